@@ -1,0 +1,42 @@
+# Everything runs out of .venv, which the first command creates. Another interpreter: make test PYTHON=python3.12
+PYTHON ?= python3
+BIN := .venv/bin
+
+# Two workers on two cores: one thread each, or they fight over the cores. No test may reach the Hub.
+TEST_ENV := TOKENIZERS_PARALLELISM=false HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1
+PYTEST := $(TEST_ENV) $(BIN)/python -m pytest -n 2
+
+.DEFAULT_GOAL := help
+.PHONY: help install quickstart test test-slow lint
+
+help: ## list the commands
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+install: .venv/.installed ## create .venv and install the package; does nothing when that is up to date
+
+quickstart: .venv/.installed ## train and try a small model on the bundled genomes (about 5 minutes)
+	$(BIN)/hf-genomics quickstart --config recipes/quickstart.yaml
+
+test: .venv/.installed ## run the tests
+	$(PYTEST)
+
+test-slow: .venv/.installed ## run the tests that take longer
+	$(PYTEST) -m "slow and not gpu and not network"
+
+lint: .venv/.installed-dev ## check style and types
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+# The stamps are what make a second call a no-op: pip runs again only when what it reads has changed.
+.venv/.installed: pyproject.toml constraints.txt | .venv/bin/pip
+	$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e '.[test]'
+	@touch $@
+
+.venv/.installed-dev: .venv/.installed
+	$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@
+
+.venv/bin/pip:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null || { \
+		echo "hf_genomics needs Python 3.10 or newer, which '$(PYTHON)' is not; name another: make $(MAKECMDGOALS) PYTHON=python3.12" >&2; exit 1; }
+	$(PYTHON) -m venv .venv

@@ -1,0 +1,1 @@
+"""From files to windows: validated FASTA reading, the genome store, splits, labelled tables and collators."""

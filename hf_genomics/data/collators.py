@@ -1,0 +1,316 @@
+"""From windows to model inputs: consecutive-token masking for pretraining, padded batches for everything else.
+
+All chance is a pure function of (seed, epoch, window index, position): a counter is hashed, no generator has a state. So what
+is drawn for a window does not depend on batch, worker, rank or on what was drawn before, and a resumed run repeats to the bit.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+import torch
+
+from ..sequence import as_letters, reverse_complement
+
+IGNORED = -100
+
+# One stream of random numbers for each kind of decision.
+_START, _FORCED, _ACTION, _RANDOM_ID, _STRAND = range(5)
+
+
+def mix(value: np.ndarray) -> np.ndarray:
+    """Scramble uint64 counters into uniform uint64 (the finaliser of splitmix64: Steele, Lea and Flood 2014)."""
+    value = value.astype(np.uint64, copy=True)
+    for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
+        value ^= value >> np.uint64(shift)
+        value *= np.uint64(factor)
+    value ^= value >> np.uint64(31)
+    return value
+
+
+def random_bits(seed: int, epoch: np.ndarray, index: np.ndarray, stream: int, positions: int) -> np.ndarray:
+    """Draw uniform uint64, (rows, positions), as a pure function of all arguments.
+
+    Args:
+        seed: of the run.
+        epoch, index: (rows,) whole numbers.
+        stream: kind of decision, so that two decisions at one place are independent.
+        positions: number of columns.
+    """
+    golden = np.uint64(0x9E3779B97F4A7C15)
+    with np.errstate(over="ignore"):
+        key = mix(np.asarray([seed], np.int64).astype(np.uint64) * golden + np.uint64(stream))
+        key = mix(key + np.asarray(epoch, np.int64).astype(np.uint64) * golden)
+        key = mix(key + np.asarray(index, np.int64).astype(np.uint64) * golden)
+        return mix(key[:, None] + np.arange(1, positions + 1, dtype=np.uint64) * golden)
+
+
+def _chance(bits: np.ndarray, probability: float) -> np.ndarray:
+    """Turn uniform bits into True with the given probability (resolution 2^-53)."""
+    return (bits >> np.uint64(11)) < np.uint64(round(probability * 2**53))
+
+
+def mask_spans(maskable: np.ndarray, starts: np.ndarray) -> np.ndarray:
+    """Mask ``span`` tokens from each start on.
+
+    Args:
+        maskable: bool (rows, tokens), False on special tokens, [UNK] and padding.
+        starts: bool (rows, tokens + span - 1); column j is a start at token j - (span - 1), so that spans may reach into the
+            row from before its first token and every token is equally likely to be masked.
+
+    Returns:
+        bool (rows, tokens).
+
+    >>> mask_spans(np.ones((1, 5), bool), np.array([[0, 0, 0, 1, 0, 0]], bool)).astype(int).tolist()
+    [[0, 0, 1, 1, 0]]
+
+    Source: GenomeNet-BERT section 2 (k consecutive tokens per masking location); DNABERT cuts at the ends instead.
+    """
+    tokens = maskable.shape[1]
+    span = starts.shape[1] - tokens + 1
+    reached, width = starts, 1
+    while width < span:  # doubling: whether any start lies in the last `width` columns
+        step = min(width, span - width)
+        reached, width = reached[:, :-step] | reached[:, step:], width + step
+    return reached & maskable
+
+
+def masking_fractions(span: int, start_rate: float, k: int, stride: int = 1) -> tuple[float, float]:
+    """Give the exact shares of masked tokens and of hidden nucleotides far from the ends (stride <= k).
+
+    A token is masked if one of the last ``span`` tokens starts a span. A nucleotide is hidden if all k-mers that cover it are
+    masked; the chance that n tokens in a row are masked follows from the distance to the last start, a Markov chain.
+
+    >>> [round(100 * share, 2) for share in masking_fractions(6, 0.025, k=6)]
+    [14.09, 3.35]
+    """
+    covering = [(k - 1 - offset) // stride + 1 for offset in range(stride)]
+    run = _all_masked(span, start_rate, max(covering))
+    return run[1], float(np.mean([run[count] for count in covering]))
+
+
+def _all_masked(span: int, start_rate: float, most: int) -> list[float]:
+    """Chance that n tokens in a row are all masked, n = 0..most."""
+    since = start_rate * (1 - start_rate) ** np.arange(span)  # P(last start was d tokens ago), d < span
+    chances = [1.0]
+    for _ in range(most):
+        chances.append(float(since.sum()))
+        since = np.concatenate([[start_rate * since.sum()], (1 - start_rate) * since[:-1]])
+    return chances
+
+
+def start_rate_for(masked_fraction: float, span: int) -> float:
+    """Give the start rate that masks exactly this share of tokens.
+
+    >>> round(start_rate_for(0.15, span=6), 5)
+    0.02672
+    """
+    return 1 - (1 - masked_fraction) ** (1 / span)
+
+
+@dataclass
+class DataCollatorForSpanMasking:
+    """Tokenise windows and mask spans of consecutive tokens.
+
+    Args:
+        tokenizer: any tokenizer with a mask token; windows given as letters need a KmerTokenizer.
+        span: tokens masked in a row.
+        start_rate: chance that a token starts a span.
+        replacement: draw mask / random / keep once per run of masked tokens ("span": no kept neighbour leaks a hidden letter)
+            or for each token by itself ("token": DNABERT's way).
+        mask_share, random_share: share of masked tokens shown as [MASK], shown as a random k-mer; the rest is shown as it is.
+        seed: of all draws.
+        epoch: used for rows that do not bring their own; see ``set_epoch``.
+        pad_to_multiple_of: round the width of a batch up.
+
+    Every row that has a maskable token gets at least one span; a row without any has no labels. Special tokens and [UNK] are
+    never masked.
+
+    Raises:
+        ValueError: if a number is out of range, or a row has neither letters nor ids.
+
+    Source: DNABERT (Ji et al. 2021), pretraining; GenomeNet-BERT section 2 and Figure 1.
+    """
+
+    tokenizer: Any
+    span: int = 6
+    start_rate: float = 0.025
+    replacement: Literal["span", "token"] = "span"
+    mask_share: float = 0.8
+    random_share: float = 0.1
+    seed: int = 0
+    epoch: int = 0
+    pad_to_multiple_of: int | None = None
+    _maskable: np.ndarray = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        """Check the numbers and note which ids may be masked."""
+        if self.span < 1:
+            raise ValueError(f"span must be at least 1 token, not {self.span}")
+        if not 0 < self.start_rate < 1:
+            raise ValueError(f"start_rate must lie between 0 and 1, not {self.start_rate}")
+        if self.replacement not in ("span", "token"):
+            raise ValueError(f'replacement must be "span" or "token", not {self.replacement!r}')
+        if min(self.mask_share, self.random_share) < 0 or self.mask_share + self.random_share > 1:
+            raise ValueError(
+                f"mask_share ({self.mask_share}) and random_share ({self.random_share}) must be at least 0 and together at most 1"
+            )
+        self._maskable = np.ones(len(self.tokenizer), bool)
+        self._maskable[self.tokenizer.all_special_ids] = False
+
+    def set_epoch(self, epoch: int) -> None:
+        """Say which epoch the rows belong to that do not bring an ``epoch`` of their own."""
+        self.epoch = epoch
+
+    def describe(self, k: int, stride: int = 1) -> str:
+        """Say in one line what the masking hides."""
+        tokens, hidden = masking_fractions(self.span, self.start_rate, k, stride)
+        return (
+            f"spans of {self.span} tokens, start rate {self.start_rate:.4%}: {tokens:.2%} of tokens masked, {hidden:.2%} of "
+            f"nucleotides hidden (replacement drawn per {self.replacement})"
+        )
+
+    def __call__(self, features: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
+        """Make a batch from rows with ``sequence`` (letters or text) or ``input_ids``, and, where they have them,
+        ``window_index`` and ``epoch``; a row without an index is known by a hash of its tokens.
+
+        Returns:
+            input_ids, attention_mask, labels: int64 (rows, tokens); labels are -100 where nothing is to be predicted.
+        """  # noqa: D205 (one sentence over two lines)
+        ids, lengths = encode_features(self.tokenizer, features, self.pad_to_multiple_of)
+        index = np.array([feature.get("window_index", -1) for feature in features], np.int64)
+        if (index < 0).any():
+            index = np.where(index < 0, _content_hash(ids), index)
+        epoch = np.array([feature.get("epoch", self.epoch) for feature in features], np.int64)
+        shown, labels = self.mask(ids, index, epoch)
+        attention_mask = (np.arange(ids.shape[1]) < lengths[:, None]).astype(np.int64)
+        columns = {"input_ids": shown, "attention_mask": attention_mask, "labels": labels}
+        return {name: torch.from_numpy(column) for name, column in columns.items()}
+
+    def mask(self, ids: np.ndarray, index: np.ndarray, epoch: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Mask an id matrix; all int64 (rows, tokens), index and epoch (rows,). Returns what is shown, and the labels."""
+        maskable = self._maskable[ids]
+        masked = self.choose(maskable, index, epoch)
+        actions = self._actions(masked, index, epoch)
+        noise = random_bits(self.seed, epoch, index, _RANDOM_ID, ids.shape[1]) if self.random_share else None
+        shown = np.where(actions == 0, self.tokenizer.mask_token_id, ids)
+        if noise is not None:
+            allowed = np.flatnonzero(self._maskable)
+            randomised = actions == 1
+            shown[randomised] = allowed[noise[randomised] % np.uint64(len(allowed))]
+        return shown, np.where(masked, ids, IGNORED)
+
+    def choose(self, maskable: np.ndarray, index: np.ndarray, epoch: np.ndarray) -> np.ndarray:
+        """Choose the tokens to mask, bool (rows, tokens); each row with a maskable token gets at least one."""
+        columns = maskable.shape[1] + self.span - 1
+        starts = _chance(random_bits(self.seed, epoch, index, _START, columns), self.start_rate)
+        masked = mask_spans(maskable, starts)
+        bare = np.flatnonzero(~masked.any(1) & maskable.any(1))
+        if len(bare):
+            draws = np.where(maskable[bare], random_bits(self.seed, epoch[bare], index[bare], _FORCED, maskable.shape[1]), 0)
+            forced = np.zeros((len(bare), columns), bool)
+            forced[np.arange(len(bare)), draws.argmax(1) + self.span - 1] = True
+            masked[bare] = mask_spans(maskable[bare], forced)
+        return masked
+
+    def _actions(self, masked: np.ndarray, index: np.ndarray, epoch: np.ndarray) -> np.ndarray:
+        """Decide for each masked token: 0 [MASK], 1 random k-mer, 2 as it is; 3 where nothing is masked."""
+        bits = random_bits(self.seed, epoch, index, _ACTION, masked.shape[1])
+        if self.replacement == "span":
+            begins = masked & ~np.pad(masked, ((0, 0), (1, 0)))[:, :-1]
+            run_start = np.maximum.accumulate(np.where(begins, np.arange(masked.shape[1]), 0), 1)
+            bits = np.take_along_axis(bits, run_start, 1)
+        action = 2 - _chance(bits, self.mask_share).astype(np.int8) - _chance(bits, self.mask_share + self.random_share)
+        return np.where(masked, action, 3)
+
+
+@dataclass
+class DataCollatorForSequences:
+    """Tokenise labelled or unlabelled sequences and pad them to the longest of the batch.
+
+    Args:
+        tokenizer: any tokenizer; sequences given as letters need a KmerTokenizer.
+        rc_probability: chance to show the opposite strand (training only: a free augmentation where the label belongs to both
+            strands); a pure function of (seed, epoch, window index).
+        seed, epoch: of that draw; rows may bring their own ``epoch``.
+        num_windows: cut every sequence into so many parts of (nearly) equal length, for hierarchical models.
+        pad_to_multiple_of: round the width of a batch up.
+    """
+
+    tokenizer: Any
+    rc_probability: float = 0.0
+    seed: int = 0
+    epoch: int = 0
+    num_windows: int = 1
+    pad_to_multiple_of: int | None = None
+
+    def set_epoch(self, epoch: int) -> None:
+        """Say which epoch the rows belong to that do not bring an ``epoch`` of their own."""
+        self.epoch = epoch
+
+    def __call__(self, features: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
+        """Make a batch; ``label`` (or ``labels``) becomes ``labels``: int64 classes or float32 values.
+
+        Returns:
+            input_ids, attention_mask: int64 (rows, tokens), or (rows, num_windows, tokens) for more than one window;
+            labels, (rows,) or (rows, labels), where the rows have them.
+        """
+        if self.rc_probability:
+            features = self._some_turned(features)
+        ids, lengths = encode_features(self.tokenizer, self._parts(features), self.pad_to_multiple_of)
+        attention_mask = (np.arange(ids.shape[1]) < lengths[:, None]).astype(np.int64)
+        shape = (len(features), self.num_windows, -1) if self.num_windows > 1 else ids.shape
+        batch = {"input_ids": torch.from_numpy(ids), "attention_mask": torch.from_numpy(attention_mask)}
+        batch = {name: column.reshape(shape) for name, column in batch.items()}
+        name = next((name for name in ("labels", "label") if name in features[0]), None)
+        if name:
+            labels = np.stack([np.asarray(feature[name]) for feature in features])
+            batch["labels"] = torch.from_numpy(labels.astype(np.int64 if labels.dtype.kind in "iub" else np.float32))
+        return batch
+
+    def _parts(self, features: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        if self.num_windows == 1:
+            return features
+        letters = (as_letters(feature["sequence"]) for feature in features)
+        return [{"sequence": part} for whole in letters for part in np.array_split(whole, self.num_windows)]
+
+    def _some_turned(self, features: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        index = np.array([feature["window_index"] for feature in features], np.int64)
+        epoch = np.array([feature.get("epoch", self.epoch) for feature in features], np.int64)
+        turn = _chance(random_bits(self.seed, epoch, index, _STRAND, 1)[:, 0], self.rc_probability)
+        return [
+            {**feature, "sequence": reverse_complement(feature["sequence"])} if turned else feature
+            for feature, turned in zip(features, turn.tolist(), strict=True)
+        ]
+
+
+def encode_features(
+    tokenizer: Any, features: list[dict[str, Any]], multiple_of: int | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Turn rows with ``sequence`` or ``input_ids`` into padded ids, int64 (rows, tokens), and their lengths, (rows,).
+
+    Raises:
+        ValueError: if a row has neither, or if a sequence holds a character that is no nucleotide code.
+    """
+    if "sequence" in features[0]:
+        ids, lengths = tokenizer.encode_batch([as_letters(feature["sequence"]) for feature in features])
+    elif "input_ids" in features[0]:
+        rows = [np.asarray(feature["input_ids"], np.int64) for feature in features]
+        lengths = np.fromiter(map(len, rows), np.int64, len(rows))
+        ids = np.full((len(rows), int(lengths.max())), tokenizer.pad_token_id, np.int64)
+        ids[np.arange(ids.shape[1]) < lengths[:, None]] = np.concatenate(rows)
+    else:
+        raise ValueError(f'rows need "sequence" or "input_ids"; these have {sorted(features[0])}')
+    short = -ids.shape[1] % multiple_of if multiple_of else 0
+    if short:
+        ids = np.pad(ids, ((0, 0), (0, short)), constant_values=tokenizer.pad_token_id)
+    return ids, lengths
+
+
+def _content_hash(ids: np.ndarray) -> np.ndarray:
+    """Hash each row's tokens (padding included as zeros counts nothing), int64 (rows,)."""
+    weights = mix(np.arange(1, ids.shape[1] + 1, dtype=np.uint64))
+    with np.errstate(over="ignore"):
+        return (mix((ids.astype(np.uint64) * weights).sum(1)) >> np.uint64(1)).astype(np.int64)

@@ -1,0 +1,347 @@
+"""Read labelled sequences from CSV, TSV, Parquet, FASTA or FASTQ, and refuse what would train nonsense.
+
+Every cell is read as text first, so that a row can be named before pandas turns "NA" into a number.
+"""
+
+from __future__ import annotations
+
+import difflib
+import logging
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from os import PathLike
+
+import numpy as np
+import pandas as pd
+import pyarrow
+import pyarrow.parquet
+
+from ..errors import InputError
+from ..sequence import as_letters
+from .fasta import (
+    BinaryFile,
+    check_length,
+    clean_letters,
+    input_errors,
+    letter_error,
+    open_binary,
+    read_records,
+    shorten,
+)
+
+logger = logging.getLogger(__name__)
+
+MISSING = {"", "na", "n/a", "nan", "<na>", "null", "none"}
+_INTEGER = re.compile(r"[+-]?\d+")
+_HEADER_LABEL = re.compile(r"(?:^|\s)label=(\S+)")
+
+
+@dataclass(frozen=True)
+class LabelledSequences:
+    """Sequences with what is known about them, row by row.
+
+    Attributes:
+        source: the file, for error messages.
+        ids: (rows,) unique names.
+        sequences: (rows,) uint8 letters, one array each.
+        labels: (rows,) int64 class numbers, or float64 values (regression), or None.
+        label_names: class names in the order of the class numbers; None for regression and without labels.
+    """
+
+    source: str
+    ids: list[str]
+    sequences: list[np.ndarray]
+    labels: np.ndarray | None = None
+    label_names: list[str] | None = None
+
+    def __len__(self) -> int:
+        """Count the rows."""
+        return len(self.ids)
+
+
+def read_table(
+    path: str | PathLike[str],
+    *,
+    sequence_column: str = "sequence",
+    label_column: str = "label",
+    id_column: str | None = None,
+    rna: bool = False,
+    min_length: int = 1,
+    require_labels: bool = True,
+    label_names: Sequence[str] | None = None,
+    regression: bool | None = None,
+) -> LabelledSequences:
+    """Read a table of sequences; the kind of file is told by its content.
+
+    Labels that are whole numbers or words are classes (sorted, numbers by value); labels with decimals are values to
+    regress on. In FASTA and FASTQ the label stands in the header as ``label=NAME``.
+
+    Args:
+        path: CSV or TSV (plain or gzipped), Parquet, FASTA or FASTQ.
+        sequence_column: column with the DNA.
+        label_column: column with the labels.
+        id_column: column with unique names; row numbers serve without.
+        rna: read U as T.
+        min_length: shortest sequence allowed, in nt.
+        require_labels: without, labels are read only where every row has a known one (for prediction).
+        label_names: classes of the training table; another class is an error.
+        regression: force values (True) or classes (False); None decides by the labels.
+
+    Raises:
+        InputError: naming file, row (data rows, counted from 1 below the header) or record, and what to do.
+    """
+    name = str(path)
+    with input_errors(path), open_binary(path) as file:
+        start = file.peek(16)[:16].lstrip()
+    if start[:1] in (b">", b"@"):
+        ids, sequences, texts, rows = _from_fasta(path, rna, min_length)
+        missing = "write label=NAME into its header"
+    else:
+        frame = read_text_columns(path, [sequence_column], [label_column, *([id_column] if id_column else [])])
+        rows = [f"{name}: data row {number}" for number in range(1, len(frame) + 1)]
+        ids = _ids(frame, id_column, rows, name)
+        sequences = _sequences(frame[sequence_column].str.strip().tolist(), rows, rna, min_length)
+        if require_labels and label_column not in frame:
+            raise missing_column(name, label_column, column_names(path))
+        texts = frame[label_column].tolist() if label_column in frame else [""] * len(frame)
+        missing = f"fill in column {label_column!r} or drop the row"
+    try:
+        labels, names = _labels(texts, rows, missing, label_names, regression)
+    except InputError as error:
+        if require_labels:
+            raise
+        logger.info("labels not used: %s", error)
+        labels, names = None, None
+    return LabelledSequences(name, ids, sequences, labels, names)
+
+
+def check_classes(train: LabelledSequences, other: LabelledSequences) -> None:
+    """Make sure that two splits have the same classes, at least two, and a row of each.
+
+    Raises:
+        InputError: naming the file and the class that is missing from it.
+    """
+    if train.label_names is None or train.labels is None:
+        return
+    if len(train.label_names) < 2:
+        raise InputError(f"{train.source}: only the class {train.label_names[0]!r} is there; a classifier needs two")
+    if other.labels is None or other.label_names != train.label_names:
+        raise InputError(
+            f"{other.source}: its classes {_some(other.label_names or [])} are not those of {train.source}, "
+            f"{_some(train.label_names)}; both files must be labelled with the same classes"
+        )
+    for table in (train, other):
+        counts = np.bincount(table.labels, minlength=len(train.label_names))  # type: ignore[arg-type]
+        for label in np.flatnonzero(counts == 0):
+            raise InputError(
+                f"{table.source}: no row of class {train.label_names[label]!r}; scores would mean nothing, "
+                "so split again with every class on every side"
+            )
+
+
+def missing_column(path: str, column: str, columns: Iterable[str]) -> InputError:
+    """Describe a column that is not there, with the closest one that is."""
+    columns = list(columns)
+    close = difflib.get_close_matches(column.lower(), [name.lower() for name in columns], 1, cutoff=0.5)
+    guess = next((f"; did you mean {name!r}?" for name in columns if close and name.lower() == close[0]), "")
+    return InputError(f"{path}: no column {column!r}{guess} (the columns are {_some(columns)})")
+
+
+def column_names(path: str | PathLike[str]) -> list[str]:
+    """Read the names of the columns of a CSV, TSV or Parquet table.
+
+    Raises:
+        InputError: if the file is missing, empty or no table.
+    """
+    with input_errors(path), open_binary(path) as file:
+        if _is_parquet(file):
+            return [str(name) for name in _parquet(file, path).schema_arrow.names]
+        return [str(name) for name in _read_csv(file, path, nrows=0).columns]
+
+
+def read_text_columns(
+    path: str | PathLike[str], needed: Sequence[str], wanted: Sequence[str] | None = None
+) -> pd.DataFrame:
+    """Read columns of a CSV, TSV or Parquet table as text; a missing cell is the empty text.
+
+    Args:
+        path: the table; kind, separator and gzip are told by its content.
+        needed: columns that must be there.
+        wanted: further columns, read where they are there; None reads all.
+
+    Raises:
+        InputError: if the file is no table, has no row, or lacks a needed column.
+    """
+    present = column_names(path)
+    for column in needed:
+        if column not in present:
+            raise missing_column(str(path), column, present)
+    asked = {*needed, *(present if wanted is None else wanted)}
+    columns = [column for column in present if column in asked]
+    with input_errors(path), open_binary(path) as file:
+        if _is_parquet(file):
+            frame = _parquet(file, path).read(columns).to_pandas().astype("string").fillna("").astype(object)
+        else:
+            frame = _read_csv(file, path)[columns]
+    if not len(frame):
+        raise InputError(f"{path}: the table has no row below its header")
+    return frame
+
+
+def _is_parquet(file: BinaryFile) -> bool:
+    """Tell Parquet by its magic number."""
+    return file.peek(4)[:4] == b"PAR1"
+
+
+def _parquet(file: BinaryFile, path: str | PathLike[str]) -> pyarrow.parquet.ParquetFile:
+    """Open a Parquet file."""
+    try:
+        return pyarrow.parquet.ParquetFile(file)
+    except pyarrow.ArrowException as error:
+        raise InputError(f"{path}: damaged Parquet file ({' '.join(str(error).split())}); write it again") from error
+
+
+def _read_csv(file: BinaryFile, path: str | PathLike[str], **options: object) -> pd.DataFrame:
+    """Let pandas parse CSV or TSV as text; the separator is a tab when the header line has one."""
+    start = file.peek(1 << 16)
+    if not start.strip():
+        raise InputError(f"{path}: the file is empty; give a table with a header row")
+    header = start.splitlines()[0]
+    if b"\0" in start:
+        raise InputError(f"{path}: this is no text; give CSV, TSV, Parquet, FASTA or FASTQ")
+    separator = "\t" if b"\t" in header else ","
+    try:
+        frame = pd.read_csv(
+            file, sep=separator, dtype=object, keep_default_na=False, encoding="utf-8-sig", low_memory=False, **options
+        )
+    except (pd.errors.ParserError, pd.errors.EmptyDataError) as error:
+        text = " ".join(str(error).split())
+        raise InputError(f"{path}: not a well-formed table ({text}); mend that row or write the file again") from error
+    if len(frame) and not isinstance(frame.index, pd.RangeIndex):  # pandas took the first column for an index
+        raise InputError(f"{path}: not a well-formed table (rows have more cells than the header); mend its header")
+    return frame.fillna("")  # cells that a short row lacks
+
+
+def _from_fasta(
+    path: str | PathLike[str], rna: bool, min_length: int
+) -> tuple[list[str], list[np.ndarray], list[str], list[str]]:
+    """Read ids, sequences, label texts (empty where there is none) and row descriptions from FASTA or FASTQ."""
+    records = list(read_records(path, rna=rna, min_length=min_length))
+    found = [_HEADER_LABEL.search(record.description) for record in records]
+    return (
+        [record.name for record in records],
+        [record.letters for record in records],
+        [match[1] if match else "" for match in found],
+        [f"{path}: record {number} ({shorten(record.name)})" for number, record in enumerate(records, start=1)],
+    )
+
+
+def _ids(frame: pd.DataFrame, id_column: str | None, rows: list[str], path: str) -> list[str]:
+    """Take the ids from their column, or number the rows; refuse an empty one and a second use."""
+    if id_column is None:
+        return [str(number) for number in range(1, len(frame) + 1)]
+    if id_column not in frame:
+        raise missing_column(path, id_column, column_names(path))
+    ids = frame[id_column].tolist()
+    seen: dict[str, int] = {}
+    for index, name in enumerate(ids):
+        if not name:
+            raise InputError(f"{rows[index]}: no id in column {id_column!r}; fill it in")
+        if name in seen:
+            raise InputError(
+                f"{rows[index]}: id {shorten(name)} is that of row {seen[name] + 1} already; make the ids unique"
+            )
+        seen[name] = index
+    return ids
+
+
+def _sequences(texts: list[str], rows: list[str], rna: bool, min_length: int) -> list[np.ndarray]:
+    """Check all sequences in one pass over their letters, and cut them apart again."""
+    letters = clean_letters(as_letters("".join(texts)), rna)
+    ends = np.cumsum([len(text) for text in texts])
+    if not letters.all():
+        index = int(letters.argmin())
+        row = int(np.searchsorted(ends, index, side="right"))
+        raise _cell_error(texts[row], index - int(ends[row]) + len(texts[row]), rows[row])
+    for text, row_name in zip(texts, rows, strict=True):
+        if len(text) < max(1, min_length):
+            check_length(len(text), row_name, min_length)
+    return np.split(letters, ends[:-1])
+
+
+def _cell_error(text: str, index: int, where: str) -> InputError:
+    """Describe a bad letter in a cell; DNABERT's k-mer text gets a description of its own."""
+    words = text.split()
+    k = len(words[0]) if words else 0
+    if text[index] == " " and 1 < k <= 8 and {len(word) for word in words} == {k}:
+        return InputError(
+            f"{where}: {shorten(text, 30)} is {k}-mer text as DNABERT writes it, not DNA letters; join it to a "
+            "sequence: the first word, then the last letter of every following word"
+        )
+    return letter_error(text, index, where)
+
+
+def _labels(
+    texts: list[str], rows: list[str], missing: str, label_names: Sequence[str] | None, regression: bool | None
+) -> tuple[np.ndarray, list[str] | None]:
+    """Turn label texts into class numbers and names, or into values and None."""
+    for text, row in zip(texts, rows, strict=True):
+        if text.strip().lower() in MISSING:
+            raise InputError(f"{row}: the label is missing{f' ({text})' if text else ''}; {missing}")
+    if regression is None:
+        regression = label_names is None and _mostly_decimal(texts)
+    return (_values(texts, rows), None) if regression else _classes(texts, rows, label_names)
+
+
+def _mostly_decimal(texts: list[str]) -> bool:
+    """Tell whether the labels are values: more than half are numbers, and not all of them whole ones."""
+    distinct = set(texts)
+    numbers = [text for text in distinct if _is_number(text)]
+    return 2 * len(numbers) > len(distinct) and not all(_INTEGER.fullmatch(text.strip()) for text in numbers)
+
+
+def _is_number(text: str) -> bool:
+    """Tell whether a text reads as a number."""
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _values(texts: list[str], rows: list[str]) -> np.ndarray:
+    """Read finite numbers."""
+    for text, row in zip(texts, rows, strict=True):
+        if not _is_number(text) or not np.isfinite(float(text)):
+            raise InputError(f"{row}: label {shorten(text)} is no finite number, others are; mend it or drop the row")
+    return np.array([float(text) for text in texts])
+
+
+def _classes(
+    texts: list[str], rows: list[str], label_names: Sequence[str] | None
+) -> tuple[np.ndarray, list[str] | None]:
+    """Number the classes in sorted order, or in that of ``label_names``."""
+    texts = [text.strip() for text in texts]
+    names = _sorted_names(set(texts)) if label_names is None else [str(name) for name in label_names]
+    number = {name: index for index, name in enumerate(names)}
+    for text, row in zip(texts, rows, strict=True):
+        if text not in number:
+            raise InputError(
+                f"{row}: unknown label {shorten(text)}; the classes of the training table are {_some(names)}: "
+                "correct it, drop the row, or train with it"
+            )
+    return np.array([number[text] for text in texts], np.int64), names
+
+
+def _sorted_names(names: set[str]) -> list[str]:
+    """Sort class names: whole numbers by value, words by the alphabet."""
+    if all(_INTEGER.fullmatch(name) for name in names):
+        return sorted(names, key=int)
+    return sorted(names)
+
+
+def _some(names: Sequence[str], most: int = 8) -> str:
+    """List the first few names."""
+    shown = ", ".join(repr(name) for name in names[:most])
+    return shown + (f", ... ({len(names)} in all)" if len(names) > most else "")

@@ -1,0 +1,520 @@
+"""KmerBert: a BERT encoder over k-mer tokens, with heads for masked tokens, sequences and tokens.
+
+The file reads as the forward pass does: embeddings, attention, layer, encoder, heads, losses. Weights carry BERT's names, so
+DNABERT's checkpoints load as they are, and with equal weights the numbers are BertModel's. Shapes: batch, tokens, hidden.
+"""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+from transformers import initialization as init
+from transformers.activations import ACT2FN
+from transformers.masking_utils import create_bidirectional_mask
+from transformers.modeling_layers import GradientCheckpointingLayer
+from transformers.modeling_outputs import (
+    BaseModelOutputWithPooling,
+    MaskedLMOutput,
+    SequenceClassifierOutput,
+    TokenClassifierOutput,
+)
+from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
+from transformers.utils.generic import can_return_tuple, merge_with_config_defaults
+from transformers.utils.output_capturing import capture_outputs
+
+from .configuration_kmer_bert import KmerBertConfig
+
+
+class KmerBertEmbeddings(nn.Module):
+    """Token, position and type embeddings, summed and normalised."""
+
+    def __init__(self, config: KmerBertConfig) -> None:
+        super().__init__()
+        self.word_embeddings = nn.Embedding(config.vocab_size, config.hidden_size, padding_idx=config.pad_token_id)
+        self.position_embeddings = nn.Embedding(config.max_position_embeddings, config.hidden_size)
+        self.token_type_embeddings = nn.Embedding(config.type_vocab_size, config.hidden_size)
+        self.LayerNorm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
+        self.dropout = nn.Dropout(config.hidden_dropout_prob)
+        self.max_positions = config.max_position_embeddings
+
+    def forward(
+        self,
+        input_ids: Tensor | None,
+        token_type_ids: Tensor | None,
+        position_ids: Tensor | None,
+        inputs_embeds: Tensor | None,
+    ) -> Tensor:
+        """Embed ids (batch, tokens), or ready embeddings (batch, tokens, hidden), to (batch, tokens, hidden)."""
+        words = self.word_embeddings(input_ids) if inputs_embeds is None else inputs_embeds
+        tokens = words.shape[1]
+        if tokens > self.max_positions and position_ids is None:
+            raise ValueError(
+                f"input of {tokens} tokens, but the model has {self.max_positions} positions; cut the sequence into shorter "
+                "windows, raise the tokenizer's stride, or build the model with a larger max_position_embeddings"
+            )
+        if position_ids is None:
+            position_ids = torch.arange(tokens, device=words.device).unsqueeze(0)
+        types = self.token_type_embeddings.weight[0] if token_type_ids is None else self.token_type_embeddings(token_type_ids)
+        return self.dropout(self.LayerNorm(words + types + self.position_embeddings(position_ids)))
+
+
+def eager_attention_forward(
+    module: nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    scaling: float,
+    dropout: float = 0.0,
+    **kwargs: object,
+) -> tuple[Tensor, Tensor]:
+    """Plain attention, (batch, heads, tokens, size) each; returns (batch, tokens, heads, size) and the weights."""
+    scores = query @ key.transpose(2, 3) * scaling
+    if attention_mask is not None:
+        scores = scores + attention_mask
+    weights = nn.functional.dropout(scores.softmax(-1), p=dropout, training=module.training)
+    return (weights @ value).transpose(1, 2).contiguous(), weights
+
+
+class KmerBertSelfAttention(nn.Module):
+    """Multi-head self-attention through transformers' attention backends (eager, sdpa, flex, flash)."""
+
+    def __init__(self, config: KmerBertConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.head_size = config.hidden_size // config.num_attention_heads
+        self.scaling = self.head_size**-0.5
+        self.is_causal = False
+        self.query = nn.Linear(config.hidden_size, config.hidden_size)
+        self.key = nn.Linear(config.hidden_size, config.hidden_size)
+        self.value = nn.Linear(config.hidden_size, config.hidden_size)
+
+    def forward(self, hidden: Tensor, attention_mask: Tensor | None, **kwargs: object) -> tuple[Tensor, Tensor | None]:
+        """Attend; returns (batch, tokens, hidden) and, where the backend has them, the weights."""
+        heads = (*hidden.shape[:-1], -1, self.head_size)
+        query, key, value = (project(hidden).view(heads).transpose(1, 2) for project in (self.query, self.key, self.value))
+        attend: Callable = ALL_ATTENTION_FUNCTIONS.get_interface(self.config._attn_implementation, eager_attention_forward)
+        dropout = self.config.attention_probs_dropout_prob if self.training else 0.0
+        attended, weights = attend(
+            self, query, key, value, attention_mask, dropout=dropout, scaling=self.scaling, **kwargs
+        )
+        return attended.reshape(hidden.shape).contiguous(), weights
+
+
+class KmerBertResidual(nn.Module):
+    """Project, drop out, add the residual, normalise."""
+
+    def __init__(self, input_size: int, config: KmerBertConfig) -> None:
+        super().__init__()
+        self.dense = nn.Linear(input_size, config.hidden_size)
+        self.LayerNorm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
+        self.dropout = nn.Dropout(config.hidden_dropout_prob)
+
+    def forward(self, inner: Tensor, residual: Tensor) -> Tensor:
+        """Map (batch, tokens, input_size) onto the residual (batch, tokens, hidden)."""
+        return self.LayerNorm(self.dropout(self.dense(inner)) + residual)
+
+
+class KmerBertAttention(nn.Module):
+    """Self-attention and its residual."""
+
+    def __init__(self, config: KmerBertConfig) -> None:
+        super().__init__()
+        self.self = KmerBertSelfAttention(config)
+        self.output = KmerBertResidual(config.hidden_size, config)
+
+    def forward(self, hidden: Tensor, attention_mask: Tensor | None, **kwargs: object) -> Tensor:
+        """Map (batch, tokens, hidden) to the same shape."""
+        return self.output(self.self(hidden, attention_mask, **kwargs)[0], hidden)
+
+
+class KmerBertIntermediate(nn.Module):
+    """The wide half of the feed-forward layer."""
+
+    def __init__(self, config: KmerBertConfig) -> None:
+        super().__init__()
+        self.dense = nn.Linear(config.hidden_size, config.intermediate_size)
+        self.activation = ACT2FN[config.hidden_act]
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        """Map (batch, tokens, hidden) to (batch, tokens, intermediate)."""
+        return self.activation(self.dense(hidden))
+
+
+class KmerBertLayer(GradientCheckpointingLayer):
+    """One encoder layer: attention, then feed-forward, each with its residual (post-norm)."""
+
+    def __init__(self, config: KmerBertConfig) -> None:
+        super().__init__()
+        self.attention = KmerBertAttention(config)
+        self.intermediate = KmerBertIntermediate(config)
+        self.output = KmerBertResidual(config.intermediate_size, config)
+
+    def forward(self, hidden: Tensor, attention_mask: Tensor | None, **kwargs: object) -> Tensor:
+        """Map (batch, tokens, hidden) to the same shape."""
+        attended = self.attention(hidden, attention_mask, **kwargs)
+        return self.output(self.intermediate(attended), attended)
+
+
+class KmerBertEncoder(nn.Module):
+    """The stack of layers."""
+
+    def __init__(self, config: KmerBertConfig) -> None:
+        super().__init__()
+        self.layer = nn.ModuleList(KmerBertLayer(config) for _ in range(config.num_hidden_layers))
+
+    def forward(self, hidden: Tensor, attention_mask: Tensor | None, **kwargs: object) -> Tensor:
+        """Map (batch, tokens, hidden) to the same shape."""
+        for layer in self.layer:
+            hidden = layer(hidden, attention_mask, **kwargs)
+        return hidden
+
+
+class KmerBertPooler(nn.Module):
+    """The projection of [CLS] that the sequence classifier reads (GenomeNet-BERT, section 3, fine-tuning)."""
+
+    def __init__(self, config: KmerBertConfig) -> None:
+        super().__init__()
+        self.dense = nn.Linear(config.hidden_size, config.hidden_size)
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        """Map (batch, tokens, hidden) to (batch, hidden)."""
+        return self.dense(hidden[:, 0]).tanh()
+
+
+def kmer_embeddings(k: int, hidden_size: int, scale: float = 0.1, noise: float = 0.002) -> Tensor:
+    """Draw k-mer embeddings that are sums over their letters, so that k-mers which share letters start out alike.
+
+    Embedding of a k-mer = sum over offsets o of b[o, letter at o], b ~ N(0, scale^2 / k), plus N(0, noise^2).
+
+    Returns:
+        (4^k, hidden_size), in the order of the vocabulary.
+    """
+    letters = torch.randn(k, 4, hidden_size) * scale * k**-0.5
+    digits = torch.arange(4**k).unsqueeze(1) // 4 ** torch.arange(k - 1, -1, -1) % 4  # (4^k, k)
+    return letters[torch.arange(k), digits].sum(1) + torch.randn(4**k, hidden_size) * noise
+
+
+def sinusoidal_positions(positions: int, hidden_size: int, amplitude: float = 0.084, base: float = 1000.0) -> Tensor:
+    """Sines and cosines of geometrically spaced wavelengths, as a start for learned positions; (positions, hidden_size)."""
+    frequency = base ** (-torch.arange(0, hidden_size, 2) / hidden_size)
+    angle = torch.arange(positions).unsqueeze(1) * frequency
+    return amplitude * torch.stack([angle.sin(), angle.cos()], -1).flatten(1)[:, :hidden_size]
+
+
+class KmerBertPreTrainedModel(PreTrainedModel):
+    """What all KmerBert models share: configuration, initialisation, what the framework may do with them."""
+
+    config: KmerBertConfig
+    config_class = KmerBertConfig
+    base_model_prefix = "bert"
+    supports_gradient_checkpointing = True
+    _no_split_modules = ["KmerBertEmbeddings", "KmerBertLayer"]
+    _supports_flash_attn = True
+    _supports_sdpa = True
+    _supports_flex_attn = True
+    _supports_attention_backend = True
+    _can_record_outputs = {"hidden_states": KmerBertLayer, "attentions": KmerBertSelfAttention}
+
+    @torch.no_grad()
+    def _init_weights(self, module: nn.Module) -> None:
+        super()._init_weights(module)
+        if isinstance(module, KmerBertPredictions):
+            init.zeros_(module.bias)
+        elif isinstance(module, KmerBertEmbeddings) and self.config.initialisation == "kmer":
+            self._init_as_kmers(module)
+
+    def _init_as_kmers(self, module: KmerBertEmbeddings) -> None:
+        words, positions = module.word_embeddings.weight, module.position_embeddings.weight
+        special = 5
+        if len(words) >= special + 4**self.config.k:  # a foreign vocabulary has no letters to sum over
+            start = words.clone()
+            start[special : special + 4**self.config.k] = kmer_embeddings(self.config.k, words.shape[1])
+            init.copy_(words, start)
+        init.copy_(positions, sinusoidal_positions(*positions.shape))
+
+
+class KmerBertModel(KmerBertPreTrainedModel):
+    """The bare encoder: ids (batch, tokens) to hidden states (batch, tokens, hidden).
+
+    >>> model = KmerBertModel(KmerBertConfig(k=3, hidden_size=8, num_hidden_layers=1, num_attention_heads=2, intermediate_size=8))
+    >>> model(torch.tensor([[2, 16, 50, 3]])).last_hidden_state.shape
+    torch.Size([1, 4, 8])
+
+    Source: DNABERT (Ji et al. 2021); GenomeNet-BERT, section 2.
+    """
+
+    def __init__(self, config: KmerBertConfig, add_pooling_layer: bool = True) -> None:
+        super().__init__(config)
+        self.embeddings = KmerBertEmbeddings(config)
+        self.encoder = KmerBertEncoder(config)
+        self.pooler = KmerBertPooler(config) if add_pooling_layer else None
+        self.gradient_checkpointing = False
+        self.post_init()
+
+    def get_input_embeddings(self) -> nn.Module:
+        """Return the token embeddings."""
+        return self.embeddings.word_embeddings
+
+    def set_input_embeddings(self, value: nn.Module) -> None:
+        """Replace the token embeddings."""
+        self.embeddings.word_embeddings = value
+
+    @merge_with_config_defaults
+    @capture_outputs
+    def forward(
+        self,
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        token_type_ids: Tensor | None = None,
+        position_ids: Tensor | None = None,
+        inputs_embeds: Tensor | None = None,
+        **kwargs: object,
+    ) -> BaseModelOutputWithPooling:
+        """Encode.
+
+        Args:
+            input_ids: (batch, tokens); or ``inputs_embeds`` (batch, tokens, hidden) instead.
+            attention_mask: (batch, tokens), 0 on padding; None attends to everything.
+            token_type_ids: (batch, tokens), 0 for the first sequence and 1 for the second of a pair.
+            position_ids: (batch, tokens); by default 0, 1, 2, ...
+            inputs_embeds: (batch, tokens, hidden).
+            kwargs: ``output_hidden_states``, ``output_attentions``, ``return_dict`` and the attention backend's own.
+
+        Raises:
+            ValueError: if not exactly one of ids and embeddings is given, or the input is longer than the positions.
+        """
+        if (input_ids is None) == (inputs_embeds is None):
+            raise ValueError("give exactly one of input_ids and inputs_embeds")
+        embedded = self.embeddings(input_ids, token_type_ids, position_ids, inputs_embeds)
+        mask = create_bidirectional_mask(config=self.config, inputs_embeds=embedded, attention_mask=attention_mask)
+        hidden = self.encoder(embedded, mask, **kwargs)
+        pooled = self.pooler(hidden) if self.pooler is not None else None
+        return BaseModelOutputWithPooling(last_hidden_state=hidden, pooler_output=pooled)
+
+
+class KmerBertTransform(nn.Module):
+    """Dense, activation and norm before the masked-token decoder."""
+
+    def __init__(self, config: KmerBertConfig) -> None:
+        super().__init__()
+        self.dense = nn.Linear(config.hidden_size, config.hidden_size)
+        self.activation = ACT2FN[config.hidden_act]
+        self.LayerNorm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        """Map (..., hidden) to the same shape."""
+        return self.LayerNorm(self.activation(self.dense(hidden)))
+
+
+class KmerBertPredictions(nn.Module):
+    """Transform, then the decoder that shares the token embeddings."""
+
+    def __init__(self, config: KmerBertConfig) -> None:
+        super().__init__()
+        self.transform = KmerBertTransform(config)
+        self.decoder = nn.Linear(config.hidden_size, config.vocab_size)
+        self.bias = nn.Parameter(torch.zeros(config.vocab_size))
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        """Map (..., hidden) to logits (..., vocabulary)."""
+        return self.decoder(self.transform(hidden))
+
+
+class KmerBertMaskedLMHead(nn.Module):
+    """Holds the predictions under BERT's name, ``cls.predictions``."""
+
+    def __init__(self, config: KmerBertConfig) -> None:
+        super().__init__()
+        self.predictions = KmerBertPredictions(config)
+
+
+class KmerBertForMaskedLM(KmerBertPreTrainedModel):
+    """Encoder with the masked-token head used in pretraining."""
+
+    _tied_weights_keys = {
+        "cls.predictions.decoder.weight": "bert.embeddings.word_embeddings.weight",
+        "cls.predictions.decoder.bias": "cls.predictions.bias",
+    }
+
+    def __init__(self, config: KmerBertConfig) -> None:
+        super().__init__(config)
+        self.bert = KmerBertModel(config, add_pooling_layer=False)
+        self.cls = KmerBertMaskedLMHead(config)
+        # A tied decoder owns no weights: drawing some for it would overwrite the embeddings it shares.
+        self.cls.predictions.decoder._is_hf_initialized = config.tie_word_embeddings
+        self.post_init()
+
+    def get_output_embeddings(self) -> nn.Module:
+        """Return the decoder."""
+        return self.cls.predictions.decoder
+
+    def set_output_embeddings(self, new_embeddings: nn.Module) -> None:
+        """Replace the decoder."""
+        self.cls.predictions.decoder = new_embeddings
+        self.cls.predictions.bias = new_embeddings.bias
+
+    @can_return_tuple
+    def forward(
+        self,
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        token_type_ids: Tensor | None = None,
+        position_ids: Tensor | None = None,
+        inputs_embeds: Tensor | None = None,
+        labels: Tensor | None = None,
+        num_items_in_batch: Tensor | int | None = None,
+        **kwargs: object,
+    ) -> MaskedLMOutput:
+        """Predict masked tokens.
+
+        Args:
+            input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds: as in KmerBertModel.
+            labels: (batch, tokens), the true id on masked tokens and -100 elsewhere.
+            num_items_in_batch: number of labelled tokens of the whole optimizer step; the Trainer passes it, so that the
+                loss is the same however the step is cut into micro-batches.
+            kwargs: as in KmerBertModel.
+
+        Returns:
+            loss in nats per masked token, 0 where there is none; logits (batch, tokens, vocabulary), or, when labels are given
+            and ``config.sparse_prediction`` is on, (masked tokens, vocabulary) in reading order.
+        """
+        outputs = self.bert(input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds, **kwargs)
+        hidden, loss = outputs.last_hidden_state, None
+        if labels is not None and self.config.sparse_prediction:
+            masked = labels != -100
+            hidden, labels = hidden[masked], labels[masked]
+        logits = self.cls.predictions(hidden)
+        if labels is not None:
+            loss = label_loss(logits, labels, num_items_in_batch)
+        return MaskedLMOutput(
+            loss=loss, logits=logits, hidden_states=outputs.hidden_states, attentions=outputs.attentions
+        )
+
+
+class KmerBertForSequenceClassification(KmerBertPreTrainedModel):
+    """Encoder with a classifier on the projected [CLS] token: one label, several labels or regression per sequence."""
+
+    def __init__(self, config: KmerBertConfig) -> None:
+        super().__init__(config)
+        self.num_labels = config.num_labels
+        self.bert = KmerBertModel(config)
+        self.dropout = nn.Dropout(_classifier_dropout(config))
+        self.classifier = nn.Linear(config.hidden_size, config.num_labels)
+        self.post_init()
+
+    @can_return_tuple
+    def forward(
+        self,
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        token_type_ids: Tensor | None = None,
+        position_ids: Tensor | None = None,
+        inputs_embeds: Tensor | None = None,
+        labels: Tensor | None = None,
+        num_items_in_batch: Tensor | int | None = None,
+        **kwargs: object,
+    ) -> SequenceClassifierOutput:
+        """Classify sequences; arguments as in KmerBertForMaskedLM, except:
+
+        Args:
+            labels: (batch,) class numbers; (batch, labels) of 0/1 for several labels; (batch,) or (batch, targets) values for
+                regression. ``config.problem_type`` decides, or the labels' type where it is not set.
+
+        Returns:
+            loss; logits (batch, num_labels).
+        """
+        outputs = self.bert(input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds, **kwargs)
+        logits = self.classifier(self.dropout(outputs.pooler_output))
+        loss = None if labels is None else sequence_loss(logits, labels, self.config, num_items_in_batch)
+        return SequenceClassifierOutput(
+            loss=loss, logits=logits, hidden_states=outputs.hidden_states, attentions=outputs.attentions
+        )
+
+
+class KmerBertForTokenClassification(KmerBertPreTrainedModel):
+    """Encoder with a classifier on every token."""
+
+    def __init__(self, config: KmerBertConfig) -> None:
+        super().__init__(config)
+        self.num_labels = config.num_labels
+        self.bert = KmerBertModel(config, add_pooling_layer=False)
+        self.dropout = nn.Dropout(_classifier_dropout(config))
+        self.classifier = nn.Linear(config.hidden_size, config.num_labels)
+        self.post_init()
+
+    @can_return_tuple
+    def forward(
+        self,
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        token_type_ids: Tensor | None = None,
+        position_ids: Tensor | None = None,
+        inputs_embeds: Tensor | None = None,
+        labels: Tensor | None = None,
+        num_items_in_batch: Tensor | int | None = None,
+        **kwargs: object,
+    ) -> TokenClassifierOutput:
+        """Classify tokens; ``labels`` (batch, tokens) are class numbers, -100 where there is none.
+
+        Returns:
+            loss; logits (batch, tokens, num_labels).
+        """
+        outputs = self.bert(input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds, **kwargs)
+        logits = self.classifier(self.dropout(outputs.last_hidden_state))
+        loss = None if labels is None else label_loss(logits, labels, num_items_in_batch)
+        return TokenClassifierOutput(
+            loss=loss, logits=logits, hidden_states=outputs.hidden_states, attentions=outputs.attentions
+        )
+
+
+def label_loss(logits: Tensor, labels: Tensor, num_items: Tensor | int | None = None) -> Tensor:
+    """Cross-entropy in nats per label, in float32; labels of -100 count nothing, and no label at all gives 0, never NaN.
+
+    Args:
+        logits: (..., classes).
+        labels: (...), class numbers or -100.
+        num_items: what to divide by, when this is only a part of an optimizer step; by default the labels given.
+    """
+    labels = labels.reshape(-1).to(logits.device)
+    flat = logits.reshape(-1, logits.shape[-1]).float()
+    total = nn.functional.cross_entropy(flat, labels, ignore_index=-100, reduction="sum")
+    return _per_item(total, (labels != -100).sum() if num_items is None else num_items)
+
+
+def sequence_loss(
+    logits: Tensor, labels: Tensor, config: KmerBertConfig, num_items: Tensor | int | None = None
+) -> Tensor:
+    """Loss of a sequence head: cross-entropy, binary cross-entropy or squared error by ``config.problem_type``.
+
+    Args:
+        logits: (batch, num_labels).
+        labels: (batch,) or (batch, num_labels).
+        config: its ``problem_type`` decides; where None, one output means regression, whole-number labels one class out of
+            several, anything else several labels.
+        num_items: number of label cells of the whole optimizer step; by default those given.
+    """
+    labels = labels.to(logits.device)
+    problem = config.problem_type or _problem_type(config.num_labels, labels)
+    if problem == "single_label_classification":
+        return label_loss(logits, labels, num_items)
+    measure = nn.functional.mse_loss if problem == "regression" else nn.functional.binary_cross_entropy_with_logits
+    target = labels.reshape(logits.shape).float()
+    total = measure(logits.float(), target, reduction="sum")
+    return _per_item(total, target.numel() if num_items is None else num_items)
+
+
+def _problem_type(num_labels: int, labels: Tensor) -> str:
+    if num_labels == 1:
+        return "regression"
+    whole = labels.dtype in (torch.long, torch.int)
+    return "single_label_classification" if whole else "multi_label_classification"
+
+
+def _per_item(total: Tensor, items: Tensor | int) -> Tensor:
+    return total / torch.as_tensor(items, device=total.device).clamp(min=1)
+
+
+def _classifier_dropout(config: KmerBertConfig) -> float:
+    return config.hidden_dropout_prob if config.classifier_dropout is None else config.classifier_dropout

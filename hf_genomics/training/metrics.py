@@ -1,0 +1,328 @@
+"""How good is a prediction: scores over scikit-learn, as pure functions, for the Trainer and as an ``evaluate.Metric``.
+
+Three decisions hold for every score here:
+
+- what is counted from decisions (accuracy, recall, precision, F1) is 0 where nothing was there to be counted;
+- what ranks examples (AUROC, AUPRC) or correlates them (MCC, Pearson, Spearman, R2) is NaN, with one logged warning,
+  where the labels do not define it, for instance when all examples are of one class;
+- nothing is downloaded: the metric is a local class, not a name for ``evaluate.load``.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import datasets
+import evaluate
+import numpy as np
+import scipy.special
+import scipy.stats
+from sklearn import metrics as sk
+
+if TYPE_CHECKING:
+    from transformers import EvalPrediction
+
+logger = logging.getLogger(__name__)
+
+#: transformers' mark for a token or example without a label.
+IGNORED_LABEL = -100
+
+_SCORES = """accuracy, macro_recall (balanced accuracy; the paper's Recall_M), macro_precision, f1 (two classes: of the
+positive class; more: the macro mean), f1_macro, mcc, auroc, auprc (two classes: of the positive class; more: mean over
+one class versus the rest)"""
+
+
+def softmax(logits: np.ndarray) -> np.ndarray:
+    """Turn logits into probabilities along the last axis, in float64 and without overflow.
+
+    >>> softmax(np.array([0.0, 0.0])).tolist()
+    [0.5, 0.5]
+    """
+    return scipy.special.softmax(np.asarray(logits, np.float64), axis=-1)
+
+
+def classification_metrics(probabilities: np.ndarray, labels: np.ndarray, *, positive: int = 1) -> dict[str, float]:
+    """Score class probabilities; the class decided on is the most probable one.
+
+    Args:
+        probabilities: (examples, classes); rows need not sum to 1, any score that grows with belief will do.
+        labels: (examples,), class ids 0..classes-1.
+        positive: id of the class that ``f1``, ``auroc`` and ``auprc`` speak about when there are two (paper: phage).
+
+    Returns:
+        accuracy, macro_recall (over the classes that occur in ``labels``), macro_precision and f1_macro (over those
+        that occur or are predicted), f1, mcc, auroc, auprc. With more than two classes ``f1`` is ``f1_macro``, and
+        ``auroc`` and ``auprc`` are means over one class versus the rest.
+
+    Raises:
+        ValueError: if shapes disagree, there is no example, a label is no class, or a probability is not finite.
+
+    Source: GenomeNet-BERT, Table 1 (macro recall) and its F1 with phages as positives.
+    """
+    probabilities, labels = _checked(probabilities, labels)
+    predicted, num_classes = probabilities.argmax(axis=1), probabilities.shape[1]
+    decided = decision_metrics(predicted, labels, num_classes=num_classes, positive=positive)
+    return decided | _ranking_metrics(probabilities, labels, positive)
+
+
+def decision_metrics(
+    predicted: np.ndarray, labels: np.ndarray, *, num_classes: int = 2, positive: int = 1
+) -> dict[str, float]:
+    """Score decided class ids: the part of ``classification_metrics`` that needs no probabilities.
+
+    Args:
+        predicted, labels: (examples,), class ids 0..num_classes-1.
+        num_classes: 2 makes ``f1`` the F1 of the class ``positive``.
+        positive: id of the positive class.
+    """
+    if num_classes == 2 and positive not in (0, 1):
+        raise ValueError(f"the positive class of two must be 0 or 1, not {positive}")
+    occurring = np.unique(labels)
+    f1_macro = float(sk.f1_score(labels, predicted, average="macro", zero_division=0.0))
+    f1 = float(sk.f1_score(labels == positive, predicted == positive, zero_division=0.0))
+    return {
+        "accuracy": float(np.mean(predicted == labels)),
+        "macro_recall": float(sk.recall_score(labels, predicted, labels=occurring, average="macro", zero_division=0.0)),
+        "macro_precision": float(sk.precision_score(labels, predicted, average="macro", zero_division=0.0)),
+        "f1": f1 if num_classes == 2 else f1_macro,
+        "f1_macro": f1_macro,
+        # With one class there is nothing to correlate; scikit-learn would say 0 and warn.
+        "mcc": float(sk.matthews_corrcoef(labels, predicted)) if len(occurring) > 1 else float("nan"),
+    }
+
+
+def regression_metrics(predictions: np.ndarray, targets: np.ndarray) -> dict[str, float]:
+    """Score predicted numbers; with several outputs each score is the mean over the outputs that define it.
+
+    Args:
+        predictions, targets: (examples,) or (examples, outputs); NaN targets are left out.
+
+    Returns:
+        mse, mae, r2, pearson, spearman.
+
+    Raises:
+        ValueError: if shapes disagree, there is no example, or a prediction is not finite.
+    """
+    predictions, targets = _columns(predictions), _columns(targets)
+    _check_rows(predictions, targets.shape)
+    columns = [_regression_column(p, t) for p, t in _known_columns(predictions, targets)]
+    return _mean_of_scores(columns, ("mse", "mae", "r2", "pearson", "spearman"), what="output")
+
+
+def multilabel_metrics(probabilities: np.ndarray, labels: np.ndarray, *, threshold: float = 0.5) -> dict[str, float]:
+    """Score independent yes/no labels: macro means over the labels that occur.
+
+    Args:
+        probabilities: (examples, labels).
+        labels: (examples, labels) of 0, 1, or NaN (not measured; such cells are left out).
+        threshold: probability from which on a label counts as predicted, for ``f1``.
+
+    Returns:
+        f1 (over the labels with a positive), auroc and auprc (over those with a positive and a negative).
+
+    Raises:
+        ValueError: if shapes disagree, there is no example, a label is not 0, 1 or NaN, or a probability is not finite.
+    """
+    probabilities, labels = np.asarray(probabilities, np.float64), np.asarray(labels, np.float64)
+    _check_rows(probabilities, labels.shape)
+    if not (np.isnan(labels) | (labels == 0) | (labels == 1)).all():
+        raise ValueError("multi-label targets must be 0, 1 or NaN (not measured)")
+    columns = []
+    for scores, truth in ((p, t == 1) for p, t in _known_columns(probabilities, labels)):
+        f1 = sk.f1_score(truth, scores >= threshold, zero_division=0.0) if truth.any() else np.nan
+        columns.append({"f1": float(f1)} | _ranking(truth, scores))
+    return _mean_of_scores(columns, ("f1", "auroc", "auprc"), what="label")
+
+
+def compute_metrics_for(
+    problem_type: str, label_names: Sequence[str], positive: int | str = 1
+) -> Callable[[EvalPrediction], dict[str, float]]:
+    """Make the function that ``transformers.Trainer(compute_metrics=...)`` calls with logits and labels.
+
+    Args:
+        problem_type: as in a transformers config: single_label_classification (sequences or tokens; labels of -100 are
+            left out), multi_label_classification or regression.
+        label_names: names of the classes, labels or outputs, by id.
+        positive: positive class of two, by id or name.
+
+    Returns:
+        A function from EvalPrediction to the scores, without the ``eval_`` that the Trainer puts before their names.
+
+    Raises:
+        ValueError: for an unknown problem type or positive class; the function itself, when there is not one logit per
+            name.
+    """
+    positive_id = class_id(positive, label_names)
+    scorers: dict[str, Callable[[np.ndarray, np.ndarray], dict[str, float]]] = {
+        "single_label_classification": lambda logits, labels: classification_metrics(
+            *_labelled_rows(softmax(logits), labels), positive=positive_id
+        ),
+        "multi_label_classification": lambda logits, labels: multilabel_metrics(scipy.special.expit(logits), labels),
+        "regression": regression_metrics,
+    }
+    if problem_type not in scorers:
+        raise ValueError(f"problem_type must be one of {', '.join(scorers)}; not {problem_type!r}")
+
+    def compute_metrics(prediction: EvalPrediction) -> dict[str, float]:
+        """Score what the model said on the evaluation set."""
+        logits = prediction.predictions[0] if isinstance(prediction.predictions, tuple) else prediction.predictions
+        logits = np.asarray(logits, np.float64)
+        if logits.ndim > 1 and logits.shape[-1] != len(label_names):
+            names = ", ".join(label_names)
+            raise ValueError(f"the model gives {logits.shape[-1]} logits for {len(label_names)} names ({names})")
+        return scorers[problem_type](logits, np.asarray(prediction.label_ids))
+
+    return compute_metrics
+
+
+def class_id(name_or_id: int | str, label_names: Sequence[str]) -> int:
+    """Find a class by its name or id; an id is only checked where names are known.
+
+    >>> class_id("phage", ["other", "phage"])
+    1
+    """
+    if isinstance(name_or_id, str):
+        if name_or_id not in label_names:
+            raise ValueError(f"no class is called {name_or_id!r}; there are {', '.join(label_names)}")
+        return list(label_names).index(name_or_id)
+    return int(name_or_id)
+
+
+class SequenceClassificationMetrics(evaluate.Metric):
+    """Classification scores as a local ``evaluate.Metric``; see ``classification_metrics`` for what each one means.
+
+    ``predictions`` are probabilities, (examples, classes), or decided class ids, (examples,); ids have no AUROC and no
+    AUPRC (NaN). ``references`` are class ids.
+
+    >>> metric = SequenceClassificationMetrics()
+    >>> scores = metric.compute(predictions=[[0.9, 0.1], [0.4, 0.6]], references=[0, 1])
+    >>> scores["macro_recall"], scores["auroc"]
+    (1.0, 1.0)
+    """
+
+    def __init__(self, config_name: str | None = None, *, keep_in_memory: bool = True, **kwargs: Any) -> None:
+        """Keep predictions in memory by default: a few numbers per sequence need no file in the user's cache."""
+        super().__init__(config_name, keep_in_memory=keep_in_memory, **kwargs)
+
+    def _build_data_dir(self) -> str:
+        """Make no folder in the user's cache, which may be read-only, when nothing will be written there."""
+        return self._data_dir_root if self.keep_in_memory else super()._build_data_dir()
+
+    def _info(self) -> evaluate.MetricInfo:
+        label, probability = datasets.Value("int64"), datasets.Value("float64")
+        return evaluate.MetricInfo(
+            description=f"Scores of a sequence classifier: {_SCORES}.",
+            citation="",
+            inputs_description="predictions: probabilities (examples, classes) or class ids; references: class ids.",
+            features=[
+                datasets.Features({"predictions": datasets.Sequence(probability), "references": label}),
+                datasets.Features({"predictions": label, "references": label}),
+            ],
+        )
+
+    def _compute(
+        self,
+        predictions: np.ndarray,
+        references: np.ndarray,
+        positive: int | str = 1,
+        label_names: Sequence[str] = (),
+    ) -> dict[str, float]:
+        """Score; ``positive`` may be a name where ``label_names`` are given; they also fix the number of classes."""
+        predictions, references = np.asarray(predictions), np.asarray(references)
+        positive_id = class_id(positive, label_names)
+        if predictions.ndim == 2:
+            return classification_metrics(predictions, references, positive=positive_id)
+        num_classes = len(label_names) or max(2, predictions.max(initial=0) + 1, references.max(initial=0) + 1)
+        scores = decision_metrics(predictions, references, num_classes=num_classes, positive=positive_id)
+        return scores | {"auroc": float("nan"), "auprc": float("nan")}
+
+
+def _ranking_metrics(probabilities: np.ndarray, labels: np.ndarray, positive: int) -> dict[str, float]:
+    """AUROC and AUPRC of the positive class of two, or the mean over one class versus the rest."""
+    num_classes = probabilities.shape[1]
+    classes = [positive] if num_classes == 2 else range(num_classes)
+    columns = [_ranking(labels == c, probabilities[:, c]) for c in classes]
+    return _mean_of_scores(columns, ("auroc", "auprc"), what="class")
+
+
+def _ranking(truth: np.ndarray, scores: np.ndarray) -> dict[str, float]:
+    """How well scores put the true before the false; truth is bool (examples,)."""
+    if truth.all() or not truth.any():
+        return {"auroc": float("nan"), "auprc": float("nan")}
+    return {
+        "auroc": float(sk.roc_auc_score(truth, scores)),
+        "auprc": float(sk.average_precision_score(truth, scores)),
+    }
+
+
+def _regression_column(predictions: np.ndarray, targets: np.ndarray) -> dict[str, float]:
+    """Score one output. A constant has no correlation, and constant targets have no R2."""
+    nan = float("nan")
+    targets_vary = len(targets) > 1 and bool(np.ptp(targets) > 0)
+    both_vary = targets_vary and bool(np.ptp(predictions) > 0)
+    return {
+        "mse": float(np.mean((predictions - targets) ** 2)) if len(targets) else nan,
+        "mae": float(np.mean(np.abs(predictions - targets))) if len(targets) else nan,
+        "r2": float(sk.r2_score(targets, predictions)) if targets_vary else nan,
+        "pearson": float(np.corrcoef(predictions, targets)[0, 1]) if both_vary else nan,
+        "spearman": float(scipy.stats.spearmanr(predictions, targets).statistic) if both_vary else nan,
+    }
+
+
+def _mean_of_scores(columns: list[dict[str, float]], names: Sequence[str], *, what: str) -> dict[str, float]:
+    """Average each score over the columns that define it; NaN, and a word in the log, where none or not all do."""
+    means: dict[str, float] = {}
+    undefined = []
+    for name in names:
+        defined = [column[name] for column in columns if not np.isnan(column[name])]
+        means[name] = float(np.mean(defined)) if defined else float("nan")
+        if len(defined) < len(columns):
+            undefined.append(name)
+    if undefined:
+        logger.warning("%s not defined for every %s: its labels do not vary", ", ".join(undefined), what)
+    return means
+
+
+def _checked(probabilities: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Bring probabilities to float64 (examples, classes) and labels to integers (examples,), or say what is wrong."""
+    probabilities, labels = np.asarray(probabilities, np.float64), np.asarray(labels)
+    if probabilities.ndim != 2 or probabilities.shape[1] < 2:
+        raise ValueError(f"probabilities must be (examples, two classes or more), not {probabilities.shape}")
+    _check_rows(probabilities, (*labels.shape, probabilities.shape[1]))
+    bad = np.flatnonzero((labels < 0) | (labels >= probabilities.shape[1]) | (labels != np.floor(labels)))
+    if len(bad):
+        last = probabilities.shape[1] - 1
+        raise ValueError(f"label {labels[bad[0]]} of example {bad[0]} is no class: ids run 0..{last}")
+    return probabilities, labels.astype(np.int64)
+
+
+def _check_rows(predictions: np.ndarray, shape: tuple[int, ...]) -> None:
+    """Check that predictions have the shape the labels ask for, some rows, and only finite values."""
+    if predictions.shape != shape:
+        raise ValueError(f"predictions have shape {predictions.shape}, the labels ask for {shape}")
+    if not len(predictions):
+        raise ValueError("there is no example to score")
+    if not np.isfinite(predictions).all():
+        row = int(np.flatnonzero(~np.isfinite(predictions).all(axis=1))[0])
+        raise ValueError(f"prediction {row} is not finite: {predictions[row]}; has the model diverged? (learning rate)")
+
+
+def _columns(values: np.ndarray) -> np.ndarray:
+    """View numbers of shape (examples,) or (examples, outputs) as float64 (examples, outputs)."""
+    values = np.asarray(values, np.float64)
+    return values[:, None] if values.ndim == 1 else values
+
+
+def _known_columns(predictions: np.ndarray, targets: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Pair predictions and targets column by column, without the rows whose target is NaN."""
+    known = ~np.isnan(targets)  # (examples, columns)
+    return [(predictions[rows, c], targets[rows, c]) for c, rows in enumerate(known.T)]
+
+
+def _labelled_rows(probabilities: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Flatten (batch, tokens, classes) to (rows, classes) without the rows labelled -100 (special tokens, padding)."""
+    rows, labels = probabilities.reshape(-1, probabilities.shape[-1]), labels.reshape(-1)
+    labelled = labels != IGNORED_LABEL
+    return rows[labelled], labels[labelled]

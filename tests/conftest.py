@@ -1,0 +1,103 @@
+"""What every test relies on: a sealed-off environment, one thread per worker, and where the data lies."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import shutil
+import socket
+import sys
+import tempfile
+from pathlib import Path
+
+import hypothesis
+import pytest
+
+REPO_ROOT = Path(__file__).resolve().parents[1]
+WORKER = os.environ.get("PYTEST_XDIST_WORKER", "main")
+LOOPBACK = {"localhost", "::1", "", None}
+
+
+def seal_environment() -> None:
+    """Keep the Hugging Face libraries off the network and out of the user's cache; they read this when imported."""
+    for name, value in {
+        "HF_HUB_OFFLINE": "1",
+        "HF_UPDATE_DOWNLOAD_COUNTS": "0",
+        "TOKENIZERS_PARALLELISM": "false",
+        "MPLBACKEND": "Agg",
+    }.items():
+        os.environ.setdefault(name, value)
+    if WORKER != "main":
+        os.environ.setdefault("OMP_NUM_THREADS", "1")
+    if "HF_HOME" not in os.environ:
+        os.environ["HF_HOME"] = tempfile.mkdtemp(prefix="hf_genomics_tests_")
+        atexit.register(shutil.rmtree, os.environ["HF_HOME"], ignore_errors=True)
+    # Workers share HF_HOME, but two that import the same remote code at once would write over each other.
+    os.environ["HF_MODULES_CACHE"] = str(Path(os.environ["HF_HOME"]) / f"modules_{WORKER}")
+
+
+seal_environment()
+
+# Wall-clock limits say more about who else uses the machine than about the code.
+PATIENT = {"deadline": None, "suppress_health_check": [hypothesis.HealthCheck.too_slow]}
+hypothesis.settings.register_profile("local", **PATIENT)
+hypothesis.settings.register_profile("ci", derandomize=True, print_blob=True, **PATIENT)
+hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "local")
+
+
+def is_loopback(host: str | bytes | None) -> bool:
+    """Tell whether ``host`` is this machine, without asking a name server."""
+    name = host.decode() if isinstance(host, bytes) else host
+    return name in LOOPBACK or name.startswith("127.") or name == socket.gethostname()
+
+
+@pytest.fixture(autouse=True)
+def no_network(request, monkeypatch):
+    """Fail the test that connects to, or looks up, any host but this one (unless it is marked ``network``)."""
+    if request.node.get_closest_marker("network"):
+        yield
+        return
+    attempts = []
+
+    def guard(real, host_of):
+        def guarded(*args, **kwargs):
+            host = host_of(*args, **kwargs)
+            if not is_loopback(host):
+                attempts.append(host)
+                # Not an Exception, so that no library can take it for a bad connection and carry on.
+                pytest.fail(f"this test reaches for the network (host {host!r}); mark it `network` or keep it local")
+            return real(*args, **kwargs)
+
+        return guarded
+
+    def peer(sock, address):
+        return address[0] if sock.family in (socket.AF_INET, socket.AF_INET6) else None  # Unix sockets are local
+
+    for method in ("connect", "connect_ex"):
+        monkeypatch.setattr(socket.socket, method, guard(getattr(socket.socket, method), peer))
+    monkeypatch.setattr(socket, "getaddrinfo", guard(socket.getaddrinfo, lambda host, *_, **__: host))
+    yield
+    if attempts:  # a background thread tried it: its failure would not reach the test by itself
+        pytest.fail(f"this test reached for the network (hosts {attempts}); mark it `network` or keep it local")
+
+
+@pytest.fixture(autouse=True)
+def one_thread_per_worker():
+    """Keep the workers from fighting over the cores, should torch have been imported before OMP_NUM_THREADS was set."""
+    if WORKER != "main" and "torch" in sys.modules and sys.modules["torch"].get_num_threads() != 1:
+        sys.modules["torch"].set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def repo_root():
+    """Folder that holds pyproject.toml."""
+    return REPO_ROOT
+
+
+@pytest.fixture(scope="session")
+def data_dir():
+    """Folder with the real genomes (README.md there); the test is skipped where it is absent."""
+    folder = Path(os.environ.get("HF_GENOMICS_DATA") or REPO_ROOT.parent / "shared" / "data")
+    if not folder.is_dir():
+        pytest.skip(f"no genome data in {folder}; set HF_GENOMICS_DATA to the folder that holds it")
+    return folder

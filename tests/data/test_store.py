@@ -1,0 +1,291 @@
+"""The genome store: what went in comes out, and a store is whole or not there."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import pickle
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from hf_genomics.data import store as store_module
+from hf_genomics.data.store import GenomeStore, prepare
+from hf_genomics.errors import InputError
+
+
+@pytest.fixture
+def fasta(tmp_path: Path) -> list[str]:
+    """Two files, three records, 14 nt."""
+    (tmp_path / "one.v1.fa").write_text(">a first\nACgtN\n>b\nRYACG\n")
+    (tmp_path / "two.fasta").write_text(">c\nTTTT\n")
+    return [str(tmp_path / "one.v1.fa"), str(tmp_path / "two.fasta")]
+
+
+@pytest.fixture
+def output(tmp_path: Path) -> str:
+    """Where the store goes: a folder of its own, so that leftovers beside it show."""
+    return str(tmp_path / "out" / "genomes")
+
+
+def metadata(tmp_path: Path, text: str, name: str = "meta.tsv") -> str:
+    """Write a metadata table."""
+    (tmp_path / name).write_text(text)
+    return str(tmp_path / name)
+
+
+def leftovers(output: str) -> list[str]:
+    """List what stands beside the store."""
+    parent = Path(output).parent
+    return [name for name in os.listdir(parent) if name != Path(output).name] if parent.exists() else []
+
+
+def stamp(output: str) -> dict[str, tuple[int, int, bytes]]:
+    """Describe the files of a store so that any change shows."""
+    found = {}
+    for path in Path(output).iterdir():
+        found[path.name] = (path.stat().st_ino, path.stat().st_mtime_ns, path.read_bytes())
+    return found
+
+
+def test_letters_and_index_are_those_of_the_files(fasta: list[str], output: str) -> None:
+    store = prepare(fasta, output)
+    assert store.letters.tobytes() == b"ACgtNRYACGTTTT" and store.letters.dtype == np.uint8
+    assert store.contigs.to_dict("list") == {
+        "name": ["a", "b", "c"],
+        "genome": ["a", "b", "c"],
+        "start": [0, 5, 10],
+        "length": [5, 5, 4],
+    }
+    assert store.contigs["start"].dtype == store.contigs["length"].dtype == np.int64
+    assert (len(store), store.total_nt) == (3, 14) and "3 contigs, 14 nt" in repr(store)
+    assert not leftovers(output)
+
+
+def test_a_window_is_a_read_only_view_of_its_contig(fasta: list[str], output: str) -> None:
+    store = prepare(fasta, output)
+    assert store.window(1, 2, 3).tobytes() == b"ACG" and store.window(2, 4, 0).tobytes() == b""
+    assert type(store.window(0, 0, 5)) is np.ndarray and not store.window(0, 0, 5).flags.writeable
+    for start, length in [(-1, 2), (3, 3), (0, 6), (0, -1)]:
+        with pytest.raises(IndexError, match="not inside contig 0 of 5 nt"):
+            store.window(0, start, length)
+
+
+def test_a_store_pickles_as_its_path(fasta: list[str], output: str) -> None:
+    store = prepare(fasta, output)
+    pickled = pickle.dumps(store)
+    assert len(pickled) < 300 and pickle.loads(pickled).window(0, 0, 5).tobytes() == b"ACgtN"
+
+
+def test_a_genome_is_a_record_or_a_file(fasta: list[str], output: str, tmp_path: Path) -> None:
+    assert list(prepare(fasta, output, genome_by="file").contigs["genome"]) == ["one.v1", "one.v1", "two"]
+    (tmp_path / "sub").mkdir()
+    other = shutil.copy(fasta[1], tmp_path / "sub" / "two.fa")
+    with pytest.raises(InputError, match="same genome as"):
+        prepare([*fasta, str(other)], output, genome_by="file")
+
+
+def test_rna_and_minimum_length_reach_the_reader(fasta: list[str], output: str, tmp_path: Path) -> None:
+    (tmp_path / "rna.fa").write_text(">r\nACGU\n")
+    assert prepare([str(tmp_path / "rna.fa")], output, rna=True).letters.tobytes() == b"ACGT"
+    with pytest.raises(InputError, match=r"record 1 \('c'\): 4 nt is shorter than the 5 nt"):
+        prepare(fasta, output + "2", min_length=5)
+
+
+def test_running_again_changes_nothing(
+    fasta: list[str], output: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    prepare(fasta, output)
+    before = stamp(output)
+    moved = [shutil.copy(path, tmp_path / "out") for path in fasta]  # content and name count, not the place
+    with caplog.at_level(logging.INFO):
+        store = prepare([str(path) for path in moved], output)
+    assert stamp(output) == before and "unchanged" in caplog.text and len(store) == 3
+
+
+@pytest.mark.parametrize("change", ["content", "option", "metadata"])
+def test_other_content_is_refused_unless_overwriting(
+    fasta: list[str], output: str, tmp_path: Path, change: str
+) -> None:
+    prepare(fasta, output)
+    before = stamp(output)
+    if change == "content":
+        Path(fasta[1]).write_text(">c\nGGGGG\n")
+    table = metadata(tmp_path, "accession\tlabel\na\tx\nb\ty\nc\tx\n") if change == "metadata" else None
+    options = {"genome_by": "file" if change == "option" else "record", "metadata": table}
+    with pytest.raises(InputError, match="other content .* differ.*overwrite: true"):
+        prepare(fasta, output, **options)
+    assert stamp(output) == before and not leftovers(output)
+    store = prepare(fasta, output, overwrite=True, **options)
+    assert store.total_nt == (15 if change == "content" else 14) and not leftovers(output)
+
+
+def test_what_is_no_store_is_never_replaced(fasta: list[str], output: str) -> None:
+    Path(output).mkdir(parents=True)
+    (Path(output) / "thesis.txt").write_text("years of work")
+    with pytest.raises(InputError, match="is not just a genome store"):
+        prepare(fasta, output, overwrite=True)
+    (Path(output) / "store.json").write_text("{}")
+    with pytest.raises(InputError, match="is not just a genome store"):
+        prepare(fasta, output, overwrite=True)
+    assert (Path(output) / "thesis.txt").read_text() == "years of work"
+    with pytest.raises(InputError, match="is not just a genome store"):
+        prepare(fasta, fasta[0], overwrite=True)
+
+
+@pytest.mark.parametrize("existing", [False, True])
+def test_a_failure_leaves_no_trace(fasta: list[str], output: str, existing: bool) -> None:
+    if existing:
+        prepare(fasta, output)
+    before = stamp(output) if existing else None
+    Path(fasta[1]).write_text(">c\nTTTT\n>d\nAC-T\n")
+    with pytest.raises(InputError, match=r"two.fasta: record 2 \('d'\), position 3: '-'"):
+        prepare(fasta, output, overwrite=True)
+    assert not leftovers(output)
+    assert (stamp(output) if existing else None) == before and Path(output).exists() == existing
+
+
+@pytest.mark.parametrize("existing", [False, True])
+def test_an_interrupt_or_a_failing_rename_leaves_no_trace(
+    fasta: list[str], output: str, existing: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if existing:
+        prepare(fasta, output)
+    before = stamp(output) if existing else None
+    rename = os.rename
+
+    def failing(source: str, target: str) -> None:
+        if str(source).endswith(".partial"):
+            raise OSError(28, "No space left on device")
+        rename(source, target)
+
+    def interrupted(*args: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(InputError, match="cannot be written: No space left"):
+        patch.setattr(os, "rename", failing)
+        prepare(fasta, output, overwrite=True, genome_by="file")
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(store_module, "_write_index", interrupted)
+        prepare(fasta, output, overwrite=True, genome_by="file")
+    assert not leftovers(output) and (stamp(output) if existing else None) == before
+
+
+def test_names_must_be_unique_over_all_files(fasta: list[str], output: str, tmp_path: Path) -> None:
+    (tmp_path / "three.fa").write_text(">b\nA\n")
+    with pytest.raises(InputError, match=r"three.fa: record 'b' is in .*one.v1.fa too"):
+        prepare([*fasta, str(tmp_path / "three.fa")], output)
+    with pytest.raises(InputError, match="give a file once"):
+        prepare([fasta[0], fasta[0]], output)
+    with pytest.raises(InputError, match="no file given"):
+        prepare([], output)
+    with pytest.raises(InputError, match="none.fa: no such file"):
+        prepare(["none.fa"], output)
+    assert not Path(output).exists() and not leftovers(output)
+
+
+TABLE = """\
+accession label split group length gc taxid code empty
+c x test g1 9 0.5 1 03 NA
+a y train g2 9 NA 2 01 NA
+b x train g2 9 0.25 NA 02 NA
+""".replace(" ", "\t")
+
+
+@pytest.mark.parametrize("kind", ["tsv", "csv", "parquet"])
+def test_metadata_columns_become_contig_columns(fasta: list[str], output: str, tmp_path: Path, kind: str) -> None:
+    path = metadata(tmp_path, TABLE if kind != "csv" else TABLE.replace("\t", ","))
+    if kind == "parquet":
+        pd.read_csv(path, sep="\t", dtype={"code": str}).to_parquet(path)
+    contigs = prepare(fasta, output, metadata=path).contigs
+    assert list(contigs.columns[:4]) == ["name", "genome", "start", "length"] and "accession" not in contigs
+    assert list(contigs["length"]) == [5, 5, 4]  # the table's own is dropped
+    assert list(contigs["label"]) == ["y", "x", "x"] and list(contigs["group"]) == ["g2", "g2", "g1"]
+    assert list(contigs["code"]) == ["01", "02", "03"] and contigs["empty"].isna().all()
+    assert contigs["gc"].isna().tolist() == [True, False, False] and contigs["gc"][1] == 0.25
+    if kind != "parquet":  # pandas wrote 2.0 there
+        assert str(contigs["taxid"].dtype) == "Int64"
+    assert contigs["taxid"][0] == 2
+
+
+def test_a_metadata_table_may_have_the_key_alone(fasta: list[str], output: str, tmp_path: Path) -> None:
+    contigs = prepare(fasta, output, metadata=metadata(tmp_path, "id\na\nb\nc\nd\n"), metadata_key="id").contigs
+    assert list(contigs.columns) == ["name", "genome", "start", "length"] and len(contigs) == 3
+
+
+@pytest.mark.parametrize(
+    ("text", "pattern"),
+    [
+        ("accession\tlabel\na\tx\n", r"no row for 2 of 3 records \('b', 'c'\); column 'accession' must hold"),
+        ("Accession\tlabel\na\tx\n", "no column 'accession'; did you mean 'Accession'"),
+        ("accession\tlabel\na\tx\nb\tx\na\ty\n", "data row 3: 'a' has a row already"),
+        ("accession\tlabel\n", "no row below its header"),
+        ("", "the file is empty"),
+        ("accession\tlabel\na\tx\ty\nb\tx\nc\tx\n", "not a well-formed table"),
+    ],
+)
+def test_bad_metadata_is_refused_before_anything_is_written(
+    fasta: list[str], output: str, tmp_path: Path, text: str, pattern: str
+) -> None:
+    with pytest.raises(InputError, match=pattern):
+        prepare(fasta, output, metadata=metadata(tmp_path, text))
+    assert not Path(output).exists() and not leftovers(output)
+
+
+def test_select_gives_the_rows_of_a_split(fasta: list[str], output: str, tmp_path: Path) -> None:
+    store = prepare(fasta, output, metadata=metadata(tmp_path, TABLE))
+    assert store.select("train").tolist() == [0, 1] and store.select("test").tolist() == [2]
+    assert store.select().tolist() == [0, 1, 2]
+    with pytest.raises(InputError, match="no contig is in split 'valid'; the splits are 'test', 'train'"):
+        store.select("valid")
+    with pytest.raises(InputError, match="no column 'split'"):
+        prepare(fasta, output + "2").select("train")
+
+
+def test_a_damaged_store_is_refused_and_can_be_overwritten(fasta: list[str], output: str, tmp_path: Path) -> None:
+    prepare(fasta, output)
+    whole = tmp_path / "whole"
+    shutil.copytree(output, whole)
+    info = json.loads((whole / "store.json").read_text())
+    damage = {
+        "letters.bin": (b"ACG", b""),
+        "contigs.parquet": (b"PAR1", b""),
+        "store.json": (b"{", b"[]", json.dumps({**info, "format": 99}).encode()),
+    }
+    for name, contents in damage.items():
+        for content in contents:
+            (Path(output) / name).write_bytes(content)
+            with pytest.raises(InputError, match="damaged store|store format"):
+                GenomeStore(output)
+            with pytest.raises(InputError, match="prepare it again"):
+                prepare(fasta, output)
+            assert prepare(fasta, output, overwrite=True).total_nt == 14
+        (Path(output) / name).unlink()
+        with pytest.raises(InputError, match="damaged store|no genome store here"):
+            GenomeStore(output)
+        shutil.copy(whole / name, output)
+    with pytest.raises(InputError, match="no genome store here"):
+        GenomeStore(tmp_path / "nowhere")
+
+
+def test_the_folder_is_open_to_others_as_the_umask_says(fasta: list[str], output: str) -> None:
+    prepare(fasta, output)
+    mask = os.umask(0o022)
+    os.umask(mask)
+    assert Path(output).stat().st_mode & 0o777 == 0o777 & ~mask
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=25, deadline=None)
+@given(st.lists(st.text("ACGTNacgtnRY", min_size=1, max_size=50), min_size=1, max_size=12))
+def test_every_contig_comes_back_whole(tmp_path: Path, sequences: list[str]) -> None:
+    path = tmp_path / "law.fa"
+    path.write_text("".join(f">s{i}\n{sequence}\n" for i, sequence in enumerate(sequences)))
+    store = prepare([str(path)], str(tmp_path / "law"), overwrite=True)
+    windows = [store.window(i, 0, length) for i, length in enumerate(store.contigs["length"])]
+    assert [window.tobytes().decode() for window in windows] == sequences
