@@ -1,0 +1,210 @@
+"""The command line: ``hf-genomics VERB --config x.yaml --section.key value``.
+
+A verb is a library function; its options and the keys of its YAML file are the function's arguments and those of the classes
+they are made of, nothing else. The user's mistakes end with exit code 2 and one line.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import inspect
+import json
+import logging
+import os
+import re
+import sys
+import typing
+from collections.abc import Callable, Sequence
+from typing import Any, NoReturn
+
+from .errors import InputError
+
+VERBS = {
+    "prepare": ("data.store", "turn FASTA files into a genome store"),
+    "pretrain": ("training.pretrain", "pretrain a model on a genome store"),
+    "finetune": ("training.finetune", "fine-tune a pretrained model on labelled sequences"),
+    "evaluate": ("training.finetune", "score a fine-tuned model on labelled sequences"),
+    "predict": ("training.finetune", "classify the sequences of a file"),
+    "quickstart": ("quickstart", "all of it on bundled genomes, in minutes, with a report"),
+}
+
+# What a section's class takes from elsewhere, or what only the framework sets.
+_NOT_OPTIONS = {
+    "tokenizer": set("added_tokens_decoder token_type_ids_pattern token_type_ids_include_special_tokens special_tokens_pattern".split()),
+    "model": set(
+        "vocab_size transformers_version architectures output_hidden_states return_dict dtype chunk_size_feed_forward "
+        "is_encoder_decoder id2label label2id problem_type pad_token_id".split()
+    ),
+    "masking": {"epoch"},
+}
+_LINKS = {"tokenizer.k": "model.k", "tokenizer.stride": "model.stride", "trainer.seed": "masking.seed"}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a verb; returns the exit code: 0, or 2 for a mistake of the user's."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    if not words or words[0] in ("-h", "--help"):
+        sys.stdout.write(_overview())
+        return 0
+    if words[0] == "--version":
+        from . import __version__
+
+        sys.stdout.write(f"hf_genomics {__version__}\n")
+        return 0
+    try:
+        return _run(words[0], words[1:])
+    except InputError as error:
+        return _complain(str(error))
+    except KeyboardInterrupt:
+        return _complain("interrupted", code=130)
+
+
+def _run(verb: str, words: list[str]) -> int:
+    if verb not in VERBS:
+        raise InputError(f"no verb {verb!r}{_suggest(verb, VERBS)}; hf-genomics --help lists them")
+    _set_up_logging()
+    function = getattr(importlib.import_module(f".{VERBS[verb][0]}", __package__), verb)
+    parser = build_parser(function)
+    settings = _build(parser, _gather_lists(words, function))
+    result = function(**settings)
+    if isinstance(result, dict):
+        sys.stdout.write(_table(result))
+    return 0
+
+
+def build_parser(function: Callable[..., Any]) -> Any:
+    """Make the parser of a verb from its signature: a section per argument that is a class, an option per other argument."""
+    from jsonargparse import ArgumentParser
+
+    parser = ArgumentParser(
+        prog=f"hf-genomics {function.__name__}",
+        description=inspect.getdoc(function),
+        exit_on_error=False,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--config", action="config", help="YAML file with these options; options on the line win")
+    hints = typing.get_type_hints(function)
+    sections = {name for name, kind in hints.items() if name != "return" and inspect.isclass(kind) and _is_section(kind)}
+    parser.add_function_arguments(function, skip=set(sections))
+    for name in (name for name in inspect.signature(function).parameters if name in sections):
+        parser.add_class_arguments(hints[name], name, skip=_NOT_OPTIONS.get(name, set()), fail_untyped=False)
+    for source, target in _LINKS.items():
+        if {source.split(".")[0], target.split(".")[0]} <= sections:
+            parser.link_arguments(source, target)
+    if {"tokenizer", "masking"} <= sections:
+        parser.link_arguments("tokenizer", "masking.tokenizer", apply_on="instantiate")
+    if "trainer" in sections:
+        parser.set_defaults(_defaults_for_device())
+    return parser
+
+
+def _gather_lists(words: list[str], function: Callable[..., Any]) -> list[str]:
+    """Let a list be written as the shell expands it: ``--fasta a.fa b.fa`` becomes ``--fasta ["a.fa", "b.fa"]``."""
+    hints = typing.get_type_hints(function)
+    lists = {f"--{name}" for name, kind in hints.items() if typing.get_origin(kind) is list}
+    gathered: list[str] = []
+    while words:
+        word, words = words[0], words[1:]
+        gathered.append(word)
+        if word in lists and words and not words[0].startswith("["):
+            count = next((place for place, item in enumerate(words) if item.startswith("--")), len(words))
+            gathered.append(json.dumps(words[:count]))
+            words = words[count:]
+    return gathered
+
+
+def _is_section(kind: type) -> bool:
+    return kind.__module__.startswith(("hf_genomics", "transformers"))
+
+
+def _defaults_for_device() -> dict[str, Any]:
+    """Train on the CPU where there is no accelerator, and in bf16 where the hardware computes in it."""
+    import torch
+
+    accelerated = torch.accelerator.is_available()
+    fast = torch.cuda.is_bf16_supported() if torch.cuda.is_available() else not accelerated and _cpu_has_bf16()
+    return {"trainer.use_cpu": not accelerated, "trainer.bf16": fast}
+
+
+def _cpu_has_bf16() -> bool:
+    import torch
+
+    checks = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+    return any(getattr(torch.cpu, check, bool)() for check in checks)
+
+
+def _build(parser: Any, words: list[str]) -> dict[str, Any]:
+    """Parse, then build the objects; whatever a constructor refuses is the user's mistake."""
+    from argparse import ArgumentError
+
+    try:
+        parsed = parser.parse_args(words)
+    except (ArgumentError, OSError) as error:
+        raise InputError(_explain(str(error), parser)) from error
+    try:
+        built = parser.instantiate(parsed) if hasattr(parser, "instantiate") else parser.instantiate_classes(parsed)
+    except InputError:
+        raise
+    except Exception as error:  # a constructor's own check: StrictDataclassError is no ValueError
+        raise InputError(_last_line(error)) from error
+    return {name: value for name, value in vars(built).items() if name != "config"}
+
+
+def _explain(message: str, parser: Any) -> str:
+    """Turn the parser's message into one line, with the nearest key where one is unknown."""
+    line = " ".join(message.split())
+    known = [action.dest for action in parser._actions]
+    unknown = re.search(r"unrecognized arguments: --(\S+)", line) or re.search(r"does not accept option '(\S+?)'", line)
+    unknown = unknown or re.search(r'[Kk]ey "?\'?([\w.]+)\'?"? is not expected', line)
+    if not unknown:
+        return line
+    word = unknown.group(1)
+    section = re.search(r"Group '(\w+)'", line)
+    full = f"{section.group(1)}.{word}" if section else word
+    return f"unknown key {full!r}{_suggest(full, known)}"
+
+
+def _suggest(word: str, known: Any) -> str:
+    close = difflib.get_close_matches(word, list(known), 1)
+    return f"; did you mean {close[0]!r}?" if close else ""
+
+
+def _last_line(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    text = lines[-1] if type(error).__name__.startswith("StrictDataclass") else " ".join(lines)
+    return re.sub(r"^\w+Error: ", "", text)
+
+
+def _complain(message: str, code: int = 2) -> int:
+    sys.stderr.write(f"hf-genomics: error: {message}\n")
+    return code
+
+
+def _set_up_logging() -> None:
+    """Say what happens on standard error, and keep local work local."""
+    os.environ.setdefault("HF_UPDATE_DOWNLOAD_COUNTS", "0")  # datasets counts downloads, of local files too
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
+    logging.getLogger("hf_genomics").setLevel(logging.INFO)
+
+
+def _table(result: dict[str, Any]) -> str:
+    """Write the numbers of a result, nested ones indented."""
+    lines = []
+    for name, value in result.items():
+        if isinstance(value, dict):
+            lines += [f"{name}:"] + [f"  {line}" for line in _table(value).splitlines()]
+        else:
+            lines.append(f"{name}: {value:.4f}" if isinstance(value, float) else f"{name}: {value}")
+    return "\n".join(lines) + "\n"
+
+
+def _overview() -> str:
+    width = max(map(len, VERBS))
+    verbs = "\n".join(f"  {verb:<{width}}  {what}" for verb, (_, what) in VERBS.items())
+    return f"usage: hf-genomics VERB [--config x.yaml] [--key value ...]\n\n{verbs}\n\nhf-genomics VERB --help lists the keys of a verb.\n"
+
+
+def entry() -> NoReturn:
+    """Run as a script."""
+    sys.exit(main())

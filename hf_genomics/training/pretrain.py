@@ -1,0 +1,147 @@
+"""Pretraining: windows of a genome store, masked in spans, through the Trainer."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from transformers import EvalPrediction, Trainer, TrainingArguments, set_seed
+
+from ..configuration_kmer_bert import KmerBertConfig
+from ..data.collators import DataCollatorForSpanMasking
+from ..data.store import GenomeStore
+from ..data.windows import WindowDataset, WindowSampling
+from ..errors import InputError
+from ..modeling_kmer_bert import KmerBertForMaskedLM
+from ..tokenization_kmer import KmerTokenizer
+from .report import plot_loss
+from .running import (
+    SetEpoch,
+    attention_for,
+    check_positions,
+    check_vocabulary,
+    claim_output_dir,
+    num_parameters,
+    train,
+    write_json,
+)
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class PretrainingData:
+    """Where pretraining windows come from.
+
+    Args:
+        store: folder made by ``hf-genomics prepare``.
+        train_split: contigs to train on: a value of the store's column ``split``; null takes all contigs.
+        valid_split: contigs held out for validation; null validates on nothing.
+        valid_windows: windows of a validation pass.
+    """
+
+    store: str
+    train_split: str | None = "train"
+    valid_split: str | None = "valid"
+    valid_windows: int = 1024
+
+
+def pretrain(
+    data: PretrainingData,
+    trainer: TrainingArguments,
+    tokenizer: KmerTokenizer,
+    model: KmerBertConfig,
+    masking: DataCollatorForSpanMasking,
+    windows: WindowSampling,
+    resume: bool = False,
+    overwrite: bool = False,
+) -> dict[str, Any]:
+    """Pretrain a KmerBert on the windows of a genome store by consecutive-token masking.
+
+    Leaves in ``trainer.output_dir``: model and tokenizer, metrics.json, trainer_state.json (the log) and loss.png.
+
+    Args:
+        data: genome store and splits.
+        trainer: transformers.TrainingArguments.
+        tokenizer: k and stride.
+        model: sizes and initialisation; k, stride and vocabulary follow the tokenizer.
+        masking: span, start rate and replacement.
+        windows: lengths and places of the windows.
+        resume: go on from the newest checkpoint in the output folder.
+        overwrite: train again though the output folder holds a finished run.
+
+    Returns:
+        the metrics that are written to metrics.json.
+
+    Raises:
+        InputError: if data, sizes or folder do not fit; nothing has been written then.
+
+    Source: DNABERT (Ji et al. 2021); GenomeNet-BERT section 2.
+    """
+    folder = claim_output_dir(trainer.output_dir, "metrics.json", again=overwrite or resume)
+    check_vocabulary(tokenizer, model)
+    check_positions(tokenizer, windows.length, model.max_position_embeddings, "windows.length")
+    store = GenomeStore(data.store)
+    training = WindowDataset(store, windows, store.select(data.train_split), trainer.seed)
+    validation = _validation(store, data, windows, trainer)
+    set_seed(trainer.seed)
+    network = KmerBertForMaskedLM._from_config(model, attn_implementation=attention_for(trainer))
+    masked = masking.describe(tokenizer.k, tokenizer.stride)
+    logger.info("%s; %s windows an epoch; %s parameters", masked, f"{len(training):,}", f"{num_parameters(network):,}")
+    trainer.remove_unused_columns = False
+    trainer.include_num_input_tokens_seen = "non_padding"
+    run = Trainer(
+        model=network,
+        args=trainer,
+        data_collator=masking,
+        train_dataset=training,
+        eval_dataset=validation,
+        processing_class=tokenizer,
+        compute_metrics=masked_token_metrics if validation else None,
+        preprocess_logits_for_metrics=predicted_ids,
+        callbacks=[SetEpoch(training)],
+    )
+    metrics = train(run, resume) | {"masking": masked, "parameters": num_parameters(network)}
+    if validation:
+        metrics |= run.evaluate()
+    if run.is_world_process_zero():
+        write_json(folder / "metrics.json", metrics)
+        plot_loss(run.state.log_history, folder / "loss.png")
+    return metrics
+
+
+def _validation(
+    store: GenomeStore, data: PretrainingData, windows: WindowSampling, trainer: TrainingArguments
+) -> WindowDataset | None:
+    if data.valid_split is None:
+        if trainer.eval_strategy != "no":
+            raise InputError("trainer.eval_strategy asks for validation, but data.valid_split is null; set one of them")
+        return None
+    validation = WindowDataset(store, windows, store.select(data.valid_split), trainer.seed + 1)
+    validation.size = data.valid_windows
+    return validation
+
+
+@torch.no_grad()
+def predicted_ids(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """Reduce masked-token logits to the predicted ids at their places, (rows, tokens), -100 elsewhere.
+
+    Args:
+        logits: (masked tokens, vocabulary) in reading order, or (rows, tokens, vocabulary).
+        labels: (rows, tokens).
+    """
+    if logits.ndim == 3:
+        return torch.where(labels == -100, -100, logits.argmax(-1))
+    predicted = torch.full_like(labels, -100)
+    predicted[labels != -100] = logits.argmax(-1)
+    return predicted
+
+
+def masked_token_metrics(prediction: EvalPrediction) -> dict[str, float]:
+    """Give the share of masked tokens predicted exactly."""
+    labels = np.asarray(prediction.label_ids)
+    masked = labels != -100
+    return {"masked_token_accuracy": float((np.asarray(prediction.predictions) == labels)[masked].mean())}

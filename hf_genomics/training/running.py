@@ -1,0 +1,147 @@
+"""What every training run shares: a checked output folder, the right attention for the device, and what is left behind."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.utils.data import Dataset
+from transformers import PreTrainedModel, Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+from ..errors import InputError
+from ..tokenization_kmer import KmerTokenizer
+
+logger = logging.getLogger(__name__)
+
+
+class SetEpoch(TrainerCallback):
+    """Tell a data set which epoch begins.
+
+    The Trainer does so only on one process: with several, accelerate wraps the sampler and the data set is not told.
+    """
+
+    def __init__(self, dataset: Dataset) -> None:
+        self.dataset = dataset
+
+    def on_epoch_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Pass the epoch on, before its first batch is drawn."""
+        self.dataset.set_epoch(int(state.epoch or 0))
+
+
+def claim_output_dir(path: str | None, done: str, *, again: bool) -> Path:
+    """Check that a run may write to its output folder, without creating it.
+
+    Args:
+        path: the folder.
+        done: file that a finished run leaves there.
+        again: the user asked to overwrite or to resume.
+
+    Raises:
+        InputError: if no folder is given, it is a file, or it holds a finished run.
+    """
+    if not path:
+        raise InputError("trainer.output_dir is not set: name the folder for the model, such as --trainer.output_dir runs/x")
+    folder = Path(path)
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"{folder} is a file; trainer.output_dir must be a folder")
+    if (folder / done).exists() and not again:
+        raise InputError(f"{folder} holds a finished run; choose another trainer.output_dir, or pass --overwrite true")
+    return folder
+
+
+def check_positions(tokenizer: KmerTokenizer, length: int, positions: int, what: str) -> None:
+    """Check that windows fit the model.
+
+    Raises:
+        InputError: naming the key, the length and the ways out.
+    """
+    tokens = tokenizer.num_tokens(length)
+    if tokens > positions:
+        raise InputError(
+            f"{what} of {length} nt gives {tokens} tokens with [CLS] and [SEP], the model takes {positions}; shorten it, raise "
+            f"the tokenizer's stride (now {tokenizer.stride}), or set a larger model.max_position_embeddings"
+        )
+
+
+def check_vocabulary(tokenizer: KmerTokenizer, model: Any) -> None:
+    """Check that a configuration belongs to a tokenizer.
+
+    Raises:
+        InputError: if k, stride or vocabulary size differ.
+    """
+    ours, theirs = (len(tokenizer), tokenizer.k, tokenizer.stride), (model.vocab_size, model.k, model.stride)
+    if ours != theirs:
+        raise InputError(
+            f"tokenizer and model do not belong together: (vocabulary, k, stride) are {ours} and {theirs}; set tokenizer.k and "
+            "tokenizer.stride only, the model follows"
+        )
+
+
+def attention_for(args: TrainingArguments) -> str:
+    """Choose the attention backend: eager for bf16 on a CPU, where it is faster than sdpa (docs/decisions.md), else sdpa."""
+    return "eager" if args.device.type == "cpu" and args.bf16 else "sdpa"
+
+
+def train(trainer: Trainer, resume: bool) -> dict[str, float]:
+    """Train, save model, tokenizer and state, and return the metrics of training.
+
+    Raises:
+        InputError: if there is nothing to resume from.
+    """
+    checkpoint = trainer.args.resume_from_checkpoint or (True if resume else None)
+    try:
+        result = trainer.train(resume_from_checkpoint=checkpoint)
+    except ValueError as error:
+        if "No valid checkpoint found" not in str(error):
+            raise
+        raise InputError(f"{trainer.args.output_dir}: no checkpoint to resume from; leave --resume away") from error
+    trainer.save_model()
+    trainer.save_state()
+    return result.metrics
+
+
+def write_json(path: Path, content: object) -> None:
+    """Write a JSON file whole or not at all; NaN becomes null."""
+    _write_text(path, json.dumps(_plain(content), indent=2) + "\n")
+
+
+def write_tsv(path: Path, header: list[str], rows: Iterable[Iterable[object]]) -> None:
+    """Write a TSV file whole or not at all; floats with six decimals."""
+    lines = ["\t".join(f"{cell:.6f}" if isinstance(cell, float) else str(cell) for cell in row) for row in rows]
+    _write_text(path, "\n".join(["\t".join(header), *lines]) + "\n")
+
+
+def _write_text(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.partial")
+    with open(partial, "w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    partial.replace(path)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    value = value.item() if hasattr(value, "item") else value
+    return None if isinstance(value, float) and value != value else value
+
+
+def num_parameters(model: PreTrainedModel) -> int:
+    """Count the parameters, shared ones once."""
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
+def runs_on_accelerator() -> bool:
+    """Tell whether torch sees an accelerator."""
+    return torch.accelerator.is_available()
