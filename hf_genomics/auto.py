@@ -82,19 +82,6 @@ class _AfterImport(MetaPathFinder):
         return spec
 
 
-def _register_hierarchical() -> None:
-    from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer
-
-    from . import modeling_hierarchical as modeling
-    from .tokenization_kmer import KmerTokenizer
-
-    config = modeling.HierarchicalKmerBertConfig
-    AutoConfig.register(config.model_type, config, exist_ok=True)
-    AutoTokenizer.register(config, slow_tokenizer_class=KmerTokenizer, exist_ok=True)
-    model = modeling.HierarchicalKmerBertForSequenceClassification
-    AutoModelForSequenceClassification.register(config, model, exist_ok=True)
-
-
 # What to do once a module is loaded: load ours, then register it. A module of ours that is being loaded when its turn comes
 # (because it is what made transformers load the mapping) is registered when it is done.
 _AFTER: dict[str, list[str | Callable[[], None]]] = {

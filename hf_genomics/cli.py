@@ -94,8 +94,8 @@ def build_parser(function: Callable[..., Any]) -> Any:
             parser.link_arguments(source, target)
     if {"tokenizer", "masking"} <= sections:
         parser.link_arguments("tokenizer", "masking.tokenizer", apply_on="instantiate")
-    if "trainer" in sections:
-        parser.set_defaults(_defaults_for_device())
+    for name in (name for name in sections if hints[name].__name__ == "TrainingArguments"):
+        parser.set_defaults({f"{name}.{key}": value for key, value in _defaults_for_device().items()})
     return parser
 
 
@@ -124,7 +124,7 @@ def _defaults_for_device() -> dict[str, Any]:
 
     accelerated = torch.accelerator.is_available()
     fast = torch.cuda.is_bf16_supported() if torch.cuda.is_available() else not accelerated and _cpu_has_bf16()
-    return {"trainer.use_cpu": not accelerated, "trainer.bf16": fast}
+    return {"use_cpu": not accelerated, "bf16": fast}
 
 
 def _cpu_has_bf16() -> bool:

@@ -73,8 +73,13 @@ class KmerBertConfig(PreTrainedConfig):
         """Derive the vocabulary size from k and refuse unknown names."""
         self._refuse_unknown(kwargs)
         if self.vocab_size is None:
-            self.vocab_size = 4**self.k + 5
+            self.vocab_size = 4 ** max(0, self.k) + 5
+        self._check_values()
         super().__post_init__(**kwargs)
+
+    def _check_values(self) -> None:
+        """Check here what `strict` checks once more afterwards, because it would wrap our ValueError in an error of its own."""
+        self.validate_architecture()
 
     def _refuse_unknown(self, kwargs: dict) -> None:
         fields = [name for name in type(self).__dataclass_fields__ if not name.startswith("_")]
@@ -94,13 +99,13 @@ class KmerBertConfig(PreTrainedConfig):
             raise ValueError(f"k must lie in 1..12, not {self.k}")
         if self.stride < 1:
             raise ValueError(f"stride must be at least 1, not {self.stride}")
+        for name in ("hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size", "vocab_size"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
         if self.hidden_size % self.num_attention_heads:
             raise ValueError(
                 f"hidden_size ({self.hidden_size}) must be a multiple of num_attention_heads ({self.num_attention_heads})"
             )
-        for name in ("hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size", "vocab_size"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
         if self.max_position_embeddings < 3:
             raise ValueError(
                 f"max_position_embeddings must be at least 3 ([CLS], one k-mer, [SEP]), not {self.max_position_embeddings}"
@@ -123,6 +128,10 @@ class HierarchicalKmerBertConfig(KmerBertConfig):
 
     num_windows: int = 2
     aggregation: Literal["concat", "mean", "max"] = "concat"
+
+    def _check_values(self) -> None:
+        super()._check_values()
+        self.validate_windows()
 
     def validate_windows(self) -> None:
         """Check the number of windows.

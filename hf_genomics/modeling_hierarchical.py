@@ -42,6 +42,7 @@ class HierarchicalKmerBertForSequenceClassification(KmerBertPreTrainedModel):
         self,
         input_ids: Tensor,
         attention_mask: Tensor | None = None,
+        token_type_ids: Tensor | None = None,
         labels: Tensor | None = None,
         num_items_in_batch: Tensor | int | None = None,
         **kwargs: object,
@@ -49,7 +50,7 @@ class HierarchicalKmerBertForSequenceClassification(KmerBertPreTrainedModel):
         """Classify sequences given as windows.
 
         Args:
-            input_ids, attention_mask: (batch, windows, tokens), each window with [CLS] and [SEP] of its own.
+            input_ids, attention_mask, token_type_ids: (batch, windows, tokens), each window with [CLS] and [SEP] of its own.
             labels, num_items_in_batch, kwargs: as in KmerBertForSequenceClassification.
 
         Raises:
@@ -57,8 +58,8 @@ class HierarchicalKmerBertForSequenceClassification(KmerBertPreTrainedModel):
         """
         if input_ids.ndim != 3 or input_ids.shape[1] != self.config.num_windows:
             raise ValueError(f"input_ids must be (batch, {self.config.num_windows} windows, tokens), not {tuple(input_ids.shape)}")
-        mask = None if attention_mask is None else attention_mask.flatten(0, 1)
-        outputs = self.bert(input_ids.flatten(0, 1), mask, **kwargs)
+        columns = [None if column is None else column.flatten(0, 1) for column in (attention_mask, token_type_ids)]
+        outputs = self.bert(input_ids.flatten(0, 1), *columns, **kwargs)
         pooled = outputs.pooler_output.unflatten(0, (len(input_ids), -1))  # (batch, windows, hidden)
         logits = self.classifier(self.dropout(torch.relu(self.join(self.dropout(self.aggregate(pooled))))))
         loss = None if labels is None else sequence_loss(logits, labels, self.config, num_items_in_batch)

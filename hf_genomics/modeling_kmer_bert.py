@@ -26,13 +26,23 @@ from transformers.utils.output_capturing import capture_outputs
 from .configuration_kmer_bert import KmerBertConfig
 
 
+# Classes of their own, so that `_init_weights` knows which table it has before it. (It is not called for a module without
+# weights of its own, such as KmerBertEmbeddings: transformers takes that as initialised where the code is not its own.)
+class KmerBertTokenTable(nn.Embedding):
+    """One vector per token."""
+
+
+class KmerBertPositionTable(nn.Embedding):
+    """One vector per position."""
+
+
 class KmerBertEmbeddings(nn.Module):
     """Token, position and type embeddings, summed and normalised."""
 
     def __init__(self, config: KmerBertConfig) -> None:
         super().__init__()
-        self.word_embeddings = nn.Embedding(config.vocab_size, config.hidden_size, padding_idx=config.pad_token_id)
-        self.position_embeddings = nn.Embedding(config.max_position_embeddings, config.hidden_size)
+        self.word_embeddings = KmerBertTokenTable(config.vocab_size, config.hidden_size, padding_idx=config.pad_token_id)
+        self.position_embeddings = KmerBertPositionTable(config.max_position_embeddings, config.hidden_size)
         self.token_type_embeddings = nn.Embedding(config.type_vocab_size, config.hidden_size)
         self.LayerNorm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
         self.dropout = nn.Dropout(config.hidden_dropout_prob)
@@ -222,17 +232,17 @@ class KmerBertPreTrainedModel(PreTrainedModel):
         super()._init_weights(module)
         if isinstance(module, KmerBertPredictions):
             init.zeros_(module.bias)
-        elif isinstance(module, KmerBertEmbeddings) and self.config.initialisation == "kmer":
-            self._init_as_kmers(module)
+        elif isinstance(module, KmerBertTokenTable) and self.config.initialisation == "kmer":
+            self._init_as_kmers(module.weight)
+        elif isinstance(module, KmerBertPositionTable) and self.config.initialisation == "kmer":
+            init.copy_(module.weight, sinusoidal_positions(*module.weight.shape))
 
-    def _init_as_kmers(self, module: KmerBertEmbeddings) -> None:
-        words, positions = module.word_embeddings.weight, module.position_embeddings.weight
+    def _init_as_kmers(self, words: Tensor) -> None:
         special = 5
         if len(words) >= special + 4**self.config.k:  # a foreign vocabulary has no letters to sum over
             start = words.clone()
             start[special : special + 4**self.config.k] = kmer_embeddings(self.config.k, words.shape[1])
             init.copy_(words, start)
-        init.copy_(positions, sinusoidal_positions(*positions.shape))
 
 
 class KmerBertModel(KmerBertPreTrainedModel):

@@ -147,7 +147,8 @@ def rolling_any(flags: np.ndarray, k: int) -> np.ndarray:
     found, width = flags, 1
     while width < k:
         step = min(width, k - width)
-        found, width = found[..., : found.shape[-1] - step] | found[..., step:], width + step
+        count = max(0, found.shape[-1] - step)
+        found, width = found[..., :count] | found[..., step : step + count], width + step
     return found
 
 

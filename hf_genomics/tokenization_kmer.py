@@ -9,10 +9,12 @@ Policies:
 * Blanks are word boundaries and each word is cut into k-mers by itself, so DNABERT's space-separated k-mers work as they are.
 * A word shorter than ``k`` has no k-mer and gives no token; the last ``(length - k) % stride`` nt have no token of their own.
 * Text such as "[MASK]" inside a sequence is data like any other; pass ``split_special_tokens=False`` to have it understood.
+  Ordinary tokens that were added with ``add_tokens`` are always understood.
 * ``errors="raise"`` refuses characters that are no nucleotide code; the default never raises on text.
 """
 
 import difflib
+import re
 from collections.abc import Iterable
 from typing import Any
 
@@ -97,8 +99,7 @@ class KmerTokenizer(PreTrainedTokenizer):
         **kwargs: Any,
     ) -> None:
         check_kmer(k, stride, allow_gaps=allow_gaps)
-        if errors not in ("unk", "raise"):
-            raise ValueError(f'errors must be "unk" or "raise", not {errors!r}')
+        _check_policy(errors)
         _refuse_unknown(kwargs)
         self.k, self.stride, self.errors, self.allow_gaps = int(k), int(stride), errors, allow_gaps
         self._special_names = [str(token) for token in (pad_token, unk_token, cls_token, sep_token, mask_token)]
@@ -161,12 +162,23 @@ class KmerTokenizer(PreTrainedTokenizer):
     # The readable route, one string a token; the fast route below gives the same ids (tests hold them together).
 
     def _tokenize(self, text: str, **kwargs: Any) -> list[str]:
-        return [
-            token
+        added = self._ordinary_added_tokens()
+        if any(token in text for token in added):  # each stands for itself and ends the word before it
+            pieces = re.split(f"({'|'.join(map(re.escape, sorted(added, key=len, reverse=True)))})", text)
+            return [token for piece in pieces for token in ([piece] if piece in added else self._kmers(piece))]
+        return self._kmers(text)
+
+    def _kmers(self, text: str) -> list[str]:
+        kmers = (
+            word[start : start + self.k].upper().replace("U", "T")
             for word in text.encode("latin-1", "replace").decode("latin-1").translate(_TO_BLANK).split(" ")
             for start in range(0, len(word) - self.k + 1, self.stride)
-            for token in [word[start : start + self.k].upper().replace("U", "T")]
-        ]
+        )
+        # Named here, because as text a "k-mer" may read like a special token: [PAD] is one for k = 5, [MASK] for k = 6.
+        return [self.unk_token if kmer.strip(ALPHABET) else kmer for kmer in kmers]
+
+    def _ordinary_added_tokens(self) -> list[str]:
+        return [token.content for index, token in self._added_tokens_decoder.items() if not token.special]
 
     def _convert_token_to_id(self, token: str) -> int:
         if token in self._special_names:
@@ -238,9 +250,14 @@ class KmerTokenizer(PreTrainedTokenizer):
 
         Sequences are str, bytes or uint8 letters. ``errors`` overrides the tokenizer's own policy for this call.
         """
+        errors = errors or self.errors
+        _check_policy(errors)
         batch = [text] if _is_sequence(text) else text
+        if errors == "raise":
+            self._refuse_letters([batch] if is_split_into_words and not _is_nested(batch) else batch, kwargs)
+            self._refuse_letters([text_pair] if _is_sequence(text_pair) else text_pair or [], kwargs)
         plain = text_pair is None and not is_split_into_words and not return_overflowing_tokens
-        rows = self._plain_rows(batch, errors or self.errors, kwargs) if plain else None
+        rows = self._plain_rows(batch, kwargs) if plain else None
         if rows is None:
             if return_offsets_mapping:
                 raise NotImplementedError("offsets are given for single sequences without blanks or added tokens only")
@@ -262,21 +279,23 @@ class KmerTokenizer(PreTrainedTokenizer):
                 return_special_tokens_mask=return_special_tokens_mask,
                 return_length=return_length,
                 verbose=verbose,
+                errors=errors,
                 **kwargs,
             )
         truncate_to = None if truncation_strategy == TruncationStrategy.DO_NOT_TRUNCATE else max_length
         ids, lengths, first = self._id_matrix(*rows, add_special_tokens=add_special_tokens, max_length=truncate_to)
         longest = int(lengths.max(initial=0))
         self._eventual_warn_about_too_long_sequence(range(longest), max_length, verbose)
-        width = _padded_width(longest, padding_strategy, max_length, pad_to_multiple_of)
-        left = (padding_side or self.padding_side) == "left"
         padded = padding_strategy != PaddingStrategy.DO_NOT_PAD
+        left = padded and (padding_side or self.padding_side) == "left"
+        width = _padded_width(longest, padding_strategy, max_length, pad_to_multiple_of) if padded else 0
+        row_widths = np.maximum(lengths, width)
         columns = self._columns(
             ids,
             lengths,
             first,
-            max(width, longest) if padded else longest,
-            left and padded,
+            max(width, longest),
+            left,
             {
                 "token_type_ids": _wanted(return_token_type_ids, "token_type_ids", self),
                 "attention_mask": _wanted(return_attention_mask, "attention_mask", self),
@@ -285,19 +304,15 @@ class KmerTokenizer(PreTrainedTokenizer):
             },
             add_special_tokens,
         )
-        if not return_tensors:
-            columns = {name: _ragged(column, lengths, padded) for name, column in columns.items()}
-        elif not padded and len(set(lengths.tolist())) > 1:
-            raise ValueError("rows differ in length: pass padding=True (and truncation=True) to get one tensor")
-        if return_length:
-            columns["length"] = [columns["input_ids"].shape[1]] * len(lengths) if return_tensors else list(
-                map(len, columns["input_ids"])
-            )
+        if not return_tensors or (row_widths != row_widths[0]).any():  # BatchEncoding knows what to say to the latter
+            columns = {name: _ragged(column, row_widths, left) for name, column in columns.items()}
+        if return_length:  # as transformers has it: with padding for a single sequence, without for the rows of a batch
+            columns["length"] = (row_widths if _is_sequence(text) else lengths).tolist()
         if _is_sequence(text) and not return_tensors:
             columns = {name: column[0] for name, column in columns.items()}
         return BatchEncoding(columns, tensor_type=return_tensors)
 
-    def _plain_rows(self, batch: Any, errors: str, kwargs: dict) -> tuple[np.ndarray, np.ndarray] | None:
+    def _plain_rows(self, batch: Any, kwargs: dict) -> tuple[np.ndarray, np.ndarray] | None:
         """Join a batch into one array of letters and its row lengths; None if it needs the readable route."""
         if not isinstance(batch, list | tuple) or not batch or not all(map(_is_sequence, batch)):
             return None
@@ -305,15 +320,29 @@ class KmerTokenizer(PreTrainedTokenizer):
         letters = _join(batch)
         if _BLANK[letters].any():
             return None
-        if len(self._added_tokens_decoder) > NUM_SPECIAL_TOKENS or not kwargs.get(
-            "split_special_tokens", self.split_special_tokens
-        ):
-            added = any(token in text for text in map(_as_text, batch) for token in self._added_tokens_encoder)
-            if added:
-                return None
-        if errors == "raise":
-            _check_letters(letters, lengths)
+        names = self._understood_tokens(kwargs)
+        if names and any(token in text for text in map(_as_text, batch) for token in names):
+            return None
         return letters, lengths
+
+    def _understood_tokens(self, kwargs: dict) -> list[str]:
+        """List the tokens that stand for themselves where they occur in a text."""
+        if kwargs.get("split_special_tokens", self.split_special_tokens):
+            return self._ordinary_added_tokens()
+        return list(self._added_tokens_encoder)
+
+    def _refuse_letters(self, batch: Any, kwargs: dict) -> None:
+        """Raise ValueError for the first character that is no nucleotide code; blanks and understood tokens may stand."""
+        names = self._understood_tokens(kwargs)
+        for row, text in enumerate(_as_text(batch)):
+            words = " ".join(text) if _is_nested([text]) and all(isinstance(word, str) for word in text) else text
+            if isinstance(words, str):
+                for name in names:
+                    words = words.replace(name, " " * len(name))
+                letters = as_letters(words)
+                wrong = ~(_NUCLEOTIDE | _BLANK)[letters]
+                if wrong.any():
+                    raise _letter_error(row, int(wrong.argmax()), words[int(wrong.argmax())])
 
     def _id_matrix(
         self, letters: np.ndarray, row_lengths: np.ndarray, *, add_special_tokens: bool, max_length: int | None
@@ -362,7 +391,7 @@ class KmerTokenizer(PreTrainedTokenizer):
         if broken:
             unknown = rolling_any(bad, self.k)[..., :: stride or self.stride][..., :count]
             ids[unknown] = UNK
-            _warn_if_mostly_unknown(float(unknown.mean()))
+            _warn_if_mostly_unknown(unknown)
 
     def _columns(
         self,
@@ -470,6 +499,11 @@ def _is_sequence(value: Any) -> bool:
     return isinstance(value, str | bytes) or (isinstance(value, np.ndarray) and value.dtype == np.uint8 and value.ndim == 1)
 
 
+def _is_nested(batch: Any) -> bool:
+    """Tell whether the rows of a batch are themselves lists (of words, or pairs)."""
+    return isinstance(batch, list | tuple) and bool(batch) and isinstance(batch[0], list | tuple)
+
+
 def _as_text(value: Any) -> Any:
     """Turn bytes and letters into str, in nested lists too, for the readable route."""
     if isinstance(value, list | tuple):
@@ -490,11 +524,21 @@ def _check_letters(letters: np.ndarray, lengths: np.ndarray) -> None:
     if wrong.any():
         place = int(wrong.argmax())
         row = int(np.searchsorted(np.cumsum(lengths), place, side="right"))
-        position = place - int(lengths[:row].sum()) + 1
-        raise ValueError(
-            f"row {row + 1}, position {position}: {chr(letters[place])!r} is no nucleotide code "
-            f"(allowed: {IUPAC} and U, either case)"
-        )
+        position = place - int(lengths[:row].sum())
+        raise _letter_error(row, position, chr(letters[place]))
+
+
+def _letter_error(row: int, position: int, letter: str) -> ValueError:
+    """Say what is wrong with a letter; row and position are 0-based and told 1-based."""
+    return ValueError(
+        f"row {row + 1}, position {position + 1}: {letter!r} is no nucleotide code "
+        f"(allowed: {IUPAC} and U, either case)"
+    )
+
+
+def _check_policy(errors: str) -> None:
+    if errors not in ("unk", "raise"):
+        raise ValueError(f'errors must be "unk" or "raise", not {errors!r}')
 
 
 def _padded_width(longest: int, strategy: PaddingStrategy, max_length: int | None, multiple_of: int | None) -> int:
@@ -506,11 +550,13 @@ def _wanted(asked: bool | None, name: str, tokenizer: KmerTokenizer) -> bool:
     return name in tokenizer.model_input_names if asked is None else asked
 
 
-def _ragged(column: np.ndarray, lengths: np.ndarray, padded: bool) -> list:
+def _ragged(column: np.ndarray, row_widths: np.ndarray, left: bool) -> list:
+    """Turn a padded column into lists, each row as wide as it is to be; ``left`` where the padding stands left."""
     rows = column.tolist()
     if column.ndim == 3:
         rows = [[tuple(pair) for pair in row] for row in rows]
-    return rows if padded else [row[:length] for row, length in zip(rows, lengths.tolist(), strict=True)]
+    pairs = zip(rows, row_widths.tolist(), strict=True)
+    return [row[len(row) - width :] if left else row[:width] for row, width in pairs]
 
 
 def _refuse_unknown(kwargs: dict[str, Any]) -> None:
@@ -521,9 +567,9 @@ def _refuse_unknown(kwargs: dict[str, Any]) -> None:
             raise TypeError(f"KmerTokenizer has no argument {name!r}{hint}")
 
 
-def _warn_if_mostly_unknown(share: float) -> None:
-    if share > 0.5:
+def _warn_if_mostly_unknown(unknown: np.ndarray) -> None:
+    if 2 * np.count_nonzero(unknown) > unknown.size:
         logger.warning_once(
-            f"{share:.0%} of the k-mers of a batch are [UNK]: they touch letters other than A, C, G, T, U. Likely causes: "
+            "More than half of the k-mers of a batch are [UNK]: they touch letters other than A, C, G, T, U. Likely causes: "
             "protein or alignment instead of DNA, long runs of N, or text with separators other than blanks."
         )

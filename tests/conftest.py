@@ -101,3 +101,47 @@ def data_dir():
     if not folder.is_dir():
         pytest.skip(f"no genome data in {folder}; set HF_GENOMICS_DATA to the folder that holds it")
     return folder
+
+
+@pytest.fixture
+def tokenizer():
+    """The tokenizer of the base set-up: 6-mers at stride 1."""
+    from hf_genomics import KmerTokenizer
+
+    return KmerTokenizer(k=6, stride=1)
+
+
+@pytest.fixture
+def tokenizer_stride3():
+    """The tokenizer of the stride3 set-up: 6-mers at stride 3."""
+    from hf_genomics import KmerTokenizer
+
+    return KmerTokenizer(k=6, stride=3)
+
+
+@pytest.fixture
+def tiny_config():
+    """A model of 2 layers and 32 hidden units over 3-mers, without dropout; each test may change its own."""
+    from hf_genomics import KmerBertConfig
+
+    return KmerBertConfig(
+        k=3,
+        hidden_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        intermediate_size=64,
+        max_position_embeddings=64,
+        hidden_dropout_prob=0.0,
+        attention_probs_dropout_prob=0.0,
+    )
+
+
+@pytest.fixture
+def transformers_log(caplog):
+    """What transformers' loggers say, ours in portable files among them, as one string at the end of the call."""
+    from transformers.utils import logging
+
+    logging.enable_propagation()
+    logging.warning_once.cache_clear()
+    yield caplog
+    logging.disable_propagation()

@@ -182,7 +182,7 @@ class DataCollatorForSpanMasking:
         ids, lengths = encode_features(self.tokenizer, features, self.pad_to_multiple_of)
         index = np.array([feature.get("window_index", -1) for feature in features], np.int64)
         if (index < 0).any():
-            index = np.where(index < 0, _content_hash(ids), index)
+            index = np.where(index < 0, _content_hash(ids, lengths), index)
         epoch = np.array([feature.get("epoch", self.epoch) for feature in features], np.int64)
         shown, labels = self.mask(ids, index, epoch)
         attention_mask = (np.arange(ids.shape[1]) < lengths[:, None]).astype(np.int64)
@@ -309,8 +309,9 @@ def encode_features(
     return ids, lengths
 
 
-def _content_hash(ids: np.ndarray) -> np.ndarray:
-    """Hash each row's tokens (padding included as zeros counts nothing), int64 (rows,)."""
+def _content_hash(ids: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+    """Hash each row's tokens, padding left out, int64 (rows,)."""
     weights = mix(np.arange(1, ids.shape[1] + 1, dtype=np.uint64))
+    tokens = np.where(np.arange(ids.shape[1]) < lengths[:, None], ids, 0).astype(np.uint64)
     with np.errstate(over="ignore"):
-        return (mix((ids.astype(np.uint64) * weights).sum(1)) >> np.uint64(1)).astype(np.int64)
+        return (mix((tokens * weights).sum(1)) >> np.uint64(1)).astype(np.int64)

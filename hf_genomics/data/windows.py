@@ -16,7 +16,7 @@ from .store import GenomeStore
 from .tables import LabelledSequences
 
 _PLACE, _LENGTH, _FULL, _STRAND = range(100, 104)
-_UNIT = 2.0**-64
+_UNIT = 2.0**-53
 
 
 @dataclass(frozen=True)
@@ -151,7 +151,8 @@ class WindowDataset(Dataset):
 
     def _uniform(self, index: np.ndarray, stream: int, columns: int) -> np.ndarray:
         epoch = np.full(len(index), self.epoch)
-        return random_bits(self.seed, epoch, index, stream, columns) * _UNIT
+        # 53 bits are what a float holds; all 64 could round up to 1, which is no place.
+        return (random_bits(self.seed, epoch, index, stream, columns) >> np.uint64(11)) * _UNIT
 
 
 def tile(length: int, window: int, step: int) -> np.ndarray:
@@ -181,10 +182,11 @@ def labelled_windows(
     label_column: str = "label",
     label_fraction: float = 1.0,
     balanced: bool = False,
+    step: int | None = None,
     max_unknown: float = 0.1,
     seed: int = 0,
 ) -> LabelledSequences:
-    """Cut labelled genomes into non-overlapping windows, at most ``per_genome`` from each, chosen by chance.
+    """Cut labelled genomes into windows side by side, at most ``per_genome`` from each, chosen by chance.
 
     Args:
         store: with a column of class names.
@@ -194,6 +196,7 @@ def labelled_windows(
         label_column: column of the store that holds the class names.
         label_fraction: share of genomes of each class whose labels may be used.
         balanced: equally many windows of each class.
+        step: nt from one window to the next; less than ``length`` lets them overlap.
         max_unknown: largest share of letters other than A, C, G, T in a window.
         seed: of the choice of genomes and windows; a smaller fraction's genomes lie inside a larger one's.
 
@@ -208,7 +211,7 @@ def labelled_windows(
     if label_fraction < 1:
         rows = rows[label_subset(genomes[rows], classes[rows], label_fraction, seed)]
     lengths = store.contigs["length"].to_numpy()
-    tiles = [tile(int(lengths[row]), length, length) for row in rows]
+    tiles = [tile(int(lengths[row]), length, step or length) for row in rows]
     contig, start = np.repeat(rows, [len(starts) for starts in tiles]), np.concatenate([np.zeros(0, int), *tiles])
     chance = random_bits(seed, np.zeros(len(contig)), contig, _PLACE, 1)[:, 0] ^ mix(start)
     order = np.argsort(mix(chance), kind="stable")

@@ -45,6 +45,8 @@ class LabelledData:
         rna: read U as T.
         store: folder made by ``hf-genomics prepare`` with a metadata table that has a label and a split column.
         length: window length in nt, for a store.
+        train_step: nt from one training window of a genome to the next; less than ``length`` lets them overlap; by default
+            they lie side by side.
         windows_per_genome: most training windows from one genome of a store.
         test_windows_per_genome: most validation and test windows from one genome of a store (the paper's 64).
         label_fraction: share of the training genomes whose labels may be used (the paper's 0.1, 0.01, 0.001).
@@ -60,6 +62,7 @@ class LabelledData:
     rna: bool = False
     store: str | None = None
     length: int = 150
+    train_step: int | None = None
     windows_per_genome: int = 1000
     test_windows_per_genome: int = 64
     label_fraction: float = 1.0
@@ -111,6 +114,7 @@ class LabelledData:
             label_column=self.label_column,
             label_fraction=self.label_fraction if training else 1.0,
             balanced=training,
+            step=self.train_step if training else None,
             seed=self.seed,
         )
 
@@ -137,7 +141,8 @@ def finetune(
         pretrained: model folder or Hub name to start from.
         data: labelled sequences.
         trainer: transformers.TrainingArguments.
-        from_scratch: keep the model's sizes and tokenizer but start from random weights: the supervised twin.
+        from_scratch: keep the model's sizes and tokenizer but start from random weights (BERT's own initialisation): the
+            supervised twin.
         num_windows: cut every sequence into so many parts, encoded one by one and joined by a linear layer (the paper's two
             parts for 1000 nt at stride 1).
         rc_probability: chance to show the opposite strand of a training sequence.
@@ -212,6 +217,8 @@ def _classifier(
     settings = config.to_dict() | _label_settings(training.label_names)
     if dropout is not None:
         settings["classifier_dropout"] = dropout
+    if from_scratch:
+        settings["initialisation"] = "bert"
     config_class = type(config)
     if num_windows > 1:
         config_class, settings["num_windows"] = HierarchicalKmerBertConfig, num_windows

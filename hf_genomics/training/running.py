@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
 import logging
 import os
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -89,12 +91,28 @@ def attention_for(args: TrainingArguments) -> str:
     return "eager" if args.device.type == "cpu" and args.bf16 else "sdpa"
 
 
+def keep_freed_memory() -> None:
+    """Tell the C library not to hand freed memory back to the system, where training runs on the CPU of a Linux machine.
+
+    Every step frees and takes the same large arrays; returned to the system, each comes back as thousands of page faults, a
+    quarter of a step's time (docs/decisions.md).
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
+    if mallopt:
+        trim_threshold, top_pad, mmap_max = -1, -2, -4  # malloc.h
+        mallopt(mmap_max, 0)
+        mallopt(trim_threshold, 2**31 - 1)
+        mallopt(top_pad, 2**28)
+
+
 def train(trainer: Trainer, resume: bool) -> dict[str, float]:
     """Train, save model, tokenizer and state, and return the metrics of training.
 
     Raises:
         InputError: if there is nothing to resume from.
     """
+    if trainer.args.device.type == "cpu":
+        keep_freed_memory()
     checkpoint = trainer.args.resume_from_checkpoint or (True if resume else None)
     try:
         result = trainer.train(resume_from_checkpoint=checkpoint)

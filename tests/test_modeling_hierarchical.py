@@ -1,0 +1,128 @@
+"""Several windows of one sequence: each encoded by itself, joined, classified."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+from transformers import AutoConfig, AutoModelForSequenceClassification
+
+from hf_genomics import KmerBertConfig, KmerBertForMaskedLM
+from hf_genomics.configuration_kmer_bert import HierarchicalKmerBertConfig
+from hf_genomics.modeling_hierarchical import HierarchicalKmerBertForSequenceClassification
+
+AGGREGATIONS = ["concat", "mean", "max"]
+
+
+def built(tiny_config: KmerBertConfig, **values: object) -> HierarchicalKmerBertForSequenceClassification:
+    """Build a model of the tiny size, every weight far from its start."""
+    sizes = {
+        name: value for name, value in tiny_config.to_diff_dict().items() if name not in ("model_type", "id2label")
+    }
+    sizes.pop("transformers_version", None)
+    torch.manual_seed(0)
+    model = HierarchicalKmerBertForSequenceClassification(HierarchicalKmerBertConfig(**{**sizes, **values})).eval()
+    with torch.no_grad():
+        for weight in model.parameters():
+            weight.add_(0.1 * torch.randn_like(weight))
+    return model
+
+
+def windows_of(rows: int, windows: int, tokens: int = 12) -> dict[str, Tensor]:
+    """Draw windows, the last one of each row shorter than the others."""
+    generator = torch.Generator().manual_seed(1)
+    mask = torch.ones(rows, windows, tokens, dtype=torch.long)
+    mask[:, -1, 7:] = 0
+    ids = torch.randint(5, 69, mask.shape, generator=generator) * mask
+    return {"input_ids": ids, "attention_mask": mask}
+
+
+@pytest.mark.parametrize("aggregation", AGGREGATIONS)
+@pytest.mark.parametrize("windows", [1, 2, 3])
+def test_every_window_is_encoded_by_itself_and_joined(aggregation: str, windows: int, tiny_config) -> None:
+    model = built(tiny_config, num_windows=windows, aggregation=aggregation, num_labels=3)
+    inputs = windows_of(4, windows)
+    logits = []
+    for ids, mask in zip(inputs["input_ids"], inputs["attention_mask"], strict=True):
+        pooled = [
+            model.bert(part[None, : seen.sum()]).pooler_output[0] for part, seen in zip(ids, mask, strict=True)
+        ]  # without padding at all
+        joined = {
+            "concat": torch.cat,
+            "mean": lambda rows: sum(rows) / len(rows),
+            "max": lambda rows: torch.stack(rows).amax(0),
+        }
+        logits.append(model.classifier(model.join(joined[aggregation](pooled)).relu()))
+    assert torch.allclose(model(**inputs).logits, torch.stack(logits), atol=1e-5)
+
+
+@pytest.mark.parametrize(("aggregation", "alike"), [("concat", False), ("mean", True), ("max", True)])
+def test_the_order_of_windows_matters_to_concat_only(aggregation: str, alike: bool, tiny_config) -> None:
+    model, inputs = built(tiny_config, num_windows=3, aggregation=aggregation), windows_of(2, 3)
+    turned = {name: column.flip(1) for name, column in inputs.items()}
+    assert torch.allclose(model(**inputs).logits, model(**turned).logits, atol=1e-5) == alike
+
+
+def test_token_types_belong_to_their_window(tiny_config: KmerBertConfig) -> None:
+    model, inputs = built(tiny_config), windows_of(4, 2)
+    plain = model(**inputs).logits
+    zeros = torch.zeros_like(inputs["input_ids"])
+    assert torch.allclose(model(**inputs, token_type_ids=zeros).logits, plain, atol=1e-6)
+    second = zeros.clone()
+    second[0, 1] = 1
+    changed = (model(**inputs, token_type_ids=second).logits - plain).abs().amax(1) > 1e-4
+    assert changed.tolist() == [True, False, False, False]
+
+
+@pytest.mark.parametrize("shape", [(4, 12), (4, 3, 12), (4, 1, 12)])
+def test_another_number_of_windows_is_refused(shape: tuple, tiny_config: KmerBertConfig) -> None:
+    with pytest.raises(ValueError, match=r"input_ids must be \(batch, 2 windows, tokens\), not \(4"):
+        built(tiny_config)(torch.ones(shape, dtype=torch.long))
+
+
+def test_the_loss_of_a_step_is_the_sum_over_its_micro_batches(tiny_config: KmerBertConfig) -> None:
+    model, inputs = built(tiny_config, num_labels=3), windows_of(8, 2)
+    labels = torch.arange(8) % 3
+    whole = model(**inputs, labels=labels, num_items_in_batch=8).loss
+    for size in (2, 4):
+        parts = [
+            model(
+                **{name: column[first : first + size] for name, column in inputs.items()},
+                labels=labels[first : first + size],
+                num_items_in_batch=8,
+            ).loss
+            for first in range(0, 8, size)
+        ]
+        assert abs(sum(parts).item() - whole.item()) < 1e-5
+    assert torch.allclose(whole, torch.nn.functional.cross_entropy(model(**inputs).logits, labels))
+
+
+def test_every_weight_is_trained(tiny_config: KmerBertConfig) -> None:
+    model, inputs = built(tiny_config).train(), windows_of(4, 2)
+    model(**inputs, labels=torch.tensor([0, 1, 1, 0])).loss.backward()
+    assert [name for name, weight in model.named_parameters() if weight.grad is None] == []
+
+
+@pytest.mark.parametrize("aggregation", AGGREGATIONS)
+def test_a_saved_model_loads_by_its_auto_class_with_the_same_output(
+    aggregation: str, tiny_config, tmp_path: Path
+) -> None:
+    model, inputs = built(tiny_config, num_windows=3, aggregation=aggregation), windows_of(2, 3)
+    model.save_pretrained(tmp_path)
+    assert type(AutoConfig.from_pretrained(tmp_path)) is HierarchicalKmerBertConfig
+    loaded = AutoModelForSequenceClassification.from_pretrained(tmp_path)
+    assert type(loaded) is HierarchicalKmerBertForSequenceClassification
+    assert (loaded.config.num_windows, loaded.config.aggregation) == (3, aggregation)
+    assert torch.equal(loaded(**inputs).logits, model(**inputs).logits)
+
+
+def test_fine_tuning_starts_from_the_pretrained_encoder(tiny_config: KmerBertConfig, tmp_path: Path) -> None:
+    pretrained = KmerBertForMaskedLM(tiny_config)
+    pretrained.save_pretrained(tmp_path)
+    config = HierarchicalKmerBertConfig.from_pretrained(tmp_path, num_windows=3)
+    model = HierarchicalKmerBertForSequenceClassification.from_pretrained(tmp_path, config=config)
+    encoder = model.bert.state_dict()
+    for name, weight in pretrained.bert.state_dict().items():
+        assert torch.equal(encoder[name], weight), name

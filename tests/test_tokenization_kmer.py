@@ -1,0 +1,552 @@
+"""KmerTokenizer: DNABERT's ids, the fast route held to the readable one, and every policy by its sentence."""
+
+from __future__ import annotations
+
+import copy
+import gzip
+import hashlib
+import itertools
+import pickle
+import tracemalloc
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from transformers import PreTrainedTokenizer
+
+from hf_genomics import KmerTokenizer
+from hf_genomics.sequence import as_letters, covered_nt, num_kmers, reverse_complement
+
+SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+KMERS = [(k, stride) for k in range(1, 9) for stride in range(1, k + 1)]
+PADDINGS = [{"padding": False}, {"padding": True}, {"padding": "max_length", "max_length": 24}]
+
+
+class ReadableTokenizer(KmerTokenizer):
+    """The same tokenizer on transformers' own route, one string per token."""
+
+    _encode_plus = PreTrainedTokenizer._encode_plus
+
+
+FAST = {kmer: KmerTokenizer(*kmer) for kmer in KMERS}
+READABLE = {kmer: ReadableTokenizer(*kmer) for kmer in KMERS}
+
+DNA = st.text("ACGT", max_size=60)
+TEXT = st.one_of(
+    DNA,
+    st.text("ACGTacgtUuNnRYKMSWBDHV", max_size=40),
+    st.text("ACGTN-*?. \t\n", max_size=40),
+    st.text(max_size=20),
+    st.lists(st.sampled_from([*SPECIAL, "ACGTACGT", "tttttttt", " ", "NN"]), max_size=6).map("".join),
+)
+CALL = st.fixed_dictionaries(
+    {
+        "padding": st.sampled_from([False, True, "max_length"]),
+        "truncation": st.booleans(),
+        "add_special_tokens": st.booleans(),
+        "split_special_tokens": st.booleans(),
+    },
+    optional={
+        "max_length": st.integers(1, 30),
+        "pad_to_multiple_of": st.sampled_from([2, 8]),
+        "padding_side": st.sampled_from(["left", "right"]),
+        "return_tensors": st.sampled_from(["np", "pt"]),
+        "return_token_type_ids": st.booleans(),
+        "return_attention_mask": st.booleans(),
+        "return_special_tokens_mask": st.booleans(),
+        "return_length": st.booleans(),
+    },
+)
+
+
+def listed(value: object) -> object:
+    """Turn a tensor or array (of arrays, where rows differ in length) into lists, so that two results compare."""
+    value = value.tolist() if hasattr(value, "tolist") else value
+    return list(map(listed, value)) if isinstance(value, list) else value
+
+
+def outcome(tokenizer: KmerTokenizer, *args: object, **call: object) -> object:
+    """Return what a call gives, or the kind of error it raises."""
+    try:
+        encoding = tokenizer(*args, **call)
+    except ValueError:
+        return ValueError
+    return {name: (type(column), listed(column)) for name, column in encoding.items()}
+
+
+def assert_routes_agree(kmer: tuple[int, int], *args: object, truncation_side: str = "right", **call: object) -> None:
+    """Hold the fast route to the readable one."""
+    FAST[kmer].truncation_side = READABLE[kmer].truncation_side = truncation_side
+    assert outcome(FAST[kmer], *args, **call) == outcome(READABLE[kmer], *args, **call)
+
+
+# Ids.
+
+
+@pytest.mark.parametrize(("k", "digest"), [(3, "868b0b1c"), (4, "a78f8d49"), (5, "3d422649"), (6, "d8f61c24")])
+def test_the_vocabulary_is_dnaberts_to_the_byte(k: int, digest: str) -> None:
+    vocabulary = KmerTokenizer(k).get_vocab()
+    lines = sorted(vocabulary, key=vocabulary.get)
+    text = "\n".join(lines) + (
+        "\n" if k == 6 else ""
+    )  # DNABERT's file for k = 6 ends with a newline, the others do not
+    assert hashlib.sha256(text.encode()).hexdigest()[:8] == digest
+    assert list(vocabulary.values()) == list(range(4**k + 5))
+
+
+@pytest.mark.parametrize("k", range(1, 7))
+def test_ids_and_tokens_are_each_others_inverse(k: int) -> None:
+    tokenizer = KmerTokenizer(k)
+    tokens = SPECIAL + ["".join(letters) for letters in itertools.product("ATCG", repeat=k)]
+    assert len(tokenizer) == tokenizer.vocab_size == len(tokens) == 4**k + 5
+    assert tokenizer.convert_tokens_to_ids(tokens) == list(range(len(tokens)))
+    assert tokenizer.convert_ids_to_tokens(list(range(len(tokens)))) == tokens
+
+
+def test_special_tokens_have_berts_places() -> None:
+    tokenizer = KmerTokenizer()
+    ids = [tokenizer.pad_token_id, tokenizer.unk_token_id, tokenizer.cls_token_id, tokenizer.sep_token_id]
+    assert [*ids, tokenizer.mask_token_id] == [0, 1, 2, 3, 4] and sorted(tokenizer.all_special_ids) == [0, 1, 2, 3, 4]
+    assert tokenizer.convert_ids_to_tokens([4101, 10**6]) == ["[UNK]", "[UNK]"]
+    assert tokenizer.convert_tokens_to_ids(["ACGTACG", "acgtac", ""]) == [1, 1, 1]
+
+
+def test_the_start_of_phix174_has_these_ids(tokenizer: KmerTokenizer, tokenizer_stride3: KmerTokenizer) -> None:
+    # GAGTTT by hand: G3 A0 G3 T1 T1 T1 in base 4 is 3*1024 + 0*256 + 3*64 + 1*16 + 1*4 + 1 = 3285, and 5 specials.
+    start = "GAGTTTTATCGCTTCC"
+    assert tokenizer(start)["input_ids"] == [2, 3290, 858, 3417, 1366, 1355, 1312, 1139, 446, 1770, 2971, 3679, 3]
+    assert tokenizer_stride3(start)["input_ids"] == [2, 3290, 1366, 1139, 2971, 3]
+
+
+@pytest.mark.parametrize(("k", "stride"), [(3, 1), (4, 1), (5, 1), (6, 1), (6, 3), (6, 6), (8, 5)])
+def test_a_whole_genome_gets_the_ids_of_a_dictionary(k: int, stride: int, repo_root: Path) -> None:
+    with gzip.open(repo_root / "recipes/data/quickstart/NC_001422.fasta.gz", "rt") as file:
+        genome = "".join(line.strip() for line in file if not line.startswith(">"))
+    vocabulary = {"".join(letters): 5 + number for number, letters in enumerate(itertools.product("ATCG", repeat=k))}
+    ids = [vocabulary[genome[i : i + k]] for i in range(0, len(genome) - k + 1, stride)]
+    assert len(genome) == 5386
+    assert FAST[k, stride](genome)["input_ids"] == [2, *ids, 3]
+
+
+# The fast route and the readable one.
+
+
+@settings(max_examples=600)
+@given(st.sampled_from(KMERS), st.lists(TEXT, min_size=1, max_size=5), CALL, st.sampled_from(["left", "right"]))
+def test_the_fast_route_equals_the_readable_one(kmer: tuple, batch: list, call: dict, side: str) -> None:
+    assert_routes_agree(kmer, batch, truncation_side=side, **call)
+    if call["add_special_tokens"] or FAST[kmer].tokenize(batch[0]):  # transformers does not pad a single empty row
+        assert_routes_agree(kmer, batch[0], truncation_side=side, **call)
+
+
+@settings(max_examples=100)
+@given(st.sampled_from(KMERS), st.integers(0, 70), st.integers(1, 6), CALL, st.sampled_from(["left", "right"]))
+def test_rows_of_one_length_equal_the_readable_route(
+    kmer: tuple, length: int, rows: int, call: dict, side: str
+) -> None:
+    letters = np.random.default_rng(length).choice(list("ACGTN"), (rows, length), p=[0.24, 0.24, 0.24, 0.24, 0.04])
+    assert_routes_agree(kmer, ["".join(row) for row in letters], truncation_side=side, **call)
+
+
+@settings(max_examples=100)
+@given(st.sampled_from(KMERS), st.lists(st.tuples(TEXT, TEXT), min_size=1, max_size=3), CALL)
+def test_pairs_equal_the_readable_route(kmer: tuple, pairs: list, call: dict) -> None:
+    first, second = map(list, zip(*pairs, strict=True))
+    assert_routes_agree(kmer, first, second, **call)
+    assert_routes_agree(kmer, first[0], second[0], **call)
+    assert_routes_agree(kmer, pairs, **call)
+
+
+@settings(max_examples=100)
+@given(st.sampled_from(KMERS), st.lists(st.lists(TEXT, min_size=1, max_size=3), min_size=1, max_size=3), CALL)
+def test_words_equal_the_readable_route(kmer: tuple, rows: list, call: dict) -> None:
+    assert_routes_agree(kmer, rows, is_split_into_words=True, **call)
+    assert_routes_agree(kmer, rows[0], is_split_into_words=True, **call)
+
+
+def test_ten_thousand_sequences_equal_the_readable_route() -> None:
+    generator = np.random.default_rng(0)
+    letters = np.frombuffer(b"ACGTacgtACGTACGTNUR-", np.uint8)
+    for number in range(200):
+        kmer = KMERS[number % len(KMERS)]
+        batch = [generator.choice(letters, length).tobytes().decode() for length in generator.integers(0, 60, 50)]
+        fast = FAST[kmer](batch)["input_ids"]
+        kmers = map(FAST[kmer].tokenize, batch)
+        assert fast == [[2, *FAST[kmer].convert_tokens_to_ids(tokens), 3] for tokens in kmers]
+
+
+@given(st.sampled_from(KMERS), st.lists(st.text(st.characters(max_codepoint=255), max_size=30), min_size=1, max_size=4))
+def test_bytes_and_letters_are_read_like_text(kmer: tuple, batch: list) -> None:
+    tokenizer = FAST[kmer]
+    expected = tokenizer(batch, padding=True).data
+    coded = [text.encode("latin-1") for text in batch]
+    assert tokenizer(coded, padding=True).data == expected
+    assert tokenizer([np.frombuffer(row, np.uint8) for row in coded], padding=True).data == expected
+    assert tokenizer(coded[0]).data == tokenizer(as_letters(batch[0])).data == tokenizer(batch[0]).data
+
+
+@pytest.mark.parametrize("padding", PADDINGS)
+@pytest.mark.parametrize("side", ["left", "right"])
+def test_padding_fills_the_side_asked_for(padding: dict, side: str, tokenizer: KmerTokenizer) -> None:
+    tokenizer.padding_side = side
+    batch = tokenizer(["ACGTACGT", "ACGTAC"], return_special_tokens_mask=True, **padding)
+    width = {False: None, True: 5, "max_length": 24}[padding["padding"]]
+    for ids, mask, special in zip(
+        batch["input_ids"], batch["attention_mask"], batch["special_tokens_mask"], strict=True
+    ):
+        kept = [token for token, real in zip(ids, mask, strict=True) if real]
+        empty = len(ids) - len(kept)
+        assert len(ids) == (width or len(kept)) and kept[0] == 2 and kept[-1] == 3 and 0 not in kept
+        assert ids == ([0] * empty + kept if side == "left" else kept + [0] * empty)
+        assert special == [int(token < 5) for token in ids]
+
+
+def test_an_empty_row_is_padded_like_any_other(tokenizer: KmerTokenizer) -> None:
+    for text in ("", "ACGT", " "):
+        row = tokenizer([text], add_special_tokens=False, padding="max_length", max_length=3)
+        assert row.data == {"input_ids": [[0] * 3], "token_type_ids": [[0] * 3], "attention_mask": [[0] * 3]}
+    assert tokenizer("", padding="max_length", max_length=3)["input_ids"] == [2, 3, 0]
+
+
+@pytest.mark.parametrize("return_tensors", ["np", "pt"])
+def test_tensors_are_int64_and_two_dimensional(return_tensors: str, tokenizer: KmerTokenizer) -> None:
+    for text, rows in [("ACGTACGT", 1), (["ACGTACGT", "ACGTAC"], 2)]:
+        batch = tokenizer(text, padding=True, return_tensors=return_tensors)
+        for column in batch.values():
+            assert column.shape == (rows, 5) and str(column.dtype).removeprefix("torch.") == "int64"
+
+
+def test_rows_of_different_length_make_no_tensor_without_padding(tokenizer: KmerTokenizer) -> None:
+    with pytest.raises(ValueError, match="padding=True"):
+        tokenizer(["ACGTACGT", "ACGTAC"], return_tensors="pt")
+
+
+def test_overflowing_tokens_are_returned(tokenizer: KmerTokenizer) -> None:
+    encoding = tokenizer("ACGTACGTACGT", truncation=True, max_length=5, return_overflowing_tokens=True)
+    whole = tokenizer("ACGTACGTACGT")["input_ids"]
+    assert encoding["input_ids"] == [*whole[:4], 3]
+    assert encoding["overflowing_tokens"] == whole[4:-1] and encoding["num_truncated_tokens"] == 4
+
+
+# Offsets.
+
+
+@given(st.sampled_from(KMERS), st.lists(st.text("ACGTacgtN-", max_size=50), min_size=1, max_size=4), st.data())
+def test_offsets_are_the_nucleotides_of_each_token(kmer: tuple, batch: list, data: st.DataObject) -> None:
+    k, stride = kmer
+    tokenizer = FAST[kmer]
+    tokenizer.truncation_side = data.draw(st.sampled_from(["left", "right"]))
+    names = ("padding", "padding_side", "truncation", "max_length", "add_special_tokens")
+    call = {name: value for name, value in data.draw(CALL).items() if name in names}
+    encoding = tokenizer(batch, return_offsets_mapping=True, return_special_tokens_mask=True, **call)
+    for row, text in enumerate(batch):
+        tokens = tokenizer.convert_ids_to_tokens(encoding["input_ids"][row])
+        offsets, special = encoding["offset_mapping"][row], encoding["special_tokens_mask"][row]
+        starts = [start for (start, _), mark in zip(offsets, special, strict=True) if not mark]
+        assert starts == list(range(starts[0], starts[0] + len(starts) * stride, stride)) if starts else True
+        for token, (start, end), mark in zip(tokens, offsets, special, strict=True):
+            if mark:
+                assert (start, end) == (0, 0) and token in SPECIAL
+            else:
+                shown = text[start:end].upper()
+                assert end - start == k and token == (shown if set(shown) <= set("ACGT") else "[UNK]")
+
+
+def test_offsets_come_as_tensors_too(tokenizer_stride3: KmerTokenizer) -> None:
+    encoding = tokenizer_stride3(
+        ["ACGTACGTA", "ACGTAC"], padding=True, return_offsets_mapping=True, return_tensors="pt"
+    )
+    assert encoding["offset_mapping"].tolist() == [[[0, 0], [0, 6], [3, 9], [0, 0]], [[0, 0], [0, 6], [0, 0], [0, 0]]]
+
+
+def test_offsets_that_cannot_be_given_are_refused(tokenizer: KmerTokenizer) -> None:
+    with pytest.raises(NotImplementedError, match="offsets"):
+        tokenizer("ACGTAC ACGTAC", return_offsets_mapping=True)
+
+
+# Policies.
+
+
+@given(st.sampled_from(KMERS), st.text("ACGTN", max_size=40))
+def test_lower_case_gets_the_same_ids(kmer: tuple, text: str) -> None:
+    assert FAST[kmer](text.lower())["input_ids"] == FAST[kmer](text)["input_ids"]
+
+
+@given(st.sampled_from(KMERS), st.text("ACGUacgu", max_size=40))
+def test_u_is_read_as_t(kmer: tuple, text: str) -> None:
+    assert FAST[kmer](text)["input_ids"] == FAST[kmer](text.replace("U", "T").replace("u", "t"))["input_ids"]
+
+
+@given(st.sampled_from(KMERS), DNA, st.characters(exclude_characters="ACGTUacgtu \t\n\r\v\f"), DNA)
+def test_a_kmer_that_touches_another_character_is_unk_at_its_place(
+    kmer: tuple, left: str, odd: str, right: str
+) -> None:
+    k, stride = kmer
+    ids = FAST[kmer](left + odd + right, add_special_tokens=False)["input_ids"]
+    starts = range(0, len(left + odd + right) - k + 1, stride)
+    replaced = FAST[kmer](left + "A" + right, add_special_tokens=False)["input_ids"]
+    assert ids == [1 if start <= len(left) < start + k else id for start, id in zip(starts, replaced, strict=True)]
+
+
+@given(st.sampled_from(KMERS), DNA, st.sampled_from(" \t\n\r\v\f"), DNA)
+def test_blanks_are_word_boundaries(kmer: tuple, left: str, blank: str, right: str) -> None:
+    apart = [FAST[kmer](text, add_special_tokens=False)["input_ids"] for text in (left, right)]
+    assert FAST[kmer](left + blank + right, add_special_tokens=False)["input_ids"] == apart[0] + apart[1]
+
+
+@given(st.integers(3, 6), DNA)
+def test_dnaberts_kmer_text_gives_the_ids_of_the_raw_dna(k: int, text: str) -> None:
+    kmers = [text[i : i + k] for i in range(len(text) - k + 1)]
+    expected = FAST[k, 1](text).data
+    assert FAST[k, 1](" ".join(kmers)).data == expected
+    if kmers:
+        assert FAST[k, 1](kmers, is_split_into_words=True).data == expected
+
+
+@given(st.sampled_from(KMERS), st.text("ACGTN", max_size=40))
+def test_a_sequence_shorter_than_k_gives_no_token(kmer: tuple, text: str) -> None:
+    ids = FAST[kmer](text)["input_ids"]
+    assert len(ids) == num_kmers(len(text), *kmer) + 2 == FAST[kmer].num_tokens(len(text))
+    if len(text) < kmer[0]:
+        assert ids == [2, 3]
+
+
+@pytest.mark.parametrize("kmer", KMERS)
+def test_special_names_in_data_never_become_special_ids(kmer: tuple) -> None:
+    for name in SPECIAL:
+        for text in (name, f"ACGTACGT{name}ACGTACGT", f"{name} ACGTACGT"):
+            ids = FAST[kmer](text, add_special_tokens=False)["input_ids"]
+            assert set(ids) & {0, 2, 3, 4} == set()
+            assert FAST[kmer]([text], add_special_tokens=False)["input_ids"] == [ids]
+
+
+def test_special_names_are_understood_when_asked_for(tokenizer: KmerTokenizer) -> None:
+    half = tokenizer("ACGTACGT", add_special_tokens=False)["input_ids"]
+    for text in ("ACGTACGT[MASK]ACGTACGT", "ACGTACGT [MASK] ACGTACGT"):
+        assert tokenizer(text, split_special_tokens=False)["input_ids"] == [2, *half, 4, *half, 3]
+        assert tokenizer([text, "ACGTACGT"], split_special_tokens=False)["input_ids"][1] == [2, *half, 3]
+    understanding = KmerTokenizer(split_special_tokens=False)
+    assert understanding("ACGTACGT[MASK]")["input_ids"] == [2, *half, 4, 3]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("ACGTAXGT", r"row 1, position 6: 'X' is no nucleotide code .*ACGTRYSWKMBDHVN and U"),
+        (["ACGT", "ACGT", "AC-T"], r"row 3, position 3: '-'"),
+        (["ACGT", "A*GT", "AC-T"], r"row 2, position 2: '\*'"),
+        ("ACGT ACGT 1CGT", r"row 1, position 11: '1'"),
+        (["ACGT ACGT", "ACGT ACG中"], r"row 2, position 9: '中'"),
+        ([["ACGT", "ACGT"], ["ACGT", "ZCGT"]], r"row 2, position 6: 'Z'"),
+        ("ACGT[MASK]", r"row 1, position 5: '\['"),
+        (b"ACGT\x00", r"row 1, position 5: '\\x00'"),
+    ],
+)
+def test_errors_raise_names_row_position_and_character(text: object, message: str, tokenizer: KmerTokenizer) -> None:
+    strict = KmerTokenizer(errors="raise")
+    words = isinstance(text, list) and isinstance(text[0], list)
+    with pytest.raises(ValueError, match=message):
+        strict(text, is_split_into_words=words)
+    with pytest.raises(ValueError, match=message):
+        tokenizer(text, is_split_into_words=words, errors="raise")
+    assert strict(text, is_split_into_words=words, errors="unk").data == tokenizer(text, is_split_into_words=words).data
+
+
+def test_errors_raise_looks_at_pairs_too() -> None:
+    strict = KmerTokenizer(errors="raise")
+    with pytest.raises(ValueError, match="row 2, position 3: '='"):
+        strict(["ACGT", "ACGT"], ["ACGT", "AC=T"])
+    with pytest.raises(ValueError, match="row 1, position 1: '='"):
+        strict("ACGT", "=CGT")
+
+
+def test_errors_raise_lets_nucleotide_codes_blanks_and_understood_tokens_pass() -> None:
+    strict, lenient = KmerTokenizer(errors="raise"), KmerTokenizer()
+    for text in (
+        "ACGTRYSWKMBDHVNU",
+        "acgtryswkmbdhvnu",
+        "ACGTAC GTACGT\n",
+        "",
+        ["ACGTACG", ""],
+        [["ACGTAC", "CGTACG"]],
+    ):
+        words = text == [["ACGTAC", "CGTACG"]]
+        assert strict(text, is_split_into_words=words).data == lenient(text, is_split_into_words=words).data
+    assert strict("ACGTAC[MASK]", split_special_tokens=False)["input_ids"][2] == 4
+    with pytest.raises(ValueError, match='errors must be "unk" or "raise", not "?\'?rise'):
+        lenient("ACGT", errors="rise")
+
+
+def test_a_mostly_unknown_batch_warns_once_and_names_the_likely_cause(tokenizer, transformers_log) -> None:
+    tokenizer(["ACGTACGTACGTACGTNNNN"])
+    assert not transformers_log.records
+    tokenizer("MKVLAAGIVGLCAKELH")
+    tokenizer(["NNNNNNNNNN", "ACGTACG"])
+    warnings = [record.getMessage() for record in transformers_log.records if "[UNK]" in record.getMessage()]
+    assert len(warnings) == 1 and "protein" in warnings[0] and "ACGT" not in warnings[0]
+
+
+def test_a_sequence_longer_than_the_model_warns(transformers_log) -> None:
+    KmerTokenizer(model_max_length=16)("ACGT" * 10)
+    assert "(37 > 16)" in transformers_log.text
+
+
+# Decoding.
+
+
+@given(st.sampled_from(KMERS), DNA)
+def test_decoding_gives_the_dna_back_up_to_the_tail(kmer: tuple, text: str) -> None:
+    ids = FAST[kmer](text)["input_ids"]
+    covered = covered_nt(len(ids) - 2, *kmer)
+    assert FAST[kmer].decode(ids, skip_special_tokens=True) == text[:covered]
+    assert FAST[kmer].decode(ids).split() == ["[CLS]", *([text[:covered]] if covered else []), "[SEP]"]
+
+
+@given(st.sampled_from(KMERS), st.text("ACGTN", max_size=60))
+def test_decoding_keeps_the_place_of_every_known_nucleotide(kmer: tuple, text: str) -> None:
+    ids = FAST[kmer](text)["input_ids"]
+    decoded = FAST[kmer].decode(ids, skip_special_tokens=True)
+    assert len(decoded) == covered_nt(len(ids) - 2, *kmer)
+    assert all(there in (letter, "N") for letter, there in zip(text, decoded, strict=False))
+    for start, token in zip(range(0, len(text), kmer[1]), ids[1:-1], strict=False):
+        if token != 1:
+            assert decoded[start : start + kmer[0]] == text[start : start + kmer[0]]
+
+
+def test_decoding_marks_special_tokens_and_new_words() -> None:
+    tokenizer = KmerTokenizer(3)
+    ids = tokenizer("ACGT", "TTTT")["input_ids"]
+    assert tokenizer.decode(ids) == "[CLS] ACGT [SEP] TTTT [SEP]"
+    assert tokenizer.decode([16, 4, 50]) == "ACG [MASK] CGT"
+    assert tokenizer.decode([]) == "" and tokenizer.decode(16) == "ACG"
+    assert tokenizer.batch_decode(torch.tensor([ids, ids]), skip_special_tokens=True) == ["ACGT TTTT"] * 2
+
+
+def test_decoding_fills_gaps_with_n() -> None:
+    tokenizer = KmerTokenizer(3, stride=5, allow_gaps=True)
+    assert tokenizer.decode(tokenizer("ACGTTACGTT")["input_ids"], skip_special_tokens=True) == "ACGNNACG"
+
+
+# Arithmetic on ids.
+
+
+@given(st.sampled_from(KMERS), st.integers(0, 12), st.data())
+def test_reverse_complement_of_ids_is_the_ids_of_the_reverse_complement(kmer: tuple, extra: int, data) -> None:
+    length = kmer[0] + extra * kmer[1]
+    text = data.draw(st.text("ACGTN", min_size=length, max_size=length))
+    ids, turned = (FAST[kmer](s, add_special_tokens=False)["input_ids"] for s in (text, reverse_complement(text)))
+    assert FAST[kmer].reverse_complement_ids(np.array(ids)).tolist() == turned
+    tensor = FAST[kmer].reverse_complement_ids(torch.tensor([ids, ids]))
+    assert tensor.dtype == torch.int64 and tensor.tolist() == [turned, turned]
+    assert FAST[kmer].reverse_complement_ids(tensor).tolist() == [ids, ids]
+
+
+@given(st.sampled_from(KMERS), st.lists(st.text("ACGTNacgtnRU", max_size=40), min_size=1, max_size=5))
+def test_encode_batch_is_the_padded_batch(kmer: tuple, batch: list) -> None:
+    ids, counts = FAST[kmer].encode_batch(map(as_letters, batch))
+    expected = FAST[kmer](batch, padding=True, return_tensors="np")
+    assert ids.dtype == np.int64 and np.array_equal(ids, expected["input_ids"])
+    assert counts.tolist() == expected["attention_mask"].sum(1).tolist()
+
+
+def test_encode_batch_refuses_what_is_no_nucleotide(tokenizer: KmerTokenizer) -> None:
+    with pytest.raises(ValueError, match="row 2, position 5: '-'"):
+        tokenizer.encode_batch([as_letters("ACGTN"), as_letters("ACGT-ACGT")])
+
+
+# Construction, saving, copies.
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ({"strid": 3}, TypeError, r"no argument 'strid'; did you mean 'stride'"),
+        ({"K": 3}, TypeError, r"did you mean 'k'"),
+        ({"model_max_lenght": 3}, TypeError, r"did you mean 'model_max_length'"),
+        ({"qqqqqqqqqqq": 3}, TypeError, r"no argument 'qqqqqqqqqqq'$"),
+        ({"k": 9}, ValueError, r"k must lie in 1..8"),
+        ({"k": "6"}, ValueError, r"whole number"),
+        ({"k": 3, "stride": 4}, ValueError, r"stride must lie in 1..k"),
+        ({"errors": "ignore"}, ValueError, r'errors must be "unk" or "raise"'),
+    ],
+)
+def test_wrong_arguments_are_refused(arguments: dict, error: type, message: str, tmp_path: Path) -> None:
+    with pytest.raises(error, match=message):
+        KmerTokenizer(**arguments)
+    KmerTokenizer().save_pretrained(tmp_path)
+    with pytest.raises(error, match=message):
+        KmerTokenizer.from_pretrained(tmp_path, **arguments)
+
+
+@pytest.mark.parametrize("copy_of", ["saved", "pickled", "copied"])
+@pytest.mark.parametrize("added", [False, True])
+def test_a_copy_is_the_same_tokenizer(copy_of: str, added: bool, tmp_path: Path) -> None:
+    tokenizer = KmerTokenizer(4, 2, errors="raise", model_max_length=77, padding_side="left", truncation_side="left")
+    if added:
+        tokenizer.add_tokens(["<gap>"])
+    if copy_of == "saved":
+        tokenizer.save_pretrained(tmp_path)
+        assert {path.name for path in tmp_path.iterdir()} - {"added_tokens.json"} == {"tokenizer_config.json"}
+        twin = KmerTokenizer.from_pretrained(tmp_path)
+    else:
+        twin = pickle.loads(pickle.dumps(tokenizer)) if copy_of == "pickled" else copy.deepcopy(tokenizer)
+    for name in ("k", "stride", "errors", "allow_gaps", "model_max_length", "padding_side", "truncation_side"):
+        assert getattr(twin, name) == getattr(tokenizer, name), name
+    batch = ["ACGTACGTA", "ACNGT" + "<gap>" * added]
+    assert twin(batch, padding=True).data == tokenizer(batch, padding=True).data
+    assert len(twin) == len(tokenizer) == 4**4 + 5 + added and twin.get_vocab() == tokenizer.get_vocab()
+    with pytest.raises(ValueError, match="position 1"):
+        twin("!")
+
+
+def test_arguments_override_what_was_saved(tmp_path: Path) -> None:
+    KmerTokenizer(6, 1).save_pretrained(tmp_path)
+    assert KmerTokenizer.from_pretrained(tmp_path, stride=3).stride == 3
+
+
+def test_added_tokens_are_understood_and_come_after_the_kmers() -> None:
+    tokenizer = KmerTokenizer(3)
+    assert tokenizer.add_tokens(["<gap>", "[MASK]"]) == 1 and len(tokenizer) == 70
+    for text in ("ACGT<gap>ACGT", "ACGT <gap> ACGT"):
+        assert tokenizer(text)["input_ids"] == tokenizer([text])["input_ids"][0] == [2, 16, 50, 69, 16, 50, 3]
+    assert tokenizer("ACGTTA")["input_ids"] == KmerTokenizer(3)("ACGTTA")["input_ids"]
+    assert tokenizer.decode([16, 50, 69, 16, 50]) == "ACGT <gap> ACGT"
+    assert tokenizer("ACGT<gap>", errors="raise")["input_ids"][-2] == 69
+
+
+def test_added_special_tokens_are_data_unless_asked_for() -> None:
+    tokenizer = KmerTokenizer(3)
+    tokenizer.add_special_tokens({"additional_special_tokens": ["<strand>"]})
+    assert 69 in tokenizer.all_special_ids
+    assert 69 not in tokenizer("<strand>ACG")["input_ids"]
+    assert tokenizer("<strand>ACG", split_special_tokens=False)["input_ids"] == [2, 69, 16, 3]
+
+
+def test_special_tokens_may_have_other_names(tmp_path: Path) -> None:
+    KmerTokenizer(3, mask_token="<mask>", unk_token="<unk>").save_pretrained(tmp_path)
+    tokenizer = KmerTokenizer.from_pretrained(tmp_path)
+    assert (tokenizer.mask_token, tokenizer.mask_token_id, tokenizer.unk_token_id, len(tokenizer)) == (
+        "<mask>",
+        4,
+        1,
+        69,
+    )
+    assert tokenizer.decode(tokenizer("ACGTN")["input_ids"]) == "[CLS] ACGTN [SEP]"
+
+
+def test_the_vocabulary_is_never_built_unless_asked_for(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def refuse(self: KmerTokenizer) -> dict:
+        raise AssertionError("the vocabulary was built")
+
+    monkeypatch.setattr(KmerTokenizer, "get_vocab", refuse)
+    tracemalloc.start()
+    KmerTokenizer(8).save_pretrained(tmp_path)
+    tokenizer = KmerTokenizer.from_pretrained(tmp_path)
+    ids = tokenizer(["ACGTACGTACGT"], padding=True, return_tensors="pt")["input_ids"]
+    assert tokenizer.batch_decode(ids, skip_special_tokens=True) == ["ACGTACGTACGT"]
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert len(tokenizer) == 65541 and peak < 20e6
