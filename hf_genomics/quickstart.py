@@ -79,7 +79,7 @@ def quickstart(
     logger.info("3/5 fine-tuning: phage or not from %d nt", length)
     fine = finetune(pretraining.output_dir, data, finetuning, rc_probability=0.5, positive="phage", overwrite=True)
     logger.info("4/5 the saved model, loaded by AutoModel in a new process, predicts the test windows")
-    test = data.load("test")
+    test = data.load("test", tokenizer.k)
     windows_fasta = folder / "test_windows.fasta.gz"
     _write_fasta(windows_fasta, [Record(name, "", letters) for name, letters in zip(test.ids, test.sequences, strict=True)])
     difference = _predict_elsewhere(folder, windows_fasta, test.sequences)

@@ -73,33 +73,32 @@ class LabelledData:
         if (self.store is None) == (self.train is None and self.test is None):
             raise InputError("data: name either tables (data.train, data.valid, data.test) or a genome store (data.store)")
 
-    def load(self, split: str, like: LabelledSequences | None = None) -> LabelledSequences | None:
+    def load(self, split: str, k: int, like: LabelledSequences | None = None) -> LabelledSequences | None:
         """Read one split, or None where the user named none.
 
         Args:
             split: "train", "valid" or "test".
-            like: the training examples, whose class numbers the others must share.
+            k: of the tokenizer, in nt; a shorter sequence has no token and is refused.
+            like: examples or model whose class numbers these must share.
 
         Raises:
-            InputError: for bad files, labels or letters, or a class missing from the split.
+            InputError: for bad files, labels or letters.
         """
         if self.store:
             return self._windows(split)
         path = getattr(self, split)
         if path is None:
             return None
-        examples = read_table(
+        return read_table(
             path,
             sequence_column=self.sequence_column,
             label_column=self.label_column,
             id_column=self.id_column,
             rna=self.rna,
+            min_length=k,
             label_names=like.label_names if like else None,
             regression=None if like is None else like.label_names is None,
         )
-        if like is not None:
-            check_classes(like, examples)
-        return examples
 
     def _windows(self, split: str) -> LabelledSequences | None:
         store = GenomeStore(self.store)
@@ -161,15 +160,12 @@ def finetune(
     Source: GenomeNet-BERT, section 3 (fine-tuning: [CLS], projection, classifier) and Table 1.
     """
     folder = claim_output_dir(trainer.output_dir, "metrics.json", again=overwrite or resume)
-    training = data.load("train")
-    if training is None:
-        raise InputError("data.train is not set: fine-tuning needs labelled training sequences")
-    validation, test = data.load("valid", training), data.load("test", training)
+    tokenizer = load_tokenizer(pretrained)
+    training, validation, test = _load_splits(data, tokenizer.k)
     if validation is None and trainer.eval_strategy != "no":
         raise InputError("trainer.eval_strategy asks for validation, but there are no validation sequences; set data.valid")
     _check_positive(positive, training)
     set_seed(trainer.seed)
-    tokenizer = load_tokenizer(pretrained)
     network = _classifier(pretrained, training, from_scratch, num_windows, dropout, attention_for(trainer))
     longest = max(len(sequence) for examples in (training, validation, test) if examples for sequence in examples.sequences)
     check_positions(tokenizer, -(-longest // num_windows), network.config.max_position_embeddings, "the longest sequence")
@@ -197,6 +193,20 @@ def finetune(
         plot_loss(run.state.log_history, folder / "loss.png", ylabel="loss (nats)")
         write_json(folder / "metrics.json", metrics)
     return metrics
+
+
+def _load_splits(
+    data: LabelledData, k: int
+) -> tuple[LabelledSequences, LabelledSequences | None, LabelledSequences | None]:
+    """Read training, validation and test sequences; every class must be in every split."""
+    training = data.load("train", k)
+    if training is None:
+        raise InputError("data.train is not set: fine-tuning needs labelled training sequences")
+    others = [data.load(split, k, training) for split in ("valid", "test")]
+    for other in others:
+        if other is not None and training.label_names is not None:
+            check_classes(training, other)
+    return training, others[0], others[1]
 
 
 def _check_positive(positive: str | None, training: LabelledSequences) -> None:
@@ -317,7 +327,7 @@ def evaluate(
     network, tokenizer = load_classifier(model)
     names = class_names(network)
     known = LabelledSequences(source=model, ids=[], sequences=[], label_names=names)
-    examples = data.load(split, known) if data.store else _read_like(data, split, names)
+    examples = data.load(split, tokenizer.k, known)
     if examples is None:
         raise InputError(f"data.{split} is not set: there is nothing to evaluate")
     if examples.label_names != names:
@@ -334,21 +344,6 @@ def evaluate(
         metrics = regression_metrics(scores[:, 0], examples.labels)
     write_json(folder / "metrics.json", metrics)
     return metrics
-
-
-def _read_like(data: LabelledData, split: str, names: list[str] | None) -> LabelledSequences | None:
-    path = getattr(data, split)
-    if path is None:
-        return None
-    return read_table(
-        path,
-        sequence_column=data.sequence_column,
-        label_column=data.label_column,
-        id_column=data.id_column,
-        rna=data.rna,
-        label_names=names,
-        regression=names is None,
-    )
 
 
 def predict(
