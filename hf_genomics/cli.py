@@ -102,16 +102,23 @@ def build_parser(function: Callable[..., Any]) -> Any:
 def _gather_lists(words: list[str], function: Callable[..., Any]) -> list[str]:
     """Let a list be written as the shell expands it: ``--fasta a.fa b.fa`` becomes ``--fasta ["a.fa", "b.fa"]``."""
     hints = typing.get_type_hints(function)
-    lists = {f"--{name}" for name, kind in hints.items() if typing.get_origin(kind) is list}
+    lists = {f"--{name}" for name, kind in hints.items() if "list[" in str(kind)}
     gathered: list[str] = []
     while words:
         word, words = words[0], words[1:]
         gathered.append(word)
         if word in lists and words and not words[0].startswith("["):
             count = next((place for place, item in enumerate(words) if item.startswith("--")), len(words))
-            gathered.append(json.dumps(words[:count]))
+            gathered.append(json.dumps([_number(item) for item in words[:count]]))
             words = words[count:]
     return gathered
+
+
+def _number(word: str) -> str | float:
+    try:
+        return float(word)
+    except ValueError:
+        return word
 
 
 def _is_section(kind: type) -> bool:

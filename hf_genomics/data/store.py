@@ -25,6 +25,7 @@ from tqdm.auto import tqdm
 
 from ..errors import InputError
 from .fasta import Record, input_errors, read_records, shorten
+from .splits import check_disjoint, split_genomes
 from .tables import MISSING, column_names, missing_column, read_text_columns
 
 logger = logging.getLogger(__name__)
@@ -135,6 +136,8 @@ def prepare(
     genome_by: Literal["record", "file"] = "record",
     rna: bool = False,
     min_length: int = 1,
+    split: list[float] | None = None,
+    seed: int = 0,
     overwrite: bool = False,
 ) -> GenomeStore:
     """Turn FASTA files into a genome store, the form in which training reads DNA.
@@ -150,6 +153,9 @@ def prepare(
         genome_by: a genome is a "record" (complete genomes) or a "file" (drafts of many contigs, chromosomes).
         rna: accept RNA and store U as T.
         min_length: shortest record allowed, in nt.
+        split: shares of train, valid and test by nt, such as 0.8 0.1 0.1: genomes (or, where the metadata table has them,
+            groups) are dealt out whole; leave it away where the metadata table has a column "split".
+        seed: another seed, another split.
         overwrite: replace a store made from other inputs or with other options.
 
     Returns:
@@ -160,6 +166,7 @@ def prepare(
     """
     target = Path(output_dir)
     options = {"metadata_key": metadata_key, "genome_by": genome_by, "rna": rna, "min_length": min_length}
+    options |= {} if split is None else {"split": split, "seed": seed}
     _check_files(fasta, genome_by)
     info = {"format": FORMAT, "inputs": _fingerprints(fasta), "metadata": None, "options": options}
     if metadata is not None:
@@ -173,12 +180,32 @@ def prepare(
             contigs = _write_letters(folder / "letters.bin", fasta, genome_by, rna, min_length)
             if table is not None:
                 contigs = _join_metadata(contigs, table, str(metadata))
+            contigs = _with_splits(contigs, split, seed)
             _write_index(folder, contigs, info)
     except OSError as error:
         raise InputError(f"{target}: cannot be written: {error.strerror or error}") from error
     store = GenomeStore(target)
     logger.info("%r", store)
     return store
+
+
+def _with_splits(contigs: pd.DataFrame, shares: list[float] | None, seed: int) -> pd.DataFrame:
+    """Deal genomes or groups to splits where asked, and make sure that none is on two sides."""
+    groups = [column for column in ("genome", "group") if column in contigs]
+    if shares is not None:
+        if "split" in contigs:
+            raise InputError("split: the metadata table has a column 'split' already; leave one of them away")
+        if len(shares) != 3:
+            raise InputError(f"split: give three shares (train, valid, test), such as 0.8 0.1 0.1, not {shares}")
+        fractions = (shares[0], shares[1], shares[2])
+        sides = split_genomes(contigs[groups[-1]].astype(str), fractions, seed, contigs["length"])
+        contigs = contigs.assign(split=sides)
+    if "split" in contigs:
+        known = contigs[contigs["split"].notna()]
+        for column in groups:
+            named = known[known[column].notna()]
+            check_disjoint(named[column].astype(str).tolist(), named["split"].astype(str).tolist())
+    return contigs
 
 
 def _check_files(fasta: list[str], genome_by: str) -> None:
