@@ -25,6 +25,7 @@ test-slow: .venv/.installed ## run the tests that take longer
 
 lint: .venv/.installed-dev ## check style and types
 	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
 # The stamps are what make a second call a no-op: pip runs again only when what it reads has changed.

@@ -3,12 +3,12 @@
     python benchmarks/phage.py --length 150 --data DATA --output runs/phage
     python benchmarks/phage.py --length 1000 --data DATA --output runs/phage
 
-DATA holds phage.fasta.gz, nonphage.fasta.gz and virus_split.tsv (accession, class, split; groups of related genomes on one side
-only). For every seed and set-up it pretrains, fine-tunes with the labels of 10 % of the training genomes, fine-tunes the twin
-from scratch, and scores the test split, all by the recipes. What is finished is not run again, so both lengths share the
-pretraining. The set-ups: "wide" (stride 6, 15 % of tokens and of nucleotides hidden) and "base" (the paper's: stride 1, spans of
-6). At stride 1, 1000 nt are read in two parts, as in the paper. Jobs run side by side with one thread each: on small models two
-processes are faster than two threads.
+DATA holds phage.fasta.gz, nonphage.fasta.gz and virus_split.tsv (accession, class, split; groups of related genomes on
+one side only). For every seed and set-up it pretrains, fine-tunes with the labels of 10 % of the training genomes,
+fine-tunes the twin from scratch, and scores the test split, all by the recipes. What is finished is not run again, so
+both lengths share the pretraining. The set-ups: "wide" (stride 6, 15 % of tokens and of nucleotides hidden) and "base"
+(the paper's: stride 1, spans of 6). At stride 1, 1000 nt are read in two parts, as in the paper. Jobs run side by side
+with one thread each: on small models two processes are faster than two threads.
 """
 
 from __future__ import annotations
@@ -26,7 +26,8 @@ import numpy as np
 
 RECIPES = Path(__file__).resolve().parents[1] / "recipes"
 METRICS = ("macro_recall", "f1", "auroc")
-# At stride 1 a window costs six times the tokens: fewer, to stay within minutes. Twin and pretrained always get the same.
+# At stride 1 a window costs six times the tokens: fewer, to stay within minutes.
+# Twin and pretrained always get the same.
 STEPS = {("wide", 150): (500, 128), ("base", 150): (100, 128), ("wide", 1000): (150, 64), ("base", 1000): (40, 32)}
 
 

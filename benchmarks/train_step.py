@@ -2,8 +2,8 @@
 
     python benchmarks/train_step.py
 
-Each setting runs in a process of its own, one thread, bf16 autocast, 3 layers x 128, 15 % of tokens masked; settings take turns
-and the medians over the rounds are compared. ``default`` is sdpa with the allocator as it is.
+Each setting runs in a process of its own, one thread, bf16 autocast, 3 layers x 128, 15 % of tokens masked; settings
+take turns and the medians over the rounds are compared. ``default`` is sdpa with the allocator as it is.
 """
 
 from __future__ import annotations
@@ -66,7 +66,8 @@ def main() -> None:
         rates: dict[str, list[float]] = {name: [] for name in SETTINGS}
         for _ in range(arguments.rounds):
             for name, setting in SETTINGS.items():
-                command = [sys.executable, __file__, "--steps", str(arguments.steps), "--one", *setting, str(rows), str(tokens)]
+                one = ["--one", *setting, str(rows), str(tokens)]
+                command = [sys.executable, __file__, "--steps", str(arguments.steps), *one]
                 rates[name].append(float(subprocess.run(command, check=True, capture_output=True, text=True).stdout))
         medians = {name: statistics.median(values) for name, values in rates.items()}
         for name, rate in medians.items():

@@ -1,8 +1,8 @@
 """Registration with transformers' Auto classes, each at the moment transformers loads it.
 
-Importing hf_genomics must make ``AutoModel.from_pretrained`` work, yet loading torch and transformers takes seconds that a
-``--help`` should not cost. So ours are loaded right after transformers has loaded the module that holds the mapping (at once
-if it is loaded already), and registered right after they are loaded, whoever asked for them first.
+Importing hf_genomics must make ``AutoModel.from_pretrained`` work, yet loading torch and transformers takes seconds
+that a ``--help`` should not cost. So ours are loaded right after transformers has loaded the module that holds the
+mapping (at once if it is loaded already), and registered right after they are loaded, whoever asked for them first.
 """
 
 import sys
@@ -78,12 +78,13 @@ class _AfterImport(MetaPathFinder):
             load(module)
             action()
 
+        # The one way to act after a module's own code has run, on a loader that lives for this module only.
         spec.loader.exec_module = load_then_act  # type: ignore[method-assign]
         return spec
 
 
-# What to do once a module is loaded: load ours, then register it. A module of ours that is being loaded when its turn comes
-# (because it is what made transformers load the mapping) is registered when it is done.
+# What to do once a module is loaded: load ours, then register it. A module of ours that is being loaded when its turn
+# comes (because it is what made transformers load the mapping) is registered when it is done.
 _AFTER: dict[str, list[str | Callable[[], None]]] = {
     "transformers.models.auto.configuration_auto": ["configuration_kmer_bert"],
     "transformers.models.auto.tokenization_auto": ["tokenization_kmer"],
@@ -97,7 +98,7 @@ _AFTER: dict[str, list[str | Callable[[], None]]] = {
 
 def register() -> None:
     """Register config, tokenizer and models with the Auto classes, now or as soon as transformers loads them."""
-    actions = {_full(name): partial(_act, steps) for name, steps in _AFTER.items()}
+    actions: dict[str, Callable[[], object]] = {_full(name): partial(_act, steps) for name, steps in _AFTER.items()}
     due = [actions.pop(name) for name in list(actions) if name in sys.modules]
     sys.meta_path.insert(0, _AfterImport(actions))
     for action in due:

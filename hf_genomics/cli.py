@@ -1,7 +1,7 @@
 """The command line: ``hf-genomics VERB --config x.yaml --section.key value``.
 
-A verb is a library function; its options and the keys of its YAML file are the function's arguments and those of the classes
-they are made of, nothing else. The user's mistakes end with exit code 2 and one line.
+A verb is a library function; its options and the keys of its YAML file are the function's arguments and those of the
+classes they are made of, nothing else. The user's mistakes end with exit code 2 and one line.
 """
 
 from __future__ import annotations
@@ -31,7 +31,10 @@ VERBS = {
 
 # What a section's class takes from elsewhere, or what only the framework sets.
 _NOT_OPTIONS = {
-    "tokenizer": set("added_tokens_decoder token_type_ids_pattern token_type_ids_include_special_tokens special_tokens_pattern".split()),
+    "tokenizer": set(
+        "added_tokens_decoder token_type_ids_pattern token_type_ids_include_special_tokens "
+        "special_tokens_pattern".split()
+    ),
     "model": set(
         "vocab_size transformers_version architectures output_hidden_states return_dict dtype chunk_size_feed_forward "
         "is_encoder_decoder id2label label2id problem_type pad_token_id".split()
@@ -56,6 +59,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _run(words[0], words[1:])
     except InputError as error:
         return _complain(str(error))
+    except (PermissionError, FileExistsError, NotADirectoryError, IsADirectoryError) as error:
+        return _complain(f"{error.filename}: {error.strerror}; name another place")
     except KeyboardInterrupt:
         return _complain("interrupted", code=130)
 
@@ -74,7 +79,7 @@ def _run(verb: str, words: list[str]) -> int:
 
 
 def build_parser(function: Callable[..., Any]) -> Any:
-    """Make the parser of a verb from its signature: a section per argument that is a class, an option per other argument."""
+    """Make a verb's parser from its signature: a section per argument that is a class, an option per other argument."""
     from jsonargparse import ArgumentParser
 
     parser = ArgumentParser(
@@ -85,7 +90,7 @@ def build_parser(function: Callable[..., Any]) -> Any:
     )
     parser.add_argument("--config", action="config", help="YAML file with these options; options on the line win")
     hints = typing.get_type_hints(function)
-    sections = {name for name, kind in hints.items() if name != "return" and inspect.isclass(kind) and _is_section(kind)}
+    sections = {name for name, kind in hints.items() if name != "return" and _is_section(kind)}
     parser.add_function_arguments(function, skip=set(sections))
     for name in (name for name in inspect.signature(function).parameters if name in sections):
         parser.add_class_arguments(hints[name], name, skip=_NOT_OPTIONS.get(name, set()), fail_untyped=False)
@@ -102,14 +107,14 @@ def build_parser(function: Callable[..., Any]) -> Any:
 def _gather_lists(words: list[str], function: Callable[..., Any]) -> list[str]:
     """Let a list be written as the shell expands it: ``--fasta a.fa b.fa`` becomes ``--fasta ["a.fa", "b.fa"]``."""
     hints = typing.get_type_hints(function)
-    lists = {f"--{name}" for name, kind in hints.items() if "list[" in str(kind)}
+    lists = {f"--{name}": "float" in str(kind) for name, kind in hints.items() if "list[" in str(kind)}
     gathered: list[str] = []
     while words:
         word, words = words[0], words[1:]
         gathered.append(word)
         if word in lists and words and not words[0].startswith("["):
             count = next((place for place, item in enumerate(words) if item.startswith("--")), len(words))
-            gathered.append(json.dumps([_number(item) for item in words[:count]]))
+            gathered.append(json.dumps([_number(item) if lists[word] else item for item in words[:count]]))
             words = words[count:]
     return gathered
 
@@ -121,8 +126,8 @@ def _number(word: str) -> str | float:
         return word
 
 
-def _is_section(kind: type) -> bool:
-    return kind.__module__.startswith(("hf_genomics", "transformers"))
+def _is_section(kind: Any) -> bool:
+    return inspect.isclass(kind) and kind.__module__.startswith(("hf_genomics", "transformers"))
 
 
 def _defaults_for_device() -> dict[str, Any]:
@@ -148,7 +153,7 @@ def _build(parser: Any, words: list[str]) -> dict[str, Any]:
     try:
         parsed = parser.parse_args(words)
     except (ArgumentError, OSError) as error:
-        raise InputError(_explain(str(error), parser)) from error
+        raise InputError(_explain(str(error), parser, _config_file(words))) from error
     try:
         built = parser.instantiate(parsed) if hasattr(parser, "instantiate") else parser.instantiate_classes(parsed)
     except InputError:
@@ -158,18 +163,35 @@ def _build(parser: Any, words: list[str]) -> dict[str, Any]:
     return {name: value for name, value in vars(built).items() if name != "config"}
 
 
-def _explain(message: str, parser: Any) -> str:
+def _config_file(words: list[str]) -> str:
+    """Name the YAML file of a command line, for messages about the file as a whole."""
+    named = [word.removeprefix("--config=") for word in words if word.startswith("--config=")]
+    named += [following for word, following in zip(words, words[1:], strict=False) if word == "--config"]
+    return named[-1] if named else "--config"
+
+
+def _explain(message: str, parser: Any, config: str) -> str:
     """Turn the parser's message into one line, with the nearest key where one is unknown."""
     line = " ".join(message.split())
     known = [action.dest for action in parser._actions]
     unknown = re.search(r"unrecognized arguments: --(\S+)", line) or re.search(r"does not accept option '(\S+?)'", line)
     unknown = unknown or re.search(r'[Kk]ey "?\'?([\w.]+)\'?"? is not expected', line)
+    unknown = unknown or re.search(r"Option '(\S+?)' is not accepted", line)
     if not unknown:
-        return line
+        return _tidy(line, config)
     word = unknown.group(1)
     section = re.search(r"Group '(\w+)'", line)
     full = f"{section.group(1)}.{word}" if section else word
     return f"unknown key {full!r}{_suggest(full, known)}"
+
+
+def _tidy(line: str, config: str) -> str:
+    """Name the place before the complaint, and types as a user would."""
+    if re.match(r"Problems parsing config|Unexpected config", line):
+        return f"{config}: not a YAML file of keys and values ({line}); mend it, recipes/ has examples"
+    line = re.sub(r'^Key "(\w+)\.\w+" not found in namespace.*', r"\1: is a section; indent its keys below it", line)
+    line = re.sub(r"<class '([\w.]+)'>", r"\1", line.replace("typing.Literal", "one of "))
+    return re.sub(r'^Parser key "([\w.]+)":', r"\1:", line)
 
 
 def _suggest(word: str, known: Any) -> str:
@@ -189,8 +211,10 @@ def _complain(message: str, code: int = 2) -> int:
 
 
 def _set_up_logging() -> None:
-    """Say what happens on standard error, and keep local work local."""
+    """Say what happens on standard error, progress bars only on a screen, and keep local work local."""
     os.environ.setdefault("HF_UPDATE_DOWNLOAD_COUNTS", "0")  # datasets counts downloads, of local files too
+    if not sys.stderr.isatty():
+        os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")  # transformers' bars of reading and writing weights
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     logging.getLogger("hf_genomics").setLevel(logging.INFO)
 
@@ -209,7 +233,10 @@ def _table(result: dict[str, Any]) -> str:
 def _overview() -> str:
     width = max(map(len, VERBS))
     verbs = "\n".join(f"  {verb:<{width}}  {what}" for verb, (_, what) in VERBS.items())
-    return f"usage: hf-genomics VERB [--config x.yaml] [--key value ...]\n\n{verbs}\n\nhf-genomics VERB --help lists the keys of a verb.\n"
+    return (
+        f"usage: hf-genomics VERB [--config x.yaml] [--key value ...]\n\n{verbs}\n\n"
+        "hf-genomics VERB --help lists the keys of a verb.\n"
+    )
 
 
 def entry() -> NoReturn:

@@ -1,7 +1,7 @@
-"""Configuration of KmerBert: a BERT encoder over k-mer tokens, by default DNABERT-6 (= GenomeNet-BERT's base set-up)."""
+"""Configuration of KmerBert: a BERT encoder over k-mers, by default DNABERT-6 (= GenomeNet-BERT's base set-up)."""
 
 import difflib
-from typing import Literal
+from typing import Any, Literal
 
 from huggingface_hub.dataclasses import strict
 from transformers import PreTrainedConfig
@@ -10,7 +10,8 @@ from transformers import PreTrainedConfig
 # attribute, so that a misspelt `hiden_size=128` would train the full-size model.
 _FRAMEWORK_ARGUMENTS = frozenset(
     "attn_implementation experts_implementation model_type name_or_path num_labels output_attentions per_layer_config "
-    "torch_dtype auto_map use_cache is_decoder add_cross_attention bos_token_id eos_token_id sep_token_id cls_token_id".split()
+    "torch_dtype auto_map use_cache is_decoder add_cross_attention bos_token_id eos_token_id sep_token_id "
+    "cls_token_id".split()
 )
 
 
@@ -19,8 +20,8 @@ class KmerBertConfig(PreTrainedConfig):
     """Sizes and choices of a KmerBert model.
 
     Args:
-        k, stride: of the tokenizer the model is trained with, in nt; per-nucleotide outputs and the k-mer initialisation
-            need them.
+        k, stride: of the tokenizer the model is trained with, in nt; per-nucleotide outputs and the k-mer
+            initialisation need them.
         vocab_size: number of tokens; by default 5 special tokens + 4^k.
         hidden_size, num_hidden_layers, num_attention_heads, intermediate_size: encoder sizes; defaults are BERT-base.
         hidden_act: activation of the feed-forward layers.
@@ -31,9 +32,9 @@ class KmerBertConfig(PreTrainedConfig):
         layer_norm_eps: epsilon of the layer norms.
         classifier_dropout: dropout before a classification head; None means ``hidden_dropout_prob``.
         tie_word_embeddings: the masked-token decoder shares the input embeddings.
-        initialisation: "kmer" starts k-mer embeddings as sums over their letters and positions as sinusoids, which leaves the
-            early plateau of overlapping k-mers within minutes; "bert" draws everything from a normal. Either way the
-            weights are those of a plain BERT.
+        initialisation: "kmer" starts k-mer embeddings as sums over their letters and positions as sinusoids, which
+            leaves the early plateau of overlapping k-mers within minutes; "bert" draws everything from a normal. Either
+            way the weights are those of a plain BERT.
         sparse_prediction: compute masked-token logits on labelled positions only when labels are given.
         kwargs: what every PreTrainedConfig takes (``num_labels``, ``id2label`` ...); other names are refused.
 
@@ -69,16 +70,20 @@ class KmerBertConfig(PreTrainedConfig):
     initialisation: Literal["kmer", "bert"] = "kmer"
     sparse_prediction: bool = True
 
-    def __post_init__(self, **kwargs):  # noqa: ANN003, ANN204 (signature of the base class)
+    def __post_init__(self, **kwargs: Any) -> None:
         """Derive the vocabulary size from k and refuse unknown names."""
         self._refuse_unknown(kwargs)
-        if self.vocab_size is None:
-            self.vocab_size = 4 ** max(0, self.k) + 5
+        self.vocab_size = self.num_embeddings
         self._check_values()
         super().__post_init__(**kwargs)
 
+    @property
+    def num_embeddings(self) -> int:
+        """Rows of the token table: ``vocab_size``, or what follows from ``k`` as long as that is not set."""
+        return 4 ** max(0, self.k) + 5 if self.vocab_size is None else self.vocab_size
+
     def _check_values(self) -> None:
-        """Check here what `strict` checks once more afterwards, because it would wrap our ValueError in an error of its own."""
+        """Check now what `strict` checks again later, when it would wrap our ValueError in an error of its own."""
         self.validate_architecture()
 
     def _refuse_unknown(self, kwargs: dict) -> None:
@@ -104,11 +109,13 @@ class KmerBertConfig(PreTrainedConfig):
                 raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
         if self.hidden_size % self.num_attention_heads:
             raise ValueError(
-                f"hidden_size ({self.hidden_size}) must be a multiple of num_attention_heads ({self.num_attention_heads})"
+                f"hidden_size ({self.hidden_size}) must be a multiple of num_attention_heads "
+                f"({self.num_attention_heads})"
             )
         if self.max_position_embeddings < 3:
             raise ValueError(
-                f"max_position_embeddings must be at least 3 ([CLS], one k-mer, [SEP]), not {self.max_position_embeddings}"
+                "max_position_embeddings must be at least 3 ([CLS], one k-mer, [SEP]), "
+                f"not {self.max_position_embeddings}"
             )
         for name in ("hidden_dropout_prob", "attention_probs_dropout_prob"):
             if not 0 <= getattr(self, name) < 1:

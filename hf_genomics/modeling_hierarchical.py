@@ -15,7 +15,8 @@ from .modeling_kmer_bert import KmerBertModel, KmerBertPreTrainedModel, sequence
 class HierarchicalKmerBertForSequenceClassification(KmerBertPreTrainedModel):
     """Encoder over the windows of a sequence, aggregation, classifier; one label, several labels or regression.
 
-    Source: GenomeNet-BERT, section 3 (1000 nt in two parts); DNABERT's long variant (concat, linear, ReLU, dropout, linear).
+    Source: GenomeNet-BERT, section 3 (1000 nt in two parts);
+    DNABERT's long variant (concat, linear, ReLU, dropout, linear).
     """
 
     config: HierarchicalKmerBertConfig
@@ -50,14 +51,16 @@ class HierarchicalKmerBertForSequenceClassification(KmerBertPreTrainedModel):
         """Classify sequences given as windows.
 
         Args:
-            input_ids, attention_mask, token_type_ids: (batch, windows, tokens), each window with [CLS] and [SEP] of its own.
+            input_ids, attention_mask, token_type_ids: (batch, windows, tokens), [CLS] and [SEP] in each window.
             labels, num_items_in_batch, kwargs: as in KmerBertForSequenceClassification.
 
         Raises:
             ValueError: if the number of windows is not the configuration's.
         """
         if input_ids.ndim != 3 or input_ids.shape[1] != self.config.num_windows:
-            raise ValueError(f"input_ids must be (batch, {self.config.num_windows} windows, tokens), not {tuple(input_ids.shape)}")
+            raise ValueError(
+                f"input_ids must be (batch, {self.config.num_windows} windows, tokens), not {tuple(input_ids.shape)}"
+            )
         columns = [None if column is None else column.flatten(0, 1) for column in (attention_mask, token_type_ids)]
         outputs = self.bert(input_ids.flatten(0, 1), *columns, **kwargs)
         pooled = outputs.pooler_output.unflatten(0, (len(input_ids), -1))  # (batch, windows, hidden)

@@ -1,7 +1,8 @@
 """KmerBert: a BERT encoder over k-mer tokens, with heads for masked tokens, sequences and tokens.
 
-The file reads as the forward pass does: embeddings, attention, layer, encoder, heads, losses. Weights carry BERT's names, so
-DNABERT's checkpoints load as they are, and with equal weights the numbers are BertModel's. Shapes: batch, tokens, hidden.
+The file reads as the forward pass does: embeddings, attention, layer, encoder, heads, losses. Weights carry
+BERT's names, so DNABERT's checkpoints load as they are, and with equal weights the numbers are BertModel's.
+Shapes: batch, tokens, hidden.
 """
 
 from collections.abc import Callable
@@ -26,8 +27,9 @@ from transformers.utils.output_capturing import capture_outputs
 from .configuration_kmer_bert import KmerBertConfig
 
 
-# Classes of their own, so that `_init_weights` knows which table it has before it. (It is not called for a module without
-# weights of its own, such as KmerBertEmbeddings: transformers takes that as initialised where the code is not its own.)
+# Classes of their own, so that `_init_weights` knows which table it has before it. (It is not called for a
+# module without weights of its own, such as KmerBertEmbeddings: transformers takes that as initialised where
+# the code is not its own.)
 class KmerBertTokenTable(nn.Embedding):
     """One vector per token."""
 
@@ -41,7 +43,9 @@ class KmerBertEmbeddings(nn.Module):
 
     def __init__(self, config: KmerBertConfig) -> None:
         super().__init__()
-        self.word_embeddings = KmerBertTokenTable(config.vocab_size, config.hidden_size, padding_idx=config.pad_token_id)
+        self.word_embeddings: nn.Embedding = KmerBertTokenTable(
+            config.num_embeddings, config.hidden_size, padding_idx=config.pad_token_id
+        )
         self.position_embeddings = KmerBertPositionTable(config.max_position_embeddings, config.hidden_size)
         self.token_type_embeddings = nn.Embedding(config.type_vocab_size, config.hidden_size)
         self.LayerNorm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
@@ -60,12 +64,14 @@ class KmerBertEmbeddings(nn.Module):
         tokens = words.shape[1]
         if tokens > self.max_positions and position_ids is None:
             raise ValueError(
-                f"input of {tokens} tokens, but the model has {self.max_positions} positions; cut the sequence into shorter "
-                "windows, raise the tokenizer's stride, or build the model with a larger max_position_embeddings"
+                f"input of {tokens} tokens, but the model has {self.max_positions} positions; cut the sequence into "
+                "shorter windows, raise the tokenizer's stride, or build the model with a larger "
+                "max_position_embeddings"
             )
         if position_ids is None:
             position_ids = torch.arange(tokens, device=words.device).unsqueeze(0)
-        types = self.token_type_embeddings.weight[0] if token_type_ids is None else self.token_type_embeddings(token_type_ids)
+        type_table = self.token_type_embeddings
+        types = type_table.weight[0] if token_type_ids is None else type_table(token_type_ids)
         return self.dropout(self.LayerNorm(words + types + self.position_embeddings(position_ids)))
 
 
@@ -103,8 +109,10 @@ class KmerBertSelfAttention(nn.Module):
     def forward(self, hidden: Tensor, attention_mask: Tensor | None, **kwargs: object) -> tuple[Tensor, Tensor | None]:
         """Attend; returns (batch, tokens, hidden) and, where the backend has them, the weights."""
         heads = (*hidden.shape[:-1], -1, self.head_size)
-        query, key, value = (project(hidden).view(heads).transpose(1, 2) for project in (self.query, self.key, self.value))
-        attend: Callable = ALL_ATTENTION_FUNCTIONS.get_interface(self.config._attn_implementation, eager_attention_forward)
+        projections = (self.query, self.key, self.value)
+        query, key, value = (project(hidden).view(heads).transpose(1, 2) for project in projections)
+        backend = self.config._attn_implementation
+        attend: Callable = ALL_ATTENTION_FUNCTIONS.get_interface(backend, eager_attention_forward)
         dropout = self.config.attention_probs_dropout_prob if self.training else 0.0
         attended, weights = attend(
             self, query, key, value, attention_mask, dropout=dropout, scaling=self.scaling, **kwargs
@@ -207,7 +215,7 @@ def kmer_embeddings(k: int, hidden_size: int, scale: float = 0.1, noise: float =
 
 
 def sinusoidal_positions(positions: int, hidden_size: int, amplitude: float = 0.084, base: float = 1000.0) -> Tensor:
-    """Sines and cosines of geometrically spaced wavelengths, as a start for learned positions; (positions, hidden_size)."""
+    """Sines and cosines of geometrically spaced wavelengths, to start learned positions; (positions, hidden_size)."""
     frequency = base ** (-torch.arange(0, hidden_size, 2) / hidden_size)
     angle = torch.arange(positions).unsqueeze(1) * frequency
     return amplitude * torch.stack([angle.sin(), angle.cos()], -1).flatten(1)[:, :hidden_size]
@@ -248,7 +256,8 @@ class KmerBertPreTrainedModel(PreTrainedModel):
 class KmerBertModel(KmerBertPreTrainedModel):
     """The bare encoder: ids (batch, tokens) to hidden states (batch, tokens, hidden).
 
-    >>> model = KmerBertModel(KmerBertConfig(k=3, hidden_size=8, num_hidden_layers=1, num_attention_heads=2, intermediate_size=8))
+    >>> tiny = KmerBertConfig(k=3, hidden_size=8, num_hidden_layers=1, num_attention_heads=2, intermediate_size=8)
+    >>> model = KmerBertModel(tiny)
     >>> model(torch.tensor([[2, 16, 50, 3]])).last_hidden_state.shape
     torch.Size([1, 4, 8])
 
@@ -267,7 +276,7 @@ class KmerBertModel(KmerBertPreTrainedModel):
         """Return the token embeddings."""
         return self.embeddings.word_embeddings
 
-    def set_input_embeddings(self, value: nn.Module) -> None:
+    def set_input_embeddings(self, value: nn.Embedding) -> None:
         """Replace the token embeddings."""
         self.embeddings.word_embeddings = value
 
@@ -324,8 +333,8 @@ class KmerBertPredictions(nn.Module):
     def __init__(self, config: KmerBertConfig) -> None:
         super().__init__()
         self.transform = KmerBertTransform(config)
-        self.decoder = nn.Linear(config.hidden_size, config.vocab_size)
-        self.bias = nn.Parameter(torch.zeros(config.vocab_size))
+        self.decoder = nn.Linear(config.hidden_size, config.num_embeddings)
+        self.bias = nn.Parameter(torch.zeros(config.num_embeddings))
 
     def forward(self, hidden: Tensor) -> Tensor:
         """Map (..., hidden) to logits (..., vocabulary)."""
@@ -352,15 +361,16 @@ class KmerBertForMaskedLM(KmerBertPreTrainedModel):
         super().__init__(config)
         self.bert = KmerBertModel(config, add_pooling_layer=False)
         self.cls = KmerBertMaskedLMHead(config)
-        # A tied decoder owns no weights: drawing some for it would overwrite the embeddings it shares.
-        self.cls.predictions.decoder._is_hf_initialized = config.tie_word_embeddings
+        # A tied decoder owns no weights: drawing some for it would overwrite the embeddings it shares. (The type is
+        # ignored because torch declares every attribute of a module that it does not know to be a tensor or a module.)
+        self.cls.predictions.decoder._is_hf_initialized = config.tie_word_embeddings  # type: ignore[assignment]
         self.post_init()
 
     def get_output_embeddings(self) -> nn.Module:
         """Return the decoder."""
         return self.cls.predictions.decoder
 
-    def set_output_embeddings(self, new_embeddings: nn.Module) -> None:
+    def set_output_embeddings(self, new_embeddings: nn.Linear) -> None:
         """Replace the decoder."""
         self.cls.predictions.decoder = new_embeddings
         self.cls.predictions.bias = new_embeddings.bias
@@ -382,13 +392,13 @@ class KmerBertForMaskedLM(KmerBertPreTrainedModel):
         Args:
             input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds: as in KmerBertModel.
             labels: (batch, tokens), the true id on masked tokens and -100 elsewhere.
-            num_items_in_batch: number of labelled tokens of the whole optimizer step; the Trainer passes it, so that the
-                loss is the same however the step is cut into micro-batches.
+            num_items_in_batch: number of labelled tokens of the whole optimizer step; the Trainer passes it, so that
+                the loss is the same however the step is cut into micro-batches.
             kwargs: as in KmerBertModel.
 
         Returns:
-            loss in nats per masked token, 0 where there is none; logits (batch, tokens, vocabulary), or, when labels are given
-            and ``config.sparse_prediction`` is on, (masked tokens, vocabulary) in reading order.
+            loss in nats per masked token, 0 where there is none; logits (batch, tokens, vocabulary), or, when labels
+            are given and ``config.sparse_prediction`` is on, (masked tokens, vocabulary) in reading order.
         """
         outputs = self.bert(input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds, **kwargs)
         hidden, loss = outputs.last_hidden_state, None
@@ -426,11 +436,11 @@ class KmerBertForSequenceClassification(KmerBertPreTrainedModel):
         num_items_in_batch: Tensor | int | None = None,
         **kwargs: object,
     ) -> SequenceClassifierOutput:
-        """Classify sequences; arguments as in KmerBertForMaskedLM, except:
+        """Classify sequences; arguments as in KmerBertForMaskedLM, except for the labels.
 
         Args:
-            labels: (batch,) class numbers; (batch, labels) of 0/1 for several labels; (batch,) or (batch, targets) values for
-                regression. ``config.problem_type`` decides, or the labels' type where it is not set.
+            labels: (batch,) class numbers; (batch, labels) of 0/1 for several labels; (batch,) or (batch, targets)
+                values for regression. ``config.problem_type`` decides, or the labels' type where it is not set.
 
         Returns:
             loss; logits (batch, num_labels).
@@ -480,7 +490,7 @@ class KmerBertForTokenClassification(KmerBertPreTrainedModel):
 
 
 def label_loss(logits: Tensor, labels: Tensor, num_items: Tensor | int | None = None) -> Tensor:
-    """Cross-entropy in nats per label, in float32; labels of -100 count nothing, and no label at all gives 0, never NaN.
+    """Cross-entropy in nats per label, in float32; labels of -100 count nothing, and none at all give 0, never NaN.
 
     Args:
         logits: (..., classes).
@@ -501,8 +511,8 @@ def sequence_loss(
     Args:
         logits: (batch, num_labels).
         labels: (batch,) or (batch, num_labels).
-        config: its ``problem_type`` decides; where None, one output means regression, whole-number labels one class out of
-            several, anything else several labels.
+        config: its ``problem_type`` decides; where None, one output means regression, whole-number labels one class out
+            of several, anything else several labels.
         num_items: number of label cells of the whole optimizer step; by default those given.
     """
     labels = labels.to(logits.device)

@@ -45,10 +45,10 @@ def quickstart(
     length: int = 150,
     train_step: int = 50,
 ) -> dict[str, Any]:
-    """Prepare, pretrain, fine-tune, evaluate, save, reload in a new process and predict: phage or not, from short windows.
+    """Prepare, pretrain, fine-tune, evaluate, save, reload in a new process, predict: phage or not, from short windows.
 
-    Every genome is cut into a training, a validation and a test region that do not overlap and keep one window between them.
-    Leaves in ``output_dir``: store, pretrained, model, metrics.json, predictions.tsv, pictures and report.html.
+    Every genome is cut into a training, a validation and a test region that do not overlap and keep one window between
+    them. Leaves in ``output_dir``: store, pretrained, model, metrics.json, predictions.tsv, pictures and report.html.
 
     Args:
         genomes: folder of FASTA files with metadata.tsv beside them (accession, label, usable_nt).
@@ -66,12 +66,18 @@ def quickstart(
     """
     begin, folder, source = time.monotonic(), Path(output_dir), Path(genomes)
     if not (source / "metadata.tsv").is_file():
-        raise InputError(f"{source}: no metadata.tsv there; run the quickstart from the project's folder, or name --genomes")
+        raise InputError(
+            f"{source}: no metadata.tsv there; run the quickstart from the project's folder, or name --genomes"
+        )
     logger.info("1/5 genomes into regions, regions into a store")
     fasta, metadata = write_regions(source, folder, gap=length)
     store = prepare([str(fasta)], str(folder / "store"), str(metadata), overwrite=True)
     data = LabelledData(
-        store=str(store.path), length=length, train_step=train_step, windows_per_genome=10**6, test_windows_per_genome=200
+        store=str(store.path),
+        length=length,
+        train_step=train_step,
+        windows_per_genome=10**6,
+        test_windows_per_genome=200,
     )
     logger.info("2/5 pretraining on unlabelled windows")
     pretraining.output_dir, finetuning.output_dir = str(folder / "pretrained"), str(folder / "model")
@@ -79,9 +85,10 @@ def quickstart(
     logger.info("3/5 fine-tuning: phage or not from %d nt", length)
     fine = finetune(pretraining.output_dir, data, finetuning, rc_probability=0.5, positive="phage", overwrite=True)
     logger.info("4/5 the saved model, loaded by AutoModel in a new process, predicts the test windows")
-    test = data.load("test", tokenizer.k)
+    test = data.require("test", tokenizer.k, why="there is nothing to predict")
     windows_fasta = folder / "test_windows.fasta.gz"
-    _write_fasta(windows_fasta, [Record(name, "", letters) for name, letters in zip(test.ids, test.sequences, strict=True)])
+    records = [Record(name, "", letters) for name, letters in zip(test.ids, test.sequences, strict=True)]
+    _write_fasta(windows_fasta, records)
     difference = _predict_elsewhere(folder, windows_fasta, test.sequences)
     logger.info("5/5 report")
     results = {
@@ -105,8 +112,8 @@ def write_regions(source: Path, folder: Path, gap: int) -> tuple[Path, Path]:
     """Cut the genomes of a folder into regions and write them as FASTA, with a table of label, split and place.
 
     Args:
-        source: folder with *.fasta.gz and metadata.tsv, whose column usable_nt says how much of a genome is taken (a repeat
-            that would lie on both sides of a split is left out).
+        source: folder with *.fasta.gz and metadata.tsv, whose column usable_nt says how much of a genome is taken (a
+            repeat that would lie on both sides of a split is left out).
         folder: where regions.fasta.gz and regions.tsv go.
         gap: nt left out between two regions.
     """
@@ -118,7 +125,8 @@ def write_regions(source: Path, folder: Path, gap: int) -> tuple[Path, Path]:
             for region in split_regions([int(facts["usable_nt"])], SHARES, gap):
                 name = f"{record.name}_{region.split}"
                 records.append(Record(name, record.description, record.letters[region.start : region.end]))
-                rows.append((name, facts["label"], region.split, record.name, facts["organism"], region.start, region.end))
+                place = (record.name, facts["organism"], region.start, region.end)
+                rows.append((name, facts["label"], region.split, *place))
     folder.mkdir(parents=True, exist_ok=True)
     _write_fasta(folder / "regions.fasta.gz", records)
     header = ["accession", "label", "split", "genome_accession", "organism", "region_start", "region_end"]
@@ -129,7 +137,8 @@ def write_regions(source: Path, folder: Path, gap: int) -> tuple[Path, Path]:
 def _write_fasta(path: Path, records: list[Record]) -> None:
     with open(path, "wb") as file, gzip.GzipFile(fileobj=file, mode="wb", mtime=0, filename="") as packed:
         for record in records:
-            packed.write(f">{record.name} {record.description}".strip().encode() + b"\n" + record.letters.tobytes() + b"\n")
+            title = f">{record.name} {record.description}".strip()
+            packed.write(title.encode() + b"\n" + record.letters.tobytes() + b"\n")
 
 
 def _predict_elsewhere(folder: Path, windows: Path, sequences: list[np.ndarray]) -> float:
@@ -145,41 +154,47 @@ def _predict_elsewhere(folder: Path, windows: Path, sequences: list[np.ndarray])
 
 
 def _report(folder: Path, results: dict[str, Any], metadata: Path, length: int) -> None:
-    test, pre = results["test"], results["pretraining"]
     kmer = next(name for name in results["baselines"] if "mer" in name)
-    scores = {"KmerBert, pretrained and fine-tuned": test} | dict(results["baselines"])
+    scores = {"KmerBert, pretrained and fine-tuned": results["test"]} | dict(results["baselines"])
     names = ["accuracy", "macro_recall", "f1", "mcc", "auroc", "auprc"]
     rows = [[title, *(score[name] for name in names)] for title, score in scores.items()]
     regions = pd.read_csv(metadata, sep="\t")
     regions["nt"] = regions["region_end"] - regions["region_start"]
-    sizes = regions.pivot_table(index=["genome_accession", "organism", "label"], columns="split", values="nt").reset_index()
+    sizes = regions.pivot_table(index=["genome_accession", "organism", "label"], columns="split", values="nt")
+    loss = "Masked-token loss in nats against optimiser steps; 8.32 is a guess among all 6-mers."
+    on_test = "on the test windows"
     write_report(
         folder / "report.html",
         title="hf_genomics quickstart: phage or not?",
-        summary=[
-            f"A KmerBert pretrained and fine-tuned here, on your machine, tells phage from other DNA by {length} nt with a macro "
-            f"recall of {test['macro_recall']:.1%} on {results['test_windows']} windows it has not seen; guessing the larger "
-            f"class gives 50.0 %, a logistic regression on 4-mer counts {results['baselines'][kmer]['macro_recall']:.1%}.",
-            "This is a demonstration. A model of a million parameters saw a handful of genomes for minutes, and test regions "
-            "come from the same genomes as training regions (never overlapping, one window apart), so it may recognise genomes "
-            "rather than phages. docs/results.md has the study with whole genomes held out.",
-            f"Pretraining: {pre['masking']}; {pre['num_input_tokens_seen']:,} tokens, {pre['parameters']:,} parameters. "
-            f"Fine-tuning: {results['train_windows']:,} windows. The model was saved, loaded by AutoModel in a new process, and "
-            f"gave the same probabilities (largest difference {results['largest_difference_after_reload']:.1e}). "
-            f"All of it took {results['minutes']:.1f} minutes.",
-        ],
+        summary=_summary(results, results["baselines"][kmer]["macro_recall"], length),
         tables=[
             ("Scores on the test regions; F1 is that of phages", ["model", *names], rows),
             (
                 "Genomes and the nt of their regions",
                 ["accession", "organism", "label", "train", "valid", "test"],
-                [[row[name] for name in sizes.columns[:3]] + [int(row[split]) for split in ("train", "valid", "test")]
-                 for _, row in sizes.iterrows()],
+                [[*genome, *map(int, row[["train", "valid", "test"]])] for genome, row in sizes.iterrows()],
             ),
         ],
         pictures=[
-            ("Pretraining loss. Masked-token loss in nats against optimiser steps; 8.32 is a guess among all 6-mers.", folder / "loss.png"),
-            ("ROC and precision-recall on the test windows, the 4-mer baseline beside the model.", folder / "roc_pr.png"),
-            ("Confusion matrix on the test windows.", folder / "confusion.png"),
+            (f"Pretraining loss. {loss}", folder / "loss.png"),
+            (f"ROC and precision-recall {on_test}, the 4-mer baseline beside the model.", folder / "roc_pr.png"),
+            (f"Confusion matrix {on_test}.", folder / "confusion.png"),
         ],
-    )  # fmt: skip
+    )
+
+
+def _summary(results: dict[str, Any], kmer_recall: float, length: int) -> list[str]:
+    """Say in three paragraphs what was found, what it is worth, and how it was done."""
+    test, pre = results["test"], results["pretraining"]
+    return [
+        f"A KmerBert pretrained and fine-tuned here, on your machine, tells phage from other DNA by {length} nt with a "
+        f"macro recall of {test['macro_recall']:.1%} on {results['test_windows']} windows it has not seen; guessing "
+        f"the larger class gives 50.0 %, a logistic regression on 4-mer counts {kmer_recall:.1%}.",
+        "This is a demonstration. A model of a million parameters saw a handful of genomes for minutes, and test "
+        "regions come from the same genomes as training regions (never overlapping, one window apart), so it may "
+        "recognise genomes rather than phages. docs/results.md has the study with whole genomes held out.",
+        f"Pretraining: {pre['masking']}; {pre['num_input_tokens_seen']:,} tokens, {pre['parameters']:,} parameters. "
+        f"Fine-tuning: {results['train_windows']:,} windows. The model was saved, loaded by AutoModel in a new "
+        "process, and gave the same probabilities (largest difference "
+        f"{results['largest_difference_after_reload']:.1e}). All of it took {results['minutes']:.1f} minutes.",
+    ]

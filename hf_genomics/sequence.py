@@ -1,8 +1,8 @@
 """DNA as letters and as numbers: alphabet, reverse complement and k-mer arithmetic.
 
-Letters are numpy uint8 arrays of ASCII; upper and lower case (soft-masked) are both DNA. A base is the digit A0 T1 C2 G3,
-DNABERT's order, so that the complement of a digit is ``digit ^ 1`` and a k-mer is a base-4 number, first letter highest.
-Everything here is a pure function of its arguments; numpy is the only dependency.
+Letters are numpy uint8 arrays of ASCII; upper and lower case (soft-masked) are both DNA. A base is the digit
+A0 T1 C2 G3, DNABERT's order, so that the complement of a digit is ``digit ^ 1`` and a k-mer is a base-4 number, first
+letter highest. Everything here is a pure function of its arguments; numpy is the only dependency.
 """
 
 from typing import TypeVar
@@ -18,6 +18,7 @@ LETTER_CODE = np.full(256, 4, np.uint8)
 for _digit, _letter in enumerate(ALPHABET):
     LETTER_CODE[[ord(_letter), ord(_letter.lower())]] = _digit
 LETTER_CODE[[ord("U"), ord("u")]] = 1
+_CODE_TABLE = LETTER_CODE.tobytes()
 
 #: Complement of every byte, case kept; bytes that are no nucleotide stay as they are.
 COMPLEMENT = np.array([ord(chr(byte).translate(_COMPLEMENT)) for byte in range(256)], np.uint8)
@@ -93,7 +94,7 @@ def check_kmer(k: int, stride: int = 1, *, max_k: int = 8, allow_gaps: bool = Fa
     """Check the two numbers that define a k-mer tokenisation.
 
     Raises:
-        ValueError: if k or stride is no integer, k is outside 1..max_k, or stride is outside 1..k (1.. with allow_gaps).
+        ValueError: if k or stride is no integer, k outside 1..max_k, or stride outside 1..k (1.. with allow_gaps).
     """
     for name, value in (("k", k), ("stride", stride)):
         if isinstance(value, bool) or not isinstance(value, int | np.integer):
@@ -124,12 +125,20 @@ def kmer_codes(letters: np.ndarray, k: int, stride: int = 1) -> tuple[np.ndarray
     >>> codes[valid].tolist(), valid.tolist()
     ([0, 1, 15], [True, True, False, False, True])
     """
-    digits = LETTER_CODE[letters]
-    bad = digits > 3
+    digits = letter_digits(letters)
     codes = rolling_codes(digits & 3, k)[::stride]
-    if not bad.any():
+    if not len(digits) or digits.max() <= 3:
         return codes, np.ones(len(codes), bool)
-    return codes, ~rolling_any(bad, k)[::stride]
+    return codes, ~rolling_any(digits > 3, k)[::stride]
+
+
+def letter_digits(letters: np.ndarray) -> np.ndarray:
+    """Look up the digit of every letter, (length,) uint8: A0 T1 C2 G3, 4 for anything else.
+
+    >>> letter_digits(as_letters("ATCGun-")).tolist()
+    [0, 1, 2, 3, 1, 4, 4]
+    """
+    return np.frombuffer(letters.tobytes().translate(_CODE_TABLE), np.uint8)  # faster than indexing
 
 
 def rolling_codes(digits: np.ndarray, k: int) -> np.ndarray:
@@ -157,8 +166,8 @@ def _join(high: np.ndarray, low: np.ndarray, high_width: int, low_width: int) ->
     count = max(0, low.shape[-1] - high_width)
     dtype = code_dtype(high_width + low_width)
     joined = high[..., :count].astype(dtype)
-    joined <<= np.asarray(2 * low_width, dtype)
-    joined |= low[..., high_width : high_width + count]
+    joined *= dtype(4**low_width)  # numpy multiplies small integers much faster than it shifts them
+    joined += low[..., high_width : high_width + count].astype(dtype, copy=False)
     return joined
 
 

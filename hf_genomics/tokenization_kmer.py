@@ -1,35 +1,38 @@
 """k-mer tokenizer: ids straight from bytes, exact on every input, behind the Hugging Face tokenizer API.
 
-Five special tokens ([PAD] [UNK] [CLS] [SEP] [MASK] = 0..4) stand before the 4^k k-mers in the order A, T, C, G, first letter
-slowest: DNABERT's vocabulary. It follows from ``k``, so no vocabulary file is needed and no dictionary is built to encode.
+Five special tokens ([PAD] [UNK] [CLS] [SEP] [MASK] = 0..4) stand before the 4^k k-mers in the order A, T, C, G,
+first letter slowest: DNABERT's vocabulary. It follows from ``k``, so no vocabulary file is needed and no
+dictionary is built to encode.
 
 Policies:
 * Lower case is soft-masked DNA and gets the same ids; U is read as T.
 * A k-mer that touches N, an IUPAC code or any other character is [UNK] at its place: positions never shift.
-* Blanks are word boundaries and each word is cut into k-mers by itself, so DNABERT's space-separated k-mers work as they are.
-* A word shorter than ``k`` has no k-mer and gives no token; the last ``(length - k) % stride`` nt have no token of their own.
-* Text such as "[MASK]" inside a sequence is data like any other; pass ``split_special_tokens=False`` to have it understood.
-  Ordinary tokens that were added with ``add_tokens`` are always understood.
+* Blanks are word boundaries and each word is cut into k-mers by itself, so DNABERT's space-separated k-mers
+  work as they are.
+* A word shorter than ``k`` has no k-mer and gives no token; the last ``(length - k) % stride`` nt have no token
+  of their own.
+* Text such as "[MASK]" inside a sequence is data like any other; pass ``split_special_tokens=False`` to have it
+  understood. Ordinary tokens that were added with ``add_tokens`` are always understood.
 * ``errors="raise"`` refuses characters that are no nucleotide code; the default never raises on text.
 """
 
 import difflib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 from transformers import BatchEncoding, PreTrainedTokenizer
-from transformers.tokenization_utils_base import PaddingStrategy, TruncationStrategy
+from transformers.tokenization_utils_base import PaddingStrategy, TensorType, TruncationStrategy
 from transformers.utils import logging
 
 from .sequence import (
     ALPHABET,
     IUPAC,
-    LETTER_CODE,
     as_letters,
     check_kmer,
     complement_codes,
+    letter_digits,
     num_kmers,
     rolling_any,
     rolling_codes,
@@ -64,10 +67,11 @@ class KmerTokenizer(PreTrainedTokenizer):
     Args:
         k: k-mer size in nt, 1..8.
         stride: nt from the start of one k-mer to the next, 1..k.
-        errors: "unk" turns k-mers with an impossible character into [UNK]; "raise" raises ValueError (N and IUPAC codes stay
-            [UNK] in both).
+        errors: "unk" turns k-mers with an impossible character into [UNK]; "raise" raises ValueError (N and IUPAC
+            codes stay [UNK] in both).
         allow_gaps: accept a stride larger than k, which leaves nucleotides that no token shows.
-        kwargs: what every Hugging Face tokenizer takes (``model_max_length``, ``padding_side`` ...); other names are refused.
+        kwargs: what every Hugging Face tokenizer takes (such as ``model_max_length``, ``padding_side``); other names
+            are refused.
 
     Raises:
         ValueError: if k or stride is out of range.
@@ -224,27 +228,7 @@ class KmerTokenizer(PreTrainedTokenizer):
     # The fast route.
 
     def _encode_plus(
-        self,
-        text: Any,
-        text_pair: Any = None,
-        add_special_tokens: bool = True,
-        padding_strategy: PaddingStrategy = PaddingStrategy.DO_NOT_PAD,
-        truncation_strategy: TruncationStrategy = TruncationStrategy.DO_NOT_TRUNCATE,
-        max_length: int | None = None,
-        stride: int = 0,
-        is_split_into_words: bool = False,
-        pad_to_multiple_of: int | None = None,
-        padding_side: str | None = None,
-        return_tensors: Any = None,
-        return_token_type_ids: bool | None = None,
-        return_attention_mask: bool | None = None,
-        return_overflowing_tokens: bool = False,
-        return_special_tokens_mask: bool = False,
-        return_offsets_mapping: bool = False,
-        return_length: bool = False,
-        verbose: bool = True,
-        errors: str | None = None,
-        **kwargs: Any,
+        self, text: Any, text_pair: Any = None, *, errors: str | None = None, **options: Any
     ) -> BatchEncoding:
         """Encode one sequence or a batch; see ``PreTrainedTokenizerBase.__call__`` for the arguments.
 
@@ -253,77 +237,77 @@ class KmerTokenizer(PreTrainedTokenizer):
         errors = errors or self.errors
         _check_policy(errors)
         batch = [text] if _is_sequence(text) else text
+        split_into_words = options.get("is_split_into_words", False)
         if errors == "raise":
-            self._refuse_letters([batch] if is_split_into_words and not _is_nested(batch) else batch, kwargs)
-            self._refuse_letters([text_pair] if _is_sequence(text_pair) else text_pair or [], kwargs)
-        plain = text_pair is None and not is_split_into_words and not return_overflowing_tokens
-        rows = self._plain_rows(batch, kwargs) if plain else None
-        if rows is None:
-            if return_offsets_mapping:
-                raise NotImplementedError("offsets are given for single sequences without blanks or added tokens only")
-            return super()._encode_plus(
-                _as_text(text),
-                text_pair=_as_text(text_pair),
-                add_special_tokens=add_special_tokens,
-                padding_strategy=padding_strategy,
-                truncation_strategy=truncation_strategy,
-                max_length=max_length,
-                stride=stride,
-                is_split_into_words=is_split_into_words,
-                pad_to_multiple_of=pad_to_multiple_of,
-                padding_side=padding_side,
-                return_tensors=return_tensors,
-                return_token_type_ids=return_token_type_ids,
-                return_attention_mask=return_attention_mask,
-                return_overflowing_tokens=return_overflowing_tokens,
-                return_special_tokens_mask=return_special_tokens_mask,
-                return_length=return_length,
-                verbose=verbose,
-                errors=errors,
-                **kwargs,
-            )
+            self._refuse_letters([batch] if split_into_words and not _is_nested(batch) else batch, options)
+            self._refuse_letters([text_pair] if _is_sequence(text_pair) else text_pair or [], options)
+        plain = text_pair is None and not split_into_words and not options.get("return_overflowing_tokens", False)
+        rows = self._plain_rows(batch, options) if plain else None
+        if rows is not None:
+            return self._encode_plain(*rows, single=_is_sequence(text), **options)
+        if options.pop("return_offsets_mapping", False):
+            raise NotImplementedError("offsets are given for single sequences without blanks or added tokens only")
+        return super()._encode_plus(_as_text(text), text_pair=_as_text(text_pair), errors=errors, **options)
+
+    def _encode_plain(
+        self,
+        digits: np.ndarray,
+        row_lengths: np.ndarray,
+        *,
+        single: bool,
+        add_special_tokens: bool = True,
+        padding_strategy: PaddingStrategy = PaddingStrategy.DO_NOT_PAD,
+        truncation_strategy: TruncationStrategy = TruncationStrategy.DO_NOT_TRUNCATE,
+        max_length: int | None = None,
+        pad_to_multiple_of: int | None = None,
+        padding_side: str | None = None,
+        return_tensors: Any = None,
+        return_token_type_ids: bool | None = None,
+        return_attention_mask: bool | None = None,
+        return_special_tokens_mask: bool = False,
+        return_offsets_mapping: bool = False,
+        return_length: bool = False,
+        verbose: bool = True,
+        **others: Any,
+    ) -> BatchEncoding:
+        """Encode joined rows of digits; ``single`` where they are one sequence, not a batch of one.
+
+        The other arguments are those of ``PreTrainedTokenizerBase.__call__``; ``others`` do not concern plain rows.
+        """
         truncate_to = None if truncation_strategy == TruncationStrategy.DO_NOT_TRUNCATE else max_length
-        ids, lengths, first = self._id_matrix(*rows, add_special_tokens=add_special_tokens, max_length=truncate_to)
+        ids, lengths, first = self._id_matrix(
+            digits, row_lengths, add_special_tokens=add_special_tokens, max_length=truncate_to
+        )
         longest = int(lengths.max(initial=0))
         self._eventual_warn_about_too_long_sequence(range(longest), max_length, verbose)
         padded = padding_strategy != PaddingStrategy.DO_NOT_PAD
         left = padded and (padding_side or self.padding_side) == "left"
         width = _padded_width(longest, padding_strategy, max_length, pad_to_multiple_of) if padded else 0
+        wanted = {
+            "token_type_ids": _wanted(return_token_type_ids, "token_type_ids", self),
+            "attention_mask": _wanted(return_attention_mask, "attention_mask", self),
+            "special_tokens_mask": return_special_tokens_mask,
+            "offset_mapping": return_offsets_mapping,
+        }
+        columns = self._columns(ids, lengths, first, max(width, longest), left, wanted, add_special_tokens)
         row_widths = np.maximum(lengths, width)
-        columns = self._columns(
-            ids,
-            lengths,
-            first,
-            max(width, longest),
-            left,
-            {
-                "token_type_ids": _wanted(return_token_type_ids, "token_type_ids", self),
-                "attention_mask": _wanted(return_attention_mask, "attention_mask", self),
-                "special_tokens_mask": return_special_tokens_mask,
-                "offset_mapping": return_offsets_mapping,
-            },
-            add_special_tokens,
-        )
-        if not return_tensors or (row_widths != row_widths[0]).any():  # BatchEncoding knows what to say to the latter
-            columns = {name: _ragged(column, row_widths, left) for name, column in columns.items()}
-        if return_length:  # as transformers has it: with padding for a single sequence, without for the rows of a batch
-            columns["length"] = (row_widths if _is_sequence(text) else lengths).tolist()
-        if _is_sequence(text) and not return_tensors:
-            columns = {name: column[0] for name, column in columns.items()}
-        return BatchEncoding(columns, tensor_type=return_tensors)
+        # As transformers has it: "length" is with padding for a single sequence, without for the rows of a batch.
+        counts = (row_widths if single else lengths) if return_length else None
+        return _encoding(columns, row_widths, counts, left=left, single=single, tensor_type=return_tensors)
 
     def _plain_rows(self, batch: Any, kwargs: dict) -> tuple[np.ndarray, np.ndarray] | None:
-        """Join a batch into one array of letters and its row lengths; None if it needs the readable route."""
-        if not isinstance(batch, list | tuple) or not batch or not all(map(_is_sequence, batch)):
+        """Join a batch into one array of digits and its row lengths in nt; None if it needs the readable route."""
+        if not isinstance(batch, list | tuple) or not batch or not _all_sequences(batch):
             return None
         lengths = np.fromiter(map(len, batch), np.int64, len(batch))
         letters = _join(batch)
-        if _BLANK[letters].any():
+        digits = letter_digits(letters)
+        if len(digits) and digits.max() > 3 and _BLANK[letters].any():
             return None
         names = self._understood_tokens(kwargs)
         if names and any(token in text for text in map(_as_text, batch) for token in names):
             return None
-        return letters, lengths
+        return digits, lengths
 
     def _understood_tokens(self, kwargs: dict) -> list[str]:
         """List the tokens that stand for themselves where they occur in a text."""
@@ -332,7 +316,7 @@ class KmerTokenizer(PreTrainedTokenizer):
         return list(self._added_tokens_encoder)
 
     def _refuse_letters(self, batch: Any, kwargs: dict) -> None:
-        """Raise ValueError for the first character that is no nucleotide code; blanks and understood tokens may stand."""
+        """Raise ValueError for the first character that is no nucleotide code, blank or part of an understood token."""
         names = self._understood_tokens(kwargs)
         for row, text in enumerate(_as_text(batch)):
             words = " ".join(text) if _is_nested([text]) and all(isinstance(word, str) for word in text) else text
@@ -345,12 +329,12 @@ class KmerTokenizer(PreTrainedTokenizer):
                     raise _letter_error(row, int(wrong.argmax()), words[int(wrong.argmax())])
 
     def _id_matrix(
-        self, letters: np.ndarray, row_lengths: np.ndarray, *, add_special_tokens: bool, max_length: int | None
+        self, digits: np.ndarray, row_lengths: np.ndarray, *, add_special_tokens: bool, max_length: int | None
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Turn letters into a right-padded id matrix.
+        """Turn joined digits into a right-padded id matrix.
 
         Returns:
-            ids, int64 (rows, longest); token counts with special tokens, (rows,); number of the first k-mer kept, (rows,).
+            ids, int64 (rows, longest); token counts with special tokens and numbers of the first k-mers kept, (rows,).
         """
         special = 2 if add_special_tokens else 0
         counts = np.maximum(0, (row_lengths - self.k) // self.stride + 1)
@@ -359,39 +343,49 @@ class KmerTokenizer(PreTrainedTokenizer):
         width = int(kept.max(initial=0)) + special
         ids = np.zeros((len(counts), width), np.int64)
         lead = special // 2
-        self._fill(ids[:, lead : width - lead] if special else ids, letters, row_lengths, kept, first)
+        self._fill(ids[:, lead : width - lead] if special else ids, digits, row_lengths, kept, first)
         if special:
             ids[:, 0] = CLS
             ids[np.arange(len(counts)), kept + 1] = SEP
         return ids, kept + special, first
 
     def _fill(
-        self, ids: np.ndarray, letters: np.ndarray, row_lengths: np.ndarray, kept: np.ndarray, first: np.ndarray
+        self, ids: np.ndarray, digits: np.ndarray, row_lengths: np.ndarray, kept: np.ndarray, first: np.ndarray
     ) -> None:
         """Write the k-mer ids of all rows into ``ids``; every row at once where all are equally long."""
         length = int(row_lengths[0])
+        known, unknown = self._flat_kmers(digits)
         if (row_lengths == length).all() and length >= self.k and not first.any():
-            self._write(ids, letters.reshape(len(row_lengths), length))
-        else:
-            flat = np.empty(num_kmers(len(letters), self.k), np.int64)
-            self._write(flat, letters, stride=1)
-            ends = np.cumsum(row_lengths)
-            starts = (ends - row_lengths + first * self.stride).tolist()
-            for row, (start, count) in enumerate(zip(starts, kept.tolist(), strict=True)):
-                ids[row, :count] = flat[start : start + (count - 1) * self.stride + 1 : self.stride] if count else 0
+            count = ids.shape[1]
+            rows = (len(row_lengths), length)
+            ids[...] = known.reshape(rows)[:, :: self.stride][:, :count]
+            ids += NUM_SPECIAL_TOKENS
+            if unknown is not None:
+                ids[unknown.reshape(rows)[:, :: self.stride][:, :count]] = UNK
+                _warn_if_mostly_unknown(ids == UNK)
+            return
+        ends = np.cumsum(row_lengths)
+        starts = (ends - row_lengths + first * self.stride).tolist()
+        flat = known.astype(np.int64)
+        flat += NUM_SPECIAL_TOKENS
+        if unknown is not None:
+            flat[unknown] = UNK
+        for row, (start, count) in enumerate(zip(starts, kept.tolist(), strict=True)):
+            ids[row, :count] = flat[start : start + count * self.stride : self.stride]
+        if unknown is not None:
+            in_rows = np.arange(ids.shape[1]) < kept[:, None]
+            _warn_if_mostly_unknown((ids == UNK)[in_rows])
 
-    def _write(self, ids: np.ndarray, letters: np.ndarray, stride: int | None = None) -> None:
-        """Write the ids of the k-mers along the last axis, as many as ``ids`` has room for."""
-        digits = LETTER_CODE[letters]
-        bad = digits > 3
-        broken = bad.any()
-        codes = rolling_codes(digits & 3 if broken else digits, self.k)[..., :: stride or self.stride]
-        count = ids.shape[-1]
-        np.add(codes[..., :count], np.int64(NUM_SPECIAL_TOKENS), out=ids, casting="unsafe", dtype=np.int64)
-        if broken:
-            unknown = rolling_any(bad, self.k)[..., :: stride or self.stride][..., :count]
-            ids[unknown] = UNK
-            _warn_if_mostly_unknown(unknown)
+    def _flat_kmers(self, digits: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+        """Number the k-mers that start at every digit of joined rows (those over a row's end mean nothing).
+
+        Returns:
+            codes, and which of them touch an unknown letter (None if there is no such letter), (digits,) each.
+        """
+        padded = np.concatenate([digits, np.zeros(self.k - 1, np.uint8)])
+        if not len(digits) or digits.max() <= 3:
+            return rolling_codes(padded, self.k), None
+        return rolling_codes(padded & 3, self.k), rolling_any(padded > 3, self.k)
 
     def _columns(
         self,
@@ -404,20 +398,21 @@ class KmerTokenizer(PreTrainedTokenizer):
         add_special_tokens: bool,
     ) -> dict[str, np.ndarray]:
         """Build the columns of the encoding, each (rows, width) or (rows, width, 2), padded on one side."""
-        place = np.arange(width)
+        place = np.arange(width)[None, :]
         if left:
-            place = place[None, :] - (width - lengths)[:, None]
-        real = (place >= 0) & (place < lengths[:, None])
-        if left:
-            source = np.clip(place, 0, max(0, ids.shape[1] - 1))
-            ids = np.where(real, np.take_along_axis(ids, source, 1), PAD) if ids.size else np.zeros((len(ids), width), int)
+            place = place - (width - lengths)[:, None]
+            ids = _moved_right(ids, place, (place >= 0) & (place < lengths[:, None]))
         elif width > ids.shape[1]:
             ids = np.pad(ids, ((0, 0), (0, width - ids.shape[1])), constant_values=PAD)
         columns = {"input_ids": ids}
         if wanted["token_type_ids"]:
-            columns["token_type_ids"] = np.zeros_like(ids)
+            columns["token_type_ids"] = np.zeros(ids.shape, np.int64)
         if wanted["attention_mask"]:
-            columns["attention_mask"] = real.astype(np.int64) if real.shape == ids.shape else np.ones_like(ids)
+            full = (lengths == width).all()
+            mask = np.ones(ids.shape, np.int64) if full else (place >= 0) & (place < lengths[:, None])
+            columns["attention_mask"] = mask.astype(np.int64, copy=False)
+        if not (wanted["special_tokens_mask"] or wanted["offset_mapping"]):
+            return columns
         lead = 1 if add_special_tokens else 0
         inside = (place >= lead) & (place < lengths[:, None] - lead)
         if wanted["special_tokens_mask"]:
@@ -443,8 +438,10 @@ class KmerTokenizer(PreTrainedTokenizer):
         """
         rows = list(letters)
         joined, lengths = np.concatenate(rows), np.fromiter(map(len, rows), np.int64, len(rows))
-        _check_letters(joined, lengths)
-        ids, counts, _ = self._id_matrix(joined, lengths, add_special_tokens=True, max_length=None)
+        digits = letter_digits(joined)
+        if len(digits) and digits.max() > 3:
+            _check_letters(joined, lengths)
+        ids, counts, _ = self._id_matrix(digits, lengths, add_special_tokens=True, max_length=None)
         return ids, counts
 
     def num_tokens(self, length: int) -> int:
@@ -454,7 +451,7 @@ class KmerTokenizer(PreTrainedTokenizer):
     def reverse_complement_ids(self, ids: Any) -> Any:
         """Reverse-complement k-mer ids (numpy array or torch tensor of k-mers of one window, no special tokens inside).
 
-        Exact when no tail is left uncovered, ``(length - k) % stride == 0``; special ids are kept at their mirrored place.
+        Exact when no tail is left uncovered, ``(length - k) % stride == 0``; special ids move to their mirrored place.
 
         >>> tokenizer = KmerTokenizer(k=3)
         >>> ids = np.array(tokenizer("ACGTT", add_special_tokens=False)["input_ids"])
@@ -496,7 +493,9 @@ def merge_kmers(tokens: list[str], k: int, stride: int) -> list[str]:
 
 
 def _is_sequence(value: Any) -> bool:
-    return isinstance(value, str | bytes) or (isinstance(value, np.ndarray) and value.dtype == np.uint8 and value.ndim == 1)
+    if isinstance(value, np.ndarray):
+        return value.dtype == np.uint8 and value.ndim == 1
+    return isinstance(value, str | bytes)
 
 
 def _is_nested(batch: Any) -> bool:
@@ -513,8 +512,12 @@ def _as_text(value: Any) -> Any:
     return value
 
 
-def _join(batch: list) -> np.ndarray:
-    if all(isinstance(text, str) for text in batch):
+def _all_sequences(batch: Sequence) -> bool:
+    return set(map(type, batch)) <= {str, bytes} or all(map(_is_sequence, batch))
+
+
+def _join(batch: Sequence) -> np.ndarray:
+    if set(map(type, batch)) == {str}:
         return as_letters("".join(batch))
     return np.concatenate([as_letters(text) for text in batch])
 
@@ -546,8 +549,49 @@ def _padded_width(longest: int, strategy: PaddingStrategy, max_length: int | Non
     return -(-width // multiple_of) * multiple_of if multiple_of else width
 
 
+def _moved_right(ids: np.ndarray, place: np.ndarray, real: np.ndarray) -> np.ndarray:
+    """Move the padding to the left: ``place`` is the old column of each new one, ``real`` where there is one."""
+    if not ids.size:
+        return np.full(place.shape, PAD)
+    source = np.clip(place, 0, max(0, ids.shape[1] - 1))
+    return np.where(real, np.take_along_axis(ids, source, 1), PAD)
+
+
 def _wanted(asked: bool | None, name: str, tokenizer: KmerTokenizer) -> bool:
     return name in tokenizer.model_input_names if asked is None else asked
+
+
+def _encoding(
+    columns: dict[str, np.ndarray],
+    row_widths: np.ndarray,
+    counts: np.ndarray | None,
+    *,
+    left: bool,
+    single: bool,
+    tensor_type: Any,
+) -> BatchEncoding:
+    """Hand padded columns out as asked: tensors, or lists with each row as wide as it is to be.
+
+    Args:
+        columns: (rows, width) or (rows, width, 2) each.
+        row_widths: tokens of each row, padding included, (rows,).
+        counts: the column "length", (rows,), where it is wanted.
+        left: the padding stands left.
+        single: one sequence, so without the axis of rows in lists.
+        tensor_type: None for lists.
+    """
+    content: dict[str, Any] = dict(columns)
+    if tensor_type and TensorType(tensor_type) == TensorType.PYTORCH:
+        import torch
+
+        content = {name: torch.from_numpy(column) for name, column in columns.items()}  # shares the memory
+    if not tensor_type or (row_widths != row_widths[0]).any():  # BatchEncoding knows what to say to the latter
+        content = {name: _ragged(column, row_widths, left) for name, column in columns.items()}
+    if counts is not None:
+        content["length"] = counts.tolist()
+    if single and not tensor_type:
+        content = {name: column[0] for name, column in content.items()}
+    return BatchEncoding(content, tensor_type=tensor_type)
 
 
 def _ragged(column: np.ndarray, row_widths: np.ndarray, left: bool) -> list:
@@ -570,6 +614,7 @@ def _refuse_unknown(kwargs: dict[str, Any]) -> None:
 def _warn_if_mostly_unknown(unknown: np.ndarray) -> None:
     if 2 * np.count_nonzero(unknown) > unknown.size:
         logger.warning_once(
-            "More than half of the k-mers of a batch are [UNK]: they touch letters other than A, C, G, T, U. Likely causes: "
-            "protein or alignment instead of DNA, long runs of N, or text with separators other than blanks."
+            "More than half of the k-mers of a batch are [UNK]: they touch letters other than A, C, G, T, U. "
+            "Likely causes: protein or alignment instead of DNA, long runs of N, "
+            "or text with separators other than blanks."
         )

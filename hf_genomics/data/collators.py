@@ -1,7 +1,8 @@
 """From windows to model inputs: consecutive-token masking for pretraining, padded batches for everything else.
 
-All chance is a pure function of (seed, epoch, window index, position): a counter is hashed, no generator has a state. So what
-is drawn for a window does not depend on batch, worker, rank or on what was drawn before, and a resumed run repeats to the bit.
+All chance is a pure function of (seed, epoch, window index, position): a counter is hashed, no generator has a state.
+So what is drawn for a window does not depend on batch, worker, rank or on what was drawn before, and a resumed run
+repeats to the bit.
 """
 
 from __future__ import annotations
@@ -57,8 +58,8 @@ def mask_spans(maskable: np.ndarray, starts: np.ndarray) -> np.ndarray:
 
     Args:
         maskable: bool (rows, tokens), False on special tokens, [UNK] and padding.
-        starts: bool (rows, tokens + span - 1); column j is a start at token j - (span - 1), so that spans may reach into the
-            row from before its first token and every token is equally likely to be masked.
+        starts: bool (rows, tokens + span - 1); column j is a start at token j - (span - 1), so that spans may reach
+            into the row from before its first token and every token is equally likely to be masked.
 
     Returns:
         bool (rows, tokens).
@@ -80,8 +81,9 @@ def mask_spans(maskable: np.ndarray, starts: np.ndarray) -> np.ndarray:
 def masking_fractions(span: int, start_rate: float, k: int, stride: int = 1) -> tuple[float, float]:
     """Give the exact shares of masked tokens and of hidden nucleotides far from the ends (stride <= k).
 
-    A token is masked if one of the last ``span`` tokens starts a span. A nucleotide is hidden if all k-mers that cover it are
-    masked; the chance that n tokens in a row are masked follows from the distance to the last start, a Markov chain.
+    A token is masked if one of the last ``span`` tokens starts a span. A nucleotide is hidden if all k-mers
+    that cover it are masked; the chance that n tokens in a row are masked follows from the distance to the
+    last start, a Markov chain.
 
     >>> [round(100 * share, 2) for share in masking_fractions(6, 0.025, k=6)]
     [14.09, 3.35]
@@ -118,15 +120,15 @@ class DataCollatorForSpanMasking:
         tokenizer: any tokenizer with a mask token; windows given as letters need a KmerTokenizer.
         span: tokens masked in a row.
         start_rate: chance that a token starts a span.
-        replacement: draw mask / random / keep once per run of masked tokens ("span": no kept neighbour leaks a hidden letter)
-            or for each token by itself ("token": DNABERT's way).
-        mask_share, random_share: share of masked tokens shown as [MASK], shown as a random k-mer; the rest is shown as it is.
+        replacement: draw mask / random / keep once per run of masked tokens ("span": no kept neighbour leaks a hidden
+            letter) or for each token by itself ("token": DNABERT's way).
+        mask_share, random_share: share of masked tokens shown as [MASK], as a random k-mer; the rest is shown as it is.
         seed: of all draws.
         epoch: used for rows that do not bring their own; see ``set_epoch``.
         pad_to_multiple_of: round the width of a batch up.
 
-    Every row that has a maskable token gets at least one span; a row without any has no labels. Special tokens and [UNK] are
-    never masked.
+    Every row that has a maskable token gets at least one span; a row without any has no labels. Special tokens
+    and [UNK] are never masked.
 
     Raises:
         ValueError: if a number is out of range, or a row has neither letters nor ids.
@@ -155,7 +157,8 @@ class DataCollatorForSpanMasking:
             raise ValueError(f'replacement must be "span" or "token", not {self.replacement!r}')
         if min(self.mask_share, self.random_share) < 0 or self.mask_share + self.random_share > 1:
             raise ValueError(
-                f"mask_share ({self.mask_share}) and random_share ({self.random_share}) must be at least 0 and together at most 1"
+                f"mask_share ({self.mask_share}) and random_share ({self.random_share}) must be at least 0 "
+                "and together at most 1"
             )
         self._maskable = np.ones(len(self.tokenizer), bool)
         self._maskable[self.tokenizer.all_special_ids] = False
@@ -168,8 +171,8 @@ class DataCollatorForSpanMasking:
         """Say in one line what the masking hides."""
         tokens, hidden = masking_fractions(self.span, self.start_rate, k, stride)
         return (
-            f"spans of {self.span} tokens, start rate {self.start_rate:.4%}: {tokens:.2%} of tokens masked, {hidden:.2%} of "
-            f"nucleotides hidden (replacement drawn per {self.replacement})"
+            f"spans of {self.span} tokens, start rate {self.start_rate:.4%}: {tokens:.2%} of tokens masked, "
+            f"{hidden:.2%} of nucleotides hidden (replacement drawn per {self.replacement})"
         )
 
     def __call__(self, features: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
@@ -190,7 +193,7 @@ class DataCollatorForSpanMasking:
         return {name: torch.from_numpy(column) for name, column in columns.items()}
 
     def mask(self, ids: np.ndarray, index: np.ndarray, epoch: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Mask an id matrix; all int64 (rows, tokens), index and epoch (rows,). Returns what is shown, and the labels."""
+        """Mask ids; all int64 (rows, tokens), index and epoch (rows,). Returns what is shown, and the labels."""
         maskable = self._maskable[ids]
         masked = self.choose(maskable, index, epoch)
         actions = self._actions(masked, index, epoch)
@@ -209,9 +212,10 @@ class DataCollatorForSpanMasking:
         masked = mask_spans(maskable, starts)
         bare = np.flatnonzero(~masked.any(1) & maskable.any(1))
         if len(bare):
-            draws = np.where(maskable[bare], random_bits(self.seed, epoch[bare], index[bare], _FORCED, maskable.shape[1]), 0)
+            draws = random_bits(self.seed, epoch[bare], index[bare], _FORCED, maskable.shape[1])
+            chosen = np.where(maskable[bare], draws, 0).argmax(1)
             forced = np.zeros((len(bare), columns), bool)
-            forced[np.arange(len(bare)), draws.argmax(1) + self.span - 1] = True
+            forced[np.arange(len(bare)), chosen + self.span - 1] = True
             masked[bare] = mask_spans(maskable[bare], forced)
         return masked
 
@@ -232,8 +236,8 @@ class DataCollatorForSequences:
 
     Args:
         tokenizer: any tokenizer; sequences given as letters need a KmerTokenizer.
-        rc_probability: chance to show the opposite strand (training only: a free augmentation where the label belongs to both
-            strands); a pure function of (seed, epoch, window index).
+        rc_probability: chance to show the opposite strand (training only: a free augmentation where the label belongs
+            to both strands); a pure function of (seed, epoch, window index).
         seed, epoch: of that draw; rows may bring their own ``epoch``.
         num_windows: cut every sequence into so many parts of (nearly) equal length, for hierarchical models.
         pad_to_multiple_of: round the width of a batch up.

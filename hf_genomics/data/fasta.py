@@ -272,7 +272,8 @@ class _CleanText(io.RawIOBase):
         """Say yes: this is what BufferedReader asks."""
         return True
 
-    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]  # any writable buffer comes as a memoryview
+    # The base class takes any writable buffer; what calls us (BufferedReader) always brings a memoryview.
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
         """Fill ``buffer``; 0 at the end of the file."""
         if not self._ready:
             self._ready = self._next()

@@ -189,7 +189,10 @@ def _deal(sizes: dict[str, float], room: dict[int, float], seed: int) -> dict[st
         must_fill = len(sizes) - len(dealt) <= len(empty)  # the last groups belong to sides that have none yet
         open_sides = sorted(empty if must_fill else room)
         fitting = [side for side in open_sides if room[side] >= sizes[group] > 0]
-        side = _draw(fitting, room, _chance(seed, f"side of {group}")) if fitting else max(open_sides, key=room.get)  # type: ignore[arg-type]
+        if fitting:
+            side = _draw(fitting, room, _chance(seed, f"side of {group}"))
+        else:
+            side = max(open_sides, key=lambda name: room[name])
         dealt[group] = side
         room[side] -= sizes[group]
         empty.discard(side)

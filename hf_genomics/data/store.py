@@ -153,8 +153,8 @@ def prepare(
         genome_by: a genome is a "record" (complete genomes) or a "file" (drafts of many contigs, chromosomes).
         rna: accept RNA and store U as T.
         min_length: shortest record allowed, in nt.
-        split: shares of train, valid and test by nt, such as 0.8 0.1 0.1: genomes (or, where the metadata table has them,
-            groups) are dealt out whole; leave it away where the metadata table has a column "split".
+        split: shares of train, valid and test by nt, such as 0.8 0.1 0.1: genomes (or, where the metadata table has
+            them, groups) are dealt out whole; leave it away where the metadata table has a column "split".
         seed: another seed, another split.
         overwrite: replace a store made from other inputs or with other options.
 
@@ -345,9 +345,9 @@ def _all_records(fasta: list[str], rna: bool, min_length: int) -> Iterator[tuple
 
 
 def _progress(records: Iterator[tuple[str, Record]]) -> Iterator[tuple[str, Record]]:
-    """Show the nt read so far on stderr, when information is wanted."""
+    """Show the nt read so far on a screen, when information is wanted."""
     quiet = not logger.isEnabledFor(logging.INFO)
-    with tqdm(unit="nt", unit_scale=True, desc="prepare", disable=quiet) as bar:
+    with tqdm(unit="nt", unit_scale=True, desc="prepare", disable=quiet or None) as bar:
         for path, record in records:
             yield path, record
             bar.update(len(record.letters))

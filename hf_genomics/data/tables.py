@@ -59,6 +59,17 @@ class LabelledSequences:
         """Count the rows."""
         return len(self.ids)
 
+    @property
+    def known_labels(self) -> np.ndarray:
+        """The labels, where there must be some.
+
+        Raises:
+            InputError: if there are none.
+        """
+        if self.labels is None:
+            raise InputError(f"{self.source}: the sequences have no labels")
+        return self.labels
+
 
 def read_table(
     path: str | PathLike[str],
@@ -132,7 +143,7 @@ def check_classes(train: LabelledSequences, other: LabelledSequences) -> None:
             f"{_some(train.label_names)}; both files must be labelled with the same classes"
         )
     for table in (train, other):
-        counts = np.bincount(table.labels, minlength=len(train.label_names))  # type: ignore[arg-type]
+        counts = np.bincount(table.known_labels, minlength=len(train.label_names))
         for label in np.flatnonzero(counts == 0):
             raise InputError(
                 f"{table.source}: no row of class {train.label_names[label]!r}; scores would mean nothing, "

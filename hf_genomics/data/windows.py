@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,7 +32,7 @@ class WindowSampling:
         rc_probability: chance to read a window from the opposite strand.
         max_unknown: windows with a larger share of letters other than A, C, G, T are replaced by another draw.
 
-    Source: DNABERT (cuts of 5..510 nt, half of them full length); GenomeNet-BERT section 2 (sampled lengths and places).
+    Source: DNABERT (cuts of 5..510 nt, half of them full length); GenomeNet-BERT section 2 (sampled lengths, places).
     """
 
     length: int = 510
@@ -60,8 +61,9 @@ class WindowSampling:
 class WindowDataset(Dataset):
     """Random windows of a genome store: a map-style dataset of rows ``sequence``, ``window_index``, ``epoch``.
 
-    Row i is a pure function of (seed, epoch, i): the place is uniform over all nucleotides of the selected contigs, so long
-    contigs get windows in proportion to their length; a window never crosses a contig's end and is shorter on shorter contigs.
+    Row i is a pure function of (seed, epoch, i): the place is uniform over all nucleotides of the selected
+    contigs, so long contigs get windows in proportion to their length; a window never crosses a contig's end and
+    is shorter on shorter contigs.
 
     Args:
         store: the genome store.
@@ -86,7 +88,8 @@ class WindowDataset(Dataset):
         rows = rows[lengths >= self.sampling.min_length]
         if not len(rows):
             raise InputError(
-                f"{store.path}: no contig has {self.sampling.min_length} nt, the shortest window; lower windows.min_length"
+                f"{store.path}: no contig has {self.sampling.min_length} nt, the shortest window; "
+                "lower windows.min_length"
             )
         self.starts = store.contigs["start"].to_numpy()[rows]
         self.lengths = store.contigs["length"].to_numpy()[rows]
@@ -111,7 +114,8 @@ class WindowDataset(Dataset):
         starts, lengths = self.places(index)
         turned = self._uniform(index, _STRAND, 1)[:, 0] < self.sampling.rc_probability
         letters = np.asarray(self.store.letters)  # slices of a memory map itself are slow
-        rows = [letters[start : start + length] for start, length in zip(starts.tolist(), lengths.tolist(), strict=True)]
+        ends = starts + lengths
+        rows = [letters[start:end] for start, end in zip(starts.tolist(), ends.tolist(), strict=True)]
         return [
             {"sequence": reverse_complement(row) if turn else row, "window_index": number, "epoch": self.epoch}
             for row, turn, number in zip(rows, turned.tolist(), indices, strict=True)
@@ -210,31 +214,52 @@ def labelled_windows(
     genomes = store.contigs["genome"].astype(str).to_numpy()
     if label_fraction < 1:
         rows = rows[label_subset(genomes[rows], classes[rows], label_fraction, seed)]
-    lengths = store.contigs["length"].to_numpy()
-    tiles = [tile(int(lengths[row]), length, step or length) for row in rows]
-    contig, start = np.repeat(rows, [len(starts) for starts in tiles]), np.concatenate([np.zeros(0, int), *tiles])
-    chance = random_bits(seed, np.zeros(len(contig)), contig, _PLACE, 1)[:, 0] ^ mix(start)
-    order = np.argsort(mix(chance), kind="stable")
-    known = np.array([share_unknown(store.window(c, s, length)) <= max_unknown for c, s in zip(contig, start, strict=True)])
-    order = order[known[order]] if len(order) else order
-    order = order[_rank_within(genomes[contig[order]]) < per_genome]
-    counts = np.bincount(classes[contig[order]], minlength=len(names))
+    contig, start = _shuffled_windows(store, rows, length, step or length, seed)
+    contig, start = _without_unknown(store, contig, start, length, max_unknown)
+    chosen = _rank_within(genomes[contig]) < per_genome
+    contig, start = contig[chosen], start[chosen]
+    counts = np.bincount(classes[contig], minlength=len(names))
     if not counts.all():
         raise InputError(
             f"{store.path}: split {split!r} has no window of {length} nt of class {names[int(counts.argmin())]!r}; "
             "shorten the windows or take more genomes"
         )
     if balanced:
-        order = order[_rank_within(classes[contig[order]]) < counts.min()]
-    contig, start = contig[order], start[order]
+        chosen = _rank_within(classes[contig]) < counts.min()
+        contig, start = contig[chosen], start[chosen]
     titles = store.contigs["name"].to_numpy()[contig]
     return LabelledSequences(
         source=str(store.path),
         ids=[f"{title}:{first}-{first + length}" for title, first in zip(titles, start.tolist(), strict=True)],
-        sequences=[store.window(c, s, length) for c, s in zip(contig.tolist(), start.tolist(), strict=True)],
+        sequences=list(_letters(store, contig, start, length)),
         labels=classes[contig],
         label_names=names,
     )
+
+
+def _shuffled_windows(
+    store: GenomeStore, rows: np.ndarray, length: int, step: int, seed: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Cut contigs into windows; returns contig and start of each, (windows,) both, in an order drawn by chance."""
+    lengths = store.contigs["length"].to_numpy()
+    tiles = [tile(int(lengths[row]), length, step) for row in rows]
+    contig, start = np.repeat(rows, [len(starts) for starts in tiles]), np.concatenate([np.zeros(0, int), *tiles])
+    chance = random_bits(seed, np.zeros(len(contig)), contig, _PLACE, 1)[:, 0] ^ mix(start)
+    order = np.argsort(mix(chance), kind="stable")
+    return contig[order], start[order]
+
+
+def _without_unknown(
+    store: GenomeStore, contig: np.ndarray, start: np.ndarray, length: int, max_unknown: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Leave out the windows with a larger share of unknown letters than ``max_unknown``."""
+    shares = (share_unknown(letters) for letters in _letters(store, contig, start, length))
+    known = np.fromiter(shares, float, len(contig)) <= max_unknown
+    return contig[known], start[known]
+
+
+def _letters(store: GenomeStore, contig: np.ndarray, start: np.ndarray, length: int) -> Iterator[np.ndarray]:
+    return (store.window(row, first, length) for row, first in zip(contig.tolist(), start.tolist(), strict=True))
 
 
 def _classes(store: GenomeStore, column: str) -> tuple[list[str], np.ndarray]:
@@ -245,7 +270,9 @@ def _classes(store: GenomeStore, column: str) -> tuple[list[str], np.ndarray]:
     labels = store.contigs[column]
     if labels.isna().any():
         name = store.contigs["name"][labels.isna()].iloc[0]
-        raise InputError(f"{store.path}: contig {name!r} has no {column}; label it in the metadata table or leave it out")
+        raise InputError(
+            f"{store.path}: contig {name!r} has no {column}; label it in the metadata table or leave it out"
+        )
     names = sorted(labels.astype(str).unique())
     if len(names) < 2:
         raise InputError(f"{store.path}: column {column!r} holds one class only, {names[0]!r}; a classifier needs two")

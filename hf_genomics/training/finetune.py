@@ -5,10 +5,11 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 from tqdm.auto import tqdm
 from transformers import (
     AutoConfig,
@@ -30,7 +31,17 @@ from ..tokenization_kmer import KmerTokenizer
 from .baseline import kmer_baseline, majority_probabilities
 from .metrics import classification_metrics, compute_metrics_for, regression_metrics, softmax
 from .report import plot_confusion, plot_loss, plot_roc_pr
-from .running import SetEpoch, attention_for, check_positions, claim_output_dir, train, write_json, write_tsv
+from .running import (
+    SetEpoch,
+    attention_for,
+    check_arguments,
+    check_output,
+    check_positions,
+    claim_output_dir,
+    train,
+    write_json,
+    write_tsv,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -45,8 +56,8 @@ class LabelledData:
         rna: read U as T.
         store: folder made by ``hf-genomics prepare`` with a metadata table that has a label and a split column.
         length: window length in nt, for a store.
-        train_step: nt from one training window of a genome to the next; less than ``length`` lets them overlap; by default
-            they lie side by side.
+        train_step: nt from one training window of a genome to the next; less than ``length`` lets them overlap; by
+            default they lie side by side.
         windows_per_genome: most training windows from one genome of a store.
         test_windows_per_genome: most validation and test windows from one genome of a store (the paper's 64).
         label_fraction: share of the training genomes whose labels may be used (the paper's 0.1, 0.01, 0.001).
@@ -69,9 +80,14 @@ class LabelledData:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        """Check that the sequences come from one place."""
+        """Check that the sequences come from one place, and the numbers."""
         if (self.store is None) == (self.train is None and self.test is None):
-            raise InputError("data: name either tables (data.train, data.valid, data.test) or a genome store (data.store)")
+            raise InputError(
+                "data: name either tables (data.train, data.valid, data.test) or a genome store (data.store)"
+            )
+        for name in ("length", "train_step", "windows_per_genome", "test_windows_per_genome"):
+            if (getattr(self, name) or 1) < 1 or getattr(self, name) == 0:
+                raise InputError(f"data.{name} must be at least 1, not {getattr(self, name)}")
 
     def load(self, split: str, k: int, like: LabelledSequences | None = None) -> LabelledSequences | None:
         """Read one split, or None where the user named none.
@@ -85,7 +101,9 @@ class LabelledData:
             InputError: for bad files, labels or letters.
         """
         if self.store:
-            return self._windows(split)
+            if self.length < k:
+                raise InputError(f"data.length of {self.length} nt is shorter than one k-mer of {k} nt; set it higher")
+            return self._windows(GenomeStore(self.store), split)
         path = getattr(self, split)
         if path is None:
             return None
@@ -96,12 +114,22 @@ class LabelledData:
             id_column=self.id_column,
             rna=self.rna,
             min_length=k,
-            label_names=like.label_names if like else None,
+            label_names=None if like is None else like.label_names,
             regression=None if like is None else like.label_names is None,
         )
 
-    def _windows(self, split: str) -> LabelledSequences | None:
-        store = GenomeStore(self.store)
+    def require(self, split: str, k: int, like: LabelledSequences | None = None, *, why: str) -> LabelledSequences:
+        """Read one split that must be there; ``why`` ends the message where the user named none.
+
+        Raises:
+            InputError: as in ``load``, or if there is no such split.
+        """
+        examples = self.load(split, k, like)
+        if examples is None:
+            raise InputError(f"data.{split} is not set: {why}")
+        return examples
+
+    def _windows(self, store: GenomeStore, split: str) -> LabelledSequences | None:
         if split == "valid" and "valid" not in set(store.contigs.get("split", [])):
             return None
         training = split == "train"
@@ -133,17 +161,17 @@ def finetune(
 ) -> dict[str, Any]:
     """Fine-tune a sequence classifier (or regressor) and score it on the test split, the k-mer baseline beside it.
 
-    Leaves in ``trainer.output_dir``: model and tokenizer, metrics.json, predictions.tsv, loss.png, and for classes roc_pr.png
-    and confusion.png.
+    Leaves in ``trainer.output_dir``: model and tokenizer, metrics.json, predictions.tsv, loss.png, and for classes
+    roc_pr.png and confusion.png.
 
     Args:
         pretrained: model folder or Hub name to start from.
         data: labelled sequences.
         trainer: transformers.TrainingArguments.
-        from_scratch: keep the model's sizes and tokenizer but start from random weights (BERT's own initialisation): the
-            supervised twin.
-        num_windows: cut every sequence into so many parts, encoded one by one and joined by a linear layer (the paper's two
-            parts for 1000 nt at stride 1).
+        from_scratch: keep the model's sizes and tokenizer but start from random weights (BERT's own
+            initialisation): the supervised twin.
+        num_windows: cut every sequence into so many parts, encoded one by one and joined by a linear layer (the paper's
+            two parts for 1000 nt at stride 1).
         rc_probability: chance to show the opposite strand of a training sequence.
         dropout: before the classifier; by default the model's.
         positive: class that F1 is about; by default the second of two.
@@ -159,19 +187,24 @@ def finetune(
 
     Source: GenomeNet-BERT, section 3 (fine-tuning: [CLS], projection, classifier) and Table 1.
     """
-    folder = claim_output_dir(trainer.output_dir, "metrics.json", again=overwrite or resume)
+    folder = claim_output_dir(trainer.output_dir, "metrics.json", overwrite=overwrite, resume=resume)
+    check_arguments(trainer)
+    _check_numbers(num_windows, rc_probability, dropout, baseline_k)
     tokenizer = load_tokenizer(pretrained)
     training, validation, test = _load_splits(data, tokenizer.k)
     if validation is None and trainer.eval_strategy != "no":
-        raise InputError("trainer.eval_strategy asks for validation, but there are no validation sequences; set data.valid")
-    _check_positive(positive, training)
+        raise InputError(
+            "trainer.eval_strategy asks for validation, but there are no validation sequences; set data.valid"
+        )
+    _check_positive(positive, training.label_names)
+    positions = load_config(pretrained).max_position_embeddings
+    for examples in (training, validation, test):
+        _check_longest(examples, tokenizer, num_windows, positions)
     set_seed(trainer.seed)
     network = _classifier(pretrained, training, from_scratch, num_windows, dropout, attention_for(trainer))
-    longest = max(len(sequence) for examples in (training, validation, test) if examples for sequence in examples.sequences)
-    check_positions(tokenizer, -(-longest // num_windows), network.config.max_position_embeddings, "the longest sequence")
     trainer.remove_unused_columns = False
     rows = SequenceDataset(training)
-    compute = compute_metrics_for(network.config.problem_type, training.label_names or [], positive=positive or 1)
+    compute = compute_metrics_for(network.config.problem_type, training.label_names or ["value"], positive=positive or 1)
     plain = DataCollatorForSequences(tokenizer, num_windows=num_windows)
     run = Trainer(
         model=network,
@@ -188,7 +221,7 @@ def finetune(
     run.data_collator = plain  # no strand is turned in a test
     scores = run.predict(SequenceDataset(test)).predictions if test else None
     if run.is_world_process_zero():
-        if test is not None:
+        if test is not None and scores is not None:
             metrics |= _test(scores, training, test, positive, baseline_k, folder)
         plot_loss(run.state.log_history, folder / "loss.png", ylabel="loss (nats)")
         write_json(folder / "metrics.json", metrics)
@@ -199,19 +232,39 @@ def _load_splits(
     data: LabelledData, k: int
 ) -> tuple[LabelledSequences, LabelledSequences | None, LabelledSequences | None]:
     """Read training, validation and test sequences; every class must be in every split."""
-    training = data.load("train", k)
-    if training is None:
-        raise InputError("data.train is not set: fine-tuning needs labelled training sequences")
+    training = data.require("train", k, why="fine-tuning needs labelled training sequences")
     others = [data.load(split, k, training) for split in ("valid", "test")]
-    for other in others:
-        if other is not None and training.label_names is not None:
+    for other in (training, *others):
+        if other is not None:
             check_classes(training, other)
     return training, others[0], others[1]
 
 
-def _check_positive(positive: str | None, training: LabelledSequences) -> None:
-    if positive is not None and positive not in (training.label_names or []):
-        raise InputError(f"positive: there is no class {positive!r}; the classes are {training.label_names}")
+def _check_positive(positive: str | None, names: list[str] | None) -> None:
+    if positive is not None and positive not in (names or []):
+        there = f"the classes are {names}" if names else "the labels are numbers, not classes; leave it away"
+        raise InputError(f"positive: there is no class {positive!r}; {there}")
+
+
+def _check_numbers(num_windows: int, rc_probability: float, dropout: float | None, baseline_k: int) -> None:
+    if num_windows < 1:
+        raise InputError(f"num_windows must be at least 1, not {num_windows}")
+    for name, value in (("rc_probability", rc_probability), ("dropout", dropout or 0)):
+        if not 0 <= value <= 1:
+            raise InputError(f"{name} must lie in 0..1, not {value}")
+    if not 0 <= baseline_k <= 8:
+        raise InputError(f"baseline_k must lie in 0..8 (0 leaves the baseline out), not {baseline_k}")
+
+
+def _check_longest(
+    examples: LabelledSequences | None, tokenizer: KmerTokenizer, num_windows: int, positions: int
+) -> None:
+    """Check that the longest sequence, or its longest part, fits the model."""
+    if examples is None:
+        return
+    length, name = max((len(sequence), name) for sequence, name in zip(examples.sequences, examples.ids, strict=True))
+    what = "a part" if num_windows > 1 else "a length"
+    check_positions(tokenizer, -(-length // num_windows), positions, f"{examples.source}: sequence {name}: {what}")
 
 
 def _classifier(
@@ -222,21 +275,26 @@ def _classifier(
     dropout: float | None,
     attention: str,
 ) -> PreTrainedModel:
-    """Build the model: pretrained or random weights, plain or hierarchical, with the labels' names in its configuration."""
+    """Build the model: pretrained or random weights, plain or hierarchical, the labels' names in its configuration."""
     config = load_config(pretrained)
     settings = config.to_dict() | _label_settings(training.label_names)
     if dropout is not None:
         settings["classifier_dropout"] = dropout
     if from_scratch:
         settings["initialisation"] = "bert"
-    config_class = type(config)
+    config_class, before = type(config), getattr(config, "num_windows", num_windows)
+    if before != num_windows:
+        raise InputError(f"{pretrained} joins {before} windows; pass --num_windows {before}")
     if num_windows > 1:
         config_class, settings["num_windows"] = HierarchicalKmerBertConfig, num_windows
     config = config_class.from_dict({key: value for key, value in settings.items() if key not in _IDENTITY})
     model_class = AutoModelForSequenceClassification
     if from_scratch:
         return model_class.from_config(config, attn_implementation=attention)
-    return model_class.from_pretrained(pretrained, config=config, attn_implementation=attention)
+    with _readable(pretrained):  # a classifier of other classes gets a new head
+        return model_class.from_pretrained(
+            pretrained, config=config, attn_implementation=attention, ignore_mismatched_sizes=True
+        )
 
 
 # What a new model must not take over from the old one's configuration.
@@ -263,7 +321,7 @@ def _test(
     folder: Path,
 ) -> dict[str, Any]:
     """Score the test split, write predictions and pictures, and score the baselines."""
-    labels, names = test.labels, test.label_names
+    labels, names = test.known_labels, test.label_names
     if names is None:
         write_predictions(folder / "predictions.tsv", test, scores, None)
         return {"test": regression_metrics(scores.reshape(len(labels), -1)[:, 0], labels)}
@@ -272,11 +330,13 @@ def _test(
     curves = {"KmerBert": (probabilities, labels)}
     if baseline_k:
         title = f"{baseline_k}-mer logistic regression"
-        guess = kmer_baseline(training.sequences, training.labels, test.sequences, baseline_k, num_classes=len(names))
+        guess = kmer_baseline(
+            training.sequences, training.known_labels, test.sequences, baseline_k, num_classes=len(names)
+        )
         curves[title] = (guess, labels)
     plot_roc_pr(curves, folder / "roc_pr.png", positive=target)
     plot_confusion(labels, probabilities, names, folder / "confusion.png")
-    majority = majority_probabilities(training.labels, len(labels), num_classes=len(names))
+    majority = majority_probabilities(training.known_labels, len(labels), num_classes=len(names))
     guesses = {"majority": (majority, labels)} | {name: pair for name, pair in curves.items() if name != "KmerBert"}
     return {
         "test": classification_metrics(probabilities, labels, positive=target),
@@ -302,7 +362,7 @@ def evaluate(
     model: str,
     data: LabelledData,
     output_dir: str,
-    split: str = "test",
+    split: Literal["train", "valid", "test"] = "test",
     positive: str | None = None,
     batch_size: int = 64,
 ) -> dict[str, float]:
@@ -324,24 +384,26 @@ def evaluate(
     Raises:
         InputError: if data and model do not fit; nothing has been written then.
     """
+    folder = Path(output_dir)
+    check_output(folder, folder=True)
     network, tokenizer = load_classifier(model)
     names = class_names(network)
+    _check_positive(positive, names)
     known = LabelledSequences(source=model, ids=[], sequences=[], label_names=names)
-    examples = data.load(split, tokenizer.k, known)
-    if examples is None:
-        raise InputError(f"data.{split} is not set: there is nothing to evaluate")
+    examples = data.require(split, tokenizer.k, known, why="there is nothing to evaluate")
     if examples.label_names != names:
         raise InputError(f"{examples.source}: the labels are {examples.label_names}, the model knows {names}")
+    check_classes(examples, examples)
     scores = predict_scores(network, tokenizer, examples.sequences, batch_size)
-    folder = Path(output_dir)
-    target = names.index(positive) if names and positive in names else 1
+    target = names.index(positive) if names and positive else 1
     write_predictions(folder / "predictions.tsv", examples, scores, names)
+    labels = examples.known_labels
     if names:
-        metrics = classification_metrics(scores, examples.labels, positive=target)
-        plot_roc_pr({"KmerBert": (scores, examples.labels)}, folder / "roc_pr.png", positive=target)
-        plot_confusion(examples.labels, scores, names, folder / "confusion.png")
+        metrics = classification_metrics(scores, labels, positive=target)
+        plot_roc_pr({"KmerBert": (scores, labels)}, folder / "roc_pr.png", positive=target)
+        plot_confusion(labels, scores, names, folder / "confusion.png")
     else:
-        metrics = regression_metrics(scores[:, 0], examples.labels)
+        metrics = regression_metrics(scores[:, 0], labels)
     write_json(folder / "metrics.json", metrics)
     return metrics
 
@@ -368,6 +430,7 @@ def predict(
     Raises:
         InputError: if the file or the model cannot be read, or a sequence is shorter than one k-mer.
     """
+    check_output(Path(output), folder=False)
     network, tokenizer = load_classifier(model)
     examples = read_table(
         input,
@@ -388,8 +451,8 @@ def predict_scores(
 ) -> np.ndarray:
     """Give class probabilities, or values, for sequences of any length.
 
-    A sequence longer than the model's positions is cut into windows side by side, the last one moved back to the end; the
-    probabilities of its windows are averaged.
+    A sequence longer than the model's positions is cut into windows side by side, the last one moved back to the end;
+    the probabilities of its windows are averaged.
 
     Args:
         network: sequence classifier, plain or hierarchical.
@@ -399,11 +462,16 @@ def predict_scores(
 
     Returns:
         (sequences, classes), float64; (sequences, targets) for regression.
+
+    Raises:
+        InputError: if ``batch_size`` is not positive.
     """
+    if batch_size < 1:
+        raise InputError(f"batch_size must be at least 1, not {batch_size}")
     parts = getattr(network.config, "num_windows", 1)
     most = parts * ((network.config.max_position_embeddings - 3) * tokenizer.stride + tokenizer.k)
     owner, windows = _cut_all(sequences, most)
-    device = torch.device(torch.accelerator.current_accelerator() if torch.accelerator.is_available() else "cpu")
+    device = torch.device(torch.accelerator.current_accelerator(check_available=True) or "cpu")
     network.eval().to(device)
     collate = DataCollatorForSequences(tokenizer, num_windows=parts)
     order = np.argsort([len(window) for window in windows], kind="stable")  # equal lengths together: little padding
@@ -411,14 +479,15 @@ def predict_scores(
     for begin in tqdm(range(0, len(order), batch_size), desc="predict", unit="batch", disable=None):
         chosen = order[begin : begin + batch_size]
         batch = collate([{"sequence": windows[number]} for number in chosen])
-        logits[chosen] = network(**{name: column.to(device) for name, column in batch.items()}).logits.float().cpu().numpy()
+        output = network(**{name: column.to(device) for name, column in batch.items()})
+        logits[chosen] = output.logits.float().cpu().numpy()
     scores = logits if network.config.problem_type == "regression" else softmax(logits)
     counts = np.bincount(owner, minlength=len(sequences))[:, None]
     return np.stack([np.bincount(owner, column, len(sequences)) for column in scores.T], 1) / counts
 
 
 def _cut_all(sequences: list[np.ndarray], most: int) -> tuple[np.ndarray, list[np.ndarray]]:
-    """Cut sequences into windows of at most ``most`` nt; returns the sequence each window belongs to, and the windows."""
+    """Cut sequences into windows of at most ``most`` nt; returns which sequence each belongs to, and the windows."""
     owner, windows = [], []
     for number, letters in enumerate(sequences):
         starts = tile(len(letters), most, most).tolist() or [0]
@@ -438,7 +507,9 @@ def load_config(name: str) -> Any:
     with _readable(name):
         config = AutoConfig.from_pretrained(name)
     if not hasattr(config, "k"):
-        raise InputError(f"{name} is a {config.model_type} model, not a KmerBert; name a folder that pretrain or finetune made")
+        raise InputError(
+            f"{name} is a {config.model_type} model, not a KmerBert; name a folder that pretrain or finetune made"
+        )
     return config
 
 
@@ -446,10 +517,17 @@ def load_tokenizer(name: str) -> KmerTokenizer:
     """Load a model's tokenizer.
 
     Raises:
-        InputError: if there is none.
+        InputError: if there is none, or it is not the model's: without its file a folder would get the default k-mers.
     """
     with _readable(name):
-        return AutoTokenizer.from_pretrained(name)
+        tokenizer, config = AutoTokenizer.from_pretrained(name), load_config(name)
+    ours, theirs = ((getattr(each, "k", None), getattr(each, "stride", None)) for each in (tokenizer, config))
+    if ours != theirs:
+        raise InputError(
+            f"{name}: tokenizer_config.json is missing or not the model's: it gives (k, stride) {ours}, the model has "
+            f"{theirs}; copy the file of the model there"
+        )
+    return tokenizer
 
 
 def load_classifier(name: str) -> tuple[PreTrainedModel, KmerTokenizer]:
@@ -460,7 +538,9 @@ def load_classifier(name: str) -> tuple[PreTrainedModel, KmerTokenizer]:
     """
     config = load_config(name)
     if not any("SequenceClassification" in architecture for architecture in config.architectures or []):
-        raise InputError(f"{name} is {config.architectures}: not fine-tuned for classification; run hf-genomics finetune first")
+        raise InputError(
+            f"{name} is {config.architectures}: not fine-tuned for classification; run hf-genomics finetune first"
+        )
     with _readable(name):
         return AutoModelForSequenceClassification.from_pretrained(name), load_tokenizer(name)
 
@@ -474,9 +554,13 @@ class _readable:  # noqa: N801 (reads as a statement: with _readable(name))
             raise InputError(f"{self.name}: no config.json in this folder; name a model folder")
 
     def __exit__(self, kind: type | None, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, OSError):
-            reason = " ".join(str(error).split())
-            raise InputError(f"{self.name}: cannot load a model ({reason[:200]}); name a model folder") from error
+        broken = (OSError, ValueError, TypeError, SafetensorError)
+        if not isinstance(error, broken) or isinstance(error, InputError):
+            return
+        if not Path(self.name).exists():
+            raise InputError(f"{self.name}: no such folder, and no such model on the Hub or in its cache") from error
+        reason = " ".join(str(error).split())
+        raise InputError(f"{self.name}: cannot load a model ({reason[:200]}); name a model folder") from error
 
 
 def class_names(network: PreTrainedModel) -> list[str] | None:

@@ -21,6 +21,7 @@ from .report import plot_loss
 from .running import (
     SetEpoch,
     attention_for,
+    check_arguments,
     check_positions,
     check_vocabulary,
     claim_output_dir,
@@ -47,6 +48,13 @@ class PretrainingData:
     train_split: str | None = "train"
     valid_split: str | None = "valid"
     valid_windows: int = 1024
+
+    def __post_init__(self) -> None:
+        """Check the number of windows."""
+        if self.valid_windows < 1:
+            raise InputError(
+                f"data.valid_windows must be at least 1, not {self.valid_windows}; or null data.valid_split"
+            )
 
 
 def pretrain(
@@ -81,12 +89,15 @@ def pretrain(
 
     Source: DNABERT (Ji et al. 2021); GenomeNet-BERT section 2.
     """
-    folder = claim_output_dir(trainer.output_dir, "metrics.json", again=overwrite or resume)
+    folder = claim_output_dir(trainer.output_dir, "metrics.json", overwrite=overwrite, resume=resume)
+    check_arguments(trainer)
     check_vocabulary(tokenizer, model)
     check_positions(tokenizer, windows.length, model.max_position_embeddings, "windows.length")
     store = GenomeStore(data.store)
     training = WindowDataset(store, windows, store.select(data.train_split), trainer.seed)
     validation = _validation(store, data, windows, trainer)
+    for split in filter(None, (training, validation)):
+        _check_contigs(split, tokenizer.k)
     set_seed(trainer.seed)
     network = KmerBertForMaskedLM._from_config(model, attn_implementation=attention_for(trainer))
     masked = masking.describe(tokenizer.k, tokenizer.stride)
@@ -125,6 +136,15 @@ def _validation(
     return validation
 
 
+def _check_contigs(windows: WindowDataset, k: int) -> None:
+    longest = int(windows.lengths.max())
+    if longest < k:
+        raise InputError(
+            f"{windows.store.path}: the longest contig of a split has {longest} nt, less than one k-mer of {k} nt; "
+            "prepare longer records, or lower tokenizer.k"
+        )
+
+
 @torch.no_grad()
 def predicted_ids(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
     """Reduce masked-token logits to the predicted ids at their places, (rows, tokens), -100 elsewhere.
@@ -141,7 +161,7 @@ def predicted_ids(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
 
 
 def masked_token_metrics(prediction: EvalPrediction) -> dict[str, float]:
-    """Give the share of masked tokens predicted exactly."""
+    """Give the share of masked tokens predicted exactly; NaN where none is masked."""
     labels = np.asarray(prediction.label_ids)
-    masked = labels != -100
-    return {"masked_token_accuracy": float((np.asarray(prediction.predictions) == labels)[masked].mean())}
+    right = (np.asarray(prediction.predictions) == labels)[labels != -100]
+    return {"masked_token_accuracy": float(right.mean()) if right.size else float("nan")}

@@ -1,4 +1,4 @@
-"""What every training run shares: a checked output folder, the right attention for the device, and what is left behind."""
+"""What every training run shares: a checked output folder, the right attention for the device, what is left behind."""
 
 from __future__ import annotations
 
@@ -9,16 +9,23 @@ import os
 import sys
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
-from torch.utils.data import Dataset
 from transformers import PreTrainedModel, Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers.trainer_utils import get_last_checkpoint
 
 from ..errors import InputError
 from ..tokenization_kmer import KmerTokenizer
 
 logger = logging.getLogger(__name__)
+
+
+class HasEpochs(Protocol):
+    """A data set that has other rows in every epoch."""
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch."""
 
 
 class SetEpoch(TrainerCallback):
@@ -27,7 +34,7 @@ class SetEpoch(TrainerCallback):
     The Trainer does so only on one process: with several, accelerate wraps the sampler and the data set is not told.
     """
 
-    def __init__(self, dataset: Dataset) -> None:
+    def __init__(self, dataset: HasEpochs) -> None:
         self.dataset = dataset
 
     def on_epoch_begin(
@@ -37,29 +44,52 @@ class SetEpoch(TrainerCallback):
         self.dataset.set_epoch(int(state.epoch or 0))
 
 
-def claim_output_dir(path: str | None, done: str, *, again: bool) -> Path:
+def claim_output_dir(path: str | None, done: str, *, overwrite: bool, resume: bool) -> Path:
     """Check that a run may write to its output folder, without creating it.
 
     Args:
         path: the folder.
         done: file that a finished run leaves there.
-        again: the user asked to overwrite or to resume.
+        overwrite: the user asked to train again.
+        resume: the user asked to go on from a checkpoint.
 
     Raises:
-        InputError: if no folder is given, it is a file, or it holds a finished run.
+        InputError: if no folder is given, it is a file, it holds a finished run, or there is nothing to resume from.
     """
     if not path:
-        raise InputError("trainer.output_dir is not set: name the folder for the model, such as --trainer.output_dir runs/x")
+        raise InputError(
+            "trainer.output_dir is not set: name the folder for the model, such as --trainer.output_dir runs/x"
+        )
     folder = Path(path)
     if folder.exists() and not folder.is_dir():
         raise InputError(f"{folder} is a file; trainer.output_dir must be a folder")
-    if (folder / done).exists() and not again:
+    if (folder / done).exists() and not (overwrite or resume):
         raise InputError(f"{folder} holds a finished run; choose another trainer.output_dir, or pass --overwrite true")
+    if resume and not (folder.is_dir() and get_last_checkpoint(folder)):
+        raise InputError(f"{folder}: no checkpoint to resume from; leave --resume away")
     return folder
 
 
+def check_arguments(args: TrainingArguments) -> None:
+    """Check the numbers that transformers takes as they are and stumbles over after the output folder is made.
+
+    Raises:
+        InputError: naming the key, its value and the rule.
+    """
+    for name in ("per_device_train_batch_size", "per_device_eval_batch_size", "gradient_accumulation_steps"):
+        if getattr(args, name) < 1:
+            raise InputError(f"trainer.{name} must be at least 1, not {getattr(args, name)}")
+    if not args.learning_rate >= 0:
+        raise InputError(f"trainer.learning_rate must be 0 or more, not {args.learning_rate}")
+    checkpoint = args.resume_from_checkpoint
+    if isinstance(checkpoint, str) and not (Path(checkpoint) / "trainer_state.json").is_file():
+        raise InputError(
+            f"trainer.resume_from_checkpoint: {checkpoint} is no checkpoint; name a folder checkpoint-STEP"
+        )
+
+
 def check_positions(tokenizer: KmerTokenizer, length: int, positions: int, what: str) -> None:
-    """Check that windows fit the model.
+    """Check that windows of ``length`` nt fit the model; ``what`` names their place.
 
     Raises:
         InputError: naming the key, the length and the ways out.
@@ -67,9 +97,22 @@ def check_positions(tokenizer: KmerTokenizer, length: int, positions: int, what:
     tokens = tokenizer.num_tokens(length)
     if tokens > positions:
         raise InputError(
-            f"{what} of {length} nt gives {tokens} tokens with [CLS] and [SEP], the model takes {positions}; shorten it, raise "
-            f"the tokenizer's stride (now {tokenizer.stride}), or set a larger model.max_position_embeddings"
+            f"{what} of {length} nt gives {tokens} tokens with [CLS] and [SEP], the model takes {positions}; shorten "
+            f"it, raise the tokenizer's stride (now {tokenizer.stride}), or set a larger model.max_position_embeddings"
         )
+
+
+def check_output(path: Path, *, folder: bool) -> None:
+    """Check that a verb may write its results to ``path`` before it computes them; nothing is created.
+
+    Raises:
+        InputError: if a file is where a folder must be, or the other way round.
+    """
+    if not folder and path.is_dir():
+        raise InputError(f"{path} is a folder; name a file in it")
+    for place in (path, *path.parents)[0 if folder else 1 :]:
+        if place.exists() and not place.is_dir():
+            raise InputError(f"{place} is a file, not a folder; write to another place")
 
 
 def check_vocabulary(tokenizer: KmerTokenizer, model: Any) -> None:
@@ -81,21 +124,21 @@ def check_vocabulary(tokenizer: KmerTokenizer, model: Any) -> None:
     ours, theirs = (len(tokenizer), tokenizer.k, tokenizer.stride), (model.vocab_size, model.k, model.stride)
     if ours != theirs:
         raise InputError(
-            f"tokenizer and model do not belong together: (vocabulary, k, stride) are {ours} and {theirs}; set tokenizer.k and "
-            "tokenizer.stride only, the model follows"
+            f"tokenizer and model do not belong together: (vocabulary, k, stride) are {ours} and {theirs}; "
+            "set tokenizer.k and tokenizer.stride only, the model follows"
         )
 
 
 def attention_for(args: TrainingArguments) -> str:
-    """Choose the attention backend: eager for bf16 on a CPU, where it is faster than sdpa (docs/decisions.md), else sdpa."""
+    """Choose the attention backend: sdpa, but eager for bf16 on a CPU, where it is faster (docs/decisions.md)."""
     return "eager" if args.device.type == "cpu" and args.bf16 else "sdpa"
 
 
 def keep_freed_memory() -> None:
-    """Tell the C library not to hand freed memory back to the system, where training runs on the CPU of a Linux machine.
+    """Tell the C library to keep freed memory, where training runs on the CPU of a Linux machine.
 
-    Every step frees and takes the same large arrays; returned to the system, each comes back as thousands of page faults, a
-    quarter of a step's time (docs/decisions.md).
+    Every step frees and takes the same large arrays; returned to the system, each comes back as thousands of page
+    faults, a quarter of a step's time (docs/decisions.md).
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
     if mallopt:
@@ -106,20 +149,11 @@ def keep_freed_memory() -> None:
 
 
 def train(trainer: Trainer, resume: bool) -> dict[str, float]:
-    """Train, save model, tokenizer and state, and return the metrics of training.
-
-    Raises:
-        InputError: if there is nothing to resume from.
-    """
+    """Train, save model, tokenizer and state, and return the metrics of training."""
     if trainer.args.device.type == "cpu":
         keep_freed_memory()
     checkpoint = trainer.args.resume_from_checkpoint or (True if resume else None)
-    try:
-        result = trainer.train(resume_from_checkpoint=checkpoint)
-    except ValueError as error:
-        if "No valid checkpoint found" not in str(error):
-            raise
-        raise InputError(f"{trainer.args.output_dir}: no checkpoint to resume from; leave --resume away") from error
+    result = trainer.train(resume_from_checkpoint=checkpoint)
     trainer.save_model()
     trainer.save_state()
     return result.metrics
