@@ -19,6 +19,7 @@ IGNORED = -100
 
 # One stream of random numbers for each kind of decision.
 _START, _FORCED, _ACTION, _RANDOM_ID, _STRAND = range(5)
+_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 
 
 def mix(value: np.ndarray) -> np.ndarray:
@@ -31,7 +32,9 @@ def mix(value: np.ndarray) -> np.ndarray:
     return value
 
 
-def random_bits(seed: int, epoch: np.ndarray, index: np.ndarray, stream: int, positions: int) -> np.ndarray:
+def random_bits(
+    seed: int, epoch: np.ndarray, index: np.ndarray, stream: int, positions: int, first: int = 0
+) -> np.ndarray:
     """Draw uniform uint64, (rows, positions), as a pure function of all arguments.
 
     Args:
@@ -39,18 +42,54 @@ def random_bits(seed: int, epoch: np.ndarray, index: np.ndarray, stream: int, po
         epoch, index: (rows,) whole numbers.
         stream: kind of decision, so that two decisions at one place are independent.
         positions: number of columns.
+        first: number of the first column.
     """
-    golden = np.uint64(0x9E3779B97F4A7C15)
+    columns = np.arange(first + 1, first + positions + 1, dtype=np.uint64)
     with np.errstate(over="ignore"):
-        key = mix(np.asarray([seed], np.int64).astype(np.uint64) * golden + np.uint64(stream))
-        key = mix(key + np.asarray(epoch, np.int64).astype(np.uint64) * golden)
-        key = mix(key + np.asarray(index, np.int64).astype(np.uint64) * golden)
-        return mix(key[:, None] + np.arange(1, positions + 1, dtype=np.uint64) * golden)
+        return mix(_keys(seed, epoch, index, stream)[:, None] + columns * _GOLDEN)
+
+
+def random_bits_at(
+    seed: int, epoch: np.ndarray, index: np.ndarray, stream: int, rows: np.ndarray, columns: np.ndarray
+) -> np.ndarray:
+    """Draw what `random_bits` has at the places (rows, columns) alone, (places,) uint64."""
+    with np.errstate(over="ignore"):
+        return mix(_keys(seed, epoch, index, stream)[rows] + (columns + 1).astype(np.uint64) * _GOLDEN)
+
+
+def _keys(seed: int, epoch: np.ndarray, index: np.ndarray, stream: int) -> np.ndarray:
+    """Hash everything but the column, (rows,) uint64."""
+    with np.errstate(over="ignore"):
+        key = mix(np.asarray([seed], np.int64).astype(np.uint64) * _GOLDEN + np.uint64(stream))
+        for part in (epoch, index):
+            key = mix(key + np.asarray(part, np.int64).astype(np.uint64) * _GOLDEN)
+    return key
 
 
 def _chance(bits: np.ndarray, probability: float) -> np.ndarray:
     """Turn uniform bits into True with the given probability (resolution 2^-53)."""
     return (bits >> np.uint64(11)) < np.uint64(round(probability * 2**53))
+
+
+def draw_starts(seed: int, epoch: np.ndarray, index: np.ndarray, start_rate: float, columns: int) -> np.ndarray:
+    """Let each column start a span with chance ``start_rate``, independently, bool (rows, columns).
+
+    The gaps between starts are drawn (they are geometric), not every column: ten times fewer numbers at usual rates.
+    """
+    starts = np.zeros((len(index), columns), bool)
+    expected = columns * start_rate
+    draws = int(expected + 5 * expected**0.5) + 5
+    first, place = 0, np.full((len(index), 1), -1)
+    while True:
+        bits = random_bits(seed, epoch, index, _START, draws, first)
+        uniform = ((bits >> np.uint64(11)) + np.uint64(1)) * 2.0**-53  # in (0, 1]
+        gaps = np.minimum(np.log(uniform) / np.log1p(-start_rate), columns).astype(np.int64)
+        places = place + np.cumsum(gaps + 1, 1)
+        inside = places < columns
+        starts[np.nonzero(inside)[0], places[inside]] = True
+        if not inside[:, -1].any():
+            return starts
+        first, place = first + draws, places[:, -1:]
 
 
 def mask_spans(maskable: np.ndarray, starts: np.ndarray) -> np.ndarray:
@@ -146,6 +185,7 @@ class DataCollatorForSpanMasking:
     epoch: int = 0
     pad_to_multiple_of: int | None = None
     _maskable: np.ndarray = field(init=False, repr=False)
+    _allowed: np.ndarray = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         """Check the numbers and note which ids may be masked."""
@@ -162,6 +202,7 @@ class DataCollatorForSpanMasking:
             )
         self._maskable = np.ones(len(self.tokenizer), bool)
         self._maskable[self.tokenizer.all_special_ids] = False
+        self._allowed = np.flatnonzero(self._maskable)
 
     def set_epoch(self, epoch: int) -> None:
         """Say which epoch the rows belong to that do not bring an ``epoch`` of their own."""
@@ -194,21 +235,23 @@ class DataCollatorForSpanMasking:
 
     def mask(self, ids: np.ndarray, index: np.ndarray, epoch: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Mask ids; all int64 (rows, tokens), index and epoch (rows,). Returns what is shown, and the labels."""
-        maskable = self._maskable[ids]
-        masked = self.choose(maskable, index, epoch)
-        actions = self._actions(masked, index, epoch)
-        noise = random_bits(self.seed, epoch, index, _RANDOM_ID, ids.shape[1]) if self.random_share else None
-        shown = np.where(actions == 0, self.tokenizer.mask_token_id, ids)
-        if noise is not None:
-            allowed = np.flatnonzero(self._maskable)
-            randomised = actions == 1
-            shown[randomised] = allowed[noise[randomised] % np.uint64(len(allowed))]
-        return shown, np.where(masked, ids, IGNORED)
+        masked = self.choose(self._maskable[ids], index, epoch)
+        rows, columns = np.nonzero(masked)
+        true = ids[rows, columns]
+        action = self._actions(masked, rows, columns, index, epoch)
+        shown, labels = ids.copy(), np.full_like(ids, IGNORED)
+        labels[rows, columns] = true
+        hidden, randomised = action == 0, action == 1
+        shown[rows[hidden], columns[hidden]] = self.tokenizer.mask_token_id
+        rows, columns = rows[randomised], columns[randomised]
+        noise = random_bits_at(self.seed, epoch, index, _RANDOM_ID, rows, columns)
+        shown[rows, columns] = self._allowed[noise % np.uint64(len(self._allowed))]
+        return shown, labels
 
     def choose(self, maskable: np.ndarray, index: np.ndarray, epoch: np.ndarray) -> np.ndarray:
         """Choose the tokens to mask, bool (rows, tokens); each row with a maskable token gets at least one."""
         columns = maskable.shape[1] + self.span - 1
-        starts = _chance(random_bits(self.seed, epoch, index, _START, columns), self.start_rate)
+        starts = draw_starts(self.seed, epoch, index, self.start_rate, columns)
         masked = mask_spans(maskable, starts)
         bare = np.flatnonzero(~masked.any(1) & maskable.any(1))
         if len(bare):
@@ -219,15 +262,21 @@ class DataCollatorForSpanMasking:
             masked[bare] = mask_spans(maskable[bare], forced)
         return masked
 
-    def _actions(self, masked: np.ndarray, index: np.ndarray, epoch: np.ndarray) -> np.ndarray:
-        """Decide for each masked token: 0 [MASK], 1 random k-mer, 2 as it is; 3 where nothing is masked."""
-        bits = random_bits(self.seed, epoch, index, _ACTION, masked.shape[1])
-        if self.replacement == "span":
-            begins = masked & ~np.pad(masked, ((0, 0), (1, 0)))[:, :-1]
-            run_start = np.maximum.accumulate(np.where(begins, np.arange(masked.shape[1]), 0), 1)
-            bits = np.take_along_axis(bits, run_start, 1)
-        action = 2 - _chance(bits, self.mask_share).astype(np.int8) - _chance(bits, self.mask_share + self.random_share)
-        return np.where(masked, action, 3)
+    def _actions(
+        self, masked: np.ndarray, rows: np.ndarray, columns: np.ndarray, index: np.ndarray, epoch: np.ndarray
+    ) -> np.ndarray:
+        """Decide for each masked token, (places,): 0 shown as [MASK], 1 as a random k-mer, 2 as it is."""
+        if self.replacement == "token":
+            return self._action_at(rows, columns, index, epoch)
+        begins = np.ones(len(rows), bool)
+        begins[1:] = (np.diff(rows) != 0) | (
+            np.diff(columns) != 1
+        )  # a run ends where the next place is not its neighbour
+        return self._action_at(rows[begins], columns[begins], index, epoch)[np.cumsum(begins) - 1]
+
+    def _action_at(self, rows: np.ndarray, columns: np.ndarray, index: np.ndarray, epoch: np.ndarray) -> np.ndarray:
+        bits = random_bits_at(self.seed, epoch, index, _ACTION, rows, columns)
+        return 2 - _chance(bits, self.mask_share).astype(np.int8) - _chance(bits, self.mask_share + self.random_share)
 
 
 @dataclass

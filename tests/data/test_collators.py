@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -9,7 +11,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hf_genomics import DataCollatorForSequences, DataCollatorForSpanMasking, KmerBertForMaskedLM, KmerTokenizer
-from hf_genomics.data.collators import mask_spans, masking_fractions, mix, random_bits, start_rate_for
+from hf_genomics.data.collators import (
+    draw_starts,
+    mask_spans,
+    masking_fractions,
+    mix,
+    random_bits,
+    random_bits_at,
+    start_rate_for,
+)
 from hf_genomics.sequence import as_letters, reverse_complement
 
 SETUPS = {"base": (6, 0.025, 1), "mask8": (8, 0.01875, 1), "printed": (8, 0.02875, 1), "stride3": (3, 0.05, 3)}
@@ -383,3 +393,37 @@ def test_the_strand_is_a_pure_function_of_seed_epoch_and_index() -> None:
     collator.set_epoch(0)
     assert torch.equal(collator(rows)["input_ids"], first)
     assert rows[0]["sequence"].tobytes() == dna(30, 0).tobytes(), "the rows themselves are not turned"
+
+
+def starts_slowly(seed: int, epoch: int, index: int, rate: float, columns: int) -> np.ndarray:
+    starts, place, number = np.zeros(columns, bool), -1, 0
+    while True:
+        bits = int(random_bits(seed, np.array([epoch]), np.array([index]), 0, 1, number)[0, 0])
+        place, number = place + 1 + int(math.log(((bits >> 11) + 1) * 2.0**-53) / math.log1p(-rate)), number + 1
+        if place >= columns:
+            return starts
+        starts[place] = True
+
+
+@given(st.integers(0, 2**31), st.integers(0, 9), st.integers(0, 2**40), st.floats(1e-4, 0.9), st.integers(1, 400))
+def test_span_starts_drawn_at_once_are_those_drawn_gap_by_gap(seed, epoch, index, rate, columns) -> None:
+    fast = draw_starts(seed, np.array([epoch, 0]), np.array([index, 1]), rate, columns)
+    assert np.array_equal(fast[0], starts_slowly(seed, epoch, index, rate, columns))
+
+
+def test_every_column_starts_a_span_with_the_same_chance() -> None:
+    starts = draw_starts(3, np.zeros(20_000), np.arange(20_000), 0.05, 60)
+    assert abs(starts.mean() - 0.05) < 0.001
+    assert np.abs(starts.mean(0) - 0.05).max() < 0.007  # 4.5 standard deviations
+
+
+def test_a_wider_row_begins_with_the_starts_of_a_narrow_one() -> None:
+    index = np.arange(50)
+    narrow, wide = (draw_starts(1, index * 0, index, 0.1, columns) for columns in (40, 300))
+    assert np.array_equal(narrow, wide[:, :40])
+
+
+def test_bits_at_places_are_those_of_the_whole_matrix() -> None:
+    index, rows, columns = np.arange(7) * 1000, np.array([0, 6, 3, 3]), np.array([5, 0, 11, 12])
+    whole = random_bits(4, index * 0 + 2, index, 9, 20)
+    assert np.array_equal(random_bits_at(4, index * 0 + 2, index, 9, rows, columns), whole[rows, columns])
