@@ -1,10 +1,10 @@
-"""Masking a batch: DataCollatorForSpanMasking against DNABERT's way and transformers' own collator, as ratios in one run.
+"""Masking a batch: DataCollatorForSpanMasking against DNABERT's way and transformers' own collator, ratios in one run.
 
     python benchmarks/collator.py
 
-256 rows of 512 tokens, ids in, masked "pt" batch out, one thread. "row by row" masks as DNABERT does, with a Python list of
-centres for each row; "DataCollatorForLanguageModeling" masks single tokens and is given a special_tokens_mask column, which is the
-faster way to use it. They take turns; medians over the rounds.
+256 rows of 512 tokens, ids in, masked "pt" batch out, one thread. "row by row" masks as DNABERT does, with a Python
+list of centres for each row; "DataCollatorForLanguageModeling" masks single tokens and is given a special_tokens_mask
+column, which is the faster way to use it. They take turns; medians over the rounds.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ OFFSETS = (-2, -1, 0, 1, 2, 3)  # DNABERT's neighbours of a masked 6-mer
 
 
 def mask_row_by_row(rows: list[list[int]], tokenizer: KmerTokenizer, rate: float = 0.025) -> dict[str, torch.Tensor]:
-    """Mask as DNABERT does: draw centres, spread each over its neighbours in a Python loop, replace 80/10/10 per token."""
+    """Mask as DNABERT does: draw centres, spread each over its neighbours in a loop, replace 80/10/10 per token."""
     ids = torch.tensor(rows)
     labels = ids.clone()
     chance = torch.full(labels.shape, rate)

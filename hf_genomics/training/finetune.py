@@ -204,7 +204,8 @@ def finetune(
     network = _classifier(pretrained, training, from_scratch, num_windows, dropout, attention_for(trainer))
     trainer.remove_unused_columns = False
     rows = SequenceDataset(training)
-    compute = compute_metrics_for(network.config.problem_type, training.label_names or ["value"], positive=positive or 1)
+    names = training.label_names or ["value"]
+    compute = compute_metrics_for(network.config.problem_type, names, positive=positive or 1)
     plain = DataCollatorForSequences(tokenizer, num_windows=num_windows)
     run = Trainer(
         model=network,
