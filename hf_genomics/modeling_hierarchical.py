@@ -21,6 +21,10 @@ class HierarchicalKmerBertForSequenceClassification(KmerBertPreTrainedModel):
 
     config: HierarchicalKmerBertConfig
     config_class = HierarchicalKmerBertConfig
+    auto_map = {
+        "AutoConfig": "configuration_kmer_bert.HierarchicalKmerBertConfig",
+        "AutoModelForSequenceClassification": "modeling_hierarchical.HierarchicalKmerBertForSequenceClassification",
+    }
 
     def __init__(self, config: HierarchicalKmerBertConfig) -> None:
         super().__init__(config)
@@ -69,3 +73,7 @@ class HierarchicalKmerBertForSequenceClassification(KmerBertPreTrainedModel):
         return SequenceClassifierOutput(
             loss=loss, logits=logits, hidden_states=outputs.hidden_states, attentions=outputs.attentions
         )
+
+
+HierarchicalKmerBertConfig.register_for_auto_class()
+HierarchicalKmerBertForSequenceClassification.register_for_auto_class("AutoModelForSequenceClassification")

@@ -5,7 +5,9 @@ BERT's names, so DNABERT's checkpoints load as they are, and with equal weights 
 Shapes: batch, tokens, hidden.
 """
 
+import os
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -234,6 +236,21 @@ class KmerBertPreTrainedModel(PreTrainedModel):
     _supports_flex_attn = True
     _supports_attention_backend = True
     _can_record_outputs = {"hidden_states": KmerBertLayer, "attentions": KmerBertSelfAttention}
+
+    # What a saved folder tells the Auto classes to load from the code beside the weights, where this package is not
+    # installed. Transformers would write the entry of the class that is saved alone.
+    auto_map = {
+        "AutoConfig": "configuration_kmer_bert.KmerBertConfig",
+        "AutoModel": "modeling_kmer_bert.KmerBertModel",
+        "AutoModelForMaskedLM": "modeling_kmer_bert.KmerBertForMaskedLM",
+        "AutoModelForSequenceClassification": "modeling_kmer_bert.KmerBertForSequenceClassification",
+        "AutoModelForTokenClassification": "modeling_kmer_bert.KmerBertForTokenClassification",
+    }
+
+    def save_pretrained(self, save_directory: str | os.PathLike, **kwargs: Any) -> None:
+        """Save weights, configuration and the code to load them; see ``PreTrainedModel.save_pretrained``."""
+        self.config.auto_map = dict(self.auto_map)
+        super().save_pretrained(save_directory, **kwargs)
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
@@ -538,3 +555,10 @@ def _per_item(total: Tensor, items: Tensor | int) -> Tensor:
 
 def _classifier_dropout(config: KmerBertConfig) -> float:
     return config.hidden_dropout_prob if config.classifier_dropout is None else config.classifier_dropout
+
+
+KmerBertConfig.register_for_auto_class()
+KmerBertModel.register_for_auto_class("AutoModel")
+KmerBertForMaskedLM.register_for_auto_class("AutoModelForMaskedLM")
+KmerBertForSequenceClassification.register_for_auto_class("AutoModelForSequenceClassification")
+KmerBertForTokenClassification.register_for_auto_class("AutoModelForTokenClassification")

@@ -618,3 +618,6 @@ def _warn_if_mostly_unknown(unknown: np.ndarray) -> None:
             "Likely causes: protein or alignment instead of DNA, long runs of N, "
             "or text with separators other than blanks."
         )
+
+
+KmerTokenizer.register_for_auto_class("AutoTokenizer")

@@ -81,7 +81,8 @@ class LabelledData:
 
     def __post_init__(self) -> None:
         """Check that the sequences come from one place, and the numbers."""
-        if (self.store is None) == (self.train is None and self.test is None):
+        tables = (self.train, self.valid, self.test)
+        if (self.store is None) == (tables == (None, None, None)):
             raise InputError(
                 "data: name either tables (data.train, data.valid, data.test) or a genome store (data.store)"
             )
@@ -197,9 +198,9 @@ def finetune(
             "trainer.eval_strategy asks for validation, but there are no validation sequences; set data.valid"
         )
     _check_positive(positive, training.label_names)
-    positions = load_config(pretrained).max_position_embeddings
-    for examples in (training, validation, test):
-        _check_longest(examples, tokenizer, num_windows, positions)
+    _check_windows(load_config(pretrained), pretrained, num_windows)
+    for examples in filter(None, (training, validation, test)):
+        _check_longest(examples, tokenizer, num_windows, load_config(pretrained).max_position_embeddings)
     set_seed(trainer.seed)
     network = _classifier(pretrained, training, from_scratch, num_windows, dropout, attention_for(trainer))
     trainer.remove_unused_columns = False
@@ -257,15 +258,23 @@ def _check_numbers(num_windows: int, rc_probability: float, dropout: float | Non
         raise InputError(f"baseline_k must lie in 0..8 (0 leaves the baseline out), not {baseline_k}")
 
 
-def _check_longest(
-    examples: LabelledSequences | None, tokenizer: KmerTokenizer, num_windows: int, positions: int
-) -> None:
+def _check_windows(config: Any, pretrained: str, num_windows: int) -> None:
+    before = getattr(config, "num_windows", num_windows)
+    if before != num_windows:
+        raise InputError(f"{pretrained} joins {before} windows; pass --num_windows {before}")
+
+
+def _check_longest(examples: LabelledSequences, tokenizer: KmerTokenizer, num_windows: int, positions: int) -> None:
     """Check that the longest sequence, or its longest part, fits the model."""
-    if examples is None:
-        return
     length, name = max((len(sequence), name) for sequence, name in zip(examples.sequences, examples.ids, strict=True))
     what = "a part" if num_windows > 1 else "a length"
-    check_positions(tokenizer, -(-length // num_windows), positions, f"{examples.source}: sequence {name}: {what}")
+    check_positions(
+        tokenizer,
+        -(-length // num_windows),
+        positions,
+        f"{examples.source}: sequence {name}: {what}",
+        way_out="shorten it, or cut every sequence into more parts by num_windows",
+    )
 
 
 def _classifier(
@@ -283,9 +292,7 @@ def _classifier(
         settings["classifier_dropout"] = dropout
     if from_scratch:
         settings["initialisation"] = "bert"
-    config_class, before = type(config), getattr(config, "num_windows", num_windows)
-    if before != num_windows:
-        raise InputError(f"{pretrained} joins {before} windows; pass --num_windows {before}")
+    config_class = type(config)
     if num_windows > 1:
         config_class, settings["num_windows"] = HierarchicalKmerBertConfig, num_windows
     config = config_class.from_dict({key: value for key, value in settings.items() if key not in _IDENTITY})

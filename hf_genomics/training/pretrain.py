@@ -92,7 +92,14 @@ def pretrain(
     folder = claim_output_dir(trainer.output_dir, "metrics.json", overwrite=overwrite, resume=resume)
     check_arguments(trainer)
     check_vocabulary(tokenizer, model)
-    check_positions(tokenizer, windows.length, model.max_position_embeddings, "windows.length")
+    check_positions(
+        tokenizer,
+        windows.length,
+        model.max_position_embeddings,
+        "windows.length",
+        way_out=f"lower it, raise tokenizer.stride (now {tokenizer.stride}), or set a larger "
+        "model.max_position_embeddings",
+    )
     store = GenomeStore(data.store)
     training = WindowDataset(store, windows, store.select(data.train_split), trainer.seed)
     validation = _validation(store, data, windows, trainer)

@@ -88,8 +88,8 @@ def check_arguments(args: TrainingArguments) -> None:
         )
 
 
-def check_positions(tokenizer: KmerTokenizer, length: int, positions: int, what: str) -> None:
-    """Check that windows of ``length`` nt fit the model; ``what`` names their place.
+def check_positions(tokenizer: KmerTokenizer, length: int, positions: int, what: str, way_out: str) -> None:
+    """Check that windows of ``length`` nt fit the model; ``what`` names their place, ``way_out`` what to do.
 
     Raises:
         InputError: naming the key, the length and the ways out.
@@ -97,8 +97,7 @@ def check_positions(tokenizer: KmerTokenizer, length: int, positions: int, what:
     tokens = tokenizer.num_tokens(length)
     if tokens > positions:
         raise InputError(
-            f"{what} of {length} nt gives {tokens} tokens with [CLS] and [SEP], the model takes {positions}; shorten "
-            f"it, raise the tokenizer's stride (now {tokenizer.stride}), or set a larger model.max_position_embeddings"
+            f"{what} of {length} nt gives {tokens} tokens with [CLS] and [SEP], the model takes {positions}; {way_out}"
         )
 
 
