@@ -87,8 +87,9 @@ class LabelledData:
                 "data: name either tables (data.train, data.valid, data.test) or a genome store (data.store)"
             )
         for name in ("length", "train_step", "windows_per_genome", "test_windows_per_genome"):
-            if (getattr(self, name) or 1) < 1 or getattr(self, name) == 0:
-                raise InputError(f"data.{name} must be at least 1, not {getattr(self, name)}")
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise InputError(f"data.{name} must be at least 1, not {value}")
 
     def load(self, split: str, k: int, like: LabelledSequences | None = None) -> LabelledSequences | None:
         """Read one split, or None where the user named none.
@@ -198,9 +199,10 @@ def finetune(
             "trainer.eval_strategy asks for validation, but there are no validation sequences; set data.valid"
         )
     _check_positive(positive, training.label_names)
-    _check_windows(load_config(pretrained), pretrained, num_windows)
+    config = load_config(pretrained)
+    _check_windows(config, pretrained, num_windows)
     for examples in filter(None, (training, validation, test)):
-        _check_longest(examples, tokenizer, num_windows, load_config(pretrained).max_position_embeddings)
+        _check_longest(examples, tokenizer, num_windows, config.max_position_embeddings)
     set_seed(trainer.seed)
     network = _classifier(pretrained, training, from_scratch, num_windows, dropout, attention_for(trainer))
     trainer.remove_unused_columns = False

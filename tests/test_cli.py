@@ -1,0 +1,591 @@
+"""The command line: whatever is wrong with the input ends with exit code 2, one line, and nothing written."""
+
+from __future__ import annotations
+
+import functools
+import gzip
+import importlib
+import json
+import logging
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from transformers.utils import logging as transformers_logging
+
+from hf_genomics import KmerBertConfig, KmerBertForMaskedLM, KmerBertForSequenceClassification, KmerTokenizer, prepare
+from hf_genomics.cli import VERBS, main
+
+PREFIX = "hf-genomics: error: "
+SIZES = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
+QUICK = ("--trainer.max_steps", "2", "--trainer.use_cpu", "true", "--trainer.bf16", "false")
+GOOD = "sequence,label\n" + "ACGTACGTAC,a\nTTGACCATGA,b\n" * 3
+
+
+def dna(length, seed=0):
+    return "".join(np.random.default_rng(seed).choice(list("ACGT"), length))
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+    """A store of six contigs (a and b in every split), a masked-token model and a fine-tuned one, all of 3-mers."""
+    folder = tmp_path_factory.mktemp("cli")
+    rows = [(f"r{i}", "ab"[i % 2], ("train", "valid", "test")[i // 2]) for i in range(6)]
+    (folder / "ok.fa").write_text("".join(f">{name}\n{dna(200, seed)}\n" for seed, (name, *_) in enumerate(rows)))
+    table = "accession\tlabel\tsplit\n" + "".join("\t".join(row) + "\n" for row in rows)
+    (folder / "labels.tsv").write_text(table)
+    prepare([str(folder / "ok.fa")], str(folder / "store"), str(folder / "labels.tsv"))
+    config = {"k": 3, "max_position_embeddings": 64, **SIZES}
+    for name, model in {
+        "mlm": KmerBertForMaskedLM(KmerBertConfig(**config)),
+        "tuned": KmerBertForSequenceClassification(
+            KmerBertConfig(
+                **config,
+                id2label={0: "a", 1: "b"},
+                label2id={"a": 0, "b": 1},
+                problem_type="single_label_classification",
+            )
+        ),
+    }.items():
+        model.save_pretrained(folder / name)
+        KmerTokenizer(k=3).save_pretrained(folder / name)
+    model = "".join(f"  {name}: {size}\n" for name, size in SIZES.items())
+    (folder / "pretrain.yaml").write_text(
+        f"data:\n  store: {folder}/store\n  valid_windows: 4\ntokenizer:\n  k: 3\n"
+        f"model:\n  max_position_embeddings: 64\n{model}windows:\n  length: 60\n"
+        "trainer:\n  output_dir: out\n  max_steps: 2\n  learning_rate: 4e-4\n  use_cpu: true\n  bf16: false\n"
+    )
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def work(tmp_path, monkeypatch):
+    """Every test works in its own empty folder; what the front sets for its process is put back."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("HF_HUB_DISABLE_PROGRESS_BARS", "HF_UPDATE_DOWNLOAD_COUNTS"):
+        monkeypatch.setenv(name, os.environ.get(name, "1"))
+    bars = transformers_logging.is_progress_bar_enabled()
+    transformers_logging.disable_progress_bar()  # what the variable does for a process that starts with it
+    yield tmp_path
+    logging.getLogger("hf_genomics").setLevel(logging.NOTSET)
+    if bars:
+        transformers_logging.enable_progress_bar()
+
+
+def only_line(errors):
+    """The one line of an error."""
+    (line,) = errors.splitlines()
+    assert line.startswith(PREFIX)
+    return line.removeprefix(PREFIX)
+
+
+@pytest.fixture
+def refused(work, capsys):
+    """Run a command that must be refused: exit code 2, one line, and not a file more than before."""
+
+    def call(*words):
+        before = set(work.rglob("*"))
+        assert main([str(word) for word in words]) == 2
+        assert set(work.rglob("*")) == before
+        return only_line(capsys.readouterr().err)
+
+    return call
+
+
+@pytest.fixture
+def settings_of(monkeypatch):
+    """Parse a command line, build its objects, and return what the verb's function would have been called with."""
+
+    def call(verb, *words):
+        module = importlib.import_module(f"hf_genomics.{VERBS[verb][0]}")
+        seen = {}
+        monkeypatch.setattr(module, verb, functools.wraps(getattr(module, verb))(lambda **given: seen.update(given)))
+        assert main([verb, *map(str, words)]) == 0
+        return seen
+
+    return call
+
+
+def has_all(line, *parts):
+    return [part for part in parts if part not in line] == []
+
+
+# FASTA
+
+
+@pytest.mark.parametrize(
+    ("content", "parts"),
+    [
+        pytest.param("", ["the file is empty; give FASTA"], id="empty"),
+        pytest.param("# nothing here\n", ["no record", "'>name'"], id="no_record"),
+        pytest.param(">p\nMKVLAAGE\n", ["record 1 ('p'), position 4", "'L'", "give the DNA"], id="protein"),
+        pytest.param(">r\nACGT\n>g\nAC--GT\n", ["record 2 ('g'), position 3", "'-'", "take them out"], id="gaps"),
+        pytest.param(">d\nACGT\n>d\nACGT\n", ["record 2 ('d')", "same name", "rename or drop"], id="duplicate"),
+        pytest.param(">r\n>s\nACGT\n", ["record 1 ('r')", "is empty; drop it"], id="record_without_letters"),
+        pytest.param("ACGT\n", ["text before the first header", "'>name'"], id="no_header"),
+    ],
+)
+def test_a_bad_fasta_file_is_refused_by_file_and_record(refused, work, content, parts):
+    (work / "bad.fa").write_text(content)
+    assert has_all(refused("prepare", "--fasta", "bad.fa", "--output_dir", "store"), "bad.fa", *parts)
+
+
+@pytest.mark.parametrize("verb", ["prepare", "predict"])
+def test_a_gzip_file_cut_short_is_refused(refused, work, home, verb):
+    packed = gzip.compress((">r\n" + dna(5000) + "\n").encode())
+    (work / "cut.fa.gz").write_bytes(packed[: len(packed) // 2])
+    words = {
+        "prepare": ["--fasta", "cut.fa.gz", "--output_dir", "store"],
+        "predict": ["--model", home / "tuned", "--input", "cut.fa.gz", "--output", "p.tsv"],
+    }
+    assert has_all(refused(verb, *words[verb]), "cut.fa.gz", "cut short", "fetch or write it again")
+
+
+def test_one_name_in_two_files_is_refused(refused, work):
+    for name in ("one.fa", "two.fa"):
+        (work / name).write_text(">same\nACGT\n")
+    line = refused("prepare", "--fasta", "one.fa", "two.fa", "--output_dir", "store")
+    assert has_all(line, "two.fa", "'same'", "one.fa", "rename or drop")
+
+
+def test_records_shorter_than_asked_for_are_refused(refused, work):
+    (work / "short.fa").write_text(">long\nACGTACGT\n>short\nACGT\n")
+    line = refused("prepare", "--fasta", "short.fa", "--min_length", "6", "--output_dir", "store")
+    assert has_all(line, "short.fa: record 2 ('short')", "4 nt", "6 nt", "drop it")
+
+
+def test_records_shorter_than_a_kmer_are_refused_by_predict(refused, work, home):
+    (work / "short.fa").write_text(">long\nACGTACGT\n>short\nAC\n")
+    line = refused("predict", "--model", home / "tuned", "--input", "short.fa", "--output", "p.tsv")
+    assert has_all(line, "short.fa: record 2 ('short')", "2 nt", "3 nt", "drop it")
+
+
+def test_a_store_of_contigs_shorter_than_a_kmer_is_refused_by_pretrain(refused, work, home):
+    (work / "short.fa").write_text(">r0\nAC\n>r2\nAC\n>r4\nAC\n")
+    prepare(["short.fa"], "store", str(home / "labels.tsv"))
+    words = ["--config", home / "pretrain.yaml", "--data.store", "store", "--windows.min_length", "1"]
+    assert has_all(refused("pretrain", *words), "store", "2 nt", "3 nt", "tokenizer.k")
+
+
+def test_records_without_a_row_in_the_metadata_are_refused(refused, work, home):
+    (work / "new.fa").write_text(">unknown\nACGT\n")
+    line = refused("prepare", "--fasta", "new.fa", "--metadata", home / "labels.tsv", "--output_dir", "store")
+    assert has_all(line, "labels.tsv", "unknown", "'accession'")
+
+
+# labels
+
+
+@pytest.mark.parametrize(
+    ("train", "test", "parts"),
+    [
+        pytest.param("ACGTAC,a\nACGTAC,\n", None, ["train.csv: data row 2", "missing", "drop the row"], id="missing"),
+        pytest.param("ACGTAC,a\nACGTAC,NaN\n", None, ["train.csv: data row 2", "(NaN)", "drop the row"], id="nan"),
+        pytest.param("ACGTAC,a\nACGTAC,a\n", None, ["train.csv", "'a'", "needs two"], id="one_class"),
+        pytest.param(
+            "ACGTAC,a\nACGTAC,b\n", "ACGTAC,a\n", ["test.csv", "no row of class 'b'", "split again"], id="class_missing"
+        ),
+        pytest.param(
+            "ACGTAC,a\nACGTAC,b\n", "ACGTAC,a\nACGTAC,c\n", ["test.csv: data row 2", "'c'", "'a', 'b'"], id="unknown"
+        ),
+        pytest.param("ACGTAC,a\nMKVLAA,b\n", None, ["train.csv: data row 2, position 4", "protein"], id="protein"),
+        pytest.param("AC,a\nACGTAC,b\n", None, ["train.csv: data row 1", "2 nt", "3 nt"], id="short"),
+        pytest.param(
+            "ACGTAC,0.5\nACGTAC,x\nACGTAC,1.5\n", None, ["train.csv: data row 2", "'x'"], id="word_among_numbers"
+        ),
+        pytest.param("", None, ["train.csv", "no row below its header"], id="no_row"),
+    ],
+)
+def test_bad_labels_are_refused_by_file_and_row(refused, work, home, train, test, parts):
+    (work / "train.csv").write_text("sequence,label\n" + train)
+    words = ["--pretrained", home / "mlm", "--data.train", "train.csv", "--trainer.output_dir", "out", *QUICK]
+    if test is not None:
+        (work / "test.csv").write_text("sequence,label\n" + test)
+        words += ["--data.test", "test.csv"]
+    assert has_all(refused("finetune", *words), *parts)
+
+
+def test_a_column_that_is_not_there_is_refused_with_the_nearest(refused, work, home):
+    (work / "train.csv").write_text(GOOD.replace("label", "lable"))
+    words = ["--pretrained", home / "mlm", "--data.train", "train.csv", "--trainer.output_dir", "out"]
+    assert has_all(refused("finetune", *words), "train.csv", "'label'", "did you mean 'lable'?")
+
+
+@pytest.mark.parametrize(
+    ("rows", "parts"),
+    [
+        pytest.param("ACGTAC,a\n", ["test.csv", "no row of class 'b'"], id="class_missing"),
+        pytest.param("ACGTAC,a\nACGTAC,c\n", ["test.csv: data row 2", "'c'", "'a', 'b'"], id="unknown"),
+        pytest.param("ACGTAC,a\nACGTAC,nan\n", ["test.csv: data row 2", "missing"], id="nan"),
+    ],
+)
+def test_evaluate_refuses_labels_that_are_not_the_models(refused, work, home, rows, parts):
+    (work / "test.csv").write_text("sequence,label\n" + rows)
+    words = ["--model", home / "tuned", "--data.test", "test.csv", "--output_dir", "out"]
+    assert has_all(refused("evaluate", *words), *parts)
+
+
+@pytest.mark.parametrize(
+    ("labels", "parts"),
+    [
+        pytest.param(["a", "", "a", "b", "a", "b"], ["'r1'", "no label", "metadata table"], id="missing"),
+        pytest.param(["a", "b", "a", "b", "a", "a"], ["split 'test'", "class 'b'"], id="class_missing_from_a_split"),
+        pytest.param(["a"] * 6, ["one class only", "'a'"], id="one_class"),
+    ],
+)
+def test_bad_labels_of_a_store_are_refused(refused, work, home, labels, parts):
+    rows = [f"r{i}\t{label}\t{('train', 'valid', 'test')[i // 2]}\n" for i, label in enumerate(labels)]
+    (work / "labels.tsv").write_text("accession\tlabel\tsplit\n" + "".join(rows))
+    prepare([str(home / "ok.fa")], "store", "labels.tsv")
+    words = ["--data.store", "store", "--data.length", "40", "--trainer.output_dir", "out"]
+    assert has_all(refused("finetune", "--pretrained", home / "mlm", *words), "store", *parts)
+
+
+def test_a_split_that_the_store_does_not_have_is_refused(refused, home):
+    line = refused("pretrain", "--config", home / "pretrain.yaml", "--data.train_split", "training")
+    assert has_all(line, "store", "'training'", "'test', 'train', 'valid'")
+
+
+# keys and values
+
+
+@pytest.mark.parametrize(
+    ("words", "parts"),
+    [
+        pytest.param(["--trainer.max_stepz", "3"], ["'trainer.max_stepz'", "'trainer.max_steps'"], id="trainer"),
+        pytest.param(["--tokenizer.strid", "3"], ["'tokenizer.strid'", "'tokenizer.stride'"], id="tokenizer"),
+        pytest.param(["--model.hiden_size", "32"], ["'model.hiden_size'", "'model.hidden_size'"], id="model"),
+        pytest.param(["--data.storr", "x"], ["'data.storr'", "did you mean 'data.store'?"], id="data"),
+        pytest.param(["--resum", "true"], ["'resum'", "did you mean 'resume'?"], id="top"),
+        pytest.param(["--model.vocab_size", "9"], ["'model.vocab_size'"], id="not_the_users"),
+        pytest.param(["stray"], ["stray"], id="stray_word"),
+    ],
+)
+def test_an_unknown_option_is_refused_with_the_nearest(refused, home, words, parts):
+    assert has_all(refused("pretrain", "--config", home / "pretrain.yaml", *words), *parts)
+
+
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        pytest.param("masking:\n  spam: 3\n", ["'masking.spam'", "did you mean 'masking.span'?"], id="in_a_section"),
+        pytest.param("trainer:\n  max_stepz: 3\n", ["'trainer.max_stepz'", "'trainer.max_steps'"], id="trainer"),
+        pytest.param("dataa:\n  store: x\n", ["'dataa.store'", "did you mean 'data.store'?"], id="section"),
+        pytest.param("overwritte: true\n", ["'overwritte'", "did you mean 'overwrite'?"], id="top"),
+        pytest.param("model:\n  hidden_size: big\n", ["model.hidden_size", "int", "big"], id="wrong_type"),
+        pytest.param("trainer: 3\n", ["trainer", "section"], id="value_for_a_section"),
+        pytest.param("data: [\n", ["bad.yaml", "not a YAML file", "line 2"], id="syntax"),
+        pytest.param("- a\n- b\n", ["bad.yaml", "not a YAML file of keys"], id="list"),
+        pytest.param("", ["bad.yaml", "not a YAML file of keys"], id="empty"),
+    ],
+)
+def test_a_bad_yaml_file_is_refused_by_key_or_file(refused, work, text, parts):
+    (work / "bad.yaml").write_text(text)
+    assert has_all(refused("pretrain", "--config", "bad.yaml"), *parts)
+
+
+@pytest.mark.parametrize(
+    ("words", "parts"),
+    [
+        pytest.param(["--tokenizer.k", "9"], ["k must lie in 1..8", "9"], id="k_too_large"),
+        pytest.param(["--tokenizer.k", "0"], ["k must lie in 1..8", "0"], id="k_zero"),
+        pytest.param(["--tokenizer.k", "six"], ["tokenizer.k", "int", "six"], id="k_a_word"),
+        pytest.param(["--tokenizer.k", "2.5"], ["tokenizer.k", "int", "2.5"], id="k_a_fraction"),
+        pytest.param(["--tokenizer.stride", "0"], ["stride must lie in 1..k (k is 3), not 0"], id="stride_zero"),
+        pytest.param(["--tokenizer.stride", "4"], ["stride must lie in 1..k", "not 4", "allow_gaps"], id="stride"),
+        pytest.param(
+            ["--windows.length", "100"],
+            ["windows.length of 100 nt", "100 tokens", "64", "model.max_position_embeddings"],
+            id="window_longer_than_positions",
+        ),
+        pytest.param(["--windows.min_length", "61"], ["min_length", "1..length (60)", "61"], id="min_length"),
+        pytest.param(["--windows.full_share", "2"], ["full_share", "0..1"], id="share"),
+        pytest.param(["--masking.span", "0"], ["span must be at least 1"], id="span"),
+        pytest.param(["--masking.start_rate", "7"], ["start_rate", "7"], id="start_rate"),
+        pytest.param(["--masking.replacement", "word"], ["masking.replacement", "'span', 'token'"], id="choice"),
+        pytest.param(["--model.hidden_size", "33"], ["hidden_size (33)", "num_attention_heads"], id="sizes"),
+        pytest.param(["--trainer.max_steps", "many"], ["trainer.max_steps", "int", "many"], id="trainer_type"),
+        pytest.param(["--trainer.learning_rate", "-1"], ["trainer.learning_rate", "-1"], id="learning_rate"),
+        pytest.param(["--trainer.per_device_train_batch_size", "0"], ["train_batch_size", "at least 1"], id="batch"),
+        pytest.param(["--trainer.max_steps"], ["--trainer.max_steps", "expected one argument"], id="no_value"),
+        pytest.param(["--data.valid_windows", "0"], ["data.valid_windows", "at least 1"], id="valid_windows"),
+        pytest.param(
+            ["--data.valid_split", "null", "--trainer.eval_strategy", "steps"], ["data.valid_split"], id="no_validation"
+        ),
+    ],
+)
+def test_a_value_that_cannot_be_is_refused_by_key(refused, home, words, parts):
+    assert has_all(refused("pretrain", "--config", home / "pretrain.yaml", *words), *parts)
+
+
+@pytest.mark.parametrize(
+    ("words", "parts"),
+    [
+        pytest.param(["--num_windows", "0"], ["num_windows", "at least 1"], id="num_windows"),
+        pytest.param(["--rc_probability", "1.5"], ["rc_probability", "0..1", "1.5"], id="rc_probability"),
+        pytest.param(["--dropout", "-0.1"], ["dropout", "0..1"], id="dropout"),
+        pytest.param(["--baseline_k", "-1"], ["baseline_k", "0..8"], id="baseline"),
+        pytest.param(["--positive", "c"], ["positive", "'c'", "['a', 'b']"], id="positive"),
+        pytest.param(["--data.length", "0"], ["data.length", "at least 1"], id="length"),
+        pytest.param(["--data.train_step", "0"], ["data.train_step", "at least 1"], id="step"),
+        pytest.param(["--data.store", "store"], ["data.train", "data.store"], id="two_sources"),
+        pytest.param(["--data.valid", "no.csv"], ["no.csv", "no such file"], id="no_validation_file"),
+        pytest.param(["--trainer.eval_strategy", "epoch"], ["trainer.eval_strategy", "data.valid"], id="no_validation"),
+    ],
+)
+def test_a_value_that_finetune_cannot_take_is_refused_by_key(refused, work, home, words, parts):
+    (work / "train.csv").write_text(GOOD)
+    start = ["--pretrained", home / "mlm", "--data.train", "train.csv", "--trainer.output_dir", "out", *QUICK]
+    assert has_all(refused("finetune", *start, *words), *parts)
+
+
+def test_a_window_shorter_than_a_kmer_or_longer_than_the_contigs_is_refused(refused, home):
+    words = ["--pretrained", home / "mlm", "--data.store", home / "store", "--trainer.output_dir", "out"]
+    assert has_all(refused("finetune", *words, "--data.length", "2"), "data.length", "2 nt", "3 nt")
+    assert has_all(refused("finetune", *words, "--data.length", "300"), "'train'", "300 nt", "shorten the windows")
+
+
+def test_a_sequence_longer_than_the_models_positions_is_refused_by_row(refused, work, home):
+    (work / "train.csv").write_text(GOOD + f"{dna(150)},a\n")
+    words = ["--pretrained", home / "mlm", "--data.train", "train.csv", "--trainer.output_dir", "out"]
+    assert has_all(refused("finetune", *words), "train.csv: sequence 7", "150 nt", "150 tokens", "64", "shorten")
+    line = refused("finetune", *words, "--num_windows", "2")
+    assert has_all(line, "train.csv: sequence 7", "a part of 75 nt", "75 tokens", "64")
+
+
+@pytest.mark.parametrize("options", [["--split", "training"], ["--positive", "c"], ["--batch_size", "0"]])
+def test_a_value_that_evaluate_cannot_take_is_refused_by_key(refused, work, home, options):
+    (work / "test.csv").write_text(GOOD)
+    words = ["--model", home / "tuned", "--data.test", "test.csv", "--output_dir", "out", *options]
+    assert has_all(refused("evaluate", *words), options[0].removeprefix("--"), options[1])
+
+
+# files and folders
+
+
+@pytest.mark.parametrize(
+    ("words", "parts"),
+    [
+        pytest.param("prepare --fasta no.fa --output_dir out", ["no.fa", "no such file"], id="fasta"),
+        pytest.param("prepare --fasta HOME --output_dir out", ["HOME", "is a folder"], id="folder_for_fasta"),
+        pytest.param("prepare --fasta --output_dir out", ["fasta", "no file given"], id="no_fasta"),
+        pytest.param("prepare --output_dir out", ["required", "fasta"], id="fasta_not_named"),
+        pytest.param(
+            "prepare --fasta HOME/ok.fa --metadata no.tsv --output_dir out", ["no.tsv", "no such file"], id="metadata"
+        ),
+        pytest.param(
+            "pretrain --config HOME/pretrain.yaml --data.store no", ["no: no genome store", "prepare"], id="store"
+        ),
+        pytest.param(
+            "pretrain --config HOME/pretrain.yaml --data.store HOME", ["HOME: no genome store"], id="not_a_store"
+        ),
+        pytest.param("pretrain --config no.yaml", ["no.yaml"], id="config"),
+        pytest.param("pretrain --config HOME", ["HOME", "not a file"], id="folder_for_config"),
+        pytest.param("pretrain --config", ["--config", "expected one argument"], id="config_not_named"),
+        pytest.param("pretrain", ["required", "data.store"], id="nothing"),
+        pytest.param(
+            "finetune --pretrained no/model --data.train HOME/ok.fa", ["no/model", "no such"], id="pretrained"
+        ),
+        pytest.param("predict --model no --input HOME/ok.fa --output p.tsv", ["no: no such folder"], id="model"),
+        pytest.param(
+            "predict --model HOME/store --input HOME/ok.fa --output p.tsv",
+            ["HOME/store: no config.json", "model folder"],
+            id="not_a_model",
+        ),
+        pytest.param(
+            "predict --model HOME/mlm --input HOME/ok.fa --output p.tsv",
+            ["HOME/mlm", "not fine-tuned", "finetune"],
+            id="predict_without_finetuning",
+        ),
+        pytest.param(
+            "evaluate --model HOME/mlm --data.test HOME/ok.fa --output_dir out",
+            ["HOME/mlm", "not fine-tuned", "finetune"],
+            id="evaluate_without_finetuning",
+        ),
+        pytest.param("predict --model HOME/tuned --input no.fa --output p.tsv", ["no.fa", "no such file"], id="input"),
+        pytest.param(
+            "predict --model HOME/tuned --input HOME/ok.fa --output HOME", ["HOME is a folder"], id="folder_for_output"
+        ),
+        pytest.param(
+            "predict --model HOME/tuned --input HOME/ok.fa --output HOME/ok.fa/p.tsv",
+            ["HOME/ok.fa is a file"],
+            id="file_for_folder",
+        ),
+        pytest.param(
+            "evaluate --model HOME/tuned --data.test HOME/ok.fa --output_dir HOME/ok.fa",
+            ["HOME/ok.fa is a file"],
+            id="file_for_output_dir",
+        ),
+        pytest.param(
+            "evaluate --model HOME/tuned --data.train HOME/ok.fa --output_dir out", ["data.test"], id="no_test_file"
+        ),
+        pytest.param(
+            "pretrain --config HOME/pretrain.yaml --trainer.output_dir HOME/ok.fa",
+            ["HOME/ok.fa is a file", "trainer.output_dir"],
+            id="file_for_model",
+        ),
+        pytest.param(
+            "pretrain --config HOME/pretrain.yaml --trainer.output_dir HOME/ok.fa/out",
+            ["HOME/ok.fa/out"],
+            id="file_above_model",
+        ),
+        pytest.param(
+            "pretrain --config HOME/pretrain.yaml --resume true", ["out: no checkpoint", "--resume"], id="resume"
+        ),
+        pytest.param("quickstart --genomes no --output_dir out", ["no: no metadata.tsv", "--genomes"], id="quickstart"),
+        pytest.param("pretrian --config x.yaml", ["'pretrian'", "did you mean 'pretrain'?"], id="verb"),
+        pytest.param("fit", ["'fit'", "hf-genomics --help"], id="unknown_verb"),
+    ],
+)
+def test_what_is_missing_or_in_the_way_is_refused_by_name(refused, home, words, parts):
+    line = refused(*words.replace("HOME", str(home)).split())
+    assert has_all(line, *(part.replace("HOME", str(home)) for part in parts))
+
+
+@pytest.mark.parametrize(
+    ("spoil", "parts"),
+    [
+        pytest.param({"config.json": None}, ["no config.json"], id="no_config"),
+        pytest.param({"config.json": "{nonsense"}, ["config", "not a valid JSON"], id="config_damaged"),
+        pytest.param({"config.json": '{"model_type": "bert"}'}, ["bert model, not a KmerBert"], id="another_model"),
+        pytest.param({"config.json": "{}"}, ["model_type"], id="config_empty"),
+        pytest.param({"model.safetensors": None}, ["model.safetensors"], id="no_weights"),
+        pytest.param({"model.safetensors": ""}, ["cannot load a model"], id="weights_damaged"),
+        pytest.param({"tokenizer_config.json": None}, ["tokenizer_config.json is missing"], id="no_tokenizer"),
+    ],
+)
+@pytest.mark.parametrize("verb", ["predict", "finetune"])
+def test_a_spoilt_model_folder_is_refused_by_name(refused, work, home, spoil, parts, verb):
+    (work / "model").mkdir()
+    for file in (home / "tuned").iterdir():
+        (work / "model" / file.name).write_bytes(file.read_bytes())
+    for name, text in spoil.items():
+        (work / "model" / name).unlink() if text is None else (work / "model" / name).write_text(text)
+    (work / "train.csv").write_text(GOOD)
+    words = {
+        "predict": ["--model", "model", "--input", "train.csv", "--output", "p.tsv"],
+        "finetune": ["--pretrained", "model", "--data.train", "train.csv", "--trainer.output_dir", "out", *QUICK],
+    }
+    assert has_all(refused(verb, *words[verb]), "model", *parts)
+
+
+@pytest.mark.parametrize("verb", ["pretrain", "finetune"])
+def test_a_folder_that_holds_a_finished_run_is_refused(refused, work, home, verb):
+    (work / "out").mkdir()
+    (work / "out" / "metrics.json").write_text("{}")
+    (work / "train.csv").write_text(GOOD)
+    words = {
+        "pretrain": ["--config", home / "pretrain.yaml"],
+        "finetune": ["--pretrained", home / "mlm", "--data.train", "train.csv", "--trainer.output_dir", "out"],
+    }
+    assert has_all(refused(verb, *words[verb]), "out holds a finished run", "trainer.output_dir", "--overwrite true")
+
+
+def test_a_folder_that_holds_something_else_is_refused_by_prepare(refused, work, home):
+    (work / "out").mkdir()
+    (work / "out" / "thesis.txt").write_text("mine")
+    line = refused("prepare", "--fasta", home / "ok.fa", "--output_dir", "out")
+    assert has_all(line, "out", "not just a genome store", "another output_dir")
+
+
+# what works
+
+
+def test_options_win_over_the_yaml_file_and_floats_are_numbers(settings_of, home):
+    seen = settings_of(
+        "pretrain", "--config", home / "pretrain.yaml", "--trainer.max_steps", "7", "--overwrite", "true"
+    )
+    trainer = seen["trainer"]
+    assert (trainer.learning_rate, trainer.max_steps, trainer.output_dir) == (4e-4, 7, "out")
+    assert (seen["overwrite"], seen["resume"], seen["windows"].length) == (True, False, 60)
+    assert settings_of("pretrain", "--config", home / "pretrain.yaml", "--trainer.learning_rate", "1e-3")[
+        "trainer"
+    ].learning_rate == pytest.approx(1e-3)
+
+
+def test_model_and_collator_follow_tokenizer_and_seed(settings_of, home):
+    words = ["--tokenizer.k", "4", "--tokenizer.stride", "2", "--trainer.seed", "5"]
+    seen = settings_of("pretrain", "--config", home / "pretrain.yaml", *words)
+    assert (seen["model"].k, seen["model"].stride, seen["model"].vocab_size) == (4, 2, 261)
+    assert seen["masking"].tokenizer is seen["tokenizer"] and seen["masking"].seed == 5
+
+
+def test_a_stride_larger_than_k_needs_an_explicit_flag(settings_of, home):
+    words = ["--tokenizer.stride", "4", "--tokenizer.allow_gaps", "true"]
+    assert settings_of("pretrain", "--config", home / "pretrain.yaml", *words)["tokenizer"].stride == 4
+
+
+def test_several_yaml_files_are_read_in_order(settings_of, work, home):
+    (work / "more.yaml").write_text("trainer:\n  seed: 3\n")
+    seen = settings_of("pretrain", "--config", home / "pretrain.yaml", "--config", "more.yaml")
+    assert (seen["trainer"].seed, seen["trainer"].max_steps) == (3, 2)
+
+
+@pytest.mark.parametrize(
+    "words", [["a.fa", "b.fa"], ['["a.fa", "b.fa"]'], ["a.fa", "--fasta+", "b.fa"]], ids=["shell", "json", "append"]
+)
+def test_a_list_is_written_as_the_shell_expands_it(settings_of, words):
+    seen = settings_of("prepare", "--fasta", *words, "--output_dir", "store")
+    assert (seen["fasta"], seen["output_dir"], seen["rna"]) == (["a.fa", "b.fa"], "store", False)
+
+
+def test_a_file_may_be_called_by_a_number(settings_of):
+    assert settings_of("prepare", "--fasta", "1", "2", "--output_dir", "store")["fasta"] == ["1", "2"]
+
+
+def test_prepare_and_pretrain_run_from_the_command_line(work, home, capsys):
+    assert main(["prepare", "--fasta", str(home / "ok.fa"), "--output_dir", "store"]) == 0
+    words = ["--data.store", "store", "--data.train_split", "null", "--data.valid_split", "null"]
+    assert main(["pretrain", "--config", str(home / "pretrain.yaml"), *words]) == 0
+    assert "train_loss: " in capsys.readouterr().out
+    assert json.loads((work / "out" / "metrics.json").read_text())["train_loss"] > 0
+
+
+@pytest.mark.parametrize("words", [[], ["--help"], ["-h"]])
+def test_help_lists_every_verb(capsys, words):
+    assert main(words) == 0
+    out = capsys.readouterr().out
+    assert has_all(out, "usage: hf-genomics VERB", *VERBS, *(what for _, what in VERBS.values()))
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_verb_has_a_help(capsys, verb):
+    with pytest.raises(SystemExit) as stop:
+        main([verb, "--help"])
+    assert stop.value.code == 0
+    assert has_all(capsys.readouterr().out, f"hf-genomics {verb}", "--config")
+
+
+def test_version_is_that_of_the_package(capsys):
+    import hf_genomics
+
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == f"hf_genomics {hf_genomics.__version__}\n"
+
+
+# as a user runs it
+
+
+def run(repo_root, *words):
+    environment = os.environ | {"PYTHONPATH": str(repo_root)}
+    environment.pop("HF_HUB_DISABLE_PROGRESS_BARS")  # the front has to see to it
+    command = [sys.executable, "-m", "hf_genomics", *map(str, words)]
+    return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300)
+
+
+def test_a_process_ends_with_exit_code_2_and_one_line(repo_root, work):
+    (work / "bad.fa").write_text(">p\nMKVLAAGE\n")
+    ended = run(repo_root, "prepare", "--fasta", "bad.fa", "--output_dir", "store")
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert "bad.fa: record 1 ('p'), position 4" in only_line(ended.stderr)
+    assert [path.name for path in work.iterdir()] == ["bad.fa"]
+
+
+def test_a_process_that_has_loaded_a_model_still_ends_with_one_line(repo_root, work, home):
+    (work / "test.csv").write_text("sequence,label\nACGTAC,a\nACGTAC,c\n")
+    ended = run(repo_root, "evaluate", "--model", home / "tuned", "--data.test", "test.csv", "--output_dir", "out")
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert "test.csv: data row 2" in only_line(ended.stderr)
+    assert [path.name for path in work.iterdir()] == ["test.csv"]

@@ -1,0 +1,295 @@
+"""Every recipe is understood by its verb and says what the paper says; the CPU-sized ones and the quickstart run."""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import json
+import logging
+import math
+import re
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+from hf_genomics import prepare
+from hf_genomics.cli import VERBS, main
+from hf_genomics.data.collators import masking_fractions
+from hf_genomics.data.fasta import read_records
+from hf_genomics.quickstart import write_regions
+from hf_genomics.sequence import reverse_complement
+
+RECIPES = Path(__file__).resolve().parents[1] / "recipes"
+FILES = [path for path in sorted(RECIPES.rglob("*.yaml")) if path.parent.name != "accelerate"]  # Accelerate's own
+CPU = [path for path in FILES if path.stem.endswith("_cpu")]
+PAPER = [path for path in FILES if path.stem + "_cpu" in {twin.stem for twin in CPU}]
+
+
+def verb_of(path):
+    return path.stem.split("_")[0]
+
+
+def stem(path):
+    return path.stem
+
+
+@pytest.fixture(autouse=True)
+def quiet_again():
+    """The front makes the package's logger speak; that is for one test only."""
+    yield
+    logging.getLogger("hf_genomics").setLevel(logging.NOTSET)
+
+
+@pytest.fixture
+def settings_of(monkeypatch):
+    """Parse a recipe, build its objects, and return what the verb's function would have been called with."""
+
+    def call(path):
+        module = importlib.import_module(f"hf_genomics.{VERBS[verb_of(path)][0]}")
+        verb, seen = verb_of(path), {}
+        monkeypatch.setattr(module, verb, functools.wraps(getattr(module, verb))(lambda **given: seen.update(given)))
+        assert main([verb, "--config", str(path)]) == 0
+        return seen
+
+    return call
+
+
+def test_there_are_the_recipes_of_the_paper_and_a_cpu_sized_twin_of_each():
+    setups = {"pretrain_base", "pretrain_mask8", "pretrain_stride3", "finetune_phage_150nt", "finetune_phage_1000nt"}
+    assert setups <= {path.stem for path in PAPER}
+
+
+@pytest.mark.parametrize("path", FILES, ids=stem)
+def test_a_recipe_is_named_by_its_verb_and_understood_by_it(settings_of, path):
+    seen = settings_of(path)
+    trainers = [seen[name] for name in ("trainer", "pretraining", "finetuning") if name in seen]
+    assert trainers and all(isinstance(each.learning_rate, float) and each.learning_rate < 0.01 for each in trainers)
+
+
+@pytest.mark.parametrize("path", [path for path in FILES if verb_of(path) != "finetune"], ids=stem)
+def test_the_windows_of_a_recipe_fit_its_model(settings_of, path):
+    seen = settings_of(path)
+    tokens = seen["tokenizer"].num_tokens(seen["windows"].length)
+    assert seen["windows"].min_length <= seen["windows"].length and tokens <= seen["model"].max_position_embeddings
+    assert (seen["model"].k, seen["model"].stride) == (seen["tokenizer"].k, seen["tokenizer"].stride)
+
+
+@pytest.mark.parametrize("path", [path for path in FILES if "output_dir" in path.read_text()], ids=stem)
+def test_a_recipe_writes_to_the_folder_of_its_name(settings_of, path):
+    seen = settings_of(path)
+    assert (seen.get("output_dir") or seen["trainer"].output_dir) == f"runs/{path.stem}"
+
+
+# what the paper says: section 2 (set-ups), section 3 (hyperparameters), A.4 (hardware)
+PRETRAINING = {
+    "base": {
+        "tokenizer": {"k": 6, "stride": 1},
+        "masking": {"span": 6, "start_rate": 0.025, "replacement": "token"},
+        "windows": {"length": 510, "min_length": 5, "full_share": 0.5},
+        "model": {"max_position_embeddings": 512},
+        "trainer": {"learning_rate": 4e-4, "warmup_steps": 0.05, "per_device_train_batch_size": 250},
+    },
+    "mask8": {
+        "tokenizer": {"k": 6, "stride": 1},
+        "masking": {"span": 8, "start_rate": 0.01875, "replacement": "token"},
+        "windows": {"length": 510, "min_length": 36, "full_share": 0.5},
+        "model": {"max_position_embeddings": 512},
+        "trainer": {"learning_rate": 1e-3, "warmup_steps": 20_000, "per_device_train_batch_size": 250},
+    },
+    "stride3": {
+        "tokenizer": {"k": 6, "stride": 3},
+        "masking": {"span": 3, "start_rate": 0.05, "replacement": "token"},
+        "windows": {"length": 1000, "min_length": 36, "full_share": 0.5},
+        "model": {"max_position_embeddings": 340},
+        "trainer": {"learning_rate": 1e-3, "warmup_steps": 20_000, "per_device_train_batch_size": 400},
+    },
+}
+BERT_BASE = {"hidden_size": 768, "num_hidden_layers": 12, "num_attention_heads": 12, "intermediate_size": 3072}
+DNABERT_ADAMW = {"adam_beta1": 0.9, "adam_beta2": 0.98, "adam_epsilon": 1e-6, "weight_decay": 0.01}
+EVERY = {
+    "model": BERT_BASE | {"vocab_size": 4101, "hidden_dropout_prob": 0.1},
+    "trainer": DNABERT_ADAMW | {"max_steps": 100_000, "lr_scheduler_type": "linear", "gradient_accumulation_steps": 1},
+}
+
+
+@pytest.mark.parametrize("setup", PRETRAINING)
+def test_a_pretraining_recipe_has_the_papers_values(settings_of, setup):
+    seen = settings_of(RECIPES / f"pretrain_{setup}.yaml")
+    for section in PRETRAINING[setup]:
+        wanted = PRETRAINING[setup][section] | EVERY.get(section, {})
+        assert {name: getattr(seen[section], name) for name in wanted} == wanted
+
+
+@pytest.mark.parametrize("setup", PRETRAINING)
+def test_a_step_on_the_papers_machines_sees_2000_windows(settings_of, setup):
+    path = RECIPES / f"pretrain_{setup}.yaml"
+    machines = int(re.search(r"--num_processes (\d+)", path.read_text())[1])
+    trainer = settings_of(path)["trainer"]
+    assert machines == {"base": 8, "mask8": 8, "stride3": 5}[setup]
+    assert trainer.per_device_train_batch_size * machines * trainer.gradient_accumulation_steps == 2000
+
+
+@pytest.mark.parametrize(
+    ("setup", "masked", "hidden"), [("base", 0.1409, 0.0335), ("mask8", 0.1405, 0.0599), ("stride3", 0.1426, 0.0998)]
+)
+def test_a_set_up_masks_and_hides_as_much_as_its_recipe_says(settings_of, setup, masked, hidden):
+    seen = settings_of(RECIPES / f"pretrain_{setup}.yaml")
+    shares = masking_fractions(seen["masking"].span, seen["masking"].start_rate, 6, seen["tokenizer"].stride)
+    assert shares == pytest.approx((masked, hidden), abs=5e-5)
+
+
+@pytest.mark.parametrize(("length", "batch", "parts"), [(150, {256}, 1), (1000, {32, 64}, 2)])
+def test_a_fine_tuning_recipe_has_the_papers_values(settings_of, length, batch, parts):
+    seen = settings_of(RECIPES / f"finetune_phage_{length}nt.yaml")
+    data, trainer = seen["data"], seen["trainer"]
+    assert (data.length, data.test_windows_per_genome, seen["positive"]) == (length, 64, "phage")
+    assert data.label_fraction in (0.1, 0.01, 0.001) and (seen["dropout"], seen["num_windows"]) == (0.1, parts)
+    assert trainer.per_device_train_batch_size in batch and trainer.num_train_epochs in (4, 5)
+    assert 1.6e-5 <= trainer.learning_rate <= 3e-5 and 0.2 <= trainer.warmup_steps <= 0.4
+
+
+@pytest.mark.parametrize("path", PAPER, ids=stem)
+def test_a_cpu_sized_twin_keeps_the_task_of_the_paper(settings_of, path):
+    ours, twins = settings_of(path), settings_of(path.with_stem(path.stem + "_cpu"))
+    keep = {"tokenizer": ("k", "stride"), "masking": ("span", "start_rate"), "data": ("length", "label_column")}
+    for section, names in keep.items():
+        for name in (name for name in names if hasattr(ours.get(section), name)):
+            assert getattr(ours[section], name) == getattr(twins[section], name)
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    """A phage and another virus in every split, made up."""
+    folder, random = tmp_path_factory.mktemp("recipes"), np.random.default_rng(0)
+    rows = [(f"{kind}_{split}", kind, split) for kind in ("phage", "other") for split in ("train", "valid", "test")]
+    records = [f">{name}\n{''.join(random.choice(list('ACGT'), 1600))}\n" for name, *_ in rows]
+    (folder / "genomes.fa").write_text("".join(records))
+    pd.DataFrame(rows, columns=["accession", "class", "split"]).to_csv(folder / "classes.csv", index=False)
+    return prepare([str(folder / "genomes.fa")], str(folder / "store"), str(folder / "classes.csv")).path
+
+
+def run(path, store, folder, *words):
+    """Run a recipe for two steps."""
+    small = ["--trainer.max_steps", "2", "--trainer.per_device_train_batch_size", "2", "--trainer.use_cpu", "true"]
+    places = ["--data.store", str(store), "--trainer.output_dir", str(folder)]
+    assert main([verb_of(path), "--config", str(path), *places, *small, *words]) == 0
+    return json.loads((folder / "metrics.json").read_text())
+
+
+@pytest.mark.parametrize("path", [path for path in CPU if verb_of(path) == "pretrain"], ids=stem)
+def test_a_cpu_sized_pretraining_recipe_runs(store, tmp_path, path):
+    metrics = run(path, store, tmp_path / "out", "--data.valid_windows", "4")
+    assert math.isfinite(metrics["train_loss"]) and math.isfinite(metrics["eval_loss"])
+    assert metrics["parameters"] < 2e6
+
+
+@pytest.fixture(scope="module")
+def pretrained(store, tmp_path_factory):
+    """What the recipe that the fine-tuning twins start from leaves behind."""
+    folder = tmp_path_factory.mktemp("wide") / "out"
+    run(RECIPES / "pretrain_wide_cpu.yaml", store, folder, "--data.valid_windows", "4")
+    return folder
+
+
+@pytest.mark.parametrize("path", [path for path in CPU if verb_of(path) == "finetune"], ids=stem)
+def test_a_cpu_sized_fine_tuning_recipe_runs(store, pretrained, tmp_path, path):
+    metrics = run(path, store, tmp_path / "out", "--pretrained", str(pretrained))
+    assert math.isfinite(metrics["train_loss"]) and 0 <= metrics["test"]["macro_recall"] <= 1
+    assert set(metrics["baselines"]) == {"majority", "4-mer logistic regression"}
+
+
+# the quickstart
+
+
+@pytest.fixture(scope="module")
+def regions(tmp_path_factory):
+    """The quickstart's regions: a table, and the letters of each."""
+    fasta, table = write_regions(RECIPES / "data" / "quickstart", tmp_path_factory.mktemp("regions"), gap=150)
+    table = pd.read_csv(table, sep="\t", index_col="accession")
+    return table, {record.name: record.letters for record in read_records(fasta)}
+
+
+def words(sequences, k=24):
+    """All k-mers of both strands."""
+    return {
+        strand[start : start + k]
+        for letters in sequences
+        for strand in (letters.tobytes(), reverse_complement(letters).tobytes())
+        for start in range(len(strand) - k + 1)
+    }
+
+
+def test_no_24_letters_are_in_two_splits_on_either_strand(regions):
+    table, letters = regions
+    train, valid, test = (
+        words(letters[name] for name in table.index[table["split"] == split]) for split in ("train", "valid", "test")
+    )
+    assert len(train) > 100_000 and len(test) > 50_000
+    assert not train & test and not train & valid and not valid & test
+
+
+def test_regions_of_a_genome_keep_a_window_between_them_and_are_what_the_table_says(regions):
+    table, letters = regions
+    genomes = {
+        record.name: record.letters
+        for path in (RECIPES / "data" / "quickstart").glob("*.fasta.gz")
+        for record in read_records(path)
+    }
+    assert set(table["genome_accession"]) == set(genomes)
+    for genome, rows in table.groupby("genome_accession"):
+        rows = rows.sort_values("region_start")
+        assert set(rows["split"]) == {"train", "valid", "test"}
+        assert (rows["region_start"].to_numpy()[1:] - rows["region_end"].to_numpy()[:-1] >= 150).all()
+        for name, row in rows.iterrows():
+            part = genomes[genome][row["region_start"] : row["region_end"]]
+            assert np.array_equal(part, letters[name]) and len(part) >= 150
+
+
+def test_both_classes_are_in_every_split(regions):
+    assert (regions[0].groupby(["label", "split"]).size() >= 3).all() and set(regions[0]["label"]) == {"phage", "other"}
+
+
+def test_the_quickstart_runs_through_every_verb_and_leaves_a_report(tmp_path, monkeypatch, repo_root, capsys):
+    monkeypatch.chdir(repo_root)  # as the recipe's paths and the process that predicts expect it
+    folder = tmp_path / "quickstart"
+    short = [option for part in ("pretraining", "finetuning") for option in (f"--{part}.max_steps", "2")]
+    short += [
+        "--train_step",
+        "300",
+        "--model.num_hidden_layers",
+        "1",
+        "--pretraining.use_cpu",
+        "true",
+        "--finetuning.use_cpu",
+        "true",
+    ]
+    assert main(["quickstart", "--config", "recipes/quickstart.yaml", "--output_dir", str(folder), *short]) == 0
+
+    names = (
+        "metrics.json",
+        "predictions.tsv",
+        "loss.png",
+        "roc_pr.png",
+        "confusion.png",
+        "report.html",
+        "model",
+        "store",
+    )
+    assert [name for name in names if not (folder / name).exists()] == []
+    metrics = json.loads((folder / "metrics.json").read_text())
+    assert metrics["largest_difference_after_reload"] < 1e-5
+    assert set(metrics["baselines"]) == {"majority", "4-mer logistic regression"}
+    predictions = pd.read_csv(folder / "predictions.tsv", sep="\t")
+    assert len(predictions) == metrics["test_windows"] and set(predictions["length"]) == {150}
+
+    model = AutoModelForSequenceClassification.from_pretrained(folder / "model")
+    assert model.config.id2label == {0: "other", 1: "phage"}
+    assert AutoTokenizer.from_pretrained(folder / "model").stride == model.config.stride
+    report = (folder / "report.html").read_text()
+    assert report.count('src="data:image/png;base64,') == 3 and "demonstration" in report
+    assert f"{metrics['test']['macro_recall']:.1%}" in report
+    out = capsys.readouterr().out
+    assert "4-mer logistic regression:" in out and "majority:" in out and "report.html" in out

@@ -1,0 +1,266 @@
+"""Pretraining: what it leaves behind, that it repeats to the bit, and its small functions against plain loops."""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from transformers import AutoModelForMaskedLM, AutoTokenizer, TrainerControl, TrainerState, TrainingArguments
+
+from hf_genomics import (
+    DataCollatorForSpanMasking,
+    KmerBertConfig,
+    KmerTokenizer,
+    WindowDataset,
+    WindowSampling,
+    prepare,
+)
+from hf_genomics.errors import InputError
+from hf_genomics.training.pretrain import PretrainingData, masked_token_metrics, predicted_ids, pretrain
+from hf_genomics.training.running import SetEpoch
+
+SPLITS = ("train", "train", "train", "valid", "test")
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    """Five made-up contigs with lower case, stretches of N, and one that is shorter than a k-mer."""
+    folder = tmp_path_factory.mktemp("genomes")
+    random = np.random.default_rng(0)
+    records = []
+    for number, length in enumerate((500, 400, 2, 300, 300)):
+        letters = random.choice(list("ACGTacgt"), length)
+        letters[length // 2 : length // 2 + 20] = "N"
+        records.append(f">g{number}\n{''.join(letters)}\n")
+    (folder / "genomes.fa").write_text("".join(records))
+    rows = [f"g{number}\t{split}\n" for number, split in enumerate(SPLITS)]
+    (folder / "splits.tsv").write_text("accession\tsplit\n" + "".join(rows))
+    return prepare([str(folder / "genomes.fa")], str(folder / "store"), str(folder / "splits.tsv"))
+
+
+@pytest.fixture
+def run(store, tmp_path, tiny_config):
+    """Pretrain the tiny model for a few steps; ``options`` are the trainer's."""
+
+    def call(name="out", data=(), masking=None, resume=False, overwrite=False, **options):
+        tokenizer = KmerTokenizer(k=3)
+        settings = {"max_steps": 6, "per_device_train_batch_size": 8, "learning_rate": 1e-3, "logging_steps": 2}
+        settings |= {"use_cpu": True, "save_strategy": "no", "disable_tqdm": True, "seed": 1}
+        data = {"store": str(store.path), "valid_windows": 5} | dict(data)
+        return pretrain(
+            PretrainingData(**data),
+            TrainingArguments(str(tmp_path / name), **(settings | options)),
+            tokenizer,
+            KmerBertConfig(**{key: value for key, value in tiny_config.to_dict().items() if key in SIZES}),
+            masking or DataCollatorForSpanMasking(tokenizer, span=3, start_rate=0.05, seed=1),
+            WindowSampling(length=60, min_length=10, rc_probability=0.5),
+            resume=resume,
+            overwrite=overwrite,
+        )
+
+    return call
+
+
+SIZES = (
+    "k hidden_size num_hidden_layers num_attention_heads intermediate_size max_position_embeddings "
+    "hidden_dropout_prob attention_probs_dropout_prob"
+).split()
+
+
+def weights(folder):
+    return AutoModelForMaskedLM.from_pretrained(folder).state_dict()
+
+
+def same(ours, theirs):
+    return ours.keys() == theirs.keys() and all(torch.equal(ours[name], theirs[name]) for name in ours)
+
+
+def test_a_run_leaves_model_tokenizer_numbers_log_and_picture(run, tmp_path):
+    metrics = run()
+    left = {path.name for path in (tmp_path / "out").iterdir() if path.suffix != ".py"}  # besides the code
+    assert left == {
+        *("config.json", "model.safetensors", "tokenizer_config.json", "training_args.bin"),
+        *("metrics.json", "trainer_state.json", "loss.png"),
+    }
+    assert json.loads((tmp_path / "out" / "metrics.json").read_text()) == metrics
+    log = json.loads((tmp_path / "out" / "trainer_state.json").read_text())["log_history"]
+    assert [entry["step"] for entry in log if "loss" in entry] == [2, 4, 6]
+
+
+def test_the_numbers_are_there_and_finite(run):
+    metrics = run()
+    assert {"train_loss", "eval_loss", "eval_masked_token_accuracy", "num_input_tokens_seen", "parameters"} <= set(
+        metrics
+    )
+    assert math.isfinite(metrics["train_loss"]) and math.isfinite(metrics["eval_loss"])
+    assert metrics["train_loss"] == pytest.approx(math.log(69), abs=0.7)  # a guess among all tokens
+    assert 0 <= metrics["eval_masked_token_accuracy"] <= 1
+    assert "spans of 3 tokens" in metrics["masking"]
+
+
+def test_the_model_is_loaded_by_the_auto_classes(run, tmp_path):
+    metrics = run()
+    model, tokenizer = (kind.from_pretrained(tmp_path / "out") for kind in (AutoModelForMaskedLM, AutoTokenizer))
+    assert (type(model).__name__, type(tokenizer).__name__) == ("KmerBertForMaskedLM", "KmerTokenizer")
+    assert sum(parameter.numel() for parameter in model.parameters()) == metrics["parameters"]
+    assert model(**tokenizer("ACGTACG", return_tensors="pt")).logits.shape == (1, 7, 69)
+
+
+def test_the_same_seed_gives_the_same_weights_and_another_seed_others(run, tmp_path):
+    run("one"), run("two"), run("three", seed=2)
+    assert same(weights(tmp_path / "one"), weights(tmp_path / "two"))
+    assert not same(weights(tmp_path / "one"), weights(tmp_path / "three"))
+
+
+def test_a_resumed_run_ends_with_the_weights_of_one_that_was_not_stopped(run, tmp_path):
+    options = {"max_steps": 8, "per_device_train_batch_size": 4, "save_strategy": "steps", "save_steps": 3}
+    run("whole", **options)  # five steps are an epoch: stopped within the first, ended in the second
+    shutil.copytree(tmp_path / "whole" / "checkpoint-3", tmp_path / "stopped" / "checkpoint-3")
+    run("stopped", resume=True, **options)
+    assert same(weights(tmp_path / "whole"), weights(tmp_path / "stopped"))
+    state = json.loads((tmp_path / "stopped" / "trainer_state.json").read_text())
+    assert state["global_step"] == 8 and 1 < state["epoch"] < 2
+
+
+def test_resuming_where_nothing_was_saved_is_refused_and_writes_nothing(run, tmp_path):
+    with pytest.raises(InputError, match="no checkpoint to resume from"):
+        run(resume=True)
+    (tmp_path / "out").mkdir()
+    with pytest.raises(InputError, match="no checkpoint to resume from"):
+        run(resume=True)
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_a_finished_run_is_replaced_only_when_asked(run, tmp_path):
+    run()
+    before = weights(tmp_path / "out")
+    with pytest.raises(InputError, match="holds a finished run"):
+        run(seed=2)
+    assert same(before, weights(tmp_path / "out"))
+    run(seed=2, overwrite=True)
+    assert not same(before, weights(tmp_path / "out"))
+
+
+def test_an_output_folder_that_is_a_file_is_refused(run, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="is a file"):
+        run("file")
+
+
+def test_without_a_validation_split_nothing_is_validated(run):
+    assert not any(name.startswith("eval") for name in run(data={"valid_split": None}))
+    with pytest.raises(InputError, match="data.valid_split is null"):
+        run("two", data={"valid_split": None}, eval_strategy="steps")
+
+
+def test_all_contigs_are_taken_where_no_training_split_is_named(run, store):
+    seen = []
+    run(data={"train_split": None}, masking=recorder(seen), max_steps=-1, num_train_epochs=1)
+    training = WindowDataset(store, WindowSampling(length=60, min_length=10, rc_probability=0.5))
+    assert len(rows_of(seen, epoch=0)) - 5 == len(training)  # five are the validation's
+
+
+def test_validation_in_between_is_logged(run, tmp_path):
+    run(eval_strategy="steps", eval_steps=3)
+    log = json.loads((tmp_path / "out" / "trainer_state.json").read_text())["log_history"]
+    assert [entry["step"] for entry in log if "eval_masked_token_accuracy" in entry] == [3, 6]
+
+
+def test_a_tokenizer_that_does_not_fit_the_model_is_refused(store, tmp_path):
+    tokenizer = KmerTokenizer(k=4)
+    with pytest.raises(InputError, match="do not belong together"):
+        pretrain(
+            PretrainingData(str(store.path)),
+            TrainingArguments(str(tmp_path / "out"), use_cpu=True),
+            tokenizer,
+            KmerBertConfig(k=3),
+            DataCollatorForSpanMasking(tokenizer),
+            WindowSampling(length=60),
+        )
+    assert not (tmp_path / "out").exists()
+
+
+def recorder(seen):
+    """A collator that writes down the rows it is given."""
+
+    class Recorder(DataCollatorForSpanMasking):
+        def __call__(self, rows):
+            seen.extend((row["epoch"], row["window_index"], bytes(row["sequence"])) for row in rows)
+            return super().__call__(rows)
+
+    return Recorder(KmerTokenizer(k=3), span=3, start_rate=0.05)
+
+
+def rows_of(seen, epoch):
+    return [row for row in seen if row[0] == epoch]
+
+
+def test_every_epoch_shows_every_window_number_once_with_other_letters(run):
+    seen = []
+    run(masking=recorder(seen), data={"valid_split": None}, max_steps=-1, num_train_epochs=3)
+    first, second, third = ({index: letters for _, index, letters in rows_of(seen, epoch)} for epoch in range(3))
+    assert len(seen) == 3 * len(first)
+    assert sorted(first) == sorted(second) == sorted(third) == list(range(len(first)))
+    assert [index for index in first if first[index] == second[index] or second[index] == third[index]] == []
+
+
+@pytest.mark.parametrize(("epoch", "told"), [(0, 0), (None, 0), (1.0, 1), (2.5, 2)])
+def test_set_epoch_tells_the_data_set_the_epoch_that_begins(store, epoch, told):
+    windows = WindowDataset(store, WindowSampling(length=60, min_length=10))
+    SetEpoch(windows).on_epoch_begin(None, TrainerState(epoch=epoch), TrainerControl())
+    assert windows.epoch == told
+
+
+# the small functions, against loops
+
+
+def masked_labels(random, rows, tokens, vocabulary):
+    labels = random.integers(0, vocabulary, (rows, tokens))
+    return np.where(random.random((rows, tokens)) < 0.6, -100, labels)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_predicted_ids_are_the_best_at_masked_places(seed):
+    random = np.random.default_rng(seed)
+    labels = masked_labels(random, 4, 7, 11)
+    logits = random.normal(size=(4, 7, 11))
+    expected = [
+        [int(np.argmax(logits[row, token])) if labels[row, token] != -100 else -100 for token in range(7)]
+        for row in range(4)
+    ]
+    every = predicted_ids(torch.tensor(logits), torch.tensor(labels))
+    sparse = predicted_ids(torch.tensor(logits[labels != -100]), torch.tensor(labels))  # masked tokens only, in order
+    assert every.tolist() == sparse.tolist() == expected
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_masked_token_accuracy_counts_masked_places_only(seed):
+    random = np.random.default_rng(seed)
+    labels, predictions = masked_labels(random, 4, 7, 3), random.integers(0, 3, (4, 7))
+    hits = [
+        labels[row, token] == predictions[row, token]
+        for row in range(4)
+        for token in range(7)
+        if labels[row, token] != -100
+    ]
+    got = masked_token_metrics(SimpleNamespace(predictions=predictions, label_ids=labels))
+    assert got == {"masked_token_accuracy": pytest.approx(sum(hits) / len(hits))}
+
+
+def test_masked_token_accuracy_of_nothing_is_nan():
+    nothing = SimpleNamespace(predictions=np.zeros((2, 3), int), label_ids=np.full((2, 3), -100))
+    assert math.isnan(masked_token_metrics(nothing)["masked_token_accuracy"])
+
+
+def test_a_split_whose_contigs_are_shorter_than_every_window_is_refused(tmp_path, run):
+    (tmp_path / "short.fa").write_text(">a\nAC\n>b\nACGTACGTACGT\n")
+    pd.DataFrame({"accession": ["a", "b"], "split": ["train", "valid"]}).to_csv(tmp_path / "s.csv", index=False)
+    prepare([str(tmp_path / "short.fa")], str(tmp_path / "store"), str(tmp_path / "s.csv"))
+    with pytest.raises(InputError, match="lower windows.min_length"):
+        run(data={"store": str(tmp_path / "store")})
