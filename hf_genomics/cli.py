@@ -7,6 +7,7 @@ classes they are made of, nothing else. The user's mistakes end with exit code 2
 from __future__ import annotations
 
 import difflib
+import errno
 import importlib
 import inspect
 import json
@@ -61,6 +62,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _complain(str(error))
     except (PermissionError, FileExistsError, NotADirectoryError, IsADirectoryError) as error:
         return _complain(f"{error.filename}: {error.strerror}; name another place")
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
+            raise
+        return _complain(f"{error.filename or 'output'}: {error.strerror}; make room or write to another place")
     except KeyboardInterrupt:
         return _complain("interrupted", code=130)
 
@@ -73,7 +78,7 @@ def _run(verb: str, words: list[str]) -> int:
     parser = build_parser(function)
     settings = _build(parser, _gather_lists(words, function))
     result = function(**settings)
-    if isinstance(result, dict):
+    if isinstance(result, dict) and int(os.environ.get("RANK", "0")) == 0:
         sys.stdout.write(_table(result))
     return 0
 
@@ -100,7 +105,7 @@ def build_parser(function: Callable[..., Any]) -> Any:
     if {"tokenizer", "masking"} <= sections:
         parser.link_arguments("tokenizer", "masking.tokenizer", apply_on="instantiate")
     for name in (name for name in sections if hints[name].__name__ == "TrainingArguments"):
-        parser.set_defaults({f"{name}.{key}": value for key, value in _defaults_for_device().items()})
+        parser.set_defaults({f"{name}.{key}": value for key, value in _trainer_defaults().items()})
     return parser
 
 
@@ -130,13 +135,13 @@ def _is_section(kind: Any) -> bool:
     return inspect.isclass(kind) and kind.__module__.startswith(("hf_genomics", "transformers"))
 
 
-def _defaults_for_device() -> dict[str, Any]:
-    """Train on the CPU where there is no accelerator, and in bf16 where the hardware computes in it."""
+def _trainer_defaults() -> dict[str, Any]:
+    """Name no output folder, train on the CPU where there is no accelerator, in bf16 where the hardware has it."""
     import torch
 
     accelerated = torch.accelerator.is_available()
     fast = torch.cuda.is_bf16_supported() if torch.cuda.is_available() else not accelerated and _cpu_has_bf16()
-    return {"use_cpu": not accelerated, "bf16": fast}
+    return {"output_dir": None, "use_cpu": not accelerated, "bf16": fast}
 
 
 def _cpu_has_bf16() -> bool:
@@ -151,9 +156,12 @@ def _build(parser: Any, words: list[str]) -> dict[str, Any]:
     from argparse import ArgumentError
 
     try:
+        _refuse_linked(_config_file(words), parser)
         parsed = parser.parse_args(words)
-    except (ArgumentError, OSError) as error:
+    except (ArgumentError, OSError, UnicodeError) as error:
         raise InputError(_explain(str(error), parser, _config_file(words))) from error
+    if "trainer" in parsed and parsed.trainer.output_dir is None:  # transformers would write to ./trainer_output
+        raise InputError("trainer.output_dir is not set: name the folder for the model, such as runs/x")
     try:
         built = parser.instantiate(parsed) if hasattr(parser, "instantiate") else parser.instantiate_classes(parsed)
     except InputError:
@@ -161,6 +169,25 @@ def _build(parser: Any, words: list[str]) -> dict[str, Any]:
     except Exception as error:  # a constructor's own check: StrictDataclassError is no ValueError
         raise InputError(_last_line(error)) from error
     return {name: value for name, value in vars(built).items() if name != "config"}
+
+
+def _refuse_linked(config: str, parser: Any) -> None:
+    """Refuse keys of a YAML file that follow another key; the parser would overrule them without a word."""
+    import yaml
+
+    if not os.path.isfile(config):
+        return
+    try:
+        with open(config, encoding="utf-8") as file:
+            content = yaml.safe_load(file)
+    except yaml.YAMLError:
+        return  # the parser says it better
+    known = {action.dest.split(".")[0] for action in parser._actions}
+    for source, target in _LINKS.items():
+        section, key = target.split(".")
+        inside = content.get(section) if isinstance(content, dict) else None
+        if source.split(".")[0] in known and isinstance(inside, dict) and key in inside:
+            raise InputError(f"{config}: {target} follows {source}; set {source} alone")
 
 
 def _config_file(words: list[str]) -> str:

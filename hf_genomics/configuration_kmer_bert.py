@@ -5,6 +5,7 @@ from typing import Any, Literal
 
 from huggingface_hub.dataclasses import strict
 from transformers import PreTrainedConfig
+from transformers.activations import ACT2FN
 
 # Names that PreTrainedConfig understands without declaring them as fields. Anything else would silently become an
 # attribute, so that a misspelt `hiden_size=128` would train the full-size model.
@@ -36,6 +37,7 @@ class KmerBertConfig(PreTrainedConfig):
             leaves the early plateau of overlapping k-mers within minutes; "bert" draws everything from a normal. Either
             way the weights are those of a plain BERT.
         sparse_prediction: compute masked-token logits on labelled positions only when labels are given.
+        window_length: longest sequence a classifier was fine-tuned on, in nt; prediction cuts longer ones by it.
         kwargs: what every PreTrainedConfig takes (``num_labels``, ``id2label`` ...); other names are refused.
 
     Raises:
@@ -69,6 +71,7 @@ class KmerBertConfig(PreTrainedConfig):
     tie_word_embeddings: bool = True
     initialisation: Literal["kmer", "bert"] = "kmer"
     sparse_prediction: bool = True
+    window_length: int | None = None
 
     def __post_init__(self, **kwargs: Any) -> None:
         """Derive the vocabulary size from k and refuse unknown names."""
@@ -100,6 +103,10 @@ class KmerBertConfig(PreTrainedConfig):
         Raises:
             ValueError: naming the field, its value and the rule.
         """
+        if self.hidden_act not in ACT2FN:
+            raise ValueError(
+                f"hidden_act must be an activation that transformers knows (gelu, relu ...), not {self.hidden_act!r}"
+            )
         if not 1 <= self.k <= 12:
             raise ValueError(f"k must lie in 1..12, not {self.k}")
         if self.stride < 1:

@@ -9,7 +9,7 @@ from transformers.modeling_outputs import SequenceClassifierOutput
 from transformers.utils.generic import can_return_tuple
 
 from .configuration_kmer_bert import HierarchicalKmerBertConfig
-from .modeling_kmer_bert import KmerBertModel, KmerBertPreTrainedModel, sequence_loss
+from .modeling_kmer_bert import KmerBertModel, KmerBertPreTrainedModel, classifier_dropout, sequence_loss
 
 
 class HierarchicalKmerBertForSequenceClassification(KmerBertPreTrainedModel):
@@ -32,7 +32,7 @@ class HierarchicalKmerBertForSequenceClassification(KmerBertPreTrainedModel):
         self.bert = KmerBertModel(config)
         width = config.hidden_size * (config.num_windows if config.aggregation == "concat" else 1)
         self.join = nn.Linear(width, config.hidden_size)
-        self.dropout = nn.Dropout(config.hidden_dropout_prob)
+        self.dropout = nn.Dropout(classifier_dropout(config))
         self.classifier = nn.Linear(config.hidden_size, config.num_labels)
         self.post_init()
 

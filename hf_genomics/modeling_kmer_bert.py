@@ -437,7 +437,7 @@ class KmerBertForSequenceClassification(KmerBertPreTrainedModel):
         super().__init__(config)
         self.num_labels = config.num_labels
         self.bert = KmerBertModel(config)
-        self.dropout = nn.Dropout(_classifier_dropout(config))
+        self.dropout = nn.Dropout(classifier_dropout(config))
         self.classifier = nn.Linear(config.hidden_size, config.num_labels)
         self.post_init()
 
@@ -477,7 +477,7 @@ class KmerBertForTokenClassification(KmerBertPreTrainedModel):
         super().__init__(config)
         self.num_labels = config.num_labels
         self.bert = KmerBertModel(config, add_pooling_layer=False)
-        self.dropout = nn.Dropout(_classifier_dropout(config))
+        self.dropout = nn.Dropout(classifier_dropout(config))
         self.classifier = nn.Linear(config.hidden_size, config.num_labels)
         self.post_init()
 
@@ -553,7 +553,8 @@ def _per_item(total: Tensor, items: Tensor | int) -> Tensor:
     return total / torch.as_tensor(items, device=total.device).clamp(min=1)
 
 
-def _classifier_dropout(config: KmerBertConfig) -> float:
+def classifier_dropout(config: KmerBertConfig) -> float:
+    """Give the dropout before a classifier: its own, or else that of the hidden states."""
     return config.hidden_dropout_prob if config.classifier_dropout is None else config.classifier_dropout
 
 

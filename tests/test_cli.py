@@ -386,7 +386,9 @@ def test_a_value_that_evaluate_cannot_take_is_refused_by_key(refused, work, home
         pytest.param("pretrain --config", ["--config", "expected one argument"], id="config_not_named"),
         pytest.param("pretrain", ["required", "data.store"], id="nothing"),
         pytest.param(
-            "finetune --pretrained no/model --data.train HOME/ok.fa", ["no/model", "no such"], id="pretrained"
+            "finetune --pretrained no/model --data.train HOME/ok.fa --trainer.output_dir out",
+            ["no/model", "no such"],
+            id="pretrained",
         ),
         pytest.param("predict --model no --input HOME/ok.fa --output p.tsv", ["no: no such folder"], id="model"),
         pytest.param(
@@ -589,3 +591,27 @@ def test_a_process_that_has_loaded_a_model_still_ends_with_one_line(repo_root, w
     assert (ended.returncode, ended.stdout) == (2, "")
     assert "test.csv: data row 2" in only_line(ended.stderr)
     assert [path.name for path in work.iterdir()] == ["test.csv"]
+
+
+def test_a_run_without_an_output_folder_is_refused(refused, home):
+    line = refused("pretrain", "--data.store", home / "store")
+    assert "trainer.output_dir is not set" in line
+
+
+@pytest.mark.parametrize(
+    ("section", "key", "source"), [("masking", "seed", "trainer.seed"), ("model", "k", "tokenizer.k")]
+)
+def test_a_yaml_key_that_follows_another_is_refused(refused, home, work, section, key, source):
+    (work / "x.yaml").write_text(f"data: {{store: {home / 'store'}}}\n{section}: {{{key}: 4}}\n")
+    line = refused("pretrain", "--config", "x.yaml", "--trainer.output_dir", "out")
+    assert f"x.yaml: {section}.{key} follows {source}" in line
+
+
+def test_a_run_that_diverges_is_refused_and_not_saved(home, work, capsys):
+    rows = [f"{dna(60, seed)},{'ab'[seed % 2]}" for seed in range(8)]
+    (work / "rows.csv").write_text("\n".join(["sequence,label", *rows]) + "\n")
+    words = ["--data.train", "rows.csv", "--pretrained", home / "mlm", "--trainer.output_dir", "out", *QUICK]
+    words += ["--trainer.learning_rate", "1e30", "--trainer.max_steps", "4", "--trainer.logging_steps", "1"]
+    assert main(["finetune", *map(str, words)]) == 2
+    assert "the run has diverged and is not saved" in capsys.readouterr().err
+    assert not list((work / "out").glob("*.safetensors"))

@@ -489,7 +489,9 @@ def test_a_copy_is_the_same_tokenizer(copy_of: str, added: bool, tmp_path: Path)
         tokenizer.add_tokens(["<gap>"])
     if copy_of == "saved":
         tokenizer.save_pretrained(tmp_path)
-        assert {path.name for path in tmp_path.iterdir()} - {"added_tokens.json"} == {"tokenizer_config.json"}
+        code = {"sequence.py", "tokenization_kmer.py"}  # for machines that have no hf_genomics
+        written = {path.name for path in tmp_path.iterdir()} - {"added_tokens.json"}
+        assert written == {"tokenizer_config.json"} | code
         twin = KmerTokenizer.from_pretrained(tmp_path)
     else:
         twin = pickle.loads(pickle.dumps(tokenizer)) if copy_of == "pickled" else copy.deepcopy(tokenizer)

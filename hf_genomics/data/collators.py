@@ -282,8 +282,8 @@ class DataCollatorForSequences:
 
     Args:
         tokenizer: any tokenizer; sequences given as letters need a KmerTokenizer.
-        rc_probability: chance to show the opposite strand (training only: a free augmentation where the label belongs
-            to both strands); a pure function of (seed, epoch, window index).
+        rc_probability: chance to show the opposite strand of a row that does not say ``keep_strand`` (training only: a
+            free augmentation where the label belongs to both strands); a pure function of (seed, epoch, window index).
         seed, epoch: of that draw; rows may bring their own ``epoch``.
         num_windows: cut every sequence into so many parts of (nearly) equal length, for hierarchical models.
         pad_to_multiple_of: round the width of a batch up.
@@ -330,6 +330,7 @@ class DataCollatorForSequences:
         index = np.array([feature["window_index"] for feature in features], np.int64)
         epoch = np.array([feature.get("epoch", self.epoch) for feature in features], np.int64)
         turn = _chance(random_bits(self.seed, epoch, index, _STRAND, 1)[:, 0], self.rc_probability)
+        turn &= ~np.array([feature.get("keep_strand", False) for feature in features], bool)
         return [
             {**feature, "sequence": reverse_complement(feature["sequence"])} if turned else feature
             for feature, turned in zip(features, turn.tolist(), strict=True)

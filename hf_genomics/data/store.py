@@ -25,7 +25,7 @@ from tqdm.auto import tqdm
 
 from ..errors import InputError
 from .fasta import Record, input_errors, read_records, shorten
-from .splits import check_disjoint, split_genomes
+from .splits import SPLITS, check_disjoint, split_genomes
 from .tables import MISSING, column_names, missing_column, read_text_columns
 
 logger = logging.getLogger(__name__)
@@ -150,7 +150,8 @@ def prepare(
         output_dir: folder to write; it appears when it is complete.
         metadata: CSV, TSV or Parquet table with a row for every record; its columns (label, split, group) are kept.
         metadata_key: column of the metadata table that holds the record names (first word of the FASTA header).
-        genome_by: a genome is a "record" (complete genomes) or a "file" (drafts of many contigs, chromosomes).
+        genome_by: a genome is a "record" (complete genomes) or a "file" (drafts of many contigs, chromosomes); a column
+            "genome" of the metadata table goes before.
         rna: accept RNA and store U as T.
         min_length: shortest record allowed, in nt.
         split: shares of train, valid and test by nt, such as 0.8 0.1 0.1: genomes (or, where the metadata table has
@@ -202,6 +203,9 @@ def _with_splits(contigs: pd.DataFrame, shares: list[float] | None, seed: int) -
         contigs = contigs.assign(split=sides)
     if "split" in contigs:
         known = contigs[contigs["split"].notna()]
+        other = sorted(set(known["split"].astype(str)) - set(SPLITS))
+        if other:
+            raise InputError(f"split: the metadata table says {other[0]!r}; splits are called {', '.join(SPLITS)}")
         for column in groups:
             named = known[known[column].notna()]
             check_disjoint(named[column].astype(str).tolist(), named["split"].astype(str).tolist())
@@ -354,7 +358,7 @@ def _progress(records: Iterator[tuple[str, Record]]) -> Iterator[tuple[str, Reco
 
 
 def _read_metadata(path: str, key: str) -> pd.DataFrame:
-    """Read a metadata table, one row per record name; the columns of the index itself are left out."""
+    """Read a metadata table, one row per record name; name, start and length are the index's own and are left out."""
     if key not in (columns := column_names(path)):
         raise missing_column(path, key, columns)
     table = read_text_columns(path, [key])
@@ -365,7 +369,7 @@ def _read_metadata(path: str, key: str) -> pd.DataFrame:
             f"{path}: data row {row + 1}: {shorten(table[key][row])} has a row already; give one row for each record"
         )
     table = table.set_index(key)
-    return table.drop(columns=[column for column in _INDEX if column in table]).apply(_typed)
+    return table.drop(columns=[column for column in _INDEX if column in table and column != "genome"]).apply(_typed)
 
 
 def _typed(column: pd.Series) -> pd.Series:
@@ -392,7 +396,13 @@ def _join_metadata(contigs: pd.DataFrame, table: pd.DataFrame, path: str) -> pd.
             f"({first}{', ...' if len(missing) > 3 else ''}); "
             f"column {table.index.name!r} must hold the first word of their headers"
         )
-    return pd.concat([contigs, table.loc[contigs["name"]].reset_index(drop=True)], axis=1)
+    rows = table.loc[contigs["name"]].reset_index(drop=True)
+    if "genome" in rows:
+        if rows["genome"].isna().any():
+            name = contigs["name"][rows["genome"].isna()].iloc[0]
+            raise InputError(f"{path}: record {shorten(name)} has no genome; fill the column or leave it away")
+        contigs = contigs.assign(genome=rows.pop("genome").astype(str).to_numpy())
+    return pd.concat([contigs, rows], axis=1)
 
 
 def _write_index(folder: Path, contigs: pd.DataFrame, info: dict[str, Any]) -> None:

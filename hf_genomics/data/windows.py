@@ -290,10 +290,15 @@ def _rank_within(groups: np.ndarray) -> np.ndarray:
 
 
 class SequenceDataset(Dataset):
-    """Labelled or unlabelled sequences as rows ``sequence``, ``label``, ``window_index``, ``epoch``."""
+    """Labelled or unlabelled sequences as rows ``sequence``, ``label``, ``window_index``, ``epoch``.
 
-    def __init__(self, examples: LabelledSequences) -> None:
-        self.examples, self.epoch = examples, 0
+    Args:
+        examples: the sequences.
+        keep_strand: no row may be shown from the opposite strand (validation and test).
+    """
+
+    def __init__(self, examples: LabelledSequences, keep_strand: bool = False) -> None:
+        self.examples, self.keep_strand, self.epoch = examples, keep_strand, 0
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the epoch (of the reverse-complement draws)."""
@@ -306,4 +311,5 @@ class SequenceDataset(Dataset):
     def __getitem__(self, index: int) -> dict[str, Any]:
         """Return one row."""
         row = {"sequence": self.examples.sequences[index], "window_index": index, "epoch": self.epoch}
+        row |= {"keep_strand": True} if self.keep_strand else {}
         return row if self.examples.labels is None else {**row, "label": self.examples.labels[index]}

@@ -53,6 +53,7 @@ class LabelledData:
     Args:
         train, valid, test: CSV, TSV, Parquet or FASTA files (label=NAME in the header); valid and test may be left out.
         sequence_column, label_column, id_column: columns of the tables; label_column also of the store.
+        regression: the labels are values (true) or classes (false); by default decimals are values, all else classes.
         rna: read U as T.
         store: folder made by ``hf-genomics prepare`` with a metadata table that has a label and a split column.
         length: window length in nt, for a store.
@@ -70,6 +71,7 @@ class LabelledData:
     sequence_column: str = "sequence"
     label_column: str = "label"
     id_column: str | None = None
+    regression: bool | None = None
     rna: bool = False
     store: str | None = None
     length: int = 150
@@ -117,7 +119,7 @@ class LabelledData:
             rna=self.rna,
             min_length=k,
             label_names=None if like is None else like.label_names,
-            regression=None if like is None else like.label_names is None,
+            regression=self.regression if like is None else like.label_names is None,
         )
 
     def require(self, split: str, k: int, like: LabelledSequences | None = None, *, why: str) -> LabelledSequences:
@@ -193,7 +195,7 @@ def finetune(
     check_arguments(trainer)
     _check_numbers(num_windows, rc_probability, dropout, baseline_k)
     tokenizer = load_tokenizer(pretrained)
-    training, validation, test = _load_splits(data, tokenizer.k)
+    training, validation, test = _load_splits(data, tokenizer.k * num_windows)
     if validation is None and trainer.eval_strategy != "no":
         raise InputError(
             "trainer.eval_strategy asks for validation, but there are no validation sequences; set data.valid"
@@ -209,23 +211,22 @@ def finetune(
     rows = SequenceDataset(training)
     names = training.label_names or ["value"]
     compute = compute_metrics_for(network.config.problem_type, names, positive=positive or 1)
-    plain = DataCollatorForSequences(tokenizer, num_windows=num_windows)
     run = Trainer(
         model=network,
         args=trainer,
         data_collator=DataCollatorForSequences(tokenizer, rc_probability, trainer.seed, num_windows=num_windows),
         train_dataset=rows,
-        eval_dataset=SequenceDataset(validation) if validation else None,
+        eval_dataset=SequenceDataset(validation, keep_strand=True) if validation else None,
         processing_class=tokenizer,
         compute_metrics=compute,
         callbacks=[SetEpoch(rows)],
     )
     logger.info("%s training sequences from %s", f"{len(training):,}", training.source)
-    metrics: dict[str, Any] = train(run, resume) | {"train_sequences": len(training)}
-    run.data_collator = plain  # no strand is turned in a test
-    scores = run.predict(SequenceDataset(test)).predictions if test else None
+    metrics: dict[str, Any] = train(run, resume=resume, overwrite=overwrite) | {"train_sequences": len(training)}
     if run.is_world_process_zero():
-        if test is not None and scores is not None:
+        if test is not None:
+            # In full precision and as ``evaluate`` and ``predict`` do it, so that they give the same numbers.
+            scores = predict_scores(network, tokenizer, test.sequences, trainer.per_device_eval_batch_size)
             metrics |= _test(scores, training, test, positive, baseline_k, folder)
         plot_loss(run.state.log_history, folder / "loss.png", ylabel="loss (nats)")
         write_json(folder / "metrics.json", metrics)
@@ -292,6 +293,7 @@ def _classifier(
     settings = config.to_dict() | _label_settings(training.label_names)
     if dropout is not None:
         settings["classifier_dropout"] = dropout
+    settings["window_length"] = max(map(len, training.sequences))
     if from_scratch:
         settings["initialisation"] = "bert"
     config_class = type(config)
@@ -334,8 +336,8 @@ def _test(
     labels, names = test.known_labels, test.label_names
     if names is None:
         write_predictions(folder / "predictions.tsv", test, scores, None)
-        return {"test": regression_metrics(scores.reshape(len(labels), -1)[:, 0], labels)}
-    probabilities, target = softmax(scores), names.index(positive) if positive else 1
+        return {"test": regression_metrics(scores[:, 0], labels)}
+    probabilities, target = scores, names.index(positive) if positive else 1
     write_predictions(folder / "predictions.tsv", test, probabilities, names)
     curves = {"KmerBert": (probabilities, labels)}
     if baseline_k:
@@ -400,7 +402,8 @@ def evaluate(
     names = class_names(network)
     _check_positive(positive, names)
     known = LabelledSequences(source=model, ids=[], sequences=[], label_names=names)
-    examples = data.require(split, tokenizer.k, known, why="there is nothing to evaluate")
+    shortest = tokenizer.k * getattr(network.config, "num_windows", 1)
+    examples = data.require(split, shortest, known, why="there is nothing to evaluate")
     if examples.label_names != names:
         raise InputError(f"{examples.source}: the labels are {examples.label_names}, the model knows {names}")
     check_classes(examples, examples)
@@ -447,7 +450,7 @@ def predict(
         sequence_column=sequence_column,
         id_column=id_column,
         rna=rna,
-        min_length=tokenizer.k,
+        min_length=tokenizer.k * getattr(network.config, "num_windows", 1),
         require_labels=False,
     )
     examples = LabelledSequences(source=examples.source, ids=examples.ids, sequences=examples.sequences)
@@ -461,8 +464,8 @@ def predict_scores(
 ) -> np.ndarray:
     """Give class probabilities, or values, for sequences of any length.
 
-    A sequence longer than the model's positions is cut into windows side by side, the last one moved back to the end;
-    the probabilities of its windows are averaged.
+    A sequence longer than those the model was fine-tuned on is cut into windows of their length side by side, the last
+    one moved back to the end; the probabilities of its windows are averaged.
 
     Args:
         network: sequence classifier, plain or hierarchical.
@@ -480,6 +483,7 @@ def predict_scores(
         raise InputError(f"batch_size must be at least 1, not {batch_size}")
     parts = getattr(network.config, "num_windows", 1)
     most = parts * ((network.config.max_position_embeddings - 3) * tokenizer.stride + tokenizer.k)
+    most = min(most, network.config.window_length or most)
     owner, windows = _cut_all(sequences, most)
     device = torch.device(torch.accelerator.current_accelerator(check_available=True) or "cpu")
     network.eval().to(device)

@@ -122,9 +122,13 @@ def pretrain(
         preprocess_logits_for_metrics=predicted_ids,
         callbacks=[SetEpoch(training)],
     )
-    metrics = train(run, resume) | {"masking": masked, "parameters": num_parameters(network)}
+    metrics = train(run, resume=resume, overwrite=overwrite) | {
+        "masking": masked,
+        "parameters": num_parameters(network),
+    }
     if validation:
         metrics |= run.evaluate()
+        run.save_state()  # with this last evaluation
     if run.is_world_process_zero():
         write_json(folder / "metrics.json", metrics)
         plot_loss(run.state.log_history, folder / "loss.png")

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import csv
 import ctypes
+import io
 import json
 import logging
+import math
 import os
+import shutil
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -13,6 +17,7 @@ from typing import Any, Protocol
 
 import torch
 from transformers import PreTrainedModel, Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers.integrations import get_available_reporting_integrations
 from transformers.trainer_utils import get_last_checkpoint
 
 from ..errors import InputError
@@ -65,6 +70,8 @@ def claim_output_dir(path: str | None, done: str, *, overwrite: bool, resume: bo
         raise InputError(f"{folder} is a file; trainer.output_dir must be a folder")
     if (folder / done).exists() and not (overwrite or resume):
         raise InputError(f"{folder} holds a finished run; choose another trainer.output_dir, or pass --overwrite true")
+    if not (overwrite or resume) and any(folder.glob("checkpoint-*")):
+        raise InputError(f"{folder} holds checkpoints of another run; pass --resume true to go on, or --overwrite true")
     if resume and not (folder.is_dir() and get_last_checkpoint(folder)):
         raise InputError(f"{folder}: no checkpoint to resume from; leave --resume away")
     return folder
@@ -81,6 +88,17 @@ def check_arguments(args: TrainingArguments) -> None:
             raise InputError(f"trainer.{name} must be at least 1, not {getattr(args, name)}")
     if not args.learning_rate >= 0:
         raise InputError(f"trainer.learning_rate must be 0 or more, not {args.learning_rate}")
+    missing = set(args.report_to) - set(get_available_reporting_integrations()) - {"none", "all"}
+    if missing:
+        raise InputError(f"trainer.report_to: {sorted(missing)[0]} is not installed; install it or leave it away")
+    if args.dataloader_persistent_workers:
+        raise InputError(
+            "trainer.dataloader_persistent_workers must be false: kept workers would repeat the first epoch"
+        )
+    if args.train_sampling_strategy == "group_by_length":
+        raise InputError(
+            "trainer.train_sampling_strategy: group_by_length needs lengths that windows do not have; use random"
+        )
     checkpoint = args.resume_from_checkpoint
     if isinstance(checkpoint, str) and not (Path(checkpoint) / "trainer_state.json").is_file():
         raise InputError(
@@ -147,12 +165,63 @@ def keep_freed_memory() -> None:
         mallopt(top_pad, 2**28)
 
 
-def train(trainer: Trainer, resume: bool) -> dict[str, float]:
-    """Train, save model, tokenizer and state, and return the metrics of training."""
+class StopOnNonFinite(TrainerCallback):
+    """End a run whose loss or gradient is no number any more; the Trainer would go on and save the ruins."""
+
+    def on_log(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        logs: dict[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """Look at what was logged.
+
+        Raises:
+            InputError: naming the step.
+        """
+        for name in ("loss", "grad_norm", "eval_loss"):
+            value = (logs or {}).get(name)
+            if value is not None and not math.isfinite(float(value)):
+                raise _diverged(f"{name} is {value} at step {state.global_step}")
+
+
+def _diverged(what: str) -> InputError:
+    return InputError(
+        f"{what}: the run has diverged and is not saved; lower trainer.learning_rate or lengthen its warm-up"
+    )
+
+
+def clear_outputs(folder: Path) -> None:
+    """Delete what an earlier run left in its folder, so that nothing of it stands beside the new model."""
+    for pattern in ("checkpoint-*", "*.json", "*.safetensors", "*.png", "*.tsv", "*.bin"):
+        for path in folder.glob(pattern):
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+def train(trainer: Trainer, *, resume: bool, overwrite: bool) -> dict[str, float]:
+    """Train, save model, tokenizer and state, and return the metrics of training.
+
+    Raises:
+        InputError: if the run diverges, or there is nothing left to train after a resume; the model is not saved then.
+    """
+    checkpoint = trainer.args.resume_from_checkpoint or (
+        get_last_checkpoint(trainer.args.output_dir) if resume else None
+    )
+    if checkpoint:
+        done = json.loads((Path(checkpoint) / "trainer_state.json").read_text())["global_step"]
+        if 0 < trainer.args.max_steps <= done:
+            raise InputError(f"{checkpoint}: trained for {done} steps already; raise trainer.max_steps to go on")
+    elif overwrite and trainer.is_world_process_zero():
+        clear_outputs(Path(trainer.args.output_dir))
     if trainer.args.device.type == "cpu":
         keep_freed_memory()
-    checkpoint = trainer.args.resume_from_checkpoint or (True if resume else None)
+    trainer.add_callback(StopOnNonFinite())
+    trainer.args.logging_nan_inf_filter = False
     result = trainer.train(resume_from_checkpoint=checkpoint)
+    if not all(bool(torch.isfinite(parameter).all()) for parameter in trainer.model.parameters()):
+        raise _diverged("a weight is not finite")
     trainer.save_model()
     trainer.save_state()
     return result.metrics
@@ -165,8 +234,11 @@ def write_json(path: Path, content: object) -> None:
 
 def write_tsv(path: Path, header: list[str], rows: Iterable[Iterable[object]]) -> None:
     """Write a TSV file whole or not at all; floats with six decimals."""
-    lines = ["\t".join(f"{cell:.6f}" if isinstance(cell, float) else str(cell) for cell in row) for row in rows]
-    _write_text(path, "\n".join(["\t".join(header), *lines]) + "\n")
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, delimiter="\t", lineterminator="\n")  # quotes a cell that holds a tab or a line break
+    writer.writerow(header)
+    writer.writerows([f"{cell:.6f}" if isinstance(cell, float) else cell for cell in row] for row in rows)
+    _write_text(path, buffer.getvalue())
 
 
 def _write_text(path: Path, text: str) -> None:
@@ -191,8 +263,3 @@ def _plain(value: Any) -> Any:
 def num_parameters(model: PreTrainedModel) -> int:
     """Count the parameters, shared ones once."""
     return sum(parameter.numel() for parameter in model.parameters())
-
-
-def runs_on_accelerator() -> bool:
-    """Tell whether torch sees an accelerator."""
-    return torch.accelerator.is_available()

@@ -427,3 +427,14 @@ def test_bits_at_places_are_those_of_the_whole_matrix() -> None:
     index, rows, columns = np.arange(7) * 1000, np.array([0, 6, 3, 3]), np.array([5, 0, 11, 12])
     whole = random_bits(4, index * 0 + 2, index, 9, 20)
     assert np.array_equal(random_bits_at(4, index * 0 + 2, index, 9, rows, columns), whole[rows, columns])
+
+
+def test_a_row_that_keeps_its_strand_is_never_turned() -> None:
+    rows = [{"sequence": dna(60, seed), "window_index": seed} for seed in range(20)]
+    kept = [{**row, "keep_strand": True} for row in rows]
+    collate, plain = (
+        DataCollatorForSequences(TOKENIZERS[1], rc_probability=1.0),
+        DataCollatorForSequences(TOKENIZERS[1]),
+    )
+    assert torch.equal(collate(kept)["input_ids"], plain(rows)["input_ids"])
+    assert not torch.equal(collate(rows)["input_ids"], plain(rows)["input_ids"])

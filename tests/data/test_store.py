@@ -289,3 +289,21 @@ def test_every_contig_comes_back_whole(tmp_path: Path, sequences: list[str]) -> 
     store = prepare([str(path)], str(tmp_path / "law"), overwrite=True)
     windows = [store.window(i, 0, length) for i, length in enumerate(store.contigs["length"])]
     assert [window.tobytes().decode() for window in windows] == sequences
+
+
+def test_a_genome_column_keeps_the_segments_of_a_genome_together(tmp_path) -> None:
+    rows = [(f"c{number}", f"G{number // 3}") for number in range(12)]
+    fasta, table = tmp_path / "g.fa", tmp_path / "g.tsv"
+    fasta.write_text("".join(f">{name}\nACGTACGTACGT\n" for name, _ in rows))
+    table.write_text("accession\tgenome\n" + "".join(f"{name}\t{genome}\n" for name, genome in rows))
+    store = prepare([str(fasta)], str(tmp_path / "store"), str(table), split=[0.5, 0.25, 0.25])
+    assert store.contigs.groupby("genome")["split"].nunique().max() == 1
+    assert set(store.contigs["genome"]) == {"G0", "G1", "G2", "G3"}
+
+
+def test_a_split_of_another_name_is_refused(tmp_path) -> None:
+    fasta, table = tmp_path / "g.fa", tmp_path / "g.tsv"
+    fasta.write_text(">c1\nACGT\n")
+    table.write_text("accession\tsplit\nc1\tval\n")
+    with pytest.raises(InputError, match="'val'; splits are called train, valid, test"):
+        prepare([str(fasta)], str(tmp_path / "store"), str(table))
