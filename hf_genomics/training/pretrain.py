@@ -127,12 +127,21 @@ def pretrain(
         "parameters": num_parameters(network),
     }
     if validation:
-        metrics |= run.evaluate()
-        run.save_state()  # with this last evaluation
+        metrics |= _last_evaluation(run)
     if run.is_world_process_zero():
         write_json(folder / "metrics.json", metrics)
         plot_loss(run.state.log_history, folder / "loss.png")
     return metrics
+
+
+def _last_evaluation(run: Trainer) -> dict[str, float]:
+    """Give the scores of the trained model: those of the last step where it was evaluated there, else new ones."""
+    evaluated = [entry for entry in run.state.log_history if "eval_loss" in entry]
+    if evaluated and evaluated[-1]["step"] == run.state.global_step:
+        return {name: value for name, value in evaluated[-1].items() if name.startswith("eval_")}
+    scores = run.evaluate()
+    run.save_state()  # with this evaluation in its log
+    return scores
 
 
 def _validation(

@@ -169,7 +169,15 @@ def test_all_contigs_are_taken_where_no_training_split_is_named(run, store):
 def test_validation_in_between_is_logged(run, tmp_path):
     run(eval_strategy="steps", eval_steps=3)
     log = json.loads((tmp_path / "out" / "trainer_state.json").read_text())["log_history"]
-    assert [entry["step"] for entry in log if "eval_masked_token_accuracy" in entry] == [3, 6, 6]  # and at the end
+    assert [entry["step"] for entry in log if "eval_masked_token_accuracy" in entry] == [3, 6]
+
+
+def test_the_last_evaluation_is_of_the_trained_model_and_in_the_log(run, tmp_path):
+    metrics = run(eval_strategy="steps", eval_steps=4)
+    log = json.loads((tmp_path / "out" / "trainer_state.json").read_text())["log_history"]
+    evaluated = [entry for entry in log if "eval_loss" in entry]
+    assert [entry["step"] for entry in evaluated] == [4, 6]
+    assert metrics["eval_loss"] == evaluated[-1]["eval_loss"]
 
 
 def test_a_tokenizer_that_does_not_fit_the_model_is_refused(store, tmp_path):
