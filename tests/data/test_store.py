@@ -28,6 +28,13 @@ def fasta(tmp_path: Path) -> list[str]:
     return [str(tmp_path / "one.v1.fa"), str(tmp_path / "two.fasta")]
 
 
+@pytest.fixture(scope="session")
+def store_of_lambda(tmp_path_factory: pytest.TempPathFactory, repo_root: Path) -> GenomeStore:
+    """Phage lambda, 48,502 nt."""
+    path = repo_root / "recipes" / "data" / "quickstart" / "NC_001416.fasta.gz"
+    return prepare([str(path)], str(tmp_path_factory.mktemp("lambda") / "store"))
+
+
 @pytest.fixture
 def output(tmp_path: Path) -> str:
     """Where the store goes: a folder of its own, so that leftovers beside it show."""
@@ -75,6 +82,33 @@ def test_a_window_is_a_read_only_view_of_its_contig(fasta: list[str], output: st
     for start, length in [(-1, 2), (3, 3), (0, 6), (0, -1)]:
         with pytest.raises(IndexError, match="not inside contig 0 of 5 nt"):
             store.window(0, start, length)
+
+
+def gather_slowly(store: GenomeStore, starts: list[int], lengths: list[int]) -> bytes:
+    """Join windows one by one: the obvious twin of `GenomeStore.gather`."""
+    letters = store.letters.tobytes()
+    return b"".join(letters[start : start + length] for start, length in zip(starts, lengths, strict=True))
+
+
+@given(data=st.data(), equal=st.booleans())
+def test_gather_joins_the_windows_in_the_order_asked(
+    store_of_lambda: GenomeStore, data: st.DataObject, equal: bool
+) -> None:
+    total = store_of_lambda.total_nt
+    rows = data.draw(st.integers(0, 20))
+    lengths = data.draw(st.lists(st.integers(0, 600), min_size=rows, max_size=rows))
+    lengths = [lengths[0]] * rows if equal and rows else lengths
+    starts = [data.draw(st.integers(0, total - length)) for length in lengths]
+    joined = store_of_lambda.gather(np.array(starts, np.int64), np.array(lengths, np.int64))
+    assert joined.dtype == np.uint8 and joined.flags.writeable
+    assert joined.tobytes() == gather_slowly(store_of_lambda, starts, lengths)
+
+
+@pytest.mark.parametrize(("start", "length"), [(-1, 2), (0, -1), (13, 2), (15, 0)])
+def test_gather_refuses_a_window_outside_the_store(fasta: list[str], output: str, start: int, length: int) -> None:
+    store = prepare(fasta, output)
+    with pytest.raises(IndexError, match=r"window 1: \[.*is not inside the store of 14 nt"):
+        store.gather(np.array([0, start]), np.array([3, length]))
 
 
 def test_a_store_pickles_as_its_path(fasta: list[str], output: str) -> None:
