@@ -7,7 +7,7 @@ TEST_ENV := TOKENIZERS_PARALLELISM=false HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1
 PYTEST := $(TEST_ENV) $(BIN)/python -m pytest -n 2
 
 .DEFAULT_GOAL := help
-.PHONY: help install quickstart test test-slow bench lint
+.PHONY: help install quickstart test test-slow conformance bench lint
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -22,6 +22,9 @@ test: .venv/.installed ## run the tests
 
 test-slow: .venv/.installed ## run the tests that take longer
 	$(PYTEST) -m "slow and not gpu and not network"
+
+conformance: .venv/.installed ## run transformers' own tests on our model and tokenizer (downloads its source release once)
+	$(TEST_ENV) $(BIN)/python -m pytest tests/conformance
 
 bench: .venv/.installed ## print the measured speeds, as ratios in one run (about 5 minutes)
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/tokenizer.py

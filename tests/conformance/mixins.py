@@ -1,0 +1,80 @@
+"""Transformers' own test mixins, as a package `transformers_tests`, from the source release of the installed version.
+
+The wheel has no tests, so the source release is downloaded once into `.cache/` and only its tests are unpacked. They
+are imported where they lie. The release leaves out some modules which they import; empty stand-ins take their place.
+"""
+
+from __future__ import annotations
+
+import importlib.machinery
+import subprocess
+import sys
+import tarfile
+from pathlib import Path
+from types import ModuleType
+from unittest.mock import patch
+
+CACHE = Path(__file__).resolve().parents[2] / ".cache"
+NAME = "transformers_tests"
+
+# What ConfigTester passes to every configuration; the release leaves the file with transformers' own list out.
+COMMON_CONFIG_ARGUMENTS = {
+    "return_dict": False,
+    "output_hidden_states": True,
+    "output_attentions": True,
+    "dtype": "float16",
+    "chunk_size_feed_forward": 5,
+    "architectures": ["KmerBertModel"],
+    "id2label": {0: "other", 1: "phage"},
+    "label2id": {"other": 0, "phage": 1},
+    "problem_type": "regression",
+}
+
+
+def fetch(version: str) -> Path:
+    """Give the folder with the tests of a transformers release; download and unpack it where it is not there yet."""
+    folder = CACHE / f"transformers-{version}" / "tests"
+    if not folder.is_dir():
+        CACHE.mkdir(exist_ok=True)
+        pip = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"]
+        command = [*pip, "--no-binary", "transformers", "--dest", str(CACHE), f"transformers=={version}"]
+        subprocess.run(command, check=True)
+        with tarfile.open(CACHE / f"transformers-{version}.tar.gz") as release:
+            inside = f"transformers-{version}/tests/"
+            tests = [member for member in release.getmembers() if member.name.startswith(inside)]
+            release.extractall(CACHE, tests, filter="data")
+    return folder
+
+
+def stand_in(name: str, **content: object) -> None:
+    """Put an empty module, with its parents, where an import looks for one that the release does not have."""
+    for depth in range(1, name.count(".") + 1):
+        parent = ".".join([NAME, *name.split(".")[:depth]])
+        sys.modules.setdefault(parent, _package(parent, []))
+    module = sys.modules.setdefault(f"{NAME}.{name}", _package(f"{NAME}.{name}", []))
+    vars(module).update(content)
+
+
+def _package(name: str, path: list[str]) -> ModuleType:
+    module = ModuleType(name)
+    module.__path__ = path
+    module.__spec__ = importlib.machinery.ModuleSpec(name, None, is_package=True)
+    return module
+
+
+def install() -> None:
+    """Make `from transformers_tests.test_modeling_common import ModelTesterMixin` and its like work."""
+    import transformers
+
+    sys.modules[NAME] = _package(NAME, [str(fetch(transformers.__version__))])
+    stand_in("exporters.test_export", ExportTesterMixin=type("ExportTesterMixin", (), {}))
+    stand_in("generation.test_utils", GenerationTesterMixin=type("GenerationTesterMixin", (), {}))
+    stand_in("utils.test_configuration_utils", config_common_kwargs=COMMON_CONFIG_ARGUMENTS)
+    # They would load transformers a second time, out of the source release.
+    with patch("transformers.utils.direct_transformers_import", lambda *_: transformers):
+        importlib.import_module(f"{NAME}.test_configuration_common")
+
+
+if __name__ == "__main__":
+    install()
+    print(sys.modules[NAME].__path__[0])
