@@ -99,17 +99,57 @@ def read_records(path: str | PathLike[str], *, rna: bool = False, min_length: in
         InputError: file missing, damaged, empty or of another format; a record without name, with a name seen before,
             shorter than ``min_length`` or with a letter that is no nucleotide (position is 1-based).
     """
+    for record, faults in examine_records(path, rna=rna, min_length=min_length):
+        if faults:
+            raise faults[0]
+        yield record
+
+
+def examine_records(
+    path: str | PathLike[str], *, rna: bool = False, min_length: int = 1
+) -> Iterator[tuple[Record, list[InputError]]]:
+    """Yield every record with what is wrong with it, so that one bad record does not hide the next.
+
+    `read_records` raises the first fault that this yields. The letters of a faulty record are those of the file.
+
+    Args:
+        path, rna, min_length: as in `read_records`.
+
+    Raises:
+        InputError: for what is wrong with the file as a whole: missing, damaged, empty, or of another format.
+    """
     seen: dict[str, int] = {}
     for number, raw in enumerate(_raw_records(path), start=1):
         name, description = _split_header(raw.name)
         where = f"{path}: record {number}{f' ({shorten(name)})' if name else ''}"
-        _check_name(name, where, seen)
-        seen[name] = number
-        letters = as_dna(raw.sequence, where, rna=rna)
-        check_length(len(letters), where, min_length)
-        yield Record(name, description, letters)
+        faults: list[InputError] = []
+        try:
+            _check_name(name, where, seen)
+            letters = as_dna(raw.sequence, where, rna=rna)
+            check_length(len(letters), where, min_length)
+        except InputError:
+            letters, faults = as_letters(raw.sequence), _all_faults(name, raw.sequence, where, seen, rna, min_length)
+        seen.setdefault(name, number)
+        yield Record(name, description, letters), faults
     if not seen:
         raise InputError(f"{path}: no record in this file; a FASTA record is a line '>name' and lines of letters")
+
+
+def _all_faults(
+    name: str, sequence: str, where: str, seen: dict[str, int], rna: bool, min_length: int
+) -> list[InputError]:
+    """List everything that is wrong with one record, in the order in which it is looked at."""
+    faults = []
+    for check, arguments in (
+        (_check_name, (name, where, seen)),
+        (as_dna, (sequence, where, rna)),
+        (check_length, (len(sequence), where, min_length)),
+    ):
+        try:
+            check(*arguments)
+        except InputError as error:
+            faults.append(error)
+    return faults
 
 
 def _split_header(header: str) -> tuple[str, str]:

@@ -193,20 +193,20 @@ def prepare(
     target = Path(output_dir)
     options = {"metadata_key": metadata_key, "genome_by": genome_by, "rna": rna, "min_length": min_length}
     options |= {} if split is None else {"split": split, "seed": seed}
-    _check_files(fasta, genome_by)
+    check_files(fasta, genome_by)
     info = {"format": FORMAT, "inputs": _fingerprints(fasta), "metadata": None, "options": options}
     if metadata is not None:
         info["metadata"] = _fingerprints([metadata])[0]
     if _is_up_to_date(target, info, overwrite):
         logger.info("%s: unchanged", target)
         return GenomeStore(target)
-    table = None if metadata is None else _read_metadata(metadata, metadata_key)
+    table = None if metadata is None else read_metadata(metadata, metadata_key)
     try:
         with _replacing(target) as folder:
             contigs = _write_letters(folder / "letters.bin", fasta, genome_by, rna, min_length)
             if table is not None:
-                contigs = _join_metadata(contigs, table, str(metadata))
-            contigs = _with_splits(contigs, split, seed)
+                contigs = join_metadata(contigs, table, str(metadata))
+            contigs = with_splits(contigs, split, seed)
             _write_index(folder, contigs, info)
     except OSError as error:
         raise InputError(f"{target}: cannot be written: {error.strerror or error}") from error
@@ -215,7 +215,7 @@ def prepare(
     return store
 
 
-def _with_splits(contigs: pd.DataFrame, shares: list[float] | None, seed: int) -> pd.DataFrame:
+def with_splits(contigs: pd.DataFrame, shares: list[float] | None, seed: int) -> pd.DataFrame:
     """Deal genomes or groups to splits where asked, and make sure that none is on two sides."""
     groups = [column for column in ("genome", "group") if column in contigs]
     if shares is not None:
@@ -237,7 +237,7 @@ def _with_splits(contigs: pd.DataFrame, shares: list[float] | None, seed: int) -
     return contigs
 
 
-def _check_files(fasta: list[str], genome_by: str) -> None:
+def check_files(fasta: list[str], genome_by: str) -> None:
     """Refuse no files, a file given twice, and two files that would make one genome."""
     if not fasta:
         raise InputError("fasta: no file given; name at least one FASTA file")
@@ -365,12 +365,18 @@ def _all_records(fasta: list[str], rna: bool, min_length: int) -> Iterator[tuple
     seen: dict[str, str] = {}
     for path in fasta:
         for record in read_records(path, rna=rna, min_length=min_length):
-            if record.name in seen:
-                raise InputError(
-                    f"{path}: record {shorten(record.name)} is in {seen[record.name]} too; rename or drop one of them"
-                )
-            seen[record.name] = path
+            check_unique(record.name, path, seen)
             yield path, record
+
+
+def check_unique(name: str, path: str, seen: dict[str, str]) -> None:
+    """Refuse a record that another file has under the same name; ``seen`` maps names to files and grows.
+
+    Raises:
+        InputError: naming both files.
+    """
+    if seen.setdefault(name, path) != path:
+        raise InputError(f"{path}: record {shorten(name)} is in {seen[name]} too; rename or drop one of them")
 
 
 def _progress(records: Iterator[tuple[str, Record]]) -> Iterator[tuple[str, Record]]:
@@ -382,7 +388,7 @@ def _progress(records: Iterator[tuple[str, Record]]) -> Iterator[tuple[str, Reco
             bar.update(len(record.letters))
 
 
-def _read_metadata(path: str, key: str) -> pd.DataFrame:
+def read_metadata(path: str, key: str) -> pd.DataFrame:
     """Read a metadata table, one row per record name; name, start and length are the index's own and are left out."""
     if key not in (columns := column_names(path)):
         raise missing_column(path, key, columns)
@@ -411,7 +417,7 @@ def _typed(column: pd.Series) -> pd.Series:
         return filled.astype("string")
 
 
-def _join_metadata(contigs: pd.DataFrame, table: pd.DataFrame, path: str) -> pd.DataFrame:
+def join_metadata(contigs: pd.DataFrame, table: pd.DataFrame, path: str) -> pd.DataFrame:
     """Put the metadata beside the index, in its order."""
     missing = contigs["name"][~contigs["name"].isin(table.index)]
     if len(missing):
