@@ -1,8 +1,6 @@
 """From windows to model inputs: consecutive-token masking for pretraining, padded batches for everything else.
 
-All chance is a pure function of (seed, epoch, window index, position): a counter is hashed, no generator has a state.
-So what is drawn for a window does not depend on batch, worker, rank or on what was drawn before, and a resumed run
-repeats to the bit.
+All chance is a pure function of (seed, epoch, window index, position), see ``chance.py``.
 """
 
 from __future__ import annotations
@@ -14,141 +12,13 @@ import numpy as np
 import torch
 
 from ..sequence import as_letters, reverse_complement
+from .chance import happens, mix, random_bits, random_bits_at
+from .masking import draw_starts, mask_spans, masking_fractions
 
 IGNORED = -100
 
 # One stream of random numbers for each kind of decision.
-_START, _FORCED, _ACTION, _RANDOM_ID, _STRAND = range(5)
-_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
-
-
-def mix(value: np.ndarray) -> np.ndarray:
-    """Scramble uint64 counters into uniform uint64 (the finaliser of splitmix64: Steele, Lea and Flood 2014)."""
-    value = value.astype(np.uint64, copy=True)
-    for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
-        value ^= value >> np.uint64(shift)
-        value *= np.uint64(factor)
-    value ^= value >> np.uint64(31)
-    return value
-
-
-def random_bits(
-    seed: int, epoch: np.ndarray, index: np.ndarray, stream: int, positions: int, first: int = 0
-) -> np.ndarray:
-    """Draw uniform uint64, (rows, positions), as a pure function of all arguments.
-
-    Args:
-        seed: of the run.
-        epoch, index: (rows,) whole numbers.
-        stream: kind of decision, so that two decisions at one place are independent.
-        positions: number of columns.
-        first: number of the first column.
-    """
-    columns = np.arange(first + 1, first + positions + 1, dtype=np.uint64)
-    with np.errstate(over="ignore"):
-        return mix(_keys(seed, epoch, index, stream)[:, None] + columns * _GOLDEN)
-
-
-def random_bits_at(
-    seed: int, epoch: np.ndarray, index: np.ndarray, stream: int, rows: np.ndarray, columns: np.ndarray
-) -> np.ndarray:
-    """Draw what `random_bits` has at the places (rows, columns) alone, (places,) uint64."""
-    with np.errstate(over="ignore"):
-        return mix(_keys(seed, epoch, index, stream)[rows] + (columns + 1).astype(np.uint64) * _GOLDEN)
-
-
-def _keys(seed: int, epoch: np.ndarray, index: np.ndarray, stream: int) -> np.ndarray:
-    """Hash everything but the column, (rows,) uint64."""
-    with np.errstate(over="ignore"):
-        key = mix(np.asarray([seed], np.int64).astype(np.uint64) * _GOLDEN + np.uint64(stream))
-        for part in (epoch, index):
-            key = mix(key + np.asarray(part, np.int64).astype(np.uint64) * _GOLDEN)
-    return key
-
-
-def _chance(bits: np.ndarray, probability: float) -> np.ndarray:
-    """Turn uniform bits into True with the given probability (resolution 2^-53)."""
-    return (bits >> np.uint64(11)) < np.uint64(round(probability * 2**53))
-
-
-def draw_starts(seed: int, epoch: np.ndarray, index: np.ndarray, start_rate: float, columns: int) -> np.ndarray:
-    """Let each column start a span with chance ``start_rate``, independently, bool (rows, columns).
-
-    The gaps between starts are drawn (they are geometric), not every column: ten times fewer numbers at usual rates.
-    """
-    starts = np.zeros((len(index), columns), bool)
-    expected = columns * start_rate
-    draws = int(expected + 5 * expected**0.5) + 5
-    first, place = 0, np.full((len(index), 1), -1)
-    while True:
-        bits = random_bits(seed, epoch, index, _START, draws, first)
-        uniform = ((bits >> np.uint64(11)) + np.uint64(1)) * 2.0**-53  # in (0, 1]
-        gaps = np.minimum(np.log(uniform) / np.log1p(-start_rate), columns).astype(np.int64)
-        places = place + np.cumsum(gaps + 1, 1)
-        inside = places < columns
-        starts[np.nonzero(inside)[0], places[inside]] = True
-        if not inside[:, -1].any():
-            return starts
-        first, place = first + draws, places[:, -1:]
-
-
-def mask_spans(maskable: np.ndarray, starts: np.ndarray) -> np.ndarray:
-    """Mask ``span`` tokens from each start on.
-
-    Args:
-        maskable: bool (rows, tokens), False on special tokens, [UNK] and padding.
-        starts: bool (rows, tokens + span - 1); column j is a start at token j - (span - 1), so that spans may reach
-            into the row from before its first token and every token is equally likely to be masked.
-
-    Returns:
-        bool (rows, tokens).
-
-    >>> mask_spans(np.ones((1, 5), bool), np.array([[0, 0, 0, 1, 0, 0]], bool)).astype(int).tolist()
-    [[0, 0, 1, 1, 0]]
-
-    Source: GenomeNet-BERT section 2 (k consecutive tokens per masking location); DNABERT cuts at the ends instead.
-    """
-    tokens = maskable.shape[1]
-    span = starts.shape[1] - tokens + 1
-    reached, width = starts, 1
-    while width < span:  # doubling: whether any start lies in the last `width` columns
-        step = min(width, span - width)
-        reached, width = reached[:, :-step] | reached[:, step:], width + step
-    return reached & maskable
-
-
-def masking_fractions(span: int, start_rate: float, k: int, stride: int = 1) -> tuple[float, float]:
-    """Give the exact shares of masked tokens and of hidden nucleotides far from the ends (stride <= k).
-
-    A token is masked if one of the last ``span`` tokens starts a span. A nucleotide is hidden if all k-mers
-    that cover it are masked; the chance that n tokens in a row are masked follows from the distance to the
-    last start, a Markov chain.
-
-    >>> [round(100 * share, 2) for share in masking_fractions(6, 0.025, k=6)]
-    [14.09, 3.35]
-    """
-    covering = [(k - 1 - offset) // stride + 1 for offset in range(stride)]
-    run = _all_masked(span, start_rate, max(covering))
-    return run[1], float(np.mean([run[count] for count in covering]))
-
-
-def _all_masked(span: int, start_rate: float, most: int) -> list[float]:
-    """Chance that n tokens in a row are all masked, n = 0..most."""
-    since = start_rate * (1 - start_rate) ** np.arange(span)  # P(last start was d tokens ago), d < span
-    chances = [1.0]
-    for _ in range(most):
-        chances.append(float(since.sum()))
-        since = np.concatenate([[start_rate * since.sum()], (1 - start_rate) * since[:-1]])
-    return chances
-
-
-def start_rate_for(masked_fraction: float, span: int) -> float:
-    """Give the start rate that masks exactly this share of tokens.
-
-    >>> round(start_rate_for(0.15, span=6), 5)
-    0.02672
-    """
-    return 1 - (1 - masked_fraction) ** (1 / span)
+_FORCED, _ACTION, _RANDOM_ID, _STRAND = range(1, 5)
 
 
 @dataclass
@@ -273,7 +143,7 @@ class DataCollatorForSpanMasking:
 
     def _action_at(self, rows: np.ndarray, columns: np.ndarray, index: np.ndarray, epoch: np.ndarray) -> np.ndarray:
         bits = random_bits_at(self.seed, epoch, index, _ACTION, rows, columns)
-        return 2 - _chance(bits, self.mask_share).astype(np.int8) - _chance(bits, self.mask_share + self.random_share)
+        return 2 - happens(bits, self.mask_share).astype(np.int8) - happens(bits, self.mask_share + self.random_share)
 
 
 @dataclass
@@ -329,7 +199,7 @@ class DataCollatorForSequences:
     def _some_turned(self, features: list[dict[str, Any]]) -> list[dict[str, Any]]:
         index = np.array([feature["window_index"] for feature in features], np.int64)
         epoch = np.array([feature.get("epoch", self.epoch) for feature in features], np.int64)
-        turn = _chance(random_bits(self.seed, epoch, index, _STRAND, 1)[:, 0], self.rc_probability)
+        turn = happens(random_bits(self.seed, epoch, index, _STRAND, 1)[:, 0], self.rc_probability)
         turn &= ~np.array([feature.get("keep_strand", False) for feature in features], bool)
         return [
             {**feature, "sequence": reverse_complement(feature["sequence"])} if turned else feature

@@ -23,9 +23,9 @@ from transformers import (
 
 from ..configuration_kmer_bert import HierarchicalKmerBertConfig
 from ..data.collators import DataCollatorForSequences
+from ..data.labelled import SequenceDataset, labelled_windows, tile
 from ..data.store import GenomeStore
 from ..data.tables import LabelledSequences, check_classes, read_table
-from ..data.windows import SequenceDataset, labelled_windows, tile
 from ..errors import InputError
 from ..tokenization_kmer import KmerTokenizer
 from .baseline import kmer_baseline, majority_probabilities

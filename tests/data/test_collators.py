@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 import pytest
 import torch
@@ -11,15 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hf_genomics import DataCollatorForSequences, DataCollatorForSpanMasking, KmerBertForMaskedLM, KmerTokenizer
-from hf_genomics.data.collators import (
-    draw_starts,
-    mask_spans,
-    masking_fractions,
-    mix,
-    random_bits,
-    random_bits_at,
-    start_rate_for,
-)
+from hf_genomics.data.masking import masking_fractions
 from hf_genomics.sequence import as_letters, reverse_complement
 
 SETUPS = {"base": (6, 0.025, 1), "mask8": (8, 0.01875, 1), "printed": (8, 0.02875, 1), "stride3": (3, 0.05, 3)}
@@ -45,29 +35,6 @@ def content(batch: dict, row: int) -> list[list[int]]:
 # Spans.
 
 
-@given(st.integers(1, 4), st.integers(1, 30), st.integers(1, 12), st.integers(0, 2**32 - 1))
-def test_spans_equal_a_double_loop(rows: int, tokens: int, span: int, seed: int) -> None:
-    generator = np.random.default_rng(seed)
-    maskable = generator.random((rows, tokens)) < 0.8
-    starts = generator.random((rows, tokens + span - 1)) < 0.15
-    expected = np.zeros_like(maskable)
-    for row, column in zip(*np.nonzero(starts), strict=True):
-        for token in range(column - span + 1, column + 1):
-            if 0 <= token < tokens:
-                expected[row, token] = maskable[row, token]
-    assert np.array_equal(mask_spans(maskable, starts), expected)
-
-
-@pytest.mark.parametrize(
-    ("setup", "tokens", "nucleotides"),
-    [("base", 14.09, 3.35), ("mask8", 14.05, 5.99), ("printed", 20.81, 9.43), ("stride3", 14.26, 9.98)],
-)
-def test_the_papers_masked_and_hidden_shares_come_out(setup: str, tokens: float, nucleotides: float) -> None:
-    span, rate, stride = SETUPS[setup]
-    shares = [round(100 * share, 2) for share in masking_fractions(span, rate, 6, stride)]
-    assert shares == [tokens, nucleotides]
-
-
 @pytest.mark.parametrize("setup", SETUPS)
 def test_the_collator_masks_and_hides_the_shares_it_promises(setup: str) -> None:
     span, rate, stride = SETUPS[setup]
@@ -89,12 +56,6 @@ def test_every_token_is_equally_likely_to_be_masked() -> None:
     labels = collator(rows_of(6000, 205))["labels"].numpy()[:, 1:-1]
     share = (labels != -100).mean(0)
     assert share.min() > 0.115 and share.max() < 0.170, "also at the ends, where DNABERT masks half as much"
-
-
-@given(st.integers(1, 12), st.floats(0.01, 0.9))
-def test_a_start_rate_gives_the_masked_share_it_was_made_for(span: int, share: float) -> None:
-    rate = start_rate_for(share, span)
-    assert masking_fractions(span, rate, k=6)[0] == pytest.approx(share)
 
 
 # What is masked, and what is not.
@@ -195,33 +156,6 @@ def test_the_content_of_a_row_does_not_depend_on_the_id_of_padding() -> None:
     collator = DataCollatorForSpanMasking(tokenizer)
     rows = [{"input_ids": TOKENIZERS[1](as_letters(dna(length, length)))["input_ids"]} for length in (40, 200)]
     assert content(collator(rows), 0) == content(collator(rows[:1]), 0)
-
-
-@given(st.integers(-(2**62), 2**62), st.integers(0, 2**40), st.integers(0, 2**62), st.integers(0, 5), st.integers(1, 9))
-def test_random_bits_are_a_pure_function_of_their_arguments(seed, epoch, index, stream, positions) -> None:
-    one = random_bits(seed, np.array([epoch]), np.array([index]), stream, positions)
-    two = random_bits(seed, np.array([epoch + 1, epoch]), np.array([index, index]), stream, positions + 3)
-    assert one.dtype == np.uint64 and one.shape == (1, positions)
-    assert np.array_equal(one[0], two[1, :positions])
-    assert not np.array_equal(one, random_bits(seed, np.array([epoch]), np.array([index]), stream + 1, positions))
-
-
-def test_random_bits_are_uniform_and_independent_of_each_other() -> None:
-    bits = random_bits(0, np.zeros(2000), np.arange(2000), 0, 100)
-    unit = bits / 2.0**64
-    assert abs(unit.mean() - 0.5) < 0.003 and abs(unit.var() - 1 / 12) < 0.001
-    for left, right in [(unit[:, 1:], unit[:, :-1]), (unit[1:], unit[:-1])]:
-        assert abs(np.corrcoef(left.ravel(), right.ravel())[0, 1]) < 0.01
-    assert len(np.unique(bits)) == bits.size
-    low = (bits & np.uint64(1)).mean()
-    assert abs(low - 0.5) < 0.005
-
-
-def test_mixing_is_splitmix64() -> None:
-    # First outputs of splitmix64 with seed 0 (Vigna's reference implementation).
-    golden = 0x9E3779B97F4A7C15
-    counters = np.array([golden, 2 * golden % 2**64], np.uint64)
-    assert [hex(value) for value in mix(counters).tolist()] == ["0xe220a8397b1dcdaf", "0x6e789e6aa1b965f4"]
 
 
 # What masked tokens are shown as.
@@ -393,40 +327,6 @@ def test_the_strand_is_a_pure_function_of_seed_epoch_and_index() -> None:
     collator.set_epoch(0)
     assert torch.equal(collator(rows)["input_ids"], first)
     assert rows[0]["sequence"].tobytes() == dna(30, 0).tobytes(), "the rows themselves are not turned"
-
-
-def starts_slowly(seed: int, epoch: int, index: int, rate: float, columns: int) -> np.ndarray:
-    starts, place, number = np.zeros(columns, bool), -1, 0
-    while True:
-        bits = int(random_bits(seed, np.array([epoch]), np.array([index]), 0, 1, number)[0, 0])
-        place, number = place + 1 + int(math.log(((bits >> 11) + 1) * 2.0**-53) / math.log1p(-rate)), number + 1
-        if place >= columns:
-            return starts
-        starts[place] = True
-
-
-@given(st.integers(0, 2**31), st.integers(0, 9), st.integers(0, 2**40), st.floats(1e-4, 0.9), st.integers(1, 400))
-def test_span_starts_drawn_at_once_are_those_drawn_gap_by_gap(seed, epoch, index, rate, columns) -> None:
-    fast = draw_starts(seed, np.array([epoch, 0]), np.array([index, 1]), rate, columns)
-    assert np.array_equal(fast[0], starts_slowly(seed, epoch, index, rate, columns))
-
-
-def test_every_column_starts_a_span_with_the_same_chance() -> None:
-    starts = draw_starts(3, np.zeros(20_000), np.arange(20_000), 0.05, 60)
-    assert abs(starts.mean() - 0.05) < 0.001
-    assert np.abs(starts.mean(0) - 0.05).max() < 0.007  # 4.5 standard deviations
-
-
-def test_a_wider_row_begins_with_the_starts_of_a_narrow_one() -> None:
-    index = np.arange(50)
-    narrow, wide = (draw_starts(1, index * 0, index, 0.1, columns) for columns in (40, 300))
-    assert np.array_equal(narrow, wide[:, :40])
-
-
-def test_bits_at_places_are_those_of_the_whole_matrix() -> None:
-    index, rows, columns = np.arange(7) * 1000, np.array([0, 6, 3, 3]), np.array([5, 0, 11, 12])
-    whole = random_bits(4, index * 0 + 2, index, 9, 20)
-    assert np.array_equal(random_bits_at(4, index * 0 + 2, index, 9, rows, columns), whole[rows, columns])
 
 
 def test_a_row_that_keeps_its_strand_is_never_turned() -> None:
