@@ -437,10 +437,18 @@ class KmerTokenizer(PreTrainedTokenizer):
             ValueError: if a row holds a character that is no nucleotide code (row and position named).
         """
         rows = list(letters)
-        joined, lengths = np.concatenate(rows), np.fromiter(map(len, rows), np.int64, len(rows))
-        digits = letter_digits(joined)
+        return self.encode_joined(np.concatenate(rows), np.fromiter(map(len, rows), np.int64, len(rows)))
+
+    def encode_joined(self, letters: np.ndarray, lengths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Encode rows that lie end to end in one array, as a genome store gives them; else as `encode_batch`.
+
+        Args:
+            letters: (sum of lengths,) uint8.
+            lengths: (rows,) int64, nt of each row.
+        """
+        digits = letter_digits(letters)
         if len(digits) and digits.max() > 3:
-            _check_letters(joined, lengths)
+            _check_letters(letters, lengths)
         ids, counts, _ = self._id_matrix(digits, lengths, add_special_tokens=True, max_length=None)
         return ids, counts
 

@@ -452,6 +452,14 @@ def test_encode_batch_is_the_padded_batch(kmer: tuple, batch: list) -> None:
     assert counts.tolist() == expected["attention_mask"].sum(1).tolist()
 
 
+def test_rows_that_lie_end_to_end_are_encoded_as_a_batch_of_rows(tokenizer: KmerTokenizer) -> None:
+    rows = [as_letters(text) for text in ("ACGTTGCATTN", "", "ACGTAC", "acgttgc")]
+    joined = tokenizer.encode_joined(np.concatenate(rows), np.array([11, 0, 6, 7]))
+    assert all(np.array_equal(one, other) for one, other in zip(joined, tokenizer.encode_batch(rows), strict=True))
+    with pytest.raises(ValueError, match="row 2, position 3: '-'"):
+        tokenizer.encode_joined(as_letters("ACGTNAC-T"), np.array([5, 4]))
+
+
 def test_encode_batch_refuses_what_is_no_nucleotide(tokenizer: KmerTokenizer) -> None:
     with pytest.raises(ValueError, match="row 2, position 5: '-'"):
         tokenizer.encode_batch([as_letters("ACGTN"), as_letters("ACGT-ACGT")])
