@@ -38,6 +38,12 @@ class KmerBertConfig(PreTrainedConfig):
             way the weights are those of a plain BERT.
         sparse_prediction: compute masked-token logits on labelled positions only when labels are given.
         window_length: longest sequence a classifier was fine-tuned on, in nt; prediction cuts longer ones by it.
+        pooling: what the sequence classifier reads: "cls" (BERT's), or of all tokens the "mean", "max" or
+            "attention"-weighted mean.
+        class_weights: (num_labels,) factors of the classes in the loss; with several labels, of each one's positives.
+        focal_gamma: focal loss for classes, which weakens what is predicted well already; 0 switches it off.
+        labels_per: whether token classification gives logits and takes labels per "token" or per "nt".
+        paired: the classifier was fine-tuned on pairs of sequences.
         kwargs: what every PreTrainedConfig takes (``num_labels``, ``id2label`` ...); other names are refused.
 
     Raises:
@@ -72,6 +78,11 @@ class KmerBertConfig(PreTrainedConfig):
     initialisation: Literal["kmer", "bert"] = "kmer"
     sparse_prediction: bool = True
     window_length: int | None = None
+    pooling: Literal["cls", "mean", "max", "attention"] = "cls"
+    class_weights: list[float | int] | None = None
+    focal_gamma: float | int = 0.0
+    labels_per: Literal["token", "nt"] = "token"
+    paired: bool = False
 
     def __post_init__(self, **kwargs: Any) -> None:
         """Derive the vocabulary size from k and refuse unknown names."""
@@ -79,6 +90,7 @@ class KmerBertConfig(PreTrainedConfig):
         self.vocab_size = self.num_embeddings
         self._check_values()
         super().__post_init__(**kwargs)
+        self._check_class_weights()
 
     @property
     def num_embeddings(self) -> int:
@@ -88,6 +100,18 @@ class KmerBertConfig(PreTrainedConfig):
     def _check_values(self) -> None:
         """Check now what `strict` checks again later, when it would wrap our ValueError in an error of its own."""
         self.validate_architecture()
+
+    def _check_class_weights(self) -> None:
+        """Check the weights once the number of labels is known."""
+        weights = self.class_weights
+        if weights is None:
+            return
+        if self.problem_type == "regression":
+            raise ValueError("class_weights are for classes, but problem_type is 'regression'; leave them away")
+        if len(weights) != self.num_labels or not all(0 < weight < float("inf") for weight in weights):
+            raise ValueError(
+                f"class_weights must be one positive number for each of {self.num_labels} labels, not {weights}"
+            )
 
     def _refuse_unknown(self, kwargs: dict) -> None:
         fields = [name for name in type(self).__dataclass_fields__ if not name.startswith("_")]
@@ -127,6 +151,8 @@ class KmerBertConfig(PreTrainedConfig):
         for name in ("hidden_dropout_prob", "attention_probs_dropout_prob"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"{name} must lie in 0..1 (1 excluded), not {getattr(self, name)}")
+        if not 0 <= self.focal_gamma < float("inf"):
+            raise ValueError(f"focal_gamma must be 0 or more, not {self.focal_gamma}")
 
 
 @strict
@@ -134,24 +160,77 @@ class HierarchicalKmerBertConfig(KmerBertConfig):
     """KmerBertConfig and how windows are joined.
 
     Args:
-        num_windows: windows per sequence.
-        aggregation: "concat" (one linear layer over all windows: the paper's), "mean" or "max" over windows.
+        num_windows: windows per sequence; "concat" takes at most so many, the others any number.
+        aggregation: "concat" (one linear layer over all windows: the paper's), "mean" or "max" over windows, or
+            "transformer" (layers of attention between windows).
+        window_layers: layers of the transformer over windows.
+        part_length: longest window in nt, where sequences are cut into as many as they need; None cuts every sequence
+            into ``num_windows``. The model itself takes what it is given: this is for who cuts.
     """
 
     model_type = "hierarchical_kmer_bert"
 
     num_windows: int = 2
-    aggregation: Literal["concat", "mean", "max"] = "concat"
+    aggregation: Literal["concat", "mean", "max", "transformer"] = "concat"
+    window_layers: int = 2
+    part_length: int | None = None
 
     def _check_values(self) -> None:
         super()._check_values()
         self.validate_windows()
 
     def validate_windows(self) -> None:
-        """Check the number of windows.
+        """Check the numbers of windows and layers.
 
         Raises:
-            ValueError: if there is less than one.
+            ValueError: if one is less than one, or a part is shorter than a k-mer.
         """
-        if self.num_windows < 1:
-            raise ValueError(f"num_windows must be at least 1, not {self.num_windows}")
+        for name in ("num_windows", "window_layers"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
+        if self.part_length is not None and self.part_length < self.k:
+            raise ValueError(f"part_length of {self.part_length} nt is shorter than one k-mer of {self.k} nt")
+
+
+@strict
+class FusionKmerBertConfig(KmerBertConfig):
+    """KmerBertConfig and the numeric tracks beside the sequence.
+
+    Args:
+        track_names: of the numbers that belong to a whole sequence.
+        nt_track_names: of the signals with a number per nucleotide.
+        track_means, track_stds, nt_track_means, nt_track_stds: what the model standardises them by, (value - mean) /
+            std; by default 0 and 1. They are saved with the model, so raw values go in at any time.
+        fusion_layers: attention layers over the fused tokens (only with signals per nucleotide).
+    """
+
+    model_type = "fusion_kmer_bert"
+
+    track_names: list[str] | None = None
+    track_means: list[float | int] | None = None
+    track_stds: list[float | int] | None = None
+    nt_track_names: list[str] | None = None
+    nt_track_means: list[float | int] | None = None
+    nt_track_stds: list[float | int] | None = None
+    fusion_layers: int = 1
+
+    def _check_values(self) -> None:
+        super()._check_values()
+        self.validate_tracks()
+
+    def validate_tracks(self) -> None:
+        """Check that there is a mean and a positive standard deviation for each track.
+
+        Raises:
+            ValueError: naming the field and the rule.
+        """
+        if self.fusion_layers < 0:
+            raise ValueError(f"fusion_layers must be 0 or more, not {self.fusion_layers}")
+        for kind in ("track", "nt_track"):
+            names = getattr(self, f"{kind}_names") or []
+            for what in ("means", "stds"):
+                values = getattr(self, f"{kind}_{what}")
+                if values is not None and len(values) != len(names):
+                    raise ValueError(f"{kind}_{what} must be one number for each of {names}, not {values}")
+            if not all(0 < std < float("inf") for std in getattr(self, f"{kind}_stds") or []):
+                raise ValueError(f"{kind}_stds must be positive, not {getattr(self, f'{kind}_stds')}")

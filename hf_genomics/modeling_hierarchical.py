@@ -9,7 +9,8 @@ from transformers.modeling_outputs import SequenceClassifierOutput
 from transformers.utils.generic import can_return_tuple
 
 from .configuration_kmer_bert import HierarchicalKmerBertConfig
-from .modeling_kmer_bert import KmerBertModel, KmerBertPreTrainedModel, classifier_dropout, sequence_loss
+from .losses import sequence_loss
+from .modeling_kmer_bert import KmerBertModel, KmerBertPreTrainedModel, classifier_dropout
 
 
 class HierarchicalKmerBertForSequenceClassification(KmerBertPreTrainedModel):

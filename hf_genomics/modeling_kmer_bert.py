@@ -27,6 +27,8 @@ from transformers.utils.generic import can_return_tuple, merge_with_config_defau
 from transformers.utils.output_capturing import capture_outputs
 
 from .configuration_kmer_bert import KmerBertConfig
+from .losses import IGNORED, check_classes, check_count, label_loss, sequence_loss
+from .pooling import check_nt_labels, pool, tokens_to_nt, unpack
 
 
 # Classes of their own, so that `_init_weights` knows which table it has before it. (It is not called for a
@@ -192,15 +194,24 @@ class KmerBertEncoder(nn.Module):
 
 
 class KmerBertPooler(nn.Module):
-    """The projection of [CLS] that the sequence classifier reads (GenomeNet-BERT, section 3, fine-tuning)."""
+    """The projection of [CLS], or of all tokens, that the sequence classifier reads.
+
+    Source: GenomeNet-BERT, section 3 (fine-tuning), for [CLS].
+    """
 
     def __init__(self, config: KmerBertConfig) -> None:
         super().__init__()
+        self.pooling = config.pooling
+        self.score = nn.Linear(config.hidden_size, 1) if config.pooling == "attention" else None
         self.dense = nn.Linear(config.hidden_size, config.hidden_size)
 
-    def forward(self, hidden: Tensor) -> Tensor:
-        """Map (batch, tokens, hidden) to (batch, hidden)."""
-        return self.dense(hidden[:, 0]).tanh()
+    def forward(
+        self, hidden: Tensor, attention_mask: Tensor | None = None, position_ids: Tensor | None = None
+    ) -> Tensor:
+        """Map (batch, tokens, hidden) to (sequences, hidden): a row each, or several where rows are packed."""
+        hidden, real = unpack([hidden], attention_mask, position_ids)
+        scores = None if self.score is None else self.score(hidden).squeeze(-1)
+        return self.dense(pool(hidden, real, self.pooling, scores)).tanh()
 
 
 def kmer_embeddings(k: int, hidden_size: int, scale: float = 0.1, noise: float = 0.002) -> Tensor:
@@ -326,7 +337,7 @@ class KmerBertModel(KmerBertPreTrainedModel):
         embedded = self.embeddings(input_ids, token_type_ids, position_ids, inputs_embeds)
         mask = create_bidirectional_mask(config=self.config, inputs_embeds=embedded, attention_mask=attention_mask)
         hidden = self.encoder(embedded, mask, **kwargs)
-        pooled = self.pooler(hidden) if self.pooler is not None else None
+        pooled = None if self.pooler is None else self.pooler(hidden, attention_mask, position_ids)
         return BaseModelOutputWithPooling(last_hidden_state=hidden, pooler_output=pooled)
 
 
@@ -431,7 +442,10 @@ class KmerBertForMaskedLM(KmerBertPreTrainedModel):
 
 
 class KmerBertForSequenceClassification(KmerBertPreTrainedModel):
-    """Encoder with a classifier on the projected [CLS] token: one label, several labels or regression per sequence."""
+    """Encoder with a classifier on the pooled tokens: one label, several labels or regression per sequence.
+
+    ``config.pooling`` chooses what is pooled; the second sequence of a pair is told by ``token_type_ids``.
+    """
 
     def __init__(self, config: KmerBertConfig) -> None:
         super().__init__(config)
@@ -456,11 +470,15 @@ class KmerBertForSequenceClassification(KmerBertPreTrainedModel):
         """Classify sequences; arguments as in KmerBertForMaskedLM, except for the labels.
 
         Args:
-            labels: (batch,) class numbers; (batch, labels) of 0/1 for several labels; (batch,) or (batch, targets)
-                values for regression. ``config.problem_type`` decides, or the labels' type where it is not set.
+            labels: (batch,) class numbers, -100 where there is none; (batch, labels) of 0/1 for several labels, NaN or
+                -100 where not measured; (batch,) or (batch, targets) values for regression, NaN where there is none.
+                ``config.problem_type`` decides, or the labels' type where it is not set.
 
         Returns:
-            loss; logits (batch, num_labels).
+            loss; logits (batch, num_labels), or (sequences, num_labels) where rows are packed.
+
+        Raises:
+            ValueError: for labels that do not fit the model.
         """
         outputs = self.bert(input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds, **kwargs)
         logits = self.classifier(self.dropout(outputs.pooler_output))
@@ -471,7 +489,7 @@ class KmerBertForSequenceClassification(KmerBertPreTrainedModel):
 
 
 class KmerBertForTokenClassification(KmerBertPreTrainedModel):
-    """Encoder with a classifier on every token."""
+    """Encoder with a classifier on every token, or, by ``config.labels_per``, on every nucleotide."""
 
     def __init__(self, config: KmerBertConfig) -> None:
         super().__init__(config)
@@ -490,67 +508,60 @@ class KmerBertForTokenClassification(KmerBertPreTrainedModel):
         position_ids: Tensor | None = None,
         inputs_embeds: Tensor | None = None,
         labels: Tensor | None = None,
+        special_tokens_mask: Tensor | None = None,
         num_items_in_batch: Tensor | int | None = None,
         **kwargs: object,
     ) -> TokenClassifierOutput:
-        """Classify tokens; ``labels`` (batch, tokens) are class numbers, -100 where there is none.
+        """Classify tokens or nucleotides.
+
+        Args:
+            input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds: as in KmerBertModel.
+            labels: (batch, tokens) class numbers, -100 where there is none; per nucleotide (batch, nt), or
+                (sequences, nt) where rows are packed.
+            special_tokens_mask: (batch, tokens), 1 on [CLS] and [SEP]; needed per nucleotide with ``inputs_embeds`` or
+                a vocabulary that is not KmerTokenizer's, otherwise read off the ids.
+            num_items_in_batch, kwargs: as in KmerBertForMaskedLM.
 
         Returns:
-            loss; logits (batch, tokens, num_labels).
+            loss; logits (batch, tokens, num_labels). Per nucleotide (sequences, nt, num_labels): the mean of the k-mers
+            that cover a nucleotide, the last k-mer's in the tail that none covers; nt are as many as ``labels`` has, or
+            without labels enough for the longest sequence of so many tokens.
+
+        Raises:
+            ValueError: for labels that do not fit the model or the tokens.
         """
         outputs = self.bert(input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds, **kwargs)
-        logits = self.classifier(self.dropout(outputs.last_hidden_state))
-        loss = None if labels is None else label_loss(logits, labels, num_items_in_batch)
+        logits, loss = self.classifier(self.dropout(outputs.last_hidden_state)), None
+        if labels is not None:
+            check_classes(labels, self.num_labels)
+        if self.config.labels_per == "nt":
+            kmers = kmer_tokens(self.config, input_ids, special_tokens_mask)
+            logits, kmers, real = unpack([logits, kmers], attention_mask, position_ids)
+            k, stride = self.config.k, self.config.stride
+            if labels is not None:
+                check_nt_labels(labels != IGNORED, kmers & real, k, stride)
+            logits = tokens_to_nt(logits, kmers & real, k, stride, None if labels is None else labels.shape[1])
+        if labels is not None:
+            check_count(labels, logits.shape[:-1])
+            weights, gamma = self.config.class_weights, self.config.focal_gamma
+            loss = label_loss(logits, labels, num_items_in_batch, weights, gamma)
         return TokenClassifierOutput(
             loss=loss, logits=logits, hidden_states=outputs.hidden_states, attentions=outputs.attentions
         )
 
 
-def label_loss(logits: Tensor, labels: Tensor, num_items: Tensor | int | None = None) -> Tensor:
-    """Cross-entropy in nats per label, in float32; labels of -100 count nothing, and none at all give 0, never NaN.
+def kmer_tokens(config: KmerBertConfig, input_ids: Tensor | None, special_tokens_mask: Tensor | None) -> Tensor:
+    """Tell k-mers, [UNK] and [MASK] among them, from [PAD], [CLS] and [SEP]; bool (batch, tokens).
 
-    Args:
-        logits: (..., classes).
-        labels: (...), class numbers or -100.
-        num_items: what to divide by, when this is only a part of an optimizer step; by default the labels given.
+    Raises:
+        ValueError: if there are neither ids nor a mask to tell them by.
     """
-    labels = labels.reshape(-1).to(logits.device)
-    flat = logits.reshape(-1, logits.shape[-1]).float()
-    total = nn.functional.cross_entropy(flat, labels, ignore_index=-100, reduction="sum")
-    return _per_item(total, (labels != -100).sum() if num_items is None else num_items)
-
-
-def sequence_loss(
-    logits: Tensor, labels: Tensor, config: KmerBertConfig, num_items: Tensor | int | None = None
-) -> Tensor:
-    """Loss of a sequence head: cross-entropy, binary cross-entropy or squared error by ``config.problem_type``.
-
-    Args:
-        logits: (batch, num_labels).
-        labels: (batch,) or (batch, num_labels).
-        config: its ``problem_type`` decides; where None, one output means regression, whole-number labels one class out
-            of several, anything else several labels.
-        num_items: number of label cells of the whole optimizer step; by default those given.
-    """
-    labels = labels.to(logits.device)
-    problem = config.problem_type or _problem_type(config.num_labels, labels)
-    if problem == "single_label_classification":
-        return label_loss(logits, labels, num_items)
-    measure = nn.functional.mse_loss if problem == "regression" else nn.functional.binary_cross_entropy_with_logits
-    target = labels.reshape(logits.shape).float()
-    total = measure(logits.float(), target, reduction="sum")
-    return _per_item(total, target.numel() if num_items is None else num_items)
-
-
-def _problem_type(num_labels: int, labels: Tensor) -> str:
-    if num_labels == 1:
-        return "regression"
-    whole = labels.dtype in (torch.long, torch.int)
-    return "single_label_classification" if whole else "multi_label_classification"
-
-
-def _per_item(total: Tensor, items: Tensor | int) -> Tensor:
-    return total / torch.as_tensor(items, device=total.device).clamp(min=1)
+    if special_tokens_mask is not None:
+        return ~special_tokens_mask.bool()
+    if input_ids is None:
+        raise ValueError("without input_ids, special_tokens_mask must say which tokens are no k-mers")
+    cls, sep = 2, 3  # KmerTokenizer's, and DNABERT's
+    return (input_ids != config.pad_token_id) & (input_ids != cls) & (input_ids != sep)
 
 
 def classifier_dropout(config: KmerBertConfig) -> float:

@@ -16,6 +16,8 @@ PORTABLE = (
     "sequence",
     "tokenization_kmer",
     "configuration_kmer_bert",
+    "losses",
+    "pooling",
     "modeling_kmer_bert",
     "modeling_hierarchical",
     "modeling_fusion",

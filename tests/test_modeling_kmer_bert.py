@@ -36,7 +36,8 @@ from hf_genomics import (
     KmerBertModel,
     KmerTokenizer,
 )
-from hf_genomics.modeling_kmer_bert import kmer_embeddings, label_loss, sinusoidal_positions
+from hf_genomics.losses import label_loss
+from hf_genomics.modeling_kmer_bert import kmer_embeddings, sinusoidal_positions
 
 TWINS = {
     KmerBertModel: BertModel,
