@@ -6,6 +6,9 @@ from typing import Any, Literal
 from huggingface_hub.dataclasses import strict
 from transformers import PreTrainedConfig
 from transformers.activations import ACT2FN
+from transformers.utils import logging
+
+logger = logging.get_logger(__name__)
 
 # Names that PreTrainedConfig understands without declaring them as fields. Anything else would silently become an
 # attribute, so that a misspelt `hiden_size=128` would train the full-size model.
@@ -113,10 +116,30 @@ class KmerBertConfig(PreTrainedConfig):
                 f"class_weights must be one positive number for each of {self.num_labels} labels, not {weights}"
             )
 
+    @classmethod
+    def from_dict(cls, config_dict: dict[str, Any], **kwargs: Any) -> Any:
+        """Read a saved configuration; see ``PreTrainedConfig.from_dict``.
+
+        A name that is typed may be misspelt and is refused; a file may come from a later version or from somebody who
+        added a note to it, so names in it that are not known are kept as they are, with a warning.
+        """
+        unknown = {name: value for name, value in config_dict.items() if not cls._knows(name)}
+        known = {name: value for name, value in config_dict.items() if name not in unknown}
+        loaded = super().from_dict(known, **kwargs)
+        config = loaded[0] if isinstance(loaded, tuple) else loaded
+        for name, value in unknown.items():
+            logger.warning_once(f"the saved configuration has {name!r}, which {cls.__name__} does not know and ignores")
+            setattr(config, name, value)
+        return loaded
+
+    @classmethod
+    def _knows(cls, name: str) -> bool:
+        return name.startswith("_") or name in _FRAMEWORK_ARGUMENTS or name in cls.__dataclass_fields__
+
     def _refuse_unknown(self, kwargs: dict) -> None:
         fields = [name for name in type(self).__dataclass_fields__ if not name.startswith("_")]
         for name in kwargs:
-            if name not in _FRAMEWORK_ARGUMENTS and not name.startswith("_"):
+            if not self._knows(name):
                 close = difflib.get_close_matches(name, [*fields, *_FRAMEWORK_ARGUMENTS], 1)
                 hint = f"; did you mean {close[0]!r}?" if close else ""
                 raise TypeError(f"KmerBertConfig has no argument {name!r}{hint}")

@@ -31,6 +31,15 @@ COMMON_CONFIG_ARGUMENTS = {
 }
 
 
+# The mixins ask by class name which labels a head takes, in lists that only know transformers' own models.
+OURS_BY_TASK = {
+    "MODEL_MAPPING_NAMES": "KmerBertModel",
+    "MODEL_FOR_MASKED_LM_MAPPING_NAMES": "KmerBertForMaskedLM",
+    "MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES": "KmerBertForSequenceClassification",
+    "MODEL_FOR_TOKEN_CLASSIFICATION_MAPPING_NAMES": "KmerBertForTokenClassification",
+}
+
+
 def fetch(version: str) -> Path:
     """Give the folder with the tests of a transformers release; download and unpack it where it is not there yet."""
     folder = CACHE / f"transformers-{version}" / "tests"
@@ -73,6 +82,9 @@ def install() -> None:
     # They would load transformers a second time, out of the source release.
     with patch("transformers.utils.direct_transformers_import", lambda *_: transformers):
         importlib.import_module(f"{NAME}.test_configuration_common")
+    modeling = importlib.import_module(f"{NAME}.test_modeling_common")
+    for names, ours in OURS_BY_TASK.items():
+        setattr(modeling, names, {**getattr(modeling, names), "kmer_bert": ours})
 
 
 if __name__ == "__main__":
