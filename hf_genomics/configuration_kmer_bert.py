@@ -1,12 +1,16 @@
 """Configuration of KmerBert: a BERT encoder over k-mers, by default DNABERT-6 (= GenomeNet-BERT's base set-up)."""
 
 import difflib
+import os
+from pathlib import Path
 from typing import Any, Literal
 
 from huggingface_hub.dataclasses import strict
 from transformers import PreTrainedConfig
 from transformers.activations import ACT2FN
-from transformers.utils import logging
+from transformers.utils import cached_file, logging
+
+from .sequence import check_vocabulary, vocabulary_k
 
 logger = logging.get_logger(__name__)
 
@@ -17,6 +21,20 @@ _FRAMEWORK_ARGUMENTS = frozenset(
     "torch_dtype auto_map use_cache is_decoder add_cross_attention bos_token_id eos_token_id sep_token_id "
     "cls_token_id".split()
 )
+
+# What of a BertConfig means the same here. The rest of what 2020's transformers and DNABERT's fork of it wrote down
+# (output_past, eos_token_ids, split, rnn ...) is of no concern to an encoder, but for those below.
+_BERT_SETTINGS = (
+    "vocab_size hidden_size num_hidden_layers num_attention_heads intermediate_size hidden_act hidden_dropout_prob "
+    "attention_probs_dropout_prob max_position_embeddings type_vocab_size initializer_range layer_norm_eps "
+    "pad_token_id classifier_dropout tie_word_embeddings id2label label2id num_labels problem_type".split()
+)
+_BERT_ONLY: dict[str, tuple] = {
+    "position_embedding_type": (None, "absolute"),
+    "pruned_heads": (None, {}, []),
+    "is_decoder": (None, False),
+    "add_cross_attention": (None, False),
+}
 
 
 @strict
@@ -94,6 +112,27 @@ class KmerBertConfig(PreTrainedConfig):
         self._check_values()
         super().__post_init__(**kwargs)
         self._check_class_weights()
+
+    @classmethod
+    def get_config_dict(
+        cls, pretrained_model_name_or_path: str | os.PathLike, **kwargs: Any
+    ) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Read config.json, and translate that of a BERT over k-mers; see ``PreTrainedConfig.get_config_dict``.
+
+        Raises:
+            ValueError: for a BERT that is not over k-mers, whose vocab.txt is not DNABERT's, or that has what KmerBert
+                has not.
+        """
+        settings, unused = super().get_config_dict(pretrained_model_name_or_path, **kwargs)
+        if not settings or settings.get("model_type", "bert") != "bert":
+            return settings, unused
+        settings = translate_bert(settings)
+        if vocabulary := _vocabulary_file(pretrained_model_name_or_path, kwargs):
+            try:
+                check_vocabulary(vocabulary.read_text(encoding="utf-8").split(), settings["k"])
+            except ValueError as error:
+                raise ValueError(f"{vocabulary}: {error}") from error
+        return settings, unused
 
     @property
     def num_embeddings(self) -> int:
@@ -176,6 +215,35 @@ class KmerBertConfig(PreTrainedConfig):
                 raise ValueError(f"{name} must lie in 0..1 (1 excluded), not {getattr(self, name)}")
         if not 0 <= self.focal_gamma < float("inf"):
             raise ValueError(f"focal_gamma must be 0 or more, not {self.focal_gamma}")
+
+
+def translate_bert(settings: dict[str, Any]) -> dict[str, Any]:
+    """Turn the settings of a BertConfig over k-mers at stride 1 into those of a KmerBertConfig; vocab_size tells k.
+
+    >>> translate_bert({"vocab_size": 69, "hidden_size": 32, "split": 10, "rnn": "lstm"})
+    {'vocab_size': 69, 'hidden_size': 32, 'k': 3, 'initialisation': 'bert'}
+
+    Raises:
+        ValueError: if the vocabulary is not one of k-mers, or a setting asks for what KmerBert cannot do.
+    """
+    for name, harmless in _BERT_ONLY.items():
+        if settings.get(name) not in harmless:
+            raise ValueError(f"KmerBert cannot express {name}={settings[name]!r} of a BERT configuration")
+    kept = {name: settings[name] for name in _BERT_SETTINGS if name in settings}
+    names = kept.get("id2label")
+    if names and kept.get("num_labels", len(names)) != len(names):  # DNABERT's fork changes num_labels alone
+        kept = {name: value for name, value in kept.items() if name not in ("id2label", "label2id")}
+    return kept | {"k": vocabulary_k(kept.get("vocab_size", 0)), "initialisation": "bert"}
+
+
+def _vocabulary_file(name_or_path: str | os.PathLike, kwargs: dict[str, Any]) -> Path | None:
+    """Find the vocab.txt beside a config.json, in a folder or on the Hub."""
+    if os.path.isfile(name_or_path):
+        return None
+    names = "cache_dir force_download local_files_only proxies revision subfolder token".split()
+    where = {name: kwargs[name] for name in names if kwargs.get(name) is not None}
+    found = cached_file(str(name_or_path), "vocab.txt", _raise_exceptions_for_missing_entries=False, **where)
+    return None if found is None else Path(found)
 
 
 @strict

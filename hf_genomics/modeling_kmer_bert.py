@@ -6,7 +6,7 @@ Shapes: batch, tokens, hidden.
 """
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
@@ -253,14 +253,42 @@ class KmerBertPreTrainedModel(PreTrainedModel):
     auto_map = {
         "AutoConfig": "configuration_kmer_bert.KmerBertConfig",
         "AutoModel": "modeling_kmer_bert.KmerBertModel",
+        "AutoModelForPreTraining": "modeling_kmer_bert.KmerBertForMaskedLM",
         "AutoModelForMaskedLM": "modeling_kmer_bert.KmerBertForMaskedLM",
         "AutoModelForSequenceClassification": "modeling_kmer_bert.KmerBertForSequenceClassification",
         "AutoModelForTokenClassification": "modeling_kmer_bert.KmerBertForTokenClassification",
     }
 
+    # BERT's parts that no model here reads: what today's and old BERT checkpoints have besides.
+    _keys_to_ignore_on_load_unexpected = [r"(^|\.)embeddings\.position_ids$", r"^cls\.seq_relationship\."]
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        pretrained_model_name_or_path: str | os.PathLike | None,
+        *model_args: Any,
+        output_loading_info: bool = False,
+        **kwargs: Any,
+    ) -> Any:
+        """Load a saved model or a BERT over k-mers (DNABERT); see ``PreTrainedModel.from_pretrained``.
+
+        Weights of a head that the checkpoint does not have are drawn, and transformers says so; the encoder's are not.
+
+        Raises:
+            ValueError: if weights of the encoder are missing.
+        """
+        model, info = super().from_pretrained(
+            pretrained_model_name_or_path, *model_args, output_loading_info=True, **kwargs
+        )
+        if pretrained_model_name_or_path is not None:
+            _refuse_missing(model, info["missing_keys"], str(pretrained_model_name_or_path))
+        return (model, info) if output_loading_info else model
+
     def save_pretrained(self, save_directory: str | os.PathLike, **kwargs: Any) -> None:
         """Save weights, configuration and the code to load them; see ``PreTrainedModel.save_pretrained``."""
         self.config.auto_map = dict(self.auto_map)
+        # Or the names of an old checkpoint that were converted on loading (LayerNorm.gamma) would be written again.
+        kwargs.setdefault("save_original_format", False)
         super().save_pretrained(save_directory, **kwargs)
 
     @torch.no_grad()
@@ -279,6 +307,18 @@ class KmerBertPreTrainedModel(PreTrainedModel):
             start = words.clone()
             start[special : special + 4**self.config.k] = kmer_embeddings(self.config.k, words.shape[1])
             init.copy_(words, start)
+
+
+def _refuse_missing(model: PreTrainedModel, missing: Iterable[str], source: str) -> None:
+    """Raise ValueError if one of the ``missing`` weights is the encoder's (the pooler belongs to the heads)."""
+    encoder = model.base_model
+    prefix = "" if encoder is model else f"{model.base_model_prefix}."
+    ours = {prefix + name for name in encoder.state_dict() if not name.startswith("pooler.")}
+    if lost := sorted(ours.intersection(missing)):
+        raise ValueError(
+            f"{source}: {len(lost)} of {len(ours)} weights of the encoder are missing ({lost[0]} ...); "
+            "the checkpoint is damaged or of another architecture"
+        )
 
 
 class KmerBertModel(KmerBertPreTrainedModel):
@@ -380,6 +420,10 @@ class KmerBertMaskedLMHead(nn.Module):
 class KmerBertForMaskedLM(KmerBertPreTrainedModel):
     """Encoder with the masked-token head used in pretraining."""
 
+    _keys_to_ignore_on_load_unexpected = [
+        *KmerBertPreTrainedModel._keys_to_ignore_on_load_unexpected,
+        r"^bert\.pooler\.",
+    ]
     _tied_weights_keys = {
         "cls.predictions.decoder.weight": "bert.embeddings.word_embeddings.weight",
         "cls.predictions.decoder.bias": "cls.predictions.bias",

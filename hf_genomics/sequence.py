@@ -5,11 +5,14 @@ A0 T1 C2 G3, DNABERT's order, so that the complement of a digit is ``digit ^ 1``
 letter highest. Everything here is a pure function of its arguments; numpy is the only dependency.
 """
 
+import itertools
+from collections.abc import Iterable
 from typing import TypeVar
 
 import numpy as np
 
 ALPHABET = "ATCG"
+SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 IUPAC = "ACGTRYSWKMBDHVN"
 _COMPLEMENT = str.maketrans("ACGTURYSWKMBDHVNacgturyswkmbdhvn", "TGCAAYRSWMKVHDBNtgcaayrswmkvhdbn")
 
@@ -106,6 +109,52 @@ def check_kmer(k: int, stride: int = 1, *, max_k: int = 8, allow_gaps: bool = Fa
             f"stride must lie in 1..k (k is {k}), not {stride}: a larger stride leaves nucleotides between k-mers that "
             "no token shows; pass allow_gaps=True if that is what you want"
         )
+
+
+def kmer_vocabulary(k: int) -> list[str]:
+    """List all tokens in the order of their ids: five special ones, then the k-mers (DNABERT's vocab.txt).
+
+    >>> kmer_vocabulary(2)[4:10]
+    ['[MASK]', 'AA', 'AT', 'AC', 'AG', 'TA']
+    """
+    return [*SPECIAL_TOKENS, *map("".join, itertools.product(ALPHABET, repeat=k))]
+
+
+def vocabulary_k(vocab_size: int) -> int:
+    """Give the k of a vocabulary of 4^k k-mers and five special tokens.
+
+    Raises:
+        ValueError: if there is none.
+
+    >>> vocabulary_k(69), vocabulary_k(4101)
+    (3, 6)
+    """
+    kmers = vocab_size - len(SPECIAL_TOKENS)
+    k = max(0, kmers).bit_length() // 2
+    if k < 1 or kmers != 4**k:
+        raise ValueError(
+            f"a vocabulary of {vocab_size} tokens is not one of k-mers, which has 5 + 4^k (69, 261, 1029 ...)"
+        )
+    return k
+
+
+def check_vocabulary(tokens: Iterable[str], k: int) -> None:
+    """Check that a vocabulary is DNABERT's: weights trained on another order would give wrong numbers without a word.
+
+    Args:
+        tokens: in the order of their ids, as the lines of a vocab.txt.
+        k: nt.
+
+    Raises:
+        ValueError: naming the first line (from 1) that differs.
+    """
+    pairs = itertools.zip_longest(tokens, kmer_vocabulary(k))
+    for line, (found, expected) in enumerate(pairs, start=1):
+        if found != expected:
+            raise ValueError(
+                f"line {line} is {found or 'missing'}, where DNABERT's vocabulary of {k}-mers has "
+                f"{expected or 'no line'}; ids follow its order (A, T, C, G), so a model of another one cannot be read"
+            )
 
 
 def kmer_codes(letters: np.ndarray, k: int, stride: int = 1) -> tuple[np.ndarray, np.ndarray]:

@@ -18,7 +18,9 @@ Policies:
 
 import difflib
 import re
+import sys
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -31,11 +33,13 @@ from .sequence import (
     IUPAC,
     as_letters,
     check_kmer,
+    check_vocabulary,
     complement_codes,
     letter_digits,
     num_kmers,
     rolling_any,
     rolling_codes,
+    vocabulary_k,
 )
 
 logger = logging.get_logger(__name__)
@@ -57,6 +61,11 @@ _FRAMEWORK_ARGUMENTS = frozenset(
     "model_specific_special_tokens name_or_path padding_side processor_class response_schema response_template "
     "special_tokens_map_file special_tokens_pattern split_special_tokens token_type_ids_include_special_tokens "
     "token_type_ids_pattern tokenizer_class tokenizer_file truncation_side trust_remote_code verbose vocab_file".split()
+)
+# What a BertTokenizer saves and that cannot matter once the vocabulary is known to be one of k-mers.
+_BERT_ARGUMENTS = frozenset(
+    "do_lower_case do_basic_tokenize full_tokenizer_file never_split strip_accents tokenize_chinese_chars "
+    "wordpieces_prefix".split()
 )
 _OWN_ARGUMENTS = "k stride errors allow_gaps pad_token unk_token cls_token sep_token mask_token".split()
 
@@ -86,7 +95,7 @@ class KmerTokenizer(PreTrainedTokenizer):
     Source: DNABERT (Ji et al. 2021), GenomeNet-BERT section 2 and Figure 1 (stride).
     """
 
-    vocab_files_names: dict[str, str] = {}
+    vocab_files_names = {"vocab_file": "vocab.txt"}  # DNABERT's; our own folders have none
     model_input_names = ["input_ids", "token_type_ids", "attention_mask"]
 
     def __init__(
@@ -121,6 +130,37 @@ class KmerTokenizer(PreTrainedTokenizer):
             mask_token=mask_token,
             **kwargs,
         )
+
+    @classmethod
+    def from_pretrained(cls, *arguments: Any, **options: Any) -> Any:
+        """Load a saved tokenizer or DNABERT's; see ``PreTrainedTokenizerBase.from_pretrained``.
+
+        Where the package is imported, its code is used. (With ``trust_remote_code=True`` transformers does so for
+        configuration and model, but takes the code beside a tokenizer.)
+        """
+        installed = sys.modules.get("hf_genomics.tokenization_kmer")
+        if installed is not None and cls.__module__.startswith("transformers_modules."):
+            return installed.KmerTokenizer.from_pretrained(*arguments, **options)
+        return super().from_pretrained(*arguments, **options)
+
+    @classmethod
+    def convert_to_native_format(cls, **kwargs: Any) -> dict[str, Any]:
+        """Complete what from_pretrained has read: the vocab.txt of a DNABERT folder says what k is.
+
+        Raises:
+            ValueError: if the vocabulary is not DNABERT's, or nothing tells k (a guess could give wrong ids silently).
+        """
+        kwargs = super().convert_to_native_format(**kwargs)
+        vocabulary = kwargs.pop("vocab_file", None)
+        if vocabulary is not None:
+            kwargs = {name: value for name, value in kwargs.items() if name not in _BERT_ARGUMENTS}
+            kwargs["k"] = _read_k(Path(vocabulary), kwargs.get("k"))
+        elif "k" not in kwargs:
+            raise ValueError(
+                f"{kwargs.get('name_or_path')}: holds no tokenizer that names its k; save the tokenizer beside the "
+                "model, or pass k= and stride="
+            )
+        return kwargs
 
     # The vocabulary is arithmetic; a dictionary of it is made only for those who ask.
 
@@ -471,6 +511,16 @@ class KmerTokenizer(PreTrainedTokenizer):
         flipped = complement_codes(array - NUM_SPECIAL_TOKENS, self.k) + NUM_SPECIAL_TOKENS
         result = np.where(array < NUM_SPECIAL_TOKENS, array, flipped)
         return ids.new_tensor(result) if hasattr(ids, "new_tensor") else result
+
+
+def _read_k(vocabulary: Path, expected: int | None) -> int:
+    tokens = vocabulary.read_text(encoding="utf-8").split()
+    try:
+        k = vocabulary_k(len(tokens)) if expected is None else expected
+        check_vocabulary(tokens, k)
+    except ValueError as error:
+        raise ValueError(f"{vocabulary}: {error}") from error
+    return k
 
 
 _TO_BLANK = str.maketrans(dict.fromkeys("\t\n\r\v\f", " "))
