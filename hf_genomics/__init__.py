@@ -30,6 +30,9 @@ _HOME = {
     "finetune": "training.finetune",
     "evaluate": "training.finetune",
     "predict": "training.finetune",
+    "convert": "hub",
+    "to_bert": "hub",
+    "push": "hub",
 }
 __all__ = list(_HOME)
 

@@ -27,6 +27,8 @@ VERBS = {
     "finetune": ("training.finetune", "fine-tune a pretrained model on labelled sequences"),
     "evaluate": ("training.finetune", "score a fine-tuned model on labelled sequences"),
     "predict": ("training.finetune", "classify the sequences of a file"),
+    "convert": ("hub", "convert a DNABERT folder, or a model back to one"),
+    "push": ("hub", "upload a model folder to the Hub"),
     "quickstart": ("quickstart", "all of it on bundled genomes, in minutes, with a report"),
 }
 

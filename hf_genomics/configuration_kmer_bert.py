@@ -24,7 +24,7 @@ _FRAMEWORK_ARGUMENTS = frozenset(
 
 # What of a BertConfig means the same here. The rest of what 2020's transformers and DNABERT's fork of it wrote down
 # (output_past, eos_token_ids, split, rnn ...) is of no concern to an encoder, but for those below.
-_BERT_SETTINGS = (
+BERT_SETTINGS = (
     "vocab_size hidden_size num_hidden_layers num_attention_heads intermediate_size hidden_act hidden_dropout_prob "
     "attention_probs_dropout_prob max_position_embeddings type_vocab_size initializer_range layer_norm_eps "
     "pad_token_id classifier_dropout tie_word_embeddings id2label label2id num_labels problem_type".split()
@@ -229,7 +229,7 @@ def translate_bert(settings: dict[str, Any]) -> dict[str, Any]:
     for name, harmless in _BERT_ONLY.items():
         if settings.get(name) not in harmless:
             raise ValueError(f"KmerBert cannot express {name}={settings[name]!r} of a BERT configuration")
-    kept = {name: settings[name] for name in _BERT_SETTINGS if name in settings}
+    kept = {name: settings[name] for name in BERT_SETTINGS if name in settings}
     names = kept.get("id2label")
     if names and kept.get("num_labels", len(names)) != len(names):  # DNABERT's fork changes num_labels alone
         kept = {name: value for name, value in kept.items() if name not in ("id2label", "label2id")}

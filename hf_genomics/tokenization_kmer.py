@@ -157,8 +157,8 @@ class KmerTokenizer(PreTrainedTokenizer):
             kwargs["k"] = _read_k(Path(vocabulary), kwargs.get("k"))
         elif "k" not in kwargs:
             raise ValueError(
-                f"{kwargs.get('name_or_path')}: holds no tokenizer that names its k; save the tokenizer beside the "
-                "model, or pass k= and stride="
+                f"{kwargs.get('name_or_path')}: tokenizer_config.json is missing or names no k; save the tokenizer "
+                "there, or pass k= and stride="
             )
         return kwargs
 

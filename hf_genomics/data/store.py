@@ -202,7 +202,7 @@ def prepare(
         return GenomeStore(target)
     table = None if metadata is None else read_metadata(metadata, metadata_key)
     try:
-        with _replacing(target) as folder:
+        with replacing(target) as folder:
             contigs = _write_letters(folder / "letters.bin", fasta, genome_by, rna, min_length)
             if table is not None:
                 contigs = join_metadata(contigs, table, str(metadata))
@@ -299,7 +299,7 @@ def _is_up_to_date(target: Path, info: dict[str, Any], overwrite: bool) -> bool:
 
 
 @contextlib.contextmanager
-def _replacing(target: Path) -> Iterator[Path]:
+def replacing(target: Path) -> Iterator[Path]:
     """Offer a temporary folder beside ``target``, and put it in its place when the block ends well."""
     target.parent.mkdir(parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".partial", dir=target.parent))

@@ -1,0 +1,256 @@
+"""Checkpoints in and out: DNABERT's folders to KmerBert and back, and model folders onto the Hub.
+
+DNABERT is a BERT over k-mers, and KmerBert's weights carry BERT's names; what is left is to check that a folder is what
+it claims to be, and to say what cannot go over.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import pickle
+import struct
+from collections.abc import Iterator
+from dataclasses import fields
+from pathlib import Path
+from typing import Any, Literal
+
+import transformers
+from huggingface_hub import HfApi
+from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+from safetensors import SafetensorError
+from transformers import BertConfig, PreTrainedConfig, PreTrainedModel
+from transformers.utils import logging as transformers_logging
+
+from . import modeling_kmer_bert
+from .configuration_kmer_bert import BERT_SETTINGS, KmerBertConfig
+from .data.store import replacing
+from .errors import InputError
+from .sequence import SPECIAL_TOKENS, kmer_vocabulary
+from .tokenization_kmer import KmerTokenizer
+
+logger = logging.getLogger(__name__)
+
+#: Our class for each of BERT's, and the other way round; BertForPreTraining's next-sentence head is left behind.
+FROM_BERT = {
+    "BertForMaskedLM": "KmerBertForMaskedLM",
+    "BertForPreTraining": "KmerBertForMaskedLM",
+    "BertForSequenceClassification": "KmerBertForSequenceClassification",
+    "BertForTokenClassification": "KmerBertForTokenClassification",
+    "BertModel": "KmerBertModel",
+}
+TO_BERT = {ours: theirs for theirs, ours in FROM_BERT.items() if theirs != "BertForPreTraining"}
+
+# Settings that leave the numbers of a loaded model as they are, so that a BERT does not need them.
+_NO_MATTER = {"k", "stride", "initialisation", "sparse_prediction", "window_length"}
+
+# What a model folder shares; a run leaves more there (training_args.bin, checkpoints, scores, logs).
+_SHARED = ("config.json", "*.safetensors", "*.safetensors.index.json", "tokenizer_config.json", "*.py", "README.md")
+
+
+def convert(source: str, output_dir: str, to: Literal["kmer_bert", "bert"] = "kmer_bert") -> dict[str, Any]:
+    """Convert a DNABERT folder to a KmerBert folder, or back to one that stock BertForMaskedLM and BertTokenizer load.
+
+    The class follows the source: pretrained models, fine-tuned sequence and token classifiers keep their heads.
+
+    Args:
+        source: folder of a BERT over k-mers (config.json, weights and, to be checked, vocab.txt), or its name on the
+            Hub; with ``to: bert`` that of a KmerBert.
+        output_dir: folder to be made; it may be there if it is empty.
+        to: "kmer_bert" or "bert".
+
+    Returns:
+        class, k, number of parameters and folder.
+
+    Raises:
+        InputError: if the source is no such model, lacks weights of the encoder, holds a pickle with more than weights,
+            or has what the other side cannot express; nothing is written then.
+
+    Source: DNABERT (Ji et al. 2021).
+    """
+    target = Path(output_dir)
+    if target.exists() and not (target.is_dir() and not any(target.iterdir())):
+        raise InputError(f"{target}: exists already; name a new folder")
+    with _readable(source):
+        architecture = _architecture(source)
+        names = FROM_BERT if to == "kmer_bert" else {ours: ours for ours in TO_BERT}
+        if architecture not in names:
+            raise InputError(f"{source}: {_cannot_convert(architecture, to)}")
+        model = _load(source, names[architecture])
+    with replacing(target) as folder:
+        if to == "bert":
+            to_bert(model, folder)
+        else:
+            model.save_pretrained(folder)
+            KmerTokenizer(model.config.k, model_max_length=model.config.max_position_embeddings).save_pretrained(folder)
+    kind = TO_BERT[type(model).__name__] if to == "bert" else type(model).__name__
+    parameters = sum(parameter.numel() for parameter in model.parameters())
+    return {"class": kind, "k": model.config.k, "parameters": parameters, "output_dir": str(target)}
+
+
+def to_bert(model: PreTrainedModel, folder: str | Path) -> None:
+    """Save a KmerBert as a BERT: stock BertForMaskedLM (or its sibling) and BertTokenizer load it, and agree on k-mers.
+
+    Their input is DNABERT's: k-mers with blanks between them, at the stride of the model.
+
+    Args:
+        model: a KmerBert whose class and settings BERT has too.
+        folder: is created where it is missing; gets config.json, model.safetensors, vocab.txt (DNABERT's, byte by byte)
+            and tokenizer_config.json with ``do_lower_case`` off, without which every k-mer would be [UNK].
+
+    Raises:
+        InputError: naming the class or setting that BERT cannot express; nothing is written then.
+    """
+    kind, config = TO_BERT.get(type(model).__name__), model.config
+    if kind is None:
+        raise InputError(f"stock BERT has no twin of {type(model).__name__}, only of {', '.join(TO_BERT)}")
+    _refuse_inexpressible(config)
+    labels = (
+        {} if kind in ("BertModel", "BertForMaskedLM") else {"id2label": config.id2label, "label2id": config.label2id}
+    )
+    settings = {
+        name: getattr(config, name) for name in BERT_SETTINGS if name not in ("id2label", "label2id", "num_labels")
+    }
+    extra = {"add_pooling_layer": model.pooler is not None} if kind == "BertModel" else {}
+    twin, info = getattr(transformers, kind).from_pretrained(
+        None,
+        config=BertConfig(**settings, **labels),
+        state_dict=model.state_dict(),
+        output_loading_info=True,
+        **extra,
+    )
+    different = sorted([*info["missing_keys"], *info["unexpected_keys"]])
+    if different:
+        raise InputError(f"stock {kind} has other weights than this {type(model).__name__}: {', '.join(different)}")
+    twin.save_pretrained(folder)
+    vocabulary = "\n".join(kmer_vocabulary(config.k)) + ("\n" if config.k == 6 else "")  # as DNABERT's files end
+    (Path(folder) / "vocab.txt").write_bytes(vocabulary.encode())
+    tokenizer = {
+        "tokenizer_class": "BertTokenizer",
+        "do_lower_case": False,
+        "model_max_length": config.max_position_embeddings,
+        **{f"{token.strip('[]').lower()}_token": token for token in SPECIAL_TOKENS},
+    }
+    (Path(folder) / "tokenizer_config.json").write_text(json.dumps(tokenizer, indent=2) + "\n")
+
+
+def push(model: str, name: str, revision: str | None = None, private: bool = False) -> dict[str, Any]:
+    """Upload a model folder to the Hub: weights, configuration, tokenizer, their code and README.md, nothing else.
+
+    What else a run leaves in its folder (training_args.bin, checkpoints, scores) stays here. Log in first, by
+    ``hf auth login``.
+
+    Args:
+        model: folder with a saved model and tokenizer.
+        name: of the repository, ``user/model``; created if it is not there.
+        revision: branch to push to; null means main.
+        private: whether a new repository is private.
+
+    Returns:
+        address of the commit and number of files.
+
+    Raises:
+        InputError: if the folder holds no complete model, or the Hub refuses.
+    """
+    folder = Path(model)
+    for needed in ("config.json", "tokenizer_config.json"):
+        if not (folder / needed).is_file():
+            raise InputError(f"{folder}: no {needed} there; name a folder with a saved model and tokenizer")
+    files = sorted({path.name for pattern in _SHARED for path in folder.glob(pattern)})
+    if not any(file.endswith(".safetensors") for file in files):
+        raise InputError(f"{folder}: no weights (*.safetensors) there; name a folder with a saved model")
+    api = HfApi()
+    try:
+        name = api.create_repo(name, private=private, exist_ok=True).repo_id
+        if revision not in (None, "main"):
+            api.create_branch(name, branch=revision, exist_ok=True)
+        commit = api.upload_folder(
+            repo_id=name,
+            folder_path=folder,
+            allow_patterns=files,
+            ignore_patterns=["*/*"],
+            revision=revision,
+            commit_message="Upload model",
+        )
+    except (HfHubHTTPError, HFValidationError) as error:
+        raise InputError(f"{name}: {str(error).splitlines()[0]}") from error
+    return {"commit": commit.commit_url, "files": len(files)}
+
+
+def _architecture(source: str) -> str:
+    """Read which class a folder is of; DNABERT's first configurations name none, or no model type."""
+    config, _ = PreTrainedConfig.get_config_dict(source)
+    named = (config.get("architectures") or ["BertForMaskedLM"])[0]
+    kind = config.get("model_type", "bert")
+    return named if kind == ("kmer_bert" if named.startswith("KmerBert") else "bert") else f"{kind} model"
+
+
+def _cannot_convert(architecture: str, to: str) -> str:
+    if to == "bert":
+        return f"stock BERT has no twin of a {architecture}, only of {', '.join(TO_BERT)}"
+    if architecture.startswith("KmerBert"):
+        return f"is a {architecture} already; to: bert converts it to a BERT"
+    if "Long" in architecture:
+        return f"is a {architecture}, whose head over several windows has no twin; convert the pretrained model instead"
+    return f"is a {architecture}; only {', '.join(FROM_BERT)} over k-mers can be converted"
+
+
+def _load(source: str, kind: str) -> PreTrainedModel:
+    """Load a model, and say in one line which weights of its head are not in the checkpoint."""
+    level = transformers_logging.get_verbosity()
+    transformers_logging.set_verbosity_error()  # its report is a table of many lines
+    try:
+        model, info = getattr(modeling_kmer_bert, kind).from_pretrained(source, output_loading_info=True)
+    except RuntimeError as error:
+        if "ignore_mismatched_sizes" not in str(error):
+            raise
+        raise InputError(f"{source}: the weights have other sizes than config.json says; mend config.json") from error
+    finally:
+        transformers_logging.set_verbosity(level)
+    if missing := sorted(info["missing_keys"]):
+        logger.warning("%s: has no %s; drawn at random, so train before use", source, ", ".join(missing))
+    if unexpected := sorted(info["unexpected_keys"]):
+        logger.warning("%s: %s left out, which %s does not have", source, ", ".join(unexpected), kind)
+    return model
+
+
+def _refuse_inexpressible(config: KmerBertConfig) -> None:
+    """Raise InputError for the first setting, other than its default, that a BertConfig has not."""
+    if config.vocab_size != len(kmer_vocabulary(config.k)):
+        raise InputError(
+            f"vocab_size {config.vocab_size} is not that of {config.k}-mers ({len(kmer_vocabulary(config.k))}): "
+            "DNABERT's vocabulary has no place for added tokens"
+        )
+    plain = KmerBertConfig(k=config.k)
+    shared = {field.name for field in fields(PreTrainedConfig)} | set(BERT_SETTINGS) | _NO_MATTER
+    for name in (field.name for field in fields(config) if field.name not in shared):
+        value, default = getattr(config, name), getattr(plain, name, None)
+        if value != default:
+            raise InputError(f"stock BERT has no {name}: {value!r}; only a model with {default!r} can go over")
+
+
+@contextlib.contextmanager
+def _readable(source: str) -> Iterator[None]:
+    """Turn what goes wrong with foreign files into one line."""
+    if Path(source).is_dir() and not (Path(source) / "config.json").is_file():
+        raise InputError(f"{source}: no config.json in this folder; name a model folder")
+    try:
+        yield
+    except InputError:
+        raise
+    except (
+        pickle.UnpicklingError,
+        EOFError,
+        struct.error,
+        LookupError,
+    ) as error:  # all that junk makes torch.load raise
+        raise InputError(
+            f"{source}: its weights are a damaged file or a pickle with more than plain weights, which could run code; "
+            "save the weights alone, as model.safetensors or by torch.save(model.state_dict())"
+        ) from error
+    except (OSError, ValueError, TypeError, RuntimeError, SafetensorError) as error:
+        if not Path(source).exists() and isinstance(error, OSError):
+            raise InputError(f"{source}: no such folder, and no such model on the Hub or in its cache") from error
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+        raise InputError(f"{source}: {' '.join(lines).removeprefix(f'{source}: ')}") from error
