@@ -43,7 +43,16 @@ FROM_BERT = {
 TO_BERT = {ours: theirs for theirs, ours in FROM_BERT.items() if theirs != "BertForPreTraining"}
 
 # Settings that leave the numbers of a loaded model as they are, so that a BERT does not need them.
-_NO_MATTER = {"k", "stride", "initialisation", "sparse_prediction", "window_length"}
+_NO_MATTER = {
+    "k",
+    "stride",
+    "initialisation",
+    "sparse_prediction",
+    "window_length",
+    "class_weights",
+    "focal_gamma",
+    "paired",
+}
 
 # What a model folder shares; a run leaves more there (training_args.bin, checkpoints, scores, logs).
 _SHARED = ("config.json", "*.safetensors", "*.safetensors.index.json", "tokenizer_config.json", "*.py", "README.md")
