@@ -20,6 +20,8 @@ _HOME = {
     "KmerBertForTokenClassification": "modeling_kmer_bert",
     "HierarchicalKmerBertConfig": "configuration_kmer_bert",
     "HierarchicalKmerBertForSequenceClassification": "modeling_hierarchical",
+    "FusionKmerBertConfig": "configuration_kmer_bert",
+    "FusionKmerBertForSequenceClassification": "modeling_fusion",
     "DataCollatorForSpanMasking": "data.collators",
     "DataCollatorForSequences": "data.collators",
     "GenomeStore": "data.store",

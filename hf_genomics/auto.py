@@ -18,19 +18,19 @@ from typing import Any
 def _register_configs() -> None:
     from transformers import AutoConfig
 
-    from .configuration_kmer_bert import HierarchicalKmerBertConfig, KmerBertConfig
+    from .configuration_kmer_bert import FusionKmerBertConfig, HierarchicalKmerBertConfig, KmerBertConfig
 
-    for config in (KmerBertConfig, HierarchicalKmerBertConfig):
+    for config in (KmerBertConfig, HierarchicalKmerBertConfig, FusionKmerBertConfig):
         AutoConfig.register(config.model_type, config, exist_ok=True)
 
 
 def _register_tokenizer() -> None:
     from transformers import AutoTokenizer
 
-    from .configuration_kmer_bert import HierarchicalKmerBertConfig, KmerBertConfig
+    from .configuration_kmer_bert import FusionKmerBertConfig, HierarchicalKmerBertConfig, KmerBertConfig
     from .tokenization_kmer import KmerTokenizer
 
-    for config in (KmerBertConfig, HierarchicalKmerBertConfig):
+    for config in (KmerBertConfig, HierarchicalKmerBertConfig, FusionKmerBertConfig):
         AutoTokenizer.register(config, slow_tokenizer_class=KmerTokenizer, exist_ok=True)
 
 
@@ -58,6 +58,17 @@ def _register_hierarchical() -> None:
 
     AutoModelForSequenceClassification.register(
         HierarchicalKmerBertConfig, HierarchicalKmerBertForSequenceClassification, exist_ok=True
+    )
+
+
+def _register_fusion() -> None:
+    from transformers import AutoModelForSequenceClassification
+
+    from .configuration_kmer_bert import FusionKmerBertConfig
+    from .modeling_fusion import FusionKmerBertForSequenceClassification
+
+    AutoModelForSequenceClassification.register(
+        FusionKmerBertConfig, FusionKmerBertForSequenceClassification, exist_ok=True
     )
 
 
@@ -91,8 +102,9 @@ _AFTER: dict[str, list[str | Callable[[], None]]] = {
     "transformers.models.auto.modeling_auto": ["modeling_kmer_bert"],
     "configuration_kmer_bert": [_register_configs],
     "tokenization_kmer": [_register_tokenizer],
-    "modeling_kmer_bert": [_register_models, "modeling_hierarchical"],
+    "modeling_kmer_bert": [_register_models, "modeling_hierarchical", "modeling_fusion"],
     "modeling_hierarchical": [_register_hierarchical],
+    "modeling_fusion": [_register_fusion],
 }
 
 

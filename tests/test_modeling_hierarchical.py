@@ -13,7 +13,7 @@ from hf_genomics import KmerBertConfig, KmerBertForMaskedLM
 from hf_genomics.configuration_kmer_bert import HierarchicalKmerBertConfig
 from hf_genomics.modeling_hierarchical import HierarchicalKmerBertForSequenceClassification
 
-AGGREGATIONS = ["concat", "mean", "max"]
+AGGREGATIONS = ["concat", "mean", "max", "transformer"]
 
 
 def built(tiny_config: KmerBertConfig, **values: object) -> HierarchicalKmerBertForSequenceClassification:
@@ -39,7 +39,7 @@ def windows_of(rows: int, windows: int, tokens: int = 12) -> dict[str, Tensor]:
     return {"input_ids": ids, "attention_mask": mask}
 
 
-@pytest.mark.parametrize("aggregation", AGGREGATIONS)
+@pytest.mark.parametrize("aggregation", AGGREGATIONS[:3])
 @pytest.mark.parametrize("windows", [1, 2, 3])
 def test_every_window_is_encoded_by_itself_and_joined(aggregation: str, windows: int, tiny_config) -> None:
     model = built(tiny_config, num_windows=windows, aggregation=aggregation, num_labels=3)
@@ -58,8 +58,12 @@ def test_every_window_is_encoded_by_itself_and_joined(aggregation: str, windows:
     assert torch.allclose(model(**inputs).logits, torch.stack(logits), atol=1e-5)
 
 
-@pytest.mark.parametrize(("aggregation", "alike"), [("concat", False), ("mean", True), ("max", True)])
-def test_the_order_of_windows_matters_to_concat_only(aggregation: str, alike: bool, tiny_config) -> None:
+@pytest.mark.parametrize(
+    ("aggregation", "alike"), [("concat", False), ("mean", True), ("max", True), ("transformer", False)]
+)
+def test_the_order_of_windows_matters_to_concat_and_transformer_only(
+    aggregation: str, alike: bool, tiny_config
+) -> None:
     model, inputs = built(tiny_config, num_windows=3, aggregation=aggregation), windows_of(2, 3)
     turned = {name: column.flip(1) for name, column in inputs.items()}
     assert torch.allclose(model(**inputs).logits, model(**turned).logits, atol=1e-5) == alike
@@ -76,10 +80,39 @@ def test_token_types_belong_to_their_window(tiny_config: KmerBertConfig) -> None
     assert changed.tolist() == [True, False, False, False]
 
 
-@pytest.mark.parametrize("shape", [(4, 12), (4, 3, 12), (4, 1, 12)])
-def test_another_number_of_windows_is_refused(shape: tuple, tiny_config: KmerBertConfig) -> None:
-    with pytest.raises(ValueError, match=r"input_ids must be \(batch, 2 windows, tokens\), not \(4"):
-        built(tiny_config)(torch.ones(shape, dtype=torch.long))
+def test_rows_without_windows_and_more_windows_than_concat_joins_are_refused(tiny_config: KmerBertConfig) -> None:
+    with pytest.raises(ValueError, match=r"input_ids must be \(batch, windows, tokens\), not \(4, 12\)"):
+        built(tiny_config)(torch.ones(4, 12, dtype=torch.long))
+    with pytest.raises(ValueError, match=r"3 windows, .* at most 2 .*num_windows=3"):
+        built(tiny_config)(torch.ones(4, 3, 12, dtype=torch.long))
+
+
+@pytest.mark.parametrize("aggregation", AGGREGATIONS)
+def test_a_sequence_says_the_same_whatever_else_is_in_the_batch(aggregation: str, tiny_config) -> None:
+    model, inputs = built(tiny_config, num_windows=5, aggregation=aggregation, num_labels=3), windows_of(4, 4)
+    counts = [4, 1, 3, 2]
+    for row, count in enumerate(counts):
+        inputs["attention_mask"][row, count:] = 0
+    together = model(**inputs)
+    for row, count in enumerate(counts):
+        alone = model(**{name: column[row : row + 1, :count] for name, column in inputs.items()})
+        assert torch.allclose(alone.logits[0], together.logits[row], atol=1e-5)
+        assert torch.allclose(alone.window_states[0], together.window_states[row, :count], atol=1e-5)
+    assert (together.window_states[1, 1:] == 0).all()
+    inputs["input_ids"][1, 1:] = 7  # what stands in windows that are not there means nothing
+    assert torch.equal(model(**inputs).logits, together.logits)
+
+
+@pytest.mark.parametrize("attention", ["eager", "sdpa"])
+def test_windows_attend_to_each_other_as_in_a_loop_over_sequences(attention: str, tiny_config) -> None:
+    model = built(tiny_config, aggregation="transformer")
+    model.set_attn_implementation(attention)
+    states = torch.randn(3, 4, 32, generator=torch.Generator().manual_seed(0))
+    there = torch.tensor([[1, 1, 1, 1], [1, 0, 0, 0], [1, 1, 0, 0]]).bool()
+    found = model.windows(states, there)
+    for row, count in enumerate(there.sum(1).tolist()):
+        alone = model.windows(states[row : row + 1, :count], there[row : row + 1, :count])
+        assert torch.allclose(alone[0], found[row], atol=1e-5)
 
 
 def test_the_loss_of_a_step_is_the_sum_over_its_micro_batches(tiny_config: KmerBertConfig) -> None:

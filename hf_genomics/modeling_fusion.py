@@ -1,0 +1,197 @@
+"""Sequence and numeric tracks together: an epigenome beside the DNA.
+
+Tracks are numbers per sequence (a gene's expression) or per nucleotide (accessibility). The encoder reads the sequence
+as ever. Signals per nucleotide are averaged over each k-mer, joined with its hidden state and mixed by layers of
+attention; the pooled result is joined with the numbers per sequence and classified.
+
+A missing value (NaN) counts as the track's mean, and a second channel says that it is missing. Values are standardised
+by means and standard deviations of the configuration, so a saved model takes raw values.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from transformers.masking_utils import create_bidirectional_mask
+from transformers.utils import ModelOutput
+from transformers.utils.generic import can_return_tuple
+
+from .configuration_kmer_bert import FusionKmerBertConfig
+from .losses import sequence_loss
+from .modeling_kmer_bert import (
+    KmerBertLayer,
+    KmerBertModel,
+    KmerBertPooler,
+    KmerBertPreTrainedModel,
+    classifier_dropout,
+    kmer_tokens,
+)
+from .pooling import nt_to_tokens
+
+
+@dataclass
+class FusionClassifierOutput(ModelOutput):
+    """What a fusion classifier gives.
+
+    Attributes:
+        loss: scalar, with labels only.
+        logits: (batch, num_labels).
+        fused_states: (batch, tokens, hidden), the sequence's hidden states after the signals joined them.
+        hidden_states, attentions: of the encoder, before the fusion, if asked for; one per layer.
+    """
+
+    loss: Tensor | None = None
+    logits: Tensor | None = None
+    fused_states: Tensor | None = None
+    hidden_states: tuple[Tensor, ...] | None = None
+    attentions: tuple[Tensor, ...] | None = None
+
+
+def standardise(values: Tensor, means: Sequence[float] | None, stds: Sequence[float] | None) -> Tensor:
+    """Standardise tracks, and say in a second channel each which values are missing.
+
+    >>> standardise(torch.tensor([[3.0, float("nan")]]), [1.0, 5.0], [2.0, 1.0])
+    tensor([[1., 0., 0., 1.]])
+
+    Args:
+        values: (..., tracks), NaN where missing.
+        means, stds: (tracks,); None for 0 and 1.
+
+    Returns:
+        (..., 2 * tracks): values, 0 where missing; then 1 where missing.
+    """
+    missing = values.isnan()
+    centred = values if means is None else values - values.new_tensor(means)
+    scaled = centred if stds is None else centred / values.new_tensor(stds)
+    return torch.cat([scaled.masked_fill(missing, 0), missing.to(values.dtype)], -1)
+
+
+class KmerBertTrackEncoder(nn.Module):
+    """Standardised tracks and their missing values to the encoder's width: linear, ReLU, norm."""
+
+    def __init__(self, tracks: int, config: FusionKmerBertConfig) -> None:
+        super().__init__()
+        self.dense = nn.Linear(2 * tracks, config.hidden_size)
+        self.LayerNorm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Map (..., 2 * tracks) to (..., hidden)."""
+        return self.LayerNorm(self.dense(features).relu())
+
+
+class KmerBertFusion(nn.Module):
+    """Join tokens with the signals of their nucleotides, then let all of them attend to each other."""
+
+    def __init__(self, config: FusionKmerBertConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.tracks = KmerBertTrackEncoder(len(config.nt_track_names or []), config)
+        self.dense = nn.Linear(2 * config.hidden_size, config.hidden_size)
+        self.LayerNorm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
+        self.layer = nn.ModuleList(KmerBertLayer(config) for _ in range(config.fusion_layers))
+
+    def forward(self, hidden: Tensor, features: Tensor, attention_mask: Tensor | None) -> Tensor:
+        """Fuse hidden states (batch, tokens, hidden) with features (batch, tokens, 2 * tracks)."""
+        joined = self.dense(torch.cat([hidden, self.tracks(features)], -1))
+        hidden = self.LayerNorm(hidden + joined)
+        mask = create_bidirectional_mask(config=self.config, inputs_embeds=hidden, attention_mask=attention_mask)
+        for layer in self.layer:
+            hidden = layer(hidden, mask)
+        return hidden
+
+
+class FusionKmerBertForSequenceClassification(KmerBertPreTrainedModel):
+    """Encoder, tracks, classifier; one label, several labels or regression per sequence.
+
+    Source: the multi-modal genomic transformer of the references: sequence encoder, linear-ReLU-norm track encoder,
+    concatenation, transformer block. Ours adds the missing values, the numbers per sequence and the residual.
+    """
+
+    config: FusionKmerBertConfig
+    config_class = FusionKmerBertConfig
+    auto_map = {
+        "AutoConfig": "configuration_kmer_bert.FusionKmerBertConfig",
+        "AutoModelForSequenceClassification": "modeling_fusion.FusionKmerBertForSequenceClassification",
+    }
+
+    def __init__(self, config: FusionKmerBertConfig) -> None:
+        super().__init__(config)
+        self.num_labels = config.num_labels
+        self.bert = KmerBertModel(config, add_pooling_layer=False)
+        self.fusion = KmerBertFusion(config) if config.nt_track_names else None
+        self.pooler = KmerBertPooler(config)
+        self.tracks = KmerBertTrackEncoder(len(config.track_names), config) if config.track_names else None
+        width = config.hidden_size * (2 if config.track_names else 1)
+        self.join = nn.Linear(width, config.hidden_size)
+        self.dropout = nn.Dropout(classifier_dropout(config))
+        self.classifier = nn.Linear(config.hidden_size, config.num_labels)
+        self.post_init()
+
+    @can_return_tuple
+    def forward(
+        self,
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        token_type_ids: Tensor | None = None,
+        inputs_embeds: Tensor | None = None,
+        tracks: Tensor | None = None,
+        nt_tracks: Tensor | None = None,
+        labels: Tensor | None = None,
+        special_tokens_mask: Tensor | None = None,
+        num_items_in_batch: Tensor | int | None = None,
+        **kwargs: object,
+    ) -> FusionClassifierOutput:
+        """Classify sequences with their tracks, one sequence a row.
+
+        Args:
+            input_ids, attention_mask, token_type_ids, inputs_embeds: as in KmerBertModel.
+            tracks: (batch, tracks) raw values, NaN where missing; None where the model has none per sequence.
+            nt_tracks: (batch, nt, tracks) raw values from the first nucleotide on, NaN where missing and beyond a
+                sequence's end; None where the model has none per nucleotide.
+            special_tokens_mask: as in KmerBertForTokenClassification.
+            labels, num_items_in_batch, kwargs: as in KmerBertForSequenceClassification.
+
+        Raises:
+            ValueError: if tracks or labels do not fit the model or the sequences.
+        """
+        if kwargs.get("position_ids") is not None:
+            raise ValueError("a fusion model takes one sequence a row, not packed rows; leave position_ids away")
+        self._check_tracks("tracks", tracks, self.config.track_names, 2)
+        self._check_tracks("nt_tracks", nt_tracks, self.config.nt_track_names, 3)
+        outputs = self.bert(input_ids, attention_mask, token_type_ids, inputs_embeds=inputs_embeds, **kwargs)
+        hidden = outputs.last_hidden_state
+        if self.fusion is not None and nt_tracks is not None:
+            kmers = kmer_tokens(self.config, input_ids, special_tokens_mask)
+            hidden = self.fusion(hidden, self._per_token(nt_tracks.to(hidden.dtype), kmers), attention_mask)
+        joined = pooled = self.pooler(hidden, attention_mask)
+        if self.tracks is not None and tracks is not None:
+            numbers = standardise(tracks.to(pooled.dtype), self.config.track_means, self.config.track_stds)
+            joined = torch.cat([pooled, self.tracks(numbers)], -1)
+        logits = self.classifier(self.dropout(self.join(self.dropout(joined)).relu()))
+        loss = None if labels is None else sequence_loss(logits, labels, self.config, num_items_in_batch)
+        return FusionClassifierOutput(
+            loss=loss,
+            logits=logits,
+            fused_states=hidden,
+            hidden_states=outputs.hidden_states,
+            attentions=outputs.attentions,
+        )
+
+    def _per_token(self, nt_tracks: Tensor, kmers: Tensor) -> Tensor:
+        """Average standardised signals over the nucleotides of each token, (batch, tokens, 2 * tracks)."""
+        features = standardise(nt_tracks, self.config.nt_track_means, self.config.nt_track_stds)
+        nothing = standardise(nt_tracks.new_full(nt_tracks.shape[2:], float("nan")), None, None)
+        return nt_to_tokens(features, kmers, self.config.k, self.config.stride, nothing)
+
+    def _check_tracks(self, name: str, values: Tensor | None, names: list[str] | None, axes: int) -> None:
+        if not names and values is None:
+            return
+        shape = "(batch, tracks)" if axes == 2 else "(batch, nt, tracks)"
+        if not names or values is None or values.ndim != axes or values.shape[-1] != len(names):
+            given = "none" if values is None else tuple(values.shape)
+            raise ValueError(f"{name} must be {shape} of {names or 'no tracks: the model has none'}, not {given}")
+
+
+FusionKmerBertConfig.register_for_auto_class()
+FusionKmerBertForSequenceClassification.register_for_auto_class("AutoModelForSequenceClassification")
