@@ -48,7 +48,7 @@ class HierarchicalClassifierOutput(ModelOutput):
 class KmerBertWindowTransformer(nn.Module):
     """Attention between the windows of a sequence, read off at a vector of its own in front of them.
 
-    Source: references of the hierarchical genomic transformer: local layers within windows, global layers over them.
+    Local layers within windows, global layers over them, as hierarchical transformers of long text have it.
     """
 
     def __init__(self, config: HierarchicalKmerBertConfig) -> None:

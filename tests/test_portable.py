@@ -12,10 +12,14 @@ import torch
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from hf_genomics import (
+    FusionKmerBertConfig,
+    FusionKmerBertForSequenceClassification,
     HierarchicalKmerBertConfig,
     HierarchicalKmerBertForSequenceClassification,
+    KmerBertConfig,
     KmerBertForMaskedLM,
     KmerBertForSequenceClassification,
+    KmerBertForTokenClassification,
     KmerTokenizer,
 )
 
@@ -52,6 +56,21 @@ def outputs_elsewhere(folder: Path, auto: str, windows: int = 1, save_to: Path |
     )
     assert run.returncode == 0, run.stderr[-3000:]
     return torch.tensor(json.loads(run.stdout.splitlines()[-1]))
+
+
+LOAD_ALL_ELSEWHERE = (
+    LOAD_ELSEWHERE.split("import torch, transformers")[0]
+    + """
+import torch, transformers
+
+for case in torch.load(sys.argv[1]):
+    auto = getattr(transformers, case["auto"])
+    model = auto.from_pretrained(case["folder"], trust_remote_code=True).eval()
+    with torch.no_grad():
+        assert torch.allclose(model(**case["inputs"]).logits, case["logits"], atol=1e-6), case["folder"]
+    print(type(model).__name__)
+"""
+)
 
 
 @pytest.fixture
@@ -96,3 +115,43 @@ def test_a_hierarchical_classifier_loads_without_the_package(tiny_config, tokeni
     ids = tokenizer([SEQUENCE], return_tensors="pt")["input_ids"].repeat(2, 1)[None]
     there = outputs_elsewhere(tmp_path, "AutoModelForSequenceClassification", windows=2)
     assert torch.allclose(there, model(ids).logits.detach().flatten(), atol=1e-6)
+
+
+def test_nucleotides_windows_and_tracks_are_classified_without_the_package(tiny_config, tokenizer, tmp_path) -> None:
+    settings = {
+        key: value for key, value in tiny_config.to_diff_dict().items() if key not in ("model_type", "auto_map")
+    }
+    tokens = dict(tokenizer([SEQUENCE, SEQUENCE[:9]], padding=True, return_tensors="pt"))
+    windows = {name: column[None] for name, column in tokens.items()}
+    tracks = {**tokens, "tracks": torch.rand(2, 1), "nt_tracks": torch.rand(2, len(SEQUENCE), 1)}
+    cases = [
+        (KmerBertForTokenClassification(KmerBertConfig(**{**settings, "labels_per": "nt"})), tokens),
+        (
+            HierarchicalKmerBertForSequenceClassification(
+                HierarchicalKmerBertConfig(**{**settings, "aggregation": "transformer"})
+            ),
+            windows,
+        ),
+        (
+            FusionKmerBertForSequenceClassification(
+                FusionKmerBertConfig(**settings, track_names=["a"], nt_track_names=["b"])
+            ),
+            tracks,
+        ),
+    ]
+    saved = []
+    for number, (model, inputs) in enumerate(cases):
+        model.eval().save_pretrained(tmp_path / str(number))
+        auto = "AutoModelForSequenceClassification" if number else "AutoModelForTokenClassification"
+        logits = model(**inputs).logits.detach()
+        saved.append({"folder": str(tmp_path / str(number)), "auto": auto, "inputs": inputs, "logits": logits})
+    torch.save(saved, tmp_path / "cases.pt")
+    run = subprocess.run(
+        [sys.executable, "-c", LOAD_ALL_ELSEWHERE, str(tmp_path / "cases.pt")],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert run.returncode == 0, run.stderr[-3000:]
+    assert run.stdout.split() == [type(model).__name__ for model, _ in cases]
