@@ -27,6 +27,7 @@ _HOME = {
     "GenomeStore": "data.store",
     "WindowDataset": "data.windows",
     "WindowSampling": "data.windows",
+    "download": "data.download",
     "prepare": "data.store",
     "pretrain": "training.pretrain",
     "finetune": "training.finetune",

@@ -22,6 +22,7 @@ from typing import Any, NoReturn
 from .errors import InputError
 
 VERBS = {
+    "download": ("data.download", "fetch genomes from NCBI by accession"),
     "prepare": ("data.store", "turn FASTA files into a genome store"),
     "pretrain": ("training.pretrain", "pretrain a model on a genome store"),
     "finetune": ("training.finetune", "fine-tune a pretrained model on labelled sequences"),
