@@ -6,26 +6,26 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import pytest
 import torch
-from transformers import AutoModelForSequenceClassification, AutoTokenizer
+import transformers
+from safetensors.torch import load_file
+from transformers import AutoConfig, AutoTokenizer, pipeline
+from transformers.models.auto import modeling_auto
 
-from hf_genomics import (
-    FusionKmerBertConfig,
-    FusionKmerBertForSequenceClassification,
-    HierarchicalKmerBertConfig,
-    HierarchicalKmerBertForSequenceClassification,
-    KmerBertConfig,
-    KmerBertForMaskedLM,
-    KmerBertForSequenceClassification,
-    KmerBertForTokenClassification,
-    KmerTokenizer,
-)
+import hf_genomics
+from hf_genomics import KmerBertConfig, KmerTokenizer
 
 SEQUENCE = "ACGTTGATTTNACCGGATATTACGCCATTAGGACCA"
-LOAD_ELSEWHERE = """
+SIZES = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 64}
+SIZES |= {"max_position_embeddings": 64, "hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
+
+# Runs where the package cannot be imported: loads every folder, computes, fills a pipeline, saves what it has loaded.
+ELSEWHERE = """
 import json, sys
+from pathlib import Path
 
 class NotInstalled:
     def find_spec(self, name, path=None, target=None):
@@ -35,123 +35,179 @@ class NotInstalled:
 sys.meta_path.insert(0, NotInstalled())
 import torch, transformers
 
-folder, auto, windows = sys.argv[1], sys.argv[2], int(sys.argv[3])
-tokenizer = transformers.AutoTokenizer.from_pretrained(folder, trust_remote_code=True)
-model = getattr(transformers, auto).from_pretrained(folder, trust_remote_code=True).eval()
-batch = tokenizer([sys.argv[4]], return_tensors="pt")
-ids = batch["input_ids"].repeat(windows, 1)[None] if windows > 1 else batch["input_ids"]
-with torch.no_grad():
-    output = model(ids)
-print(json.dumps(next(iter(output.values())).flatten().tolist()))
-if len(sys.argv) > 5:
-    model.save_pretrained(sys.argv[5])
-    tokenizer.save_pretrained(sys.argv[5])
-"""
-
-
-def outputs_elsewhere(folder: Path, auto: str, windows: int = 1, save_to: Path | None = None) -> torch.Tensor:
-    arguments = [str(folder), auto, str(windows), SEQUENCE, *([str(save_to)] if save_to else [])]
-    run = subprocess.run(
-        [sys.executable, "-c", LOAD_ELSEWHERE, *arguments], cwd=folder, capture_output=True, text=True, timeout=300
-    )
-    assert run.returncode == 0, run.stderr[-3000:]
-    return torch.tensor(json.loads(run.stdout.splitlines()[-1]))
-
-
-LOAD_ALL_ELSEWHERE = (
-    LOAD_ELSEWHERE.split("import torch, transformers")[0]
-    + """
-import torch, transformers
-
-for case in torch.load(sys.argv[1]):
-    auto = getattr(transformers, case["auto"])
-    model = auto.from_pretrained(case["folder"], trust_remote_code=True).eval()
+for auto, folder, task in json.loads(sys.argv[1]):
+    folder, trust = Path(folder), {"trust_remote_code": True}
+    config = transformers.AutoConfig.from_pretrained(folder, **trust)
+    tokenizer = transformers.AutoTokenizer.from_pretrained(folder, **trust)
+    model = getattr(transformers, auto).from_pretrained(folder, **trust).eval()
+    assert type(model.config) is type(config) and "hf_genomics" not in str({type(model), type(config), type(tokenizer)})
     with torch.no_grad():
-        assert torch.allclose(model(**case["inputs"]).logits, case["logits"], atol=1e-6), case["folder"]
-    print(type(model).__name__)
+        outputs = model(**torch.load(folder / "inputs.pt", weights_only=True))
+    found = {"ids": tokenizer(sys.argv[2])["input_ids"], "output": next(iter(outputs.values()))}
+    if task:
+        answers = transformers.pipeline(task, str(folder), **trust)(sys.argv[2])
+        found["scores"] = [float(answer["score"]) for answer in answers]
+    torch.save(found, folder / "found.pt")
+    for part in (model, tokenizer):
+        part.save_pretrained(folder / "again")
 """
-)
+PIPELINES = {
+    "AutoModelForSequenceClassification": "text-classification",
+    "AutoModelForTokenClassification": "token-classification",
+}
 
 
-@pytest.fixture
-def tokenizer(tiny_config) -> KmerTokenizer:
-    return KmerTokenizer(tiny_config.k, tiny_config.stride)
+class Registered(NamedTuple):
+    """A head of ours as the Auto classes know it, and settings to try it with."""
+
+    auto: str
+    config: type
+    model: type
+    settings: dict[str, Any] = {}  # noqa: RUF012 (never changed)
 
 
-def test_a_classifier_loads_without_the_package_saves_again_and_loads_with_it(tiny_config, tokenizer, tmp_path) -> None:
-    model = KmerBertForSequenceClassification(tiny_config).eval()
-    for part in (model, tokenizer):
-        part.save_pretrained(tmp_path / "first")
-    ids = tokenizer([SEQUENCE], return_tensors="pt")["input_ids"]
-    expected = model(ids).logits.detach().flatten()
-    there = outputs_elsewhere(tmp_path / "first", "AutoModelForSequenceClassification", save_to=tmp_path / "second")
-    assert torch.allclose(there, expected, atol=1e-6)
-    again = AutoModelForSequenceClassification.from_pretrained(tmp_path / "second").eval()
-    assert type(again) is KmerBertForSequenceClassification
-    assert type(AutoTokenizer.from_pretrained(tmp_path / "second")) is KmerTokenizer
-    assert torch.allclose(again(ids).logits.flatten(), expected, atol=1e-6)
+def registered() -> list[Registered]:
+    """List what is registered, as transformers has it: a head that lands later is tested without a word here."""
+    found = []
+    for auto in (name for name in dir(transformers) if name.startswith("AutoModel")):
+        mapping = getattr(getattr(modeling_auto, auto, None), "_model_mapping", None)
+        for config, model in getattr(mapping, "_extra_content", {}).items():
+            if config.__module__.startswith("hf_genomics."):
+                found.append(Registered(auto, config, model))
+    return found
 
 
-def test_a_pretrained_folder_serves_every_head_without_the_package(tiny_config, tokenizer, tmp_path) -> None:
-    model = KmerBertForMaskedLM(tiny_config).eval()
-    for part in (model, tokenizer):
-        part.save_pretrained(tmp_path)
-    ids = tokenizer([SEQUENCE], return_tensors="pt")["input_ids"]
-    there = outputs_elsewhere(tmp_path, "AutoModelForMaskedLM")
-    assert torch.allclose(there, model(ids).logits.detach().flatten(), atol=1e-5)
-    hidden = outputs_elsewhere(tmp_path, "AutoModel")
-    assert torch.allclose(hidden, model.bert(ids).last_hidden_state.detach().flatten(), atol=1e-5)
-    auto_map = json.loads((tmp_path / "config.json").read_text())["auto_map"]
-    assert set(auto_map) == set(KmerBertForMaskedLM.auto_map)
+# Settings that bring other weights or other code than a head's defaults.
+VARIANTS = {
+    "KmerBertForSequenceClassification": {"pooling": "attention"},
+    "KmerBertForTokenClassification": {"labels_per": "nt"},
+    "HierarchicalKmerBertForSequenceClassification": {"aggregation": "transformer"},
+}
+HEADS = registered()
+HEADS += [head._replace(settings=VARIANTS[head.model.__name__]) for head in HEADS if head.model.__name__ in VARIANTS]
+NAMES = ["_".join([head.model.__name__, "by", head.auto, *map(str, head.settings.values())]) for head in HEADS]
 
 
-def test_a_hierarchical_classifier_loads_without_the_package(tiny_config, tokenizer, tmp_path) -> None:
-    settings = {
-        key: value for key, value in tiny_config.to_diff_dict().items() if key not in ("model_type", "auto_map")
-    }
-    model = HierarchicalKmerBertForSequenceClassification(HierarchicalKmerBertConfig(**settings)).eval()
-    for part in (model, tokenizer):
-        part.save_pretrained(tmp_path)
-    ids = tokenizer([SEQUENCE], return_tensors="pt")["input_ids"].repeat(2, 1)[None]
-    there = outputs_elsewhere(tmp_path, "AutoModelForSequenceClassification", windows=2)
-    assert torch.allclose(there, model(ids).logits.detach().flatten(), atol=1e-6)
+def task_of(head: Registered) -> str:
+    """Give the pipeline that takes plain DNA to a head, "" where there is none (windows, tracks)."""
+    return PIPELINES.get(head.auto, "") if head.config is KmerBertConfig and not head.settings else ""
 
 
-def test_nucleotides_windows_and_tracks_are_classified_without_the_package(tiny_config, tokenizer, tmp_path) -> None:
-    settings = {
-        key: value for key, value in tiny_config.to_diff_dict().items() if key not in ("model_type", "auto_map")
-    }
-    tokens = dict(tokenizer([SEQUENCE, SEQUENCE[:9]], padding=True, return_tensors="pt"))
-    windows = {name: column[None] for name, column in tokens.items()}
-    tracks = {**tokens, "tracks": torch.rand(2, 1), "nt_tracks": torch.rand(2, len(SEQUENCE), 1)}
-    cases = [
-        (KmerBertForTokenClassification(KmerBertConfig(**{**settings, "labels_per": "nt"})), tokens),
-        (
-            HierarchicalKmerBertForSequenceClassification(
-                HierarchicalKmerBertConfig(**{**settings, "aggregation": "transformer"})
-            ),
-            windows,
-        ),
-        (
-            FusionKmerBertForSequenceClassification(
-                FusionKmerBertConfig(**settings, track_names=["a"], nt_track_names=["b"])
-            ),
-            tracks,
-        ),
-    ]
-    saved = []
-    for number, (model, inputs) in enumerate(cases):
-        model.eval().save_pretrained(tmp_path / str(number))
-        auto = "AutoModelForSequenceClassification" if number else "AutoModelForTokenClassification"
-        logits = model(**inputs).logits.detach()
-        saved.append({"folder": str(tmp_path / str(number)), "auto": auto, "inputs": inputs, "logits": logits})
-    torch.save(saved, tmp_path / "cases.pt")
-    run = subprocess.run(
-        [sys.executable, "-c", LOAD_ALL_ELSEWHERE, str(tmp_path / "cases.pt")],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
+def config_for(head: Registered) -> Any:
+    """Make a tiny configuration; one of tracks describes nothing without their names."""
+    tracks = {"track_names": ["age"], "nt_track_names": ["dnase"]} if hasattr(head.config, "track_names") else {}
+    return head.config(k=3, num_labels=3, **SIZES, **tracks, **head.settings)
+
+
+def inputs_for(config: Any) -> dict[str, torch.Tensor]:
+    """Make one example of the shape that a configuration asks for."""
+    ids = KmerTokenizer(3)([SEQUENCE], return_tensors="pt")["input_ids"]  # (batch, tokens)
+    if hasattr(config, "num_windows"):
+        return {"input_ids": ids.repeat(config.num_windows, 1)[None]}  # (batch, windows, tokens)
+    if hasattr(config, "track_names"):
+        nt = torch.arange(len(SEQUENCE)).sin()[None, :, None]
+        return {"input_ids": ids, "tracks": torch.tensor([[0.5]]), "nt_tracks": nt}
+    return {"input_ids": ids}
+
+
+@torch.no_grad()
+def output_of(model: Any) -> torch.Tensor:
+    return next(iter(model.eval()(**inputs_for(model.config)).values()))
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory) -> dict[str, tuple[Path, torch.Tensor]]:
+    """The folder of each head, with its tokenizer and what the model gives."""
+    folders = {}
+    for name, head in zip(NAMES, HEADS, strict=True):
+        folder = tmp_path_factory.mktemp(name)
+        torch.manual_seed(0)
+        model = head.model(config_for(head))
+        for part in (model, KmerTokenizer(3)):
+            part.save_pretrained(folder)
+        torch.save(inputs_for(model.config), folder / "inputs.pt")
+        folders[name] = folder, output_of(model)
+    return folders
+
+
+@pytest.fixture(scope="module")
+def found(saved) -> dict[str, dict[str, Any]]:
+    """What one process without the package has found in all folders."""
+    folders = [(head.auto, str(saved[name][0]), task_of(head)) for name, head in zip(NAMES, HEADS, strict=True)]
+    command = [sys.executable, "-c", ELSEWHERE, json.dumps(folders), SEQUENCE]
+    run = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert run.returncode == 0, run.stderr[-3000:]
-    assert run.stdout.split() == [type(model).__name__ for model, _ in cases]
+    return {name: torch.load(folder / "found.pt", weights_only=True) for name, (folder, _) in saved.items()}
+
+
+def test_all_kinds_of_heads_are_registered() -> None:
+    assert {"KmerBertModel", "KmerBertForMaskedLM", "HierarchicalKmerBertForSequenceClassification"} <= {
+        head.model.__name__ for head in HEADS
+    }
+    public = {name for name in hf_genomics.__all__ if "KmerBertFor" in name}
+    assert public <= {head.model.__name__ for head in HEADS}, "a public head that no Auto class knows"
+
+
+@pytest.mark.parametrize(("name", "head"), zip(NAMES, HEADS, strict=True), ids=NAMES)
+def test_a_saved_folder_names_every_head_of_its_configuration(name: str, head: Registered, saved) -> None:
+    folder = saved[name][0]
+    auto_map = json.loads((folder / "config.json").read_text())["auto_map"]
+    expected = {"AutoConfig": head.config} | {each.auto: each.model for each in HEADS if each.config is head.config}
+    assert auto_map == {auto: f"{kind.__module__.split('.')[-1]}.{kind.__name__}" for auto, kind in expected.items()}
+    assert {f"{reference.split('.')[0]}.py" for reference in auto_map.values()} <= set(map(str, names_in(folder)))
+
+
+def names_in(folder: Path) -> list[str]:
+    return [path.name for path in folder.iterdir()]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_folder_loads_without_the_package_with_the_same_numbers(name: str, saved, found) -> None:
+    assert torch.allclose(found[name]["output"], saved[name][1], atol=1e-5)
+    assert found[name]["ids"] == KmerTokenizer(3)(SEQUENCE)["input_ids"]
+    assert all(0 <= score <= 1 for score in found[name].get("scores", []))
+
+
+def test_pipelines_run_on_a_folder_without_the_package(found) -> None:
+    assert sum("scores" in each for each in found.values()) == len(PIPELINES)
+
+
+@pytest.mark.parametrize(("name", "head"), zip(NAMES, HEADS, strict=True), ids=NAMES)
+def test_what_was_saved_without_the_package_loads_with_it(name: str, head: Registered, saved, found) -> None:
+    folder, expected = saved[name]
+    model = getattr(transformers, head.auto).from_pretrained(folder / "again")
+    assert type(model) is head.model and type(model.config) is head.config
+    assert torch.allclose(output_of(model), expected, atol=1e-5)
+    assert type(AutoTokenizer.from_pretrained(folder / "again")) is KmerTokenizer
+    first, second = (load_file(place / "model.safetensors") for place in (folder, folder / "again"))
+    assert set(first) == set(second) and all(torch.equal(weight, second[key]) for key, weight in first.items())
+    assert set(names_in(folder / "again")) == set(names_in(folder)) - {"again", "inputs.pt", "found.pt"}
+
+
+@pytest.mark.parametrize("flag", [{}, {"trust_remote_code": True}], ids=["no_flag", "trust_remote_code"])
+@pytest.mark.parametrize(("name", "head"), zip(NAMES, HEADS, strict=True), ids=NAMES)
+def test_where_the_package_is_imported_its_code_is_used(name, head: Registered, flag, saved, tmp_path) -> None:
+    folder, expected = saved[name]
+    assert type(AutoConfig.from_pretrained(folder, **flag)) is head.config
+    tokenizer = AutoTokenizer.from_pretrained(folder, **flag)
+    model = getattr(transformers, head.auto).from_pretrained(folder, **flag)
+    assert type(tokenizer) is KmerTokenizer and type(model) is head.model
+    for part in (model, tokenizer):
+        part.save_pretrained(tmp_path)
+    again = getattr(transformers, head.auto).from_pretrained(tmp_path)
+    assert torch.equal(output_of(again), output_of(model)) and torch.allclose(output_of(again), expected, atol=1e-6)
+    assert (tmp_path / "config.json").read_text() == (folder / "config.json").read_text()
+
+
+@pytest.mark.parametrize(("auto", "task"), [*PIPELINES.items(), ("AutoModel", "feature-extraction")])
+def test_a_pipeline_is_made_from_a_folder_alone(auto: str, task: str, saved) -> None:
+    name = NAMES[[(head.auto, head.config) for head in HEADS].index((auto, KmerBertConfig))]
+    made = pipeline(task, str(saved[name][0]))
+    assert type(made.tokenizer) is KmerTokenizer and made(SEQUENCE)
+
+
+def test_a_masked_kmer_is_filled_in_by_a_pipeline_from_a_folder(saved) -> None:
+    folder = saved["KmerBertForMaskedLM_by_AutoModelForMaskedLM"][0]
+    fill = pipeline("fill-mask", str(folder), tokenizer_kwargs={"split_special_tokens": False})
+    answers = fill("ACGTTGA [MASK] TTACC", top_k=3)
+    assert len(answers) == 3 and all(set(answer["token_str"]) <= set("ACGT") for answer in answers)
