@@ -1,7 +1,7 @@
 """The numbers of a fixed model do not change: golden/logits.json was written once, from BERT itself.
 
-Weights follow from their names by a formula, so neither the initialisation nor a random generator can move them. To write the
-file anew: ``python tests/test_golden.py``; the commit says why.
+Weights follow from their names by a formula, so neither the initialisation nor a random generator can move them.
+To write the file anew: ``python tests/test_golden.py``; the commit says why.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ FILE = Path(__file__).parent / "golden" / "logits.json"
 HOW = (
     "transformers' Bert... classes, 2 layers x 16, 4 heads, k = 3, eval mode, float32; weight i of a tensor is "
     "level + size * sin(0.7 i + crc32(name) % 1000), level 1 for LayerNorm weights else 0, size 0.3 for matrices else "
-    "0.1; one row of DNA, and the same cut short and padded; first 6 outputs of each token or row. By tests/test_golden.py"
+    "0.1; one row of DNA, and the same cut short and padded; first 6 outputs of each token or row. "
+    "Made by tests/test_golden.py"
 )
 TWINS = {
     "KmerBertModel": "BertModel",
