@@ -63,7 +63,7 @@ class Registered(NamedTuple):
     auto: str
     config: type
     model: type
-    settings: dict[str, Any] = {}  # noqa: RUF012 (never changed)
+    settings: dict[str, Any] = {}
 
 
 def registered() -> list[Registered]:
