@@ -57,6 +57,8 @@ _NO_MATTER = {
 # What a model folder shares; a run leaves more there (training_args.bin, checkpoints, scores, logs).
 _SHARED = ("config.json", "*.safetensors", "*.safetensors.index.json", "tokenizer_config.json", "*.py", "README.md")
 
+_HTTP_ERROR = HfHubHTTPError.__bases__[0]  # that of the HTTP client which the installed huggingface_hub is built on
+
 
 def convert(source: str, output_dir: str, to: Literal["kmer_bert", "bert"] = "kmer_bert") -> dict[str, Any]:
     """Convert a DNABERT folder to a KmerBert folder, or back to one that stock BertForMaskedLM and BertTokenizer load.
@@ -182,8 +184,8 @@ def push(model: str, name: str, revision: str | None = None, private: bool = Fal
             revision=revision,
             commit_message="Upload model",
         )
-    except (HfHubHTTPError, HFValidationError) as error:
-        raise InputError(f"{name}: {str(error).splitlines()[0]}") from error
+    except (OSError, _HTTP_ERROR, HFValidationError) as error:
+        raise InputError(f"{name}: cannot be pushed to ({str(error).strip().splitlines()[0]})") from error
     return {"commit": commit.commit_url, "files": len(files)}
 
 
