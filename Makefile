@@ -29,6 +29,7 @@ conformance: .venv/.installed ## run transformers' own tests on our model and to
 bench: .venv/.installed ## print the measured speeds, as ratios in one run (about 5 minutes)
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/tokenizer.py
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/collator.py
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/check.py
 	$(BIN)/python benchmarks/train_step.py
 
 lint: .venv/.installed-dev ## check style and types

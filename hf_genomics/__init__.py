@@ -28,6 +28,7 @@ _HOME = {
     "WindowDataset": "data.windows",
     "WindowSampling": "data.windows",
     "download": "data.download",
+    "check": "data.check",
     "prepare": "data.store",
     "pretrain": "training.pretrain",
     "finetune": "training.finetune",

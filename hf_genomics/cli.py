@@ -23,6 +23,7 @@ from .errors import InputError
 
 VERBS = {
     "download": ("data.download", "fetch genomes from NCBI by accession"),
+    "check": ("data.check", "describe sequence files or tables, and list all that would be refused"),
     "prepare": ("data.store", "turn FASTA files into a genome store"),
     "pretrain": ("training.pretrain", "pretrain a model on a genome store"),
     "finetune": ("training.finetune", "fine-tune a pretrained model on labelled sequences"),
@@ -83,7 +84,17 @@ def _run(verb: str, words: list[str]) -> int:
     result = function(**settings)
     if isinstance(result, dict) and int(os.environ.get("RANK", "0")) == 0:
         sys.stdout.write(_table(result))
+    if hasattr(result, "show"):  # a report that draws itself
+        _show(result)
+        return _complain(result.refusal) if result.refusal else 0
     return 0
+
+
+def _show(report: Any) -> None:
+    """Draw a report on standard output; where that is no screen, wide enough to be read by other programs."""
+    from rich.console import Console
+
+    report.show(Console(width=None if sys.stdout.isatty() else 200))
 
 
 def build_parser(function: Callable[..., Any]) -> Any:
@@ -113,18 +124,30 @@ def build_parser(function: Callable[..., Any]) -> Any:
 
 
 def _gather_lists(words: list[str], function: Callable[..., Any]) -> list[str]:
-    """Let a list be written as the shell expands it: ``--fasta a.fa b.fa`` becomes ``--fasta ["a.fa", "b.fa"]``."""
+    """Let a list be written as the shell expands it: ``--fasta a.fa b.fa`` becomes ``--fasta ["a.fa", "b.fa"]``.
+
+    Words that belong to no option are the verb's first argument where that is a list: ``check a.fa b.fa``.
+    """
     hints = typing.get_type_hints(function)
     lists = {f"--{name}": "float" in str(kind) for name, kind in hints.items() if "list[" in str(kind)}
+    first = f"--{next(iter(hints), '')}"
     gathered: list[str] = []
+    loose: list[str] = []
     while words:
         word, words = words[0], words[1:]
+        if first in lists and not word.startswith("-"):
+            loose.append(word)
+            continue
         gathered.append(word)
         if word in lists and words and not words[0].startswith("["):
             count = next((place for place, item in enumerate(words) if item.startswith("--")), len(words))
             gathered.append(json.dumps([_number(item) if lists[word] else item for item in words[:count]]))
             words = words[count:]
-    return gathered
+        elif "=" not in word and words and not words[0].startswith("--"):
+            gathered, words = [*gathered, words[0]], words[1:]
+    if loose and any(word.split("=")[0] == first for word in gathered):
+        raise InputError(f"{first}: given by name and without ({loose[0]}); use one of the two")
+    return [first, json.dumps(loose), *gathered] if loose else gathered
 
 
 def _number(word: str) -> str | float:

@@ -248,6 +248,57 @@ def test_a_split_that_the_store_does_not_have_is_refused(refused, home):
     assert has_all(line, "store", "'training'", "'test', 'train', 'valid'")
 
 
+# check
+
+
+@pytest.fixture
+def two_files(work):
+    """A file that is taken and one that is refused, for two reasons."""
+    (work / "ok.fa").write_text(f">a\n{dna(60)}\n")
+    (work / "bad.fa").write_text(f">b\n{dna(60, 1)}\n>c\nAC-T\n>d\n")
+
+
+def test_check_draws_a_table_and_ends_with_0_where_nothing_is_refused(two_files, capsys):
+    assert main(["check", "ok.fa"]) == 0
+    shown = capsys.readouterr()
+    assert has_all(shown.out, "ok.fa", "records", "soft-masked", "ok") and shown.err == ""
+
+
+def test_check_lists_all_faults_of_all_files_and_ends_with_2(two_files, work, capsys):
+    assert main(["check", "none.fa", "bad.fa", "ok.fa", "--output", "check.json"]) == 2
+    shown = capsys.readouterr()
+    assert has_all(shown.out, "none.fa: no such file", "record 2 ('c'), position 3: '-'", "record 3 ('d'): is empty")
+    assert only_line(shown.err) == "would be refused: 3 faults, in 2 of 3 files; mend what is listed above"
+    assert json.loads((work / "check.json").read_text())["total"]["records"] == 4
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["ok.fa", "bad.fa", "--k", "3"],
+        ["--k", "3", "ok.fa", "bad.fa"],
+        ["--files", "ok.fa", "bad.fa", "--k", "3"],
+        ["ok.fa", "--k=3", "bad.fa"],
+        ["--k", "3", "--files", '["ok.fa", "bad.fa"]'],
+        ["--config", "check.yaml"],
+    ],
+)
+def test_files_are_named_with_or_without_their_option(settings_of, two_files, work, words):
+    (work / "check.yaml").write_text("files: [ok.fa, bad.fa]\nk: 3\n")
+    seen = settings_of("check", *words)
+    assert (seen["files"], seen["k"]) == (["ok.fa", "bad.fa"], 3)
+
+
+def test_files_named_with_and_without_their_option_are_refused(refused, two_files):
+    assert has_all(refused("check", "ok.fa", "--files", "bad.fa"), "--files", "ok.fa", "one of the two")
+
+
+def test_check_warns_of_test_sequences_that_were_trained_on(two_files, work, capsys):
+    (work / "test.fa").write_text(f">e\n{dna(60).lower()}\n")
+    assert main(["check", "--train", "ok.fa", "--test", "test.fa"]) == 0
+    assert "warning: 1 of 1 test records are in train too: 1 exactly, 0 nearly" in capsys.readouterr().out
+
+
 # keys and values
 
 

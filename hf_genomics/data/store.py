@@ -245,13 +245,13 @@ def check_files(fasta: list[str], genome_by: str) -> None:
         raise InputError(f"genome_by {genome_by!r} must be 'record' or 'file'")
     seen: dict[str, str] = {}
     for path in fasta:
-        key = _genome_name(path) if genome_by == "file" else os.path.abspath(path)
+        key = genome_name(path) if genome_by == "file" else os.path.abspath(path)
         if key in seen:
             raise InputError(f"{path}: same genome as {seen[key]}; give a file once, and files different names")
         seen[key] = path
 
 
-def _genome_name(path: str) -> str:
+def genome_name(path: str) -> str:
     """Name the genome of a file: the file's name without folder and FASTA endings."""
     name = Path(path)
     while name.suffix.lower() in _ENDINGS and name.stem:
@@ -353,7 +353,7 @@ def _write_letters(path: Path, fasta: list[str], genome_by: str, rna: bool, min_
         for source, record in _progress(_all_records(fasta, rna, min_length)):
             file.write(record.letters.data)
             names.append(record.name)
-            genomes.append(_genome_name(source) if genome_by == "file" else record.name)
+            genomes.append(genome_name(source) if genome_by == "file" else record.name)
             lengths.append(len(record.letters))
     _sync(path)
     length = np.array(lengths, np.int64)

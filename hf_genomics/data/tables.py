@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from os import PathLike
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -125,6 +126,47 @@ def read_table(
         logger.info("labels not used: %s", error)
         labels, names = None, None
     return LabelledSequences(name, ids, sequences, labels, names)
+
+
+def table_faults(path: str | PathLike[str], first: InputError, **options: Any) -> list[InputError]:
+    """List all that `read_table` refuses in a table, row by row as far as it gets.
+
+    Args:
+        path: the table.
+        first: what `read_table` raised.
+        options: as they were given to `read_table`.
+    """
+    faults = {str(first): first}
+    sequence_column, label_column = options.get("sequence_column", "sequence"), options.get("label_column", "label")
+    try:
+        frame = read_text_columns(path, [sequence_column], [label_column])
+    except InputError:
+        return [first]
+    rows = [f"{path}: data row {number}" for number in range(1, len(frame) + 1)]
+    texts = frame[label_column].tolist() if label_column in frame else None
+    regression = options.get("regression")
+    if regression is None and texts is not None:
+        regression = options.get("label_names") is None and _mostly_decimal(texts)
+    missing = f"fill in column {label_column!r} or drop the row"
+    for index, (cell, row) in enumerate(zip(frame[sequence_column].str.strip(), rows, strict=True)):
+        try:
+            _sequences([cell], [row], options.get("rna", False), options.get("min_length", 1))
+        except InputError as error:
+            faults.setdefault(str(error), error)
+        try:
+            if texts is not None:
+                _labels([texts[index]], [row], missing, options.get("label_names"), regression)
+        except InputError as error:
+            faults.setdefault(str(error), error)
+    return list(faults.values())
+
+
+def cell_texts(path: str | PathLike[str], column: str) -> list[str]:
+    """Read a column of a table as it stands; nothing where it cannot be read."""
+    try:
+        return read_text_columns(path, [column], [])[column].str.strip().tolist()
+    except InputError:
+        return []
 
 
 def check_classes(train: LabelledSequences, other: LabelledSequences) -> None:
