@@ -30,6 +30,8 @@ _HOME = {
     "download": "data.download",
     "check": "data.check",
     "prepare": "data.store",
+    "kmers_side_by_side": "fast_tokenizers",
+    "train_bpe": "fast_tokenizers",
     "pretrain": "training.pretrain",
     "finetune": "training.finetune",
     "evaluate": "training.finetune",

@@ -25,6 +25,7 @@ VERBS = {
     "download": ("data.download", "fetch genomes from NCBI by accession"),
     "check": ("data.check", "describe sequence files or tables, and list all that would be refused"),
     "prepare": ("data.store", "turn FASTA files into a genome store"),
+    "train-bpe": ("fast_tokenizers", "train a byte-pair encoding on a genome store"),
     "pretrain": ("training.pretrain", "pretrain a model on a genome store"),
     "finetune": ("training.finetune", "fine-tune a pretrained model on labelled sequences"),
     "evaluate": ("training.finetune", "score a fine-tuned model on labelled sequences"),
@@ -78,7 +79,7 @@ def _run(verb: str, words: list[str]) -> int:
     if verb not in VERBS:
         raise InputError(f"no verb {verb!r}{_suggest(verb, VERBS)}; hf-genomics --help lists them")
     _set_up_logging()
-    function = getattr(importlib.import_module(f".{VERBS[verb][0]}", __package__), verb)
+    function = getattr(importlib.import_module(f".{VERBS[verb][0]}", __package__), verb.replace("-", "_"))
     parser = build_parser(function)
     settings = _build(parser, _gather_lists(words, function))
     result = function(**settings)
@@ -102,7 +103,7 @@ def build_parser(function: Callable[..., Any]) -> Any:
     from jsonargparse import ArgumentParser
 
     parser = ArgumentParser(
-        prog=f"hf-genomics {function.__name__}",
+        prog=f"hf-genomics {function.__name__.replace('_', '-')}",
         description=inspect.getdoc(function),
         exit_on_error=False,
         allow_abbrev=False,

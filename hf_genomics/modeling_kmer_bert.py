@@ -303,7 +303,8 @@ class KmerBertPreTrainedModel(PreTrainedModel):
 
     def _init_as_kmers(self, words: Tensor) -> None:
         special = 5
-        if len(words) >= special + 4**self.config.k:  # a foreign vocabulary has no letters to sum over
+        ours = self.config.pad_token_id == 0 and len(words) >= special + 4**self.config.k
+        if ours:  # a foreign vocabulary has no letters to sum over, or has them at other ids
             start = words.clone()
             start[special : special + 4**self.config.k] = kmer_embeddings(self.config.k, words.shape[1])
             init.copy_(words, start)

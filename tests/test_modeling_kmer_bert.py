@@ -461,8 +461,9 @@ def test_nearby_positions_start_alike() -> None:
     assert sinusoidal_positions(10, 7).shape == (10, 7)
 
 
-def test_a_foreign_vocabulary_gets_berts_start_but_sinusoids() -> None:
-    model = start(vocab_size=500)
+@pytest.mark.parametrize("foreign", [{"vocab_size": 500}, {"vocab_size": 4107, "pad_token_id": 1}], ids=["500", "NT"])
+def test_a_foreign_vocabulary_gets_berts_start_but_sinusoids(foreign: dict) -> None:
+    model = start(**foreign)
     assert abs(model.bert.embeddings.word_embeddings.weight.std().item() - 0.02) < 1e-3
     assert torch.equal(model.bert.embeddings.position_embeddings.weight, sinusoidal_positions(512, 256))
 

@@ -48,7 +48,7 @@ def test_the_make_targets_it_names_exist():
 
 
 def test_the_verbs_and_recipes_it_names_exist():
-    commands = re.findall(r"hf[-_]genomics (\w+)", "\n".join(SHELL))
+    commands = re.findall(r"hf[-_]genomics ([\w-]+)", "\n".join(SHELL))
     assert {"prepare", "pretrain", "finetune", "evaluate", "predict"} <= set(commands) <= set(VERBS)
     recipes = set(re.findall(r"recipes/[\w/]+\.yaml", TEXT))
     assert recipes and [name for name in recipes if not (ROOT / name).is_file()] == []

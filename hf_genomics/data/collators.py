@@ -26,7 +26,8 @@ class DataCollatorForSpanMasking:
     """Tokenise windows and mask spans of consecutive tokens.
 
     Args:
-        tokenizer: any tokenizer with a mask token; windows given as letters need a KmerTokenizer.
+        tokenizer: any tokenizer with a mask token; a KmerTokenizer reads letters fastest. A span is counted in tokens:
+            what it hides in nucleotides is known (see ``describe``) for k-mers only.
         span: tokens masked in a row.
         start_rate: chance that a token starts a span.
         replacement: draw mask / random / keep once per run of masked tokens ("span": no kept neighbour leaks a hidden
@@ -40,7 +41,8 @@ class DataCollatorForSpanMasking:
     and [UNK] are never masked.
 
     Raises:
-        ValueError: if a number is out of range, or a row has neither letters nor ids.
+        ValueError: if a number is out of range, the tokenizer has no mask or padding token, or a row has neither
+            letters nor ids.
 
     Source: DNABERT (Ji et al. 2021), pretraining; GenomeNet-BERT section 2 and Figure 1.
     """
@@ -70,6 +72,8 @@ class DataCollatorForSpanMasking:
                 f"mask_share ({self.mask_share}) and random_share ({self.random_share}) must be at least 0 "
                 "and together at most 1"
             )
+        if self.tokenizer.mask_token_id is None:
+            raise ValueError(f"the tokenizer ({type(self.tokenizer).__name__}) has no mask token; give it one")
         self._maskable = np.ones(len(self.tokenizer), bool)
         self._maskable[self.tokenizer.all_special_ids] = False
         self._allowed = np.flatnonzero(self._maskable)
@@ -151,7 +155,7 @@ class DataCollatorForSequences:
     """Tokenise labelled or unlabelled sequences and pad them to the longest of the batch.
 
     Args:
-        tokenizer: any tokenizer; sequences given as letters need a KmerTokenizer.
+        tokenizer: any tokenizer with a padding token; a KmerTokenizer reads letters fastest.
         rc_probability: chance to show the opposite strand of a row that does not say ``keep_strand`` (training only: a
             free augmentation where the label belongs to both strands); a pure function of (seed, epoch, window index).
         seed, epoch: of that draw; rows may bring their own ``epoch``.
@@ -215,8 +219,10 @@ def encode_features(
     Raises:
         ValueError: if a row has neither, or if a sequence holds a character that is no nucleotide code.
     """
+    if tokenizer.pad_token_id is None:
+        raise ValueError(f"the tokenizer ({type(tokenizer).__name__}) has no padding token; give it one")
     if "sequence" in features[0]:
-        ids, lengths = tokenizer.encode_batch([as_letters(feature["sequence"]) for feature in features])
+        ids, lengths = _encode(tokenizer, [as_letters(feature["sequence"]) for feature in features])
     elif "input_ids" in features[0]:
         rows = [np.asarray(feature["input_ids"], np.int64) for feature in features]
         lengths = np.fromiter(map(len, rows), np.int64, len(rows))
@@ -231,6 +237,15 @@ def encode_features(
     if short:
         ids = np.pad(ids, ((0, 0), (0, short)), constant_values=tokenizer.pad_token_id)
     return ids, lengths
+
+
+def _encode(tokenizer: Any, rows: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """Let a KmerTokenizer read letters as they are, any other tokenizer text."""
+    if hasattr(tokenizer, "encode_batch"):
+        return tokenizer.encode_batch(rows)
+    texts = [row.tobytes().decode("latin-1") for row in rows]
+    batch = tokenizer(texts, padding=True, padding_side="right", return_attention_mask=True, return_tensors="np")
+    return batch["input_ids"].astype(np.int64), batch["attention_mask"].sum(1)
 
 
 def _content_hash(ids: np.ndarray, lengths: np.ndarray) -> np.ndarray:

@@ -535,6 +535,11 @@ def load_tokenizer(name: str) -> KmerTokenizer:
     """
     with _readable(name):
         tokenizer, config = AutoTokenizer.from_pretrained(name), load_config(name)
+    if not hasattr(tokenizer, "k") and (Path(name) / "tokenizer.json").is_file():
+        raise InputError(
+            f"{name}: its tokenizer ({type(tokenizer).__name__}) is not a KmerTokenizer, which this verb needs; "
+            "use a plain Trainer, as tokenizer_configs/README.md shows"
+        )
     ours, theirs = ((getattr(each, "k", None), getattr(each, "stride", None)) for each in (tokenizer, config))
     if ours != theirs:
         raise InputError(

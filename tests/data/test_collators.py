@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from transformers import AutoTokenizer
 
 from hf_genomics import DataCollatorForSequences, DataCollatorForSpanMasking, KmerBertForMaskedLM, KmerTokenizer
+from hf_genomics.data.collators import encode_features
 from hf_genomics.data.masking import masking_fractions
 from hf_genomics.sequence import as_letters, reverse_complement
 
@@ -338,3 +343,45 @@ def test_a_row_that_keeps_its_strand_is_never_turned() -> None:
     )
     assert torch.equal(collate(kept)["input_ids"], plain(rows)["input_ids"])
     assert not torch.equal(collate(rows)["input_ids"], plain(rows)["input_ids"])
+
+
+def fast_tokenizers():
+    folder = Path(__file__).resolve().parents[2] / "tokenizer_configs"
+    return [AutoTokenizer.from_pretrained(folder / name) for name in ("nt_6mers", "bpe_4096")]
+
+
+@pytest.mark.parametrize("tokenizer", fast_tokenizers(), ids=["nt_6mers", "bpe_4096"])
+def test_any_other_tokenizer_reads_the_same_letters_as_text(tokenizer: Any) -> None:
+    tokenizer.padding_side = "left"  # whatever it prefers, rows begin at the left here
+    letters = [dna(length, length) for length in (50, 333, 7)]
+    ids, lengths = encode_features(tokenizer, [{"sequence": row} for row in letters], multiple_of=8)
+    tokenizer.padding_side = "right"
+    assert ids.dtype == lengths.dtype == np.int64 and ids.shape[1] % 8 == 0
+    for row, shown, length in zip(letters, ids, lengths, strict=True):
+        assert shown[:length].tolist() == tokenizer(row.tobytes().decode())["input_ids"]
+        assert set(shown[length:].tolist()) <= {tokenizer.pad_token_id}
+    batch = DataCollatorForSequences(tokenizer)([{"sequence": row, "label": 1} for row in letters])
+    assert batch["attention_mask"].sum(1).tolist() == lengths.tolist()
+
+
+@pytest.mark.parametrize("tokenizer", fast_tokenizers(), ids=["nt_6mers", "bpe_4096"])
+def test_spans_of_any_other_tokenizer_spare_its_special_tokens(tokenizer: Any) -> None:
+    rows = [{"sequence": dna(300, seed), "window_index": seed} for seed in range(50)]
+    batch = DataCollatorForSpanMasking(tokenizer, span=3, start_rate=0.1)(rows)
+    masked = batch["labels"] != -100
+    plain, _ = encode_features(tokenizer, rows)
+    special = np.isin(plain, tokenizer.all_special_ids)
+    assert masked.any(1).all() and not masked.numpy()[special].any()
+    assert (batch["labels"].numpy()[masked] == plain[masked]).all()
+    shown = batch["input_ids"].numpy()
+    assert 0.7 < (shown[masked] == tokenizer.mask_token_id).mean() < 0.9
+    others = shown[masked][shown[masked] != tokenizer.mask_token_id]
+    assert not np.isin(others, tokenizer.all_special_ids).any()
+
+
+@pytest.mark.parametrize("missing", ["mask", "pad"])
+def test_a_tokenizer_without_a_mask_or_padding_token_is_refused_by_name(missing: str) -> None:
+    tokenizer = fast_tokenizers()[1]
+    setattr(tokenizer, f"{missing}_token", None)
+    with pytest.raises(ValueError, match=f"has no {missing}.* token; give it one"):
+        DataCollatorForSpanMasking(tokenizer)([{"sequence": dna(60, 1)}])

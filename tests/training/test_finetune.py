@@ -16,7 +16,15 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer, Trai
 
 from hf_genomics import KmerBertConfig, KmerBertForMaskedLM, KmerTokenizer, prepare
 from hf_genomics.errors import InputError
-from hf_genomics.training.finetune import LabelledData, evaluate, finetune, load_classifier, predict, predict_scores
+from hf_genomics.training.finetune import (
+    LabelledData,
+    evaluate,
+    finetune,
+    load_classifier,
+    load_tokenizer,
+    predict,
+    predict_scores,
+)
 from hf_genomics.training.metrics import classification_metrics, regression_metrics
 
 AT_RICH, GC_RICH = (0.4, 0.1, 0.1, 0.4), (0.1, 0.4, 0.4, 0.1)
@@ -370,3 +378,11 @@ def test_a_stopped_run_can_be_resumed_and_a_finished_one_is_kept(home, tmp_path)
     assert predictions[0] == predictions[1]
     with pytest.raises(InputError, match="holds a finished run"):
         finetune(pretrained(home), data, arguments(tmp_path / "whole"))
+
+
+def test_a_model_of_another_kind_of_tokenizer_is_refused_with_the_way_out(tiny_config, tmp_path, repo_root):
+    KmerBertForMaskedLM(tiny_config).save_pretrained(tmp_path)
+    for path in (repo_root / "tokenizer_configs" / "bpe_4096").iterdir():
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    with pytest.raises(InputError, match="is not a KmerTokenizer, which this verb needs; use a plain Trainer"):
+        load_tokenizer(str(tmp_path))
