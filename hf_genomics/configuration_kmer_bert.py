@@ -48,7 +48,14 @@ class KmerBertConfig(PreTrainedConfig):
         hidden_size, num_hidden_layers, num_attention_heads, intermediate_size: encoder sizes; defaults are BERT-base.
         hidden_act: activation of the feed-forward layers.
         hidden_dropout_prob, attention_probs_dropout_prob: dropout in training.
-        max_position_embeddings: longest input in tokens, [CLS] and [SEP] included.
+        max_position_embeddings: longest input in tokens, [CLS] and [SEP] included; a bound of the model itself only
+            where positions are learned.
+        position_embedding_type: "learned" (BERT's, and DNABERT's), "sinusoidal" (fixed, added to the tokens) or
+            "rotary" (queries and keys are turned by their position); the last two have no weights and no longest input.
+        rope_theta: slowest wavelength of rotary positions, divided by 2 pi, in tokens.
+        attention_window: how many tokens to either side a token sees in local layers; memory then grows with tokens
+            times window. None: every layer sees all tokens.
+        global_attention_every: with ``attention_window``, the layers 0, n, 2n ... see all tokens; None: no layer does.
         type_vocab_size: number of token types (2: first and second sequence of a pair).
         initializer_range: standard deviation of BERT's own initialisation.
         layer_norm_eps: epsilon of the layer norms.
@@ -90,6 +97,10 @@ class KmerBertConfig(PreTrainedConfig):
     hidden_dropout_prob: float | int = 0.1
     attention_probs_dropout_prob: float | int = 0.1
     max_position_embeddings: int = 512
+    position_embedding_type: Literal["learned", "sinusoidal", "rotary"] = "learned"
+    rope_theta: float | int = 10000.0
+    attention_window: int | None = None
+    global_attention_every: int | None = 3
     type_vocab_size: int = 2
     initializer_range: float = 0.02
     layer_norm_eps: float = 1e-12
@@ -138,6 +149,11 @@ class KmerBertConfig(PreTrainedConfig):
     def num_embeddings(self) -> int:
         """Rows of the token table: ``vocab_size``, or what follows from ``k`` as long as that is not set."""
         return 4 ** max(0, self.k) + 5 if self.vocab_size is None else self.vocab_size
+
+    def window_of(self, layer: int) -> int | None:
+        """Give how far a token sees in a layer (0, 1, ...), in tokens to either side; None without limit."""
+        every = self.global_attention_every
+        return None if every and layer % every == 0 else self.attention_window
 
     def _check_values(self) -> None:
         """Check now what `strict` checks again later, when it would wrap our ValueError in an error of its own."""
@@ -213,6 +229,16 @@ class KmerBertConfig(PreTrainedConfig):
         for name in ("hidden_dropout_prob", "attention_probs_dropout_prob"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"{name} must lie in 0..1 (1 excluded), not {getattr(self, name)}")
+        for name in ("attention_window", "global_attention_every"):
+            if (value := getattr(self, name)) is not None and value < 1:
+                raise ValueError(f"{name} must be at least 1, or null, not {value}")
+        if self.position_embedding_type == "rotary" and self.hidden_size // self.num_attention_heads % 2:
+            raise ValueError(
+                "rotary positions need an even number of features per head, hidden_size / num_attention_heads, "
+                f"not {self.hidden_size // self.num_attention_heads}"
+            )
+        if not self.rope_theta > 0:
+            raise ValueError(f"rope_theta must be above 0, not {self.rope_theta}")
         if not 0 <= self.focal_gamma < float("inf"):
             raise ValueError(f"focal_gamma must be 0 or more, not {self.focal_gamma}")
 

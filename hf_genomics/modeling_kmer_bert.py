@@ -7,6 +7,7 @@ Shapes: batch, tokens, hidden.
 
 import os
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any
 
 import torch
@@ -14,7 +15,6 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 from transformers import initialization as init
 from transformers.activations import ACT2FN
-from transformers.masking_utils import create_bidirectional_mask
 from transformers.modeling_layers import GradientCheckpointingLayer
 from transformers.modeling_outputs import (
     BaseModelOutputWithPooling,
@@ -26,6 +26,7 @@ from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 from transformers.utils.generic import can_return_tuple, merge_with_config_defaults
 from transformers.utils.output_capturing import capture_outputs
 
+from .attention_kmer_bert import Layout, attention_layout
 from .configuration_kmer_bert import KmerBertConfig
 from .losses import IGNORED, check_classes, check_count, label_loss, sequence_loss
 from .pooling import check_nt_labels, pool, tokens_to_nt, unpack
@@ -43,18 +44,19 @@ class KmerBertPositionTable(nn.Embedding):
 
 
 class KmerBertEmbeddings(nn.Module):
-    """Token, position and type embeddings, summed and normalised."""
+    """Token, position and type embeddings, summed and normalised; rotary positions come later, in the attention."""
 
     def __init__(self, config: KmerBertConfig) -> None:
         super().__init__()
         self.word_embeddings: nn.Embedding = KmerBertTokenTable(
             config.num_embeddings, config.hidden_size, padding_idx=config.pad_token_id
         )
-        self.position_embeddings = KmerBertPositionTable(config.max_position_embeddings, config.hidden_size)
+        self.position_type = config.position_embedding_type
+        if self.position_type == "learned":
+            self.position_embeddings = KmerBertPositionTable(config.max_position_embeddings, config.hidden_size)
         self.token_type_embeddings = nn.Embedding(config.type_vocab_size, config.hidden_size)
         self.LayerNorm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
         self.dropout = nn.Dropout(config.hidden_dropout_prob)
-        self.max_positions = config.max_position_embeddings
 
     def forward(
         self,
@@ -65,18 +67,53 @@ class KmerBertEmbeddings(nn.Module):
     ) -> Tensor:
         """Embed ids (batch, tokens), or ready embeddings (batch, tokens, hidden), to (batch, tokens, hidden)."""
         words = self.word_embeddings(input_ids) if inputs_embeds is None else inputs_embeds
-        tokens = words.shape[1]
-        if tokens > self.max_positions and position_ids is None:
-            raise ValueError(
-                f"input of {tokens} tokens, but the model has {self.max_positions} positions; cut the sequence into "
-                "shorter windows, raise the tokenizer's stride, or build the model with a larger "
-                "max_position_embeddings"
-            )
-        if position_ids is None:
-            position_ids = torch.arange(tokens, device=words.device).unsqueeze(0)
         type_table = self.token_type_embeddings
         types = type_table.weight[0] if token_type_ids is None else type_table(token_type_ids)
-        return self.dropout(self.LayerNorm(words + types + self.position_embeddings(position_ids)))
+        summed = words + types
+        if self.position_type != "rotary":
+            summed = summed + self.positions(words, position_ids)
+        return self.dropout(self.LayerNorm(summed))
+
+    def positions(self, words: Tensor, position_ids: Tensor | None) -> Tensor:
+        """Give what is added for the positions of ``words`` (batch, tokens, hidden): (1 or batch, tokens, hidden)."""
+        if position_ids is None:
+            position_ids = torch.arange(words.shape[1], device=words.device).unsqueeze(0)
+            self._check_length(words.shape[1])
+        if self.position_type == "learned":
+            return self.position_embeddings(position_ids)
+        return AMPLITUDE * sinusoids(position_ids, words.shape[2], base=10000.0).to(words.dtype)
+
+    def _check_length(self, tokens: int) -> None:
+        if self.position_type == "learned" and tokens > (longest := self.position_embeddings.num_embeddings):
+            raise ValueError(
+                f"input of {tokens} tokens, but the model has {longest} positions; cut the sequence into "
+                "shorter windows, raise the tokenizer's stride, build the model with a larger "
+                "max_position_embeddings, or load it with stretch_positions"
+            )
+
+
+# Of sinusoids that are added to k-mer embeddings, whose standard deviation at the start is 0.1.
+AMPLITUDE = 0.084
+
+
+def sinusoids(positions: Tensor, size: int, base: float) -> Tensor:
+    """Give sines and cosines, in turn, of wavelengths 2 pi to 2 pi ``base`` tokens: (...) to (..., size)."""
+    frequency = base ** (-torch.arange(0, size, 2, device=positions.device) / size)
+    angle = positions.unsqueeze(-1) * frequency
+    return torch.stack([angle.sin(), angle.cos()], -1).flatten(-2)[..., :size]
+
+
+def rotation(positions: Tensor, size: int, base: float) -> tuple[Tensor, Tensor]:
+    """Give cosines and sines by which queries and keys are turned: (batch, tokens) to (batch, tokens, 1, size) each."""
+    frequency = base ** (-torch.arange(0, size, 2, device=positions.device) / size)
+    angle = (positions.unsqueeze(-1) * frequency).repeat(1, 1, 2).unsqueeze(2)
+    return angle.cos(), angle.sin()
+
+
+def rotate(states: Tensor, cosines: Tensor, sines: Tensor) -> Tensor:
+    """Turn features i and i + size / 2 of (batch, tokens, heads, size) about each other (Su et al. 2021, RoFormer)."""
+    first, second = states.float().chunk(2, dim=-1)
+    return (states * cosines + torch.cat([-second, first], -1) * sines).to(states.dtype)
 
 
 def eager_attention_forward(
@@ -100,28 +137,38 @@ def eager_attention_forward(
 class KmerBertSelfAttention(nn.Module):
     """Multi-head self-attention through transformers' attention backends (eager, sdpa, flex, flash)."""
 
-    def __init__(self, config: KmerBertConfig) -> None:
+    def __init__(self, config: KmerBertConfig, window: int | None = None) -> None:
         super().__init__()
         self.config = config
         self.head_size = config.hidden_size // config.num_attention_heads
         self.scaling = self.head_size**-0.5
+        self.window = window
         self.is_causal = False
         self.query = nn.Linear(config.hidden_size, config.hidden_size)
         self.key = nn.Linear(config.hidden_size, config.hidden_size)
         self.value = nn.Linear(config.hidden_size, config.hidden_size)
 
-    def forward(self, hidden: Tensor, attention_mask: Tensor | None, **kwargs: object) -> tuple[Tensor, Tensor | None]:
+    def forward(
+        self, hidden: Tensor, layout: Layout, turn: tuple[Tensor, Tensor] | None = None, **kwargs: object
+    ) -> tuple[Tensor, Tensor | None]:
         """Attend; returns (batch, tokens, hidden) and, where the backend has them, the weights."""
         heads = (*hidden.shape[:-1], -1, self.head_size)
-        projections = (self.query, self.key, self.value)
-        query, key, value = (project(hidden).view(heads).transpose(1, 2) for project in projections)
-        backend = self.config._attn_implementation
-        attend: Callable = ALL_ATTENTION_FUNCTIONS.get_interface(backend, eager_attention_forward)
-        dropout = self.config.attention_probs_dropout_prob if self.training else 0.0
-        attended, weights = attend(
-            self, query, key, value, attention_mask, dropout=dropout, scaling=self.scaling, **kwargs
-        )
+        query, key, value = (project(hidden).view(heads) for project in (self.query, self.key, self.value))
+        if turn is not None:
+            query, key = rotate(query, *turn), rotate(key, *turn)
+        attended, weights = layout(partial(self._attend, **kwargs), query, key, value, self.window)
         return attended.reshape(hidden.shape).contiguous(), weights
+
+    def _attend(self, query: Tensor, key: Tensor, value: Tensor, mask: Any, **kwargs: Any) -> tuple:
+        """Call the backend on (batch, heads, tokens, size); gives (batch, tokens, heads, size) and weights or None."""
+        backend: Callable = ALL_ATTENTION_FUNCTIONS.get_interface(
+            self.config._attn_implementation, eager_attention_forward
+        )
+        dropout = self.config.attention_probs_dropout_prob if self.training else 0.0
+        near = None if self.window is None else self.window + 1  # flash backends do not count the last one
+        return backend(
+            self, query, key, value, mask, dropout=dropout, scaling=self.scaling, sliding_window=near, **kwargs
+        )
 
 
 class KmerBertResidual(nn.Module):
@@ -141,14 +188,14 @@ class KmerBertResidual(nn.Module):
 class KmerBertAttention(nn.Module):
     """Self-attention and its residual."""
 
-    def __init__(self, config: KmerBertConfig) -> None:
+    def __init__(self, config: KmerBertConfig, window: int | None = None) -> None:
         super().__init__()
-        self.self = KmerBertSelfAttention(config)
+        self.self = KmerBertSelfAttention(config, window)
         self.output = KmerBertResidual(config.hidden_size, config)
 
-    def forward(self, hidden: Tensor, attention_mask: Tensor | None, **kwargs: object) -> Tensor:
+    def forward(self, hidden: Tensor, layout: Layout, **kwargs: object) -> Tensor:
         """Map (batch, tokens, hidden) to the same shape."""
-        return self.output(self.self(hidden, attention_mask, **kwargs)[0], hidden)
+        return self.output(self.self(hidden, layout, **kwargs)[0], hidden)
 
 
 class KmerBertIntermediate(nn.Module):
@@ -167,15 +214,15 @@ class KmerBertIntermediate(nn.Module):
 class KmerBertLayer(GradientCheckpointingLayer):
     """One encoder layer: attention, then feed-forward, each with its residual (post-norm)."""
 
-    def __init__(self, config: KmerBertConfig) -> None:
+    def __init__(self, config: KmerBertConfig, window: int | None = None) -> None:
         super().__init__()
-        self.attention = KmerBertAttention(config)
+        self.attention = KmerBertAttention(config, window)
         self.intermediate = KmerBertIntermediate(config)
         self.output = KmerBertResidual(config.intermediate_size, config)
 
-    def forward(self, hidden: Tensor, attention_mask: Tensor | None, **kwargs: object) -> Tensor:
+    def forward(self, hidden: Tensor, layout: Layout, **kwargs: object) -> Tensor:
         """Map (batch, tokens, hidden) to the same shape."""
-        attended = self.attention(hidden, attention_mask, **kwargs)
+        attended = self.attention(hidden, layout, **kwargs)
         return self.output(self.intermediate(attended), attended)
 
 
@@ -184,12 +231,13 @@ class KmerBertEncoder(nn.Module):
 
     def __init__(self, config: KmerBertConfig) -> None:
         super().__init__()
-        self.layer = nn.ModuleList(KmerBertLayer(config) for _ in range(config.num_hidden_layers))
+        layers = (KmerBertLayer(config, config.window_of(index)) for index in range(config.num_hidden_layers))
+        self.layer = nn.ModuleList(layers)
 
-    def forward(self, hidden: Tensor, attention_mask: Tensor | None, **kwargs: object) -> Tensor:
+    def forward(self, hidden: Tensor, layout: Layout, **kwargs: object) -> Tensor:
         """Map (batch, tokens, hidden) to the same shape."""
         for layer in self.layer:
-            hidden = layer(hidden, attention_mask, **kwargs)
+            hidden = layer(hidden, layout, **kwargs)
         return hidden
 
 
@@ -227,11 +275,25 @@ def kmer_embeddings(k: int, hidden_size: int, scale: float = 0.1, noise: float =
     return letters[torch.arange(k), digits].sum(1) + torch.randn(4**k, hidden_size) * noise
 
 
-def sinusoidal_positions(positions: int, hidden_size: int, amplitude: float = 0.084, base: float = 1000.0) -> Tensor:
+def sinusoidal_positions(
+    positions: int, hidden_size: int, amplitude: float = AMPLITUDE, base: float = 1000.0
+) -> Tensor:
     """Sines and cosines of geometrically spaced wavelengths, to start learned positions; (positions, hidden_size)."""
-    frequency = base ** (-torch.arange(0, hidden_size, 2) / hidden_size)
-    angle = torch.arange(positions).unsqueeze(1) * frequency
-    return amplitude * torch.stack([angle.sin(), angle.cos()], -1).flatten(1)[:, :hidden_size]
+    return amplitude * sinusoids(torch.arange(positions), hidden_size, base)
+
+
+def stretch_positions(table: Tensor, positions: int) -> Tensor:
+    """Interpolate learned positions (positions before, hidden) linearly, so that first and last stay what they are.
+
+    >>> stretch_positions(torch.tensor([[0.0], [2.0], [4.0]]), 5).flatten().tolist()
+    [0.0, 1.0, 2.0, 3.0, 4.0]
+
+    Returns:
+        (positions, hidden).
+    """
+    columns = table.float().T.unsqueeze(0)  # (1, hidden, positions before)
+    stretched = nn.functional.interpolate(columns, size=positions, mode="linear", align_corners=True)
+    return stretched[0].T.to(table.dtype).contiguous()
 
 
 class KmerBertPreTrainedModel(PreTrainedModel):
@@ -268,21 +330,47 @@ class KmerBertPreTrainedModel(PreTrainedModel):
         pretrained_model_name_or_path: str | os.PathLike | None,
         *model_args: Any,
         output_loading_info: bool = False,
+        stretch_positions: int | None = None,
         **kwargs: Any,
     ) -> Any:
         """Load a saved model or a BERT over k-mers (DNABERT); see ``PreTrainedModel.from_pretrained``.
 
         Weights of a head that the checkpoint does not have are drawn, and transformers says so; the encoder's are not.
 
+        Args:
+            stretch_positions: interpolate the learned positions to so many, for input of so many tokens.
+
         Raises:
-            ValueError: if weights of the encoder are missing.
+            ValueError: if weights of the encoder are missing, or there are no learned positions to stretch.
         """
         model, info = super().from_pretrained(
             pretrained_model_name_or_path, *model_args, output_loading_info=True, **kwargs
         )
         if pretrained_model_name_or_path is not None:
             _refuse_missing(model, info["missing_keys"], str(pretrained_model_name_or_path))
+        if stretch_positions is not None:
+            model.resize_position_embeddings(stretch_positions)
         return (model, info) if output_loading_info else model
+
+    def get_position_embeddings(self) -> nn.Embedding:
+        """Return the table of learned positions.
+
+        Raises:
+            ValueError: if positions are not learned.
+        """
+        if self.config.position_embedding_type != "learned":
+            raise ValueError(
+                f"{self.config.position_embedding_type} positions have no table; they reach any length as they are"
+            )
+        return self.base_model.embeddings.position_embeddings
+
+    def resize_position_embeddings(self, new_num_position_embeddings: int) -> None:
+        """Stretch the learned positions to another number of them by interpolation; see `stretch_positions`."""
+        old = self.get_position_embeddings()
+        new = KmerBertPositionTable(new_num_position_embeddings, old.embedding_dim, device="meta")
+        new.weight = nn.Parameter(stretch_positions(old.weight.data, new_num_position_embeddings))
+        self.base_model.embeddings.position_embeddings = new
+        self.config.max_position_embeddings = new_num_position_embeddings
 
     def save_pretrained(self, save_directory: str | os.PathLike, **kwargs: Any) -> None:
         """Save weights, configuration and the code to load them; see ``PreTrainedModel.save_pretrained``."""
@@ -366,7 +454,8 @@ class KmerBertModel(KmerBertPreTrainedModel):
             input_ids: (batch, tokens); or ``inputs_embeds`` (batch, tokens, hidden) instead.
             attention_mask: (batch, tokens), 0 on padding; None attends to everything.
             token_type_ids: (batch, tokens), 0 for the first sequence and 1 for the second of a pair.
-            position_ids: (batch, tokens); by default 0, 1, 2, ...
+            position_ids: (batch, tokens); by default 0, 1, 2, ... Where they start again within a row, the row holds
+                several packed windows, which do not see each other.
             inputs_embeds: (batch, tokens, hidden).
             kwargs: ``output_hidden_states``, ``output_attentions``, ``return_dict`` and the attention backend's own.
 
@@ -376,10 +465,26 @@ class KmerBertModel(KmerBertPreTrainedModel):
         if (input_ids is None) == (inputs_embeds is None):
             raise ValueError("give exactly one of input_ids and inputs_embeds")
         embedded = self.embeddings(input_ids, token_type_ids, position_ids, inputs_embeds)
-        mask = create_bidirectional_mask(config=self.config, inputs_embeds=embedded, attention_mask=attention_mask)
-        hidden = self.encoder(embedded, mask, **kwargs)
+        layout = attention_layout(
+            self.config,
+            embedded,
+            attention_mask,
+            position_ids,
+            dropout=self.config.attention_probs_dropout_prob if self.training else 0.0,
+            need_weights=bool(kwargs.get("output_attentions", self.config.output_attentions)),
+        )
+        hidden = self.encoder(embedded, layout, turn=self.turn(embedded, position_ids), **kwargs)
         pooled = None if self.pooler is None else self.pooler(hidden, attention_mask, position_ids)
         return BaseModelOutputWithPooling(last_hidden_state=hidden, pooler_output=pooled)
+
+    def turn(self, embedded: Tensor, position_ids: Tensor | None) -> tuple[Tensor, Tensor] | None:
+        """Give what rotary positions turn queries and keys by; None for other positions."""
+        if self.config.position_embedding_type != "rotary":
+            return None
+        if position_ids is None:
+            position_ids = torch.arange(embedded.shape[1], device=embedded.device).unsqueeze(0)
+        size = self.config.hidden_size // self.config.num_attention_heads
+        return rotation(position_ids, size, self.config.rope_theta)
 
 
 class KmerBertTransform(nn.Module):

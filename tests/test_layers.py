@@ -16,6 +16,7 @@ PORTABLE = (
     "sequence",
     "tokenization_kmer",
     "configuration_kmer_bert",
+    "attention_kmer_bert",
     "losses",
     "pooling",
     "modeling_kmer_bert",

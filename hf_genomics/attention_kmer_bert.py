@@ -1,0 +1,263 @@
+"""Who attends to whom: all tokens of a row, those of the same packed window, near tokens; the same on every backend.
+
+A layout is drawn up once in each forward pass and handed to every layer, which attends through it. Where windows are
+packed or a layer sees near tokens only, most of a (tokens, tokens) mask would say no, and two layouts do without:
+`Packed` attends to each window by itself, `Blocked` to near tokens block by block. `Masked` says everything by masks;
+it serves the rest (flex, exporting, attention weights wanted) and is what the others are tested against.
+"""
+
+from collections.abc import Callable
+from itertools import groupby
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn.functional import pad
+from transformers import PreTrainedConfig
+from transformers.masking_utils import (
+    and_masks,
+    create_bidirectional_mask,
+    find_packed_sequence_indices,
+    packed_sequence_mask_function,
+    sliding_window_bidirectional_overlay,
+)
+from transformers.utils.generic import is_flash_attention_requested
+from transformers.utils.import_utils import is_tracing
+
+try:
+    from torch.nn.attention.varlen import varlen_attn
+except ImportError:  # torch before 2.10
+    varlen_attn = None  # type: ignore[assignment]
+
+# What a backend of transformers does once module, scaling and dropout are set: query, key and value (batch, heads,
+# tokens, size) and a mask or None give (batch, tokens, heads, size) and, from eager, the weights.
+Attend = Callable[..., tuple[Tensor, Tensor | None]]
+
+
+class Masked(NamedTuple):
+    """Masks say who sees whom, in the form that the backend takes; None hides nothing."""
+
+    everywhere: Any
+    nearby: Any
+
+    def __call__(
+        self, attend: Attend, query: Tensor, key: Tensor, value: Tensor, window: int | None
+    ) -> tuple[Tensor, Tensor | None]:
+        """Attend, (batch, tokens, heads, size) each; ``window`` is how far a token sees, None without limit."""
+        mask = self.everywhere if window is None else self.nearby
+        return attend(query.transpose(1, 2), key.transpose(1, 2), value.transpose(1, 2), mask)
+
+
+class Blocked(NamedTuple):
+    """Layers with a window go block by block; ``visible`` (batch, tokens) is False on padding, None without any."""
+
+    visible: Tensor | None
+
+    def __call__(
+        self, attend: Attend, query: Tensor, key: Tensor, value: Tensor, window: int | None
+    ) -> tuple[Tensor, Tensor | None]:
+        """Attend; see `Masked`."""
+        heads_first = [states.transpose(1, 2) for states in (query, key, value)]
+        if window is None:
+            keys = None if self.visible is None else _hide(self.visible[:, None, None], query.dtype)
+            return attend(*heads_first, keys)
+        return attend_nearby(attend, *heads_first, window, self.visible), None
+
+
+class Packed(NamedTuple):
+    """Rows hold several windows, row after row ``lengths`` tokens long; padding counts as a window of its own.
+
+    Attributes:
+        lengths: of the windows, adding up to batch x tokens.
+        ends: (windows + 1,) int32, where they begin and end in the joined rows (cu_seq_lens).
+        kernel: "loop" attends to one after the other, "varlen" is torch's kernel, "flash" a backend that knows packing.
+    """
+
+    lengths: list[int]
+    ends: Tensor
+    kernel: str
+
+    def __call__(
+        self, attend: Attend, query: Tensor, key: Tensor, value: Tensor, window: int | None
+    ) -> tuple[Tensor, Tensor | None]:
+        """Attend; see `Masked`."""
+        joined = [states.flatten(0, 1) for states in (query, key, value)]
+        if self.kernel == "loop":
+            attended = attend_by_window(attend, *joined, self.lengths, window)
+        elif self.kernel == "varlen":
+            near = {} if window is None else {"window_size": (window, window)}
+            longest = max(self.lengths)
+            attended = varlen_attn(*joined, self.ends, self.ends, longest, longest, **near)
+        else:
+            where = {f"cu_seq_lens_{side}": self.ends for side in "qk"}
+            where |= {f"max_length_{side}": max(self.lengths) for side in "qk"}
+            attended = attend(*(states[None].transpose(1, 2) for states in joined), None, **where)[0]
+        return attended.reshape(query.shape), None
+
+
+Layout = Masked | Blocked | Packed
+
+
+def attend_by_window(
+    attend: Attend, query: Tensor, key: Tensor, value: Tensor, lengths: list[int], window: int | None = None
+) -> Tensor:
+    """Attend to each of the windows that lie end to end by itself; neighbours of equal length are taken at once.
+
+    Args:
+        attend: without a mask.
+        query, key, value: (tokens, heads, size).
+        lengths: of the windows, in tokens.
+        window: how far a token sees, None without limit.
+
+    Returns:
+        (tokens, heads, size).
+    """
+    runs = [(length, len(list(equal))) for length, equal in groupby(lengths)]
+    sizes = [length * count for length, count in runs]
+    attended = []
+    for (length, count), *states in zip(runs, query.split(sizes), key.split(sizes), value.split(sizes), strict=True):
+        windows = [state.unflatten(0, (count, length)).transpose(1, 2) for state in states]
+        near = window is not None and window < length - 1
+        seen = attend_nearby(attend, *windows, window) if near else attend(*windows, None)[0]
+        attended.append(seen.flatten(0, 1))
+    return torch.cat(attended)
+
+
+def attend_nearby(
+    attend: Attend, query: Tensor, key: Tensor, value: Tensor, window: int, visible: Tensor | None = None
+) -> Tensor:
+    """Attend to the tokens at most ``window`` away; time and memory grow with tokens x window.
+
+    Tokens are cut into blocks of ``window``; each block sees itself and its two neighbours, as far as they are near.
+
+    Args:
+        attend: with a mask that is added to the scores.
+        query, key, value: (batch, heads, tokens, size).
+        window: in tokens.
+        visible: (batch, tokens), False on padding; None without any.
+
+    Returns:
+        (batch, tokens, heads, size).
+    """
+    batch, _, tokens, _ = query.shape
+    filling = -tokens % window
+    blocks = (tokens + filling) // window
+    queries = pad(query, (0, 0, 0, filling)).unflatten(2, (blocks, window))  # (batch, heads, blocks, window, size)
+    margins = (0, 0, window, window + filling)
+    keys, values = (pad(x, margins).unfold(2, 3 * window, window).transpose(3, 4) for x in (key, value))
+    rows = [x.transpose(1, 2).flatten(0, 1) for x in (queries, keys, values)]  # (batch x blocks, heads, ., size)
+    attended = attend(*rows, _near_mask(query, window, blocks, visible))[0]
+    return attended.unflatten(0, (batch, blocks)).flatten(1, 2)[:, :tokens]
+
+
+def _near_mask(query: Tensor, window: int, blocks: int, visible: Tensor | None) -> Tensor:
+    """Give (batch x blocks, 1, window, 3 x window): 0 for keys that are near, there and visible."""
+    batch, _, tokens, _ = query.shape
+    if visible is None:
+        visible = torch.ones(batch, tokens, dtype=torch.bool, device=query.device)
+    there = pad(visible, (window, window + blocks * window - tokens)).unfold(1, 3 * window, window)
+    place = torch.arange(3 * window, device=query.device)
+    near = (place - place[window : 2 * window, None]).abs() <= window  # (window, 3 x window)
+    return _hide((near & there.unsqueeze(2)).flatten(0, 1).unsqueeze(1), query.dtype)
+
+
+def window_lengths(positions: Tensor, attention_mask: Tensor | None) -> list[int] | None:
+    """Measure the windows of packed rows, row after row; padding counts as a window of its own.
+
+    >>> window_lengths(torch.tensor([[0, 1, 2, 0, 1, 0]]), torch.tensor([[1, 1, 1, 1, 1, 0]]))
+    [3, 2, 1]
+
+    Args:
+        positions: (batch, tokens); where one does not follow the one before it, another window begins.
+        attention_mask: (batch, tokens), 0 on padding; None without any.
+
+    Returns:
+        lengths that add up to batch x tokens; None if padding stands before or inside a window, so that a window is not
+        one stretch of tokens.
+    """
+    begins = torch.ones_like(positions, dtype=torch.bool)
+    begins[:, 1:] = positions.diff(dim=1) != 1
+    if attention_mask is not None:
+        change = attention_mask.bool().int().diff(dim=1)
+        if ((change == 1) & ~begins[:, 1:]).any():
+            return None
+        begins[:, 1:] |= change == -1
+    starts = begins.flatten().nonzero().flatten()
+    return starts.diff(append=starts.new_tensor([begins.numel()])).tolist()
+
+
+def attention_layout(
+    config: PreTrainedConfig,
+    hidden: Tensor,
+    attention_mask: Tensor | None,
+    position_ids: Tensor | None,
+    *,
+    dropout: float = 0.0,
+    need_weights: bool = False,
+) -> Layout:
+    """Draw up how the layers attend.
+
+    Args:
+        config: its attention backend and ``attention_window`` decide.
+        hidden: (batch, tokens, hidden), the embedded tokens.
+        attention_mask: (batch, tokens), 0 on padding; or, ready for the backend, (batch, 1, tokens, tokens), which then
+            holds for every layer.
+        position_ids: (batch or 1, tokens) as the caller gave them: where one does not follow the one before it,
+            another window begins.
+        dropout: of the attention weights.
+        need_weights: attention weights will be returned, so they are computed for whole rows.
+    """
+    if attention_mask is not None and attention_mask.ndim == 4:
+        return Masked(attention_mask, attention_mask)
+    window, shape = config.attention_window, hidden.shape[:2]
+    local = window is not None and window < shape[1] - 1
+    positions = None if position_ids is None else position_ids.expand(shape)
+    packed = None if positions is None else find_packed_sequence_indices(positions)
+    direct = not need_weights and not is_tracing(hidden)
+    kernel = _window_kernel(config, hidden, dropout) if direct else None
+    if kernel and packed is not None or local and kernel == "varlen":
+        positions = torch.arange(shape[1], device=hidden.device).expand(shape) if positions is None else positions
+        if lengths := window_lengths(positions, attention_mask):
+            ends = torch.tensor([0, *lengths], dtype=torch.int32).cumsum(0, dtype=torch.int32)
+            return Packed(lengths, ends.to(hidden.device), kernel)
+    if direct and local and packed is None and config._attn_implementation in _TAKE_ANY_MASK:
+        visible = None if attention_mask is None or attention_mask.all() else attention_mask.bool()
+        return Blocked(visible)
+    rules = [] if packed is None else [packed_sequence_mask_function(packed)]
+    everywhere = _mask(config, hidden, attention_mask, rules)
+    if not local:
+        return Masked(everywhere, everywhere)
+    rules.append(sliding_window_bidirectional_overlay(window))
+    return Masked(everywhere, _mask(config, hidden, attention_mask, rules))
+
+
+# The backends that take a mask which is added to the scores, of any shape that broadcasts.
+_TAKE_ANY_MASK = ("eager", "sdpa")
+
+
+def _window_kernel(config: PreTrainedConfig, hidden: Tensor, dropout: float) -> str | None:
+    """Name what attends to packed windows by themselves (see `Packed`); None where masks must do."""
+    device = hidden.device.type
+    if is_flash_attention_requested(config):
+        return "flash"
+    if device == "cpu" and config._attn_implementation in _TAKE_ANY_MASK:
+        return "loop"
+    dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else hidden.dtype
+    half = dtype in (torch.bfloat16, torch.float16)
+    ready = varlen_attn is not None and device == "cuda" and half and not dropout
+    return "varlen" if ready and config._attn_implementation == "sdpa" else None
+
+
+def _mask(config: PreTrainedConfig, hidden: Tensor, attention_mask: Tensor | None, rules: list[Callable]) -> Any:
+    """Have transformers build the backend's mask: padding, and every rule (batch, head, query, key) -> bool."""
+    rule = and_masks(*rules) if rules else None
+    return create_bidirectional_mask(
+        config=config, inputs_embeds=hidden, attention_mask=attention_mask, and_mask_function=rule
+    )
+
+
+def _hide(visible: Tensor | None, dtype: torch.dtype) -> Tensor | None:
+    """Turn (..., keys) into what is added to scores: 0 on visible keys, the lowest number on the others."""
+    if visible is None:
+        return None
+    return torch.zeros(visible.shape, dtype=dtype, device=visible.device).masked_fill(~visible, torch.finfo(dtype).min)

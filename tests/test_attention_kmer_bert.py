@@ -1,0 +1,346 @@
+"""Layouts of attention: every route gives what a mask over whole rows gives, on every backend."""
+
+from __future__ import annotations
+
+import copy
+import subprocess
+import sys
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor
+from torch.nn.functional import scaled_dot_product_attention
+from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
+
+import hf_genomics.attention_kmer_bert as routes
+from hf_genomics import (
+    KmerBertConfig,
+    KmerBertForMaskedLM,
+    KmerBertForTokenClassification,
+    KmerBertModel,
+)
+from hf_genomics.attention_kmer_bert import (
+    Blocked,
+    Masked,
+    Packed,
+    attend_by_window,
+    attend_nearby,
+    attention_layout,
+    window_lengths,
+)
+
+POSITIONS = ("learned", "sinusoidal", "rotary")
+WINDOWS = (None, 1, 4)
+LENGTHS = [5, 9, 9, 3, 20, 1]
+
+
+def attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> tuple[Tensor, None]:
+    """Attend as a backend does."""
+    return scaled_dot_product_attention(query, key, value, attn_mask=mask).transpose(1, 2), None
+
+
+def seen_by(lengths: list[int], window: int | None) -> Tensor:
+    """Say by a double loop who sees whom in windows that lie end to end; (tokens, tokens)."""
+    tokens = [(number, place) for number, length in enumerate(lengths) for place in range(length)]
+    limit = len(tokens) if window is None else window
+    return torch.tensor([[a == b and abs(i - j) <= limit for b, j in tokens] for a, i in tokens])
+
+
+def states(tokens: int, rows: int = 1) -> list[Tensor]:
+    """Draw query, key and value, (rows, tokens, heads, size) each."""
+    generator = torch.Generator().manual_seed(tokens)
+    return list(torch.randn(3, rows, tokens, 2, 4, generator=generator))
+
+
+def model_of(config: KmerBertConfig, backend: str, kind: type = KmerBertModel) -> torch.nn.Module:
+    """Build a model whose weights, biases too, are far from their start; the same for every backend."""
+    torch.manual_seed(0)
+    model = kind._from_config(copy.deepcopy(config), attn_implementation=backend).eval()
+    with torch.no_grad():
+        for weight in model.parameters():
+            weight.add_(0.1 * torch.randn_like(weight))
+    return model
+
+
+def packed_row(padding: int = 0) -> dict[str, Tensor]:
+    """Draw windows of LENGTHS tokens and put them into one row."""
+    generator = torch.Generator().manual_seed(5)
+    tokens = sum(LENGTHS)
+    filled = torch.zeros(1, padding, dtype=torch.long)
+    row = {
+        "input_ids": torch.randint(5, 69, (1, tokens), generator=generator),
+        "position_ids": torch.cat([torch.arange(length) for length in LENGTHS])[None],
+    }
+    row = {name: torch.cat([column, filled], 1) for name, column in row.items()}
+    return row | {"attention_mask": (torch.arange(tokens + padding) < tokens).long()[None]}
+
+
+def one_by_one(row: dict[str, Tensor]) -> list[Tensor]:
+    """Take the windows of LENGTHS out of a packed row, as rows of their own."""
+    return list(row["input_ids"][:, : sum(LENGTHS)].split(LENGTHS, dim=1))
+
+
+@pytest.fixture
+def backend(request):
+    """A backend; flex runs uncompiled, in the same arithmetic, because compiling takes a minute for each mask."""
+    if request.param == "flex_attention":
+        with torch.compiler.set_stance("force_eager"), torch.no_grad():  # flex has no backward on a CPU
+            yield request.param
+    else:
+        yield request.param
+
+
+# The routes, against masks.
+
+
+@given(st.lists(st.integers(1, 9), min_size=1, max_size=8), st.sampled_from([None, 1, 2, 3, 8]))
+def test_attending_window_by_window_equals_a_mask(lengths: list[int], window: int | None) -> None:
+    query, key, value = states(sum(lengths))
+    expected = attend(*(x.transpose(1, 2) for x in (query, key, value)), seen_by(lengths, window))[0][0]
+    assert torch.allclose(attend_by_window(attend, query[0], key[0], value[0], lengths, window), expected, atol=1e-6)
+
+
+@given(st.integers(1, 30), st.integers(1, 12), st.lists(st.integers(0, 30), min_size=2, max_size=2))
+def test_attending_block_by_block_equals_a_mask(tokens: int, window: int, padding: list[int]) -> None:
+    query, key, value = (x.transpose(1, 2) for x in states(tokens, rows=2))
+    visible = torch.arange(tokens) < torch.tensor([max(1, tokens - hidden) for hidden in padding])[:, None]
+    band = seen_by([tokens], window)[None, None] & visible[:, None, None]
+    expected = attend(query, key, value, band)[0]
+    found = attend_nearby(attend, query, key, value, window, visible)
+    assert torch.allclose(found[visible], expected[visible], atol=1e-6) and not found.isnan().any()
+    if visible.all():
+        assert torch.equal(found, attend_nearby(attend, query, key, value, window))
+
+
+def lengths_slowly(positions: list[list[int]], shown: list[list[int]]) -> list[int] | None:
+    """Measure windows token by token."""
+    found = []
+    for places, visible in zip(positions, shown, strict=True):
+        for index, (place, seen) in enumerate(zip(places, visible, strict=True)):
+            follows = index and place == places[index - 1] + 1
+            if follows and seen and not visible[index - 1]:
+                return None
+            if follows and seen == visible[index - 1]:
+                found[-1] += 1
+            else:
+                found.append(1)
+    return found
+
+
+@given(st.integers(1, 9).flatmap(lambda n: st.lists(st.tuples(*[st.tuples(st.integers(0, 2), st.booleans())] * n))))
+def test_window_lengths_equal_a_loop(rows: list[tuple]) -> None:
+    if not rows:
+        return
+    positions, shown = [], []
+    for row in rows:
+        places = [0]
+        for start, _ in row[1:]:
+            places.append(places[-1] + 1 if start else 0)
+        positions.append(places)
+        shown.append([int(seen) for _, seen in row])
+    expected = lengths_slowly(positions, shown)
+    assert window_lengths(torch.tensor(positions), torch.tensor(shown)) == expected
+    everything = lengths_slowly(positions, [[1] * len(row) for row in rows])
+    assert window_lengths(torch.tensor(positions), None) == everything and sum(everything) == sum(map(len, rows))
+
+
+# Whole models.
+
+
+@pytest.mark.parametrize("window", WINDOWS)
+@pytest.mark.parametrize("positions", POSITIONS)
+@pytest.mark.parametrize("backend", ["eager", "sdpa", "flex_attention"], indirect=True)
+def test_packed_windows_give_what_each_gives_alone(
+    backend: str, positions: str, window: int | None, tiny_config
+) -> None:
+    tiny_config.position_embedding_type, tiny_config.attention_window = positions, window
+    tiny_config.global_attention_every = 2
+    model, row = model_of(tiny_config, backend), packed_row(padding=3)
+    reference = model_of(tiny_config, "sdpa")
+    alone = torch.cat([reference(ids).last_hidden_state[0] for ids in one_by_one(row)])
+    for call in (row, {**row, "attention_mask": None}, {**row, "output_attentions": True}):
+        packed = model(**call).last_hidden_state[0]
+        assert (packed[: len(alone)] - alone).abs().max() < 1e-5
+        assert not packed.isnan().any()
+
+
+@pytest.mark.parametrize("kind", [KmerBertForMaskedLM, KmerBertForTokenClassification])
+@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize("backend", ["eager", "sdpa"])
+def test_packed_windows_have_the_logits_and_gradients_of_separate_rows(backend, masked, kind, tiny_config) -> None:
+    tiny_config.attention_window, row = 4, packed_row(padding=2)
+    labels = torch.where(torch.rand(row["input_ids"].shape) < 0.5, row["input_ids"] % 2, -100) * row["attention_mask"]
+    labels = labels.where(row["attention_mask"] == 1, -100)
+    items = (labels != -100).sum()
+    packed, alone = (model_of(tiny_config, backend, kind).train() for _ in range(2))
+    outputs = packed(**row, labels=labels, num_items_in_batch=items, output_attentions=masked)
+    outputs.loss.backward()
+    parts = zip(one_by_one(row), labels[:, : sum(LENGTHS)].split(LENGTHS, dim=1), strict=True)
+    separate = [alone(ids, labels=label, num_items_in_batch=items) for ids, label in parts]
+    sum(part.loss for part in separate).backward()
+    assert abs(outputs.loss - sum(part.loss for part in separate)) < 1e-5
+    logits = torch.cat([part.logits.flatten(0, -2) for part in separate])
+    assert (outputs.logits.flatten(0, -2)[: len(logits)] - logits).abs().max() < 1e-5
+    for (name, weight), other in zip(packed.named_parameters(), alone.parameters(), strict=True):
+        assert (weight.grad - other.grad).abs().max() < 1e-5, name
+
+
+@pytest.mark.parametrize("window", [1, 4, 18])
+@pytest.mark.parametrize("positions", POSITIONS)
+@pytest.mark.parametrize("backend", ["eager", "sdpa", "flex_attention"], indirect=True)
+def test_local_layers_equal_full_attention_with_a_band_mask(backend, positions, window, tiny_config) -> None:
+    tiny_config.position_embedding_type, tiny_config.global_attention_every = positions, None
+    ids = torch.randint(5, 69, (2, 19), generator=torch.Generator().manual_seed(6))
+    padding = (torch.arange(19) < torch.tensor([[19], [11]])).long()
+    band = seen_by([19], window) & padding[:, None, None].bool()
+    full = model_of(tiny_config, "eager")
+    expected = full(ids, attention_mask=torch.zeros(band.shape).masked_fill(~band, torch.finfo(torch.float32).min))
+    tiny_config.attention_window = window
+    found = model_of(tiny_config, backend)(ids, attention_mask=padding).last_hidden_state
+    assert (found - expected.last_hidden_state)[padding.bool()].abs().max() < 1e-5
+
+
+def test_some_layers_are_global(tiny_config: KmerBertConfig) -> None:
+    tiny_config.num_hidden_layers, tiny_config.attention_window = 5, 2
+    assert [tiny_config.window_of(layer) for layer in range(5)] == [None, 2, 2, None, 2]
+    tiny_config.global_attention_every = 2
+    layers = KmerBertModel(tiny_config).encoder.layer
+    assert [layer.attention.self.window for layer in layers] == [None, 2, None, 2, None]
+    tiny_config.global_attention_every = None
+    assert {tiny_config.window_of(layer) for layer in range(5)} == {2}
+
+
+def test_a_token_does_not_reach_beyond_its_window(tiny_config: KmerBertConfig) -> None:
+    tiny_config.attention_window, tiny_config.global_attention_every = 3, None
+    model, ids = (
+        model_of(tiny_config, "sdpa"),
+        torch.randint(5, 69, (1, 40), generator=torch.Generator().manual_seed(7)),
+    )
+    other = ids.clone()
+    other[0, 20] = 5 + (ids[0, 20] - 4) % 64
+    changed = (model(ids).last_hidden_state != model(other).last_hidden_state).any(-1)[0]
+    assert changed.nonzero().flatten().tolist() == list(range(20 - 2 * 3, 20 + 2 * 3 + 1)), "two layers, 3 tokens each"
+
+
+# Which route is taken.
+
+
+def layout_for(config: KmerBertConfig, backend: str, **values: object) -> object:
+    config._attn_implementation = backend
+    hidden = torch.zeros(2, 12, config.hidden_size)
+    return attention_layout(config, hidden, values.pop("mask", None), values.pop("positions", None), **values)
+
+
+@pytest.mark.parametrize("backend", ["eager", "sdpa"])
+def test_a_cpu_takes_masks_only_where_it_must(backend: str, tiny_config: KmerBertConfig) -> None:
+    packed = torch.arange(12).remainder(5)[None]
+    padding = (torch.arange(12) < torch.tensor([[12], [7]])).long()
+    assert layout_for(tiny_config, backend) == Masked(None, None)
+    assert layout_for(tiny_config, backend, positions=torch.arange(12)[None]) == Masked(None, None)
+    assert layout_for(tiny_config, backend, positions=packed).lengths == [5, 5, 2] * 2
+    assert isinstance(layout_for(tiny_config, backend, positions=packed, need_weights=True), Masked)
+    hole = torch.ones(2, 12).index_fill(1, torch.tensor([1]), 0)
+    assert isinstance(layout_for(tiny_config, backend, positions=packed, mask=hole), Masked), "a hole in a window"
+    tiny_config.attention_window = 3
+    assert isinstance(layout_for(tiny_config, backend, mask=padding), Blocked)
+    assert isinstance(layout_for(tiny_config, backend, need_weights=True), Masked)
+    assert isinstance(layout_for(tiny_config, "flex_attention"), Masked)
+    tiny_config.attention_window = 11
+    assert isinstance(layout_for(tiny_config, backend), Masked), "a window that holds the whole row is none"
+
+
+def test_a_mask_that_is_ready_is_taken_as_it_is(tiny_config: KmerBertConfig) -> None:
+    ready = torch.zeros(2, 1, 12, 12)
+    assert layout_for(tiny_config, "sdpa", mask=ready) == Masked(ready, ready)
+
+
+def varlen_slowly(query, key, value, ends_q, ends_k, longest_q, longest_k, *, window_size=(-1, -1)) -> Tensor:
+    """Do what torch's variable-length kernel does; it takes (tokens, heads, size) and int32 ends."""
+    assert query.ndim == 3 and ends_q.dtype == torch.int32 and ends_q is ends_k
+    lengths = ends_q.diff().tolist()
+    assert ends_q[0] == 0 and sum(lengths) == len(query) and longest_q == longest_k == max(lengths)
+    band = seen_by(lengths, None if window_size == (-1, -1) else window_size[0])
+    return attend(*(x[None].transpose(1, 2) for x in (query, key, value)), band)[0][0]
+
+
+@pytest.mark.parametrize("window", WINDOWS)
+def test_the_variable_length_kernel_is_called_as_torch_documents_it(window, tiny_config, monkeypatch) -> None:
+    monkeypatch.setattr(routes, "varlen_attn", varlen_slowly)
+    tiny_config.attention_window, row = window, packed_row(padding=3)
+    model, ids = model_of(tiny_config, "sdpa"), row["input_ids"]
+    expected, plain = model(**row).last_hidden_state, model(ids).last_hidden_state
+    monkeypatch.setattr(routes, "_window_kernel", lambda *_: "varlen")
+    assert (model(**row).last_hidden_state - expected)[:, :-3].abs().max() < 1e-5
+    assert (model(ids).last_hidden_state - plain).abs().max() < 1e-5, "also for local layers over whole rows"
+
+
+@pytest.mark.parametrize("window", WINDOWS)
+def test_flash_backends_are_handed_the_packed_windows(window, tiny_config, monkeypatch) -> None:
+    calls = []
+
+    def flash(module, query, key, value, mask, **kwargs):
+        calls.append(kwargs["sliding_window"])
+        near = (-1, -1) if calls[-1] is None else (calls[-1] - 1,) * 2
+        ends, longest = kwargs["cu_seq_lens_q"], kwargs["max_length_q"]
+        assert mask is None and kwargs["cu_seq_lens_k"] is ends and kwargs["max_length_k"] == longest
+        rows = (x[0].transpose(0, 1) for x in (query, key, value))
+        return varlen_slowly(*rows, ends, ends, longest, longest, window_size=near)[None], None
+
+    tiny_config.attention_window, row = window, packed_row(padding=3)
+    model = model_of(tiny_config, "sdpa")
+    expected = model(**row).last_hidden_state
+    monkeypatch.setitem(ALL_ATTENTION_FUNCTIONS._local_mapping, "flash_attention_2", flash)
+    model.config._attn_implementation = "flash_attention_2"
+    assert (model(**row).last_hidden_state - expected)[:, :-3].abs().max() < 1e-5
+    assert calls == [None, None if window is None else window + 1]
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("window", WINDOWS)
+def test_the_variable_length_kernel_agrees_on_a_gpu(window, tiny_config) -> None:
+    tiny_config.attention_window, row = window, {name: x.cuda() for name, x in packed_row().items()}
+    model = model_of(tiny_config, "sdpa").cuda()
+    exact = model(**row).last_hidden_state
+    with torch.autocast("cuda", torch.bfloat16):
+        assert isinstance(attention_layout(model.config, exact, None, row["position_ids"]), Packed)
+        half = model(**row).last_hidden_state
+        alone = torch.cat([model(ids).last_hidden_state for ids in one_by_one(row)], 1)
+    assert (half - exact).abs().max() < 0.05 and (half - alone).abs().max() < 0.05
+
+
+# Reach.
+
+LONG = """
+import sys, resource, torch
+from hf_genomics import KmerBertConfig, KmerBertModel
+torch.set_num_threads(1)
+backend, window = sys.argv[1], int(sys.argv[2]) or None
+sizes = {"hidden_size": 256, "num_hidden_layers": 2, "num_attention_heads": 8, "intermediate_size": 1024}
+config = KmerBertConfig(**sizes, position_embedding_type="rotary", attention_window=window, global_attention_every=None)
+model = KmerBertModel._from_config(config, attn_implementation=backend).eval()
+ids = torch.randint(5, 4101, (1, int(sys.argv[3])))
+mask = torch.ones_like(ids)
+mask[:, -5:] = 0
+with torch.no_grad():
+    assert model(ids, attention_mask=mask).last_hidden_state.isfinite().all()
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20)
+"""
+
+
+def peak_gigabytes(backend: str, window: int, tokens: int) -> float:
+    """Measure the memory of a forward pass in a process of its own."""
+    command = [sys.executable, "-c", LONG, backend, str(window), str(tokens)]
+    return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("backend", ["eager", "sdpa"])
+def test_32768_tokens_fit_where_full_attention_would_not(backend: str) -> None:
+    local, half = (peak_gigabytes(backend, 128, tokens) for tokens in (32768, 16384))
+    start = peak_gigabytes(backend, 128, 256)
+    assert local < 8 and local - start < 2.3 * (half - start), "memory grows with the number of tokens"
+    full, small = (peak_gigabytes("eager", 0, tokens) for tokens in (4096, 2048))
+    assert full - start > 3 * (small - start), "and with its square for full attention"
+    assert (full - start) * (32768 / 4096) ** 2 > 32, "which comes to more than 32 GB"
