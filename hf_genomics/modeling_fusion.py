@@ -13,10 +13,10 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from transformers.masking_utils import create_bidirectional_mask
 from transformers.utils import ModelOutput
 from transformers.utils.generic import can_return_tuple
 
+from .attention_kmer_bert import attention_layout
 from .configuration_kmer_bert import FusionKmerBertConfig
 from .losses import sequence_loss
 from .modeling_kmer_bert import (
@@ -95,9 +95,9 @@ class KmerBertFusion(nn.Module):
         """Fuse hidden states (batch, tokens, hidden) with features (batch, tokens, 2 * tracks)."""
         joined = self.dense(torch.cat([hidden, self.tracks(features)], -1))
         hidden = self.LayerNorm(hidden + joined)
-        mask = create_bidirectional_mask(config=self.config, inputs_embeds=hidden, attention_mask=attention_mask)
+        layout = attention_layout(self.config, hidden, attention_mask, None)
         for layer in self.layer:
-            hidden = layer(hidden, mask)
+            hidden = layer(hidden, layout)
         return hidden
 
 

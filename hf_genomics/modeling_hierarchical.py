@@ -10,10 +10,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 from transformers import initialization as init
-from transformers.masking_utils import create_bidirectional_mask
 from transformers.utils import ModelOutput
 from transformers.utils.generic import can_return_tuple
 
+from .attention_kmer_bert import attention_layout
 from .configuration_kmer_bert import HierarchicalKmerBertConfig
 from .losses import sequence_loss
 from .modeling_kmer_bert import (
@@ -64,9 +64,9 @@ class KmerBertWindowTransformer(nn.Module):
         placed = windows + places.to(windows)
         hidden = self.LayerNorm(torch.cat([self.start.expand(len(windows), 1, -1).to(windows), placed], 1))
         seen = torch.cat([there.new_ones(len(there), 1), there], 1)
-        mask = create_bidirectional_mask(config=self.config, inputs_embeds=hidden, attention_mask=seen)
+        layout = attention_layout(self.config, hidden, seen, None)
         for layer in self.layer:
-            hidden = layer(hidden, mask)
+            hidden = layer(hidden, layout)
         return hidden[:, 0]
 
 
