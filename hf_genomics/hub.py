@@ -25,7 +25,7 @@ from transformers.utils import logging as transformers_logging
 
 from . import modeling_kmer_bert
 from .configuration_kmer_bert import BERT_SETTINGS, KmerBertConfig
-from .data.store import replacing
+from .data.atomic import replacing
 from .errors import InputError
 from .sequence import SPECIAL_TOKENS, kmer_vocabulary
 from .tokenization_kmer import KmerTokenizer

@@ -7,7 +7,7 @@ from os import PathLike
 from typing import NamedTuple
 
 from ..errors import InputError
-from .fasta import input_errors, open_binary, shorten
+from .files import input_errors, open_binary, shorten
 from .tables import MISSING, read_text_columns
 
 # Letters and digits as the databases give them out: U49845, NC_001416.1, NZ_CP012345.1, LAAO01000012.

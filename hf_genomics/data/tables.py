@@ -20,16 +20,8 @@ import pyarrow.parquet
 
 from ..errors import InputError
 from ..sequence import as_letters
-from .fasta import (
-    BinaryFile,
-    check_length,
-    clean_letters,
-    input_errors,
-    letter_error,
-    open_binary,
-    read_records,
-    shorten,
-)
+from .fasta import check_length, clean_letters, letter_error, read_records
+from .files import BinaryFile, input_errors, open_binary, shorten
 
 logger = logging.getLogger(__name__)
 
@@ -332,7 +324,7 @@ def _cell_error(text: str, index: int, where: str) -> InputError:
             f"{where}: {shorten(text, 30)} is {k}-mer text as DNABERT writes it, not DNA letters; join it to a "
             "sequence: the first word, then the last letter of every following word"
         )
-    return letter_error(text, index, where)
+    return letter_error(text[index], index + 1, where)
 
 
 def _labels(

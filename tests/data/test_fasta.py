@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import io
 import os
 import re
 from pathlib import Path
@@ -12,7 +13,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hf_genomics.data.fasta import Record, read_records
+from hf_genomics.data import fastx as fastx_module
+from hf_genomics.data.fasta import Record, read_pieces, read_records
 from hf_genomics.errors import InputError
 
 SHARED = Path(os.environ.get("HF_GENOMICS_DATA", Path(__file__).parents[3] / "shared" / "data"))
@@ -21,13 +23,13 @@ LETTERS = "ACGTRYSWKMBDHVNacgtryswkmbdhvn"
 # file -> (records, nt), or a pattern the one-line error must match
 AWKWARD: dict[str, tuple[int, int] | str] = {
     "NC_001802lc.fna": (1, 9181),
-    "NC_005816.gb": "looks like GenBank",
+    "NC_005816.gb": (1, 9609),
     "ambig_bases.fasta": (2, 864),
     "badfasta.fasta": (3, 991),
     "bigWig1.bw": "looks like bigWig",
-    "blank_seq.gb": "looks like GenBank",
+    "blank_seq.gb": r"record 1 \('NP_001832.1'\), position 2: 'E' .*looks like protein",
     "bug2901.fasta": r"record 3 \('seq3'\), position 24: '-' .*gaps",
-    "cor6_6.gb": "looks like GenBank",
+    "cor6_6.gb": (6, 2819),
     "dna2.fasta": (2, 560),
     "dupe_header.fasta": r"record 2 \('MW460250_1'\): record 1 has the same name",
     "ebola_ambig_alignment.fasta.gz": (20, 378201),
@@ -36,7 +38,7 @@ AWKWARD: dict[str, tuple[int, int] | str] = {
     "genomic-seq.fasta": (1, 168628),
     "hs_owlmonkey.fasta": r"record 1 \('human'\), position 28: '-' .*gaps",
     "lavender.fasta": (1, 550),
-    "ls_orchid.gbk.bgz": "looks like GenBank",
+    "ls_orchid.gbk.bgz": (94, 67518),
     "made_bom_comment.fasta": "byte order mark",
     "made_concatenated.fasta.gz": (2, 9185),
     "made_duplicate_names.fasta": r"record 2 \('x'\): record 1 has the same name",
@@ -53,14 +55,14 @@ AWKWARD: dict[str, tuple[int, int] | str] = {
     "made_single_line.fasta": (1, 9181),
     "made_truncated.fasta.gz": "cut short or damaged",
     "mirbase_hairpin.fa.gz": r"record 1 \('cel-let-7'\), position 1: 'U' .*rna: true",
-    "negative_location.gb": "looks like GenBank",
+    "negative_location.gb": (1, 6497),
     "pictogram.fasta": r"record 4 \('seq3'\): record 3 has the same name",
     "pyfastx_test.fa.gz": (211, 86262),
     "rna.fa": r"record 1 \('LOC_Os10g33000'\), position 2: 'U' .*rna: true",
     "spaced_fasta.fasta": (37, 12637),
     "sweetpea.fasta": (1, 309),
-    "testMask.2bit": "looks like 2bit",
-    "testN.2bit": "looks like 2bit",
+    "testMask.2bit": (5, 65),
+    "testN.2bit": (2, 24),
     "wisteria.fasta": (1, 2551),
 }
 needs_shared = pytest.mark.skipif(
@@ -210,10 +212,85 @@ def test_names_that_are_not_ascii_are_kept_as_far_as_they_decode(tmp_path: Path)
 
 
 def test_nothing_is_lost_where_chunks_of_the_file_meet(tmp_path: Path) -> None:
-    for shift in range(6):  # CR and LF, and the bytes of one letter of a name, fall on both sides of 128 KiB
-        lines = b"ACGT\r\n" * 21_843 + b"A" * shift + b"\r\n"
-        first, second = records_of(tmp_path / "x.fa", b">a\r\n" + lines + ">é\r\nC\r\n".encode())
-        assert len(first.letters) == 4 * 21_843 + shift and second.name == "é"
+    lines = fastx_module._BLOCK_BYTES // 6 - 1
+    for shift in range(6):  # CR and LF, and the bytes of one letter of a name, fall on both sides of a block's end
+        text = b"ACGT\r\n" * lines + b"A" * shift + b"\r\n"
+        first, second = records_of(tmp_path / "x.fa", b">a\r\n" + text + ">é\r\nC\r\n".encode())
+        assert len(first.letters) == 4 * lines + shift and second.name == "é"
+
+
+def parts_slowly(content: bytes) -> list[tuple[str, bytes]]:
+    """Read FASTA line by line: the obvious twin of `fasta_parts`."""
+    if content.count(b"\r") != content.count(b"\r\n"):
+        raise InputError("carriage return without line feed")
+    records: list[tuple[str, bytes]] = []
+    for line in content.split(b"\n"):
+        if line.startswith(b">"):
+            records.append((line[1:].decode("utf-8", "backslashreplace").strip(), b""))
+        elif not line.startswith(b"#") and (letters := line.strip(b" \t\r")):
+            if not records:
+                raise InputError("text before the first header")
+            records[-1] = (records[-1][0], records[-1][1] + letters)
+    return records
+
+
+LINES = st.lists(
+    st.one_of(
+        st.sampled_from([b">", b">a", b">b c", ">é".encode(), b"", b"#x", b" ", b"AC GT", b"A>C", b"\tA\t", b"A\rC"]),
+        st.text("ACGTNacgt", max_size=40).map(str.encode),
+    ),
+    max_size=12,
+)
+
+
+@given(LINES, st.sampled_from([b"\n", b"\r\n"]), st.booleans(), st.integers(1, 9))
+def test_reading_in_blocks_agrees_with_reading_line_by_line(
+    lines: list[bytes], newline: bytes, ended: bool, block: int
+) -> None:
+    content = newline.join(lines) + newline * ended
+    found: list[tuple[str, bytes]] = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(fastx_module, "_BLOCK_BYTES", block)
+        patch.setattr(fastx_module, "_LONGEST_LINE", 12)
+        try:
+            expected = parts_slowly(content)
+        except InputError:  # of two faults either may come first
+            with pytest.raises(InputError, match="carriage return without line feed|text before the first header"):
+                list(fastx_module.fasta_parts(io.BufferedReader(io.BytesIO(content)), "x"))
+            return
+        for header, letters in fastx_module.fasta_parts(io.BufferedReader(io.BytesIO(content)), "x"):
+            if header is not None:
+                found.append((header.strip(), letters))
+            else:
+                found[-1] = (found[-1][0], found[-1][1] + letters)
+    assert found == expected
+
+
+def test_a_header_without_an_end_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fastx_module, "_BLOCK_BYTES", 64)
+    monkeypatch.setattr(fastx_module, "_LONGEST_LINE", 256)
+    assert "a header of more than 256 letters" in error_of(tmp_path / "x.fa", b">a" + b"x" * 1000)
+
+
+@settings(deadline=None)
+@given(LINES.map(b"\n".join), st.sampled_from([1, 3, 8]))
+def test_pieces_are_the_records_and_refused_for_the_same_reason(
+    tmp_path_factory: pytest.TempPathFactory, content: bytes, min_length: int
+) -> None:
+    path = tmp_path_factory.getbasetemp() / "pieces.fa"
+    path.write_bytes(content)
+    seen, found = bytearray(), {}
+    try:
+        expected = {record.name: record.letters.tobytes() for record in read_records(path, min_length=min_length)}
+    except InputError as error:
+        with pytest.raises(InputError) as caught:
+            list(read_pieces(path, min_length=min_length))
+        assert str(caught.value) == str(error)
+        return
+    for piece in read_pieces(path, min_length=min_length, watch=seen.extend):
+        assert piece.start == len(found.get(piece.name, b""))
+        found[piece.name] = found.get(piece.name, b"") + piece.letters
+    assert found == expected and bytes(seen) == content
 
 
 @settings(deadline=None)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+import hashlib
 import json
 import logging
 import os
@@ -15,7 +17,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from hf_genomics.data import packing as packing_module
 from hf_genomics.data import store as store_module
+from hf_genomics.data.fasta import read_records
 from hf_genomics.data.store import GenomeStore, prepare
 from hf_genomics.errors import InputError
 
@@ -287,16 +291,17 @@ def test_a_damaged_store_is_refused_and_can_be_overwritten(fasta: list[str], out
     whole = tmp_path / "whole"
     shutil.copytree(output, whole)
     info = json.loads((whole / "store.json").read_text())
+    others = ({"format": 99}, {"packing": "2bit"}, {"total_nt": 13}, {"total_nt": 15}, {"files": {"x": {"bytes": 1}}})
     damage = {
-        "letters.bin": (b"ACG", b""),
-        "contigs.parquet": (b"PAR1", b""),
-        "store.json": (b"{", b"[]", json.dumps({**info, "format": 99}).encode()),
+        "letters.bin": (b"ACG", b"", b"ACgtNRYACGTTTA"),
+        "contigs.parquet": (b"PAR1", b"", (whole / "contigs.parquet").read_bytes()[:-1] + b"2"),
+        "store.json": (b"{", b"[]", *(json.dumps({**info, **other}).encode() for other in others)),
     }
     for name, contents in damage.items():
         for content in contents:
             (Path(output) / name).write_bytes(content)
             with pytest.raises(InputError, match="damaged store|store format"):
-                GenomeStore(output)
+                GenomeStore(output).verify()
             with pytest.raises(InputError, match="prepare it again"):
                 prepare(fasta, output)
             assert prepare(fasta, output, overwrite=True).total_nt == 14
@@ -306,6 +311,91 @@ def test_a_damaged_store_is_refused_and_can_be_overwritten(fasta: list[str], out
         shutil.copy(whole / name, output)
     with pytest.raises(InputError, match="no genome store here"):
         GenomeStore(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize("packing", ["8bit", "2bit"])
+def test_a_store_cut_anywhere_is_refused(fasta: list[str], output: str, packing: str) -> None:
+    prepare(fasta, output, packing=packing)
+    for path in Path(output).iterdir():
+        whole = path.read_bytes()
+        for content in (whole[:-1], whole[: len(whole) // 2], whole + b"\0"):
+            if path.name != "store.json" or content != whole[:-1]:  # which is a line end only
+                path.write_bytes(content)
+                with pytest.raises(InputError, match="damaged store"):
+                    GenomeStore(output)
+        path.write_bytes(whole)
+    GenomeStore(output).verify()
+
+
+def test_a_changed_letter_is_found_by_verifying(fasta: list[str], output: str) -> None:
+    prepare(fasta, output, packing="2bit").verify()
+    codes = Path(output) / "codes.bin"
+    codes.write_bytes(bytes([codes.read_bytes()[0] ^ 1]) + codes.read_bytes()[1:])
+    with pytest.raises(InputError, match="codes.bin is not what was written.*overwrite: true"):
+        GenomeStore(output).verify()
+    with pytest.raises(InputError, match="codes.bin is not what was written"):
+        prepare(fasta, output, packing="2bit")
+    assert prepare(fasta, output, packing="2bit", overwrite=True).letters.tobytes() == b"ACgtNRYACGTTTT"
+
+
+def test_a_full_disk_is_one_line_and_leaves_no_trace(
+    fasta: list[str], output: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(self: packing_module.HashedFile, content: bytes) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(packing_module.HashedFile, "write", full)
+    with pytest.raises(InputError, match="cannot be written: No space left on device$"):
+        prepare(fasta, output)
+    assert not Path(output).exists() and not leftovers(output)
+
+
+def test_inputs_are_hashed_while_they_are_read(fasta: list[str], output: str, tmp_path: Path) -> None:
+    packed = tmp_path / "three.fa.gz"
+    packed.write_bytes(gzip.compress(b">d\n" + b"ACGT" * 100_000) + gzip.compress(b"\n>e\nA\n"))
+    inputs = prepare([*fasta, str(packed)], output).info["inputs"]
+    for path, facts in zip([*fasta, str(packed)], inputs, strict=True):
+        digest = hashlib.sha256(Path(path).read_bytes()).hexdigest()
+        assert facts == {"file": Path(path).name, "sha256": digest}
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=50)
+@given(
+    st.lists(st.text("ACGTACGTNNacgtacgtnRYry", min_size=1, max_size=300), min_size=1, max_size=8),
+    st.data(),
+)
+def test_both_packings_give_the_same_windows(tmp_path: Path, sequences: list[str], data: st.DataObject) -> None:
+    path = tmp_path / "both.fa"
+    path.write_text("".join(f">s{i}\n{sequence}\n" for i, sequence in enumerate(sequences)))
+    plain, packed = (
+        prepare([str(path)], str(tmp_path / packing), packing=packing, overwrite=True) for packing in ("8bit", "2bit")
+    )
+    assert plain.contigs.equals(packed.contigs) and plain.letters.tobytes() == packed.letters.tobytes()
+    lengths = data.draw(st.lists(st.integers(0, plain.total_nt), max_size=10))
+    starts = [data.draw(st.integers(0, plain.total_nt - length)) for length in lengths]
+    both = [store.gather(np.array(starts, np.int64), np.array(lengths, np.int64)) for store in (plain, packed)]
+    assert both[0].tobytes() == both[1].tobytes()
+    for contig, length in enumerate(plain.contigs["length"].tolist()):
+        start = data.draw(st.integers(0, length))
+        windows = [store.window(contig, start, length - start) for store in (plain, packed)]
+        assert windows[0].tobytes() == windows[1].tobytes() and not windows[1].flags.writeable
+
+
+@pytest.mark.parametrize("file", ["testMask.2bit", "cor6_6.gb", "ls_orchid.gbk.bgz"])
+def test_another_format_makes_the_contigs_of_its_fasta(data_dir: Path, tmp_path: Path, file: str) -> None:
+    path = data_dir / "awkward" / file
+    records = [f">{record.name}\n{record.letters.tobytes().decode()}\n" for record in read_records(path)]
+    (tmp_path / "x.fa").write_text("".join(records))
+    from_fasta = prepare([str(tmp_path / "x.fa")], str(tmp_path / "one"))
+    from_file = prepare([str(path)], str(tmp_path / "two"), packing="2bit")
+    assert from_file.contigs.equals(from_fasta.contigs) and np.array_equal(from_file.letters, from_fasta.letters)
+    by_file = prepare([str(path)], str(tmp_path / "three"), genome_by="file")
+    assert set(by_file.contigs["genome"]) == {file.split(".")[0]}
+
+
+def test_a_packing_of_another_name_is_refused(fasta: list[str], output: str) -> None:
+    with pytest.raises(InputError, match="packing '4bit' must be '8bit' or '2bit'"):
+        prepare(fasta, output, packing="4bit")
 
 
 def test_the_folder_is_open_to_others_as_the_umask_says(fasta: list[str], output: str) -> None:

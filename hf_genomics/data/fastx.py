@@ -1,0 +1,137 @@
+"""Take FASTA and FASTQ apart, in parts of bounded size: a chromosome is never in memory as a whole.
+
+dnaio reads FASTQ. It reads FASTA too, but a record at a time, at four times the contig's size (docs/decisions.md).
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from os import PathLike
+from typing import TypeAlias
+
+import dnaio
+
+from ..errors import InputError
+from .files import BinaryFile, shorten
+
+Part: TypeAlias = tuple[str | None, bytes]  # a record's header, or None where it goes on; and letters, unchecked
+
+_BLOCK_BYTES = 1 << 18
+_LONGEST_LINE = 1 << 20  # that is held as a whole; every header must be
+_BLANKS = b" \t\r"
+
+
+def fasta_parts(file: BinaryFile, path: str | PathLike[str]) -> Iterator[Part]:
+    """Yield the records of a FASTA file in parts.
+
+    Blank lines, lines that start with ``#``, and blanks at the ends of a line are left out.
+
+    Raises:
+        InputError: for letters before the first header, and for a carriage return that ends no line (a reader that
+            takes it for a line end turns half a header into sequence).
+    """
+    header, started, new_line = None, False, True
+    for block in _blocks(file):
+        _check_line_ends(block, path)
+        place = 0
+        while place < len(block):
+            if new_line and block[place : place + 1] == b">":
+                if header is not None:  # the record before has no letters
+                    yield header, b""
+                end = block.find(b"\n", place)
+                if end < 0:
+                    raise InputError(f"{path}: a header of more than {_LONGEST_LINE:,} letters; are line ends missing?")
+                header, started = block[place + 1 : end].decode("utf-8", "backslashreplace"), True
+                place = end + 1
+            else:
+                end = _next_header(block, place)
+                letters = _without_blanks(block[place:end], new_line)
+                if letters and not started:
+                    raise no_header(path, letters)
+                if letters:
+                    yield header, letters
+                    header = None
+                place, new_line = end, True
+        new_line = block.endswith(b"\n")
+    if header is not None:
+        yield header, b""
+
+
+def no_header(path: str | PathLike[str], text: bytes) -> InputError:
+    """Describe text that stands where the first header should."""
+    line = text.splitlines()[0].decode("latin-1")
+    return InputError(f"{path}: text before the first header: {shorten(line)}; a record starts with a line '>name'")
+
+
+def _blocks(file: BinaryFile) -> Iterator[bytes]:
+    """Cut a file into blocks that end with a line, or inside a line that is too long to be held as a whole."""
+    held = b""
+    while chunk := file.read(_BLOCK_BYTES):
+        text = held + chunk
+        end = text.rfind(b"\n") + 1
+        if not end and len(text) > _LONGEST_LINE:
+            end = len(text.rstrip()) or len(text)  # blanks may yet turn out to be the end of the line
+        held = text[end:]
+        if end:
+            yield text[:end]
+    if held:
+        yield held if held.endswith(b"\r") else held + b"\n"
+
+
+def _check_line_ends(block: bytes, path: str | PathLike[str]) -> None:
+    """Refuse a carriage return without a line feed behind it."""
+    if b"\r" in block and block.count(b"\r") != block.count(b"\r\n"):
+        raise InputError(
+            f"{path}: carriage return without line feed (old Mac line ends); "
+            "convert the file, for instance with tr '\\r' '\\n'"
+        )
+
+
+def _next_header(block: bytes, place: int) -> int:
+    """Find the next line that starts with ``>``, or the end of the block."""
+    end = block.find(b">", place)
+    while end > 0 and block[end - 1] != ord("\n"):  # one inside a line is for the check of the letters
+        end = block.find(b">", end + 1)
+    return end if end > 0 else len(block)
+
+
+def _without_blanks(text: bytes, new_line: bool) -> bytes:
+    """Join lines of sequence; ``new_line`` says whether the first one starts here."""
+    if not any(unusual in text for unusual in (b" ", b"\t", b"#")):
+        return text.translate(None, b"\r\n") if b"\r" in text else text.replace(b"\n", b"")
+    first, *lines = text.split(b"\n")
+    first = first.rstrip(_BLANKS) if not new_line else b"" if first.startswith(b"#") else first.strip(_BLANKS)
+    return first + b"".join(line.strip(_BLANKS) for line in lines if not line.startswith(b"#"))
+
+
+def fastq_parts(file: BinaryFile) -> Iterator[Part]:
+    """Yield the reads of a FASTQ file.
+
+    Raises:
+        dnaio.FileFormatError: if it is none.
+    """
+    with dnaio.readers.FastqReader(io.BufferedReader(_Ascii(file), _BLOCK_BYTES)) as reads:
+        for read in reads:
+            yield read.name, read.sequence.encode()
+
+
+class _Ascii(io.RawIOBase):
+    r"""A file on its way to dnaio, which reads ASCII only: other bytes, which occur in names, become ``\xe9``."""
+
+    def __init__(self, file: BinaryFile) -> None:
+        super().__init__()
+        self._file = file
+
+    def readable(self) -> bool:
+        """Say yes: this is what BufferedReader asks."""
+        return True
+
+    # The base class takes any writable buffer; what calls us (BufferedReader) always brings a memoryview.
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
+        """Fill ``buffer``; 0 at the end of the file."""
+        text = self._file.read(len(buffer) // 4)  # four characters for each byte at most
+        if not text.isascii():
+            text = text.decode("ascii", "backslashreplace").encode()
+        buffer[: len(text)] = text
+        return len(text)
