@@ -19,6 +19,8 @@ from .files import BinaryFile, input_errors, open_binary, refuse_foreign, shorte
 from .genbank import genbank_parts
 from .twobit import MAGICS, twobit_parts
 
+SEQUENCE_STARTS = (b">", b"@", b"LOCUS ", *MAGICS)  # of FASTA, FASTQ, GenBank and 2bit
+
 Letters = TypeVar("Letters", bytes, bytearray)
 
 _NUCLEOTIDES = (IUPAC + IUPAC.lower()).encode()

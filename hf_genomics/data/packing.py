@@ -125,36 +125,40 @@ class PackedLetters:
         unpacked = _FOUR_LETTERS.take(gather_bytes(self._codes, starts // 4, num_bytes)).view(np.uint8)
         row_starts = 4 * (np.cumsum(num_bytes) - num_bytes)
         letters = gather_bytes(unpacked, row_starts + starts % 4, lengths)
-        marks = _marks(self._changes, starts, lengths)
-        if marks is not None:
-            letters ^= marks
+        for place, marks in _marks(self._changes, starts, lengths):
+            letters[place : place + len(marks)] ^= marks
         return letters
 
 
 _FOUR_LETTERS = four_letters(_ALPHABET, _SHIFTS)
 
 
-def _marks(changes: np.ndarray, starts: np.ndarray, lengths: np.ndarray) -> np.ndarray | None:
-    """Give the marks of all letters of some windows, (sum of lengths,) uint8, or None where all are 0."""
-    starts, lengths = starts[lengths > 0], lengths[lengths > 0]
+def _marks(changes: np.ndarray, starts: np.ndarray, lengths: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
+    """Yield place among the joined letters, and marks (uint8), of each window that has a mark other than 0."""
     first = changes.searchsorted((starts + 1) << 8)  # the first change behind a window's first letter
     last = changes.searchsorted((starts + lengths) << 8)
     before, after = changes[first - 1] & 255, changes[last - 1] & 255
-    if not before.any() and (first == last).all():
-        return None
+    marked = np.flatnonzero((lengths > 0) & ((before != 0) | (first != last)))
+    if not len(marked):
+        return
+    ends = np.cumsum(lengths)[marked].tolist()
+    starts, lengths, first, last, before, after = (
+        column[marked] for column in (starts, lengths, first, last, before, after)
+    )
     offsets = np.cumsum(lengths) - lengths
     count = int(lengths.sum())
     flips = np.zeros(count + -count % 8, np.uint8)  # what to XOR to the mark of the letter before
     flips[offsets] = before ^ np.concatenate(([0], after[:-1]))
     numbers = last - first
     inside = np.repeat(first - (np.cumsum(numbers) - numbers), numbers) + np.arange(numbers.sum())
-    places = changes[inside] >> 8
-    flips[places + np.repeat(offsets - starts, numbers)] = (changes[inside] ^ changes[inside - 1]) & 255
-    return _running_xor(flips)[:count]
+    flips[(changes[inside] >> 8) + np.repeat(offsets - starts, numbers)] = (changes[inside] ^ changes[inside - 1]) & 255
+    marks = _running_xor(flips)
+    for end, offset, length in zip(ends, offsets.tolist(), lengths.tolist(), strict=True):
+        yield end - length, marks[offset : offset + length]
 
 
 def _running_xor(values: np.ndarray) -> np.ndarray:
-    """XOR each byte with all before it, in place, eight at a time: np.bitwise_xor.accumulate is four times slower.
+    """XOR each byte with all before it, in place, eight at a time; numpy's own accumulate is four times slower.
 
     >>> _running_xor(np.array([1, 0, 2, 0, 1, 0, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0], np.uint8)).tolist()
     [1, 1, 3, 3, 2, 2, 2, 2, 2, 0, 0, 0, 0, 0, 0, 0]

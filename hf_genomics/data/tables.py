@@ -1,4 +1,4 @@
-"""Read labelled sequences from CSV, TSV, Parquet, FASTA or FASTQ, and refuse what would train nonsense.
+"""Read labelled sequences from tables (CSV, TSV, Parquet) or sequence files, and refuse what would train nonsense.
 
 Every cell is read as text first, so that a row can be named before pandas turns "NA" into a number.
 """
@@ -20,7 +20,7 @@ import pyarrow.parquet
 
 from ..errors import InputError
 from ..sequence import as_letters
-from .fasta import check_length, clean_letters, letter_error, read_records
+from .fasta import SEQUENCE_STARTS, check_length, clean_letters, letter_error, read_records
 from .files import BinaryFile, input_errors, open_binary, shorten
 
 logger = logging.getLogger(__name__)
@@ -79,10 +79,10 @@ def read_table(
     """Read a table of sequences; the kind of file is told by its content.
 
     Labels that are whole numbers or words are classes (sorted, numbers by value); labels with decimals are values to
-    regress on. In FASTA and FASTQ the label stands in the header as ``label=NAME``.
+    regress on. In a sequence file (FASTA and the like) the label stands in the header as ``label=NAME``.
 
     Args:
-        path: CSV or TSV (plain or gzipped), Parquet, FASTA or FASTQ.
+        path: CSV or TSV (plain or gzipped), Parquet, FASTA, FASTQ, GenBank or 2bit.
         sequence_column: column with the DNA.
         label_column: column with the labels.
         id_column: column with unique names; row numbers serve without.
@@ -98,7 +98,7 @@ def read_table(
     name = str(path)
     with input_errors(path), open_binary(path) as file:
         start = file.peek(16)[:16].lstrip()
-    if start[:1] in (b">", b"@"):
+    if start.startswith(SEQUENCE_STARTS):
         ids, sequences, texts, rows = _from_fasta(path, rna, min_length)
         missing = "write label=NAME into its header"
     else:

@@ -434,7 +434,7 @@ def predict(
 
     Args:
         model: folder or Hub name of a fine-tuned model.
-        input: FASTA, FASTQ, CSV, TSV or Parquet file, plain or gzipped.
+        input: FASTA, FASTQ, GenBank, 2bit, CSV, TSV or Parquet file, plain or gzipped.
         output: TSV file to write: id, length, prediction and a probability per class.
         sequence_column, id_column: columns of a table.
         rna: read U as T.

@@ -61,6 +61,17 @@ def test_every_kind_of_file_gives_the_same_rows(tmp_path: Path, kind: str) -> No
     assert all(letters.dtype == np.uint8 for letters in found.sequences)
 
 
+def test_a_genbank_file_is_read_as_sequences_with_their_labels(tmp_path: Path) -> None:
+    entries = (
+        f"LOCUS       {i} {len(sequence)} bp DNA\nDEFINITION  label={label}\nORIGIN\n        1 {sequence}\n//\n"
+        for i, sequence, label in ROWS
+    )
+    (tmp_path / "x").write_text("".join(entries))
+    found = read_table(tmp_path / "x")
+    assert found.ids == ["r1", "r2", "r3"] and found.label_names == ["other", "phage"]
+    assert [letters.tobytes() for letters in found.sequences] == [b"ACGTN", b"ACG", b"TTTT"]
+
+
 def test_rows_are_numbered_where_there_is_no_id(tmp_path: Path) -> None:
     assert table(tmp_path / "x", "sequence,label\nA,0\nC,1\n").ids == ["1", "2"]
 
