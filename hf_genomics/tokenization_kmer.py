@@ -5,15 +5,17 @@ first letter slowest: DNABERT's vocabulary. It follows from ``k``, so no vocabul
 dictionary is built to encode.
 
 Policies:
-* Lower case is soft-masked DNA and gets the same ids; U is read as T.
+* Lower case is soft-masked DNA and gets the same ids (``return_soft_masked=True`` tells which tokens); U is read as T.
 * A k-mer that touches N, an IUPAC code or any other character is [UNK] at its place: positions never shift.
 * Blanks are word boundaries and each word is cut into k-mers by itself, so DNABERT's space-separated k-mers
   work as they are.
 * A word shorter than ``k`` has no k-mer and gives no token; the last ``(length - k) % stride`` nt have no token
-  of their own.
-* Text such as "[MASK]" inside a sequence is data like any other; pass ``split_special_tokens=False`` to have it
-  understood. Ordinary tokens that were added with ``add_tokens`` are always understood.
+  of their own (``return_uncovered_nt=True`` counts both).
+* Text such as "[MASK]" inside a sequence is data like any other, except in the fill-mask pipeline; pass
+  ``split_special_tokens=False`` to have it understood elsewhere. Ordinary tokens that were added with ``add_tokens``
+  are always understood.
 * ``errors="raise"`` refuses characters that are no nucleotide code; the default never raises on text.
+* A batch that is mostly [UNK] is warned of once, with the likely cause.
 """
 
 import difflib
@@ -21,42 +23,57 @@ import re
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
-from transformers import BatchEncoding, PreTrainedTokenizer
-from transformers.tokenization_utils_base import PaddingStrategy, TensorType, TruncationStrategy
+from transformers import AddedToken, BatchEncoding, PreTrainedTokenizer
+from transformers.tokenization_utils_base import LARGE_INTEGER, PaddingStrategy, TensorType, TruncationStrategy
 from transformers.utils import logging
 
+from .kmer_encoding import (
+    CLS,
+    NUM_SPECIAL_TOKENS,
+    PAD,
+    SEP,
+    UNK,
+    NamedTokens,
+    Plan,
+    Rows,
+    as_text,
+    check_letters,
+    encode_pieces,
+    encode_plain,
+    find_tokens,
+    has_blank,
+    is_sequence,
+    mirrored,
+    name_tokens,
+    overflowing,
+    pad_columns,
+    pieces_of,
+    read_rows,
+    spell,
+    token_digits,
+)
 from .sequence import (
     ALPHABET,
-    IUPAC,
     as_letters,
     check_kmer,
     check_vocabulary,
     complement_codes,
-    letter_digits,
+    covered_nt,
     num_kmers,
-    rolling_any,
-    rolling_codes,
     vocabulary_k,
 )
 
 logger = logging.get_logger(__name__)
 
-NUM_SPECIAL_TOKENS = 5
-PAD, UNK, CLS, SEP, MASK = range(NUM_SPECIAL_TOKENS)
-
-_BLANK = np.zeros(256, bool)
-_BLANK[np.frombuffer(b" \t\n\r\v\f", np.uint8)] = True
-_NUCLEOTIDE = np.zeros(256, bool)
-_NUCLEOTIDE[np.frombuffer((IUPAC + "U" + IUPAC.lower() + "u").encode(), np.uint8)] = True
-
 # Everything a saved tokenizer_config.json or from_pretrained may bring besides our own arguments. Transformers keeps
 # unknown names without a word, so a misspelt `strid=3` would leave the stride at 1.
 _FRAMEWORK_ARGUMENTS = frozenset(
-    "added_tokens_decoder additional_special_tokens auto_map backend bos_token chat_control_tokens chat_template "
-    "clean_up_tokenization_spaces clean_up_tokenization_spaces_for_bpe_even_though_it_will_corrupt_output eos_token "
+    "added_tokens_decoder additional_special_tokens auto_map backend bos_token chat_control_tokens "
+    "chat_template clean_up_tokenization_spaces "
+    "clean_up_tokenization_spaces_for_bpe_even_though_it_will_corrupt_output do_lower_case eos_token "
     "extra_special_tokens files_loaded is_local local_files_only max_len model_input_names model_max_length "
     "model_specific_special_tokens name_or_path padding_side processor_class response_schema response_template "
     "special_tokens_map_file special_tokens_pattern split_special_tokens token_type_ids_include_special_tokens "
@@ -67,18 +84,59 @@ _BERT_ARGUMENTS = frozenset(
     "do_lower_case do_basic_tokenize full_tokenizer_file never_split strip_accents tokenize_chinese_chars "
     "wordpieces_prefix".split()
 )
-_OWN_ARGUMENTS = "k stride errors allow_gaps pad_token unk_token cls_token sep_token mask_token".split()
+_OWN_ARGUMENTS = "k stride errors allow_gaps allow_large_k pad_token unk_token cls_token sep_token mask_token".split()
+
+
+class _Call(NamedTuple):
+    """The options of a call that concern encoding; see ``PreTrainedTokenizerBase.__call__``."""
+
+    add_special_tokens: bool = True
+    padding_strategy: PaddingStrategy = PaddingStrategy.DO_NOT_PAD
+    truncation_strategy: TruncationStrategy = TruncationStrategy.DO_NOT_TRUNCATE
+    max_length: int | None = None
+    stride: int = 0
+    is_split_into_words: bool = False
+    pad_to_multiple_of: int | None = None
+    padding_side: str | None = None
+    return_tensors: Any = None
+    return_token_type_ids: bool | None = None
+    return_attention_mask: bool | None = None
+    return_overflowing_tokens: bool = False
+    return_special_tokens_mask: bool = False
+    return_offsets_mapping: bool = False
+    return_length: bool = False
+    return_soft_masked: bool = False
+    return_uncovered_nt: bool = False
+    split_special_tokens: bool | None = None
+    errors: str | None = None
+    verbose: bool = True
+
+
+class _Pieces(NamedTuple):
+    """Text of a call: pieces, number of each one's sequence, where it stands; and whether the rows are pairs."""
+
+    texts: list[str]
+    owner: list[int]
+    places: list[str]
+    pair: bool
+
+
+_NEED_TEXT = ("return_offsets_mapping", "return_soft_masked", "return_uncovered_nt")
+_OWN_OPTIONS = {"errors", *_NEED_TEXT}
+_CALL_OPTIONS = set(_Call._fields)
 
 
 class KmerTokenizer(PreTrainedTokenizer):
     """Cut DNA into overlapping k-mers.
 
     Args:
-        k: k-mer size in nt, 1..8.
+        k: k-mer size in nt, 1..8 (1..12 with ``allow_large_k``).
         stride: nt from the start of one k-mer to the next, 1..k.
         errors: "unk" turns k-mers with an impossible character into [UNK]; "raise" raises ValueError (N and IUPAC
             codes stay [UNK] in both).
         allow_gaps: accept a stride larger than k, which leaves nucleotides that no token shows.
+        allow_large_k: accept k of 9..12, vocabularies of 262,149 to 16,777,221 tokens.
+        pad_token, unk_token, cls_token, sep_token, mask_token: names of the ids 0..4.
         kwargs: what every Hugging Face tokenizer takes (such as ``model_max_length``, ``padding_side``); other names
             are refused.
 
@@ -104,6 +162,7 @@ class KmerTokenizer(PreTrainedTokenizer):
         stride: int = 1,
         errors: str = "unk",
         allow_gaps: bool = False,
+        allow_large_k: bool = False,
         pad_token: str = "[PAD]",
         unk_token: str = "[UNK]",
         cls_token: str = "[CLS]",
@@ -111,10 +170,11 @@ class KmerTokenizer(PreTrainedTokenizer):
         mask_token: str = "[MASK]",
         **kwargs: Any,
     ) -> None:
-        check_kmer(k, stride, allow_gaps=allow_gaps)
+        _check_kmer(k, stride, allow_gaps, allow_large_k)
         _check_policy(errors)
-        _refuse_unknown(kwargs)
-        self.k, self.stride, self.errors, self.allow_gaps = int(k), int(stride), errors, allow_gaps
+        _check_arguments(kwargs, type(self))
+        self.k, self.stride, self.errors = int(k), int(stride), errors
+        self.allow_gaps, self.allow_large_k = allow_gaps, allow_large_k
         self._special_names = [str(token) for token in (pad_token, unk_token, cls_token, sep_token, mask_token)]
         kwargs.setdefault("split_special_tokens", True)
         kwargs["special_tokens_pattern"] = "cls_sep"
@@ -123,6 +183,7 @@ class KmerTokenizer(PreTrainedTokenizer):
             stride=self.stride,
             errors=errors,
             allow_gaps=allow_gaps,
+            **({"allow_large_k": True} if allow_large_k else {}),  # saved where it says something
             pad_token=pad_token,
             unk_token=unk_token,
             cls_token=cls_token,
@@ -182,26 +243,31 @@ class KmerTokenizer(PreTrainedTokenizer):
         self.total_vocab_size = self.vocab_size + sum(index >= self.vocab_size for index in self._added_tokens_decoder)
 
     def _add_tokens(self, new_tokens: list, special_tokens: bool = False) -> int:
-        names = [str(token) for token in new_tokens or []]
-        if not set(names) <= set(self._special_names):
-            return super()._add_tokens(new_tokens, special_tokens=special_tokens)
-        for token, name in zip(new_tokens, names, strict=True):
-            self._register_special(token, self._special_names.index(name))
+        """Add tokens behind the k-mers; those that are there already are only marked. See `PreTrainedTokenizer`."""
+        known = len(self)
+        for token in new_tokens or []:
+            if not isinstance(token, str | AddedToken):
+                raise TypeError(f"Token {token} is not a string but a {type(token)}.")
+            if str(token) and (isinstance(token, AddedToken) or token not in self._added_tokens_encoder):
+                self._add_token(token, special_tokens)
         self._update_trie()
+        return len(self) - known
+
+    def _add_token(self, token: str | AddedToken, special: bool) -> None:
+        if isinstance(token, str):
+            special = special or token in self.all_special_tokens
+            token = AddedToken(token, normalized=not special, special=special)
+        elif special:
+            token.__setstate__({"special": True, "normalized": token.normalized})
+        name = str(token)
+        index = self._added_tokens_encoder.get(name, self._convert_token_to_id(name))
+        if index == UNK and name != self._special_names[UNK]:
+            index = len(self)
+        if token.special and name not in self.all_special_tokens:
+            self._extra_special_tokens.append(token)
+        self._added_tokens_decoder[index] = token
+        self._added_tokens_encoder[name] = index
         self._update_total_vocab_size()
-        return 0
-
-    def _register_special(self, token: Any, index: int) -> None:
-        if index not in self._added_tokens_decoder:
-            added = type(self)._added_token(token)
-            self._added_tokens_decoder[index] = added
-            self._added_tokens_encoder[added.content] = index
-
-    @staticmethod
-    def _added_token(token: Any) -> Any:
-        from tokenizers import AddedToken
-
-        return token if isinstance(token, AddedToken) else AddedToken(str(token), normalized=False, special=True)
 
     # The readable route, one string a token; the fast route below gives the same ids (tests hold them together).
 
@@ -259,213 +325,186 @@ class KmerTokenizer(PreTrainedTokenizer):
         return " ".join(words + merge_kmers(run, self.k, self.stride))
 
     def _decode(self, token_ids: int | list[int], skip_special_tokens: bool = False, **kwargs: Any) -> str:
-        ids = np.atleast_1d(np.asarray(token_ids))
+        ids = np.atleast_1d(np.asarray(token_ids, np.int64))
         if skip_special_tokens:
             # [UNK] is a place in the sequence, not a mark around it: leaving it out would shift all that follows.
-            ids = ids[~np.isin(ids, [index for index in self.all_special_ids if index != self.unk_token_id])]
-        return self.convert_tokens_to_string(self.convert_ids_to_tokens(ids.tolist()))
+            ids = ids[~np.isin(ids, [index for index in self.all_special_ids if index != UNK])]
+        added = self._added_tokens_decoder.items()
+        names = {index: token.content for index, token in added if not self._is_place(index)}
+        named = np.isin(ids, list(names))
+        words: list[str] = []
+        for run in np.split(ids, np.flatnonzero(named[1:] | named[:-1]) + 1):
+            if len(run):
+                words += [names[int(run[0])]] if int(run[0]) in names else self._spell(run)
+        return " ".join(words)
+
+    def _is_kmer(self, ids: Any) -> Any:
+        return (ids >= NUM_SPECIAL_TOKENS) & (ids < self.vocab_size)
+
+    def _is_place(self, index: int) -> bool:
+        """Tell whether an id stands for nucleotides: a k-mer or [UNK]."""
+        return index == UNK or self._is_kmer(index)
+
+    def _spell(self, ids: np.ndarray) -> list[str]:
+        """Merge k-mers and [UNK] (which is any id that is none of them) into words of DNA."""
+        whole = spell(np.where(self._is_kmer(ids), ids, UNK), self.k, self.stride)
+        return merge_kmers(self.convert_ids_to_tokens(ids.tolist()), self.k, self.stride) if whole is None else [whole]
 
     # The fast route.
 
-    def _encode_plus(
-        self, text: Any, text_pair: Any = None, *, errors: str | None = None, **options: Any
-    ) -> BatchEncoding:
-        """Encode one sequence or a batch; see ``PreTrainedTokenizerBase.__call__`` for the arguments.
+    def _switch_to_input_mode(self) -> None:
+        """Do nothing; transformers looks for this at every call, and finding it is quicker than not."""
 
-        Sequences are str, bytes or uint8 letters. ``errors`` overrides the tokenizer's own policy for this call.
+    def _encode_plus(self, text: Any, text_pair: Any = None, **options: Any) -> BatchEncoding:
+        """Encode a sequence, a pair, or a batch; see ``PreTrainedTokenizerBase.__call__`` for the arguments.
+
+        Sequences are str, bytes or uint8 letters. Besides the usual ones, a call takes:
+
+        Args:
+            text, text_pair: as usual.
+            options: ``errors`` overrides the tokenizer's own policy; ``return_offsets_mapping`` adds "offset_mapping",
+                the nucleotides [start, end) of each token in its text (in its word, for pre-tokenised input), 0-based;
+                ``return_soft_masked`` adds "soft_masked", 1 for tokens that cover a lower-case letter;
+                ``return_uncovered_nt`` adds "uncovered_nt", the nucleotides of each row that no k-mer shows: the last
+                ``(length - k) % stride`` of each word, and words shorter than k.
+
+        Raises:
+            ValueError: for what is no sequence, or with ``errors="raise"`` a character that is no nucleotide code.
+            TypeError: for an option that there is not.
         """
-        errors = errors or self.errors
-        _check_policy(errors)
-        batch = [text] if _is_sequence(text) else text
-        split_into_words = options.get("is_split_into_words", False)
-        if errors == "raise":
-            self._refuse_letters([batch] if split_into_words and not _is_nested(batch) else batch, options)
-            self._refuse_letters([text_pair] if _is_sequence(text_pair) else text_pair or [], options)
-        plain = text_pair is None and not split_into_words and not options.get("return_overflowing_tokens", False)
-        rows = self._plain_rows(batch, options) if plain else None
+        call = _Call(**options) if options.keys() <= _CALL_OPTIONS else _checked_call(options)
+        _check_policy(call.errors or self.errors)
+        plan = self._plan(call)
+        simple = text_pair is None and not call.is_split_into_words and not call.return_overflowing_tokens
+        rows = self._encode_plain([text] if is_sequence(text) else text, call, plan) if simple else None
         if rows is not None:
-            return self._encode_plain(*rows, single=_is_sequence(text), **options)
-        if options.pop("return_offsets_mapping", False):
-            raise NotImplementedError("offsets are given for single sequences without blanks or added tokens only")
-        return super()._encode_plus(_as_text(text), text_pair=_as_text(text_pair), errors=errors, **options)
+            return self._hand_out(rows, call, single=is_sequence(text))
+        pairs, single = read_rows(text, text_pair, call.is_split_into_words)
+        pieces = self._pieces(pairs, call.is_split_into_words) if pairs else None
+        if pieces is None or options.get("sanitize_control_tokens"):
+            return self._encode_readably(text, text_pair, options)
+        rows, extras = self._encode_pieces(pieces, call, plan, single=single)
+        return self._hand_out(rows, call, single=single, extras=extras)
 
-    def _encode_plain(
-        self,
-        digits: np.ndarray,
-        row_lengths: np.ndarray,
-        *,
-        single: bool,
-        add_special_tokens: bool = True,
-        padding_strategy: PaddingStrategy = PaddingStrategy.DO_NOT_PAD,
-        truncation_strategy: TruncationStrategy = TruncationStrategy.DO_NOT_TRUNCATE,
-        max_length: int | None = None,
-        pad_to_multiple_of: int | None = None,
-        padding_side: str | None = None,
-        return_tensors: Any = None,
-        return_token_type_ids: bool | None = None,
-        return_attention_mask: bool | None = None,
-        return_special_tokens_mask: bool = False,
-        return_offsets_mapping: bool = False,
-        return_length: bool = False,
-        verbose: bool = True,
-        **others: Any,
-    ) -> BatchEncoding:
-        """Encode joined rows of digits; ``single`` where they are one sequence, not a batch of one.
+    def _encode_readably(self, text: Any, text_pair: Any, options: dict[str, Any]) -> BatchEncoding:
+        """Leave token ids, and chats, to transformers."""
+        refused = [name for name in _NEED_TEXT if options.get(name)]
+        if refused:
+            raise ValueError(f"{refused[0]} needs text, not token ids")
+        usual = {name: value for name, value in options.items() if name not in _OWN_OPTIONS}
+        return super()._encode_plus(text, text_pair, **usual)
 
-        The other arguments are those of ``PreTrainedTokenizerBase.__call__``; ``others`` do not concern plain rows.
-        """
-        truncate_to = None if truncation_strategy == TruncationStrategy.DO_NOT_TRUNCATE else max_length
-        ids, lengths, first = self._id_matrix(
-            digits, row_lengths, add_special_tokens=add_special_tokens, max_length=truncate_to
+    def _plan(self, call: _Call) -> Plan:
+        """Say how the rows of a call are laid out."""
+        names = self.model_input_names
+        asked = (
+            ("token_type_ids", call.return_token_type_ids),
+            ("attention_mask", call.return_attention_mask),
+            ("special_tokens_mask", call.return_special_tokens_mask),
+            ("offset_mapping", call.return_offsets_mapping),
+            ("soft_masked", call.return_soft_masked),
+            ("uncovered_nt", call.return_uncovered_nt),
         )
-        longest = int(lengths.max(initial=0))
-        self._eventual_warn_about_too_long_sequence(range(longest), max_length, verbose)
-        padded = padding_strategy != PaddingStrategy.DO_NOT_PAD
-        left = padded and (padding_side or self.padding_side) == "left"
-        width = _padded_width(longest, padding_strategy, max_length, pad_to_multiple_of) if padded else 0
-        wanted = {
-            "token_type_ids": _wanted(return_token_type_ids, "token_type_ids", self),
-            "attention_mask": _wanted(return_attention_mask, "attention_mask", self),
-            "special_tokens_mask": return_special_tokens_mask,
-            "offset_mapping": return_offsets_mapping,
-        }
-        columns = self._columns(ids, lengths, first, max(width, longest), left, wanted, add_special_tokens)
-        row_widths = np.maximum(lengths, width)
-        # As transformers has it: "length" is with padding for a single sequence, without for the rows of a batch.
-        counts = (row_widths if single else lengths) if return_length else None
-        return _encoding(columns, row_widths, counts, left=left, single=single, tensor_type=return_tensors)
+        return Plan(
+            special=(self._special_id("cls_token"), self._special_id("sep_token")) if call.add_special_tokens else None,
+            pad=self._special_id("pad_token"),
+            max_length=call.max_length,
+            strategy=call.truncation_strategy,
+            cut_left=self.truncation_side == "left",
+            wanted=frozenset(name for name, wanted in asked if (name in names if wanted is None else wanted)),
+        )
 
-    def _plain_rows(self, batch: Any, kwargs: dict) -> tuple[np.ndarray, np.ndarray] | None:
-        """Join a batch into one array of digits and its row lengths in nt; None if it needs the readable route."""
+    def _special_id(self, name: str) -> int:
+        """Look up the id of a special token; quicker than the property."""
+        token = self._special_tokens_map[name]
+        return PAD if token is None else self._added_tokens_encoder[str(token)]
+
+    def _encode_plain(self, batch: Any, call: _Call, plan: Plan) -> Rows | None:
+        """Encode sequences without blanks and named tokens; None if the batch is something else."""
         if not isinstance(batch, list | tuple) or not batch or not _all_sequences(batch):
             return None
-        lengths = np.fromiter(map(len, batch), np.int64, len(batch))
         letters = _join(batch)
-        digits = letter_digits(letters)
-        if len(digits) and digits.max() > 3 and _BLANK[letters].any():
+        digits, highest = token_digits(letters)
+        named = self._named_tokens(call)
+        if has_blank(highest) or (named and any(named.pattern.search(text) for text in map(as_text, batch))):
             return None
-        names = self._understood_tokens(kwargs)
-        if names and any(token in text for text in map(_as_text, batch) for token in names):
-            return None
-        return digits, lengths
+        lengths = np.fromiter(map(len, batch), np.int64, len(batch))
+        if highest > 3 and (call.errors or self.errors) == "raise":
+            check_letters(letters, lengths, batch)
+        return encode_plain(letters, digits, highest, lengths, self.k, self.stride, plan)
 
-    def _understood_tokens(self, kwargs: dict) -> list[str]:
-        """List the tokens that stand for themselves where they occur in a text."""
-        if kwargs.get("split_special_tokens", self.split_special_tokens):
-            return self._ordinary_added_tokens()
-        return list(self._added_tokens_encoder)
+    def _pieces(self, rows: list[tuple[Any, Any]], words: bool) -> _Pieces | None:
+        """Read rows as pieces of text; None where they hold ids or tokens."""
+        pair = any(second is not None for _, second in rows)
+        found = _Pieces([], [], [], pair)
+        for number, row in enumerate(rows):
+            for way, sequence in enumerate(row if pair else row[:1]):
+                place = f"row {number + 1}{', second sequence' if way else ''}"
+                pieces = pieces_of(sequence, words, place)
+                if pieces is None:
+                    return None
+                found.texts.extend(pieces)
+                found.owner.extend([number * (2 if pair else 1) + way] * len(pieces))
+                found.places.extend([f"{place}, word {word + 1}" for word in range(len(pieces))] if words else [place])
+        return found
 
-    def _refuse_letters(self, batch: Any, kwargs: dict) -> None:
-        """Raise ValueError for the first character that is no nucleotide code, blank or part of an understood token."""
-        names = self._understood_tokens(kwargs)
-        for row, text in enumerate(_as_text(batch)):
-            words = " ".join(text) if _is_nested([text]) and all(isinstance(word, str) for word in text) else text
-            if isinstance(words, str):
-                for name in names:
-                    words = words.replace(name, " " * len(name))
-                letters = as_letters(words)
-                wrong = ~(_NUCLEOTIDE | _BLANK)[letters]
-                if wrong.any():
-                    raise _letter_error(row, int(wrong.argmax()), words[int(wrong.argmax())])
+    def _encode_pieces(self, pieces: _Pieces, call: _Call, plan: Plan, *, single: bool) -> tuple[Rows, dict[str, Any]]:
+        """Encode pieces of text; returns the rows, and the overflowing tokens where they are wanted."""
+        places = pieces.places if (call.errors or self.errors) == "raise" else None
+        tokens = find_tokens(pieces.texts, self.k, self.stride, self._named_tokens(call), places)
+        rows, counts = encode_pieces(tokens, np.array(pieces.owner), plan, pair=pieces.pair)
+        if not call.return_overflowing_tokens:
+            return rows, {}
+        if pieces.pair and plan.strategy == TruncationStrategy.LONGEST_FIRST:
+            raise ValueError(
+                "Not possible to return overflowing tokens for pair of sequences with the `longest_first`. "
+                "Please select another truncation strategy, `only_second` or `only_first`."
+            )
+        cut = overflowing(tokens.ids, counts, plan, call.stride, pair=pieces.pair)
+        if not any(cut[0]) or call.return_tensors:
+            return rows, {}
+        names = ("overflowing_tokens", "num_truncated_tokens")
+        return rows, dict(zip(names, (column[0] for column in cut) if single else cut, strict=True))
 
-    def _id_matrix(
-        self, digits: np.ndarray, row_lengths: np.ndarray, *, add_special_tokens: bool, max_length: int | None
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Turn joined digits into a right-padded id matrix.
+    def _named_tokens(self, call: _Call) -> NamedTokens | None:
+        """Match the tokens that stand for themselves where they occur in the text of a call."""
+        split = self.split_special_tokens if call.split_special_tokens is None else call.split_special_tokens
+        if split and _asked_by_fill_mask():
+            split = False
+        added = self._added_tokens_decoder.items()
+        tokens = {token.content: index for index, token in added if not (split and token.special)}
+        return name_tokens(tokens, {token.content for _, token in added if token.single_word}) if tokens else None
 
-        Returns:
-            ids, int64 (rows, longest); token counts with special tokens and numbers of the first k-mers kept, (rows,).
+    def _hand_out(
+        self, rows: Rows, call: _Call, *, single: bool, extras: dict[str, Any] | None = None
+    ) -> BatchEncoding:
+        """Pad the rows as asked, and turn them into lists or tensors.
+
+        As transformers has it: "length" is with padding for a single sequence, without for the rows of a batch.
         """
-        special = 2 if add_special_tokens else 0
-        counts = np.maximum(0, (row_lengths - self.k) // self.stride + 1)
-        kept = counts if max_length is None else np.minimum(counts, max(0, max_length - special))
-        first = counts - kept if self.truncation_side == "left" else np.zeros_like(counts)
-        width = int(kept.max(initial=0)) + special
-        ids = np.zeros((len(counts), width), np.int64)
-        lead = special // 2
-        self._fill(ids[:, lead : width - lead] if special else ids, digits, row_lengths, kept, first)
-        if special:
-            ids[:, 0] = CLS
-            ids[np.arange(len(counts)), kept + 1] = SEP
-        return ids, kept + special, first
-
-    def _fill(
-        self, ids: np.ndarray, digits: np.ndarray, row_lengths: np.ndarray, kept: np.ndarray, first: np.ndarray
-    ) -> None:
-        """Write the k-mer ids of all rows into ``ids``; every row at once where all are equally long."""
-        length = int(row_lengths[0])
-        known, unknown = self._flat_kmers(digits)
-        if (row_lengths == length).all() and length >= self.k and not first.any():
-            count = ids.shape[1]
-            rows = (len(row_lengths), length)
-            ids[...] = known.reshape(rows)[:, :: self.stride][:, :count]
-            ids += NUM_SPECIAL_TOKENS
-            if unknown is not None:
-                ids[unknown.reshape(rows)[:, :: self.stride][:, :count]] = UNK
-                _warn_if_mostly_unknown(ids == UNK)
-            return
-        ends = np.cumsum(row_lengths)
-        starts = (ends - row_lengths + first * self.stride).tolist()
-        flat = known.astype(np.int64)
-        flat += NUM_SPECIAL_TOKENS
-        if unknown is not None:
-            flat[unknown] = UNK
-        for row, (start, count) in enumerate(zip(starts, kept.tolist(), strict=True)):
-            ids[row, :count] = flat[start : start + count * self.stride : self.stride]
-        if unknown is not None:
-            in_rows = np.arange(ids.shape[1]) < kept[:, None]
-            _warn_if_mostly_unknown((ids == UNK)[in_rows])
-
-    def _flat_kmers(self, digits: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
-        """Number the k-mers that start at every digit of joined rows (those over a row's end mean nothing).
-
-        Returns:
-            codes, and which of them touch an unknown letter (None if there is no such letter), (digits,) each.
-        """
-        padded = np.concatenate([digits, np.zeros(self.k - 1, np.uint8)])
-        if not len(digits) or digits.max() <= 3:
-            return rolling_codes(padded, self.k), None
-        return rolling_codes(padded & 3, self.k), rolling_any(padded > 3, self.k)
-
-    def _columns(
-        self,
-        ids: np.ndarray,
-        lengths: np.ndarray,
-        first: np.ndarray,
-        width: int,
-        left: bool,
-        wanted: dict[str, bool],
-        add_special_tokens: bool,
-    ) -> dict[str, np.ndarray]:
-        """Build the columns of the encoding, each (rows, width) or (rows, width, 2), padded on one side."""
-        place = np.arange(width)[None, :]
-        if left:
-            place = place - (width - lengths)[:, None]
-            ids = _moved_right(ids, place, (place >= 0) & (place < lengths[:, None]))
-        elif width > ids.shape[1]:
-            ids = np.pad(ids, ((0, 0), (0, width - ids.shape[1])), constant_values=PAD)
-        columns = {"input_ids": ids}
-        if wanted["token_type_ids"]:
-            columns["token_type_ids"] = np.zeros(ids.shape, np.int64)
-        if wanted["attention_mask"]:
-            full = (lengths == width).all()
-            mask = np.ones(ids.shape, np.int64) if full else (place >= 0) & (place < lengths[:, None])
-            columns["attention_mask"] = mask.astype(np.int64, copy=False)
-        if not (wanted["special_tokens_mask"] or wanted["offset_mapping"]):
-            return columns
-        lead = 1 if add_special_tokens else 0
-        inside = (place >= lead) & (place < lengths[:, None] - lead)
-        if wanted["special_tokens_mask"]:
-            columns["special_tokens_mask"] = 1 - inside.astype(np.int64)
-        if wanted["offset_mapping"]:
-            start = (np.maximum(place - lead, 0) + first[:, None]) * self.stride
-            columns["offset_mapping"] = np.where(inside[..., None], np.stack([start, start + self.k], -1), 0)
-        return columns
+        longest = rows.columns["input_ids"].shape[1]
+        self._eventual_warn_about_too_long_sequence(range(longest), call.max_length, call.verbose)
+        padded = call.padding_strategy != PaddingStrategy.DO_NOT_PAD
+        left = padded and (call.padding_side or self.padding_side) == "left"
+        width = _padded_width(longest, call) if padded else 0
+        columns = pad_columns(rows.columns, rows.lengths, width, self._special_id("pad_token"), left=left)
+        row_widths = np.maximum(rows.lengths, width)
+        per_row = {"length": row_widths if single else rows.lengths} if call.return_length else {}
+        if call.return_uncovered_nt:
+            per_row["uncovered_nt"] = rows.uncovered_nt
+        if call.return_tensors and (width >= longest or (row_widths == longest).all()):
+            encoding = _as_asked(columns | per_row, call.return_tensors)
+        else:
+            encoding = _ragged_encoding(columns | per_row, row_widths, call.return_tensors, left=left, single=single)
+        if extras:
+            encoding.data.update(extras)
+        _warn_if_mostly_unknown(rows)
+        return encoding
 
     # k-mer arithmetic on ids and positions.
 
     def encode_batch(self, letters: Iterable[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-        """Encode rows of letters with [CLS] and [SEP]: what the collators call.
+        """Encode rows of letters with [CLS] and [SEP].
 
         Args:
             letters: uint8 letters, one array a row.
@@ -480,36 +519,158 @@ class KmerTokenizer(PreTrainedTokenizer):
         return self.encode_joined(np.concatenate(rows), np.fromiter(map(len, rows), np.int64, len(rows)))
 
     def encode_joined(self, letters: np.ndarray, lengths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Encode rows that lie end to end in one array, as a genome store gives them; else as `encode_batch`.
+        """Encode rows of letters that lie one behind the other: what the collators call.
 
         Args:
-            letters: (sum of lengths,) uint8.
-            lengths: (rows,) int64, nt of each row.
+            letters: uint8, (nt of all rows,).
+            lengths: nt of each row, int64 (rows,).
+
+        Returns:
+            ids, int64 (rows, longest), padded right with [PAD]; number of tokens of each row, int64 (rows,).
+
+        Raises:
+            ValueError: if a row holds a character that is no nucleotide code (row and position named).
         """
-        digits = letter_digits(letters)
-        if len(digits) and digits.max() > 3:
-            _check_letters(letters, lengths)
-        ids, counts, _ = self._id_matrix(digits, lengths, add_special_tokens=True, max_length=None)
-        return ids, counts
+        digits, highest = token_digits(letters)
+        if highest > 3:
+            check_letters(letters, lengths)
+        plan = Plan((CLS, SEP), PAD, None, TruncationStrategy.DO_NOT_TRUNCATE, False, frozenset())
+        rows = encode_plain(letters, digits, highest, lengths, self.k, self.stride, plan)
+        _warn_if_mostly_unknown(rows)
+        return rows.columns["input_ids"], rows.lengths
+
+    def windows(
+        self, sequence: str | bytes | np.ndarray, max_length: int | None = None, overlap: int = 0, **options: Any
+    ) -> BatchEncoding:
+        """Cut a long sequence into windows that fit a model, and encode them.
+
+        All windows are equally long; the last one is moved back to end where the sequence ends, so all nucleotides of
+        a sequence of at least one window are covered. A shorter sequence is one window.
+
+        Args:
+            sequence: str, bytes or uint8 letters.
+            max_length: tokens of a window, special tokens included; by default ``model_max_length``.
+            overlap: nt that neighbouring windows share, at least; less than a window.
+            options: as in a call of the tokenizer, such as ``return_tensors``; offsets count from the start of the
+                sequence.
+
+        Returns:
+            The encoded windows, and "window_start" and "window_end", nt, 0-based, half-open.
+
+        Raises:
+            ValueError: if no window length is known, or it leaves no room for a k-mer or for the overlap.
+
+        >>> tokenizer = KmerTokenizer(k=3)
+        >>> windows = tokenizer.windows("ACGTTGCA", max_length=4, overlap=1)
+        >>> windows["window_start"], windows["window_end"], windows["input_ids"][0]
+        ([0, 3, 4], [4, 7, 8], [2, 16, 50, 3])
+        """
+        letters = as_letters(sequence)
+        special = 2 if options.get("add_special_tokens", True) else 0
+        nt = self._window_nt(self.model_max_length if max_length is None else max_length, special, overlap)
+        count = max(0, -(-(len(letters) - nt) // (nt - overlap))) + 1
+        start = np.minimum(np.arange(count) * (nt - overlap), max(0, len(letters) - nt))
+        end = np.minimum(start + nt, len(letters))
+        rows = [letters[first:last] for first, last in zip(start.tolist(), end.tolist(), strict=True)]
+        tensors = options.pop("return_tensors", None)
+        columns = self(rows, return_tensors="np", **{"padding": True, **options}).data
+        if "offset_mapping" in columns:  # special tokens and padding keep (0, 0)
+            shift = start[:, None, None] * (columns["offset_mapping"][..., 1:] > 0)
+            columns["offset_mapping"] = columns["offset_mapping"] + shift
+        return _as_asked(columns | {"window_start": start, "window_end": end}, tensors)
+
+    def _window_nt(self, max_length: int, special: int, overlap: int) -> int:
+        if max_length > LARGE_INTEGER:
+            raise ValueError("max_length is not given, and the tokenizer has no model_max_length; give one of them")
+        nt = covered_nt(max_length - special, self.k, self.stride)
+        if nt == 0:
+            raise ValueError(
+                f"max_length of {max_length} tokens leaves no room for a k-mer beside {special} special ones"
+            )
+        if isinstance(overlap, bool) or not isinstance(overlap, int | np.integer) or not 0 <= overlap < nt:
+            raise ValueError(
+                f"overlap must be a whole number of nt in 0..{nt - 1}, not {overlap!r}: a window of {max_length} "
+                f"tokens covers {nt} nt"
+            )
+        return nt
 
     def num_tokens(self, length: int) -> int:
         """Count the tokens, [CLS] and [SEP] included, of a sequence of ``length`` nt."""
         return num_kmers(length, self.k, self.stride) + 2
 
-    def reverse_complement_ids(self, ids: Any) -> Any:
-        """Reverse-complement k-mer ids (numpy array or torch tensor of k-mers of one window, no special tokens inside).
+    def uncovered_nt(self, length: int) -> int:
+        """Count the nucleotides at the end of a sequence of ``length`` nt that no k-mer shows.
 
-        Exact when no tail is left uncovered, ``(length - k) % stride == 0``; special ids move to their mirrored place.
+        >>> KmerTokenizer(k=6, stride=3).uncovered_nt(1000)
+        1
+        """
+        return length - covered_nt(num_kmers(length, self.k, self.stride), self.k, self.stride)
+
+    def token_to_nt(self, token: int | np.ndarray, add_special_tokens: bool = True) -> tuple[Any, Any]:
+        """Give the nucleotides [start, end) under a token of a sequence, 0-based.
+
+        Args:
+            token: place of the token in its row, where [CLS] has place 0 (or the first k-mer, if the row was encoded
+                without special tokens); a whole number or an array of them.
+            add_special_tokens: as the row was encoded.
+
+        Raises:
+            ValueError: for the place of [CLS], or a negative one.
+
+        >>> KmerTokenizer(k=6, stride=3).token_to_nt(2)
+        (3, 9)
+        """
+        kmer = token - 1 if add_special_tokens else token
+        if np.min(kmer) < 0:
+            raise ValueError(f"token {token} is no k-mer: k-mers begin at place {int(add_special_tokens)} of a row")
+        return kmer * self.stride, kmer * self.stride + self.k
+
+    def nt_to_token(
+        self, position: int | np.ndarray, length: int | None = None, add_special_tokens: bool = True
+    ) -> tuple[Any, Any]:
+        """Give the places [first, last) of the tokens that cover a nucleotide.
+
+        Args:
+            position: 0-based place in the sequence; a whole number or an array of them.
+            length: nt of the sequence, where its end is to be respected: in the tail first equals last.
+            add_special_tokens: as the row was encoded; [CLS] then has place 0.
+
+        Raises:
+            ValueError: for a position outside the sequence.
+
+        >>> KmerTokenizer(k=6, stride=3).nt_to_token(7)
+        (2, 4)
+        """
+        if np.min(position) < 0 or (length is not None and np.max(position) >= length):
+            raise ValueError(f"position {position} is outside the sequence of {length or 'unknown'} nt (0-based)")
+        lead = int(add_special_tokens)
+        last = position // self.stride + 1
+        first = np.maximum(0, -(-(position - self.k + 1) // self.stride))
+        if length is not None:
+            last = np.minimum(last, num_kmers(length, self.k, self.stride))
+        first = np.minimum(first, last)
+        plain = int if np.ndim(position) == 0 else np.asarray
+        return plain(first + lead), plain(last + lead)
+
+    def reverse_complement_ids(self, ids: Any) -> Any:
+        """Reverse-complement rows of ids by integer arithmetic: the ids of the opposite strand.
+
+        [CLS], [SEP] and [PAD] stay in their places; between them k-mers, [UNK] and [MASK] are turned end for end.
+        Exact when no tail is left uncovered, ``(length - k) % stride == 0``; otherwise the tail is lost.
+
+        Args:
+            ids: numpy array or torch tensor, (..., tokens).
 
         >>> tokenizer = KmerTokenizer(k=3)
-        >>> ids = np.array(tokenizer("ACGTT", add_special_tokens=False)["input_ids"])
-        >>> tokenizer.decode(tokenizer.reverse_complement_ids(ids))
-        'AACGT'
+        >>> tokenizer.reverse_complement_ids(np.array(tokenizer("ACGTT")["input_ids"])).tolist()
+        [2, 7, 16, 50, 3]
+        >>> tokenizer("AACGT")["input_ids"]
+        [2, 7, 16, 50, 3]
         """
-        mirrored = ids.flip(-1) if hasattr(ids, "flip") else ids[..., ::-1]
-        array = np.asarray(mirrored)
-        flipped = complement_codes(array - NUM_SPECIAL_TOKENS, self.k) + NUM_SPECIAL_TOKENS
-        result = np.where(array < NUM_SPECIAL_TOKENS, array, flipped)
+        array = np.asarray(ids)
+        turned = np.take_along_axis(array, mirrored(array), -1)
+        flipped = complement_codes(turned - NUM_SPECIAL_TOKENS, self.k) + NUM_SPECIAL_TOKENS
+        result = np.where(self._is_kmer(turned), flipped, turned)
         return ids.new_tensor(result) if hasattr(ids, "new_tensor") else result
 
 
@@ -550,28 +711,8 @@ def merge_kmers(tokens: list[str], k: int, stride: int) -> list[str]:
     return ["".join(word) for word in words]
 
 
-def _is_sequence(value: Any) -> bool:
-    if isinstance(value, np.ndarray):
-        return value.dtype == np.uint8 and value.ndim == 1
-    return isinstance(value, str | bytes)
-
-
-def _is_nested(batch: Any) -> bool:
-    """Tell whether the rows of a batch are themselves lists (of words, or pairs)."""
-    return isinstance(batch, list | tuple) and bool(batch) and isinstance(batch[0], list | tuple)
-
-
-def _as_text(value: Any) -> Any:
-    """Turn bytes and letters into str, in nested lists too, for the readable route."""
-    if isinstance(value, list | tuple):
-        return type(value)(map(_as_text, value))
-    if isinstance(value, bytes | np.ndarray) and _is_sequence(value):
-        return as_letters(value).tobytes().decode("latin-1")
-    return value
-
-
 def _all_sequences(batch: Sequence) -> bool:
-    return set(map(type, batch)) <= {str, bytes} or all(map(_is_sequence, batch))
+    return set(map(type, batch)) <= {str, bytes} or all(map(is_sequence, batch))
 
 
 def _join(batch: Sequence) -> np.ndarray:
@@ -580,76 +721,47 @@ def _join(batch: Sequence) -> np.ndarray:
     return np.concatenate([as_letters(text) for text in batch])
 
 
-def _check_letters(letters: np.ndarray, lengths: np.ndarray) -> None:
-    wrong = ~_NUCLEOTIDE[letters]
-    if wrong.any():
-        place = int(wrong.argmax())
-        row = int(np.searchsorted(np.cumsum(lengths), place, side="right"))
-        position = place - int(lengths[:row].sum())
-        raise _letter_error(row, position, chr(letters[place]))
-
-
-def _letter_error(row: int, position: int, letter: str) -> ValueError:
-    """Say what is wrong with a letter; row and position are 0-based and told 1-based."""
-    return ValueError(
-        f"row {row + 1}, position {position + 1}: {letter!r} is no nucleotide code "
-        f"(allowed: {IUPAC} and U, either case)"
-    )
-
-
 def _check_policy(errors: str) -> None:
     if errors not in ("unk", "raise"):
         raise ValueError(f'errors must be "unk" or "raise", not {errors!r}')
 
 
-def _padded_width(longest: int, strategy: PaddingStrategy, max_length: int | None, multiple_of: int | None) -> int:
-    width = max_length if strategy == PaddingStrategy.MAX_LENGTH and max_length is not None else longest
-    return -(-width // multiple_of) * multiple_of if multiple_of else width
+def _padded_width(longest: int, call: _Call) -> int:
+    exact = call.padding_strategy == PaddingStrategy.MAX_LENGTH and call.max_length is not None
+    width = call.max_length if exact else longest
+    return -(-width // call.pad_to_multiple_of) * call.pad_to_multiple_of if call.pad_to_multiple_of else width
 
 
-def _moved_right(ids: np.ndarray, place: np.ndarray, real: np.ndarray) -> np.ndarray:
-    """Move the padding to the left: ``place`` is the old column of each new one, ``real`` where there is one."""
-    if not ids.size:
-        return np.full(place.shape, PAD)
-    source = np.clip(place, 0, max(0, ids.shape[1] - 1))
-    return np.where(real, np.take_along_axis(ids, source, 1), PAD)
-
-
-def _wanted(asked: bool | None, name: str, tokenizer: KmerTokenizer) -> bool:
-    return name in tokenizer.model_input_names if asked is None else asked
-
-
-def _encoding(
-    columns: dict[str, np.ndarray],
-    row_widths: np.ndarray,
-    counts: np.ndarray | None,
-    *,
-    left: bool,
-    single: bool,
-    tensor_type: Any,
+def _ragged_encoding(
+    columns: dict[str, np.ndarray], row_widths: np.ndarray, tensor_type: Any, *, left: bool, single: bool
 ) -> BatchEncoding:
-    """Hand padded columns out as asked: tensors, or lists with each row as wide as it is to be.
+    """Hand padded columns out as lists, each row as wide as it is to be.
 
     Args:
-        columns: (rows, width) or (rows, width, 2) each.
+        columns: (rows, width), (rows, width, 2), or with one number a row (rows,).
         row_widths: tokens of each row, padding included, (rows,).
-        counts: the column "length", (rows,), where it is wanted.
+        tensor_type: what was asked for, so that BatchEncoding can say why ragged rows make no tensor.
         left: the padding stands left.
-        single: one sequence, so without the axis of rows in lists.
-        tensor_type: None for lists.
+        single: one sequence, so without the axis of rows.
     """
-    content: dict[str, Any] = dict(columns)
-    if tensor_type and TensorType(tensor_type) == TensorType.PYTORCH:
-        import torch
-
-        content = {name: torch.from_numpy(column) for name, column in columns.items()}  # shares the memory
-    if not tensor_type or (row_widths != row_widths[0]).any():  # BatchEncoding knows what to say to the latter
-        content = {name: _ragged(column, row_widths, left) for name, column in columns.items()}
-    if counts is not None:
-        content["length"] = counts.tolist()
-    if single and not tensor_type:
+    content: dict[str, Any] = {
+        name: column.tolist() if column.ndim == 1 else _ragged(column, row_widths, left)
+        for name, column in columns.items()
+    }
+    if single:
         content = {name: column[0] for name, column in content.items()}
     return BatchEncoding(content, tensor_type=tensor_type)
+
+
+def _as_asked(columns: dict[str, np.ndarray], tensor_type: Any) -> BatchEncoding:
+    """Hand columns of even rows out as lists, arrays or tensors."""
+    if not tensor_type:
+        return BatchEncoding({name: column.tolist() for name, column in columns.items()})
+    if TensorType(tensor_type) == TensorType.PYTORCH:
+        import torch
+
+        return BatchEncoding({name: torch.from_numpy(column) for name, column in columns.items()})  # shares the memory
+    return BatchEncoding(columns)
 
 
 def _ragged(column: np.ndarray, row_widths: np.ndarray, left: bool) -> list:
@@ -661,16 +773,57 @@ def _ragged(column: np.ndarray, row_widths: np.ndarray, left: bool) -> list:
     return [row[len(row) - width :] if left else row[:width] for row, width in pairs]
 
 
-def _refuse_unknown(kwargs: dict[str, Any]) -> None:
-    for name in kwargs:
-        if name not in _FRAMEWORK_ARGUMENTS and not name.startswith("_"):
-            close = difflib.get_close_matches(name.lower(), [*_OWN_ARGUMENTS, *_FRAMEWORK_ARGUMENTS], 1)
-            hint = f"; did you mean {close[0]!r}?" if close else ""
-            raise TypeError(f"KmerTokenizer has no argument {name!r}{hint}")
+def _check_arguments(arguments: dict[str, Any], kind: type) -> None:
+    """Refuse what no tokenizer takes; a name that is one of the methods is transformers' to refuse."""
+    known = {*_OWN_ARGUMENTS, *_FRAMEWORK_ARGUMENTS}
+    for name in arguments.keys() - known:
+        if not name.startswith("_") and not callable(getattr(kind, name, None)):
+            raise TypeError(f"KmerTokenizer has no argument {name!r}{_hint(name, known)}")
 
 
-def _warn_if_mostly_unknown(unknown: np.ndarray) -> None:
-    if 2 * np.count_nonzero(unknown) > unknown.size:
+def _checked_call(options: dict[str, Any]) -> _Call:
+    """Refuse misspelt options; others that are none of ours are ignored, as transformers has it, but said."""
+    for name in options.keys() - _CALL_OPTIONS - {"sanitize_control_tokens"}:
+        hint = _hint(name, {*_CALL_OPTIONS, "padding", "truncation"})
+        if hint:
+            raise TypeError(f"a call of KmerTokenizer has no option {name!r}{hint}")
+        logger.warning_once(f"a call of KmerTokenizer has no option {name!r}; it is ignored")
+    return _Call(**{name: value for name, value in options.items() if name in _CALL_OPTIONS})
+
+
+def _hint(name: str, known: Iterable[str]) -> str:
+    close = difflib.get_close_matches(name.lower(), list(known), 1)
+    return f"; did you mean {close[0]!r}?" if close else ""
+
+
+def _check_kmer(k: int, stride: int, allow_gaps: bool, allow_large_k: bool) -> None:
+    try:
+        check_kmer(k, stride, max_k=12 if allow_large_k else 8, allow_gaps=allow_gaps)
+    except ValueError as error:
+        hint = "; allow_large_k=True goes to 12" if "k must lie" in str(error) and not allow_large_k else ""
+        raise ValueError(f"{error}{hint}") from None
+
+
+def _asked_by_fill_mask() -> bool:
+    """Tell whether transformers' fill-mask pipeline makes this call: the only data in which "[MASK]" is a mask.
+
+    The pipeline hands its text to the tokenizer like any other caller; its frame is the one sign of it.
+    """
+    caller = sys._getframe(1)
+    while caller is not None and caller.f_globals.get("__name__") in _ON_THE_WAY:
+        caller = caller.f_back
+    return (
+        caller is not None
+        and caller.f_code.co_name == "preprocess"
+        and any(kind.__name__ == "FillMaskPipeline" for kind in type(caller.f_locals.get("self")).__mro__)
+    )
+
+
+_ON_THE_WAY = {__name__, "transformers.tokenization_utils_base"}
+
+
+def _warn_if_mostly_unknown(rows: Rows) -> None:
+    if rows.unknown and 2 * rows.unknown > rows.lengths.sum():
         logger.warning_once(
             "More than half of the k-mers of a batch are [UNK]: they touch letters other than A, C, G, T, U. "
             "Likely causes: protein or alignment instead of DNA, long runs of N, "

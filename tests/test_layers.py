@@ -14,6 +14,7 @@ import pytest
 # Copied next to the weights by save_pretrained; each may import only those that stand above it.
 PORTABLE = (
     "sequence",
+    "kmer_encoding",
     "tokenization_kmer",
     "configuration_kmer_bert",
     "attention_kmer_bert",
