@@ -7,7 +7,7 @@ TEST_ENV := TOKENIZERS_PARALLELISM=false HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1
 PYTEST := $(TEST_ENV) $(BIN)/python -m pytest -n 2
 
 .DEFAULT_GOAL := help
-.PHONY: help install quickstart test test-slow conformance bench lint
+.PHONY: help install quickstart test test-slow conformance fuzz bench lint
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -25,6 +25,9 @@ test-slow: .venv/.installed ## run the tests that take longer
 
 conformance: .venv/.installed ## run transformers' own tests on our model and tokenizer (downloads its source release once)
 	$(TEST_ENV) $(BIN)/python -m pytest tests/conformance
+
+fuzz: .venv/.installed ## hold the tokenizer to its slow twin on a million random strings (about 5 minutes)
+	$(TEST_ENV) $(BIN)/python tests/fuzz_tokenizer.py
 
 bench: .venv/.installed ## print the measured speeds, as ratios in one run (about 5 minutes)
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/tokenizer.py

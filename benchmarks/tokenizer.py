@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import itertools
 import statistics
+import tempfile
 import time
 import tracemalloc
 from collections.abc import Callable
@@ -106,7 +107,25 @@ def main() -> None:
     peak = tracemalloc.get_traced_memory()[1] - columns["input_ids"].nbytes
     ratio = f"batch rate / contig rate {batch / whole:.2f} (goal 3)"
     print(f"\none contig of {len(contig) / 1e6:.1f} Mnt: {whole / 1e6:.1f} Mnt/s, {ratio}")
+    tracemalloc.stop()
     print(f"peak memory beyond the ids {peak / len(contig):.1f} bytes per nt (goal 12)")
+    load()
+
+
+def load() -> None:
+    """Print what loading a tokenizer of 8-mers, 65,541 tokens, takes."""
+    with tempfile.TemporaryDirectory() as folder:
+        KmerTokenizer(8).save_pretrained(folder)
+        seconds = []
+        for _ in range(9):
+            begin = time.perf_counter()
+            KmerTokenizer.from_pretrained(folder)
+            seconds.append(time.perf_counter() - begin)
+        tracemalloc.start()
+        KmerTokenizer.from_pretrained(folder)
+        peak = tracemalloc.get_traced_memory()[1] / 1e6
+        tracemalloc.stop()
+    print(f"loading k = 8: {statistics.median(seconds) * 1e3:.1f} ms (goal 50), {peak:.2f} MB (goal 20)")
 
 
 if __name__ == "__main__":

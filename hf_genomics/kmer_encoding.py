@@ -161,7 +161,7 @@ def _encode_even(
         flat = rolling_any(_padded(lower, k), k)
         columns["soft_masked"][:, special // 2 : special // 2 + kept] = flat.reshape(rows, length)[:, own]
     uncovered = np.full(rows, length - covered_nt(count, k, min(k, stride))) if "uncovered_nt" in plan.wanted else None
-    return Rows(columns, lengths, 0 if unknown is None else np.count_nonzero(ids == UNK), uncovered)
+    return Rows(columns, lengths, 0 if unknown is None else _count_unknown(ids), uncovered)
 
 
 def _encode_ragged(
@@ -191,7 +191,11 @@ def _encode_ragged(
     uncovered = None
     if "uncovered_nt" in plan.wanted:  # the gaps of a stride above k are under no k-mer either
         uncovered = row_lengths - np.where(counts > 0, (counts - 1) * min(k, stride) + k, 0)
-    return Rows(columns, kept + special, 0 if unknown is None else np.count_nonzero(ids == UNK), uncovered)
+    return Rows(columns, kept + special, 0 if unknown is None else _count_unknown(ids), uncovered)
+
+
+def _count_unknown(ids: np.ndarray) -> int:
+    return int(np.count_nonzero(ids == UNK))
 
 
 def _flat_kmers(digits: np.ndarray, highest: int, k: int) -> tuple[np.ndarray, np.ndarray | None]:
@@ -268,7 +272,7 @@ def encode_pieces(tokens: Tokens, owner: np.ndarray, plan: Plan, *, pair: bool) 
     kept = np.stack(both[:ways], 1)
     lost = np.bincount(owner, tokens.uncovered_nt, len(counts)).astype(np.int64).reshape(-1, ways).sum(1)
     columns = _piece_columns(tokens, owner[tokens.piece], counts, kept, plan)
-    return Rows(columns, kept.sum(1) + special, np.count_nonzero(columns["input_ids"] == UNK), lost), counts
+    return Rows(columns, kept.sum(1) + special, _count_unknown(columns["input_ids"]), lost), counts
 
 
 def _places(

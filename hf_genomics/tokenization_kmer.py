@@ -23,6 +23,7 @@ import re
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from types import FrameType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -183,7 +184,7 @@ class KmerTokenizer(PreTrainedTokenizer):
             stride=self.stride,
             errors=errors,
             allow_gaps=allow_gaps,
-            **({"allow_large_k": True} if allow_large_k else {}),  # saved where it says something
+            allow_large_k=allow_large_k,
             pad_token=pad_token,
             unk_token=unk_token,
             cls_token=cls_token,
@@ -458,7 +459,8 @@ class KmerTokenizer(PreTrainedTokenizer):
         if pieces.pair and plan.strategy == TruncationStrategy.LONGEST_FIRST:
             raise ValueError(
                 "Not possible to return overflowing tokens for pair of sequences with the `longest_first`. "
-                "Please select another truncation strategy, `only_second` or `only_first`."
+                "Please select another truncation strategy than `longest_first`, for instance `only_second` or "
+                "`only_first`."
             )
         cut = overflowing(tokens.ids, counts, plan, call.stride, pair=pieces.pair)
         if not any(cut[0]) or call.return_tensors:
@@ -727,8 +729,9 @@ def _check_policy(errors: str) -> None:
 
 
 def _padded_width(longest: int, call: _Call) -> int:
-    exact = call.padding_strategy == PaddingStrategy.MAX_LENGTH and call.max_length is not None
-    width = call.max_length if exact else longest
+    width = longest
+    if call.padding_strategy == PaddingStrategy.MAX_LENGTH and call.max_length is not None:
+        width = call.max_length
     return -(-width // call.pad_to_multiple_of) * call.pad_to_multiple_of if call.pad_to_multiple_of else width
 
 
@@ -809,7 +812,7 @@ def _asked_by_fill_mask() -> bool:
 
     The pipeline hands its text to the tokenizer like any other caller; its frame is the one sign of it.
     """
-    caller = sys._getframe(1)
+    caller: FrameType | None = sys._getframe(1)
     while caller is not None and caller.f_globals.get("__name__") in _ON_THE_WAY:
         caller = caller.f_back
     return (

@@ -52,6 +52,9 @@ def fetch(version: str) -> Path:
             inside = f"transformers-{version}/tests/"
             tests = [member for member in release.getmembers() if member.name.startswith(inside)]
             release.extractall(CACHE, tests, filter="data")
+        sample = folder / "fixtures" / "sample_text.txt"  # the release leaves it out, the tokenizer tests open it
+        sample.parent.mkdir(exist_ok=True)
+        sample.write_text("ACGTTGCATT\n")
     return folder
 
 
