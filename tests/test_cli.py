@@ -487,6 +487,11 @@ def test_a_value_that_evaluate_cannot_take_is_refused_by_key(refused, work, home
         pytest.param(
             "pretrain --config HOME/pretrain.yaml --resume true", ["out: no checkpoint", "--resume"], id="resume"
         ),
+        pytest.param(
+            "pretrain --config HOME/pretrain.yaml --trainer.push_to_hub true",
+            ["trainer.push_to_hub", "hf-genomics push"],
+            id="trainers_push",
+        ),
         pytest.param("quickstart --genomes no --output_dir out", ["no: no metadata.tsv", "--genomes"], id="quickstart"),
         pytest.param("pretrian --config x.yaml", ["'pretrian'", "did you mean 'pretrain'?"], id="verb"),
         pytest.param("fit", ["'fit'", "hf-genomics --help"], id="unknown_verb"),
@@ -502,7 +507,11 @@ def test_what_is_missing_or_in_the_way_is_refused_by_name(refused, home, words, 
     [
         pytest.param({"config.json": None}, ["no config.json"], id="no_config"),
         pytest.param({"config.json": "{nonsense"}, ["config", "not a valid JSON"], id="config_damaged"),
-        pytest.param({"config.json": '{"model_type": "bert"}'}, ["bert model, not a KmerBert"], id="another_model"),
+        pytest.param(
+            {"config.json": '{"model_type": "bert"}'},
+            ["bert model, not a KmerBert", "hf-genomics convert"],
+            id="another_model",
+        ),
         pytest.param({"config.json": "{}"}, ["model_type"], id="config_empty"),
         pytest.param({"model.safetensors": None}, ["model.safetensors"], id="no_weights"),
         pytest.param({"model.safetensors": ""}, ["cannot load a model"], id="weights_damaged"),

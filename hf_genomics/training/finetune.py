@@ -522,7 +522,8 @@ def load_config(name: str) -> Any:
         config = AutoConfig.from_pretrained(name)
     if not hasattr(config, "k"):
         raise InputError(
-            f"{name} is a {config.model_type} model, not a KmerBert; name a folder that pretrain or finetune made"
+            f"{name} is a {config.model_type} model, not a KmerBert; name a folder that pretrain or finetune made (a "
+            "DNABERT goes through hf-genomics convert first)"
         )
     return config
 

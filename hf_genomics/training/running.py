@@ -91,6 +91,10 @@ def check_arguments(args: TrainingArguments) -> None:
     missing = set(args.report_to) - set(get_available_reporting_integrations()) - {"none", "all"}
     if missing:
         raise InputError(f"trainer.report_to: {sorted(missing)[0]} is not installed; install it or leave it away")
+    if args.push_to_hub:
+        raise InputError(
+            "trainer.push_to_hub would upload all of the folder, training_args.bin too; run hf-genomics push afterwards"
+        )
     if args.dataloader_persistent_workers:
         raise InputError(
             "trainer.dataloader_persistent_workers must be false: kept workers would repeat the first epoch"
