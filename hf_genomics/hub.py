@@ -57,7 +57,8 @@ _NO_MATTER = {
 # What a model folder shares; a run leaves more there (training_args.bin, checkpoints, scores, logs).
 _SHARED = ("config.json", "*.safetensors", "*.safetensors.index.json", "tokenizer_config.json", "*.py", "README.md")
 
-_HTTP_ERROR = HfHubHTTPError.__bases__[0]  # that of the HTTP client which the installed huggingface_hub is built on
+# That of the HTTP client which the installed huggingface_hub is built on.
+_HTTP_ERROR: type[Exception] = HfHubHTTPError.__bases__[0]  # type: ignore[assignment]
 
 
 def convert(source: str, output_dir: str, to: Literal["kmer_bert", "bert"] = "kmer_bert") -> dict[str, Any]:
