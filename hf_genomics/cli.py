@@ -127,16 +127,17 @@ def build_parser(function: Callable[..., Any]) -> Any:
 def _gather_lists(words: list[str], function: Callable[..., Any]) -> list[str]:
     """Let a list be written as the shell expands it: ``--fasta a.fa b.fa`` becomes ``--fasta ["a.fa", "b.fa"]``.
 
-    Words that belong to no option are the verb's first argument where that is a list: ``check a.fa b.fa``.
+    Words that belong to no option are the verb's first argument where that is a list, or one word: ``check a.fa b.fa``,
+    ``convert folder``.
     """
     hints = typing.get_type_hints(function)
     lists = {f"--{name}": "float" in str(kind) for name, kind in hints.items() if "list[" in str(kind)}
-    first = f"--{next(iter(hints), '')}"
+    first, is_word = f"--{next(iter(hints), '')}", next(iter(hints.values()), None) is str
     gathered: list[str] = []
     loose: list[str] = []
     while words:
         word, words = words[0], words[1:]
-        if first in lists and not word.startswith("-"):
+        if (first in lists or is_word) and not word.startswith("-"):
             loose.append(word)
             continue
         gathered.append(word)
@@ -148,7 +149,9 @@ def _gather_lists(words: list[str], function: Callable[..., Any]) -> list[str]:
             gathered, words = [*gathered, words[0]], words[1:]
     if loose and any(word.split("=")[0] == first for word in gathered):
         raise InputError(f"{first}: given by name and without ({loose[0]}); use one of the two")
-    return [first, json.dumps(loose), *gathered] if loose else gathered
+    if is_word and len(loose) > 1:
+        raise InputError(f"{first} is {loose[0]}, so what is {loose[1]}? Name an option before it")
+    return [first, loose[0] if is_word else json.dumps(loose), *gathered] if loose else gathered
 
 
 def _number(word: str) -> str | float:

@@ -58,7 +58,7 @@ _NO_MATTER = {
 _SHARED = ("config.json", "*.safetensors", "*.safetensors.index.json", "tokenizer_config.json", "*.py", "README.md")
 
 # That of the HTTP client which the installed huggingface_hub is built on.
-_HTTP_ERROR: type[Exception] = HfHubHTTPError.__bases__[0]  # type: ignore[assignment]
+_HTTP_ERROR: type[Exception] = HfHubHTTPError.__bases__[0]
 
 
 def convert(source: str, output_dir: str, to: Literal["kmer_bert", "bert"] = "kmer_bert") -> dict[str, Any]:

@@ -343,7 +343,7 @@ def test_the_command_refuses_with_one_line_and_writes_nothing(what, dnabert, tmp
     change(dnabert)
     monkeypatch.chdir(tmp_path)
     before = set(tmp_path.rglob("*"))
-    assert main(["convert", "--source", str(dnabert), "--output_dir", "converted"]) == 2
+    assert main(["convert", str(dnabert), "--output_dir", "converted"]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("hf-genomics: error: ") and re.search(complaint, line), line
     assert set(tmp_path.rglob("*")) == before
@@ -454,14 +454,14 @@ PUSH_AND_LOAD = """
 import sys
 from hf_genomics.cli import main
 
-assert main(["push", "--model", sys.argv[1], "--name", "user/model", "--revision", "v1"]) == 0
+assert main(["push", sys.argv[1], "--name", "user/model", "--revision", "v1"]) == 0
 from transformers import AutoModelForMaskedLM, AutoTokenizer
 
 model = AutoModelForMaskedLM.from_pretrained("user/model", revision="v1")
 tokenizer = AutoTokenizer.from_pretrained("user/model", revision="v1")
 assert {type(model).__module__, type(tokenizer).__module__} < set(sys.modules)
 print("with:", type(model).__module__, type(tokenizer).__module__)
-assert main(["push", "--model", sys.argv[1] + "/checkpoint-2", "--name", "user/model"]) == 2
+assert main(["push", sys.argv[1] + "/checkpoint-2", "--name", "user/model"]) == 2
 """
 LOAD_AND_PUSH = """
 import sys
