@@ -26,7 +26,7 @@ _HOME = {
     "DataCollatorForSequences": "data.collators",
     "GenomeStore": "data.store",
     "WindowDataset": "data.windows",
-    "WindowSampling": "data.windows",
+    "WindowSampling": "data.sampling",
     "download": "data.download",
     "check": "data.check",
     "prepare": "data.store",

@@ -18,9 +18,9 @@ from transformers import TrainingArguments
 from .configuration_kmer_bert import KmerBertConfig
 from .data.collators import DataCollatorForSpanMasking
 from .data.fasta import Record, read_records
+from .data.sampling import WindowSampling
 from .data.splits import split_regions
 from .data.store import prepare
-from .data.windows import WindowSampling
 from .errors import InputError
 from .tokenization_kmer import KmerTokenizer
 from .training.finetune import LabelledData, finetune, load_classifier, predict_scores

@@ -83,26 +83,28 @@ def test_a_recipe_writes_to_the_folder_of_its_name(settings_of, path):
     assert (seen.get("output_dir") or seen["trainer"].output_dir) == f"runs/{path.stem}"
 
 
+PAPER_WINDOWS = {"mode": "mixed", "sampled_per_cut": 2.0, "full_share": 0.5}
+
 # what the paper says: section 2 (set-ups), section 3 (hyperparameters), A.4 (hardware)
 PRETRAINING = {
     "base": {
         "tokenizer": {"k": 6, "stride": 1},
         "masking": {"span": 6, "start_rate": 0.025, "replacement": "token"},
-        "windows": {"length": 510, "min_length": 5, "full_share": 0.5},
+        "windows": PAPER_WINDOWS | {"length": 510, "min_length": 5},
         "model": {"max_position_embeddings": 512},
         "trainer": {"learning_rate": 4e-4, "warmup_steps": 0.05, "per_device_train_batch_size": 250},
     },
     "mask8": {
         "tokenizer": {"k": 6, "stride": 1},
         "masking": {"span": 8, "start_rate": 0.01875, "replacement": "token"},
-        "windows": {"length": 510, "min_length": 36, "full_share": 0.5},
+        "windows": PAPER_WINDOWS | {"length": 510, "min_length": 36},
         "model": {"max_position_embeddings": 512},
         "trainer": {"learning_rate": 1e-3, "warmup_steps": 20_000, "per_device_train_batch_size": 250},
     },
     "stride3": {
         "tokenizer": {"k": 6, "stride": 3},
         "masking": {"span": 3, "start_rate": 0.05, "replacement": "token"},
-        "windows": {"length": 1000, "min_length": 36, "full_share": 0.5},
+        "windows": PAPER_WINDOWS | {"length": 1000, "min_length": 36},
         "model": {"max_position_embeddings": 340},
         "trainer": {"learning_rate": 1e-3, "warmup_steps": 20_000, "per_device_train_batch_size": 400},
     },

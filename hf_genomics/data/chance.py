@@ -21,38 +21,39 @@ def mix(value: np.ndarray) -> np.ndarray:
     return value
 
 
-def random_bits(
-    seed: int, epoch: np.ndarray, index: np.ndarray, stream: int, positions: int, first: int = 0
-) -> np.ndarray:
-    """Draw uniform uint64, (rows, positions), as a pure function of all arguments.
+def row_keys(seed: int, epoch: np.ndarray, index: np.ndarray) -> np.ndarray:
+    """Hash what makes a window's chance its own, (rows,) uint64.
 
     Args:
         seed: of the run.
-        epoch, index: (rows,) whole numbers.
+        epoch, index: (rows,) whole numbers; one epoch may stand for all rows.
+    """
+    key = mix(np.asarray([seed], np.int64).astype(np.uint64) * _GOLDEN)
+    for part in (epoch, index):
+        key = mix(key + np.asarray(part, np.int64).astype(np.uint64) * _GOLDEN)
+    return key
+
+
+def random_bits(keys: np.ndarray, stream: int, positions: int, first: int = 0) -> np.ndarray:
+    """Draw uniform uint64, (rows, positions), as a pure function of all arguments.
+
+    Args:
+        keys: (rows,) of `row_keys`.
         stream: kind of decision, so that two decisions at one place are independent.
         positions: number of columns.
-        first: number of the first column.
+        first: number of the first column; columns are numbered below 2^32.
     """
-    columns = np.arange(first + 1, first + positions + 1, dtype=np.uint64)
-    with np.errstate(over="ignore"):
-        return mix(_keys(seed, epoch, index, stream)[:, None] + columns * _GOLDEN)
+    columns = np.arange(first + 1, first + positions + 1, dtype=np.uint64) + _offset(stream)
+    return mix(keys[:, None] + columns * _GOLDEN)
 
 
-def random_bits_at(
-    seed: int, epoch: np.ndarray, index: np.ndarray, stream: int, rows: np.ndarray, columns: np.ndarray
-) -> np.ndarray:
+def random_bits_at(keys: np.ndarray, stream: int, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
     """Draw what `random_bits` has at the places (rows, columns) alone, (places,) uint64."""
-    with np.errstate(over="ignore"):
-        return mix(_keys(seed, epoch, index, stream)[rows] + (columns + 1).astype(np.uint64) * _GOLDEN)
+    return mix(keys[rows] + (columns.astype(np.uint64) + (_offset(stream) + np.uint64(1))) * _GOLDEN)
 
 
-def _keys(seed: int, epoch: np.ndarray, index: np.ndarray, stream: int) -> np.ndarray:
-    """Hash everything but the column, (rows,) uint64."""
-    with np.errstate(over="ignore"):
-        key = mix(np.asarray([seed], np.int64).astype(np.uint64) * _GOLDEN + np.uint64(stream))
-        for part in (epoch, index):
-            key = mix(key + np.asarray(part, np.int64).astype(np.uint64) * _GOLDEN)
-    return key
+def _offset(stream: int) -> np.uint64:
+    return np.uint64(stream << 32)
 
 
 def happens(bits: np.ndarray, probability: float) -> np.ndarray:

@@ -5,6 +5,7 @@ All chance is a pure function of (seed, epoch, window index, position), see ``ch
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -12,8 +13,9 @@ import numpy as np
 import torch
 
 from ..sequence import as_letters, reverse_complement
-from .chance import happens, mix, random_bits, random_bits_at
-from .masking import draw_starts, mask_spans, masking_fractions
+from .chance import happens, random_bits, random_bits_at, row_keys
+from .masking import draw_starts, masking_fractions, ranges, span_places
+from .rows import attention_mask, column_of, content_hash, encode_rows
 
 IGNORED = -100
 
@@ -56,6 +58,7 @@ class DataCollatorForSpanMasking:
     seed: int = 0
     epoch: int = 0
     pad_to_multiple_of: int | None = None
+    _mask_id: int = field(init=False, repr=False)
     _maskable: np.ndarray = field(init=False, repr=False)
     _allowed: np.ndarray = field(init=False, repr=False)
 
@@ -74,6 +77,7 @@ class DataCollatorForSpanMasking:
             )
         if self.tokenizer.mask_token_id is None:
             raise ValueError(f"the tokenizer ({type(self.tokenizer).__name__}) has no mask token; give it one")
+        self._mask_id = self.tokenizer.mask_token_id  # a tokenizer looks it up anew every time
         self._maskable = np.ones(len(self.tokenizer), bool)
         self._maskable[self.tokenizer.all_special_ids] = False
         self._allowed = np.flatnonzero(self._maskable)
@@ -90,64 +94,91 @@ class DataCollatorForSpanMasking:
             f"{hidden:.2%} of nucleotides hidden (replacement drawn per {self.replacement})"
         )
 
-    def __call__(self, features: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
+    def __call__(self, features: Sequence[dict[str, Any]]) -> dict[str, torch.Tensor]:
         """Make a batch from rows with ``sequence`` (letters or text) or ``input_ids``, and, where they have them,
         ``window_index`` and ``epoch``; a row without an index is known by a hash of its tokens.
 
         Returns:
             input_ids, attention_mask, labels: int64 (rows, tokens); labels are -100 where nothing is to be predicted.
         """  # noqa: D205 (one sentence over two lines)
-        ids, lengths = encode_features(self.tokenizer, features, self.pad_to_multiple_of)
-        index = np.array([feature.get("window_index", -1) for feature in features], np.int64)
+        ids, lengths = encode_rows(self.tokenizer, features, self.pad_to_multiple_of)
+        index, epoch = column_of(features, "window_index", -1), column_of(features, "epoch", self.epoch)
         if (index < 0).any():
-            index = np.where(index < 0, _content_hash(ids, lengths), index)
-        epoch = np.array([feature.get("epoch", self.epoch) for feature in features], np.int64)
+            index = np.where(index < 0, content_hash(ids, lengths), index)
         shown, labels = self.mask(ids, index, epoch)
-        attention_mask = (np.arange(ids.shape[1]) < lengths[:, None]).astype(np.int64)
-        columns = {"input_ids": shown, "attention_mask": attention_mask, "labels": labels}
+        columns = {"input_ids": shown, "attention_mask": attention_mask(lengths, ids.shape[1]), "labels": labels}
         return {name: torch.from_numpy(column) for name, column in columns.items()}
 
     def mask(self, ids: np.ndarray, index: np.ndarray, epoch: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Mask ids; all int64 (rows, tokens), index and epoch (rows,). Returns what is shown, and the labels."""
-        masked = self.choose(self._maskable[ids], index, epoch)
-        places = np.flatnonzero(masked)  # one number per place is several times faster to find and to use than two
-        rows, columns = np.divmod(places, ids.shape[1])
-        action = self._actions(rows, columns, index, epoch)
-        shown, labels = ids.copy(), np.full(ids.shape, IGNORED)
-        labels.reshape(-1)[places] = ids.reshape(-1)[places]
-        shown.reshape(-1)[places[action == 0]] = self.tokenizer.mask_token_id
-        turned = action == 1
-        noise = random_bits_at(self.seed, epoch, index, _RANDOM_ID, rows[turned], columns[turned])
-        shown.reshape(-1)[places[turned]] = self._allowed[noise % np.uint64(len(self._allowed))]
-        return shown, labels
+        """Mask ids in place.
 
-    def choose(self, maskable: np.ndarray, index: np.ndarray, epoch: np.ndarray) -> np.ndarray:
-        """Choose the tokens to mask, bool (rows, tokens); each row with a maskable token gets at least one."""
-        columns = maskable.shape[1] + self.span - 1
-        starts = draw_starts(self.seed, epoch, index, self.start_rate, columns)
-        masked = mask_spans(maskable, starts)
-        bare = np.flatnonzero(~masked.any(1) & maskable.any(1))
-        if len(bare):
-            draws = random_bits(self.seed, epoch[bare], index[bare], _FORCED, maskable.shape[1])
-            chosen = np.where(maskable[bare], draws, 0).argmax(1)
-            forced = np.zeros((len(bare), columns), bool)
-            forced[np.arange(len(bare)), chosen + self.span - 1] = True
-            masked[bare] = mask_spans(maskable[bare], forced)
-        return masked
+        Args:
+            ids: int64 (rows, tokens), contiguous; what is masked is replaced in it.
+            index, epoch: (rows,) of the windows.
 
-    def _actions(self, rows: np.ndarray, columns: np.ndarray, index: np.ndarray, epoch: np.ndarray) -> np.ndarray:
-        """Decide for each masked token, (places,): 0 shown as [MASK], 1 as a random k-mer, 2 as it is."""
+        Returns:
+            the ids, now as they are shown; labels, -100 where nothing is to be predicted.
+        """
+        keys, labels = row_keys(self.seed, epoch, index), np.full(ids.shape, IGNORED)
+        places = self.choose(ids, keys)
+        hidden = ids.reshape(-1)[places]
+        labels.reshape(-1)[places] = hidden
+        ids.reshape(-1)[places] = self._mask_id
+        self._show_some(ids, places, hidden, keys)
+        return ids, labels
+
+    def choose(self, ids: np.ndarray, keys: np.ndarray) -> np.ndarray:
+        """Choose the tokens to mask, at least one of each row that has a maskable token.
+
+        Returns:
+            row * tokens + column of each, (masked,) int64, rising: several times faster to use than two numbers.
+        """
+        tokens = ids.shape[1]
+        starts = draw_starts(keys, self.start_rate, tokens + self.span - 1)
+        places = self._maskable_of(ids, span_places(*starts, self.span, tokens))
+        bare = np.flatnonzero(np.diff(_row_edges(places, ids.shape)) == 0)
+        if not len(bare):
+            return places
+        return np.sort(np.concatenate([places, self._forced(ids, bare, keys)]))
+
+    def _maskable_of(self, ids: np.ndarray, places: np.ndarray) -> np.ndarray:
+        return places[self._maskable[ids.reshape(-1)[places]]]
+
+    def _forced(self, ids: np.ndarray, bare: np.ndarray, keys: np.ndarray) -> np.ndarray:
+        """Give a span to each of the rows ``bare`` that has a maskable token, starting at one of these."""
+        maskable = self._maskable[ids[bare]]
+        draws = random_bits(keys[bare], _FORCED, ids.shape[1])
+        starts = np.where(maskable, draws, 0).argmax(1) + self.span - 1
+        some = maskable.any(1)
+        return self._maskable_of(ids, span_places(bare[some], starts[some], self.span, ids.shape[1]))
+
+    def _show_some(self, ids: np.ndarray, places: np.ndarray, hidden: np.ndarray, keys: np.ndarray) -> None:
+        """Show the masked tokens that are not to be [MASK] as random k-mers or as they are, in place."""
+        first = self._drawn_together(places, ids.shape)
+        counts = np.diff(first, append=len(places))
+        bits = random_bits_at(keys, _ACTION, *np.divmod(places[first], ids.shape[1]))
+        chosen = np.flatnonzero(~happens(bits, self.mask_share))
+        shown = ranges(first[chosen], counts[chosen])
+        places, values = places[shown], hidden[shown]
+        turned = np.repeat(happens(bits[chosen], self.mask_share + self.random_share), counts[chosen])
+        noise = random_bits_at(keys, _RANDOM_ID, *np.divmod(places[turned], ids.shape[1]))
+        values[turned] = self._allowed[noise % np.uint64(len(self._allowed))]
+        ids.reshape(-1)[places] = values
+
+    def _drawn_together(self, places: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+        """Number the masked tokens at which something begins that is shown alike: a run of neighbours, or a token."""
         if self.replacement == "token":
-            return self._action_at(rows, columns, index, epoch)
-        begins = np.ones(len(rows), bool)
-        begins[1:] = (np.diff(rows) != 0) | (
-            np.diff(columns) != 1
-        )  # a run ends where the next place is not its neighbour
-        return self._action_at(rows[begins], columns[begins], index, epoch)[np.cumsum(begins) - 1]
+            return np.arange(len(places))
+        begins = np.ones(len(places), bool)
+        np.not_equal(places[1:], places[:-1] + 1, out=begins[1:])
+        rows = _row_edges(places, shape)
+        begins[rows[rows < len(places)]] = True
+        return np.flatnonzero(begins)
 
-    def _action_at(self, rows: np.ndarray, columns: np.ndarray, index: np.ndarray, epoch: np.ndarray) -> np.ndarray:
-        bits = random_bits_at(self.seed, epoch, index, _ACTION, rows, columns)
-        return 2 - happens(bits, self.mask_share).astype(np.int8) - happens(bits, self.mask_share + self.random_share)
+
+def _row_edges(places: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """Count the places before each row and before the end, (rows + 1,)."""
+    return np.searchsorted(places, np.arange(shape[0] + 1) * shape[1])
 
 
 @dataclass
@@ -174,7 +205,7 @@ class DataCollatorForSequences:
         """Say which epoch the rows belong to that do not bring an ``epoch`` of their own."""
         self.epoch = epoch
 
-    def __call__(self, features: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
+    def __call__(self, features: Sequence[dict[str, Any]]) -> dict[str, torch.Tensor]:
         """Make a batch; ``label`` (or ``labels``) becomes ``labels``: int64 classes or float32 values.
 
         Returns:
@@ -183,10 +214,10 @@ class DataCollatorForSequences:
         """
         if self.rc_probability:
             features = self._some_turned(features)
-        ids, lengths = encode_features(self.tokenizer, self._parts(features), self.pad_to_multiple_of)
-        attention_mask = (np.arange(ids.shape[1]) < lengths[:, None]).astype(np.int64)
+        ids, lengths = encode_rows(self.tokenizer, self._parts(features), self.pad_to_multiple_of)
+        seen = attention_mask(lengths, ids.shape[1])
         shape = (len(features), self.num_windows, -1) if self.num_windows > 1 else ids.shape
-        batch = {"input_ids": torch.from_numpy(ids), "attention_mask": torch.from_numpy(attention_mask)}
+        batch = {"input_ids": torch.from_numpy(ids), "attention_mask": torch.from_numpy(seen)}
         batch = {name: column.reshape(shape) for name, column in batch.items()}
         name = next((name for name in ("labels", "label") if name in features[0]), None)
         if name:
@@ -194,63 +225,18 @@ class DataCollatorForSequences:
             batch["labels"] = torch.from_numpy(labels.astype(np.int64 if labels.dtype.kind in "iub" else np.float32))
         return batch
 
-    def _parts(self, features: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    def _parts(self, features: Sequence[dict[str, Any]]) -> Sequence[dict[str, Any]]:
         if self.num_windows == 1:
             return features
         letters = (as_letters(feature["sequence"]) for feature in features)
         return [{"sequence": part} for whole in letters for part in np.array_split(whole, self.num_windows)]
 
-    def _some_turned(self, features: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    def _some_turned(self, features: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
         index = np.array([feature["window_index"] for feature in features], np.int64)
-        epoch = np.array([feature.get("epoch", self.epoch) for feature in features], np.int64)
-        turn = happens(random_bits(self.seed, epoch, index, _STRAND, 1)[:, 0], self.rc_probability)
+        epoch = column_of(features, "epoch", self.epoch)
+        turn = happens(random_bits(row_keys(self.seed, epoch, index), _STRAND, 1)[:, 0], self.rc_probability)
         turn &= ~np.array([feature.get("keep_strand", False) for feature in features], bool)
         return [
             {**feature, "sequence": reverse_complement(feature["sequence"])} if turned else feature
             for feature, turned in zip(features, turn.tolist(), strict=True)
         ]
-
-
-def encode_features(
-    tokenizer: Any, features: list[dict[str, Any]], multiple_of: int | None = None
-) -> tuple[np.ndarray, np.ndarray]:
-    """Turn rows with ``sequence`` or ``input_ids`` into padded ids, int64 (rows, tokens), and their lengths, (rows,).
-
-    Raises:
-        ValueError: if a row has neither, or if a sequence holds a character that is no nucleotide code.
-    """
-    if tokenizer.pad_token_id is None:
-        raise ValueError(f"the tokenizer ({type(tokenizer).__name__}) has no padding token; give it one")
-    if "sequence" in features[0]:
-        ids, lengths = _encode(tokenizer, [as_letters(feature["sequence"]) for feature in features])
-    elif "input_ids" in features[0]:
-        rows = [np.asarray(feature["input_ids"], np.int64) for feature in features]
-        lengths = np.fromiter(map(len, rows), np.int64, len(rows))
-        if (lengths == lengths[0]).all():
-            ids = np.stack(rows)
-        else:
-            ids = np.full((len(rows), int(lengths.max())), tokenizer.pad_token_id, np.int64)
-            ids[np.arange(ids.shape[1]) < lengths[:, None]] = np.concatenate(rows)
-    else:
-        raise ValueError(f'rows need "sequence" or "input_ids"; these have {sorted(features[0])}')
-    short = -ids.shape[1] % multiple_of if multiple_of else 0
-    if short:
-        ids = np.pad(ids, ((0, 0), (0, short)), constant_values=tokenizer.pad_token_id)
-    return ids, lengths
-
-
-def _encode(tokenizer: Any, rows: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    """Let a KmerTokenizer read letters as they are, any other tokenizer text."""
-    if hasattr(tokenizer, "encode_batch"):
-        return tokenizer.encode_batch(rows)
-    texts = [row.tobytes().decode("latin-1") for row in rows]
-    batch = tokenizer(texts, padding=True, padding_side="right", return_attention_mask=True, return_tensors="np")
-    return batch["input_ids"].astype(np.int64), batch["attention_mask"].sum(1)
-
-
-def _content_hash(ids: np.ndarray, lengths: np.ndarray) -> np.ndarray:
-    """Hash each row's tokens, padding left out, int64 (rows,)."""
-    weights = mix(np.arange(1, ids.shape[1] + 1, dtype=np.uint64))
-    tokens = np.where(np.arange(ids.shape[1]) < lengths[:, None], ids, 0).astype(np.uint64)
-    with np.errstate(over="ignore"):
-        return (mix((tokens * weights).sum(1)) >> np.uint64(1)).astype(np.int64)

@@ -9,13 +9,13 @@ import numpy as np
 from torch.utils.data import Dataset
 
 from ..errors import InputError
-from .chance import mix, random_bits
+from .chance import random_bits_at, row_keys
 from .splits import label_subset
 from .store import GenomeStore
 from .tables import LabelledSequences
-from .windows import share_unknown
+from .unknown import UnknownLetters
 
-_ORDER = 100  # the stream of random numbers
+_ORDER = 103  # the stream of random numbers
 
 
 def tile(length: int, window: int, step: int) -> np.ndarray:
@@ -94,8 +94,8 @@ def _shuffled_windows(
     lengths = store.contigs["length"].to_numpy()
     tiles = [tile(int(lengths[row]), length, step) for row in rows]
     contig, start = np.repeat(rows, [len(starts) for starts in tiles]), np.concatenate([np.zeros(0, int), *tiles])
-    chance = random_bits(seed, np.zeros(len(contig)), contig, _ORDER, 1)[:, 0] ^ mix(start)
-    order = np.argsort(mix(chance), kind="stable")
+    chance = random_bits_at(row_keys(seed, np.zeros(1), contig), _ORDER, np.arange(len(contig)), start)
+    order = np.argsort(chance, kind="stable")
     return contig[order], start[order]
 
 
@@ -103,8 +103,11 @@ def _without_unknown(
     store: GenomeStore, contig: np.ndarray, start: np.ndarray, length: int, max_unknown: float
 ) -> tuple[np.ndarray, np.ndarray]:
     """Leave out the windows with a larger share of unknown letters than ``max_unknown``."""
-    shares = (share_unknown(letters) for letters in _letters(store, contig, start, length))
-    known = np.fromiter(shares, float, len(contig)) <= max_unknown
+    rows = np.unique(contig)
+    if max_unknown >= 1 or not len(rows):
+        return contig, start
+    unknown = UnknownLetters(store, rows)
+    known = unknown.share(np.searchsorted(rows, contig), start, np.full(len(start), length)) <= max_unknown
     return contig[known], start[known]
 
 

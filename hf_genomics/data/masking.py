@@ -9,50 +9,68 @@ from .chance import random_bits
 _START = 0  # the stream of random numbers; the collator has the next ones
 
 
-def draw_starts(seed: int, epoch: np.ndarray, index: np.ndarray, start_rate: float, columns: int) -> np.ndarray:
-    """Let each column start a span with chance ``start_rate``, independently, bool (rows, columns).
+def draw_starts(keys: np.ndarray, start_rate: float, columns: int) -> tuple[np.ndarray, np.ndarray]:
+    """Let each column of each row start a span with chance ``start_rate``, independently.
 
     The gaps between starts are drawn (they are geometric), not every column: ten times fewer numbers at usual rates.
+
+    Args:
+        keys: (rows,) of `row_keys`.
+        start_rate: between 0 and 1.
+        columns: of a row.
+
+    Returns:
+        row and column of the starts, (starts,) int64 each, in reading order.
     """
-    starts = np.zeros((len(index), columns), bool)
     expected = columns * start_rate
-    draws = int(expected + 5 * expected**0.5) + 5
-    first, place = 0, np.full((len(index), 1), -1)
-    while True:
-        bits = random_bits(seed, epoch, index, _START, draws, first)
+    draws = int(expected + 3 * expected**0.5) + 4
+    rows, place, first, found = np.arange(len(keys)), np.full((len(keys), 1), -1), 0, []
+    while len(rows):  # one round is enough for nearly all rows
+        bits = random_bits(keys[rows], _START, draws, first)
         uniform = ((bits >> np.uint64(11)) + np.uint64(1)) * 2.0**-53  # in (0, 1]
         gaps = np.minimum(np.log(uniform) / np.log1p(-start_rate), columns).astype(np.int64)
         places = place + np.cumsum(gaps + 1, 1)
-        inside = places < columns
-        starts[np.nonzero(inside)[0], places[inside]] = True
-        if not inside[:, -1].any():
-            return starts
-        first, place = first + draws, places[:, -1:]
+        inside = np.flatnonzero(places < columns)
+        found.append((rows[inside // draws], places.reshape(-1)[inside]))
+        unfinished = places[:, -1] < columns
+        rows, place, first = rows[unfinished], places[unfinished, -1:], first + draws
+    if len(found) == 1:
+        return found[0]
+    row, column = np.concatenate(found, 1)
+    order = np.lexsort((column, row))
+    return row[order], column[order]
 
 
-def mask_spans(maskable: np.ndarray, starts: np.ndarray) -> np.ndarray:
-    """Mask ``span`` tokens from each start on.
+def span_places(rows: np.ndarray, starts: np.ndarray, span: int, tokens: int) -> np.ndarray:
+    """Give the places of the tokens under spans of ``span`` tokens, each once.
 
     Args:
-        maskable: bool (rows, tokens), False on special tokens, [UNK] and padding.
-        starts: bool (rows, tokens + span - 1); column j is a start at token j - (span - 1), so that spans may reach
-            into the row from before its first token and every token is equally likely to be masked.
+        rows, starts: (starts,) int64 in reading order; start j is one at token j - (span - 1), so that spans may reach
+            into a row from before its first token and every token is equally likely to be masked.
+        span: tokens.
+        tokens: in a row.
 
     Returns:
-        bool (rows, tokens).
+        row * tokens + column of each token, (masked,) int64, rising.
 
-    >>> mask_spans(np.ones((1, 5), bool), np.array([[0, 0, 0, 1, 0, 0]], bool)).astype(int).tolist()
-    [[0, 0, 1, 1, 0]]
+    >>> span_places(np.array([0, 0, 2]), np.array([0, 3, 5]), span=2, tokens=5).tolist()
+    [0, 2, 3, 14]
 
     Source: GenomeNet-BERT section 2 (k consecutive tokens per masking location); DNABERT cuts at the ends instead.
     """
-    tokens = maskable.shape[1]
-    span = starts.shape[1] - tokens + 1
-    reached, width = starts, 1
-    while width < span:  # doubling: whether any start lies in the last `width` columns
-        step = min(width, span - width)
-        reached, width = reached[:, :-step] | reached[:, step:], width + step
-    return reached & maskable
+    begins = rows * tokens + np.maximum(starts - (span - 1), 0)
+    ends = rows * tokens + np.minimum(starts + 1, tokens)
+    begins[1:] = np.maximum(begins[1:], ends[:-1])  # what the span before has covered is not given again
+    return ranges(begins, ends - begins)
+
+
+def ranges(begins: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """Join ranges of numbers, each given by its first number and how many there are.
+
+    >>> ranges(np.array([7, 2]), np.array([2, 3])).tolist()
+    [7, 8, 2, 3, 4]
+    """
+    return np.arange(int(counts.sum())) + np.repeat(begins - (np.cumsum(counts) - counts), counts)
 
 
 def masking_fractions(span: int, start_rate: float, k: int, stride: int = 1) -> tuple[float, float]:

@@ -12,8 +12,9 @@ from transformers import EvalPrediction, Trainer, TrainingArguments, set_seed
 
 from ..configuration_kmer_bert import KmerBertConfig
 from ..data.collators import DataCollatorForSpanMasking
+from ..data.sampling import WindowSampling
 from ..data.store import GenomeStore
-from ..data.windows import WindowDataset, WindowSampling
+from ..data.windows import WindowDataset
 from ..errors import InputError
 from ..modeling_kmer_bert import KmerBertForMaskedLM
 from ..tokenization_kmer import KmerTokenizer
@@ -151,9 +152,8 @@ def _validation(
         if trainer.eval_strategy != "no":
             raise InputError("trainer.eval_strategy asks for validation, but data.valid_split is null; set one of them")
         return None
-    validation = WindowDataset(store, windows, store.select(data.valid_split), trainer.seed + 1)
-    validation.size = data.valid_windows
-    return validation
+    rows = store.select(data.valid_split)
+    return WindowDataset(store, windows.drawn(), rows, trainer.seed + 1, size=data.valid_windows)
 
 
 def _check_contigs(windows: WindowDataset, k: int) -> None:

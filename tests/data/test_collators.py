@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +14,14 @@ from hypothesis import strategies as st
 from transformers import AutoTokenizer
 
 from hf_genomics import DataCollatorForSequences, DataCollatorForSpanMasking, KmerBertForMaskedLM, KmerTokenizer
-from hf_genomics.data.collators import encode_features
+from hf_genomics.data.chance import random_bits, row_keys
 from hf_genomics.data.masking import masking_fractions
+from hf_genomics.data.rows import JoinedRows, encode_rows
 from hf_genomics.sequence import as_letters, reverse_complement
 
 SETUPS = {"base": (6, 0.025, 1), "mask8": (8, 0.01875, 1), "printed": (8, 0.02875, 1), "stride3": (3, 0.05, 3)}
 TOKENIZERS = {stride: KmerTokenizer(6, stride) for stride in (1, 3, 6)}
+SMALL = KmerTokenizer(2)
 
 
 def dna(length: int, seed: int = 0, alphabet: bytes = b"ACGT") -> np.ndarray:
@@ -61,6 +64,65 @@ def test_every_token_is_equally_likely_to_be_masked() -> None:
     labels = collator(rows_of(6000, 205))["labels"].numpy()[:, 1:-1]
     share = (labels != -100).mean(0)
     assert share.min() > 0.115 and share.max() < 0.170, "also at the ends, where DNABERT masks half as much"
+
+
+# The whole of it, token by token.
+
+
+def bits_at(key: np.ndarray, stream: int, column: int) -> int:
+    return int(random_bits(key, stream, 1, column)[0, 0])
+
+
+def spans_slowly(ids: list[int], collator: DataCollatorForSpanMasking, key: np.ndarray) -> set[int]:
+    """Go along a row and mask ``span`` tokens from each start on; if that masks none, from one drawn evenly on."""
+    can = [token for token, each in enumerate(ids) if each not in collator.tokenizer.all_special_ids]
+    masked, start, number = set(), -collator.span, 0
+    while True:
+        unit = ((bits_at(key, 0, number) >> 11) + 1) * 2.0**-53
+        start, number = start + 1 + int(math.log(unit) / math.log1p(-collator.start_rate)), number + 1
+        if start >= len(ids):
+            break
+        masked |= {token for token in range(start, start + collator.span) if token in can}
+    if can and not masked:
+        start = max(can, key=lambda token: (bits_at(key, 1, token), -token))
+        masked = {token for token in range(start, start + collator.span) if token in can}
+    return masked
+
+
+def masked_slowly(ids: list[int], collator: DataCollatorForSpanMasking, key: np.ndarray) -> tuple[list[int], list[int]]:
+    """Decide token after token what is shown and what is to be predicted."""
+    masked, shown, labels, drawn_at = spans_slowly(ids, collator, key), list(ids), [-100] * len(ids), -1
+    allowed = [each for each in range(len(collator.tokenizer)) if each not in collator.tokenizer.all_special_ids]
+    for token in sorted(masked):
+        labels[token] = ids[token]
+        if collator.replacement == "token" or token - 1 not in masked:
+            drawn_at = token
+        unit = (bits_at(key, 2, drawn_at) >> 11) * 2.0**-53
+        if unit < collator.mask_share:
+            shown[token] = collator.tokenizer.mask_token_id
+        elif unit < collator.mask_share + collator.random_share:
+            shown[token] = allowed[bits_at(key, 3, token) % len(allowed)]
+    return shown, labels
+
+
+@settings(max_examples=60)
+@given(
+    span=st.integers(1, 9),
+    rate=st.sampled_from([0.001, 0.03, 0.3, 0.9]),
+    replacement=st.sampled_from(["span", "token"]),
+    shares=st.sampled_from([(0.8, 0.1), (0.5, 0.5), (0.0, 1.0), (0.0, 0.0), (1.0, 0.0)]),
+    rows=st.lists(st.lists(st.integers(0, 20), min_size=1, max_size=40), min_size=1, max_size=4),
+    seed=st.integers(0, 10**6),
+    epoch=st.integers(0, 3),
+)
+def test_masking_a_batch_equals_masking_token_by_token(span, rate, replacement, shares, rows, seed, epoch) -> None:
+    # Ids 0..4 are special, and any token of a row may be one; rows touch where no [CLS] and [SEP] stand between them.
+    collator = DataCollatorForSpanMasking(SMALL, span, rate, replacement, *shares, seed=seed)
+    features = [{"input_ids": row, "window_index": 7 * number, "epoch": epoch} for number, row in enumerate(rows)]
+    batch = collator(features)
+    for number, row in enumerate(rows):
+        key = row_keys(seed, np.array([epoch]), np.array([7 * number]))
+        assert content(batch, number) == list(masked_slowly(row, collator, key))
 
 
 # What is masked, and what is not.
@@ -231,6 +293,24 @@ def test_letters_text_and_ids_give_the_same_batch(kind: str) -> None:
     assert all(torch.equal(batch[name], expected[name]) for name in ("input_ids", "attention_mask", "labels"))
 
 
+@pytest.mark.parametrize("kind", [DataCollatorForSpanMasking, DataCollatorForSequences])
+def test_rows_that_lie_end_to_end_give_the_same_batch_as_single_ones(kind: type) -> None:
+    letters = [dna(length, length, b"ACGTN") for length in (120, 40, 200)]
+    lengths = np.array([len(row) for row in letters])
+    joined = JoinedRows(np.concatenate(letters), lengths, window_index=np.arange(3) + 5, epoch=np.full(3, 2))
+    rows = [{"sequence": row, "window_index": number + 5, "epoch": 2} for number, row in enumerate(letters)]
+    one, other = kind(TOKENIZERS[1])(joined), kind(TOKENIZERS[1])(rows)
+    assert all(torch.equal(one[name], other[name]) for name in other)
+
+
+def test_the_ids_of_a_row_are_not_changed() -> None:
+    ids = np.array(TOKENIZERS[1](dna(100))["input_ids"])
+    for rows in ([ids], [ids, ids], [ids, ids[:50]]):
+        before = ids.copy()
+        batch = DataCollatorForSpanMasking(TOKENIZERS[1])([{"input_ids": row} for row in rows])
+        assert not np.array_equal(batch["input_ids"][0], before) and np.array_equal(ids, before)
+
+
 def test_rows_that_cannot_be_used_are_refused() -> None:
     collator = DataCollatorForSpanMasking(TOKENIZERS[1])
     with pytest.raises(ValueError, match=r'rows need "sequence" or "input_ids"; these have \[\'text\'\]'):
@@ -354,7 +434,7 @@ def fast_tokenizers():
 def test_any_other_tokenizer_reads_the_same_letters_as_text(tokenizer: Any) -> None:
     tokenizer.padding_side = "left"  # whatever it prefers, rows begin at the left here
     letters = [dna(length, length) for length in (50, 333, 7)]
-    ids, lengths = encode_features(tokenizer, [{"sequence": row} for row in letters], multiple_of=8)
+    ids, lengths = encode_rows(tokenizer, [{"sequence": row} for row in letters], multiple_of=8)
     tokenizer.padding_side = "right"
     assert ids.dtype == lengths.dtype == np.int64 and ids.shape[1] % 8 == 0
     for row, shown, length in zip(letters, ids, lengths, strict=True):
@@ -369,7 +449,7 @@ def test_spans_of_any_other_tokenizer_spare_its_special_tokens(tokenizer: Any) -
     rows = [{"sequence": dna(300, seed), "window_index": seed} for seed in range(50)]
     batch = DataCollatorForSpanMasking(tokenizer, span=3, start_rate=0.1)(rows)
     masked = batch["labels"] != -100
-    plain, _ = encode_features(tokenizer, rows)
+    plain, _ = encode_rows(tokenizer, rows)
     special = np.isin(plain, tokenizer.all_special_ids)
     assert masked.any(1).all() and not masked.numpy()[special].any()
     assert (batch["labels"].numpy()[masked] == plain[masked]).all()

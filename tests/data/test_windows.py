@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import pickle
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from accelerate.data_loader import BatchSamplerShard
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch.utils.data import BatchSampler, DataLoader, DistributedSampler
 
+from hf_genomics import DataCollatorForSpanMasking, KmerTokenizer
+from hf_genomics.data.sampling import WindowSampling
 from hf_genomics.data.store import GenomeStore, prepare
-from hf_genomics.data.windows import (
-    WindowDataset,
-    WindowSampling,
-    share_unknown,
-)
+from hf_genomics.data.unknown import share_unknown
+from hf_genomics.data.windows import WindowDataset
 from hf_genomics.errors import InputError
-from hf_genomics.sequence import as_letters, reverse_complement
+from hf_genomics.sequence import reverse_complement
 
 #: name, genome length, class, split; the tenth genome of each class is short.
 GENOMES = [
@@ -131,20 +134,56 @@ def test_a_contig_shorter_than_the_window_is_given_whole(tmp_path: Path) -> None
     assert set(texts(rows)) == {"ACGTACGTAC"}, "and one shorter than min_length is left out"
 
 
-def test_windows_full_of_n_are_drawn_again(tmp_path: Path) -> None:
-    store = store_of(tmp_path, "ACGT" * 500 + "N" * 2000)
-    window = {"length": 50, "min_length": 50}
-    shares = {}
-    for limit in (0.2, 1.0):
-        dataset = WindowDataset(store, WindowSampling(**window, max_unknown=limit))
-        rows = dataset.__getitems__(list(range(2000)))
-        shares[limit] = np.mean([share_unknown(row["sequence"]) > 0.2 for row in rows])
-    assert abs(shares[1.0] - 0.5) < 0.05
-    assert shares[0.2] < 0.1, "three more draws leave 1 in 16"
-    only = store_of(tmp_path, "N" * 100)
-    assert len(WindowDataset(only, WindowSampling(**window))[0]["sequence"]) == 50, (
-        "where there is nothing else, N it is"
-    )
+def unknown_shares(dataset: WindowDataset, count: int | None = None) -> np.ndarray:
+    rows = dataset.__getitems__(range(count or len(dataset)))
+    return np.array([share_unknown(row["sequence"]) for row in rows])
+
+
+@pytest.mark.parametrize("mode", ["sampled", "fixed", "cuts", "mixed", "tiles"])
+@pytest.mark.parametrize("limit", [0.0, 0.2])
+def test_no_window_has_more_unknown_letters_than_allowed(tmp_path: Path, mode: str, limit: float) -> None:
+    some = "".join(np.random.default_rng(0).choice(list("ACGTACGTACGTN"), 1500))
+    store = store_of(tmp_path, "ACGT" * 300 + "N" * 30_000, some, "N" * 5000, "ACGT" * 3)
+    sampling = WindowSampling(mode, 50, **({} if mode == "fixed" else {"min_length": 10}), max_unknown=limit)
+    dataset = WindowDataset(store, sampling)
+    assert unknown_shares(dataset, 3000 if mode in ("sampled", "fixed") else None).max() <= limit
+    free = replace(sampling, max_unknown=1.0)
+    assert unknown_shares(WindowDataset(store, free)).max() > limit
+    if mode in ("cuts", "tiles"):
+        everything = WindowDataset(store, free)
+        places = set(zip(*(column.tolist() for column in everything.places(np.arange(len(everything)))), strict=True))
+        kept = {row for row in places if share_unknown(store.letters[row[0] : sum(row)]) <= limit}
+        mine = zip(*(column.tolist() for column in dataset.places(np.arange(len(dataset)))), strict=True)
+        assert set(mine) == kept, "the others are the same"
+
+
+def test_skipping_keeps_the_lengths_and_the_places_uniform_among_what_is_allowed(tmp_path: Path) -> None:
+    store = store_of(tmp_path, "N" * 4000 + "ACGT" * 500 + "N" * 2000)
+    sampling = WindowSampling("sampled", 100, 20, full_share=0.5, max_unknown=0.0)
+    starts, lengths = WindowDataset(store, sampling, size=20_000).places(np.arange(20_000))
+    assert abs((lengths == 100).mean() - (0.5 + 0.5 / 81)) < 0.012
+    full = starts[lengths == 100] - 4000
+    counts, _ = np.histogram(full, bins=10, range=(0, 1901))
+    assert full.min() >= 0 and full.max() <= 1900 and np.abs(counts / counts.mean() - 1).max() < 0.12
+
+
+def test_a_window_that_finds_no_place_by_chance_is_a_tile_that_has_few_unknown_letters(tmp_path: Path) -> None:
+    store = store_of(tmp_path, "N" * 500_000 + "ACGT" * 50 + "N" * 500_000)
+    sampling = WindowSampling("fixed", 100, max_unknown=0.0)
+    dataset = WindowDataset(store, sampling, size=300)
+    starts, lengths = dataset.places(np.arange(300))
+    assert ((starts >= 500_000) & (starts <= 500_100)).all() and (lengths == 100).all()
+    assert {500_000, 500_100} <= set(starts.tolist()), "64 draws fail 99 times in 100; both tiles are taken then"
+    short = WindowDataset(store, WindowSampling("sampled", 600, 60, max_unknown=0.0), size=50)
+    assert unknown_shares(short).max() == 0, "pieces of half the length, and half of that, where no whole tile will do"
+
+
+def test_a_store_without_any_known_window_is_refused(tmp_path: Path) -> None:
+    store = store_of(tmp_path, "N" * 100)
+    for mode in ("sampled", "cuts", "mixed", "tiles"):
+        with pytest.raises(InputError, match="every window of the selected contigs has more than 50% letters other"):
+            WindowDataset(store, WindowSampling(mode, 50))
+    assert len(WindowDataset(store, WindowSampling("sampled", 50, 50, max_unknown=1.0))[0]["sequence"]) == 50
 
 
 @pytest.mark.parametrize("probability", [0.0, 0.25, 1.0])
@@ -163,27 +202,144 @@ def test_letters_come_with_case_and_iupac_codes(tmp_path: Path) -> None:
     assert texts([WindowDataset(store, WindowSampling(length=10, min_length=10))[0]]) == ["acgtRYacgt"]
 
 
-@pytest.mark.parametrize(
-    ("values", "message"),
-    [
-        ({"min_length": 0}, r"min_length must lie in 1..length \(510\), not 0"),
-        ({"length": 100, "min_length": 101}, r"min_length must lie in 1..length \(100\), not 101"),
-        ({"full_share": 1.1}, "full_share must lie in 0..1, not 1.1"),
-        ({"rc_probability": -0.1}, "rc_probability must lie in 0..1"),
-        ({"max_unknown": 2.0}, "max_unknown must lie in 0..1"),
-        ({"coverage": 0.0}, "coverage must be positive, not 0.0"),
-    ],
-)
-def test_impossible_sampling_is_refused(values: dict, message: str) -> None:
-    with pytest.raises(InputError, match=message):
-        WindowSampling(**values)
+# Cuts, tiles and both.
+
+
+def placed(dataset: WindowDataset, index: range | None = None) -> list[tuple[int, int]]:
+    columns = dataset.places(np.array(index or range(len(dataset))))
+    return list(zip(*(column.tolist() for column in columns), strict=True))
+
+
+@pytest.mark.parametrize("mode", ["cuts", "mixed"])
+def test_cuts_hold_every_nucleotide_of_the_chosen_contigs_once(store: GenomeStore, mode: str) -> None:
+    rows = store.select("train")
+    dataset = WindowDataset(store, WindowSampling(mode, 100, 1), rows, seed=2)
+    cuts = placed(dataset, range(len(dataset) if mode == "cuts" else len(dataset) // 3))
+    times = np.zeros(store.total_nt, int)
+    for start, length in cuts:
+        times[start : start + length] += 1
+    chosen = np.zeros(store.total_nt, int)
+    for start, length in store.contigs[["start", "length"]].to_numpy()[rows]:
+        chosen[start : start + length] = 1
+    assert np.array_equal(times, chosen)
+    dataset.set_epoch(5)
+    assert placed(dataset, range(len(cuts))) == cuts, "the same in every epoch"
+    assert placed(WindowDataset(store, dataset.sampling, rows, seed=3), range(len(cuts))) != cuts
+
+
+def test_two_windows_are_drawn_for_each_cut_and_others_in_every_epoch(store: GenomeStore) -> None:
+    dataset = WindowDataset(store, WindowSampling("mixed", 100, 20), seed=1)
+    cuts = WindowDataset(store, WindowSampling("cuts", 100, 20), seed=1)
+    assert len(dataset) == 3 * len(cuts) and placed(dataset, range(len(cuts))) == placed(cuts)
+    first = placed(dataset)[len(cuts) :]
+    dataset.set_epoch(1)
+    assert sum(one == other for one, other in zip(first, placed(dataset)[len(cuts) :], strict=True)) < 5
+    ratio = WindowDataset(store, WindowSampling("mixed", 100, 20, sampled_per_cut=0.5), seed=1)
+    assert len(ratio) == round(1.5 * len(cuts))
+    shuffled = np.random.default_rng(0).permutation(len(dataset))
+    assert np.array_equal(
+        np.stack(dataset.places(shuffled)), np.stack(dataset.places(np.arange(len(dataset))))[:, shuffled]
+    )
+
+
+def test_tiles_overlap_by_the_step(tmp_path: Path) -> None:
+    store = store_of(tmp_path, "ACGT" * 5, "ACG")
+    assert placed(WindowDataset(store, WindowSampling("tiles", 8, 3, step=5))) == [
+        (0, 8),
+        (5, 8),
+        (10, 8),
+        (12, 8),
+        (20, 3),
+    ]
+    assert placed(WindowDataset(store, WindowSampling("tiles", 8))) == [(0, 8), (8, 8), (12, 8)]
+
+
+def test_windows_of_fixed_length_leave_out_shorter_contigs(tmp_path: Path) -> None:
+    store = store_of(tmp_path, "A" * 60, "C" * 40)
+    rows = WindowDataset(store, WindowSampling("fixed", 50, coverage=100)).__getitems__(range(100))
+    assert set(texts(rows)) == {"A" * 50}
+    with pytest.raises(InputError, match="no contig has 61 nt, the shortest window; lower windows.length"):
+        WindowDataset(store, WindowSampling("fixed", 61))
+
+
+# Weights.
+
+
+def test_windows_come_from_contigs_species_and_genomes_as_they_are_weighed(tmp_path: Path) -> None:
+    metadata = "accession\tspecies\ttimes\nc0\thuman\t1\nc1\thuman\t3\nc2\tyeast\t1\nc3\tfly\t1\n"
+    store = store_of(tmp_path, "A" * 4000, "C" * 1000, "G" * 500, "T" * 2000, metadata=metadata)
+
+    def found(**settings: object) -> list[float]:
+        dataset = WindowDataset(store, WindowSampling("sampled", 40, 10, **settings), size=20_000)
+        starts, _ = dataset.places(np.arange(20_000))
+        contig = np.searchsorted(store.contigs["start"].to_numpy(), starts, side="right") - 1
+        return (np.bincount(contig, minlength=4) / 20_000).tolist()
+
+    near = {"abs": 0.012}  # 3.4 standard deviations at worst
+    assert found() == pytest.approx([4 / 7.5, 1 / 7.5, 0.5 / 7.5, 2 / 7.5], **near)
+    assert found(length_exponent=0.0) == pytest.approx([0.25] * 4, **near)
+    assert found(weight_column="times") == pytest.approx([4 / 9.5, 3 / 9.5, 0.5 / 9.5, 2 / 9.5], **near)
+    weights = {"human": 2, "yeast": 1, "fly": 0}
+    assert found(group_column="species", group_weights=weights) == pytest.approx([8 / 15, 2 / 15, 1 / 3, 0], **near)
+    by_genome = found(group_column="genome", group_weights={"c0": 1, "c1": 1, "c2": 1, "c3": 3})
+    assert by_genome == pytest.approx([1 / 6, 1 / 6, 1 / 6, 1 / 2], **near)
+
+
+# Workers and ranks.
+
+
+def seen(rows: list[dict]) -> list[tuple]:
+    return [(row["window_index"], row["epoch"], row["sequence"].tobytes()) for row in rows]
+
+
+def a_list(rows: list[dict]) -> list[dict]:
+    return list(rows)
+
+
+@pytest.fixture(params=["sampled", "mixed"])
+def dataset(request: pytest.FixtureRequest, store: GenomeStore) -> WindowDataset:
+    dataset = WindowDataset(store, WindowSampling(request.param, 100, 20, rc_probability=0.5), seed=4)
+    dataset.set_epoch(2)
+    return dataset
+
+
+@pytest.mark.parametrize("ranks", [1, 2, 3])
+def test_the_ranks_of_torch_see_together_what_one_process_sees(dataset: WindowDataset, ranks: int) -> None:
+    together = []
+    for rank in range(ranks):
+        sampler = DistributedSampler(dataset, ranks, rank, seed=7, drop_last=False)
+        sampler.set_epoch(2)
+        for rows in DataLoader(dataset, 16, sampler=sampler, collate_fn=a_list):
+            together += seen(rows)
+    alone = seen(dataset.__getitems__(range(len(dataset))))
+    assert sorted(set(together)) == alone and len(together) - len(alone) < ranks, "sampler fills the last round up"
+
+
+@pytest.mark.parametrize("ranks", [1, 2, 3])
+@pytest.mark.parametrize("split_batches", [False, True])
+def test_the_ranks_of_accelerate_see_together_the_batches_of_one_process(
+    dataset, ranks: int, split_batches: bool
+) -> None:
+    order = np.random.default_rng(0).permutation(len(dataset)).tolist()
+    batches = BatchSampler(order, 12, drop_last=False)
+    together = []
+    for rank in range(ranks):
+        shard = BatchSamplerShard(batches, ranks, rank, split_batches=split_batches, even_batches=False)
+        loader = DataLoader(dataset, batch_sampler=list(shard), collate_fn=a_list)
+        together += [row for rows in loader for row in seen(rows)]
+    assert sorted(together) == seen(dataset.__getitems__(range(len(dataset))))
+
+
+def test_workers_give_the_batches_that_the_process_itself_gives(dataset: WindowDataset) -> None:
+    collator = DataCollatorForSpanMasking(KmerTokenizer(3), span=3, start_rate=0.05)
+    batches = {}
+    for workers in (0, 2):
+        loader = DataLoader(dataset, 32, num_workers=workers, collate_fn=collator)
+        batches[workers] = [next(iter(loader)), *list(loader)[-2:]]
+    for one, other in zip(*batches.values(), strict=True):
+        assert all(torch.equal(one[name], other[name]) for name in one)
 
 
 def test_a_store_of_too_short_contigs_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no contig has 20 nt, the shortest window"):
         WindowDataset(store_of(tmp_path, "ACGT"), WindowSampling(length=50, min_length=20))
-
-
-def test_the_share_of_unknown_letters_counts_what_is_no_nucleotide() -> None:
-    assert share_unknown(as_letters("ACGTacgtUuNR-n")) == pytest.approx(4 / 14)
-    assert share_unknown(as_letters("")) == 0.0
