@@ -155,7 +155,7 @@ def _encode_even(
     if plan.special:
         ids[:, 0], ids[:, -1] = plan.special
     lengths = np.full(rows, kept + special)
-    columns = _plain_columns(ids, lengths, np.full(rows, first), k, stride, plan, even=True)
+    columns = _plain_columns(ids, lengths, first, k, stride, plan, even=True)
     if lower is not None:
         columns["soft_masked"] = np.zeros_like(ids)
         flat = rolling_any(_padded(lower, k), k)
@@ -222,7 +222,7 @@ def _copy_rows(slots: np.ndarray, flat: np.ndarray, starts: np.ndarray, kept: np
 
 
 def _plain_columns(
-    ids: np.ndarray, lengths: np.ndarray, first: np.ndarray, k: int, stride: int, plan: Plan, even: bool = False
+    ids: np.ndarray, lengths: np.ndarray, first: Any, k: int, stride: int, plan: Plan, even: bool = False
 ) -> dict[str, np.ndarray]:
     """Build the columns that follow from the lengths of the rows; ``even`` where all are as wide as ``ids``."""
     columns = {"input_ids": ids}
@@ -238,7 +238,7 @@ def _plain_columns(
     if "special_tokens_mask" in plan.wanted:
         columns["special_tokens_mask"] = 1 - inside.astype(np.int64)
     if "offset_mapping" in plan.wanted:
-        start = (np.maximum(place - lead, 0) + first[:, None]) * stride
+        start = (np.maximum(place - lead, 0) + np.reshape(first, (-1, 1))) * stride
         columns["offset_mapping"] = np.where(inside[..., None], np.stack([start, start + k], -1), 0)
     return columns
 

@@ -214,10 +214,9 @@ def _join(high: np.ndarray, low: np.ndarray, high_width: int, low_width: int) ->
     """Concatenate each ``high_width``-mer with the ``low_width``-mer that follows it."""
     count = max(0, low.shape[-1] - high_width)
     dtype = code_dtype(high_width + low_width)
-    joined = high[..., :count].astype(dtype)
-    joined *= dtype(4**low_width)  # numpy multiplies small integers much faster than it shifts them
-    joined += low[..., high_width : high_width + count].astype(dtype, copy=False)
-    return joined
+    # numpy multiplies small integers faster than it shifts them, and widens them on the way without another pass.
+    joined = np.multiply(high[..., :count], dtype(4**low_width), dtype=dtype)
+    return np.add(joined, low[..., high_width : high_width + count], out=joined)
 
 
 def code_dtype(k: int) -> type[np.unsignedinteger]:
