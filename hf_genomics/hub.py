@@ -220,6 +220,7 @@ def _load(source: str, kind: str) -> PreTrainedModel:
         raise InputError(f"{source}: the weights have other sizes than config.json says; mend config.json") from error
     finally:
         transformers_logging.set_verbosity(level)
+    modeling_kmer_bert.refuse_missing(model, info["missing_keys"], source)
     if missing := sorted(info["missing_keys"]):
         logger.warning("%s: has no %s; drawn at random, so train before use", source, ", ".join(missing))
     if unexpected := sorted(info["unexpected_keys"]):

@@ -341,13 +341,14 @@ class KmerBertPreTrainedModel(PreTrainedModel):
             stretch_positions: interpolate the learned positions to so many, for input of so many tokens.
 
         Raises:
-            ValueError: if weights of the encoder are missing, or there are no learned positions to stretch.
+            ValueError: if weights of the encoder are missing (with ``output_loading_info`` the caller is to judge), or
+                there are no learned positions to stretch.
         """
         model, info = super().from_pretrained(
             pretrained_model_name_or_path, *model_args, output_loading_info=True, **kwargs
         )
-        if pretrained_model_name_or_path is not None:
-            _refuse_missing(model, info["missing_keys"], str(pretrained_model_name_or_path))
+        if pretrained_model_name_or_path is not None and not output_loading_info:
+            refuse_missing(model, info["missing_keys"], str(pretrained_model_name_or_path))
         if stretch_positions is not None:
             model.resize_position_embeddings(stretch_positions)
         return (model, info) if output_loading_info else model
@@ -398,8 +399,17 @@ class KmerBertPreTrainedModel(PreTrainedModel):
             init.copy_(words, start)
 
 
-def _refuse_missing(model: PreTrainedModel, missing: Iterable[str], source: str) -> None:
-    """Raise ValueError if one of the ``missing`` weights is the encoder's (the pooler belongs to the heads)."""
+def refuse_missing(model: PreTrainedModel, missing: Iterable[str], source: str) -> None:
+    """Check that no weight of the encoder is missing; the pooler belongs to the heads.
+
+    Args:
+        model: as loaded.
+        missing: names of the weights that the checkpoint does not have.
+        source: the checkpoint, to be named.
+
+    Raises:
+        ValueError: if one is.
+    """
     encoder = model.base_model
     prefix = "" if encoder is model else f"{model.base_model_prefix}."
     ours = {prefix + name for name in encoder.state_dict() if not name.startswith("pooler.")}

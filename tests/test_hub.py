@@ -271,6 +271,8 @@ def test_a_missing_head_is_one_notice_and_a_missing_encoder_an_error(dnabert, tm
     message = r"1 of 37 weights of the encoder are missing \(bert.encoder.layer.1.output.dense.bias"
     with pytest.raises(ValueError, match=message):
         KmerBertForMaskedLM.from_pretrained(dnabert)
+    _, info = KmerBertForMaskedLM.from_pretrained(dnabert, output_loading_info=True)  # who asks is to judge
+    assert "bert.encoder.layer.1.output.dense.bias" in info["missing_keys"]
     with pytest.raises(InputError, match=message):
         convert(str(dnabert), str(tmp_path / "other"))
 
@@ -431,6 +433,15 @@ def test_what_bert_cannot_express_stays_here(tmp_path, tiny_config):
     tiny_config.vocab_size = 71
     with pytest.raises(InputError, match=r"vocab_size 71 is not that of 3-mers \(69\)"):
         to_bert(KmerBertForMaskedLM(tiny_config), tmp_path / "out")
+    for choice in (
+        {"pooling": "mean"},
+        {"labels_per": "nt"},
+        {"position_embedding_type": "rotary"},
+        {"attention_window": 8},
+    ):
+        model = KmerBertForTokenClassification(KmerBertConfig(k=3, **SIZES, **choice))
+        with pytest.raises(InputError, match=f"stock BERT has no {next(iter(choice))}: "):
+            to_bert(model, tmp_path / "out")
     tiny_config.vocab_size, tiny_config.hidden_act = 69, "relu"
     to_bert(KmerBertForMaskedLM(tiny_config), tmp_path / "relu")  # BERT has this one
     assert not (tmp_path / "out").exists()
