@@ -4,11 +4,12 @@
     python benchmarks/phage.py --length 1000 --data DATA --output runs/phage
 
 DATA holds phage.fasta.gz, nonphage.fasta.gz and virus_split.tsv (accession, class, split; groups of related genomes on
-one side only). For every seed and set-up it pretrains, fine-tunes with the labels of 10 % of the training genomes,
-fine-tunes the twin from scratch, and scores the test split, all by the recipes. What is finished is not run again, so
-both lengths share the pretraining. The set-ups: "wide" (stride 6, 15 % of tokens and of nucleotides hidden) and "base"
-(the paper's: stride 1, spans of 6). At stride 1, 1000 nt are read in two parts, as in the paper. Jobs run side by side
-with one thread each: on small models two processes are faster than two threads.
+one side only), or is what ``hf-genomics download --accessions recipes/data/virus_accessions.tsv`` wrote. For every seed
+and set-up it pretrains, fine-tunes with the labels of 10 % of the training genomes, fine-tunes the twin from scratch,
+and scores the test split, all by the recipes. What is finished is not run again, so both lengths share the pretraining.
+The set-ups: "wide" (stride 6, 15 % of tokens and of nucleotides hidden) and "base" (the paper's: stride 1, spans of 6).
+At stride 1, 1000 nt are read in two parts, as in the paper. Jobs run side by side with one thread each: on small models
+two processes are faster than two threads.
 """
 
 from __future__ import annotations
@@ -103,6 +104,9 @@ def main() -> None:
     begin, output = time.monotonic(), arguments.output
     files = [str(arguments.data / name) for name in ("phage.fasta.gz", "nonphage.fasta.gz")]
     metadata = ("--metadata", str(arguments.data / "virus_split.tsv"))
+    if (arguments.data / "manifest.tsv").exists():
+        files = sorted(map(str, arguments.data.glob("*.fasta")))
+        metadata = ("--metadata", str(arguments.data / "manifest.tsv"))
     hf_genomics("prepare", output / "prepare.log", "--fasta", *files, *metadata, "--output_dir", str(output / "store"))
     with ThreadPoolExecutor(arguments.jobs) as pool:
         runs = [(setup, seed) for seed in arguments.seeds for setup in ("wide", "base")]

@@ -10,6 +10,7 @@ from __future__ import annotations
 import io
 import logging
 import os
+import shutil
 from collections import Counter, deque
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -54,7 +55,7 @@ def download(
         format: "fasta" or "genbank".
         email: your address, which NCBI's rules ask for; by default the environment variable NCBI_EMAIL.
         api_key: your NCBI API key (ten requests a second in place of three); by default NCBI_API_KEY.
-        batch_size: records of one request.
+        batch_size: records of one request, held in memory until they are checked; 1 for chromosomes.
         retries: further tries when the server is busy, silent, or sends half an answer.
         wait: seconds before the second try; doubled before each further one.
         timeout: seconds without a byte after which a connection counts as lost.
@@ -323,5 +324,5 @@ def _table(failed: dict[str, str]) -> str:
     for accession, reason in failed.items():
         table.add_row(accession, reason)
     buffer = io.StringIO()
-    Console(file=buffer, markup=False, width=None if os.environ.get("COLUMNS") else 100).print(table)
+    Console(file=buffer, markup=False, width=shutil.get_terminal_size((100, 24)).columns).print(table)
     return buffer.getvalue().rstrip()

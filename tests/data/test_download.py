@@ -16,7 +16,7 @@ import pytest
 pytest.importorskip("Bio", reason="Biopython is not installed (extra `download`)")
 
 import Bio.Entrez
-from entrez_server import PAGE, Entry, bundled, fasta, serving
+from entrez_server import PAGE, Entry, Handler, bundled, fasta, serving
 
 from hf_genomics import prepare
 from hf_genomics.cli import main
@@ -305,16 +305,12 @@ def test_no_connection_at_all_is_a_list_of_failures(fetch, tmp_path, server):
 
 
 def test_a_wrong_key_ends_it_at_once_and_is_not_repeated(server, fetch, monkeypatch):
-    monkeypatch.setattr(
-        type(server), "find", lambda self, name: (_ for _ in ()).throw(AssertionError("not to be reached"))
-    )
-    from entrez_server import Handler
-
     body = b'{"error":"API key invalid","api-key":"SECRET","type":"eutils"}'
-    monkeypatch.setattr(Handler, "respond", lambda self, query: self.send(400, body, {}))
+    asked = []
+    monkeypatch.setattr(Handler, "respond", lambda self, query: (asked.append(query), self.send(400, body, {})))
     with pytest.raises(InputError, match="does not know the API key") as caught:
-        fetch(PHIX, api_key="SECRET")
-    assert "SECRET" not in str(caught.value)
+        fetch(PHIX, HIV, batch_size=1, api_key="SECRET")
+    assert "SECRET" not in str(caught.value) and len(asked) == 1
 
 
 @pytest.mark.parametrize(
