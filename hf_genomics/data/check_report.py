@@ -12,14 +12,18 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
-from rich.table import Column, Table
+from rich.markup import escape
+from rich.table import Table
 
 from ..errors import InputError
 from .catalogue import Pair
 from .fasta import shorten
 
 _QUANTILES = {"min": 0, "5 %": 5, "25 %": 25, "median": 50, "75 %": 75, "95 %": 95, "max": 100}
+_WIDE = "records,nt,min nt,median nt,max nt,GC %,N %,IUPAC %,soft-masked %,duplicates".split(",")
+_NARROW = "records,nt,median nt,GC %,N %,duplicates".split(",")
 _UPPER = np.uint8(0xDF)
 
 
@@ -236,35 +240,54 @@ class CheckReport:
             console: where to.
             most: faults listed for each file; the JSON file has all.
         """
-        console.print(self._table())
-        lists = [self.faults, *(file.faults for file in self.files)]
-        lines = [f"refused: {fault}" for faults in lists for fault in _shown(faults, most)]
+        console.print(self._table(wide=console.width >= 120))
+        lines = [f"{file.file}: labels {_labels(file.labels)}" for file in self.files if file.labels]
+        for faults in (self.faults, *(file.faults for file in self.files)):
+            lines += [f"refused: {fault}" for fault in _shown(faults, most)]
         for line in lines + [f"warning: {warning}" for warning in self.warnings()]:
             console.print(line, soft_wrap=True, markup=False, highlight=False)
 
-    def _table(self) -> Table:
-        """Lay out a row for each file, and one for all."""
-        table = Table(Column("file", overflow="fold"))
-        for name in ("records", "nt", "min / median / max nt", "GC", "N", "IUPAC", "soft-masked", "duplicates"):
-            table.add_column(name, justify="right")
-        table.add_column("verdict")
+    def _table(self, wide: bool) -> Table:
+        """Lay out a row for each file, and one for all; without the columns that a narrow screen has no room for."""
+        short = {file.file: Path(file.file).name for file in self.files}
+        names = {path: path for path in short} if wide or len(set(short.values())) < len(short) else short
+        table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+        table.add_column("verdict", no_wrap=True)
+        table.add_column("file", overflow="fold", min_width=16)
+        for name in _WIDE if wide else _NARROW:
+            table.add_column(name, justify="right", no_wrap=True)
         twins = Counter(pair.file for pair in self.duplicates)
-        for file in self.files:
-            verdict = f"refused ({len(file.faults):,})" if file.faults else "ok"
-            table.add_row(file.file, *_cells(summary([file])), f"{twins[file.file]:,}", verdict)
-        if len(self.files) > 1:
-            verdict = f"refused ({len(self.all_faults):,})" if self.all_faults else "ok"
-            table.add_section()
-            table.add_row("all", *_cells(summary(self.files)), f"{len(self.duplicates):,}", verdict)
+        rows = [(names[file.file], file.faults, [file], twins[file.file]) for file in self.files]
+        rows += [("all", self.all_faults, self.files, len(self.duplicates))] * (len(self.files) > 1)
+        for number, (name, faults, files, duplicates) in enumerate(rows, start=1):
+            cells = _cells(summary(files)) | {"duplicates": f"{duplicates:,}"}
+            shown = [cells[column] for column in (_WIDE if wide else _NARROW)]
+            table.add_row("refused" if faults else "ok", escape(name), *shown, end_section=number == len(self.files))
         return table
 
 
-def _cells(numbers: dict[str, Any]) -> list[str]:
-    """Write the numbers of a row."""
-    lengths, shares = numbers["lengths"], numbers["shares"]
-    length = " / ".join(f"{lengths[name]:,}" for name in ("min", "median", "max")) if numbers["records"] else "-"
-    percent = ["-" if share is None else f"{100 * share:.3g} %" for share in shares.values()]
-    return [f"{numbers['records']:,}", f"{numbers['nt']:,}", length, *percent]
+def _cells(numbers: dict[str, Any]) -> dict[str, str]:
+    """Write the numbers of a row, by column."""
+    lengths, shares = numbers["lengths"], [_percent(share) for share in numbers["shares"].values()]
+    return {
+        "records": f"{numbers['records']:,}",
+        "nt": f"{numbers['nt']:,}",
+        **{f"{name} nt": f"{lengths.get(name, 0):,}" for name in ("min", "median", "max")},
+        **dict(zip(("GC %", "N %", "IUPAC %", "soft-masked %"), shares, strict=True)),
+    }
+
+
+def _percent(share: float | None) -> str:
+    """Write a share in percent, so that a small one is not nothing."""
+    if share is None:
+        return "-"
+    return "<0.01" if 0 < share < 1e-4 else f"{100 * share:.2f}"
+
+
+def _labels(labels: dict[str, float]) -> str:
+    """List the first classes with their counts, or what is known of the values."""
+    shown = ", ".join(f"{name}: {value:,.6g}" for name, value in list(labels.items())[:10])
+    return shown + (f", ... ({len(labels)} in all)" if len(labels) > 10 else "")
 
 
 def _count(things: list[Any], word: str) -> str:
@@ -274,11 +297,8 @@ def _count(things: list[Any], word: str) -> str:
 def _shown(faults: list[str], most: int) -> list[str]:
     """Cut a list short, and say so."""
     more = len(faults) - most
-    return (
-        faults
-        if more <= 0
-        else [*faults[:most], f"... and {more:,} more in this file; set output: check.json to see all"]
-    )
+    note = f"... and {more:,} more in this file; set output: check.json to see all"
+    return faults if more <= 0 else [*faults[:most], note]
 
 
 def some(names: list[str], most: int = 3) -> str:

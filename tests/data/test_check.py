@@ -215,6 +215,7 @@ LINES = [
     "\0",
     "#x\n",
 ]
+LINES += ["LOCUS       x  4 bp\n", "ACCESSION   y\n", "ORIGIN\n", "        1 acgt\n", "        5 ac-t\n", "//\n"]
 LINES += ["@r\nACGT\n+\nIIII\n", ";", ",", "\t", "\ufeff", "LOCUS ", "sequence,label\n", "ACGT,1\n"]
 
 
@@ -222,7 +223,8 @@ LINES += ["@r\nACGT\n+\nIIII\n", ";", ",", "\t", "\ufeff", "LOCUS ", "sequence,l
 def contents(draw: st.DrawFn) -> bytes:
     content = "".join(draw(st.lists(st.sampled_from(LINES), max_size=8))).encode()
     if draw(st.booleans()):
-        content = b">a\nACGTAC\n>b\nACGNNN\n" + content
+        start = draw(st.sampled_from([">a\nACGTAC\n>b\nACGNNN\n", "LOCUS       a  4 bp\nORIGIN\n        1 acgt\n//\n"]))
+        content = start.encode() + content
     if draw(st.integers(0, 3)) == 0:
         content = gzip.compress(content)
         content = content[: draw(st.integers(1, len(content)))] if draw(st.booleans()) else content
@@ -457,6 +459,23 @@ def test_json_holds_everything_and_the_screen_the_first_of_many(tmp_path: Path) 
     report.show(Console(file=text, width=160))
     assert text.getvalue().count("refused: ") == 11 and "and 20 more" in text.getvalue()
     assert report.refusal == "would be refused: 30 faults, in 1 of 2 files; mend what is listed above"
+
+
+@pytest.mark.parametrize("width", [80, 200])
+def test_the_table_fits_the_screen_and_says_what_matters(tmp_path: Path, width: int) -> None:
+    paths = [fasta(tmp_path / "[b]x.fa", a=dna(1234), b=dna(99, 1)), table(tmp_path / "t.csv", f"{dna(50)},yes")]
+    text = io.StringIO()
+    check([*paths, str(tmp_path / "none.fa")]).show(Console(file=text, width=width))
+    lines = text.getvalue().splitlines()
+    cells = {part[1]: part for line in lines if len(part := line.split()) > 2 and part[0] in ("ok", "refused")}
+    names = [Path(path).name if width == 80 else path for path in (*paths, str(tmp_path / "none.fa"))]
+    assert [cells[name][:4] for name in names] == [
+        ["ok", names[0], "2", "1,333"],
+        ["ok", names[1], "1", "50"],
+        ["refused", names[2], "0", "0"],
+    ]
+    assert cells["all"][:4] == ["refused", "all", "3", "1,383"]
+    assert f"{paths[1]}: labels yes: 1" in lines
 
 
 def test_lengths_are_described_by_quantiles(tmp_path: Path) -> None:
