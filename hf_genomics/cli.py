@@ -6,6 +6,7 @@ classes they are made of, nothing else. The user's mistakes end with exit code 2
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
 import errno
 import importlib
@@ -131,6 +132,10 @@ def _gather_lists(words: list[str], function: Callable[..., Any]) -> list[str]:
     ``convert folder``.
     """
     hints = typing.get_type_hints(function)
+    for section, kind in [(name, kind) for name, kind in hints.items() if _is_section(kind)]:
+        if dataclasses.is_dataclass(kind) and kind.__module__.startswith(f"{__package__}."):
+            fields = typing.get_type_hints(kind).items()
+            hints |= {f"{section}.{name}": field for name, field in fields if not name.startswith("_")}
     lists = {f"--{name}": "float" in str(kind) for name, kind in hints.items() if "list[" in str(kind)}
     first, is_word = f"--{next(iter(hints), '')}", next(iter(hints.values()), None) is str
     gathered: list[str] = []

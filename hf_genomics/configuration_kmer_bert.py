@@ -286,6 +286,7 @@ class HierarchicalKmerBertConfig(KmerBertConfig):
     """
 
     model_type = "hierarchical_kmer_bert"
+    keys_to_ignore_at_inference = ["window_states"]  # a Trainer would keep them for every example
 
     num_windows: int = 2
     aggregation: Literal["concat", "mean", "max", "transformer"] = "concat"
@@ -305,8 +306,11 @@ class HierarchicalKmerBertConfig(KmerBertConfig):
         for name in ("num_windows", "window_layers"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
-        if self.part_length is not None and self.part_length < self.k:
-            raise ValueError(f"part_length of {self.part_length} nt is shorter than one k-mer of {self.k} nt")
+        if self.part_length is not None and self.part_length < 2 * self.k:
+            raise ValueError(
+                f"part_length must be at least two k-mers of {self.k} nt, so that no part is too short, not "
+                f"{self.part_length}"
+            )
 
 
 @strict
@@ -322,6 +326,7 @@ class FusionKmerBertConfig(KmerBertConfig):
     """
 
     model_type = "fusion_kmer_bert"
+    keys_to_ignore_at_inference = ["fused_states"]  # a Trainer would keep them for every example
 
     track_names: list[str] | None = None
     track_means: list[float | int] | None = None

@@ -38,8 +38,16 @@ class LabelledSequences:
         source: the file, for error messages.
         ids: (rows,) unique names.
         sequences: (rows,) uint8 letters, one array each.
-        labels: (rows,) int64 class numbers, or float64 values (regression), or None.
-        label_names: class names in the order of the class numbers; None for regression and without labels.
+        labels: (rows,) int64 class numbers, or float64 values (regression), or None; float64 (rows, label_names) for
+            several labels or targets, NaN where there is none.
+        label_names: class names in the order of the class numbers; None for regression and without labels; the names of
+            several labels or targets.
+        problem_type: of the labels, in transformers' words; None says that class names mean one class out of several,
+            and no class names a value.
+        nt_labels: (nt,) int64 class numbers for each row, -100 where there is none.
+        pairs: second sequences, as the first.
+        tracks, track_names: float32 (rows, tracks), numbers per sequence, NaN where missing.
+        nt_tracks, nt_track_names: float32 (nt, tracks) for each row, signals per nucleotide, NaN where missing.
     """
 
     source: str
@@ -47,6 +55,23 @@ class LabelledSequences:
     sequences: list[np.ndarray]
     labels: np.ndarray | None = None
     label_names: list[str] | None = None
+    problem_type: str | None = None
+    nt_labels: list[np.ndarray] | None = None
+    pairs: list[np.ndarray] | None = None
+    tracks: np.ndarray | None = None
+    track_names: list[str] | None = None
+    nt_tracks: list[np.ndarray] | None = None
+    nt_track_names: list[str] | None = None
+
+    @property
+    def problem(self) -> str:
+        """The kind of labels, in transformers' words."""
+        return self.problem_type or ("single_label_classification" if self.label_names else "regression")
+
+    @property
+    def labels_by_column(self) -> bool:
+        """Whether there are several labels or targets for each sequence."""
+        return self.problem == "multi_label_classification" or (self.problem == "regression" and bool(self.label_names))
 
     def __len__(self) -> int:
         """Count the rows."""
@@ -68,7 +93,7 @@ def read_table(
     path: str | PathLike[str],
     *,
     sequence_column: str = "sequence",
-    label_column: str = "label",
+    label_column: str | None = "label",
     id_column: str | None = None,
     rna: bool = False,
     min_length: int = 1,
@@ -84,7 +109,7 @@ def read_table(
     Args:
         path: CSV or TSV (plain or gzipped), Parquet, FASTA, FASTQ, GenBank or 2bit.
         sequence_column: column with the DNA.
-        label_column: column with the labels.
+        label_column: column with the labels; None reads none.
         id_column: column with unique names; row numbers serve without.
         rna: read U as T.
         min_length: shortest sequence allowed, in nt.
@@ -102,14 +127,17 @@ def read_table(
         ids, sequences, texts, rows = _from_fasta(path, rna, min_length)
         missing = "write label=NAME into its header"
     else:
-        frame = read_text_columns(path, [sequence_column], [label_column, *([id_column] if id_column else [])])
+        wanted = [column for column in (label_column, id_column) if column]
+        frame = read_text_columns(path, [sequence_column], wanted)
         rows = [f"{name}: data row {number}" for number in range(1, len(frame) + 1)]
         ids = _ids(frame, id_column, rows, name)
         sequences = _sequences(frame[sequence_column].str.strip().tolist(), rows, rna, min_length)
-        if require_labels and label_column not in frame:
+        if label_column and require_labels and label_column not in frame:
             raise missing_column(name, label_column, column_names(path))
         texts = frame[label_column].tolist() if label_column in frame else [""] * len(frame)
         missing = f"fill in column {label_column!r} or drop the row"
+    if label_column is None:
+        return LabelledSequences(name, ids, sequences)
     try:
         labels, names = _labels(texts, rows, missing, label_names, regression)
     except InputError as error:
@@ -167,7 +195,7 @@ def check_classes(train: LabelledSequences, other: LabelledSequences) -> None:
     Raises:
         InputError: naming the file and the class that is missing from it.
     """
-    if train.label_names is None or train.labels is None:
+    if train.problem != "single_label_classification" or train.labels is None or train.label_names is None:
         return
     if len(train.label_names) < 2:
         raise InputError(f"{train.source}: only the class {train.label_names[0]!r} is there; a classifier needs two")
@@ -368,7 +396,7 @@ def _classes(
 ) -> tuple[np.ndarray, list[str] | None]:
     """Number the classes in sorted order, or in that of ``label_names``."""
     texts = [text.strip() for text in texts]
-    names = _sorted_names(set(texts)) if label_names is None else [str(name) for name in label_names]
+    names = class_order(set(texts)) if label_names is None else [str(name) for name in label_names]
     number = {name: index for index, name in enumerate(names)}
     for text, row in zip(texts, rows, strict=True):
         if text not in number:
@@ -379,7 +407,7 @@ def _classes(
     return np.array([number[text] for text in texts], np.int64), names
 
 
-def _sorted_names(names: set[str]) -> list[str]:
+def class_order(names: set[str]) -> list[str]:
     """Sort class names: whole numbers by value, words by the alphabet."""
     if all(_INTEGER.fullmatch(name) for name in names):
         return sorted(names, key=int)

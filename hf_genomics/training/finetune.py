@@ -1,153 +1,60 @@
-"""Fine-tuning, evaluation and prediction of sequence classifiers, from tables or from windows of labelled genomes."""
+"""Fine-tuning, evaluation and prediction: of sequences, pairs, nucleotides, with tracks, from tables or stores."""
 
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import torch
-from safetensors import SafetensorError
-from tqdm.auto import tqdm
 from transformers import (
-    AutoConfig,
     AutoModelForSequenceClassification,
-    AutoTokenizer,
+    AutoModelForTokenClassification,
     PreTrainedModel,
     Trainer,
     TrainingArguments,
     set_seed,
 )
 
-from ..configuration_kmer_bert import HierarchicalKmerBertConfig
-from ..data.collators import DataCollatorForSequences
-from ..data.labelled import SequenceDataset, labelled_windows, tile
-from ..data.store import GenomeStore
-from ..data.tables import LabelledSequences, check_classes, read_table
+from ..configuration_kmer_bert import FusionKmerBertConfig, HierarchicalKmerBertConfig
+from ..data.annotations import Annotations, read_annotated
+from ..data.labelled import SequenceDataset
+from ..data.tables import LabelledSequences, check_classes
 from ..errors import InputError
-from ..tokenization_kmer import KmerTokenizer
 from .baseline import kmer_baseline, majority_probabilities
-from .metrics import classification_metrics, compute_metrics_for, regression_metrics, softmax
-from .report import plot_confusion, plot_loss, plot_roc_pr
-from .running import (
-    SetEpoch,
-    attention_for,
-    check_arguments,
-    check_output,
-    check_positions,
-    claim_output_dir,
-    train,
-    write_json,
-    write_tsv,
+from .examples import LabelledData, annotations_like
+from .metrics import classification_metrics, compute_metrics_for
+from .report import plot_loss
+from .running import SetEpoch, attention_for, check_arguments, check_output, claim_output_dir, train, write_json
+from .scoring import (
+    VALUE,
+    Predictions,
+    check_longest,
+    class_names,
+    collator_for,
+    known_of,
+    load_classifier,
+    load_config,
+    load_tokenizer,
+    predict_nt_scores,
+    predict_scores,
+    readable,
 )
 
+__all__ = [
+    "LabelledData",
+    "evaluate",
+    "finetune",
+    "load_classifier",
+    "load_config",
+    "load_tokenizer",
+    "predict",
+    "predict_nt_scores",
+    "predict_scores",
+]
+
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class LabelledData:
-    """Labelled sequences: three tables, or windows cut from the labelled genomes of a store.
-
-    Args:
-        train, valid, test: CSV, TSV, Parquet or FASTA files (label=NAME in the header); valid and test may be left out.
-        sequence_column, label_column, id_column: columns of the tables; label_column also of the store.
-        regression: the labels are values (true) or classes (false); by default decimals are values, all else classes.
-        rna: read U as T.
-        store: folder made by ``hf-genomics prepare`` with a metadata table that has a label and a split column.
-        length: window length in nt, for a store.
-        train_step: nt from one training window of a genome to the next; less than ``length`` lets them overlap; by
-            default they lie side by side.
-        windows_per_genome: most training windows from one genome of a store.
-        test_windows_per_genome: most validation and test windows from one genome of a store (the paper's 64).
-        label_fraction: share of the training genomes whose labels may be used (the paper's 0.1, 0.01, 0.001).
-        seed: of the choice of genomes and windows.
-    """
-
-    train: str | None = None
-    valid: str | None = None
-    test: str | None = None
-    sequence_column: str = "sequence"
-    label_column: str = "label"
-    id_column: str | None = None
-    regression: bool | None = None
-    rna: bool = False
-    store: str | None = None
-    length: int = 150
-    train_step: int | None = None
-    windows_per_genome: int = 1000
-    test_windows_per_genome: int = 64
-    label_fraction: float = 1.0
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        """Check that the sequences come from one place, and the numbers."""
-        tables = (self.train, self.valid, self.test)
-        if (self.store is None) == (tables == (None, None, None)):
-            raise InputError(
-                "data: name either tables (data.train, data.valid, data.test) or a genome store (data.store)"
-            )
-        for name in ("length", "train_step", "windows_per_genome", "test_windows_per_genome"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise InputError(f"data.{name} must be at least 1, not {value}")
-
-    def load(self, split: str, k: int, like: LabelledSequences | None = None) -> LabelledSequences | None:
-        """Read one split, or None where the user named none.
-
-        Args:
-            split: "train", "valid" or "test".
-            k: of the tokenizer, in nt; a shorter sequence has no token and is refused.
-            like: examples or model whose class numbers these must share.
-
-        Raises:
-            InputError: for bad files, labels or letters.
-        """
-        if self.store:
-            if self.length < k:
-                raise InputError(f"data.length of {self.length} nt is shorter than one k-mer of {k} nt; set it higher")
-            return self._windows(GenomeStore(self.store), split)
-        path = getattr(self, split)
-        if path is None:
-            return None
-        return read_table(
-            path,
-            sequence_column=self.sequence_column,
-            label_column=self.label_column,
-            id_column=self.id_column,
-            rna=self.rna,
-            min_length=k,
-            label_names=None if like is None else like.label_names,
-            regression=self.regression if like is None else like.label_names is None,
-        )
-
-    def require(self, split: str, k: int, like: LabelledSequences | None = None, *, why: str) -> LabelledSequences:
-        """Read one split that must be there; ``why`` ends the message where the user named none.
-
-        Raises:
-            InputError: as in ``load``, or if there is no such split.
-        """
-        examples = self.load(split, k, like)
-        if examples is None:
-            raise InputError(f"data.{split} is not set: {why}")
-        return examples
-
-    def _windows(self, store: GenomeStore, split: str) -> LabelledSequences | None:
-        if split == "valid" and "valid" not in set(store.contigs.get("split", [])):
-            return None
-        training = split == "train"
-        return labelled_windows(
-            store,
-            split,
-            length=self.length,
-            per_genome=self.windows_per_genome if training else self.test_windows_per_genome,
-            label_column=self.label_column,
-            label_fraction=self.label_fraction if training else 1.0,
-            balanced=training,
-            step=self.train_step if training else None,
-            seed=self.seed,
-        )
 
 
 def finetune(
@@ -156,6 +63,12 @@ def finetune(
     trainer: TrainingArguments,
     from_scratch: bool = False,
     num_windows: int = 1,
+    part_length: int | None = None,
+    aggregation: Literal["concat", "mean", "max", "transformer"] = "concat",
+    pooling: Literal["cls", "mean", "max", "attention"] | None = None,
+    balanced: bool = False,
+    class_weights: list[float] | None = None,
+    focal_gamma: float = 0.0,
     rc_probability: float = 0.0,
     dropout: float | None = None,
     positive: str | None = None,
@@ -163,7 +76,10 @@ def finetune(
     resume: bool = False,
     overwrite: bool = False,
 ) -> dict[str, Any]:
-    """Fine-tune a sequence classifier (or regressor) and score it on the test split, the k-mer baseline beside it.
+    """Fine-tune a classifier (or regressor) and score it on the test split, the k-mer baseline beside it.
+
+    The columns that ``data`` names say of what: one label per sequence, several, values, or a label per nucleotide; of
+    single sequences or pairs; with numeric tracks or without.
 
     Leaves in ``trainer.output_dir``: model and tokenizer, metrics.json, predictions.tsv, loss.png, and for classes
     roc_pr.png and confusion.png.
@@ -176,10 +92,18 @@ def finetune(
             initialisation): the supervised twin.
         num_windows: cut every sequence into so many parts, encoded one by one and joined by a linear layer (the paper's
             two parts for 1000 nt at stride 1).
+        part_length: instead, cut every sequence into as many parts as it needs for none to be longer, in nt.
+        aggregation: how the parts are joined: "concat" (side by side), "mean", "max", or "transformer" (attention
+            between them).
+        pooling: what a sequence's classifier reads: the "cls" token, or the "mean", "max" or "attention"-weighted mean
+            of all tokens; by default the model's.
+        balanced: weigh classes in the loss so that each counts the same; of several labels each one's positives.
+        class_weights: or weigh them by these numbers, in the order of the class names (sorted; numbers by value).
+        focal_gamma: focal loss: weaken what is predicted with probability p by (1 - p)^gamma.
         rc_probability: chance to show the opposite strand of a training sequence.
         dropout: before the classifier; by default the model's.
         positive: class that F1 is about; by default the second of two.
-        baseline_k: also score a logistic regression on k-mer counts; 0 leaves it out.
+        baseline_k: also score a logistic regression on k-mer counts, for one label per sequence; 0 leaves it out.
         resume: go on from the newest checkpoint in the output folder.
         overwrite: train again though the output folder holds a finished run.
 
@@ -193,32 +117,39 @@ def finetune(
     """
     folder = claim_output_dir(trainer.output_dir, "metrics.json", overwrite=overwrite, resume=resume)
     check_arguments(trainer)
-    _check_numbers(num_windows, rc_probability, dropout, baseline_k)
+    _check_numbers(num_windows, rc_probability, dropout, baseline_k, focal_gamma)
     tokenizer = load_tokenizer(pretrained)
     training, validation, test = _load_splits(data, tokenizer.k * num_windows)
     if validation is None and trainer.eval_strategy != "no":
         raise InputError(
             "trainer.eval_strategy asks for validation, but there are no validation sequences; set data.valid"
         )
-    _check_positive(positive, training.label_names)
-    config = load_config(pretrained)
-    _check_windows(config, pretrained, num_windows)
+    _check_positive(positive, training)
+    if rc_probability and training.nt_labels is not None:
+        raise InputError("rc_probability: labels per nucleotide belong to a strand; leave it at 0")
+    before = load_config(pretrained)
+    _check_windows(before, pretrained, num_windows)
+    settings = _label_settings(training) | _weight_settings(training, balanced, class_weights, focal_gamma)
+    settings |= {"classifier_dropout": dropout} if dropout is not None else {}
+    settings |= {"pooling": pooling} if pooling else {}
+    settings |= {"initialisation": "bert"} if from_scratch else {}
+    windows = {"num_windows": num_windows, "part_length": part_length, "aggregation": aggregation}
+    config = _configuration(before, settings, _window_settings(training, **windows), _track_settings(training))
     for examples in filter(None, (training, validation, test)):
-        _check_longest(examples, tokenizer, num_windows, config.max_position_embeddings)
+        check_longest(examples, tokenizer, config)
     set_seed(trainer.seed)
-    network = _classifier(pretrained, training, from_scratch, num_windows, dropout, attention_for(trainer))
+    network = _classifier(pretrained, config, from_scratch, attention_for(trainer))
     trainer.remove_unused_columns = False
     rows = SequenceDataset(training)
-    names = training.label_names or ["value"]
-    compute = compute_metrics_for(network.config.problem_type, names, positive=positive or 1)
+    names = training.label_names or [VALUE]
     run = Trainer(
         model=network,
         args=trainer,
-        data_collator=DataCollatorForSequences(tokenizer, rc_probability, trainer.seed, num_windows=num_windows),
+        data_collator=collator_for(config, tokenizer, rc_probability, trainer.seed),
         train_dataset=rows,
         eval_dataset=SequenceDataset(validation, keep_strand=True) if validation else None,
         processing_class=tokenizer,
-        compute_metrics=compute,
+        compute_metrics=compute_metrics_for(training.problem, names, positive=positive or 1),
         callbacks=[SetEpoch(rows)],
     )
     logger.info("%s training sequences from %s", f"{len(training):,}", training.source)
@@ -226,9 +157,9 @@ def finetune(
     if run.is_world_process_zero():
         if test is not None:
             # In full precision and as ``evaluate`` and ``predict`` do it, so that they give the same numbers.
-            scores = predict_scores(network, tokenizer, test.sequences, trainer.per_device_eval_batch_size)
-            metrics |= _test(scores, training, test, positive, baseline_k, folder)
-        plot_loss(run.state.log_history, folder / "loss.png", ylabel="loss (nats)")
+            found = Predictions.of(network, tokenizer, test, trainer.per_device_eval_batch_size)
+            metrics |= _test(found, training, positive, baseline_k, folder)
+        plot_loss(run.state.log_history, folder / "loss.png", ylabel="loss")
         write_json(folder / "metrics.json", metrics)
     return metrics
 
@@ -245,13 +176,18 @@ def _load_splits(
     return training, others[0], others[1]
 
 
-def _check_positive(positive: str | None, names: list[str] | None) -> None:
-    if positive is not None and positive not in (names or []):
-        there = f"the classes are {names}" if names else "the labels are numbers, not classes; leave it away"
+def _check_positive(positive: str | None, examples: LabelledSequences) -> None:
+    classes = examples.label_names if examples.problem == "single_label_classification" else None
+    if positive is not None and positive not in (classes or []):
+        there = (
+            f"the classes are {classes}" if classes else "the labels are not one class out of several; leave it away"
+        )
         raise InputError(f"positive: there is no class {positive!r}; {there}")
 
 
-def _check_numbers(num_windows: int, rc_probability: float, dropout: float | None, baseline_k: int) -> None:
+def _check_numbers(
+    num_windows: int, rc_probability: float, dropout: float | None, baseline_k: int, focal_gamma: float
+) -> None:
     if num_windows < 1:
         raise InputError(f"num_windows must be at least 1, not {num_windows}")
     for name, value in (("rc_probability", rc_probability), ("dropout", dropout or 0)):
@@ -259,115 +195,176 @@ def _check_numbers(num_windows: int, rc_probability: float, dropout: float | Non
             raise InputError(f"{name} must lie in 0..1, not {value}")
     if not 0 <= baseline_k <= 8:
         raise InputError(f"baseline_k must lie in 0..8 (0 leaves the baseline out), not {baseline_k}")
+    if not 0 <= focal_gamma < float("inf"):
+        raise InputError(f"focal_gamma must be 0 or more, not {focal_gamma}")
 
 
 def _check_windows(config: Any, pretrained: str, num_windows: int) -> None:
     before = getattr(config, "num_windows", num_windows)
-    if before != num_windows:
+    if before != num_windows and getattr(config, "aggregation", "concat") == "concat":
         raise InputError(f"{pretrained} joins {before} windows; pass --num_windows {before}")
 
 
-def _check_longest(examples: LabelledSequences, tokenizer: KmerTokenizer, num_windows: int, positions: int) -> None:
-    """Check that the longest sequence, or its longest part, fits the model."""
-    length, name = max((len(sequence), name) for sequence, name in zip(examples.sequences, examples.ids, strict=True))
-    what = "a part" if num_windows > 1 else "a length"
-    check_positions(
-        tokenizer,
-        -(-length // num_windows),
-        positions,
-        f"{examples.source}: sequence {name}: {what}",
-        way_out="shorten it, or cut every sequence into more parts by num_windows",
-    )
+def _label_settings(training: LabelledSequences) -> dict[str, Any]:
+    """Say in configuration keys what is learnt of which sequences."""
+    names = dict(enumerate(training.label_names or [VALUE]))
+    return {
+        "problem_type": training.problem,
+        "id2label": names,
+        "label2id": {name: number for number, name in names.items()},
+        "window_length": max(map(len, training.sequences)),
+        "labels_per": "token" if training.nt_labels is None else "nt",
+        "paired": training.pairs is not None,
+    }
 
 
-def _classifier(
-    pretrained: str,
-    training: LabelledSequences,
-    from_scratch: bool,
-    num_windows: int,
-    dropout: float | None,
-    attention: str,
-) -> PreTrainedModel:
-    """Build the model: pretrained or random weights, plain or hierarchical, the labels' names in its configuration."""
-    config = load_config(pretrained)
-    settings = config.to_dict() | _label_settings(training.label_names)
-    if dropout is not None:
-        settings["classifier_dropout"] = dropout
-    settings["window_length"] = max(map(len, training.sequences))
-    if from_scratch:
-        settings["initialisation"] = "bert"
-    config_class = type(config)
-    if num_windows > 1:
-        config_class, settings["num_windows"] = HierarchicalKmerBertConfig, num_windows
-    config = config_class.from_dict({key: value for key, value in settings.items() if key not in _IDENTITY})
-    model_class = AutoModelForSequenceClassification
-    if from_scratch:
-        return model_class.from_config(config, attn_implementation=attention)
-    with _readable(pretrained):  # a classifier of other classes gets a new head
-        return model_class.from_pretrained(
-            pretrained, config=config, attn_implementation=attention, ignore_mismatched_sizes=True
-        )
+def _weight_settings(
+    training: LabelledSequences, balanced: bool, class_weights: list[float] | None, focal_gamma: float
+) -> dict[str, Any]:
+    """Weigh the classes as asked for.
+
+    Raises:
+        InputError: if they cannot be weighed, or not by so many numbers.
+    """
+    if training.problem == "regression" and (balanced or class_weights or focal_gamma):
+        raise InputError("balanced, class_weights and focal_gamma are for classes, but the labels are values")
+    if balanced and class_weights:
+        raise InputError("balanced and class_weights are two ways to weigh classes; leave one away")
+    names = training.label_names or []
+    if class_weights and (len(class_weights) != len(names) or min(class_weights) <= 0):
+        raise InputError(f"class_weights must be one positive number for each of {names}, not {class_weights}")
+    weights = balanced_weights(training) if balanced else class_weights
+    return {"class_weights": weights, "focal_gamma": focal_gamma}
+
+
+def balanced_weights(training: LabelledSequences) -> list[float]:
+    """Weigh classes by labels / (classes * labels of the class); of several labels each by negatives / positives.
+
+    Raises:
+        InputError: if a label has no positive or no negative.
+    """
+    if training.problem == "multi_label_classification":
+        positives, known = (training.known_labels == 1).sum(0), (~np.isnan(training.known_labels)).sum(0)
+        for name, some, all_of_them in zip(training.label_names or [], positives, known, strict=True):
+            if some in (0, all_of_them):
+                raise InputError(
+                    f"{training.source}: label {name!r} is the same in every row, so balanced has nothing to weigh; "
+                    "leave the column or balanced away"
+                )
+        return ((known - positives) / positives).tolist()
+    labels = training.known_labels if training.nt_labels is None else np.concatenate(training.nt_labels)
+    counts = np.bincount(labels[labels >= 0], minlength=len(training.label_names or []))
+    return (counts.sum() / (len(counts) * counts.clip(min=1))).tolist()
+
+
+def _window_settings(
+    training: LabelledSequences, num_windows: int, part_length: int | None, aggregation: str
+) -> dict[str, Any]:
+    """Say how sequences are cut into parts and joined; nothing where they are not.
+
+    Raises:
+        InputError: if that does not go together, or with the data.
+    """
+    if num_windows == 1 and part_length is None:
+        if aggregation != "concat":
+            raise InputError(f"aggregation {aggregation!r} joins parts of sequences; set num_windows or part_length")
+        return {}
+    if num_windows > 1 and part_length is not None:
+        raise InputError("num_windows and part_length are two ways to cut sequences; leave one away")
+    beside = {"pairs": training.pairs, "labels per nucleotide": training.nt_labels}
+    beside |= {"tracks": training.tracks, "signals per nucleotide": training.nt_tracks}
+    for what, column in beside.items():
+        if column is not None:
+            raise InputError(f"num_windows and part_length cut single sequences, not {what}; leave them away")
+    if part_length is not None:
+        num_windows = -(-max(map(len, training.sequences)) // part_length)
+    return {"num_windows": num_windows, "part_length": part_length, "aggregation": aggregation}
+
+
+def _track_settings(training: LabelledSequences) -> dict[str, Any]:
+    """Name the tracks and the statistics to standardise them by; nothing where there are none."""
+    settings: dict[str, Any] = {}
+    if training.tracks is not None:
+        settings |= {"track_names": training.track_names} | _statistics("track", training.tracks)
+    if training.nt_tracks is not None:
+        if training.pairs is not None:
+            raise InputError("signals per nucleotide are for single sequences; leave pair_column or them away")
+        settings |= {"nt_track_names": training.nt_track_names}
+        settings |= _statistics("nt_track", np.concatenate(training.nt_tracks))
+    if settings and training.nt_labels is not None:
+        raise InputError("labels per nucleotide are learnt from the sequence alone; leave the tracks away")
+    return settings
+
+
+def _statistics(kind: str, values: np.ndarray) -> dict[str, list[float]]:
+    """Take mean and standard deviation of (rows, tracks) over what is there; 1 for a track that does not vary."""
+    known = values.astype(np.float64)
+    stds = np.nanstd(known, 0)
+    return {f"{kind}_means": np.nanmean(known, 0).tolist(), f"{kind}_stds": np.where(stds > 0, stds, 1).tolist()}
 
 
 # What a new model must not take over from the old one's configuration.
 _IDENTITY = {"architectures", "model_type", "auto_map", "transformers_version", "dtype"}
 
 
-def _label_settings(names: list[str] | None) -> dict[str, Any]:
-    if names is None:
-        return {"problem_type": "regression", "id2label": {0: "value"}, "label2id": {"value": 0}}
-    numbers = dict(enumerate(names))
-    return {
-        "problem_type": "single_label_classification",
-        "id2label": numbers,
-        "label2id": {name: number for number, name in numbers.items()},
-    }
+def _configuration(before: Any, settings: dict[str, Any], windows: dict[str, Any], tracks: dict[str, Any]) -> Any:
+    """Make the new model's configuration of the old one's.
+
+    Raises:
+        InputError: if the old model reads tracks that are not there.
+    """
+    if getattr(before, "track_names", None) or getattr(before, "nt_track_names", None):
+        if not tracks:
+            raise InputError(
+                "the pretrained model reads tracks; name them in data.track_columns, data.nt_track_columns"
+            )
+    kind: Any = type(before)
+    if windows:
+        kind = HierarchicalKmerBertConfig
+    elif tracks:
+        kind = FusionKmerBertConfig
+        settings = {"track_names": None, "nt_track_names": None} | settings
+    kept = {key: value for key, value in before.to_dict().items() if key not in _IDENTITY}
+    known = {*kind().to_dict(), *settings}
+    return kind.from_dict({key: value for key, value in (kept | settings | windows | tracks).items() if key in known})
+
+
+def _classifier(pretrained: str, config: Any, from_scratch: bool, attention: str) -> PreTrainedModel:
+    """Build the model with pretrained or random weights."""
+    auto = AutoModelForTokenClassification if config.labels_per == "nt" else AutoModelForSequenceClassification
+    if from_scratch:
+        return auto.from_config(config, attn_implementation=attention)
+    with readable(pretrained):  # a classifier of other classes gets a new head
+        return auto.from_pretrained(
+            pretrained, config=config, attn_implementation=attention, ignore_mismatched_sizes=True
+        )
 
 
 def _test(
-    scores: np.ndarray,
-    training: LabelledSequences,
-    test: LabelledSequences,
-    positive: str | None,
-    baseline_k: int,
-    folder: Path,
+    found: Predictions, training: LabelledSequences, positive: str | None, baseline_k: int, folder: Path
 ) -> dict[str, Any]:
     """Score the test split, write predictions and pictures, and score the baselines."""
-    labels, names = test.known_labels, test.label_names
-    if names is None:
-        write_predictions(folder / "predictions.tsv", test, scores, None)
-        return {"test": regression_metrics(scores[:, 0], labels)}
-    probabilities, target = scores, names.index(positive) if positive else 1
-    write_predictions(folder / "predictions.tsv", test, probabilities, names)
-    curves = {"KmerBert": (probabilities, labels)}
-    if baseline_k:
-        title = f"{baseline_k}-mer logistic regression"
+    found.write(folder / "predictions.tsv")
+    scores, labels = found.labelled()
+    metrics = {"test": found.metrics(positive), "test_sequences": len(found.examples)}
+    if found.examples.problem != "single_label_classification" or not found.names:
+        return metrics
+    target, others = found.names.index(positive) if positive else 1, {}
+    if baseline_k and training.nt_labels is None and training.pairs is None:
         guess = kmer_baseline(
-            training.sequences, training.known_labels, test.sequences, baseline_k, num_classes=len(names)
+            training.sequences,
+            training.known_labels,
+            found.examples.sequences,
+            baseline_k,
+            num_classes=len(found.names),
         )
-        curves[title] = (guess, labels)
-    plot_roc_pr(curves, folder / "roc_pr.png", positive=target)
-    plot_confusion(labels, probabilities, names, folder / "confusion.png")
-    majority = majority_probabilities(training.known_labels, len(labels), num_classes=len(names))
-    guesses = {"majority": (majority, labels)} | {name: pair for name, pair in curves.items() if name != "KmerBert"}
-    return {
-        "test": classification_metrics(probabilities, labels, positive=target),
-        "baselines": {name: classification_metrics(*pair, positive=target) for name, pair in guesses.items()},
-        "test_sequences": len(test),
-    }
-
-
-def write_predictions(path: Path, examples: LabelledSequences, scores: np.ndarray, names: list[str] | None) -> None:
-    """Write one row per sequence: id, length in nt, label where known, prediction, and a probability per class."""
-    columns: dict[str, Any] = {"id": examples.ids, "length": [len(sequence) for sequence in examples.sequences]}
-    if examples.labels is not None:
-        columns["label"] = [names[label] for label in examples.labels] if names else examples.labels.tolist()
-    if names:
-        columns["prediction"] = [names[best] for best in scores.argmax(1)]
-        columns |= {f"p_{name}": scores[:, number].astype(float).tolist() for number, name in enumerate(names)}
-    else:
-        columns["prediction"] = scores.reshape(len(examples), -1)[:, 0].astype(float).tolist()
-    write_tsv(path, list(columns), zip(*columns.values(), strict=True))
+        others = {f"{baseline_k}-mer logistic regression": (guess, labels)}
+    found.plot(folder, positive, others)
+    seen = training.known_labels if training.nt_labels is None else np.concatenate(training.nt_labels)
+    majority = majority_probabilities(seen[seen >= 0], len(labels), num_classes=len(found.names))
+    guesses = {"majority": (majority, labels), **others}
+    metrics["baselines"] = {name: classification_metrics(*pair, positive=target) for name, pair in guesses.items()}
+    return metrics
 
 
 def evaluate(
@@ -377,14 +374,14 @@ def evaluate(
     split: Literal["train", "valid", "test"] = "test",
     positive: str | None = None,
     batch_size: int = 64,
-) -> dict[str, float]:
+) -> dict[str, Any]:
     """Score a fine-tuned model on labelled sequences.
 
     Leaves in ``output_dir``: metrics.json, predictions.tsv, and for classes roc_pr.png and confusion.png.
 
     Args:
         model: folder or Hub name of a fine-tuned model.
-        data: labelled sequences.
+        data: labelled sequences; several labels and tracks are read from the columns the model knows by name.
         output_dir: folder to write to.
         split: which of them.
         positive: class that F1 is about; by default the second of two.
@@ -399,24 +396,19 @@ def evaluate(
     folder = Path(output_dir)
     check_output(folder, folder=True)
     network, tokenizer = load_classifier(model)
-    names = class_names(network)
-    _check_positive(positive, names)
-    known = LabelledSequences(source=model, ids=[], sequences=[], label_names=names)
-    shortest = tokenizer.k * getattr(network.config, "num_windows", 1)
+    known = known_of(network, model)
+    _check_positive(positive, known)
+    shortest = _shortest(network, tokenizer.k)
     examples = data.require(split, shortest, known, why="there is nothing to evaluate")
-    if examples.label_names != names:
-        raise InputError(f"{examples.source}: the labels are {examples.label_names}, the model knows {names}")
+    if examples.label_names != known.label_names and not known.labels_by_column:
+        raise InputError(
+            f"{examples.source}: the labels are {examples.label_names}, the model knows {known.label_names}"
+        )
     check_classes(examples, examples)
-    scores = predict_scores(network, tokenizer, examples.sequences, batch_size)
-    target = names.index(positive) if names and positive else 1
-    write_predictions(folder / "predictions.tsv", examples, scores, names)
-    labels = examples.known_labels
-    if names:
-        metrics = classification_metrics(scores, labels, positive=target)
-        plot_roc_pr({"KmerBert": (scores, labels)}, folder / "roc_pr.png", positive=target)
-        plot_confusion(labels, scores, names, folder / "confusion.png")
-    else:
-        metrics = regression_metrics(scores[:, 0], labels)
+    found = Predictions.of(network, tokenizer, examples, batch_size)
+    metrics = found.metrics(positive)
+    found.write(folder / "predictions.tsv")
+    found.plot(folder, positive, {})
     write_json(folder / "metrics.json", metrics)
     return metrics
 
@@ -427,6 +419,7 @@ def predict(
     output: str,
     sequence_column: str = "sequence",
     id_column: str | None = None,
+    pair_column: str | None = None,
     rna: bool = False,
     batch_size: int = 64,
 ) -> None:
@@ -434,9 +427,11 @@ def predict(
 
     Args:
         model: folder or Hub name of a fine-tuned model.
-        input: FASTA, FASTQ, GenBank, 2bit, CSV, TSV or Parquet file, plain or gzipped.
-        output: TSV file to write: id, length, prediction and a probability per class.
-        sequence_column, id_column: columns of a table.
+        input: FASTA, FASTQ, GenBank, 2bit, CSV, TSV or Parquet file, plain or gzipped; tracks are read from the columns
+            that the model knows by name.
+        output: TSV file to write: id, length, prediction and a probability per class; of a model that classifies
+            nucleotides, id, start, end (0-based, half-open), prediction and probability of every run of one class.
+        sequence_column, id_column, pair_column: columns of a table.
         rna: read U as T.
         batch_size: windows encoded at once.
 
@@ -445,146 +440,22 @@ def predict(
     """
     check_output(Path(output), folder=False)
     network, tokenizer = load_classifier(model)
-    examples = read_table(
+    known = replace(known_of(network, model), nt_labels=None)  # no labels are read
+    columns = replace(annotations_like(known, Annotations(pair_column=pair_column)), label_columns=None)
+    examples = read_annotated(
         input,
+        columns,
+        require_labels=False,
         sequence_column=sequence_column,
         id_column=id_column,
         rna=rna,
-        min_length=tokenizer.k * getattr(network.config, "num_windows", 1),
-        require_labels=False,
+        min_length=_shortest(network, tokenizer.k),
     )
-    examples = LabelledSequences(source=examples.source, ids=examples.ids, sequences=examples.sequences)
-    scores = predict_scores(network, tokenizer, examples.sequences, batch_size)
-    write_predictions(Path(output), examples, scores, class_names(network))
+    examples = replace(examples, label_names=class_names(network), problem_type=known.problem)
+    Predictions.of(network, tokenizer, examples, batch_size).write(Path(output))
 
 
-@torch.inference_mode()
-def predict_scores(
-    network: PreTrainedModel, tokenizer: KmerTokenizer, sequences: list[np.ndarray], batch_size: int = 64
-) -> np.ndarray:
-    """Give class probabilities, or values, for sequences of any length.
-
-    A sequence longer than those the model was fine-tuned on is cut into windows of their length side by side, the last
-    one moved back to the end; the probabilities of its windows are averaged.
-
-    Args:
-        network: sequence classifier, plain or hierarchical.
-        tokenizer: of the model.
-        sequences: uint8 letters, one array each.
-        batch_size: windows encoded at once.
-
-    Returns:
-        (sequences, classes), float64; (sequences, targets) for regression.
-
-    Raises:
-        InputError: if ``batch_size`` is not positive.
-    """
-    if batch_size < 1:
-        raise InputError(f"batch_size must be at least 1, not {batch_size}")
-    parts = getattr(network.config, "num_windows", 1)
-    most = parts * ((network.config.max_position_embeddings - 3) * tokenizer.stride + tokenizer.k)
-    most = min(most, network.config.window_length or most)
-    owner, windows = _cut_all(sequences, most)
-    device = torch.device(torch.accelerator.current_accelerator(check_available=True) or "cpu")
-    network.eval().to(device)
-    collate = DataCollatorForSequences(tokenizer, num_windows=parts)
-    order = np.argsort([len(window) for window in windows], kind="stable")  # equal lengths together: little padding
-    logits = np.zeros((len(windows), network.config.num_labels))
-    for begin in tqdm(range(0, len(order), batch_size), desc="predict", unit="batch", disable=None):
-        chosen = order[begin : begin + batch_size]
-        batch = collate([{"sequence": windows[number]} for number in chosen])
-        output = network(**{name: column.to(device) for name, column in batch.items()})
-        logits[chosen] = output.logits.float().cpu().numpy()
-    scores = logits if network.config.problem_type == "regression" else softmax(logits)
-    counts = np.bincount(owner, minlength=len(sequences))[:, None]
-    return np.stack([np.bincount(owner, column, len(sequences)) for column in scores.T], 1) / counts
-
-
-def _cut_all(sequences: list[np.ndarray], most: int) -> tuple[np.ndarray, list[np.ndarray]]:
-    """Cut sequences into windows of at most ``most`` nt; returns which sequence each belongs to, and the windows."""
-    owner, windows = [], []
-    for number, letters in enumerate(sequences):
-        starts = tile(len(letters), most, most).tolist() or [0]
-        if starts[-1] + most < len(letters):
-            starts.append(len(letters) - most)
-        windows += [letters[start : start + most] for start in starts]
-        owner += [number] * len(starts)
-    return np.array(owner), windows
-
-
-def load_config(name: str) -> Any:
-    """Load a model's configuration.
-
-    Raises:
-        InputError: if there is none, or it is no KmerBert.
-    """
-    with _readable(name):
-        config = AutoConfig.from_pretrained(name)
-    if not hasattr(config, "k"):
-        raise InputError(
-            f"{name} is a {config.model_type} model, not a KmerBert; name a folder that pretrain or finetune made (a "
-            "DNABERT goes through hf-genomics convert first)"
-        )
-    return config
-
-
-def load_tokenizer(name: str) -> KmerTokenizer:
-    """Load a model's tokenizer.
-
-    Raises:
-        InputError: if there is none, or it is not the model's: without its file a folder would get the default k-mers.
-    """
-    with _readable(name):
-        tokenizer, config = AutoTokenizer.from_pretrained(name), load_config(name)
-    if not hasattr(tokenizer, "k") and (Path(name) / "tokenizer.json").is_file():
-        raise InputError(
-            f"{name}: its tokenizer ({type(tokenizer).__name__}) is not a KmerTokenizer, which this verb needs; "
-            "use a plain Trainer, as tokenizer_configs/README.md shows"
-        )
-    ours, theirs = ((getattr(each, "k", None), getattr(each, "stride", None)) for each in (tokenizer, config))
-    if ours != theirs:
-        raise InputError(
-            f"{name}: tokenizer_config.json is missing or not the model's: it gives (k, stride) {ours}, the model has "
-            f"{theirs}; copy the file of the model there"
-        )
-    return tokenizer
-
-
-def load_classifier(name: str) -> tuple[PreTrainedModel, KmerTokenizer]:
-    """Load a fine-tuned model and its tokenizer.
-
-    Raises:
-        InputError: if they cannot be loaded, or the model has no fine-tuned head.
-    """
-    config = load_config(name)
-    if not any("SequenceClassification" in architecture for architecture in config.architectures or []):
-        raise InputError(
-            f"{name} is {config.architectures}: not fine-tuned for classification; run hf-genomics finetune first"
-        )
-    with _readable(name):
-        return AutoModelForSequenceClassification.from_pretrained(name), load_tokenizer(name)
-
-
-class _readable:  # noqa: N801 (reads as a statement: with _readable(name))
-    def __init__(self, name: str) -> None:
-        self.name = name
-
-    def __enter__(self) -> None:
-        if Path(self.name).is_dir() and not (Path(self.name) / "config.json").is_file():
-            raise InputError(f"{self.name}: no config.json in this folder; name a model folder")
-
-    def __exit__(self, kind: type | None, error: BaseException | None, trace: object) -> None:
-        broken = (OSError, ValueError, TypeError, SafetensorError)
-        if not isinstance(error, broken) or isinstance(error, InputError):
-            return
-        if not Path(self.name).exists():
-            raise InputError(f"{self.name}: no such folder, and no such model on the Hub or in its cache") from error
-        reason = " ".join(str(error).split())
-        raise InputError(f"{self.name}: cannot load a model ({reason[:200]}); name a model folder") from error
-
-
-def class_names(network: PreTrainedModel) -> list[str] | None:
-    """Give the class names in order, or None for regression."""
-    if network.config.problem_type == "regression":
-        return None
-    return [network.config.id2label[number] for number in range(network.config.num_labels)]
+def _shortest(network: PreTrainedModel, k: int) -> int:
+    """Give the shortest sequence a model takes, in nt: one k-mer in each part."""
+    config = network.config
+    return k if getattr(config, "part_length", None) else k * getattr(config, "num_windows", 1)

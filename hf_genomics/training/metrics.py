@@ -136,6 +136,26 @@ def multilabel_metrics(probabilities: np.ndarray, labels: np.ndarray, *, thresho
     return _mean_of_scores(columns, ("f1", "auroc", "auprc"), what="label")
 
 
+def scores_per_column(
+    measure: Callable[[np.ndarray, np.ndarray], dict[str, float]],
+    predictions: np.ndarray,
+    labels: np.ndarray,
+    names: Sequence[str],
+) -> dict[str, dict[str, float]]:
+    """Score every label or target by itself, NaN where there is nothing to score.
+
+    Args:
+        measure: `multilabel_metrics` or `regression_metrics`.
+        predictions, labels: (examples, columns).
+        names: of the columns.
+
+    Returns:
+        name -> scores.
+    """
+    columns = zip(names, predictions.T, np.asarray(labels).T, strict=True)
+    return {name: measure(scores[:, None], truth[:, None]) for name, scores, truth in columns}
+
+
 def compute_metrics_for(
     problem_type: str, label_names: Sequence[str], positive: int | str = 1
 ) -> Callable[[EvalPrediction], dict[str, float]]:
@@ -143,7 +163,7 @@ def compute_metrics_for(
 
     Args:
         problem_type: as in a transformers config: single_label_classification (sequences or tokens; labels of -100 are
-            left out), multi_label_classification or regression.
+            left out), multi_label_classification (-100 or NaN: not measured) or regression.
         label_names: names of the classes, labels or outputs, by id.
         positive: positive class of two, by id or name.
 
@@ -159,7 +179,9 @@ def compute_metrics_for(
         "single_label_classification": lambda logits, labels: classification_metrics(
             *_labelled_rows(softmax(logits), labels), positive=positive_id
         ),
-        "multi_label_classification": lambda logits, labels: multilabel_metrics(scipy.special.expit(logits), labels),
+        "multi_label_classification": lambda logits, labels: multilabel_metrics(
+            scipy.special.expit(logits), np.where(labels == IGNORED_LABEL, np.nan, labels)
+        ),
         "regression": regression_metrics,
     }
     if problem_type not in scorers:
