@@ -156,7 +156,9 @@ def finetune(
     metrics: dict[str, Any] = train(run, resume=resume, overwrite=overwrite) | {"train_sequences": len(training)}
     if run.is_world_process_zero():
         if test is not None:
-            # In full precision and as ``evaluate`` and ``predict`` do it, so that they give the same numbers.
+            # As ``evaluate`` and ``predict`` do it, and in full precision (accelerate leaves its bf16 wrapper around the
+            # model), so that they give the same numbers.
+            network = run.accelerator.unwrap_model(network, keep_fp32_wrapper=False)
             found = Predictions.of(network, tokenizer, test, trainer.per_device_eval_batch_size)
             metrics |= _test(found, training, positive, baseline_k, folder)
         plot_loss(run.state.log_history, folder / "loss.png", ylabel="loss")

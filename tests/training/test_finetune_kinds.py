@@ -1,0 +1,235 @@
+"""Several labels, values, nucleotides, pairs, tracks and parts: fine-tuned, saved, evaluated and predicted alike."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from transformers import TrainingArguments
+
+from hf_genomics import KmerBertConfig, KmerBertForMaskedLM, KmerTokenizer
+from hf_genomics.cli import main
+from hf_genomics.data.annotations import read_annotated
+from hf_genomics.errors import InputError
+from hf_genomics.training.examples import LabelledData, annotations_like
+from hf_genomics.training.finetune import balanced_weights, evaluate, finetune, predict
+from hf_genomics.training.scoring import known_of, load_classifier, predict_nt_scores
+
+COLUMNS = {
+    "several": {"label_columns": ["much_g", "much_a"]},
+    "values": {"label_columns": ["share_g", "share_a"]},
+    "nucleotides": {"nt_label_column": "is_g"},
+    "pairs": {"pair_column": "other", "label_column": "more_g"},
+    "tracks": {"track_columns": ["age"], "nt_track_columns": ["signal"], "label_column": "share_g"},
+    "parts": {"label_column": "more_g"},
+}
+SETTINGS = {
+    "several": {"balanced": True, "pooling": "attention"},
+    "values": {"pooling": "mean"},
+    "nucleotides": {"balanced": True, "focal_gamma": 1.0},
+    "pairs": {"class_weights": [1.0, 2.0], "pooling": "mean"},
+    "tracks": {"pooling": "max"},
+    "parts": {"part_length": 24, "aggregation": "transformer"},
+}
+
+
+def write_table(path: Path, rows: int, seed: int) -> str:
+    """Write sequences of 30 to 60 nt with every kind of column."""
+    random = np.random.default_rng(seed)
+    found = []
+    for row in range(rows):
+        shares = random.dirichlet([1, 1, 1, 1])
+        first, other = ("".join(random.choice(list("ACGT"), random.integers(30, 61), p=shares)) for _ in range(2))
+        g, a = first.count("G") / len(first), first.count("A") / len(first)
+        found.append(
+            {
+                "name": f"s{row}",
+                "sequence": first,
+                "other": other,
+                "more_g": "yes" if first.count("G") > other.count("G") else "no",
+                "much_g": "" if row % 5 == 0 else int(g > 0.25),
+                "much_a": int(a > 0.25),
+                "share_g": f"{g:.4f}",
+                "share_a": "" if row % 7 == 0 else f"{a:.4f}",
+                "is_g": "".join("." if random.random() < 0.1 else "01"[letter == "G"] for letter in first),
+                "age": "" if row % 4 == 0 else f"{100 * g:.2f}",
+                "signal": "" if row % 6 == 0 else "".join("01"[letter == "G"] for letter in first),
+            }
+        )
+    pd.DataFrame(found).to_csv(path, index=False)
+    return str(path)
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory) -> Path:
+    """Tables, and a model over 3-mers at stride 2 that has seen nothing yet."""
+    folder = tmp_path_factory.mktemp("kinds")
+    for seed, (split, rows) in enumerate({"train": 96, "valid": 20, "test": 24}.items()):
+        write_table(folder / f"{split}.csv", rows, seed)
+    torch.manual_seed(0)
+    sizes = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 64}
+    KmerBertForMaskedLM(KmerBertConfig(k=3, stride=2, **sizes)).save_pretrained(folder / "pretrained")
+    KmerTokenizer(k=3, stride=2).save_pretrained(folder / "pretrained")
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def no_pictures(monkeypatch) -> None:
+    """Pictures are another test's; they would be most of the time here."""
+    for module, name in (("finetune", "plot_loss"), ("scoring", "plot_roc_pr"), ("scoring", "plot_confusion")):
+        monkeypatch.setattr(f"hf_genomics.training.{module}.{name}", lambda *_, **__: None)
+
+
+def tables(home: Path, kind: str) -> LabelledData:
+    return LabelledData(**{split: str(home / f"{split}.csv") for split in ("train", "valid", "test")}, **COLUMNS[kind])
+
+
+def arguments(folder: Path, **options: object) -> TrainingArguments:
+    settings = {"max_steps": 3, "per_device_train_batch_size": 16, "learning_rate": 3e-3, "use_cpu": True}
+    settings |= {"save_strategy": "no", "disable_tqdm": True, "seed": 1}
+    return TrainingArguments(str(folder), **(settings | options))
+
+
+@pytest.mark.parametrize("kind", COLUMNS)
+def test_a_saved_model_says_of_every_kind_what_fine_tuning_said(kind: str, home: Path, tmp_path: Path) -> None:
+    data, out = tables(home, kind), tmp_path / "out"
+    options = {"eval_strategy": "steps", "eval_steps": 3}
+    metrics = finetune(str(home / "pretrained"), data, arguments(out, **options), **SETTINGS[kind])
+    assert np.isfinite(metrics["train_loss"])
+    scores = evaluate(str(out), data, str(tmp_path / "evaluated"), batch_size=5)
+    for name in ("auroc", "mse", "f1_macro"):
+        if name in scores:
+            assert scores[name] == pytest.approx(metrics["test"][name], abs=1e-5)
+    pair = {"pair_column": "other"} if kind == "pairs" else {}
+    predict(str(out), str(home / "test.csv"), str(tmp_path / "p.tsv"), batch_size=7, **pair)
+    found, before = (pd.read_csv(path, sep="\t") for path in (tmp_path / "p.tsv", out / "predictions.tsv"))
+    shared = [column for column in found if found[column].dtype == float]
+    assert shared and not [column for column in found if column.startswith("label")]
+    assert np.allclose(found[shared], before[shared], atol=2e-6)
+
+
+def test_predictions_do_not_depend_on_bf16_in_training(home: Path, tmp_path: Path) -> None:
+    data = tables(home, "several")
+    metrics = finetune(str(home / "pretrained"), data, arguments(tmp_path / "out", max_steps=1, bf16=True))
+    scores = evaluate(str(tmp_path / "out"), data, str(tmp_path / "evaluated"))
+    assert scores["auroc"] == pytest.approx(metrics["test"]["auroc"], abs=1e-6)
+
+
+def test_several_labels_are_scored_one_by_one_and_written_beside_their_probabilities(home, tmp_path) -> None:
+    metrics = finetune(str(home / "pretrained"), tables(home, "several"), arguments(tmp_path / "out"))
+    assert set(metrics["test"]["each"]) == {"much_g", "much_a"} and "baselines" not in metrics
+    mean = np.mean([each["auroc"] for each in metrics["test"]["each"].values()])
+    assert metrics["test"]["auroc"] == pytest.approx(mean)
+    found = pd.read_csv(tmp_path / "out" / "predictions.tsv", sep="\t")
+    assert list(found.columns) == ["id", "length", "label_much_g", "p_much_g", "label_much_a", "p_much_a"]
+    assert found["label_much_g"].isna().sum() == 5 and found["label_much_a"].notna().all()
+
+
+def test_nucleotides_are_learnt_from_their_letters(home: Path, tmp_path: Path) -> None:
+    options = {"max_steps": 40, "learning_rate": 1e-2}
+    metrics = finetune(str(home / "pretrained"), tables(home, "nucleotides"), arguments(tmp_path / "out", **options))
+    assert metrics["test"]["f1_macro"] > 0.8 > metrics["baselines"]["majority"]["f1_macro"]
+    network, tokenizer = load_classifier(str(tmp_path / "out"))
+    test = read_annotated(home / "test.csv", LabelledData(test="x", **COLUMNS["nucleotides"])._annotations(None))
+    scores = predict_nt_scores(network, tokenizer, test)
+    runs = pd.read_csv(tmp_path / "out" / "predictions.tsv", sep="\t")
+    for name, of_sequence, letters in zip(test.ids, scores, test.sequences, strict=True):
+        mine = runs[runs["id"] == int(name)]
+        spelt = np.concatenate([np.full(r.end - r.start, r.prediction) for r in mine.itertuples()])
+        assert mine["start"].iloc[0] == 0 and mine["end"].iloc[-1] == len(letters)
+        assert (mine["start"].to_numpy()[1:] == mine["end"].to_numpy()[:-1]).all()
+        assert (spelt == of_sequence.argmax(1)).all() and np.allclose(of_sequence.sum(1), 1)
+
+
+def test_a_long_sequence_gets_the_mean_over_the_windows_of_its_nucleotides(home: Path, tmp_path: Path) -> None:
+    finetune(str(home / "pretrained"), tables(home, "nucleotides"), arguments(tmp_path / "out"))
+    network, tokenizer = load_classifier(str(tmp_path / "out"))
+    most = network.config.window_length
+    letters = np.frombuffer("".join(np.random.default_rng(0).choice(list("ACGT"), 2 * most + 10)).encode(), np.uint8)
+    (whole,) = predict_nt_scores(network, tokenizer, [letters])
+    starts = [0, most, len(letters) - most]
+    parts = predict_nt_scores(network, tokenizer, [letters[start : start + most] for start in starts])
+    assert np.allclose(whole[:most], parts[0], atol=1e-6) and np.allclose(whole[-10:], parts[2][-10:], atol=1e-6)
+    overlap = slice(len(letters) - most, 2 * most)
+    both = (parts[1][overlap.start - most :] + parts[2][: overlap.stop - overlap.start]) / 2
+    assert np.allclose(whole[overlap], both, atol=1e-6)
+
+
+def test_statistics_of_tracks_are_those_of_the_training_table(home: Path, tmp_path: Path) -> None:
+    finetune(str(home / "pretrained"), tables(home, "tracks"), arguments(tmp_path / "out"))
+    config = load_classifier(str(tmp_path / "out"))[0].config
+    table = pd.read_csv(home / "train.csv", dtype={"signal": str})
+    assert (config.track_names, config.nt_track_names) == (["age"], ["signal"])
+    assert config.track_means == pytest.approx([table["age"].mean()], rel=1e-5)
+    assert config.track_stds == pytest.approx([table["age"].std(ddof=0)], rel=1e-5)
+    digits = np.array([int(digit) for text in table["signal"].dropna() for digit in text])
+    assert config.nt_track_means == pytest.approx([digits.mean()], rel=1e-5)
+    assert config.nt_track_stds == pytest.approx([digits.std()], rel=1e-5)
+
+
+def test_balanced_weights_make_every_class_count_the_same(home: Path) -> None:
+    table = tables(home, "parts").require("train", 3, why="")
+    weights, counts = balanced_weights(table), np.bincount(table.known_labels)
+    assert weights[0] * counts[0] == pytest.approx(weights[1] * counts[1]) == pytest.approx(len(table) / 2)
+    several = tables(home, "several").require("train", 3, why="")
+    for weight, column in zip(balanced_weights(several), several.known_labels.T, strict=True):
+        assert weight == pytest.approx((column == 0).sum() / (column == 1).sum())
+
+
+@pytest.mark.parametrize(
+    ("kind", "settings", "message"),
+    [
+        ("values", {"balanced": True}, "labels are values"),
+        ("parts", {"balanced": True, "class_weights": [1.0, 1.0]}, "leave one away"),
+        ("parts", {"class_weights": [1.0]}, r"one positive number for each of \['no', 'yes'\]"),
+        ("parts", {"aggregation": "mean"}, "set num_windows or part_length"),
+        ("parts", {"num_windows": 2, "part_length": 30}, "leave one away"),
+        ("parts", {"part_length": 5}, "part_length must be at least two k-mers"),
+        ("pairs", {"num_windows": 2}, "cut single sequences, not pairs"),
+        ("tracks", {"part_length": 30}, "not tracks"),
+        ("nucleotides", {"rc_probability": 0.5}, "belong to a strand"),
+        ("several", {"positive": "much_g"}, "not one class out of several"),
+        ("parts", {"focal_gamma": -1.0}, "focal_gamma must be 0 or more"),
+    ],
+)
+def test_settings_that_do_not_fit_the_data_are_refused(kind, settings, message, home, tmp_path) -> None:
+    with pytest.raises(Exception, match=message):
+        finetune(str(home / "pretrained"), tables(home, kind), arguments(tmp_path / "out"), **settings)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_model_is_told_apart_from_data_of_another_kind(home: Path, tmp_path: Path) -> None:
+    finetune(str(home / "pretrained"), tables(home, "pairs"), arguments(tmp_path / "pairs", max_steps=1))
+    with pytest.raises(InputError, match="takes second sequences; set data.pair_column"):
+        predict(str(tmp_path / "pairs"), str(home / "test.csv"), str(tmp_path / "p.tsv"))
+    known = known_of(load_classifier(str(tmp_path / "pairs"))[0], "the model")
+    for columns, message in (
+        ({"pair_column": "other", "track_columns": ["age"]}, r"names \['age'\], but the model takes none"),
+        ({"pair_column": "other", "nt_label_column": "is_g"}, "the model does not take a label per nucleotide"),
+    ):
+        with pytest.raises(InputError, match=message):
+            annotations_like(known, LabelledData(test="x", **columns)._annotations(None))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--data.label_columns", "much_g", "much_t"], "train.csv: no column 'much_t'; did you mean 'much_g'?"),
+        (["--data.nt_label_column", "other"], "train.csv: data row 1, column 'other': "),
+        (["--data.pair_column", "name"], "(column 'name')"),
+        (["--data.nt_track_columns", "age"], "column 'age': "),
+        (["--data.track_columns", "more_g"], "column 'more_g': 'no' is no finite number"),
+        (["--data.label_columns", "share_g", "--data.regression", "false"], "is neither 0 nor 1"),
+        (["--data.label_columns", "age", "--data.nt_label_column", "is_g"], "name one of them"),
+    ],
+)
+def test_a_wrong_column_ends_with_one_line_that_names_it(options, message, home, tmp_path, capsys) -> None:
+    words = ["finetune", "--pretrained", str(home / "pretrained"), "--data.train", str(home / "train.csv")]
+    words += ["--trainer.output_dir", str(tmp_path / "out"), "--data.label_column", "more_g", *options]
+    assert main(words) == 2
+    error = capsys.readouterr().err
+    assert message in error and len(error.strip().splitlines()) == 1
+    assert not (tmp_path / "out").exists()
