@@ -156,7 +156,7 @@ def finetune(
     metrics: dict[str, Any] = train(run, resume=resume, overwrite=overwrite) | {"train_sequences": len(training)}
     if run.is_world_process_zero():
         if test is not None:
-            # As ``evaluate`` and ``predict`` do it, and in full precision (accelerate leaves its bf16 wrapper around the
+            # As ``evaluate`` and ``predict`` do it, and in full precision (accelerate leaves its bf16 wrapper on the
             # model), so that they give the same numbers.
             network = run.accelerator.unwrap_model(network, keep_fp32_wrapper=False)
             found = Predictions.of(network, tokenizer, test, trainer.per_device_eval_batch_size)
