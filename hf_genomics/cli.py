@@ -134,8 +134,7 @@ def _gather_lists(words: list[str], function: Callable[..., Any]) -> list[str]:
     hints = typing.get_type_hints(function)
     for section, kind in [(name, kind) for name, kind in hints.items() if _is_section(kind)]:
         if dataclasses.is_dataclass(kind) and kind.__module__.startswith(f"{__package__}."):
-            fields = typing.get_type_hints(kind).items()
-            hints |= {f"{section}.{name}": field for name, field in fields if not name.startswith("_")}
+            hints |= {f"{section}.{field.name}": field.type for field in dataclasses.fields(kind)}
     lists = {f"--{name}": "float" in str(kind) for name, kind in hints.items() if "list[" in str(kind)}
     first, is_word = f"--{next(iter(hints), '')}", next(iter(hints.values()), None) is str
     gathered: list[str] = []

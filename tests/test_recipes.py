@@ -15,7 +15,7 @@ import pandas as pd
 import pytest
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-from hf_genomics import prepare
+from hf_genomics import KmerBertConfig, KmerBertForMaskedLM, KmerTokenizer, prepare
 from hf_genomics.cli import VERBS, main
 from hf_genomics.data.fasta import read_records
 from hf_genomics.data.masking import masking_fractions
@@ -201,6 +201,44 @@ def test_a_cpu_sized_fine_tuning_recipe_runs(store, pretrained, tmp_path, path):
     metrics = run(path, store, tmp_path / "out", "--pretrained", str(pretrained))
     assert math.isfinite(metrics["train_loss"]) and 0 <= metrics["test"]["macro_recall"] <= 1
     assert set(metrics["baselines"]) == {"majority", "4-mer logistic regression"}
+
+
+# other kinds of tasks, on a few made sequences
+
+MARKS = "H3 H3K14ac H3K36me3 H3K4me1 H3K4me2 H3K4me3 H3K79me3 H3K9ac H4 H4ac".split()
+SIGNALS = "ctcf dnase h3k4me3 rrbs".split()
+KINDS = ["several_labels", "nucleotides", "pairs", "tracks", "long"]
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """A tiny model over 6-mers, and a table with the columns of every such recipe."""
+    folder, random = tmp_path_factory.mktemp("kinds"), np.random.default_rng(0)
+    sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
+    KmerBertForMaskedLM(KmerBertConfig(k=6, **sizes)).save_pretrained(folder / "model")
+    KmerTokenizer(k=6).save_pretrained(folder / "model")
+    rows = []
+    for row in range(12):
+        length = 600 if row % 3 == 0 else 23
+        dna, other = ("".join(random.choice(list("ACGT"), nt)) for nt in (length, 23))
+        columns = {"sequence": dna, "offtarget": other, "label": row % 2}
+        columns["token_labels"] = "".join(random.choice(list("012"), length))
+        columns |= {name: "".join(random.choice(list("01"), length)) for name in SIGNALS}
+        rows.append(columns | {name: (row + place) % 2 for place, name in enumerate(MARKS)})
+    pd.DataFrame(rows).to_csv(folder / "table.csv", index=False)
+    pd.DataFrame([row for row in rows if len(row["sequence"]) == 23]).to_csv(folder / "short.csv", index=False)
+    return folder
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_recipe_of_another_kind_of_task_runs(made, tmp_path, kind):
+    path, table = RECIPES / f"finetune_{kind}.yaml", made / ("table.csv" if kind == "long" else "short.csv")
+    words = ["--pretrained", str(made / "model"), "--data.train", str(table), "--data.test", str(table)]
+    words += ["--trainer.output_dir", str(tmp_path / "out"), "--trainer.max_steps", "2"]
+    words += ["--trainer.per_device_train_batch_size", "4", "--trainer.use_cpu", "true"]
+    assert main(["finetune", "--config", str(path), *words]) == 0
+    metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())
+    assert math.isfinite(metrics["train_loss"]) and 0 <= metrics["test"]["auroc"] <= 1
 
 
 # the quickstart

@@ -465,3 +465,54 @@ def test_a_tokenizer_without_a_mask_or_padding_token_is_refused_by_name(missing:
     setattr(tokenizer, f"{missing}_token", None)
     with pytest.raises(ValueError, match=f"has no {missing}.* token; give it one"):
         DataCollatorForSpanMasking(tokenizer)([{"sequence": dna(60, 1)}])
+
+
+# pairs, parts, labels and signals per nucleotide
+
+
+def row(sequence: str, **columns) -> dict:
+    return {"sequence": sequence, **columns}
+
+
+@pytest.mark.parametrize(("k", "stride"), [(3, 1), (4, 2), (6, 3)])
+def test_pairs_are_tokenised_as_the_tokenizer_does_it(k: int, stride: int) -> None:
+    tokenizer = KmerTokenizer(k, stride)
+    pairs = [("ACGTACGTTGA", "TTTGACA"), ("ACGTAA", "TTNACCGTACCA"), ("ACGTACGTTGAAACT", "CCCCCC")]
+    batch = DataCollatorForSequences(tokenizer)([row(first, pair=second) for first, second in pairs])
+    options = {"padding": True, "return_token_type_ids": True, "return_tensors": "pt"}
+    expected = tokenizer([first for first, _ in pairs], [second for _, second in pairs], **options)
+    assert set(batch) == {"input_ids", "token_type_ids", "attention_mask"}
+    assert all(torch.equal(batch[name], expected[name]) for name in batch)
+
+
+def test_sequences_are_cut_into_as_many_parts_as_they_need() -> None:
+    tokenizer = KmerTokenizer(3)
+    rows = [row("A" * 25), row("ACGTACGTAC"), row("C" * 11)]
+    batch = DataCollatorForSequences(tokenizer, part_length=10)(rows)
+    assert batch["attention_mask"].any(2).tolist() == [[True] * 3, [True, False, False], [True, True, False]]
+    parts = ["A" * 9, "A" * 8, "A" * 8, "ACGTACGTAC", "C" * 6, "C" * 5]
+    flat = batch["input_ids"][batch["attention_mask"].any(2)]
+    expected = tokenizer(parts, padding=True, return_tensors="pt")["input_ids"]
+    assert torch.equal(flat, expected) and (batch["input_ids"][1, 1:] == tokenizer.pad_token_id).all()
+
+
+def test_labels_and_signals_of_nucleotides_are_padded_with_nothing() -> None:
+    rows = [
+        row("ACGTA", nt_labels=np.arange(5), tracks=np.float32([1]), nt_tracks=np.ones((5, 2), np.float32)),
+        row("ACG", nt_labels=np.arange(3), tracks=np.float32([np.nan]), nt_tracks=np.zeros((3, 2), np.float32)),
+    ]
+    batch = DataCollatorForSequences(KmerTokenizer(3))(rows)
+    assert batch["labels"].tolist() == [[0, 1, 2, 3, 4], [0, 1, 2, -100, -100]]
+    assert batch["tracks"].shape == (2, 1) and batch["tracks"].isnan().tolist() == [[False], [True]]
+    assert batch["nt_tracks"].isnan()[..., 0].tolist() == [[False] * 5, [False] * 3 + [True] * 2]
+
+
+def test_the_opposite_strand_of_a_pair_and_of_signals() -> None:
+    signal = np.arange(10, dtype=np.float32).reshape(5, 2)
+    turn = DataCollatorForSequences(KmerTokenizer(3), rc_probability=1.0)
+    found = turn([row("AACGT", pair="TTTG", window_index=0), row("CCCA", pair="AAA", window_index=1)])
+    plain = DataCollatorForSequences(KmerTokenizer(3))([row("ACGTT", pair="CAAA"), row("TGGG", pair="TTT")])
+    assert torch.equal(found["input_ids"], plain["input_ids"])
+    assert turn([row("AACGT", nt_tracks=signal, window_index=0)])["nt_tracks"][0].tolist() == signal[::-1].tolist()
+    with pytest.raises(ValueError, match="belong to a strand"):
+        turn([row("AACGT", nt_labels=np.arange(5), window_index=0)])
