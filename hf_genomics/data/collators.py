@@ -252,7 +252,7 @@ class DataCollatorForSequences:
         epoch = column_of(features, "epoch", self.epoch)
         turn = happens(random_bits(row_keys(self.seed, epoch, index), _STRAND, 1)[:, 0], self.rc_probability)
         turn &= ~np.array([feature.get("keep_strand", False) for feature in features], bool)
-        return [_turned(feature) if turned else feature for feature, turned in zip(features, turn.tolist(), strict=True)]
+        return [_turned(row) if turned else row for row, turned in zip(features, turn.tolist(), strict=True)]
 
 
 def _turned(feature: dict[str, Any]) -> dict[str, Any]:
