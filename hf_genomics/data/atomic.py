@@ -18,9 +18,9 @@ def replacing(target: Path) -> Iterator[Path]:
     try:
         yield folder
         os.chmod(folder, 0o777 & ~_umask())  # mkdtemp's folder is for its owner alone
-        _sync(folder)
+        sync_folder(folder)
         _swap(folder, target)
-        _sync(target.parent)
+        sync_folder(target.parent)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -48,7 +48,7 @@ def _umask() -> int:
     return mask
 
 
-def _sync(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
     """Flush the names in a folder to disk, where the system can."""
     with contextlib.suppress(PermissionError):  # Windows cannot open folders
         handle = os.open(folder, os.O_RDONLY)

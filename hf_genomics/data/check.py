@@ -21,10 +21,12 @@ from ..errors import InputError
 from ..sequence import as_letters, letter_digits, rolling_any
 from .catalogue import Catalogue, Item
 from .check_report import CheckReport, FileReport, Letters
-from .fasta import clean_letters, examine_records, input_errors, open_binary
+from .fasta import clean_letters, examine_records
+from .files import input_errors, open_binary
+from .metadata import join_metadata, read_metadata, with_splits
 from .sketch import Sketch
 from .splits import SPLITS
-from .store import check_files, check_unique, genome_name, join_metadata, read_metadata, with_splits
+from .store import check_files, check_unique, genome_name
 from .tables import LabelledSequences, cell_texts, check_classes, read_table, table_faults
 
 logger = logging.getLogger(__name__)

@@ -19,7 +19,7 @@ from rich.table import Table
 
 from ..errors import InputError
 from .catalogue import Pair
-from .fasta import shorten
+from .files import shorten
 
 _QUANTILES = {"min": 0, "5 %": 5, "25 %": 25, "median": 50, "75 %": 75, "95 %": 95, "max": 100}
 _WIDE = "records,nt,min nt,median nt,max nt,GC %,N %,IUPAC %,soft-masked %,duplicates".split(",")

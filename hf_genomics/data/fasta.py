@@ -69,12 +69,15 @@ class Record(NamedTuple):
     letters: np.ndarray
 
 
-class _RawRecord(NamedTuple):
-    """What dnaio is asked to build: the fields of its own record, unchecked, so that we can name the place."""
+class _Place(NamedTuple):
+    """Where a record stands; it is put into words only when there is something to say."""
 
+    path: str | PathLike[str]
+    number: int
     name: str
-    sequence: str
-    qualities: str | None = None
+
+    def __str__(self) -> str:
+        return f"{self.path}: record {self.number}{f' ({shorten(self.name)})' if self.name else ''}"
 
 
 def read_records(path: str | PathLike[str], *, rna: bool = False, min_length: int = 1) -> Iterator[Record]:
@@ -113,7 +116,7 @@ def examine_records(
     seen: dict[str, int] = {}
     for number, (header, letters) in enumerate(_whole(_parts(path)), start=1):
         name, description = _split_header(header)
-        where = _where(path, number, name)
+        where = _Place(path, number, name)
         faults: list[InputError] = []
         try:
             _check_name(name, where, seen)
@@ -146,13 +149,13 @@ def read_pieces(
         InputError: as `read_records`.
     """
     seen: dict[str, int] = {}
-    name, where, length = "", "", 0
+    name, where, length = "", _Place(path, 0, ""), 0
     for header, letters in _parts(path, watch):
         if header is not None:
             if seen:
                 check_length(length, where, min_length)
-            name, where, length = _split_header(header)[0], "", 0
-            where = _where(path, len(seen) + 1, name)
+            name, length = _split_header(header)[0], 0
+            where = _Place(path, len(seen) + 1, name)
             _check_name(name, where, seen)
             seen[name] = len(seen) + 1
         letters = as_dna(letters, where, before=length, rna=rna)
@@ -198,16 +201,12 @@ def _whole(parts: Iterator[Part]) -> Iterator[tuple[str, bytearray]]:
         yield header, letters
 
 
-def _where(path: str | PathLike[str], number: int, name: str) -> str:
-    return f"{path}: record {number}{f' ({shorten(name)})' if name else ''}"
-
-
 def _no_record(path: str | PathLike[str]) -> InputError:
     return InputError(f"{path}: no record in this file; a FASTA record is a line '>name' and lines of letters")
 
 
 def _all_faults(
-    name: str, letters: bytearray, where: str, seen: dict[str, int], rna: bool, min_length: int
+    name: str, letters: bytearray, where: object, seen: dict[str, int], rna: bool, min_length: int
 ) -> list[InputError]:
     """List everything that is wrong with one record, in the order in which it is looked at."""
     faults = []
@@ -229,7 +228,7 @@ def _split_header(header: str) -> tuple[str, str]:
     return name, description[0].strip() if description else ""
 
 
-def _check_name(name: str, where: str, seen: dict[str, int]) -> None:
+def _check_name(name: str, where: object, seen: dict[str, int]) -> None:
     """Refuse a record without a name, with unprintable characters in it, or with one that came before."""
     if not name:
         raise InputError(f"{where}: has no name; write one behind the '>'")
@@ -239,7 +238,7 @@ def _check_name(name: str, where: str, seen: dict[str, int]) -> None:
         raise InputError(f"{where}: record {seen[name]} has the same name; rename or drop one of them")
 
 
-def check_length(length: int, where: str, min_length: int) -> None:
+def check_length(length: int, where: object, min_length: int) -> None:
     """Refuse an empty sequence, and one below ``min_length`` nt.
 
     Raises:
@@ -251,7 +250,7 @@ def check_length(length: int, where: str, min_length: int) -> None:
         raise InputError(f"{where}: {length} nt is shorter than the {min_length} nt needed; drop it or ask for less")
 
 
-def as_dna(letters: Letters, where: str, before: int = 0, rna: bool = False) -> Letters:
+def as_dna(letters: Letters, where: object, before: int = 0, rna: bool = False) -> Letters:
     """Check letters.
 
     Args:
@@ -280,7 +279,7 @@ def clean_letters(letters: np.ndarray, rna: bool = False) -> np.ndarray:
     return (_CLEAN_RNA if rna else _CLEAN)[letters]
 
 
-def letter_error(letter: str, position: int, where: str) -> InputError:
+def letter_error(letter: str, position: int, where: object) -> InputError:
     """Describe a bad letter: its 1-based position, the rule, and the way out."""
     hint = _HINTS.get(letter.upper(), "only A, C, G, T, N and the IUPAC codes RYSWKMBDHV are nucleotides")
     return InputError(f"{where}, position {position}: {letter!r} is not a DNA letter; {hint}")

@@ -98,7 +98,7 @@ def _next_header(block: bytes, place: int) -> int:
 
 def _without_blanks(text: bytes, new_line: bool) -> bytes:
     """Join lines of sequence; ``new_line`` says whether the first one starts here."""
-    if not any(unusual in text for unusual in (b" ", b"\t", b"#")):
+    if not (b" " in text or b"\t" in text or b"#" in text):
         return text.translate(None, b"\r\n") if b"\r" in text else text.replace(b"\n", b"")
     first, *lines = text.split(b"\n")
     first = first.rstrip(_BLANKS) if not new_line else b"" if first.startswith(b"#") else first.strip(_BLANKS)

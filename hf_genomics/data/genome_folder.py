@@ -17,6 +17,7 @@ from typing import NamedTuple
 
 from ..errors import InputError
 from .accessions import Wanted, version_of
+from .atomic import sync_folder
 from .entrez import Format, Genome
 from .tables import read_text_columns
 
@@ -100,7 +101,7 @@ class GenomeFolder:
             self._write_manifest()
             for file, temporary in partial.items():
                 temporary.replace(file)
-            _sync(self.path)
+            sync_folder(self.path)
 
     def finish(self, wanted: list[Wanted], failed: dict[str, str]) -> None:
         """Add the list's other columns to the manifest, and list what failed."""
@@ -137,7 +138,7 @@ def _tsv(header: list[str], rows: Iterable[Iterable[str]]) -> bytes:
 def _write(path: Path, content: bytes) -> None:
     """Write a file whole or not at all."""
     _write_partial(path, content).replace(path)
-    _sync(path.parent)
+    sync_folder(path.parent)
 
 
 def _write_partial(path: Path, content: bytes) -> Path:
@@ -148,12 +149,3 @@ def _write_partial(path: Path, content: bytes) -> Path:
         file.flush()
         os.fsync(file.fileno())
     return partial
-
-
-def _sync(folder: Path) -> None:
-    """Flush a folder's names to disk."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -56,7 +56,9 @@ class GenomeStore:
             self._check_sizes()
             self.contigs = pd.read_parquet(self.path / "contigs.parquet")
             self._letters = open_letters(self.path, self.info["packing"], total)
-        except (OSError, ValueError) as error:  # a damaged Parquet file and an empty map are both ValueErrors
+        except InputError:
+            raise
+        except (OSError, ValueError) as error:  # a damaged Parquet file is a ValueError
             raise self._damaged(" ".join(str(error).split())) from error
         self._starts = self.contigs["start"].to_numpy()
         self._lengths = self.contigs["length"].to_numpy()

@@ -321,8 +321,9 @@ def test_a_store_cut_anywhere_is_refused(fasta: list[str], output: str, packing:
         for content in (whole[:-1], whole[: len(whole) // 2], whole + b"\0"):
             if path.name != "store.json" or content != whole[:-1]:  # which is a line end only
                 path.write_bytes(content)
-                with pytest.raises(InputError, match="damaged store"):
+                with pytest.raises(InputError, match="damaged store") as caught:
                     GenomeStore(output)
+                assert str(caught.value).count("damaged store") == 1
         path.write_bytes(whole)
     GenomeStore(output).verify()
 
