@@ -33,6 +33,7 @@ bench: .venv/.installed ## print the measured speeds, as ratios in one run (abou
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/tokenizer.py
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/collator.py
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/check.py
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/store.py
 	$(BIN)/python benchmarks/train_step.py
 
 lint: .venv/.installed-dev ## check style and types

@@ -33,6 +33,7 @@ from hf_genomics.data.files import open_binary
 from hf_genomics.data.store import GenomeStore, prepare
 
 WINDOW, BATCH = 510, 256
+SIZES = (6_000_000, 60_000_000)  # nt whose memory is compared
 PEAK = """
 import sys
 def peak():  # getrusage counts the parent's memory too
@@ -175,10 +176,9 @@ def main() -> None:
         compare_reading(packed, folder, nt, options.rounds, "gzip FASTA")
         sizes = [size(store.path) for store in stores]
         print(f"\nbytes on disk: 8bit {sizes[0]:,}, 2bit {sizes[1]:,}: {sizes[0] / sizes[1]:.2f} times smaller")
-        tenth = made_up(folder / "tenth.fasta", contigs=100, nt=60_000)
-        files = {"6 Mnt in 100 contigs": tenth, f"{nt / 1e6:.0f} Mnt in {len(stores[0])} contigs": plain}
+        files = {f"{nt // 10**6} Mnt in 100 contigs": made_up(folder / f"{nt}.fasta", 100, nt // 100) for nt in SIZES}
         if options.contig:
-            files[f"{options.contig} Mnt in one contig"] = made_up(folder / "one.fasta", 1, options.contig * 1_000_000)
+            files[f"{options.contig} Mnt in one contig"] = made_up(folder / "one.fasta", 1, options.contig * 10**6)
         compare_memory(files, folder)
         compare_windows(stores, options.rounds)
 
