@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,6 +17,7 @@ import numpy as np
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import PreTrainedTokenizerFast
 
+from .data.atomic import replacing
 from .data.store import GenomeStore
 from .errors import InputError
 from .sequence import reverse_complement
@@ -106,7 +106,8 @@ def train_bpe(
         )
     templates = ("[CLS] $A [SEP]", "[CLS] $A [SEP] $B:1 [SEP]:1")
     finished = _finished(tokenizer, _BERT, *templates, model_max_length)
-    _save_whole(finished, target)
+    with replacing(target) as folder:
+        save(finished, folder)
     encoded = finished([_text(row) for row in windows], add_special_tokens=False)["input_ids"]
     nt, tokens = sum(map(len, windows)), sum(map(len, encoded))
     return {"tokens": vocab_size, "nt": nt, "nt_per_token": nt / tokens, "tokenizer": str(target)}
@@ -120,13 +121,6 @@ def save(tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
     path = folder / "tokenizer_config.json"
     settings = json.loads(path.read_text()) | {"tokenizer_class": "PreTrainedTokenizerFast"}
     path.write_text(json.dumps(settings, indent=2, sort_keys=True) + "\n")
-
-
-def _save_whole(tokenizer: PreTrainedTokenizerFast, target: Path) -> None:
-    partial = target.with_name(f".{target.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    save(tokenizer, partial)
-    partial.rename(target)  # on an empty folder, too
 
 
 def _windows(store: GenomeStore, split: str | None, window: int, max_nt: int) -> list[np.ndarray]:
