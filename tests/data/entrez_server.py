@@ -195,6 +195,10 @@ class Handler(BaseHTTPRequestHandler):
         """Right length, other letters."""
         self.send(200, body.replace(b"ACGT", b"TGCA"), {})
 
+    def do_relayed(self, body: bytes) -> None:
+        """A 400 that passes on another server's trouble."""
+        self.send(400, b"<ERROR>Error in proxy_stream(): 502 Bad Gateway</ERROR>", {})
+
     def do_hang_up(self, body: bytes) -> None:
         """Close without a word."""
         self.close_connection = True

@@ -172,7 +172,21 @@ def test_the_rate_limit_is_kept_without_and_with_a_key(fetch, server, clock, mon
 
 @pytest.mark.parametrize(
     "misdeed",
-    ["429", "500", "502", "503", "cut", "chunked_cut", "short", "hang_up", "silent", PAGE, ERROR_XML, "other_letters"],
+    [
+        "429",
+        "500",
+        "502",
+        "503",
+        "cut",
+        "chunked_cut",
+        "short",
+        "hang_up",
+        "silent",
+        "relayed",
+        PAGE,
+        ERROR_XML,
+        "other_letters",
+    ],
 )
 def test_a_passing_fault_is_overcome(server, fetch, waits, tmp_path, misdeed):
     server.misdeeds[:] = [misdeed, misdeed]
