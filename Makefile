@@ -32,6 +32,7 @@ fuzz: .venv/.installed ## hold the tokenizer to its slow twin on a million rando
 bench: .venv/.installed ## print the measured speeds, as ratios in one run (about 5 minutes)
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/tokenizer.py
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/collator.py
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/data.py
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/check.py
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/store.py
 	$(BIN)/python benchmarks/train_step.py

@@ -13,9 +13,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-from hf_genomics import KmerBertConfig, KmerBertForMaskedLM, KmerTokenizer, prepare
+from hf_genomics import KmerBertConfig, KmerBertForMaskedLM, KmerTokenizer, WindowSampling, prepare
 from hf_genomics.cli import VERBS, main
 from hf_genomics.data.fasta import read_records
 from hf_genomics.data.masking import masking_fractions
@@ -123,6 +124,17 @@ def test_a_pretraining_recipe_has_the_papers_values(settings_of, setup):
     for section in PRETRAINING[setup]:
         wanted = PRETRAINING[setup][section] | EVERY.get(section, {})
         assert {name: getattr(seen[section], name) for name in wanted} == wanted
+
+
+def test_every_setting_of_the_windows_is_read_from_yaml(settings_of, tmp_path):
+    settings = {"mode": "mixed", "length": 100, "min_length": 20, "full_share": 0.25, "sampled_per_cut": 1.5}
+    settings |= {"rc_probability": 0.5, "max_unknown": 0.1, "length_exponent": 0.5, "weight_column": "times"}
+    settings |= {"group_column": "species", "group_weights": {"human": 2.0, "mouse": 1.0}}
+    for windows in (settings, {"mode": "tiles", "length": 100, "step": 50}, {"mode": "fixed", "coverage": 2.0}):
+        recipe = yaml.safe_load((RECIPES / "pretrain_base_cpu.yaml").read_text()) | {"windows": windows}
+        path = tmp_path / "pretrain_windows.yaml"
+        path.write_text(yaml.safe_dump(recipe))
+        assert settings_of(path)["windows"] == WindowSampling(**windows)
 
 
 @pytest.mark.parametrize("setup", PRETRAINING)

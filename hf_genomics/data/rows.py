@@ -42,7 +42,9 @@ class JoinedRows(Sequence[dict[str, Any]]):
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
         """Give row after row."""
-        return (self[row] for row in range(len(self)))
+        names, columns = list(self.columns), [column.tolist() for column in self.columns.values()]
+        for end, length, *others in zip(self._ends.tolist(), self.lengths.tolist(), *columns, strict=True):
+            yield {"sequence": self.letters[end - length : end], **dict(zip(names, others, strict=True))}
 
     def reverse_complement(self, turned: np.ndarray) -> None:
         """Read some rows, flags (rows,), from the opposite strand, in place."""

@@ -258,9 +258,10 @@ def _parts(names: list[str], sampling: WindowSampling, source: str) -> np.ndarra
     """Look up the part of each group."""
     if sampling.group_weights is None:
         return np.ones(len(names))
+    weights = {str(name): weight for name, weight in sampling.group_weights.items()}  # YAML reads 9606 as a number
     for name in names:
-        if name not in sampling.group_weights:
-            near = difflib.get_close_matches(name, sampling.group_weights, 1)
+        if name not in weights:
+            near = difflib.get_close_matches(name, weights, 1)
             hint = f"; is it meant by {near[0]!r}?" if near else "; 0 leaves it out"
             raise InputError(f"{source}: windows.group_weights has no {sampling.group_column} {name!r}{hint}")
-    return np.array([sampling.group_weights[name] for name in names], float)
+    return np.array([weights[name] for name in names], float)

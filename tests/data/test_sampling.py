@@ -116,6 +116,11 @@ def test_species_share_the_windows_whatever_their_size() -> None:
     assert shares(contigs, group_column="species", group_weights={"human": 0, "yeast": 1})[:2] == [0, 0]
 
 
+def test_groups_may_have_numbers_for_names() -> None:
+    contigs = table(length=[100, 100], taxon=[9606, 4932])
+    assert shares(contigs, group_column="taxon", group_weights={9606: 3, "4932": 1}) == [0.75, 0.25]
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [

@@ -48,7 +48,7 @@ def store(tmp_path_factory):
 def run(store, tmp_path, tiny_config):
     """Pretrain the tiny model for a few steps; ``options`` are the trainer's."""
 
-    def call(name="out", data=(), masking=None, resume=False, overwrite=False, **options):
+    def call(name="out", data=(), masking=None, windows=None, resume=False, overwrite=False, **options):
         tokenizer = KmerTokenizer(k=3)
         settings = {"max_steps": 6, "per_device_train_batch_size": 8, "learning_rate": 1e-3, "logging_steps": 2}
         settings |= {"use_cpu": True, "save_strategy": "no", "disable_tqdm": True, "seed": 1}
@@ -59,7 +59,7 @@ def run(store, tmp_path, tiny_config):
             tokenizer,
             KmerBertConfig(**{key: value for key, value in tiny_config.to_dict().items() if key in SIZES}),
             masking or DataCollatorForSpanMasking(tokenizer, span=3, start_rate=0.05, seed=1),
-            WindowSampling(length=60, min_length=10, rc_probability=0.5),
+            windows or WindowSampling(length=60, min_length=10, rc_probability=0.5),
             resume=resume,
             overwrite=overwrite,
         )
@@ -91,6 +91,17 @@ def test_a_run_leaves_model_tokenizer_numbers_log_and_picture(run, tmp_path):
     assert json.loads((tmp_path / "out" / "metrics.json").read_text()) == metrics
     log = json.loads((tmp_path / "out" / "trainer_state.json").read_text())["log_history"]
     assert [entry["step"] for entry in log if "loss" in entry] == [2, 4, 6]
+
+
+@pytest.mark.parametrize("mode", ["fixed", "cuts", "mixed", "tiles"])
+def test_every_way_to_lay_windows_trains_and_validates(run, mode):
+    seen = []
+    metrics = run(masking=recorder(seen), windows=WindowSampling(mode, 60), max_steps=-1, num_train_epochs=1)
+    assert math.isfinite(metrics["train_loss"]) and math.isfinite(metrics["eval_loss"])
+    trained = [(index, letters) for _, index, letters in seen[:-5]]  # the last five are the validation's
+    assert sorted(index for index, _ in trained) == list(range(len(trained))) and len(trained) > 5
+    lengths = {len(letters) for _, letters in trained}
+    assert lengths == {60} if mode in ("fixed", "tiles") else len(lengths) > 3
 
 
 def test_the_numbers_are_there_and_finite(run):
