@@ -43,19 +43,16 @@ FROM_BERT = {
 TO_BERT = {ours: theirs for theirs, ours in FROM_BERT.items() if theirs != "BertForPreTraining"}
 
 # Settings that leave the numbers of a loaded model as they are, so that a BERT does not need them.
-_NO_MATTER = {
-    "k",
-    "stride",
-    "initialisation",
-    "sparse_prediction",
-    "window_length",
-    "class_weights",
-    "focal_gamma",
-    "paired",
-}
+_NO_MATTER = set("k stride initialisation sparse_prediction window_length class_weights focal_gamma paired".split())
 
 # What a model folder shares; a run leaves more there (training_args.bin, checkpoints, scores, logs).
-_SHARED = ("config.json", "*.safetensors", "*.safetensors.index.json", "tokenizer_config.json", "*.py", "README.md")
+_SHARED = (
+    "config.json *.safetensors *.safetensors.index.json *.py README.md "
+    "tokenizer_config.json tokenizer.json vocab.txt added_tokens.json special_tokens_map.json".split()
+)
+
+# All that a file which is no checkpoint, or one cut short, makes torch.load raise; the first is a refused pickle too.
+_DAMAGED = (pickle.UnpicklingError, EOFError, struct.error, LookupError)
 
 # That of the HTTP client which the installed huggingface_hub is built on.
 _HTTP_ERROR: type[Exception] = HfHubHTTPError.__bases__[0]
@@ -118,33 +115,28 @@ def to_bert(model: PreTrainedModel, folder: str | Path) -> None:
     if kind is None:
         raise InputError(f"stock BERT has no twin of {type(model).__name__}, only of {', '.join(TO_BERT)}")
     _refuse_inexpressible(config)
-    labels = (
-        {} if kind in ("BertModel", "BertForMaskedLM") else {"id2label": config.id2label, "label2id": config.label2id}
-    )
-    settings = {
-        name: getattr(config, name) for name in BERT_SETTINGS if name not in ("id2label", "label2id", "num_labels")
-    }
+    settings = {name: getattr(config, name) for name in BERT_SETTINGS if name != "num_labels"}  # follows from id2label
     extra = {"add_pooling_layer": model.pooler is not None} if kind == "BertModel" else {}
     twin, info = getattr(transformers, kind).from_pretrained(
-        None,
-        config=BertConfig(**settings, **labels),
-        state_dict=model.state_dict(),
-        output_loading_info=True,
-        **extra,
+        None, config=BertConfig(**settings), state_dict=model.state_dict(), output_loading_info=True, **extra
     )
     different = sorted([*info["missing_keys"], *info["unexpected_keys"]])
     if different:
         raise InputError(f"stock {kind} has other weights than this {type(model).__name__}: {', '.join(different)}")
     twin.save_pretrained(folder)
+    _write_bert_tokenizer(Path(folder), config)
+
+
+def _write_bert_tokenizer(folder: Path, config: KmerBertConfig) -> None:
     vocabulary = "\n".join(kmer_vocabulary(config.k)) + ("\n" if config.k == 6 else "")  # as DNABERT's files end
-    (Path(folder) / "vocab.txt").write_bytes(vocabulary.encode())
-    tokenizer = {
+    (folder / "vocab.txt").write_bytes(vocabulary.encode())
+    settings = {
         "tokenizer_class": "BertTokenizer",
         "do_lower_case": False,
         "model_max_length": config.max_position_embeddings,
         **{f"{token.strip('[]').lower()}_token": token for token in SPECIAL_TOKENS},
     }
-    (Path(folder) / "tokenizer_config.json").write_text(json.dumps(tokenizer, indent=2) + "\n")
+    (folder / "tokenizer_config.json").write_text(json.dumps(settings, indent=2) + "\n")
 
 
 def push(model: str, name: str, revision: str | None = None, private: bool = False) -> dict[str, Any]:
@@ -252,12 +244,7 @@ def _readable(source: str) -> Iterator[None]:
         yield
     except InputError:
         raise
-    except (
-        pickle.UnpicklingError,
-        EOFError,
-        struct.error,
-        LookupError,
-    ) as error:  # all that junk makes torch.load raise
+    except _DAMAGED as error:
         raise InputError(
             f"{source}: its weights are a damaged file or a pickle with more than plain weights, which could run code; "
             "save the weights alone, as model.safetensors or by torch.save(model.state_dict())"

@@ -417,6 +417,15 @@ def test_heads_go_out_with_their_labels(kind, twin, tmp_path):
     assert bert.config.id2label == labels and differ_by(logits(bert, rows), logits(model, rows)) < 1e-5
 
 
+def test_half_precision_goes_over_as_it_is(tiny_config, tmp_path):
+    model = KmerBertForMaskedLM(tiny_config).bfloat16()
+    to_bert(model, tmp_path)
+    bert = BertForMaskedLM.from_pretrained(tmp_path)
+    assert {weight.dtype for weight in bert.parameters()} == {torch.bfloat16}
+    assert torch.equal(bert.bert.embeddings.word_embeddings.weight, model.get_input_embeddings().weight)
+    assert KmerBertForMaskedLM.from_pretrained(tmp_path).dtype == torch.bfloat16
+
+
 def test_there_and_back_is_the_same_model(dnabert, tmp_path):
     convert(str(dnabert), str(tmp_path / "ours"))
     assert convert(str(tmp_path / "ours"), str(tmp_path / "theirs"), to="bert")["class"] == "BertForMaskedLM"
