@@ -18,7 +18,7 @@ from typing import Any, Literal
 
 import transformers
 from huggingface_hub import HfApi
-from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+from huggingface_hub.errors import HfHubHTTPError, HFValidationError, StrictDataclassError
 from safetensors import SafetensorError
 from transformers import BertConfig, PreTrainedConfig, PreTrainedModel
 from transformers.utils import logging as transformers_logging
@@ -53,6 +53,8 @@ _SHARED = (
 
 # All that a file which is no checkpoint, or one cut short, makes torch.load raise; the first is a refused pickle too.
 _DAMAGED = (pickle.UnpicklingError, EOFError, struct.error, LookupError)
+# What a configuration with values of wrong types or sizes, or weights that do not fit it, make transformers raise.
+_UNFIT = (OSError, ValueError, TypeError, RuntimeError, AttributeError, AssertionError, SafetensorError)
 
 # That of the HTTP client which the installed huggingface_hub is built on.
 _HTTP_ERROR: type[Exception] = HfHubHTTPError.__bases__[0]
@@ -249,7 +251,7 @@ def _readable(source: str) -> Iterator[None]:
             f"{source}: its weights are a damaged file or a pickle with more than plain weights, which could run code; "
             "save the weights alone, as model.safetensors or by torch.save(model.state_dict())"
         ) from error
-    except (OSError, ValueError, TypeError, RuntimeError, SafetensorError) as error:
+    except (*_UNFIT, StrictDataclassError) as error:
         if not Path(source).exists() and isinstance(error, OSError):
             raise InputError(f"{source}: no such folder, and no such model on the Hub or in its cache") from error
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]

@@ -516,6 +516,9 @@ def test_what_is_missing_or_in_the_way_is_refused_by_name(refused, home, words, 
             ["bert model, not a KmerBert", "hf-genomics convert"],
             id="another_model",
         ),
+        pytest.param(
+            {"config.json": '{"model_type": "kmer_bert", "k": "six"}'}, ["'k' expected int"], id="config_typed"
+        ),
         pytest.param({"config.json": "{}"}, ["model_type"], id="config_empty"),
         pytest.param({"model.safetensors": None}, ["model.safetensors"], id="no_weights"),
         pytest.param({"model.safetensors": ""}, ["cannot load a model"], id="weights_damaged"),

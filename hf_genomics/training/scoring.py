@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import scipy.special
 import torch
+from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
 from tqdm.auto import tqdm
 from transformers import (
@@ -355,7 +356,7 @@ class readable:  # noqa: N801 (reads as a statement: with readable(name))
 
     def __exit__(self, kind: type | None, error: BaseException | None, trace: object) -> None:
         """Translate the error."""
-        broken = (OSError, ValueError, TypeError, SafetensorError)
+        broken = (OSError, ValueError, TypeError, SafetensorError, StrictDataclassError)
         if not isinstance(error, broken) or isinstance(error, InputError):
             return
         if not Path(self.name).exists():
