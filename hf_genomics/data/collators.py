@@ -259,7 +259,9 @@ def _turned(feature: dict[str, Any]) -> dict[str, Any]:
     """Show a row from the opposite strand."""
     if "nt_labels" in feature:
         raise ValueError("labels per nucleotide belong to a strand; set rc_probability to 0")
-    turned = {name: reverse_complement(feature[name]) for name in ("sequence", "pair") if name in feature}
+    turned: dict[str, Any] = {
+        name: reverse_complement(feature[name]) for name in ("sequence", "pair") if name in feature
+    }
     if "nt_tracks" in feature:
         turned["nt_tracks"] = feature["nt_tracks"][::-1]
     return {**feature, **turned}

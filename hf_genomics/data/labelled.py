@@ -170,12 +170,12 @@ class SequenceDataset(Dataset):
 
     def _label(self, index: int) -> Any:
         """Give a row's label, in the way that the Trainer counts the labels there are: -100 where not measured."""
-        label = self.examples.labels[index] if self.examples.labels is not None else None
+        label = self.examples.known_labels[index]
         return np.nan_to_num(label, nan=-100) if self.examples.problem == "multi_label_classification" else label
 
 
 def annotations_of(examples: LabelledSequences, index: int) -> dict[str, Any]:
     """Give what a row has beside its sequence and its label, under the collator's names."""
-    columns = {"pair": examples.pairs, "nt_labels": examples.nt_labels}
+    columns: dict[str, Any] = {"pair": examples.pairs, "nt_labels": examples.nt_labels}
     columns |= {"tracks": examples.tracks, "nt_tracks": examples.nt_tracks}
     return {name: column[index] for name, column in columns.items() if column is not None}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from typing import Any
 
 from ..data.annotations import Annotations, read_annotated
 from ..data.labelled import labelled_windows
@@ -149,7 +150,7 @@ def annotations_like(like: LabelledSequences, given: Annotations) -> Annotations
     """
     several = like.label_names if like.labels_by_column else None
     wanted = {"label_columns": several, "track_columns": like.track_names, "nt_track_columns": like.nt_track_names}
-    chosen = {}
+    chosen: dict[str, Any] = {}
     for name, names in wanted.items():
         columns = getattr(given, name)
         if columns and len(columns) != len(names or []):

@@ -133,8 +133,8 @@ def finetune(
     settings |= {"classifier_dropout": dropout} if dropout is not None else {}
     settings |= {"pooling": pooling} if pooling else {}
     settings |= {"initialisation": "bert"} if from_scratch else {}
-    windows = {"num_windows": num_windows, "part_length": part_length, "aggregation": aggregation}
-    config = _configuration(before, settings, _window_settings(training, **windows), _track_settings(training))
+    windows = _window_settings(training, num_windows, part_length, aggregation)
+    config = _configuration(before, settings, windows, _track_settings(training))
     for examples in filter(None, (training, validation, test)):
         check_longest(examples, tokenizer, config)
     set_seed(trainer.seed)
@@ -273,7 +273,7 @@ def _window_settings(
         return {}
     if num_windows > 1 and part_length is not None:
         raise InputError("num_windows and part_length are two ways to cut sequences; leave one away")
-    beside = {"pairs": training.pairs, "labels per nucleotide": training.nt_labels}
+    beside: dict[str, Any] = {"pairs": training.pairs, "labels per nucleotide": training.nt_labels}
     beside |= {"tracks": training.tracks, "signals per nucleotide": training.nt_tracks}
     for what, column in beside.items():
         if column is not None:
