@@ -148,6 +148,33 @@ def test_a_sequence_says_the_same_alone_as_in_a_batch_padded_on_either_side(case
         assert same(model(**left, position_ids=positions).logits, together)
 
 
+def packed(inputs: dict[str, Tensor], rows: tuple[range, ...]) -> dict[str, Tensor]:
+    """Put the sequences of each range into one row, positions starting again with each."""
+    found = {"input_ids": [], "position_ids": [], "attention_mask": []}
+    for row in rows:
+        ids = [inputs["input_ids"][number][inputs["attention_mask"][number].bool()] for number in row]
+        found["input_ids"].append(torch.cat(ids))
+        found["position_ids"].append(torch.cat([torch.arange(len(each)) for each in ids]))
+        found["attention_mask"].append(torch.ones_like(found["input_ids"][-1]))
+    return {name: torch.nn.utils.rnn.pad_sequence(column, batch_first=True) for name, column in found.items()}
+
+
+@pytest.mark.parametrize("attention", ["eager", "sdpa"])
+@pytest.mark.parametrize("case", [case for case in CASES if CASES[case][0] is KmerBertConfig])
+def test_packed_sequences_have_the_logits_and_gradients_of_separate_rows(case: str, attention: str) -> None:
+    inputs, labels, results = inputs_for(case), labels_for(case), []
+    for batch in (inputs, packed(inputs, (range(3), range(3, 8)))):
+        model = built(case, attention)
+        outputs = model(**batch, labels=labels)
+        outputs.loss.backward()
+        logits = outputs.logits
+        if case == "nt":  # what stands beyond a sequence's end means nothing
+            logits = torch.cat([row[:length] for row, length in zip(logits, LENGTHS, strict=True)])
+        results.append([logits, outputs.loss, *(weight.grad for weight in model.parameters())])
+    for separate, together in zip(*results, strict=True):
+        assert same(separate, together, 1e-6)
+
+
 @pytest.mark.parametrize("case", CASES)
 def test_every_weight_is_trained_and_checkpointing_changes_nothing(case: str) -> None:
     gradients = []

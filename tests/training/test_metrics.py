@@ -17,6 +17,7 @@ from hf_genomics.training.metrics import (
     decision_metrics,
     multilabel_metrics,
     regression_metrics,
+    scores_per_column,
     softmax,
 )
 
@@ -250,3 +251,27 @@ def test_the_evaluate_metric_takes_class_ids_which_have_no_ranks(metric):
 def test_the_evaluate_metric_writes_nothing_to_the_cache(metric, tmp_path):
     metric.compute(predictions=[0, 1], references=[0, 1])
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("measure", [multilabel_metrics, regression_metrics])
+def test_scores_of_several_labels_or_targets_are_the_means_of_each_ones(measure):
+    rng = np.random.default_rng(0)
+    predictions, labels = rng.random((30, 3)), (rng.random((30, 3)) > 0.5).astype(float)
+    labels[::4, 1] = np.nan
+    each, whole = scores_per_column(measure, predictions, labels, ["a", "b", "c"]), measure(predictions, labels)
+    assert list(each) == ["a", "b", "c"]
+    for name, value in whole.items():
+        assert value == pytest.approx(np.mean([scores[name] for scores in each.values()]))
+    known = ~np.isnan(labels[:, 1])
+    assert each["b"] == measure(predictions[known, 1:2], labels[known, 1:2])
+
+
+def test_cells_of_minus_100_are_not_measured():
+    rng = np.random.default_rng(1)
+    logits, labels = rng.normal(size=(20, 2)), (rng.random((20, 2)) > 0.5).astype(float)
+    compute = compute_metrics_for("multi_label_classification", ["a", "b"])
+    missing = labels.copy()
+    missing[:5, 0] = np.nan
+    expected = multilabel_metrics(1 / (1 + np.exp(-logits)), missing)
+    found = compute(EvalPrediction(predictions=logits, label_ids=np.nan_to_num(missing, nan=-100)))
+    assert found == pytest.approx(expected)
