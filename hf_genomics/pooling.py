@@ -87,8 +87,14 @@ def tokens_to_nt(tokens: Tensor, kmers: Tensor, k: int, stride: int, length: int
         (rows, length, size). Nucleotides beyond a row's own sequence say what its last k-mer says and mean nothing; a
         row without a k-mer is 0.
 
+    Raises:
+        ValueError: if the k-mers of a row do not stand side by side.
+
     Source: DNABERT (Ji et al. 2021) spreads attention over nucleotides in this way.
     """
+    begins = kmers.int().diff(dim=1, prepend=kmers.new_zeros(len(kmers), 1).int()) == 1
+    if not torch.compiler.is_compiling() and (begins.sum(1) > 1).any():
+        raise ValueError("the k-mers of a row do not stand side by side; give one sequence a row, not a pair")
     counts = kmers.sum(1, keepdim=True)  # (rows, 1)
     if length is None:
         length = kmers.shape[1] * stride + k - 1 if torch.compiler.is_compiling() else nt_reach(kmers, k, stride)

@@ -127,6 +127,11 @@ def test_a_row_without_kmers_has_logits_of_zero() -> None:
     assert tokens_to_nt(drawn(2, 4, 3), torch.zeros_like(kmers), 3, 1).shape == (2, 0, 3)
 
 
+def test_kmers_of_a_pair_are_refused() -> None:
+    with pytest.raises(ValueError, match="do not stand side by side"):
+        tokens_to_nt(drawn(2, 4, 3), torch.tensor([[1, 1, 1, 1], [1, 1, 0, 1]]).bool(), 3, 1)
+
+
 @given(st.integers(1, 8), st.integers(1, 10), st.lists(st.integers(0, 20), min_size=1, max_size=4))
 def test_signals_of_kmers_are_means_over_their_nucleotides(k: int, stride: int, extra: list[int]) -> None:
     lengths = [k + more for more in extra]

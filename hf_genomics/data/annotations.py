@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 
 from ..errors import InputError
-from .fasta import shorten
+from .fasta import SEQUENCE_STARTS
+from .files import input_errors, open_binary, shorten
 from .tables import MISSING, LabelledSequences, class_order, read_table, read_text_columns
 
 IGNORED = -100
@@ -79,6 +80,7 @@ def read_annotated(
         return read_table(path, label_column=own, label_names=label_names, regression=regression, **options)
     labels = [*(several or []), *([per_nt] if per_nt else [])]
     needed = [column for column in annotations.named() if require_labels or column not in labels]
+    _check_table(path, needed)
     frame = read_text_columns(path, needed, []) if needed else None
     table = read_table(path, label_column=own, label_names=label_names, regression=regression, **options)
     if frame is None:
@@ -101,6 +103,17 @@ def read_annotated(
         signals = [nt_signals(cells[name], table, name) for name in names]
         found["nt_tracks"] = [np.stack(of_row, 1) for of_row in zip(*signals, strict=True)]
     return replace(table, **found)
+
+
+def _check_table(path: str | PathLike[str], needed: Sequence[str]) -> None:
+    """Refuse a sequence file where columns are asked for."""
+    with input_errors(path), open_binary(path) as file:
+        start = file.peek(16)[:16].lstrip()
+    if needed and start.startswith(SEQUENCE_STARTS):
+        raise InputError(
+            f"{path}: a sequence file has no columns, but {', '.join(map(repr, needed))} must be read; give a CSV, TSV "
+            "or Parquet table"
+        )
 
 
 def number_columns(cells: dict[str, list[str]], columns: Sequence[str], path: str) -> np.ndarray:

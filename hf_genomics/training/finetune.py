@@ -127,6 +127,8 @@ def finetune(
     _check_positive(positive, training)
     if rc_probability and training.nt_labels is not None:
         raise InputError("rc_probability: labels per nucleotide belong to a strand; leave it at 0")
+    if training.pairs is not None and training.nt_labels is not None:
+        raise InputError("labels per nucleotide are for single sequences; leave data.pair_column away")
     before = load_config(pretrained)
     _check_windows(before, pretrained, num_windows)
     settings = _label_settings(training) | _weight_settings(training, balanced, class_weights, focal_gamma)

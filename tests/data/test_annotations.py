@@ -107,7 +107,14 @@ def test_a_cell_that_does_not_fit_is_named(columns: dict, asked: dict, message: 
         read_annotated(table(tmp_path, **columns), Annotations(**asked), label_column=None)
 
 
-def test_a_signal_is_read_quickly_and_equals_a_loop() -> None:
+def test_a_sequence_file_has_no_columns(tmp_path: Path) -> None:
+    (tmp_path / "t.fa").write_text(">a\nACGT\n")
+    with pytest.raises(InputError, match=r"t.fa: a sequence file has no columns, but 's' must be read; give a CSV"):
+        read_annotated(tmp_path / "t.fa", Annotations(nt_track_columns=["s"]), require_labels=False)
+    assert len(read_annotated(tmp_path / "t.fa", Annotations(), require_labels=False)) == 1
+
+
+def test_a_signal_of_digits_equals_a_loop() -> None:
     random = np.random.default_rng(0)
     values = random.integers(0, 10, (50, 200))
     sequences = [np.frombuffer(b"A" * 200, np.uint8)] * 50
