@@ -58,7 +58,7 @@ def pool(hidden: Tensor, real: Tensor, how: str, scores: Tensor | None = None) -
     """
     if how == "cls":
         first = real.int().argmax(1)  # 0, except where a row is padded on the left
-        return hidden[torch.arange(len(hidden), device=hidden.device), first]
+        return hidden[torch.arange(hidden.shape[0], device=hidden.device), first]  # len() would fix it in an export
     padding = ~real.unsqueeze(-1)
     if how == "max":
         lowest = hidden.masked_fill(padding, torch.finfo(hidden.dtype).min).amax(1)

@@ -7,6 +7,7 @@ are imported where they lie. The release leaves out some modules which they impo
 from __future__ import annotations
 
 import importlib.machinery
+import os
 import subprocess
 import sys
 import tarfile
@@ -82,9 +83,16 @@ def install() -> None:
     stand_in("exporters.test_export", ExportTesterMixin=type("ExportTesterMixin", (), {}))
     stand_in("generation.test_utils", GenerationTesterMixin=type("GenerationTesterMixin", (), {}))
     stand_in("utils.test_configuration_utils", config_common_kwargs=COMMON_CONFIG_ARGUMENTS)
+    summary = (
+        CACHE / "tiny_models" / "reports" / "tiny_model_summary.json"
+    )  # of tiny models on the Hub; we have none there
+    summary.parent.mkdir(parents=True, exist_ok=True)
+    summary.write_text("{}")
+    os.environ["TRANSFORMERS_TINY_MODEL_PATH"] = str(CACHE / "tiny_models")
     # They would load transformers a second time, out of the source release.
     with patch("transformers.utils.direct_transformers_import", lambda *_: transformers):
         importlib.import_module(f"{NAME}.test_configuration_common")
+        importlib.import_module(f"{NAME}.test_pipeline_mixin")
     modeling = importlib.import_module(f"{NAME}.test_modeling_common")
     for names, ours in OURS_BY_TASK.items():
         setattr(modeling, names, {**getattr(modeling, names), "kmer_bert": ours})
