@@ -19,7 +19,7 @@ import numpy as np
 
 Packing: TypeAlias = Literal["8bit", "2bit"]
 
-_BLOCK_NT = 1 << 18
+_BLOCK_NT = 1 << 18  # packed at once; a multiple of 4
 _ALPHABET = b"ACTG"
 _SHIFTS = (0, 2, 4, 6)
 _MARKS = bytes(letter ^ _ALPHABET[letter >> 1 & 3] for letter in range(256))
@@ -204,8 +204,8 @@ class PackedWriter:
     def write(self, letters: bytes) -> None:
         """Append letters."""
         self._held += letters
-        if len(self._held) >= _BLOCK_NT:
-            self._flush(len(self._held) // 4 * 4)
+        while len(self._held) >= _BLOCK_NT:
+            self._flush(_BLOCK_NT)
 
     def finish(self) -> dict[str, dict[str, int | str]]:
         """Flush to disk; returns name, size and hash of both files."""

@@ -9,6 +9,7 @@ import logging
 import os
 import pickle
 import shutil
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -380,6 +381,20 @@ def test_both_packings_give_the_same_windows(tmp_path: Path, sequences: list[str
         start = data.draw(st.integers(0, length))
         windows = [store.window(contig, start, length - start) for store in (plain, packed)]
         assert windows[0].tobytes() == windows[1].tobytes() and not windows[1].flags.writeable
+
+
+@pytest.mark.parametrize("packing", ["8bit", "2bit"])
+@pytest.mark.parametrize("width", [60, 1 << 24])
+def test_memory_does_not_grow_with_a_contig(tmp_path: Path, packing: str, width: int) -> None:
+    line = (b"ACGTTGCANN" * (width // 10 + 1))[:width] + b"\n"
+    (tmp_path / "x.fa").write_bytes(b">x\n" + line * ((1 << 24) // width))
+    tracemalloc.start()
+    try:
+        prepare([str(tmp_path / "x.fa")], str(tmp_path / "store"), packing=packing)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 1 << 23  # half of the contig's nt
 
 
 @pytest.mark.parametrize("file", ["testMask.2bit", "cor6_6.gb", "ls_orchid.gbk.bgz"])
