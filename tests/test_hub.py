@@ -319,6 +319,8 @@ REFUSED = {
     "a_decoder": (with_config(is_decoder=True), "is_decoder=True"),
     "pruned": (with_config(pruned_heads={"0": [1]}), "pruned_heads"),
     "other_sizes": (with_config(hidden_size=64), "other sizes than config.json says"),
+    "a_type": (with_config(hidden_size="32"), "'hidden_size' expected int"),
+    "no_names": (with_config(id2label=[]), "dnabert: "),
     "code": (
         lambda folder: torch.save(Payload(), folder / "pytorch_model.bin"),
         "could run code; save the weights alone",
