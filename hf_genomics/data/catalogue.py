@@ -42,7 +42,8 @@ class Pair(NamedTuple):
         kind: "exact", "reverse complement" or "near".
         file, record, split: the later one; its split is a name, empty for none.
         other_file, other, other_split: the one that came before, or is in an earlier split.
-        identity: estimated identity of what they share; 1 unless near.
+        containment: share of the sampled 24-mers of the smaller one that the other has too; 1 unless near.
+        identity: estimated from that; 1 unless near.
         same_label: False where both have a label and they differ.
     """
 
@@ -53,6 +54,7 @@ class Pair(NamedTuple):
     other_file: str
     other: str
     other_split: str
+    containment: float = 1.0
     identity: float = 1.0
     same_label: bool = True
 
@@ -111,7 +113,9 @@ class Catalogue:
             for row in np.flatnonzero((splits > number) & np.isin(contents, contents[rows])).tolist():
                 found[row, number] = self._pair(row, first[int(contents[row])])
         for near in near_duplicates(self.sketch, splits, min_identity) if self.sketch is not None else []:
-            pair = self._pair(near.record, near.other)._replace(kind="near", identity=near.identity)
+            pair = self._pair(near.record, near.other)._replace(
+                kind="near", containment=near.containment, identity=near.identity
+            )
             found.setdefault((near.record, int(splits[near.other])), pair)
         return [found[key] for key in sorted(found)]
 

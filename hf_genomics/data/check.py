@@ -302,7 +302,8 @@ def _describe(items: Iterator[Item], report: FileReport, catalogue: Catalogue, k
         report.lengths.extend(lengths.tolist())
         nt, foreign = int(lengths.sum()), sum(_foreign(item) for item in batch)
         report.letters = report.letters.plus(Letters.of(letters, nt, foreign))
-        for item, length, has_kmer in zip(batch, lengths, _has_kmer(letters, ends - lengths, k), strict=True):
+        found = _has_kmer(letters, ends - lengths, k) if len(batch) > 1 else [_long_has_kmer(letters, k)]
+        for item, length, has_kmer in zip(batch, lengths, found, strict=True):
             if item.sound and length and not has_kmer:
                 kind = "without a k-mer of A, C, G, T alone" if length >= k else f"shorter than k = {k} nt"
                 report.note(kind, item.name)
@@ -316,10 +317,13 @@ def _foreign(item: Item) -> int:
 
 
 def _batches(items: Iterator[Item]) -> Iterator[list[Item]]:
-    """Gather records until there are a million letters."""
+    """Gather records until there are a million letters; a long record stays alone, so that it is not copied."""
     batch: list[Item] = []
     nt = 0
     for item in items:
+        if batch and len(item.letters) >= _BATCH_NT:
+            yield batch
+            batch, nt = [], 0
         batch.append(item)
         nt += len(item.letters) + 1
         if nt >= _BATCH_NT:
@@ -350,3 +354,9 @@ def _has_kmer(letters: np.ndarray, starts: np.ndarray, k: int) -> np.ndarray:
     touched = rolling_any(letter_digits(letters) > 3, k)
     good[: len(touched)] = ~touched if len(letters) >= k else False
     return np.logical_or.reduceat(good, starts)
+
+
+def _long_has_kmer(letters: np.ndarray, k: int) -> bool:
+    """Tell what `_has_kmer` does of one record, block by block, as far as the first that has one."""
+    blocks = (letters[begin : begin + _BATCH_NT + k - 1] for begin in range(0, len(letters), _BATCH_NT))
+    return any(_has_kmer(block, np.zeros(1, np.int64), k)[0] for block in blocks)

@@ -24,6 +24,7 @@ from .files import shorten
 _QUANTILES = {"min": 0, "5 %": 5, "25 %": 25, "median": 50, "75 %": 75, "95 %": 95, "max": 100}
 _WIDE = "records,nt,min nt,median nt,max nt,GC %,N %,IUPAC %,soft-masked %,duplicates".split(",")
 _NARROW = "records,nt,median nt,GC %,N %,duplicates".split(",")
+_BLOCK_NT = 1 << 16
 _UPPER = np.uint8(0xDF)
 
 
@@ -57,11 +58,15 @@ class Letters(NamedTuple):
             nt: how many letters that is.
             foreign: how many of them are no nucleotides.
         """
-        upper = letters & _UPPER
-        a, c, g, t, n = (int(np.count_nonzero(upper == ord(letter))) for letter in "ACGTN")
-        u = int(np.count_nonzero(upper == ord("U"))) if foreign else 0
-        lower = int(np.count_nonzero(letters - np.uint8(ord("a")) < 26))  # what comes before "a" wraps around
-        return cls(nt, a + c + g + t, c + g, n, nt - foreign - a - c - g - t - n, lower, foreign, u)
+        counts = np.zeros(7, np.int64)
+        for begin in range(0, len(letters), _BLOCK_NT):
+            block = letters[begin : begin + _BLOCK_NT]
+            upper = block & _UPPER
+            lower = block - np.uint8(ord("a")) < 26  # what comes before "a" wraps around
+            counts += [*(np.count_nonzero(upper == ord(letter)) for letter in "ACGTNU"), np.count_nonzero(lower)]
+        a, c, g, t, n, u, soft_masked = counts.tolist()
+        iupac = nt - foreign - a - c - g - t - n
+        return cls(nt, a + c + g + t, c + g, n, iupac, soft_masked, foreign, u if foreign else 0)
 
     def plus(self, other: Letters) -> Letters:
         """Add the counts of two."""

@@ -66,6 +66,7 @@ def test_another_label_of_the_same_sequence_is_told() -> None:
         "other_file": "x.fa",
         "other": "r0",
         "other_split": "",
+        "containment": 1.0,
         "identity": 1.0,
         "same_label": False,
     }

@@ -6,6 +6,7 @@ import gzip
 import io
 import json
 import os
+import re
 import shutil
 import tempfile
 from pathlib import Path
@@ -18,6 +19,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 
+from hf_genomics.data import check as check_module
+from hf_genomics.data import check_report as report_module
 from hf_genomics.data.check import check
 from hf_genomics.data.check_report import CheckReport
 from hf_genomics.data.fasta import read_records
@@ -194,6 +197,26 @@ def test_letters_of_real_files_are_counted_as_a_plain_count_does() -> None:
         expected = [len(text), *(sum(map(upper.count, some)) for some in ("ACGT", "GC", "N", "RYSWKMBDHV"))]
         assert list(one.letters) == [*expected, sum(map(str.islower, text)), 0, 0]
         assert one.letters.shares()["gc"] == expected[2] / expected[1]
+
+
+@settings(max_examples=60)
+@given(st.lists(st.text("ACGTacgtNRy", min_size=1, max_size=30), min_size=1, max_size=8), st.integers(1, 9))
+def test_odd_records_and_letters_are_those_of_a_plain_loop_in_blocks_of_any_size(texts: list[str], k: int) -> None:
+    records = {f"r{number}": text for number, text in enumerate(texts)}
+    kinds = {f"shorter than k = {k} nt": [name for name, text in records.items() if len(text) < k]}
+    unknown = [name for name, text in records.items() if len(text) >= k and not re.search(rf"(?i)[ACGT]{{{k}}}", text)]
+    kinds["without a k-mer of A, C, G, T alone"] = unknown
+    with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+        path = fasta(Path(folder) / "x.fa", **records)
+        (whole,) = check([path], k=k).files
+        patch.setattr(check_module, "_BATCH_NT", 12)
+        patch.setattr(report_module, "_BLOCK_NT", 5)
+        (pieces,) = check([path], k=k).files
+    assert whole.notes == pieces.notes == {kind: names for kind, names in kinds.items() if names}
+    assert whole.letters == pieces.letters and list(whole.lengths) == list(pieces.lengths) == list(map(len, texts))
+    upper = "".join(texts).upper()
+    assert whole.letters[:5] == (len(upper), *(sum(map(upper.count, some)) for some in ("ACGT", "GC", "N", "RY")))
+    assert whole.letters.soft_masked == sum(map(str.islower, "".join(texts)))
 
 
 # check and prepare agree
