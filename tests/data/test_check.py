@@ -219,6 +219,16 @@ def test_odd_records_and_letters_are_those_of_a_plain_loop_in_blocks_of_any_size
     assert whole.letters.soft_masked == sum(map(str.islower, "".join(texts)))
 
 
+def test_the_only_kmer_of_a_record_is_seen_wherever_blocks_meet(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = fasta(tmp_path / "x.fa", a="N" * 8 + "ACGTACGT" + "N" * 8)
+    for block in range(1, 25):
+        monkeypatch.setattr(check_module, "_BATCH_NT", block)
+        assert check([path], k=8).files[0].notes == {}
+        assert list(check([path], k=9).files[0].notes) == ["without a k-mer of A, C, G, T alone"]
+
+
 # check and prepare agree
 
 LINES = [
@@ -329,7 +339,11 @@ def test_a_record_with_several_faults_has_them_all_listed(tmp_path: Path) -> Non
 @settings(max_examples=80)
 @given(
     st.lists(
-        st.lists(st.sampled_from("ACGTACGT,a ACGTTCGT,b AC,a ACGNACGT,b MKV,a ACGTACGT, ACGTACGT,0.5 ,a".split(" "))),
+        st.lists(
+            st.sampled_from(
+                "ACGTACGT,a ACGTTCGT,b ACGTTCGT,b ACGTACGT,c AC,a ACGNACGT,b MKV,a ACGTACGT, ACGTACGT,0.5 ,a".split(" ")
+            )
+        ),
         min_size=2,
         max_size=2,
     ),
@@ -363,6 +377,16 @@ def test_all_bad_rows_of_a_table_are_listed(tmp_path: Path) -> None:
         "6: the label is missing",
     ]
     assert (len(report.files[0].lengths), report.files[0].letters.nt, report.files[0].letters.foreign) == (6, 30, 2)
+
+
+def test_a_class_that_the_training_table_does_not_have_is_refused_by_row(tmp_path: Path) -> None:
+    train = table(tmp_path / "train.csv", f"{dna(20)},a", f"{dna(20, 1)},b")
+    test = table(tmp_path / "test.csv", f"{dna(20, 2)},c", f"{dna(20, 3)},a", f"{dna(20, 4)},d")
+    faults = check(train=[train], test=[test]).all_faults
+    assert [fault.removeprefix(f"{test}: ").split(";")[0] for fault in faults] == [
+        "data row 1: unknown label 'c'",
+        "data row 3: unknown label 'd'",
+    ]
 
 
 def test_a_table_is_told_by_its_content_and_described(tmp_path: Path) -> None:

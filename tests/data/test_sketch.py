@@ -133,6 +133,20 @@ def test_a_piece_of_a_genome_is_found_in_it_and_the_other_way_round() -> None:
         assert pair[:2] == (1, 0) and pair.containment == pair.identity == 1
 
 
+def test_repeats_count_once() -> None:
+    genome = np.concatenate([dna(1000), dna(1000), dna(300, 1)])
+    (pair,) = near_duplicates(sketch_of([genome, genome]), np.array([0, 1]))
+    assert pair.containment == 1 and pair.shared == len(set(sampled_kmers(genome)[0].tolist()))
+
+
+def test_what_several_records_share_with_one_is_not_added_up() -> None:
+    train = [dna(200, seed) for seed in (1, 2)]
+    test = np.concatenate([dna(100, 3), train[0][50:76], dna(50, 4), train[1][100:126], dna(100, 5)])
+    sketch = sketch_of([*train, test])  # three 24-mers of each
+    assert near_duplicates(sketch, np.array([0, 0, 2]), min_identity=0.5, min_shared=5) == []
+    assert [pair.shared for pair in near_duplicates(sketch, np.array([0, 0, 2]), min_identity=0.5, min_shared=3)] == [3]
+
+
 def test_records_of_one_split_or_of_none_are_not_compared() -> None:
     letters = dna(2000)
     sketch = sketch_of([letters, letters, letters])
