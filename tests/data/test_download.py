@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -419,6 +420,46 @@ def test_a_process_that_is_killed_leaves_whole_files_only_and_goes_on(server, tm
     found = download(str(tmp_path / "list.txt"), str(folder), email="a@example.org", server=server.url)
     assert (found["fetched"], found["already_there"]) == (3, 2)
     assert set(sum(server.fetched()[2:], [])) == set(server.entries) - set(first)
+
+
+MISDEEDS = [
+    "",
+    "429",
+    "503",
+    "400",
+    "cut",
+    "chunked_cut",
+    "short",
+    "hang_up",
+    "other_letters",
+    "relayed",
+    PAGE,
+    ERROR_XML,
+]
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_whatever_goes_wrong_in_any_order_no_wrong_file_is_kept_and_the_rest_comes_later(server, fetch, tmp_path, seed):
+    chance = random.Random(seed)
+    folder, unknown, known = tmp_path / "genomes", "AB000000", list(server.entries)
+    server.unknown = chance.choice(["refuse", "omit", "text"])
+    lengths = {name: len(entry.sequence) if chance.random() < 0.5 else "" for name, entry in server.entries.items()}
+    digests = {
+        name: md5(entry.sequence) for name, entry in server.entries.items()
+    }  # or other letters could not be told
+    lines = ["accession,length,sequence_md5", *(f"{name},{lengths[name]},{digests[name]}" for name in known)]
+    lines.insert(chance.randrange(1, len(lines)), f"{unknown},,")
+    for hard in (25, 0):  # the second run finds the server well again
+        server.misdeeds[:] = chance.choices(MISDEEDS, k=hard)
+        server.summary_misdeeds[:] = chance.choices(["", "503", "400", "cut", "hang_up", PAGE, ERROR_XML], k=hard // 3)
+        with pytest.raises(InputError, match="could not be fetched"):
+            fetch(*lines, batch_size=chance.randrange(1, 7), retries=chance.randrange(1, 4))
+        rows = manifest(folder) if (folder / "manifest.tsv").exists() else {}
+        assert set(rows) | set(failures(folder)) == {unknown, *known} and not set(rows) & set(failures(folder))
+        assert {path.stem for path in folder.glob("*.fasta")} == set(rows) and not list(folder.glob(".*"))
+        for name in rows:
+            assert (folder / f"{name}.fasta").read_text().strip() == fasta(name, server.entries[name].sequence).strip()
+    assert set(failures(folder)) == {unknown}
 
 
 def test_what_was_downloaded_can_be_prepared_with_its_manifest(server, fetch, tmp_path):
