@@ -171,8 +171,10 @@ class _Fetching:
                 self._pause(answer, 0)
             return [(left, 0)]
         if attempt and answer.problem is None:
-            left = self._without_unknown(left, answer)
-        if attempt < self.retries and left:
+            known = self._without_unknown(left, answer)
+            if len(known) < len(left):  # what was unknown may have spoilt the rest
+                return [(known, 0)] if known else []
+        if attempt < self.retries:
             self._pause(answer, attempt)
             return [(left, attempt + 1)]
         if len(left) > 1 and answer.problem is None:
