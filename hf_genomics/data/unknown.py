@@ -12,15 +12,6 @@ from .store import GenomeStore
 _CHUNK = 1 << 22  # nt looked at in one go
 
 
-def share_unknown(letters: np.ndarray) -> float:
-    """Give the share of letters that are not A, C, G, T (or U), either case.
-
-    >>> share_unknown(np.frombuffer(b"ACgN", np.uint8))
-    0.25
-    """
-    return float((LETTER_CODE[letters] > 3).mean()) if len(letters) else 0.0
-
-
 class UnknownLetters:
     """The letters other than A, C, G, T of some contigs of a store; reads each contig once, in pieces.
 

@@ -17,7 +17,6 @@ from torch.utils.data import BatchSampler, DataLoader, DistributedSampler
 from hf_genomics import DataCollatorForSpanMasking, KmerTokenizer
 from hf_genomics.data.sampling import WindowSampling
 from hf_genomics.data.store import GenomeStore, prepare
-from hf_genomics.data.unknown import share_unknown
 from hf_genomics.data.windows import WindowDataset
 from hf_genomics.errors import InputError
 from hf_genomics.sequence import reverse_complement
@@ -132,6 +131,11 @@ def test_a_contig_shorter_than_the_window_is_given_whole(tmp_path: Path) -> None
     store = store_of(tmp_path, "ACGTACGTAC", "GGGG")
     rows = WindowDataset(store, WindowSampling(length=50, min_length=5, full_share=1.0)).__getitems__(list(range(20)))
     assert set(texts(rows)) == {"ACGTACGTAC"}, "and one shorter than min_length is left out"
+
+
+def share_unknown(letters: np.ndarray) -> float:
+    """Count the letters that are not A, C, G, T or U, either case."""
+    return sum(letter not in b"ACGTUacgtu" for letter in letters.tolist()) / len(letters)
 
 
 def unknown_shares(dataset: WindowDataset, count: int | None = None) -> np.ndarray:
