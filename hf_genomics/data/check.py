@@ -1,8 +1,8 @@
 """The verb `check`: what is in sequence files and labelled tables, and all that `prepare` or `finetune` would refuse.
 
 The verdicts are those of the readers themselves: sequence files go through `examine_records` and the store's own
-checks, tables through `read_table`. Sequence files are read once, record by record; what stays in memory is a name, a
-hash and a length of each record, and the sketch.
+checks, tables through `read_annotated`. Sequence files are read once, record by record; what stays in memory is a
+name, a hash and a length of each record, and the sketch.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from tqdm.auto import tqdm
 
 from ..errors import InputError
 from ..sequence import as_letters, letter_digits, rolling_any
+from .annotations import Annotations, read_annotated
 from .catalogue import Catalogue, Item
 from .check_report import CheckReport, FileReport, Letters
 from .fasta import clean_letters, examine_records
@@ -27,7 +28,7 @@ from .metadata import join_metadata, read_metadata, with_splits
 from .sketch import Sketch
 from .splits import SPLITS
 from .store import check_files, check_unique, genome_name
-from .tables import LabelledSequences, cell_texts, check_classes, read_table, table_faults
+from .tables import LabelledSequences, cell_texts, check_classes, table_faults
 
 logger = logging.getLogger(__name__)
 
@@ -48,6 +49,11 @@ def check(
     sequence_column: str = "sequence",
     label_column: str = "label",
     id_column: str | None = None,
+    label_columns: list[str] | None = None,
+    nt_label_column: str | None = None,
+    pair_column: str | None = None,
+    track_columns: list[str] | None = None,
+    nt_track_columns: list[str] | None = None,
     regression: bool | None = None,
     min_identity: float = 0.85,
     output: str | None = None,
@@ -69,6 +75,7 @@ def check(
         k: size of the k-mers the model will read, in nt; a shorter row of a table is refused, a shorter record of a
             sequence file warned of.
         sequence_column, label_column, id_column: columns of a table.
+        label_columns, nt_label_column, pair_column, track_columns, nt_track_columns: as in `finetune`.
         regression: as in `finetune`: labels are values (True) or classes (False); by default the labels decide.
         min_identity: report near-duplicates from this estimated identity on.
         output: JSON file to write, with everything that the table on the screen leaves out.
@@ -87,6 +94,7 @@ def check(
     catalogue = Catalogue(Sketch(expected_nt=_guess_nt(list(kinds))) if several else None)
     options: dict[str, Any] = {"rna": rna, "min_length": max(k, min_length), "regression": regression}
     options |= {"sequence_column": sequence_column, "label_column": label_column, "id_column": id_column}
+    columns = Annotations(label_columns, nt_label_column, pair_column, track_columns, nt_track_columns)
     reports: list[FileReport] = []
     seen: dict[str, str] = {}
     training: LabelledSequences | None = None
@@ -96,7 +104,7 @@ def check(
             if kinds[path] == "sequences":
                 items = _records(report, known, seen, rna, min_length)
             else:
-                table = _read_table(report, training, options)
+                table = _read_table(report, training, columns, options)
                 training = table if training is None and split == "train" else training
                 items = _rows(report, table, options)
             _describe(items, report, catalogue, k, bar)
@@ -246,19 +254,22 @@ def _is_dna(letters: np.ndarray) -> bool:
 
 
 def _read_table(
-    report: FileReport, training: LabelledSequences | None, options: dict[str, Any]
+    report: FileReport, training: LabelledSequences | None, columns: Annotations, options: dict[str, Any]
 ) -> LabelledSequences | None:
     """Read a table as `finetune` does; what it refuses is written down and gives None.
 
     Args:
         report: of the file.
         training: the training table, whose classes another split must have.
+        columns: what stands beside sequence and label.
         options: of `read_table`.
     """
     if training is not None and report.split != "train":
-        options = options | {"label_names": training.label_names, "regression": training.label_names is None}
+        options = options | {"label_names": training.label_names, "regression": training.problem == "regression"}
+    if columns.label_columns or columns.nt_label_column:
+        options = options | {"label_column": None}
     try:
-        table = read_table(report.file, **options)
+        table = read_annotated(report.file, columns, **options)
     except InputError as error:
         report.add_faults(table_faults(report.file, error, **options))
         return None
@@ -271,12 +282,24 @@ def _read_table(
     return table
 
 
-def _label_counts(table: LabelledSequences) -> dict[str, float]:
-    """Count the rows of every class, or describe the values."""
-    labels = table.known_labels
-    if table.label_names is None:
+def _label_counts(table: LabelledSequences) -> dict[str, float] | None:
+    """Count the rows (or nucleotides) of every class, or describe the values; None without labels."""
+    names = table.label_names or []
+    if table.nt_labels is not None:
+        known = np.concatenate(table.nt_labels)
+        return dict(zip(names, np.bincount(known[known >= 0], minlength=len(names)).tolist(), strict=True))
+    if table.labels is None:
+        return None
+    if table.problem == "multi_label_classification":
+        return dict(zip(names, np.nansum(table.labels, axis=0).tolist(), strict=True))
+    if names and table.problem == "regression":
+        return {
+            f"mean {name}": mean for name, mean in zip(names, np.nanmean(table.labels, axis=0).tolist(), strict=True)
+        }
+    if table.problem == "regression":
+        labels = table.labels
         return {"min": float(labels.min()), "mean": float(labels.mean()), "max": float(labels.max())}
-    return dict(zip(table.label_names, np.bincount(labels, minlength=len(table.label_names)).tolist(), strict=True))
+    return dict(zip(names, np.bincount(table.labels, minlength=len(names)).tolist(), strict=True))
 
 
 def _rows(report: FileReport, table: LabelledSequences | None, options: dict[str, Any]) -> Iterator[Item]:

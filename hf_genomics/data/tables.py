@@ -159,11 +159,11 @@ def table_faults(path: str | PathLike[str], first: InputError, **options: Any) -
     faults = {str(first): first}
     sequence_column, label_column = options.get("sequence_column", "sequence"), options.get("label_column", "label")
     try:
-        frame = read_text_columns(path, [sequence_column], [label_column])
+        frame = read_text_columns(path, [sequence_column], [label_column] if label_column else [])
     except InputError:
         return [first]
     rows = [f"{path}: data row {number}" for number in range(1, len(frame) + 1)]
-    texts = frame[label_column].tolist() if label_column in frame else None
+    texts = frame[label_column].tolist() if label_column and label_column in frame else None
     regression = options.get("regression")
     if regression is None and texts is not None:
         regression = options.get("label_names") is None and _mostly_decimal(texts)

@@ -429,6 +429,26 @@ def test_duplicates_of_a_real_task_are_those_its_readme_states(
         assert sum(pair.kind != "near" for pair in leaks) == expected
 
 
+@needs_shared
+@pytest.mark.parametrize(
+    ("task", "columns", "label"),
+    [
+        ("emp_multilabel", {"label_columns": ["H3", "H4", "H3K4me3"]}, "H3"),
+        ("token_yeast_chr1_cds", {"nt_label_column": "token_labels"}, "0"),
+        ("yeast_variant_effect", {"label_columns": ["ref_expression", "alt_expression"]}, "mean ref_expression"),
+        ("crispr_off_target", {"pair_column": "offtarget"}, "0"),
+    ],
+)
+def test_tables_with_other_columns_are_judged_as_finetune_reads_them(task: str, columns: dict, label: str) -> None:
+    train, test = (str(SHARED / "tasks" / task / f"{name}.csv.gz") for name in ("train", "test"))
+    report = check(train=[train], test=[test], **columns)
+    assert report.refusal is None and all(label in (one.labels or {}) for one in report.files)
+    data = LabelledData(train=train, test=test, **columns)
+    check_classes(training := data.require("train", 6, why=""), data.require("test", 6, training, why=""))
+    wrong = {name: ["none"] if isinstance(value, list) else "none" for name, value in columns.items()}
+    assert "no column 'none'" in check(train=[train], **wrong).all_faults[0]
+
+
 # leaks between splits
 
 
