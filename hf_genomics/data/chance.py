@@ -13,10 +13,10 @@ _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 
 def mix(value: np.ndarray) -> np.ndarray:
     """Scramble uint64 counters into uniform uint64 (the finaliser of splitmix64: Steele, Lea and Flood 2014)."""
-    value = value.astype(np.uint64, copy=True)
-    for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
-        value ^= value >> np.uint64(shift)
-        value *= np.uint64(factor)
+    value = value ^ (value >> np.uint64(30))  # a fresh array, so the rest may work in place
+    value *= np.uint64(0xBF58476D1CE4E5B9)
+    value ^= value >> np.uint64(27)
+    value *= np.uint64(0x94D049BB133111EB)
     value ^= value >> np.uint64(31)
     return value
 

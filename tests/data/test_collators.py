@@ -311,6 +311,15 @@ def test_the_ids_of_a_row_are_not_changed() -> None:
         assert not np.array_equal(batch["input_ids"][0], before) and np.array_equal(ids, before)
 
 
+def test_ids_that_lie_apart_are_masked_like_others() -> None:
+    collator = DataCollatorForSpanMasking(TOKENIZERS[1])
+    ids = np.random.default_rng(0).integers(5, 4101, (4, 80))
+    index, epoch = np.arange(4), np.zeros(1, int)
+    expected = collator.mask(ids.copy(), index, epoch)
+    apart = np.repeat(ids, 2, axis=1)[:, ::2]
+    assert all(np.array_equal(*pair) for pair in zip(collator.mask(apart, index, epoch), expected, strict=True))
+
+
 def test_rows_that_cannot_be_used_are_refused() -> None:
     collator = DataCollatorForSpanMasking(TOKENIZERS[1])
     with pytest.raises(ValueError, match=r'rows need "sequence" or "input_ids"; these have \[\'text\'\]'):
