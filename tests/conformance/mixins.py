@@ -34,10 +34,14 @@ COMMON_CONFIG_ARGUMENTS = {
 
 # The mixins ask by class name which labels a head takes, in lists that only know transformers' own models.
 OURS_BY_TASK = {
-    "MODEL_MAPPING_NAMES": "KmerBertModel",
-    "MODEL_FOR_MASKED_LM_MAPPING_NAMES": "KmerBertForMaskedLM",
-    "MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES": "KmerBertForSequenceClassification",
-    "MODEL_FOR_TOKEN_CLASSIFICATION_MAPPING_NAMES": "KmerBertForTokenClassification",
+    "MODEL_MAPPING_NAMES": ("KmerBertModel",),
+    "MODEL_FOR_MASKED_LM_MAPPING_NAMES": ("KmerBertForMaskedLM",),
+    "MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES": (
+        "KmerBertForSequenceClassification",
+        "HierarchicalKmerBertForSequenceClassification",
+        "FusionKmerBertForSequenceClassification",
+    ),
+    "MODEL_FOR_TOKEN_CLASSIFICATION_MAPPING_NAMES": ("KmerBertForTokenClassification",),
 }
 
 
@@ -95,7 +99,7 @@ def install() -> None:
         importlib.import_module(f"{NAME}.test_pipeline_mixin")
     modeling = importlib.import_module(f"{NAME}.test_modeling_common")
     for names, ours in OURS_BY_TASK.items():
-        setattr(modeling, names, {**getattr(modeling, names), "kmer_bert": ours})
+        setattr(modeling, names, {**getattr(modeling, names), **{f"kmer_bert_{head}": head for head in ours}})
 
 
 if __name__ == "__main__":
