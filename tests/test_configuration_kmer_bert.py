@@ -71,6 +71,13 @@ def test_a_name_like_no_other_is_refused() -> None:
         ({"k": 0}, r"k must lie in 1..12, not 0"),
         ({"k": 13}, r"k must lie in 1..12, not 13"),
         ({"stride": 0}, r"stride must be at least 1, not 0"),
+        ({"attention_window": 0}, r"attention_window must be at least 1, or null, not 0"),
+        ({"global_attention_every": -1}, r"global_attention_every must be at least 1, or null, not -1"),
+        ({"rope_theta": 0}, r"rope_theta must be above 0, not 0"),
+        (
+            {"position_embedding_type": "rotary", "hidden_size": 9, "num_attention_heads": 3},
+            r"rotary positions need an even number of features per head, .* not 3",
+        ),
         ({"hidden_size": 100, "num_attention_heads": 12}, r"hidden_size \(100\) must be a multiple .*heads \(12\)"),
         ({"hidden_size": 0}, r"hidden_size must be at least 1, not 0"),
         ({"num_attention_heads": 0}, r"num_attention_heads must be at least 1, not 0"),
@@ -140,3 +147,12 @@ def test_a_configuration_survives_a_folder(kind: type, tmp_path: Path) -> None:
     loaded, unused = kind.from_pretrained(tmp_path, return_unused_kwargs=True)
     saved = {name: value for name, value in loaded.to_dict().items() if name != "_name_or_path"}
     assert saved == {name: value for name, value in config.to_dict().items() if name != "_name_or_path"} and not unused
+
+
+def test_a_saved_configuration_may_hold_names_of_later_versions(tmp_path: Path, transformers_log) -> None:
+    KmerBertConfig(k=3).save_pretrained(tmp_path)
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "hiden_size": 12}))
+    config = KmerBertConfig.from_pretrained(tmp_path)
+    assert config.hiden_size == 12 and config.hidden_size == 768
+    assert "has 'hiden_size', which KmerBertConfig does not know" in transformers_log.text

@@ -37,7 +37,7 @@ from hf_genomics import (
     KmerTokenizer,
 )
 from hf_genomics.losses import label_loss
-from hf_genomics.modeling_kmer_bert import kmer_embeddings, sinusoidal_positions
+from hf_genomics.modeling_kmer_bert import kmer_embeddings, rotate, rotation, sinusoidal_positions, stretch_positions
 
 TWINS = {
     KmerBertModel: BertModel,
@@ -471,3 +471,103 @@ def test_a_foreign_vocabulary_gets_berts_start_but_sinusoids(foreign: dict) -> N
 def test_a_seed_fixes_the_start() -> None:
     first, second = start().state_dict(), start().state_dict()
     assert all(torch.equal(weight, second[name]) for name, weight in first.items())
+
+
+# Positions.
+
+
+def test_sinusoidal_and_rotary_positions_have_no_weights_and_no_longest_input(tiny_config: KmerBertConfig) -> None:
+    learned = set(KmerBertModel(tiny_config).state_dict())
+    for positions in ("sinusoidal", "rotary"):
+        tiny_config.position_embedding_type = positions
+        model = built(KmerBertModel, tiny_config)
+        assert learned - set(model.state_dict()) == {"embeddings.position_embeddings.weight"}
+        assert model(torch.ones(1, 3 * 64, dtype=torch.long)).last_hidden_state.isfinite().all()
+        with pytest.raises(ValueError, match=f"{positions} positions have no table"):
+            model.resize_position_embeddings(128)
+
+
+@pytest.mark.parametrize("positions", ["learned", "sinusoidal", "rotary"])
+def test_the_order_of_tokens_matters(positions: str, tiny_config: KmerBertConfig) -> None:
+    tiny_config.position_embedding_type = positions
+    model, ids = built(KmerBertModel, tiny_config), inputs_for(tiny_config)["input_ids"]
+    turned = model(ids.flip(1)).last_hidden_state.flip(1)
+    assert differs_by(model(ids).last_hidden_state, turned) > 0.1
+
+
+def test_rotary_positions_see_distances_only(tiny_config: KmerBertConfig) -> None:
+    tiny_config.position_embedding_type = "rotary"
+    model, ids = built(KmerBertModel, tiny_config), inputs_for(tiny_config)["input_ids"]
+    places = torch.arange(19)[None]
+    shifted = model(ids, position_ids=places + 1000).last_hidden_state
+    assert differs_by(model(ids, position_ids=places).last_hidden_state, shifted) < 1e-3
+    tiny_config.position_embedding_type = "sinusoidal"
+    model = built(KmerBertModel, tiny_config)
+    shifted = model(ids, position_ids=places + 1000).last_hidden_state
+    assert differs_by(model(ids, position_ids=places).last_hidden_state, shifted) > 1e-2
+
+
+@given(st.integers(0, 200), st.integers(1, 8))
+def test_rotating_equals_multiplying_by_a_complex_number(position: int, half: int) -> None:
+    states = torch.randn(1, 1, 1, 2 * half, generator=torch.Generator().manual_seed(half))
+    turned = rotate(states, *rotation(torch.tensor([[position]]), 2 * half, 100.0))[0, 0, 0]
+    complex_states = torch.complex(states[0, 0, 0, :half].double(), states[0, 0, 0, half:].double())
+    angle = position * 100.0 ** (-torch.arange(half, dtype=torch.float64) / half)
+    expected = complex_states * torch.polar(torch.ones_like(angle), angle)
+    assert torch.allclose(turned.double(), torch.cat([expected.real, expected.imag]), atol=1e-4)
+
+
+@pytest.mark.parametrize("positions", ["sinusoidal", "rotary"])
+def test_other_positions_and_windows_survive_saving(positions: str, tiny_config, tmp_path: Path) -> None:
+    tiny_config.position_embedding_type, tiny_config.attention_window = positions, 3
+    model, inputs = built(KmerBertForMaskedLM, tiny_config), inputs_for(tiny_config)
+    model.save_pretrained(tmp_path)
+    loaded = AutoModelForMaskedLM.from_pretrained(tmp_path)
+    assert loaded.config.attention_window == 3 and loaded.config.position_embedding_type == positions
+    assert differs_by(loaded(**inputs).logits, model(**inputs).logits) == 0
+
+
+@given(st.integers(2, 12), st.integers(1, 40))
+def test_stretched_positions_lie_on_the_line_between_their_neighbours(before: int, after: int) -> None:
+    table = torch.randn(before, 3, generator=torch.Generator().manual_seed(before))
+    stretched = stretch_positions(table, after)
+    assert stretched.shape == (after, 3)
+    for place in range(after):
+        where = place * (before - 1) / max(1, after - 1)
+        low, share = min(int(where), before - 2), where - min(int(where), before - 2)
+        assert torch.allclose(stretched[place], table[low] * (1 - share) + table[low + 1] * share, atol=1e-4)
+
+
+def test_learned_positions_are_stretched_on_load(tiny_config: KmerBertConfig, tmp_path: Path) -> None:
+    model = built(KmerBertForMaskedLM, tiny_config)
+    model.save_pretrained(tmp_path)
+    loaded = AutoModelForMaskedLM.from_pretrained(tmp_path, stretch_positions=127)
+    before, after = (m.bert.embeddings.position_embeddings.weight for m in (model, loaded))
+    assert loaded.config.max_position_embeddings == 127 and after.requires_grad
+    assert differs_by(after[::2], before) < 1e-6, "63 steps become 126: every second position is an old one"
+    assert differs_by(after[1::2], (before[1:] + before[:-1]) / 2) < 1e-6
+    assert loaded(torch.ones(1, 127, dtype=torch.long)).logits.shape == (1, 127, 69)
+    loaded.save_pretrained(tmp_path / "longer")
+    again = KmerBertForMaskedLM.from_pretrained(tmp_path / "longer")
+    assert differs_by(again.bert.embeddings.position_embeddings.weight, after) == 0
+
+
+# Several processes.
+
+
+@pytest.mark.parametrize("kind", HEADS)
+def test_the_loss_of_a_step_is_the_sum_over_its_processes(kind: type, tiny_config: KmerBertConfig) -> None:
+    """As the Trainer has it: labels are counted over all processes, gradients averaged, the loss multiplied by them."""
+    inputs = inputs_for(tiny_config, rows=8, tokens=30)
+    labels = labels_for(kind, inputs)
+    items = (labels != -100).sum()
+    whole = built(kind, tiny_config)
+    whole(**inputs, labels=labels, num_items_in_batch=items).loss.backward()
+    gradients = []
+    for rank in range(2):
+        model = built(kind, tiny_config)
+        share = {name: column[rank::2] for name, column in inputs.items()}
+        (2 * model(**share, labels=labels[rank::2], num_items_in_batch=items).loss).backward()
+        gradients.append([weight.grad for weight in model.parameters()])
+    for name_and_weight, first, second in zip(whole.named_parameters(), *gradients, strict=True):
+        assert differs_by((first + second) / 2, name_and_weight[1].grad) < 1e-5, name_and_weight[0]
