@@ -70,6 +70,14 @@ def test_labelled_windows_are_stretches_of_their_genome_side_by_side(store: Geno
     assert len(set(examples.ids)) == len(examples) == 2 * (7 * 30 + 2), "every tile of every train genome"
 
 
+def test_a_store_packed_in_2_bits_has_the_same_windows(store: GenomeStore, tmp_path: Path) -> None:
+    source = store.path.parent
+    packed = prepare([str(source / "all.fa")], str(tmp_path / "packed"), str(source / "meta.tsv"), packing="2bit")
+    one, other = (labelled_windows(each, "train", length=150, per_genome=5) for each in (store, packed))
+    assert one.ids == other.ids and np.array_equal(one.labels, other.labels)
+    assert [letters.tobytes() for letters in one.sequences] == [letters.tobytes() for letters in other.sequences]
+
+
 def test_no_genome_gives_more_windows_than_allowed(store: GenomeStore) -> None:
     examples = labelled_windows(store, "train", length=100, per_genome=5)
     names, counts = np.unique([title.split(":")[0] for title in examples.ids], return_counts=True)
