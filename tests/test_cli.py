@@ -355,6 +355,18 @@ def test_a_bad_yaml_file_is_refused_by_key_or_file(refused, work, text, parts):
         pytest.param(["--windows.full_share", "2"], ["full_share", "0..1"], id="share"),
         pytest.param(["--masking.span", "0"], ["span must be at least 1"], id="span"),
         pytest.param(["--masking.start_rate", "7"], ["start_rate", "7"], id="start_rate"),
+        pytest.param(
+            ["--masking.hidden_fraction", "0.1", "--masking.start_rate", "0.1"],
+            ["start_rate (0.1) and hidden_fraction (0.1)", "set one of them"],
+            id="two_doses",
+        ),
+        pytest.param(
+            ["--masking.hidden_fraction", "0.1", "--masking.start_rate", "null", "--masking.span", "2"],
+            ["a span of 2 tokens hides no nucleotide", "3 tokens at least"],
+            id="impossible_dose",
+        ),
+        pytest.param(["--masking.schedule", "{5: 2}"], ["start_rate from step 5 on", "between 0 and 1"], id="schedule"),
+        pytest.param(["--masking.schedule", "{later: 0.1}"], ["masking.schedule", "later"], id="schedule_type"),
         pytest.param(["--masking.replacement", "word"], ["masking.replacement", "'span', 'token'"], id="choice"),
         pytest.param(["--model.hidden_size", "33"], ["hidden_size (33)", "num_attention_heads"], id="sizes"),
         pytest.param(["--trainer.max_steps", "many"], ["trainer.max_steps", "int", "many"], id="trainer_type"),

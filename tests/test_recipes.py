@@ -18,8 +18,8 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from hf_genomics import KmerBertConfig, KmerBertForMaskedLM, KmerTokenizer, WindowSampling, prepare
 from hf_genomics.cli import VERBS, main
+from hf_genomics.data.dose import masking_fractions
 from hf_genomics.data.fasta import read_records
-from hf_genomics.data.masking import masking_fractions
 from hf_genomics.quickstart import write_regions
 from hf_genomics.sequence import reverse_complement
 

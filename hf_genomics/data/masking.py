@@ -1,4 +1,4 @@
-"""Which tokens are masked: spans from hashed starts, and the exact shares of tokens and nucleotides they hide."""
+"""Which tokens are masked: spans from hashed starts."""
 
 from __future__ import annotations
 
@@ -41,25 +41,47 @@ def draw_starts(keys: np.ndarray, start_rate: float, columns: int) -> tuple[np.n
     return row[order], column[order]
 
 
-def span_places(rows: np.ndarray, starts: np.ndarray, span: int, tokens: int) -> np.ndarray:
-    """Give the places of the tokens under spans of ``span`` tokens, each once.
+def draw_starts_of(keys: np.ndarray, start_rates: np.ndarray, columns: int) -> tuple[np.ndarray, np.ndarray]:
+    """Draw as `draw_starts` does where each row has its own rate, (rows,)."""
+    rates = np.unique(start_rates)
+    if len(rates) == 1:
+        return draw_starts(keys, float(rates[0]), columns)
+    found = []
+    for rate in rates.tolist():
+        rows = np.flatnonzero(start_rates == rate)
+        row, column = draw_starts(keys[rows], rate, columns)
+        found.append((rows[row], column))
+    row, column = np.concatenate(found, 1)
+    order = np.lexsort((column, row))
+    return row[order], column[order]
+
+
+def span_places(
+    rows: np.ndarray, starts: np.ndarray, span: int, tokens: int, lengths: np.ndarray | None = None
+) -> np.ndarray:
+    """Give the places of the tokens under spans, each once.
 
     Args:
         rows, starts: (starts,) int64 in reading order; start j is one at token j - (span - 1), so that spans may reach
             into a row from before its first token and every token is equally likely to be masked.
-        span: tokens.
+        span: tokens of the longest span.
         tokens: in a row.
+        lengths: (starts,) tokens of each span; by default all have ``span``.
 
     Returns:
         row * tokens + column of each token, (masked,) int64, rising.
 
     >>> span_places(np.array([0, 0, 2]), np.array([0, 3, 5]), span=2, tokens=5).tolist()
     [0, 2, 3, 14]
+    >>> span_places(np.array([0, 0]), np.array([2, 3]), span=3, tokens=9, lengths=np.array([3, 1])).tolist()
+    [0, 1, 2]
 
     Source: GenomeNet-BERT section 2 (k consecutive tokens per masking location); DNABERT cuts at the ends instead.
     """
     begins = rows * tokens + np.maximum(starts - (span - 1), 0)
-    ends = rows * tokens + np.minimum(starts + 1, tokens)
+    ends = rows * tokens + np.minimum(starts + 1 if lengths is None else starts - (span - 1) + lengths, tokens)
+    if lengths is not None:  # a short span may end before the row begins, or before the one that began before it
+        ends = np.maximum.accumulate(np.maximum(begins, ends))
     begins[1:] = np.maximum(begins[1:], ends[:-1])  # what the span before has covered is not given again
     return ranges(begins, ends - begins)
 
@@ -71,37 +93,3 @@ def ranges(begins: np.ndarray, counts: np.ndarray) -> np.ndarray:
     [7, 8, 2, 3, 4]
     """
     return np.arange(int(counts.sum())) + np.repeat(begins - (np.cumsum(counts) - counts), counts)
-
-
-def masking_fractions(span: int, start_rate: float, k: int, stride: int = 1) -> tuple[float, float]:
-    """Give the exact shares of masked tokens and of hidden nucleotides far from the ends (stride <= k).
-
-    A token is masked if one of the last ``span`` tokens starts a span. A nucleotide is hidden if all k-mers
-    that cover it are masked; the chance that n tokens in a row are masked follows from the distance to the
-    last start, a Markov chain.
-
-    >>> [round(100 * share, 2) for share in masking_fractions(6, 0.025, k=6)]
-    [14.09, 3.35]
-    """
-    covering = [(k - 1 - offset) // stride + 1 for offset in range(stride)]
-    run = _all_masked(span, start_rate, max(covering))
-    return run[1], float(np.mean([run[count] for count in covering]))
-
-
-def _all_masked(span: int, start_rate: float, most: int) -> list[float]:
-    """Chance that n tokens in a row are all masked, n = 0..most."""
-    since = start_rate * (1 - start_rate) ** np.arange(span)  # P(last start was d tokens ago), d < span
-    chances = [1.0]
-    for _ in range(most):
-        chances.append(float(since.sum()))
-        since = np.concatenate([[start_rate * since.sum()], (1 - start_rate) * since[:-1]])
-    return chances
-
-
-def start_rate_for(masked_fraction: float, span: int) -> float:
-    """Give the start rate that masks exactly this share of tokens.
-
-    >>> round(start_rate_for(0.15, span=6), 5)
-    0.02672
-    """
-    return 1 - (1 - masked_fraction) ** (1 / span)

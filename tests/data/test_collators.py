@@ -15,7 +15,7 @@ from transformers import AutoTokenizer
 
 from hf_genomics import DataCollatorForSequences, DataCollatorForSpanMasking, KmerBertForMaskedLM, KmerTokenizer
 from hf_genomics.data.chance import random_bits, row_keys
-from hf_genomics.data.masking import masking_fractions
+from hf_genomics.data.dose import masking_fractions
 from hf_genomics.data.rows import JoinedRows, encode_rows
 from hf_genomics.sequence import as_letters, reverse_complement
 

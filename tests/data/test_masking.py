@@ -1,18 +1,15 @@
-"""Spans against loops, shares against the paper's arithmetic."""
+"""Spans against loops."""
 
 from __future__ import annotations
 
 import math
 
 import numpy as np
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from hf_genomics.data.chance import random_bits, row_keys
-from hf_genomics.data.masking import draw_starts, masking_fractions, span_places, start_rate_for
-
-SETUPS = {"base": (6, 0.025, 1), "mask8": (8, 0.01875, 1), "printed": (8, 0.02875, 1), "stride3": (3, 0.05, 3)}
+from hf_genomics.data.masking import draw_starts, span_places
 
 
 @given(st.integers(1, 4), st.integers(1, 30), st.integers(1, 12), st.floats(0, 1), st.integers(0, 2**32 - 1))
@@ -24,22 +21,6 @@ def test_spans_equal_a_double_loop(rows: int, tokens: int, span: int, share: flo
             if 0 <= token < tokens:
                 expected.add(int(row * tokens + token))
     assert span_places(*np.nonzero(starts), span, tokens).tolist() == sorted(expected)
-
-
-@pytest.mark.parametrize(
-    ("setup", "tokens", "nucleotides"),
-    [("base", 14.09, 3.35), ("mask8", 14.05, 5.99), ("printed", 20.81, 9.43), ("stride3", 14.26, 9.98)],
-)
-def test_the_papers_masked_and_hidden_shares_come_out(setup: str, tokens: float, nucleotides: float) -> None:
-    span, rate, stride = SETUPS[setup]
-    shares = [round(100 * share, 2) for share in masking_fractions(span, rate, 6, stride)]
-    assert shares == [tokens, nucleotides]
-
-
-@given(st.integers(1, 12), st.floats(0.01, 0.9))
-def test_a_start_rate_gives_the_masked_share_it_was_made_for(span: int, share: float) -> None:
-    rate = start_rate_for(share, span)
-    assert masking_fractions(span, rate, k=6)[0] == pytest.approx(share)
 
 
 def starts_slowly(key: np.ndarray, rate: float, columns: int) -> list[int]:
