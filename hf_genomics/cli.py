@@ -20,7 +20,7 @@ import typing
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
-from .errors import InputError
+from .errors import InputError, StoppedError
 
 VERBS = {
     "download": ("data.download", "fetch genomes from NCBI by accession"),
@@ -66,6 +66,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _run(words[0], words[1:])
     except InputError as error:
         return _complain(str(error))
+    except StoppedError as stop:
+        return _complain(str(stop), code=stop.code)
     except (PermissionError, FileExistsError, NotADirectoryError, IsADirectoryError) as error:
         return _complain(f"{error.filename}: {error.strerror}; name another place")
     except OSError as error:

@@ -1,5 +1,17 @@
-"""The one error that means "your input, not our code": the command line prints it in one line and exits with 2."""
+"""What the command line says in one line: an error that means "your input, not our code" (exit code 2), and a stop."""
 
 
 class InputError(ValueError):
     """The user's mistake: names file, record or row, value and rule, and says what to do about it."""
+
+
+class StoppedError(Exception):
+    """The run was told to stop, saved a checkpoint and did so.
+
+    Attributes:
+        code: exit code, 128 + the number of the signal.
+    """
+
+    def __init__(self, message: str, code: int) -> None:
+        super().__init__(message)
+        self.code = code

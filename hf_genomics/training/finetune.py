@@ -12,7 +12,6 @@ from transformers import (
     AutoModelForSequenceClassification,
     AutoModelForTokenClassification,
     PreTrainedModel,
-    Trainer,
     TrainingArguments,
     set_seed,
 )
@@ -23,6 +22,7 @@ from ..data.labelled import SequenceDataset
 from ..data.tables import LabelledSequences, check_classes
 from ..errors import InputError
 from .baseline import kmer_baseline, majority_probabilities
+from .exact import ExactTrainer
 from .examples import LabelledData, annotations_like
 from .metrics import classification_metrics, compute_metrics_for
 from .report import plot_loss
@@ -144,7 +144,7 @@ def finetune(
     trainer.remove_unused_columns = False
     rows = SequenceDataset(training)
     names = training.label_names or [VALUE]
-    run = Trainer(
+    run = ExactTrainer(
         model=network,
         args=trainer,
         data_collator=collator_for(config, tokenizer, rc_probability, trainer.seed),

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import copy
 import logging
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import asdict, dataclass, fields
+from functools import partial
+from typing import Any, Literal
 
 import numpy as np
 import torch
-from transformers import EvalPrediction, Trainer, TrainingArguments, set_seed
+from transformers import EvalPrediction, TrainingArguments, set_seed
 
 from ..configuration_kmer_bert import KmerBertConfig
 from ..data.collators import DataCollatorForSpanMasking
+from ..data.order import EpochOrder
 from ..data.sampling import WindowSampling
 from ..data.store import GenomeStore
 from ..data.windows import WindowDataset
 from ..errors import InputError
 from ..modeling_kmer_bert import KmerBertForMaskedLM
 from ..tokenization_kmer import KmerTokenizer
+from .exact import ExactTrainer
 from .report import plot_loss
 from .running import (
     SetEpoch,
@@ -65,6 +69,7 @@ def pretrain(
     model: KmerBertConfig,
     masking: DataCollatorForSpanMasking,
     windows: WindowSampling,
+    on_nonfinite: Literal["stop", "skip_batch"] = "stop",
     resume: bool = False,
     overwrite: bool = False,
 ) -> dict[str, Any]:
@@ -79,7 +84,8 @@ def pretrain(
         model: sizes and initialisation; k, stride and vocabulary follow the tokenizer.
         masking: span, start rate and replacement.
         windows: lengths and places of the windows.
-        resume: go on from the newest checkpoint in the output folder.
+        on_nonfinite: stop at the first loss or gradient norm that is no number, or leave the step out (skip_batch).
+        resume: go on from the newest valid checkpoint in the output folder, as if the run had not been stopped.
         overwrite: train again though the output folder holds a finished run.
 
     Returns:
@@ -106,13 +112,16 @@ def pretrain(
     validation = _validation(store, data, windows, trainer)
     for split in filter(None, (training, validation)):
         _check_contigs(split, tokenizer.k)
+    order = _order(training, trainer)
     set_seed(trainer.seed)
     network = KmerBertForMaskedLM._from_config(model, attn_implementation=attention_for(trainer))
     masked = masking.describe(tokenizer.k, tokenizer.stride)
     logger.info("%s; %s windows an epoch; %s parameters", masked, f"{len(training):,}", f"{num_parameters(network):,}")
     trainer.remove_unused_columns = False
+    if trainer.ddp_find_unused_parameters is None:
+        trainer.ddp_find_unused_parameters = False  # every weight is used in every step; looking for others costs time
     trainer.include_num_input_tokens_seen = "non_padding"
-    run = Trainer(
+    run = ExactTrainer(
         model=network,
         args=trainer,
         data_collator=masking,
@@ -121,7 +130,11 @@ def pretrain(
         processing_class=tokenizer,
         compute_metrics=masked_token_metrics if validation else None,
         preprocess_logits_for_metrics=predicted_ids,
-        callbacks=[SetEpoch(training)],
+        callbacks=[SetEpoch(training, order)],
+        order=order,
+        describe=partial(describe_windows, training),
+        settings=_settings(data, tokenizer, masking, windows, store),
+        on_nonfinite=on_nonfinite,
     )
     metrics = train(run, resume=resume, overwrite=overwrite) | {
         "masking": masked,
@@ -135,7 +148,53 @@ def pretrain(
     return metrics
 
 
-def _last_evaluation(run: Trainer) -> dict[str, float]:
+def _order(windows: WindowDataset, trainer: TrainingArguments) -> EpochOrder:
+    """Order the windows of each epoch over all processes."""
+    batch, accumulation = trainer.train_batch_size, trainer.gradient_accumulation_steps
+    try:
+        return EpochOrder(len(windows), batch, accumulation, trainer.world_size, trainer.seed)
+    except ValueError as error:
+        raise InputError(
+            f"{windows.store.path}: an epoch's {error}; lower trainer.per_device_train_batch_size "
+            f"(now {batch}) or raise windows.coverage"
+        ) from error
+
+
+def describe_windows(dataset: WindowDataset, epoch: int, rows: np.ndarray) -> list[dict[str, Any]]:
+    """Say which stretches of which contigs windows are: window, record, start and end (0-based, half-open, in nt)."""
+    dataset = copy.copy(dataset)
+    dataset.set_epoch(epoch)
+    starts, lengths = dataset.places(rows)
+    contigs = dataset.store.contigs
+    contig = np.searchsorted(contigs["start"].to_numpy(), starts, side="right") - 1
+    starts = starts - contigs["start"].to_numpy()[contig]
+    names = contigs["name"].to_numpy()[contig]
+    columns = (rows.tolist(), names.tolist(), starts.tolist(), (starts + lengths).tolist())
+    return [
+        {"window": row, "record": name, "start": start, "end": end}
+        for row, name, start, end in zip(*columns, strict=True)
+    ]
+
+
+def _settings(
+    data: PretrainingData,
+    tokenizer: KmerTokenizer,
+    masking: DataCollatorForSpanMasking,
+    windows: WindowSampling,
+    store: GenomeStore,
+) -> dict[str, Any]:
+    """Collect what decides the course of a run besides the trainer's and the model's settings."""
+    drawn = {field.name: getattr(masking, field.name) for field in fields(masking) if field.init}
+    sections = {
+        "data": asdict(data) | {"store": store.info["files"]},  # what is in it, not where it is
+        "tokenizer": {"k": tokenizer.k, "stride": tokenizer.stride},
+        "masking": {name: value for name, value in drawn.items() if name not in ("tokenizer", "epoch")},
+        "windows": asdict(windows),
+    }
+    return {f"{section}.{key}": value for section, keys in sections.items() for key, value in keys.items()}
+
+
+def _last_evaluation(run: ExactTrainer) -> dict[str, float]:
     """Give the scores of the trained model: those of the last step where it was evaluated there, else new ones."""
     evaluated = [entry for entry in run.state.log_history if "eval_loss" in entry]
     if evaluated and evaluated[-1]["step"] == run.state.global_step:

@@ -7,7 +7,6 @@ import ctypes
 import io
 import json
 import logging
-import math
 import os
 import shutil
 import sys
@@ -16,12 +15,24 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import torch
-from transformers import PreTrainedModel, Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from accelerate.utils import broadcast_object_list
+from transformers import PreTrainedModel, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.integrations import get_available_reporting_integrations
-from transformers.trainer_utils import get_last_checkpoint
 
 from ..errors import InputError
 from ..tokenization_kmer import KmerTokenizer
+from .checkpoints import (
+    SETTINGS,
+    TRAINER_STATE,
+    check_space,
+    checkpoint_bytes,
+    checkpoints_in,
+    clear_remains,
+    fault_of,
+    newest_valid,
+    other_settings,
+)
+from .exact import ExactTrainer, disk_errors, diverged
 
 logger = logging.getLogger(__name__)
 
@@ -34,19 +45,20 @@ class HasEpochs(Protocol):
 
 
 class SetEpoch(TrainerCallback):
-    """Tell a data set which epoch begins.
+    """Tell data sets (and orders of their rows) which epoch begins.
 
     The Trainer does so only on one process: with several, accelerate wraps the sampler and the data set is not told.
     """
 
-    def __init__(self, dataset: HasEpochs) -> None:
-        self.dataset = dataset
+    def __init__(self, *datasets: HasEpochs) -> None:
+        self.datasets = datasets
 
     def on_epoch_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         """Pass the epoch on, before its first batch is drawn."""
-        self.dataset.set_epoch(int(state.epoch or 0))
+        for dataset in self.datasets:
+            dataset.set_epoch(int(state.epoch or 0))
 
 
 def claim_output_dir(path: str | None, done: str, *, overwrite: bool, resume: bool) -> Path:
@@ -72,7 +84,7 @@ def claim_output_dir(path: str | None, done: str, *, overwrite: bool, resume: bo
         raise InputError(f"{folder} holds a finished run; choose another trainer.output_dir, or pass --overwrite true")
     if not (overwrite or resume) and any(folder.glob("checkpoint-*")):
         raise InputError(f"{folder} holds checkpoints of another run; pass --resume true to go on, or --overwrite true")
-    if resume and not (folder.is_dir() and get_last_checkpoint(folder)):
+    if resume and not checkpoints_in(folder):
         raise InputError(f"{folder}: no checkpoint to resume from; leave --resume away")
     return folder
 
@@ -169,66 +181,82 @@ def keep_freed_memory() -> None:
         mallopt(top_pad, 2**28)
 
 
-class StopOnNonFinite(TrainerCallback):
-    """End a run whose loss or gradient is no number any more; the Trainer would go on and save the ruins."""
-
-    def on_log(
-        self,
-        args: TrainingArguments,
-        state: TrainerState,
-        control: TrainerControl,
-        logs: dict[str, Any] | None = None,
-        **kwargs: Any,
-    ) -> None:
-        """Look at what was logged.
-
-        Raises:
-            InputError: naming the step.
-        """
-        for name in ("loss", "grad_norm", "eval_loss"):
-            value = (logs or {}).get(name)
-            if value is not None and not math.isfinite(float(value)):
-                raise _diverged(f"{name} is {value} at step {state.global_step}")
-
-
-def _diverged(what: str) -> InputError:
-    return InputError(
-        f"{what}: the run has diverged and is not saved; lower trainer.learning_rate or lengthen its warm-up"
-    )
-
-
 def clear_outputs(folder: Path) -> None:
     """Delete what an earlier run left in its folder, so that nothing of it stands beside the new model."""
-    for pattern in ("checkpoint-*", "*.json", "*.safetensors", "*.png", "*.tsv", "*.bin"):
+    for pattern in ("checkpoint-*", "*.json", "*.jsonl", "*.safetensors", "*.png", "*.tsv", "*.bin"):
         for path in folder.glob(pattern):
             shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
-def train(trainer: Trainer, *, resume: bool, overwrite: bool) -> dict[str, float]:
+def train(trainer: ExactTrainer, *, resume: bool, overwrite: bool) -> dict[str, float]:
     """Train, save model, tokenizer and state, and return the metrics of training.
 
     Raises:
-        InputError: if the run diverges, or there is nothing left to train after a resume; the model is not saved then.
+        InputError: if the run diverges, the disk is full, or there is nothing left to train after a resume; the model
+            is not saved then.
+        StoppedError: if a signal asked for it.
     """
-    checkpoint = trainer.args.resume_from_checkpoint or (
-        get_last_checkpoint(trainer.args.output_dir) if resume else None
-    )
-    if checkpoint:
-        done = json.loads((Path(checkpoint) / "trainer_state.json").read_text())["global_step"]
-        if 0 < trainer.args.max_steps <= done:
-            raise InputError(f"{checkpoint}: trained for {done} steps already; raise trainer.max_steps to go on")
-    elif overwrite and trainer.is_world_process_zero():
-        clear_outputs(Path(trainer.args.output_dir))
-    if trainer.args.device.type == "cpu":
+    args, folder = trainer.args, Path(trainer.args.output_dir)
+    chosen = _choose(trainer, folder, resume) if args.should_save else (None, None)
+    checkpoint, refusal = broadcast_object_list(list(chosen))
+    if refusal:
+        raise InputError(refusal)
+    if args.should_save:
+        if overwrite and not checkpoint:
+            clear_outputs(folder)
+        clear_remains(folder)
+        if args.save_strategy != "no":
+            check_space(folder, checkpoint_bytes(trainer.model), "a checkpoint")
+    if args.device.type == "cpu":
         keep_freed_memory()
-    trainer.add_callback(StopOnNonFinite())
-    trainer.args.logging_nan_inf_filter = False
+    args.eval_on_start &= not checkpoint
     result = trainer.train(resume_from_checkpoint=checkpoint)
     if not all(bool(torch.isfinite(parameter).all()) for parameter in trainer.model.parameters()):
-        raise _diverged("a weight is not finite")
-    trainer.save_model()
-    trainer.save_state()
+        raise diverged("a weight is not finite")
+    with disk_errors(folder / "model.safetensors"):
+        trainer.save_model()
+        trainer.save_state()
     return result.metrics
+
+
+def _choose(trainer: ExactTrainer, folder: Path, resume: bool) -> tuple[str | None, str | None]:
+    """Choose the checkpoint to go on from, or say why none will do."""
+    named = trainer.args.resume_from_checkpoint
+    if not (named or resume):
+        return None, None
+    if isinstance(named, str):
+        checkpoint, fault = Path(named), fault_of(Path(named))
+        if fault:
+            return None, f"trainer.resume_from_checkpoint: {checkpoint} is no valid checkpoint: {fault}; name another"
+    else:
+        newest, faults = newest_valid(folder)
+        for name, fault in faults.items():
+            logger.warning("%s/%s is left out: %s", folder, name, fault)
+        if newest is None:
+            return None, f"{folder}: no valid checkpoint to resume from; leave --resume away and pass --overwrite true"
+        checkpoint = newest
+    refusal = _refuse(trainer, checkpoint)
+    if not refusal:
+        logger.info("going on from %s", checkpoint)
+    return str(checkpoint), refusal
+
+
+def _refuse(trainer: ExactTrainer, checkpoint: Path) -> str | None:
+    """Say why a run may not go on from a checkpoint: other settings, or nothing left to do."""
+    changed = other_settings(json.loads((checkpoint / SETTINGS).read_text(encoding="utf-8")), trainer.settings)
+    if changed:
+        more = f" (and {len(changed) - 1} more)" if changed[1:] else ""
+        return (
+            f"{checkpoint}: {changed[0]}{more}; a resumed run keeps its settings: set them back, or start anew with "
+            "--overwrite true"
+        )
+    finished = (Path(trainer.args.output_dir) / "metrics.json").exists()
+    state = json.loads((checkpoint / TRAINER_STATE).read_text(encoding="utf-8"))
+    if finished and 0 < trainer.args.max_steps <= state["global_step"]:
+        return f"{checkpoint}: trained for {state['global_step']} steps already; raise trainer.max_steps to go on"
+    if 0 < trainer.args.max_steps != state["max_steps"]:
+        logger.warning("trainer.max_steps was %d: the learning rate goes on another way", state["max_steps"])
+    return None
 
 
 def write_json(path: Path, content: object) -> None:

@@ -85,7 +85,7 @@ def test_a_run_leaves_model_tokenizer_numbers_log_and_picture(run, tmp_path):
     metrics = run()
     left = {path.name for path in (tmp_path / "out").iterdir() if path.suffix != ".py"}  # besides the code
     assert left == {
-        *("config.json", "model.safetensors", "tokenizer_config.json", "training_args.bin"),
+        *("config.json", "model.safetensors", "tokenizer_config.json"),
         *("metrics.json", "trainer_state.json", "loss.png"),
     }
     assert json.loads((tmp_path / "out" / "metrics.json").read_text()) == metrics
@@ -131,12 +131,12 @@ def test_the_same_seed_gives_the_same_weights_and_another_seed_others(run, tmp_p
 
 def test_a_resumed_run_ends_with_the_weights_of_one_that_was_not_stopped(run, tmp_path):
     options = {"max_steps": 8, "per_device_train_batch_size": 4, "save_strategy": "steps", "save_steps": 3}
-    run("whole", **options)  # five steps are an epoch: stopped within the first, ended in the second
+    run("whole", **options)  # four steps are an epoch: stopped within the first, ended with the second
     shutil.copytree(tmp_path / "whole" / "checkpoint-3", tmp_path / "stopped" / "checkpoint-3")
     run("stopped", resume=True, **options)
     assert same(weights(tmp_path / "whole"), weights(tmp_path / "stopped"))
     state = json.loads((tmp_path / "stopped" / "trainer_state.json").read_text())
-    assert state["global_step"] == 8 and 1 < state["epoch"] < 2
+    assert state["global_step"] == 8 and state["epoch"] == 2
 
 
 def test_resuming_where_nothing_was_saved_is_refused_and_writes_nothing(run, tmp_path):
@@ -174,7 +174,8 @@ def test_all_contigs_are_taken_where_no_training_split_is_named(run, store):
     seen = []
     run(data={"train_split": None}, masking=recorder(seen), max_steps=-1, num_train_epochs=1)
     training = WindowDataset(store, WindowSampling(length=60, min_length=10, rc_probability=0.5))
-    assert len(rows_of(seen, epoch=0)) - 5 == len(training)  # five are the validation's
+    left_over = len(training) + 5 - len(rows_of(seen, epoch=0))  # five are the validation's
+    assert 0 <= left_over < 8  # less than a step
 
 
 def test_validation_in_between_is_logged(run, tmp_path):
@@ -221,8 +222,8 @@ def rows_of(seen, epoch):
 
 
 def test_every_epoch_shows_every_window_number_once_with_other_letters(run):
-    seen = []
-    run(masking=recorder(seen), data={"valid_split": None}, max_steps=-1, num_train_epochs=3)
+    seen, alone = [], {"per_device_train_batch_size": 1}
+    run(masking=recorder(seen), data={"valid_split": None}, max_steps=-1, num_train_epochs=3, **alone)
     first, second, third = ({index: letters for _, index, letters in rows_of(seen, epoch)} for epoch in range(3))
     assert len(seen) == 3 * len(first)
     assert sorted(first) == sorted(second) == sorted(third) == list(range(len(first)))

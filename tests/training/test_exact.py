@@ -1,0 +1,122 @@
+"""Resumed, killed, stopped and diverging runs, each in a process of its own: what they leave, say and end with."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shutil
+from itertools import product
+
+import pytest
+from tiny_runs import SET_UPS, Nursery, outcome, write_genomes
+
+KILLS = int(os.environ.get("KILLS", "20"))
+
+
+@pytest.fixture(scope="module")
+def nursery():
+    """One process that has imported torch and forks the runs of this file."""
+    nursery = Nursery()
+    yield nursery
+    nursery.close()
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    return write_genomes(tmp_path_factory.mktemp("genomes"))
+
+
+@pytest.fixture
+def start(nursery, store, tmp_path):
+    """Run the tiny pretraining; returns exit codes and what the processes logged."""
+
+    def call(name="out", processes=1, job=(), **options):
+        job = {"options": {"store": str(store), "output": str(tmp_path / name)} | options, **dict(job)}
+        job["log"] = str(tmp_path / f"{name}.log")
+        codes = nursery.run(job, processes=processes)
+        text = (tmp_path / f"{name}.log").read_text()
+        (tmp_path / f"{name}.log").unlink()
+        return (codes[0] if processes == 1 else codes), text
+
+    return call
+
+
+# resume
+
+CASES = {
+    "base": (("base", 1, 0, 1), (3, 5, 8)),  # between two lines of the log, at an epoch's end, after the last step
+    "mask8, accumulation, workers": (("mask8", 4, 2, 1), (2, 7)),
+    "stride3, workers, 2 processes": (("stride3", 1, 2, 2), (3, 5)),
+    "base, accumulation, 2 processes": (("base", 4, 0, 2), (1,)),
+}
+
+
+@pytest.mark.parametrize(("setting", "steps"), CASES.values(), ids=CASES)
+def test_a_resumed_run_equals_one_that_was_never_stopped(start, tmp_path, setting, steps):
+    resumed_equals_whole(start, tmp_path, *setting, steps)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("setting", product(SET_UPS, (1, 4), (0, 2), (1, 2)), ids=str)
+def test_every_checkpoint_of_every_setting_resumes_exactly(start, tmp_path, setting):
+    resumed_equals_whole(start, tmp_path, *setting, range(1, 9))
+
+
+def resumed_equals_whole(start, tmp_path, set_up, accumulation, workers, processes, steps):
+    """Dropout is on, lines of the log span two steps, checkpoints come after each."""
+    options = {"set_up": set_up, "gradient_accumulation_steps": accumulation, "dataloader_num_workers": workers}
+    options |= {"per_device_train_batch_size": 4 // min(4, accumulation * processes), "save_steps": 1}
+    code, text = start("whole", processes, **options)
+    assert code in (0, [0] * processes), text
+    whole = outcome(tmp_path / "whole")
+    last = outcome(tmp_path / "whole", "checkpoint-8")
+    for step in steps:
+        name = f"from_{step}"
+        shutil.copytree(tmp_path / "whole" / f"checkpoint-{step}", tmp_path / name / f"checkpoint-{step}")
+        code, text = start(name, processes, resume=True, **options)
+        assert code in (0, [0] * processes), text
+        assert outcome(tmp_path / name) == whole, f"resumed from step {step}"
+        if step < 8:
+            assert outcome(tmp_path / name, "checkpoint-8") == last, f"resumed from step {step}"
+
+
+# several processes
+
+
+def test_two_processes_and_one_learn_alike_from_the_same_global_batch(start, tmp_path):
+    losses = {}
+    for processes, batch, accumulation in ((1, 4, 1), (1, 2, 2), (2, 2, 1), (2, 1, 2)):
+        name = f"{processes}_{batch}"
+        options = {"per_device_train_batch_size": batch, "gradient_accumulation_steps": accumulation}
+        code, text = start(name, processes, dropout=0.0, logging_steps=1, save_strategy="no", max_steps=12, **options)
+        assert code in (0, [0, 0]), text
+        log = json.loads((tmp_path / name / "trainer_state.json").read_text())["log_history"]
+        losses[name] = [entry["loss"] for entry in log if "loss" in entry]
+    assert len(losses["1_4"]) == 12 and losses["1_4"][0] > losses["1_4"][-1]
+    for others in losses.values():
+        assert others == pytest.approx(losses["1_4"], abs=1e-4)
+
+
+# kills
+
+
+def test_killed_runs_end_in_the_same_weights_and_log(start, tmp_path):
+    """Half of the kills come before a chosen touch of the output folder or flush to disk, half at any time."""
+    options = {"max_steps": 6, "save_steps": 1, "save_total_limit": 2}
+    code, text = start("whole", **options)
+    assert code == 0, text
+    whole, chance, kills, runs = outcome(tmp_path / "whole"), random.Random(0), 0, 0
+    while kills < KILLS:
+        folder, code = tmp_path / f"run_{runs}", None
+        while code != 0:
+            aim = {"kill_at": chance.randint(1, 250)} if chance.random() < 0.5 else {"kill_after": chance.random()}
+            found = any(folder.glob("checkpoint-*"))
+            code, text = start(folder.name, job=aim if kills < KILLS else {}, resume=found, **options)
+            kills += code == -9
+            if code == 2 and (folder / "metrics.json").exists():
+                assert "trained for 6 steps already" in text  # killed after its last word
+                break
+            assert code in (0, -9), text
+        assert outcome(folder) == whole, f"run {runs}"
+        runs += 1
