@@ -279,9 +279,10 @@ class ExactTrainer(Trainer):
         self.model.tie_weights()
 
     def restore_losses(self) -> None:
-        """Go on with the losses that the checkpoint had not logged."""
+        """Go on with the losses that the checkpoint had not logged, and save and log as often as asked now."""
         if self._resumed_from is None:
             return
+        self.state.compute_steps(self.args, self.state.max_steps)
         state = self._own_state(self._resumed_from)
         for name, value in state["losses"].items():
             setattr(self, name, value.to(self.args.device) if isinstance(value, torch.Tensor) else value)

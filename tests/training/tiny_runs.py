@@ -6,13 +6,18 @@ and answers each line with their exit codes (-9 for a kill).
 
 from __future__ import annotations
 
+import inspect
 import json
+import logging
 import os
+import resource
+import shutil
 import signal
 import socket
 import subprocess
 import sys
 import time
+import traceback
 from pathlib import Path
 
 import numpy as np
@@ -122,7 +127,9 @@ def _serve() -> None:
     import torch.distributed  # noqa: F401
     from transformers import Trainer  # noqa: F401
 
-    import hf_genomics.training.pretrain  # noqa: F401
+    import hf_genomics.training.pretrain
+
+    hf_genomics.training.pretrain.plot_loss = lambda *args, **kwargs: None  # half of the time of a run this small
 
     for line in sys.stdin:
         children = [_fork(job) for job in json.loads(line)]
@@ -144,13 +151,13 @@ def _fork(job: dict) -> tuple[int, float | None]:
 
 
 def _child(job: dict) -> int:
-    import logging
-
     from hf_genomics.errors import InputError, StoppedError
 
     logging.basicConfig(level=logging.INFO, format="%(message)s", force=True)
     if "kill_at" in job:
         _kill_at(job["kill_at"], job["options"]["output"])
+    if "free_bytes" in job:
+        shutil.disk_usage = lambda place: shutil._ntuple_diskusage(0, 0, job["free_bytes"])
     if "plant" in job:
         _plant(**job["plant"])
     try:
@@ -162,8 +169,6 @@ def _child(job: dict) -> int:
         sys.stderr.write(f"error: {error}\n")
         return error.code
     except BaseException:
-        import traceback
-
         traceback.print_exc()
         return 1
     sys.stderr.flush()
@@ -206,8 +211,6 @@ def _kill_at(number: int, output: str) -> None:
 
 def _plant(step: int, what: str, rank: int = 0) -> None:
     """Make something happen in a forward pass: ``step`` counts them from 1."""
-    import torch
-
     from hf_genomics import KmerBertForMaskedLM
 
     real, count = KmerBertForMaskedLM.forward, 0
@@ -216,18 +219,19 @@ def _plant(step: int, what: str, rank: int = 0) -> None:
     def forward(self, *args, **kwargs):
         nonlocal count
         output, count = real(self, *args, **kwargs), count + self.training
-        if self.training and count == step and here:
-            if what == "nan":
+        if self.training and here and (count == step or what == "nan forever" and count > step):
+            if what.startswith("nan"):
                 output.loss = output.loss * float("nan")
             elif what == "spike":
                 output.loss = output.loss * 5
+            elif what == "full disk":
+                resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000))
             else:
                 os.kill(os.getpid(), getattr(signal, what))
         return output
 
-    forward.__signature__ = __import__("inspect").signature(real)
+    forward.__signature__ = inspect.signature(real)  # the Trainer looks what a model takes
     KmerBertForMaskedLM.forward = forward
-    del torch
 
 
 if __name__ == "__main__":
