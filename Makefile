@@ -7,7 +7,7 @@ TEST_ENV := TOKENIZERS_PARALLELISM=false HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1
 PYTEST := $(TEST_ENV) $(BIN)/python -m pytest -n 2
 
 .DEFAULT_GOAL := help
-.PHONY: help install quickstart test test-slow conformance fuzz bench lint
+.PHONY: help install quickstart test test-slow conformance fuzz kill9 bench lint
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -28,6 +28,9 @@ conformance: .venv/.installed ## run transformers' own tests on our model and to
 
 fuzz: .venv/.installed ## hold the tokenizer to its slow twin on a million random strings (about 5 minutes)
 	$(TEST_ENV) $(BIN)/python tests/fuzz_tokenizer.py
+
+kill9: .venv/.installed ## kill 200 training runs and hold what they end in to an undisturbed one (about 5 minutes)
+	KILLS=200 $(TEST_ENV) $(BIN)/python -m pytest -rP tests/training/test_exact.py -k killed
 
 bench: .venv/.installed ## print the measured speeds, as ratios in one run (about 5 minutes)
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/tokenizer.py

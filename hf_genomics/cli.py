@@ -279,7 +279,8 @@ def _set_up_logging() -> None:
     if not sys.stderr.isatty():
         os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")  # transformers' bars of reading and writing weights
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
-    logging.getLogger("hf_genomics").setLevel(logging.INFO)
+    talkative = os.environ.get("RANK", "0") == "0"  # of several processes one is enough
+    logging.getLogger("hf_genomics").setLevel(logging.INFO if talkative else logging.WARNING)
 
 
 def _table(result: dict[str, Any]) -> str:
