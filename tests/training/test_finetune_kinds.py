@@ -129,7 +129,7 @@ def test_several_labels_are_scored_one_by_one_and_written_beside_their_probabili
 
 
 def test_nucleotides_are_learnt_from_their_letters(home: Path, tmp_path: Path) -> None:
-    options = {"max_steps": 40, "learning_rate": 1e-2}
+    options = {"max_steps": 20, "learning_rate": 2e-2, "per_device_train_batch_size": 32}
     metrics = finetune(str(home / "pretrained"), tables(home, "nucleotides"), arguments(tmp_path / "out", **options))
     assert metrics["test"]["f1_macro"] > 0.8 > metrics["baselines"]["majority"]["f1_macro"]
     network, tokenizer = load_classifier(str(tmp_path / "out"))
