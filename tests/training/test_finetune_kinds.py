@@ -15,8 +15,10 @@ from hf_genomics.cli import main
 from hf_genomics.data.annotations import read_annotated
 from hf_genomics.errors import InputError
 from hf_genomics.training.examples import LabelledData, annotations_like
-from hf_genomics.training.finetune import balanced_weights, evaluate, finetune, predict
-from hf_genomics.training.scoring import known_of, load_classifier, predict_nt_scores
+from hf_genomics.training.finetune import evaluate, finetune, predict
+from hf_genomics.training.loading import known_of, load_classifier
+from hf_genomics.training.scoring import predict_nt_scores
+from hf_genomics.training.settings import balanced_weights
 
 COLUMNS = {
     "several": {"label_columns": ["much_g", "much_a"]},
