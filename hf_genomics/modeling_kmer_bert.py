@@ -649,7 +649,11 @@ class KmerBertForSequenceClassification(KmerBertPreTrainedModel):
 
 
 class KmerBertForTokenClassification(KmerBertPreTrainedModel):
-    """Encoder with a classifier on every token, or, by ``config.labels_per``, on every nucleotide."""
+    """Encoder with a classifier on every token, or, by ``config.labels_per``, on every nucleotide.
+
+    transformers' token-classification pipeline pairs logits with tokens: it is for models per token. Per nucleotide,
+    ``hf-genomics predict`` writes runs of classes.
+    """
 
     def __init__(self, config: KmerBertConfig) -> None:
         super().__init__(config)
