@@ -150,8 +150,11 @@ def _encode_even(
     codes, unknown = _flat_kmers(digits, highest, k)
     slots[...] = codes[: rows * length].reshape(rows, length)[:, own]
     slots += NUM_SPECIAL_TOKENS
+    count_unknown = 0
     if unknown is not None:
-        slots[unknown.reshape(rows, length)[:, own]] = UNK
+        there = unknown.reshape(rows, length)[:, own]
+        np.copyto(slots, UNK, where=there)
+        count_unknown = int(np.count_nonzero(there))
     if plan.special:
         ids[:, 0], ids[:, -1] = plan.special
     lengths = np.full(rows, kept + special)
@@ -161,7 +164,7 @@ def _encode_even(
         flat = rolling_any(_padded(lower, k), k)
         columns["soft_masked"][:, special // 2 : special // 2 + kept] = flat.reshape(rows, length)[:, own]
     uncovered = np.full(rows, length - covered_nt(count, k, min(k, stride))) if "uncovered_nt" in plan.wanted else None
-    return Rows(columns, lengths, 0 if unknown is None else _count_unknown(ids), uncovered)
+    return Rows(columns, lengths, count_unknown, uncovered)
 
 
 def _encode_ragged(
@@ -178,7 +181,7 @@ def _encode_ragged(
     flat = codes.astype(np.int64)
     flat += NUM_SPECIAL_TOKENS
     if unknown is not None:
-        flat[unknown] = UNK
+        np.copyto(flat, UNK, where=unknown)
     _copy_rows(ids[:, special // 2 :], flat, starts, kept, stride)
     if plan.special:
         ids[:, 0] = plan.special[0]
@@ -598,20 +601,21 @@ def pad_columns(
     return padded
 
 
-def check_letters(letters: np.ndarray, lengths: np.ndarray, texts: Any = None) -> None:
+def check_letters(letters: np.ndarray, digits: np.ndarray, lengths: np.ndarray, texts: Any = None) -> None:
     """Refuse joined rows with a character that is no nucleotide code.
 
     Args:
-        letters: (nt,) uint8.
+        letters, digits: (nt,) uint8.
         lengths: nt of each row, (rows,).
         texts: the rows, to show the character as it was given.
 
     Raises:
         ValueError: naming row, position and character.
     """
-    wrong = ~_NUCLEOTIDE[letters]
+    others = np.flatnonzero(digits > 3)  # A, C, G, T and U are most letters, and are known to be right
+    wrong = ~_NUCLEOTIDE[letters[others]]
     if wrong.any():
-        place = int(wrong.argmax())
+        place = int(others[wrong.argmax()])
         row = int(np.searchsorted(np.cumsum(lengths), place, side="right"))
         position = place - int(lengths[:row].sum())
         text = texts[row] if texts is not None and isinstance(texts[row], str) else None

@@ -431,7 +431,7 @@ class KmerTokenizer(PreTrainedTokenizer):
             return None
         lengths = np.fromiter(map(len, batch), np.int64, len(batch))
         if highest > 3 and (call.errors or self.errors) == "raise":
-            check_letters(letters, lengths, batch)
+            check_letters(letters, digits, lengths, batch)
         return encode_plain(letters, digits, highest, lengths, self.k, self.stride, plan)
 
     def _pieces(self, rows: list[tuple[Any, Any]], words: bool) -> _Pieces | None:
@@ -535,7 +535,7 @@ class KmerTokenizer(PreTrainedTokenizer):
         """
         digits, highest = token_digits(letters)
         if highest > 3:
-            check_letters(letters, lengths)
+            check_letters(letters, digits, lengths)
         plan = Plan((CLS, SEP), PAD, None, TruncationStrategy.DO_NOT_TRUNCATE, False, frozenset())
         rows = encode_plain(letters, digits, highest, lengths, self.k, self.stride, plan)
         _warn_if_mostly_unknown(rows)
