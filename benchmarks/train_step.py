@@ -1,77 +1,193 @@
-"""Training steps on the CPU: what the attention backend and the memory allocator are worth, as ratios in one run.
+"""Training steps on the CPU, as ratios in one run: ours against transformers' BERT, packed rows against padding.
 
-    python benchmarks/train_step.py
+    python benchmarks/train_step.py                       # all parts
+    python benchmarks/train_step.py --parts packed --rounds 5
 
-Each setting runs in a process of its own, one thread, bf16 autocast, 3 layers x 128, 15 % of tokens masked; settings
-take turns and the medians over the rounds are compared. ``default`` is sdpa with the allocator as it is.
+Parts:
+    backend  attention backend and memory allocator, 3 layers x 128, bf16, no dropout
+    stock    BertForMaskedLM under a default Trainer against KmerBertForMaskedLM, 4 layers, 8 rows of 512 tokens
+    packed   32 windows of 5 to 512 tokens: padded to the longest against packed, 4 layers x 256
+
+15 % of the tokens are masked. Each setting runs in a process of its own with one thread; settings take turns, and what
+is compared are medians of the CPU time of a step, which other work on the machine disturbs less than the wall clock.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
+from collections.abc import Callable, Iterator
 
-SETTINGS = {"default": ("sdpa", "0"), "eager attention": ("eager", "0"), "eager, freed memory kept": ("eager", "1")}
-SHAPES = ((256, 27), (64, 166), (32, 417))
+import torch
+
+KMERS = 4101
+NO_DROPOUT = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
 
 
-def step_rate(attention: str, keep_memory: bool, rows: int, tokens: int, steps: int) -> float:
-    """Train for some steps and return tokens per second."""
-    import torch
+def sizes(layers: int, hidden: int, head: int = 64) -> dict[str, int]:
+    heads = max(1, hidden // head)
+    return {
+        "num_hidden_layers": layers,
+        "hidden_size": hidden,
+        "num_attention_heads": heads,
+        "intermediate_size": 4 * hidden,
+    }
+
+
+def settings(part: str) -> Iterator[tuple[str, dict[str, dict]]]:
+    """Give the tables of a part: a title, and its settings by name, the one to compare with first."""
+    if part == "backend":
+        small = {"sizes": sizes(3, 128, head=32) | NO_DROPOUT, "bf16": True, "kind": "ours"}
+        for rows, tokens in ((256, 27), (64, 166), (32, 417)):
+            base = small | {"shape": (rows, tokens), "backend": "sdpa"}
+            yield (
+                f"{rows} rows of {tokens} tokens",
+                {
+                    "sdpa": base,
+                    "eager attention": base | {"backend": "eager"},
+                    "eager, freed memory kept": base | {"backend": "eager", "keep": True},
+                },
+            )
+    if part == "stock":
+        for hidden in (256, 512):
+            stock = {"sizes": sizes(4, hidden), "shape": (8, 512), "kind": "stock", "backend": "sdpa", "bf16": False}
+            same = stock | {"kind": "ours", "keep": True}
+            lean = same | {"sizes": stock["sizes"] | NO_DROPOUT}
+            yield (
+                f"4 layers x {hidden}",
+                {
+                    "stock": stock,
+                    "stock, bf16": stock | {"bf16": True},
+                    "ours, the same recipe": same,
+                    "ours, the same recipe, bf16": same | {"bf16": True, "backend": "eager"},
+                    "ours, no dropout": lean,
+                    "ours, no dropout, bf16": lean | {"bf16": True, "backend": "eager"},
+                },
+            )
+    if part == "packed":
+        for name, more in (
+            ("fp32, sdpa", {"backend": "sdpa", "bf16": False}),
+            ("bf16, eager", {"backend": "eager", "bf16": True}),
+        ):
+            ragged = {"sizes": sizes(4, 256) | NO_DROPOUT, "kind": "ours", "keep": True, "shape": "ragged"} | more
+            yield (
+                f"32 windows of 5 to 512 tokens, {name}",
+                {
+                    "padded": ragged,
+                    "packed, rows of 512": ragged | {"pack": 512},
+                    "packed, one row": ragged | {"pack": 0},
+                },
+            )
+
+
+def build(setting: dict) -> torch.nn.Module:
+    from transformers import BertConfig, BertForMaskedLM
 
     from hf_genomics import KmerBertConfig, KmerBertForMaskedLM
+
+    kind, config = {
+        "stock": (BertForMaskedLM, BertConfig),
+        "ours": (KmerBertForMaskedLM, KmerBertConfig),
+    }[setting["kind"]]
+    return kind._from_config(config(vocab_size=KMERS, **setting["sizes"]), attn_implementation=setting["backend"])
+
+
+def draw(setting: dict) -> tuple[dict[str, torch.Tensor], int]:
+    """Draw a batch, and count its tokens, padding left away."""
+    import numpy as np
+
+    from hf_genomics.data.packed_rows import pack_rows
+
+    generator = np.random.default_rng(0)
+    ragged = setting["shape"] == "ragged"
+    lengths = generator.integers(5, 513, 32) if ragged else np.full(*setting["shape"])
+    real = np.arange(lengths.max()) < lengths[:, None]
+    ids = np.where(real, generator.integers(5, KMERS, real.shape), 0)
+    labels = np.where(real & (generator.random(real.shape) < 0.15), ids, -100)
+    columns = {"input_ids": ids, "labels": labels, "attention_mask": real.astype(np.int64)}
+    if "pack" in setting:
+        columns = pack_rows(columns, lengths, setting["pack"] or None)
+    return {name: torch.from_numpy(column) for name, column in columns.items()}, int(lengths.sum())
+
+
+class Steps:
+    """A data set whose only item is a whole batch."""
+
+    def __init__(self, batch: dict[str, torch.Tensor]) -> None:
+        self.batch = batch
+
+    def __len__(self) -> int:
+        return 1
+
+    def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
+        return self.batch
+
+
+def rate(setting: dict, steps: int) -> float:
+    """Train under a Trainer with its defaults, and give tokens per second of CPU time (median over the steps)."""
+    from transformers import Trainer, TrainerCallback, TrainingArguments
+
     from hf_genomics.training.running import keep_freed_memory
 
     torch.manual_seed(0)
     torch.set_num_threads(1)
-    if keep_memory:
+    if setting.get("keep"):
         keep_freed_memory()
-    sizes = {"hidden_size": 128, "num_hidden_layers": 3, "num_attention_heads": 4, "intermediate_size": 512}
-    config = KmerBertConfig(**sizes, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0)
-    model = KmerBertForMaskedLM._from_config(config, attn_implementation=attention).train()
-    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, fused=True)
-    ids = torch.randint(5, config.vocab_size, (rows, tokens))
-    labels = torch.where(torch.rand(rows, tokens) < 0.15, ids, -100)
+    batch, tokens = draw(setting)
+    ends: list[float] = []
 
-    def step() -> None:
-        with torch.autocast("cpu", torch.bfloat16):
-            loss = model(ids, torch.ones_like(ids), labels=labels).loss
-        loss.backward()
-        optimizer.step()
-        optimizer.zero_grad()
+    class Clock(TrainerCallback):
+        def on_step_end(self, *_: object, **__: object) -> None:
+            ends.append(time.process_time())
 
-    for _ in range(2):
-        step()
-    begin = time.perf_counter()
-    for _ in range(steps):
-        step()
-    return steps * rows * tokens / (time.perf_counter() - begin)
+    with tempfile.TemporaryDirectory() as folder:
+        arguments = TrainingArguments(
+            folder,
+            max_steps=steps + 1,
+            per_device_train_batch_size=1,
+            use_cpu=True,
+            bf16=setting["bf16"],
+            save_strategy="no",
+            disable_tqdm=True,
+            logging_strategy="no",
+        )
+        take_it: Callable = lambda items: items[0]  # noqa: E731
+        Trainer(
+            build(setting), arguments, train_dataset=Steps(batch), data_collator=take_it, callbacks=[Clock()]
+        ).train()
+    return tokens / statistics.median(end - begin for begin, end in zip(ends, ends[1:], strict=False))
+
+
+def measure(setting: dict, steps: int) -> float:
+    command = [sys.executable, __file__, "--steps", str(steps), "--one", json.dumps(setting)]
+    return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()[-1])
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--parts", nargs="+", default=["backend", "stock", "packed"])
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--steps", type=int, default=8)
-    parser.add_argument("--one", nargs=4, metavar=("ATTENTION", "KEEP", "ROWS", "TOKENS"), help=argparse.SUPPRESS)
+    parser.add_argument("--steps", type=int, default=3)
+    parser.add_argument("--one", type=json.loads, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.one:
-        attention, keep, rows, tokens = arguments.one
-        print(step_rate(attention, keep == "1", int(rows), int(tokens), arguments.steps))
+        print(rate(arguments.one, arguments.steps))
         return
-    print("| rows x tokens | setting | tokens/s (median) | ratio to default |\n|---|---|---|---|")
-    for rows, tokens in SHAPES:
-        rates: dict[str, list[float]] = {name: [] for name in SETTINGS}
+    for title, table in (table for part in arguments.parts for table in settings(part)):
+        rates: dict[str, list[float]] = {name: [] for name in table}
         for _ in range(arguments.rounds):
-            for name, setting in SETTINGS.items():
-                one = ["--one", *setting, str(rows), str(tokens)]
-                command = [sys.executable, __file__, "--steps", str(arguments.steps), *one]
-                rates[name].append(float(subprocess.run(command, check=True, capture_output=True, text=True).stdout))
+            for name, setting in table.items():
+                rates[name].append(measure(setting, arguments.steps))
         medians = {name: statistics.median(values) for name, values in rates.items()}
-        for name, rate in medians.items():
-            print(f"| {rows} x {tokens} | {name} | {rate:,.0f} | {rate / medians['default']:.2f} |", flush=True)
+        first = next(iter(medians.values()))
+        print(f"\n{title}\n\n| setting | tokens per second of CPU | ratio |\n|---|---|---|")
+        for name, median in medians.items():
+            print(f"| {name} | {median:,.0f} | {median / first:.2f} |", flush=True)
 
 
 if __name__ == "__main__":
