@@ -7,6 +7,7 @@ it serves the rest (flex, exporting, attention weights wanted) and is what the o
 """
 
 from collections.abc import Callable
+from contextlib import suppress
 from itertools import groupby
 from typing import Any, NamedTuple
 
@@ -24,10 +25,9 @@ from transformers.masking_utils import (
 from transformers.utils.generic import is_flash_attention_requested
 from transformers.utils.import_utils import is_tracing
 
-try:
+varlen_attn: Any = None
+with suppress(ImportError):  # torch before 2.10 has none
     from torch.nn.attention.varlen import varlen_attn
-except ImportError:  # torch before 2.10
-    varlen_attn = None  # type: ignore[assignment]
 
 # What a backend of transformers does once module, scaling and dropout are set: query, key and value (batch, heads,
 # tokens, size) and a mask or None give (batch, tokens, heads, size) and, from eager, the weights.
@@ -57,11 +57,11 @@ class Blocked(NamedTuple):
         self, attend: Attend, query: Tensor, key: Tensor, value: Tensor, window: int | None
     ) -> tuple[Tensor, Tensor | None]:
         """Attend; see `Masked`."""
-        heads_first = [states.transpose(1, 2) for states in (query, key, value)]
+        query, key, value = (states.transpose(1, 2) for states in (query, key, value))
         if window is None:
-            keys = None if self.visible is None else _hide(self.visible[:, None, None], query.dtype)
-            return attend(*heads_first, keys)
-        return attend_nearby(attend, *heads_first, window, self.visible), None
+            keys = None if self.visible is None else _hidden(~self.visible[:, None, None], query.dtype)
+            return attend(query, key, value, keys)
+        return attend_nearby(attend, query, key, value, window, self.visible), None
 
 
 class Packed(NamedTuple):
@@ -81,18 +81,22 @@ class Packed(NamedTuple):
         self, attend: Attend, query: Tensor, key: Tensor, value: Tensor, window: int | None
     ) -> tuple[Tensor, Tensor | None]:
         """Attend; see `Masked`."""
-        joined = [states.flatten(0, 1) for states in (query, key, value)]
+        shape = query.shape
+        query, key, value = (states.flatten(0, 1) for states in (query, key, value))
         if self.kernel == "loop":
-            attended = attend_by_window(attend, *joined, self.lengths, window)
-        elif self.kernel == "varlen":
+            return attend_by_window(attend, query, key, value, self.lengths, window).reshape(shape), None
+        longest = max(self.lengths)
+        if self.kernel == "varlen":
             near = {} if window is None else {"window_size": (window, window)}
-            longest = max(self.lengths)
-            attended = varlen_attn(*joined, self.ends, self.ends, longest, longest, **near)
-        else:
-            where = {f"cu_seq_lens_{side}": self.ends for side in "qk"}
-            where |= {f"max_length_{side}": max(self.lengths) for side in "qk"}
-            attended = attend(*(states[None].transpose(1, 2) for states in joined), None, **where)[0]
-        return attended.reshape(query.shape), None
+            return varlen_attn(query, key, value, self.ends, self.ends, longest, longest, **near).reshape(shape), None
+        ends = {
+            "cu_seq_lens_q": self.ends,
+            "cu_seq_lens_k": self.ends,
+            "max_length_q": longest,
+            "max_length_k": longest,
+        }
+        query, key, value = (states.transpose(0, 1).unsqueeze(0) for states in (query, key, value))
+        return attend(query, key, value, None, **ends)[0].reshape(shape), None
 
 
 Layout = Masked | Blocked | Packed
@@ -116,9 +120,11 @@ def attend_by_window(
     sizes = [length * count for length, count in runs]
     attended = []
     for (length, count), *states in zip(runs, query.split(sizes), key.split(sizes), value.split(sizes), strict=True):
-        windows = [state.unflatten(0, (count, length)).transpose(1, 2) for state in states]
-        near = window is not None and window < length - 1
-        seen = attend_nearby(attend, *windows, window) if near else attend(*windows, None)[0]
+        q, k, v = (state.unflatten(0, (count, length)).transpose(1, 2) for state in states)  # (count, heads, length, .)
+        if window is None or window >= length - 1:
+            seen = attend(q, k, v, None)[0]
+        else:
+            seen = attend_nearby(attend, q, k, v, window)
         attended.append(seen.flatten(0, 1))
     return torch.cat(attended)
 
@@ -158,7 +164,7 @@ def _near_mask(query: Tensor, window: int, blocks: int, visible: Tensor | None) 
     there = pad(visible, (window, window + blocks * window - tokens)).unfold(1, 3 * window, window)
     place = torch.arange(3 * window, device=query.device)
     near = (place - place[window : 2 * window, None]).abs() <= window  # (window, 3 x window)
-    return _hide((near & there.unsqueeze(2)).flatten(0, 1).unsqueeze(1), query.dtype)
+    return _hidden(~(near & there.unsqueeze(2)).flatten(0, 1).unsqueeze(1), query.dtype)
 
 
 def window_lengths(positions: Tensor, attention_mask: Tensor | None) -> list[int] | None:
@@ -256,8 +262,6 @@ def _mask(config: PreTrainedConfig, hidden: Tensor, attention_mask: Tensor | Non
     )
 
 
-def _hide(visible: Tensor | None, dtype: torch.dtype) -> Tensor | None:
-    """Turn (..., keys) into what is added to scores: 0 on visible keys, the lowest number on the others."""
-    if visible is None:
-        return None
-    return torch.zeros(visible.shape, dtype=dtype, device=visible.device).masked_fill(~visible, torch.finfo(dtype).min)
+def _hidden(keys: Tensor, dtype: torch.dtype) -> Tensor:
+    """Turn bool (..., keys), True where one is hidden, into what scores have added: the lowest number, or 0."""
+    return torch.zeros(keys.shape, dtype=dtype, device=keys.device).masked_fill(keys, torch.finfo(dtype).min)

@@ -149,7 +149,7 @@ class KmerBertSelfAttention(nn.Module):
         self.value = nn.Linear(config.hidden_size, config.hidden_size)
 
     def forward(
-        self, hidden: Tensor, layout: Layout, turn: tuple[Tensor, Tensor] | None = None, **kwargs: object
+        self, hidden: Tensor, layout: Layout, turn: tuple[Tensor, Tensor] | None = None, **kwargs: Any
     ) -> tuple[Tensor, Tensor | None]:
         """Attend; returns (batch, tokens, hidden) and, where the backend has them, the weights."""
         heads = (*hidden.shape[:-1], -1, self.head_size)

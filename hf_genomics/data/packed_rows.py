@@ -37,7 +37,7 @@ def plan_rows(lengths: np.ndarray, max_tokens: int, *, in_order: bool = False) -
             f"window {number} has {lengths[number]} tokens, but a packed row takes 1 to {max_tokens}; "
             "cut windows shorter or raise max_tokens"
         )
-    room, rows = np.empty(len(lengths), np.int64), []
+    room, rows = np.empty(len(lengths), np.int64), list[list[int]]()
     for number in range(len(lengths)) if in_order else np.argsort(-lengths, kind="stable").tolist():
         first = max(0, len(rows) - 1) if in_order else 0
         fits = room[first : len(rows)] >= lengths[number]
