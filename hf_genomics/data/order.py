@@ -29,6 +29,7 @@ class EpochOrder(Sampler[int]):
 
     def __init__(self, rows: int, batch: int, accumulation: int = 1, processes: int = 1, seed: int = 0) -> None:
         self.rows, self.seed, self.epoch = rows, seed, 0
+        self._found: tuple[int, np.ndarray] | None = None
         self.batch, self.accumulation, self.processes = batch, accumulation, processes
         self.steps = rows // (batch * accumulation * processes)
         if not self.steps:
@@ -65,3 +66,18 @@ class EpochOrder(Sampler[int]):
         epoch, within = divmod(step, self.steps)
         batches = self.order(epoch).reshape(self.steps, self.accumulation, self.processes, self.batch)
         return epoch, batches[within, :, process]
+
+    def steps_of(self, epoch: int, rows: np.ndarray) -> np.ndarray:
+        """Tell in which step of the run, counted from 0, each of these rows of an epoch is trained on, (rows,) int64.
+
+        A pure function, whichever worker asks, and however early. Rows left over count to the epoch's last step.
+
+        >>> order = EpochOrder(100, batch=2, accumulation=3, processes=2)
+        >>> order.steps_of(1, order.of_step(9, process=1)[1][0]).tolist()
+        [9, 9]
+        """
+        if self._found is None or self._found[0] != epoch:
+            steps = np.full(self.rows, (epoch + 1) * self.steps - 1)
+            steps[self.order(epoch)] = epoch * self.steps + np.arange(len(self)) // (len(self) // self.steps)
+            self._found = epoch, steps
+        return self._found[1][rows]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -48,6 +48,8 @@ class WindowDataset(Dataset):
         size: int | None = None,
     ) -> None:
         self.store, self.sampling, self.seed, self.epoch = store, sampling or WindowSampling(), seed, 0
+        #: Tells in which optimiser steps rows of an epoch come; where set, rows have a ``step`` too.
+        self.steps_of: Callable[[int, np.ndarray], np.ndarray] | None = None
         rows, chances = self._weighed(np.arange(len(store.contigs)) if contigs is None else np.asarray(contigs))
         self.starts = store.contigs["start"].to_numpy()[rows]
         self.lengths = store.contigs["length"].to_numpy()[rows]
@@ -75,9 +77,10 @@ class WindowDataset(Dataset):
         """Return many rows at once, their letters end to end; they read as a list of dictionaries."""
         index = np.asarray(indices, np.int64)
         starts, lengths = self.places(index)
-        rows = JoinedRows(
-            self.store.gather(starts, lengths), lengths, window_index=index, epoch=np.full(len(index), self.epoch)
-        )
+        columns = {"window_index": index, "epoch": np.full(len(index), self.epoch)}
+        if self.steps_of is not None:
+            columns["step"] = self.steps_of(self.epoch, index)
+        rows = JoinedRows(self.store.gather(starts, lengths), lengths, **columns)
         if self.sampling.rc_probability:
             bits = random_bits(self._keys(index), _STRAND, 1)[:, 0]
             rows.reverse_complement(happens(bits, self.sampling.rc_probability))

@@ -9,8 +9,7 @@ from functools import partial
 from typing import Any, Literal
 
 import numpy as np
-import torch
-from transformers import EvalPrediction, TrainingArguments, set_seed
+from transformers import TrainingArguments, set_seed
 
 from ..configuration_kmer_bert import KmerBertConfig
 from ..data.collators import DataCollatorForSpanMasking
@@ -21,7 +20,7 @@ from ..data.windows import WindowDataset
 from ..errors import InputError
 from ..modeling_kmer_bert import KmerBertForMaskedLM
 from ..tokenization_kmer import KmerTokenizer
-from .exact import ExactTrainer
+from .masked_training import MaskedTrainer, check_best_metric, check_schedule
 from .report import plot_loss
 from .running import (
     SetEpoch,
@@ -69,21 +68,25 @@ def pretrain(
     model: KmerBertConfig,
     masking: DataCollatorForSpanMasking,
     windows: WindowSampling,
+    schedule_steps: int | None = None,
     on_nonfinite: Literal["stop", "skip_batch"] = "stop",
     resume: bool = False,
     overwrite: bool = False,
 ) -> dict[str, Any]:
     """Pretrain a KmerBert on the windows of a genome store by consecutive-token masking.
 
-    Leaves in ``trainer.output_dir``: model and tokenizer, metrics.json, trainer_state.json (the log) and loss.png.
+    Leaves in ``trainer.output_dir``: model, tokenizer, metrics.json, trainer_state.json (the log), metrics.jsonl (the
+    log with speed, shares and the time left, as it goes) and loss.png (the curves, drawn anew every minute).
 
     Args:
         data: genome store and splits.
         trainer: transformers.TrainingArguments.
         tokenizer: k and stride.
         model: sizes and initialisation; k, stride and vocabulary follow the tokenizer.
-        masking: span, start rate and replacement.
+        masking: spans, dose and replacement.
         windows: lengths and places of the windows.
+        schedule_steps: steps over which the learning rate runs its course (warm-up given as a share is a share of
+            these); by default trainer.max_steps, which may be less: a schedule of 200,000 steps stopped at 100,000.
         on_nonfinite: stop at the first loss or gradient norm that is no number, or leave the step out (skip_batch).
         resume: go on from the newest valid checkpoint in the output folder, as if the run had not been stopped.
         overwrite: train again though the output folder holds a finished run.
@@ -98,6 +101,8 @@ def pretrain(
     """
     folder = claim_output_dir(trainer.output_dir, "metrics.json", overwrite=overwrite, resume=resume)
     check_arguments(trainer)
+    check_schedule(schedule_steps, trainer.max_steps)
+    check_best_metric(trainer, validates=data.valid_split is not None)
     check_vocabulary(tokenizer, model)
     check_positions(
         tokenizer,
@@ -113,6 +118,7 @@ def pretrain(
     for split in filter(None, (training, validation)):
         _check_contigs(split, tokenizer.k)
     order = _order(training, trainer)
+    training.steps_of = order.steps_of if masking.schedule else None
     set_seed(trainer.seed)
     network = KmerBertForMaskedLM._from_config(model, attn_implementation=attention_for(trainer))
     masked = masking.describe(tokenizer.k, tokenizer.stride)
@@ -121,19 +127,18 @@ def pretrain(
     if trainer.ddp_find_unused_parameters is None:
         trainer.ddp_find_unused_parameters = False  # every weight is used in every step; looking for others costs time
     trainer.include_num_input_tokens_seen = "non_padding"
-    run = ExactTrainer(
+    run = MaskedTrainer(
         model=network,
         args=trainer,
         data_collator=masking,
         train_dataset=training,
         eval_dataset=validation,
         processing_class=tokenizer,
-        compute_metrics=masked_token_metrics if validation else None,
-        preprocess_logits_for_metrics=predicted_ids,
         callbacks=[SetEpoch(training, order)],
         order=order,
         describe=partial(describe_windows, training),
-        settings=_settings(data, tokenizer, masking, windows, store),
+        settings=_settings(data, tokenizer, masking, windows, store) | {"schedule_steps": schedule_steps},
+        schedule_steps=schedule_steps,
         on_nonfinite=on_nonfinite,
     )
     metrics = train(run, resume=resume, overwrite=overwrite) | {
@@ -194,11 +199,12 @@ def _settings(
     return {f"{section}.{key}": value for section, keys in sections.items() for key, value in keys.items()}
 
 
-def _last_evaluation(run: ExactTrainer) -> dict[str, float]:
-    """Give the scores of the trained model: those of the last step where it was evaluated there, else new ones."""
-    evaluated = [entry for entry in run.state.log_history if "eval_loss" in entry]
-    if evaluated and evaluated[-1]["step"] == run.state.global_step:
-        return {name: value for name, value in evaluated[-1].items() if name.startswith("eval_")}
+def _last_evaluation(run: MaskedTrainer) -> dict[str, float]:
+    """Give the scores of the model that is left: those of the step it comes from if it was evaluated there, or new."""
+    step = run.state.best_global_step if run.args.load_best_model_at_end else run.state.global_step
+    for entry in reversed(run.state.log_history):
+        if "eval_loss" in entry and entry["step"] == step:
+            return {name: value for name, value in entry.items() if name.startswith("eval_")}
     scores = run.evaluate()
     run.save_state()  # with this evaluation in its log
     return scores
@@ -222,25 +228,3 @@ def _check_contigs(windows: WindowDataset, k: int) -> None:
             f"{windows.store.path}: the longest contig of a split has {longest} nt, less than one k-mer of {k} nt; "
             "prepare longer records, or lower tokenizer.k"
         )
-
-
-@torch.no_grad()
-def predicted_ids(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-    """Reduce masked-token logits to the predicted ids at their places, (rows, tokens), -100 elsewhere.
-
-    Args:
-        logits: (masked tokens, vocabulary) in reading order, or (rows, tokens, vocabulary).
-        labels: (rows, tokens).
-    """
-    if logits.ndim == 3:
-        return torch.where(labels == -100, -100, logits.argmax(-1))
-    predicted = torch.full_like(labels, -100)
-    predicted[labels != -100] = logits.argmax(-1)
-    return predicted
-
-
-def masked_token_metrics(prediction: EvalPrediction) -> dict[str, float]:
-    """Give the share of masked tokens predicted exactly; NaN where none is masked."""
-    labels = np.asarray(prediction.label_ids)
-    right = (np.asarray(prediction.predictions) == labels)[labels != -100]
-    return {"masked_token_accuracy": float(right.mean()) if right.size else float("nan")}

@@ -254,14 +254,14 @@ def _refuse(trainer: ExactTrainer, checkpoint: Path) -> str | None:
     state = json.loads((checkpoint / TRAINER_STATE).read_text(encoding="utf-8"))
     if finished and 0 < trainer.args.max_steps <= state["global_step"]:
         return f"{checkpoint}: trained for {state['global_step']} steps already; raise trainer.max_steps to go on"
-    if 0 < trainer.args.max_steps != state["max_steps"]:
+    if 0 < trainer.args.max_steps != state["max_steps"] and not trainer.settings.get("schedule_steps"):
         logger.warning("trainer.max_steps was %d: the learning rate goes on another way", state["max_steps"])
     return None
 
 
 def write_json(path: Path, content: object) -> None:
     """Write a JSON file whole or not at all; NaN becomes null."""
-    _write_text(path, json.dumps(_plain(content), indent=2) + "\n")
+    write_text(path, json.dumps(_plain(content), indent=2) + "\n")
 
 
 def write_tsv(path: Path, header: list[str], rows: Iterable[Iterable[object]]) -> None:
@@ -270,10 +270,11 @@ def write_tsv(path: Path, header: list[str], rows: Iterable[Iterable[object]]) -
     writer = csv.writer(buffer, delimiter="\t", lineterminator="\n")  # quotes a cell that holds a tab or a line break
     writer.writerow(header)
     writer.writerows([f"{cell:.6f}" if isinstance(cell, float) else cell for cell in row] for row in rows)
-    _write_text(path, buffer.getvalue())
+    write_text(path, buffer.getvalue())
 
 
-def _write_text(path: Path, text: str) -> None:
+def write_text(path: Path, text: str) -> None:
+    """Write a text file whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.partial")
     with open(partial, "w", encoding="utf-8") as file:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 import shutil
-from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -22,7 +21,7 @@ from hf_genomics import (
     prepare,
 )
 from hf_genomics.errors import InputError
-from hf_genomics.training.pretrain import PretrainingData, masked_token_metrics, predicted_ids, pretrain
+from hf_genomics.training.pretrain import PretrainingData, pretrain
 from hf_genomics.training.running import SetEpoch
 
 SPLITS = ("train", "train", "train", "valid", "test")
@@ -86,7 +85,7 @@ def test_a_run_leaves_model_tokenizer_numbers_log_and_picture(run, tmp_path):
     left = {path.name for path in (tmp_path / "out").iterdir() if path.suffix != ".py"}  # besides the code
     assert left == {
         *("config.json", "model.safetensors", "tokenizer_config.json"),
-        *("metrics.json", "trainer_state.json", "loss.png"),
+        *("metrics.json", "metrics.jsonl", "trainer_state.json", "loss.png"),
     }
     assert json.loads((tmp_path / "out" / "metrics.json").read_text()) == metrics
     log = json.loads((tmp_path / "out" / "trainer_state.json").read_text())["log_history"]
@@ -235,47 +234,6 @@ def test_set_epoch_tells_the_data_set_the_epoch_that_begins(store, epoch, told):
     windows = WindowDataset(store, WindowSampling(length=60, min_length=10))
     SetEpoch(windows).on_epoch_begin(None, TrainerState(epoch=epoch), TrainerControl())
     assert windows.epoch == told
-
-
-# the small functions, against loops
-
-
-def masked_labels(random, rows, tokens, vocabulary):
-    labels = random.integers(0, vocabulary, (rows, tokens))
-    return np.where(random.random((rows, tokens)) < 0.6, -100, labels)
-
-
-@pytest.mark.parametrize("seed", range(5))
-def test_predicted_ids_are_the_best_at_masked_places(seed):
-    random = np.random.default_rng(seed)
-    labels = masked_labels(random, 4, 7, 11)
-    logits = random.normal(size=(4, 7, 11))
-    expected = [
-        [int(np.argmax(logits[row, token])) if labels[row, token] != -100 else -100 for token in range(7)]
-        for row in range(4)
-    ]
-    every = predicted_ids(torch.tensor(logits), torch.tensor(labels))
-    sparse = predicted_ids(torch.tensor(logits[labels != -100]), torch.tensor(labels))  # masked tokens only, in order
-    assert every.tolist() == sparse.tolist() == expected
-
-
-@pytest.mark.parametrize("seed", range(5))
-def test_masked_token_accuracy_counts_masked_places_only(seed):
-    random = np.random.default_rng(seed)
-    labels, predictions = masked_labels(random, 4, 7, 3), random.integers(0, 3, (4, 7))
-    hits = [
-        labels[row, token] == predictions[row, token]
-        for row in range(4)
-        for token in range(7)
-        if labels[row, token] != -100
-    ]
-    got = masked_token_metrics(SimpleNamespace(predictions=predictions, label_ids=labels))
-    assert got == {"masked_token_accuracy": pytest.approx(sum(hits) / len(hits))}
-
-
-def test_masked_token_accuracy_of_nothing_is_nan():
-    nothing = SimpleNamespace(predictions=np.zeros((2, 3), int), label_ids=np.full((2, 3), -100))
-    assert math.isnan(masked_token_metrics(nothing)["masked_token_accuracy"])
 
 
 def test_a_split_whose_contigs_are_shorter_than_every_window_is_refused(tmp_path, run):

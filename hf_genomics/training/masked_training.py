@@ -1,0 +1,129 @@
+"""The Trainer of pretraining: scores of hidden nucleotides, a schedule longer than the run, a record of how it goes."""
+
+from __future__ import annotations
+
+import difflib
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import TrainingArguments
+
+from ..errors import InputError
+from .exact import ExactTrainer, disk_errors
+from .masked_scores import SCORES, count_batch, masked_metrics, score_batch
+from .progress import FILE, add_line, begin_file, speed_and_shares
+from .report import plot_loss
+
+PICTURE_SECONDS = 60.0  # between two drawings of the curves
+
+
+class MaskedTrainer(ExactTrainer):
+    """ExactTrainer for masked k-mers.
+
+    Args:
+        schedule_steps: steps over which the learning rate runs its course, warm-up included; by default those of the
+            run. A longer course is cut off where the run ends.
+        options: of ExactTrainer; ``processing_class`` is a KmerTokenizer.
+    """
+
+    def __init__(self, *, schedule_steps: int | None = None, **options: Any) -> None:
+        super().__init__(**options, compute_metrics=masked_metrics if options.get("eval_dataset") else None)
+        self.schedule_steps = schedule_steps
+        self._file, self._file_begun = Path(self.args.output_dir) / FILE, False
+        self._counts: torch.Tensor | None = None  # since the last line of the log
+        self._begun = self._logged = self._drawn = 0.0
+        self._evaluating, self._first_step = 0.0, 0
+
+    def create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> Any:
+        """Let the learning rate run its course over ``schedule_steps``."""
+        check_schedule(self.schedule_steps, num_training_steps)
+        return super().create_scheduler(self.schedule_steps or num_training_steps, optimizer)
+
+    def training_step(self, model: Any, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> torch.Tensor:
+        """Train on a batch, and count what it holds."""
+        if not self._begun:
+            self._begun = self._logged = time.perf_counter()
+            self._first_step = self.state.global_step
+        counts = count_batch(
+            inputs["input_ids"], inputs["labels"], self.processing_class, packed="position_ids" in inputs
+        )
+        self._counts = counts if self._counts is None else self._counts + counts
+        return super().training_step(model, inputs, *args, **kwargs)
+
+    def prediction_step(
+        self, model: Any, inputs: dict[str, Any], prediction_loss_only: bool, ignore_keys: list[str] | None = None
+    ) -> tuple[Any, Any, Any]:
+        """Predict a batch and reduce the logits to a few sums for each row."""
+        loss, logits, labels = super().prediction_step(model, inputs, prediction_loss_only, ignore_keys)
+        if logits is None or labels is None:
+            return loss, logits, labels
+        inputs = self._prepare_inputs(inputs)
+        scores = score_batch(
+            inputs["input_ids"], labels, logits, self.processing_class, packed="position_ids" in inputs
+        )
+        return loss, scores, scores[:, :1]
+
+    def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
+        """Log numbers, and write them with speed and shares to metrics.jsonl; draw the curves now and then."""
+        super().log(logs, *args, **kwargs)
+        line = {"step": self.state.global_step} | logs
+        if "loss" in logs and self._counts is not None:
+            line |= self._since_the_last_line()
+        self._evaluating += logs.get("eval_runtime", 0.0)
+        if not self.is_world_process_zero():
+            return
+        with disk_errors(self._file):
+            if not self._file_begun:
+                begin_file(self._file, self.state.global_step)
+                self._file_begun = True
+            add_line(self._file, line)
+            if self._begun and time.perf_counter() - max(self._drawn, self._begun) > PICTURE_SECONDS:
+                plot_loss(self.state.log_history, self._file.with_name("loss.png"))
+                self._drawn = time.perf_counter()
+
+    def _since_the_last_line(self) -> dict[str, float]:
+        """Measure speed and shares over all processes, without the time of evaluations, and what time is left."""
+        counts = self.accelerator.reduce(self._counts, "sum").tolist()
+        now, steps = time.perf_counter(), self.state.global_step - self._first_step
+        measured = speed_and_shares(counts, now - self._logged - self._evaluating)
+        left = (now - self._begun) / max(steps, 1) * (self.state.max_steps - self.state.global_step)
+        self._counts, self._logged, self._evaluating = None, now, 0.0
+        return measured | {"eta_seconds": left}
+
+
+def check_schedule(schedule_steps: int | None, steps: int) -> None:
+    """Check that the learning rate does not end before the run.
+
+    Raises:
+        InputError: naming both numbers.
+    """
+    if schedule_steps is not None and schedule_steps < max(steps, 1):
+        raise InputError(
+            f"schedule_steps ({schedule_steps}) is less than the {steps} steps of the run, whose learning rate would "
+            "end at 0 before; raise it, or lower trainer.max_steps"
+        )
+
+
+def check_best_metric(args: TrainingArguments, *, validates: bool) -> None:
+    """Check ``trainer.metric_for_best_model``, and set which direction is better.
+
+    Raises:
+        InputError: if there is no such metric, or nothing to validate on.
+    """
+    if args.metric_for_best_model is None:
+        return
+    name = args.metric_for_best_model.removeprefix("eval_")
+    if name not in SCORES:
+        near = difflib.get_close_matches(name, SCORES, 1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        raise InputError(
+            f"trainer.metric_for_best_model: no metric {args.metric_for_best_model!r}{hint} "
+            f"(there are {', '.join(SCORES)})"
+        )
+    if not validates:
+        raise InputError("trainer.metric_for_best_model needs windows to validate on, but data.valid_split is null")
+    if args.eval_strategy == "no":
+        raise InputError("trainer.metric_for_best_model needs evaluations during training; set trainer.eval_strategy")
+    args.greater_is_better = SCORES[name]

@@ -1,0 +1,55 @@
+"""How a run goes: metrics.jsonl, the lines of the log with speed, shares and the time that is left."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from .running import write_text
+
+FILE = "metrics.jsonl"
+
+
+def speed_and_shares(counts: Sequence[int], seconds: float) -> dict[str, float]:
+    """Turn counts into numbers per second and shares.
+
+    >>> speed_and_shares([1000, 900, 800, 120, 850, 34], seconds=2.0)["tokens_per_second"]
+    450.0
+
+    Args:
+        counts: as `masked_scores.count_batch` gives them, of any number of batches.
+        seconds: that these took.
+
+    Returns:
+        tokens_per_second (padding not counted) and nt_per_second; padding_share of the places for tokens; masked_share
+        of the k-mers; hidden_share of the nucleotides, those that only masked k-mers cover.
+    """
+    places, tokens, kmers, masked, nt, hidden = counts
+    return {
+        "tokens_per_second": tokens / max(seconds, 1e-9),
+        "nt_per_second": nt / max(seconds, 1e-9),
+        "padding_share": 1 - tokens / max(places, 1),
+        "masked_share": masked / max(kmers, 1),
+        "hidden_share": hidden / max(nt, 1),
+    }
+
+
+def begin_file(path: Path, step: int) -> None:
+    """Drop the lines of steps that are to come (again, after a resume) and what a killed process left half-written."""
+    kept = []
+    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
+        try:
+            if json.loads(line)["step"] < step:
+                kept.append(line + "\n")
+        except ValueError:
+            continue
+    write_text(path, "".join(kept))
+
+
+def add_line(path: Path, line: dict[str, Any]) -> None:
+    """Append a line, numbers that are none as null."""
+    plain = {name: None if isinstance(value, float) and value != value else value for name, value in line.items()}
+    with open(path, "a", encoding="utf-8") as file:
+        file.write(json.dumps(plain) + "\n")

@@ -1,0 +1,287 @@
+"""The Trainer of pretraining: schedules, scores while it trains, the best checkpoint, the record of a run."""
+
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+
+import numpy as np
+import pytest
+from transformers import AutoModelForMaskedLM, Trainer, TrainingArguments
+
+from hf_genomics import (
+    DataCollatorForSpanMasking,
+    GenomeStore,
+    KmerBertConfig,
+    KmerBertForMaskedLM,
+    KmerTokenizer,
+    WindowDataset,
+    WindowSampling,
+    prepare,
+)
+from hf_genomics.data.order import EpochOrder
+from hf_genomics.errors import InputError
+from hf_genomics.training import masked_training, progress
+from hf_genomics.training import pretrain as pretraining
+from hf_genomics.training.pretrain import PretrainingData, pretrain
+
+SIZES = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
+SIZES |= {"max_position_embeddings": 64, "hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    """Three made-up contigs of 400 nt to train on, one to validate on."""
+    folder, random = tmp_path_factory.mktemp("genomes"), np.random.default_rng(0)
+    (folder / "g.fa").write_text("".join(f">g{n}\n{''.join(random.choice(list('ACGT'), 400))}\n" for n in range(4)))
+    splits = "".join(f"g{number}\t{'valid' if number == 3 else 'train'}\n" for number in range(4))
+    (folder / "splits.tsv").write_text("accession\tsplit\n" + splits)
+    return str(prepare([str(folder / "g.fa")], str(folder / "store"), str(folder / "splits.tsv")).path)
+
+
+@pytest.fixture
+def run(store, tmp_path, monkeypatch):
+    """Pretrain a tiny model; ``options`` are the trainer's. The last picture would take half of the time."""
+    monkeypatch.setattr(pretraining, "plot_loss", lambda *args: None)
+
+    def call(name="out", masking=None, verb=(), data=(), **options):
+        tokenizer = KmerTokenizer(k=3)
+        settings = {"max_steps": 6, "per_device_train_batch_size": 4, "learning_rate": 1e-2, "logging_steps": 1}
+        settings |= {"use_cpu": True, "save_strategy": "no", "disable_tqdm": True, "seed": 1}
+        return pretrain(
+            PretrainingData(store, valid_windows=12, **dict(data)),
+            TrainingArguments(str(tmp_path / name), **(settings | options)),
+            tokenizer,
+            KmerBertConfig(k=3, **SIZES),
+            masking or DataCollatorForSpanMasking(tokenizer, span=4, start_rate=0.05),
+            WindowSampling(length=60, min_length=30),
+            **dict(verb),
+        )
+
+    return call
+
+
+@pytest.fixture
+def log_of(tmp_path):
+    """The log of a run."""
+
+    def call(name="out", key="loss"):
+        log = json.loads((tmp_path / name / "trainer_state.json").read_text())["log_history"]
+        return [entry for entry in log if key in entry]
+
+    return call
+
+
+def lines_of(folder):
+    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+
+
+# Learning rates.
+
+
+def test_a_schedule_longer_than_the_run_is_cut_off(run, log_of):
+    """The paper's way: a warm-up over 5 % of 200k steps, stopped at 100k; here 20 % of 20 steps, stopped at 6."""
+    run("long", verb={"schedule_steps": 20}, warmup_steps=0.2, lr_scheduler_type="linear")
+    rates = [entry["learning_rate"] for entry in log_of("long")]
+    expected = [1e-2 * (step / 4 if step < 4 else (20 - step) / 16) for step in range(6)]
+    assert rates == pytest.approx(expected)
+
+
+def test_a_schedule_is_as_long_as_the_run_where_nothing_else_is_said(run, log_of):
+    run(warmup_steps=0.5, lr_scheduler_type="linear")
+    assert [entry["learning_rate"] for entry in log_of()] == pytest.approx([1e-2 * x / 3 for x in (0, 1, 2, 3, 2, 1)])
+
+
+@pytest.mark.parametrize("options", [{}, {"max_steps": -1, "num_train_epochs": 2}])
+def test_a_schedule_shorter_than_the_run_is_refused(run, options):
+    with pytest.raises(InputError, match=r"schedule_steps \(5\) is less than the \d+ steps"):
+        run(verb={"schedule_steps": 5}, **options)
+
+
+def test_another_schedule_is_not_resumed(run):
+    run(verb={"schedule_steps": 20}, save_strategy="steps", save_steps=3)
+    with pytest.raises(InputError, match="schedule_steps"):
+        run(verb={"schedule_steps": 30, "resume": True}, save_strategy="steps", max_steps=8)
+
+
+def test_a_run_stopped_within_its_schedule_goes_on_as_if_it_had_not_been(run, log_of, tmp_path):
+    options = {"save_strategy": "steps", "save_steps": 3, "warmup_steps": 0.2, "lr_scheduler_type": "linear"}
+    run("whole", verb={"schedule_steps": 20}, max_steps=9, **options)
+    run("parts", verb={"schedule_steps": 20}, max_steps=6, **options)
+    run("parts", verb={"schedule_steps": 20, "resume": True}, max_steps=9, **options)
+    assert [entry["loss"] for entry in log_of("parts")] == [entry["loss"] for entry in log_of("whole")]
+    one, other = (AutoModelForMaskedLM.from_pretrained(tmp_path / name).state_dict() for name in ("whole", "parts"))
+    assert all(one[name].equal(other[name]) for name in one)
+
+
+def test_biases_and_layer_norms_are_not_decayed(tmp_path):
+    model = KmerBertForMaskedLM(KmerBertConfig(k=3, **SIZES))
+    trainer = Trainer(model, TrainingArguments(str(tmp_path), use_cpu=True, weight_decay=0.01))
+    decayed = set(trainer.get_decay_parameter_names(model))
+    kept = {name for name, _ in model.named_parameters()} - decayed
+    assert kept == {name for name, _ in model.named_parameters() if "LayerNorm" in name or name.endswith("bias")}
+    assert len(kept) > 10 and {name.split(".")[-1] for name in decayed} == {"weight"}
+    groups = trainer.create_optimizer().param_groups
+    assert [group["weight_decay"] for group in groups] == [0.01, 0.0]
+
+
+# Doses by step.
+
+
+@pytest.mark.parametrize(("batch", "accumulation", "workers"), [(4, 1, 0), (2, 2, 0), (1, 4, 2)])
+def test_the_dose_rises_at_its_step_however_windows_are_fetched(store, run, tmp_path, batch, accumulation, workers):
+    """The masked share of every step is that of its windows masked one by one at the rate of that step."""
+    masking = DataCollatorForSpanMasking(KmerTokenizer(3), span=1, start_rate=0.02, schedule={3: 0.9, 7: 0.3})
+    options = {"per_device_train_batch_size": batch, "gradient_accumulation_steps": accumulation}
+    run(masking=masking, max_steps=9, dataloader_num_workers=workers, data={"valid_split": None}, **options)
+    shares = [line["masked_share"] for line in lines_of(tmp_path / "out") if "loss" in line]
+    genomes = GenomeStore(store)
+    windows = WindowDataset(genomes, WindowSampling(length=60, min_length=30), genomes.select("train"), seed=1)
+    order, expected = EpochOrder(len(windows), batch=4, seed=1), []
+    for step in range(9):
+        epoch, rows = order.of_step(step)
+        windows.set_epoch(epoch)
+        rate = 0.02 if step < 3 else 0.9 if step < 7 else 0.3
+        collate = DataCollatorForSpanMasking(KmerTokenizer(3), span=1, start_rate=rate)
+        labels = [collate([windows[row]])["labels"][0, 1:-1] for row in rows[0]]
+        expected.append(sum(int((each != -100).sum()) for each in labels) / sum(map(len, labels)))
+    assert order.steps < 9 and shares == pytest.approx(expected)
+
+
+def test_a_resumed_run_masks_as_if_it_had_not_been_stopped(run, tmp_path):
+    masking = DataCollatorForSpanMasking(KmerTokenizer(3), span=4, start_rate=0.02, schedule={5: 0.3})
+    options = {"save_strategy": "steps", "save_steps": 4, "max_steps": 8, "dataloader_num_workers": 2}
+    run("whole", masking, **options)
+    (tmp_path / "parts").mkdir()
+    (tmp_path / "whole" / "checkpoint-4").rename(tmp_path / "parts" / "checkpoint-4")
+    run("parts", masking, verb={"resume": True}, **options)
+    one, other = (AutoModelForMaskedLM.from_pretrained(tmp_path / name).state_dict() for name in ("whole", "parts"))
+    assert all(one[name].equal(other[name]) for name in one)
+
+
+def test_rows_know_their_step_whoever_asks(store):
+    windows = WindowDataset(GenomeStore(store), WindowSampling(length=60, min_length=30))
+    order = EpochOrder(len(windows), batch=2, accumulation=2, processes=2, seed=3)
+    windows.steps_of = order.steps_of
+    for step in range(2 * order.steps):
+        for process in range(2):
+            epoch, rows = order.of_step(step, process)
+            windows.set_epoch(epoch)
+            assert [row["step"] for row in windows.__getitems__(rows.reshape(-1).tolist())] == [step] * 4
+    windows.steps_of = None
+    assert "step" not in windows[0]
+
+
+# Scores, and the best model.
+
+
+def test_scores_of_hidden_nucleotides_are_logged_while_it_trains(run, log_of):
+    metrics = run(eval_strategy="steps", eval_steps=2)
+    evaluated = log_of(key="eval_loss")
+    assert [entry["step"] for entry in evaluated] == [2, 4, 6]
+    for entry in evaluated:
+        assert 0 <= entry["eval_masked_nucleotide_accuracy"] <= 1 and entry["eval_hidden_nucleotides"] > 0
+        assert 3 < entry["eval_nucleotide_perplexity"] < 8
+    assert metrics["eval_nucleotide_perplexity"] == evaluated[-1]["eval_nucleotide_perplexity"]
+    assert len({entry["eval_hidden_nucleotides"] for entry in evaluated}) == 1, "the same masks in every evaluation"
+
+
+def test_scores_do_not_depend_on_the_batch_they_are_computed_in(run):
+    one, other = (run(name, per_device_eval_batch_size=size) for name, size in (("one", 12), ("five", 5)))
+    for score in ("masked_token_accuracy", "masked_nucleotide_accuracy", "nucleotide_perplexity"):
+        assert one[f"eval_{score}"] == pytest.approx(other[f"eval_{score}"], rel=1e-5)
+
+
+@pytest.mark.parametrize(("metric", "best"), [("masked_nucleotide_accuracy", max), ("nucleotide_perplexity", min)])
+def test_the_best_checkpoint_is_kept_and_left_behind(run, log_of, tmp_path, metric, best):
+    options = {"eval_strategy": "steps", "eval_steps": 2, "save_strategy": "steps", "save_steps": 2}
+    options |= {"load_best_model_at_end": True, "metric_for_best_model": metric, "save_total_limit": 1}
+    metrics = run(max_steps=8, learning_rate=0.05, **options)
+    scores = {entry["step"]: entry[f"eval_{metric}"] for entry in log_of(key="eval_loss")}
+    step = best(scores, key=lambda each: (scores[each], -each if best is max else each))
+    assert metrics[f"eval_{metric}"] == scores[step] == best(scores.values())
+    left, kept = (
+        AutoModelForMaskedLM.from_pretrained(folder).state_dict()
+        for folder in (tmp_path / "out", tmp_path / "out" / f"checkpoint-{step}")
+    )
+    assert all(left[name].equal(kept[name]) for name in left)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"metric_for_best_model": "masked_nucleotid_accuracy"}, "did you mean 'masked_nucleotide_accuracy'"),
+        ({"metric_for_best_model": "eval_f1"}, r"no metric 'eval_f1' \(there are loss, masked_token_accuracy"),
+        ({"metric_for_best_model": "eval_loss"}, "set trainer.eval_strategy"),
+    ],
+)
+def test_a_metric_that_is_not_there_is_refused_before_the_first_step(run, tmp_path, options, message):
+    with pytest.raises(InputError, match=message):
+        run(**options)
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_best_model_needs_windows_to_validate_on(run):
+    with pytest.raises(InputError, match="data.valid_split is null"):
+        run(data={"valid_split": None}, metric_for_best_model="loss")
+
+
+# The record of a run.
+
+
+def test_every_line_of_the_log_is_in_metrics_jsonl_with_speed_and_shares(run, log_of, tmp_path):
+    masking = DataCollatorForSpanMasking(KmerTokenizer(3), span=6, hidden_fraction=0.2)
+    run(masking=masking, eval_strategy="steps", eval_steps=3, max_steps=8, per_device_train_batch_size=14)
+    lines = lines_of(tmp_path / "out")
+    trained = [line for line in lines if "loss" in line]
+    assert [(line["step"], line["loss"]) for line in trained] == [(entry["step"], entry["loss"]) for entry in log_of()]
+    assert [line["step"] for line in lines if "eval_loss" in line] == [3, 6, 8]
+    for line in trained:
+        assert line["tokens_per_second"] > 0 and line["nt_per_second"] > 0 and 0 < line["padding_share"] < 0.6
+        assert 0 < line["hidden_share"] < line["masked_share"] < 0.8 and line["eta_seconds"] >= 0
+    assert trained[-1]["eta_seconds"] == 0
+    assert np.mean([line["hidden_share"] for line in trained]) == pytest.approx(0.2, abs=0.06)
+    assert not any("tokens_per_second" in entry for entry in log_of()), "the log of a run repeats to the bit"
+
+
+def test_a_resumed_run_writes_no_line_twice(run, tmp_path):
+    run(save_strategy="steps", save_steps=2, max_steps=6)
+    folder = tmp_path / "out"
+    with open(folder / "metrics.jsonl", "a") as file:
+        file.write('{"step": 3, "lo')  # killed while it wrote
+    for step in (4, 6):
+        shutil.rmtree(folder / f"checkpoint-{step}")
+    run(verb={"resume": True}, save_strategy="steps", save_steps=2, max_steps=6)
+    assert [line["step"] for line in lines_of(folder) if "loss" in line] == [1, 2, 3, 4, 5, 6]
+
+
+def test_numbers_that_are_none_are_null(tmp_path):
+    progress.begin_file(tmp_path / "m.jsonl", 0)
+    progress.add_line(tmp_path / "m.jsonl", {"step": 1, "loss": float("nan"), "masked_share": 0.5})
+    assert json.loads((tmp_path / "m.jsonl").read_text()) == {"step": 1, "loss": None, "masked_share": 0.5}
+
+
+def test_shares_of_nothing_are_zero():
+    assert progress.speed_and_shares([0] * 6, 0.0)["hidden_share"] == 0
+    got = progress.speed_and_shares([1000, 900, 800, 120, 850, 34], 2.0)
+    assert list(got.values()) == pytest.approx([450, 425, 0.1, 0.15, 0.04])
+
+
+def test_the_curves_are_drawn_while_it_runs(run, tmp_path, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(masked_training, "PICTURE_SECONDS", 0.0)
+    monkeypatch.setattr(masked_training, "plot_loss", lambda history, path: drawn.append((len(history), path.name)))
+    run(max_steps=3)
+    assert [name for _, name in drawn] == ["loss.png"] * len(drawn) and len(drawn) >= 3
+    assert [count for count, _ in drawn] == sorted(count for count, _ in drawn)
+
+
+def test_nobody_else_is_told_unless_asked(tmp_path):
+    assert TrainingArguments(str(tmp_path), use_cpu=True).report_to == []
+
+
+def test_a_line_of_the_log_is_said_once(run, caplog):
+    caplog.set_level(logging.INFO, "hf_genomics")
+    run(max_steps=2)
+    assert sum("step 1: loss" in record.message for record in caplog.records) == 1
