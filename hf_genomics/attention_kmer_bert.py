@@ -212,6 +212,9 @@ def attention_layout(
             another window begins.
         dropout: of the attention weights.
         need_weights: attention weights will be returned, so they are computed for whole rows.
+
+    Raises:
+        ValueError: for padding inside packed windows with a flash backend.
     """
     if attention_mask is not None and attention_mask.ndim == 4:
         return Masked(attention_mask, attention_mask)
@@ -219,13 +222,19 @@ def attention_layout(
     local = window is not None and window < shape[1] - 1
     positions = None if position_ids is None else position_ids.expand(shape)
     packed = None if positions is None else find_packed_sequence_indices(positions)
-    direct = not need_weights and not is_tracing(hidden)
+    flash = is_flash_attention_requested(config)  # takes no mask over pairs of tokens, so it has no other way
+    direct = flash or not need_weights and not is_tracing(hidden)
     kernel = _window_kernel(config, hidden, dropout) if direct else None
     if kernel and packed is not None or local and kernel == "varlen":
         positions = torch.arange(shape[1], device=hidden.device).expand(shape) if positions is None else positions
         if lengths := window_lengths(positions, attention_mask):
             ends = torch.tensor([0, *lengths], dtype=torch.int32).cumsum(0, dtype=torch.int32)
             return Packed(lengths, ends.to(hidden.device), kernel)
+        if flash:
+            raise ValueError(
+                f"{config._attn_implementation} cannot hide tokens inside a packed window; put padding at the end of "
+                "windows, or use sdpa"
+            )
     if direct and local and packed is None and config._attn_implementation in _TAKE_ANY_MASK:
         visible = None if attention_mask is None or attention_mask.all() else attention_mask.bool()
         return Blocked(visible)
