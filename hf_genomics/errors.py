@@ -6,10 +6,10 @@ class InputError(ValueError):
 
 
 class StoppedError(Exception):
-    """The run was told to stop, saved a checkpoint and did so.
+    """The run has stopped: it was told to and saved a checkpoint, or another of its processes has ended.
 
     Attributes:
-        code: exit code, 128 + the number of the signal.
+        code: exit code; 128 + the number of the signal where there was one.
     """
 
     def __init__(self, message: str, code: int) -> None:

@@ -19,6 +19,15 @@ from typing import Any, Literal
 import torch
 from accelerate.utils import gather_object
 from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch.distributed import DistError
+from torch.distributed.checkpoint.state_dict import (
+    StateDictOptions,
+    get_model_state_dict,
+    get_optimizer_state_dict,
+    set_model_state_dict,
+    set_optimizer_state_dict,
+)
 from transformers import (
     PrinterCallback,
     ProgressCallback,
@@ -71,6 +80,7 @@ class ExactTrainer(Trainer):
         super().__init__(**options)
         self.order, self.describe, self.on_nonfinite = order, describe, on_nonfinite
         self.settings = _settings(self.args, self.model.config.to_dict()) | (settings or {})
+        self.settings["FSDP"] = self.is_fsdp_enabled
         self._stop, self._stop_agreed = StopRequest(), 0
         self._losses: list[torch.Tensor] = []
         self._spikes = incidents.SpikeDetector()
@@ -88,13 +98,19 @@ class ExactTrainer(Trainer):
         """Train as the Trainer does.
 
         Raises:
-            StoppedError: if SIGTERM or SIGINT came; a checkpoint of the step that was under way is there.
+            StoppedError: if SIGTERM or SIGINT came, and a checkpoint of the step that was under way is there; or if
+                another process has ended.
             InputError: if a loss or gradient norm is no number, or the disk is full.
         """
         self._resumed_from = Path(resume_from_checkpoint) if resume_from_checkpoint else None
         self.args.logging_nan_inf_filter = False
-        with self._stop.listening():
-            return super().train(resume_from_checkpoint=resume_from_checkpoint, **options)
+        try:
+            with self._stop.listening():
+                return super().train(resume_from_checkpoint=resume_from_checkpoint, **options)
+        except RuntimeError as error:
+            if self.args.world_size > 1 and (isinstance(error, DistError) or "gloo" in str(error)):
+                raise StoppedError("another process of the run has ended; see its messages", 1) from error
+            raise
 
     def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
         """Log numbers, where the Trainer prints them.
@@ -111,6 +127,17 @@ class ExactTrainer(Trainer):
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Any:
         return self.order if self.order is not None else super()._get_train_sampler(train_dataset)
+
+    def _prepare_for_training(self, *args: Any, **kwargs: Any) -> Any:
+        """Keep accelerate from giving the tied embeddings a group of their own in FSDP, parted from the tied bias."""
+        if not self.is_fsdp_enabled:
+            return super()._prepare_for_training(*args, **kwargs)
+        model = self.model
+        model.get_input_embeddings = model.get_output_embeddings = lambda: None
+        try:
+            return super()._prepare_for_training(*args, **kwargs)
+        finally:
+            del model.get_input_embeddings, model.get_output_embeddings
 
     def _run_epoch(self, *args: Any, **kwargs: Any) -> None:
         if self.state.global_step >= self.state.max_steps:  # resumed after the last step: the Trainer would go on
@@ -129,6 +156,7 @@ class ExactTrainer(Trainer):
     def _get_grad_norm(self, model: Any, grad_norm: Any = None) -> Any:
         """Judge the step before the optimizer takes it."""
         norm = super()._get_grad_norm(model, grad_norm=grad_norm)
+        norm = norm.full_tensor() if hasattr(norm, "full_tensor") else norm  # FSDP's is spread over processes
         losses, self._losses = self._losses, []
         scaled = getattr(self.accelerator, "scaler", None) is not None  # fp16: infinite norms are the scaler's business
         judged = [*losses, *([] if scaled else [torch.as_tensor(norm, device=losses[0].device)])]
@@ -209,6 +237,8 @@ class ExactTrainer(Trainer):
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         self.store_flos()
         processes = gather_object([self._process_state()])
+        weights = self._whole_weights()
+        optimizer = self._optimizer_state()
         folder = Path(self.args.output_dir)
         target = folder / f"checkpoint-{self.state.global_step}"
         if self.state.best_global_step == self.state.global_step:
@@ -216,15 +246,33 @@ class ExactTrainer(Trainer):
         if self.args.should_save:
             checkpoints.check_space(folder, checkpoints.checkpoint_bytes(self.model), "a checkpoint")
             with disk_errors(target), checkpoints.writing(target) as place:
-                self._write(place, processes)
+                self._save(str(place), weights)
+                self._write(place, processes, optimizer)
             checkpoints.rotate(folder, self.args.save_total_limit, self.state.best_model_checkpoint)
         self._saved_step = self.state.global_step
 
-    def _write(self, place: Path, processes: list[dict[str, Any]]) -> None:
-        """Write all of a checkpoint but its manifest."""
-        self._save(str(place))
+    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
+        """Save model and tokenizer for ``from_pretrained``."""
+        weights = self._whole_weights()
+        self._save(output_dir, weights)
+
+    def _whole_weights(self) -> dict[str, torch.Tensor] | None:
+        """Gather weights that are spread over processes; None where this process has them all."""
+        if not self.is_fsdp_enabled:
+            return None
+        weights = get_model_state_dict(self.model, options=_WHOLE)
+        return {name: weight for name, weight in weights.items() if name not in self.model.all_tied_weights_keys}
+
+    def _optimizer_state(self) -> dict[str, Any]:
+        """Take down the optimizer's state, whole also where it is spread over processes."""
+        if not self.is_fsdp_enabled:
+            return self.optimizer.state_dict()
+        return get_optimizer_state_dict(self.model, self.optimizer.optimizer, options=_WHOLE)
+
+    def _write(self, place: Path, processes: list[dict[str, Any]], optimizer: dict[str, Any]) -> None:
+        """Write all of a checkpoint but the weights and the manifest."""
         scaler = getattr(self.accelerator, "scaler", None)
-        states = {"optimizer": self.optimizer.state_dict(), "schedule": self.lr_scheduler.state_dict()}
+        states = {"optimizer": optimizer, "schedule": self.lr_scheduler.state_dict()}
         checkpoints.save_tree(states | {"scaler": scaler and scaler.state_dict()}, place, "optimizer")
         checkpoints.save_tree(processes, place, "processes")
         (place / checkpoints.SETTINGS).write_text(json.dumps(self.settings, indent=1, default=str) + "\n")
@@ -250,6 +298,14 @@ class ExactTrainer(Trainer):
     def _own_state(self, checkpoint: Path) -> dict[str, Any]:
         return checkpoints.load_tree(checkpoint, "processes")[self.args.process_index]
 
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
+        if not self.is_fsdp_enabled:
+            super()._load_from_checkpoint(resume_from_checkpoint, model)
+            return
+        weights = load_file(Path(resume_from_checkpoint) / "model.safetensors")
+        options = StateDictOptions(full_state_dict=True, strict=False)  # tied weights are saved once
+        self._issue_warnings_after_load(set_model_state_dict(model or self.model, weights, options=options))
+
     def _load_rng_state(self, checkpoint: str | None) -> None:
         if checkpoint:
             checkpoints.set_random_state(self._own_state(Path(checkpoint))["random"])
@@ -258,7 +314,10 @@ class ExactTrainer(Trainer):
         if not checkpoint:
             return
         states = checkpoints.load_tree(Path(checkpoint), "optimizer")
-        self.optimizer.load_state_dict(states["optimizer"])
+        if self.is_fsdp_enabled:
+            set_optimizer_state_dict(self.model, self.optimizer.optimizer, states["optimizer"], options=_WHOLE)
+        else:
+            self.optimizer.load_state_dict(states["optimizer"])
         self.lr_scheduler.load_state_dict(states["schedule"])
         if states["scaler"]:
             self.accelerator.scaler.load_state_dict(states["scaler"])
@@ -288,6 +347,9 @@ class ExactTrainer(Trainer):
             setattr(self, name, value.to(self.args.device) if isinstance(value, torch.Tensor) else value)
         self._spikes = incidents.SpikeDetector(state["recent_losses"])
 
+
+#: How weights and state that are spread over processes (FSDP) are saved and loaded.
+_WHOLE = StateDictOptions(full_state_dict=True, cpu_offload=True)
 
 #: The Trainer's own notes of what it has yet to log.
 _RUNNING = (

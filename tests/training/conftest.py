@@ -27,6 +27,7 @@ def start(nursery, tiny_store, tmp_path):
     def call(name="out", processes=1, job=(), **options):
         log = tmp_path / f"{name}.log"
         options = {"store": str(tiny_store), "output": str(tmp_path / name)} | options
+        log.touch()
         codes = nursery.run({"options": options, "log": str(log), **dict(job)}, processes=processes)
         text = log.read_text()
         log.unlink()

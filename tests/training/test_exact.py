@@ -70,7 +70,31 @@ def test_two_processes_and_one_learn_alike_from_the_same_global_batch(start, tmp
         assert others == pytest.approx(losses["1_4"], abs=1e-4)
 
 
+def test_a_model_that_is_spread_over_processes_learns_alike_and_resumes_exactly(start, tmp_path):
+    """FSDP2 over gloo: each process holds half of every weight and of the optimizer's state."""
+    options = {"per_device_train_batch_size": 2, "save_steps": 1, "job": {"fsdp": True}}
+    for job in ({"fsdp": True}, {}):
+        codes, text = start(f"still_{len(job)}", 2, **(options | {"job": job}), dropout=0.0)
+        assert codes == [0, 0], text
+    spread, copied = (outcome(tmp_path / f"still_{len(job)}")["log"] for job in ({"fsdp": True}, {}))
+    assert [entry.get("loss") for entry in spread] == pytest.approx([entry.get("loss") for entry in copied], abs=1e-4)
+    assert start("whole", 2, **options)[0] == [0, 0]
+    shutil.copytree(tmp_path / "whole" / "checkpoint-3", tmp_path / "out" / "checkpoint-3")
+    codes, text = start("out", 2, resume=True, **options)
+    assert codes == [0, 0], text
+    assert outcome(tmp_path / "out") == outcome(tmp_path / "whole")
+    assert outcome(tmp_path / "out", "checkpoint-8") == outcome(tmp_path / "whole", "checkpoint-8")
+
+
 # kills
+
+
+def test_a_killed_rank_ends_the_others_with_a_message(start, tmp_path):
+    job = {"plant": {"what": "SIGKILL", "step": 3, "rank": 1}}
+    codes, text = start(processes=2, per_device_train_batch_size=2, job=job)
+    assert codes[0] not in (0, -9) and codes[1] == -9
+    assert "another process of the run has ended; see its messages" in text
+    assert start(processes=2, per_device_train_batch_size=2, resume=True)[0] == [0, 0]
 
 
 def test_killed_runs_end_in_the_same_weights_and_log(start, tmp_path):
@@ -78,7 +102,7 @@ def test_killed_runs_end_in_the_same_weights_and_log(start, tmp_path):
     options = {"max_steps": 6, "save_steps": 1, "save_total_limit": 2}
     code, text = start("whole", **options)
     assert code == 0, text
-    whole, chance, kills, runs = outcome(tmp_path / "whole"), random.Random(0), 0, 0
+    whole, chance, kills, runs, halves = outcome(tmp_path / "whole"), random.Random(0), 0, 0, set()
     while kills < KILLS:
         folder, code = tmp_path / f"run_{runs}", None
         while code != 0:
@@ -86,9 +110,12 @@ def test_killed_runs_end_in_the_same_weights_and_log(start, tmp_path):
             found = any(folder.glob("checkpoint-*"))
             code, text = start(folder.name, job=aim if kills < KILLS else {}, resume=found, **options)
             kills += code == -9
+            halves |= set(folder.glob(".checkpoint-*"))  # left of a checkpoint half-written or half-deleted
             if code == 2 and (folder / "metrics.json").exists():
                 assert "trained for 6 steps already" in text  # killed after its last word
                 break
             assert code in (0, -9), text
         assert outcome(folder) == whole, f"run {runs}"
         runs += 1
+    print(f"{kills} kills, {len(halves)} while a checkpoint was written or deleted; {runs} runs, all equal to the bit")
+    assert len(halves) > KILLS / 10

@@ -218,6 +218,12 @@ def test_nothing_that_a_run_writes_holds_sequence(start, tmp_path, tiny_store):
     assert not [piece for piece in pieces for content in written if piece.encode() in content]
 
 
+def test_a_run_prints_nothing(start, tmp_path):
+    code, text = start(job={"printed": str(tmp_path / "printed")}, disable_tqdm=False)
+    assert code == 0 and (tmp_path / "printed").read_text() == ""
+    assert "step 2: loss 5." in text and "| 8/8 [" in text  # the log and the bar
+
+
 def test_no_file_that_is_loaded_is_a_pickle(start, tmp_path):
     assert start()[0] == 0
     kinds = {path.suffix for path in (tmp_path / "out").rglob("*") if path.is_file()}

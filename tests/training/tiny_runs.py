@@ -75,7 +75,18 @@ def outcome(output: Path, checkpoint: str = "") -> dict:
     )
     kept = ("step", "epoch", "loss", "grad_norm", "learning_rate", "train_loss", "eval_loss", "num_input_tokens_seen")
     numbers = [{name: entry[name] for name in kept if name in entry} for entry in log]
-    return {"log": numbers} | {name: (folder / name).read_bytes() for name in names}
+    return {"log": numbers} | {name: _content(folder / name) for name in names}
+
+
+def _content(path: Path) -> object:
+    """Read a file; order of keys, and list or tuple, say nothing (torch's FSDP turns tuples into lists)."""
+    if path.suffix != ".json":
+        return path.read_bytes()
+
+    def plain(tree: dict) -> object:
+        return sorted(tree["dict"]) if "dict" in tree else tree.get("tuple", tree)
+
+    return json.loads(path.read_text(), object_hook=plain)
 
 
 # the server and its client
@@ -144,7 +155,9 @@ def _fork(job: dict) -> tuple[int, float | None]:
     try:
         os.environ.update(job["environment"])
         log = os.open(job.get("log", os.devnull), os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-        os.dup2(log, 1), os.dup2(log, 2), os.close(os.open(os.devnull, os.O_RDONLY))
+        os.dup2(log, 1), os.dup2(log, 2)
+        if "printed" in job:
+            os.dup2(os.open(job["printed"], os.O_WRONLY | os.O_CREAT), 1)
         code = _child(job)
     finally:
         os._exit(code)
@@ -158,6 +171,8 @@ def _child(job: dict) -> int:
         _kill_at(job["kill_at"], job["options"]["output"])
     if "free_bytes" in job:
         shutil.disk_usage = lambda place: shutil._ntuple_diskusage(0, 0, job["free_bytes"])
+    if job.get("fsdp"):
+        _spread()
     if "plant" in job:
         _plant(**job["plant"])
     try:
@@ -207,6 +222,23 @@ def _kill_at(number: int, output: str) -> None:
 
     os.fsync = fsync
     sys.addaudithook(touched)
+
+
+def _spread() -> None:
+    """Let accelerate spread the model over these processes (FSDP2), which it only does where it believes in GPUs."""
+    from accelerate.state import PartialState
+    from accelerate.utils import DistributedType
+
+    os.environ |= {"ACCELERATE_USE_FSDP": "true", "FSDP_VERSION": "2", "FSDP_STATE_DICT_TYPE": "FULL_STATE_DICT"}
+    os.environ |= {"FSDP_AUTO_WRAP_POLICY": "TRANSFORMER_BASED_WRAP", "FSDP_TRANSFORMER_CLS_TO_WRAP": "KmerBertLayer"}
+    os.environ["FSDP_RESHARD_AFTER_FORWARD"] = "true"
+    real = PartialState.__init__
+
+    def believing(self, *args, **kwargs):
+        real(self, *args, **kwargs)
+        self._shared_state["distributed_type"] = DistributedType.MULTI_GPU
+
+    PartialState.__init__ = believing
 
 
 def _plant(step: int, what: str, rank: int = 0) -> None:
