@@ -227,4 +227,4 @@ def test_a_run_prints_nothing(start, tmp_path):
 def test_no_file_that_is_loaded_is_a_pickle(start, tmp_path):
     assert start()[0] == 0
     kinds = {path.suffix for path in (tmp_path / "out").rglob("*") if path.is_file()}
-    assert kinds == {".json", ".safetensors", ".py"}
+    assert kinds == {".json", ".jsonl", ".safetensors", ".py"}
