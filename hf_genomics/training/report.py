@@ -56,15 +56,23 @@ def plot_loss(
 ) -> None:
     """Draw training and validation loss against optimiser steps, and tokens seen where the log has them.
 
+    Where masked tokens and hidden nucleotides were scored, a second panel shows how many were predicted.
+
     Args:
-        history: ``Trainer.state.log_history``; step, loss, eval_loss and num_input_tokens_seen are read.
+        history: ``Trainer.state.log_history``; step, loss, eval_loss, num_input_tokens_seen and the two accuracies of
+            ``masked_scores`` are read.
         path: PNG file to write.
         references: horizontal lines to compare with, as ``{"unigram entropy": 7.42, "ln 4": 1.386}``.
         ylabel: what the loss is and its unit.
     """
-    figure, (axes,) = _figure(7.2, 4.0, 1)
-    axes.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10], integer=True))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
+    accuracies = {name: _series(history, key) for name, key in _ACCURACIES.items()}
+    accuracies = {name: series for name, series in accuracies.items() if len(series[0])}
+    figure, (axes, *beside) = _figure(11.0 if accuracies else 7.2, 4.0, 2 if accuracies else 1)
+    for each in (axes, *beside):
+        each.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10], integer=True))
+        each.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
+    if beside:
+        _draw_accuracies(beside[0], accuracies)
     training, validation = _series(history, "loss"), _series(history, "eval_loss")
     if len(training[0]) > 60:
         axes.plot(*training, color=PALETTE[0], linewidth=0.8, alpha=0.3)
@@ -88,6 +96,22 @@ def plot_loss(
     if len(validation[0]):
         axes.legend(loc="best", framealpha=0.9, edgecolor="none", fontsize=9.5)
     _save(figure, path)
+
+
+_ACCURACIES = {
+    "masked tokens": "eval_masked_token_accuracy",
+    "hidden nucleotides": "eval_masked_nucleotide_accuracy",
+}
+
+
+def _draw_accuracies(axes: Axes, accuracies: Curves) -> None:
+    """Draw shares predicted in validation, and the quarter of the nucleotides that a guess gets."""
+    for (name, series), color in zip(accuracies.items(), PALETTE[1:], strict=False):
+        axes.plot(*series, color=color, linewidth=1.5, marker="o", markersize=4, label=name)
+    axes.axhline(0.25, color=_FAINT, linewidth=1, linestyle=_CHANCE_LINE, zorder=1, label="a guess of nucleotides")
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.0%}"))
+    axes.set(xlabel="optimiser step", ylabel="predicted rightly (validation)", ylim=(0, None))
+    axes.legend(loc="best", framealpha=0.9, edgecolor="none", fontsize=9.5)
 
 
 def plot_roc_pr(curves: Curves, path: str | os.PathLike[str], *, positive: int = 1) -> None:

@@ -97,6 +97,14 @@ def test_a_short_or_broken_history_still_gives_a_picture(history, tmp_path):
     assert png_size(tmp_path / "new_folder" / "loss.png")
 
 
+def test_accuracies_of_a_pretraining_are_drawn_beside_the_loss(tmp_path):
+    plot_loss(HISTORY, tmp_path / "alone.png")
+    scores = {"eval_masked_token_accuracy": 0.1, "eval_masked_nucleotide_accuracy": 0.3}
+    plot_loss([*HISTORY, {"step": 5, "eval_loss": 1.0} | scores], tmp_path / "beside.png")
+    alone, beside = png_size(tmp_path / "alone.png"), png_size(tmp_path / "beside.png")
+    assert beside[0] > 1.4 * alone[0] and beside[1] == alone[1]
+
+
 def test_smoothing_keeps_a_constant_and_the_mean_of_a_line():
     np.testing.assert_allclose(report._smooth(np.full(100, 3.0)), 3.0)
     np.testing.assert_allclose(report._smooth(np.arange(100.0))[10:90], np.arange(100.0)[10:90])
