@@ -121,6 +121,7 @@ EVERY = {
 @pytest.mark.parametrize("setup", PRETRAINING)
 def test_a_pretraining_recipe_has_the_papers_values(settings_of, setup):
     seen = settings_of(RECIPES / f"pretrain_{setup}.yaml")
+    assert seen["schedule_steps"] == {"base": 200_000}.get(setup), "DNABERT's schedule, stopped at half"
     for section in PRETRAINING[setup]:
         wanted = PRETRAINING[setup][section] | EVERY.get(section, {})
         assert {name: getattr(seen[section], name) for name in wanted} == wanted
@@ -155,6 +156,26 @@ def test_a_set_up_masks_and_hides_as_much_as_its_recipe_says(settings_of, setup,
     assert shares == pytest.approx((masked, hidden), abs=5e-5)
 
 
+@pytest.mark.parametrize("name", ["wide", "wide_cpu"])
+def test_our_own_set_up_is_set_by_the_share_it_hides(settings_of, name):
+    seen = settings_of(RECIPES / f"pretrain_{name}.yaml")
+    assert seen["masking"].hidden_fractions(6, 6) == {0: pytest.approx(0.15)}
+    assert "15.00% of nucleotides hidden" in seen["masking"].describe(6, 6)
+
+
+def test_a_dose_that_rises_and_spans_of_several_lengths_are_read_from_yaml(settings_of, tmp_path):
+    for masking in (
+        {"start_rate": 0.0267, "schedule": {100_000: 0.0365}},
+        {"hidden_fraction": 0.1, "span_lengths": {6: 0.5, 12: 0.5}, "schedule": {10: 0.15, 20: 0.2}},
+        {"hidden_fraction": 0.1, "span_geometric": 0.2, "span_cap": 20},
+    ):
+        recipe = yaml.safe_load((RECIPES / "pretrain_base_cpu.yaml").read_text()) | {"masking": masking}
+        path = tmp_path / "pretrain_masking.yaml"
+        path.write_text(yaml.safe_dump(recipe))
+        seen = settings_of(path)["masking"]
+        assert {name: getattr(seen, name) for name in masking} == masking
+
+
 @pytest.mark.parametrize(("length", "batch", "parts"), [(150, {256}, 1), (1000, {32, 64}, 2)])
 def test_a_fine_tuning_recipe_has_the_papers_values(settings_of, length, batch, parts):
     seen = settings_of(RECIPES / f"finetune_phage_{length}nt.yaml")
@@ -168,7 +189,11 @@ def test_a_fine_tuning_recipe_has_the_papers_values(settings_of, length, batch, 
 @pytest.mark.parametrize("path", PAPER, ids=stem)
 def test_a_cpu_sized_twin_keeps_the_task_of_the_paper(settings_of, path):
     ours, twins = settings_of(path), settings_of(path.with_stem(path.stem + "_cpu"))
-    keep = {"tokenizer": ("k", "stride"), "masking": ("span", "start_rate"), "data": ("length", "label_column")}
+    keep = {
+        "tokenizer": ("k", "stride"),
+        "masking": ("span", "start_rate", "hidden_fraction"),
+        "data": ("length", "label_column"),
+    }
     for section, names in keep.items():
         for name in (name for name in names if hasattr(ours.get(section), name)):
             assert getattr(ours[section], name) == getattr(twins[section], name)
