@@ -32,7 +32,7 @@ from hf_genomics.attention_kmer_bert import (
 )
 
 POSITIONS = ("learned", "sinusoidal", "rotary")
-WINDOWS = (None, 1, 4)
+WINDOWS = (None, 4)
 LENGTHS = [5, 9, 9, 3, 20, 1]
 
 

@@ -52,7 +52,15 @@ def dynamic() -> dict[str, dict]:
     return {"input_ids": size, "attention_mask": size}
 
 
-@pytest.mark.parametrize(("kind", "positions"), [*((kind, "learned") for kind in KINDS), (KmerBertModel, "rotary")])
+@pytest.mark.parametrize(
+    ("kind", "positions"),
+    [
+        (KmerBertForMaskedLM, "learned"),
+        (KmerBertForSequenceClassification, "rotary"),
+        pytest.param(KmerBertModel, "learned", marks=pytest.mark.slow),
+        pytest.param(KmerBertForTokenClassification, "learned", marks=pytest.mark.slow),
+    ],
+)
 def test_an_exported_model_takes_any_batch_and_length(kind: type, positions: str, tiny_config) -> None:
     tiny_config.position_embedding_type = positions
     model = model_of(kind, tiny_config)
@@ -63,13 +71,8 @@ def test_an_exported_model_takes_any_batch_and_length(kind: type, positions: str
             assert (exported(**inputs)[0] - model(**inputs)[0]).abs().max() < 1e-5
 
 
-@pytest.mark.parametrize(
-    "kind",
-    [
-        KmerBertForMaskedLM,
-        *(pytest.param(kind, marks=pytest.mark.slow) for kind in KINDS if kind is not KmerBertForMaskedLM),
-    ],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", KINDS)
 def test_onnxruntime_gives_the_same_numbers(kind: type, tiny_config, tmp_path) -> None:
     onnxruntime = pytest.importorskip("onnxruntime", reason="needs the extra `onnx`")
     pytest.importorskip("onnxscript", reason="needs the extra `onnx`")
