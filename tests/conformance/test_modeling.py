@@ -165,3 +165,17 @@ class FusionConformance(ModelTesterMixin, unittest.TestCase):
 for name in dir(ModelTesterMixin):
     if name.startswith("test_eager_matches_sdpa_inference_"):
         setattr(FusionConformance, name, unittest.skip("passes ids and mask only")(getattr(ModelTesterMixin, name)))
+
+
+class TinyLocal(TinyKmerBert):
+    """The same, with rotary positions and a layer that sees two tokens to either side."""
+
+    def get_config(self) -> KmerBertConfig:
+        config = super().get_config()
+        config.position_embedding_type, config.attention_window, config.global_attention_every = "rotary", 2, 2
+        return config
+
+
+class LocalConformance(KmerBertConformance):
+    def setUp(self) -> None:
+        self.model_tester = TinyLocal()
