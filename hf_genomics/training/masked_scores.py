@@ -88,7 +88,7 @@ def count_batch(ids: Tensor, labels: Tensor, tokenizer: KmerTokenizer, *, packed
 def score_batch(
     ids: Tensor, labels: Tensor, logits: Tensor, tokenizer: KmerTokenizer, *, packed: bool = False
 ) -> Tensor:
-    """Sum up what was predicted in each row, float32 (rows, 5).
+    """Sum up what was predicted in each row, float32 (rows, 6).
 
     Args:
         ids, labels: (rows, tokens), as the collator gives them.
@@ -97,13 +97,14 @@ def score_batch(
         packed: rows hold several windows.
 
     Returns:
-        masked tokens; those predicted exactly; hidden nucleotides; those whose base was predicted; the sum of their
-        negative log-probabilities in nats.
+        masked tokens; those predicted exactly; the sum of their negative log-probabilities in nats; hidden nucleotides;
+        those whose base was predicted; the sum of their negative log-probabilities.
     """
     k, laid = tokenizer.k, lay_out(ids, tokenizer, packed=packed)
     row, column = torch.nonzero(labels != -100, as_tuple=True)
     logits, truth = logits[row, column] if logits.ndim == 3 else logits, labels[row, column]
     right = (logits.argmax(-1) == truth).float()
+    losses = torch.zeros_like(right)
     sums = torch.zeros(len(ids) * laid.width, 4, device=ids.device)
     bases = torch.zeros(len(sums), dtype=torch.int64, device=ids.device)
     table = _letters(k).to(ids.device)
@@ -111,15 +112,16 @@ def score_batch(
     bases[places] = table[truth - _FIRST]
     is_mask = (ids[row, column] == tokenizer.mask_token_id).float()
     for part in torch.arange(len(row), device=ids.device).split(_AT_ONCE):
+        losses[part] = torch.nn.functional.cross_entropy(logits[part].float(), truth[part], reduction="none")
         sums.index_add_(0, places[part].flatten(), _base_chances(logits[part], is_mask[part], k).flatten(0, 1))
     hidden = (sums.sum(-1) > 0.5) & ~laid.by(ids >= _FIRST, k).flatten()
     chances = sums[hidden] / sums[hidden].sum(-1, keepdim=True)
-    truth, owner = bases[hidden], torch.nonzero(hidden)[:, 0] // laid.width
-    surprise = -chances.gather(1, truth[:, None])[:, 0].clamp(min=1e-30).log()
-    scores = torch.zeros(len(ids), 5, device=ids.device)
-    scores[:, :2].index_add_(0, row, torch.stack([torch.ones_like(right), right], 1))
-    found = (chances.argmax(-1) == truth).float()
-    scores[:, 2:].index_add_(0, owner, torch.stack([torch.ones_like(found), found, surprise], 1))
+    letters, owner = bases[hidden], torch.nonzero(hidden)[:, 0] // laid.width
+    surprise = -chances.gather(1, letters[:, None])[:, 0].clamp(min=1e-30).log()
+    scores = torch.zeros(len(ids), 6, device=ids.device)
+    scores[:, :3].index_add_(0, row, torch.stack([torch.ones_like(right), right, losses], 1))
+    found = (chances.argmax(-1) == letters).float()
+    scores[:, 3:].index_add_(0, owner, torch.stack([torch.ones_like(found), found, surprise], 1))
     return scores
 
 
@@ -142,13 +144,15 @@ def _letters(k: int) -> Tensor:
 
 
 def summarise(scores: np.ndarray) -> dict[str, float]:
-    """Turn sums of `score_batch`, (rows, 5) of any rows, into scores; NaN where nothing was masked or hidden.
+    """Turn sums of `score_batch`, (rows, 6) of any rows, into scores; NaN where nothing was masked or hidden.
 
     Returns:
-        masked_token_accuracy; masked_nucleotide_accuracy and nucleotide_perplexity, of hidden_nucleotides.
+        loss, the mean over masked tokens however they are batched, 0 where there is none; masked_token_accuracy;
+        masked_nucleotide_accuracy and nucleotide_perplexity, of hidden_nucleotides.
     """
-    tokens, right, nucleotides, found, surprise = np.asarray(scores, np.float64).sum(0).tolist()
+    tokens, right, loss, nucleotides, found, surprise = np.asarray(scores, np.float64).sum(0).tolist()
     return {
+        "loss": loss / max(tokens, 1),
         "masked_token_accuracy": right / tokens if tokens else float("nan"),
         "masked_nucleotide_accuracy": found / nucleotides if nucleotides else float("nan"),
         "nucleotide_perplexity": float(np.exp(surprise / nucleotides)) if nucleotides else float("nan"),

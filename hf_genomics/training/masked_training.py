@@ -55,7 +55,10 @@ class MaskedTrainer(ExactTrainer):
     def prediction_step(
         self, model: Any, inputs: dict[str, Any], prediction_loss_only: bool, ignore_keys: list[str] | None = None
     ) -> tuple[Any, Any, Any]:
-        """Predict a batch and reduce the logits to a few sums for each row."""
+        """Predict a batch and reduce the logits to a few sums for each row.
+
+        The loss is among them: the Trainer's mean over batches would depend on how windows are batched.
+        """
         loss, logits, labels = super().prediction_step(model, inputs, prediction_loss_only, ignore_keys)
         if logits is None or labels is None:
             return loss, logits, labels
@@ -63,7 +66,7 @@ class MaskedTrainer(ExactTrainer):
         scores = score_batch(
             inputs["input_ids"], labels, logits, self.processing_class, packed="position_ids" in inputs
         )
-        return loss, scores, scores[:, :1]
+        return None, scores, scores[:, :1]
 
     def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
         """Log numbers, and write them with speed and shares to metrics.jsonl; draw the curves now and then."""

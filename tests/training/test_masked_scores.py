@@ -36,7 +36,7 @@ def windows_of(row: list[int], cls: int = 2, sep: int = 3) -> list[list[int]]:
 def scored_slowly(ids, labels, logits, k, stride):
     """Go nucleotide by nucleotide through every window; logits are (rows, tokens, vocabulary)."""
     kmers = ["".join(letters) for letters in itertools.product(LETTERS, repeat=k)]
-    scores, counts = np.zeros((len(ids), 5)), np.zeros(6, int)
+    scores, counts = np.zeros((len(ids), 6)), np.zeros(6, int)
     for row in range(len(ids)):
         counts[0] += len(ids[row])
         counts[1] += sum(token != 0 for token in ids[row])
@@ -47,6 +47,8 @@ def scored_slowly(ids, labels, logits, k, stride):
                     counts[3] += 1
                     scores[row, 0] += 1
                     scores[row, 1] += int(np.argmax(logits[row][column])) == labels[row][column]
+                    weights = np.exp(logits[row][column] - np.max(logits[row][column]))
+                    scores[row, 2] -= math.log(weights[labels[row][column]] / weights.sum())
             for nt in range((len(columns) - 1) * stride + k if columns else 0):
                 over = [
                     (each, nt - place * stride) for place, each in enumerate(columns) if 0 <= nt - place * stride < k
@@ -64,9 +66,9 @@ def scored_slowly(ids, labels, logits, k, stride):
                         chances[LETTERS.index(kmer[offset])] += weight / len(masks)
                 column, offset = masks[0]
                 truth = LETTERS.index(kmers[labels[row][column] - 5][offset])
-                scores[row, 2] += 1
-                scores[row, 3] += int(np.argmax(chances)) == truth
-                scores[row, 4] -= math.log(chances[truth])
+                scores[row, 3] += 1
+                scores[row, 4] += int(np.argmax(chances)) == truth
+                scores[row, 5] -= math.log(chances[truth])
     return scores, counts
 
 
@@ -139,7 +141,7 @@ def test_where_nothing_is_masked_there_is_no_score() -> None:
     ids = torch.tensor([[2, 1, 1, 3]])
     scores = score_batch(ids, torch.full_like(ids, -100), torch.zeros(0, 69), tokenizer)
     got = masked_metrics(SimpleNamespace(predictions=scores.numpy()))
-    assert got.pop("hidden_nucleotides") == 0 and all(math.isnan(value) for value in got.values())
+    assert got.pop("hidden_nucleotides") == got.pop("loss") == 0 and all(math.isnan(value) for value in got.values())
 
 
 def test_scores_of_batches_add_up_to_those_of_all_rows() -> None:

@@ -189,8 +189,25 @@ def test_scores_of_hidden_nucleotides_are_logged_while_it_trains(run, log_of):
 
 def test_scores_do_not_depend_on_the_batch_they_are_computed_in(run):
     one, other = (run(name, per_device_eval_batch_size=size) for name, size in (("one", 12), ("five", 5)))
-    for score in ("masked_token_accuracy", "masked_nucleotide_accuracy", "nucleotide_perplexity"):
+    for score in ("loss", "masked_token_accuracy", "masked_nucleotide_accuracy", "nucleotide_perplexity"):
         assert one[f"eval_{score}"] == pytest.approx(other[f"eval_{score}"], rel=1e-5)
+
+
+def test_two_processes_score_and_count_what_one_does(start, tmp_path):
+    """13 windows in batches of 3: the last ones are fewer, and processes must not count windows twice."""
+    options = {"valid_split": "valid", "eval_strategy": "steps", "eval_steps": 2, "per_device_eval_batch_size": 3}
+    options |= {"max_steps": 4, "logging_steps": 1, "save_strategy": "no", "dropout": 0.0}
+    for processes in (1, 2):
+        code, text = start(f"{processes}", processes, per_device_train_batch_size=4 // processes, **options)
+        assert code in (0, [0, 0]), text
+    alone, together = (lines_of(tmp_path / name) for name in ("1", "2"))
+    compared = (
+        "step loss masked_share hidden_share eval_loss eval_nucleotide_perplexity eval_hidden_nucleotides".split()
+    )
+    for one, other in zip(alone, together, strict=True):
+        for name in set(compared) & set(one):
+            assert one[name] == pytest.approx(other[name], abs=1e-4), name
+    assert sum("eval_loss" in line for line in alone) == 2 and alone[0]["masked_share"] > 0
 
 
 @pytest.mark.parametrize(("metric", "best"), [("masked_nucleotide_accuracy", max), ("nucleotide_perplexity", min)])

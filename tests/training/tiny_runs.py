@@ -33,7 +33,9 @@ def write_genomes(folder: Path) -> Path:
     random = np.random.default_rng(0)
     records = [f">g{number}\n{''.join(random.choice(list('ACGT'), 230))}\n" for number in range(4)]
     (folder / "genomes.fa").write_text("".join(records))
-    prepare([str(folder / "genomes.fa")], str(folder / "store"))
+    splits = [f"g{number}\t{'valid' if number == 3 else 'train'}\n" for number in range(4)]
+    (folder / "splits.tsv").write_text("accession\tsplit\n" + "".join(splits))
+    prepare([str(folder / "genomes.fa")], str(folder / "store"), str(folder / "splits.tsv"))
     return folder / "store"
 
 
@@ -52,7 +54,7 @@ def train(store: str, output: str, set_up: str = "base", dropout: float = 0.1, *
     sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
     sizes |= {"hidden_dropout_prob": dropout, "attention_probs_dropout_prob": dropout, "max_position_embeddings": 48}
     pretrain(
-        PretrainingData(store, train_split=None, valid_split=None),
+        PretrainingData(store, train_split=None, valid_split=options.pop("valid_split", None), valid_windows=13),
         TrainingArguments(output, **(settings | options)),
         tokenizer,
         KmerBertConfig(k=k, stride=stride, **sizes),
