@@ -142,7 +142,7 @@ class KmerTokenizer(PreTrainedTokenizer):
             are refused.
 
     Raises:
-        ValueError: if k or stride is out of range.
+        ValueError: if k or stride is out of range, or the names of the special tokens cannot be told apart.
         TypeError: for an argument that no tokenizer knows.
 
     >>> tokenizer = KmerTokenizer(k=3)
@@ -177,6 +177,7 @@ class KmerTokenizer(PreTrainedTokenizer):
         self.k, self.stride, self.errors = int(k), int(stride), errors
         self.allow_gaps, self.allow_large_k = allow_gaps, allow_large_k
         self._special_names = [str(token) for token in (pad_token, unk_token, cls_token, sep_token, mask_token)]
+        _check_names(self._special_names, self.k)
         kwargs.setdefault("split_special_tokens", True)
         kwargs["special_tokens_pattern"] = "cls_sep"
         super().__init__(
@@ -561,12 +562,14 @@ class KmerTokenizer(PreTrainedTokenizer):
 
         Raises:
             ValueError: if no window length is known, or it leaves no room for a k-mer or for the overlap.
+            TypeError: for what is not one sequence, or an option that there is not.
 
         >>> tokenizer = KmerTokenizer(k=3)
         >>> windows = tokenizer.windows("ACGTTGCA", max_length=4, overlap=1)
         >>> windows["window_start"], windows["window_end"], windows["input_ids"][0]
         ([0, 3, 4], [4, 7, 8], [2, 16, 50, 3])
         """
+        self._check_windows(sequence, options)
         letters = as_letters(sequence)
         special = 2 if options.get("add_special_tokens", True) else 0
         nt = self._window_nt(self.model_max_length if max_length is None else max_length, special, overlap)
@@ -581,7 +584,21 @@ class KmerTokenizer(PreTrainedTokenizer):
             columns["offset_mapping"] = columns["offset_mapping"] + shift
         return _as_asked(columns | {"window_start": start, "window_end": end}, tensors)
 
+    def _check_windows(self, sequence: Any, options: dict[str, Any]) -> None:
+        known = {*_CALL_OPTIONS, "padding", "truncation"}
+        for name in options.keys() - known:
+            raise TypeError(f"windows has no option {name!r}{_hint(name, {*known, 'overlap'})}")
+        if not is_sequence(sequence):
+            raise TypeError(
+                f"windows cuts one sequence: give str, bytes or uint8 letters, not {type(sequence).__name__}"
+            )
+        if (options.get("errors") or self.errors) == "raise":  # here, so that places count from the sequence's start
+            split = options.get("split_special_tokens")
+            self(sequence, errors="raise", split_special_tokens=split, truncation=True, max_length=2, verbose=False)
+
     def _window_nt(self, max_length: int, special: int, overlap: int) -> int:
+        if isinstance(max_length, bool) or not isinstance(max_length, int | np.integer):
+            raise ValueError(f"max_length must be a whole number of tokens, not {max_length!r}")
         if max_length > LARGE_INTEGER:
             raise ValueError("max_length is not given, and the tokenizer has no model_max_length; give one of them")
         nt = covered_nt(max_length - special, self.k, self.stride)
@@ -613,17 +630,17 @@ class KmerTokenizer(PreTrainedTokenizer):
 
         Args:
             token: place of the token in its row, where [CLS] has place 0 (or the first k-mer, if the row was encoded
-                without special tokens); a whole number or an array of them.
+                without special tokens); a whole number, or a list or array of them.
             add_special_tokens: as the row was encoded.
 
         Raises:
-            ValueError: for the place of [CLS], or a negative one.
+            ValueError: for the place of [CLS], a negative one, or what is no whole number.
 
         >>> KmerTokenizer(k=6, stride=3).token_to_nt(2)
         (3, 9)
         """
-        kmer = token - 1 if add_special_tokens else token
-        if np.min(kmer) < 0:
+        kmer = _whole(token, "token") - int(add_special_tokens)
+        if np.any(kmer < 0):
             raise ValueError(f"token {token} is no k-mer: k-mers begin at place {int(add_special_tokens)} of a row")
         return kmer * self.stride, kmer * self.stride + self.k
 
@@ -633,18 +650,20 @@ class KmerTokenizer(PreTrainedTokenizer):
         """Give the places [first, last) of the tokens that cover a nucleotide.
 
         Args:
-            position: 0-based place in the sequence; a whole number or an array of them.
+            position: 0-based place in the sequence; a whole number, or a list or array of them.
             length: nt of the sequence, where its end is to be respected: in the tail first equals last.
             add_special_tokens: as the row was encoded; [CLS] then has place 0.
 
         Raises:
-            ValueError: for a position outside the sequence.
+            ValueError: for a position outside the sequence, or what is no whole number.
 
         >>> KmerTokenizer(k=6, stride=3).nt_to_token(7)
         (2, 4)
         """
-        if np.min(position) < 0 or (length is not None and np.max(position) >= length):
-            raise ValueError(f"position {position} is outside the sequence of {length or 'unknown'} nt (0-based)")
+        position = _whole(position, "position")
+        if np.any(position < 0) or (length is not None and np.any(position >= length)):
+            known = "the sequence" if length is None else f"the sequence of {length} nt"
+            raise ValueError(f"position {position} is outside {known} (0-based)")
         lead = int(add_special_tokens)
         last = position // self.stride + 1
         first = np.maximum(0, -(-(position - self.k + 1) // self.stride))
@@ -792,6 +811,24 @@ def _checked_call(options: dict[str, Any]) -> _Call:
             raise TypeError(f"a call of KmerTokenizer has no option {name!r}{hint}")
         logger.warning_once(f"a call of KmerTokenizer has no option {name!r}; it is ignored")
     return _Call(**{name: value for name, value in options.items() if name in _CALL_OPTIONS})
+
+
+def _check_names(names: list[str], k: int) -> None:
+    """Refuse names of special tokens that are empty, given twice, or a k-mer; those without a token are all None."""
+    named = [name for name in names if name != "None"]
+    for name in named:
+        if not name or named.count(name) > 1 or (len(name) == k and not name.strip(ALPHABET)):
+            raise ValueError(f"{name!r} names no special token: a name is not empty, given once, and no {k}-mer")
+
+
+def _whole(value: Any, what: str) -> Any:
+    """Take a whole number as it is, and several as an array."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    numbers = np.asarray(value)
+    if numbers.size and numbers.dtype.kind not in "iu":
+        raise ValueError(f"{what} must be a whole number, not {value!r}")
+    return numbers.astype(np.int64)
 
 
 def _hint(name: str, known: Iterable[str]) -> str:

@@ -9,6 +9,7 @@ import itertools
 import pickle
 import re
 import tracemalloc
+from collections.abc import Callable
 from pathlib import Path
 
 import hypothesis
@@ -428,11 +429,15 @@ def test_windows_come_as_tensors_and_take_the_models_length() -> None:
         ({"max_length": 2}, "leaves no room for a k-mer beside 2 special"),
         ({"max_length": 4, "overlap": 4}, r"overlap must be a whole number of nt in 0..3, not 4"),
         ({"max_length": 4, "overlap": 1.5}, "not 1.5"),
+        ({"max_length": 4.0}, "max_length must be a whole number of tokens, not 4.0"),
+        ({"max_length": 4, "overlp": 1}, "no option 'overlp'; did you mean 'overlap'"),
+        ({"max_length": 4, "sequence": ["ACGTACGT"]}, "one sequence: .* not list"),
+        ({"max_length": 4, "sequence": "ACGTA GTA*GT", "errors": "raise"}, r"position 10: '\*' is no nucleotide"),
     ],
 )
 def test_windows_that_cannot_be_are_refused(call: dict, message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        KmerTokenizer(3).windows("ACGTACGT", **call)
+    with pytest.raises((ValueError, TypeError), match=message):
+        KmerTokenizer(3).windows(**{"sequence": "ACGTACGT", **call})
 
 
 @given(st.sampled_from(KMERS), st.integers(1, 60), st.booleans())
@@ -458,6 +463,17 @@ def test_places_outside_are_refused(tokenizer: KmerTokenizer) -> None:
     for position in (-1, 10):
         with pytest.raises(ValueError, match=f"position {position} is outside the sequence of 10 nt"):
             tokenizer.nt_to_token(position, length=10)
+    with pytest.raises(ValueError, match="outside the sequence of 0 nt"):
+        tokenizer.nt_to_token(0, length=0)
+    with pytest.raises(ValueError, match="token must be a whole number, not 1.5"):
+        tokenizer.token_to_nt(1.5)
+
+
+@pytest.mark.parametrize("kind", [list, np.array, torch.tensor, lambda places: np.array(places, np.uint8)])
+def test_places_come_as_lists_arrays_and_tensors(kind: Callable, tokenizer_stride3: KmerTokenizer) -> None:
+    assert np.array(tokenizer_stride3.token_to_nt(kind([1, 3]))).tolist() == [[0, 6], [6, 12]]
+    assert np.array(tokenizer_stride3.nt_to_token(kind([0, 7]), length=20)).tolist() == [[1, 2], [2, 4]]
+    assert np.array(tokenizer_stride3.nt_to_token(kind([]), length=20)).shape == (2, 0)
 
 
 # Policies.
@@ -714,6 +730,9 @@ def test_encode_batch_refuses_what_is_no_nucleotide(tokenizer: KmerTokenizer) ->
         ({"k": "6"}, ValueError, r"whole number"),
         ({"k": 3, "stride": 4}, ValueError, r"stride must lie in 1..k"),
         ({"errors": "ignore"}, ValueError, r'errors must be "unk" or "raise"'),
+        ({"mask_token": "ACGTAC"}, ValueError, r"'ACGTAC' names no special token: .* no 6-mer"),
+        ({"pad_token": "[UNK]"}, ValueError, r"'\[UNK\]' names no special token: .* given once"),
+        ({"pad_token": ""}, ValueError, r"a name is not empty"),
     ],
 )
 def test_wrong_arguments_are_refused(arguments: dict, error: type, message: str, tmp_path: Path) -> None:

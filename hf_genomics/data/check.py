@@ -11,6 +11,7 @@ import contextlib
 import logging
 import os
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -174,6 +175,9 @@ def _check_arguments(named: list[tuple[str, str | None]], k: int, min_identity: 
         raise InputError(
             "files: no file given; name FASTA files or tables, such as `hf-genomics check genomes/*.fa.gz`"
         )
+    for path, _ in named:
+        if Path(path).is_fifo():
+            raise InputError(f"{path}: is a pipe, and `check` looks at a file more than once; write it to a file first")
     if k < 1:
         raise InputError(f"k must be at least 1 nt, not {k}")
     if not 0 < min_identity <= 1:

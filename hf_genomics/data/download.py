@@ -81,9 +81,11 @@ def download(
     folder.finish(wanted, failed)
     if failed:
         logger.warning("%s", _table(failed))
+        first, reason = next(iter(failed.items()))
+        others = f"the others are in {folder.path}: " if len(failed) < len(wanted) else ""
         raise InputError(
-            f"{len(failed)} of {len(wanted)} accessions could not be fetched ({folder.path / 'failed.tsv'} says why); "
-            f"the others are in {folder.path}: run the command again, or take them off the list"
+            f"{len(failed)} of {len(wanted)} accessions could not be fetched, {first} because: {reason} "
+            f"(all in {folder.path / 'failed.tsv'}); {others}run the command again, or take them off the list"
         )
     rows = {row["accession"]: int(row["length"]) for row in map(folder.row, wanted) if row}
     counts = {"accessions": len(wanted), "fetched": len(missing), "already_there": len(wanted) - len(missing)}

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from http.client import HTTPException, IncompleteRead
 from typing import Any, Literal, NamedTuple
-from urllib.error import HTTPError
+from urllib.error import HTTPError, URLError
 from urllib.request import Request, urlopen
 
 from ..errors import InputError
@@ -230,7 +230,8 @@ def _translated() -> Iterator[None]:
     except HTTPError as error:
         raise _sorted(error) from error
     except (OSError, HTTPException) as error:
-        raise UnavailableError(f"connection lost: {quote(str(error) or type(error).__name__)}") from error
+        cause = error.reason if isinstance(error, URLError) else error  # whose text looks like markup to `quote`
+        raise UnavailableError(f"connection lost: {quote(str(cause) or type(cause).__name__)}") from error
 
 
 def _sorted(error: HTTPError) -> Exception:

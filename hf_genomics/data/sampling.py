@@ -88,6 +88,8 @@ class WindowSampling:
         if self.mode not in _ALL:
             raise InputError(f"windows: mode must be one of {', '.join(_ALL)}, not {self.mode!r}")
         for setting in fields(self):
+            _check_number(setting.name, getattr(self, setting.name), setting.default)
+        for setting in fields(self):
             users = _USED_BY.get(setting.name, _ALL)
             if self.mode not in users and getattr(self, setting.name) != setting.default:
                 raise InputError(
@@ -139,6 +141,14 @@ class WindowSampling:
 
 def _default(name: str) -> Any:
     return WindowSampling.__dataclass_fields__[name].default
+
+
+def _check_number(name: str, value: Any, default: Any) -> None:
+    """Refuse a text or a truth value for a number, and a fraction for a number of nt."""
+    whole = name in ("length", "min_length", "step")
+    number = isinstance(value, (int, np.integer) if whole else (int, float, np.number)) and not isinstance(value, bool)
+    if not number and (whole or isinstance(default, float)) and not (name == "step" and value is None):
+        raise InputError(f"windows: {name} must be a {'whole number of nt' if whole else 'number'}, not {value!r}")
 
 
 def _check_weights(column: str | None, weights: dict[str, float] | None) -> None:

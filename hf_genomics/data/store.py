@@ -152,7 +152,8 @@ class GenomeStore:
             return np.arange(len(self.contigs))
         if "split" not in self.contigs:
             raise InputError(
-                f"{self.path}: the store has no column 'split'; prepare it with a metadata table that has one"
+                f"{self.path}: the store has no column 'split'; prepare it with a metadata table that has one, or with "
+                "shares such as --split 0.8 0.1 0.1"
             )
         rows = np.flatnonzero(self.contigs["split"].astype("string").eq(split).fillna(False))
         if not len(rows):

@@ -76,6 +76,10 @@ class WindowDataset(Dataset):
     def __getitems__(self, indices: Sequence[int]) -> JoinedRows:
         """Return many rows at once, their letters end to end; they read as a list of dictionaries."""
         index = np.asarray(indices, np.int64)
+        known = self.size if len(self._listed.contig) else np.inf  # windows at random places have no last one
+        outside = (index < 0) | (index >= known)
+        if outside.any():
+            raise IndexError(f"window {index[outside][0]} of {self.size}")
         starts, lengths = self.places(index)
         columns = {"window_index": index, "epoch": np.full(len(index), self.epoch)}
         if self.steps_of is not None:

@@ -567,6 +567,12 @@ def test_arguments_that_make_no_sense_are_refused_at_once(tmp_path: Path, option
         check(**{"files": [fasta(tmp_path / "x.fa", a="ACGTAC")], **options})
 
 
+def test_a_pipe_is_refused_before_it_is_read(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(InputError, match=r"pipe: is a pipe, and `check` looks at a file more than once"):
+        check([str(tmp_path / "pipe")])
+
+
 def test_an_input_is_never_written_over(tmp_path: Path) -> None:
     path = fasta(tmp_path / "x.fa", a="ACGTAC")
     with pytest.raises(InputError, match="one of the files to check"):

@@ -258,6 +258,13 @@ def test_tiles_overlap_by_the_step(tmp_path: Path) -> None:
     assert placed(WindowDataset(store, WindowSampling("tiles", 8))) == [(0, 8), (8, 8), (12, 8)]
 
 
+def test_a_window_that_is_not_listed_is_refused(store: GenomeStore) -> None:
+    tiles = WindowDataset(store, WindowSampling(mode="tiles", length=100))
+    for index in (-1, len(tiles)):
+        with pytest.raises(IndexError, match=f"window {index} of {len(tiles)}"):
+            tiles.__getitems__([0, index])
+
+
 def test_windows_of_fixed_length_leave_out_shorter_contigs(tmp_path: Path) -> None:
     store = store_of(tmp_path, "A" * 60, "C" * 40)
     rows = WindowDataset(store, WindowSampling("fixed", 50, coverage=100)).__getitems__(range(100))
