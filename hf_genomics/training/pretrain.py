@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import hashlib
+import json
 import logging
 from dataclasses import asdict, dataclass, fields
 from functools import partial
@@ -191,12 +193,17 @@ def _settings(
     """Collect what decides the course of a run besides the trainer's and the model's settings."""
     drawn = {field.name: getattr(masking, field.name) for field in fields(masking) if field.init}
     sections = {
-        "data": asdict(data) | {"store": store.info["files"]},  # what is in it, not where it is
+        "data": asdict(data) | {"store": _digest(store)},
         "tokenizer": {"k": tokenizer.k, "stride": tokenizer.stride},
         "masking": {name: value for name, value in drawn.items() if name not in ("tokenizer", "epoch")},
         "windows": asdict(windows),
     }
     return {f"{section}.{key}": value for section, keys in sections.items() for key, value in keys.items()}
+
+
+def _digest(store: GenomeStore) -> str:
+    """Name a store by what is in it, not where it is."""
+    return hashlib.sha256(json.dumps(store.info["files"], sort_keys=True).encode()).hexdigest()[:12]
 
 
 def _last_evaluation(run: MaskedTrainer) -> dict[str, float]:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import shutil
 
 import pytest
-from tiny_runs import outcome
+from tiny_runs import outcome, write_genomes
 
 from hf_genomics.training.checkpoints import MANIFEST, checkpoints_in, fault_of, newest_valid
 
@@ -168,7 +169,7 @@ def test_resume_takes_the_newest_valid_checkpoint_and_says_what_it_left_out_and_
     code, text = start("out", resume=True)
     assert code == 0, text
     for step, fault in zip((8, 7, 6, 5, 4), faults.values(), strict=True):
-        assert __import__("re").search(f"checkpoint-{step} is left out: {fault}", text)
+        assert re.search(f"checkpoint-{step} is left out: {fault}", text)
     assert f"going on from {tmp_path / 'out' / 'checkpoint-3'}" in text
     assert outcome(tmp_path / "out") == outcome(tmp_path / "whole")
 
@@ -203,6 +204,13 @@ def test_a_run_with_other_settings_is_not_resumed(start, tmp_path, change, key):
     assert code == 2
     assert key in one_error(text) and "set them back, or start anew with --overwrite true" in text
     assert sorted(path.name for path in (tmp_path / "out").rglob("*")) == before
+
+
+def test_a_run_on_other_data_is_not_resumed(start, tmp_path):
+    assert start(max_steps=2)[0] == 0
+    (tmp_path / "more").mkdir()
+    code, text = start(resume=True, store=str(write_genomes(tmp_path / "more", seed=1)))
+    assert code == 2 and re.search("data.store was [0-9a-f]{12}, is [0-9a-f]{12};", one_error(text))
 
 
 # privacy and quiet

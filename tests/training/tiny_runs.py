@@ -26,11 +26,11 @@ import numpy as np
 SET_UPS = {"base": (4, 1, 4, 0.05), "mask8": (4, 1, 6, 0.04), "stride3": (4, 3, 3, 0.1)}
 
 
-def write_genomes(folder: Path) -> Path:
+def write_genomes(folder: Path, seed: int = 0) -> Path:
     """Prepare a store of four made-up contigs; 23 windows of 40 nt are an epoch."""
     from hf_genomics import prepare
 
-    random = np.random.default_rng(0)
+    random = np.random.default_rng(seed)
     records = [f">g{number}\n{''.join(random.choice(list('ACGT'), 230))}\n" for number in range(4)]
     (folder / "genomes.fa").write_text("".join(records))
     splits = [f"g{number}\t{'valid' if number == 3 else 'train'}\n" for number in range(4)]
