@@ -198,7 +198,8 @@ class ExactTrainer(Trainer):
             parameter.grad = None
         self._tr_loss.copy_(self._loss_before)
         self._globalstep_last_logged += 1
-        self._initial_global_step += 1
+        if hasattr(self, "_initial_global_step"):
+            self._initial_global_step += 1
 
     def _watch(self, loss: float) -> None:
         """Log a loss that lies far above those of the steps before."""
@@ -291,7 +292,8 @@ class ExactTrainer(Trainer):
         """Take down what each process has for itself: random numbers, and the losses since the last line of the log."""
         return {
             "random": checkpoints.random_state(),
-            "losses": {name: getattr(self, name) for name in _RUNNING} | {"_tr_loss": self._tr_loss.cpu()},
+            "losses": {name: getattr(self, name) for name in _RUNNING if hasattr(self, name)}
+            | {"_tr_loss": self._tr_loss.cpu()},
             "recent_losses": list(self._spikes.losses),
         }
 
@@ -351,7 +353,7 @@ class ExactTrainer(Trainer):
 #: How weights and state that are spread over processes (FSDP) are saved and loaded.
 _WHOLE = StateDictOptions(full_state_dict=True, cpu_offload=True)
 
-#: The Trainer's own notes of what it has yet to log.
+#: The Trainer's own notes of what it has yet to log; `_initial_global_step` is younger than transformers 5.17.
 _RUNNING = (
     "_tr_loss _total_loss_scalar _globalstep_last_logged _initial_global_step _initial_num_input_tokens_seen".split()
 )
