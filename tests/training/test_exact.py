@@ -58,18 +58,19 @@ def resumed_equals_whole(start, tmp_path, set_up, accumulation, workers, process
 
 def test_two_processes_and_one_learn_alike_from_the_same_global_batch(start, tmp_path):
     losses = {}
-    for processes, batch, accumulation in ((1, 4, 1), (1, 2, 2), (2, 2, 1), (2, 1, 2)):
+    for processes, batch, accumulation in ((1, 4, 1), (2, 2, 1), (2, 1, 2)):
         name = f"{processes}_{batch}"
         options = {"per_device_train_batch_size": batch, "gradient_accumulation_steps": accumulation}
-        code, text = start(name, processes, dropout=0.0, logging_steps=1, save_strategy="no", max_steps=12, **options)
+        code, text = start(name, processes, dropout=0.0, logging_steps=1, save_strategy="no", max_steps=8, **options)
         assert code in (0, [0, 0]), text
         log = json.loads((tmp_path / name / "trainer_state.json").read_text())["log_history"]
         losses[name] = [entry["loss"] for entry in log if "loss" in entry]
-    assert len(set(losses["1_4"])) == 12
+    assert len(set(losses["1_4"])) == 8
     for others in losses.values():
         assert others == pytest.approx(losses["1_4"], abs=1e-4)
 
 
+@pytest.mark.slow
 def test_a_model_that_is_spread_over_processes_learns_alike_and_resumes_exactly(start, tmp_path):
     """FSDP2 over gloo: each process holds half of every weight and of the optimizer's state."""
     options = {"per_device_train_batch_size": 2, "save_steps": 1, "job": {"fsdp": True}}

@@ -216,23 +216,14 @@ def test_a_run_on_other_data_is_not_resumed(start, tmp_path):
 # privacy and quiet
 
 
-def test_nothing_that_a_run_writes_holds_sequence(start, tmp_path, tiny_store):
-    code, text = start(job=plant("nan", step=5), on_nonfinite="skip_batch")
-    assert code == 0
-    letters = (tiny_store.parent / "genomes.fa").read_text().splitlines()[1::2]
-    pieces = {line[start : start + 10] for line in letters for start in range(len(line) - 9)}
-    written = [text.encode(), *(path.read_bytes() for path in (tmp_path / "out").rglob("*") if path.is_file())]
-    assert len(written) > 20
-    assert not [piece for piece in pieces for content in written if piece.encode() in content]
-
-
-def test_a_run_prints_nothing(start, tmp_path):
-    code, text = start(job={"printed": str(tmp_path / "printed")}, disable_tqdm=False)
+def test_a_run_prints_nothing_pickles_nothing_and_writes_no_sequence(start, tmp_path, tiny_store):
+    job = plant("nan", step=5) | {"printed": str(tmp_path / "printed")}
+    code, text = start(job=job, on_nonfinite="skip_batch", disable_tqdm=False)
     assert code == 0 and (tmp_path / "printed").read_text() == ""
     assert "step 2: loss 5." in text and "| 8/8 [" in text  # the log and the bar
-
-
-def test_no_file_that_is_loaded_is_a_pickle(start, tmp_path):
-    assert start()[0] == 0
-    kinds = {path.suffix for path in (tmp_path / "out").rglob("*") if path.is_file()}
-    assert kinds == {".json", ".jsonl", ".safetensors", ".py"}
+    files = [path for path in (tmp_path / "out").rglob("*") if path.is_file()]
+    assert {path.suffix for path in files} == {".json", ".jsonl", ".safetensors", ".py"}
+    letters = (tiny_store.parent / "genomes.fa").read_text().splitlines()[1::2]
+    pieces = {line[start : start + 10].encode() for line in letters for start in range(len(line) - 9)}
+    written = [text.encode(), *(path.read_bytes() for path in files)]
+    assert len(pieces) > 800 and not [piece for piece in pieces for content in written if piece in content]
