@@ -15,7 +15,7 @@ Policies:
   ``split_special_tokens=False`` to have it understood elsewhere. Ordinary tokens that were added with ``add_tokens``
   are always understood.
 * ``errors="raise"`` refuses characters that are no nucleotide code; the default never raises on text.
-* A batch that is mostly [UNK] is warned of once, with the likely cause.
+* A batch that is mostly [UNK], or whose words are all shorter than ``k``, is warned of once, with the likely cause.
 """
 
 import difflib
@@ -455,6 +455,8 @@ class KmerTokenizer(PreTrainedTokenizer):
         places = pieces.places if (call.errors or self.errors) == "raise" else None
         tokens = find_tokens(pieces.texts, self.k, self.stride, self._named_tokens(call), places)
         rows, counts = encode_pieces(tokens, np.array(pieces.owner), plan, pair=pieces.pair)
+        if not len(tokens.ids) and tokens.uncovered_nt.any():
+            logger.warning_once(_NO_KMERS.format(k=self.k))
         if not call.return_overflowing_tokens:
             return rows, {}
         if pieces.pair and plan.strategy == TruncationStrategy.LONGEST_FIRST:
@@ -859,6 +861,10 @@ def _asked_by_fill_mask() -> bool:
     )
 
 
+_NO_KMERS = (
+    "No word of a batch has the {k} nt of a k-mer, so it has no token. Likely causes: k-mer text of a smaller k, "
+    "or blanks between the letters."
+)
 _ON_THE_WAY = {__name__, "transformers.tokenization_utils_base"}
 
 

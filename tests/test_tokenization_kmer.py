@@ -615,6 +615,16 @@ def test_a_mostly_unknown_batch_warns_once_and_names_the_likely_cause(tokenizer,
     assert len(warnings) == 1 and "protein" in warnings[0] and "ACGT" not in warnings[0]
 
 
+def test_kmer_text_of_a_smaller_k_warns_once_and_names_the_likely_cause(transformers_log) -> None:
+    tokenizer = KmerTokenizer(6)
+    assert tokenizer(["ACGTTG CGTTGA", "", "ACG CGT"])["input_ids"][2] == [2, 3]
+    assert not transformers_log.messages, "one row has k-mers"
+    tokenizer(["ACG CGT GTT", "A C G T T G"])
+    tokenizer(["ACG CGT GTT"])
+    (message,) = transformers_log.messages
+    assert "the 6 nt of a k-mer" in message and "k-mer text of a smaller k" in message
+
+
 def test_a_sequence_longer_than_the_model_warns(transformers_log) -> None:
     KmerTokenizer(model_max_length=16)("ACGT" * 10)
     assert "(37 > 16)" in transformers_log.text

@@ -86,7 +86,7 @@ def check(
     """
     given: dict[str | None, list[str] | None] = {None: files, "train": train, "valid": valid, "test": test}
     named = [(path, split) for split, paths in given.items() for path in paths or []]
-    _check_arguments(named, k, min_identity, output)
+    _check_arguments(named, k, min_length, min_identity, output)
     kinds = {path: "table" if _is_table(path) else "sequences" for path, _ in named}
     sequence_files = [path for path, _ in named if kinds[path] == "sequences"]
     faults = _file_faults(sequence_files, genome_by)
@@ -169,7 +169,9 @@ class _Metadata(NamedTuple):
         return []
 
 
-def _check_arguments(named: list[tuple[str, str | None]], k: int, min_identity: float, output: str | None) -> None:
+def _check_arguments(
+    named: list[tuple[str, str | None]], k: int, min_length: int, min_identity: float, output: str | None
+) -> None:
     """Refuse a call without files, numbers out of range, and an output that cannot be."""
     if not named:
         raise InputError(
@@ -180,6 +182,8 @@ def _check_arguments(named: list[tuple[str, str | None]], k: int, min_identity: 
             raise InputError(f"{path}: is a pipe, and `check` looks at a file more than once; write it to a file first")
     if k < 1:
         raise InputError(f"k must be at least 1 nt, not {k}")
+    if min_length < 1:
+        raise InputError(f"min_length must be at least 1 nt, not {min_length}")
     if not 0 < min_identity <= 1:
         raise InputError(f"min_identity must be above 0 and at most 1, such as 0.85, not {min_identity}")
     if output is not None and (os.path.isdir(output) or os.path.abspath(output) in map(os.path.abspath, dict(named))):

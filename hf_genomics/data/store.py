@@ -220,6 +220,8 @@ def prepare(
     check_files(fasta, genome_by)
     if packing not in ("8bit", "2bit"):
         raise InputError(f"packing {packing!r} must be '8bit' or '2bit'")
+    if min_length < 1:
+        raise InputError(f"min_length must be at least 1 nt, not {min_length}")
     info = {"format": FORMAT, "packing": packing, "metadata": _fingerprint(metadata), "options": options}
     if _is_up_to_date(target, info, fasta, overwrite):
         logger.info("%s: unchanged", target)

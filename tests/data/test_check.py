@@ -558,6 +558,7 @@ def test_lengths_are_described_by_quantiles(tmp_path: Path) -> None:
     [
         ({"files": []}, "no file given"),
         ({"k": 0}, "k must be at least 1"),
+        ({"min_length": 0}, "min_length must be at least 1"),
         ({"min_identity": 0}, "min_identity"),
         ({"output": "."}, "output"),
     ],

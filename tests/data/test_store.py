@@ -409,6 +409,11 @@ def test_another_format_makes_the_contigs_of_its_fasta(data_dir: Path, tmp_path:
     assert set(by_file.contigs["genome"]) == {file.split(".")[0]}
 
 
+def test_a_shortest_length_below_1_is_refused(fasta: list[str], output: str) -> None:
+    with pytest.raises(InputError, match="min_length must be at least 1 nt, not -5"):
+        prepare(fasta, output, min_length=-5)
+
+
 def test_a_packing_of_another_name_is_refused(fasta: list[str], output: str) -> None:
     with pytest.raises(InputError, match="packing '4bit' must be '8bit' or '2bit'"):
         prepare(fasta, output, packing="4bit")
