@@ -141,10 +141,6 @@ class DataCollatorForSpanMasking:
             )
         return f"{name_spans(self._spans)}, replacement drawn per {self.replacement}, {'; '.join(doses)}"
 
-    def hidden_fractions(self, k: int, stride: int = 1) -> dict[int, float]:
-        """Give the share of nucleotides hidden from each step on, as in ``{0: 0.15}``."""
-        return {step: masking_fractions(self._spans, rate, k, stride)[1] for step, rate in self._rates.items()}
-
     def __call__(self, features: Sequence[dict[str, Any]]) -> dict[str, torch.Tensor]:
         """Make a batch from rows with ``sequence`` (letters or text) or ``input_ids``, and, where they have them,
         ``window_index``, ``epoch`` and ``step``; a row without an index is known by a hash of its tokens.

@@ -29,7 +29,8 @@ class MaskedTrainer(ExactTrainer):
     """
 
     def __init__(self, *, schedule_steps: int | None = None, **options: Any) -> None:
-        super().__init__(**options, compute_metrics=masked_metrics if options.get("eval_dataset") else None)
+        scored = options.get("eval_dataset") is not None
+        super().__init__(**options, compute_metrics=masked_metrics if scored else None)
         self.schedule_steps = schedule_steps
         self._file, self._file_begun = Path(self.args.output_dir) / FILE, False
         self._counts: torch.Tensor | None = None  # since the last line of the log

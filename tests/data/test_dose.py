@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hf_genomics import DataCollatorForSpanMasking, KmerTokenizer
-from hf_genomics.data.chance import row_keys
+from hf_genomics.data.chance import random_bits, row_keys
 from hf_genomics.data.dose import (
     all_masked,
     covering,
@@ -21,7 +21,7 @@ from hf_genomics.data.dose import (
     start_rate_hiding,
     unknown_fraction,
 )
-from hf_genomics.data.masking import span_places
+from hf_genomics.data.masking import draw_starts, span_places
 
 SETUPS = {"base": (6, 0.025, 1), "mask8": (8, 0.01875, 1), "printed": (8, 0.02875, 1), "stride3": (3, 0.05, 3)}
 BASE = KmerTokenizer(6)
@@ -273,3 +273,25 @@ def test_spans_of_several_lengths_equal_a_double_loop(tokens: int, seed: int, le
             if 0 <= token < tokens:
                 expected.add(int(row * tokens + token))
     assert span_places(rows, starts, span, tokens, drawn).tolist() == sorted(expected)
+
+
+@given(st.integers(0, 10**6), st.lists(st.integers(0, 6), min_size=1, max_size=40), st.sampled_from([0.02, 0.2]))
+def test_spans_of_drawn_lengths_equal_going_from_start_to_start(seed: int, row: list[int], rate: float) -> None:
+    """A row of ids 0 to 6, of which 5 and 6 may be masked, alone and in a batch."""
+    lengths = {2: 0.25, 3: 0.25, 7: 0.5}
+    collator = DataCollatorForSpanMasking(BASE, start_rate=rate, span_lengths=lengths, seed=seed)
+    keys = row_keys(seed, np.zeros(1), np.array([3, 4]))
+
+    def length_at(column: int) -> int:
+        unit = (int(random_bits(keys[:1], 5, 1, column)[0, 0]) >> 11) * 2.0**-53
+        return 2 if unit < 0.25 else 3 if unit < 0.5 else 7
+
+    may = {token for token, each in enumerate(row) if each > 4}
+    starts = [start - 6 for start in draw_starts(keys[:1], rate, len(row) + 6)[1].tolist()]
+    masked = {token for start in starts for token in range(start, start + length_at(start + 6))} & may
+    if may and not masked:
+        start = max(may, key=lambda token: (int(random_bits(keys[:1], 1, 1, token)[0, 0]), -token))
+        masked = set(range(start, start + length_at(start + 6))) & may
+    ids = np.array([row, row[::-1]])
+    alone, both = collator.choose(ids[:1], keys[:1])[0].tolist(), collator.choose(ids, keys)[0]
+    assert alone == sorted(masked) == both[both < len(row)].tolist()
