@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import shutil
 
 import numpy as np
 import pytest
@@ -24,6 +23,7 @@ from hf_genomics.data.order import EpochOrder
 from hf_genomics.errors import InputError
 from hf_genomics.training import masked_training, progress
 from hf_genomics.training import pretrain as pretraining
+from hf_genomics.training.masked_training import check_best_metric
 from hf_genomics.training.pretrain import PretrainingData, pretrain
 
 SIZES = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
@@ -99,22 +99,6 @@ def test_a_schedule_shorter_than_the_run_is_refused(run, options):
         run(verb={"schedule_steps": 5}, **options)
 
 
-def test_another_schedule_is_not_resumed(run):
-    run(verb={"schedule_steps": 20}, save_strategy="steps", save_steps=3)
-    with pytest.raises(InputError, match="schedule_steps"):
-        run(verb={"schedule_steps": 30, "resume": True}, save_strategy="steps", max_steps=8)
-
-
-def test_a_run_stopped_within_its_schedule_goes_on_as_if_it_had_not_been(run, log_of, tmp_path):
-    options = {"save_strategy": "steps", "save_steps": 3, "warmup_steps": 0.2, "lr_scheduler_type": "linear"}
-    run("whole", verb={"schedule_steps": 20}, max_steps=9, **options)
-    run("parts", verb={"schedule_steps": 20}, max_steps=6, **options)
-    run("parts", verb={"schedule_steps": 20, "resume": True}, max_steps=9, **options)
-    assert [entry["loss"] for entry in log_of("parts")] == [entry["loss"] for entry in log_of("whole")]
-    one, other = (AutoModelForMaskedLM.from_pretrained(tmp_path / name).state_dict() for name in ("whole", "parts"))
-    assert all(one[name].equal(other[name]) for name in one)
-
-
 def test_biases_and_layer_norms_are_not_decayed(tmp_path):
     model = KmerBertForMaskedLM(KmerBertConfig(k=3, **SIZES))
     trainer = Trainer(model, TrainingArguments(str(tmp_path), use_cpu=True, weight_decay=0.01))
@@ -129,7 +113,7 @@ def test_biases_and_layer_norms_are_not_decayed(tmp_path):
 # Doses by step.
 
 
-@pytest.mark.parametrize(("batch", "accumulation", "workers"), [(4, 1, 0), (2, 2, 0), (1, 4, 2)])
+@pytest.mark.parametrize(("batch", "accumulation", "workers"), [(4, 1, 0), (1, 4, 2)])
 def test_the_dose_rises_at_its_step_however_windows_are_fetched(store, run, tmp_path, batch, accumulation, workers):
     """The masked share of every step is that of its windows masked one by one at the rate of that step."""
     masking = DataCollatorForSpanMasking(KmerTokenizer(3), span=1, start_rate=0.02, schedule={3: 0.9, 7: 0.3})
@@ -149,17 +133,6 @@ def test_the_dose_rises_at_its_step_however_windows_are_fetched(store, run, tmp_
     assert order.steps < 9 and shares == pytest.approx(expected)
 
 
-def test_a_resumed_run_masks_as_if_it_had_not_been_stopped(run, tmp_path):
-    masking = DataCollatorForSpanMasking(KmerTokenizer(3), span=4, start_rate=0.02, schedule={5: 0.3})
-    options = {"save_strategy": "steps", "save_steps": 4, "max_steps": 8, "dataloader_num_workers": 2}
-    run("whole", masking, **options)
-    (tmp_path / "parts").mkdir()
-    (tmp_path / "whole" / "checkpoint-4").rename(tmp_path / "parts" / "checkpoint-4")
-    run("parts", masking, verb={"resume": True}, **options)
-    one, other = (AutoModelForMaskedLM.from_pretrained(tmp_path / name).state_dict() for name in ("whole", "parts"))
-    assert all(one[name].equal(other[name]) for name in one)
-
-
 def test_rows_know_their_step_whoever_asks(store):
     windows = WindowDataset(GenomeStore(store), WindowSampling(length=60, min_length=30))
     order = EpochOrder(len(windows), batch=2, accumulation=2, processes=2, seed=3)
@@ -171,6 +144,31 @@ def test_rows_know_their_step_whoever_asks(store):
             assert [row["step"] for row in windows.__getitems__(rows.reshape(-1).tolist())] == [step] * 4
     windows.steps_of = None
     assert "step" not in windows[0]
+
+
+# Resume.
+
+
+def test_a_run_stopped_within_its_schedules_goes_on_as_if_it_had_not_been(run, log_of, tmp_path):
+    """Stopped by its own max_steps; the dose rises thereafter, and the windows now come from workers."""
+    masking = DataCollatorForSpanMasking(KmerTokenizer(3), span=4, start_rate=0.02, schedule={5: 0.3})
+    options = {"save_strategy": "steps", "save_steps": 4, "warmup_steps": 0.2, "lr_scheduler_type": "linear"}
+    run("whole", masking, {"schedule_steps": 20}, max_steps=7, **options)
+    run("parts", masking, {"schedule_steps": 20}, max_steps=4, **options)
+    with open(tmp_path / "parts" / "metrics.jsonl", "a") as file:
+        file.write('{"step": 5, "loss": 1}\n{"step": 6, "lo')  # of a process that was killed while it wrote
+    resumed = {"schedule_steps": 20, "resume": True}
+    with pytest.raises(InputError, match="schedule_steps"):
+        run("parts", masking, resumed | {"schedule_steps": 30}, max_steps=7, **options)
+    run("parts", masking, resumed, max_steps=7, dataloader_num_workers=2, **options)
+    assert [entry["loss"] for entry in log_of("parts")] == [entry["loss"] for entry in log_of("whole")]
+    one, other = (AutoModelForMaskedLM.from_pretrained(tmp_path / name).state_dict() for name in ("whole", "parts"))
+    assert all(one[name].equal(other[name]) for name in one)
+    shares = []
+    for name in ("whole", "parts"):
+        lines = [line for line in lines_of(tmp_path / name) if "loss" in line]
+        shares.append([(line["step"], line["masked_share"]) for line in lines])
+    assert shares[0] == shares[1] and len(shares[0]) == 7
 
 
 # Scores, and the best model.
@@ -210,19 +208,29 @@ def test_two_processes_score_and_count_what_one_does(start, tmp_path):
     assert sum("eval_loss" in line for line in alone) == 2 and alone[0]["masked_share"] > 0
 
 
-@pytest.mark.parametrize(("metric", "best"), [("masked_nucleotide_accuracy", max), ("nucleotide_perplexity", min)])
-def test_the_best_checkpoint_is_kept_and_left_behind(run, log_of, tmp_path, metric, best):
+def test_the_best_checkpoint_is_kept_and_left_behind(run, log_of, tmp_path):
     options = {"eval_strategy": "steps", "eval_steps": 2, "save_strategy": "steps", "save_steps": 2}
-    options |= {"load_best_model_at_end": True, "metric_for_best_model": metric, "save_total_limit": 1}
+    options |= {"load_best_model_at_end": True, "metric_for_best_model": "nucleotide_perplexity", "save_total_limit": 1}
     metrics = run(max_steps=8, learning_rate=0.05, **options)
-    scores = {entry["step"]: entry[f"eval_{metric}"] for entry in log_of(key="eval_loss")}
-    step = best(scores, key=lambda each: (scores[each], -each if best is max else each))
-    assert metrics[f"eval_{metric}"] == scores[step] == best(scores.values())
+    scores = {entry["step"]: entry["eval_nucleotide_perplexity"] for entry in log_of(key="eval_loss")}
+    step = min(scores, key=lambda each: (scores[each], each))
+    assert metrics["eval_nucleotide_perplexity"] == scores[step] and len(scores) == 4
     left, kept = (
         AutoModelForMaskedLM.from_pretrained(folder).state_dict()
         for folder in (tmp_path / "out", tmp_path / "out" / f"checkpoint-{step}")
     )
     assert all(left[name].equal(kept[name]) for name in left)
+
+
+@pytest.mark.parametrize(
+    ("metric", "more_is_better"),
+    [("loss", False), ("eval_masked_nucleotide_accuracy", True), ("nucleotide_perplexity", False)],
+)
+def test_the_direction_of_a_metric_is_known(tmp_path, metric, more_is_better):
+    options = {"metric_for_best_model": metric, "eval_strategy": "steps", "eval_steps": 1, "use_cpu": True}
+    arguments = TrainingArguments(str(tmp_path), **options)
+    check_best_metric(arguments, validates=True)
+    assert arguments.greater_is_better is more_is_better
 
 
 @pytest.mark.parametrize(
@@ -262,17 +270,6 @@ def test_every_line_of_the_log_is_in_metrics_jsonl_with_speed_and_shares(run, lo
     assert not any("tokens_per_second" in entry for entry in log_of()), "the log of a run repeats to the bit"
 
 
-def test_a_resumed_run_writes_no_line_twice(run, tmp_path):
-    run(save_strategy="steps", save_steps=2, max_steps=6)
-    folder = tmp_path / "out"
-    with open(folder / "metrics.jsonl", "a") as file:
-        file.write('{"step": 3, "lo')  # killed while it wrote
-    for step in (4, 6):
-        shutil.rmtree(folder / f"checkpoint-{step}")
-    run(verb={"resume": True}, save_strategy="steps", save_steps=2, max_steps=6)
-    assert [line["step"] for line in lines_of(folder) if "loss" in line] == [1, 2, 3, 4, 5, 6]
-
-
 def test_numbers_that_are_none_are_null(tmp_path):
     progress.begin_file(tmp_path / "m.jsonl", 0)
     progress.add_line(tmp_path / "m.jsonl", {"step": 1, "loss": float("nan"), "masked_share": 0.5})
@@ -285,20 +282,16 @@ def test_shares_of_nothing_are_zero():
     assert list(got.values()) == pytest.approx([450, 425, 0.1, 0.15, 0.04])
 
 
-def test_the_curves_are_drawn_while_it_runs(run, tmp_path, monkeypatch):
+def test_the_curves_are_drawn_while_it_runs_and_the_log_is_said_once(run, monkeypatch, caplog):
     drawn = []
+    caplog.set_level(logging.INFO, "hf_genomics")
     monkeypatch.setattr(masked_training, "PICTURE_SECONDS", 0.0)
     monkeypatch.setattr(masked_training, "plot_loss", lambda history, path: drawn.append((len(history), path.name)))
     run(max_steps=3)
     assert [name for _, name in drawn] == ["loss.png"] * len(drawn) and len(drawn) >= 3
     assert [count for count, _ in drawn] == sorted(count for count, _ in drawn)
+    assert sum("step 1: loss" in record.message for record in caplog.records) == 1
 
 
 def test_nobody_else_is_told_unless_asked(tmp_path):
     assert TrainingArguments(str(tmp_path), use_cpu=True).report_to == []
-
-
-def test_a_line_of_the_log_is_said_once(run, caplog):
-    caplog.set_level(logging.INFO, "hf_genomics")
-    run(max_steps=2)
-    assert sum("step 1: loss" in record.message for record in caplog.records) == 1
