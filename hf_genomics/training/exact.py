@@ -12,7 +12,7 @@ import logging
 import math
 import signal
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,13 +21,6 @@ from accelerate.utils import gather_object
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch.distributed import DistError
-from torch.distributed.checkpoint.state_dict import (
-    StateDictOptions,
-    get_model_state_dict,
-    get_optimizer_state_dict,
-    set_model_state_dict,
-    set_optimizer_state_dict,
-)
 from transformers import (
     PrinterCallback,
     ProgressCallback,
@@ -41,7 +34,7 @@ from transformers.trainer_callback import ExportableState
 
 from ..data.order import EpochOrder
 from ..errors import InputError, StoppedError
-from . import checkpoints, incidents
+from . import checkpoints, incidents, spread
 from .signals import StopRequest
 
 logger = logging.getLogger(__name__)
@@ -129,15 +122,8 @@ class ExactTrainer(Trainer):
         return self.order if self.order is not None else super()._get_train_sampler(train_dataset)
 
     def _prepare_for_training(self, *args: Any, **kwargs: Any) -> Any:
-        """Keep accelerate from giving the tied embeddings a group of their own in FSDP, parted from the tied bias."""
-        if not self.is_fsdp_enabled:
+        with spread.one_group_of_tied_weights(self.model) if self.is_fsdp_enabled else nullcontext():
             return super()._prepare_for_training(*args, **kwargs)
-        model = self.model
-        model.get_input_embeddings = model.get_output_embeddings = lambda: None
-        try:
-            return super()._prepare_for_training(*args, **kwargs)
-        finally:
-            del model.get_input_embeddings, model.get_output_embeddings
 
     def _run_epoch(self, *args: Any, **kwargs: Any) -> None:
         if self.state.global_step >= self.state.max_steps:  # resumed after the last step: the Trainer would go on
@@ -239,7 +225,9 @@ class ExactTrainer(Trainer):
         self.store_flos()
         processes = gather_object([self._process_state()])
         weights = self._whole_weights()
-        optimizer = self._optimizer_state()
+        optimizer = self.optimizer.state_dict()
+        if self.is_fsdp_enabled:
+            optimizer = spread.gather_optimizer(self.model, self.optimizer.optimizer)
         folder = Path(self.args.output_dir)
         target = folder / f"checkpoint-{self.state.global_step}"
         if self.state.best_global_step == self.state.global_step:
@@ -257,18 +245,9 @@ class ExactTrainer(Trainer):
         weights = self._whole_weights()
         self._save(output_dir, weights)
 
-    def _whole_weights(self) -> dict[str, torch.Tensor] | None:
+    def _whole_weights(self) -> dict[str, Any] | None:
         """Gather weights that are spread over processes; None where this process has them all."""
-        if not self.is_fsdp_enabled:
-            return None
-        weights = get_model_state_dict(self.model, options=_WHOLE)
-        return {name: weight for name, weight in weights.items() if name not in self.model.all_tied_weights_keys}
-
-    def _optimizer_state(self) -> dict[str, Any]:
-        """Take down the optimizer's state, whole also where it is spread over processes."""
-        if not self.is_fsdp_enabled:
-            return self.optimizer.state_dict()
-        return get_optimizer_state_dict(self.model, self.optimizer.optimizer, options=_WHOLE)
+        return spread.gather_weights(self.model) if self.is_fsdp_enabled else None
 
     def _write(self, place: Path, processes: list[dict[str, Any]], optimizer: dict[str, Any]) -> None:
         """Write all of a checkpoint but the weights and the manifest."""
@@ -305,8 +284,7 @@ class ExactTrainer(Trainer):
             super()._load_from_checkpoint(resume_from_checkpoint, model)
             return
         weights = load_file(Path(resume_from_checkpoint) / "model.safetensors")
-        options = StateDictOptions(full_state_dict=True, strict=False)  # tied weights are saved once
-        self._issue_warnings_after_load(set_model_state_dict(model or self.model, weights, options=options))
+        self._issue_warnings_after_load(spread.spread_weights(model or self.model, weights))
 
     def _load_rng_state(self, checkpoint: str | None) -> None:
         if checkpoint:
@@ -317,7 +295,7 @@ class ExactTrainer(Trainer):
             return
         states = checkpoints.load_tree(Path(checkpoint), "optimizer")
         if self.is_fsdp_enabled:
-            set_optimizer_state_dict(self.model, self.optimizer.optimizer, states["optimizer"], options=_WHOLE)
+            spread.spread_optimizer(self.model, self.optimizer.optimizer, states["optimizer"])
         else:
             self.optimizer.load_state_dict(states["optimizer"])
         self.lr_scheduler.load_state_dict(states["schedule"])
@@ -349,9 +327,6 @@ class ExactTrainer(Trainer):
             setattr(self, name, value.to(self.args.device) if isinstance(value, torch.Tensor) else value)
         self._spikes = incidents.SpikeDetector(state["recent_losses"])
 
-
-#: How weights and state that are spread over processes (FSDP) are saved and loaded.
-_WHOLE = StateDictOptions(full_state_dict=True, cpu_offload=True)
 
 #: The Trainer's own notes of what it has yet to log; `_initial_global_step` is younger than transformers 5.17.
 _RUNNING = (
