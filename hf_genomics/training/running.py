@@ -115,6 +115,9 @@ def check_arguments(args: TrainingArguments) -> None:
         raise InputError(
             "trainer.train_sampling_strategy: group_by_length needs lengths that windows do not have; use random"
         )
+    for name in ("save_only_model", "ignore_data_skip", "auto_find_batch_size"):
+        if getattr(args, name):
+            raise InputError(f"trainer.{name} must be false: the run could not be resumed exactly")
     checkpoint = args.resume_from_checkpoint
     if isinstance(checkpoint, str) and not (Path(checkpoint) / "trainer_state.json").is_file():
         raise InputError(

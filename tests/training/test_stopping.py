@@ -206,6 +206,13 @@ def test_a_run_with_other_settings_is_not_resumed(start, tmp_path, change, key):
     assert sorted(path.name for path in (tmp_path / "out").rglob("*")) == before
 
 
+@pytest.mark.parametrize("name", ["save_only_model", "ignore_data_skip", "auto_find_batch_size"])
+def test_what_would_spoil_a_resume_is_refused_before_the_first_step(start, tmp_path, name):
+    code, text = start(**{name: True})
+    assert code == 2 and f"trainer.{name} must be false" in one_error(text)
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_run_on_other_data_is_not_resumed(start, tmp_path):
     assert start(max_steps=2)[0] == 0
     (tmp_path / "more").mkdir()
