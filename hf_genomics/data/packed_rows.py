@@ -82,7 +82,10 @@ def pack_rows(
     """
     lengths = np.asarray(lengths)
     width = int(lengths.sum()) if max_tokens is None else max_tokens
-    rows = plan_rows(lengths, width, in_order=in_order or max_tokens is None)
+    if max_tokens is None:  # equal lengths side by side, which are attended to at once
+        rows = [np.arange(len(lengths)) if in_order else np.argsort(lengths, kind="stable")]
+    else:
+        rows = plan_rows(lengths, width, in_order=in_order)
     window = np.concatenate(rows)
     ends = np.cumsum(lengths[window])
     position = np.arange(ends[-1]) - np.repeat(ends - lengths[window], lengths[window])  # (tokens that are no padding,)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +54,15 @@ class MaskedTrainer(ExactTrainer):
         self._counts = counts if self._counts is None else self._counts + counts
         return super().training_step(model, inputs, *args, **kwargs)
 
+    def get_eval_dataloader(self, *args: Any, **kwargs: Any) -> Any:
+        """Keep one window in a row for validation: processes must have equally many rows to gather their scores."""
+        collator = self.data_collator
+        self.data_collator = replace(collator, pack_to=None)
+        try:
+            return super().get_eval_dataloader(*args, **kwargs)
+        finally:
+            self.data_collator = collator
+
     def prediction_step(
         self, model: Any, inputs: dict[str, Any], prediction_loss_only: bool, ignore_keys: list[str] | None = None
     ) -> tuple[Any, Any, Any]:
@@ -64,9 +74,7 @@ class MaskedTrainer(ExactTrainer):
         if logits is None or labels is None:
             return loss, logits, labels
         inputs = self._prepare_inputs(inputs)
-        scores = score_batch(
-            inputs["input_ids"], labels, logits, self.processing_class, packed="position_ids" in inputs
-        )
+        scores = score_batch(inputs["input_ids"], labels, logits, self.processing_class)
         return None, scores, scores[:, :1]
 
     def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:

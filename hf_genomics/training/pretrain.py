@@ -6,7 +6,7 @@ import copy
 import hashlib
 import json
 import logging
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from functools import partial
 from typing import Any, Literal
 
@@ -72,6 +72,7 @@ def pretrain(
     windows: WindowSampling,
     schedule_steps: int | None = None,
     on_nonfinite: Literal["stop", "skip_batch"] = "stop",
+    packing: bool = True,
     resume: bool = False,
     overwrite: bool = False,
 ) -> dict[str, Any]:
@@ -90,6 +91,9 @@ def pretrain(
         schedule_steps: steps over which the learning rate runs its course (warm-up given as a share is a share of
             these); by default trainer.max_steps, which may be less: a schedule of 200,000 steps stopped at 100,000.
         on_nonfinite: stop at the first loss or gradient norm that is no number, or leave the step out (skip_batch).
+        packing: train on rows of several windows, which do not see each other, so that hardly a token is padding: on a
+            CPU all of a batch in one row, elsewhere in rows as long as the longest window, or as ``masking.pack_to``
+            says.
         resume: go on from the newest valid checkpoint in the output folder, as if the run had not been stopped.
         overwrite: train again though the output folder holds a finished run.
 
@@ -119,6 +123,7 @@ def pretrain(
     validation = _validation(store, data, windows, trainer)
     for split in filter(None, (training, validation)):
         _check_contigs(split, tokenizer.k)
+    masking = _packed(masking, packing, tokenizer.num_tokens(windows.length), trainer)
     order = _order(training, trainer)
     training.steps_of = order.steps_of if masking.schedule else None
     set_seed(trainer.seed)
@@ -153,6 +158,22 @@ def pretrain(
         write_json(folder / "metrics.json", metrics)
         plot_loss(run.state.log_history, folder / "loss.png")
     return metrics
+
+
+def _packed(
+    masking: DataCollatorForSpanMasking, packing: bool, longest: int, trainer: TrainingArguments
+) -> DataCollatorForSpanMasking:
+    """Say how long packed rows are, in tokens, where ``masking.pack_to`` does not; ``longest`` is that of a window."""
+    if masking.pack_to and masking.pack_to < longest:
+        raise InputError(
+            f"masking.pack_to ({masking.pack_to}) is less than the {longest} tokens of a window; raise it, or set "
+            "packing to false"
+        )
+    if not packing and masking.pack_to is not None:
+        raise InputError("packing is false, but masking.pack_to is given; leave one of them away")
+    if not packing or masking.pack_to is not None or masking.pad_to_multiple_of:
+        return masking
+    return replace(masking, pack_to=0 if trainer.device.type == "cpu" else longest)
 
 
 def _order(windows: WindowDataset, trainer: TrainingArguments) -> EpochOrder:

@@ -476,6 +476,30 @@ def test_a_tokenizer_without_a_mask_or_padding_token_is_refused_by_name(missing:
         DataCollatorForSpanMasking(tokenizer)([{"sequence": dna(60, 1)}])
 
 
+@pytest.mark.parametrize("pack_to", [0, 80])
+def test_packing_changes_neither_masks_nor_labels(pack_to: int) -> None:
+    tokenizer = KmerTokenizer(3)
+    rows = [{"sequence": dna(length, length), "window_index": length} for length in (60, 9, 33, 60, 17)]
+    plain = DataCollatorForSpanMasking(tokenizer, span=3)(rows)
+    packed = DataCollatorForSpanMasking(tokenizer, span=3, pack_to=pack_to)(rows)
+    assert packed["input_ids"].shape[0] == (1 if not pack_to else 3) and packed["input_ids"].shape[1] in (pack_to, 179)
+
+    def windows(batch: dict) -> list:
+        real = batch["attention_mask"].bool()
+        pairs = torch.stack([batch["input_ids"][real], batch["labels"][real]], 1)
+        starts = torch.nonzero(pairs[:, 0] == tokenizer.cls_token_id)[1:, 0]
+        return sorted(part.tolist() for part in pairs.tensor_split(starts.tolist()))
+
+    assert windows(packed) == windows(plain)
+    assert (packed["labels"][packed["attention_mask"] == 0] == -100).all()
+
+
+@pytest.mark.parametrize("wrong", [{"pack_to": -1}, {"pack_to": 64, "pad_to_multiple_of": 8}])
+def test_packing_that_makes_no_sense_is_refused(wrong: dict) -> None:
+    with pytest.raises(ValueError, match="pack_to must be 0 or a number of tokens"):
+        DataCollatorForSpanMasking(KmerTokenizer(3), **wrong)
+
+
 # pairs, parts, labels and signals per nucleotide
 
 

@@ -47,7 +47,7 @@ def store(tmp_path_factory):
 def run(store, tmp_path, tiny_config):
     """Pretrain the tiny model for a few steps; ``options`` are the trainer's."""
 
-    def call(name="out", data=(), masking=None, windows=None, resume=False, overwrite=False, **options):
+    def call(name="out", data=(), masking=None, windows=None, resume=False, overwrite=False, packing=True, **options):
         tokenizer = KmerTokenizer(k=3)
         settings = {"max_steps": 6, "per_device_train_batch_size": 8, "learning_rate": 1e-3, "logging_steps": 2}
         settings |= {"use_cpu": True, "save_strategy": "no", "disable_tqdm": True, "seed": 1}
@@ -59,6 +59,7 @@ def run(store, tmp_path, tiny_config):
             KmerBertConfig(**{key: value for key, value in tiny_config.to_dict().items() if key in SIZES}),
             masking or DataCollatorForSpanMasking(tokenizer, span=3, start_rate=0.05, seed=1),
             windows or WindowSampling(length=60, min_length=10, rc_probability=0.5),
+            packing=packing,
             resume=resume,
             overwrite=overwrite,
         )
@@ -242,3 +243,32 @@ def test_a_split_whose_contigs_are_shorter_than_every_window_is_refused(tmp_path
     prepare([str(tmp_path / "short.fa")], str(tmp_path / "store"), str(tmp_path / "s.csv"))
     with pytest.raises(InputError, match="lower windows.min_length"):
         run(data={"store": str(tmp_path / "store")})
+
+
+def packed(pack_to):
+    return DataCollatorForSpanMasking(KmerTokenizer(k=3), span=3, start_rate=0.05, seed=1, pack_to=pack_to)
+
+
+def test_packed_rows_train_like_padded_ones_with_hardly_a_token_of_padding(run, tmp_path):
+    losses, padding = {}, {}
+    for name, options in {"padded": {"packing": False}, "row": {}, "rows": {"masking": packed(200)}}.items():
+        run(name, **options)
+        lines = [json.loads(line) for line in (tmp_path / name / "metrics.jsonl").read_text().splitlines()]
+        losses[name] = [line["loss"] for line in lines if "loss" in line]
+        padding[name] = [line["padding_share"] for line in lines if "loss" in line]
+    assert losses["row"] == pytest.approx(losses["padded"], abs=1e-4) and len(losses["row"]) == 3
+    assert losses["rows"] == pytest.approx(losses["padded"], abs=1e-4)
+    assert set(padding["row"]) == {0.0} and min(padding["padded"]) > 0
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"masking": packed(5)}, r"masking.pack_to \(5\) is less than the 60 tokens of a window"),
+        ({"packing": False, "masking": packed(0)}, "packing is false, but masking.pack_to is given"),
+    ],
+)
+def test_packing_that_cannot_be_is_refused(run, tmp_path, options, message):
+    with pytest.raises(InputError, match=message):
+        run("x", **options)
+    assert not (tmp_path / "x").exists()
