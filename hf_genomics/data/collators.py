@@ -306,6 +306,8 @@ class DataCollatorForSequences:
         Raises:
             ValueError: where labels per nucleotide would have to change strand.
         """
+        if not len(features):
+            raise ValueError("a batch needs at least one row")
         if self.rc_probability:
             features = self._some_turned(features)
         columns = self._tokens(features) | _beside(features)

@@ -159,8 +159,8 @@ def chosen_spans(
     given = [name for name, value in settings.items() if value is not None]
     if len(given) > 1:
         raise ValueError(f"{given[0]} and {given[1]} both say how long spans are; set one of them")
-    if span is not None and span < 1:
-        raise ValueError(f"span must be at least 1 token, not {span}")
+    if span is not None and (isinstance(span, bool) or not isinstance(span, int) or span < 1):
+        raise ValueError(f"span must be a whole number of tokens, at least 1, not {span!r}")
     if span_geometric is not None:
         if not 0 < span_geometric < 1 or span_cap < 1:
             raise ValueError(

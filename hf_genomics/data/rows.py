@@ -67,8 +67,10 @@ def encode_rows(
     """Turn rows with ``sequence`` or ``input_ids`` into padded ids, int64 (rows, tokens), and their lengths, (rows,).
 
     Raises:
-        ValueError: if a row has neither, or if a sequence holds a character that is no nucleotide code.
+        ValueError: if there is no row, a row has neither, or a sequence holds a character that is no nucleotide code.
     """
+    if not len(rows):
+        raise ValueError("a batch needs at least one row")
     if tokenizer.pad_token_id is None:
         raise ValueError(f"the tokenizer ({type(tokenizer).__name__}) has no padding token; give it one")
     if isinstance(rows, JoinedRows) and hasattr(tokenizer, "encode_joined"):

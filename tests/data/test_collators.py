@@ -331,7 +331,7 @@ def test_rows_that_cannot_be_used_are_refused() -> None:
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"span": 0}, "span must be at least 1 token, not 0"),
+        ({"span": 0}, "span must be a whole number of tokens, at least 1, not 0"),
         ({"start_rate": 0.0}, "start_rate must lie between 0 and 1, not 0.0"),
         ({"start_rate": 1.0}, "start_rate must lie between 0 and 1, not 1.0"),
         ({"replacement": "row"}, 'replacement must be "span" or "token", not \'row\''),
@@ -498,6 +498,18 @@ def test_packing_changes_neither_masks_nor_labels(pack_to: int) -> None:
 def test_packing_that_makes_no_sense_is_refused(wrong: dict) -> None:
     with pytest.raises(ValueError, match="pack_to must be 0 or a number of tokens"):
         DataCollatorForSpanMasking(KmerTokenizer(3), **wrong)
+
+
+@pytest.mark.parametrize("collator", [DataCollatorForSpanMasking, DataCollatorForSequences])
+def test_a_batch_without_rows_is_refused(collator: type) -> None:
+    with pytest.raises(ValueError, match="at least one row"):
+        collator(KmerTokenizer(3))([])
+
+
+def test_a_span_of_no_whole_number_of_tokens_is_refused() -> None:
+    for span in (1.5, True, 0, "6"):
+        with pytest.raises(ValueError, match=f"span must be a whole number of tokens, at least 1, not {span!r}"):
+            DataCollatorForSpanMasking(KmerTokenizer(3), span=span)
 
 
 # pairs, parts, labels and signals per nucleotide
