@@ -353,7 +353,7 @@ def test_a_bad_yaml_file_is_refused_by_key_or_file(refused, work, text, parts):
         ),
         pytest.param(["--windows.min_length", "61"], ["min_length", "1..length (60)", "61"], id="min_length"),
         pytest.param(["--windows.full_share", "2"], ["full_share", "0..1"], id="share"),
-        pytest.param(["--masking.span", "0"], ["span must be at least 1"], id="span"),
+        pytest.param(["--masking.span", "0"], ["span must be a whole number of tokens, at least 1, not 0"], id="span"),
         pytest.param(["--masking.start_rate", "7"], ["start_rate", "7"], id="start_rate"),
         pytest.param(
             ["--masking.hidden_fraction", "0.1", "--masking.start_rate", "0.1"],
