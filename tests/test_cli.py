@@ -13,9 +13,17 @@ import sys
 
 import numpy as np
 import pytest
+import torch
 from transformers.utils import logging as transformers_logging
 
-from hf_genomics import KmerBertConfig, KmerBertForMaskedLM, KmerBertForSequenceClassification, KmerTokenizer, prepare
+from hf_genomics import (
+    KmerBertConfig,
+    KmerBertForMaskedLM,
+    KmerBertForSequenceClassification,
+    KmerTokenizer,
+    cli,
+    prepare,
+)
 from hf_genomics.cli import VERBS, main
 
 PREFIX = "hf-genomics: error: "
@@ -694,3 +702,21 @@ def test_a_run_that_diverges_is_refused_and_not_saved(home, work, capsys):
     assert main(["finetune", *map(str, words)]) == 2
     assert "the run has diverged and is not saved" in capsys.readouterr().err
     assert not list((work / "out").glob("*.safetensors"))
+
+
+@pytest.mark.parametrize(
+    ("amx", "avx512_bf16", "vendor", "expected"),
+    [
+        (True, True, "GenuineIntel", True),
+        (False, True, "GenuineIntel", False),
+        (False, True, "AuthenticAMD", True),
+        (False, False, "AuthenticAMD", False),
+    ],
+)
+def test_a_cpu_trains_in_bf16_by_default_only_where_that_is_faster(monkeypatch, amx, avx512_bf16, vendor, expected):
+    monkeypatch.setattr(torch.accelerator, "is_available", lambda: False)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: amx, raising=False)
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: avx512_bf16, raising=False)
+    monkeypatch.setattr(cli, "_cpu_vendor", lambda: vendor)
+    assert cli._trainer_defaults() == {"output_dir": None, "use_cpu": True, "bf16": expected}
