@@ -56,7 +56,7 @@ class MaskedTrainer(ExactTrainer):
 
     def get_eval_dataloader(self, *args: Any, **kwargs: Any) -> Any:
         """Keep one window in a row for validation: processes must have equally many rows to gather their scores."""
-        collator = self.data_collator
+        collator: Any = self.data_collator
         self.data_collator = replace(collator, pack_to=None)
         try:
             return super().get_eval_dataloader(*args, **kwargs)
