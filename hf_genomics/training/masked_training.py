@@ -29,6 +29,8 @@ class MaskedTrainer(ExactTrainer):
         options: of ExactTrainer; ``processing_class`` is a KmerTokenizer.
     """
 
+    data_collator: Any  # transformers.Trainer's own
+
     def __init__(self, *, schedule_steps: int | None = None, **options: Any) -> None:
         scored = options.get("eval_dataset") is not None
         super().__init__(**options, compute_metrics=masked_metrics if scored else None)
@@ -56,7 +58,7 @@ class MaskedTrainer(ExactTrainer):
 
     def get_eval_dataloader(self, *args: Any, **kwargs: Any) -> Any:
         """Keep one window in a row for validation: processes must have equally many rows to gather their scores."""
-        collator: Any = self.data_collator
+        collator = self.data_collator
         self.data_collator = replace(collator, pack_to=None)
         try:
             return super().get_eval_dataloader(*args, **kwargs)
