@@ -172,12 +172,13 @@ def _is_section(kind: Any) -> bool:
 
 
 def _trainer_defaults() -> dict[str, Any]:
-    """Name no output folder, train on the CPU where there is no accelerator, in bf16 where that is faster."""
+    """Name no output folder, train on the CPU where there is no accelerator, in bf16 where faster; bars on screens."""
     import torch
 
     accelerated = torch.accelerator.is_available()
     fast = torch.cuda.is_bf16_supported() if torch.cuda.is_available() else not accelerated and _cpu_gains_by_bf16()
-    return {"output_dir": None, "use_cpu": not accelerated, "bf16": fast}
+    quiet = not sys.stderr.isatty()
+    return {"output_dir": None, "use_cpu": not accelerated, "bf16": fast, "disable_tqdm": quiet}
 
 
 def _cpu_gains_by_bf16() -> bool:

@@ -719,4 +719,10 @@ def test_a_cpu_trains_in_bf16_by_default_only_where_that_is_faster(monkeypatch, 
     monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: amx, raising=False)
     monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: avx512_bf16, raising=False)
     monkeypatch.setattr(cli, "_cpu_vendor", lambda: vendor)
-    assert cli._trainer_defaults() == {"output_dir": None, "use_cpu": True, "bf16": expected}
+    assert (cli._trainer_defaults()["use_cpu"], cli._trainer_defaults()["bf16"]) == (True, expected)
+
+
+@pytest.mark.parametrize("screen", [True, False])
+def test_progress_bars_are_shown_on_a_screen_alone(monkeypatch, screen):
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: screen, raising=False)
+    assert cli._trainer_defaults()["disable_tqdm"] is not screen
