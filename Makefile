@@ -32,13 +32,13 @@ fuzz: .venv/.installed ## hold the tokenizer to its slow twin on a million rando
 kill9: .venv/.installed ## kill 200 training runs and hold what they end in to an undisturbed one (about 5 minutes)
 	KILLS=200 $(TEST_ENV) $(BIN)/python -m pytest -rP tests/training/test_exact.py -k killed
 
-bench: .venv/.installed ## print the measured speeds, as ratios in one run (about 5 minutes)
+bench: .venv/.installed ## print the measured speeds, as ratios in one run (about a quarter of an hour)
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/tokenizer.py
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/collator.py
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/data.py
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/check.py
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/store.py
-	$(BIN)/python benchmarks/train_step.py
+	$(BIN)/python benchmarks/train_step.py --rounds 1 --steps 2
 
 lint: .venv/.installed-dev ## check style and types
 	$(BIN)/ruff check .
