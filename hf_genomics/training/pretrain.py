@@ -73,13 +73,14 @@ def pretrain(
     schedule_steps: int | None = None,
     on_nonfinite: Literal["stop", "skip_batch"] = "stop",
     packing: bool = True,
+    peak_tflops: float | None = None,
     resume: bool = False,
     overwrite: bool = False,
 ) -> dict[str, Any]:
     """Pretrain a KmerBert on the windows of a genome store by consecutive-token masking.
 
     Leaves in ``trainer.output_dir``: model, tokenizer, metrics.json, trainer_state.json (the log), metrics.jsonl (the
-    log with speed, shares and the time left, as it goes) and loss.png (the curves, drawn anew every minute).
+    log with speed, MFU, shares and the time left, as it goes) and loss.png (the curves, drawn anew every minute).
 
     Args:
         data: genome store and splits.
@@ -94,6 +95,8 @@ def pretrain(
         packing: train on rows of several windows, which do not see each other, so that hardly a token is padding: on a
             CPU all of a batch in one row, elsewhere in rows as long as the longest window, or as ``masking.pack_to``
             says.
+        peak_tflops: what one device can do at most, in 10^12 operations a second, against which the log gives the MFU
+            (model FLOPs utilisation); by default it is measured when training begins, in a tenth of a second.
         resume: go on from the newest valid checkpoint in the output folder, as if the run had not been stopped.
         overwrite: train again though the output folder holds a finished run.
 
@@ -108,6 +111,8 @@ def pretrain(
     folder = claim_output_dir(trainer.output_dir, "metrics.json", overwrite=overwrite, resume=resume)
     check_arguments(trainer)
     check_schedule(schedule_steps, trainer.max_steps)
+    if peak_tflops is not None and not peak_tflops > 0:
+        raise InputError(f"peak_tflops must be above 0, not {peak_tflops}; leave it away and it is measured")
     check_best_metric(trainer, validates=data.valid_split is not None)
     check_vocabulary(tokenizer, model)
     check_positions(
@@ -146,6 +151,7 @@ def pretrain(
         describe=partial(describe_windows, training),
         settings=_settings(data, tokenizer, masking, windows, store) | {"schedule_steps": schedule_steps},
         schedule_steps=schedule_steps,
+        peak_tflops=peak_tflops,
         on_nonfinite=on_nonfinite,
     )
     metrics = train(run, resume=resume, overwrite=overwrite) | {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -34,6 +35,24 @@ def speed_and_shares(counts: Sequence[int], seconds: float) -> dict[str, float]:
         "masked_share": masked / max(kmers, 1),
         "hidden_share": hidden / max(nt, 1),
     }
+
+
+def in_words(measured: dict[str, float]) -> str:
+    """Say in a line how fast a run goes, what its batches hold and when it ends.
+
+    >>> numbers = speed_and_shares([1000, 900, 800, 120, 850, 34], seconds=0.5) | {"mfu": 0.412, "eta_seconds": 3725.4}
+    >>> in_words(numbers)
+    '1,800 tokens/s, 1,700 nt/s, MFU 41.2 %, padding 10.0 %, masked 15.0 %, hidden 4.0 %, 1:02:05 left'
+
+    Args:
+        measured: what `speed_and_shares` gives, with ``mfu`` and ``eta_seconds``.
+    """
+    named = {"MFU": "mfu", "padding": "padding_share", "masked": "masked_share", "hidden": "hidden_share"}
+    shares = ", ".join(f"{name} {100 * measured[key]:.1f} %" for name, key in named.items())
+    left = datetime.timedelta(seconds=round(measured["eta_seconds"]))
+    return (
+        f"{measured['tokens_per_second']:,.0f} tokens/s, {measured['nt_per_second']:,.0f} nt/s, {shares}, {left} left"
+    )
 
 
 def begin_file(path: Path, step: int) -> None:

@@ -23,6 +23,7 @@ from hf_genomics.data.order import EpochOrder
 from hf_genomics.errors import InputError
 from hf_genomics.training import masked_training, progress
 from hf_genomics.training import pretrain as pretraining
+from hf_genomics.training.flops import training_flops
 from hf_genomics.training.masked_training import check_best_metric
 from hf_genomics.training.pretrain import PretrainingData, pretrain
 
@@ -265,6 +266,7 @@ def test_every_line_of_the_log_is_in_metrics_jsonl_with_speed_and_shares(run, lo
     for line in trained:
         assert line["tokens_per_second"] > 0 and line["nt_per_second"] > 0 and line["padding_share"] == 0
         assert 0 < line["hidden_share"] < line["masked_share"] < 0.8 and line["eta_seconds"] >= 0
+        assert line["mfu"] > 0 and line["tflops_per_second"] > 0
     assert trained[-1]["eta_seconds"] == 0
     assert np.mean([line["hidden_share"] for line in trained]) == pytest.approx(0.2, abs=0.06)
     assert not any("tokens_per_second" in entry for entry in log_of()), "the log of a run repeats to the bit"
@@ -291,6 +293,38 @@ def test_the_curves_are_drawn_while_it_runs_and_the_log_is_said_once(run, monkey
     assert [name for _, name in drawn] == ["loss.png"] * len(drawn) and len(drawn) >= 3
     assert [count for count, _ in drawn] == sorted(count for count, _ in drawn)
     assert sum("step 1: loss" in record.message for record in caplog.records) == 1
+
+
+def test_the_mfu_is_the_share_of_a_given_or_measured_peak_and_stands_in_the_log(run, tmp_path, caplog, monkeypatch):
+    caplog.set_level(logging.INFO, "hf_genomics")
+    run("given", verb={"peak_tflops": 2.0}, max_steps=2)
+    monkeypatch.setattr(masked_training, "measure_peak", lambda device, dtype: 3e12)
+    run("measured", max_steps=2)
+    for name, peak in (("given", 2), ("measured", 3)):
+        for line in lines_of(tmp_path / name):
+            if "mfu" in line:
+                assert line["mfu"] == pytest.approx(line["tflops_per_second"] / peak)
+    text = caplog.text
+    assert "2 TFLOP/s for each process (peak_tflops)" in text and "3 TFLOP/s, measured: products of" in text
+    assert text.count(" left\n") == 2 * 2, "a line of speed for every line of loss"
+
+
+def test_operations_are_those_of_the_windows_of_a_step(store, run, tmp_path):
+    run(verb={"peak_tflops": 1.0}, max_steps=1, data={"valid_split": None}, per_device_train_batch_size=5)
+    (line,) = (line for line in lines_of(tmp_path / "out") if "mfu" in line)
+    genomes = GenomeStore(store)
+    windows = WindowDataset(genomes, WindowSampling(length=60, min_length=30), genomes.select("train"), seed=1)
+    rows = EpochOrder(len(windows), batch=5, seed=1).of_step(0)[1][0]
+    tokens = windows.places(rows)[1] - 3 + 1 + 2
+    predicted = round(line["masked_share"] * (tokens - 2).sum())
+    expected = training_flops(KmerBertConfig(k=3, **SIZES), tokens.sum(), (tokens**2).sum(), predicted)
+    assert 1e12 * line["tflops_per_second"] / line["tokens_per_second"] == pytest.approx(expected / tokens.sum())
+
+
+@pytest.mark.parametrize("peak", [0, -1.0, float("nan")])
+def test_a_peak_that_is_none_is_refused(run, peak):
+    with pytest.raises(InputError, match="peak_tflops must be above 0"):
+        run(verb={"peak_tflops": peak})
 
 
 def test_nobody_else_is_told_unless_asked(tmp_path):

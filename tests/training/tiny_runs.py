@@ -60,6 +60,7 @@ def train(store: str, output: str, set_up: str = "base", dropout: float = 0.1, *
         KmerBertConfig(k=k, stride=stride, **sizes),
         DataCollatorForSpanMasking(tokenizer, span=span, start_rate=start_rate),
         WindowSampling(length=40, min_length=40),
+        peak_tflops=1.0,
         **verb,
     )
 
