@@ -126,6 +126,7 @@ def to_bert(model: PreTrainedModel, folder: str | Path) -> None:
     if different:
         raise InputError(f"stock {kind} has other weights than this {type(model).__name__}: {', '.join(different)}")
     twin.save_pretrained(folder)
+    modeling_kmer_bert.set_usual_mode(folder)
     _write_bert_tokenizer(Path(folder), config)
 
 

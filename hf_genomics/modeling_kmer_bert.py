@@ -5,9 +5,12 @@ BERT's names, so DNABERT's checkpoints load as they are, and with equal weights 
 Shapes: batch, tokens, hidden.
 """
 
+import contextlib
 import os
+import shutil
 from collections.abc import Callable, Iterable
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -379,6 +382,7 @@ class KmerBertPreTrainedModel(PreTrainedModel):
         # Or the names of an old checkpoint that were converted on loading (LayerNorm.gamma) would be written again.
         kwargs.setdefault("save_original_format", False)
         super().save_pretrained(save_directory, **kwargs)
+        set_usual_mode(save_directory)
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
@@ -397,6 +401,13 @@ class KmerBertPreTrainedModel(PreTrainedModel):
             start = words.clone()
             start[special : special + 4**self.config.k] = kmer_embeddings(self.config.k, words.shape[1])
             init.copy_(words, start)
+
+
+def set_usual_mode(folder: str | os.PathLike) -> None:
+    """Let those read the weights who may read config.json beside them; safetensors 0.8 keeps files for their owner."""
+    for weights in Path(folder).glob("model*.safetensors"):
+        with contextlib.suppress(OSError):  # not saved by this process, or a disk without modes
+            shutil.copymode(Path(folder) / "config.json", weights)
 
 
 def refuse_missing(model: PreTrainedModel, missing: Iterable[str], source: str) -> None:

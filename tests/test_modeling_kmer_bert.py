@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import math
+import os
+import stat
 from pathlib import Path
 
 import pytest
@@ -36,6 +38,7 @@ from hf_genomics import (
     KmerBertModel,
     KmerTokenizer,
 )
+from hf_genomics.hub import to_bert
 from hf_genomics.losses import label_loss
 from hf_genomics.modeling_kmer_bert import kmer_embeddings, rotate, rotation, sinusoidal_positions, stretch_positions
 
@@ -327,6 +330,20 @@ def test_dropout_acts_in_training_only(tiny_config: KmerBertConfig) -> None:
 
 
 # Saving and loading.
+
+
+@pytest.mark.parametrize(("umask", "mode"), [(0o022, 0o644), (0o027, 0o640), (0o077, 0o600)])
+def test_saved_weights_can_be_read_by_whom_the_umask_lets(tiny_config, tmp_path: Path, umask: int, mode: int) -> None:
+    before = os.umask(umask)
+    try:
+        KmerBertForMaskedLM(tiny_config).save_pretrained(tmp_path)
+        KmerBertForMaskedLM(tiny_config).save_pretrained(tmp_path / "shards", max_shard_size="20KB")
+        to_bert(KmerBertForMaskedLM(tiny_config), tmp_path / "bert")
+    finally:
+        os.umask(before)
+    files = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert sum(path.suffix == ".safetensors" for path in files) > 3
+    assert {stat.S_IMODE(path.stat().st_mode) for path in files} == {mode}
 
 
 @pytest.mark.parametrize("kind", TWINS)

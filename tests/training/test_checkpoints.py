@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import os
 import random
+import stat
+import time
 
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hf_genomics.errors import InputError
@@ -29,6 +33,7 @@ from hf_genomics.training.checkpoints import (
     save_tree,
     set_random_state,
     split_tensors,
+    step_of,
     writing,
 )
 
@@ -97,6 +102,97 @@ def test_random_numbers_go_on_where_they_were(tmp_path):
     first = draw(), draw()
     set_random_state(load_tree(tmp_path, "random"))
     assert (draw(), draw()) == first
+
+
+# hashing once
+
+
+class Counting:
+    """hashlib, counting the hashes asked for."""
+
+    def __init__(self):
+        self.count = 0
+
+    def sha256(self):
+        self.count += 1
+        return hashlib.sha256()
+
+
+@pytest.fixture
+def hashes(monkeypatch):
+    counting = Counting()
+    monkeypatch.setattr(checkpoints, "hashlib", counting)
+    return counting
+
+
+def rest():
+    """Wait until files are so old that a change would show in their times."""
+    time.sleep(1.2 * checkpoints._REST / 1e9)
+
+
+def test_a_save_hashes_its_own_files_and_none_of_earlier_checkpoints(tmp_path, hashes):
+    for step in range(1, 4):
+        make(tmp_path, step)
+    rest()
+    newest_valid(tmp_path), rotate(tmp_path, 2)
+    hashes.count = 0
+    with writing(tmp_path / "checkpoint-4") as place:
+        (place / TRAINER_STATE).write_text("{}")
+        rest()
+    rotate(tmp_path, 2)
+    assert hashes.count == 1
+    assert [step_of(path) for path in checkpoints_in(tmp_path)] == [4, 3]
+
+
+@settings(max_examples=8)
+@given(st.integers(0, 99), st.integers(0, 7))
+def test_every_bit_counts_in_a_file_that_is_known_even_when_its_time_is_set_back(tmp_path_factory, byte, bit):
+    known = make(tmp_path_factory.mktemp("known"), 1)
+    rest()
+    assert fault_of(known) is None  # read and remembered
+    weights = known / "sub" / "weights"
+    times, content = weights.stat(), weights.read_bytes()
+    with open(weights, "rb+") as file:
+        file.seek(byte)
+        file.write(bytes([content[byte] ^ 1 << bit]))
+    os.utime(weights, ns=(times.st_atime_ns, times.st_mtime_ns))
+    assert fault_of(known) == "sub/weights is not what was written"
+
+
+def test_a_known_file_that_is_gone_or_cut_or_replaced_is_a_fault(tmp_path):
+    checkpoint = make(tmp_path, 1)
+    weights, content = checkpoint / "sub" / "weights", bytes(range(100))
+    rest()
+    assert fault_of(checkpoint) is None
+    weights.write_bytes(content[:-1])
+    assert fault_of(checkpoint) == "sub/weights has 99 bytes instead of 100"
+    (tmp_path / "other").write_bytes(content[::-1])
+    (tmp_path / "other").replace(weights)
+    assert fault_of(checkpoint) == "sub/weights is not what was written"
+    weights.unlink()
+    assert fault_of(checkpoint) == "sub/weights is missing"
+
+
+def test_files_can_be_read_by_whom_the_umask_lets(tmp_path):
+    before = os.umask(0o027)
+    try:
+        with writing(tmp_path / "checkpoint-1") as place:
+            save_tree({"a": torch.ones(2)}, place, "optimizer")
+    finally:
+        os.umask(before)
+    modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in (tmp_path / "checkpoint-1").iterdir()}
+    assert modes == dict.fromkeys(("optimizer.json", "optimizer.safetensors", MANIFEST), 0o640)
+    assert stat.S_IMODE((tmp_path / "checkpoint-1").stat().st_mode) == 0o750
+
+
+def test_a_flush_that_fails_leaves_no_checkpoint(tmp_path, monkeypatch):
+    def broken(handle):
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(os, "fsync", broken)
+    with pytest.raises(OSError, match="Input/output"):
+        make(tmp_path, 1)
+    assert list(tmp_path.iterdir()) == []
 
 
 # folders
