@@ -72,6 +72,9 @@ class KmerBertConfig(PreTrainedConfig):
         focal_gamma: focal loss for classes, which weakens what is predicted well already; 0 switches it off.
         labels_per: whether token classification gives logits and takes labels per "token" or per "nt".
         paired: the classifier was fine-tuned on pairs of sequences.
+        target_means, target_stds: (num_labels,) mean and standard deviation of the training targets of a regression,
+            which is learnt on (target - mean) / std; labels and logits are in the targets' own units either way. None:
+            learnt as they are.
         kwargs: what every PreTrainedConfig takes (``num_labels``, ``id2label`` ...); other names are refused.
 
     Raises:
@@ -115,6 +118,8 @@ class KmerBertConfig(PreTrainedConfig):
     focal_gamma: float | int = 0.0
     labels_per: Literal["token", "nt"] = "token"
     paired: bool = False
+    target_means: list[float | int] | None = None
+    target_stds: list[float | int] | None = None
 
     def __post_init__(self, **kwargs: Any) -> None:
         """Derive the vocabulary size from k and refuse unknown names."""
@@ -123,6 +128,7 @@ class KmerBertConfig(PreTrainedConfig):
         self._check_values()
         super().__post_init__(**kwargs)
         self._check_class_weights()
+        self._check_targets()
 
     @classmethod
     def get_config_dict(
@@ -170,6 +176,23 @@ class KmerBertConfig(PreTrainedConfig):
             raise ValueError(
                 f"class_weights must be one positive number for each of {self.num_labels} labels, not {weights}"
             )
+
+    def _check_targets(self) -> None:
+        """Check the scale of a regression's targets once their number is known."""
+        means, stds = self.target_means, self.target_stds
+        if means is None and stds is None:
+            return
+        if (means is None) != (stds is None) or not len(means or []) == len(stds or []) == self.num_labels:
+            raise ValueError(
+                f"target_means and target_stds must both be one number for each of {self.num_labels} targets, not "
+                f"{means} and {stds}"
+            )
+        if not all(abs(mean) < float("inf") for mean in means or []) or not all(
+            0 < std < float("inf") for std in stds or []
+        ):
+            raise ValueError(f"target_means must be finite and target_stds positive, not {means} and {stds}")
+        if self.problem_type not in (None, "regression"):
+            raise ValueError(f"target_means are for regression, but problem_type is {self.problem_type!r}")
 
     @classmethod
     def from_dict(cls, config_dict: dict[str, Any], **kwargs: Any) -> Any:

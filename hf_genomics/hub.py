@@ -16,6 +16,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any, Literal
 
+import torch
 import transformers
 from huggingface_hub import HfApi
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, StrictDataclassError
@@ -27,6 +28,7 @@ from . import modeling_kmer_bert
 from .configuration_kmer_bert import BERT_SETTINGS, KmerBertConfig
 from .data.atomic import replacing
 from .errors import InputError
+from .losses import in_units
 from .sequence import SPECIAL_TOKENS, kmer_vocabulary
 from .tokenization_kmer import KmerTokenizer
 
@@ -43,7 +45,10 @@ FROM_BERT = {
 TO_BERT = {ours: theirs for theirs, ours in FROM_BERT.items() if theirs != "BertForPreTraining"}
 
 # Settings that leave the numbers of a loaded model as they are, so that a BERT does not need them.
-_NO_MATTER = set("k stride initialisation sparse_prediction window_length class_weights focal_gamma paired".split())
+_NO_MATTER = set(
+    "k stride initialisation sparse_prediction window_length class_weights focal_gamma paired "
+    "target_means target_stds".split()  # the last two go into the classifier's weights
+)
 
 # What a model folder shares; a run leaves more there (training_args.bin, checkpoints, scores, logs).
 _SHARED = (
@@ -120,7 +125,7 @@ def to_bert(model: PreTrainedModel, folder: str | Path) -> None:
     settings = {name: getattr(config, name) for name in BERT_SETTINGS if name != "num_labels"}  # follows from id2label
     extra = {"add_pooling_layer": model.pooler is not None} if kind == "BertModel" else {}
     twin, info = getattr(transformers, kind).from_pretrained(
-        None, config=BertConfig(**settings), state_dict=model.state_dict(), output_loading_info=True, **extra
+        None, config=BertConfig(**settings), state_dict=_weights_in_units(model), output_loading_info=True, **extra
     )
     different = sorted([*info["missing_keys"], *info["unexpected_keys"]])
     if different:
@@ -128,6 +133,18 @@ def to_bert(model: PreTrainedModel, folder: str | Path) -> None:
     twin.save_pretrained(folder)
     modeling_kmer_bert.set_usual_mode(folder)
     _write_bert_tokenizer(Path(folder), config)
+
+
+def _weights_in_units(model: PreTrainedModel) -> dict[str, torch.Tensor]:
+    """Give the weights, the scale of a regression's targets taken into its last layer."""
+    weights, config = dict(model.state_dict()), model.config
+    if "classifier.weight" in weights:
+        bias = weights["classifier.bias"]
+        weights["classifier.bias"] = in_units(bias, config).to(bias)
+    if "classifier.weight" in weights and config.target_stds is not None:
+        weight = weights["classifier.weight"]
+        weights["classifier.weight"] = weight * weight.new_tensor(config.target_stds).unsqueeze(1)
+    return weights
 
 
 def _write_bert_tokenizer(folder: Path, config: KmerBertConfig) -> None:

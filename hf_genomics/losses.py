@@ -92,8 +92,8 @@ def sequence_loss(
     """Loss of a sequence head: cross-entropy, binary cross-entropy or squared error by ``config.problem_type``.
 
     Args:
-        logits: (batch, num_labels).
-        labels: (batch,) or (batch, num_labels).
+        logits: (batch, num_labels), as the head gives them, before `in_units`.
+        labels: (batch,) or (batch, num_labels); values in their own units.
         config: its ``problem_type`` decides; where None, one output means regression, whole-number labels one class out
             of several, anything else several labels. Class weights and focal loss are its too.
         num_items: number of label cells of the whole optimizer step; by default those given.
@@ -109,9 +109,25 @@ def sequence_loss(
     check_count(labels, logits.shape)
     labels = labels.reshape(logits.shape)
     if problem == "regression":
-        return squared_error(logits, labels, num_items)
+        return squared_error(logits, standardised(labels, config), num_items)
     check_binary(labels)
     return binary_loss(logits, labels, num_items, config.class_weights, config.focal_gamma)
+
+
+def standardised(labels: Tensor, config: KmerBertConfig) -> Tensor:
+    """Turn targets (batch, targets) in their own units into what a regression learns; float32, NaN stays NaN."""
+    if config.target_means is None or config.target_stds is None:
+        return labels
+    labels = labels.float()
+    return (labels - labels.new_tensor(config.target_means)) / labels.new_tensor(config.target_stds)
+
+
+def in_units(logits: Tensor, config: KmerBertConfig) -> Tensor:
+    """Give a regression's logits (batch, targets) back in the units of its targets, float32; others as they are."""
+    if config.target_means is None or config.target_stds is None:
+        return logits
+    logits = logits.float()
+    return logits * logits.new_tensor(config.target_stds) + logits.new_tensor(config.target_means)
 
 
 def problem_type(num_labels: int, labels: Tensor) -> str:

@@ -18,7 +18,7 @@ from transformers.utils.generic import can_return_tuple
 
 from .attention_kmer_bert import attention_layout
 from .configuration_kmer_bert import FusionKmerBertConfig
-from .losses import sequence_loss
+from .losses import in_units, sequence_loss
 from .modeling_kmer_bert import (
     KmerBertLayer,
     KmerBertModel,
@@ -170,6 +170,7 @@ class FusionKmerBertForSequenceClassification(KmerBertPreTrainedModel):
             joined = torch.cat([pooled, self.tracks(numbers)], -1)
         logits = self.classifier(self.dropout(self.join(self.dropout(joined)).relu()))
         loss = None if labels is None else sequence_loss(logits, labels, self.config, num_items_in_batch)
+        logits = in_units(logits, self.config)
         return FusionClassifierOutput(
             loss=loss,
             logits=logits,

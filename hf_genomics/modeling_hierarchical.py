@@ -15,7 +15,7 @@ from transformers.utils.generic import can_return_tuple
 
 from .attention_kmer_bert import attention_layout
 from .configuration_kmer_bert import HierarchicalKmerBertConfig
-from .losses import sequence_loss
+from .losses import in_units, sequence_loss
 from .modeling_kmer_bert import (
     KmerBertLayer,
     KmerBertModel,
@@ -149,6 +149,7 @@ class HierarchicalKmerBertForSequenceClassification(KmerBertPreTrainedModel):
         joined = self.join(self.dropout(self.aggregate(windows, there)))
         logits = self.classifier(self.dropout(joined.relu()))
         loss = None if labels is None else sequence_loss(logits, labels, self.config, num_items_in_batch)
+        logits = in_units(logits, self.config)
         return HierarchicalClassifierOutput(
             loss=loss,
             logits=logits,

@@ -31,7 +31,7 @@ from transformers.utils.output_capturing import capture_outputs
 
 from .attention_kmer_bert import Layout, attention_layout
 from .configuration_kmer_bert import KmerBertConfig
-from .losses import IGNORED, check_classes, check_count, label_loss, sequence_loss
+from .losses import IGNORED, check_classes, check_count, in_units, label_loss, sequence_loss
 from .pooling import check_nt_labels, pool, tokens_to_nt, unpack
 
 
@@ -646,7 +646,8 @@ class KmerBertForSequenceClassification(KmerBertPreTrainedModel):
                 ``config.problem_type`` decides, or the labels' type where it is not set.
 
         Returns:
-            loss; logits (batch, num_labels), or (sequences, num_labels) where rows are packed.
+            loss (of a regression: squared standardised error where ``config.target_stds`` are set); logits (batch,
+            num_labels), or (sequences, num_labels) where rows are packed, of a regression in the targets' own units.
 
         Raises:
             ValueError: for labels that do not fit the model.
@@ -654,6 +655,7 @@ class KmerBertForSequenceClassification(KmerBertPreTrainedModel):
         outputs = self.bert(input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds, **kwargs)
         logits = self.classifier(self.dropout(outputs.pooler_output))
         loss = None if labels is None else sequence_loss(logits, labels, self.config, num_items_in_batch)
+        logits = in_units(logits, self.config)
         return SequenceClassifierOutput(
             loss=loss, logits=logits, hidden_states=outputs.hidden_states, attentions=outputs.attentions
         )

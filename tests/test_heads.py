@@ -22,6 +22,7 @@ from hf_genomics import (
     HierarchicalKmerBertConfig,
     HierarchicalKmerBertForSequenceClassification,
     KmerBertConfig,
+    KmerBertForMaskedLM,
     KmerBertForSequenceClassification,
     KmerBertForTokenClassification,
     KmerTokenizer,
@@ -48,6 +49,7 @@ CASES = {
     "cls": (*SEQUENCE, {"problem_type": SINGLE}),
     "mean": (*SEQUENCE, {"problem_type": SINGLE, "pooling": "mean", "class_weights": [1.0, 3.0, 2.0]}),
     "max": (*SEQUENCE, {"problem_type": VALUES, "pooling": "max"}),
+    "scaled": (*SEQUENCE, {"problem_type": VALUES, "target_means": [0.5, -0.3, 0.0], "target_stds": [2.0, 0.5, 1.0]}),
     "attention": (*SEQUENCE, {"problem_type": SEVERAL, "pooling": "attention", "focal_gamma": 2.0}),
     "nt": (KmerBertConfig, KmerBertForTokenClassification, {"labels_per": "nt", "focal_gamma": 1.0}),
     "windows_concat": (*HIERARCHY, {"problem_type": SINGLE, "num_windows": 3}),
@@ -58,12 +60,16 @@ CASES = {
     "signals": (*FUSION, {"problem_type": SINGLE, **SIGNALS}),
     "tracks_and_signals": (*FUSION, {"problem_type": SINGLE, "pooling": "mean", **TRACKS, **SIGNALS}),
 }
+MASKED = {
+    "masked": (KmerBertConfig, KmerBertForMaskedLM, {}),
+    "masked_all_logits": (KmerBertConfig, KmerBertForMaskedLM, {"sparse_prediction": False}),
+}
 LENGTHS = [30, 11, 26, 3, 17, 29, 8, 21]  # nt
 
 
 def built(case: str, attention: str = "sdpa") -> torch.nn.Module:
     """Build a model whose every weight is far from its start."""
-    config_class, kind, settings = CASES[case]
+    config_class, kind, settings = (CASES | MASKED)[case]
     torch.manual_seed(0)
     config = config_class(**SIZES, num_labels=3, **settings)
     model = kind._from_config(config, attn_implementation=attention).eval()
@@ -104,6 +110,10 @@ def inputs_for(case: str, side: str = "right") -> dict[str, Tensor]:
 def labels_for(case: str) -> Tensor:
     """Draw labels, some of them missing."""
     generator = torch.Generator().manual_seed(3)
+    if case in MASKED:
+        ids = inputs_for(case)["input_ids"]
+        masked = torch.rand(ids.shape, generator=generator) < torch.linspace(0, 1, 8)[:, None]
+        return ids.where(masked & (ids >= 5), torch.tensor(-100))
     if case == "nt":
         labels = torch.randint(0, 3, (8, 30), generator=generator)
         known = torch.rand(8, 30, generator=generator) < torch.linspace(0, 1, 8)[:, None]
@@ -220,10 +230,10 @@ class Rows(Dataset):
         return {name: column[index] for name, column in self.columns.items()}
 
 
-@pytest.mark.parametrize("case", ["mean", "attention", "nt", "windows_mean", "tracks_and_signals"])
+@pytest.mark.parametrize("case", [*CASES, *MASKED])
 def test_the_trainer_takes_the_same_step_however_it_accumulates(case: str, tmp_path: Path) -> None:
     results = []
-    for size in (8, 2):
+    for size in (8, 4, 2):
         trainer = Trainer(
             built(case),
             TrainingArguments(
@@ -247,6 +257,34 @@ def test_the_trainer_takes_the_same_step_however_it_accumulates(case: str, tmp_p
     labels = labels_for(case)
     whole = built(case)(**inputs_for(case), labels=labels).loss.item()  # divides by the labels that are there
     assert results[0][0] == pytest.approx(whole, abs=1e-5), "the Trainer counts the labels that are there"
+
+
+@pytest.mark.parametrize("case", ["scaled", "windows_max", "tracks"])
+def test_a_regression_learns_standardised_targets_and_speaks_in_their_units(case: str) -> None:
+    means, stds = torch.tensor([100.0, -3.0, 0.0]), torch.tensor([20.0, 0.1, 1.0])
+    model, inputs, targets = built(case), inputs_for(case), labels_for(case) * stds + means
+    targets[0, 1] = targets[3] = float("nan")
+    model.config.target_means = model.config.target_stds = None
+    plain = model(**inputs, labels=(targets - means) / stds)
+    model.config.target_means, model.config.target_stds = means.tolist(), stds.tolist()
+    scaled = model(**inputs, labels=targets)
+    assert same(scaled.logits, plain.logits * stds + means)
+    assert scaled.loss.item() == pytest.approx(plain.loss.item(), rel=1e-4)
+    known = ~targets.isnan()
+    slow = [((z - (y - m) / s) ** 2).item() for row in zip(plain.logits, targets, known, strict=True)
+            for z, y, there, m, s in zip(*row, means, stds, strict=True) if there]  # fmt: skip
+    assert scaled.loss.item() == pytest.approx(sum(slow) / len(slow), rel=1e-4)
+
+
+def test_a_scale_of_targets_that_cannot_be_is_refused() -> None:
+    for settings, message in (
+        ({"target_means": [1.0, 2.0, 3.0]}, "one number for each of 3 targets"),
+        ({"target_means": [1.0], "target_stds": [1.0]}, "one number for each of 3 targets"),
+        ({"target_means": [0, 0, 0], "target_stds": [1, 0, 1]}, "target_stds positive"),
+        ({"target_means": [0, 0, 0], "target_stds": [1, 1, 1], "problem_type": SINGLE}, "are for regression"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            KmerBertConfig(**SIZES, num_labels=3, **settings)
 
 
 @pytest.mark.parametrize("case", CASES)

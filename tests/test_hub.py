@@ -419,6 +419,15 @@ def test_heads_go_out_with_their_labels(kind, twin, tmp_path):
     assert bert.config.id2label == labels and differ_by(logits(bert, rows), logits(model, rows)) < 1e-5
 
 
+def test_the_scale_of_a_regression_goes_out_in_the_weights(tmp_path):
+    scale = {"problem_type": "regression", "target_means": [100.0, -3.0], "target_stds": [20.0, 0.1]}
+    model = KmerBertForSequenceClassification(KmerBertConfig(k=3, **SIZES, num_labels=2, **scale))
+    to_bert(model, tmp_path)
+    bert, rows = BertForSequenceClassification.from_pretrained(tmp_path), [ids_of("ACGTTGATTTACCA", 3)]
+    assert differ_by(logits(bert, rows), logits(model, rows)) < 1e-4
+    assert abs(logits(bert, rows)[0] - torch.tensor([100.0, -3.0])).max() < 50
+
+
 def test_half_precision_goes_over_as_it_is(tiny_config, tmp_path):
     model = KmerBertForMaskedLM(tiny_config).bfloat16()
     to_bert(model, tmp_path)

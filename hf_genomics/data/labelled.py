@@ -12,7 +12,7 @@ from ..errors import InputError
 from .chance import random_bits_at, row_keys
 from .splits import label_subset
 from .store import GenomeStore
-from .tables import LabelledSequences
+from .tables import LabelledSequences, label_or_class
 from .unknown import UnknownLetters
 
 _ORDER = 103  # the stream of random numbers
@@ -117,6 +117,7 @@ def _letters(store: GenomeStore, contig: np.ndarray, start: np.ndarray, length: 
 
 def _classes(store: GenomeStore, column: str) -> tuple[list[str], np.ndarray]:
     """Number the classes of all contigs, so that every split of a store agrees."""
+    column = label_or_class(column, store.contigs, str(store.path))
     if column not in store.contigs:
         there = ", ".join(map(repr, store.contigs.columns))
         raise InputError(f"{store.path}: no column {column!r} to take labels from; the columns are {there}")

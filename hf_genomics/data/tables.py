@@ -109,7 +109,8 @@ def read_table(
     Args:
         path: CSV or TSV (plain or gzipped), Parquet, FASTA, FASTQ, GenBank or 2bit.
         sequence_column: column with the DNA.
-        label_column: column with the labels; None reads none.
+        label_column: column with the labels ("class" serves for "label" where that is not there, and the other way
+            round); None reads none.
         id_column: column with unique names; row numbers serve without.
         rna: read U as T.
         min_length: shortest sequence allowed, in nt.
@@ -127,6 +128,7 @@ def read_table(
         ids, sequences, texts, rows = _from_fasta(path, rna, min_length)
         missing = "write label=NAME into its header"
     else:
+        label_column = label_column and label_or_class(label_column, column_names(path), name)
         wanted = [column for column in (label_column, id_column) if column]
         frame = read_text_columns(path, [sequence_column], wanted)
         rows = [f"{name}: data row {number}" for number in range(1, len(frame) + 1)]
@@ -211,6 +213,19 @@ def check_classes(train: LabelledSequences, other: LabelledSequences) -> None:
                 f"{table.source}: no row of class {train.label_names[label]!r}; scores would mean nothing, "
                 "so split again with every class on every side"
             )
+
+
+def label_or_class(column: str, columns: Iterable[str], source: str) -> str:
+    """Let ``class`` stand for ``label``, or the other way round, where the one that is asked for is not there.
+
+    >>> label_or_class("label", ["accession", "class"], "genomes.tsv")
+    'class'
+    """
+    twin, columns = {"label": "class", "class": "label"}.get(column), set(columns)
+    if twin is None or column in columns or twin not in columns:
+        return column
+    logger.info("%s: no column %r, so labels are taken from %r", source, column, twin)
+    return twin
 
 
 def missing_column(path: str, column: str, columns: Iterable[str]) -> InputError:

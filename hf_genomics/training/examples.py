@@ -18,7 +18,8 @@ class LabelledData:
 
     Args:
         train, valid, test: CSV, TSV, Parquet or FASTA files (label=NAME in the header); valid and test may be left out.
-        sequence_column, label_column, id_column: columns of the tables; label_column also of the store.
+        sequence_column, label_column, id_column: columns of the tables; label_column also of the store. "class" serves
+            for "label" where that is not there, and the other way round.
         label_columns: several yes/no labels (0, 1, empty where not measured), or several values to regress on, instead
             of label_column.
         nt_label_column: a label per nucleotide instead: a text of one letter each, or words with blanks between; "."

@@ -53,6 +53,7 @@ def finetune(
     num_windows: int = 1,
     part_length: int | None = None,
     aggregation: Literal["concat", "mean", "max", "transformer"] = "concat",
+    stretch_positions: int | None = None,
     pooling: Literal["cls", "mean", "max", "attention"] | None = None,
     balanced: bool = False,
     class_weights: list[float] | None = None,
@@ -83,6 +84,8 @@ def finetune(
         part_length: instead, cut every sequence into as many parts as it needs for none to be longer, in nt.
         aggregation: how the parts are joined: "concat" (side by side), "mean", "max", or "transformer" (attention
             between them).
+        stretch_positions: read so many tokens ([CLS] and [SEP] included) where the pretrained model reads fewer: its
+            learned positions are interpolated; other kinds have none to stretch and reach as far as they are asked to.
         pooling: what a sequence's classifier reads: the "cls" token, or the "mean", "max" or "attention"-weighted mean
             of all tokens; by default the model's.
         balanced: weigh classes in the loss so that each counts the same; of several labels each one's positives.
@@ -119,16 +122,18 @@ def finetune(
         raise InputError("labels per nucleotide are for single sequences; leave data.pair_column away")
     before = load_config(pretrained)
     _check_windows(before, pretrained, num_windows)
+    positions = _positions(before, pretrained, stretch_positions)
     settings = label_settings(training) | weight_settings(training, balanced, class_weights, focal_gamma)
     settings |= {"classifier_dropout": dropout} if dropout is not None else {}
     settings |= {"pooling": pooling} if pooling else {}
     settings |= {"initialisation": "bert"} if from_scratch else {}
     windows = window_settings(training, num_windows, part_length, aggregation)
     config = make_configuration(before, settings, windows, track_settings(training))
+    config.max_position_embeddings = positions
     for examples in filter(None, (training, validation, test)):
         check_longest(examples, tokenizer, config)
     set_seed(trainer.seed)
-    network = _classifier(pretrained, config, from_scratch, attention_for(trainer))
+    network = _classifier(pretrained, config, before, from_scratch, attention_for(trainer))
     trainer.remove_unused_columns = False
     rows = SequenceDataset(training)
     names = training.label_names or [VALUE]
@@ -197,15 +202,28 @@ def _check_windows(config: Any, pretrained: str, num_windows: int) -> None:
         raise InputError(f"{pretrained} joins {before} windows; pass --num_windows {before}")
 
 
-def _classifier(pretrained: str, config: Any, from_scratch: bool, attention: str) -> PreTrainedModel:
-    """Build the model with pretrained or random weights."""
+def _positions(before: Any, pretrained: str, stretch_positions: int | None) -> int:
+    """Say how many tokens the new model reads."""
+    now = before.max_position_embeddings
+    if stretch_positions is not None and stretch_positions <= now:
+        raise InputError(
+            f"stretch_positions must be more than the {now} tokens that {pretrained} reads, not {stretch_positions}; "
+            "raise it or leave it away"
+        )
+    return stretch_positions or now
+
+
+def _classifier(pretrained: str, config: Any, before: Any, from_scratch: bool, attention: str) -> PreTrainedModel:
+    """Build the model with pretrained or random weights; learned positions are stretched to those of ``config``."""
     auto = AutoModelForTokenClassification if config.labels_per == "nt" else AutoModelForSequenceClassification
     if from_scratch:
         return auto.from_config(config, attn_implementation=attention)
+    options: dict[str, Any] = {"attn_implementation": attention, "ignore_mismatched_sizes": True}
+    if config.position_embedding_type == "learned" and config.max_position_embeddings != before.max_position_embeddings:
+        options["stretch_positions"] = config.max_position_embeddings
+        config.max_position_embeddings = before.max_position_embeddings  # as the weights are
     with readable(pretrained):  # a classifier of other classes gets a new head
-        return auto.from_pretrained(
-            pretrained, config=config, attn_implementation=attention, ignore_mismatched_sizes=True
-        )
+        return auto.from_pretrained(pretrained, config=config, **options)
 
 
 def _test(

@@ -289,6 +289,6 @@ def check_longest(examples: LabelledSequences, tokenizer: KmerTokenizer, config:
         min(length, part_length) if part_length else -(-length // parts),
         config.max_position_embeddings,
         f"{examples.source}: sequence {name}: {'a part' if parts > 1 or part_length else 'a length'}",
-        way_out="shorten it, or cut every sequence into more parts by num_windows",
+        way_out="shorten it, cut every sequence into more parts by num_windows, or read more by stretch_positions",
     )
     return None

@@ -15,7 +15,7 @@ from .loading import VALUE
 def label_settings(training: LabelledSequences) -> dict[str, Any]:
     """Say in configuration keys what is learnt of which sequences."""
     names = dict(enumerate(training.label_names or [VALUE]))
-    return {
+    return target_settings(training) | {
         "problem_type": training.problem,
         "id2label": names,
         "label2id": {name: number for number, name in names.items()},
@@ -23,6 +23,13 @@ def label_settings(training: LabelledSequences) -> dict[str, Any]:
         "labels_per": "token" if training.nt_labels is None else "nt",
         "paired": training.pairs is not None,
     }
+
+
+def target_settings(training: LabelledSequences) -> dict[str, list[float] | None]:
+    """Give mean and standard deviation of the values to regress on, over those that are there; None for classes."""
+    if training.problem != "regression":
+        return {"target_means": None, "target_stds": None}
+    return _statistics("target", training.known_labels.reshape(len(training), -1))
 
 
 def weight_settings(
@@ -103,8 +110,8 @@ def track_settings(training: LabelledSequences) -> dict[str, Any]:
     return settings
 
 
-def _statistics(kind: str, values: np.ndarray) -> dict[str, list[float]]:
-    """Take mean and standard deviation of (rows, tracks) over what is there; 1 for a track that does not vary."""
+def _statistics(kind: str, values: np.ndarray) -> dict[str, Any]:
+    """Take mean and standard deviation of (rows, columns) over what is there; 1 for a column that does not vary."""
     known = values.astype(np.float64)
     stds = np.nanstd(known, 0)
     return {f"{kind}_means": np.nanmean(known, 0).tolist(), f"{kind}_stds": np.where(stds > 0, stds, 1).tolist()}

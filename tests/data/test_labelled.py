@@ -131,6 +131,8 @@ def test_windows_full_of_n_have_no_label(tmp_path: Path) -> None:
 def test_labels_that_cannot_be_used_are_refused(store: GenomeStore, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no column 'kind' .*'label'"):
         labelled_windows(store, "train", length=100, per_genome=1, label_column="kind")
+    classes = store_of(tmp_path, "ACGT" * 9, "ACGT" * 9, metadata="accession\tclass\nc0\ta\nc1\tb\n")
+    assert labelled_windows(classes, None, length=36, per_genome=1).label_names == ["a", "b"], "class is a label"
     with pytest.raises(InputError, match="no window of 3001 nt of class 'other'; shorten"):
         labelled_windows(store, "train", length=3001, per_genome=1)
     with pytest.raises(InputError, match="no contig is in split 'dev'"):
