@@ -52,6 +52,12 @@ class Covered(NamedTuple):
             covered.scatter_(1, places + offset, True)
         return covered[:, : self.width]
 
+    def count_by(self, tokens: Tensor, k: int) -> Tensor:
+        """Count the nucleotides that `by` would flag, () int64: each k-mer adds what the one before it leaves over."""
+        latest = torch.where(tokens, self.starts, -k).cummax(1).values
+        before = torch.nn.functional.pad(latest[:, :-1], (1, 0), value=-k)
+        return torch.where(tokens, (self.starts - before).clamp(max=k), 0).sum()
+
 
 def lay_out(ids: Tensor, tokenizer: KmerTokenizer, *, packed: bool = False) -> Covered:
     """Lay the tokens of rows, (rows, tokens), over nucleotides; packed rows hold several windows."""
@@ -79,9 +85,11 @@ def count_batch(ids: Tensor, labels: Tensor, tokenizer: KmerTokenizer, *, packed
     """
     laid, masked = lay_out(ids, tokenizer, packed=packed), labels != -100
     visible = (ids >= _FIRST) & ~masked
-    shown, under_masks = laid.by(visible, tokenizer.k), laid.by(masked, tokenizer.k)
-    flags = (ids != tokenizer.pad_token_id, visible | masked, masked, shown | under_masks, under_masks & ~shown)
-    return torch.stack([torch.tensor(ids.numel(), device=ids.device), *(each.sum() for each in flags)])
+    kmers = visible | masked
+    held = [flags.sum() for flags in (ids != tokenizer.pad_token_id, kmers, masked)]
+    nt = laid.count_by(kmers, tokenizer.k)
+    hidden = nt - laid.count_by(visible, tokenizer.k)
+    return torch.stack([torch.tensor(ids.numel(), device=ids.device), *held, nt, hidden])
 
 
 @torch.no_grad()

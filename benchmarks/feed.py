@@ -1,0 +1,186 @@
+"""How many tokens a second the data path feeds, from genome store to batches, to a model that does nothing.
+
+    python benchmarks/feed.py
+
+Each set-up is that of its recipe: windows drawn, read, turned, tokenised, masked and packed, in its batches. "path" is
+the DataLoader alone, "with the Trainer" is `pretrain`'s Trainer, with its counts, log and checks of every step, around
+a model of one weight that returns 0. One process, one thread, no workers; CPU time, which other work on the machine
+disturbs least; medians over the rounds.
+
+The second table is a real step of the CPU-sized recipes: what share of its time is spent waiting for the next batch.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from data import make_store
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+from transformers import TrainingArguments
+from transformers.modeling_outputs import MaskedLMOutput
+
+from hf_genomics import (
+    DataCollatorForSpanMasking,
+    GenomeStore,
+    KmerBertConfig,
+    KmerBertForMaskedLM,
+    KmerTokenizer,
+    WindowDataset,
+    WindowSampling,
+)
+from hf_genomics.data.order import EpochOrder
+from hf_genomics.training.masked_training import MaskedTrainer
+from hf_genomics.training.running import SetEpoch, keep_freed_memory
+
+RECIPES = Path(__file__).resolve().parents[1] / "recipes"
+SET_UPS = ("base", "mask8", "stride3", "wide")
+
+
+class NullModel(nn.Module):
+    """A model of one weight, whose loss is 0 whatever it is given."""
+
+    main_input_name = "input_ids"
+
+    def __init__(self, config: KmerBertConfig) -> None:
+        super().__init__()
+        self.config, self.weight = config, nn.Parameter(torch.zeros(1))
+
+    def forward(self, input_ids: Tensor, labels: Tensor, **kwargs: Any) -> MaskedLMOutput:
+        """Return the loss."""
+        return MaskedLMOutput(loss=(self.weight * 0).sum())
+
+
+def parts(recipe: Path, store: GenomeStore, rows: str) -> tuple[WindowDataset, DataCollatorForSpanMasking, dict]:
+    """Build a recipe's windows and collator; returns them with the recipe."""
+    settings = yaml.safe_load(recipe.read_text())
+    tokenizer = KmerTokenizer(**settings["tokenizer"])
+    many = {} if "mode" in settings["windows"] else {"coverage": 20}
+    sampling = WindowSampling(**(many | settings["windows"]))
+    pack_to = {"one row": 0, "padded": None}.get(rows, tokenizer.num_tokens(sampling.length))
+    collator = DataCollatorForSpanMasking(tokenizer, **settings["masking"], pack_to=pack_to)
+    return WindowDataset(store, sampling), collator, settings
+
+
+def path_rate(windows: WindowDataset, collator: DataCollatorForSpanMasking, batch: int, least: float) -> float:
+    """Feed for about ``least`` seconds of CPU time and give tokens a second, padding not counted."""
+    loader = DataLoader(windows, batch, sampler=EpochOrder(len(windows), batch), collate_fn=collator)
+    batches, tokens = iter(loader), 0
+    next(batches)  # pays for the order of the epoch
+    begin = time.process_time()
+    for columns in batches:
+        tokens += int(columns["attention_mask"].sum())
+        if time.process_time() - begin > least:
+            break
+    return tokens / (time.process_time() - begin)
+
+
+class TimedTrainer(MaskedTrainer):
+    """`pretrain`'s Trainer with a clock: when steps end, and how long it waits for batches."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.ends: list[tuple[float, float, float]] = []  # CPU time, tokens, CPU time waited for batches
+        self.waited = 0.0
+
+    def get_batch_samples(self, *args: Any, **kwargs: Any) -> Any:
+        """Draw the batches of a step."""
+        begin = time.process_time()
+        samples = super().get_batch_samples(*args, **kwargs)
+        self.waited += time.process_time() - begin
+        return samples
+
+    def _maybe_log_save_evaluate(self, *args: Any, **kwargs: Any) -> None:
+        super()._maybe_log_save_evaluate(*args, **kwargs)
+        self.ends.append((time.process_time(), self.state.num_input_tokens_seen, self.waited))
+
+
+def train(
+    windows: WindowDataset, collator: DataCollatorForSpanMasking, settings: dict, network: nn.Module, steps: int
+) -> tuple[float, float]:
+    """Train for some steps, the first of them not counted; gives tokens per second and the share of time waited."""
+    trainer = settings["trainer"]
+    keys = ("per_device_train_batch_size", "learning_rate", "adam_beta2", "adam_epsilon", "weight_decay")
+    order = EpochOrder(len(windows), trainer["per_device_train_batch_size"])
+    with tempfile.TemporaryDirectory() as folder:
+        arguments = TrainingArguments(
+            folder,
+            **{key: trainer[key] for key in keys},
+            max_steps=steps + 1,
+            logging_steps=max(1, steps // 4),
+            use_cpu=True,
+            save_strategy="no",
+            disable_tqdm=True,
+            remove_unused_columns=False,
+            include_num_input_tokens_seen="non_padding",
+        )
+        run = TimedTrainer(
+            model=network,
+            args=arguments,
+            data_collator=collator,
+            train_dataset=windows,
+            processing_class=collator.tokenizer,
+            callbacks=[SetEpoch(windows, order)],
+            order=order,
+            peak_tflops=1.0,
+        )
+        run.train()
+    (begin, before, waited), (end, tokens, at_last) = run.ends[0], run.ends[-1]
+    return (tokens - before) / (end - begin), (at_last - waited) / (end - begin)
+
+
+def feeding(store: GenomeStore, rounds: int, least: float) -> None:
+    """Print how many tokens a second each set-up feeds."""
+    print("| set-up | windows in a batch | rows | path, Mtok/s | with the Trainer, Mtok/s |\n|---|---|---|---|---|")
+    for name in SET_UPS:
+        recipe = RECIPES / f"pretrain_{name}.yaml"
+        for rows in ("one row", "rows of the longest window", "padded"):
+            windows, collator, settings = parts(recipe, store, rows)
+            batch = settings["trainer"]["per_device_train_batch_size"]
+            config = KmerBertConfig(k=collator.tokenizer.k, stride=collator.tokenizer.stride)
+            rates = []
+            for _ in range(rounds):
+                path = path_rate(windows, collator, batch, least)
+                rates.append((path, train(windows, collator, settings, NullModel(config), steps=16)[0]))
+            path, trained = (1e-6 * statistics.median(column) for column in zip(*rates, strict=True))
+            print(f"| {name} | {batch} | {rows} | {path:.1f} | {trained:.1f} |", flush=True)
+
+
+def waiting(store: GenomeStore, rounds: int, steps: int) -> None:
+    """Print what share of a CPU step is spent waiting for its batch."""
+    print("\n| CPU recipe | tokens/s of a step | waiting for data |\n|---|---|---|")
+    for name in SET_UPS:
+        windows, collator, settings = parts(RECIPES / f"pretrain_{name}_cpu.yaml", store, "one row")
+        tokenizer = collator.tokenizer
+        config = KmerBertConfig(k=tokenizer.k, stride=tokenizer.stride, **settings["model"])
+        results = []
+        for _ in range(rounds):
+            network = KmerBertForMaskedLM._from_config(config, attn_implementation="sdpa")
+            results.append(train(windows, collator, settings, network, steps))
+        rate, share = (statistics.median(column) for column in zip(*results, strict=True))
+        print(f"| {name} | {rate:,.0f} | {100 * share:.2f} % |", flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--seconds", type=float, default=0.3, help="CPU time of one look at the path")
+    parser.add_argument("--steps", type=int, default=2, help="steps of a CPU recipe")
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    keep_freed_memory()
+    with tempfile.TemporaryDirectory() as folder:
+        store = make_store(Path(folder))
+        feeding(store, arguments.rounds, arguments.seconds)
+        waiting(store, arguments.rounds, arguments.steps)
+
+
+if __name__ == "__main__":
+    main()
