@@ -7,7 +7,8 @@ the DataLoader alone, "with the Trainer" is `pretrain`'s Trainer, with its count
 a model of one weight that returns 0. One process, one thread, no workers; CPU time, which other work on the machine
 disturbs least; medians over the rounds.
 
-The second table is a real step of the CPU-sized recipes: what share of its time is spent waiting for the next batch.
+The second table is the share of tokens that are no padding, the third a real step of the CPU-sized recipes: what share
+of its time is spent waiting for the next batch.
 """
 
 from __future__ import annotations
@@ -42,6 +43,7 @@ from hf_genomics.training.running import SetEpoch, keep_freed_memory
 
 RECIPES = Path(__file__).resolve().parents[1] / "recipes"
 SET_UPS = ("base", "mask8", "stride3", "wide")
+ROWS = ("one row", "rows of the longest window", "padded")
 
 
 class NullModel(nn.Module):
@@ -141,7 +143,7 @@ def feeding(store: GenomeStore, rounds: int, least: float) -> None:
     print("| set-up | windows in a batch | rows | path, Mtok/s | with the Trainer, Mtok/s |\n|---|---|---|---|---|")
     for name in SET_UPS:
         recipe = RECIPES / f"pretrain_{name}.yaml"
-        for rows in ("one row", "rows of the longest window", "padded"):
+        for rows in ROWS:
             windows, collator, settings = parts(recipe, store, rows)
             batch = settings["trainer"]["per_device_train_batch_size"]
             config = KmerBertConfig(k=collator.tokenizer.k, stride=collator.tokenizer.stride)
@@ -151,6 +153,23 @@ def feeding(store: GenomeStore, rounds: int, least: float) -> None:
                 rates.append((path, train(windows, collator, settings, NullModel(config), steps=16)[0]))
             path, trained = (1e-6 * statistics.median(column) for column in zip(*rates, strict=True))
             print(f"| {name} | {batch} | {rows} | {path:.1f} | {trained:.1f} |", flush=True)
+
+
+def filling(store: GenomeStore, batches: int = 20) -> None:
+    """Print what share of the tokens is no padding: the mean, and the least of some batches."""
+    sizes = (8, 16, 32, 64, 128, 256)
+    print("\n| set-up | rows | " + " | ".join(f"{size} windows" for size in sizes) + " |")
+    print("|---|---" + "|---" * len(sizes) + "|")
+    for name in SET_UPS:
+        for rows in ROWS:
+            windows, collator, _ = parts(RECIPES / f"pretrain_{name}.yaml", store, rows)
+            order = EpochOrder(len(windows), batches * max(sizes)).order(0)
+            cells = []
+            for size in sizes:
+                drawn = order[: batches * size].reshape(batches, size)
+                real = [collator(windows.__getitems__(index))["attention_mask"].double().mean() for index in drawn]
+                cells.append(f"{100 * sum(real) / batches:.1f} ({100 * min(real):.1f})")
+            print(f"| {name} | {rows} | {' | '.join(cells)} |", flush=True)
 
 
 def waiting(store: GenomeStore, rounds: int, steps: int) -> None:
@@ -179,6 +198,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         store = make_store(Path(folder))
         feeding(store, arguments.rounds, arguments.seconds)
+        filling(store)
         waiting(store, arguments.rounds, arguments.steps)
 
 

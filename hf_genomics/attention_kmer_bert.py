@@ -1,8 +1,9 @@
 """Who attends to whom: all tokens of a row, those of the same packed window, near tokens; the same on every backend.
 
 A layout is drawn up once in each forward pass and handed to every layer, which attends through it. Where windows are
-packed or a layer sees near tokens only, most of a (tokens, tokens) mask would say no, and two layouts do without:
-`Packed` attends to each window by itself, `Blocked` to near tokens block by block. `Masked` says everything by masks;
+packed or a layer sees near tokens only, most of a (tokens, tokens) mask would say no, and three layouts do without:
+`Packed` attends to each window by itself, `Grouped` to windows of like length at once, `Blocked` to near tokens block
+by block. `Masked` says everything by masks;
 it serves the rest (flex, exporting, attention weights wanted) and is what the others are tested against.
 """
 
@@ -99,7 +100,42 @@ class Packed(NamedTuple):
         return attend(query, key, value, None, **ends)[0].reshape(shape), None
 
 
-Layout = Masked | Blocked | Packed
+class Grouped(NamedTuple):
+    """Rows hold several windows, attended to in batches of like length; only there are they padded.
+
+    Attributes:
+        places: (batch x tokens,), where each token lies when the batches' padded windows are joined end to end.
+        shapes: windows of each batch, and tokens of the longest of them.
+    """
+
+    places: Tensor
+    shapes: list[tuple[int, int]]
+
+    def __call__(
+        self, attend: Attend, query: Tensor, key: Tensor, value: Tensor, window: int | None
+    ) -> tuple[Tensor, Tensor | None]:
+        """Attend; see `Masked`."""
+        sizes = [count * longest for count, longest in self.shapes]
+        visible = torch.zeros(sum(sizes), dtype=torch.bool, device=query.device).index_fill(0, self.places, True)
+        spread = (self._spread(states, sum(sizes)).split(sizes) for states in (query, key, value))
+        attended = []
+        for (count, longest), real, *states in zip(self.shapes, visible.split(sizes), *spread, strict=True):
+            rows = [state.unflatten(0, (count, longest)).transpose(1, 2) for state in states]
+            real = real.view(count, longest)
+            if window is None or window >= longest - 1:
+                seen = attend(*rows, _hidden(~real[:, None, None], query.dtype))[0]
+            else:
+                seen = attend_nearby(attend, *rows, window, real)
+            attended.append(seen.flatten(0, 1))
+        return torch.cat(attended).index_select(0, self.places).reshape(query.shape), None
+
+    def _spread(self, states: Tensor, size: int) -> Tensor:
+        """Lay tokens (batch, tokens, heads, size of a head) among padding; (size, heads, size of a head)."""
+        padded = states.new_zeros(size, *states.shape[2:])
+        return padded.index_copy(0, self.places, states.flatten(0, 1))  # no place twice: exact backwards too
+
+
+Layout = Masked | Blocked | Packed | Grouped
 
 
 def attend_by_window(
@@ -167,6 +203,29 @@ def _near_mask(query: Tensor, window: int, blocks: int, visible: Tensor | None) 
     return _hidden(~(near & there.unsqueeze(2)).flatten(0, 1).unsqueeze(1), query.dtype)
 
 
+def group_windows(lengths: list[int]) -> Grouped:
+    """Put windows that lie end to end into batches: those longer than half the longest, then of the rest likewise.
+
+    So there are few batches, and less than half of each is padding.
+
+    >>> group_windows([2, 9, 5])
+    Grouped(places=tensor([18, 19,  0,  1,  2,  3,  4,  5,  6,  7,  8,  9, 10, 11, 12, 13]), shapes=[(2, 9), (1, 2)])
+    """
+    length = torch.tensor(lengths)
+    begins, filled = torch.empty_like(length), 0  # where each window begins among the padded ones
+    shapes = []
+    todo = length > 0
+    while todo.any():
+        longest = int(length[todo].max())
+        group = todo & (2 * length > longest)
+        count = int(group.sum())
+        begins[group] = filled + longest * torch.arange(count)
+        shapes.append((count, longest))
+        filled, todo = filled + count * longest, todo & ~group
+    shift = begins - (length.cumsum(0) - length)
+    return Grouped(torch.arange(int(length.sum())) + shift.repeat_interleave(length), shapes)
+
+
 def window_lengths(positions: Tensor, attention_mask: Tensor | None) -> list[int] | None:
     """Measure the windows of packed rows, row after row; padding counts as a window of its own.
 
@@ -228,6 +287,9 @@ def attention_layout(
     if kernel and packed is not None or local and kernel == "varlen":
         positions = torch.arange(shape[1], device=hidden.device).expand(shape) if positions is None else positions
         if lengths := window_lengths(positions, attention_mask):
+            if kernel == "groups":
+                grouped = group_windows(lengths)
+                return grouped._replace(places=grouped.places.to(hidden.device))
             ends = torch.tensor([0, *lengths], dtype=torch.int32).cumsum(0, dtype=torch.int32)
             return Packed(lengths, ends.to(hidden.device), kernel)
         if flash:
@@ -251,16 +313,20 @@ _TAKE_ANY_MASK = ("eager", "sdpa")
 
 
 def _window_kernel(config: PreTrainedConfig, hidden: Tensor, dropout: float) -> str | None:
-    """Name what attends to packed windows by themselves (see `Packed`); None where masks must do."""
+    """Name what attends to packed windows by themselves (see `Packed`; "groups": `Grouped`); None: masks must do."""
     device = hidden.device.type
     if is_flash_attention_requested(config):
         return "flash"
-    if device == "cpu" and config._attn_implementation in _TAKE_ANY_MASK:
+    if config._attn_implementation not in _TAKE_ANY_MASK:
+        return None
+    if device == "cpu":
         return "loop"
     dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else hidden.dtype
     half = dtype in (torch.bfloat16, torch.float16)
     ready = varlen_attn is not None and device == "cuda" and half and not dropout
-    return "varlen" if ready and config._attn_implementation == "sdpa" else None
+    if ready and config._attn_implementation == "sdpa" and config.hidden_size // config.num_attention_heads % 8 == 0:
+        return "varlen" if torch.cuda.get_device_capability(hidden.device) >= (8, 0) else "groups"
+    return "groups"
 
 
 def _mask(config: PreTrainedConfig, hidden: Tensor, attention_mask: Tensor | None, rules: list[Callable]) -> Any:

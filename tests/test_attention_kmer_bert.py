@@ -28,6 +28,7 @@ from hf_genomics.attention_kmer_bert import (
     attend_by_window,
     attend_nearby,
     attention_layout,
+    group_windows,
     window_lengths,
 )
 
@@ -102,6 +103,32 @@ def test_attending_window_by_window_equals_a_mask(lengths: list[int], window: in
     assert torch.allclose(attend_by_window(attend, query[0], key[0], value[0], lengths, window), expected, atol=1e-6)
 
 
+@given(st.lists(st.integers(1, 9), min_size=1, max_size=8), st.sampled_from([None, 1, 2, 3, 8]), st.booleans())
+def test_attending_to_windows_of_like_length_at_once_equals_a_mask(lengths, window, two_rows) -> None:
+    """Backwards too; a second row holds the same windows in the opposite order."""
+    rows = [lengths, lengths[::-1]] if two_rows else [lengths]
+    masks = torch.stack([seen_by(row, window) for row in rows])[:, None]
+    query, key, value = (state.requires_grad_() for state in states(sum(lengths), len(rows)))
+    expected = attend(*(x.transpose(1, 2) for x in (query, key, value)), masks)[0]
+    grouped = group_windows(sum(rows, []))
+    found = grouped(attend, query, key, value, window)[0]
+    assert torch.allclose(found, expected, atol=1e-6)
+    weights = torch.randn(found.shape, generator=torch.Generator().manual_seed(1))
+    gradients = [torch.autograd.grad((each * weights).sum(), (query, key, value)) for each in (found, expected)]
+    assert all(torch.allclose(*pair, atol=1e-5) for pair in zip(*gradients, strict=True))
+
+
+@given(st.lists(st.integers(1, 600), min_size=1, max_size=40))
+def test_groups_hold_every_window_once_and_are_mostly_windows(lengths: list[int]) -> None:
+    places, shapes = group_windows(lengths)
+    size = sum(count * longest for count, longest in shapes)
+    assert len(places) == sum(lengths) == len(set(places.tolist())) and size < 2 * sum(lengths) + 1
+    assert sum(count for count, _ in shapes) == len(lengths) and len(shapes) <= 10
+    rows = [number for count, longest in shapes for number in range(count) for _ in range(longest)]
+    for part in places.split(lengths):
+        assert (part.diff() == 1).all() and len({rows[place] for place in (part[0], part[-1])}) == 1
+
+
 @given(st.integers(1, 30), st.integers(1, 12), st.lists(st.integers(0, 30), min_size=2, max_size=2))
 def test_attending_block_by_block_equals_a_mask(tokens: int, window: int, padding: list[int]) -> None:
     query, key, value = (x.transpose(1, 2) for x in states(tokens, rows=2))
@@ -167,15 +194,19 @@ def test_packed_windows_give_what_each_gives_alone(
 
 
 @pytest.mark.parametrize("kind", [KmerBertForMaskedLM, KmerBertForTokenClassification])
-@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize("route", ["loop", "groups", "masks"])
 @pytest.mark.parametrize("backend", ["eager", "sdpa"])
-def test_packed_windows_have_the_logits_and_gradients_of_separate_rows(backend, masked, kind, tiny_config) -> None:
+def test_packed_windows_have_the_logits_and_gradients_of_separate_rows(
+    backend, route, kind, tiny_config, monkeypatch
+) -> None:
+    if route == "groups":  # a CPU takes the loop
+        monkeypatch.setattr(routes, "_window_kernel", lambda *_: "groups")
     tiny_config.attention_window, row = 4, packed_row(padding=2)
     labels = torch.where(torch.rand(row["input_ids"].shape) < 0.5, row["input_ids"] % 2, -100) * row["attention_mask"]
     labels = labels.where(row["attention_mask"] == 1, -100)
     items = (labels != -100).sum()
     packed, alone = (model_of(tiny_config, backend, kind).train() for _ in range(2))
-    outputs = packed(**row, labels=labels, num_items_in_batch=items, output_attentions=masked)
+    outputs = packed(**row, labels=labels, num_items_in_batch=items, output_attentions=route == "masks")
     outputs.loss.backward()
     parts = zip(one_by_one(row), labels[:, : sum(LENGTHS)].split(LENGTHS, dim=1), strict=True)
     separate = [alone(ids, labels=label, num_items_in_batch=items) for ids, label in parts]
@@ -302,10 +333,12 @@ def test_flash_backends_are_handed_the_packed_windows(window, tiny_config, monke
 
 @pytest.mark.gpu
 @pytest.mark.parametrize("window", WINDOWS)
-def test_the_variable_length_kernel_agrees_on_a_gpu(window, tiny_config) -> None:
+def test_packed_windows_agree_on_a_gpu(window, tiny_config) -> None:
     tiny_config.attention_window, row = window, {name: x.cuda() for name, x in packed_row().items()}
     model = model_of(tiny_config, "sdpa").cuda()
     exact = model(**row).last_hidden_state
+    single = torch.cat([model(ids).last_hidden_state for ids in one_by_one(row)], 1)
+    assert (exact - single).abs().max() < 1e-4, "in groups"
     with torch.autocast("cuda", torch.bfloat16):
         assert isinstance(attention_layout(model.config, exact, None, row["position_ids"]), Packed)
         half = model(**row).last_hidden_state

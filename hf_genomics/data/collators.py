@@ -60,8 +60,8 @@ class DataCollatorForSpanMasking:
         epoch: used for rows that do not bring their own; see ``set_epoch``.
         pad_to_multiple_of: round the width of a batch up.
         pack_to: put the windows of a batch into rows of so many tokens, several in a row, so that hardly a token is
-            padding (see ``packed_rows.py``); 0 makes one row of them all, the fastest on a CPU; null keeps one window
-            in a row, padded. Masks do not depend on it.
+            padding (see ``packed_rows.py``); 0 makes one row of them all, without any; null keeps one window in a row,
+            padded. Masks do not depend on it.
 
     Every row that has a maskable token gets at least one span; a row without any has no labels. Special tokens
     and [UNK] are never masked.

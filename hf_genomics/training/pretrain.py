@@ -92,9 +92,9 @@ def pretrain(
         schedule_steps: steps over which the learning rate runs its course (warm-up given as a share is a share of
             these); by default trainer.max_steps, which may be less: a schedule of 200,000 steps stopped at 100,000.
         on_nonfinite: stop at the first loss or gradient norm that is no number, or leave the step out (skip_batch).
-        packing: train on rows of several windows, which do not see each other, so that hardly a token is padding: on a
-            CPU all of a batch in one row, elsewhere in rows as long as the longest window, or as ``masking.pack_to``
-            says.
+        packing: train on rows of several windows, which do not see each other, so that no token is padding: all of a
+            batch in one row; in rows as long as the longest window where the model is compiled or one process drives
+            several GPUs; or as ``masking.pack_to`` says.
         peak_tflops: what one device can do at most, in 10^12 operations a second, against which the log gives the MFU
             (model FLOPs utilisation); by default it is measured when training begins, in a tenth of a second.
         resume: go on from the newest valid checkpoint in the output folder, as if the run had not been stopped.
@@ -179,7 +179,8 @@ def _packed(
         raise InputError("packing is false, but masking.pack_to is given; leave one of them away")
     if not packing or masking.pack_to is not None or masking.pad_to_multiple_of:
         return masking
-    return replace(masking, pack_to=0 if trainer.device.type == "cpu" else longest)
+    several = trainer.torch_compile or trainer.n_gpu > 1  # a compiled model needs masks; GPUs share out rows
+    return replace(masking, pack_to=longest if several else 0)
 
 
 def _order(windows: WindowDataset, trainer: TrainingArguments) -> EpochOrder:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import collections
 import json
 import logging
+import sys
 
 import numpy as np
 import pytest
+import torch
 from transformers import AutoModelForMaskedLM, Trainer, TrainingArguments
 
 from hf_genomics import (
@@ -23,7 +26,8 @@ from hf_genomics.data.order import EpochOrder
 from hf_genomics.errors import InputError
 from hf_genomics.training import masked_training, progress
 from hf_genomics.training import pretrain as pretraining
-from hf_genomics.training.flops import training_flops
+from hf_genomics.training.flops import attention_pairs, training_flops
+from hf_genomics.training.masked_scores import count_batch
 from hf_genomics.training.masked_training import check_best_metric
 from hf_genomics.training.pretrain import PretrainingData, pretrain
 
@@ -145,6 +149,48 @@ def test_rows_know_their_step_whoever_asks(store):
             assert [row["step"] for row in windows.__getitems__(rows.reshape(-1).tolist())] == [step] * 4
     windows.steps_of = None
     assert "step" not in windows[0]
+
+
+# Speed.
+
+
+def lines_run(call):
+    """Count the lines of the package that run."""
+    counted = collections.Counter()
+
+    def trace(frame, event, _):
+        if "hf_genomics/" not in frame.f_code.co_filename:
+            return None
+        counted[event] += 1
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        call()
+    finally:
+        sys.settrace(before)
+    return counted["line"]
+
+
+@pytest.mark.parametrize("pack_to", [None, 0, 400])
+@pytest.mark.parametrize(("span", "stride"), [(6, 1), (3, 3), (1, 6)])
+def test_no_line_of_python_runs_for_each_token_from_the_store_to_the_counts(store, span, stride, pack_to):
+    genomes, tokenizer = GenomeStore(store), KmerTokenizer(k=6, stride=stride)
+    collate = DataCollatorForSpanMasking(tokenizer, span=span, hidden_fraction=0.1, pack_to=pack_to)
+    lines = {}
+    for length in (80, 320):
+        windows = WindowDataset(genomes, WindowSampling(length=length, min_length=40, rc_probability=0.5), size=64)
+
+        def step(windows=windows):
+            batch = collate(windows.__getitems__(range(64)))
+            count_batch(batch["input_ids"], batch["labels"], tokenizer, packed=pack_to is not None)
+            position = batch.get("position_ids", torch.arange(batch["input_ids"].shape[1]))
+            attention_pairs(KmerBertConfig(), position, batch["attention_mask"])
+
+        step()
+        lines[length] = lines_run(step)
+    assert 100 < lines[80] and lines[320] < 1.5 * lines[80], "four times the tokens"
 
 
 # Resume.

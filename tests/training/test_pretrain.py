@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import shutil
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -21,6 +22,7 @@ from hf_genomics import (
     prepare,
 )
 from hf_genomics.errors import InputError
+from hf_genomics.training import pretrain as pretraining
 from hf_genomics.training.pretrain import PretrainingData, pretrain
 from hf_genomics.training.running import SetEpoch
 
@@ -259,6 +261,20 @@ def test_packed_rows_train_like_padded_ones_with_hardly_a_token_of_padding(run, 
     assert losses["row"] == pytest.approx(losses["padded"], abs=1e-4) and len(losses["row"]) == 3
     assert losses["rows"] == pytest.approx(losses["padded"], abs=1e-4)
     assert set(padding["row"]) == {0.0} and min(padding["padded"]) > 0
+
+
+@pytest.mark.parametrize(
+    ("trainer", "rows"),
+    [({}, 0), ({"torch_compile": True}, 60), ({"n_gpu": 2}, 60)],
+    ids=["one row", "compiled", "several GPUs in a process"],
+)
+def test_a_batch_is_one_row_but_where_rows_must_be_shared_out_or_masked(trainer, rows):
+    chosen = pretraining._packed(
+        packed(None), True, 60, SimpleNamespace(**{"torch_compile": False, "n_gpu": 1} | trainer)
+    )
+    assert chosen.pack_to == rows
+    assert pretraining._packed(packed(None), False, 60, SimpleNamespace()).pack_to is None
+    assert pretraining._packed(packed(80), True, 60, SimpleNamespace()).pack_to == 80
 
 
 @pytest.mark.parametrize(
