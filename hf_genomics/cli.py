@@ -6,6 +6,7 @@ classes they are made of, nothing else. The user's mistakes end with exit code 2
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import difflib
 import errno
@@ -16,6 +17,7 @@ import logging
 import os
 import re
 import sys
+import time
 import typing
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
@@ -48,6 +50,7 @@ _NOT_OPTIONS = {
     ),
     "masking": {"epoch"},
 }
+_PATIENCE = 10.0  # seconds; launchers look after their processes several times a second
 _LINKS = {"tokenizer.k": "model.k", "tokenizer.stride": "model.stride", "trainer.seed": "masking.seed"}
 
 
@@ -86,7 +89,7 @@ def _run(verb: str, words: list[str]) -> int:
     parser = build_parser(function)
     settings = _build(parser, _gather_lists(words, function))
     result = function(**settings)
-    if isinstance(result, dict) and int(os.environ.get("RANK", "0")) == 0:
+    if isinstance(result, dict) and _rank() == 0:
         sys.stdout.write(_table(result))
     if hasattr(result, "show"):  # a report that draws itself
         _show(result)
@@ -283,8 +286,32 @@ def _last_line(error: Exception) -> str:
 
 
 def _complain(message: str, code: int = 2) -> int:
+    """Say in one line why this process ends; of several processes the first says what concerns all.
+
+    Its end makes the launcher end the others, so they wait for that, and speak only if it does not come: then the fault
+    is theirs alone.
+    """
+    if _rank() > 0:
+        with contextlib.suppress(KeyboardInterrupt):
+            time.sleep(_PATIENCE)
     sys.stderr.write(f"hf-genomics: error: {message}\n")
+    with contextlib.suppress(OSError):
+        _tell_launcher(f"hf-genomics: error: {message}")
     return code
+
+
+def _tell_launcher(line: str) -> None:
+    """Leave a line where torch.distributed.run and accelerate look for it: they end with a report, which gives it."""
+    file = os.environ.get("TORCHELASTIC_ERROR_FILE")
+    if file:
+        facts = {"message": line, "extraInfo": {"py_callstack": line, "timestamp": str(int(time.time()))}}
+        with open(file, "w", encoding="utf-8") as report:
+            json.dump({"message": facts}, report)
+
+
+def _rank() -> int:
+    """Tell which of several processes of a run this one is."""
+    return int(os.environ.get("RANK", "0"))
 
 
 def _set_up_logging() -> None:
@@ -293,7 +320,7 @@ def _set_up_logging() -> None:
     if not sys.stderr.isatty():
         os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")  # transformers' bars of reading and writing weights
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
-    talkative = os.environ.get("RANK", "0") == "0"  # of several processes one is enough
+    talkative = _rank() == 0  # of several processes one is enough
     logging.getLogger("hf_genomics").setLevel(logging.INFO if talkative else logging.WARNING)
 
 

@@ -726,3 +726,26 @@ def test_a_cpu_trains_in_bf16_by_default_only_where_that_is_faster(monkeypatch, 
 def test_progress_bars_are_shown_on_a_screen_alone(monkeypatch, screen):
     monkeypatch.setattr(sys.stderr, "isatty", lambda: screen, raising=False)
     assert cli._trainer_defaults()["disable_tqdm"] is not screen
+
+
+# several processes
+
+
+@pytest.mark.parametrize("rank", ["0", "3"])
+def test_the_first_of_several_processes_speaks_and_the_others_wait_to_be_ended(work, capsys, monkeypatch, rank):
+    waited = []
+    monkeypatch.setattr(cli.time, "sleep", lambda seconds: waited.append((seconds, capsys.readouterr().err)))
+    monkeypatch.setenv("RANK", rank)
+    monkeypatch.setenv("TORCHELASTIC_ERROR_FILE", str(work / "error.json"))
+    assert main(["pretrainn"]) == 2
+    assert waited == ([] if rank == "0" else [(10.0, "")])  # and has said nothing before
+    line = "hf-genomics: error: no verb 'pretrainn'; did you mean 'pretrain'?; hf-genomics --help lists them"
+    assert capsys.readouterr().err == line + "\n"
+    message = json.loads((work / "error.json").read_text())["message"]
+    assert message["message"] == line and int(message["extraInfo"]["timestamp"]) > 0
+
+
+def test_a_launcher_that_cannot_be_told_hides_nothing(work, capsys, monkeypatch):
+    monkeypatch.setenv("TORCHELASTIC_ERROR_FILE", str(work / "not" / "there"))
+    assert main(["pretrainn"]) == 2
+    assert "no verb 'pretrainn'" in only_line(capsys.readouterr().err)

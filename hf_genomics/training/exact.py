@@ -167,12 +167,12 @@ class ExactTrainer(Trainer):
         self._skipped += 1
         everybody = gather_object([losses])
         theirs = [rank for rank, values in enumerate(everybody) if not all(map(math.isfinite, values))]
-        if not theirs or self.args.process_index in theirs:  # no loss: the gradient alone is no number
-            what = self._incident("non-finite", losses, norm)
-        else:
-            what = f"step {self.state.global_step + 1}: the loss of rank {theirs[0]} is not finite"
+        here = not theirs or self.args.process_index in theirs  # no loss: the gradient alone is no number
+        said = gather_object([self._incident("non-finite", losses, norm) if here else None])
+        what = next(filter(None, said))  # so that each process can say it
         if self.on_nonfinite == "skip_batch" and self._skipped < _MOST_SKIPPED:
-            logger.warning("%s; the step is left out", what)
+            if self.is_world_process_zero():
+                logger.warning("%s; the step is left out", what)
             self._leave_out()
             return
         last = checkpoints.newest_valid(Path(self.args.output_dir))[0]

@@ -12,6 +12,7 @@ import pytest
 from tiny_runs import SET_UPS, outcome
 
 KILLS = int(os.environ.get("KILLS", "20"))
+HANGS = 120  # seconds after which a process that should have ended is ended, and the test fails
 
 
 # resume
@@ -56,18 +57,44 @@ def resumed_equals_whole(start, tmp_path, set_up, accumulation, workers, process
 # several processes
 
 
-def test_two_processes_and_one_learn_alike_from_the_same_global_batch(start, tmp_path):
-    losses = {}
+EPOCH = 5  # steps of 4 of the 23 windows
+
+
+def test_two_processes_and_one_learn_alike_from_the_same_global_batch_and_share_no_window(start, tmp_path):
+    """Two epochs, at whose ends 3 windows are left over."""
+    losses, steps = {}, {}
     for processes, batch, accumulation in ((1, 4, 1), (2, 2, 1), (2, 1, 2)):
         name = f"{processes}_{batch}"
         options = {"per_device_train_batch_size": batch, "gradient_accumulation_steps": accumulation}
-        code, text = start(name, processes, dropout=0.0, logging_steps=1, save_strategy="no", max_steps=8, **options)
+        options |= {"dropout": 0.0, "logging_steps": 1, "save_strategy": "no", "max_steps": 2 * EPOCH}
+        job = {"windows": str(tmp_path / "windows" / name), "kill_after": HANGS}
+        code, text = start(name, processes, job=job, **options)
         assert code in (0, [0, 0]), text
-        log = json.loads((tmp_path / name / "trainer_state.json").read_text())["log_history"]
-        losses[name] = [entry["loss"] for entry in log if "loss" in entry]
-    assert len(set(losses["1_4"])) == 8
-    for others in losses.values():
-        assert others == pytest.approx(losses["1_4"], abs=1e-4)
+        losses[name] = losses_of(tmp_path / name)
+        steps[name] = windows_by_step(tmp_path / "windows" / name, accumulation)
+    assert len(set(losses["1_4"])) == 2 * EPOCH
+    for name in losses:
+        assert losses[name] == pytest.approx(losses["1_4"], abs=1e-4)
+        assert steps[name] == steps["1_4"]
+    for epoch in (0, 1):
+        seen = [row for step in steps["1_4"][epoch * EPOCH :][:EPOCH] for row in step]
+        assert len(set(seen)) == len(seen) == 4 * EPOCH  # distinct, over the processes too
+
+
+def losses_of(folder):
+    log = json.loads((folder / "trainer_state.json").read_text())["log_history"]
+    return [entry["loss"] for entry in log if "loss" in entry]
+
+
+def windows_by_step(folder, accumulation):
+    """The windows that all processes together fetched for each step, sorted; every step has as many."""
+    steps = []
+    for path in sorted(folder.glob("*.jsonl")):
+        batches = [json.loads(line) for line in path.read_text().splitlines()]
+        epochs, rows = [epoch for epoch, _ in batches], [rows for _, rows in batches]
+        assert epochs == [0] * EPOCH * accumulation + [1] * EPOCH * accumulation
+        steps.append([sum(rows[at : at + accumulation], []) for at in range(0, len(rows), accumulation)])
+    return [sorted(sum(parts, [])) for parts in zip(*steps, strict=True)]
 
 
 @pytest.mark.slow
@@ -90,12 +117,15 @@ def test_a_model_that_is_spread_over_processes_learns_alike_and_resumes_exactly(
 # kills
 
 
-def test_a_killed_rank_ends_the_others_with_a_message(start, tmp_path):
-    job = {"plant": {"what": "SIGKILL", "step": 3, "rank": 1}}
+@pytest.mark.parametrize("spread", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["copied", "spread"])
+def test_a_killed_rank_ends_the_others_with_a_message(start, tmp_path, spread):
+    job = {"plant": {"what": "SIGKILL", "step": 3, "rank": 1}, "kill_after": HANGS}
+    job |= {"fsdp": True} if spread else {}
     codes, text = start(processes=2, per_device_train_batch_size=2, job=job)
     assert codes[0] not in (0, -9) and codes[1] == -9
     assert "another process of the run has ended; see its messages" in text
-    assert start(processes=2, per_device_train_batch_size=2, resume=True)[0] == [0, 0]
+    job = {"fsdp": True} if spread else {}
+    assert start(processes=2, per_device_train_batch_size=2, resume=True, job=job)[0] == [0, 0]
 
 
 def test_killed_runs_end_in_the_same_weights_and_log(start, tmp_path):

@@ -4,39 +4,68 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 
 import pytest
 
 TORCHRUN = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
-ACCELERATE = ["-m", "accelerate.commands.accelerate_cli", "launch", "--num_processes", "2", "--config_file"]
+ACCELERATE = ["-m", "accelerate.commands.accelerate_cli", "launch"]
 SIZES = "--model.hidden_size 16 --model.num_hidden_layers 1 --model.num_attention_heads 2 --model.intermediate_size 16"
 OPTIONS = (
-    f"{SIZES} --tokenizer.k 4 --windows.length 40 --windows.min_length 40 "
-    "--data.train_split null --data.valid_split null "
+    f"{SIZES} --tokenizer.k 4 --windows.length 40 --windows.min_length 40 --windows.mode sampled "
+    "--data.train_split null --data.valid_split null --trainer.eval_strategy no "
     "--trainer.max_steps 4 --trainer.save_steps 2 --trainer.logging_steps 1 --trainer.per_device_train_batch_size 2 "
     "--trainer.use_cpu true --trainer.bf16 false"
 )
 
 
+def commands(page):
+    """The launches that a page tells the reader to type, and how many processes each starts where there is no GPU."""
+    for line in re.findall(r"((?:accelerate launch|python -m torch)[^`\n]* -m hf_genomics pretrain [^`\n]*)", page):
+        words = line.replace("...", "recipes/pretrain_base.yaml").split()
+        processes = 2 if {"--config_file", "--nproc_per_node"} & set(words) else 1
+        if "--config_file" in words:  # which asks for 8 GPUs
+            words[2:2] = ["--num_processes", "2"]
+        yield (ACCELERATE + words[2:] if words[0] == "accelerate" else words[1:]), processes
+
+
 def launch(words, store, output, root, **environment):
-    command = [sys.executable, *words, "-m", "hf_genomics", "pretrain", "--data.store", str(store), *OPTIONS.split()]
+    command = [sys.executable, *words, "--data.store", str(store), *OPTIONS.split()]
     environment = {name: value for name, value in os.environ.items() if not name.startswith("HF_")} | environment
     command += ["--trainer.output_dir", str(output)]
     return subprocess.run(command, cwd=root, capture_output=True, text=True, timeout=300, env=environment)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("way", ["torchrun", "ddp.yaml", "fsdp2.yaml"])
-def test_every_launcher_trains_on_two_processes(tiny_store, tmp_path, repo_root, way):
+def test_every_launch_that_the_pages_tell_to_type_trains(tiny_store, tmp_path, repo_root):
     """Without GPUs accelerate copies the model also where fsdp2.yaml asks to spread it; see test_exact.py."""
-    words = TORCHRUN if way == "torchrun" else [*ACCELERATE, str(repo_root / "recipes" / "accelerate" / way)]
+    pages = [(repo_root / page).read_text() for page in ("README.md", "recipes/README.md")]
+    typed = [command for page in pages for command in commands(page)]
+    assert [processes for _, processes in typed] == [1, 2, 2, 2]
+    for number, (words, processes) in enumerate(typed):
+        output = tmp_path / str(number)
+        run = launch(words, tiny_store, output, repo_root, OMP_NUM_THREADS="1")
+        assert run.returncode == 0, run.stderr
+        state = json.loads((output / "trainer_state.json").read_text())
+        assert state["global_step"] == 4
+        assert state["epoch"] == pytest.approx(4 * processes * 2 / (23 // (2 * processes) * (2 * processes)))
+        assert run.stdout.count("train_loss") == 1  # one process speaks for all
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("way", ["torchrun", "accelerate"])
+def test_a_mistake_is_said_once_and_again_in_the_launchers_report(tiny_store, tmp_path, repo_root, way):
+    config = ["--config_file", str(repo_root / "recipes" / "accelerate" / "ddp.yaml"), "--num_processes", "2"]
+    words = TORCHRUN if way == "torchrun" else [*ACCELERATE, *config]
+    words = [*words, "-m", "hf_genomics", "pretrain", "--trainer.lerning_rate", "1"]
     run = launch(words, tiny_store, tmp_path / "out", repo_root, OMP_NUM_THREADS="1")
-    assert run.returncode == 0, run.stderr
-    state = json.loads((tmp_path / "out" / "trainer_state.json").read_text())
-    assert state["global_step"] == 4 and state["epoch"] == 0.8  # 5 steps of 2 x 2 windows are an epoch
-    assert run.stdout.count("train_loss") == 1  # one process speaks for all
+    assert run.returncode == 1  # the launcher's own
+    line = "hf-genomics: error: unknown key 'trainer.lerning_rate'; did you mean 'trainer.learning_rate'?"
+    assert [text for text in run.stderr.splitlines() if line in text] == [line, f"  traceback : {line}"]
+    assert "hf_genomics/" not in run.stderr  # no traceback of ours, only the launcher's
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.slow

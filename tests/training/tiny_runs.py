@@ -176,6 +176,8 @@ def _child(job: dict) -> int:
         shutil.disk_usage = lambda place: shutil._ntuple_diskusage(0, 0, job["free_bytes"])
     if job.get("fsdp"):
         _spread()
+    if "windows" in job:
+        _write_down_windows(job["windows"])
     if "plant" in job:
         _plant(**job["plant"])
     try:
@@ -225,6 +227,21 @@ def _kill_at(number: int, output: str) -> None:
 
     os.fsync = fsync
     sys.addaudithook(touched)
+
+
+def _write_down_windows(folder: str) -> None:
+    """Write down the epoch and the rows of every batch that this process fetches, a line each, in RANK.jsonl."""
+    from hf_genomics import WindowDataset
+
+    real, path = WindowDataset.__getitems__, Path(folder) / f"{os.environ.get('RANK', '0')}.jsonl"
+    path.parent.mkdir(parents=True, exist_ok=True)
+
+    def fetch(self, rows):
+        with open(path, "a") as file:
+            file.write(json.dumps([self.epoch, list(rows)]) + "\n")
+        return real(self, rows)
+
+    WindowDataset.__getitems__ = fetch
 
 
 def _spread() -> None:
