@@ -51,6 +51,7 @@ _NOT_OPTIONS = {
     "masking": {"epoch"},
 }
 _PATIENCE = 10.0  # seconds; launchers look after their processes several times a second
+_SHORT_KEYS = {"bf16", "fp16", "tf32", "optim", "fsdp"}  # of TrainingArguments, that are no English words
 _LINKS = {"tokenizer.k": "model.k", "tokenizer.stride": "model.stride", "trainer.seed": "masking.seed"}
 
 
@@ -71,7 +72,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _complain(str(error))
     except StoppedError as stop:
         return _complain(str(stop), code=stop.code)
-    except (PermissionError, FileExistsError, NotADirectoryError, IsADirectoryError) as error:
+    except (PermissionError, FileExistsError, FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
         return _complain(f"{error.filename}: {error.strerror}; name another place")
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
@@ -220,8 +221,29 @@ def _build(parser: Any, words: list[str]) -> dict[str, Any]:
     except InputError:
         raise
     except Exception as error:  # a constructor's own check: StrictDataclassError is no ValueError
-        raise InputError(_last_line(error)) from error
+        raise InputError(_name_keys(_last_line(error), parsed.get("trainer", {}))) from error
     return {name: value for name, value in vars(built).items() if name != "config"}
+
+
+def _name_keys(line: str, trainer: Any) -> str:
+    """Name the keys of TrainingArguments in its own complaints as a user writes them.
+
+    >>> _name_keys("lineer is not a valid SchedulerType, please select one of ['linear', 'cosine']",
+    ...            {"lr_scheduler_type": "lineer"})
+    "trainer.lr_scheduler_type must be one of 'linear', 'cosine', not 'lineer'; did you mean 'linear'?"
+    >>> _name_keys("--tf32 requires Ampere or a newer GPU", {"tf32": True})
+    'trainer.tf32 requires Ampere or a newer GPU'
+    """
+    keys = dict(trainer.items())
+    unknown = re.match(r"(.+) is not a valid \w+, please select one of \[(.*)\]", line)
+    if unknown:
+        value, known = unknown.groups()
+        names = [f"trainer.{key}" for key, given in keys.items() if str(given) == value] or ["a value"]
+        hint = _suggest(value, re.findall(r"[\w.-]+", known))
+        return f"{names[0]} must be one of {known}, not {value!r}{hint}"
+    line = re.sub(r"\b[A-Z]\w+Strategy\.(\w+)", lambda match: match.group(1).lower(), line)
+    telling = "|".join(sorted((key for key in keys if "_" in key or key in _SHORT_KEYS), key=len, reverse=True))
+    return re.sub(rf"(?<![\w.])[`-]*(?:args\.)?({telling})\b`?", r"trainer.\1", line) if telling else line
 
 
 def _refuse_linked(config: str, parser: Any) -> None:
@@ -269,6 +291,13 @@ def _tidy(line: str, config: str) -> str:
     """Name the place before the complaint, and types as a user would."""
     if re.match(r"Problems parsing config|Unexpected config", line):
         return f"{config}: not a YAML file of keys and values ({line}); mend it, recipes/ has examples"
+    if "expected one argument" in line:
+        line += "; give the value behind it, a negative number as --key=-1"
+    line = re.sub(
+        r"Does not validate against any of the Union subtypes Subtypes: \[(.*?)\] Errors: .* Given value: (.*)$",
+        lambda match: f"Expected a {match.group(1).replace('NoneType', 'null')}. Got value: {match.group(2)}",
+        line,
+    )
     line = re.sub(r'^Key "(\w+)\.\w+" not found in namespace.*', r"\1: is a section; indent its keys below it", line)
     line = re.sub(r"<class '([\w.]+)'>", r"\1", line.replace("typing.Literal", "one of "))
     return re.sub(r'^Parser key "([\w.]+)":', r"\1:", line)

@@ -236,7 +236,14 @@ class KmerBertConfig(PreTrainedConfig):
             raise ValueError(f"k must lie in 1..12, not {self.k}")
         if self.stride < 1:
             raise ValueError(f"stride must be at least 1, not {self.stride}")
-        for name in ("hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size", "vocab_size"):
+        for name in (
+            "hidden_size",
+            "num_hidden_layers",
+            "num_attention_heads",
+            "intermediate_size",
+            "vocab_size",
+            "type_vocab_size",
+        ):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
         if self.hidden_size % self.num_attention_heads:
@@ -249,10 +256,13 @@ class KmerBertConfig(PreTrainedConfig):
                 "max_position_embeddings must be at least 3 ([CLS], one k-mer, [SEP]), "
                 f"not {self.max_position_embeddings}"
             )
-        for name in ("hidden_dropout_prob", "attention_probs_dropout_prob"):
-            if not 0 <= getattr(self, name) < 1:
+        for name in ("hidden_dropout_prob", "attention_probs_dropout_prob", "classifier_dropout"):
+            if not 0 <= (getattr(self, name) or 0) < 1:
                 raise ValueError(f"{name} must lie in 0..1 (1 excluded), not {getattr(self, name)}")
-        for name in ("attention_window", "global_attention_every"):
+        for name in ("initializer_range", "layer_norm_eps"):
+            if not 0 <= getattr(self, name) < float("inf"):
+                raise ValueError(f"{name} must be 0 or more, not {getattr(self, name)}")
+        for name in ("attention_window", "global_attention_every", "window_length"):
             if (value := getattr(self, name)) is not None and value < 1:
                 raise ValueError(f"{name} must be at least 1, or null, not {value}")
         if self.position_embedding_type == "rotary" and self.hidden_size // self.num_attention_heads % 2:

@@ -72,6 +72,17 @@ class LabelledData:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise InputError(f"data.{name} must be at least 1, not {value}")
+        if not 0 < self.label_fraction <= 1:
+            raise InputError(
+                f"data.label_fraction must be above 0 and at most 1, such as 0.1 for 10 %, not {self.label_fraction}"
+            )
+        for name in ("length", "train_step", "windows_per_genome", "test_windows_per_genome", "label_fraction"):
+            if not self.store and getattr(self, name) != getattr(LabelledData, name):
+                raise InputError(f"data.{name} is for windows of data.store, not for tables; leave it away")
+        for name in ("label_columns", "track_columns", "nt_track_columns"):
+            names = getattr(self, name) or []
+            if twice := next((each for each in names if names.count(each) > 1), None):
+                raise InputError(f"data.{name} names {twice!r} twice; name each column once")
         for field in fields(Annotations):
             if self.store and getattr(self, field.name):
                 raise InputError(f"data.{field.name} names a column of tables, but data.store is set; leave one away")

@@ -20,13 +20,15 @@ from ..data.annotations import Annotations, read_annotated
 from ..data.labelled import SequenceDataset
 from ..data.tables import LabelledSequences, check_classes
 from ..errors import InputError
+from ..modeling_kmer_bert import refuse_missing
+from .arguments import check_arguments, check_best_metric
 from .baseline import kmer_baseline, majority_probabilities
 from .exact import ExactTrainer
 from .examples import LabelledData, annotations_like
 from .loading import VALUE, class_names, known_of, load_classifier, load_config, load_tokenizer, readable
-from .metrics import classification_metrics, compute_metrics_for
+from .metrics import SCORES, classification_metrics, compute_metrics_for
 from .report import plot_loss
-from .running import SetEpoch, attention_for, check_arguments, check_output, claim_output_dir, train, write_json
+from .running import SetEpoch, attention_for, check_output, check_room, claim_output_dir, train, write_json
 from .scoring import Predictions, check_longest, collator_for, predict_nt_scores, predict_scores
 from .settings import label_settings, make_configuration, track_settings, weight_settings, window_settings
 
@@ -111,15 +113,19 @@ def finetune(
     _check_numbers(num_windows, rc_probability, dropout, baseline_k, focal_gamma)
     tokenizer = load_tokenizer(pretrained)
     training, validation, test = _load_splits(data, tokenizer.k * num_windows)
-    if validation is None and trainer.eval_strategy != "no":
-        raise InputError(
-            "trainer.eval_strategy asks for validation, but there are no validation sequences; set data.valid"
-        )
+    missing = None if validation else "there are no validation sequences; set data.valid"
+    check_best_metric(trainer, SCORES[training.problem], missing)
     _check_positive(positive, training)
     if rc_probability and training.nt_labels is not None:
         raise InputError("rc_probability: labels per nucleotide belong to a strand; leave it at 0")
     if training.pairs is not None and training.nt_labels is not None:
         raise InputError("labels per nucleotide are for single sequences; leave data.pair_column away")
+    step = trainer.train_batch_size * trainer.world_size
+    if trainer.dataloader_drop_last and len(training) < step:
+        raise InputError(
+            f"{training.source}: {len(training)} sequences are less than a step of {step}, and "
+            "trainer.dataloader_drop_last leaves them out; lower trainer.per_device_train_batch_size"
+        )
     before = load_config(pretrained)
     _check_windows(before, pretrained, num_windows)
     positions = _positions(before, pretrained, stretch_positions)
@@ -127,13 +133,14 @@ def finetune(
     settings |= {"classifier_dropout": dropout} if dropout is not None else {}
     settings |= {"pooling": pooling} if pooling else {}
     settings |= {"initialisation": "bert"} if from_scratch else {}
-    windows = window_settings(training, num_windows, part_length, aggregation)
+    windows = window_settings(training, tokenizer.k, num_windows, part_length, aggregation)
     config = make_configuration(before, settings, windows, track_settings(training))
     config.max_position_embeddings = positions
     for examples in filter(None, (training, validation, test)):
         check_longest(examples, tokenizer, config)
     set_seed(trainer.seed)
     network = _classifier(pretrained, config, before, from_scratch, attention_for(trainer))
+    check_room(trainer, network)
     trainer.remove_unused_columns = False
     rows = SequenceDataset(training)
     names = training.label_names or [VALUE]
@@ -187,9 +194,10 @@ def _check_numbers(
 ) -> None:
     if num_windows < 1:
         raise InputError(f"num_windows must be at least 1, not {num_windows}")
-    for name, value in (("rc_probability", rc_probability), ("dropout", dropout or 0)):
-        if not 0 <= value <= 1:
-            raise InputError(f"{name} must lie in 0..1, not {value}")
+    if not 0 <= rc_probability <= 1:
+        raise InputError(f"rc_probability must lie in 0..1, not {rc_probability}")
+    if not 0 <= (dropout or 0) < 1:
+        raise InputError(f"dropout must lie in 0..1 (1 excluded), not {dropout}")
     if not 0 <= baseline_k <= 8:
         raise InputError(f"baseline_k must lie in 0..8 (0 leaves the baseline out), not {baseline_k}")
     if not 0 <= focal_gamma < float("inf"):
@@ -223,7 +231,14 @@ def _classifier(pretrained: str, config: Any, before: Any, from_scratch: bool, a
         options["stretch_positions"] = config.max_position_embeddings
         config.max_position_embeddings = before.max_position_embeddings  # as the weights are
     with readable(pretrained):  # a classifier of other classes gets a new head
-        return auto.from_pretrained(pretrained, config=config, **options)
+        network, info = auto.from_pretrained(pretrained, config=config, output_loading_info=True, **options)
+        refuse_missing(network, info["missing_keys"], pretrained)
+    for name, *sizes in sorted(info["mismatched_keys"]):
+        if name.startswith("bert.") and ".pooler." not in name:
+            raise InputError(
+                f"{pretrained}: {name} is {tuple(sizes[0])}, but by config.json {tuple(sizes[1])}; mend config.json"
+            )
+    return network
 
 
 def _test(

@@ -93,6 +93,10 @@ class readable:  # noqa: N801 (reads as a statement: with readable(name))
     def __exit__(self, kind: type | None, error: BaseException | None, trace: object) -> None:
         """Translate the error."""
         broken = (OSError, ValueError, TypeError, SafetensorError, StrictDataclassError)
+        if isinstance(error, RuntimeError) and "ignore_mismatched_sizes" in str(error):
+            raise InputError(
+                f"{self.name}: the weights have other sizes than config.json says; mend config.json"
+            ) from error
         if not isinstance(error, broken) or isinstance(error, InputError):
             return
         if not Path(self.name).exists():

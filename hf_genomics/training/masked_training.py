@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import logging
 import time
 from dataclasses import replace
@@ -10,12 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import TrainingArguments
 
 from ..errors import InputError
 from .exact import ExactTrainer, disk_errors
 from .flops import attention_pairs, measure_peak, training_flops
-from .masked_scores import SCORES, count_batch, masked_metrics, score_batch
+from .masked_scores import count_batch, masked_metrics, score_batch
 from .progress import FILE, add_line, begin_file, in_words, speed_and_shares
 from .report import plot_loss
 
@@ -149,26 +147,3 @@ def check_schedule(schedule_steps: int | None, steps: int) -> None:
             f"schedule_steps ({schedule_steps}) is less than the {steps} steps of the run, whose learning rate would "
             "end at 0 before; raise it, or lower trainer.max_steps"
         )
-
-
-def check_best_metric(args: TrainingArguments, *, validates: bool) -> None:
-    """Check ``trainer.metric_for_best_model``, and set which direction is better.
-
-    Raises:
-        InputError: if there is no such metric, or nothing to validate on.
-    """
-    if args.metric_for_best_model is None:
-        return
-    name = args.metric_for_best_model.removeprefix("eval_")
-    if name not in SCORES:
-        near = difflib.get_close_matches(name, SCORES, 1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
-        raise InputError(
-            f"trainer.metric_for_best_model: no metric {args.metric_for_best_model!r}{hint} "
-            f"(there are {', '.join(SCORES)})"
-        )
-    if not validates:
-        raise InputError("trainer.metric_for_best_model needs windows to validate on, but data.valid_split is null")
-    if args.eval_strategy == "no":
-        raise InputError("trainer.metric_for_best_model needs evaluations during training; set trainer.eval_strategy")
-    args.greater_is_better = SCORES[name]

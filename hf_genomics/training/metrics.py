@@ -29,6 +29,14 @@ logger = logging.getLogger(__name__)
 #: transformers' mark for a token or example without a label.
 IGNORED_LABEL = -100
 
+#: What an evaluation measures by the kind of labels, and whether more of it is better.
+_CLASSES = dict.fromkeys("accuracy macro_recall macro_precision f1 f1_macro mcc auroc auprc".split(), True)
+SCORES: dict[str, dict[str, bool]] = {
+    "single_label_classification": {"loss": False} | _CLASSES,
+    "multi_label_classification": {"loss": False, "f1": True, "auroc": True, "auprc": True},
+    "regression": {"loss": False, "mse": False, "mae": False, "r2": True, "pearson": True, "spearman": True},
+}
+
 _SCORES = """accuracy, macro_recall (balanced accuracy; the paper's Recall_M), macro_precision, f1 (two classes: of the
 positive class; more: the macro mean), f1_macro, mcc, auroc, auprc (two classes: of the positive class; more: mean over
 one class versus the rest)"""

@@ -22,13 +22,15 @@ from ..data.windows import WindowDataset
 from ..errors import InputError
 from ..modeling_kmer_bert import KmerBertForMaskedLM
 from ..tokenization_kmer import KmerTokenizer
-from .masked_training import MaskedTrainer, check_best_metric, check_schedule
+from .arguments import check_arguments, check_best_metric
+from .masked_scores import SCORES
+from .masked_training import MaskedTrainer, check_schedule
 from .report import plot_loss
 from .running import (
     SetEpoch,
     attention_for,
-    check_arguments,
     check_positions,
+    check_room,
     check_vocabulary,
     claim_output_dir,
     num_parameters,
@@ -113,7 +115,7 @@ def pretrain(
     check_schedule(schedule_steps, trainer.max_steps)
     if peak_tflops is not None and not peak_tflops > 0:
         raise InputError(f"peak_tflops must be above 0, not {peak_tflops}; leave it away and it is measured")
-    check_best_metric(trainer, validates=data.valid_split is not None)
+    check_best_metric(trainer, SCORES, "data.valid_split is null; set it" if data.valid_split is None else None)
     check_vocabulary(tokenizer, model)
     check_positions(
         tokenizer,
@@ -135,6 +137,7 @@ def pretrain(
     network = KmerBertForMaskedLM._from_config(model, attn_implementation=attention_for(trainer))
     masked = masking.describe(tokenizer.k, tokenizer.stride)
     logger.info("%s; %s windows an epoch; %s parameters", masked, f"{len(training):,}", f"{num_parameters(network):,}")
+    check_room(trainer, network)
     trainer.remove_unused_columns = False
     if trainer.ddp_find_unused_parameters is None:
         trainer.ddp_find_unused_parameters = False  # every weight is used in every step; looking for others costs time
@@ -249,10 +252,16 @@ def _validation(
     store: GenomeStore, data: PretrainingData, windows: WindowSampling, trainer: TrainingArguments
 ) -> WindowDataset | None:
     if data.valid_split is None:
-        if trainer.eval_strategy != "no":
-            raise InputError("trainer.eval_strategy asks for validation, but data.valid_split is null; set one of them")
         return None
     rows = store.select(data.valid_split)
+    if both := len(np.intersect1d(rows, store.select(data.train_split))):
+        logger.warning(
+            "%d of %d validation contigs are trained on too: data.train_split %s, data.valid_split %s",
+            both,
+            len(rows),
+            data.train_split,
+            data.valid_split,
+        )
     return WindowDataset(store, windows.drawn(), rows, trainer.seed + 1, size=data.valid_windows)
 
 

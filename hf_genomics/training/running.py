@@ -17,7 +17,6 @@ from typing import Any, Protocol
 import torch
 from accelerate.utils import broadcast_object_list
 from transformers import PreTrainedModel, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
-from transformers.integrations import get_available_reporting_integrations
 
 from ..errors import InputError
 from ..tokenization_kmer import KmerTokenizer
@@ -71,7 +70,8 @@ def claim_output_dir(path: str | None, done: str, *, overwrite: bool, resume: bo
         resume: the user asked to go on from a checkpoint.
 
     Raises:
-        InputError: if no folder is given, it is a file, it holds a finished run, or there is nothing to resume from.
+        InputError: if no folder is given, it is a file or may not be written to, it holds a finished run, or there is
+            nothing to resume from.
     """
     if not path:
         raise InputError(
@@ -80,6 +80,9 @@ def claim_output_dir(path: str | None, done: str, *, overwrite: bool, resume: bo
     folder = Path(path)
     if folder.exists() and not folder.is_dir():
         raise InputError(f"{folder} is a file; trainer.output_dir must be a folder")
+    check_writable(folder, "trainer.output_dir")
+    if resume and overwrite:
+        raise InputError("resume goes on with the run that overwrite would delete; leave one of them away")
     if (folder / done).exists() and not (overwrite or resume):
         raise InputError(f"{folder} holds a finished run; choose another trainer.output_dir, or pass --overwrite true")
     if not (overwrite or resume) and any(folder.glob("checkpoint-*")):
@@ -87,42 +90,6 @@ def claim_output_dir(path: str | None, done: str, *, overwrite: bool, resume: bo
     if resume and not checkpoints_in(folder):
         raise InputError(f"{folder}: no checkpoint to resume from; leave --resume away")
     return folder
-
-
-def check_arguments(args: TrainingArguments) -> None:
-    """Check the numbers that transformers takes as they are and stumbles over after the output folder is made.
-
-    Raises:
-        InputError: naming the key, its value and the rule.
-    """
-    for name in ("per_device_train_batch_size", "per_device_eval_batch_size", "gradient_accumulation_steps"):
-        if getattr(args, name) < 1:
-            raise InputError(f"trainer.{name} must be at least 1, not {getattr(args, name)}")
-    if not args.learning_rate >= 0:
-        raise InputError(f"trainer.learning_rate must be 0 or more, not {args.learning_rate}")
-    missing = set(args.report_to) - set(get_available_reporting_integrations()) - {"none", "all"}
-    if missing:
-        raise InputError(f"trainer.report_to: {sorted(missing)[0]} is not installed; install it or leave it away")
-    if args.push_to_hub:
-        raise InputError(
-            "trainer.push_to_hub would upload all of the folder, training_args.bin too; run hf-genomics push afterwards"
-        )
-    if args.dataloader_persistent_workers:
-        raise InputError(
-            "trainer.dataloader_persistent_workers must be false: kept workers would repeat the first epoch"
-        )
-    if args.train_sampling_strategy == "group_by_length":
-        raise InputError(
-            "trainer.train_sampling_strategy: group_by_length needs lengths that windows do not have; use random"
-        )
-    for name in ("save_only_model", "ignore_data_skip", "auto_find_batch_size"):
-        if getattr(args, name):
-            raise InputError(f"trainer.{name} must be false: the run could not be resumed exactly")
-    checkpoint = args.resume_from_checkpoint
-    if isinstance(checkpoint, str) and not (Path(checkpoint) / "trainer_state.json").is_file():
-        raise InputError(
-            f"trainer.resume_from_checkpoint: {checkpoint} is no checkpoint; name a folder checkpoint-STEP"
-        )
 
 
 def check_positions(tokenizer: KmerTokenizer, length: int, positions: int, what: str, way_out: str) -> None:
@@ -149,6 +116,18 @@ def check_output(path: Path, *, folder: bool) -> None:
     for place in (path, *path.parents)[0 if folder else 1 :]:
         if place.exists() and not place.is_dir():
             raise InputError(f"{place} is a file, not a folder; write to another place")
+    check_writable(path, "the output")
+
+
+def check_writable(path: Path, what: str) -> None:
+    """Check that the nearest folder that is there may be written to; ``what`` names the path.
+
+    Raises:
+        InputError: naming the folder.
+    """
+    place = next(place for place in (path, *path.absolute().parents) if place.is_dir())
+    if not os.access(place, os.W_OK | os.X_OK):
+        raise InputError(f"{path}: {place} may not be written to; set {what} to another place")
 
 
 def check_vocabulary(tokenizer: KmerTokenizer, model: Any) -> None:
@@ -168,6 +147,18 @@ def check_vocabulary(tokenizer: KmerTokenizer, model: Any) -> None:
 def attention_for(args: TrainingArguments) -> str:
     """Choose the attention backend: sdpa, but eager for bf16 on a CPU, where it is faster (docs/decisions.md)."""
     return "eager" if args.device.type == "cpu" and args.bf16 else "sdpa"
+
+
+def check_room(args: TrainingArguments, network: PreTrainedModel) -> None:
+    """Check that the disk has room for what the run will write; nothing is created.
+
+    Raises:
+        InputError: naming folder, bytes needed and free.
+    """
+    if args.process_index == 0:
+        whole = checkpoint_bytes(network)
+        needed, what = (whole // 3, "the model") if args.save_strategy == "no" else (whole, "a checkpoint")
+        check_space(Path(args.output_dir or "."), needed, what)
 
 
 def keep_freed_memory() -> None:
@@ -208,8 +199,6 @@ def train(trainer: ExactTrainer, *, resume: bool, overwrite: bool) -> dict[str, 
         if overwrite and not checkpoint:
             clear_outputs(folder)
         clear_remains(folder)
-        if args.save_strategy != "no":
-            check_space(folder, checkpoint_bytes(trainer.model), "a checkpoint")
     if args.device.type == "cpu":
         keep_freed_memory()
     args.eval_on_start &= not checkpoint

@@ -72,7 +72,7 @@ def balanced_weights(training: LabelledSequences) -> list[float]:
 
 
 def window_settings(
-    training: LabelledSequences, num_windows: int, part_length: int | None, aggregation: str
+    training: LabelledSequences, k: int, num_windows: int, part_length: int | None, aggregation: str
 ) -> dict[str, Any]:
     """Say how sequences are cut into parts and joined; nothing where they are not.
 
@@ -85,6 +85,10 @@ def window_settings(
         return {}
     if num_windows > 1 and part_length is not None:
         raise InputError("num_windows and part_length are two ways to cut sequences; leave one away")
+    if part_length is not None and part_length < 2 * k:
+        raise InputError(
+            f"part_length must be at least two k-mers of {k} nt, so that no part is too short, not {part_length}"
+        )
     beside: dict[str, Any] = {"pairs": training.pairs, "labels per nucleotide": training.nt_labels}
     beside |= {"tracks": training.tracks, "signals per nucleotide": training.nt_tracks}
     for what, column in beside.items():

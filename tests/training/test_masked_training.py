@@ -26,9 +26,9 @@ from hf_genomics.data.order import EpochOrder
 from hf_genomics.errors import InputError
 from hf_genomics.training import masked_training, progress
 from hf_genomics.training import pretrain as pretraining
+from hf_genomics.training.arguments import check_best_metric
 from hf_genomics.training.flops import attention_pairs, training_flops
-from hf_genomics.training.masked_scores import count_batch
-from hf_genomics.training.masked_training import check_best_metric
+from hf_genomics.training.masked_scores import SCORES, count_batch
 from hf_genomics.training.pretrain import PretrainingData, pretrain
 
 SIZES = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
@@ -276,7 +276,7 @@ def test_the_best_checkpoint_is_kept_and_left_behind(run, log_of, tmp_path):
 def test_the_direction_of_a_metric_is_known(tmp_path, metric, more_is_better):
     options = {"metric_for_best_model": metric, "eval_strategy": "steps", "eval_steps": 1, "use_cpu": True}
     arguments = TrainingArguments(str(tmp_path), **options)
-    check_best_metric(arguments, validates=True)
+    check_best_metric(arguments, SCORES, None)
     assert arguments.greater_is_better is more_is_better
 
 
