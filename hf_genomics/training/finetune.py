@@ -140,7 +140,8 @@ def finetune(
         check_longest(examples, tokenizer, config)
     set_seed(trainer.seed)
     network = _classifier(pretrained, config, before, from_scratch, attention_for(trainer))
-    check_room(trainer, network)
+    if not folder.exists():  # or else once the remains of a killed run are cleared away
+        check_room(trainer, network)
     trainer.remove_unused_columns = False
     rows = SequenceDataset(training)
     names = training.label_names or [VALUE]

@@ -137,7 +137,8 @@ def pretrain(
     network = KmerBertForMaskedLM._from_config(model, attn_implementation=attention_for(trainer))
     masked = masking.describe(tokenizer.k, tokenizer.stride)
     logger.info("%s; %s windows an epoch; %s parameters", masked, f"{len(training):,}", f"{num_parameters(network):,}")
-    check_room(trainer, network)
+    if not folder.exists():  # or else once the remains of a killed run are cleared away
+        check_room(trainer, network)
     trainer.remove_unused_columns = False
     if trainer.ddp_find_unused_parameters is None:
         trainer.ddp_find_unused_parameters = False  # every weight is used in every step; looking for others costs time

@@ -199,6 +199,7 @@ def train(trainer: ExactTrainer, *, resume: bool, overwrite: bool) -> dict[str, 
         if overwrite and not checkpoint:
             clear_outputs(folder)
         clear_remains(folder)
+        check_room(args, trainer.model)
     if args.device.type == "cpu":
         keep_freed_memory()
     args.eval_on_start &= not checkpoint

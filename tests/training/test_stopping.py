@@ -72,7 +72,7 @@ def test_a_run_that_the_disk_has_no_room_for_does_not_begin(start, tmp_path):
     code, text = start(job={"free_bytes": 1_000_000})
     assert code == 2
     assert "a checkpoint needs 0.00409 GB, the disk has 0.001 GB left; make room" in one_error(text)
-    assert list((tmp_path / "out").iterdir()) == []
+    assert not (tmp_path / "out").exists()
 
 
 # losses that are no number
