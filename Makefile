@@ -36,6 +36,7 @@ bench: .venv/.installed ## print the measured speeds, as ratios in one run (abou
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/tokenizer.py
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/collator.py
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/data.py
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/feed.py --rounds 1 --steps 1
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/check.py
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/store.py
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/checkpoint.py

@@ -17,8 +17,9 @@ import argparse
 import statistics
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import yaml
@@ -84,30 +85,50 @@ def path_rate(windows: WindowDataset, collator: DataCollatorForSpanMasking, batc
     return tokens / (time.process_time() - begin)
 
 
+class Trained(NamedTuple):
+    """Tokens a second, the share of the time spent waiting for batches, and what the last line of the log says."""
+
+    rate: float
+    waited: float
+    measured: dict[str, float]
+
+
 class TimedTrainer(MaskedTrainer):
     """`pretrain`'s Trainer with a clock: when steps end, and how long it waits for batches."""
 
-    def __init__(self, **options: Any) -> None:
+    def __init__(self, clock: Callable[[], float], **options: Any) -> None:
         super().__init__(**options)
-        self.ends: list[tuple[float, float, float]] = []  # CPU time, tokens, CPU time waited for batches
-        self.waited = 0.0
+        self.clock = clock
+        self.ends: list[tuple[float, float, float]] = []  # time, tokens, time waited for batches
+        self.waited, self.measured = 0.0, dict[str, float]()
 
     def get_batch_samples(self, *args: Any, **kwargs: Any) -> Any:
         """Draw the batches of a step."""
-        begin = time.process_time()
+        begin = self.clock()
         samples = super().get_batch_samples(*args, **kwargs)
-        self.waited += time.process_time() - begin
+        self.waited += self.clock() - begin
         return samples
+
+    def _since_the_last_line(self) -> dict[str, float]:
+        self.measured = super()._since_the_last_line()
+        return self.measured
 
     def _maybe_log_save_evaluate(self, *args: Any, **kwargs: Any) -> None:
         super()._maybe_log_save_evaluate(*args, **kwargs)
-        self.ends.append((time.process_time(), self.state.num_input_tokens_seen, self.waited))
+        self.ends.append((self.clock(), self.state.num_input_tokens_seen, self.waited))
 
 
 def train(
-    windows: WindowDataset, collator: DataCollatorForSpanMasking, settings: dict, network: nn.Module, steps: int
-) -> tuple[float, float]:
-    """Train for some steps, the first of them not counted; gives tokens per second and the share of time waited."""
+    windows: WindowDataset,
+    collator: DataCollatorForSpanMasking,
+    settings: dict,
+    network: nn.Module,
+    steps: int,
+    clock: Callable[[], float] = time.process_time,
+    peak_tflops: float = 1.0,
+    **options: Any,
+) -> Trained:
+    """Train for some steps, the first of them not counted; ``options`` are for the TrainingArguments."""
     trainer = settings["trainer"]
     keys = ("per_device_train_batch_size", "learning_rate", "adam_beta2", "adam_epsilon", "weight_decay")
     order = EpochOrder(len(windows), trainer["per_device_train_batch_size"])
@@ -117,13 +138,14 @@ def train(
             **{key: trainer[key] for key in keys},
             max_steps=steps + 1,
             logging_steps=max(1, steps // 4),
-            use_cpu=True,
             save_strategy="no",
             disable_tqdm=True,
             remove_unused_columns=False,
             include_num_input_tokens_seen="non_padding",
+            **({"use_cpu": True} | options),
         )
         run = TimedTrainer(
+            clock=clock,
             model=network,
             args=arguments,
             data_collator=collator,
@@ -131,11 +153,11 @@ def train(
             processing_class=collator.tokenizer,
             callbacks=[SetEpoch(windows, order)],
             order=order,
-            peak_tflops=1.0,
+            peak_tflops=peak_tflops,
         )
         run.train()
     (begin, before, waited), (end, tokens, at_last) = run.ends[0], run.ends[-1]
-    return (tokens - before) / (end - begin), (at_last - waited) / (end - begin)
+    return Trained((tokens - before) / (end - begin), (at_last - waited) / (end - begin), run.measured)
 
 
 def feeding(store: GenomeStore, rounds: int, least: float) -> None:
@@ -150,7 +172,7 @@ def feeding(store: GenomeStore, rounds: int, least: float) -> None:
             rates = []
             for _ in range(rounds):
                 path = path_rate(windows, collator, batch, least)
-                rates.append((path, train(windows, collator, settings, NullModel(config), steps=16)[0]))
+                rates.append((path, train(windows, collator, settings, NullModel(config), steps=16).rate))
             path, trained = (1e-6 * statistics.median(column) for column in zip(*rates, strict=True))
             print(f"| {name} | {batch} | {rows} | {path:.1f} | {trained:.1f} |", flush=True)
 
@@ -183,7 +205,7 @@ def waiting(store: GenomeStore, rounds: int, steps: int) -> None:
         for _ in range(rounds):
             network = KmerBertForMaskedLM._from_config(config, attn_implementation="sdpa")
             results.append(train(windows, collator, settings, network, steps))
-        rate, share = (statistics.median(column) for column in zip(*results, strict=True))
+        rate, share = (statistics.median(column) for column in list(zip(*results, strict=True))[:2])
         print(f"| {name} | {rate:,.0f} | {100 * share:.2f} % |", flush=True)
 
 

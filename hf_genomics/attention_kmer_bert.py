@@ -120,12 +120,12 @@ class Grouped(NamedTuple):
         spread = (self._spread(states, sum(sizes)).split(sizes) for states in (query, key, value))
         attended = []
         for (count, longest), real, *states in zip(self.shapes, visible.split(sizes), *spread, strict=True):
-            rows = [state.unflatten(0, (count, longest)).transpose(1, 2) for state in states]
+            q, k, v = (state.unflatten(0, (count, longest)).transpose(1, 2) for state in states)
             real = real.view(count, longest)
             if window is None or window >= longest - 1:
-                seen = attend(*rows, _hidden(~real[:, None, None], query.dtype))[0]
+                seen = attend(q, k, v, _hidden(~real[:, None, None], query.dtype))[0]
             else:
-                seen = attend_nearby(attend, *rows, window, real)
+                seen = attend_nearby(attend, q, k, v, window, real)
             attended.append(seen.flatten(0, 1))
         return torch.cat(attended).index_select(0, self.places).reshape(query.shape), None
 

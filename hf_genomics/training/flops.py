@@ -20,7 +20,7 @@ from torch import Tensor
 from ..configuration_kmer_bert import KmerBertConfig
 
 _BACKWARD_TOO = 3  # products in a step for each one forward
-_SIZES = (256, 512, 1024, 2048, 4096, 8192)
+_SMALLEST, _LARGEST = 512, 8192  # rows of the square matrices
 _LONG = 0.01  # seconds of a product after which no larger one is tried; it would take eight times as long
 
 
@@ -81,12 +81,13 @@ def attention_pairs(config: KmerBertConfig, positions: Tensor, real: Tensor) -> 
 
 
 def measure_peak(device: torch.device | str, dtype: torch.dtype) -> float:
-    """Measure how many operations a second a device does in square matrix products, the fastest of a few sizes.
+    """Measure how many operations a second a device does in square matrix products.
 
     Takes about 0.1 s, and no number from the global random generators. The result is remembered for the process.
 
     Args:
-        device: a CPU is measured with torch's number of threads.
+        device: a CPU is measured with torch's number of threads, by the time that these really ran: what else runs on
+            the machine lowers the MFU of a run, not the peak.
         dtype: of the factors.
 
     Returns:
@@ -97,29 +98,24 @@ def measure_peak(device: torch.device | str, dtype: torch.dtype) -> float:
 
 @functools.lru_cache
 def _measured_peak(device: torch.device, dtype: torch.dtype, threads: int) -> float:
-    generator, best = torch.Generator(device).manual_seed(0), 0.0
-    for size in _SIZES:
+    generator, seconds, size = torch.Generator(device).manual_seed(0), 0.0, _SMALLEST // 2
+    while seconds < _LONG and size < _LARGEST:
+        size *= 2
         factor = torch.randn(size, size, generator=generator, device=device).to(dtype)  # power depends on the numbers
-        seconds = min(_product_seconds(factor) for _ in range(4))  # the first of them may load kernels
-        best = max(best, 2.0 * size**3 / seconds)
-        if seconds > _LONG:
-            break
-    return best
+        seconds = min(_product_seconds(factor, threads) for _ in range(4))  # the first of them may load kernels
+    return 2.0 * size**3 / seconds
 
 
 @torch.no_grad()
-def _product_seconds(factor: Tensor) -> float:
+def _product_seconds(factor: Tensor, threads: int) -> float:
     """Time a product of a matrix with itself; on a GPU several, for it takes time to start one."""
-    times = 1 if factor.device.type == "cpu" else 10
-    _wait(factor.device)
-    begin = time.perf_counter()
-    for _ in range(times):
+    if factor.device.type == "cpu":
+        begin = time.process_time()
         factor @ factor
-    _wait(factor.device)
-    return max(time.perf_counter() - begin, 1e-9) / times
-
-
-def _wait(device: torch.device) -> None:
-    """Wait until a device has done all that it was told to do."""
-    if device.type != "cpu":
-        torch.accelerator.synchronize(device)
+        return max(time.process_time() - begin, 1e-9) / threads
+    torch.accelerator.synchronize(factor.device)
+    begin = time.perf_counter()
+    for _ in range(10):
+        factor @ factor
+    torch.accelerator.synchronize(factor.device)
+    return max(time.perf_counter() - begin, 1e-9) / 10

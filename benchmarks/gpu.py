@@ -1,0 +1,406 @@
+"""BERT-base on a GPU, step by step: tokens/s, MFU and memory of what makes a training step faster or does not.
+
+    python benchmarks/gpu.py                            # ends within 8 minutes, prints a table
+    python benchmarks/gpu.py --device cpu --size tiny   # the same code in a minute; the figures mean nothing
+
+bf16 autocast, windows of 512 tokens (or the paper's mix: half of them shorter), 15 % masked, one batch for all steps.
+A step is forward, backward and AdamW, without the Trainer but where a setting says so. MFU is the share of the fastest
+bf16 matrix product, measured first; operations as in `hf_genomics.training.flops` (what full logits, padding or masked
+places cost besides counts for nothing). The loss of the first step must be the same wherever the windows are.
+
+Settings run one after the other in a process that is started again where one of them fails for good, hangs or takes too
+long, so that a table comes in any case; each result is appended to a file of JSON lines as it comes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import json
+import os
+import queue
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+KMERS, MASK = 4101, 4
+#: Sizes of the model, tokens of the longest window, most windows in a batch.
+SIZES: dict[str, tuple[dict[str, int], int, int]] = {
+    "base": ({}, 512, 1024),
+    "small": (
+        {"num_hidden_layers": 2, "hidden_size": 256, "num_attention_heads": 4, "intermediate_size": 1024},
+        512,
+        16,
+    ),
+    "tiny": ({"num_hidden_layers": 2, "hidden_size": 32, "num_attention_heads": 4, "intermediate_size": 64}, 32, 4),
+}
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One line of the table.
+
+    Args:
+        rows: how windows lie: one in a row, all in one row, or several in rows as long as the longest.
+        route: how packed windows are attended to: torch's variable-length kernel, groups of like length, or masks.
+        mix: lengths as in the paper's set-ups instead of full windows.
+        compiled: nothing; what lies between attentions; the whole encoder; that as CUDA graphs.
+    """
+
+    windows: int = 64
+    rows: Literal["separate", "one", "several"] = "one"
+    route: Literal["varlen", "groups", "masks"] = "varlen"
+    backend: str = "sdpa"
+    mix: bool = False
+    optimizer: dict[str, bool] = field(default_factory=lambda: {"fused": True})
+    compiled: Literal["", "parts", "encoder", "graphs"] = ""
+    sparse_prediction: bool = True
+    hidden_dropout_prob: float = 0.0
+    attention_probs_dropout_prob: float = 0.0
+    trainer: bool = False
+
+
+SLOW = {"optimizer": {"foreach": False}}
+SETTINGS: dict[str, Setting] = {
+    "eager attention, a window a row, AdamW in a loop": Setting(rows="separate", backend="eager", **SLOW),
+    "sdpa": Setting(rows="separate", **SLOW),
+    "AdamW foreach": Setting(rows="separate", optimizer={"foreach": True}),
+    "AdamW fused": Setting(rows="separate"),
+    "all windows in one row, variable-length kernel": Setting(),
+    "logits of all tokens": Setting(sparse_prediction=False),
+    "one row in groups of like length": Setting(route="groups"),
+    "rows of the longest, masks": Setting(rows="several", route="masks"),
+    "compiled between attentions": Setting(compiled="parts"),
+    "dropout 0.1, none in attention": Setting(hidden_dropout_prob=0.1),
+    "dropout 0.1, none in attention, compiled between": Setting(hidden_dropout_prob=0.1, compiled="parts"),
+    "dropout 0.1 everywhere (the recipes), in groups": Setting(
+        route="groups", hidden_dropout_prob=0.1, attention_probs_dropout_prob=0.1
+    ),
+    "16 windows": Setting(windows=16),
+    "128 windows": Setting(windows=128),
+    "256 windows": Setting(windows=256),
+    "the paper's mix, padded": Setting(mix=True, rows="separate"),
+    "the paper's mix, rows of the longest, masks": Setting(mix=True, rows="several", route="masks"),
+    "the paper's mix, one row in groups": Setting(mix=True, route="groups"),
+    "the paper's mix, one row, variable-length kernel": Setting(mix=True),
+    "pretrain's Trainer, the paper's mix": Setting(mix=True, trainer=True, windows=256),
+    "pretrain's Trainer, the paper's mix, dropout 0.1 everywhere": Setting(
+        mix=True, trainer=True, windows=256, hidden_dropout_prob=0.1, attention_probs_dropout_prob=0.1
+    ),
+    "a window a row, encoder compiled": Setting(rows="separate", compiled="encoder"),
+    "a window a row, 16 windows, encoder compiled": Setting(rows="separate", windows=16, compiled="encoder"),
+    "a window a row, 16 windows, encoder in CUDA graphs": Setting(rows="separate", windows=16, compiled="graphs"),
+}
+
+# What runs in the process that measures
+
+
+class Bench:
+    """A device, the sizes of the model, and what the device can do at most."""
+
+    def __init__(self, device: str, size: str, seconds: float) -> None:
+        import torch
+
+        from hf_genomics.training.flops import measure_peak
+
+        self.device, self.size, self.seconds = torch.device(device), size, seconds
+        self.sizes, self.tokens, self.most = SIZES[size]
+        self.clock = time.process_time if device == "cpu" else time.perf_counter  # others may use the CPU too
+        self.peak = measure_peak(self.device, torch.bfloat16)
+
+    def machine(self) -> dict[str, Any]:
+        """Say what is measured on."""
+        import torch
+        import transformers
+
+        name = torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else str(self.device)
+        versions = {"torch": torch.__version__, "transformers": transformers.__version__}
+        return {"machine": name, "size": self.size, "peak_tflops": self.peak / 1e12, **versions}
+
+    def measure(self, setting: Setting) -> dict[str, Any]:
+        """Measure one setting."""
+        import torch
+
+        cuda = self.device.type == "cuda"
+        if cuda:
+            torch.cuda.reset_peak_memory_stats(self.device)
+        torch.manual_seed(0)
+        with route_of(setting, self.device):
+            result = self.with_trainer(setting) if setting.trainer else self.steps(setting)
+        memory = torch.cuda.max_memory_allocated(self.device) / 2**30 if cuda else None
+        return result | {"peak_gib": memory}
+
+    def model(self, setting: Setting) -> Any:
+        """Build the model."""
+        from hf_genomics import KmerBertConfig, KmerBertForMaskedLM
+
+        names = ("sparse_prediction", "hidden_dropout_prob", "attention_probs_dropout_prob")
+        sizes = {name: getattr(setting, name) for name in names} | self.sizes
+        model = KmerBertForMaskedLM._from_config(KmerBertConfig(**sizes), attn_implementation=setting.backend)
+        return compile_some(model.to(self.device).train(), setting.compiled, self.size == "tiny")
+
+    def batch(self, setting: Setting) -> dict[str, Any]:
+        """Draw a batch of windows, as the collator gives it."""
+        import numpy as np
+        import torch
+
+        from hf_genomics.data.packed_rows import pack_rows
+
+        random, count = np.random.default_rng(0), min(setting.windows, self.most)
+        lengths = np.full(count, self.tokens)
+        if setting.mix:
+            lengths[count // 2 :] = random.integers(5, self.tokens + 1, count - count // 2)
+        real = np.arange(self.tokens) < lengths[:, None]
+        truth = np.where(real, random.integers(5, KMERS, real.shape), 0)
+        masked = real & (random.random(real.shape) < 0.15)
+        columns = {"input_ids": np.where(masked, MASK, truth), "labels": np.where(masked, truth, -100)}
+        if setting.rows == "separate":
+            columns |= {"attention_mask": real.astype(np.int64)} if setting.mix else {}
+        else:
+            columns = pack_rows(columns, lengths, self.tokens if setting.rows == "several" else None)
+        return {name: torch.from_numpy(column).to(self.device) for name, column in columns.items()}
+
+    def steps(self, setting: Setting) -> dict[str, Any]:
+        """Train on one batch: three steps to warm up, then as many as the time allows."""
+        import torch
+
+        model, batch = self.model(setting), self.batch(setting)
+        optimizer = torch.optim.AdamW(model.parameters(), lr=1e-5, **setting.optimizer)
+
+        def step() -> Any:
+            if setting.compiled == "graphs":
+                torch.compiler.cudagraph_mark_step_begin()
+            with torch.autocast(self.device.type, torch.bfloat16):
+                loss = model(**batch).loss
+            loss.backward()
+            optimizer.step()
+            optimizer.zero_grad()
+            return loss.detach().clone()
+
+        loss = [step() for _ in range(3)][0].item()
+        done, begin = 0, self.clock()
+        while self.clock() - begin < self.seconds:
+            for _ in range(5):
+                step()
+            done += 5
+            if self.device.type != "cpu":
+                torch.accelerator.synchronize(self.device)
+        seconds = (self.clock() - begin) / done
+        tokens, flops = needed(model.config, batch)
+        if not loss == loss:
+            raise ArithmeticError("the loss is not a number")
+        return {
+            "loss": loss,
+            "tokens": tokens,
+            "ms_per_step": 1000 * seconds,
+            "tokens_per_second": tokens / seconds,
+            "mfu": flops / seconds / self.peak,
+        }
+
+    def with_trainer(self, setting: Setting) -> dict[str, Any]:
+        """Train from a genome store with `pretrain`'s Trainer."""
+        from data import make_store
+        from feed import RECIPES, parts, train
+
+        with tempfile.TemporaryDirectory() as folder:
+            windows, collator, recipe = parts(RECIPES / "pretrain_base.yaml", make_store(Path(folder)), "one row")
+            recipe["trainer"]["per_device_train_batch_size"] = min(setting.windows, self.most)
+            options = {"use_cpu": self.device.type == "cpu", "bf16": True, "peak_tflops": self.peak / 1e12}
+            steps = 40 if self.size == "base" else 4
+            trained = train(windows, collator, recipe, self.model(setting), steps, clock=self.clock, **options)
+        return {
+            "tokens_per_second": trained.rate,
+            "mfu": trained.measured["mfu"],
+            "waiting_for_data": trained.waited,
+        }
+
+
+@contextmanager
+def route_of(setting: Setting, device: Any) -> Iterator[None]:
+    """Have packed windows attended to in the way that a setting asks for."""
+    import hf_genomics.attention_kmer_bert as routes
+
+    no_kernel = setting.route == "varlen" and device.type != "cuda"
+    if setting.trainer or setting.rows == "separate" or no_kernel:  # the choice is the model's own
+        yield
+        return
+    chosen, kernel = routes._window_kernel, None if setting.route == "masks" else setting.route
+    routes._window_kernel = lambda *_: kernel
+    try:
+        yield
+    finally:
+        routes._window_kernel = chosen
+
+
+def compile_some(model: Any, what: str, tiny: bool) -> Any:
+    """Compile parts of a model in place; small ones without inductor, which takes a minute to say that all is well."""
+    from hf_genomics import modeling_kmer_bert as parts
+
+    how = {"backend": "aot_eager"} if tiny else {"mode": "reduce-overhead"} if what == "graphs" else {}
+    if what == "parts":
+        for module in model.modules():
+            if isinstance(module, parts.KmerBertResidual | parts.KmerBertIntermediate | parts.KmerBertEmbeddings):
+                module.compile(**how)
+    elif what:
+        model.bert.compile(**how)
+    return model
+
+
+def needed(config: Any, batch: dict[str, Any]) -> tuple[int, float]:
+    """Count the tokens of a batch, and the operations that training on them needs with logits of masked tokens."""
+    import torch
+
+    from hf_genomics.training.flops import attention_pairs, training_flops
+
+    ids = batch["input_ids"]
+    real = batch.get("attention_mask", torch.ones_like(ids))
+    positions = batch.get("position_ids", torch.arange(ids.shape[1], device=ids.device))
+    tokens, masked = int(real.sum()), int((batch["labels"] != -100).sum())
+    return tokens, training_flops(config, tokens, int(attention_pairs(config, positions, real)), masked)
+
+
+def work(arguments: argparse.Namespace) -> None:
+    """Measure some settings, and print a line of JSON for each; ends early where the device is in disorder."""
+    import torch
+
+    bench = Bench(arguments.device, arguments.size, arguments.seconds)
+    print(json.dumps(bench.machine()), flush=True)
+    for name in arguments.settings:
+        lost = False
+        try:
+            result = bench.measure(SETTINGS[name])
+        except Exception as error:
+            lost = isinstance(error, getattr(torch, "AcceleratorError", ())) or "CUDA error" in str(error)
+            result = {"failed": f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error) else ''}"}
+        print(json.dumps({"setting": name} | result), flush=True)
+        if lost:
+            return
+        gc.collect()
+        torch.compiler.reset()
+        if bench.device.type == "cuda":
+            torch.cuda.empty_cache()
+
+
+# What runs in the process that is started by hand
+
+
+def supervise(
+    command: Callable[[list[str]], list[str]], names: list[str], limit: float, deadline: float
+) -> Iterator[dict[str, Any]]:
+    """Have settings measured by processes, another one after each that dies or hangs.
+
+    Args:
+        command: gives the command that measures some settings and prints a line of JSON for each.
+        names: of the settings.
+        limit: seconds for one setting.
+        deadline: by `time.monotonic`; nothing runs any more then.
+
+    Yields:
+        what the processes print, and why a setting failed or was not reached.
+    """
+    todo, started = list(names), True
+    while todo and time.monotonic() < deadline:
+        worker = subprocess.Popen(command(todo), stdout=subprocess.PIPE, text=True, start_new_session=True)
+        lines: queue.Queue[str | None] = queue.Queue()
+        threading.Thread(target=_pass_on, args=(worker.stdout, lines), daemon=True).start()
+        started = False
+        while todo:
+            try:
+                line = lines.get(timeout=max(0.0, min(limit, deadline - time.monotonic())))
+            except queue.Empty:
+                yield {"setting": todo.pop(0), "failed": "stopped: it took too long"}
+                break
+            if line is None:
+                yield {"setting": todo.pop(0), "failed": f"its process ended with code {worker.wait()}"}
+                break
+            result, started = json.loads(line), True
+            yield result
+            if "setting" in result:
+                todo.remove(result["setting"])
+        end(worker)
+        if not started:
+            break
+    why = "no time left" if started else "a process could not start"
+    yield from ({"setting": name, "failed": why} for name in todo)
+
+
+def _pass_on(stream: Any, lines: queue.Queue[str | None]) -> None:
+    """Put the lines of JSON into a queue, and None at the end."""
+    with stream:
+        for line in stream:
+            if line.startswith("{"):
+                lines.put(line)
+    lines.put(None)
+
+
+def end(worker: subprocess.Popen[str]) -> None:
+    """End a process and those that it has started, such as compilers."""
+    try:
+        os.killpg(worker.pid, signal.SIGKILL)
+    except ProcessLookupError:
+        pass
+    worker.wait()
+
+
+def cells(result: dict[str, Any]) -> str:
+    """Give a line of the table.
+
+    >>> cells({"tokens_per_second": 1234.5, "mfu": 0.5, "ms_per_step": 20.0, "peak_gib": None, "loss": 8.4})
+    '1,234 | 50.0 % | 20.0 | - | 8.400'
+    """
+    if "failed" in result:
+        return f"{result['failed'][:120].replace('|', '/')} | - | - | - | -"
+    formats = {"ms_per_step": "{:.1f}", "peak_gib": "{:.1f}", "loss": "{:.3f}"}
+    others = [text.format(value) if (value := result.get(name)) is not None else "-" for name, text in formats.items()]
+    return " | ".join([f"{result['tokens_per_second']:,.0f}", f"{100 * result['mfu']:.1f} %", *others])
+
+
+def cuda_is_there() -> bool:
+    import torch
+
+    return torch.cuda.is_available()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--device", default="cuda")
+    parser.add_argument("--size", default="base", choices=list(SIZES), help="base, or less, to try the script")
+    parser.add_argument("--minutes", type=float, default=7.5, help="after which nothing runs any more")
+    parser.add_argument("--limit", type=float, default=100, help="seconds for one setting")
+    parser.add_argument("--seconds", type=float, default=2, help="of measuring a setting")
+    parser.add_argument("--settings", nargs="+", default=list(SETTINGS), choices=list(SETTINGS), metavar="SETTING")
+    parser.add_argument("--output", type=Path, default=Path("runs/gpu.jsonl"))
+    parser.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.worker:
+        work(arguments)
+        return
+    if arguments.device.startswith("cuda") and not cuda_is_there():
+        parser.error("torch sees no GPU; to try the script add --device cpu --size tiny")
+    options = ["--device", arguments.device, "--size", arguments.size, "--seconds", str(arguments.seconds)]
+    command = [sys.executable, __file__, "--worker", *options, "--settings"]
+    arguments.output.parent.mkdir(parents=True, exist_ok=True)
+    print("| setting | tokens/s | MFU | ms a step | peak GiB | first loss |\n|---|---|---|---|---|---|", flush=True)
+    machine: dict[str, Any] = {}
+    deadline = time.monotonic() + 60 * arguments.minutes
+    for result in supervise(lambda names: [*command, *names], arguments.settings, arguments.limit, deadline):
+        machine = result if "machine" in result else machine
+        with arguments.output.open("a") as file:
+            file.write(json.dumps(machine | result | {"time": time.time()}) + "\n")
+        if "setting" in result:
+            print(f"| {result['setting']} | {cells(result)} |", flush=True)
+    print("\n" + ", ".join(f"{name} {value}" for name, value in machine.items()))
+    if not arguments.device.startswith("cuda"):
+        print("No CUDA: windows one by one took the place of the variable-length kernel.")
+
+
+if __name__ == "__main__":
+    main()

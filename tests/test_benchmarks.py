@@ -1,0 +1,83 @@
+"""The GPU benchmark: a table comes whatever settings do, and its settings compute the same on a CPU."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import math
+import os
+import subprocess
+import sys
+import time
+
+import pytest
+
+WORKER = """
+import json, os, sys, time
+print("chatter of a library")
+print(json.dumps({"machine": "here"}), flush=True)
+for name in sys.argv[1:]:
+    if name == "dies":
+        os._exit(7)
+    if name == "hangs":
+        time.sleep(60)
+    print(json.dumps({"setting": name, "mfu": 0.5}), flush=True)
+"""
+
+
+@pytest.fixture(scope="module")
+def gpu(repo_root):
+    """The script as a module."""
+    spec = importlib.util.spec_from_file_location("gpu_benchmark", repo_root / "benchmarks" / "gpu.py")
+    module = sys.modules["gpu_benchmark"] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def run(gpu, names, limit=20.0, seconds=60.0, code=WORKER):
+    command = [sys.executable, "-c", code]
+    found = gpu.supervise(lambda todo: [*command, *todo], names, limit, time.monotonic() + seconds)
+    return [(result["setting"], result.get("failed")) for result in found if "setting" in result]
+
+
+def test_a_setting_that_dies_or_hangs_does_not_lose_the_others(gpu):
+    found = run(gpu, ["a", "dies", "b", "hangs", "c"], limit=6.0)
+    assert found == [
+        ("a", None),
+        ("dies", "its process ended with code 7"),
+        ("b", None),
+        ("hangs", "stopped: it took too long"),
+        ("c", None),
+    ]
+
+
+def test_nothing_runs_after_the_deadline(gpu):
+    begin = time.monotonic()
+    found = run(gpu, ["a", "hangs", "b"], seconds=6.0)
+    assert time.monotonic() - begin < 30
+    assert found == [("a", None), ("hangs", "stopped: it took too long"), ("b", "no time left")]
+
+
+def test_a_process_that_cannot_start_is_not_started_again_and_again(gpu):
+    found = run(gpu, ["a", "b"], code="import sys; sys.exit(3)")
+    assert found == [("a", "its process ended with code 3"), ("b", "a process could not start")]
+
+
+def test_a_failure_has_its_reason_in_the_table(gpu):
+    assert gpu.cells({"failed": "OutOfMemoryError: 9 | 8"}) == "OutOfMemoryError: 9 / 8 | - | - | - | -"
+
+
+@pytest.mark.slow
+def test_every_setting_of_the_gpu_benchmark_runs_on_a_cpu_and_starts_from_the_same_loss(repo_root, tmp_path):
+    command = [sys.executable, "benchmarks/gpu.py", "--device", "cpu", "--size", "tiny", "--seconds", "0.01"]
+    output = ["--minutes", "9", "--output", str(tmp_path / "x" / "gpu.jsonl")]
+    subprocess.run([*command, *output], cwd=repo_root, check=True, env=os.environ | {"OMP_NUM_THREADS": "1"})
+    lines = [json.loads(line) for line in (tmp_path / "x" / "gpu.jsonl").read_text().splitlines()]
+    assert not [line for line in lines if "failed" in line] and len(lines) > 20
+    losses: dict[str, set[float]] = {"full": set(), "mix": set()}
+    for line in lines:
+        if "loss" in line and "dropout" not in line["setting"]:
+            losses["mix" if "mix" in line["setting"] else "full"].add(line["loss"])
+        assert "setting" not in line or (line["tokens_per_second"] > 0 and line["mfu"] > 0)
+    for values in losses.values():
+        assert max(values) - min(values) < 0.01 and math.isfinite(sum(values))
