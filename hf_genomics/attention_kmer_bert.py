@@ -42,11 +42,26 @@ class Masked(NamedTuple):
     nearby: Any
 
     def __call__(
-        self, attend: Attend, query: Tensor, key: Tensor, value: Tensor, window: int | None
+        self, attend: Attend, query: Tensor, key: Tensor, value: Tensor, window: int | None, asked: Tensor | None = None
     ) -> tuple[Tensor, Tensor | None]:
-        """Attend, (batch, tokens, heads, size) each; ``window`` is how far a token sees, None without limit."""
+        """Attend.
+
+        Args:
+            attend: the backend.
+            query, key, value: (batch, tokens, heads, size).
+            window: how far a token sees, None without limit.
+            asked: bool (batch, tokens) where not all tokens are asked for. ``query`` and what is returned are then
+                (tokens asked for, heads, size), in reading order. Only where `narrows` says so.
+        """
         mask = self.everywhere if window is None else self.nearby
+        if asked is not None:
+            return attend_from(attend, query, key.transpose(1, 2), value.transpose(1, 2), mask, asked), None
         return attend(query.transpose(1, 2), key.transpose(1, 2), value.transpose(1, 2), mask)
+
+    def narrows(self, window: int | None) -> bool:
+        """Tell whether it can attend from some tokens only."""
+        mask = self.everywhere if window is None else self.nearby
+        return mask is None or isinstance(mask, Tensor) and mask.ndim == 4
 
 
 class Blocked(NamedTuple):
@@ -55,14 +70,18 @@ class Blocked(NamedTuple):
     visible: Tensor | None
 
     def __call__(
-        self, attend: Attend, query: Tensor, key: Tensor, value: Tensor, window: int | None
+        self, attend: Attend, query: Tensor, key: Tensor, value: Tensor, window: int | None, asked: Tensor | None = None
     ) -> tuple[Tensor, Tensor | None]:
         """Attend; see `Masked`."""
-        query, key, value = (states.transpose(1, 2) for states in (query, key, value))
         if window is None:
             keys = None if self.visible is None else _hidden(~self.visible[:, None, None], query.dtype)
-            return attend(query, key, value, keys)
+            return Masked(keys, None)(attend, query, key, value, None, asked)
+        query, key, value = (states.transpose(1, 2) for states in (query, key, value))
         return attend_nearby(attend, query, key, value, window, self.visible), None
+
+    def narrows(self, window: int | None) -> bool:
+        """See `Masked`."""
+        return window is None
 
 
 class Packed(NamedTuple):
@@ -79,13 +98,15 @@ class Packed(NamedTuple):
     kernel: str
 
     def __call__(
-        self, attend: Attend, query: Tensor, key: Tensor, value: Tensor, window: int | None
+        self, attend: Attend, query: Tensor, key: Tensor, value: Tensor, window: int | None, asked: Tensor | None = None
     ) -> tuple[Tensor, Tensor | None]:
         """Attend; see `Masked`."""
         shape = query.shape
-        query, key, value = (states.flatten(0, 1) for states in (query, key, value))
+        query = query if asked is not None else query.flatten(0, 1)
+        key, value = key.flatten(0, 1), value.flatten(0, 1)
         if self.kernel == "loop":
-            return attend_by_window(attend, query, key, value, self.lengths, window).reshape(shape), None
+            asked = None if asked is None else asked.flatten()
+            return attend_by_window(attend, query, key, value, self.lengths, window, asked).reshape(shape), None
         longest = max(self.lengths)
         if self.kernel == "varlen":
             near = {} if window is None else {"window_size": (window, window)}
@@ -98,6 +119,10 @@ class Packed(NamedTuple):
         }
         query, key, value = (states.transpose(0, 1).unsqueeze(0) for states in (query, key, value))
         return attend(query, key, value, None, **ends)[0].reshape(shape), None
+
+    def narrows(self, window: int | None) -> bool:
+        """See `Masked`."""
+        return self.kernel == "loop" and window is None
 
 
 class Grouped(NamedTuple):
@@ -138,25 +163,66 @@ class Grouped(NamedTuple):
 Layout = Masked | Blocked | Packed | Grouped
 
 
+def attend_from(
+    attend: Attend, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, asked: Tensor
+) -> Tensor:
+    """Attend from some tokens of each row to all of its tokens.
+
+    Args:
+        attend: with a mask or None.
+        query: (tokens asked for, heads, size), row after row.
+        key, value: (batch, heads, tokens, size).
+        mask: (batch or 1, heads or 1, tokens or 1, tokens), for all tokens; None hides nothing.
+        asked: bool (batch, tokens).
+
+    Returns:
+        (tokens asked for, heads, size).
+    """
+    # Queries are put side by side, row by row; rows with fewer than the most are filled up with zeros.
+    row, place = asked.nonzero(as_tuple=True)
+    rank = (asked.cumsum(1) - 1)[row, place]
+    most = max(1, int(asked.sum(1).max()))  # some backends do not take none
+    padded = query.new_zeros(len(asked), most, *query.shape[1:])
+    if mask is not None and mask.shape[2] > 1:
+        places = rank.new_zeros(padded.shape[:2]).index_put((row, rank), place)
+        mask = mask.take_along_dim(places[:, None, :, None], 2)
+    padded = padded.index_put((row, rank), query)
+    return attend(padded.transpose(1, 2), key, value, mask)[0][row, rank]
+
+
 def attend_by_window(
-    attend: Attend, query: Tensor, key: Tensor, value: Tensor, lengths: list[int], window: int | None = None
+    attend: Attend,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    lengths: list[int],
+    window: int | None = None,
+    asked: Tensor | None = None,
 ) -> Tensor:
     """Attend to each of the windows that lie end to end by itself; neighbours of equal length are taken at once.
 
     Args:
         attend: without a mask.
-        query, key, value: (tokens, heads, size).
+        query: (tokens, heads, size), or (tokens asked for, heads, size).
+        key, value: (tokens, heads, size).
         lengths: of the windows, in tokens.
         window: how far a token sees, None without limit.
+        asked: bool (tokens,), where not all are asked for; not with ``window``.
 
     Returns:
-        (tokens, heads, size).
+        the shape of ``query``.
     """
     runs = [(length, len(list(equal))) for length, equal in groupby(lengths)]
     sizes = [length * count for length, count in runs]
+    parts = [None] * len(runs) if asked is None else asked.split(sizes)
+    queries = query.split(sizes if asked is None else [int(part.sum()) for part in parts])
     attended = []
-    for (length, count), *states in zip(runs, query.split(sizes), key.split(sizes), value.split(sizes), strict=True):
-        q, k, v = (state.unflatten(0, (count, length)).transpose(1, 2) for state in states)  # (count, heads, length, .)
+    for (length, count), part, q, *keys in zip(runs, parts, queries, key.split(sizes), value.split(sizes), strict=True):
+        k, v = (state.unflatten(0, (count, length)).transpose(1, 2) for state in keys)  # (count, heads, length, size)
+        if part is not None:
+            attended.append(attend_from(attend, q, k, v, None, part.view(count, length)))
+            continue
+        q = q.unflatten(0, (count, length)).transpose(1, 2)
         if window is None or window >= length - 1:
             seen = attend(q, k, v, None)[0]
         else:

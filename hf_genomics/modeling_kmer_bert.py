@@ -27,10 +27,12 @@ from transformers.modeling_outputs import (
 )
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 from transformers.utils.generic import can_return_tuple, merge_with_config_defaults
+from transformers.utils.import_utils import is_tracing
 from transformers.utils.output_capturing import capture_outputs
 
 from .attention_kmer_bert import Layout, attention_layout
 from .configuration_kmer_bert import KmerBertConfig
+from .dropout import KmerBertDropout, drop
 from .losses import IGNORED, check_classes, check_count, in_units, label_loss, sequence_loss
 from .pooling import check_nt_labels, pool, tokens_to_nt, unpack
 
@@ -59,7 +61,7 @@ class KmerBertEmbeddings(nn.Module):
             self.position_embeddings = KmerBertPositionTable(config.max_position_embeddings, config.hidden_size)
         self.token_type_embeddings = nn.Embedding(config.type_vocab_size, config.hidden_size)
         self.LayerNorm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
-        self.dropout = nn.Dropout(config.hidden_dropout_prob)
+        self.dropout = KmerBertDropout(config.hidden_dropout_prob)
 
     def forward(
         self,
@@ -130,10 +132,10 @@ def eager_attention_forward(
     **kwargs: object,
 ) -> tuple[Tensor, Tensor]:
     """Plain attention, (batch, heads, tokens, size) each; returns (batch, tokens, heads, size) and the weights."""
-    scores = query @ key.transpose(2, 3) * scaling
+    scores = query * scaling @ key.transpose(2, 3)
     if attention_mask is not None:
         scores = scores + attention_mask
-    weights = nn.functional.dropout(scores.softmax(-1), p=dropout, training=module.training)
+    weights = drop(scores.softmax(-1), dropout, module.training)
     return (weights @ value).transpose(1, 2).contiguous(), weights
 
 
@@ -152,15 +154,34 @@ class KmerBertSelfAttention(nn.Module):
         self.value = nn.Linear(config.hidden_size, config.hidden_size)
 
     def forward(
-        self, hidden: Tensor, layout: Layout, turn: tuple[Tensor, Tensor] | None = None, **kwargs: Any
+        self,
+        hidden: Tensor,
+        layout: Layout,
+        turn: tuple[Tensor, Tensor] | None = None,
+        asking: Tensor | None = None,
+        asked: Tensor | None = None,
+        **kwargs: Any,
     ) -> tuple[Tensor, Tensor | None]:
-        """Attend; returns (batch, tokens, hidden) and, where the backend has them, the weights."""
-        heads = (*hidden.shape[:-1], -1, self.head_size)
-        query, key, value = (project(hidden).view(heads) for project in (self.query, self.key, self.value))
+        """Attend; returns the shape of ``hidden``, or ``asking``, and, where the backend has them, the weights.
+
+        Args:
+            hidden: (batch, tokens, hidden), what is attended to.
+            layout: who attends to whom.
+            turn: of rotary positions.
+            asking: (tokens asked for, hidden), what attends; by default all of ``hidden``.
+            asked: bool (batch, tokens), which tokens these are.
+            kwargs: the backend's own.
+        """
+        asking = hidden if asking is None else asking
+        query, key, value = (
+            project(states).unflatten(-1, (-1, self.head_size))
+            for project, states in ((self.query, asking), (self.key, hidden), (self.value, hidden))
+        )
         if turn is not None:
-            query, key = rotate(query, *turn), rotate(key, *turn)
-        attended, weights = layout(partial(self._attend, **kwargs), query, key, value, self.window)
-        return attended.reshape(hidden.shape).contiguous(), weights
+            mine = turn if asked is None else tuple(part.expand(*asked.shape, -1, -1)[asked] for part in turn)
+            query, key = rotate(query, *mine), rotate(key, *turn)
+        attended, weights = layout(partial(self._attend, **kwargs), query, key, value, self.window, asked)
+        return attended.reshape(asking.shape).contiguous(), weights
 
     def _attend(self, query: Tensor, key: Tensor, value: Tensor, mask: Any, **kwargs: Any) -> tuple:
         """Call the backend on (batch, heads, tokens, size); gives (batch, tokens, heads, size) and weights or None."""
@@ -181,7 +202,7 @@ class KmerBertResidual(nn.Module):
         super().__init__()
         self.dense = nn.Linear(input_size, config.hidden_size)
         self.LayerNorm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
-        self.dropout = nn.Dropout(config.hidden_dropout_prob)
+        self.dropout = KmerBertDropout(config.hidden_dropout_prob)
 
     def forward(self, inner: Tensor, residual: Tensor) -> Tensor:
         """Map (batch, tokens, input_size) onto the residual (batch, tokens, hidden)."""
@@ -196,9 +217,10 @@ class KmerBertAttention(nn.Module):
         self.self = KmerBertSelfAttention(config, window)
         self.output = KmerBertResidual(config.hidden_size, config)
 
-    def forward(self, hidden: Tensor, layout: Layout, **kwargs: object) -> Tensor:
-        """Map (batch, tokens, hidden) to the same shape."""
-        return self.output(self.self(hidden, layout, **kwargs)[0], hidden)
+    def forward(self, hidden: Tensor, layout: Layout, asked: Tensor | None = None, **kwargs: object) -> Tensor:
+        """Map (batch, tokens, hidden) to the same shape, or to (tokens asked for, hidden)."""
+        asking = hidden if asked is None else hidden.flatten(0, 1).index_select(0, asked.flatten().nonzero()[:, 0])
+        return self.output(self.self(hidden, layout, asking=asking, asked=asked, **kwargs)[0], asking)
 
 
 class KmerBertIntermediate(nn.Module):
@@ -223,9 +245,9 @@ class KmerBertLayer(GradientCheckpointingLayer):
         self.intermediate = KmerBertIntermediate(config)
         self.output = KmerBertResidual(config.intermediate_size, config)
 
-    def forward(self, hidden: Tensor, layout: Layout, **kwargs: object) -> Tensor:
-        """Map (batch, tokens, hidden) to the same shape."""
-        attended = self.attention(hidden, layout, **kwargs)
+    def forward(self, hidden: Tensor, layout: Layout, asked: Tensor | None = None, **kwargs: object) -> Tensor:
+        """Map (batch, tokens, hidden) to the same shape, or to (tokens asked for, hidden)."""
+        attended = self.attention(hidden, layout, asked, **kwargs)
         return self.output(self.intermediate(attended), attended)
 
 
@@ -237,11 +259,19 @@ class KmerBertEncoder(nn.Module):
         layers = (KmerBertLayer(config, config.window_of(index)) for index in range(config.num_hidden_layers))
         self.layer = nn.ModuleList(layers)
 
-    def forward(self, hidden: Tensor, layout: Layout, **kwargs: object) -> Tensor:
-        """Map (batch, tokens, hidden) to the same shape."""
-        for layer in self.layer:
+    def forward(self, hidden: Tensor, layout: Layout, asked: Tensor | None = None, **kwargs: object) -> Tensor:
+        """Map (batch, tokens, hidden) to the same shape, or to (tokens asked for, hidden), in reading order.
+
+        The last layer computes the tokens asked for, bool (batch, tokens), and no others where attention can do that.
+        """
+        *lower, last = self.layer
+        for layer in lower:
             hidden = layer(hidden, layout, **kwargs)
-        return hidden
+        eager = hidden.device.type == "cpu" and not is_tracing(hidden)  # elsewhere it was not measured
+        if asked is not None and eager and layout.narrows(last.attention.self.window):
+            return last(hidden, layout, asked=asked, **kwargs)
+        hidden = last(hidden, layout, **kwargs)
+        return hidden if asked is None else hidden[asked]
 
 
 class KmerBertPooler(nn.Module):
@@ -467,6 +497,7 @@ class KmerBertModel(KmerBertPreTrainedModel):
         token_type_ids: Tensor | None = None,
         position_ids: Tensor | None = None,
         inputs_embeds: Tensor | None = None,
+        asked: Tensor | None = None,
         **kwargs: object,
     ) -> BaseModelOutputWithPooling:
         """Encode.
@@ -478,6 +509,8 @@ class KmerBertModel(KmerBertPreTrainedModel):
             position_ids: (batch, tokens); by default 0, 1, 2, ... Where they start again within a row, the row holds
                 several packed windows, which do not see each other.
             inputs_embeds: (batch, tokens, hidden).
+            asked: bool (batch, tokens), the tokens whose last hidden states are wanted, by a head that reads no others:
+                ``last_hidden_state`` is (tokens asked for, hidden), in reading order. For a model without a pooler.
             kwargs: ``output_hidden_states``, ``output_attentions``, ``return_dict`` and the attention backend's own.
 
         Raises:
@@ -494,7 +527,7 @@ class KmerBertModel(KmerBertPreTrainedModel):
             dropout=self.config.attention_probs_dropout_prob if self.training else 0.0,
             need_weights=bool(kwargs.get("output_attentions", self.config.output_attentions)),
         )
-        hidden = self.encoder(embedded, layout, turn=self.turn(embedded, position_ids), **kwargs)
+        hidden = self.encoder(embedded, layout, asked, turn=self.turn(embedded, position_ids), **kwargs)
         pooled = None if self.pooler is None else self.pooler(hidden, attention_mask, position_ids)
         return BaseModelOutputWithPooling(last_hidden_state=hidden, pooler_output=pooled)
 
@@ -542,6 +575,9 @@ class KmerBertMaskedLMHead(nn.Module):
     def __init__(self, config: KmerBertConfig) -> None:
         super().__init__()
         self.predictions = KmerBertPredictions(config)
+
+
+RECORDED = ("output_hidden_states", "output_attentions")
 
 
 class KmerBertForMaskedLM(KmerBertPreTrainedModel):
@@ -599,11 +635,15 @@ class KmerBertForMaskedLM(KmerBertPreTrainedModel):
             loss in nats per masked token, 0 where there is none; logits (batch, tokens, vocabulary), or, when labels
             are given and ``config.sparse_prediction`` is on, (masked tokens, vocabulary) in reading order.
         """
-        outputs = self.bert(input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds, **kwargs)
+        masked = labels != IGNORED if labels is not None and self.config.sparse_prediction else None
+        recorded = any(kwargs.get(name, getattr(self.config, name)) for name in RECORDED)  # for all tokens then
+        asked = None if recorded else masked
+        outputs = self.bert(
+            input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds, asked=asked, **kwargs
+        )
         hidden, loss = outputs.last_hidden_state, None
-        if labels is not None and self.config.sparse_prediction:
-            masked = labels != -100
-            hidden, labels = hidden[masked], labels[masked]
+        if labels is not None and masked is not None:
+            labels, hidden = labels[masked], hidden[masked] if recorded else hidden
         logits = self.cls.predictions(hidden)
         if labels is not None:
             loss = label_loss(logits, labels, num_items_in_batch)
@@ -622,7 +662,7 @@ class KmerBertForSequenceClassification(KmerBertPreTrainedModel):
         super().__init__(config)
         self.num_labels = config.num_labels
         self.bert = KmerBertModel(config)
-        self.dropout = nn.Dropout(classifier_dropout(config))
+        self.dropout = KmerBertDropout(classifier_dropout(config))
         self.classifier = nn.Linear(config.hidden_size, config.num_labels)
         self.post_init()
 
@@ -672,7 +712,7 @@ class KmerBertForTokenClassification(KmerBertPreTrainedModel):
         super().__init__(config)
         self.num_labels = config.num_labels
         self.bert = KmerBertModel(config, add_pooling_layer=False)
-        self.dropout = nn.Dropout(classifier_dropout(config))
+        self.dropout = KmerBertDropout(classifier_dropout(config))
         self.classifier = nn.Linear(config.hidden_size, config.num_labels)
         self.post_init()
 

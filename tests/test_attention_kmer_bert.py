@@ -26,6 +26,7 @@ from hf_genomics.attention_kmer_bert import (
     Masked,
     Packed,
     attend_by_window,
+    attend_from,
     attend_nearby,
     attention_layout,
     group_windows,
@@ -141,6 +142,29 @@ def test_attending_block_by_block_equals_a_mask(tokens: int, window: int, paddin
         assert torch.equal(found, attend_nearby(attend, query, key, value, window))
 
 
+CHOICES = st.lists(st.booleans(), min_size=12, max_size=12)
+
+
+@given(st.integers(1, 3), CHOICES, st.sampled_from([None, "keys", "pairs"]))
+def test_attending_from_some_tokens_equals_attending_from_all(rows: int, choice: list[bool], mask: str | None) -> None:
+    query, key, value = states(12 // rows, rows)
+    asked = torch.tensor(choice).view(rows, -1)
+    shape = {"keys": (rows, 1, 1, 12 // rows), "pairs": (rows, 1, 12 // rows, 12 // rows)}
+    scores = torch.randn(shape[mask]) if mask else None
+    keys = (key.transpose(1, 2), value.transpose(1, 2))
+    expected = attend(query.transpose(1, 2), *keys, scores)[0][asked]
+    assert torch.allclose(attend_from(attend, query[asked], *keys, scores, asked), expected, atol=1e-6)
+
+
+@given(st.lists(st.integers(1, 4), min_size=1, max_size=8), st.integers(0, 2**32))
+def test_attending_from_some_tokens_of_packed_windows_equals_attending_from_all(lengths: list[int], seed: int) -> None:
+    query, key, value = (x[0] for x in states(sum(lengths)))
+    asked = torch.rand(sum(lengths), generator=torch.Generator().manual_seed(seed)) < 0.4
+    expected = attend_by_window(attend, query, key, value, lengths)[asked]
+    found = attend_by_window(attend, query[asked], key, value, lengths, asked=asked)
+    assert torch.allclose(found, expected, atol=1e-6)
+
+
 def lengths_slowly(positions: list[list[int]], shown: list[list[int]]) -> list[int] | None:
     """Measure windows token by token."""
     found = []
@@ -191,6 +215,47 @@ def test_packed_windows_give_what_each_gives_alone(
         packed = model(**call).last_hidden_state[0]
         assert (packed[: len(alone)] - alone).abs().max() < 1e-5
         assert not packed.isnan().any()
+
+
+@pytest.mark.parametrize("rows", ["padded", "packed", "full", "packed, padding first"])
+@pytest.mark.parametrize("window", [None, 4])
+@pytest.mark.parametrize("positions", POSITIONS)
+@pytest.mark.parametrize("backend", ["eager", "sdpa"])
+def test_the_tokens_asked_for_have_the_states_and_gradients_they_have_among_all(
+    backend: str, positions: str, window: int | None, rows: str, tiny_config
+) -> None:
+    tiny_config.position_embedding_type, tiny_config.attention_window = positions, window
+    tiny_config.global_attention_every = 2
+    row = packed_row(padding=3)
+    if "packed" not in rows:
+        row.pop("position_ids")
+    if rows == "full":
+        row.pop("attention_mask")
+    if rows == "packed, padding first":
+        row["attention_mask"] = row["attention_mask"].flip(1)
+    asked = (torch.arange(row["input_ids"].shape[1]) % 3 == 1)[None]
+    some, whole = (model_of(tiny_config, backend, KmerBertForMaskedLM).bert.train() for _ in range(2))
+    found = some(**row, asked=asked).last_hidden_state
+    expected = whole(**row).last_hidden_state[asked]
+    assert found.shape == (int(asked.sum()), tiny_config.hidden_size) and (found - expected).abs().max() < 1e-5
+    for states in (found, expected):
+        states.square().sum().backward()
+    for (name, weight), other in zip(some.named_parameters(), whole.parameters(), strict=True):
+        scale = other.grad.abs().max().clamp(min=1)
+        assert (weight.grad - other.grad).abs().max() < 1e-5 * scale, name
+
+
+def test_the_last_layer_computes_the_tokens_asked_for_alone(tiny_config: KmerBertConfig) -> None:
+    model, row = model_of(tiny_config, "sdpa", KmerBertForMaskedLM), packed_row()
+    labels = row["input_ids"].where(torch.arange(row["input_ids"].shape[1]) % 5 == 1, -100)
+    seen = []
+    for layer in model.bert.encoder.layer:
+        layer.intermediate.register_forward_hook(lambda _, args, output: seen.append(output.shape[:-1].numel()))
+    tokens = row["input_ids"].numel()
+    model(**row, labels=labels)
+    assert seen == [tokens, int((labels != -100).sum())]
+    states = model(**row, labels=labels, output_hidden_states=True).hidden_states
+    assert seen[2:] == [tokens, tokens] and states[-1].shape[1] == tokens, "all of them where they are recorded"
 
 
 @pytest.mark.parametrize("kind", [KmerBertForMaskedLM, KmerBertForTokenClassification])

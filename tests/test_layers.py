@@ -18,6 +18,7 @@ PORTABLE = (
     "tokenization_kmer",
     "configuration_kmer_bert",
     "attention_kmer_bert",
+    "dropout",
     "losses",
     "pooling",
     "modeling_kmer_bert",

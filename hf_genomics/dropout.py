@@ -1,0 +1,49 @@
+"""Dropout that is cheap on a CPU, where torch's own takes longer than the matrix products around it.
+
+What torch draws number by number comes here from numpy's SFC64, sixteen random bits for a value. The generator is
+seeded by one draw from torch's, so torch's seed, checkpoints and resuming work as ever.
+"""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from transformers.utils.import_utils import is_tracing
+
+LEVELS = 2**16
+
+
+def drop(states: Tensor, p: float, training: bool = True) -> Tensor:
+    """Set values to 0 with chance ``p`` and divide the others by 1 - p; any shape.
+
+    On a CPU ``p`` is rounded to a multiple of 1 / 65,536; the mean is kept exactly.
+    """
+    if states.device.type != "cpu" or not training or not 0 < p < 1 or is_tracing(states):
+        return nn.functional.dropout(states, p, training)
+    return states * keep_factors(states.shape, p, states.dtype)
+
+
+def keep_factors(shape: Sequence[int], p: float, dtype: torch.dtype) -> Tensor:
+    """Draw what dropout multiplies by: 0 with chance ``p``, else 1 / (1 - p); ``p`` in steps of 1 / 65,536, below 1."""
+    dropped = min(round(p * LEVELS), LEVELS - 1)
+    factors = torch.empty(shape, dtype=dtype)
+    torch.ge(random_bits(shape), dropped - LEVELS // 2, out=factors)
+    return factors.mul_(LEVELS / (LEVELS - dropped))
+
+
+def random_bits(shape: Sequence[int]) -> Tensor:
+    """Draw whole numbers, all of int16 equally likely, from a generator that torch's own seeds."""
+    size = math.prod(shape)
+    generator = np.random.Generator(np.random.SFC64(int(torch.randint(2**63 - 1, ()))))
+    words = generator.integers(2**64, size=-(-size // 4), dtype=np.uint64)  # four numbers each
+    return torch.from_numpy(words.view(np.int16)[:size]).view(tuple(shape))
+
+
+class KmerBertDropout(nn.Dropout):
+    """Dropout of hidden states; see `drop`."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Drop values of any shape, while training."""
+        return drop(input, self.p, self.training)
