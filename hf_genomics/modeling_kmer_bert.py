@@ -133,7 +133,9 @@ def eager_attention_forward(
 ) -> tuple[Tensor, Tensor]:
     """Plain attention, (batch, heads, tokens, size) each; returns (batch, tokens, heads, size) and the weights."""
     scores = query * scaling @ key.transpose(2, 3)
-    if attention_mask is not None:
+    if attention_mask is not None and attention_mask.dtype == torch.bool:
+        scores = scores.masked_fill(~attention_mask, torch.finfo(scores.dtype).min)
+    elif attention_mask is not None:
         scores = scores + attention_mask
     weights = drop(scores.softmax(-1), dropout, module.training)
     return (weights @ value).transpose(1, 2).contiguous(), weights
@@ -185,10 +187,11 @@ class KmerBertSelfAttention(nn.Module):
 
     def _attend(self, query: Tensor, key: Tensor, value: Tensor, mask: Any, **kwargs: Any) -> tuple:
         """Call the backend on (batch, heads, tokens, size); gives (batch, tokens, heads, size) and weights or None."""
-        backend: Callable = ALL_ATTENTION_FUNCTIONS.get_interface(
-            self.config._attn_implementation, eager_attention_forward
-        )
         dropout = self.config.attention_probs_dropout_prob if self.training else 0.0
+        name = self.config._attn_implementation
+        if name == "sdpa" and dropout and query.device.type == "cpu" and not is_tracing(query):
+            name = "eager"  # with dropout torch has no kernel here and does as eager does, but drops slowly
+        backend: Callable = ALL_ATTENTION_FUNCTIONS.get_interface(name, eager_attention_forward)
         near = None if self.window is None else self.window + 1  # flash backends do not count the last one
         return backend(
             self, query, key, value, mask, dropout=dropout, scaling=self.scaling, sliding_window=near, **kwargs

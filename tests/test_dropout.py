@@ -103,3 +103,16 @@ def test_checkpointed_layers_drop_the_same_again(attention: str, tiny_config: Km
         model(ids, labels=labels).loss.backward()
     for (name, weight), other in zip(plain.named_parameters(), checkpointed.parameters(), strict=True):
         assert torch.allclose(weight.grad, other.grad, atol=1e-7), name
+
+
+def test_sdpa_drops_as_eager_does_behind_every_mask(tiny_config: KmerBertConfig) -> None:
+    tiny_config.hidden_dropout_prob = tiny_config.attention_probs_dropout_prob = 0.3
+    ids = torch.randint(5, 69, (3, 11))
+    shown = (torch.arange(11) < torch.tensor([11, 4, 7])[:, None]).long()
+    for mask in (None, shown):
+        states = []
+        for attention in ("eager", "sdpa"):
+            torch.manual_seed(3)
+            model = KmerBertForMaskedLM._from_config(copy.deepcopy(tiny_config), attn_implementation=attention)
+            states.append(model.bert.train()(ids, mask).last_hidden_state[shown.bool()])
+        assert torch.allclose(*states, atol=1e-6)

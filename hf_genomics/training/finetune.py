@@ -139,8 +139,7 @@ def finetune(
     for examples in filter(None, (training, validation, test)):
         check_longest(examples, tokenizer, config)
     set_seed(trainer.seed)
-    attention = attention_for(trainer, config.attention_probs_dropout_prob)
-    network = _classifier(pretrained, config, before, from_scratch, attention)
+    network = _classifier(pretrained, config, before, from_scratch, attention_for(trainer))
     if not folder.exists():  # or else once the remains of a killed run are cleared away
         check_room(trainer, network)
     trainer.remove_unused_columns = False

@@ -134,8 +134,7 @@ def pretrain(
     order = _order(training, trainer)
     training.steps_of = order.steps_of if masking.schedule else None
     set_seed(trainer.seed)
-    attention = attention_for(trainer, model.attention_probs_dropout_prob)
-    network = KmerBertForMaskedLM._from_config(model, attn_implementation=attention)
+    network = KmerBertForMaskedLM._from_config(model, attn_implementation=attention_for(trainer))
     masked = masking.describe(tokenizer.k, tokenizer.stride)
     logger.info("%s; %s windows an epoch; %s parameters", masked, f"{len(training):,}", f"{num_parameters(network):,}")
     if not folder.exists():  # or else once the remains of a killed run are cleared away
