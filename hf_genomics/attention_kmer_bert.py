@@ -137,7 +137,7 @@ class Grouped(NamedTuple):
     shapes: list[tuple[int, int]]
 
     def __call__(
-        self, attend: Attend, query: Tensor, key: Tensor, value: Tensor, window: int | None
+        self, attend: Attend, query: Tensor, key: Tensor, value: Tensor, window: int | None, asked: Tensor | None = None
     ) -> tuple[Tensor, Tensor | None]:
         """Attend; see `Masked`."""
         sizes = [count * longest for count, longest in self.shapes]
@@ -153,6 +153,10 @@ class Grouped(NamedTuple):
                 seen = attend_nearby(attend, q, k, v, window, real)
             attended.append(seen.flatten(0, 1))
         return torch.cat(attended).index_select(0, self.places).reshape(query.shape), None
+
+    def narrows(self, window: int | None) -> bool:
+        """See `Masked`."""
+        return False
 
     def _spread(self, states: Tensor, size: int) -> Tensor:
         """Lay tokens (batch, tokens, heads, size of a head) among padding; (size, heads, size of a head)."""
@@ -214,13 +218,14 @@ def attend_by_window(
     """
     runs = [(length, len(list(equal))) for length, equal in groupby(lengths)]
     sizes = [length * count for length, count in runs]
-    parts = [None] * len(runs) if asked is None else asked.split(sizes)
-    queries = query.split(sizes if asked is None else [int(part.sum()) for part in parts])
+    parts = None if asked is None else asked.split(sizes)
+    queries = query.split(sizes if parts is None else [int(part.sum()) for part in parts])
     attended = []
-    for (length, count), part, q, *keys in zip(runs, parts, queries, key.split(sizes), value.split(sizes), strict=True):
+    for run, (q, *keys) in enumerate(zip(queries, key.split(sizes), value.split(sizes), strict=True)):
+        length, count = runs[run]
         k, v = (state.unflatten(0, (count, length)).transpose(1, 2) for state in keys)  # (count, heads, length, size)
-        if part is not None:
-            attended.append(attend_from(attend, q, k, v, None, part.view(count, length)))
+        if parts is not None:
+            attended.append(attend_from(attend, q, k, v, None, parts[run].view(count, length)))
             continue
         q = q.unflatten(0, (count, length)).transpose(1, 2)
         if window is None or window >= length - 1:

@@ -261,6 +261,7 @@ class KmerBertEncoder(nn.Module):
         super().__init__()
         layers = (KmerBertLayer(config, config.window_of(index)) for index in range(config.num_hidden_layers))
         self.layer = nn.ModuleList(layers)
+        self.last_window = config.window_of(config.num_hidden_layers - 1)
 
     def forward(self, hidden: Tensor, layout: Layout, asked: Tensor | None = None, **kwargs: object) -> Tensor:
         """Map (batch, tokens, hidden) to the same shape, or to (tokens asked for, hidden), in reading order.
@@ -271,7 +272,7 @@ class KmerBertEncoder(nn.Module):
         for layer in lower:
             hidden = layer(hidden, layout, **kwargs)
         eager = hidden.device.type == "cpu" and not is_tracing(hidden)  # elsewhere it was not measured
-        if asked is not None and eager and layout.narrows(last.attention.self.window):
+        if asked is not None and eager and layout.narrows(self.last_window):
             return last(hidden, layout, asked=asked, **kwargs)
         hidden = last(hidden, layout, **kwargs)
         return hidden if asked is None else hidden[asked]
