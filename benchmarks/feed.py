@@ -8,7 +8,8 @@ a model of one weight that returns 0. One process, one thread, no workers; CPU t
 disturbs least; medians over the rounds.
 
 The second table is the share of tokens that are no padding, the third a real step of the CPU-sized recipes: what share
-of its time is spent waiting for the next batch.
+of its time is spent waiting for the next batch. The last is that share, by the clock, where a device (a pause) takes
+half a million tokens a second, as a large GPU would: with a worker the next batch is prepared meanwhile.
 """
 
 from __future__ import annotations
@@ -48,16 +49,17 @@ ROWS = ("one row", "rows of the longest window", "padded")
 
 
 class NullModel(nn.Module):
-    """A model of one weight, whose loss is 0 whatever it is given."""
+    """A model of one weight, whose loss is 0 whatever it is given; it may sleep for ``pause`` seconds a token."""
 
     main_input_name = "input_ids"
 
-    def __init__(self, config: KmerBertConfig) -> None:
+    def __init__(self, config: KmerBertConfig, pause: float = 0.0) -> None:
         super().__init__()
-        self.config, self.weight = config, nn.Parameter(torch.zeros(1))
+        self.config, self.weight, self.pause = config, nn.Parameter(torch.zeros(1)), pause
 
     def forward(self, input_ids: Tensor, labels: Tensor, **kwargs: Any) -> MaskedLMOutput:
         """Return the loss."""
+        time.sleep(self.pause * input_ids.numel())
         return MaskedLMOutput(loss=(self.weight * 0).sum())
 
 
@@ -209,6 +211,23 @@ def waiting(store: GenomeStore, rounds: int, steps: int) -> None:
         print(f"| {name} | {rate:,.0f} | {100 * share:.2f} % |", flush=True)
 
 
+def hiding(store: GenomeStore, rounds: int, pace: float = 500_000) -> None:
+    """Print what share of the time is spent waiting for batches where a device takes ``pace`` tokens a second."""
+    workers = (0, 1)
+    print(f"\n| waiting at {pace:,.0f} tokens/s | no worker | a worker |\n|---|---|---|")
+    for name in SET_UPS:
+        windows, collator, settings = parts(RECIPES / f"pretrain_{name}.yaml", store, "one row")
+        config = KmerBertConfig(k=collator.tokenizer.k, stride=collator.tokenizer.stride)
+        shares: dict[int, list[float]] = {number: [] for number in workers}
+        for _ in range(rounds):
+            for number in workers:
+                model, options = NullModel(config, 1 / pace), {"dataloader_num_workers": number}
+                trained = train(windows, collator, settings, model, 12, clock=time.perf_counter, **options)
+                shares[number].append(trained.waited)
+        medians = (f"{100 * statistics.median(shares[number]):.1f} %" for number in workers)
+        print(f"| {name} | {' | '.join(medians)} |", flush=True)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=3)
@@ -222,6 +241,7 @@ def main() -> None:
         feeding(store, arguments.rounds, arguments.seconds)
         filling(store)
         waiting(store, arguments.rounds, arguments.steps)
+        hiding(store, arguments.rounds)
 
 
 if __name__ == "__main__":

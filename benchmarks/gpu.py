@@ -110,9 +110,12 @@ class Bench:
         import torch
 
         from hf_genomics.training.flops import measure_peak
+        from hf_genomics.training.running import keep_freed_memory
 
         self.device, self.size, self.seconds = torch.device(device), size, seconds
         self.sizes, self.tokens, self.most = SIZES[size]
+        if device == "cpu":
+            keep_freed_memory()
         self.clock = time.process_time if device == "cpu" else time.perf_counter  # others may use the CPU too
         self.peak = measure_peak(self.device, torch.bfloat16)
 
