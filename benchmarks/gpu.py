@@ -216,9 +216,11 @@ class Bench:
         with tempfile.TemporaryDirectory() as folder:
             windows, collator, recipe = parts(RECIPES / "pretrain_base.yaml", make_store(Path(folder)), "one row")
             recipe["trainer"]["per_device_train_batch_size"] = min(setting.windows, self.most)
-            options = {"use_cpu": self.device.type == "cpu", "bf16": True, "peak_tflops": self.peak / 1e12}
+            options = {"use_cpu": self.device.type == "cpu", "bf16": True, "dataloader_num_workers": 1}
             steps = 40 if self.size == "base" else 4
-            trained = train(windows, collator, recipe, self.model(setting), steps, clock=self.clock, **options)
+            trained = train(
+                windows, collator, recipe, self.model(setting), steps, self.clock, self.peak / 1e12, **options
+            )
         return {
             "tokens_per_second": trained.rate,
             "mfu": trained.measured["mfu"],

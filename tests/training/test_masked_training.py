@@ -252,6 +252,11 @@ def test_two_processes_score_and_count_what_one_does(start, tmp_path):
     for one, other in zip(alone, together, strict=True):
         for name in set(compared) & set(one):
             assert one[name] == pytest.approx(other[name], abs=1e-4), name
+        if "mfu" in one:  # of the peaks of all processes together, 1 TFLOP/s each here
+            assert one["mfu"] == pytest.approx(one["tflops_per_second"])
+            assert other["mfu"] == pytest.approx(other["tflops_per_second"] / 2)
+            operations = [line["tflops_per_second"] / line["tokens_per_second"] for line in (one, other)]
+            assert operations[0] == pytest.approx(operations[1])
     assert sum("eval_loss" in line for line in alone) == 2 and alone[0]["masked_share"] > 0
 
 
