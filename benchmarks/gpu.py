@@ -263,13 +263,16 @@ def needed(config: Any, batch: dict[str, Any]) -> tuple[int, float]:
     """Count the tokens of a batch, and the operations that training on them needs with logits of masked tokens."""
     import torch
 
-    from hf_genomics.training.flops import attention_pairs, training_flops
+    from hf_genomics.training.flops import attention_pairs, narrows, training_flops
 
     ids = batch["input_ids"]
     real = batch.get("attention_mask", torch.ones_like(ids))
     positions = batch.get("position_ids", torch.arange(ids.shape[1], device=ids.device))
-    tokens, masked = int(real.sum()), int((batch["labels"] != -100).sum())
-    return tokens, training_flops(config, tokens, int(attention_pairs(config, positions, real)), masked)
+    masked = batch["labels"] != -100
+    narrow = narrows(config, ids.device)
+    pairs = int(attention_pairs(config, positions, real, masked if narrow else None))
+    tokens = int(real.sum())
+    return tokens, training_flops(config, tokens, pairs, int(masked.sum()), narrow=narrow)
 
 
 def work(arguments: argparse.Namespace) -> None:

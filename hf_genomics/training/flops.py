@@ -24,7 +24,9 @@ _SMALLEST, _LARGEST = 512, 8192  # rows of the square matrices
 _LONG = 0.01  # seconds of a product after which no larger one is tried; it would take eight times as long
 
 
-def training_flops(config: KmerBertConfig, tokens: float, pairs: float, predicted: float) -> float:
+def training_flops(
+    config: KmerBertConfig, tokens: float, pairs: float, predicted: float, *, narrow: bool = False
+) -> float:
     """Count the operations of training on some tokens with the masked-token head.
 
     Args:
@@ -32,15 +34,23 @@ def training_flops(config: KmerBertConfig, tokens: float, pairs: float, predicte
         tokens: that are no padding.
         pairs: of tokens that attend to each other, summed over layers, as `attention_pairs` counts them.
         predicted: tokens that the head gives logits for: the masked ones, with ``sparse_prediction`` off all.
+        narrow: the last layer computes these alone, but for keys and values; so it is on a CPU (`narrows`).
 
     Returns:
         floating point operations, forward and backward.
     """
     hidden = config.hidden_size
-    layer = 4 * hidden * hidden + 2 * hidden * config.intermediate_size  # query, key, value, output; feed-forward
+    read = 2 * hidden * hidden  # key, value
+    asked = 2 * hidden * hidden + 2 * hidden * config.intermediate_size  # query, output; feed-forward
     head = hidden * hidden + hidden * config.num_embeddings
-    products = tokens * config.num_hidden_layers * layer + pairs * 2 * hidden + predicted * head
-    return _BACKWARD_TOO * 2.0 * products
+    layers, last = config.num_hidden_layers - 1, predicted if narrow else tokens
+    linear = tokens * ((layers + 1) * read + layers * asked) + last * asked + predicted * head
+    return _BACKWARD_TOO * 2.0 * (linear + pairs * 2 * hidden)
+
+
+def narrows(config: KmerBertConfig, device: torch.device) -> bool:
+    """Tell whether the last layer of a masked-token model computes predicted tokens alone on a device."""
+    return device.type == "cpu" and config.sparse_prediction and config.window_of(config.num_hidden_layers - 1) is None
 
 
 def flops_per_token(config: KmerBertConfig, length: int, masked_share: float = 0.15) -> float:
@@ -55,7 +65,7 @@ def flops_per_token(config: KmerBertConfig, length: int, masked_share: float = 0
     return training_flops(config, 1, pairs / length, masked_share)
 
 
-def attention_pairs(config: KmerBertConfig, positions: Tensor, real: Tensor) -> Tensor:
+def attention_pairs(config: KmerBertConfig, positions: Tensor, real: Tensor, asked: Tensor | None = None) -> Tensor:
     """Count the pairs of tokens that attend to each other, summed over the layers of a model.
 
     A window of n tokens has n^2 = 1 + 3 + ... + (2n - 1) pairs: 2p + 1 for its token at position p. Where a layer sees
@@ -68,16 +78,23 @@ def attention_pairs(config: KmerBertConfig, positions: Tensor, real: Tensor) -> 
         config: layers and windows.
         positions: (..., tokens) of each token in its window.
         real: (..., tokens), 0 or False on padding.
+        asked: bool (..., tokens), those that the last layer computes where that is not all; they are counted by their
+            positions too, which is right on the average of tokens that lie anywhere in their windows.
 
     Returns:
         () int64, on the device of ``positions``.
     """
     reaches = [config.window_of(layer) for layer in range(config.num_hidden_layers)]
-    total = torch.zeros((), dtype=torch.int64, device=positions.device)
+    everywhere, last = real.bool(), reaches.pop()
+    total = _pairs(positions, last, everywhere if asked is None else asked)
     for reach in set(reaches):
-        seen = positions if reach is None else positions.clamp(max=reach)
-        total += ((2 * seen + 1) * real.bool()).sum() * reaches.count(reach)
+        total += _pairs(positions, reach, everywhere) * reaches.count(reach)
     return total
+
+
+def _pairs(positions: Tensor, reach: int | None, counted: Tensor) -> Tensor:
+    seen = positions if reach is None else positions.clamp(max=reach)
+    return ((2 * seen + 1) * counted).sum()
 
 
 def measure_peak(device: torch.device | str, dtype: torch.dtype) -> float:

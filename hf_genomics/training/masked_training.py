@@ -12,7 +12,7 @@ import torch
 
 from ..errors import InputError
 from .exact import ExactTrainer, disk_errors
-from .flops import attention_pairs, measure_peak, training_flops
+from .flops import attention_pairs, measure_peak, narrows, training_flops
 from .masked_scores import count_batch, masked_metrics, score_batch
 from .progress import FILE, add_line, begin_file, in_words, speed_and_shares
 from .report import plot_loss
@@ -63,7 +63,8 @@ class MaskedTrainer(ExactTrainer):
         """Count what a batch holds, as `count_batch`, and then the pairs of tokens that attend to each other, (7,)."""
         ids, packed = inputs["input_ids"], "position_ids" in inputs
         places = inputs["position_ids"] if packed else torch.arange(ids.shape[1], device=ids.device)
-        pairs = attention_pairs(self._sizes, places, inputs["attention_mask"])
+        asked = inputs["labels"] != -100 if narrows(self._sizes, self.args.device) else None
+        pairs = attention_pairs(self._sizes, places, inputs["attention_mask"], asked)
         held = count_batch(ids, inputs["labels"], self.processing_class, packed=packed)
         return torch.cat([held, pairs.unsqueeze(0)])
 
@@ -128,7 +129,9 @@ class MaskedTrainer(ExactTrainer):
         now, steps = time.perf_counter(), self.state.global_step - self._first_step
         seconds = max(now - self._logged - self._evaluating, 1e-9)
         tokens, masked = counts[1], counts[3]
-        flops = training_flops(self._sizes, tokens, pairs, masked if self._sizes.sparse_prediction else tokens)
+        predicted = masked if self._sizes.sparse_prediction else tokens
+        narrow = narrows(self._sizes, self.args.device)
+        flops = training_flops(self._sizes, tokens, pairs, predicted, narrow=narrow)
         measured = speed_and_shares(counts, seconds)
         measured |= {"tflops_per_second": flops / seconds / 1e12, "mfu": flops / seconds / self._peak}
         left = (now - self._begun) / max(steps, 1) * (self.state.max_steps - self.state.global_step)

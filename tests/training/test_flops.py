@@ -11,12 +11,12 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from hf_genomics import KmerBertConfig, KmerBertForMaskedLM
 from hf_genomics.data.packed_rows import pack_rows
-from hf_genomics.training.flops import attention_pairs, flops_per_token, measure_peak, training_flops
+from hf_genomics.training.flops import attention_pairs, flops_per_token, measure_peak, narrows, training_flops
 
 SIZES = {"hidden_size": 24, "num_attention_heads": 3, "intermediate_size": 40, "max_position_embeddings": 64}
 
 
-def step(lengths, pack, **config):
+def step(lengths, pack, recorded=True, **config):
     """Count the operations of a real training step, and what the arithmetic says of it."""
     config = KmerBertConfig(k=3, num_hidden_layers=3, **(SIZES | config))
     real = np.arange(max(lengths)) < np.array(lengths)[:, None]
@@ -28,11 +28,14 @@ def step(lengths, pack, **config):
     batch = {name: torch.from_numpy(column) for name, column in batch.items()}
     model = KmerBertForMaskedLM._from_config(config, attn_implementation="eager").train()
     with FlopCounterMode(display=False) as counter:
-        model(**batch).loss.backward()
+        model(**batch, output_hidden_states=recorded).loss.backward()  # recorded states are those of all tokens
     positions = batch.get("position_ids", torch.arange(ids.shape[1]))
-    pairs = attention_pairs(config, positions, batch["attention_mask"]).item()
+    narrow = narrows(config, torch.device("cpu")) and not recorded
+    pairs = attention_pairs(
+        config, positions, batch["attention_mask"], batch["labels"] != -100 if narrow else None
+    ).item()
     predicted = (labels != -100).sum() if config.sparse_prediction else real.sum()
-    return counter.get_total_flops(), training_flops(config, real.sum(), pairs, predicted)
+    return counter.get_total_flops(), training_flops(config, real.sum(), pairs, predicted, narrow=narrow)
 
 
 @pytest.mark.parametrize("sparse", [True, False])
@@ -40,6 +43,18 @@ def step(lengths, pack, **config):
 def test_a_step_without_padding_takes_what_torch_counts(lengths, pack, sparse):
     counted, said = step(lengths, pack, sparse_prediction=sparse)
     assert said == counted
+
+
+@pytest.mark.parametrize(("lengths", "pack"), [([30, 30, 30], None), ([9, 30, 17, 17], 0)])
+def test_a_last_layer_of_masked_tokens_alone_takes_less(lengths, pack):
+    (counted, said), (all_tokens, _) = step(lengths, pack, recorded=False), step(lengths, pack)
+    assert said == pytest.approx(counted, rel=0.02) and counted < 0.85 * all_tokens
+
+
+def test_only_where_a_model_does_so_are_fewer_tokens_counted():
+    cpu, local = torch.device("cpu"), KmerBertConfig(attention_window=8, global_attention_every=None)
+    assert narrows(KmerBertConfig(), cpu) and not narrows(KmerBertConfig(), torch.device("cuda"))
+    assert not narrows(KmerBertConfig(sparse_prediction=False), cpu) and not narrows(local, cpu)
 
 
 def test_packed_rows_with_masks_and_a_little_padding_take_a_few_per_cent_more_than_needed():
