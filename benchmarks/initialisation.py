@@ -1,15 +1,17 @@
 """How a k-mer model should start, and what its masks must hide: loss and downstream score against pretraining tokens.
 
-    python benchmarks/initialisation.py start --data DATA --output runs/initialisation    # the start: ablation, scales, k
-    python benchmarks/initialisation.py masks --data DATA --output runs/initialisation    # spans and strides
+    python benchmarks/initialisation.py start --data DATA --output runs/initialisation    # ablation, scales, k
+    python benchmarks/initialisation.py masks --data DATA --output runs/initialisation    # spans, strides
     python benchmarks/initialisation.py start --output runs/initialisation --only base-kmer base-bert
 
-DATA is that of benchmarks/phage.py. Each variant pretrains a model of 3 layers x 128 on windows of 150 nt (64 a step,
+DATA is that of benchmarks/phage.py. Each variant pretrains a model of 3 layers x 128 on windows of 150 nt (32 a step,
 AdamW 2e-3 after a warm-up of 0.2 M tokens, constant then, no dropout) in a process of its own with one thread. Weights
 are a plain BERT's in all of them; only the numbers they start from differ. A variant is
 
     embeddings   standard deviation of compositional k-mer embeddings, or 0 for BERT's N(0, 0.02^2)
     positions    amplitude of the sinusoids that learned positions start from, or 0 for N(0, 0.02^2)
+    spared       share of the features that k-mer embeddings leave to the positions
+    attention    logit by which heads prefer neighbours (see `neighbour_weights`), or 0 for none
 
 Validation windows come from genomes of other groups. A low loss proves nothing, so every variant is scored downstream
 too: "probe" is logistic regression on the mean of the last hidden states (phage or other virus, windows of the
@@ -33,31 +35,45 @@ import numpy as np
 
 RECIPES = Path(__file__).resolve().parents[1] / "recipes"
 SIZES = {"hidden_size": 128, "num_hidden_layers": 3, "num_attention_heads": 4, "intermediate_size": 512}
-NT, BATCH, RATE, WARMUP = 150, 64, 2e-3, 200_000
-KMER, BERT = {"embeddings": 0.1, "positions": 0.084}, {"embeddings": 0.0, "positions": 0.0}
+NT, BATCH, RATE, WARMUP = 150, 32, 2e-3, 200_000
+KMER = {"embeddings": 0.1, "positions": 0.084, "attention": 6.0, "spared": 0.25}
+BERT = dict.fromkeys(KMER, 0.0)
 BASE = {"k": 6, "stride": 1, "span": 6, "start_rate": 0.025}
 SETUPS = {"base": BASE, "mask8": BASE | {"span": 8}, "stride3": BASE | {"stride": 3, "span": 3}}
-FINETUNING_TOKENS = 1_800_000
+FINETUNING = {"tokens": 800_000, "batch": 32}
 
 
 def variants(study: str) -> dict[str, dict[str, Any]]:
-    """Name the variants of a study; of a pair "-kmer" and "-bert" only the start differs."""
+    """Name the variants of a study; of "-kmer" and "-bert" only the start differs."""
     if study == "masks":
-        dose = {"k": 6, "hidden_fraction": 0.15} | KMER
-        found = {"base: stride 1, span 6, rate 0.025": BASE | KMER}
+        found = {"stride 1, span 6, 3.35 % hidden (base)": BASE | KMER}
         for stride, span in ((1, 6), (1, 12), (1, 24), (3, 3), (6, 1)):
-            found[f"stride {stride}, span {span}, 15 % hidden"] = dose | {"stride": stride, "span": span}
+            setup = {"k": 6, "stride": stride, "span": span, "hidden_fraction": 0.15}
+            found[f"stride {stride}, span {span}, 15 % hidden"] = setup | KMER
+        found["stride 6, span 1, 15 % hidden, BERT's start"] = setup | BERT
         return found
     found = {}
     for name, setup in SETUPS.items():
         found |= {f"{name}-kmer": setup | KMER, f"{name}-bert": setup | BERT}
-    found["base-embeddings-only"] = BASE | KMER | {"positions": 0.0}
-    found["base-positions-only"] = BASE | KMER | {"embeddings": 0.0}
+    for parts in (
+        ("embeddings",),
+        ("positions",),
+        ("embeddings", "positions"),
+        ("positions", "attention"),
+        ("embeddings", "positions", "attention"),
+    ):
+        found[f"base-{'+'.join(parts)}"] = BASE | BERT | {part: KMER[part] for part in parts}
     for kind in ("sinusoidal", "rotary"):
         for name, begin in (("kmer", KMER), ("bert", BERT)):
-            found[f"{kind}-{name}"] = BASE | begin | {"position_embedding_type": kind, "positions": None}
-    for embeddings, positions in ((0.02, 0.028), (0.05, 0.042), (0.2, 0.168), (0.1, 0.2), (0.2, 0.084)):
-        found[f"base-{embeddings}-{positions}"] = BASE | {"embeddings": embeddings, "positions": positions}
+            found[f"{kind}-{name}"] = BASE | begin | {"position_embedding_type": kind, "positions": 0.0}
+    for embeddings, positions, attention in (
+        (0.05, 0.042, 6.0),
+        (0.2, 0.168, 6.0),
+        (0.1, 0.084, 3.0),
+        (0.1, 0.084, 12.0),
+    ):
+        scales = {"embeddings": embeddings, "positions": positions, "attention": attention}
+        found[f"base-{embeddings}-{positions}-{attention:g}"] = BASE | KMER | scales
     for k in (5, 4, 3):
         setup = BASE | {"k": k, "span": k}
         found |= {f"k{k}-kmer": setup | KMER, f"k{k}-bert": setup | BERT}
@@ -65,7 +81,7 @@ def variants(study: str) -> dict[str, dict[str, Any]]:
 
 
 def begin_with(model: Any, variant: dict[str, Any]) -> None:
-    """Overwrite the two tables of a model that started as BERT."""
+    """Overwrite tables and attention of a model that started as BERT."""
     import torch
 
     from hf_genomics.modeling_kmer_bert import kmer_embeddings, sinusoidal_positions
@@ -74,10 +90,30 @@ def begin_with(model: Any, variant: dict[str, Any]) -> None:
     with torch.no_grad():
         if variant["embeddings"]:
             words = tables.word_embeddings.weight[5:]
-            words.copy_(kmer_embeddings(variant["k"], words.shape[1], variant["embeddings"]))
+            spared = int(variant["spared"] * words.shape[1]) if model.config.position_embedding_type != "rotary" else 0
+            words.copy_(kmer_embeddings(variant["k"], words.shape[1], variant["embeddings"], spared=spared))
         if variant["positions"]:
             places = tables.position_embeddings.weight
             places.copy_(sinusoidal_positions(*places.shape, variant["positions"]))
+        for layer in model.bert.encoder.layer if variant["attention"] else []:
+            look_at_neighbours(layer.attention.self, model.config, variant["attention"])
+
+
+def look_at_neighbours(attention: Any, config: Any, peak: float) -> None:
+    from hf_genomics import modeling_kmer_bert as modeling
+
+    offsets = modeling.neighbour_offsets(config.num_attention_heads, config.k, config.stride)
+    if config.position_embedding_type == "rotary":
+        size = config.hidden_size // config.num_attention_heads
+        query, key = modeling.neighbour_biases(size, offsets, config.rope_theta, peak)
+        attention.query.bias.copy_(query)
+        attention.key.bias.copy_(key)
+    else:
+        learned = config.position_embedding_type == "learned"
+        base = modeling.LEARNED_BASE if learned else modeling.SINUSOIDAL_BASE
+        query, key = modeling.neighbour_weights(config.hidden_size, offsets, base, peak)
+        attention.query.weight += query
+        attention.key.weight += key
 
 
 class Pretraining:
@@ -133,7 +169,7 @@ class Pretraining:
         return {"loss": losses / masked, "accuracy": right / masked}
 
     def run(self, stops: list[int], every: int, folder: Path) -> dict[str, Any]:
-        """Train up to the last of ``stops`` (tokens); score the start and every ``every`` tokens, keep it at each stop."""
+        """Train up to the last of ``stops`` (tokens), score every ``every`` tokens, keep the model at each stop."""
         import torch
 
         optimizer = torch.optim.AdamW(self.model.parameters(), lr=RATE, betas=(0.9, 0.98), eps=1e-6, weight_decay=0.01)
@@ -212,9 +248,11 @@ def finetune(folder: Path, store: Path, stride: int, seed: int, *extra: str) -> 
     """Fine-tune by the recipe, for about as many tokens at any stride."""
     if (folder / "metrics.json").exists():
         return
-    steps = round(FINETUNING_TOKENS / (128 * (NT // stride)))
+    steps = round(FINETUNING["tokens"] / (FINETUNING["batch"] * (NT // stride)))
     options = ["--config", str(RECIPES / "finetune_phage_150nt_cpu.yaml"), "--data.store", str(store), *extra]
-    options += ["--trainer.max_steps", str(steps), "--trainer.per_device_eval_batch_size", "64", "--baseline_k", "0"]
+    options += ["--trainer.max_steps", str(steps), "--baseline_k", "0"]
+    options += ["--trainer.per_device_train_batch_size", str(FINETUNING["batch"])]
+    options += ["--trainer.per_device_eval_batch_size", "64"]
     options += ["--trainer.seed", str(seed), "--trainer.output_dir", str(folder), "--trainer.disable_tqdm", "true"]
     run([sys.executable, "-m", "hf_genomics", "finetune", *options], folder.with_suffix(".log"))
 
@@ -240,9 +278,11 @@ def one(arguments: argparse.Namespace, name: str) -> None:
         print(f"{name}: {time.monotonic() - begin:.0f} s", flush=True)
     if arguments.study == "masks":
         for seed in arguments.finetuning_seeds:
-            for stop in arguments.stops:
+            for stop in (arguments.stops[0], arguments.stops[-1]):
                 extra = ("--pretrained", str(folder / str(stop)))
-                finetune(folder / f"finetuned-{stop}-{seed}", arguments.output / "store", variant["stride"], seed, *extra)
+                finetune(
+                    folder / f"finetuned-{stop}-{seed}", arguments.output / "store", variant["stride"], seed, *extra
+                )
             twin = ("--pretrained", str(folder / str(arguments.stops[0])), "--from_scratch", "true")
             place = arguments.output / "masks" / f"twin-stride-{variant['stride']}-{seed}"
             finetune(place, arguments.output / "store", variant["stride"], seed, *twin)
@@ -266,9 +306,17 @@ def tokens_to(curve: list[dict[str, float]], threshold: float) -> float | None:
 
 
 def start_table(found: dict[str, dict[str, Any]]) -> str:
-    """Write final loss, accuracy, probe, and the tokens to a loss half a nat below that of k-mer frequencies alone."""
-    head = "| variant | validation loss | accuracy | to 6.5 nats (M tokens) | to 4 nats | probe: macro recall (%) | AUROC |"
-    lines = [head, "|---|---|---|---|---|---|---|"]
+    """Write loss, accuracy and probe after equal tokens, and the tokens to two losses: past the plateau, and far on."""
+    head = [
+        "variant",
+        "validation loss",
+        "accuracy",
+        "M tokens to 6.5 nats",
+        "to 4 nats",
+        "probe: macro recall (%)",
+        "AUROC",
+    ]
+    lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
     for name, result in found.items():
         curve, last = result["curve"], result["curve"][-1]
         scores = list(result["probes"].values())[-1]
@@ -284,11 +332,17 @@ def masks_table(found: dict[str, dict[str, Any]], output: Path, seeds: list[int]
     """Write probe and fine-tuned macro recall against pretraining tokens."""
     stops = list(next(iter(found.values()))["probes"])
     columns = [f"{int(stop) / 1e6:g} M" for stop in stops]
-    head = ["set-up", "loss", *(f"probe {c}" for c in columns), *(f"fine-tuned {c}" for c in columns), "twin"]
+    head = [
+        "set-up",
+        "loss",
+        *(f"probe {c}" for c in columns),
+        *(f"fine-tuned {c}" for c in (columns[0], columns[-1])),
+        "twin",
+    ]
     lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
     for name, result in found.items():
         folder = output / "masks" / slug(name)
-        places = [[folder / f"finetuned-{stop}-{seed}" for seed in seeds] for stop in stops]
+        places = [[folder / f"finetuned-{stop}-{seed}" for seed in seeds] for stop in (stops[0], stops[-1])]
         places.append([output / "masks" / f"twin-stride-{result['variant']['stride']}-{seed}" for seed in seeds])
         cells = [f"{result['curve'][-1]['loss']:.2f}"]
         cells += [f"{100 * result['probes'][stop]['macro_recall']:.1f}" for stop in stops]
@@ -342,7 +396,7 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--variant", help=argparse.SUPPRESS)  # run this one here
     arguments = parser.parse_args()
-    arguments.stops = arguments.stops or ([3_000_000] if arguments.study == "start" else [0, 1_000_000, 3_000_000, 9_000_000])
+    arguments.stops = arguments.stops or ([1_200_000] if arguments.study == "start" else [0, 1_000_000, 3_000_000])
     if arguments.variant:
         return one(arguments, arguments.variant)
     prepare(arguments)

@@ -86,7 +86,7 @@ class KmerBertEmbeddings(nn.Module):
             self._check_length(words.shape[1])
         if self.position_type == "learned":
             return self.position_embeddings(position_ids)
-        return AMPLITUDE * sinusoids(position_ids, words.shape[2], base=10000.0).to(words.dtype)
+        return AMPLITUDE * sinusoids(position_ids, words.shape[2], SINUSOIDAL_BASE).to(words.dtype)
 
     def _check_length(self, tokens: int) -> None:
         if self.position_type == "learned" and tokens > (longest := self.position_embeddings.num_embeddings):
@@ -99,6 +99,10 @@ class KmerBertEmbeddings(nn.Module):
 
 # Of sinusoids that are added to k-mer embeddings, whose standard deviation at the start is 0.1.
 AMPLITUDE = 0.084
+# Wavelengths of fixed sinusoids (Vaswani et al. 2017) and of those that learned positions start from, / 2 pi tokens.
+SINUSOIDAL_BASE, LEARNED_BASE = 10000.0, 1000.0
+# And to their attention: about the logit by which a head prefers its neighbour at the start.
+PEAK = 6.0
 
 
 def sinusoids(positions: Tensor, size: int, base: float) -> Tensor:
@@ -153,6 +157,8 @@ class KmerBertSelfAttention(nn.Module):
         self.is_causal = False
         self.query = nn.Linear(config.hidden_size, config.hidden_size)
         self.key = nn.Linear(config.hidden_size, config.hidden_size)
+        # Which of the two halves of `neighbour_weights` they start with; see `_init_weights`.
+        self.query.neighbours, self.key.neighbours = 0, 1
         self.value = nn.Linear(config.hidden_size, config.hidden_size)
 
     def forward(
@@ -299,24 +305,85 @@ class KmerBertPooler(nn.Module):
         return self.dense(pool(hidden, real, self.pooling, scores)).tanh()
 
 
-def kmer_embeddings(k: int, hidden_size: int, scale: float = 0.1, noise: float = 0.002) -> Tensor:
+def kmer_embeddings(k: int, hidden_size: int, scale: float = 0.1, noise: float = 0.002, spared: int = 0) -> Tensor:
     """Draw k-mer embeddings that are sums over their letters, so that k-mers which share letters start out alike.
 
-    Embedding of a k-mer = sum over offsets o of b[o, letter at o], b ~ N(0, scale^2 / k), plus N(0, noise^2).
+    Embedding of a k-mer = sum over offsets o of b[o, letter at o], b ~ N(0, scale^2 / k), plus N(0, noise^2). The first
+    ``spared`` features have the noise only: they are left to the positions by which heads find their neighbours.
 
     Returns:
         (4^k, hidden_size), in the order of the vocabulary.
     """
     letters = torch.randn(k, 4, hidden_size) * scale * k**-0.5
+    letters[..., :spared] = 0.0
     digits = torch.arange(4**k).unsqueeze(1) // 4 ** torch.arange(k - 1, -1, -1) % 4  # (4^k, k)
     return letters[torch.arange(k), digits].sum(1) + torch.randn(4**k, hidden_size) * noise
 
 
 def sinusoidal_positions(
-    positions: int, hidden_size: int, amplitude: float = AMPLITUDE, base: float = 1000.0
+    positions: int, hidden_size: int, amplitude: float = AMPLITUDE, base: float = LEARNED_BASE
 ) -> Tensor:
     """Sines and cosines of geometrically spaced wavelengths, to start learned positions; (positions, hidden_size)."""
     return amplitude * sinusoids(torch.arange(positions), hidden_size, base)
+
+
+def neighbour_offsets(heads: int, k: int, stride: int) -> Tensor:
+    """Say how far each head looks at the start, in tokens: evenly to both sides, as far as k-mers share letters.
+
+    >>> neighbour_offsets(4, k=6, stride=1).tolist(), neighbour_offsets(2, k=6, stride=6).tolist()
+    ([-4.5, -1.5, 1.5, 4.5], [-1.0, 1.0])
+    """
+    reach = max(1.0, 0.75 * k / stride)
+    return (torch.arange(heads) - (heads - 1) / 2) * 2 * reach / max(1, heads - 1)
+
+
+def quick_sinusoids(hidden_size: int) -> int:
+    """Count the sinusoids that tell neighbours apart: a quarter, of wavelengths up to 36 tokens for a base of 1000."""
+    return max(1, hidden_size // 8)
+
+
+def neighbour_weights(hidden_size: int, offsets: Tensor, base: float, peak: float = PEAK) -> tuple[Tensor, Tensor]:
+    """Make query and key weights by which a head looks from position p at p + its offset.
+
+    Queries and keys pick the quicker sinusoids of the positions, and the query turns each by the offset, so that their
+    product is the sum of cos(w (p + offset - p')).
+
+    Args:
+        hidden_size: of tokens with `sinusoids` among their features.
+        offsets: (heads,), in tokens.
+        base: of the sinusoids.
+        peak: about the logit at the offset, where positions are scaled as `sinusoidal_positions` are to words.
+
+    Returns:
+        weights of queries and of keys, (hidden, hidden) each, in the layout of ``nn.Linear``.
+    """
+    heads, size = len(offsets), hidden_size // len(offsets)
+    quick = quick_sinusoids(hidden_size)
+    count = min(quick, size // 2)
+    pairs = torch.linspace(0, quick - 1, count).round().long()
+    angles = offsets.unsqueeze(1) * base ** (-2 * pairs / hidden_size)  # (heads, count)
+    query, key = torch.zeros(2, heads, size, hidden_size)
+    row, sine, cosine = 2 * torch.arange(count), 2 * pairs, 2 * pairs + 1
+    key[:, row, sine] = key[:, row + 1, cosine] = 1.0
+    query[:, row, sine] = query[:, row + 1, cosine] = angles.cos()
+    query[:, row, cosine], query[:, row + 1, sine] = angles.sin(), -angles.sin()
+    scale = (2 * peak * size**0.5 / max(1, count)) ** 0.5
+    return scale * query.flatten(0, 1), scale * key.flatten(0, 1)
+
+
+def neighbour_biases(size: int, offsets: Tensor, base: float, peak: float = PEAK) -> tuple[Tensor, Tensor]:
+    """Make query and key biases by which a head with rotary positions looks from p at p + its offset.
+
+    Returns:
+        biases of queries and of keys, (heads * size) each.
+    """
+    frequency = base ** (-torch.arange(0, size, 2) / size)
+    quick = frequency > 0.15
+    angles = offsets.unsqueeze(1) * frequency
+    query = torch.cat([angles.cos() * quick, angles.sin() * quick], 1)
+    key = torch.cat([quick.float().expand_as(angles), torch.zeros_like(angles)], 1)
+    scale = (peak * size**0.5 / max(1, int(quick.sum()))) ** 0.5
+    return scale * query.flatten(), scale * key.flatten()
 
 
 def stretch_positions(table: Tensor, positions: int) -> Tensor:
@@ -427,13 +494,28 @@ class KmerBertPreTrainedModel(PreTrainedModel):
             self._init_as_kmers(module.weight)
         elif isinstance(module, KmerBertPositionTable) and self.config.initialisation == "kmer":
             init.copy_(module.weight, sinusoidal_positions(*module.weight.shape))
+        elif hasattr(module, "neighbours") and self.config.initialisation == "kmer":
+            self._init_for_neighbours(module)
+
+    def _init_for_neighbours(self, projection: nn.Linear) -> None:
+        config = self.config
+        offsets = neighbour_offsets(config.num_attention_heads, config.k, config.stride)
+        if config.position_embedding_type == "rotary":
+            size = config.hidden_size // config.num_attention_heads
+            start = neighbour_biases(size, offsets, config.rope_theta)[projection.neighbours]
+            init.copy_(projection.bias, start)
+        else:
+            base = LEARNED_BASE if config.position_embedding_type == "learned" else SINUSOIDAL_BASE
+            start = neighbour_weights(config.hidden_size, offsets, base)[projection.neighbours]
+            init.copy_(projection.weight, projection.weight + start.to(projection.weight))
 
     def _init_as_kmers(self, words: Tensor) -> None:
         special = 5
         ours = self.config.pad_token_id == 0 and len(words) >= special + 4**self.config.k
         if ours:  # a foreign vocabulary has no letters to sum over, or has them at other ids
             start = words.clone()
-            start[special : special + 4**self.config.k] = kmer_embeddings(self.config.k, words.shape[1])
+            spared = 0 if self.config.position_embedding_type == "rotary" else 2 * quick_sinusoids(words.shape[1])
+            start[special : special + 4**self.config.k] = kmer_embeddings(self.config.k, words.shape[1], spared=spared)
             init.copy_(words, start)
 
 

@@ -40,7 +40,16 @@ from hf_genomics import (
 )
 from hf_genomics.hub import to_bert
 from hf_genomics.losses import label_loss
-from hf_genomics.modeling_kmer_bert import kmer_embeddings, rotate, rotation, sinusoidal_positions, stretch_positions
+from hf_genomics.modeling_kmer_bert import (
+    kmer_embeddings,
+    neighbour_offsets,
+    neighbour_weights,
+    rotate,
+    rotation,
+    sinusoidal_positions,
+    sinusoids,
+    stretch_positions,
+)
 
 TWINS = {
     KmerBertModel: BertModel,
@@ -431,21 +440,76 @@ def test_bert_initialisation_has_its_standard_deviation_everywhere() -> None:
     assert (model.bert.embeddings.word_embeddings.weight[0] == 0).all()
 
 
-def test_kmer_initialisation_changes_embeddings_and_positions_only() -> None:
+def test_kmer_initialisation_changes_embeddings_positions_and_where_heads_look_only() -> None:
     plain, kmer = (dict(start(initialisation=name).named_parameters()) for name in ("bert", "kmer"))
-    changed = {"bert.embeddings.word_embeddings.weight", "bert.embeddings.position_embeddings.weight"}
+    changed = ("word_embeddings.weight", "position_embeddings.weight", "query.weight", "key.weight")
     for name, weight in kmer.items():
-        if name in changed:
-            assert not torch.allclose(weight, plain[name])
+        if name.endswith(changed):
+            assert weight.std() > 2 * plain[name].std(), name
         elif not name.endswith("bias") and "LayerNorm" not in name:
             assert abs(weight.std().item() - plain[name].std().item()) < 2e-3, name
+        elif name.endswith("bias"):
+            assert (weight == 0).all(), name
     special = kmer["bert.embeddings.word_embeddings.weight"][1:5]
     assert abs(special.std().item() - 0.02) < 3e-3, "special tokens start as BERT's"
 
 
+@pytest.mark.parametrize("stride", [1, 3, 6])
+@pytest.mark.parametrize("positions", ["learned", "sinusoidal", "rotary"])
+@pytest.mark.parametrize("heads", [4, 8])
+def test_heads_start_looking_at_their_neighbours(positions: str, stride: int, heads: int) -> None:
+    torch.manual_seed(0)
+    sizes = {"hidden_size": 256, "num_hidden_layers": 2, "num_attention_heads": heads, "intermediate_size": 64}
+    config = KmerBertConfig(k=6, stride=stride, position_embedding_type=positions, **sizes)
+    model = KmerBertModel._from_config(config, attn_implementation="eager").eval()
+    with torch.no_grad():
+        attentions = model(torch.randint(5, 4101, (16, 80)), output_attentions=True).attentions
+    for weights in attentions:  # (rows, heads, tokens, tokens)
+        near = [weights.diagonal(away, 2, 3)[..., 10:-10].mean((0, 2)) for away in range(-10, 11)]
+        looks = torch.stack(near, 1)  # (heads, 21): how much each head sees of the token so far away, on average
+        assert ((looks.argmax(1) - 10 - neighbour_offsets(heads, 6, stride)).abs() <= 0.7).all()
+        assert (looks.max(1).values > 0.06).all(), "1 of 80 by chance"
+
+
+def test_without_the_kmer_start_heads_look_everywhere() -> None:
+    torch.manual_seed(0)
+    sizes = {"hidden_size": 256, "num_hidden_layers": 1, "num_attention_heads": 4, "intermediate_size": 64}
+    model = KmerBertModel._from_config(
+        KmerBertConfig(initialisation="bert", **sizes), attn_implementation="eager"
+    ).eval()
+    weights = model(torch.randint(5, 4101, (4, 80)), output_attentions=True).attentions[0]
+    assert weights.max() < 2 / 80
+
+
+@given(
+    heads=st.integers(1, 12),
+    pairs=st.integers(1, 32),
+    offset=st.floats(-6, 6),
+    places=st.tuples(st.integers(0, 500), st.integers(0, 500)),
+    base=st.sampled_from([1000.0, 10000.0]),
+)
+def test_neighbour_weights_agree_with_a_sum_of_cosines(
+    heads: int, pairs: int, offset: float, places: tuple[int, int], base: float
+) -> None:
+    hidden = heads * pairs * 2
+    query, key = neighbour_weights(hidden, torch.full((heads,), offset), base, peak=6.0)
+    features = sinusoids(torch.tensor(places), hidden, base)
+    logits = (query @ features[0]).view(heads, -1) * (key @ features[1]).view(heads, -1)
+    quick = max(1, hidden // 8)
+    chosen = [round(place) for place in torch.linspace(0, quick - 1, min(quick, pairs)).tolist()]
+    away = places[0] + offset - places[1]
+    cosines = [math.cos(base ** (-2 * pair / hidden) * away) for pair in chosen]
+    expected = 2 * 6.0 * sum(cosines) / len(cosines)  # of bare sinusoids; half of it among words
+    assert torch.allclose(logits.sum(1) / (2 * pairs) ** 0.5, torch.tensor(expected), atol=2e-3)
+
+
 def test_kmer_embeddings_start_at_the_documented_scale() -> None:
     words = start().bert.embeddings.word_embeddings.weight[5:]
-    assert abs(words.std().item() - 0.1) < 0.01
+    assert abs(words[:, 64:].std().item() - 0.1) < 0.01
+    assert abs(words[:, :64].std().item() - 0.002) < 2e-4, "left to the positions"
+    assert (
+        abs(start(position_embedding_type="rotary").bert.embeddings.word_embeddings.weight[5:, :64].std() - 0.1) < 0.01
+    )
     noise = kmer_embeddings(5, 64, scale=0.0)
     assert abs(noise.std().item() - 0.002) < 2e-4
     positions = start().bert.embeddings.position_embeddings.weight
@@ -460,8 +524,8 @@ def test_kmers_that_share_letters_start_closer() -> None:
     vectors = words[tokenizer.convert_tokens_to_ids(kmers)]
     distances = (vectors - vectors[0]).norm(dim=1)
     assert (distances.diff() > 0).all(), "the more letters differ, the farther"
-    # Each of m differing letters adds a difference of two draws of variance 0.1^2 / 5 in 256 dimensions.
-    assert torch.allclose(distances[1:], 0.1 * (2 * 256 * torch.arange(1, 6) / 5).sqrt(), rtol=0.15)
+    # Each of m differing letters adds a difference of two draws of variance 0.1^2 / 5 in 192 dimensions.
+    assert torch.allclose(distances[1:], 0.1 * (2 * 192 * torch.arange(1, 6) / 5).sqrt(), rtol=0.15)
 
 
 def test_kmer_embeddings_are_sums_over_letters() -> None:
