@@ -92,6 +92,7 @@ def begin_with(model: Any, variant: dict[str, Any]) -> None:
             words = tables.word_embeddings.weight[5:]
             spared = int(variant["spared"] * words.shape[1]) if model.config.position_embedding_type != "rotary" else 0
             words.copy_(kmer_embeddings(variant["k"], words.shape[1], variant["embeddings"], spared=spared))
+            tables.word_embeddings.weight[2, :spared] = -sinusoidal_positions(1, words.shape[1])[0, :spared]  # [CLS]
         if variant["positions"]:
             places = tables.position_embeddings.weight
             places.copy_(sinusoidal_positions(*places.shape, variant["positions"]))

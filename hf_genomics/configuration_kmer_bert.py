@@ -61,9 +61,9 @@ class KmerBertConfig(PreTrainedConfig):
         layer_norm_eps: epsilon of the layer norms.
         classifier_dropout: dropout before a classification head; None means ``hidden_dropout_prob``.
         tie_word_embeddings: the masked-token decoder shares the input embeddings.
-        initialisation: "kmer" starts k-mer embeddings as sums over their letters and positions as sinusoids, which
-            leaves the early plateau of overlapping k-mers within minutes; "bert" draws everything from a normal. Either
-            way the weights are those of a plain BERT.
+        initialisation: "kmer" starts k-mer embeddings as sums over their letters, positions as sinusoids and heads
+            looking at the tokens next to theirs, which leaves the early plateau of overlapping k-mers within minutes;
+            "bert" draws everything from a normal. Either way the weights are those of a plain BERT.
         sparse_prediction: compute masked-token logits on labelled positions only when labels are given.
         window_length: longest sequence a classifier was fine-tuned on, in nt; prediction cuts longer ones by it.
         pooling: what the sequence classifier reads: "cls" (BERT's), or of all tokens the "mean", "max" or

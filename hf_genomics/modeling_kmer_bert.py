@@ -101,6 +101,7 @@ class KmerBertEmbeddings(nn.Module):
 AMPLITUDE = 0.084
 # Wavelengths of fixed sinusoids (Vaswani et al. 2017) and of those that learned positions start from, / 2 pi tokens.
 SINUSOIDAL_BASE, LEARNED_BASE = 10000.0, 1000.0
+_CLS = 2  # its id in every vocabulary over k-mers
 # And to their attention: about the logit by which a head prefers its neighbour at the start.
 PEAK = 6.0
 
@@ -157,8 +158,6 @@ class KmerBertSelfAttention(nn.Module):
         self.is_causal = False
         self.query = nn.Linear(config.hidden_size, config.hidden_size)
         self.key = nn.Linear(config.hidden_size, config.hidden_size)
-        # Which of the two halves of `neighbour_weights` they start with; see `_init_weights`.
-        self.query.neighbours, self.key.neighbours = 0, 1
         self.value = nn.Linear(config.hidden_size, config.hidden_size)
 
     def forward(
@@ -268,6 +267,9 @@ class KmerBertEncoder(nn.Module):
         layers = (KmerBertLayer(config, config.window_of(index)) for index in range(config.num_hidden_layers))
         self.layer = nn.ModuleList(layers)
         self.last_window = config.window_of(config.num_hidden_layers - 1)
+        for layer in self.layer:  # which half of `neighbour_weights` they start with, see `_init_weights`
+            attention = layer.attention.self
+            attention.query.neighbours, attention.key.neighbours = 0, 1
 
     def forward(self, hidden: Tensor, layout: Layout, asked: Tensor | None = None, **kwargs: object) -> Tensor:
         """Map (batch, tokens, hidden) to the same shape, or to (tokens asked for, hidden), in reading order.
@@ -516,6 +518,8 @@ class KmerBertPreTrainedModel(PreTrainedModel):
             start = words.clone()
             spared = 0 if self.config.position_embedding_type == "rotary" else 2 * quick_sinusoids(words.shape[1])
             start[special : special + 4**self.config.k] = kmer_embeddings(self.config.k, words.shape[1], spared=spared)
+            # [CLS] is read for the whole sequence: without what tells its place it looks everywhere.
+            start[_CLS, :spared] = -sinusoidal_positions(1, words.shape[1])[0, :spared]
             init.copy_(words, start)
 
 
