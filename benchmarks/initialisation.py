@@ -10,7 +10,7 @@ are a plain BERT's in all of them; only the numbers they start from differ. A va
 
     embeddings   standard deviation of compositional k-mer embeddings, or 0 for BERT's N(0, 0.02^2)
     positions    amplitude of the sinusoids that learned positions start from, or 0 for N(0, 0.02^2)
-    spared       share of the features that k-mer embeddings leave to the positions
+    spared       whether words leave a quarter of the features to the positions
     attention    logit by which heads prefer neighbours (see `neighbour_weights`), or 0 for none
 
 Validation windows come from genomes of other groups. A low loss proves nothing, so every variant is scored downstream
@@ -36,7 +36,7 @@ import numpy as np
 RECIPES = Path(__file__).resolve().parents[1] / "recipes"
 SIZES = {"hidden_size": 128, "num_hidden_layers": 3, "num_attention_heads": 4, "intermediate_size": 512}
 NT, BATCH, RATE, WARMUP = 150, 32, 2e-3, 200_000
-KMER = {"embeddings": 0.1, "positions": 0.084, "attention": 6.0, "spared": 0.25}
+KMER = {"embeddings": 0.1, "positions": 0.084, "attention": 6.0, "spared": True}
 BERT = dict.fromkeys(KMER, 0.0)
 BASE = {"k": 6, "stride": 1, "span": 6, "start_rate": 0.025}
 SETUPS = {"base": BASE, "mask8": BASE | {"span": 8}, "stride3": BASE | {"stride": 3, "span": 3}}
@@ -65,7 +65,7 @@ def variants(study: str) -> dict[str, dict[str, Any]]:
         found[f"base-{'+'.join(parts)}"] = BASE | BERT | {part: KMER[part] for part in parts}
     for kind in ("sinusoidal", "rotary"):
         for name, begin in (("kmer", KMER), ("bert", BERT)):
-            found[f"{kind}-{name}"] = BASE | begin | {"position_embedding_type": kind, "positions": 0.0}
+            found[f"{kind}-{name}"] = BASE | begin | {"position_embedding_type": kind}
     for embeddings, positions, attention in (
         (0.05, 0.042, 6.0),
         (0.2, 0.168, 6.0),
@@ -81,40 +81,33 @@ def variants(study: str) -> dict[str, dict[str, Any]]:
 
 
 def begin_with(model: Any, variant: dict[str, Any]) -> None:
-    """Overwrite tables and attention of a model that started as BERT."""
+    """Give a model that started as BERT what the variant has of `initialisation: kmer`."""
     import torch
 
-    from hf_genomics.modeling_kmer_bert import kmer_embeddings, sinusoidal_positions
+    from hf_genomics.modeling_kmer_bert import kmer_embeddings, sinusoidal_positions, spared_features
 
     tables = model.bert.embeddings
+    words, places = tables.word_embeddings.weight, tables.position_embeddings.weight
+    spared = spared_features(model.config) if variant["spared"] else 0
     with torch.no_grad():
         if variant["embeddings"]:
-            words = tables.word_embeddings.weight[5:]
-            spared = int(variant["spared"] * words.shape[1]) if model.config.position_embedding_type != "rotary" else 0
-            words.copy_(kmer_embeddings(variant["k"], words.shape[1], variant["embeddings"], spared=spared))
-            tables.word_embeddings.weight[2, :spared] = -sinusoidal_positions(1, words.shape[1])[0, :spared]  # [CLS]
+            words[5:] = kmer_embeddings(variant["k"], words.shape[1], variant["embeddings"], spared=spared)
+            words[2, :spared] = 0.0
+            words[2] -= sinusoidal_positions(1, words.shape[1], variant["positions"])[0]  # [CLS]
+            tables.token_type_embeddings.weight[:, :spared] = 0.0
         if variant["positions"]:
-            places = tables.position_embeddings.weight
             places.copy_(sinusoidal_positions(*places.shape, variant["positions"]))
         for layer in model.bert.encoder.layer if variant["attention"] else []:
             look_at_neighbours(layer.attention.self, model.config, variant["attention"])
 
 
 def look_at_neighbours(attention: Any, config: Any, peak: float) -> None:
-    from hf_genomics import modeling_kmer_bert as modeling
+    from hf_genomics.modeling_kmer_bert import LEARNED_BASE, neighbour_offsets, neighbour_weights
 
-    offsets = modeling.neighbour_offsets(config.num_attention_heads, config.k, config.stride)
-    if config.position_embedding_type == "rotary":
-        size = config.hidden_size // config.num_attention_heads
-        query, key = modeling.neighbour_biases(size, offsets, config.rope_theta, peak)
-        attention.query.bias.copy_(query)
-        attention.key.bias.copy_(key)
-    else:
-        learned = config.position_embedding_type == "learned"
-        base = modeling.LEARNED_BASE if learned else modeling.SINUSOIDAL_BASE
-        query, key = modeling.neighbour_weights(config.hidden_size, offsets, base, peak)
-        attention.query.weight += query
-        attention.key.weight += key
+    offsets = neighbour_offsets(config.num_attention_heads, config.k, config.stride)
+    query, key = neighbour_weights(config.hidden_size, offsets, LEARNED_BASE, peak)
+    attention.query.weight += query
+    attention.key.weight += key
 
 
 class Pretraining:
@@ -139,18 +132,20 @@ class Pretraining:
         self.training = WindowDataset(self.store, fixed, self.store.select("train"), seed)
         held_out = WindowDataset(self.store, fixed, self.store.select("valid"), seed=1, size=256)
         self.validation = [self.collator(held_out.__getitems__(list(range(at, at + 64)))) for at in range(0, 256, 64)]
+        ours = variant.items() >= KMER.items()
         config = KmerBertConfig(
             **SIZES,
             k=variant["k"],
             stride=variant["stride"],
             vocab_size=len(self.tokenizer),
-            initialisation="bert",
+            initialisation="kmer" if ours else "bert",
             position_embedding_type=variant.get("position_embedding_type", "learned"),
             hidden_dropout_prob=0.0,
             attention_probs_dropout_prob=0.0,
         )
         self.model = KmerBertForMaskedLM._from_config(config, attn_implementation="sdpa")
-        begin_with(self.model, variant)
+        if not ours and not variant.items() >= BERT.items():
+            begin_with(self.model, variant)
 
     def score(self) -> dict[str, float]:
         """Average loss and accuracy over the masked tokens of the validation windows."""

@@ -344,6 +344,11 @@ def quick_sinusoids(hidden_size: int) -> int:
     return max(1, hidden_size // 8)
 
 
+def spared_features(config: KmerBertConfig) -> int:
+    """Count the first features that words and token types leave to the positions; rotary ones are not added to them."""
+    return 0 if config.position_embedding_type == "rotary" else 2 * quick_sinusoids(config.hidden_size)
+
+
 def neighbour_weights(hidden_size: int, offsets: Tensor, base: float, peak: float = PEAK) -> tuple[Tensor, Tensor]:
     """Make query and key weights by which a head looks from position p at p + its offset.
 
@@ -496,8 +501,16 @@ class KmerBertPreTrainedModel(PreTrainedModel):
             self._init_as_kmers(module.weight)
         elif isinstance(module, KmerBertPositionTable) and self.config.initialisation == "kmer":
             init.copy_(module.weight, sinusoidal_positions(*module.weight.shape))
+        elif module is self.base_model.embeddings.token_type_embeddings and self.config.initialisation == "kmer":
+            init.copy_(module.weight, self._spare(module.weight))
         elif hasattr(module, "neighbours") and self.config.initialisation == "kmer":
             self._init_for_neighbours(module)
+
+    def _spare(self, table: Tensor) -> Tensor:
+        """Clear the features by which heads find their neighbours."""
+        spared = table.clone()
+        spared[:, : spared_features(self.config)] = 0.0
+        return spared
 
     def _init_for_neighbours(self, projection: nn.Linear) -> None:
         config = self.config
@@ -516,10 +529,12 @@ class KmerBertPreTrainedModel(PreTrainedModel):
         ours = self.config.pad_token_id == 0 and len(words) >= special + 4**self.config.k
         if ours:  # a foreign vocabulary has no letters to sum over, or has them at other ids
             start = words.clone()
-            spared = 0 if self.config.position_embedding_type == "rotary" else 2 * quick_sinusoids(words.shape[1])
+            spared = spared_features(self.config)
             start[special : special + 4**self.config.k] = kmer_embeddings(self.config.k, words.shape[1], spared=spared)
             # [CLS] is read for the whole sequence: without what tells its place it looks everywhere.
-            start[_CLS, :spared] = -sinusoidal_positions(1, words.shape[1])[0, :spared]
+            if spared:
+                start[_CLS, :spared] = 0.0
+                start[_CLS] -= sinusoidal_positions(1, words.shape[1])[0]
             init.copy_(words, start)
 
 

@@ -447,11 +447,11 @@ def test_kmer_initialisation_changes_embeddings_positions_and_where_heads_look_o
         if name.endswith(changed):
             assert weight.std() > 2 * plain[name].std(), name
         elif not name.endswith("bias") and "LayerNorm" not in name:
-            assert abs(weight.std().item() - plain[name].std().item()) < 2e-3, name
+            assert abs(weight.std().item() - plain[name].std().item()) < 4e-3, name
         elif name.endswith("bias"):
             assert (weight == 0).all(), name
-    special = kmer["bert.embeddings.word_embeddings.weight"][1:5]
-    assert abs(special.std().item() - 0.02) < 3e-3, "special tokens start as BERT's"
+    special = kmer["bert.embeddings.word_embeddings.weight"][[1, 3, 4]]
+    assert abs(special.std().item() - 0.02) < 3e-3, "special tokens start as BERT's, but for [CLS]"
 
 
 @pytest.mark.parametrize("stride", [1, 3, 6])
@@ -469,6 +469,20 @@ def test_heads_start_looking_at_their_neighbours(positions: str, stride: int, he
         looks = torch.stack(near, 1)  # (heads, 21): how much each head sees of the token so far away, on average
         assert ((looks.argmax(1) - 10 - neighbour_offsets(heads, 6, stride)).abs() <= 0.7).all()
         assert (looks.max(1).values > 0.06).all(), "1 of 80 by chance"
+
+
+@pytest.mark.parametrize("positions", ["learned", "sinusoidal"])
+def test_the_token_for_the_whole_sequence_starts_looking_everywhere(positions: str) -> None:
+    torch.manual_seed(0)
+    sizes = {"hidden_size": 256, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 64}
+    config = KmerBertConfig(position_embedding_type=positions, **sizes)
+    model = KmerBertModel._from_config(config, attn_implementation="eager").eval()
+    ids = torch.randint(5, 4101, (8, 80))
+    ids[:, 0] = 2
+    with torch.no_grad():
+        first, second = model(ids, output_attentions=True).attentions
+    assert first[:, :, 0].max() < 6 / 80 and second[:, :, 0].max() < 20 / 80
+    assert first[:, :, 40].max() > 0.4, "as other tokens do not"
 
 
 def test_without_the_kmer_start_heads_look_everywhere() -> None:
