@@ -1,15 +1,17 @@
 """Training steps on the CPU, as ratios in one run: ours against transformers' BERT, packed rows against padding.
 
     python benchmarks/train_step.py                       # all parts
-    python benchmarks/train_step.py --parts packed --rounds 5
+    python benchmarks/train_step.py --parts packed --rounds 5 --steps 3
 
 Parts:
     backend  attention backend and memory allocator, 3 layers x 128, bf16, no dropout
     stock    BertForMaskedLM under a default Trainer against KmerBertForMaskedLM, 4 layers, 8 rows of 512 tokens
     packed   32 windows of 5 to 512 tokens: padded to the longest against packed, 4 layers x 256
 
-15 % of the tokens are masked. Each setting runs in a process of its own with one thread; settings take turns, and what
-is compared are medians of the CPU time of a step, which other work on the machine disturbs less than the wall clock.
+15 % of the tokens are masked. All runs have one thread; settings take turns, those that keep freed memory in a process
+of their own, and what is compared are medians of the CPU time of a step, which other work on the machine disturbs less
+than the wall clock. "matrix products alone" is what no implementation of the same arithmetic can go beyond on the
+machine: the products of our step, forwards and backwards, and nothing else.
 """
 
 from __future__ import annotations
@@ -22,10 +24,12 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 
 import torch
 
 KMERS = 4101
+BARE = "matrix products alone"
 NO_DROPOUT = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
 
 
@@ -67,6 +71,8 @@ def settings(part: str) -> Iterator[tuple[str, dict[str, dict]]]:
                     "ours, the same recipe, bf16": same | {"bf16": True, "backend": "eager"},
                     "ours, no dropout": lean,
                     "ours, no dropout, bf16": lean | {"bf16": True, "backend": "eager"},
+                    BARE: lean | {"kind": "products"},
+                    f"{BARE}, bf16": lean | {"kind": "products", "bf16": True},
                 },
             )
     if part == "packed":
@@ -128,6 +134,43 @@ class Steps:
         return self.batch
 
 
+def products(sizes: dict[str, int], rows: int, tokens: int, masked: int) -> Iterator[tuple[int, int, int, int]]:
+    """Give the matrix products of our step's forward pass: how often, and (n, inner) times (inner, columns)."""
+    layers, hidden, wide = (sizes[name] for name in ("num_hidden_layers", "hidden_size", "intermediate_size"))
+    heads, size = sizes["num_attention_heads"] * rows, hidden // sizes["num_attention_heads"]
+    # All layers but the last compute every token; the last has keys and values of all, and the rest of masked tokens.
+    for count, n in ((layers - 1, rows * tokens), (1, masked)):
+        yield 2 * count, n, hidden, hidden  # queries, output
+        yield count, n, hidden, wide
+        yield count, n, wide, hidden
+        yield count * heads, n // rows, size, tokens
+        yield count * heads, n // rows, tokens, size
+    yield 2 * layers, rows * tokens, hidden, hidden
+    yield 1, masked, hidden, hidden
+    yield 1, masked, hidden, KMERS
+
+
+def bare_rate(setting: dict, steps: int) -> float:
+    """Compute the matrix products of a step, and give tokens per second of CPU time."""
+    batch, tokens = draw(setting)
+    random = partial(torch.randn, dtype=torch.bfloat16 if setting["bf16"] else torch.float32)
+    seconds = 0.0
+    shapes = products(setting["sizes"], *setting["shape"], int((batch["labels"] != -100).sum()))
+    for count, n, inner, columns in shapes:
+        left, right, gradient = random(n, inner), random(columns, inner), random(n, columns)
+        outputs = [torch.empty_like(each) for each in (gradient, left, right)]
+        calls = [(left, right.t()), (gradient, right), (gradient.t(), left)]  # forwards, and both gradients
+        times = []
+        for _ in range(steps + 1):
+            begin = time.process_time()
+            for _ in range(count):
+                for (one, other), output in zip(calls, outputs, strict=True):
+                    torch.mm(one, other, out=output)
+            times.append(time.process_time() - begin)
+        seconds += statistics.median(times[1:])
+    return tokens / seconds
+
+
 def rate(setting: dict, steps: int) -> float:
     """Train under a Trainer with its defaults, and give tokens per second of CPU time (median over the steps)."""
     from transformers import Trainer, TrainerCallback, TrainingArguments
@@ -138,6 +181,8 @@ def rate(setting: dict, steps: int) -> float:
     torch.set_num_threads(1)
     if setting.get("keep"):
         keep_freed_memory()
+    if setting["kind"] == "products":
+        return bare_rate(setting, steps)
     batch, tokens = draw(setting)
     ends: list[float] = []
 
@@ -163,31 +208,38 @@ def rate(setting: dict, steps: int) -> float:
     return tokens / statistics.median(end - begin for begin, end in zip(ends, ends[1:], strict=False))
 
 
-def measure(setting: dict, steps: int) -> float:
-    command = [sys.executable, __file__, "--steps", str(steps), "--one", json.dumps(setting)]
-    return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()[-1])
+def measure(table: dict[str, dict], steps: int) -> dict[str, float]:
+    """Measure settings one after the other in one process."""
+    command = [sys.executable, __file__, "--steps", str(steps), "--these", json.dumps(table)]
+    return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()[-1])
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--parts", nargs="+", default=["backend", "stock", "packed"])
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--steps", type=int, default=3)
-    parser.add_argument("--one", type=json.loads, help=argparse.SUPPRESS)
+    parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--steps", type=int, default=2)
+    parser.add_argument("--these", type=json.loads, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
-    if arguments.one:
-        print(rate(arguments.one, arguments.steps))
+    if arguments.these:
+        print(json.dumps({name: rate(setting, arguments.steps) for name, setting in arguments.these.items()}))
         return
     for title, table in (table for part in arguments.parts for table in settings(part)):
         rates: dict[str, list[float]] = {name: [] for name in table}
         for _ in range(arguments.rounds):
-            for name, setting in table.items():
-                rates[name].append(measure(setting, arguments.steps))
+            for keep in (False, True):
+                these = {name: setting for name, setting in table.items() if setting.get("keep", False) == keep}
+                for name, found in (measure(these, arguments.steps) if these else {}).items():
+                    rates[name].append(found)
         medians = {name: statistics.median(values) for name, values in rates.items()}
         first = next(iter(medians.values()))
         print(f"\n{title}\n\n| setting | tokens per second of CPU | ratio |\n|---|---|---|")
         for name, median in medians.items():
             print(f"| {name} | {median:,.0f} | {median / first:.2f} |", flush=True)
+        if BARE in medians:
+            shares = {name: median / medians[BARE] for name, median in medians.items() if name.startswith("ours")}
+            best = max(shares, key=shares.__getitem__)
+            print(f"\n{best}: {shares[best]:.0%} of what the matrix products alone would allow in fp32")
 
 
 if __name__ == "__main__":
