@@ -84,7 +84,8 @@ def begin_with(model: Any, variant: dict[str, Any]) -> None:
     """Give a model that started as BERT what the variant has of `initialisation: kmer`."""
     import torch
 
-    from hf_genomics.modeling_kmer_bert import kmer_embeddings, sinusoidal_positions, spared_features
+    from hf_genomics.initialisation import kmer_embeddings, spared_features
+    from hf_genomics.positions import sinusoidal_positions
 
     tables = model.bert.embeddings
     words, places = tables.word_embeddings.weight, tables.position_embeddings.weight
@@ -102,7 +103,8 @@ def begin_with(model: Any, variant: dict[str, Any]) -> None:
 
 
 def look_at_neighbours(attention: Any, config: Any, peak: float) -> None:
-    from hf_genomics.modeling_kmer_bert import LEARNED_BASE, neighbour_offsets, neighbour_weights
+    from hf_genomics.initialisation import neighbour_offsets, neighbour_weights
+    from hf_genomics.positions import LEARNED_BASE
 
     offsets = neighbour_offsets(config.num_attention_heads, config.k, config.stride)
     query, key = neighbour_weights(config.hidden_size, offsets, LEARNED_BASE, peak)

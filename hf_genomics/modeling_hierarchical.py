@@ -21,9 +21,9 @@ from .modeling_kmer_bert import (
     KmerBertModel,
     KmerBertPreTrainedModel,
     classifier_dropout,
-    sinusoidal_positions,
 )
 from .pooling import pool
+from .positions import sinusoidal_positions
 
 
 @dataclass

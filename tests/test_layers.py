@@ -19,6 +19,8 @@ PORTABLE = (
     "configuration_kmer_bert",
     "attention_kmer_bert",
     "dropout",
+    "positions",
+    "initialisation",
     "losses",
     "pooling",
     "modeling_kmer_bert",

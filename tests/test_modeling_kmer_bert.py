@@ -39,17 +39,9 @@ from hf_genomics import (
     KmerTokenizer,
 )
 from hf_genomics.hub import to_bert
+from hf_genomics.initialisation import kmer_embeddings, neighbour_offsets
 from hf_genomics.losses import label_loss
-from hf_genomics.modeling_kmer_bert import (
-    kmer_embeddings,
-    neighbour_offsets,
-    neighbour_weights,
-    rotate,
-    rotation,
-    sinusoidal_positions,
-    sinusoids,
-    stretch_positions,
-)
+from hf_genomics.positions import sinusoidal_positions
 
 TWINS = {
     KmerBertModel: BertModel,
@@ -495,28 +487,6 @@ def test_without_the_kmer_start_heads_look_everywhere() -> None:
     assert weights.max() < 2 / 80
 
 
-@given(
-    heads=st.integers(1, 12),
-    pairs=st.integers(1, 32),
-    offset=st.floats(-6, 6),
-    places=st.tuples(st.integers(0, 500), st.integers(0, 500)),
-    base=st.sampled_from([1000.0, 10000.0]),
-)
-def test_neighbour_weights_agree_with_a_sum_of_cosines(
-    heads: int, pairs: int, offset: float, places: tuple[int, int], base: float
-) -> None:
-    hidden = heads * pairs * 2
-    query, key = neighbour_weights(hidden, torch.full((heads,), offset), base, peak=6.0)
-    features = sinusoids(torch.tensor(places), hidden, base)
-    logits = (query @ features[0]).view(heads, -1) * (key @ features[1]).view(heads, -1)
-    quick = max(1, hidden // 8)
-    chosen = [round(place) for place in torch.linspace(0, quick - 1, min(quick, pairs)).tolist()]
-    away = places[0] + offset - places[1]
-    cosines = [math.cos(base ** (-2 * pair / hidden) * away) for pair in chosen]
-    expected = 2 * 6.0 * sum(cosines) / len(cosines)  # of bare sinusoids; half of it among words
-    assert torch.allclose(logits.sum(1) / (2 * pairs) ** 0.5, torch.tensor(expected), atol=2e-3)
-
-
 def test_kmer_embeddings_start_at_the_documented_scale() -> None:
     words = start().bert.embeddings.word_embeddings.weight[5:]
     assert abs(words[:, 64:].std().item() - 0.1) < 0.01
@@ -540,20 +510,6 @@ def test_kmers_that_share_letters_start_closer() -> None:
     assert (distances.diff() > 0).all(), "the more letters differ, the farther"
     # Each of m differing letters adds a difference of two draws of variance 0.1^2 / 5 in 192 dimensions.
     assert torch.allclose(distances[1:], 0.1 * (2 * 192 * torch.arange(1, 6) / 5).sqrt(), rtol=0.15)
-
-
-def test_kmer_embeddings_are_sums_over_letters() -> None:
-    table = kmer_embeddings(3, 16, noise=0.0).view(4, 4, 4, 16)
-    for left, right in [((0, 1, 2), (3, 1, 2)), ((0, 1, 2), (3, 0, 0)), ((0, 3, 3), (3, 3, 3))]:
-        change = table[3, left[1], left[2]] - table[0, left[1], left[2]]
-        assert torch.allclose(change, table[3, right[1], right[2]] - table[0, right[1], right[2]], atol=1e-6)
-
-
-def test_nearby_positions_start_alike() -> None:
-    positions = sinusoidal_positions(512, 64)
-    likeness = torch.nn.functional.cosine_similarity(positions[100:101], positions[100:120])
-    assert (likeness[:5].diff() < 0).all() and likeness[0] == pytest.approx(1)
-    assert sinusoidal_positions(10, 7).shape == (10, 7)
 
 
 @pytest.mark.parametrize("foreign", [{"vocab_size": 500}, {"vocab_size": 4107, "pad_token_id": 1}], ids=["500", "NT"])
@@ -602,16 +558,6 @@ def test_rotary_positions_see_distances_only(tiny_config: KmerBertConfig) -> Non
     assert differs_by(model(ids, position_ids=places).last_hidden_state, shifted) > 1e-2
 
 
-@given(st.integers(0, 200), st.integers(1, 8))
-def test_rotating_equals_multiplying_by_a_complex_number(position: int, half: int) -> None:
-    states = torch.randn(1, 1, 1, 2 * half, generator=torch.Generator().manual_seed(half))
-    turned = rotate(states, *rotation(torch.tensor([[position]]), 2 * half, 100.0))[0, 0, 0]
-    complex_states = torch.complex(states[0, 0, 0, :half].double(), states[0, 0, 0, half:].double())
-    angle = position * 100.0 ** (-torch.arange(half, dtype=torch.float64) / half)
-    expected = complex_states * torch.polar(torch.ones_like(angle), angle)
-    assert torch.allclose(turned.double(), torch.cat([expected.real, expected.imag]), atol=1e-4)
-
-
 @pytest.mark.parametrize("positions", ["sinusoidal", "rotary"])
 def test_other_positions_and_windows_survive_saving(positions: str, tiny_config, tmp_path: Path) -> None:
     tiny_config.position_embedding_type, tiny_config.attention_window = positions, 3
@@ -620,17 +566,6 @@ def test_other_positions_and_windows_survive_saving(positions: str, tiny_config,
     loaded = AutoModelForMaskedLM.from_pretrained(tmp_path)
     assert loaded.config.attention_window == 3 and loaded.config.position_embedding_type == positions
     assert differs_by(loaded(**inputs).logits, model(**inputs).logits) == 0
-
-
-@given(st.integers(2, 12), st.integers(1, 40))
-def test_stretched_positions_lie_on_the_line_between_their_neighbours(before: int, after: int) -> None:
-    table = torch.randn(before, 3, generator=torch.Generator().manual_seed(before))
-    stretched = stretch_positions(table, after)
-    assert stretched.shape == (after, 3)
-    for place in range(after):
-        where = place * (before - 1) / max(1, after - 1)
-        low, share = min(int(where), before - 2), where - min(int(where), before - 2)
-        assert torch.allclose(stretched[place], table[low] * (1 - share) + table[low + 1] * share, atol=1e-4)
 
 
 def test_learned_positions_are_stretched_on_load(tiny_config: KmerBertConfig, tmp_path: Path) -> None:
