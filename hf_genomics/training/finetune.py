@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -26,11 +27,19 @@ from .baseline import kmer_baseline, majority_probabilities
 from .exact import ExactTrainer
 from .examples import LabelledData, annotations_like
 from .loading import VALUE, class_names, known_of, load_classifier, load_config, load_tokenizer, readable
+from .memory import check_memory
 from .metrics import SCORES, classification_metrics, compute_metrics_for
 from .report import plot_loss
 from .running import SetEpoch, attention_for, check_output, check_room, claim_output_dir, train, write_json
 from .scoring import Predictions, check_longest, collator_for, predict_nt_scores, predict_scores
-from .settings import label_settings, make_configuration, track_settings, weight_settings, window_settings
+from .settings import (
+    course_settings,
+    label_settings,
+    make_configuration,
+    track_settings,
+    weight_settings,
+    window_settings,
+)
 
 __all__ = [
     "LabelledData",
@@ -138,22 +147,25 @@ def finetune(
     config.max_position_embeddings = positions
     for examples in filter(None, (training, validation, test)):
         check_longest(examples, tokenizer, config)
+    attention, rows = attention_for(trainer), SequenceDataset(training)
+    collator = collator_for(config, tokenizer, rc_probability, trainer.seed)
+    check_memory(trainer, config, partial(_auto(config).from_config, config), collator(_some(rows, trainer)), attention)
     set_seed(trainer.seed)
-    network = _classifier(pretrained, config, before, from_scratch, attention_for(trainer))
+    network = _classifier(pretrained, config, before, from_scratch, attention)
     if not folder.exists():  # or else once the remains of a killed run are cleared away
         check_room(trainer, network)
     trainer.remove_unused_columns = False
-    rows = SequenceDataset(training)
     names = training.label_names or [VALUE]
     run = ExactTrainer(
         model=network,
         args=trainer,
-        data_collator=collator_for(config, tokenizer, rc_probability, trainer.seed),
+        data_collator=collator,
         train_dataset=rows,
         eval_dataset=SequenceDataset(validation, keep_strand=True) if validation else None,
         processing_class=tokenizer,
         compute_metrics=compute_metrics_for(training.problem, names, positive=positive or 1),
         callbacks=[SetEpoch(rows)],
+        settings=course_settings(training, validation, network, rc_probability),
     )
     logger.info("%s training sequences from %s", f"{len(training):,}", training.source)
     metrics: dict[str, Any] = train(run, resume=resume, overwrite=overwrite) | {"train_sequences": len(training)}
@@ -222,9 +234,19 @@ def _positions(before: Any, pretrained: str, stretch_positions: int | None) -> i
     return stretch_positions or now
 
 
+def _some(rows: SequenceDataset, trainer: TrainingArguments) -> list[dict[str, Any]]:
+    """Choose rows for a batch like those of the training."""
+    chosen = np.random.default_rng(trainer.seed).permutation(len(rows))[: trainer.train_batch_size]
+    return [rows[index] for index in chosen.tolist()]
+
+
+def _auto(config: Any) -> Any:
+    return AutoModelForTokenClassification if config.labels_per == "nt" else AutoModelForSequenceClassification
+
+
 def _classifier(pretrained: str, config: Any, before: Any, from_scratch: bool, attention: str) -> PreTrainedModel:
     """Build the model with pretrained or random weights; learned positions are stretched to those of ``config``."""
-    auto = AutoModelForTokenClassification if config.labels_per == "nt" else AutoModelForSequenceClassification
+    auto = _auto(config)
     if from_scratch:
         return auto.from_config(config, attn_implementation=attention)
     options: dict[str, Any] = {"attn_implementation": attention, "ignore_mismatched_sizes": True}

@@ -25,6 +25,7 @@ from ..tokenization_kmer import KmerTokenizer
 from .arguments import check_arguments, check_best_metric
 from .masked_scores import SCORES
 from .masked_training import MaskedTrainer, check_schedule
+from .memory import check_memory
 from .report import plot_loss
 from .running import (
     SetEpoch,
@@ -133,8 +134,10 @@ def pretrain(
     masking = _packed(masking, packing, tokenizer.num_tokens(windows.length), trainer)
     order = _order(training, trainer)
     training.steps_of = order.steps_of if masking.schedule else None
+    attention = attention_for(trainer)
+    check_memory(trainer, model, partial(KmerBertForMaskedLM, model), masking(_first_rows(training, order)), attention)
     set_seed(trainer.seed)
-    network = KmerBertForMaskedLM._from_config(model, attn_implementation=attention_for(trainer))
+    network = KmerBertForMaskedLM._from_config(model, attn_implementation=attention)
     masked = masking.describe(tokenizer.k, tokenizer.stride)
     logger.info("%s; %s windows an epoch; %s parameters", masked, f"{len(training):,}", f"{num_parameters(network):,}")
     if not folder.exists():  # or else once the remains of a killed run are cleared away
@@ -197,6 +200,11 @@ def _order(windows: WindowDataset, trainer: TrainingArguments) -> EpochOrder:
             f"{windows.store.path}: an epoch's {error}; lower trainer.per_device_train_batch_size "
             f"(now {batch}) or raise windows.coverage"
         ) from error
+
+
+def _first_rows(windows: WindowDataset, order: EpochOrder) -> Any:
+    """Give the rows of the first forward pass of a run."""
+    return windows.__getitems__(order.of_step(0)[1][0].tolist())
 
 
 def describe_windows(dataset: WindowDataset, epoch: int, rows: np.ndarray) -> list[dict[str, Any]]:

@@ -7,6 +7,7 @@ import ctypes
 import io
 import json
 import logging
+import math
 import os
 import shutil
 import sys
@@ -249,6 +250,11 @@ def _refuse(trainer: ExactTrainer, checkpoint: Path) -> str | None:
         return f"{checkpoint}: trained for {state['global_step']} steps already; raise trainer.max_steps to go on"
     if 0 < trainer.args.max_steps != state["max_steps"] and not trainer.settings.get("schedule_steps"):
         logger.warning("trainer.max_steps was %d: the learning rate goes on another way", state["max_steps"])
+    epochs = math.ceil(trainer.args.num_train_epochs)
+    if trainer.args.max_steps <= 0 and epochs != state["num_train_epochs"]:
+        logger.warning(
+            "trainer.num_train_epochs was %d: the learning rate goes on another way", state["num_train_epochs"]
+        )
     return None
 
 

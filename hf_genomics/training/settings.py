@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
+import itertools
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
+import torch
 
 from ..configuration_kmer_bert import FusionKmerBertConfig, HierarchicalKmerBertConfig
 from ..data.tables import LabelledSequences
@@ -23,6 +27,44 @@ def label_settings(training: LabelledSequences) -> dict[str, Any]:
         "labels_per": "token" if training.nt_labels is None else "nt",
         "paired": training.pairs is not None,
     }
+
+
+def course_settings(
+    training: LabelledSequences, validation: LabelledSequences | None, network: torch.nn.Module, rc_probability: float
+) -> dict[str, Any]:
+    """Say what decides the course of a run besides the trainer's and the model's settings: data and weights by content.
+
+    Args:
+        training, validation: the examples, wherever they were read from.
+        network: as training begins, a new head included.
+        rc_probability: chance to show the opposite strand.
+    """
+    return {
+        "data.train": digest(training),
+        "data.valid": None if validation is None else digest(validation),
+        "weights to start from": digest_arrays(weight.detach().cpu() for weight in network.state_dict().values()),
+        "rc_probability": rc_probability,
+    }
+
+
+def digest(examples: LabelledSequences) -> str:
+    """Name examples by their content, row by row."""
+    columns = [examples.sequences, examples.pairs, examples.nt_labels, examples.nt_tracks]
+    rows = itertools.chain.from_iterable(column for column in columns if column is not None)
+    return digest_arrays(
+        itertools.chain(rows, (each for each in (examples.labels, examples.tracks) if each is not None))
+    )
+
+
+def digest_arrays(arrays: Iterable[Any]) -> str:
+    """Name arrays and tensors by their shapes and content, in twelve letters."""
+    found = hashlib.sha256()
+    for array in arrays:
+        if isinstance(array, torch.Tensor):
+            array = array.contiguous().reshape(-1).view(torch.uint8).numpy()
+        found.update(str(array.shape).encode())
+        found.update(np.ascontiguousarray(array).data)
+    return found.hexdigest()[:12]
 
 
 def target_settings(training: LabelledSequences) -> dict[str, list[float] | None]:

@@ -1,0 +1,144 @@
+"""How far the estimate of a training step's memory is from what real steps take on a CPU.
+
+Every case trains a few steps in a process of its own, through ``pretrain`` or ``finetune``, and compares the growth of
+its resident memory at the peak with the estimate that was made before the first step. Linux only. Ends in about five
+minutes on one core and takes up to 4 GB: ``python benchmarks/memory.py [name ...]``
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+BASE = {"hidden_size": 768, "num_hidden_layers": 12, "num_attention_heads": 12, "intermediate_size": 3072}
+SMALL = {"hidden_size": 128, "num_hidden_layers": 3, "num_attention_heads": 4, "intermediate_size": 512}
+MIDDLE = {"hidden_size": 256, "num_hidden_layers": 4, "num_attention_heads": 4, "intermediate_size": 1024}
+STILL = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
+# name: sizes of the model, k, stride, nt of a window, windows of a batch, further options
+CASES: dict[str, tuple[dict[str, Any], int, int, int, int, dict[str, Any]]] = {
+    "base, fp32": (BASE, 6, 1, 510, 2, {}),
+    "base, fp32, padded": (BASE, 6, 1, 510, 2, {"packing": False}),
+    "base, bf16": (BASE, 6, 1, 510, 2, {"bf16": True}),
+    "base, stride 3, fp32": (BASE, 6, 3, 1000, 4, {}),
+    "base, checkpointing": (BASE, 6, 1, 510, 4, {"gradient_checkpointing": True}),
+    "base_cpu": (SMALL | STILL, 6, 1, 510, 64, {}),
+    "base_cpu, bf16": (SMALL | STILL, 6, 1, 510, 64, {"bf16": True}),
+    "base_cpu, dropout": (SMALL, 6, 1, 510, 64, {}),
+    "base_cpu, dropout, padded": (SMALL, 6, 1, 510, 64, {"packing": False}),
+    "stride3_cpu": (SMALL | STILL, 6, 3, 1000, 64, {}),
+    "wide_cpu": (SMALL | STILL, 6, 6, 1000, 64, {}),
+    "4 x 256": (MIDDLE, 6, 1, 510, 16, {}),
+    "4 x 256, all logits": (MIDDLE | {"sparse_prediction": False}, 6, 1, 510, 16, {}),
+    "4 x 256, local": (MIDDLE | {"attention_window": 32, "position_embedding_type": "rotary"}, 6, 1, 510, 16, {}),
+    "finetune, 150 nt": (SMALL | STILL, 6, 6, 150, 256, {"verb": "finetune"}),
+    "finetune, 510 nt, dropout": (SMALL, 6, 1, 510, 64, {"verb": "finetune"}),
+    "finetune, base, 150 nt": (BASE, 6, 1, 150, 8, {"verb": "finetune"}),
+    "finetune, two parts": (SMALL, 6, 1, 1000, 32, {"verb": "finetune", "num_windows": 2}),
+}
+
+
+def measure(name: str) -> dict[str, float]:
+    """Train a case in this process, and give MiB: estimated and taken, without the weights, which are there before."""
+    import psutil
+    from transformers import TrainingArguments
+
+    from hf_genomics.training import memory
+    from hf_genomics.training.exact import ExactTrainer
+
+    found: dict[str, float] = {}
+    estimate, train = memory.step_memory, ExactTrainer.train
+
+    def noted(*args: Any, **kwargs: Any) -> Any:
+        needed = estimate(*args, **kwargs)
+        found["estimated"] = (needed.total - needed.weights) / 2**20
+        return needed
+
+    def watched(self: Any, *args: Any, **kwargs: Any) -> Any:
+        before = psutil.Process().memory_info().rss
+        Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
+        result = train(self, *args, **kwargs)
+        status = Path("/proc/self/status").read_text()
+        found["taken"] = int(status.split("VmHWM:")[1].split()[0]) / 2**10 - before / 2**20
+        return result
+
+    memory.step_memory, ExactTrainer.train = noted, watched  # type: ignore[method-assign]
+    with tempfile.TemporaryDirectory() as folder:
+        sizes, k, stride, length, batch, options = CASES[name]
+        options = dict(options)
+        verb = {key: options.pop(key) for key in ("verb", "packing", "num_windows") if key in options}
+        trainer = TrainingArguments(
+            f"{folder}/out",
+            max_steps=2,
+            per_device_train_batch_size=batch,
+            save_strategy="no",
+            use_cpu=True,
+            disable_tqdm=True,
+            **options,
+        )
+        run = finetune_once if verb.pop("verb", None) else pretrain_once
+        run(Path(folder), trainer, sizes, k, stride, length, **verb)
+    return found
+
+
+def pretrain_once(
+    folder: Path, trainer: Any, sizes: dict[str, Any], k: int, stride: int, length: int, **verb: Any
+) -> None:
+    """Pretrain on windows of full length of a made-up genome."""
+    from hf_genomics import DataCollatorForSpanMasking, KmerBertConfig, KmerTokenizer, WindowSampling, prepare
+    from hf_genomics.training.pretrain import PretrainingData, pretrain
+
+    letters = np.random.default_rng(0).choice(list("ACGT"), 300_000)
+    (folder / "genome.fa").write_text(f">g\n{''.join(letters)}\n")
+    store = prepare([str(folder / "genome.fa")], str(folder / "store"))
+    tokenizer = KmerTokenizer(k=k, stride=stride)
+    pretrain(
+        PretrainingData(str(store.path), train_split=None, valid_split=None),
+        trainer,
+        tokenizer,
+        KmerBertConfig(k=k, stride=stride, **sizes),
+        DataCollatorForSpanMasking(tokenizer, span=6 // stride, start_rate=0.15 / (6 // stride)),
+        WindowSampling(length=length, min_length=length),
+        **verb,
+    )
+
+
+def finetune_once(
+    folder: Path, trainer: Any, sizes: dict[str, Any], k: int, stride: int, length: int, **verb: Any
+) -> None:
+    """Fine-tune a model that has seen nothing on made-up sequences."""
+    from hf_genomics import KmerBertConfig, KmerBertForMaskedLM, KmerTokenizer
+    from hf_genomics.training.examples import LabelledData
+    from hf_genomics.training.finetune import finetune
+
+    random = np.random.default_rng(0)
+    rows = [f"{''.join(random.choice(list('ACGT'), length))},{'ab'[row % 2]}\n" for row in range(512)]
+    (folder / "train.csv").write_text("sequence,label\n" + "".join(rows))
+    KmerBertForMaskedLM(KmerBertConfig(k=k, stride=stride, **sizes)).save_pretrained(folder / "model")
+    KmerTokenizer(k=k, stride=stride).save_pretrained(folder / "model")
+    finetune(str(folder / "model"), LabelledData(train=str(folder / "train.csv")), trainer, **verb)
+
+
+def main(names: list[str]) -> None:
+    """Print a table of all cases, or of those named."""
+    print(f"{'case':28} {'estimated':>10} {'taken':>10}  MiB   taken / estimated")
+    for name in names or CASES:
+        child = subprocess.run([sys.executable, __file__, "--child", name], capture_output=True, text=True)
+        if child.returncode:
+            print(f"{name:28} {child.stderr.splitlines()[-1]}")
+            continue
+        found = json.loads(child.stdout.splitlines()[-1])
+        ratio = found["taken"] / found["estimated"]
+        print(f"{name:28} {found['estimated']:10.0f} {found['taken']:10.0f}        {ratio:.2f}", flush=True)
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["--child"]:
+        print(json.dumps(measure(sys.argv[2])))
+    else:
+        main(sys.argv[1:])

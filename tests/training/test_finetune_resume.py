@@ -1,0 +1,103 @@
+"""A resumed fine-tuning ends in the weights, the optimizer's state and the log of an undisturbed one, to the bit."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from test_finetune_kinds import SETTINGS, arguments, write_table
+from tiny_runs import outcome
+
+from hf_genomics import KmerBertConfig, KmerBertForMaskedLM, KmerTokenizer
+from hf_genomics.errors import InputError
+from hf_genomics.training.examples import LabelledData
+from hf_genomics.training.finetune import finetune
+
+COLUMNS = {
+    "classes": {"label_column": "more_g"},
+    "nucleotides": {"nt_label_column": "is_g"},
+    "parts": {"label_column": "more_g"},  # windows of a sequence, a transformer over them
+    "tracks": {"track_columns": ["age"], "nt_track_columns": ["signal"], "label_column": "share_g"},
+    "several": {"label_columns": ["much_g", "much_a"]},
+}
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory) -> Path:
+    """Twenty sequences, eight to validate on, and a model with dropout that has seen nothing yet."""
+    folder = tmp_path_factory.mktemp("resume")
+    write_table(folder / "train.csv", 20, 0)
+    write_table(folder / "valid.csv", 8, 1)
+    header, *rows = (folder / "train.csv").read_text().splitlines()
+    (folder / "other.csv").write_text("\n".join([header, *rows[::-1]]) + "\n")
+    sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
+    for name, seed in (("pretrained", 0), ("another", 1)):
+        torch.manual_seed(seed)
+        KmerBertForMaskedLM(KmerBertConfig(k=3, stride=2, **sizes)).save_pretrained(folder / name)
+        KmerTokenizer(k=3, stride=2).save_pretrained(folder / name)
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def no_pictures(monkeypatch) -> None:
+    """Pictures are another test's; they would be most of the time here."""
+    monkeypatch.setattr("hf_genomics.training.finetune.plot_loss", lambda *_, **__: None)
+
+
+def run(home: Path, out: Path, kind: str, accumulation: int = 1, resume: bool = False, **changes: object) -> None:
+    """Fine-tune for five steps; three are an epoch, whose last step is a smaller one."""
+    options = {"max_steps": 5, "per_device_train_batch_size": 8 // accumulation, "logging_steps": 2}
+    options |= {"gradient_accumulation_steps": accumulation, "save_strategy": "steps", "save_steps": 1}
+    options |= {"eval_strategy": "steps", "eval_steps": 3}
+    verb = {"resume": resume, "baseline_k": 0, "rc_probability": 0.0 if kind == "nucleotides" else 0.5}
+    verb |= SETTINGS.get(kind, {}) | {name: changes.pop(name) for name in list(changes) if name in verb}
+    train, pretrained = changes.pop("train", "train"), changes.pop("pretrained", "pretrained")
+    data = LabelledData(train=str(home / f"{train}.csv"), valid=str(home / "valid.csv"), **COLUMNS[kind])
+    finetune(str(home / str(pretrained)), data, arguments(out, **(options | changes)), **verb)
+
+
+def resumed_equals_whole(home: Path, out: Path, kind: str, accumulation: int, steps: tuple[int, ...]) -> None:
+    every = steps[0]  # a checkpoint every so many steps
+    run(home, out / "whole", kind, accumulation, save_steps=every)
+    for step in steps:
+        again = out / f"from_{step}"
+        shutil.copytree(out / "whole" / f"checkpoint-{step}", again / f"checkpoint-{step}")
+        run(home, again, kind, accumulation, resume=True, save_steps=every)
+        assert outcome(again) == outcome(out / "whole"), f"resumed from step {step}"
+        last = f"checkpoint-{5 // every * every}"
+        if step < 5 // every * every:
+            assert outcome(again, last) == outcome(out / "whole", last), f"resumed from step {step}"
+
+
+@pytest.mark.parametrize(
+    ("kind", "accumulation", "steps"),
+    [("classes", 1, (2,)), ("nucleotides", 4, (3,)), ("parts", 1, (3,)), ("tracks", 4, (2,))],
+)
+def test_a_resumed_fine_tuning_equals_one_that_was_never_stopped(home, tmp_path, kind, accumulation, steps) -> None:
+    resumed_equals_whole(home, tmp_path, kind, accumulation, steps)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("accumulation", [1, 4])
+@pytest.mark.parametrize("kind", COLUMNS)
+def test_every_checkpoint_of_every_kind_resumes_exactly(home, tmp_path, kind, accumulation) -> None:
+    resumed_equals_whole(home, tmp_path, kind, accumulation, tuple(range(1, 6)))
+
+
+def test_a_fine_tuning_is_not_resumed_with_other_settings(home, tmp_path, caplog) -> None:
+    run(home, tmp_path / "out", "classes", max_steps=2)
+    for changes, message in (
+        ({"train": "other"}, "data.train was .*, is "),
+        ({"pretrained": "another"}, "weights to start from was .*, is "),
+        ({"rc_probability": 0.0}, "rc_probability was 0.5, is 0.0"),
+        ({"learning_rate": 1.0}, "trainer.learning_rate was 0.003, is 1.0"),
+        ({"per_device_train_batch_size": 4}, "trainer.per_device_train_batch_size was 8, is 4"),
+    ):
+        with pytest.raises(InputError, match=f"{message}.*set them back, or start anew with --overwrite true"):
+            run(home, tmp_path / "out", "classes", resume=True, **({"max_steps": 3} | changes))
+    with pytest.raises(InputError, match="trained for 2 steps already; raise trainer.max_steps"):
+        run(home, tmp_path / "out", "classes", resume=True, max_steps=2)
+    run(home, tmp_path / "out", "classes", resume=True, max_steps=3)
+    assert "trainer.max_steps was 2: the learning rate goes on another way" in caplog.text
