@@ -20,6 +20,7 @@ from torch import Tensor
 from transformers import TrainingArguments
 
 from ..errors import InputError
+from .flops import narrows
 
 logger = logging.getLogger(__name__)
 
@@ -143,6 +144,11 @@ def activation_bytes(config: Any, shape: BatchShape, way: Way) -> int:
     reaches = [config.window_of(layer) for layer in range(config.num_hidden_layers)]
     reaches += [None] * (getattr(config, "fusion_layers", 0) if getattr(config, "nt_track_names", None) else 0)
     layers = [layer_bytes(config, shape, reach, way) for reach in reaches]
+    if shape.predicted and narrows(
+        config, torch.device(way.device)
+    ):  # the last one: input, key and value of all tokens
+        share, read = shape.predicted / shape.tokens, 4 * (2 if way.half else 4) * shape.tokens * config.hidden_size
+        layers[-1] = int(share * layers[-1] + (1 - share) * read)
     passing = max(passing_bytes(config, shape, reach, way) for reach in reaches)
     total = max(layers) + 4 * shape.tokens * config.hidden_size * len(layers) if way.checkpointing else sum(layers)
     mask = (4 if way.device == "cpu" else 1) if config.hidden_dropout_prob else 0

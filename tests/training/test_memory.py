@@ -67,8 +67,11 @@ def test_only_labelled_tokens_have_logits_unless_all_are_asked_for() -> None:
     sparse, full = (model_of("eager", sparse_prediction=flag).config for flag in (True, False))
     shape = BatchShape.of(batch)
     assert shape == (4 * 96, [96] * 4, int((batch["labels"] != -100).sum()))
-    more = activation_bytes(full, shape, Way()) - activation_bytes(sparse, shape, Way())
+    cuda = Way("cuda")  # on a CPU the last layer is narrower too
+    more = activation_bytes(full, shape, cuda) - activation_bytes(sparse, shape, cuda)
     assert more == (shape.tokens - shape.predicted) * (12 * 69 + 16 * 64)
+    narrow = activation_bytes(full, shape, Way()) - activation_bytes(sparse, shape, Way())
+    assert narrow > more + memory.layer_bytes(full, shape, None, Way()) / 2
 
 
 def test_the_shape_of_a_batch_is_read_off_packed_rows_and_parts() -> None:
@@ -94,7 +97,7 @@ def test_memory_grows_as_it_should() -> None:
     tiles = step_memory(config, 10**8, shape, Way("cuda", "sdpa")).activations
     assert tiles < one.activations / 2, "a GPU's kernels keep no scores"
     local = KmerBertConfig(attention_window=16, global_attention_every=None)
-    assert activation_bytes(local, shape, Way()) < activation_bytes(config, shape, Way()) / 2
+    assert activation_bytes(local, shape, Way()) < 0.6 * activation_bytes(config, shape, Way())
     doubled = BatchShape(2 * shape.tokens, 2 * shape.windows, 2 * shape.predicted)
     assert activation_bytes(config, doubled, Way()) == 2 * activation_bytes(config, shape, Way())
 
