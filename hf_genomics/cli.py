@@ -318,24 +318,32 @@ def _complain(message: str, code: int = 2) -> int:
     """Say in one line why this process ends; of several processes the first says what concerns all.
 
     Its end makes the launcher end the others, so they wait for that, and speak only if it does not come: then the fault
-    is theirs alone.
+    is theirs alone. Where another process has ended before (code 1), the first waits too, once it has spoken: the
+    launcher is to find the one that ended first.
     """
     if _rank() > 0:
-        with contextlib.suppress(KeyboardInterrupt):
-            time.sleep(_PATIENCE)
+        _wait_to_be_ended()
     sys.stderr.write(f"hf-genomics: error: {message}\n")
-    with contextlib.suppress(OSError):
+    if code == 2:
         _tell_launcher(f"hf-genomics: error: {message}")
+    elif code == 1 and _rank() == 0:
+        _wait_to_be_ended()
     return code
+
+
+def _wait_to_be_ended() -> None:
+    with contextlib.suppress(KeyboardInterrupt):
+        time.sleep(_PATIENCE)
 
 
 def _tell_launcher(line: str) -> None:
     """Leave a line where torch.distributed.run and accelerate look for it: they end with a report, which gives it."""
     file = os.environ.get("TORCHELASTIC_ERROR_FILE")
-    if file:
-        facts = {"message": line, "extraInfo": {"py_callstack": line, "timestamp": str(int(time.time()))}}
-        with open(file, "w", encoding="utf-8") as report:
-            json.dump({"message": facts}, report)
+    if not file:
+        return
+    facts = {"message": line, "extraInfo": {"py_callstack": line, "timestamp": str(int(time.time()))}}
+    with contextlib.suppress(OSError), open(file, "w", encoding="utf-8") as report:
+        json.dump({"message": facts}, report)
 
 
 def _rank() -> int:

@@ -745,6 +745,18 @@ def test_the_first_of_several_processes_speaks_and_the_others_wait_to_be_ended(w
     assert message["message"] == line and int(message["extraInfo"]["timestamp"]) > 0
 
 
+@pytest.mark.parametrize("rank", ["0", "3"])
+def test_a_process_whose_sibling_has_ended_speaks_and_lets_the_launcher_find_that_one(work, capsys, monkeypatch, rank):
+    waited = []
+    monkeypatch.setattr(cli.time, "sleep", lambda seconds: waited.append(capsys.readouterr().err))
+    monkeypatch.setenv("RANK", rank)
+    monkeypatch.setenv("TORCHELASTIC_ERROR_FILE", str(work / "error.json"))
+    assert cli._complain("another process has ended", code=1) == 1
+    said = "hf-genomics: error: another process has ended\n"
+    assert (waited, capsys.readouterr().err) == (([said], "") if rank == "0" else ([""], said))
+    assert not (work / "error.json").exists()
+
+
 def test_a_launcher_that_cannot_be_told_hides_nothing(work, capsys, monkeypatch):
     monkeypatch.setenv("TORCHELASTIC_ERROR_FILE", str(work / "not" / "there"))
     assert main(["pretrainn"]) == 2

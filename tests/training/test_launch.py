@@ -78,7 +78,9 @@ def test_a_killed_rank_ends_the_job_of_a_launcher(tiny_store, tmp_path, repo_roo
     command += ["--data.store", str(tiny_store), *OPTIONS.split(), "--trainer.output_dir", str(tmp_path / "out")]
     run = subprocess.run(command, cwd=repo_root, capture_output=True, text=True, timeout=300)
     assert run.returncode != 0
-    assert "Signal 9 (SIGKILL)" in run.stderr and "exitcode  : -9" in run.stderr
+    assert "hf-genomics: error: another process of the run has ended; see its messages" in run.stderr
+    cause = run.stderr.partition("Root Cause")[2]
+    assert "Signal 9 (SIGKILL)" in cause and "rank      : 1" in cause
 
 
 AUDIT = """
