@@ -1,0 +1,300 @@
+"""What scaling costs: the arithmetic of docs/scaling.md, from named assumptions (in capital letters below).
+
+    python benchmarks/scaling.py
+
+Parts:
+    paper   a step of the paper's run, and the run on one GPU against its A100-hours
+    gpus    1 to 64 GPUs: all-reduce against compute, for links of several speeds
+    memory  of one GPU; what a token keeps for the backward pass is measured, on the CPU
+    data    a human genome and all RefSeq viruses: bytes on disk, windows, time to prepare
+
+Nothing here was run on a GPU. `processes.py` measures what one machine can show.
+"""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from hf_genomics import KmerBertConfig, KmerBertForMaskedLM, WindowSampling
+from hf_genomics.training.flops import flops_per_token
+
+
+class Gpu(NamedTuple):
+    """A device, as its maker describes it."""
+
+    name: str
+    flops: float  # bf16, dense, operations per second
+    memory: float  # bytes
+
+
+class Link(NamedTuple):
+    """What the slowest stretch of a ring of GPUs carries in one direction."""
+
+    name: str
+    bandwidth: float  # bytes per second
+
+
+# Assumptions: makers' figures
+H200 = Gpu("H200", 989e12, 141e9)
+A100 = Gpu("A100-40", 312e12, 40e9)
+NVLINK = Link("NVLink 4, 900 GB/s both ways", 450e9)
+PCIE = Link("PCIe 4 x16", 32e9)
+INFINIBAND = Link("8 x 400 Gb/s InfiniBand a node", 400e9)  # as many rings as cards, all in use
+ETHERNET = Link("100 Gb/s Ethernet a node", 12.5e9)
+# Assumptions: what is reached of them
+LINK_SHARE = 0.7
+HOP_SECONDS = 5e-6
+OPERATION_SECONDS = 8e-6  # in which a host launches one
+MFUS = (0.3, 0.5)
+# The paper's run (base), and what it took
+WINDOWS, STEPS = 2000, 100_000
+SAMPLING = WindowSampling(mode="mixed", length=510, min_length=5, full_share=0.5)
+MASKED_SHARE = 0.1409
+PAPER_HOURS = 190 * 8  # A100
+# Data: sizes rounded; rates and ratios as in README.md beside this script
+GENOMES = {"human genome": 3.1e9, "all RefSeq viruses": 0.6e9}  # nt
+PREPARED, PREPARED_GZIP = 94e6, 50e6  # nt per second, benchmarks/store.py
+TWO_BIT = 3.98  # benchmarks/store.py
+FED = 141_247  # windows of 510 nt per second and core, tokenised and masked, benchmarks/data.py
+
+
+# Arithmetic
+
+
+def tokens_of(lengths: np.ndarray, k: int = 6, stride: int = 1) -> np.ndarray:
+    """Count the tokens of windows of so many nt, [CLS] and [SEP] among them.
+
+    >>> tokens_of(np.array([510, 6, 5])).tolist()
+    [507, 3, 2]
+    """
+    return np.maximum(0, (lengths - k) // stride + 1) + 2
+
+
+def window_lengths(sampling: WindowSampling) -> tuple[np.ndarray, np.ndarray]:
+    """Give the lengths that windows can have, in nt, and the chance of each, (lengths,) each.
+
+    >>> lengths, chances = window_lengths(SAMPLING)
+    >>> round(float(chances.sum()), 9), round(float(chances[-1]), 3), round(float(lengths @ chances), 2)
+    (1.0, 0.501, 383.75)
+    """
+    lengths = np.arange(sampling.min_length, sampling.length + 1)
+    chances = np.full(len(lengths), (1 - sampling.full_share) / len(lengths))
+    chances[-1] += sampling.full_share
+    return lengths, chances
+
+
+def mean_tokens(sampling: WindowSampling) -> float:
+    """Give the mean number of tokens of a window.
+
+    >>> round(mean_tokens(SAMPLING), 1)
+    380.8
+    """
+    lengths, chances = window_lengths(sampling)
+    return float(tokens_of(lengths) @ chances)
+
+
+def step_flops(config: KmerBertConfig, sampling: WindowSampling, windows: int) -> float:
+    """Count the operations of a step: of each length its own, for attention grows with its square."""
+    lengths, chances = window_lengths(sampling)
+    tokens = tokens_of(lengths)
+    per_token = np.array([flops_per_token(config, int(count), MASKED_SHARE) for count in tokens])
+    return windows * float((tokens * per_token) @ chances)
+
+
+def ring_seconds(size: float, gpus: int, bandwidth: float, hop: float = 0.0) -> float:
+    """Time a ring all-reduce of ``size`` bytes: 2 (n - 1) hops, each with an n-th of the bytes.
+
+    >>> ring_seconds(100e9, gpus=4, bandwidth=100e9)
+    1.5
+    >>> ring_seconds(100e9, gpus=1, bandwidth=100e9)
+    0.0
+    """
+    return 2 * (gpus - 1) * (size / gpus / bandwidth + hop)
+
+
+def step_seconds(compute: float, sent: float) -> tuple[float, float]:
+    """Give the least and the most that a step takes: gradients are sent while the backward pass runs, or after it.
+
+    >>> step_seconds(3.0, 1.0), step_seconds(3.0, 5.0)
+    ((3.0, 4.0), (6.0, 8.0))
+
+    Args:
+        compute: seconds, of which the backward pass takes two thirds.
+        sent: seconds that sending takes.
+    """
+    return compute / 3 + max(2 * compute / 3, sent), compute + sent
+
+
+def hours(seconds_a_step: float, steps: int = STEPS) -> float:
+    """Turn seconds a step into hours of a run.
+
+    >>> hours(0.36, 100_000)
+    10.0
+    """
+    return seconds_a_step * steps / 3600
+
+
+def state_bytes(parameters: int, gpus: int = 1, *, spread: bool = False) -> float:
+    """Count bytes of a GPU's fp32 weights, gradients and two moments of AdamW; with copies (DDP) also its buckets.
+
+    >>> state_bytes(10), state_bytes(10, 8), state_bytes(10, 8, spread=True)
+    (160, 200, 20.0)
+    """
+    if spread:
+        return 16 * parameters / gpus
+    return (16 if gpus == 1 else 20) * parameters
+
+
+def windows_an_epoch(nt: float, sampling: WindowSampling) -> float:
+    """Count the windows of an epoch: those that cover the nt once; in mode "mixed" with those at random places.
+
+    >>> windows_an_epoch(383_750, SAMPLING)
+    3000.0
+    """
+    covering = nt / sampling.mean_length
+    return covering * (1 + sampling.sampled_per_cut) if sampling.mode == "mixed" else covering * sampling.coverage
+
+
+def kept_bytes(config: KmerBertConfig, rows: int, tokens: int) -> int:
+    """Measure what a forward pass under bf16 keeps for the backward pass, in bytes, weights among it."""
+    model = KmerBertForMaskedLM._from_config(config, attn_implementation="sdpa").train()
+    kept: dict[int, int] = {}
+
+    def note(tensor: torch.Tensor) -> torch.Tensor:
+        storage = tensor.untyped_storage()
+        kept[storage.data_ptr()] = storage.nbytes()
+        held.append(tensor)  # or another would get its place in memory
+        return tensor
+
+    held: list[torch.Tensor] = []
+    ids = torch.randint(5, config.vocab_size, (rows, tokens))
+    labels = torch.where(torch.rand(ids.shape) < MASKED_SHARE, ids, -100)
+    with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor), torch.autocast("cpu", torch.bfloat16):
+        model(input_ids=ids, labels=labels)
+    return sum(kept.values())
+
+
+class _Counting(TorchDispatchMode):
+    """Counts operations that compute; views do not."""
+
+    count = 0
+
+    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.count += not (function.is_view or "view" in str(function) or "detach" in str(function))
+        return function(*args, **(kwargs or {}))
+
+
+def count_operations(layers: int) -> int:
+    """Count the operations that a forward and a backward pass launch, whatever the sizes; the optimizer adds a few."""
+    sizes = {"hidden_size": 8, "num_attention_heads": 2, "intermediate_size": 8, "attention_probs_dropout_prob": 0.0}
+    model = KmerBertForMaskedLM._from_config(
+        KmerBertConfig(k=3, num_hidden_layers=layers, **sizes), attn_implementation="sdpa"
+    )
+    ids = torch.arange(5, 65).reshape(2, 30)
+    with _Counting() as counting:
+        with torch.autocast("cpu", torch.bfloat16):
+            loss = model(input_ids=ids, labels=torch.where(ids % 5 == 0, ids, -100)).loss
+        loss.backward()
+    return counting.count
+
+
+# Tables
+
+
+def table(header: str, rows: list[str]) -> None:
+    print(f"\n| {header} |\n|{'---|' * (header.count('|') + 1)}")
+    print("\n".join(f"| {row} |" for row in rows))
+
+
+def print_paper(config: KmerBertConfig, parameters: int) -> None:
+    tokens, flops = WINDOWS * mean_tokens(SAMPLING), step_flops(config, SAMPLING, WINDOWS)
+    print(f"\nA step: {WINDOWS} windows of 5 to 510 nt (half of them full), {tokens:,.0f} tokens,")
+    print(
+        f"{flops / 1e15:.3f} PFLOP, {flops / tokens / 1e6:.0f} MFLOP a token; {STEPS:,} steps: {flops * STEPS:.3g} FLOP"
+    )
+    rows = [
+        f"{H200.name}, MFU {mfu:.0%} | {hours(flops / H200.flops / mfu):.0f} | {tokens * H200.flops * mfu / flops:,.0f}"
+        for mfu in MFUS
+    ]
+    spent = PAPER_HOURS * 3600
+    mfu = flops * STEPS / spent / A100.flops
+    rows.append(f"8 x {A100.name}, the paper (MFU {mfu:.1%}) | {PAPER_HOURS:,} | {tokens * STEPS / spent:,.0f}")
+    table("100,000 steps of base | GPU-hours | tokens/s and GPU", rows)
+
+
+def print_gpus(config: KmerBertConfig, parameters: int) -> None:
+    size, flops = 4 * parameters, step_flops(config, SAMPLING, WINDOWS)
+    print(f"\nGradients: {parameters / 1e6:.1f} M in fp32, {size / 1e6:.0f} MB an all-reduce; one a step")
+    operations = count_operations(config.num_hidden_layers)
+    print(
+        f"A step launches {operations:,} operations, {1000 * operations * OPERATION_SECONDS:.1f} ms of the host's time"
+    )
+    rows = []
+    for gpus, links in ((1, [None]), (8, [NVLINK, PCIE]), (16, [ETHERNET]), (64, [INFINIBAND, ETHERNET])):
+        for link in links:
+            sent = ring_seconds(size, gpus, link.bandwidth * LINK_SHARE, HOP_SECONDS) if link else 0.0
+            computed = [flops / gpus / H200.flops / mfu for mfu in MFUS]
+            spans = [" to ".join(f"{hours(time):.2f}" for time in step_seconds(least, sent)) for least in computed]
+            cells = [f"{gpus}", link.name if link else "none", f"{WINDOWS / gpus:.0f}"]
+            cells += [" / ".join(f"{1000 * time:.1f}" for time in computed), f"{1000 * sent:.1f}", " / ".join(spans)]
+            rows.append(" | ".join(cells))
+    table(
+        "GPUs | link | windows each | compute, ms, MFU 30 / 50 % | all-reduce, ms | 100k steps, hours",
+        rows,
+    )
+
+
+def print_memory(config: KmerBertConfig, parameters: int) -> None:
+    fused = KmerBertConfig(k=config.k, attention_probs_dropout_prob=0.0)  # as kernels that keep no (tokens x tokens)
+    per_token = (kept_bytes(fused, 2, 507) - kept_bytes(fused, 1, 507)) / 507
+    print(f"\nKept for the backward pass: {per_token / 1e3:.0f} kB a token (measured on a CPU: bf16 autocast, sdpa)")
+    rows = []
+    for gpus, windows in ((1, 250), (8, 250), (64, 31)):
+        held = windows * mean_tokens(SAMPLING) * per_token
+        copied, spread = (state_bytes(parameters, gpus, spread=spread) for spread in (False, True))
+        cells = [f"{gpus}", f"{windows}", f"{held / 1e9:.1f}", f"{copied / 1e9:.2f}", f"{spread / 1e9:.2f}"]
+        rows.append(" | ".join([*cells, f"{(held + copied) / 1e9:.1f}"]))
+    table(
+        "GPUs | windows in a pass | kept, GB | state copied (DDP), GB | state spread (FSDP2), GB | sum with DDP, GB",
+        rows,
+    )
+
+
+def print_data(config: KmerBertConfig, parameters: int) -> None:
+    rows = []
+    for name, nt in GENOMES.items():
+        windows = windows_an_epoch(nt, SAMPLING)
+        cells = [name, f"{nt / 1e9:.1f}", f"{nt / 1e9:.1f}", f"{nt / TWO_BIT / 1e9:.2f}"]
+        cells += [
+            f"{nt / PREPARED:.0f} / {nt / PREPARED_GZIP:.0f}",
+            f"{windows / 1e6:.1f}",
+            f"{windows / WINDOWS:,.0f}",
+        ]
+        rows.append(" | ".join([*cells, f"{STEPS * WINDOWS / windows:.1f}"]))
+    header = "data | Gnt | store, GB | 2 bit, GB | prepare, s (plain / gzip) | M windows an epoch | steps of an epoch"
+    table(f"{header} | epochs in 100k steps", rows)
+    needed = MFUS[-1] * H200.flops / (step_flops(config, SAMPLING, WINDOWS) / WINDOWS)
+    print(f"\nAn H200 at MFU {MFUS[-1]:.0%} takes {needed:,.0f} windows/s, a core gives {FED:,} of 510 nt:", end=" ")
+    print(f"{FED / needed:.0f} times")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--parts", nargs="+", default=list(PARTS), choices=PARTS)
+    arguments = parser.parse_args()
+    config = KmerBertConfig(k=6)
+    with torch.device("meta"):
+        parameters = sum(parameter.numel() for parameter in KmerBertForMaskedLM(config).parameters())
+    for part in arguments.parts:
+        PARTS[part](config, parameters)
+
+
+PARTS = {"paper": print_paper, "gpus": print_gpus, "memory": print_memory, "data": print_data}
+
+if __name__ == "__main__":
+    main()
