@@ -96,6 +96,14 @@ def test_what_a_pass_keeps_grows_with_its_rows_evenly(scaling):
     assert two - one > 50 * 2 * 2 * 32 * 10  # ten tensors of each layer at least, in bf16
 
 
+def test_the_loss_is_the_models(scaling):
+    sizes = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
+    model = KmerBertForMaskedLM(KmerBertConfig(k=3, **sizes)).eval()
+    ids = torch.randint(5, 69, (3, 20))
+    theirs = model(input_ids=ids, labels=torch.where(ids % 3 == 0, ids, -100)).loss
+    assert scaling.loss_of(model, ids, ids % 3 == 0).item() == pytest.approx(theirs.item(), abs=1e-5)
+
+
 def test_operations_grow_with_the_layers_evenly(scaling):
     one, two, three = map(scaling.count_operations, (1, 2, 3))
     assert three - two == two - one > 30
