@@ -72,7 +72,7 @@ class KmerBertConfig(PreTrainedConfig):
         focal_gamma: focal loss for classes, which weakens what is predicted well already; 0 switches it off.
         labels_per: whether token classification gives logits and takes labels per "token" or per "nt".
         paired: the classifier was fine-tuned on pairs of sequences.
-        target_means, target_stds: (num_labels,) mean and standard deviation of the training targets of a regression,
+        target_means, target_scales: (num_labels,) mean and standard deviation of the training targets of a regression,
             which is learnt on (target - mean) / std; labels and logits are in the targets' own units either way. None:
             learnt as they are.
         kwargs: what every PreTrainedConfig takes (``num_labels``, ``id2label`` ...); other names are refused.
@@ -119,7 +119,7 @@ class KmerBertConfig(PreTrainedConfig):
     labels_per: Literal["token", "nt"] = "token"
     paired: bool = False
     target_means: list[float | int] | None = None
-    target_stds: list[float | int] | None = None
+    target_scales: list[float | int] | None = None
 
     def __post_init__(self, **kwargs: Any) -> None:
         """Derive the vocabulary size from k and refuse unknown names."""
@@ -179,18 +179,18 @@ class KmerBertConfig(PreTrainedConfig):
 
     def _check_targets(self) -> None:
         """Check the scale of a regression's targets once their number is known."""
-        means, stds = self.target_means, self.target_stds
+        means, stds = self.target_means, self.target_scales
         if means is None and stds is None:
             return
         if (means is None) != (stds is None) or not len(means or []) == len(stds or []) == self.num_labels:
             raise ValueError(
-                f"target_means and target_stds must both be one number for each of {self.num_labels} targets, not "
+                f"target_means and target_scales must both be one number for each of {self.num_labels} targets, not "
                 f"{means} and {stds}"
             )
         if not all(abs(mean) < float("inf") for mean in means or []) or not all(
             0 < std < float("inf") for std in stds or []
         ):
-            raise ValueError(f"target_means must be finite and target_stds positive, not {means} and {stds}")
+            raise ValueError(f"target_means must be finite and target_scales positive, not {means} and {stds}")
         if self.problem_type not in (None, "regression"):
             raise ValueError(f"target_means are for regression, but problem_type is {self.problem_type!r}")
 

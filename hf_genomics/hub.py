@@ -47,7 +47,7 @@ TO_BERT = {ours: theirs for theirs, ours in FROM_BERT.items() if theirs != "Bert
 # Settings that leave the numbers of a loaded model as they are, so that a BERT does not need them.
 _NO_MATTER = set(
     "k stride initialisation sparse_prediction window_length class_weights focal_gamma paired "
-    "target_means target_stds".split()  # the last two go into the classifier's weights
+    "target_means target_scales".split()  # the last two go into the classifier's weights
 )
 
 # What a model folder shares; a run leaves more there (training_args.bin, checkpoints, scores, logs).
@@ -141,9 +141,9 @@ def _weights_in_units(model: PreTrainedModel) -> dict[str, torch.Tensor]:
     if "classifier.weight" in weights:
         bias = weights["classifier.bias"]
         weights["classifier.bias"] = in_units(bias, config).to(bias)
-    if "classifier.weight" in weights and config.target_stds is not None:
+    if "classifier.weight" in weights and config.target_scales is not None:
         weight = weights["classifier.weight"]
-        weights["classifier.weight"] = weight * weight.new_tensor(config.target_stds).unsqueeze(1)
+        weights["classifier.weight"] = weight * weight.new_tensor(config.target_scales).unsqueeze(1)
     return weights
 
 

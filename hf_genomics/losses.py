@@ -116,18 +116,18 @@ def sequence_loss(
 
 def standardised(labels: Tensor, config: KmerBertConfig) -> Tensor:
     """Turn targets (batch, targets) in their own units into what a regression learns; float32, NaN stays NaN."""
-    if config.target_means is None or config.target_stds is None:
+    if config.target_means is None or config.target_scales is None:
         return labels
     labels = labels.float()
-    return (labels - labels.new_tensor(config.target_means)) / labels.new_tensor(config.target_stds)
+    return (labels - labels.new_tensor(config.target_means)) / labels.new_tensor(config.target_scales)
 
 
 def in_units(logits: Tensor, config: KmerBertConfig) -> Tensor:
     """Give a regression's logits (batch, targets) back in the units of its targets, float32; others as they are."""
-    if config.target_means is None or config.target_stds is None:
+    if config.target_means is None or config.target_scales is None:
         return logits
     logits = logits.float()
-    return logits * logits.new_tensor(config.target_stds) + logits.new_tensor(config.target_means)
+    return logits * logits.new_tensor(config.target_scales) + logits.new_tensor(config.target_means)
 
 
 def problem_type(num_labels: int, labels: Tensor) -> str:

@@ -248,12 +248,12 @@ class KmerBertEncoder(nn.Module):
 
     def __init__(self, config: KmerBertConfig) -> None:
         super().__init__()
-        layers = (KmerBertLayer(config, config.window_of(index)) for index in range(config.num_hidden_layers))
+        layers = [KmerBertLayer(config, config.window_of(index)) for index in range(config.num_hidden_layers)]
         self.layer = nn.ModuleList(layers)
         self.last_window = config.window_of(config.num_hidden_layers - 1)
-        for layer in self.layer:  # which half of `neighbour_weights` they start with, see `_init_weights`
-            attention = layer.attention.self
-            attention.query.neighbours, attention.key.neighbours = 0, 1
+        for layer in layers:  # which half of `neighbour_weights` they start with, see `_init_weights`
+            vars(layer.attention.self.query)["neighbours"] = 0
+            vars(layer.attention.self.key)["neighbours"] = 1
 
     def forward(self, hidden: Tensor, layout: Layout, asked: Tensor | None = None, **kwargs: object) -> Tensor:
         """Map (batch, tokens, hidden) to the same shape, or to (tokens asked for, hidden), in reading order.
@@ -381,31 +381,29 @@ class KmerBertPreTrainedModel(PreTrainedModel):
         super()._init_weights(module)
         if isinstance(module, KmerBertPredictions):
             init.zeros_(module.bias)
-        elif isinstance(module, KmerBertTokenTable) and self.config.initialisation == "kmer":
+        if self.config.initialisation == "kmer":
+            self._init_for_kmers(module)
+
+    def _init_for_kmers(self, module: Any) -> None:
+        if isinstance(module, KmerBertTokenTable):
             self._init_as_kmers(module.weight)
-        elif isinstance(module, KmerBertPositionTable) and self.config.initialisation == "kmer":
+        elif isinstance(module, KmerBertPositionTable):
             init.copy_(module.weight, sinusoidal_positions(*module.weight.shape))
-        elif module is self.base_model.embeddings.token_type_embeddings and self.config.initialisation == "kmer":
-            init.copy_(module.weight, self._spare(module.weight))
-        elif hasattr(module, "neighbours") and self.config.initialisation == "kmer":
-            self._init_for_neighbours(module)
+        elif module is self.base_model.embeddings.token_type_embeddings:
+            spared = torch.arange(module.weight.shape[1]) < spared_features(self.config)
+            init.copy_(module.weight, module.weight.masked_fill(spared.to(module.weight.device), 0.0))
+        elif hasattr(module, "neighbours"):
+            self._init_for_neighbours(module, module.neighbours)
 
-    def _spare(self, table: Tensor) -> Tensor:
-        """Clear the features by which heads find their neighbours."""
-        spared = table.clone()
-        spared[:, : spared_features(self.config)] = 0.0
-        return spared
-
-    def _init_for_neighbours(self, projection: nn.Linear) -> None:
+    def _init_for_neighbours(self, projection: nn.Linear, half: int) -> None:
         config = self.config
         offsets = neighbour_offsets(config.num_attention_heads, config.k, config.stride)
         if config.position_embedding_type == "rotary":
             size = config.hidden_size // config.num_attention_heads
-            start = neighbour_biases(size, offsets, config.rope_theta)[projection.neighbours]
-            init.copy_(projection.bias, start)
+            init.copy_(projection.bias, neighbour_biases(size, offsets, config.rope_theta)[half])
         else:
             base = LEARNED_BASE if config.position_embedding_type == "learned" else SINUSOIDAL_BASE
-            start = neighbour_weights(config.hidden_size, offsets, base)[projection.neighbours]
+            start = neighbour_weights(config.hidden_size, offsets, base)[half]
             init.copy_(projection.weight, projection.weight + start.to(projection.weight))
 
     def _init_as_kmers(self, words: Tensor) -> None:
@@ -675,7 +673,7 @@ class KmerBertForSequenceClassification(KmerBertPreTrainedModel):
                 ``config.problem_type`` decides, or the labels' type where it is not set.
 
         Returns:
-            loss (of a regression: squared standardised error where ``config.target_stds`` are set); logits (batch,
+            loss (of a regression: squared standardised error where ``config.target_scales`` are set); logits (batch,
             num_labels), or (sequences, num_labels) where rows are packed, of a regression in the targets' own units.
 
         Raises:

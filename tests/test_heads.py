@@ -49,7 +49,7 @@ CASES = {
     "cls": (*SEQUENCE, {"problem_type": SINGLE}),
     "mean": (*SEQUENCE, {"problem_type": SINGLE, "pooling": "mean", "class_weights": [1.0, 3.0, 2.0]}),
     "max": (*SEQUENCE, {"problem_type": VALUES, "pooling": "max"}),
-    "scaled": (*SEQUENCE, {"problem_type": VALUES, "target_means": [0.5, -0.3, 0.0], "target_stds": [2.0, 0.5, 1.0]}),
+    "scaled": (*SEQUENCE, {"problem_type": VALUES, "target_means": [0.5, -0.3, 0.0], "target_scales": [2.0, 0.5, 1.0]}),
     "attention": (*SEQUENCE, {"problem_type": SEVERAL, "pooling": "attention", "focal_gamma": 2.0}),
     "nt": (KmerBertConfig, KmerBertForTokenClassification, {"labels_per": "nt", "focal_gamma": 1.0}),
     "windows_concat": (*HIERARCHY, {"problem_type": SINGLE, "num_windows": 3}),
@@ -264,9 +264,9 @@ def test_a_regression_learns_standardised_targets_and_speaks_in_their_units(case
     means, stds = torch.tensor([100.0, -3.0, 0.0]), torch.tensor([20.0, 0.1, 1.0])
     model, inputs, targets = built(case), inputs_for(case), labels_for(case) * stds + means
     targets[0, 1] = targets[3] = float("nan")
-    model.config.target_means = model.config.target_stds = None
+    model.config.target_means = model.config.target_scales = None
     plain = model(**inputs, labels=(targets - means) / stds)
-    model.config.target_means, model.config.target_stds = means.tolist(), stds.tolist()
+    model.config.target_means, model.config.target_scales = means.tolist(), stds.tolist()
     scaled = model(**inputs, labels=targets)
     assert same(scaled.logits, plain.logits * stds + means)
     assert scaled.loss.item() == pytest.approx(plain.loss.item(), rel=1e-4)
@@ -279,9 +279,9 @@ def test_a_regression_learns_standardised_targets_and_speaks_in_their_units(case
 def test_a_scale_of_targets_that_cannot_be_is_refused() -> None:
     for settings, message in (
         ({"target_means": [1.0, 2.0, 3.0]}, "one number for each of 3 targets"),
-        ({"target_means": [1.0], "target_stds": [1.0]}, "one number for each of 3 targets"),
-        ({"target_means": [0, 0, 0], "target_stds": [1, 0, 1]}, "target_stds positive"),
-        ({"target_means": [0, 0, 0], "target_stds": [1, 1, 1], "problem_type": SINGLE}, "are for regression"),
+        ({"target_means": [1.0], "target_scales": [1.0]}, "one number for each of 3 targets"),
+        ({"target_means": [0, 0, 0], "target_scales": [1, 0, 1]}, "target_scales positive"),
+        ({"target_means": [0, 0, 0], "target_scales": [1, 1, 1], "problem_type": SINGLE}, "are for regression"),
     ):
         with pytest.raises(ValueError, match=message):
             KmerBertConfig(**SIZES, num_labels=3, **settings)

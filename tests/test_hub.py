@@ -420,7 +420,7 @@ def test_heads_go_out_with_their_labels(kind, twin, tmp_path):
 
 
 def test_the_scale_of_a_regression_goes_out_in_the_weights(tmp_path):
-    scale = {"problem_type": "regression", "target_means": [100.0, -3.0], "target_stds": [20.0, 0.1]}
+    scale = {"problem_type": "regression", "target_means": [100.0, -3.0], "target_scales": [20.0, 0.1]}
     model = KmerBertForSequenceClassification(KmerBertConfig(k=3, **SIZES, num_labels=2, **scale))
     to_bert(model, tmp_path)
     bert, rows = BertForSequenceClassification.from_pretrained(tmp_path), [ids_of("ACGTTGATTTACCA", 3)]

@@ -70,7 +70,7 @@ def digest_arrays(arrays: Iterable[Any]) -> str:
 def target_settings(training: LabelledSequences) -> dict[str, list[float] | None]:
     """Give mean and standard deviation of the values to regress on, over those that are there; None for classes."""
     if training.problem != "regression":
-        return {"target_means": None, "target_stds": None}
+        return {"target_means": None, "target_scales": None}
     return _statistics("target", training.known_labels.reshape(len(training), -1))
 
 

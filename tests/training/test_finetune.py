@@ -248,7 +248,7 @@ def test_values_in_any_units_are_learnt_alike(home, tmp_path):
     targets = pd.read_csv(tmp_path / "train.csv")["depth"]
     config = AutoModelForSequenceClassification.from_pretrained(tmp_path / "depth").config
     assert config.target_means == pytest.approx([targets.mean()])
-    assert config.target_stds == pytest.approx([targets.std(ddof=0)])
+    assert config.target_scales == pytest.approx([targets.std(ddof=0)])
 
 
 def test_stretched_positions_take_longer_sequences(home, tmp_path):
