@@ -26,7 +26,7 @@ logger = logging.getLogger(__name__)
 
 #: Real steps took between these multiples of the estimate. What needs more than the free memory even at the lower one
 #: is refused; what might at the upper one is warned of.
-LOWEST, HIGHEST = 0.65, 1.4
+LOWEST, HIGHEST = 0.5, 1.4
 _GIB = 2**30
 #: A CPU's heap keeps what is freed between arrays that are not (see ``keep_freed_memory``): measured, 1.0 to 1.6.
 _HEAP = 1.25
@@ -41,11 +41,13 @@ class BatchShape(NamedTuple):
         tokens: of all rows, padding included.
         windows: tokens of each window that attends to itself; padded rows are windows as long as they are.
         predicted: tokens with a label, where the head gives logits for tokens.
+        packed: rows hold several windows, whose scores no mask in float32 is added to on a CPU.
     """
 
     tokens: int
     windows: list[int]
     predicted: int
+    packed: bool = False
 
     @classmethod
     def of(cls, batch: Mapping[str, Tensor]) -> BatchShape:
@@ -60,7 +62,7 @@ class BatchShape(NamedTuple):
         starts = torch.ones_like(positions, dtype=torch.bool)
         starts[:, 1:] = positions.diff(dim=1) != 1
         places = starts.flatten().nonzero().flatten()
-        return cls(ids.numel(), places.diff(append=places.new_tensor([ids.numel()])).tolist(), predicted)
+        return cls(ids.numel(), places.diff(append=places.new_tensor([ids.numel()])).tolist(), predicted, packed=True)
 
 
 class StepMemory(NamedTuple):
@@ -118,8 +120,14 @@ def layer_bytes(config: Any, shape: BatchShape, window: int | None, way: Way) ->
     kept = ((8 if way.half else 6) * size + 2 * 4) * hidden + 2 * size * config.intermediate_size
     kept += 2 * (1 if fused else size) * hidden if config.hidden_dropout_prob else 0
     drops = bool(config.attention_probs_dropout_prob)
-    each = 4 + (size if way.half or drops else 0) + ((1 if fused else 4) if drops else 0)
+    whole = score_size(shape, way)
+    each = whole + (size if whole > size or drops else 0) + ((1 if fused else whole) if drops else 0)
     return shape.tokens * kept + scores(config, shape, window, way) * each
+
+
+def score_size(shape: BatchShape, way: Way) -> int:
+    """Give the bytes of a score: float32, but where autocast on a CPU meets no mask in float32."""
+    return 2 if way.half and way.device == "cpu" and shape.packed else 4
 
 
 def scores(config: Any, shape: BatchShape, window: int | None, way: Way) -> int:
@@ -136,7 +144,7 @@ def passing_bytes(config: Any, shape: BatchShape, window: int | None, way: Way) 
     """Count what comes and goes while one layer is computed backward: gradients of what it kept, a few at a time."""
     size = 2 if way.half else 4
     tokens = shape.tokens * size * (2 * config.intermediate_size + 4 * config.hidden_size)
-    return max(tokens, 3 * 4 * scores(config, shape, window, way))
+    return max(tokens, 3 * score_size(shape, way) * scores(config, shape, window, way))
 
 
 def activation_bytes(config: Any, shape: BatchShape, way: Way) -> int:

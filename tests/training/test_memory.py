@@ -66,7 +66,7 @@ def test_only_labelled_tokens_have_logits_unless_all_are_asked_for() -> None:
     batch = batch_of(4, 96, packed=False)
     sparse, full = (model_of("eager", sparse_prediction=flag).config for flag in (True, False))
     shape = BatchShape.of(batch)
-    assert shape == (4 * 96, [96] * 4, int((batch["labels"] != -100).sum()))
+    assert shape == (4 * 96, [96] * 4, int((batch["labels"] != -100).sum()), False)
     cuda = Way("cuda")  # on a CPU the last layer is narrower too
     more = activation_bytes(full, shape, cuda) - activation_bytes(sparse, shape, cuda)
     assert more == (shape.tokens - shape.predicted) * (12 * 69 + 16 * 64)
@@ -81,11 +81,11 @@ def test_the_shape_of_a_batch_is_read_off_packed_rows_and_parts() -> None:
         "position_ids": positions,
         "labels": positions.new_full((2,), 1),
     }
-    assert BatchShape.of(packed) == (12, [3, 2, 1, 4, 2], 0)
+    assert BatchShape.of(packed) == (12, [3, 2, 1, 4, 2], 0, True)
     parts = torch.ones(2, 3, 5, dtype=torch.int64)
     there = parts.clone()
     there[1, 1:] = 0
-    assert BatchShape.of({"input_ids": parts, "attention_mask": there}) == (20, [5] * 4, 0)
+    assert BatchShape.of({"input_ids": parts, "attention_mask": there}) == (20, [5] * 4, 0, False)
 
 
 def test_memory_grows_as_it_should() -> None:
