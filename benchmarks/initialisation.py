@@ -38,6 +38,7 @@ SIZES = {"hidden_size": 128, "num_hidden_layers": 3, "num_attention_heads": 4, "
 NT, BATCH, RATE, WARMUP = 150, 32, 2e-3, 200_000
 KMER = {"embeddings": 0.1, "positions": 0.084, "attention": 6.0, "spared": True}
 BERT = dict.fromkeys(KMER, 0.0)
+TWICE = {"embeddings": 0.2, "positions": 0.168}
 BASE = {"k": 6, "stride": 1, "span": 6, "start_rate": 0.025}
 SETUPS = {"base": BASE, "mask8": BASE | {"span": 8}, "stride3": BASE | {"stride": 3, "span": 3}}
 FINETUNING = {"tokens": 800_000, "batch": 32}
@@ -51,6 +52,7 @@ def variants(study: str) -> dict[str, dict[str, Any]]:
             setup = {"k": 6, "stride": stride, "span": span, "hidden_fraction": 0.15}
             found[f"stride {stride}, span {span}, 15 % hidden"] = setup | KMER
         found["stride 6, span 1, 15 % hidden, BERT's start"] = setup | BERT
+        found["stride 6, span 1, 15 % hidden, twice the scale"] = setup | KMER | TWICE
         return found
     found = {}
     for name, setup in SETUPS.items():
@@ -69,6 +71,7 @@ def variants(study: str) -> dict[str, dict[str, Any]]:
     for embeddings, positions, attention in (
         (0.05, 0.042, 6.0),
         (0.2, 0.168, 6.0),
+        (0.4, 0.336, 6.0),
         (0.1, 0.084, 3.0),
         (0.1, 0.084, 12.0),
     ):

@@ -71,7 +71,8 @@ def target_settings(training: LabelledSequences) -> dict[str, list[float] | None
     """Give mean and standard deviation of the values to regress on, over those that are there; None for classes."""
     if training.problem != "regression":
         return {"target_means": None, "target_scales": None}
-    return _statistics("target", training.known_labels.reshape(len(training), -1))
+    found = _statistics("target", training.known_labels.reshape(len(training), -1))
+    return {"target_means": found["target_means"], "target_scales": found["target_stds"]}
 
 
 def weight_settings(

@@ -90,7 +90,7 @@ def windows_by_step(folder, accumulation):
     """The windows that all processes together fetched for each step, sorted; every step has as many."""
     steps = []
     for path in sorted(folder.glob("*.jsonl")):
-        batches = [json.loads(line) for line in path.read_text().splitlines()]
+        batches = [json.loads(line) for line in path.read_text().splitlines()][1:]  # the first is for the memory
         epochs, rows = [epoch for epoch, _ in batches], [rows for _, rows in batches]
         assert epochs == [0] * EPOCH * accumulation + [1] * EPOCH * accumulation
         steps.append([sum(rows[at : at + accumulation], []) for at in range(0, len(rows), accumulation)])
