@@ -307,13 +307,13 @@ def tokens_to(curve: list[dict[str, float]], threshold: float) -> float | None:
 
 
 def start_table(found: dict[str, dict[str, Any]]) -> str:
-    """Write loss, accuracy and probe after equal tokens, and the tokens to two losses: past the plateau, and far on."""
+    """Write loss, accuracy, probe, and the tokens to 78 % (past the plateau) and 48 % of the loss of a blind guess."""
     head = [
         "variant",
         "validation loss",
         "accuracy",
-        "M tokens to 6.5 nats",
-        "to 4 nats",
+        "M tokens to 78 %",
+        "to 48 %",
         "probe: macro recall (%)",
         "AUROC",
     ]
@@ -321,7 +321,8 @@ def start_table(found: dict[str, dict[str, Any]]) -> str:
     for name, result in found.items():
         curve, last = result["curve"], result["curve"][-1]
         scores = list(result["probes"].values())[-1]
-        reached = [tokens_to(curve, threshold) for threshold in (6.5, 4.0)]
+        guess = result["variant"]["k"] * np.log(4)
+        reached = [tokens_to(curve, share * guess) for share in (0.78, 0.48)]
         cells = [f"{last['loss']:.2f}", f"{last['accuracy']:.3f}"]
         cells += ["never" if tokens is None else f"{tokens / 1e6:.2f}" for tokens in reached]
         cells += [f"{100 * scores['macro_recall']:.1f}", f"{scores['auroc']:.3f}"]
