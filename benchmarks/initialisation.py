@@ -299,6 +299,8 @@ def tokens_to(curve: list[dict[str, float]], threshold: float) -> float | None:
     >>> tokens_to([{"tokens": 0, "loss": 8.0}, {"tokens": 100, "loss": 6.0}], 7.0)
     50.0
     """
+    if curve[0]["loss"] <= threshold:
+        return 0.0
     for before, after in zip(curve, curve[1:], strict=False):
         if after["loss"] <= threshold:
             share = (before["loss"] - threshold) / (before["loss"] - after["loss"])
