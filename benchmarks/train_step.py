@@ -7,9 +7,10 @@ Parts:
     backend  attention backend and memory allocator, 3 layers x 128, bf16, no dropout
     stock    BertForMaskedLM under a default Trainer against KmerBertForMaskedLM, 4 layers, 8 rows of 512 tokens
     packed   32 windows of 5 to 512 tokens: padded to the longest against packed, 4 layers x 256
+    classify sequence classification by [CLS]: the last layer computes every token against [CLS] alone
 
-15 % of the tokens are masked. All runs have one thread; settings take turns, those that keep freed memory in a process
-of their own, and what is compared are medians of the CPU time of a step, which other work on the machine disturbs less
+15 % of the tokens are masked (none in classification). All runs have one thread; settings take turns, those that keep
+freed memory in a process of their own, and what is compared are medians of the CPU time of a step, which other work on the machine disturbs less
 than the wall clock. "matrix products alone" is what no implementation of the same arithmetic can go beyond on the
 machine: the products of our step, forwards and backwards, and nothing else.
 """
@@ -90,15 +91,26 @@ def settings(part: str) -> Iterator[tuple[str, dict[str, dict]]]:
                 },
             )
 
+    if part == "classify":
+        for layers, hidden, shape in ((3, 128, (128, 52)), (12, 768, (4, 147))):
+            lean = sizes(layers, hidden) | NO_DROPOUT
+            base = {"kind": "classifier", "backend": "sdpa", "bf16": False, "keep": True, "sizes": lean, "shape": shape}
+            every = base | {"sizes": lean | {"output_hidden_states": True}}  # these are of all tokens
+            yield (
+                f"{layers} layers x {hidden}, {shape[0]} rows of {shape[1]} tokens",
+                {"every token": every, "[CLS] alone": base},
+            )
+
 
 def build(setting: dict) -> torch.nn.Module:
     from transformers import BertConfig, BertForMaskedLM
 
-    from hf_genomics import KmerBertConfig, KmerBertForMaskedLM
+    from hf_genomics import KmerBertConfig, KmerBertForMaskedLM, KmerBertForSequenceClassification
 
     kind, config = {
         "stock": (BertForMaskedLM, BertConfig),
         "ours": (KmerBertForMaskedLM, KmerBertConfig),
+        "classifier": (KmerBertForSequenceClassification, KmerBertConfig),
     }[setting["kind"]]
     return kind._from_config(config(vocab_size=KMERS, **setting["sizes"]), attn_implementation=setting["backend"])
 
@@ -115,6 +127,8 @@ def draw(setting: dict) -> tuple[dict[str, torch.Tensor], int]:
     real = np.arange(lengths.max()) < lengths[:, None]
     ids = np.where(real, generator.integers(5, KMERS, real.shape), 0)
     labels = np.where(real & (generator.random(real.shape) < 0.15), ids, -100)
+    if setting["kind"] == "classifier":
+        labels = generator.integers(0, 2, len(ids))
     columns = {"input_ids": ids, "labels": labels, "attention_mask": real.astype(np.int64)}
     if "pack" in setting:
         columns = pack_rows(columns, lengths, setting["pack"] or None)
@@ -216,7 +230,7 @@ def measure(table: dict[str, dict], steps: int) -> dict[str, float]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--parts", nargs="+", default=["backend", "stock", "packed"])
+    parser.add_argument("--parts", nargs="+", default=["backend", "stock", "packed", "classify"])
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--steps", type=int, default=2)
     parser.add_argument("--these", type=json.loads, help=argparse.SUPPRESS)

@@ -21,6 +21,7 @@ from .modeling_kmer_bert import (
     KmerBertModel,
     KmerBertPreTrainedModel,
     classifier_dropout,
+    records,
 )
 from .pooling import pool
 from .positions import sinusoidal_positions
@@ -143,7 +144,7 @@ class HierarchicalKmerBertForSequenceClassification(KmerBertPreTrainedModel):
         there = torch.ones(input_ids.shape[:2], dtype=torch.bool, device=input_ids.device)
         there = there if attention_mask is None else attention_mask.bool().any(2)
         columns = [None if each is None else each[there] for each in (input_ids, attention_mask, token_type_ids)]
-        outputs = self.bert(*columns, **kwargs)
+        outputs = self.bert(*columns, only_pooled=not records(self.config, kwargs), **kwargs)
         pooled = outputs.pooler_output  # (windows of all sequences, hidden)
         windows = pooled.new_zeros(*there.shape, pooled.shape[1]).masked_scatter(there.unsqueeze(-1), pooled)
         joined = self.join(self.dropout(self.aggregate(windows, there)))

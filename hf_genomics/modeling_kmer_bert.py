@@ -35,7 +35,7 @@ from .configuration_kmer_bert import KmerBertConfig
 from .dropout import KmerBertDropout, drop
 from .initialisation import kmer_embeddings, neighbour_biases, neighbour_offsets, neighbour_weights, spared_features
 from .losses import IGNORED, check_classes, check_count, in_units, label_loss, sequence_loss
-from .pooling import check_nt_labels, pool, tokens_to_nt, unpack
+from .pooling import check_nt_labels, first_tokens, pool, tokens_to_nt, unpack
 from .positions import (
     AMPLITUDE,
     LEARNED_BASE,
@@ -263,11 +263,15 @@ class KmerBertEncoder(nn.Module):
         *lower, last = self.layer
         for layer in lower:
             hidden = layer(hidden, layout, **kwargs)
-        eager = hidden.device.type == "cpu" and not is_tracing(hidden)  # elsewhere it was not measured
-        if asked is not None and eager and layout.narrows(self.last_window):
+        if asked is not None and pays_to_narrow(hidden) and layout.narrows(self.last_window):
             return last(hidden, layout, asked=asked, **kwargs)
         hidden = last(hidden, layout, **kwargs)
         return hidden if asked is None else hidden[asked]
+
+
+def pays_to_narrow(hidden: Tensor) -> bool:
+    """Tell whether a last layer of some tokens alone is worth it: on a CPU; elsewhere it was not measured."""
+    return hidden.device.type == "cpu" and not is_tracing(hidden)
 
 
 class KmerBertPooler(nn.Module):
@@ -282,13 +286,24 @@ class KmerBertPooler(nn.Module):
         self.score = nn.Linear(config.hidden_size, 1) if config.pooling == "attention" else None
         self.dense = nn.Linear(config.hidden_size, config.hidden_size)
 
+    def reads(self, hidden: Tensor, attention_mask: Tensor | None, position_ids: Tensor | None) -> Tensor | None:
+        """Mark the tokens that it reads, bool (batch, tokens); None for all of them, or where that is no gain."""
+        if self.pooling != "cls" or not pays_to_narrow(hidden):
+            return None
+        return first_tokens(hidden, attention_mask, position_ids)
+
     def forward(
         self, hidden: Tensor, attention_mask: Tensor | None = None, position_ids: Tensor | None = None
     ) -> Tensor:
-        """Map (batch, tokens, hidden) to (sequences, hidden): a row each, or several where rows are packed."""
-        hidden, real = unpack([hidden], attention_mask, position_ids)
-        scores = None if self.score is None else self.score(hidden).squeeze(-1)
-        return self.dense(pool(hidden, real, self.pooling, scores)).tanh()
+        """Map (batch, tokens, hidden) to (sequences, hidden): a row each, or several where rows are packed.
+
+        (sequences, hidden), the tokens that it `reads`, is mapped to the same shape.
+        """
+        if hidden.ndim == 3:
+            hidden, real = unpack([hidden], attention_mask, position_ids)
+            scores = None if self.score is None else self.score(hidden).squeeze(-1)
+            hidden = pool(hidden, real, self.pooling, scores)
+        return self.dense(hidden).tanh()
 
 
 class KmerBertPreTrainedModel(PreTrainedModel):
@@ -485,6 +500,7 @@ class KmerBertModel(KmerBertPreTrainedModel):
         position_ids: Tensor | None = None,
         inputs_embeds: Tensor | None = None,
         asked: Tensor | None = None,
+        only_pooled: bool = False,
         **kwargs: object,
     ) -> BaseModelOutputWithPooling:
         """Encode.
@@ -498,6 +514,8 @@ class KmerBertModel(KmerBertPreTrainedModel):
             inputs_embeds: (batch, tokens, hidden).
             asked: bool (batch, tokens), the tokens whose last hidden states are wanted, by a head that reads no others:
                 ``last_hidden_state`` is (tokens asked for, hidden), in reading order. For a model without a pooler.
+            only_pooled: ``pooler_output`` alone is wanted; where it reads first tokens, ``last_hidden_state`` may be
+                these.
             kwargs: ``output_hidden_states``, ``output_attentions``, ``return_dict`` and the attention backend's own.
 
         Raises:
@@ -514,6 +532,8 @@ class KmerBertModel(KmerBertPreTrainedModel):
             dropout=self.config.attention_probs_dropout_prob if self.training else 0.0,
             need_weights=bool(kwargs.get("output_attentions", self.config.output_attentions)),
         )
+        if only_pooled and self.pooler is not None:
+            asked = self.pooler.reads(embedded, attention_mask, position_ids)
         hidden = self.encoder(embedded, layout, asked, turn=self.turn(embedded, position_ids), **kwargs)
         pooled = None if self.pooler is None else self.pooler(hidden, attention_mask, position_ids)
         return BaseModelOutputWithPooling(last_hidden_state=hidden, pooler_output=pooled)
@@ -526,6 +546,12 @@ class KmerBertModel(KmerBertPreTrainedModel):
             position_ids = torch.arange(embedded.shape[1], device=embedded.device).unsqueeze(0)
         size = self.config.hidden_size // self.config.num_attention_heads
         return rotation(position_ids, size, self.config.rope_theta)
+
+
+def records(config: KmerBertConfig, kwargs: dict[str, Any]) -> bool:
+    """Tell whether hidden states or attentions are asked for; they are those of all tokens."""
+    names = ("output_hidden_states", "output_attentions")
+    return any(kwargs.get(name, getattr(config, name)) for name in names)
 
 
 class KmerBertTransform(nn.Module):
@@ -562,9 +588,6 @@ class KmerBertMaskedLMHead(nn.Module):
     def __init__(self, config: KmerBertConfig) -> None:
         super().__init__()
         self.predictions = KmerBertPredictions(config)
-
-
-RECORDED = ("output_hidden_states", "output_attentions")
 
 
 class KmerBertForMaskedLM(KmerBertPreTrainedModel):
@@ -623,7 +646,7 @@ class KmerBertForMaskedLM(KmerBertPreTrainedModel):
             are given and ``config.sparse_prediction`` is on, (masked tokens, vocabulary) in reading order.
         """
         masked = labels != IGNORED if labels is not None and self.config.sparse_prediction else None
-        recorded = any(kwargs.get(name, getattr(self.config, name)) for name in RECORDED)  # for all tokens then
+        recorded = records(self.config, kwargs)
         asked = None if recorded else masked
         outputs = self.bert(
             input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds, asked=asked, **kwargs
@@ -679,7 +702,10 @@ class KmerBertForSequenceClassification(KmerBertPreTrainedModel):
         Raises:
             ValueError: for labels that do not fit the model.
         """
-        outputs = self.bert(input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds, **kwargs)
+        only_pooled = not records(self.config, kwargs)
+        outputs = self.bert(
+            input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds, only_pooled=only_pooled, **kwargs
+        )
         logits = self.classifier(self.dropout(outputs.pooler_output))
         loss = None if labels is None else sequence_loss(logits, labels, self.config, num_items_in_batch)
         logits = in_units(logits, self.config)

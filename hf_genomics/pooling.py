@@ -20,16 +20,9 @@ def unpack(columns: list[Tensor], attention_mask: Tensor | None, position_ids: T
     Returns:
         the columns, (sequences, longest, ...), 0 on padding, in reading order; last, what is no padding, bool.
     """
-    shape = columns[0].shape[:2]
-    real = torch.ones(shape, dtype=torch.bool, device=columns[0].device)
-    if attention_mask is not None and attention_mask.ndim == 2:
-        real = attention_mask.bool()
-    if position_ids is None or torch.compiler.is_compiling():
-        return [*columns, real]
-    goes_on = torch.zeros_like(real)
-    goes_on[:, 1:] = (position_ids.diff(dim=1) == 1) & real[:, :-1]
-    starts = real & ~goes_on
-    if (starts.sum(1) <= 1).all():
+    real = _real(columns[0], attention_mask)
+    starts = None if torch.compiler.is_compiling() else _packed_starts(real, position_ids)
+    if starts is None:
         return [*columns, real]
     number = starts.flatten().cumsum(0) - 1  # of the sequence each token belongs to
     place = torch.arange(number.numel(), device=real.device)
@@ -42,6 +35,42 @@ def unpack(columns: list[Tensor], attention_mask: Tensor | None, position_ids: T
         spread[rows, places] = column.flatten(0, 1)[real.flatten()]
         unpacked.append(spread)
     return unpacked
+
+
+def first_tokens(hidden: Tensor, attention_mask: Tensor | None, position_ids: Tensor | None) -> Tensor:
+    """Mark the first token of every sequence, in the order in which `unpack` gives them: what "cls" pools.
+
+    Args:
+        hidden: (rows, tokens, ...).
+        attention_mask, position_ids: as in `unpack`.
+
+    Returns:
+        bool (rows, tokens).
+    """
+    real = _real(hidden, attention_mask)
+    starts = _packed_starts(real, position_ids)
+    return torch.zeros_like(real).scatter(1, _first(real)[:, None], True) if starts is None else starts
+
+
+def _real(column: Tensor, attention_mask: Tensor | None) -> Tensor:
+    """Tell what is no padding; bool (rows, tokens)."""
+    if attention_mask is not None and attention_mask.ndim == 2:
+        return attention_mask.bool()
+    return torch.ones(column.shape[:2], dtype=torch.bool, device=column.device)
+
+
+def _packed_starts(real: Tensor, position_ids: Tensor | None) -> Tensor | None:
+    """Mark where sequences start, bool (rows, tokens); None where no row holds more than one."""
+    if position_ids is None:
+        return None
+    goes_on = torch.zeros_like(real)
+    goes_on[:, 1:] = (position_ids.diff(dim=1) == 1) & real[:, :-1]
+    starts = real & ~goes_on
+    return None if (starts.sum(1) <= 1).all() else starts
+
+
+def _first(real: Tensor) -> Tensor:
+    return real.int().argmax(1)  # 0, except where a row is padded on the left
 
 
 def pool(hidden: Tensor, real: Tensor, how: str, scores: Tensor | None = None) -> Tensor:
@@ -57,8 +86,8 @@ def pool(hidden: Tensor, real: Tensor, how: str, scores: Tensor | None = None) -
         (rows, hidden); 0 for a row of nothing but padding (except for "cls").
     """
     if how == "cls":
-        first = real.int().argmax(1)  # 0, except where a row is padded on the left
-        return hidden[torch.arange(hidden.shape[0], device=hidden.device), first]  # len() would fix it in an export
+        # len() would fix the number of rows in an export
+        return hidden[torch.arange(hidden.shape[0], device=hidden.device), _first(real)]
     padding = ~real.unsqueeze(-1)
     if how == "max":
         lowest = hidden.masked_fill(padding, torch.finfo(hidden.dtype).min).amax(1)

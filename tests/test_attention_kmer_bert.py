@@ -18,6 +18,7 @@ import hf_genomics.attention_kmer_bert as routes
 from hf_genomics import (
     KmerBertConfig,
     KmerBertForMaskedLM,
+    KmerBertForSequenceClassification,
     KmerBertForTokenClassification,
     KmerBertModel,
 )
@@ -256,6 +257,29 @@ def test_the_last_layer_computes_the_tokens_asked_for_alone(tiny_config: KmerBer
     assert seen == [tokens, int((labels != -100).sum())]
     states = model(**row, labels=labels, output_hidden_states=True).hidden_states
     assert seen[2:] == [tokens, tokens] and states[-1].shape[1] == tokens, "all of them where they are recorded"
+
+
+@pytest.mark.parametrize("rows", ["packed", "padded", "full"])
+@pytest.mark.parametrize("window", [None, 4])
+def test_the_last_layer_computes_the_tokens_that_a_classifier_reads_alone(
+    window: int | None, rows: str, tiny_config: KmerBertConfig
+) -> None:
+    tiny_config.attention_window, tiny_config.global_attention_every = window, 2
+    row = packed_row(padding=3)
+    sequences = len(LENGTHS) if rows == "packed" else 1
+    for name in {"padded": ["position_ids"], "full": ["position_ids", "attention_mask"]}.get(rows, []):
+        row.pop(name)
+    some, whole = (model_of(tiny_config, "sdpa", KmerBertForSequenceClassification).train() for _ in range(2))
+    seen = []
+    last = some.bert.encoder.layer[-1].intermediate
+    last.register_forward_hook(lambda _, args, output: seen.append(output.shape[:-1].numel()))
+    found, expected = some(**row).logits, whole(**row, output_hidden_states=True).logits
+    assert seen == [sequences if window is None else row["input_ids"].numel()]
+    assert found.shape == expected.shape == (sequences, 2) and (found - expected).abs().max() < 1e-5
+    for logits in (found, expected):
+        logits.square().sum().backward()
+    for (name, weight), other in zip(some.named_parameters(), whole.parameters(), strict=True):
+        assert (weight.grad - other.grad).abs().max() < 1e-5 * other.grad.abs().max().clamp(min=1), name
 
 
 @pytest.mark.parametrize("kind", [KmerBertForMaskedLM, KmerBertForTokenClassification])

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from hf_genomics import KmerTokenizer
-from hf_genomics.pooling import check_nt_labels, nt_reach, nt_to_tokens, pool, tokens_to_nt, unpack
+from hf_genomics.pooling import check_nt_labels, first_tokens, nt_reach, nt_to_tokens, pool, tokens_to_nt, unpack
 from hf_genomics.sequence import num_kmers
 
 POOLINGS = ["cls", "mean", "max", "attention"]
@@ -75,6 +75,18 @@ def test_packed_sequences_get_rows_of_their_own_in_reading_order(rows: list[list
     assert len(unpacked) == len(expected)
     for found, there, want in zip(unpacked, real, expected, strict=True):
         assert torch.equal(found[there], want) and not found[~there].any()
+
+
+@given(st.lists(st.lists(st.integers(1, 5), max_size=3), min_size=1, max_size=3), st.booleans())
+def test_first_tokens_are_what_cls_pools(rows: list[list[int]], left: bool) -> None:
+    width = max(map(sum, rows)) + 1
+    positions, mask = packed(rows, width)
+    if left:
+        positions, mask = (column.roll(1, 1) for column in (positions, mask))
+    hidden = drawn(len(rows), width, 2)
+    for given_positions in (positions, None):
+        pooled = pool(*unpack([hidden], mask, given_positions), "cls")
+        assert torch.equal(hidden[first_tokens(hidden, mask, given_positions)], pooled)
 
 
 def test_rows_padded_on_the_left_are_not_packed() -> None:
