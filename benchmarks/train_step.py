@@ -10,9 +10,9 @@ Parts:
     classify sequence classification by [CLS]: the last layer computes every token against [CLS] alone
 
 15 % of the tokens are masked (none in classification). All runs have one thread; settings take turns, those that keep
-freed memory in a process of their own, and what is compared are medians of the CPU time of a step, which other work on the machine disturbs less
-than the wall clock. "matrix products alone" is what no implementation of the same arithmetic can go beyond on the
-machine: the products of our step, forwards and backwards, and nothing else.
+freed memory in a process of their own, and what is compared are medians of the CPU time of a step, which other work on
+the machine disturbs less than the wall clock. "matrix products alone" is what no implementation of the same arithmetic
+can go beyond on the machine: the products of our step, forwards and backwards, and nothing else.
 """
 
 from __future__ import annotations
