@@ -127,8 +127,7 @@ class KmerBertConfig(PreTrainedConfig):
         self.vocab_size = self.num_embeddings
         self._check_values()
         super().__post_init__(**kwargs)
-        self._check_class_weights()
-        self._check_targets()
+        self._check_labels()
 
     @classmethod
     def get_config_dict(
@@ -165,8 +164,12 @@ class KmerBertConfig(PreTrainedConfig):
         """Check now what `strict` checks again later, when it would wrap our ValueError in an error of its own."""
         self.validate_architecture()
 
+    def _check_labels(self) -> None:
+        """Check what depends on the number of labels, once that is known."""
+        self._check_class_weights()
+        self._check_targets()
+
     def _check_class_weights(self) -> None:
-        """Check the weights once the number of labels is known."""
         weights = self.class_weights
         if weights is None:
             return
@@ -178,7 +181,6 @@ class KmerBertConfig(PreTrainedConfig):
             )
 
     def _check_targets(self) -> None:
-        """Check the scale of a regression's targets once their number is known."""
         means, stds = self.target_means, self.target_scales
         if means is None and stds is None:
             return
@@ -199,12 +201,15 @@ class KmerBertConfig(PreTrainedConfig):
         """Read a saved configuration; see ``PreTrainedConfig.from_dict``.
 
         A name that is typed may be misspelt and is refused; a file may come from a later version or from somebody who
-        added a note to it, so names in it that are not known are kept as they are, with a warning.
+        added a note to it, so names in it that are not known are kept as they are, with a warning. What ``kwargs`` puts
+        in the place of saved values is checked as those are; transformers would only set it.
         """
         unknown = {name: value for name, value in config_dict.items() if not cls._knows(name)}
         known = {name: value for name, value in config_dict.items() if name not in unknown}
         loaded = super().from_dict(known, **kwargs)
         config = loaded[0] if isinstance(loaded, tuple) else loaded
+        config._check_values()
+        config._check_labels()
         for name, value in unknown.items():
             logger.warning_once(f"the saved configuration has {name!r}, which {cls.__name__} does not know and ignores")
             setattr(config, name, value)

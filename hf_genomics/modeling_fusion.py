@@ -51,6 +51,8 @@ class FusionClassifierOutput(ModelOutput):
 def standardise(values: Tensor, means: Sequence[float] | None, stds: Sequence[float] | None) -> Tensor:
     """Standardise tracks, and say in a second channel each which values are missing.
 
+    In float32: raw values far from 0, such as coordinates, would lose their digits in half precision.
+
     >>> standardise(torch.tensor([[3.0, float("nan")]]), [1.0, 5.0], [2.0, 1.0])
     tensor([[1., 0., 0., 1.]])
 
@@ -59,8 +61,9 @@ def standardise(values: Tensor, means: Sequence[float] | None, stds: Sequence[fl
         means, stds: (tracks,); None for 0 and 1.
 
     Returns:
-        (..., 2 * tracks): values, 0 where missing; then 1 where missing.
+        float32 (..., 2 * tracks): values, 0 where missing; then 1 where missing.
     """
+    values = values.float()
     missing = values.isnan()
     centred = values if means is None else values - values.new_tensor(means)
     scaled = centred if stds is None else centred / values.new_tensor(stds)
@@ -163,11 +166,11 @@ class FusionKmerBertForSequenceClassification(KmerBertPreTrainedModel):
         hidden = outputs.last_hidden_state
         if self.fusion is not None and nt_tracks is not None:
             kmers = kmer_tokens(self.config, input_ids, special_tokens_mask)
-            hidden = self.fusion(hidden, self._per_token(nt_tracks.to(hidden.dtype), kmers), attention_mask)
+            hidden = self.fusion(hidden, self._per_token(nt_tracks, kmers).to(hidden.dtype), attention_mask)
         joined = pooled = self.pooler(hidden, attention_mask)
         if self.tracks is not None and tracks is not None:
-            numbers = standardise(tracks.to(pooled.dtype), self.config.track_means, self.config.track_stds)
-            joined = torch.cat([pooled, self.tracks(numbers)], -1)
+            numbers = standardise(tracks, self.config.track_means, self.config.track_stds)
+            joined = torch.cat([pooled, self.tracks(numbers.to(pooled.dtype))], -1)
         logits = self.classifier(self.dropout(self.join(self.dropout(joined)).relu()))
         loss = None if labels is None else sequence_loss(logits, labels, self.config, num_items_in_batch)
         logits = in_units(logits, self.config)

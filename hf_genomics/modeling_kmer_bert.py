@@ -376,8 +376,16 @@ class KmerBertPreTrainedModel(PreTrainedModel):
         return self.base_model.embeddings.position_embeddings
 
     def resize_position_embeddings(self, new_num_position_embeddings: int) -> None:
-        """Stretch the learned positions to another number of them by interpolation; see `stretch_positions`."""
+        """Stretch the learned positions to another number of them by interpolation; see `stretch_positions`.
+
+        Raises:
+            ValueError: if positions are not learned, or so few hold no sequence.
+        """
         old = self.get_position_embeddings()
+        if new_num_position_embeddings < 3:
+            raise ValueError(
+                f"positions can be stretched to 3 ([CLS], one k-mer, [SEP]) or more, not {new_num_position_embeddings}"
+            )
         new = KmerBertPositionTable(new_num_position_embeddings, old.embedding_dim, device="meta")
         new.weight = nn.Parameter(stretch_positions(old.weight.data, new_num_position_embeddings))
         self.base_model.embeddings.position_embeddings = new

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hf_genomics import KmerBertConfig
-from hf_genomics.configuration_kmer_bert import HierarchicalKmerBertConfig
+from hf_genomics.configuration_kmer_bert import FusionKmerBertConfig, HierarchicalKmerBertConfig
 
 BOTH = [KmerBertConfig, HierarchicalKmerBertConfig]
 
@@ -147,6 +147,23 @@ def test_a_configuration_survives_a_folder(kind: type, tmp_path: Path) -> None:
     loaded, unused = kind.from_pretrained(tmp_path, return_unused_kwargs=True)
     saved = {name: value for name, value in loaded.to_dict().items() if name != "_name_or_path"}
     assert saved == {name: value for name, value in config.to_dict().items() if name != "_name_or_path"} and not unused
+
+
+@pytest.mark.parametrize(
+    ("kind", "values", "message"),
+    [
+        (KmerBertConfig, {"attention_window": 0}, "attention_window must be at least 1, or null, not 0"),
+        (KmerBertConfig, {"focal_gamma": -1.0}, "focal_gamma must be 0 or more"),
+        (KmerBertConfig, {"num_labels": 3, "class_weights": [1.0, 2.0]}, "one positive number for each of 3 labels"),
+        (KmerBertConfig, {"target_means": [0.0], "target_scales": [1.0]}, "one number for each of 2 targets"),
+        (HierarchicalKmerBertConfig, {"part_length": 3}, "part_length must be at least two k-mers"),
+        (FusionKmerBertConfig, {"track_names": ["a"], "track_stds": [0.0]}, "track_stds must be positive"),
+    ],
+)
+def test_values_put_in_the_place_of_saved_ones_are_checked_too(kind, values, message, tmp_path: Path) -> None:
+    kind(k=3).save_pretrained(tmp_path)
+    with pytest.raises(ValueError, match=message):
+        kind.from_pretrained(tmp_path, **values)
 
 
 def test_a_saved_configuration_may_hold_names_of_later_versions(tmp_path: Path, transformers_log) -> None:

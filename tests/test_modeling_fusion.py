@@ -77,6 +77,16 @@ def test_a_missing_value_is_not_a_mean_value(tiny_config, batch) -> None:
     assert (model(**batch).logits[0] - before[0]).abs().max() > 1e-4
 
 
+@pytest.mark.parametrize("name", ["tracks", "nt_tracks"])
+def test_values_far_from_zero_are_told_apart_in_half_precision(name: str, tiny_config) -> None:
+    kind = name.removesuffix("s")
+    model = built(tiny_config, **{f"{kind}_names": ["a"], f"{kind}_means": [1e5], f"{kind}_stds": [1.0]}).bfloat16()
+    tokens = KmerTokenizer(3)(["ACGTACGTAC"] * 2, return_tensors="pt")
+    values = torch.tensor([1e5 - 1, 1e5 + 1]).view((2, 1) if name == "tracks" else (2, 1, 1))
+    logits = model(**tokens, **{name: values if name == "tracks" else values.expand(2, 10, 1)}).logits
+    assert logits.isfinite().all() and not torch.equal(logits[0], logits[1])
+
+
 def test_statistics_are_saved_with_the_model(tiny_config, batch, tmp_path: Path) -> None:
     model = built(tiny_config, **TRACKS, **SIGNALS)
     model.save_pretrained(tmp_path)

@@ -582,6 +582,8 @@ def test_learned_positions_are_stretched_on_load(tiny_config: KmerBertConfig, tm
     loaded.save_pretrained(tmp_path / "longer")
     again = KmerBertForMaskedLM.from_pretrained(tmp_path / "longer")
     assert differs_by(again.bert.embeddings.position_embeddings.weight, after) == 0
+    with pytest.raises(ValueError, match=r"to 3 \(\[CLS\], one k-mer, \[SEP\]\) or more, not 0"):
+        KmerBertForMaskedLM.from_pretrained(tmp_path, stretch_positions=0)
 
 
 # Several processes.
