@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from accelerate.data_loader import BatchSamplerShard
+from drawn_genomes import store_of, two_classes
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.utils.data import BatchSampler, DataLoader, DistributedSampler
@@ -21,38 +22,10 @@ from hf_genomics.data.windows import WindowDataset
 from hf_genomics.errors import InputError
 from hf_genomics.sequence import reverse_complement
 
-#: name, genome length, class, split; the tenth genome of each class is short.
-GENOMES = [
-    (f"{label}{number}", 3000 if number else 250, label, "train" if number < 8 else "test")
-    for label in ("phage", "other")
-    for number in range(10)
-]
-
-
-def letters_of(name: str, length: int) -> str:
-    """Draw a genome that belongs to its name."""
-    seed = int.from_bytes(name.encode(), "little") % 2**32
-    return "".join(np.random.default_rng(seed).choice(list("ACGT"), length))
-
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> GenomeStore:
-    """Twenty genomes of two classes, in two splits."""
-    folder = tmp_path_factory.mktemp("windows")
-    (folder / "all.fa").write_text("".join(f">{name}\n{letters_of(name, length)}\n" for name, length, *_ in GENOMES))
-    table = "".join(f"{name}\t{label}\t{split}\n" for name, _, label, split in GENOMES)
-    (folder / "meta.tsv").write_text("accession\tlabel\tsplit\n" + table)
-    return prepare([str(folder / "all.fa")], str(folder / "store"), metadata=str(folder / "meta.tsv"))
-
-
-def store_of(folder: Path, *contigs: str, metadata: str | None = None) -> GenomeStore:
-    """Make a store of contigs c0, c1, ..."""
-    (folder / "in.fa").write_text("".join(f">c{number}\n{letters}\n" for number, letters in enumerate(contigs)))
-    if metadata is not None:
-        (folder / "meta.tsv").write_text(metadata)
-    return prepare(
-        [str(folder / "in.fa")], str(folder / "store"), metadata=metadata and str(folder / "meta.tsv"), overwrite=True
-    )
+    return two_classes(tmp_path_factory.mktemp("windows"))
 
 
 def texts(rows: list[dict]) -> list[str]:
