@@ -27,7 +27,7 @@ from .errors import InputError, StoppedError
 VERBS = {
     "download": ("data.download", "fetch genomes from NCBI by accession"),
     "check": ("data.check", "describe sequence files or tables, and list all that would be refused"),
-    "prepare": ("data.store", "turn FASTA files into a genome store"),
+    "prepare": ("data.store", "turn sequence files into a genome store"),
     "train-bpe": ("fast_tokenizers", "train a byte-pair encoding on a genome store"),
     "pretrain": ("training.pretrain", "pretrain a model on a genome store"),
     "finetune": ("training.finetune", "fine-tune a pretrained model on labelled sequences"),
@@ -109,18 +109,22 @@ def build_parser(function: Callable[..., Any]) -> Any:
     """Make a verb's parser from its signature: a section per argument that is a class, an option per other argument."""
     from jsonargparse import ArgumentParser
 
+    prog = f"hf-genomics {function.__name__.replace('_', '-')}"
     parser = ArgumentParser(
-        prog=f"hf-genomics {function.__name__.replace('_', '-')}",
-        description=inspect.getdoc(function),
+        prog=prog,
+        usage=f"{prog} [--config x.yaml] [--key value ...]",
+        description=(inspect.getdoc(function) or "").split("\n\nArgs:")[0],
         exit_on_error=False,
         allow_abbrev=False,
     )
     parser.add_argument("--config", action="config", help="YAML file with these options; options on the line win")
     hints = typing.get_type_hints(function)
     sections = {name for name, kind in hints.items() if name != "return" and _is_section(kind)}
-    parser.add_function_arguments(function, skip=set(sections))
+    parser.add_function_arguments(function, as_group=False, skip=set(sections))
+    _describe_together(parser, function)
     for name in (name for name in inspect.signature(function).parameters if name in sections):
         parser.add_class_arguments(hints[name], name, skip=_NOT_OPTIONS.get(name, set()), fail_untyped=False)
+        _describe_together(parser, hints[name], f"{name}.")
     for source, target in _LINKS.items():
         if {source.split(".")[0], target.split(".")[0]} <= sections:
             parser.link_arguments(source, target)
@@ -129,6 +133,16 @@ def build_parser(function: Callable[..., Any]) -> Any:
     for name in (name for name in sections if hints[name].__name__ == "TrainingArguments"):
         parser.set_defaults({f"{name}.{key}": value for key, value in _trainer_defaults().items()})
     return parser
+
+
+def _describe_together(parser: Any, documented: Callable[..., Any], prefix: str = "") -> None:
+    """Give options the help that their docstring has for several at once: ``k, stride: of the tokenizer``."""
+    import docstring_parser  # comes with jsonargparse[signatures]
+
+    params = docstring_parser.parse(inspect.getdoc(documented) or "").params
+    texts = {f"{prefix}{name.strip()}": param.description for param in params for name in param.arg_name.split(",")}
+    for action in parser._actions:
+        action.help = action.help or texts.get(action.dest)
 
 
 def _gather_lists(words: list[str], function: Callable[..., Any]) -> list[str]:
@@ -299,7 +313,7 @@ def _tidy(line: str, config: str) -> str:
         line,
     )
     line = re.sub(r'^Key "(\w+)\.\w+" not found in namespace.*', r"\1: is a section; indent its keys below it", line)
-    line = re.sub(r"<class '([\w.]+)'>", r"\1", line.replace("typing.Literal", "one of "))
+    line = re.sub(r"<class '([\w.]+)'>", r"\1", re.sub(r"(\ba )?typing\.Literal", "one of ", line))
     return re.sub(r'^Parser key "([\w.]+)":', r"\1:", line)
 
 

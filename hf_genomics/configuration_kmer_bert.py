@@ -10,7 +10,7 @@ from transformers import PreTrainedConfig
 from transformers.activations import ACT2FN
 from transformers.utils import cached_file, logging
 
-from .sequence import check_vocabulary, vocabulary_k
+from .sequence import check_vocabulary, read_vocabulary, vocabulary_k
 
 logger = logging.get_logger(__name__)
 
@@ -136,7 +136,7 @@ class KmerBertConfig(PreTrainedConfig):
         """Read config.json, and translate that of a BERT over k-mers; see ``PreTrainedConfig.get_config_dict``.
 
         Raises:
-            ValueError: for a BERT that is not over k-mers, whose vocab.txt is not DNABERT's, or that has what KmerBert
+            ValueError: for a BERT that is not over k-mers, whose vocabulary is not DNABERT's, or that has what KmerBert
                 has not.
         """
         settings, unused = super().get_config_dict(pretrained_model_name_or_path, **kwargs)
@@ -145,7 +145,7 @@ class KmerBertConfig(PreTrainedConfig):
         settings = translate_bert(settings)
         if vocabulary := _vocabulary_file(pretrained_model_name_or_path, kwargs):
             try:
-                check_vocabulary(vocabulary.read_text(encoding="utf-8").split(), settings["k"])
+                check_vocabulary(read_vocabulary(vocabulary), settings["k"])
             except ValueError as error:
                 raise ValueError(f"{vocabulary}: {error}") from error
         return settings, unused
@@ -301,13 +301,15 @@ def translate_bert(settings: dict[str, Any]) -> dict[str, Any]:
 
 
 def _vocabulary_file(name_or_path: str | os.PathLike, kwargs: dict[str, Any]) -> Path | None:
-    """Find the vocab.txt beside a config.json, in a folder or on the Hub."""
+    """Find the vocab.txt or, failing that, the tokenizer.json beside a config.json, in a folder or on the Hub."""
     if os.path.isfile(name_or_path):
         return None
     names = "cache_dir force_download local_files_only proxies revision subfolder token".split()
     where = {name: kwargs[name] for name in names if kwargs.get(name) is not None}
-    found = cached_file(str(name_or_path), "vocab.txt", _raise_exceptions_for_missing_entries=False, **where)
-    return None if found is None else Path(found)
+    for file in ("vocab.txt", "tokenizer.json"):
+        if found := cached_file(str(name_or_path), file, _raise_exceptions_for_missing_entries=False, **where):
+            return Path(found)
+    return None
 
 
 @strict

@@ -6,12 +6,8 @@ it claims to be, and to say what cannot go over.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import logging
-import pickle
-import struct
-from collections.abc import Iterator
 from dataclasses import fields
 from pathlib import Path
 from typing import Any, Literal
@@ -19,15 +15,14 @@ from typing import Any, Literal
 import torch
 import transformers
 from huggingface_hub import HfApi
-from huggingface_hub.errors import HfHubHTTPError, HFValidationError, StrictDataclassError
-from safetensors import SafetensorError
+from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 from transformers import BertConfig, PreTrainedConfig, PreTrainedModel
 from transformers.utils import logging as transformers_logging
 
 from . import modeling_kmer_bert
 from .configuration_kmer_bert import BERT_SETTINGS, KmerBertConfig
 from .data.atomic import replacing
-from .errors import InputError
+from .errors import InputError, readable
 from .losses import in_units
 from .sequence import SPECIAL_TOKENS, kmer_vocabulary
 from .tokenization_kmer import KmerTokenizer
@@ -56,11 +51,6 @@ _SHARED = (
     "tokenizer_config.json tokenizer.json vocab.txt added_tokens.json special_tokens_map.json".split()
 )
 
-# All that a file which is no checkpoint, or one cut short, makes torch.load raise; the first is a refused pickle too.
-_DAMAGED = (pickle.UnpicklingError, EOFError, struct.error, LookupError)
-# What a configuration with values of wrong types or sizes, or weights that do not fit it, make transformers raise.
-_UNFIT = (OSError, ValueError, TypeError, RuntimeError, AttributeError, AssertionError, SafetensorError)
-
 # That of the HTTP client which the installed huggingface_hub is built on.
 _HTTP_ERROR: type[Exception] = HfHubHTTPError.__bases__[0]
 
@@ -71,8 +61,8 @@ def convert(source: str, output_dir: str, to: Literal["kmer_bert", "bert"] = "km
     The class follows the source: pretrained models, fine-tuned sequence and token classifiers keep their heads.
 
     Args:
-        source: folder of a BERT over k-mers (config.json, weights and, to be checked, vocab.txt), or its name on the
-            Hub; with ``to: bert`` that of a KmerBert.
+        source: folder of a BERT over k-mers (config.json, weights and, to be checked, vocab.txt or tokenizer.json), or
+            its name on the Hub; with ``to: bert`` that of a KmerBert.
         output_dir: folder to be made; it may be there if it is empty.
         to: "kmer_bert" or "bert".
 
@@ -88,7 +78,7 @@ def convert(source: str, output_dir: str, to: Literal["kmer_bert", "bert"] = "km
     target = Path(output_dir)
     if target.exists() and not (target.is_dir() and not any(target.iterdir())):
         raise InputError(f"{target}: exists already; name a new folder")
-    with _readable(source):
+    with readable(source):
         architecture = _architecture(source)
         names = FROM_BERT if to == "kmer_bert" else {ours: ours for ours in TO_BERT}
         if architecture not in names:
@@ -226,10 +216,6 @@ def _load(source: str, kind: str) -> PreTrainedModel:
     transformers_logging.set_verbosity_error()  # its report is a table of many lines
     try:
         model, info = getattr(modeling_kmer_bert, kind).from_pretrained(source, output_loading_info=True)
-    except RuntimeError as error:
-        if "ignore_mismatched_sizes" not in str(error):
-            raise
-        raise InputError(f"{source}: the weights have other sizes than config.json says; mend config.json") from error
     finally:
         transformers_logging.set_verbosity(level)
     modeling_kmer_bert.refuse_missing(model, info["missing_keys"], source)
@@ -253,24 +239,3 @@ def _refuse_inexpressible(config: KmerBertConfig) -> None:
         value, default = getattr(config, name), getattr(plain, name, None)
         if value != default:
             raise InputError(f"stock BERT has no {name}: {value!r}; only a model with {default!r} can go over")
-
-
-@contextlib.contextmanager
-def _readable(source: str) -> Iterator[None]:
-    """Turn what goes wrong with foreign files into one line."""
-    if Path(source).is_dir() and not (Path(source) / "config.json").is_file():
-        raise InputError(f"{source}: no config.json in this folder; name a model folder")
-    try:
-        yield
-    except InputError:
-        raise
-    except _DAMAGED as error:
-        raise InputError(
-            f"{source}: its weights are a damaged file or a pickle with more than plain weights, which could run code; "
-            "save the weights alone, as model.safetensors or by torch.save(model.state_dict())"
-        ) from error
-    except (*_UNFIT, StrictDataclassError) as error:
-        if not Path(source).exists() and isinstance(error, OSError):
-            raise InputError(f"{source}: no such folder, and no such model on the Hub or in its cache") from error
-        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-        raise InputError(f"{source}: {' '.join(lines).removeprefix(f'{source}: ')}") from error

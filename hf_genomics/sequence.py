@@ -6,7 +6,9 @@ letter highest. Everything here is a pure function of its arguments; numpy is th
 """
 
 import itertools
+import json
 from collections.abc import Iterable
+from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
@@ -138,22 +140,35 @@ def vocabulary_k(vocab_size: int) -> int:
     return k
 
 
+def read_vocabulary(path: Path) -> list[str]:
+    """Read the tokens of a BERT, in the order of their ids: a vocab.txt, or the tokenizer.json that is written today.
+
+    Raises:
+        ValueError: if the file is not text, or not JSON.
+    """
+    text = path.read_text(encoding="utf-8")
+    if path.suffix != ".json":
+        return text.split()
+    ids = json.loads(text).get("model", {}).get("vocab", {})
+    return sorted(ids, key=ids.get)
+
+
 def check_vocabulary(tokens: Iterable[str], k: int) -> None:
     """Check that a vocabulary is DNABERT's: weights trained on another order would give wrong numbers without a word.
 
     Args:
-        tokens: in the order of their ids, as the lines of a vocab.txt.
+        tokens: in the order of their ids.
         k: nt.
 
     Raises:
-        ValueError: naming the first line (from 1) that differs.
+        ValueError: naming the first token (from 1, so the line of a vocab.txt) that differs.
     """
     pairs = itertools.zip_longest(tokens, kmer_vocabulary(k))
-    for line, (found, expected) in enumerate(pairs, start=1):
+    for number, (found, expected) in enumerate(pairs, start=1):
         if found != expected:
             raise ValueError(
-                f"line {line} is {found or 'missing'}, where DNABERT's vocabulary of {k}-mers has "
-                f"{expected or 'no line'}; ids follow its order (A, T, C, G), so a model of another one cannot be read"
+                f"token {number} is {found or 'missing'}, where DNABERT's vocabulary of {k}-mers has "
+                f"{expected or 'none'}; ids follow its order (A, T, C, G), so a model of another one cannot be read"
             )
 
 

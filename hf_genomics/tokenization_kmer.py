@@ -64,6 +64,7 @@ from .sequence import (
     complement_codes,
     covered_nt,
     num_kmers,
+    read_vocabulary,
     vocabulary_k,
 )
 
@@ -208,13 +209,13 @@ class KmerTokenizer(PreTrainedTokenizer):
 
     @classmethod
     def convert_to_native_format(cls, **kwargs: Any) -> dict[str, Any]:
-        """Complete what from_pretrained has read: the vocab.txt of a DNABERT folder says what k is.
+        """Complete what from_pretrained has read: the vocabulary of a DNABERT folder says what k is.
 
         Raises:
             ValueError: if the vocabulary is not DNABERT's, or nothing tells k (a guess could give wrong ids silently).
         """
         kwargs = super().convert_to_native_format(**kwargs)
-        vocabulary = kwargs.pop("vocab_file", None)
+        vocabulary = kwargs.pop("vocab_file", None) or kwargs.pop("tokenizer_file", None)
         if vocabulary is not None:
             kwargs = {name: value for name, value in kwargs.items() if name not in _BERT_ARGUMENTS}
             kwargs["k"] = _read_k(Path(vocabulary), kwargs.get("k"))
@@ -698,8 +699,8 @@ class KmerTokenizer(PreTrainedTokenizer):
 
 
 def _read_k(vocabulary: Path, expected: int | None) -> int:
-    tokens = vocabulary.read_text(encoding="utf-8").split()
     try:
+        tokens = read_vocabulary(vocabulary)
         k = vocabulary_k(len(tokens)) if expected is None else expected
         check_vocabulary(tokens, k)
     except ValueError as error:

@@ -539,9 +539,14 @@ def test_what_is_missing_or_in_the_way_is_refused_by_name(refused, home, words, 
         pytest.param(
             {"config.json": '{"model_type": "kmer_bert", "k": "six"}'}, ["'k' expected int"], id="config_typed"
         ),
-        pytest.param({"config.json": "{}"}, ["model_type"], id="config_empty"),
+        pytest.param({"config.json": "{}"}, ["model_type", "hf-genomics convert"], id="config_empty"),
+        pytest.param({"config.json": "[]"}, ["not what a saved model has"], id="config_of_a_list"),
         pytest.param({"model.safetensors": None}, ["model.safetensors"], id="no_weights"),
-        pytest.param({"model.safetensors": ""}, ["cannot load a model"], id="weights_damaged"),
+        pytest.param({"model.safetensors": ""}, ["weights are damaged"], id="weights_damaged"),
+        pytest.param(
+            {"model.safetensors": None, "pytorch_model.bin": "\x80\x02junk"}, ["damaged file"], id="pickle_damaged"
+        ),
+        pytest.param({"tokenizer_config.json": "[]"}, ["not what a saved model has"], id="tokenizer_of_a_list"),
         pytest.param({"tokenizer_config.json": None}, ["tokenizer_config.json is missing"], id="no_tokenizer"),
     ],
 )
@@ -551,7 +556,7 @@ def test_a_spoilt_model_folder_is_refused_by_name(refused, work, home, spoil, pa
     for file in (home / "tuned").iterdir():
         (work / "model" / file.name).write_bytes(file.read_bytes())
     for name, text in spoil.items():
-        (work / "model" / name).unlink() if text is None else (work / "model" / name).write_text(text)
+        (work / "model" / name).unlink() if text is None else (work / "model" / name).write_text(text, "latin-1")
     (work / "train.csv").write_text(GOOD)
     words = {
         "predict": ["--model", "model", "--input", "train.csv", "--output", "p.tsv"],
@@ -640,11 +645,22 @@ def test_help_lists_every_verb(capsys, words):
 
 
 @pytest.mark.parametrize("verb", VERBS)
-def test_every_verb_has_a_help(capsys, verb):
+def test_the_help_of_a_verb_says_what_it_does_and_each_option_once(capsys, verb):
     with pytest.raises(SystemExit) as stop:
         main([verb, "--help"])
     assert stop.value.code == 0
-    assert has_all(capsys.readouterr().out, f"hf-genomics {verb}", "--config")
+    function = getattr(importlib.import_module(f"hf_genomics.{VERBS[verb][0]}"), verb.replace("-", "_"))
+    out, summary = capsys.readouterr().out, function.__doc__.split(".")[0]
+    assert out.startswith(f"usage: hf-genomics {verb} [--config x.yaml] [--key value ...]\n\n")
+    assert " ".join(out.split()).count(" ".join(summary.split())) == 1 and "Args:" not in out
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_option_that_is_ours_has_a_help(verb):
+    function = getattr(importlib.import_module(f"hf_genomics.{VERBS[verb][0]}"), verb.replace("-", "_"))
+    framework = ("trainer.", "pretraining.", "finetuning.")  # TrainingArguments, whose docstring has a form of its own
+    options = [action for action in cli.build_parser(function)._actions if not action.dest.startswith(framework)]
+    assert [action.dest for action in options if not action.help] == []
 
 
 def test_version_is_that_of_the_package(capsys):

@@ -234,6 +234,13 @@ def test_a_dnabert_folder_loads_without_a_word(dnabert, transformers_log):
     assert transformers_log.text == ""
 
 
+def test_a_dnabert_saved_by_todays_transformers_keeps_its_ids(dnabert):
+    saved_today("ATCG")(dnabert)
+    assert not (dnabert / "vocab.txt").exists()
+    assert KmerTokenizer.from_pretrained(dnabert)("ACGTTGA")["input_ids"] == ids_of("ACGTTGA", 3)
+    assert KmerBertForMaskedLM.from_pretrained(dnabert).config.k == 3
+
+
 def test_long_sequences_start_from_a_dnabert_folder_too(dnabert):
     model = HierarchicalKmerBertForSequenceClassification.from_pretrained(dnabert, num_windows=3)
     weight = BertForMaskedLM.from_pretrained(dnabert).bert.embeddings.word_embeddings.weight
@@ -302,13 +309,25 @@ def with_vocabulary(change):
     return apply
 
 
+def saved_today(order):
+    """Lay a folder out as today's BertTokenizer does: tokenizer.json and no vocab.txt."""
+
+    def apply(folder):
+        (folder / "vocab.txt").write_text("\n".join([*vocabulary(3)[:5], *map("".join, product(order, repeat=3))]))
+        BertTokenizer.from_pretrained(folder, do_lower_case=False).save_pretrained(folder)
+        (folder / "vocab.txt").unlink()
+
+    return apply
+
+
 REFUSED = {
     "another_order": (
         with_vocabulary(lambda tokens: [*tokens[:5], *sorted(tokens[5:])]),
-        "line 7 is AAC, where .* AAT",
+        "token 7 is AAC, where .* AAT",
     ),
-    "a_token_less": (with_vocabulary(lambda tokens: tokens[:-1]), "line 69 is missing, where .* has GGG"),
-    "a_token_more": (with_vocabulary(lambda tokens: [*tokens, "NNN"]), "line 70 is NNN, where .* has no line"),
+    "a_token_less": (with_vocabulary(lambda tokens: tokens[:-1]), "token 69 is missing, where .* has GGG"),
+    "a_token_more": (with_vocabulary(lambda tokens: [*tokens, "NNN"]), "token 70 is NNN, where .* has none"),
+    "another_order_today": (saved_today("ACGT"), "tokenizer.json: token 7 is AAC, where .* AAT"),
     "no_kmers": (with_config(vocab_size=30522), "30522 tokens is not one of k-mers"),
     "another_model": (with_config(model_type="roberta"), "is a roberta model; only BertForMaskedLM"),
     "long": (with_config(architectures=["BertForLongSequenceClassification"]), "no twin; convert the pretrained model"),
@@ -326,6 +345,10 @@ REFUSED = {
         "could run code; save the weights alone",
     ),
     "damaged": (lambda folder: (folder / "pytorch_model.bin").write_bytes(b"\x80\x02junk"), "damaged file or a pickle"),
+    "nested": (
+        lambda folder: torch.save({"epoch": 3, "state_dict": {}}, folder / "pytorch_model.bin"),
+        "not what a saved model has in its place",
+    ),
     "no_weights": (lambda folder: (folder / "pytorch_model.bin").unlink(), "dnabert: .*no file named"),
     "no_config": (lambda folder: (folder / "config.json").unlink(), "no config.json in this folder"),
     "broken_config": (lambda folder: (folder / "config.json").write_text("{"), "not a valid JSON"),
@@ -356,7 +379,9 @@ def test_the_command_refuses_with_one_line_and_writes_nothing(what, dnabert, tmp
 def test_a_foreign_vocabulary_is_refused_by_from_pretrained_as_well(dnabert):
     REFUSED["another_order"][0](dnabert)
     for kind in (KmerBertForMaskedLM, KmerTokenizer):
-        with pytest.raises(ValueError, match=r"vocab.txt: line 7 is AAC, where DNABERT's vocabulary of 3-mers has AAT"):
+        with pytest.raises(
+            ValueError, match=r"vocab.txt: token 7 is AAC, where DNABERT's vocabulary of 3-mers has AAT"
+        ):
             kind.from_pretrained(dnabert)
 
 
@@ -365,6 +390,11 @@ def test_a_folder_whose_k_nothing_tells_gives_no_tokenizer(tiny_config, tmp_path
     with pytest.raises(ValueError, match="tokenizer_config.json is missing or names no k"):
         AutoTokenizer.from_pretrained(tmp_path)
     assert KmerTokenizer.from_pretrained(tmp_path, k=3).k == 3
+
+
+def test_a_file_in_place_of_a_folder_is_refused(dnabert, tmp_path):
+    with pytest.raises(InputError, match="config.json is a file; name the model's folder"):
+        convert(str(dnabert / "config.json"), str(tmp_path / "converted"))
 
 
 def test_an_output_folder_in_use_is_left_alone(dnabert, tmp_path):

@@ -20,13 +20,13 @@ from transformers import (
 from ..data.annotations import Annotations, read_annotated
 from ..data.labelled import SequenceDataset
 from ..data.tables import LabelledSequences, check_classes
-from ..errors import InputError
+from ..errors import InputError, readable
 from ..modeling_kmer_bert import refuse_missing
 from .arguments import check_arguments, check_best_metric
 from .baseline import kmer_baseline, majority_probabilities
 from .exact import ExactTrainer
 from .examples import LabelledData, annotations_like
-from .loading import VALUE, class_names, known_of, load_classifier, load_config, load_tokenizer, readable
+from .loading import VALUE, class_names, known_of, load_classifier, load_config, load_tokenizer
 from .memory import check_memory
 from .metrics import SCORES, classification_metrics, compute_metrics_for
 from .report import plot_loss

@@ -5,18 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from huggingface_hub.errors import StrictDataclassError
-from safetensors import SafetensorError
 from transformers import (
     AutoConfig,
     AutoModelForSequenceClassification,
     AutoModelForTokenClassification,
     AutoTokenizer,
+    PreTrainedConfig,
     PreTrainedModel,
 )
 
 from ..data.tables import LabelledSequences
-from ..errors import InputError
+from ..errors import InputError, readable
 from ..tokenization_kmer import KmerTokenizer
 
 #: What a configuration calls the output of a regression on one value.
@@ -30,11 +29,15 @@ def load_config(name: str) -> Any:
         InputError: if there is none, or it is no KmerBert.
     """
     with readable(name):
-        config = AutoConfig.from_pretrained(name)
+        kind = PreTrainedConfig.get_config_dict(name)[0].get("model_type")  # DNABERT's first files name none
+        config = AutoConfig.from_pretrained(name) if kind else None
     if not hasattr(config, "k"):
+        what = (
+            f"is a {kind} model, not a KmerBert" if kind else "names no model_type in config.json, as a KmerBert does"
+        )
         raise InputError(
-            f"{name} is a {config.model_type} model, not a KmerBert; name a folder that pretrain or finetune made (a "
-            "DNABERT goes through hf-genomics convert first)"
+            f"{name} {what}; name a folder that pretrain or finetune made (a DNABERT goes through hf-genomics convert "
+            "first)"
         )
     return config
 
@@ -46,7 +49,7 @@ def load_tokenizer(name: str) -> KmerTokenizer:
         InputError: if there is none, or it is not the model's: without its file a folder would get the default k-mers.
     """
     with readable(name):
-        tokenizer, config = AutoTokenizer.from_pretrained(name), load_config(name)
+        config, tokenizer = load_config(name), AutoTokenizer.from_pretrained(name)
     if not hasattr(tokenizer, "k") and (Path(name) / "tokenizer.json").is_file():
         raise InputError(
             f"{name}: its tokenizer ({type(tokenizer).__name__}) is not a KmerTokenizer, which this verb needs; "
@@ -77,32 +80,6 @@ def load_classifier(name: str) -> tuple[PreTrainedModel, KmerTokenizer]:
     auto = AutoModelForTokenClassification if per_nt else AutoModelForSequenceClassification
     with readable(name):
         return auto.from_pretrained(name), load_tokenizer(name)
-
-
-class readable:  # noqa: N801 (reads as a statement: with readable(name))
-    """Turn whatever goes wrong while a model is loaded into an InputError."""
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-
-    def __enter__(self) -> None:
-        """Check the folder."""
-        if Path(self.name).is_dir() and not (Path(self.name) / "config.json").is_file():
-            raise InputError(f"{self.name}: no config.json in this folder; name a model folder")
-
-    def __exit__(self, kind: type | None, error: BaseException | None, trace: object) -> None:
-        """Translate the error."""
-        broken = (OSError, ValueError, TypeError, SafetensorError, StrictDataclassError)
-        if isinstance(error, RuntimeError) and "ignore_mismatched_sizes" in str(error):
-            raise InputError(
-                f"{self.name}: the weights have other sizes than config.json says; mend config.json"
-            ) from error
-        if not isinstance(error, broken) or isinstance(error, InputError):
-            return
-        if not Path(self.name).exists():
-            raise InputError(f"{self.name}: no such folder, and no such model on the Hub or in its cache") from error
-        reason = " ".join(str(error).split())
-        raise InputError(f"{self.name}: cannot load a model ({reason[:200]}); name a model folder") from error
 
 
 def is_per_nt(network: PreTrainedModel) -> bool:
