@@ -15,7 +15,7 @@ import numpy as np
 from ..errors import InputError
 from .fasta import SEQUENCE_STARTS
 from .files import input_errors, open_binary, shorten
-from .tables import MISSING, LabelledSequences, class_order, read_table, read_text_columns
+from .tables import MISSING, LabelledSequences, as_number, class_order, read_table, read_text_columns
 
 IGNORED = -100
 NO_LABEL = "."
@@ -89,6 +89,8 @@ def read_annotated(
     found: dict[str, Any] = {}
     if several and require_labels:
         values = number_columns(cells, several, str(path))
+        if np.isnan(values).all():
+            raise InputError(f"{path}: no row has a label in {', '.join(map(repr, several))}; fill some in")
         found["problem_type"] = _problem_of(values, several, regression, str(path))
         found["labels"], found["label_names"] = values, list(several)
     if per_nt and require_labels:
@@ -123,9 +125,9 @@ def number_columns(cells: dict[str, list[str]], columns: Sequence[str], path: st
         float64 (rows, columns).
 
     Raises:
-        InputError: naming row, column and value of a cell that is no number, or a column without any.
+        InputError: naming row, column and value of a cell that is no number.
     """
-    values = np.array([[_number(text) for text in cells[column]] for column in columns]).T
+    values = np.array([[as_number(text) for text in cells[column]] for column in columns]).T
     given = np.array([[text.lower() not in MISSING for text in cells[column]] for column in columns]).T
     bad = given & ~np.isfinite(values)
     if bad.any():
@@ -135,10 +137,32 @@ def number_columns(cells: dict[str, list[str]], columns: Sequence[str], path: st
             f"{_cell(path, row, columns[column])}: {text} is no finite number; correct it, or leave the cell empty "
             "where the value is missing"
         )
-    if not given.any(0).all():
-        column = columns[int(given.any(0).argmin())]
-        raise InputError(f"{path}: column {column!r} is empty in every row; fill it in or leave it away")
     return values
+
+
+def check_columns(training: LabelledSequences) -> None:
+    """Make sure that there is something to learn from in every column of labels, values, numbers and signals.
+
+    Other splits, and sequences to predict, may lack some: missing tracks are told to the model, and a label that was
+    not measured is not scored.
+
+    Raises:
+        InputError: naming the file and the column that is empty in every row.
+    """
+    labels = training.labels if training.labels_by_column else None
+    signals = None if training.nt_tracks is None else np.concatenate(training.nt_tracks)
+    for names, values in (
+        (training.label_names, labels),
+        (training.track_names, training.tracks),
+        (training.nt_track_names, signals),
+    ):
+        if values is None:
+            continue
+        for name, column in zip(names or [], values.T, strict=True):
+            if np.isnan(column).all():
+                raise InputError(
+                    f"{training.source}: column {name!r} is empty in every row; fill it in or leave it away"
+                )
 
 
 def nt_labels(
@@ -150,7 +174,8 @@ def nt_labels(
         int64 (nt,) for each row, -100 where there is no label; class names.
 
     Raises:
-        InputError: naming file, row and column, where there is not one label per nucleotide, or an unknown class.
+        InputError: naming file, row and column, where there is not one label per nucleotide, an unknown class, or no
+            label at all.
     """
     symbols = [_symbols(text) for text in texts]
     for row, (found, letters) in enumerate(zip(symbols, table.sequences, strict=True)):
@@ -168,6 +193,8 @@ def nt_labels(
                     f'{list(label_names)}, and "{NO_LABEL}" means none: correct it, or train with it'
                 )
         labels.append(np.array([number[str(name)] for name in names], np.int64)[inverse])
+    if all((of_row == IGNORED).all() for of_row in labels):
+        raise InputError(f'{table.source}: column {column!r} has no label but "{NO_LABEL}" in any row; fill in some')
     return labels, list(label_names)
 
 
@@ -188,7 +215,7 @@ def nt_signals(texts: list[str], table: LabelledSequences, column: str) -> list[
         found = _symbols(text)
         _check_length(len(found), len(letters), "values", table, row, column)
         names, inverse = np.unique(found, return_inverse=True)
-        values = np.array([_number(str(name)) for name in names], np.float32)
+        values = np.array([as_number(str(name)) for name in names], np.float32)
         for name, value in zip(names, values, strict=True):
             if not np.isfinite(value) and str(name) != NO_LABEL and str(name).lower() not in MISSING:
                 raise InputError(
@@ -218,14 +245,6 @@ def _check_length(found: int, length: int, what: str, table: LabelledSequences, 
 def _cell(path: str, row: int, column: str) -> str:
     """Name the place of a cell; rows count from 1 below the header."""
     return f"{path}: data row {row + 1}, column {column!r}"
-
-
-def _number(text: str) -> float:
-    """Read a number; NaN where there is none."""
-    try:
-        return float(text)
-    except ValueError:
-        return float("nan")
 
 
 def _problem_of(values: np.ndarray, columns: Sequence[str], regression: bool | None, path: str) -> str:

@@ -20,7 +20,7 @@ from tqdm.auto import tqdm
 
 from ..errors import InputError
 from ..sequence import as_letters, letter_digits, rolling_any
-from .annotations import Annotations, read_annotated
+from .annotations import Annotations, check_columns, read_annotated
 from .catalogue import Catalogue, Item
 from .check_report import CheckReport, FileReport, Letters
 from .fasta import clean_letters, examine_records
@@ -284,6 +284,8 @@ def _read_table(
     try:
         if report.split is not None:
             check_classes(training or table, table)
+        if report.split == "train":
+            check_columns(table)
     except InputError as error:
         report.add_faults([error])
     report.labels = _label_counts(table)

@@ -192,15 +192,18 @@ def cell_texts(path: str | PathLike[str], column: str) -> list[str]:
 
 
 def check_classes(train: LabelledSequences, other: LabelledSequences) -> None:
-    """Make sure that two splits have the same classes, at least two, and a row of each.
+    """Make sure that two splits have the same classes, at least two, and a row of each (but not a nucleotide of each).
 
     Raises:
         InputError: naming the file and the class that is missing from it.
     """
-    if train.problem != "single_label_classification" or train.labels is None or train.label_names is None:
+    labelled = train.labels is not None or train.nt_labels is not None
+    if train.problem != "single_label_classification" or not labelled or train.label_names is None:
         return
     if len(train.label_names) < 2:
         raise InputError(f"{train.source}: only the class {train.label_names[0]!r} is there; a classifier needs two")
+    if train.nt_labels is not None:
+        return
     if other.labels is None or other.label_names != train.label_names:
         raise InputError(
             f"{other.source}: its classes {_some(other.label_names or [])} are not those of {train.source}, "
@@ -269,7 +272,9 @@ def read_text_columns(
     columns = [column for column in present if column in asked]
     with input_errors(path), open_binary(path) as file:
         if _is_parquet(file):
-            frame = _parquet(file, path).read(columns).to_pandas().astype("string").fillna("").astype(object)
+            table = _parquet(file, path).read(columns)
+            _refuse_nested(table.schema, path)
+            frame = table.to_pandas().astype("string").fillna("").astype(object)
         else:
             frame = _read_csv(file, path)[columns]
     if not len(frame):
@@ -288,6 +293,16 @@ def _parquet(file: BinaryFile, path: str | PathLike[str]) -> pyarrow.parquet.Par
         return pyarrow.parquet.ParquetFile(file)
     except pyarrow.ArrowException as error:
         raise InputError(f"{path}: damaged Parquet file ({' '.join(str(error).split())}); write it again") from error
+
+
+def _refuse_nested(schema: pyarrow.Schema, path: str | PathLike[str]) -> None:
+    """Refuse lists in cells, which would be read as they are printed, brackets and all."""
+    for field in schema:
+        if pyarrow.types.is_nested(field.type):
+            raise InputError(
+                f"{path}: column {field.name!r} holds {field.type}, not text or numbers; write each cell as one text, "
+                "with blanks between its values"
+            )
 
 
 def _read_csv(file: BinaryFile, path: str | PathLike[str], **options: object) -> pd.DataFrame:
@@ -385,25 +400,25 @@ def _labels(
 def _mostly_decimal(texts: list[str]) -> bool:
     """Tell whether the labels are values: more than half are numbers, and not all of them whole ones."""
     distinct = set(texts)
-    numbers = [text for text in distinct if _is_number(text)]
+    numbers = [text for text in distinct if not np.isnan(as_number(text))]
     return 2 * len(numbers) > len(distinct) and not all(_INTEGER.fullmatch(text.strip()) for text in numbers)
 
 
-def _is_number(text: str) -> bool:
-    """Tell whether a text reads as a number."""
+def as_number(text: str) -> float:
+    """Read a number; NaN where there is none. Python alone takes 1_2, the name of a cluster, for twelve."""
     try:
-        float(text)
+        return float("nan") if "_" in text else float(text)
     except ValueError:
-        return False
-    return True
+        return float("nan")
 
 
 def _values(texts: list[str], rows: list[str]) -> np.ndarray:
     """Read finite numbers."""
-    for text, row in zip(texts, rows, strict=True):
-        if not _is_number(text) or not np.isfinite(float(text)):
+    values = np.array([as_number(text) for text in texts])
+    for value, text, row in zip(values, texts, rows, strict=True):
+        if not np.isfinite(value):
             raise InputError(f"{row}: label {shorten(text)} is no finite number, others are; mend it or drop the row")
-    return np.array([float(text) for text in texts])
+    return values
 
 
 def _classes(

@@ -17,7 +17,7 @@ from transformers import (
     set_seed,
 )
 
-from ..data.annotations import Annotations, read_annotated
+from ..data.annotations import Annotations, check_columns, read_annotated
 from ..data.labelled import SequenceDataset
 from ..data.tables import LabelledSequences, check_classes
 from ..errors import InputError, readable
@@ -186,6 +186,7 @@ def _load_splits(
 ) -> tuple[LabelledSequences, LabelledSequences | None, LabelledSequences | None]:
     """Read training, validation and test sequences; every class must be in every split."""
     training = data.require("train", k, why="fine-tuning needs labelled training sequences")
+    check_columns(training)
     others = [data.load(split, k, training) for split in ("valid", "test")]
     for other in (training, *others):
         if other is not None:

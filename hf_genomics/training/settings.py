@@ -17,7 +17,15 @@ from .loading import VALUE
 
 
 def label_settings(training: LabelledSequences) -> dict[str, Any]:
-    """Say in configuration keys what is learnt of which sequences."""
+    """Say in configuration keys what is learnt of which sequences.
+
+    Raises:
+        InputError: if a single column of values bears the name that stands for a value without one.
+    """
+    if training.problem == "regression" and training.label_names == [VALUE]:
+        raise InputError(
+            f"data.label_columns names {VALUE!r} alone; set data.label_column to it, or give the column another name"
+        )
     names = dict(enumerate(training.label_names or [VALUE]))
     return target_settings(training) | {
         "problem_type": training.problem,
@@ -161,7 +169,8 @@ def _statistics(kind: str, values: np.ndarray) -> dict[str, Any]:
     """Take mean and standard deviation of (rows, columns) over what is there; 1 for a column that does not vary."""
     known = values.astype(np.float64)
     stds = np.nanstd(known, 0)
-    return {f"{kind}_means": np.nanmean(known, 0).tolist(), f"{kind}_stds": np.where(stds > 0, stds, 1).tolist()}
+    varies = (np.nanmin(known, 0) < np.nanmax(known, 0)) & (stds > 0)  # rounding lets equal values deviate by 1e-17
+    return {f"{kind}_means": np.nanmean(known, 0).tolist(), f"{kind}_stds": np.where(varies, stds, 1).tolist()}
 
 
 # What a new model must not take over from the old one's configuration.

@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from hf_genomics.data.annotations import Annotations, nt_labels, nt_signals, read_annotated
+from hf_genomics.data.annotations import Annotations, check_columns, nt_labels, nt_signals, read_annotated
 from hf_genomics.data.tables import LabelledSequences
 from hf_genomics.errors import InputError
 
@@ -56,6 +56,7 @@ def test_classes_of_nucleotides_are_those_of_the_training_table(tmp_path: Path) 
 
 @given(st.lists(st.lists(st.sampled_from("01.x"), min_size=1, max_size=9), min_size=1, max_size=4))
 def test_labels_of_nucleotides_equal_a_loop(rows: list[list[str]]) -> None:
+    assume(any(letter != "." for row in rows for letter in row))
     sequences = [np.frombuffer(b"A" * len(row), np.uint8) for row in rows]
     examples = LabelledSequences("t", [str(number) for number in range(len(rows))], sequences)
     labels, names = nt_labels(["".join(row) for row in rows], examples, "y", None)
@@ -90,7 +91,10 @@ def test_for_prediction_labels_are_left_alone(tmp_path: Path) -> None:
     [
         ({"a": ["1", "x"]}, {"label_columns": ["a"]}, "data row 2, column 'a': 'x' is no finite number"),
         ({"a": ["1", "inf"]}, {"track_columns": ["a"]}, "data row 2, column 'a': 'inf' is no finite number"),
-        ({"a": ["", ""]}, {"label_columns": ["a"]}, "column 'a' is empty in every row"),
+        ({"a": ["1", "1_0"]}, {"track_columns": ["a"]}, "data row 2, column 'a': '1_0' is no finite number"),
+        ({"a": ["", ""]}, {"label_columns": ["a"]}, "t.csv: no row has a label in 'a'; fill some in"),
+        ({"a": ["", ""], "b": ["", ""]}, {"label_columns": ["a", "b"]}, "no row has a label in 'a', 'b'; fill some in"),
+        ({"y": ["....", "....."]}, {"nt_label_column": "y"}, "column 'y' has no label but \".\" in any row"),
         ({"y": ["010", "01010"]}, {"nt_label_column": "y"}, "data row 1, column 'y': 3 labels for a sequence of 4 nt"),
         (
             {"s": ["0101", "1 2"]},
@@ -105,6 +109,16 @@ def test_for_prediction_labels_are_left_alone(tmp_path: Path) -> None:
 def test_a_cell_that_does_not_fit_is_named(columns: dict, asked: dict, message: str, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=f"t.csv.*{message}" if "data" in message else message):
         read_annotated(table(tmp_path, **columns), Annotations(**asked), label_column=None)
+
+
+@pytest.mark.parametrize("kind", ["label_columns", "track_columns", "nt_track_columns"])
+def test_a_column_may_be_empty_in_every_row_but_not_in_training(kind: str, tmp_path: Path) -> None:
+    path = table(
+        tmp_path, a=["", ""], x=["0 1 0 1", ""] if kind == "nt_track_columns" else ["0", "1"], label=["p", "q"]
+    )
+    check_columns(read_annotated(path, Annotations(**{kind: ["x"]})))
+    with pytest.raises(InputError, match="t.csv: column 'a' is empty in every row; fill it in or leave it away"):
+        check_columns(read_annotated(path, Annotations(**{kind: ["x", "a"]})))
 
 
 def test_a_sequence_file_has_no_columns(tmp_path: Path) -> None:

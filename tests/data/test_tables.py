@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -93,6 +94,17 @@ def test_numbers_with_decimals_are_values(tmp_path: Path) -> None:
     frame = pd.DataFrame({"sequence": ["A", "C"], "label": [1.0, 2.0]})
     frame.to_parquet(tmp_path / "y")
     assert read_table(tmp_path / "y").label_names is None
+
+
+def test_digits_joined_by_underscores_are_words(tmp_path: Path) -> None:
+    found = table(tmp_path / "x", "sequence,label\nA,1_1\nA,2_5\nA,3_10\n")
+    assert found.label_names == ["1_1", "2_5", "3_10"] and found.problem == "single_label_classification"
+
+
+def test_lists_in_the_cells_of_a_parquet_file_are_refused(tmp_path: Path) -> None:
+    pd.DataFrame({"sequence": ["AC", "GT"], "label": [[0, 1], [1, 1]]}).to_parquet(tmp_path / "x")
+    with pytest.raises(InputError, match="x: column 'label' holds list.*, not text or numbers; write each cell as one"):
+        read_table(tmp_path / "x")
 
 
 def test_the_kind_of_label_can_be_forced(tmp_path: Path) -> None:
@@ -202,6 +214,9 @@ def test_a_class_missing_from_a_split_is_refused(tmp_path: Path) -> None:
     single = table(tmp_path / "single", "sequence,label\nA,a\n")
     with pytest.raises(InputError, match="only the class 'a' is there"):
         check_classes(single, single)
+    nucleotides = replace(single, labels=None, nt_labels=[np.zeros(1, int)])
+    with pytest.raises(InputError, match="only the class 'a' is there"):
+        check_classes(nucleotides, nucleotides)
     values = table(tmp_path / "values", "sequence,label\nA,0.5\n")
     check_classes(values, values)
 

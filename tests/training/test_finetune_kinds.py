@@ -13,12 +13,14 @@ from transformers import TrainingArguments
 from hf_genomics import KmerBertConfig, KmerBertForMaskedLM, KmerTokenizer
 from hf_genomics.cli import main
 from hf_genomics.data.annotations import read_annotated
+from hf_genomics.data.tables import LabelledSequences
 from hf_genomics.errors import InputError
 from hf_genomics.training.examples import LabelledData, annotations_like
 from hf_genomics.training.finetune import evaluate, finetune, predict
 from hf_genomics.training.loading import known_of, load_classifier
+from hf_genomics.training.running import write_tsv
 from hf_genomics.training.scoring import predict_nt_scores
-from hf_genomics.training.settings import balanced_weights
+from hf_genomics.training.settings import balanced_weights, target_settings
 
 COLUMNS = {
     "several": {"label_columns": ["much_g", "much_a"]},
@@ -27,6 +29,7 @@ COLUMNS = {
     "pairs": {"pair_column": "other", "label_column": "more_g"},
     "tracks": {"track_columns": ["age"], "nt_track_columns": ["signal"], "label_column": "share_g"},
     "parts": {"label_column": "more_g"},
+    "value": {"label_columns": ["value"]},
 }
 SETTINGS = {
     "several": {"balanced": True, "pooling": "attention"},
@@ -58,6 +61,7 @@ def write_table(path: Path, rows: int, seed: int) -> str:
                 "share_a": "" if row % 7 == 0 else f"{a:.4f}",
                 "is_g": "".join("." if random.random() < 0.1 else "01"[letter == "G"] for letter in first),
                 "age": "" if row % 4 == 0 else f"{100 * g:.2f}",
+                "value": f"{g:.4f}",
                 "signal": "" if row % 6 == 0 else "".join("01"[letter == "G"] for letter in first),
             }
         )
@@ -95,7 +99,7 @@ def arguments(folder: Path, **options: object) -> TrainingArguments:
     return TrainingArguments(str(folder), **(settings | options))
 
 
-@pytest.mark.parametrize("kind", COLUMNS)
+@pytest.mark.parametrize("kind", SETTINGS)
 def test_a_saved_model_says_of_every_kind_what_fine_tuning_said(kind: str, home: Path, tmp_path: Path) -> None:
     data, out = tables(home, kind), tmp_path / "out"
     options = {"eval_strategy": "steps", "eval_steps": 3}
@@ -172,6 +176,29 @@ def test_statistics_of_tracks_are_those_of_the_training_table(home: Path, tmp_pa
     assert config.nt_track_stds == pytest.approx([digits.std()], rel=1e-5)
 
 
+def test_a_column_that_does_not_vary_is_not_scaled_by_the_rounding_of_its_mean() -> None:
+    assert np.std([0.1] * 3) > 0, "why it has to be asked"
+    same = LabelledSequences("t", ["a", "b", "c"], [], np.full(3, 0.1), problem_type="regression")
+    assert target_settings(same)["target_scales"] == [1.0]
+
+
+def test_what_was_not_measured_in_any_row_is_left_out_of_scores_and_told_to_the_model(home, tmp_path) -> None:
+    for kind in ("tracks", "values"):
+        finetune(str(home / "pretrained"), tables(home, kind), arguments(tmp_path / kind, max_steps=1))
+    pd.read_csv(home / "test.csv", dtype=str).assign(age="", share_a="").to_csv(tmp_path / "some.csv", index=False)
+    predict(str(tmp_path / "tracks"), str(tmp_path / "some.csv"), str(tmp_path / "p.tsv"))
+    assert np.isfinite(pd.read_csv(tmp_path / "p.tsv", sep="\t")["prediction"]).all()
+    scores = evaluate(str(tmp_path / "values"), LabelledData(test=str(tmp_path / "some.csv")), str(tmp_path / "scores"))
+    assert scores["mse"] == scores["each"]["share_g"]["mse"] and np.isnan(scores["each"]["share_a"]["mse"])
+
+
+def test_small_values_are_written_with_their_digits(tmp_path: Path) -> None:
+    write_tsv(tmp_path / "t.tsv", ["value"], [[1.25e-9], [float(np.float32(1 / 3))], [123456.78]])
+    assert pd.read_csv(tmp_path / "t.tsv", sep="\t")["value"].tolist() == pytest.approx(
+        [1.25e-9, 1 / 3, 123456.78], rel=1e-7
+    )
+
+
 def test_balanced_weights_make_every_class_count_the_same(home: Path) -> None:
     table = tables(home, "parts").require("train", 3, why="")
     weights, counts = balanced_weights(table), np.bincount(table.known_labels)
@@ -194,6 +221,7 @@ def test_balanced_weights_make_every_class_count_the_same(home: Path) -> None:
         ("tracks", {"part_length": 30}, "not tracks"),
         ("nucleotides", {"rc_probability": 0.5}, "belong to a strand"),
         ("several", {"positive": "much_g"}, "not one class out of several"),
+        ("value", {}, "names 'value' alone; set data.label_column to it"),
         ("parts", {"focal_gamma": -1.0}, "focal_gamma must be 0 or more"),
     ],
 )
