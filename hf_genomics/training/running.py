@@ -264,11 +264,11 @@ def write_json(path: Path, content: object) -> None:
 
 
 def write_tsv(path: Path, header: list[str], rows: Iterable[Iterable[object]]) -> None:
-    """Write a TSV file whole or not at all; floats with the nine digits that tell any two of float32 apart."""
+    """Write a TSV file whole or not at all; floats with seven digits, as many as float32 has."""
     buffer = io.StringIO()
     writer = csv.writer(buffer, delimiter="\t", lineterminator="\n")  # quotes a cell that holds a tab or a line break
     writer.writerow(header)
-    writer.writerows([f"{cell:.9g}" if isinstance(cell, float) else cell for cell in row] for row in rows)
+    writer.writerows([f"{cell:.7g}" if isinstance(cell, float) else cell for cell in row] for row in rows)
     write_text(path, buffer.getvalue())
 
 
