@@ -15,10 +15,10 @@ import statistics
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
-from datasets import Dataset, disable_progress_bars
 from torch.utils.data import DataLoader
 
 from hf_genomics import (
@@ -46,8 +46,11 @@ def make_store(folder: Path) -> GenomeStore:
     return prepare([str(folder / "genome.fa")], str(folder / "store"))
 
 
-def tables(windows: WindowDataset, tokenizer: KmerTokenizer, count: int) -> dict[str, Dataset]:
+def tables(windows: WindowDataset, tokenizer: KmerTokenizer, count: int) -> dict[str, Any]:
     """Put the same windows into `datasets`."""
+    from datasets import Dataset, disable_progress_bars  # here, because gpu.py makes its store without it
+
+    disable_progress_bars()
     letters = [row["sequence"] for row in windows.__getitems__(range(count))]
     columns = {
         "text": {"sequence": [row.tobytes().decode() for row in letters]},
@@ -74,7 +77,6 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     rounds = parser.parse_args().rounds
     torch.set_num_threads(1)
-    disable_progress_bars()
     tokenizer = KmerTokenizer()
     with tempfile.TemporaryDirectory() as folder:
         store = make_store(Path(folder))

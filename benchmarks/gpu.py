@@ -1,12 +1,16 @@
 """BERT-base on a GPU, step by step: tokens/s, MFU and memory of what makes a training step faster or does not.
 
-    python benchmarks/gpu.py                            # ends within 8 minutes, prints a table
-    python benchmarks/gpu.py --device cpu --size tiny   # the same code in a minute; the figures mean nothing
+    python benchmarks/gpu.py                            # ends within 8 minutes, prints two tables
+    python benchmarks/gpu.py --device cpu --size tiny   # the same code in two minutes; the figures mean nothing
 
 bf16 autocast, windows of 512 tokens (or the paper's mix: half of them shorter), 15 % masked, one batch for all steps.
 A step is forward, backward and AdamW, without the Trainer but where a setting says so. MFU is the share of the fastest
 bf16 matrix product, measured first; operations as in `hf_genomics.training.flops` (what full logits, padding or masked
-places cost besides counts for nothing). The loss of the first step must be the same wherever the windows are.
+places cost besides counts for nothing). The loss of the first step must be the same wherever the windows are. The
+second table says what a step of the fastest setting spends its time on, kernel by kernel.
+
+Needs torch, transformers, accelerate, scikit-learn, pandas, pyarrow, matplotlib, psutil, PyYAML and what they bring; no
+datasets, evaluate, dnaio, xopen, jsonargparse or rich, and no network.
 
 Settings run one after the other in a process that is started again where one of them fails for good, hangs or takes too
 long, so that a table comes in any case; each result is appended to a file of JSON lines as it comes.
@@ -32,6 +36,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 KMERS, MASK = 4101, 4
+PROFILE = 50  # seconds
+MACHINE = ("machine", "size", "peak_tflops", "torch", "transformers")
 #: Sizes of the model, tokens of the longest window, most windows in a batch.
 SIZES: dict[str, tuple[dict[str, int], int, int]] = {
     "base": ({}, 512, 1024),
@@ -52,7 +58,9 @@ class Setting:
         rows: how windows lie: one in a row, all in one row, or several in rows as long as the longest.
         route: how packed windows are attended to: torch's variable-length kernel, groups of like length, or masks.
         mix: lengths as in the paper's set-ups instead of full windows.
-        compiled: nothing; what lies between attentions; the whole encoder; that as CUDA graphs.
+        half: weights in bf16 instead of autocast, which shows what the casts cost; not how to train.
+        compiled: nothing; what lies between attentions; layers with their attention; the whole encoder; that as CUDA
+            graphs.
     """
 
     windows: int = 64
@@ -61,7 +69,8 @@ class Setting:
     backend: str = "sdpa"
     mix: bool = False
     optimizer: dict[str, bool] = field(default_factory=lambda: {"fused": True})
-    compiled: Literal["", "parts", "encoder", "graphs"] = ""
+    half: bool = False
+    compiled: Literal["", "parts", "layers", "encoder", "graphs"] = ""
     sparse_prediction: bool = True
     hidden_dropout_prob: float = 0.0
     attention_probs_dropout_prob: float = 0.0
@@ -79,6 +88,9 @@ SETTINGS: dict[str, Setting] = {
     "one row in groups of like length": Setting(route="groups"),
     "rows of the longest, masks": Setting(rows="several", route="masks"),
     "compiled between attentions": Setting(compiled="parts"),
+    "layers compiled": Setting(compiled="layers"),
+    "weights in bf16": Setting(half=True),
+    "weights in bf16, layers compiled": Setting(half=True, compiled="layers"),
     "dropout 0.1, none in attention": Setting(hidden_dropout_prob=0.1),
     "dropout 0.1, none in attention, compiled between": Setting(hidden_dropout_prob=0.1, compiled="parts"),
     "dropout 0.1 everywhere (the recipes), in groups": Setting(
@@ -91,7 +103,11 @@ SETTINGS: dict[str, Setting] = {
     "the paper's mix, rows of the longest, masks": Setting(mix=True, rows="several", route="masks"),
     "the paper's mix, one row in groups": Setting(mix=True, route="groups"),
     "the paper's mix, one row, variable-length kernel": Setting(mix=True),
+    "the paper's mix, 256 windows, layers compiled": Setting(mix=True, windows=256, compiled="layers"),
     "pretrain's Trainer, the paper's mix": Setting(mix=True, trainer=True, windows=256),
+    "pretrain's Trainer, the paper's mix, layers compiled": Setting(
+        mix=True, trainer=True, windows=256, compiled="layers"
+    ),
     "pretrain's Trainer, the paper's mix, dropout 0.1 everywhere": Setting(
         mix=True, trainer=True, windows=256, hidden_dropout_prob=0.1, attention_probs_dropout_prob=0.1
     ),
@@ -143,12 +159,15 @@ class Bench:
 
     def model(self, setting: Setting) -> Any:
         """Build the model."""
+        import torch
+
         from hf_genomics import KmerBertConfig, KmerBertForMaskedLM
 
         names = ("sparse_prediction", "hidden_dropout_prob", "attention_probs_dropout_prob")
         sizes = {name: getattr(setting, name) for name in names} | self.sizes
         model = KmerBertForMaskedLM._from_config(KmerBertConfig(**sizes), attn_implementation=setting.backend)
-        return compile_some(model.to(self.device).train(), setting.compiled, self.size == "tiny")
+        model = model.to(self.device, torch.bfloat16 if setting.half else torch.float32).train()
+        return compile_some(model, setting.compiled, self.size == "tiny")
 
     def batch(self, setting: Setting) -> dict[str, Any]:
         """Draw a batch of windows, as the collator gives it."""
@@ -171,8 +190,8 @@ class Bench:
             columns = pack_rows(columns, lengths, self.tokens if setting.rows == "several" else None)
         return {name: torch.from_numpy(column).to(self.device) for name, column in columns.items()}
 
-    def steps(self, setting: Setting) -> dict[str, Any]:
-        """Train on one batch: three steps to warm up, then as many as the time allows."""
+    def step_of(self, setting: Setting) -> tuple[Callable[[], Any], Any, dict[str, Any]]:
+        """Give a function that trains for a step and returns the loss, its model and its batch."""
         import torch
 
         model, batch = self.model(setting), self.batch(setting)
@@ -181,21 +200,33 @@ class Bench:
         def step() -> Any:
             if setting.compiled == "graphs":
                 torch.compiler.cudagraph_mark_step_begin()
-            with torch.autocast(self.device.type, torch.bfloat16):
+            with torch.autocast(self.device.type, torch.bfloat16, enabled=not setting.half):
                 loss = model(**batch).loss
             loss.backward()
             optimizer.step()
             optimizer.zero_grad()
             return loss.detach().clone()
 
+        return step, model, batch
+
+    def wait(self) -> None:
+        """Wait until the device is done."""
+        import torch
+
+        if self.device.type != "cpu":
+            torch.accelerator.synchronize(self.device)
+
+    def steps(self, setting: Setting) -> dict[str, Any]:
+        """Train on one batch: three steps to warm up, then as many as the time allows."""
+        step, model, batch = self.step_of(setting)
         loss = [step() for _ in range(3)][0].item()
+        self.wait()
         done, begin = 0, self.clock()
         while self.clock() - begin < self.seconds:
             for _ in range(5):
                 step()
             done += 5
-            if self.device.type != "cpu":
-                torch.accelerator.synchronize(self.device)
+            self.wait()
         seconds = (self.clock() - begin) / done
         tokens, flops = needed(model.config, batch)
         if not loss == loss:
@@ -207,6 +238,32 @@ class Bench:
             "tokens_per_second": tokens / seconds,
             "mfu": flops / seconds / self.peak,
         }
+
+    def profile(self, setting: Setting, count: int = 5) -> dict[str, Any]:
+        """Measure what the time of a step goes into: [kernel, ms a step, times a step] each, the longest first."""
+        from torch.autograd import DeviceType
+        from torch.profiler import ProfilerActivity, profile
+
+        cuda = self.device.type == "cuda"
+        with route_of(setting, self.device):
+            step, *_ = self.step_of(setting)
+            for _ in range(3):
+                step()
+            self.wait()
+            with profile(activities=[ProfilerActivity.CUDA if cuda else ProfilerActivity.CPU]) as profiler:
+                begin = time.perf_counter()
+                for _ in range(count):
+                    step()
+                self.wait()
+                seconds = time.perf_counter() - begin
+        kind, own = (DeviceType.CUDA, "self_device_time_total") if cuda else (DeviceType.CPU, "self_cpu_time_total")
+        events = [event for event in profiler.key_averages() if event.device_type == kind]
+        kernels = [
+            [event.key, getattr(event, own) / 1000 / count, event.count / count]
+            for event in events
+            if not event.is_user_annotation
+        ]
+        return {"step_ms": 1000 * seconds / count, "kernels": sorted(kernels, key=lambda kernel: -kernel[1])}
 
     def with_trainer(self, setting: Setting) -> dict[str, Any]:
         """Train from a genome store with `pretrain`'s Trainer."""
@@ -247,15 +304,18 @@ def route_of(setting: Setting, device: Any) -> Iterator[None]:
 
 def compile_some(model: Any, what: str, tiny: bool) -> Any:
     """Compile parts of a model in place; small ones without inductor, which takes a minute to say that all is well."""
-    from hf_genomics import modeling_kmer_bert as parts
+    from hf_genomics import modeling_kmer_bert as modeling
 
+    kinds: dict[str, tuple[type, ...]] = {
+        "parts": (modeling.KmerBertResidual, modeling.KmerBertIntermediate, modeling.KmerBertEmbeddings),
+        "layers": (modeling.KmerBertLayer, modeling.KmerBertEmbeddings),
+        "encoder": (modeling.KmerBertModel,),
+        "graphs": (modeling.KmerBertModel,),
+    }
     how = {"backend": "aot_eager"} if tiny else {"mode": "reduce-overhead"} if what == "graphs" else {}
-    if what == "parts":
-        for module in model.modules():
-            if isinstance(module, parts.KmerBertResidual | parts.KmerBertIntermediate | parts.KmerBertEmbeddings):
-                module.compile(**how)
-    elif what:
-        model.bert.compile(**how)
+    for module in model.modules():
+        if isinstance(module, kinds.get(what, ())):
+            module.compile(**how)
     return model
 
 
@@ -284,7 +344,7 @@ def work(arguments: argparse.Namespace) -> None:
     for name in arguments.settings:
         lost = False
         try:
-            result = bench.measure(SETTINGS[name])
+            result = bench.profile(SETTINGS[name]) if arguments.profile else bench.measure(SETTINGS[name])
         except Exception as error:
             lost = isinstance(error, getattr(torch, "AcceleratorError", ())) or "CUDA error" in str(error)
             result = {"failed": f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error) else ''}"}
@@ -371,6 +431,28 @@ def cells(result: dict[str, Any]) -> str:
     return " | ".join([f"{result['tokens_per_second']:,.0f}", f"{100 * result['mfu']:.1f} %", *others])
 
 
+def kernel_table(result: dict[str, Any], most: int = 20) -> Iterator[str]:
+    r"""Give the lines of the second table.
+
+    >>> result = {"setting": "sdpa", "step_ms": 10.0, "kernels": [["void gemm", 6.0, 2.0], ["add", 1.0, 4.0]]}
+    >>> print(*kernel_table(result, most=1), sep="\n")
+    | a step of: sdpa | share | ms | times |
+    |---|---|---|---|
+    | gemm | 60.0 % | 6.00 | 2 |
+    | 1 others | 10.0 % | 1.00 | 4 |
+    | no kernel: the device waits | 30.0 % | 3.00 | - |
+    """
+    kernels, whole = result["kernels"], result["step_ms"]
+    first, rest = kernels[:most], kernels[most:]
+    lines = [(name.removeprefix("void ").replace("at::native::", ""), ms, times) for name, ms, times in first]
+    lines.append((f"{len(rest)} others", sum(ms for _, ms, _ in rest), sum(times for *_, times in rest)))
+    yield f"| a step of: {result['setting']} | share | ms | times |\n|---|---|---|---|"
+    for name, ms, times in lines:
+        yield f"| {name[:90].replace('|', '/')} | {100 * ms / whole:.1f} % | {ms:.2f} | {times:g} |"
+    idle = whole - sum(ms for _, ms, _ in kernels)
+    yield f"| no kernel: the device waits | {100 * idle / whole:.1f} % | {idle:.2f} | - |"
+
+
 def cuda_is_there() -> bool:
     import torch
 
@@ -381,33 +463,47 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--device", default="cuda")
     parser.add_argument("--size", default="base", choices=list(SIZES), help="base, or less, to try the script")
-    parser.add_argument("--minutes", type=float, default=7.5, help="after which nothing runs any more")
+    parser.add_argument("--minutes", type=float, default=7, help="for the settings; the profile takes less than one")
     parser.add_argument("--limit", type=float, default=100, help="seconds for one setting")
     parser.add_argument("--seconds", type=float, default=2, help="of measuring a setting")
     parser.add_argument("--settings", nargs="+", default=list(SETTINGS), choices=list(SETTINGS), metavar="SETTING")
     parser.add_argument("--output", type=Path, default=Path("runs/gpu.jsonl"))
     parser.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--profile", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.worker:
         work(arguments)
         return
     if arguments.device.startswith("cuda") and not cuda_is_there():
         parser.error("torch sees no GPU; to try the script add --device cpu --size tiny")
-    options = ["--device", arguments.device, "--size", arguments.size, "--seconds", str(arguments.seconds)]
-    command = [sys.executable, __file__, "--worker", *options, "--settings"]
     arguments.output.parent.mkdir(parents=True, exist_ok=True)
     print("| setting | tokens/s | MFU | ms a step | peak GiB | first loss |\n|---|---|---|---|---|---|", flush=True)
+    fastest: dict[str, Any] = {"mfu": 0.0}
+    for result in run(arguments, arguments.settings, arguments.limit, 60 * arguments.minutes):
+        print(f"| {result['setting']} | {cells(result)} |", flush=True)
+        if result.get("mfu", 0.0) > fastest["mfu"] and "ms_per_step" in result:  # the Trainer's steps are its own
+            fastest = result
+    machine = ", ".join(f"{name} {fastest[name]}" for name in MACHINE if name in fastest)
+    print(f"\n{machine or 'nothing was measured'}")
+    if not arguments.device.startswith("cuda"):
+        print("No CUDA: windows one by one took the place of the variable-length kernel.")
+    for result in run(arguments, [fastest["setting"]] if machine else [], PROFILE, PROFILE, "--profile"):
+        print("", *(kernel_table(result) if "kernels" in result else [result["failed"]]), sep="\n")
+
+
+def run(
+    arguments: argparse.Namespace, names: list[str], limit: float, seconds: float, *more: str
+) -> Iterator[dict[str, Any]]:
+    """Have settings measured, keep all that is said in the output file, and give what is said of settings."""
+    options = ["--device", arguments.device, "--size", arguments.size, "--seconds", str(arguments.seconds), *more]
+    command = [sys.executable, __file__, "--worker", *options, "--settings"]
     machine: dict[str, Any] = {}
-    deadline = time.monotonic() + 60 * arguments.minutes
-    for result in supervise(lambda names: [*command, *names], arguments.settings, arguments.limit, deadline):
+    for result in supervise(lambda todo: [*command, *todo], names, limit, time.monotonic() + seconds):
         machine = result if "machine" in result else machine
         with arguments.output.open("a") as file:
             file.write(json.dumps(machine | result | {"time": time.time()}) + "\n")
         if "setting" in result:
-            print(f"| {result['setting']} | {cells(result)} |", flush=True)
-    print("\n" + ", ".join(f"{name} {value}" for name, value in machine.items()))
-    if not arguments.device.startswith("cuda"):
-        print("No CUDA: windows one by one took the place of the variable-length kernel.")
+            yield machine | result
 
 
 if __name__ == "__main__":

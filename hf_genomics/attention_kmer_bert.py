@@ -90,11 +90,13 @@ class Packed(NamedTuple):
     Attributes:
         lengths: of the windows, adding up to batch x tokens.
         ends: (windows + 1,) int32, where they begin and end in the joined rows (cu_seq_lens).
+        longest: of the lengths; a number of its own, so that a compiled layer need not look at them all.
         kernel: "loop" attends to one after the other, "varlen" is torch's kernel, "flash" a backend that knows packing.
     """
 
     lengths: list[int]
     ends: Tensor
+    longest: int
     kernel: str
 
     def __call__(
@@ -107,18 +109,13 @@ class Packed(NamedTuple):
         if self.kernel == "loop":
             asked = None if asked is None else asked.flatten()
             return attend_by_window(attend, query, key, value, self.lengths, window, asked).reshape(shape), None
-        longest = max(self.lengths)
+        ends, longest = self.ends, self.longest
         if self.kernel == "varlen":
             near = {} if window is None else {"window_size": (window, window)}
-            return varlen_attn(query, key, value, self.ends, self.ends, longest, longest, **near).reshape(shape), None
-        ends = {
-            "cu_seq_lens_q": self.ends,
-            "cu_seq_lens_k": self.ends,
-            "max_length_q": longest,
-            "max_length_k": longest,
-        }
+            return varlen_attn(query, key, value, ends, ends, longest, longest, **near).reshape(shape), None
+        packing = {"cu_seq_lens_q": ends, "cu_seq_lens_k": ends, "max_length_q": longest, "max_length_k": longest}
         query, key, value = (states.transpose(0, 1).unsqueeze(0) for states in (query, key, value))
-        return attend(query, key, value, None, **ends)[0].reshape(shape), None
+        return attend(query, key, value, None, **packing)[0].reshape(shape), None
 
     def narrows(self, window: int | None) -> bool:
         """See `Masked`."""
@@ -362,7 +359,7 @@ def attention_layout(
                 grouped = group_windows(lengths)
                 return grouped._replace(places=grouped.places.to(hidden.device))
             ends = torch.tensor([0, *lengths], dtype=torch.int32).cumsum(0, dtype=torch.int32)
-            return Packed(lengths, ends.to(hidden.device), kernel)
+            return Packed(lengths, ends.to(hidden.device), max(lengths), kernel)
         if flash:
             raise ValueError(
                 f"{config._attn_implementation} cannot hide tokens inside a packed window; put padding at the end of "
@@ -402,6 +399,8 @@ def _window_kernel(config: PreTrainedConfig, hidden: Tensor, dropout: float) -> 
 
 def _mask(config: PreTrainedConfig, hidden: Tensor, attention_mask: Tensor | None, rules: list[Callable]) -> Any:
     """Have transformers build the backend's mask: padding, and every rule (batch, head, query, key) -> bool."""
+    if attention_mask is None and not rules and config._attn_implementation in _TAKE_ANY_MASK:
+        return None  # transformers 5.17 builds one in a compiled model; sdpa's fastest kernels take none
     rule = and_masks(*rules) if rules else None
     return create_bidirectional_mask(
         config=config, inputs_embeds=hidden, attention_mask=attention_mask, and_mask_function=rule

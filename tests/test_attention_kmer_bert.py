@@ -11,7 +11,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
+from torch._dynamo.testing import CompileCounter
 from torch.nn.functional import scaled_dot_product_attention
+from transformers import masking_utils
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 import hf_genomics.attention_kmer_bert as routes
@@ -371,6 +373,13 @@ def test_a_cpu_takes_masks_only_where_it_must(backend: str, tiny_config: KmerBer
     assert isinstance(layout_for(tiny_config, backend), Masked), "a window that holds the whole row is none"
 
 
+@pytest.mark.parametrize("backend", ["eager", "sdpa"])
+def test_a_compiled_model_has_no_mask_where_nothing_is_hidden(backend: str, tiny_config, monkeypatch) -> None:
+    for module in (routes, masking_utils):
+        monkeypatch.setattr(module, "is_tracing", lambda *_: True)
+    assert layout_for(tiny_config, backend) == Masked(None, None)
+
+
 def test_a_mask_that_is_ready_is_taken_as_it_is(tiny_config: KmerBertConfig) -> None:
     ready = torch.zeros(2, 1, 12, 12)
     assert layout_for(tiny_config, "sdpa", mask=ready) == Masked(ready, ready)
@@ -394,6 +403,33 @@ def test_the_variable_length_kernel_is_called_as_torch_documents_it(window, tiny
     monkeypatch.setattr(routes, "_window_kernel", lambda *_: "varlen")
     assert (model(**row).last_hidden_state - expected)[:, :-3].abs().max() < 1e-5
     assert (model(ids).last_hidden_state - plain).abs().max() < 1e-5, "also for local layers over whole rows"
+
+
+@torch.library.custom_op("hf_genomics_tests::varlen", mutates_args=())
+def varlen_op(query: Tensor, key: Tensor, value: Tensor, ends: Tensor, longest: int) -> Tensor:
+    """Do what the kernel does, as a compiler meets it: in one piece that it does not look into."""
+    return varlen_slowly(query, key, value, ends, ends, longest, longest).contiguous()
+
+
+@varlen_op.register_fake
+def _(query: Tensor, key: Tensor, value: Tensor, ends: Tensor, longest: int) -> Tensor:
+    return torch.empty_like(query)
+
+
+def test_a_compiled_layer_looks_at_no_window_one_by_one(tiny_config, monkeypatch) -> None:
+    """The first batch is compiled for its size, the second for any; after that no batch is compiled again."""
+    monkeypatch.setattr(routes, "_window_kernel", lambda *_: "varlen")
+    monkeypatch.setattr(routes, "varlen_attn", lambda q, k, v, ends, _, longest, __: varlen_op(q, k, v, ends, longest))
+    model, counter = model_of(tiny_config, "sdpa"), CompileCounter()
+    batches = [[[*range(9), *range(9)]], [[*range(7), *range(5), 0]], [[*range(6), *range(3)]], [[0, 0, 1]]]
+    expected = [model(torch.tensor(row) + 5, position_ids=torch.tensor(row)).last_hidden_state for row in batches]
+    for layer in model.encoder.layer:
+        layer.compile(backend=counter, fullgraph=True)
+    with torch.no_grad():
+        for row, states in zip(batches, expected, strict=True):
+            found = model(torch.tensor(row) + 5, position_ids=torch.tensor(row)).last_hidden_state
+            assert (found - states).abs().max() < 1e-5
+    assert counter.frame_count == 2
 
 
 @pytest.mark.parametrize("window", WINDOWS)

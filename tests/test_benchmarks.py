@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import doctest
 import importlib.util
 import json
 import math
@@ -65,6 +66,32 @@ def test_a_process_that_cannot_start_is_not_started_again_and_again(gpu):
 
 def test_a_failure_has_its_reason_in_the_table(gpu):
     assert gpu.cells({"failed": "OutOfMemoryError: 9 | 8"}) == "OutOfMemoryError: 9 / 8 | - | - | - | -"
+
+
+def test_the_tables_are_as_documented(gpu):
+    failed, attempted = doctest.testmod(gpu)
+    assert attempted and not failed
+
+
+#: What a machine with torch and transformers need not have.
+MISSING = "datasets evaluate dnaio xopen isal jsonargparse docstring_parser rich Bio".split()
+WITHOUT = f"""
+import sys
+sys.modules.update(dict.fromkeys({MISSING}))
+import gpu, feed, data
+from pathlib import Path
+data.CONTIGS, data.CONTIG_LENGTH = 1, 3000
+windows, collator, _ = feed.parts(feed.RECIPES / "pretrain_base.yaml", data.make_store(Path(sys.argv[1])), "one row")
+print(sorted(collator(windows.__getitems__([0, 1]))))
+"""
+
+
+def test_the_gpu_benchmark_needs_little_beside_torch_and_transformers(repo_root, tmp_path):
+    folders = os.pathsep.join([str(repo_root / "benchmarks"), str(repo_root), *sys.path])
+    command = [sys.executable, "-c", WITHOUT, str(tmp_path)]
+    run = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"PYTHONPATH": folders}, check=False)
+    assert run.returncode == 0, run.stderr
+    assert run.stdout.strip() == "['attention_mask', 'input_ids', 'labels', 'position_ids']"
 
 
 @pytest.mark.slow

@@ -182,7 +182,7 @@ def _parts_of(file: BinaryFile, path: str | PathLike[str]) -> Iterator[Part]:
         return twobit_parts(file, path)
     first = start.lstrip()
     if first[:1] == b"@":
-        return fastq_parts(file)
+        return fastq_parts(file, path)
     if first and first[:1] not in b">#":
         raise no_header(path, first)
     return fasta_parts(file, path)

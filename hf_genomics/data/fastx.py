@@ -6,11 +6,10 @@ dnaio reads FASTQ. It reads FASTA too, but a record at a time, at four times the
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Iterator
 from os import PathLike
 from typing import TypeAlias
-
-import dnaio
 
 from ..errors import InputError
 from .files import BinaryFile, shorten
@@ -105,15 +104,21 @@ def _without_blanks(text: bytes, new_line: bool) -> bytes:
     return first + b"".join(line.strip(_BLANKS) for line in lines if not line.startswith(b"#"))
 
 
-def fastq_parts(file: BinaryFile) -> Iterator[Part]:
+def fastq_parts(file: BinaryFile, path: str | PathLike[str]) -> Iterator[Part]:
     """Yield the reads of a FASTQ file.
 
     Raises:
-        dnaio.FileFormatError: if it is none.
+        InputError: if it is none.
     """
-    with dnaio.readers.FastqReader(io.BufferedReader(_Ascii(file), _BLOCK_BYTES)) as reads:
-        for read in reads:
-            yield read.name, read.sequence.encode()
+    import dnaio  # here, so that FASTA is read where it is not installed
+
+    try:
+        with dnaio.readers.FastqReader(io.BufferedReader(_Ascii(file), _BLOCK_BYTES)) as reads:
+            for read in reads:
+                yield read.name, read.sequence.encode()
+    except dnaio.FileFormatError as error:
+        why = re.sub(r"\s+", " ", str(error)).strip(" .")
+        raise InputError(f"{path}: {why}; mend the file or write it again") from error
 
 
 class _Ascii(io.RawIOBase):

@@ -5,14 +5,10 @@ from __future__ import annotations
 import contextlib
 import gzip
 import io
-import re
 import zlib
 from collections.abc import Callable, Iterator
 from os import PathLike
 from typing import Any, TypeAlias, cast
-
-import dnaio
-from xopen import xopen
 
 from ..errors import InputError
 
@@ -59,6 +55,8 @@ def open_binary(path: str | PathLike[str], watch: Callable[[memoryview], object]
         if file.peek(2)[:2] != b"\x1f\x8b":
             yield cast(io.BufferedReader, file)
             return
+        from xopen import xopen  # here, so that plain files are read where it is not installed
+
         with xopen(file, "rb", threads=0, format="gz") as unzipped:
             yield cast(gzip.GzipFile, unzipped)
 
@@ -97,7 +95,7 @@ def refuse_foreign(path: str | PathLike[str], start: bytes) -> None:
 
 @contextlib.contextmanager
 def input_errors(path: str | PathLike[str]) -> Iterator[None]:
-    """Translate what the operating system, the decompressors and dnaio raise."""
+    """Translate what the operating system and the decompressors raise."""
     try:
         yield
     except InputError:
@@ -108,17 +106,10 @@ def input_errors(path: str | PathLike[str]) -> Iterator[None]:
         raise InputError(f"{path}: is a folder; name the files in it") from error
     except tuple(_DAMAGED) as error:
         raise InputError(f"{path}: the gzip file is cut short or damaged ({error}); fetch or write it again") from error
-    except dnaio.FileFormatError as error:
-        raise InputError(f"{path}: {_one_line(error)}; mend the file or write it again") from error
     except UnicodeError as error:
         raise InputError(f"{path}: text that cannot be decoded ({error}); save the file as UTF-8") from error
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror or error}") from error
-
-
-def _one_line(error: Exception) -> str:
-    """Put a message on one line, without its full stop."""
-    return re.sub(r"\s+", " ", str(error)).strip(" .")
 
 
 def shorten(text: str, width: int = 60) -> str:

@@ -28,8 +28,6 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 from sklearn import metrics as sk
 
-from hf_genomics.training.metrics import classification_metrics
-
 logger = logging.getLogger(__name__)
 
 #: Okabe and Ito's colours, told apart with any colour vision; the first is the report's accent.
@@ -125,6 +123,8 @@ def plot_roc_pr(curves: Curves, path: str | os.PathLike[str], *, positive: int =
         path: PNG file to write.
         positive: id of the positive class of two.
     """
+    from .metrics import classification_metrics  # here, so that curves of a loss are drawn where evaluate is not there
+
     figure, (roc, pr) = _figure(7.2, 4.35, 2)
     prevalences = []
     for index, (name, (probabilities, labels)) in enumerate(curves.items()):
