@@ -27,7 +27,7 @@ from transformers.utils.generic import is_flash_attention_requested
 from transformers.utils.import_utils import is_tracing
 
 varlen_attn: Any = None
-with suppress(ImportError):  # torch before 2.10 has none
+with suppress(ImportError):  # torch before 2.10 has none, and before 2.11 none for near tokens
     from torch.nn.attention.varlen import varlen_attn
 
 # What a backend of transformers does once module, scaling and dropout are set: query, key and value (batch, heads,

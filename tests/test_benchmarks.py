@@ -101,6 +101,8 @@ def test_every_setting_of_the_gpu_benchmark_runs_on_a_cpu_and_starts_from_the_sa
     subprocess.run([*command, *output], cwd=repo_root, check=True, env=os.environ | {"OMP_NUM_THREADS": "1"})
     lines = [json.loads(line) for line in (tmp_path / "x" / "gpu.jsonl").read_text().splitlines()]
     assert not [line for line in lines if "failed" in line] and len(lines) > 20
+    profile = lines.pop()
+    assert any("mm" in name and ms > 0 and times > 0 for name, ms, times in profile["kernels"])
     losses: dict[str, set[float]] = {"full": set(), "mix": set()}
     for line in lines:
         if "loss" in line and "dropout" not in line["setting"]:
