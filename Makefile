@@ -10,11 +10,11 @@ PYTEST := $(TEST_ENV) $(BIN)/python -m pytest -n 2
 .PHONY: help install quickstart test test-slow conformance fuzz kill9 bench lint
 
 help: ## list the commands
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 install: .venv/.installed ## create .venv and install the package; does nothing when that is up to date
 
-quickstart: .venv/.installed ## train and try a small model on the bundled genomes (about 5 minutes)
+quickstart: .venv/.installed ## train and try a small model on the bundled genomes (a few minutes)
 	$(BIN)/hf-genomics quickstart --config recipes/quickstart.yaml
 
 test: .venv/.installed ## run the tests

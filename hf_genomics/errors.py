@@ -62,3 +62,16 @@ def readable(source: str) -> Iterator[None]:
                 f"{source}: the weights have other sizes than config.json says; mend config.json"
             ) from error
         raise InputError(f"{source}: {' '.join(str(error).split()).removeprefix(f'{source}: ')}") from error
+
+
+@contextlib.contextmanager
+def no_load_report() -> Iterator[None]:
+    """Keep transformers' table of all weights that are new or left over back: who loads says in a line what matters."""
+    from transformers.utils import logging
+
+    level = logging.get_verbosity()
+    logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(level)

@@ -17,12 +17,11 @@ import transformers
 from huggingface_hub import HfApi
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 from transformers import BertConfig, PreTrainedConfig, PreTrainedModel
-from transformers.utils import logging as transformers_logging
 
 from . import modeling_kmer_bert
 from .configuration_kmer_bert import BERT_SETTINGS, KmerBertConfig
 from .data.atomic import replacing
-from .errors import InputError, readable
+from .errors import InputError, no_load_report, readable
 from .losses import in_units
 from .sequence import SPECIAL_TOKENS, kmer_vocabulary
 from .tokenization_kmer import KmerTokenizer
@@ -212,12 +211,8 @@ def _cannot_convert(architecture: str, to: str) -> str:
 
 def _load(source: str, kind: str) -> PreTrainedModel:
     """Load a model, and say in one line which weights of its head are not in the checkpoint."""
-    level = transformers_logging.get_verbosity()
-    transformers_logging.set_verbosity_error()  # its report is a table of many lines
-    try:
+    with no_load_report():
         model, info = getattr(modeling_kmer_bert, kind).from_pretrained(source, output_loading_info=True)
-    finally:
-        transformers_logging.set_verbosity(level)
     modeling_kmer_bert.refuse_missing(model, info["missing_keys"], source)
     if missing := sorted(info["missing_keys"]):
         logger.warning("%s: has no %s; drawn at random, so train before use", source, ", ".join(missing))

@@ -189,7 +189,7 @@ def _summary(results: dict[str, Any], kmer_recall: float, length: int) -> list[s
     return [
         f"A KmerBert pretrained and fine-tuned here, on your machine, tells phage from other DNA by {length} nt with a "
         f"macro recall of {test['macro_recall']:.1%} on {results['test_windows']} windows it has not seen; guessing "
-        f"the larger class gives 50.0 %, a logistic regression on 4-mer counts {kmer_recall:.1%}.",
+        f"the larger class gives 50.0%, a logistic regression on 4-mer counts {kmer_recall:.1%}.",
         "This is a demonstration. A model of a million parameters saw a handful of genomes for minutes, and test "
         "regions come from the same genomes as training regions (never overlapping, one window apart), so it may "
         "recognise genomes rather than phages. docs/results.md has the study with whole genomes held out.",

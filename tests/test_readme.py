@@ -47,6 +47,12 @@ def test_the_make_targets_it_names_exist():
     assert named <= targets
 
 
+def test_make_help_lists_every_command():
+    described = re.findall(r"^([\w-]+):.*## ", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    listed = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert re.findall(r"^make ([\w-]+) ", listed, re.MULTILINE) == described and "kill9" in described
+
+
 def test_the_verbs_and_recipes_it_names_exist():
     commands = re.findall(r"hf[-_]genomics ([\w-]+)", "\n".join(SHELL))
     assert {"prepare", "pretrain", "finetune", "evaluate", "predict"} <= set(commands) <= set(VERBS)

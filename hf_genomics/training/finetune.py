@@ -20,7 +20,7 @@ from transformers import (
 from ..data.annotations import Annotations, check_columns, read_annotated
 from ..data.labelled import SequenceDataset
 from ..data.tables import LabelledSequences, check_classes
-from ..errors import InputError, readable
+from ..errors import InputError, no_load_report, readable
 from ..modeling_kmer_bert import refuse_missing
 from .arguments import check_arguments, check_best_metric
 from .baseline import kmer_baseline, majority_probabilities
@@ -254,7 +254,7 @@ def _classifier(pretrained: str, config: Any, before: Any, from_scratch: bool, a
     if config.position_embedding_type == "learned" and config.max_position_embeddings != before.max_position_embeddings:
         options["stretch_positions"] = config.max_position_embeddings
         config.max_position_embeddings = before.max_position_embeddings  # as the weights are
-    with readable(pretrained):  # a classifier of other classes gets a new head
+    with readable(pretrained), no_load_report():  # a classifier of other classes gets a new head
         network, info = auto.from_pretrained(pretrained, config=config, output_loading_info=True, **options)
         refuse_missing(network, info["missing_keys"], pretrained)
     for name, *sizes in sorted(info["mismatched_keys"]):
@@ -262,6 +262,8 @@ def _classifier(pretrained: str, config: Any, before: Any, from_scratch: bool, a
             raise InputError(
                 f"{pretrained}: {name} is {tuple(sizes[0])}, but by config.json {tuple(sizes[1])}; mend config.json"
             )
+    if new := sorted({*info["missing_keys"], *(name for name, *_ in info["mismatched_keys"])}):
+        logger.info("new weights, not those of %s: %s", pretrained, ", ".join(new))
     return network
 
 

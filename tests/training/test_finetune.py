@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import subprocess
 import sys
 from collections import Counter
@@ -333,6 +334,14 @@ def test_finetuning_starts_from_the_pretrained_weights_and_its_twin_from_scratch
     assert [name for name in drawn if torch.equal(before[name], twin[name])] == []
     config = AutoModelForSequenceClassification.from_pretrained(tmp_path / "twin").config
     assert (config.initialisation, config.hidden_size) == ("bert", 32)
+
+
+def test_which_weights_are_new_is_one_line(home, tmp_path, transformers_log):
+    with transformers_log.at_level(logging.INFO, logger="hf_genomics"):
+        finetune(pretrained(home), tables(home, "train"), arguments(tmp_path / "run", max_steps=1))
+    (line,) = (record.getMessage() for record in transformers_log.records if "classifier" in record.getMessage())
+    names = "bert.pooler.dense.bias, bert.pooler.dense.weight, classifier.bias, classifier.weight"
+    assert line == f"new weights, not those of {pretrained(home)}: {names}"
 
 
 def test_the_same_seed_gives_the_same_scores(home, tmp_path):
