@@ -121,9 +121,7 @@ def tokens_to_nt(tokens: Tensor, kmers: Tensor, k: int, stride: int, length: int
 
     Source: DNABERT (Ji et al. 2021) spreads attention over nucleotides in this way.
     """
-    begins = kmers.int().diff(dim=1, prepend=kmers.new_zeros(len(kmers), 1).int()) == 1
-    if not torch.compiler.is_compiling() and (begins.sum(1) > 1).any():
-        raise ValueError("the k-mers of a row do not stand side by side; give one sequence a row, not a pair")
+    check_side_by_side(kmers)
     counts = kmers.sum(1, keepdim=True)  # (rows, 1)
     if length is None:
         length = kmers.shape[1] * stride + k - 1 if torch.compiler.is_compiling() else nt_reach(kmers, k, stride)
@@ -151,8 +149,9 @@ def nt_to_tokens(values: Tensor, kmers: Tensor, k: int, stride: int, elsewhere: 
         (rows, tokens, size).
 
     Raises:
-        ValueError: if the k-mers reach farther than the values.
+        ValueError: if the k-mers reach farther than the values, or those of a row do not stand side by side.
     """
+    check_side_by_side(kmers)
     counts = kmers.sum(1)
     if not torch.compiler.is_compiling():
         reach = (int(counts.max()) - 1) * stride + k
@@ -163,6 +162,17 @@ def nt_to_tokens(values: Tensor, kmers: Tensor, k: int, stride: int, elsewhere: 
     means = padded.unfold(1, k, stride).mean(-1)  # (rows, k-mers, size)
     index = (kmers.cumsum(1) - 1).clamp(min=0).unsqueeze(-1).expand(-1, -1, values.shape[-1])
     return means.gather(1, index).where(kmers.unsqueeze(-1), elsewhere)
+
+
+def check_side_by_side(kmers: Tensor) -> None:
+    """Check that each row of k-mers, bool (rows, tokens), is one sequence, so that places on it can be counted.
+
+    Raises:
+        ValueError: if k-mers of a row are kept apart by other tokens.
+    """
+    begins = kmers.int().diff(dim=1, prepend=kmers.new_zeros(len(kmers), 1).int()) == 1
+    if not torch.compiler.is_compiling() and (begins.sum(1) > 1).any():
+        raise ValueError("the k-mers of a row do not stand side by side; give one sequence a row, not a pair")
 
 
 def nt_reach(kmers: Tensor, k: int, stride: int) -> int:

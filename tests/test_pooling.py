@@ -140,8 +140,11 @@ def test_a_row_without_kmers_has_logits_of_zero() -> None:
 
 
 def test_kmers_of_a_pair_are_refused() -> None:
+    kmers = torch.tensor([[1, 1, 1, 1], [1, 1, 0, 1]]).bool()
     with pytest.raises(ValueError, match="do not stand side by side"):
-        tokens_to_nt(drawn(2, 4, 3), torch.tensor([[1, 1, 1, 1], [1, 1, 0, 1]]).bool(), 3, 1)
+        tokens_to_nt(drawn(2, 4, 3), kmers, 3, 1)
+    with pytest.raises(ValueError, match="do not stand side by side"):
+        nt_to_tokens(drawn(2, 9, 3), kmers, 3, 1, torch.zeros(3))
 
 
 @given(st.integers(1, 8), st.integers(1, 10), st.lists(st.integers(0, 20), min_size=1, max_size=4))
