@@ -17,6 +17,7 @@ from transformers import (
     set_seed,
 )
 
+from ..configuration_kmer_bert import HierarchicalKmerBertConfig
 from ..data.annotations import Annotations, check_columns, read_annotated
 from ..data.labelled import SequenceDataset
 from ..data.tables import LabelledSequences, check_classes
@@ -136,7 +137,6 @@ def finetune(
             "trainer.dataloader_drop_last leaves them out; lower trainer.per_device_train_batch_size"
         )
     before = load_config(pretrained)
-    _check_windows(before, pretrained, num_windows)
     positions = _positions(before, pretrained, stretch_positions)
     settings = label_settings(training) | weight_settings(training, balanced, class_weights, focal_gamma)
     settings |= {"classifier_dropout": dropout} if dropout is not None else {}
@@ -144,6 +144,8 @@ def finetune(
     settings |= {"initialisation": "bert"} if from_scratch else {}
     windows = window_settings(training, tokenizer.k, num_windows, part_length, aggregation)
     config = make_configuration(before, settings, windows, track_settings(training))
+    if part_length is None and isinstance(config, HierarchicalKmerBertConfig):
+        _check_windows(before, pretrained, num_windows)
     config.max_position_embeddings = positions
     for examples in filter(None, (training, validation, test)):
         check_longest(examples, tokenizer, config)

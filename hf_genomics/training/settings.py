@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..configuration_kmer_bert import FusionKmerBertConfig, HierarchicalKmerBertConfig
+from ..configuration_kmer_bert import FusionKmerBertConfig, HierarchicalKmerBertConfig, KmerBertConfig
 from ..data.tables import LabelledSequences
 from ..errors import InputError
 from .loading import VALUE
@@ -173,27 +173,34 @@ def _statistics(kind: str, values: np.ndarray) -> dict[str, Any]:
     return {f"{kind}_means": np.nanmean(known, 0).tolist(), f"{kind}_stds": np.where(varies, stds, 1).tolist()}
 
 
-# What a new model must not take over from the old one's configuration.
+# What a new model must not take over from the old one's configuration; nor tracks, where it reads others.
 _IDENTITY = {"architectures", "model_type", "auto_map", "transformers_version", "dtype"}
+_TRACKS = dict.fromkeys(f"{kind}_{what}" for kind in ("track", "nt_track") for what in ("names", "means", "stds"))
 
 
 def make_configuration(before: Any, settings: dict[str, Any], windows: dict[str, Any], tracks: dict[str, Any]) -> Any:
     """Make the new model's configuration of the old one's.
 
     Raises:
-        InputError: if the old model reads tracks that are not there.
+        InputError: if the old model reads tracks that are not there, or knows no second sequence.
     """
     if getattr(before, "track_names", None) or getattr(before, "nt_track_names", None):
         if not tracks:
             raise InputError(
-                "the pretrained model reads tracks; name them in data.track_columns, data.nt_track_columns"
+                "the pretrained model reads tracks; name them in data.track_columns, data.nt_track_columns, or start "
+                "from a model without"
             )
+    if settings["paired"] and before.type_vocab_size < 2:
+        raise InputError(
+            "a pair needs two token types, but the pretrained model has type_vocab_size 1; start from one that has 2"
+        )
     kind: Any = type(before)
     if windows:
         kind = HierarchicalKmerBertConfig
     elif tracks:
-        kind = FusionKmerBertConfig
-        settings = {"track_names": None, "nt_track_names": None} | settings
+        kind, settings = FusionKmerBertConfig, _TRACKS | settings
+    elif settings["paired"] or settings["labels_per"] == "nt":  # which are not cut into parts
+        kind = KmerBertConfig
     kept = {key: value for key, value in before.to_dict().items() if key not in _IDENTITY}
     known = {*kind().to_dict(), *settings}
     return kind.from_dict({key: value for key, value in (kept | settings | windows | tracks).items() if key in known})

@@ -10,7 +10,13 @@ import pytest
 import torch
 from transformers import TrainingArguments
 
-from hf_genomics import KmerBertConfig, KmerBertForMaskedLM, KmerTokenizer
+from hf_genomics import (
+    FusionKmerBertConfig,
+    HierarchicalKmerBertConfig,
+    KmerBertConfig,
+    KmerBertForMaskedLM,
+    KmerTokenizer,
+)
 from hf_genomics.cli import main
 from hf_genomics.data.annotations import read_annotated
 from hf_genomics.data.tables import LabelledSequences
@@ -20,7 +26,7 @@ from hf_genomics.training.finetune import evaluate, finetune, predict
 from hf_genomics.training.loading import known_of, load_classifier
 from hf_genomics.training.running import write_tsv
 from hf_genomics.training.scoring import predict_nt_scores
-from hf_genomics.training.settings import balanced_weights, target_settings
+from hf_genomics.training.settings import balanced_weights, label_settings, make_configuration, target_settings
 
 COLUMNS = {
     "several": {"label_columns": ["much_g", "much_a"]},
@@ -206,6 +212,25 @@ def test_balanced_weights_make_every_class_count_the_same(home: Path) -> None:
     several = tables(home, "several").require("train", 3, why="")
     for weight, column in zip(balanced_weights(several), several.known_labels.T, strict=True):
         assert weight == pytest.approx((column == 0).sum() / (column == 1).sum())
+
+
+@pytest.mark.parametrize("kind", ["pairs", "nucleotides"])
+def test_a_model_of_parts_becomes_one_of_whole_sequences_where_these_are_not_cut(kind: str, home: Path) -> None:
+    learnt = label_settings(tables(home, kind).require("train", 3, why=""))
+    assert type(make_configuration(HierarchicalKmerBertConfig(k=3), learnt, {}, {})) is KmerBertConfig
+
+
+def test_a_model_of_numbers_becomes_one_of_signals(home: Path) -> None:
+    before = FusionKmerBertConfig(k=3, track_names=["a"], track_means=[1.0], track_stds=[2.0])
+    learnt = label_settings(tables(home, "tracks").require("train", 3, why=""))
+    after = make_configuration(before, learnt, {}, {"nt_track_names": ["signal"]})
+    assert (after.track_names, after.track_means, after.nt_track_names) == (None, None, ["signal"])
+
+
+def test_a_model_that_knows_no_second_sequence_is_refused_for_pairs(home: Path) -> None:
+    learnt = label_settings(tables(home, "pairs").require("train", 3, why=""))
+    with pytest.raises(InputError, match="has type_vocab_size 1; start from one that has 2"):
+        make_configuration(KmerBertConfig(k=3, type_vocab_size=1), learnt, {}, {})
 
 
 @pytest.mark.parametrize(
