@@ -346,7 +346,7 @@ def attention_layout(
     if attention_mask is not None and attention_mask.ndim == 4:
         return Masked(attention_mask, attention_mask)
     window, shape = config.attention_window, hidden.shape[:2]
-    local = window is not None and window < shape[1] - 1
+    local = window is not None and (is_tracing(hidden) or window < shape[1] - 1)  # no graph for short rows alone
     positions = None if position_ids is None else position_ids.expand(shape)
     packed = None if positions is None else find_packed_sequence_indices(positions)
     flash = is_flash_attention_requested(config)  # takes no mask over pairs of tokens, so it has no other way

@@ -64,7 +64,9 @@ class KmerBertConfig(PreTrainedConfig):
         initialisation: "kmer" starts k-mer embeddings as sums over their letters, positions as sinusoids and heads
             looking at the tokens next to theirs, which leaves the early plateau of overlapping k-mers within minutes;
             "bert" draws everything from a normal. Either way the weights are those of a plain BERT.
-        sparse_prediction: compute masked-token logits on labelled positions only when labels are given.
+        sparse_prediction: compute masked-token logits on labelled positions only when labels are given. Switch it off
+            for a plain Trainer that keeps logits (``compute_metrics``, ``predict``): it takes them for one row per
+            example, and cuts the last batch's to as many.
         window_length: longest sequence a classifier was fine-tuned on, in nt; prediction cuts longer ones by it.
         pooling: what the sequence classifier reads: "cls" (BERT's), or of all tokens the "mean", "max" or
             "attention"-weighted mean.

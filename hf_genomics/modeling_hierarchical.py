@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from transformers import initialization as init
 from transformers.utils import ModelOutput
 from transformers.utils.generic import can_return_tuple
+from transformers.utils.import_utils import is_tracing
 
 from .attention_kmer_bert import attention_layout
 from .configuration_kmer_bert import HierarchicalKmerBertConfig
@@ -63,8 +64,8 @@ class KmerBertWindowTransformer(nn.Module):
         """Map (batch, windows, hidden), with bool (batch, windows) for those that are there, to (batch, hidden)."""
         places = sinusoidal_positions(windows.shape[1], windows.shape[2], amplitude=1.0)
         placed = windows + places.to(windows)
-        hidden = self.LayerNorm(torch.cat([self.start.expand(len(windows), 1, -1).to(windows), placed], 1))
-        seen = torch.cat([there.new_ones(len(there), 1), there], 1)
+        hidden = self.LayerNorm(torch.cat([self.start.expand(windows.shape[0], 1, -1).to(windows), placed], 1))
+        seen = torch.cat([there.new_ones(there.shape[0], 1), there], 1)
         layout = attention_layout(self.config, hidden, seen, None)
         for layer in self.layer:
             hidden = layer(hidden, layout)
@@ -143,10 +144,15 @@ class HierarchicalKmerBertForSequenceClassification(KmerBertPreTrainedModel):
         self._check_windows(input_ids)
         there = torch.ones(input_ids.shape[:2], dtype=torch.bool, device=input_ids.device)
         there = there if attention_mask is None else attention_mask.bool().any(2)
-        columns = [None if each is None else each[there] for each in (input_ids, attention_mask, token_type_ids)]
-        outputs = self.bert(*columns, only_pooled=not records(self.config, kwargs), **kwargs)
+        columns = (input_ids, attention_mask, token_type_ids)
+        every = is_tracing(input_ids)  # a graph cannot have as many rows as there are windows; some are left out later
+        rows = [None if each is None else each.flatten(0, 1) if every else each[there] for each in columns]
+        outputs = self.bert(*rows, only_pooled=not records(self.config, kwargs), **kwargs)
         pooled = outputs.pooler_output  # (windows of all sequences, hidden)
-        windows = pooled.new_zeros(*there.shape, pooled.shape[1]).masked_scatter(there.unsqueeze(-1), pooled)
+        if every:
+            windows = pooled.unflatten(0, there.shape).masked_fill(~there.unsqueeze(-1), 0)
+        else:
+            windows = pooled.new_zeros(*there.shape, pooled.shape[1]).masked_scatter(there.unsqueeze(-1), pooled)
         joined = self.join(self.dropout(self.aggregate(windows, there)))
         logits = self.classifier(self.dropout(joined.relu()))
         loss = None if labels is None else sequence_loss(logits, labels, self.config, num_items_in_batch)

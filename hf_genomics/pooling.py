@@ -10,7 +10,8 @@ from torch import Tensor
 def unpack(columns: list[Tensor], attention_mask: Tensor | None, position_ids: Tensor | None) -> list[Tensor]:
     """Give every packed sequence a row of its own; rows that hold one sequence stay as they are.
 
-    A sequence starts at the first token of a row and wherever positions do not go on by one.
+    A sequence starts at the first token of a row and wherever positions do not go on by one. An exported program takes
+    one sequence a row: its number of rows cannot depend on positions.
 
     Args:
         columns: (rows, tokens, ...) each.
@@ -20,17 +21,24 @@ def unpack(columns: list[Tensor], attention_mask: Tensor | None, position_ids: T
     Returns:
         the columns, (sequences, longest, ...), 0 on padding, in reading order; last, what is no padding, bool.
     """
-    real = _real(columns[0], attention_mask)
-    starts = None if torch.compiler.is_compiling() else _packed_starts(real, position_ids)
+    columns = [*columns, _real(columns[0], attention_mask)]
+    return columns if position_ids is None or torch.compiler.is_exporting() else _unpack(columns, position_ids)
+
+
+@torch.compiler.disable(reason="how many sequences there are stands in position_ids, which no graph knows")
+def _unpack(columns: list[Tensor], position_ids: Tensor) -> list[Tensor]:
+    """Do what `unpack` does; the last column tells what is no padding."""
+    real = columns[-1]
+    starts = _packed_starts(real, position_ids)
     if starts is None:
-        return [*columns, real]
+        return columns
     number = starts.flatten().cumsum(0) - 1  # of the sequence each token belongs to
     place = torch.arange(number.numel(), device=real.device)
     place = place - place[starts.flatten()][number.clamp(min=0)]  # tokens since its start
     rows, places = number[real.flatten()], place[real.flatten()]
     size = (int(rows.max()) + 1, int(places.max()) + 1)
     unpacked = []
-    for column in (*columns, real):
+    for column in columns:
         spread = column.new_zeros(*size, *column.shape[2:])
         spread[rows, places] = column.flatten(0, 1)[real.flatten()]
         unpacked.append(spread)
@@ -152,9 +160,8 @@ def nt_to_tokens(values: Tensor, kmers: Tensor, k: int, stride: int, elsewhere: 
         ValueError: if the k-mers reach farther than the values, or those of a row do not stand side by side.
     """
     check_side_by_side(kmers)
-    counts = kmers.sum(1)
-    if not torch.compiler.is_compiling():
-        reach = (int(counts.max()) - 1) * stride + k
+    if not torch.compiler.is_compiling() and (most := int(kmers.sum(1).max())):
+        reach = (most - 1) * stride + k
         if values.shape[1] < reach:
             raise ValueError(f"values for {values.shape[1]} nt, but the tokens show {reach}; give one per nucleotide")
     short = max(0, (kmers.shape[1] - 1) * stride + k - values.shape[1])
@@ -170,7 +177,7 @@ def check_side_by_side(kmers: Tensor) -> None:
     Raises:
         ValueError: if k-mers of a row are kept apart by other tokens.
     """
-    begins = kmers.int().diff(dim=1, prepend=kmers.new_zeros(len(kmers), 1).int()) == 1
+    begins = kmers.int().diff(dim=1, prepend=kmers.new_zeros(kmers.shape[0], 1).int()) == 1
     if not torch.compiler.is_compiling() and (begins.sum(1) > 1).any():
         raise ValueError("the k-mers of a row do not stand side by side; give one sequence a row, not a pair")
 

@@ -11,6 +11,8 @@ from torch import Tensor
 from transformers import pipeline
 
 from hf_genomics import (
+    HierarchicalKmerBertConfig,
+    HierarchicalKmerBertForSequenceClassification,
     KmerBertConfig,
     KmerBertForMaskedLM,
     KmerBertForSequenceClassification,
@@ -71,19 +73,79 @@ def test_an_exported_model_takes_any_batch_and_length(kind: type, positions: str
             assert (exported(**inputs)[0] - model(**inputs)[0]).abs().max() < 1e-5
 
 
+def test_an_exported_model_of_nucleotides_takes_rows_shorter_than_its_attention_window(tiny_config) -> None:
+    tiny_config.labels_per, tiny_config.attention_window = "nt", 4
+    model = model_of(KmerBertForTokenClassification, tiny_config)
+    with torch.no_grad():
+        exported = torch.export.export(model, (), padded(2, 12), dynamic_shapes=dynamic(), strict=False).module()
+        for rows, tokens in ((1, 3), (5, 31)):
+            inputs = padded(rows, tokens)
+            expected = model(**inputs).logits
+            found = exported(**inputs).logits[:, : expected.shape[1]]  # a graph gives all nt of so many tokens
+            assert (found - expected).abs().max() < 1e-5
+
+
+def windows(rows: int, count: int, tokens: int) -> dict[str, Tensor]:
+    """Draw windows of sequences; the last sequence has one window alone."""
+    inputs = {name: column.unflatten(0, (rows, count)) for name, column in padded(rows * count, tokens).items()}
+    inputs["attention_mask"][-1, 1:] = 0
+    return inputs
+
+
+HIERARCHY = [
+    pytest.param(aggregation, marks=[pytest.mark.slow] * (aggregation != "transformer"))
+    for aggregation in ("concat", "mean", "max", "transformer")
+]
+
+
+def hierarchy_of(tiny_config: KmerBertConfig, aggregation: str) -> tuple[torch.nn.Module, dict[str, dict]]:
+    """Build a hierarchy of the tiny size, and say that its batch, windows and length may change."""
+    names = ("k", "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size")
+    sizes = {name: getattr(tiny_config, name) for name in names}
+    config = HierarchicalKmerBertConfig(**sizes, aggregation=aggregation, num_windows=3)
+    size = {
+        0: torch.export.Dim("batch", min=1, max=64),
+        1: torch.export.Dim("windows", min=1, max=3),
+        2: torch.export.Dim("tokens", min=3, max=64),
+    }
+    model = model_of(HierarchicalKmerBertForSequenceClassification, config)
+    return model, {"input_ids": size, "attention_mask": size}
+
+
+@pytest.mark.parametrize("aggregation", HIERARCHY)
+def test_an_exported_hierarchy_takes_any_batch_windows_and_length(aggregation: str, tiny_config) -> None:
+    model, sizes = hierarchy_of(tiny_config, aggregation)
+    with torch.no_grad():
+        exported = torch.export.export(model, (), windows(2, 2, 12), dynamic_shapes=sizes, strict=False).module()
+        for shape in ((2, 2, 12), (1, 1, 3), (3, 3, 31)):
+            inputs = windows(*shape)
+            found, expected = exported(**inputs), model(**inputs)
+            assert (found.logits - expected.logits).abs().max() < 1e-5
+            assert (found.window_states - expected.window_states).abs().max() < 1e-5
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_onnxruntime_gives_the_same_numbers(kind: type, tiny_config, tmp_path) -> None:
+    check_onnx(model_of(kind, tiny_config), dynamic(), [padded(2, 12), padded(5, 31)], tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("aggregation", ["concat", "transformer"])
+def test_onnxruntime_gives_the_same_numbers_for_windows(aggregation: str, tiny_config, tmp_path) -> None:
+    check_onnx(*hierarchy_of(tiny_config, aggregation), [windows(2, 2, 12), windows(3, 3, 31)], tmp_path)
+
+
+def check_onnx(model: torch.nn.Module, sizes: dict[str, dict], batches: list[dict[str, Tensor]], tmp_path) -> None:
+    """Export with the first batch, run with all, and compare what comes first."""
     onnxruntime = pytest.importorskip("onnxruntime", reason="needs the extra `onnx`")
     pytest.importorskip("onnxscript", reason="needs the extra `onnx`")
-    model = model_of(kind, tiny_config)
     path = tmp_path / "model.onnx"
     torch.onnx.export(
-        model, (), path, kwargs=padded(2, 12), dynamic_shapes=dynamic(), dynamo=True, external_data=False, verbose=False
+        model, (), path, kwargs=batches[0], dynamic_shapes=sizes, dynamo=True, external_data=False, verbose=False
     )
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-    for rows, tokens in ((2, 12), (5, 31)):
-        inputs = padded(rows, tokens)
+    for inputs in batches:
         found = session.run(None, {name: column.numpy() for name, column in inputs.items()})[0]
         with torch.no_grad():
             assert np.abs(found - model(**inputs)[0].numpy()).max() < 1e-4

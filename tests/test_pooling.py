@@ -77,6 +77,14 @@ def test_packed_sequences_get_rows_of_their_own_in_reading_order(rows: list[list
         assert torch.equal(found[there], want) and not found[~there].any()
 
 
+def test_packed_sequences_get_rows_of_their_own_in_a_compiled_model_too() -> None:
+    positions, mask = packed([[3, 1, 2], [4]], 7)
+    expected, found = (
+        way([drawn(2, 7, 3)], mask, positions)[0] for way in (unpack, torch.compile(unpack, backend="eager"))
+    )
+    assert expected.shape == (4, 4, 3) and torch.equal(found, expected)
+
+
 @given(st.lists(st.lists(st.integers(1, 5), max_size=3), min_size=1, max_size=3), st.booleans())
 def test_first_tokens_are_what_cls_pools(rows: list[list[int]], left: bool) -> None:
     width = max(map(sum, rows)) + 1
@@ -161,6 +169,11 @@ def test_signals_of_kmers_are_means_over_their_nucleotides(k: int, stride: int, 
         means = [values[row, j * stride : j * stride + k].mean(0) for j in range(count)]
         assert torch.allclose(found[row][kmers[row]], torch.stack(means), atol=1e-5)
         assert (found[row][~kmers[row]] == elsewhere).all()
+
+
+def test_sequences_too_short_for_a_kmer_take_no_signal() -> None:
+    found = nt_to_tokens(drawn(1, 2, 1), torch.zeros(1, 2, dtype=torch.bool), 6, 1, torch.tensor([7.0]))
+    assert found.tolist() == [[[7.0], [7.0]]], "[CLS] and [SEP] alone"
 
 
 def test_signals_shorter_than_the_sequence_are_refused() -> None:
