@@ -10,7 +10,8 @@ places cost besides counts for nothing). The loss of the first step must be the 
 second table says what a step of the fastest setting spends its time on, kernel by kernel.
 
 Needs torch, transformers, accelerate, scikit-learn, pandas, pyarrow, matplotlib, psutil, PyYAML and what they bring; no
-datasets, evaluate, dnaio, xopen, jsonargparse or rich, and no network.
+datasets, evaluate, dnaio, xopen, jsonargparse or rich, and no network. Nor need hf_genomics be installed: PYTHONPATH=.
+in front of the command, in the repository's folder, will do.
 
 Settings run one after the other in a process that is started again where one of them fails for good, hangs or takes too
 long, so that a table comes in any case; each result is appended to a file of JSON lines as it comes.

@@ -391,8 +391,9 @@ def _window_kernel(config: PreTrainedConfig, hidden: Tensor, dropout: float) -> 
         return "loop"
     dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else hidden.dtype
     half = dtype in (torch.bfloat16, torch.float16)
-    ready = varlen_attn is not None and device == "cuda" and half and not dropout
-    if ready and config._attn_implementation == "sdpa" and config.hidden_size // config.num_attention_heads % 8 == 0:
+    head = config.hidden_size // config.num_attention_heads
+    fits = half and not dropout and head % 8 == 0 and head <= 256
+    if fits and varlen_attn is not None and device == "cuda" and config._attn_implementation == "sdpa":
         return "varlen" if torch.cuda.get_device_capability(hidden.device) >= (8, 0) else "groups"
     return "groups"
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -378,6 +379,32 @@ def test_a_compiled_model_has_no_mask_where_nothing_is_hidden(backend: str, tiny
     for module in (routes, masking_utils):
         monkeypatch.setattr(module, "is_tracing", lambda *_: True)
     assert layout_for(tiny_config, backend) == Masked(None, None)
+
+
+@pytest.mark.parametrize(
+    ("route", "changes"),
+    [
+        ("varlen", {}),
+        ("varlen", {"heads": 3}),
+        ("groups", {"heads": 2}),  # heads of 384: the kernel takes 256 at most, and multiples of 8
+        ("groups", {"heads": 64}),
+        ("groups", {"backend": "eager"}),
+        ("groups", {"dtype": torch.float32}),
+        ("groups", {"dropout": 0.1}),
+        ("groups", {"capability": (7, 5)}),
+        ("loop", {"device": "cpu"}),
+        ("flash", {"backend": "flash_attention_2"}),
+        (None, {"backend": "flex_attention"}),
+    ],
+)
+def test_a_gpu_takes_the_variable_length_kernel_where_it_can(route, changes, monkeypatch) -> None:
+    case = {"heads": 12, "backend": "sdpa", "dtype": torch.bfloat16, "dropout": 0.0, "capability": (8, 0)} | changes
+    monkeypatch.setattr(routes, "varlen_attn", varlen_slowly)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: case["capability"])
+    config = KmerBertConfig(num_attention_heads=case["heads"])
+    config._attn_implementation = case["backend"]
+    hidden = SimpleNamespace(device=torch.device(case.get("device", "cuda")), dtype=case["dtype"])
+    assert routes._window_kernel(config, hidden, case["dropout"]) == route
 
 
 def test_a_mask_that_is_ready_is_taken_as_it_is(tiny_config: KmerBertConfig) -> None:

@@ -139,7 +139,7 @@ TRAINER = [
     # steps
     ("--trainer.max_steps 0", "trainer.max_steps must be at least 1, or -1 to train for trainer.num_train_epochs"),
     ("--trainer.max_steps -1 --trainer.num_train_epochs 0", "trainer.num_train_epochs must be above 0"),
-    ("--trainer.warmup_steps -1", "trainer.warmup_steps >= 0"),
+    ("--trainer.warmup_steps -1", "trainer.warmup_steps "),
     ("--trainer.warmup_steps 1.5", "trainer.warmup_steps must be a whole number of steps, or a share below 1"),
     ("--trainer.logging_steps 0", "trainer.logging_steps"),
     ("--trainer.logging_steps -3", "trainer.logging_steps must be above 0"),
