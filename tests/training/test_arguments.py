@@ -196,7 +196,7 @@ PRETRAIN = [
     ("--trainer.per_device_train_batch_size 100000", "lower trainer.per_device_train_batch_size (now 100000)"),
     ("--data.valid_split validation", "no contig is in split 'validation'; the splits are 'test', 'train', 'valid'"),
     ("--schedule_steps 1", "schedule_steps (1) is less than the 2 steps of the run"),
-    ("--on_nonfinite ignore", "on_nonfinite: Expected a one of ['stop', 'skip_batch']"),
+    ("--on_nonfinite ignore", "on_nonfinite: Expected one of ['stop', 'skip_batch']"),
     ("--model.hidden_size 33", "hidden_size (33) must be a multiple of num_attention_heads (2)"),
     ("--model.hidden_act gelo", "hidden_act must be an activation that transformers knows"),
     ("--model.type_vocab_size 0", "type_vocab_size must be at least 1, not 0"),
@@ -249,7 +249,7 @@ FINETUNE = [
     ("--balanced true --data.label_column value", "are for classes, but the labels are values"),
     ("--stretch_positions 10", "stretch_positions must be more than the 64 tokens"),
     ("--dropout 1", "dropout must lie in 0..1 (1 excluded), not 1.0"),
-    ("--pooling sum", "pooling: Expected a one of ['cls', 'mean', 'max', 'attention'], null. Got value: sum"),
+    ("--pooling sum", "pooling: Expected one of ['cls', 'mean', 'max', 'attention'], null. Got value: sum"),
 ]
 
 
