@@ -284,11 +284,12 @@ def check_longest(examples: LabelledSequences, tokenizer: KmerTokenizer, config:
         return check_pairs(examples, tokenizer, config.max_position_embeddings)
     length, name = max((len(sequence), name) for sequence, name in zip(examples.sequences, examples.ids, strict=True))
     parts, part_length = getattr(config, "num_windows", 1), getattr(config, "part_length", None)
+    shorter = "lower part_length" if part_length else "shorten it, cut every sequence into more parts by num_windows"
     check_positions(
         tokenizer,
         min(length, part_length) if part_length else -(-length // parts),
         config.max_position_embeddings,
         f"{examples.source}: sequence {name}: {'a part' if parts > 1 or part_length else 'a length'}",
-        way_out="shorten it, cut every sequence into more parts by num_windows, or read more by stretch_positions",
+        way_out=f"{shorter}, or read more by stretch_positions",
     )
     return None

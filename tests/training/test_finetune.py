@@ -259,6 +259,8 @@ def test_stretched_positions_take_longer_sequences(home, tmp_path):
     data, out = LabelledData(train=table, test=table), tmp_path / "out"
     with pytest.raises(InputError, match="the model takes 64; .* or read more by stretch_positions"):
         finetune(pretrained(home), data, arguments(out))
+    with pytest.raises(InputError, match="a part of 100 nt .* the model takes 64; lower part_length, or read more by"):
+        finetune(pretrained(home), data, arguments(out), part_length=100)
     with pytest.raises(InputError, match="stretch_positions must be more than the 64 tokens that .* reads, not 64"):
         finetune(pretrained(home), data, arguments(out), stretch_positions=64)
     finetune(pretrained(home), data, arguments(out, max_steps=1, learning_rate=0.0), stretch_positions=200)
