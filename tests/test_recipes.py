@@ -370,5 +370,6 @@ def test_the_quickstart_runs_through_every_verb_and_leaves_a_report(tmp_path, mo
     report = (folder / "report.html").read_text()
     assert report.count('src="data:image/png;base64,') == 3 and "demonstration" in report
     assert f"{metrics['test']['macro_recall']:.1%}" in report
+    assert 0.02 < metrics["macro_recall_standard_error"] < 0.03 and "± 5 points" in report
     out = capsys.readouterr().out
     assert "4-mer logistic regression:" in out and "majority:" in out and "report.html" in out

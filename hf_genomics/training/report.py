@@ -65,7 +65,7 @@ def plot_loss(
     """
     accuracies = {name: _series(history, key) for name, key in _ACCURACIES.items()}
     accuracies = {name: series for name, series in accuracies.items() if len(series[0])}
-    figure, (axes, *beside) = _figure(11.0 if accuracies else 7.2, 4.0, 2 if accuracies else 1)
+    figure, (axes, *beside) = _figure(9.2 if accuracies else 7.2, 4.0, 2 if accuracies else 1)
     for each in (axes, *beside):
         each.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10], integer=True))
         each.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
