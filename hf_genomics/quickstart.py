@@ -164,7 +164,7 @@ def _report(folder: Path, results: dict[str, Any], metadata: Path, length: int) 
     regions = pd.read_csv(metadata, sep="\t")
     regions["nt"] = regions["region_end"] - regions["region_start"]
     sizes = regions.pivot_table(index=["genome_accession", "organism", "label"], columns="split", values="nt")
-    loss = "Masked-token loss in nats against optimiser steps; 8.32 is a guess among all 6-mers."
+    loss = "On the left the loss on masked tokens (a guess among all 6-mers has 8.32), on the right what is predicted"
     on_test = "on the test windows"
     write_report(
         folder / "report.html",
@@ -181,7 +181,7 @@ def _report(folder: Path, results: dict[str, Any], metadata: Path, length: int) 
         pictures=[
             (f"ROC and precision-recall {on_test}, the 4-mer baseline beside the model.", folder / "roc_pr.png"),
             (f"Confusion matrix {on_test}.", folder / "confusion.png"),
-            (f"Pretraining loss. {loss}", folder / "loss.png"),
+            (f"Pretraining. {loss} rightly in validation.", folder / "loss.png"),
         ],
     )
 
