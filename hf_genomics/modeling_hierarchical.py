@@ -145,7 +145,8 @@ class HierarchicalKmerBertForSequenceClassification(KmerBertPreTrainedModel):
         there = torch.ones(input_ids.shape[:2], dtype=torch.bool, device=input_ids.device)
         there = there if attention_mask is None else attention_mask.bool().any(2)
         columns = (input_ids, attention_mask, token_type_ids)
-        every = is_tracing(input_ids)  # a graph cannot have as many rows as there are windows; some are left out later
+        # A graph cannot have as many rows as there are windows, and attention none: then some are left out later.
+        every = is_tracing(input_ids) or not there.any()
         rows = [None if each is None else each.flatten(0, 1) if every else each[there] for each in columns]
         outputs = self.bert(*rows, only_pooled=not records(self.config, kwargs), **kwargs)
         pooled = outputs.pooler_output  # (windows of all sequences, hidden)

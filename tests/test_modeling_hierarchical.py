@@ -103,6 +103,15 @@ def test_a_sequence_says_the_same_whatever_else_is_in_the_batch(aggregation: str
     assert torch.equal(model(**inputs).logits, together.logits)
 
 
+@pytest.mark.parametrize("aggregation", AGGREGATIONS)
+def test_a_batch_without_any_window_says_what_a_sequence_without_one_says(aggregation: str, tiny_config) -> None:
+    model, inputs = built(tiny_config, aggregation=aggregation), windows_of(2, 2)
+    inputs["attention_mask"][1] = 0
+    together = model(**inputs).logits[1:]
+    alone = model(**{name: column[1:] for name, column in inputs.items()})
+    assert torch.allclose(alone.logits, together, atol=1e-6) and (alone.window_states == 0).all()
+
+
 @pytest.mark.parametrize("attention", ["eager", "sdpa"])
 def test_windows_attend_to_each_other_as_in_a_loop_over_sequences(attention: str, tiny_config) -> None:
     model = built(tiny_config, aggregation="transformer")

@@ -115,7 +115,7 @@ class TinyFusion(TinyKmerBert):
     def prepare_config_and_inputs_for_common(self) -> tuple[FusionKmerBertConfig, dict[str, torch.Tensor]]:
         config, inputs = super().prepare_config_and_inputs_for_common()
         numbers = {"tracks": torch.rand(self.batch_size, 2), "nt_tracks": torch.rand(self.batch_size, 9, 1)}
-        return config, inputs | numbers
+        return config, inputs | numbers | {"input_ids": inputs["input_ids"].clamp(min=5)}  # no [SEP] among the k-mers
 
 
 def _settings(config: KmerBertConfig) -> dict:
