@@ -107,6 +107,9 @@ class KmerBertFusion(nn.Module):
 class FusionKmerBertForSequenceClassification(KmerBertPreTrainedModel):
     """Encoder, tracks, classifier; one label, several labels or regression per sequence.
 
+    LoRA of a pretrained encoder needs ``modules_to_save=["pooler", "join", "classifier"]`` and of "fusion" and "tracks"
+    what the model has.
+
     Source: the multi-modal genomic transformer of the references: sequence encoder, linear-ReLU-norm track encoder,
     concatenation, transformer block. Ours adds the missing values, the numbers per sequence and the residual.
     """

@@ -75,6 +75,9 @@ class KmerBertWindowTransformer(nn.Module):
 class HierarchicalKmerBertForSequenceClassification(KmerBertPreTrainedModel):
     """Encoder over the windows of a sequence, aggregation, classifier; one label, several labels or regression.
 
+    LoRA of a pretrained encoder needs ``modules_to_save=["pooler", "join", "classifier"]``, and "windows" too where a
+    transformer aggregates them.
+
     Source: GenomeNet-BERT, section 3 (1000 nt in two parts);
     DNABERT's long variant (concat, linear, ReLU, dropout, linear).
     """

@@ -97,6 +97,8 @@ class KmerBertEmbeddings(nn.Module):
         if position_ids is None:
             position_ids = torch.arange(words.shape[1], device=words.device).unsqueeze(0)
             self._check_length(words.shape[1])
+        elif not is_tracing(position_ids):
+            self._check_length(int(position_ids.max()) + 1)
         if self.position_type == "learned":
             return self.position_embeddings(position_ids)
         return AMPLITUDE * sinusoids(position_ids, words.shape[2], SINUSOIDAL_BASE).to(words.dtype)
@@ -674,6 +676,11 @@ class KmerBertForSequenceClassification(KmerBertPreTrainedModel):
     """Encoder with a classifier on the pooled tokens: one label, several labels or regression per sequence.
 
     ``config.pooling`` chooses what is pooled; the second sequence of a pair is told by ``token_type_ids``.
+
+    The pooler is as new as the classifier where the checkpoint is a pretrained one, so LoRA needs
+    ``modules_to_save=["pooler", "classifier"]``: by itself peft keeps the classifier alone, and a pooler that is drawn
+    again gives other results. With pooling "attention" leave peft's ``task_type`` away: it would take the
+    pooler's score for a second classifier, and the adapter would not load.
     """
 
     def __init__(self, config: KmerBertConfig) -> None:

@@ -172,6 +172,20 @@ def test_lora_trains_query_key_and_value_and_merges(kind: type, tiny_config, tmp
     assert (again.merge_and_unload()(**inputs).logits - after).abs().max() < 1e-5
 
 
+def test_lora_of_a_pretrained_encoder_keeps_all_that_is_new_in_a_classifier(tiny_config, tmp_path) -> None:
+    peft = pytest.importorskip("peft", reason="needs the extra `lora`")
+    model_of(KmerBertForMaskedLM, tiny_config).save_pretrained(tmp_path / "pretrained")
+    new, inputs = ["pooler", "classifier"], padded(4, 12)
+    settings = peft.LoraConfig(r=4, target_modules=["query", "key", "value"], modules_to_save=new, task_type="SEQ_CLS")
+    base = KmerBertForSequenceClassification.from_pretrained(tmp_path / "pretrained")
+    tuned = peft.get_peft_model(base, settings).eval()
+    expected = tuned(**inputs).logits
+    tuned.save_pretrained(tmp_path / "tuned")
+    again = KmerBertForSequenceClassification.from_pretrained(tmp_path / "pretrained")
+    found = peft.PeftModel.from_pretrained(again, tmp_path / "tuned")(**inputs).logits
+    assert (found - expected).abs().max() < 1e-6
+
+
 # Pipelines.
 
 

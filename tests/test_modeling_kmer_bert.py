@@ -178,6 +178,12 @@ def test_an_input_longer_than_the_positions_is_refused_with_both_numbers(kind: t
     assert built(kind, tiny_config)(torch.ones(1, 64, dtype=torch.long))[0] is not None
 
 
+def test_a_packed_window_longer_than_the_positions_is_refused_with_both_numbers(tiny_config: KmerBertConfig) -> None:
+    positions = torch.cat([torch.arange(3), torch.arange(65)])[None]
+    with pytest.raises(ValueError, match="input of 65 tokens, but the model has 64 positions"):
+        built(KmerBertModel, tiny_config)(torch.ones_like(positions), position_ids=positions)
+
+
 # Losses.
 
 
