@@ -200,7 +200,8 @@ def _summary(results: dict[str, Any], length: int) -> list[str]:
         f"phage window is ranked above another one, is {test['auroc']:.3f} against {kmers['auroc']:.3f}.",
         "This is a demonstration. A model of a million parameters saw a handful of genomes for minutes, and test "
         "regions come from the same genomes as training regions (never overlapping, one window apart), so it may "
-        "recognise genomes rather than phages. docs/results.md has the study with whole genomes held out.",
+        "recognise genomes rather than phages. What pretraining gains cannot be told on so little DNA: see the study "
+        "with whole genomes held out in docs/results.md.",
         f"Pretraining: {pre['parameters']:,} parameters, {pre['num_input_tokens_seen']:,} tokens ({pre['masking']}). "
         f"Fine-tuning: {results['train_windows']:,} overlapping windows. The model was saved, loaded by AutoModel in "
         "a new process, and gave the same probabilities (largest difference "
