@@ -22,14 +22,15 @@ def unpack(columns: list[Tensor], attention_mask: Tensor | None, position_ids: T
         the columns, (sequences, longest, ...), 0 on padding, in reading order; last, what is no padding, bool.
     """
     columns = [*columns, _real(columns[0], attention_mask)]
-    return columns if position_ids is None or torch.compiler.is_exporting() else _unpack(columns, position_ids)
+    return columns if position_ids is None else _unpack(columns, position_ids)
 
 
 @torch.compiler.disable(reason="how many sequences there are stands in position_ids, which no graph knows")
 def _unpack(columns: list[Tensor], position_ids: Tensor) -> list[Tensor]:
     """Do what `unpack` does; the last column tells what is no padding."""
     real = columns[-1]
-    starts = _packed_starts(real, position_ids)
+    # Asked here, outside of every graph: the compiler of torch 2.11 takes it for true when nothing is exported.
+    starts = None if torch.compiler.is_exporting() else _packed_starts(real, position_ids)
     if starts is None:
         return columns
     number = starts.flatten().cumsum(0) - 1  # of the sequence each token belongs to
