@@ -18,7 +18,7 @@ from torch.fx.experimental.symbolic_shapes import ShapeEnv
 
 import hf_genomics as hg
 import hf_genomics.attention_kmer_bert as routes
-from hf_genomics import dropout, modeling_kmer_bert
+from hf_genomics import dropout
 
 SIZES = {"k": 3, "hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 4, "intermediate_size": 64}
 LENGTHS = [9, 5, 2]
@@ -52,7 +52,7 @@ def pack(monkeypatch: pytest.MonkeyPatch, route: str) -> None:
         with unset_fake_temporarily():  # it works on the CPU, with numbers, and what it gives is moved
             return routes.Grouped(grouped.places.clone(), grouped.shapes)
 
-    for module in (routes, dropout, modeling_kmer_bert):
+    for module in (routes, dropout):
         monkeypatch.setattr(module, "is_tracing", lambda *_: False)
     monkeypatch.setattr(routes, "find_packed_sequence_indices", lambda positions: positions)
     monkeypatch.setattr(routes, "window_lengths", lambda *_: LENGTHS)
