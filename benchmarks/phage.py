@@ -1,12 +1,13 @@
 """Phage or other virus, at CPU size: pretrained against the supervised twin, for two set-ups, beside a 4-mer baseline.
 
     python benchmarks/phage.py --length 150 --data DATA --output runs/phage
+    python benchmarks/phage.py --length 150 --pooling mean --data DATA --output runs/phage   # instead of [CLS]
     python benchmarks/phage.py --length 1000 --data DATA --output runs/phage
 
 DATA holds phage.fasta.gz, nonphage.fasta.gz and virus_split.tsv (accession, class, split; groups of related genomes on
 one side only), or is what ``hf-genomics download --accessions recipes/data/virus_accessions.tsv`` wrote. For every seed
 and set-up it pretrains, fine-tunes with the labels of 10 % of the training genomes, fine-tunes the twin from scratch,
-and scores the test split, all by the recipes. What is finished is not run again, so both lengths share the pretraining.
+and scores the test split, all by the recipes. What is finished is not run again, so the pretraining serves all of it.
 The set-ups: "wide" (stride 6, 15 % of tokens and of nucleotides hidden) and "base" (the paper's: stride 1, spans of 6).
 At stride 1, 1000 nt are read in two parts, as in the paper. Jobs run side by side with one thread each: on small models
 two processes are faster than two threads.
@@ -50,8 +51,13 @@ def run_unless_done(verb: str, folder: Path, *options: str) -> None:
         print(f"{folder.name}: {(time.monotonic() - begin) / 60:.1f} min", flush=True)
 
 
-def chain(output: Path, length: int, setup: str, seed: int) -> None:
-    """Pretrain (once for both lengths), fine-tune, and fine-tune the twin."""
+def finetuned(output: Path, length: int, pooling: str, setup: str, arm: str, seed: int) -> Path:
+    """Name the folder of a fine-tuned model."""
+    return output / "-".join([f"{length}nt", *([] if pooling == "cls" else [pooling]), setup, arm, str(seed)])
+
+
+def chain(output: Path, length: int, pooling: str, setup: str, seed: int) -> None:
+    """Pretrain (once for all lengths and poolings), fine-tune, and fine-tune the twin."""
     pretrained = output / f"pretrained-{setup}-{seed}"
     store = ("--data.store", str(output / "store"))
     recipe = RECIPES / f"pretrain_{setup}_cpu.yaml"
@@ -59,21 +65,22 @@ def chain(output: Path, length: int, setup: str, seed: int) -> None:
     steps, batch = STEPS[setup, length]
     recipe = RECIPES / f"finetune_phage_{length}nt_cpu.yaml"
     options = ["--config", str(recipe), *store, "--pretrained", str(pretrained)]
-    options += ["--trainer.seed", str(seed), "--data.seed", str(seed)]
+    options += ["--trainer.seed", str(seed), "--data.seed", str(seed), "--pooling", pooling]
     options += ["--trainer.max_steps", str(steps), "--trainer.per_device_train_batch_size", str(batch)]
     options += ["--trainer.per_device_eval_batch_size", "64"] if setup == "base" else []
     options += ["--num_windows", "2"] if (setup, length) == ("base", 1000) else []
     for arm, extra in (("pretrained", []), ("twin", ["--from_scratch", "true"])):
         baseline = ["--baseline_k", "4" if (setup, arm) == ("wide", "pretrained") else "0"]
-        run_unless_done("finetune", output / f"{length}nt-{setup}-{arm}-{seed}", *options, *extra, *baseline)
+        run_unless_done("finetune", finetuned(output, length, pooling, setup, arm, seed), *options, *extra, *baseline)
 
 
-def scores(output: Path, length: int, seeds: list[int]) -> dict[str, np.ndarray]:
+def scores(output: Path, length: int, pooling: str, seeds: list[int]) -> dict[str, np.ndarray]:
     """Collect macro recall, F1 and AUROC per arm, (seeds, metrics)."""
     found = {}
     for setup in ("wide", "base"):
         for arm in ("pretrained", "twin"):
-            runs = [json.loads((output / f"{length}nt-{setup}-{arm}-{s}" / "metrics.json").read_text()) for s in seeds]
+            folders = [finetuned(output, length, pooling, setup, arm, seed) for seed in seeds]
+            runs = [json.loads((folder / "metrics.json").read_text()) for folder in folders]
             found[f"{setup}, {arm}"] = np.array([[run["test"][name] for name in METRICS] for run in runs])
             if runs[0].get("baselines", {}).keys() > {"majority"}:
                 for name in runs[0]["baselines"]:
@@ -96,6 +103,7 @@ def table(found: dict[str, np.ndarray], seeds: list[int]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--length", type=int, choices=(150, 1000), required=True)
+    parser.add_argument("--pooling", choices=("cls", "mean"), default="cls")
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--output", type=Path, default=Path("runs/phage"))
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
@@ -110,12 +118,13 @@ def main() -> None:
     hf_genomics("prepare", output / "prepare.log", "--fasta", *files, *metadata, "--output_dir", str(output / "store"))
     with ThreadPoolExecutor(arguments.jobs) as pool:
         runs = [(setup, seed) for seed in arguments.seeds for setup in ("wide", "base")]
-        jobs = [pool.submit(chain, output, arguments.length, *run) for run in runs]
+        jobs = [pool.submit(chain, output, arguments.length, arguments.pooling, *run) for run in runs]
         for job in jobs:
             job.result()
     minutes = (time.monotonic() - begin) / 60
-    print(f"\n{arguments.length} nt, labels of 10 % of the training genomes, {minutes:.0f} minutes\n")
-    print(table(scores(output, arguments.length, arguments.seeds), arguments.seeds))
+    read = f"{arguments.length} nt, pooling {arguments.pooling}"
+    print(f"\n{read}, labels of 10 % of the training genomes, {minutes:.0f} minutes\n")
+    print(table(scores(output, arguments.length, arguments.pooling, arguments.seeds), arguments.seeds))
 
 
 if __name__ == "__main__":
