@@ -22,8 +22,8 @@ from pathlib import Path
 import dnaio
 import numpy as np
 
-from hf_genomics.data.check import check
-from hf_genomics.data.sketch import Sketch, near_duplicates
+from hf_genomics.checks.check import check
+from hf_genomics.checks.sketch import Sketch, near_duplicates
 from hf_genomics.sequence import LETTER_CODE, reverse_complement
 
 

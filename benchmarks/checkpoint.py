@@ -27,7 +27,8 @@ from transformers import Trainer, TrainingArguments
 from transformers import trainer as stock_trainer
 
 from hf_genomics import KmerBertConfig, KmerBertForMaskedLM
-from hf_genomics.training import checkpoints, exact
+from hf_genomics.runs import checkpoints
+from hf_genomics.runs import exact_trainer as exact
 
 LIMIT = 2
 TRAINERS = {"stock": Trainer, "ours": exact.ExactTrainer, "ours, all hashed again": exact.ExactTrainer}

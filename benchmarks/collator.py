@@ -32,7 +32,7 @@ from torch.nn.utils.rnn import pad_sequence
 from transformers import DataCollatorForLanguageModeling
 
 from hf_genomics import DataCollatorForSpanMasking, KmerTokenizer
-from hf_genomics.data.dose import masking_fractions
+from hf_genomics.batches.dose import masking_fractions
 
 ROWS, TOKENS = 256, 512
 RATE = 0.025

@@ -39,9 +39,9 @@ from hf_genomics import (
     WindowDataset,
     WindowSampling,
 )
-from hf_genomics.data.order import EpochOrder
-from hf_genomics.training.masked_training import MaskedTrainer
-from hf_genomics.training.running import SetEpoch, keep_freed_memory
+from hf_genomics.genomes.order import EpochOrder
+from hf_genomics.runs.running import SetEpoch, keep_freed_memory
+from hf_genomics.training.masked_trainer import MaskedTrainer
 
 RECIPES = Path(__file__).resolve().parents[1] / "recipes"
 SET_UPS = ("base", "mask8", "stride3", "wide")

@@ -5,7 +5,7 @@
 
 bf16 autocast, windows of 512 tokens (or the paper's mix: half of them shorter), 15 % masked, one batch for all steps.
 A step is forward, backward and AdamW, without the Trainer but where a setting says so. MFU is the share of the fastest
-bf16 matrix product, measured first; operations as in `hf_genomics.training.flops` (what full logits, padding or masked
+bf16 matrix product, measured first; operations as in `hf_genomics.runs.flops` (what full logits, padding or masked
 places cost besides counts for nothing). The loss of the first step must be the same wherever the windows are. The
 second table says what a step of the fastest setting spends its time on, kernel by kernel.
 
@@ -125,8 +125,8 @@ class Bench:
     def __init__(self, device: str, size: str, seconds: float) -> None:
         import torch
 
-        from hf_genomics.training.flops import measure_peak
-        from hf_genomics.training.running import keep_freed_memory
+        from hf_genomics.runs.flops import measure_peak
+        from hf_genomics.runs.running import keep_freed_memory
 
         self.device, self.size, self.seconds = torch.device(device), size, seconds
         self.sizes, self.tokens, self.most = SIZES[size]
@@ -174,7 +174,7 @@ class Bench:
         import numpy as np
         import torch
 
-        from hf_genomics.data.packed_rows import pack_rows
+        from hf_genomics.batches.packing import pack_rows
 
         random, count = np.random.default_rng(0), min(setting.windows, self.most)
         lengths = np.full(count, self.tokens)
@@ -326,7 +326,7 @@ def needed(config: Any, batch: dict[str, Any]) -> tuple[int, float]:
     """Count the tokens of a batch, and the operations that training on them needs with logits of masked tokens."""
     import torch
 
-    from hf_genomics.training.flops import attention_pairs, narrows, training_flops
+    from hf_genomics.runs.flops import attention_pairs, narrows, training_flops
 
     ids = batch["input_ids"]
     real = batch.get("attention_mask", torch.ones_like(ids))

@@ -122,10 +122,10 @@ class Pretraining:
         import torch
 
         from hf_genomics import KmerBertConfig, KmerBertForMaskedLM, KmerTokenizer
-        from hf_genomics.data.collators import DataCollatorForSpanMasking
-        from hf_genomics.data.sampling import WindowSampling
-        from hf_genomics.data.store import GenomeStore
-        from hf_genomics.data.windows import WindowDataset
+        from hf_genomics.batches.span_masking import DataCollatorForSpanMasking
+        from hf_genomics.genomes.sampling import WindowSampling
+        from hf_genomics.genomes.store import GenomeStore
+        from hf_genomics.genomes.windows import WindowDataset
 
         torch.set_num_threads(1)
         torch.manual_seed(seed)
@@ -223,7 +223,7 @@ def probe(model: Any, tokenizer: Any, store: Any) -> dict[str, float]:
 
 
 def probe_windows(store: Any) -> list[Any]:
-    from hf_genomics.data.labelled import labelled_windows
+    from hf_genomics.labelled.windows import labelled_windows
 
     common = {"length": NT, "label_column": "class", "balanced": True}
     return [

@@ -48,8 +48,8 @@ def measure(name: str) -> dict[str, float]:
     import psutil
     from transformers import TrainingArguments
 
-    from hf_genomics.training import memory
-    from hf_genomics.training.exact import ExactTrainer
+    from hf_genomics.runs import memory
+    from hf_genomics.runs.exact_trainer import ExactTrainer
 
     found: dict[str, float] = {}
     estimate, train = memory.step_memory, ExactTrainer.train
@@ -113,7 +113,7 @@ def finetune_once(
 ) -> None:
     """Fine-tune a model that has seen nothing on made-up sequences."""
     from hf_genomics import KmerBertConfig, KmerBertForMaskedLM, KmerTokenizer
-    from hf_genomics.training.examples import LabelledData
+    from hf_genomics.labelled.data import LabelledData
     from hf_genomics.training.finetune import finetune
 
     random = np.random.default_rng(0)

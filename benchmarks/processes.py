@@ -25,13 +25,7 @@ from typing import Any
 
 import numpy as np
 
-from hf_genomics import (
-    DataCollatorForSpanMasking,
-    KmerBertConfig,
-    KmerTokenizer,
-    WindowSampling,
-    prepare,
-)
+from hf_genomics import DataCollatorForSpanMasking, KmerBertConfig, KmerTokenizer, WindowSampling, prepare
 
 BERT_BASE = {"hidden_size": 768, "num_hidden_layers": 12, "num_attention_heads": 12, "intermediate_size": 3072}
 SIZES: dict[str, tuple[dict[str, Any], int]] = {  # sizes, windows of a step

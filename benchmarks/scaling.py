@@ -21,7 +21,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from hf_genomics import KmerBertConfig, KmerBertForMaskedLM, WindowSampling
-from hf_genomics.training.flops import flops_per_token
+from hf_genomics.runs.flops import flops_per_token
 
 
 class Gpu(NamedTuple):

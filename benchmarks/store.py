@@ -28,9 +28,9 @@ from pathlib import Path
 import dnaio
 import numpy as np
 
-from hf_genomics.data.fasta import read_pieces
-from hf_genomics.data.files import open_binary
-from hf_genomics.data.store import GenomeStore, prepare
+from hf_genomics.genomes.store import GenomeStore, prepare
+from hf_genomics.io.fasta import read_pieces
+from hf_genomics.io.files import open_binary
 
 WINDOW, BATCH = 510, 256
 SIZES = (6_000_000, 60_000_000)  # nt whose memory is compared

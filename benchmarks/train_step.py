@@ -119,7 +119,7 @@ def draw(setting: dict) -> tuple[dict[str, torch.Tensor], int]:
     """Draw a batch, and count its tokens, padding left away."""
     import numpy as np
 
-    from hf_genomics.data.packed_rows import pack_rows
+    from hf_genomics.batches.packing import pack_rows
 
     generator = np.random.default_rng(0)
     ragged = setting["shape"] == "ragged"
@@ -189,7 +189,7 @@ def rate(setting: dict, steps: int) -> float:
     """Train under a Trainer with its defaults, and give tokens per second of CPU time (median over the steps)."""
     from transformers import Trainer, TrainerCallback, TrainingArguments
 
-    from hf_genomics.training.running import keep_freed_memory
+    from hf_genomics.runs.running import keep_freed_memory
 
     torch.manual_seed(0)
     torch.set_num_threads(1)

@@ -8,8 +8,9 @@ from importlib import import_module
 from typing import Any
 
 from .auto import register
+from .moved import install
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 _HOME = {
     "KmerTokenizer": "tokenization_kmer",
@@ -22,23 +23,34 @@ _HOME = {
     "HierarchicalKmerBertForSequenceClassification": "modeling_hierarchical",
     "FusionKmerBertConfig": "configuration_kmer_bert",
     "FusionKmerBertForSequenceClassification": "modeling_fusion",
-    "DataCollatorForSpanMasking": "data.collators",
-    "DataCollatorForSequences": "data.collators",
-    "GenomeStore": "data.store",
-    "WindowDataset": "data.windows",
-    "WindowSampling": "data.sampling",
-    "download": "data.download",
-    "check": "data.check",
-    "prepare": "data.store",
-    "kmers_side_by_side": "fast_tokenizers",
-    "train_bpe": "fast_tokenizers",
+    "DataCollatorForSpanMasking": "batches.span_masking",
+    "DataCollatorForSequences": "batches.sequences",
+    "GenomeStore": "genomes.store",
+    "WindowDataset": "genomes.windows",
+    "WindowSampling": "genomes.sampling",
+    "download": "downloads.download",
+    "check": "checks.check",
+    "prepare": "genomes.store",
+    "kmers_side_by_side": "training.bpe",
+    "train_bpe": "training.bpe",
     "pretrain": "training.pretrain",
     "finetune": "training.finetune",
-    "evaluate": "training.finetune",
-    "predict": "training.finetune",
-    "convert": "hub",
-    "to_bert": "hub",
-    "push": "hub",
+    "evaluate": "evaluation.evaluate",
+    "predict": "inference.predict",
+    "convert": "sharing.dnabert",
+    "to_bert": "sharing.dnabert",
+    "push": "sharing.push",
+    "quickstart": "studies.quickstart",
+    "LabelledData": "labelled.data",
+    "LabelledSequences": "labelled.sequences",
+    "load_classifier": "inference.loading",
+    "predict_scores": "inference.scores",
+    "predict_nt_scores": "inference.scores",
+    "Predictions": "inference.predictions",
+    "pack_rows": "batches.packing",
+    "SetEpoch": "runs.running",
+    "SequenceClassificationMetrics": "evaluation.metrics",
+    "InputError": "errors",
 }
 __all__ = list(_HOME)
 
@@ -54,3 +66,4 @@ def __dir__() -> list[str]:
 
 
 register()
+install()

@@ -25,17 +25,17 @@ from typing import Any, NoReturn
 from .errors import InputError, StoppedError
 
 VERBS = {
-    "download": ("data.download", "fetch genomes from NCBI by accession"),
-    "check": ("data.check", "describe sequence files or tables, and list all that would be refused"),
-    "prepare": ("data.store", "turn sequence files into a genome store"),
-    "train-bpe": ("fast_tokenizers", "train a byte-pair encoding on a genome store"),
-    "pretrain": ("training.pretrain", "pretrain a model on a genome store"),
-    "finetune": ("training.finetune", "fine-tune a pretrained model on labelled sequences"),
-    "evaluate": ("training.finetune", "score a fine-tuned model on labelled sequences"),
-    "predict": ("training.finetune", "classify the sequences of a file"),
-    "convert": ("hub", "convert a DNABERT folder, or a model back to one"),
-    "push": ("hub", "upload a model folder to the Hub"),
-    "quickstart": ("quickstart", "all of it on bundled genomes, in minutes, with a report"),
+    "download": "fetch genomes from NCBI by accession",
+    "check": "describe sequence files or tables, and list all that would be refused",
+    "prepare": "turn sequence files into a genome store",
+    "train-bpe": "train a byte-pair encoding on a genome store",
+    "pretrain": "pretrain a model on a genome store",
+    "finetune": "fine-tune a pretrained model on labelled sequences",
+    "evaluate": "score a fine-tuned model on labelled sequences",
+    "predict": "classify the sequences of a file",
+    "convert": "convert a DNABERT folder, or a model back to one",
+    "push": "upload a model folder to the Hub",
+    "quickstart": "all of it on bundled genomes, in minutes, with a report",
 }
 
 # What a section's class takes from elsewhere, or what only the framework sets.
@@ -86,7 +86,7 @@ def _run(verb: str, words: list[str]) -> int:
     if verb not in VERBS:
         raise InputError(f"no verb {verb!r}{_suggest(verb, VERBS)}; hf-genomics --help lists them")
     _set_up_logging()
-    function = getattr(importlib.import_module(f".{VERBS[verb][0]}", __package__), verb.replace("-", "_"))
+    function = getattr(importlib.import_module(__package__), verb.replace("-", "_"))
     parser = build_parser(function)
     settings = _build(parser, _gather_lists(words, function))
     result = function(**settings)
@@ -388,7 +388,7 @@ def _table(result: dict[str, Any]) -> str:
 
 def _overview() -> str:
     width = max(map(len, VERBS))
-    verbs = "\n".join(f"  {verb:<{width}}  {what}" for verb, (_, what) in VERBS.items())
+    verbs = "\n".join(f"  {verb:<{width}}  {what}" for verb, what in VERBS.items())
     return (
         f"usage: hf-genomics VERB [--config x.yaml] [--key value ...]\n\n{verbs}\n\n"
         "hf-genomics VERB --help lists the keys of a verb.\n"

@@ -38,10 +38,10 @@ from hf_genomics import (
     KmerBertModel,
     KmerTokenizer,
 )
-from hf_genomics.hub import to_bert
 from hf_genomics.initialisation import kmer_embeddings, neighbour_offsets
 from hf_genomics.losses import label_loss
 from hf_genomics.positions import sinusoidal_positions
+from hf_genomics.sharing.dnabert import to_bert
 
 TWINS = {
     KmerBertModel: BertModel,

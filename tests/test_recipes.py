@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import importlib
 import json
 import logging
 import math
@@ -16,12 +15,13 @@ import pytest
 import yaml
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
+import hf_genomics
 from hf_genomics import KmerBertConfig, KmerBertForMaskedLM, KmerTokenizer, WindowSampling, prepare
-from hf_genomics.cli import VERBS, main
-from hf_genomics.data.dose import masking_fractions
-from hf_genomics.data.fasta import read_records
-from hf_genomics.quickstart import write_regions
+from hf_genomics.batches.dose import masking_fractions
+from hf_genomics.cli import main
+from hf_genomics.io.fasta import read_records
 from hf_genomics.sequence import reverse_complement
+from hf_genomics.studies.quickstart import write_regions
 
 RECIPES = Path(__file__).resolve().parents[1] / "recipes"
 FILES = [path for path in sorted(RECIPES.rglob("*.yaml")) if path.parent.name != "accelerate"]  # Accelerate's own
@@ -49,9 +49,10 @@ def settings_of(monkeypatch):
     """Parse a recipe, build its objects, and return what the verb's function would have been called with."""
 
     def call(path):
-        module = importlib.import_module(f"hf_genomics.{VERBS[verb_of(path)][0]}")
-        verb, seen = verb_of(path), {}
-        monkeypatch.setattr(module, verb, functools.wraps(getattr(module, verb))(lambda **given: seen.update(given)))
+        verb = verb_of(path)
+        verb_name, seen = verb.replace("-", "_"), {}
+        function = getattr(hf_genomics, verb_name)
+        monkeypatch.setattr(hf_genomics, verb_name, functools.wraps(function)(lambda **given: seen.update(given)))
         assert main([verb, "--config", str(path)]) == 0
         return seen
 
@@ -269,8 +270,12 @@ def made(tmp_path_factory):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_recipe_of_another_kind_of_task_runs(made, tmp_path, kind, monkeypatch):
-    for module, name in (("finetune", "plot_loss"), ("scoring", "plot_roc_pr"), ("scoring", "plot_confusion")):
-        monkeypatch.setattr(f"hf_genomics.training.{module}.{name}", lambda *_, **__: None)  # most of the time
+    for name in (
+        "training.finetune.plot_loss",
+        "evaluation.evaluate.plot_roc_pr",
+        "evaluation.evaluate.plot_confusion",
+    ):
+        monkeypatch.setattr(f"hf_genomics.{name}", lambda *_, **__: None)  # drawing would take most of the time
     path, table = RECIPES / f"finetune_{kind}.yaml", made / ("table.csv" if kind == "long" else "short.csv")
     words = ["--pretrained", str(made / "model"), "--data.train", str(table), "--data.test", str(table)]
     words += ["--trainer.output_dir", str(tmp_path / "out"), "--trainer.max_steps", "2"]

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hf_genomics import KmerBertConfig, KmerBertForMaskedLM, KmerTokenizer, WindowDataset, WindowSampling, prepare
-from hf_genomics.training.flops import attention_pairs, training_flops
+from hf_genomics.runs.flops import attention_pairs, training_flops
 
 
 @pytest.fixture(scope="module")

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import csv
 import hashlib
-import sys
 from collections import defaultdict
 from pathlib import Path
 
 import pytest
 
-from hf_genomics.data.accessions import read_accessions
+from hf_genomics.downloads.accessions import read_accessions
 
 LIST = Path(__file__).resolve().parents[1] / "recipes" / "data" / "virus_accessions.tsv"
-sys.path.insert(0, str(Path(__file__).parent / "data"))  # the server that stands in for NCBI
 
 
 @pytest.fixture(scope="module")

@@ -1,1 +1,1 @@
-"""Training: pretrain and fine-tune on top of transformers' Trainer, measure against baselines, and report."""
+"""The verbs `pretrain` and `finetune`, and what they share."""

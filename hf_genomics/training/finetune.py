@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -18,21 +17,25 @@ from transformers import (
 )
 
 from ..configuration_kmer_bert import HierarchicalKmerBertConfig
-from ..data.annotations import Annotations, check_columns, read_annotated
-from ..data.labelled import SequenceDataset
-from ..data.tables import LabelledSequences, check_classes
-from ..errors import InputError, no_load_report, readable
+from ..errors import InputError
+from ..evaluation.baseline import kmer_baseline, majority_probabilities
+from ..evaluation.evaluate import check_positive, plot_predictions, score_predictions
+from ..evaluation.metrics import SCORES, classification_metrics, compute_metrics_for
+from ..evaluation.pictures import plot_loss
+from ..inference.loading import VALUE, load_config, load_tokenizer, no_load_report, readable
+from ..inference.predictions import Predictions
+from ..inference.windows import check_longest, collator_for
+from ..io.writing import write_json
+from ..labelled.annotations import check_columns
+from ..labelled.data import LabelledData
+from ..labelled.sequences import LabelledSequences, check_classes
+from ..labelled.windows import SequenceDataset
 from ..modeling_kmer_bert import refuse_missing
+from ..runs.exact_trainer import ExactTrainer
+from ..runs.memory import check_memory
+from ..runs.output_folder import check_room, claim_output_dir
+from ..runs.running import SetEpoch, attention_for, train
 from .arguments import check_arguments, check_best_metric
-from .baseline import kmer_baseline, majority_probabilities
-from .exact import ExactTrainer
-from .examples import LabelledData, annotations_like
-from .loading import VALUE, class_names, known_of, load_classifier, load_config, load_tokenizer
-from .memory import check_memory
-from .metrics import SCORES, classification_metrics, compute_metrics_for
-from .report import plot_loss
-from .running import SetEpoch, attention_for, check_output, check_room, claim_output_dir, train, write_json
-from .scoring import Predictions, check_longest, collator_for, predict_nt_scores, predict_scores
 from .settings import (
     course_settings,
     label_settings,
@@ -41,18 +44,6 @@ from .settings import (
     weight_settings,
     window_settings,
 )
-
-__all__ = [
-    "LabelledData",
-    "evaluate",
-    "finetune",
-    "load_classifier",
-    "load_config",
-    "load_tokenizer",
-    "predict",
-    "predict_nt_scores",
-    "predict_scores",
-]
 
 logger = logging.getLogger(__name__)
 
@@ -125,7 +116,7 @@ def finetune(
     training, validation, test = _load_splits(data, tokenizer.k * num_windows)
     missing = None if validation else "there are no validation sequences; set data.valid"
     check_best_metric(trainer, SCORES[training.problem], missing)
-    _check_positive(positive, training)
+    check_positive(positive, training)
     if rc_probability and training.nt_labels is not None:
         raise InputError("rc_probability: labels per nucleotide belong to a strand; leave it at 0")
     if training.pairs is not None and training.nt_labels is not None:
@@ -194,15 +185,6 @@ def _load_splits(
         if other is not None:
             check_classes(training, other)
     return training, others[0], others[1]
-
-
-def _check_positive(positive: str | None, examples: LabelledSequences) -> None:
-    classes = examples.label_names if examples.problem == "single_label_classification" else None
-    if positive is not None and positive not in (classes or []):
-        there = (
-            f"the classes are {classes}" if classes else "the labels are not one class out of several; leave it away"
-        )
-        raise InputError(f"positive: there is no class {positive!r}; {there}")
 
 
 def _check_numbers(
@@ -275,7 +257,7 @@ def _test(
     """Score the test split, write predictions and pictures, and score the baselines."""
     found.write(folder / "predictions.tsv")
     scores, labels = found.labelled()
-    metrics = {"test": found.metrics(positive), "test_sequences": len(found.examples)}
+    metrics = {"test": score_predictions(found, positive), "test_sequences": len(found.examples)}
     if found.examples.problem != "single_label_classification" or not found.names:
         return metrics
     target, others = found.names.index(positive) if positive else 1, {}
@@ -288,103 +270,9 @@ def _test(
             num_classes=len(found.names),
         )
         others = {f"{baseline_k}-mer logistic regression": (guess, labels)}
-    found.plot(folder, positive, others)
+    plot_predictions(found, folder, positive, others)
     seen = training.known_labels if training.nt_labels is None else np.concatenate(training.nt_labels)
     majority = majority_probabilities(seen[seen >= 0], len(labels), num_classes=len(found.names))
     guesses = {"majority": (majority, labels), **others}
     metrics["baselines"] = {name: classification_metrics(*pair, positive=target) for name, pair in guesses.items()}
     return metrics
-
-
-def evaluate(
-    model: str,
-    data: LabelledData,
-    output_dir: str,
-    split: Literal["train", "valid", "test"] = "test",
-    positive: str | None = None,
-    batch_size: int = 64,
-) -> dict[str, Any]:
-    """Score a fine-tuned model on labelled sequences.
-
-    Leaves in ``output_dir``: metrics.json, predictions.tsv, and for classes roc_pr.png and confusion.png.
-
-    Args:
-        model: folder or Hub name of a fine-tuned model.
-        data: labelled sequences; several labels and tracks are read from the columns the model knows by name.
-        output_dir: folder to write to.
-        split: which of them.
-        positive: class that F1 is about; by default the second of two.
-        batch_size: sequences encoded at once.
-
-    Returns:
-        the metrics.
-
-    Raises:
-        InputError: if data and model do not fit; nothing has been written then.
-    """
-    folder = Path(output_dir)
-    check_output(folder, folder=True)
-    network, tokenizer = load_classifier(model)
-    known = known_of(network, model)
-    _check_positive(positive, known)
-    shortest = _shortest(network, tokenizer.k)
-    examples = data.require(split, shortest, known, why="there is nothing to evaluate")
-    if examples.label_names != known.label_names and not known.labels_by_column:
-        raise InputError(
-            f"{examples.source}: the labels are {examples.label_names}, the model knows {known.label_names}"
-        )
-    check_classes(examples, examples)
-    found = Predictions.of(network, tokenizer, examples, batch_size)
-    metrics = found.metrics(positive)
-    found.write(folder / "predictions.tsv")
-    found.plot(folder, positive, {})
-    write_json(folder / "metrics.json", metrics)
-    return metrics
-
-
-def predict(
-    model: str,
-    input: str,
-    output: str,
-    sequence_column: str = "sequence",
-    id_column: str | None = None,
-    pair_column: str | None = None,
-    rna: bool = False,
-    batch_size: int = 64,
-) -> None:
-    """Predict the class (or value) of every sequence of a file; long sequences are cut into windows and averaged.
-
-    Args:
-        model: folder or Hub name of a fine-tuned model.
-        input: FASTA, FASTQ, GenBank, 2bit, CSV, TSV or Parquet file, plain or gzipped; tracks are read from the columns
-            that the model knows by name.
-        output: TSV file to write: id, length, prediction and a probability per class; of a model that classifies
-            nucleotides, id, start, end (0-based, half-open), prediction and probability of every run of one class.
-        sequence_column, id_column, pair_column: columns of a table.
-        rna: read U as T.
-        batch_size: windows encoded at once.
-
-    Raises:
-        InputError: if the file or the model cannot be read, or a sequence is shorter than one k-mer.
-    """
-    check_output(Path(output), folder=False)
-    network, tokenizer = load_classifier(model)
-    known = replace(known_of(network, model), nt_labels=None)  # no labels are read
-    columns = replace(annotations_like(known, Annotations(pair_column=pair_column)), label_columns=None)
-    examples = read_annotated(
-        input,
-        columns,
-        require_labels=False,
-        sequence_column=sequence_column,
-        id_column=id_column,
-        rna=rna,
-        min_length=_shortest(network, tokenizer.k),
-    )
-    examples = replace(examples, label_names=class_names(network), problem_type=known.problem)
-    Predictions.of(network, tokenizer, examples, batch_size).write(Path(output))
-
-
-def _shortest(network: PreTrainedModel, k: int) -> int:
-    """Give the shortest sequence a model takes, in nt: one k-mer in each part."""
-    config = network.config
-    return k if getattr(config, "part_length", None) else k * getattr(config, "num_windows", 1)

@@ -13,31 +13,24 @@ from typing import Any, Literal
 import numpy as np
 from transformers import TrainingArguments, set_seed
 
+from ..batches.span_masking import DataCollatorForSpanMasking
 from ..configuration_kmer_bert import KmerBertConfig
-from ..data.collators import DataCollatorForSpanMasking
-from ..data.order import EpochOrder
-from ..data.sampling import WindowSampling
-from ..data.store import GenomeStore
-from ..data.windows import WindowDataset
 from ..errors import InputError
+from ..evaluation.masked_scores import SCORES
+from ..evaluation.pictures import plot_loss
+from ..genomes.order import EpochOrder
+from ..genomes.sampling import WindowSampling
+from ..genomes.store import GenomeStore
+from ..genomes.windows import WindowDataset
+from ..inference.windows import check_positions
+from ..io.writing import write_json
 from ..modeling_kmer_bert import KmerBertForMaskedLM
+from ..runs.memory import check_memory
+from ..runs.output_folder import check_room, claim_output_dir
+from ..runs.running import SetEpoch, attention_for, num_parameters, train
 from ..tokenization_kmer import KmerTokenizer
 from .arguments import check_arguments, check_best_metric
-from .masked_scores import SCORES
-from .masked_training import MaskedTrainer, check_schedule
-from .memory import check_memory
-from .report import plot_loss
-from .running import (
-    SetEpoch,
-    attention_for,
-    check_positions,
-    check_room,
-    check_vocabulary,
-    claim_output_dir,
-    num_parameters,
-    train,
-    write_json,
-)
+from .masked_trainer import MaskedTrainer, check_schedule
 
 logger = logging.getLogger(__name__)
 
@@ -280,4 +273,18 @@ def _check_contigs(windows: WindowDataset, k: int) -> None:
         raise InputError(
             f"{windows.store.path}: the longest contig of a split has {longest} nt, less than one k-mer of {k} nt; "
             "prepare longer records, or lower tokenizer.k"
+        )
+
+
+def check_vocabulary(tokenizer: KmerTokenizer, model: Any) -> None:
+    """Check that a configuration belongs to a tokenizer.
+
+    Raises:
+        InputError: if k, stride or vocabulary size differ.
+    """
+    ours, theirs = (len(tokenizer), tokenizer.k, tokenizer.stride), (model.vocab_size, model.k, model.stride)
+    if ours != theirs:
+        raise InputError(
+            f"tokenizer and model do not belong together: (vocabulary, k, stride) are {ours} and {theirs}; "
+            "set tokenizer.k and tokenizer.stride only, the model follows"
         )

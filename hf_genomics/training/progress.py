@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from .running import write_text
+from ..io.writing import write_text
 
 FILE = "metrics.jsonl"
 

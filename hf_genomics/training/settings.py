@@ -11,9 +11,9 @@ import numpy as np
 import torch
 
 from ..configuration_kmer_bert import FusionKmerBertConfig, HierarchicalKmerBertConfig, KmerBertConfig
-from ..data.tables import LabelledSequences
 from ..errors import InputError
-from .loading import VALUE
+from ..inference.loading import VALUE
+from ..labelled.sequences import LabelledSequences
 
 
 def label_settings(training: LabelledSequences) -> dict[str, Any]:

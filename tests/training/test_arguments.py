@@ -22,7 +22,7 @@ from hf_genomics import (
     prepare,
 )
 from hf_genomics.cli import main
-from hf_genomics.training.exact import ExactTrainer
+from hf_genomics.runs.exact_trainer import ExactTrainer
 
 SIZES = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
 QUICK = "--trainer.max_steps 2 --trainer.use_cpu true --trainer.bf16 false --trainer.save_strategy no".split()

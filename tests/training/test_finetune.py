@@ -17,16 +17,13 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer, Trai
 
 from hf_genomics import KmerBertConfig, KmerBertForMaskedLM, KmerTokenizer, prepare
 from hf_genomics.errors import InputError
-from hf_genomics.training.finetune import (
-    LabelledData,
-    evaluate,
-    finetune,
-    load_classifier,
-    load_tokenizer,
-    predict,
-    predict_scores,
-)
-from hf_genomics.training.metrics import classification_metrics, regression_metrics
+from hf_genomics.evaluation.evaluate import evaluate
+from hf_genomics.evaluation.metrics import classification_metrics, regression_metrics
+from hf_genomics.inference.loading import load_classifier, load_tokenizer
+from hf_genomics.inference.predict import predict
+from hf_genomics.inference.scores import predict_scores
+from hf_genomics.labelled.data import LabelledData
+from hf_genomics.training.finetune import finetune
 
 AT_RICH, GC_RICH = (0.4, 0.1, 0.1, 0.4), (0.1, 0.4, 0.4, 0.1)
 SCORES = {"accuracy", "macro_recall", "macro_precision", "f1", "f1_macro", "mcc", "auroc", "auprc"}

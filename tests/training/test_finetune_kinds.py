@@ -18,14 +18,16 @@ from hf_genomics import (
     KmerTokenizer,
 )
 from hf_genomics.cli import main
-from hf_genomics.data.annotations import read_annotated
-from hf_genomics.data.tables import LabelledSequences
 from hf_genomics.errors import InputError
-from hf_genomics.training.examples import LabelledData, annotations_like
-from hf_genomics.training.finetune import evaluate, finetune, predict
-from hf_genomics.training.loading import known_of, load_classifier
-from hf_genomics.training.running import write_tsv
-from hf_genomics.training.scoring import predict_nt_scores
+from hf_genomics.evaluation.evaluate import evaluate
+from hf_genomics.inference.loading import known_of, load_classifier
+from hf_genomics.inference.predict import predict
+from hf_genomics.inference.scores import predict_nt_scores
+from hf_genomics.io.writing import write_tsv
+from hf_genomics.labelled.annotations import read_annotated
+from hf_genomics.labelled.data import LabelledData, annotations_like
+from hf_genomics.labelled.sequences import LabelledSequences
+from hf_genomics.training.finetune import finetune
 from hf_genomics.training.settings import balanced_weights, label_settings, make_configuration, target_settings
 
 COLUMNS = {
@@ -91,8 +93,12 @@ def home(tmp_path_factory) -> Path:
 @pytest.fixture(autouse=True)
 def no_pictures(monkeypatch) -> None:
     """Pictures are another test's; they would be most of the time here."""
-    for module, name in (("finetune", "plot_loss"), ("scoring", "plot_roc_pr"), ("scoring", "plot_confusion")):
-        monkeypatch.setattr(f"hf_genomics.training.{module}.{name}", lambda *_, **__: None)
+    for name in (
+        "training.finetune.plot_loss",
+        "evaluation.evaluate.plot_roc_pr",
+        "evaluation.evaluate.plot_confusion",
+    ):
+        monkeypatch.setattr(f"hf_genomics.{name}", lambda *_, **__: None)
 
 
 def tables(home: Path, kind: str) -> LabelledData:

@@ -12,7 +12,7 @@ from tiny_runs import outcome
 
 from hf_genomics import KmerBertConfig, KmerBertForMaskedLM, KmerTokenizer
 from hf_genomics.errors import InputError
-from hf_genomics.training.examples import LabelledData
+from hf_genomics.labelled.data import LabelledData
 from hf_genomics.training.finetune import finetune
 
 COLUMNS = {

@@ -1,0 +1,1 @@
+"""Rows to tensors: hashed random numbers, span masking, padding and packing."""

@@ -1,0 +1,1 @@
+"""Check sequence files and tables, and report everything that would be rejected later."""

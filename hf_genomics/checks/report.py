@@ -1,0 +1,311 @@
+"""What `check` has found: as numbers, as JSON, and as a table on the screen."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+from array import array
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from ..errors import InputError
+from ..io.files import shorten
+from .duplicates import Pair
+
+_QUANTILES = {"min": 0, "5 %": 5, "25 %": 25, "median": 50, "75 %": 75, "95 %": 95, "max": 100}
+_WIDE = "records,nt,min nt,median nt,max nt,GC %,N %,IUPAC %,soft-masked %,duplicates".split(",")
+_NARROW = "records,nt,median nt,GC %,N %,duplicates".split(",")
+_BLOCK_NT = 1 << 16
+_UPPER = np.uint8(0xDF)
+
+
+class Letters(NamedTuple):
+    """Counts of letters, in nt.
+
+    Attributes:
+        nt: all letters; acgt, n, iupac and foreign sum to it.
+        acgt, gc: A, C, G, T in either case, and G and C among them.
+        n, iupac: N, and the other IUPAC codes.
+        soft_masked: lower-case letters.
+        foreign: letters that are no nucleotides; their records are refused.
+        u: U among the foreign ones; it counts in the share of GC.
+    """
+
+    nt: int = 0
+    acgt: int = 0
+    gc: int = 0
+    n: int = 0
+    iupac: int = 0
+    soft_masked: int = 0
+    foreign: int = 0
+    u: int = 0
+
+    @classmethod
+    def of(cls, letters: np.ndarray, nt: int, foreign: int) -> Letters:
+        """Count letters.
+
+        Args:
+            letters: uint8; zero bytes between records are no letters.
+            nt: how many letters that is.
+            foreign: how many of them are no nucleotides.
+        """
+        counts = np.zeros(7, np.int64)
+        for begin in range(0, len(letters), _BLOCK_NT):
+            block = letters[begin : begin + _BLOCK_NT]
+            upper = block & _UPPER
+            lower = block - np.uint8(ord("a")) < 26  # what comes before "a" wraps around
+            counts += [*(np.count_nonzero(upper == ord(letter)) for letter in "ACGTNU"), np.count_nonzero(lower)]
+        a, c, g, t, n, u, soft_masked = counts.tolist()
+        iupac = nt - foreign - a - c - g - t - n
+        return cls(nt, a + c + g + t, c + g, n, iupac, soft_masked, foreign, u if foreign else 0)
+
+    def plus(self, other: Letters) -> Letters:
+        """Add the counts of two."""
+        return Letters(*map(sum, zip(self, other, strict=True)))
+
+    def shares(self) -> dict[str, float | None]:
+        """Divide: GC by A, C, G, T; the others by all letters; None where there is nothing to divide by."""
+        return {
+            "gc": self.gc / (self.acgt + self.u) if self.acgt + self.u else None,
+            **{name: getattr(self, name) / self.nt if self.nt else None for name in ("n", "iupac", "soft_masked")},
+        }
+
+
+@dataclasses.dataclass
+class FileReport:
+    """One file.
+
+    Attributes:
+        file: as it was named.
+        kind: "sequences" or "table".
+        split: as given on the command line, or None.
+        lengths: of every record, in nt.
+        letters: counts over all records.
+        labels: rows of each class, or min, mean and max of the values; None where there are none.
+        faults: what `prepare` or `finetune` refuses, all of it.
+        notes: records that are allowed but odd, by kind.
+    """
+
+    file: str
+    kind: str
+    split: str | None = None
+    lengths: array[int] = dataclasses.field(default_factory=lambda: array("q"))
+    letters: Letters = Letters()
+    labels: dict[str, float] | None = None
+    faults: list[str] = dataclasses.field(default_factory=list)
+    notes: dict[str, list[str]] = dataclasses.field(default_factory=dict)
+
+    def add_faults(self, faults: Sequence[InputError]) -> None:
+        """Write down what is wrong with a record, a row or the file."""
+        self.faults += map(str, faults)
+
+    def note(self, kind: str, record: str) -> None:
+        """Remember an odd record."""
+        self.notes.setdefault(kind, []).append(record)
+
+    def numbers(self) -> dict[str, Any]:
+        """Give everything as what JSON knows."""
+        return {
+            "file": self.file,
+            "kind": self.kind,
+            "split": self.split,
+            **summary([self]),
+            "labels": self.labels,
+            "faults": self.faults,
+            "notes": self.notes,
+        }
+
+
+def summary(files: Iterable[FileReport]) -> dict[str, Any]:
+    """Count records and letters over files, with quantiles of the lengths."""
+    files = list(files)
+    lengths = np.concatenate([np.zeros(0, np.int64), *(np.array(file.lengths, np.int64) for file in files)])
+    letters = Letters()
+    for file in files:
+        letters = letters.plus(file.letters)
+    quantiles = np.percentile(lengths, list(_QUANTILES.values()), method="lower").tolist() if len(lengths) else []
+    return {
+        "records": len(lengths),
+        "nt": letters.nt,
+        "lengths": dict(zip(_QUANTILES, quantiles, strict=False))
+        | {"mean": float(lengths.mean()) if len(lengths) else None},
+        "shares": letters.shares(),
+        "letters": letters._asdict(),
+    }
+
+
+@dataclasses.dataclass
+class CheckReport:
+    """All files together.
+
+    Attributes:
+        files: one report each.
+        faults: what is refused over all files: a file given twice, a metadata table that does not fit.
+        duplicates: records whose sequence came before, on either strand.
+        leaks: records of which an earlier split has the same sequence, on either strand, or nearly the same.
+        splits: records in each split.
+        min_identity: of what is called nearly the same.
+        density: share of the 24-mers that were compared for that; None where there was nothing to compare.
+    """
+
+    files: list[FileReport]
+    faults: list[str]
+    duplicates: list[Pair]
+    leaks: list[Pair]
+    splits: dict[str, int]
+    min_identity: float
+    density: float | None
+
+    @property
+    def all_faults(self) -> list[str]:
+        """Everything that would be refused."""
+        return self.faults + [fault for file in self.files for fault in file.faults]
+
+    @property
+    def refusal(self) -> str | None:
+        """Say in one line that something would be refused; None where nothing would."""
+        faults = len(self.all_faults)
+        refused = sum(bool(file.faults) for file in self.files)
+        what = f"{faults} fault{'s' * (faults > 1)}, in {refused} of {len(self.files)} files" if faults else ""
+        return f"would be refused: {what}; mend what is listed above" if faults else None
+
+    def warnings(self) -> list[str]:
+        """Describe what is allowed but should be known, a line for each kind and file."""
+        lines = []
+        for file in self.files:
+            for kind, names in file.notes.items():
+                lines.append(f"{file.file}: {_count(names, 'record')} {kind} ({some(names)})")
+        for kind in ("exact", "reverse complement"):
+            pairs = [pair for pair in self.duplicates if pair.kind == kind]
+            what = "the sequence" if kind == "exact" else "the reverse complement"
+            if pairs:
+                shown = some([f"{pair.record} = {pair.other}" for pair in pairs])
+                lines.append(f"{_count(pairs, 'record')} with {what} of an earlier one ({shown})")
+        odd = [pair for pair in self.duplicates if not pair.same_label and pair.kind == "exact"]
+        if odd:
+            lines.append(f"{_count(odd, 'row')} with the sequence of an earlier one but another label")
+        return lines + self._leak_lines()
+
+    def _leak_lines(self) -> list[str]:
+        """Say how many records of each split an earlier split has too."""
+        lines = []
+        for (split, other), count in sorted(Counter((pair.split, pair.other_split) for pair in self.leaks).items()):
+            pairs = [pair for pair in self.leaks if (pair.split, pair.other_split) == (split, other)]
+            near = [pair for pair in pairs if pair.kind == "near"]
+            worst = sorted(pairs, key=lambda pair: -pair.identity)
+            shown = some([f"{pair.record} ~ {pair.other}, {100 * pair.identity:.1f} %" for pair in worst])
+            which = f"{count:,} of {self.splits[split]:,} {split} records are in {other} too"
+            lines.append(f"{which}: {count - len(near):,} exactly, {len(near):,} nearly ({shown})")
+        return lines
+
+    def numbers(self) -> dict[str, Any]:
+        """Give everything as what JSON knows."""
+        return {
+            "refused": bool(self.all_faults),
+            "total": summary(self.files),
+            "splits": self.splits,
+            "min_identity": self.min_identity,
+            "sketch_density": self.density,
+            "faults": self.faults,
+            "warnings": self.warnings(),
+            "files": [file.numbers() for file in self.files],
+            "duplicates": [pair._asdict() for pair in self.duplicates],
+            "leaks": [pair._asdict() for pair in self.leaks],
+        }
+
+    def write_json(self, path: str) -> None:
+        """Write `numbers`; the file is whole or not there.
+
+        Raises:
+            InputError: if it cannot be written.
+        """
+        target = Path(path)
+        partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            partial.write_text(json.dumps(self.numbers(), indent=1) + "\n", encoding="utf-8")
+            os.replace(partial, target)
+        except OSError as error:
+            partial.unlink(missing_ok=True)
+            raise InputError(f"{path}: cannot be written: {error.strerror or error}") from error
+
+    def show(self, console: Console, most: int = 10) -> None:
+        """Draw the table, and below it a line for each fault and warning.
+
+        Args:
+            console: where to.
+            most: faults listed for each file; the JSON file has all.
+        """
+        console.print(self._table(wide=console.width >= 120))
+        lines = [f"{file.file}: labels {_labels(file.labels)}" for file in self.files if file.labels]
+        for faults in (self.faults, *(file.faults for file in self.files)):
+            lines += [f"refused: {fault}" for fault in _shown(faults, most)]
+        for line in lines + [f"warning: {warning}" for warning in self.warnings()]:
+            console.print(line, soft_wrap=True, markup=False, highlight=False)
+
+    def _table(self, wide: bool) -> Table:
+        """Lay out a row for each file, and one for all; without the columns that a narrow screen has no room for."""
+        short = {file.file: Path(file.file).name for file in self.files}
+        names = {path: path for path in short} if wide or len(set(short.values())) < len(short) else short
+        table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+        table.add_column("verdict", no_wrap=True)
+        table.add_column("file", overflow="fold", min_width=16)
+        for name in _WIDE if wide else _NARROW:
+            table.add_column(name, justify="right", no_wrap=True)
+        twins = Counter(pair.file for pair in self.duplicates)
+        rows = [(names[file.file], file.faults, [file], twins[file.file]) for file in self.files]
+        rows += [("all", self.all_faults, self.files, len(self.duplicates))] * (len(self.files) > 1)
+        for number, (name, faults, files, duplicates) in enumerate(rows, start=1):
+            cells = _cells(summary(files)) | {"duplicates": f"{duplicates:,}"}
+            shown = [cells[column] for column in (_WIDE if wide else _NARROW)]
+            table.add_row("refused" if faults else "ok", escape(name), *shown, end_section=number == len(self.files))
+        return table
+
+
+def _cells(numbers: dict[str, Any]) -> dict[str, str]:
+    """Write the numbers of a row, by column."""
+    lengths, shares = numbers["lengths"], [_percent(share) for share in numbers["shares"].values()]
+    return {
+        "records": f"{numbers['records']:,}",
+        "nt": f"{numbers['nt']:,}",
+        **{f"{name} nt": f"{lengths.get(name, 0):,}" for name in ("min", "median", "max")},
+        **dict(zip(("GC %", "N %", "IUPAC %", "soft-masked %"), shares, strict=True)),
+    }
+
+
+def _percent(share: float | None) -> str:
+    """Write a share in percent, so that a small one is not nothing."""
+    if share is None:
+        return "-"
+    return "<0.01" if 0 < share < 1e-4 else f"{100 * share:.2f}"
+
+
+def _labels(labels: dict[str, float]) -> str:
+    """List the first classes with their counts, or what is known of the values."""
+    shown = ", ".join(f"{name}: {value:,.6g}" for name, value in list(labels.items())[:10])
+    return shown + (f", ... ({len(labels)} in all)" if len(labels) > 10 else "")
+
+
+def _count(things: list[Any], word: str) -> str:
+    return f"{len(things):,} {word}{'s' * (len(things) > 1)}"
+
+
+def _shown(faults: list[str], most: int) -> list[str]:
+    """Cut a list short, and say so."""
+    more = len(faults) - most
+    note = f"... and {more:,} more in this file; set output: check.json to see all"
+    return faults if more <= 0 else [*faults[:most], note]
+
+
+def some(names: list[str], most: int = 3) -> str:
+    """List the first few names, each of bounded length."""
+    return ", ".join(shorten(name) for name in names[:most]) + (", ..." if len(names) > most else "")

@@ -1,1 +1,0 @@
-"""From files to windows: validated FASTA reading, the genome store, splits, labelled tables and collators."""

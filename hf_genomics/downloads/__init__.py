@@ -1,0 +1,1 @@
+"""Download genomes by accession."""

@@ -1,0 +1,1 @@
+"""Metrics, scores of masked tokens, the k-mer baseline, and pictures."""

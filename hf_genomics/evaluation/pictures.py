@@ -1,0 +1,283 @@
+"""Pictures and the one-file report of a training run.
+
+Pictures are drawn with matplotlib's objects, never with pyplot, so that drawing changes nothing in the caller's session
+and needs no screen. The report is one HTML file without scripts or references to anything outside it: it can be mailed,
+archived and opened in ten years. Every file is written under a temporary name and renamed: no half-written one is seen.
+"""
+
+from __future__ import annotations
+
+import io
+import logging
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, MaxNLocator
+from sklearn import metrics as sk
+
+from ..io.writing import _write_atomically
+
+logger = logging.getLogger(__name__)
+
+#: Okabe and Ito's colours, told apart with any colour vision; the first is the report's accent.
+PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+_LINES = ("-", (0, (6, 1.5)), (0, (3, 1, 1, 1)), (0, (2, 1)))
+_CHANCE_LINE = (0, (1, 1.5))
+_INK, _FAINT, _GRID = "#1f2328", "#6e7781", "#e4e7eb"
+_TITLE: dict[str, Any] = {"fontsize": 11, "fontweight": "bold", "color": _INK}
+_DPI = 200
+_GRID_POINTS = 1001
+
+Curves = Mapping[str, tuple[np.ndarray, np.ndarray]]
+
+
+def plot_loss(
+    history: Sequence[Mapping[str, float]],
+    path: str | os.PathLike[str],
+    *,
+    references: Mapping[str, float] | None = None,
+    ylabel: str = "loss (nats per masked token)",
+) -> None:
+    """Draw training and validation loss against optimiser steps, and tokens seen where the log has them.
+
+    Where masked tokens and hidden nucleotides were scored, a second panel shows how many were predicted.
+
+    Args:
+        history: ``Trainer.state.log_history``; step, loss, eval_loss, num_input_tokens_seen and the two accuracies of
+            ``masked_scores`` are read.
+        path: PNG file to write.
+        references: horizontal lines to compare with, as ``{"unigram entropy": 7.42, "ln 4": 1.386}``.
+        ylabel: what the loss is and its unit.
+    """
+    accuracies = {name: _series(history, key) for name, key in _ACCURACIES.items()}
+    accuracies = {name: series for name, series in accuracies.items() if len(series[0])}
+    figure, (axes, *beside) = _figure(9.2 if accuracies else 7.2, 4.0, 2 if accuracies else 1)
+    for each in (axes, *beside):
+        each.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10], integer=True))
+        each.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
+    if beside:
+        _draw_accuracies(beside[0], accuracies)
+    training, validation = _series(history, "loss"), _series(history, "eval_loss")
+    if len(training[0]) > 60:
+        axes.plot(*training, color=PALETTE[0], linewidth=0.8, alpha=0.3)
+        training = (training[0], _smooth(training[1]))
+    marker = "o" if len(training[0]) < 2 else ""
+    axes.plot(*training, color=PALETTE[0], linewidth=1.8, marker=marker, markersize=4, label="training")
+    if len(validation[0]):
+        axes.plot(*validation, color=PALETTE[1], linewidth=1.5, marker="o", markersize=4, label="validation")
+    if not len(training[0]) and not len(validation[0]):
+        logger.warning("no loss was logged: the picture %s is empty", path)
+        axes.text(0.5, 0.5, "no loss was logged", transform=axes.transAxes, ha="center", color=_FAINT)
+        axes.set(xticks=[], yticks=[])
+    for name, value in (references or {}).items():
+        axes.axhline(value, color=_FAINT, linewidth=1, linestyle=_LINES[1], zorder=1)
+        axes.annotate(
+            f"{name} ({value:.2f})", (1, value), (-4, 3), xycoords=axes.get_yaxis_transform(),
+            textcoords="offset points", ha="right", va="bottom", fontsize=9, color=_FAINT,
+        )  # fmt: skip
+    axes.set(xlabel="optimiser step", ylabel=ylabel)
+    _add_token_axis(axes, history)
+    if len(validation[0]):
+        axes.legend(loc="best", framealpha=0.9, edgecolor="none", fontsize=9.5)
+    _save(figure, path)
+
+
+_ACCURACIES = {
+    "masked tokens": "eval_masked_token_accuracy",
+    "hidden nucleotides": "eval_masked_nucleotide_accuracy",
+}
+
+
+def _draw_accuracies(axes: Axes, accuracies: Curves) -> None:
+    """Draw shares predicted in validation, and the quarter of the nucleotides that a guess gets."""
+    for (name, series), color in zip(accuracies.items(), PALETTE[1:], strict=False):
+        axes.plot(*series, color=color, linewidth=1.5, marker="o", markersize=4, label=name)
+    axes.axhline(0.25, color=_FAINT, linewidth=1, linestyle=_CHANCE_LINE, zorder=1, label="a guess of nucleotides")
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.0%}"))
+    axes.set(xlabel="optimiser step", ylabel="predicted rightly (validation)", ylim=(0, None))
+    axes.legend(loc="best", framealpha=0.9, edgecolor="none", fontsize=9.5)
+
+
+def plot_roc_pr(curves: Curves, path: str | os.PathLike[str], *, positive: int = 1) -> None:
+    """Draw ROC and precision-recall curves side by side, one line per model, with the chance lines.
+
+    Two classes: the curves of the positive class. More: the mean over one class versus the rest, at each false positive
+    rate and at each recall. The legend gives AUROC and AUPRC exactly as ``classification_metrics`` does.
+
+    Args:
+        curves: name of the model -> (probabilities (examples, classes), labels (examples,)).
+        path: PNG file to write.
+        positive: id of the positive class of two.
+    """
+    from .metrics import classification_metrics  # here, so that curves of a loss are drawn where evaluate is not there
+
+    figure, (roc, pr) = _figure(7.2, 4.35, 2)
+    prevalences = []
+    for index, (name, (probabilities, labels)) in enumerate(curves.items()):
+        probabilities, labels = np.asarray(probabilities, np.float64), np.asarray(labels)
+        scores = classification_metrics(probabilities, labels, positive=positive)
+        style: dict[str, Any] = {
+            "color": PALETTE[index % len(PALETTE)],
+            "linestyle": _LINES[index % len(_LINES)],
+            "linewidth": 1.8,
+        }
+        classes = [c for c in _classes(probabilities, positive) if 0 < np.mean(labels == c) < 1]
+        if not classes:
+            logger.warning("%s: no curve, all examples are of one class", name)
+            continue
+        pairs = [(labels == c, probabilities[:, c]) for c in classes]
+        roc.plot(*_roc_curve(pairs), label=_score_label(name, "AUROC", scores["auroc"]), **style)
+        pr.plot(*_pr_curve(pairs), label=_score_label(name, "AUPRC", scores["auprc"]), **style, drawstyle="steps-post")
+        prevalences.append(float(np.mean([truth.mean() for truth, _ in pairs])))
+    roc.plot([0, 1], [0, 1], color=_FAINT, linewidth=1, linestyle=_CHANCE_LINE, label="chance  0.500", zorder=1)
+    for prevalence in sorted({round(p, 3) for p in prevalences}):
+        label = f"chance  {prevalence:.3f}"
+        pr.axhline(prevalence, color=_FAINT, linewidth=1, linestyle=_CHANCE_LINE, label=label, zorder=1)
+    roc.set(xlabel="false positive rate", ylabel="true positive rate (recall)")
+    roc.set_title("ROC", **_TITLE)
+    pr.set(xlabel="recall", ylabel="precision")
+    pr.set_title("Precision and recall", **_TITLE)
+    for axes in (roc, pr):
+        axes.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.02), box_aspect=1)
+        if axes.get_legend_handles_labels()[0]:
+            axes.legend(loc="upper left", bbox_to_anchor=(-0.02, -0.2), frameon=False, fontsize=9, handlelength=2.2)
+    _save(figure, path)
+
+
+def plot_confusion(
+    labels: np.ndarray, predicted: np.ndarray, label_names: Sequence[str], path: str | os.PathLike[str]
+) -> None:
+    """Draw the confusion matrix: counts, coloured by the share of the true class (rows sum to 100 %).
+
+    Args:
+        labels: (examples,), true class ids.
+        predicted: (examples,) class ids, or probabilities (examples, classes).
+        label_names: names by class id.
+        path: PNG file to write.
+    """
+    predicted = np.asarray(predicted)
+    predicted = predicted.argmax(axis=1) if predicted.ndim == 2 else predicted
+    counts = sk.confusion_matrix(labels, predicted, labels=range(len(label_names)))  # (true, predicted)
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    side = 1.8 + 0.65 * len(label_names)
+    figure, (axes,) = _figure(side + 0.6, side, 1)
+    axes.imshow(shares, cmap=LinearSegmentedColormap.from_list("accent", ["#ffffff", PALETTE[0]]), vmin=0, vmax=1)
+    for (row, column), count in np.ndenumerate(counts):
+        colour = "#ffffff" if shares[row, column] > 0.55 else _INK
+        for text, size, shift in ((f"{count:,}", 11, 6), (f"{shares[row, column]:.1%}", 9, -9)):
+            offset: dict[str, Any] = {
+                "xytext": (0, shift),
+                "textcoords": "offset points",
+                "ha": "center",
+                "va": "center",
+            }
+            axes.annotate(text, (column, row), fontsize=size, color=colour, **offset)
+    ticks = range(len(label_names))
+    axes.set(xlabel="predicted", ylabel="true", xticks=ticks, yticks=ticks)
+    axes.set_xticklabels(label_names, rotation=0 if len(label_names) < 5 else 45)
+    axes.set_yticklabels(label_names, rotation=0)
+    axes.grid(False)
+    axes.tick_params(length=0)
+    axes.spines[:].set_visible(False)
+    _save(figure, path)
+
+
+def _figure(width: float, height: float, panels: int) -> tuple[Figure, list[Axes]]:
+    """Make a figure of ``panels`` axes side by side in the house style; width and height in inches."""
+    figure = Figure(figsize=(width, height), dpi=_DPI, layout="constrained", facecolor="white")
+    FigureCanvasAgg(figure)
+    all_axes = list(figure.subplots(1, panels, squeeze=False)[0])
+    for axes in all_axes:
+        axes.grid(True, color=_GRID, linewidth=0.8)
+        axes.set_axisbelow(True)
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.spines[["left", "bottom"]].set_color(_FAINT)
+        axes.tick_params(labelsize=9.5, color=_FAINT, labelcolor=_INK)
+        axes.xaxis.label.set(fontsize=10.5, color=_INK)
+        axes.yaxis.label.set(fontsize=10.5, color=_INK)
+    return figure, all_axes
+
+
+def _save(figure: Figure, path: str | os.PathLike[str]) -> None:
+    """Write the PNG; without the version of matplotlib in it, so that equal data gives equal bytes."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=_DPI, metadata={"Software": None})
+    _write_atomically(Path(path), buffer.getvalue())
+
+
+def _series(history: Sequence[Mapping[str, float]], key: str) -> tuple[np.ndarray, np.ndarray]:
+    """Read (steps, values) of one logged quantity, without values that are not finite."""
+    points = [(entry["step"], entry[key]) for entry in history if key in entry and np.isfinite(entry[key])]
+    steps, values = zip(*points, strict=True) if points else ((), ())
+    return np.array(steps, np.float64), np.array(values, np.float64)
+
+
+def _smooth(values: np.ndarray) -> np.ndarray:
+    """Average each value with its neighbours, over a fortieth of the series to both sides (less at the ends)."""
+    reach = max(1, len(values) // 40)
+    total = np.concatenate([[0.0], np.cumsum(values)])
+    index = np.arange(len(values))
+    low, high = np.maximum(index - reach, 0), np.minimum(index + reach + 1, len(values))
+    return (total[high] - total[low]) / (high - low)
+
+
+def _add_token_axis(axes: Axes, history: Sequence[Mapping[str, float]]) -> None:
+    """Put tokens seen on top of the picture, at the run's mean number of tokens per step."""
+    seen = [entry for entry in history if entry.get("num_input_tokens_seen") and entry.get("step")]
+    if not seen:
+        return
+    per_step = seen[-1]["num_input_tokens_seen"] / seen[-1]["step"]
+    top = axes.secondary_xaxis(
+        "top", functions=(lambda step: np.multiply(step, per_step), lambda token: np.divide(token, per_step))
+    )
+    top.set_xlabel("tokens seen", fontsize=10.5, color=_INK)
+    top.xaxis.set_major_formatter(FuncFormatter(lambda value, _: _short_number(value)))
+    top.tick_params(labelsize=9.5, length=0, labelcolor=_INK)
+    top.spines["top"].set_visible(False)
+
+
+def _short_number(value: float) -> str:
+    """Write 1,500 as 1.5k and 12 million as 12M, for axes."""
+    for size, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if abs(value) >= size:
+            return f"{value / size:g}{unit}"
+    return f"{value:g}"
+
+
+def _classes(probabilities: np.ndarray, positive: int) -> list[int]:
+    return [positive] if probabilities.shape[1] == 2 else list(range(probabilities.shape[1]))
+
+
+def _score_label(name: str, score: str, value: float) -> str:
+    return f"{name}  {score} {value:.3f}"
+
+
+def _roc_curve(pairs: Sequence[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
+    """ROC of (truth, scores); of several pairs the mean true positive rate at each false positive rate."""
+    curves = [sk.roc_curve(truth, scores)[:2] for truth, scores in pairs]
+    if len(curves) == 1:
+        return curves[0]
+    grid = np.linspace(0, 1, _GRID_POINTS)
+    return np.concatenate([[0], grid]), np.concatenate([[0], np.mean([np.interp(grid, *c) for c in curves], axis=0)])
+
+
+def _pr_curve(pairs: Sequence[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
+    """(recall, precision) of (truth, scores), recall falling; of several pairs the mean precision at each recall.
+
+    Precision is a step function of recall: between two points it has the value of the greater recall, which is what
+    average precision sums.
+    """
+    curves = [sk.precision_recall_curve(truth, scores, drop_intermediate=True) for truth, scores in pairs]
+    if len(curves) == 1:
+        return curves[0][1], curves[0][0]
+    grid = np.linspace(1, 0, _GRID_POINTS)
+    rising = [(recall[::-1], precision[::-1]) for precision, recall, _ in curves]
+    steps = [precision[np.searchsorted(recall, grid).clip(max=len(recall) - 1)] for recall, precision in rising]
+    return grid, np.mean(steps, axis=0)

@@ -1,0 +1,1 @@
+"""The genome store: letters, metadata, splits and the windows cut from them."""

@@ -1,0 +1,83 @@
+"""Columns of a store's index that come from elsewhere: a metadata table, and splits."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from ..errors import InputError
+from ..io.files import shorten
+from ..io.text_tables import MISSING, column_names, missing_column, read_text_columns
+from .splits import SPLITS, check_disjoint, split_genomes
+
+INDEX = ("name", "genome", "start", "length")
+_PLAIN_INTEGER = r"-?(0|[1-9][0-9]*)"
+
+
+def read_metadata(path: str, key: str) -> pd.DataFrame:
+    """Read a metadata table, one row per record name; name, start and length are the index's own and are left out."""
+    if key not in (columns := column_names(path)):
+        raise missing_column(path, key, columns)
+    table = read_text_columns(path, [key])
+    double = table[key].duplicated()
+    if double.any():
+        row = int(double.to_numpy().argmax())
+        raise InputError(
+            f"{path}: data row {row + 1}: {shorten(table[key][row])} has a row already; give one row for each record"
+        )
+    table = table.set_index(key)
+    return table.drop(columns=[column for column in INDEX if column in table and column != "genome"]).apply(_typed)
+
+
+def _typed(column: pd.Series) -> pd.Series:
+    """Make a column of text one of numbers where all its cells are; missing cells become null, "007" stays text."""
+    filled = column.mask(column.str.strip().str.lower().isin(MISSING), None)
+    cells = filled.dropna().str.strip()
+    if not len(cells) or cells.str.match(r"[+-]?0[0-9]").any():
+        return filled.astype("string")
+    if cells.str.fullmatch(_PLAIN_INTEGER).all() and cells.str.len().max() < 19:
+        return pd.to_numeric(filled).astype("int64" if len(cells) == len(column) else "Int64")
+    try:
+        return pd.to_numeric(filled)
+    except ValueError:
+        return filled.astype("string")
+
+
+def join_metadata(contigs: pd.DataFrame, table: pd.DataFrame, path: str) -> pd.DataFrame:
+    """Put the metadata beside the index, in its order."""
+    missing = contigs["name"][~contigs["name"].isin(table.index)]
+    if len(missing):
+        first = ", ".join(shorten(name) for name in missing[:3])
+        raise InputError(
+            f"{path}: no row for {len(missing)} of {len(contigs)} records "
+            f"({first}{', ...' if len(missing) > 3 else ''}); "
+            f"column {table.index.name!r} must hold the first word of their headers"
+        )
+    rows = table.loc[contigs["name"]].reset_index(drop=True)
+    if "genome" in rows:
+        if rows["genome"].isna().any():
+            name = contigs["name"][rows["genome"].isna()].iloc[0]
+            raise InputError(f"{path}: record {shorten(name)} has no genome; fill the column or leave it away")
+        contigs = contigs.assign(genome=rows.pop("genome").astype(str).to_numpy())
+    return pd.concat([contigs, rows], axis=1)
+
+
+def with_splits(contigs: pd.DataFrame, shares: list[float] | None, seed: int) -> pd.DataFrame:
+    """Deal genomes or groups to splits where asked, and make sure that none is on two sides."""
+    groups = [column for column in ("genome", "group") if column in contigs]
+    if shares is not None:
+        if "split" in contigs:
+            raise InputError("split: the metadata table has a column 'split' already; leave one of them away")
+        if len(shares) != 3:
+            raise InputError(f"split: give three shares (train, valid, test), such as 0.8 0.1 0.1, not {shares}")
+        fractions = (shares[0], shares[1], shares[2])
+        sides = split_genomes(contigs[groups[-1]].astype(str), fractions, seed, contigs["length"])
+        contigs = contigs.assign(split=sides)
+    if "split" in contigs:
+        known = contigs[contigs["split"].notna()]
+        other = sorted(set(known["split"].astype(str)) - set(SPLITS))
+        if other:
+            raise InputError(f"split: the metadata table says {other[0]!r}; splits are called {', '.join(SPLITS)}")
+        for column in groups:
+            named = known[known[column].notna()]
+            check_disjoint(named[column].astype(str).tolist(), named["split"].astype(str).tolist())
+    return contigs

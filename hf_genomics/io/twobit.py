@@ -1,0 +1,132 @@
+"""Take UCSC's 2bit files apart: letters, N and soft masking of every record, in parts of bounded size.
+
+Source: https://genome.ucsc.edu/FAQ/FAQformat.html#format7 (versions 0 and 1, either byte order).
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from os import PathLike
+from typing import NamedTuple
+
+import numpy as np
+
+from ..errors import InputError
+from .fastx import Part
+from .files import BinaryFile, shorten
+
+MAGICS = {b"\x43\x27\x41\x1a": "<", b"\x1a\x41\x27\x43": ">"}  # first bytes -> byte order
+
+_PART_NT = 1 << 18
+_READ_BYTES = 1 << 20
+
+
+def four_letters(alphabet: bytes, shifts: tuple[int, int, int, int]) -> np.ndarray:
+    """List the four letters of every byte of packed DNA, (256,) uint32, to be viewed as uint8.
+
+    Args:
+        alphabet: letters of the numbers 0 to 3.
+        shifts: bits below the first, second, third and fourth letter.
+
+    >>> four_letters(b"ACTG", shifts=(0, 2, 4, 6)).take([0b11_10_01_00]).view(np.uint8).tobytes()
+    b'ACTG'
+    """
+    digits = np.arange(256)[:, None] >> np.array(shifts) & 3
+    return np.frombuffer(alphabet, np.uint8)[digits].view(np.uint32)[:, 0]
+
+
+_LETTERS = four_letters(b"TCAG", shifts=(6, 4, 2, 0))
+
+
+class _Runs(NamedTuple):
+    """Stretches of a sequence, sorted: 0-based, half-open, (runs,) int64 each."""
+
+    starts: np.ndarray
+    ends: np.ndarray
+
+    def within(self, start: int, end: int) -> Iterator[slice]:
+        """Cut out those that touch [start, end), counted from ``start``."""
+        chosen = slice(np.searchsorted(self.ends, start, "right"), np.searchsorted(self.starts, end))
+        firsts, lasts = self.starts[chosen].clip(start), self.ends[chosen].clip(max=end)
+        return map(slice, (firsts - start).tolist(), (lasts - start).tolist())
+
+
+def twobit_parts(file: BinaryFile, path: str | PathLike[str]) -> Iterator[Part]:
+    """Yield the records of a 2bit file in parts, in the order in which they lie in the file.
+
+    Raises:
+        InputError: if the file is cut short, its index is wrong, or it is of another version.
+    """
+    stream = _Stream(file, path)
+    for place, name in sorted(stream.read_index()):
+        stream.skip_to(place)
+        where = f"record {shorten(name)}"
+        length = stream.number()
+        unknown, soft_masked = stream.read_runs(length, where), stream.read_runs(length, where)
+        stream.number()  # reserved
+        header: str | None = name
+        for start in range(0, length or 1, _PART_NT):
+            end = min(length, start + _PART_NT)
+            packed = np.frombuffer(stream.read((end - start + 3) // 4), np.uint8)
+            letters = _LETTERS.take(packed).view(np.uint8)[: end - start]
+            for run in unknown.within(start, end):
+                letters[run] = ord("N")
+            for run in soft_masked.within(start, end):
+                letters[run] |= 0x20
+            yield header, letters.tobytes()
+            header = None
+    while file.read(_READ_BYTES):  # whoever watches the file wants to see all of it
+        pass
+
+
+class _Stream:
+    """A 2bit file read from front to end, never beyond it."""
+
+    def __init__(self, file: BinaryFile, path: str | PathLike[str]) -> None:
+        self._file, self._path, self._place = file, path, 0
+        self._order = MAGICS[self.read(4)]
+
+    def damaged(self, what: str) -> InputError:
+        return InputError(f"{self._path}: {what}; the 2bit file is cut short or damaged, fetch it again")
+
+    def read(self, count: int) -> bytes:
+        """Read ``count`` bytes, which a damaged file may put at any number."""
+        parts = []
+        while count:
+            part = self._file.read(min(count, _READ_BYTES))
+            if not part:
+                raise self.damaged(f"ends at byte {self._place}")
+            parts.append(part)
+            count -= len(part)
+            self._place += len(part)
+        return b"".join(parts)
+
+    def number(self, kind: str = "I") -> int:
+        return struct.unpack(self._order + kind, self.read(struct.calcsize("=" + kind)))[0]
+
+    def skip_to(self, place: int) -> None:
+        if place < self._place:
+            raise self.damaged(f"its index points to byte {place}, inside something else")
+        while gap := min(place - self._place, _READ_BYTES):
+            self.read(gap)
+
+    def read_index(self) -> list[tuple[int, str]]:
+        """Read the header, and place and name of every record."""
+        version, count, _ = self.number(), self.number(), self.number()
+        if version not in (0, 1):
+            raise InputError(f"{self._path}: 2bit of version {version}, not 0 or 1; convert it to FASTA (twoBitToFa)")
+        index = []
+        for _ in range(count):
+            name = self.read(self.number("B")).decode("utf-8", "backslashreplace")
+            index.append((self.number("Q" if version else "I"), name))
+        return index
+
+    def read_runs(self, length: int, where: str) -> _Runs:
+        """Read a number of runs, their starts and their sizes."""
+        count = self.number()
+        starts, sizes = (np.frombuffer(self.read(4 * count), self._order + "u4").astype(np.int64) for _ in range(2))
+        ends = starts + sizes
+        if count and ((starts[1:] < ends[:-1]).any() or ends[-1] > length):
+            raise self.damaged(f"{where}: its runs of N or of lower case overlap, or leave the {length} nt")
+        return _Runs(starts, ends)

@@ -1,0 +1,1 @@
+"""Labelled sequences: tables, annotations, and windows of labelled genomes."""

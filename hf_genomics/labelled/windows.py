@@ -1,0 +1,183 @@
+"""Labelled windows: genomes with a class cut into examples, fairly over genomes and classes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from torch.utils.data import Dataset
+
+from ..batches.chance import random_bits_at, row_keys
+from ..errors import InputError
+from ..genomes.splits import label_subset
+from ..genomes.store import GenomeStore
+from ..genomes.unknown_letters import UnknownLetters
+from .sequences import LabelledSequences
+from .tables import label_or_class
+
+_ORDER = 103  # the stream of random numbers
+
+
+def tile(length: int, window: int, step: int) -> np.ndarray:
+    """Give the starts of windows of ``window`` nt, every ``step`` nt, that fit into ``length`` nt.
+
+    >>> tile(10, window=4, step=3).tolist(), tile(3, window=4, step=3).tolist()
+    ([0, 3, 6], [])
+    """
+    return np.arange(0, max(0, length - window + 1), step)
+
+
+def labelled_windows(
+    store: GenomeStore,
+    split: str | None,
+    *,
+    length: int,
+    per_genome: int,
+    label_column: str = "label",
+    label_fraction: float = 1.0,
+    balanced: bool = False,
+    step: int | None = None,
+    max_unknown: float = 0.1,
+    seed: int = 0,
+) -> LabelledSequences:
+    """Cut labelled genomes into windows side by side, at most ``per_genome`` from each, chosen by chance.
+
+    Args:
+        store: with a column of class names.
+        split: which contigs.
+        length: nt.
+        per_genome: most windows from one genome.
+        label_column: column of the store that holds the class names.
+        label_fraction: share of genomes of each class whose labels may be used.
+        balanced: equally many windows of each class.
+        step: nt from one window to the next; less than ``length`` lets them overlap.
+        max_unknown: largest share of letters other than A, C, G, T in a window.
+        seed: of the choice of genomes and windows; a smaller fraction's genomes lie inside a larger one's.
+
+    Raises:
+        InputError: if the store has no such labels, or a class has no window of that length.
+
+    Source: GenomeNet-BERT, section 3 and A.2 (label fraction = fraction of FASTA files; classes balanced).
+    """
+    names, classes = _classes(store, label_column)
+    rows = store.select(split)
+    genomes = store.contigs["genome"].astype(str).to_numpy()
+    if label_fraction < 1:
+        rows = rows[label_subset(genomes[rows], classes[rows], label_fraction, seed)]
+    contig, start = _shuffled_windows(store, rows, length, step or length, seed)
+    contig, start = _without_unknown(store, contig, start, length, max_unknown)
+    chosen = _rank_within(genomes[contig]) < per_genome
+    contig, start = contig[chosen], start[chosen]
+    counts = np.bincount(classes[contig], minlength=len(names))
+    if not counts.all():
+        raise InputError(
+            f"{store.path}: split {split!r} has no window of {length} nt of class {names[int(counts.argmin())]!r}; "
+            "shorten the windows or take more genomes"
+        )
+    if balanced:
+        chosen = _rank_within(classes[contig]) < counts.min()
+        contig, start = contig[chosen], start[chosen]
+    titles = store.contigs["name"].to_numpy()[contig]
+    return LabelledSequences(
+        source=str(store.path),
+        ids=[f"{title}:{first}-{first + length}" for title, first in zip(titles, start.tolist(), strict=True)],
+        sequences=list(_letters(store, contig, start, length)),
+        labels=classes[contig],
+        label_names=names,
+    )
+
+
+def _shuffled_windows(
+    store: GenomeStore, rows: np.ndarray, length: int, step: int, seed: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Cut contigs into windows; returns contig and start of each, (windows,) both, in an order drawn by chance."""
+    lengths = store.contigs["length"].to_numpy()
+    tiles = [tile(int(lengths[row]), length, step) for row in rows]
+    contig, start = np.repeat(rows, [len(starts) for starts in tiles]), np.concatenate([np.zeros(0, int), *tiles])
+    chance = random_bits_at(row_keys(seed, np.zeros(1), contig), _ORDER, np.arange(len(contig)), start)
+    order = np.argsort(chance, kind="stable")
+    return contig[order], start[order]
+
+
+def _without_unknown(
+    store: GenomeStore, contig: np.ndarray, start: np.ndarray, length: int, max_unknown: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Leave out the windows with a larger share of unknown letters than ``max_unknown``."""
+    rows = np.unique(contig)
+    if max_unknown >= 1 or not len(rows):
+        return contig, start
+    unknown = UnknownLetters(store, rows)
+    known = unknown.share(np.searchsorted(rows, contig), start, np.full(len(start), length)) <= max_unknown
+    return contig[known], start[known]
+
+
+def _letters(store: GenomeStore, contig: np.ndarray, start: np.ndarray, length: int) -> Iterator[np.ndarray]:
+    return (store.window(row, first, length) for row, first in zip(contig.tolist(), start.tolist(), strict=True))
+
+
+def _classes(store: GenomeStore, column: str) -> tuple[list[str], np.ndarray]:
+    """Number the classes of all contigs, so that every split of a store agrees."""
+    column = label_or_class(column, store.contigs, str(store.path))
+    if column not in store.contigs:
+        there = ", ".join(map(repr, store.contigs.columns))
+        raise InputError(f"{store.path}: no column {column!r} to take labels from; the columns are {there}")
+    labels = store.contigs[column]
+    if labels.isna().any():
+        name = store.contigs["name"][labels.isna()].iloc[0]
+        raise InputError(
+            f"{store.path}: contig {name!r} has no {column}; label it in the metadata table or leave it out"
+        )
+    names = sorted(labels.astype(str).unique())
+    if len(names) < 2:
+        raise InputError(f"{store.path}: column {column!r} holds one class only, {names[0]!r}; a classifier needs two")
+    return names, np.searchsorted(names, labels.astype(str))
+
+
+def _rank_within(groups: np.ndarray) -> np.ndarray:
+    """Number the members of each group in the order given: 0, 1, 2, ..."""
+    order = np.argsort(groups, kind="stable")
+    ordered = groups[order]
+    first = np.searchsorted(ordered, ordered, side="left")
+    rank = np.empty(len(groups), np.int64)
+    rank[order] = np.arange(len(groups)) - first
+    return rank
+
+
+class SequenceDataset(Dataset):
+    """Labelled or unlabelled sequences as rows ``sequence``, ``label``, ``window_index``, ``epoch``.
+
+    Args:
+        examples: the sequences.
+        keep_strand: no row may be shown from the opposite strand (validation and test).
+    """
+
+    def __init__(self, examples: LabelledSequences, keep_strand: bool = False) -> None:
+        self.examples, self.keep_strand, self.epoch = examples, keep_strand, 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch (of the reverse-complement draws)."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        """Number of sequences."""
+        return len(self.examples)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        """Return one row."""
+        row = {"sequence": self.examples.sequences[index], "window_index": index, "epoch": self.epoch}
+        row |= {"keep_strand": True} if self.keep_strand else {}
+        row |= annotations_of(self.examples, index)
+        return row if self.examples.labels is None else {**row, "label": self._label(index)}
+
+    def _label(self, index: int) -> Any:
+        """Give a row's label, in the way that the Trainer counts the labels there are: -100 where not measured."""
+        label = self.examples.known_labels[index]
+        return np.nan_to_num(label, nan=-100) if self.examples.problem == "multi_label_classification" else label
+
+
+def annotations_of(examples: LabelledSequences, index: int) -> dict[str, Any]:
+    """Give what a row has beside its sequence and its label, under the collator's names."""
+    columns: dict[str, Any] = {"pair": examples.pairs, "nt_labels": examples.nt_labels}
+    columns |= {"tracks": examples.tracks, "nt_tracks": examples.nt_tracks}
+    return {name: column[index] for name, column in columns.items() if column is not None}

@@ -1,0 +1,113 @@
+"""Old import paths of version 0.1: they keep working in 0.2, with a warning that names the new path."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.abc
+import importlib.machinery
+import sys
+import warnings
+from collections.abc import Sequence
+from types import ModuleType
+from typing import Any
+
+# Old module -> the modules that hold its names today, the most likely one first.
+MOVED = {
+    "data": (),
+    "data.accessions": ("downloads.accessions",),
+    "data.annotations": ("labelled.annotations",),
+    "data.atomic": ("io.writing",),
+    "data.catalogue": ("checks.duplicates",),
+    "data.chance": ("batches.chance",),
+    "data.check": ("checks.check",),
+    "data.check_report": ("checks.report",),
+    "data.collators": ("batches.span_masking", "batches.sequences"),
+    "data.dose": ("batches.dose",),
+    "data.download": ("downloads.download",),
+    "data.entrez": ("downloads.entrez",),
+    "data.fasta": ("io.fasta",),
+    "data.fastx": ("io.fastx",),
+    "data.files": ("io.files",),
+    "data.genbank": ("io.genbank",),
+    "data.genome_folder": ("downloads.genome_folder",),
+    "data.labelled": ("labelled.windows",),
+    "data.masking": ("batches.masking",),
+    "data.metadata": ("genomes.metadata",),
+    "data.order": ("genomes.order",),
+    "data.packed_rows": ("batches.packing",),
+    "data.packing": ("genomes.letters", "io.twobit", "io.writing"),
+    "data.rows": ("batches.rows",),
+    "data.sampling": ("genomes.sampling",),
+    "data.sketch": ("checks.sketch",),
+    "data.splits": ("genomes.splits",),
+    "data.store": ("genomes.store",),
+    "data.tables": ("labelled.tables", "labelled.sequences", "io.text_tables"),
+    "data.twobit": ("io.twobit",),
+    "data.unknown": ("genomes.unknown_letters",),
+    "data.windows": ("genomes.windows",),
+    "fast_tokenizers": ("training.bpe",),
+    "hub": ("sharing.dnabert", "sharing.push"),
+    "quickstart": ("studies.quickstart",),
+    "training.baseline": ("evaluation.baseline",),
+    "training.checkpoints": ("runs.checkpoints",),
+    "training.exact": ("runs.exact_trainer",),
+    "training.examples": ("labelled.data",),
+    "training.flops": ("runs.flops",),
+    "training.incidents": ("runs.incidents",),
+    "training.loading": ("inference.loading",),
+    "training.masked_scores": ("evaluation.masked_scores",),
+    "training.masked_training": ("training.masked_trainer",),
+    "training.memory": ("runs.memory",),
+    "training.metrics": ("evaluation.metrics",),
+    "training.report": ("evaluation.pictures", "reports.html"),
+    "training.running": ("runs.running", "runs.output_folder", "io.writing", "inference.windows"),
+    "training.scoring": ("inference.scores", "inference.predictions", "inference.windows"),
+    "training.signals": ("runs.signals",),
+    "training.spread": ("runs.sharding",),
+}
+
+
+class _MovedModules(importlib.abc.MetaPathFinder, importlib.abc.Loader):
+    """Find modules by their old names, and hand out the objects that live elsewhere today."""
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> importlib.machinery.ModuleSpec | None:
+        old = fullname.removeprefix(f"{__package__}.")
+        if old == fullname or old not in MOVED:
+            return None
+        return importlib.machinery.ModuleSpec(fullname, self, is_package=not MOVED[old])
+
+    def exec_module(self, module: ModuleType) -> None:
+        old = module.__name__.removeprefix(f"{__package__}.")
+        module.__getattr__ = lambda name: moved_object(old, name)  # type: ignore[method-assign]
+
+
+def moved_object(old: str, name: str) -> Any:
+    """Return an object by its old module and name, with a warning that names the new module.
+
+    Args:
+        old: module of version 0.1, without the package's name.
+        name: name of the object there.
+
+    Raises:
+        AttributeError: if the old module had no such name, or it is private.
+    """
+    for new in () if name.startswith("_") else MOVED[old]:
+        module = importlib.import_module(f".{new}", __package__)
+        if hasattr(module, name):
+            found = getattr(module, name)
+            home = getattr(found, "__module__", module.__name__)  # constants have no module of their own
+            warnings.warn(
+                f"{__package__}.{old} has moved: import {name} from {home}; the old path goes in version 0.3",
+                FutureWarning,
+                stacklevel=3,
+            )
+            return found
+    raise AttributeError(f"module '{__package__}.{old}' has no attribute {name!r}")
+
+
+def install() -> None:
+    """Let Python find the old names; calling it again changes nothing."""
+    if not any(isinstance(finder, _MovedModules) for finder in sys.meta_path):
+        sys.meta_path.append(_MovedModules())

@@ -1,0 +1,104 @@
+"""Keys of version 0.1 that have a new name or a new section: they keep working in 0.2, with a warning."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import inspect
+import warnings
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+Renamed = TypeVar("Renamed", bound=Callable[..., Any])
+
+
+def renamed(**keys: str) -> Callable[[Renamed], Renamed]:
+    """Accept old keyword arguments of a function or dataclass beside the new ones.
+
+    The decorated object carries the table as ``renamed_keys``, from which the command line translates options and
+    YAML files.
+
+    Args:
+        keys: old key -> new key; "section.key" names a field of the argument ``section``, which is a dataclass.
+
+    >>> @renamed(packing="storage")
+    ... def prepare(storage="8bit"):
+    ...     return storage
+    >>> import warnings
+    >>> with warnings.catch_warnings(record=True) as caught:
+    ...     warnings.simplefilter("always")
+    ...     prepare(packing="2bit"), str(caught[0].message)
+    ('2bit', "prepare: 'packing' is called 'storage' now; the old key will be removed in version 0.3")
+    """
+
+    def decorate(target: Renamed) -> Renamed:
+        called: Any = vars(target)["__init__"] if inspect.isclass(target) else target
+
+        @functools.wraps(called)
+        def call(*args: Any, **given: Any) -> Any:
+            if keys.keys() & given.keys():
+                given = translated(target, args[1:] if inspect.isclass(target) else args, given, keys)
+            return called(*args, **given)
+
+        wrapped: Any = call
+        if inspect.isclass(target):
+            wrapped = target
+            wrapped.__init__ = call
+        wrapped.renamed_keys = keys
+        return wrapped
+
+    return decorate
+
+
+def translated(
+    target: Callable[..., Any], args: tuple[Any, ...], given: dict[str, Any], keys: dict[str, str]
+) -> dict[str, Any]:
+    """Return keyword arguments under their new names, and warn about each old one.
+
+    Args:
+        target: the function or class that is called.
+        args: its positional arguments.
+        given: its keyword arguments, by old or new names.
+        keys: old key -> new key.
+
+    Raises:
+        TypeError: if a value is given by its old and its new key.
+    """
+    new = {key: value for key, value in given.items() if key not in keys}
+    positional = dict(zip(inspect.signature(target).parameters, args, strict=False))
+    for old in (key for key in given if key in keys):
+        warn_renamed(target.__name__, old, keys[old])
+        section, _, field = keys[old].partition(".")
+        if not field:
+            if section in new:
+                raise TypeError(f"{target.__name__}: {old!r} and {section!r} are the same; give one of them")
+            new[section] = given[old]
+        elif section in positional:
+            raise TypeError(f"{target.__name__}: set {keys[old]!r} instead of {old!r}")
+        else:
+            new[section] = _replaced(new.get(section, _default(target, section)), field, given[old])
+    return new
+
+
+def warn_renamed(where: str, old: str, new: str) -> None:
+    """Warn that a key has a new name.
+
+    Args:
+        where: the function, class or file that was given the key.
+        old: the key of version 0.1.
+        new: the key of today.
+    """
+    message = f"{where}: {old!r} is called {new!r} now; the old key will be removed in version 0.3"
+    warnings.warn(message, FutureWarning, stacklevel=4)
+
+
+def _default(target: Callable[..., Any], section: str) -> Any:
+    """Return the default of an argument; an argument without one gets an empty section of its annotated class."""
+    parameter = inspect.signature(target, eval_str=True).parameters[section]
+    return parameter.default if dataclasses.is_dataclass(parameter.default) else parameter.annotation()
+
+
+def _replaced(section: Any, field: str, value: Any) -> Any:
+    """Return a copy of a dataclass with one field changed; the field may lie in a section of its own."""
+    first, _, rest = field.partition(".")
+    return dataclasses.replace(section, **{first: _replaced(getattr(section, first), rest, value) if rest else value})

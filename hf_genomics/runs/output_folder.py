@@ -1,0 +1,63 @@
+"""Check, claim and clear the output folder of a run."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from transformers import PreTrainedModel, TrainingArguments
+
+from ..errors import InputError
+from ..io.writing import check_writable
+from .checkpoints import check_space, checkpoint_bytes, checkpoints_in
+
+
+def claim_output_dir(path: str | None, done: str, *, overwrite: bool, resume: bool) -> Path:
+    """Check that a run may write to its output folder, without creating it.
+
+    Args:
+        path: the folder.
+        done: file that a finished run leaves there.
+        overwrite: the user asked to train again.
+        resume: the user asked to go on from a checkpoint.
+
+    Raises:
+        InputError: if no folder is given, it is a file or may not be written to, it holds a finished run, or there is
+            nothing to resume from.
+    """
+    if not path:
+        raise InputError(
+            "trainer.output_dir is not set: name the folder for the model, such as --trainer.output_dir runs/x"
+        )
+    folder = Path(path)
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"{folder} is a file; trainer.output_dir must be a folder")
+    check_writable(folder, "trainer.output_dir")
+    if resume and overwrite:
+        raise InputError("resume goes on with the run that overwrite would delete; leave one of them away")
+    if (folder / done).exists() and not (overwrite or resume):
+        raise InputError(f"{folder} holds a finished run; choose another trainer.output_dir, or pass --overwrite true")
+    if not (overwrite or resume) and any(folder.glob("checkpoint-*")):
+        raise InputError(f"{folder} holds checkpoints of another run; pass --resume true to go on, or --overwrite true")
+    if resume and not checkpoints_in(folder):
+        raise InputError(f"{folder}: no checkpoint to resume from; leave --resume away")
+    return folder
+
+
+def check_room(args: TrainingArguments, network: PreTrainedModel) -> None:
+    """Check that the disk has room for what the run will write; nothing is created.
+
+    Raises:
+        InputError: naming folder, bytes needed and free.
+    """
+    if args.process_index == 0:
+        whole = checkpoint_bytes(network)
+        needed, what = (whole // 3, "the model") if args.save_strategy == "no" else (whole, "a checkpoint")
+        check_space(Path(args.output_dir or "."), needed, what)
+
+
+def clear_outputs(folder: Path) -> None:
+    """Delete what an earlier run left in its folder, so that nothing of it stands beside the new model."""
+    for pattern in ("checkpoint-*", "*.json", "*.jsonl", "*.safetensors", "*.png", "*.tsv", "*.bin"):
+        for path in folder.glob(pattern):
+            shutil.rmtree(path) if path.is_dir() else path.unlink()

@@ -1,0 +1,1 @@
+"""DNABERT's folders in and out, and models onto the Hub."""

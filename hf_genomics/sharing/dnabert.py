@@ -1,0 +1,183 @@
+"""Checkpoints in and out: DNABERT's folders to KmerBert and back, and model folders onto the Hub.
+
+DNABERT is a BERT over k-mers, and KmerBert's weights carry BERT's names; what is left is to check that a folder is what
+it claims to be, and to say what cannot go over.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from dataclasses import fields
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+import transformers
+from transformers import BertConfig, PreTrainedConfig, PreTrainedModel
+
+from .. import modeling_kmer_bert
+from ..configuration_kmer_bert import BERT_SETTINGS, KmerBertConfig
+from ..errors import InputError
+from ..inference.loading import no_load_report, readable
+from ..io.writing import replacing
+from ..losses import in_units
+from ..sequence import SPECIAL_TOKENS, kmer_vocabulary
+from ..tokenization_kmer import KmerTokenizer
+
+logger = logging.getLogger(__name__)
+
+#: Our class for each of BERT's, and the other way round; BertForPreTraining's next-sentence head is left behind.
+FROM_BERT = {
+    "BertForMaskedLM": "KmerBertForMaskedLM",
+    "BertForPreTraining": "KmerBertForMaskedLM",
+    "BertForSequenceClassification": "KmerBertForSequenceClassification",
+    "BertForTokenClassification": "KmerBertForTokenClassification",
+    "BertModel": "KmerBertModel",
+}
+TO_BERT = {ours: theirs for theirs, ours in FROM_BERT.items() if theirs != "BertForPreTraining"}
+
+# Settings that leave the numbers of a loaded model as they are, so that a BERT does not need them.
+_NO_MATTER = set(
+    "k stride initialisation sparse_prediction window_length class_weights focal_gamma paired "
+    "target_means target_scales".split()  # the last two go into the classifier's weights
+)
+
+
+def convert(source: str, output_dir: str, to: Literal["kmer_bert", "bert"] = "kmer_bert") -> dict[str, Any]:
+    """Convert a DNABERT folder to a KmerBert folder, or back to one that stock BertForMaskedLM and BertTokenizer load.
+
+    The class follows the source: pretrained models, fine-tuned sequence and token classifiers keep their heads.
+
+    Args:
+        source: folder of a BERT over k-mers (config.json, weights and, to be checked, vocab.txt or tokenizer.json), or
+            its name on the Hub; with ``to: bert`` that of a KmerBert.
+        output_dir: folder to be made; it may be there if it is empty.
+        to: "kmer_bert" or "bert".
+
+    Returns:
+        class, k, number of parameters and folder.
+
+    Raises:
+        InputError: if the source is no such model, lacks weights of the encoder, holds a pickle with more than weights,
+            or has what the other side cannot express; nothing is written then.
+
+    Source: DNABERT (Ji et al. 2021).
+    """
+    target = Path(output_dir)
+    if target.exists() and not (target.is_dir() and not any(target.iterdir())):
+        raise InputError(f"{target}: exists already; name a new folder")
+    with readable(source):
+        architecture = _architecture(source)
+        names = FROM_BERT if to == "kmer_bert" else {ours: ours for ours in TO_BERT}
+        if architecture not in names:
+            raise InputError(f"{source}: {_cannot_convert(architecture, to)}")
+        model = _load(source, names[architecture])
+    with replacing(target) as folder:
+        if to == "bert":
+            to_bert(model, folder)
+        else:
+            model.save_pretrained(folder)
+            KmerTokenizer(model.config.k, model_max_length=model.config.max_position_embeddings).save_pretrained(folder)
+    kind = TO_BERT[type(model).__name__] if to == "bert" else type(model).__name__
+    parameters = sum(parameter.numel() for parameter in model.parameters())
+    return {"class": kind, "k": model.config.k, "parameters": parameters, "output_dir": str(target)}
+
+
+def to_bert(model: PreTrainedModel, folder: str | Path) -> None:
+    """Save a KmerBert as a BERT: stock BertForMaskedLM (or its sibling) and BertTokenizer load it, and agree on k-mers.
+
+    Their input is DNABERT's: k-mers with blanks between them, at the stride of the model.
+
+    Args:
+        model: a KmerBert whose class and settings BERT has too.
+        folder: is created where it is missing; gets config.json, model.safetensors, vocab.txt (DNABERT's, byte by byte)
+            and tokenizer_config.json with ``do_lower_case`` off, without which every k-mer would be [UNK].
+
+    Raises:
+        InputError: naming the class or setting that BERT cannot express; nothing is written then.
+    """
+    kind, config = TO_BERT.get(type(model).__name__), model.config
+    if kind is None:
+        raise InputError(f"stock BERT has no twin of {type(model).__name__}, only of {', '.join(TO_BERT)}")
+    _refuse_inexpressible(config)
+    settings = {name: getattr(config, name) for name in BERT_SETTINGS if name != "num_labels"}  # follows from id2label
+    extra = {"add_pooling_layer": model.pooler is not None} if kind == "BertModel" else {}
+    twin, info = getattr(transformers, kind).from_pretrained(
+        None, config=BertConfig(**settings), state_dict=_weights_in_units(model), output_loading_info=True, **extra
+    )
+    different = sorted([*info["missing_keys"], *info["unexpected_keys"]])
+    if different:
+        raise InputError(f"stock {kind} has other weights than this {type(model).__name__}: {', '.join(different)}")
+    twin.save_pretrained(folder)
+    modeling_kmer_bert.set_usual_mode(folder)
+    _write_bert_tokenizer(Path(folder), config)
+
+
+def _weights_in_units(model: PreTrainedModel) -> dict[str, torch.Tensor]:
+    """Give the weights, the scale of a regression's targets taken into its last layer."""
+    weights, config = dict(model.state_dict()), model.config
+    if "classifier.weight" in weights:
+        bias = weights["classifier.bias"]
+        weights["classifier.bias"] = in_units(bias, config).to(bias)
+    if "classifier.weight" in weights and config.target_scales is not None:
+        weight = weights["classifier.weight"]
+        weights["classifier.weight"] = weight * weight.new_tensor(config.target_scales).unsqueeze(1)
+    return weights
+
+
+def _write_bert_tokenizer(folder: Path, config: KmerBertConfig) -> None:
+    vocabulary = "\n".join(kmer_vocabulary(config.k)) + ("\n" if config.k == 6 else "")  # as DNABERT's files end
+    (folder / "vocab.txt").write_bytes(vocabulary.encode())
+    settings = {
+        "tokenizer_class": "BertTokenizer",
+        "do_lower_case": False,
+        "model_max_length": config.max_position_embeddings,
+        **{f"{token.strip('[]').lower()}_token": token for token in SPECIAL_TOKENS},
+    }
+    (folder / "tokenizer_config.json").write_text(json.dumps(settings, indent=2) + "\n")
+
+
+def _architecture(source: str) -> str:
+    """Read which class a folder is of; DNABERT's first configurations name none, or no model type."""
+    config, _ = PreTrainedConfig.get_config_dict(source)
+    named = (config.get("architectures") or ["BertForMaskedLM"])[0]
+    kind = config.get("model_type", "bert")
+    return named if kind == ("kmer_bert" if named.startswith("KmerBert") else "bert") else f"{kind} model"
+
+
+def _cannot_convert(architecture: str, to: str) -> str:
+    if to == "bert":
+        return f"stock BERT has no twin of a {architecture}, only of {', '.join(TO_BERT)}"
+    if architecture.startswith("KmerBert"):
+        return f"is a {architecture} already; to: bert converts it to a BERT"
+    if "Long" in architecture:
+        return f"is a {architecture}, whose head over several windows has no twin; convert the pretrained model instead"
+    return f"is a {architecture}; only {', '.join(FROM_BERT)} over k-mers can be converted"
+
+
+def _load(source: str, kind: str) -> PreTrainedModel:
+    """Load a model, and say in one line which weights of its head are not in the checkpoint."""
+    with no_load_report():
+        model, info = getattr(modeling_kmer_bert, kind).from_pretrained(source, output_loading_info=True)
+    modeling_kmer_bert.refuse_missing(model, info["missing_keys"], source)
+    if missing := sorted(info["missing_keys"]):
+        logger.warning("%s: has no %s; drawn at random, so train before use", source, ", ".join(missing))
+    if unexpected := sorted(info["unexpected_keys"]):
+        logger.warning("%s: %s left out, which %s does not have", source, ", ".join(unexpected), kind)
+    return model
+
+
+def _refuse_inexpressible(config: KmerBertConfig) -> None:
+    """Raise InputError for the first setting, other than its default, that a BertConfig has not."""
+    if config.vocab_size != len(kmer_vocabulary(config.k)):
+        raise InputError(
+            f"vocab_size {config.vocab_size} is not that of {config.k}-mers ({len(kmer_vocabulary(config.k))}): "
+            "DNABERT's vocabulary has no place for added tokens"
+        )
+    plain = KmerBertConfig(k=config.k)
+    shared = {field.name for field in fields(PreTrainedConfig)} | set(BERT_SETTINGS) | _NO_MATTER
+    for name in (field.name for field in fields(config) if field.name not in shared):
+        value, default = getattr(config, name), getattr(plain, name, None)
+        if value != default:
+            raise InputError(f"stock BERT has no {name}: {value!r}; only a model with {default!r} can go over")

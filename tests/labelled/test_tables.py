@@ -1,0 +1,240 @@
+"""Labelled tables: every kind of file gives the same rows, and a bad row is named."""
+
+from __future__ import annotations
+
+import gzip
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hf_genomics.errors import InputError
+from hf_genomics.labelled.sequences import LabelledSequences, check_classes
+from hf_genomics.labelled.tables import read_table
+
+ROWS = [("r1", "ACGTN", "phage"), ("r2", "acg", "other"), ("r3", "TTTT", "phage")]
+
+
+def write(path: Path, kind: str) -> Path:
+    """Write `ROWS` as one kind of file, under a name that says nothing."""
+    frame = pd.DataFrame(ROWS, columns=["id", "sequence", "label"])
+    texts = {
+        "csv": frame.to_csv(index=False),
+        "tsv": frame.to_csv(index=False, sep="\t"),
+        "fasta": "".join(f">{i} some words label={label} more\n{sequence}\n" for i, sequence, label in ROWS),
+        "fastq": "".join(f"@{i} label={label}\n{sequence}\n+\n{'I' * len(sequence)}\n" for i, sequence, label in ROWS),
+    }
+    if kind == "parquet":
+        frame.to_parquet(path)
+    elif kind.endswith(".gz"):
+        path.write_bytes(gzip.compress(texts[kind[:-3]].encode()))
+    else:
+        path.write_text(texts[kind])
+    return path
+
+
+def table(path: Path, text: str, **options: object) -> LabelledSequences:
+    """Write a CSV table and read it."""
+    path.write_text(text)
+    return read_table(path, **options)  # type: ignore[arg-type]
+
+
+def error(path: Path, text: str, **options: object) -> str:
+    """Return the one-line message that reading a CSV table raises."""
+    with pytest.raises(InputError) as caught:
+        table(path, text, **options)
+    assert str(caught.value).startswith(str(path)) and "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "kind", ["csv", "tsv", "csv.gz", "tsv.gz", "parquet", "fasta", "fasta.gz", "fastq", "fastq.gz"]
+)
+def test_every_kind_of_file_gives_the_same_rows(tmp_path: Path, kind: str) -> None:
+    found = read_table(write(tmp_path / "data", kind), id_column="id")
+    assert found.ids == ["r1", "r2", "r3"] and len(found) == 3
+    assert [letters.tobytes() for letters in found.sequences] == [b"ACGTN", b"acg", b"TTTT"]
+    assert found.label_names == ["other", "phage"] and found.labels is not None
+    assert found.labels.tolist() == [1, 0, 1] and found.labels.dtype == np.int64
+    assert all(letters.dtype == np.uint8 for letters in found.sequences)
+
+
+def test_a_genbank_file_is_read_as_sequences_with_their_labels(tmp_path: Path) -> None:
+    entries = (
+        f"LOCUS       {i} {len(sequence)} bp DNA\nDEFINITION  label={label}\nORIGIN\n        1 {sequence}\n//\n"
+        for i, sequence, label in ROWS
+    )
+    (tmp_path / "x").write_text("".join(entries))
+    found = read_table(tmp_path / "x")
+    assert found.ids == ["r1", "r2", "r3"] and found.label_names == ["other", "phage"]
+    assert [letters.tobytes() for letters in found.sequences] == [b"ACGTN", b"ACG", b"TTTT"]
+
+
+def test_rows_are_numbered_where_there_is_no_id(tmp_path: Path) -> None:
+    assert table(tmp_path / "x", "sequence,label\nA,0\nC,1\n").ids == ["1", "2"]
+
+
+def test_byte_order_mark_and_blanks_around_cells_of_a_spreadsheet_do_no_harm(tmp_path: Path) -> None:
+    found = table(tmp_path / "x", "\ufeffsequence,label\r\nACG ,a\r\nA, b\r\n")
+    assert found.label_names == ["a", "b"] and found.sequences[0].tobytes() == b"ACG"
+
+
+def test_whole_numbers_are_classes_sorted_by_value(tmp_path: Path) -> None:
+    found = table(tmp_path / "x", "sequence,label\nA,10\nA,2\nA,-1\n")
+    assert found.label_names == ["-1", "2", "10"] and found.labels is not None and found.labels.tolist() == [2, 1, 0]
+
+
+def test_numbers_with_decimals_are_values(tmp_path: Path) -> None:
+    found = table(tmp_path / "x", "sequence,label\nA,0.5\nA,2\nA,-1e-3\n")
+    assert found.label_names is None and found.labels is not None
+    assert found.labels.tolist() == [0.5, 2.0, -0.001] and found.labels.dtype == np.float64
+    frame = pd.DataFrame({"sequence": ["A", "C"], "label": [1.0, 2.0]})
+    frame.to_parquet(tmp_path / "y")
+    assert read_table(tmp_path / "y").label_names is None
+
+
+def test_digits_joined_by_underscores_are_words(tmp_path: Path) -> None:
+    found = table(tmp_path / "x", "sequence,label\nA,1_1\nA,2_5\nA,3_10\n")
+    assert found.label_names == ["1_1", "2_5", "3_10"] and found.problem == "single_label_classification"
+
+
+def test_lists_in_the_cells_of_a_parquet_file_are_refused(tmp_path: Path) -> None:
+    pd.DataFrame({"sequence": ["AC", "GT"], "label": [[0, 1], [1, 1]]}).to_parquet(tmp_path / "x")
+    with pytest.raises(InputError, match="x: column 'label' holds list.*, not text or numbers; write each cell as one"):
+        read_table(tmp_path / "x")
+
+
+def test_the_kind_of_label_can_be_forced(tmp_path: Path) -> None:
+    values = table(tmp_path / "x", "sequence,label\nA,1\nA,2\n", regression=True)
+    assert values.label_names is None and values.labels is not None and values.labels.tolist() == [1.0, 2.0]
+    assert table(tmp_path / "x", "sequence,label\nA,0.5\nA,1.5\n", regression=False).label_names == ["0.5", "1.5"]
+
+
+def test_classes_of_the_training_table_number_another_one(tmp_path: Path) -> None:
+    found = table(tmp_path / "x", "sequence,label\nA,c\nA,a\n", label_names=["a", "b", "c"])
+    assert found.labels is not None and found.labels.tolist() == [2, 0] and found.label_names == ["a", "b", "c"]
+    message = error(tmp_path / "x", "sequence,label\nA,a\nA,d\n", label_names=["a", "b", "c"])
+    assert "data row 2: unknown label 'd'; the classes of the training table are 'a', 'b', 'c'" in message
+
+
+@pytest.mark.parametrize("cell", ["", "NA", "nan", "NaN", "null", "None", " "])
+def test_missing_label_is_named_with_its_row(tmp_path: Path, cell: str) -> None:
+    for other in ("a", "1", "0.5"):
+        message = error(tmp_path / "x", f"sequence,label\nA,{other}\nC,{cell}\n")
+        assert "data row 2: the label is missing" in message and "fill in column 'label' or drop the row" in message
+
+
+def test_missing_value_in_parquet_is_a_missing_label(tmp_path: Path) -> None:
+    pd.DataFrame({"sequence": ["A", "C"], "label": [1.0, None]}).to_parquet(tmp_path / "x")
+    with pytest.raises(InputError, match="data row 2: the label is missing"):
+        read_table(tmp_path / "x")
+
+
+def test_label_missing_from_a_fasta_header_is_named(tmp_path: Path) -> None:
+    assert "record 2 ('b'): the label is missing; write label=NAME" in error(tmp_path / "x", ">a label=u\nA\n>b\nC\n")
+
+
+@pytest.mark.parametrize(
+    ("text", "pattern"),
+    [
+        ("sequence,label\nA,0.5\nA,1.5x\nA,2.5\n", "data row 2: label '1.5x' is no finite number"),
+        ("sequence,label\nA,0.5\nA,inf\n", "data row 2: label 'inf' is no finite number"),
+        ("sequence,Label\nA,0\n", "no column 'label'; did you mean 'Label'?"),
+        ("seq,label\nA,0\n", "no column 'sequence'; did you mean 'seq'?"),
+        ("x;y\nA;0\n", r"no column 'sequence' (the columns are 'x;y')"),
+        ("sequence,label\n", "no row below its header"),
+        ("", "the file is empty"),
+        ("sequence,label\nA,0\nAC-T,1\n", "data row 2, position 3: '-' is not a DNA letter; gaps"),
+        ("sequence,label\nMKVE,0\n", "data row 1, position 4: 'E' is not a DNA letter; this looks like protein"),
+        ("sequence,label\nA,0\nACGU,1\n", "data row 2, position 4: 'U' is not a DNA letter; this is RNA"),
+        ("sequence,label\nA,0\n,1\n", "data row 2: is empty"),
+        ("sequence,label\nA,0,1\nC,1\n", "not a well-formed table"),
+        ("sequence,label\nA,0\nC,1,2\n", "not a well-formed table"),
+        ("sequence,label\nA,\0\n", "this is no text"),
+        ("sequence,label\nACG CGT GTA,0\n", "is 3-mer text as DNABERT writes it"),
+        ("sequence,label\nACGTACG ACG,0\n", "position 8: ' ' is not a DNA letter; blanks"),
+    ],
+)
+def test_bad_table_is_refused_in_one_line(tmp_path: Path, text: str, pattern: str) -> None:
+    assert pattern in error(tmp_path / "x", text)
+
+
+def test_binary_and_missing_files_are_input_errors(tmp_path: Path) -> None:
+    for content, pattern in [
+        (b"PAR1 and then nothing", "damaged Parquet"),
+        (b"sequence,label\nA,\xe9\n", "cannot be decoded"),
+        (gzip.compress(b"sequence,label\nA,0\n")[:-6], "cut short or damaged"),
+        (bytes(range(256)), "this is no text"),
+    ]:
+        (tmp_path / "x").write_bytes(content)
+        with pytest.raises(InputError, match=pattern):
+            read_table(tmp_path / "x")
+    with pytest.raises(InputError, match="no such file"):
+        read_table(tmp_path / "none.csv")
+    with pytest.raises(InputError, match="is a folder"):
+        read_table(tmp_path)
+
+
+def test_short_sequence_and_rna_follow_the_options(tmp_path: Path) -> None:
+    text = "sequence,label\nACGTAC,0\nACGTA,1\n"
+    assert "data row 2: 5 nt is shorter than the 6 nt needed" in error(tmp_path / "x", text, min_length=6)
+    found = table(tmp_path / "x", "sequence,label\nACGu,0\n", rna=True)
+    assert found.sequences[0].tobytes() == b"ACGt"
+
+
+def test_ids_must_be_there_and_unique(tmp_path: Path) -> None:
+    text = "id,sequence,label\na,A,0\nb,A,0\na,C,1\n"
+    assert "data row 3: id 'a' is that of row 1 already" in error(tmp_path / "x", text, id_column="id")
+    assert "data row 2: no id" in error(tmp_path / "x", "id,sequence,label\na,A,0\n,A,0\n", id_column="id")
+    assert "no column 'name'" in error(tmp_path / "x", text, id_column="name")
+
+
+def test_labels_can_be_left_out_for_prediction(tmp_path: Path) -> None:
+    for text in ("sequence\nA\n", ">a\nA\n", "sequence,label\nA,\n"):
+        found = table(tmp_path / "x", text, require_labels=False)
+        assert found.labels is None and found.label_names is None and len(found) == 1
+    half = table(tmp_path / "x", "sequence,label\nA,a\nA,\n", require_labels=False)
+    unknown = table(tmp_path / "x", "sequence,label\nA,z\n", require_labels=False, label_names=["a"])
+    assert half.labels is None and unknown.labels is None
+    whole = table(tmp_path / "x", "sequence,label\nA,a\nA,b\n", require_labels=False)
+    assert whole.labels is not None and whole.label_names == ["a", "b"]
+
+
+def test_a_class_missing_from_a_split_is_refused(tmp_path: Path) -> None:
+    train = table(tmp_path / "train", "sequence,label\nA,a\nA,b\n")
+    check_classes(train, train)
+    valid = table(tmp_path / "valid", "sequence,label\nA,a\n", label_names=train.label_names)
+    with pytest.raises(InputError, match="valid: no row of class 'b'"):
+        check_classes(train, valid)
+    with pytest.raises(InputError, match="valid: its classes 'a' are not those of .*train, 'a', 'b'"):
+        check_classes(train, table(tmp_path / "valid", "sequence,label\nA,a\n"))
+    single = table(tmp_path / "single", "sequence,label\nA,a\n")
+    with pytest.raises(InputError, match="only the class 'a' is there"):
+        check_classes(single, single)
+    nucleotides = replace(single, labels=None, nt_labels=[np.zeros(1, int)])
+    with pytest.raises(InputError, match="only the class 'a' is there"):
+        check_classes(nucleotides, nucleotides)
+    values = table(tmp_path / "values", "sequence,label\nA,0.5\n")
+    check_classes(values, values)
+
+
+@settings(deadline=None)
+@given(
+    st.lists(
+        st.tuples(st.text("ACGTNacgtn", min_size=1, max_size=30), st.sampled_from(["x", "y", "zebra"])),
+        min_size=1,
+        max_size=30,
+    )
+)
+def test_reading_gives_back_what_was_written(
+    tmp_path_factory: pytest.TempPathFactory, rows: list[tuple[str, str]]
+) -> None:
+    path = tmp_path_factory.getbasetemp() / "law.csv"
+    found = table(path, "sequence,label\n" + "".join(f"{sequence},{label}\n" for sequence, label in rows))
+    assert found.label_names == sorted({label for _, label in rows}) and found.labels is not None
+    names = [found.label_names[number] for number in found.labels]
+    assert list(zip((letters.tobytes().decode() for letters in found.sequences), names, strict=True)) == rows

@@ -1,0 +1,70 @@
+"""Old keyword arguments."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import pytest
+
+from hf_genomics.renamed import renamed
+
+
+@dataclass(frozen=True)
+class Columns:
+    label: str = "label"
+
+
+@renamed(label_column="columns.label")
+@dataclass(frozen=True)
+class Data:
+    columns: Columns = field(default_factory=Columns)
+    rna: bool = False
+
+
+@dataclass(frozen=True)
+class Head:
+    pooling: str = "cls"
+    num_parts: int = 1
+
+
+@renamed(pooling="head.pooling", num_windows="head.num_parts", packing="storage")
+def fit(data: Data, head: Head = Head(), storage: str = "8bit") -> tuple[Head, str]:  # noqa: B008
+    return head, storage
+
+
+def test_old_keys_reach_the_fields_of_a_section_and_warn_with_the_new_name():
+    with pytest.warns(FutureWarning, match=r"'pooling'.*'head\.pooling'"):
+        assert fit(Data(), pooling="mean") == (Head("mean"), "8bit")
+    with pytest.warns(FutureWarning):
+        assert fit(Data(), num_windows=2, pooling="max", head=Head(num_parts=1)) == (Head("max", 2), "8bit")
+    with pytest.warns(FutureWarning, match="'storage'"):
+        assert fit(Data(), packing="2bit") == (Head(), "2bit")
+
+
+def test_old_keys_of_a_dataclass_reach_its_sections():
+    with pytest.warns(FutureWarning, match=r"Data: 'label_column' is called 'columns\.label'"):
+        data = Data(label_column="class", rna=True)
+    assert data == Data(Columns("class"), rna=True)
+
+
+def test_new_keys_do_not_warn(recwarn):
+    assert fit(Data(Columns("class")), Head("mean"), storage="2bit") == (Head("mean"), "2bit")
+    assert not recwarn.list
+
+
+def test_an_old_key_beside_its_new_one_is_an_error():
+    with pytest.warns(FutureWarning), pytest.raises(TypeError, match="storage"):
+        fit(Data(), packing="2bit", storage="8bit")
+    with pytest.warns(FutureWarning), pytest.raises(TypeError, match=r"head\.pooling"):
+        fit(Data(), Head(), pooling="mean")
+
+
+def test_unknown_keys_are_errors_as_ever():
+    with pytest.raises(TypeError):
+        fit(Data(), polling="mean")
+
+
+def test_the_table_is_there_for_the_command_line():
+    assert fit.renamed_keys["num_windows"] == "head.num_parts" and Data.renamed_keys == {
+        "label_column": "columns.label"
+    }
