@@ -5,16 +5,23 @@ A0 T1 C2 G3, DNABERT's order, so that the complement of a digit is ``digit ^ 1``
 letter highest. Everything here is a pure function of its arguments; numpy is the only dependency.
 """
 
+import difflib
 import itertools
 import json
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 import numpy as np
 
 ALPHABET = "ATCG"
 SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+NUM_SPECIAL = len(SPECIAL_TOKENS)
+PAD_ID, UNK_ID, CLS_ID, SEP_ID, MASK_ID = range(NUM_SPECIAL)  # ids follow SPECIAL_TOKENS; k-mers begin at NUM_SPECIAL
+
+#: Label of places that no loss and no score counts: PyTorch's ``ignore_index``.
+IGNORE_INDEX = -100
+
 IUPAC = "ACGTRYSWKMBDHVN"
 _COMPLEMENT = str.maketrans("ACGTURYSWKMBDHVNacgturyswkmbdhvn", "TGCAAYRSWMKVHDBNtgcaayrswmkvhdbn")
 
@@ -28,7 +35,10 @@ _CODE_TABLE = LETTER_CODE.tobytes()
 #: Complement of every byte, case kept; bytes that are no nucleotide stay as they are.
 COMPLEMENT = np.array([ord(chr(byte).translate(_COMPLEMENT)) for byte in range(256)], np.uint8)
 
-Sequence = TypeVar("Sequence", str, bytes, np.ndarray)
+DNA = TypeVar("DNA", str, bytes, np.ndarray)  # whatever form a sequence comes in, it goes out in the same
+
+#: What happens to the nucleotides behind the last full window; see `tile`.
+TileEnd = Literal["drop", "short", "flush"]
 
 
 def as_letters(sequence: str | bytes | bytearray | memoryview | np.ndarray) -> np.ndarray:
@@ -51,7 +61,7 @@ def as_letters(sequence: str | bytes | bytearray | memoryview | np.ndarray) -> n
     return np.frombuffer(sequence, np.uint8)
 
 
-def reverse_complement(sequence: Sequence) -> Sequence:
+def reverse_complement(sequence: DNA) -> DNA:
     """Return the opposite strand, read 5'->3'; same type as given, case and IUPAC codes kept.
 
     U is complemented to A, so RNA comes back as DNA. An array is reversed along its last axis.
@@ -113,6 +123,15 @@ def check_kmer(k: int, stride: int = 1, *, max_k: int = 8, allow_gaps: bool = Fa
         )
 
 
+def vocabulary_size(k: int) -> int:
+    """Count the tokens of a k-mer vocabulary, special tokens included: 5 + 4^k.
+
+    >>> vocabulary_size(3), vocabulary_size(6)
+    (69, 4101)
+    """
+    return NUM_SPECIAL + 4**k
+
+
 def kmer_vocabulary(k: int) -> list[str]:
     """List all tokens in the order of their ids: five special ones, then the k-mers (DNABERT's vocab.txt).
 
@@ -131,9 +150,8 @@ def vocabulary_k(vocab_size: int) -> int:
     >>> vocabulary_k(69), vocabulary_k(4101)
     (3, 6)
     """
-    kmers = vocab_size - len(SPECIAL_TOKENS)
-    k = max(0, kmers).bit_length() // 2
-    if k < 1 or kmers != 4**k:
+    k = max(0, vocab_size - NUM_SPECIAL).bit_length() // 2  # 4^k has 2k + 1 bits
+    if k < 1 or vocab_size != vocabulary_size(k):
         raise ValueError(
             f"a vocabulary of {vocab_size} tokens is not one of k-mers, which has 5 + 4^k (69, 261, 1029 ...)"
         )
@@ -239,14 +257,138 @@ def code_dtype(k: int) -> type[np.unsignedinteger]:
     return np.uint8 if k <= 4 else np.uint16 if k <= 8 else np.uint32
 
 
-def complement_codes(codes: np.ndarray, k: int) -> np.ndarray:
-    """Reverse-complement k-mer codes by integer arithmetic: swap the digits end for end and flip the low bit of each.
+def reverse_complement_codes(codes: np.ndarray, k: int) -> np.ndarray:
+    """Reverse-complement k-mer codes by integer arithmetic.
 
-    >>> complement_codes(np.array([1]), k=2).tolist()  # AT is its own reverse complement
-    [1]
+    Args:
+        codes: base-4 codes of k-mers, any shape and integer type.
+        k: k-mer size in nt.
+
+    Returns:
+        The code of the reverse complement of each k-mer, same shape and type.
+
+    >>> reverse_complement_codes(np.array([1, 0]), k=2).tolist()  # AT is its own reverse complement, AA becomes TT
+    [1, 5]
     """
     rest, result = codes.copy(), np.zeros_like(codes)
+    # A code is k digits of two bits. Each turn moves the last digit of `rest` to the end of `result`, which reverses
+    # their order, and flips its low bit on the way, which swaps A (00) with T (01) and C (10) with G (11).
     for _ in range(k):
         result = (result << 2) | ((rest & 3) ^ 1)
         rest >>= 2
     return result
+
+
+complement_codes = reverse_complement_codes  # the former name
+
+
+def kmer_digits(k: int) -> np.ndarray:
+    """Spell all k-mers in the order of their codes, as digits.
+
+    Args:
+        k: k-mer size in nt.
+
+    Returns:
+        Digits A0 T1 C2 G3, first letter first, uint8 (4^k, k).
+
+    >>> kmer_digits(2)[[0, 1, 4, 15]].tolist()  # AA, AT, TA, GG
+    [[0, 0], [0, 1], [1, 0], [3, 3]]
+    """
+    shifts = 2 * np.arange(k - 1, -1, -1)
+    return (np.arange(4**k)[:, None] >> shifts & 3).astype(np.uint8)
+
+
+def ranges(starts: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """Concatenate ranges of whole numbers.
+
+    Args:
+        starts: first number of each range, integer (ranges,).
+        counts: how many numbers each range has, 0 or more, integer (ranges,).
+
+    Returns:
+        ``starts[0], starts[0] + 1, ...`` of the first range, then of the next, int64 (sum of counts,).
+
+    >>> ranges(np.array([7, 2]), np.array([2, 3])).tolist()
+    [7, 8, 2, 3, 4]
+    """
+    # Counting on through all ranges gives 0, 1, 2 ...; each range then needs one shift, from the number at which the
+    # count enters it (how many numbers the ranges before it hold) to its own first number.
+    return np.arange(int(counts.sum())) + np.repeat(starts - (np.cumsum(counts) - counts), counts)
+
+
+def tile(length: int, window: int, step: int, end: TileEnd) -> tuple[np.ndarray, np.ndarray]:
+    """Cut a sequence into windows of ``window`` nt that start every ``step`` nt.
+
+    The three ends differ in what becomes of the nucleotides behind the last full window, and of a sequence that is
+    shorter than one window::
+
+        10 nt, window 4, step 3     drop         0-4   3-7   6-10
+        11 nt, window 4, step 3     drop         0-4   3-7   6-10            the last nucleotide is in no window
+                                    short        0-4   3-7   6-10   9-11     the last window is shorter
+                                    flush        0-4   3-7   6-10   7-11     the last window is moved back
+         3 nt, window 4             drop         no window
+                                    short/flush  0-3
+
+    Args:
+        length: nt of the sequence.
+        window: nt of a window, 1 or more.
+        step: nt from the start of one window to the start of the next, 1 or more.
+        end: "drop" gives full windows only; "short" and "flush" go on until the end of the sequence is reached, and
+            give every sequence at least one window, even an empty sequence.
+
+    Returns:
+        Start and end of each window in nt, 0-based, half-open, int64 (windows,) each.
+
+    >>> [column.tolist() for column in tile(11, window=4, step=3, end="flush")]
+    [[0, 3, 6, 7], [4, 7, 10, 11]]
+    """
+    _, starts, ends = tile_all(np.array([length]), window, step, end)
+    return starts, ends
+
+
+def tile_all(lengths: np.ndarray, window: int, step: int, end: TileEnd) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Cut many sequences into windows, each as `tile` does.
+
+    Args:
+        lengths: nt of each sequence, int64 (sequences,).
+        window: nt of a window, 1 or more.
+        step: nt from the start of one window to the start of the next, 1 or more.
+        end: "drop", "short" or "flush"; see `tile`.
+
+    Returns:
+        Index of the sequence, start and end of each window, int64 (windows,) each, sequence after sequence.
+
+    >>> [column.tolist() for column in tile_all(np.array([10, 3]), window=4, step=4, end="short")]
+    [[0, 0, 0, 1], [0, 4, 8, 0], [4, 8, 10, 3]]
+    """
+    last_start = np.maximum(0, lengths - window)  # of a full window
+    if end == "drop":
+        counts = np.where(lengths < window, 0, last_start // step + 1)
+    else:
+        counts = -(-last_start // step) + 1
+    if end == "short":  # a step longer than a window may have walked over the end
+        counts = np.minimum(counts, np.maximum(1, -(-lengths // step)))
+    sequence = np.repeat(np.arange(len(lengths)), counts)
+    starts = ranges(np.zeros_like(counts), counts) * step
+    if end == "flush":
+        starts = np.minimum(starts, last_start[sequence])
+    return sequence, starts, np.minimum(starts + window, lengths[sequence])
+
+
+def did_you_mean(word: str, known: Iterable[str], cutoff: float = 0.6) -> str:
+    """Build the end of an error message that suggests the known word most like a misspelt one, whatever its case.
+
+    Args:
+        word: what the user wrote.
+        known: the words that would have been right.
+        cutoff: least likeness, 0..1; see ``difflib.get_close_matches``.
+
+    Returns:
+        ``"; did you mean 'x'?"``, or an empty string where no known word is alike.
+
+    >>> did_you_mean("Strid", ["k", "stride"]), did_you_mean("nothing like it", ["k", "stride"])
+    ("; did you mean 'stride'?", '')
+    """
+    spelled = {name.lower(): name for name in reversed(list(known))}  # of names that differ in case, the first
+    close = difflib.get_close_matches(word.lower(), list(spelled), n=1, cutoff=cutoff)
+    return f"; did you mean {spelled[close[0]]!r}?" if close else ""

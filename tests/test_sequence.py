@@ -9,18 +9,33 @@ from hypothesis import strategies as st
 
 from hf_genomics.sequence import (
     ALPHABET,
+    CLS_ID,
     IUPAC,
     LETTER_CODE,
+    MASK_ID,
+    NUM_SPECIAL,
+    PAD_ID,
+    SEP_ID,
+    SPECIAL_TOKENS,
+    UNK_ID,
     as_letters,
     check_kmer,
-    complement_codes,
     covered_nt,
+    did_you_mean,
     hidden_nt,
     kmer_codes,
+    kmer_digits,
+    kmer_vocabulary,
     num_kmers,
+    ranges,
     reverse_complement,
+    reverse_complement_codes,
     rolling_any,
     rolling_codes,
+    tile,
+    tile_all,
+    vocabulary_k,
+    vocabulary_size,
 )
 
 DNA = st.text("ACGTacgt", max_size=80)
@@ -125,16 +140,16 @@ def test_rolling_any_tells_whether_a_window_holds_a_flag(k: int) -> None:
 
 
 @given(st.text(ALPHABET, min_size=1, max_size=40), K)
-def test_complement_codes_are_the_codes_of_the_opposite_strand(text: str, k: int) -> None:
+def test_reverse_complement_codes_are_the_codes_of_the_opposite_strand(text: str, k: int) -> None:
     codes, _ = kmer_codes(as_letters(text), k)
     turned, _ = kmer_codes(as_letters(reverse_complement(text)), k)
-    assert complement_codes(codes[::-1], k).tolist() == turned.tolist()
-    assert complement_codes(complement_codes(codes, k), k).tolist() == codes.tolist()
+    assert reverse_complement_codes(codes[::-1], k).tolist() == turned.tolist()
+    assert reverse_complement_codes(reverse_complement_codes(codes, k), k).tolist() == codes.tolist()
 
 
-def test_complement_codes_leave_their_argument_alone() -> None:
+def test_reverse_complement_codes_leave_their_argument_alone() -> None:
     codes = np.array([7, 9])
-    complement_codes(codes, 3)
+    reverse_complement_codes(codes, 3)
     assert codes.tolist() == [7, 9]
 
 
@@ -199,3 +214,98 @@ def test_possible_kmers_are_accepted() -> None:
     check_kmer(np.int64(6), np.uint8(3))
     check_kmer(6, 20, allow_gaps=True)
     check_kmer(12, max_k=12)
+
+
+def test_special_ids_stand_before_the_kmers_in_the_order_of_their_names() -> None:
+    named = dict(zip(SPECIAL_TOKENS, (PAD_ID, UNK_ID, CLS_ID, SEP_ID, MASK_ID), strict=True))
+    tokens = kmer_vocabulary(3)
+    assert {token: tokens.index(token) for token in SPECIAL_TOKENS} == named
+    assert tokens[NUM_SPECIAL] == "AAA"
+
+
+@pytest.mark.parametrize("k", range(1, 7))
+def test_the_size_of_a_vocabulary_tells_its_k(k: int) -> None:
+    assert len(kmer_vocabulary(k)) == vocabulary_size(k)
+    assert vocabulary_k(vocabulary_size(k)) == k
+
+
+@pytest.mark.parametrize("size", [-4, 0, 5, 6, 68, 70, 4096])
+def test_a_size_that_no_kmer_vocabulary_has_tells_no_k(size: int) -> None:
+    with pytest.raises(ValueError, match=str(size)):
+        vocabulary_k(size)
+
+
+@pytest.mark.parametrize("k", range(1, 7))
+def test_digits_of_kmers_spell_the_vocabulary(k: int) -> None:
+    digits = kmer_digits(k)
+    assert digits.shape == (4**k, k) and digits.dtype == np.uint8
+    assert ["".join(ALPHABET[digit] for digit in kmer) for kmer in digits] == kmer_vocabulary(k)[NUM_SPECIAL:]
+    assert rolling_codes(digits, k)[:, 0].tolist() == list(range(4**k))
+
+
+@given(st.lists(st.tuples(st.integers(-50, 50), st.integers(0, 9))))
+def test_ranges_are_those_of_python_one_behind_the_other(pairs: list[tuple[int, int]]) -> None:
+    starts, counts = np.array(pairs, np.int64).reshape(-1, 2).T
+    joined = ranges(starts, counts)
+    assert joined.tolist() == [number for start, count in pairs for number in range(start, start + count)]
+    assert joined.dtype == np.int64
+
+
+def tiles_one_by_one(length: int, window: int, step: int, end: str) -> list[tuple[int, int]]:
+    """Cut windows the readable way: walk on until the end of the sequence is reached."""
+    found, start = [], 0
+    while start + window <= length:
+        found.append((start, start + window))
+        start += step
+    reached = found[-1][1] if found else -1
+    if end == "drop" or reached == length or (end == "short" and 0 < length <= start):
+        return found
+    return [*found, (start if end == "short" else max(0, length - window), length)]
+
+
+@given(st.integers(0, 60), st.integers(1, 20), st.integers(1, 25), st.sampled_from(["drop", "short", "flush"]))
+def test_tiles_are_those_of_a_walk_along_the_sequence(length: int, window: int, step: int, end: str) -> None:
+    starts, ends = tile(length, window, step, end)
+    assert list(zip(starts.tolist(), ends.tolist(), strict=True)) == tiles_one_by_one(length, window, step, end)
+    assert starts.dtype == ends.dtype == np.int64
+
+
+@given(st.integers(1, 60), st.integers(1, 20), st.data())
+def test_the_three_ends_of_tiles_keep_what_they_promise(length: int, window: int, data: st.DataObject) -> None:
+    step = data.draw(st.integers(1, window))
+    dropped, short, flush = (
+        [*zip(*tile(length, window, step, end), strict=True)] for end in ("drop", "short", "flush")
+    )
+    assert all(end - start == window for start, end in dropped)
+    assert all(end - start == min(window, length) for start, end in flush)
+    assert {nt for start, end in short for nt in range(start, end)} == set(range(length))
+    assert {nt for start, end in flush for nt in range(start, end)} == set(range(length))
+    assert short[: len(dropped)] == flush[: len(dropped)] == dropped
+    assert len(short) == len(flush) <= len(dropped) + 1
+    assert [end for _, end in short].count(length) == 1, "no window starts behind one that reaches the end"
+
+
+def test_an_empty_sequence_has_one_empty_tile_or_none() -> None:
+    assert [column.tolist() for column in tile(0, 4, 2, "drop")] == [[], []]
+    assert [column.tolist() for column in tile(0, 4, 2, "short")] == [[0], [0]]
+    assert [column.tolist() for column in tile(0, 4, 2, "flush")] == [[0], [0]]
+
+
+@given(
+    st.lists(st.integers(0, 40)), st.integers(1, 12), st.integers(1, 15), st.sampled_from(["drop", "short", "flush"])
+)
+def test_tiles_of_many_sequences_are_those_of_each(lengths: list[int], window: int, step: int, end: str) -> None:
+    sequence, starts, ends = tile_all(np.array(lengths, np.int64), window, step, end)
+    slow = [
+        (owner, *tile) for owner, length in enumerate(lengths) for tile in tiles_one_by_one(length, window, step, end)
+    ]
+    assert list(zip(sequence.tolist(), starts.tolist(), ends.tolist(), strict=True)) == slow
+
+
+@pytest.mark.parametrize(
+    ("word", "meant"),
+    [("strid", "stride"), ("STRIDE", "stride"), ("maxlength", "Max_Length"), ("k", "k"), ("xyz", None), ("", None)],
+)
+def test_a_misspelt_word_is_told_the_known_one_most_like_it(word: str, meant: str | None) -> None:
+    known = ["k", "stride", "Max_Length", "errors"]
+    assert did_you_mean(word, iter(known)) == (f"; did you mean {meant!r}?" if meant else "")
