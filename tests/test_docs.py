@@ -81,3 +81,17 @@ def test_a_broken_link_and_a_missing_heading_are_seen(tmp_path):
     assert missing("page.md#one-1", page) is None and missing("#two--three", page) is None
     assert missing("other.md", page) and missing("page.md#no-heading", page)
     assert missing("https://example.org/none", page) is None
+
+
+def test_the_table_of_decisions_lists_every_heading_of_its_pages_newest_first():
+    folder = ROOT / "docs" / "decisions"
+    headings = {
+        f"{page.name}#{anchor}"
+        for page in folder.glob("*.md")
+        if page.name != "README.md"
+        for anchor in anchors(page)[1:]
+    }
+    rows = re.findall(r"^\| (\d{4}-\d\d-\d\d) \| \[.+\]\((\S+)\) \| .+ \|$", (folder / "README.md").read_text(), re.M)
+    assert sorted(link for _, link in rows) == sorted(headings)
+    dates = [date for date, _ in rows]
+    assert dates == sorted(dates, reverse=True)
