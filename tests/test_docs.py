@@ -62,6 +62,17 @@ def test_every_file_of_the_package_that_a_page_names_exists(page):
     assert sorted(path for path in named if not (ROOT / path).exists()) == []
 
 
+def test_every_page_that_code_benchmarks_or_recipes_name_exists():
+    sources = [path for folder in ("hf_genomics", "benchmarks", "recipes") for path in (ROOT / folder).rglob("*.*")]
+    named = {
+        (name(path), page)
+        for path in sources
+        if path.suffix in (".py", ".yaml")
+        for page in re.findall(r"\bdocs/[\w/]+\.md\b", path.read_text())
+    }
+    assert named and sorted(pair for pair in named if not (ROOT / pair[1]).is_file()) == []
+
+
 def test_every_page_of_docs_is_reached_from_the_readme():
     reached, todo = set(), [ROOT / "README.md"]
     while todo:
