@@ -22,7 +22,7 @@ import pandas as pd
 from tqdm.auto import tqdm
 
 from ..errors import InputError
-from ..io.fasta import Piece, read_pieces
+from ..io.fasta import RecordChunk, read_chunks
 from ..io.files import input_errors, shorten
 from ..io.writing import HashedFile, replacing
 from ..renamed import renamed
@@ -328,11 +328,11 @@ def _write_contigs(
     return pd.DataFrame(index), inputs, files
 
 
-def _all_pieces(fasta: list[str], digests: list[Any], records: RecordRules) -> Iterator[tuple[str, Piece]]:
+def _all_pieces(fasta: list[str], digests: list[Any], records: RecordRules) -> Iterator[tuple[str, RecordChunk]]:
     """Yield (file, piece) over all files; a name may occur once."""
     seen: dict[str, str] = {}
     for path, digest in zip(fasta, digests, strict=True):
-        for piece in read_pieces(path, rna=records.rna, min_length=records.min_length, watch=digest.update):
+        for piece in read_chunks(path, rna=records.rna, min_length=records.min_length, watch=digest.update):
             if piece.start == 0:
                 check_unique(piece.name, path, seen)
             yield path, piece
@@ -348,7 +348,7 @@ def check_unique(name: str, path: str, seen: dict[str, str]) -> None:
         raise InputError(f"{path}: record {shorten(name)} is in {seen[name]} too; rename or drop one of them")
 
 
-def _progress(pieces: Iterator[tuple[str, Piece]]) -> Iterator[tuple[str, Piece]]:
+def _progress(pieces: Iterator[tuple[str, RecordChunk]]) -> Iterator[tuple[str, RecordChunk]]:
     """Show the nt read so far on a screen, when information is wanted."""
     quiet = not logger.isEnabledFor(logging.INFO)
     with tqdm(unit="nt", unit_scale=True, desc="prepare", disable=quiet or None) as bar:
