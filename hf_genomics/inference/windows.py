@@ -89,7 +89,7 @@ def _longest_window(config: Any, tokenizer: KmerTokenizer) -> int:
 def collator_for(config: Any, tokenizer: KmerTokenizer, rc_probability: float = 0, seed: int = 0) -> Any:
     """Make the collator that cuts sequences as a model's configuration says."""
     parts, part_length = getattr(config, "num_windows", 1), getattr(config, "part_length", None)
-    return DataCollatorForSequences(tokenizer, rc_probability, seed, num_windows=parts, part_length=part_length)
+    return DataCollatorForSequences(tokenizer, rc_probability, seed, num_parts=parts, part_length=part_length)
 
 
 def check_longest(examples: LabelledSequences, tokenizer: KmerTokenizer, config: Any) -> None:
