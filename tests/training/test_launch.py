@@ -40,7 +40,7 @@ def launch(words, store, output, root, **environment):
 
 @pytest.mark.slow
 def test_every_launch_that_the_pages_tell_to_type_trains(tiny_store, tmp_path, repo_root):
-    """Without GPUs accelerate copies the model also where fsdp2.yaml asks to shard it; see tests/runs/test_sharding.py."""
+    """Without GPUs accelerate copies the model even if fsdp2.yaml asks to shard it; for that see test_sharding.py."""
     pages = [(repo_root / page).read_text() for page in ("README.md", "recipes/README.md")]
     typed = [command for page in pages for command in commands(page)]
     assert [processes for _, processes in typed] == [1, 2, 2, 2]
