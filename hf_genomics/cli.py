@@ -152,9 +152,13 @@ def _gather_lists(words: list[str], function: Callable[..., Any]) -> list[str]:
     ``convert folder``.
     """
     hints = typing.get_type_hints(function)
-    for section, kind in [(name, kind) for name, kind in hints.items() if _is_section(kind)]:
+    sections = [(name, kind) for name, kind in hints.items() if _is_section(kind)]
+    while sections:
+        section, kind = sections.pop()
         if dataclasses.is_dataclass(kind) and kind.__module__.startswith(f"{__package__}."):
-            hints |= {f"{section}.{field.name}": field.type for field in dataclasses.fields(kind)}
+            inner = {f"{section}.{key}": hint for key, hint in _field_hints(kind).items()}
+            hints |= inner
+            sections += [(name, hint) for name, hint in inner.items() if _is_section(hint)]
     lists = {f"--{name}": "float" in str(kind) for name, kind in hints.items() if "list[" in str(kind)}
     first, is_word = f"--{next(iter(hints), '')}", next(iter(hints.values()), None) is str
     gathered: list[str] = []
@@ -176,6 +180,14 @@ def _gather_lists(words: list[str], function: Callable[..., Any]) -> list[str]:
     if is_word and len(loose) > 1:
         raise InputError(f"{first} is {loose[0]}, so what is {loose[1]}? Name an option before it")
     return [first, loose[0] if is_word else json.dumps(loose), *gathered] if loose else gathered
+
+
+def _field_hints(kind: Any) -> dict[str, Any]:
+    """Return the types of a dataclass's fields; as text where they can only be read by a type checker."""
+    try:
+        return typing.get_type_hints(kind)
+    except NameError:
+        return {field.name: field.type for field in dataclasses.fields(kind)}
 
 
 def _number(word: str) -> str | float:

@@ -22,6 +22,7 @@ from torch import Tensor
 from transformers import TrainingArguments
 
 from ..errors import InputError
+from ..pooling import packed_starts
 from ..sequence import IGNORE_INDEX
 from .flops import selects_in_last_layer
 
@@ -65,9 +66,7 @@ class BatchShape(NamedTuple):
             computed = ids if ids.ndim == 2 else ids[batch["attention_mask"].bool().any(2)]
             length = computed.shape[-1]
             return cls(computed.numel(), [length] * (computed.numel() // length), predicted)
-        starts = torch.ones_like(positions, dtype=torch.bool)
-        starts[:, 1:] = positions.diff(dim=1) != 1
-        places = starts.flatten().nonzero().flatten()
+        places = packed_starts(positions).flatten().nonzero().flatten()
         return cls(ids.numel(), places.diff(append=places.new_tensor([ids.numel()])).tolist(), predicted, packed=True)
 
 
