@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from test_finetune_kinds import SETTINGS, arguments, write_table
+from finetune_tables import SETTINGS, arguments, write_table
 from tiny_runs import outcome
 from transformers import TrainingArguments
 
