@@ -30,7 +30,7 @@ fuzz: .venv/.installed ## hold the tokenizer to its slow twin on a million rando
 	$(TEST_ENV) $(BIN)/python tests/fuzz_tokenizer.py
 
 kill9: .venv/.installed ## kill 200 training runs and hold what they end in to an undisturbed one (about 5 minutes)
-	KILLS=200 $(TEST_ENV) $(BIN)/python -m pytest -rP tests/training/test_exact.py -k killed
+	KILLS=200 $(TEST_ENV) $(BIN)/python -m pytest -rP tests/runs/test_exact_trainer.py -k killed
 
 bench: .venv/.installed ## print the measured speeds, as ratios in one run (about 10 minutes)
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/tokenizer.py
