@@ -324,7 +324,7 @@ def test_rows_that_cannot_be_used_are_refused() -> None:
     collator = DataCollatorForSpanMasking(TOKENIZERS[1])
     with pytest.raises(ValueError, match=r'rows need "sequence" or "input_ids"; these have \[\'text\'\]'):
         collator([{"text": "ACGT"}])
-    with pytest.raises(ValueError, match="row 2, position 3: '-' is no nucleotide code"):
+    with pytest.raises(ValueError, match="row 2, position 3: '-'"):
         collator([{"sequence": "ACGTACGT"}, {"sequence": "AC-TACGT"}])
 
 
