@@ -41,6 +41,9 @@ class KmerVocabulary(PreTrainedTokenizer):
     special_names: list[str]
     added_names: tuple[AddedName, ...]
     names_spell_dna: bool
+    # Provided by transformers, which has no types for them.
+    added_tokens_decoder: dict[int, AddedToken]
+    extra_special_tokens: list[str]
 
     # The vocabulary.
 
