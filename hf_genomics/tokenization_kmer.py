@@ -27,8 +27,8 @@ from typing import Any
 
 import numpy as np
 from transformers import BatchEncoding
-from transformers.tokenization_utils_base import PaddingStrategy, TruncationStrategy
-from transformers.utils import logging
+from transformers.tokenization_utils_base import TruncationStrategy
+from transformers.utils import PaddingStrategy, logging
 
 from .kmer_coordinates import nt_to_token, token_to_nt, window_nt
 from .kmer_encoding import BLANK_DIGIT, EncodedRows, RowLayout, check_letters, encode_plain, token_digits
@@ -76,8 +76,8 @@ _MOSTLY_UNKNOWN = (
     "More than half of the k-mers of a batch are [UNK]: they touch letters other than A, C, G, T, U. Likely causes: "
     "protein or alignment instead of DNA, long runs of N, or text with separators other than blanks."
 )
-# Saved with every tokenizer. Version 0.1 did not save it, and saved split_special_tokens=true as its default.
-_FORMAT = {"_format_version": 2}
+# Saved as "_format_version". Version 0.1 did not save one, and saved split_special_tokens=true as its default.
+_FORMAT_VERSION = 2
 
 
 class KmerTokenizer(KmerVocabulary):
@@ -145,7 +145,12 @@ class KmerTokenizer(KmerVocabulary):
             cls_token=cls_token,
             sep_token=sep_token,
             mask_token=mask_token,
-            **{"split_special_tokens": False, **kwargs, "special_tokens_pattern": "cls_sep", **_FORMAT},
+            **{
+                "split_special_tokens": False,
+                **kwargs,
+                "special_tokens_pattern": "cls_sep",
+                "_format_version": _FORMAT_VERSION,
+            },
         )
 
     @classmethod
@@ -171,7 +176,7 @@ class KmerTokenizer(KmerVocabulary):
             ValueError: if the vocabulary is not DNABERT's, or k is unknown (a guess could silently give wrong ids).
         """
         kwargs = super().convert_to_native_format(**kwargs)
-        if not _FORMAT.items() <= kwargs.items():
+        if kwargs.get("_format_version", 1) < _FORMAT_VERSION:
             kwargs.pop("split_special_tokens", None)
         vocabulary = kwargs.pop("vocab_file", None) or kwargs.pop("tokenizer_file", None)
         if vocabulary is not None:
@@ -401,7 +406,7 @@ class KmerTokenizer(KmerVocabulary):
         if (
             options.get("errors") or self.errors
         ) == "raise":  # checked as a whole, so that positions count from its start
-            self(letters, errors="raise", truncation=True, max_length=2, verbose=False)
+            self(sequence, errors="raise", split_special_tokens=True, truncation=True, max_length=2, verbose=False)
         max_length = self.model_max_length if max_length is None else max_length
         if isinstance(max_length, int) and max_length > _NO_LIMIT:
             raise ValueError("max_length is not given, and the tokenizer has no model_max_length; give one of them")

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 from transformers import BatchEncoding
-from transformers.tokenization_utils_base import PaddingStrategy, TensorType
+from transformers.utils import PaddingStrategy, TensorType
 
 from .tokenizer_arguments import CallOptions
 

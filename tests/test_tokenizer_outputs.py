@@ -7,7 +7,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from transformers.tokenization_utils_base import PaddingStrategy
+from transformers.utils import PaddingStrategy
 
 from hf_genomics.tokenizer_arguments import CallOptions
 from hf_genomics.tokenizer_outputs import even_encoding, pad_columns, padded_width, ragged_encoding
