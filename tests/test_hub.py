@@ -328,7 +328,7 @@ REFUSED = {
     "a_token_less": (with_vocabulary(lambda tokens: tokens[:-1]), "token 69 is missing, where .* has GGG"),
     "a_token_more": (with_vocabulary(lambda tokens: [*tokens, "NNN"]), "token 70 is NNN, where .* has none"),
     "another_order_today": (saved_today("ACGT"), "tokenizer.json: token 7 is AAC, where .* AAT"),
-    "no_kmers": (with_config(vocab_size=30522), "30522 tokens is not one of k-mers"),
+    "no_kmers": (with_config(vocab_size=30522), "a vocabulary of 30522 tokens"),
     "another_model": (with_config(model_type="roberta"), "is a roberta model; only BertForMaskedLM"),
     "long": (with_config(architectures=["BertForLongSequenceClassification"]), "no twin; convert the pretrained model"),
     "relative_positions": (
@@ -387,7 +387,7 @@ def test_a_foreign_vocabulary_is_refused_by_from_pretrained_as_well(dnabert):
 
 def test_a_folder_whose_k_nothing_tells_gives_no_tokenizer(tiny_config, tmp_path):
     KmerBertForMaskedLM(tiny_config).save_pretrained(tmp_path)
-    with pytest.raises(ValueError, match="tokenizer_config.json is missing or names no k"):
+    with pytest.raises(ValueError, match="tokenizer_config.json is missing or has no k"):
         AutoTokenizer.from_pretrained(tmp_path)
     assert KmerTokenizer.from_pretrained(tmp_path, k=3).k == 3
 
