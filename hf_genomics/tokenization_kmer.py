@@ -62,7 +62,7 @@ from .tokenizer_arguments import (
     read_pieces,
     read_rows,
 )
-from .tokenizer_outputs import even_encoding, pad_columns, padded_width, ragged_encoding
+from .tokenizer_outputs import even_encoding, pad_columns, padded_width, ragged_encoding, warn_if_too_long
 from .vocabulary_kmer import KmerVocabulary
 
 logger = logging.get_logger(__name__)
@@ -313,11 +313,7 @@ class KmerTokenizer(KmerVocabulary):
         As in transformers, "length" includes padding for a single sequence, and does not for the rows of a batch.
         """
         longest = rows.columns["input_ids"].shape[1]
-        if call.max_length is None and call.verbose and 0 < self.model_max_length < longest:
-            logger.warning_once(
-                f"A sequence gives more tokens than the {self.model_max_length} that the model takes; shorten it with "
-                "truncation=True, or cut it with KmerTokenizer.windows."
-            )
+        warn_if_too_long(longest, self.model_max_length, call, self.deprecation_warnings)
         padded = call.padding_strategy != PaddingStrategy.DO_NOT_PAD
         left = padded and (call.padding_side or self.padding_side) == "left"
         width = padded_width(longest, call) if padded else 0
