@@ -21,11 +21,11 @@ from transformers import PreTrainedTokenizerFast
 from .data.atomic import replacing
 from .data.store import GenomeStore
 from .errors import InputError
-from .sequence import reverse_complement, tile_all
+from .sequence import ALPHABET, NUM_SPECIAL, SPECIAL_TOKENS, kmer_vocabulary, reverse_complement, tile_all
 
 # Replacements, because the tokenizers library can normalise to lower case but not to upper case.
 _READ_AS = {"a": "A", "c": "C", "g": "G", "t": "T", "n": "N", "u": "T", "U": "T"}
-_BERT = {"pad": "[PAD]", "unk": "[UNK]", "cls": "[CLS]", "sep": "[SEP]", "mask": "[MASK]"}
+_BERT = dict(zip(("pad", "unk", "cls", "sep", "mask"), SPECIAL_TOKENS, strict=True))
 
 
 def kmers_side_by_side(k: int = 6, model_max_length: int = 2048) -> PreTrainedTokenizerFast:
@@ -45,7 +45,7 @@ def kmers_side_by_side(k: int = 6, model_max_length: int = 2048) -> PreTrainedTo
     Source: Dalla-Torre et al. 2024 (Nucleotide Transformer), tokenizer of the v2 models.
     """
     special = {name: f"<{name}>" for name in ("unk", "pad", "mask", "cls", "eos", "bos")}
-    tokens = [*special.values(), *map("".join, itertools.product("ATCG", repeat=k)), *"ATCGN"]
+    tokens = [*special.values(), *kmer_vocabulary(k)[NUM_SPECIAL:], *ALPHABET, "N"]
     tokenizer = Tokenizer(models.WordLevel({token: number for number, token in enumerate(tokens)}, "<unk>"))
     tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(f"[ACGT]{{{k}}}|."), "isolated")
     return _finished(tokenizer, special, "<cls> $A", "<cls> $A $B:1", model_max_length)
