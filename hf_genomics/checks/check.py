@@ -1,7 +1,7 @@
 """The verb `check`: what is in sequence files and labelled tables, and all that `prepare` or `finetune` would refuse.
 
 The verdicts are those of the readers themselves: sequence files go through `examine_records` and the store's own
-checks, tables through `read_annotated`. Sequence files are read once, record by record; what stays in memory is a
+checks, tables through `read_labelled`. Sequence files are read once, record by record; what stays in memory is a
 name, a hash and a length of each record, and the sketch.
 """
 
@@ -26,10 +26,10 @@ from ..genomes.store import check_files, check_unique, genome_name
 from ..io.fasta import clean_letters, examine_records
 from ..io.files import input_errors, open_binary
 from ..io.text_tables import cell_texts
-from ..labelled.annotations import check_columns, read_annotated
 from ..labelled.columns import Columns
+from ..labelled.labels import check_columns
 from ..labelled.sequences import LabelledSequences, check_classes
-from ..labelled.tables import table_faults
+from ..labelled.tables import read_labelled, table_problems
 from ..sequence import as_letters, letter_digits, rolling_any
 from .duplicates import Catalogue, Item
 from .report import CheckReport, FileReport, Letters
@@ -274,14 +274,14 @@ def _read_table(
         report: of the file.
         training: the training table, whose classes another split must have.
         columns: what stands beside sequence and label.
-        options: of `read_annotated`.
+        options: of `read_labelled`.
     """
     if training is not None and report.split != "train":
         options = options | {"task": training.task, "regression": None}
     try:
-        table = read_annotated(report.file, columns, **options)
+        table = read_labelled(report.file, columns, **options)
     except InputError as error:
-        report.add_faults(table_faults(report.file, error, columns, **options))
+        report.add_faults(table_problems(report.file, error, columns, **options))
         return None
     try:
         if report.split is not None:

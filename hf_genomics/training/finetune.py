@@ -26,8 +26,8 @@ from ..inference.loading import VALUE, load_config, load_tokenizer, no_load_repo
 from ..inference.predictions import Predictions
 from ..inference.windows import check_longest, collator_for
 from ..io.writing import write_json
-from ..labelled.annotations import check_columns
 from ..labelled.data import LabelledData
+from ..labelled.labels import check_columns
 from ..labelled.sequences import LabelledSequences, check_classes
 from ..labelled.windows import SequenceDataset
 from ..modeling_kmer_bert import refuse_missing

@@ -118,7 +118,7 @@ def pretrain(
         windows.length,
         model.max_position_embeddings,
         "windows.length",
-        way_out=f"lower it, raise tokenizer.stride (now {tokenizer.stride}), or set a larger "
+        remedy=f"lower it, raise tokenizer.stride (now {tokenizer.stride}), or set a larger "
         "model.max_position_embeddings",
     )
     store = GenomeStore(data.store)

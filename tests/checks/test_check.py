@@ -358,7 +358,7 @@ def test_check_refuses_the_tables_that_finetune_refuses_and_no_others(files: lis
         try:
             training = data.require("train", 6, why="")
             check_classes(training, training)
-            check_classes(training, data.require("test", 6, training, why=""))
+            check_classes(training, data.require("test", 6, training.task, why=""))
         except InputError as error:
             refused = str(error)
         report = check(train=[train], test=[test], rna=rna, k=6)
@@ -446,7 +446,7 @@ def test_tables_with_other_columns_are_judged_as_finetune_reads_them(task: str, 
     report = check(train=[train], test=[test], **columns)
     assert report.refusal is None and all(label in (one.labels or {}) for one in report.files)
     data = LabelledData(train=train, test=test, **columns)
-    check_classes(training := data.require("train", 6, why=""), data.require("test", 6, training, why=""))
+    check_classes(training := data.require("train", 6, why=""), data.require("test", 6, training.task, why=""))
     wrong = {name: ["none"] if isinstance(value, list) else "none" for name, value in columns.items()}
     assert "no column 'none'" in check(train=[train], **wrong).all_faults[0]
 

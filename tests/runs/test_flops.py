@@ -13,6 +13,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from hf_genomics import KmerBertConfig, KmerBertForMaskedLM
 from hf_genomics.batches.packing import pack_rows
+from hf_genomics.configuration_kmer_bert import default_layer_types
 from hf_genomics.runs.flops import (
     attention_for,
     attention_pairs,

@@ -24,10 +24,10 @@ from hf_genomics.inference.loading import load_classifier, task_of
 from hf_genomics.inference.predict import predict
 from hf_genomics.inference.scores import predict_nt_scores
 from hf_genomics.io.writing import write_tsv
-from hf_genomics.labelled.annotations import read_annotated
 from hf_genomics.labelled.columns import Columns, match_columns
 from hf_genomics.labelled.data import LabelledData
 from hf_genomics.labelled.sequences import LabelledSequences
+from hf_genomics.labelled.tables import read_labelled
 from hf_genomics.training.finetune import finetune
 from hf_genomics.training.settings import balanced_weights, label_settings, make_configuration, target_settings
 
@@ -112,7 +112,7 @@ def test_nucleotides_are_learnt_from_their_letters(home: Path, tmp_path: Path) -
     metrics = finetune(str(home / "pretrained"), tables(home, "nucleotides"), arguments(tmp_path / "out", **options))
     assert metrics["test"]["f1_macro"] > 0.8 > metrics["baselines"]["majority"]["f1_macro"]
     network, tokenizer = load_classifier(str(tmp_path / "out"))
-    test = read_annotated(home / "test.csv", Columns(**COLUMNS["nucleotides"]))
+    test = read_labelled(home / "test.csv", Columns(**COLUMNS["nucleotides"]))
     scores = predict_nt_scores(network, tokenizer, test)
     runs = pd.read_csv(tmp_path / "out" / "predictions.tsv", sep="\t")
     for name, of_sequence, letters in zip(test.ids, scores, test.sequences, strict=True):
@@ -243,7 +243,7 @@ def test_a_model_is_told_apart_from_data_of_another_kind(home: Path, tmp_path: P
         (["--data.columns.nt_labels", "other"], "train.csv: data row 1, column 'other': "),
         (["--data.columns.pair", "name"], "(column 'name')"),
         (["--data.columns.nt_tracks", "age"], "column 'age': "),
-        (["--data.columns.tracks", "more_g"], "column 'more_g': 'no' is no finite number"),
+        (["--data.columns.tracks", "more_g"], "column 'more_g': 'no' is not a finite number"),
         (["--data.columns.labels", "share_g", "--data.regression", "false"], "is neither 0 nor 1"),
         (["--data.columns.labels", "age", "--data.columns.nt_labels", "is_g"], "name one of them"),
     ],

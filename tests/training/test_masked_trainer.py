@@ -233,8 +233,8 @@ def test_scores_of_hidden_nucleotides_are_logged_while_it_trains(run, log_of):
 
 
 def test_a_validation_computes_logits_of_masked_tokens_alone(run, monkeypatch):
-    seen, score = [], masked_training.score_batch
-    monkeypatch.setattr(masked_training, "score_batch", lambda *args: seen.append((args[1], args[2])) or score(*args))
+    seen, score = [], masked_trainer.score_batch
+    monkeypatch.setattr(masked_trainer, "score_batch", lambda *args: seen.append((args[1], args[2])) or score(*args))
     run(max_steps=1)
     assert seen and all(logits.shape[:-1] == (int((labels != -100).sum()),) for labels, logits in seen)
 
