@@ -333,7 +333,7 @@ def digest(examples: LabelledSequences) -> str:
 
 
 def digest_arrays(arrays: Iterable[Any]) -> str:
-    """Compute a hash of the shapes and contents of arrays and tensors: twelve hexadecimal digits.
+    """Compute a hash of arrays, with their shapes, and of tensors, without: twelve hexadecimal digits.
 
     Args:
         arrays: NumPy arrays and tensors.
