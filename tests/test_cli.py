@@ -394,7 +394,7 @@ def test_a_value_that_cannot_be_is_refused_by_key(refused, home, words, parts):
 @pytest.mark.parametrize(
     ("words", "parts"),
     [
-        pytest.param(["--num_windows", "0"], ["num_windows", "at least 1"], id="num_windows"),
+        pytest.param(["--num_parts", "0"], ["num_parts", "at least 1"], id="num_parts"),
         pytest.param(["--rc_probability", "1.5"], ["rc_probability", "0..1", "1.5"], id="rc_probability"),
         pytest.param(["--dropout", "-0.1"], ["dropout", "0..1"], id="dropout"),
         pytest.param(["--baseline_k", "-1"], ["baseline_k", "0..8"], id="baseline"),
@@ -424,7 +424,7 @@ def test_a_sequence_longer_than_the_models_positions_is_refused_by_row(refused, 
     (work / "train.csv").write_text(GOOD + f"{dna(150)},a\n")
     words = ["--pretrained", home / "mlm", "--data.train", "train.csv", "--trainer.output_dir", "out"]
     assert has_all(refused("finetune", *words), "train.csv: sequence 7", "150 nt", "150 tokens", "64", "shorten")
-    line = refused("finetune", *words, "--num_windows", "2")
+    line = refused("finetune", *words, "--num_parts", "2")
     assert has_all(line, "train.csv: sequence 7", "a part of 75 nt", "75 tokens", "64")
 
 

@@ -13,16 +13,17 @@ import pytest
 
 # Copied next to the weights by save_pretrained; each may import only those that stand above it.
 PORTABLE = (
+    "compat",
     "sequence",
     "kmer_encoding",
     "tokenization_kmer",
     "configuration_kmer_bert",
-    "attention_kmer_bert",
     "dropout",
     "positions",
     "initialisation",
     "losses",
     "pooling",
+    "attention_kmer_bert",
     "modeling_kmer_bert",
     "modeling_hierarchical",
     "modeling_fusion",

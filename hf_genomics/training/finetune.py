@@ -231,7 +231,10 @@ def build_classifier(
     if from_scratch:
         return auto.from_config(config, attn_implementation=attention)
     options: dict[str, Any] = {"attn_implementation": attention, "ignore_mismatched_sizes": True}
-    if config.position_embedding_type == "learned" and config.max_position_embeddings != before.max_position_embeddings:
+    if (
+        config.position_embedding_type == "absolute"
+        and config.max_position_embeddings != before.max_position_embeddings
+    ):
         # Learned positions are loaded in their old number and then interpolated to the new one.
         options["stretch_positions"] = config.max_position_embeddings
         config.max_position_embeddings = before.max_position_embeddings
@@ -298,7 +301,7 @@ def _configure(
 
 def _check_parts(pretrained: str, before: KmerBertConfig, head: Head) -> None:
     """Check that a model whose linear layer joins a fixed number of parts gets that number again."""
-    parts = getattr(before, "num_windows", head.num_parts)
+    parts = getattr(before, "num_parts", head.num_parts)
     if parts != head.num_parts and getattr(before, "aggregation", "concat") == "concat":
         raise InputError(f"{pretrained} joins {parts} parts; set head.num_parts to {parts}")
 

@@ -263,7 +263,7 @@ def _task_settings(task: Task, statistics: TrainingStatistics) -> dict[str, Any]
         "label2id": {name: number for number, name in names.items()},
         "labels_per": "nt" if task.level == "nt" else "token",
         "paired": task.paired,
-        "window_length": statistics.longest,
+        "max_sequence_length": statistics.longest,
         "target_means": statistics.target_means,
         "target_scales": statistics.target_scales,
     }
@@ -273,7 +273,7 @@ def _head_settings(head: Head, statistics: TrainingStatistics) -> dict[str, Any]
     """List the keys that follow from the head; options that were not given stay as in the pretrained model."""
     optional = {
         "classifier_dropout": head.dropout,
-        "pooling": head.pooling,
+        "classifier_pooling": head.pooling,
         "max_position_embeddings": head.stretch_positions,
         "initialisation": "bert" if head.from_scratch else None,
     }
@@ -285,7 +285,7 @@ def _head_settings(head: Head, statistics: TrainingStatistics) -> dict[str, Any]
 def _part_settings(head: Head, longest: int) -> dict[str, Any]:
     """List the keys about the parts of a sequence."""
     num_parts = head.num_parts if head.part_length is None else -(-longest // head.part_length)
-    return {"num_windows": num_parts, "part_length": head.part_length, "aggregation": head.aggregation}
+    return {"num_parts": num_parts, "part_length": head.part_length, "aggregation": head.aggregation}
 
 
 def _track_settings(task: Task, statistics: TrainingStatistics) -> dict[str, Any]:

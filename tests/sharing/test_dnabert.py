@@ -242,9 +242,9 @@ def test_a_dnabert_saved_by_todays_transformers_keeps_its_ids(dnabert):
 
 
 def test_long_sequences_start_from_a_dnabert_folder_too(dnabert):
-    model = HierarchicalKmerBertForSequenceClassification.from_pretrained(dnabert, num_windows=3)
+    model = HierarchicalKmerBertForSequenceClassification.from_pretrained(dnabert, num_parts=3)
     weight = BertForMaskedLM.from_pretrained(dnabert).bert.embeddings.word_embeddings.weight
-    assert model.config.num_windows == 3 and torch.equal(model.bert.embeddings.word_embeddings.weight, weight)
+    assert model.config.num_parts == 3 and torch.equal(model.bert.embeddings.word_embeddings.weight, weight)
 
 
 def test_saving_what_was_loaded_from_old_names_writes_ours_and_loads_again(tmp_path):
@@ -484,10 +484,10 @@ def test_what_bert_cannot_express_stays_here(tmp_path, tiny_config):
     with pytest.raises(InputError, match=r"vocab_size 71 is not that of 3-mers \(69\)"):
         to_bert(KmerBertForMaskedLM(tiny_config), tmp_path / "out")
     for choice in (
-        {"pooling": "mean"},
+        {"classifier_pooling": "mean"},
         {"labels_per": "nt"},
         {"position_embedding_type": "rotary"},
-        {"attention_window": 8},
+        {"sliding_window": 8},
     ):
         model = KmerBertForTokenClassification(KmerBertConfig(k=3, **SIZES, **choice))
         with pytest.raises(InputError, match=f"stock BERT has no {next(iter(choice))}: "):

@@ -372,7 +372,7 @@ def test_two_windows_take_sequences_twice_as_long(home, tmp_path):
     finetune(pretrained(home), data, arguments(tmp_path / "out"), Head(num_parts=2))
 
     network, tokenizer = load_classifier(str(tmp_path / "out"))
-    assert type(network).__name__ == "HierarchicalKmerBertForSequenceClassification" and network.config.num_windows == 2
+    assert type(network).__name__ == "HierarchicalKmerBertForSequenceClassification" and network.config.num_parts == 2
     found = pd.read_csv(tmp_path / "out" / "predictions.tsv", sep="\t")[["p_a", "p_b"]].to_numpy()
     for row, (sequence, _) in enumerate(rows):
         middle = (len(sequence) + 1) // 2

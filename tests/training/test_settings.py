@@ -50,14 +50,14 @@ def test_task_head_and_data_go_into_the_configuration_and_the_sizes_stay() -> No
     assert (after.k, after.hidden_size, after.max_position_embeddings) == (3, 16, 64)
     assert (after.id2label, after.label2id) == ({0: "no", 1: "yes"}, {"no": 0, "yes": 1})
     assert (after.problem_type, after.labels_per, after.paired) == ("single_label_classification", "token", False)
-    assert (after.window_length, after.classifier_dropout, after.pooling) == (60, 0.2, "mean")
+    assert (after.max_sequence_length, after.classifier_dropout, after.classifier_pooling) == (60, 0.2, "mean")
     assert (after.class_weights, after.focal_gamma, after.target_means) == ([1.0, 2.0], 2.0, None)
 
 
 def test_options_that_are_not_given_stay_as_in_the_pretrained_model() -> None:
-    before = KmerBertConfig(k=3, classifier_dropout=0.4, pooling="max", initialisation="kmer", **SIZES)
+    before = KmerBertConfig(k=3, classifier_dropout=0.4, classifier_pooling="max", initialisation="kmer", **SIZES)
     after = derive_config(before, CLASSES, Head(), STATISTICS)
-    assert (after.classifier_dropout, after.pooling, after.initialisation) == (0.4, "max", "kmer")
+    assert (after.classifier_dropout, after.classifier_pooling, after.initialisation) == (0.4, "max", "kmer")
     assert derive_config(before, CLASSES, Head(from_scratch=True), STATISTICS).initialisation == "bert"
 
 
@@ -82,13 +82,13 @@ def test_a_model_of_parts_becomes_one_of_whole_sequences_for_inputs_that_are_not
 def test_cut_sequences_get_a_model_of_parts(head: Head, parts: int) -> None:
     after = derive_config(KmerBertConfig(k=3), CLASSES, replace(head, aggregation="mean"), STATISTICS)
     assert type(after) is HierarchicalKmerBertConfig
-    assert (after.num_windows, after.part_length, after.aggregation) == (parts, head.part_length, "mean")
+    assert (after.num_parts, after.part_length, after.aggregation) == (parts, head.part_length, "mean")
 
 
 def test_a_model_of_parts_keeps_them_if_the_head_does_not_say_otherwise() -> None:
-    before = HierarchicalKmerBertConfig(k=3, num_windows=4, aggregation="max")
+    before = HierarchicalKmerBertConfig(k=3, num_parts=4, aggregation="max")
     after = derive_config(before, CLASSES, Head(), STATISTICS)
-    assert (type(after), after.num_windows, after.aggregation) == (HierarchicalKmerBertConfig, 4, "max")
+    assert (type(after), after.num_parts, after.aggregation) == (HierarchicalKmerBertConfig, 4, "max")
 
 
 def test_a_model_with_tracks_reads_those_of_the_new_task_only() -> None:
