@@ -130,7 +130,7 @@ def build_parser(function: Callable[..., Any]) -> Any:
             parser.link_arguments(source, target)
     if {"tokenizer", "masking"} <= sections:
         parser.link_arguments("tokenizer", "masking.tokenizer", apply_on="instantiate")
-    for name in (name for name in sections if hints[name].__name__ == "TrainingArguments"):
+    for name in (name for name in sections if hints[name].__name__ in ("TrainingArguments", "PretrainingArguments")):
         parser.set_defaults({f"{name}.{key}": value for key, value in _trainer_defaults().items()})
     return parser
 
