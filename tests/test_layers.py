@@ -38,6 +38,7 @@ FLOORS = (
     {"evaluation", "sharing"},
     {"training"},
     {"studies"},
+    {"options"},
     {"cli"},
     {"__main__"},
 )
