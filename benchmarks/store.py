@@ -45,7 +45,7 @@ if sys.argv[1] == "dnaio":
     with dnaio.open(sys.argv[2]) as records:
         for record in records: pass
 else:
-    prepare([sys.argv[2]], sys.argv[3], packing=sys.argv[1], overwrite=True)
+    prepare([sys.argv[2]], sys.argv[3], storage=sys.argv[1], overwrite=True)
 print(peak() - before)
 """
 
@@ -98,9 +98,9 @@ def read_with_us(path: Path) -> None:
         pass
 
 
-def prepared(path: Path, output: Path, packing: str) -> GenomeStore:
+def prepared(path: Path, output: Path, storage: str) -> GenomeStore:
     shutil.rmtree(output, ignore_errors=True)
-    return prepare([str(path)], str(output), packing=packing)
+    return prepare([str(path)], str(output), storage=storage)
 
 
 def compare_reading(path: Path, folder: Path, nt: int, rounds: int, title: str) -> None:
@@ -126,7 +126,7 @@ def compare_memory(files: dict[str, Path], folder: Path) -> None:
 
 
 def compare_windows(stores: list[GenomeStore], rounds: int) -> None:
-    """Time joined windows of both packings, and the same windows as rows of a `datasets.Dataset`."""
+    """Time joined windows of both storages, and the same windows as rows of a `datasets.Dataset`."""
     from datasets import Dataset, Features, Sequence, Value
 
     store, random = stores[0], np.random.default_rng(0)
@@ -141,9 +141,9 @@ def compare_windows(stores: list[GenomeStore], rounds: int) -> None:
         "datasets, torch format": lambda: [dataset[order]["sequence"] for order in orders],
     }
     for one in stores:
-        packing = one.info["packing"]
-        calls[f"gather, {packing}"] = lambda one=one: [one.gather(starts, full) for starts in places]
-        calls[f"gather, {packing}, half of them 5 to 510 nt"] = lambda one=one: [
+        storage = one.info["storage"]
+        calls[f"gather, {storage}"] = lambda one=one: [one.gather(starts, full) for starts in places]
+        calls[f"gather, {storage}, half of them 5 to 510 nt"] = lambda one=one: [
             one.gather(starts, ragged) for starts in places
         ]
     table(f"random windows of {WINDOW} nt", "windows/s", compared(calls, rounds, time.process_time), places.size, True)
@@ -171,7 +171,7 @@ def main() -> None:
             made_up(plain, contigs=1000, nt=60_000)
         packed = folder / "genomes.fasta.gz"
         packed.write_bytes(gzip.compress(plain.read_bytes(), 6))
-        stores = [prepared(plain, folder / packing, packing) for packing in ("8bit", "2bit")]
+        stores = [prepared(plain, folder / storage, storage) for storage in ("8bit", "2bit")]
         nt = stores[0].total_nt
         print(f"{nt:,} nt in {len(stores[0])} contigs; {os.cpu_count()} cores")
         compare_reading(plain, folder, nt, options.rounds, "plain FASTA")

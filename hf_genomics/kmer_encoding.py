@@ -1,435 +1,278 @@
-"""Text to k-mer tokens: the pure functions behind KmerTokenizer, arrays in and arrays out.
+"""Encode batches of DNA as k-mer ids: the pure array functions behind `KmerTokenizer`.
 
-Two routes. *Plain* sequences hold no blank and no named token: their tokens lie ``stride`` nt apart, so all of a batch
-is arithmetic on one joined array. *Pieces* are everything else (text with blanks, pre-tokenised words, pairs, added
-tokens): every token is found with its place, then put into its row.
+There are two routes. This file holds the fast one, for *plain* sequences: they contain no blank and no named token, so
+their k-mers lie ``stride`` nt apart and a whole batch is arithmetic on one array of joined letters. All other text goes
+through `kmer_pieces`. Both routes return `EncodedRows`.
 """
 
-import re
 from typing import Any, NamedTuple
 
 import numpy as np
 from transformers.tokenization_utils_base import TruncationStrategy
 
-from .sequence import ALPHABET, IUPAC, LETTER_CODE, as_letters, covered_nt, rolling_any, rolling_codes
+from .sequence import (
+    IUPAC,
+    LETTER_CODE,
+    NUM_SPECIAL,
+    UNK_ID,
+    covered_nt,
+    num_kmers,
+    rolling_any,
+    rolling_codes,
+)
 
-NUM_SPECIAL_TOKENS = 5
-PAD, UNK, CLS, SEP, MASK = range(NUM_SPECIAL_TOKENS)
+#: Digits beside those of A, T, C and G (0..3): any other character, and a blank.
+OTHER_DIGIT, BLANK_DIGIT = 4, 5
+BLANKS = b" \t\n\r\v\f"
 
-_OTHER, _BLANK = 4, 5
-_BLANKS = b" \t\n\r\v\f"
-_DIGIT = LETTER_CODE.copy()  # 0..3 for A, T, C, G, 4 for any other character, 5 for a blank
-_DIGIT[np.frombuffer(_BLANKS, np.uint8)] = _BLANK
-_DIGIT_BYTES = _DIGIT.tobytes()
-_NUCLEOTIDE = np.zeros(256, bool)
-_NUCLEOTIDE[np.frombuffer((IUPAC + "U" + IUPAC.lower() + "u").encode(), np.uint8)] = True
-_SPELLING = (ALPHABET + "N").encode().ljust(256, b"N")  # from digits back to letters
-_LOWER = np.zeros(256, bool)
-_LOWER[ord("a") : ord("z") + 1] = True
+#: Digit of every byte.
+DIGIT = LETTER_CODE.copy()
+DIGIT[np.frombuffer(BLANKS, np.uint8)] = BLANK_DIGIT
+_DIGIT_TABLE = DIGIT.tobytes()
+#: Whether a byte is a nucleotide code, and whether it is a lower-case letter (soft-masked).
+IS_NUCLEOTIDE = np.isin(np.arange(256), np.frombuffer((IUPAC + "U" + IUPAC.lower() + "u").encode(), np.uint8))
+IS_LOWER = np.isin(np.arange(256), np.arange(ord("a"), ord("z") + 1))
 
 
-class Rows(NamedTuple):
-    """Encoded rows.
+class EncodedRows(NamedTuple):
+    """Rows of tokens.
 
     Attributes:
-        columns: name -> int64 (rows, longest) or, for offsets, (rows, longest, 2), padded right.
+        columns: name -> int64 (rows, longest), or (rows, longest, 2) for offsets, padded on the right.
         lengths: tokens of each row, special tokens included, (rows,).
-        unknown: how many of them are [UNK].
-        uncovered_nt: nucleotides of each row's text that no k-mer shows, (rows,); None where it is not wanted.
+        num_unknown: how many tokens of all rows are [UNK].
+        uncovered_nt: nucleotides of each row's text that no k-mer shows, (rows,); None if they are not counted.
     """
 
     columns: dict[str, np.ndarray]
     lengths: np.ndarray
-    unknown: int
+    num_unknown: int
     uncovered_nt: np.ndarray | None
 
 
-class Plan(NamedTuple):
-    """How rows are laid out.
+class RowLayout(NamedTuple):
+    """How sequences are cut into k-mers and laid out in rows.
 
     Attributes:
-        special: ids of [CLS] and [SEP], None to leave them out.
-        pad: id of [PAD].
-        max_length: longest row allowed, special tokens included; None for any.
-        strategy: which sequence of a pair is cut.
-        cut_left: the tokens cut away stand on the left.
-        wanted: names of the columns.
+        k: k-mer size in nt.
+        stride: nt from the start of one k-mer to the start of the next.
+        special_ids: ids of [CLS] and [SEP]; None to omit them.
+        pad_id: id of [PAD].
+        max_length: most tokens of a row, special tokens included; None for no limit.
+        truncation: which sequence of a pair is shortened.
+        truncate_left: whether tokens are removed on the left.
+        wanted: names of the columns, and "uncovered_nt" if uncovered nucleotides are counted.
     """
 
-    special: tuple[int, int] | None
-    pad: int
+    k: int
+    stride: int
+    special_ids: tuple[int, int] | None
+    pad_id: int
     max_length: int | None
-    strategy: TruncationStrategy
-    cut_left: bool
+    truncation: TruncationStrategy
+    truncate_left: bool
     wanted: frozenset[str]
 
 
-class Tokens(NamedTuple):
-    """The tokens of several pieces of text, piece after piece.
-
-    Attributes:
-        ids: (tokens,) int64.
-        piece: number of the piece each token is in, (tokens,).
-        start, end: characters of its piece that a token covers, 0-based, half-open, (tokens,) each.
-        soft_masked: whether a token covers a lower-case letter, (tokens,).
-        uncovered_nt: characters of each piece that are no blank and lie under no token, (pieces,).
-    """
-
-    ids: np.ndarray
-    piece: np.ndarray
-    start: np.ndarray
-    end: np.ndarray
-    soft_masked: np.ndarray
-    uncovered_nt: np.ndarray
-
-
-class NamedTokens(NamedTuple):
-    """Added and special tokens that stand for themselves where their text occurs."""
-
-    ids: dict[str, int]
-    pattern: re.Pattern[str]
-
-
-def name_tokens(tokens: dict[str, int], whole_words: set[str] | None = None) -> NamedTokens | None:
-    """Make a matcher of the longest name; those of ``whole_words`` count between blanks only. None for no names."""
-    if not tokens:
-        return None
-    whole = whole_words or set()
-    names = sorted(tokens, key=len, reverse=True)
-    parts = (rf"(?<![^ ]){re.escape(name)}(?![^ ])" if name in whole else re.escape(name) for name in names)
-    return NamedTokens(tokens, re.compile("|".join(parts)))
-
-
-# Plain sequences.
-
-
 def token_digits(letters: np.ndarray) -> tuple[np.ndarray, int]:
-    """Look up the digit of every letter, uint8 as given, and the largest: above 3 some k-mer is [UNK], 5 is a blank.
+    """Look up the digit of every letter.
 
-    >>> token_digits(as_letters("AT CN"))[0].tolist()
-    [0, 1, 5, 2, 4]
+    Args:
+        letters: uint8 letters, (nt,).
+
+    Returns:
+        Digits, uint8 (nt,): 0..3 for A, T, C and G, `OTHER_DIGIT`, or `BLANK_DIGIT`; and the largest of them, which
+        says at once whether all letters are DNA (3 or less) and whether there is a blank.
+
+    >>> digits, highest = token_digits(np.frombuffer(b"AT CN", np.uint8))
+    >>> digits.tolist(), highest
+    ([0, 1, 5, 2, 4], 5)
     """
-    digits = np.frombuffer(letters.tobytes().translate(_DIGIT_BYTES), np.uint8)  # faster than indexing
+    digits = np.frombuffer(letters.tobytes().translate(_DIGIT_TABLE), np.uint8)  # faster than indexing
     return digits, int(digits.max()) if len(digits) else 0
 
 
-def has_blank(highest: int) -> bool:
-    """Tell from the largest digit whether there is a blank."""
-    return highest == _BLANK
-
-
 def encode_plain(
-    letters: np.ndarray, digits: np.ndarray, highest: int, row_lengths: np.ndarray, k: int, stride: int, plan: Plan
-) -> Rows:
-    """Encode joined rows without blanks and named tokens.
+    letters: np.ndarray,
+    digits: np.ndarray,
+    highest: int,
+    row_lengths: np.ndarray,
+    layout: RowLayout,
+) -> EncodedRows:
+    """Encode joined rows that contain no blank and no named token.
 
     Args:
-        letters, digits: of all rows, (nt,).
+        letters: uint8 letters of all rows, one row after the other, (nt,).
+        digits: their digits, uint8 (nt,); see `token_digits`.
         highest: the largest digit.
-        row_lengths: nt of each row, (rows,).
-        k, stride: nt.
-        plan: the layout.
+        row_lengths: nt of each row, int64 (rows,).
+        layout: how the rows are laid out.
     """
-    lower = _LOWER[letters] if "soft_masked" in plan.wanted else None
+    lower = IS_LOWER[letters] if "soft_masked" in layout.wanted else None
     if len(row_lengths) == 1 or (row_lengths == row_lengths[0]).all():
-        return _encode_even(digits, highest, lower, len(row_lengths), int(row_lengths[0]), k, stride, plan)
-    return _encode_ragged(digits, highest, lower, row_lengths, k, stride, plan)
+        return _encode_even(digits, highest, lower, len(row_lengths), int(row_lengths[0]), layout)
+    return _encode_ragged(digits, highest, lower, row_lengths, layout)
 
 
 def _encode_even(
-    digits: np.ndarray, highest: int, lower: np.ndarray | None, rows: int, length: int, k: int, stride: int, plan: Plan
-) -> Rows:
-    """Encode rows of ``length`` nt each: what is one number for all of them needs no array."""
-    count = max(0, (length - k) // stride + 1)
-    special = 2 if plan.special else 0
-    kept = int(kept_tokens(count, 0, special, plan.max_length, plan.strategy, pair=False)[0])
-    first = count - kept if plan.cut_left else 0
+    digits: np.ndarray,
+    highest: int,
+    lower: np.ndarray | None,
+    rows: int,
+    length: int,
+    layout: RowLayout,
+) -> EncodedRows:
+    """Encode rows of ``length`` nt each: counts and starts are one number for all rows, and rows are a view."""
+    # Two rows of 5 nt, k = 3. A code is computed at every letter, also for k-mers that cross the end of a row (x):
+    #
+    #     digits   A C G T T   G G A T C
+    #     codes    a b c x x   d e f x x      as (rows, length); columns 0, stride, 2 stride ... are the row's own
+    #     ids      [CLS] a b c [SEP]
+    #              [CLS] d e f [SEP]
+    k, stride = layout.k, layout.stride
+    count = num_kmers(length, k, stride)
+    special = 2 if layout.special_ids else 0
+    kept = int(kept_tokens(count, 0, special, layout.max_length, layout.truncation, pair=False)[0])
+    first = count - kept if layout.truncate_left else 0
     own = slice(first * stride, (first + kept) * stride, stride)
     ids = np.empty((rows, kept + special), np.int64)
     slots = ids[:, special // 2 : special // 2 + kept]
-    codes, unknown = _flat_kmers(digits, highest, k)
+    codes, unknown = _codes_everywhere(digits, highest, k)
     slots[...] = codes[: rows * length].reshape(rows, length)[:, own]
-    slots += NUM_SPECIAL_TOKENS
-    count_unknown = 0
+    slots += NUM_SPECIAL
+    num_unknown = 0
     if unknown is not None:
-        there = unknown.reshape(rows, length)[:, own]
-        np.copyto(slots, UNK, where=there)
-        count_unknown = int(np.count_nonzero(there))
-    if plan.special:
-        ids[:, 0], ids[:, -1] = plan.special
+        is_unknown = unknown.reshape(rows, length)[:, own]
+        np.copyto(slots, UNK_ID, where=is_unknown)
+        num_unknown = int(np.count_nonzero(is_unknown))
+    if layout.special_ids:
+        ids[:, 0], ids[:, -1] = layout.special_ids
     lengths = np.full(rows, kept + special)
-    columns = _plain_columns(ids, lengths, first, k, stride, plan, even=True)
+    columns = _plain_columns(ids, lengths, first, layout, even=True)
     if lower is not None:
         columns["soft_masked"] = np.zeros_like(ids)
-        flat = rolling_any(_padded(lower, k), k)
-        columns["soft_masked"][:, special // 2 : special // 2 + kept] = flat.reshape(rows, length)[:, own]
-    uncovered = np.full(rows, length - covered_nt(count, k, min(k, stride))) if "uncovered_nt" in plan.wanted else None
-    return Rows(columns, lengths, count_unknown, uncovered)
+        soft = rolling_any(_lengthened(lower, k), k).reshape(rows, length)
+        columns["soft_masked"][:, special // 2 : special // 2 + kept] = soft[:, own]
+    return EncodedRows(columns, lengths, num_unknown, _uncovered(np.full(rows, length), layout))
 
 
 def _encode_ragged(
-    digits: np.ndarray, highest: int, lower: np.ndarray | None, row_lengths: np.ndarray, k: int, stride: int, plan: Plan
-) -> Rows:
-    """Encode rows of different lengths."""
-    counts = np.maximum(0, (row_lengths - k) // stride + 1)
-    special = 2 if plan.special else 0
-    kept, _ = kept_tokens(counts, 0, special, plan.max_length, plan.strategy, pair=False)
-    first = counts - kept if plan.cut_left else np.zeros_like(counts)
+    digits: np.ndarray,
+    highest: int,
+    lower: np.ndarray | None,
+    row_lengths: np.ndarray,
+    layout: RowLayout,
+) -> EncodedRows:
+    """Encode rows of different lengths: each row copies its own k-mers from the codes of all letters."""
+    # Rows of 5 and 4 nt, k = 3, with codes at every letter as in `_encode_even`:
+    #
+    #     codes    a b c x x d e x x          starts [0, 5], counts [3, 2]
+    #     ids      [CLS] a b c [SEP]
+    #              [CLS] d e [SEP] [PAD]
+    k, stride = layout.k, layout.stride
+    counts = num_kmers(row_lengths, k, stride)
+    special = 2 if layout.special_ids else 0
+    kept, _ = kept_tokens(counts, 0, special, layout.max_length, layout.truncation, pair=False)
+    first = counts - kept if layout.truncate_left else np.zeros_like(counts)
     starts = np.cumsum(row_lengths) - row_lengths + first * stride
-    ids = np.full((len(counts), int(kept.max()) + special), plan.pad, np.int64)
-    codes, unknown = _flat_kmers(digits, highest, k)
+    ids = np.full((len(counts), int(kept.max()) + special), layout.pad_id, np.int64)
+    codes, unknown = _codes_everywhere(digits, highest, k)
     flat = codes.astype(np.int64)
-    flat += NUM_SPECIAL_TOKENS
+    flat += NUM_SPECIAL
     if unknown is not None:
-        np.copyto(flat, UNK, where=unknown)
+        np.copyto(flat, UNK_ID, where=unknown)
     _copy_rows(ids[:, special // 2 :], flat, starts, kept, stride)
-    if plan.special:
-        ids[:, 0] = plan.special[0]
-        ids[np.arange(len(counts)), kept + 1] = plan.special[1]
-    columns = _plain_columns(ids, kept + special, first, k, stride, plan)
+    if layout.special_ids:
+        ids[:, 0] = layout.special_ids[0]
+        ids[np.arange(len(counts)), kept + 1] = layout.special_ids[1]
+    columns = _plain_columns(ids, kept + special, first, layout)
     if lower is not None:
         columns["soft_masked"] = np.zeros_like(ids)
-        flat = rolling_any(_padded(lower, k), k)
-        _copy_rows(columns["soft_masked"][:, special // 2 :], flat, starts, kept, stride)
-    uncovered = None
-    if "uncovered_nt" in plan.wanted:  # the gaps of a stride above k are under no k-mer either
-        uncovered = row_lengths - np.where(counts > 0, (counts - 1) * min(k, stride) + k, 0)
-    return Rows(columns, kept + special, 0 if unknown is None else _count_unknown(ids), uncovered)
+        soft = rolling_any(_lengthened(lower, k), k)
+        _copy_rows(columns["soft_masked"][:, special // 2 :], soft, starts, kept, stride)
+    num_unknown = 0 if unknown is None else count_unknown(ids)
+    return EncodedRows(columns, kept + special, num_unknown, _uncovered(row_lengths, layout))
 
 
-def _count_unknown(ids: np.ndarray) -> int:
-    return int(np.count_nonzero(ids == UNK))
+def _uncovered(row_lengths: np.ndarray, layout: RowLayout) -> np.ndarray | None:
+    """Count the nucleotides of each row under no k-mer, (rows,); None if they are not wanted."""
+    if "uncovered_nt" not in layout.wanted:
+        return None
+    counts = num_kmers(row_lengths, layout.k, layout.stride)
+    # Where the stride is larger than k, the gaps between k-mers are uncovered too: each k-mer adds k nt, not stride.
+    return row_lengths - covered_nt(counts, layout.k, min(layout.k, layout.stride))
 
 
-def _flat_kmers(digits: np.ndarray, highest: int, k: int) -> tuple[np.ndarray, np.ndarray | None]:
-    """Number the k-mers that start at every digit of joined rows (those over a row's end mean nothing).
+def count_unknown(ids: np.ndarray) -> int:
+    """Count the [UNK] among ids of any shape."""
+    return int(np.count_nonzero(ids == UNK_ID))
+
+
+def _codes_everywhere(digits: np.ndarray, highest: int, k: int) -> tuple[np.ndarray, np.ndarray | None]:
+    """Compute the code of the k-mer that starts at every digit of joined rows (meaningless across a row's end).
 
     Returns:
-        codes, and which of them touch an unknown letter (None if there is no such letter), (digits,) each.
+        codes, (digits,); and whether each k-mer touches an unknown letter, bool (digits,), None if all letters are DNA.
     """
-    padded = _padded(digits, k)
+    longer = _lengthened(digits, k)
     if highest <= 3:
-        return rolling_codes(padded, k), None
-    return rolling_codes(padded & 3, k), rolling_any(padded > 3, k)
+        return rolling_codes(longer, k), None
+    return rolling_codes(longer & 3, k), rolling_any(longer > 3, k)
 
 
-def _padded(flat: np.ndarray, k: int) -> np.ndarray:
-    """Lengthen by k - 1, so that a k-mer starts at every letter."""
+def _lengthened(flat: np.ndarray, k: int) -> np.ndarray:
+    """Append k - 1 zeros, so that a k-mer starts at every letter."""
     return np.concatenate([flat, np.zeros(k - 1, flat.dtype)])
 
 
 def _copy_rows(slots: np.ndarray, flat: np.ndarray, starts: np.ndarray, kept: np.ndarray, stride: int) -> None:
-    """Copy ``kept`` values of each row, every ``stride``-th from its start in ``flat`` (nt,), into ``slots``."""
+    """Copy values of each row from a flat array into ``slots``, in place.
+
+    Args:
+        slots: where the values go, from column 0 on, (rows, columns).
+        flat: one value per letter of the joined rows, (nt,).
+        starts: where each row's first value is in ``flat``, (rows,).
+        kept: how many values each row has, (rows,).
+        stride: nt from one value to the next.
+    """
     for row, (start, count) in enumerate(zip(starts.tolist(), kept.tolist(), strict=True)):
         slots[row, :count] = flat[start : start + count * stride : stride]
 
 
 def _plain_columns(
-    ids: np.ndarray, lengths: np.ndarray, first: Any, k: int, stride: int, plan: Plan, even: bool = False
+    ids: np.ndarray, lengths: np.ndarray, first: Any, layout: RowLayout, *, even: bool = False
 ) -> dict[str, np.ndarray]:
-    """Build the columns that follow from the lengths of the rows; ``even`` where all are as wide as ``ids``."""
+    """Build the columns that follow from the number of tokens in each row.
+
+    Args:
+        ids: padded ids, (rows, longest).
+        lengths: tokens of each row, special tokens included, (rows,).
+        first: index of the first k-mer that truncation left in each row, a number or (rows,).
+        layout: how the rows are laid out.
+        even: whether all rows have ``longest`` tokens.
+    """
+    wanted = layout.wanted
     columns = {"input_ids": ids}
-    if "token_type_ids" in plan.wanted:
+    if "token_type_ids" in wanted:
         columns["token_type_ids"] = np.zeros(ids.shape, np.int64)
-    if "attention_mask" in plan.wanted:
-        columns["attention_mask"] = np.ones(ids.shape, np.int64) if even else _attention(lengths, ids.shape[1])
-    if not plan.wanted & {"special_tokens_mask", "offset_mapping"}:
+    if "attention_mask" in wanted:
+        columns["attention_mask"] = np.ones(ids.shape, np.int64) if even else attention_mask(lengths, ids.shape[1])
+    if not wanted & {"special_tokens_mask", "offset_mapping"}:
         return columns
-    lead = 1 if plan.special else 0
-    place = np.arange(ids.shape[1])
-    inside = (place >= lead) & (place < lengths[:, None] - lead)
-    if "special_tokens_mask" in plan.wanted:
-        columns["special_tokens_mask"] = 1 - inside.astype(np.int64)
-    if "offset_mapping" in plan.wanted:
-        start = (np.maximum(place - lead, 0) + np.reshape(first, (-1, 1))) * stride
-        columns["offset_mapping"] = np.where(inside[..., None], np.stack([start, start + k], -1), 0)
+    lead = 1 if layout.special_ids else 0
+    column = np.arange(ids.shape[1])
+    is_kmer = (column >= lead) & (column < lengths[:, None] - lead)
+    if "special_tokens_mask" in wanted:
+        columns["special_tokens_mask"] = 1 - is_kmer.astype(np.int64)
+    if "offset_mapping" in wanted:
+        start = (np.maximum(column - lead, 0) + np.reshape(first, (-1, 1))) * layout.stride
+        columns["offset_mapping"] = np.where(is_kmer[..., None], np.stack([start, start + layout.k], -1), 0)
     return columns
 
 
-def _attention(lengths: np.ndarray, width: int) -> np.ndarray:
+def attention_mask(lengths: np.ndarray, width: int) -> np.ndarray:
+    """Mark tokens with 1 and padding with 0, int64 (rows, width); ``lengths`` are the tokens of each row, (rows,)."""
     return (np.arange(width) < lengths[:, None]).astype(np.int64)
-
-
-# Pieces of text.
-
-
-def encode_pieces(tokens: Tokens, owner: np.ndarray, plan: Plan, *, pair: bool) -> tuple[Rows, np.ndarray]:
-    """Lay the tokens of rows of one or two sequences out, each sequence made of one or more pieces of text.
-
-    Args:
-        tokens: as `find_tokens` gives them.
-        owner: number of the sequence that each piece belongs to, ascending from 0 without a gap, (pieces,); with
-            ``pair``, sequences 2 i and 2 i + 1 are the two of row i.
-        plan: the layout.
-        pair: rows have two sequences.
-
-    Returns:
-        The rows, and how many tokens each sequence has before any is cut away, (sequences,).
-    """
-    ways = 2 if pair else 1
-    counts = np.bincount(owner[tokens.piece], minlength=int(owner[-1]) + 1)
-    first, *second = counts.reshape(-1, ways).T
-    special = ways + 1 if plan.special else 0
-    other = second[0] if pair else np.zeros_like(first)
-    both = kept_tokens(first, other, special, plan.max_length, plan.strategy, pair=pair)
-    kept = np.stack(both[:ways], 1)
-    lost = np.bincount(owner, tokens.uncovered_nt, len(counts)).astype(np.int64).reshape(-1, ways).sum(1)
-    columns = _piece_columns(tokens, owner[tokens.piece], counts, kept, plan)
-    return Rows(columns, kept.sum(1) + special, _count_unknown(columns["input_ids"]), lost), counts
-
-
-def _places(
-    sequence: np.ndarray, counts: np.ndarray, kept: np.ndarray, plan: Plan
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Tell which tokens stay (bool, all tokens), and the row and column of each of these.
-
-    Args:
-        sequence: that each token belongs to, (tokens,).
-        counts: tokens of each sequence, (sequences,).
-        kept: how many of them stay, (rows, sequences of a row).
-        plan: the layout.
-    """
-    rank = np.arange(len(sequence)) - (np.cumsum(counts) - counts)[sequence]
-    if plan.cut_left:
-        rank -= (counts - kept.reshape(-1))[sequence]
-    stays = (rank >= 0) & (rank < kept.reshape(-1)[sequence])
-    row, way = np.divmod(sequence[stays], kept.shape[1])
-    lead = 1 if plan.special else 0
-    return stays, row, rank[stays] + lead + np.where(way == 1, kept[row, 0] + lead, 0)
-
-
-def _piece_columns(
-    tokens: Tokens, sequence: np.ndarray, counts: np.ndarray, kept: np.ndarray, plan: Plan
-) -> dict[str, np.ndarray]:
-    """Put the tokens that stay into (rows, longest) columns, with [CLS] and [SEP] around them; see `_places`."""
-    lengths = kept.sum(1) + (kept.shape[1] + 1 if plan.special else 0)
-    width = int(lengths.max(initial=0))
-    stays, row, column = _places(sequence, counts, kept, plan)
-
-    def scattered(values: np.ndarray, fill: int) -> np.ndarray:
-        matrix = np.full((len(kept), width, *values.shape[1:]), fill, np.int64)
-        matrix[row, column] = values[stays]
-        return matrix
-
-    columns = {"input_ids": scattered(tokens.ids, plan.pad)}
-    place = np.arange(width)
-    second = np.zeros((len(kept), width), np.int64)
-    if plan.special:
-        columns["input_ids"][:, 0] = plan.special[0]
-        for end in np.cumsum(kept + 1, axis=1).T:  # a [SEP] behind each sequence
-            columns["input_ids"][np.arange(len(kept)), end] = plan.special[1]
-        if kept.shape[1] == 2:
-            second[(place > kept[:, :1] + 1) & (place < lengths[:, None])] = 1
-    if "token_type_ids" in plan.wanted:
-        columns["token_type_ids"] = second
-    if "attention_mask" in plan.wanted:
-        columns["attention_mask"] = _attention(lengths, width)
-    if "special_tokens_mask" in plan.wanted:
-        columns["special_tokens_mask"] = scattered(np.zeros(len(stays), np.int64), 1)
-    if "offset_mapping" in plan.wanted:
-        columns["offset_mapping"] = scattered(np.stack([tokens.start, tokens.end], 1), 0)
-    if "soft_masked" in plan.wanted:
-        columns["soft_masked"] = scattered(tokens.soft_masked, 0)
-    return columns
-
-
-def overflowing(
-    ids: np.ndarray, counts: np.ndarray, plan: Plan, overlap: int, *, pair: bool
-) -> tuple[list[list[int]], list[int]]:
-    """Give the tokens that were cut from each row, with ``overlap`` of those kept, and by how many it was too long.
-
-    Only one sequence of a row is cut, so they come from the first or, with ``only_second``, the second.
-    """
-    ways = 2 if pair else 1
-    special = ways + 1 if plan.special else 0
-    limited = plan.max_length and plan.strategy != TruncationStrategy.DO_NOT_TRUNCATE
-    lengths = counts.reshape(-1, ways).sum(1) + special
-    excess = np.maximum(0, lengths - plan.max_length) if limited else np.zeros_like(lengths)
-    last = plan.strategy == TruncationStrategy.ONLY_SECOND
-    ends = np.cumsum(counts)
-    cut = []
-    for row, more in enumerate(excess.tolist()):
-        sequence = row * ways + (1 if last else 0)
-        own = ids[ends[sequence] - counts[sequence] : ends[sequence]] if pair or not last else ids[:0]
-        length = min(len(own), overlap + more) if more else 0
-        cut.append((own[:length] if plan.cut_left else own[len(own) - length :]).tolist())
-    return cut, excess.tolist()
-
-
-def find_tokens(
-    pieces: list[str], k: int, stride: int, named: NamedTokens | None = None, places: list[str] | None = None
-) -> Tokens:
-    """Find the tokens of pieces of text: whole sequences or pre-tokenised words.
-
-    Each piece is cut at its blanks and named tokens into words, and each word by itself into k-mers.
-
-    Args:
-        pieces: text; at least one.
-        k, stride: nt.
-        named: tokens that stand for themselves where they occur.
-        places: says for an error where each piece stands; given to refuse characters that are no nucleotide code.
-
-    Raises:
-        ValueError: if ``places`` is given and there is such a character.
-
-    >>> find_tokens(["ACGTT AC-G", "acg"], 3, 1).ids.tolist()
-    [16, 50, 58, 1, 1, 16]
-    """
-    letters = as_letters(" ".join(pieces)).copy()
-    lengths = np.fromiter(map(len, pieces), np.int64, len(pieces))
-    begin = np.cumsum(lengths + 1) - lengths - 1  # of each piece, in ``letters``
-    found = _find_named(pieces, begin, named)
-    for start, end, _ in found.tolist():
-        letters[start:end] = _BLANKS[0]
-    if places is not None:
-        _check_pieces(letters, pieces, begin, places)
-    digits, _ = token_digits(letters)
-    start = _kmer_starts(digits == _BLANK, k, stride)
-    ids = np.where(
-        rolling_any(digits > 3, k)[start],
-        UNK,
-        rolling_codes(digits & 3, k)[start].astype(np.int64) + NUM_SPECIAL_TOKENS,
-    )
-    soft = rolling_any(_LOWER[letters], k)[start]
-    uncovered = _uncovered(digits != _BLANK, begin, lengths, start, k)
-    if len(found):
-        order = np.argsort(np.concatenate([start, found[:, 0]]), kind="stable")
-        end = np.concatenate([start + k, found[:, 1]])[order]
-        start = np.concatenate([start, found[:, 0]])[order]
-        ids = np.concatenate([ids, found[:, 2]])[order]
-        soft = np.concatenate([soft, np.zeros(len(found), bool)])[order]
-    else:
-        end = start + k
-    piece = np.searchsorted(begin, start, side="right") - 1
-    return Tokens(ids, piece, start - begin[piece], end - begin[piece], soft, uncovered)
-
-
-def _uncovered(letter: np.ndarray, begin: np.ndarray, lengths: np.ndarray, start: np.ndarray, k: int) -> np.ndarray:
-    """Count the letters of each piece under no k-mer; ``letter`` tells letters from blanks, ``start`` is of k-mers."""
-    before = np.concatenate([[0], np.cumsum(letter)])
-    alone = np.minimum(k, np.diff(start, append=len(letter) + k))  # a letter under several k-mers counts once
-    piece = np.searchsorted(begin, start, side="right") - 1
-    return before[begin + lengths] - before[begin] - np.bincount(piece, alone, len(begin)).astype(np.int64)
-
-
-def _kmer_starts(blank: np.ndarray, k: int, stride: int) -> np.ndarray:
-    """Find where k-mers start: at every ``stride``-th letter of a word, as long as k letters are left."""
-    starts = ~rolling_any(blank, k)
-    if stride > 1:
-        place = np.arange(len(starts))
-        last_blank = np.maximum.accumulate(np.where(blank[: len(starts)], place, -1))
-        starts &= (place - last_blank - 1) % stride == 0
-    return np.flatnonzero(starts)
-
-
-def _find_named(pieces: list[str], begin: np.ndarray, named: NamedTokens | None) -> np.ndarray:
-    """Find named tokens: start and end in the joined letters, and id, int64 (found, 3)."""
-    found: list[tuple[int, int, int]] = []
-    if named:
-        for piece, offset in zip(pieces, begin.tolist(), strict=True):
-            hits = named.pattern.finditer(piece)
-            found += [(offset + hit.start(), offset + hit.end(), named.ids[hit.group()]) for hit in hits]
-    return np.array(found, np.int64).reshape(-1, 3)
 
 
 def kept_tokens(
@@ -437,202 +280,70 @@ def kept_tokens(
     second: Any,
     special: int,
     max_length: int | None,
-    strategy: TruncationStrategy,
+    truncation: TruncationStrategy,
     *,
     pair: bool,
 ) -> tuple[Any, Any]:
-    """Count the tokens of each sequence that stay when rows are cut to ``max_length``, as transformers does.
+    """Compute how many tokens of each sequence remain when rows are truncated, by transformers' rules.
 
     Args:
-        first, second: tokens of the two sequences of each row, (rows,), or of one row.
+        first: tokens of the first sequence; of each row, (rows,), or of one row.
+        second: tokens of the second sequence, likewise.
         special: special tokens of a row.
-        max_length: None or 0 for any length.
-        strategy: which sequence gives way.
-        pair: there is a second sequence, maybe empty.
+        max_length: most tokens of a row; None or 0 for no limit.
+        truncation: which sequence is shortened.
+        pair: whether there is a second sequence, which may be empty.
+
+    Returns:
+        Tokens of the first and of the second sequence that remain.
+
+    >>> [int(kept) for kept in kept_tokens(9, 4, 3, 10, TruncationStrategy.LONGEST_FIRST, pair=True)]
+    [4, 3]
     """
-    if not max_length or strategy == TruncationStrategy.DO_NOT_TRUNCATE:
+    if not max_length or truncation == TruncationStrategy.DO_NOT_TRUNCATE:
         return first, second
     excess = np.maximum(0, first + second + special - max_length)
-    if strategy == TruncationStrategy.ONLY_SECOND:
+    if truncation == TruncationStrategy.ONLY_SECOND:
         return first, np.maximum(0, second - excess)
-    if strategy == TruncationStrategy.ONLY_FIRST or not pair:
+    if truncation == TruncationStrategy.ONLY_FIRST or not pair:
         return np.maximum(0, first - excess), second
-    apart = np.minimum(np.abs(second - first), excess)  # the longer one gives way until both are equal, then in turn
-    from_first = (excess - apart) // 2 + np.where(first > second, apart, 0)
+    # LONGEST_FIRST: the longer sequence loses tokens until both are equal, then both lose one in turn.
+    until_equal = np.minimum(np.abs(second - first), excess)
+    from_first = (excess - until_equal) // 2 + np.where(first > second, until_equal, 0)
     return np.maximum(0, first - from_first), np.maximum(0, second - (excess - from_first))
 
 
-# What a call may bring.
-
-
-def is_sequence(value: Any) -> bool:
-    """Tell whether a value is one sequence: str, bytes or uint8 letters."""
-    if isinstance(value, np.ndarray):
-        return value.dtype == np.uint8 and value.ndim == 1
-    return isinstance(value, str | bytes)
-
-
-def as_text(sequence: str | bytes | np.ndarray) -> str:
-    """Turn a sequence into str, one character a byte."""
-    return sequence if isinstance(sequence, str) else as_letters(sequence).tobytes().decode("latin-1")
-
-
-def read_rows(text: Any, text_pair: Any, words: bool) -> tuple[list[tuple[Any, Any]], bool]:
-    """Tell a batch from a single row as transformers does, and pairs from single sequences.
-
-    Args:
-        text, text_pair: as in ``PreTrainedTokenizerBase.__call__``.
-        words: sequences are lists of pre-tokenised words.
-
-    Returns:
-        Rows of (sequence, second sequence or None), and whether it was a single row.
-
-    Raises:
-        ValueError: if the pairs do not fit.
-    """
-    inner = list | tuple
-    batched = isinstance(text, inner) and (
-        isinstance(text[0], inner) if words and text else not words and (not text or not isinstance(text[0], int))
-    )
-    if not batched:
-        return [(text, text_pair)], True
-    if text_pair is not None and (not isinstance(text_pair, inner) or len(text_pair) != len(text)):
-        raise ValueError("If `text` is a batch, `text_pair` must also be a batch of the same length.")
-    return [
-        _read_row(row, other, words) for row, other in zip(text, text_pair or [None] * len(text), strict=True)
-    ], False
-
-
-def _read_row(row: Any, other: Any, words: bool) -> tuple[Any, Any]:
-    if other is not None or not isinstance(row, list | tuple) or not row or isinstance(row[0], int):
-        return row, other
-    if len(row) == 2 and (isinstance(row, tuple) or not words):
-        return row[0], row[1]
-    if len(row) == 1:
-        return row[0], None
-    if not words:
-        raise ValueError(f"Expected a pair of sequences, got {len(row)} sequences.")
-    return row, None
-
-
-def pieces_of(sequence: Any, words: bool, where: str) -> list[str] | None:
-    """Give the pieces of text of a sequence; None where it holds token ids or tokens instead of text.
-
-    Raises:
-        ValueError: if it is neither, naming ``where``.
-    """
-    if is_sequence(sequence):
-        return [as_text(sequence)]
-    if isinstance(sequence, list | tuple) and sequence:
-        if isinstance(sequence[0], int):
-            return None
-        if all(map(is_sequence, sequence)):
-            return [as_text(word) for word in sequence] if words else None
-    raise ValueError(
-        f"{where}: {type(sequence).__name__} {str(sequence)[:40]!r} is no sequence; give str, bytes or uint8 letters "
-        "(lists of words with is_split_into_words=True)"
-    )
-
-
-# From ids back to letters.
-
-
-def spell(ids: np.ndarray, k: int, stride: int) -> str | None:
-    """Merge k-mer ids in reading order into the DNA they were cut from; [UNK] is N where no other k-mer shows it.
-
-    Args:
-        ids: (tokens,), k-mers and [UNK] only.
-        k, stride: nt.
-
-    Returns:
-        (tokens - 1) * stride + k letters; None where neighbouring k-mers contradict each other.
-
-    >>> spell(np.array([16, 50, 1]), 3, 1)
-    'ACGTN'
-    """
-    known, codes = ids >= NUM_SPECIAL_TOKENS, ids - NUM_SPECIAL_TOKENS
-    shown = [(codes >> 2 * (k - 1 - place) & 3).astype(np.uint8) for place in range(k)]
-    digits = np.full((len(ids) - 1) * stride + k, _OTHER, np.uint8)
-    views = [digits[place : place + (len(ids) - 1) * stride + 1 : stride] for place in range(k)]
-    for view, letters in zip(views, shown, strict=True):
-        np.copyto(view, letters, where=known)
-    if any(((view != letters) & known).any() for view, letters in zip(views, shown, strict=True)):
-        return None
-    return digits.tobytes().translate(_SPELLING).decode("ascii")
-
-
-def mirrored(ids: np.ndarray) -> np.ndarray:
-    """Say for each place of rows of ids which place holds its mirror image, (..., tokens).
-
-    [PAD], [CLS] and [SEP] stay; what stands between them is turned end for end.
-
-    >>> mirrored(np.array([2, 10, 11, 12, 3, 0])).tolist()
-    [0, 3, 2, 1, 4, 5]
-    """
-    place = np.broadcast_to(np.arange(ids.shape[-1]), ids.shape)
-    frame = (ids == PAD) | (ids == CLS) | (ids == SEP)
-    before = np.maximum.accumulate(np.where(frame, place, -1), -1)
-    after = np.minimum.accumulate(np.where(frame, place, ids.shape[-1])[..., ::-1], -1)[..., ::-1]
-    return before + after - place
-
-
-# Padding and checks.
-
-
-def pad_columns(
-    columns: dict[str, np.ndarray], lengths: np.ndarray, width: int, pad: int, *, left: bool
-) -> dict[str, np.ndarray]:
-    """Widen right-padded columns to ``width``, with the id ``pad``, and move the padding to the left where asked."""
-    longest = columns["input_ids"].shape[1]
-    if width <= longest and not left:
-        return columns
-    fills = {"input_ids": pad, "special_tokens_mask": 1}  # [PAD] is a special token; all else is 0 where no token is
-    width = max(width, longest)
-    place = np.arange(width) - ((width - lengths)[:, None] if left else 0)  # old column of each new one
-    real = np.broadcast_to((place >= 0) & (place < lengths[:, None]), (len(lengths), width))
-    source = np.clip(np.broadcast_to(place, real.shape), 0, max(0, longest - 1))
-    padded = {}
-    for name, column in columns.items():
-        if not longest:
-            padded[name] = np.full((len(lengths), width, *column.shape[2:]), fills.get(name, 0))
-            continue
-        shape = (slice(None), slice(None), *[None] * (column.ndim - 2))
-        padded[name] = np.where(real[shape], column[np.arange(len(lengths))[:, None], source], fills.get(name, 0))
-    return padded
-
-
 def check_letters(letters: np.ndarray, digits: np.ndarray, lengths: np.ndarray, texts: Any = None) -> None:
-    """Refuse joined rows with a character that is no nucleotide code.
+    """Check that joined rows contain nothing but nucleotide codes.
 
     Args:
-        letters, digits: (nt,) uint8.
+        letters: uint8 letters of all rows, (nt,).
+        digits: their digits, uint8 (nt,).
         lengths: nt of each row, (rows,).
-        texts: the rows, to show the character as it was given.
+        texts: the rows as they were given; a message then shows characters outside latin-1 as they are.
 
     Raises:
         ValueError: naming row, position and character.
     """
-    others = np.flatnonzero(digits > 3)  # A, C, G, T and U are most letters, and are known to be right
-    wrong = ~_NUCLEOTIDE[letters[others]]
+    others = np.flatnonzero(digits > 3)  # most letters are A, C, G, T and U, which are known to be right
+    wrong = ~IS_NUCLEOTIDE[letters[others]]
     if wrong.any():
         place = int(others[wrong.argmax()])
         row = int(np.searchsorted(np.cumsum(lengths), place, side="right"))
         position = place - int(lengths[:row].sum())
         text = texts[row] if texts is not None and isinstance(texts[row], str) else None
-        raise _letter_error(f"row {row + 1}", position, text[position] if text else chr(letters[place]))
+        raise letter_error(f"row {row + 1}", position, text[position] if text else chr(letters[place]))
 
 
-def _check_pieces(letters: np.ndarray, pieces: list[str], begin: np.ndarray, places: list[str]) -> None:
-    wrong = (_DIGIT[letters] == _OTHER) & ~_NUCLEOTIDE[letters]
-    if wrong.any():
-        place = int(wrong.argmax())
-        piece = int(np.searchsorted(begin, place, side="right")) - 1
-        position = place - int(begin[piece])
-        raise _letter_error(places[piece], position, pieces[piece][position])
+def letter_error(where: str, position: int, letter: str) -> ValueError:
+    """Build the error for a character that is not a nucleotide code.
 
-
-def _letter_error(where: str, position: int, letter: str) -> ValueError:
-    """Say what is wrong with a letter; position is 0-based and told 1-based."""
+    Args:
+        where: which row and word it is in.
+        position: 0-based; the message counts from 1.
+        letter: the character.
+    """
     return ValueError(
-        f"{where}, position {position + 1}: {letter!r} is no nucleotide code (allowed: {IUPAC} and U, either case)"
+        f"{where}, position {position + 1}: {letter!r} is not a nucleotide code (allowed: {IUPAC} and U, either case); "
+        "correct it, or replace it by N"
     )

@@ -1,8 +1,11 @@
-"""DNA as letters and as numbers: alphabet, reverse complement and k-mer arithmetic.
+"""DNA as letters and as numbers: alphabet, reverse complement, k-mer arithmetic, windows.
 
-Letters are numpy uint8 arrays of ASCII; upper and lower case (soft-masked) are both DNA. A base is the digit
-A0 T1 C2 G3, DNABERT's order, so that the complement of a digit is ``digit ^ 1`` and a k-mer is a base-4 number, first
-letter highest. Everything here is a pure function of its arguments; numpy is the only dependency.
+* Letters are numpy uint8 arrays of ASCII; upper and lower case (soft-masked) are both DNA.
+* A base is the digit A0 T1 C2 G3, in DNABERT's order, so the complement of a digit is ``digit ^ 1``.
+* A k-mer is a base-4 number, its *code*, with the first letter as the highest digit; its *id* in the vocabulary is
+  ``code + NUM_SPECIAL``.
+
+Everything here is a pure function of its arguments; numpy is the only dependency.
 """
 
 import difflib
@@ -10,7 +13,7 @@ import itertools
 import json
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar, overload
 
 import numpy as np
 
@@ -32,10 +35,10 @@ for _digit, _letter in enumerate(ALPHABET):
 LETTER_CODE[[ord("U"), ord("u")]] = 1
 _CODE_TABLE = LETTER_CODE.tobytes()
 
-#: Complement of every byte, case kept; bytes that are no nucleotide stay as they are.
+#: Complement of every byte, in the same case; bytes other than nucleotide codes map to themselves.
 COMPLEMENT = np.array([ord(chr(byte).translate(_COMPLEMENT)) for byte in range(256)], np.uint8)
 
-DNA = TypeVar("DNA", str, bytes, np.ndarray)  # whatever form a sequence comes in, it goes out in the same
+DNA = TypeVar("DNA", str, bytes, np.ndarray)  # functions return a sequence in the form in which it was given
 
 #: What happens to the nucleotides behind the last full window; see `tile`.
 TileEnd = Literal["drop", "short", "flush"]
@@ -44,13 +47,13 @@ TileEnd = Literal["drop", "short", "flush"]
 def as_letters(sequence: str | bytes | bytearray | memoryview | np.ndarray) -> np.ndarray:
     """View a sequence as uint8 letters, one per character, without a copy where possible.
 
-    A character outside latin-1 becomes ``?``, which is no nucleotide, so that positions never shift.
+    A character outside latin-1 becomes ``?``, which is not a nucleotide, so positions never shift.
 
     >>> as_letters("ACgt").tolist()
     [65, 67, 103, 116]
 
     Raises:
-        TypeError: if an array is given that does not hold uint8.
+        TypeError: if an array of another type than uint8 is given.
     """
     if isinstance(sequence, np.ndarray):
         if sequence.dtype != np.uint8:
@@ -62,9 +65,9 @@ def as_letters(sequence: str | bytes | bytearray | memoryview | np.ndarray) -> n
 
 
 def reverse_complement(sequence: DNA) -> DNA:
-    """Return the opposite strand, read 5'->3'; same type as given, case and IUPAC codes kept.
+    """Return the opposite strand, read 5'->3', in the same type, with case and IUPAC codes kept.
 
-    U is complemented to A, so RNA comes back as DNA. An array is reversed along its last axis.
+    The complement of U is A, so RNA comes back as DNA. An array is reversed along its last axis.
 
     >>> reverse_complement("AACgtN")
     'NacGTT'
@@ -76,26 +79,59 @@ def reverse_complement(sequence: DNA) -> DNA:
     return sequence.translate(_COMPLEMENT)[::-1]
 
 
-def num_kmers(length: int, k: int, stride: int = 1) -> int:
-    """Count the k-mer tokens of a sequence of ``length`` nt (GenomeNet-BERT, Figure 1), special tokens not counted.
+@overload
+def num_kmers(length: int, k: int, stride: int = 1) -> int: ...
+@overload
+def num_kmers(length: Any, k: int, stride: int = 1) -> Any: ...
+
+
+def num_kmers(length: Any, k: int, stride: int = 1) -> Any:
+    """Count the k-mers of a sequence of ``length`` nt (GenomeNet-BERT, Figure 1); special tokens do not count.
+
+    Args:
+        length: nt of the sequence; a whole number, or an array of them.
+        k: k-mer size in nt.
+        stride: nt from the start of one k-mer to the start of the next.
+
+    Returns:
+        The number of k-mers, in the form of ``length``.
 
     >>> num_kmers(18, k=6, stride=1), num_kmers(18, k=6, stride=3), num_kmers(1000, k=6, stride=3)
     (13, 5, 332)
     """
-    return max(0, (length - k) // stride + 1)
+    return ((length - k) // stride + 1) * (length >= k)  # the factor instead of max(): works for arrays too
 
 
-def covered_nt(num_tokens: int, k: int, stride: int = 1) -> int:
-    """Count the nucleotides from the first to the end of the last of ``num_tokens`` k-mers.
+@overload
+def covered_nt(num_tokens: int, k: int, stride: int = 1) -> int: ...
+@overload
+def covered_nt(num_tokens: Any, k: int, stride: int = 1) -> Any: ...
+
+
+def covered_nt(num_tokens: Any, k: int, stride: int = 1) -> Any:
+    """Count the nucleotides from the start of the first to the end of the last of ``num_tokens`` k-mers.
+
+    Args:
+        num_tokens: how many k-mers there are, without special tokens; a whole number, or an array of them.
+        k: k-mer size in nt.
+        stride: nt from the start of one k-mer to the start of the next.
+
+    Returns:
+        The number of nucleotides, in the form of ``num_tokens``.
 
     >>> covered_nt(13, k=6), covered_nt(332, k=6, stride=3), covered_nt(0, k=6)
     (18, 999, 0)
     """
-    return (num_tokens - 1) * stride + k if num_tokens > 0 else 0
+    return ((num_tokens - 1) * stride + k) * (num_tokens > 0)
 
 
 def hidden_nt(span: int, k: int, stride: int = 1) -> int:
-    """Count the nucleotides that no visible k-mer shows when ``span`` k-mers in a row are masked (stride <= k).
+    """Count the nucleotides that no visible k-mer shows when ``span`` consecutive k-mers are masked.
+
+    Args:
+        span: how many consecutive k-mers are masked.
+        k: k-mer size in nt.
+        stride: nt from the start of one k-mer to the start of the next, 1..k.
 
     >>> hidden_nt(6, k=6), hidden_nt(8, k=6), hidden_nt(3, k=6, stride=3)
     (1, 3, 6)
@@ -108,8 +144,15 @@ def hidden_nt(span: int, k: int, stride: int = 1) -> int:
 def check_kmer(k: int, stride: int = 1, *, max_k: int = 8, allow_gaps: bool = False) -> None:
     """Check the two numbers that define a k-mer tokenisation.
 
+    Args:
+        k: k-mer size in nt.
+        stride: nt from the start of one k-mer to the start of the next.
+        max_k: largest k to accept.
+        allow_gaps: accept a stride larger than k.
+
     Raises:
-        ValueError: if k or stride is no integer, k outside 1..max_k, or stride outside 1..k (1.. with allow_gaps).
+        ValueError: if k or stride is not an integer, k is outside 1..max_k, or stride is outside 1..k (1 or more with
+            ``allow_gaps``).
     """
     for name, value in (("k", k), ("stride", stride)):
         if isinstance(value, bool) or not isinstance(value, int | np.integer):
@@ -118,8 +161,8 @@ def check_kmer(k: int, stride: int = 1, *, max_k: int = 8, allow_gaps: bool = Fa
         raise ValueError(f"k must lie in 1..{max_k}, not {k}: the vocabulary has 4^k k-mers")
     if stride < 1 or (stride > k and not allow_gaps):
         raise ValueError(
-            f"stride must lie in 1..k (k is {k}), not {stride}: a larger stride leaves nucleotides between k-mers that "
-            "no token shows; pass allow_gaps=True if that is what you want"
+            f"stride must lie in 1..k (k is {k}), not {stride}: with a larger stride, no token shows the nucleotides "
+            "between two k-mers; pass allow_gaps=True if that is what you want"
         )
 
 
@@ -142,10 +185,10 @@ def kmer_vocabulary(k: int) -> list[str]:
 
 
 def vocabulary_k(vocab_size: int) -> int:
-    """Give the k of a vocabulary of 4^k k-mers and five special tokens.
+    """Return the k of a vocabulary of 4^k k-mers and five special tokens.
 
     Raises:
-        ValueError: if there is none.
+        ValueError: if no k-mer vocabulary has that size.
 
     >>> vocabulary_k(69), vocabulary_k(4101)
     (3, 6)
@@ -153,16 +196,22 @@ def vocabulary_k(vocab_size: int) -> int:
     k = max(0, vocab_size - NUM_SPECIAL).bit_length() // 2  # 4^k has 2k + 1 bits
     if k < 1 or vocab_size != vocabulary_size(k):
         raise ValueError(
-            f"a vocabulary of {vocab_size} tokens is not one of k-mers, which has 5 + 4^k (69, 261, 1029 ...)"
+            f"a vocabulary of {vocab_size} tokens does not consist of all k-mers, 5 + 4^k tokens (69, 261, 1029 ...)"
         )
     return k
 
 
 def read_vocabulary(path: Path) -> list[str]:
-    """Read the tokens of a BERT, in the order of their ids: a vocab.txt, or the tokenizer.json that is written today.
+    """Read the vocabulary of a BERT.
+
+    Args:
+        path: a vocab.txt, or a tokenizer.json as transformers 5 writes it.
+
+    Returns:
+        The tokens in the order of their ids.
 
     Raises:
-        ValueError: if the file is not text, or not JSON.
+        ValueError: if the file is not text, or a .json file is not JSON.
     """
     text = path.read_text(encoding="utf-8")
     if path.suffix != ".json":
@@ -172,36 +221,35 @@ def read_vocabulary(path: Path) -> list[str]:
 
 
 def check_vocabulary(tokens: Iterable[str], k: int) -> None:
-    """Check that a vocabulary is DNABERT's: weights trained on another order would give wrong numbers without a word.
+    """Check that a vocabulary is DNABERT's: with tokens in another order, weights would silently give wrong numbers.
 
     Args:
-        tokens: in the order of their ids.
-        k: nt.
+        tokens: the vocabulary, in the order of its ids.
+        k: k-mer size in nt.
 
     Raises:
-        ValueError: naming the first token (from 1, so the line of a vocab.txt) that differs.
+        ValueError: naming the first token that differs, counted from 1 as the lines of a vocab.txt are.
     """
     pairs = itertools.zip_longest(tokens, kmer_vocabulary(k))
     for number, (found, expected) in enumerate(pairs, start=1):
         if found != expected:
             raise ValueError(
                 f"token {number} is {found or 'missing'}, where DNABERT's vocabulary of {k}-mers has "
-                f"{expected or 'none'}; ids follow its order (A, T, C, G), so a model of another one cannot be read"
+                f"{expected or 'none'}; ids follow that order (A, T, C, G), so no other vocabulary can be read"
             )
 
 
 def kmer_codes(letters: np.ndarray, k: int, stride: int = 1) -> tuple[np.ndarray, np.ndarray]:
-    """Number the k-mers of a sequence: base-4 codes, first letter highest.
-
-    k-mers are built by doubling (1-mers to 2-mers to 4-mers ...), so the work per nucleotide grows with log2(k).
+    """Compute the codes of the k-mers of a sequence.
 
     Args:
         letters: uint8 letters, shape (length,).
-        k, stride: nt.
+        k: k-mer size in nt.
+        stride: nt from the start of one k-mer to the start of the next.
 
     Returns:
-        codes, shape (num_kmers,), an unsigned integer type just wide enough; and valid, bool, False where a k-mer
-        touches anything but A, C, G, T, U (its code is then without meaning).
+        codes, shape (num_kmers,), of the narrowest unsigned integer type that holds them; and valid, bool, False where
+        a k-mer touches anything but A, C, G, T, U (its code then has no meaning).
 
     >>> codes, valid = kmer_codes(as_letters("AATNGG"), k=2)
     >>> codes[valid].tolist(), valid.tolist()
@@ -224,7 +272,18 @@ def letter_digits(letters: np.ndarray) -> np.ndarray:
 
 
 def rolling_codes(digits: np.ndarray, k: int) -> np.ndarray:
-    """Combine base-4 digits (uint8, last axis) into the codes of all k-mers at stride 1, by doubling."""
+    """Compute the codes of all k-mers at stride 1.
+
+    Args:
+        digits: base-4 digits 0..3, uint8 (..., length).
+        k: k-mer size in nt.
+
+    Returns:
+        Codes of the k-mers that start at each letter, unsigned integers (..., length - k + 1); see `code_dtype`.
+    """
+    # Doubling, so that the work per nucleotide grows with log2(k) instead of k. Read k in binary from its second bit:
+    # each bit doubles the width, and a 1 adds one more letter. For k = 6 = 0b110:
+    #     1-mers  ->  2-mers  ->  3-mers (bit 1: doubled, then one more letter)  ->  6-mers (bit 0: doubled)
     codes, width = digits, 1
     for bit in bin(k)[3:]:
         codes, width = _join(codes, codes, width, width), width * 2
@@ -234,7 +293,16 @@ def rolling_codes(digits: np.ndarray, k: int) -> np.ndarray:
 
 
 def rolling_any(flags: np.ndarray, k: int) -> np.ndarray:
-    """Tell for each k-mer at stride 1 (last axis) whether any of its letters is flagged, by doubling."""
+    """Check for each k-mer at stride 1 whether any of its letters is flagged.
+
+    Args:
+        flags: one flag per letter, bool (..., length).
+        k: k-mer size in nt.
+
+    Returns:
+        bool (..., length - k + 1).
+    """
+    # Doubling as in `rolling_codes`; but flags of two halves may overlap, so the last step is simply a shorter one.
     found, width = flags, 1
     while width < k:
         step = min(width, k - width)
@@ -245,9 +313,10 @@ def rolling_any(flags: np.ndarray, k: int) -> np.ndarray:
 
 def _join(high: np.ndarray, low: np.ndarray, high_width: int, low_width: int) -> np.ndarray:
     """Concatenate each ``high_width``-mer with the ``low_width``-mer that follows it."""
+    # The bits of the two codes side by side:  hh...h ll...l  =  high * 4^low_width + low.
     count = max(0, low.shape[-1] - high_width)
     dtype = code_dtype(high_width + low_width)
-    # numpy multiplies small integers faster than it shifts them, and widens them on the way without another pass.
+    # numpy multiplies small integers faster than it shifts them, and widens them in the same pass.
     joined = np.multiply(high[..., :count], dtype(4**low_width), dtype=dtype)
     return np.add(joined, low[..., high_width : high_width + count], out=joined)
 

@@ -247,7 +247,7 @@ def test_bad_labels_of_a_store_are_refused(refused, work, home, labels, parts):
     rows = [f"r{i}\t{label}\t{('train', 'valid', 'test')[i // 2]}\n" for i, label in enumerate(labels)]
     (work / "labels.tsv").write_text("accession\tlabel\tsplit\n" + "".join(rows))
     prepare([str(home / "ok.fa")], "store", "labels.tsv")
-    words = ["--data.store", "store", "--data.length", "40", "--trainer.output_dir", "out"]
+    words = ["--data.store", "store", "--data.windows.length", "40", "--trainer.output_dir", "out"]
     assert has_all(refused("finetune", "--pretrained", home / "mlm", *words), "store", *parts)
 
 
@@ -399,8 +399,8 @@ def test_a_value_that_cannot_be_is_refused_by_key(refused, home, words, parts):
         pytest.param(["--dropout", "-0.1"], ["dropout", "0..1"], id="dropout"),
         pytest.param(["--baseline_k", "-1"], ["baseline_k", "0..8"], id="baseline"),
         pytest.param(["--positive", "c"], ["positive", "'c'", "['a', 'b']"], id="positive"),
-        pytest.param(["--data.length", "0"], ["data.length", "at least 1"], id="length"),
-        pytest.param(["--data.train_step", "0"], ["data.train_step", "at least 1"], id="step"),
+        pytest.param(["--data.windows.length", "0"], ["data.windows.length", "at least 1"], id="length"),
+        pytest.param(["--data.windows.train_step", "0"], ["data.windows.train_step", "at least 1"], id="step"),
         pytest.param(["--data.store", "store"], ["data.train", "data.store"], id="two_sources"),
         pytest.param(["--data.valid", "no.csv"], ["no.csv", "no such file"], id="no_validation_file"),
         pytest.param(["--trainer.eval_strategy", "epoch"], ["trainer.eval_strategy", "data.valid"], id="no_validation"),
@@ -414,8 +414,10 @@ def test_a_value_that_finetune_cannot_take_is_refused_by_key(refused, work, home
 
 def test_a_window_shorter_than_a_kmer_or_longer_than_the_contigs_is_refused(refused, home):
     words = ["--pretrained", home / "mlm", "--data.store", home / "store", "--trainer.output_dir", "out"]
-    assert has_all(refused("finetune", *words, "--data.length", "2"), "data.length", "2 nt", "3 nt")
-    assert has_all(refused("finetune", *words, "--data.length", "300"), "'train'", "300 nt", "shorten the windows")
+    assert has_all(refused("finetune", *words, "--data.windows.length", "2"), "data.windows.length", "2 nt", "3 nt")
+    assert has_all(
+        refused("finetune", *words, "--data.windows.length", "300"), "'train'", "300 nt", "shorten the windows"
+    )
 
 
 def test_a_sequence_longer_than_the_models_positions_is_refused_by_row(refused, work, home):

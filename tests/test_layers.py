@@ -15,6 +15,12 @@ import pytest
 PORTABLE = (
     "sequence",
     "kmer_encoding",
+    "kmer_pieces",
+    "kmer_decoding",
+    "kmer_coordinates",
+    "tokenizer_arguments",
+    "tokenizer_outputs",
+    "vocabulary_kmer",
     "tokenization_kmer",
     "configuration_kmer_bert",
     "attention_kmer_bert",

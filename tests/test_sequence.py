@@ -187,6 +187,14 @@ def test_covered_nt_leaves_a_tail_shorter_than_the_stride(length: int, k: int, s
     assert tail == ((length - k) % stride if length >= k else length) and 0 <= covered <= length
 
 
+@given(st.lists(st.integers(0, 300)), st.integers(1, 12), st.integers(1, 15))
+def test_kmers_of_many_lengths_are_counted_as_those_of_each(lengths: list[int], k: int, stride: int) -> None:
+    counts = num_kmers(np.array(lengths, np.int64), k, stride)
+    assert counts.tolist() == [num_kmers(length, k, stride) for length in lengths]
+    assert covered_nt(counts, k, stride).tolist() == [covered_nt(count, k, stride) for count in counts.tolist()]
+    assert all(type(num_kmers(length, k, stride)) is int for length in lengths)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -6,6 +6,7 @@ import copy
 import gzip
 import hashlib
 import itertools
+import json
 import pickle
 import re
 import tracemalloc
@@ -18,7 +19,8 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from transformers import PreTrainedTokenizer, pipeline
+from test_layers import PORTABLE
+from transformers import AutoTokenizer, PreTrainedTokenizer, pipeline
 
 from hf_genomics import KmerBertForMaskedLM, KmerTokenizer
 from hf_genomics.sequence import as_letters, covered_nt, num_kmers, reverse_complement
@@ -233,9 +235,9 @@ def test_ten_thousand_sequences_equal_the_readable_route() -> None:
 
 
 @given(st.sampled_from(KMERS), st.lists(st.text(st.characters(max_codepoint=255), max_size=30), min_size=1, max_size=4))
-def test_bytes_and_letters_are_read_like_text(kmer: tuple, batch: list) -> None:
+def test_bytes_and_letters_are_read_like_text_without_special_tokens(kmer: tuple, batch: list) -> None:
     tokenizer = FAST[kmer]
-    expected = tokenizer(batch, padding=True).data
+    expected = tokenizer(batch, padding=True, split_special_tokens=True).data
     coded = [text.encode("latin-1") for text in batch]
     assert tokenizer(coded, padding=True).data == expected
     assert tokenizer([np.frombuffer(row, np.uint8) for row in coded], padding=True).data == expected
@@ -336,6 +338,7 @@ def uncovered_slowly(text: str, k: int, stride: int) -> int:
 @given(st.sampled_from(KMERS), st.lists(TEXT, min_size=1, max_size=5), st.sampled_from(["text", "pairs", "words"]))
 def test_offsets_soft_masking_and_uncovered_nt_are_those_of_a_plain_loop(kmer: tuple, texts: list, kind: str) -> None:
     asked = {name: True for name in ("return_offsets_mapping", "return_soft_masked", "return_uncovered_nt")}
+    asked["split_special_tokens"] = True
     tokenizer = FAST[kmer]
     if kind == "pairs":
         encoding, rows = tokenizer(texts, texts[::-1], **asked), list(zip(texts, texts[::-1], strict=True))
@@ -384,7 +387,7 @@ def test_what_needs_text_is_refused_for_token_ids(asked: str, tokenizer: KmerTok
 
 @pytest.mark.parametrize("text", [[float("nan")], ["ACGT", None], 7, [["ACGT", 3.5]], {"a": 1}])
 def test_what_is_no_sequence_is_refused_by_row_and_type(text: object, tokenizer: KmerTokenizer) -> None:
-    with pytest.raises(ValueError, match=r"row \d.*is no sequence; give str, bytes or uint8 letters"):
+    with pytest.raises(ValueError, match=r"row \d.*is not a sequence.*give str, bytes or uint8 letters"):
         tokenizer(text)
 
 
@@ -432,7 +435,7 @@ def test_windows_come_as_tensors_and_take_the_models_length() -> None:
         ({"max_length": 4.0}, "max_length must be a whole number of tokens, not 4.0"),
         ({"max_length": 4, "overlp": 1}, "no option 'overlp'; did you mean 'overlap'"),
         ({"max_length": 4, "sequence": ["ACGTACGT"]}, "one sequence: .* not list"),
-        ({"max_length": 4, "sequence": "ACGTA GTA*GT", "errors": "raise"}, r"position 10: '\*' is no nucleotide"),
+        ({"max_length": 4, "sequence": "ACGTA GTA*GT", "errors": "raise"}, r"position 10: '\*'"),
     ],
 )
 def test_windows_that_cannot_be_are_refused(call: dict, message: str) -> None:
@@ -458,7 +461,7 @@ def test_places_of_tokens_and_nucleotides_agree(kmer: tuple, length: int, specia
 
 
 def test_places_outside_are_refused(tokenizer: KmerTokenizer) -> None:
-    with pytest.raises(ValueError, match="token 0 is no k-mer: k-mers begin at place 1"):
+    with pytest.raises(ValueError, match="token 0 .* begin at place 1"):
         tokenizer.token_to_nt(0)
     for position in (-1, 10):
         with pytest.raises(ValueError, match=f"position {position} is outside the sequence of 10 nt"):
@@ -523,34 +526,97 @@ def test_a_sequence_shorter_than_k_gives_no_token(kmer: tuple, text: str) -> Non
         assert ids == [2, 3]
 
 
+SPECIAL_IN_TEXT = [
+    text for name in SPECIAL for text in (name, f"ACGTACGT{name}ACGTACGT", f"{name} ACGTACGT", f"{name}\nACGTACGT")
+]
+
+
 @pytest.mark.parametrize("kmer", KMERS)
 def test_special_names_in_data_never_become_special_ids(kmer: tuple) -> None:
+    tokenizer = FAST[kmer]
+    for text in SPECIAL_IN_TEXT:
+        ids = tokenizer(text, add_special_tokens=False, split_special_tokens=True)["input_ids"]
+        assert set(ids) & {0, 2, 3, 4} == set()
+        for data in (text.encode(), as_letters(text)):
+            assert tokenizer(data, add_special_tokens=False)["input_ids"] == ids
+            assert tokenizer([data, b""], add_special_tokens=False)["input_ids"] == [ids, []]
+            assert tokenizer(data, data, add_special_tokens=False)["input_ids"] == [*ids, *ids]
+            words = tokenizer([[data]], is_split_into_words=True, add_special_tokens=False)
+            assert words["input_ids"] == [ids]
+
+
+@pytest.mark.parametrize("kmer", KMERS)
+def test_windows_read_special_names_as_data(kmer: tuple) -> None:
+    for text in SPECIAL_IN_TEXT:
+        for sequence in (text, text.encode(), as_letters(text)):
+            windows = FAST[kmer].windows(sequence, max_length=30, add_special_tokens=False)
+            real = np.array(windows["attention_mask"]) == 1
+            assert not np.isin(np.array(windows["input_ids"])[real], [0, 2, 3, 4]).any()
+
+
+@pytest.mark.parametrize("kmer", KMERS)
+def test_what_collators_call_rejects_special_names(kmer: tuple) -> None:
     for name in SPECIAL:
-        for text in (name, f"ACGTACGT{name}ACGTACGT", f"{name} ACGTACGT"):
-            ids = FAST[kmer](text, add_special_tokens=False)["input_ids"]
-            assert set(ids) & {0, 2, 3, 4} == set()
-            assert FAST[kmer]([text], add_special_tokens=False)["input_ids"] == [ids]
+        with pytest.raises(ValueError, match=r"row 2, position 5: '\['"):
+            FAST[kmer].encode_batch([as_letters("ACGT"), as_letters(f"ACGT{name}")])
 
 
-def test_special_names_are_understood_when_asked_for(tokenizer: KmerTokenizer) -> None:
+def test_special_names_are_understood_in_text(tokenizer: KmerTokenizer) -> None:
     half = tokenizer("ACGTACGT", add_special_tokens=False)["input_ids"]
     for text in ("ACGTACGT[MASK]ACGTACGT", "ACGTACGT [MASK] ACGTACGT"):
-        assert tokenizer(text, split_special_tokens=False)["input_ids"] == [2, *half, 4, *half, 3]
-        assert tokenizer([text, "ACGTACGT"], split_special_tokens=False)["input_ids"][1] == [2, *half, 3]
-    understanding = KmerTokenizer(split_special_tokens=False)
-    assert understanding("ACGTACGT[MASK]")["input_ids"] == [2, *half, 4, 3]
+        assert tokenizer(text)["input_ids"] == [2, *half, 4, *half, 3]
+        assert tokenizer([text, "ACGTACGT"])["input_ids"] == [[2, *half, 4, *half, 3], [2, *half, 3]]
+        assert 4 not in tokenizer(text, split_special_tokens=True)["input_ids"]
+    assert tokenizer("ACGTACGT[UNK]")["input_ids"] == [2, *half, 1, 3]
+    splitting = KmerTokenizer(split_special_tokens=True)
+    assert 4 not in splitting("ACGTACGT[MASK]")["input_ids"]
+    assert splitting("ACGTACGT[MASK]", split_special_tokens=False)["input_ids"] == [2, *half, 4, 3]
+
+
+def test_added_tokens_that_are_written_in_dna_letters_are_found_in_dna() -> None:
+    tokenizer = KmerTokenizer(3)
+    tokenizer.add_tokens(["ACGT"])
+    for sequence in ("TTTACGTTTT", b"TTTACGTTTT", as_letters("TTTACGTTTT")):
+        assert tokenizer(sequence)["input_ids"] == tokenizer([sequence])["input_ids"][0] == [2, 26, 69, 26, 3]
+
+
+@pytest.mark.parametrize("saved", [True, False])
+@pytest.mark.parametrize("loaded", [None, True, False])
+def test_whether_special_tokens_are_split_is_saved_and_can_be_changed(saved: bool, loaded, tmp_path: Path) -> None:
+    KmerTokenizer(3, split_special_tokens=saved).save_pretrained(tmp_path)
+    changed = {} if loaded is None else {"split_special_tokens": loaded}
+    for kind in (KmerTokenizer, AutoTokenizer):
+        tokenizer = kind.from_pretrained(tmp_path, **changed)
+        assert tokenizer.split_special_tokens == (saved if loaded is None else loaded)
+        assert (4 in tokenizer("ACG[MASK]")["input_ids"]) != tokenizer.split_special_tokens
+
+
+@pytest.mark.parametrize("loaded", [None, True, False])
+def test_folders_of_version_0_1_understand_masks_unless_told_otherwise(loaded, tmp_path: Path) -> None:
+    """They all hold split_special_tokens=true, which was the default, and worked in the fill-mask pipeline."""
+    KmerTokenizer(3, split_special_tokens=True).save_pretrained(tmp_path)
+    path = tmp_path / "tokenizer_config.json"
+    settings = json.loads(path.read_text())
+    assert settings.pop("_format_version") == 2
+    path.write_text(json.dumps(settings))
+    changed = {} if loaded is None else {"split_special_tokens": loaded}
+    tokenizer = KmerTokenizer.from_pretrained(tmp_path, **changed)
+    assert tokenizer.split_special_tokens == bool(loaded)
+    tokenizer.save_pretrained(tmp_path)
+    assert KmerTokenizer.from_pretrained(tmp_path).split_special_tokens == bool(loaded)
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("ACGTAXGT", r"row 1, position 6: 'X' is no nucleotide code .*ACGTRYSWKMBDHVN and U"),
+        ("ACGTAXGT", r"row 1, position 6: 'X' .*ACGTRYSWKMBDHVN and U"),
         (["ACGT", "ACGT", "AC-T"], r"row 3, position 3: '-'"),
         (["ACGT", "A*GT", "AC-T"], r"row 2, position 2: '\*'"),
         ("ACGT ACGT 1CGT", r"row 1, position 11: '1'"),
         (["ACGT ACGT", "ACGT ACG中"], r"row 2, position 9: '中'"),
         ([["ACGT", "ACGT"], ["ACGT", "ZCGT"]], r"row 2, word 2, position 1: 'Z'"),
-        ("ACGT[MASK]", r"row 1, position 5: '\['"),
+        (b"ACGT[MASK]", r"row 1, position 5: '\['"),
+        ("ACGT[MASK", r"row 1, position 5: '\['"),
         (b"ACGT\x00", r"row 1, position 5: '\\x00'"),
     ],
 )
@@ -584,26 +650,26 @@ def test_errors_raise_lets_nucleotide_codes_blanks_and_understood_tokens_pass() 
     ):
         words = text == [["ACGTAC", "CGTACG"]]
         assert strict(text, is_split_into_words=words).data == lenient(text, is_split_into_words=words).data
-    assert strict("ACGTAC[MASK]", split_special_tokens=False)["input_ids"][2] == 4
+    assert strict("ACGTAC[MASK]")["input_ids"][2] == 4
+    with pytest.raises(ValueError, match=r"row 1, position 7: '\['"):
+        strict("ACGTAC[MASK]", split_special_tokens=True)
     with pytest.raises(ValueError, match='errors must be "unk" or "raise", not "?\'?rise'):
         lenient("ACGT", errors="rise")
 
 
-def test_masks_are_understood_in_the_fill_mask_pipeline_and_nowhere_else(tiny_config) -> None:
+def test_masks_are_understood_in_the_fill_mask_pipeline(tiny_config) -> None:
     tokenizer = KmerTokenizer(3)
     model = KmerBertForMaskedLM(tiny_config).eval()
     fill = pipeline("fill-mask", model=model, tokenizer=tokenizer, device="cpu")
     filled = fill("ACGTTG[MASK]TTGCAA", top_k=2)
-    assert [tokenizer.decode(row["token"]) for row in filled] == [row["token_str"] for row in filled] and len(
-        filled
-    ) == 2
-    ids = torch.tensor([tokenizer("ACGTTG[MASK]TTGCAA", split_special_tokens=False)["input_ids"]])
+    assert [tokenizer.decode(row["token"]) for row in filled] == [row["token_str"] for row in filled]
+    assert len(filled) == 2
+    ids = torch.tensor([tokenizer("ACGTTG[MASK]TTGCAA")["input_ids"]])
     assert ids.tolist()[0].count(4) == 1
     scores = model(ids).logits[0, ids[0].tolist().index(4)].softmax(-1)
     assert filled[0]["score"] == pytest.approx(scores.max().item(), abs=1e-5) and filled[0]["token"] == scores.argmax()
-    assert 4 not in tokenizer("ACGTTG[MASK]TTGCAA")["input_ids"]
     features = pipeline("feature-extraction", model=model.base_model, tokenizer=tokenizer, device="cpu")
-    assert len(features("ACGTTG[MASK]TTGCAA")[0]) == len(tokenizer("ACGTTG[MASK]TTGCAA")["input_ids"])
+    assert len(features("ACGTTG[MASK]TTGCAA")[0]) == ids.shape[1]
 
 
 def test_a_mostly_unknown_batch_warns_once_and_names_the_likely_cause(tokenizer, transformers_log) -> None:
@@ -627,7 +693,16 @@ def test_kmer_text_of_a_smaller_k_warns_once_and_names_the_likely_cause(transfor
 
 def test_a_sequence_longer_than_the_model_warns(transformers_log) -> None:
     KmerTokenizer(model_max_length=16)("ACGT" * 10)
-    assert "(37 > 16)" in transformers_log.text
+    (message,) = transformers_log.messages
+    assert "16" in message and "truncation=True" in message
+
+
+@pytest.mark.parametrize(
+    "call", [{"max_length": 30}, {"truncation": True}, {"verbose": False}, {"truncation": True, "max_length": 9}]
+)
+def test_a_sequence_that_is_cut_or_may_be_long_does_not_warn(call: dict, transformers_log) -> None:
+    KmerTokenizer(model_max_length=17)("ACGT" * 10, **call)
+    assert "model takes" not in transformers_log.text
 
 
 # Decoding.
@@ -732,7 +807,7 @@ def test_encode_batch_refuses_what_is_no_nucleotide(tokenizer: KmerTokenizer) ->
         ({"K": 3}, TypeError, r"did you mean 'k'"),
         ({"model_max_lenght": 3}, TypeError, r"did you mean 'model_max_length'"),
         ({"qqqqqqqqqqq": 3}, TypeError, r"no argument 'qqqqqqqqqqq'$"),
-        ({"k": 9}, ValueError, r"k must lie in 1..8.*allow_large_k=True goes to 12"),
+        ({"k": 9}, ValueError, r"k must lie in 1..8.*allow_large_k=True"),
         ({"k": 13, "allow_large_k": True}, ValueError, r"k must lie in 1..12"),
         ({"k": 0}, ValueError, r"k must lie in 1..8"),
         ({"k": 3, "stride": 0}, ValueError, r"stride must lie in 1..k"),
@@ -740,9 +815,9 @@ def test_encode_batch_refuses_what_is_no_nucleotide(tokenizer: KmerTokenizer) ->
         ({"k": "6"}, ValueError, r"whole number"),
         ({"k": 3, "stride": 4}, ValueError, r"stride must lie in 1..k"),
         ({"errors": "ignore"}, ValueError, r'errors must be "unk" or "raise"'),
-        ({"mask_token": "ACGTAC"}, ValueError, r"'ACGTAC' names no special token: .* no 6-mer"),
-        ({"pad_token": "[UNK]"}, ValueError, r"'\[UNK\]' names no special token: .* given once"),
-        ({"pad_token": ""}, ValueError, r"a name is not empty"),
+        ({"mask_token": "ACGTAC"}, ValueError, "'ACGTAC' .*6-mer"),
+        ({"pad_token": "[UNK]"}, ValueError, r"'\[UNK\]' .*used twice"),
+        ({"pad_token": ""}, ValueError, "'' is empty"),
     ],
 )
 def test_wrong_arguments_are_refused(arguments: dict, error: type, message: str, tmp_path: Path) -> None:
@@ -761,7 +836,7 @@ def test_a_copy_is_the_same_tokenizer(copy_of: str, added: bool, tmp_path: Path)
         tokenizer.add_tokens(["<gap>"])
     if copy_of == "saved":
         tokenizer.save_pretrained(tmp_path)
-        code = {"sequence.py", "kmer_encoding.py", "tokenization_kmer.py"}  # for machines that have no hf_genomics
+        code = {f"{name}.py" for name in PORTABLE[: PORTABLE.index("tokenization_kmer") + 1]}  # to load without us
         written = {path.name for path in tmp_path.iterdir()} - {"added_tokens.json"}
         assert written == {"tokenizer_config.json"} | code
         twin = KmerTokenizer.from_pretrained(tmp_path)
@@ -791,12 +866,13 @@ def test_added_tokens_are_understood_and_come_after_the_kmers() -> None:
     assert tokenizer("ACGT<gap>", errors="raise")["input_ids"][-2] == 69
 
 
-def test_added_special_tokens_are_data_unless_asked_for() -> None:
+def test_added_special_tokens_are_understood_in_text_and_not_in_data() -> None:
     tokenizer = KmerTokenizer(3)
     tokenizer.add_special_tokens({"additional_special_tokens": ["<strand>"]})
     assert 69 in tokenizer.all_special_ids
-    assert 69 not in tokenizer("<strand>ACG")["input_ids"]
-    assert tokenizer("<strand>ACG", split_special_tokens=False)["input_ids"] == [2, 69, 16, 3]
+    assert tokenizer("<strand>ACG")["input_ids"] == [2, 69, 16, 3]
+    assert 69 not in tokenizer("<strand>ACG", split_special_tokens=True)["input_ids"]
+    assert 69 not in tokenizer(b"<strand>ACG")["input_ids"]
 
 
 def test_special_tokens_may_have_other_names(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import contextlib
 import logging
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -25,7 +26,8 @@ from ..genomes.store import check_files, check_unique, genome_name
 from ..io.fasta import clean_letters, examine_records
 from ..io.files import input_errors, open_binary
 from ..io.text_tables import cell_texts
-from ..labelled.annotations import Annotations, check_columns, read_annotated
+from ..labelled.annotations import check_columns, read_annotated
+from ..labelled.columns import Columns
 from ..labelled.sequences import LabelledSequences, check_classes
 from ..labelled.tables import table_faults
 from ..sequence import as_letters, letter_digits, rolling_any
@@ -96,8 +98,8 @@ def check(
     several = known.splits is not None or len({split for _, split in named} - {None}) > 1
     catalogue = Catalogue(Sketch(expected_nt=_guess_nt(list(kinds))) if several else None)
     options: dict[str, Any] = {"rna": rna, "min_length": max(k, min_length), "regression": regression}
-    options |= {"sequence_column": sequence_column, "label_column": label_column, "id_column": id_column}
-    columns = Annotations(label_columns, nt_label_column, pair_column, track_columns, nt_track_columns)
+    columns = Columns(sequence_column, label_column, id_column, label_columns, nt_label_column, pair_column)
+    columns = replace(columns, tracks=track_columns, nt_tracks=nt_track_columns)
     reports: list[FileReport] = []
     seen: dict[str, str] = {}
     training: LabelledSequences | None = None
@@ -109,7 +111,7 @@ def check(
             else:
                 table = _read_table(report, training, columns, options)
                 training = table if training is None and split == "train" else training
-                items = _rows(report, table, options)
+                items = _rows(report, table, columns, rna)
             _describe(items, report, catalogue, k, bar)
             reports.append(report)
     faults += known.faults(catalogue, sequence_files, genome_by)
@@ -264,7 +266,7 @@ def _is_dna(letters: np.ndarray) -> bool:
 
 
 def _read_table(
-    report: FileReport, training: LabelledSequences | None, columns: Annotations, options: dict[str, Any]
+    report: FileReport, training: LabelledSequences | None, columns: Columns, options: dict[str, Any]
 ) -> LabelledSequences | None:
     """Read a table as `finetune` does; what it refuses is written down and gives None.
 
@@ -272,16 +274,14 @@ def _read_table(
         report: of the file.
         training: the training table, whose classes another split must have.
         columns: what stands beside sequence and label.
-        options: of `read_table`.
+        options: of `read_annotated`.
     """
     if training is not None and report.split != "train":
-        options = options | {"label_names": training.label_names, "regression": training.problem == "regression"}
-    if columns.label_columns or columns.nt_label_column:
-        options = options | {"label_column": None}
+        options = options | {"task": training.task, "regression": None}
     try:
         table = read_annotated(report.file, columns, **options)
     except InputError as error:
-        report.add_faults(table_faults(report.file, error, **options))
+        report.add_faults(table_faults(report.file, error, columns, **options))
         return None
     try:
         if report.split is not None:
@@ -314,7 +314,7 @@ def _label_counts(table: LabelledSequences) -> dict[str, float] | None:
     return dict(zip(names, np.bincount(table.labels, minlength=len(names)).tolist(), strict=True))
 
 
-def _rows(report: FileReport, table: LabelledSequences | None, options: dict[str, Any]) -> Iterator[Item]:
+def _rows(report: FileReport, table: LabelledSequences | None, columns: Columns, rna: bool) -> Iterator[Item]:
     """Yield the rows of a table; of one that was refused, as they stand in the file."""
     split = -1 if report.split is None else SPLITS.index(report.split)
     if table is not None:
@@ -322,9 +322,9 @@ def _rows(report: FileReport, table: LabelledSequences | None, options: dict[str
         for name, letters, label in zip(table.ids, table.sequences, labels, strict=True):
             yield Item(name, letters, split, sound=True, label=str(label))
         return
-    for number, text in enumerate(cell_texts(report.file, options["sequence_column"]), start=1):
+    for number, text in enumerate(cell_texts(report.file, columns.sequence), start=1):
         letters = as_letters(text)
-        cleaned = clean_letters(letters, options["rna"])
+        cleaned = clean_letters(letters, rna)
         sound = bool(cleaned.all())
         yield Item(str(number), cleaned if sound else letters, split, sound)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 from array import array
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -19,6 +18,7 @@ from rich.table import Table
 
 from ..errors import InputError
 from ..io.files import shorten
+from ..io.writing import write_text
 from .duplicates import Pair
 
 _QUANTILES = {"min": 0, "5 %": 5, "25 %": 25, "median": 50, "75 %": 75, "95 %": 95, "max": 100}
@@ -228,14 +228,9 @@ class CheckReport:
         Raises:
             InputError: if it cannot be written.
         """
-        target = Path(path)
-        partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
         try:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            partial.write_text(json.dumps(self.numbers(), indent=1) + "\n", encoding="utf-8")
-            os.replace(partial, target)
+            write_text(Path(path), json.dumps(self.numbers(), indent=1) + "\n")
         except OSError as error:
-            partial.unlink(missing_ok=True)
             raise InputError(f"{path}: cannot be written: {error.strerror or error}") from error
 
     def show(self, console: Console, most: int = 10) -> None:

@@ -1,4 +1,4 @@
-"""Lists of accessions: which sequences somebody wants from the public databases, and what is known about them."""
+"""Read lists of accessions: which sequences to fetch from the public databases, and what is known about them."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from ..errors import InputError
 from ..io.files import input_errors, open_binary, shorten
 from ..io.text_tables import MISSING, read_text_columns
 
-# Letters and digits as the databases give them out: U49845, NC_001416.1, NZ_CP012345.1, LAAO01000012.
+# Letters and digits as the databases assign them: U49845, NC_001416.1, NZ_CP012345.1, LAAO01000012.
 _ACCESSION = re.compile(r"[A-Z]{1,6}(_[A-Z]{0,6})?[0-9]{5,}(\.[0-9]+)?")
-_OTHERS = {
+#: Identifiers that are often taken for accessions of sequences, and what to give instead.
+_OTHER_IDENTIFIERS = {
     re.compile(r"GC[AF]_[0-9.]+"): "names an assembly; list the accessions of its sequences",
     re.compile(r"[SED]R[RXSPZ][0-9]+"): "names sequencing reads; give accessions of assembled sequences",
     re.compile(r"[ANYXW]P_[0-9.]+"): "names a protein; give the accession of its DNA",
@@ -21,32 +22,32 @@ _OTHERS = {
 _MD5 = re.compile(r"[0-9a-f]{32}")
 
 
-class Wanted(NamedTuple):
-    """One line of a list.
+class AccessionRequest(NamedTuple):
+    """One line of a list: a sequence to fetch, and what it must be.
 
     Attributes:
-        accession: upper case, with version (NC_001416.1: this very sequence) or without (the newest version).
-        length: nt, where the list says so.
-        sequence_md5: MD5 of the upper-case letters (the M5 of SAM headers), where the list says so.
-        facts: all other columns of the table.
+        accession: upper case, with version (NC_001416.1: exactly this sequence) or without (the newest version).
+        length: length in nt, if the list has it.
+        sequence_md5: MD5 of the upper-case letters (the M5 of SAM headers), if the list has it.
+        other_columns: all other columns of the table, by name.
     """
 
     accession: str
     length: int | None = None
     sequence_md5: str | None = None
-    facts: dict[str, str] = {}
+    other_columns: dict[str, str] = {}
 
-    def is_answered_by(self, accession: str) -> bool:
-        """Tell whether a versioned accession is what was asked for.
+    def matches(self, accession: str) -> bool:
+        """Return whether a record with this versioned accession is the requested one.
 
-        >>> Wanted("NC_001416").is_answered_by("NC_001416.1"), Wanted("NC_001416.2").is_answered_by("NC_001416.1")
+        >>> AccessionRequest("NC_001416").matches("NC_001416.1"), AccessionRequest("NC_001416.2").matches("NC_001416.1")
         (True, False)
         """
         return accession == self.accession or accession.rpartition(".")[0] == self.accession
 
 
 def version_of(accession: str) -> int:
-    """Give the version of an accession, 0 without one.
+    """Return the version of an accession, 0 if it has none.
 
     >>> version_of("NC_001416.10"), version_of("NC_001416")
     (10, 0)
@@ -54,30 +55,36 @@ def version_of(accession: str) -> int:
     return int(accession.partition(".")[2] or 0)
 
 
-def read_accessions(path: str | PathLike[str]) -> list[Wanted]:
+def read_accessions(path: str | PathLike[str]) -> list[AccessionRequest]:
     """Read a list of accessions: one a line, or a table (CSV, TSV, Parquet) with a column ``accession``.
 
-    Columns ``length`` (nt) and ``sequence_md5`` (or ``md5``) hold what the sequence must have. Lines that repeat an
-    earlier one are taken once; empty lines and those that begin with # do not count in a plain list.
+    Columns ``length`` (nt) and ``sequence_md5`` (or ``md5``) hold what the sequence must have. A line that repeats an
+    earlier one counts once. In a plain list, empty lines and lines that begin with # are skipped.
+
+    Args:
+        path: the list.
+
+    Returns:
+        One request for each accession, in the order of the list.
 
     Raises:
-        InputError: naming the line or row that is no accession, says something else about one named before, or holds a
-            length or digest that is none.
+        InputError: naming the line or row that holds no accession, an invalid length or MD5, or other values than an
+            earlier line for the same accession.
     """
     rows = _table_rows(path) if _is_table(path) else _plain_rows(path)
-    wanted: dict[str, tuple[str, Wanted]] = {}
+    requests: dict[str, tuple[str, AccessionRequest]] = {}
     for where, cells in rows:
-        entry = _entry(where, cells)
-        first, there = wanted.setdefault(entry.accession, (where, entry))
-        if there != entry:
-            raise InputError(f"{where}: {entry.accession} is in {first} with other facts; keep one of them")
-    if not wanted:
+        request = _read_request(where, cells)
+        first_place, first = requests.setdefault(request.accession, (where, request))
+        if first != request:
+            raise InputError(f"{where}: {request.accession} is in {first_place} with other facts; keep one of them")
+    if not requests:
         raise InputError(f"{path}: no accession in this list; write one a line")
-    return [entry for _, entry in wanted.values()]
+    return [request for _, request in requests.values()]
 
 
 def _is_table(path: str | PathLike[str]) -> bool:
-    """Tell a table by its first line (or as Parquet); a plain list has one word a line."""
+    """Return whether a list is a table, judging by its first line (or Parquet's magic bytes)."""
     with input_errors(path), open_binary(path) as file:
         start = file.peek(1 << 16)
     if start[:4] == b"PAR1":
@@ -88,6 +95,7 @@ def _is_table(path: str | PathLike[str]) -> bool:
 
 
 def _plain_rows(path: str | PathLike[str]) -> list[tuple[str, dict[str, str]]]:
+    """Read the lines of a plain list, each with its place for error messages."""
     with input_errors(path), open_binary(path) as file:
         lines = file.read().decode("utf-8-sig").splitlines()
     numbered = [(number, line.strip()) for number, line in enumerate(lines, start=1)]
@@ -95,31 +103,33 @@ def _plain_rows(path: str | PathLike[str]) -> list[tuple[str, dict[str, str]]]:
 
 
 def _table_rows(path: str | PathLike[str]) -> list[tuple[str, dict[str, str]]]:
+    """Read the rows of a table, each with its place for error messages."""
     frame = read_text_columns(path, ["accession"])
     records = [{str(name): str(cell).strip() for name, cell in row.items()} for row in frame.to_dict("records")]
     return [(f"{path}: data row {number}", record) for number, record in enumerate(records, start=1)]
 
 
-def _entry(where: str, cells: dict[str, str]) -> Wanted:
-    """Check one line."""
-    accession, *facts = (_take(cells, *names) for names in (("accession",), ("length",), ("sequence_md5", "md5")))
-    length, digest = facts
-    accession = accession.upper()
-    for pattern, hint in _OTHERS.items():
+def _read_request(where: str, cells: dict[str, str]) -> AccessionRequest:
+    """Check the cells of one line and build its request."""
+    accession = _pop_filled(cells, "accession").upper()
+    length = _pop_filled(cells, "length")
+    digest = _pop_filled(cells, "sequence_md5", "md5").lower()
+    for pattern, hint in _OTHER_IDENTIFIERS.items():
         if pattern.fullmatch(accession):
             raise InputError(f"{where}: {shorten(accession)} {hint}")
     if not _ACCESSION.fullmatch(accession):
-        raise InputError(f"{where}: {shorten(accession)} is no accession; write it as NC_001416.1 or NC_001416")
+        raise InputError(f"{where}: {shorten(accession)} is not an accession; write it as NC_001416.1 or NC_001416")
     if length and (not length.isdecimal() or int(length) == 0):
-        raise InputError(f"{where}: length {shorten(length)} is no number of nt; mend it or leave the cell empty")
-    if digest and not _MD5.fullmatch(digest.lower()):
+        raise InputError(f"{where}: length {shorten(length)} is not a number of nt; correct it or leave the cell empty")
+    if digest and not _MD5.fullmatch(digest):
         raise InputError(
-            f"{where}: sequence_md5 {shorten(digest)} is not an MD5 of 32 hexadecimal digits; mend it or leave it empty"
+            f"{where}: sequence_md5 {shorten(digest)} is not an MD5 of 32 hexadecimal digits; correct it or leave the "
+            "cell empty"
         )
-    return Wanted(accession, int(length) if length else None, digest.lower() or None, cells)
+    return AccessionRequest(accession, int(length) if length else None, digest or None, cells)
 
 
-def _take(cells: dict[str, str], *names: str) -> str:
-    """Take the first filled cell of these columns out of a row."""
+def _pop_filled(cells: dict[str, str], *names: str) -> str:
+    """Remove these columns from a row and return the first filled cell, "" if there is none."""
     found = [cells.pop(name) for name in names if name in cells]
     return next((cell for cell in found if cell.lower() not in MISSING), "")

@@ -1,12 +1,13 @@
-"""Fetch genomes from NCBI by accession: the verb ``download``, the only one that uses the network.
+"""Fetch genomes from NCBI by accession: the verb ``download``.
 
-Every record is checked before it gets its name: it is the one that was asked for, DNA, as long as the list or ESummary
-says, with the MD5 of the list or of the first time it was fetched. A run that is interrupted or killed leaves whole
-files only, and the next one goes on from there (`genome_folder`).
+Every record is checked before it is kept: it is the requested one, it is DNA, and its length and MD5 are those of the
+list, of ESummary, or of the first time it was fetched. An interrupted or killed run leaves complete files only, and the
+next run continues from there (see `GenomeFolder`).
 """
 
 from __future__ import annotations
 
+import enum
 import io
 import logging
 import os
@@ -17,17 +18,27 @@ from pathlib import Path
 from time import sleep
 from typing import Any, NamedTuple, get_args
 
-from tqdm.auto import tqdm
-
 from ..errors import InputError
-from .accessions import Wanted, read_accessions, version_of
-from .entrez import NCBI, Format, Genome, RefusedError, Server, Summary, UnavailableError, fetch, read_genome, summaries
-from .genome_folder import Found, GenomeFolder
+from ..io.progress import progress_bar
+from .accessions import AccessionRequest, read_accessions, version_of
+from .entrez import (
+    NCBI,
+    FetchedRecord,
+    Format,
+    RefusedError,
+    Server,
+    Summary,
+    UnavailableError,
+    fetch,
+    read_record,
+    summaries,
+)
+from .genome_folder import GenomeFolder, VerifiedRecord
 
 logger = logging.getLogger(__name__)
 
 _GIVE_UP_AFTER = 3  # batches in a row that the server never answered
-_SURE_AFTER = 3  # a record that comes so often in the same wrong form is no accident of the line
+_PERMANENT_AFTER = 3  # identical wrong records; after that many it is not a transmission error
 
 
 def download(
@@ -44,55 +55,51 @@ def download(
 ) -> dict[str, Any]:
     """Fetch genomes from NCBI by accession, check them, and keep one file for each.
 
-    Run it again after an interruption or a failure: what is there and right is not fetched again. ``manifest.tsv`` in
-    the folder holds accession with version, length and MD5, and the list's other columns; it is a metadata table:
+    Run it again after an interruption or a failure: records that are already in the folder are not fetched again.
+    ``manifest.tsv`` in the folder holds accession with version, length and MD5, and the list's other columns; it is a
+    metadata table for `prepare`:
     ``hf-genomics prepare --fasta genomes/*.fasta --metadata genomes/manifest.tsv --output_dir store``.
 
     Args:
-        accessions: list, one accession a line, or a table (CSV, TSV, Parquet) with a column ``accession``; its columns
-            ``length`` and ``sequence_md5`` (MD5 of the upper-case letters), where it has them, are checked.
+        accessions: list, one accession a line, or a table (CSV, TSV, Parquet) with a column ``accession``; if it has
+            columns ``length`` and ``sequence_md5`` (MD5 of the upper-case letters), records are checked against them.
         output_dir: folder for the files, ACCESSION.VERSION.fasta or .gb.
         format: "fasta" or "genbank".
-        email: your address, which NCBI's rules ask for; by default the environment variable NCBI_EMAIL.
-        api_key: your NCBI API key (ten requests a second in place of three); by default NCBI_API_KEY.
+        email: your address, which NCBI's rules require; by default the environment variable NCBI_EMAIL.
+        api_key: your NCBI API key (ten requests a second instead of three); by default NCBI_API_KEY.
         batch_size: records of one request, held in memory until they are checked; 1 for chromosomes.
-        retries: further tries when the server is busy, silent, or sends half an answer.
+        retries: further tries if the server is busy, does not answer, or sends half an answer.
         wait: seconds before the second try; doubled before each further one.
         timeout: seconds without a byte after which a connection counts as lost.
         server: address of the E-utilities (for a mirror).
 
     Returns:
-        counts: accessions, fetched, already_there, nt; and the manifest.
+        The counts ``accessions``, ``fetched``, ``already_there`` and ``nt``, and the path of the ``manifest``.
 
     Raises:
-        InputError: if the list or an option is wrong (nothing is fetched then), or if some accessions could not be
-            fetched: a table of them has been logged and is in ``failed.tsv``; all others are in the folder.
+        InputError: if the list or an option is invalid (nothing is fetched then), or if some accessions could not be
+            fetched: they are logged as a table and listed in ``failed.tsv``; all others are in the folder.
     """
     _check_options(format, batch_size, retries, wait, timeout)
-    wanted = read_accessions(accessions)
+    requests = read_accessions(accessions)
     folder = GenomeFolder.open(Path(output_dir), format)
-    missing = [one for one in wanted if not folder.has(one)]
+    missing = [request for request in requests if not folder.has(request)]
     failed: dict[str, str] = {}
     if missing:
         fetching = _Fetching(folder, format, retries, wait)
-        with Server(server, _email(email), api_key or os.environ.get("NCBI_API_KEY") or None, timeout).asked():
-            folder.make()
+        with Server(server, _email(email), api_key or os.environ.get("NCBI_API_KEY") or None, timeout).connected():
+            folder.create()
             failed = fetching.run(missing, batch_size)
-    folder.finish(wanted, failed)
+    folder.finish(requests, failed)
     if failed:
-        logger.warning("%s", _table(failed))
-        first, reason = next(iter(failed.items()))
-        others = f"the others are in {folder.path}: " if len(failed) < len(wanted) else ""
-        raise InputError(
-            f"{len(failed)} of {len(wanted)} accessions could not be fetched, {first} because: {reason} "
-            f"(all in {folder.path / 'failed.tsv'}); {others}run the command again, or take them off the list"
-        )
-    rows = {row["accession"]: int(row["length"]) for row in map(folder.row, wanted) if row}
-    counts = {"accessions": len(wanted), "fetched": len(missing), "already_there": len(wanted) - len(missing)}
-    return {**counts, "nt": sum(rows.values()), "manifest": str(folder.path / "manifest.tsv")}
+        raise _failure(failed, len(requests), folder.path)
+    lengths = {row["accession"]: int(row["length"]) for row in map(folder.row, requests) if row}
+    counts = {"accessions": len(requests), "fetched": len(missing), "already_there": len(requests) - len(missing)}
+    return {**counts, "nt": sum(lengths.values()), "manifest": str(folder.path / "manifest.tsv")}
 
 
 def _check_options(format: str, batch_size: int, retries: int, wait: float, timeout: float) -> None:
+    """Check the options that no request would reveal."""
     if format not in get_args(Format):
         raise InputError(f"format must be fasta or genbank, not {format!r}")
     if not 1 <= batch_size <= 200:
@@ -104,216 +111,281 @@ def _check_options(format: str, batch_size: int, retries: int, wait: float, time
 
 
 def _email(given: str | None) -> str:
+    """Return the address that NCBI asks for."""
     email = given or os.environ.get("NCBI_EMAIL", "")
     if "@" not in email:
-        raise InputError("email: NCBI asks everyone for an address; give --email you@example.org or set NCBI_EMAIL")
+        raise InputError("email: NCBI requires an address; give --email you@example.org or set NCBI_EMAIL")
     return email
 
 
+def _failure(failed: dict[str, str], num_requested: int, folder: Path) -> InputError:
+    """Log the table of failures and build the error that ends the verb."""
+    logger.warning("%s", _table(failed))
+    first, reason = next(iter(failed.items()))
+    others = f"the others are in {folder}: " if len(failed) < num_requested else ""
+    return InputError(
+        f"{len(failed)} of {num_requested} accessions could not be fetched, {first} because: {reason} "
+        f"(all in {folder / 'failed.tsv'}); {others}run the command again, or remove them from the list"
+    )
+
+
 class Answer(NamedTuple):
-    """What one request brought.
+    """What one request returned.
 
     Attributes:
-        found: records by the accession that was asked for.
-        wrong: why a record that came was not taken, by the accession that was asked for.
-        problem: what went wrong with the answer as a whole.
+        verified: records that passed all checks, by requested accession.
+        rejected: why a record was not accepted, by requested accession.
+        problem: what was wrong with the answer as a whole, if anything.
     """
 
-    found: dict[str, Found]
-    wrong: dict[str, str]
+    verified: dict[str, VerifiedRecord]
+    rejected: dict[str, str]
     problem: UnavailableError | RefusedError | None
+
+
+class NextStep(enum.Enum):
+    """What to do with the records of a batch that an answer did not bring."""
+
+    DONE = "nothing is missing"
+    ASK_FOR_REST = "ask for what is missing, as for a new batch"
+    RETRY = "wait, then ask again"
+    HALVE = "ask for each half separately, since one bad accession may spoil the answer"
+    GIVE_UP = "record the accessions as failed"
+
+
+def next_step(answer: Answer, num_missing: int, tries_left: bool) -> NextStep:
+    """Choose what to do with the missing records of a batch.
+
+    The first row that fits decides::
+
+        missing  answer                      tries left  next step
+        none     any                         any         DONE
+        several  request refused             any         HALVE
+        one      request refused             any         GIVE_UP
+        any      some records came           any         ASK_FOR_REST
+        any      no record came              yes         RETRY
+        several  no record came, no problem  no          HALVE
+        any      no record came              no          GIVE_UP
+
+    Args:
+        answer: the answer to the request.
+        num_missing: records of the batch still missing.
+        tries_left: whether the batch may be requested again.
+    """
+    refused = isinstance(answer.problem, RefusedError)
+    if not num_missing:
+        return NextStep.DONE
+    if refused:
+        return NextStep.HALVE if num_missing > 1 else NextStep.GIVE_UP
+    if answer.verified:
+        return NextStep.ASK_FOR_REST
+    if tries_left:
+        return NextStep.RETRY
+    return NextStep.HALVE if num_missing > 1 and answer.problem is None else NextStep.GIVE_UP
+
+
+class _Batch(NamedTuple):
+    """Records to request together, and how often that was tried before."""
+
+    requests: list[AccessionRequest]
+    tries: int = 0
 
 
 @dataclass
 class _Fetching:
-    """The way through a list: in batches, halved where one bad accession spoils an answer, each tried several times."""
+    """The state of working through a list, batch by batch."""
 
     folder: GenomeFolder
     format: Format
     retries: int
     wait: float
-    failed: dict[str, str] = field(default_factory=dict)
-    done: int = 0
-    unanswered: int = 0  # batches in a row that were given up for want of an answer
-    rejected: Counter[tuple[str, str]] = field(
-        default_factory=Counter
-    )  # accession and sequence_md5 of what was not taken
+    failed: dict[str, str] = field(default_factory=dict)  # reason by requested accession
+    num_done: int = 0
+    num_unanswered: int = 0  # batches in a row that were given up because no answer came
+    # How often a record was rejected, by requested accession and MD5 of the letters that came.
+    rejections: Counter[tuple[str, str]] = field(default_factory=Counter)
 
-    def run(self, wanted: list[Wanted], batch_size: int) -> dict[str, str]:
-        """Fetch all; returns why what is missing is missing, by accession."""
-        queue = deque((wanted[start : start + batch_size], 0) for start in range(0, len(wanted), batch_size))
-        quiet = not logger.isEnabledFor(logging.INFO)
-        with tqdm(total=len(wanted), unit="genome", desc="download", disable=quiet or None) as bar:
+    def run(self, requests: list[AccessionRequest], batch_size: int) -> dict[str, str]:
+        """Fetch all records; returns the reason for each that is still missing, by accession."""
+        queue = deque(_Batch(requests[start : start + batch_size]) for start in range(0, len(requests), batch_size))
+        with progress_bar(logger, "download", "genome", total=len(requests)) as bar:
             while queue:
-                batch, attempt = queue.popleft()
-                if self.unanswered >= _GIVE_UP_AFTER:
-                    self.failed |= {one.accession: "not tried: the server had stopped answering" for one in batch}
+                batch = queue.popleft()
+                if self.num_unanswered >= _GIVE_UP_AFTER:
+                    reason = "not tried: the server had stopped answering"
+                    self.failed |= {request.accession: reason for request in batch.requests}
                     continue
-                queue.extendleft(reversed(self._step(batch, attempt)))
-                bar.update(self.done + len(self.failed) - bar.n)
+                queue.extendleft(reversed(self._step(batch)))
+                bar.update(self.num_done + len(self.failed) - bar.n)
         return self.failed
 
-    def _step(self, batch: list[Wanted], attempt: int) -> list[tuple[list[Wanted], int]]:
-        """Ask for a batch, keep what is good, and return what to ask next, each with the number of tries it has had."""
-        answer = self._ask(batch)
-        self.folder.keep(answer.found.values())
-        self.done += len(answer.found)
-        left = [one for one in batch if one.accession not in answer.found and one.accession not in self.failed]
-        if answer.found:
-            self.unanswered = 0
-        if not left:
-            return []
-        if isinstance(answer.problem, RefusedError):
-            if len(left) > 1:
-                return self._halves(left, 0)
-            self._drop(left, answer)
-            return []
-        if answer.found:
-            if answer.problem:
-                self._pause(answer, 0)
-            return [(left, 0)]
-        if attempt and answer.problem is None:
-            known = self._without_unknown(left, answer)
-            if len(known) < len(left):  # what was unknown may have spoilt the rest
-                return [(known, 0)] if known else []
-        if attempt < self.retries:
-            self._pause(answer, attempt)
-            return [(left, attempt + 1)]
-        if len(left) > 1 and answer.problem is None:
-            return self._halves(left, self.retries)
-        self.unanswered += answer.problem is not None
-        self._drop(left, answer)
-        return []
+    def _step(self, batch: _Batch) -> list[_Batch]:
+        """Request a batch, keep the verified records, and return the batches to request next."""
+        answer = self._ask(batch.requests)
+        self.folder.add(answer.verified.values())
+        self.num_done += len(answer.verified)
+        if answer.verified:
+            self.num_unanswered = 0
+        done = answer.verified.keys() | self.failed.keys()
+        missing = [request for request in batch.requests if request.accession not in done]
+        if missing and batch.tries and not answer.verified and answer.problem is None:
+            # A second empty answer without an error: NCBI may not have some of these records.
+            known = self._drop_unknown(missing, answer)
+            if len(known) < len(missing):
+                return [_Batch(known)] if known else []
+        match next_step(answer, len(missing), batch.tries < self.retries):
+            case NextStep.DONE:
+                return []
+            case NextStep.ASK_FOR_REST:
+                if answer.problem:
+                    self._pause(answer, 0)
+                return [_Batch(missing)]
+            case NextStep.RETRY:
+                self._pause(answer, batch.tries)
+                return [_Batch(missing, batch.tries + 1)]
+            case NextStep.HALVE:
+                middle = len(missing) // 2
+                # Halves of a batch that has used up its tries get one try each.
+                tries = 0 if answer.problem else self.retries
+                return [_Batch(missing[:middle], tries), _Batch(missing[middle:], tries)]
+            case NextStep.GIVE_UP:
+                self.num_unanswered += isinstance(answer.problem, UnavailableError)
+                self._drop(missing, answer)
+                return []
 
-    def _halves(self, batch: list[Wanted], attempt: int) -> list[tuple[list[Wanted], int]]:
-        middle = len(batch) // 2
-        return [(batch[:middle], attempt), (batch[middle:], attempt)]
+    def _pause(self, answer: Answer, tries: int) -> None:
+        """Wait before the next try, longer each time, and at least as long as the server asks for."""
+        server_pause = answer.problem.pause if isinstance(answer.problem, UnavailableError) else 0.0
+        sleep(max(self.wait * 2**tries, server_pause))
 
-    def _pause(self, answer: Answer, attempt: int) -> None:
-        asked_for = answer.problem.pause if isinstance(answer.problem, UnavailableError) else 0.0
-        sleep(max(self.wait * 2**attempt, asked_for))
-
-    def _without_unknown(self, batch: list[Wanted], answer: Answer) -> list[Wanted]:
-        """Give up on what NCBI does not know or has taken back, so that no time is lost on asking for it again."""
-        known = _summaries(batch)
+    def _drop_unknown(self, requests: list[AccessionRequest], answer: Answer) -> list[AccessionRequest]:
+        """Give up on records that NCBI does not know or has withdrawn; returns the others."""
+        known = _known_summaries(requests)
         if known is None:
-            return batch
-        lost = [one for one in batch if _status(one, known) != "live"]
-        self._drop(lost, answer, known)
-        return [one for one in batch if one not in lost]
+            return requests
+        dead = [request for request in requests if _status(request, known) != "live"]
+        self._drop(dead, answer, known)
+        return [request for request in requests if request not in dead]
 
-    def _drop(self, batch: list[Wanted], answer: Answer, known: dict[str, Summary] | None = None) -> None:
-        """Give up on accessions, and say why as well as can be known."""
+    def _drop(self, requests: list[AccessionRequest], answer: Answer, known: dict[str, Summary] | None = None) -> None:
+        """Give up on records, with the most specific reason there is."""
         if known is None and not isinstance(answer.problem, UnavailableError):
-            known = _summaries(batch)
-        for one in batch:
-            reason = answer.wrong.get(one.accession) or str(answer.problem or "the server's answer leaves it out")
-            self.failed[one.accession] = reason + (_standing(_status(one, known)) if known is not None else "")
+            known = _known_summaries(requests)
+        for request in requests:
+            reason = answer.rejected.get(request.accession) or str(answer.problem or "the server's answer omits it")
+            standing = _standing(_status(request, known)) if known is not None else ""
+            self.failed[request.accession] = reason + standing
 
-    def _ask(self, batch: list[Wanted]) -> Answer:
-        """Ask for a batch once and check everything that comes."""
-        found: dict[str, Found] = {}
-        wrong: dict[str, str] = {}
+    def _ask(self, requests: list[AccessionRequest]) -> Answer:
+        """Send one request and check every record that comes."""
+        answer = Answer({}, {}, None)
         problem: UnavailableError | RefusedError | None = None
         try:
-            for content in fetch([one.accession for one in batch], self.format):
-                self._look_at(content, batch, found, wrong)
+            for content in fetch([request.accession for request in requests], self.format):
+                self._sort(content, requests, answer)
         except (UnavailableError, RefusedError) as error:
             problem = error
         try:
-            self._check_lengths(batch, found, wrong)
+            self._check_lengths(answer)
         except UnavailableError as error:
             problem = problem or error
-        return Answer(found, wrong, problem)
+        return answer._replace(problem=problem)
 
-    def _look_at(self, content: bytes, batch: list[Wanted], found: dict[str, Found], wrong: dict[str, str]) -> None:
-        """Sort one record of an answer into found or wrong."""
+    def _sort(self, content: bytes, requests: list[AccessionRequest], answer: Answer) -> None:
+        """Add one record of an answer to the verified or to the rejected records."""
         try:
-            genome = read_genome(content, self.format)
+            record = read_record(content, self.format)
         except ValueError as error:
             name = content[1:].split(None, 1)[0].decode("utf-8", "replace") if content.startswith(b">") else ""
-            about = [one for one in batch if one.is_answered_by(name)] or (batch if not found else [])
-            wrong.update({one.accession: str(error) for one in about})
+            named = [request for request in requests if request.matches(name)]
+            # Text that names no record (an error page) concerns all of them, unless some have come.
+            concerned = named or (requests if not answer.verified else [])
+            answer.rejected.update({request.accession: str(error) for request in concerned})
             return
-        answered = [one for one in batch if one.is_answered_by(genome.accession)]
-        for one in answered:
-            if one.accession in found and version_of(found[one.accession].genome.accession) > version_of(
-                genome.accession
-            ):
-                continue  # asked for without a version, and with an older one beside it
-            self._take(one, Found(genome, "list" if one.length else "nothing"), found, wrong)
-        if not answered and len(batch) == 1:
-            wrong[batch[0].accession] = f"the server sends {genome.accession} in its place"
+        matching = [request for request in requests if request.matches(record.accession)]
+        for request in matching:
+            before = answer.verified.get(request.accession)
+            if before and version_of(before.record.accession) > version_of(record.accession):
+                continue  # requested without a version; a newer one has come already
+            self._verify(request, record, answer)
+        if not matching and len(requests) == 1:
+            answer.rejected[requests[0].accession] = f"the server sends {record.accession} instead"
 
-    def _take(self, one: Wanted, came: Found, found: dict[str, Found], wrong: dict[str, str]) -> None:
-        """Compare a record with what is known of it; one that comes three times in the same wrong way stays wrong."""
-        fault = self._fault(one, came.genome)
-        if fault is None:
-            found[one.accession] = came
-            wrong.pop(one.accession, None)
+    def _verify(self, request: AccessionRequest, record: FetchedRecord, answer: Answer) -> None:
+        """Accept or reject a record; one that comes three times in the same wrong form has failed for good."""
+        problem = self._difference(request, record)
+        if problem is None:
+            answer.verified[request.accession] = VerifiedRecord(record, "list" if request.length else "nothing")
+            answer.rejected.pop(request.accession, None)
             return
-        wrong[one.accession] = fault
-        self.rejected[one.accession, came.genome.sequence_md5] += 1
-        if self.rejected[one.accession, came.genome.sequence_md5] == _SURE_AFTER:
-            self.failed[one.accession] = fault
+        answer.rejected[request.accession] = problem
+        key = request.accession, record.sequence_md5
+        self.rejections[key] += 1
+        if self.rejections[key] == _PERMANENT_AFTER:
+            self.failed[request.accession] = problem
 
-    def _fault(self, one: Wanted, genome: Genome) -> str | None:
-        """Say how a record differs from the list or from its first fetch."""
-        newer = "" if "." in one.accession else f" (the list names no version, this is {genome.accession})"
-        if one.length not in (None, genome.length):
-            return f"came with {genome.length:,} nt, the list says {one.length:,}{newer}"
-        if one.sequence_md5 not in (None, genome.sequence_md5):
-            return f"came with sequence MD5 {genome.sequence_md5}, the list says {one.sequence_md5}{newer}"
-        before = self.folder.rows.get(genome.accession)
-        if before and before["sequence_md5"] != genome.sequence_md5:
-            return f"came with sequence MD5 {genome.sequence_md5}, the first time with {before['sequence_md5']}"
+    def _difference(self, request: AccessionRequest, record: FetchedRecord) -> str | None:
+        """Describe how a record differs from the list or from its first fetch; None if it does not."""
+        newest = "" if "." in request.accession else f" (the list names no version, this is {record.accession})"
+        if request.length not in (None, record.length):
+            return f"came with {record.length:,} nt, the list says {request.length:,}{newest}"
+        if request.sequence_md5 not in (None, record.sequence_md5):
+            return f"came with sequence MD5 {record.sequence_md5}, the list says {request.sequence_md5}{newest}"
+        before = self.folder.rows.get(record.accession)
+        if before and before["sequence_md5"] != record.sequence_md5:
+            return f"came with sequence MD5 {record.sequence_md5}, the first time with {before['sequence_md5']}"
         return None
 
-    def _check_lengths(self, batch: list[Wanted], found: dict[str, Found], wrong: dict[str, str]) -> None:
-        """Compare what the list has no length for with ESummary; what ESummary does not know stays unchecked.
+    def _check_lengths(self, answer: Answer) -> None:
+        """Compare records for which the list has no length with ESummary; those it does not know stay unchecked.
 
         Raises:
-            UnavailableError: if there is no summary to be had; nothing unchecked is left in ``found`` then.
+            UnavailableError: if no summary comes; no unchecked record is left in ``answer.verified`` then.
         """
-        unknown = {asked: came.genome for asked, came in found.items() if came.length_from == "nothing"}
-        if not unknown:
+        unchecked = {
+            accession: verified.record
+            for accession, verified in answer.verified.items()
+            if verified.length_from == "nothing"
+        }
+        if not unchecked:
             return
         try:
-            known = summaries(genome.accession for genome in unknown.values())
+            known = summaries(record.accession for record in unchecked.values())
         except RefusedError:
             known = {}
         except UnavailableError:
-            for asked in unknown:
-                del found[asked]
+            for accession in unchecked:
+                del answer.verified[accession]
             raise
-        for asked, genome in unknown.items():
-            summary = known.get(genome.accession)
+        for accession, record in unchecked.items():
+            summary = known.get(record.accession)
             if summary is None:
-                logger.warning("%s: neither the list nor ESummary knows its length; kept unchecked", genome.accession)
-            elif summary.length != genome.length:
-                del found[asked]
-                wrong[asked] = f"came with {genome.length:,} nt, ESummary says {summary.length:,}"
+                logger.warning("%s: neither the list nor ESummary has its length; kept unchecked", record.accession)
+            elif summary.length != record.length:
+                del answer.verified[accession]
+                answer.rejected[accession] = f"came with {record.length:,} nt, ESummary says {summary.length:,}"
             else:
-                found[asked] = Found(genome, "esummary")
+                answer.verified[accession] = VerifiedRecord(record, "esummary")
                 if summary.status != "live":
-                    logger.warning("%s: NCBI calls the record %s; kept", genome.accession, summary.status)
+                    logger.warning("%s: NCBI calls the record %s; kept", record.accession, summary.status)
 
 
-def _summaries(batch: list[Wanted]) -> dict[str, Summary] | None:
-    """Ask what NCBI knows of records that do not come; None where it does not say."""
+def _known_summaries(requests: list[AccessionRequest]) -> dict[str, Summary] | None:
+    """Ask what NCBI knows of records that do not come; None if it does not answer."""
     try:
-        return summaries(one.accession for one in batch)
+        return summaries(request.accession for request in requests)
     except RefusedError:
-        return {} if len(batch) == 1 else None
+        return {} if len(requests) == 1 else None  # of several, the refusal does not say which one is unknown
     except UnavailableError:
         return None
 
 
-def _status(one: Wanted, known: dict[str, Summary]) -> str | None:
-    return next((summary.status for name, summary in known.items() if one.is_answered_by(name)), None)
+def _status(request: AccessionRequest, known: dict[str, Summary]) -> str | None:
+    return next((summary.status for name, summary in known.items() if request.matches(name)), None)
 
 
 def _standing(status: str | None) -> str:
+    """Describe what NCBI says of a record, as the end of a reason."""
     if status is None:
         return "; NCBI knows no such record"
     return "" if status == "live" else f"; NCBI calls the record {status}"

@@ -1,7 +1,7 @@
-"""Ask NCBI's E-utilities for sequences, through Biopython's Entrez, and look closely at what comes.
+"""Request sequences from NCBI's E-utilities through Biopython's Entrez, and check what comes.
 
-Biopython builds the requests and keeps NCBI's rate limit (three a second, ten with an API key). It repeats a request
-without a pause, sets no time limit and looks at no content: retries, time limits and checks are ours.
+Biopython builds the requests and keeps NCBI's rate limit (three a second, ten with an API key). It repeats requests
+without a pause, sets no time limit and checks no content: retries, time limits and checks are done here.
 """
 
 from __future__ import annotations
@@ -25,21 +25,21 @@ from ..sequence import as_letters
 NCBI = "https://eutils.ncbi.nlm.nih.gov/entrez/eutils"
 Format = Literal["fasta", "genbank"]
 
-_RETURN_TYPE = {"fasta": "fasta", "genbank": "gbwithparts"}  # plain "gb" leaves out the letters of joined records
+_RETURN_TYPE = {"fasta": "fasta", "genbank": "gbwithparts"}  # plain "gb" omits the letters of joined records
 _LONGEST_PAUSE = 120.0
-# What a 400 says when the fault lies behind NCBI's front (a relayed 502), not in the request.
-_PASSING = re.compile(r"proxy_stream|temporar|unavailable|bad gateway|failed to connect|try again|timed? ?out", re.I)
-# What ESummary says of an id that it does not know; its other errors pass.
+# Text of an HTTP 400 that is a failure inside NCBI (a relayed 502), not a fault of the request.
+_TEMPORARY = re.compile(r"proxy_stream|temporar|unavailable|bad gateway|failed to connect|try again|timed? ?out", re.I)
+# Text of ESummary's error for an unknown id; its other errors are temporary.
 _UNKNOWN = re.compile(r"invalid (u?id|value)|cannot get document|not found", re.I)
 
 
-class Genome(NamedTuple):
-    """One record as it came.
+class FetchedRecord(NamedTuple):
+    """One record of an answer, as it came.
 
     Attributes:
         accession: with its version.
         content: the record, byte for byte.
-        length: nt.
+        length: length in nt.
         sequence_md5: MD5 of the upper-case letters.
     """
 
@@ -50,14 +50,24 @@ class Genome(NamedTuple):
 
 
 class Summary(NamedTuple):
-    """What ESummary says of a record: its length in nt, and whether it is still live."""
+    """What ESummary says about a record.
+
+    Attributes:
+        length: length in nt.
+        status: "live", or how NCBI has withdrawn it.
+    """
 
     length: int
     status: str
 
 
 class UnavailableError(Exception):
-    """The answer did not come, or is no answer; it may come later, after ``pause`` seconds where the server says so."""
+    """No usable answer came; it may come later.
+
+    Args:
+        reason: what happened.
+        pause: seconds to wait before the next try, if the server names them.
+    """
 
     def __init__(self, reason: str, pause: float = 0.0) -> None:
         super().__init__(reason)
@@ -65,17 +75,17 @@ class UnavailableError(Exception):
 
 
 class RefusedError(Exception):
-    """The server understood the question and will not answer it: one of its ids is wrong, usually."""
+    """The server rejects the request as it is; usually one of its accessions is wrong."""
 
 
 @dataclass(frozen=True)
 class Server:
-    """Where and as whom to ask.
+    """A server, and the identity with which it is asked.
 
     Args:
-        url: of the E-utilities.
-        email: NCBI wants to know whom to write to before it blocks anyone.
-        api_key: allows ten requests a second in place of three.
+        url: address of the E-utilities.
+        email: NCBI writes to this address before it blocks anyone.
+        api_key: allows ten requests a second instead of three.
         timeout: seconds without a byte after which a connection counts as lost.
     """
 
@@ -85,8 +95,8 @@ class Server:
     timeout: float = 60.0
 
     @contextlib.contextmanager
-    def asked(self) -> Iterator[None]:
-        """Set Biopython up for this server, and put its settings back in the end.
+    def connected(self) -> Iterator[None]:
+        """Configure Biopython for this server, and restore its settings in the end.
 
         Raises:
             InputError: if Biopython is not installed.
@@ -104,12 +114,13 @@ class Server:
                 setattr(module, name, value)
 
     def _open(self, request: Request) -> Any:
-        """Open a request with a time limit, at our server's address."""
+        """Open a request with a time limit, at this server's address."""
         request.full_url = request.full_url.replace(NCBI, self.url.rstrip("/"), 1)
         return urlopen(request, timeout=self.timeout)
 
 
 def _entrez() -> Any:
+    """Import Biopython's Entrez; its settings are global, since it has no session object."""
     try:
         from Bio import Entrez
     except ImportError as error:
@@ -118,28 +129,42 @@ def _entrez() -> Any:
 
 
 def fetch(accessions: Iterable[str], file_format: Format) -> Iterator[bytes]:
-    """Ask for records and yield them one by one, in the order of the answer, as they arrive.
+    """Request records and yield them one by one as they arrive, in the order of the answer.
+
+    Args:
+        accessions: accessions with or without version.
+        file_format: "fasta" or "genbank".
+
+    Yields:
+        The text of one record.
 
     Raises:
-        UnavailableError: if the connection is lost, or NCBI is too busy; what was yielded before is whole.
-        RefusedError: if NCBI answers that the question is wrong.
+        UnavailableError: if the connection is lost, or NCBI is too busy; records yielded before are complete.
+        RefusedError: if NCBI answers that the request is wrong.
     """
-    asked = ",".join(accessions)
+    ids = ",".join(accessions)
     with _translated():
-        answer = _entrez().efetch(db="nuccore", id=asked, rettype=_RETURN_TYPE[file_format], retmode="text")
+        answer = _entrez().efetch(db="nuccore", id=ids, rettype=_RETURN_TYPE[file_format], retmode="text")
         with answer:
-            yield from split_records(_whole(getattr(answer, "buffer", answer)), file_format)
+            yield from split_records(_lines(getattr(answer, "buffer", answer)), file_format)
 
 
-def _whole(response: Any) -> Iterator[bytes]:
-    """Yield the lines of a response; one that ends early is an error, which line by line the library does not raise."""
+def _lines(response: Any) -> Iterator[bytes]:
+    """Yield the lines of a response; one that ends early is an error, which http.client raises for whole reads only."""
     yield from io.BufferedReader(response, 1 << 17)
     if response.length:
         raise IncompleteRead(b"", response.length)
 
 
 def split_records(lines: Iterable[bytes], file_format: Format) -> Iterator[bytes]:
-    r"""Cut an answer into records: FASTA before each ``>``, GenBank behind each ``//``.
+    r"""Split an answer into records: FASTA before each ``>``, GenBank after each ``//``.
+
+    Args:
+        lines: lines of the answer, with line ends.
+        file_format: "fasta" or "genbank".
+
+    Yields:
+        The text of one record, without blank lines around it.
 
     >>> list(split_records([b">a\n", b"AC\n", b"\n", b">b\n", b"GT\n"], "fasta"))
     [b'>a\nAC\n', b'>b\nGT\n']
@@ -162,17 +187,21 @@ def _record(lines: list[bytes]) -> Iterator[bytes]:
         yield content + b"\n"
 
 
-def read_genome(content: bytes, file_format: Format) -> Genome:
+def read_record(content: bytes, file_format: Format) -> FetchedRecord:
     """Read and check one record of an answer.
 
+    Args:
+        content: text of the record.
+        file_format: "fasta" or "genbank".
+
     Raises:
-        ValueError: saying why it is not one whole record of DNA; the start of an error page is quoted.
+        ValueError: if it is not one complete record of DNA; the start of an error page is quoted.
     """
     from Bio import SeqIO
 
     text = content.decode("utf-8", "replace")
     if not text.startswith(">" if file_format == "fasta" else "LOCUS "):
-        raise ValueError(f"in place of a sequence the server says {quote(text)}")
+        raise ValueError(f"instead of a sequence the server says {quote(text)}")
     if file_format == "genbank" and not text.endswith("\n//\n"):
         raise ValueError("the record is cut short (no // at its end)")
     try:
@@ -180,7 +209,7 @@ def read_genome(content: bytes, file_format: Format) -> Genome:
             warnings.simplefilter("ignore")  # Biopython's advice about odd features; we want the letters
             record = next(SeqIO.parse(io.StringIO(text), file_format))
             letters = as_letters(str(record.seq).upper())
-    except Exception as error:  # parsers raise what they like on damaged text
+    except Exception as error:  # parsers raise all kinds of errors on damaged text
         raise ValueError(f"the record cannot be read ({quote(str(error) or type(error).__name__)})") from error
     if not len(letters):
         raise ValueError("the record holds no letters (a master record?); ask for the records it is made of")
@@ -188,15 +217,24 @@ def read_genome(content: bytes, file_format: Format) -> Genome:
     if not clean.all():
         place = int(clean.argmin())
         raise ValueError(f"letter {place + 1} of the record is {chr(letters[place])!r}, which is not DNA")
-    return Genome(record.id, content, len(letters), hashlib.md5(letters.tobytes(), usedforsecurity=False).hexdigest())
+    return FetchedRecord(
+        record.id, content, len(letters), hashlib.md5(letters.tobytes(), usedforsecurity=False).hexdigest()
+    )
 
 
 def summaries(accessions: Iterable[str]) -> dict[str, Summary]:
-    """Ask ESummary about records; those it does not know are left out (new records without a GI number are).
+    """Request the summaries of records from ESummary.
+
+    Args:
+        accessions: accessions with or without version.
+
+    Returns:
+        Summary of each record that ESummary knows (it does not know new records without a GI number), by accession with
+        version.
 
     Raises:
-        UnavailableError: if no answer comes, or none that can be read.
-        RefusedError: if NCBI answers that the question is wrong.
+        UnavailableError: if no readable answer comes.
+        RefusedError: if NCBI answers that the request is wrong.
     """
     module = _entrez()
     with _translated():
@@ -205,7 +243,7 @@ def summaries(accessions: Iterable[str]) -> dict[str, Summary]:
     try:
         entries = list(module.read(io.BytesIO(content), ignore_errors=True))
         known = {str(one["AccessionVersion"]): _summary(one) for one in entries if isinstance(one, dict)}
-    except Exception as error:  # the parser raises what it likes on damaged text
+    except Exception as error:  # the parser raises all kinds of errors on damaged text
         raise UnavailableError(_no_summary(content.decode("utf-8", "replace"))) from error
     for one in entries:
         if not isinstance(one, dict) and not _UNKNOWN.search(str(one)):
@@ -214,32 +252,35 @@ def summaries(accessions: Iterable[str]) -> dict[str, Summary]:
 
 
 def _no_summary(text: str) -> str:
-    return f"in place of a summary the server says {quote(text)}"
+    """Describe an answer that is not a summary."""
+    return f"instead of a summary the server says {quote(text)}"
 
 
 def _summary(document: Any) -> Summary:
+    """Read one entry of ESummary's answer."""
     status, by = str(document.get("Status", "live")), str(document.get("ReplacedBy", ""))
     return Summary(int(document["Length"]), f"{status}, replaced by {by}" if by else status)
 
 
 @contextlib.contextmanager
 def _translated() -> Iterator[None]:
-    """Sort what goes wrong into `UnavailableError` and `RefusedError`."""
+    """Translate errors of the connection into `UnavailableError` and `RefusedError`."""
     try:
         yield
     except HTTPError as error:
-        raise _sorted(error) from error
+        raise _translate(error) from error
     except (OSError, HTTPException) as error:
-        cause = error.reason if isinstance(error, URLError) else error  # whose text looks like markup to `quote`
+        cause = error.reason if isinstance(error, URLError) else error  # its own text looks like markup to `quote`
         raise UnavailableError(f"connection lost: {quote(str(cause) or type(cause).__name__)}") from error
 
 
-def _sorted(error: HTTPError) -> Exception:
+def _translate(error: HTTPError) -> Exception:
+    """Return the error that an HTTP status means: wait and try again, wrong request, or wrong API key."""
     with contextlib.suppress(OSError, HTTPException):
         text = error.read(2000).decode("utf-8", "replace")
         if error.code == 400 and re.search(r"api[ -]key (is )?(invalid|not valid|wrong)", text, re.I):
-            return InputError("NCBI does not know the API key; correct --api_key or NCBI_API_KEY, or ask without one")
-        if error.code == 429 or error.code >= 500 or _PASSING.search(text):
+            return InputError("NCBI does not know the API key; correct --api_key or NCBI_API_KEY, or run without one")
+        if error.code == 429 or error.code >= 500 or _TEMPORARY.search(text):
             pause = error.headers.get("Retry-After", "")
             return UnavailableError(
                 f"HTTP {error.code} {error.reason}", min(float(pause), _LONGEST_PAUSE) if pause.isdecimal() else 0.0
@@ -249,11 +290,16 @@ def _sorted(error: HTTPError) -> Exception:
 
 
 def _without_keys(text: str) -> str:
-    """Take out what NCBI repeats of the caller's key."""
+    """Remove the caller's API key, which NCBI repeats in its answer."""
     return re.sub(r'"api-key":\s*"[^"]*",?\s*', "", text)
 
 
 def quote(text: str, width: int = 80) -> str:
-    """Quote the words of a message or page, without markup, on one line of bounded length."""
+    """Quote the words of a message or web page, without markup, on one line.
+
+    Args:
+        text: the message or page.
+        width: longest quotation, in characters.
+    """
     words = " ".join(re.sub(r"<[^>]*>", " ", text).split())
     return repr(words if len(words) <= width else words[: width - 3] + "...")

@@ -6,27 +6,28 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ..errors import InputError
-from ..inference.loading import known_of, load_classifier
+from ..inference.loading import load_classifier, task_of
 from ..inference.predict import shortest_sequence
 from ..inference.predictions import Predictions
 from ..io.writing import check_output, write_json
 from ..labelled.data import LabelledData
-from ..labelled.sequences import LabelledSequences, check_classes
+from ..labelled.sequences import check_classes
+from ..labelled.task import Task
 from .metrics import classification_metrics, multilabel_metrics, regression_metrics, scores_per_column
 from .pictures import plot_confusion, plot_roc_pr
 
 
-def check_positive(positive: str | None, examples: LabelledSequences) -> None:
+def check_positive(positive: str | None, task: Task) -> None:
     """Check that the positive class is one of the classes.
 
     Args:
         positive: name of the class, or None for the default.
-        examples: examples or model whose classes count.
+        task: of the examples or the model.
 
     Raises:
         InputError: naming the class and the classes there are.
     """
-    classes = examples.label_names if examples.problem == "single_label_classification" else None
+    classes = task.names if task.is_classification else None
     if positive is not None and positive not in (classes or []):
         there = (
             f"the classes are {classes}" if classes else "the labels are not one class out of several; leave it away"
@@ -63,14 +64,12 @@ def evaluate(
     folder = Path(output_dir)
     check_output(folder, folder=True)
     network, tokenizer = load_classifier(model)
-    known = known_of(network, model)
-    check_positive(positive, known)
+    task = task_of(network.config, model)
+    check_positive(positive, task)
     shortest = shortest_sequence(network, tokenizer.k)
-    examples = data.require(split, shortest, known, why="there is nothing to evaluate")
-    if examples.label_names != known.label_names and not known.labels_by_column:
-        raise InputError(
-            f"{examples.source}: the labels are {examples.label_names}, the model knows {known.label_names}"
-        )
+    examples = data.require(split, shortest, task, why="there is nothing to evaluate")
+    if examples.label_names != task.names and not task.labels_by_column:
+        raise InputError(f"{examples.source}: the labels are {examples.label_names}, the model knows {task.names}")
     check_classes(examples, examples)
     found = Predictions.of(network, tokenizer, examples, batch_size)
     metrics = score_predictions(found, positive)

@@ -22,7 +22,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 from sklearn import metrics as sk
 
-from ..io.writing import _write_atomically
+from ..io.writing import write_bytes
 
 logger = logging.getLogger(__name__)
 
@@ -209,7 +209,7 @@ def _save(figure: Figure, path: str | os.PathLike[str]) -> None:
     """Write the PNG; without the version of matplotlib in it, so that equal data gives equal bytes."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=_DPI, metadata={"Software": None})
-    _write_atomically(Path(path), buffer.getvalue())
+    write_bytes(Path(path), buffer.getvalue())
 
 
 def _series(history: Sequence[Mapping[str, float]], key: str) -> tuple[np.ndarray, np.ndarray]:

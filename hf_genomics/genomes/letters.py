@@ -18,7 +18,7 @@ import numpy as np
 from ..io.twobit import four_letters
 from ..io.writing import HashedFile
 
-Packing: TypeAlias = Literal["8bit", "2bit"]
+Storage: TypeAlias = Literal["8bit", "2bit"]
 
 _BLOCK_NT = 1 << 18  # packed at once; a multiple of 4
 _ALPHABET = b"ACTG"
@@ -87,7 +87,7 @@ class Letters:
         return gather_bytes(self._letters, starts, lengths)
 
 
-class PackedLetters:
+class TwoBitLetters:
     """Two bits a nucleotide, ``codes.bin``, and where marks change, ``changes.bin`` (int64, place * 256 + mark).
 
     Args:
@@ -158,8 +158,8 @@ def _running_xor(values: np.ndarray) -> np.ndarray:
     return values
 
 
-class PackedWriter:
-    """Write what `PackedLetters` reads."""
+class TwoBitWriter:
+    """Write what `TwoBitLetters` reads."""
 
     def __init__(self, codes: HashedFile, changes: HashedFile) -> None:
         self._codes, self._changes = codes, changes
@@ -192,21 +192,21 @@ class PackedWriter:
         self._size += count
 
 
-def open_letters(folder: Path, packing: Packing, size: int) -> Letters | PackedLetters:
+def open_letters(folder: Path, storage: Storage, size: int) -> Letters | TwoBitLetters:
     """Map the letters of a store of ``size`` nt.
 
     Raises:
         OSError, ValueError: if a file is missing, or smaller than that.
     """
-    return PackedLetters(folder, size) if packing == "2bit" else Letters(folder, size)
+    return TwoBitLetters(folder, size) if storage == "2bit" else Letters(folder, size)
 
 
 @contextlib.contextmanager
-def write_letters(folder: Path, packing: Packing) -> Iterator[HashedFile | PackedWriter]:
+def write_letters(folder: Path, storage: Storage) -> Iterator[HashedFile | TwoBitWriter]:
     """Offer what writes the letters of a store; its files are closed when the block ends."""
-    if packing == "2bit":
+    if storage == "2bit":
         with HashedFile(folder / "codes.bin") as codes, HashedFile(folder / "changes.bin") as changes:
-            yield PackedWriter(codes, changes)
+            yield TwoBitWriter(codes, changes)
     else:
         with HashedFile(folder / "letters.bin") as letters:
             yield letters

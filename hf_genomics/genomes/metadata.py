@@ -1,6 +1,9 @@
-"""Columns of a store's index that come from elsewhere: a metadata table, and splits."""
+"""Rules for the records of sequence files, and the columns that a metadata table and splits add to a store's index."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
 
 import pandas as pd
 
@@ -11,6 +14,34 @@ from .splits import SPLITS, check_disjoint, split_genomes
 
 INDEX = ("name", "genome", "start", "length")
 _PLAIN_INTEGER = r"-?(0|[1-9][0-9]*)"
+
+
+@dataclass(frozen=True)
+class RecordRules:
+    """How the records of sequence files are read, and what they are matched with.
+
+    Args:
+        metadata_key: column of the metadata table that holds the record names (first word of the FASTA header).
+        genome_by: a genome is a "record" (complete genomes) or a "file" (drafts of many contigs, chromosomes); a column
+            "genome" of the metadata table takes precedence.
+        rna: accept RNA and read U as T.
+        min_length: shortest record allowed, in nt.
+
+    Raises:
+        InputError: if ``genome_by`` is another word, or ``min_length`` is below 1.
+    """
+
+    metadata_key: str = "accession"
+    genome_by: Literal["record", "file"] = "record"
+    rna: bool = False
+    min_length: int = 1
+
+    def __post_init__(self) -> None:
+        """Check the values."""
+        if self.genome_by not in ("record", "file"):
+            raise InputError(f"records: genome_by must be 'record' or 'file', not {self.genome_by!r}")
+        if self.min_length < 1:
+            raise InputError(f"records: min_length must be at least 1 nt, not {self.min_length}")
 
 
 def read_metadata(path: str, key: str) -> pd.DataFrame:

@@ -1,12 +1,13 @@
 """The genome store: all contigs of a data set in memory-mapped files of letters, with an index beside them.
 
-A store is a folder: the letters (contig after contig, soft masking, N and IUPAC codes kept; packing.py says how),
+A store is a folder: the letters (contig after contig, soft masking, N and IUPAC codes kept; see letters.py),
 ``contigs.parquet`` (name, genome, start, length, then the columns of a metadata table) and ``store.json`` (format,
-packing, inputs with sha256, options, size and sha256 of the other files). A store is whole or not there.
+storage, inputs with sha256, options, size and sha256 of the other files). A store is whole or not there.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import logging
@@ -14,7 +15,7 @@ import os
 from collections.abc import Iterator
 from os import PathLike
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, get_args
 
 import numpy as np
 import pandas as pd
@@ -24,8 +25,9 @@ from ..errors import InputError
 from ..io.fasta import Piece, read_pieces
 from ..io.files import input_errors, shorten
 from ..io.writing import HashedFile, replacing
-from .letters import Packing, open_letters, write_letters
-from .metadata import join_metadata, read_metadata, with_splits
+from ..renamed import renamed
+from .letters import Storage, open_letters, write_letters
+from .metadata import RecordRules, join_metadata, read_metadata, with_splits
 
 logger = logging.getLogger(__name__)
 
@@ -39,7 +41,7 @@ class GenomeStore:
 
     Attributes:
         path: the folder.
-        info: what ``store.json`` says: format, packing, inputs, options, total_nt, files.
+        info: what ``store.json`` says: format, storage, inputs, options, total_nt, files.
         contigs: one row per contig: name, genome, start, length (nt), and the columns of the metadata table.
     """
 
@@ -54,7 +56,7 @@ class GenomeStore:
         try:
             self._check_files()
             self.contigs = pd.read_parquet(self.path / "contigs.parquet")
-            self._letters = open_letters(self.path, self.info["packing"], self.total_nt)
+            self._letters = open_letters(self.path, self.info["storage"], self.total_nt)
         except InputError:
             raise
         except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:  # store.json may say anything
@@ -174,65 +176,62 @@ class GenomeStore:
         return GenomeStore, (str(self.path),)
 
 
+@renamed(
+    packing="storage",
+    metadata_key="records.metadata_key",
+    genome_by="records.genome_by",
+    rna="records.rna",
+    min_length="records.min_length",
+)
 def prepare(
     fasta: list[str],
     output_dir: str,
     metadata: str | None = None,
-    metadata_key: str = "accession",
-    genome_by: Literal["record", "file"] = "record",
-    rna: bool = False,
-    min_length: int = 1,
+    records: RecordRules = RecordRules(),  # noqa: B008 (frozen)
     split: list[float] | None = None,
     seed: int = 0,
-    packing: Packing = "8bit",
+    storage: Storage = "8bit",
     overwrite: bool = False,
 ) -> GenomeStore:
     """Turn sequence files into a genome store, the form in which training reads DNA.
 
     Every letter is checked on the way; each file is read once, in memory that does not grow with it. Nothing is done
-    when the store is there already, whole, and made from the same content with the same options.
+    if the store already exists, is complete, and was made from the same content with the same options.
 
     Args:
         fasta: FASTA, FASTQ, GenBank or 2bit files, plain, gzip or bgzip; record names must be unique over all of them.
         output_dir: folder to write; it appears when it is complete.
         metadata: CSV, TSV or Parquet table with a row for every record; its columns (label, split, group) are kept.
-        metadata_key: column of the metadata table that holds the record names (first word of the FASTA header).
-        genome_by: a genome is a "record" (complete genomes) or a "file" (drafts of many contigs, chromosomes); a column
-            "genome" of the metadata table goes before.
-        rna: accept RNA and store U as T.
-        min_length: shortest record allowed, in nt.
-        split: shares of train, valid and test by nt, such as 0.8 0.1 0.1: genomes (or, where the metadata table has
-            them, groups) are dealt out whole; leave it away where the metadata table has a column "split".
-        seed: another seed, another split.
-        packing: "8bit" keeps a byte for each nucleotide, "2bit" is about four times smaller on disk and somewhat
-            slower to read; the same letters come back, soft masking, N and IUPAC codes included.
+        records: how records are read and matched with the metadata table.
+        split: shares of train, valid and test by nt, such as 0.8 0.1 0.1: whole genomes (or, where the metadata table
+            has a column "group", whole groups) are assigned; omit it if the metadata table has a column "split".
+        seed: seed of the split.
+        storage: "8bit" keeps a byte for each nucleotide, "2bit" is about four times smaller on disk and somewhat
+            slower to read; both return the same letters, soft masking, N and IUPAC codes included.
         overwrite: replace a store made from other inputs or with other options.
 
     Returns:
         The store, opened.
 
     Raises:
-        InputError: if an input is not what it should be, or something else is in the way at ``output_dir``.
+        InputError: if an input is invalid, or ``output_dir`` holds something else.
     """
     target = Path(output_dir)
-    options = {"metadata_key": metadata_key, "genome_by": genome_by, "rna": rna, "min_length": min_length}
-    options |= {} if split is None else {"split": split, "seed": seed}
-    check_files(fasta, genome_by)
-    if packing not in ("8bit", "2bit"):
-        raise InputError(f"packing {packing!r} must be '8bit' or '2bit'")
-    if min_length < 1:
-        raise InputError(f"min_length must be at least 1 nt, not {min_length}")
-    info = {"format": FORMAT, "packing": packing, "metadata": _fingerprint(metadata), "options": options}
+    options = dataclasses.asdict(records) | ({} if split is None else {"split": split, "seed": seed})
+    check_files(fasta, records.genome_by)
+    if storage not in get_args(Storage):
+        raise InputError(f"storage must be '8bit' or '2bit', not {storage!r}")
+    info = {"format": FORMAT, "storage": storage, "metadata": _fingerprint(metadata), "options": options}
     if _is_up_to_date(target, info, fasta, overwrite):
         logger.info("%s: unchanged", target)
         return GenomeStore(target)
     for path in fasta:  # rather now than when half of them are read
         with input_errors(path), open(path, "rb"):
             pass
-    table = None if metadata is None else read_metadata(metadata, metadata_key)
+    table = None if metadata is None else read_metadata(metadata, records.metadata_key)
     try:
         with replacing(target) as folder:
-            contigs, inputs, files = _write_contigs(folder, packing, fasta, genome_by, rna, min_length)
+            contigs, inputs, files = _write_contigs(folder, storage, fasta, records)
             if table is not None:
                 contigs = join_metadata(contigs, table, str(metadata))
             contigs = with_splits(contigs, split, seed)
@@ -248,8 +247,6 @@ def check_files(fasta: list[str], genome_by: str) -> None:
     """Refuse no files, a file given twice, and two files that would make one genome."""
     if not fasta:
         raise InputError("fasta: no file given; name at least one FASTA file")
-    if genome_by not in ("record", "file"):
-        raise InputError(f"genome_by {genome_by!r} must be 'record' or 'file'")
     seen: dict[str, str] = {}
     for path in fasta:
         key = genome_name(path) if genome_by == "file" else os.path.abspath(path)
@@ -310,16 +307,16 @@ def _is_up_to_date(target: Path, info: dict[str, Any], fasta: list[str], overwri
 
 
 def _write_contigs(
-    folder: Path, packing: Packing, fasta: list[str], genome_by: str, rna: bool, min_length: int
+    folder: Path, storage: Storage, fasta: list[str], records: RecordRules
 ) -> tuple[pd.DataFrame, list[dict[str, str]], dict[str, Any]]:
     """Stream all files into the store; returns the index, the files' fingerprints, and what was written."""
     digests = [hashlib.sha256() for _ in fasta]
     names, genomes, lengths = [], [], []
-    with write_letters(folder, packing) as letters:
-        for path, piece in _progress(_all_pieces(fasta, digests, rna, min_length)):
+    with write_letters(folder, storage) as letters:
+        for path, piece in _progress(_all_pieces(fasta, digests, records)):
             if piece.start == 0:
                 names.append(piece.name)
-                genomes.append(genome_name(path) if genome_by == "file" else piece.name)
+                genomes.append(genome_name(path) if records.genome_by == "file" else piece.name)
                 lengths.append(0)
             letters.write(piece.letters)
             lengths[-1] += len(piece.letters)
@@ -331,11 +328,11 @@ def _write_contigs(
     return pd.DataFrame(index), inputs, files
 
 
-def _all_pieces(fasta: list[str], digests: list[Any], rna: bool, min_length: int) -> Iterator[tuple[str, Piece]]:
+def _all_pieces(fasta: list[str], digests: list[Any], records: RecordRules) -> Iterator[tuple[str, Piece]]:
     """Yield (file, piece) over all files; a name may occur once."""
     seen: dict[str, str] = {}
     for path, digest in zip(fasta, digests, strict=True):
-        for piece in read_pieces(path, rna=rna, min_length=min_length, watch=digest.update):
+        for piece in read_pieces(path, rna=records.rna, min_length=records.min_length, watch=digest.update):
             if piece.start == 0:
                 check_unique(piece.name, path, seen)
             yield path, piece
@@ -381,6 +378,8 @@ def _read_info(path: Path) -> dict[str, Any]:
     found = info.get("format") if isinstance(info, dict) else None
     if found != FORMAT:
         raise InputError(f"{path}: store format {found} is not {FORMAT}; prepare it again with overwrite: true")
-    if not {"total_nt", "packing", "files"} <= set(info):
+    if "packing" in info:  # the key of version 0.1
+        info["storage"] = info.pop("packing")
+    if not {"total_nt", "storage", "files"} <= set(info):
         raise InputError(f"{path}: damaged store: store.json lacks entries; prepare it again with overwrite: true")
     return info

@@ -22,7 +22,7 @@ from transformers import (
 
 from ..errors import InputError
 from ..io.files import shorten
-from ..labelled.sequences import LabelledSequences
+from ..labelled.task import Task
 from ..tokenization_kmer import KmerTokenizer
 
 #: What a configuration calls the output of a regression on one value.
@@ -89,30 +89,22 @@ def load_classifier(name: str) -> tuple[PreTrainedModel, KmerTokenizer]:
         return auto.from_pretrained(name), load_tokenizer(name)
 
 
-def is_per_nt(network: PreTrainedModel) -> bool:
-    """Tell whether a model classifies nucleotides."""
-    return type(network).__name__.endswith("TokenClassification")
+def task_of(config: Any, source: str = "the model") -> Task:
+    """Return the task that a fine-tuned model was trained for.
 
-
-def class_names(network: PreTrainedModel) -> list[str] | None:
-    """Give the names of classes, labels or targets in order, or None for one value."""
-    names = [network.config.id2label[number] for number in range(network.config.num_labels)]
-    return None if network.config.problem_type == "regression" and names == [VALUE] else names
-
-
-def known_of(network: PreTrainedModel, source: str) -> LabelledSequences:
-    """Say what a model knows of its examples: classes, labels, tracks, pairs; it has none itself."""
-    config = network.config
-    return LabelledSequences(
-        source=source,
-        ids=[],
-        sequences=[],
-        label_names=class_names(network),
+    Args:
+        config: the model's configuration.
+        source: name of the model, for error messages about examples that do not fit.
+    """
+    names = [config.id2label[number] for number in range(config.num_labels)]
+    return Task(
         problem_type=config.problem_type or "single_label_classification",
-        nt_labels=[] if is_per_nt(network) else None,
-        pairs=[] if config.paired else None,
+        names=None if config.problem_type == "regression" and names == [VALUE] else names,
+        level="nt" if config.labels_per == "nt" else "sequence",
+        paired=config.paired,
         track_names=getattr(config, "track_names", None),
         nt_track_names=getattr(config, "nt_track_names", None),
+        source=source,
     )
 
 

@@ -8,19 +8,19 @@ from pathlib import Path
 from transformers import PreTrainedModel
 
 from ..io.writing import check_output
-from ..labelled.annotations import Annotations, read_annotated
-from ..labelled.data import annotations_like
-from .loading import class_names, known_of, load_classifier
+from ..labelled.annotations import read_annotated
+from ..labelled.columns import Columns, match_columns
+from ..renamed import renamed
+from .loading import load_classifier, task_of
 from .predictions import Predictions
 
 
+@renamed(**{f"{old}_column": f"columns.{old}" for old in ("sequence", "id", "pair")})
 def predict(
     model: str,
     input: str,
     output: str,
-    sequence_column: str = "sequence",
-    id_column: str | None = None,
-    pair_column: str | None = None,
+    columns: Columns = Columns(),  # noqa: B008 (immutable)
     rna: bool = False,
     batch_size: int = 64,
 ) -> None:
@@ -32,7 +32,7 @@ def predict(
             that the model knows by name.
         output: TSV file to write: id, length, prediction and a probability per class; of a model that classifies
             nucleotides, id, start, end (0-based, half-open), prediction and probability of every run of one class.
-        sequence_column, id_column, pair_column: columns of a table.
+        columns: names of the columns of a table; `sequence`, `id`, `pair` and tracks are read.
         rna: read U as T.
         batch_size: windows encoded at once.
 
@@ -41,18 +41,16 @@ def predict(
     """
     check_output(Path(output), folder=False)
     network, tokenizer = load_classifier(model)
-    known = replace(known_of(network, model), nt_labels=None)  # no labels are read
-    columns = replace(annotations_like(known, Annotations(pair_column=pair_column)), label_columns=None)
+    task = task_of(network.config, model)
+    unlabelled = replace(task, level="sequence", problem_type="single_label_classification")  # no labels are read
     examples = read_annotated(
         input,
-        columns,
+        match_columns(columns, unlabelled),
         require_labels=False,
-        sequence_column=sequence_column,
-        id_column=id_column,
         rna=rna,
         min_length=shortest_sequence(network, tokenizer.k),
     )
-    examples = replace(examples, label_names=class_names(network), problem_type=known.problem)
+    examples = replace(examples, label_names=task.names, problem_type=task.problem_type)
     Predictions.of(network, tokenizer, examples, batch_size).write(Path(output))
 
 

@@ -11,7 +11,7 @@ from transformers import PreTrainedModel
 from ..io.writing import write_tsv
 from ..labelled.sequences import LabelledSequences
 from ..tokenization_kmer import KmerTokenizer
-from .loading import class_names, is_per_nt
+from .loading import task_of
 from .scores import predict_nt_scores, predict_scores
 
 
@@ -28,8 +28,9 @@ class Predictions(NamedTuple):
         cls, network: PreTrainedModel, tokenizer: KmerTokenizer, examples: LabelledSequences, batch_size: int
     ) -> Predictions:
         """Run a model on examples."""
-        names = class_names(network)
-        if is_per_nt(network):
+        task = task_of(network.config)
+        names = task.names
+        if task.level == "nt":
             return cls(examples, np.zeros(0), predict_nt_scores(network, tokenizer, examples, batch_size), names)
         return cls(examples, predict_scores(network, tokenizer, examples, batch_size), [], names)
 

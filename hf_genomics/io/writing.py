@@ -1,4 +1,9 @@
-"""Folders that are whole or not there: written beside their place, flushed to disk, and renamed."""
+"""Write files and folders completely or not at all.
+
+Everything is written under a temporary name beside its place, flushed to disk, and renamed. A reader, a killed run and
+a power cut therefore leave the old content or all of the new, never half of it. There is one writer for files
+(`write_bytes`, on which the writers of text, JSON and TSV rest) and one for folders (`replacing`).
+"""
 
 from __future__ import annotations
 
@@ -10,22 +15,142 @@ import json
 import os
 import shutil
 import tempfile
+import uuid
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from ..errors import InputError
 
+# Files
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file completely or not at all; missing folders on the way are created.
+
+    Args:
+        path: the file; an old file of that name is replaced.
+        content: what it will hold.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = write_partial(path, content)
+    try:
+        partial.replace(path)
+    except BaseException:  # the name belongs to a folder, say
+        partial.unlink(missing_ok=True)
+        raise
+    sync_folder(path.parent)
+
+
+def write_partial(path: Path, content: bytes) -> Path:
+    """Write the temporary file that is to be renamed to ``path``, and flush it to disk.
+
+    Use it where several files must get their names together; `write_bytes` does both steps for one file.
+
+    Args:
+        path: name that the file will have in the end.
+        content: what it will hold.
+
+    Returns:
+        The temporary file, ``.NAME.RANDOM.partial`` beside ``path``.
+    """
+    # A random name, so that two processes that write the same file do not write into each other's.
+    partial = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.partial")
+    try:
+        with open(partial, "xb") as file:  # open() obeys the umask, which tempfile's files do not
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
+    return partial
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a UTF-8 text file completely or not at all."""
+    write_bytes(path, text.encode("utf-8"))
+
+
+def write_json(path: Path, content: object) -> None:
+    """Write a JSON file completely or not at all.
+
+    Args:
+        path: the file.
+        content: dictionaries, lists, numbers and text; numpy's and torch's scalars too. NaN becomes null.
+    """
+    write_text(path, json.dumps(_as_json(content), indent=2) + "\n")
+
+
+def write_tsv(path: Path, header: list[str], rows: Iterable[Iterable[object]]) -> None:
+    """Write a tab-separated table completely or not at all.
+
+    Args:
+        path: the file.
+        header: names of the columns.
+        rows: cells of each row; floats get seven digits, as many as float32 has.
+    """
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, delimiter="\t", lineterminator="\n")  # quotes a cell that holds a tab or a line break
+    writer.writerow(header)
+    writer.writerows([f"{cell:.7g}" if isinstance(cell, float) else cell for cell in row] for row in rows)
+    write_text(path, buffer.getvalue())
+
+
+def _as_json(value: Any) -> Any:
+    """Return a value as JSON can hold it."""
+    if isinstance(value, dict):
+        return {str(key): _as_json(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_as_json(item) for item in value]
+    value = value.item() if hasattr(value, "item") else value
+    return None if isinstance(value, float) and value != value else value
+
+
+class HashedFile(contextlib.AbstractContextManager):
+    """A file that is hashed while it is written; it is closed at the end of the ``with`` block.
+
+    Args:
+        path: the file, usually inside a folder of `replacing`.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._name, self._file, self._digest = path.name, open(path, "wb"), hashlib.sha256()
+
+    def write(self, content: bytes | memoryview) -> None:
+        """Append bytes."""
+        self._digest.update(content)
+        self._file.write(content)
+
+    def finish(self) -> dict[str, dict[str, int | str]]:
+        """Flush the file to disk and return ``{name: {"bytes": size, "sha256": hash}}``."""
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        return {self._name: {"bytes": self._file.tell(), "sha256": self._digest.hexdigest()}}
+
+    def __exit__(self, *error: object) -> None:
+        """Close the file."""
+        self._file.close()
+
+
+# Folders
+
 
 @contextlib.contextmanager
 def replacing(target: Path) -> Iterator[Path]:
-    """Offer a temporary folder beside ``target``, and put it in its place when the block ends well."""
+    """Yield a temporary folder beside ``target``, and rename it to ``target`` when the block ends without an error.
+
+    All files in it, and the names of all of them, are flushed to disk before that.
+
+    Args:
+        target: the folder; an old folder of that name is replaced.
+    """
     target.parent.mkdir(parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".partial", dir=target.parent))
     try:
         yield folder
-        os.chmod(folder, 0o777 & ~_umask())  # mkdtemp's folder is for its owner alone
-        sync_folder(folder)
+        os.chmod(folder, 0o777 & ~_umask())  # mkdtemp's folder is readable by its owner only
+        _sync_tree(folder)
         _swap(folder, target)
         sync_folder(target.parent)
     finally:
@@ -33,10 +158,11 @@ def replacing(target: Path) -> Iterator[Path]:
 
 
 def _swap(folder: Path, target: Path) -> None:
-    """Rename ``folder`` to ``target``; what was there goes away only after that."""
+    """Rename ``folder`` to ``target``; an old ``target`` is deleted only after that."""
     if not target.exists():
         os.rename(folder, target)
         return
+    # A folder that is not empty cannot be replaced in one step: move it aside, and back if the renaming fails.
     old = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".old", dir=target.parent))
     os.rename(target, old / target.name)
     try:
@@ -48,64 +174,51 @@ def _swap(folder: Path, target: Path) -> None:
     shutil.rmtree(old, ignore_errors=True)
 
 
-def _umask() -> int:
-    """Read the umask, which can only be read by setting it."""
-    mask = os.umask(0o022)
-    os.umask(mask)
-    return mask
+def _sync_tree(folder: Path) -> None:
+    """Flush all files in a folder, and then the names in it and in the folders below it."""
+    for place, _, files in os.walk(folder, topdown=False):
+        for name in files:
+            _sync(Path(place, name), os.O_RDWR)  # Windows flushes only what is open for writing
+        sync_folder(Path(place))
 
 
 def sync_folder(folder: Path) -> None:
-    """Flush the names in a folder to disk, where the system can."""
+    """Flush the names in a folder to disk: without that, a power cut may undo a renaming.
+
+    Args:
+        folder: the folder whose entries were created, renamed or deleted.
+    """
+    _sync(folder, os.O_RDONLY)
+
+
+def _sync(path: Path, flags: int) -> None:
     with contextlib.suppress(PermissionError):  # Windows cannot open folders
-        handle = os.open(folder, os.O_RDONLY)
+        handle = os.open(path, flags)
         try:
             os.fsync(handle)
         finally:
             os.close(handle)
 
 
-class HashedFile(contextlib.AbstractContextManager):
-    """A file on its way to disk, hashed as it is written; at the end of the block it is closed."""
-
-    def __init__(self, path: Path) -> None:
-        self._name, self._file, self._digest = path.name, open(path, "wb"), hashlib.sha256()
-
-    def write(self, content: bytes | memoryview) -> None:
-        """Append bytes."""
-        self._digest.update(content)
-        self._file.write(content)
-
-    def finish(self) -> dict[str, dict[str, int | str]]:
-        """Flush to disk; returns name, size and hash."""
-        self._file.flush()
-        os.fsync(self._file.fileno())
-        return {self._name: {"bytes": self._file.tell(), "sha256": self._digest.hexdigest()}}
-
-    def __exit__(self, *error: object) -> None:
-        """Close the file."""
-        self._file.close()
+def _umask() -> int:
+    """Return the umask, which can only be read by setting it."""
+    mask = os.umask(0o022)
+    os.umask(mask)
+    return mask
 
 
-def _write_atomically(path: Path, data: bytes) -> None:
-    """Write beside the target and rename, so that readers see the old file or the whole new one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-        os.chmod(temporary, 0o644)  # mkstemp lets only the owner read
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+# Checks before the work starts
 
 
 def check_output(path: Path, *, folder: bool) -> None:
-    """Check that a verb may write its results to ``path`` before it computes them; nothing is created.
+    """Check that results may be written to ``path`` before they are computed; nothing is created.
+
+    Args:
+        path: file or folder to be written.
+        folder: whether it is a folder.
 
     Raises:
-        InputError: if a file is where a folder must be, or the other way round.
+        InputError: if there is a file where a folder must be, a folder where a file must be, or no permission.
     """
     if not folder and path.is_dir():
         raise InputError(f"{path} is a folder; name a file in it")
@@ -116,7 +229,11 @@ def check_output(path: Path, *, folder: bool) -> None:
 
 
 def check_writable(path: Path, what: str) -> None:
-    """Check that the nearest folder that is there may be written to; ``what`` names the path.
+    """Check that the nearest existing folder of a path may be written to.
+
+    Args:
+        path: file or folder to be written.
+        what: what the user calls the path, for the error message.
 
     Raises:
         InputError: naming the folder.
@@ -124,37 +241,3 @@ def check_writable(path: Path, what: str) -> None:
     place = next(place for place in (path, *path.absolute().parents) if place.is_dir())
     if not os.access(place, os.W_OK | os.X_OK):
         raise InputError(f"{path}: {place} may not be written to; set {what} to another place")
-
-
-def write_json(path: Path, content: object) -> None:
-    """Write a JSON file whole or not at all; NaN becomes null."""
-    write_text(path, json.dumps(_plain(content), indent=2) + "\n")
-
-
-def write_tsv(path: Path, header: list[str], rows: Iterable[Iterable[object]]) -> None:
-    """Write a TSV file whole or not at all; floats with seven digits, as many as float32 has."""
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, delimiter="\t", lineterminator="\n")  # quotes a cell that holds a tab or a line break
-    writer.writerow(header)
-    writer.writerows([f"{cell:.7g}" if isinstance(cell, float) else cell for cell in row] for row in rows)
-    write_text(path, buffer.getvalue())
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a text file whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial")
-    with open(partial, "w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    value = value.item() if hasattr(value, "item") else value
-    return None if isinstance(value, float) and value != value else value

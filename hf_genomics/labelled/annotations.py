@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from os import PathLike
 from typing import Any
 
@@ -16,75 +16,54 @@ from ..errors import InputError
 from ..io.fasta import SEQUENCE_STARTS
 from ..io.files import input_errors, open_binary, shorten
 from ..io.text_tables import MISSING, read_text_columns
+from .columns import Columns
 from .sequences import LabelledSequences
 from .tables import as_number, class_order, read_table
+from .task import Task
 
 IGNORED = -100
 NO_LABEL = "."
 _SEPARATORS = re.compile(r"[\s,;]+")
 
 
-@dataclass(frozen=True)
-class Annotations:
-    """The columns of a table that hold more than one label per sequence.
-
-    Args:
-        label_columns: several yes/no labels (0, 1, or empty where not measured), or several values to regress on.
-        nt_label_column: a label per nucleotide: a text of one letter each, or words with blanks or commas between; "."
-            where there is none.
-        pair_column: the second sequence of each pair.
-        track_columns: numbers that belong to the sequence, empty where missing.
-        nt_track_columns: signals: a number per nucleotide with blanks or commas between, or a text of one digit each;
-            "." where missing, empty where all are.
-    """
-
-    label_columns: Sequence[str] | None = None
-    nt_label_column: str | None = None
-    pair_column: str | None = None
-    track_columns: Sequence[str] | None = None
-    nt_track_columns: Sequence[str] | None = None
-
-    def named(self) -> list[str]:
-        """List the columns."""
-        single = [column for column in (self.nt_label_column, self.pair_column) if column]
-        return [*(self.label_columns or []), *single, *(self.track_columns or []), *(self.nt_track_columns or [])]
-
-
 def read_annotated(
     path: str | PathLike[str],
-    annotations: Annotations,
+    columns: Columns = Columns(),  # noqa: B008 (immutable)
     *,
-    label_column: str | None = "label",
+    task: Task | None = None,
     require_labels: bool = True,
-    label_names: Sequence[str] | None = None,
     regression: bool | None = None,
-    **options: Any,
+    rna: bool = False,
+    min_length: int = 1,
 ) -> LabelledSequences:
-    """Read a table with its annotations.
+    """Read labelled sequences with everything that stands beside them.
 
     Args:
-        path: CSV, TSV or Parquet; without annotations FASTA and FASTQ as well.
-        annotations: which columns hold what.
-        label_column: column of the one label per sequence, where there are neither several nor some per nucleotide.
-        require_labels: without, labels of any kind are left alone (for prediction).
-        label_names: classes of the training table; another class is an error.
-        regression: several columns are values (True) or yes/no labels (False); None decides by the cells.
-        options: as in `read_table`.
+        path: CSV, TSV or Parquet; where only sequences and their labels are read, FASTA and FASTQ as well.
+        columns: which columns hold what.
+        task: of the training table or the model, whose classes and kind of labels these examples must share.
+        require_labels: if False, labels of any kind are not read (for prediction).
+        regression: labels are values (True) or classes (False); None lets the task, or else the cells, decide.
+        rna: read U as T.
+        min_length: shortest sequence allowed, in nt.
 
     Raises:
         InputError: naming file, row and column, and what to do.
     """
-    several, per_nt = annotations.label_columns, annotations.nt_label_column
-    if several and per_nt:
-        raise InputError("data.label_columns and data.nt_label_column are two kinds of labels; name one of them")
-    own = label_column if require_labels and not (several or per_nt) else None
-    if not annotations.named():
-        return read_table(path, label_column=own, label_names=label_names, regression=regression, **options)
+    several, per_nt = columns.labels, columns.nt_labels
+    label_names = None if task is None else task.names
+    if regression is None and task is not None:
+        regression = task.problem_type == "regression"
+    options: dict[str, Any] = {"sequence_column": columns.sequence, "id_column": columns.id, "rna": rna}
+    options |= {"min_length": min_length, "label_names": label_names, "regression": regression}
+    own = columns.label if require_labels and not (several or per_nt) else None
+    if not columns.beside():
+        return read_table(path, label_column=own, **options)
     labels = [*(several or []), *([per_nt] if per_nt else [])]
-    needed = [column for column in annotations.named() if require_labels or column not in labels]
+    needed = [column for column in columns.beside() if require_labels or column not in labels]
     _check_table(path, needed)
     frame = read_text_columns(path, needed, []) if needed else None
-    table = read_table(path, label_column=own, label_names=label_names, regression=regression, **options)
+    table = read_table(path, label_column=own, **options)
     if frame is None:
         return table
     cells = {column: frame[column].str.strip().tolist() for column in needed}
@@ -97,13 +76,13 @@ def read_annotated(
         found["labels"], found["label_names"] = values, list(several)
     if per_nt and require_labels:
         found["nt_labels"], found["label_names"] = nt_labels(cells[per_nt], table, per_nt, label_names)
-    if annotations.pair_column:
-        found["pairs"] = _pairs(path, annotations.pair_column, options)
-    if annotations.track_columns:
-        names = found["track_names"] = list(annotations.track_columns)
+    if columns.pair:
+        found["pairs"] = _pairs(path, columns.pair, options)
+    if columns.tracks:
+        names = found["track_names"] = list(columns.tracks)
         found["tracks"] = number_columns(cells, names, str(path)).astype(np.float32)
-    if annotations.nt_track_columns:
-        names = found["nt_track_names"] = list(annotations.nt_track_columns)
+    if columns.nt_tracks:
+        names = found["nt_track_names"] = list(columns.nt_tracks)
         signals = [nt_signals(cells[name], table, name) for name in names]
         found["nt_tracks"] = [np.stack(of_row, 1) for of_row in zip(*signals, strict=True)]
     return replace(table, **found)

@@ -8,6 +8,7 @@ import numpy as np
 
 from ..errors import InputError
 from ..io.text_tables import _some
+from .task import ProblemType, Task
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ class LabelledSequences:
     sequences: list[np.ndarray]
     labels: np.ndarray | None = None
     label_names: list[str] | None = None
-    problem_type: str | None = None
+    problem_type: ProblemType | None = None
     nt_labels: list[np.ndarray] | None = None
     pairs: list[np.ndarray] | None = None
     tracks: np.ndarray | None = None
@@ -44,7 +45,20 @@ class LabelledSequences:
     nt_track_names: list[str] | None = None
 
     @property
-    def problem(self) -> str:
+    def task(self) -> Task:
+        """What can be learnt from the sequences."""
+        return Task(
+            self.problem,
+            self.label_names,
+            "sequence" if self.nt_labels is None else "nt",
+            self.pairs is not None,
+            self.track_names,
+            self.nt_track_names,
+            self.source,
+        )
+
+    @property
+    def problem(self) -> ProblemType:
         """The kind of labels, in transformers' words."""
         return self.problem_type or ("single_label_classification" if self.label_names else "regression")
 

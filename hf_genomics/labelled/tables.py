@@ -9,7 +9,6 @@ import logging
 import re
 from collections.abc import Iterable, Sequence
 from os import PathLike
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -19,7 +18,9 @@ from ..io.fasta import SEQUENCE_STARTS, check_length, clean_letters, letter_erro
 from ..io.files import input_errors, open_binary, shorten
 from ..io.text_tables import MISSING, _some, column_names, missing_column, read_text_columns
 from ..sequence import as_letters
+from .columns import Columns
 from .sequences import LabelledSequences
+from .task import Task
 
 logger = logging.getLogger(__name__)
 
@@ -88,34 +89,49 @@ def read_table(
     return LabelledSequences(name, ids, sequences, labels, names)
 
 
-def table_faults(path: str | PathLike[str], first: InputError, **options: Any) -> list[InputError]:
-    """List all that `read_table` refuses in a table, row by row as far as it gets.
+def table_faults(
+    path: str | PathLike[str],
+    first: InputError,
+    columns: Columns,
+    *,
+    task: Task | None = None,
+    regression: bool | None = None,
+    rna: bool = False,
+    min_length: int = 1,
+) -> list[InputError]:
+    """List everything that `read_annotated` refuses in a table, row by row as far as it gets.
 
     Args:
         path: the table.
-        first: what `read_table` raised.
-        options: as they were given to `read_table`.
+        first: what `read_annotated` raised.
+        columns: as given to `read_annotated`.
+        task: as given to `read_annotated`.
+        regression: as given to `read_annotated`.
+        rna: as given to `read_annotated`.
+        min_length: as given to `read_annotated`.
     """
     faults = {str(first): first}
-    sequence_column, label_column = options.get("sequence_column", "sequence"), options.get("label_column", "label")
+    label_column = None if columns.labels or columns.nt_labels else columns.label
+    names = None if task is None else task.names
+    if regression is None and task is not None:
+        regression = task.problem_type == "regression"
     try:
-        frame = read_text_columns(path, [sequence_column], [label_column] if label_column else [])
+        frame = read_text_columns(path, [columns.sequence], [label_column] if label_column else [])
     except InputError:
         return [first]
     rows = [f"{path}: data row {number}" for number in range(1, len(frame) + 1)]
     texts = frame[label_column].tolist() if label_column and label_column in frame else None
-    regression = options.get("regression")
     if regression is None and texts is not None:
-        regression = options.get("label_names") is None and _mostly_decimal(texts)
+        regression = names is None and _mostly_decimal(texts)
     missing = f"fill in column {label_column!r} or drop the row"
-    for index, (cell, row) in enumerate(zip(frame[sequence_column].str.strip(), rows, strict=True)):
+    for index, (cell, row) in enumerate(zip(frame[columns.sequence].str.strip(), rows, strict=True)):
         try:
-            _sequences([cell], [row], options.get("rna", False), options.get("min_length", 1))
+            _sequences([cell], [row], rna, min_length)
         except InputError as error:
             faults.setdefault(str(error), error)
         try:
             if texts is not None:
-                _labels([texts[index]], [row], missing, options.get("label_names"), regression)
+                _labels([texts[index]], [row], missing, names, regression)
         except InputError as error:
             faults.setdefault(str(error), error)
     return list(faults.values())

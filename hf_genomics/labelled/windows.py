@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,41 @@ def tile(length: int, window: int, step: int) -> np.ndarray:
     ([0, 3, 6], [])
     """
     return np.arange(0, max(0, length - window + 1), step)
+
+
+@dataclass(frozen=True)
+class LabelledWindows:
+    """How labelled genomes are cut into windows.
+
+    Args:
+        length: nt of a window.
+        train_step: nt from the start of one training window to the start of the next; by default they lie side by side,
+            and less than ``length`` lets them overlap.
+        per_genome: most training windows from one genome.
+        test_per_genome: most validation and test windows from one genome (the paper's 64).
+        label_fraction: share of the training genomes whose labels may be used (the paper's 0.1, 0.01, 0.001).
+
+    Raises:
+        InputError: if a number is out of range.
+    """
+
+    length: int = 150
+    train_step: int | None = None
+    per_genome: int = 1000
+    test_per_genome: int = 64
+    label_fraction: float = 1.0
+
+    def __post_init__(self) -> None:
+        """Check the numbers."""
+        for name in ("length", "train_step", "per_genome", "test_per_genome"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise InputError(f"data.windows.{name} must be at least 1, not {value}")
+        if not 0 < self.label_fraction <= 1:
+            raise InputError(
+                "data.windows.label_fraction must be above 0 and at most 1, such as 0.1 for 10 %, not "
+                f"{self.label_fraction}"
+            )
 
 
 def labelled_windows(

@@ -13,7 +13,7 @@ from string import Template
 
 import numpy as np
 
-from ..io.writing import _write_atomically
+from ..io.writing import write_bytes
 
 #: Pixels of a picture per CSS pixel of the report: sharp on screens of double resolution.
 _SHARPNESS = 2
@@ -51,7 +51,7 @@ def write_report(
         _section("Pictures", "\n".join(_picture(caption, Path(picture)) for caption, picture in pictures)),
     ]
     page = _PAGE.substitute(title=_text(title), style=_STYLE, body="\n".join(filter(None, sections)))
-    _write_atomically(Path(path), page.encode("utf-8"))
+    write_bytes(Path(path), page.encode("utf-8"))
 
 
 def _section(heading: str, content: str) -> str:

@@ -26,6 +26,7 @@ from ..inference.scores import predict_scores
 from ..io.fasta import Record, read_records
 from ..io.writing import write_json
 from ..labelled.data import LabelledData
+from ..labelled.windows import LabelledWindows
 from ..reports.html import write_report
 from ..tokenization_kmer import KmerTokenizer
 from ..training.finetune import finetune
@@ -77,10 +78,7 @@ def quickstart(
     store = prepare([str(fasta)], str(folder / "store"), str(metadata), overwrite=True)
     data = LabelledData(
         store=str(store.path),
-        length=length,
-        train_step=train_step,
-        windows_per_genome=10**6,
-        test_windows_per_genome=200,
+        windows=LabelledWindows(length, train_step, per_genome=10**6, test_per_genome=200),
     )
     logger.info("2/5 pretraining on unlabelled windows")
     pretraining.output_dir, finetuning.output_dir = str(folder / "pretrained"), str(folder / "model")

@@ -116,7 +116,7 @@ def finetune(
     training, validation, test = _load_splits(data, tokenizer.k * num_windows)
     missing = None if validation else "there are no validation sequences; set data.valid"
     check_best_metric(trainer, SCORES[training.problem], missing)
-    check_positive(positive, training)
+    check_positive(positive, training.task)
     if rc_probability and training.nt_labels is not None:
         raise InputError("rc_probability: labels per nucleotide belong to a strand; leave it at 0")
     if training.pairs is not None and training.nt_labels is not None:
@@ -180,7 +180,7 @@ def _load_splits(
     """Read training, validation and test sequences; every class must be in every split."""
     training = data.require("train", k, why="fine-tuning needs labelled training sequences")
     check_columns(training)
-    others = [data.load(split, k, training) for split in ("valid", "test")]
+    others = [data.load(split, k, training.task) for split in ("valid", "test")]
     for other in (training, *others):
         if other is not None:
             check_classes(training, other)

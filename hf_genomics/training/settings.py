@@ -24,7 +24,7 @@ def label_settings(training: LabelledSequences) -> dict[str, Any]:
     """
     if training.problem == "regression" and training.label_names == [VALUE]:
         raise InputError(
-            f"data.label_columns names {VALUE!r} alone; set data.label_column to it, or give the column another name"
+            f"data.columns.labels names {VALUE!r} alone; set data.columns.label to it, or give the column another name"
         )
     names = dict(enumerate(training.label_names or [VALUE]))
     return target_settings(training) | {
@@ -187,7 +187,7 @@ def make_configuration(before: Any, settings: dict[str, Any], windows: dict[str,
     if getattr(before, "track_names", None) or getattr(before, "nt_track_names", None):
         if not tracks:
             raise InputError(
-                "the pretrained model reads tracks; name them in data.track_columns, data.nt_track_columns, or start "
+                "the pretrained model reads tracks; name them in data.columns.tracks, data.columns.nt_tracks, or start "
                 "from a model without"
             )
     if settings["paired"] and before.type_vocab_size < 2:

@@ -24,6 +24,7 @@ from hf_genomics.checks import report as report_module
 from hf_genomics.checks.check import check
 from hf_genomics.checks.report import CheckReport
 from hf_genomics.errors import InputError
+from hf_genomics.genomes.metadata import RecordRules
 from hf_genomics.genomes.store import prepare
 from hf_genomics.io.fasta import read_records
 from hf_genomics.labelled.data import LabelledData
@@ -145,9 +146,10 @@ def table(path: Path, *rows: str) -> str:
 
 def prepare_refuses(*arguments: object, **options: object) -> str | None:
     """Return what `prepare` refuses, or None; nothing is kept."""
+    rules = {key: options.pop(key) for key in ("rna", "min_length", "genome_by") if key in options}
     with tempfile.TemporaryDirectory() as folder:
         try:
-            prepare(*arguments, output_dir=f"{folder}/store", **options)
+            prepare(*arguments, output_dir=f"{folder}/store", records=RecordRules(**rules), **options)
         except InputError as error:
             return str(error)
     return None

@@ -47,11 +47,6 @@ class DnaTesterMixin(TokenizerTesterMixin):
     def get_input_output_texts(self, tokenizer: KmerTokenizer) -> tuple[str, str]:
         return "ACGTTGCATTACGGATCC", "ACGTTGCATTACGGATCC"
 
-    def test_tokenize_special_tokens(self) -> None:
-        """Run their test as somebody who wants special tokens understood: by default, text is data."""
-        self.get_tokenizer = lambda **options: type(self).get_tokenizer(split_special_tokens=False, **options)
-        super().test_tokenize_special_tokens()
-
     def test_conversion_reversible(self) -> None:
         """Run their test, which is slow for others and so skipped, all the same."""
         super().test_conversion_reversible.__wrapped__(self)

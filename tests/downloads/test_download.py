@@ -22,11 +22,10 @@ from entrez_server import PAGE, Entry, Handler, bundled, fasta, serving
 from hf_genomics import prepare
 from hf_genomics.cli import main
 from hf_genomics.downloads import download as module
-from hf_genomics.downloads import genome_folder
-from hf_genomics.downloads.accessions import Wanted, read_accessions
-from hf_genomics.downloads.download import download
-from hf_genomics.downloads.entrez import split_records
+from hf_genomics.downloads.download import Answer, NextStep, download, next_step
+from hf_genomics.downloads.entrez import RefusedError, UnavailableError
 from hf_genomics.errors import InputError
+from hf_genomics.io import writing
 
 PHIX, LAMBDA, HIV, PLASMID, WHALE = "NC_001422.1", "NC_001416.1", "NC_001802.1", "NC_005816.1", "NC_001321.1"
 ERROR_XML = '<?xml version="1.0"?><eFetchResult><ERROR>Unable to obtain query #1</ERROR></eFetchResult>'
@@ -229,7 +228,7 @@ def test_a_record_that_esummary_does_not_know_is_kept_and_said_to_be_unchecked(s
     server.entries[PHIX] = server.entries[PHIX]._replace(summarised=False)
     fetch(PHIX, HIV)
     assert [manifest(tmp_path / "genomes")[name]["length_from"] for name in (PHIX, HIV)] == ["nothing", "esummary"]
-    assert "NC_001422.1: neither the list nor ESummary knows its length; kept unchecked" in caplog.text
+    assert "NC_001422.1: neither the list nor ESummary has its length; kept unchecked" in caplog.text
 
 
 @pytest.mark.parametrize("unknown", ["refuse", "omit", "text"])
@@ -298,7 +297,7 @@ def test_another_record_in_place_of_the_one_asked_for_is_not_taken(server, fetch
     monkeypatch.setattr(server, "find", lambda name: HIV)
     with pytest.raises(InputError):
         fetch(PHIX)
-    assert failures(tmp_path / "genomes")[PHIX].startswith("the server sends NC_001802.1 in its place")
+    assert failures(tmp_path / "genomes")[PHIX].startswith("the server sends NC_001802.1 instead")
 
 
 def test_a_server_that_is_gone_is_not_asked_for_ever(server, fetch, tmp_path):
@@ -332,7 +331,7 @@ def test_a_wrong_key_ends_it_at_once_and_is_not_repeated(server, fetch, monkeypa
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"email": None}, "NCBI asks everyone for an address; give --email you@example.org or set NCBI_EMAIL"),
+        ({"email": None}, "NCBI requires an address; give --email you@example.org or set NCBI_EMAIL"),
         ({"batch_size": 0}, "batch_size must lie in 1..200, not 0"),
         ({"format": "embl"}, "format must be fasta or genbank, not 'embl'"),
         ({"retries": -1}, "must be 0 or more"),
@@ -381,7 +380,7 @@ def test_a_run_killed_at_any_step_leaves_whole_files_only_and_goes_on(server, fe
         step = killing_at(last)
         with monkeypatch.context() as patch:
             patch.setattr(Path, "replace", step(Path.replace))
-            patch.setattr(genome_folder.os, "fsync", step(os.fsync))
+            patch.setattr(writing.os, "fsync", step(os.fsync))
             try:
                 fetch(*server.entries, batch_size=2)
                 finished = True
@@ -495,53 +494,25 @@ def test_the_command_line_ends_with_the_table_and_code_2(server, tmp_path, capsy
     assert "already_there: 1" in capsys.readouterr().out
 
 
-# The list
-
-
-def listed(tmp_path, text):
-    (tmp_path / "list").write_text(text)
-    return read_accessions(tmp_path / "list")
-
-
-def test_a_plain_list_and_tables_say_the_same(tmp_path):
-    plain = [Wanted("NC_001422.1"), Wanted("U49845")]
-    assert listed(tmp_path, "\ufeff# viruses\nnc_001422.1\n\n  U49845\r\nU49845\n") == plain
-    for text in ("accession\nNC_001422.1\nU49845\n", "kind,accession\n,NC_001422.1\n,u49845\n"):
-        assert [one.accession for one in listed(tmp_path, text)] == [one.accession for one in plain]
-
-
-def test_facts_are_taken_from_their_columns(tmp_path):
-    (one,) = listed(tmp_path, f"accession\tlength\tmd5\tgroup\nLAAO01000012\t6221\t{'AB' * 16}\tG1\n")
-    assert one == Wanted("LAAO01000012", 6221, "ab" * 16, {"group": "G1"})
+BROKEN, REFUSED = UnavailableError("HTTP 503"), RefusedError("HTTP 400")
 
 
 @pytest.mark.parametrize(
-    ("text", "message"),
+    ("records_came", "problem", "num_missing", "tries_left", "step"),
     [
-        ("GCF_000005845.2\n", "line 1: 'GCF_000005845.2' names an assembly"),
-        ("# x\n\nSRR000001\n", "line 3: 'SRR000001' names sequencing reads"),
-        ("YP_009724390.1\n", "names a protein"),
-        ("9626243\n", "is a GI number"),
-        ("NC_001416.1\nphage lambda\n", "line 2: 'PHAGE LAMBDA' is no accession; write it as NC_001416.1"),
-        ("name\taccession\nx\t\n", "data row 1: '' is no accession"),
-        ("name\tid\nx\tNC_001416\n", "no column 'accession'"),
-        ("accession,length\nNC_001416,0\n", "data row 1: length '0' is no number of nt"),
-        ("accession,sequence_md5\nNC_001416,abc\n", "data row 1: sequence_md5 'abc' is not an MD5"),
-        ("accession,x\nU49845,1\nU49845,2\n", "data row 2: U49845 is in .*data row 1 with other facts"),
-        ("# nothing\n", "no accession in this list"),
-        ("", "no accession in this list"),
+        (True, None, 0, True, NextStep.DONE),
+        (False, REFUSED, 2, True, NextStep.HALVE),
+        (True, REFUSED, 2, False, NextStep.HALVE),
+        (False, REFUSED, 1, True, NextStep.GIVE_UP),
+        (True, None, 2, False, NextStep.ASK_FOR_REST),
+        (True, BROKEN, 1, False, NextStep.ASK_FOR_REST),
+        (False, None, 2, True, NextStep.RETRY),
+        (False, BROKEN, 1, True, NextStep.RETRY),
+        (False, None, 2, False, NextStep.HALVE),
+        (False, BROKEN, 2, False, NextStep.GIVE_UP),
+        (False, None, 1, False, NextStep.GIVE_UP),
     ],
 )
-def test_a_wrong_list_is_refused_by_line(tmp_path, text, message):
-    with pytest.raises(InputError, match=message):
-        listed(tmp_path, text)
-
-
-def test_a_list_that_is_not_there_is_refused(tmp_path):
-    with pytest.raises(InputError, match="no such file"):
-        read_accessions(tmp_path / "nothing.tsv")
-
-
-def test_genbank_records_end_at_their_slashes():
-    lines = [b"\n", b"LOCUS a\n", b"//\n", b"\n", b"LOCUS b\n"]
-    assert list(split_records(lines, "genbank")) == [b"LOCUS a\n//\n", b"LOCUS b\n"]
+def test_what_follows_an_answer(records_came, problem, num_missing, tries_left, step):
+    answer = Answer({PHIX: None} if records_came else {}, {}, problem)
+    assert next_step(answer, num_missing, tries_left) is step

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from hf_genomics.genomes import letters as packing_module
-from hf_genomics.genomes.letters import PackedLetters, gather_bytes, open_letters, pack, write_letters
+from hf_genomics.genomes import letters as letters_module
+from hf_genomics.genomes.letters import TwoBitLetters, gather_bytes, open_letters, pack, write_letters
 from hf_genomics.io.twobit import four_letters
 
 DNA = st.text("ACGTACGTACGTNNNNacgtnRYSWKMBDHVryswkmbdhv", max_size=400).map(str.encode)
@@ -26,13 +26,13 @@ def packed_slowly(letters: bytes) -> list[int]:
     return [sum(digit << 2 * place for place, digit in enumerate(digits[i : i + 4])) for i in range(0, len(digits), 4)]
 
 
-def written(folder: Path, pieces: list[bytes], packing: str = "2bit") -> PackedLetters:
+def written(folder: Path, pieces: list[bytes], storage: str = "2bit") -> TwoBitLetters:
     """Write letters piece by piece, and map them."""
-    with write_letters(folder, packing) as writer:
+    with write_letters(folder, storage) as writer:
         for piece in pieces:
             writer.write(piece)
         writer.finish()
-    return open_letters(folder, packing, sum(map(len, pieces)))
+    return open_letters(folder, storage, sum(map(len, pieces)))
 
 
 @given(st.lists(st.sampled_from(b"ACGTacgt"), max_size=50).map(lambda letters: bytes(letters[: len(letters) // 4 * 4])))
@@ -56,7 +56,7 @@ def test_windows_of_packed_letters_are_those_of_the_letters(
     if not whole:
         return
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(packing_module, "_BLOCK_NT", block)
+        patch.setattr(letters_module, "_BLOCK_NT", block)
         letters = written(tmp_path, pieces)
     assert letters.window(0, len(whole)).tobytes() == whole
     rows = data.draw(st.integers(0, 12))
@@ -81,7 +81,7 @@ def test_gathering_bytes_agrees_with_slicing(source: bytes, data: st.DataObject)
 def test_the_running_xor_agrees_with_numpys(values: list[int]) -> None:
     padded = np.array([*values, *[0] * (-len(values) % 8)], np.uint8)
     expected = np.bitwise_xor.accumulate(padded)
-    assert np.array_equal(packing_module._running_xor(padded), expected)
+    assert np.array_equal(letters_module._running_xor(padded), expected)
 
 
 def test_packed_dna_takes_a_quarter_and_eight_bytes_for_each_change(tmp_path: Path) -> None:

@@ -19,10 +19,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from hf_genomics.errors import InputError
-from hf_genomics.genomes import letters as packing_module
+from hf_genomics.genomes import letters as letters_module
 from hf_genomics.genomes import store as store_module
+from hf_genomics.genomes.metadata import RecordRules
 from hf_genomics.genomes.store import GenomeStore, prepare
 from hf_genomics.io.fasta import read_records
+
+BY_FILE = RecordRules(genome_by="file")
 
 
 @pytest.fixture
@@ -123,18 +126,18 @@ def test_a_store_pickles_as_its_path(fasta: list[str], output: str) -> None:
 
 
 def test_a_genome_is_a_record_or_a_file(fasta: list[str], output: str, tmp_path: Path) -> None:
-    assert list(prepare(fasta, output, genome_by="file").contigs["genome"]) == ["one.v1", "one.v1", "two"]
+    assert list(prepare(fasta, output, records=BY_FILE).contigs["genome"]) == ["one.v1", "one.v1", "two"]
     (tmp_path / "sub").mkdir()
     other = shutil.copy(fasta[1], tmp_path / "sub" / "two.fa")
     with pytest.raises(InputError, match="same genome as"):
-        prepare([*fasta, str(other)], output, genome_by="file")
+        prepare([*fasta, str(other)], output, records=BY_FILE)
 
 
 def test_rna_and_minimum_length_reach_the_reader(fasta: list[str], output: str, tmp_path: Path) -> None:
     (tmp_path / "rna.fa").write_text(">r\nACGU\n")
-    assert prepare([str(tmp_path / "rna.fa")], output, rna=True).letters.tobytes() == b"ACGT"
+    assert prepare([str(tmp_path / "rna.fa")], output, records=RecordRules(rna=True)).letters.tobytes() == b"ACGT"
     with pytest.raises(InputError, match=r"record 1 \('c'\): 4 nt is shorter than the 5 nt"):
-        prepare(fasta, output + "2", min_length=5)
+        prepare(fasta, output + "2", records=RecordRules(min_length=5))
 
 
 def test_running_again_changes_nothing(
@@ -157,7 +160,7 @@ def test_other_content_is_refused_unless_overwriting(
     if change == "content":
         Path(fasta[1]).write_text(">c\nGGGGG\n")
     table = metadata(tmp_path, "accession\tlabel\na\tx\nb\ty\nc\tx\n") if change == "metadata" else None
-    options = {"genome_by": "file" if change == "option" else "record", "metadata": table}
+    options = {"records": BY_FILE if change == "option" else RecordRules(), "metadata": table}
     with pytest.raises(InputError, match="other content .* differ.*overwrite: true"):
         prepare(fasta, output, **options)
     assert stamp(output) == before and not leftovers(output)
@@ -209,10 +212,10 @@ def test_an_interrupt_or_a_failing_rename_leaves_no_trace(
 
     with monkeypatch.context() as patch, pytest.raises(InputError, match="cannot be written: No space left"):
         patch.setattr(os, "rename", failing)
-        prepare(fasta, output, overwrite=True, genome_by="file")
+        prepare(fasta, output, overwrite=True, records=BY_FILE)
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(store_module, "_write_index", interrupted)
-        prepare(fasta, output, overwrite=True, genome_by="file")
+        prepare(fasta, output, overwrite=True, records=BY_FILE)
     assert not leftovers(output) and (stamp(output) if existing else None) == before
 
 
@@ -254,7 +257,7 @@ def test_metadata_columns_become_contig_columns(fasta: list[str], output: str, t
 
 
 def test_a_metadata_table_may_have_the_key_alone(fasta: list[str], output: str, tmp_path: Path) -> None:
-    contigs = prepare(fasta, output, metadata=metadata(tmp_path, "id\na\nb\nc\nd\n"), metadata_key="id").contigs
+    contigs = prepare(fasta, output, metadata=metadata(tmp_path, "id\na\nb\nc\nd\n"), records=RecordRules("id")).contigs
     assert list(contigs.columns) == ["name", "genome", "start", "length"] and len(contigs) == 3
 
 
@@ -292,7 +295,7 @@ def test_a_damaged_store_is_refused_and_can_be_overwritten(fasta: list[str], out
     whole = tmp_path / "whole"
     shutil.copytree(output, whole)
     info = json.loads((whole / "store.json").read_text())
-    others = ({"format": 99}, {"packing": "2bit"}, {"total_nt": 13}, {"total_nt": 15}, {"files": {"x": {"bytes": 1}}})
+    others = ({"format": 99}, {"storage": "2bit"}, {"total_nt": 13}, {"total_nt": 15}, {"files": {"x": {"bytes": 1}}})
     damage = {
         "letters.bin": (b"ACG", b"", b"ACgtNRYACGTTTA"),
         "contigs.parquet": (b"PAR1", b"", (whole / "contigs.parquet").read_bytes()[:-1] + b"2"),
@@ -314,9 +317,9 @@ def test_a_damaged_store_is_refused_and_can_be_overwritten(fasta: list[str], out
         GenomeStore(tmp_path / "nowhere")
 
 
-@pytest.mark.parametrize("packing", ["8bit", "2bit"])
-def test_a_store_cut_anywhere_is_refused(fasta: list[str], output: str, packing: str) -> None:
-    prepare(fasta, output, packing=packing)
+@pytest.mark.parametrize("storage", ["8bit", "2bit"])
+def test_a_store_cut_anywhere_is_refused(fasta: list[str], output: str, storage: str) -> None:
+    prepare(fasta, output, storage=storage)
     for path in Path(output).iterdir():
         whole = path.read_bytes()
         for content in (whole[:-1], whole[: len(whole) // 2], whole + b"\0"):
@@ -330,23 +333,23 @@ def test_a_store_cut_anywhere_is_refused(fasta: list[str], output: str, packing:
 
 
 def test_a_changed_letter_is_found_by_verifying(fasta: list[str], output: str) -> None:
-    prepare(fasta, output, packing="2bit").verify()
+    prepare(fasta, output, storage="2bit").verify()
     codes = Path(output) / "codes.bin"
     codes.write_bytes(bytes([codes.read_bytes()[0] ^ 1]) + codes.read_bytes()[1:])
     with pytest.raises(InputError, match="codes.bin is not what was written.*overwrite: true"):
         GenomeStore(output).verify()
     with pytest.raises(InputError, match="codes.bin is not what was written"):
-        prepare(fasta, output, packing="2bit")
-    assert prepare(fasta, output, packing="2bit", overwrite=True).letters.tobytes() == b"ACgtNRYACGTTTT"
+        prepare(fasta, output, storage="2bit")
+    assert prepare(fasta, output, storage="2bit", overwrite=True).letters.tobytes() == b"ACgtNRYACGTTTT"
 
 
 def test_a_full_disk_is_one_line_and_leaves_no_trace(
     fasta: list[str], output: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def full(self: packing_module.HashedFile, content: bytes) -> None:
+    def full(self: letters_module.HashedFile, content: bytes) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(packing_module.HashedFile, "write", full)
+    monkeypatch.setattr(letters_module.HashedFile, "write", full)
     with pytest.raises(InputError, match="cannot be written: No space left on device$"):
         prepare(fasta, output)
     assert not Path(output).exists() and not leftovers(output)
@@ -370,7 +373,7 @@ def test_both_packings_give_the_same_windows(tmp_path: Path, sequences: list[str
     path = tmp_path / "both.fa"
     path.write_text("".join(f">s{i}\n{sequence}\n" for i, sequence in enumerate(sequences)))
     plain, packed = (
-        prepare([str(path)], str(tmp_path / packing), packing=packing, overwrite=True) for packing in ("8bit", "2bit")
+        prepare([str(path)], str(tmp_path / storage), storage=storage, overwrite=True) for storage in ("8bit", "2bit")
     )
     assert plain.contigs.equals(packed.contigs) and plain.letters.tobytes() == packed.letters.tobytes()
     lengths = data.draw(st.lists(st.integers(0, plain.total_nt), max_size=10))
@@ -383,14 +386,14 @@ def test_both_packings_give_the_same_windows(tmp_path: Path, sequences: list[str
         assert windows[0].tobytes() == windows[1].tobytes() and not windows[1].flags.writeable
 
 
-@pytest.mark.parametrize("packing", ["8bit", "2bit"])
+@pytest.mark.parametrize("storage", ["8bit", "2bit"])
 @pytest.mark.parametrize("width", [60, 1 << 24])
-def test_memory_does_not_grow_with_a_contig(tmp_path: Path, packing: str, width: int) -> None:
+def test_memory_does_not_grow_with_a_contig(tmp_path: Path, storage: str, width: int) -> None:
     line = (b"ACGTTGCANN" * (width // 10 + 1))[:width] + b"\n"
     (tmp_path / "x.fa").write_bytes(b">x\n" + line * ((1 << 24) // width))
     tracemalloc.start()
     try:
-        prepare([str(tmp_path / "x.fa")], str(tmp_path / "store"), packing=packing)
+        prepare([str(tmp_path / "x.fa")], str(tmp_path / "store"), storage=storage)
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
@@ -403,20 +406,39 @@ def test_another_format_makes_the_contigs_of_its_fasta(data_dir: Path, tmp_path:
     records = [f">{record.name}\n{record.letters.tobytes().decode()}\n" for record in read_records(path)]
     (tmp_path / "x.fa").write_text("".join(records))
     from_fasta = prepare([str(tmp_path / "x.fa")], str(tmp_path / "one"))
-    from_file = prepare([str(path)], str(tmp_path / "two"), packing="2bit")
+    from_file = prepare([str(path)], str(tmp_path / "two"), storage="2bit")
     assert from_file.contigs.equals(from_fasta.contigs) and np.array_equal(from_file.letters, from_fasta.letters)
-    by_file = prepare([str(path)], str(tmp_path / "three"), genome_by="file")
+    by_file = prepare([str(path)], str(tmp_path / "three"), records=BY_FILE)
     assert set(by_file.contigs["genome"]) == {file.split(".")[0]}
 
 
-def test_a_shortest_length_below_1_is_refused(fasta: list[str], output: str) -> None:
-    with pytest.raises(InputError, match="min_length must be at least 1 nt, not -5"):
-        prepare(fasta, output, min_length=-5)
+def test_a_store_of_version_0_1_keeps_loading(fasta: list[str], output: str) -> None:
+    """Its store.json had the key "packing", and it counts as made from the same content with the same options."""
+    prepare(fasta, output, storage="2bit")
+    path = Path(output) / "store.json"
+    facts = json.loads(path.read_text())
+    facts = {"packing" if key == "storage" else key: value for key, value in facts.items()}
+    path.write_text(old := json.dumps(facts, indent=2) + "\n")
+    assert "storage" not in old
+    store = GenomeStore(output)
+    assert store.info["storage"] == "2bit" and store.letters.tobytes() == b"ACgtNRYACGTTTT"
+    assert prepare(fasta, output, storage="2bit").contigs.equals(store.contigs) and path.read_text() == old
+    with pytest.raises(InputError, match=r"\(storage differ\)"):
+        prepare(fasta, output)
 
 
-def test_a_packing_of_another_name_is_refused(fasta: list[str], output: str) -> None:
-    with pytest.raises(InputError, match="packing '4bit' must be '8bit' or '2bit'"):
-        prepare(fasta, output, packing="4bit")
+def test_old_arguments_of_prepare_keep_working(fasta: list[str], output: str) -> None:
+    with pytest.warns(FutureWarning) as caught:
+        store = prepare(fasta, output, packing="2bit", genome_by="file", min_length=2)
+    assert store.info["storage"] == "2bit" and set(store.contigs["genome"]) == {"one.v1", "two"}
+    assert store.info["options"]["min_length"] == 2
+    new = [str(warning.message).split("'")[3] for warning in caught]
+    assert new == ["storage", "records.genome_by", "records.min_length"]
+
+
+def test_a_storage_of_another_name_is_refused(fasta: list[str], output: str) -> None:
+    with pytest.raises(InputError, match="storage must be '8bit' or '2bit', not '4bit'"):
+        prepare(fasta, output, storage="4bit")
 
 
 def test_the_folder_is_open_to_others_as_the_umask_says(fasta: list[str], output: str) -> None:

@@ -249,7 +249,7 @@ def test_windows_of_fixed_length_leave_out_shorter_contigs(tmp_path: Path) -> No
 def test_a_store_packed_in_2_bits_has_the_same_windows(tmp_path: Path) -> None:
     contigs = ["".join(np.random.default_rng(row).choice(list("ACGTacgtNR"), 900)) for row in range(3)]
     store = store_of(tmp_path, *contigs)
-    packed = prepare([str(tmp_path / "in.fa")], str(tmp_path / "packed"), packing="2bit")
+    packed = prepare([str(tmp_path / "in.fa")], str(tmp_path / "packed"), storage="2bit")
     for mode in ("sampled", "mixed", "tiles"):
         sampling = WindowSampling(mode, 100, 20, max_unknown=0.2, rc_probability=0.5)
         one, other = WindowDataset(store, sampling), WindowDataset(packed, sampling)

@@ -45,7 +45,7 @@ def test_labelled_windows_are_stretches_of_their_genome_side_by_side(store: Geno
 
 def test_a_store_packed_in_2_bits_has_the_same_windows(store: GenomeStore, tmp_path: Path) -> None:
     source = store.path.parent
-    packed = prepare([str(source / "all.fa")], str(tmp_path / "packed"), str(source / "meta.tsv"), packing="2bit")
+    packed = prepare([str(source / "all.fa")], str(tmp_path / "packed"), str(source / "meta.tsv"), storage="2bit")
     one, other = (labelled_windows(each, "train", length=150, per_genome=5) for each in (store, packed))
     assert one.ids == other.ids and np.array_equal(one.labels, other.labels)
     assert [letters.tobytes() for letters in one.sequences] == [letters.tobytes() for letters in other.sequences]

@@ -22,7 +22,9 @@ from hf_genomics.evaluation.metrics import classification_metrics, regression_me
 from hf_genomics.inference.loading import load_classifier, load_tokenizer
 from hf_genomics.inference.predict import predict
 from hf_genomics.inference.scores import predict_scores
+from hf_genomics.labelled.columns import Columns
 from hf_genomics.labelled.data import LabelledData
+from hf_genomics.labelled.windows import LabelledWindows
 from hf_genomics.training.finetune import finetune
 
 AT_RICH, GC_RICH = (0.4, 0.1, 0.1, 0.4), (0.1, 0.4, 0.4, 0.1)
@@ -75,7 +77,7 @@ def pretrained(home):
 def tuned(home):
     """A model fine-tuned to tell GC-rich from AT-rich, and its metrics."""
     folder = home / "tuned"
-    data = tables(home, "train", "valid", "test", id_column="name")
+    data = tables(home, "train", "valid", "test", columns=Columns(id="name"))
     options = {"max_steps": 60, "learning_rate": 3e-3, "logging_steps": 10, "eval_strategy": "steps", "eval_steps": 20}
     metrics = finetune(pretrained(home), data, arguments(folder, **options), rc_probability=0.5, positive="gc")
     return folder, metrics
@@ -152,7 +154,7 @@ def plain_probabilities(folder, sequences):
 
 def test_the_reloaded_model_gives_the_scores_that_predict_writes(tuned, home, tmp_path):
     folder, _ = tuned
-    predict(str(folder), str(home / "test.csv"), str(tmp_path / "p.tsv"), id_column="name")
+    predict(str(folder), str(home / "test.csv"), str(tmp_path / "p.tsv"), columns=Columns(id="name"))
     found = pd.read_csv(tmp_path / "p.tsv", sep="\t")
     assert list(found.columns) == ["id", "length", "prediction", "p_at", "p_gc"]  # no label: it was not asked for
     expected = plain_probabilities(folder, pd.read_csv(home / "test.csv")["sequence"])
@@ -216,7 +218,7 @@ def test_another_process_gives_the_same_scores_by_the_auto_classes_alone(tuned, 
 
 
 def test_labels_with_decimals_make_a_regression(home, tmp_path):
-    data = tables(home, "train", "test", label_column="gc")
+    data = tables(home, "train", "test", columns=Columns(label="gc"))
     metrics = finetune(pretrained(home), data, arguments(tmp_path / "out", max_steps=40, learning_rate=3e-3))
     assert set(metrics["test"]) == {"mse", "mae", "r2", "pearson", "spearman"} and "baselines" not in metrics
     assert metrics["test"]["pearson"] > 0.8
@@ -239,7 +241,7 @@ def test_values_in_any_units_are_learnt_alike(home, tmp_path):
         table.assign(depth=-1000.5 + 700 * table["gc"]).to_csv(tmp_path / f"{split}.csv", index=False)
     scores = {}
     for column in ("gc", "depth"):
-        data = tables(tmp_path, "train", "test", label_column=column)
+        data = tables(tmp_path, "train", "test", columns=Columns(label=column))
         scores[column] = finetune(pretrained(home), data, arguments(tmp_path / column, max_steps=4))["test"]
     assert scores["depth"]["mae"] == pytest.approx(700 * scores["gc"]["mae"], rel=1e-3)
     assert scores["depth"]["r2"] == pytest.approx(scores["gc"]["r2"], abs=1e-3)
@@ -281,7 +283,7 @@ def test_positions_without_a_table_reach_as_far_as_they_are_asked_to(home, tmp_p
 
 
 def test_whole_numbers_are_read_as_values_by_a_model_of_values(home, tmp_path):
-    finetune(pretrained(home), tables(home, "train", label_column="gc"), arguments(tmp_path / "out"))
+    finetune(pretrained(home), tables(home, "train", columns=Columns(label="gc")), arguments(tmp_path / "out"))
     whole = write_table(tmp_path / "whole.csv", 6, 9, label=lambda number: number)
     scores = evaluate(str(tmp_path / "out"), LabelledData(test=whole), str(tmp_path / "evaluated"))
     assert scores["mae"] > 1
@@ -400,7 +402,9 @@ def store(tmp_path_factory):
 
 def test_windows_of_a_labelled_store_are_learnt(home, store, tmp_path):
     data = LabelledData(
-        store=str(store.path), length=45, label_column="kind", windows_per_genome=15, test_windows_per_genome=10
+        store=str(store.path),
+        columns=Columns(label="kind"),
+        windows=LabelledWindows(45, per_genome=15, test_per_genome=10),
     )
     options = {"max_steps": 40, "learning_rate": 3e-3, "eval_strategy": "epoch", "save_strategy": "epoch"}
     options |= {"load_best_model_at_end": True, "metric_for_best_model": "macro_recall"}
@@ -415,7 +419,7 @@ def test_windows_of_a_labelled_store_are_learnt(home, store, tmp_path):
 
 
 def test_a_store_of_other_classes_than_the_models_is_refused(tuned, store, tmp_path):
-    data = LabelledData(store=str(store.path), length=45, label_column="kind")
+    data = LabelledData(store=str(store.path), columns=Columns(label="kind"), windows=LabelledWindows(45))
     with pytest.raises(InputError, match=r"\['high', 'low'\], the model knows \['at', 'gc'\]"):
         evaluate(str(tuned[0]), data, str(tmp_path / "out"))
     assert not (tmp_path / "out").exists()

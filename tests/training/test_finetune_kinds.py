@@ -20,24 +20,25 @@ from hf_genomics import (
 from hf_genomics.cli import main
 from hf_genomics.errors import InputError
 from hf_genomics.evaluation.evaluate import evaluate
-from hf_genomics.inference.loading import known_of, load_classifier
+from hf_genomics.inference.loading import load_classifier, task_of
 from hf_genomics.inference.predict import predict
 from hf_genomics.inference.scores import predict_nt_scores
 from hf_genomics.io.writing import write_tsv
 from hf_genomics.labelled.annotations import read_annotated
-from hf_genomics.labelled.data import LabelledData, annotations_like
+from hf_genomics.labelled.columns import Columns, match_columns
+from hf_genomics.labelled.data import LabelledData
 from hf_genomics.labelled.sequences import LabelledSequences
 from hf_genomics.training.finetune import finetune
 from hf_genomics.training.settings import balanced_weights, label_settings, make_configuration, target_settings
 
 COLUMNS = {
-    "several": {"label_columns": ["much_g", "much_a"]},
-    "values": {"label_columns": ["share_g", "share_a"]},
-    "nucleotides": {"nt_label_column": "is_g"},
-    "pairs": {"pair_column": "other", "label_column": "more_g"},
-    "tracks": {"track_columns": ["age"], "nt_track_columns": ["signal"], "label_column": "share_g"},
-    "parts": {"label_column": "more_g"},
-    "value": {"label_columns": ["value"]},
+    "several": {"labels": ["much_g", "much_a"]},
+    "values": {"labels": ["share_g", "share_a"]},
+    "nucleotides": {"nt_labels": "is_g"},
+    "pairs": {"pair": "other", "label": "more_g"},
+    "tracks": {"tracks": ["age"], "nt_tracks": ["signal"], "label": "share_g"},
+    "parts": {"label": "more_g"},
+    "value": {"labels": ["value"]},
 }
 SETTINGS = {
     "several": {"balanced": True, "pooling": "attention"},
@@ -102,7 +103,9 @@ def no_pictures(monkeypatch) -> None:
 
 
 def tables(home: Path, kind: str) -> LabelledData:
-    return LabelledData(**{split: str(home / f"{split}.csv") for split in ("train", "valid", "test")}, **COLUMNS[kind])
+    return LabelledData(
+        **{split: str(home / f"{split}.csv") for split in ("train", "valid", "test")}, columns=Columns(**COLUMNS[kind])
+    )
 
 
 def arguments(folder: Path, **options: object) -> TrainingArguments:
@@ -121,8 +124,8 @@ def test_a_saved_model_says_of_every_kind_what_fine_tuning_said(kind: str, home:
     for name in ("auroc", "mse", "f1_macro"):
         if name in scores:
             assert scores[name] == pytest.approx(metrics["test"][name], abs=1e-5)
-    pair = {"pair_column": "other"} if kind == "pairs" else {}
-    predict(str(out), str(home / "test.csv"), str(tmp_path / "p.tsv"), batch_size=7, **pair)
+    pair = Columns(pair="other" if kind == "pairs" else None)
+    predict(str(out), str(home / "test.csv"), str(tmp_path / "p.tsv"), pair, batch_size=7)
     found, before = (pd.read_csv(path, sep="\t") for path in (tmp_path / "p.tsv", out / "predictions.tsv"))
     shared = [column for column in found if found[column].dtype == float]
     assert shared and not [column for column in found if column.startswith("label")]
@@ -151,7 +154,7 @@ def test_nucleotides_are_learnt_from_their_letters(home: Path, tmp_path: Path) -
     metrics = finetune(str(home / "pretrained"), tables(home, "nucleotides"), arguments(tmp_path / "out", **options))
     assert metrics["test"]["f1_macro"] > 0.8 > metrics["baselines"]["majority"]["f1_macro"]
     network, tokenizer = load_classifier(str(tmp_path / "out"))
-    test = read_annotated(home / "test.csv", LabelledData(test="x", **COLUMNS["nucleotides"])._annotations(None))
+    test = read_annotated(home / "test.csv", Columns(**COLUMNS["nucleotides"]))
     scores = predict_nt_scores(network, tokenizer, test)
     runs = pd.read_csv(tmp_path / "out" / "predictions.tsv", sep="\t")
     for name, of_sequence, letters in zip(test.ids, scores, test.sequences, strict=True):
@@ -252,7 +255,7 @@ def test_a_model_that_knows_no_second_sequence_is_refused_for_pairs(home: Path) 
         ("tracks", {"part_length": 30}, "not tracks"),
         ("nucleotides", {"rc_probability": 0.5}, "belong to a strand"),
         ("several", {"positive": "much_g"}, "not one class out of several"),
-        ("value", {}, "names 'value' alone; set data.label_column to it"),
+        ("value", {}, "names 'value' alone; set data.columns.label to it"),
         ("parts", {"focal_gamma": -1.0}, "focal_gamma must be 0 or more"),
     ],
 )
@@ -264,32 +267,32 @@ def test_settings_that_do_not_fit_the_data_are_refused(kind, settings, message, 
 
 def test_a_model_is_told_apart_from_data_of_another_kind(home: Path, tmp_path: Path) -> None:
     finetune(str(home / "pretrained"), tables(home, "pairs"), arguments(tmp_path / "pairs", max_steps=1))
-    with pytest.raises(InputError, match="takes second sequences; set data.pair_column"):
+    with pytest.raises(InputError, match="takes second sequences; set columns.pair"):
         predict(str(tmp_path / "pairs"), str(home / "test.csv"), str(tmp_path / "p.tsv"))
-    known = known_of(load_classifier(str(tmp_path / "pairs"))[0], "the model")
+    task = task_of(load_classifier(str(tmp_path / "pairs"))[0].config)
     for columns, message in (
-        ({"pair_column": "other", "track_columns": ["age"]}, r"names \['age'\], but the model takes none"),
-        ({"pair_column": "other", "nt_label_column": "is_g"}, "the model does not take a label per nucleotide"),
+        ({"pair": "other", "tracks": ["age"]}, r"names \['age'\], but the model takes none"),
+        ({"pair": "other", "nt_labels": "is_g"}, "the model does not take a label per nucleotide"),
     ):
         with pytest.raises(InputError, match=message):
-            annotations_like(known, LabelledData(test="x", **columns)._annotations(None))
+            match_columns(Columns(**columns), task)
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--data.label_columns", "much_g", "much_t"], "train.csv: no column 'much_t'; did you mean 'much_g'?"),
-        (["--data.nt_label_column", "other"], "train.csv: data row 1, column 'other': "),
-        (["--data.pair_column", "name"], "(column 'name')"),
-        (["--data.nt_track_columns", "age"], "column 'age': "),
-        (["--data.track_columns", "more_g"], "column 'more_g': 'no' is no finite number"),
-        (["--data.label_columns", "share_g", "--data.regression", "false"], "is neither 0 nor 1"),
-        (["--data.label_columns", "age", "--data.nt_label_column", "is_g"], "name one of them"),
+        (["--data.columns.labels", "much_g", "much_t"], "train.csv: no column 'much_t'; did you mean 'much_g'?"),
+        (["--data.columns.nt_labels", "other"], "train.csv: data row 1, column 'other': "),
+        (["--data.columns.pair", "name"], "(column 'name')"),
+        (["--data.columns.nt_tracks", "age"], "column 'age': "),
+        (["--data.columns.tracks", "more_g"], "column 'more_g': 'no' is no finite number"),
+        (["--data.columns.labels", "share_g", "--data.regression", "false"], "is neither 0 nor 1"),
+        (["--data.columns.labels", "age", "--data.columns.nt_labels", "is_g"], "name one of them"),
     ],
 )
 def test_a_wrong_column_ends_with_one_line_that_names_it(options, message, home, tmp_path, capsys) -> None:
     words = ["finetune", "--pretrained", str(home / "pretrained"), "--data.train", str(home / "train.csv")]
-    words += ["--trainer.output_dir", str(tmp_path / "out"), "--data.label_column", "more_g", *options]
+    words += ["--trainer.output_dir", str(tmp_path / "out"), "--data.columns.label", "more_g", *options]
     assert main(words) == 2
     error = capsys.readouterr().err
     assert message in error and len(error.strip().splitlines()) == 1

@@ -12,15 +12,16 @@ from tiny_runs import outcome
 
 from hf_genomics import KmerBertConfig, KmerBertForMaskedLM, KmerTokenizer
 from hf_genomics.errors import InputError
+from hf_genomics.labelled.columns import Columns
 from hf_genomics.labelled.data import LabelledData
 from hf_genomics.training.finetune import finetune
 
 COLUMNS = {
-    "classes": {"label_column": "more_g"},
-    "nucleotides": {"nt_label_column": "is_g"},
-    "parts": {"label_column": "more_g"},  # windows of a sequence, a transformer over them
-    "tracks": {"track_columns": ["age"], "nt_track_columns": ["signal"], "label_column": "share_g"},
-    "several": {"label_columns": ["much_g", "much_a"]},
+    "classes": {"label": "more_g"},
+    "nucleotides": {"nt_labels": "is_g"},
+    "parts": {"label": "more_g"},  # windows of a sequence, a transformer over them
+    "tracks": {"tracks": ["age"], "nt_tracks": ["signal"], "label": "share_g"},
+    "several": {"labels": ["much_g", "much_a"]},
 }
 
 
@@ -54,7 +55,9 @@ def run(home: Path, out: Path, kind: str, accumulation: int = 1, resume: bool = 
     verb = {"resume": resume, "baseline_k": 0, "rc_probability": 0.0 if kind == "nucleotides" else 0.5}
     verb |= SETTINGS.get(kind, {}) | {name: changes.pop(name) for name in list(changes) if name in verb}
     train, pretrained = changes.pop("train", "train"), changes.pop("pretrained", "pretrained")
-    data = LabelledData(train=str(home / f"{train}.csv"), valid=str(home / "valid.csv"), **COLUMNS[kind])
+    data = LabelledData(
+        train=str(home / f"{train}.csv"), valid=str(home / "valid.csv"), columns=Columns(**COLUMNS[kind])
+    )
     finetune(str(home / str(pretrained)), data, arguments(out, **(options | changes)), **verb)
 
 
