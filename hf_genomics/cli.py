@@ -77,7 +77,7 @@ def _run(verb: str, words: list[str]) -> int:
         sys.stdout.write(_table(result))
     if hasattr(result, "show"):  # a report that draws itself
         _show(result)
-        return _complain(result.refusal) if result.refusal else 0
+        return _complain(result.rejection) if result.rejection else 0
     return 0
 
 

@@ -356,7 +356,8 @@ def _flat(content: dict[Any, Any], keys: Keys, prefix: str = "") -> Iterator[tup
     """Iterate over the keys and values of nested sections; a dictionary that is a value stays whole."""
     for name, value in content.items():
         key = f"{prefix}{name}"
-        if isinstance(value, dict) and value and key not in keys.known and key not in keys.former:
+        is_value = key in keys.known or key in keys.former or not (value or keys.is_section(key))
+        if isinstance(value, dict) and not is_value:
             yield from _flat(value, keys, f"{key}.")
         else:
             yield key, value
