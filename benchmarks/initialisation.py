@@ -87,15 +87,15 @@ def begin_with(model: Any, variant: dict[str, Any]) -> None:
     """Give a model that started as BERT what the variant has of `initialisation: kmer`."""
     import torch
 
-    from hf_genomics.initialisation import kmer_embeddings, spared_features
+    from hf_genomics.initialisation import kmer_embeddings, reserved_features
     from hf_genomics.positions import sinusoidal_positions
 
     tables = model.bert.embeddings
     words, places = tables.word_embeddings.weight, tables.position_embeddings.weight
-    spared = spared_features(model.config) if variant["spared"] else 0
+    spared = reserved_features(model.config) if variant["spared"] else 0
     with torch.no_grad():
         if variant["embeddings"]:
-            words[5:] = kmer_embeddings(variant["k"], words.shape[1], variant["embeddings"], spared=spared)
+            words[5:] = kmer_embeddings(variant["k"], words.shape[1], variant["embeddings"], reserved=spared)
             words[2, :spared] = 0.0
             words[2] -= sinusoidal_positions(1, words.shape[1], variant["positions"])[0]  # [CLS]
             tables.token_type_embeddings.weight[:, :spared] = 0.0
@@ -144,7 +144,7 @@ class Pretraining:
             stride=variant["stride"],
             vocab_size=len(self.tokenizer),
             initialisation="kmer" if ours else "bert",
-            position_embedding_type=variant.get("position_embedding_type", "learned"),
+            position_embedding_type=variant.get("position_embedding_type", "absolute"),
             hidden_dropout_prob=0.0,
             attention_probs_dropout_prob=0.0,
         )

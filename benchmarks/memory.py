@@ -35,11 +35,11 @@ CASES: dict[str, tuple[dict[str, Any], int, int, int, int, dict[str, Any]]] = {
     "wide_cpu": (SMALL | STILL, 6, 6, 1000, 64, {}),
     "4 x 256": (MIDDLE, 6, 1, 510, 16, {}),
     "4 x 256, all logits": (MIDDLE | {"sparse_prediction": False}, 6, 1, 510, 16, {}),
-    "4 x 256, local": (MIDDLE | {"attention_window": 32, "position_embedding_type": "rotary"}, 6, 1, 510, 16, {}),
+    "4 x 256, local": (MIDDLE | {"sliding_window": 32, "position_embedding_type": "rotary"}, 6, 1, 510, 16, {}),
     "finetune, 150 nt": (SMALL | STILL, 6, 6, 150, 256, {"verb": "finetune"}),
     "finetune, 510 nt, dropout": (SMALL, 6, 1, 510, 64, {"verb": "finetune"}),
     "finetune, base, 150 nt": (BASE, 6, 1, 150, 8, {"verb": "finetune"}),
-    "finetune, two parts": (SMALL, 6, 1, 1000, 32, {"verb": "finetune", "num_windows": 2}),
+    "finetune, two parts": (SMALL, 6, 1, 1000, 32, {"verb": "finetune", "num_parts": 2}),
 }
 
 
@@ -71,7 +71,7 @@ def measure(name: str) -> dict[str, float]:
     with tempfile.TemporaryDirectory() as folder:
         sizes, k, stride, length, batch, options = CASES[name]
         options = dict(options)
-        verb = {key: options.pop(key) for key in ("verb", "packing", "num_windows") if key in options}
+        verb = {key: options.pop(key) for key in ("verb", "packing", "num_parts") if key in options}
         trainer = TrainingArguments(
             f"{folder}/out",
             max_steps=2,

@@ -68,7 +68,7 @@ def chain(output: Path, length: int, pooling: str, setup: str, seed: int) -> Non
     options += ["--trainer.seed", str(seed), "--data.seed", str(seed), "--pooling", pooling]
     options += ["--trainer.max_steps", str(steps), "--trainer.per_device_train_batch_size", str(batch)]
     options += ["--trainer.per_device_eval_batch_size", "64"] if setup == "base" else []
-    options += ["--num_windows", "2"] if (setup, length) == ("base", 1000) else []
+    options += ["--num_parts", "2"] if (setup, length) == ("base", 1000) else []
     for arm, extra in (("pretrained", []), ("twin", ["--from_scratch", "true"])):
         baseline = ["--baseline_k", "4" if (setup, arm) == ("wide", "pretrained") else "0"]
         run_unless_done("finetune", finetuned(output, length, pooling, setup, arm, seed), *options, *extra, *baseline)

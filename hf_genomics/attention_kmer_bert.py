@@ -1,10 +1,11 @@
-"""Who attends to whom: all tokens of a row, those of the same packed window, near tokens; the same on every backend.
+"""Attention layouts: which tokens attend to which, the same on every backend.
 
-A layout is drawn up once in each forward pass and handed to every layer, which attends through it. Where windows are
-packed or a layer sees near tokens only, most of a (tokens, tokens) mask would say no, and three layouts do without:
-`Packed` attends to each window by itself, `Grouped` to windows of like length at once, `Blocked` to near tokens block
-by block. `Masked` says everything by masks;
-it serves the rest (flex, exporting, attention weights wanted) and is what the others are tested against.
+A row may hold one window or several packed ones, which must not see each other; a layer may see all tokens or near ones
+only. A layout is chosen once in each forward pass and handed to every layer, which attends through it:
+
+- `Masked` hides tokens by masks. It serves every case, and the other layouts are tested against it.
+- `Packed` attends to each packed window by itself, `Grouped` to packed windows of like length at once, and `Blocked` to
+  near tokens block by block. They compute only what a mask would not hide.
 """
 
 from collections.abc import Callable
@@ -16,82 +17,103 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 from transformers import PreTrainedConfig
-from transformers.masking_utils import (
-    and_masks,
-    create_bidirectional_mask,
-    find_packed_sequence_indices,
-    packed_sequence_mask_function,
-    sliding_window_bidirectional_overlay,
-)
-from transformers.utils.generic import is_flash_attention_requested
-from transformers.utils.import_utils import is_tracing
+from transformers.masking_utils import create_bidirectional_mask, create_bidirectional_sliding_window_mask
+
+from .compat import attention_name, is_flash_attention_requested, is_tracing
+from .pooling import packed_starts
 
 varlen_attn: Any = None
-with suppress(ImportError):  # torch before 2.10 has none, and before 2.11 none for near tokens
+with suppress(ImportError):  # missing before torch 2.10; without windows of near tokens before 2.11
     from torch.nn.attention.varlen import varlen_attn
 
-# What a backend of transformers does once module, scaling and dropout are set: query, key and value (batch, heads,
-# tokens, size) and a mask or None give (batch, tokens, heads, size) and, from eager, the weights.
+# A backend of transformers whose module, scaling and dropout are set. It takes query, key and value (batch, heads,
+# tokens, size) and a mask or None, and returns (batch, tokens, heads, size) and the weights (None except from eager).
 Attend = Callable[..., tuple[Tensor, Tensor | None]]
 
 
 class Masked(NamedTuple):
-    """Masks say who sees whom, in the form that the backend takes; None hides nothing."""
+    """Attention to whole rows, with masks in the form that the backend takes; None hides nothing.
+
+    Attributes:
+        everywhere: mask of layers that see all tokens.
+        nearby: mask of layers with a sliding window.
+    """
 
     everywhere: Any
     nearby: Any
 
     def __call__(
-        self, attend: Attend, query: Tensor, key: Tensor, value: Tensor, window: int | None, asked: Tensor | None = None
+        self,
+        attend: Attend,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        window: int | None,
+        selected: Tensor | None = None,
     ) -> tuple[Tensor, Tensor | None]:
         """Attend.
 
         Args:
             attend: the backend.
-            query, key, value: (batch, tokens, heads, size).
-            window: how far a token sees, None without limit.
-            asked: bool (batch, tokens) where not all tokens are asked for. ``query`` and what is returned are then
-                (tokens asked for, heads, size), in reading order. Only where `narrows` says so.
+            query: (batch, tokens, heads, size); with ``selected``, (selected tokens, heads, size) in reading order.
+            key: (batch, tokens, heads, size).
+            value: (batch, tokens, heads, size).
+            window: tokens to each side that a token sees, None for all tokens.
+            selected: bool (batch, tokens), the tokens to compute; None computes all. Only where `supports_selection`.
+
+        Returns:
+            The shape of ``query``, and the attention weights where the backend returns them.
         """
         mask = self.everywhere if window is None else self.nearby
-        if asked is not None:
-            return attend_from(attend, query, key.transpose(1, 2), value.transpose(1, 2), mask, asked), None
+        if selected is not None:
+            return attend_from(attend, query, key.transpose(1, 2), value.transpose(1, 2), mask, selected), None
         return attend(query.transpose(1, 2), key.transpose(1, 2), value.transpose(1, 2), mask)
 
-    def narrows(self, window: int | None) -> bool:
-        """Tell whether it can attend from some tokens only."""
+    def supports_selection(self, window: int | None) -> bool:
+        """Check whether a layer with this window can compute some tokens only."""
         mask = self.everywhere if window is None else self.nearby
-        return mask is None or isinstance(mask, Tensor) and mask.ndim == 4
+        return mask is None or (isinstance(mask, Tensor) and mask.ndim == 4)
 
 
 class Blocked(NamedTuple):
-    """Layers with a window go block by block; ``visible`` (batch, tokens) is False on padding, None without any."""
+    """Attention to near tokens, block by block, in layers with a sliding window.
+
+    Attributes:
+        visible: bool (batch, tokens), False on padding; None for no padding.
+    """
 
     visible: Tensor | None
 
     def __call__(
-        self, attend: Attend, query: Tensor, key: Tensor, value: Tensor, window: int | None, asked: Tensor | None = None
+        self,
+        attend: Attend,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        window: int | None,
+        selected: Tensor | None = None,
     ) -> tuple[Tensor, Tensor | None]:
         """Attend; see `Masked`."""
         if window is None:
-            keys = None if self.visible is None else _hidden(~self.visible[:, None, None], query.dtype)
-            return Masked(keys, None)(attend, query, key, value, None, asked)
+            mask = None if self.visible is None else _as_added(~self.visible[:, None, None], query.dtype)
+            return Masked(mask, None)(attend, query, key, value, None, selected)
         query, key, value = (states.transpose(1, 2) for states in (query, key, value))
         return attend_nearby(attend, query, key, value, window, self.visible), None
 
-    def narrows(self, window: int | None) -> bool:
-        """See `Masked`."""
+    def supports_selection(self, window: int | None) -> bool:
+        """Check whether a layer with this window can compute some tokens only."""
         return window is None
 
 
 class Packed(NamedTuple):
-    """Rows hold several windows, row after row ``lengths`` tokens long; padding counts as a window of its own.
+    """Attention to each packed window by itself; a stretch of padding counts as a window.
 
     Attributes:
-        lengths: of the windows, adding up to batch x tokens.
-        ends: (windows + 1,) int32, where they begin and end in the joined rows (cu_seq_lens).
-        longest: of the lengths; a number of its own, so that a compiled layer need not look at them all.
-        kernel: "loop" attends to one after the other, "varlen" is torch's kernel, "flash" a backend that knows packing.
+        lengths: tokens of each window, row after row, adding up to batch x tokens.
+        ends: (windows + 1,) int32, where windows begin and end in the joined rows (``cu_seq_lens``).
+        longest: the largest of the lengths; stored, so that a compiled layer need not look at all of them.
+        kernel: "loop" attends to one window after another, "varlen" is torch's variable-length kernel, "flash" is a
+            backend that knows packing.
     """
 
     lengths: list[int]
@@ -100,15 +122,21 @@ class Packed(NamedTuple):
     kernel: str
 
     def __call__(
-        self, attend: Attend, query: Tensor, key: Tensor, value: Tensor, window: int | None, asked: Tensor | None = None
+        self,
+        attend: Attend,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        window: int | None,
+        selected: Tensor | None = None,
     ) -> tuple[Tensor, Tensor | None]:
         """Attend; see `Masked`."""
         shape = query.shape
-        query = query if asked is not None else query.flatten(0, 1)
+        query = query if selected is not None else query.flatten(0, 1)
         key, value = key.flatten(0, 1), value.flatten(0, 1)
         if self.kernel == "loop":
-            asked = None if asked is None else asked.flatten()
-            return attend_by_window(attend, query, key, value, self.lengths, window, asked).reshape(shape), None
+            selected = None if selected is None else selected.flatten()
+            return attend_by_window(attend, query, key, value, self.lengths, window, selected).reshape(shape), None
         ends, longest = self.ends, self.longest
         if self.kernel == "varlen":
             near = {} if window is None else {"window_size": (window, window)}
@@ -117,24 +145,30 @@ class Packed(NamedTuple):
         query, key, value = (states.transpose(0, 1).unsqueeze(0) for states in (query, key, value))
         return attend(query, key, value, None, **packing)[0].reshape(shape), None
 
-    def narrows(self, window: int | None) -> bool:
-        """See `Masked`."""
+    def supports_selection(self, window: int | None) -> bool:
+        """Check whether a layer with this window can compute some tokens only."""
         return self.kernel == "loop" and window is None
 
 
 class Grouped(NamedTuple):
-    """Rows hold several windows, attended to in batches of like length; only there are they padded.
+    """Attention to packed windows in batches of like length, which are padded inside this layout only.
 
     Attributes:
-        places: (batch x tokens,), where each token lies when the batches' padded windows are joined end to end.
-        shapes: windows of each batch, and tokens of the longest of them.
+        places: (batch x tokens,), where each token lies when the padded windows of all batches are joined end to end.
+        shapes: number of windows of each batch, and tokens of the longest of them.
     """
 
     places: Tensor
     shapes: list[tuple[int, int]]
 
     def __call__(
-        self, attend: Attend, query: Tensor, key: Tensor, value: Tensor, window: int | None, asked: Tensor | None = None
+        self,
+        attend: Attend,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        window: int | None,
+        selected: Tensor | None = None,
     ) -> tuple[Tensor, Tensor | None]:
         """Attend; see `Masked`."""
         sizes = [count * longest for count, longest in self.shapes]
@@ -144,46 +178,47 @@ class Grouped(NamedTuple):
         for (count, longest), real, *states in zip(self.shapes, visible.split(sizes), *spread, strict=True):
             q, k, v = (state.unflatten(0, (count, longest)).transpose(1, 2) for state in states)
             real = real.view(count, longest)
-            if window is None or window >= longest - 1:
-                seen = attend(q, k, v, _hidden(~real[:, None, None], query.dtype))[0]
+            if window is None or window >= longest - 1:  # every token of the batch sees its whole window
+                batch = attend(q, k, v, _as_added(~real[:, None, None], query.dtype))[0]
             else:
-                seen = attend_nearby(attend, q, k, v, window, real)
-            attended.append(seen.flatten(0, 1))
+                batch = attend_nearby(attend, q, k, v, window, real)
+            attended.append(batch.flatten(0, 1))
         return torch.cat(attended).index_select(0, self.places).reshape(query.shape), None
 
-    def narrows(self, window: int | None) -> bool:
-        """See `Masked`."""
+    def supports_selection(self, window: int | None) -> bool:
+        """Check whether a layer with this window can compute some tokens only."""
         return False
 
     def _spread(self, states: Tensor, size: int) -> Tensor:
-        """Lay tokens (batch, tokens, heads, size of a head) among padding; (size, heads, size of a head)."""
+        """Copy tokens (batch, tokens, heads, head size) to their places among padding, (size, heads, head size)."""
         padded = states.new_zeros(size, *states.shape[2:])
-        return padded.index_copy(0, self.places, states.flatten(0, 1))  # no place twice: exact backwards too
+        return padded.index_copy(0, self.places, states.flatten(0, 1))  # no place twice, so exact backwards too
 
 
 Layout = Masked | Blocked | Packed | Grouped
 
 
 def attend_from(
-    attend: Attend, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, asked: Tensor
+    attend: Attend, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, selected: Tensor
 ) -> Tensor:
-    """Attend from some tokens of each row to all of its tokens.
+    """Attend from the selected tokens of each row to all of its tokens.
 
     Args:
-        attend: with a mask or None.
-        query: (tokens asked for, heads, size), row after row.
-        key, value: (batch, heads, tokens, size).
+        attend: the backend, with a mask or None.
+        query: (selected tokens, heads, size), row after row.
+        key: (batch, heads, tokens, size).
+        value: (batch, heads, tokens, size).
         mask: (batch or 1, heads or 1, tokens or 1, tokens), for all tokens; None hides nothing.
-        asked: bool (batch, tokens).
+        selected: bool (batch, tokens).
 
     Returns:
-        (tokens asked for, heads, size).
+        (selected tokens, heads, size).
     """
-    # Queries are put side by side, row by row; rows with fewer than the most are filled up with zeros.
-    row, place = asked.nonzero(as_tuple=True)
-    rank = (asked.cumsum(1) - 1)[row, place]
-    most = max(1, int(asked.sum(1).max()))  # some backends do not take none
-    padded = query.new_zeros(len(asked), most, *query.shape[1:])
+    # The queries of each row are put side by side, and shorter rows filled up with zeros.
+    row, place = selected.nonzero(as_tuple=True)
+    rank = (selected.cumsum(1) - 1)[row, place]
+    most = max(1, int(selected.sum(1).max()))  # at least 1: some backends fail without any query
+    padded = query.new_zeros(len(selected), most, *query.shape[1:])
     if mask is not None and mask.shape[2] > 1:
         places = rank.new_zeros(padded.shape[:2]).index_put((row, rank), place)
         mask = mask.take_along_dim(places[:, None, :, None], 2)
@@ -198,24 +233,25 @@ def attend_by_window(
     value: Tensor,
     lengths: list[int],
     window: int | None = None,
-    asked: Tensor | None = None,
+    selected: Tensor | None = None,
 ) -> Tensor:
     """Attend to each of the windows that lie end to end by itself; neighbours of equal length are taken at once.
 
     Args:
-        attend: without a mask.
-        query: (tokens, heads, size), or (tokens asked for, heads, size).
-        key, value: (tokens, heads, size).
-        lengths: of the windows, in tokens.
-        window: how far a token sees, None without limit.
-        asked: bool (tokens,), where not all are asked for; not with ``window``.
+        attend: the backend, without a mask.
+        query: (tokens, heads, size), or (selected tokens, heads, size).
+        key: (tokens, heads, size).
+        value: (tokens, heads, size).
+        lengths: tokens of each window.
+        window: tokens to each side that a token sees, None for all tokens.
+        selected: bool (tokens,), the tokens to compute; None computes all. Not together with ``window``.
 
     Returns:
-        the shape of ``query``.
+        The shape of ``query``.
     """
     runs = [(length, len(list(equal))) for length, equal in groupby(lengths)]
     sizes = [length * count for length, count in runs]
-    parts = None if asked is None else asked.split(sizes)
+    parts = None if selected is None else selected.split(sizes)
     queries = query.split(sizes if parts is None else [int(part.sum()) for part in parts])
     attended = []
     for run, (q, *keys) in enumerate(zip(queries, key.split(sizes), value.split(sizes), strict=True)):
@@ -225,11 +261,11 @@ def attend_by_window(
             attended.append(attend_from(attend, q, k, v, None, parts[run].view(count, length)))
             continue
         q = q.unflatten(0, (count, length)).transpose(1, 2)
-        if window is None or window >= length - 1:
-            seen = attend(q, k, v, None)[0]
+        if window is None or window >= length - 1:  # every token sees its whole window
+            states = attend(q, k, v, None)[0]
         else:
-            seen = attend_nearby(attend, q, k, v, window)
-        attended.append(seen.flatten(0, 1))
+            states = attend_nearby(attend, q, k, v, window)
+        attended.append(states.flatten(0, 1))
     return torch.cat(attended)
 
 
@@ -238,17 +274,19 @@ def attend_nearby(
 ) -> Tensor:
     """Attend to the tokens at most ``window`` away; time and memory grow with tokens x window.
 
-    Tokens are cut into blocks of ``window``; each block sees itself and its two neighbours, as far as they are near.
-
     Args:
-        attend: with a mask that is added to the scores.
-        query, key, value: (batch, heads, tokens, size).
+        attend: the backend, with a mask that is added to the scores.
+        query: (batch, heads, tokens, size).
+        key: (batch, heads, tokens, size).
+        value: (batch, heads, tokens, size).
         window: in tokens.
-        visible: (batch, tokens), False on padding; None without any.
+        visible: bool (batch, tokens), False on padding; None for no padding.
 
     Returns:
         (batch, tokens, heads, size).
     """
+    # Tokens are cut into blocks of `window`. A near token lies in the same block or in one of its two neighbours, so
+    # each block meets three blocks of keys, and a mask hides those of them that are too far.
     batch, _, tokens, _ = query.shape
     filling = -tokens % window
     blocks = (tokens + filling) // window
@@ -261,20 +299,21 @@ def attend_nearby(
 
 
 def _near_mask(query: Tensor, window: int, blocks: int, visible: Tensor | None) -> Tensor:
-    """Give (batch x blocks, 1, window, 3 x window): 0 for keys that are near, there and visible."""
+    """Build the mask of `attend_nearby`, (batch x blocks, 1, window, 3 x window), to be added to the scores."""
     batch, _, tokens, _ = query.shape
     if visible is None:
         visible = torch.ones(batch, tokens, dtype=torch.bool, device=query.device)
-    there = pad(visible, (window, window + blocks * window - tokens)).unfold(1, 3 * window, window)
+    real = pad(visible, (window, window + blocks * window - tokens)).unfold(1, 3 * window, window)
     place = torch.arange(3 * window, device=query.device)
     near = (place - place[window : 2 * window, None]).abs() <= window  # (window, 3 x window)
-    return _hidden(~(near & there.unsqueeze(2)).flatten(0, 1).unsqueeze(1), query.dtype)
+    return _as_added(~(near & real.unsqueeze(2)).flatten(0, 1).unsqueeze(1), query.dtype)
 
 
 def group_windows(lengths: list[int]) -> Grouped:
-    """Put windows that lie end to end into batches: those longer than half the longest, then of the rest likewise.
+    """Divide windows that lie end to end into batches of like length.
 
-    So there are few batches, and less than half of each is padding.
+    The first batch takes the windows longer than half the longest; the rest is divided in the same way. So there are
+    few batches, and less than half of each is padding.
 
     >>> group_windows([2, 9, 5])
     Grouped(places=tensor([18, 19,  0,  1,  2,  3,  4,  5,  6,  7,  8,  9, 10, 11, 12, 13]), shapes=[(2, 9), (1, 2)])
@@ -282,34 +321,33 @@ def group_windows(lengths: list[int]) -> Grouped:
     length = torch.tensor(lengths)
     begins, filled = torch.empty_like(length), 0  # where each window begins among the padded ones
     shapes = []
-    todo = length > 0
-    while todo.any():
-        longest = int(length[todo].max())
-        group = todo & (2 * length > longest)
+    left = length > 0
+    while left.any():
+        longest = int(length[left].max())
+        group = left & (2 * length > longest)
         count = int(group.sum())
         begins[group] = filled + longest * torch.arange(count)
         shapes.append((count, longest))
-        filled, todo = filled + count * longest, todo & ~group
+        filled, left = filled + count * longest, left & ~group
     shift = begins - (length.cumsum(0) - length)
     return Grouped(torch.arange(int(length.sum())) + shift.repeat_interleave(length), shapes)
 
 
 def window_lengths(positions: Tensor, attention_mask: Tensor | None) -> list[int] | None:
-    """Measure the windows of packed rows, row after row; padding counts as a window of its own.
+    """Measure the windows of packed rows, row after row; a stretch of padding counts as a window.
 
     >>> window_lengths(torch.tensor([[0, 1, 2, 0, 1, 0]]), torch.tensor([[1, 1, 1, 1, 1, 0]]))
     [3, 2, 1]
 
     Args:
-        positions: (batch, tokens); where one does not follow the one before it, another window begins.
-        attention_mask: (batch, tokens), 0 on padding; None without any.
+        positions: (batch, tokens); another window begins where a position does not follow the one before it.
+        attention_mask: (batch, tokens), 0 on padding; None for no padding.
 
     Returns:
-        lengths that add up to batch x tokens; None if padding stands before or inside a window, so that a window is not
-        one stretch of tokens.
+        Lengths that add up to batch x tokens; None if padding lies before or inside a window, which then is not one
+        stretch of tokens.
     """
-    begins = torch.ones_like(positions, dtype=torch.bool)
-    begins[:, 1:] = positions.diff(dim=1) != 1
+    begins = packed_starts(positions)
     if attention_mask is not None:
         change = attention_mask.bool().int().diff(dim=1)
         if ((change == 1) & ~begins[:, 1:]).any():
@@ -328,15 +366,27 @@ def attention_layout(
     dropout: float = 0.0,
     need_weights: bool = False,
 ) -> Layout:
-    """Draw up how the layers attend.
+    """Choose how the layers attend: by the first of these cases that applies.
+
+    =====================  =============================================================  ======================
+    case                   when                                                           layout
+    =====================  =============================================================  ======================
+    the mask is ready      ``attention_mask`` has four dimensions                         `Masked`, by that mask
+    window by window       rows are packed, and a kernel attends to windows by            `Packed` or `Grouped`
+                           themselves; or layers see near tokens only, which torch's
+                           variable-length kernel computes without a mask
+    block by block         layers see near tokens only, and rows are not packed           `Blocked`
+    by masks               any other; also where attention weights are wanted, or a       `Masked`
+                           graph is recorded (but flash backends take no such masks)
+    =====================  =============================================================  ======================
 
     Args:
-        config: its attention backend and ``attention_window`` decide.
+        config: its attention backend and ``sliding_window`` decide.
         hidden: (batch, tokens, hidden), the embedded tokens.
         attention_mask: (batch, tokens), 0 on padding; or, ready for the backend, (batch, 1, tokens, tokens), which then
             holds for every layer.
-        position_ids: (batch or 1, tokens) as the caller gave them: where one does not follow the one before it,
-            another window begins.
+        position_ids: (batch or 1, tokens) as the caller gave them: another window begins where one does not follow the
+            one before it.
         dropout: of the attention weights.
         need_weights: attention weights will be returned, so they are computed for whole rows.
 
@@ -345,69 +395,99 @@ def attention_layout(
     """
     if attention_mask is not None and attention_mask.ndim == 4:
         return Masked(attention_mask, attention_mask)
-    window, shape = config.attention_window, hidden.shape[:2]
-    local = window is not None and (is_tracing(hidden) or window < shape[1] - 1)  # no graph for short rows alone
-    positions = None if position_ids is None else position_ids.expand(shape)
-    packed = None if positions is None else find_packed_sequence_indices(positions)
-    flash = is_flash_attention_requested(config)  # takes no mask over pairs of tokens, so it has no other way
-    direct = flash or not need_weights and not is_tracing(hidden)
-    kernel = _window_kernel(config, hidden, dropout) if direct else None
-    if kernel and packed is not None or local and kernel == "varlen":
-        positions = torch.arange(shape[1], device=hidden.device).expand(shape) if positions is None else positions
-        if lengths := window_lengths(positions, attention_mask):
-            if kernel == "groups":
-                grouped = group_windows(lengths)
-                return grouped._replace(places=grouped.places.to(hidden.device))
-            ends = torch.tensor([0, *lengths], dtype=torch.int32).cumsum(0, dtype=torch.int32)
-            return Packed(lengths, ends.to(hidden.device), max(lengths), kernel)
-        if flash:
-            raise ValueError(
-                f"{config._attn_implementation} cannot hide tokens inside a packed window; put padding at the end of "
-                "windows, or use sdpa"
-            )
-    if direct and local and packed is None and config._attn_implementation in _TAKE_ANY_MASK:
-        visible = None if attention_mask is None or attention_mask.all() else attention_mask.bool()
-        return Blocked(visible)
-    rules = [] if packed is None else [packed_sequence_mask_function(packed)]
-    everywhere = _mask(config, hidden, attention_mask, rules)
-    if not local:
-        return Masked(everywhere, everywhere)
-    rules.append(sliding_window_bidirectional_overlay(window))
-    return Masked(everywhere, _mask(config, hidden, attention_mask, rules))
+    positions = None if position_ids is None else position_ids.expand(hidden.shape[:2])
+    packed = None if positions is None else _window_numbers(positions)
+    window = config.sliding_window
+    # In rows no longer than a window every token sees all others; a graph must serve longer rows, too.
+    is_local = window is not None and (is_tracing(hidden) or window < hidden.shape[1] - 1)
+    if is_flash_attention_requested(config) or not (need_weights or is_tracing(hidden)):
+        if layout := _by_window(config, hidden, attention_mask, positions, packed is not None, is_local, dropout):
+            return layout
+        if is_local and packed is None and attention_name(config) in _TAKE_ANY_MASK:
+            return Blocked(None if attention_mask is None or attention_mask.all() else attention_mask.bool())
+    return _by_masks(config, hidden, attention_mask, packed, is_local)
 
 
 # The backends that take a mask which is added to the scores, of any shape that broadcasts.
 _TAKE_ANY_MASK = ("eager", "sdpa")
 
 
+def _window_numbers(positions: Tensor) -> Tensor | None:
+    """Number the packed windows of each row, (batch, tokens); None if no row holds more than one."""
+    starts = packed_starts(positions)
+    # A graph must serve packed rows whatever the positions are with which it is recorded.
+    return starts.cumsum(1) if is_tracing(positions) or starts[:, 1:].any() else None
+
+
+def _by_window(
+    config: PreTrainedConfig,
+    hidden: Tensor,
+    attention_mask: Tensor | None,
+    positions: Tensor | None,
+    is_packed: bool,
+    is_local: bool,
+    dropout: float,
+) -> Layout | None:
+    """Build the layout that attends to windows by themselves; None where none is needed, or masks must do."""
+    kernel = _window_kernel(config, hidden, dropout)
+    if kernel is None or not (is_packed or (is_local and kernel == "varlen")):
+        return None
+    if positions is None:
+        positions = torch.arange(hidden.shape[1], device=hidden.device).expand(hidden.shape[:2])
+    if lengths := window_lengths(positions, attention_mask):
+        if kernel == "groups":
+            grouped = group_windows(lengths)
+            return grouped._replace(places=grouped.places.to(hidden.device))
+        ends = torch.tensor([0, *lengths], dtype=torch.int32).cumsum(0, dtype=torch.int32)
+        return Packed(lengths, ends.to(hidden.device), max(lengths), kernel)
+    if kernel == "flash":
+        raise ValueError(
+            f"{attention_name(config)} cannot hide tokens inside a packed window; put padding at the end of windows, "
+            "or use sdpa"
+        )
+    return None
+
+
 def _window_kernel(config: PreTrainedConfig, hidden: Tensor, dropout: float) -> str | None:
-    """Name what attends to packed windows by themselves (see `Packed`; "groups": `Grouped`); None: masks must do."""
+    """Name what attends to windows by themselves: a kernel of `Packed`, or "groups" for `Grouped`; None: masks must."""
     device = hidden.device.type
     if is_flash_attention_requested(config):
         return "flash"
-    if config._attn_implementation not in _TAKE_ANY_MASK:
+    if attention_name(config) not in _TAKE_ANY_MASK:
         return None
     if device == "cpu":
         return "loop"
+    # torch's variable-length kernel: sdpa on NVIDIA's Ampere or newer, in half precision, without dropout, for heads of
+    # at most 256 features, a multiple of 8.
     dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else hidden.dtype
     half = dtype in (torch.bfloat16, torch.float16)
-    head = config.hidden_size // config.num_attention_heads
-    fits = half and not dropout and head % 8 == 0 and head <= 256
-    if fits and varlen_attn is not None and device == "cuda" and config._attn_implementation == "sdpa":
+    size = config.hidden_size // config.num_attention_heads
+    fits = half and not dropout and size % 8 == 0 and size <= 256
+    if fits and varlen_attn is not None and device == "cuda" and attention_name(config) == "sdpa":
         return "varlen" if torch.cuda.get_device_capability(hidden.device) >= (8, 0) else "groups"
     return "groups"
 
 
-def _mask(config: PreTrainedConfig, hidden: Tensor, attention_mask: Tensor | None, rules: list[Callable]) -> Any:
-    """Have transformers build the backend's mask: padding, and every rule (batch, head, query, key) -> bool."""
-    if attention_mask is None and not rules and config._attn_implementation in _TAKE_ANY_MASK:
-        return None  # transformers 5.17 builds one in a compiled model; sdpa's fastest kernels take none
-    rule = and_masks(*rules) if rules else None
-    return create_bidirectional_mask(
-        config=config, inputs_embeds=hidden, attention_mask=attention_mask, and_mask_function=rule
-    )
+def _by_masks(
+    config: PreTrainedConfig,
+    hidden: Tensor,
+    attention_mask: Tensor | None,
+    packed: Tensor | None,
+    is_local: bool,
+) -> Masked:
+    """Build the masks of a batch, whose packed windows are numbered by ``packed`` (batch, tokens)."""
+
+    def in_one_window(batch: Tensor, head: Tensor, query: Tensor, key: Tensor) -> Tensor:
+        return packed[batch, query] == packed[batch, key]  # type: ignore[index]
+
+    inputs: dict[str, Any] = {"config": config, "inputs_embeds": hidden, "attention_mask": attention_mask}
+    inputs["and_mask_function"] = None if packed is None else in_one_window
+    hides_nothing = attention_mask is None and packed is None and attention_name(config) in _TAKE_ANY_MASK
+    # None rather than a mask of zeros, as transformers 5.17 builds in a graph: sdpa's fastest kernels take no mask.
+    everywhere = None if hides_nothing else create_bidirectional_mask(**inputs)
+    return Masked(everywhere, create_bidirectional_sliding_window_mask(**inputs) if is_local else everywhere)
 
 
-def _hidden(keys: Tensor, dtype: torch.dtype) -> Tensor:
-    """Turn bool (..., keys), True where one is hidden, into what scores have added: the lowest number, or 0."""
-    return torch.zeros(keys.shape, dtype=dtype, device=keys.device).masked_fill(keys, torch.finfo(dtype).min)
+def _as_added(hidden: Tensor, dtype: torch.dtype) -> Tensor:
+    """Convert a mask, True where a key is hidden, to what is added to scores: the lowest number, or 0."""
+    return torch.zeros(hidden.shape, dtype=dtype, device=hidden.device).masked_fill(hidden, torch.finfo(dtype).min)

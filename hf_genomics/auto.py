@@ -1,12 +1,13 @@
 """Registration with transformers' Auto classes, each at the moment transformers loads it.
 
-Importing hf_genomics must make ``AutoModel.from_pretrained`` work, yet loading torch and transformers takes seconds
-that a ``--help`` should not cost. So ours are loaded right after transformers has loaded the module that holds the
-mapping (at once if it is loaded already), and registered right after they are loaded, whoever asked for them first.
+Importing hf_genomics must make ``AutoModel.from_pretrained`` work, but loading torch and transformers takes seconds
+that a ``--help`` should not cost. So our modules are loaded right after transformers has loaded the module that holds
+the mapping of an Auto class (at once if it is loaded already), and registered right after they are loaded, whoever
+imported them first. The ``auto_map`` of the models says which class belongs to which Auto class.
 """
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from importlib import import_module
 from importlib.abc import MetaPathFinder
@@ -15,65 +16,51 @@ from types import ModuleType
 from typing import Any
 
 
-def _register_configs() -> None:
+def _classes_of(module: str) -> Iterator[type]:
+    """Yield the classes that one of our modules defines."""
+    for kind in vars(import_module(_full(module))).values():
+        if isinstance(kind, type) and kind.__module__ == _full(module):
+            yield kind
+
+
+def _named(reference: str) -> Any:
+    """Return the class that an ``auto_map`` calls ``module.Class``."""
+    module, name = reference.split(".")
+    return getattr(import_module(_full(module)), name)
+
+
+def _configurations() -> list[Any]:
+    """List our configurations: the classes with a model type."""
+    return [kind for kind in _classes_of("configuration_kmer_bert") if getattr(kind, "model_type", "")]
+
+
+def _register_configurations() -> None:
     from transformers import AutoConfig
 
-    from .configuration_kmer_bert import FusionKmerBertConfig, HierarchicalKmerBertConfig, KmerBertConfig
-
-    for config in (KmerBertConfig, HierarchicalKmerBertConfig, FusionKmerBertConfig):
+    for config in _configurations():
         AutoConfig.register(config.model_type, config, exist_ok=True)
 
 
 def _register_tokenizer() -> None:
     from transformers import AutoTokenizer
 
-    from .configuration_kmer_bert import FusionKmerBertConfig, HierarchicalKmerBertConfig, KmerBertConfig
-    from .tokenization_kmer import KmerTokenizer
-
-    for config in (KmerBertConfig, HierarchicalKmerBertConfig, FusionKmerBertConfig):
-        AutoTokenizer.register(config, slow_tokenizer_class=KmerTokenizer, exist_ok=True)
+    for config in _configurations():
+        AutoTokenizer.register(config, slow_tokenizer_class=_named("tokenization_kmer.KmerTokenizer"), exist_ok=True)
 
 
-def _register_models() -> None:
+def _register_models(module: str) -> None:
+    """Register the models of a module by the ``auto_map`` of its classes."""
     import transformers
 
-    from . import modeling_kmer_bert as modeling
-    from .configuration_kmer_bert import KmerBertConfig
-
-    for auto, model in {
-        "AutoModel": modeling.KmerBertModel,
-        "AutoModelForPreTraining": modeling.KmerBertForMaskedLM,
-        "AutoModelForMaskedLM": modeling.KmerBertForMaskedLM,
-        "AutoModelForSequenceClassification": modeling.KmerBertForSequenceClassification,
-        "AutoModelForTokenClassification": modeling.KmerBertForTokenClassification,
-    }.items():
-        getattr(transformers, auto).register(KmerBertConfig, model, exist_ok=True)
-
-
-def _register_hierarchical() -> None:
-    from transformers import AutoModelForSequenceClassification
-
-    from .configuration_kmer_bert import HierarchicalKmerBertConfig
-    from .modeling_hierarchical import HierarchicalKmerBertForSequenceClassification
-
-    AutoModelForSequenceClassification.register(
-        HierarchicalKmerBertConfig, HierarchicalKmerBertForSequenceClassification, exist_ok=True
-    )
-
-
-def _register_fusion() -> None:
-    from transformers import AutoModelForSequenceClassification
-
-    from .configuration_kmer_bert import FusionKmerBertConfig
-    from .modeling_fusion import FusionKmerBertForSequenceClassification
-
-    AutoModelForSequenceClassification.register(
-        FusionKmerBertConfig, FusionKmerBertForSequenceClassification, exist_ok=True
-    )
+    for kind in _classes_of(module):
+        entries = dict(vars(kind).get("auto_map", {}))  # its own; subclasses inherit the others
+        config = entries.pop("AutoConfig", None)
+        for auto, reference in entries.items():
+            getattr(transformers, auto).register(_named(config), _named(reference), exist_ok=True)
 
 
 class _AfterImport(MetaPathFinder):
-    """Run an action once, right after a module has been loaded."""
+    """A finder that runs an action once, right after a module has been loaded."""
 
     def __init__(self, actions: dict[str, Callable[[], object]]) -> None:
         self.actions = actions
@@ -89,27 +76,31 @@ class _AfterImport(MetaPathFinder):
             load(module)
             action()
 
-        # The one way to act after a module's own code has run, on a loader that lives for this module only.
+        # The only way to act after a module's own code has run; the loader serves this module alone.
         spec.loader.exec_module = load_then_act  # type: ignore[method-assign]
         return spec
 
 
-# What to do once a module is loaded: load ours, then register it. A module of ours that is being loaded when its turn
-# comes (because it is what made transformers load the mapping) is registered when it is done.
+# What to do once a module is loaded: load ours, then register it. A module of ours that is being loaded at that moment
+# (because it is what made transformers load the mapping) is registered when its loading is done.
 _AFTER: dict[str, list[str | Callable[[], None]]] = {
     "transformers.models.auto.configuration_auto": ["configuration_kmer_bert"],
     "transformers.models.auto.tokenization_auto": ["tokenization_kmer"],
     "transformers.models.auto.modeling_auto": ["modeling_kmer_bert"],
-    "configuration_kmer_bert": [_register_configs],
+    "configuration_kmer_bert": [_register_configurations],
     "tokenization_kmer": [_register_tokenizer],
-    "modeling_kmer_bert": [_register_models, "modeling_hierarchical", "modeling_fusion"],
-    "modeling_hierarchical": [_register_hierarchical],
-    "modeling_fusion": [_register_fusion],
+    "modeling_kmer_bert": [
+        partial(_register_models, "modeling_kmer_bert"),
+        "modeling_hierarchical",
+        "modeling_fusion",
+    ],
+    "modeling_hierarchical": [partial(_register_models, "modeling_hierarchical")],
+    "modeling_fusion": [partial(_register_models, "modeling_fusion")],
 }
 
 
 def register() -> None:
-    """Register config, tokenizer and models with the Auto classes, now or as soon as transformers loads them."""
+    """Register configurations, tokenizer and models with the Auto classes, now or once transformers loads them."""
     actions: dict[str, Callable[[], object]] = {_full(name): partial(_act, steps) for name, steps in _AFTER.items()}
     due = [actions.pop(name) for name in list(actions) if name in sys.modules]
     sys.meta_path.insert(0, _AfterImport(actions))

@@ -1,20 +1,29 @@
-"""Configuration of KmerBert: a BERT encoder over k-mers, by default DNABERT-6 (= GenomeNet-BERT's base set-up)."""
+"""Configurations of KmerBert, a BERT encoder over k-mers; the defaults are DNABERT-6 (GenomeNet-BERT's base set-up)."""
 
-import difflib
 import os
+import warnings
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import fields
+from functools import wraps
+from math import isfinite
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
+from huggingface_hub import hf_hub_download
 from huggingface_hub.dataclasses import strict
+from huggingface_hub.errors import EntryNotFoundError
 from transformers import PreTrainedConfig
-from transformers.activations import ACT2FN
-from transformers.utils import cached_file, logging
+from transformers.utils import logging
 
-from .sequence import check_vocabulary, read_vocabulary, vocabulary_k
+from .compat import ACT2FN
+from .sequence import check_vocabulary, did_you_mean, read_vocabulary, vocabulary_k, vocabulary_size
 
 logger = logging.get_logger(__name__)
 
-# Names that PreTrainedConfig understands without declaring them as fields. Anything else would silently become an
+FULL, SLIDING = "full_attention", "sliding_attention"  # transformers' words for the two kinds of layers
+
+# Names that PreTrainedConfig understands without declaring them as fields. Any other name would silently become an
 # attribute, so that a misspelt `hiden_size=128` would train the full-size model.
 _FRAMEWORK_ARGUMENTS = frozenset(
     "attn_implementation experts_implementation model_type name_or_path num_labels output_attentions per_layer_config "
@@ -22,13 +31,14 @@ _FRAMEWORK_ARGUMENTS = frozenset(
     "cls_token_id".split()
 )
 
-# What of a BertConfig means the same here. The rest of what 2020's transformers and DNABERT's fork of it wrote down
-# (output_past, eos_token_ids, split, rnn ...) is of no concern to an encoder, but for those below.
+# Settings that mean the same in a BertConfig and here. Most of the others that the transformers of 2020 and DNABERT's
+# fork of it wrote (output_past, eos_token_ids, split, rnn ...) do not concern an encoder; the exceptions are below.
 BERT_SETTINGS = (
     "vocab_size hidden_size num_hidden_layers num_attention_heads intermediate_size hidden_act hidden_dropout_prob "
     "attention_probs_dropout_prob max_position_embeddings type_vocab_size initializer_range layer_norm_eps "
     "pad_token_id classifier_dropout tie_word_embeddings id2label label2id num_labels problem_type".split()
 )
+# Settings of a BertConfig, with the only values that KmerBert can express.
 _BERT_ONLY: dict[str, tuple] = {
     "position_embedding_type": (None, "absolute"),
     "pruned_heads": (None, {}, []),
@@ -36,52 +46,147 @@ _BERT_ONLY: dict[str, tuple] = {
     "add_cross_attention": (None, False),
 }
 
+#: Names of version 0.1 and their names today. `global_attention_every` is missing: it became a list, `layer_types`.
+RENAMED = {
+    "attention_window": "sliding_window",
+    "pooling": "classifier_pooling",
+    "num_windows": "num_parts",
+    "window_layers": "part_layers",
+    "window_length": "max_sequence_length",
+}
+_PATTERN, _PATTERN_DEFAULT = "global_attention_every", 3
 
+
+def default_layer_types(num_layers: int, every: int | None = _PATTERN_DEFAULT) -> list[str]:
+    """Return the kind of each layer where every n-th, beginning with the first, attends to all tokens.
+
+    >>> default_layer_types(4)
+    ['full_attention', 'sliding_attention', 'sliding_attention', 'full_attention']
+
+    Args:
+        num_layers: number of layers.
+        every: n; None makes every layer a sliding one.
+
+    Raises:
+        ValueError: if ``every`` is less than 1.
+    """
+    if every is not None and every < 1:
+        raise ValueError(f"{_PATTERN} must be at least 1, or null, not {every}; layer_types replaces it")
+    return [FULL if every and layer % every == 0 else SLIDING for layer in range(num_layers)]
+
+
+def current_settings(
+    settings: Mapping[str, Any], beside: Mapping[str, Any] | None = None, *, warn: bool = False
+) -> dict[str, Any]:
+    """Translate names and values of version 0.1 into those of today.
+
+    >>> current_settings({"k": 3, "pooling": "mean", "position_embedding_type": "learned"})
+    {'k': 3, 'position_embedding_type': 'absolute', 'classifier_pooling': 'mean'}
+
+    Args:
+        settings: the settings of a configuration.
+        beside: settings that hold where these say nothing, under today's names.
+        warn: warn of each former name, for settings that a user wrote; a saved file is translated silently.
+
+    Returns:
+        The settings under today's names; where a setting has both names, today's counts.
+    """
+    current, former = dict(settings), []
+    if current.get("position_embedding_type") == "learned":
+        current["position_embedding_type"] = "absolute"
+        former.append(("position_embedding_type 'learned'", "'absolute'"))
+    for old, new in RENAMED.items():
+        if old in current:
+            current.setdefault(new, current.pop(old))
+            current.pop(old, None)
+            former.append((old, new))
+    if _PATTERN in current:
+        former.append((_PATTERN, "layer_types"))
+        every, whole = current.pop(_PATTERN), {**(beside or {}), **current}
+        # Without a window the old setting meant nothing; the default pattern is filled in by the configuration itself.
+        if whole.get("sliding_window") is not None and every != _PATTERN_DEFAULT:
+            current.setdefault("layer_types", default_layer_types(whole.get("num_hidden_layers", 12), every))
+    for old, new in former if warn else []:
+        warnings.warn(f"{old} is called {new} now; the old name works until version 0.3", FutureWarning, stacklevel=3)
+    return current
+
+
+Configuration = TypeVar("Configuration", bound=type[PreTrainedConfig])
+
+
+def accepts_former_names(kind: Configuration) -> Configuration:
+    """Decorate a configuration so that its constructor takes the names of version 0.1, with a FutureWarning.
+
+    The constructor is wrapped because `strict` checks each value as soon as it is set, before ``__post_init__`` could
+    translate it.
+    """
+    construct: Callable[..., None] = kind.__init__
+
+    @wraps(construct)
+    def __init__(self: Any, **settings: Any) -> None:  # noqa: N807 (it replaces that of the class)
+        construct(self, **current_settings(settings, warn=True))
+
+    kind.__init__ = __init__
+    return kind
+
+
+@accepts_former_names
 @strict
 class KmerBertConfig(PreTrainedConfig):
     """Sizes and choices of a KmerBert model.
 
     Args:
-        k, stride: of the tokenizer the model is trained with, in nt; per-nucleotide outputs and the k-mer
-            initialisation need them.
+        k: k-mer size of the tokenizer that the model is trained with, in nt; the outputs per nucleotide and the k-mer
+            initialisation need it.
+        stride: stride of that tokenizer, in nt; needed for the same.
         vocab_size: number of tokens; by default 5 special tokens + 4^k.
-        hidden_size, num_hidden_layers, num_attention_heads, intermediate_size: encoder sizes; defaults are BERT-base.
+        hidden_size: features of a token; the default sizes are those of BERT-base.
+        num_hidden_layers: number of encoder layers.
+        num_attention_heads: attention heads of a layer.
+        intermediate_size: features between the two halves of a feed-forward layer.
         hidden_act: activation of the feed-forward layers.
-        hidden_dropout_prob, attention_probs_dropout_prob: dropout in training.
-        max_position_embeddings: longest input in tokens, [CLS] and [SEP] included; a bound of the model itself only
-            where positions are learned.
-        position_embedding_type: "learned" (BERT's, and DNABERT's), "sinusoidal" (fixed, added to the tokens) or
-            "rotary" (queries and keys are turned by their position); the last two have no weights and no longest input.
+        hidden_dropout_prob: dropout of hidden states in training.
+        attention_probs_dropout_prob: dropout of attention weights in training.
+        max_position_embeddings: longest input in tokens, [CLS] and [SEP] included; the model itself is limited to it
+            only where positions are learned.
+        position_embedding_type: "absolute" (learned, as in BERT and DNABERT), "sinusoidal" (fixed, added to the
+            tokens) or "rotary" (queries and keys are rotated by their position); the last two have no weights and no
+            longest input.
         rope_theta: slowest wavelength of rotary positions, divided by 2 pi, in tokens.
-        attention_window: how many tokens to either side a token sees in local layers; memory then grows with tokens
-            times window. None: every layer sees all tokens.
-        global_attention_every: with ``attention_window``, the layers 0, n, 2n ... see all tokens; None: no layer does.
+        sliding_window: tokens that a token sees to each side in the sliding layers, the last one included, as in
+            transformers' ModernBERT (half of its ``local_attention``); memory then grows with tokens times window.
+            None: every layer sees all tokens.
+        layer_types: "full_attention" or "sliding_attention" for each layer; by default, with a ``sliding_window``, the
+            layers 0, 3, 6 ... see all tokens.
         type_vocab_size: number of token types (2: first and second sequence of a pair).
         initializer_range: standard deviation of BERT's own initialisation.
         layer_norm_eps: epsilon of the layer norms.
+        pad_token_id: id of [PAD].
         classifier_dropout: dropout before a classification head; None means ``hidden_dropout_prob``.
         tie_word_embeddings: the masked-token decoder shares the input embeddings.
         initialisation: "kmer" starts k-mer embeddings as sums over their letters, positions as sinusoids and heads
-            looking at the tokens next to theirs, which leaves the early plateau of overlapping k-mers within minutes;
-            "bert" draws everything from a normal. Either way the weights are those of a plain BERT.
-        sparse_prediction: compute masked-token logits on labelled positions only when labels are given. Switch it off
-            for a plain Trainer that keeps logits (``compute_metrics``, ``predict``): it takes them for one row per
-            example, and cuts the last batch's to as many.
-        window_length: longest sequence a classifier was fine-tuned on, in nt; prediction cuts longer ones by it.
-        pooling: what the sequence classifier reads: "cls" (BERT's), or of all tokens the "mean", "max" or
+            that look at neighbouring tokens, which leaves the early plateau of overlapping k-mers within minutes;
+            "bert" draws everything from a normal distribution. Either way the weights are those of a plain BERT.
+        sparse_prediction: while training, compute masked-token logits for the labelled tokens only. Outside training
+            logits are dense unless the forward pass is asked for sparse ones.
+        max_sequence_length: longest sequence that a classifier was fine-tuned on, in nt; prediction cuts longer ones
+            into windows of this length.
+        classifier_pooling: what the sequence classifier reads: "cls" (BERT's), or of all tokens the "mean", "max" or
             "attention"-weighted mean.
-        class_weights: (num_labels,) factors of the classes in the loss; with several labels, of each one's positives.
-        focal_gamma: focal loss for classes, which weakens what is predicted well already; 0 switches it off.
-        labels_per: whether token classification gives logits and takes labels per "token" or per "nt".
+        class_weights: factor of each class in the loss, (num_labels,); with several labels, of each label's positives.
+        focal_gamma: exponent of the focal loss, which gives less weight to labels that are predicted well already; 0
+            switches it off.
+        labels_per: whether token classification returns logits and takes labels per "token" or per "nt".
         paired: the classifier was fine-tuned on pairs of sequences.
-        target_means, target_scales: (num_labels,) mean and standard deviation of the training targets of a regression,
-            which is learnt on (target - mean) / std; labels and logits are in the targets' own units either way. None:
-            learnt as they are.
-        kwargs: what every PreTrainedConfig takes (``num_labels``, ``id2label`` ...); other names are refused.
+        target_means: mean of each training target of a regression, (num_labels,). With ``target_scales`` the model
+            learns (target - mean) / scale, while labels and logits keep the targets' own units. None: targets are
+            learned as they are.
+        target_scales: standard deviation of each training target, (num_labels,), or None.
+        kwargs: what every PreTrainedConfig takes (``num_labels``, ``id2label`` ...).
 
     Raises:
-        ValueError: for sizes that do not fit together.
-        TypeError: for a name that no configuration knows.
+        ValueError: for values that are impossible or do not fit together.
+        TypeError: for a name that no configuration has.
 
     >>> KmerBertConfig().vocab_size, KmerBertConfig(k=3).vocab_size
     (4101, 69)
@@ -90,6 +195,7 @@ class KmerBertConfig(PreTrainedConfig):
     """
 
     model_type = "kmer_bert"
+    attribute_map = RENAMED  # so that `config.pooling` still reads and sets `classifier_pooling`
 
     k: int = 6
     stride: int = 1
@@ -102,10 +208,10 @@ class KmerBertConfig(PreTrainedConfig):
     hidden_dropout_prob: float | int = 0.1
     attention_probs_dropout_prob: float | int = 0.1
     max_position_embeddings: int = 512
-    position_embedding_type: Literal["learned", "sinusoidal", "rotary"] = "learned"
+    position_embedding_type: Literal["absolute", "sinusoidal", "rotary"] = "absolute"
     rope_theta: float | int = 10000.0
-    attention_window: int | None = None
-    global_attention_every: int | None = 3
+    sliding_window: int | None = None
+    layer_types: list[str] | None = None
     type_vocab_size: int = 2
     initializer_range: float = 0.02
     layer_norm_eps: float = 1e-12
@@ -114,8 +220,8 @@ class KmerBertConfig(PreTrainedConfig):
     tie_word_embeddings: bool = True
     initialisation: Literal["kmer", "bert"] = "kmer"
     sparse_prediction: bool = True
-    window_length: int | None = None
-    pooling: Literal["cls", "mean", "max", "attention"] = "cls"
+    max_sequence_length: int | None = None
+    classifier_pooling: Literal["cls", "mean", "max", "attention"] = "cls"
     class_weights: list[float | int] | None = None
     focal_gamma: float | int = 0.0
     labels_per: Literal["token", "nt"] = "token"
@@ -124,9 +230,10 @@ class KmerBertConfig(PreTrainedConfig):
     target_scales: list[float | int] | None = None
 
     def __post_init__(self, **kwargs: Any) -> None:
-        """Derive the vocabulary size from k and refuse unknown names."""
-        self._refuse_unknown(kwargs)
+        """Check names and values, and fill in what follows from others: vocabulary size, kinds of layers."""
+        self._check_names(kwargs)
         self.vocab_size = self.num_embeddings
+        self._fill_in_layer_types()
         self._check_values()
         super().__post_init__(**kwargs)
         self._check_labels()
@@ -138,8 +245,7 @@ class KmerBertConfig(PreTrainedConfig):
         """Read config.json, and translate that of a BERT over k-mers; see ``PreTrainedConfig.get_config_dict``.
 
         Raises:
-            ValueError: for a BERT that is not over k-mers, whose vocabulary is not DNABERT's, or that has what KmerBert
-                has not.
+            ValueError: for a BERT whose vocabulary is not DNABERT's, or that has what KmerBert does not have.
         """
         settings, unused = super().get_config_dict(pretrained_model_name_or_path, **kwargs)
         if not settings or settings.get("model_type", "bert") != "bert":
@@ -152,19 +258,133 @@ class KmerBertConfig(PreTrainedConfig):
                 raise ValueError(f"{vocabulary}: {error}") from error
         return settings, unused
 
+    @classmethod
+    def from_dict(cls, config_dict: dict[str, Any], **kwargs: Any) -> Any:
+        """Build the configuration of a saved file; see ``PreTrainedConfig.from_dict``.
+
+        A user may misspell a name, so an unknown argument is an error. A file may come from a later version, or hold a
+        note that somebody added, so unknown names in it are kept as they are, with a warning.
+
+        Args:
+            config_dict: the settings of the file, under today's names or those of version 0.1.
+            kwargs: settings that replace saved ones. They are checked as the saved ones are, which transformers does
+                not do.
+
+        Raises:
+            ValueError: for values that are impossible or do not fit together.
+        """
+        saved = current_settings(config_dict)
+        kwargs = current_settings(kwargs, saved, warn=True)
+        unknown = {name: value for name, value in saved.items() if not cls._knows(name)}
+        loaded = super().from_dict({name: saved[name] for name in saved if name not in unknown}, **kwargs)
+        config = loaded[0] if isinstance(loaded, tuple) else loaded
+        config._fill_in_layer_types()
+        config._check_values()
+        config._check_labels()
+        for name, value in unknown.items():
+            logger.warning_once(f"the saved configuration has {name!r}, which {cls.__name__} does not know and ignores")
+            setattr(config, name, value)
+        return loaded
+
     @property
     def num_embeddings(self) -> int:
         """Rows of the token table: ``vocab_size``, or what follows from ``k`` as long as that is not set."""
-        return 4 ** max(0, self.k) + 5 if self.vocab_size is None else self.vocab_size
+        return vocabulary_size(max(0, self.k)) if self.vocab_size is None else self.vocab_size
 
     def window_of(self, layer: int) -> int | None:
-        """Give how far a token sees in a layer (0, 1, ...), in tokens to either side; None without limit."""
-        every = self.global_attention_every
-        return None if every and layer % every == 0 else self.attention_window
+        """Return how many tokens to each side a token sees in a layer (0, 1, ...); None for all tokens."""
+        if self.sliding_window is None:
+            return None
+        types = self.layer_types or default_layer_types(self.num_hidden_layers)
+        return self.sliding_window if types[layer] == SLIDING else None
+
+    def _fill_in_layer_types(self) -> None:
+        """Write the default pattern down where there is a window, for programs that read config.json."""
+        if self.layer_types is None and self.sliding_window is not None:
+            self.layer_types = default_layer_types(self.num_hidden_layers)
+
+    @classmethod
+    def _knows(cls, name: str) -> bool:
+        return name.startswith("_") or name in _FRAMEWORK_ARGUMENTS or name in {field.name for field in fields(cls)}
+
+    def _check_names(self, settings: Mapping[str, Any]) -> None:
+        """Raise TypeError for the first name that neither we nor transformers know."""
+        known = [field.name for field in fields(self) if not field.name.startswith("_")]
+        for name in settings:
+            if not self._knows(name):
+                hint = did_you_mean(name, [*known, *_FRAMEWORK_ARGUMENTS])
+                raise TypeError(f"KmerBertConfig has no argument {name!r}{hint}")
 
     def _check_values(self) -> None:
         """Check now what `strict` checks again later, when it would wrap our ValueError in an error of its own."""
         self.validate_architecture()
+
+    def validate_architecture(self) -> None:
+        """Check that the sizes are possible and fit together.
+
+        Raises:
+            ValueError: naming the field, its value and the rule.
+        """
+        if self.hidden_act not in ACT2FN:
+            raise ValueError(
+                f"hidden_act must be an activation of transformers (gelu, relu ...), not {self.hidden_act!r}"
+            )
+        if not 1 <= self.k <= 12:
+            raise ValueError(f"k must lie in 1..12, not {self.k}")
+        self._check_sizes()
+        self._check_heads()
+        self._check_layer_types()
+        self._check_fractions()
+
+    def _check_sizes(self) -> None:
+        sizes = "stride hidden_size num_hidden_layers num_attention_heads intermediate_size vocab_size type_vocab_size"
+        for name in sizes.split():
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
+        for name in ("sliding_window", "max_sequence_length"):
+            if (value := getattr(self, name)) is not None and value < 1:
+                raise ValueError(f"{name} must be at least 1, or null, not {value}")
+        if self.max_position_embeddings < 3:
+            raise ValueError(
+                "max_position_embeddings must be at least 3 ([CLS], one k-mer, [SEP]), "
+                f"not {self.max_position_embeddings}"
+            )
+
+    def _check_heads(self) -> None:
+        if self.hidden_size % self.num_attention_heads:
+            raise ValueError(
+                f"hidden_size ({self.hidden_size}) must be a multiple of num_attention_heads "
+                f"({self.num_attention_heads})"
+            )
+        size = self.hidden_size // self.num_attention_heads
+        if self.position_embedding_type == "rotary" and size % 2:  # features are rotated in pairs
+            raise ValueError(
+                "rotary positions need an even number of features per head, hidden_size / num_attention_heads, "
+                f"not {size}"
+            )
+
+    def _check_layer_types(self) -> None:
+        types = self.layer_types
+        if types is None:
+            return
+        if len(types) != self.num_hidden_layers or not {*types} <= {FULL, SLIDING}:
+            raise ValueError(
+                f"layer_types must be {FULL!r} or {SLIDING!r} for each of {self.num_hidden_layers} layers, not {types}"
+            )
+        if SLIDING in types and self.sliding_window is None:
+            raise ValueError(
+                f"layer_types has {SLIDING!r}, but sliding_window is null; set sliding_window, or layer_types to null"
+            )
+
+    def _check_fractions(self) -> None:
+        for name in ("hidden_dropout_prob", "attention_probs_dropout_prob", "classifier_dropout"):
+            if not 0 <= (getattr(self, name) or 0) < 1:
+                raise ValueError(f"{name} must lie in 0..1 (1 excluded), not {getattr(self, name)}")
+        for name in ("initializer_range", "layer_norm_eps", "focal_gamma"):
+            if not 0 <= getattr(self, name) < float("inf"):
+                raise ValueError(f"{name} must be 0 or more, not {getattr(self, name)}")
+        if not self.rope_theta > 0:
+            raise ValueError(f"rope_theta must be above 0, not {self.rope_theta}")
 
     def _check_labels(self) -> None:
         """Check what depends on the number of labels, once that is known."""
@@ -176,115 +396,31 @@ class KmerBertConfig(PreTrainedConfig):
         if weights is None:
             return
         if self.problem_type == "regression":
-            raise ValueError("class_weights are for classes, but problem_type is 'regression'; leave them away")
+            raise ValueError("class_weights are for classes, but problem_type is 'regression'; omit class_weights")
         if len(weights) != self.num_labels or not all(0 < weight < float("inf") for weight in weights):
             raise ValueError(
                 f"class_weights must be one positive number for each of {self.num_labels} labels, not {weights}"
             )
 
     def _check_targets(self) -> None:
-        means, stds = self.target_means, self.target_scales
-        if means is None and stds is None:
+        if self.target_means is None and self.target_scales is None:
             return
-        if (means is None) != (stds is None) or not len(means or []) == len(stds or []) == self.num_labels:
+        means, scales = self.target_means or [], self.target_scales or []
+        if not len(means) == len(scales) == self.num_labels:
             raise ValueError(
                 f"target_means and target_scales must both be one number for each of {self.num_labels} targets, not "
-                f"{means} and {stds}"
+                f"{self.target_means} and {self.target_scales}"
             )
-        if not all(abs(mean) < float("inf") for mean in means or []) or not all(
-            0 < std < float("inf") for std in stds or []
-        ):
-            raise ValueError(f"target_means must be finite and target_scales positive, not {means} and {stds}")
+        if not all(map(isfinite, [*means, *scales])) or min(scales) <= 0:
+            raise ValueError(f"target_means must be finite and target_scales positive, not {means} and {scales}")
         if self.problem_type not in (None, "regression"):
             raise ValueError(f"target_means are for regression, but problem_type is {self.problem_type!r}")
 
-    @classmethod
-    def from_dict(cls, config_dict: dict[str, Any], **kwargs: Any) -> Any:
-        """Read a saved configuration; see ``PreTrainedConfig.from_dict``.
-
-        A name that is typed may be misspelt and is refused; a file may come from a later version or from somebody who
-        added a note to it, so names in it that are not known are kept as they are, with a warning. What ``kwargs`` puts
-        in the place of saved values is checked as those are; transformers would only set it.
-        """
-        unknown = {name: value for name, value in config_dict.items() if not cls._knows(name)}
-        known = {name: value for name, value in config_dict.items() if name not in unknown}
-        loaded = super().from_dict(known, **kwargs)
-        config = loaded[0] if isinstance(loaded, tuple) else loaded
-        config._check_values()
-        config._check_labels()
-        for name, value in unknown.items():
-            logger.warning_once(f"the saved configuration has {name!r}, which {cls.__name__} does not know and ignores")
-            setattr(config, name, value)
-        return loaded
-
-    @classmethod
-    def _knows(cls, name: str) -> bool:
-        return name.startswith("_") or name in _FRAMEWORK_ARGUMENTS or name in cls.__dataclass_fields__
-
-    def _refuse_unknown(self, kwargs: dict) -> None:
-        fields = [name for name in type(self).__dataclass_fields__ if not name.startswith("_")]
-        for name in kwargs:
-            if not self._knows(name):
-                close = difflib.get_close_matches(name, [*fields, *_FRAMEWORK_ARGUMENTS], 1)
-                hint = f"; did you mean {close[0]!r}?" if close else ""
-                raise TypeError(f"KmerBertConfig has no argument {name!r}{hint}")
-
-    def validate_architecture(self) -> None:
-        """Check that the sizes fit together.
-
-        Raises:
-            ValueError: naming the field, its value and the rule.
-        """
-        if self.hidden_act not in ACT2FN:
-            raise ValueError(
-                f"hidden_act must be an activation that transformers knows (gelu, relu ...), not {self.hidden_act!r}"
-            )
-        if not 1 <= self.k <= 12:
-            raise ValueError(f"k must lie in 1..12, not {self.k}")
-        if self.stride < 1:
-            raise ValueError(f"stride must be at least 1, not {self.stride}")
-        for name in (
-            "hidden_size",
-            "num_hidden_layers",
-            "num_attention_heads",
-            "intermediate_size",
-            "vocab_size",
-            "type_vocab_size",
-        ):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
-        if self.hidden_size % self.num_attention_heads:
-            raise ValueError(
-                f"hidden_size ({self.hidden_size}) must be a multiple of num_attention_heads "
-                f"({self.num_attention_heads})"
-            )
-        if self.max_position_embeddings < 3:
-            raise ValueError(
-                "max_position_embeddings must be at least 3 ([CLS], one k-mer, [SEP]), "
-                f"not {self.max_position_embeddings}"
-            )
-        for name in ("hidden_dropout_prob", "attention_probs_dropout_prob", "classifier_dropout"):
-            if not 0 <= (getattr(self, name) or 0) < 1:
-                raise ValueError(f"{name} must lie in 0..1 (1 excluded), not {getattr(self, name)}")
-        for name in ("initializer_range", "layer_norm_eps"):
-            if not 0 <= getattr(self, name) < float("inf"):
-                raise ValueError(f"{name} must be 0 or more, not {getattr(self, name)}")
-        for name in ("attention_window", "global_attention_every", "window_length"):
-            if (value := getattr(self, name)) is not None and value < 1:
-                raise ValueError(f"{name} must be at least 1, or null, not {value}")
-        if self.position_embedding_type == "rotary" and self.hidden_size // self.num_attention_heads % 2:
-            raise ValueError(
-                "rotary positions need an even number of features per head, hidden_size / num_attention_heads, "
-                f"not {self.hidden_size // self.num_attention_heads}"
-            )
-        if not self.rope_theta > 0:
-            raise ValueError(f"rope_theta must be above 0, not {self.rope_theta}")
-        if not 0 <= self.focal_gamma < float("inf"):
-            raise ValueError(f"focal_gamma must be 0 or more, not {self.focal_gamma}")
-
 
 def translate_bert(settings: dict[str, Any]) -> dict[str, Any]:
-    """Turn the settings of a BertConfig over k-mers at stride 1 into those of a KmerBertConfig; vocab_size tells k.
+    """Translate the settings of a BertConfig over k-mers at stride 1 into those of a KmerBertConfig.
+
+    The vocabulary size tells k. The initialisation is BERT's, as the missing weights of a head are BERT's.
 
     >>> translate_bert({"vocab_size": 69, "hidden_size": 32, "split": 10, "rnn": "lstm"})
     {'vocab_size': 69, 'hidden_size': 32, 'k': 3, 'initialisation': 'bert'}
@@ -306,46 +442,53 @@ def _vocabulary_file(name_or_path: str | os.PathLike, kwargs: dict[str, Any]) ->
     """Find the vocab.txt or, failing that, the tokenizer.json beside a config.json, in a folder or on the Hub."""
     if os.path.isfile(name_or_path):
         return None
-    names = "cache_dir force_download local_files_only proxies revision subfolder token".split()
+    names = "cache_dir force_download local_files_only revision subfolder token".split()
     where = {name: kwargs[name] for name in names if kwargs.get(name) is not None}
     for file in ("vocab.txt", "tokenizer.json"):
-        if found := cached_file(str(name_or_path), file, _raise_exceptions_for_missing_entries=False, **where):
-            return Path(found)
+        if os.path.isdir(name_or_path):
+            path = Path(name_or_path, where.get("subfolder", ""), file)
+            if path.is_file():
+                return path
+        else:
+            with suppress(EntryNotFoundError):
+                return Path(hf_hub_download(str(name_or_path), file, **where))
     return None
 
 
+@accepts_former_names
 @strict
 class HierarchicalKmerBertConfig(KmerBertConfig):
-    """KmerBertConfig and how windows are joined.
+    """A KmerBertConfig, with the settings that say how the parts of a sequence are joined.
 
     Args:
-        num_windows: windows per sequence; "concat" takes at most so many, the others any number.
-        aggregation: "concat" (one linear layer over all windows: the paper's), "mean" or "max" over windows, or
-            "transformer" (layers of attention between windows).
-        window_layers: layers of the transformer over windows.
-        part_length: longest window in nt, where sequences are cut into as many as they need; None cuts every sequence
-            into ``num_windows``. The model itself takes what it is given: this is for who cuts.
+        num_parts: parts of a sequence; the aggregation "concat" takes at most this many, the others any number.
+        aggregation: "concat" (one linear layer over all parts, as in the paper), "mean" or "max" over parts, or
+            "transformer" (attention layers between the parts).
+        part_layers: number of attention layers between the parts, for "transformer".
+        part_length: longest part in nt, where a sequence is cut into as many parts as it needs; None cuts every
+            sequence into ``num_parts``. The model itself takes the parts it is given; whoever cuts sequences reads
+            this.
     """
 
     model_type = "hierarchical_kmer_bert"
-    keys_to_ignore_at_inference = ["window_states"]  # a Trainer would keep them for every example
+    keys_to_ignore_at_inference = ["part_states"]  # a Trainer would keep them for every example
 
-    num_windows: int = 2
+    num_parts: int = 2
     aggregation: Literal["concat", "mean", "max", "transformer"] = "concat"
-    window_layers: int = 2
+    part_layers: int = 2
     part_length: int | None = None
 
     def _check_values(self) -> None:
         super()._check_values()
-        self.validate_windows()
+        self.validate_parts()
 
-    def validate_windows(self) -> None:
-        """Check the numbers of windows and layers.
+    def validate_parts(self) -> None:
+        """Check the number, the layers and the length of parts.
 
         Raises:
-            ValueError: if one is less than one, or a part is shorter than a k-mer.
+            ValueError: naming the field, its value and the rule.
         """
-        for name in ("num_windows", "window_layers"):
+        for name in ("num_parts", "part_layers"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
         if self.part_length is not None and self.part_length < 2 * self.k:
@@ -355,15 +498,20 @@ class HierarchicalKmerBertConfig(KmerBertConfig):
             )
 
 
+@accepts_former_names
 @strict
 class FusionKmerBertConfig(KmerBertConfig):
-    """KmerBertConfig and the numeric tracks beside the sequence.
+    """A KmerBertConfig, with the numeric tracks beside the sequence.
+
+    Raw values go into the model at any time: it standardises them, (value - mean) / std, by the statistics here.
 
     Args:
-        track_names: of the numbers that belong to a whole sequence.
-        nt_track_names: of the signals with a number per nucleotide.
-        track_means, track_stds, nt_track_means, nt_track_stds: what the model standardises them by, (value - mean) /
-            std; by default 0 and 1. They are saved with the model, so raw values go in at any time.
+        track_names: names of the numbers that belong to a whole sequence, (tracks,).
+        track_means: mean of each of these tracks; by default 0.
+        track_stds: standard deviation of each of these tracks; by default 1.
+        nt_track_names: names of the signals with a number per nucleotide, (tracks,).
+        nt_track_means: mean of each of these signals; by default 0.
+        nt_track_stds: standard deviation of each of these signals; by default 1.
         fusion_layers: attention layers over the fused tokens (only with signals per nucleotide).
     """
 
@@ -383,10 +531,10 @@ class FusionKmerBertConfig(KmerBertConfig):
         self.validate_tracks()
 
     def validate_tracks(self) -> None:
-        """Check that there is a mean and a positive standard deviation for each track.
+        """Check that each track has a mean and a positive standard deviation.
 
         Raises:
-            ValueError: naming the field and the rule.
+            ValueError: naming the field, its value and the rule.
         """
         if self.fusion_layers < 0:
             raise ValueError(f"fusion_layers must be 0 or more, not {self.fusion_layers}")

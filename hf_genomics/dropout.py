@@ -1,7 +1,7 @@
 """Dropout that is cheap on a CPU, where torch's own takes longer than the matrix products around it.
 
-What torch draws number by number comes here from numpy's SFC64, sixteen random bits for a value. The generator is
-seeded by one draw from torch's, so torch's seed, checkpoints and resuming work as ever.
+On a CPU, torch draws one random number after another. Here they come from numpy's SFC64 generator, sixteen random bits
+a value. One draw of torch's generator seeds SFC64, so seeds, checkpoints and resumed runs work as with torch's dropout.
 """
 
 import math
@@ -10,31 +10,41 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from torch import Tensor, nn
-from transformers.utils.import_utils import is_tracing
+
+from .compat import is_tracing
 
 LEVELS = 2**16
 
 
 def drop(states: Tensor, p: float, training: bool = True) -> Tensor:
-    """Set values to 0 with chance ``p`` and divide the others by 1 - p; any shape.
+    """Set values to 0 with chance ``p`` and divide the others by 1 - p.
 
     On a CPU ``p`` is rounded to a multiple of 1 / 65,536; the mean is kept exactly.
+
+    Args:
+        states: any shape.
+        p: chance of a value to be dropped, 0..1.
+        training: return the states as they are if False.
+
+    Returns:
+        The shape of ``states``.
     """
+    # A graph cannot hold numpy's numbers: they would be drawn once, when it is recorded.
     if states.device.type != "cpu" or not training or not 0 < p < 1 or is_tracing(states):
         return nn.functional.dropout(states, p, training)
     return states * keep_factors(states.shape, p, states.dtype)
 
 
 def keep_factors(shape: Sequence[int], p: float, dtype: torch.dtype) -> Tensor:
-    """Draw what dropout multiplies by: 0 with chance ``p``, else 1 / (1 - p); ``p`` in steps of 1 / 65,536, below 1."""
+    """Draw the factors of dropout: 0 with chance ``p``, else 1 / (1 - p); ``p`` in steps of 1 / 65,536, below 1."""
     dropped = min(round(p * LEVELS), LEVELS - 1)
     factors = torch.empty(shape, dtype=dtype)
-    torch.ge(random_bits(shape), dropped - LEVELS // 2, out=factors)
+    torch.ge(draw_int16(shape), dropped - LEVELS // 2, out=factors)
     return factors.mul_(LEVELS / (LEVELS - dropped))
 
 
-def random_bits(shape: Sequence[int]) -> Tensor:
-    """Draw whole numbers, all of int16 equally likely, from a generator that torch's own seeds."""
+def draw_int16(shape: Sequence[int]) -> Tensor:
+    """Draw whole numbers, all of int16 equally likely, from a generator that torch's generator seeds."""
     size = math.prod(shape)
     generator = np.random.Generator(np.random.SFC64(int(torch.randint(2**63 - 1, ()))))
     words = generator.integers(2**64, size=-(-size // 4), dtype=np.uint64)  # four numbers each

@@ -1,34 +1,98 @@
-"""The start that knows what a k-mer is: words that share letters are alike, heads look at their neighbours.
+"""The k-mer start: k-mers that share letters have similar embeddings, and heads look at neighbouring tokens.
 
-Nothing but weights of a plain BERT; docs/decisions.md says why it works.
+It changes nothing but the weights that a plain BERT starts from; docs/decisions.md explains why it works.
 """
 
-import torch
-from torch import Tensor
+from typing import Any
 
+import torch
+from torch import Tensor, nn
+
+from .compat import init
 from .configuration_kmer_bert import KmerBertConfig
+from .positions import LEARNED_BASE, SINUSOIDAL_BASE, sinusoidal_positions
+from .sequence import CLS_ID, NUM_SPECIAL, PAD_ID, kmer_digits, vocabulary_size
 
 # About the logit by which a head prefers its neighbour at the start.
 PEAK = 6.0
+QUERY, KEY = 0, 1  # places in what `neighbour_weights` and `neighbour_biases` return
 
 
-def kmer_embeddings(k: int, hidden_size: int, scale: float = 0.1, noise: float = 0.002, spared: int = 0) -> Tensor:
+def start_for_kmers(module: nn.Module, model: Any, config: KmerBertConfig) -> None:
+    """Set the weights of a module to the k-mer start where that differs from BERT's.
+
+    Args:
+        module: any module, with BERT's start; weights that were loaded from a checkpoint stay as they are.
+        model: the `KmerBertModel` that the module may belong to.
+        config: of the model.
+    """
+    tables = model.embeddings
+    if module is tables.word_embeddings:
+        _start_words(tables.word_embeddings.weight, config)
+    elif module is getattr(tables, "position_embeddings", None):
+        init.copy_(tables.position_embeddings.weight, sinusoidal_positions(*tables.position_embeddings.weight.shape))
+    elif module is tables.token_type_embeddings:
+        weight = tables.token_type_embeddings.weight
+        reserved = torch.arange(weight.shape[1], device=weight.device) < reserved_features(config)
+        init.copy_(weight, weight.masked_fill(reserved, 0.0))
+    elif isinstance(module, nn.Linear):
+        for attention in (layer.attention.self for layer in model.encoder.layer):
+            if module is attention.query:
+                _start_projection(module, QUERY, config)
+            elif module is attention.key:
+                _start_projection(module, KEY, config)
+
+
+def _start_words(weight: Tensor, config: KmerBertConfig) -> None:
+    """Start the table of tokens, (tokens, hidden), as sums over letters; a foreign vocabulary keeps BERT's start."""
+    # The k-mers of a foreign vocabulary have other ids, or it has no k-mers at all.
+    if config.pad_token_id != PAD_ID or len(weight) < vocabulary_size(config.k):
+        return
+    start, reserved = weight.clone(), reserved_features(config)
+    kmers = kmer_embeddings(config.k, weight.shape[1], reserved=reserved)
+    start[NUM_SPECIAL : vocabulary_size(config.k)] = kmers
+    # [CLS] is read for the whole sequence. Without the features that tell its place, its heads look everywhere.
+    if reserved:
+        start[CLS_ID, :reserved] = 0.0
+        start[CLS_ID] -= sinusoidal_positions(1, weight.shape[1])[0]
+    init.copy_(weight, start)
+
+
+def _start_projection(projection: nn.Linear, half: int, config: KmerBertConfig) -> None:
+    """Start the query or key projection of a layer so that its heads look at their neighbours."""
+    offsets = neighbour_offsets(config.num_attention_heads, config.k, config.stride)
+    if config.position_embedding_type == "rotary":  # rotates queries and keys, so a bias is enough
+        size = config.hidden_size // config.num_attention_heads
+        init.copy_(projection.bias, neighbour_biases(size, offsets, config.rope_theta)[half])
+    else:
+        base = LEARNED_BASE if config.position_embedding_type == "absolute" else SINUSOIDAL_BASE
+        start = neighbour_weights(config.hidden_size, offsets, base)[half]
+        init.copy_(projection.weight, projection.weight + start.to(projection.weight))
+
+
+def kmer_embeddings(k: int, hidden_size: int, scale: float = 0.1, noise: float = 0.002, reserved: int = 0) -> Tensor:
     """Draw k-mer embeddings that are sums over their letters, so that k-mers which share letters start out alike.
 
-    Embedding of a k-mer = sum over offsets o of b[o, letter at o], b ~ N(0, scale^2 / k), plus N(0, noise^2). The first
-    ``spared`` features have the noise only: they are left to the positions by which heads find their neighbours.
+    The embedding of a k-mer is the sum over offsets o of b[o, letter at o], b ~ N(0, scale^2 / k), plus N(0, noise^2).
+
+    Args:
+        k: k-mer size in nt.
+        hidden_size: features of an embedding.
+        scale: standard deviation of an embedding's features.
+        noise: standard deviation of what is added to each k-mer by itself.
+        reserved: number of first features that hold the noise only, so that positions can be read off them.
 
     Returns:
         (4^k, hidden_size), in the order of the vocabulary.
     """
     letters = torch.randn(k, 4, hidden_size) * scale * k**-0.5
-    letters[..., :spared] = 0.0
-    digits = torch.arange(4**k).unsqueeze(1) // 4 ** torch.arange(k - 1, -1, -1) % 4  # (4^k, k)
+    letters[..., :reserved] = 0.0
+    digits = torch.from_numpy(kmer_digits(k)).long()  # (4^k, k)
     return letters[torch.arange(k), digits].sum(1) + torch.randn(4**k, hidden_size) * noise
 
 
 def neighbour_offsets(heads: int, k: int, stride: int) -> Tensor:
-    """Say how far each head looks at the start, in tokens: evenly to both sides, as far as k-mers share letters.
+    """Compute how far each head looks at the start, in tokens: evenly to both sides, as far as k-mers share letters.
 
     >>> neighbour_offsets(4, k=6, stride=1).tolist(), neighbour_offsets(2, k=6, stride=6).tolist()
     ([-4.5, -1.5, 1.5, 4.5], [-1.0, 1.0])
@@ -42,31 +106,30 @@ def quick_sinusoids(hidden_size: int) -> int:
     return max(1, hidden_size // 8)
 
 
-def spared_features(config: KmerBertConfig) -> int:
-    """Count the first features that words and token types leave to the positions; rotary ones are not added to them."""
+def reserved_features(config: KmerBertConfig) -> int:
+    """Count the first features that words and token types leave to added positions; rotary ones are not added."""
     return 0 if config.position_embedding_type == "rotary" else 2 * quick_sinusoids(config.hidden_size)
 
 
 def neighbour_weights(hidden_size: int, offsets: Tensor, base: float, peak: float = PEAK) -> tuple[Tensor, Tensor]:
-    """Make query and key weights by which a head looks from position p at p + its offset.
-
-    Queries and keys pick the quicker sinusoids of the positions, and the query turns each by the offset, so that their
-    product is the sum of cos(w (p + offset - p')).
+    """Compute query and key weights by which a head looks from position p at p + its offset.
 
     Args:
-        hidden_size: of tokens with `sinusoids` among their features.
+        hidden_size: features of tokens, with `sinusoids` among them.
         offsets: (heads,), in tokens.
         base: of the sinusoids.
         peak: about the logit at the offset, where positions are scaled as `sinusoidal_positions` are to words.
 
     Returns:
-        weights of queries and of keys, (hidden, hidden) each, in the layout of ``nn.Linear``.
+        Weights of queries and of keys, (hidden, hidden) each, in the layout of ``nn.Linear``.
     """
     heads, size = len(offsets), hidden_size // len(offsets)
     quick = quick_sinusoids(hidden_size)
     count = min(quick, size // 2)
     pairs = torch.linspace(0, quick - 1, count).round().long()
     angles = offsets.unsqueeze(1) * base ** (-2 * pairs / hidden_size)  # (heads, count)
+    # Queries and keys pick the quicker sinusoids of the positions, and the query rotates each by the offset, so that
+    # their product is the sum of cos(w (p + offset - p')), highest at p' = p + offset.
     query, key = torch.zeros(2, heads, size, hidden_size)
     row, sine, cosine = 2 * torch.arange(count), 2 * pairs, 2 * pairs + 1
     key[:, row, sine] = key[:, row + 1, cosine] = 1.0
@@ -77,10 +140,16 @@ def neighbour_weights(hidden_size: int, offsets: Tensor, base: float, peak: floa
 
 
 def neighbour_biases(size: int, offsets: Tensor, base: float, peak: float = PEAK) -> tuple[Tensor, Tensor]:
-    """Make query and key biases by which a head with rotary positions looks from p at p + its offset.
+    """Compute query and key biases by which a head with rotary positions looks from position p at p + its offset.
+
+    Args:
+        size: features of a head.
+        offsets: (heads,), in tokens.
+        base: of the rotations.
+        peak: about the logit at the offset.
 
     Returns:
-        biases of queries and of keys, (heads * size) each.
+        Biases of queries and of keys, (heads * size,) each.
     """
     frequency = base ** (-torch.arange(0, size, 2) / size)
     quick = frequency > 0.15

@@ -1,11 +1,11 @@
-"""Sequence and numeric tracks together: an epigenome beside the DNA.
+"""A classifier of sequences with numeric tracks, such as an epigenome beside the DNA.
 
 Tracks are numbers per sequence (a gene's expression) or per nucleotide (accessibility). The encoder reads the sequence
-as ever. Signals per nucleotide are averaged over each k-mer, joined with its hidden state and mixed by layers of
-attention; the pooled result is joined with the numbers per sequence and classified.
+as in other models. Signals per nucleotide are averaged over each k-mer, joined with its hidden state and mixed by
+attention layers; the pooled result is joined with the numbers per sequence and classified.
 
-A missing value (NaN) counts as the track's mean, and a second channel says that it is missing. Values are standardised
-by means and standard deviations of the configuration, so a saved model takes raw values.
+A missing value (NaN) counts as the track's mean, and a second channel marks it as missing. The model takes raw values
+and standardises them by the means and standard deviations in its configuration.
 """
 
 from collections.abc import Sequence
@@ -14,31 +14,24 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 from transformers.utils import ModelOutput
-from transformers.utils.generic import can_return_tuple
 
 from .attention_kmer_bert import attention_layout
+from .compat import can_return_tuple
 from .configuration_kmer_bert import FusionKmerBertConfig
-from .losses import in_units, sequence_loss
-from .modeling_kmer_bert import (
-    KmerBertLayer,
-    KmerBertModel,
-    KmerBertPooler,
-    KmerBertPreTrainedModel,
-    classifier_dropout,
-    kmer_tokens,
-)
+from .modeling_kmer_bert import KmerBertClassifier, KmerBertLayer, KmerBertPooler, kmer_tokens
 from .pooling import nt_to_tokens
 
 
 @dataclass
 class FusionClassifierOutput(ModelOutput):
-    """What a fusion classifier gives.
+    """The output of a fusion classifier.
 
     Attributes:
-        loss: scalar, with labels only.
+        loss: scalar; only with labels.
         logits: (batch, num_labels).
-        fused_states: (batch, tokens, hidden), the sequence's hidden states after the signals joined them.
-        hidden_states, attentions: of the encoder, before the fusion, if asked for; one per layer.
+        fused_states: (batch, tokens, hidden), the hidden states of the sequence after signals were joined to them.
+        hidden_states: of the encoder, before the fusion, one per layer and the embeddings; only on request.
+        attentions: of the encoder, one per layer; only on request.
     """
 
     loss: Tensor | None = None
@@ -49,19 +42,20 @@ class FusionClassifierOutput(ModelOutput):
 
 
 def standardise(values: Tensor, means: Sequence[float] | None, stds: Sequence[float] | None) -> Tensor:
-    """Standardise tracks, and say in a second channel each which values are missing.
+    """Standardise tracks, and mark missing values in a second channel each.
 
-    In float32: raw values far from 0, such as coordinates, would lose their digits in half precision.
+    The result is float32: raw values far from 0, such as coordinates, would lose their digits in half precision.
 
     >>> standardise(torch.tensor([[3.0, float("nan")]]), [1.0, 5.0], [2.0, 1.0])
     tensor([[1., 0., 0., 1.]])
 
     Args:
         values: (..., tracks), NaN where missing.
-        means, stds: (tracks,); None for 0 and 1.
+        means: (tracks,); None for 0.
+        stds: (tracks,); None for 1.
 
     Returns:
-        float32 (..., 2 * tracks): values, 0 where missing; then 1 where missing.
+        float32 (..., 2 * tracks): the values, 0 where missing; then 1 where missing, else 0.
     """
     values = values.float()
     missing = values.isnan()
@@ -71,7 +65,7 @@ def standardise(values: Tensor, means: Sequence[float] | None, stds: Sequence[fl
 
 
 class KmerBertTrackEncoder(nn.Module):
-    """Standardised tracks and their missing values to the encoder's width: linear, ReLU, norm."""
+    """The projection of standardised tracks, with their missing values, to the encoder's width: linear, ReLU, norm."""
 
     def __init__(self, tracks: int, config: FusionKmerBertConfig) -> None:
         super().__init__()
@@ -84,7 +78,7 @@ class KmerBertTrackEncoder(nn.Module):
 
 
 class KmerBertFusion(nn.Module):
-    """Join tokens with the signals of their nucleotides, then let all of them attend to each other."""
+    """The layers that join tokens with the signals of their nucleotides and let all tokens attend to each other."""
 
     def __init__(self, config: FusionKmerBertConfig) -> None:
         super().__init__()
@@ -104,11 +98,11 @@ class KmerBertFusion(nn.Module):
         return hidden
 
 
-class FusionKmerBertForSequenceClassification(KmerBertPreTrainedModel):
-    """Encoder, tracks, classifier; one label, several labels or regression per sequence.
+class FusionKmerBertForSequenceClassification(KmerBertClassifier):
+    """An encoder with tracks beside the sequence, and a classifier: one label, several labels or regression.
 
-    LoRA of a pretrained encoder needs ``modules_to_save=["pooler", "join", "classifier"]`` and of "fusion" and "tracks"
-    what the model has.
+    LoRA of a pretrained encoder needs ``modules_to_save=["pooler", "join", "classifier"]``, and "fusion" and "tracks"
+    where the model has them.
 
     Source: the multi-modal genomic transformer of the references: sequence encoder, linear-ReLU-norm track encoder,
     concatenation, transformer block. Ours adds the missing values, the numbers per sequence and the residual.
@@ -122,17 +116,13 @@ class FusionKmerBertForSequenceClassification(KmerBertPreTrainedModel):
     }
 
     def __init__(self, config: FusionKmerBertConfig) -> None:
-        super().__init__(config)
-        self.num_labels = config.num_labels
-        self.bert = KmerBertModel(config, add_pooling_layer=False)
+        super().__init__(config, add_pooling_layer=False)  # the pooler reads the fused states
         self.fusion = KmerBertFusion(config) if config.nt_track_names else None
         self.pooler = KmerBertPooler(config)
         self.tracks = KmerBertTrackEncoder(len(config.track_names), config) if config.track_names else None
         width = config.hidden_size * (2 if config.track_names else 1)
         self.join = nn.Linear(width, config.hidden_size)
-        self.dropout = nn.Dropout(classifier_dropout(config))
-        self.classifier = nn.Linear(config.hidden_size, config.num_labels)
-        self.post_init()
+        self.add_classifier()
 
     @can_return_tuple
     def forward(
@@ -148,21 +138,26 @@ class FusionKmerBertForSequenceClassification(KmerBertPreTrainedModel):
         num_items_in_batch: Tensor | int | None = None,
         **kwargs: object,
     ) -> FusionClassifierOutput:
-        """Classify sequences with their tracks, one sequence a row.
+        """Classify sequences with their tracks, one sequence per row.
 
         Args:
-            input_ids, attention_mask, token_type_ids, inputs_embeds: as in KmerBertModel.
-            tracks: (batch, tracks) raw values, NaN where missing; None where the model has none per sequence.
-            nt_tracks: (batch, nt, tracks) raw values from the first nucleotide on, NaN where missing and beyond a
-                sequence's end; None where the model has none per nucleotide.
+            input_ids: as in KmerBertModel.
+            attention_mask: as in KmerBertModel.
+            token_type_ids: as in KmerBertModel.
+            inputs_embeds: as in KmerBertModel.
+            tracks: (batch, tracks) raw values, NaN where missing; None if the model has no tracks per sequence.
+            nt_tracks: (batch, nt, tracks) raw values from the first nucleotide on, NaN where missing and beyond the end
+                of a sequence; None if the model has no tracks per nucleotide.
+            labels: as in KmerBertForSequenceClassification.
             special_tokens_mask: as in KmerBertForTokenClassification.
-            labels, num_items_in_batch, kwargs: as in KmerBertForSequenceClassification.
+            num_items_in_batch: as in KmerBertForSequenceClassification.
+            kwargs: as in KmerBertForSequenceClassification.
 
         Raises:
-            ValueError: if tracks or labels do not fit the model or the sequences.
+            ValueError: if tracks or labels do not fit the model or the sequences, or rows are packed.
         """
         if kwargs.get("position_ids") is not None:
-            raise ValueError("a fusion model takes one sequence a row, not packed rows; leave position_ids away")
+            raise ValueError("a fusion model takes one sequence per row, not packed rows; omit position_ids")
         self._check_tracks("tracks", tracks, self.config.track_names, 2)
         self._check_tracks("nt_tracks", nt_tracks, self.config.nt_track_names, 3)
         outputs = self.bert(input_ids, attention_mask, token_type_ids, inputs_embeds=inputs_embeds, **kwargs)
@@ -175,14 +170,8 @@ class FusionKmerBertForSequenceClassification(KmerBertPreTrainedModel):
             numbers = standardise(tracks, self.config.track_means, self.config.track_stds)
             joined = torch.cat([pooled, self.tracks(numbers.to(pooled.dtype))], -1)
         logits = self.classifier(self.dropout(self.join(self.dropout(joined)).relu()))
-        loss = None if labels is None else sequence_loss(logits, labels, self.config, num_items_in_batch)
-        logits = in_units(logits, self.config)
-        return FusionClassifierOutput(
-            loss=loss,
-            logits=logits,
-            fused_states=hidden,
-            hidden_states=outputs.hidden_states,
-            attentions=outputs.attentions,
+        return self.sequence_output(
+            FusionClassifierOutput, logits, labels, num_items_in_batch, outputs, fused_states=hidden
         )
 
     def _per_token(self, nt_tracks: Tensor, kmers: Tensor) -> Tensor:
@@ -198,7 +187,3 @@ class FusionKmerBertForSequenceClassification(KmerBertPreTrainedModel):
         if not names or values is None or values.ndim != axes or values.shape[-1] != len(names):
             given = "none" if values is None else tuple(values.shape)
             raise ValueError(f"{name} must be {shape} of {names or 'no tracks: the model has none'}, not {given}")
-
-
-FusionKmerBertConfig.register_for_auto_class()
-FusionKmerBertForSequenceClassification.register_for_auto_class("AutoModelForSequenceClassification")

@@ -1,7 +1,7 @@
-"""One long sequence as several windows: each through the encoder, joined, classified.
+"""A classifier of long sequences: their parts pass through the encoder one by one, are joined and classified.
 
-GenomeNet-BERT classifies 1000 nt at stride 1 this way, in two parts, because 995 tokens do not fit 512 positions. A
-batch may hold sequences of any number of windows: those that are not there are padding, are not encoded, and change
+GenomeNet-BERT classifies 1000 nt at stride 1 this way, in two parts, because 995 tokens do not fit 512 positions. The
+sequences of a batch may have different numbers of parts: missing ones are padding, which is not encoded and changes
 nothing for the others.
 """
 
@@ -9,48 +9,40 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from transformers import initialization as init
 from transformers.utils import ModelOutput
-from transformers.utils.generic import can_return_tuple
-from transformers.utils.import_utils import is_tracing
 
 from .attention_kmer_bert import attention_layout
+from .compat import can_return_tuple, init, is_tracing
 from .configuration_kmer_bert import HierarchicalKmerBertConfig
-from .losses import in_units, sequence_loss
-from .modeling_kmer_bert import (
-    KmerBertLayer,
-    KmerBertModel,
-    KmerBertPreTrainedModel,
-    classifier_dropout,
-    records,
-)
+from .modeling_kmer_bert import KmerBertClassifier, KmerBertLayer, should_record
 from .pooling import pool
 from .positions import sinusoidal_positions
 
 
 @dataclass
 class HierarchicalClassifierOutput(ModelOutput):
-    """What a hierarchical classifier gives.
+    """The output of a hierarchical classifier.
 
     Attributes:
-        loss: scalar, with labels only.
+        loss: scalar; only with labels.
         logits: (batch, num_labels).
-        window_states: (batch, windows, hidden), the projection of each window; 0 where there is none.
-        hidden_states, attentions: of the encoder if asked for, (windows of all sequences, tokens, hidden) per layer and
-            (windows of all sequences, heads, tokens, tokens).
+        part_states: (batch, parts, hidden), the pooled states of each part; 0 for missing parts.
+        hidden_states: of the encoder, one per layer and the embeddings, (parts of all sequences, tokens, hidden); only
+            on request.
+        attentions: of the encoder, one per layer, (parts of all sequences, heads, tokens, tokens); only on request.
     """
 
     loss: Tensor | None = None
     logits: Tensor | None = None
-    window_states: Tensor | None = None
+    part_states: Tensor | None = None
     hidden_states: tuple[Tensor, ...] | None = None
     attentions: tuple[Tensor, ...] | None = None
 
 
-class KmerBertWindowTransformer(nn.Module):
-    """Attention between the windows of a sequence, read off at a vector of its own in front of them.
+class KmerBertPartTransformer(nn.Module):
+    """Attention between the parts of a sequence, whose result is read off a learned vector in front of them.
 
-    Local layers within windows, global layers over them, as hierarchical transformers of long text have it.
+    Local layers within parts and global layers between them are the usual form of hierarchical transformers of text.
     """
 
     def __init__(self, config: HierarchicalKmerBertConfig) -> None:
@@ -58,25 +50,25 @@ class KmerBertWindowTransformer(nn.Module):
         self.config = config
         self.start = nn.Parameter(torch.zeros(config.hidden_size))
         self.LayerNorm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
-        self.layer = nn.ModuleList(KmerBertLayer(config) for _ in range(config.window_layers))
+        self.layer = nn.ModuleList(KmerBertLayer(config) for _ in range(config.part_layers))
 
-    def forward(self, windows: Tensor, there: Tensor) -> Tensor:
-        """Map (batch, windows, hidden), with bool (batch, windows) for those that are there, to (batch, hidden)."""
-        places = sinusoidal_positions(windows.shape[1], windows.shape[2], amplitude=1.0)
-        placed = windows + places.to(windows)
-        hidden = self.LayerNorm(torch.cat([self.start.expand(windows.shape[0], 1, -1).to(windows), placed], 1))
-        seen = torch.cat([there.new_ones(there.shape[0], 1), there], 1)
-        layout = attention_layout(self.config, hidden, seen, None)
+    def forward(self, parts: Tensor, present: Tensor) -> Tensor:
+        """Map parts (batch, parts, hidden), ``present`` bool (batch, parts) or else padding, to (batch, hidden)."""
+        places = sinusoidal_positions(parts.shape[1], parts.shape[2], amplitude=1.0)
+        placed = parts + places.to(parts)
+        hidden = self.LayerNorm(torch.cat([self.start.expand(parts.shape[0], 1, -1).to(parts), placed], 1))
+        visible = torch.cat([present.new_ones(present.shape[0], 1), present], 1)
+        layout = attention_layout(self.config, hidden, visible, None)
         for layer in self.layer:
             hidden = layer(hidden, layout)
         return hidden[:, 0]
 
 
-class HierarchicalKmerBertForSequenceClassification(KmerBertPreTrainedModel):
-    """Encoder over the windows of a sequence, aggregation, classifier; one label, several labels or regression.
+class HierarchicalKmerBertForSequenceClassification(KmerBertClassifier):
+    """An encoder of the parts of a sequence, their aggregation, and a classifier: one or several labels, or regression.
 
-    LoRA of a pretrained encoder needs ``modules_to_save=["pooler", "join", "classifier"]``, and "windows" too where a
-    transformer aggregates them.
+    LoRA of a pretrained encoder needs ``modules_to_save=["pooler", "join", "classifier"]``, and "windows" too with the
+    aggregation "transformer".
 
     Source: GenomeNet-BERT, section 3 (1000 nt in two parts);
     DNABERT's long variant (concat, linear, ReLU, dropout, linear).
@@ -91,38 +83,34 @@ class HierarchicalKmerBertForSequenceClassification(KmerBertPreTrainedModel):
 
     def __init__(self, config: HierarchicalKmerBertConfig) -> None:
         super().__init__(config)
-        self.num_labels = config.num_labels
-        self.bert = KmerBertModel(config)
-        over_windows = config.aggregation == "transformer"
-        self.windows = KmerBertWindowTransformer(config) if over_windows else None
-        width = config.hidden_size * (config.num_windows if config.aggregation == "concat" else 1)
+        # Called `windows` because that is the name of its weights in the models of version 0.1.
+        self.windows = KmerBertPartTransformer(config) if config.aggregation == "transformer" else None
+        width = config.hidden_size * (config.num_parts if config.aggregation == "concat" else 1)
         self.join = nn.Linear(width, config.hidden_size)
-        self.dropout = nn.Dropout(classifier_dropout(config))
-        self.classifier = nn.Linear(config.hidden_size, config.num_labels)
-        self.post_init()
+        self.add_classifier()
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
         super()._init_weights(module)
-        if isinstance(module, KmerBertWindowTransformer):
+        if isinstance(module, KmerBertPartTransformer):
             init.normal_(module.start, std=self.config.initializer_range)
 
-    def aggregate(self, windows: Tensor, there: Tensor) -> Tensor:
-        """Join what the windows of each sequence say.
+    def aggregate(self, parts: Tensor, present: Tensor) -> Tensor:
+        """Join the parts of each sequence.
 
         Args:
-            windows: (batch, windows, hidden), 0 where there is no window.
-            there: bool (batch, windows).
+            parts: (batch, parts, hidden), 0 for missing parts.
+            present: bool (batch, parts), False for missing parts.
 
         Returns:
-            (batch, hidden); for "concat" (batch, num_windows * hidden), 0 in the place of missing windows.
+            (batch, hidden); for "concat" (batch, num_parts * hidden), 0 in the place of missing parts.
         """
         if self.windows is not None:
-            return self.windows(windows, there)
+            return self.windows(parts, present)
         if self.config.aggregation != "concat":
-            return pool(windows, there, self.config.aggregation)
-        missing = self.config.num_windows - windows.shape[1]
-        return nn.functional.pad(windows, (0, 0, 0, missing)).flatten(1)
+            return pool(parts, present, self.config.aggregation)
+        missing = self.config.num_parts - parts.shape[1]
+        return nn.functional.pad(parts, (0, 0, 0, missing)).flatten(1)
 
     @can_return_tuple
     def forward(
@@ -134,51 +122,50 @@ class HierarchicalKmerBertForSequenceClassification(KmerBertPreTrainedModel):
         num_items_in_batch: Tensor | int | None = None,
         **kwargs: object,
     ) -> HierarchicalClassifierOutput:
-        """Classify sequences given as windows.
+        """Classify sequences that are given as parts.
 
         Args:
-            input_ids, attention_mask, token_type_ids: (batch, windows, tokens), [CLS] and [SEP] in each window; where
-                the attention mask of a window is all 0, it is not there.
-            labels, num_items_in_batch, kwargs: as in KmerBertForSequenceClassification.
+            input_ids: (batch, parts, tokens), with [CLS] and [SEP] in each part.
+            attention_mask: (batch, parts, tokens), 0 on padding; a part whose mask is all 0 is missing.
+            token_type_ids: (batch, parts, tokens).
+            labels: as in KmerBertForSequenceClassification.
+            num_items_in_batch: as in KmerBertForSequenceClassification.
+            kwargs: as in KmerBertForSequenceClassification.
 
         Raises:
-            ValueError: if there are no windows, or more than "concat" takes.
+            ValueError: if the input has no axis of parts, or more parts than "concat" takes.
         """
-        self._check_windows(input_ids)
-        there = torch.ones(input_ids.shape[:2], dtype=torch.bool, device=input_ids.device)
-        there = there if attention_mask is None else attention_mask.bool().any(2)
-        columns = (input_ids, attention_mask, token_type_ids)
-        # A graph cannot have as many rows as there are windows, and attention none: then some are left out later.
-        every = is_tracing(input_ids) or not there.any()
-        rows = [None if each is None else each.flatten(0, 1) if every else each[there] for each in columns]
-        outputs = self.bert(*rows, only_pooled=not records(self.config, kwargs), **kwargs)
-        pooled = outputs.pooler_output  # (windows of all sequences, hidden)
-        if every:
-            windows = pooled.unflatten(0, there.shape).masked_fill(~there.unsqueeze(-1), 0)
+        self._check_parts(input_ids)
+        present = torch.ones(input_ids.shape[:2], dtype=torch.bool, device=input_ids.device)
+        present = present if attention_mask is None else attention_mask.bool().any(2)
+        # A graph cannot have as many rows as parts are present, and attention cannot have none: then all parts are
+        # encoded, and the missing ones set to 0 below.
+        encode_all = is_tracing(input_ids) or not present.any()
+
+        def rows(column: Tensor | None) -> Tensor | None:
+            if column is None:
+                return None
+            return column.flatten(0, 1) if encode_all else column[present]
+
+        kwargs["only_pooled"] = not should_record(self.config, kwargs)
+        outputs = self.bert(rows(input_ids), rows(attention_mask), rows(token_type_ids), **kwargs)
+        pooled = outputs.pooler_output  # (parts of all sequences, hidden)
+        if encode_all:
+            parts = pooled.unflatten(0, present.shape).masked_fill(~present.unsqueeze(-1), 0)
         else:
-            windows = pooled.new_zeros(*there.shape, pooled.shape[1]).masked_scatter(there.unsqueeze(-1), pooled)
-        joined = self.join(self.dropout(self.aggregate(windows, there)))
+            parts = pooled.new_zeros(*present.shape, pooled.shape[1]).masked_scatter(present.unsqueeze(-1), pooled)
+        joined = self.join(self.dropout(self.aggregate(parts, present)))
         logits = self.classifier(self.dropout(joined.relu()))
-        loss = None if labels is None else sequence_loss(logits, labels, self.config, num_items_in_batch)
-        logits = in_units(logits, self.config)
-        return HierarchicalClassifierOutput(
-            loss=loss,
-            logits=logits,
-            window_states=windows,
-            hidden_states=outputs.hidden_states,
-            attentions=outputs.attentions,
+        return self.sequence_output(
+            HierarchicalClassifierOutput, logits, labels, num_items_in_batch, outputs, part_states=parts
         )
 
-    def _check_windows(self, input_ids: Tensor) -> None:
-        most = self.config.num_windows
+    def _check_parts(self, input_ids: Tensor) -> None:
+        most = self.config.num_parts
         if input_ids.ndim != 3:
-            raise ValueError(f"input_ids must be (batch, windows, tokens), not {tuple(input_ids.shape)}")
+            raise ValueError(f"input_ids must be (batch, parts, tokens), not {tuple(input_ids.shape)}")
         if self.config.aggregation == "concat" and input_ids.shape[1] > most:
             raise ValueError(
-                f"{input_ids.shape[1]} windows, but this model joins at most {most} side by side; cut sequences into "
-                f"fewer, or build the model with num_windows={input_ids.shape[1]}, or with another aggregation"
+                f"{input_ids.shape[1]} parts, but this model joins at most {most} side by side; cut sequences into "
+                f"fewer parts, or build the model with num_parts={input_ids.shape[1]}, or with another aggregation"
             )
-
-
-HierarchicalKmerBertConfig.register_for_auto_class()
-HierarchicalKmerBertForSequenceClassification.register_for_auto_class("AutoModelForSequenceClassification")

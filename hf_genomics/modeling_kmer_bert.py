@@ -1,14 +1,14 @@
-"""KmerBert: a BERT encoder over k-mer tokens, with heads for masked tokens, sequences and tokens.
+"""KmerBert: a BERT encoder over k-mer tokens, with heads for masked tokens, sequences, tokens and nucleotides.
 
-The file reads as the forward pass does: embeddings, attention, layer, encoder, heads, losses. Weights carry
-BERT's names, so DNABERT's checkpoints load as they are, and with equal weights the numbers are BertModel's.
-Shapes: batch, tokens, hidden.
+The file reads as the forward pass does: embeddings, attention, layer, encoder, heads. Weights carry BERT's names, so
+DNABERT's checkpoints load unchanged, and with equal weights the outputs equal those of BertModel. The usual shape is
+(batch, tokens, hidden).
 """
 
 import contextlib
 import os
 import shutil
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,62 +16,44 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
-from transformers import initialization as init
-from transformers.activations import ACT2FN
-from transformers.modeling_layers import GradientCheckpointingLayer
 from transformers.modeling_outputs import (
     BaseModelOutputWithPooling,
     MaskedLMOutput,
     SequenceClassifierOutput,
     TokenClassifierOutput,
 )
-from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
-from transformers.utils.generic import can_return_tuple, merge_with_config_defaults
-from transformers.utils.import_utils import is_tracing
-from transformers.utils.output_capturing import capture_outputs
+from transformers.utils import ModelOutput
 
 from .attention_kmer_bert import Layout, attention_layout
+from .compat import (
+    ACT2FN,
+    GradientCheckpointingLayer,
+    attention_backend,
+    attention_name,
+    can_return_tuple,
+    capture_outputs,
+    init,
+    is_tracing,
+    mark_as_initialised,
+)
 from .configuration_kmer_bert import KmerBertConfig
 from .dropout import KmerBertDropout, drop
-from .initialisation import kmer_embeddings, neighbour_biases, neighbour_offsets, neighbour_weights, spared_features
-from .losses import IGNORED, check_classes, check_count, in_units, label_loss, sequence_loss
+from .initialisation import start_for_kmers
+from .losses import check_classes, check_count, in_units, label_loss, sequence_loss
 from .pooling import check_nt_labels, first_tokens, pool, tokens_to_nt, unpack
-from .positions import (
-    AMPLITUDE,
-    LEARNED_BASE,
-    SINUSOIDAL_BASE,
-    rotate,
-    rotation,
-    sinusoidal_positions,
-    sinusoids,
-    stretch_positions,
-)
-
-_CLS = 2  # its id in every vocabulary over k-mers
-
-
-# Classes of their own, so that `_init_weights` knows which table it has before it. (It is not called for a
-# module without weights of its own, such as KmerBertEmbeddings: transformers takes that as initialised where
-# the code is not its own.)
-class KmerBertTokenTable(nn.Embedding):
-    """One vector per token."""
-
-
-class KmerBertPositionTable(nn.Embedding):
-    """One vector per position."""
+from .positions import AMPLITUDE, SINUSOIDAL_BASE, apply_rotary, rotation, sinusoids, stretch_positions
+from .sequence import CLS_ID, IGNORE_INDEX, SEP_ID
 
 
 class KmerBertEmbeddings(nn.Module):
-    """Token, position and type embeddings, summed and normalised; rotary positions come later, in the attention."""
+    """The sum of token, position and type embeddings, normalised; rotary positions come later, in the attention."""
 
     def __init__(self, config: KmerBertConfig) -> None:
         super().__init__()
-        self.word_embeddings: nn.Embedding = KmerBertTokenTable(
-            config.num_embeddings, config.hidden_size, padding_idx=config.pad_token_id
-        )
+        self.word_embeddings = nn.Embedding(config.num_embeddings, config.hidden_size, padding_idx=config.pad_token_id)
         self.position_type = config.position_embedding_type
-        if self.position_type == "learned":
-            self.position_embeddings = KmerBertPositionTable(config.max_position_embeddings, config.hidden_size)
+        if self.position_type == "absolute":
+            self.position_embeddings = nn.Embedding(config.max_position_embeddings, config.hidden_size)
         self.token_type_embeddings = nn.Embedding(config.type_vocab_size, config.hidden_size)
         self.LayerNorm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
         self.dropout = KmerBertDropout(config.hidden_dropout_prob)
@@ -93,18 +75,22 @@ class KmerBertEmbeddings(nn.Module):
         return self.dropout(self.LayerNorm(summed))
 
     def positions(self, words: Tensor, position_ids: Tensor | None) -> Tensor:
-        """Give what is added for the positions of ``words`` (batch, tokens, hidden): (1 or batch, tokens, hidden)."""
+        """Compute what is added to ``words`` (batch, tokens, hidden) for their positions, (1 or batch, tokens, hidden).
+
+        Raises:
+            ValueError: if the input is longer than the table of learned positions.
+        """
         if position_ids is None:
             position_ids = torch.arange(words.shape[1], device=words.device).unsqueeze(0)
             self._check_length(words.shape[1])
         elif not is_tracing(position_ids):
             self._check_length(int(position_ids.max()) + 1)
-        if self.position_type == "learned":
+        if self.position_type == "absolute":
             return self.position_embeddings(position_ids)
         return AMPLITUDE * sinusoids(position_ids, words.shape[2], SINUSOIDAL_BASE).to(words.dtype)
 
     def _check_length(self, tokens: int) -> None:
-        if self.position_type == "learned" and tokens > (longest := self.position_embeddings.num_embeddings):
+        if self.position_type == "absolute" and tokens > (longest := self.position_embeddings.num_embeddings):
             raise ValueError(
                 f"input of {tokens} tokens, but the model has {longest} positions; cut the sequence into "
                 "shorter windows, raise the tokenizer's stride, build the model with a larger "
@@ -122,7 +108,21 @@ def eager_attention_forward(
     dropout: float = 0.0,
     **kwargs: object,
 ) -> tuple[Tensor, Tensor]:
-    """Plain attention, (batch, heads, tokens, size) each; returns (batch, tokens, heads, size) and the weights."""
+    """Attend by plain matrix products: the "eager" backend.
+
+    Args:
+        module: the attention, whose ``training`` decides whether weights are dropped.
+        query: (batch, heads, tokens, size).
+        key: (batch, heads, tokens, size).
+        value: (batch, heads, tokens, size).
+        attention_mask: added to the scores, or bool, False where a key is hidden; None hides nothing.
+        scaling: factor of the scores.
+        dropout: of the attention weights.
+        kwargs: arguments of other backends, without effect here.
+
+    Returns:
+        (batch, tokens, heads, size) and the attention weights (batch, heads, tokens, tokens).
+    """
     scores = query * scaling @ key.transpose(2, 3)
     if attention_mask is not None and attention_mask.dtype == torch.bool:
         scores = scores.masked_fill(~attention_mask, torch.finfo(scores.dtype).min)
@@ -133,7 +133,7 @@ def eager_attention_forward(
 
 
 class KmerBertSelfAttention(nn.Module):
-    """Multi-head self-attention through transformers' attention backends (eager, sdpa, flex, flash)."""
+    """Multi-head self-attention through the attention backends of transformers (eager, sdpa, flex, flash)."""
 
     def __init__(self, config: KmerBertConfig, window: int | None = None) -> None:
         super().__init__()
@@ -150,47 +150,58 @@ class KmerBertSelfAttention(nn.Module):
         self,
         hidden: Tensor,
         layout: Layout,
-        turn: tuple[Tensor, Tensor] | None = None,
-        asking: Tensor | None = None,
-        asked: Tensor | None = None,
+        position_embeddings: tuple[Tensor, Tensor] | None = None,
+        query_states: Tensor | None = None,
+        selected: Tensor | None = None,
         **kwargs: Any,
     ) -> tuple[Tensor, Tensor | None]:
-        """Attend; returns the shape of ``hidden``, or ``asking``, and, where the backend has them, the weights.
+        """Attend.
 
         Args:
-            hidden: (batch, tokens, hidden), what is attended to.
-            layout: who attends to whom.
-            turn: of rotary positions.
-            asking: (tokens asked for, hidden), what attends; by default all of ``hidden``.
-            asked: bool (batch, tokens), which tokens these are.
-            kwargs: the backend's own.
+            hidden: (batch, tokens, hidden), the tokens to attend to.
+            layout: which tokens attend to which.
+            position_embeddings: cosines and sines of rotary positions, (batch, tokens, 1, size) each; None for others.
+            query_states: (selected tokens, hidden), the tokens that attend; by default all of ``hidden``.
+            selected: bool (batch, tokens), the tokens to compute, those of ``query_states``; None computes all.
+            kwargs: arguments of the backend.
+
+        Returns:
+            The shape of ``query_states``, or of ``hidden``, and the attention weights where the backend returns them.
         """
-        asking = hidden if asking is None else asking
-        query, key, value = (
-            project(states).unflatten(-1, (-1, self.head_size))
-            for project, states in ((self.query, asking), (self.key, hidden), (self.value, hidden))
-        )
-        if turn is not None:
-            mine = turn if asked is None else tuple(part.expand(*asked.shape, -1, -1)[asked] for part in turn)
-            query, key = rotate(query, *mine), rotate(key, *turn)
-        attended, weights = layout(partial(self._attend, **kwargs), query, key, value, self.window, asked)
-        return attended.reshape(asking.shape).contiguous(), weights
+        query_states = hidden if query_states is None else query_states
+        heads = (-1, self.head_size)
+        query = self.query(query_states).unflatten(-1, heads)
+        key = self.key(hidden).unflatten(-1, heads)
+        value = self.value(hidden).unflatten(-1, heads)
+        if position_embeddings is not None:
+            query = apply_rotary(query, *_of_selected(position_embeddings, selected))
+            key = apply_rotary(key, *position_embeddings)
+        attended, weights = layout(partial(self._attend, **kwargs), query, key, value, self.window, selected)
+        return attended.reshape(query_states.shape).contiguous(), weights
 
     def _attend(self, query: Tensor, key: Tensor, value: Tensor, mask: Any, **kwargs: Any) -> tuple:
-        """Call the backend on (batch, heads, tokens, size); gives (batch, tokens, heads, size) and weights or None."""
+        """Call the backend on (batch, heads, tokens, size); see `eager_attention_forward` for what it returns."""
         dropout = self.config.attention_probs_dropout_prob if self.training else 0.0
-        name = self.config._attn_implementation
+        name = attention_name(self.config)
+        # Where weights are dropped, torch has no kernel on a CPU: it does as eager does, but draws slowly.
         if name == "sdpa" and dropout and query.device.type == "cpu" and not is_tracing(query):
-            name = "eager"  # with dropout torch has no kernel here and does as eager does, but drops slowly
-        backend: Callable = ALL_ATTENTION_FUNCTIONS.get_interface(name, eager_attention_forward)
-        near = None if self.window is None else self.window + 1  # flash backends do not count the last one
+            name = "eager"
+        backend = attention_backend(name, eager_attention_forward)
+        reach = None if self.window is None else self.window + 1  # flash backends subtract 1 from it again
         return backend(
-            self, query, key, value, mask, dropout=dropout, scaling=self.scaling, sliding_window=near, **kwargs
+            self, query, key, value, mask, dropout=dropout, scaling=self.scaling, sliding_window=reach, **kwargs
         )
+
+
+def _of_selected(position_embeddings: tuple[Tensor, Tensor], selected: Tensor | None) -> tuple[Tensor, ...]:
+    """Pick the cosines and sines of the selected tokens, (selected tokens, 1, size) each; None picks all."""
+    if selected is None:
+        return position_embeddings
+    return tuple(part.expand(*selected.shape, -1, -1)[selected] for part in position_embeddings)
 
 
 class KmerBertResidual(nn.Module):
-    """Project, drop out, add the residual, normalise."""
+    """The end of each half of a layer: project, drop out, add the residual, normalise."""
 
     def __init__(self, input_size: int, config: KmerBertConfig) -> None:
         super().__init__()
@@ -199,7 +210,7 @@ class KmerBertResidual(nn.Module):
         self.dropout = KmerBertDropout(config.hidden_dropout_prob)
 
     def forward(self, inner: Tensor, residual: Tensor) -> Tensor:
-        """Map (batch, tokens, input_size) onto the residual (batch, tokens, hidden)."""
+        """Map (..., input_size) and the residual (..., hidden) to (..., hidden)."""
         return self.LayerNorm(self.dropout(self.dense(inner)) + residual)
 
 
@@ -211,14 +222,18 @@ class KmerBertAttention(nn.Module):
         self.self = KmerBertSelfAttention(config, window)
         self.output = KmerBertResidual(config.hidden_size, config)
 
-    def forward(self, hidden: Tensor, layout: Layout, asked: Tensor | None = None, **kwargs: object) -> Tensor:
-        """Map (batch, tokens, hidden) to the same shape, or to (tokens asked for, hidden)."""
-        asking = hidden if asked is None else hidden.flatten(0, 1).index_select(0, asked.flatten().nonzero()[:, 0])
-        return self.output(self.self(hidden, layout, asking=asking, asked=asked, **kwargs)[0], asking)
+    def forward(self, hidden: Tensor, layout: Layout, selected: Tensor | None = None, **kwargs: object) -> Tensor:
+        """Map (batch, tokens, hidden) to the same shape, or to (selected tokens, hidden)."""
+        if selected is None:
+            query_states = hidden
+        else:  # faster backwards than hidden[selected]
+            query_states = hidden.flatten(0, 1).index_select(0, selected.flatten().nonzero()[:, 0])
+        attended, _ = self.self(hidden, layout, query_states=query_states, selected=selected, **kwargs)
+        return self.output(attended, query_states)
 
 
 class KmerBertIntermediate(nn.Module):
-    """The wide half of the feed-forward layer."""
+    """The first, widening half of the feed-forward layer."""
 
     def __init__(self, config: KmerBertConfig) -> None:
         super().__init__()
@@ -231,7 +246,7 @@ class KmerBertIntermediate(nn.Module):
 
 
 class KmerBertLayer(GradientCheckpointingLayer):
-    """One encoder layer: attention, then feed-forward, each with its residual (post-norm)."""
+    """An encoder layer: attention, then feed-forward, each with its residual (post-norm)."""
 
     def __init__(self, config: KmerBertConfig, window: int | None = None) -> None:
         super().__init__()
@@ -239,9 +254,9 @@ class KmerBertLayer(GradientCheckpointingLayer):
         self.intermediate = KmerBertIntermediate(config)
         self.output = KmerBertResidual(config.intermediate_size, config)
 
-    def forward(self, hidden: Tensor, layout: Layout, asked: Tensor | None = None, **kwargs: object) -> Tensor:
-        """Map (batch, tokens, hidden) to the same shape, or to (tokens asked for, hidden)."""
-        attended = self.attention(hidden, layout, asked, **kwargs)
+    def forward(self, hidden: Tensor, layout: Layout, selected: Tensor | None = None, **kwargs: object) -> Tensor:
+        """Map (batch, tokens, hidden) to the same shape, or to (selected tokens, hidden)."""
+        attended = self.attention(hidden, layout, selected, **kwargs)
         return self.output(self.intermediate(attended), attended)
 
 
@@ -250,29 +265,31 @@ class KmerBertEncoder(nn.Module):
 
     def __init__(self, config: KmerBertConfig) -> None:
         super().__init__()
-        layers = [KmerBertLayer(config, config.window_of(index)) for index in range(config.num_hidden_layers)]
-        self.layer = nn.ModuleList(layers)
-        self.last_window = config.window_of(config.num_hidden_layers - 1)
-        for layer in layers:  # which half of `neighbour_weights` they start with, see `_init_weights`
-            vars(layer.attention.self.query)["neighbours"] = 0
-            vars(layer.attention.self.key)["neighbours"] = 1
+        windows = [config.window_of(index) for index in range(config.num_hidden_layers)]
+        self.layer = nn.ModuleList(KmerBertLayer(config, window) for window in windows)
+        self.last_window = windows[-1]
 
-    def forward(self, hidden: Tensor, layout: Layout, asked: Tensor | None = None, **kwargs: object) -> Tensor:
-        """Map (batch, tokens, hidden) to the same shape, or to (tokens asked for, hidden), in reading order.
+    def forward(self, hidden: Tensor, layout: Layout, selected: Tensor | None = None, **kwargs: object) -> Tensor:
+        """Map (batch, tokens, hidden) to the same shape, or to (selected tokens, hidden), in reading order.
 
-        The last layer computes the tokens asked for, bool (batch, tokens), and no others where attention can do that.
+        Args:
+            hidden: (batch, tokens, hidden), the embedded tokens.
+            layout: which tokens attend to which.
+            selected: bool (batch, tokens), the tokens wanted; None for all.
+            kwargs: for the layers.
         """
         *lower, last = self.layer
         for layer in lower:
             hidden = layer(hidden, layout, **kwargs)
-        if asked is not None and pays_to_narrow(hidden) and layout.narrows(self.last_window):
-            return last(hidden, layout, asked=asked, **kwargs)
+        # Only the last layer may compute the selected tokens alone: the layers above another one attend to all of them.
+        if selected is not None and selection_pays(hidden) and layout.supports_selection(self.last_window):
+            return last(hidden, layout, selected=selected, **kwargs)
         hidden = last(hidden, layout, **kwargs)
-        return hidden if asked is None else hidden[asked]
+        return hidden if selected is None else hidden[selected]
 
 
-def pays_to_narrow(hidden: Tensor) -> bool:
-    """Tell whether a last layer of some tokens alone is worth it: on a CPU; elsewhere it was not measured."""
+def selection_pays(hidden: Tensor) -> bool:
+    """Check whether a last layer of selected tokens is worth it: on a CPU; elsewhere it was not measured."""
     return hidden.device.type == "cpu" and not is_tracing(hidden)
 
 
@@ -284,22 +301,30 @@ class KmerBertPooler(nn.Module):
 
     def __init__(self, config: KmerBertConfig) -> None:
         super().__init__()
-        self.pooling = config.pooling
-        self.score = nn.Linear(config.hidden_size, 1) if config.pooling == "attention" else None
+        self.pooling = config.classifier_pooling
+        self.score = nn.Linear(config.hidden_size, 1) if self.pooling == "attention" else None
         self.dense = nn.Linear(config.hidden_size, config.hidden_size)
 
-    def reads(self, hidden: Tensor, attention_mask: Tensor | None, position_ids: Tensor | None) -> Tensor | None:
-        """Mark the tokens that it reads, bool (batch, tokens); None for all of them, or where that is no gain."""
-        if self.pooling != "cls" or not pays_to_narrow(hidden):
+    def needed_tokens(
+        self, hidden: Tensor, attention_mask: Tensor | None, position_ids: Tensor | None
+    ) -> Tensor | None:
+        """Mark the tokens that the pooler reads, bool (batch, tokens); None for all."""
+        if self.pooling != "cls" or not selection_pays(hidden):
             return None
         return first_tokens(hidden, attention_mask, position_ids)
 
     def forward(
         self, hidden: Tensor, attention_mask: Tensor | None = None, position_ids: Tensor | None = None
     ) -> Tensor:
-        """Map (batch, tokens, hidden) to (sequences, hidden): a row each, or several where rows are packed.
+        """Pool and project.
 
-        (sequences, hidden), the tokens that it `reads`, is mapped to the same shape.
+        Args:
+            hidden: (batch, tokens, hidden); or (sequences, hidden), the states of the `needed_tokens`.
+            attention_mask: (batch, tokens), 0 on padding; None for no padding.
+            position_ids: (batch, tokens), which start again at each of several packed sequences.
+
+        Returns:
+            (sequences, hidden): one per row, or several where rows are packed.
         """
         if hidden.ndim == 3:
             hidden, real = unpack([hidden], attention_mask, position_ids)
@@ -309,7 +334,7 @@ class KmerBertPooler(nn.Module):
 
 
 class KmerBertPreTrainedModel(PreTrainedModel):
-    """What all KmerBert models share: configuration, initialisation, what the framework may do with them."""
+    """The base of all KmerBert models: configuration, start, loading and saving, and what transformers may do."""
 
     config: KmerBertConfig
     config_class = KmerBertConfig
@@ -322,8 +347,8 @@ class KmerBertPreTrainedModel(PreTrainedModel):
     _supports_attention_backend = True
     _can_record_outputs = {"hidden_states": KmerBertLayer, "attentions": KmerBertSelfAttention}
 
-    # What a saved folder tells the Auto classes to load from the code beside the weights, where this package is not
-    # installed. Transformers would write the entry of the class that is saved alone.
+    # The class that each Auto class loads: from this package, registered by auto.py, and from the code beside saved
+    # weights, where it is not installed. (By itself, transformers would write down the class that is saved alone.)
     auto_map = {
         "AutoConfig": "configuration_kmer_bert.KmerBertConfig",
         "AutoModel": "modeling_kmer_bert.KmerBertModel",
@@ -333,8 +358,16 @@ class KmerBertPreTrainedModel(PreTrainedModel):
         "AutoModelForTokenClassification": "modeling_kmer_bert.KmerBertForTokenClassification",
     }
 
-    # BERT's parts that no model here reads: what today's and old BERT checkpoints have besides.
+    # Weights of today's and old BERT checkpoints that no model here reads.
     _keys_to_ignore_on_load_unexpected = [r"(^|\.)embeddings\.position_ids$", r"^cls\.seq_relationship\."]
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        """Register a head and its configuration for its Auto class, so that saving it copies the code to load it."""
+        super().__init_subclass__(**kwargs)
+        cls.config_class.register_for_auto_class()
+        for auto, reference in cls.auto_map.items():
+            if reference.endswith(f".{cls.__name__}"):
+                cls.register_for_auto_class(auto)
 
     @classmethod
     def from_pretrained(
@@ -347,14 +380,18 @@ class KmerBertPreTrainedModel(PreTrainedModel):
     ) -> Any:
         """Load a saved model or a BERT over k-mers (DNABERT); see ``PreTrainedModel.from_pretrained``.
 
-        Weights of a head that the checkpoint does not have are drawn, and transformers says so; the encoder's are not.
+        Weights of a head that are missing in the checkpoint are drawn, which transformers reports; weights of the
+        encoder are never drawn.
 
         Args:
-            stretch_positions: interpolate the learned positions to so many, for input of so many tokens.
+            pretrained_model_name_or_path: folder, or name on the Hub.
+            model_args: as in transformers.
+            output_loading_info: also return which weights were missing or left over; the caller judges them then.
+            stretch_positions: interpolate the learned positions, so that the model reads this many tokens.
+            kwargs: as in transformers.
 
         Raises:
-            ValueError: if weights of the encoder are missing (with ``output_loading_info`` the caller is to judge), or
-                there are no learned positions to stretch.
+            ValueError: if weights of the encoder are missing, or the model has no learned positions to stretch.
         """
         model, info = super().from_pretrained(
             pretrained_model_name_or_path, *model_args, output_loading_info=True, **kwargs
@@ -371,24 +408,23 @@ class KmerBertPreTrainedModel(PreTrainedModel):
         Raises:
             ValueError: if positions are not learned.
         """
-        if self.config.position_embedding_type != "learned":
-            raise ValueError(
-                f"{self.config.position_embedding_type} positions have no table; they reach any length as they are"
-            )
+        kind = self.config.position_embedding_type
+        if kind != "absolute":
+            raise ValueError(f"{kind} positions have no table to stretch; they reach any length, so omit the option")
         return self.base_model.embeddings.position_embeddings
 
     def resize_position_embeddings(self, new_num_position_embeddings: int) -> None:
-        """Stretch the learned positions to another number of them by interpolation; see `stretch_positions`.
+        """Interpolate the learned positions to another number of them; see `stretch_positions`.
 
         Raises:
-            ValueError: if positions are not learned, or so few hold no sequence.
+            ValueError: if positions are not learned, or fewer than 3 are wanted, which hold no sequence.
         """
         old = self.get_position_embeddings()
         if new_num_position_embeddings < 3:
             raise ValueError(
                 f"positions can be stretched to 3 ([CLS], one k-mer, [SEP]) or more, not {new_num_position_embeddings}"
             )
-        new = KmerBertPositionTable(new_num_position_embeddings, old.embedding_dim, device="meta")
+        new = nn.Embedding(new_num_position_embeddings, old.embedding_dim, device="meta")
         new.weight = nn.Parameter(stretch_positions(old.weight.data, new_num_position_embeddings))
         self.base_model.embeddings.position_embeddings = new
         self.config.max_position_embeddings = new_num_position_embeddings
@@ -396,7 +432,7 @@ class KmerBertPreTrainedModel(PreTrainedModel):
     def save_pretrained(self, save_directory: str | os.PathLike, **kwargs: Any) -> None:
         """Save weights, configuration and the code to load them; see ``PreTrainedModel.save_pretrained``."""
         self.config.auto_map = dict(self.auto_map)
-        # Or the names of an old checkpoint that were converted on loading (LayerNorm.gamma) would be written again.
+        # Otherwise transformers would write the names of an old checkpoint (LayerNorm.gamma) that loading converted.
         kwargs.setdefault("save_original_format", False)
         super().save_pretrained(save_directory, **kwargs)
         set_usual_mode(save_directory)
@@ -407,61 +443,26 @@ class KmerBertPreTrainedModel(PreTrainedModel):
         if isinstance(module, KmerBertPredictions):
             init.zeros_(module.bias)
         if self.config.initialisation == "kmer":
-            self._init_for_kmers(module)
-
-    def _init_for_kmers(self, module: Any) -> None:
-        if isinstance(module, KmerBertTokenTable):
-            self._init_as_kmers(module.weight)
-        elif isinstance(module, KmerBertPositionTable):
-            init.copy_(module.weight, sinusoidal_positions(*module.weight.shape))
-        elif module is self.base_model.embeddings.token_type_embeddings:
-            spared = torch.arange(module.weight.shape[1]) < spared_features(self.config)
-            init.copy_(module.weight, module.weight.masked_fill(spared.to(module.weight.device), 0.0))
-        elif hasattr(module, "neighbours"):
-            self._init_for_neighbours(module, module.neighbours)
-
-    def _init_for_neighbours(self, projection: nn.Linear, half: int) -> None:
-        config = self.config
-        offsets = neighbour_offsets(config.num_attention_heads, config.k, config.stride)
-        if config.position_embedding_type == "rotary":
-            size = config.hidden_size // config.num_attention_heads
-            init.copy_(projection.bias, neighbour_biases(size, offsets, config.rope_theta)[half])
-        else:
-            base = LEARNED_BASE if config.position_embedding_type == "learned" else SINUSOIDAL_BASE
-            start = neighbour_weights(config.hidden_size, offsets, base)[half]
-            init.copy_(projection.weight, projection.weight + start.to(projection.weight))
-
-    def _init_as_kmers(self, words: Tensor) -> None:
-        special = 5
-        ours = self.config.pad_token_id == 0 and len(words) >= special + 4**self.config.k
-        if ours:  # a foreign vocabulary has no letters to sum over, or has them at other ids
-            start = words.clone()
-            spared = spared_features(self.config)
-            start[special : special + 4**self.config.k] = kmer_embeddings(self.config.k, words.shape[1], spared=spared)
-            # [CLS] is read for the whole sequence: without what tells its place it looks everywhere.
-            if spared:
-                start[_CLS, :spared] = 0.0
-                start[_CLS] -= sinusoidal_positions(1, words.shape[1])[0]
-            init.copy_(words, start)
+            start_for_kmers(module, self.base_model, self.config)
 
 
 def set_usual_mode(folder: str | os.PathLike) -> None:
-    """Let those read the weights who may read config.json beside them; safetensors 0.8 keeps files for their owner."""
+    """Copy the file mode of config.json to the weights beside it; safetensors 0.8 keeps files for their owner."""
     for weights in Path(folder).glob("model*.safetensors"):
         with contextlib.suppress(OSError):  # not saved by this process, or a disk without modes
             shutil.copymode(Path(folder) / "config.json", weights)
 
 
 def refuse_missing(model: PreTrainedModel, missing: Iterable[str], source: str) -> None:
-    """Check that no weight of the encoder is missing; the pooler belongs to the heads.
+    """Check that no weight of the encoder is missing; the pooler counts as a part of the heads.
 
     Args:
         model: as loaded.
         missing: names of the weights that the checkpoint does not have.
-        source: the checkpoint, to be named.
+        source: name of the checkpoint, for the message.
 
     Raises:
-        ValueError: if one is.
+        ValueError: naming the first missing weight and how many there are.
     """
     encoder = model.base_model
     prefix = "" if encoder is model else f"{model.base_model_prefix}."
@@ -500,7 +501,6 @@ class KmerBertModel(KmerBertPreTrainedModel):
         """Replace the token embeddings."""
         self.embeddings.word_embeddings = value
 
-    @merge_with_config_defaults
     @capture_outputs
     def forward(
         self,
@@ -509,24 +509,24 @@ class KmerBertModel(KmerBertPreTrainedModel):
         token_type_ids: Tensor | None = None,
         position_ids: Tensor | None = None,
         inputs_embeds: Tensor | None = None,
-        asked: Tensor | None = None,
+        selected: Tensor | None = None,
         only_pooled: bool = False,
         **kwargs: object,
     ) -> BaseModelOutputWithPooling:
         """Encode.
 
         Args:
-            input_ids: (batch, tokens); or ``inputs_embeds`` (batch, tokens, hidden) instead.
+            input_ids: (batch, tokens); or ``inputs_embeds`` instead.
             attention_mask: (batch, tokens), 0 on padding; None attends to everything.
             token_type_ids: (batch, tokens), 0 for the first sequence and 1 for the second of a pair.
             position_ids: (batch, tokens); by default 0, 1, 2, ... Where they start again within a row, the row holds
                 several packed windows, which do not see each other.
             inputs_embeds: (batch, tokens, hidden).
-            asked: bool (batch, tokens), the tokens whose last hidden states are wanted, by a head that reads no others:
-                ``last_hidden_state`` is (tokens asked for, hidden), in reading order. For a model without a pooler.
-            only_pooled: ``pooler_output`` alone is wanted; where it reads first tokens, ``last_hidden_state`` may be
-                these.
-            kwargs: ``output_hidden_states``, ``output_attentions``, ``return_dict`` and the attention backend's own.
+            selected: bool (batch, tokens), the tokens to return; all if None. ``last_hidden_state`` is then (selected
+                tokens, hidden), in reading order. For a model without a pooler.
+            only_pooled: only ``pooler_output`` is wanted; where the pooler reads first tokens, ``last_hidden_state``
+                may hold these alone.
+            kwargs: ``output_hidden_states``, ``output_attentions``, ``return_dict`` and arguments of the backend.
 
         Raises:
             ValueError: if not exactly one of ids and embeddings is given, or the input is longer than the positions.
@@ -543,13 +543,14 @@ class KmerBertModel(KmerBertPreTrainedModel):
             need_weights=bool(kwargs.get("output_attentions", self.config.output_attentions)),
         )
         if only_pooled and self.pooler is not None:
-            asked = self.pooler.reads(embedded, attention_mask, position_ids)
-        hidden = self.encoder(embedded, layout, asked, turn=self.turn(embedded, position_ids), **kwargs)
+            selected = self.pooler.needed_tokens(embedded, attention_mask, position_ids)
+        rotary = self.rotary_embeddings(embedded, position_ids)
+        hidden = self.encoder(embedded, layout, selected, position_embeddings=rotary, **kwargs)
         pooled = None if self.pooler is None else self.pooler(hidden, attention_mask, position_ids)
         return BaseModelOutputWithPooling(last_hidden_state=hidden, pooler_output=pooled)
 
-    def turn(self, embedded: Tensor, position_ids: Tensor | None) -> tuple[Tensor, Tensor] | None:
-        """Give what rotary positions turn queries and keys by; None for other positions."""
+    def rotary_embeddings(self, embedded: Tensor, position_ids: Tensor | None) -> tuple[Tensor, Tensor] | None:
+        """Compute the cosines and sines of rotary positions, (batch or 1, tokens, 1, size) each; None for others."""
         if self.config.position_embedding_type != "rotary":
             return None
         if position_ids is None:
@@ -558,14 +559,14 @@ class KmerBertModel(KmerBertPreTrainedModel):
         return rotation(position_ids, size, self.config.rope_theta)
 
 
-def records(config: KmerBertConfig, kwargs: dict[str, Any]) -> bool:
-    """Tell whether hidden states or attentions are asked for; they are those of all tokens."""
+def should_record(config: KmerBertConfig, kwargs: dict[str, Any]) -> bool:
+    """Check whether a forward pass returns hidden states or attentions, which must be those of all tokens."""
     names = ("output_hidden_states", "output_attentions")
     return any(kwargs.get(name, getattr(config, name)) for name in names)
 
 
 class KmerBertTransform(nn.Module):
-    """Dense, activation and norm before the masked-token decoder."""
+    """The dense layer, activation and norm before the masked-token decoder."""
 
     def __init__(self, config: KmerBertConfig) -> None:
         super().__init__()
@@ -579,7 +580,7 @@ class KmerBertTransform(nn.Module):
 
 
 class KmerBertPredictions(nn.Module):
-    """Transform, then the decoder that shares the token embeddings."""
+    """The transform and the decoder, which shares the token embeddings."""
 
     def __init__(self, config: KmerBertConfig) -> None:
         super().__init__()
@@ -593,7 +594,7 @@ class KmerBertPredictions(nn.Module):
 
 
 class KmerBertMaskedLMHead(nn.Module):
-    """Holds the predictions under BERT's name, ``cls.predictions``."""
+    """The holder of the predictions, under BERT's name ``cls.predictions``."""
 
     def __init__(self, config: KmerBertConfig) -> None:
         super().__init__()
@@ -601,7 +602,7 @@ class KmerBertMaskedLMHead(nn.Module):
 
 
 class KmerBertForMaskedLM(KmerBertPreTrainedModel):
-    """Encoder with the masked-token head used in pretraining."""
+    """An encoder with the masked-token head of pretraining."""
 
     _keys_to_ignore_on_load_unexpected = [
         *KmerBertPreTrainedModel._keys_to_ignore_on_load_unexpected,
@@ -616,9 +617,8 @@ class KmerBertForMaskedLM(KmerBertPreTrainedModel):
         super().__init__(config)
         self.bert = KmerBertModel(config, add_pooling_layer=False)
         self.cls = KmerBertMaskedLMHead(config)
-        # A tied decoder owns no weights: drawing some for it would overwrite the embeddings it shares. (The type is
-        # ignored because torch declares every attribute of a module that it does not know to be a tensor or a module.)
-        self.cls.predictions.decoder._is_hf_initialized = config.tie_word_embeddings  # type: ignore[assignment]
+        # A tied decoder has no weights of its own: drawing some would overwrite the embeddings that it shares.
+        mark_as_initialised(self.cls.predictions.decoder, config.tie_word_embeddings)
         self.post_init()
 
     def get_output_embeddings(self) -> nn.Module:
@@ -640,56 +640,108 @@ class KmerBertForMaskedLM(KmerBertPreTrainedModel):
         inputs_embeds: Tensor | None = None,
         labels: Tensor | None = None,
         num_items_in_batch: Tensor | int | None = None,
+        sparse_prediction: bool | None = None,
         **kwargs: object,
     ) -> MaskedLMOutput:
         """Predict masked tokens.
 
         Args:
-            input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds: as in KmerBertModel.
+            input_ids: as in KmerBertModel.
+            attention_mask: as in KmerBertModel.
+            token_type_ids: as in KmerBertModel.
+            position_ids: as in KmerBertModel.
+            inputs_embeds: as in KmerBertModel.
             labels: (batch, tokens), the true id on masked tokens and -100 elsewhere.
             num_items_in_batch: number of labelled tokens of the whole optimizer step; the Trainer passes it, so that
                 the loss is the same however the step is cut into micro-batches.
+            sparse_prediction: compute logits for the labelled tokens only; by default in training, if
+                ``config.sparse_prediction`` says so.
             kwargs: as in KmerBertModel.
 
         Returns:
-            loss in nats per masked token, 0 where there is none; logits (batch, tokens, vocabulary), or, when labels
-            are given and ``config.sparse_prediction`` is on, (masked tokens, vocabulary) in reading order.
+            loss in nats per masked token, 0 if there are none; logits (batch, tokens, vocabulary), or, with labels and
+            sparse prediction, (labelled tokens, vocabulary) in reading order.
         """
-        masked = labels != IGNORED if labels is not None and self.config.sparse_prediction else None
-        recorded = records(self.config, kwargs)
-        asked = None if recorded else masked
-        outputs = self.bert(
-            input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds, asked=asked, **kwargs
-        )
-        hidden, loss = outputs.last_hidden_state, None
-        if labels is not None and masked is not None:
-            labels, hidden = labels[masked], hidden[masked] if recorded else hidden
+        # Dense by default outside training: the Trainer and metrics of others expect logits of all tokens there.
+        if sparse_prediction is None:
+            sparse_prediction = self.training and self.config.sparse_prediction
+        selected = labels != IGNORE_INDEX if labels is not None and sparse_prediction else None
+        recorded = should_record(self.config, kwargs)
+        kwargs["selected"] = None if recorded else selected
+        outputs = self.bert(input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds, **kwargs)
+        hidden = outputs.last_hidden_state
+        if labels is not None and selected is not None:
+            labels = labels[selected]
+            hidden = hidden[selected] if recorded else hidden
         logits = self.cls.predictions(hidden)
-        if labels is not None:
-            loss = label_loss(logits, labels, num_items_in_batch)
         return MaskedLMOutput(
-            loss=loss, logits=logits, hidden_states=outputs.hidden_states, attentions=outputs.attentions
+            loss=None if labels is None else label_loss(logits, labels, num_items_in_batch),
+            logits=logits,
+            hidden_states=outputs.hidden_states,
+            attentions=outputs.attentions,
         )
 
 
-class KmerBertForSequenceClassification(KmerBertPreTrainedModel):
-    """Encoder with a classifier on the pooled tokens: one label, several labels or regression per sequence.
+class KmerBertClassifier(KmerBertPreTrainedModel):
+    """The base of the classifiers: an encoder, the layers of a subclass, a dropout and a linear layer."""
 
-    ``config.pooling`` chooses what is pooled; the second sequence of a pair is told by ``token_type_ids``.
+    def __init__(self, config: KmerBertConfig, add_pooling_layer: bool = True) -> None:
+        super().__init__(config)
+        self.num_labels = config.num_labels
+        self.bert = KmerBertModel(config, add_pooling_layer)
 
-    The pooler is as new as the classifier where the checkpoint is a pretrained one, so LoRA needs
-    ``modules_to_save=["pooler", "classifier"]``: by itself peft keeps the classifier alone, and a pooler that is drawn
-    again gives other results. With pooling "attention" leave peft's ``task_type`` away: it would take the
-    pooler's score for a second classifier, and the adapter would not load.
+    def add_classifier(self) -> None:
+        """Add the last two layers, at the end of a constructor: the order of layers decides what a seed draws for them.
+
+        The dropout is ``config.classifier_dropout``, or else that of the hidden states.
+        """
+        own = self.config.classifier_dropout
+        self.dropout = KmerBertDropout(self.config.hidden_dropout_prob if own is None else own)
+        self.classifier = nn.Linear(self.config.hidden_size, self.config.num_labels)
+        self.post_init()
+
+    def sequence_output(
+        self,
+        kind: type[ModelOutput],
+        logits: Tensor,
+        labels: Tensor | None,
+        num_items: Tensor | int | None,
+        outputs: ModelOutput,
+        **states: Tensor,
+    ) -> Any:
+        """Compute the loss of a sequence head, and return it with all that a forward pass returns.
+
+        Args:
+            kind: class of the output.
+            logits: (sequences, num_labels).
+            labels: as in `sequence_loss`; None for no loss.
+            num_items: as in `sequence_loss`.
+            outputs: of the encoder.
+            states: further fields of the output.
+        """
+        return kind(
+            loss=None if labels is None else sequence_loss(logits, labels, self.config, num_items),
+            logits=in_units(logits, self.config),
+            hidden_states=outputs.hidden_states,
+            attentions=outputs.attentions,
+            **states,
+        )
+
+
+class KmerBertForSequenceClassification(KmerBertClassifier):
+    """An encoder with a classifier on the pooled tokens: one label, several labels or regression per sequence.
+
+    ``config.classifier_pooling`` decides what is pooled; ``token_type_ids`` mark the second sequence of a pair.
+
+    After a masked-token pretraining the pooler is as new as the classifier, so LoRA needs ``modules_to_save=["pooler",
+    "classifier"]``: by itself peft saves the classifier only, and a pooler that is drawn again gives other results.
+    With the pooling "attention" omit peft's ``task_type``: peft would take the pooler's score for a second classifier,
+    and the adapter would not load.
     """
 
     def __init__(self, config: KmerBertConfig) -> None:
         super().__init__(config)
-        self.num_labels = config.num_labels
-        self.bert = KmerBertModel(config)
-        self.dropout = KmerBertDropout(classifier_dropout(config))
-        self.classifier = nn.Linear(config.hidden_size, config.num_labels)
-        self.post_init()
+        self.add_classifier()
 
     @can_return_tuple
     def forward(
@@ -703,12 +755,19 @@ class KmerBertForSequenceClassification(KmerBertPreTrainedModel):
         num_items_in_batch: Tensor | int | None = None,
         **kwargs: object,
     ) -> SequenceClassifierOutput:
-        """Classify sequences; arguments as in KmerBertForMaskedLM, except for the labels.
+        """Classify sequences.
 
         Args:
-            labels: (batch,) class numbers, -100 where there is none; (batch, labels) of 0/1 for several labels, NaN or
-                -100 where not measured; (batch,) or (batch, targets) values for regression, NaN where there is none.
-                ``config.problem_type`` decides, or the labels' type where it is not set.
+            input_ids: as in KmerBertModel.
+            attention_mask: as in KmerBertModel.
+            token_type_ids: as in KmerBertModel.
+            position_ids: as in KmerBertModel.
+            inputs_embeds: as in KmerBertModel.
+            labels: (batch,) class numbers, -100 for no label; (batch, labels) of 0/1 for several labels, NaN or -100
+                where not measured; (batch,) or (batch, targets) numbers for regression, NaN where not measured.
+                ``config.problem_type`` decides, or the type of the labels where it is not set.
+            num_items_in_batch: number of known labels of the whole optimizer step; the Trainer passes it.
+            kwargs: as in KmerBertModel.
 
         Returns:
             loss (of a regression: squared standardised error where ``config.target_scales`` are set); logits (batch,
@@ -717,32 +776,22 @@ class KmerBertForSequenceClassification(KmerBertPreTrainedModel):
         Raises:
             ValueError: for labels that do not fit the model.
         """
-        only_pooled = not records(self.config, kwargs)
-        outputs = self.bert(
-            input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds, only_pooled=only_pooled, **kwargs
-        )
+        kwargs["only_pooled"] = not should_record(self.config, kwargs)
+        outputs = self.bert(input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds, **kwargs)
         logits = self.classifier(self.dropout(outputs.pooler_output))
-        loss = None if labels is None else sequence_loss(logits, labels, self.config, num_items_in_batch)
-        logits = in_units(logits, self.config)
-        return SequenceClassifierOutput(
-            loss=loss, logits=logits, hidden_states=outputs.hidden_states, attentions=outputs.attentions
-        )
+        return self.sequence_output(SequenceClassifierOutput, logits, labels, num_items_in_batch, outputs)
 
 
-class KmerBertForTokenClassification(KmerBertPreTrainedModel):
-    """Encoder with a classifier on every token, or, by ``config.labels_per``, on every nucleotide.
+class KmerBertForTokenClassification(KmerBertClassifier):
+    """An encoder with a classifier on every token, or, by ``config.labels_per``, on every nucleotide.
 
-    transformers' token-classification pipeline pairs logits with tokens: it is for models per token. Per nucleotide,
-    ``hf-genomics predict`` writes runs of classes.
+    transformers' token-classification pipeline matches logits with tokens, so it is for models per token. For models
+    per nucleotide ``hf-genomics predict`` writes runs of classes.
     """
 
     def __init__(self, config: KmerBertConfig) -> None:
-        super().__init__(config)
-        self.num_labels = config.num_labels
-        self.bert = KmerBertModel(config, add_pooling_layer=False)
-        self.dropout = KmerBertDropout(classifier_dropout(config))
-        self.classifier = nn.Linear(config.hidden_size, config.num_labels)
-        self.post_init()
+        super().__init__(config, add_pooling_layer=False)
+        self.add_classifier()
 
     @can_return_tuple
     def forward(
@@ -760,17 +809,22 @@ class KmerBertForTokenClassification(KmerBertPreTrainedModel):
         """Classify tokens or nucleotides.
 
         Args:
-            input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds: as in KmerBertModel.
-            labels: (batch, tokens) class numbers, -100 where there is none; per nucleotide (batch, nt), or
-                (sequences, nt) where rows are packed.
+            input_ids: as in KmerBertModel.
+            attention_mask: as in KmerBertModel.
+            token_type_ids: as in KmerBertModel.
+            position_ids: as in KmerBertModel.
+            inputs_embeds: as in KmerBertModel.
+            labels: (batch, tokens) class numbers, -100 for no label; per nucleotide (batch, nt), or (sequences, nt)
+                where rows are packed.
             special_tokens_mask: (batch, tokens), 1 on [CLS] and [SEP]; needed per nucleotide with ``inputs_embeds`` or
                 a vocabulary that is not KmerTokenizer's, otherwise read off the ids.
-            num_items_in_batch, kwargs: as in KmerBertForMaskedLM.
+            num_items_in_batch: number of labels of the whole optimizer step; the Trainer passes it.
+            kwargs: as in KmerBertModel.
 
         Returns:
-            loss; logits (batch, tokens, num_labels). Per nucleotide (sequences, nt, num_labels): the mean of the k-mers
-            that cover a nucleotide, the last k-mer's in the tail that none covers; nt are as many as ``labels`` has, or
-            without labels enough for the longest sequence of so many tokens.
+            loss; logits (batch, tokens, num_labels). Per nucleotide (sequences, nt, num_labels): the mean over the
+            k-mers that cover a nucleotide, and those of the last k-mer in the tail that no k-mer covers; as many nt as
+            ``labels`` has, or without labels enough for the longest sequence of this many tokens.
 
         Raises:
             ValueError: for labels that do not fit the model or the tokens.
@@ -781,11 +835,7 @@ class KmerBertForTokenClassification(KmerBertPreTrainedModel):
             check_classes(labels, self.num_labels)
         if self.config.labels_per == "nt":
             kmers = kmer_tokens(self.config, input_ids, special_tokens_mask)
-            logits, kmers, real = unpack([logits, kmers], attention_mask, position_ids)
-            k, stride = self.config.k, self.config.stride
-            if labels is not None:
-                check_nt_labels(labels != IGNORED, kmers & real, k, stride)
-            logits = tokens_to_nt(logits, kmers & real, k, stride, None if labels is None else labels.shape[1])
+            logits = self._per_nt(logits, kmers, attention_mask, position_ids, labels)
         if labels is not None:
             check_count(labels, logits.shape[:-1])
             weights, gamma = self.config.class_weights, self.config.focal_gamma
@@ -794,28 +844,35 @@ class KmerBertForTokenClassification(KmerBertPreTrainedModel):
             loss=loss, logits=logits, hidden_states=outputs.hidden_states, attentions=outputs.attentions
         )
 
+    def _per_nt(
+        self,
+        logits: Tensor,
+        kmers: Tensor,
+        attention_mask: Tensor | None,
+        position_ids: Tensor | None,
+        labels: Tensor | None,
+    ) -> Tensor:
+        """Convert logits of tokens (batch, tokens, num_labels) to logits of nucleotides (sequences, nt, num_labels)."""
+        k, stride = self.config.k, self.config.stride
+        logits, kmers, real = unpack([logits, kmers], attention_mask, position_ids)
+        if labels is not None:
+            check_nt_labels(labels != IGNORE_INDEX, kmers & real, k, stride)
+        return tokens_to_nt(logits, kmers & real, k, stride, None if labels is None else labels.shape[1])
+
 
 def kmer_tokens(config: KmerBertConfig, input_ids: Tensor | None, special_tokens_mask: Tensor | None) -> Tensor:
-    """Tell k-mers, [UNK] and [MASK] among them, from [PAD], [CLS] and [SEP]; bool (batch, tokens).
+    """Mark the k-mers, [UNK] and [MASK] among them, but not [PAD], [CLS] and [SEP]; bool (batch, tokens).
+
+    Args:
+        config: its ``pad_token_id`` is [PAD].
+        input_ids: (batch, tokens), or None with a mask.
+        special_tokens_mask: (batch, tokens), 1 on tokens that are not k-mers; None reads them off the ids.
 
     Raises:
-        ValueError: if there are neither ids nor a mask to tell them by.
+        ValueError: if there are neither ids nor a mask.
     """
     if special_tokens_mask is not None:
         return ~special_tokens_mask.bool()
     if input_ids is None:
-        raise ValueError("without input_ids, special_tokens_mask must say which tokens are no k-mers")
-    cls, sep = 2, 3  # KmerTokenizer's, and DNABERT's
-    return (input_ids != config.pad_token_id) & (input_ids != cls) & (input_ids != sep)
-
-
-def classifier_dropout(config: KmerBertConfig) -> float:
-    """Give the dropout before a classifier: its own, or else that of the hidden states."""
-    return config.hidden_dropout_prob if config.classifier_dropout is None else config.classifier_dropout
-
-
-KmerBertConfig.register_for_auto_class()
-KmerBertModel.register_for_auto_class("AutoModel")
-KmerBertForMaskedLM.register_for_auto_class("AutoModelForMaskedLM")
-KmerBertForSequenceClassification.register_for_auto_class("AutoModelForSequenceClassification")
-KmerBertForTokenClassification.register_for_auto_class("AutoModelForTokenClassification")
+        raise ValueError("without input_ids, pass special_tokens_mask: 1 on the tokens that are not k-mers")
+    return (input_ids != config.pad_token_id) & (input_ids != CLS_ID) & (input_ids != SEP_ID)

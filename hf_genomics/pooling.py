@@ -1,17 +1,36 @@
-"""From tokens to sequences and to nucleotides, and back: pure functions that see no padding and no neighbour.
+"""Pure functions from tokens to sequences and to nucleotides, and from nucleotides to tokens.
 
-A row holds one sequence, padded on either side, or several packed sequences whose positions start again.
+Each result depends on one sequence alone, never on padding or on its neighbours. A row holds one sequence, padded on
+either side, or several packed sequences, whose positions start again at each.
 """
 
 import torch
 from torch import Tensor
 
+from .compat import is_tracing
+
+
+def packed_starts(position_ids: Tensor) -> Tensor:
+    """Mark where sequences start in packed rows: at the first token, and where a position does not follow the last one.
+
+    >>> packed_starts(torch.tensor([[0, 1, 2, 0, 1]])).int().tolist()
+    [[1, 0, 0, 1, 0]]
+
+    Args:
+        position_ids: (rows, tokens).
+
+    Returns:
+        bool (rows, tokens).
+    """
+    starts = torch.ones_like(position_ids, dtype=torch.bool)
+    starts[:, 1:] = position_ids.diff(dim=1) != 1
+    return starts
+
 
 def unpack(columns: list[Tensor], attention_mask: Tensor | None, position_ids: Tensor | None) -> list[Tensor]:
     """Give every packed sequence a row of its own; rows that hold one sequence stay as they are.
 
-    A sequence starts at the first token of a row and wherever positions do not go on by one. An exported program takes
-    one sequence a row: its number of rows cannot depend on positions.
+    An exported program takes one sequence per row: its number of rows cannot depend on positions.
 
     Args:
         columns: (rows, tokens, ...) each.
@@ -19,23 +38,24 @@ def unpack(columns: list[Tensor], attention_mask: Tensor | None, position_ids: T
         position_ids: (rows, tokens) or (1, tokens); None says that rows are not packed.
 
     Returns:
-        the columns, (sequences, longest, ...), 0 on padding, in reading order; last, what is no padding, bool.
+        The columns, (sequences, longest, ...) each, in reading order, 0 on padding; last, bool (sequences, longest),
+        False on padding.
     """
     columns = [*columns, _real(columns[0], attention_mask)]
     return columns if position_ids is None else _unpack(columns, position_ids)
 
 
-@torch.compiler.disable(reason="how many sequences there are stands in position_ids, which no graph knows")
+@torch.compiler.disable(reason="how many sequences there are depends on position_ids, whose values no graph knows")
 def _unpack(columns: list[Tensor], position_ids: Tensor) -> list[Tensor]:
-    """Do what `unpack` does; the last column tells what is no padding."""
+    """Unpack columns, the last of which is False on padding; see `unpack`."""
     real = columns[-1]
-    # Asked here, outside of every graph: the compiler of torch 2.11 takes it for true when nothing is exported.
-    starts = None if torch.compiler.is_exporting() else _packed_starts(real, position_ids)
+    # Asked here, outside every graph: inside one, torch 2.11 answers True even when nothing is exported.
+    starts = None if torch.compiler.is_exporting() else _real_starts(real, position_ids)
     if starts is None:
         return columns
-    number = starts.flatten().cumsum(0) - 1  # of the sequence each token belongs to
+    number = starts.flatten().cumsum(0) - 1  # of the sequence that each token belongs to
     place = torch.arange(number.numel(), device=real.device)
-    place = place - place[starts.flatten()][number.clamp(min=0)]  # tokens since its start
+    place = place - place[starts.flatten()][number.clamp(min=0)]  # tokens since the start of that sequence
     rows, places = number[real.flatten()], place[real.flatten()]
     size = (int(rows.max()) + 1, int(places.max()) + 1)
     unpacked = []
@@ -47,60 +67,60 @@ def _unpack(columns: list[Tensor], position_ids: Tensor) -> list[Tensor]:
 
 
 def first_tokens(hidden: Tensor, attention_mask: Tensor | None, position_ids: Tensor | None) -> Tensor:
-    """Mark the first token of every sequence, in the order in which `unpack` gives them: what "cls" pools.
+    """Mark the first token of every sequence, the one that "cls" pools, in the order of `unpack`.
 
     Args:
         hidden: (rows, tokens, ...).
-        attention_mask, position_ids: as in `unpack`.
+        attention_mask: (rows, tokens), 0 on padding; None for no padding.
+        position_ids: (rows, tokens) or (1, tokens); None says that rows are not packed.
 
     Returns:
         bool (rows, tokens).
     """
     real = _real(hidden, attention_mask)
-    starts = _packed_starts(real, position_ids)
+    starts = None if position_ids is None else _real_starts(real, position_ids)
     return torch.zeros_like(real).scatter(1, _first(real)[:, None], True) if starts is None else starts
 
 
 def _real(column: Tensor, attention_mask: Tensor | None) -> Tensor:
-    """Tell what is no padding; bool (rows, tokens)."""
+    """Mark the tokens that are not padding; bool (rows, tokens)."""
     if attention_mask is not None and attention_mask.ndim == 2:
         return attention_mask.bool()
     return torch.ones(column.shape[:2], dtype=torch.bool, device=column.device)
 
 
-def _packed_starts(real: Tensor, position_ids: Tensor | None) -> Tensor | None:
-    """Mark where sequences start, bool (rows, tokens); None where no row holds more than one."""
-    if position_ids is None:
-        return None
-    goes_on = torch.zeros_like(real)
-    goes_on[:, 1:] = (position_ids.diff(dim=1) == 1) & real[:, :-1]
-    starts = real & ~goes_on
+def _real_starts(real: Tensor, position_ids: Tensor) -> Tensor | None:
+    """Mark the starts of sequences, padding aside, bool (rows, tokens); None if no row holds more than one."""
+    starts = packed_starts(position_ids).expand_as(real).clone()
+    starts[:, 1:] |= ~real[:, :-1]  # the first token behind padding on the left
+    starts &= real
     return None if (starts.sum(1) <= 1).all() else starts
 
 
 def _first(real: Tensor) -> Tensor:
-    return real.int().argmax(1)  # 0, except where a row is padded on the left
+    """Return the place of the first token of each row, (rows,): 0, unless the row is padded on the left."""
+    return real.int().argmax(1)
 
 
 def pool(hidden: Tensor, real: Tensor, how: str, scores: Tensor | None = None) -> Tensor:
-    """Make one vector of the tokens of each sequence, [CLS] and [SEP] among them; padding is never looked at.
+    """Reduce the tokens of each sequence, [CLS] and [SEP] among them but no padding, to one vector.
 
     Args:
         hidden: (rows, tokens, hidden).
         real: bool (rows, tokens), False on padding.
-        how: "cls" (the first token), "mean", "max" or "attention" (mean weighted by softmax of ``scores``).
+        how: "cls" (the first token), "mean", "max" or "attention" (mean weighted by the softmax of ``scores``).
         scores: (rows, tokens), for "attention".
 
     Returns:
         (rows, hidden); 0 for a row of nothing but padding (except for "cls").
     """
     if how == "cls":
-        # len() would fix the number of rows in an export
+        # hidden.shape[0], not len(hidden), which would fix the number of rows in an exported program.
         return hidden[torch.arange(hidden.shape[0], device=hidden.device), _first(real)]
     padding = ~real.unsqueeze(-1)
     if how == "max":
-        lowest = hidden.masked_fill(padding, torch.finfo(hidden.dtype).min).amax(1)
-        return lowest.masked_fill(padding.all(1), 0)
+        highest = hidden.masked_fill(padding, torch.finfo(hidden.dtype).min).amax(1)
+        return highest.masked_fill(padding.all(1), 0)
     weights = real.to(hidden.dtype)
     if how == "attention" and scores is not None:
         weights = scores.masked_fill(~real, torch.finfo(scores.dtype).min).softmax(1) * weights
@@ -110,61 +130,65 @@ def pool(hidden: Tensor, real: Tensor, how: str, scores: Tensor | None = None) -
 
 
 def tokens_to_nt(tokens: Tensor, kmers: Tensor, k: int, stride: int, length: int | None = None) -> Tensor:
-    """Spread what each k-mer says over its nucleotides: the mean of the k-mers that cover a nucleotide.
+    """Average over each nucleotide the vectors of the k-mers that cover it.
 
-    A nucleotide that none covers (the last ``(sequence length - k) % stride`` nt; gaps where stride > k) gets what the
-    k-mer before it says.
+    A nucleotide that no k-mer covers (the last ``(sequence length - k) % stride`` nt; gaps where stride > k) gets the
+    vector of the k-mer before it.
 
     Args:
-        tokens: (rows, tokens, size).
-        kmers: bool (rows, tokens), True on k-mers: neither padding nor [CLS] nor [SEP]; in a row side by side.
-        k, stride: of the tokenizer, in nt.
-        length: nt to return; by default as many as the longest sequence of so many tokens can have.
+        tokens: a vector per token, (rows, tokens, size).
+        kmers: bool (rows, tokens), True on k-mers, which are neighbours within a row; False on [CLS], [SEP], padding.
+        k: k-mer size in nt.
+        stride: nt between the starts of neighbouring k-mers.
+        length: nt to return; by default as many as the longest sequence of this many tokens can have.
 
     Returns:
-        (rows, length, size). Nucleotides beyond a row's own sequence say what its last k-mer says and mean nothing; a
+        (rows, length, size). Nucleotides beyond the end of a row's sequence repeat its last k-mer and mean nothing; a
         row without a k-mer is 0.
 
     Raises:
-        ValueError: if the k-mers of a row do not stand side by side.
+        ValueError: if other tokens lie between the k-mers of a row.
 
     Source: DNABERT (Ji et al. 2021) spreads attention over nucleotides in this way.
     """
     check_side_by_side(kmers)
     counts = kmers.sum(1, keepdim=True)  # (rows, 1)
     if length is None:
-        length = kmers.shape[1] * stride + k - 1 if torch.compiler.is_compiling() else nt_reach(kmers, k, stride)
+        length = kmers.shape[1] * stride + k - 1 if is_tracing(kmers) else nt_reach(kmers, k, stride)
+    # The k-mers that cover a nucleotide are those from `first` to `last`, numbered within the row.
     place = torch.arange(length, device=tokens.device)
-    last = (place // stride).clamp(max=counts - 1)  # (rows, length): the last k-mer that starts at or before it
-    covering = torch.minimum(last, (place - k + stride).div(stride, rounding_mode="floor").clamp(min=0))  # the first
+    last = (place // stride).clamp(max=counts - 1)  # (rows, length)
+    first = torch.minimum(last, (place - k + stride).div(stride, rounding_mode="floor").clamp(min=0))
     begin = kmers.int().argmax(1, keepdim=True)
     total = tokens.new_zeros(*last.shape, tokens.shape[-1])
-    for back in range(-(-k // stride)):  # no more k-mers than that cover a nucleotide
-        there = (last - back >= covering).unsqueeze(-1)
+    for back in range(-(-k // stride)):  # at most this many k-mers cover a nucleotide
+        covers = (last - back >= first).unsqueeze(-1)
         index = (begin + last - back).clamp(min=0).unsqueeze(-1).expand(-1, -1, tokens.shape[-1])
-        total = total + tokens.gather(1, index).where(there & (counts > 0).unsqueeze(-1), 0)
-    return total / (last - covering + 1).unsqueeze(-1)
+        total = total + tokens.gather(1, index).where(covers & (counts > 0).unsqueeze(-1), 0)
+    return total / (last - first + 1).unsqueeze(-1)
 
 
 def nt_to_tokens(values: Tensor, kmers: Tensor, k: int, stride: int, elsewhere: Tensor) -> Tensor:
-    """Give each k-mer the mean of its nucleotides.
+    """Average over each k-mer the values of its nucleotides.
 
     Args:
-        values: (rows, nt, size), at least as far as the k-mers reach.
-        kmers, k, stride: as in `tokens_to_nt`.
-        elsewhere: (size,), for tokens that are no k-mers.
+        values: (rows, nt, size), at least as many nt as the k-mers reach.
+        kmers: bool (rows, tokens), as in `tokens_to_nt`.
+        k: k-mer size in nt.
+        stride: nt between the starts of neighbouring k-mers.
+        elsewhere: (size,), for tokens that are not k-mers.
 
     Returns:
         (rows, tokens, size).
 
     Raises:
-        ValueError: if the k-mers reach farther than the values, or those of a row do not stand side by side.
+        ValueError: if the k-mers reach farther than the values, or other tokens lie between those of a row.
     """
     check_side_by_side(kmers)
-    if not torch.compiler.is_compiling() and (most := int(kmers.sum(1).max())):
+    if not is_tracing(kmers) and (most := int(kmers.sum(1).max())):
         reach = (most - 1) * stride + k
         if values.shape[1] < reach:
-            raise ValueError(f"values for {values.shape[1]} nt, but the tokens show {reach}; give one per nucleotide")
+            raise ValueError(f"values for {values.shape[1]} nt, but the tokens cover {reach}; give one per nucleotide")
     short = max(0, (kmers.shape[1] - 1) * stride + k - values.shape[1])
     padded = torch.nn.functional.pad(values, (0, 0, 0, short))
     means = padded.unfold(1, k, stride).mean(-1)  # (rows, k-mers, size)
@@ -173,35 +197,46 @@ def nt_to_tokens(values: Tensor, kmers: Tensor, k: int, stride: int, elsewhere: 
 
 
 def check_side_by_side(kmers: Tensor) -> None:
-    """Check that each row of k-mers, bool (rows, tokens), is one sequence, so that places on it can be counted.
+    """Check that the k-mers of each row, bool (rows, tokens), are one sequence, so that they can be counted off.
 
     Raises:
-        ValueError: if k-mers of a row are kept apart by other tokens.
+        ValueError: if other tokens lie between the k-mers of a row.
     """
     begins = kmers.int().diff(dim=1, prepend=kmers.new_zeros(kmers.shape[0], 1).int()) == 1
-    if not torch.compiler.is_compiling() and (begins.sum(1) > 1).any():
-        raise ValueError("the k-mers of a row do not stand side by side; give one sequence a row, not a pair")
+    if not is_tracing(kmers) and (begins.sum(1) > 1).any():
+        raise ValueError("other tokens lie between the k-mers of a row; give one sequence per row, not a pair")
 
 
 def nt_reach(kmers: Tensor, k: int, stride: int) -> int:
-    """Count the nt that the longest sequence of so many k-mers can have; ``kmers`` is bool (rows, tokens)."""
+    """Count the nt that the longest of some sequences of k-mers can have.
+
+    Args:
+        kmers: bool (rows, tokens), True on k-mers.
+        k: k-mer size in nt.
+        stride: nt between the starts of neighbouring k-mers.
+
+    Returns:
+        nt, with the tail that is too short for one more k-mer; 0 if no row has a k-mer.
+    """
     longest = int(kmers.sum(1).max())
     return longest * stride + k - 1 if longest else 0
 
 
 def check_nt_labels(labelled: Tensor, kmers: Tensor, k: int, stride: int) -> None:
-    """Check that labels given per nucleotide belong to these tokens.
+    """Check that labels per nucleotide belong to these tokens.
 
     Args:
-        labelled: bool (rows, nt).
-        kmers, k, stride: as in `tokens_to_nt`.
+        labelled: bool (rows, nt), True where there is a label.
+        kmers: bool (rows, tokens), as in `tokens_to_nt`.
+        k: k-mer size in nt.
+        stride: nt between the starts of neighbouring k-mers.
 
     Raises:
-        ValueError: if there is not a row of labels per sequence, or a label stands where the tokens cannot reach.
+        ValueError: if labels are not one row per sequence, or one of them lies farther than the tokens can reach.
     """
     if labelled.ndim != 2 or len(labelled) != len(kmers):
         raise ValueError(f"labels must be ({len(kmers)} sequences, nt), not {tuple(labelled.shape)}")
-    if torch.compiler.is_compiling():
+    if is_tracing(labelled):
         return
     count = kmers.sum(1)
     reach = (count * stride + k - 1) * (count > 0)  # (rows,)

@@ -1,16 +1,26 @@
-"""Positions of tokens as numbers: sinusoids that are added, stretched tables of learned ones, rotations."""
+"""Positions of tokens as numbers: sinusoids to add, learned tables to stretch, rotations of queries and keys."""
 
 import torch
 from torch import Tensor, nn
 
-# Of sinusoids that are added to k-mer embeddings, whose standard deviation at the start is 0.1.
+# Amplitude of sinusoids that are added to k-mer embeddings, whose standard deviation at the start is 0.1.
 AMPLITUDE = 0.084
-# Wavelengths of fixed sinusoids (Vaswani et al. 2017) and of those that learned positions start from, / 2 pi tokens.
+# Longest wavelengths, divided by 2 pi, in tokens: of fixed sinusoids (Vaswani et al. 2017), and of the sinusoids that
+# learned positions start from.
 SINUSOIDAL_BASE, LEARNED_BASE = 10000.0, 1000.0
 
 
 def sinusoids(positions: Tensor, size: int, base: float) -> Tensor:
-    """Give sines and cosines, in turn, of wavelengths 2 pi to 2 pi ``base`` tokens: (...) to (..., size)."""
+    """Compute sines and cosines, by turns, of wavelengths from 2 pi to 2 pi ``base`` tokens.
+
+    Args:
+        positions: (...), in tokens.
+        size: features of the result.
+        base: longest wavelength, divided by 2 pi, in tokens.
+
+    Returns:
+        (..., size).
+    """
     frequency = base ** (-torch.arange(0, size, 2, device=positions.device) / size)
     angle = positions.unsqueeze(-1) * frequency
     return torch.stack([angle.sin(), angle.cos()], -1).flatten(-2)[..., :size]
@@ -19,15 +29,19 @@ def sinusoids(positions: Tensor, size: int, base: float) -> Tensor:
 def sinusoidal_positions(
     positions: int, hidden_size: int, amplitude: float = AMPLITUDE, base: float = LEARNED_BASE
 ) -> Tensor:
-    """Sines and cosines of geometrically spaced wavelengths, to start learned positions; (positions, hidden_size)."""
+    """Compute the sinusoids that learned positions start from, (positions, hidden_size)."""
     return amplitude * sinusoids(torch.arange(positions), hidden_size, base)
 
 
 def stretch_positions(table: Tensor, positions: int) -> Tensor:
-    """Interpolate learned positions (positions before, hidden) linearly, so that first and last stay what they are.
+    """Interpolate a table of learned positions linearly; its first and last row stay as they are.
 
     >>> stretch_positions(torch.tensor([[0.0], [2.0], [4.0]]), 5).flatten().tolist()
     [0.0, 1.0, 2.0, 3.0, 4.0]
+
+    Args:
+        table: (positions before, hidden).
+        positions: number of rows wanted.
 
     Returns:
         (positions, hidden).
@@ -38,13 +52,33 @@ def stretch_positions(table: Tensor, positions: int) -> Tensor:
 
 
 def rotation(positions: Tensor, size: int, base: float) -> tuple[Tensor, Tensor]:
-    """Give cosines and sines by which queries and keys are turned: (batch, tokens) to (batch, tokens, 1, size) each."""
+    """Compute the cosines and sines by which rotary positions rotate queries and keys.
+
+    Args:
+        positions: (batch, tokens).
+        size: features of a head.
+        base: longest wavelength, divided by 2 pi, in tokens.
+
+    Returns:
+        (batch, tokens, 1, size) each.
+    """
     frequency = base ** (-torch.arange(0, size, 2, device=positions.device) / size)
     angle = (positions.unsqueeze(-1) * frequency).repeat(1, 1, 2).unsqueeze(2)
     return angle.cos(), angle.sin()
 
 
-def rotate(states: Tensor, cosines: Tensor, sines: Tensor) -> Tensor:
-    """Turn features i and i + size / 2 of (batch, tokens, heads, size) about each other (Su et al. 2021, RoFormer)."""
+def apply_rotary(states: Tensor, cosines: Tensor, sines: Tensor) -> Tensor:
+    """Rotate features i and i + size / 2 as a pair.
+
+    Args:
+        states: queries or keys, (batch, tokens, heads, size).
+        cosines: (batch, tokens, 1, size), of `rotation`.
+        sines: the same shape.
+
+    Returns:
+        The shape and type of ``states``.
+
+    Source: Su et al. 2021 (RoFormer).
+    """
     first, second = states.float().chunk(2, dim=-1)
     return (states * cosines + torch.cat([-second, first], -1) * sines).to(states.dtype)

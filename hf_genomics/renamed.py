@@ -37,7 +37,8 @@ def renamed(**keys: str) -> Callable[[Renamed], Renamed]:
         @functools.wraps(called)
         def call(*args: Any, **given: Any) -> Any:
             if keys.keys() & given.keys():
-                given = translated(target, args[1:] if inspect.isclass(target) else args, given, keys)
+                own = int(inspect.isclass(target))  # a class's __init__ gets the new object first
+                args, given = args[:own], translated(target, args[own:], given, keys)
             return called(*args, **given)
 
         wrapped: Any = call
@@ -53,7 +54,7 @@ def renamed(**keys: str) -> Callable[[Renamed], Renamed]:
 def translated(
     target: Callable[..., Any], args: tuple[Any, ...], given: dict[str, Any], keys: dict[str, str]
 ) -> dict[str, Any]:
-    """Return keyword arguments under their new names, and warn about each old one.
+    """Return all arguments as keyword arguments under their new names, and warn about each old one.
 
     Args:
         target: the function or class that is called.
@@ -64,8 +65,9 @@ def translated(
     Raises:
         TypeError: if a value is given by its old and its new key.
     """
-    new = {key: value for key, value in given.items() if key not in keys}
-    positional = dict(zip(inspect.signature(target).parameters, args, strict=False))
+    parameters = inspect.signature(target, eval_str=True).parameters
+    positional = dict(zip(parameters, args, strict=False))
+    new = positional | {key: value for key, value in given.items() if key not in keys}
     for old in (key for key in given if key in keys):
         warn_renamed(target.__name__, old, keys[old])
         section, _, field = keys[old].partition(".")
@@ -73,10 +75,10 @@ def translated(
             if section in new:
                 raise TypeError(f"{target.__name__}: {old!r} and {section!r} are the same; give one of them")
             new[section] = given[old]
-        elif section in positional:
+        elif section in positional and parameters[section].default is not inspect.Parameter.empty:
             raise TypeError(f"{target.__name__}: set {keys[old]!r} instead of {old!r}")
         else:
-            new[section] = _replaced(new.get(section, _default(target, section)), field, given[old])
+            new[section] = _replaced(_section(parameters[section], new), field, given[old])
     return new
 
 
@@ -92,10 +94,13 @@ def warn_renamed(where: str, old: str, new: str) -> None:
     warnings.warn(message, FutureWarning, stacklevel=4)
 
 
-def _default(target: Callable[..., Any], section: str) -> Any:
-    """Return the default of an argument; an argument without one gets an empty section of its annotated class."""
-    parameter = inspect.signature(target, eval_str=True).parameters[section]
-    return parameter.default if dataclasses.is_dataclass(parameter.default) else parameter.annotation()
+def _section(parameter: inspect.Parameter, given: dict[str, Any]) -> Any:
+    """Return the section that was given, or its default, or an empty section of the annotated class."""
+    kind = parameter.annotation
+    if parameter.name not in given:
+        return parameter.default if dataclasses.is_dataclass(parameter.default) else kind()
+    # A class that can be made of its base class, such as PretrainingArguments of TrainingArguments, has a method `of`.
+    return kind.of(given[parameter.name]) if hasattr(kind, "of") else given[parameter.name]
 
 
 def _replaced(section: Any, field: str, value: Any) -> Any:

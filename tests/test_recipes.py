@@ -184,7 +184,7 @@ def test_a_fine_tuning_recipe_has_the_papers_values(settings_of, length, batch, 
     seen = settings_of(RECIPES / f"finetune_phage_{length}nt.yaml")
     data, trainer = seen["data"], seen["trainer"]
     assert (data.windows.length, data.windows.test_per_genome, seen["positive"]) == (length, 64, "phage")
-    assert data.windows.label_fraction in (0.1, 0.01, 0.001) and (seen["dropout"], seen["num_windows"]) == (0.1, parts)
+    assert data.windows.label_fraction in (0.1, 0.01, 0.001) and (seen["dropout"], seen["num_parts"]) == (0.1, parts)
     assert trainer.per_device_train_batch_size in batch and trainer.num_train_epochs in (4, 5)
     assert 1.6e-5 <= trainer.learning_rate <= 3e-5 and 0.2 <= trainer.warmup_steps <= 0.4
 

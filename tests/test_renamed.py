@@ -59,6 +59,33 @@ def test_an_old_key_beside_its_new_one_is_an_error():
         fit(Data(), Head(), pooling="mean")
 
 
+@dataclass(frozen=True)
+class Options:
+    steps: int = 1
+
+
+@dataclass(frozen=True)
+class MoreOptions(Options):
+    packing: bool = True
+
+    @classmethod
+    def of(cls, options: Options) -> MoreOptions:
+        return options if isinstance(options, cls) else cls(options.steps)
+
+
+@renamed(packing="options.packing")
+def train(options: MoreOptions, data: str) -> tuple[Options, str]:
+    return options, data
+
+
+def test_a_section_that_every_call_has_keeps_its_fields_and_may_be_of_the_base_class():
+    for options in (Options(3), MoreOptions(3)):
+        with pytest.warns(FutureWarning, match=r"options\.packing"):
+            assert train(options, "x", packing=False) == (MoreOptions(3, packing=False), "x")
+        with pytest.warns(FutureWarning):
+            assert train(data="x", options=options, packing=False) == (MoreOptions(3, packing=False), "x")
+
+
 def test_unknown_keys_are_errors_as_ever():
     with pytest.raises(TypeError):
         fit(Data(), polling="mean")

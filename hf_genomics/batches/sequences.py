@@ -24,7 +24,7 @@ class DataCollatorForSequences:
         rc_probability: chance to show the opposite strand of a row that does not say ``keep_strand`` (training only: a
             free augmentation where the label belongs to both strands); a pure function of (seed, epoch, window index).
         seed, epoch: of that draw; rows may bring their own ``epoch``.
-        num_windows: cut every sequence into so many parts of (nearly) equal length, for hierarchical models.
+        num_parts: cut every sequence into so many parts of (nearly) equal length, for hierarchical models.
         part_length: cut every sequence into as many such parts as it needs for none to be longer, in nt, instead.
         pad_to_multiple_of: round the width of a batch up.
     """
@@ -33,7 +33,7 @@ class DataCollatorForSequences:
     rc_probability: float = 0.0
     seed: int = 0
     epoch: int = 0
-    num_windows: int = 1
+    num_parts: int = 1
     part_length: int | None = None
     pad_to_multiple_of: int | None = None
 
@@ -66,7 +66,7 @@ class DataCollatorForSequences:
         """Tokenise; ids and mask are (rows, tokens) or (rows, windows, tokens)."""
         if "pair" in features[0]:
             return encode_pairs(self.tokenizer, features, self.pad_to_multiple_of)
-        if self.num_windows == 1 and self.part_length is None:
+        if self.num_parts == 1 and self.part_length is None:
             ids, lengths = encode_rows(self.tokenizer, features, self.pad_to_multiple_of)
             return {"input_ids": ids, "attention_mask": attention_mask(lengths, ids.shape[1])}
         parts = [self._parts(as_letters(feature["sequence"])) for feature in features]
@@ -80,7 +80,7 @@ class DataCollatorForSequences:
         return {"input_ids": windows, "attention_mask": seen}
 
     def _parts(self, letters: np.ndarray) -> list[np.ndarray]:
-        count = -(-len(letters) // self.part_length) if self.part_length else self.num_windows
+        count = -(-len(letters) // self.part_length) if self.part_length else self.num_parts
         return np.array_split(letters, count)
 
     def _some_turned(self, features: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:

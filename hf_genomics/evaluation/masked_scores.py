@@ -1,11 +1,11 @@
-"""How well masked tokens and hidden nucleotides are predicted, batch by batch: a few sums per row, no logits are kept.
+"""Scores of masked tokens and hidden nucleotides, summed batch by batch, so that no logits are kept.
 
-A nucleotide is scored if [MASK] is all that covers it: no visible k-mer shows it, and none misleads ([UNK] shows no
-letters). What is predicted there is a base: each masked k-mer gives the four bases a probability at each of its places
-(the sum over all k-mers with that letter there), and the k-mers over a nucleotide are averaged. So one number compares
-k-mers of any size and stride: the perplexity per nucleotide, ``exp`` of the mean negative log-probability of the true
-bases, 4 for a guess and 1 for knowing. It compares set-ups whose hidden stretches are alike in length; one nucleotide
-between visible neighbours is easier than six in a row.
+A nucleotide is scored if every k-mer over it is shown as [MASK] (or [UNK], which shows no letters): no visible k-mer
+gives it away, and no random k-mer misleads. The model predicts a base there: each masked k-mer gives the four bases a
+probability at each of its positions (the sum over all k-mers with that letter there), and the k-mers over a nucleotide
+are averaged. The perplexity per nucleotide, ``exp`` of the mean negative log-probability of the true bases, is 4 for a
+guess and 1 for a certain, correct prediction. It compares k-mers of any size and stride, as long as the hidden
+stretches are alike in length: one nucleotide between visible neighbours is easier than six in a row.
 """
 
 from __future__ import annotations
@@ -18,13 +18,12 @@ import torch
 from torch import Tensor
 from transformers import EvalPrediction
 
-from ..sequence import SPECIAL_TOKENS
+from ..sequence import IGNORE_INDEX, NUM_SPECIAL, kmer_digits
 from ..tokenization_kmer import KmerTokenizer
 
-_FIRST = len(SPECIAL_TOKENS)  # the id of the first k-mer
-_AT_ONCE = 4096  # masked tokens whose probabilities are in memory
+_AT_ONCE = 4096  # masked tokens whose probabilities over the vocabulary are in memory together
 
-#: Scores of a validation, and whether more is better.
+#: Scores of a validation, and whether a larger value is better.
 SCORES = {
     "loss": False,
     "masked_token_accuracy": True,
@@ -33,130 +32,183 @@ SCORES = {
 }
 
 
-class Covered(NamedTuple):
-    """Where the tokens of rows lie: window beside window, each window's nucleotides apart from the next one's.
+class TokenPlaces(NamedTuple):
+    """Where the tokens of rows lie on nucleotides; windows that share a row have nucleotides of their own.
 
-    Args:
-        starts: (rows, tokens), the first nucleotide under each token.
-        width: nucleotides of a row.
+    Attributes:
+        starts: first nucleotide under each token, int64 (rows, tokens).
+        width: number of nucleotides of a row.
     """
 
     starts: Tensor
     width: int
 
-    def by(self, tokens: Tensor, k: int) -> Tensor:
-        """Tell which nucleotides the k-mers cover that are flagged, bool (rows, tokens); bool (rows, width)."""
+    def covered_by(self, tokens: Tensor, k: int) -> Tensor:
+        """Return which nucleotides the selected k-mers cover.
+
+        Args:
+            tokens: the k-mers to consider, bool (rows, tokens).
+            k: k-mer size in nt.
+
+        Returns:
+            bool (rows, width).
+        """
         covered = torch.zeros(len(tokens), self.width + k, dtype=torch.bool, device=tokens.device)
-        places = torch.where(tokens, self.starts, self.width)  # others cover what is cut off below
+        places = torch.where(tokens, self.starts, self.width)  # the others cover what is cut off below
         for offset in range(k):
             covered.scatter_(1, places + offset, True)
         return covered[:, : self.width]
 
-    def count_by(self, tokens: Tensor, k: int) -> Tensor:
-        """Count the nucleotides that `by` would flag, () int64: each k-mer adds what the one before it leaves over."""
+    def count_covered_by(self, tokens: Tensor, k: int) -> Tensor:
+        """Count the nucleotides that the selected k-mers cover: the sum of `covered_by`, in fewer operations.
+
+        Args:
+            tokens: the k-mers to consider, bool (rows, tokens).
+            k: k-mer size in nt.
+
+        Returns:
+            int64 ().
+        """
+        # Each k-mer adds the nucleotides that the selected k-mer before it has not covered, k at most.
         latest = torch.where(tokens, self.starts, -k).cummax(1).values
         before = torch.nn.functional.pad(latest[:, :-1], (1, 0), value=-k)
         return torch.where(tokens, (self.starts - before).clamp(max=k), 0).sum()
 
 
-def lay_out(ids: Tensor, tokenizer: KmerTokenizer, *, packed: bool = False) -> Covered:
-    """Lay the tokens of rows, (rows, tokens), over nucleotides; packed rows hold several windows."""
+def place_tokens(ids: Tensor, tokenizer: KmerTokenizer, *, packed: bool = False) -> TokenPlaces:
+    """Place the tokens of rows on nucleotides.
+
+    Args:
+        ids: token ids, (rows, tokens).
+        tokenizer: tokenizer with k, stride and the ids of special tokens.
+        packed: whether rows hold several windows.
+    """
     tokens = ids.shape[1]
-    windows = tokens // 3 + 1 if packed else 1  # at most: [CLS], a token, [SEP]
+    windows = tokens // 3 + 1 if packed else 1  # at most: a window is [CLS], one token and [SEP] or longer
     place = torch.arange(tokens, device=ids.device) * tokenizer.stride
+    # Every [CLS] shifts what follows by k nt, so that no k-mer of one window reaches into the next window.
     window = torch.cumsum(ids == tokenizer.cls_token_id, 1).clamp(max=windows) if packed else 0
-    return Covered(
-        (place + window * tokenizer.k).expand_as(ids), tokens * tokenizer.stride + (windows + 1) * tokenizer.k
-    )
+    width = tokens * tokenizer.stride + (windows + 1) * tokenizer.k
+    return TokenPlaces((place + window * tokenizer.k).expand_as(ids), width)
 
 
 @torch.no_grad()
 def count_batch(ids: Tensor, labels: Tensor, tokenizer: KmerTokenizer, *, packed: bool = False) -> Tensor:
-    """Count what a batch holds, int64 (6,).
+    """Count the tokens and nucleotides of a batch.
 
     Args:
-        ids, labels: (rows, tokens), as the collator gives them.
-        tokenizer: k, stride and special tokens.
-        packed: rows hold several windows.
+        ids: token ids, (rows, tokens), from the collator.
+        labels: true ids of masked tokens, -100 elsewhere, (rows, tokens).
+        tokenizer: tokenizer with k, stride and the ids of special tokens.
+        packed: whether rows hold several windows.
 
     Returns:
-        places for tokens, padding among them; tokens; k-mers; masked k-mers; nucleotides under k-mers; nucleotides that
-        none but masked k-mers cover, whatever these are shown as.
+        int64 (6,): positions for tokens, padding included; tokens; k-mers; masked k-mers; nucleotides under k-mers;
+        nucleotides covered only by masked k-mers (shown as [MASK], random or unchanged).
     """
-    laid, masked = lay_out(ids, tokenizer, packed=packed), labels != -100
-    visible = (ids >= _FIRST) & ~masked
+    places, masked = place_tokens(ids, tokenizer, packed=packed), labels != IGNORE_INDEX
+    visible = (ids >= NUM_SPECIAL) & ~masked
     kmers = visible | masked
-    held = [flags.sum() for flags in (ids != tokenizer.pad_token_id, kmers, masked)]
-    nt = laid.count_by(kmers, tokenizer.k)
-    hidden = nt - laid.count_by(visible, tokenizer.k)
-    return torch.stack([torch.tensor(ids.numel(), device=ids.device), *held, nt, hidden])
+    tokens = [flags.sum() for flags in (ids != tokenizer.pad_token_id, kmers, masked)]
+    nt = places.count_covered_by(kmers, tokenizer.k)
+    hidden = nt - places.count_covered_by(visible, tokenizer.k)
+    return torch.stack([torch.tensor(ids.numel(), device=ids.device), *tokens, nt, hidden])
 
 
 @torch.no_grad()
 def score_batch(
     ids: Tensor, labels: Tensor, logits: Tensor, tokenizer: KmerTokenizer, *, packed: bool = False
 ) -> Tensor:
-    """Sum up what was predicted in each row, float32 (rows, 6).
+    """Sum the scores of the masked tokens and hidden nucleotides of each row.
 
     Args:
-        ids, labels: (rows, tokens), as the collator gives them.
+        ids: token ids, (rows, tokens), from the collator.
+        labels: true ids of masked tokens, -100 elsewhere, (rows, tokens).
         logits: (masked tokens, vocabulary) in reading order, or (rows, tokens, vocabulary).
-        tokenizer: k, stride and special tokens.
-        packed: rows hold several windows.
+        tokenizer: tokenizer with k, stride and the ids of special tokens.
+        packed: whether rows hold several windows.
 
     Returns:
-        masked tokens; those predicted exactly; the sum of their negative log-probabilities in nats; hidden nucleotides;
-        those whose base was predicted; the sum of their negative log-probabilities.
+        float32 (rows, 6): masked tokens; masked tokens predicted exactly; the sum of the negative log-probabilities of
+        masked tokens in nats; hidden nucleotides; hidden nucleotides whose base was predicted; the sum of the negative
+        log-probabilities of their bases in nats.
     """
-    k, laid = tokenizer.k, lay_out(ids, tokenizer, packed=packed)
-    row, column = torch.nonzero(labels != -100, as_tuple=True)
+    k, places = tokenizer.k, place_tokens(ids, tokenizer, packed=packed)
+    row, column = torch.nonzero(labels != IGNORE_INDEX, as_tuple=True)
     logits, truth = logits[row, column] if logits.ndim == 3 else logits, labels[row, column]
-    right = (logits.argmax(-1) == truth).float()
-    losses = torch.zeros_like(right)
-    sums = torch.zeros(len(ids) * laid.width, 4, device=ids.device)
+    # From here on the nucleotides of all rows lie on one axis, so that a single index names row and nucleotide.
+    under = (row * places.width + places.starts[row, column])[:, None] + torch.arange(k, device=ids.device)
+    shown_as_mask = ids[row, column] == tokenizer.mask_token_id
+    sums = _sum_base_probabilities(logits, shown_as_mask, under, len(ids) * places.width)
     bases = torch.zeros(len(sums), dtype=torch.int64, device=ids.device)
-    table = _letters(k).to(ids.device)
-    places = (row * laid.width + laid.starts[row, column])[:, None] + torch.arange(k, device=ids.device)
-    bases[places] = table[truth - _FIRST]
-    is_mask = (ids[row, column] == tokenizer.mask_token_id).float()
-    for part in torch.arange(len(row), device=ids.device).split(_AT_ONCE):
-        losses[part] = torch.nn.functional.cross_entropy(logits[part].float(), truth[part], reduction="none")
-        sums.index_add_(0, places[part].flatten(), _base_chances(logits[part], is_mask[part], k).flatten(0, 1))
-    hidden = (sums.sum(-1) > 0.5) & ~laid.by(ids >= _FIRST, k).flatten()
-    chances = sums[hidden] / sums[hidden].sum(-1, keepdim=True)
-    letters, owner = bases[hidden], torch.nonzero(hidden)[:, 0] // laid.width
-    surprise = -chances.gather(1, letters[:, None])[:, 0].clamp(min=1e-30).log()
+    bases[under] = _kmer_bases(k).to(ids.device)[truth - NUM_SPECIAL]
+    # A [MASK] adds a total probability of 1 to each of its nucleotides; 0.5 allows for rounding.
+    hidden = (sums.sum(-1) > 0.5) & ~places.covered_by(ids >= NUM_SPECIAL, k).flatten()
+    owner = torch.nonzero(hidden)[:, 0] // places.width
     scores = torch.zeros(len(ids), 6, device=ids.device)
-    scores[:, :3].index_add_(0, row, torch.stack([torch.ones_like(right), right, losses], 1))
-    found = (chances.argmax(-1) == letters).float()
-    scores[:, 3:].index_add_(0, owner, torch.stack([torch.ones_like(found), found, surprise], 1))
+    scores[:, :3].index_add_(0, row, _score_tokens(logits, truth))
+    scores[:, 3:].index_add_(0, owner, _score_bases(sums[hidden], bases[hidden]))
     return scores
 
 
-def _base_chances(logits: Tensor, weight: Tensor, k: int) -> Tensor:
-    """Give the chance of each base at each place of k-mers, times a weight of each k-mer, (k-mers, k, 4)."""
-    chances = torch.softmax(logits[:, _FIRST : _FIRST + 4**k].float(), -1) * weight[:, None]
-    is_base = torch.nn.functional.one_hot(_letters(k).to(logits.device), 4).float()  # (4^k, k, 4)
-    return (chances @ is_base.flatten(1)).unflatten(1, (k, 4))
+def _score_tokens(logits: Tensor, truth: Tensor) -> Tensor:
+    """Score masked tokens, float32 (tokens, 3): 1, whether predicted exactly, negative log-probability."""
+    losses = torch.zeros(len(truth), device=logits.device)
+    for part in torch.arange(len(truth), device=logits.device).split(_AT_ONCE):
+        losses[part] = torch.nn.functional.cross_entropy(logits[part].float(), truth[part], reduction="none")
+    return torch.stack([torch.ones_like(losses), (logits.argmax(-1) == truth).float(), losses], 1)
+
+
+def _score_bases(sums: Tensor, bases: Tensor) -> Tensor:
+    """Score hidden nucleotides, float32 (nucleotides, 3): 1, whether predicted, negative log-probability.
+
+    Args:
+        sums: sums of the probabilities of A, T, C, G over k-mers, (nucleotides, 4).
+        bases: true bases, int64 (nucleotides,).
+    """
+    probabilities = sums / sums.sum(-1, keepdim=True)
+    surprise = -probabilities.gather(1, bases[:, None])[:, 0].clamp(min=1e-30).log()
+    return torch.stack([torch.ones_like(surprise), (probabilities.argmax(-1) == bases).float(), surprise], 1)
+
+
+def _sum_base_probabilities(logits: Tensor, shown_as_mask: Tensor, under: Tensor, nucleotides: int) -> Tensor:
+    """Sum, for each nucleotide, the probabilities of the four bases over the [MASK] tokens that cover it.
+
+    Args:
+        logits: logits of the masked tokens, (tokens, vocabulary).
+        shown_as_mask: which of them are shown as [MASK], bool (tokens,); the others add nothing.
+        under: nucleotides under each masked token, int64 (tokens, k).
+        nucleotides: number of nucleotides.
+
+    Returns:
+        float32 (nucleotides, 4).
+    """
+    k = under.shape[1]
+    sums = torch.zeros(nucleotides, 4, device=logits.device)
+    is_base = torch.nn.functional.one_hot(_kmer_bases(k).to(logits.device), 4).float().flatten(1)  # (4^k, 4 k)
+    for part in torch.arange(len(under), device=logits.device).split(_AT_ONCE):
+        kmers = torch.softmax(logits[part, NUM_SPECIAL : NUM_SPECIAL + 4**k].float(), -1)
+        kmers = kmers * shown_as_mask[part, None].float()
+        sums.index_add_(0, under[part].flatten(), (kmers @ is_base).reshape(-1, 4))
+    return sums
 
 
 @functools.lru_cache(maxsize=2)
-def _letters(k: int) -> Tensor:
-    """Spell all k-mers in the order of their ids, int64 (4^k, k), 0..3 for A, T, C, G.
-
-    >>> _letters(2)[[0, 1, 4, 15]].tolist()
-    [[0, 0], [0, 1], [1, 0], [3, 3]]
-    """
-    codes = torch.arange(4**k)[:, None]
-    return codes // 4 ** torch.arange(k - 1, -1, -1) % 4
+def _kmer_bases(k: int) -> Tensor:
+    """Return the bases of all k-mers in the order of their ids, int64 (4^k, k), 0..3 for A, T, C, G."""
+    return torch.from_numpy(kmer_digits(k)).long()
 
 
 def summarise(scores: np.ndarray) -> dict[str, float]:
-    """Turn sums of `score_batch`, (rows, 6) of any rows, into scores; NaN where nothing was masked or hidden.
+    """Compute the scores of a validation from the sums of `score_batch`.
+
+    Args:
+        scores: sums of any rows, (rows, 6).
 
     Returns:
-        loss, the mean over masked tokens however they are batched, 0 where there is none; masked_token_accuracy;
-        masked_nucleotide_accuracy and nucleotide_perplexity, of hidden_nucleotides.
+        loss, the mean over masked tokens however they are batched, 0 if no token is masked; masked_token_accuracy, NaN
+        if no token is masked; masked_nucleotide_accuracy and nucleotide_perplexity, NaN if no nucleotide is hidden;
+        hidden_nucleotides, their number.
     """
     tokens, right, loss, nucleotides, found, surprise = np.asarray(scores, np.float64).sum(0).tolist()
     return {
@@ -169,5 +221,9 @@ def summarise(scores: np.ndarray) -> dict[str, float]:
 
 
 def masked_metrics(prediction: EvalPrediction) -> dict[str, float]:
-    """Score a validation whose predictions are the rows of `score_batch`, as transformers' Trainer asks for it."""
+    """Compute the scores of a validation, as the ``compute_metrics`` of transformers' Trainer.
+
+    Args:
+        prediction: predictions that are the rows of `score_batch`.
+    """
     return summarise(prediction.predictions)

@@ -1,35 +1,35 @@
-"""How good is a prediction: scores over scikit-learn, as pure functions, for the Trainer and as an ``evaluate.Metric``.
+"""Scores of predictions, computed by scikit-learn: as pure functions, for the Trainer, and as an ``evaluate.Metric``.
 
 Three decisions hold for every score here:
 
-- what is counted from decisions (accuracy, recall, precision, F1) is 0 where nothing was there to be counted;
-- what ranks examples (AUROC, AUPRC) or correlates them (MCC, Pearson, Spearman, R2) is NaN, with one logged warning,
-  where the labels do not define it, for instance when all examples are of one class;
+- scores that count decisions (accuracy, recall, precision, F1) are 0 if there is nothing to count;
+- scores that rank examples (AUROC, AUPRC) or correlate them (MCC, Pearson, Spearman, R2) are NaN, with one logged
+  warning, if the labels do not define them, for instance if all examples are of one class;
 - nothing is downloaded: the metric is a local class, not a name for ``evaluate.load``.
 """
 
 from __future__ import annotations
 
 import logging
+import tempfile
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import datasets
 import evaluate
 import numpy as np
-import scipy.special
 import scipy.stats
+from scipy.special import expit, softmax
 from sklearn import metrics as sk
+
+from ..sequence import IGNORE_INDEX
 
 if TYPE_CHECKING:
     from transformers import EvalPrediction
 
 logger = logging.getLogger(__name__)
 
-#: transformers' mark for a token or example without a label.
-IGNORED_LABEL = -100
-
-#: What an evaluation measures by the kind of labels, and whether more of it is better.
+#: Names of the scores of an evaluation, by the type of problem, and whether a larger value is better.
 _CLASSES = dict.fromkeys("accuracy macro_recall macro_precision f1 f1_macro mcc auroc auprc".split(), True)
 SCORES: dict[str, dict[str, bool]] = {
     "single_label_classification": {"loss": False} | _CLASSES,
@@ -37,27 +37,19 @@ SCORES: dict[str, dict[str, bool]] = {
     "regression": {"loss": False, "mse": False, "mae": False, "r2": True, "pearson": True, "spearman": True},
 }
 
-_SCORES = """accuracy, macro_recall (balanced accuracy; the paper's Recall_M), macro_precision, f1 (two classes: of the
-positive class; more: the macro mean), f1_macro, mcc, auroc, auprc (two classes: of the positive class; more: mean over
-one class versus the rest)"""
-
-
-def softmax(logits: np.ndarray) -> np.ndarray:
-    """Turn logits into probabilities along the last axis, in float64 and without overflow.
-
-    >>> softmax(np.array([0.0, 0.0])).tolist()
-    [0.5, 0.5]
-    """
-    return scipy.special.softmax(np.asarray(logits, np.float64), axis=-1)
+_DESCRIPTION = """Scores of a sequence classifier: accuracy, macro_recall (balanced accuracy; the paper's Recall_M),
+macro_precision, f1 (two classes: of the positive class; more: the macro mean), f1_macro, mcc, auroc, auprc (two
+classes: of the positive class; more: mean over one class versus the rest)."""
 
 
 def classification_metrics(probabilities: np.ndarray, labels: np.ndarray, *, positive: int = 1) -> dict[str, float]:
-    """Score class probabilities; the class decided on is the most probable one.
+    """Compute the scores of class probabilities; the predicted class is the most probable one.
 
     Args:
-        probabilities: (examples, classes); rows need not sum to 1, any score that grows with belief will do.
-        labels: (examples,), class ids 0..classes-1.
-        positive: id of the class that ``f1``, ``auroc`` and ``auprc`` speak about when there are two (paper: phage).
+        probabilities: (examples, classes); rows need not sum to 1, any score that grows with the model's confidence
+            will do.
+        labels: class ids 0..classes-1, (examples,).
+        positive: with two classes, id of the class that ``f1``, ``auroc`` and ``auprc`` refer to (paper: phage).
 
     Returns:
         accuracy, macro_recall (over the classes that occur in ``labels``), macro_precision and f1_macro (over those
@@ -65,24 +57,26 @@ def classification_metrics(probabilities: np.ndarray, labels: np.ndarray, *, pos
         ``auroc`` and ``auprc`` are means over one class versus the rest.
 
     Raises:
-        ValueError: if shapes disagree, there is no example, a label is no class, or a probability is not finite.
+        ValueError: if shapes disagree, there is no example, a label is not a class, or a probability is NaN or
+            infinite.
 
     Source: GenomeNet-BERT, Table 1 (macro recall) and its F1 with phages as positives.
     """
     probabilities, labels = _checked(probabilities, labels)
     predicted, num_classes = probabilities.argmax(axis=1), probabilities.shape[1]
-    decided = decision_metrics(predicted, labels, num_classes=num_classes, positive=positive)
-    return decided | _ranking_metrics(probabilities, labels, positive)
+    decisions = decision_metrics(predicted, labels, num_classes=num_classes, positive=positive)
+    return decisions | _ranking_metrics(probabilities, labels, positive)
 
 
 def decision_metrics(
     predicted: np.ndarray, labels: np.ndarray, *, num_classes: int = 2, positive: int = 1
 ) -> dict[str, float]:
-    """Score decided class ids: the part of ``classification_metrics`` that needs no probabilities.
+    """Compute the scores of predicted class ids: the part of `classification_metrics` that needs no probabilities.
 
     Args:
-        predicted, labels: (examples,), class ids 0..num_classes-1.
-        num_classes: 2 makes ``f1`` the F1 of the class ``positive``.
+        predicted: predicted class ids 0..num_classes-1, (examples,).
+        labels: true class ids, (examples,).
+        num_classes: number of classes; with 2, ``f1`` is the F1 of the class ``positive``.
         positive: id of the positive class.
     """
     if num_classes == 2 and positive not in (0, 1):
@@ -96,22 +90,23 @@ def decision_metrics(
         "macro_precision": float(sk.precision_score(labels, predicted, average="macro", zero_division=0.0)),
         "f1": f1 if num_classes == 2 else f1_macro,
         "f1_macro": f1_macro,
-        # With one class there is nothing to correlate; scikit-learn would say 0 and warn.
+        # With one class there is nothing to correlate; scikit-learn would return 0 and warn.
         "mcc": float(sk.matthews_corrcoef(labels, predicted)) if len(occurring) > 1 else float("nan"),
     }
 
 
 def regression_metrics(predictions: np.ndarray, targets: np.ndarray) -> dict[str, float]:
-    """Score predicted numbers; with several outputs each score is the mean over the outputs that define it.
+    """Compute the scores of predicted numbers; with several outputs, each score is the mean over those that define it.
 
     Args:
-        predictions, targets: (examples,) or (examples, outputs); NaN targets are left out.
+        predictions: (examples,) or (examples, outputs).
+        targets: true numbers, same shape; NaN targets are omitted.
 
     Returns:
         mse, mae, r2, pearson, spearman.
 
     Raises:
-        ValueError: if shapes disagree, there is no example, or a prediction is not finite.
+        ValueError: if shapes disagree, there is no example, or a prediction is NaN or infinite.
     """
     predictions, targets = _columns(predictions), _columns(targets)
     _check_rows(predictions, targets.shape)
@@ -120,18 +115,19 @@ def regression_metrics(predictions: np.ndarray, targets: np.ndarray) -> dict[str
 
 
 def multilabel_metrics(probabilities: np.ndarray, labels: np.ndarray, *, threshold: float = 0.5) -> dict[str, float]:
-    """Score independent yes/no labels: macro means over the labels that occur.
+    """Compute the scores of independent yes/no labels: macro means over the labels that occur.
 
     Args:
         probabilities: (examples, labels).
-        labels: (examples, labels) of 0, 1, or NaN (not measured; such cells are left out).
-        threshold: probability from which on a label counts as predicted, for ``f1``.
+        labels: 0, 1, or NaN where not measured (omitted), (examples, labels).
+        threshold: lowest probability at which a label counts as predicted, for ``f1``.
 
     Returns:
-        f1 (over the labels with a positive), auroc and auprc (over those with a positive and a negative).
+        f1 (over the labels with a positive), auroc and auprc (over the labels with a positive and a negative).
 
     Raises:
-        ValueError: if shapes disagree, there is no example, a label is not 0, 1 or NaN, or a probability is not finite.
+        ValueError: if shapes disagree, there is no example, a label is not 0, 1 or NaN, or a probability is NaN or
+            infinite.
     """
     probabilities, labels = np.asarray(probabilities, np.float64), np.asarray(labels, np.float64)
     _check_rows(probabilities, labels.shape)
@@ -150,12 +146,13 @@ def scores_per_column(
     labels: np.ndarray,
     names: Sequence[str],
 ) -> dict[str, dict[str, float]]:
-    """Score every label or target by itself, NaN where there is nothing to score.
+    """Compute the scores of every label or target by itself, NaN where there is nothing to score.
 
     Args:
         measure: `multilabel_metrics` or `regression_metrics`.
-        predictions, labels: (examples, columns).
-        names: of the columns.
+        predictions: (examples, columns).
+        labels: (examples, columns).
+        names: names of the columns.
 
     Returns:
         name -> scores.
@@ -167,11 +164,11 @@ def scores_per_column(
 def compute_metrics_for(
     problem_type: str, label_names: Sequence[str], positive: int | str = 1
 ) -> Callable[[EvalPrediction], dict[str, float]]:
-    """Make the function that ``transformers.Trainer(compute_metrics=...)`` calls with logits and labels.
+    """Build the function that ``transformers.Trainer(compute_metrics=...)`` calls with logits and labels.
 
     Args:
         problem_type: as in a transformers config: single_label_classification (sequences or tokens; labels of -100 are
-            left out), multi_label_classification (-100 or NaN: not measured) or regression.
+            omitted), multi_label_classification (-100 or NaN: not measured) or regression.
         label_names: names of the classes, labels or outputs, by id.
         positive: positive class of two, by id or name.
 
@@ -179,16 +176,16 @@ def compute_metrics_for(
         A function from EvalPrediction to the scores, without the ``eval_`` that the Trainer puts before their names.
 
     Raises:
-        ValueError: for an unknown problem type or positive class; the function itself, when there is not one logit per
-            name.
+        ValueError: if the problem type or the positive class is unknown; the returned function raises it if there is
+            not one logit per name.
     """
     positive_id = class_id(positive, label_names)
     scorers: dict[str, Callable[[np.ndarray, np.ndarray], dict[str, float]]] = {
         "single_label_classification": lambda logits, labels: classification_metrics(
-            *_labelled_rows(softmax(logits), labels), positive=positive_id
+            *_labelled_rows(softmax(logits, axis=-1), labels), positive=positive_id
         ),
         "multi_label_classification": lambda logits, labels: multilabel_metrics(
-            scipy.special.expit(logits), np.where(labels == IGNORED_LABEL, np.nan, labels)
+            expit(logits), np.where(labels == IGNORE_INDEX, np.nan, labels)
         ),
         "regression": regression_metrics,
     }
@@ -196,7 +193,7 @@ def compute_metrics_for(
         raise ValueError(f"problem_type must be one of {', '.join(scorers)}; not {problem_type!r}")
 
     def compute_metrics(prediction: EvalPrediction) -> dict[str, float]:
-        """Score what the model said on the evaluation set."""
+        """Compute the scores of the logits of an evaluation set."""
         logits = prediction.predictions[0] if isinstance(prediction.predictions, tuple) else prediction.predictions
         logits = np.asarray(logits, np.float64)
         if logits.ndim > 1 and logits.shape[-1] != len(label_names):
@@ -208,23 +205,41 @@ def compute_metrics_for(
 
 
 def class_id(name_or_id: int | str, label_names: Sequence[str]) -> int:
-    """Find a class by its name or id; an id is only checked where names are known.
+    """Find the id of a class by its name; an id is returned as it is.
+
+    Args:
+        name_or_id: name or id of the class.
+        label_names: names of the classes, by id.
+
+    Raises:
+        ValueError: if no class has that name.
 
     >>> class_id("phage", ["other", "phage"])
     1
     """
     if isinstance(name_or_id, str):
         if name_or_id not in label_names:
-            raise ValueError(f"no class is called {name_or_id!r}; there are {', '.join(label_names)}")
+            raise ValueError(f"no class is called {name_or_id!r}; the classes are {', '.join(label_names)}")
         return list(label_names).index(name_or_id)
     return int(name_or_id)
 
 
 class SequenceClassificationMetrics(evaluate.Metric):
-    """Classification scores as a local ``evaluate.Metric``; see ``classification_metrics`` for what each one means.
+    """Scores of a sequence classifier as a local ``evaluate.Metric``; `classification_metrics` explains each score.
 
-    ``predictions`` are probabilities, (examples, classes), or decided class ids, (examples,); ids have no AUROC and no
-    AUPRC (NaN). ``references`` are class ids.
+    ``predictions`` are probabilities, (examples, classes), or predicted class ids, (examples,), for which AUROC and
+    AUPRC are NaN. ``references`` are class ids. In a plain Trainer::
+
+        metric = hf_genomics.SequenceClassificationMetrics()
+
+        def compute_metrics(prediction):
+            return metric.compute(predictions=softmax(prediction.predictions, -1), references=prediction.label_ids)
+
+    Args:
+        config_name: name of the configuration, as in ``evaluate.Metric``.
+        keep_in_memory: keep predictions in memory, where a few numbers per sequence fit, and not in a cache folder.
+        cache_dir: folder for predictions that are not kept in memory.
+        options: other options of ``evaluate.Metric``.
 
     >>> metric = SequenceClassificationMetrics()
     >>> scores = metric.compute(predictions=[[0.9, 0.1], [0.4, 0.6]], references=[0, 1])
@@ -232,18 +247,27 @@ class SequenceClassificationMetrics(evaluate.Metric):
     (1.0, 1.0)
     """
 
-    def __init__(self, config_name: str | None = None, *, keep_in_memory: bool = True, **kwargs: Any) -> None:
-        """Keep predictions in memory by default: a few numbers per sequence need no file in the user's cache."""
-        super().__init__(config_name, keep_in_memory=keep_in_memory, **kwargs)
-
-    def _build_data_dir(self) -> str:
-        """Make no folder in the user's cache, which may be read-only, when nothing will be written there."""
-        return self._data_dir_root if self.keep_in_memory else super()._build_data_dir()
+    def __init__(
+        self,
+        config_name: str | None = None,
+        *,
+        keep_in_memory: bool = True,
+        cache_dir: str | None = None,
+        **options: Any,
+    ) -> None:
+        options |= {"keep_in_memory": keep_in_memory}
+        if not keep_in_memory:
+            super().__init__(config_name, cache_dir=cache_dir, **options)
+            return
+        # A Metric makes a folder in its cache even if it will write nothing there, and the user's cache may be
+        # read-only: so it makes it in a folder that is deleted at once.
+        with tempfile.TemporaryDirectory() as folder:
+            super().__init__(config_name, cache_dir=folder, **options)
 
     def _info(self) -> evaluate.MetricInfo:
         label, probability = datasets.Value("int64"), datasets.Value("float64")
         return evaluate.MetricInfo(
-            description=f"Scores of a sequence classifier: {_SCORES}.",
+            description=_DESCRIPTION,
             citation="",
             inputs_description="predictions: probabilities (examples, classes) or class ids; references: class ids.",
             features=[
@@ -259,7 +283,14 @@ class SequenceClassificationMetrics(evaluate.Metric):
         positive: int | str = 1,
         label_names: Sequence[str] = (),
     ) -> dict[str, float]:
-        """Score; ``positive`` may be a name where ``label_names`` are given; they also fix the number of classes."""
+        """Compute the scores.
+
+        Args:
+            predictions: probabilities (examples, classes) or class ids (examples,).
+            references: true class ids, (examples,).
+            positive: positive class of two, by id or, if ``label_names`` are given, by name.
+            label_names: names of the classes, by id; they also fix the number of classes.
+        """
         predictions, references = np.asarray(predictions), np.asarray(references)
         positive_id = class_id(positive, label_names)
         if predictions.ndim == 2:
@@ -270,7 +301,7 @@ class SequenceClassificationMetrics(evaluate.Metric):
 
 
 def _ranking_metrics(probabilities: np.ndarray, labels: np.ndarray, positive: int) -> dict[str, float]:
-    """AUROC and AUPRC of the positive class of two, or the mean over one class versus the rest."""
+    """Compute AUROC and AUPRC of the positive class of two, or their means over one class versus the rest."""
     num_classes = probabilities.shape[1]
     classes = [positive] if num_classes == 2 else range(num_classes)
     columns = [_ranking(labels == c, probabilities[:, c]) for c in classes]
@@ -278,7 +309,7 @@ def _ranking_metrics(probabilities: np.ndarray, labels: np.ndarray, positive: in
 
 
 def _ranking(truth: np.ndarray, scores: np.ndarray) -> dict[str, float]:
-    """How well scores put the true before the false; truth is bool (examples,)."""
+    """Compute AUROC and AUPRC of one class; truth is bool (examples,), NaN if it does not vary."""
     if truth.all() or not truth.any():
         return {"auroc": float("nan"), "auprc": float("nan")}
     return {
@@ -288,7 +319,7 @@ def _ranking(truth: np.ndarray, scores: np.ndarray) -> dict[str, float]:
 
 
 def _regression_column(predictions: np.ndarray, targets: np.ndarray) -> dict[str, float]:
-    """Score one output. A constant has no correlation, and constant targets have no R2."""
+    """Compute the scores of one output. A constant has no correlation, and constant targets have no R2."""
     nan = float("nan")
     targets_vary = len(targets) > 1 and bool(np.ptp(targets) > 0)
     both_vary = targets_vary and bool(np.ptp(predictions) > 0)
@@ -302,7 +333,7 @@ def _regression_column(predictions: np.ndarray, targets: np.ndarray) -> dict[str
 
 
 def _mean_of_scores(columns: list[dict[str, float]], names: Sequence[str], *, what: str) -> dict[str, float]:
-    """Average each score over the columns that define it; NaN, and a word in the log, where none or not all do."""
+    """Compute the mean of each score over the columns that define it, NaN if none does; log if not all do."""
     means: dict[str, float] = {}
     undefined = []
     for name in names:
@@ -311,12 +342,12 @@ def _mean_of_scores(columns: list[dict[str, float]], names: Sequence[str], *, wh
         if len(defined) < len(columns):
             undefined.append(name)
     if undefined:
-        logger.warning("%s not defined for every %s: its labels do not vary", ", ".join(undefined), what)
+        logger.warning("%s not defined for every %s: the labels of some do not vary", ", ".join(undefined), what)
     return means
 
 
 def _checked(probabilities: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Bring probabilities to float64 (examples, classes) and labels to integers (examples,), or say what is wrong."""
+    """Return probabilities as float64 (examples, classes) and labels as int64 (examples,); raise if they are not."""
     probabilities, labels = np.asarray(probabilities, np.float64), np.asarray(labels)
     if probabilities.ndim != 2 or probabilities.shape[1] < 2:
         raise ValueError(f"probabilities must be (examples, two classes or more), not {probabilities.shape}")
@@ -324,29 +355,31 @@ def _checked(probabilities: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray,
     bad = np.flatnonzero((labels < 0) | (labels >= probabilities.shape[1]) | (labels != np.floor(labels)))
     if len(bad):
         last = probabilities.shape[1] - 1
-        raise ValueError(f"label {labels[bad[0]]} of example {bad[0]} is no class: ids run 0..{last}")
+        raise ValueError(f"label {labels[bad[0]]} of example {bad[0]} is not a class: ids run 0..{last}")
     return probabilities, labels.astype(np.int64)
 
 
 def _check_rows(predictions: np.ndarray, shape: tuple[int, ...]) -> None:
-    """Check that predictions have the shape the labels ask for, some rows, and only finite values."""
+    """Check that predictions have the shape that fits the labels, at least one row, and only finite values."""
     if predictions.shape != shape:
-        raise ValueError(f"predictions have shape {predictions.shape}, the labels ask for {shape}")
+        raise ValueError(f"predictions have shape {predictions.shape}, but the labels need shape {shape}")
     if not len(predictions):
         raise ValueError("there is no example to score")
     if not np.isfinite(predictions).all():
         row = int(np.flatnonzero(~np.isfinite(predictions).all(axis=1))[0])
-        raise ValueError(f"prediction {row} is not finite: {predictions[row]}; has the model diverged? (learning rate)")
+        raise ValueError(
+            f"prediction {row} is NaN or infinite: {predictions[row]}; if the model diverged, lower the learning rate"
+        )
 
 
 def _columns(values: np.ndarray) -> np.ndarray:
-    """View numbers of shape (examples,) or (examples, outputs) as float64 (examples, outputs)."""
+    """Return numbers of shape (examples,) or (examples, outputs) as float64 (examples, outputs)."""
     values = np.asarray(values, np.float64)
     return values[:, None] if values.ndim == 1 else values
 
 
 def _known_columns(predictions: np.ndarray, targets: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Pair predictions and targets column by column, without the rows whose target is NaN."""
+    """Return predictions and targets of each column, without the rows whose target is NaN."""
     known = ~np.isnan(targets)  # (examples, columns)
     return [(predictions[rows, c], targets[rows, c]) for c, rows in enumerate(known.T)]
 
@@ -354,5 +387,5 @@ def _known_columns(predictions: np.ndarray, targets: np.ndarray) -> list[tuple[n
 def _labelled_rows(probabilities: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Flatten (batch, tokens, classes) to (rows, classes) without the rows labelled -100 (special tokens, padding)."""
     rows, labels = probabilities.reshape(-1, probabilities.shape[-1]), labels.reshape(-1)
-    labelled = labels != IGNORED_LABEL
+    labelled = labels != IGNORE_INDEX
     return rows[labelled], labels[labelled]

@@ -57,4 +57,4 @@ def predict(
 def shortest_sequence(network: PreTrainedModel, k: int) -> int:
     """Give the shortest sequence a model takes, in nt: one k-mer in each part."""
     config = network.config
-    return k if getattr(config, "part_length", None) else k * getattr(config, "num_windows", 1)
+    return k if getattr(config, "part_length", None) else k * getattr(config, "num_parts", 1)

@@ -79,17 +79,17 @@ def check_pairs(examples: LabelledSequences, tokenizer: KmerTokenizer, positions
 def _longest_window(config: Any, tokenizer: KmerTokenizer) -> int:
     """Give the longest sequence, in nt, that a model reads at once: no longer than those it was fine-tuned on."""
     fits = (config.max_position_embeddings - 3) * tokenizer.stride + tokenizer.k
-    parts, part_length = getattr(config, "num_windows", 1), getattr(config, "part_length", None)
+    parts, part_length = getattr(config, "num_parts", 1), getattr(config, "part_length", None)
     most = parts * (part_length or fits)
     if part_length and config.aggregation != "concat":  # any number of parts
-        return config.window_length or most
-    return min(most, config.window_length or most)
+        return config.max_sequence_length or most
+    return min(most, config.max_sequence_length or most)
 
 
 def collator_for(config: Any, tokenizer: KmerTokenizer, rc_probability: float = 0, seed: int = 0) -> Any:
     """Make the collator that cuts sequences as a model's configuration says."""
-    parts, part_length = getattr(config, "num_windows", 1), getattr(config, "part_length", None)
-    return DataCollatorForSequences(tokenizer, rc_probability, seed, num_windows=parts, part_length=part_length)
+    parts, part_length = getattr(config, "num_parts", 1), getattr(config, "part_length", None)
+    return DataCollatorForSequences(tokenizer, rc_probability, seed, num_parts=parts, part_length=part_length)
 
 
 def check_longest(examples: LabelledSequences, tokenizer: KmerTokenizer, config: Any) -> None:
@@ -101,8 +101,8 @@ def check_longest(examples: LabelledSequences, tokenizer: KmerTokenizer, config:
     if examples.pairs is not None:
         return check_pairs(examples, tokenizer, config.max_position_embeddings)
     length, name = max((len(sequence), name) for sequence, name in zip(examples.sequences, examples.ids, strict=True))
-    parts, part_length = getattr(config, "num_windows", 1), getattr(config, "part_length", None)
-    shorter = "lower part_length" if part_length else "shorten it, cut every sequence into more parts by num_windows"
+    parts, part_length = getattr(config, "num_parts", 1), getattr(config, "part_length", None)
+    shorter = "lower part_length" if part_length else "shorten it, cut every sequence into more parts by num_parts"
     check_positions(
         tokenizer,
         min(length, part_length) if part_length else -(-length // parts),

@@ -69,7 +69,7 @@ def attention_pairs(config: KmerBertConfig, positions: Tensor, real: Tensor, ask
     """Count the pairs of tokens that attend to each other, summed over the layers of a model.
 
     A window of n tokens has n^2 = 1 + 3 + ... + (2n - 1) pairs: 2p + 1 for its token at position p. Where a layer sees
-    ``attention_window`` tokens to either side, p counts no further than that. So no window needs to be looked for.
+    ``sliding_window`` tokens to either side, p counts no further than that. So no window needs to be looked for.
 
     >>> int(attention_pairs(KmerBertConfig(num_hidden_layers=1), torch.tensor([0, 1, 2, 0, 1, 0]), torch.ones(6)))
     14

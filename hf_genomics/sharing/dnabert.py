@@ -39,7 +39,7 @@ TO_BERT = {ours: theirs for theirs, ours in FROM_BERT.items() if theirs != "Bert
 
 # Settings that leave the numbers of a loaded model as they are, so that a BERT does not need them.
 _NO_MATTER = set(
-    "k stride initialisation sparse_prediction window_length class_weights focal_gamma paired "
+    "k stride initialisation sparse_prediction max_sequence_length class_weights focal_gamma paired "
     "target_means target_scales".split()  # the last two go into the classifier's weights
 )
 

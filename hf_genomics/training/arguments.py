@@ -1,16 +1,17 @@
-"""Values of TrainingArguments that transformers takes as they are and stumbles over later, or that would do nothing.
+"""Training options: those that pretraining adds to TrainingArguments, and early checks of all of them.
 
-Every rule here holds before data is read and the output folder is made; each message names the key as the user wrote
-it, its value, and what would do.
+transformers accepts some values without a check and fails on them later, or ignores them. The checks here run before
+data is read and before the output folder is made; each message names the key as the user wrote it, its value and a
+remedy.
 """
 
 from __future__ import annotations
 
-import difflib
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
 import torch
 from accelerate.utils import DynamoBackend
@@ -19,10 +20,11 @@ from transformers.integrations import get_available_reporting_integrations
 from transformers.training_args import trainer_log_levels
 
 from ..errors import InputError
+from ..sequence import did_you_mean
 
 logger = logging.getLogger(__name__)
 
-#: The smallest value of each key; None, where a key may be null, passes.
+#: The smallest allowed value of each key; None passes where a key may be null.
 _LEAST: dict[str, float] = {
     "per_device_train_batch_size": 1,
     "per_device_eval_batch_size": 1,
@@ -38,27 +40,75 @@ _LEAST: dict[str, float] = {
     "eval_delay": 0,
     "neftune_noise_alpha": 0,
 }
-#: Keys that must lie in 0..1, 1 excluded, and seeds, which NumPy takes up to 32 bits.
+#: Keys that must lie in 0..1, 1 excluded, and seeds, which NumPy accepts up to 32 bits.
 _SHARES = ("adam_beta1", "adam_beta2")
 _SEEDS = ("seed", "data_seed")
 
-#: What must keep its default, and why.
-_REFUSED = {
-    "push_to_hub": "would upload all of the folder, training_args.bin too; run hf-genomics push afterwards",
-    "dataloader_persistent_workers": "must be false: kept workers would repeat the first epoch",
+#: Keys that must keep their default, and why.
+_MUST_KEEP_DEFAULT = {
+    "push_to_hub": "would upload the whole folder, training_args.bin too; run hf-genomics push afterwards",
+    "dataloader_persistent_workers": "must be false: workers that stay alive would repeat the first epoch",
     "save_only_model": "must be false: the run could not be resumed exactly",
     "ignore_data_skip": "must be false: the run could not be resumed exactly",
     "auto_find_batch_size": "must be false: the run could not be resumed exactly",
-    "batch_eval_metrics": "must be false: scores are of all predictions together",
-    "label_smoothing_factor": "must be 0: smoothed labels would pass by the heads' own losses, their class weights and "
-    "the division by the labels of a whole step",
-    "use_liger_kernel": "must be false: there are no such kernels for KmerBert",
+    "batch_eval_metrics": "must be false: scores are computed over all predictions together",
+    "label_smoothing_factor": "must be 0: label smoothing would bypass the heads' own losses, their class weights and "
+    "the division by the number of labels in a whole step",
+    "use_liger_kernel": "must be false: there are no Liger kernels for KmerBert",
 }
 _CHECKPOINTING = {"use_reentrant", "preserve_rng_state", "determinism_check", "debug", "context_fn", "early_stop"}
 
 
+@dataclass
+class PretrainingArguments(TrainingArguments):
+    """Options of a pretraining run: those of transformers.TrainingArguments and four more.
+
+    Args:
+        schedule_steps: number of steps of the learning rate schedule (a warm-up given as a share is a share of these
+            steps); by default trainer.max_steps. It may exceed trainer.max_steps: a schedule of 200,000 steps that is
+            stopped after 100,000.
+        on_nonfinite: what to do at the first NaN or infinite loss or gradient norm: "stop" the run, or skip the step
+            ("skip_batch").
+        packing: train on rows of several windows, which do not see each other, so that no token is padding. The
+            windows of a batch share one row; rows are as long as the longest window if the model is compiled or one
+            process drives several GPUs; masking.pack_to sets another length.
+        peak_tflops: peak speed of one device, in 10^12 operations per second, from which the log computes the MFU
+            (model FLOPs utilisation); by default it is measured when training begins, in a tenth of a second.
+
+    Raises:
+        InputError: if peak_tflops is not positive.
+    """
+
+    schedule_steps: int | None = None
+    on_nonfinite: Literal["stop", "skip_batch"] = "stop"
+    packing: bool = True
+    peak_tflops: float | None = None
+
+    def __post_init__(self) -> None:
+        """Check the number that is not compared with any other."""
+        super().__post_init__()
+        if self.peak_tflops is not None and not self.peak_tflops > 0:
+            raise InputError(f"trainer.peak_tflops must be above 0, not {self.peak_tflops}; omit it to measure it")
+
+    @classmethod
+    def of(cls, args: TrainingArguments) -> PretrainingArguments:
+        """Return the arguments themselves, or plain TrainingArguments as a copy with the defaults of the four options.
+
+        Args:
+            args: arguments of either class.
+        """
+        if isinstance(args, cls):
+            return args
+        copy = cls.__new__(cls)  # not cls(...): __post_init__ has run already, and is not meant to run twice
+        vars(copy).update(vars(args))
+        return copy
+
+
 def check_arguments(args: TrainingArguments) -> None:
     """Check what TrainingArguments does not check itself.
+
+    Args:
+        args: arguments of a run.
 
     Raises:
         InputError: naming the key, its value and the rule.
@@ -74,7 +124,7 @@ def check_arguments(args: TrainingArguments) -> None:
         value = getattr(args, name)
         if value is not None and not 0 <= value < 2**32:
             raise InputError(f"trainer.{name} must lie in 0..2^32 - 1, not {value}")
-    for name, why in _REFUSED.items():
+    for name, why in _MUST_KEEP_DEFAULT.items():
         if getattr(args, name, None):
             raise InputError(f"trainer.{name} {why}")
     _check_steps(args)
@@ -83,12 +133,12 @@ def check_arguments(args: TrainingArguments) -> None:
     checkpoint = args.resume_from_checkpoint
     if isinstance(checkpoint, str) and not (Path(checkpoint) / "trainer_state.json").is_file():
         raise InputError(
-            f"trainer.resume_from_checkpoint: {checkpoint} is no checkpoint; name a folder checkpoint-STEP"
+            f"trainer.resume_from_checkpoint: {checkpoint} is not a checkpoint; name a folder checkpoint-STEP"
         )
 
 
 def _check_steps(args: TrainingArguments) -> None:
-    """Check the length of the run and what happens every so many steps."""
+    """Check the length of the run, and the intervals of saving, evaluating and logging."""
     if args.max_steps == 0 or args.max_steps < -1:
         raise InputError(
             f"trainer.max_steps must be at least 1, or -1 to train for trainer.num_train_epochs, not {args.max_steps}"
@@ -100,32 +150,37 @@ def _check_steps(args: TrainingArguments) -> None:
         if getattr(args, f"{kind}_strategy") == "steps" and not steps > 0:
             raise InputError(
                 f"trainer.{kind}_steps must be above 0 (steps from one {what} to the next, or a share of all steps), "
-                f"not {steps}; for none set trainer.{kind}_strategy to no"
+                f"not {steps}; set trainer.{kind}_strategy to no for none"
             )
-    first = max(args.eval_delay, args.eval_steps or 0)
-    if args.load_best_model_at_end and args.eval_strategy == "steps" and 0 < args.max_steps < first:
-        logger.warning(
-            "no evaluation comes within the %d steps of the run (trainer.eval_steps, trainer.eval_delay): there is no "
-            "best model; the last one is kept",
-            args.max_steps,
-        )
+    _warn_of_late_steps(args)
     warmup = args.warmup_steps
     if warmup >= 1 and warmup != int(warmup):
         raise InputError(f"trainer.warmup_steps must be a whole number of steps, or a share below 1, not {warmup}")
-    if 0 < args.max_steps < warmup:
+
+
+def _warn_of_late_steps(args: TrainingArguments) -> None:
+    """Warn of a first evaluation or an end of the warm-up that lies beyond the end of the run."""
+    first = max(args.eval_delay, args.eval_steps or 0)
+    if args.load_best_model_at_end and args.eval_strategy == "steps" and 0 < args.max_steps < first:
         logger.warning(
-            "trainer.warmup_steps (%d) go beyond the run of trainer.max_steps (%d): the learning rate never reaches "
+            "the run of %d steps ends before its first evaluation (trainer.eval_steps, trainer.eval_delay): the last "
+            "model is kept as the best",
+            args.max_steps,
+        )
+    if 0 < args.max_steps < args.warmup_steps:
+        logger.warning(
+            "trainer.warmup_steps (%d) exceed trainer.max_steps (%d): the learning rate never reaches "
             "trainer.learning_rate",
-            warmup,
+            args.warmup_steps,
             args.max_steps,
         )
 
 
 def _check_names(args: TrainingArguments) -> None:
-    """Check names that are looked up only when the Trainer is built, or later."""
+    """Check names that transformers looks up only when the Trainer is built, or later."""
     missing = set(args.report_to) - set(get_available_reporting_integrations()) - {"none", "all"}
     if missing:
-        raise InputError(f"trainer.report_to: {sorted(missing)[0]} is not installed; install it or leave it away")
+        raise InputError(f"trainer.report_to: {sorted(missing)[0]} is not installed; install it or omit it")
     if args.train_sampling_strategy == "group_by_length":
         raise InputError(
             "trainer.train_sampling_strategy: group_by_length needs lengths that windows do not have; use random"
@@ -136,26 +191,33 @@ def _check_names(args: TrainingArguments) -> None:
         _one_of("trainer.torch_compile_backend", args.torch_compile_backend.upper(), DynamoBackend.list())
     unknown = sorted(set(args.gradient_checkpointing_kwargs or {}) - _CHECKPOINTING)
     if unknown:
-        raise InputError(f"trainer.gradient_checkpointing_kwargs: {unknown[0]!r} is none of {sorted(_CHECKPOINTING)}")
+        raise InputError(
+            f"trainer.gradient_checkpointing_kwargs: {unknown[0]!r} is not an option; the options are "
+            f"{', '.join(sorted(_CHECKPOINTING))}"
+        )
     if args.fsdp and args.world_size == 1:
         raise InputError(
-            "trainer.fsdp spreads a model over several processes, but there is one; start them by accelerate launch "
-            "with recipes/accelerate/fsdp2.yaml"
+            "trainer.fsdp shards a model over several processes, but there is only one; start several by accelerate "
+            "launch with recipes/accelerate/fsdp2.yaml"
         )
 
 
-def _one_of(key: str, value: str, known: Any) -> None:
+def _one_of(key: str, value: str, known: Iterable[str]) -> None:
+    """Check that a value is one of the known names."""
     if value not in known:
-        near = difflib.get_close_matches(value, list(known), 1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
-        raise InputError(f"{key} must be one of {', '.join(known)}, not {value!r}{hint}")
+        raise InputError(f"{key} must be one of {', '.join(known)}, not {value!r}{did_you_mean(value, known)}")
 
 
 def check_optimizer(args: TrainingArguments) -> None:
-    """Build optimizer and schedule for one number, as the Trainer would build them after all else.
+    """Check the options of optimizer and schedule by building both for a model of a single weight.
+
+    The Trainer would build them last, after the data has been read and the model is in memory.
+
+    Args:
+        args: arguments of a run.
 
     Raises:
-        InputError: naming the keys, and what torch or transformers said.
+        InputError: naming the keys, with the message of torch or transformers.
     """
     try:
         kind, options = Trainer.get_optimizer_cls_and_kwargs(args)
@@ -163,12 +225,12 @@ def check_optimizer(args: TrainingArguments) -> None:
             return
         optimizer = kind([torch.nn.Parameter(torch.zeros(1, 1))], **options)
     except (ImportError, ValueError, TypeError, RuntimeError) as error:
-        if "pass a model" in str(error):  # made from the model's layers: cannot be tried here
+        if "pass a model" in str(error):  # an optimizer of a model's layers: cannot be tried without the model
             return
         text = " ".join(str(error).split())
         raise InputError(
             f"trainer.optim {getattr(args.optim, 'value', args.optim)} (with trainer.optim_args {args.optim_args}) "
-            f"cannot be used: {text}; adamw_torch needs nothing"
+            f"cannot be used: {text}; adamw_torch needs no other package"
         ) from error
     try:
         get_scheduler(args.lr_scheduler_type, optimizer, 0, 1, scheduler_specific_kwargs=args.lr_scheduler_kwargs or {})
@@ -181,12 +243,12 @@ def check_optimizer(args: TrainingArguments) -> None:
 
 
 def check_best_metric(args: TrainingArguments, scores: Mapping[str, bool], missing: str | None) -> None:
-    """Check that there is something to evaluate on, and that the best model can be told; set which way is better.
+    """Check that the best model can be chosen by a metric, and set whether a larger value of it is better.
 
     Args:
-        args: of the Trainer.
-        scores: what an evaluation measures, and whether more of it is better.
-        missing: where there is nothing to validate on, what to do about it.
+        args: arguments of a run; ``greater_is_better`` is set.
+        scores: names of the metrics that an evaluation computes, and whether a larger value is better.
+        missing: if there is no validation data, a message that says so and names the remedy.
 
     Raises:
         InputError: if there is no such metric, or nothing is evaluated.
@@ -202,11 +264,11 @@ def check_best_metric(args: TrainingArguments, scores: Mapping[str, bool], missi
         raise InputError(f"{key} needs trainer.metric_for_best_model, one of {', '.join(scores)}")
     name = metric.removeprefix("eval_")
     if name not in scores:
-        near = difflib.get_close_matches(name, scores, 1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
-        raise InputError(f"{key}: no metric {metric!r}{hint} (there are {', '.join(scores)})")
+        raise InputError(
+            f"{key}: there is no metric {metric!r}{did_you_mean(name, scores)} (the metrics are {', '.join(scores)})"
+        )
     if args.prediction_loss_only and name != "loss":
-        raise InputError(f"{key}: trainer.prediction_loss_only measures the loss alone, not {name}; set it to false")
+        raise InputError(f"{key}: trainer.prediction_loss_only computes the loss alone, not {name}; set it to false")
     if missing:
         raise InputError(f"{key} asks for validation, but {missing}")
     if args.eval_strategy == "no":
@@ -215,7 +277,7 @@ def check_best_metric(args: TrainingArguments, scores: Mapping[str, bool], missi
 
 
 def _key_of_best(args: TrainingArguments) -> str:
-    """Name the key by which the user asked for the best model."""
+    """Return the key by which the user asked for the best model."""
     if args.metric_for_best_model not in (None, "loss"):
         return "trainer.metric_for_best_model"
     if args.load_best_model_at_end:

@@ -53,7 +53,7 @@ def finetune(
     data: LabelledData,
     trainer: TrainingArguments,
     from_scratch: bool = False,
-    num_windows: int = 1,
+    num_parts: int = 1,
     part_length: int | None = None,
     aggregation: Literal["concat", "mean", "max", "transformer"] = "concat",
     stretch_positions: int | None = None,
@@ -82,7 +82,7 @@ def finetune(
         trainer: transformers.TrainingArguments.
         from_scratch: keep the model's sizes and tokenizer but start from random weights (BERT's own
             initialisation): the supervised twin.
-        num_windows: cut every sequence into so many parts, encoded one by one and joined by a linear layer (the paper's
+        num_parts: cut every sequence into so many parts, encoded one by one and joined by a linear layer (the paper's
             two parts for 1000 nt at stride 1).
         part_length: instead, cut every sequence into as many parts as it needs for none to be longer, in nt.
         aggregation: how the parts are joined: "concat" (side by side), "mean", "max", or "transformer" (attention
@@ -111,9 +111,9 @@ def finetune(
     """
     folder = claim_output_dir(trainer.output_dir, "metrics.json", overwrite=overwrite, resume=resume)
     check_arguments(trainer)
-    _check_numbers(num_windows, rc_probability, dropout, baseline_k, focal_gamma)
+    _check_numbers(num_parts, rc_probability, dropout, baseline_k, focal_gamma)
     tokenizer = load_tokenizer(pretrained)
-    training, validation, test = _load_splits(data, tokenizer.k * num_windows)
+    training, validation, test = _load_splits(data, tokenizer.k * num_parts)
     missing = None if validation else "there are no validation sequences; set data.valid"
     check_best_metric(trainer, SCORES[training.problem], missing)
     check_positive(positive, training.task)
@@ -131,12 +131,12 @@ def finetune(
     positions = _positions(before, pretrained, stretch_positions)
     settings = label_settings(training) | weight_settings(training, balanced, class_weights, focal_gamma)
     settings |= {"classifier_dropout": dropout} if dropout is not None else {}
-    settings |= {"pooling": pooling} if pooling else {}
+    settings |= {"classifier_pooling": pooling} if pooling else {}
     settings |= {"initialisation": "bert"} if from_scratch else {}
-    windows = window_settings(training, tokenizer.k, num_windows, part_length, aggregation)
+    windows = window_settings(training, tokenizer.k, num_parts, part_length, aggregation)
     config = make_configuration(before, settings, windows, track_settings(training))
     if part_length is None and isinstance(config, HierarchicalKmerBertConfig):
-        _check_windows(before, pretrained, num_windows)
+        _check_windows(before, pretrained, num_parts)
     config.max_position_embeddings = positions
     for examples in filter(None, (training, validation, test)):
         check_longest(examples, tokenizer, config)
@@ -188,10 +188,10 @@ def _load_splits(
 
 
 def _check_numbers(
-    num_windows: int, rc_probability: float, dropout: float | None, baseline_k: int, focal_gamma: float
+    num_parts: int, rc_probability: float, dropout: float | None, baseline_k: int, focal_gamma: float
 ) -> None:
-    if num_windows < 1:
-        raise InputError(f"num_windows must be at least 1, not {num_windows}")
+    if num_parts < 1:
+        raise InputError(f"num_parts must be at least 1, not {num_parts}")
     if not 0 <= rc_probability <= 1:
         raise InputError(f"rc_probability must lie in 0..1, not {rc_probability}")
     if not 0 <= (dropout or 0) < 1:
@@ -202,10 +202,10 @@ def _check_numbers(
         raise InputError(f"focal_gamma must be 0 or more, not {focal_gamma}")
 
 
-def _check_windows(config: Any, pretrained: str, num_windows: int) -> None:
-    before = getattr(config, "num_windows", num_windows)
-    if before != num_windows and getattr(config, "aggregation", "concat") == "concat":
-        raise InputError(f"{pretrained} joins {before} windows; pass --num_windows {before}")
+def _check_windows(config: Any, pretrained: str, num_parts: int) -> None:
+    before = getattr(config, "num_parts", num_parts)
+    if before != num_parts and getattr(config, "aggregation", "concat") == "concat":
+        raise InputError(f"{pretrained} joins {before} windows; pass --num_parts {before}")
 
 
 def _positions(before: Any, pretrained: str, stretch_positions: int | None) -> int:
@@ -235,7 +235,10 @@ def _classifier(pretrained: str, config: Any, before: Any, from_scratch: bool, a
     if from_scratch:
         return auto.from_config(config, attn_implementation=attention)
     options: dict[str, Any] = {"attn_implementation": attention, "ignore_mismatched_sizes": True}
-    if config.position_embedding_type == "learned" and config.max_position_embeddings != before.max_position_embeddings:
+    if (
+        config.position_embedding_type == "absolute"
+        and config.max_position_embeddings != before.max_position_embeddings
+    ):
         options["stretch_positions"] = config.max_position_embeddings
         config.max_position_embeddings = before.max_position_embeddings  # as the weights are
     with readable(pretrained), no_load_report():  # a classifier of other classes gets a new head

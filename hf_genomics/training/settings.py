@@ -31,7 +31,7 @@ def label_settings(training: LabelledSequences) -> dict[str, Any]:
         "problem_type": training.problem,
         "id2label": names,
         "label2id": {name: number for number, name in names.items()},
-        "window_length": max(map(len, training.sequences)),
+        "max_sequence_length": max(map(len, training.sequences)),
         "labels_per": "token" if training.nt_labels is None else "nt",
         "paired": training.pairs is not None,
     }
@@ -123,19 +123,19 @@ def balanced_weights(training: LabelledSequences) -> list[float]:
 
 
 def window_settings(
-    training: LabelledSequences, k: int, num_windows: int, part_length: int | None, aggregation: str
+    training: LabelledSequences, k: int, num_parts: int, part_length: int | None, aggregation: str
 ) -> dict[str, Any]:
     """Say how sequences are cut into parts and joined; nothing where they are not.
 
     Raises:
         InputError: if that does not go together, or with the data.
     """
-    if num_windows == 1 and part_length is None:
+    if num_parts == 1 and part_length is None:
         if aggregation != "concat":
-            raise InputError(f"aggregation {aggregation!r} joins parts of sequences; set num_windows or part_length")
+            raise InputError(f"aggregation {aggregation!r} joins parts of sequences; set num_parts or part_length")
         return {}
-    if num_windows > 1 and part_length is not None:
-        raise InputError("num_windows and part_length are two ways to cut sequences; leave one away")
+    if num_parts > 1 and part_length is not None:
+        raise InputError("num_parts and part_length are two ways to cut sequences; leave one away")
     if part_length is not None and part_length < 2 * k:
         raise InputError(
             f"part_length must be at least two k-mers of {k} nt, so that no part is too short, not {part_length}"
@@ -144,10 +144,10 @@ def window_settings(
     beside |= {"tracks": training.tracks, "signals per nucleotide": training.nt_tracks}
     for what, column in beside.items():
         if column is not None:
-            raise InputError(f"num_windows and part_length cut single sequences, not {what}; leave them away")
+            raise InputError(f"num_parts and part_length cut single sequences, not {what}; leave them away")
     if part_length is not None:
-        num_windows = -(-max(map(len, training.sequences)) // part_length)
-    return {"num_windows": num_windows, "part_length": part_length, "aggregation": aggregation}
+        num_parts = -(-max(map(len, training.sequences)) // part_length)
+    return {"num_parts": num_parts, "part_length": part_length, "aggregation": aggregation}
 
 
 def track_settings(training: LabelledSequences) -> dict[str, Any]:

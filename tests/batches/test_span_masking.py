@@ -383,7 +383,7 @@ def test_classes_are_whole_numbers_and_values_are_float32(name: str, labels: lis
 @pytest.mark.parametrize("windows", [2, 3])
 def test_sequences_are_cut_into_windows_of_nearly_equal_length(windows: int) -> None:
     letters = [dna(101, 1), dna(60, 2)]
-    batch = DataCollatorForSequences(TOKENIZERS[1], num_windows=windows)(
+    batch = DataCollatorForSequences(TOKENIZERS[1], num_parts=windows)(
         [{"sequence": row, "label": 1} for row in letters]
     )
     assert batch["input_ids"].shape[:2] == batch["attention_mask"].shape[:2] == (2, windows)

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy.special import softmax
 from sklearn.metrics import auc
 
 from hf_genomics.evaluation import pictures as report
-from hf_genomics.evaluation.metrics import classification_metrics, softmax
+from hf_genomics.evaluation.metrics import classification_metrics
 from hf_genomics.evaluation.pictures import plot_confusion, plot_loss, plot_roc_pr
 from hf_genomics.reports.html import write_report
 
@@ -32,7 +33,9 @@ def png_size(path):
 def some_curves(num_classes, seed=0):
     rng = np.random.default_rng(seed)
     labels = rng.integers(0, num_classes, 300)
-    good, bad = (softmax(rng.normal(size=(300, num_classes)) + d * np.eye(num_classes)[labels]) for d in (2, 0.5))
+    good, bad = (
+        softmax(rng.normal(size=(300, num_classes)) + d * np.eye(num_classes)[labels], axis=-1) for d in (2, 0.5)
+    )
     return {"KmerBert": (good, labels), "4-mer logistic regression": (bad, labels)}
 
 

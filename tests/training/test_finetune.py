@@ -366,10 +366,10 @@ def test_two_windows_take_sequences_twice_as_long(home, tmp_path):
     data = LabelledData(train=str(tmp_path / "long.csv"), test=str(tmp_path / "long.csv"))
     with pytest.raises(InputError, match=r"long.csv: sequence 24: a length of 123 nt .* takes 64"):
         finetune(pretrained(home), data, arguments(tmp_path / "out"))
-    finetune(pretrained(home), data, arguments(tmp_path / "out"), num_windows=2)
+    finetune(pretrained(home), data, arguments(tmp_path / "out"), num_parts=2)
 
     network, tokenizer = load_classifier(str(tmp_path / "out"))
-    assert type(network).__name__ == "HierarchicalKmerBertForSequenceClassification" and network.config.num_windows == 2
+    assert type(network).__name__ == "HierarchicalKmerBertForSequenceClassification" and network.config.num_parts == 2
     found = pd.read_csv(tmp_path / "out" / "predictions.tsv", sep="\t")[["p_a", "p_b"]].to_numpy()
     for row, (sequence, _) in enumerate(rows):
         middle = (len(sequence) + 1) // 2
@@ -380,7 +380,7 @@ def test_two_windows_take_sequences_twice_as_long(home, tmp_path):
 
     predict(str(tmp_path / "out"), str(tmp_path / "long.csv"), str(tmp_path / "p.tsv"))
     assert np.allclose(pd.read_csv(tmp_path / "p.tsv", sep="\t")[["p_a", "p_b"]], found, atol=1e-5)
-    with pytest.raises(InputError, match="joins 2 windows; pass --num_windows 2"):
+    with pytest.raises(InputError, match="joins 2 windows; pass --num_parts 2"):
         finetune(str(tmp_path / "out"), data, arguments(tmp_path / "again"))
 
 

@@ -168,7 +168,7 @@ def test_nucleotides_are_learnt_from_their_letters(home: Path, tmp_path: Path) -
 def test_a_long_sequence_gets_the_mean_over_the_windows_of_its_nucleotides(home: Path, tmp_path: Path) -> None:
     finetune(str(home / "pretrained"), tables(home, "nucleotides"), arguments(tmp_path / "out"))
     network, tokenizer = load_classifier(str(tmp_path / "out"))
-    most = network.config.window_length
+    most = network.config.max_sequence_length
     letters = np.frombuffer("".join(np.random.default_rng(0).choice(list("ACGT"), 2 * most + 10)).encode(), np.uint8)
     (whole,) = predict_nt_scores(network, tokenizer, [letters])
     starts = [0, most, len(letters) - most]
@@ -248,10 +248,10 @@ def test_a_model_that_knows_no_second_sequence_is_refused_for_pairs(home: Path) 
         ("values", {"balanced": True}, "labels are values"),
         ("parts", {"balanced": True, "class_weights": [1.0, 1.0]}, "leave one away"),
         ("parts", {"class_weights": [1.0]}, r"one positive number for each of \['no', 'yes'\]"),
-        ("parts", {"aggregation": "mean"}, "set num_windows or part_length"),
-        ("parts", {"num_windows": 2, "part_length": 30}, "leave one away"),
+        ("parts", {"aggregation": "mean"}, "set num_parts or part_length"),
+        ("parts", {"num_parts": 2, "part_length": 30}, "leave one away"),
         ("parts", {"part_length": 5}, "part_length must be at least two k-mers"),
-        ("pairs", {"num_windows": 2}, "cut single sequences, not pairs"),
+        ("pairs", {"num_parts": 2}, "cut single sequences, not pairs"),
         ("tracks", {"part_length": 30}, "not tracks"),
         ("nucleotides", {"rc_probability": 0.5}, "belong to a strand"),
         ("several", {"positive": "much_g"}, "not one class out of several"),

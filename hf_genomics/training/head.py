@@ -1,0 +1,73 @@
+"""Options of the head that fine-tuning puts on an encoder: how it reads sequences, and how its loss is weighted."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import Literal
+
+from ..errors import InputError
+
+
+@dataclass(frozen=True)
+class Head:
+    """Options of the classifier (or regressor) on top of the encoder, and of its training.
+
+    Args:
+        num_parts: number of parts to cut every sequence into; the parts are encoded one by one and joined by a linear
+            layer (the paper's two parts for 1000 nt at stride 1).
+        part_length: cut every sequence into as many parts as it needs for no part to be longer, in nt; instead of
+            num_parts.
+        aggregation: how the parts are joined: "concat" (side by side), "mean", "max", or "transformer" (attention
+            between the parts).
+        stretch_positions: number of tokens ([CLS] and [SEP] included) that the new model reads, more than the
+            pretrained model does. Learned positions are interpolated; other kinds of positions need no interpolation.
+        pooling: what the classifier of a sequence reads: the "cls" token, or the "mean", "max" or
+            "attention"-weighted mean of all tokens; by default as in the pretrained model.
+        dropout: dropout rate before the classifier; by default as in the pretrained model.
+        balanced: weight the classes in the loss so that each counts the same; for several labels, weight the positives
+            of each label to count as much as its negatives.
+        class_weights: weights of the classes in the loss, in the order of the class names (sorted; numbers by value);
+            instead of balanced.
+        focal_gamma: exponent of the focal loss, which multiplies the loss of a label predicted with probability p by
+            (1 - p)^gamma; 0 for the plain loss.
+        rc_probability: probability of showing the reverse complement of a training sequence.
+        from_scratch: start from random weights (BERT's own initialisation) and keep only the sizes and the tokenizer
+            of the pretrained model: the supervised twin.
+
+    Raises:
+        InputError: if a number is out of range, naming its key.
+    """
+
+    num_parts: int = 1
+    part_length: int | None = None
+    aggregation: Literal["concat", "mean", "max", "transformer"] = "concat"
+    stretch_positions: int | None = None
+    pooling: Literal["cls", "mean", "max", "attention"] | None = None
+    dropout: float | None = None
+    balanced: bool = False
+    class_weights: list[float] | None = None
+    focal_gamma: float = 0.0
+    rc_probability: float = 0.0
+    from_scratch: bool = False
+
+    def __post_init__(self) -> None:
+        """Check the ranges of the numbers; what depends on the data is checked where the data is known."""
+        if self.num_parts < 1:
+            raise InputError(f"head.num_parts must be at least 1, not {self.num_parts}")
+        if not 0 <= self.rc_probability <= 1:
+            raise InputError(f"head.rc_probability must lie in 0..1, not {self.rc_probability}")
+        if not 0 <= (self.dropout or 0) < 1:
+            raise InputError(f"head.dropout must lie in 0..1 (1 excluded), not {self.dropout}")
+        if not 0 <= self.focal_gamma < float("inf"):
+            raise InputError(f"head.focal_gamma must be 0 or more, not {self.focal_gamma}")
+
+    @property
+    def cuts(self) -> bool:
+        """Whether sequences are cut into parts."""
+        return self.num_parts > 1 or self.part_length is not None
+
+
+#: Keys of version 0.1, which had no section for the head: old key -> new key.
+FLAT_KEYS = {"num_windows": "head.num_parts"} | {
+    field.name: f"head.{field.name}" for field in fields(Head) if field.name != "num_parts"
+}

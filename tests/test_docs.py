@@ -1,0 +1,108 @@
+"""The pages point to what exists: their links, the headings these name, and the files of the package they mention."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+OUTSIDE = {".venv", ".git", "runs", "shared", "build", "dist"}  # not the project's own pages
+PAGES = [path for path in sorted(ROOT.rglob("*.md")) if not OUTSIDE & set(path.relative_to(ROOT).parts)]
+FENCE = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
+LINK = re.compile(r"\]\(([^)\s]+)\)")
+MODULE = re.compile(r"\bhf_genomics/[\w/]+\.py\b")
+
+
+def name(path):
+    return path.relative_to(ROOT).as_posix()
+
+
+def anchors(path):
+    """The anchors of a page's headings, as GitHub makes them.
+
+    Letters in lower case, spaces as hyphens, all other punctuation dropped; a heading that comes again gets a number.
+    """
+    found: list[str] = []
+    for heading in re.findall(r"^#+ +(.+?) *$", FENCE.sub("", path.read_text()), re.MULTILINE):
+        text = re.sub(r"\[([^]]*)\]\([^)]*\)", r"\1", heading).lower()
+        anchor = re.sub(r"[^\w\- ]", "", text).replace(" ", "-")
+        again = sum(each == anchor or re.fullmatch(rf"{re.escape(anchor)}-\d+", each) is not None for each in found)
+        found.append(f"{anchor}-{again}" if again else anchor)
+    return found
+
+
+def missing(link, page):
+    """What of a link does not exist: its file or its heading; None for a good one and for a link to the web."""
+    if "://" in link or link.startswith("mailto:"):
+        return None
+    file, _, heading = link.partition("#")
+    target = (page.parent / file).resolve() if file else page
+    if not target.exists():
+        return f"{link}: no such file"
+    if heading and heading not in anchors(target):
+        return f"{link}: no such heading"
+    return None
+
+
+def test_the_pages_are_found():
+    assert {"README.md", "CONTRIBUTING.md", "docs/glossary.md", "recipes/README.md"} <= set(map(name, PAGES))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_every_link_points_to_a_file_or_heading_that_exists(page):
+    links = LINK.findall(FENCE.sub("", page.read_text()))
+    assert [problem for link in links if (problem := missing(link, page))] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_every_file_of_the_package_that_a_page_names_exists(page):
+    named = set(MODULE.findall(page.read_text()))
+    assert sorted(path for path in named if not (ROOT / path).exists()) == []
+
+
+def test_every_page_that_code_benchmarks_or_recipes_name_exists():
+    sources = [path for folder in ("hf_genomics", "benchmarks", "recipes") for path in (ROOT / folder).rglob("*.*")]
+    named = {
+        (name(path), page)
+        for path in sources
+        if path.suffix in (".py", ".yaml")
+        for page in re.findall(r"\bdocs/[\w/]+\.md\b", path.read_text())
+    }
+    assert named and sorted(pair for pair in named if not (ROOT / pair[1]).is_file()) == []
+
+
+def test_every_page_of_docs_is_reached_from_the_readme():
+    reached, todo = set(), [ROOT / "README.md"]
+    while todo:
+        page = todo.pop()
+        if page in reached or page.suffix != ".md" or not page.exists():
+            continue
+        reached.add(page)
+        links = LINK.findall(FENCE.sub("", page.read_text()))
+        todo += [(page.parent / link.partition("#")[0]).resolve() for link in links if "://" not in link]
+    assert sorted(name(page) for page in PAGES if page.is_relative_to(ROOT / "docs") and page not in reached) == []
+
+
+def test_a_broken_link_and_a_missing_heading_are_seen(tmp_path):
+    page = tmp_path / "page.md"
+    page.write_text("# One\n\n## `Two` & three\n\n## One\n\n```\n# no heading\n```\n")
+    assert anchors(page) == ["one", "two--three", "one-1"]
+    assert missing("page.md#one-1", page) is None and missing("#two--three", page) is None
+    assert missing("other.md", page) and missing("page.md#no-heading", page)
+    assert missing("https://example.org/none", page) is None
+
+
+def test_the_table_of_decisions_lists_every_heading_of_its_pages_newest_first():
+    folder = ROOT / "docs" / "decisions"
+    headings = {
+        f"{page.name}#{anchor}"
+        for page in folder.glob("*.md")
+        if page.name != "README.md"
+        for anchor in anchors(page)[1:]
+    }
+    rows = re.findall(r"^\| (\d{4}-\d\d-\d\d) \| \[.+\]\((\S+)\) \| .+ \|$", (folder / "README.md").read_text(), re.M)
+    assert sorted(link for _, link in rows) == sorted(headings)
+    dates = [date for date, _ in rows]
+    assert dates == sorted(dates, reverse=True)
