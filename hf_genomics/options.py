@@ -15,6 +15,7 @@ import os
 import re
 import sys
 import typing
+import warnings
 from argparse import ArgumentError
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
@@ -298,8 +299,13 @@ def _translate_files(words: list[str], keys: Keys) -> list[str]:
             content = _load(value) if os.path.isfile(value) else _parse_yaml(value, option)
             translated.append(f"--config={_checked({key: content}, value, keys)}")
         else:
-            keys.check(key, option)
-            translated.append(f"{option}={value}")
+            settings = _current_model({key: value}, option)
+            for name in settings:
+                keys.check(name, option)
+            if not settings:
+                raise InputError(f"{option} works in YAML files only; set model.layer_types, one entry for each layer")
+            append = option.removeprefix(f"--{key}")  # "+" adds to a list
+            translated += [f"--{name}{append}={value}" for name, value in settings.items()]
     return translated
 
 
@@ -341,7 +347,7 @@ def _checked(content: dict[str, Any], where: str, keys: Keys) -> str:
 
     settings: dict[str, Any] = {}
     former: dict[str, str] = {}
-    for key, value in _flat(content, keys):
+    for key, value in _current_model(dict(_flat(content, keys)), where).items():
         new = keys.current(key, where)
         if new in settings:
             raise InputError(f"{where}: {former.get(new, key)!r} and {new!r} are the same; keep {new!r}")
@@ -350,6 +356,28 @@ def _checked(content: dict[str, Any], where: str, keys: Keys) -> str:
         keys.check(new, where)
         settings[new], former[new] = value, key
     return yaml.safe_dump(_nested(settings), default_flow_style=True, width=sys.maxsize, sort_keys=False).strip()
+
+
+def _current_model(settings: dict[str, Any], where: str) -> dict[str, Any]:
+    """Return settings in which those of ``model`` are written as they are today; one line names each that was not.
+
+    Args:
+        settings: all settings by key, with their sections.
+        where: file or option that holds them.
+    """
+    old = {key.removeprefix("model."): value for key, value in settings.items() if key.startswith("model.")}
+    if not old:
+        return settings
+    from .configuration_kmer_bert import current_settings  # slow to import
+
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        new = current_settings(old, warn=True)
+    for warning in caught:
+        logger.warning("%s: model.%s", where, warning.message)
+    return {key: value for key, value in settings.items() if not key.startswith("model.")} | {
+        f"model.{key}": value for key, value in new.items()
+    }
 
 
 def _flat(content: dict[Any, Any], keys: Keys, prefix: str = "") -> Iterator[tuple[str, Any]]:
