@@ -63,13 +63,14 @@ class Keys(NamedTuple):
 
     def check(self, key: str, where: str) -> None:
         """Raise InputError for a key that does not exist or follows another one; ``where`` names the file or option."""
+        place = "" if where.startswith("--") else f"{where}: "  # an option names its key itself
         if key in self.follows:
-            raise InputError(f"{where}: {key} follows {self.follows[key]}; set {self.follows[key]} alone")
+            raise InputError(f"{place}{key} follows {self.follows[key]}; set {self.follows[key]} alone")
         parts = key.split(".")
         # A key may lie inside a value: --masking.schedule.500 0.2 adds an entry to a dictionary.
         if self.known.isdisjoint(".".join(parts[:length]) for length in range(1, len(parts) + 1)):
             hint = did_you_mean(key, [*self.known, *self.former])
-            raise InputError(f"{where}: unknown key {key!r}{hint}; see hf-genomics {self.verb} --help")
+            raise InputError(f"{place}unknown key {key!r}{hint}; see hf-genomics {self.verb} --help")
 
     def current(self, key: str, where: str) -> str:
         """Return the name of today for a key of version 0.1, with one line that says so; others stay as they are."""
@@ -144,13 +145,14 @@ def build_parser(function: Callable[..., Any]) -> Any:
 
 
 def _sections(function: Callable[..., Any]) -> dict[str, type]:
-    """Return the arguments of a function that are objects of this package or of transformers, with their classes."""
+    """Return the arguments of a function that are dataclasses, or objects of this package or of transformers."""
     hints = typing.get_type_hints(function)
     return {name: hints[name] for name in inspect.signature(function).parameters if _is_section(hints[name])}
 
 
 def _is_section(kind: Any) -> bool:
-    return inspect.isclass(kind) and kind.__module__.startswith(("hf_genomics", "transformers"))
+    ours = inspect.isclass(kind) and kind.__module__.startswith(("hf_genomics.", "transformers."))
+    return ours or (inspect.isclass(kind) and dataclasses.is_dataclass(kind))
 
 
 def _types(documented: Callable[..., Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
