@@ -60,29 +60,40 @@ def _register_models(module: str) -> None:
 
 
 class _AfterImport(MetaPathFinder):
-    """A finder that runs an action once, right after a module has been loaded."""
+    """A finder that runs an action once, after a module has been loaded and while none of our modules is loading.
+
+    Our modules import transformers, so transformers may load a mapping while one of ours is only half loaded. The
+    actions wait until the outermost of our modules is complete.
+    """
 
     def __init__(self, actions: dict[str, Callable[[], object]]) -> None:
         self.actions = actions
+        self.due: list[Callable[[], object]] = []
+        self.loading = 0  # modules of ours
 
     def find_spec(self, fullname: str, path: Any = None, target: ModuleType | None = None) -> ModuleSpec | None:
-        action = self.actions.pop(fullname, None)
-        spec = PathFinder.find_spec(fullname, path, target) if action else None
-        if spec is None or spec.loader is None or action is None:
+        is_ours, action = fullname.startswith(f"{__package__}."), self.actions.pop(fullname, None)
+        spec = PathFinder.find_spec(fullname, path, target) if is_ours or action else None
+        if spec is None or spec.loader is None:
             return None
         load = spec.loader.exec_module
 
         def load_then_act(module: ModuleType) -> None:
-            load(module)
-            action()
+            self.loading += is_ours
+            try:
+                load(module)
+            finally:
+                self.loading -= is_ours
+            self.due += [action] if action else []
+            while self.due and not self.loading:
+                self.due.pop(0)()
 
         # The only way to act after a module's own code has run; the loader serves this module alone.
         spec.loader.exec_module = load_then_act  # type: ignore[method-assign]
         return spec
 
 
-# What to do once a module is loaded: load ours, then register it. A module of ours that is being loaded at that moment
-# (because it is what made transformers load the mapping) is registered when its loading is done.
+# What to do once a module is loaded: load ours, then register it.
 _AFTER: dict[str, list[str | Callable[[], None]]] = {
     "transformers.models.auto.configuration_auto": ["configuration_kmer_bert"],
     "transformers.models.auto.tokenization_auto": ["tokenization_kmer"],

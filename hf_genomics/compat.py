@@ -20,7 +20,9 @@ def _find(module: str, name: str | None, fallback: Any) -> Any:
     try:
         found = import_module(f"transformers.{module}")
         return found if name is None else getattr(found, name)
-    except (ImportError, AttributeError):
+    except (ImportError, AttributeError) as error:
+        if str(getattr(error, "name", "")).startswith(str(__package__)):
+            raise  # a fault in our own files, which transformers loads with its Auto classes
         return fallback
 
 

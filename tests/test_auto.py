@@ -37,6 +37,7 @@ ORDERS = {
     "model_class_first": "from hf_genomics import KmerBertForMaskedLM",
     "tokenizer_class_first": "from hf_genomics import KmerTokenizer",
     "config_class_first": "from hf_genomics.configuration_kmer_bert import HierarchicalKmerBertConfig",
+    "model_part_first": "import hf_genomics.pooling",
     "in_the_middle": "from transformers import AutoConfig; import hf_genomics; from transformers import AutoModel",
 }
 
@@ -51,7 +52,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-SLOW = {"config_class_first", "in_the_middle"}  # each order is a new process of several seconds
+SLOW = {"model_class_first", "in_the_middle"}  # each order is a new process of several seconds
 
 
 @pytest.mark.parametrize("order", [pytest.param(name, marks=[pytest.mark.slow] * (name in SLOW)) for name in ORDERS])
