@@ -112,6 +112,7 @@ def task_of(config: Any, source: str = "the model") -> Task:
 _DAMAGED = (pickle.UnpicklingError, EOFError, struct.error)
 
 _OBJECT, _TEXT = (dict,), (str,)
+_IN_JSON = {dict: "an object", list: "a list", str: "a string", int: "a number", float: "a number"}
 # The files of a model folder that hold a JSON object, and the types of the values that the libraries do not check.
 _JSON_FILES: dict[str, dict[str, tuple[type, ...]]] = {
     "config.json": {
@@ -213,8 +214,8 @@ def _check_json(path: Path, types: dict[str, tuple[type, ...]]) -> None:
     for key, kinds in types.items():
         value = content.get(key)
         if value is not None and not isinstance(value, kinds):
-            wanted = " or ".join(kind.__name__ for kind in kinds)
-            raise InputError(f"{path}: {key!r} must be a {wanted}, not {shorten(repr(value))}; fix the file")
+            wanted = " or ".join(dict.fromkeys(_IN_JSON[kind] for kind in kinds))
+            raise InputError(f"{path}: {key!r} must be {wanted}, not {shorten(json.dumps(value))}; fix the file")
 
 
 def _check_pickle(path: Path) -> None:
