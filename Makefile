@@ -45,7 +45,7 @@ fuzz: .venv/.installed ## compare the tokenizer with its slow twin on a million 
 	$(TEST_ENV) $(BIN)/python tests/fuzz_tokenizer.py
 
 kill9: .venv/.installed ## kill 200 training runs, and compare what they end in with an undisturbed one (about 5 minutes)
-	KILLS=200 $(TEST_ENV) $(BIN)/python -m pytest -rP tests/training/test_exact.py -k killed
+	KILLS=200 $(TEST_ENV) $(BIN)/python -m pytest -rP tests/runs/test_exact_trainer.py -k killed
 
 bench: .venv/.installed ## print the measured speeds, as ratios in one run (about 10 minutes)
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/tokenizer.py

@@ -9,15 +9,13 @@ from typing import Any
 import numpy as np
 from torch.utils.data import Dataset
 
-from ..batches.chance import random_bits_at, row_keys
+from ..batches.chance import Stream, random_bits_at, row_keys
 from ..errors import InputError
 from ..genomes.splits import label_subset
 from ..genomes.store import GenomeStore
 from ..genomes.unknown_letters import UnknownLetters
 from .sequences import LabelledSequences
 from .tables import label_or_class
-
-_ORDER = 103  # the stream of random numbers
 
 
 def tile(length: int, window: int, step: int) -> np.ndarray:
@@ -131,7 +129,7 @@ def _shuffled_windows(
     lengths = store.contigs["length"].to_numpy()
     tiles = [tile(int(lengths[row]), length, step) for row in rows]
     contig, start = np.repeat(rows, [len(starts) for starts in tiles]), np.concatenate([np.zeros(0, int), *tiles])
-    chance = random_bits_at(row_keys(seed, np.zeros(1), contig), _ORDER, np.arange(len(contig)), start)
+    chance = random_bits_at(row_keys(seed, np.zeros(1), contig), Stream.LABELLED_ORDER, np.arange(len(contig)), start)
     order = np.argsort(chance, kind="stable")
     return contig[order], start[order]
 

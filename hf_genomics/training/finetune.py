@@ -31,10 +31,12 @@ from ..labelled.data import LabelledData
 from ..labelled.sequences import LabelledSequences, check_classes
 from ..labelled.windows import SequenceDataset
 from ..modeling_kmer_bert import refuse_missing
+from ..runs.callbacks import SetEpoch
 from ..runs.exact_trainer import ExactTrainer
+from ..runs.flops import attention_for
 from ..runs.memory import check_memory
 from ..runs.output_folder import check_room, claim_output_dir
-from ..runs.running import SetEpoch, attention_for, train
+from ..runs.running import train
 from .arguments import check_arguments, check_best_metric
 from .settings import (
     course_settings,

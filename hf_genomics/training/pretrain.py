@@ -25,9 +25,11 @@ from ..genomes.windows import WindowDataset
 from ..inference.windows import check_positions
 from ..io.writing import write_json
 from ..modeling_kmer_bert import KmerBertForMaskedLM
+from ..runs.callbacks import SetEpoch
+from ..runs.flops import attention_for
 from ..runs.memory import check_memory
 from ..runs.output_folder import check_room, claim_output_dir
-from ..runs.running import SetEpoch, attention_for, num_parameters, train
+from ..runs.running import train
 from ..tokenization_kmer import KmerTokenizer
 from .arguments import check_arguments, check_best_metric
 from .masked_trainer import MaskedTrainer, check_schedule
@@ -132,7 +134,7 @@ def pretrain(
     set_seed(trainer.seed)
     network = KmerBertForMaskedLM._from_config(model, attn_implementation=attention)
     masked = masking.describe(tokenizer.k, tokenizer.stride)
-    logger.info("%s; %s windows an epoch; %s parameters", masked, f"{len(training):,}", f"{num_parameters(network):,}")
+    logger.info("%s; %s windows an epoch; %s parameters", masked, f"{len(training):,}", f"{network.num_parameters():,}")
     if not folder.exists():  # or else once the remains of a killed run are cleared away
         check_room(trainer, network)
     trainer.remove_unused_columns = False
@@ -156,7 +158,7 @@ def pretrain(
     )
     metrics = train(run, resume=resume, overwrite=overwrite) | {
         "masking": masked,
-        "parameters": num_parameters(network),
+        "parameters": network.num_parameters(),
     }
     if validation:
         metrics |= _last_evaluation(run)

@@ -170,7 +170,7 @@ TRAINER = [
     ("--trainer.save_strategy best", "trainer.save_strategy best needs trainer.metric_for_best_model, one of loss, "),
     ("--trainer.bf16 true --trainer.fp16 true", "At most one of trainer.fp16 and trainer.bf16 can be True"),
     ("--trainer.tf32 true", "trainer.tf32 requires Ampere or a newer GPU"),
-    ("--resume true --overwrite true", "leave one of them away"),
+    ("--resume true --overwrite true", "pass only one of them"),
     ("--trainer.resume_from_checkpoint no", "trainer.resume_from_checkpoint: no is no checkpoint"),
     # what would be inexact, or wrong without a word
     ("--trainer.label_smoothing_factor 0.1", "trainer.label_smoothing_factor must be 0"),
