@@ -45,6 +45,7 @@ FLOORS = (
     {"evaluation", "sharing"},
     {"training"},
     {"studies"},
+    {"options"},
     {"cli"},
     {"__main__"},
 )

@@ -18,7 +18,7 @@ from hf_genomics import (
     KmerBertForMaskedLM,
     KmerBertForSequenceClassification,
     KmerTokenizer,
-    cli,
+    options,
     prepare,
 )
 from hf_genomics.cli import main
@@ -28,7 +28,7 @@ SIZES = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "i
 QUICK = "--trainer.max_steps 2 --trainer.use_cpu true --trainer.bf16 false --trainer.save_strategy no".split()
 
 
-build_parser = functools.cache(cli.build_parser)
+build_parser = functools.cache(options.build_parser)
 
 
 def dna(length: int, seed: int) -> str:
@@ -82,7 +82,7 @@ def home(tmp_path_factory) -> Path:
 def refused(home, tmp_path, monkeypatch, capsys):
     """Run a command line that must be refused before the first step; gives its one line."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(cli, "build_parser", build_parser)  # half of the time of a refusal
+    monkeypatch.setattr(options, "build_parser", build_parser)  # half of the time of a refusal
     monkeypatch.setattr(ExactTrainer, "training_step", lambda *_, **__: pytest.fail("a step was taken"))
     for name in ("HF_HUB_DISABLE_PROGRESS_BARS", "HF_UPDATE_DOWNLOAD_COUNTS"):
         monkeypatch.setenv(name, os.environ.get(name, "1"))

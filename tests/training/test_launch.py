@@ -72,7 +72,7 @@ def test_a_mistake_is_reported_once_and_again_by_the_launcher(tiny_store, tmp_pa
 def test_a_killed_rank_ends_the_job_of_a_launcher(tiny_store, tmp_path, repo_root):
     """The launcher notices it by itself, and names process and signal."""
     code = "import os, signal, sys; sys.path.insert(0, sys.argv.pop(1)); import tiny_runs; "
-    code += "tiny_runs._plant(3, 'SIGKILL', rank=1); from hf_genomics.cli import entry; entry()"
+    code += "tiny_runs._plant(3, 'SIGKILL', rank=1); from hf_genomics.cli import main; sys.exit(main())"
     (tmp_path / "run.py").write_text(code)
     command = [sys.executable, *TORCHRUN, str(tmp_path / "run.py"), str(repo_root / "tests"), "pretrain"]
     command += ["--data.store", str(tiny_store), *OPTIONS.split(), "--trainer.output_dir", str(tmp_path / "out")]
