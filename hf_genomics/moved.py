@@ -50,7 +50,7 @@ MOVED = {
     "quickstart": ("studies.quickstart",),
     "training.baseline": ("evaluation.baseline",),
     "training.checkpoints": ("runs.checkpoints",),
-    "training.exact": ("runs.exact_trainer",),
+    "training.exact": ("runs.exact_trainer", "runs.incidents"),
     "training.examples": ("labelled.data",),
     "training.flops": ("runs.flops",),
     "training.incidents": ("runs.incidents",),
@@ -60,9 +60,17 @@ MOVED = {
     "training.memory": ("runs.memory",),
     "training.metrics": ("evaluation.metrics",),
     "training.report": ("evaluation.pictures", "reports.html"),
-    "training.running": ("runs.running", "runs.output_folder", "io.writing", "inference.windows"),
+    "training.running": (
+        "runs.running",
+        "runs.callbacks",
+        "runs.flops",
+        "runs.memory",
+        "runs.output_folder",
+        "io.writing",
+        "inference.windows",
+    ),
     "training.scoring": ("inference.scores", "inference.predictions", "inference.windows"),
-    "training.signals": ("runs.signals",),
+    "training.signals": ("runs.callbacks",),
     "training.spread": ("runs.sharding",),
 }
 

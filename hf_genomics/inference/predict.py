@@ -17,7 +17,7 @@ import torch
 from transformers import PreTrainedModel
 
 from ..errors import InputError
-from ..io.fasta import read_pieces
+from ..io.fasta import read_chunks
 from ..io.files import input_errors
 from ..io.progress import progress_bar
 from ..io.text_tables import kind_of
@@ -32,7 +32,7 @@ from .growing_table import GrowingTable
 from .loading import load_classifier, task_of
 from .predictions import RUN_COLUMNS, PredictionTable, class_runs, sequence_columns
 from .scores import average_windows, merge_windows, score_windows
-from .windows import Window, longest_window, shortest_sequence, windows_of_examples, windows_of_pieces
+from .windows import Window, longest_window, shortest_sequence, windows_of_chunks, windows_of_examples
 
 logger = logging.getLogger(__name__)
 
@@ -142,8 +142,8 @@ def read_windows(
             bar.update(len(content))
 
         if is_file and kind_of(source) == "sequences" and not columns.beside():
-            pieces = read_pieces(source, rna=rna, min_length=shortest, watch=watch)
-            yield from windows_of_pieces(pieces, longest_window(model.config, tokenizer))
+            chunks = read_chunks(source, rna=rna, min_length=shortest, watch=watch)
+            yield from windows_of_chunks(chunks, longest_window(model.config, tokenizer))
             return
         first = 0
         for examples in iterate_unlabelled(source, columns, rna=rna, min_length=shortest, watch=watch):

@@ -11,7 +11,7 @@ from transformers import PreTrainedModel
 from ..batches.sequences import DataCollatorForSequences
 from ..configuration_kmer_bert import HierarchicalKmerBertConfig
 from ..errors import InputError
-from ..io.fasta import Piece
+from ..io.fasta import RecordChunk
 from ..labelled.sequences import LabelledSequences
 from ..labelled.windows import columns_beside
 from ..sequence import tile, tile_all
@@ -70,21 +70,21 @@ def windows_of_examples(
         yield Window(first + index, examples.ids[index], start, row)
 
 
-def windows_of_pieces(pieces: Iterable[Piece], longest: int) -> Iterator[Window]:
+def windows_of_chunks(chunks: Iterable[RecordChunk], longest: int) -> Iterator[Window]:
     """Iterate over the windows of the contigs of a file while it is read, as `windows_of_examples` would cut them.
 
-    At most two windows and one piece of a contig are held in memory.
+    At most two windows and one chunk of a contig are held in memory.
 
     Args:
-        pieces: contigs piece by piece.
+        chunks: contigs chunk by chunk.
         longest: nt of a window.
     """
     owner, name, start, held = -1, "", 0, b""
-    for piece in pieces:
-        if piece.start == 0:
+    for chunk in chunks:
+        if chunk.start == 0:
             yield from _cut(owner, name, start, held, longest)
-            owner, name, start, held = owner + 1, piece.name, 0, b""
-        held += piece.letters
+            owner, name, start, held = owner + 1, chunk.name, 0, b""
+        held += chunk.letters
         # The last full window is held back: if the contig ends soon, the one behind it is moved back into it.
         ready = (len(held) // longest - 1) * longest
         if ready > 0:

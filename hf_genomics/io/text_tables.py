@@ -19,7 +19,7 @@ import pyarrow.parquet
 from ..errors import InputError
 from ..sequence import IUPAC, did_you_mean
 from .fasta import SEQUENCE_STARTS
-from .files import BinaryFile, input_errors, open_binary, refuse_foreign
+from .files import BinaryFile, check_format, input_errors, open_binary
 
 Kind: TypeAlias = Literal["table", "parquet", "sequences"]
 #: Given the names of all columns of a table, returns those to read, or raises `missing_column`.
@@ -56,7 +56,7 @@ def kind_of_open(file: BinaryFile) -> Kind:
         return "parquet"
     text = start.removeprefix(_BOM)
     try:
-        refuse_foreign("", text)
+        check_format("", text)
     except InputError:
         return "sequences"
     lines = (line.strip() for line in text.splitlines())

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from torch.utils.data import Dataset
 
-from ..batches.chance import random_bits_at, row_keys
+from ..batches.chance import Stream, random_bits_at, row_keys
 from ..errors import InputError
 from ..genomes.splits import label_subset
 from ..genomes.store import GenomeStore
@@ -17,8 +17,6 @@ from ..genomes.unknown_letters import UnknownLetters
 from ..sequence import IGNORE_INDEX, tile_all
 from .sequences import LabelledSequences
 from .tables import label_or_class
-
-_ORDER = 103  # the stream of random numbers
 
 
 @dataclass(frozen=True)
@@ -123,7 +121,7 @@ def _shuffled_windows(
     lengths = store.contigs["length"].to_numpy()
     index, start, _ = tile_all(lengths[rows], length, step, end="drop")
     contig = rows[index]
-    chance = random_bits_at(row_keys(seed, np.zeros(1), contig), _ORDER, np.arange(len(contig)), start)
+    chance = random_bits_at(row_keys(seed, np.zeros(1), contig), Stream.LABELLED_ORDER, np.arange(len(contig)), start)
     order = np.argsort(chance, kind="stable")
     return contig[order], start[order]
 

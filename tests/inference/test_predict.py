@@ -18,7 +18,7 @@ from hf_genomics.inference import predict as module
 from hf_genomics.inference import scores as scores_module
 from hf_genomics.inference.predict import input_digest, model_digest
 from hf_genomics.inference.predictions import Predictions
-from hf_genomics.io.fasta import read_pieces
+from hf_genomics.io.fasta import read_chunks
 from hf_genomics.labelled.columns import Columns
 from hf_genomics.labelled.tables import read_labelled
 
@@ -89,11 +89,11 @@ def test_the_first_rows_are_written_while_the_rest_is_read(saved, draw, write_fa
     seen = []
 
     def watched(*args, **options):
-        for piece in read_pieces(*args, **options):
+        for chunk in read_chunks(*args, **options):
             seen.append(len(rows.read_text().splitlines()) if rows.exists() else 0)
-            yield piece
+            yield chunk
 
-    monkeypatch.setattr(module, "read_pieces", watched)
+    monkeypatch.setattr(module, "read_chunks", watched)
     monkeypatch.setattr(scores_module, "_BUFFER_NT", 200)
     predict(saved("classes"), fasta, str(tmp_path / "p.tsv"), batch_size=4)
     assert seen[0] == 0 and seen[-1] > 50 and seen == sorted(seen)

@@ -16,10 +16,10 @@ from hf_genomics.inference.windows import (
     longest_window,
     parts_of,
     shortest_sequence,
+    windows_of_chunks,
     windows_of_examples,
-    windows_of_pieces,
 )
-from hf_genomics.io.fasta import Piece
+from hf_genomics.io.fasta import RecordChunk
 from hf_genomics.labelled.sequences import LabelledSequences
 from hf_genomics.sequence import tile
 
@@ -48,26 +48,26 @@ def test_windows_lie_side_by_side_and_the_last_one_ends_with_the_sequence(model_
 def test_contigs_are_cut_on_the_way_as_they_are_cut_as_a_whole(lengths, longest, steps):
     random = np.random.default_rng(sum(lengths))
     texts = [random.choice(list(b"ACGT"), length).astype(np.uint8).tobytes() for length in lengths]
-    pieces, expected = [], []
+    chunks, expected = [], []
     for owner, text in enumerate(texts):
         at, turn = 0, 0
         while at < len(text):
             step = steps[turn % len(steps)]
-            pieces.append(Piece(f"s{owner}", at, text[at : at + step]))
+            chunks.append(RecordChunk(f"s{owner}", at, text[at : at + step]))
             at, turn = at + step, turn + 1
         bounds = zip(*tile(len(text), longest, longest, end="flush"), strict=True)
         expected += [(owner, f"s{owner}", int(start), text[start:end]) for start, end in bounds]
-    assert stretches(windows_of_pieces(pieces, longest)) == expected
+    assert stretches(windows_of_chunks(chunks, longest)) == expected
 
 
 def test_a_contig_is_never_held_as_a_whole():
-    def pieces():
+    def chunks():
         for start in range(0, 10_000, 100):
-            yield Piece("s", start, b"ACGT" * 25)
+            yield RecordChunk("s", start, b"ACGT" * 25)
             read.append(start)
 
     read: list[int] = []
-    windows = windows_of_pieces(pieces(), 50)
+    windows = windows_of_chunks(chunks(), 50)
     assert next(windows).start == 0 and len(read) <= 2
     assert len(list(windows)) == 199
 
