@@ -29,7 +29,7 @@ import dnaio
 import numpy as np
 
 from hf_genomics.genomes.store import GenomeStore, prepare
-from hf_genomics.io.fasta import read_pieces
+from hf_genomics.io.fasta import read_chunks
 from hf_genomics.io.files import open_binary
 
 WINDOW, BATCH = 510, 256
@@ -94,7 +94,7 @@ def read_with_dnaio(path: Path) -> None:
 
 
 def read_with_us(path: Path) -> None:
-    for _ in read_pieces(path):
+    for _ in read_chunks(path):
         pass
 
 

@@ -30,11 +30,10 @@ def two_classes(folder: Path) -> GenomeStore:
     return prepare([str(folder / "all.fa")], str(folder / "store"), metadata=str(folder / "meta.tsv"))
 
 
-def store_of(folder: Path, *contigs: str, metadata: str | None = None) -> GenomeStore:
+def store_of(folder: Path, *contigs: str, metadata: str | None = None, storage: str = "8bit") -> GenomeStore:
     """Make a store of contigs c0, c1, ..."""
     (folder / "in.fa").write_text("".join(f">c{number}\n{letters}\n" for number, letters in enumerate(contigs)))
     if metadata is not None:
         (folder / "meta.tsv").write_text(metadata)
-    return prepare(
-        [str(folder / "in.fa")], str(folder / "store"), metadata=metadata and str(folder / "meta.tsv"), overwrite=True
-    )
+    table = metadata and str(folder / "meta.tsv")
+    return prepare([str(folder / "in.fa")], str(folder / "store"), table, storage=storage, overwrite=True)

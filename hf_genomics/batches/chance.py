@@ -1,14 +1,34 @@
-"""Chance without a state: random numbers that are a hash of (seed, epoch, window index, kind of decision, position).
+"""Random numbers without a state: each is a hash of (seed, epoch, window index, kind of decision, position).
 
-What is drawn for a window does not depend on batch, worker, rank or on what was drawn before, and a resumed run repeats
-to the bit.
+What is drawn for a window does not depend on batch, worker or process, nor on what was drawn before it, and a resumed
+run draws exactly what it would have drawn without the interruption.
 """
 
 from __future__ import annotations
 
+import enum
+
 import numpy as np
 
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
+
+
+class Stream(enum.IntEnum):
+    """Kinds of random decisions; decisions of different kinds about one window are independent.
+
+    The numbers are part of every result: another number means other draws.
+    """
+
+    SPAN_START = 0  # where spans of masked tokens start
+    FORCED_SPAN = 1  # where the span of a row starts that got none by chance
+    REPLACEMENT = 2  # whether masked tokens are shown as [MASK], as random tokens or unchanged
+    RANDOM_TOKEN = 3  # which random token
+    SEQUENCE_STRAND = 4  # strand of a labelled sequence
+    SPAN_LENGTH = 5  # tokens of a span
+    WINDOW_PLACE = 100  # length, contig and start of a window for pretraining
+    WINDOW_STRAND = 101  # strand of such a window
+    CUT_LENGTH = 102  # length of the windows into which contigs are cut side by side
+    LABELLED_ORDER = 103  # which windows of a labelled genome come first
 
 
 def mix(value: np.ndarray) -> np.ndarray:
@@ -22,45 +42,63 @@ def mix(value: np.ndarray) -> np.ndarray:
 
 
 def row_keys(seed: int, epoch: np.ndarray, index: np.ndarray) -> np.ndarray:
-    """Hash what makes a window's chance its own, (rows,) uint64.
+    """Hash what distinguishes the draws of one window from those of all others.
 
     Args:
-        seed: of the run.
-        epoch, index: (rows,) whole numbers; one epoch may stand for all rows.
+        seed: seed of the run.
+        epoch: integer (rows,), or (1,) if all rows belong to one epoch.
+        index: integer (rows,), index of the window.
+
+    Returns:
+        uint64 (rows,).
     """
     key = mix(np.asarray([seed], np.int64).astype(np.uint64) * _GOLDEN)
-    for part in (epoch, index):
-        key = mix(key + np.asarray(part, np.int64).astype(np.uint64) * _GOLDEN)
+    for component in (epoch, index):
+        key = mix(key + np.asarray(component, np.int64).astype(np.uint64) * _GOLDEN)
     return key
 
 
 def random_bits(keys: np.ndarray, stream: int, positions: int, first: int = 0) -> np.ndarray:
-    """Draw uniform uint64, (rows, positions), as a pure function of all arguments.
+    """Draw uniform uint64 as a pure function of all arguments.
 
     Args:
-        keys: (rows,) of `row_keys`.
-        stream: kind of decision, so that two decisions at one place are independent.
+        keys: uint64 (rows,) of `row_keys`.
+        stream: kind of decision, see `Stream`.
         positions: number of columns.
-        first: number of the first column; columns are numbered below 2^32.
+        first: number of the first column; numbers of columns are below 2^32.
+
+    Returns:
+        uint64 (rows, positions).
     """
     columns = np.arange(first + 1, first + positions + 1, dtype=np.uint64) + _offset(stream)
     return mix(keys[:, None] + columns * _GOLDEN)
 
 
 def random_bits_at(keys: np.ndarray, stream: int, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
-    """Draw what `random_bits` has at the places (rows, columns) alone, (places,) uint64."""
+    """Draw the numbers of `random_bits` at some places only.
+
+    Args:
+        keys: uint64 (rows,) of `row_keys`.
+        stream: kind of decision, see `Stream`.
+        rows: integer (places,).
+        columns: integer (places,).
+
+    Returns:
+        uint64 (places,).
+    """
     return mix(keys[rows] + (columns.astype(np.uint64) + (_offset(stream) + np.uint64(1))) * _GOLDEN)
 
 
 def _offset(stream: int) -> np.uint64:
-    return np.uint64(stream << 32)
+    """Return the first column of a stream: streams lie 2^32 columns apart."""
+    return np.uint64(int(stream) << 32)
 
 
 def happens(bits: np.ndarray, probability: float) -> np.ndarray:
-    """Turn uniform bits into True with the given probability (resolution 2^-53)."""
+    """Turn uniform bits into bool, True with the given probability (resolution 2^-53)."""
     return (bits >> np.uint64(11)) < np.uint64(round(probability * 2**53))
 
 
 def uniform(bits: np.ndarray) -> np.ndarray:
-    """Turn uniform bits into float64 in [0, 1); 53 bits are what a float holds, all 64 could round up to 1."""
+    """Turn uniform bits into float64 in [0, 1); 53 bits fit into a float, all 64 could round up to 1."""
     return (bits >> np.uint64(11)) * 2.0**-53

@@ -1,12 +1,14 @@
-"""Several short windows in one row of tokens, so that hardly a token is padding.
+"""Pack several short windows into one row of tokens, so that hardly a token is padding.
 
-Positions start again with each window, by which the model tells them apart: packed windows never see each other
-(`hf_genomics.attention_kmer_bert`). A pure function of arrays, for a collator to call.
+Positions start again with each window. The model tells windows apart by that: packed windows never attend to each other
+(see `hf_genomics.attention_kmer_bert`).
 """
 
 from __future__ import annotations
 
 import numpy as np
+
+from ..sequence import IGNORE_INDEX
 
 
 def plan_rows(lengths: np.ndarray, max_tokens: int, *, in_order: bool = False) -> list[np.ndarray]:
@@ -18,28 +20,28 @@ def plan_rows(lengths: np.ndarray, max_tokens: int, *, in_order: bool = False) -
     [[0], [1], [2, 3]]
 
     Args:
-        lengths: (windows,), in tokens, 1 to ``max_tokens`` each.
-        max_tokens: room in a row.
-        in_order: keep the windows in their order and begin a row where one does not fit any more; otherwise longest
-            first, each into the first row that has room for it (first-fit decreasing: at most 11/9 of the fewest rows
-            possible, and one).
+        lengths: integer (windows,), tokens of each window, 1 to ``max_tokens``.
+        max_tokens: tokens of a row.
+        in_order: keep the windows in their order and begin a new row if one does not fit; otherwise the longest come
+            first, each into the first row that has room for it (first-fit decreasing needs at most 11/9 of the fewest
+            rows possible, plus one).
 
     Returns:
-        for each row the numbers of its windows.
+        For each row the numbers of its windows.
 
     Raises:
-        ValueError: if a window does not fit a row, or is empty.
+        ValueError: if a window does not fit into a row, or is empty.
     """
     wrong = (lengths < 1) | (lengths > max_tokens)
     if wrong.any():
         number = int(wrong.argmax())
         raise ValueError(
             f"window {number} has {lengths[number]} tokens, but a packed row takes 1 to {max_tokens}; "
-            "cut windows shorter or raise max_tokens"
+            "shorten the windows or raise max_tokens"
         )
     room, rows = np.empty(len(lengths), np.int64), list[list[int]]()
     for number in range(len(lengths)) if in_order else np.argsort(-lengths, kind="stable").tolist():
-        first = max(0, len(rows) - 1) if in_order else 0
+        first = max(0, len(rows) - 1) if in_order else 0  # the first row that may take it
         fits = room[first : len(rows)] >= lengths[number]
         row = first + int(fits.argmax()) if fits.any() else len(rows)
         if row == len(rows):
@@ -66,41 +68,40 @@ def pack_rows(
     ([[2, 8, 7, 3, 2, 3], [2, 9, 3, 0, 0, 0]], [[0, 1, 2, 3, 0, 1], [0, 1, 2, 0, 0, 0]])
 
     Args:
-        columns: (windows, tokens) each, such as input_ids and labels; the padding is on the right and is dropped.
-        lengths: (windows,), in tokens.
-        max_tokens: how wide the packed rows are; None makes one row of them all, without any padding, which is the
-            fastest on a CPU.
-        fill: what padding holds in a column, where it is not 0; -100 in labels is understood.
-        in_order: see `plan_rows`.
+        columns: (windows, tokens) each, such as input_ids and labels; their padding, on the right, is dropped.
+        lengths: integer (windows,), tokens of each window without padding.
+        max_tokens: tokens of a packed row; None makes one row of all windows, without padding, which is fastest on a
+            CPU.
+        fill: value of padding in a column, if it is not 0; labels get -100 without being named here.
+        in_order: keep the order of windows; see `plan_rows`.
 
     Returns:
-        the columns, (rows, max_tokens) each, with ``position_ids``, which start again with each window, and
+        The columns, (rows, max_tokens) each, with ``position_ids``, which start again with each window, and
         ``attention_mask``, 0 on padding.
 
     Raises:
-        ValueError: if a window does not fit a row, or is empty.
+        ValueError: if a window does not fit into a row, or is empty.
     """
     lengths = np.asarray(lengths)
     width = int(lengths.sum()) if max_tokens is None else max_tokens
-    if max_tokens is None:  # equal lengths side by side, which are attended to at once
+    if max_tokens is None:  # windows of equal length side by side, so that attention computes them together
         rows = [np.arange(len(lengths)) if in_order else np.argsort(lengths, kind="stable")]
     else:
         rows = plan_rows(lengths, width, in_order=in_order)
     window = np.concatenate(rows)
     ends = np.cumsum(lengths[window])
-    position = np.arange(ends[-1]) - np.repeat(ends - lengths[window], lengths[window])  # (tokens that are no padding,)
+    position = np.arange(ends[-1]) - np.repeat(ends - lengths[window], lengths[window])  # (tokens without padding,)
     source = np.repeat(window, lengths[window])
     sizes = np.array([lengths[row].sum() for row in rows])
     filled = np.arange(width) < sizes[:, None]  # (rows, width)
     values = {name: column[source, position] for name, column in columns.items() if name != "attention_mask"}
     values |= {"position_ids": position, "attention_mask": np.ones_like(position)}
-    return {
-        name: _spread(value, filled, ({"labels": -100} | (fill or {})).get(name, 0)) for name, value in values.items()
-    }
+    padding = {"labels": IGNORE_INDEX} | (fill or {})
+    return {name: _spread(value, filled, padding.get(name, 0)) for name, value in values.items()}
 
 
 def _spread(values: np.ndarray, filled: np.ndarray, padding: int) -> np.ndarray:
-    """Lay values (tokens,) into the places that are filled; (rows, width)."""
+    """Put values (tokens,) into the places of ``filled``, bool (rows, width), and padding into the others."""
     spread = np.full(filled.shape, padding, values.dtype)
     spread[filled] = values
     return spread

@@ -1,9 +1,9 @@
-"""Rows of a batch: what data sets give and collators take, one by one or with their letters end to end."""
+"""Rows of a batch, as datasets yield and collators take them: single rows, or many with their letters end to end."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NotRequired, Protocol, TypedDict, runtime_checkable
 
 import numpy as np
 
@@ -13,15 +13,61 @@ from .chance import mix
 _COMPLEMENT_TABLE = COMPLEMENT.tobytes()
 
 
-class JoinedRows(Sequence[dict[str, Any]]):
-    """Rows with a ``sequence`` each, letters end to end in one array.
+class WindowRow(TypedDict):
+    """A window for pretraining, as `WindowDataset` yields it.
 
-    Our collators take them as they are; to any other code they are a sequence of dictionaries.
+    Attributes:
+        sequence: (length,) uint8 letters.
+        window_index: number of the window.
+        epoch: epoch to which it belongs.
+        step: optimiser step in which it is trained on.
+    """
+
+    sequence: np.ndarray
+    window_index: int
+    epoch: int
+    step: NotRequired[int]
+
+
+class Tokenizer(Protocol):
+    """What a collator needs of any tokenizer."""
+
+    pad_token_id: Any  # an int, or None without padding token
+
+    def __call__(self, text: Any, **options: Any) -> Any:
+        """Tokenise a list of texts into a padded batch."""
+
+
+class MaskingTokenizer(Tokenizer, Protocol):
+    """What masking needs of a tokenizer beyond that."""
+
+    mask_token_id: Any  # an int, or None without mask token
+    all_special_ids: list[int]
+
+    def __len__(self) -> int:
+        """Return the number of tokens, added ones included."""
+
+
+@runtime_checkable
+class LetterTokenizer(Protocol):
+    """A tokenizer that reads uint8 letters as they are, without the detour over text (`KmerTokenizer`)."""
+
+    def encode_batch(self, sequences: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+        """Encode letters into padded ids (rows, tokens) and lengths (rows,)."""
+
+    def encode_joined(self, letters: np.ndarray, lengths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Encode letters that lie end to end, as `encode_batch` does."""
+
+
+class JoinedRows(Sequence[dict[str, Any]]):
+    """Rows with a ``sequence`` each, whose letters lie end to end in one array.
+
+    The collators of this package read the array; to any other code this is a sequence of dictionaries.
 
     Args:
         letters: (sum of lengths,) uint8.
         lengths: (rows,) int64, nt of each row.
-        columns: what else the rows hold, (rows,) each.
+        columns: other values of the rows, (rows,) each.
     """
 
     def __init__(self, letters: np.ndarray, lengths: np.ndarray, **columns: np.ndarray) -> None:
@@ -29,11 +75,11 @@ class JoinedRows(Sequence[dict[str, Any]]):
         self._ends = np.cumsum(lengths)
 
     def __len__(self) -> int:
-        """Number of rows."""
+        """Return the number of rows."""
         return len(self.lengths)
 
     def __getitem__(self, row: Any) -> Any:
-        """Give a row as a dictionary, or the rows of a slice as a list of them."""
+        """Return a row as a dictionary, or the rows of a slice as a list of them."""
         if isinstance(row, slice):
             return [self[number] for number in range(*row.indices(len(self)))]
         end, length = self._ends[row], self.lengths[row]
@@ -41,39 +87,61 @@ class JoinedRows(Sequence[dict[str, Any]]):
         return {"sequence": self.letters[end - length : end], **others}
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
-        """Give row after row."""
+        """Yield row after row."""
+        # Lists first: taking single numbers out of arrays costs far more.
         names, columns = list(self.columns), [column.tolist() for column in self.columns.values()]
         for end, length, *others in zip(self._ends.tolist(), self.lengths.tolist(), *columns, strict=True):
             yield {"sequence": self.letters[end - length : end], **dict(zip(names, others, strict=True))}
 
-    def reverse_complement(self, turned: np.ndarray) -> None:
-        """Read some rows, flags (rows,), from the opposite strand, in place."""
+    def reverse_complement(self, selected: np.ndarray) -> None:
+        """Replace the letters of some rows by their reverse complement, in place.
+
+        Args:
+            selected: bool (rows,).
+        """
         opposite = np.frombuffer(self.letters.tobytes().translate(_COMPLEMENT_TABLE), np.uint8)
-        ends = self._ends[turned]
-        for start, end in zip((ends - self.lengths[turned]).tolist(), ends.tolist(), strict=True):
+        ends = self._ends[selected]
+        for start, end in zip((ends - self.lengths[selected]).tolist(), ends.tolist(), strict=True):
             self.letters[start:end] = opposite[start:end][::-1]
 
 
-def column_of(rows: Sequence[dict[str, Any]], name: str, default: int) -> np.ndarray:
-    """Collect a whole number of each row, int64 (rows,); ``default`` where a row has none."""
+def column_of(rows: Sequence[Mapping[str, Any]], name: str, default: int) -> np.ndarray:
+    """Collect an integer of each row.
+
+    Args:
+        rows: the rows.
+        name: key of the integer.
+        default: value of rows without that key.
+
+    Returns:
+        int64 (rows,).
+    """
     if isinstance(rows, JoinedRows) and name in rows.columns:
         return rows.columns[name]
     return np.array([row.get(name, default) for row in rows], np.int64)
 
 
 def encode_rows(
-    tokenizer: Any, rows: Sequence[dict[str, Any]], multiple_of: int | None = None
+    tokenizer: Tokenizer, rows: Sequence[Mapping[str, Any]], multiple_of: int | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Turn rows with ``sequence`` or ``input_ids`` into padded ids, int64 (rows, tokens), and their lengths, (rows,).
+    """Turn rows with ``sequence`` or ``input_ids`` into padded ids.
+
+    Args:
+        tokenizer: any tokenizer with a padding token; one that reads letters (`LetterTokenizer`) is fastest.
+        rows: at least one row.
+        multiple_of: round the number of columns up to a multiple of this.
+
+    Returns:
+        Ids, int64 (rows, tokens), padded on the right; and the number of tokens of each row, int64 (rows,).
 
     Raises:
-        ValueError: if there is no row, a row has neither, or a sequence holds a character that is no nucleotide code.
+        ValueError: if there is no row, a row has neither key, or a sequence holds a character that is not a nucleotide.
     """
     if not len(rows):
         raise ValueError("a batch needs at least one row")
     if tokenizer.pad_token_id is None:
         raise ValueError(f"the tokenizer ({type(tokenizer).__name__}) has no padding token; give it one")
-    if isinstance(rows, JoinedRows) and hasattr(tokenizer, "encode_joined"):
+    if isinstance(rows, JoinedRows) and isinstance(tokenizer, LetterTokenizer):
         ids, lengths = tokenizer.encode_joined(rows.letters, rows.lengths)
     elif "sequence" in rows[0]:
         ids, lengths = _encode(tokenizer, [as_letters(row["sequence"]) for row in rows])
@@ -87,17 +155,17 @@ def encode_rows(
     return ids, lengths
 
 
-def _encode(tokenizer: Any, rows: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    """Let a KmerTokenizer read letters as they are, any other tokenizer text."""
-    if hasattr(tokenizer, "encode_batch"):
-        return tokenizer.encode_batch(rows)
-    texts = [row.tobytes().decode("latin-1") for row in rows]
+def _encode(tokenizer: Tokenizer, sequences: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """Encode letters, as text if the tokenizer reads nothing else."""
+    if isinstance(tokenizer, LetterTokenizer):
+        return tokenizer.encode_batch(sequences)
+    texts = [letters.tobytes().decode("latin-1") for letters in sequences]
     batch = tokenizer(texts, padding=True, padding_side="right", return_attention_mask=True, return_tensors="np")
     return batch["input_ids"].astype(np.int64), batch["attention_mask"].sum(1)
 
 
 def _pad(rows: list[Any], pad_token_id: int) -> tuple[np.ndarray, np.ndarray]:
-    """Stack rows of ids, filled up on the right."""
+    """Stack lists or arrays of ids, padded on the right."""
     lengths = np.fromiter(map(len, rows), np.int64, len(rows))
     joined = np.concatenate(rows).astype(np.int64, copy=False)
     if (lengths == lengths[0]).all():
@@ -108,14 +176,30 @@ def _pad(rows: list[Any], pad_token_id: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def attention_mask(lengths: np.ndarray, tokens: int) -> np.ndarray:
-    """Mark tokens with 1 and padding with 0, int64 (rows, tokens)."""
+    """Build the attention mask of padded rows.
+
+    Args:
+        lengths: integer (rows,), tokens of each row without padding.
+        tokens: tokens of each row with padding.
+
+    Returns:
+        int64 (rows, tokens), 1 on tokens and 0 on padding.
+    """
     if (lengths == tokens).all():
         return np.ones((len(lengths), tokens), np.int64)
     return (np.arange(tokens) < lengths[:, None]).astype(np.int64)
 
 
 def content_hash(ids: np.ndarray, lengths: np.ndarray) -> np.ndarray:
-    """Hash each row's tokens, padding left out, int64 (rows,)."""
+    """Hash the tokens of each row, whatever its padding.
+
+    Args:
+        ids: int64 (rows, tokens).
+        lengths: integer (rows,), tokens of each row without padding.
+
+    Returns:
+        int64 (rows,), 0 or more.
+    """
     weights = mix(np.arange(1, ids.shape[1] + 1, dtype=np.uint64))
     tokens = np.where(np.arange(ids.shape[1]) < lengths[:, None], ids, 0).astype(np.uint64)
     return (mix((tokens * weights).sum(1)) >> np.uint64(1)).astype(np.int64)

@@ -1,69 +1,66 @@
-"""From windows to model inputs: consecutive-token masking for pretraining, padded batches for everything else.
+"""Collate windows for pretraining: tokenise them and mask spans of consecutive tokens.
 
 All chance is a pure function of (seed, epoch, window index, position), see ``chance.py``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
 import torch
 
-from .chance import happens, random_bits, random_bits_at, row_keys, uniform
+from ..sequence import IGNORE_INDEX, ranges
+from .chance import Stream, happens, random_bits, random_bits_at, row_keys, uniform
 from .dose import (
     Spans,
     chosen_rates,
     chosen_spans,
+    describe_spans,
     length_chances,
     masking_fractions,
-    name_spans,
     start_rate_hiding,
     unknown_fraction,
 )
-from .masking import draw_starts, draw_starts_of, ranges, span_places
+from .masking import draw_starts, draw_starts_at_rates, span_places
 from .packing import pack_rows
 from .rows import attention_mask, column_of, content_hash, encode_rows
-
-IGNORED = -100
-
-# One stream of random numbers for each kind of decision.
-_FORCED, _ACTION, _RANDOM_ID, _STRAND, _LENGTH = range(1, 6)
 
 
 @dataclass
 class DataCollatorForSpanMasking:
     """Tokenise windows and mask spans of consecutive tokens.
 
+    Every row with a maskable token gets at least one span; a row without any has no labels. Special tokens and [UNK]
+    are never masked.
+
     Args:
         tokenizer: any tokenizer with a mask token; a KmerTokenizer reads letters fastest. A span is counted in tokens:
-            what it hides in nucleotides is known (see ``describe``) for k-mers only.
-        span: tokens masked in a row; 6 where no other setting says how long spans are.
-        start_rate: chance that a token starts a span; 0.025 where ``hidden_fraction`` is not given either.
+            which nucleotides it hides is known for k-mers only (see ``describe``).
+        span: tokens masked in a row; 6 if no other setting defines the length of spans.
+        start_rate: chance that a token starts a span; 0.025 if ``hidden_fraction`` is not given either.
+        replacement: draw mask / random / keep once per run of masked tokens ("span": no kept neighbour reveals a hidden
+            letter) or for each token ("token", as in DNABERT).
+        mask_share: share of masked tokens shown as [MASK].
+        random_share: share of masked tokens shown as a random k-mer; the rest is shown unchanged. A kept token hides
+            nothing, a random one misleads; both are predicted like the others.
+        seed: seed of all draws.
+        epoch: epoch of rows without an ``epoch`` of their own; see ``set_epoch``.
+        pad_to_multiple_of: round the width of a batch up to a multiple of this.
         hidden_fraction: share of nucleotides that no visible token shows, instead of ``start_rate``, which is derived
             from it, exactly for any k and stride. It is the share far from a window's ends, where each nucleotide lies
-            under all k-mers that can cover it, and of tokens chosen, before ``replacement`` (see ``dose.py``).
+            under all k-mers that can cover it, and of the chosen tokens, before ``replacement`` (see ``dose.py``).
         span_lengths: lengths of spans in tokens with their probabilities, such as ``{6: 0.5, 12: 0.5}``.
         span_geometric: probability of geometric span lengths, 1 to ``span_cap`` tokens (SpanBERT: 0.2).
-        span_cap: the longest span of that distribution.
-        schedule: another start_rate (or hidden_fraction, where that is given) from an optimiser step on, counted from
-            0, such as ``{100000: 0.0365}``. Rows say in ``step`` which step they belong to, as those of `pretrain` do;
-            rows that do not, such as windows to validate on, are masked as in step 0.
-        replacement: draw mask / random / keep once per run of masked tokens ("span": no kept neighbour leaks a hidden
-            letter) or for each token by itself ("token": DNABERT's way).
-        mask_share, random_share: share of masked tokens shown as [MASK], as a random k-mer; the rest is shown as it is.
-            A kept token hides nothing, a random one misleads; both are predicted like the others.
-        seed: of all draws.
-        epoch: used for rows that do not bring their own; see ``set_epoch``.
-        pad_to_multiple_of: round the width of a batch up.
-        pack_to: put the windows of a batch into rows of so many tokens, several in a row, so that hardly a token is
-            padding (see ``packed_rows.py``); 0 makes one row of them all, without any; null keeps one window in a row,
-            padded. Masks do not depend on it.
-
-    Every row that has a maskable token gets at least one span; a row without any has no labels. Special tokens
-    and [UNK] are never masked.
+        span_cap: the longest span of that distribution, in tokens.
+        schedule: another start_rate (or hidden_fraction, if that is given) from an optimiser step on, counted from 0,
+            such as ``{100000: 0.0365}``. Rows have their step in ``step``, as those of `pretrain` do; rows without it,
+            such as windows of the validation set, are masked as in step 0.
+        pack_to: put several windows of a batch into rows of this many tokens, so that hardly a token is padding (see
+            ``packing.py``); 0 makes one row of all windows, without padding; null keeps one padded window in each row.
+            Masks do not depend on it.
 
     Raises:
         ValueError: if a number is out of range, two settings contradict each other, no start rate hides the share, the
@@ -73,6 +70,7 @@ class DataCollatorForSpanMasking:
     section 2 and Figure 1; SpanBERT (Joshi et al. 2020) for geometric spans.
     """
 
+    # A `MaskingTokenizer`; not annotated as such, because the command line would offer to build one from options.
     tokenizer: Any
     span: int | None = None
     start_rate: float | None = None
@@ -89,19 +87,27 @@ class DataCollatorForSpanMasking:
     schedule: dict[int, float] | None = None
     pack_to: int | None = None
     _spans: Spans = field(init=False, repr=False)
-    _rates: dict[int, float] = field(init=False, repr=False)
-    _longest: int = field(init=False, repr=False)
-    _length_edges: np.ndarray = field(init=False, repr=False)
+    _rates: dict[int, float] = field(init=False, repr=False)  # start rate from each step on
+    _longest: int = field(init=False, repr=False)  # tokens of the longest span
+    _length_edges: np.ndarray = field(init=False, repr=False)  # cumulative chances of span lengths
     _mask_id: int = field(init=False, repr=False)
-    _maskable: np.ndarray = field(init=False, repr=False)
-    _allowed: np.ndarray = field(init=False, repr=False)
+    _maskable: np.ndarray = field(init=False, repr=False)  # bool (vocabulary,)
+    _allowed: np.ndarray = field(init=False, repr=False)  # ids that may be masked, and shown as random tokens
 
     def __post_init__(self) -> None:
-        """Check the numbers and note which ids may be masked."""
+        """Check the settings and look up which ids may be masked."""
         self._spans = chosen_spans(self.span, self.span_lengths, self.span_geometric, self.span_cap)
         self._rates = chosen_rates(self.start_rate, self.hidden_fraction, self.schedule, self._rate_hiding)
         self._length_edges = np.cumsum(length_chances(self._spans))[:-1]
         self._longest = len(self._length_edges)
+        self._check()
+        self._mask_id = self.tokenizer.mask_token_id  # looked up once: a tokenizer searches it every time
+        self._maskable = np.ones(len(self.tokenizer), bool)
+        self._maskable[self.tokenizer.all_special_ids] = False
+        self._allowed = np.flatnonzero(self._maskable)
+
+    def _check(self) -> None:
+        """Check the settings that `chosen_spans` and `chosen_rates` do not check."""
         if self.replacement not in ("span", "token"):
             raise ValueError(f'replacement must be "span" or "token", not {self.replacement!r}')
         if min(self.mask_share, self.random_share) < 0 or self.mask_share + self.random_share > 1:
@@ -112,20 +118,17 @@ class DataCollatorForSpanMasking:
         if self.pack_to is not None and (self.pack_to < 0 or self.pad_to_multiple_of):
             raise ValueError(
                 f"pack_to must be 0 or a number of tokens, not {self.pack_to}, and pad_to_multiple_of is for padded "
-                "rows; leave one of them away"
+                "rows; omit one of them"
             )
         if self.tokenizer.mask_token_id is None:
             raise ValueError(f"the tokenizer ({type(self.tokenizer).__name__}) has no mask token; give it one")
-        self._mask_id = self.tokenizer.mask_token_id  # a tokenizer looks it up anew every time
-        self._maskable = np.ones(len(self.tokenizer), bool)
-        self._maskable[self.tokenizer.all_special_ids] = False
-        self._allowed = np.flatnonzero(self._maskable)
 
     def set_epoch(self, epoch: int) -> None:
-        """Say which epoch the rows belong to that do not bring an ``epoch`` of their own."""
+        """Set the epoch of rows without an ``epoch`` of their own."""
         self.epoch = epoch
 
     def _rate_hiding(self, hidden_fraction: float) -> float:
+        """Compute the start rate that hides a share of nucleotides."""
         k, stride = (getattr(self.tokenizer, name, None) for name in ("k", "stride"))
         if k is None or stride is None:
             raise ValueError(
@@ -135,7 +138,12 @@ class DataCollatorForSpanMasking:
         return start_rate_hiding(hidden_fraction, self._spans, k, stride)
 
     def describe(self, k: int, stride: int = 1) -> str:
-        """Say in one line what the masking hides."""
+        """Describe in one line what the masking hides.
+
+        Args:
+            k: k-mer size in nt.
+            stride: nt from the start of one k-mer to the start of the next.
+        """
         keep = max(0.0, 1 - self.mask_share - self.random_share)
         doses = []
         for step, rate in self._rates.items():
@@ -148,16 +156,19 @@ class DataCollatorForSpanMasking:
                 + f"start rate {rate:.4%}: {tokens:.2%} of tokens masked, {hidden:.2%} of nucleotides hidden"
                 + f" ({unknown:.2%} once {keep:.0%} are kept per {self.replacement})" * (keep > 0)
             )
-        return f"{name_spans(self._spans)}, replacement drawn per {self.replacement}, {'; '.join(doses)}"
+        return f"{describe_spans(self._spans)}, replacement drawn per {self.replacement}, {'; '.join(doses)}"
 
-    def __call__(self, features: Sequence[dict[str, Any]]) -> dict[str, torch.Tensor]:
-        """Make a batch from rows with ``sequence`` (letters or text) or ``input_ids``, and, where they have them,
-        ``window_index``, ``epoch`` and ``step``; a row without an index is known by a hash of its tokens.
+    def __call__(self, features: Sequence[Mapping[str, Any]]) -> dict[str, torch.Tensor]:
+        """Build a batch.
+
+        Args:
+            features: rows with ``sequence`` (letters or text) or ``input_ids`` and, optionally, ``window_index``,
+                ``epoch`` and ``step``; a row without an index is identified by a hash of its tokens.
 
         Returns:
-            input_ids, attention_mask, labels: int64 (rows, tokens); labels are -100 where nothing is to be predicted;
-            position_ids where windows are packed, which start again with each window.
-        """  # noqa: D205 (one sentence over two lines)
+            ``input_ids``, ``attention_mask`` and ``labels``, int64 (rows, tokens) each; labels are -100 where nothing
+            is to be predicted. If windows are packed, ``position_ids``, which start again with each window.
+        """
         ids, lengths = encode_rows(self.tokenizer, features, self.pad_to_multiple_of)
         index, epoch = column_of(features, "window_index", -1), column_of(features, "epoch", self.epoch)
         if (index < 0).any():
@@ -166,7 +177,7 @@ class DataCollatorForSpanMasking:
         columns = {"input_ids": shown, "labels": labels}
         if self.pack_to is None:
             columns["attention_mask"] = attention_mask(lengths, ids.shape[1])
-        else:
+        else:  # after masking, so that packing does not change the masks
             columns = pack_rows(columns, lengths, self.pack_to or None, fill={"input_ids": self.tokenizer.pad_token_id})
         return {name: torch.from_numpy(column) for name, column in columns.items()}
 
@@ -176,90 +187,114 @@ class DataCollatorForSpanMasking:
         """Mask ids in place.
 
         Args:
-            ids: int64 (rows, tokens); what is masked is replaced in it (in a copy, if it is not contiguous).
-            index, epoch: (rows,) of the windows.
-            step: (rows,) optimiser steps that the windows belong to; by default they are masked as in step 0.
+            ids: int64 (rows, tokens); masked tokens are replaced in it (in a copy, if it is not contiguous).
+            index: integer (rows,), indices of the windows.
+            epoch: integer (rows,), their epochs.
+            step: integer (rows,), their optimiser steps; by default rows are masked as in step 0.
 
         Returns:
-            the ids, now as they are shown; labels, -100 where nothing is to be predicted.
+            The ids as the model sees them; and labels, -100 where nothing is to be predicted.
         """
         ids = np.ascontiguousarray(ids)  # flat views of it are written to
-        keys, labels = row_keys(self.seed, epoch, index), np.full(ids.shape, IGNORED)
+        keys, labels = row_keys(self.seed, epoch, index), np.full(ids.shape, IGNORE_INDEX)
         places, edges = self.choose(ids, keys, step)
         hidden = ids.reshape(-1)[places]
         labels.reshape(-1)[places] = hidden
         ids.reshape(-1)[places] = self._mask_id
-        self._show_some(ids, places, edges, hidden, keys)
+        self._replace_some(ids, places, edges, hidden, keys)
         return ids, labels
 
     def choose(
         self, ids: np.ndarray, keys: np.ndarray, step: np.ndarray | None = None
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Choose the tokens to mask, at least one of each row that has a maskable token.
+        """Choose the tokens to mask, at least one in each row that has a maskable token.
+
+        Args:
+            ids: int64 (rows, tokens).
+            keys: uint64 (rows,) of `row_keys`.
+            step: integer (rows,), optimiser steps; by default all rows are masked as in step 0.
 
         Returns:
-            row * tokens + column of each, (masked,) int64, rising: several times faster to use than two numbers; and
-            how many of them are before each row and before the end, (rows + 1,).
+            row * tokens + column of each chosen token, int64 (masked,), ascending (one number per token is several
+            times faster than two); and how many of them come before each row and before the end, int64 (rows + 1,).
         """
         tokens = ids.shape[1]
-        columns = tokens + self._longest - 1
+        columns = tokens + self._longest - 1  # spans may start before the first token
         if step is None:
             starts = draw_starts(keys, self._rates[0], columns)
         else:
             phase = np.searchsorted(list(self._rates), step, side="right") - 1
-            starts = draw_starts_of(keys, np.array(list(self._rates.values()))[phase], columns)
-        places = self._places(ids, *starts, keys)
+            starts = draw_starts_at_rates(keys, np.array(list(self._rates.values()))[phase], columns)
+        places = self._maskable_places(ids, *starts, keys)
         borders = np.arange(len(ids) + 1) * tokens
         edges = np.searchsorted(places, borders)
-        bare = np.flatnonzero(edges[1:] == edges[:-1])
-        if len(bare):
-            places = np.sort(np.concatenate([places, self._forced(ids, bare, keys)]))
+        without = np.flatnonzero(edges[1:] == edges[:-1])
+        if len(without):
+            places = np.sort(np.concatenate([places, self._forced_places(ids, without, keys)]))
             edges = np.searchsorted(places, borders)
         return places, edges
 
-    def _places(self, ids: np.ndarray, rows: np.ndarray, starts: np.ndarray, keys: np.ndarray) -> np.ndarray:
-        """Give the places of maskable tokens under spans, each with a length of its own where these differ."""
+    def _maskable_places(self, ids: np.ndarray, rows: np.ndarray, starts: np.ndarray, keys: np.ndarray) -> np.ndarray:
+        """Find the maskable tokens under spans, drawing the length of each span if lengths differ."""
         lengths = None
         if not isinstance(self._spans, int):
-            draws = uniform(random_bits_at(keys, _LENGTH, rows, starts))
+            draws = uniform(random_bits_at(keys, Stream.SPAN_LENGTH, rows, starts))
             lengths = np.searchsorted(self._length_edges, draws, side="right")
         places = span_places(rows, starts, self._longest, ids.shape[1], lengths)
         return places[self._maskable[ids.reshape(-1)[places]]]
 
-    def _forced(self, ids: np.ndarray, bare: np.ndarray, keys: np.ndarray) -> np.ndarray:
-        """Give a span to each of the rows ``bare`` that has a maskable token, starting at one of these."""
-        maskable = self._maskable[ids[bare]]
-        draws = random_bits(keys[bare], _FORCED, ids.shape[1])
+    def _forced_places(self, ids: np.ndarray, rows: np.ndarray, keys: np.ndarray) -> np.ndarray:
+        """Place one span in each row that got none by chance, starting at a random maskable token."""
+        maskable = self._maskable[ids[rows]]
+        draws = random_bits(keys[rows], Stream.FORCED_SPAN, ids.shape[1])
         starts = np.where(maskable, draws, 0).argmax(1) + self._longest - 1
         some = maskable.any(1)
-        return self._places(ids, bare[some], starts[some], keys)
+        return self._maskable_places(ids, rows[some], starts[some], keys)
 
-    def _show_some(
+    def _replace_some(
         self, ids: np.ndarray, places: np.ndarray, edges: np.ndarray, hidden: np.ndarray, keys: np.ndarray
     ) -> None:
-        """Show the masked tokens that are not to be [MASK] as random k-mers or as they are, in place."""
-        first = self._drawn_together(places, edges)
+        """Show those masked tokens that are not shown as [MASK]: as random k-mers or unchanged, in place.
+
+        Args:
+            ids: int64 (rows, tokens), with [MASK] at all places.
+            places: int64 (masked,), as `choose` returns them.
+            edges: int64 (rows + 1,), as `choose` returns them.
+            hidden: int64 (masked,), the ids before masking.
+            keys: uint64 (rows,) of `row_keys`.
+        """
+        first = self._group_starts(places, edges)
         counts = np.diff(first, append=len(places))
-        bits = random_bits_at(keys, _ACTION, *_rows_and_columns(places[first], ids.shape[1]))
-        chosen = np.flatnonzero(~happens(bits, self.mask_share))
-        shown = ranges(first[chosen], counts[chosen])
+        bits = random_bits_at(keys, Stream.REPLACEMENT, *_rows_and_columns(places[first], ids.shape[1]))
+        # One draw decides: below mask_share [MASK], then random up to mask_share + random_share, then unchanged.
+        shown_groups = np.flatnonzero(~happens(bits, self.mask_share))
+        shown = ranges(first[shown_groups], counts[shown_groups])
         places, values = places[shown], hidden[shown]
-        turned = np.repeat(happens(bits[chosen], self.mask_share + self.random_share), counts[chosen])
-        noise = random_bits_at(keys, _RANDOM_ID, *_rows_and_columns(places[turned], ids.shape[1]))
-        values[turned] = self._allowed[noise % np.uint64(len(self._allowed))]
+        is_random = happens(bits[shown_groups], self.mask_share + self.random_share)
+        is_random = np.repeat(is_random, counts[shown_groups])
+        noise = random_bits_at(keys, Stream.RANDOM_TOKEN, *_rows_and_columns(places[is_random], ids.shape[1]))
+        values[is_random] = self._allowed[noise % np.uint64(len(self._allowed))]
         ids.reshape(-1)[places] = values
 
-    def _drawn_together(self, places: np.ndarray, edges: np.ndarray) -> np.ndarray:
-        """Number the masked tokens at which something begins that is shown alike: a run of neighbours, or a token."""
+    def _group_starts(self, places: np.ndarray, edges: np.ndarray) -> np.ndarray:
+        """Index the first token of each group that shares one replacement: a run of masked tokens, or a single token.
+
+        Args:
+            places: int64 (masked,), as `choose` returns them.
+            edges: int64 (rows + 1,), as `choose` returns them.
+
+        Returns:
+            int64 (groups,), positions in ``places``.
+        """
         if self.replacement == "token":
             return np.arange(len(places))
         begins = np.ones(len(places), bool)
         np.not_equal(places[1:], places[:-1] + 1, out=begins[1:])
-        begins[edges[edges < len(places)]] = True
+        begins[edges[edges < len(places)]] = True  # the last token of a row and the first of the next are no neighbours
         return np.flatnonzero(begins)
 
 
 def _rows_and_columns(places: np.ndarray, tokens: int) -> tuple[np.ndarray, np.ndarray]:
-    """Take places apart; numpy divides by one number several times faster than divmod does."""
+    """Split row * tokens + column; numpy divides by one number several times faster than divmod does."""
     rows = places // tokens
     return rows, places - rows * tokens

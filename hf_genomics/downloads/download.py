@@ -20,6 +20,7 @@ from typing import Any, NamedTuple, get_args
 
 from ..errors import InputError
 from ..io.progress import progress_bar
+from ..renamed import renamed
 from .accessions import AccessionRequest, read_accessions, version_of
 from .entrez import (
     NCBI,
@@ -41,6 +42,33 @@ _GIVE_UP_AFTER = 3  # batches in a row that the server never answered
 _PERMANENT_AFTER = 3  # identical wrong records; after that many it is not a transmission error
 
 
+@dataclass(frozen=True)
+class Retry:
+    """How persistently a server is asked.
+
+    Args:
+        times: further tries if the server is busy, does not answer, or sends half an answer.
+        wait: seconds before the second try; doubled before each further one.
+        timeout: seconds without a byte after which a connection counts as lost.
+
+    Raises:
+        InputError: if a number is out of range.
+    """
+
+    times: int = 5
+    wait: float = 1.0
+    timeout: float = 60.0
+
+    def __post_init__(self) -> None:
+        """Check the numbers."""
+        if self.times < 0 or self.wait < 0 or self.timeout <= 0:
+            raise InputError(
+                f"retry: times ({self.times}) and wait ({self.wait}) must be 0 or more, "
+                f"timeout ({self.timeout}) more than 0 seconds"
+            )
+
+
+@renamed(retries="retry.times", wait="retry.wait", timeout="retry.timeout")
 def download(
     accessions: str,
     output_dir: str,
@@ -48,9 +76,7 @@ def download(
     email: str | None = None,
     api_key: str | None = None,
     batch_size: int = 20,
-    retries: int = 5,
-    wait: float = 1.0,
-    timeout: float = 60.0,
+    retry: Retry = Retry(),  # noqa: B008 (frozen)
     server: str = NCBI,
 ) -> dict[str, Any]:
     """Fetch genomes from NCBI by accession, check them, and keep one file for each.
@@ -68,9 +94,7 @@ def download(
         email: your address, which NCBI's rules require; by default the environment variable NCBI_EMAIL.
         api_key: your NCBI API key (ten requests a second instead of three); by default NCBI_API_KEY.
         batch_size: records of one request, held in memory until they are checked; 1 for chromosomes.
-        retries: further tries if the server is busy, does not answer, or sends half an answer.
-        wait: seconds before the second try; doubled before each further one.
-        timeout: seconds without a byte after which a connection counts as lost.
+        retry: how persistently the server is asked.
         server: address of the E-utilities (for a mirror).
 
     Returns:
@@ -80,14 +104,15 @@ def download(
         InputError: if the list or an option is invalid (nothing is fetched then), or if some accessions could not be
             fetched: they are logged as a table and listed in ``failed.tsv``; all others are in the folder.
     """
-    _check_options(format, batch_size, retries, wait, timeout)
+    _check_options(format, batch_size)
     requests = read_accessions(accessions)
     folder = GenomeFolder.open(Path(output_dir), format)
     missing = [request for request in requests if not folder.has(request)]
     failed: dict[str, str] = {}
     if missing:
-        fetching = _Fetching(folder, format, retries, wait)
-        with Server(server, _email(email), api_key or os.environ.get("NCBI_API_KEY") or None, timeout).connected():
+        fetching = _Fetching(folder, format, retry)
+        key = api_key or os.environ.get("NCBI_API_KEY") or None
+        with Server(server, _email(email), key, retry.timeout).connected():
             folder.create()
             failed = fetching.run(missing, batch_size)
     folder.finish(requests, failed)
@@ -98,16 +123,12 @@ def download(
     return {**counts, "nt": sum(lengths.values()), "manifest": str(folder.path / "manifest.tsv")}
 
 
-def _check_options(format: str, batch_size: int, retries: int, wait: float, timeout: float) -> None:
+def _check_options(format: str, batch_size: int) -> None:
     """Check the options that no request would reveal."""
     if format not in get_args(Format):
         raise InputError(f"format must be fasta or genbank, not {format!r}")
     if not 1 <= batch_size <= 200:
         raise InputError(f"batch_size must lie in 1..200, not {batch_size}")
-    if retries < 0 or wait < 0 or timeout <= 0:
-        raise InputError(
-            f"retries ({retries}) and wait ({wait}) must be 0 or more, timeout ({timeout}) more than 0 seconds"
-        )
 
 
 def _email(given: str | None) -> str:
@@ -197,8 +218,7 @@ class _Fetching:
 
     folder: GenomeFolder
     format: Format
-    retries: int
-    wait: float
+    retry: Retry
     failed: dict[str, str] = field(default_factory=dict)  # reason by requested accession
     num_done: int = 0
     num_unanswered: int = 0  # batches in a row that were given up because no answer came
@@ -233,7 +253,7 @@ class _Fetching:
             known = self._drop_unknown(missing, answer)
             if len(known) < len(missing):
                 return [_Batch(known)] if known else []
-        match next_step(answer, len(missing), batch.tries < self.retries):
+        match next_step(answer, len(missing), batch.tries < self.retry.times):
             case NextStep.DONE:
                 return []
             case NextStep.ASK_FOR_REST:
@@ -246,7 +266,7 @@ class _Fetching:
             case NextStep.HALVE:
                 middle = len(missing) // 2
                 # Halves of a batch that has used up its tries get one try each.
-                tries = 0 if answer.problem else self.retries
+                tries = 0 if answer.problem else self.retry.times
                 return [_Batch(missing[:middle], tries), _Batch(missing[middle:], tries)]
             case NextStep.GIVE_UP:
                 self.num_unanswered += isinstance(answer.problem, UnavailableError)
@@ -256,7 +276,7 @@ class _Fetching:
     def _pause(self, answer: Answer, tries: int) -> None:
         """Wait before the next try, longer each time, and at least as long as the server asks for."""
         server_pause = answer.problem.pause if isinstance(answer.problem, UnavailableError) else 0.0
-        sleep(max(self.wait * 2**tries, server_pause))
+        sleep(max(self.retry.wait * 2**tries, server_pause))
 
     def _drop_unknown(self, requests: list[AccessionRequest], answer: Answer) -> list[AccessionRequest]:
         """Give up on records that NCBI does not know or has withdrawn; returns the others."""

@@ -1,9 +1,19 @@
-"""How the letters of a store lie on disk, one byte or two bits a nucleotide, and how many windows are read at once.
+r"""Store the letters of a genome store on disk, in one byte or in two bits a nucleotide, and read many windows at once.
 
-Two bits hold A, C, T or G: bits 1 and 2 of the ASCII letter, in either case. What else a letter is (lower case, N,
-IUPAC code) is its *mark*: the letter XOR the A, C, T or G of its two bits. A mark is 0 for ACGT, 32 for acgt, and 9 all
-through a run of N; it changes seldom, and the places where it changes are all that is kept. Letters come back bit for
-bit, whatever they are.
+Two bits hold which of A, C, T and G a letter is; they are bits 1 and 2 of its ASCII code, in either case. A byte of
+``codes.bin`` holds four letters, the first one in its lowest bits::
+
+    letter   A        C        T        G
+    ASCII    1000001  1000011  1010100  1000111      bits 2 and 1 of each:
+                  --       --       --       --
+    number   0        1        2        3
+
+    letters "ACTG"  ->  11 10 01 00
+                        G  T  C  A
+
+Everything else about a letter (lower case, N, IUPAC code) is its *mark*: the letter XOR the A, C, T or G of its two
+bits. A mark is 0 for ACGT, 32 for acgt, and 9 in a run of N. Marks change seldom, and only the places where they change
+are stored, in ``changes.bin``. The same letters come back, whatever they are.
 """
 
 from __future__ import annotations
@@ -17,65 +27,78 @@ import numpy as np
 
 from ..io.twobit import four_letters
 from ..io.writing import HashedFile
+from ..sequence import ranges
 
 Storage: TypeAlias = Literal["8bit", "2bit"]
 
-_BLOCK_NT = 1 << 18  # packed at once; a multiple of 4
+_BLOCK_NT = 1 << 18  # encoded at once; a multiple of 4
 _ALPHABET = b"ACTG"
-_SHIFTS = (0, 2, 4, 6)
 _MARKS = bytes(letter ^ _ALPHABET[letter >> 1 & 3] for letter in range(256))
-_SLACK = b"\0\0"  # windows of one length are read with equally many bytes, which may be two too many
+_FOUR_LETTERS = four_letters(_ALPHABET, shifts=(0, 2, 4, 6))
+# Bytes behind the last letter: windows of one length are read with equally many bytes, up to two more than needed.
+_SLACK = b"\0\0"
 
 
 def gather_bytes(source: np.ndarray, starts: np.ndarray, lengths: np.ndarray) -> np.ndarray:
-    """Join many stretches of an array of bytes.
-
-    Stretches of one length are taken as items of that size, which numpy copies at 50 ns each; others are sliced through
-    a memoryview, twice as fast as slicing and joining arrays.
+    """Concatenate many stretches of an array of bytes.
 
     Args:
         source: (size,) uint8, contiguous.
-        starts, lengths: (rows,) int64 each; every stretch lies inside ``source``.
+        starts: (rows,) int64.
+        lengths: (rows,) int64; every stretch lies inside ``source``.
 
     Returns:
-        (sum of lengths,) uint8, a fresh array.
+        (sum of lengths,) uint8, a new array.
 
     >>> gather_bytes(np.arange(9, dtype=np.uint8), np.array([6, 1]), np.array([2, 3])).tolist()
     [6, 7, 1, 2, 3]
     """
     if len(lengths) and lengths[0] and (lengths == lengths[0]).all():
+        # Seen as overlapping items of that many bytes, numpy copies stretches of one length at 50 ns each.
         size = int(lengths[0])
         items = np.ndarray((len(source) - size + 1,), f"V{size}", source, strides=(1,))
         return items[starts].view(np.uint8)
-    view = source.data
+    view = source.data  # slicing and joining a memoryview is twice as fast as slicing and joining arrays
     pairs = zip(starts.tolist(), (starts + lengths).tolist(), strict=True)
     return np.frombuffer(bytearray().join([view[start:end] for start, end in pairs]), np.uint8)
 
 
-def pack(letters: np.ndarray) -> np.ndarray:
-    """Put each four uint8 letters into one byte, the first one lowest.
+def two_bit_codes(letters: np.ndarray) -> np.ndarray:
+    """Store letters in two bits each.
 
-    >>> pack(np.frombuffer(b"ACTGactg", np.uint8)).tolist() == [0b11_10_01_00] * 2
+    Args:
+        letters: (size,) uint8, size a multiple of 4.
+
+    Returns:
+        (size / 4,) uint8, the first of four letters in the lowest bits.
+
+    >>> two_bit_codes(np.frombuffer(b"ACTGactg", np.uint8)).tolist() == [0b11_10_01_00] * 2
     True
     """
+    # Four letters a, b, c, d are one 32-bit number, a in its lowest byte. Each keeps its two bits; the multiplication
+    # lifts them into the highest byte, side by side, and no two products overlap, so that nothing is carried:
+    #
+    #     000000dd 000000cc 000000bb 000000aa
+    #     aa * 2^24: bit 24    bb * 2^18: 8 + 18 = bit 26    cc * 2^12: 16 + 12 = bit 28    dd * 2^6: 24 + 6 = bit 30
+    #     ddccbbaa ...
     digits = letters.view("<u4") >> 1
-    digits &= 0x03030303  # byte i holds letter i of four
-    digits *= 1 << 24 | 1 << 18 | 1 << 12 | 1 << 6  # lifts byte i to bit 24 + 2 i
+    digits &= 0x03030303
+    digits *= 1 << 24 | 1 << 18 | 1 << 12 | 1 << 6
     digits >>= 24
     return digits.astype(np.uint8)
 
 
-class Letters:
-    """One byte a nucleotide: ``letters.bin``, contig after contig.
+class EightBitLetters:
+    """Letters of a store with one byte a nucleotide: ``letters.bin``, contig after contig.
 
     Args:
-        folder: of the store.
-        size: nt.
+        folder: folder of the store.
+        size: letters in the store, in nt.
     """
 
     def __init__(self, folder: Path, size: int) -> None:
         self.size = size
-        # Slices of a memory map are slow, slices of an array are not.
+        # Slicing a memory map is slow; an array over the same memory is not.
         self._letters = np.asarray(np.memmap(folder / "letters.bin", np.uint8, "r", shape=(size,)))
 
     def window(self, start: int, length: int) -> np.ndarray:
@@ -83,16 +106,19 @@ class Letters:
         return self._letters[start : start + length]
 
     def gather(self, starts: np.ndarray, lengths: np.ndarray) -> np.ndarray:
-        """Join windows, all of which lie inside; (rows,) int64 each."""
+        """Concatenate windows that lie inside the store; see `gather_bytes`."""
         return gather_bytes(self._letters, starts, lengths)
 
 
 class TwoBitLetters:
-    """Two bits a nucleotide, ``codes.bin``, and where marks change, ``changes.bin`` (int64, place * 256 + mark).
+    """Letters of a store with two bits a nucleotide.
+
+    ``codes.bin`` holds four letters in a byte; ``changes.bin`` an int64 for each change of the mark, place * 256 +
+    mark.
 
     Args:
-        folder: of the store.
-        size: nt.
+        folder: folder of the store.
+        size: letters in the store, in nt.
     """
 
     def __init__(self, folder: Path, size: int) -> None:
@@ -101,87 +127,111 @@ class TwoBitLetters:
         self._changes = np.asarray(np.memmap(folder / "changes.bin", "<i8", "r"))
 
     def window(self, start: int, length: int) -> np.ndarray:
-        """Unpack one window, read-only."""
+        """Decode one window, read-only."""
         letters = self.gather(np.array([start]), np.array([length]))
         letters.setflags(write=False)
         return letters
 
     def gather(self, starts: np.ndarray, lengths: np.ndarray) -> np.ndarray:
-        """Join windows, all of which lie inside; (rows,) int64 each."""
+        """Decode and concatenate windows that lie inside the store; arguments as in `gather_bytes`."""
         num_bytes = (lengths + 6) // 4  # enough for windows that begin in the middle of a byte
-        unpacked = _FOUR_LETTERS.take(gather_bytes(self._codes, starts // 4, num_bytes)).view(np.uint8)
+        decoded = _FOUR_LETTERS.take(gather_bytes(self._codes, starts // 4, num_bytes)).view(np.uint8)
         row_starts = 4 * (np.cumsum(num_bytes) - num_bytes)
-        letters = gather_bytes(unpacked, row_starts + starts % 4, lengths)
-        for place, marks in _marks(self._changes, starts, lengths):
+        letters = gather_bytes(decoded, row_starts + starts % 4, lengths)
+        for place, marks in _marks_of_windows(self._changes, starts, lengths):
             letters[place : place + len(marks)] ^= marks
         return letters
 
 
-_FOUR_LETTERS = four_letters(_ALPHABET, _SHIFTS)
+def _marks_of_windows(changes: np.ndarray, starts: np.ndarray, lengths: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
+    """Decode the marks of all windows that have a mark other than 0.
 
+    These windows are decoded together, concatenated. An array of *flips* holds, for each letter, its mark XOR the mark
+    of the previous letter: 0 but where the mark changes or a window begins. The running XOR of the flips is the marks.
 
-def _marks(changes: np.ndarray, starts: np.ndarray, lengths: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
-    """Yield place among the joined letters, and marks (uint8), of each window that has a mark other than 0."""
-    first = changes.searchsorted((starts + 1) << 8)  # the first change behind a window's first letter
+    Args:
+        changes: int64 (changes,), place * 256 + mark, ascending; the first one is at place 0.
+        starts: int64 (rows,), first nt of each window.
+        lengths: int64 (rows,), nt of each window.
+
+    Yields:
+        Position of a window among the letters of all windows concatenated, and its marks, uint8 (length,).
+    """
+    first = changes.searchsorted((starts + 1) << 8)  # the first change after the first letter of a window
     last = changes.searchsorted((starts + lengths) << 8)
-    before, after = changes[first - 1] & 255, changes[last - 1] & 255
-    marked = np.flatnonzero((lengths > 0) & ((before != 0) | (first != last)))
+    mark_at_start, mark_at_end = changes[first - 1] & 255, changes[last - 1] & 255
+    marked = np.flatnonzero((lengths > 0) & ((mark_at_start != 0) | (first != last)))
     if not len(marked):
         return
-    ends = np.cumsum(lengths)[marked].tolist()
-    starts, lengths, first, last, before, after = (
-        column[marked] for column in (starts, lengths, first, last, before, after)
+    ends = np.cumsum(lengths)[marked].tolist()  # among the letters of all windows
+    starts, lengths, first, last, mark_at_start, mark_at_end = (
+        column[marked] for column in (starts, lengths, first, last, mark_at_start, mark_at_end)
     )
-    offsets = np.cumsum(lengths) - lengths
+    offsets = np.cumsum(lengths) - lengths  # of each window among the marked windows concatenated
     count = int(lengths.sum())
-    flips = np.zeros(count + -count % 8, np.uint8)  # what to XOR to the mark of the letter before
-    flips[offsets] = before ^ np.concatenate(([0], after[:-1]))
-    numbers = last - first
-    inside = np.repeat(first - (np.cumsum(numbers) - numbers), numbers) + np.arange(numbers.sum())
-    flips[(changes[inside] >> 8) + np.repeat(offsets - starts, numbers)] = (changes[inside] ^ changes[inside - 1]) & 255
+    flips = np.zeros(count + -count % 8, np.uint8)  # `_running_xor` takes eight bytes at a time
+    # At the start of a window the running XOR still holds the last mark of the window before.
+    flips[offsets] = mark_at_start ^ np.concatenate(([0], mark_at_end[:-1]))
+    num_changes = last - first
+    inside = ranges(first, num_changes)  # changes behind the first letter of each window
+    places = (changes[inside] >> 8) + np.repeat(offsets - starts, num_changes)
+    flips[places] = (changes[inside] ^ changes[inside - 1]) & 255
     marks = _running_xor(flips)
     for end, offset, length in zip(ends, offsets.tolist(), lengths.tolist(), strict=True):
         yield end - length, marks[offset : offset + length]
 
 
 def _running_xor(values: np.ndarray) -> np.ndarray:
-    """XOR each byte with all before it, in place, eight at a time; numpy's own accumulate is four times slower.
+    """XOR each byte with all bytes before it, in place; numpy's own accumulate is four times slower.
+
+    Args:
+        values: uint8 (size,), size a multiple of 8.
 
     >>> _running_xor(np.array([1, 0, 2, 0, 1, 0, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0], np.uint8)).tolist()
     [1, 1, 3, 3, 2, 2, 2, 2, 2, 0, 0, 0, 0, 0, 0, 0]
     """
+    # Eight bytes are one word, the first byte lowest. Shifted by 1, 2 and 4 bytes, each byte meets all before it:
+    #     a  b   c    d      ->  a  ab  bc  cd  ->  a  ab  abc  abcd
     words = values.view("<u8")
     for bits in (8, 16, 32):
         words ^= words << bits
+    # Then the XOR of all earlier words goes into every byte of a word.
     carried = np.bitwise_xor.accumulate(words >> 56)
     words[1:] ^= carried[:-1] * np.uint64(0x0101010101010101)
     return values
 
 
 class TwoBitWriter:
-    """Write what `TwoBitLetters` reads."""
+    """Write the files that `TwoBitLetters` reads.
+
+    Args:
+        codes: ``codes.bin``, open.
+        changes: ``changes.bin``, open.
+    """
 
     def __init__(self, codes: HashedFile, changes: HashedFile) -> None:
         self._codes, self._changes = codes, changes
         self._held, self._size = bytearray(), 0
-        self._mark = -1  # none yet, so that the first letter's is always written
+        self._mark = -1  # none yet, so that the mark of the first letter is always written
 
     def write(self, letters: bytes) -> None:
         """Append letters."""
         self._held += letters
         while len(self._held) >= _BLOCK_NT:
-            self._flush(_BLOCK_NT)
+            self._encode(_BLOCK_NT)
 
     def finish(self) -> dict[str, dict[str, int | str]]:
-        """Flush to disk; returns name, size and hash of both files."""
-        self._flush(len(self._held))
+        """Flush both files to disk and return ``{name: {"bytes": size, "sha256": hash}}``."""
+        self._encode(len(self._held))
         self._codes.write(_SLACK)
         return {**self._codes.finish(), **self._changes.finish()}
 
-    def _flush(self, count: int) -> None:
+    def _encode(self, count: int) -> None:
+        """Encode and write the first letters that are held."""
         block = bytes(memoryview(self._held)[:count])
         del self._held[:count]
-        self._codes.write(pack(np.frombuffer(block + b"A" * (-count % 4), np.uint8)).data)
+        self._codes.write(two_bit_codes(np.frombuffer(block + b"A" * (-count % 4), np.uint8)).data)
+        # Most blocks are upper case without N: no mark, and nothing to look for.
         if block and (self._mark or block.translate(None, b"ACGT")):
             marks = np.frombuffer(block.translate(_MARKS), np.uint8)
             places = np.flatnonzero(marks[1:] != marks[:-1]) + 1
@@ -192,18 +242,32 @@ class TwoBitWriter:
         self._size += count
 
 
-def open_letters(folder: Path, storage: Storage, size: int) -> Letters | TwoBitLetters:
-    """Map the letters of a store of ``size`` nt.
+def open_letters(folder: Path, storage: Storage, size: int) -> EightBitLetters | TwoBitLetters:
+    """Map the letters of a store into memory.
+
+    Args:
+        folder: folder of the store.
+        storage: "8bit" or "2bit".
+        size: letters in the store, in nt.
 
     Raises:
-        OSError, ValueError: if a file is missing, or smaller than that.
+        OSError: if a file is missing.
+        ValueError: if a file is smaller than it must be.
     """
-    return TwoBitLetters(folder, size) if storage == "2bit" else Letters(folder, size)
+    return TwoBitLetters(folder, size) if storage == "2bit" else EightBitLetters(folder, size)
 
 
 @contextlib.contextmanager
 def write_letters(folder: Path, storage: Storage) -> Iterator[HashedFile | TwoBitWriter]:
-    """Offer what writes the letters of a store; its files are closed when the block ends."""
+    """Open the files of a store's letters for writing, for a ``with`` block.
+
+    Args:
+        folder: folder of the store.
+        storage: "8bit" or "2bit".
+
+    Yields:
+        A writer with ``write(letters)`` and ``finish()``.
+    """
     if storage == "2bit":
         with HashedFile(folder / "codes.bin") as codes, HashedFile(folder / "changes.bin") as changes:
             yield TwoBitWriter(codes, changes)

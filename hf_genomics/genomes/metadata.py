@@ -45,7 +45,19 @@ class RecordRules:
 
 
 def read_metadata(path: str, key: str) -> pd.DataFrame:
-    """Read a metadata table, one row per record name; name, start and length are the index's own and are left out."""
+    """Read a metadata table.
+
+    Args:
+        path: CSV, TSV or Parquet table with one row for each record.
+        key: column with the names of records.
+
+    Returns:
+        The table by record name, columns of numbers as numbers, without columns called name, start or length: the
+        store's index has its own.
+
+    Raises:
+        InputError: if the file is not a table, lacks the column, or has two rows for one record.
+    """
     if key not in (columns := column_names(path)):
         raise missing_column(path, key, columns)
     table = read_text_columns(path, [key])
@@ -53,14 +65,14 @@ def read_metadata(path: str, key: str) -> pd.DataFrame:
     if double.any():
         row = int(double.to_numpy().argmax())
         raise InputError(
-            f"{path}: data row {row + 1}: {shorten(table[key][row])} has a row already; give one row for each record"
+            f"{path}: data row {row + 1}: {shorten(table[key][row])} has a row already; keep one row for each record"
         )
     table = table.set_index(key)
     return table.drop(columns=[column for column in INDEX if column in table and column != "genome"]).apply(_typed)
 
 
 def _typed(column: pd.Series) -> pd.Series:
-    """Make a column of text one of numbers where all its cells are; missing cells become null, "007" stays text."""
+    """Convert a column of text to numbers if all its cells are numbers; missing cells become null, "007" stays text."""
     filled = column.mask(column.str.strip().str.lower().isin(MISSING), None)
     cells = filled.dropna().str.strip()
     if not len(cells) or cells.str.match(r"[+-]?0[0-9]").any():
@@ -74,7 +86,19 @@ def _typed(column: pd.Series) -> pd.Series:
 
 
 def join_metadata(contigs: pd.DataFrame, table: pd.DataFrame, path: str) -> pd.DataFrame:
-    """Put the metadata beside the index, in its order."""
+    """Add metadata to the index of a store.
+
+    Args:
+        contigs: the index, one row for each contig.
+        table: the metadata, by record name.
+        path: file of the metadata, for error messages.
+
+    Returns:
+        The index with the columns of the metadata; a column "genome" replaces its own.
+
+    Raises:
+        InputError: if a contig has no row, or an empty cell in a column "genome".
+    """
     missing = contigs["name"][~contigs["name"].isin(table.index)]
     if len(missing):
         first = ", ".join(shorten(name) for name in missing[:3])
@@ -87,17 +111,27 @@ def join_metadata(contigs: pd.DataFrame, table: pd.DataFrame, path: str) -> pd.D
     if "genome" in rows:
         if rows["genome"].isna().any():
             name = contigs["name"][rows["genome"].isna()].iloc[0]
-            raise InputError(f"{path}: record {shorten(name)} has no genome; fill the column or leave it away")
+            raise InputError(f"{path}: record {shorten(name)} has no genome; fill the cell or remove the column")
         contigs = contigs.assign(genome=rows.pop("genome").astype(str).to_numpy())
     return pd.concat([contigs, rows], axis=1)
 
 
 def with_splits(contigs: pd.DataFrame, shares: list[float] | None, seed: int) -> pd.DataFrame:
-    """Deal genomes or groups to splits where asked, and make sure that none is on two sides."""
+    """Add a column "split" to the index of a store if shares are given, and check that splits do not overlap.
+
+    Args:
+        contigs: the index with its metadata.
+        shares: shares of train, valid and test; None keeps a column "split" of the metadata.
+        seed: seed of the split.
+
+    Raises:
+        InputError: if shares are given although there is a column "split", are invalid, a split has an unknown name, or
+            a genome or group is in two splits.
+    """
     groups = [column for column in ("genome", "group") if column in contigs]
     if shares is not None:
         if "split" in contigs:
-            raise InputError("split: the metadata table has a column 'split' already; leave one of them away")
+            raise InputError("split: the metadata table has a column 'split' already; omit one of them")
         if len(shares) != 3:
             raise InputError(f"split: give three shares (train, valid, test), such as 0.8 0.1 0.1, not {shares}")
         fractions = (shares[0], shares[1], shares[2])

@@ -1,6 +1,6 @@
-"""Split genomes, labels and contigs so that nothing is on two sides: pure functions of their arguments and a seed.
+"""Split genomes, labels and contigs so that nothing is in two splits: pure functions of their arguments and a seed.
 
-Chance comes from a hash of (seed, name), never from a position, so a split does not depend on the order of the input.
+Random numbers are a hash of (seed, name), never of a position, so a split does not depend on the order of the input.
 """
 
 from __future__ import annotations
@@ -19,7 +19,14 @@ SPLITS = ("train", "valid", "test")
 
 
 class Region(NamedTuple):
-    """A stretch of a contig that belongs to one split: ``contig`` is its row, [``start``, ``end``) in nt, 0-based."""
+    """A stretch of a contig that belongs to one split.
+
+    Attributes:
+        contig: row of the contig.
+        start: first nt, 0-based.
+        end: nt after the last one.
+        split: "train", "valid" or "test".
+    """
 
     contig: int
     start: int
@@ -33,45 +40,46 @@ def split_genomes(
     seed: int = 0,
     weights: Sequence[int] | None = None,
 ) -> np.ndarray:
-    """Deal groups of genomes to train, valid and test; a group is never on two sides.
+    """Assign groups of genomes to train, valid and test; a group is never in two splits.
 
-    From the heaviest group down, each goes to a side that still has room for it, drawn in proportion to that room;
-    where none has, to the side with most room. A side therefore ends less than one group above its share.
+    From the heaviest group down, each goes to a split that still has room for it, drawn in proportion to that room; if
+    none has, to the split with most room. A split therefore exceeds its share by less than one group.
 
     Args:
-        groups: (rows,) the group of each genome or contig, such as species, cluster or the genome itself.
-        fractions: shares of train, valid and test; they sum to 1.
-        seed: another seed, another split.
-        weights: (rows,) size of each row, for instance nt; rows count alike without.
+        groups: (rows,) group of each genome or contig, such as species, cluster or the genome itself.
+        fractions: shares of train, valid and test, which sum to 1.
+        seed: seed of the split.
+        weights: (rows,) size of each row, for example in nt; by default all rows have the same.
 
     Returns:
         (rows,) of "train", "valid" or "test".
 
     Raises:
-        InputError: if the fractions are no shares, a group has no name, or there are fewer groups than sides.
+        InputError: if the fractions do not sum to 1, a group has no name, or there are fewer groups than splits.
     """
     _check_fractions(fractions)
     sizes = _group_sizes(groups, weights)
     sides = [side for side in range(3) if fractions[side] > 0]
     if len(sizes) < len(sides):
         raise InputError(
-            f"{len(sizes)} group(s) cannot fill {len(sides)} splits without being on two sides; "
+            f"{len(sizes)} group(s) cannot fill {len(sides)} splits without being in two of them; "
             "give more genomes, finer groups, or a fraction of 0"
         )
-    dealt = _deal(sizes, {side: fractions[side] * sum(sizes.values()) for side in sides}, seed)
-    return np.array([SPLITS[dealt[str(group)]] for group in groups])
+    assigned = _assign(sizes, {side: fractions[side] * sum(sizes.values()) for side in sides}, seed)
+    return np.array([SPLITS[assigned[str(group)]] for group in groups])
 
 
 def label_subset(genomes: Sequence[str], labels: Sequence[object], fraction: float, seed: int = 0) -> np.ndarray:
-    """Choose the genomes whose labels a scarce-label experiment may see.
+    """Choose the genomes whose labels an experiment with few labels may use.
 
-    The same share of every class, at least one genome of each. For one seed, a smaller subset lies inside a larger one.
+    The same share of every class is chosen, rounded to the nearest whole number of genomes (half up), and at least one.
+    For one seed, a smaller subset lies inside a larger one.
 
     Args:
         genomes: (rows,) genome (FASTA file) of each row; all rows of a genome are chosen or none.
         labels: (rows,) class of each row; a genome has one class.
         fraction: share of labelled genomes, above 0 and at most 1.
-        seed: another seed, another subset.
+        seed: seed of the choice.
 
     Returns:
         (rows,) bool, True where the label may be used.
@@ -89,22 +97,26 @@ def label_subset(genomes: Sequence[str], labels: Sequence[object], fraction: flo
     chosen: set[str] = set()
     for names in members.values():
         names.sort(key=lambda name: (_chance(seed, name), name))
+        # Not round(), which rounds halves to even: 10 % of 25 genomes would be 2, of 35 genomes 4.
         chosen.update(names[: max(1, math.floor(fraction * len(names) + 0.5))])
     return np.array([str(genome) in chosen for genome in genomes], bool)
 
 
 def split_regions(lengths: Sequence[int], fractions: tuple[float, float, float], gap: int) -> list[Region]:
-    """Cut every contig into a train, a valid and a test region, in this order, with ``gap`` nt left out between them.
+    """Cut every contig into a train, a valid and a test region, in this order, with ``gap`` unused nt between them.
 
-    For the case where one genome is all there is; genomes apart (`split_genomes`) are the better test.
+    Use this if there is only one genome; splitting genomes (`split_genomes`) is the better test.
 
     Args:
         lengths: (contigs,) nt.
-        fractions: shares of the nt that remain without the gaps; a split with share 0 gets no region.
-        gap: nt between two regions; at least a window length, so that no window reaches over.
+        fractions: shares of train, valid and test in the nt outside the gaps; a split with share 0 gets no region.
+        gap: nt between two regions; use at least the length of a window, so that no window lies in two regions.
+
+    Returns:
+        The regions, contig after contig.
 
     Raises:
-        InputError: if the fractions are no shares, or a contig is too short to be cut.
+        InputError: if the fractions do not sum to 1, or a contig is too short to be cut.
     """
     _check_fractions(fractions)
     if gap < 0:
@@ -119,7 +131,7 @@ def split_regions(lengths: Sequence[int], fractions: tuple[float, float, float],
         if any(end <= start for start, end in zip(starts, ends, strict=True)):
             raise InputError(
                 f"contig {contig} of {length} nt is too short for {len(sides)} regions with {gap} nt between; "
-                "lower the gap or leave it out"
+                "lower the gap or omit the contig"
             )
         cuts = zip(sides, starts, ends, strict=True)
         regions += [Region(contig, a + i * gap, b + i * gap, SPLITS[side]) for i, (side, a, b) in enumerate(cuts)]
@@ -127,20 +139,20 @@ def split_regions(lengths: Sequence[int], fractions: tuple[float, float, float],
 
 
 def check_disjoint(groups: Sequence[str], splits: Sequence[str]) -> None:
-    """Make sure that no group is in two splits.
+    """Check that no group is in two splits.
 
     Args:
         groups: (rows,) group of each row.
         splits: (rows,) split of each row.
 
     Raises:
-        InputError: naming the first group that is.
+        InputError: naming the first group that is in two splits.
     """
     _one_value_each(groups, splits, "group", "splits")
 
 
 def _one_value_each(keys: Sequence[str], values: Sequence[object], key_word: str, value_word: str) -> dict[str, str]:
-    """Map each key to its value, both as text, and refuse a key with two."""
+    """Map each key to its value, both as text, and check that no key has two values."""
     if len(keys) != len(values):
         raise InputError(f"{len(keys)} {key_word}s do not fit {len(values)} {value_word}; give one for each row")
     found: dict[str, str] = {}
@@ -148,13 +160,13 @@ def _one_value_each(keys: Sequence[str], values: Sequence[object], key_word: str
         if found.setdefault(key, value) != value:
             raise InputError(
                 f"{key_word} {key!r} is in two {value_word}, {found[key]!r} and (row {row}) {value!r}; "
-                f"give all its rows the same, or rename one {key_word}"
+                f"give all its rows the same one, or rename one {key_word}"
             )
     return found
 
 
 def _names(values: Iterable[object], word: str) -> Iterable[str]:
-    """Turn values into text, and refuse a missing one (None, NaN, empty)."""
+    """Yield values as text, and check that none is missing (None, NaN, empty)."""
     for row, value in enumerate(values, start=1):
         if pd.isna(value) or value == "":
             raise InputError(f"row {row}: no name for its {word}; fill it in")
@@ -175,43 +187,43 @@ def _group_sizes(groups: Sequence[str], weights: Sequence[int] | None) -> dict[s
     return sizes
 
 
-def _deal(sizes: dict[str, float], room: dict[int, float], seed: int) -> dict[str, int]:
-    """Give every group a side; see `split_genomes` for the rule.
+def _assign(sizes: dict[str, float], room: dict[int, float], seed: int) -> dict[str, int]:
+    """Assign every group to a split, by the rule of `split_genomes`.
 
     Args:
         sizes: weight of each group.
-        room: share of each side in weight; used up on the way.
-        seed: of the draws.
+        room: weight that each split may still take; it is changed.
+        seed: seed of the draws.
     """
-    dealt: dict[str, int] = {}
+    assigned: dict[str, int] = {}
     empty = set(room)
     for group in sorted(sizes, key=lambda name: (-sizes[name], _chance(seed, name), name)):
-        must_fill = len(sizes) - len(dealt) <= len(empty)  # the last groups belong to sides that have none yet
+        must_fill = len(sizes) - len(assigned) <= len(empty)  # the last groups go to splits that are still empty
         open_sides = sorted(empty if must_fill else room)
         fitting = [side for side in open_sides if room[side] >= sizes[group] > 0]
         if fitting:
             side = _draw(fitting, room, _chance(seed, f"side of {group}"))
         else:
             side = max(open_sides, key=lambda name: room[name])
-        dealt[group] = side
+        assigned[group] = side
         room[side] -= sizes[group]
         empty.discard(side)
-    return dealt
+    return assigned
 
 
 def _draw(sides: list[int], room: dict[int, float], chance: float) -> int:
-    """Draw one of ``sides`` with a probability in proportion to its room; ``chance`` is uniform in [0, 1)."""
+    """Draw a split with a probability in proportion to its room; ``chance`` is uniform in [0, 1)."""
     edges = np.cumsum([room[side] for side in sides])
     return sides[min(int(np.searchsorted(edges, chance * edges[-1], side="right")), len(sides) - 1)]
 
 
 def _chance(seed: int, name: str) -> float:
-    """Return a number in [0, 1) that depends on the seed and the name alone."""
+    """Return a number in [0, 1) that depends on the seed and the name only."""
     digest = hashlib.blake2b(f"{seed}\0{name}".encode(), digest_size=8).digest()
     return (int.from_bytes(digest, "big") >> 11) / 2**53
 
 
 def _check_fractions(fractions: tuple[float, float, float]) -> None:
-    """Refuse anything but three shares that sum to 1."""
+    """Check that there are three shares that sum to 1."""
     if len(fractions) != 3 or not all(0 <= share <= 1 for share in fractions) or abs(sum(fractions) - 1) > 1e-6:
         raise InputError(f"fractions {tuple(fractions)} must be three shares (train, valid, test) that sum to 1")

@@ -1,8 +1,10 @@
 """The genome store: all contigs of a data set in memory-mapped files of letters, with an index beside them.
 
-A store is a folder: the letters (contig after contig, soft masking, N and IUPAC codes kept; see letters.py),
-``contigs.parquet`` (name, genome, start, length, then the columns of a metadata table) and ``store.json`` (format,
-storage, inputs with sha256, options, size and sha256 of the other files). A store is whole or not there.
+A store is a folder that is written completely or not at all. It holds
+
+- the letters, contig after contig, with soft masking, N and IUPAC codes (see ``letters.py``);
+- ``contigs.parquet``: name, genome, start and length of each contig, then the columns of a metadata table;
+- ``store.json``: format, storage, inputs with their SHA-256, options, and size and SHA-256 of the other files.
 """
 
 from __future__ import annotations
@@ -15,42 +17,50 @@ import os
 from collections.abc import Iterator
 from os import PathLike
 from pathlib import Path
-from typing import Any, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 import pandas as pd
-from tqdm.auto import tqdm
 
 from ..errors import InputError
-from ..io.fasta import Piece, read_pieces
-from ..io.files import input_errors, shorten
+from ..io.fasta import RecordChunk, read_chunks
+from ..io.files import input_errors, sha256_of, shorten
+from ..io.progress import progress_bar
 from ..io.writing import HashedFile, replacing
 from ..renamed import renamed
+from ..sequence import tile
 from .letters import Storage, open_letters, write_letters
 from .metadata import RecordRules, join_metadata, read_metadata, with_splits
+
+if TYPE_CHECKING:
+    import datasets
 
 logger = logging.getLogger(__name__)
 
 FORMAT = 2
+_DATASET_NT = 1 << 20  # letters read, and rows of a dataset written, at once
 _FILES = {"letters.bin", "codes.bin", "changes.bin", "contigs.parquet", "store.json"}
-_ENDINGS = set(".gz .bgz .fa .fna .fasta .fas .ffn .fq .fastq .gb .gbk .gbff .genbank .2bit".split())
+_ENDINGS = set(  # of sequence files; they are not part of a genome's name
+    ".gz .bgz .fa .fna .fasta .fas .ffn .fq .fastq .gb .gbk .gbff .genbank .2bit".split()
+)
 
 
 class GenomeStore:
-    """The contigs of a store, read from disk as they are asked for; it pickles as its path.
+    """The contigs of a store, read from disk on demand. It pickles as its path.
+
+    Args:
+        path: folder that `prepare` wrote.
 
     Attributes:
         path: the folder.
-        info: what ``store.json`` says: format, storage, inputs, options, total_nt, files.
+        info: content of ``store.json``: format, storage, inputs, options, total_nt, files.
         contigs: one row per contig: name, genome, start, length (nt), and the columns of the metadata table.
+
+    Raises:
+        InputError: if there is no store at ``path``, or it is damaged or of another format version.
     """
 
     def __init__(self, path: str | PathLike[str]) -> None:
-        """Open a store.
-
-        Raises:
-            InputError: if there is none at ``path``, it is damaged, or of another format version.
-        """
         self.path = Path(path)
         self.info = _read_info(self.path)
         try:
@@ -59,7 +69,8 @@ class GenomeStore:
             self._letters = open_letters(self.path, self.info["storage"], self.total_nt)
         except InputError:
             raise
-        except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:  # store.json may say anything
+        # A damaged store.json may hold anything, so the files can cause all of these errors.
+        except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
             raise self._damaged(" ".join(str(error).split())) from error
         self._starts = self.contigs["start"].to_numpy()
         self._lengths = self.contigs["length"].to_numpy()
@@ -67,21 +78,23 @@ class GenomeStore:
             raise self._damaged(f"store.json says {self.total_nt} nt, contigs.parquet {self._lengths.sum()}")
 
     def _damaged(self, what: str) -> InputError:
+        """Build the error for a store whose files do not agree."""
         return InputError(f"{self.path}: damaged store ({what}); prepare it again with overwrite: true")
 
     def _check_files(self) -> None:
-        """Compare the sizes of all files, and the bytes of the index, with what was written."""
+        """Check the sizes of all files, and the content of the index."""
         for name, facts in self.info["files"].items():
             if (size := (self.path / name).stat().st_size) != facts["bytes"]:
                 raise self._damaged(f"{name} has {size} bytes, not {facts['bytes']}")
         self._check_hash("contigs.parquet")
 
     def _check_hash(self, name: str) -> None:
-        if _sha256(self.path / name) != self.info["files"][name].get("sha256"):
+        """Check the content of a file."""
+        if sha256_of(self.path / name) != self.info["files"][name].get("sha256"):
             raise self._damaged(f"{name} is not what was written")
 
     def verify(self) -> None:
-        """Compare all bytes with what was written; opening a store looks at sizes, and at the bytes of the index.
+        """Check the content of all files; opening a store checks their sizes, and the content of the index.
 
         Raises:
             InputError: naming the file that has changed.
@@ -91,16 +104,16 @@ class GenomeStore:
 
     @property
     def total_nt(self) -> int:
-        """Nucleotides in all contigs."""
+        """Number of nucleotides in all contigs."""
         return self.info["total_nt"]
 
     @property
     def letters(self) -> np.ndarray:
-        """All letters, (total_nt,) uint8, read-only: a memory map; of a store packed in 2 bits a copy in memory."""
+        """All letters, (total_nt,) uint8, read-only: a memory map, or with storage "2bit" a copy in memory."""
         return self._letters.window(0, self.total_nt)
 
     def window(self, contig: int, start: int, length: int) -> np.ndarray:
-        """View a stretch of a contig.
+        """Return the letters of a stretch of a contig.
 
         Args:
             contig: row in `contigs`.
@@ -108,7 +121,7 @@ class GenomeStore:
             length: nt.
 
         Returns:
-            (length,) uint8 letters, read-only; without a copy where the store has a byte for each.
+            (length,) uint8 letters, read-only; with storage "8bit" a view, not a copy.
 
         Raises:
             IndexError: if the stretch is not inside the contig.
@@ -121,14 +134,14 @@ class GenomeStore:
         return self._letters.window(int(self._starts[contig]) + start, length)
 
     def gather(self, starts: np.ndarray, lengths: np.ndarray) -> np.ndarray:
-        """Join the letters of many windows, in one call that costs far less per window than `window`.
+        """Concatenate the letters of many windows, in one call that costs far less per window than `window`.
 
         Args:
             starts: (rows,) int64, first nt of each window in the store: a contig's ``start`` plus the place in it.
-            lengths: (rows,) int64, nt of each window. That a window ends where its contig ends is up to the caller.
+            lengths: (rows,) int64, nt of each window. It is not checked that a window stays inside its contig.
 
         Returns:
-            (sum of lengths,) uint8 letters, window after window, a fresh array; with windows of one length,
+            (sum of lengths,) uint8 letters, window after window, a new array; if all windows have one length,
             ``.reshape(rows, length)`` has a row for each.
 
         Raises:
@@ -145,7 +158,13 @@ class GenomeStore:
         return self._letters.gather(starts, lengths)
 
     def select(self, split: str | None = None) -> np.ndarray:
-        """Return the rows (int64) of the contigs of a split, or of all contigs.
+        """Return the rows of the contigs of a split.
+
+        Args:
+            split: "train", "valid" or "test"; None selects all contigs.
+
+        Returns:
+            int64 (contigs,), rows of `contigs`.
 
         Raises:
             InputError: if the store has no column ``split``, or no contig is in ``split``.
@@ -163,17 +182,94 @@ class GenomeStore:
             raise InputError(f"{self.path}: no contig is in split {split!r}; the splits are {there}")
         return rows
 
+    def to_dataset(
+        self, split: str | None = None, length: int | None = None, step: int | None = None
+    ) -> datasets.Dataset:
+        """Cut contigs into windows and return them as a `datasets.Dataset`, for example for ``dataset.map(tokenizer)``.
+
+        The rows are written to the cache of `datasets` on disk as they are read; memory does not grow with the store.
+
+        Args:
+            split: split whose contigs are cut; None takes all contigs.
+            length: nt of a window; None makes one row of each contig. A shorter contig is one window.
+            step: nt from the start of one window to the start of the next; by default ``length``. The last window is
+                moved back to the end of its contig.
+
+        Returns:
+            Rows with ``id`` (CONTIG:START-END), ``contig`` (its name), ``start`` and ``end`` (nt, 0-based, half-open),
+            ``sequence`` and ``split`` (None if the store has no splits).
+
+        Raises:
+            InputError: if there is no such split, or a number is below 1.
+
+        >>> rows = store.to_dataset("train", length=510)  # doctest: +SKIP
+        >>> rows = rows.map(tokenizer, batched=True, input_columns="sequence")  # doctest: +SKIP
+        """
+        from datasets import Dataset, Features, Value
+
+        for name, value in (("length", length), ("step", step)):
+            if value is not None and value < 1:
+                raise InputError(f"to_dataset: {name} must be at least 1 nt, not {value}")
+        if step is not None and length is None:
+            raise InputError(f"to_dataset: step ({step} nt) needs a length")
+        self.select(split)  # an unknown split is an error of the caller, not of the generator
+        texts, numbers = dict.fromkeys(("id", "contig", "split"), "string"), dict.fromkeys(("start", "end"), "int64")
+        kinds = {**texts, **numbers, "sequence": "large_string"}  # "string" ends at 2 Gnt of rows written together
+        columns = ("id", "contig", "start", "end", "sequence", "split")
+        return Dataset.from_generator(
+            _dataset_rows,
+            features=Features({name: Value(kinds[name]) for name in columns}),
+            # The hashes name the content: the cache must not return the rows of an earlier store at this path.
+            gen_kwargs={"store": self, "hashes": self.info["files"], "split": split, "length": length, "step": step},
+            writer_batch_size=max(1, min(1000, _DATASET_NT // (length or _DATASET_NT))),
+        )
+
     def __len__(self) -> int:
-        """Count the contigs."""
+        """Return the number of contigs."""
         return len(self.contigs)
 
     def __repr__(self) -> str:
-        """Say where it is and how much it holds."""
+        """Describe the store: its folder, contigs and nucleotides."""
         return f"GenomeStore({str(self.path)!r}): {len(self)} contigs, {self.total_nt:,} nt"
 
     def __reduce__(self) -> tuple[type[GenomeStore], tuple[str]]:
-        """Pickle the path alone; the other side maps the file again."""
+        """Pickle the path only; unpickling maps the files again."""
         return GenomeStore, (str(self.path),)
+
+
+def _dataset_rows(
+    store: GenomeStore, hashes: dict[str, Any], split: str | None, length: int | None, step: int | None
+) -> Iterator[dict[str, Any]]:
+    """Yield the rows of `GenomeStore.to_dataset`; ``hashes`` only serve the cache."""
+    contigs = store.contigs
+    names, lengths = contigs["name"].tolist(), contigs["length"].tolist()
+    # Missing splits are NaN or None, depending on the file that the table came from.
+    splits = contigs["split"].astype(object).where(contigs["split"].notna(), None) if "split" in contigs else None
+    for row in store.select(split).tolist():
+        name, window = names[row], length or lengths[row]
+        for start, end, sequence in _cut_contig(store, row, window, step or window):
+            yield {
+                "id": f"{name}:{start}-{end}",
+                "contig": name,
+                "start": start,
+                "end": end,
+                "sequence": sequence,
+                "split": None if splits is None else splits[row],
+            }
+
+
+def _cut_contig(store: GenomeStore, row: int, length: int, step: int) -> Iterator[tuple[int, int, str]]:
+    """Yield start, end and letters of the windows of a contig, reading about a million letters at once."""
+    contig_start = int(store.contigs["start"].iloc[row])
+    starts, ends = tile(int(store.contigs["length"].iloc[row]), length, step, end="flush")
+    windows_at_once = max(1, _DATASET_NT // length)
+    for block in range(0, len(starts), windows_at_once):
+        inside = slice(block, block + windows_at_once)
+        letters = store.gather(contig_start + starts[inside], ends[inside] - starts[inside])
+        text, place = letters.tobytes().decode("ascii"), 0
+        for start, end in zip(starts[inside].tolist(), ends[inside].tolist(), strict=True):
+            yield start, end, text[place : place + end - start]
+            place += end - start
 
 
 @renamed(
@@ -225,7 +321,7 @@ def prepare(
     if _is_up_to_date(target, info, fasta, overwrite):
         logger.info("%s: unchanged", target)
         return GenomeStore(target)
-    for path in fasta:  # rather now than when half of them are read
+    for path in fasta:  # a file that cannot be opened is an error before the others are read
         with input_errors(path), open(path, "rb"):
             pass
     table = None if metadata is None else read_metadata(metadata, records.metadata_key)
@@ -244,7 +340,15 @@ def prepare(
 
 
 def check_files(fasta: list[str], genome_by: str) -> None:
-    """Refuse no files, a file given twice, and two files that would make one genome."""
+    """Check that there are files, that none is given twice, and that no two files make one genome.
+
+    Args:
+        fasta: sequence files.
+        genome_by: a genome is a "record" or a "file".
+
+    Raises:
+        InputError: naming the file.
+    """
     if not fasta:
         raise InputError("fasta: no file given; name at least one FASTA file")
     seen: dict[str, str] = {}
@@ -256,7 +360,7 @@ def check_files(fasta: list[str], genome_by: str) -> None:
 
 
 def genome_name(path: str) -> str:
-    """Name the genome of a file: the file's name without folder and FASTA endings."""
+    """Return the name of the genome in a file: the name of the file without folder and FASTA endings."""
     name = Path(path)
     while name.suffix.lower() in _ENDINGS and name.stem:
         name = name.with_suffix("")
@@ -264,40 +368,38 @@ def genome_name(path: str) -> str:
 
 
 def _fingerprint(path: str | None) -> dict[str, str] | None:
-    """Name and hash a file, as it is on disk; where it lies does not matter."""
+    """Return name and hash of a file, by which a store knows its inputs wherever they lie; None without a file."""
     if path is None:
         return None
     with input_errors(path):
-        return {"file": Path(path).name, "sha256": _sha256(Path(path))}
-
-
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with open(path, "rb") as file:
-        while chunk := file.read(1 << 20):
-            digest.update(chunk)
-    return digest.hexdigest()
+        return {"file": Path(path).name, "sha256": sha256_of(path)}
 
 
 def _is_up_to_date(target: Path, info: dict[str, Any], fasta: list[str], overwrite: bool) -> bool:
-    """Tell whether ``target`` holds this very store.
+    """Return whether ``target`` holds exactly the store that would be written.
+
+    Args:
+        target: folder of the store.
+        info: what ``store.json`` would hold, without inputs and files.
+        fasta: the inputs.
+        overwrite: whether another store may be replaced.
 
     Raises:
-        InputError: if something else is there that may not be replaced.
+        InputError: if ``target`` holds something else that may not be replaced.
     """
     if not os.path.lexists(target):
         return False
     if not (target / "store.json").is_file() or not {entry.name for entry in target.iterdir()} <= _FILES:
         raise InputError(f"{target}: exists and is not just a genome store; choose another output_dir or move it away")
-    wanted = {**info, "inputs": [_fingerprint(path) for path in fasta]}
+    expected = {**info, "inputs": [_fingerprint(path) for path in fasta]}
     try:
-        there = GenomeStore(target)
-        there.verify()
+        existing = GenomeStore(target)
+        existing.verify()
     except InputError:
         if overwrite:
             return False
         raise
-    changed = ", ".join(key for key, value in wanted.items() if there.info.get(key) != value)
+    changed = ", ".join(key for key, value in expected.items() if existing.info.get(key) != value)
     if changed and not overwrite:
         raise InputError(
             f"{target}: holds a store with other content ({changed} differ); set overwrite: true to replace it, "
@@ -309,17 +411,17 @@ def _is_up_to_date(target: Path, info: dict[str, Any], fasta: list[str], overwri
 def _write_contigs(
     folder: Path, storage: Storage, fasta: list[str], records: RecordRules
 ) -> tuple[pd.DataFrame, list[dict[str, str]], dict[str, Any]]:
-    """Stream all files into the store; returns the index, the files' fingerprints, and what was written."""
+    """Stream all files into the store; returns the index, the fingerprints of the inputs, and the files written."""
     digests = [hashlib.sha256() for _ in fasta]
     names, genomes, lengths = [], [], []
     with write_letters(folder, storage) as letters:
-        for path, piece in _progress(_all_pieces(fasta, digests, records)):
-            if piece.start == 0:
-                names.append(piece.name)
-                genomes.append(genome_name(path) if records.genome_by == "file" else piece.name)
+        for path, chunk in _all_chunks(fasta, digests, records):
+            if chunk.start == 0:  # a new record begins
+                names.append(chunk.name)
+                genomes.append(genome_name(path) if records.genome_by == "file" else chunk.name)
                 lengths.append(0)
-            letters.write(piece.letters)
-            lengths[-1] += len(piece.letters)
+            letters.write(chunk.letters)
+            lengths[-1] += len(chunk.letters)
         files = letters.finish()
     length = np.array(lengths, np.int64)
     index = {"name": names, "genome": genomes, "start": np.cumsum(length) - length, "length": length}
@@ -328,33 +430,31 @@ def _write_contigs(
     return pd.DataFrame(index), inputs, files
 
 
-def _all_pieces(fasta: list[str], digests: list[Any], records: RecordRules) -> Iterator[tuple[str, Piece]]:
-    """Yield (file, piece) over all files; a name may occur once."""
+def _all_chunks(fasta: list[str], digests: list[Any], records: RecordRules) -> Iterator[tuple[str, RecordChunk]]:
+    """Yield (file, chunk) over all files, hashing each file as it is read."""
     seen: dict[str, str] = {}
-    for path, digest in zip(fasta, digests, strict=True):
-        for piece in read_pieces(path, rna=records.rna, min_length=records.min_length, watch=digest.update):
-            if piece.start == 0:
-                check_unique(piece.name, path, seen)
-            yield path, piece
+    with progress_bar(logger, "prepare", "nt") as bar:
+        for path, digest in zip(fasta, digests, strict=True):
+            for chunk in read_chunks(path, rna=records.rna, min_length=records.min_length, watch=digest.update):
+                if chunk.start == 0:
+                    check_unique(chunk.name, path, seen)
+                yield path, chunk
+                bar.update(len(chunk.letters))
 
 
 def check_unique(name: str, path: str, seen: dict[str, str]) -> None:
-    """Refuse a record that another file has under the same name; ``seen`` maps names to files and grows.
+    """Check that no other file has a record of the same name.
+
+    Args:
+        name: name of the record.
+        path: its file.
+        seen: file of each name so far; the name is added.
 
     Raises:
         InputError: naming both files.
     """
     if seen.setdefault(name, path) != path:
         raise InputError(f"{path}: record {shorten(name)} is in {seen[name]} too; rename or drop one of them")
-
-
-def _progress(pieces: Iterator[tuple[str, Piece]]) -> Iterator[tuple[str, Piece]]:
-    """Show the nt read so far on a screen, when information is wanted."""
-    quiet = not logger.isEnabledFor(logging.INFO)
-    with tqdm(unit="nt", unit_scale=True, desc="prepare", disable=quiet or None) as bar:
-        for path, piece in pieces:
-            yield path, piece
-            bar.update(len(piece.letters))
 
 
 def _write_index(folder: Path, contigs: pd.DataFrame, info: dict[str, Any]) -> None:
@@ -368,11 +468,11 @@ def _write_index(folder: Path, contigs: pd.DataFrame, info: dict[str, Any]) -> N
 
 
 def _read_info(path: Path) -> dict[str, Any]:
-    """Read ``store.json`` and check its format."""
+    """Read ``store.json`` and check its format; keys of version 0.1 are translated."""
     try:
         info = json.loads((path / "store.json").read_text(encoding="utf-8"))
     except FileNotFoundError as error:
-        raise InputError(f"{path}: no genome store here; make one with `hf-genomics prepare`") from error
+        raise InputError(f"{path}: not a genome store; make one with `hf-genomics prepare`") from error
     except (OSError, ValueError) as error:
         raise InputError(f"{path}: damaged store: store.json cannot be read ({error}); prepare it again") from error
     found = info.get("format") if isinstance(info, dict) else None

@@ -1,7 +1,8 @@
-"""Read the records of sequence files, and be sure that what comes out is DNA.
+"""Read the records of sequence files, and check that every letter is DNA.
 
-Siblings take the formats apart; this module checks, because no reader does: gaps, digits, protein and NUL bytes pass
-all of them. Format and compression are taken from the content of a file, never from its name.
+Sibling modules parse the formats (``fastx``, ``genbank``, ``twobit``); the checks are here, since usual readers let
+gaps, digits, protein and NUL bytes pass. Format and compression are recognised by the content of a file, never by its
+name.
 """
 
 from __future__ import annotations
@@ -14,39 +15,41 @@ import numpy as np
 
 from ..errors import InputError
 from ..sequence import IUPAC, as_letters
-from .fastx import Part, fasta_parts, fastq_parts, no_header
-from .files import BinaryFile, input_errors, open_binary, refuse_foreign, shorten
-from .genbank import genbank_parts
-from .twobit import MAGICS, twobit_parts
+from .fastx import RawChunk, fasta_chunks, fastq_chunks, no_header
+from .files import BinaryFile, check_format, input_errors, open_binary, shorten
+from .genbank import genbank_chunks
+from .twobit import MAGICS, twobit_chunks
 
-SEQUENCE_STARTS = (b">", b"@", b"LOCUS ", *MAGICS)  # of FASTA, FASTQ, GenBank and 2bit
+#: First bytes of FASTA, FASTQ, GenBank and 2bit.
+SEQUENCE_STARTS = (b">", b"@", b"LOCUS ", *MAGICS)
 
-Letters = TypeVar("Letters", bytes, bytearray)
+Bytes = TypeVar("Bytes", bytes, bytearray)  # what comes as one type is returned as the same type
 
 _NUCLEOTIDES = (IUPAC + IUPAC.lower()).encode()
 _AS_DNA = bytes.maketrans(b"Uu", b"Tt")
-_HINTS = {
+#: What to do about a letter that is not a nucleotide.
+_REMEDIES = {
     "U": "this is RNA; set `rna: true` to read U as T",
-    "-": "gaps belong to an alignment; take them out first",
-    ".": "gaps belong to an alignment; take them out first",
-    "*": "`*` ends a protein; take it out, or give the DNA",
+    "-": "gaps belong to an alignment; remove them first",
+    ".": "gaps belong to an alignment; remove them first",
+    "*": "`*` ends a protein; remove it, or give the DNA",
     "X": "write N for an unknown nucleotide",
     "?": "write N for an unknown nucleotide",
-    ">": "a header in the middle of a line; put a line break in front of it",
+    ">": "a header in the middle of a line; put a line break before it",
     "\0": "the file is damaged or not text; write it again",
     "\ufeff": "a byte order mark; save the file without it",
-    **dict.fromkeys(" \t", "blanks do not belong inside a sequence; take them out"),
-    **dict.fromkeys("0123456789", "numbers do not belong in a sequence; take them out"),
+    **dict.fromkeys(" \t", "blanks do not belong inside a sequence; remove them"),
+    **dict.fromkeys("0123456789", "numbers do not belong in a sequence; remove them"),
     **dict.fromkeys("EFILPQ", "this looks like protein; give the DNA"),
 }
 
 
-class Piece(NamedTuple):
-    """A stretch of one sequence of a file.
+class RecordChunk(NamedTuple):
+    """A stretch of one record of a file, checked.
 
     Attributes:
         name: first word of the header.
-        start: where the stretch begins in the sequence, in nt; 0 begins the next sequence.
+        start: 0-based start of the stretch in the record, in nt; a chunk that starts at 0 begins the next record.
         letters: ASCII; case (soft masking), N and IUPAC codes as in the file.
     """
 
@@ -56,11 +59,11 @@ class Piece(NamedTuple):
 
 
 class Record(NamedTuple):
-    """One sequence of a file.
+    """One record of a file.
 
     Attributes:
         name: first word of the header.
-        description: the rest of the header, may be empty.
+        description: the rest of the header, possibly empty.
         letters: (length,) uint8 ASCII; case (soft masking), N and IUPAC codes as in the file.
     """
 
@@ -69,8 +72,8 @@ class Record(NamedTuple):
     letters: np.ndarray
 
 
-class _Place(NamedTuple):
-    """Where a record stands; it is put into words only when there is something to say."""
+class _RecordPlace(NamedTuple):
+    """Position of a record in a file; it becomes text only when an error message needs it."""
 
     path: str | PathLike[str]
     number: int
@@ -83,133 +86,147 @@ class _Place(NamedTuple):
 def read_records(path: str | PathLike[str], *, rna: bool = False, min_length: int = 1) -> Iterator[Record]:
     """Yield the records of a FASTA, FASTQ, GenBank or 2bit file, plain or gzipped, one at a time.
 
-    Memory is that of the longest record, and the names.
+    In memory are the current record and the names of all.
 
     Args:
-        path: the file; blank lines, Windows line ends, several gzip members (bgzip) and odd names are fine.
+        path: the file; blank lines, Windows line ends, several gzip members (bgzip) and unusual names are fine.
         rna: accept U and u and read them as T and t.
         min_length: shortest record allowed, in nt.
 
+    Yields:
+        The records, in the order of the file.
+
     Raises:
-        InputError: file missing, damaged, empty or of another format; a record without name, with a name seen before,
-            shorter than ``min_length`` or with a letter that is no nucleotide (position is 1-based).
+        InputError: if the file is missing, damaged, empty or of another format, or a record has no name, a name that
+            came before, fewer than ``min_length`` nt, or a letter that is not a nucleotide (its position is 1-based).
     """
-    for record, faults in examine_records(path, rna=rna, min_length=min_length):
-        if faults:
-            raise faults[0]
+    for record, problems in examine_records(path, rna=rna, min_length=min_length):
+        if problems:
+            raise problems[0]
         yield record
 
 
 def examine_records(
     path: str | PathLike[str], *, rna: bool = False, min_length: int = 1
 ) -> Iterator[tuple[Record, list[InputError]]]:
-    """Yield every record with what is wrong with it, so that one bad record does not hide the next.
+    """Yield every record with its problems, so that one bad record does not hide the next.
 
-    `read_records` raises the first fault that this yields. The letters of a faulty record are those of the file.
+    `read_records` raises the first problem that this yields.
 
     Args:
-        path, rna, min_length: as in `read_records`.
+        path: the file, as in `read_records`.
+        rna: accept U and u and read them as T and t.
+        min_length: shortest record allowed, in nt.
+
+    Yields:
+        A record (with the letters of the file if it has a problem) and its problems.
 
     Raises:
-        InputError: for what is wrong with the file as a whole: missing, damaged, empty, or of another format.
+        InputError: if the file as a whole cannot be read: missing, damaged, empty, or of another format.
     """
     seen: dict[str, int] = {}
-    for number, (header, letters) in enumerate(_whole(_parts(path)), start=1):
+    for number, (header, letters) in enumerate(_join_chunks(_raw_chunks(path)), start=1):
         name, description = _split_header(header)
-        where = _Place(path, number, name)
-        faults: list[InputError] = []
-        try:
+        where = _RecordPlace(path, number, name)
+        problems: list[InputError] = []
+        try:  # the usual case, in which nothing is wrong, does each check once
             _check_name(name, where, seen)
             check_length(len(letters), where, min_length)
             letters = as_dna(letters, where, rna=rna)
         except InputError:
-            faults = _all_faults(name, letters, where, seen, rna, min_length)
+            problems = _all_problems(name, letters, where, seen, rna, min_length)
         seen.setdefault(name, number)
-        yield Record(name, description, np.frombuffer(letters, np.uint8)), faults
+        yield Record(name, description, np.frombuffer(letters, np.uint8)), problems
     if not seen:
         raise _no_record(path)
 
 
-def read_pieces(
+def read_chunks(
     path: str | PathLike[str],
     *,
     rna: bool = False,
     min_length: int = 1,
     watch: Callable[[memoryview], object] | None = None,
-) -> Iterator[Piece]:
-    """Yield what `read_records` yields piece by piece, in memory that does not grow with a record.
+) -> Iterator[RecordChunk]:
+    """Yield the records of `read_records` in chunks, in memory that does not grow with a record.
 
-    A record that is refused may have begun: whoever writes pieces down writes them where they can be dropped.
+    An error may come after the first chunks of a record: write chunks to a place that can be discarded.
 
     Args:
-        path, rna, min_length: as in `read_records`.
-        watch: is shown all bytes of the file, as they are on disk (a hash's ``update``).
+        path: the file, as in `read_records`.
+        rna: accept U and u and read them as T and t.
+        min_length: shortest record allowed, in nt.
+        watch: function that is called with all bytes of the file, as they are on disk (a hash's ``update``).
+
+    Yields:
+        The chunks of each record, in the order of the file.
 
     Raises:
         InputError: as `read_records`.
     """
     seen: dict[str, int] = {}
-    name, where, length = "", _Place(path, 0, ""), 0
-    for header, letters in _parts(path, watch):
+    name, where, length = "", _RecordPlace(path, 0, ""), 0
+    for header, letters in _raw_chunks(path, watch):
         if header is not None:
             if seen:
                 check_length(length, where, min_length)
             name, length = _split_header(header)[0], 0
-            where = _Place(path, len(seen) + 1, name)
+            where = _RecordPlace(path, len(seen) + 1, name)
             _check_name(name, where, seen)
             seen[name] = len(seen) + 1
         letters = as_dna(letters, where, before=length, rna=rna)
-        yield Piece(name, length, letters)
+        yield RecordChunk(name, length, letters)
         length += len(letters)
     if not seen:
         raise _no_record(path)
     check_length(length, where, min_length)
 
 
-def _parts(path: str | PathLike[str], watch: Callable[[memoryview], object] | None = None) -> Iterator[Part]:
-    """Take a file apart by its format; whatever goes wrong on the way is an `InputError` that names the file."""
+def _raw_chunks(path: str | PathLike[str], watch: Callable[[memoryview], object] | None = None) -> Iterator[RawChunk]:
+    """Open and parse a file; every error of the system and of a format is an `InputError` that names the file."""
     with input_errors(path), open_binary(path, watch) as file:
-        yield from _parts_of(file, path)
+        yield from _parse(file, path)
 
 
-def _parts_of(file: BinaryFile, path: str | PathLike[str]) -> Iterator[Part]:
-    """Tell the format by the first bytes, and turn every other one away by name."""
+def _parse(file: BinaryFile, path: str | PathLike[str]) -> Iterator[RawChunk]:
+    """Choose the parser by the first bytes of a file."""
     start = file.peek(4096)
-    refuse_foreign(path, start)
+    check_format(path, start)
     if start.startswith(b"LOCUS "):
-        return genbank_parts(file, path)
+        return genbank_chunks(file, path)
     if start[:4] in MAGICS:
-        return twobit_parts(file, path)
+        return twobit_chunks(file, path)
     first = start.lstrip()
     if first[:1] == b"@":
-        return fastq_parts(file, path)
+        return fastq_chunks(file, path)
     if first and first[:1] not in b">#":
         raise no_header(path, first)
-    return fasta_parts(file, path)
+    return fasta_chunks(file, path)
 
 
-def _whole(parts: Iterator[Part]) -> Iterator[tuple[str, bytearray]]:
-    """Join the parts of each record."""
+def _join_chunks(chunks: Iterator[RawChunk]) -> Iterator[tuple[str, bytearray]]:
+    """Join the chunks of each record."""
     header, letters = None, bytearray()
-    for next_header, part in parts:
+    for next_header, chunk in chunks:
         if next_header is not None:
             if header is not None:
                 yield header, letters
             header, letters = next_header, bytearray()
-        letters += part
+        letters += chunk
     if header is not None:
         yield header, letters
 
 
 def _no_record(path: str | PathLike[str]) -> InputError:
+    """Build the error for a file without any record."""
     return InputError(f"{path}: no record in this file; a FASTA record is a line '>name' and lines of letters")
 
 
-def _all_faults(
+def _all_problems(
     name: str, letters: bytearray, where: object, seen: dict[str, int], rna: bool, min_length: int
 ) -> list[InputError]:
-    """List everything that is wrong with one record, in the order in which it is looked at."""
-    faults = []
+    """List all problems of one record, in the order of the checks."""
+    problems = []
     for check, arguments in (
         (_check_name, (name, where, seen)),
         (as_dna, (letters, where, 0, rna)),
@@ -218,8 +235,8 @@ def _all_faults(
         try:
             check(*arguments)
         except InputError as error:
-            faults.append(error)
-    return faults
+            problems.append(error)
+    return problems
 
 
 def _split_header(header: str) -> tuple[str, str]:
@@ -229,9 +246,9 @@ def _split_header(header: str) -> tuple[str, str]:
 
 
 def _check_name(name: str, where: object, seen: dict[str, int]) -> None:
-    """Refuse a record without a name, with unprintable characters in it, or with one that came before."""
+    """Check that a name is present, printable, and none of the names that came before."""
     if not name:
-        raise InputError(f"{where}: has no name; write one behind the '>'")
+        raise InputError(f"{where}: has no name; write one after the '>'")
     if not name.isprintable():
         raise InputError(f"{where}: unprintable character in the name; rename the record")
     if name in seen:
@@ -239,31 +256,38 @@ def _check_name(name: str, where: object, seen: dict[str, int]) -> None:
 
 
 def check_length(length: int, where: object, min_length: int) -> None:
-    """Refuse an empty sequence, and one below ``min_length`` nt.
+    """Check that a sequence is long enough.
+
+    Args:
+        length: length of the sequence in nt.
+        where: file and record, for the error message.
+        min_length: shortest length allowed, in nt; an empty sequence is never allowed.
 
     Raises:
-        InputError: naming ``where``.
+        InputError: if it is too short.
     """
     if length == 0:
         raise InputError(f"{where}: is empty; drop it")
     if length < min_length:
-        raise InputError(f"{where}: {length} nt is shorter than the {min_length} nt needed; drop it or ask for less")
+        raise InputError(
+            f"{where}: {length} nt is shorter than the {min_length} nt needed; drop it or lower min_length"
+        )
 
 
-def as_dna(letters: Letters, where: object, before: int = 0, rna: bool = False) -> Letters:
-    """Check letters.
+def as_dna(letters: Bytes, where: object, before: int = 0, rna: bool = False) -> Bytes:
+    """Check that all letters are nucleotides.
 
     Args:
         letters: nucleotides in upper or lower case.
-        where: file and record, for the error.
-        before: nt of the record that came before these letters.
+        where: file and record, for the error message.
+        before: nt of the record that come before these letters.
         rna: read U as T.
 
     Returns:
         The letters, with T for U if ``rna``.
 
     Raises:
-        InputError: at the first letter that is no nucleotide, with its 1-based position.
+        InputError: at the first letter that is not a nucleotide, with its 1-based position.
     """
     if rna:
         letters = letters.translate(_AS_DNA)
@@ -275,18 +299,29 @@ def as_dna(letters: Letters, where: object, before: int = 0, rna: bool = False) 
 
 
 def clean_letters(letters: np.ndarray, rna: bool = False) -> np.ndarray:
-    """Copy uint8 letters, with 0 for everything that is no nucleotide (and with T for U if ``rna``)."""
+    """Return a copy of letters in which every letter that is not a nucleotide is 0.
+
+    Args:
+        letters: uint8 ASCII, any shape.
+        rna: read U as T.
+    """
     return (_CLEAN_RNA if rna else _CLEAN)[letters]
 
 
 def letter_error(letter: str, position: int, where: object) -> InputError:
-    """Describe a bad letter: its 1-based position, the rule, and the way out."""
-    hint = _HINTS.get(letter.upper(), "only A, C, G, T, N and the IUPAC codes RYSWKMBDHV are nucleotides")
-    return InputError(f"{where}, position {position}: {letter!r} is not a DNA letter; {hint}")
+    """Build the error for a letter that is not a nucleotide.
+
+    Args:
+        letter: the letter.
+        position: its 1-based position in the record.
+        where: file and record.
+    """
+    remedy = _REMEDIES.get(letter.upper(), "only A, C, G, T, N and the IUPAC codes RYSWKMBDHV are nucleotides")
+    return InputError(f"{where}, position {position}: {letter!r} is not a DNA letter; {remedy}")
 
 
-def _table(rna: bool) -> np.ndarray:
-    """Map each byte to itself when it is a nucleotide, to 0 when it is not."""
+def _cleaning_table(rna: bool) -> np.ndarray:
+    """Map each byte to itself if it is a nucleotide, to 0 otherwise."""
     table = np.zeros(256, np.uint8)
     allowed = as_letters(IUPAC + IUPAC.lower())
     table[allowed] = allowed
@@ -295,4 +330,4 @@ def _table(rna: bool) -> np.ndarray:
     return table
 
 
-_CLEAN, _CLEAN_RNA = _table(rna=False), _table(rna=True)
+_CLEAN, _CLEAN_RNA = _cleaning_table(rna=False), _cleaning_table(rna=True)

@@ -1,6 +1,7 @@
-"""Take FASTA and FASTQ apart, in parts of bounded size: a chromosome is never in memory as a whole.
+"""Parse FASTA and FASTQ in chunks of bounded size, so that a chromosome is never in memory as a whole.
 
-dnaio reads FASTQ. It reads FASTA too, but a record at a time, at four times the contig's size (docs/decisions.md).
+FASTQ is read by dnaio. FASTA is read here: dnaio needs four times the memory of the longest contig, since it reads a
+record at a time.
 """
 
 from __future__ import annotations
@@ -14,29 +15,38 @@ from typing import TypeAlias
 from ..errors import InputError
 from .files import BinaryFile, shorten
 
-Part: TypeAlias = tuple[str | None, bytes]  # a record's header, or None where it goes on; and letters, unchecked
+#: Header of a record, or None where the record continues; and some of its letters, unchecked.
+RawChunk: TypeAlias = tuple[str | None, bytes]
 
 _BLOCK_BYTES = 1 << 18
-_LONGEST_LINE = 1 << 20  # that is held as a whole; every header must be
+_LONGEST_LINE = 1 << 20  # of the lines held in memory as a whole; headers must be
 _BLANKS = b" \t\r"
 
 
-def fasta_parts(file: BinaryFile, path: str | PathLike[str]) -> Iterator[Part]:
-    """Yield the records of a FASTA file in parts.
+def fasta_chunks(file: BinaryFile, path: str | PathLike[str]) -> Iterator[RawChunk]:
+    """Yield the records of a FASTA file in chunks.
 
-    Blank lines, lines that start with ``#``, and blanks at the ends of a line are left out.
+    Blank lines, lines that start with ``#``, and blanks at the ends of a line are skipped.
+
+    Args:
+        file: the open file.
+        path: its name, for error messages.
+
+    Yields:
+        Header (in the first chunk of a record) and letters.
 
     Raises:
-        InputError: for letters before the first header, and for a carriage return that ends no line (a reader that
+        InputError: for letters before the first header, and for a carriage return without a line feed (a reader that
             takes it for a line end turns half a header into sequence).
     """
+    # ``header`` is the header that still has to be yielded, together with the first letters of its record.
     header, started, new_line = None, False, True
     for block in _blocks(file):
         _check_line_ends(block, path)
         place = 0
         while place < len(block):
             if new_line and block[place : place + 1] == b">":
-                if header is not None:  # the record before has no letters
+                if header is not None:  # the previous record has no letters
                     yield header, b""
                 end = block.find(b"\n", place)
                 if end < 0:
@@ -58,13 +68,18 @@ def fasta_parts(file: BinaryFile, path: str | PathLike[str]) -> Iterator[Part]:
 
 
 def no_header(path: str | PathLike[str], text: bytes) -> InputError:
-    """Describe text that stands where the first header should."""
+    """Build the error for text before the first header.
+
+    Args:
+        path: the file.
+        text: the text.
+    """
     line = text.splitlines()[0].decode("latin-1")
     return InputError(f"{path}: text before the first header: {shorten(line)}; a record starts with a line '>name'")
 
 
 def _blocks(file: BinaryFile) -> Iterator[bytes]:
-    """Cut a file into blocks that end with a line, or inside a line that is too long to be held as a whole."""
+    """Split a file into blocks that end with a line, or inside a line that is too long to be held as a whole."""
     held = b""
     while chunk := file.read(_BLOCK_BYTES):
         text = held + chunk
@@ -79,38 +94,53 @@ def _blocks(file: BinaryFile) -> Iterator[bytes]:
 
 
 def _check_line_ends(block: bytes, path: str | PathLike[str]) -> None:
-    """Refuse a carriage return without a line feed behind it."""
+    """Check that every carriage return is followed by a line feed."""
     if b"\r" in block and block.count(b"\r") != block.count(b"\r\n"):
         raise InputError(
             f"{path}: carriage return without line feed (old Mac line ends); "
-            "convert the file, for instance with tr '\\r' '\\n'"
+            "convert the file, for example with tr '\\r' '\\n'"
         )
 
 
 def _next_header(block: bytes, place: int) -> int:
     """Find the next line that starts with ``>``, or the end of the block."""
     end = block.find(b">", place)
-    while end > 0 and block[end - 1] != ord("\n"):  # one inside a line is for the check of the letters
+    while end > 0 and block[end - 1] != ord("\n"):  # inside a line: the check of the letters reports it
         end = block.find(b">", end + 1)
     return end if end > 0 else len(block)
 
 
 def _without_blanks(text: bytes, new_line: bool) -> bytes:
-    """Join lines of sequence; ``new_line`` says whether the first one starts here."""
+    """Join lines of sequence.
+
+    Args:
+        text: lines of a block.
+        new_line: whether the text begins at the start of a line; otherwise the previous block ended inside one.
+    """
     if not (b" " in text or b"\t" in text or b"#" in text):
         return text.translate(None, b"\r\n") if b"\r" in text else text.replace(b"\n", b"")
     first, *lines = text.split(b"\n")
-    first = first.rstrip(_BLANKS) if not new_line else b"" if first.startswith(b"#") else first.strip(_BLANKS)
+    if not new_line:  # blanks at its left are inside a line, and an error
+        first = first.rstrip(_BLANKS)
+    else:
+        first = b"" if first.startswith(b"#") else first.strip(_BLANKS)
     return first + b"".join(line.strip(_BLANKS) for line in lines if not line.startswith(b"#"))
 
 
-def fastq_parts(file: BinaryFile, path: str | PathLike[str]) -> Iterator[Part]:
-    """Yield the reads of a FASTQ file.
+def fastq_chunks(file: BinaryFile, path: str | PathLike[str]) -> Iterator[RawChunk]:
+    """Yield the reads of a FASTQ file, each as one chunk.
+
+    Args:
+        file: the open file.
+        path: its name, for error messages.
+
+    Yields:
+        Header and letters.
 
     Raises:
-        InputError: if it is none.
+        InputError: if the file is not valid FASTQ.
     """
-    import dnaio  # here, so that FASTA is read where it is not installed
+    import dnaio  # here, so that FASTA can be read without it
 
     try:
         with dnaio.readers.FastqReader(io.BufferedReader(_Ascii(file), _BLOCK_BYTES)) as reads:
@@ -118,24 +148,24 @@ def fastq_parts(file: BinaryFile, path: str | PathLike[str]) -> Iterator[Part]:
                 yield read.name, read.sequence.encode()
     except dnaio.FileFormatError as error:
         why = re.sub(r"\s+", " ", str(error)).strip(" .")
-        raise InputError(f"{path}: {why}; mend the file or write it again") from error
+        raise InputError(f"{path}: {why}; fix the file or write it again") from error
 
 
 class _Ascii(io.RawIOBase):
-    r"""A file on its way to dnaio, which reads ASCII only: other bytes, which occur in names, become ``\xe9``."""
+    r"""A file as dnaio can read it: bytes that are not ASCII, which occur in names, become text such as ``\xe9``."""
 
     def __init__(self, file: BinaryFile) -> None:
         super().__init__()
         self._file = file
 
     def readable(self) -> bool:
-        """Say yes: this is what BufferedReader asks."""
+        """Return True; BufferedReader asks."""
         return True
 
-    # The base class takes any writable buffer; what calls us (BufferedReader) always brings a memoryview.
+    # The base class accepts any writable buffer; BufferedReader always passes a memoryview.
     def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
-        """Fill ``buffer``; 0 at the end of the file."""
-        text = self._file.read(len(buffer) // 4)  # four characters for each byte at most
+        """Fill ``buffer`` and return the number of bytes, 0 at the end of the file."""
+        text = self._file.read(len(buffer) // 4)  # one byte becomes at most four characters
         if not text.isascii():
             text = text.decode("ascii", "backslashreplace").encode()
         buffer[: len(text)] = text

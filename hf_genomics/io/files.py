@@ -1,9 +1,10 @@
-"""Open files by their content, never by their name, and say what is wrong with one in a line that names it."""
+"""Open files by their content, never by their name, and turn errors of reading into one line that names the file."""
 
 from __future__ import annotations
 
 import contextlib
 import gzip
+import hashlib
 import io
 import zlib
 from collections.abc import Callable, Iterator
@@ -12,15 +13,16 @@ from typing import Any, TypeAlias, cast
 
 from ..errors import InputError
 
-BinaryFile: TypeAlias = io.BufferedReader | gzip.GzipFile  # both can look ahead
+BinaryFile: TypeAlias = io.BufferedReader | gzip.GzipFile  # both have ``peek``
 
 _BUFFER_BYTES = 1 << 17
 _DAMAGED: list[Any] = [EOFError, zlib.error, gzip.BadGzipFile]
-with contextlib.suppress(ImportError):  # xopen uses isal where there is a build; its error is no zlib.error
+with contextlib.suppress(ImportError):  # xopen uses isal if it is installed; its error is not a zlib.error
     from isal.igzip_lib import IsalError
 
     _DAMAGED.append(IsalError)
-_FOREIGN = {
+#: First bytes of formats that are not read, and what to do with such a file.
+_OTHER_FORMATS = {
     b"ID   ": "EMBL; convert it to FASTA",
     b"\x26\xfc\x8f\x88": "bigWig, which holds no sequence; give FASTA",
     b"\x88\x8f\xfc\x26": "bigWig, which holds no sequence; give FASTA",
@@ -43,59 +45,73 @@ _FOREIGN = {
 
 @contextlib.contextmanager
 def open_binary(path: str | PathLike[str], watch: Callable[[memoryview], object] | None = None) -> Iterator[BinaryFile]:
-    """Open a file for reading, through gzip where the content says so (the name may say otherwise).
+    """Open a file for reading, decompressed if its content is gzip, whatever its name says.
 
     Args:
         path: the file.
-        watch: is shown all bytes as they are read from disk, before decompression (a hash's ``update``).
+        watch: function that is called with all bytes as they are on disk, before decompression (a hash's ``update``).
+
+    Yields:
+        The open file.
     """
     with open(path, "rb", buffering=0) as raw:
-        shown: io.RawIOBase = _Watched(raw, watch) if watch else raw
-        file = io.BufferedReader(shown, _BUFFER_BYTES)
+        watched: io.RawIOBase = _Watched(raw, watch) if watch else raw
+        file = io.BufferedReader(watched, _BUFFER_BYTES)
         if file.peek(2)[:2] != b"\x1f\x8b":
             yield cast(io.BufferedReader, file)
             return
-        from xopen import xopen  # here, so that plain files are read where it is not installed
+        from xopen import xopen  # here, so that plain files can be read without it
 
         with xopen(file, "rb", threads=0, format="gz") as unzipped:
             yield cast(gzip.GzipFile, unzipped)
 
 
 class _Watched(io.RawIOBase):
-    """A raw file that shows what it reads to somebody else as well."""
+    """A raw file that also passes what it reads to a callback (a hash)."""
 
     def __init__(self, raw: io.FileIO, watch: Callable[[memoryview], object]) -> None:
         super().__init__()
         self._raw, self._watch = raw, watch
 
     def readable(self) -> bool:
-        """Say yes: this is what BufferedReader asks."""
+        """Return True; BufferedReader asks."""
         return True
 
-    # The base class takes any writable buffer; what calls us (BufferedReader) always brings a memoryview.
+    # The base class accepts any writable buffer; BufferedReader always passes a memoryview.
     def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
-        """Fill ``buffer``; 0 at the end of the file."""
+        """Fill ``buffer`` and return the number of bytes, 0 at the end of the file."""
         count = self._raw.readinto(buffer)
         self._watch(memoryview(buffer)[:count])
         return count
 
 
-def refuse_foreign(path: str | PathLike[str], start: bytes) -> None:
-    """Turn away a file whose first bytes are those of a format that is not read, by the format's name.
+def check_format(path: str | PathLike[str], start: bytes) -> None:
+    """Check that a file is not in a known format that cannot be read.
+
+    Args:
+        path: the file.
+        start: its first bytes.
 
     Raises:
-        InputError: naming the format and the way out; also for an empty file.
+        InputError: naming the format and a remedy; also for an empty file.
     """
     if not start:
         raise InputError(f"{path}: the file is empty; give FASTA, FASTQ, GenBank or 2bit")
-    for magic, verdict in _FOREIGN.items():
+    for magic, verdict in _OTHER_FORMATS.items():
         if start.startswith(magic):
             raise InputError(f"{path}: this looks like {verdict}")
 
 
 @contextlib.contextmanager
 def input_errors(path: str | PathLike[str]) -> Iterator[None]:
-    """Translate what the operating system and the decompressors raise."""
+    """Translate errors of the operating system and of decompression, inside a ``with`` block, into `InputError`.
+
+    Args:
+        path: the file that is read in the block.
+
+    Raises:
+        InputError: naming the file and the problem.
+    """
     try:
         yield
     except InputError:
@@ -113,5 +129,19 @@ def input_errors(path: str | PathLike[str]) -> Iterator[None]:
 
 
 def shorten(text: str, width: int = 60) -> str:
-    """Quote text from a file for an error message: on one line, escaped, of bounded length."""
+    """Quote text from a file for an error message: escaped, on one line.
+
+    Args:
+        text: the text.
+        width: longest quotation, in characters.
+    """
     return repr(text if len(text) <= width else text[: width - 3] + "...")
+
+
+def sha256_of(path: str | PathLike[str]) -> str:
+    """Compute the SHA-256 of a file, as hexadecimal digits."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while chunk := file.read(1 << 20):
+            digest.update(chunk)
+    return digest.hexdigest()

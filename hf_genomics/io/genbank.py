@@ -1,7 +1,7 @@
-"""Take GenBank flat files apart: name, definition and letters of every record, in parts of bounded size.
+"""Parse GenBank flat files: name, definition and letters of every record, in chunks of bounded size.
 
-Biopython reads all of a record, features included, five times slower and at four times a contig's size; here only a few
-keywords count.
+Only a few keywords are read. Biopython, which also reads the features, is five times slower and needs four times the
+memory of a contig.
 """
 
 from __future__ import annotations
@@ -11,17 +11,24 @@ from collections.abc import Iterator
 from os import PathLike
 
 from ..errors import InputError
-from .fastx import Part
+from .fastx import RawChunk
 from .files import BinaryFile, shorten
 
-_LINES = 4096  # of 60 nt, in one part
+_LINES = 4096  # lines of 60 nt in one chunk
 _FIELDS = (b"LOCUS", b"DEFINITION", b"ACCESSION", b"VERSION", b"//")
 
 
-def genbank_parts(file: BinaryFile, path: str | PathLike[str]) -> Iterator[Part]:
-    """Yield the records of a GenBank file in parts; names are accession.version.
+def genbank_chunks(file: BinaryFile, path: str | PathLike[str]) -> Iterator[RawChunk]:
+    """Yield the records of a GenBank file in chunks; names are accession.version.
 
-    GenBank writes all letters in lower case, which says nothing about soft masking: they come in upper case.
+    Letters are yielded in upper case: GenBank writes all of them in lower case, which does not mean soft masking.
+
+    Args:
+        file: the open file.
+        path: its name, for error messages.
+
+    Yields:
+        Header (in the first chunk of a record) and letters.
 
     Raises:
         InputError: for a record without letters, without an end, or of another length than its LOCUS line says.
@@ -39,7 +46,7 @@ def genbank_parts(file: BinaryFile, path: str | PathLike[str]) -> Iterator[Part]
             header, length = None, length + len(letters)
         if not length:
             raise InputError(
-                f"{where}: has no letters (ORIGIN), as happens with large genomes; "
+                f"{where}: has no letters (ORIGIN), which is usual for large genomes; "
                 "fetch it again with its sequence (rettype gbwithparts)"
             )
         stated = re.search(rb"\s(\d+) (?:bp|aa|rc)\b", fields.get(b"LOCUS", b""))
@@ -50,7 +57,7 @@ def genbank_parts(file: BinaryFile, path: str | PathLike[str]) -> Iterator[Part]
 
 
 def _read_fields(lines: Iterator[bytes]) -> dict[bytes, bytes]:
-    """Read up to the letters of the next record, or to the ``//`` of one without; empty at the end of the file."""
+    """Read the fields of the next record, up to its letters or, if it has none, its ``//``; empty at the file's end."""
     fields: dict[bytes, bytes] = {}
     key = b""
     for line in lines:
@@ -74,7 +81,7 @@ def _first_word(fields: dict[bytes, bytes], key: bytes) -> str:
 
 
 def _read_letters(lines: Iterator[bytes], where: str) -> Iterator[bytes]:
-    """Yield the letters up to the ``//`` that ends a record, without the numbers that start its lines."""
+    """Yield the letters up to the ``//`` that ends a record, without the numbers at the start of lines."""
     batch: list[bytes] = []
     for line in lines:
         if line.startswith(b"//"):
@@ -82,13 +89,14 @@ def _read_letters(lines: Iterator[bytes], where: str) -> Iterator[bytes]:
         number, _, blocks = line.strip().partition(b" ")
         batch.append(blocks if number.isdigit() else line.strip())
         if len(batch) == _LINES:
-            yield _join(batch)
+            yield _join_blocks(batch)
             batch = []
     else:
         raise InputError(f"{where}: no // at its end; the file is cut short, fetch it again")
-    if letters := _join(batch):
+    if letters := _join_blocks(batch):
         yield letters
 
 
-def _join(blocks: list[bytes]) -> bytes:
+def _join_blocks(blocks: list[bytes]) -> bytes:
+    """Join blocks of ten letters."""
     return b"".join(blocks).replace(b" ", b"").upper()

@@ -1,4 +1,4 @@
-"""Take UCSC's 2bit files apart: letters, N and soft masking of every record, in parts of bounded size.
+"""Parse UCSC's 2bit files: letters, N and soft masking of every record, in chunks of bounded size.
 
 Source: https://genome.ucsc.edu/FAQ/FAQformat.html#format7 (versions 0 and 1, either byte order).
 """
@@ -13,21 +13,24 @@ from typing import NamedTuple
 import numpy as np
 
 from ..errors import InputError
-from .fastx import Part
+from .fastx import RawChunk
 from .files import BinaryFile, shorten
 
 MAGICS = {b"\x43\x27\x41\x1a": "<", b"\x1a\x41\x27\x43": ">"}  # first bytes -> byte order
 
-_PART_NT = 1 << 18
+_CHUNK_NT = 1 << 18
 _READ_BYTES = 1 << 20
 
 
 def four_letters(alphabet: bytes, shifts: tuple[int, int, int, int]) -> np.ndarray:
-    """List the four letters of every byte of packed DNA, (256,) uint32, to be viewed as uint8.
+    """Return the four letters of every possible byte of DNA stored in two bits a nucleotide.
 
     Args:
         alphabet: letters of the numbers 0 to 3.
-        shifts: bits below the first, second, third and fourth letter.
+        shifts: by how many bits to shift a byte right to get its first, second, third and fourth letter.
+
+    Returns:
+        (256,) uint32; ``.take(stored).view(np.uint8)`` turns stored bytes into letters.
 
     >>> four_letters(b"ACTG", shifts=(0, 2, 4, 6)).take([0b11_10_01_00]).view(np.uint8).tobytes()
     b'ACTG'
@@ -36,24 +39,36 @@ def four_letters(alphabet: bytes, shifts: tuple[int, int, int, int]) -> np.ndarr
     return np.frombuffer(alphabet, np.uint8)[digits].view(np.uint32)[:, 0]
 
 
-_LETTERS = four_letters(b"TCAG", shifts=(6, 4, 2, 0))
+_LETTERS = four_letters(b"TCAG", shifts=(6, 4, 2, 0))  # the first letter is in the highest bits
 
 
 class _Runs(NamedTuple):
-    """Stretches of a sequence, sorted: 0-based, half-open, (runs,) int64 each."""
+    """Sorted stretches of a sequence (N, or soft masking).
+
+    Attributes:
+        starts: (runs,) int64, 0-based.
+        ends: (runs,) int64, exclusive.
+    """
 
     starts: np.ndarray
     ends: np.ndarray
 
     def within(self, start: int, end: int) -> Iterator[slice]:
-        """Cut out those that touch [start, end), counted from ``start``."""
+        """Yield the runs that overlap [start, end), as slices counted from ``start``."""
         chosen = slice(np.searchsorted(self.ends, start, "right"), np.searchsorted(self.starts, end))
         firsts, lasts = self.starts[chosen].clip(start), self.ends[chosen].clip(max=end)
         return map(slice, (firsts - start).tolist(), (lasts - start).tolist())
 
 
-def twobit_parts(file: BinaryFile, path: str | PathLike[str]) -> Iterator[Part]:
-    """Yield the records of a 2bit file in parts, in the order in which they lie in the file.
+def twobit_chunks(file: BinaryFile, path: str | PathLike[str]) -> Iterator[RawChunk]:
+    """Yield the records of a 2bit file in chunks, in the order of their positions in the file.
+
+    Args:
+        file: the open file.
+        path: its name, for error messages.
+
+    Yields:
+        Name (in the first chunk of a record) and letters.
 
     Raises:
         InputError: if the file is cut short, its index is wrong, or it is of another version.
@@ -66,53 +81,56 @@ def twobit_parts(file: BinaryFile, path: str | PathLike[str]) -> Iterator[Part]:
         unknown, soft_masked = stream.read_runs(length, where), stream.read_runs(length, where)
         stream.number()  # reserved
         header: str | None = name
-        for start in range(0, length or 1, _PART_NT):
-            end = min(length, start + _PART_NT)
-            packed = np.frombuffer(stream.read((end - start + 3) // 4), np.uint8)
-            letters = _LETTERS.take(packed).view(np.uint8)[: end - start]
+        for start in range(0, length or 1, _CHUNK_NT):
+            end = min(length, start + _CHUNK_NT)
+            stored = np.frombuffer(stream.read((end - start + 3) // 4), np.uint8)
+            letters = _LETTERS.take(stored).view(np.uint8)[: end - start]
             for run in unknown.within(start, end):
                 letters[run] = ord("N")
             for run in soft_masked.within(start, end):
                 letters[run] |= 0x20
             yield header, letters.tobytes()
             header = None
-    while file.read(_READ_BYTES):  # whoever watches the file wants to see all of it
+    while file.read(_READ_BYTES):  # a hash of the file must cover its end too
         pass
 
 
 class _Stream:
-    """A 2bit file read from front to end, never beyond it."""
+    """A 2bit file that is read once from front to end."""
 
     def __init__(self, file: BinaryFile, path: str | PathLike[str]) -> None:
         self._file, self._path, self._place = file, path, 0
         self._order = MAGICS[self.read(4)]
 
     def damaged(self, what: str) -> InputError:
+        """Build the error for a file that contradicts itself."""
         return InputError(f"{self._path}: {what}; the 2bit file is cut short or damaged, fetch it again")
 
     def read(self, count: int) -> bytes:
-        """Read ``count`` bytes, which a damaged file may put at any number."""
-        parts = []
+        """Read ``count`` bytes, a block at a time: in a damaged file the count may be any number."""
+        blocks = []
         while count:
-            part = self._file.read(min(count, _READ_BYTES))
-            if not part:
+            block = self._file.read(min(count, _READ_BYTES))
+            if not block:
                 raise self.damaged(f"ends at byte {self._place}")
-            parts.append(part)
-            count -= len(part)
-            self._place += len(part)
-        return b"".join(parts)
+            blocks.append(block)
+            count -= len(block)
+            self._place += len(block)
+        return b"".join(blocks)
 
     def number(self, kind: str = "I") -> int:
+        """Read a number in the byte order of the file; ``kind`` as in ``struct``."""
         return struct.unpack(self._order + kind, self.read(struct.calcsize("=" + kind)))[0]
 
     def skip_to(self, place: int) -> None:
+        """Read on up to a byte of the file."""
         if place < self._place:
             raise self.damaged(f"its index points to byte {place}, inside something else")
         while gap := min(place - self._place, _READ_BYTES):
             self.read(gap)
 
     def read_index(self) -> list[tuple[int, str]]:
-        """Read the header, and place and name of every record."""
+        """Read the header of the file, and the byte position and name of every record."""
         version, count, _ = self.number(), self.number(), self.number()
         if version not in (0, 1):
             raise InputError(f"{self._path}: 2bit of version {version}, not 0 or 1; convert it to FASTA (twoBitToFa)")
@@ -123,7 +141,7 @@ class _Stream:
         return index
 
     def read_runs(self, length: int, where: str) -> _Runs:
-        """Read a number of runs, their starts and their sizes."""
+        """Read runs of a record: how many there are, their starts, and their sizes."""
         count = self.number()
         starts, sizes = (np.frombuffer(self.read(4 * count), self._order + "u4").astype(np.int64) for _ in range(2))
         ends = starts + sizes

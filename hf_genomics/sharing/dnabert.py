@@ -1,7 +1,7 @@
-"""Checkpoints in and out: DNABERT's folders to KmerBert and back, and model folders onto the Hub.
+"""Convert DNABERT folders to KmerBert folders and back: the verb `convert`.
 
-DNABERT is a BERT over k-mers, and KmerBert's weights carry BERT's names; what is left is to check that a folder is what
-it claims to be, and to say what cannot go over.
+DNABERT is a BERT over k-mers, and the weights of KmerBert have BERT's names. What remains is to check that a folder is
+what it claims to be, and to reject settings that the other side cannot express.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from ..tokenization_kmer import KmerTokenizer
 
 logger = logging.getLogger(__name__)
 
-#: Our class for each of BERT's, and the other way round; BertForPreTraining's next-sentence head is left behind.
+#: The class of this package for each class of BERT; the next-sentence head of BertForPreTraining is dropped.
 FROM_BERT = {
     "BertForMaskedLM": "KmerBertForMaskedLM",
     "BertForPreTraining": "KmerBertForMaskedLM",
@@ -37,8 +37,8 @@ FROM_BERT = {
 }
 TO_BERT = {ours: theirs for theirs, ours in FROM_BERT.items() if theirs != "BertForPreTraining"}
 
-# Settings that leave the numbers of a loaded model as they are, so that a BERT does not need them.
-_NO_MATTER = set(
+# Settings without influence on the outputs of a loaded model, which a BERT therefore does not need.
+_IRRELEVANT = set(
     "k stride initialisation sparse_prediction max_sequence_length class_weights focal_gamma paired "
     "target_means target_scales".split()  # the last two go into the classifier's weights
 )
@@ -47,20 +47,20 @@ _NO_MATTER = set(
 def convert(source: str, output_dir: str, to: Literal["kmer_bert", "bert"] = "kmer_bert") -> dict[str, Any]:
     """Convert a DNABERT folder to a KmerBert folder, or back to one that stock BertForMaskedLM and BertTokenizer load.
 
-    The class follows the source: pretrained models, fine-tuned sequence and token classifiers keep their heads.
+    The class follows the source: pretrained models and fine-tuned sequence and token classifiers keep their heads.
 
     Args:
         source: folder of a BERT over k-mers (config.json, weights and, to be checked, vocab.txt or tokenizer.json), or
-            its name on the Hub; with ``to: bert`` that of a KmerBert.
-        output_dir: folder to be made; it may be there if it is empty.
+            its name on the Hub; with ``to: bert``, folder or name of a KmerBert.
+        output_dir: folder to write; it must be empty or not exist.
         to: "kmer_bert" or "bert".
 
     Returns:
-        class, k, number of parameters and folder.
+        The ``class``, ``k``, the number of ``parameters``, and ``output_dir``.
 
     Raises:
-        InputError: if the source is no such model, lacks weights of the encoder, holds a pickle with more than weights,
-            or has what the other side cannot express; nothing is written then.
+        InputError: if the source is not such a model, lacks weights of the encoder, holds a pickle with more than
+            weights, or has a setting that the other side cannot express; nothing is written then.
 
     Source: DNABERT (Ji et al. 2021).
     """
@@ -85,14 +85,14 @@ def convert(source: str, output_dir: str, to: Literal["kmer_bert", "bert"] = "km
 
 
 def to_bert(model: PreTrainedModel, folder: str | Path) -> None:
-    """Save a KmerBert as a BERT: stock BertForMaskedLM (or its sibling) and BertTokenizer load it, and agree on k-mers.
+    """Save a KmerBert as a BERT that stock BertForMaskedLM (or its sibling class) and BertTokenizer load.
 
-    Their input is DNABERT's: k-mers with blanks between them, at the stride of the model.
+    Its input is that of DNABERT: k-mers separated by blanks, at the stride of the model.
 
     Args:
         model: a KmerBert whose class and settings BERT has too.
-        folder: is created where it is missing; gets config.json, model.safetensors, vocab.txt (DNABERT's, byte by byte)
-            and tokenizer_config.json with ``do_lower_case`` off, without which every k-mer would be [UNK].
+        folder: folder to write, created if it is missing: config.json, model.safetensors, vocab.txt (DNABERT's, byte by
+            byte) and tokenizer_config.json with ``do_lower_case`` off, without which every k-mer would be [UNK].
 
     Raises:
         InputError: naming the class or setting that BERT cannot express; nothing is written then.
@@ -115,7 +115,7 @@ def to_bert(model: PreTrainedModel, folder: str | Path) -> None:
 
 
 def _weights_in_units(model: PreTrainedModel) -> dict[str, torch.Tensor]:
-    """Give the weights, the scale of a regression's targets taken into its last layer."""
+    """Return the weights of a model; the scale of a regression's targets is multiplied into its last layer."""
     weights, config = dict(model.state_dict()), model.config
     if "classifier.weight" in weights:
         bias = weights["classifier.bias"]
@@ -127,6 +127,7 @@ def _weights_in_units(model: PreTrainedModel) -> dict[str, torch.Tensor]:
 
 
 def _write_bert_tokenizer(folder: Path, config: KmerBertConfig) -> None:
+    """Write the files of a BertTokenizer over k-mers."""
     vocabulary = "\n".join(kmer_vocabulary(config.k)) + ("\n" if config.k == 6 else "")  # as DNABERT's files end
     (folder / "vocab.txt").write_bytes(vocabulary.encode())
     settings = {
@@ -139,7 +140,7 @@ def _write_bert_tokenizer(folder: Path, config: KmerBertConfig) -> None:
 
 
 def _architecture(source: str) -> str:
-    """Read which class a folder is of; DNABERT's first configurations name none, or no model type."""
+    """Read the class of a saved model; DNABERT's first configurations name no class, or no model type."""
     config, _ = PreTrainedConfig.get_config_dict(source)
     named = (config.get("architectures") or ["BertForMaskedLM"])[0]
     kind = config.get("model_type", "bert")
@@ -147,6 +148,7 @@ def _architecture(source: str) -> str:
 
 
 def _cannot_convert(architecture: str, to: str) -> str:
+    """Explain why a class cannot be converted."""
     if to == "bert":
         return f"stock BERT has no twin of a {architecture}, only of {', '.join(TO_BERT)}"
     if architecture.startswith("KmerBert"):
@@ -157,27 +159,27 @@ def _cannot_convert(architecture: str, to: str) -> str:
 
 
 def _load(source: str, kind: str) -> PreTrainedModel:
-    """Load a model, and say in one line which weights of its head are not in the checkpoint."""
+    """Load a model, and log in one line which weights of its head are missing in the checkpoint."""
     with no_load_report():
         model, info = getattr(modeling_kmer_bert, kind).from_pretrained(source, output_loading_info=True)
     modeling_kmer_bert.refuse_missing(model, info["missing_keys"], source)
     if missing := sorted(info["missing_keys"]):
-        logger.warning("%s: has no %s; drawn at random, so train before use", source, ", ".join(missing))
+        logger.warning("%s: has no %s; these weights are random: train before use", source, ", ".join(missing))
     if unexpected := sorted(info["unexpected_keys"]):
-        logger.warning("%s: %s left out, which %s does not have", source, ", ".join(unexpected), kind)
+        logger.warning("%s: %s omitted, which %s does not have", source, ", ".join(unexpected), kind)
     return model
 
 
 def _refuse_inexpressible(config: KmerBertConfig) -> None:
-    """Raise InputError for the first setting, other than its default, that a BertConfig has not."""
+    """Raise InputError for the first setting that a BertConfig does not have and that is not the default."""
     if config.vocab_size != len(kmer_vocabulary(config.k)):
         raise InputError(
             f"vocab_size {config.vocab_size} is not that of {config.k}-mers ({len(kmer_vocabulary(config.k))}): "
-            "DNABERT's vocabulary has no place for added tokens"
+            "DNABERT's vocabulary has no added tokens"
         )
     plain = KmerBertConfig(k=config.k)
-    shared = {field.name for field in fields(PreTrainedConfig)} | set(BERT_SETTINGS) | _NO_MATTER
+    shared = {field.name for field in fields(PreTrainedConfig)} | set(BERT_SETTINGS) | _IRRELEVANT
     for name in (field.name for field in fields(config) if field.name not in shared):
         value, default = getattr(config, name), getattr(plain, name, None)
         if value != default:
-            raise InputError(f"stock BERT has no {name}: {value!r}; only a model with {default!r} can go over")
+            raise InputError(f"stock BERT has no {name}: {value!r}; only a model with {default!r} can be converted")

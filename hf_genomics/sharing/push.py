@@ -10,40 +10,40 @@ from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 
 from ..errors import InputError
 
-# What a model folder shares; a run leaves more there (training_args.bin, checkpoints, scores, logs).
-_SHARED = (
+#: Files that are uploaded; a run leaves more in its folder (training_args.bin, checkpoints, scores, logs).
+_UPLOADED = (
     "config.json *.safetensors *.safetensors.index.json *.py README.md "
     "tokenizer_config.json tokenizer.json vocab.txt added_tokens.json special_tokens_map.json".split()
 )
 
-
-# That of the HTTP client which the installed huggingface_hub is built on.
+# Base error of the HTTP client that huggingface_hub uses. The client has changed over versions (requests, httpx), so
+# its error has no other lasting name.
 _HTTP_ERROR: type[Exception] = HfHubHTTPError.__bases__[0]
 
 
 def push(model: str, name: str, revision: str | None = None, private: bool = False) -> dict[str, Any]:
     """Upload a model folder to the Hub: weights, configuration, tokenizer, their code and README.md, nothing else.
 
-    What else a run leaves in its folder (training_args.bin, checkpoints, scores) stays here. Log in first, by
-    ``hf auth login``.
+    Other files that a run leaves in its folder (training_args.bin, checkpoints, scores) are not uploaded. Log in first
+    with ``hf auth login``.
 
     Args:
         model: folder with a saved model and tokenizer.
-        name: of the repository, ``user/model``; created if it is not there.
+        name: name of the repository, ``user/model``; it is created if it does not exist.
         revision: branch to push to; null means main.
         private: whether a new repository is private.
 
     Returns:
-        address of the commit and number of files.
+        The address of the ``commit`` and the number of ``files``.
 
     Raises:
-        InputError: if the folder holds no complete model, or the Hub refuses.
+        InputError: if the folder holds no complete model, or the Hub rejects the upload.
     """
     folder = Path(model)
     for needed in ("config.json", "tokenizer_config.json"):
         if not (folder / needed).is_file():
             raise InputError(f"{folder}: no {needed} there; name a folder with a saved model and tokenizer")
-    files = sorted({path.name for pattern in _SHARED for path in folder.glob(pattern)})
+    files = sorted({path.name for pattern in _UPLOADED for path in folder.glob(pattern)})
     if not any(file.endswith(".safetensors") for file in files):
         raise InputError(f"{folder}: no weights (*.safetensors) there; name a folder with a saved model")
     api = HfApi()

@@ -32,16 +32,18 @@ from ..inference.loading import VALUE, load_config, load_tokenizer, no_load_repo
 from ..inference.predictions import Predictions
 from ..inference.windows import check_longest, collator_for
 from ..io.writing import write_json
-from ..labelled.annotations import check_columns
 from ..labelled.data import LabelledData
+from ..labelled.labels import check_columns
 from ..labelled.sequences import LabelledSequences, check_classes
 from ..labelled.windows import SequenceDataset
 from ..modeling_kmer_bert import refuse_missing
 from ..renamed import renamed
+from ..runs.callbacks import SetEpoch
 from ..runs.exact_trainer import ExactTrainer
+from ..runs.flops import attention_for
 from ..runs.memory import check_memory
 from ..runs.output_folder import check_room, claim_output_dir
-from ..runs.running import SetEpoch, attention_for, train
+from ..runs.running import train
 from ..tokenization_kmer import KmerTokenizer
 from .arguments import check_arguments, check_best_metric
 from .head import FLAT_KEYS, Head

@@ -31,9 +31,11 @@ from ..inference.windows import check_positions
 from ..io.writing import write_json
 from ..modeling_kmer_bert import KmerBertForMaskedLM
 from ..renamed import renamed
+from ..runs.callbacks import SetEpoch
+from ..runs.flops import attention_for
 from ..runs.memory import check_memory
 from ..runs.output_folder import check_room, claim_output_dir
-from ..runs.running import SetEpoch, attention_for, num_parameters, train
+from ..runs.running import train
 from ..tokenization_kmer import KmerTokenizer
 from .arguments import PretrainingArguments, check_arguments, check_best_metric
 from .masked_trainer import MaskedTrainer, check_schedule
@@ -202,7 +204,7 @@ def run_pretraining(plan: PretrainingPlan) -> dict[str, Any]:
         InputError: if the run diverges or the disk is full.
         StoppedError: if a signal asked for a stop.
     """
-    masked, parameters = plan.masking.describe(plan.tokenizer.k, plan.tokenizer.stride), num_parameters(plan.network)
+    masked, parameters = plan.masking.describe(plan.tokenizer.k, plan.tokenizer.stride), plan.network.num_parameters()
     logger.info("%s; %s windows an epoch; %s parameters", masked, f"{len(plan.training):,}", f"{parameters:,}")
     run = _build_trainer(plan)
     metrics: dict[str, Any] = train(run, resume=plan.resume, overwrite=plan.overwrite)
@@ -305,7 +307,7 @@ def _check_settings(
         windows.length,
         model.max_position_embeddings,
         "windows.length",
-        way_out=f"lower it, raise tokenizer.stride (now {tokenizer.stride}), or set a larger "
+        remedy=f"lower it, raise tokenizer.stride (now {tokenizer.stride}), or set a larger "
         "model.max_position_embeddings",
     )
 

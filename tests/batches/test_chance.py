@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hf_genomics.batches.chance import happens, mix, random_bits, random_bits_at, row_keys, uniform
+from hf_genomics.batches.chance import Stream, happens, mix, random_bits, random_bits_at, row_keys, uniform
 
 
 def bits_slowly(seed: int, epoch: int, index: int, stream: int, column: int) -> int:
@@ -77,3 +77,19 @@ def test_bits_at_places_are_those_of_the_whole_matrix() -> None:
     rows, columns = np.array([0, 6, 3, 3]), np.array([5, 0, 11, 12])
     keys = row_keys(4, np.array([2]), np.arange(7) * 1000)
     assert np.array_equal(random_bits_at(keys, 9, rows, columns), random_bits(keys, 9, 20)[rows, columns])
+
+
+def test_streams_keep_their_numbers() -> None:
+    """Another number is another mask, window or strand for every run of before."""
+    assert {stream.name: stream.value for stream in Stream} == {
+        "SPAN_START": 0,
+        "FORCED_SPAN": 1,
+        "REPLACEMENT": 2,
+        "RANDOM_TOKEN": 3,
+        "SEQUENCE_STRAND": 4,
+        "SPAN_LENGTH": 5,
+        "WINDOW_PLACE": 100,
+        "WINDOW_STRAND": 101,
+        "CUT_LENGTH": 102,
+        "LABELLED_ORDER": 103,
+    }

@@ -198,7 +198,7 @@ def test_geometric_lengths_are_geometric_and_add_up_to_one(chance: float, cap: i
             {"hidden_fraction": 0.1, "span": 5},
             "a span of 5 tokens hides no nucleotide, since 6 or more 6-mers at stride 1",
         ),
-        ({"span": 6, "span_geometric": 0.2}, "span and span_geometric both say how long spans are"),
+        ({"span": 6, "span_geometric": 0.2}, "span and span_geometric both define"),
         ({"span_geometric": 0.2, "span_lengths": {3: 1.0}}, "span_lengths and span_geometric both"),
         ({"span_geometric": 1.0}, "span_geometric must lie between 0 and 1, not 1.0"),
         ({"span_geometric": 0.2, "span_cap": 0}, "span_cap be at least 1 token, not 0"),

@@ -22,7 +22,7 @@ from entrez_server import PAGE, Entry, Handler, bundled, fasta, serving
 from hf_genomics import prepare
 from hf_genomics.cli import main
 from hf_genomics.downloads import download as module
-from hf_genomics.downloads.download import Answer, NextStep, download, next_step
+from hf_genomics.downloads.download import Answer, NextStep, Retry, download, next_step
 from hf_genomics.downloads.entrez import RefusedError, UnavailableError
 from hf_genomics.errors import InputError
 from hf_genomics.io import writing
@@ -77,7 +77,7 @@ def fetch(server, tmp_path, waits):
 
     def call(*lines, **options):
         (tmp_path / "list.txt").write_text("\n".join(lines) + "\n")
-        options = {"email": "a@example.org", "server": server.url, "timeout": 0.4, **options}
+        options = {"email": "a@example.org", "server": server.url, "retry": Retry(timeout=0.4), **options}
         return download(str(tmp_path / "list.txt"), str(tmp_path / "genomes"), **options)
 
     return call
@@ -202,7 +202,7 @@ def test_a_passing_fault_is_overcome(server, fetch, waits, tmp_path, misdeed):
 
 def test_waits_double_and_a_server_that_names_a_time_gets_it(server, fetch, waits):
     server.misdeeds[:] = ["500", "502", "429", "500"]
-    fetch(PHIX, wait=1.5)
+    fetch(PHIX, retry=Retry(wait=1.5, timeout=0.4))
     assert waits == [1.5, 3.0, 7.0, 12.0]
 
 
@@ -303,7 +303,7 @@ def test_another_record_in_place_of_the_one_asked_for_is_not_taken(server, fetch
 def test_a_server_that_is_gone_is_not_asked_for_ever(server, fetch, tmp_path):
     server.misdeeds[:] = ["", *["503"] * 1000]
     with pytest.raises(InputError, match="4 of 5"):
-        fetch(PHIX, LAMBDA, HIV, PLASMID, WHALE, batch_size=1, retries=2)
+        fetch(PHIX, LAMBDA, HIV, PLASMID, WHALE, batch_size=1, retry=Retry(2, timeout=0.4))
     assert len(server.fetched()) == 1 + 3 * 3
     reasons = failures(tmp_path / "genomes")
     assert reasons[LAMBDA].startswith("HTTP 503")
@@ -314,7 +314,7 @@ def test_a_server_that_is_gone_is_not_asked_for_ever(server, fetch, tmp_path):
 def test_no_connection_at_all_is_a_list_of_failures(fetch, tmp_path, server):
     url, _ = server.url, server.server_close()
     with pytest.raises(InputError, match="1 of 1 .* because: connection lost: .*[Cc]onnection refused") as caught:
-        fetch(PHIX, server=url, retries=1)
+        fetch(PHIX, server=url, retry=Retry(1))
     assert "the others" not in str(caught.value)
     assert "refused" in failures(tmp_path / "genomes")[PHIX]
 
@@ -334,13 +334,25 @@ def test_a_wrong_key_ends_it_at_once_and_is_not_repeated(server, fetch, monkeypa
         ({"email": None}, "NCBI requires an address; give --email you@example.org or set NCBI_EMAIL"),
         ({"batch_size": 0}, "batch_size must lie in 1..200, not 0"),
         ({"format": "embl"}, "format must be fasta or genbank, not 'embl'"),
-        ({"retries": -1}, "must be 0 or more"),
     ],
 )
 def test_a_wrong_option_is_refused_before_anything_is_done(server, fetch, tmp_path, options, message):
     with pytest.raises(InputError, match=message):
         fetch(PHIX, **options)
     assert not (tmp_path / "genomes").exists() and not server.asked
+
+
+@pytest.mark.parametrize("wrong", [{"times": -1}, {"wait": -0.1}, {"timeout": 0}])
+def test_numbers_of_retries_out_of_range_are_errors(wrong):
+    with pytest.raises(InputError, match=f"retry: .*{next(iter(wrong))}"):
+        Retry(**wrong)
+
+
+def test_old_options_of_retries_keep_working(fetch, waits, server):
+    server.misdeeds[:] = ["500"]
+    with pytest.warns(FutureWarning, match="retry.times"):
+        fetch(PHIX, retries=1, wait=2.5)
+    assert waits == [2.5]
 
 
 def test_biopythons_own_settings_are_put_back(server, fetch, monkeypatch):
@@ -453,7 +465,7 @@ def test_whatever_goes_wrong_in_any_order_no_wrong_file_is_kept_and_the_rest_com
         server.misdeeds[:] = chance.choices(MISDEEDS, k=hard)
         server.summary_misdeeds[:] = chance.choices(["", "503", "400", "cut", "hang_up", PAGE, ERROR_XML], k=hard // 3)
         with pytest.raises(InputError, match="could not be fetched"):
-            fetch(*lines, batch_size=chance.randrange(1, 7), retries=chance.randrange(1, 4))
+            fetch(*lines, batch_size=chance.randrange(1, 7), retry=Retry(chance.randrange(1, 4), timeout=0.4))
         rows = manifest(folder) if (folder / "manifest.tsv").exists() else {}
         assert set(rows) | set(failures(folder)) == {unknown, *known} and not set(rows) & set(failures(folder))
         assert {path.stem for path in folder.glob("*.fasta")} == set(rows) and not list(folder.glob(".*"))

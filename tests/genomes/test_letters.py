@@ -1,4 +1,4 @@
-"""Packing letters: what goes in comes out bit for bit, by the fast route and by the plain one."""
+"""Letters on disk: what goes in comes out bit for bit, by the fast way and by the slow one."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from hf_genomics.genomes import letters as letters_module
-from hf_genomics.genomes.letters import TwoBitLetters, gather_bytes, open_letters, pack, write_letters
+from hf_genomics.genomes.letters import TwoBitLetters, gather_bytes, open_letters, two_bit_codes, write_letters
 from hf_genomics.io.twobit import four_letters
 
 DNA = st.text("ACGTACGTACGTNNNNacgtnRYSWKMBDHVryswkmbdhv", max_size=400).map(str.encode)
@@ -20,8 +20,8 @@ RUNS = st.lists(st.tuples(st.sampled_from(b"ACGTNacgtnRy"), st.integers(1, 60)),
 one_folder = settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
-def packed_slowly(letters: bytes) -> list[int]:
-    """Pack letter by letter: the obvious twin of `pack`."""
+def codes_slowly(letters: bytes) -> list[int]:
+    """Store letter by letter: the obvious twin of `two_bit_codes`."""
     digits = [b"ACTG".index(letter & ~32) for letter in letters]
     return [sum(digit << 2 * place for place, digit in enumerate(digits[i : i + 4])) for i in range(0, len(digits), 4)]
 
@@ -36,11 +36,11 @@ def written(folder: Path, pieces: list[bytes], storage: str = "2bit") -> TwoBitL
 
 
 @given(st.lists(st.sampled_from(b"ACGTacgt"), max_size=50).map(lambda letters: bytes(letters[: len(letters) // 4 * 4])))
-def test_packing_agrees_with_the_plain_loop(letters: bytes) -> None:
-    packed = pack(np.frombuffer(letters, np.uint8))
-    assert packed.tolist() == packed_slowly(letters)
-    unpacked = four_letters(b"ACTG", (0, 2, 4, 6)).take(packed).view(np.uint8)
-    assert unpacked.tobytes() == letters.upper()
+def test_two_bit_codes_agree_with_the_plain_loop(letters: bytes) -> None:
+    codes = two_bit_codes(np.frombuffer(letters, np.uint8))
+    assert codes.tolist() == codes_slowly(letters)
+    decoded = four_letters(b"ACTG", (0, 2, 4, 6)).take(codes).view(np.uint8)
+    assert decoded.tobytes() == letters.upper()
 
 
 @one_folder
@@ -49,7 +49,7 @@ def test_packing_agrees_with_the_plain_loop(letters: bytes) -> None:
     st.sampled_from([4, 8, 20, 64]),
     st.data(),
 )
-def test_windows_of_packed_letters_are_those_of_the_letters(
+def test_windows_of_two_bit_letters_are_those_of_the_letters(
     tmp_path: Path, pieces: list[bytes], block: int, data: st.DataObject
 ) -> None:
     whole = b"".join(pieces)
@@ -84,7 +84,7 @@ def test_the_running_xor_agrees_with_numpys(values: list[int]) -> None:
     assert np.array_equal(letters_module._running_xor(padded), expected)
 
 
-def test_packed_dna_takes_a_quarter_and_eight_bytes_for_each_change(tmp_path: Path) -> None:
+def test_two_bit_dna_takes_a_quarter_and_eight_bytes_for_each_change(tmp_path: Path) -> None:
     letters = b"ACGT" * 1000 + b"N" * 100 + b"acgt" * 1000
     written(tmp_path, [letters])
     assert (tmp_path / "codes.bin").stat().st_size == len(letters) // 4 + 2

@@ -130,8 +130,11 @@ def test_groups_may_have_numbers_for_names() -> None:
         ({"weight_column": "text"}, "contig 'c0' has text x"),
         ({"weight_column": "none"}, "all selected contigs have weight 0"),
         ({"group_column": "gaps"}, "contig 'c1' has no gaps; fill it in"),
-        ({"group_column": "species", "group_weights": {"humn": 1, "yeast": 1}}, "'human'; is it meant by 'humn'"),
-        ({"group_column": "species", "group_weights": {"human": 1}}, "no species 'yeast'; 0 leaves it out"),
+        (
+            {"group_column": "species", "group_weights": {"humn": 1, "yeast": 1}},
+            "'human', but 'humn'; did you mean 'human'",
+        ),
+        ({"group_column": "species", "group_weights": {"human": 1}}, "no species 'yeast'; 0 omits it"),
         ({"group_column": "species", "weight_column": "part"}, "no contig of species 'yeast' has a weight above 0"),
     ],
 )
@@ -173,9 +176,9 @@ def test_weights_that_do_not_fit_the_store_are_refused(settings: dict, message: 
         ({"group_weights": {"a": 1}}, "group_weights need a group_column"),
         ({"group_column": "x", "group_weights": {"a": -1}}, "group_weights of 'a' must be 0 or more, not -1"),
         ({"group_column": "x", "group_weights": {"a": 0}}, "group_weights are all 0"),
-        ({"step": 5}, "step is for mode tiles; leave it out of sampled"),
+        ({"step": 5}, "step is for mode tiles; omit it in mode sampled"),
         ({"mode": "fixed", "min_length": 6}, "min_length is for mode sampled or cuts or mixed or tiles"),
-        ({"mode": "cuts", "coverage": 2.0}, "coverage is for mode sampled or fixed; leave it out of cuts"),
+        ({"mode": "cuts", "coverage": 2.0}, "coverage is for mode sampled or fixed; omit it in mode cuts"),
         ({"mode": "tiles", "group_column": "x"}, "group_column is for mode sampled or fixed or mixed"),
     ],
 )

@@ -95,6 +95,21 @@ def test_label_subsets_are_nested_and_hold_every_class(
         assert 1 <= chosen and abs(chosen - min(first, second) * count) <= 1
 
 
+@pytest.mark.parametrize(
+    ("fraction", "counts"),
+    [
+        (0.1, {1: 1, 4: 1, 5: 1, 14: 1, 15: 2, 24: 2, 25: 3, 26: 3, 35: 4, 149: 15, 1004: 100, 1005: 101}),
+        (0.01, {1: 1, 49: 1, 149: 1, 150: 2, 151: 2, 249: 2, 250: 3, 349: 3, 350: 4, 1049: 10, 1050: 11}),
+        (0.001, {1: 1, 499: 1, 1499: 1, 1500: 2, 2499: 2, 2500: 3, 3499: 3, 3500: 4, 4000: 4}),
+    ],
+)
+def test_label_fractions_are_rounded_to_the_nearest_number_of_genomes(fraction: float, counts: dict[int, int]) -> None:
+    """The label fractions of the study, over and under each half, at least one genome; halves are rounded up."""
+    for total, expected in counts.items():
+        genomes = [f"{number}.fa" for number in range(total)]
+        assert label_subset(genomes, ["phage"] * total, fraction).sum() == expected, total
+
+
 def test_label_subset_takes_all_rows_of_a_genome() -> None:
     genomes, labels = ["a", "b", "a", "c", "b"], ["x", "y", "x", "x", "y"]
     chosen = label_subset(genomes, labels, 0.5)

@@ -65,7 +65,7 @@ def test_writing_then_reading_gives_the_records_back(
     content = write_twobit(tmp_path / "x", sequences, *layout)
     (tmp_path / "y").write_bytes(gzip.compress(content))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(twobit_module, "_PART_NT", part)
+        patch.setattr(twobit_module, "_CHUNK_NT", part)
         assert read(tmp_path / "x") == read(tmp_path / "y") == sequences
 
 

@@ -6,17 +6,12 @@ import gzip
 import hashlib
 import json
 import logging
-import os
 import re
-import subprocess
-import sys
 from itertools import product
 from pathlib import Path
 
 import pytest
 import torch
-from huggingface_hub import HfApi
-from loopback_hub import LoopbackHub
 from safetensors.torch import load_file, save_file
 from transformers import (
     AutoTokenizer,
@@ -39,7 +34,6 @@ from hf_genomics import (
     KmerBertModel,
     KmerTokenizer,
     convert,
-    push,
     to_bert,
 )
 from hf_genomics.cli import main
@@ -328,7 +322,7 @@ REFUSED = {
     "a_token_less": (with_vocabulary(lambda tokens: tokens[:-1]), "token 69 is missing, where .* has GGG"),
     "a_token_more": (with_vocabulary(lambda tokens: [*tokens, "NNN"]), "token 70 is NNN, where .* has none"),
     "another_order_today": (saved_today("ACGT"), "tokenizer.json: token 7 is AAC, where .* AAT"),
-    "no_kmers": (with_config(vocab_size=30522), "30522 tokens is not one of k-mers"),
+    "no_kmers": (with_config(vocab_size=30522), "30522"),
     "another_model": (with_config(model_type="roberta"), "is a roberta model; only BertForMaskedLM"),
     "long": (with_config(architectures=["BertForLongSequenceClassification"]), "no twin; convert the pretrained model"),
     "relative_positions": (
@@ -339,7 +333,7 @@ REFUSED = {
     "pruned": (with_config(pruned_heads={"0": [1]}), "pruned_heads"),
     "other_sizes": (with_config(hidden_size=64), "other sizes than config.json says"),
     "a_type": (with_config(hidden_size="32"), "'hidden_size' expected int"),
-    "no_names": (with_config(id2label=[]), "dnabert: "),
+    "no_names": (with_config(id2label=[]), "dnabert/config.json: 'id2label'"),
     "code": (
         lambda folder: torch.save(Payload(), folder / "pytorch_model.bin"),
         "could run code; save the weights alone",
@@ -347,7 +341,7 @@ REFUSED = {
     "damaged": (lambda folder: (folder / "pytorch_model.bin").write_bytes(b"\x80\x02junk"), "damaged file or a pickle"),
     "nested": (
         lambda folder: torch.save({"epoch": 3, "state_dict": {}}, folder / "pytorch_model.bin"),
-        "not what a saved model has in its place",
+        "pytorch_model.bin: not the weights",
     ),
     "no_weights": (lambda folder: (folder / "pytorch_model.bin").unlink(), "dnabert: .*no file named"),
     "no_config": (lambda folder: (folder / "config.json").unlink(), "no config.json in this folder"),
@@ -387,7 +381,7 @@ def test_a_foreign_vocabulary_is_refused_by_from_pretrained_as_well(dnabert):
 
 def test_a_folder_whose_k_nothing_tells_gives_no_tokenizer(tiny_config, tmp_path):
     KmerBertForMaskedLM(tiny_config).save_pretrained(tmp_path)
-    with pytest.raises(ValueError, match="tokenizer_config.json is missing or names no k"):
+    with pytest.raises(ValueError, match="tokenizer_config.json is missing"):
         AutoTokenizer.from_pretrained(tmp_path)
     assert KmerTokenizer.from_pretrained(tmp_path, k=3).k == 3
 
@@ -495,86 +489,3 @@ def test_what_bert_cannot_express_stays_here(tmp_path, tiny_config):
     tiny_config.vocab_size, tiny_config.hidden_act = 69, "relu"
     to_bert(KmerBertForMaskedLM(tiny_config), tmp_path / "relu")  # BERT has this one
     assert not (tmp_path / "out").exists()
-
-
-# The Hub.
-
-
-def test_a_hub_that_cannot_be_reached_is_one_line(tiny_config, tmp_path, monkeypatch):
-    for part in (KmerBertForMaskedLM(tiny_config), KmerTokenizer(3)):
-        part.save_pretrained(tmp_path)
-    monkeypatch.setattr("hf_genomics.sharing.push.HfApi", lambda: HfApi(endpoint="http://127.0.0.1:9", token="x"))
-    with pytest.raises(InputError, match=r"^user/model: cannot be pushed to \("):
-        push(str(tmp_path), "user/model")
-    (tmp_path / "model.safetensors").unlink()
-    with pytest.raises(InputError, match="no weights"):
-        push(str(tmp_path), "user/model")
-
-
-PUSH_AND_LOAD = """
-import sys
-from hf_genomics.cli import main
-
-assert main(["push", sys.argv[1], "--name", "user/model", "--revision", "v1"]) == 0
-from transformers import AutoModelForMaskedLM, AutoTokenizer
-
-model = AutoModelForMaskedLM.from_pretrained("user/model", revision="v1")
-tokenizer = AutoTokenizer.from_pretrained("user/model", revision="v1")
-assert {type(model).__module__, type(tokenizer).__module__} < set(sys.modules)
-print("with:", type(model).__module__, type(tokenizer).__module__)
-assert main(["push", sys.argv[1] + "/checkpoint-2", "--name", "user/model"]) == 2
-"""
-LOAD_AND_PUSH = """
-import sys
-
-class NotInstalled:
-    def find_spec(self, name, path=None, target=None):
-        if name.split(".")[0] == "hf_genomics":
-            raise ModuleNotFoundError(name)
-
-sys.meta_path.insert(0, NotInstalled())
-from transformers import AutoModelForMaskedLM, AutoTokenizer
-
-def load(name, revision):
-    options = {"revision": revision, "trust_remote_code": True}
-    return AutoModelForMaskedLM.from_pretrained(name, **options), AutoTokenizer.from_pretrained(name, **options)
-
-parts = load("user/model", "v1")
-for part in parts:
-    part.push_to_hub("user/again")
-model, tokenizer = load("user/again", "main")
-print("sum:", model(**tokenizer("ACGTTGATTTACC", return_tensors="pt")).logits.sum().item())
-"""
-
-
-def run_with(hub, code, folder, home):
-    """Run a program that talks to a Hub, with a home of its own, and give what it prints."""
-    environment = os.environ | hub.environment | {"HF_HOME": str(home), "HF_MODULES_CACHE": str(home / "modules")}
-    command = [sys.executable, "-c", code, str(folder)]
-    run = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
-    assert run.returncode == 0, run.stderr[-3000:]
-    return run.stdout, run.stderr
-
-
-def test_a_pushed_folder_loads_by_name_and_shares_the_model_alone(tiny_config, tmp_path):
-    model, folder = KmerBertForMaskedLM(tiny_config).eval(), tmp_path / "run"
-    for place in (folder, folder / "checkpoint-2"):
-        model.save_pretrained(place)
-    KmerTokenizer(3).save_pretrained(folder)
-    torch.save({}, folder / "training_args.bin")
-    (folder / "predictions.tsv").write_text("sequence\nACGTTGCAACGT\n")
-    (folder / "README.md").write_text("---\nlibrary_name: transformers\n---\nA model.\n")
-    with LoopbackHub() as hub:
-        printed, errors = run_with(hub, PUSH_AND_LOAD, folder, tmp_path / "home")
-        assert "with: hf_genomics.modeling_kmer_bert hf_genomics.tokenization_kmer" in printed
-        assert "no tokenizer_config.json there" in errors
-        portable = {path.name for path in folder.glob("*.py")}
-        pushed = {"README.md", "config.json", "model.safetensors", "tokenizer_config.json", *portable}
-        assert {branch: set(files) for branch, files in hub.repos["user/model"].items()} == {
-            "main": set(),
-            "v1": pushed,
-        }
-        printed, _ = run_with(hub, LOAD_AND_PUSH, folder, tmp_path / "other_home")
-        assert portable < set(hub.repos["user/again"]["main"]) <= pushed
-    expected = logits(model, [KmerTokenizer(3)("ACGTTGATTTACC")["input_ids"]]).sum().item()
-    assert float(printed.split("sum:")[1]) == pytest.approx(expected, abs=1e-3)

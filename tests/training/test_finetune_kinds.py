@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from transformers import TrainingArguments
+from finetune_tables import SETTINGS, arguments, write_table
 
 from hf_genomics import (
     KmerBertConfig,
@@ -22,9 +22,9 @@ from hf_genomics.inference.loading import load_classifier, task_of
 from hf_genomics.inference.predict import predict
 from hf_genomics.inference.scores import predict_nt_scores
 from hf_genomics.io.writing import write_tsv
-from hf_genomics.labelled.annotations import read_annotated
 from hf_genomics.labelled.columns import Columns, match_columns
 from hf_genomics.labelled.data import LabelledData
+from hf_genomics.labelled.tables import read_labelled
 from hf_genomics.training.finetune import finetune
 from hf_genomics.training.head import Head
 
@@ -37,42 +37,6 @@ COLUMNS = {
     "parts": {"label": "more_g"},
     "value": {"labels": ["value"]},
 }
-SETTINGS = {
-    "several": {"balanced": True, "pooling": "attention"},
-    "values": {"pooling": "mean"},
-    "nucleotides": {"balanced": True, "focal_gamma": 1.0},
-    "pairs": {"class_weights": [1.0, 2.0], "pooling": "mean"},
-    "tracks": {"pooling": "max"},
-    "parts": {"part_length": 24, "aggregation": "transformer"},
-}
-
-
-def write_table(path: Path, rows: int, seed: int) -> str:
-    """Write sequences of 30 to 60 nt with every kind of column."""
-    random = np.random.default_rng(seed)
-    found = []
-    for row in range(rows):
-        shares = random.dirichlet([1, 1, 1, 1])
-        first, other = ("".join(random.choice(list("ACGT"), random.integers(30, 61), p=shares)) for _ in range(2))
-        g, a = first.count("G") / len(first), first.count("A") / len(first)
-        found.append(
-            {
-                "name": f"s{row}",
-                "sequence": first,
-                "other": other,
-                "more_g": "yes" if first.count("G") > other.count("G") else "no",
-                "much_g": "" if row % 5 == 0 else int(g > 0.25),
-                "much_a": int(a > 0.25),
-                "share_g": f"{g:.4f}",
-                "share_a": "" if row % 7 == 0 else f"{a:.4f}",
-                "is_g": "".join("." if random.random() < 0.1 else "01"[letter == "G"] for letter in first),
-                "age": "" if row % 4 == 0 else f"{100 * g:.2f}",
-                "value": f"{g:.4f}",
-                "signal": "" if row % 6 == 0 else "".join("01"[letter == "G"] for letter in first),
-            }
-        )
-    pd.DataFrame(found).to_csv(path, index=False)
-    return str(path)
 
 
 @pytest.fixture(scope="module")
@@ -103,12 +67,6 @@ def tables(home: Path, kind: str) -> LabelledData:
     return LabelledData(
         **{split: str(home / f"{split}.csv") for split in ("train", "valid", "test")}, columns=Columns(**COLUMNS[kind])
     )
-
-
-def arguments(folder: Path, **options: object) -> TrainingArguments:
-    settings = {"max_steps": 3, "per_device_train_batch_size": 16, "learning_rate": 3e-3, "use_cpu": True}
-    settings |= {"save_strategy": "no", "disable_tqdm": True, "seed": 1}
-    return TrainingArguments(str(folder), **(settings | options))
 
 
 @pytest.mark.parametrize("kind", SETTINGS)
@@ -153,7 +111,7 @@ def test_nucleotides_are_learnt_from_their_letters(home: Path, tmp_path: Path) -
     metrics = finetune(str(home / "pretrained"), tables(home, "nucleotides"), arguments(tmp_path / "out", **options))
     assert metrics["test"]["f1_macro"] > 0.8 > metrics["baselines"]["majority"]["f1_macro"]
     network, tokenizer = load_classifier(str(tmp_path / "out"))
-    test = read_annotated(home / "test.csv", Columns(**COLUMNS["nucleotides"]))
+    test = read_labelled(home / "test.csv", Columns(**COLUMNS["nucleotides"]))
     scores = predict_nt_scores(network, tokenizer, test)
     runs = pd.read_csv(tmp_path / "out" / "predictions.tsv", sep="\t")
     for name, of_sequence, letters in zip(test.ids, scores, test.sequences, strict=True):
@@ -227,7 +185,7 @@ def test_a_model_is_told_apart_from_data_of_another_kind(home: Path, tmp_path: P
         (["--data.columns.nt_labels", "other"], "train.csv: data row 1, column 'other': "),
         (["--data.columns.pair", "name"], "(column 'name')"),
         (["--data.columns.nt_tracks", "age"], "column 'age': "),
-        (["--data.columns.tracks", "more_g"], "column 'more_g': 'no' is no finite number"),
+        (["--data.columns.tracks", "more_g"], "column 'more_g': 'no' is not a finite number"),
         (["--data.columns.labels", "share_g", "--data.regression", "false"], "is neither 0 nor 1"),
         (["--data.columns.labels", "age", "--data.columns.nt_labels", "is_g"], "name one of them"),
     ],

@@ -22,7 +22,7 @@ from hf_genomics import (
     prepare,
 )
 from hf_genomics.errors import InputError
-from hf_genomics.runs.running import SetEpoch
+from hf_genomics.runs.callbacks import SetEpoch
 from hf_genomics.training.arguments import PretrainingArguments
 from hf_genomics.training.pretrain import PretrainingData, choose_packing, plan_pretraining, pretrain
 
