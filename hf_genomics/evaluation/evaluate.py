@@ -29,9 +29,7 @@ def check_positive(positive: str | None, task: Task) -> None:
     """
     classes = task.names if task.is_classification else None
     if positive is not None and positive not in (classes or []):
-        there = (
-            f"the classes are {classes}" if classes else "the labels are not one class out of several; leave it away"
-        )
+        there = f"name one of {classes}" if classes else "the labels are not one class out of several; omit it"
         raise InputError(f"positive: there is no class {positive!r}; {there}")
 
 
