@@ -15,7 +15,7 @@ from typing import Any
 MOVED = {
     "data": (),
     "data.accessions": ("downloads.accessions",),
-    "data.annotations": ("labelled.annotations",),
+    "data.annotations": ("labelled.nucleotides", "labelled.labels"),
     "data.atomic": ("io.writing",),
     "data.catalogue": ("checks.duplicates",),
     "data.chance": ("batches.chance",),
@@ -41,7 +41,7 @@ MOVED = {
     "data.sketch": ("checks.sketch",),
     "data.splits": ("genomes.splits",),
     "data.store": ("genomes.store",),
-    "data.tables": ("labelled.tables", "labelled.sequences", "io.text_tables"),
+    "data.tables": ("labelled.tables", "labelled.labels", "labelled.sequences", "io.text_tables"),
     "data.twobit": ("io.twobit",),
     "data.unknown": ("genomes.unknown_letters",),
     "data.windows": ("genomes.windows",),

@@ -165,7 +165,7 @@ def _types(documented: Callable[..., Any], prefix: str = "") -> Iterator[tuple[s
         if name != "return":
             yield f"{prefix}{name}", kind
             if _is_section(kind) and dataclasses.is_dataclass(kind):
-                yield from _types(kind, f"{prefix}{name}.")
+                yield from _types(typing.cast(Any, kind), f"{prefix}{name}.")
 
 
 def former_keys(function: Callable[..., Any]) -> dict[str, str]:
@@ -194,7 +194,7 @@ def _cpu_gains_by_bf16() -> bool:
     """Return whether this CPU trains faster in bf16: with AMX, or AMD's AVX512-BF16; Intel's is slower than fp32."""
     import torch
 
-    facts = getattr(torch.cpu, "get_capabilities", dict)()  # not in every torch that we support
+    facts: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()  # not in every torch that we support
     is_amd = str(facts.get("cpu_name", "")).startswith("AMD")
     return bool(facts.get("amx_tile") or (facts.get("avx512_bf16") and is_amd))
 

@@ -41,13 +41,12 @@ def write_genomes(folder: Path, seed: int = 0) -> Path:
 
 def train(store: str, output: str, set_up: str = "base", dropout: float = 0.1, **options) -> None:
     """Pretrain a model of 1 layer and 16 hidden units."""
-    from transformers import TrainingArguments
-
     from hf_genomics import DataCollatorForSpanMasking, KmerBertConfig, KmerTokenizer, WindowSampling
+    from hf_genomics.training.arguments import PretrainingArguments
     from hf_genomics.training.pretrain import PretrainingData, pretrain
 
     k, stride, span, start_rate = SET_UPS[set_up]
-    verb = {name: options.pop(name) for name in ("resume", "overwrite", "on_nonfinite") if name in options}
+    verb = {name: options.pop(name) for name in ("resume", "overwrite") if name in options}
     settings = {"max_steps": 8, "per_device_train_batch_size": 4, "learning_rate": 1e-2, "logging_steps": 2}
     settings |= {"save_steps": 2, "use_cpu": True, "disable_tqdm": True, "lr_scheduler_type": "linear"}
     tokenizer = KmerTokenizer(k=k, stride=stride)
@@ -55,12 +54,11 @@ def train(store: str, output: str, set_up: str = "base", dropout: float = 0.1, *
     sizes |= {"hidden_dropout_prob": dropout, "attention_probs_dropout_prob": dropout, "max_position_embeddings": 48}
     pretrain(
         PretrainingData(store, train_split=None, valid_split=options.pop("valid_split", None), valid_windows=13),
-        TrainingArguments(output, **(settings | options)),
+        PretrainingArguments(output, peak_tflops=1.0, **(settings | options)),
         tokenizer,
         KmerBertConfig(k=k, stride=stride, **sizes),
         DataCollatorForSpanMasking(tokenizer, span=span, start_rate=start_rate),
         WindowSampling(length=40, min_length=40),
-        peak_tflops=1.0,
         **verb,
     )
 

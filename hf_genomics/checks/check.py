@@ -1,7 +1,7 @@
 """The verb `check`: what sequence files and labelled tables hold, and all that `prepare` or `finetune` would reject.
 
 The verdicts are those of the readers themselves: sequence files go through `examine_records` and the store's own
-checks, tables through `read_annotated`. Sequence files are read once, record by record; a name, a hash and a length of
+checks, tables through `read_labelled`. Sequence files are read once, record by record; a name, a hash and a length of
 each record stay in memory, and the sketch.
 """
 

@@ -14,10 +14,10 @@ from ..genomes.splits import SPLITS
 from ..genomes.store import check_unique
 from ..io.fasta import clean_letters, examine_records
 from ..io.text_tables import cell_texts
-from ..labelled.annotations import check_columns, read_annotated
 from ..labelled.columns import Columns
+from ..labelled.labels import check_columns
 from ..labelled.sequences import LabelledSequences, check_classes
-from ..labelled.tables import table_faults
+from ..labelled.tables import read_labelled, table_problems
 from ..sequence import as_letters, letter_digits, rolling_any
 from .duplicates import Catalogue, CheckedSequence
 from .report import FileReport, LetterCounts
@@ -41,7 +41,7 @@ class TableRules(NamedTuple):
     regression: bool | None
 
     def options(self, training: LabelledSequences | None, split: str | None) -> dict[str, Any]:
-        """Return the options of `read_annotated` for a table of a split, once the training table is known."""
+        """Return the options of `read_labelled` for a table of a split, once the training table is known."""
         options: dict[str, Any] = {
             "rna": self.records.rna,
             "min_length": max(self.k, self.records.min_length),
@@ -93,9 +93,9 @@ def read_table_or_note(
     """
     options = rules.options(training, report.split)
     try:
-        table = read_annotated(report.file, rules.columns, **options)
+        table = read_labelled(report.file, rules.columns, **options)
     except InputError as error:
-        report.add_problems(table_faults(report.file, error, rules.columns, **options))
+        report.add_problems(table_problems(report.file, error, rules.columns, **options))
         return None
     try:
         if report.split is not None:

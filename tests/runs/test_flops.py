@@ -13,6 +13,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from hf_genomics import KmerBertConfig, KmerBertForMaskedLM
 from hf_genomics.batches.packing import pack_rows
+from hf_genomics.configuration_kmer_bert import default_layer_types
 from hf_genomics.runs.flops import (
     attention_for,
     attention_pairs,
@@ -62,7 +63,7 @@ def test_a_last_layer_of_masked_tokens_alone_takes_less(lengths, pack):
 
 def test_only_where_a_model_does_so_are_fewer_tokens_counted():
     cpu = torch.device("cpu")
-    local = KmerBertConfig(attention_window=8, global_attention_every=None, sparse_prediction=True)
+    local = KmerBertConfig(sliding_window=8, layer_types=["sliding_attention"] * 12, sparse_prediction=True)
     selects = selects_in_last_layer
     assert selects(KmerBertConfig(sparse_prediction=True), cpu)
     assert not selects(KmerBertConfig(sparse_prediction=True), torch.device("cuda"))
@@ -86,7 +87,8 @@ def test_padded_rows_need_what_their_real_tokens_need():
     st.one_of(st.none(), st.integers(1, 3)),
 )
 def test_pairs_are_those_of_a_loop_over_tokens(lengths, padding, window, every):
-    config = KmerBertConfig(k=3, num_hidden_layers=4, attention_window=window, global_attention_every=every)
+    types = default_layer_types(4, every) if window else None
+    config = KmerBertConfig(k=3, num_hidden_layers=4, sliding_window=window, layer_types=types)
     positions = [place for length in lengths for place in range(length)] + [0] * padding
     real = [1] * sum(lengths) + [0] * padding
     pairs = 0
@@ -102,7 +104,7 @@ def test_a_token_of_bert_base_takes_what_is_known_of_it():
     """12 layers of 7.08 M weights, 512 x 768 x 2 x 12 of attention, a head of 3.7 M for each masked token."""
     weights = 12 * (4 * 768**2 + 2 * 768 * 3072) + 0.15 * (768**2 + 768 * 4101)
     assert flops_per_token(KmerBertConfig(), 512) == 6 * (weights + 12 * 2 * 512 * 768)
-    local = KmerBertConfig(attention_window=16, global_attention_every=None)
+    local = KmerBertConfig(sliding_window=16, layer_types=["sliding_attention"] * 12)
     assert flops_per_token(local, 512) == pytest.approx(6 * (weights + 12 * 2 * 33 * 768), rel=2e-3)
 
 

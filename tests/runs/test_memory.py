@@ -105,7 +105,7 @@ def test_memory_grows_as_it_should() -> None:
     assert step_memory(config, 10**8, shape, ComputeMode(checkpointing=True)).activations < one.activations / 5
     tiles = step_memory(config, 10**8, shape, ComputeMode("cuda", "sdpa")).activations
     assert tiles < one.activations / 2, "a GPU's kernels keep no scores"
-    local = KmerBertConfig(attention_window=16, global_attention_every=None)
+    local = KmerBertConfig(sliding_window=16, layer_types=["sliding_attention"] * 12)
     assert activation_bytes(local, shape, ComputeMode()) < 0.6 * activation_bytes(config, shape, ComputeMode())
     doubled = BatchShape(2 * shape.tokens, 2 * shape.windows, 2 * shape.predicted)
     assert activation_bytes(config, doubled, ComputeMode()) == 2 * activation_bytes(config, shape, ComputeMode())

@@ -236,9 +236,9 @@ def test_a_dnabert_saved_by_todays_transformers_keeps_its_ids(dnabert):
 
 
 def test_long_sequences_start_from_a_dnabert_folder_too(dnabert):
-    model = HierarchicalKmerBertForSequenceClassification.from_pretrained(dnabert, num_windows=3)
+    model = HierarchicalKmerBertForSequenceClassification.from_pretrained(dnabert, num_parts=3)
     weight = BertForMaskedLM.from_pretrained(dnabert).bert.embeddings.word_embeddings.weight
-    assert model.config.num_windows == 3 and torch.equal(model.bert.embeddings.word_embeddings.weight, weight)
+    assert model.config.num_parts == 3 and torch.equal(model.bert.embeddings.word_embeddings.weight, weight)
 
 
 def test_saving_what_was_loaded_from_old_names_writes_ours_and_loads_again(tmp_path):

@@ -17,6 +17,7 @@ from hf_genomics.labelled.columns import Columns
 from hf_genomics.labelled.data import LabelledData
 from hf_genomics.training.arguments import check_arguments
 from hf_genomics.training.finetune import finetune
+from hf_genomics.training.head import Head
 
 COLUMNS = {
     "classes": {"label": "more_g"},
@@ -54,13 +55,20 @@ def run(home: Path, out: Path, kind: str, accumulation: int = 1, resume: bool = 
     options = {"max_steps": 5, "per_device_train_batch_size": 8 // accumulation, "logging_steps": 2}
     options |= {"gradient_accumulation_steps": accumulation, "save_strategy": "steps", "save_steps": 1}
     options |= {"eval_strategy": "steps", "eval_steps": 3}
-    verb = {"resume": resume, "baseline_k": 0, "rc_probability": 0.0 if kind == "nucleotides" else 0.5}
-    verb |= SETTINGS.get(kind, {}) | {name: changes.pop(name) for name in list(changes) if name in verb}
+    head = {"rc_probability": 0.0 if kind == "nucleotides" else 0.5} | SETTINGS.get(kind, {})
+    head |= {name: changes.pop(name) for name in list(changes) if name in head}
     train, pretrained = changes.pop("train", "train"), changes.pop("pretrained", "pretrained")
     data = LabelledData(
         train=str(home / f"{train}.csv"), valid=str(home / "valid.csv"), columns=Columns(**COLUMNS[kind])
     )
-    finetune(str(home / str(pretrained)), data, arguments(out, **(options | changes)), **verb)
+    finetune(
+        str(home / str(pretrained)),
+        data,
+        arguments(out, **(options | changes)),
+        Head(**head),
+        baseline_k=0,
+        resume=resume,
+    )
 
 
 def resumed_equals_whole(home: Path, out: Path, kind: str, accumulation: int, steps: tuple[int, ...]) -> None:

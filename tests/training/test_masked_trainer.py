@@ -232,6 +232,13 @@ def test_scores_of_hidden_nucleotides_are_logged_while_it_trains(run, log_of):
     assert len({entry["eval_hidden_nucleotides"] for entry in evaluated}) == 1, "the same masks in every evaluation"
 
 
+def test_a_validation_computes_logits_of_masked_tokens_alone(run, monkeypatch):
+    seen, score = [], masked_trainer.score_batch
+    monkeypatch.setattr(masked_trainer, "score_batch", lambda *args: seen.append((args[1], args[2])) or score(*args))
+    run(max_steps=1)
+    assert seen and all(logits.shape[:-1] == (int((labels != -100).sum()),) for labels, logits in seen)
+
+
 def test_scores_do_not_depend_on_the_batch_they_are_computed_in(run):
     one, other = (run(name, per_device_eval_batch_size=size) for name, size in (("one", 12), ("five", 5)))
     for score in ("loss", "masked_token_accuracy", "masked_nucleotide_accuracy", "nucleotide_perplexity"):
