@@ -472,7 +472,7 @@ def _read_info(path: Path) -> dict[str, Any]:
     try:
         info = json.loads((path / "store.json").read_text(encoding="utf-8"))
     except FileNotFoundError as error:
-        raise InputError(f"{path}: not a genome store; make one with `hf-genomics prepare`") from error
+        raise InputError(f"{path}: no genome store here; make one with `hf-genomics prepare`") from error
     except (OSError, ValueError) as error:
         raise InputError(f"{path}: damaged store: store.json cannot be read ({error}); prepare it again") from error
     found = info.get("format") if isinstance(info, dict) else None

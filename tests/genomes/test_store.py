@@ -310,10 +310,10 @@ def test_a_damaged_store_is_refused_and_can_be_overwritten(fasta: list[str], out
                 prepare(fasta, output)
             assert prepare(fasta, output, overwrite=True).total_nt == 14
         (Path(output) / name).unlink()
-        with pytest.raises(InputError, match="damaged store|not a genome store"):
+        with pytest.raises(InputError, match="damaged store|no genome store here"):
             GenomeStore(output)
         shutil.copy(whole / name, output)
-    with pytest.raises(InputError, match="not a genome store"):
+    with pytest.raises(InputError, match="no genome store here"):
         GenomeStore(tmp_path / "nowhere")
 
 
