@@ -392,6 +392,7 @@ def _is_up_to_date(target: Path, info: dict[str, Any], fasta: list[str], overwri
     if not (target / "store.json").is_file() or not {entry.name for entry in target.iterdir()} <= _FILES:
         raise InputError(f"{target}: exists and is not just a genome store; choose another output_dir or move it away")
     expected = {**info, "inputs": [_fingerprint(path) for path in fasta]}
+    # A damaged store may be replaced with overwrite, but is never taken for an up-to-date one.
     try:
         existing = GenomeStore(target)
         existing.verify()
