@@ -93,7 +93,7 @@ def test_a_window_is_a_read_only_view_of_its_contig(fasta: list[str], output: st
 
 
 def gather_slowly(store: GenomeStore, starts: list[int], lengths: list[int]) -> bytes:
-    """Join windows one by one: the obvious twin of `GenomeStore.gather`."""
+    """Concatenate windows one by one: the obvious twin of `GenomeStore.gather`."""
     letters = store.letters.tobytes()
     return b"".join(letters[start : start + length] for start, length in zip(starts, lengths, strict=True))
 
