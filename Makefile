@@ -1,4 +1,4 @@
-# Everything runs out of .venv, which the first command creates. Another interpreter: make test PYTHON=python3.12
+# All commands use .venv, which the first one creates. Another interpreter: make test PYTHON=python3.12
 PYTHON ?= python3
 BIN := .venv/bin
 
@@ -7,7 +7,7 @@ TEST_ENV := TOKENIZERS_PARALLELISM=false HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1
 PYTEST := $(TEST_ENV) $(BIN)/python -m pytest -n 2
 
 .DEFAULT_GOAL := help
-.PHONY: help install quickstart test test-slow conformance fuzz kill9 bench lint
+.PHONY: help install quickstart test test-slow test-newest test-lowest conformance fuzz kill9 bench lint
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -23,14 +23,29 @@ test: .venv/.installed ## run the tests
 test-slow: .venv/.installed ## run the tests that take longer
 	$(PYTEST) -m "slow and not gpu and not network"
 
+# Which tests to run in the two environments below: all, or `make test-newest TESTS="tests/test_cli.py"`.
+TESTS ?=
+# The packages whose upper bounds in pyproject.toml `make test-newest` ignores.
+BOUNDED ?= torch transformers accelerate jsonargparse
+
+test-newest: .venv-newest/bin/pip ## run the tests with the newest releases of everything, in .venv-newest
+	.venv-newest/bin/python -m pip install --upgrade --upgrade-strategy eager -e '.[test]'
+	.venv-newest/bin/python -m pip install --upgrade --upgrade-strategy eager $(BOUNDED)
+	$(TEST_ENV) .venv-newest/bin/python -m pytest -n 2 $(TESTS)
+
+test-lowest: .venv-lowest/bin/pip ## run the tests with the oldest releases that pyproject.toml allows, in .venv-lowest
+	.venv-lowest/bin/python .ci/lowest.py $(KEEP) > .venv-lowest/constraints.txt
+	.venv-lowest/bin/python -m pip install -c .venv-lowest/constraints.txt -e '.[test]'
+	$(TEST_ENV) .venv-lowest/bin/python -m pytest -n 2 $(TESTS)
+
 conformance: .venv/.installed ## run transformers' own tests on our model and tokenizer (downloads its source release once)
 	$(TEST_ENV) $(BIN)/python -m pytest tests/conformance
 
-fuzz: .venv/.installed ## hold the tokenizer to its slow twin on a million random strings (about 5 minutes)
+fuzz: .venv/.installed ## compare the tokenizer with its slow twin on a million random strings (about 5 minutes)
 	$(TEST_ENV) $(BIN)/python tests/fuzz_tokenizer.py
 
-kill9: .venv/.installed ## kill 200 training runs and hold what they end in to an undisturbed one (about 5 minutes)
-	KILLS=200 $(TEST_ENV) $(BIN)/python -m pytest -rP tests/training/test_exact.py -k killed
+kill9: .venv/.installed ## kill 200 training runs, and compare what they end in with an undisturbed one (about 5 minutes)
+	KILLS=200 $(TEST_ENV) $(BIN)/python -m pytest -rP tests/runs/test_exact_trainer.py -k killed
 
 bench: .venv/.installed ## print the measured speeds, as ratios in one run (about 10 minutes)
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/tokenizer.py
@@ -48,7 +63,7 @@ lint: .venv/.installed-dev ## check style and types
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-# The stamps are what make a second call a no-op: pip runs again only when what it reads has changed.
+# The stamps make a second call a no-op: pip runs again only after a change of the files that it reads.
 .venv/.installed: pyproject.toml constraints.txt | .venv/bin/pip
 	$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e '.[test]'
 	@touch $@
@@ -57,7 +72,7 @@ lint: .venv/.installed-dev ## check style and types
 	$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	@touch $@
 
-.venv/bin/pip:
+%/bin/pip:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null || { \
 		echo "hf_genomics needs Python 3.10 or newer, which '$(PYTHON)' is not; name another: make $(MAKECMDGOALS) PYTHON=python3.12" >&2; exit 1; }
-	$(PYTHON) -m venv .venv
+	$(PYTHON) -m venv $*

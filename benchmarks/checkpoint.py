@@ -1,12 +1,12 @@
-"""Writing a checkpoint of BERT-base (weights and AdamW's state): the crash-safe way against the stock Trainer's.
+"""Time the writing of a checkpoint of BERT-base (weights and AdamW's state): crash-safe, and by the stock Trainer.
 
     OMP_NUM_THREADS=1 python benchmarks/checkpoint.py --folder /where/checkpoints/go
 
 Three Trainers share one model and one optimizer and take turns to save, with ``save_total_limit`` 2: the stock one,
-ours, and ours with every checkpoint hashed again at every rotation, as it once was. Saves that delete nothing yet are
-not counted. Given are CPU seconds, which other work on the machine disturbs least, and those of the wall, of which much
-is waiting for the disk (the system's temporary folder, or ``--folder``). The stock Trainer does not wait for the disk;
-its files are flushed afterwards, and the last line adds that. Medians over the rounds.
+ours, and ours with every checkpoint hashed again at every rotation, as earlier versions did. Saves that delete nothing
+yet are not counted. The table gives CPU seconds, which other work on the machine disturbs least, and wall-clock
+seconds, much of them waiting for the disk (the system's temporary folder, or ``--folder``). The stock Trainer does not
+wait for the disk; its files are flushed afterwards, and the last row adds that. Numbers are medians over the rounds.
 """
 
 from __future__ import annotations
@@ -48,14 +48,14 @@ COMPARED = ("all", "wall", "wall, flushed")
 
 
 class Forgetful(dict):
-    """Knows nothing of what it was told."""
+    """Dictionary that finds nothing, so that every file is hashed again."""
 
     def __contains__(self, key: object) -> bool:
         return False
 
 
 def make_trainers(folder: Path) -> dict[str, Trainer]:
-    """Build both around one model whose optimizer has taken a step."""
+    """Build the Trainers around one model whose optimizer has taken a step."""
     torch.manual_seed(0)
     model = KmerBertForMaskedLM(KmerBertConfig(k=6))
     trainers: dict[str, Trainer] = {}
@@ -74,7 +74,7 @@ def make_trainers(folder: Path) -> dict[str, Trainer]:
 
 @contextmanager
 def watching(parts: Parts) -> Iterator[None]:
-    """Time the parts of a save in CPU seconds, each without those within it; flushing goes on in another thread."""
+    """Time the parts of a save in CPU seconds, each without the parts within it; flushing runs in another thread."""
     within: list[float] = []
 
     def timed(part: str, function: Callable) -> Callable:
@@ -97,7 +97,8 @@ def watching(parts: Parts) -> Iterator[None]:
 
     watched = [
         (Trainer, "_save", "weights"),
-        (exact.ExactTrainer, "_write", "rest"),
+        (exact.ExactTrainer, "_write_model", "weights"),
+        (exact.ExactTrainer, "_write_states", "rest"),
         (checkpoints, "_sha256", "hashing"),
         (checkpoints, "_sync", "flushing"),
         (checkpoints, "rotate", "rotation"),
@@ -115,7 +116,7 @@ def watching(parts: Parts) -> Iterator[None]:
 
 
 def save(trainer: Trainer, step: int, name: str) -> Parts:
-    """Save a checkpoint, and give the seconds it took: of the CPU in all and by part, and of the wall."""
+    """Save a checkpoint; return its CPU seconds, in total and by part, and its wall-clock seconds."""
     trainer.state.global_step = step
     checkpoints._known = Forgetful() if "again" in name else KNOWN
     parts: Parts = Counter()
@@ -133,7 +134,7 @@ def save(trainer: Trainer, step: int, name: str) -> Parts:
 
 
 def report(saves: dict[str, list[Parts]]) -> str:
-    """Write medians as a table, the ratio to the stock Trainer beside them."""
+    """Format the medians as a table, with ratios to the stock Trainer."""
     lines = ["| seconds | " + " | ".join(saves) + " |", "|---|" + "---|" * len(saves)]
     for part, title in ROWS.items():
         medians = {name: statistics.median(taken[part] for taken in rounds) for name, rounds in saves.items()}

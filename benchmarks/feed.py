@@ -27,7 +27,7 @@ import yaml
 from data import make_store
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
-from transformers import TrainingArguments
+from transformers import TrainerCallback, TrainingArguments
 from transformers.modeling_outputs import MaskedLMOutput
 
 from hf_genomics import (
@@ -36,11 +36,12 @@ from hf_genomics import (
     KmerBertConfig,
     KmerBertForMaskedLM,
     KmerTokenizer,
+    SetEpoch,
     WindowDataset,
     WindowSampling,
 )
 from hf_genomics.genomes.order import EpochOrder
-from hf_genomics.runs.running import SetEpoch, keep_freed_memory
+from hf_genomics.runs.memory import keep_freed_memory
 from hf_genomics.training.masked_trainer import MaskedTrainer
 
 RECIPES = Path(__file__).resolve().parents[1] / "recipes"
@@ -88,11 +89,10 @@ def path_rate(windows: WindowDataset, collator: DataCollatorForSpanMasking, batc
 
 
 class Trained(NamedTuple):
-    """Tokens a second, the share of the time spent waiting for batches, and what the last line of the log says."""
+    """Tokens per second, and the share of the time spent waiting for batches."""
 
     rate: float
     waited: float
-    measured: dict[str, float]
 
 
 class TimedTrainer(MaskedTrainer):
@@ -100,9 +100,9 @@ class TimedTrainer(MaskedTrainer):
 
     def __init__(self, clock: Callable[[], float], **options: Any) -> None:
         super().__init__(**options)
-        self.clock = clock
+        self.clock, self.waited = clock, 0.0
         self.ends: list[tuple[float, float, float]] = []  # time, tokens, time waited for batches
-        self.waited, self.measured = 0.0, dict[str, float]()
+        self.add_callback(_NoteEnds(self))
 
     def get_batch_samples(self, *args: Any, **kwargs: Any) -> Any:
         """Draw the batches of a step."""
@@ -111,13 +111,16 @@ class TimedTrainer(MaskedTrainer):
         self.waited += self.clock() - begin
         return samples
 
-    def _since_the_last_line(self) -> dict[str, float]:
-        self.measured = super()._since_the_last_line()
-        return self.measured
 
-    def _maybe_log_save_evaluate(self, *args: Any, **kwargs: Any) -> None:
-        super()._maybe_log_save_evaluate(*args, **kwargs)
-        self.ends.append((self.clock(), self.state.num_input_tokens_seen, self.waited))
+class _NoteEnds(TrainerCallback):
+    """Note when each step ends; its line of the log counts in the next step."""
+
+    def __init__(self, trainer: TimedTrainer) -> None:
+        self.trainer = trainer
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        trainer = self.trainer
+        trainer.ends.append((trainer.clock(), state.num_input_tokens_seen, trainer.waited))
 
 
 def train(
@@ -159,7 +162,7 @@ def train(
         )
         run.train()
     (begin, before, waited), (end, tokens, at_last) = run.ends[0], run.ends[-1]
-    return Trained((tokens - before) / (end - begin), (at_last - waited) / (end - begin), run.measured)
+    return Trained((tokens - before) / (end - begin), (at_last - waited) / (end - begin))
 
 
 def feeding(store: GenomeStore, rounds: int, least: float) -> None:
@@ -207,7 +210,7 @@ def waiting(store: GenomeStore, rounds: int, steps: int) -> None:
         for _ in range(rounds):
             network = KmerBertForMaskedLM._from_config(config, attn_implementation="sdpa")
             results.append(train(windows, collator, settings, network, steps))
-        rate, share = (statistics.median(column) for column in list(zip(*results, strict=True))[:2])
+        rate, share = (statistics.median(column) for column in zip(*results, strict=True))
         print(f"| {name} | {rate:,.0f} | {100 * share:.2f} % |", flush=True)
 
 

@@ -126,7 +126,7 @@ class Bench:
         import torch
 
         from hf_genomics.runs.flops import measure_peak
-        from hf_genomics.runs.running import keep_freed_memory
+        from hf_genomics.runs.memory import keep_freed_memory
 
         self.device, self.size, self.seconds = torch.device(device), size, seconds
         self.sizes, self.tokens, self.most = SIZES[size]
@@ -326,16 +326,16 @@ def needed(config: Any, batch: dict[str, Any]) -> tuple[int, float]:
     """Count the tokens of a batch, and the operations that training on them needs with logits of masked tokens."""
     import torch
 
-    from hf_genomics.runs.flops import attention_pairs, narrows, training_flops
+    from hf_genomics.runs.flops import attention_pairs, selects_in_last_layer, training_flops
 
     ids = batch["input_ids"]
     real = batch.get("attention_mask", torch.ones_like(ids))
     positions = batch.get("position_ids", torch.arange(ids.shape[1], device=ids.device))
     masked = batch["labels"] != -100
-    narrow = narrows(config, ids.device)
-    pairs = int(attention_pairs(config, positions, real, masked if narrow else None))
+    select_last = selects_in_last_layer(config, ids.device)
+    pairs = int(attention_pairs(config, positions, real, masked if select_last else None))
     tokens = int(real.sum())
-    return tokens, training_flops(config, tokens, pairs, int(masked.sum()), narrow=narrow)
+    return tokens, training_flops(config, tokens, pairs, int(masked.sum()), select_last=select_last)
 
 
 def work(arguments: argparse.Namespace) -> None:

@@ -65,11 +65,11 @@ def chain(output: Path, length: int, pooling: str, setup: str, seed: int) -> Non
     steps, batch = STEPS[setup, length]
     recipe = RECIPES / f"finetune_phage_{length}nt_cpu.yaml"
     options = ["--config", str(recipe), *store, "--pretrained", str(pretrained)]
-    options += ["--trainer.seed", str(seed), "--data.seed", str(seed), "--pooling", pooling]
+    options += ["--trainer.seed", str(seed), "--data.seed", str(seed), "--head.pooling", pooling]
     options += ["--trainer.max_steps", str(steps), "--trainer.per_device_train_batch_size", str(batch)]
     options += ["--trainer.per_device_eval_batch_size", "64"] if setup == "base" else []
-    options += ["--num_parts", "2"] if (setup, length) == ("base", 1000) else []
-    for arm, extra in (("pretrained", []), ("twin", ["--from_scratch", "true"])):
+    options += ["--head.num_parts", "2"] if (setup, length) == ("base", 1000) else []
+    for arm, extra in (("pretrained", []), ("twin", ["--head.from_scratch", "true"])):
         baseline = ["--baseline_k", "4" if (setup, arm) == ("wide", "pretrained") else "0"]
         run_unless_done("finetune", finetuned(output, length, pooling, setup, arm, seed), *options, *extra, *baseline)
 

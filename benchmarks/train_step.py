@@ -189,7 +189,7 @@ def rate(setting: dict, steps: int) -> float:
     """Train under a Trainer with its defaults, and give tokens per second of CPU time (median over the steps)."""
     from transformers import Trainer, TrainerCallback, TrainingArguments
 
-    from hf_genomics.runs.running import keep_freed_memory
+    from hf_genomics.runs.memory import keep_freed_memory
 
     torch.manual_seed(0)
     torch.set_num_threads(1)

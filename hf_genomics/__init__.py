@@ -48,7 +48,7 @@ _HOME = {
     "predict_nt_scores": "inference.scores",
     "Predictions": "inference.predictions",
     "pack_rows": "batches.packing",
-    "SetEpoch": "runs.running",
+    "SetEpoch": "runs.callbacks",
     "SequenceClassificationMetrics": "evaluation.metrics",
     "InputError": "errors",
 }

@@ -457,15 +457,14 @@ def _window_kernel(config: PreTrainedConfig, hidden: Tensor, dropout: float) -> 
         return None
     if device == "cpu":
         return "loop"
-    # torch's variable-length kernel: sdpa on NVIDIA's Ampere or newer, in half precision, without dropout, for heads of
-    # at most 256 features, a multiple of 8.
+    if device != "cuda" or attention_name(config) != "sdpa" or varlen_attn is None:
+        return "groups"
+    # torch's variable-length kernel takes half precision without dropout, and heads of at most 256 features, a multiple
+    # of 8; it runs on NVIDIA's Ampere or newer.
     dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else hidden.dtype
-    half = dtype in (torch.bfloat16, torch.float16)
     size = config.hidden_size // config.num_attention_heads
-    fits = half and not dropout and size % 8 == 0 and size <= 256
-    if fits and varlen_attn is not None and device == "cuda" and attention_name(config) == "sdpa":
-        return "varlen" if torch.cuda.get_device_capability(hidden.device) >= (8, 0) else "groups"
-    return "groups"
+    fits = dtype in (torch.bfloat16, torch.float16) and not dropout and size % 8 == 0 and size <= 256
+    return "varlen" if fits and torch.cuda.get_device_capability(hidden.device) >= (8, 0) else "groups"
 
 
 def _by_masks(

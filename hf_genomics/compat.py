@@ -3,27 +3,32 @@
 `save_pretrained` copies the portable files beside the weights, where they meet versions of transformers that did not
 exist when the model was saved. A name that has moved or vanished is replaced by its fallback here; where that is not
 enough, a repaired copy of this one file fixes a folder saved long ago.
+
+The names are those of `_NAMES`, at the end. Each is looked up when it is first imported from here: some of them load
+most of transformers, which a configuration alone must not do.
 """
 
 from collections.abc import Callable
 from functools import partial, wraps
 from importlib import import_module
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 
-def _find(module: str, name: str | None, fallback: Any) -> Any:
-    """Return a name of a module of transformers, or the module itself; the fallback where it does not exist."""
-    try:
-        found = import_module(f"transformers.{module}")
-        return found if name is None else getattr(found, name)
-    except (ImportError, AttributeError) as error:
-        if str(getattr(error, "name", "")).startswith(str(__package__)):
-            raise  # a fault in our own files, which transformers loads with its Auto classes
-        return fallback
+def attention_name(config: Any) -> str | None:
+    """Return the name of the attention backend of a model: "eager", "sdpa", "flex_attention", "flash_attention_2" ...
+
+    The attribute is private, but no other place holds what a user chose by ``attn_implementation``.
+    """
+    return getattr(config, "_attn_implementation", "sdpa")
+
+
+def mark_as_initialised(module: nn.Module, flag: bool) -> None:
+    """Mark whether the weights of a module have their start already, so that transformers draws none for it."""
+    module._is_hf_initialized = flag  # type: ignore[assignment]  # torch declares attributes to be tensors or modules
 
 
 def _is_tracing(tensor: Tensor | None = None) -> bool:
@@ -34,27 +39,9 @@ def _is_tracing(tensor: Tensor | None = None) -> bool:
     return recording or isinstance(tensor, torch.fx.Proxy) or type(tensor).__name__ == "FakeTensor"
 
 
-# Undocumented helper of transformers' own models; we need it wherever a check would read the values of a tensor.
-is_tracing: Callable[..., bool] = _find("utils.import_utils", "is_tracing", _is_tracing)
-
-
-def attention_name(config: Any) -> str | None:
-    """Return the name of the attention backend of a model: "eager", "sdpa", "flex_attention", "flash_attention_2" ...
-
-    Private, but the only place where transformers stores the choice of ``attn_implementation``.
-    """
-    return getattr(config, "_attn_implementation", "sdpa")
-
-
 def _is_flash_attention_requested(config: Any) -> bool:
     """Check whether a configuration asks for one of the flash attention backends."""
     return "flash" in (attention_name(config) or "")
-
-
-# Undocumented; the names of flash backends have changed before, so ask transformers first.
-is_flash_attention_requested: Callable[..., bool] = _find(
-    "utils.generic", "is_flash_attention_requested", _is_flash_attention_requested
-)
 
 
 def _sdpa(
@@ -82,20 +69,8 @@ class _Backends:
         """Return torch's attention for "sdpa" and the default for "eager"."""
         known = {"sdpa": _sdpa, "eager": default}
         if name not in known:
-            raise ValueError(
-                f"attn_implementation {name!r} is missing in this version of transformers; load the model with "
-                "attn_implementation='sdpa' or 'eager'"
-            )
+            raise ValueError(f"transformers has no attn_implementation {name!r} here; load the model with 'sdpa'")
         return known[name]
-
-
-# Undocumented table behind `AttentionInterface.register`, which is documented; backends of others are found in it.
-_BACKENDS: Any = _find("modeling_utils", "ALL_ATTENTION_FUNCTIONS", _Backends())
-
-
-def attention_backend(name: str | None, default: Callable) -> Callable:
-    """Return the function that attends by the backend of a name; ``default`` is the "eager" one."""
-    return _BACKENDS.get_interface(name, default)
 
 
 def _can_return_tuple(forward: Callable) -> Callable:
@@ -110,10 +85,6 @@ def _can_return_tuple(forward: Callable) -> Callable:
     return wrapper
 
 
-# Undocumented decorator of every model in transformers.
-can_return_tuple: Callable[[Callable], Callable] = _find("utils.generic", "can_return_tuple", _can_return_tuple)
-
-
 def _record(states: list[Tensor], name: str, _: nn.Module, args: tuple, output: Any) -> None:
     """Keep what a module returned, as a forward hook; of hidden states also what the first layer was given."""
     if name == "hidden_states" and not states:
@@ -126,13 +97,13 @@ def _record(states: list[Tensor], name: str, _: nn.Module, args: tuple, output: 
 def _capture_outputs(forward: Callable) -> Callable:
     """Make ``output_hidden_states`` and ``output_attentions`` return what the recorded classes return."""
 
+    @_can_return_tuple
     @wraps(forward)
-    def wrapper(self: Any, *args: Any, return_dict: bool | None = None, **kwargs: Any) -> Any:
-        asked = {name: kwargs.get(f"output_{name}") for name in self._can_record_outputs}
+    def wrapper(self: Any, *args: Any, **kwargs: Any) -> Any:
+        flags = {name: kwargs.get(f"output_{name}") for name in self._can_record_outputs}
+        defaults = {name: getattr(self.config, f"output_{name}") for name in flags}
         recorded: dict[str, list[Tensor]] = {
-            name: []
-            for name, flag in asked.items()
-            if (getattr(self.config, f"output_{name}") if flag is None else flag)
+            name: [] for name, flag in flags.items() if (defaults[name] if flag is None else flag)
         }
         hooks = [
             module.register_forward_hook(partial(_record, states, name))
@@ -147,14 +118,9 @@ def _capture_outputs(forward: Callable) -> Callable:
                 hook.remove()
         for name, states in recorded.items():
             output[name] = tuple(states)
-        wanted = self.config.return_dict if return_dict is None else return_dict
-        return output if wanted else output.to_tuple()
+        return output
 
     return wrapper
-
-
-# Undocumented; split off from `check_model_inputs` in 5.2, which broke the code beside saved weights once already.
-capture_outputs: Callable[[Callable], Callable] = _find("utils.output_capturing", "capture_outputs", _capture_outputs)
 
 
 class _GradientCheckpointingLayer(nn.Module):
@@ -169,10 +135,6 @@ class _GradientCheckpointingLayer(nn.Module):
             return call(*args)
         through = getattr(self, "_gradient_checkpointing_func", partial(checkpoint, use_reentrant=False))
         return through(call, *args)
-
-
-# Undocumented base class; `gradient_checkpointing_enable` looks for its two attributes.
-GradientCheckpointingLayer: Any = _find("modeling_layers", "GradientCheckpointingLayer", _GradientCheckpointingLayer)
 
 
 def _unless_loaded(fill: Callable) -> Callable:
@@ -198,18 +160,54 @@ class _Initialisers:
     zeros_ = staticmethod(_unless_loaded(nn.init.zeros_))
 
 
-# Undocumented module; its functions leave weights alone that came from a checkpoint.
-init: Any = _find("initialization", None, _Initialisers)
+_ACTIVATIONS = {"gelu": nn.GELU(), "gelu_new": nn.GELU("tanh"), "relu": nn.ReLU(), "silu": nn.SiLU(), "tanh": nn.Tanh()}
 
 
-def mark_as_initialised(module: nn.Module, flag: bool) -> None:
-    """Tell transformers whether the weights of a module have their start already, so that it draws none."""
-    module._is_hf_initialized = flag  # type: ignore[assignment]  # torch declares attributes to be tensors or modules
+class _Name(NamedTuple):
+    """Where transformers has a name, and what takes its place in versions where it does not exist.
+
+    Attributes:
+        module: of transformers.
+        attribute: of that module; None for the module itself.
+        fallback: ours.
+    """
+
+    module: str
+    attribute: str | None
+    fallback: Any
 
 
-# Undocumented table of activations by name; the fallbacks are those of the models that we know of.
-ACT2FN: Any = _find(
-    "activations",
-    "ACT2FN",
-    {"gelu": nn.GELU(), "relu": nn.ReLU(), "silu": nn.SiLU(), "tanh": nn.Tanh(), "gelu_new": nn.GELU("tanh")},
-)
+_NAMES = {
+    # Tells whether the values of tensors can be read; every check of ours asks before it does.
+    "is_tracing": _Name("utils.import_utils", "is_tracing", _is_tracing),
+    # Knows all names of flash backends, which have changed before.
+    "is_flash_attention_requested": _Name(
+        "utils.generic", "is_flash_attention_requested", _is_flash_attention_requested
+    ),
+    # The table behind `AttentionInterface.register`, which is documented: it holds the backends that others register.
+    "ALL_ATTENTION_FUNCTIONS": _Name("modeling_utils", "ALL_ATTENTION_FUNCTIONS", _Backends),
+    # The decorators of all models in transformers. The second was split off in 5.2, which broke the code beside weights
+    # that others had saved.
+    "can_return_tuple": _Name("utils.generic", "can_return_tuple", _can_return_tuple),
+    "capture_outputs": _Name("utils.output_capturing", "capture_outputs", _capture_outputs),
+    # `gradient_checkpointing_enable` looks for its attributes.
+    "GradientCheckpointingLayer": _Name("modeling_layers", "GradientCheckpointingLayer", _GradientCheckpointingLayer),
+    # `torch.nn.init` for weights that were not loaded from a checkpoint.
+    "init": _Name("initialization", None, _Initialisers),
+    # Activations by name; the fallback has those of published BERT models.
+    "ACT2FN": _Name("activations", "ACT2FN", _ACTIVATIONS),
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Return what transformers has under a name of `_NAMES`, or our fallback."""
+    if name not in _NAMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module, attribute, fallback = _NAMES[name]
+    try:
+        found = import_module(f"transformers.{module}")
+    except ModuleNotFoundError as error:
+        if not (error.name or "").startswith("transformers."):  # something else is missing, which no fallback replaces
+            raise
+        return fallback
+    return found if attribute is None else getattr(found, attribute, fallback)

@@ -27,12 +27,12 @@ def start_for_kmers(module: nn.Module, model: Any, config: KmerBertConfig) -> No
         config: of the model.
     """
     tables = model.embeddings
+    weight: Any = getattr(module, "weight", None)
     if module is tables.word_embeddings:
-        _start_words(tables.word_embeddings.weight, config)
+        _start_words(weight, config)
     elif module is getattr(tables, "position_embeddings", None):
-        init.copy_(tables.position_embeddings.weight, sinusoidal_positions(*tables.position_embeddings.weight.shape))
+        init.copy_(weight, sinusoidal_positions(*weight.shape))
     elif module is tables.token_type_embeddings:
-        weight = tables.token_type_embeddings.weight
         reserved = torch.arange(weight.shape[1], device=weight.device) < reserved_features(config)
         init.copy_(weight, weight.masked_fill(reserved, 0.0))
     elif isinstance(module, nn.Linear):

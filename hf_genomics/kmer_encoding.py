@@ -110,7 +110,7 @@ def encode_plain(
     """
     lower = IS_LOWER[letters] if "soft_masked" in layout.wanted else None
     if len(row_lengths) == 1 or (row_lengths == row_lengths[0]).all():
-        return _encode_even(digits, highest, lower, len(row_lengths), int(row_lengths[0]), layout)
+        return _encode_even(digits, highest, lower, row_lengths, layout)
     return _encode_ragged(digits, highest, lower, row_lengths, layout)
 
 
@@ -118,11 +118,10 @@ def _encode_even(
     digits: np.ndarray,
     highest: int,
     lower: np.ndarray | None,
-    rows: int,
-    length: int,
+    row_lengths: np.ndarray,
     layout: RowLayout,
 ) -> EncodedRows:
-    """Encode rows of ``length`` nt each: counts and starts are one number for all rows, and rows are a view."""
+    """Encode rows of one length: counts and starts are one number for all rows, and a reshaped view finds the rows."""
     # Two rows of 5 nt, k = 3. A code is computed at every letter, also for k-mers that cross the end of a row (x):
     #
     #     digits   A C G T T   G G A T C
@@ -130,6 +129,7 @@ def _encode_even(
     #     ids      [CLS] a b c [SEP]
     #              [CLS] d e f [SEP]
     k, stride = layout.k, layout.stride
+    rows, length = len(row_lengths), int(row_lengths[0])
     count = num_kmers(length, k, stride)
     special = 2 if layout.special_ids else 0
     kept = int(kept_tokens(count, 0, special, layout.max_length, layout.truncation, pair=False)[0])
@@ -153,7 +153,7 @@ def _encode_even(
         columns["soft_masked"] = np.zeros_like(ids)
         soft = rolling_any(_lengthened(lower, k), k).reshape(rows, length)
         columns["soft_masked"][:, special // 2 : special // 2 + kept] = soft[:, own]
-    return EncodedRows(columns, lengths, num_unknown, _uncovered(np.full(rows, length), layout))
+    return EncodedRows(columns, lengths, num_unknown, _uncovered(row_lengths, layout))
 
 
 def _encode_ragged(

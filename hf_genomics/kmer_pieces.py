@@ -55,13 +55,11 @@ class NamedTokens(NamedTuple):
         ids: name -> id.
         in_text: pattern of the names that are understood in str.
         in_data: pattern of the names that are understood in bytes and uint8 letters; None if there are none.
-        spells_dna: whether a name consists of DNA letters only, so that plain DNA may contain it.
     """
 
     ids: dict[str, int]
     in_text: re.Pattern[str]
     in_data: re.Pattern[str] | None
-    spells_dna: bool
 
     def find(self, piece: Piece) -> Iterable[re.Match[str]]:
         """Find the tokens that are written by name in a piece."""
@@ -83,10 +81,7 @@ def name_tokens(names: tuple[AddedName, ...], split_special_tokens: bool) -> Nam
     ordinary = [name for name in names if not name.special]
     understood = ordinary if split_special_tokens else list(names)
     pattern = _pattern(understood)
-    if pattern is None:
-        return None
-    ids = {name.text: name.id for name in understood}
-    return NamedTokens(ids, pattern, _pattern(ordinary), any(not name.strip("ACGTUacgtu") for name in ids))
+    return NamedTokens({name.text: name.id for name in understood}, pattern, _pattern(ordinary)) if pattern else None
 
 
 def _pattern(names: list[AddedName]) -> re.Pattern[str] | None:

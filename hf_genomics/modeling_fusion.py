@@ -110,6 +110,7 @@ class FusionKmerBertForSequenceClassification(KmerBertClassifier):
 
     config: FusionKmerBertConfig
     config_class = FusionKmerBertConfig
+    dropout_class = nn.Dropout  # torch's own, so that a seed draws what it drew in version 0.1
     auto_map = {
         "AutoConfig": "configuration_kmer_bert.FusionKmerBertConfig",
         "AutoModelForSequenceClassification": "modeling_fusion.FusionKmerBertForSequenceClassification",

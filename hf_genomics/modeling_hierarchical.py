@@ -76,6 +76,7 @@ class HierarchicalKmerBertForSequenceClassification(KmerBertClassifier):
 
     config: HierarchicalKmerBertConfig
     config_class = HierarchicalKmerBertConfig
+    dropout_class = nn.Dropout  # torch's own, so that a seed draws what it drew in version 0.1
     auto_map = {
         "AutoConfig": "configuration_kmer_bert.HierarchicalKmerBertConfig",
         "AutoModelForSequenceClassification": "modeling_hierarchical.HierarchicalKmerBertForSequenceClassification",

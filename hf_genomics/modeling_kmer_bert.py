@@ -27,8 +27,8 @@ from transformers.utils import ModelOutput
 from .attention_kmer_bert import Layout, attention_layout
 from .compat import (
     ACT2FN,
+    ALL_ATTENTION_FUNCTIONS,
     GradientCheckpointingLayer,
-    attention_backend,
     attention_name,
     can_return_tuple,
     capture_outputs,
@@ -186,7 +186,7 @@ class KmerBertSelfAttention(nn.Module):
         # Where weights are dropped, torch has no kernel on a CPU: it does as eager does, but draws slowly.
         if name == "sdpa" and dropout and query.device.type == "cpu" and not is_tracing(query):
             name = "eager"
-        backend = attention_backend(name, eager_attention_forward)
+        backend = ALL_ATTENTION_FUNCTIONS.get_interface(name, eager_attention_forward)
         reach = None if self.window is None else self.window + 1  # flash backends subtract 1 from it again
         return backend(
             self, query, key, value, mask, dropout=dropout, scaling=self.scaling, sliding_window=reach, **kwargs
@@ -685,6 +685,8 @@ class KmerBertForMaskedLM(KmerBertPreTrainedModel):
 class KmerBertClassifier(KmerBertPreTrainedModel):
     """The base of the classifiers: an encoder, the layers of a subclass, a dropout and a linear layer."""
 
+    dropout_class: type[nn.Dropout] = KmerBertDropout
+
     def __init__(self, config: KmerBertConfig, add_pooling_layer: bool = True) -> None:
         super().__init__(config)
         self.num_labels = config.num_labels
@@ -696,7 +698,7 @@ class KmerBertClassifier(KmerBertPreTrainedModel):
         The dropout is ``config.classifier_dropout``, or else that of the hidden states.
         """
         own = self.config.classifier_dropout
-        self.dropout = KmerBertDropout(self.config.hidden_dropout_prob if own is None else own)
+        self.dropout = self.dropout_class(self.config.hidden_dropout_prob if own is None else own)
         self.classifier = nn.Linear(self.config.hidden_size, self.config.num_labels)
         self.post_init()
 

@@ -27,8 +27,8 @@ from typing import Any
 
 import numpy as np
 from transformers import BatchEncoding
-from transformers.tokenization_utils_base import PaddingStrategy, TruncationStrategy
-from transformers.utils import logging
+from transformers.tokenization_utils_base import TruncationStrategy
+from transformers.utils import PaddingStrategy, logging
 
 from .kmer_coordinates import nt_to_token, token_to_nt, window_nt
 from .kmer_encoding import BLANK_DIGIT, EncodedRows, RowLayout, check_letters, encode_plain, token_digits
@@ -62,7 +62,7 @@ from .tokenizer_arguments import (
     read_pieces,
     read_rows,
 )
-from .tokenizer_outputs import even_encoding, pad_columns, padded_width, ragged_encoding
+from .tokenizer_outputs import even_encoding, pad_columns, padded_width, ragged_encoding, warn_if_too_long
 from .vocabulary_kmer import KmerVocabulary
 
 logger = logging.get_logger(__name__)
@@ -76,8 +76,8 @@ _MOSTLY_UNKNOWN = (
     "More than half of the k-mers of a batch are [UNK]: they touch letters other than A, C, G, T, U. Likely causes: "
     "protein or alignment instead of DNA, long runs of N, or text with separators other than blanks."
 )
-# Saved with every tokenizer. Version 0.1 did not save it, and saved split_special_tokens=true as its default.
-_FORMAT = {"_format_version": 2}
+# Saved as "_format_version". Version 0.1 did not save one, and saved split_special_tokens=true as its default.
+_FORMAT_VERSION = 2
 
 
 class KmerTokenizer(KmerVocabulary):
@@ -145,7 +145,12 @@ class KmerTokenizer(KmerVocabulary):
             cls_token=cls_token,
             sep_token=sep_token,
             mask_token=mask_token,
-            **{"split_special_tokens": False, **kwargs, "special_tokens_pattern": "cls_sep", **_FORMAT},
+            **{
+                "split_special_tokens": False,
+                **kwargs,
+                "special_tokens_pattern": "cls_sep",
+                "_format_version": _FORMAT_VERSION,
+            },
         )
 
     @classmethod
@@ -171,7 +176,7 @@ class KmerTokenizer(KmerVocabulary):
             ValueError: if the vocabulary is not DNABERT's, or k is unknown (a guess could silently give wrong ids).
         """
         kwargs = super().convert_to_native_format(**kwargs)
-        if not _FORMAT.items() <= kwargs.items():
+        if kwargs.get("_format_version", 1) < _FORMAT_VERSION:
             kwargs.pop("split_special_tokens", None)
         vocabulary = kwargs.pop("vocab_file", None) or kwargs.pop("tokenizer_file", None)
         if vocabulary is not None:
@@ -213,13 +218,13 @@ class KmerTokenizer(KmerVocabulary):
         simple = text_pair is None and not call.is_split_into_words and not call.return_overflowing_tokens
         rows = self._encode_plain([text] if is_sequence(text) else text, call, layout) if simple else None
         if rows is not None:
-            return self._to_encoding(rows, call, single=is_sequence(text))
+            return self._to_encoding(rows, call, layout.pad_id, single=is_sequence(text))
         pairs, single = read_rows(text, text_pair, call.is_split_into_words)
         pieces = read_pieces(pairs, call.is_split_into_words) if pairs else None
         if pieces is None or options.get("sanitize_control_tokens"):
             return self._encode_readably(text, text_pair, options)
         rows, extras = self._encode_pieces(pieces, call, layout, single=single)
-        return self._to_encoding(rows, call, single=single, extras=extras)
+        return self._to_encoding(rows, call, layout.pad_id, single=single, extras=extras)
 
     def _encode_readably(self, text: Any, text_pair: Any, options: dict[str, Any]) -> BatchEncoding:
         """Leave token ids, and chats, to transformers."""
@@ -239,21 +244,21 @@ class KmerTokenizer(KmerVocabulary):
             ("soft_masked", call.return_soft_masked),
             ("uncovered_nt", call.return_uncovered_nt),
         )
+        special = self.special_tokens_map  # looked up once: quicker than cls_token_id, sep_token_id and pad_token_id
+        cls_id, sep_id, pad_id = (
+            self.convert_tokens_to_ids(special[name]) if name in special else PAD_ID
+            for name in ("cls_token", "sep_token", "pad_token")
+        )
         return RowLayout(
             k=self.k,
             stride=self.stride,
-            special_ids=(self._id_of("cls_token"), self._id_of("sep_token")) if call.add_special_tokens else None,
-            pad_id=self._id_of("pad_token"),
+            special_ids=(cls_id, sep_id) if call.add_special_tokens else None,
+            pad_id=pad_id,
             max_length=call.max_length,
             truncation=call.truncation_strategy,
             truncate_left=self.truncation_side == "left",
             wanted=frozenset(name for name, wanted in columns if (name in names if wanted is None else wanted)),
         )
-
-    def _id_of(self, name: str) -> int:
-        """Look up the id of a special token; 0 if the tokenizer has no such token."""
-        index = getattr(self, f"{name}_id")
-        return PAD_ID if index is None else index
 
     def _encode_plain(self, batch: Any, call: CallOptions, layout: RowLayout) -> EncodedRows | None:
         """Encode sequences that contain no blank and no named token; None if the batch is anything else."""
@@ -261,11 +266,11 @@ class KmerTokenizer(KmerVocabulary):
             return None
         letters = _joined(batch)
         digits, highest = token_digits(letters)
-        named = self._named_tokens(call)
         if highest == BLANK_DIGIT:
             return None
-        # Only where a letter other than A, C, G, T and U occurs can a name be written, unless it consists of these.
-        if named and (highest > 3 or named.spells_dna) and any(any(named.find(sequence)) for sequence in batch):
+        # Plain DNA cannot contain a name, unless the name consists of DNA letters itself.
+        named = self._named_tokens(call) if highest > 3 or self.names_spell_dna else None
+        if named and any(any(named.find(sequence)) for sequence in batch):
             return None
         lengths = np.fromiter(map(len, batch), np.int64, len(batch))
         if highest > 3 and (call.errors or self.errors) == "raise":
@@ -301,22 +306,18 @@ class KmerTokenizer(KmerVocabulary):
         return name_tokens(self.added_names, bool(split))
 
     def _to_encoding(
-        self, rows: EncodedRows, call: CallOptions, *, single: bool, extras: dict[str, Any] | None = None
+        self, rows: EncodedRows, call: CallOptions, pad_id: int, *, single: bool, extras: dict[str, Any] | None = None
     ) -> BatchEncoding:
         """Pad the rows as asked, and turn them into lists or tensors.
 
         As in transformers, "length" includes padding for a single sequence, and does not for the rows of a batch.
         """
         longest = rows.columns["input_ids"].shape[1]
-        if call.max_length is None and call.verbose and 0 < self.model_max_length < longest:
-            logger.warning_once(
-                f"A sequence gives more tokens than the {self.model_max_length} that the model takes; shorten it with "
-                "truncation=True, or cut it with KmerTokenizer.windows."
-            )
+        warn_if_too_long(longest, self.model_max_length, call, self.deprecation_warnings)
         padded = call.padding_strategy != PaddingStrategy.DO_NOT_PAD
         left = padded and (call.padding_side or self.padding_side) == "left"
         width = padded_width(longest, call) if padded else 0
-        columns = pad_columns(rows.columns, rows.lengths, width, self._id_of("pad_token"), left=left)
+        columns = pad_columns(rows.columns, rows.lengths, width, pad_id, left=left)
         row_widths = np.maximum(rows.lengths, width)
         per_row = {"length": row_widths if single else rows.lengths} if call.return_length else {}
         if call.return_uncovered_nt and rows.uncovered_nt is not None:
@@ -401,7 +402,7 @@ class KmerTokenizer(KmerVocabulary):
         if (
             options.get("errors") or self.errors
         ) == "raise":  # checked as a whole, so that positions count from its start
-            self(letters, errors="raise", truncation=True, max_length=2, verbose=False)
+            self(sequence, errors="raise", split_special_tokens=True, truncation=True, max_length=2, verbose=False)
         max_length = self.model_max_length if max_length is None else max_length
         if isinstance(max_length, int) and max_length > _NO_LIMIT:
             raise ValueError("max_length is not given, and the tokenizer has no model_max_length; give one of them")

@@ -4,9 +4,30 @@ from typing import Any
 
 import numpy as np
 from transformers import BatchEncoding
-from transformers.tokenization_utils_base import PaddingStrategy, TensorType
+from transformers.utils import PaddingStrategy, TensorType, logging
 
 from .tokenizer_arguments import CallOptions
+
+# The logger and the key with which transformers' other tokenizers give the same warning.
+logger = logging.get_logger("transformers.tokenization_utils_base")
+_TOO_LONG = "sequence-length-is-longer-than-the-specified-maximum"
+
+
+def warn_if_too_long(longest: int, model_max_length: int, call: CallOptions, warned: dict[str, bool]) -> None:
+    """Warn of rows that are too long for the model, once per tokenizer and in transformers' words.
+
+    Args:
+        longest: tokens of the longest row.
+        model_max_length: most tokens that the model takes; 0 if unknown.
+        call: options of the call; a ``max_length`` or ``verbose=False`` turns the warning off.
+        warned: warnings that the tokenizer has given; changed in place.
+    """
+    if call.max_length is None and call.verbose and 0 < model_max_length < longest and not warned.get(_TOO_LONG):
+        warned[_TOO_LONG] = True
+        logger.warning(
+            "Token indices sequence length is longer than the specified maximum sequence length for this model "
+            f"({longest} > {model_max_length}); shorten it with truncation=True, or cut it with KmerTokenizer.windows"
+        )
 
 
 def pad_columns(

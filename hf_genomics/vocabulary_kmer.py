@@ -33,12 +33,17 @@ class KmerVocabulary(PreTrainedTokenizer):
         stride: nt from the start of one k-mer to the start of the next; likewise.
         special_names: names of the ids 0..4; likewise.
         added_names: added and special tokens, kept up to date as tokens are added.
+        names_spell_dna: whether such a name consists of DNA letters only, so that plain DNA may contain it.
     """
 
     k: int
     stride: int
     special_names: list[str]
     added_names: tuple[AddedName, ...]
+    names_spell_dna: bool
+    # Provided by transformers, which has no types for them.
+    added_tokens_decoder: dict[int, AddedToken]
+    extra_special_tokens: list[str]
 
     # The vocabulary.
 
@@ -74,6 +79,7 @@ class KmerVocabulary(PreTrainedTokenizer):
         self.added_names = tuple(
             AddedName(token.content, index, token.special, token.single_word) for index, token in added.items()
         )
+        self.names_spell_dna = any(not name.text.strip("ACGTUacgtu") for name in self.added_names)
 
     def _add_tokens(self, new_tokens: list[Any], special_tokens: bool = False) -> int:
         """Add tokens behind the k-mers; only mark tokens that exist already. See ``PreTrainedTokenizer._add_tokens``.

@@ -36,8 +36,9 @@ from hf_genomics.attention_kmer_bert import (
     group_windows,
     window_lengths,
 )
+from hf_genomics.configuration_kmer_bert import default_layer_types
 
-POSITIONS = ("learned", "sinusoidal", "rotary")
+POSITIONS = ("absolute", "sinusoidal", "rotary")
 WINDOWS = (None, 4)
 LENGTHS = [5, 9, 9, 3, 20, 1]
 
@@ -152,20 +153,20 @@ CHOICES = st.lists(st.booleans(), min_size=12, max_size=12)
 @given(st.integers(1, 3), CHOICES, st.sampled_from([None, "keys", "pairs"]))
 def test_attending_from_some_tokens_equals_attending_from_all(rows: int, choice: list[bool], mask: str | None) -> None:
     query, key, value = states(12 // rows, rows)
-    asked = torch.tensor(choice).view(rows, -1)
+    selected = torch.tensor(choice).view(rows, -1)
     shape = {"keys": (rows, 1, 1, 12 // rows), "pairs": (rows, 1, 12 // rows, 12 // rows)}
     scores = torch.randn(shape[mask]) if mask else None
     keys = (key.transpose(1, 2), value.transpose(1, 2))
-    expected = attend(query.transpose(1, 2), *keys, scores)[0][asked]
-    assert torch.allclose(attend_from(attend, query[asked], *keys, scores, asked), expected, atol=1e-6)
+    expected = attend(query.transpose(1, 2), *keys, scores)[0][selected]
+    assert torch.allclose(attend_from(attend, query[selected], *keys, scores, selected), expected, atol=1e-6)
 
 
 @given(st.lists(st.integers(1, 4), min_size=1, max_size=8), st.integers(0, 2**32))
 def test_attending_from_some_tokens_of_packed_windows_equals_attending_from_all(lengths: list[int], seed: int) -> None:
     query, key, value = (x[0] for x in states(sum(lengths)))
-    asked = torch.rand(sum(lengths), generator=torch.Generator().manual_seed(seed)) < 0.4
-    expected = attend_by_window(attend, query, key, value, lengths)[asked]
-    found = attend_by_window(attend, query[asked], key, value, lengths, asked=asked)
+    selected = torch.rand(sum(lengths), generator=torch.Generator().manual_seed(seed)) < 0.4
+    expected = attend_by_window(attend, query, key, value, lengths)[selected]
+    found = attend_by_window(attend, query[selected], key, value, lengths, selected=selected)
     assert torch.allclose(found, expected, atol=1e-6)
 
 
@@ -210,8 +211,7 @@ def test_window_lengths_equal_a_loop(rows: list[tuple]) -> None:
 def test_packed_windows_give_what_each_gives_alone(
     backend: str, positions: str, window: int | None, tiny_config
 ) -> None:
-    tiny_config.position_embedding_type, tiny_config.attention_window = positions, window
-    tiny_config.global_attention_every = 2
+    tiny_config.position_embedding_type, tiny_config.sliding_window = positions, window
     model, row = model_of(tiny_config, backend), packed_row(padding=3)
     reference = model_of(tiny_config, "sdpa")
     alone = torch.cat([reference(ids).last_hidden_state[0] for ids in one_by_one(row)])
@@ -225,11 +225,10 @@ def test_packed_windows_give_what_each_gives_alone(
 @pytest.mark.parametrize("window", [None, 4])
 @pytest.mark.parametrize("positions", POSITIONS)
 @pytest.mark.parametrize("backend", ["eager", "sdpa"])
-def test_the_tokens_asked_for_have_the_states_and_gradients_they_have_among_all(
+def test_selected_tokens_have_the_states_and_gradients_they_have_among_all(
     backend: str, positions: str, window: int | None, rows: str, tiny_config
 ) -> None:
-    tiny_config.position_embedding_type, tiny_config.attention_window = positions, window
-    tiny_config.global_attention_every = 2
+    tiny_config.position_embedding_type, tiny_config.sliding_window = positions, window
     row = packed_row(padding=3)
     if "packed" not in rows:
         row.pop("position_ids")
@@ -237,11 +236,11 @@ def test_the_tokens_asked_for_have_the_states_and_gradients_they_have_among_all(
         row.pop("attention_mask")
     if rows == "packed, padding first":
         row["attention_mask"] = row["attention_mask"].flip(1)
-    asked = (torch.arange(row["input_ids"].shape[1]) % 3 == 1)[None]
+    selected = (torch.arange(row["input_ids"].shape[1]) % 3 == 1)[None]
     some, whole = (model_of(tiny_config, backend, KmerBertForMaskedLM).bert.train() for _ in range(2))
-    found = some(**row, asked=asked).last_hidden_state
-    expected = whole(**row).last_hidden_state[asked]
-    assert found.shape == (int(asked.sum()), tiny_config.hidden_size) and (found - expected).abs().max() < 1e-5
+    found = some(**row, selected=selected).last_hidden_state
+    expected = whole(**row).last_hidden_state[selected]
+    assert found.shape == (int(selected.sum()), tiny_config.hidden_size) and (found - expected).abs().max() < 1e-5
     for states in (found, expected):
         states.square().sum().backward()
     for (name, weight), other in zip(some.named_parameters(), whole.parameters(), strict=True):
@@ -249,16 +248,16 @@ def test_the_tokens_asked_for_have_the_states_and_gradients_they_have_among_all(
         assert (weight.grad - other.grad).abs().max() < 1e-5 * scale, name
 
 
-def test_the_last_layer_computes_the_tokens_asked_for_alone(tiny_config: KmerBertConfig) -> None:
+def test_the_last_layer_computes_the_selected_tokens_alone(tiny_config: KmerBertConfig) -> None:
     model, row = model_of(tiny_config, "sdpa", KmerBertForMaskedLM), packed_row()
     labels = row["input_ids"].where(torch.arange(row["input_ids"].shape[1]) % 5 == 1, -100)
     seen = []
     for layer in model.bert.encoder.layer:
         layer.intermediate.register_forward_hook(lambda _, args, output: seen.append(output.shape[:-1].numel()))
     tokens = row["input_ids"].numel()
-    model(**row, labels=labels)
+    model(**row, labels=labels, sparse_prediction=True)
     assert seen == [tokens, int((labels != -100).sum())]
-    states = model(**row, labels=labels, output_hidden_states=True).hidden_states
+    states = model(**row, labels=labels, sparse_prediction=True, output_hidden_states=True).hidden_states
     assert seen[2:] == [tokens, tokens] and states[-1].shape[1] == tokens, "all of them where they are recorded"
 
 
@@ -267,7 +266,7 @@ def test_the_last_layer_computes_the_tokens_asked_for_alone(tiny_config: KmerBer
 def test_the_last_layer_computes_the_tokens_that_a_classifier_reads_alone(
     window: int | None, rows: str, tiny_config: KmerBertConfig
 ) -> None:
-    tiny_config.attention_window, tiny_config.global_attention_every = window, 2
+    tiny_config.sliding_window = window
     row = packed_row(padding=3)
     sequences = len(LENGTHS) if rows == "packed" else 1
     for name in {"padded": ["position_ids"], "full": ["position_ids", "attention_mask"]}.get(rows, []):
@@ -293,7 +292,7 @@ def test_packed_windows_have_the_logits_and_gradients_of_separate_rows(
 ) -> None:
     if route == "groups":  # a CPU takes the loop
         monkeypatch.setattr(routes, "_window_kernel", lambda *_: "groups")
-    tiny_config.attention_window, row = 4, packed_row(padding=2)
+    tiny_config.sliding_window, row = 4, packed_row(padding=2)
     labels = torch.where(torch.rand(row["input_ids"].shape) < 0.5, row["input_ids"] % 2, -100) * row["attention_mask"]
     labels = labels.where(row["attention_mask"] == 1, -100)
     items = (labels != -100).sum()
@@ -314,29 +313,29 @@ def test_packed_windows_have_the_logits_and_gradients_of_separate_rows(
 @pytest.mark.parametrize("positions", POSITIONS)
 @pytest.mark.parametrize("backend", ["eager", "sdpa", "flex_attention"], indirect=True)
 def test_local_layers_equal_full_attention_with_a_band_mask(backend, positions, window, tiny_config) -> None:
-    tiny_config.position_embedding_type, tiny_config.global_attention_every = positions, None
+    tiny_config.position_embedding_type = positions
     ids = torch.randint(5, 69, (2, 19), generator=torch.Generator().manual_seed(6))
     padding = (torch.arange(19) < torch.tensor([[19], [11]])).long()
     band = seen_by([19], window) & padding[:, None, None].bool()
     full = model_of(tiny_config, "eager")
     expected = full(ids, attention_mask=torch.zeros(band.shape).masked_fill(~band, torch.finfo(torch.float32).min))
-    tiny_config.attention_window = window
+    tiny_config.sliding_window, tiny_config.layer_types = window, ["sliding_attention"] * 2
     found = model_of(tiny_config, backend)(ids, attention_mask=padding).last_hidden_state
     assert (found - expected.last_hidden_state)[padding.bool()].abs().max() < 1e-5
 
 
 def test_some_layers_are_global(tiny_config: KmerBertConfig) -> None:
-    tiny_config.num_hidden_layers, tiny_config.attention_window = 5, 2
+    tiny_config.num_hidden_layers, tiny_config.sliding_window = 5, 2
     assert [tiny_config.window_of(layer) for layer in range(5)] == [None, 2, 2, None, 2]
-    tiny_config.global_attention_every = 2
+    tiny_config.layer_types = default_layer_types(5, 2)
     layers = KmerBertModel(tiny_config).encoder.layer
     assert [layer.attention.self.window for layer in layers] == [None, 2, None, 2, None]
-    tiny_config.global_attention_every = None
+    tiny_config.layer_types = default_layer_types(5, None)
     assert {tiny_config.window_of(layer) for layer in range(5)} == {2}
 
 
 def test_a_token_does_not_reach_beyond_its_window(tiny_config: KmerBertConfig) -> None:
-    tiny_config.attention_window, tiny_config.global_attention_every = 3, None
+    tiny_config.sliding_window, tiny_config.layer_types = 3, ["sliding_attention"] * 2
     model, ids = (
         model_of(tiny_config, "sdpa"),
         torch.randint(5, 69, (1, 40), generator=torch.Generator().manual_seed(7)),
@@ -366,11 +365,11 @@ def test_a_cpu_takes_masks_only_where_it_must(backend: str, tiny_config: KmerBer
     assert isinstance(layout_for(tiny_config, backend, positions=packed, need_weights=True), Masked)
     hole = torch.ones(2, 12).index_fill(1, torch.tensor([1]), 0)
     assert isinstance(layout_for(tiny_config, backend, positions=packed, mask=hole), Masked), "a hole in a window"
-    tiny_config.attention_window = 3
+    tiny_config.sliding_window = 3
     assert isinstance(layout_for(tiny_config, backend, mask=padding), Blocked)
     assert isinstance(layout_for(tiny_config, backend, need_weights=True), Masked)
     assert isinstance(layout_for(tiny_config, "flex_attention"), Masked)
-    tiny_config.attention_window = 11
+    tiny_config.sliding_window = 11
     assert isinstance(layout_for(tiny_config, backend), Masked), "a window that holds the whole row is none"
 
 
@@ -424,7 +423,7 @@ def varlen_slowly(query, key, value, ends_q, ends_k, longest_q, longest_k, *, wi
 @pytest.mark.parametrize("window", WINDOWS)
 def test_the_variable_length_kernel_is_called_as_torch_documents_it(window, tiny_config, monkeypatch) -> None:
     monkeypatch.setattr(routes, "varlen_attn", varlen_slowly)
-    tiny_config.attention_window, row = window, packed_row(padding=3)
+    tiny_config.sliding_window, row = window, packed_row(padding=3)
     model, ids = model_of(tiny_config, "sdpa"), row["input_ids"]
     expected, plain = model(**row).last_hidden_state, model(ids).last_hidden_state
     monkeypatch.setattr(routes, "_window_kernel", lambda *_: "varlen")
@@ -471,7 +470,7 @@ def test_flash_backends_are_handed_the_packed_windows(window, tiny_config, monke
         rows = (x[0].transpose(0, 1) for x in (query, key, value))
         return varlen_slowly(*rows, ends, ends, longest, longest, window_size=near)[None], None
 
-    tiny_config.attention_window, row = window, packed_row(padding=3)
+    tiny_config.sliding_window, row = window, packed_row(padding=3)
     model = model_of(tiny_config, "sdpa")
     expected = model(**row).last_hidden_state
     monkeypatch.setitem(ALL_ATTENTION_FUNCTIONS._local_mapping, "flash_attention_2", flash)
@@ -486,7 +485,7 @@ def test_flash_backends_are_handed_the_packed_windows(window, tiny_config, monke
 @pytest.mark.gpu
 @pytest.mark.parametrize("window", WINDOWS)
 def test_packed_windows_agree_on_a_gpu(window, tiny_config) -> None:
-    tiny_config.attention_window, row = window, {name: x.cuda() for name, x in packed_row().items()}
+    tiny_config.sliding_window, row = window, {name: x.cuda() for name, x in packed_row().items()}
     model = model_of(tiny_config, "sdpa").cuda()
     exact = model(**row).last_hidden_state
     single = torch.cat([model(ids).last_hidden_state for ids in one_by_one(row)], 1)
@@ -506,7 +505,8 @@ from hf_genomics import KmerBertConfig, KmerBertModel
 torch.set_num_threads(1)
 backend, window = sys.argv[1], int(sys.argv[2]) or None
 sizes = {"hidden_size": 256, "num_hidden_layers": 2, "num_attention_heads": 8, "intermediate_size": 1024}
-config = KmerBertConfig(**sizes, position_embedding_type="rotary", attention_window=window, global_attention_every=None)
+local = {"sliding_window": window, "layer_types": ["sliding_attention"] * 2} if window else {}
+config = KmerBertConfig(**sizes, **local, position_embedding_type="rotary")
 model = KmerBertModel._from_config(config, attn_implementation=backend).eval()
 ids = torch.randint(5, 4101, (1, int(sys.argv[3])))
 mask = torch.ones_like(ids)

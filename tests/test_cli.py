@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import gzip
 import json
 import logging
@@ -12,7 +11,6 @@ import sys
 
 import numpy as np
 import pytest
-import torch
 from transformers.utils import logging as transformers_logging
 
 import hf_genomics
@@ -22,6 +20,7 @@ from hf_genomics import (
     KmerBertForSequenceClassification,
     KmerTokenizer,
     cli,
+    modeling_kmer_bert,
     prepare,
 )
 from hf_genomics.cli import VERBS, main
@@ -98,20 +97,6 @@ def refused(work, capsys):
         assert main([str(word) for word in words]) == 2
         assert set(work.rglob("*")) == before
         return only_line(capsys.readouterr().err)
-
-    return call
-
-
-@pytest.fixture
-def settings_of(monkeypatch):
-    """Parse a command line, build its objects, and return what the verb's function would have been called with."""
-
-    def call(verb, *words):
-        verb_name, seen = verb.replace("-", "_"), {}
-        function = getattr(hf_genomics, verb_name)
-        monkeypatch.setattr(hf_genomics, verb_name, functools.wraps(function)(lambda **given: seen.update(given)))
-        assert main([verb, *map(str, words)]) == 0
-        return seen
 
     return call
 
@@ -272,29 +257,12 @@ def test_check_draws_a_table_and_ends_with_0_where_nothing_is_refused(two_files,
     assert has_all(shown.out, "ok.fa", "records", "soft-masked", "ok") and shown.err == ""
 
 
-def test_check_lists_all_faults_of_all_files_and_ends_with_2(two_files, work, capsys):
+def test_check_lists_all_problems_of_all_files_and_ends_with_2(two_files, work, capsys):
     assert main(["check", "none.fa", "bad.fa", "ok.fa", "--output", "check.json"]) == 2
     shown = capsys.readouterr()
     assert has_all(shown.out, "none.fa: no such file", "record 2 ('c'), position 3: '-'", "record 3 ('d'): is empty")
-    assert only_line(shown.err) == "would be refused: 3 faults, in 2 of 3 files; mend what is listed above"
+    assert has_all(only_line(shown.err), "3 problems", "2 of 3 files")
     assert json.loads((work / "check.json").read_text())["total"]["records"] == 4
-
-
-@pytest.mark.parametrize(
-    "words",
-    [
-        ["ok.fa", "bad.fa", "--k", "3"],
-        ["--k", "3", "ok.fa", "bad.fa"],
-        ["--files", "ok.fa", "bad.fa", "--k", "3"],
-        ["ok.fa", "--k=3", "bad.fa"],
-        ["--k", "3", "--files", '["ok.fa", "bad.fa"]'],
-        ["--config", "check.yaml"],
-    ],
-)
-def test_files_are_named_with_or_without_their_option(settings_of, two_files, work, words):
-    (work / "check.yaml").write_text("files: [ok.fa, bad.fa]\nk: 3\n")
-    seen = settings_of("check", *words)
-    assert (seen["files"], seen["k"]) == (["ok.fa", "bad.fa"], 3)
 
 
 def test_files_named_with_and_without_their_option_are_refused(refused, two_files):
@@ -380,7 +348,7 @@ def test_a_bad_yaml_file_is_refused_by_key_or_file(refused, work, text, parts):
         pytest.param(["--trainer.max_steps", "many"], ["trainer.max_steps", "int", "many"], id="trainer_type"),
         pytest.param(["--trainer.learning_rate", "-1"], ["trainer.learning_rate", "-1"], id="learning_rate"),
         pytest.param(["--trainer.per_device_train_batch_size", "0"], ["train_batch_size", "at least 1"], id="batch"),
-        pytest.param(["--trainer.max_steps"], ["--trainer.max_steps", "expected one argument"], id="no_value"),
+        pytest.param(["--trainer.max_steps"], ["--trainer.max_steps", "missing"], id="no_value"),
         pytest.param(["--data.valid_windows", "0"], ["data.valid_windows", "at least 1"], id="valid_windows"),
         pytest.param(
             ["--data.valid_split", "null", "--trainer.eval_strategy", "steps"], ["data.valid_split"], id="no_validation"
@@ -394,9 +362,9 @@ def test_a_value_that_cannot_be_is_refused_by_key(refused, home, words, parts):
 @pytest.mark.parametrize(
     ("words", "parts"),
     [
-        pytest.param(["--num_windows", "0"], ["num_windows", "at least 1"], id="num_windows"),
-        pytest.param(["--rc_probability", "1.5"], ["rc_probability", "0..1", "1.5"], id="rc_probability"),
-        pytest.param(["--dropout", "-0.1"], ["dropout", "0..1"], id="dropout"),
+        pytest.param(["--head.num_parts", "0"], ["head.num_parts", "at least 1"], id="num_parts"),
+        pytest.param(["--head.rc_probability", "1.5"], ["head.rc_probability", "0..1", "1.5"], id="rc_probability"),
+        pytest.param(["--head.dropout", "-0.1"], ["head.dropout", "0..1"], id="dropout"),
         pytest.param(["--baseline_k", "-1"], ["baseline_k", "0..8"], id="baseline"),
         pytest.param(["--positive", "c"], ["positive", "'c'", "['a', 'b']"], id="positive"),
         pytest.param(["--data.windows.length", "0"], ["data.windows.length", "at least 1"], id="length"),
@@ -424,7 +392,7 @@ def test_a_sequence_longer_than_the_models_positions_is_refused_by_row(refused, 
     (work / "train.csv").write_text(GOOD + f"{dna(150)},a\n")
     words = ["--pretrained", home / "mlm", "--data.train", "train.csv", "--trainer.output_dir", "out"]
     assert has_all(refused("finetune", *words), "train.csv: sequence 7", "150 nt", "150 tokens", "64", "shorten")
-    line = refused("finetune", *words, "--num_windows", "2")
+    line = refused("finetune", *words, "--head.num_parts", "2")
     assert has_all(line, "train.csv: sequence 7", "a part of 75 nt", "75 tokens", "64")
 
 
@@ -455,8 +423,8 @@ def test_a_value_that_evaluate_cannot_take_is_refused_by_key(refused, work, home
             "pretrain --config HOME/pretrain.yaml --data.store HOME", ["HOME: no genome store"], id="not_a_store"
         ),
         pytest.param("pretrain --config no.yaml", ["no.yaml"], id="config"),
-        pytest.param("pretrain --config HOME", ["HOME", "not a file"], id="folder_for_config"),
-        pytest.param("pretrain --config", ["--config", "expected one argument"], id="config_not_named"),
+        pytest.param("pretrain --config HOME", ["HOME", "name a YAML file"], id="folder_for_config"),
+        pytest.param("pretrain --config", ["--config", "missing"], id="config_not_named"),
         pytest.param("pretrain", ["required", "data.store"], id="nothing"),
         pytest.param(
             "finetune --pretrained no/model --data.train HOME/ok.fa --trainer.output_dir out",
@@ -542,13 +510,13 @@ def test_what_is_missing_or_in_the_way_is_refused_by_name(refused, home, words, 
             {"config.json": '{"model_type": "kmer_bert", "k": "six"}'}, ["'k' expected int"], id="config_typed"
         ),
         pytest.param({"config.json": "{}"}, ["model_type", "hf-genomics convert"], id="config_empty"),
-        pytest.param({"config.json": "[]"}, ["not what a saved model has"], id="config_of_a_list"),
+        pytest.param({"config.json": "[]"}, ["config.json", "list"], id="config_of_a_list"),
         pytest.param({"model.safetensors": None}, ["model.safetensors"], id="no_weights"),
         pytest.param({"model.safetensors": ""}, ["weights are damaged"], id="weights_damaged"),
         pytest.param(
             {"model.safetensors": None, "pytorch_model.bin": "\x80\x02junk"}, ["damaged file"], id="pickle_damaged"
         ),
-        pytest.param({"tokenizer_config.json": "[]"}, ["not what a saved model has"], id="tokenizer_of_a_list"),
+        pytest.param({"tokenizer_config.json": "[]"}, ["tokenizer_config.json", "list"], id="tokenizer_of_a_list"),
         pytest.param({"tokenizer_config.json": None}, ["tokenizer_config.json is missing"], id="no_tokenizer"),
     ],
 )
@@ -589,48 +557,6 @@ def test_a_folder_that_holds_something_else_is_refused_by_prepare(refused, work,
 # what works
 
 
-def test_options_win_over_the_yaml_file_and_floats_are_numbers(settings_of, home):
-    seen = settings_of(
-        "pretrain", "--config", home / "pretrain.yaml", "--trainer.max_steps", "7", "--overwrite", "true"
-    )
-    trainer = seen["trainer"]
-    assert (trainer.learning_rate, trainer.max_steps, trainer.output_dir) == (4e-4, 7, "out")
-    assert (seen["overwrite"], seen["resume"], seen["windows"].length) == (True, False, 60)
-    assert settings_of("pretrain", "--config", home / "pretrain.yaml", "--trainer.learning_rate", "1e-3")[
-        "trainer"
-    ].learning_rate == pytest.approx(1e-3)
-
-
-def test_model_and_collator_follow_tokenizer_and_seed(settings_of, home):
-    words = ["--tokenizer.k", "4", "--tokenizer.stride", "2", "--trainer.seed", "5"]
-    seen = settings_of("pretrain", "--config", home / "pretrain.yaml", *words)
-    assert (seen["model"].k, seen["model"].stride, seen["model"].vocab_size) == (4, 2, 261)
-    assert seen["masking"].tokenizer is seen["tokenizer"] and seen["masking"].seed == 5
-
-
-def test_a_stride_larger_than_k_needs_an_explicit_flag(settings_of, home):
-    words = ["--tokenizer.stride", "4", "--tokenizer.allow_gaps", "true"]
-    assert settings_of("pretrain", "--config", home / "pretrain.yaml", *words)["tokenizer"].stride == 4
-
-
-def test_several_yaml_files_are_read_in_order(settings_of, work, home):
-    (work / "more.yaml").write_text("trainer:\n  seed: 3\n")
-    seen = settings_of("pretrain", "--config", home / "pretrain.yaml", "--config", "more.yaml")
-    assert (seen["trainer"].seed, seen["trainer"].max_steps) == (3, 2)
-
-
-@pytest.mark.parametrize(
-    "words", [["a.fa", "b.fa"], ['["a.fa", "b.fa"]'], ["a.fa", "--fasta+", "b.fa"]], ids=["shell", "json", "append"]
-)
-def test_a_list_is_written_as_the_shell_expands_it(settings_of, words):
-    seen = settings_of("prepare", "--fasta", *words, "--output_dir", "store")
-    assert (seen["fasta"], seen["output_dir"], seen["rna"]) == (["a.fa", "b.fa"], "store", False)
-
-
-def test_a_file_may_be_called_by_a_number(settings_of):
-    assert settings_of("prepare", "--fasta", "1", "2", "--output_dir", "store")["fasta"] == ["1", "2"]
-
-
 def test_prepare_and_pretrain_run_from_the_command_line(work, home, capsys):
     assert main(["prepare", "--fasta", str(home / "ok.fa"), "--output_dir", "store"]) == 0
     words = ["--data.store", "store", "--data.train_split", "null", "--data.valid_split", "null"]
@@ -655,14 +581,6 @@ def test_the_help_of_a_verb_says_what_it_does_and_each_option_once(capsys, verb)
     out, summary = capsys.readouterr().out, function.__doc__.split(".")[0]
     assert out.startswith(f"usage: hf-genomics {verb} [--config x.yaml] [--key value ...]\n\n")
     assert " ".join(out.split()).count(" ".join(summary.split())) == 1 and "Args:" not in out
-
-
-@pytest.mark.parametrize("verb", VERBS)
-def test_every_option_that_is_ours_has_a_help(verb):
-    function = getattr(hf_genomics, verb.replace("-", "_"))
-    framework = ("trainer.", "pretraining.", "finetuning.")  # TrainingArguments, whose docstring has a form of its own
-    options = [action for action in cli.build_parser(function)._actions if not action.dest.startswith(framework)]
-    assert [action.dest for action in options if not action.help] == []
 
 
 def test_version_is_that_of_the_package(capsys):
@@ -718,32 +636,8 @@ def test_a_run_that_diverges_is_refused_and_not_saved(home, work, capsys):
     words = ["--data.train", "rows.csv", "--pretrained", home / "mlm", "--trainer.output_dir", "out", *QUICK]
     words += ["--trainer.learning_rate", "1e30", "--trainer.max_steps", "4", "--trainer.logging_steps", "1"]
     assert main(["finetune", *map(str, words)]) == 2
-    assert "the run has diverged and is not saved" in capsys.readouterr().err
+    assert "the run has diverged" in capsys.readouterr().err
     assert not list((work / "out").glob("*.safetensors"))
-
-
-@pytest.mark.parametrize(
-    ("amx", "avx512_bf16", "vendor", "expected"),
-    [
-        (True, True, "GenuineIntel", True),
-        (False, True, "GenuineIntel", False),
-        (False, True, "AuthenticAMD", True),
-        (False, False, "AuthenticAMD", False),
-    ],
-)
-def test_a_cpu_trains_in_bf16_by_default_only_where_that_is_faster(monkeypatch, amx, avx512_bf16, vendor, expected):
-    monkeypatch.setattr(torch.accelerator, "is_available", lambda: False)
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: amx, raising=False)
-    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: avx512_bf16, raising=False)
-    monkeypatch.setattr(cli, "_cpu_vendor", lambda: vendor)
-    assert (cli._trainer_defaults()["use_cpu"], cli._trainer_defaults()["bf16"]) == (True, expected)
-
-
-@pytest.mark.parametrize("screen", [True, False])
-def test_progress_bars_are_shown_on_a_screen_alone(monkeypatch, screen):
-    monkeypatch.setattr(sys.stderr, "isatty", lambda: screen, raising=False)
-    assert cli._trainer_defaults()["disable_tqdm"] is not screen
 
 
 # several processes
@@ -757,10 +651,10 @@ def test_the_first_of_several_processes_speaks_and_the_others_wait_to_be_ended(w
     monkeypatch.setenv("TORCHELASTIC_ERROR_FILE", str(work / "error.json"))
     assert main(["pretrainn"]) == 2
     assert waited == ([] if rank == "0" else [(10.0, "")])  # and has said nothing before
-    line = "hf-genomics: error: no verb 'pretrainn'; did you mean 'pretrain'?; hf-genomics --help lists them"
-    assert capsys.readouterr().err == line + "\n"
+    line = only_line(capsys.readouterr().err)
+    assert "'pretrain'" in line
     message = json.loads((work / "error.json").read_text())["message"]
-    assert message["message"] == line and int(message["extraInfo"]["timestamp"]) > 0
+    assert line in message["message"] and int(message["extraInfo"]["timestamp"]) > 0
 
 
 @pytest.mark.parametrize("rank", ["0", "3"])
@@ -779,3 +673,46 @@ def test_a_launcher_that_cannot_be_told_hides_nothing(work, capsys, monkeypatch)
     monkeypatch.setenv("TORCHELASTIC_ERROR_FILE", str(work / "not" / "there"))
     assert main(["pretrainn"]) == 2
     assert "no verb 'pretrainn'" in only_line(capsys.readouterr().err)
+
+
+# our faults, and --debug
+
+
+@pytest.fixture
+def broken_encoder(monkeypatch):
+    """Plant a fault of ours in the encoder."""
+
+    def broken(self, config):
+        self.layers = None
+        self.layers.foo  # noqa: B018
+
+    monkeypatch.setattr(modeling_kmer_bert.KmerBertEncoder, "__init__", broken)
+
+
+@pytest.mark.parametrize("verb", ["predict", "finetune"])
+def test_a_fault_of_ours_ends_with_its_traceback_and_a_line_that_asks_for_a_report(
+    broken_encoder, work, home, capsys, verb
+):
+    (work / "train.csv").write_text(GOOD)
+    words = {
+        "predict": ["--model", home / "tuned", "--input", "train.csv", "--output", "p.tsv"],
+        "finetune": ["--pretrained", home / "mlm", "--data.train", "train.csv", "--trainer.output_dir", "out", *QUICK],
+    }
+    assert main([verb, *map(str, words[verb])]) == 1
+    *traceback, last = capsys.readouterr().err.splitlines()
+    assert any(line.startswith("AttributeError: ") for line in traceback) and "Traceback" in "".join(traceback)
+    assert last.startswith("hf-genomics: ") and has_all(last, "AttributeError", "report")
+
+
+@pytest.mark.parametrize("where", [0, 1, 3])
+def test_debug_shows_the_traceback_of_a_users_mistake_too(work, capsys, where):
+    words = ["prepare", "--fasta", "no.fa", "--output_dir", "out"]
+    assert main([*words[:where], "--debug", *words[where:]]) == 2
+    *traceback, last = capsys.readouterr().err.splitlines()
+    assert traceback[0].startswith("Traceback") and has_all(only_line(last), "no.fa")
+
+
+def test_debug_may_be_set_by_a_variable(work, capsys, monkeypatch):
+    monkeypatch.setenv("HF_GENOMICS_DEBUG", "1")
+    assert main(["prepare", "--fasta", "no.fa", "--output_dir", "out"]) == 2
+    assert capsys.readouterr().err.startswith("Traceback")

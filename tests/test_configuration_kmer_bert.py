@@ -71,8 +71,11 @@ def test_a_name_like_no_other_is_refused() -> None:
         ({"k": 0}, r"k must lie in 1..12, not 0"),
         ({"k": 13}, r"k must lie in 1..12, not 13"),
         ({"stride": 0}, r"stride must be at least 1, not 0"),
-        ({"attention_window": 0}, r"attention_window must be at least 1, or null, not 0"),
-        ({"global_attention_every": -1}, r"global_attention_every must be at least 1, or null, not -1"),
+        ({"sliding_window": 0}, r"sliding_window must be at least 1, or null, not 0"),
+        ({"max_sequence_length": 0}, r"max_sequence_length must be at least 1, or null, not 0"),
+        ({"layer_types": ["full_attention"]}, r"layer_types .* 12 layers, not \['full_attention'\]"),
+        ({"layer_types": ["local"] * 12}, r"layer_types .*'sliding_attention'.* not \['local'"),
+        ({"layer_types": ["sliding_attention"] * 12}, r"layer_types has 'sliding_attention'.*set sliding_window"),
         ({"rope_theta": 0}, r"rope_theta must be above 0, not 0"),
         (
             {"position_embedding_type": "rotary", "hidden_size": 9, "num_attention_heads": 3},
@@ -103,11 +106,21 @@ def test_values_of_the_wrong_type_are_refused(values: dict) -> None:
         KmerBertConfig(**values)
 
 
-def test_windows_of_a_hierarchical_model_are_checked() -> None:
-    with pytest.raises(ValueError, match="num_windows must be at least 1, not 0"):
-        HierarchicalKmerBertConfig(num_windows=0)
+def test_parts_of_a_hierarchical_model_are_checked() -> None:
+    with pytest.raises(ValueError, match="num_parts must be at least 1, not 0"):
+        HierarchicalKmerBertConfig(num_parts=0)
     with pytest.raises(StrictDataclassFieldValidationError, match="aggregation"):
         HierarchicalKmerBertConfig(aggregation="sum")
+
+
+def test_by_default_a_window_leaves_every_third_layer_full(tmp_path: Path) -> None:
+    assert KmerBertConfig().layer_types is None
+    config = KmerBertConfig(num_hidden_layers=4, sliding_window=8)
+    assert config.layer_types == ["full_attention", "sliding_attention", "sliding_attention", "full_attention"]
+    assert [config.window_of(layer) for layer in range(4)] == [None, 8, 8, None]
+    KmerBertConfig(num_hidden_layers=2).save_pretrained(tmp_path)
+    later = KmerBertConfig.from_pretrained(tmp_path, sliding_window=3)
+    assert later.layer_types == ["full_attention", "sliding_attention"], "also where it is set on loading"
 
 
 def test_framework_arguments_are_accepted() -> None:
@@ -152,7 +165,7 @@ def test_a_configuration_survives_a_folder(kind: type, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("kind", "values", "message"),
     [
-        (KmerBertConfig, {"attention_window": 0}, "attention_window must be at least 1, or null, not 0"),
+        (KmerBertConfig, {"sliding_window": 0}, "sliding_window must be at least 1, or null, not 0"),
         (KmerBertConfig, {"focal_gamma": -1.0}, "focal_gamma must be 0 or more"),
         (KmerBertConfig, {"num_labels": 3, "class_weights": [1.0, 2.0]}, "one positive number for each of 3 labels"),
         (KmerBertConfig, {"target_means": [0.0], "target_scales": [1.0]}, "one number for each of 2 targets"),

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hf_genomics import KmerBertConfig, KmerBertForMaskedLM
-from hf_genomics.dropout import KmerBertDropout, drop, keep_factors, random_bits
+from hf_genomics.dropout import KmerBertDropout, draw_int16, drop, keep_factors
 
 SHAPES = st.lists(st.integers(0, 7), max_size=3)
 
@@ -53,7 +53,7 @@ def test_values_are_dropped_by_chance_and_the_mean_is_kept(p: float) -> None:
 
 def test_every_number_of_16_bits_is_equally_likely() -> None:
     torch.manual_seed(0)
-    bits = random_bits((64, 2**16))
+    bits = draw_int16((64, 2**16))
     counts = torch.bincount(bits.flatten().int() + 2**15, minlength=2**16).double()
     assert abs(((counts - 64) ** 2 / 64).sum() - 2**16) < 5 * (2 * 2**16) ** 0.5  # chi-square
 

@@ -57,10 +57,10 @@ def dynamic() -> dict[str, dict]:
 @pytest.mark.parametrize(
     ("kind", "positions"),
     [
-        (KmerBertForMaskedLM, "learned"),
+        (KmerBertForMaskedLM, "absolute"),
         (KmerBertForSequenceClassification, "rotary"),
-        pytest.param(KmerBertModel, "learned", marks=pytest.mark.slow),
-        pytest.param(KmerBertForTokenClassification, "learned", marks=pytest.mark.slow),
+        pytest.param(KmerBertModel, "absolute", marks=pytest.mark.slow),
+        pytest.param(KmerBertForTokenClassification, "absolute", marks=pytest.mark.slow),
     ],
 )
 def test_an_exported_model_takes_any_batch_and_length(kind: type, positions: str, tiny_config) -> None:
@@ -73,8 +73,8 @@ def test_an_exported_model_takes_any_batch_and_length(kind: type, positions: str
             assert (exported(**inputs)[0] - model(**inputs)[0]).abs().max() < 1e-5
 
 
-def test_an_exported_model_of_nucleotides_takes_rows_shorter_than_its_attention_window(tiny_config) -> None:
-    tiny_config.labels_per, tiny_config.attention_window = "nt", 4
+def test_an_exported_model_of_nucleotides_takes_rows_shorter_than_its_sliding_window(tiny_config) -> None:
+    tiny_config.labels_per, tiny_config.sliding_window = "nt", 4
     model = model_of(KmerBertForTokenClassification, tiny_config)
     with torch.no_grad():
         exported = torch.export.export(model, (), padded(2, 12), dynamic_shapes=dynamic(), strict=False).module()
@@ -102,7 +102,7 @@ def hierarchy_of(tiny_config: KmerBertConfig, aggregation: str) -> tuple[torch.n
     """Build a hierarchy of the tiny size, and say that its batch, windows and length may change."""
     names = ("k", "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size")
     sizes = {name: getattr(tiny_config, name) for name in names}
-    config = HierarchicalKmerBertConfig(**sizes, aggregation=aggregation, num_windows=3)
+    config = HierarchicalKmerBertConfig(**sizes, aggregation=aggregation, num_parts=3)
     size = {
         0: torch.export.Dim("batch", min=1, max=64),
         1: torch.export.Dim("windows", min=1, max=3),
@@ -121,7 +121,7 @@ def test_an_exported_hierarchy_takes_any_batch_windows_and_length(aggregation: s
             inputs = windows(*shape)
             found, expected = exported(**inputs), model(**inputs)
             assert (found.logits - expected.logits).abs().max() < 1e-5
-            assert (found.window_states - expected.window_states).abs().max() < 1e-5
+            assert (found.part_states - expected.part_states).abs().max() < 1e-5
 
 
 @pytest.mark.slow

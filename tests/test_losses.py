@@ -113,17 +113,17 @@ def config(problem: str, num_labels: int = 3) -> KmerBertConfig:
 @pytest.mark.parametrize(
     ("problem", "labels", "message"),
     [
-        ("single_label_classification", torch.tensor([0, 3]), r"label 3 is no class: .* 3, numbered 0\.\.2"),
-        ("single_label_classification", torch.tensor([-1, 1]), "label -1 is no class"),
-        ("single_label_classification", torch.tensor([0.0, 1.0]), "whole numbers"),
+        ("single_label_classification", torch.tensor([0, 3]), r"label 3 .* 0\.\.2"),
+        ("single_label_classification", torch.tensor([-1, 1]), r"label -1 .* 0\.\.2"),
+        ("single_label_classification", torch.tensor([0.0, 1.0]), "torch.float32"),
         (
             "single_label_classification",
             torch.tensor([0]),
-            r"labels of shape \(1,\) do not fit outputs of shape \(2,\)",
+            r"\(1,\) .* \(2,\)",
         ),
-        ("multi_label_classification", torch.tensor([[0, 1, 2], [0, 0, 0.0]]), "label 2.0 is neither 0 nor 1"),
-        ("multi_label_classification", torch.tensor([0, 1]), r"do not fit outputs of shape \(2, 3\)"),
-        ("regression", torch.tensor([0.5, 1]), r"do not fit outputs of shape \(2, 3\)"),
+        ("multi_label_classification", torch.tensor([[0, 1, 2], [0, 0, 0.0]]), "label 2.0 "),
+        ("multi_label_classification", torch.tensor([0, 1]), r"\(2,\) .* \(2, 3\)"),
+        ("regression", torch.tensor([0.5, 1]), r"\(2,\) .* \(2, 3\)"),
     ],
 )
 def test_labels_that_do_not_fit_are_refused_with_the_rule(problem: str, labels: Tensor, message: str) -> None:
@@ -136,9 +136,9 @@ def test_labels_that_do_not_fit_are_refused_with_the_rule(problem: str, labels: 
     [
         ({"class_weights": [1.0, 2.0]}, "one positive number for each of 3 labels"),
         ({"class_weights": [1.0, 2.0, 0.0]}, "one positive number"),
-        ({"class_weights": [1.0, 2.0, 3.0], "problem_type": "regression"}, "leave them away"),
+        ({"class_weights": [1.0, 2.0, 3.0], "problem_type": "regression"}, "class_weights .* 'regression'"),
         ({"focal_gamma": -1.0}, "focal_gamma must be 0 or more"),
-        ({"pooling": "median"}, "pooling"),
+        ({"classifier_pooling": "median"}, "classifier_pooling"),
     ],
 )
 def test_a_configuration_that_means_nothing_is_refused(settings: dict, message: str) -> None:

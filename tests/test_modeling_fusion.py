@@ -114,8 +114,8 @@ def test_fine_tuning_starts_from_the_pretrained_encoder(tiny_config, tmp_path: P
         ({"tracks": None}, r"tracks must be \(batch, tracks\) of \['a', 'b'\], not none"),
         ({"tracks": torch.zeros(2, 3)}, r"tracks must be .* not \(2, 3\)"),
         ({"nt_tracks": torch.zeros(2, 10)}, r"nt_tracks must be \(batch, nt, tracks\) of \['s'\], not \(2, 10\)"),
-        ({"nt_tracks": torch.zeros(2, 9, 1)}, "values for 9 nt, but the tokens show 10"),
-        ({"position_ids": torch.arange(10)[None]}, "one sequence a row"),
+        ({"nt_tracks": torch.zeros(2, 9, 1)}, "9 nt, .* 10"),
+        ({"position_ids": torch.arange(10)[None]}, "position_ids"),
     ],
 )
 def test_tracks_that_do_not_fit_are_refused(change: dict, message: str, tiny_config, batch) -> None:

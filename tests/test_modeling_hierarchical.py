@@ -42,7 +42,7 @@ def windows_of(rows: int, windows: int, tokens: int = 12) -> dict[str, Tensor]:
 @pytest.mark.parametrize("aggregation", AGGREGATIONS[:3])
 @pytest.mark.parametrize("windows", [1, 2, 3])
 def test_every_window_is_encoded_by_itself_and_joined(aggregation: str, windows: int, tiny_config) -> None:
-    model = built(tiny_config, num_windows=windows, aggregation=aggregation, num_labels=3)
+    model = built(tiny_config, num_parts=windows, aggregation=aggregation, num_labels=3)
     inputs = windows_of(4, windows)
     logits = []
     for ids, mask in zip(inputs["input_ids"], inputs["attention_mask"], strict=True):
@@ -64,7 +64,7 @@ def test_every_window_is_encoded_by_itself_and_joined(aggregation: str, windows:
 def test_the_order_of_windows_matters_to_concat_and_transformer_only(
     aggregation: str, alike: bool, tiny_config
 ) -> None:
-    model, inputs = built(tiny_config, num_windows=3, aggregation=aggregation), windows_of(2, 3)
+    model, inputs = built(tiny_config, num_parts=3, aggregation=aggregation), windows_of(2, 3)
     turned = {name: column.flip(1) for name, column in inputs.items()}
     assert torch.allclose(model(**inputs).logits, model(**turned).logits, atol=1e-5) == alike
 
@@ -81,15 +81,15 @@ def test_token_types_belong_to_their_window(tiny_config: KmerBertConfig) -> None
 
 
 def test_rows_without_windows_and_more_windows_than_concat_joins_are_refused(tiny_config: KmerBertConfig) -> None:
-    with pytest.raises(ValueError, match=r"input_ids must be \(batch, windows, tokens\), not \(4, 12\)"):
+    with pytest.raises(ValueError, match=r"input_ids must be \(batch, parts, tokens\), not \(4, 12\)"):
         built(tiny_config)(torch.ones(4, 12, dtype=torch.long))
-    with pytest.raises(ValueError, match=r"3 windows, .* at most 2 .*num_windows=3"):
+    with pytest.raises(ValueError, match=r"^3 parts, .* 2 .*num_parts=3"):
         built(tiny_config)(torch.ones(4, 3, 12, dtype=torch.long))
 
 
 @pytest.mark.parametrize("aggregation", AGGREGATIONS)
 def test_a_sequence_says_the_same_whatever_else_is_in_the_batch(aggregation: str, tiny_config) -> None:
-    model, inputs = built(tiny_config, num_windows=5, aggregation=aggregation, num_labels=3), windows_of(4, 4)
+    model, inputs = built(tiny_config, num_parts=5, aggregation=aggregation, num_labels=3), windows_of(4, 4)
     counts = [4, 1, 3, 2]
     for row, count in enumerate(counts):
         inputs["attention_mask"][row, count:] = 0
@@ -97,8 +97,8 @@ def test_a_sequence_says_the_same_whatever_else_is_in_the_batch(aggregation: str
     for row, count in enumerate(counts):
         alone = model(**{name: column[row : row + 1, :count] for name, column in inputs.items()})
         assert torch.allclose(alone.logits[0], together.logits[row], atol=1e-5)
-        assert torch.allclose(alone.window_states[0], together.window_states[row, :count], atol=1e-5)
-    assert (together.window_states[1, 1:] == 0).all()
+        assert torch.allclose(alone.part_states[0], together.part_states[row, :count], atol=1e-5)
+    assert (together.part_states[1, 1:] == 0).all()
     inputs["input_ids"][1, 1:] = 7  # what stands in windows that are not there means nothing
     assert torch.equal(model(**inputs).logits, together.logits)
 
@@ -109,7 +109,7 @@ def test_a_batch_without_any_window_says_what_a_sequence_without_one_says(aggreg
     inputs["attention_mask"][1] = 0
     together = model(**inputs).logits[1:]
     alone = model(**{name: column[1:] for name, column in inputs.items()})
-    assert torch.allclose(alone.logits, together, atol=1e-6) and (alone.window_states == 0).all()
+    assert torch.allclose(alone.logits, together, atol=1e-6) and (alone.part_states == 0).all()
 
 
 @pytest.mark.parametrize("attention", ["eager", "sdpa"])
@@ -151,19 +151,19 @@ def test_every_weight_is_trained(tiny_config: KmerBertConfig) -> None:
 def test_a_saved_model_loads_by_its_auto_class_with_the_same_output(
     aggregation: str, tiny_config, tmp_path: Path
 ) -> None:
-    model, inputs = built(tiny_config, num_windows=3, aggregation=aggregation), windows_of(2, 3)
+    model, inputs = built(tiny_config, num_parts=3, aggregation=aggregation), windows_of(2, 3)
     model.save_pretrained(tmp_path)
     assert type(AutoConfig.from_pretrained(tmp_path)) is HierarchicalKmerBertConfig
     loaded = AutoModelForSequenceClassification.from_pretrained(tmp_path)
     assert type(loaded) is HierarchicalKmerBertForSequenceClassification
-    assert (loaded.config.num_windows, loaded.config.aggregation) == (3, aggregation)
+    assert (loaded.config.num_parts, loaded.config.aggregation) == (3, aggregation)
     assert torch.equal(loaded(**inputs).logits, model(**inputs).logits)
 
 
 def test_fine_tuning_starts_from_the_pretrained_encoder(tiny_config: KmerBertConfig, tmp_path: Path) -> None:
     pretrained = KmerBertForMaskedLM(tiny_config)
     pretrained.save_pretrained(tmp_path)
-    config = HierarchicalKmerBertConfig.from_pretrained(tmp_path, num_windows=3)
+    config = HierarchicalKmerBertConfig.from_pretrained(tmp_path, num_parts=3)
     model = HierarchicalKmerBertForSequenceClassification.from_pretrained(tmp_path, config=config)
     encoder = model.bert.state_dict()
     for name, weight in pretrained.bert.state_dict().items():

@@ -191,21 +191,30 @@ def test_a_packed_window_longer_than_the_positions_is_refused_with_both_numbers(
 def test_sparse_logits_are_the_full_logits_at_the_labelled_places(attention: str, tiny_config) -> None:
     model, inputs = built(KmerBertForMaskedLM, tiny_config, attention), inputs_for(tiny_config)
     labels = labels_for(KmerBertForMaskedLM, inputs)
-    sparse = model(**inputs, labels=labels)
-    model.config.sparse_prediction = False
-    full = model(**inputs, labels=labels)
+    sparse, full = (model(**inputs, labels=labels, sparse_prediction=flag) for flag in (True, False))
     assert sparse.logits.shape == (int((labels != -100).sum()), 69) and full.logits.shape == (4, 19, 69)
     assert differs_by(sparse.logits, full.logits[labels != -100]) < 1e-5
     assert differs_by(sparse.loss, full.loss) < 1e-5
-    model.config.sparse_prediction = True
-    assert differs_by(model(**inputs).logits, full.logits) < 1e-5, "without labels there are logits for every token"
+    recorded = model(**inputs, labels=labels, sparse_prediction=True, output_hidden_states=True)
+    assert differs_by(recorded.logits, sparse.logits) < 1e-5
+    without = model(**inputs, sparse_prediction=True).logits
+    assert differs_by(without, full.logits) < 1e-5, "without labels there are logits for every token"
+
+
+@pytest.mark.parametrize("flag", [True, False])
+@pytest.mark.parametrize("training", [True, False])
+def test_logits_are_sparse_by_default_in_training_only(training: bool, flag: bool, tiny_config) -> None:
+    tiny_config.sparse_prediction = flag
+    model, inputs = built(KmerBertForMaskedLM, tiny_config).train(training), inputs_for(tiny_config)
+    logits = model(**inputs, labels=labels_for(KmerBertForMaskedLM, inputs)).logits
+    assert logits.ndim == (2 if training and flag else 3)
 
 
 @pytest.mark.parametrize("sparse", [True, False])
 @pytest.mark.parametrize("kind", [KmerBertForMaskedLM, KmerBertForTokenClassification])
 def test_no_labelled_token_gives_no_loss_and_never_nan(kind: type, sparse: bool, tiny_config: KmerBertConfig) -> None:
     tiny_config.sparse_prediction = sparse
-    model, inputs = built(kind, tiny_config), inputs_for(tiny_config)
+    model, inputs = built(kind, tiny_config).train(), inputs_for(tiny_config)
     loss = model(**inputs, labels=torch.full_like(inputs["input_ids"], -100)).loss
     assert loss.item() == 0
     loss.backward()
@@ -455,7 +464,7 @@ def test_kmer_initialisation_changes_embeddings_positions_and_where_heads_look_o
 
 
 @pytest.mark.parametrize("stride", [1, 3, 6])
-@pytest.mark.parametrize("positions", ["learned", "sinusoidal", "rotary"])
+@pytest.mark.parametrize("positions", ["absolute", "sinusoidal", "rotary"])
 @pytest.mark.parametrize("heads", [4, 8])
 def test_heads_start_looking_at_their_neighbours(positions: str, stride: int, heads: int) -> None:
     torch.manual_seed(0)
@@ -471,7 +480,7 @@ def test_heads_start_looking_at_their_neighbours(positions: str, stride: int, he
         assert (looks.max(1).values > 0.06).all(), "1 of 80 by chance"
 
 
-@pytest.mark.parametrize("positions", ["learned", "sinusoidal"])
+@pytest.mark.parametrize("positions", ["absolute", "sinusoidal"])
 def test_the_token_for_the_whole_sequence_starts_looking_everywhere(positions: str) -> None:
     torch.manual_seed(0)
     sizes = {"hidden_size": 256, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 64}
@@ -546,7 +555,7 @@ def test_sinusoidal_and_rotary_positions_have_no_weights_and_no_longest_input(ti
             model.resize_position_embeddings(128)
 
 
-@pytest.mark.parametrize("positions", ["learned", "sinusoidal", "rotary"])
+@pytest.mark.parametrize("positions", ["absolute", "sinusoidal", "rotary"])
 def test_the_order_of_tokens_matters(positions: str, tiny_config: KmerBertConfig) -> None:
     tiny_config.position_embedding_type = positions
     model, ids = built(KmerBertModel, tiny_config), inputs_for(tiny_config)["input_ids"]
@@ -568,11 +577,11 @@ def test_rotary_positions_see_distances_only(tiny_config: KmerBertConfig) -> Non
 
 @pytest.mark.parametrize("positions", ["sinusoidal", "rotary"])
 def test_other_positions_and_windows_survive_saving(positions: str, tiny_config, tmp_path: Path) -> None:
-    tiny_config.position_embedding_type, tiny_config.attention_window = positions, 3
+    tiny_config.position_embedding_type, tiny_config.sliding_window = positions, 3
     model, inputs = built(KmerBertForMaskedLM, tiny_config), inputs_for(tiny_config)
     model.save_pretrained(tmp_path)
     loaded = AutoModelForMaskedLM.from_pretrained(tmp_path)
-    assert loaded.config.attention_window == 3 and loaded.config.position_embedding_type == positions
+    assert loaded.config.sliding_window == 3 and loaded.config.position_embedding_type == positions
     assert differs_by(loaded(**inputs).logits, model(**inputs).logits) == 0
 
 

@@ -19,7 +19,7 @@ PUBLIC = [  # what README, docs and issues of version 0.1 showed
     ("fast_tokenizers", "train_bpe", "training.bpe"),
     ("hub", "push", "sharing.push"),
     ("training.metrics", "SequenceClassificationMetrics", "evaluation.metrics"),
-    ("training.running", "SetEpoch", "runs.running"),
+    ("training.running", "SetEpoch", "runs.callbacks"),
     ("training.scoring", "predict_scores", "inference.scores"),
 ]
 

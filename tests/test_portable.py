@@ -79,7 +79,7 @@ def registered() -> list[Registered]:
 
 # Settings that bring other weights or other code than a head's defaults.
 VARIANTS = {
-    "KmerBertForSequenceClassification": {"pooling": "attention"},
+    "KmerBertForSequenceClassification": {"classifier_pooling": "attention"},
     "KmerBertForTokenClassification": {"labels_per": "nt"},
     "HierarchicalKmerBertForSequenceClassification": {"aggregation": "transformer"},
 }
@@ -102,8 +102,8 @@ def config_for(head: Registered) -> Any:
 def inputs_for(config: Any) -> dict[str, torch.Tensor]:
     """Make one example of the shape that a configuration asks for."""
     ids = KmerTokenizer(3)([SEQUENCE], return_tensors="pt")["input_ids"]  # (batch, tokens)
-    if hasattr(config, "num_windows"):
-        return {"input_ids": ids.repeat(config.num_windows, 1)[None]}  # (batch, windows, tokens)
+    if hasattr(config, "num_parts"):
+        return {"input_ids": ids.repeat(config.num_parts, 1)[None]}  # (batch, parts, tokens)
     if hasattr(config, "track_names"):
         nt = torch.arange(len(SEQUENCE)).sin()[None, :, None]
         return {"input_ids": ids, "tracks": torch.tensor([[0.5]]), "nt_tracks": nt}

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hf_genomics.positions import rotate, rotation, sinusoidal_positions, stretch_positions
+from hf_genomics.positions import apply_rotary, rotation, sinusoidal_positions, stretch_positions
 
 
 def test_nearby_positions_start_alike() -> None:
@@ -20,7 +20,7 @@ def test_nearby_positions_start_alike() -> None:
 @given(st.integers(0, 200), st.integers(1, 8))
 def test_rotating_equals_multiplying_by_a_complex_number(position: int, half: int) -> None:
     states = torch.randn(1, 1, 1, 2 * half, generator=torch.Generator().manual_seed(half))
-    turned = rotate(states, *rotation(torch.tensor([[position]]), 2 * half, 100.0))[0, 0, 0]
+    turned = apply_rotary(states, *rotation(torch.tensor([[position]]), 2 * half, 100.0))[0, 0, 0]
     complex_states = torch.complex(states[0, 0, 0, :half].double(), states[0, 0, 0, half:].double())
     angle = position * 100.0 ** (-torch.arange(half, dtype=torch.float64) / half)
     expected = complex_states * torch.polar(torch.ones_like(angle), angle)

@@ -1,4 +1,4 @@
-"""Every recipe is understood by its verb and says what the paper says; the CPU-sized ones and the quickstart run."""
+"""Every recipe is understood by its verb and has the paper's values; the CPU-sized ones run."""
 
 from __future__ import annotations
 
@@ -15,15 +15,11 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
-from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 import hf_genomics
 from hf_genomics import KmerBertConfig, KmerBertForMaskedLM, KmerTokenizer, WindowSampling, prepare
 from hf_genomics.batches.dose import masking_fractions
 from hf_genomics.cli import main
-from hf_genomics.io.fasta import read_records
-from hf_genomics.sequence import reverse_complement
-from hf_genomics.studies.quickstart import write_regions
 
 RECIPES = Path(__file__).resolve().parents[1] / "recipes"
 FILES = [path for path in sorted(RECIPES.rglob("*.yaml")) if path.parent.name != "accelerate"]  # Accelerate's own
@@ -124,7 +120,7 @@ EVERY = {
 @pytest.mark.parametrize("setup", PRETRAINING)
 def test_a_pretraining_recipe_has_the_papers_values(settings_of, setup):
     seen = settings_of(RECIPES / f"pretrain_{setup}.yaml")
-    assert seen["schedule_steps"] == {"base": 200_000}.get(setup), "DNABERT's schedule, stopped at half"
+    assert seen["trainer"].schedule_steps == {"base": 200_000}.get(setup), "DNABERT's schedule, stopped at half"
     for section in PRETRAINING[setup]:
         wanted = PRETRAINING[setup][section] | EVERY.get(section, {})
         assert {name: getattr(seen[section], name) for name in wanted} == wanted
@@ -184,7 +180,10 @@ def test_a_fine_tuning_recipe_has_the_papers_values(settings_of, length, batch, 
     seen = settings_of(RECIPES / f"finetune_phage_{length}nt.yaml")
     data, trainer = seen["data"], seen["trainer"]
     assert (data.windows.length, data.windows.test_per_genome, seen["positive"]) == (length, 64, "phage")
-    assert data.windows.label_fraction in (0.1, 0.01, 0.001) and (seen["dropout"], seen["num_parts"]) == (0.1, parts)
+    assert data.windows.label_fraction in (0.1, 0.01, 0.001) and (seen["head"].dropout, seen["head"].num_parts) == (
+        0.1,
+        parts,
+    )
     assert trainer.per_device_train_batch_size in batch and trainer.num_train_epochs in (4, 5)
     assert 1.6e-5 <= trainer.learning_rate <= 3e-5 and 0.2 <= trainer.warmup_steps <= 0.4
 
@@ -286,98 +285,3 @@ def test_a_recipe_of_another_kind_of_task_runs(made, tmp_path, kind, monkeypatch
     assert main(["finetune", "--config", str(path), *words]) == 0
     metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())
     assert math.isfinite(metrics["train_loss"]) and 0 <= metrics["test"]["auroc"] <= 1
-
-
-# the quickstart
-
-
-@pytest.fixture(scope="module")
-def regions(tmp_path_factory):
-    """The quickstart's regions: a table, and the letters of each."""
-    fasta, table = write_regions(RECIPES / "data" / "quickstart", tmp_path_factory.mktemp("regions"), gap=150)
-    table = pd.read_csv(table, sep="\t", index_col="accession")
-    return table, {record.name: record.letters for record in read_records(fasta)}
-
-
-def words(sequences, k=24):
-    """All k-mers of both strands."""
-    return {
-        strand[start : start + k]
-        for letters in sequences
-        for strand in (letters.tobytes(), reverse_complement(letters).tobytes())
-        for start in range(len(strand) - k + 1)
-    }
-
-
-def test_no_24_letters_are_in_two_splits_on_either_strand(regions):
-    table, letters = regions
-    train, valid, test = (
-        words(letters[name] for name in table.index[table["split"] == split]) for split in ("train", "valid", "test")
-    )
-    assert len(train) > 100_000 and len(test) > 50_000
-    assert not train & test and not train & valid and not valid & test
-
-
-def test_regions_of_a_genome_keep_a_window_between_them_and_are_what_the_table_says(regions):
-    table, letters = regions
-    genomes = {
-        record.name: record.letters
-        for path in (RECIPES / "data" / "quickstart").glob("*.fasta.gz")
-        for record in read_records(path)
-    }
-    assert set(table["genome_accession"]) == set(genomes)
-    for genome, rows in table.groupby("genome_accession"):
-        rows = rows.sort_values("region_start")
-        assert set(rows["split"]) == {"train", "valid", "test"}
-        assert (rows["region_start"].to_numpy()[1:] - rows["region_end"].to_numpy()[:-1] >= 150).all()
-        for name, row in rows.iterrows():
-            part = genomes[genome][row["region_start"] : row["region_end"]]
-            assert np.array_equal(part, letters[name]) and len(part) >= 150
-
-
-def test_both_classes_are_in_every_split(regions):
-    assert (regions[0].groupby(["label", "split"]).size() >= 3).all() and set(regions[0]["label"]) == {"phage", "other"}
-
-
-def test_the_quickstart_runs_through_every_verb_and_leaves_a_report(tmp_path, monkeypatch, repo_root, capsys):
-    monkeypatch.chdir(repo_root)  # as the recipe's paths and the process that predicts expect it
-    folder = tmp_path / "quickstart"
-    short = [option for part in ("pretraining", "finetuning") for option in (f"--{part}.max_steps", "2")]
-    short += [
-        "--train_step",
-        "300",
-        "--model.num_hidden_layers",
-        "1",
-        "--pretraining.use_cpu",
-        "true",
-        "--finetuning.use_cpu",
-        "true",
-    ]
-    assert main(["quickstart", "--config", "recipes/quickstart.yaml", "--output_dir", str(folder), *short]) == 0
-
-    names = (
-        "metrics.json",
-        "predictions.tsv",
-        "loss.png",
-        "roc_pr.png",
-        "confusion.png",
-        "report.html",
-        "model",
-        "store",
-    )
-    assert [name for name in names if not (folder / name).exists()] == []
-    metrics = json.loads((folder / "metrics.json").read_text())
-    assert metrics["largest_difference_after_reload"] < 1e-5
-    assert set(metrics["baselines"]) == {"majority", "4-mer logistic regression"}
-    predictions = pd.read_csv(folder / "predictions.tsv", sep="\t")
-    assert len(predictions) == metrics["test_windows"] and set(predictions["length"]) == {150}
-
-    model = AutoModelForSequenceClassification.from_pretrained(folder / "model")
-    assert model.config.id2label == {0: "other", 1: "phage"}
-    assert AutoTokenizer.from_pretrained(folder / "model").stride == model.config.stride
-    report = (folder / "report.html").read_text()
-    assert report.count('src="data:image/png;base64,') == 3 and "demonstration" in report
-    assert f"{metrics['test']['macro_recall']:.1%}" in report
-    assert 0.02 < metrics["macro_recall_standard_error"] < 0.03 and "± 5 points" in report
-    out = capsys.readouterr().out
-    assert "4-mer logistic regression:" in out and "majority:" in out and "report.html" in out

@@ -1,7 +1,7 @@
-"""Tiny pretraining runs in processes of their own, which may be killed: one process imports torch, its forks train.
+"""Tiny pretraining runs in processes of their own, which may be killed.
 
-``python tiny_runs.py`` reads lines of JSON, each a list of jobs that run together (the ranks of one run, or one alone),
-and answers each line with their exit codes (-9 for a kill).
+``python tiny_runs.py`` imports torch once and forks a process for each run. It reads lines of JSON, each a list of jobs
+that run together (the ranks of one run, or a single one), and answers each line with their exit codes (-9 for a kill).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from pathlib import Path
 
 import numpy as np
 
-#: The paper's three set-ups, small: k, stride, span, start rate.
+#: Small versions of the paper's three set-ups: k, stride, span, start rate.
 SET_UPS = {"base": (4, 1, 4, 0.05), "mask8": (4, 1, 6, 0.04), "stride3": (4, 3, 3, 0.1)}
 
 
@@ -41,13 +41,12 @@ def write_genomes(folder: Path, seed: int = 0) -> Path:
 
 def train(store: str, output: str, set_up: str = "base", dropout: float = 0.1, **options) -> None:
     """Pretrain a model of 1 layer and 16 hidden units."""
-    from transformers import TrainingArguments
-
     from hf_genomics import DataCollatorForSpanMasking, KmerBertConfig, KmerTokenizer, WindowSampling
+    from hf_genomics.training.arguments import PretrainingArguments
     from hf_genomics.training.pretrain import PretrainingData, pretrain
 
     k, stride, span, start_rate = SET_UPS[set_up]
-    verb = {name: options.pop(name) for name in ("resume", "overwrite", "on_nonfinite") if name in options}
+    verb = {name: options.pop(name) for name in ("resume", "overwrite") if name in options}
     settings = {"max_steps": 8, "per_device_train_batch_size": 4, "learning_rate": 1e-2, "logging_steps": 2}
     settings |= {"save_steps": 2, "use_cpu": True, "disable_tqdm": True, "lr_scheduler_type": "linear"}
     tokenizer = KmerTokenizer(k=k, stride=stride)
@@ -55,21 +54,41 @@ def train(store: str, output: str, set_up: str = "base", dropout: float = 0.1, *
     sizes |= {"hidden_dropout_prob": dropout, "attention_probs_dropout_prob": dropout, "max_position_embeddings": 48}
     pretrain(
         PretrainingData(store, train_split=None, valid_split=options.pop("valid_split", None), valid_windows=13),
-        TrainingArguments(output, **(settings | options)),
+        PretrainingArguments(output, peak_tflops=1.0, **(settings | options)),
         tokenizer,
         KmerBertConfig(k=k, stride=stride, **sizes),
         DataCollatorForSpanMasking(tokenizer, span=span, start_rate=start_rate),
         WindowSampling(length=40, min_length=40),
-        peak_tflops=1.0,
         **verb,
     )
+
+
+# plants, and what they leave
+
+
+def plant(what: str, step: int, rank: int = 0) -> dict:
+    """Describe a job in which something happens in a forward pass; see ``_plant``."""
+    return {"plant": {"what": what, "step": step, "rank": rank}}
+
+
+def one_error(text: str) -> str:
+    """Return the one line of a log that reports an error."""
+    (line,) = [line for line in text.splitlines() if line.startswith("error: ")]
+    return line
+
+
+def steps_of_valid(folder: Path) -> list[int]:
+    """List the steps of the valid checkpoints, newest first."""
+    from hf_genomics.runs.checkpoints import checkpoints_in, problem_of, step_of
+
+    return [step_of(path) for path in checkpoints_in(folder) if problem_of(path) is None]
 
 
 # what is compared
 
 
 def outcome(output: Path, checkpoint: str = "") -> dict:
-    """All that must be equal to the bit: weights, state of optimizer, schedule and random numbers, loss log."""
+    """Collect what must be equal bit by bit: weights, states of optimizer, schedule and random numbers, loss log."""
     folder = output / checkpoint
     log = json.loads((folder / "trainer_state.json").read_text())["log_history"]
     names = ["model.safetensors"]
@@ -82,7 +101,7 @@ def outcome(output: Path, checkpoint: str = "") -> dict:
 
 
 def _content(path: Path) -> object:
-    """Read a file; order of keys, and list or tuple, say nothing (torch's FSDP turns tuples into lists)."""
+    """Read a file; the order of keys and list or tuple do not matter (torch's FSDP turns tuples into lists)."""
     if path.suffix != ".json":
         return path.read_bytes()
 
@@ -96,7 +115,7 @@ def _content(path: Path) -> object:
 
 
 class Nursery:
-    """The process that forks; a client's side of it."""
+    """Client of the process that forks the runs."""
 
     def __init__(self) -> None:
         environment = os.environ | {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
@@ -105,7 +124,7 @@ class Nursery:
         )
 
     def run(self, *jobs: dict, processes: int = 1) -> list[int]:
-        """Run jobs together, each repeated as the ranks of ``processes``, and give their exit codes."""
+        """Run jobs together, each as the ranks of ``processes``, and return their exit codes."""
         ranked = [
             job | _rank_of(rank, processes, port)
             for job in jobs
@@ -175,7 +194,7 @@ def _child(job: dict) -> int:
     if "free_bytes" in job:
         shutil.disk_usage = lambda place: shutil._ntuple_diskusage(0, 0, job["free_bytes"])
     if job.get("fsdp"):
-        _spread()
+        _shard()
     if "windows" in job:
         _write_down_windows(job["windows"])
     if "plant" in job:
@@ -208,7 +227,7 @@ def _wait(child: int, kill_after: float | None) -> int:
 
 
 def _kill_at(number: int, output: str) -> None:
-    """Kill this process as it is about to touch the output folder for the ``number``-th time, or to flush to disk."""
+    """Kill this process just before it touches the output folder, or flushes to disk, for the ``number``-th time."""
     count = 0
 
     def touched(event: str, arguments: tuple) -> None:
@@ -230,7 +249,7 @@ def _kill_at(number: int, output: str) -> None:
 
 
 def _write_down_windows(folder: str) -> None:
-    """Write down the epoch and the rows of every batch that this process fetches, a line each, in RANK.jsonl."""
+    """Record the epoch and the rows of every batch that this process fetches, a line each, in RANK.jsonl."""
     from hf_genomics import WindowDataset
 
     real, path = WindowDataset.__getitems__, Path(folder) / f"{os.environ.get('RANK', '0')}.jsonl"
@@ -244,8 +263,8 @@ def _write_down_windows(folder: str) -> None:
     WindowDataset.__getitems__ = fetch
 
 
-def _spread() -> None:
-    """Let accelerate spread the model over these processes (FSDP2), which it only does where it believes in GPUs."""
+def _shard() -> None:
+    """Let accelerate shard the model over these processes (FSDP2), which it does only if it believes in GPUs."""
     from accelerate.state import PartialState
     from accelerate.utils import DistributedType
 
@@ -262,7 +281,13 @@ def _spread() -> None:
 
 
 def _plant(step: int, what: str, rank: int = 0) -> None:
-    """Make something happen in a forward pass: ``step`` counts them from 1."""
+    """Make something happen in a forward pass.
+
+    Args:
+        step: number of the forward pass, counted from 1.
+        what: "nan", "nan forever", "spike", "full disk", or the name of a signal.
+        rank: process in which it happens.
+    """
     from hf_genomics import KmerBertForMaskedLM
 
     real, count = KmerBertForMaskedLM.forward, 0
@@ -282,7 +307,7 @@ def _plant(step: int, what: str, rank: int = 0) -> None:
                 os.kill(os.getpid(), getattr(signal, what))
         return output
 
-    forward.__signature__ = inspect.signature(real)  # the Trainer looks what a model takes
+    forward.__signature__ = inspect.signature(real)  # the Trainer inspects what a model accepts
     KmerBertForMaskedLM.forward = forward
 
 

@@ -1,4 +1,4 @@
-"""Remember of every sequence so much that duplicates are found over any number of files: a hash, and a sketch."""
+"""Find duplicates among any number of sequences, of which only a hash and a sketch stay in memory."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ _RC_TABLE = COMPLEMENT.tobytes()
 _TO_UPPER = np.uint8(0xDF)  # clears the bit in which lower-case ASCII differs
 
 
-class Item(NamedTuple):
-    """A record of a sequence file, or a row of a table.
+class CheckedSequence(NamedTuple):
+    """The DNA of a record of a sequence file, or of a row of a table.
 
     Attributes:
-        name: of the record, or number of the row.
+        name: name of the record, or number of the row.
         letters: (length,) uint8.
-        split: number of its split in `SPLITS`, -1 for none.
+        split: number of its split in `SPLITS`; -1 for none.
         sound: whether all letters are nucleotides.
-        label: text; rows of tables only.
+        label: its label as text; empty for records of sequence files.
     """
 
     name: str
@@ -35,16 +35,20 @@ class Item(NamedTuple):
     label: str = ""
 
 
-class Pair(NamedTuple):
+class DuplicatePair(NamedTuple):
     """Two records with the same sequence, or nearly.
 
     Attributes:
         kind: "exact", "reverse complement" or "near".
-        file, record, split: the later one; its split is a name, empty for none.
-        other_file, other, other_split: the one that came before, or is in an earlier split.
-        containment: share of the sampled 24-mers of the smaller one that the other has too; 1 unless near.
-        identity: estimated from that; 1 unless near.
-        same_label: False where both have a label and they differ.
+        file: file of the later record.
+        record: name of the later record.
+        split: its split; empty for none.
+        other_file: file of the record that came before, or is in an earlier split.
+        other: name of that record.
+        other_split: its split; empty for none.
+        containment: share of the sampled 24-mers of the smaller record that the other has too; 1 unless near.
+        identity: estimated from the containment; 1 unless near.
+        same_label: False if both have a label and the labels differ.
     """
 
     kind: str
@@ -60,36 +64,45 @@ class Pair(NamedTuple):
 
 
 class Catalogue:
-    """What is kept of every record, in the order in which they come."""
+    """The names, hashes and sketch of all sequences, in the order in which they were read."""
 
     def __init__(self, sketch: Sketch | None = None) -> None:
-        """Start an empty one; with a sketch if near-duplicates will be asked for."""
+        """Create an empty catalogue; near-duplicates can be found only with a sketch."""
         self.sketch = sketch
-        self.files: list[str] = []  # one item per record in each of these lists
+        self.files: list[str] = []  # one entry per sequence in each of these lists
         self.names: list[str] = []
         self.splits: list[int] = []
         self.labels: list[str] = []
         self.lengths: list[int] = []
-        self._contents: list[int] = []  # a number for each distinct sequence, -1 where there is none or it is not DNA
+        self._contents: list[int] = []  # number of each distinct sequence; -1 if it is empty or not DNA
         self._strands: list[int] = []
         self._numbers: dict[bytes, int] = {}
 
-    def add(self, file: str, batch: list[Item], letters: np.ndarray, ends: np.ndarray) -> None:
-        """Take in records of a file; ``letters`` and ``ends`` as in `Sketch.add`."""
+    def add(self, file: str, batch: list[CheckedSequence], letters: np.ndarray, ends: np.ndarray) -> None:
+        """Add sequences of a file.
+
+        Args:
+            file: its path.
+            batch: the sequences.
+            letters: their letters, as in `Sketch.add`.
+            ends: where each ends in ``letters``.
+        """
         if self.sketch is not None:
             self.sketch.add(letters, ends, len(self.names))
-        for item in batch:
-            digest, strand = canonical_digest(item.letters) if item.sound and len(item.letters) else (None, 0)
+        for sequence in batch:
+            digest, strand = (
+                canonical_digest(sequence.letters) if sequence.sound and len(sequence.letters) else (None, 0)
+            )
             self._contents.append(-1 if digest is None else self._numbers.setdefault(digest, len(self._numbers)))
             self._strands.append(strand)
         self.files.extend([file] * len(batch))
-        self.names.extend(item.name for item in batch)
-        self.splits.extend(item.split for item in batch)
-        self.labels.extend(item.label for item in batch)
-        self.lengths.extend(len(item.letters) for item in batch)
+        self.names.extend(sequence.name for sequence in batch)
+        self.splits.extend(sequence.split for sequence in batch)
+        self.labels.extend(sequence.label for sequence in batch)
+        self.lengths.extend(len(sequence.letters) for sequence in batch)
 
-    def duplicates(self) -> list[Pair]:
-        """List the records whose sequence came before, in any case and on either strand.
+    def duplicates(self) -> list[DuplicatePair]:
+        """List the records whose sequence came before, in upper or lower case and on either strand.
 
         Each is paired with the first record that reads the same, or else with the first one of the opposite strand.
         """
@@ -103,10 +116,10 @@ class Catalogue:
                 found.append(self._pair(row, other))
         return found
 
-    def leaks(self, min_identity: float) -> list[Pair]:
+    def leaks(self, min_identity: float) -> list[DuplicatePair]:
         """List the records of which an earlier split (in the order train, valid, test) has a duplicate or near one."""
         splits, contents = np.array(self.splits, np.int64), np.array(self._contents, np.int64)
-        found: dict[tuple[int, int], Pair] = {}
+        found: dict[tuple[int, int], DuplicatePair] = {}
         for number in range(len(SPLITS)):
             rows = np.flatnonzero((splits == number) & (contents >= 0))
             first = dict(zip(contents[rows[::-1]].tolist(), rows[::-1].tolist(), strict=True))
@@ -119,11 +132,11 @@ class Catalogue:
             found.setdefault((near.record, int(splits[near.other])), pair)
         return [found[key] for key in sorted(found)]
 
-    def _pair(self, row: int, other: int) -> Pair:
-        """Describe two records with the same sequence."""
-        names = (*SPLITS, "")  # -1 is the last
+    def _pair(self, row: int, other: int) -> DuplicatePair:
+        """Return the description of two records with the same sequence."""
+        names = (*SPLITS, "")  # split -1 is the last of them
         same_strand = self._strands[row] == self._strands[other]
-        return Pair(
+        return DuplicatePair(
             "exact" if same_strand else "reverse complement",
             self.files[row],
             self.names[row],
@@ -136,11 +149,14 @@ class Catalogue:
 
 
 def canonical_digest(letters: np.ndarray) -> tuple[bytes, int]:
-    """Hash a sequence so that case and strand make no difference.
+    """Return a hash of a sequence that does not depend on case and strand.
+
+    Args:
+        letters: (length,) uint8.
 
     Returns:
-        16 bytes, of the strand that comes first in the alphabet; and which one that is: 1 this one, -1 the opposite,
-        0 where both read the same.
+        16 bytes: the hash of the strand that comes first in the alphabet; and which strand that is: 1 the given one,
+        -1 the opposite one, 0 if both read the same.
 
     >>> forward, opposite = np.frombuffer(b"AAcg", np.uint8), np.frombuffer(b"CGTT", np.uint8)
     >>> canonical_digest(forward)[0] == canonical_digest(opposite)[0]
@@ -160,12 +176,12 @@ def canonical_digest(letters: np.ndarray) -> tuple[bytes, int]:
 
 
 def _blocks(letters: np.ndarray) -> Iterator[bytes]:
-    """Cut a sequence into blocks, in upper case."""
+    """Iterate over the blocks of a sequence, in upper case."""
     for begin in range(0, len(letters), _BLOCK_NT):
         yield (letters[begin : begin + _BLOCK_NT] & _TO_UPPER).tobytes()
 
 
 def _opposite_blocks(letters: np.ndarray) -> Iterator[bytes]:
-    """Cut the opposite strand into blocks, in upper case."""
+    """Iterate over the blocks of the opposite strand, in upper case."""
     for end in range(len(letters), 0, -_BLOCK_NT):
         yield (letters[max(0, end - _BLOCK_NT) : end] & _TO_UPPER).tobytes()[::-1].translate(_RC_TABLE)

@@ -1,4 +1,4 @@
-"""What `check` has found: as numbers, as JSON, and as a table on the screen."""
+"""The findings of `check`: as numbers, as JSON, and as a table on the screen."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from rich.table import Table
 from ..errors import InputError
 from ..io.files import shorten
 from ..io.writing import write_text
-from .duplicates import Pair
+from .duplicates import DuplicatePair
 
 _QUANTILES = {"min": 0, "5 %": 5, "25 %": 25, "median": 50, "75 %": 75, "95 %": 95, "max": 100}
 _WIDE = "records,nt,min nt,median nt,max nt,GC %,N %,IUPAC %,soft-masked %,duplicates".split(",")
@@ -28,15 +28,17 @@ _BLOCK_NT = 1 << 16
 _UPPER = np.uint8(0xDF)
 
 
-class Letters(NamedTuple):
+class LetterCounts(NamedTuple):
     """Counts of letters, in nt.
 
     Attributes:
-        nt: all letters; acgt, n, iupac and foreign sum to it.
-        acgt, gc: A, C, G, T in either case, and G and C among them.
-        n, iupac: N, and the other IUPAC codes.
+        nt: all letters; the sum of acgt, n, iupac and foreign.
+        acgt: A, C, G, T in either case.
+        gc: G and C among them.
+        n: N.
+        iupac: the other IUPAC codes.
         soft_masked: lower-case letters.
-        foreign: letters that are no nucleotides; their records are refused.
+        foreign: letters that are not nucleotides; their records are rejected.
         u: U among the foreign ones; it counts in the share of GC.
     """
 
@@ -50,13 +52,13 @@ class Letters(NamedTuple):
     u: int = 0
 
     @classmethod
-    def of(cls, letters: np.ndarray, nt: int, foreign: int) -> Letters:
+    def of(cls, letters: np.ndarray, nt: int, foreign: int) -> LetterCounts:
         """Count letters.
 
         Args:
-            letters: uint8; zero bytes between records are no letters.
-            nt: how many letters that is.
-            foreign: how many of them are no nucleotides.
+            letters: uint8; zero bytes between records do not count.
+            nt: number of letters.
+            foreign: number of letters that are not nucleotides.
         """
         counts = np.zeros(7, np.int64)
         for begin in range(0, len(letters), _BLOCK_NT):
@@ -68,12 +70,12 @@ class Letters(NamedTuple):
         iupac = nt - foreign - a - c - g - t - n
         return cls(nt, a + c + g + t, c + g, n, iupac, soft_masked, foreign, u if foreign else 0)
 
-    def plus(self, other: Letters) -> Letters:
-        """Add the counts of two."""
-        return Letters(*map(sum, zip(self, other, strict=True)))
+    def plus(self, other: LetterCounts) -> LetterCounts:
+        """Return the sums of these counts and others."""
+        return LetterCounts(*map(sum, zip(self, other, strict=True)))
 
     def shares(self) -> dict[str, float | None]:
-        """Divide: GC by A, C, G, T; the others by all letters; None where there is nothing to divide by."""
+        """Return the share of GC in A, C, G, T, and of the others in all letters; None where there are no letters."""
         return {
             "gc": self.gc / (self.acgt + self.u) if self.acgt + self.u else None,
             **{name: getattr(self, name) / self.nt if self.nt else None for name in ("n", "iupac", "soft_masked")},
@@ -82,16 +84,16 @@ class Letters(NamedTuple):
 
 @dataclasses.dataclass
 class FileReport:
-    """One file.
+    """The findings in one file.
 
     Attributes:
-        file: as it was named.
+        file: its path, as the user wrote it.
         kind: "sequences" or "table".
-        split: as given on the command line, or None.
+        split: named on the command line, or None.
         lengths: of every record, in nt.
         letters: counts over all records.
-        labels: rows of each class, or min, mean and max of the values; None where there are none.
-        faults: what `prepare` or `finetune` refuses, all of it.
+        labels: rows of each class, or min, mean and max of the values; None without labels.
+        problems: everything that `prepare` or `finetune` rejects.
         notes: records that are allowed but odd, by kind.
     """
 
@@ -99,28 +101,28 @@ class FileReport:
     kind: str
     split: str | None = None
     lengths: array[int] = dataclasses.field(default_factory=lambda: array("q"))
-    letters: Letters = Letters()
+    letters: LetterCounts = LetterCounts()
     labels: dict[str, float] | None = None
-    faults: list[str] = dataclasses.field(default_factory=list)
+    problems: list[str] = dataclasses.field(default_factory=list)
     notes: dict[str, list[str]] = dataclasses.field(default_factory=dict)
 
-    def add_faults(self, faults: Sequence[InputError]) -> None:
-        """Write down what is wrong with a record, a row or the file."""
-        self.faults += map(str, faults)
+    def add_problems(self, problems: Sequence[InputError]) -> None:
+        """Add what is wrong with a record, a row or the file."""
+        self.problems += map(str, problems)
 
     def note(self, kind: str, record: str) -> None:
-        """Remember an odd record."""
+        """Add a record that is allowed but odd."""
         self.notes.setdefault(kind, []).append(record)
 
     def numbers(self) -> dict[str, Any]:
-        """Give everything as what JSON knows."""
+        """Return everything in the types of JSON."""
         return {
             "file": self.file,
             "kind": self.kind,
             "split": self.split,
             **summary([self]),
             "labels": self.labels,
-            "faults": self.faults,
+            "faults": self.problems,
             "notes": self.notes,
         }
 
@@ -129,7 +131,7 @@ def summary(files: Iterable[FileReport]) -> dict[str, Any]:
     """Count records and letters over files, with quantiles of the lengths."""
     files = list(files)
     lengths = np.concatenate([np.zeros(0, np.int64), *(np.array(file.lengths, np.int64) for file in files)])
-    letters = Letters()
+    letters = LetterCounts()
     for file in files:
         letters = letters.plus(file.letters)
     quantiles = np.percentile(lengths, list(_QUANTILES.values()), method="lower").tolist() if len(lengths) else []
@@ -145,38 +147,40 @@ def summary(files: Iterable[FileReport]) -> dict[str, Any]:
 
 @dataclasses.dataclass
 class CheckReport:
-    """All files together.
+    """The findings in all files.
 
     Attributes:
         files: one report each.
-        faults: what is refused over all files: a file given twice, a metadata table that does not fit.
+        problems: what is rejected over all files: a file given twice, a metadata table that does not match.
         duplicates: records whose sequence came before, on either strand.
         leaks: records of which an earlier split has the same sequence, on either strand, or nearly the same.
         splits: records in each split.
-        min_identity: of what is called nearly the same.
-        density: share of the 24-mers that were compared for that; None where there was nothing to compare.
+        min_identity: smallest estimated identity of sequences that are called nearly the same.
+        density: share of the 24-mers that were compared for that; None where nothing was compared.
     """
 
     files: list[FileReport]
-    faults: list[str]
-    duplicates: list[Pair]
-    leaks: list[Pair]
+    problems: list[str]
+    duplicates: list[DuplicatePair]
+    leaks: list[DuplicatePair]
     splits: dict[str, int]
     min_identity: float
     density: float | None
 
     @property
-    def all_faults(self) -> list[str]:
-        """Everything that would be refused."""
-        return self.faults + [fault for file in self.files for fault in file.faults]
+    def all_problems(self) -> list[str]:
+        """Everything that would be rejected."""
+        return self.problems + [problem for file in self.files for problem in file.problems]
 
     @property
-    def refusal(self) -> str | None:
-        """Say in one line that something would be refused; None where nothing would."""
-        faults = len(self.all_faults)
-        refused = sum(bool(file.faults) for file in self.files)
-        what = f"{faults} fault{'s' * (faults > 1)}, in {refused} of {len(self.files)} files" if faults else ""
-        return f"would be refused: {what}; mend what is listed above" if faults else None
+    def rejection(self) -> str | None:
+        """One line that says that something would be rejected; None where nothing would."""
+        count = len(self.all_problems)
+        if not count:
+            return None
+        rejected = sum(bool(file.problems) for file in self.files)
+        problems = f"{count} problem{'s' * (count > 1)}, in {rejected} of {len(self.files)} files"
+        return f"would be rejected: {problems}; fix what is listed above"
 
     def warnings(self) -> list[str]:
         """Describe what is allowed but should be known, a line for each kind and file."""
@@ -196,7 +200,7 @@ class CheckReport:
         return lines + self._leak_lines()
 
     def _leak_lines(self) -> list[str]:
-        """Say how many records of each split an earlier split has too."""
+        """List, for each split, how many of its records an earlier split has too."""
         lines = []
         for (split, other), count in sorted(Counter((pair.split, pair.other_split) for pair in self.leaks).items()):
             pairs = [pair for pair in self.leaks if (pair.split, pair.other_split) == (split, other)]
@@ -208,14 +212,14 @@ class CheckReport:
         return lines
 
     def numbers(self) -> dict[str, Any]:
-        """Give everything as what JSON knows."""
+        """Return everything in the types of JSON; the keys are those of version 0.1."""
         return {
-            "refused": bool(self.all_faults),
+            "refused": bool(self.all_problems),
             "total": summary(self.files),
             "splits": self.splits,
             "min_identity": self.min_identity,
             "sketch_density": self.density,
-            "faults": self.faults,
+            "faults": self.problems,
             "warnings": self.warnings(),
             "files": [file.numbers() for file in self.files],
             "duplicates": [pair._asdict() for pair in self.duplicates],
@@ -223,7 +227,10 @@ class CheckReport:
         }
 
     def write_json(self, path: str) -> None:
-        """Write `numbers`; the file is whole or not there.
+        """Write `numbers`; the file is complete or does not exist.
+
+        Args:
+            path: the JSON file.
 
         Raises:
             InputError: if it cannot be written.
@@ -234,21 +241,21 @@ class CheckReport:
             raise InputError(f"{path}: cannot be written: {error.strerror or error}") from error
 
     def show(self, console: Console, most: int = 10) -> None:
-        """Draw the table, and below it a line for each fault and warning.
+        """Draw the table, and below it a line for each problem and warning.
 
         Args:
-            console: where to.
-            most: faults listed for each file; the JSON file has all.
+            console: rich's console.
+            most: problems listed for each file; the JSON file has all.
         """
         console.print(self._table(wide=console.width >= 120))
         lines = [f"{file.file}: labels {_labels(file.labels)}" for file in self.files if file.labels]
-        for faults in (self.faults, *(file.faults for file in self.files)):
-            lines += [f"refused: {fault}" for fault in _shown(faults, most)]
+        for problems in (self.problems, *(file.problems for file in self.files)):
+            lines += [f"rejected: {problem}" for problem in _shown(problems, most)]
         for line in lines + [f"warning: {warning}" for warning in self.warnings()]:
             console.print(line, soft_wrap=True, markup=False, highlight=False)
 
     def _table(self, wide: bool) -> Table:
-        """Lay out a row for each file, and one for all; without the columns that a narrow screen has no room for."""
+        """Return a table with a row for each file and one for all; a narrow screen gets fewer columns."""
         short = {file.file: Path(file.file).name for file in self.files}
         names = {path: path for path in short} if wide or len(set(short.values())) < len(short) else short
         table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
@@ -257,17 +264,17 @@ class CheckReport:
         for name in _WIDE if wide else _NARROW:
             table.add_column(name, justify="right", no_wrap=True)
         twins = Counter(pair.file for pair in self.duplicates)
-        rows = [(names[file.file], file.faults, [file], twins[file.file]) for file in self.files]
-        rows += [("all", self.all_faults, self.files, len(self.duplicates))] * (len(self.files) > 1)
-        for number, (name, faults, files, duplicates) in enumerate(rows, start=1):
+        rows = [(names[file.file], file.problems, [file], twins[file.file]) for file in self.files]
+        rows += [("all", self.all_problems, self.files, len(self.duplicates))] * (len(self.files) > 1)
+        for number, (name, problems, files, duplicates) in enumerate(rows, start=1):
             cells = _cells(summary(files)) | {"duplicates": f"{duplicates:,}"}
             shown = [cells[column] for column in (_WIDE if wide else _NARROW)]
-            table.add_row("refused" if faults else "ok", escape(name), *shown, end_section=number == len(self.files))
+            table.add_row("rejected" if problems else "ok", escape(name), *shown, end_section=number == len(self.files))
         return table
 
 
 def _cells(numbers: dict[str, Any]) -> dict[str, str]:
-    """Write the numbers of a row, by column."""
+    """Return the entries of a row as text, by column."""
     lengths, shares = numbers["lengths"], [_percent(share) for share in numbers["shares"].values()]
     return {
         "records": f"{numbers['records']:,}",
@@ -278,14 +285,14 @@ def _cells(numbers: dict[str, Any]) -> dict[str, str]:
 
 
 def _percent(share: float | None) -> str:
-    """Write a share in percent, so that a small one is not nothing."""
+    """Return a share as a percentage; a small one does not become 0."""
     if share is None:
         return "-"
     return "<0.01" if 0 < share < 1e-4 else f"{100 * share:.2f}"
 
 
 def _labels(labels: dict[str, float]) -> str:
-    """List the first classes with their counts, or what is known of the values."""
+    """Return the first classes with their counts, or the summary of the values, as text."""
     shown = ", ".join(f"{name}: {value:,.6g}" for name, value in list(labels.items())[:10])
     return shown + (f", ... ({len(labels)} in all)" if len(labels) > 10 else "")
 
@@ -294,13 +301,13 @@ def _count(things: list[Any], word: str) -> str:
     return f"{len(things):,} {word}{'s' * (len(things) > 1)}"
 
 
-def _shown(faults: list[str], most: int) -> list[str]:
-    """Cut a list short, and say so."""
-    more = len(faults) - most
+def _shown(problems: list[str], most: int) -> list[str]:
+    """Return the first problems, and a line that says how many are omitted."""
+    more = len(problems) - most
     note = f"... and {more:,} more in this file; set output: check.json to see all"
-    return faults if more <= 0 else [*faults[:most], note]
+    return problems if more <= 0 else [*problems[:most], note]
 
 
 def some(names: list[str], most: int = 3) -> str:
-    """List the first few names, each of bounded length."""
+    """Return the first few names, each of bounded length, as text."""
     return ", ".join(shorten(name) for name in names[:most]) + (", ..." if len(names) > most else "")

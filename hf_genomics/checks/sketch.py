@@ -1,8 +1,9 @@
-"""Find near-duplicates among many sequences by a sample of their 24-mers that is small enough to keep.
+"""Find near-duplicates among many sequences from a sample of their 24-mers that fits in memory.
 
-A 24-mer is in the sample when the 8-mer in its middle is in a fixed random choice of 8-mers, the same on both strands.
-So the same stretch of DNA is sampled alike wherever it stands, and finding the sample costs one table look-up per
-nucleotide. The share of one record's sample that another has, its containment C, estimates their identity as C^(1/24).
+A 24-mer is in the sample if the 8-mer in its middle is in a fixed random choice of 8-mers, the same on both strands.
+So the same stretch of DNA is sampled alike wherever it occurs, and finding the sample costs one table look-up per
+nucleotide. The share of one record's sample that another also has, its containment C, estimates their identity as
+C^(1/24).
 
 Sources: Mash (Ondov et al. 2016), identity from shared k-mers; FracMinHash (Irber et al. 2022), a sample of k-mers by
 their content, here by that of their middle (as in the syncmers of Edgar 2021).
@@ -15,18 +16,18 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..sequence import complement_codes, letter_digits, rolling_any, rolling_codes
+from ..sequence import letter_digits, ranges, reverse_complement_codes, rolling_any, rolling_codes
 
 K = 24
 _THIRD = K // 3  # a 24-mer is three 8-mers, each a uint16
-_BLOCK_NT = 1 << 16  # what stays in the processor's cache
+_BLOCK_NT = 1 << 16  # fits in the processor's cache
 
-_RC8 = complement_codes(np.arange(4**_THIRD, dtype=np.uint16), _THIRD)
+_RC8 = reverse_complement_codes(np.arange(4**_THIRD, dtype=np.uint16), _THIRD)
 _NUM_CANONICAL = (4**_THIRD + 4 ** (_THIRD // 2)) // 2
 
 
 def _ranks() -> np.ndarray:
-    """Put the canonical 8-mers in a fixed random order: (65536,) rank of every 8-mer, equal on both strands."""
+    """Return the rank of every 8-mer in a fixed random order, (65536,) uint16; equal for both strands."""
     canonical = np.minimum(np.arange(4**_THIRD, dtype=np.uint16), _RC8)
     order = np.random.Generator(np.random.PCG64(24)).permutation(np.unique(canonical))
     ranks = np.empty(4**_THIRD, np.uint16)
@@ -41,9 +42,10 @@ class NearDuplicate(NamedTuple):
     """A record that shares much of its sequence with one of an earlier split.
 
     Attributes:
-        record, other: numbers of the two records, ``other`` the nearest in its split.
-        shared: sampled 24-mers that both have.
-        containment: share of the sampled 24-mers of the record that has fewer.
+        record: number of the record.
+        other: number of the most similar record of the earlier split.
+        shared: number of sampled 24-mers that both have.
+        containment: ``shared`` as a share of the sampled 24-mers of the record that has fewer.
         identity: estimated identity of what they share, containment^(1/24).
     """
 
@@ -58,11 +60,11 @@ def sampled_kmers(letters: np.ndarray, limit: int = _NUM_CANONICAL) -> tuple[np.
     """Find the 24-mers whose middle 8-mer is among the first ``limit`` of the fixed random order.
 
     Args:
-        letters: (length,) uint8; a 24-mer that touches anything but A, C, G, T, U is left out.
-        limit: 1..32896 (all).
+        letters: (length,) uint8; a 24-mer that touches anything but A, C, G, T, U is omitted.
+        limit: number of 8-mers, 1..32896 (all).
 
     Returns:
-        codes, (sampled,) uint64, of each 24-mer or its reverse complement, whichever is smaller; and starts, (sampled,)
+        Codes, (sampled,) uint64, of each 24-mer or its reverse complement, whichever is smaller; and starts, (sampled,)
         int64, 0-based, ascending.
     """
     chosen = limit > _RANK
@@ -77,9 +79,10 @@ def sampled_kmers(letters: np.ndarray, limit: int = _NUM_CANONICAL) -> tuple[np.
 
 
 def _sample_block(letters: np.ndarray, chosen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Do the work of `sampled_kmers` on at least 24 letters."""
+    """Find what `sampled_kmers` does, in one block of at least 24 letters."""
     digits = letter_digits(letters)
     eights = rolling_codes(digits & 3, _THIRD)
+    # Only 24-mers whose middle is chosen are looked at again, so the rest of the work is small.
     starts = np.flatnonzero(chosen.take(eights[_THIRD:-_THIRD]))
     if digits.max() > 3:
         starts = starts[~rolling_any(digits > 3, K)[starts]]
@@ -88,7 +91,7 @@ def _sample_block(letters: np.ndarray, chosen: np.ndarray) -> tuple[np.ndarray, 
 
 
 def _join(left: np.ndarray, middle: np.ndarray, right: np.ndarray) -> np.ndarray:
-    """Make 24-mer codes from three 8-mer codes each."""
+    """Return 24-mer codes, (kmers,) uint64, made of three 8-mer codes each."""
     codes = left.astype(np.uint64)
     for part in (middle, right):
         codes <<= np.uint64(16)
@@ -97,14 +100,19 @@ def _join(left: np.ndarray, middle: np.ndarray, right: np.ndarray) -> np.ndarray
 
 
 class Sketch:
-    """The sampled 24-mers of many records, in bounded memory: whenever they become too many, every other is dropped.
+    """The sampled 24-mers of many records in bounded memory: if they become too many, every other one is dropped.
 
     Attributes:
-        limit: how many of the 32,896 canonical 8-mers are still chosen.
+        limit: number of the 32,896 canonical 8-mers that are still chosen.
     """
 
     def __init__(self, budget: int = 1 << 22, expected_nt: int = 0) -> None:
-        """Keep at most ``budget`` 24-mers of 12 bytes each; a good guess of the nt to come saves time."""
+        """Create an empty sketch.
+
+        Args:
+            budget: most 24-mers to keep, of 12 bytes each.
+            expected_nt: a guess of the nt that will be added; a good one saves time.
+        """
         self.budget, self.limit = budget, _NUM_CANONICAL
         while expected_nt > budget and self.limit > 1:
             self.limit, expected_nt = self.limit // 2, expected_nt // 2
@@ -121,9 +129,9 @@ class Sketch:
         """Add records.
 
         Args:
-            letters: (nt,) uint8, record after record, with something between them that is no nucleotide.
+            letters: (nt,) uint8, record after record, with a byte between them that is not a nucleotide.
             ends: (records,) where each record ends in ``letters``, ascending.
-            first: number of the first of them; numbers must ascend from call to call.
+            first: number of the first of these records; numbers must ascend from call to call.
         """
         codes, starts = sampled_kmers(letters, self.limit)
         records = np.searchsorted(ends, starts, side="right") + first
@@ -134,7 +142,7 @@ class Sketch:
             self._thin()
 
     def _thin(self) -> None:
-        """Halve the choice of 8-mers and drop what is no longer in it."""
+        """Halve the choice of 8-mers and drop the 24-mers whose middle is no longer in it."""
         self.limit //= 2
         for place, codes in enumerate(self._codes):
             kept = _RANK[(codes >> np.uint64(16)).astype(np.uint16)] < self.limit
@@ -151,16 +159,16 @@ class Sketch:
 def near_duplicates(
     sketch: Sketch, splits: np.ndarray, min_identity: float = 0.85, min_shared: int = 5
 ) -> list[NearDuplicate]:
-    """Find the records of which an earlier split has a near-duplicate, on either strand, whole or in part.
+    """Find the records that have a near-duplicate in an earlier split, on either strand, as a whole or in part.
 
     Args:
         sketch: of all records.
         splits: (records,) number of each record's split, in the order train, valid, test; -1 for none.
         min_identity: smallest estimated identity of a near-duplicate.
-        min_shared: fewest sampled 24-mers that it must share; fewer may be chance.
+        min_shared: smallest number of shared sampled 24-mers; fewer may be chance.
 
     Returns:
-        the nearest record in every earlier split that has one, by record.
+        The most similar record of every earlier split that has one, ordered by record.
     """
     all_codes, all_records = sketch.entries()
     codes, records = _shared_between_splits(all_codes, all_records, splits)
@@ -175,13 +183,13 @@ def near_duplicates(
     for record, first, last in _runs(owners, _distinct(records)):
         if last - first >= min_shared:
             mine = groups[first:last]
-            others = records[_ranges(begin[mine], count[mine])]
+            others = records[ranges(begin[mine], count[mine])]
             found += _nearest(record, others, splits, sizes, min_identity, min_shared)
     return found
 
 
 def _shared_between_splits(codes: np.ndarray, records: np.ndarray, splits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Keep the entries whose code is in two splits, every pair of code and record once, by code, then record."""
+    """Return the entries whose code is in two splits, each pair of code and record once, ordered by code and record."""
     split_of = splits[records]
     distinct = [_distinct(codes[split_of == split]) for split in _distinct(splits[splits >= 0])]
     pooled = np.sort(np.concatenate([np.zeros(0, np.uint64), *distinct]))
@@ -198,32 +206,29 @@ def _shared_between_splits(codes: np.ndarray, records: np.ndarray, splits: np.nd
 
 
 def _distinct(values: np.ndarray) -> np.ndarray:
-    """Sort and drop repeats, several times faster than np.unique, which hashes."""
+    """Return the sorted distinct values, several times faster than np.unique, which hashes."""
     values = np.sort(values)
     return values[np.concatenate([[True], values[1:] != values[:-1]])] if len(values) else values
 
 
 def _runs(ascending: np.ndarray, values: np.ndarray) -> Iterator[tuple[int, int, int]]:
-    """Yield each of some values with where its run begins and ends in an array that ascends."""
+    """Iterate over values, each with the start and the end of its run in an ascending array."""
     ends = (np.searchsorted(ascending, values, side).tolist() for side in ("left", "right"))
     yield from zip(values.tolist(), *ends, strict=True)
-
-
-def _ranges(begin: np.ndarray, count: np.ndarray) -> np.ndarray:
-    """Concatenate the ranges [begin, begin + count)."""
-    return np.repeat(begin - np.cumsum(count) + count, count) + np.arange(count.sum())
 
 
 def _nearest(
     record: int, others: np.ndarray, splits: np.ndarray, sizes: np.ndarray, min_identity: float, min_shared: int
 ) -> list[NearDuplicate]:
-    """Choose, for each split before that of ``record``, the record that is most like it.
+    """Find, in each split before that of a record, the record that is most similar to it.
 
     Args:
-        record: its number.
-        others: records that have a 24-mer of it, once for each that they share.
-        splits, sizes: (records,) split and number of sampled 24-mers.
-        min_identity, min_shared: as in `near_duplicates`.
+        record: number of the record.
+        others: records that share a 24-mer with it, once for each that they share.
+        splits: (records,) number of each record's split.
+        sizes: (records,) number of sampled 24-mers of each record.
+        min_identity: as in `near_duplicates`.
+        min_shared: as in `near_duplicates`.
     """
     partners, shared = np.unique(others[splits[others] < splits[record]], return_counts=True)
     containment = shared / np.minimum(sizes[partners], sizes[record])

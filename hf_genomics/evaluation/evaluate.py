@@ -1,4 +1,4 @@
-"""Evaluate a fine-tuned model on labelled sequences: the verb `evaluate`."""
+"""Score a fine-tuned model on labelled sequences: the verb `evaluate`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,14 @@ from ..io.writing import check_output, write_json
 from ..labelled.data import LabelledData
 from ..labelled.sequences import check_classes
 from ..labelled.task import Task
-from .metrics import classification_metrics, multilabel_metrics, regression_metrics, scores_per_column
+from ..sequence import did_you_mean
+from .metrics import (
+    SequenceClassificationMetrics,
+    classification_metrics,
+    multilabel_metrics,
+    regression_metrics,
+    scores_per_column,
+)
 from .pictures import plot_confusion, plot_roc_pr
 
 
@@ -22,17 +29,19 @@ def check_positive(positive: str | None, task: Task) -> None:
 
     Args:
         positive: name of the class, or None for the default.
-        task: of the examples or the model.
+        task: task of the examples or the model.
 
     Raises:
-        InputError: naming the class and the classes there are.
+        InputError: naming the class and the classes of the task.
     """
-    classes = task.names if task.is_classification else None
-    if positive is not None and positive not in (classes or []):
-        there = (
-            f"the classes are {classes}" if classes else "the labels are not one class out of several; leave it away"
-        )
-        raise InputError(f"positive: there is no class {positive!r}; {there}")
+    if positive is None or (task.is_classification and positive in (task.names or [])):
+        return
+    if not task.is_classification:
+        raise InputError(f"positive is {positive!r}, but the labels are not one class out of several; omit it")
+    raise InputError(
+        f"positive: there is no class {positive!r}{did_you_mean(positive, task.names or [])}; the classes are "
+        f"{task.names}"
+    )
 
 
 def evaluate(
@@ -45,18 +54,19 @@ def evaluate(
 ) -> dict[str, Any]:
     """Score a fine-tuned model on labelled sequences.
 
-    Leaves in ``output_dir``: metrics.json, predictions.tsv, and for classes roc_pr.png and confusion.png.
+    Writes to ``output_dir``: metrics.json, predictions.tsv, and for classes roc_pr.png and confusion.png.
 
     Args:
         model: folder or Hub name of a fine-tuned model.
-        data: labelled sequences; several labels and tracks are read from the columns the model knows by name.
+        data: labelled sequences; several labels and tracks are read from columns with the names that the model knows,
+            unless ``data.columns`` names others.
         output_dir: folder to write to.
-        split: which of them.
-        positive: class that F1 is about; by default the second of two.
-        batch_size: sequences encoded at once.
+        split: split to score.
+        positive: class that F1 refers to; by default the second of two.
+        batch_size: number of windows encoded together.
 
     Returns:
-        the metrics.
+        The metrics that are written to metrics.json.
 
     Raises:
         InputError: if data and model do not fit; nothing has been written then.
@@ -69,31 +79,39 @@ def evaluate(
     shortest = shortest_sequence(network, tokenizer.k)
     examples = data.require(split, shortest, task, why="there is nothing to evaluate")
     if examples.label_names != task.names and not task.labels_by_column:
-        raise InputError(f"{examples.source}: the labels are {examples.label_names}, the model knows {task.names}")
+        raise InputError(
+            f"{examples.source}: the labels are {examples.label_names}, but the model knows {task.names}; set "
+            "data.columns.label to the column with the model's labels"
+        )
     check_classes(examples, examples)
-    found = Predictions.of(network, tokenizer, examples, batch_size)
-    metrics = score_predictions(found, positive)
-    found.write(folder / "predictions.tsv")
-    plot_predictions(found, folder, positive, {})
+    predictions = Predictions.of(network, tokenizer, examples, batch_size)
+    metrics = score_predictions(predictions, positive)
+    predictions.write(folder / "predictions.tsv")
+    plot_predictions(predictions, folder, positive, {})
     write_json(folder / "metrics.json", metrics)
     return metrics
 
 
 def score_predictions(predictions: Predictions, positive: str | None = None) -> dict[str, Any]:
-    """Compute the metrics of predictions whose labels are known; several labels or targets also one by one.
+    """Compute the metrics of predictions with known labels; of several labels or targets, also one by one.
 
     Args:
         predictions: predictions of examples with labels.
-        positive: class that F1 and AUPRC are about; by default the second of two.
+        positive: class that F1 and AUPRC refer to; by default the second of two.
+
+    Returns:
+        The metrics; "each" holds those of each of several labels or targets.
     """
     scores, labels = predictions.labelled()
-    examples, names = predictions.examples, predictions.names
-    if examples.problem == "single_label_classification":
+    task, names = predictions.examples.task, predictions.names
+    if task.is_classification:
         target = names.index(positive) if names and positive else 1
-        return classification_metrics(scores, labels, positive=target)
-    measure = regression_metrics if examples.problem == "regression" else multilabel_metrics
+        if task.level == "nt":  # an evaluate.Metric copies row by row, 12 s for a million nucleotides
+            return classification_metrics(scores, labels, positive=target)
+        return SequenceClassificationMetrics().compute(predictions=scores, references=labels, positive=target) or {}
+    measure = regression_metrics if task.problem_type == "regression" else multilabel_metrics
     metrics: dict[str, Any] = dict(measure(scores, labels))
-    if examples.labels_by_column and len(names or []) > 1:
+    if task.labels_by_column and len(names or []) > 1:
         metrics["each"] = scores_per_column(measure, scores, labels, names or [])
     return metrics
 
@@ -102,13 +120,13 @@ def plot_predictions(predictions: Predictions, folder: Path, positive: str | Non
     """Draw the ROC and precision-recall curves and the confusion matrix of classes.
 
     Args:
-        predictions: predictions of examples with labels; without classes nothing is drawn.
+        predictions: predictions of examples with labels; nothing is drawn unless the labels are classes.
         folder: folder for roc_pr.png and confusion.png.
-        positive: class that the curves are about; by default the second of two.
-        others: name -> (scores, labels) of other models, whose curves are drawn beside.
+        positive: class that the curves refer to; by default the second of two.
+        others: name -> (scores, labels) of other models, whose curves are drawn too.
     """
     names = predictions.names
-    if predictions.examples.problem != "single_label_classification" or not names:
+    if not predictions.examples.task.is_classification or not names:
         return
     scores, labels = predictions.labelled()
     target = names.index(positive) if positive else 1

@@ -1,8 +1,8 @@
-"""Pictures and the one-file report of a training run.
+"""Pictures of a training run: loss curves, ROC and precision-recall curves, confusion matrices.
 
-Pictures are drawn with matplotlib's objects, never with pyplot, so that drawing changes nothing in the caller's session
-and needs no screen. The report is one HTML file without scripts or references to anything outside it: it can be mailed,
-archived and opened in ten years. Every file is written under a temporary name and renamed: no half-written one is seen.
+They are drawn with matplotlib's objects, never with pyplot, so that drawing changes nothing in the caller's session and
+needs no screen. Every file is written under a temporary name and then renamed, so that no half-written file is ever
+seen.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from ..io.writing import write_bytes
 
 logger = logging.getLogger(__name__)
 
-#: Okabe and Ito's colours, told apart with any colour vision; the first is the report's accent.
+#: Okabe and Ito's colours, which can be distinguished with any colour vision; the first is the report's accent.
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 _LINES = ("-", (0, (6, 1.5)), (0, (3, 1, 1, 1)), (0, (2, 1)))
 _CHANCE_LINE = (0, (1, 1.5))
@@ -45,16 +45,16 @@ def plot_loss(
     references: Mapping[str, float] | None = None,
     ylabel: str = "loss (nats per masked token)",
 ) -> None:
-    """Draw training and validation loss against optimiser steps, and tokens seen where the log has them.
+    """Draw training and validation loss against optimiser steps, with an axis of tokens seen if they were logged.
 
-    Where masked tokens and hidden nucleotides were scored, a second panel shows how many were predicted.
+    If masked tokens and hidden nucleotides were scored, a second panel shows the shares predicted correctly.
 
     Args:
         history: ``Trainer.state.log_history``; step, loss, eval_loss, num_input_tokens_seen and the two accuracies of
             ``masked_scores`` are read.
         path: PNG file to write.
         references: horizontal lines to compare with, as ``{"unigram entropy": 7.42, "ln 4": 1.386}``.
-        ylabel: what the loss is and its unit.
+        ylabel: label of the loss, with its unit.
     """
     accuracies = {name: _series(history, key) for name, key in _ACCURACIES.items()}
     accuracies = {name: series for name, series in accuracies.items() if len(series[0])}
@@ -64,18 +64,8 @@ def plot_loss(
         each.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
     if beside:
         _draw_accuracies(beside[0], accuracies)
-    training, validation = _series(history, "loss"), _series(history, "eval_loss")
-    if len(training[0]) > 60:
-        axes.plot(*training, color=PALETTE[0], linewidth=0.8, alpha=0.3)
-        training = (training[0], _smooth(training[1]))
-    marker = "o" if len(training[0]) < 2 else ""
-    axes.plot(*training, color=PALETTE[0], linewidth=1.8, marker=marker, markersize=4, label="training")
-    if len(validation[0]):
-        axes.plot(*validation, color=PALETTE[1], linewidth=1.5, marker="o", markersize=4, label="validation")
-    if not len(training[0]) and not len(validation[0]):
+    if not _draw_losses(axes, _series(history, "loss"), _series(history, "eval_loss")):
         logger.warning("no loss was logged: the picture %s is empty", path)
-        axes.text(0.5, 0.5, "no loss was logged", transform=axes.transAxes, ha="center", color=_FAINT)
-        axes.set(xticks=[], yticks=[])
     for name, value in (references or {}).items():
         axes.axhline(value, color=_FAINT, linewidth=1, linestyle=_LINES[1], zorder=1)
         axes.annotate(
@@ -84,8 +74,6 @@ def plot_loss(
         )  # fmt: skip
     axes.set(xlabel="optimiser step", ylabel=ylabel)
     _add_token_axis(axes, history)
-    if len(validation[0]):
-        axes.legend(loc="best", framealpha=0.9, edgecolor="none", fontsize=9.5)
     _save(figure, path)
 
 
@@ -95,13 +83,32 @@ _ACCURACIES = {
 }
 
 
+def _draw_losses(
+    axes: Axes, training: tuple[np.ndarray, np.ndarray], validation: tuple[np.ndarray, np.ndarray]
+) -> bool:
+    """Draw both losses, (steps, values) each; return whether there was any."""
+    if not len(training[0]) and not len(validation[0]):
+        axes.text(0.5, 0.5, "no loss was logged", transform=axes.transAxes, ha="center", color=_FAINT)
+        axes.set(xticks=[], yticks=[])
+        return False
+    if len(training[0]) > 60:  # a long, noisy curve is drawn faintly behind its moving average
+        axes.plot(*training, color=PALETTE[0], linewidth=0.8, alpha=0.3)
+        training = (training[0], smooth(training[1]))
+    marker = "o" if len(training[0]) < 2 else ""
+    axes.plot(*training, color=PALETTE[0], linewidth=1.8, marker=marker, markersize=4, label="training")
+    if len(validation[0]):
+        axes.plot(*validation, color=PALETTE[1], linewidth=1.5, marker="o", markersize=4, label="validation")
+        axes.legend(loc="best", framealpha=0.9, edgecolor="none", fontsize=9.5)
+    return True
+
+
 def _draw_accuracies(axes: Axes, accuracies: Curves) -> None:
-    """Draw shares predicted in validation, and the quarter of the nucleotides that a guess gets."""
+    """Draw the shares predicted correctly in validation, and the quarter of the nucleotides that a guess predicts."""
     for (name, series), color in zip(accuracies.items(), PALETTE[1:], strict=False):
         axes.plot(*series, color=color, linewidth=1.5, marker="o", markersize=4, label=name)
-    axes.axhline(0.25, color=_FAINT, linewidth=1, linestyle=_CHANCE_LINE, zorder=1, label="a guess of nucleotides")
+    axes.axhline(0.25, color=_FAINT, linewidth=1, linestyle=_CHANCE_LINE, zorder=1, label="guessed nucleotides")
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.0%}"))
-    axes.set(xlabel="optimiser step", ylabel="predicted rightly (validation)", ylim=(0, None))
+    axes.set(xlabel="optimiser step", ylabel="predicted correctly (validation)", ylim=(0, None))
     axes.legend(loc="best", framealpha=0.9, edgecolor="none", fontsize=9.5)
 
 
@@ -109,32 +116,25 @@ def plot_roc_pr(curves: Curves, path: str | os.PathLike[str], *, positive: int =
     """Draw ROC and precision-recall curves side by side, one line per model, with the chance lines.
 
     Two classes: the curves of the positive class. More: the mean over one class versus the rest, at each false positive
-    rate and at each recall. The legend gives AUROC and AUPRC exactly as ``classification_metrics`` does.
+    rate and at each recall. The legend shows AUROC and AUPRC exactly as ``classification_metrics`` computes them.
 
     Args:
         curves: name of the model -> (probabilities (examples, classes), labels (examples,)).
         path: PNG file to write.
         positive: id of the positive class of two.
     """
-    from .metrics import classification_metrics  # here, so that curves of a loss are drawn where evaluate is not there
-
     figure, (roc, pr) = _figure(7.2, 4.35, 2)
     prevalences = []
     for index, (name, (probabilities, labels)) in enumerate(curves.items()):
-        probabilities, labels = np.asarray(probabilities, np.float64), np.asarray(labels)
-        scores = classification_metrics(probabilities, labels, positive=positive)
-        style: dict[str, Any] = {
-            "color": PALETTE[index % len(PALETTE)],
-            "linestyle": _LINES[index % len(_LINES)],
-            "linewidth": 1.8,
-        }
-        classes = [c for c in _classes(probabilities, positive) if 0 < np.mean(labels == c) < 1]
-        if not classes:
+        pairs = one_versus_rest(np.asarray(probabilities, np.float64), np.asarray(labels), positive)
+        if not pairs:
             logger.warning("%s: no curve, all examples are of one class", name)
             continue
-        pairs = [(labels == c, probabilities[:, c]) for c in classes]
-        roc.plot(*_roc_curve(pairs), label=_score_label(name, "AUROC", scores["auroc"]), **style)
-        pr.plot(*_pr_curve(pairs), label=_score_label(name, "AUPRC", scores["auprc"]), **style, drawstyle="steps-post")
+        auroc, auprc = _areas(probabilities, labels, positive)
+        style: dict[str, Any] = {"color": PALETTE[index % len(PALETTE)], "linestyle": _LINES[index % len(_LINES)]}
+        style |= {"linewidth": 1.8}
+        roc.plot(*roc_curve(pairs), label=f"{name}  AUROC {auroc:.3f}", **style)
+        pr.plot(*pr_curve(pairs), label=f"{name}  AUPRC {auprc:.3f}", **style, drawstyle="steps-post")
         prevalences.append(float(np.mean([truth.mean() for truth, _ in pairs])))
     roc.plot([0, 1], [0, 1], color=_FAINT, linewidth=1, linestyle=_CHANCE_LINE, label="chance  0.500", zorder=1)
     for prevalence in sorted({round(p, 3) for p in prevalences}):
@@ -151,14 +151,23 @@ def plot_roc_pr(curves: Curves, path: str | os.PathLike[str], *, positive: int =
     _save(figure, path)
 
 
+def _areas(probabilities: np.ndarray, labels: np.ndarray, positive: int) -> tuple[float, float]:
+    """Compute AUROC and AUPRC."""
+    # Imported here, so that loss curves are drawn without the packages evaluate and datasets.
+    from .metrics import classification_metrics
+
+    scores = classification_metrics(probabilities, labels, positive=positive)
+    return scores["auroc"], scores["auprc"]
+
+
 def plot_confusion(
     labels: np.ndarray, predicted: np.ndarray, label_names: Sequence[str], path: str | os.PathLike[str]
 ) -> None:
-    """Draw the confusion matrix: counts, coloured by the share of the true class (rows sum to 100 %).
+    """Draw the confusion matrix: counts, coloured by their share of the true class (rows sum to 100 %).
 
     Args:
-        labels: (examples,), true class ids.
-        predicted: (examples,) class ids, or probabilities (examples, classes).
+        labels: true class ids, (examples,).
+        predicted: predicted class ids, (examples,), or probabilities (examples, classes).
         label_names: names by class id.
         path: PNG file to write.
     """
@@ -169,16 +178,12 @@ def plot_confusion(
     side = 1.8 + 0.65 * len(label_names)
     figure, (axes,) = _figure(side + 0.6, side, 1)
     axes.imshow(shares, cmap=LinearSegmentedColormap.from_list("accent", ["#ffffff", PALETTE[0]]), vmin=0, vmax=1)
+    centred: dict[str, Any] = {"textcoords": "offset points", "ha": "center", "va": "center"}
     for (row, column), count in np.ndenumerate(counts):
-        colour = "#ffffff" if shares[row, column] > 0.55 else _INK
-        for text, size, shift in ((f"{count:,}", 11, 6), (f"{shares[row, column]:.1%}", 9, -9)):
-            offset: dict[str, Any] = {
-                "xytext": (0, shift),
-                "textcoords": "offset points",
-                "ha": "center",
-                "va": "center",
-            }
-            axes.annotate(text, (column, row), fontsize=size, color=colour, **offset)
+        share = shares[row, column]
+        centred["color"] = "#ffffff" if share > 0.55 else _INK
+        axes.annotate(f"{count:,}", (column, row), xytext=(0, 6), fontsize=11, **centred)
+        axes.annotate(f"{share:.1%}", (column, row), xytext=(0, -9), fontsize=9, **centred)
     ticks = range(len(label_names))
     axes.set(xlabel="predicted", ylabel="true", xticks=ticks, yticks=ticks)
     axes.set_xticklabels(label_names, rotation=0 if len(label_names) < 5 else 45)
@@ -189,8 +194,79 @@ def plot_confusion(
     _save(figure, path)
 
 
+def smooth(values: np.ndarray) -> np.ndarray:
+    """Average each value with its neighbours, a fortieth of the series on each side (fewer at the ends).
+
+    Args:
+        values: (values,).
+
+    >>> smooth(np.array([0.0, 3.0, 0.0])).tolist()
+    [1.5, 1.0, 1.5]
+    """
+    reach = max(1, len(values) // 40)
+    total = np.concatenate([[0.0], np.cumsum(values)])
+    index = np.arange(len(values))
+    low, high = np.maximum(index - reach, 0), np.minimum(index + reach + 1, len(values))
+    return (total[high] - total[low]) / (high - low)
+
+
+def one_versus_rest(
+    probabilities: np.ndarray, labels: np.ndarray, positive: int = 1
+) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Return truth and scores of each class that is scored: the positive one of two, or every one of more.
+
+    Args:
+        probabilities: (examples, classes).
+        labels: true class ids, (examples,).
+        positive: id of the positive class of two.
+
+    Returns:
+        bool (examples,) and float (examples,) of each class that some examples belong to and some do not.
+    """
+    num_classes = probabilities.shape[1]
+    classes = [positive] if num_classes == 2 else range(num_classes)
+    return [(labels == c, probabilities[:, c]) for c in classes if 0 < np.mean(labels == c) < 1]
+
+
+def roc_curve(pairs: Sequence[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
+    """Compute a ROC curve; of several classes, the mean true positive rate at each false positive rate.
+
+    Args:
+        pairs: truth and scores of each class, as `one_versus_rest` returns them.
+
+    Returns:
+        False positive rates, rising, and true positive rates.
+    """
+    curves = [sk.roc_curve(truth, scores)[:2] for truth, scores in pairs]
+    if len(curves) == 1:
+        return curves[0]
+    grid = np.linspace(0, 1, _GRID_POINTS)
+    return np.concatenate([[0], grid]), np.concatenate([[0], np.mean([np.interp(grid, *c) for c in curves], axis=0)])
+
+
+def pr_curve(pairs: Sequence[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
+    """Compute a precision-recall curve; of several classes, the mean precision at each recall.
+
+    Precision is a step function of recall: between two points it has the value of the greater recall, as in the sum of
+    average precision.
+
+    Args:
+        pairs: truth and scores of each class, as `one_versus_rest` returns them.
+
+    Returns:
+        Recalls, falling, and precisions.
+    """
+    curves = [sk.precision_recall_curve(truth, scores, drop_intermediate=True) for truth, scores in pairs]
+    if len(curves) == 1:
+        return curves[0][1], curves[0][0]
+    grid = np.linspace(1, 0, _GRID_POINTS)
+    rising = [(recall[::-1], precision[::-1]) for precision, recall, _ in curves]
+    steps = [precision[np.searchsorted(recall, grid).clip(max=len(recall) - 1)] for recall, precision in rising]
+    return grid, np.mean(steps, axis=0)
+
+
 def _figure(width: float, height: float, panels: int) -> tuple[Figure, list[Axes]]:
-    """Make a figure of ``panels`` axes side by side in the house style; width and height in inches."""
+    """Build a figure of ``panels`` axes side by side in the house style; width and height in inches."""
     figure = Figure(figsize=(width, height), dpi=_DPI, layout="constrained", facecolor="white")
     FigureCanvasAgg(figure)
     all_axes = list(figure.subplots(1, panels, squeeze=False)[0])
@@ -206,30 +282,21 @@ def _figure(width: float, height: float, panels: int) -> tuple[Figure, list[Axes
 
 
 def _save(figure: Figure, path: str | os.PathLike[str]) -> None:
-    """Write the PNG; without the version of matplotlib in it, so that equal data gives equal bytes."""
+    """Write the PNG, without matplotlib's version in it, so that equal data gives equal bytes."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=_DPI, metadata={"Software": None})
     write_bytes(Path(path), buffer.getvalue())
 
 
 def _series(history: Sequence[Mapping[str, float]], key: str) -> tuple[np.ndarray, np.ndarray]:
-    """Read (steps, values) of one logged quantity, without values that are not finite."""
+    """Return (steps, values) of one logged quantity, without NaN and infinite values."""
     points = [(entry["step"], entry[key]) for entry in history if key in entry and np.isfinite(entry[key])]
     steps, values = zip(*points, strict=True) if points else ((), ())
     return np.array(steps, np.float64), np.array(values, np.float64)
 
 
-def _smooth(values: np.ndarray) -> np.ndarray:
-    """Average each value with its neighbours, over a fortieth of the series to both sides (less at the ends)."""
-    reach = max(1, len(values) // 40)
-    total = np.concatenate([[0.0], np.cumsum(values)])
-    index = np.arange(len(values))
-    low, high = np.maximum(index - reach, 0), np.minimum(index + reach + 1, len(values))
-    return (total[high] - total[low]) / (high - low)
-
-
 def _add_token_axis(axes: Axes, history: Sequence[Mapping[str, float]]) -> None:
-    """Put tokens seen on top of the picture, at the run's mean number of tokens per step."""
+    """Add an axis of tokens seen at the top, at the run's mean number of tokens per step."""
     seen = [entry for entry in history if entry.get("num_input_tokens_seen") and entry.get("step")]
     if not seen:
         return
@@ -249,35 +316,3 @@ def _short_number(value: float) -> str:
         if abs(value) >= size:
             return f"{value / size:g}{unit}"
     return f"{value:g}"
-
-
-def _classes(probabilities: np.ndarray, positive: int) -> list[int]:
-    return [positive] if probabilities.shape[1] == 2 else list(range(probabilities.shape[1]))
-
-
-def _score_label(name: str, score: str, value: float) -> str:
-    return f"{name}  {score} {value:.3f}"
-
-
-def _roc_curve(pairs: Sequence[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
-    """ROC of (truth, scores); of several pairs the mean true positive rate at each false positive rate."""
-    curves = [sk.roc_curve(truth, scores)[:2] for truth, scores in pairs]
-    if len(curves) == 1:
-        return curves[0]
-    grid = np.linspace(0, 1, _GRID_POINTS)
-    return np.concatenate([[0], grid]), np.concatenate([[0], np.mean([np.interp(grid, *c) for c in curves], axis=0)])
-
-
-def _pr_curve(pairs: Sequence[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
-    """(recall, precision) of (truth, scores), recall falling; of several pairs the mean precision at each recall.
-
-    Precision is a step function of recall: between two points it has the value of the greater recall, which is what
-    average precision sums.
-    """
-    curves = [sk.precision_recall_curve(truth, scores, drop_intermediate=True) for truth, scores in pairs]
-    if len(curves) == 1:
-        return curves[0][1], curves[0][0]
-    grid = np.linspace(1, 0, _GRID_POINTS)
-    rising = [(recall[::-1], precision[::-1]) for precision, recall, _ in curves]
-    steps = [precision[np.searchsorted(recall, grid).clip(max=len(recall) - 1)] for recall, precision in rising]
-    return grid, np.mean(steps, axis=0)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import pickle
 import struct
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import torch
 from transformers import (
     AutoConfig,
     AutoModelForSequenceClassification,
@@ -19,6 +21,7 @@ from transformers import (
 )
 
 from ..errors import InputError
+from ..io.files import shorten
 from ..labelled.task import Task
 from ..tokenization_kmer import KmerTokenizer
 
@@ -105,51 +108,148 @@ def task_of(config: Any, source: str = "the model") -> Task:
     )
 
 
-# All that a file which is no checkpoint, or one cut short, makes torch.load raise; the first is a refused pickle too.
-_DAMAGED = (pickle.UnpicklingError, EOFError, struct.error, LookupError)
+# What torch.load raises for a file that is not a checkpoint or was cut short; the first also for a rejected pickle.
+_DAMAGED = (pickle.UnpicklingError, EOFError, struct.error)
+
+_OBJECT, _TEXT = (dict,), (str,)
+_IN_JSON = {dict: "an object", list: "a list", str: "a string", int: "a number", float: "a number"}
+# The files of a model folder that hold a JSON object, and the types of the values that the libraries do not check.
+_JSON_FILES: dict[str, dict[str, tuple[type, ...]]] = {
+    "config.json": {
+        "architectures": (list,),
+        "auto_map": _OBJECT,
+        "dtype": _TEXT,
+        "id2label": _OBJECT,
+        "label2id": _OBJECT,
+        "model_type": _TEXT,
+        "num_labels": (int,),
+        "quantization_config": _OBJECT,
+        "torch_dtype": _TEXT,
+    },
+    "tokenizer_config.json": {
+        "added_tokens_decoder": _OBJECT,
+        "auto_map": _OBJECT,
+        "extra_special_tokens": (list, dict),
+        "model_max_length": (int, float),
+        "tokenizer_class": _TEXT,
+        **{f"{name}_token": (str, dict) for name in ("pad", "unk", "cls", "sep", "mask")},
+    },
+    "model.safetensors.index.json": {"metadata": _OBJECT, "weight_map": _OBJECT},
+    "pytorch_model.bin.index.json": {"metadata": _OBJECT, "weight_map": _OBJECT},
+    "added_tokens.json": {},
+    "generation_config.json": {},
+    "special_tokens_map.json": {},
+}
 
 
 @contextlib.contextmanager
 def readable(source: str) -> Iterator[None]:
-    """Turn what goes wrong while a model is loaded, from a damaged or foreign folder, into one line.
+    """Turn what goes wrong when a damaged or foreign model is loaded into one line; our own faults pass through.
+
+    The files of a folder are checked first, because libraries meet a wrong type somewhere inside with an AttributeError
+    or a TypeError, which could as well be a fault of this package: these are not caught.
+
+    Args:
+        source: folder or Hub name of the model that is loaded in the ``with`` block.
 
     Raises:
-        InputError: naming the source and, as far as the libraries tell, what is wrong with it.
+        InputError: naming the source, the file in it as far as known, and what is wrong.
     """
     from huggingface_hub.errors import StrictDataclassError
     from safetensors import SafetensorError
 
     path = Path(source)
-    if path.exists() and not path.is_dir():
-        raise InputError(f"{source} is a file; name the model's folder")
-    if path.is_dir() and not (path / "config.json").is_file():
-        raise InputError(f"{source}: no config.json in this folder; name a model folder")
+    check_model_folder(path)
     try:
         yield
     except InputError:
         raise
-    except _DAMAGED as error:
-        raise InputError(
-            f"{source}: its weights are a damaged file or a pickle with more than plain weights, which could run code; "
-            "save the weights alone, as model.safetensors or by torch.save(model.state_dict())"
-        ) from error
     except SafetensorError as error:
         raise InputError(f"{source}: the weights are damaged ({error}); copy or save them again") from error
-    except (AttributeError, TypeError, AssertionError) as error:  # what libraries meet when they do not check
-        raise InputError(f"{source}: a file there is not what a saved model has in its place ({error})") from error
-    except (OSError, ValueError, RuntimeError, StrictDataclassError) as error:
+    except _DAMAGED as error:
+        raise InputError(_damaged_pickle(source)) from error
+    except RuntimeError as error:
+        if "ignore_mismatched_sizes" not in str(error):  # what transformers advises when sizes differ
+            raise
+        raise InputError(f"{source}: the weights have other sizes than config.json says; fix config.json") from error
+    except (OSError, ValueError, StrictDataclassError) as error:
         if isinstance(error, OSError) and not path.exists():
-            raise InputError(f"{source}: no such folder, and no such model on the Hub or in its cache") from error
-        if "ignore_mismatched_sizes" in str(error):
             raise InputError(
-                f"{source}: the weights have other sizes than config.json says; mend config.json"
+                f"{source}: no such folder, and no such model on the Hub or in its cache; check the name"
             ) from error
         raise InputError(f"{source}: {' '.join(str(error).split()).removeprefix(f'{source}: ')}") from error
 
 
+def check_model_folder(path: Path) -> None:
+    """Check that a path, if it exists, is a folder whose files have the form that a saved model's have.
+
+    Args:
+        path: a folder; a name that does not exist here may be one of the Hub.
+
+    Raises:
+        InputError: naming the file, and the key in it.
+    """
+    if path.exists() and not path.is_dir():
+        raise InputError(f"{path} is a file; name the model's folder")
+    if not path.is_dir():
+        return
+    if not (path / "config.json").is_file():
+        raise InputError(f"{path}: no config.json in this folder; name a model folder")
+    for name, types in _JSON_FILES.items():
+        if (path / name).is_file():
+            _check_json(path / name, types)
+    if not any(path.glob("*.safetensors")):
+        for pickled in path.glob("pytorch_model*.bin"):
+            _check_pickle(pickled)
+
+
+def _check_json(path: Path, types: dict[str, tuple[type, ...]]) -> None:
+    """Raise InputError if a file is not a JSON object, or has a value of another type than those given by key."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:  # JSONDecodeError and UnicodeDecodeError
+        raise InputError(f"{path}: not a valid JSON file ({error}); copy or save it again") from error
+    if not isinstance(content, dict):
+        raise InputError(f"{path}: holds a {type(content).__name__}, not a JSON object; copy or save it again")
+    for key, kinds in types.items():
+        value = content.get(key)
+        if value is not None and not isinstance(value, kinds):
+            wanted = " or ".join(dict.fromkeys(_IN_JSON[kind] for kind in kinds))
+            raise InputError(f"{path}: {key!r} must be {wanted}, not {shorten(json.dumps(value))}; fix the file")
+
+
+def _check_pickle(path: Path) -> None:
+    """Raise InputError if a file is not a checkpoint of plain weights.
+
+    torch.load has no error of its own for a damaged file; whatever it raises here, it is about the file.
+    """
+    try:
+        weights = torch.load(path, map_location="meta", weights_only=True)
+    except (
+        *_DAMAGED,
+        LookupError,
+        ValueError,
+        RuntimeError,
+        OSError,
+        TypeError,
+        AttributeError,
+        AssertionError,
+    ) as error:
+        raise InputError(_damaged_pickle(str(path))) from error
+    if not isinstance(weights, dict) or not all(isinstance(value, torch.Tensor) for value in weights.values()):
+        raise InputError(f"{path}: not the weights of a model alone; save them by torch.save(model.state_dict(), FILE)")
+
+
+def _damaged_pickle(source: str) -> str:
+    return (
+        f"{source}: its weights are a damaged file or a pickle with more than plain weights, which could run code; "
+        "save the weights alone, as model.safetensors or by torch.save(model.state_dict())"
+    )
+
+
 @contextlib.contextmanager
 def no_load_report() -> Iterator[None]:
-    """Keep transformers' table of all weights that are new or left over back: who loads says in a line what matters."""
+    """Silence transformers' table of new and unused weights while a model is loaded; callers report what matters."""
     from transformers.utils import logging
 
     level = logging.get_verbosity()

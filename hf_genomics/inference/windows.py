@@ -1,68 +1,177 @@
-"""Cut sequences into windows that a model can read."""
+"""Cut sequences into windows that a model can read: examples in memory, and contigs while they are read from a file."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
+import numpy as np
 from transformers import PreTrainedModel
 
 from ..batches.sequences import DataCollatorForSequences
+from ..configuration_kmer_bert import HierarchicalKmerBertConfig
 from ..errors import InputError
+from ..io.fasta import RecordChunk
 from ..labelled.sequences import LabelledSequences
-from ..labelled.windows import annotations_of, tile
+from ..labelled.windows import columns_beside
+from ..sequence import tile, tile_all
 from ..tokenization_kmer import KmerTokenizer
 
 
-def check_positions(tokenizer: KmerTokenizer, length: int, positions: int, what: str, way_out: str) -> None:
-    """Check that windows of ``length`` nt fit the model; ``what`` names their place, ``way_out`` what to do.
-
-    Raises:
-        InputError: naming the key, the length and the ways out.
-    """
-    tokens = tokenizer.num_tokens(length)
-    if tokens > positions:
-        raise InputError(
-            f"{what} of {length} nt gives {tokens} tokens with [CLS] and [SEP], the model takes {positions}; {way_out}"
-        )
-
-
 class Window(NamedTuple):
-    """A stretch of a sequence as a row for the collator."""
+    """A stretch of a sequence, as a row for the collator.
 
-    owner: int  # number of the sequence
-    start: int  # nt
+    Attributes:
+        owner: number of the sequence, from 0 in the order of the file.
+        name: id of the sequence.
+        start: first nucleotide of the window, 0-based.
+        row: ``sequence`` (uint8 letters, (nt,)) and what the model reads beside it.
+    """
+
+    owner: int
+    name: str
+    start: int
     row: dict[str, Any]
 
+    @property
+    def end(self) -> int:
+        """First nucleotide behind the window, 0-based."""
+        return self.start + len(self.row["sequence"])
 
-def cut_windows(network: PreTrainedModel, tokenizer: KmerTokenizer, examples: LabelledSequences) -> list[Window]:
-    """Cut sequences into windows that the model can read; signals per nucleotide are cut along.
+
+def windows_of_examples(
+    examples: LabelledSequences, model: PreTrainedModel, tokenizer: KmerTokenizer, first: int = 0
+) -> Iterator[Window]:
+    """Iterate over the windows of examples; signals per nucleotide are cut along, pairs stay whole.
+
+    The windows of a sequence lie side by side; the last one is moved back to end with the sequence.
+
+    Args:
+        examples: sequences, with what the model reads beside them.
+        model: sets the length of the windows.
+        tokenizer: of the model.
+        first: number of the first sequence.
 
     Raises:
         InputError: if a pair, which cannot be cut, does not fit the model.
     """
-    config = network.config
     if examples.pairs is not None:
-        check_pairs(examples, tokenizer, config.max_position_embeddings)
-    most = (
-        _longest_window(config, tokenizer) if examples.pairs is None else max(map(len, examples.sequences), default=1)
-    )
-    windows = []
-    for owner, letters in enumerate(examples.sequences):
-        beside = annotations_of(examples, owner)
-        beside.pop("nt_labels", None)
-        signals = beside.pop("nt_tracks", None)
-        starts = tile(len(letters), most, most).tolist() or [0]
-        if starts[-1] + most < len(letters):
-            starts.append(len(letters) - most)
-        for start in starts:
-            row = {"sequence": letters[start : start + most], **beside}
-            row |= {} if signals is None else {"nt_tracks": signals[start : start + most]}
-            windows.append(Window(owner, start, row))
-    return windows
+        check_pairs(examples, tokenizer, model.config.max_position_embeddings)
+        longest = max(map(len, examples.sequences), default=1)
+    else:
+        longest = longest_window(model.config, tokenizer)
+    lengths = np.array([len(letters) for letters in examples.sequences], np.int64)
+    indices, starts, ends = tile_all(lengths, longest, longest, end="flush")
+    for index, start, end in zip(indices.tolist(), starts.tolist(), ends.tolist(), strict=True):
+        row = {"sequence": examples.sequences[index][start:end], **columns_beside(examples, index)}
+        row.pop("nt_labels", None)
+        if "nt_tracks" in row:
+            row["nt_tracks"] = row["nt_tracks"][start:end]
+        yield Window(first + index, examples.ids[index], start, row)
+
+
+def windows_of_chunks(chunks: Iterable[RecordChunk], longest: int) -> Iterator[Window]:
+    """Iterate over the windows of the contigs of a file while it is read, as `windows_of_examples` would cut them.
+
+    At most two windows and one chunk of a contig are held in memory.
+
+    Args:
+        chunks: contigs chunk by chunk.
+        longest: nt of a window.
+    """
+    owner, name, start, held = -1, "", 0, b""
+    for chunk in chunks:
+        if chunk.start == 0:
+            yield from _cut(owner, name, start, held, longest)
+            owner, name, start, held = owner + 1, chunk.name, 0, b""
+        held += chunk.letters
+        # The last full window is held back: if the contig ends soon, the one behind it is moved back into it.
+        ready = (len(held) // longest - 1) * longest
+        if ready > 0:
+            yield from _cut(owner, name, start, held[:ready], longest)
+            start, held = start + ready, held[ready:]
+    yield from _cut(owner, name, start, held, longest)
+
+
+def _cut(owner: int, name: str, offset: int, letters: bytes, longest: int) -> Iterator[Window]:
+    """Iterate over the windows of a stretch that begins at ``offset``; nothing before the first contig."""
+    if owner < 0:
+        return
+    array = np.frombuffer(letters, np.uint8)
+    if len(array) <= longest:  # short reads are many, so they take the short way
+        yield Window(owner, name, offset, {"sequence": array})
+        return
+    for start, end in zip(*map(np.ndarray.tolist, tile(len(array), longest, longest, end="flush")), strict=True):
+        yield Window(owner, name, offset + start, {"sequence": array[start:end]})
+
+
+def parts_of(config: Any) -> tuple[int, int | None]:
+    """Return into how many parts a model's sequences are cut, and the longest part in nt, as its configuration says.
+
+    Returns:
+        ``num_parts`` and ``part_length`` of a hierarchical model; (1, None) of all others, which read whole sequences.
+    """
+    if isinstance(config, HierarchicalKmerBertConfig):
+        return config.num_parts, config.part_length
+    return 1, None
+
+
+def longest_window(config: Any, tokenizer: KmerTokenizer) -> int:
+    """Return the longest sequence, in nt, that a model reads at once: no longer than those it was fine-tuned on."""
+    fits = (config.max_position_embeddings - 3) * tokenizer.stride + tokenizer.k
+    parts, part_length = parts_of(config)
+    most = parts * (part_length or fits)
+    if part_length and config.aggregation != "concat":  # any number of parts
+        return config.max_sequence_length or most
+    return min(most, config.max_sequence_length or most)
+
+
+def shortest_sequence(model: PreTrainedModel, k: int) -> int:
+    """Return the shortest sequence that a model can read, in nt: one k-mer in each part."""
+    parts, part_length = parts_of(model.config)
+    return k if part_length else k * parts
+
+
+def collator_for(config: Any, tokenizer: KmerTokenizer, rc_probability: float = 0, seed: int = 0) -> Any:
+    """Build the collator that cuts sequences into parts as a model's configuration says.
+
+    Args:
+        config: of the model.
+        tokenizer: of the model.
+        rc_probability: chance to show the opposite strand of a row, in training.
+        seed: of that chance.
+    """
+    parts, part_length = parts_of(config)
+    return DataCollatorForSequences(tokenizer, rc_probability, seed, num_parts=parts, part_length=part_length)
+
+
+def check_positions(tokenizer: KmerTokenizer, length: int, positions: int, what: str, remedy: str) -> None:
+    """Check that a sequence fits into the positions of a model.
+
+    Args:
+        tokenizer: of the model.
+        length: of the sequence, in nt.
+        positions: most tokens that the model reads, [CLS] and [SEP] included.
+        what: the key or the place of the sequence, for the error message.
+        remedy: what the user can do.
+
+    Raises:
+        InputError: naming place, length and remedy.
+    """
+    tokens = tokenizer.num_tokens(length)
+    if tokens > positions:
+        raise InputError(
+            f"{what} of {length} nt gives {tokens} tokens with [CLS] and [SEP], the model takes {positions}; {remedy}"
+        )
 
 
 def check_pairs(examples: LabelledSequences, tokenizer: KmerTokenizer, positions: int) -> None:
     """Check that both sequences of every pair fit the model together.
+
+    Args:
+        examples: pairs of sequences.
+        tokenizer: of the model.
+        positions: most tokens that the model reads.
 
     Raises:
         InputError: naming the pair.
@@ -76,38 +185,27 @@ def check_pairs(examples: LabelledSequences, tokenizer: KmerTokenizer, positions
             )
 
 
-def _longest_window(config: Any, tokenizer: KmerTokenizer) -> int:
-    """Give the longest sequence, in nt, that a model reads at once: no longer than those it was fine-tuned on."""
-    fits = (config.max_position_embeddings - 3) * tokenizer.stride + tokenizer.k
-    parts, part_length = getattr(config, "num_parts", 1), getattr(config, "part_length", None)
-    most = parts * (part_length or fits)
-    if part_length and config.aggregation != "concat":  # any number of parts
-        return config.max_sequence_length or most
-    return min(most, config.max_sequence_length or most)
-
-
-def collator_for(config: Any, tokenizer: KmerTokenizer, rc_probability: float = 0, seed: int = 0) -> Any:
-    """Make the collator that cuts sequences as a model's configuration says."""
-    parts, part_length = getattr(config, "num_parts", 1), getattr(config, "part_length", None)
-    return DataCollatorForSequences(tokenizer, rc_probability, seed, num_parts=parts, part_length=part_length)
-
-
 def check_longest(examples: LabelledSequences, tokenizer: KmerTokenizer, config: Any) -> None:
     """Check that the longest sequence, or its longest part, or every pair fits the model.
 
+    Args:
+        examples: sequences to train on.
+        tokenizer: of the model.
+        config: of the model.
+
     Raises:
-        InputError: naming the sequence, its length and the ways out.
+        InputError: naming the sequence, its length and what to do.
     """
     if examples.pairs is not None:
         return check_pairs(examples, tokenizer, config.max_position_embeddings)
     length, name = max((len(sequence), name) for sequence, name in zip(examples.sequences, examples.ids, strict=True))
-    parts, part_length = getattr(config, "num_parts", 1), getattr(config, "part_length", None)
+    parts, part_length = parts_of(config)
     shorter = "lower part_length" if part_length else "shorten it, cut every sequence into more parts by num_parts"
     check_positions(
         tokenizer,
         min(length, part_length) if part_length else -(-length // parts),
         config.max_position_embeddings,
         f"{examples.source}: sequence {name}: {'a part' if parts > 1 or part_length else 'a length'}",
-        way_out=f"{shorter}, or read more by stretch_positions",
+        remedy=f"{shorter}, or read more by stretch_positions",
     )
     return None

@@ -21,4 +21,4 @@ def progress_bar(logger: logging.Logger, verb: str, unit: str, total: int | None
     """
     hidden = not logger.isEnabledFor(logging.INFO)
     # ``disable=None`` lets tqdm look whether stderr is a screen.
-    return tqdm(total=total, unit=unit, unit_scale=unit == "nt", desc=verb, disable=hidden or None)
+    return tqdm(total=total, unit=unit, unit_scale=unit in ("nt", "B"), desc=verb, disable=hidden or None)

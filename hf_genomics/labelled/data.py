@@ -7,9 +7,10 @@ from dataclasses import dataclass, field, fields
 from ..errors import InputError
 from ..genomes.store import GenomeStore
 from ..renamed import renamed
-from .annotations import read_annotated
 from .columns import Columns, match_columns
+from .datasets import Source
 from .sequences import LabelledSequences
+from .tables import read_labelled
 from .task import Task
 from .windows import LabelledWindows, labelled_windows
 
@@ -31,7 +32,8 @@ class LabelledData:
     """Labelled sequences: three tables, or windows cut from the labelled genomes of a store.
 
     Args:
-        train: CSV, TSV, Parquet or FASTA file (label=NAME in the header) of the training sequences.
+        train: CSV, TSV, Parquet or FASTA file (label=NAME in the header) of the training sequences; in Python a
+            `datasets.Dataset` as well.
         valid: validation sequences, optional.
         test: test sequences, optional.
         columns: names of the columns of the tables; `columns.label` is also the column of a store that holds the class.
@@ -45,9 +47,9 @@ class LabelledData:
         InputError: if both tables and a store are named, or neither.
     """
 
-    train: str | None = None
-    valid: str | None = None
-    test: str | None = None
+    train: Source | None = None
+    valid: Source | None = None
+    test: Source | None = None
     columns: Columns = field(default_factory=Columns)
     regression: bool | None = None
     rna: bool = False
@@ -91,7 +93,7 @@ class LabelledData:
             return None
         columns = self.columns if task is None else match_columns(self.columns, task)
         regression = self.regression if task is None else None
-        return read_annotated(path, columns, task=task, regression=regression, rna=self.rna, min_length=k)
+        return read_labelled(path, columns, task=task, regression=regression, rna=self.rna, min_length=k)
 
     def require(self, split: str, k: int, task: Task | None = None, *, why: str) -> LabelledSequences:
         """Read one split, and raise where the user named none.

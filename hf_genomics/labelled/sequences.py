@@ -1,14 +1,19 @@
-"""Hold labelled sequences: letters, labels, tracks and pairs, row by row."""
+"""Labelled sequences in memory: letters, labels, tracks and pairs, row by row."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..errors import InputError
-from ..io.text_tables import _some
+from ..io.text_tables import list_names
+from .columns import Columns
 from .task import ProblemType, Task
+
+if TYPE_CHECKING:
+    import datasets
 
 
 @dataclass(frozen=True)
@@ -17,18 +22,20 @@ class LabelledSequences:
 
     Attributes:
         source: the file, for error messages.
-        ids: (rows,) unique names.
-        sequences: (rows,) uint8 letters, one array each.
-        labels: (rows,) int64 class numbers, or float64 values (regression), or None; float64 (rows, label_names) for
-            several labels or targets, NaN where there is none.
-        label_names: class names in the order of the class numbers; None for regression and without labels; the names of
-            several labels or targets.
-        problem_type: of the labels, in transformers' words; None says that class names mean one class out of several,
-            and no class names a value.
-        nt_labels: (nt,) int64 class numbers for each row, -100 where there is none.
-        pairs: second sequences, as the first.
-        tracks, track_names: float32 (rows, tracks), numbers per sequence, NaN where missing.
-        nt_tracks, nt_track_names: float32 (nt, tracks) for each row, signals per nucleotide, NaN where missing.
+        ids: unique names, (rows,).
+        sequences: uint8 letters, one array (nt,) for each row.
+        labels: int64 class numbers (rows,), or float64 values (rows,) to regress on, or None; of several labels or
+            targets float64 (rows, labels), NaN where there is none.
+        label_names: class names in the order of the class numbers, or names of several labels or targets; None for one
+            value, and without labels.
+        problem_type: of the labels, in transformers' words; None means one class out of several where there are
+            ``label_names``, and one value where there are none.
+        nt_labels: int64 class numbers (nt,) for each row, -100 where there is none.
+        pairs: second sequences, as the first ones.
+        tracks: numbers that belong to a sequence, float32 (rows, tracks), NaN where missing.
+        track_names: their names, (tracks,).
+        nt_tracks: signals, float32 (nt, tracks) for each row, NaN where missing.
+        nt_track_names: their names, (tracks,).
     """
 
     source: str
@@ -43,6 +50,41 @@ class LabelledSequences:
     track_names: list[str] | None = None
     nt_tracks: list[np.ndarray] | None = None
     nt_track_names: list[str] | None = None
+
+    @classmethod
+    def from_dataset(
+        cls,
+        dataset: datasets.Dataset,
+        columns: Columns = Columns(),  # noqa: B008 (immutable)
+        **options: Any,
+    ) -> LabelledSequences:
+        """Read a `datasets.Dataset`, with the checks of a table; error messages call it "dataset".
+
+        Class names replace the numbers of a `ClassLabel`. Labels and signals per nucleotide may be lists.
+
+        Args:
+            dataset: one row per sequence.
+            columns: which columns hold what.
+            options: as in `read_labelled`.
+
+        Raises:
+            InputError: naming row and column, and what to do.
+        """
+        from .tables import read_labelled  # which imports this module
+
+        return read_labelled(dataset, columns, **options)
+
+    def to_dataset(self) -> datasets.Dataset:
+        """Return a `datasets.Dataset` with a row for each sequence.
+
+        Its columns are ``id``, ``sequence``, and as far as there are any: ``label`` (a `ClassLabel`, or a number),
+        ``nt_labels`` (lists of class names, "." where there is none), ``pair``, and a column for each of several
+        labels, each track (numbers) and each signal (lists of numbers), under their own names. Missing numbers are
+        None.
+        """
+        from .datasets import as_dataset  # which imports a module that imports this one
+
+        return as_dataset(self)
 
     @property
     def task(self) -> Task:
@@ -84,27 +126,29 @@ class LabelledSequences:
 
 
 def check_classes(train: LabelledSequences, other: LabelledSequences) -> None:
-    """Make sure that two splits have the same classes, at least two, and a row of each (but not a nucleotide of each).
+    """Check that two splits have the same classes, at least two, and both a row of each (but not a nucleotide of each).
 
     Raises:
         InputError: naming the file and the class that is missing from it.
     """
     labelled = train.labels is not None or train.nt_labels is not None
-    if train.problem != "single_label_classification" or not labelled or train.label_names is None:
+    if not train.task.is_classification or not labelled or train.label_names is None:
         return
     if len(train.label_names) < 2:
-        raise InputError(f"{train.source}: only the class {train.label_names[0]!r} is there; a classifier needs two")
+        raise InputError(
+            f"{train.source}: only one class, {train.label_names[0]!r}; a classifier needs two, so add rows of another"
+        )
     if train.nt_labels is not None:
         return
     if other.labels is None or other.label_names != train.label_names:
         raise InputError(
-            f"{other.source}: its classes {_some(other.label_names or [])} are not those of {train.source}, "
-            f"{_some(train.label_names)}; both files must be labelled with the same classes"
+            f"{other.source}: its classes {list_names(other.label_names or [])} are not those of {train.source}, "
+            f"{list_names(train.label_names)}; both files must be labelled with the same classes"
         )
     for table in (train, other):
         counts = np.bincount(table.known_labels, minlength=len(train.label_names))
         for label in np.flatnonzero(counts == 0):
             raise InputError(
                 f"{table.source}: no row of class {train.label_names[label]!r}; scores would mean nothing, "
-                "so split again with every class on every side"
+                "so split the rows again, with every class on every side"
             )

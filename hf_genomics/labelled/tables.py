@@ -1,95 +1,143 @@
-"""Read labelled sequences from tables (CSV, TSV, Parquet) or sequence files, and refuse what would train nonsense.
+"""Read labelled sequences from tables, sequence files and datasets, and reject what would train nonsense.
 
-Every cell is read as text first, so that a row can be named before pandas turns "NA" into a number.
+A table is opened and parsed once, into one frame of text with the columns that are needed; sequences, labels, pairs and
+tracks are all read from that frame.
 """
 
 from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from os import PathLike
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from ..errors import InputError
-from ..io.fasta import SEQUENCE_STARTS, check_length, clean_letters, letter_error, read_records
+from ..io.fasta import check_length, clean_letters, letter_error, read_records
 from ..io.files import input_errors, open_binary, shorten
-from ..io.text_tables import MISSING, _some, column_names, missing_column, read_text_columns
+from ..io.text_tables import kind_of_open, missing_column, read_text_columns, text_frames
 from ..sequence import as_letters
 from .columns import Columns
+from .datasets import Source, dataset_frame, dataset_frames, source_name
+from .labels import mostly_decimal, number_columns, read_labels, read_several
+from .nucleotides import nt_labels, nt_signals
 from .sequences import LabelledSequences
 from .task import Task
 
 logger = logging.getLogger(__name__)
 
-_INTEGER = re.compile(r"[+-]?\d+")
 _HEADER_LABEL = re.compile(r"(?:^|\s)label=(\S+)")
+_FRAME_LETTERS = 1 << 22  # of text that a table's frame may hold where it is read frame by frame
 
 
-def read_table(
-    path: str | PathLike[str],
-    *,
-    sequence_column: str = "sequence",
-    label_column: str | None = "label",
-    id_column: str | None = None,
-    rna: bool = False,
-    min_length: int = 1,
-    require_labels: bool = True,
-    label_names: Sequence[str] | None = None,
-    regression: bool | None = None,
-) -> LabelledSequences:
-    """Read a table of sequences; the kind of file is told by its content.
+class _Rules(NamedTuple):
+    """How the rows of a file are read.
 
-    Labels that are whole numbers or words are classes (sorted, numbers by value); labels with decimals are values to
-    regress on. In a sequence file (FASTA and the like) the label stands in the header as ``label=NAME``.
-
-    Args:
-        path: CSV or TSV (plain or gzipped), Parquet, FASTA, FASTQ, GenBank or 2bit.
-        sequence_column: column with the DNA.
-        label_column: column with the labels ("class" serves for "label" where that is not there, and the other way
-            round); None reads none.
-        id_column: column with unique names; row numbers serve without.
+    Attributes:
+        columns: names of the columns.
+        label: column with one label per sequence, or None where that is not read.
+        names: classes of the training table or the model, or None.
+        regression: whether labels are values; None decides by the labels.
+        require_labels: whether labels are read at all.
         rna: read U as T.
         min_length: shortest sequence allowed, in nt.
-        require_labels: without, labels are read only where every row has a known one (for prediction).
-        label_names: classes of the training table; another class is an error.
-        regression: force values (True) or classes (False); None decides by the labels.
+    """
+
+    columns: Columns
+    label: str | None
+    names: Sequence[str] | None = None
+    regression: bool | None = None
+    require_labels: bool = True
+    rna: bool = False
+    min_length: int = 1
+
+    def beside(self) -> list[str]:
+        """List the columns beside sequence, id and single label that are read."""
+        labels = [*(self.columns.labels or []), self.columns.nt_labels]
+        return [column for column in self.columns.beside() if self.require_labels or column not in labels]
+
+
+def read_labelled(
+    source: Source,
+    columns: Columns = Columns(),  # noqa: B008 (immutable)
+    *,
+    task: Task | None = None,
+    require_labels: bool = True,
+    regression: bool | None = None,
+    rna: bool = False,
+    min_length: int = 1,
+) -> LabelledSequences:
+    """Read labelled sequences with everything that stands beside them.
+
+    Labels that are whole numbers or words are classes (sorted, numbers by value); labels with decimals are values to
+    regress on. In a sequence file the label stands in the header as ``label=NAME``.
+
+    Args:
+        source: CSV, TSV or Parquet file or a `datasets.Dataset`; where only sequences and their labels are read,
+            FASTA, FASTQ, GenBank and 2bit as well. The kind of a file is recognized by its content.
+        columns: which columns hold what.
+        task: of the training table or the model, whose classes and kind of labels these examples must share.
+        require_labels: if False, labels of any kind are not read (for prediction).
+        regression: labels are values (True) or classes (False); None lets the task, or else the labels, decide.
+        rna: read U as T.
+        min_length: shortest sequence allowed, in nt.
 
     Raises:
         InputError: naming file, row (data rows, counted from 1 below the header) or record, and what to do.
     """
-    name = str(path)
-    with input_errors(path), open_binary(path) as file:
-        start = file.peek(16)[:16].lstrip()
-    if start.startswith(SEQUENCE_STARTS):
-        ids, sequences, texts, rows = _from_fasta(path, rna, min_length)
-        missing = "write label=NAME into its header"
-    else:
-        label_column = label_column and label_or_class(label_column, column_names(path), name)
-        wanted = [column for column in (label_column, id_column) if column]
-        frame = read_text_columns(path, [sequence_column], wanted)
-        rows = [f"{name}: data row {number}" for number in range(1, len(frame) + 1)]
-        ids = _ids(frame, id_column, rows, name)
-        sequences = _sequences(frame[sequence_column].str.strip().tolist(), rows, rna, min_length)
-        if label_column and require_labels and label_column not in frame:
-            raise missing_column(name, label_column, column_names(path))
-        texts = frame[label_column].tolist() if label_column in frame else [""] * len(frame)
-        missing = f"fill in column {label_column!r} or drop the row"
-    if label_column is None:
-        return LabelledSequences(name, ids, sequences)
-    try:
-        labels, names = _labels(texts, rows, missing, label_names, regression)
-    except InputError as error:
-        if require_labels:
-            raise
-        logger.info("labels not used: %s", error)
-        labels, names = None, None
-    return LabelledSequences(name, ids, sequences, labels, names)
+    rules = _rules(columns, task, require_labels, regression, rna, min_length)
+    name, choose = source_name(source), _choice(rules, source_name(source))
+    if not isinstance(source, str | PathLike):
+        return _from_frame(dataset_frame(source, choose), name, rules)
+    with input_errors(source), open_binary(source) as file:
+        if kind_of_open(file) != "sequences":
+            [frame] = text_frames(file, source, choose)
+            return _from_frame(frame, name, rules)
+    return _from_records(source, rules)
 
 
-def table_faults(
+def iterate_unlabelled(
+    source: Source,
+    columns: Columns,
+    *,
+    rna: bool = False,
+    min_length: int = 1,
+    watch: Callable[[memoryview], object] | None = None,
+) -> Iterator[LabelledSequences]:
+    """Iterate over the rows of a table without their labels, some at a time, in memory that does not grow with them.
+
+    Args:
+        source: as in `read_labelled`, but not a sequence file.
+        columns: as in `read_labelled`; columns of labels are not read.
+        rna: as in `read_labelled`.
+        min_length: as in `read_labelled`.
+        watch: called with all bytes that are read from the file, for a progress bar.
+
+    Raises:
+        InputError: as `read_labelled` does.
+    """
+    rules = _rules(columns, None, False, None, rna, min_length)
+    name, choose = source_name(source), _choice(rules, source_name(source))
+    seen: dict[str, int] = {}
+    first = 1
+    if not isinstance(source, str | PathLike):
+        for frame in dataset_frames(source, choose):
+            yield _from_frame(frame, name, rules, first, seen)
+            first += len(frame)
+        return
+    with input_errors(source), open_binary(source, watch) as file:
+        if kind_of_open(file) == "sequences":
+            raise _no_columns(name, rules)
+        for frame in text_frames(file, source, choose, _FRAME_LETTERS):
+            yield _from_frame(frame, name, rules, first, seen)
+            first += len(frame)
+
+
+def table_problems(
     path: str | PathLike[str],
     first: InputError,
     columns: Columns,
@@ -99,106 +147,197 @@ def table_faults(
     rna: bool = False,
     min_length: int = 1,
 ) -> list[InputError]:
-    """List everything that `read_annotated` refuses in a table, row by row as far as it gets.
+    """List everything that `read_labelled` rejects in a table, row by row as far as it gets.
 
     Args:
         path: the table.
-        first: what `read_annotated` raised.
-        columns: as given to `read_annotated`.
-        task: as given to `read_annotated`.
-        regression: as given to `read_annotated`.
-        rna: as given to `read_annotated`.
-        min_length: as given to `read_annotated`.
+        first: what `read_labelled` raised.
+        columns: as given to `read_labelled`.
+        task: as given to `read_labelled`.
+        regression: as given to `read_labelled`.
+        rna: as given to `read_labelled`.
+        min_length: as given to `read_labelled`.
     """
-    faults = {str(first): first}
-    label_column = None if columns.labels or columns.nt_labels else columns.label
-    names = None if task is None else task.names
-    if regression is None and task is not None:
-        regression = task.problem_type == "regression"
+    rules = _rules(columns, task, True, regression, rna, min_length)
     try:
-        frame = read_text_columns(path, [columns.sequence], [label_column] if label_column else [])
+        frame = read_text_columns(path, [columns.sequence], [rules.label] if rules.label else [])
     except InputError:
         return [first]
-    rows = [f"{path}: data row {number}" for number in range(1, len(frame) + 1)]
-    texts = frame[label_column].tolist() if label_column and label_column in frame else None
-    if regression is None and texts is not None:
-        regression = names is None and _mostly_decimal(texts)
-    missing = f"fill in column {label_column!r} or drop the row"
-    for index, (cell, row) in enumerate(zip(frame[columns.sequence].str.strip(), rows, strict=True)):
+    problems = {str(first): first}
+    texts = frame[rules.label].tolist() if rules.label in frame else None
+    if rules.regression is None and texts is not None:  # one row alone could not tell
+        rules = rules._replace(regression=rules.names is None and mostly_decimal(texts))
+    for index, (cell, row) in enumerate(zip(frame[columns.sequence].str.strip(), _rows(str(path), frame), strict=True)):
         try:
-            _sequences([cell], [row], rna, min_length)
+            _sequences([cell], [row], rules)
         except InputError as error:
-            faults.setdefault(str(error), error)
+            problems.setdefault(str(error), error)
         try:
             if texts is not None:
-                _labels([texts[index]], [row], missing, names, regression)
+                read_labels([texts[index]], [row], _remedy(rules.label), rules.names, rules.regression)
         except InputError as error:
-            faults.setdefault(str(error), error)
-    return list(faults.values())
+            problems.setdefault(str(error), error)
+    return list(problems.values())
 
 
 def label_or_class(column: str, columns: Iterable[str], source: str) -> str:
-    """Let ``class`` stand for ``label``, or the other way round, where the one that is asked for is not there.
+    """Return the column to take labels from: where "label" is missing, "class" serves for it, and the other way round.
+
+    Args:
+        column: name that the user gave.
+        columns: names of the columns.
+        source: the file, for the log.
 
     >>> label_or_class("label", ["accession", "class"], "genomes.tsv")
     'class'
     """
-    twin, columns = {"label": "class", "class": "label"}.get(column), set(columns)
-    if twin is None or column in columns or twin not in columns:
-        return column
-    logger.info("%s: no column %r, so labels are taken from %r", source, column, twin)
+    twin = _label_or_class(column, columns)
+    if twin != column:
+        logger.info("%s: no column %r, so labels are taken from %r", source, column, twin)
     return twin
 
 
-def _from_fasta(
-    path: str | PathLike[str], rna: bool, min_length: int
-) -> tuple[list[str], list[np.ndarray], list[str], list[str]]:
-    """Read ids, sequences, label texts (empty where there is none) and row descriptions from FASTA or FASTQ."""
-    records = list(read_records(path, rna=rna, min_length=min_length))
+def _label_or_class(column: str, columns: Iterable[str]) -> str:
+    twin, columns = {"label": "class", "class": "label"}.get(column), set(columns)
+    return twin if twin in columns and column not in columns and twin is not None else column
+
+
+def _rules(
+    columns: Columns, task: Task | None, require_labels: bool, regression: bool | None, rna: bool, min_length: int
+) -> _Rules:
+    """Gather how rows are read; where the user does not say what the labels are, the task does."""
+    if regression is None and task is not None:
+        regression = task.problem_type == "regression"
+    label = columns.label if require_labels and not (columns.labels or columns.nt_labels) else None
+    return _Rules(columns, label, None if task is None else task.names, regression, require_labels, rna, min_length)
+
+
+def _choice(rules: _Rules, source: str) -> Callable[[list[str]], list[str]]:
+    """Return the function that chooses the columns to read."""
+
+    def choose(present: list[str]) -> list[str]:
+        label = rules.label and label_or_class(rules.label, present, source)
+        columns = [rules.columns.sequence, label, rules.columns.id, *rules.beside()]
+        needed = list(dict.fromkeys(column for column in columns if column is not None))
+        for column in needed:
+            if column not in present:
+                raise missing_column(source, column, present)
+        return needed
+
+    return choose
+
+
+def _from_frame(
+    frame: pd.DataFrame, source: str, rules: _Rules, first: int = 1, seen: dict[str, int] | None = None
+) -> LabelledSequences:
+    """Read examples from a frame of text.
+
+    Args:
+        frame: the chosen columns.
+        source: the file, for error messages.
+        rules: how to read them.
+        first: number of the first row, counted from 1.
+        seen: row of every id of earlier frames; grows.
+    """
+    columns, rows = rules.columns, _rows(source, frame, first)
+    texts = {column: frame[column].str.strip().tolist() for column in frame}
+    ids = _ids(frame, columns.id, rows, first, {} if seen is None else seen)
+    table = LabelledSequences(source, ids, _sequences(texts[columns.sequence], rows, rules))
+    found: dict[str, Any] = {}
+    if rules.label is not None:
+        label = _label_or_class(rules.label, frame)
+        labels = read_labels(frame[label].tolist(), rows, _remedy(label), rules.names, rules.regression)
+        found["labels"], found["label_names"] = labels
+    elif columns.labels and rules.require_labels:
+        found["labels"], found["problem_type"] = read_several(texts, columns.labels, rules.regression, source)
+        found["label_names"] = list(columns.labels)
+    elif columns.nt_labels and rules.require_labels:
+        labels_of_rows = nt_labels(texts[columns.nt_labels], table, columns.nt_labels, rules.names)
+        found["nt_labels"], found["label_names"] = labels_of_rows
+    if columns.pair:
+        found["pairs"] = _pairs(texts[columns.pair], rows, rules)
+    if columns.tracks:
+        found["track_names"] = list(columns.tracks)
+        found["tracks"] = number_columns(texts, columns.tracks, source).astype(np.float32)
+    if columns.nt_tracks:
+        found["nt_track_names"] = list(columns.nt_tracks)
+        signals = [nt_signals(texts[name], table, name) for name in columns.nt_tracks]
+        found["nt_tracks"] = [np.stack(of_row, 1) for of_row in zip(*signals, strict=True)]
+    return replace(table, **found)
+
+
+def _from_records(path: str | PathLike[str], rules: _Rules) -> LabelledSequences:
+    """Read examples from a sequence file, with the labels in its headers."""
+    if rules.beside():
+        raise _no_columns(str(path), rules)
+    records = list(read_records(path, rna=rules.rna, min_length=rules.min_length))
+    table = LabelledSequences(str(path), [one.name for one in records], [one.letters for one in records])
+    if rules.label is None:
+        return table
     found = [_HEADER_LABEL.search(record.description) for record in records]
-    return (
-        [record.name for record in records],
-        [record.letters for record in records],
-        [match[1] if match else "" for match in found],
-        [f"{path}: record {number} ({shorten(record.name)})" for number, record in enumerate(records, start=1)],
+    texts = [match[1] if match else "" for match in found]
+    rows = [f"{path}: record {number} ({shorten(record.name)})" for number, record in enumerate(records, start=1)]
+    remedy = "write label=NAME into its header"
+    labels, names = read_labels(texts, rows, remedy, rules.names, rules.regression)
+    return replace(table, labels=labels, label_names=names)
+
+
+def _no_columns(source: str, rules: _Rules) -> InputError:
+    """Build the error for a sequence file where a table is needed."""
+    needed = ", ".join(map(repr, rules.beside()))
+    return InputError(
+        f"{source}: a sequence file has no columns, but {needed} must be read; give a CSV, TSV or Parquet table"
     )
 
 
-def _ids(frame: pd.DataFrame, id_column: str | None, rows: list[str], path: str) -> list[str]:
-    """Take the ids from their column, or number the rows; refuse an empty one and a second use."""
-    if id_column is None:
-        return [str(number) for number in range(1, len(frame) + 1)]
-    if id_column not in frame:
-        raise missing_column(path, id_column, column_names(path))
-    ids = frame[id_column].tolist()
-    seen: dict[str, int] = {}
-    for index, name in enumerate(ids):
+def _rows(source: str, frame: pd.DataFrame, first: int = 1) -> list[str]:
+    """Name the rows of a frame for error messages."""
+    return [f"{source}: data row {number}" for number in range(first, first + len(frame))]
+
+
+def _remedy(column: str | None) -> str:
+    """Say what to do about a missing label."""
+    return f"fill in column {column!r} or drop the row"
+
+
+def _ids(frame: pd.DataFrame, column: str | None, rows: list[str], first: int, seen: dict[str, int]) -> list[str]:
+    """Return the ids of a column, or number the rows; an id must not be empty or used twice."""
+    if column is None:
+        return [str(number) for number in range(first, first + len(frame))]
+    ids = frame[column].tolist()
+    for number, (name, row) in enumerate(zip(ids, rows, strict=True), start=first):
         if not name:
-            raise InputError(f"{rows[index]}: no id in column {id_column!r}; fill it in")
+            raise InputError(f"{row}: no id in column {column!r}; fill it in")
         if name in seen:
-            raise InputError(
-                f"{rows[index]}: id {shorten(name)} is that of row {seen[name] + 1} already; make the ids unique"
-            )
-        seen[name] = index
+            raise InputError(f"{row}: id {shorten(name)} is that of row {seen[name]} already; make the ids unique")
+        seen[name] = number
     return ids
 
 
-def _sequences(texts: list[str], rows: list[str], rna: bool, min_length: int) -> list[np.ndarray]:
+def _sequences(texts: list[str], rows: list[str], rules: _Rules) -> list[np.ndarray]:
     """Check all sequences in one pass over their letters, and cut them apart again."""
-    letters = clean_letters(as_letters("".join(texts)), rna)
+    letters = clean_letters(as_letters("".join(texts)), rules.rna)
     ends = np.cumsum([len(text) for text in texts])
     if not letters.all():
-        index = int(letters.argmin())
+        index = int(letters.argmin())  # the first letter that is not a nucleotide: it became 0
         row = int(np.searchsorted(ends, index, side="right"))
-        raise _cell_error(texts[row], index - int(ends[row]) + len(texts[row]), rows[row])
+        raise _letter_error(texts[row], index - int(ends[row]) + len(texts[row]), rows[row])
     for text, row_name in zip(texts, rows, strict=True):
-        if len(text) < max(1, min_length):
-            check_length(len(text), row_name, min_length)
+        if len(text) < max(1, rules.min_length):
+            check_length(len(text), row_name, rules.min_length)
     return np.split(letters, ends[:-1])
 
 
-def _cell_error(text: str, index: int, where: str) -> InputError:
-    """Describe a bad letter in a cell; DNABERT's k-mer text gets a description of its own."""
+def _pairs(texts: list[str], rows: list[str], rules: _Rules) -> list[np.ndarray]:
+    """Read the second sequences as the first ones are read."""
+    try:
+        return _sequences(texts, rows, rules)
+    except InputError as error:
+        raise InputError(f"{error} (column {rules.columns.pair!r})") from error
+
+
+def _letter_error(text: str, index: int, where: str) -> InputError:
+    """Build the error for a bad letter in a cell; DNABERT's k-mer text gets a description of its own."""
     words = text.split()
     k = len(words[0]) if words else 0
     if text[index] == " " and 1 < k <= 8 and {len(word) for word in words} == {k}:
@@ -207,62 +346,3 @@ def _cell_error(text: str, index: int, where: str) -> InputError:
             "sequence: the first word, then the last letter of every following word"
         )
     return letter_error(text[index], index + 1, where)
-
-
-def _labels(
-    texts: list[str], rows: list[str], missing: str, label_names: Sequence[str] | None, regression: bool | None
-) -> tuple[np.ndarray, list[str] | None]:
-    """Turn label texts into class numbers and names, or into values and None."""
-    for text, row in zip(texts, rows, strict=True):
-        if text.strip().lower() in MISSING:
-            raise InputError(f"{row}: the label is missing{f' ({text})' if text else ''}; {missing}")
-    if regression is None:
-        regression = label_names is None and _mostly_decimal(texts)
-    return (_values(texts, rows), None) if regression else _classes(texts, rows, label_names)
-
-
-def _mostly_decimal(texts: list[str]) -> bool:
-    """Tell whether the labels are values: more than half are numbers, and not all of them whole ones."""
-    distinct = set(texts)
-    numbers = [text for text in distinct if not np.isnan(as_number(text))]
-    return 2 * len(numbers) > len(distinct) and not all(_INTEGER.fullmatch(text.strip()) for text in numbers)
-
-
-def as_number(text: str) -> float:
-    """Read a number; NaN where there is none. Python alone takes 1_2, the name of a cluster, for twelve."""
-    try:
-        return float("nan") if "_" in text else float(text)
-    except ValueError:
-        return float("nan")
-
-
-def _values(texts: list[str], rows: list[str]) -> np.ndarray:
-    """Read finite numbers."""
-    values = np.array([as_number(text) for text in texts])
-    for value, text, row in zip(values, texts, rows, strict=True):
-        if not np.isfinite(value):
-            raise InputError(f"{row}: label {shorten(text)} is no finite number, others are; mend it or drop the row")
-    return values
-
-
-def _classes(
-    texts: list[str], rows: list[str], label_names: Sequence[str] | None
-) -> tuple[np.ndarray, list[str] | None]:
-    """Number the classes in sorted order, or in that of ``label_names``."""
-    texts = [text.strip() for text in texts]
-    names = class_order(set(texts)) if label_names is None else [str(name) for name in label_names]
-    number = {name: index for index, name in enumerate(names)}
-    for text, row in zip(texts, rows, strict=True):
-        if text not in number:
-            raise InputError(
-                f"{row}: unknown label {shorten(text)}; the classes of the training table are {_some(names)}: "
-                "correct it, drop the row, or train with it"
-            )
-    return np.array([number[text] for text in texts], np.int64), names
-
-
-def class_order(names: set[str]) -> list[str]:
-    """Sort class names: whole numbers by value, words by the alphabet."""
-    if all(_INTEGER.fullmatch(name) for name in names):
-        return sorted(names, key=int)
-    return sorted(names)

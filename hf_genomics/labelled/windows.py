@@ -14,17 +14,9 @@ from ..errors import InputError
 from ..genomes.splits import label_subset
 from ..genomes.store import GenomeStore
 from ..genomes.unknown_letters import UnknownLetters
+from ..sequence import IGNORE_INDEX, tile_all
 from .sequences import LabelledSequences
 from .tables import label_or_class
-
-
-def tile(length: int, window: int, step: int) -> np.ndarray:
-    """Give the starts of windows of ``window`` nt, every ``step`` nt, that fit into ``length`` nt.
-
-    >>> tile(10, window=4, step=3).tolist(), tile(3, window=4, step=3).tolist()
-    ([0, 3, 6], [])
-    """
-    return np.arange(0, max(0, length - window + 1), step)
 
 
 @dataclass(frozen=True)
@@ -127,8 +119,8 @@ def _shuffled_windows(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Cut contigs into windows; returns contig and start of each, (windows,) both, in an order drawn by chance."""
     lengths = store.contigs["length"].to_numpy()
-    tiles = [tile(int(lengths[row]), length, step) for row in rows]
-    contig, start = np.repeat(rows, [len(starts) for starts in tiles]), np.concatenate([np.zeros(0, int), *tiles])
+    index, start, _ = tile_all(lengths[rows], length, step, end="drop")
+    contig = rows[index]
     chance = random_bits_at(row_keys(seed, np.zeros(1), contig), Stream.LABELLED_ORDER, np.arange(len(contig)), start)
     order = np.argsort(chance, kind="stable")
     return contig[order], start[order]
@@ -201,17 +193,19 @@ class SequenceDataset(Dataset):
         """Return one row."""
         row = {"sequence": self.examples.sequences[index], "window_index": index, "epoch": self.epoch}
         row |= {"keep_strand": True} if self.keep_strand else {}
-        row |= annotations_of(self.examples, index)
+        row |= columns_beside(self.examples, index)
         return row if self.examples.labels is None else {**row, "label": self._label(index)}
 
     def _label(self, index: int) -> Any:
         """Give a row's label, in the way that the Trainer counts the labels there are: -100 where not measured."""
         label = self.examples.known_labels[index]
-        return np.nan_to_num(label, nan=-100) if self.examples.problem == "multi_label_classification" else label
+        return (
+            np.nan_to_num(label, nan=IGNORE_INDEX) if self.examples.problem == "multi_label_classification" else label
+        )
 
 
-def annotations_of(examples: LabelledSequences, index: int) -> dict[str, Any]:
-    """Give what a row has beside its sequence and its label, under the collator's names."""
+def columns_beside(examples: LabelledSequences, index: int) -> dict[str, Any]:
+    """Return what stands beside the sequence and the label of a row, under the names that the collator reads."""
     columns: dict[str, Any] = {"pair": examples.pairs, "nt_labels": examples.nt_labels}
     columns |= {"tracks": examples.tracks, "nt_tracks": examples.nt_tracks}
     return {name: column[index] for name, column in columns.items() if column is not None}

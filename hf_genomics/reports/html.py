@@ -15,7 +15,7 @@ import numpy as np
 
 from ..io.writing import write_bytes
 
-#: Pixels of a picture per CSS pixel of the report: sharp on screens of double resolution.
+#: Pixels of a picture per CSS pixel of the report, for screens of double resolution.
 _SHARPNESS = 2
 
 
@@ -32,18 +32,19 @@ def write_report(
 ) -> None:
     """Write a report as one self-contained HTML file that follows the reader's light or dark mode.
 
-    All text is plain text and is escaped. Numbers are set with three decimals (float) or grouped (int); None and NaN
-    become a dash.
+    It has no scripts and refers to nothing outside itself, so that it can be mailed, archived and opened in ten years.
+    All text is plain text and is escaped. Numbers are shown with three decimals (float) or grouped digits (int); None
+    and NaN become a dash.
 
     Args:
         path: HTML file to write.
         title: heading of the page.
-        summary: paragraphs; the first is set larger and should be the message in one or two sentences.
-        tables: (caption, header, rows); a column of numbers is set flush right.
-        pictures: (caption, PNG file); the first sentence of the caption is what a screen reader says.
+        summary: paragraphs; the first is shown larger and should be the message in one or two sentences.
+        tables: (caption, header, rows) of each table; columns of numbers are aligned right.
+        pictures: (caption, PNG file) of each picture; screen readers read the first sentence of the caption.
 
     Raises:
-        ValueError: if a row of a table is not as long as its header, or a picture is no PNG.
+        ValueError: if a row of a table is not as long as its header, or a picture is not a PNG file.
     """
     sections = [
         _section("In short", "".join(f"<p>{_text(paragraph)}</p>" for paragraph in summary)),
@@ -59,7 +60,7 @@ def _section(heading: str, content: str) -> str:
 
 
 def _table(caption: str, header: Sequence[str], rows: Sequence[Sequence[Cell]]) -> str:
-    """Set one table; the first column names the row unless it holds numbers."""
+    """Write one table; the first column holds the row headings unless it holds numbers."""
     for row in rows:
         if len(row) != len(header):
             raise ValueError(f"table {caption!r}: a row has {len(row)} cells, the header {len(header)}: {list(row)}")
@@ -77,7 +78,7 @@ def _table(caption: str, header: Sequence[str], rows: Sequence[Sequence[Cell]]) 
 
 
 def _row(row: Sequence[Cell], numeric: Sequence[bool]) -> str:
-    """Set the cells of a row; a first cell of text is its heading."""
+    """Write the cells of a row; a first cell of text is the row's heading."""
     cells = []
     for column, (value, is_number) in enumerate(zip(row, numeric, strict=True)):
         tag, scope = ("th", ' scope="row"') if column == 0 and not is_number else ("td", "")
@@ -94,7 +95,7 @@ def _is_number(value: Cell) -> bool:
 
 
 def _cell(value: Cell) -> str:
-    """Write a number as a reader wants it: 0.812, 12,345, or a dash for what is not known."""
+    """Write a value for readers: 0.812, 12,345, or a dash for None and NaN."""
     if value is None or (isinstance(value, float | np.floating) and math.isnan(value)):
         return "\N{EN DASH}"
     if isinstance(value, float | np.floating):
@@ -103,10 +104,10 @@ def _cell(value: Cell) -> str:
 
 
 def _picture(caption: str, path: Path) -> str:
-    """Embed a PNG at half its pixel size, so that it stays sharp on fine screens."""
+    """Embed a PNG file at half its size in pixels, so that it is sharp on high-resolution screens."""
     data = path.read_bytes()
     if data[:8] != b"\x89PNG\r\n\x1a\n":
-        raise ValueError(f"{path} is no PNG picture")
+        raise ValueError(f"{path} is not a PNG file")
     width, height = (pixels // _SHARPNESS for pixels in struct.unpack(">II", data[16:24]))
     source = base64.b64encode(data).decode("ascii")
     alt = caption.split(". ")[0].rstrip(".")
@@ -117,7 +118,7 @@ def _picture(caption: str, path: Path) -> str:
 
 
 def _text(text: str) -> str:
-    """Escape text for HTML, quotes included, so that it may stand in attributes too."""
+    """Escape text for HTML, quotes included, so that attributes can hold it too."""
     return html.escape(str(text), quote=True)
 
 

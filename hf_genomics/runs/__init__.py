@@ -1,1 +1,1 @@
-"""A Trainer that knows nothing of DNA: exact resume, checkpoints, incidents, memory and output folders."""
+"""A Trainer that knows nothing about DNA: exact resume, checkpoints, incidents, memory and output folders."""

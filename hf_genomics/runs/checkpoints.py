@@ -1,8 +1,8 @@
-"""Checkpoints that are whole or not there: what is in them, how they are written, found and judged.
+"""Checkpoints that are complete or absent: what they hold, and how they are written, found and validated.
 
-A checkpoint is a folder ``checkpoint-STEP`` of safetensors and JSON. It is written beside its place, flushed to disk
-and renamed. Its ``manifest.json`` holds size and SHA-256 of every file. A folder whose files are not what its manifest
-says is no checkpoint: nothing goes on from it, and nothing is deleted because of it.
+A checkpoint is a folder ``checkpoint-STEP`` of safetensors and JSON files. It is written to a temporary folder beside
+its place, flushed to disk and renamed. Its ``manifest.json`` holds the size and SHA-256 of every file. A folder whose
+files do not match its manifest is not valid: no run resumes from it, and nothing is deleted because of it.
 """
 
 from __future__ import annotations
@@ -34,18 +34,18 @@ MANIFEST = "manifest.json"
 TRAINER_STATE = "trainer_state.json"
 SETTINGS = "settings.json"
 _NAME = re.compile(r"checkpoint-(\d+)")
-#: What is left of a kill: folders half-written, renamed away or half-deleted.
+#: What a killed run may leave: folders half-written, renamed away or half-deleted.
 _REMAINS = (".checkpoint-*.partial", ".checkpoint-*.old")
-#: SHA-256 of files that this process has read, by what changes with them; see ``_sha256``.
+#: SHA-256 of files that this process has read, by device, inode, size and times of the file; see ``_sha256``.
 _known: dict[tuple[int, ...], str] = {}
-_REST = 50_000_000  # ns; ticks of the clocks that file systems take their times from are 1 to 10 ms apart
+_REST = 50_000_000  # ns; the clocks of file systems tick every 1 to 10 ms
 
 
-# Any state of optimizer, schedule and random numbers as JSON and tensors, exactly
+# States of optimizer, schedule and random number generators as JSON and tensors, exactly
 
 
 def split_tensors(value: Any, tensors: dict[str, torch.Tensor], name: str = "") -> Any:
-    """Write a tree of dictionaries, lists, tuples, arrays and numbers as JSON, its tensors put aside.
+    """Convert a tree of dictionaries, lists, tuples, arrays and numbers to JSON, and collect its tensors.
 
     >>> tensors = {}
     >>> split_tensors({0: (1, torch.ones(2))}, tensors, "state")
@@ -55,11 +55,14 @@ def split_tensors(value: Any, tensors: dict[str, torch.Tensor], name: str = "") 
 
     Args:
         value: the tree.
-        tensors: gets its tensors, on the CPU, named by their way from the root.
-        name: of the root.
+        tensors: receives the tensors, moved to the CPU, by their path from the root.
+        name: name of the root.
+
+    Returns:
+        the tree without its tensors, ready for ``json.dumps``; tuples and arrays are marked as such.
 
     Raises:
-        TypeError: for an object of any other kind, which only a pickle could hold.
+        TypeError: for any other kind of object, which only a pickle could hold.
     """
     if value is None or isinstance(value, bool | int | float | str):
         return value
@@ -73,11 +76,11 @@ def split_tensors(value: Any, tensors: dict[str, torch.Tensor], name: str = "") 
     if isinstance(value, list | tuple):
         items = [split_tensors(item, tensors, f"{name}.{place}") for place, item in enumerate(value)]
         return {"tuple": items} if isinstance(value, tuple) else items
-    raise TypeError(f"{name}: {type(value).__name__} is neither number, text, tensor, list nor dictionary")
+    raise TypeError(f"{name}: {type(value).__name__} is neither a number, text, tensor, list nor dictionary")
 
 
 def join_tensors(value: Any, tensors: dict[str, torch.Tensor]) -> Any:
-    """Undo ``split_tensors``."""
+    """Rebuild the tree that ``split_tensors`` converted, from its JSON and its tensors."""
     if isinstance(value, list):
         return [join_tensors(item, tensors) for item in value]
     if not isinstance(value, dict):
@@ -97,17 +100,18 @@ def save_tree(tree: Any, folder: Path, name: str) -> None:
     text = json.dumps(split_tensors(tree, tensors, name))
     (folder / f"{name}.json").write_text(text + "\n", encoding="utf-8")
     save_file(tensors, folder / f"{name}.safetensors")
-    shutil.copymode(folder / f"{name}.json", folder / f"{name}.safetensors")  # safetensors' is for its owner alone
+    # safetensors makes its files readable by their owner only; the umask decides about all others.
+    shutil.copymode(folder / f"{name}.json", folder / f"{name}.safetensors")
 
 
 def load_tree(folder: Path, name: str) -> Any:
-    """Read what ``save_tree`` wrote."""
+    """Read the tree that ``save_tree`` wrote."""
     tensors = load_file(folder / f"{name}.safetensors")
     return join_tensors(json.loads((folder / f"{name}.json").read_text(encoding="utf-8")), tensors)
 
 
 def random_state() -> dict[str, Any]:
-    """Take down the random number generators of this process: Python, NumPy, torch and its accelerator."""
+    """Return the states of this process's random number generators: Python, NumPy, torch and its accelerator."""
     state = {"python": random.getstate(), "numpy": np.random.get_state(), "torch": torch.get_rng_state()}
     if torch.accelerator.is_available():
         state["accelerator"] = torch.get_device_module().get_rng_state()
@@ -115,7 +119,7 @@ def random_state() -> dict[str, Any]:
 
 
 def set_random_state(state: dict[str, Any]) -> None:
-    """Put back what ``random_state`` took down."""
+    """Restore the states that ``random_state`` returned."""
     random.setstate(state["python"])
     np.random.set_state(state["numpy"])
     torch.set_rng_state(state["torch"])
@@ -128,14 +132,14 @@ def set_random_state(state: dict[str, Any]) -> None:
 
 @contextmanager
 def writing(target: Path) -> Iterator[Path]:
-    """Offer a folder to write a checkpoint to; in its place, sealed and on disk, when the block ends well."""
+    """Yield a temporary folder for a checkpoint; it gets its manifest and its place if the block raises nothing."""
     with replacing(target) as folder:
         yield folder
         _seal(folder)
 
 
-def fault_of(checkpoint: Path) -> str | None:
-    """Say why a folder is no valid checkpoint, or None if it is: every file is what the manifest says, to the bit."""
+def problem_of(checkpoint: Path) -> str | None:
+    """Return why a folder is not a valid checkpoint; None if every file matches the manifest, bit by bit."""
     try:
         files = json.loads((checkpoint / MANIFEST).read_text(encoding="utf-8"))["files"]
         for name, facts in files.items():
@@ -145,22 +149,22 @@ def fault_of(checkpoint: Path) -> str | None:
             if path.stat().st_size != facts["bytes"]:
                 return f"{name} has {path.stat().st_size} bytes instead of {facts['bytes']}"
             if _sha256(path) != facts["sha256"]:
-                return f"{name} is not what was written"
+                return f"{name} has changed since it was written"
     except FileNotFoundError:
         return f"it has no {MANIFEST}"
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        return f"its {MANIFEST} cannot be read ({type(error).__name__})"
+        return f"its {MANIFEST} is damaged ({type(error).__name__})"
     return None if TRAINER_STATE in files else f"its {MANIFEST} does not name {TRAINER_STATE}"
 
 
 def checkpoints_in(folder: Path) -> list[Path]:
-    """List the folders checkpoint-STEP, valid or not, newest first."""
+    """List the folders named checkpoint-STEP, valid or not, newest first."""
     found = [path for path in folder.glob("checkpoint-*") if _NAME.fullmatch(path.name) and path.is_dir()]
     return sorted(found, key=step_of, reverse=True)
 
 
 def step_of(checkpoint: Path) -> int:
-    """Give the step in a checkpoint's name.
+    """Return the step in a checkpoint's name.
 
     >>> step_of(Path("runs/x/checkpoint-200"))
     200
@@ -169,31 +173,41 @@ def step_of(checkpoint: Path) -> int:
 
 
 def newest_valid(folder: Path) -> tuple[Path | None, dict[str, str]]:
-    """Find the newest valid checkpoint, and say of each newer one why it is not valid."""
-    faults: dict[str, str] = {}
+    """Find the newest valid checkpoint.
+
+    Returns:
+        the checkpoint, None if there is none; and the problem of each newer one, by its name.
+    """
+    problems: dict[str, str] = {}
     for checkpoint in checkpoints_in(folder):
-        fault = fault_of(checkpoint)
-        if fault is None:
-            return checkpoint, faults
-        faults[checkpoint.name] = fault
-    return None, faults
+        problem = problem_of(checkpoint)
+        if problem is None:
+            return checkpoint, problems
+        problems[checkpoint.name] = problem
+    return None, problems
 
 
 def rotate(folder: Path, limit: int | None, keep: str | None = None) -> None:
-    """Delete the oldest of more than ``limit`` valid checkpoints, but not ``keep``; faulty ones count for nothing."""
+    """Delete the oldest valid checkpoints beyond a limit; invalid ones are neither counted nor deleted.
+
+    Args:
+        folder: the output folder.
+        limit: number of checkpoints to keep, the best one included; None or 0 keeps all.
+        keep: path or name of the best checkpoint, which is not deleted.
+    """
     if not limit or limit < 1:
         return
-    valid = [checkpoint for checkpoint in checkpoints_in(folder) if fault_of(checkpoint) is None]
+    valid = [checkpoint for checkpoint in checkpoints_in(folder) if problem_of(checkpoint) is None]
     best = [checkpoint for checkpoint in valid[1:] if keep and checkpoint.name == Path(keep).name]
     others = [checkpoint for checkpoint in valid if checkpoint not in best]
     for checkpoint in others[max(1, limit - len(best)) :]:
         away = checkpoint.with_name(f".{checkpoint.name}.old")
-        checkpoint.rename(away)  # at once: a folder half-deleted would still have its manifest
+        checkpoint.rename(away)  # first, at one stroke: a kill while deleting must not leave half a checkpoint
         shutil.rmtree(away)
 
 
 def clear_remains(folder: Path) -> None:
-    """Delete what killed runs left of checkpoints that they were writing or deleting."""
+    """Delete the remains of checkpoints that killed runs were writing or deleting."""
     for pattern in _REMAINS:
         for path in folder.glob(pattern):
             shutil.rmtree(path, ignore_errors=True)
@@ -202,34 +216,39 @@ def clear_remains(folder: Path) -> None:
 def check_space(folder: Path, needed: int, what: str) -> None:
     """Check that the disk has room.
 
+    Args:
+        folder: where to write; it need not exist yet.
+        needed: bytes.
+        what: what needs them, for the message.
+
     Raises:
-        InputError: naming folder, bytes needed and free.
+        InputError: naming the folder, and the bytes needed and free.
     """
     place = next(path for path in (folder, *folder.absolute().parents) if path.exists())
     free = shutil.disk_usage(place).free
     if free < needed:
         raise InputError(
-            f"{folder}: {what} needs {needed / 1e9:.3g} GB, the disk has {free / 1e9:.3g} GB left; make room, "
-            "lower trainer.save_total_limit or choose another trainer.output_dir"
+            f"{folder}: {what} needs {needed / 1e9:.3g} GB, the disk has {free / 1e9:.3g} GB left; free "
+            "space, lower trainer.save_total_limit or choose another trainer.output_dir"
         )
 
 
 def checkpoint_bytes(model: torch.nn.Module) -> int:
-    """Estimate the size of a checkpoint: weights, their two moments in AdamW, and a few MB of state and code."""
+    """Estimate the size of a checkpoint: weights, their two moments in AdamW, and 4 MB for states and code."""
     weights = sum(parameter.numel() * parameter.element_size() for parameter in model.parameters())
     return 3 * weights + 4_000_000
 
 
 def _seal(folder: Path) -> None:
-    """Flush all files to disk, hashing them meanwhile, and write the manifest, last."""
+    """Flush all files of a folder to disk and hash them; write the manifest last."""
     paths = sorted(path for path in folder.rglob("*") if path.is_file())
-    with ThreadPoolExecutor(1) as disk:
+    with ThreadPoolExecutor(1) as disk:  # flushing waits for the disk, hashing for the CPU: side by side
         flushed = disk.map(_sync, paths)
         files = {
             path.relative_to(folder).as_posix(): {"bytes": path.stat().st_size, "sha256": _sha256(path)}
             for path in paths
         }
-        list(flushed)  # raises what flushing raised
+        list(flushed)  # raises the error of a flush that failed
     (folder / MANIFEST).write_text(json.dumps({"format": 1, "files": files}, indent=1) + "\n", encoding="utf-8")
     _sync(folder / MANIFEST)
 
@@ -240,15 +259,16 @@ def _sync(path: Path) -> None:
 
 
 def _sha256(path: Path) -> str:
-    """Hash a file, or say again what this process found when inode, size and times of the file were the same.
+    """Return the hash of a file, from memory if this process has hashed it and its inode, size and times are the same.
 
-    So a save reads its own files once and those of earlier checkpoints not at all. A change within a tick of the clock
-    leaves the times as they are; hence only files that had rested before they were hashed are known.
+    Hence saving a checkpoint reads its own files once and those of earlier checkpoints not at all.
     """
     facts = path.stat()
     state = (facts.st_dev, facts.st_ino, facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns)
     if state in _known:
         return _known[state]
+    # A change within the same tick of the clock leaves the times of a file as they are. So a hash is remembered only if
+    # the file had not changed for a while when it was read.
     rested = time.time_ns() - max(facts.st_mtime_ns, facts.st_ctime_ns) > _REST
     digest = hashlib.sha256()
     with open(path, "rb") as file:
@@ -262,8 +282,16 @@ def _sha256(path: Path) -> str:
 # Settings
 
 
-def other_settings(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
-    """Name the keys whose values differ, with both: ["trainer.seed was 1, is 2"]."""
+def changed_settings(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
+    """List the keys whose values differ, with both values.
+
+    >>> changed_settings({"trainer.seed": 1}, {"trainer.seed": 2})
+    ['trainer.seed was 1, is 2']
+
+    Args:
+        before: settings of the run that wrote the checkpoint, as read from JSON.
+        now: settings of the run that is to continue it.
+    """
     before, now = (json.loads(json.dumps(settings, default=str)) for settings in (before, now))
     keys = [*before, *(key for key in now if key not in before)]
     return [

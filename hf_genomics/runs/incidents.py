@@ -1,34 +1,51 @@
-"""Losses that are no number, or far above those before them, noticed at their step, with the windows in it."""
+"""Watch every step of a run: stop or skip at a NaN or infinite loss, record loss spikes, name the windows involved."""
 
 from __future__ import annotations
 
 import json
+import logging
 import math
 import statistics
 from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
+import torch
+from accelerate.utils import gather_object
+from torch import Tensor
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-#: Says of rows of an epoch what they are: (epoch, rows) -> one dictionary each. Never their letters.
+from ..errors import InputError
+from ..genomes.order import EpochOrder
+from .callbacks import StopRequest
+from .checkpoints import newest_valid
+
+logger = logging.getLogger(__name__)
+
+#: Describe rows of an epoch: (epoch, rows) -> one dictionary for each row. Never their letters.
 Describe = Callable[[int, np.ndarray], list[dict[str, Any]]]
 
 FILE = "incidents.jsonl"
 _MEMORY, _FEWEST = 100, 20  # steps
-_NAMED = 5
+_NAMED = 5  # windows in a message; the file lists all
+_MOST_SKIPPED = 10  # steps in a row
 
 
 class SpikeDetector:
-    """Tell whether a step's loss lies far above those of the last 100 steps.
+    """Detector of losses far above those of the last 100 steps.
 
-    Far is more than 10 % and more than 8 robust standard deviations (1.48 times the median distance from the median)
-    above their median; of fewer than 20 steps nothing is said. A spike is not remembered, so that the next is seen.
+    A spike is more than 10 % and more than 8 robust standard deviations (1.4826 times the median distance from the
+    median) above the median. The first 20 losses are never spikes. Spikes are not remembered, so that a second one is
+    detected as well.
 
-    >>> spikes = SpikeDetector([5.0, 5.1] * 20)
-    >>> spikes(5.2), spikes(9.0)
+    >>> is_spike = SpikeDetector([5.0, 5.1] * 20)
+    >>> is_spike(5.2), is_spike(9.0)
     (False, True)
+
+    Args:
+        losses: of the steps before, the oldest first.
     """
 
     def __init__(self, losses: Sequence[float] = ()) -> None:
@@ -36,26 +53,177 @@ class SpikeDetector:
 
     @property
     def median(self) -> float:
-        """Median of the losses remembered."""
+        """Median of the remembered losses."""
         return statistics.median(self.losses)
 
     def __call__(self, loss: float) -> bool:
-        """Judge the loss of the next step."""
+        """Check whether the loss of the next step is a spike, and remember it if it is not."""
         if len(self.losses) >= _FEWEST:
             median = self.median
-            spread = 1.4826 * statistics.median(abs(past - median) for past in self.losses)
-            if loss > max(median + 8 * spread, median + 0.1 * abs(median)):
+            deviation = 1.4826 * statistics.median(abs(past - median) for past in self.losses)
+            if loss > max(median + 8 * deviation, median + 0.1 * abs(median)):
                 return True
         self.losses.append(loss)
         return False
 
 
+class RunningLoss:
+    """Mean loss since the last line of the log, and of the whole run; skipped steps count in neither.
+
+    The Trainer keeps such sums too, but in private attributes, and counts every step.
+    """
+
+    def __init__(self) -> None:
+        self.recent, self.recent_steps = torch.zeros(()), 0  # float32, as the Trainer adds losses up
+        self.total, self.total_steps = 0.0, 0
+
+    def add(self, losses: Sequence[float]) -> None:
+        """Add the losses of the forward passes of a step, each already divided by their number."""
+        for loss in losses:
+            self.recent += loss
+        self.recent_steps += 1
+
+    def take_mean(self, accelerator: Any) -> float:
+        """Return the mean since the last call, over all processes; all of them must call this."""
+        loss = accelerator.gather(self.recent.to(accelerator.device)).mean().item()
+        mean = loss / self.recent_steps
+        self.total, self.total_steps = self.total + loss, self.total_steps + self.recent_steps
+        self.recent, self.recent_steps = torch.zeros(()), 0
+        return mean
+
+    @property
+    def mean_of_run(self) -> float:
+        """Mean over all steps of the run."""
+        return (self.total + self.recent.item()) / max(self.total_steps + self.recent_steps, 1)
+
+    def state(self) -> dict[str, float]:
+        """Return the sums and counts for a checkpoint."""
+        return {name: float(value) if name == "recent" else value for name, value in vars(self).items()}
+
+    def restore(self, state: dict[str, float]) -> None:
+        """Restore what ``state`` returned."""
+        vars(self).update(state | {"recent": torch.tensor(state["recent"])})
+
+
+class WatchSteps(TrainerCallback):
+    """Judge every step before the optimizer takes it.
+
+    Args:
+        stop: the request to stop, on which all processes agree here, in the same exchange.
+        on_nonfinite: what to do at a loss or gradient norm that is NaN or infinite: stop the run, or skip the step.
+            Ten such steps in a row stop the run in either case.
+        order: order of the training rows, for the windows of a step.
+        describe: describes rows; without it messages name step and process only.
+    """
+
+    def __init__(
+        self,
+        stop: StopRequest,
+        on_nonfinite: Literal["stop", "skip_batch"],
+        order: EpochOrder | None,
+        describe: Describe | None,
+    ) -> None:
+        self.stop, self.on_nonfinite, self.order, self.describe = stop, on_nonfinite, order, describe
+        self.losses: list[Tensor] = []  # of the forward passes of the step so far
+        self.gradient_norm: Any = 0.0  # of the step, before clipping
+        self.running, self.is_spike, self.skipped = RunningLoss(), SpikeDetector(), 0
+
+    def on_pre_optimizer_step(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        model: Any = None,
+        **kwargs: Any,
+    ) -> None:
+        """Let the optimizer take the step, skip it or stop the run; the same on all processes.
+
+        Raises:
+            InputError: if a loss or the gradient norm is NaN or infinite, and the step is not skipped.
+        """
+        losses, self.losses = self.losses, []
+        # In fp16 gradients overflow now and then; the loss scaler skips such steps itself.
+        judged = losses if args.fp16 else [*losses, torch.as_tensor(self.gradient_norm, device=losses[0].device)]
+        # The one place in a step that waits for the device: all numbers are fetched together.
+        values = torch.stack([value.detach().float() for value in judged]).tolist()
+        bad, self.stop.agreed = agree(args, int(not all(map(math.isfinite, values))), self.stop.number)
+        values = values[: len(losses)]
+        if bad:
+            self._handle_nonfinite(args, state, model, values)
+            return
+        self.skipped = 0
+        self.running.add(values)
+        if self.is_spike(sum(values)):
+            what = self._record(args, state, "spike", [sum(values)], None)
+            logger.warning("%s; the median of the steps before is %.4g", what, self.is_spike.median)
+
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        """Write no line of the log if every step since the last one was skipped."""
+        control.should_log = control.should_log and self.running.recent_steps > 0
+
+    on_epoch_end = on_step_end
+
+    def _handle_nonfinite(self, args: TrainingArguments, state: TrainerState, model: Any, losses: list[float]) -> None:
+        """Skip the step or stop the run; every process raises the same message, so that the first can speak for all."""
+        self.skipped += 1
+        all_losses = gather_object([losses])
+        bad_ranks = [rank for rank, values in enumerate(all_losses) if not all(map(math.isfinite, values))]
+        here = not bad_ranks or args.process_index in bad_ranks  # finite losses: the gradient alone is to blame
+        message = self._record(args, state, "non-finite", losses, float(self.gradient_norm)) if here else None
+        what = next(filter(None, gather_object([message])))
+        if self.on_nonfinite == "stop" or self.skipped == _MOST_SKIPPED:
+            last = newest_valid(Path(args.output_dir))[0]
+            raise diverged(what, f"; the last good checkpoint is {last}" if last else "")
+        if args.process_index == 0:
+            logger.warning("%s; the step is skipped", what)
+        for parameter in model.parameters():
+            parameter.grad = None  # so that the optimizer changes neither this weight nor its own state
+
+    def _record(
+        self, args: TrainingArguments, state: TrainerState, kind: str, losses: list[float], norm: float | None
+    ) -> str:
+        """Append an incident to the run's file of incidents, and describe it in one line."""
+        step, rank = state.global_step, args.process_index
+        facts = {"kind": kind, "step": step + 1, "rank": rank, "losses": losses, "gradient_norm": norm}
+        loss = f"loss {sum(losses):.4g}" + ("" if norm is None else f", gradient norm {norm:.4g}")
+        what = f"step {step + 1}, rank {rank}: {loss}"
+        if self.order is not None and self.describe is not None:
+            epoch, rows = self.order.of_step(step, rank)
+            windows = self.describe(epoch, culprits(losses, rows) if len(losses) > 1 else rows.reshape(-1))
+            facts |= {"epoch": epoch, "windows": windows}
+            what += f" in {name_windows(windows)} of epoch {epoch} (all listed in {FILE})"
+        append(Path(args.output_dir), facts)
+        return what
+
+
+def agree(args: TrainingArguments, *flags: int) -> list[int]:
+    """Return the largest value of each flag over all processes, so that they take the same branch."""
+    if args.world_size == 1:
+        return list(flags)
+    together = torch.tensor(flags, device=args.device)
+    torch.distributed.all_reduce(together, torch.distributed.ReduceOp.MAX)
+    return together.tolist()
+
+
+def diverged(what: str, more: str = "") -> InputError:
+    """Build the error for a run that has diverged (NaN or infinite numbers).
+
+    Args:
+        what: where it was noticed.
+        more: appended to the message.
+    """
+    return InputError(
+        f"{what}: the run has diverged and its model is not saved; lower trainer.learning_rate or lengthen "
+        f"trainer.warmup_steps{more}"
+    )
+
+
 def culprits(losses: Sequence[float], rows: np.ndarray) -> np.ndarray:
-    """Choose the rows of a step whose losses are no numbers; all of them where each loss by itself is one.
+    """Choose the rows of a step whose losses are NaN or infinite; all rows where every loss is finite.
 
     Args:
         losses: of the forward passes of a step.
-        rows: (accumulation, batch).
+        rows: (accumulation, batch), the rows of each forward pass.
 
     Returns:
         (rows,)
@@ -65,7 +233,7 @@ def culprits(losses: Sequence[float], rows: np.ndarray) -> np.ndarray:
 
 
 def name_windows(windows: Sequence[dict[str, Any]]) -> str:
-    """Name the first few windows of many.
+    """Name the first few of many windows.
 
     >>> name_windows([{"window": 7, "record": "NC_001416", "start": 10, "end": 160}])
     'window 7 (NC_001416:10-160)'
@@ -75,8 +243,8 @@ def name_windows(windows: Sequence[dict[str, Any]]) -> str:
     return f"window{'s' if len(windows) > 1 else ''} {', '.join(named)}{more}"
 
 
-def note(folder: Path, incident: dict[str, Any]) -> None:
-    """Add an incident to the run's list of them, one JSON object a line; several processes may write to it."""
+def append(folder: Path, incident: dict[str, Any]) -> None:
+    """Append an incident to the run's file of incidents, one JSON object a line; several processes may write to it."""
     folder.mkdir(parents=True, exist_ok=True)
     with open(folder / FILE, "a", encoding="utf-8") as file:
         file.write(json.dumps(incident) + "\n")

@@ -1,15 +1,17 @@
-"""What a training step needs of a device's memory, and what the device has; said before the first step.
+"""Estimate the memory that a training step needs, and compare it with the device's before the first step.
 
 The estimate counts what autograd keeps of a forward pass for the backward pass, tensor by tensor, and adds weights,
-gradients and the optimizer's state. Transient tensors, allocators and libraries are in the margins, which were measured
-on real steps (benchmarks/memory.py, docs/decisions.md).
+gradients and the optimizer's state. Temporary tensors, allocators and libraries are covered by margins, which were
+measured on real steps (benchmarks/memory.py).
 """
 
 from __future__ import annotations
 
+import ctypes
 import logging
 import math
 import os
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,28 +22,31 @@ from torch import Tensor
 from transformers import TrainingArguments
 
 from ..errors import InputError
-from .flops import narrows
+from ..pooling import packed_starts
+from ..sequence import IGNORE_INDEX
+from .flops import selects_in_last_layer
 
 logger = logging.getLogger(__name__)
 
-#: Real steps took between these multiples of the estimate. What needs more than the free memory even at the lower one
-#: is refused; what might at the upper one is warned of.
+#: Real steps took between these multiples of the estimate. A step that does not fit even at the lower one is an error;
+#: a step that does not fit at the upper one is a warning.
 LOWEST, HIGHEST = 0.5, 1.4
 _GIB = 2**30
-#: A CPU's heap keeps what is freed between arrays that are not (see ``keep_freed_memory``): measured, 1.0 to 1.6.
+#: On a CPU, freed arrays between arrays in use stay in the heap (see ``keep_freed_memory``): measured, 1.0 to 1.6.
 _HEAP = 1.25
-#: Numbers that an optimizer keeps for each weight; others than these: 2, as AdamW.
+#: Numbers that an optimizer keeps for each weight; 2 (as AdamW) for any other optimizer.
 _STATE = {"sgd": 0.0, "adafactor": 0.1, "adagrad": 1.0, "rmsprop": 1.0, "lion": 1.0}
 
 
 class BatchShape(NamedTuple):
-    """What of a batch decides how much memory it takes.
+    """Properties of a batch that decide how much memory it takes.
 
     Attributes:
-        tokens: of all rows, padding included.
-        windows: tokens of each window that attends to itself; padded rows are windows as long as they are.
-        predicted: tokens with a label, where the head gives logits for tokens.
-        packed: rows hold several windows, whose scores no mask in float32 is added to on a CPU.
+        tokens: number of tokens in all rows, padding included.
+        windows: number of tokens of each window that attends to itself only; each padded row is one such window.
+        predicted: number of tokens with a label, where the head computes logits for tokens; 0 otherwise.
+        packed: whether rows hold several windows. On a CPU, packed windows are computed one by one, without a float32
+            mask that is added to the scores.
     """
 
     tokens: int
@@ -51,22 +56,22 @@ class BatchShape(NamedTuple):
 
     @classmethod
     def of(cls, batch: Mapping[str, Tensor]) -> BatchShape:
-        """Read it off a batch: padded rows, packed rows, or (rows, windows, tokens) of hierarchical models."""
+        """Measure a batch: of padded rows, of packed rows, or (rows, parts, tokens) for hierarchical models."""
         ids = batch["input_ids"]
         labels = batch.get("labels")
-        predicted = int((labels != -100).sum()) if labels is not None and labels.shape == ids.shape else 0
+        predicted = int((labels != IGNORE_INDEX).sum()) if labels is not None and labels.shape == ids.shape else 0
         positions = batch.get("position_ids")
         if positions is None:
-            there = ids if ids.ndim == 2 else ids[batch["attention_mask"].bool().any(2)]  # windows that are not there
-            return cls(there.numel(), [there.shape[-1]] * (there.numel() // there.shape[-1]), predicted)
-        starts = torch.ones_like(positions, dtype=torch.bool)
-        starts[:, 1:] = positions.diff(dim=1) != 1
-        places = starts.flatten().nonzero().flatten()
+            # Sequences may have fewer parts than the batch; parts without any token are not computed.
+            computed = ids if ids.ndim == 2 else ids[batch["attention_mask"].bool().any(2)]
+            length = computed.shape[-1]
+            return cls(computed.numel(), [length] * (computed.numel() // length), predicted)
+        places = packed_starts(positions).flatten().nonzero().flatten()
         return cls(ids.numel(), places.diff(append=places.new_tensor([ids.numel()])).tolist(), predicted, packed=True)
 
 
 class StepMemory(NamedTuple):
-    """Bytes that a step needs at its peak."""
+    """Bytes that a training step needs at its peak."""
 
     weights: int
     gradients: int
@@ -75,22 +80,22 @@ class StepMemory(NamedTuple):
 
     @property
     def total(self) -> int:
-        """All of them together."""
+        """Sum of all four."""
         return sum(self)
 
     def __str__(self) -> str:
-        """Say it in GiB."""
+        """Format the bytes in GiB."""
         parts = ", ".join(f"{name} {value / _GIB:.2f}" for name, value in self._asdict().items())
         return f"{self.total / _GIB:.2f} GiB ({parts})"
 
 
-class Way(NamedTuple):
-    """How a step is computed, as far as memory goes.
+class ComputeMode(NamedTuple):
+    """Settings that affect how much memory a training step needs.
 
     Attributes:
         device: "cpu" or "cuda".
-        attention: "eager" keeps scores of all pairs of tokens, as sdpa does on a CPU where it drops some; the others go
-            through them in tiles.
+        attention: "eager" keeps the scores of all pairs of tokens, as sdpa does on a CPU where dropout removes some;
+            the other backends go through them in tiles.
         half: bf16 or fp16 autocast.
         checkpointing: only the input of each layer is kept, and one layer is computed anew at a time.
     """
@@ -100,70 +105,84 @@ class Way(NamedTuple):
     half: bool = False
     checkpointing: bool = False
 
+    @property
+    def number_bytes(self) -> int:
+        """Bytes of a number in the matrix products."""
+        return 2 if self.half else 4
 
-def layer_bytes(config: Any, shape: BatchShape, window: int | None, way: Way) -> int:
-    """Count what autograd keeps of one encoder layer.
 
-    Per token: the input, query, key and value, what attention gives, one norm's output (6 x hidden), two sums before
-    their norms (2 x hidden), the feed-forward layer before and after its activation (2 x intermediate), and two masks
-    of dropout. In half precision autocast keeps copies of half the size, three of the input among them; sums stay
-    float32. Per pair of tokens and head, where scores are kept: the softmax, and with dropout a mask and what is left.
-    Masks are as large as what they mask on a CPU, a byte a number in the fused kernels elsewhere.
+def layer_bytes(config: Any, shape: BatchShape, reach: int | None, mode: ComputeMode) -> int:
+    """Count the bytes that autograd keeps of one encoder layer.
+
+    Per token: the input, query, key and value, the output of attention, one norm's output (6 x hidden), two sums before
+    their norms (2 x hidden), the feed-forward layer before and after its activation (2 x intermediate), and two dropout
+    masks. In half precision autocast keeps copies of half the size, three of the input among them; sums stay float32.
+    Per pair of tokens and head, where scores are kept: the softmax, and with dropout a mask and the remaining scores.
+    On a CPU a mask is as large as what it masks; the fused kernels elsewhere keep a byte a number.
 
     Args:
-        config: sizes and dropout.
-        shape: of the batch.
-        window: how far a token sees, None without limit.
-        way: of computing.
+        config: sizes and dropout of the model.
+        shape: shape of the batch.
+        reach: how many tokens to either side a token attends to; None without limit.
+        mode: how the step is computed.
     """
-    hidden, size, fused = config.hidden_size, 2 if way.half else 4, way.device != "cpu"
-    kept = ((8 if way.half else 6) * size + 2 * 4) * hidden + 2 * size * config.intermediate_size
-    kept += 2 * (1 if fused else size) * hidden if config.hidden_dropout_prob else 0
-    drops = bool(config.attention_probs_dropout_prob)
-    whole = score_size(shape, way)
-    each = whole + (size if whole > size or drops else 0) + ((1 if fused else whole) if drops else 0)
-    return shape.tokens * kept + scores(config, shape, window, way) * each
+    hidden, size, fused = config.hidden_size, mode.number_bytes, mode.device != "cpu"
+    copies = 8 if mode.half else 6
+    kept = (copies * size + 2 * 4) * hidden + 2 * size * config.intermediate_size
+    if config.hidden_dropout_prob:
+        kept += 2 * (1 if fused else size) * hidden
+    softmax = score_bytes(shape, mode)
+    pair = softmax
+    if softmax > size or config.attention_probs_dropout_prob:
+        pair += size  # the copy that autocast multiplies by the values, or the scores that dropout leaves
+    if config.attention_probs_dropout_prob:
+        pair += 1 if fused else softmax
+    return shape.tokens * kept + count_scores(config, shape, reach, mode) * pair
 
 
-def score_size(shape: BatchShape, way: Way) -> int:
-    """Give the bytes of a score: float32, but where autocast on a CPU meets no mask in float32."""
-    return 2 if way.half and way.device == "cpu" and shape.packed else 4
+def score_bytes(shape: BatchShape, mode: ComputeMode) -> int:
+    """Return the bytes of an attention score: 4, or 2 where CPU autocast adds no float32 mask to the scores."""
+    return 2 if mode.half and mode.device == "cpu" and shape.packed else 4
 
 
-def scores(config: Any, shape: BatchShape, window: int | None, way: Way) -> int:
-    """Count pairs of tokens, for each head, whose scores a layer keeps: none where a kernel takes them in tiles."""
-    math_kernel = way.device == "cpu" and way.attention == "sdpa" and config.attention_probs_dropout_prob
-    if way.attention != "eager" and not math_kernel:
+def count_scores(config: Any, shape: BatchShape, reach: int | None, mode: ComputeMode) -> int:
+    """Count the attention scores of all heads that a layer keeps; 0 where a kernel computes them in tiles."""
+    # torch's fused CPU kernel has no dropout: sdpa then falls back to plain products, which keep all scores.
+    plain_products = mode.device == "cpu" and mode.attention == "sdpa" and config.attention_probs_dropout_prob
+    if mode.attention != "eager" and not plain_products:
         return 0
-    seen = [min(length, length if window is None else 3 * window) for length in shape.windows]
+    seen = [min(length, length if reach is None else 3 * reach) for length in shape.windows]
     pairs = sum(length * others for length, others in zip(shape.windows, seen, strict=True))
     return pairs * config.num_attention_heads
 
 
-def passing_bytes(config: Any, shape: BatchShape, window: int | None, way: Way) -> int:
-    """Count what comes and goes while one layer is computed backward: gradients of what it kept, a few at a time."""
-    size = 2 if way.half else 4
-    tokens = shape.tokens * size * (2 * config.intermediate_size + 4 * config.hidden_size)
-    return max(tokens, 3 * score_size(shape, way) * scores(config, shape, window, way))
+def backward_bytes(config: Any, shape: BatchShape, reach: int | None, mode: ComputeMode) -> int:
+    """Count the temporary bytes of one layer's backward pass: gradients of what it kept, a few at a time."""
+    tokens = shape.tokens * mode.number_bytes * (2 * config.intermediate_size + 4 * config.hidden_size)
+    return max(tokens, 3 * score_bytes(shape, mode) * count_scores(config, shape, reach, mode))
 
 
-def activation_bytes(config: Any, shape: BatchShape, way: Way) -> int:
-    """Count what autograd keeps of a forward pass (embeddings, layers, logits), and what passes on the way back."""
+def activation_bytes(config: Any, shape: BatchShape, mode: ComputeMode) -> int:
+    """Count the bytes that autograd keeps of a forward pass (embeddings, layers, logits) and those of the way back."""
+    hidden = config.hidden_size
     reaches = [config.window_of(layer) for layer in range(config.num_hidden_layers)]
-    reaches += [None] * (getattr(config, "fusion_layers", 0) if getattr(config, "nt_track_names", None) else 0)
-    layers = [layer_bytes(config, shape, reach, way) for reach in reaches]
-    if shape.predicted and narrows(
-        config, torch.device(way.device)
-    ):  # the last one: input, key and value of all tokens
-        share, read = shape.predicted / shape.tokens, 4 * (2 if way.half else 4) * shape.tokens * config.hidden_size
+    if getattr(config, "nt_track_names", None):
+        reaches += [None] * getattr(config, "fusion_layers", 0)
+    layers = [layer_bytes(config, shape, reach, mode) for reach in reaches]
+    if shape.predicted and selects_in_last_layer(config, torch.device(mode.device)):
+        # The last layer still reads input, key and value of all tokens; the rest is computed for predicted tokens only.
+        share, read = shape.predicted / shape.tokens, 4 * mode.number_bytes * shape.tokens * hidden
         layers[-1] = int(share * layers[-1] + (1 - share) * read)
-    passing = max(passing_bytes(config, shape, reach, way) for reach in reaches)
-    total = max(layers) + 4 * shape.tokens * config.hidden_size * len(layers) if way.checkpointing else sum(layers)
-    mask = (4 if way.device == "cpu" else 1) if config.hidden_dropout_prob else 0
-    total += shape.tokens * (8 + mask) * config.hidden_size + passing  # embeddings: sum, norm, dropout
+    if mode.checkpointing:
+        total = max(layers) + 4 * shape.tokens * hidden * len(layers)
+    else:
+        total = sum(layers)
+    total += max(backward_bytes(config, shape, reach, mode) for reach in reaches)
+    mask = (4 if mode.device == "cpu" else 1) if config.hidden_dropout_prob else 0
+    total += shape.tokens * (8 + mask) * hidden  # embeddings: sum, norm, dropout
     if shape.predicted:  # logits, softmax and their gradient; the head before its decoder
         predicted = shape.predicted if config.sparse_prediction else shape.tokens
-        total += predicted * (3 * 4 * config.num_embeddings + 16 * config.hidden_size)
+        total += predicted * (3 * 4 * config.num_embeddings + 16 * hidden)
     return total
 
 
@@ -171,39 +190,41 @@ def step_memory(
     config: Any,
     num_parameters: int,
     shape: BatchShape,
-    way: Way,
+    mode: ComputeMode,
     *,
     state: float = 2.0,
     processes: int = 1,
 ) -> StepMemory:
-    """Estimate what a training step needs of one device at its peak.
+    """Estimate the memory that a training step needs of one device at its peak.
 
     Args:
-        config: of the model.
-        num_parameters: of the model, in float32; half precision keeps a copy of them besides.
-        shape: of one forward pass.
-        way: of computing.
+        config: configuration of the model.
+        num_parameters: number of weights, in float32; half precision keeps a second copy of them.
+        shape: shape of the batch of one forward pass.
+        mode: how the step is computed.
         state: numbers that the optimizer keeps for each weight.
-        processes: that train together; a second copy of the gradients lies in the buckets in which they are exchanged.
+        processes: number of processes that train together; with several, a second copy of the gradients lies in the
+            buckets in which they are exchanged.
     """
     weights = 4 * num_parameters
     gradients = weights * (2 if processes > 1 else 1)
-    activations = activation_bytes(config, shape, way) + (weights // 2 if way.half else 0)
-    activations = int(activations * (_HEAP if way.device == "cpu" else 1))
+    activations = activation_bytes(config, shape, mode) + (weights // 2 if mode.half else 0)
+    activations = int(activations * (_HEAP if mode.device == "cpu" else 1))
     return StepMemory(weights, gradients, int(state * weights), activations)
 
 
 def free_memory(device: torch.device, processes: int = 1) -> int:
-    """Give the bytes that one of ``processes`` on this machine may still take of a device."""
+    """Return the bytes of a device that are free for one of ``processes`` on this machine."""
     if device.type == "cuda":
         free, _ = torch.cuda.mem_get_info(device)
+        # What torch has reserved but not handed out counts as taken there, although the next step can use it.
         return free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
     free = psutil.virtual_memory().available + psutil.swap_memory().free
-    limits = [left for left in map(_cgroup_left, _CGROUPS) if left is not None]
+    limits = [left for left in map(_left_in_container, _CGROUPS) if left is not None]
     return min([free, *limits]) // max(processes, 1)
 
 
-#: Limit, use, and statistics of a container's memory: cgroup 2 and 1.
+#: Files with limit, use and statistics of a container's memory: cgroup 2 and 1.
 _CGROUPS = (
     ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current", "/sys/fs/cgroup/memory.stat"),
     (
@@ -214,13 +235,13 @@ _CGROUPS = (
 )
 
 
-def _cgroup_left(files: tuple[str, str, str]) -> int | None:
-    """Give what a container's limit leaves; files in the page cache are given up when memory is short."""
+def _left_in_container(files: tuple[str, str, str]) -> int | None:
+    """Return the bytes up to a container's memory limit, None without one; the page cache counts as free."""
     try:
         limit, used, statistics = (Path(file).read_text() for file in files)
     except OSError:
         return None
-    if not limit.strip().isdigit():  # "max"
+    if not limit.strip().isdigit():  # "max": no limit
         return None
     cached = dict(line.rsplit(maxsplit=1) for line in statistics.splitlines())
     return int(limit) - int(used) + int(cached.get("total_inactive_file", cached.get("inactive_file", 0)))
@@ -233,26 +254,26 @@ def check_memory(
     batch: Mapping[str, Tensor],
     attention: str,
 ) -> None:
-    """Check that a step fits into the free memory of its device.
+    """Check that a training step fits into the free memory of its device; warn if it might not.
 
     Args:
-        args: of the Trainer.
-        config: of the model.
-        build: makes the model; it is called on the meta device, where weights have sizes but take no memory.
-        batch: of one forward pass.
-        attention: backend.
+        args: arguments of the Trainer.
+        config: configuration of the model.
+        build: builds the model; called on the meta device, where weights have sizes but take no memory.
+        batch: batch of one forward pass.
+        attention: attention backend.
 
     Raises:
-        InputError: if it clearly does not, naming the batch size that does.
+        InputError: if the step clearly does not fit, naming a batch size that does.
     """
     device = args.device
     if device.type not in ("cpu", "cuda") or args.world_size > 1 and args.fsdp:
         return
-    way = Way(device.type, attention, args.bf16 or args.fp16, args.gradient_checkpointing)
+    mode = ComputeMode(device.type, attention, args.bf16 or args.fp16, args.gradient_checkpointing)
     state = _STATE.get(getattr(args.optim, "value", str(args.optim)).split("_")[0], 2.0)
     with torch.device("meta"):
         count = sum(parameter.numel() for parameter in build().parameters())
-    needed = step_memory(config, count, BatchShape.of(batch), way, state=state, processes=args.world_size)
+    needed = step_memory(config, count, BatchShape.of(batch), mode, state=state, processes=args.world_size)
     free = free_memory(device, int(os.environ.get("LOCAL_WORLD_SIZE", "1")) if device.type == "cpu" else 1)
     if needed.total * HIGHEST <= free:
         return
@@ -260,21 +281,35 @@ def check_memory(
         f"trainer.per_device_train_batch_size {args.per_device_train_batch_size}: a step needs about {needed}, "
         f"{device} has {free / _GIB:.2f} GiB free"
     )
-    way_out = _way_out(args, needed, free)
+    remedy = _remedy(args, needed, free)
     if needed.total * LOWEST > free:
-        raise InputError(f"{what}; {way_out}")
-    logger.warning("%s, so it may run out of memory; if it does, %s", what, way_out)
+        raise InputError(f"{what}; {remedy}")
+    logger.warning("%s, so it may run out of memory; if it does, %s", what, remedy)
 
 
-def _way_out(args: TrainingArguments, needed: StepMemory, free: int) -> str:
-    """Name a batch size that fits, with the accumulation that keeps the step; or what else helps."""
+def _remedy(args: TrainingArguments, needed: StepMemory, free: int) -> str:
+    """Name a batch size that fits, with the accumulation that keeps the steps the same; or what else helps."""
     batch, accumulation = args.per_device_train_batch_size, args.gradient_accumulation_steps
     left = free / HIGHEST - (needed.total - needed.activations)
     fits = math.floor(batch * left / needed.activations)
     if fits < 1:
-        return "take a smaller model, shorter windows, or trainer.gradient_checkpointing true"
+        return "choose a smaller model, shorter windows, or trainer.gradient_checkpointing true"
     size = next((size for size in range(fits, 0, -1) if batch * accumulation % size == 0), 1)
     return (
         f"set it to {size} and trainer.gradient_accumulation_steps to {batch * accumulation // size} (the same steps), "
         "or trainer.gradient_checkpointing true"
     )
+
+
+def keep_freed_memory() -> None:
+    """Make the C library keep freed memory instead of returning it to the system, on Linux.
+
+    Every step on a CPU frees and allocates the same large arrays. Returned to the system, each of them comes back as
+    thousands of page faults, which take a quarter of a step's time.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
+    if mallopt:
+        trim_threshold, top_pad, mmap_max = -1, -2, -4  # their numbers in malloc.h
+        mallopt(mmap_max, 0)  # large arrays come from the heap too, not from pages of their own
+        mallopt(trim_threshold, 2**31 - 1)  # the heap never shrinks
+        mallopt(top_pad, 2**28)  # and grows by 256 MiB at a time

@@ -1,4 +1,4 @@
-"""Check, claim and clear the output folder of a run."""
+"""Check and clear the output folder of a run."""
 
 from __future__ import annotations
 
@@ -17,13 +17,16 @@ def claim_output_dir(path: str | None, done: str, *, overwrite: bool, resume: bo
 
     Args:
         path: the folder.
-        done: file that a finished run leaves there.
-        overwrite: the user asked to train again.
-        resume: the user asked to go on from a checkpoint.
+        done: name of the file that a finished run leaves there.
+        overwrite: whether to train anew, whatever an earlier run left.
+        resume: whether to continue from a checkpoint.
+
+    Returns:
+        the folder.
 
     Raises:
-        InputError: if no folder is given, it is a file or may not be written to, it holds a finished run, or there is
-            nothing to resume from.
+        InputError: if no folder is given, it is a file or not writable, it holds a finished run, or there is no
+            checkpoint to resume from.
     """
     if not path:
         raise InputError(
@@ -34,30 +37,37 @@ def claim_output_dir(path: str | None, done: str, *, overwrite: bool, resume: bo
         raise InputError(f"{folder} is a file; trainer.output_dir must be a folder")
     check_writable(folder, "trainer.output_dir")
     if resume and overwrite:
-        raise InputError("resume goes on with the run that overwrite would delete; leave one of them away")
+        raise InputError("resume continues the run that overwrite would delete; pass only one of them")
     if (folder / done).exists() and not (overwrite or resume):
         raise InputError(f"{folder} holds a finished run; choose another trainer.output_dir, or pass --overwrite true")
     if not (overwrite or resume) and any(folder.glob("checkpoint-*")):
-        raise InputError(f"{folder} holds checkpoints of another run; pass --resume true to go on, or --overwrite true")
+        raise InputError(
+            f"{folder} holds checkpoints of another run; pass --resume true to continue it, or --overwrite true"
+        )
     if resume and not checkpoints_in(folder):
-        raise InputError(f"{folder}: no checkpoint to resume from; leave --resume away")
+        raise InputError(f"{folder}: no checkpoint to resume from; omit --resume")
     return folder
 
 
 def check_room(args: TrainingArguments, network: PreTrainedModel) -> None:
     """Check that the disk has room for what the run will write; nothing is created.
 
+    Args:
+        args: arguments of the Trainer.
+        network: the model.
+
     Raises:
-        InputError: naming folder, bytes needed and free.
+        InputError: naming the folder, and the bytes needed and free.
     """
     if args.process_index == 0:
         whole = checkpoint_bytes(network)
+        # A third of a checkpoint is the weights, the rest is AdamW's state.
         needed, what = (whole // 3, "the model") if args.save_strategy == "no" else (whole, "a checkpoint")
         check_space(Path(args.output_dir or "."), needed, what)
 
 
 def clear_outputs(folder: Path) -> None:
-    """Delete what an earlier run left in its folder, so that nothing of it stands beside the new model."""
+    """Delete the files of an earlier run, so that none of them lies beside the new model."""
     for pattern in ("checkpoint-*", "*.json", "*.jsonl", "*.safetensors", "*.png", "*.tsv", "*.bin"):
         for path in folder.glob(pattern):
             shutil.rmtree(path) if path.is_dir() else path.unlink()

@@ -1,4 +1,4 @@
-"""Models whose weights and optimizer state are spread over processes (FSDP2): gathered whole, and spread again."""
+"""Gather weights and optimizer state of a model that is sharded over processes (FSDP2), and shard them again."""
 
 from __future__ import annotations
 
@@ -18,30 +18,38 @@ _WHOLE = StateDictOptions(full_state_dict=True, cpu_offload=True)
 _PARTIAL = StateDictOptions(full_state_dict=True, strict=False)  # tied weights are saved once
 
 
-def gather_weights(model: Any) -> dict[str, Any]:
-    """Gather the weights on process 0; all processes must call this. Of tied weights only the first is given."""
+def unshard(model: Any) -> dict[str, Any]:
+    """Gather the weights on process 0, tied weights under their first name only; all processes must call this."""
     weights = get_model_state_dict(model, options=_WHOLE)
     return {name: weight for name, weight in weights.items() if name not in model.all_tied_weights_keys}
 
 
-def spread_weights(model: Any, weights: dict[str, Any]) -> Any:
-    """Give each process its part of the weights; returns missing_keys and unexpected_keys."""
+def shard(model: Any, weights: dict[str, Any]) -> Any:
+    """Load whole weights into a sharded model.
+
+    Returns:
+        missing_keys and unexpected_keys, as ``Module.load_state_dict`` returns them.
+    """
     return set_model_state_dict(model, weights, options=_PARTIAL)
 
 
-def gather_optimizer(model: Any, optimizer: Any) -> dict[str, Any]:
+def unshard_optimizer(model: Any, optimizer: Any) -> dict[str, Any]:
     """Gather the optimizer's state on process 0, by names of weights; all processes must call this."""
     return get_optimizer_state_dict(model, optimizer, options=_WHOLE)
 
 
-def spread_optimizer(model: Any, optimizer: Any, state: dict[str, Any]) -> None:
-    """Give each process its part of the optimizer's state."""
+def shard_optimizer(model: Any, optimizer: Any, state: dict[str, Any]) -> None:
+    """Load a whole optimizer state into the optimizer of a sharded model."""
     set_optimizer_state_dict(model, optimizer, state, options=_WHOLE)
 
 
 @contextmanager
 def one_group_of_tied_weights(model: Any) -> Iterator[None]:
-    """Keep accelerate from giving the tied embeddings a group of their own, parted from the bias tied to theirs."""
+    """Keep accelerate from sharding the tied embeddings in a group of their own.
+
+    The bias of the output layer is tied too: sharded with the embeddings, it would belong to two groups at once.
+    accelerate finds the embeddings by the two methods that are replaced within the block.
+    """
     model.get_input_embeddings = model.get_output_embeddings = lambda: None
     try:
         yield

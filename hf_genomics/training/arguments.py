@@ -100,7 +100,7 @@ class PretrainingArguments(TrainingArguments):
         if isinstance(args, cls):
             return args
         copy = cls.__new__(cls)  # not cls(...): __post_init__ has run already, and is not meant to run twice
-        vars(copy).update(vars(args))
+        copy.__dict__.update(vars(args))
         return copy
 
 

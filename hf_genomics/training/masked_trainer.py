@@ -1,4 +1,4 @@
-"""The Trainer of pretraining: scores of hidden nucleotides, a schedule longer than the run, a record of how it goes."""
+"""The Trainer of pretraining: scores of hidden nucleotides, a schedule longer than the run, speed in metrics.jsonl."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ from ..errors import InputError
 from ..evaluation.masked_scores import count_batch, masked_metrics, score_batch
 from ..evaluation.pictures import plot_loss
 from ..runs.exact_trainer import ExactTrainer, disk_errors
-from ..runs.flops import attention_pairs, measure_peak, narrows, training_flops
-from .progress import FILE, add_line, begin_file, in_words, speed_and_shares
+from ..runs.flops import attention_pairs, measure_peak, selects_in_last_layer, training_flops
+from ..sequence import IGNORE_INDEX
+from .progress import FILE, add_line, begin_file, in_words, seconds_left, speed_and_shares
 
 logger = logging.getLogger(__name__)
 
@@ -26,10 +27,10 @@ class MaskedTrainer(ExactTrainer):
     """ExactTrainer for masked k-mers.
 
     Args:
-        schedule_steps: steps over which the learning rate runs its course, warm-up included; by default those of the
-            run. A longer course is cut off where the run ends.
-        peak_tflops: what one device can do at most, in 10^12 operations a second, for the MFU; measured if None.
-        options: of ExactTrainer; ``processing_class`` is a KmerTokenizer.
+        schedule_steps: steps of the learning rate's schedule, warm-up included; by default those of the run. A longer
+            schedule is cut off where the run ends.
+        peak_tflops: the most that one device can do, in 10^12 operations per second, for the MFU; measured if None.
+        options: arguments of ExactTrainer; ``processing_class`` is a KmerTokenizer.
     """
 
     data_collator: Any  # transformers.Trainer's own
@@ -38,20 +39,20 @@ class MaskedTrainer(ExactTrainer):
         scored = options.get("eval_dataset") is not None
         super().__init__(**options, compute_metrics=masked_metrics if scored else None)
         self.schedule_steps, self.peak_tflops = schedule_steps, peak_tflops
-        self._sizes, self._peak = self.model.config, 0.0  # the peak of all processes, in operations a second
+        self._sizes, self._peak = self.model.config, 0.0  # the peak of all processes, in operations per second
         self._file, self._file_begun = Path(self.args.output_dir) / FILE, False
         self._counts: torch.Tensor | None = None  # since the last line of the log
         self._begun = self._logged = self._drawn = 0.0
         self._evaluating, self._first_step = 0.0, 0
 
     def create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> Any:
-        """Let the learning rate run its course over ``schedule_steps``."""
+        """Create a schedule of ``schedule_steps`` steps."""
         check_schedule(self.schedule_steps, num_training_steps)
         return super().create_scheduler(self.schedule_steps or num_training_steps, optimizer)
 
     def training_step(self, model: Any, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> torch.Tensor:
-        """Train on a batch, and count what it holds."""
-        if not self._begun:
+        """Train on a batch, and count its tokens."""
+        if not self._begun:  # not earlier: the time until the first batch is there is not the run's speed
             self._peak = self._find_peak()
             self._begun = self._logged = time.perf_counter()
             self._first_step = self.state.global_step
@@ -60,28 +61,29 @@ class MaskedTrainer(ExactTrainer):
         return super().training_step(model, inputs, *args, **kwargs)
 
     def _count(self, inputs: dict[str, Any]) -> torch.Tensor:
-        """Count what a batch holds, as `count_batch`, and then the pairs of tokens that attend to each other, (7,)."""
+        """Return the six counts of `count_batch`, and the pairs of tokens that attend to each other, (7,)."""
         ids, packed = inputs["input_ids"], "position_ids" in inputs
         places = inputs["position_ids"] if packed else torch.arange(ids.shape[1], device=ids.device)
-        asked = inputs["labels"] != -100 if narrows(self._sizes, self.args.device) else None
-        pairs = attention_pairs(self._sizes, places, inputs["attention_mask"], asked)
-        held = count_batch(ids, inputs["labels"], self.processing_class, packed=packed)
-        return torch.cat([held, pairs.unsqueeze(0)])
+        select_last = selects_in_last_layer(self._sizes, self.args.device)
+        selected = inputs["labels"] != IGNORE_INDEX if select_last else None
+        pairs = attention_pairs(self._sizes, places, inputs["attention_mask"], selected)
+        counts = count_batch(ids, inputs["labels"], self.processing_class, packed=packed)
+        return torch.cat([counts, pairs.unsqueeze(0)])
 
     def _find_peak(self) -> float:
-        """Give how many operations a second all processes' devices can do: given, or measured now."""
+        """Return how many operations per second the devices of all processes can do: as given, or measured now."""
         args = self.args
         if self.peak_tflops is not None:
-            logger.info("MFU: the share of %g TFLOP/s for each process (peak_tflops)", self.peak_tflops)
+            logger.info("MFU: share of %g TFLOP/s for each process (peak_tflops)", self.peak_tflops)
             return 1e12 * self.peak_tflops * args.world_size
         dtype = torch.bfloat16 if args.bf16 else torch.float16 if args.fp16 else torch.float32
         peak = measure_peak(args.device, dtype)
         where = f"{torch.get_num_threads()} CPU threads" if args.device.type == "cpu" else str(args.device)
-        logger.info("MFU: the share of %.3g TFLOP/s, measured: products of %s matrices, %s", peak / 1e12, dtype, where)
+        logger.info("MFU: share of %.3g TFLOP/s, measured: products of %s matrices, %s", peak / 1e12, dtype, where)
         return self.accelerator.reduce(torch.tensor(peak, device=args.device), "sum").item()
 
     def get_eval_dataloader(self, *args: Any, **kwargs: Any) -> Any:
-        """Keep one window in a row for validation: processes must have equally many rows to gather their scores."""
+        """Build a loader of one window in a row: processes need equal numbers of rows to gather their scores."""
         collator = self.data_collator
         self.data_collator = replace(collator, pack_to=None)
         try:
@@ -94,18 +96,17 @@ class MaskedTrainer(ExactTrainer):
     ) -> tuple[Any, Any, Any]:
         """Predict a batch and reduce the logits to a few sums for each row.
 
-        The loss is among them: the Trainer's mean over batches would depend on how windows are batched.
+        The loss is one of them: the Trainer's own, a mean over batches, would depend on how windows are batched.
         """
         asked = inputs | {"sparse_prediction": self._sizes.sparse_prediction}  # a model gives all logits otherwise
         loss, logits, labels = super().prediction_step(model, asked, prediction_loss_only, ignore_keys)
         if logits is None or labels is None:
             return loss, logits, labels
-        inputs = self._prepare_inputs(inputs)
-        scores = score_batch(inputs["input_ids"], labels, logits, self.processing_class)
+        scores = score_batch(inputs["input_ids"].to(labels.device), labels, logits, self.processing_class)
         return None, scores, scores[:, :1]
 
     def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
-        """Log numbers, and write them with speed and shares to metrics.jsonl; draw the curves now and then."""
+        """Log numbers, write them with speed and shares to metrics.jsonl, and draw the curves once a minute."""
         super().log(logs, *args, **kwargs)
         line = {"step": self.state.global_step} | logs
         if "loss" in logs and self._counts is not None:
@@ -116,7 +117,7 @@ class MaskedTrainer(ExactTrainer):
         if "mfu" in line:
             logger.info("step %d: %s", self.state.global_step, in_words(line))
         with disk_errors(self._file):
-            if not self._file_begun:
+            if not self._file_begun:  # only now is the step known from which a resumed run continues
                 begin_file(self._file, self.state.global_step)
                 self._file_begun = True
             add_line(self._file, line)
@@ -125,29 +126,33 @@ class MaskedTrainer(ExactTrainer):
                 self._drawn = time.perf_counter()
 
     def _since_the_last_line(self) -> dict[str, float]:
-        """Measure speed and shares over all processes, without the time of evaluations, and what time is left."""
+        """Return speed and shares over all processes, without the time of evaluations, and the time left."""
         *counts, pairs = self.accelerator.reduce(self._counts, "sum").tolist()
         now, steps = time.perf_counter(), self.state.global_step - self._first_step
         seconds = max(now - self._logged - self._evaluating, 1e-9)
         tokens, masked = counts[1], counts[3]
         predicted = masked if self._sizes.sparse_prediction else tokens
-        narrow = narrows(self._sizes, self.args.device)
-        flops = training_flops(self._sizes, tokens, pairs, predicted, narrow=narrow)
+        select_last = selects_in_last_layer(self._sizes, self.args.device)
+        flops = training_flops(self._sizes, tokens, pairs, predicted, select_last=select_last)
         measured = speed_and_shares(counts, seconds)
         measured |= {"tflops_per_second": flops / seconds / 1e12, "mfu": flops / seconds / self._peak}
-        left = (now - self._begun) / max(steps, 1) * (self.state.max_steps - self.state.global_step)
+        left = seconds_left(now - self._begun, steps, self.state.max_steps - self.state.global_step)
         self._counts, self._logged, self._evaluating = None, now, 0.0
         return measured | {"eta_seconds": left}
 
 
 def check_schedule(schedule_steps: int | None, steps: int) -> None:
-    """Check that the learning rate does not end before the run.
+    """Check that the schedule of the learning rate does not end before the run.
+
+    Args:
+        schedule_steps: steps of the schedule; None for those of the run.
+        steps: steps of the run.
 
     Raises:
         InputError: naming both numbers.
     """
     if schedule_steps is not None and schedule_steps < max(steps, 1):
         raise InputError(
-            f"schedule_steps ({schedule_steps}) is less than the {steps} steps of the run, whose learning rate would "
-            "end at 0 before; raise it, or lower trainer.max_steps"
+            f"schedule_steps ({schedule_steps}) is less than the {steps} steps of the run: the learning rate would be "
+            "0 before its end; raise it, or lower trainer.max_steps"
         )

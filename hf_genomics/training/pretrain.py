@@ -1,4 +1,8 @@
-"""Pretraining: windows of a genome store, masked in spans, through the Trainer."""
+"""Pretrain a model on windows of a genome store, masked in spans: the verb `pretrain`.
+
+A run has two halves: `plan_pretraining` makes every check and builds everything but writes nothing; `run_pretraining`
+trains, evaluates and writes.
+"""
 
 from __future__ import annotations
 
@@ -8,10 +12,11 @@ import json
 import logging
 from dataclasses import asdict, dataclass, fields, replace
 from functools import partial
-from typing import Any, Literal
+from pathlib import Path
+from typing import Any
 
 import numpy as np
-from transformers import TrainingArguments, set_seed
+from transformers import AutoModelForMaskedLM, PreTrainedModel, TrainingArguments, set_seed
 
 from ..batches.span_masking import DataCollatorForSpanMasking
 from ..configuration_kmer_bert import KmerBertConfig
@@ -25,11 +30,14 @@ from ..genomes.windows import WindowDataset
 from ..inference.windows import check_positions
 from ..io.writing import write_json
 from ..modeling_kmer_bert import KmerBertForMaskedLM
+from ..renamed import renamed
+from ..runs.callbacks import SetEpoch
+from ..runs.flops import attention_for
 from ..runs.memory import check_memory
 from ..runs.output_folder import check_room, claim_output_dir
-from ..runs.running import SetEpoch, attention_for, num_parameters, train
+from ..runs.running import train
 from ..tokenization_kmer import KmerTokenizer
-from .arguments import check_arguments, check_best_metric
+from .arguments import PretrainingArguments, check_arguments, check_best_metric
 from .masked_trainer import MaskedTrainer, check_schedule
 
 logger = logging.getLogger(__name__)
@@ -37,13 +45,13 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class PretrainingData:
-    """Where pretraining windows come from.
+    """Genome store and splits that pretraining reads.
 
     Args:
         store: folder made by ``hf-genomics prepare``.
-        train_split: contigs to train on: a value of the store's column ``split``; null takes all contigs.
-        valid_split: contigs held out for validation; null validates on nothing.
-        valid_windows: windows of a validation pass.
+        train_split: contigs to train on: a value of the store's column ``split``; null for all contigs.
+        valid_split: contigs held out for validation; null for no validation.
+        valid_windows: number of windows of a validation.
     """
 
     store: str
@@ -55,153 +63,201 @@ class PretrainingData:
         """Check the number of windows."""
         if self.valid_windows < 1:
             raise InputError(
-                f"data.valid_windows must be at least 1, not {self.valid_windows}; or null data.valid_split"
+                f"data.valid_windows must be at least 1, not {self.valid_windows}; set data.valid_split to null for no "
+                "validation"
             )
 
 
+@dataclass(frozen=True)
+class PretrainingPlan:
+    """A pretraining run that has passed every check: all of it is built, nothing is written.
+
+    Attributes:
+        folder: output folder.
+        trainer: options of the Trainer.
+        tokenizer: tokenizer of the model.
+        network: model as training begins.
+        masking: collator that masks windows.
+        training: windows to train on.
+        validation: windows to evaluate on, or None.
+        order: order of the training windows in each epoch.
+        settings: what a resumed run must share besides the trainer's and the model's settings.
+        resume: continue from the newest checkpoint.
+        overwrite: replace a finished run.
+    """
+
+    folder: Path
+    trainer: PretrainingArguments
+    tokenizer: KmerTokenizer
+    network: PreTrainedModel
+    masking: DataCollatorForSpanMasking
+    training: WindowDataset
+    validation: WindowDataset | None
+    order: EpochOrder
+    settings: dict[str, Any]
+    resume: bool
+    overwrite: bool
+
+
+@renamed(
+    schedule_steps="trainer.schedule_steps",
+    on_nonfinite="trainer.on_nonfinite",
+    packing="trainer.packing",
+    peak_tflops="trainer.peak_tflops",
+)
 def pretrain(
     data: PretrainingData,
-    trainer: TrainingArguments,
+    trainer: PretrainingArguments,
     tokenizer: KmerTokenizer,
     model: KmerBertConfig,
     masking: DataCollatorForSpanMasking,
     windows: WindowSampling,
-    schedule_steps: int | None = None,
-    on_nonfinite: Literal["stop", "skip_batch"] = "stop",
-    packing: bool = True,
-    peak_tflops: float | None = None,
     resume: bool = False,
     overwrite: bool = False,
 ) -> dict[str, Any]:
-    """Pretrain a KmerBert on the windows of a genome store by consecutive-token masking.
+    """Pretrain a KmerBert on the windows of a genome store by masking spans of consecutive tokens.
 
-    Leaves in ``trainer.output_dir``: model, tokenizer, metrics.json, trainer_state.json (the log), metrics.jsonl (the
-    log with speed, MFU, shares and the time left, as it goes) and loss.png (the curves, drawn anew every minute).
+    Writes to ``trainer.output_dir``: model, tokenizer, metrics.json, trainer_state.json (the log), metrics.jsonl (the
+    log with speed, MFU, shares and the time left, while training) and loss.png (the curves, updated every minute).
 
     Args:
         data: genome store and splits.
-        trainer: transformers.TrainingArguments.
+        trainer: options of the run; plain transformers.TrainingArguments get the defaults of the other options.
         tokenizer: k and stride.
         model: sizes and initialisation; k, stride and vocabulary follow the tokenizer.
         masking: spans, dose and replacement.
         windows: lengths and places of the windows.
-        schedule_steps: steps over which the learning rate runs its course (warm-up given as a share is a share of
-            these); by default trainer.max_steps, which may be less: a schedule of 200,000 steps stopped at 100,000.
-        on_nonfinite: stop at the first loss or gradient norm that is no number, or leave the step out (skip_batch).
-        packing: train on rows of several windows, which do not see each other, so that no token is padding: all of a
-            batch in one row; in rows as long as the longest window where the model is compiled or one process drives
-            several GPUs; or as ``masking.pack_to`` says.
-        peak_tflops: what one device can do at most, in 10^12 operations a second, against which the log gives the MFU
-            (model FLOPs utilisation); by default it is measured when training begins, in a tenth of a second.
-        resume: go on from the newest valid checkpoint in the output folder, as if the run had not been stopped.
-        overwrite: train again though the output folder holds a finished run.
+        resume: continue from the newest valid checkpoint in the output folder, as if the run had not been stopped.
+        overwrite: train again even if the output folder holds a finished run.
 
     Returns:
-        the metrics that are written to metrics.json.
+        The metrics that are written to metrics.json.
 
     Raises:
         InputError: if data, sizes or folder do not fit; nothing has been written then.
 
     Source: DNABERT (Ji et al. 2021); GenomeNet-BERT section 2.
     """
+    return run_pretraining(plan_pretraining(data, trainer, tokenizer, model, masking, windows, resume, overwrite))
+
+
+def plan_pretraining(
+    data: PretrainingData,
+    trainer: TrainingArguments,
+    tokenizer: KmerTokenizer,
+    model: KmerBertConfig,
+    masking: DataCollatorForSpanMasking,
+    windows: WindowSampling,
+    resume: bool = False,
+    overwrite: bool = False,
+) -> PretrainingPlan:
+    """Check everything about a pretraining run and build its parts; write nothing.
+
+    Args:
+        data: as in `pretrain`.
+        trainer: as in `pretrain`.
+        tokenizer: as in `pretrain`.
+        model: as in `pretrain`.
+        masking: as in `pretrain`.
+        windows: as in `pretrain`.
+        resume: as in `pretrain`.
+        overwrite: as in `pretrain`.
+
+    Raises:
+        InputError: if data, sizes or folder do not fit.
+    """
+    trainer = PretrainingArguments.of(trainer)
     folder = claim_output_dir(trainer.output_dir, "metrics.json", overwrite=overwrite, resume=resume)
-    check_arguments(trainer)
-    check_schedule(schedule_steps, trainer.max_steps)
-    if peak_tflops is not None and not peak_tflops > 0:
-        raise InputError(f"peak_tflops must be above 0, not {peak_tflops}; leave it away and it is measured")
-    check_best_metric(trainer, SCORES, "data.valid_split is null; set it" if data.valid_split is None else None)
-    check_vocabulary(tokenizer, model)
-    check_positions(
-        tokenizer,
-        windows.length,
-        model.max_position_embeddings,
-        "windows.length",
-        way_out=f"lower it, raise tokenizer.stride (now {tokenizer.stride}), or set a larger "
-        "model.max_position_embeddings",
-    )
+    _check_settings(data, trainer, tokenizer, model, windows)
     store = GenomeStore(data.store)
     training = WindowDataset(store, windows, store.select(data.train_split), trainer.seed)
-    validation = _validation(store, data, windows, trainer)
+    validation = _load_validation(store, data, windows, trainer)
     for split in filter(None, (training, validation)):
         _check_contigs(split, tokenizer.k)
-    masking = _packed(masking, packing, tokenizer.num_tokens(windows.length), trainer)
-    order = _order(training, trainer)
+    masking = choose_packing(masking, trainer, tokenizer.num_tokens(windows.length))
+    order = _order_windows(training, trainer)
     training.steps_of = order.steps_of if masking.schedule else None
     attention = attention_for(trainer)
-    check_memory(trainer, model, partial(KmerBertForMaskedLM, model), masking(_first_rows(training, order)), attention)
-    set_seed(trainer.seed)
-    network = KmerBertForMaskedLM._from_config(model, attn_implementation=attention)
-    masked = masking.describe(tokenizer.k, tokenizer.stride)
-    logger.info("%s; %s windows an epoch; %s parameters", masked, f"{len(training):,}", f"{num_parameters(network):,}")
-    if not folder.exists():  # or else once the remains of a killed run are cleared away
+    first_batch = masking(training.__getitems__(order.of_step(0)[1][0].tolist()))
+    check_memory(trainer, model, partial(KmerBertForMaskedLM, model), first_batch, attention)
+    set_seed(trainer.seed)  # of the first weights
+    network = AutoModelForMaskedLM.from_config(model, attn_implementation=attention)
+    if not folder.exists():  # otherwise `train` checks, once it has deleted what a killed run left behind
         check_room(trainer, network)
-    trainer.remove_unused_columns = False
-    if trainer.ddp_find_unused_parameters is None:
-        trainer.ddp_find_unused_parameters = False  # every weight is used in every step; looking for others costs time
-    trainer.include_num_input_tokens_seen = "non_padding"
-    run = MaskedTrainer(
-        model=network,
-        args=trainer,
-        data_collator=masking,
-        train_dataset=training,
-        eval_dataset=validation,
-        processing_class=tokenizer,
-        callbacks=[SetEpoch(training, order)],
-        order=order,
-        describe=partial(describe_windows, training),
-        settings=_settings(data, tokenizer, masking, windows, store) | {"schedule_steps": schedule_steps},
-        schedule_steps=schedule_steps,
-        peak_tflops=peak_tflops,
-        on_nonfinite=on_nonfinite,
+    settings = _resume_settings(data, tokenizer, masking, windows, store)
+    settings |= {"schedule_steps": trainer.schedule_steps}
+    return PretrainingPlan(
+        folder, trainer, tokenizer, network, masking, training, validation, order, settings, resume, overwrite
     )
-    metrics = train(run, resume=resume, overwrite=overwrite) | {
-        "masking": masked,
-        "parameters": num_parameters(network),
-    }
-    if validation:
+
+
+def run_pretraining(plan: PretrainingPlan) -> dict[str, Any]:
+    """Train as planned, evaluate the trained model, and write model, metrics and curves.
+
+    Args:
+        plan: a run that has passed every check.
+
+    Returns:
+        The metrics that are written to metrics.json.
+
+    Raises:
+        InputError: if the run diverges or the disk is full.
+        StoppedError: if a signal asked for a stop.
+    """
+    masked, parameters = plan.masking.describe(plan.tokenizer.k, plan.tokenizer.stride), plan.network.num_parameters()
+    logger.info("%s; %s windows an epoch; %s parameters", masked, f"{len(plan.training):,}", f"{parameters:,}")
+    run = _build_trainer(plan)
+    metrics: dict[str, Any] = train(run, resume=plan.resume, overwrite=plan.overwrite)
+    metrics |= {"masking": masked, "parameters": parameters}
+    if plan.validation:
         metrics |= _last_evaluation(run)
     if run.is_world_process_zero():
-        write_json(folder / "metrics.json", metrics)
-        plot_loss(run.state.log_history, folder / "loss.png")
+        write_json(plan.folder / "metrics.json", metrics)
+        plot_loss(run.state.log_history, plan.folder / "loss.png")
     return metrics
 
 
-def _packed(
-    masking: DataCollatorForSpanMasking, packing: bool, longest: int, trainer: TrainingArguments
+def choose_packing(
+    masking: DataCollatorForSpanMasking, trainer: PretrainingArguments, longest: int
 ) -> DataCollatorForSpanMasking:
-    """Say how long packed rows are, in tokens, where ``masking.pack_to`` does not; ``longest`` is that of a window."""
+    """Choose the length of packed rows if ``masking.pack_to`` does not.
+
+    Args:
+        masking: collator that masks windows.
+        trainer: options of the run.
+        longest: tokens of the longest window.
+
+    Returns:
+        The collator, or a copy with ``pack_to`` set: 0 for one row per batch.
+
+    Raises:
+        InputError: if packing is contradictory, or a window does not fit in a row.
+    """
     if masking.pack_to and masking.pack_to < longest:
         raise InputError(
             f"masking.pack_to ({masking.pack_to}) is less than the {longest} tokens of a window; raise it, or set "
-            "packing to false"
+            "trainer.packing to false"
         )
-    if not packing and masking.pack_to is not None:
-        raise InputError("packing is false, but masking.pack_to is given; leave one of them away")
-    if not packing or masking.pack_to is not None or masking.pad_to_multiple_of:
+    if not trainer.packing and masking.pack_to is not None:
+        raise InputError("trainer.packing is false, but masking.pack_to is given; omit one of them")
+    if not trainer.packing or masking.pack_to is not None or masking.pad_to_multiple_of:
         return masking
-    several = trainer.torch_compile or trainer.n_gpu > 1  # a compiled model needs masks; GPUs share out rows
+    # A compiled model needs rows of one length, and several GPUs of one process share a batch row by row.
+    several = trainer.torch_compile or trainer.n_gpu > 1
     return replace(masking, pack_to=longest if several else 0)
 
 
-def _order(windows: WindowDataset, trainer: TrainingArguments) -> EpochOrder:
-    """Order the windows of each epoch over all processes."""
-    batch, accumulation = trainer.train_batch_size, trainer.gradient_accumulation_steps
-    try:
-        return EpochOrder(len(windows), batch, accumulation, trainer.world_size, trainer.seed)
-    except ValueError as error:
-        raise InputError(
-            f"{windows.store.path}: an epoch's {error}; lower trainer.per_device_train_batch_size "
-            f"(now {batch}) or raise windows.coverage"
-        ) from error
-
-
-def _first_rows(windows: WindowDataset, order: EpochOrder) -> Any:
-    """Give the rows of the first forward pass of a run."""
-    return windows.__getitems__(order.of_step(0)[1][0].tolist())
-
-
 def describe_windows(dataset: WindowDataset, epoch: int, rows: np.ndarray) -> list[dict[str, Any]]:
-    """Say which stretches of which contigs windows are: window, record, start and end (0-based, half-open, in nt)."""
+    """Return the places of windows, for messages about a batch.
+
+    Args:
+        dataset: the windows.
+        epoch: epoch in which they are drawn.
+        rows: numbers of the windows, integer (windows,).
+
+    Returns:
+        window, record, start and end (0-based, half-open, in nt) of each.
+    """
     dataset = copy.copy(dataset)
     dataset.set_epoch(epoch)
     starts, lengths = dataset.places(rows)
@@ -216,43 +272,50 @@ def describe_windows(dataset: WindowDataset, epoch: int, rows: np.ndarray) -> li
     ]
 
 
-def _settings(
+def check_vocabulary(tokenizer: KmerTokenizer, model: KmerBertConfig) -> None:
+    """Check that a configuration belongs to a tokenizer.
+
+    Args:
+        tokenizer: tokenizer with k and stride.
+        model: configuration of a model.
+
+    Raises:
+        InputError: if k, stride or vocabulary size differ.
+    """
+    ours, theirs = (len(tokenizer), tokenizer.k, tokenizer.stride), (model.vocab_size, model.k, model.stride)
+    if ours != theirs:
+        raise InputError(
+            f"tokenizer and model do not belong together: (vocabulary, k, stride) are {ours} and {theirs}; "
+            "set tokenizer.k and tokenizer.stride only, the model follows"
+        )
+
+
+def _check_settings(
     data: PretrainingData,
+    trainer: PretrainingArguments,
     tokenizer: KmerTokenizer,
-    masking: DataCollatorForSpanMasking,
+    model: KmerBertConfig,
     windows: WindowSampling,
-    store: GenomeStore,
-) -> dict[str, Any]:
-    """Collect what decides the course of a run besides the trainer's and the model's settings."""
-    drawn = {field.name: getattr(masking, field.name) for field in fields(masking) if field.init}
-    sections = {
-        "data": asdict(data) | {"store": _digest(store)},
-        "tokenizer": {"k": tokenizer.k, "stride": tokenizer.stride},
-        "masking": {name: value for name, value in drawn.items() if name not in ("tokenizer", "epoch")},
-        "windows": asdict(windows),
-    }
-    return {f"{section}.{key}": value for section, keys in sections.items() for key, value in keys.items()}
+) -> None:
+    """Check the options that no data is needed for."""
+    check_arguments(trainer)
+    check_schedule(trainer.schedule_steps, trainer.max_steps)
+    check_best_metric(trainer, SCORES, "data.valid_split is null; set it" if data.valid_split is None else None)
+    check_vocabulary(tokenizer, model)
+    check_positions(
+        tokenizer,
+        windows.length,
+        model.max_position_embeddings,
+        "windows.length",
+        remedy=f"lower it, raise tokenizer.stride (now {tokenizer.stride}), or set a larger "
+        "model.max_position_embeddings",
+    )
 
 
-def _digest(store: GenomeStore) -> str:
-    """Name a store by what is in it, not where it is."""
-    return hashlib.sha256(json.dumps(store.info["files"], sort_keys=True).encode()).hexdigest()[:12]
-
-
-def _last_evaluation(run: MaskedTrainer) -> dict[str, float]:
-    """Give the scores of the model that is left: those of the step it comes from if it was evaluated there, or new."""
-    step = run.state.best_global_step if run.args.load_best_model_at_end else run.state.global_step
-    for entry in reversed(run.state.log_history):
-        if "eval_loss" in entry and entry["step"] == step:
-            return {name: value for name, value in entry.items() if name.startswith("eval_")}
-    scores = run.evaluate()
-    run.save_state()  # with this evaluation in its log
-    return scores
-
-
-def _validation(
+def _load_validation(
     store: GenomeStore, data: PretrainingData, windows: WindowSampling, trainer: TrainingArguments
 ) -> WindowDataset | None:
+    """Return the validation windows, or None; warn if the model is trained on some of their contigs."""
     if data.valid_split is None:
         return None
     rows = store.select(data.valid_split)
@@ -268,6 +331,7 @@ def _validation(
 
 
 def _check_contigs(windows: WindowDataset, k: int) -> None:
+    """Check that the longest contig of a split has a k-mer."""
     longest = int(windows.lengths.max())
     if longest < k:
         raise InputError(
@@ -276,15 +340,71 @@ def _check_contigs(windows: WindowDataset, k: int) -> None:
         )
 
 
-def check_vocabulary(tokenizer: KmerTokenizer, model: Any) -> None:
-    """Check that a configuration belongs to a tokenizer.
-
-    Raises:
-        InputError: if k, stride or vocabulary size differ.
-    """
-    ours, theirs = (len(tokenizer), tokenizer.k, tokenizer.stride), (model.vocab_size, model.k, model.stride)
-    if ours != theirs:
+def _order_windows(windows: WindowDataset, trainer: TrainingArguments) -> EpochOrder:
+    """Order the windows of each epoch over all processes."""
+    batch, accumulation = trainer.train_batch_size, trainer.gradient_accumulation_steps
+    try:
+        return EpochOrder(len(windows), batch, accumulation, trainer.world_size, trainer.seed)
+    except ValueError as error:
         raise InputError(
-            f"tokenizer and model do not belong together: (vocabulary, k, stride) are {ours} and {theirs}; "
-            "set tokenizer.k and tokenizer.stride only, the model follows"
-        )
+            f"{windows.store.path}: an epoch's {error}; lower trainer.per_device_train_batch_size "
+            f"(now {batch}) or raise windows.coverage"
+        ) from error
+
+
+def _build_trainer(plan: PretrainingPlan) -> MaskedTrainer:
+    """Build the Trainer of a run, which makes the output folder."""
+    trainer = plan.trainer
+    trainer.remove_unused_columns = False  # the collator turns windows into what the model takes
+    if trainer.ddp_find_unused_parameters is None:
+        trainer.ddp_find_unused_parameters = False  # every weight is used in every step; a search would cost time
+    trainer.include_num_input_tokens_seen = "non_padding"
+    return MaskedTrainer(
+        model=plan.network,
+        args=trainer,
+        data_collator=plan.masking,
+        train_dataset=plan.training,
+        eval_dataset=plan.validation,
+        processing_class=plan.tokenizer,
+        callbacks=[SetEpoch(plan.training, plan.order)],
+        order=plan.order,
+        describe=partial(describe_windows, plan.training),
+        settings=plan.settings,
+        schedule_steps=trainer.schedule_steps,
+        peak_tflops=trainer.peak_tflops,
+        on_nonfinite=trainer.on_nonfinite,
+    )
+
+
+def _resume_settings(
+    data: PretrainingData,
+    tokenizer: KmerTokenizer,
+    masking: DataCollatorForSpanMasking,
+    windows: WindowSampling,
+    store: GenomeStore,
+) -> dict[str, Any]:
+    """List what a resumed run must share besides the trainer's and the model's settings."""
+    drawn = {field.name: getattr(masking, field.name) for field in fields(masking) if field.init}
+    sections = {
+        "data": asdict(data) | {"store": _digest(store)},
+        "tokenizer": {"k": tokenizer.k, "stride": tokenizer.stride},
+        "masking": {name: value for name, value in drawn.items() if name not in ("tokenizer", "epoch")},
+        "windows": asdict(windows),
+    }
+    return {f"{section}.{key}": value for section, keys in sections.items() for key, value in keys.items()}
+
+
+def _digest(store: GenomeStore) -> str:
+    """Compute a hash of a store's content, wherever it is."""
+    return hashlib.sha256(json.dumps(store.info["files"], sort_keys=True).encode()).hexdigest()[:12]
+
+
+def _last_evaluation(run: MaskedTrainer) -> dict[str, float]:
+    """Return the scores of the model that is kept: those of its step if it was evaluated there, or else new ones."""
+    step = run.state.best_global_step if run.args.load_best_model_at_end else run.state.global_step
+    for entry in reversed(run.state.log_history):
+        if "eval_loss" in entry and entry["step"] == step:
+            return {name: value for name, value in entry.items() if name.startswith("eval_")}
+    scores = run.evaluate()
+    run.save_state()  # with this evaluation in its log
+    return scores

@@ -1,4 +1,4 @@
-"""How a run goes: metrics.jsonl, the lines of the log with speed, shares and the time that is left."""
+"""Progress of a run: metrics.jsonl, and lines of the log with speed, shares and the time left."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ FILE = "metrics.jsonl"
 
 
 def speed_and_shares(counts: Sequence[int], seconds: float) -> dict[str, float]:
-    """Turn counts into numbers per second and shares.
+    """Convert counts to rates per second and shares.
 
     >>> speed_and_shares([1000, 900, 800, 120, 850, 34], seconds=2.0)["tokens_per_second"]
     450.0
 
     Args:
-        counts: as `masked_scores.count_batch` gives them, of any number of batches.
-        seconds: that these took.
+        counts: sums of what `masked_scores.count_batch` returns, over any number of batches.
+        seconds: time that these batches took.
 
     Returns:
-        tokens_per_second (padding not counted) and nt_per_second; padding_share of the places for tokens; masked_share
-        of the k-mers; hidden_share of the nucleotides, those that only masked k-mers cover.
+        tokens_per_second (without padding) and nt_per_second; padding_share of all token positions; masked_share of the
+        k-mers; hidden_share, the share of nucleotides that only masked k-mers cover.
     """
     places, tokens, kmers, masked, nt, hidden = counts
     return {
@@ -37,15 +37,29 @@ def speed_and_shares(counts: Sequence[int], seconds: float) -> dict[str, float]:
     }
 
 
+def seconds_left(seconds: float, steps_done: int, steps_left: int) -> float:
+    """Estimate the time left, at the mean speed of the steps so far.
+
+    >>> seconds_left(30.0, steps_done=3, steps_left=7)
+    70.0
+
+    Args:
+        seconds: time since the first step of this process; a resumed run counts its own steps only.
+        steps_done: steps within these seconds.
+        steps_left: steps to come.
+    """
+    return seconds / max(steps_done, 1) * steps_left
+
+
 def in_words(measured: dict[str, float]) -> str:
-    """Say in a line how fast a run goes, what its batches hold and when it ends.
+    """Describe speed, shares and the time left in one line.
 
     >>> numbers = speed_and_shares([1000, 900, 800, 120, 850, 34], seconds=0.5) | {"mfu": 0.412, "eta_seconds": 3725.4}
     >>> in_words(numbers)
     '1,800 tokens/s, 1,700 nt/s, MFU 41.2 %, padding 10.0 %, masked 15.0 %, hidden 4.0 %, 1:02:05 left'
 
     Args:
-        measured: what `speed_and_shares` gives, with ``mfu`` and ``eta_seconds``.
+        measured: what `speed_and_shares` returns, with ``mfu`` and ``eta_seconds``.
     """
     named = {"MFU": "mfu", "padding": "padding_share", "masked": "masked_share", "hidden": "hidden_share"}
     shares = ", ".join(f"{name} {100 * measured[key]:.1f} %" for name, key in named.items())
@@ -56,7 +70,12 @@ def in_words(measured: dict[str, float]) -> str:
 
 
 def begin_file(path: Path, step: int) -> None:
-    """Drop the lines of steps that are to come (again, after a resume) and what a killed process left half-written."""
+    """Remove lines of steps that a resumed run will repeat, and the half-written line of a killed process.
+
+    Args:
+        path: metrics.jsonl; it is created if missing.
+        step: the first step that will be written.
+    """
     kept = []
     for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
         try:
@@ -68,7 +87,7 @@ def begin_file(path: Path, step: int) -> None:
 
 
 def add_line(path: Path, line: dict[str, Any]) -> None:
-    """Append a line, numbers that are none as null."""
+    """Append a line of JSON, NaN as null."""
     plain = {name: None if isinstance(value, float) and value != value else value for name, value in line.items()}
     with open(path, "a", encoding="utf-8") as file:
         file.write(json.dumps(plain) + "\n")

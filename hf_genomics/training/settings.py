@@ -1,10 +1,11 @@
-"""What of the data and of the user's wishes goes into a fine-tuned model's configuration."""
+"""Derive a fine-tuned model's configuration from the task, the head, the training data and the pretrained model."""
 
 from __future__ import annotations
 
 import hashlib
 import itertools
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -14,49 +15,316 @@ from ..configuration_kmer_bert import FusionKmerBertConfig, HierarchicalKmerBert
 from ..errors import InputError
 from ..inference.loading import VALUE
 from ..labelled.sequences import LabelledSequences
+from ..labelled.task import Task
+from .head import Head
+
+# What a new model must not take over from the pretrained one's configuration.
+_IDENTITY = {"architectures", "model_type", "auto_map", "transformers_version", "dtype"}
 
 
-def label_settings(training: LabelledSequences) -> dict[str, Any]:
-    """Say in configuration keys what is learnt of which sequences.
+@dataclass(frozen=True)
+class TrainingStatistics:
+    """Numbers of the training data that a fine-tuned model keeps in its configuration.
+
+    Attributes:
+        longest: length of the longest sequence, in nt.
+        balanced_weights: weights that make every class count the same; None if not asked for.
+        target_means: mean of each target of a regression; None for classes.
+        target_scales: standard deviation of each target; None for classes.
+        track_means: mean of each track; None without tracks.
+        track_stds: standard deviation of each track; None without tracks.
+        nt_track_means: mean of each signal per nucleotide; None without signals.
+        nt_track_stds: standard deviation of each signal per nucleotide; None without signals.
+    """
+
+    longest: int
+    balanced_weights: list[float] | None = None
+    target_means: list[float] | None = None
+    target_scales: list[float] | None = None
+    track_means: list[float] | None = None
+    track_stds: list[float] | None = None
+    nt_track_means: list[float] | None = None
+    nt_track_stds: list[float] | None = None
+
+
+def derive_config(pretrained: KmerBertConfig, task: Task, head: Head, statistics: TrainingStatistics) -> KmerBertConfig:
+    """Derive the configuration of a fine-tuned model.
+
+    Args:
+        pretrained: configuration of the pretrained model.
+        task: what is learnt, from which inputs.
+        head: options of the head; `check_head` has accepted them.
+        statistics: numbers of the training data.
 
     Raises:
-        InputError: if a single column of values bears the name that stands for a value without one.
+        InputError: if the pretrained model reads tracks that the task lacks, or cannot read pairs.
     """
-    if training.problem == "regression" and training.label_names == [VALUE]:
+    _check_inputs(pretrained, task)
+    kind = _config_class(pretrained, task, head)
+    kept = {key: value for key, value in pretrained.to_dict().items() if key not in _IDENTITY}
+    settings = _task_settings(task, statistics) | _head_settings(head, statistics)
+    if kind is HierarchicalKmerBertConfig and head.cuts:
+        settings |= _part_settings(head, statistics.longest)
+    if kind is FusionKmerBertConfig:
+        settings |= _track_settings(task, statistics)
+    # A model of parts has keys that a plain model lacks: only those that the new class knows are kept.
+    known = {*kind().to_dict(), *settings}
+    return kind.from_dict({key: value for key, value in (kept | settings).items() if key in known})
+
+
+def measure(training: LabelledSequences, *, balanced: bool) -> TrainingStatistics:
+    """Measure the training data.
+
+    Args:
+        training: labelled sequences.
+        balanced: compute weights that make every class count the same.
+
+    Raises:
+        InputError: if a yes/no label to balance has no positive or no negative.
+    """
+    regression = training.problem == "regression"
+    targets = training.known_labels.reshape(len(training), -1) if regression else None
+    target_means, target_scales = _means_and_stds(targets)
+    track_means, track_stds = _means_and_stds(training.tracks)
+    signals = None if training.nt_tracks is None else np.concatenate(training.nt_tracks)
+    nt_track_means, nt_track_stds = _means_and_stds(signals)
+    return TrainingStatistics(
+        longest=max(map(len, training.sequences)),
+        balanced_weights=balanced_weights(training) if balanced else None,
+        target_means=target_means,
+        target_scales=target_scales,
+        track_means=track_means,
+        track_stds=track_stds,
+        nt_track_means=nt_track_means,
+        nt_track_stds=nt_track_stds,
+    )
+
+
+def check_task(task: Task) -> None:
+    """Check that a model can be fine-tuned for a task.
+
+    Args:
+        task: what is learnt, from which inputs.
+
+    Raises:
+        InputError: if no model takes the inputs together, or a single column has the name of an unnamed value.
+    """
+    if task.paired and task.level == "nt":
+        raise InputError("data.columns.nt_labels: labels per nucleotide need single sequences; omit data.columns.pair")
+    if task.problem_type == "regression" and task.names == [VALUE]:
         raise InputError(
-            f"data.columns.labels names {VALUE!r} alone; set data.columns.label to it, or give the column another name"
+            f"data.columns.labels names {VALUE!r} alone; set data.columns.label to it, or rename the column"
         )
-    names = dict(enumerate(training.label_names or [VALUE]))
-    return target_settings(training) | {
-        "problem_type": training.problem,
+    if task.paired and task.nt_track_names:
+        raise InputError(
+            "data.columns.nt_tracks: signals per nucleotide need single sequences; omit them or data.columns.pair"
+        )
+    if task.level == "nt" and (task.track_names or task.nt_track_names):
+        raise InputError(
+            "data.columns.nt_labels: labels per nucleotide are learnt from the sequence alone; omit "
+            "data.columns.tracks and data.columns.nt_tracks"
+        )
+
+
+def check_head(head: Head, task: Task, k: int) -> None:
+    """Check that the options of a head fit together and to a task.
+
+    Args:
+        head: options of the head.
+        task: what is learnt, from which inputs.
+        k: k-mer size in nt.
+
+    Raises:
+        InputError: naming the keys and the remedy.
+    """
+    if head.rc_probability and task.level == "nt":
+        raise InputError("head.rc_probability: labels per nucleotide belong to one strand; leave it at 0")
+    _check_weights(head, task)
+    _check_parts(head, task, k)
+
+
+def _check_weights(head: Head, task: Task) -> None:
+    """Check the options that weight classes."""
+    if task.problem_type == "regression" and (head.balanced or head.class_weights or head.focal_gamma):
+        raise InputError(
+            "head.balanced, head.class_weights and head.focal_gamma are for classes, but the labels are values; "
+            "omit them"
+        )
+    if head.balanced and head.class_weights:
+        raise InputError("head.balanced and head.class_weights are two ways to weight classes; omit one of them")
+    names = task.names or []
+    if head.class_weights and (len(head.class_weights) != len(names) or min(head.class_weights) <= 0):
+        raise InputError(
+            f"head.class_weights must be one positive number for each of {names}, not {head.class_weights}"
+        )
+
+
+def _check_parts(head: Head, task: Task, k: int) -> None:
+    """Check the options that cut sequences into parts."""
+    if not head.cuts:
+        if head.aggregation != "concat":
+            raise InputError(
+                f"head.aggregation {head.aggregation!r} joins parts of sequences; set head.num_parts or "
+                "head.part_length"
+            )
+        return
+    if head.num_parts > 1 and head.part_length is not None:
+        raise InputError("head.num_parts and head.part_length are two ways to cut sequences; omit one of them")
+    if head.part_length is not None and head.part_length < 2 * k:
+        raise InputError(
+            f"head.part_length must be at least two k-mers of {k} nt, so that no part is too short, not "
+            f"{head.part_length}"
+        )
+    others = {
+        "pairs": task.paired,
+        "labels per nucleotide": task.level == "nt",
+        "tracks": task.track_names,
+        "signals per nucleotide": task.nt_track_names,
+    }
+    for what, given in others.items():
+        if given:
+            raise InputError(f"head.num_parts and head.part_length cut single sequences, not {what}; omit them")
+
+
+def balanced_weights(training: LabelledSequences) -> list[float]:
+    """Compute weights that make every class count the same in the loss.
+
+    Args:
+        training: labelled sequences.
+
+    Returns:
+        labels / (classes * labels of the class) for each class; for several yes/no labels, negatives / positives of
+        each label.
+
+    Raises:
+        InputError: if a yes/no label has no positive or no negative.
+    """
+    if training.problem == "multi_label_classification":
+        positives, known = (training.known_labels == 1).sum(0), (~np.isnan(training.known_labels)).sum(0)
+        for name, positive, all_known in zip(training.label_names or [], positives, known, strict=True):
+            if positive in (0, all_known):
+                raise InputError(
+                    f"{training.source}: label {name!r} is the same in every row, so head.balanced has nothing to "
+                    "weight; omit the column or head.balanced"
+                )
+        return ((known - positives) / positives).tolist()
+    labels = training.known_labels if training.nt_labels is None else np.concatenate(training.nt_labels)
+    counts = np.bincount(labels[labels >= 0], minlength=len(training.label_names or []))
+    return (counts.sum() / (len(counts) * counts.clip(min=1))).tolist()
+
+
+def _means_and_stds(values: np.ndarray | None) -> tuple[list[float] | None, list[float] | None]:
+    """Compute mean and standard deviation of each column, without NaN; 1 for a column that does not vary.
+
+    Args:
+        values: (rows, columns), or None, for which both are None.
+    """
+    if values is None:
+        return None, None
+    known = values.astype(np.float64)
+    stds = np.nanstd(known, 0)
+    # Rounding gives equal values a standard deviation of 1e-17 or so, by which nothing must be divided.
+    varies = (np.nanmin(known, 0) < np.nanmax(known, 0)) & (stds > 0)
+    return np.nanmean(known, 0).tolist(), np.where(varies, stds, 1).tolist()
+
+
+def _check_inputs(pretrained: KmerBertConfig, task: Task) -> None:
+    """Check that the pretrained model can read the inputs of a task."""
+    reads_tracks = getattr(pretrained, "track_names", None) or getattr(pretrained, "nt_track_names", None)
+    if reads_tracks and not (task.track_names or task.nt_track_names):
+        raise InputError(
+            "the pretrained model reads tracks; name them in data.columns.tracks or data.columns.nt_tracks, or start "
+            "from a model without tracks"
+        )
+    if task.paired and pretrained.type_vocab_size < 2:
+        raise InputError(
+            f"a pair needs two token types, but the pretrained model has type_vocab_size {pretrained.type_vocab_size}; "
+            "start from a model that has 2"
+        )
+
+
+def _config_class(pretrained: KmerBertConfig, task: Task, head: Head) -> type[KmerBertConfig]:
+    """Choose the class of the new model's configuration."""
+    if head.cuts:
+        return HierarchicalKmerBertConfig
+    if task.track_names or task.nt_track_names:
+        return FusionKmerBertConfig
+    if task.paired or task.level == "nt":  # pairs and nucleotides are never cut into parts
+        return KmerBertConfig
+    return type(pretrained)
+
+
+def _task_settings(task: Task, statistics: TrainingStatistics) -> dict[str, Any]:
+    """List the keys that follow from the task and its labels."""
+    names = dict(enumerate(task.names or [VALUE]))
+    return {
+        "problem_type": task.problem_type,
         "id2label": names,
         "label2id": {name: number for number, name in names.items()},
-        "max_sequence_length": max(map(len, training.sequences)),
-        "labels_per": "token" if training.nt_labels is None else "nt",
-        "paired": training.pairs is not None,
+        "labels_per": "nt" if task.level == "nt" else "token",
+        "paired": task.paired,
+        "max_sequence_length": statistics.longest,
+        "target_means": statistics.target_means,
+        "target_scales": statistics.target_scales,
     }
 
 
-def course_settings(
-    training: LabelledSequences, validation: LabelledSequences | None, network: torch.nn.Module, rc_probability: float
+def _head_settings(head: Head, statistics: TrainingStatistics) -> dict[str, Any]:
+    """List the keys that follow from the head; options that were not given stay as in the pretrained model."""
+    optional = {
+        "classifier_dropout": head.dropout,
+        "classifier_pooling": head.pooling,
+        "max_position_embeddings": head.stretch_positions,
+        "initialisation": "bert" if head.from_scratch else None,
+    }
+    weights = statistics.balanced_weights if head.balanced else head.class_weights
+    settings = {"class_weights": weights, "focal_gamma": head.focal_gamma}
+    return settings | {key: value for key, value in optional.items() if value is not None}
+
+
+def _part_settings(head: Head, longest: int) -> dict[str, Any]:
+    """List the keys about the parts of a sequence."""
+    num_parts = head.num_parts if head.part_length is None else -(-longest // head.part_length)
+    return {"num_parts": num_parts, "part_length": head.part_length, "aggregation": head.aggregation}
+
+
+def _track_settings(task: Task, statistics: TrainingStatistics) -> dict[str, Any]:
+    """List the keys about tracks, None for those that the task lacks, whatever the pretrained model reads."""
+    return {
+        "track_names": task.track_names,
+        "track_means": statistics.track_means,
+        "track_stds": statistics.track_stds,
+        "nt_track_names": task.nt_track_names,
+        "nt_track_means": statistics.nt_track_means,
+        "nt_track_stds": statistics.nt_track_stds,
+    }
+
+
+def resume_settings(
+    training: LabelledSequences, validation: LabelledSequences | None, network: torch.nn.Module, head: Head
 ) -> dict[str, Any]:
-    """Say what decides the course of a run besides the trainer's and the model's settings: data and weights by content.
+    """List what a resumed run must share besides the trainer's and the model's settings: data and weights by content.
 
     Args:
-        training, validation: the examples, wherever they were read from.
-        network: as training begins, a new head included.
-        rc_probability: chance to show the opposite strand.
+        training: training sequences, from any file.
+        validation: validation sequences, or None.
+        network: model as training begins, with its new head.
+        head: options of the head.
     """
     return {
         "data.train": digest(training),
         "data.valid": None if validation is None else digest(validation),
         "weights to start from": digest_arrays(weight.detach().cpu() for weight in network.state_dict().values()),
-        "rc_probability": rc_probability,
+        "rc_probability": head.rc_probability,
     }
 
 
 def digest(examples: LabelledSequences) -> str:
-    """Name examples by their content, row by row."""
+    """Compute a hash of the content of examples, row by row.
+
+    Args:
+        examples: labelled sequences.
+    """
     columns = [examples.sequences, examples.pairs, examples.nt_labels, examples.nt_tracks]
     rows = itertools.chain.from_iterable(column for column in columns if column is not None)
     return digest_arrays(
@@ -65,7 +333,11 @@ def digest(examples: LabelledSequences) -> str:
 
 
 def digest_arrays(arrays: Iterable[Any]) -> str:
-    """Name arrays and tensors by their shapes and content, in twelve letters."""
+    """Compute a hash of arrays, with their shapes, and of tensors, without: twelve hexadecimal digits.
+
+    Args:
+        arrays: NumPy arrays and tensors.
+    """
     found = hashlib.sha256()
     for array in arrays:
         if isinstance(array, torch.Tensor):
@@ -73,134 +345,3 @@ def digest_arrays(arrays: Iterable[Any]) -> str:
         found.update(str(array.shape).encode())
         found.update(np.ascontiguousarray(array).data)
     return found.hexdigest()[:12]
-
-
-def target_settings(training: LabelledSequences) -> dict[str, list[float] | None]:
-    """Give mean and standard deviation of the values to regress on, over those that are there; None for classes."""
-    if training.problem != "regression":
-        return {"target_means": None, "target_scales": None}
-    found = _statistics("target", training.known_labels.reshape(len(training), -1))
-    return {"target_means": found["target_means"], "target_scales": found["target_stds"]}
-
-
-def weight_settings(
-    training: LabelledSequences, balanced: bool, class_weights: list[float] | None, focal_gamma: float
-) -> dict[str, Any]:
-    """Weigh the classes as asked for.
-
-    Raises:
-        InputError: if they cannot be weighed, or not by so many numbers.
-    """
-    if training.problem == "regression" and (balanced or class_weights or focal_gamma):
-        raise InputError("balanced, class_weights and focal_gamma are for classes, but the labels are values")
-    if balanced and class_weights:
-        raise InputError("balanced and class_weights are two ways to weigh classes; leave one away")
-    names = training.label_names or []
-    if class_weights and (len(class_weights) != len(names) or min(class_weights) <= 0):
-        raise InputError(f"class_weights must be one positive number for each of {names}, not {class_weights}")
-    weights = balanced_weights(training) if balanced else class_weights
-    return {"class_weights": weights, "focal_gamma": focal_gamma}
-
-
-def balanced_weights(training: LabelledSequences) -> list[float]:
-    """Weigh classes by labels / (classes * labels of the class); of several labels each by negatives / positives.
-
-    Raises:
-        InputError: if a label has no positive or no negative.
-    """
-    if training.problem == "multi_label_classification":
-        positives, known = (training.known_labels == 1).sum(0), (~np.isnan(training.known_labels)).sum(0)
-        for name, some, all_of_them in zip(training.label_names or [], positives, known, strict=True):
-            if some in (0, all_of_them):
-                raise InputError(
-                    f"{training.source}: label {name!r} is the same in every row, so balanced has nothing to weigh; "
-                    "leave the column or balanced away"
-                )
-        return ((known - positives) / positives).tolist()
-    labels = training.known_labels if training.nt_labels is None else np.concatenate(training.nt_labels)
-    counts = np.bincount(labels[labels >= 0], minlength=len(training.label_names or []))
-    return (counts.sum() / (len(counts) * counts.clip(min=1))).tolist()
-
-
-def window_settings(
-    training: LabelledSequences, k: int, num_parts: int, part_length: int | None, aggregation: str
-) -> dict[str, Any]:
-    """Say how sequences are cut into parts and joined; nothing where they are not.
-
-    Raises:
-        InputError: if that does not go together, or with the data.
-    """
-    if num_parts == 1 and part_length is None:
-        if aggregation != "concat":
-            raise InputError(f"aggregation {aggregation!r} joins parts of sequences; set num_parts or part_length")
-        return {}
-    if num_parts > 1 and part_length is not None:
-        raise InputError("num_parts and part_length are two ways to cut sequences; leave one away")
-    if part_length is not None and part_length < 2 * k:
-        raise InputError(
-            f"part_length must be at least two k-mers of {k} nt, so that no part is too short, not {part_length}"
-        )
-    beside: dict[str, Any] = {"pairs": training.pairs, "labels per nucleotide": training.nt_labels}
-    beside |= {"tracks": training.tracks, "signals per nucleotide": training.nt_tracks}
-    for what, column in beside.items():
-        if column is not None:
-            raise InputError(f"num_parts and part_length cut single sequences, not {what}; leave them away")
-    if part_length is not None:
-        num_parts = -(-max(map(len, training.sequences)) // part_length)
-    return {"num_parts": num_parts, "part_length": part_length, "aggregation": aggregation}
-
-
-def track_settings(training: LabelledSequences) -> dict[str, Any]:
-    """Name the tracks and the statistics to standardise them by; nothing where there are none."""
-    settings: dict[str, Any] = {}
-    if training.tracks is not None:
-        settings |= {"track_names": training.track_names} | _statistics("track", training.tracks)
-    if training.nt_tracks is not None:
-        if training.pairs is not None:
-            raise InputError("signals per nucleotide are for single sequences; leave pair_column or them away")
-        settings |= {"nt_track_names": training.nt_track_names}
-        settings |= _statistics("nt_track", np.concatenate(training.nt_tracks))
-    if settings and training.nt_labels is not None:
-        raise InputError("labels per nucleotide are learnt from the sequence alone; leave the tracks away")
-    return settings
-
-
-def _statistics(kind: str, values: np.ndarray) -> dict[str, Any]:
-    """Take mean and standard deviation of (rows, columns) over what is there; 1 for a column that does not vary."""
-    known = values.astype(np.float64)
-    stds = np.nanstd(known, 0)
-    varies = (np.nanmin(known, 0) < np.nanmax(known, 0)) & (stds > 0)  # rounding lets equal values deviate by 1e-17
-    return {f"{kind}_means": np.nanmean(known, 0).tolist(), f"{kind}_stds": np.where(varies, stds, 1).tolist()}
-
-
-# What a new model must not take over from the old one's configuration; nor tracks, where it reads others.
-_IDENTITY = {"architectures", "model_type", "auto_map", "transformers_version", "dtype"}
-_TRACKS = dict.fromkeys(f"{kind}_{what}" for kind in ("track", "nt_track") for what in ("names", "means", "stds"))
-
-
-def make_configuration(before: Any, settings: dict[str, Any], windows: dict[str, Any], tracks: dict[str, Any]) -> Any:
-    """Make the new model's configuration of the old one's.
-
-    Raises:
-        InputError: if the old model reads tracks that are not there, or knows no second sequence.
-    """
-    if getattr(before, "track_names", None) or getattr(before, "nt_track_names", None):
-        if not tracks:
-            raise InputError(
-                "the pretrained model reads tracks; name them in data.columns.tracks, data.columns.nt_tracks, or start "
-                "from a model without"
-            )
-    if settings["paired"] and before.type_vocab_size < 2:
-        raise InputError(
-            "a pair needs two token types, but the pretrained model has type_vocab_size 1; start from one that has 2"
-        )
-    kind: Any = type(before)
-    if windows:
-        kind = HierarchicalKmerBertConfig
-    elif tracks:
-        kind, settings = FusionKmerBertConfig, _TRACKS | settings
-    elif settings["paired"] or settings["labels_per"] == "nt":  # which are not cut into parts
-        kind = KmerBertConfig
-    kept = {key: value for key, value in before.to_dict().items() if key not in _IDENTITY}
-    known = {*kind().to_dict(), *settings}
-    return kind.from_dict({key: value for key, value in (kept | settings | windows | tracks).items() if key in known})

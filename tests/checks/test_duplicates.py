@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hf_genomics.checks import duplicates as module
-from hf_genomics.checks.duplicates import Catalogue, Item, canonical_digest
+from hf_genomics.checks.duplicates import Catalogue, CheckedSequence, canonical_digest
 from hf_genomics.sequence import as_letters, reverse_complement
 
 LETTERS = "ACGTRYSWKMBDHVNacgtn"
@@ -18,7 +18,7 @@ def catalogue_of(sequences: list[str], splits: list[int], labels: list[str] | No
     catalogue = Catalogue()
     for row, (sequence, split) in enumerate(zip(sequences, splits, strict=True)):
         letters = as_letters(sequence)
-        item = Item(f"r{row}", letters, split, sound=True, label=labels[row] if labels else "")
+        item = CheckedSequence(f"r{row}", letters, split, sound=True, label=labels[row] if labels else "")
         catalogue.add("x.fa", [item], letters, np.array([len(letters)]))
     return catalogue
 
@@ -76,5 +76,5 @@ def test_records_that_are_no_dna_or_empty_are_nobodys_duplicates() -> None:
     catalogue = Catalogue()
     letters = as_letters("AC-T")
     for sound, sequence in ((False, letters), (False, letters), (True, letters[:0]), (True, letters[:0])):
-        catalogue.add("x.fa", [Item("r", sequence, 0, sound)], sequence, np.array([len(sequence)]))
+        catalogue.add("x.fa", [CheckedSequence("r", sequence, 0, sound)], sequence, np.array([len(sequence)]))
     assert catalogue.duplicates() == catalogue.leaks(0.85) == [] and catalogue.lengths == [4, 4, 0, 0]

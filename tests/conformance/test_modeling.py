@@ -172,7 +172,8 @@ class TinyLocal(TinyKmerBert):
 
     def get_config(self) -> KmerBertConfig:
         config = super().get_config()
-        config.position_embedding_type, config.attention_window, config.global_attention_every = "rotary", 2, 2
+        config.position_embedding_type, config.sliding_window = "rotary", 2
+        config.layer_types = ["full_attention", "sliding_attention"]
         return config
 
 

@@ -1,8 +1,7 @@
-"""Pictures are written, quietly and whole; the report stands alone and shows what it was given."""
+"""Pictures are written whole and quietly; curves and smoothing against their laws."""
 
 import re
 import struct
-from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
@@ -10,10 +9,17 @@ import pytest
 from scipy.special import softmax
 from sklearn.metrics import auc
 
-from hf_genomics.evaluation import pictures as report
+from hf_genomics.evaluation import pictures
 from hf_genomics.evaluation.metrics import classification_metrics
-from hf_genomics.evaluation.pictures import plot_confusion, plot_loss, plot_roc_pr
-from hf_genomics.reports.html import write_report
+from hf_genomics.evaluation.pictures import (
+    one_versus_rest,
+    plot_confusion,
+    plot_loss,
+    plot_roc_pr,
+    pr_curve,
+    roc_curve,
+    smooth,
+)
 
 HISTORY = [
     *({"step": step, "loss": 8 - step / 500, "num_input_tokens_seen": step * 6400} for step in range(10, 1000, 10)),
@@ -21,7 +27,6 @@ HISTORY = [
     {"step": 990, "eval_loss": 6.3},
     {"step": 990, "train_loss": 7.0, "train_runtime": 12.0},
 ]
-VOID = {"meta", "img"}
 
 
 def png_size(path):
@@ -39,47 +44,10 @@ def some_curves(num_classes, seed=0):
     return {"KmerBert": (good, labels), "4-mer logistic regression": (bad, labels)}
 
 
-class Page(HTMLParser):
-    """Collects tags and attributes, and checks that every tag is closed in order."""
-
-    def __init__(self, text):
-        super().__init__()
-        self.tags, self.attributes, self.texts, self.open = [], [], [], []
-        self.feed(text)
-        assert self.open == []
-
-    def handle_starttag(self, tag, attrs):
-        self.tags.append(tag)
-        self.attributes += [(tag, *attribute) for attribute in attrs]
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag
-
-    def handle_data(self, data):
-        self.texts.append(data)
-
-
 @pytest.fixture
 def picture(tmp_path):
     plot_loss(HISTORY, tmp_path / "loss.png")
     return tmp_path / "loss.png"
-
-
-@pytest.fixture
-def page(tmp_path, picture):
-    path = tmp_path / "report.html"
-    write_report(
-        path,
-        title="Phage <or> other?",
-        summary=['A "first" paragraph & more.', "A second."],
-        tables=[
-            ("Scores <test>.", ["Model", "AUROC", "Windows"], [["a<b", 0.81234, 12345], ["guess", float("nan"), 7]])
-        ],
-        pictures=[('Loss & "steps" of the run. More about it.', picture)],
-    )
-    return path.read_text(encoding="utf-8")
 
 
 def test_the_loss_picture_is_large_enough_for_fine_screens(picture):
@@ -110,18 +78,25 @@ def test_accuracies_of_a_pretraining_are_drawn_beside_the_loss(tmp_path):
 
 
 def test_smoothing_keeps_a_constant_and_the_mean_of_a_line():
-    np.testing.assert_allclose(report._smooth(np.full(100, 3.0)), 3.0)
-    np.testing.assert_allclose(report._smooth(np.arange(100.0))[10:90], np.arange(100.0)[10:90])
+    np.testing.assert_allclose(smooth(np.full(100, 3.0)), 3.0)
+    np.testing.assert_allclose(smooth(np.arange(100.0))[10:90], np.arange(100.0)[10:90])
+
+
+def test_smoothing_takes_the_mean_over_a_fortieth_of_the_series_on_each_side():
+    values = np.random.default_rng(0).normal(size=200)
+    expected = [values[max(0, place - 5) : place + 6].mean() for place in range(200)]
+    np.testing.assert_allclose(smooth(values), expected)
 
 
 @pytest.mark.parametrize("num_classes", [2, 3])
 def test_roc_and_pr_curves_enclose_the_areas_that_the_metrics_give(num_classes):
     probabilities, labels = some_curves(num_classes)["KmerBert"]
     scores = classification_metrics(probabilities, labels)
-    pairs = [(labels == c, probabilities[:, c]) for c in report._classes(probabilities, 1)]
-    false_positive_rate, recall = report._roc_curve(pairs)
+    pairs = one_versus_rest(probabilities, labels)
+    assert len(pairs) == (1 if num_classes == 2 else num_classes)
+    false_positive_rate, recall = roc_curve(pairs)
     assert auc(false_positive_rate, recall) == pytest.approx(scores["auroc"], abs=2e-3)
-    recall, precision = report._pr_curve(pairs)
+    recall, precision = pr_curve(pairs)
     assert -np.sum(np.diff(recall) * precision[:-1]) == pytest.approx(scores["auprc"], abs=2e-3)
 
 
@@ -153,62 +128,6 @@ def test_equal_data_gives_equal_bytes_and_leaves_no_temporary_file(tmp_path):
 
 
 def test_drawing_never_loads_pyplot():
-    imports = re.findall(r"^(?:import|from) .*", Path(report.__file__).read_text(encoding="utf-8"), re.MULTILINE)
+    imports = re.findall(r"^(?:import|from) .*", Path(pictures.__file__).read_text(encoding="utf-8"), re.MULTILINE)
     assert any("matplotlib" in line for line in imports)
     assert not any("pyplot" in line for line in imports)
-
-
-def test_the_report_refers_to_nothing_outside_itself_and_runs_nothing(page):
-    assert not re.search(r"https?:|//[a-z]|@import|url\(", re.sub(r"base64,[A-Za-z0-9+/=]+", "", page))
-    parsed = Page(page)
-    assert not {"script", "link", "iframe", "object", "embed", "base", "form"} & set(parsed.tags)
-    assert not [name for _, name, _ in parsed.attributes if name.startswith("on")]
-    sources = [value for _, name, value in parsed.attributes if name in ("src", "href", "srcset")]
-    assert sources and all(source.startswith("data:image/png;base64,") for source in sources)
-
-
-def test_the_report_escapes_every_text_it_is_given(page):
-    for raw in ("<or>", "<test>", "a<b", '"first"', "& more", '& "steps"'):
-        assert raw not in page
-    texts = "".join(Page(page).texts)
-    for shown in ("Phage <or> other?", 'A "first" paragraph & more.', "Scores <test>.", "a<b"):
-        assert shown in texts
-
-
-def test_the_report_has_one_heading_per_level_of_its_outline_and_names_for_its_pictures(page):
-    parsed = Page(page)
-    assert [tag for tag in parsed.tags if tag in ("h1", "h2")] == ["h1", "h2", "h2", "h2"]
-    assert ("img", "alt", 'Loss & "steps" of the run') in parsed.attributes
-    assert ("html", "lang", "en") in parsed.attributes
-
-
-def test_the_report_follows_dark_mode_and_fits_a_phone(page):
-    assert "prefers-color-scheme: dark" in page
-    assert 'content="width=device-width, initial-scale=1"' in page
-
-
-def test_numbers_are_rounded_grouped_and_set_flush_right_and_nan_is_a_dash(page):
-    assert '<th scope="row">a&lt;b</th><td class="number">0.812</td><td class="number">12,345</td>' in page
-    assert '<td class="number">\N{EN DASH}</td>' in page
-
-
-def test_pictures_are_shown_at_half_their_pixels_so_that_they_stay_sharp(page, picture):
-    width, height = png_size(picture)
-    assert f'width="{width // 2}" height="{height // 2}"' in page
-
-
-def test_a_report_without_tables_and_pictures_has_no_empty_sections(tmp_path):
-    write_report(tmp_path / "r.html", title="t", summary=["one"])
-    assert Page((tmp_path / "r.html").read_text()).tags.count("section") == 1
-
-
-def test_a_report_that_cannot_be_written_leaves_the_old_one_untouched(tmp_path):
-    path = tmp_path / "report.html"
-    write_report(path, title="old", summary=[])
-    (tmp_path / "no.png").write_bytes(b"GIF89a")
-    with pytest.raises(ValueError, match="no PNG"):
-        write_report(path, title="new", summary=[], pictures=[("p", tmp_path / "no.png")])
-    with pytest.raises(ValueError, match="a row has 1 cells, the header 2"):
-        write_report(path, title="new", summary=[], tables=[("c", ["a", "b"], [[1]])])
-    assert "old" in path.read_text()
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["no.png", "report.html"]

@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import gzip
+from collections import Counter
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow.parquet
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hf_genomics.errors import InputError
+from hf_genomics.labelled.columns import Columns
 from hf_genomics.labelled.sequences import LabelledSequences, check_classes
-from hf_genomics.labelled.tables import read_table
+from hf_genomics.labelled.tables import iterate_unlabelled, read_labelled
+from hf_genomics.labelled.task import Task
 
+ABC = Task("single_label_classification", ["a", "b", "c"])
 ROWS = [("r1", "ACGTN", "phage"), ("r2", "acg", "other"), ("r3", "TTTT", "phage")]
 
 
@@ -40,7 +46,7 @@ def write(path: Path, kind: str) -> Path:
 def table(path: Path, text: str, **options: object) -> LabelledSequences:
     """Write a CSV table and read it."""
     path.write_text(text)
-    return read_table(path, **options)  # type: ignore[arg-type]
+    return read_labelled(path, **options)  # type: ignore[arg-type]
 
 
 def error(path: Path, text: str, **options: object) -> str:
@@ -55,7 +61,7 @@ def error(path: Path, text: str, **options: object) -> str:
     "kind", ["csv", "tsv", "csv.gz", "tsv.gz", "parquet", "fasta", "fasta.gz", "fastq", "fastq.gz"]
 )
 def test_every_kind_of_file_gives_the_same_rows(tmp_path: Path, kind: str) -> None:
-    found = read_table(write(tmp_path / "data", kind), id_column="id")
+    found = read_labelled(write(tmp_path / "data", kind), columns=Columns(id="id"))
     assert found.ids == ["r1", "r2", "r3"] and len(found) == 3
     assert [letters.tobytes() for letters in found.sequences] == [b"ACGTN", b"acg", b"TTTT"]
     assert found.label_names == ["other", "phage"] and found.labels is not None
@@ -69,7 +75,7 @@ def test_a_genbank_file_is_read_as_sequences_with_their_labels(tmp_path: Path) -
         for i, sequence, label in ROWS
     )
     (tmp_path / "x").write_text("".join(entries))
-    found = read_table(tmp_path / "x")
+    found = read_labelled(tmp_path / "x")
     assert found.ids == ["r1", "r2", "r3"] and found.label_names == ["other", "phage"]
     assert [letters.tobytes() for letters in found.sequences] == [b"ACGTN", b"ACG", b"TTTT"]
 
@@ -94,7 +100,7 @@ def test_numbers_with_decimals_are_values(tmp_path: Path) -> None:
     assert found.labels.tolist() == [0.5, 2.0, -0.001] and found.labels.dtype == np.float64
     frame = pd.DataFrame({"sequence": ["A", "C"], "label": [1.0, 2.0]})
     frame.to_parquet(tmp_path / "y")
-    assert read_table(tmp_path / "y").label_names is None
+    assert read_labelled(tmp_path / "y").label_names is None
 
 
 def test_digits_joined_by_underscores_are_words(tmp_path: Path) -> None:
@@ -105,7 +111,7 @@ def test_digits_joined_by_underscores_are_words(tmp_path: Path) -> None:
 def test_lists_in_the_cells_of_a_parquet_file_are_refused(tmp_path: Path) -> None:
     pd.DataFrame({"sequence": ["AC", "GT"], "label": [[0, 1], [1, 1]]}).to_parquet(tmp_path / "x")
     with pytest.raises(InputError, match="x: column 'label' holds list.*, not text or numbers; write each cell as one"):
-        read_table(tmp_path / "x")
+        read_labelled(tmp_path / "x")
 
 
 def test_the_kind_of_label_can_be_forced(tmp_path: Path) -> None:
@@ -115,9 +121,9 @@ def test_the_kind_of_label_can_be_forced(tmp_path: Path) -> None:
 
 
 def test_classes_of_the_training_table_number_another_one(tmp_path: Path) -> None:
-    found = table(tmp_path / "x", "sequence,label\nA,c\nA,a\n", label_names=["a", "b", "c"])
+    found = table(tmp_path / "x", "sequence,label\nA,c\nA,a\n", task=ABC)
     assert found.labels is not None and found.labels.tolist() == [2, 0] and found.label_names == ["a", "b", "c"]
-    message = error(tmp_path / "x", "sequence,label\nA,a\nA,d\n", label_names=["a", "b", "c"])
+    message = error(tmp_path / "x", "sequence,label\nA,a\nA,d\n", task=ABC)
     assert "data row 2: unknown label 'd'; the classes of the training table are 'a', 'b', 'c'" in message
 
 
@@ -131,7 +137,7 @@ def test_missing_label_is_named_with_its_row(tmp_path: Path, cell: str) -> None:
 def test_missing_value_in_parquet_is_a_missing_label(tmp_path: Path) -> None:
     pd.DataFrame({"sequence": ["A", "C"], "label": [1.0, None]}).to_parquet(tmp_path / "x")
     with pytest.raises(InputError, match="data row 2: the label is missing"):
-        read_table(tmp_path / "x")
+        read_labelled(tmp_path / "x")
 
 
 def test_label_missing_from_a_fasta_header_is_named(tmp_path: Path) -> None:
@@ -141,8 +147,8 @@ def test_label_missing_from_a_fasta_header_is_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "pattern"),
     [
-        ("sequence,label\nA,0.5\nA,1.5x\nA,2.5\n", "data row 2: label '1.5x' is no finite number"),
-        ("sequence,label\nA,0.5\nA,inf\n", "data row 2: label 'inf' is no finite number"),
+        ("sequence,label\nA,0.5\nA,1.5x\nA,2.5\n", "data row 2: label '1.5x' is not a finite number"),
+        ("sequence,label\nA,0.5\nA,inf\n", "data row 2: label 'inf' is not a finite number"),
         ("sequence,Label\nA,0\n", "no column 'label'; did you mean 'Label'?"),
         ("seq,label\nA,0\n", "no column 'sequence'; did you mean 'seq'?"),
         ("x;y\nA;0\n", r"no column 'sequence' (the columns are 'x;y')"),
@@ -154,7 +160,7 @@ def test_label_missing_from_a_fasta_header_is_named(tmp_path: Path) -> None:
         ("sequence,label\nA,0\n,1\n", "data row 2: is empty"),
         ("sequence,label\nA,0,1\nC,1\n", "not a well-formed table"),
         ("sequence,label\nA,0\nC,1,2\n", "not a well-formed table"),
-        ("sequence,label\nA,\0\n", "this is no text"),
+        ("sequence,label\nA,\0\n", "this is not text"),
         ("sequence,label\nACG CGT GTA,0\n", "is 3-mer text as DNABERT writes it"),
         ("sequence,label\nACGTACG ACG,0\n", "position 8: ' ' is not a DNA letter; blanks"),
     ],
@@ -168,15 +174,15 @@ def test_binary_and_missing_files_are_input_errors(tmp_path: Path) -> None:
         (b"PAR1 and then nothing", "damaged Parquet"),
         (b"sequence,label\nA,\xe9\n", "cannot be decoded"),
         (gzip.compress(b"sequence,label\nA,0\n")[:-6], "cut short or damaged"),
-        (bytes(range(256)), "this is no text"),
+        (bytes(range(256)), "text before the first header"),
     ]:
         (tmp_path / "x").write_bytes(content)
         with pytest.raises(InputError, match=pattern):
-            read_table(tmp_path / "x")
+            read_labelled(tmp_path / "x")
     with pytest.raises(InputError, match="no such file"):
-        read_table(tmp_path / "none.csv")
+        read_labelled(tmp_path / "none.csv")
     with pytest.raises(InputError, match="is a folder"):
-        read_table(tmp_path)
+        read_labelled(tmp_path)
 
 
 def test_short_sequence_and_rna_follow_the_options(tmp_path: Path) -> None:
@@ -188,35 +194,32 @@ def test_short_sequence_and_rna_follow_the_options(tmp_path: Path) -> None:
 
 def test_ids_must_be_there_and_unique(tmp_path: Path) -> None:
     text = "id,sequence,label\na,A,0\nb,A,0\na,C,1\n"
-    assert "data row 3: id 'a' is that of row 1 already" in error(tmp_path / "x", text, id_column="id")
-    assert "data row 2: no id" in error(tmp_path / "x", "id,sequence,label\na,A,0\n,A,0\n", id_column="id")
-    assert "no column 'name'" in error(tmp_path / "x", text, id_column="name")
+    assert "data row 3: id 'a' is that of row 1 already" in error(tmp_path / "x", text, columns=Columns(id="id"))
+    assert "data row 2: no id" in error(tmp_path / "x", "id,sequence,label\na,A,0\n,A,0\n", columns=Columns(id="id"))
+    assert "no column 'name'" in error(tmp_path / "x", text, columns=Columns(id="name"))
 
 
 def test_labels_can_be_left_out_for_prediction(tmp_path: Path) -> None:
     for text in ("sequence\nA\n", ">a\nA\n", "sequence,label\nA,\n"):
         found = table(tmp_path / "x", text, require_labels=False)
         assert found.labels is None and found.label_names is None and len(found) == 1
-    half = table(tmp_path / "x", "sequence,label\nA,a\nA,\n", require_labels=False)
-    unknown = table(tmp_path / "x", "sequence,label\nA,z\n", require_labels=False, label_names=["a"])
-    assert half.labels is None and unknown.labels is None
     whole = table(tmp_path / "x", "sequence,label\nA,a\nA,b\n", require_labels=False)
-    assert whole.labels is not None and whole.label_names == ["a", "b"]
+    assert whole.labels is None and whole.label_names is None
 
 
 def test_a_class_missing_from_a_split_is_refused(tmp_path: Path) -> None:
     train = table(tmp_path / "train", "sequence,label\nA,a\nA,b\n")
     check_classes(train, train)
-    valid = table(tmp_path / "valid", "sequence,label\nA,a\n", label_names=train.label_names)
+    valid = table(tmp_path / "valid", "sequence,label\nA,a\n", task=train.task)
     with pytest.raises(InputError, match="valid: no row of class 'b'"):
         check_classes(train, valid)
     with pytest.raises(InputError, match="valid: its classes 'a' are not those of .*train, 'a', 'b'"):
         check_classes(train, table(tmp_path / "valid", "sequence,label\nA,a\n"))
     single = table(tmp_path / "single", "sequence,label\nA,a\n")
-    with pytest.raises(InputError, match="only the class 'a' is there"):
+    with pytest.raises(InputError, match="only one class, 'a'"):
         check_classes(single, single)
     nucleotides = replace(single, labels=None, nt_labels=[np.zeros(1, int)])
-    with pytest.raises(InputError, match="only the class 'a' is there"):
+    with pytest.raises(InputError, match="only one class, 'a'"):
         check_classes(nucleotides, nucleotides)
     values = table(tmp_path / "values", "sequence,label\nA,0.5\n")
     check_classes(values, values)
@@ -238,3 +241,48 @@ def test_reading_gives_back_what_was_written(
     assert found.label_names == sorted({label for _, label in rows}) and found.labels is not None
     names = [found.label_names[number] for number in found.labels]
     assert list(zip((letters.tobytes().decode() for letters in found.sequences), names, strict=True)) == rows
+
+
+@pytest.mark.parametrize("kind", ["csv", "csv.gz", "parquet"])
+def test_a_table_is_opened_and_parsed_once_whatever_is_read_from_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    frame = pd.DataFrame({"id": ["a", "b"], "sequence": ["ACGT", "GG"], "other": ["CC", "TTT"], "y": ["01.1", "10"]})
+    frame = frame.assign(age=["1.5", ""], s=["0123", ""], t=["1 2 3 4", "5 6"], unused=["", ""])
+    path, counts = tmp_path / "t", Counter()
+    if kind == "parquet":
+        frame.to_parquet(path)
+    else:
+        frame.to_csv(path, index=False, compression="gzip" if kind.endswith("gz") else None)
+
+    def counted(name: str, function: Callable) -> Callable:
+        def call(*args: object, **options: object) -> object:
+            counts[name] += name != "open" or args[0] == path
+            return function(*args, **options)
+
+        return call
+
+    monkeypatch.setattr("builtins.open", counted("open", open))
+    monkeypatch.setattr("pandas.read_csv", counted("parse", pd.read_csv))
+    monkeypatch.setattr("pyarrow.parquet.ParquetFile", counted("parse", pyarrow.parquet.ParquetFile))
+    columns = Columns(id="id", pair="other", nt_labels="y", tracks=["age"], nt_tracks=["s", "t"])
+    found = read_labelled(path, columns)
+    assert counts == {"open": 1, "parse": 1}
+    assert found.task == Task("single_label_classification", ["0", "1"], "nt", True, ["age"], ["s", "t"])
+    assert found.nt_tracks is not None and found.nt_tracks[0].tolist() == [[0, 1], [1, 2], [2, 3], [3, 4]]
+
+
+def test_rows_without_labels_come_some_at_a_time_with_the_ids_of_the_whole_table(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("hf_genomics.labelled.tables._FRAME_LETTERS", 1000)
+    rows = [("x" if row == 700 else f"r{row}", "ACGT" * 10) for row in range(1000)]
+    pd.DataFrame(rows, columns=["id", "sequence"]).to_csv(tmp_path / "x", index=False)
+    chunks = list(iterate_unlabelled(tmp_path / "x", Columns(id="id")))
+    assert len(chunks) > 10 and [name for chunk in chunks for name in chunk.ids] == [name for name, _ in rows]
+    assert [name for chunk in iterate_unlabelled(tmp_path / "x", Columns()) for name in chunk.ids][-1] == "1000"
+    pd.DataFrame([*rows, ("r3", "ACGT"), ("q", "AC-T")]).to_csv(tmp_path / "y", index=False, header=["id", "sequence"])
+    with pytest.raises(InputError, match="data row 1001: id 'r3' is that of row 4 already"):
+        list(iterate_unlabelled(tmp_path / "y", Columns(id="id")))
+    with pytest.raises(InputError, match="data row 1002, position 3"):
+        list(iterate_unlabelled(tmp_path / "y", Columns()))

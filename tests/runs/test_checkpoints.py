@@ -1,4 +1,4 @@
-"""Checkpoints on disk: states come back exactly, and only what is whole counts."""
+"""Checkpoints on disk: states come back exactly, and only complete checkpoints count."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from hf_genomics.runs import checkpoints
 from hf_genomics.runs.checkpoints import (
     MANIFEST,
     TRAINER_STATE,
+    changed_settings,
     check_space,
     checkpoints_in,
     clear_remains,
-    fault_of,
     join_tensors,
     load_tree,
     newest_valid,
-    other_settings,
+    problem_of,
     random_state,
     rotate,
     save_tree,
@@ -72,7 +72,7 @@ def test_any_state_comes_back_from_json_and_tensors_to_the_bit(tree):
 
 
 def test_what_only_a_pickle_could_hold_is_refused_by_name():
-    with pytest.raises(TypeError, match=r"optimizer\.0\.hook: object is neither"):
+    with pytest.raises(TypeError, match=r"optimizer\.0\.hook: object is"):
         split_tensors([{"hook": object()}], {}, "optimizer")
 
 
@@ -149,28 +149,28 @@ def test_a_save_hashes_its_own_files_and_none_of_earlier_checkpoints(tmp_path, h
 def test_every_bit_counts_in_a_file_that_is_known_even_when_its_time_is_set_back(tmp_path_factory, byte, bit):
     known = make(tmp_path_factory.mktemp("known"), 1)
     rest()
-    assert fault_of(known) is None  # read and remembered
+    assert problem_of(known) is None  # read and remembered
     weights = known / "sub" / "weights"
     times, content = weights.stat(), weights.read_bytes()
     with open(weights, "rb+") as file:
         file.seek(byte)
         file.write(bytes([content[byte] ^ 1 << bit]))
     os.utime(weights, ns=(times.st_atime_ns, times.st_mtime_ns))
-    assert fault_of(known) == "sub/weights is not what was written"
+    assert problem_of(known) == "sub/weights has changed since it was written"
 
 
-def test_a_known_file_that_is_gone_or_cut_or_replaced_is_a_fault(tmp_path):
+def test_a_known_file_that_is_gone_or_cut_or_replaced_is_a_problem(tmp_path):
     checkpoint = make(tmp_path, 1)
     weights, content = checkpoint / "sub" / "weights", bytes(range(100))
     rest()
-    assert fault_of(checkpoint) is None
+    assert problem_of(checkpoint) is None
     weights.write_bytes(content[:-1])
-    assert fault_of(checkpoint) == "sub/weights has 99 bytes instead of 100"
+    assert problem_of(checkpoint) == "sub/weights has 99 bytes instead of 100"
     (tmp_path / "other").write_bytes(content[::-1])
     (tmp_path / "other").replace(weights)
-    assert fault_of(checkpoint) == "sub/weights is not what was written"
+    assert problem_of(checkpoint) == "sub/weights has changed since it was written"
     weights.unlink()
-    assert fault_of(checkpoint) == "sub/weights is missing"
+    assert problem_of(checkpoint) == "sub/weights is missing"
 
 
 def test_files_can_be_read_by_whom_the_umask_lets(tmp_path):
@@ -183,6 +183,27 @@ def test_files_can_be_read_by_whom_the_umask_lets(tmp_path):
     modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in (tmp_path / "checkpoint-1").iterdir()}
     assert modes == dict.fromkeys(("optimizer.json", "optimizer.safetensors", MANIFEST), 0o640)
     assert stat.S_IMODE((tmp_path / "checkpoint-1").stat().st_mode) == 0o750
+
+
+def test_every_file_and_both_folders_are_flushed_to_disk(tmp_path, monkeypatch):
+    """After a power cut a file is there only if its name was flushed too, with the folder that holds it."""
+    real, flushed = os.fsync, []
+
+    def fsync(handle):
+        facts = os.fstat(handle)
+        in_place = (tmp_path / "checkpoint-1").exists()
+        flushed.append((stat.S_ISDIR(facts.st_mode), facts.st_ino, in_place))
+        real(handle)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    checkpoint = make(tmp_path, 1)
+    files = {path.stat().st_ino for path in checkpoint.rglob("*") if path.is_file()}
+    assert {inode for is_folder, inode, _ in flushed if not is_folder} == files and len(files) == 3
+    assert [each for each in flushed if each[0]] == [
+        (True, checkpoint.stat().st_ino, False),  # the names of its files, before it gets its own name
+        (True, tmp_path.stat().st_ino, True),  # its own name, after that
+    ]
+    assert flushed[-2][0] and flushed[-1][0], "and all files before them"
 
 
 def test_a_flush_that_fails_leaves_no_checkpoint(tmp_path, monkeypatch):
@@ -208,7 +229,7 @@ def make(folder, step, keep=None):
 
 def test_a_checkpoint_that_was_written_is_valid_and_its_manifest_names_every_other_file(tmp_path):
     checkpoint = make(tmp_path, 2)
-    assert fault_of(checkpoint) is None
+    assert problem_of(checkpoint) is None
     files = json.loads((checkpoint / MANIFEST).read_text())["files"]
     assert set(files) == {TRAINER_STATE, "sub/weights"}
     assert files["sub/weights"]["bytes"] == 100
@@ -220,22 +241,22 @@ def test_every_bit_counts(tmp_path_factory, byte, bit):
     content = bytearray((checkpoint / "sub" / "weights").read_bytes())
     content[byte] ^= 1 << bit
     (checkpoint / "sub" / "weights").write_bytes(content)
-    assert fault_of(checkpoint) == "sub/weights is not what was written"
+    assert problem_of(checkpoint) == "sub/weights has changed since it was written"
 
 
 @given(st.integers(0, 300))
-def test_a_manifest_cut_anywhere_is_none(tmp_path_factory, kept):
+def test_a_manifest_cut_anywhere_is_damaged(tmp_path_factory, kept):
     checkpoint = make(tmp_path_factory.mktemp("cut"), 1)
     text = (checkpoint / MANIFEST).read_text().rstrip()
     (checkpoint / MANIFEST).write_text(text[: min(kept, len(text) - 1)])
-    assert fault_of(checkpoint) == "its manifest.json cannot be read (JSONDecodeError)"
+    assert problem_of(checkpoint) == "its manifest.json is damaged (JSONDecodeError)"
 
 
 @pytest.mark.parametrize("text", ["[]", "{}", '{"files": []}', '{"files": {"x": 1}}', '{"files": {}}', "null"])
-def test_a_manifest_that_says_something_else_is_a_fault(tmp_path, text):
+def test_a_manifest_of_another_form_is_a_problem(tmp_path, text):
     checkpoint = make(tmp_path, 1)
     (checkpoint / MANIFEST).write_text(text)
-    assert fault_of(checkpoint)
+    assert problem_of(checkpoint)
 
 
 def test_a_write_that_fails_leaves_what_was_there(tmp_path):
@@ -258,8 +279,8 @@ def test_the_newest_valid_one_is_found_and_newer_ones_are_explained(tmp_path):
     for step in (1, 2, 3):
         make(tmp_path, step)
     (tmp_path / "checkpoint-3" / MANIFEST).unlink()
-    newest, faults = newest_valid(tmp_path)
-    assert newest.name == "checkpoint-2" and faults == {"checkpoint-3": "it has no manifest.json"}
+    newest, problems = newest_valid(tmp_path)
+    assert newest.name == "checkpoint-2" and problems == {"checkpoint-3": "it has no manifest.json"}
     assert newest_valid(tmp_path / "nothing") == (None, {})
 
 
@@ -274,7 +295,7 @@ def test_rotation_keeps_the_newest_and_the_best(tmp_path, limit, keep, left):
     assert [path.name[11:] for path in checkpoints_in(tmp_path)] == list(left)
 
 
-def test_what_kills_leave_is_cleared_away_and_nothing_else(tmp_path):
+def test_remains_of_kills_are_cleared_away_and_nothing_else(tmp_path):
     for name in (".checkpoint-3.x1.partial", ".checkpoint-2.old", ".checkpoint-4.ab.old", ".other", "checkpoint-1"):
         (tmp_path / name / "sub").mkdir(parents=True)
     clear_remains(tmp_path)
@@ -284,17 +305,17 @@ def test_what_kills_leave_is_cleared_away_and_nothing_else(tmp_path):
 def test_too_little_room_is_refused_with_both_numbers(tmp_path, monkeypatch):
     check_space(tmp_path / "not" / "yet", 1, "a checkpoint")
     monkeypatch.setattr(checkpoints.shutil, "disk_usage", lambda place: type("", (), {"free": 1_500_000_000}))
-    with pytest.raises(InputError, match=r"a checkpoint needs 2 GB, the disk has 1.5 GB left; make room"):
+    with pytest.raises(InputError, match=r"a checkpoint needs 2 GB, the disk has 1.5 GB left"):
         check_space(tmp_path, 2_000_000_000, "a checkpoint")
 
 
 def test_other_settings_are_named_with_both_values():
     before = {"trainer.seed": 1, "windows.length": 60, "masking.span": 6, "model.id2label": {0: "a"}}
-    assert other_settings(before, dict(before)) == []
-    assert other_settings(json.loads(json.dumps(before)), before) == []  # as they come back from a file
+    assert changed_settings(before, dict(before)) == []
+    assert changed_settings(json.loads(json.dumps(before)), before) == []  # as they come back from a file
     now = before | {"trainer.seed": 2, "data.new": True}
     now.pop("masking.span")
-    assert other_settings(before, now) == [
+    assert changed_settings(before, now) == [
         "trainer.seed was 1, is 2",
         "masking.span was 6, is not set",
         "data.new was not set, is True",

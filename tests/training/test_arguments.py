@@ -18,7 +18,7 @@ from hf_genomics import (
     KmerBertForMaskedLM,
     KmerBertForSequenceClassification,
     KmerTokenizer,
-    cli,
+    options,
     prepare,
 )
 from hf_genomics.cli import main
@@ -28,7 +28,7 @@ SIZES = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "i
 QUICK = "--trainer.max_steps 2 --trainer.use_cpu true --trainer.bf16 false --trainer.save_strategy no".split()
 
 
-build_parser = functools.cache(cli.build_parser)
+build_parser = functools.cache(options.build_parser)
 
 
 def dna(length: int, seed: int) -> str:
@@ -82,7 +82,7 @@ def home(tmp_path_factory) -> Path:
 def refused(home, tmp_path, monkeypatch, capsys):
     """Run a command line that must be refused before the first step; gives its one line."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(cli, "build_parser", build_parser)  # half of the time of a refusal
+    monkeypatch.setattr(options, "build_parser", build_parser)  # half of the time of a refusal
     monkeypatch.setattr(ExactTrainer, "training_step", lambda *_, **__: pytest.fail("a step was taken"))
     for name in ("HF_HUB_DISABLE_PROGRESS_BARS", "HF_UPDATE_DOWNLOAD_COUNTS"):
         monkeypatch.setenv(name, os.environ.get(name, "1"))
@@ -170,7 +170,7 @@ TRAINER = [
     ("--trainer.save_strategy best", "trainer.save_strategy best needs trainer.metric_for_best_model, one of loss, "),
     ("--trainer.bf16 true --trainer.fp16 true", "At most one of trainer.fp16 and trainer.bf16 can be True"),
     ("--trainer.tf32 true", "trainer.tf32 requires Ampere or a newer GPU"),
-    ("--resume true --overwrite true", "leave one of them away"),
+    ("--resume true --overwrite true", "pass only one of them"),
     ("--trainer.resume_from_checkpoint no", "trainer.resume_from_checkpoint: no is no checkpoint"),
     # what would be inexact, or wrong without a word
     ("--trainer.label_smoothing_factor 0.1", "trainer.label_smoothing_factor must be 0"),
@@ -203,7 +203,7 @@ PRETRAIN = [
     ("--model.initializer_range -1", "initializer_range must be 0 or more, not -1"),
     ("--model.layer_norm_eps -1", "layer_norm_eps must be 0 or more, not -1"),
     ("--model.classifier_dropout 2", "classifier_dropout must lie in 0..1"),
-    ("--model.window_length -1", "window_length must be at least 1, or null"),
+    ("--model.max_sequence_length -1", "max_sequence_length must be at least 1, or null"),
     ("--model.hidden_dropout_prob nan", "model.hidden_dropout_prob: Expected a float, int. Got value: nan"),
     ("--model.max_position_embeddings 40", "windows.length of 60 nt gives 60 tokens with [CLS] and [SEP]"),
     ("--windows.group_column species", "no column 'species' for windows.group_column; the columns are"),
@@ -231,19 +231,19 @@ FINETUNE = [
     ("--pretrained HOME/deeper", "16 of 37 weights of the encoder are missing"),
     ("--pretrained HOME/k4", "it gives (k, stride) (4, 1), the model has (3, 1)"),
     ("--pretrained HOME/stride2", "it gives (k, stride) (3, 2), the model has (3, 1)"),
-    ("--data.train HOME/one.csv --data.valid null", "only the class 'a' is there; a classifier needs two"),
+    ("--data.train HOME/one.csv --data.valid null", "only one class, 'a'; a classifier needs two"),
     ("--data.valid HOME/three.csv", "unknown label 'c'; the classes of the training table are 'a', 'b'"),
     ("--data.valid HOME/one.csv", "no row of class 'b'"),
     ("--data.columns.sequence seq", "no column 'seq'; did you mean 'sequence'?"),
     ('--data.columns.labels ["yes","yes"]', "columns.labels names 'yes' twice"),
-    ('--data.columns.tracks ["label"]', "column 'label': 'a' is no finite number"),
+    ('--data.columns.tracks ["label"]', "column 'label': 'a' is not a finite number"),
     ("--data.windows.label_fraction 0", "data.windows.label_fraction must be above 0 and at most 1"),
     ("--data.windows.label_fraction 0.1", "data.windows.label_fraction is for windows of data.store, not for tables"),
     ("--data.windows.length 100", "data.windows.length is for windows of data.store, not for tables"),
     ("--part_length 3", "part_length must be at least two k-mers of 3 nt"),
     ("--part_length 0", "part_length must be at least two k-mers of 3 nt"),
-    ("--num_windows 2 --part_length 8", "num_windows and part_length are two ways to cut sequences"),
-    ("--aggregation mean", "aggregation 'mean' joins parts of sequences; set num_windows or part_length"),
+    ("--num_parts 2 --part_length 8", "num_parts and part_length are two ways to cut sequences"),
+    ("--aggregation mean", "aggregation 'mean' joins parts of sequences; set num_parts or part_length"),
     ("--balanced true --class_weights [1.0,2.0]", "balanced and class_weights are two ways to weigh classes"),
     ("--class_weights [1.0]", "class_weights must be one positive number for each of ['a', 'b']"),
     ("--balanced true --data.columns.label value", "are for classes, but the labels are values"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import subprocess
 import sys
 from collections import Counter
@@ -25,7 +26,8 @@ from hf_genomics.inference.scores import predict_scores
 from hf_genomics.labelled.columns import Columns
 from hf_genomics.labelled.data import LabelledData
 from hf_genomics.labelled.windows import LabelledWindows
-from hf_genomics.training.finetune import finetune
+from hf_genomics.training.finetune import finetune, plan_finetuning, run_finetuning
+from hf_genomics.training.head import Head
 
 AT_RICH, GC_RICH = (0.4, 0.1, 0.1, 0.4), (0.1, 0.4, 0.4, 0.1)
 SCORES = {"accuracy", "macro_recall", "macro_precision", "f1", "f1_macro", "mcc", "auroc", "auprc"}
@@ -79,7 +81,7 @@ def tuned(home):
     folder = home / "tuned"
     data = tables(home, "train", "valid", "test", columns=Columns(id="name"))
     options = {"max_steps": 60, "learning_rate": 3e-3, "logging_steps": 10, "eval_strategy": "steps", "eval_steps": 20}
-    metrics = finetune(pretrained(home), data, arguments(folder, **options), rc_probability=0.5, positive="gc")
+    metrics = finetune(pretrained(home), data, arguments(folder, **options), Head(rc_probability=0.5), positive="gc")
     return folder, metrics
 
 
@@ -256,19 +258,20 @@ def test_stretched_positions_take_longer_sequences(home, tmp_path):
     frame = pd.read_csv(table)
     frame.assign(sequence=frame["sequence"] * 3).to_csv(table, index=False)
     data, out = LabelledData(train=table, test=table), tmp_path / "out"
-    with pytest.raises(InputError, match="the model takes 64; .* or read more by stretch_positions"):
+    with pytest.raises(InputError, match="takes 64; .*stretch_positions"):
         finetune(pretrained(home), data, arguments(out))
-    with pytest.raises(InputError, match="a part of 100 nt .* the model takes 64; lower part_length, or read more by"):
-        finetune(pretrained(home), data, arguments(out), part_length=100)
-    with pytest.raises(InputError, match="stretch_positions must be more than the 64 tokens that .* reads, not 64"):
-        finetune(pretrained(home), data, arguments(out), stretch_positions=64)
-    finetune(pretrained(home), data, arguments(out, max_steps=1, learning_rate=0.0), stretch_positions=200)
+    with pytest.raises(InputError, match="100 nt .* takes 64; .*part_length"):
+        finetune(pretrained(home), data, arguments(out), Head(part_length=100))
+    with pytest.raises(InputError, match=r"head\.stretch_positions .* 64 tokens .* not 64"):
+        finetune(pretrained(home), data, arguments(out), Head(stretch_positions=64))
+    finetune(pretrained(home), data, arguments(out, max_steps=1, learning_rate=0.0), Head(stretch_positions=200))
     before, after = encoder(home / "pretrained"), encoder(out)
     name = next(name for name in after if "position_embeddings" in name)
     assert after[name].shape == (200, 32)
     assert torch.allclose(after[name][[0, -1]], before[name][[0, -1]])
     assert evaluate(str(out), data, str(tmp_path / "scores"))["accuracy"] >= 0
-    finetune(pretrained(home), data, arguments(tmp_path / "new", max_steps=1), stretch_positions=200, from_scratch=True)
+    twin = Head(stretch_positions=200, from_scratch=True)
+    finetune(pretrained(home), data, arguments(tmp_path / "new", max_steps=1), twin)
     assert encoder(tmp_path / "new")[name].shape == (200, 32)
 
 
@@ -278,7 +281,7 @@ def test_positions_without_a_table_reach_as_far_as_they_are_asked_to(home, tmp_p
     KmerBertForMaskedLM(config).save_pretrained(tmp_path / "rotary")
     KmerTokenizer(k=3).save_pretrained(tmp_path / "rotary")
     data, options = tables(home, "train"), arguments(tmp_path / "out", max_steps=1)
-    finetune(str(tmp_path / "rotary"), data, options, stretch_positions=64)
+    finetune(str(tmp_path / "rotary"), data, options, Head(stretch_positions=64))
     assert AutoModelForSequenceClassification.from_pretrained(tmp_path / "out").config.max_position_embeddings == 64
 
 
@@ -327,7 +330,7 @@ def encoder(folder):
 def test_finetuning_starts_from_the_pretrained_weights_and_its_twin_from_scratch(home, tmp_path):
     for name, from_scratch in (("pretrained", False), ("twin", True)):
         still = arguments(tmp_path / name, max_steps=1, learning_rate=0.0)
-        finetune(pretrained(home), tables(home, "train"), still, from_scratch=from_scratch)
+        finetune(pretrained(home), tables(home, "train"), still, Head(from_scratch=from_scratch))
     before, after, twin = encoder(home / "pretrained"), encoder(tmp_path / "pretrained"), encoder(tmp_path / "twin")
     assert before.keys() == after.keys() == twin.keys()
     assert all(torch.equal(before[name], after[name]) for name in before)
@@ -355,7 +358,7 @@ def test_the_same_seed_gives_the_same_scores(home, tmp_path):
 
 
 def test_dropout_is_that_of_the_classifier(home, tmp_path):
-    finetune(pretrained(home), tables(home, "train"), arguments(tmp_path / "out", max_steps=1), dropout=0.3)
+    finetune(pretrained(home), tables(home, "train"), arguments(tmp_path / "out", max_steps=1), Head(dropout=0.3))
     assert AutoModelForSequenceClassification.from_pretrained(tmp_path / "out").config.classifier_dropout == 0.3
 
 
@@ -366,7 +369,7 @@ def test_two_windows_take_sequences_twice_as_long(home, tmp_path):
     data = LabelledData(train=str(tmp_path / "long.csv"), test=str(tmp_path / "long.csv"))
     with pytest.raises(InputError, match=r"long.csv: sequence 24: a length of 123 nt .* takes 64"):
         finetune(pretrained(home), data, arguments(tmp_path / "out"))
-    finetune(pretrained(home), data, arguments(tmp_path / "out"), num_parts=2)
+    finetune(pretrained(home), data, arguments(tmp_path / "out"), Head(num_parts=2))
 
     network, tokenizer = load_classifier(str(tmp_path / "out"))
     assert type(network).__name__ == "HierarchicalKmerBertForSequenceClassification" and network.config.num_parts == 2
@@ -380,7 +383,7 @@ def test_two_windows_take_sequences_twice_as_long(home, tmp_path):
 
     predict(str(tmp_path / "out"), str(tmp_path / "long.csv"), str(tmp_path / "p.tsv"))
     assert np.allclose(pd.read_csv(tmp_path / "p.tsv", sep="\t")[["p_a", "p_b"]], found, atol=1e-5)
-    with pytest.raises(InputError, match="joins 2 windows; pass --num_parts 2"):
+    with pytest.raises(InputError, match=r"joins 2 .*head\.num_parts"):
         finetune(str(tmp_path / "out"), data, arguments(tmp_path / "again"))
 
 
@@ -438,9 +441,30 @@ def test_a_stopped_run_can_be_resumed_and_a_finished_one_is_kept(home, tmp_path)
         finetune(pretrained(home), data, arguments(tmp_path / "whole"))
 
 
-def test_a_model_of_another_kind_of_tokenizer_is_refused_with_the_way_out(tiny_config, tmp_path, repo_root):
+def test_a_model_with_another_kind_of_tokenizer_is_refused_with_a_remedy(tiny_config, tmp_path, repo_root):
     KmerBertForMaskedLM(tiny_config).save_pretrained(tmp_path)
     for path in (repo_root / "tokenizer_configs" / "bpe_4096").iterdir():
         (tmp_path / path.name).write_bytes(path.read_bytes())
-    with pytest.raises(InputError, match="is not a KmerTokenizer, which this verb needs; use a plain Trainer"):
+    with pytest.raises(InputError, match="not a KmerTokenizer.*plain Trainer"):
         load_tokenizer(str(tmp_path))
+
+
+def test_a_plan_builds_everything_and_writes_nothing_until_it_is_run(home, tmp_path):
+    args, head = arguments(tmp_path / "out", max_steps=1), Head(pooling="mean", dropout=0.2)
+    plan = plan_finetuning(pretrained(home), tables(home, "train", "test"), args, head, baseline_k=0)
+    assert list(tmp_path.iterdir()) == []
+    assert (len(plan.splits.training), plan.splits.validation, len(plan.splits.test)) == (160, None, 60)
+    assert plan.network.config.classifier_dropout == 0.2 and plan.tokenizer.k == 3
+    assert run_finetuning(plan)["test_sequences"] == 60 and (tmp_path / "out" / "model.safetensors").exists()
+
+
+def test_old_keys_reach_the_head_with_a_warning(home, tmp_path, monkeypatch):
+    seen = []
+    monkeypatch.setattr("hf_genomics.training.finetune.run_finetuning", seen.append)
+    with pytest.warns(FutureWarning) as caught:
+        finetune(pretrained(home), tables(home, "train"), arguments(tmp_path / "out"), num_windows=2, dropout=0.3)
+    assert seen[0].head == Head(num_parts=2, dropout=0.3)
+    assert sorted(re.findall(r"head\.\w+", "".join(str(each.message) for each in caught))) == [
+        "head.dropout",
+        "head.num_parts",
+    ]

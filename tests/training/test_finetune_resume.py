@@ -1,4 +1,4 @@
-"""A resumed fine-tuning ends in the weights, the optimizer's state and the log of an undisturbed one, to the bit."""
+"""A resumed fine-tuning ends in the weights, optimizer state and log of an undisturbed one, bit by bit."""
 
 from __future__ import annotations
 
@@ -7,19 +7,22 @@ from pathlib import Path
 
 import pytest
 import torch
-from test_finetune_kinds import SETTINGS, arguments, write_table
+from finetune_tables import SETTINGS, arguments, write_table
 from tiny_runs import outcome
+from transformers import TrainingArguments
 
 from hf_genomics import KmerBertConfig, KmerBertForMaskedLM, KmerTokenizer
 from hf_genomics.errors import InputError
 from hf_genomics.labelled.columns import Columns
 from hf_genomics.labelled.data import LabelledData
+from hf_genomics.training.arguments import check_arguments
 from hf_genomics.training.finetune import finetune
+from hf_genomics.training.head import Head
 
 COLUMNS = {
     "classes": {"label": "more_g"},
     "nucleotides": {"nt_labels": "is_g"},
-    "parts": {"label": "more_g"},  # windows of a sequence, a transformer over them
+    "parts": {"label": "more_g"},  # a transformer over the parts of a sequence
     "tracks": {"tracks": ["age"], "nt_tracks": ["signal"], "label": "share_g"},
     "several": {"labels": ["much_g", "much_a"]},
 }
@@ -27,7 +30,7 @@ COLUMNS = {
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory) -> Path:
-    """Twenty sequences, eight to validate on, and a model with dropout that has seen nothing yet."""
+    """Write twenty sequences, eight for validation, and an untrained model with dropout."""
     folder = tmp_path_factory.mktemp("resume")
     write_table(folder / "train.csv", 20, 0)
     write_table(folder / "valid.csv", 8, 1)
@@ -43,22 +46,29 @@ def home(tmp_path_factory) -> Path:
 
 @pytest.fixture(autouse=True)
 def no_pictures(monkeypatch) -> None:
-    """Pictures are another test's; they would be most of the time here."""
+    """Draw no pictures: they would take most of the time here."""
     monkeypatch.setattr("hf_genomics.training.finetune.plot_loss", lambda *_, **__: None)
 
 
 def run(home: Path, out: Path, kind: str, accumulation: int = 1, resume: bool = False, **changes: object) -> None:
-    """Fine-tune for five steps; three are an epoch, whose last step is a smaller one."""
+    """Fine-tune for five steps; three are an epoch, whose last step is smaller."""
     options = {"max_steps": 5, "per_device_train_batch_size": 8 // accumulation, "logging_steps": 2}
     options |= {"gradient_accumulation_steps": accumulation, "save_strategy": "steps", "save_steps": 1}
     options |= {"eval_strategy": "steps", "eval_steps": 3}
-    verb = {"resume": resume, "baseline_k": 0, "rc_probability": 0.0 if kind == "nucleotides" else 0.5}
-    verb |= SETTINGS.get(kind, {}) | {name: changes.pop(name) for name in list(changes) if name in verb}
+    head = {"rc_probability": 0.0 if kind == "nucleotides" else 0.5} | SETTINGS.get(kind, {})
+    head |= {name: changes.pop(name) for name in list(changes) if name in head}
     train, pretrained = changes.pop("train", "train"), changes.pop("pretrained", "pretrained")
     data = LabelledData(
         train=str(home / f"{train}.csv"), valid=str(home / "valid.csv"), columns=Columns(**COLUMNS[kind])
     )
-    finetune(str(home / str(pretrained)), data, arguments(out, **(options | changes)), **verb)
+    finetune(
+        str(home / str(pretrained)),
+        data,
+        arguments(out, **(options | changes)),
+        Head(**head),
+        baseline_k=0,
+        resume=resume,
+    )
 
 
 def resumed_equals_whole(home: Path, out: Path, kind: str, accumulation: int, steps: tuple[int, ...]) -> None:
@@ -98,9 +108,15 @@ def test_a_fine_tuning_is_not_resumed_with_other_settings(home, tmp_path, caplog
         ({"learning_rate": 1.0}, "trainer.learning_rate was 0.003, is 1.0"),
         ({"per_device_train_batch_size": 4}, "trainer.per_device_train_batch_size was 8, is 4"),
     ):
-        with pytest.raises(InputError, match=f"{message}.*set them back, or start anew with --overwrite true"):
+        with pytest.raises(InputError, match=f"{message}.*--overwrite true"):
             run(home, tmp_path / "out", "classes", resume=True, **({"max_steps": 3} | changes))
-    with pytest.raises(InputError, match="trained for 2 steps already; raise trainer.max_steps"):
+    with pytest.raises(InputError, match="2 steps; raise trainer.max_steps"):
         run(home, tmp_path / "out", "classes", resume=True, max_steps=2)
     run(home, tmp_path / "out", "classes", resume=True, max_steps=3)
-    assert "trainer.max_steps was 2: the learning rate goes on another way" in caplog.text
+    assert "trainer.max_steps was 2" in caplog.text
+
+
+@pytest.mark.parametrize("name", ["save_only_model", "ignore_data_skip", "auto_find_batch_size"])
+def test_options_that_would_spoil_a_resume_are_refused(tmp_path, name) -> None:
+    with pytest.raises(InputError, match=rf"trainer\.{name} must be false"):
+        check_arguments(TrainingArguments(str(tmp_path), use_cpu=True, **{name: True}))

@@ -1,4 +1,4 @@
-"""Runs of several processes as users launch them, and what a whole pipeline asks of the network: nothing."""
+"""Runs of several processes as users launch them, and a whole pipeline that uses no network."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ OPTIONS = (
 
 
 def commands(page):
-    """The launches that a page tells the reader to type, and how many processes each starts where there is no GPU."""
+    """Iterate over the launch commands on a page, each with the number of processes that it starts without GPUs."""
     for line in re.findall(r"((?:accelerate launch|python -m torch)[^`\n]* -m hf_genomics pretrain [^`\n]*)", page):
         words = line.replace("...", "recipes/pretrain_base.yaml").split()
         processes = 2 if {"--config_file", "--nproc_per_node"} & set(words) else 1
@@ -40,7 +40,7 @@ def launch(words, store, output, root, **environment):
 
 @pytest.mark.slow
 def test_every_launch_that_the_pages_tell_to_type_trains(tiny_store, tmp_path, repo_root):
-    """Without GPUs accelerate copies the model also where fsdp2.yaml asks to spread it; see test_exact.py."""
+    """Without GPUs accelerate copies the model even if fsdp2.yaml asks to shard it; for that see test_sharding.py."""
     pages = [(repo_root / page).read_text() for page in ("README.md", "recipes/README.md")]
     typed = [command for page in pages for command in commands(page)]
     assert [processes for _, processes in typed] == [1, 2, 2, 2]
@@ -55,10 +55,10 @@ def test_every_launch_that_the_pages_tell_to_type_trains(tiny_store, tmp_path, r
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("way", ["torchrun", "accelerate"])
-def test_a_mistake_is_said_once_and_again_in_the_launchers_report(tiny_store, tmp_path, repo_root, way):
+@pytest.mark.parametrize("launcher", ["torchrun", "accelerate"])
+def test_a_mistake_is_reported_once_and_again_by_the_launcher(tiny_store, tmp_path, repo_root, launcher):
     config = ["--config_file", str(repo_root / "recipes" / "accelerate" / "ddp.yaml"), "--num_processes", "2"]
-    words = TORCHRUN if way == "torchrun" else [*ACCELERATE, *config]
+    words = TORCHRUN if launcher == "torchrun" else [*ACCELERATE, *config]
     words = [*words, "-m", "hf_genomics", "pretrain", "--trainer.lerning_rate", "1"]
     run = launch(words, tiny_store, tmp_path / "out", repo_root, OMP_NUM_THREADS="1")
     assert run.returncode == 1  # the launcher's own
@@ -70,11 +70,11 @@ def test_a_mistake_is_said_once_and_again_in_the_launchers_report(tiny_store, tm
 
 @pytest.mark.slow
 def test_a_killed_rank_ends_the_job_of_a_launcher(tiny_store, tmp_path, repo_root):
-    """A launcher sees the death itself: it names process and signal."""
+    """The launcher notices it by itself, and names process and signal."""
     code = "import os, signal, sys; sys.path.insert(0, sys.argv.pop(1)); import tiny_runs; "
-    code += "tiny_runs._plant(3, 'SIGKILL', rank=1); from hf_genomics.cli import entry; entry()"
+    code += "tiny_runs._plant(3, 'SIGKILL', rank=1); from hf_genomics.cli import main; sys.exit(main())"
     (tmp_path / "run.py").write_text(code)
-    command = [sys.executable, *TORCHRUN, str(tmp_path / "run.py"), str(repo_root / "tests" / "training"), "pretrain"]
+    command = [sys.executable, *TORCHRUN, str(tmp_path / "run.py"), str(repo_root / "tests"), "pretrain"]
     command += ["--data.store", str(tiny_store), *OPTIONS.split(), "--trainer.output_dir", str(tmp_path / "out")]
     run = subprocess.run(command, cwd=repo_root, capture_output=True, text=True, timeout=300)
     assert run.returncode != 0
@@ -99,7 +99,7 @@ print("asked", asked)
 
 
 def test_local_work_asks_the_network_for_nothing(tmp_path, repo_root):
-    """From FASTA to predictions, as on a machine with a network: nothing here says offline."""
+    """From FASTA to predictions, as on a machine with a network: no variable here says offline."""
     genomes = repo_root / "recipes" / "data" / "quickstart" / "NC_001416.fasta.gz"
     (tmp_path / "train.csv").write_text("sequence,label\n" + "ACGTTGACGTAACC,a\nTTGACCATTGGACA,b\n" * 4)
     trainer = (

@@ -22,9 +22,9 @@ from hf_genomics import (
     prepare,
 )
 from hf_genomics.errors import InputError
-from hf_genomics.runs.running import SetEpoch
-from hf_genomics.training import pretrain as pretraining
-from hf_genomics.training.pretrain import PretrainingData, pretrain
+from hf_genomics.runs.callbacks import SetEpoch
+from hf_genomics.training.arguments import PretrainingArguments
+from hf_genomics.training.pretrain import PretrainingData, choose_packing, plan_pretraining, pretrain
 
 SPLITS = ("train", "train", "train", "valid", "test")
 
@@ -56,12 +56,11 @@ def run(store, tmp_path, tiny_config):
         data = {"store": str(store.path), "valid_windows": 5} | dict(data)
         return pretrain(
             PretrainingData(**data),
-            TrainingArguments(str(tmp_path / name), **(settings | options)),
+            PretrainingArguments(str(tmp_path / name), packing=packing, **(settings | options)),
             tokenizer,
             KmerBertConfig(**{key: value for key, value in tiny_config.to_dict().items() if key in SIZES}),
             masking or DataCollatorForSpanMasking(tokenizer, span=3, start_rate=0.05, seed=1),
             windows or WindowSampling(length=60, min_length=10, rc_probability=0.5),
-            packing=packing,
             resume=resume,
             overwrite=overwrite,
         )
@@ -270,22 +269,50 @@ def test_packed_rows_train_like_padded_ones_with_hardly_a_token_of_padding(run, 
     ids=["one row", "compiled", "several GPUs in a process"],
 )
 def test_a_batch_is_one_row_but_where_rows_must_be_shared_out_or_masked(trainer, rows):
-    chosen = pretraining._packed(
-        packed(None), True, 60, SimpleNamespace(**{"torch_compile": False, "n_gpu": 1} | trainer)
-    )
-    assert chosen.pack_to == rows
-    assert pretraining._packed(packed(None), False, 60, SimpleNamespace()).pack_to is None
-    assert pretraining._packed(packed(80), True, 60, SimpleNamespace()).pack_to == 80
+    options = SimpleNamespace(**{"packing": True, "torch_compile": False, "n_gpu": 1} | trainer)
+    assert choose_packing(packed(None), options, 60).pack_to == rows
+    assert choose_packing(packed(80), options, 60).pack_to == 80
+    options.packing = False
+    assert choose_packing(packed(None), options, 60).pack_to is None
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
         ({"masking": packed(5)}, r"masking.pack_to \(5\) is less than the 60 tokens of a window"),
-        ({"packing": False, "masking": packed(0)}, "packing is false, but masking.pack_to is given"),
+        ({"packing": False, "masking": packed(0)}, r"trainer\.packing is false.*masking\.pack_to"),
     ],
 )
 def test_packing_that_cannot_be_is_refused(run, tmp_path, options, message):
     with pytest.raises(InputError, match=message):
         run("x", **options)
     assert not (tmp_path / "x").exists()
+
+
+def test_a_plan_builds_everything_and_writes_nothing(run, store, tmp_path, tiny_config):
+    tokenizer = KmerTokenizer(k=3)
+    plan = plan_pretraining(
+        PretrainingData(str(store.path)),
+        TrainingArguments(str(tmp_path / "out"), use_cpu=True, max_steps=2, per_device_train_batch_size=4),
+        tokenizer,
+        KmerBertConfig(**{key: value for key, value in tiny_config.to_dict().items() if key in SIZES}),
+        packed(None),
+        WindowSampling(length=60, min_length=10),
+    )
+    assert list(tmp_path.iterdir()) == []
+    assert (plan.trainer.packing, plan.trainer.on_nonfinite, plan.masking.pack_to) == (True, "stop", 0)
+    assert len(plan.training) > 0 and plan.validation is not None and plan.network.num_parameters() > 0
+
+
+@pytest.mark.parametrize(
+    ("old", "value"), [("schedule_steps", 9), ("packing", False), ("peak_tflops", 1.0), ("on_nonfinite", "skip_batch")]
+)
+def test_old_keys_of_a_run_reach_the_trainer_with_a_warning(store, tmp_path, monkeypatch, old, value):
+    seen = []
+    monkeypatch.setattr("hf_genomics.training.pretrain.run_pretraining", lambda plan: seen.append(plan.trainer) or {})
+    tokenizer, plain = KmerTokenizer(k=3), TrainingArguments(str(tmp_path / "out"), use_cpu=True, max_steps=6)
+    sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
+    sections = (tokenizer, KmerBertConfig(k=3, **sizes), packed(None), WindowSampling(length=60, min_length=10))
+    with pytest.warns(FutureWarning, match=rf"'{old}' is called 'trainer\.{old}'"):
+        pretrain(PretrainingData(str(store.path)), plain, *sections, **{old: value})
+    assert getattr(seen[0], old) == value

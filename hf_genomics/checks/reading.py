@@ -1,0 +1,232 @@
+"""Read the records of sequence files and the rows of tables, and describe each file; problems go into its report."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+from tqdm.auto import tqdm
+
+from ..errors import InputError
+from ..genomes.metadata import RecordRules
+from ..genomes.splits import SPLITS
+from ..genomes.store import check_unique
+from ..io.fasta import clean_letters, examine_records
+from ..io.text_tables import cell_texts
+from ..labelled.columns import Columns
+from ..labelled.labels import check_columns
+from ..labelled.sequences import LabelledSequences, check_classes
+from ..labelled.tables import read_labelled, table_problems
+from ..sequence import as_letters, letter_digits, rolling_any
+from .duplicates import Catalogue, CheckedSequence
+from .report import FileReport, LetterCounts
+
+_BATCH_NT = 1 << 20
+
+
+class TableRules(NamedTuple):
+    """How tables are read.
+
+    Attributes:
+        columns: columns of the tables.
+        records: rules for records, of which ``rna`` and ``min_length`` are for rows too.
+        k: size of the k-mers, in nt; a shorter row is rejected.
+        regression: as in `finetune`.
+    """
+
+    columns: Columns
+    records: RecordRules
+    k: int
+    regression: bool | None
+
+    def options(self, training: LabelledSequences | None, split: str | None) -> dict[str, Any]:
+        """Return the options of `read_labelled` for a table of a split, once the training table is known."""
+        options: dict[str, Any] = {
+            "rna": self.records.rna,
+            "min_length": max(self.k, self.records.min_length),
+            "regression": self.regression,
+        }
+        if training is not None and split != "train":
+            options |= {"task": training.task, "regression": None}
+        return options
+
+
+def records_of(
+    report: FileReport, splits: dict[str, int], seen: dict[str, str], rules: RecordRules
+) -> Iterator[CheckedSequence]:
+    """Iterate over the records of a sequence file, and note what `prepare` would reject.
+
+    Args:
+        report: of the file.
+        splits: number of the split by record name, used where the command line names no split.
+        seen: file of every record name so far; grows.
+        rules: as in `prepare`.
+    """
+    try:
+        for record, problems in examine_records(report.file, rna=rules.rna, min_length=rules.min_length):
+            try:
+                if record.name:
+                    check_unique(record.name, report.file, seen)
+            except InputError as error:
+                problems = [*problems, error]
+            report.add_problems(problems)
+            if not f"{record.name} {record.description}".isascii():
+                report.note("with a header that is not ASCII", record.name)
+            split = splits.get(record.name, -1) if report.split is None else SPLITS.index(report.split)
+            # A record may be rejected for its name or length alone; its letters still count as nucleotides then.
+            sound = not problems or bool(clean_letters(record.letters).all())
+            yield CheckedSequence(record.name, record.letters, split, sound)
+    except InputError as error:
+        report.add_problems([error])
+
+
+def read_table_or_note(
+    report: FileReport, training: LabelledSequences | None, rules: TableRules
+) -> LabelledSequences | None:
+    """Read a table as `finetune` does; note what it rejects, and return None then.
+
+    Args:
+        report: of the file.
+        training: the training table, whose classes another split must have.
+        rules: how tables are read.
+    """
+    options = rules.options(training, report.split)
+    try:
+        table = read_labelled(report.file, rules.columns, **options)
+    except InputError as error:
+        report.add_problems(table_problems(report.file, error, rules.columns, **options))
+        return None
+    try:
+        if report.split is not None:
+            check_classes(training or table, table)
+        if report.split == "train":
+            check_columns(table)
+    except InputError as error:
+        report.add_problems([error])
+    report.labels = label_counts(table)
+    return table
+
+
+def label_counts(table: LabelledSequences) -> dict[str, float] | None:
+    """Count the rows (or nucleotides) of every class, or summarise the values; return None without labels."""
+    names = table.label_names or []
+    if table.nt_labels is not None:
+        known = np.concatenate(table.nt_labels)
+        return dict(zip(names, np.bincount(known[known >= 0], minlength=len(names)).tolist(), strict=True))
+    if table.labels is None:
+        return None
+    if table.problem == "multi_label_classification":
+        return dict(zip(names, np.nansum(table.labels, axis=0).tolist(), strict=True))
+    if table.problem == "regression" and names:
+        means = np.nanmean(table.labels, axis=0).tolist()
+        return {f"mean {name}": mean for name, mean in zip(names, means, strict=True)}
+    if table.problem == "regression":
+        labels = table.labels
+        return {"min": float(labels.min()), "mean": float(labels.mean()), "max": float(labels.max())}
+    return dict(zip(names, np.bincount(table.labels, minlength=len(names)).tolist(), strict=True))
+
+
+def rows_of(report: FileReport, table: LabelledSequences | None, rules: TableRules) -> Iterator[CheckedSequence]:
+    """Iterate over the rows of a table; of a table that was rejected, over the rows as the file has them.
+
+    Args:
+        report: of the file.
+        table: the table, or None if it was rejected.
+        rules: how tables are read.
+    """
+    split = -1 if report.split is None else SPLITS.index(report.split)
+    if table is not None:
+        labels = [""] * len(table) if table.labels is None else table.labels.tolist()
+        for name, letters, label in zip(table.ids, table.sequences, labels, strict=True):
+            yield CheckedSequence(name, letters, split, sound=True, label=str(label))
+        return
+    for number, text in enumerate(cell_texts(report.file, rules.columns.sequence), start=1):
+        letters = as_letters(text)
+        cleaned = clean_letters(letters, rules.records.rna)
+        sound = bool(cleaned.all())
+        yield CheckedSequence(str(number), cleaned if sound else letters, split, sound)
+
+
+def describe(sequences: Iterator[CheckedSequence], report: FileReport, catalogue: Catalogue, k: int, bar: tqdm) -> None:
+    """Add all sequences of a file to its report and to the catalogue, a batch at a time.
+
+    Args:
+        sequences: the records or rows of the file.
+        report: of the file.
+        catalogue: of all files.
+        k: size of the k-mers, in nt.
+        bar: counts the nt.
+    """
+    for batch in _batches(sequences):
+        letters, ends = _concatenate(batch)
+        lengths = np.array([len(sequence.letters) for sequence in batch])
+        report.lengths.extend(lengths.tolist())
+        nt, foreign = int(lengths.sum()), sum(_count_foreign(sequence) for sequence in batch)
+        report.letters = report.letters.plus(LetterCounts.of(letters, nt, foreign))
+        # A long record is alone in its batch and searched in blocks: an array of flags of its length would be large.
+        found = _has_kmer(letters, ends - lengths, k) if len(batch) > 1 else [_long_has_kmer(letters, k)]
+        for sequence, length, has_kmer in zip(batch, lengths, found, strict=True):
+            if sequence.sound and length and not has_kmer:
+                kind = "without a k-mer of A, C, G, T alone" if length >= k else f"shorter than k = {k} nt"
+                report.note(kind, sequence.name)
+        catalogue.add(report.file, batch, letters, ends)
+        bar.update(nt)
+
+
+def _count_foreign(sequence: CheckedSequence) -> int:
+    """Count the letters of a sequence that are not nucleotides."""
+    return 0 if sequence.sound else int(np.count_nonzero(clean_letters(sequence.letters) == 0))
+
+
+def _batches(sequences: Iterator[CheckedSequence]) -> Iterator[list[CheckedSequence]]:
+    """Gather sequences until they have a million letters; a long one stays alone, so that it is not copied."""
+    batch: list[CheckedSequence] = []
+    nt = 0
+    for sequence in sequences:
+        if batch and len(sequence.letters) >= _BATCH_NT:
+            yield batch
+            batch, nt = [], 0
+        batch.append(sequence)
+        nt += len(sequence.letters) + 1
+        if nt >= _BATCH_NT:
+            yield batch
+            batch, nt = [], 0
+    if batch:
+        yield batch
+
+
+def _concatenate(batch: list[CheckedSequence]) -> tuple[np.ndarray, np.ndarray]:
+    """Join the letters of sequences with a zero byte behind each.
+
+    Returns:
+        The letters, uint8; and where each sequence ends in them, (sequences,).
+    """
+    lengths = np.array([len(sequence.letters) for sequence in batch])
+    ends = np.cumsum(lengths + 1) - 1
+    if len(batch) == 1:
+        return batch[0].letters, ends
+    return np.frombuffer(b"\0".join(sequence.letters.data for sequence in batch), np.uint8), ends
+
+
+def _has_kmer(letters: np.ndarray, starts: np.ndarray, k: int) -> np.ndarray:
+    """Find the sequences with a k-mer of A, C, G, T alone.
+
+    Args:
+        letters: (nt,) uint8, sequences with a byte between them that is not a nucleotide.
+        starts: (sequences,) where each starts.
+        k: size of the k-mers, in nt.
+
+    Returns:
+        (sequences,) bool.
+    """
+    good = np.zeros(len(letters) + 1, bool)  # one more, because the last sequence may be empty
+    touched = rolling_any(letter_digits(letters) > 3, k)
+    good[: len(touched)] = ~touched if len(letters) >= k else False
+    return np.logical_or.reduceat(good, starts)
+
+
+def _long_has_kmer(letters: np.ndarray, k: int) -> bool:
+    """Return what `_has_kmer` finds for one sequence, block by block, up to the first k-mer."""
+    blocks = (letters[begin : begin + _BATCH_NT + k - 1] for begin in range(0, len(letters), _BATCH_NT))
+    return any(_has_kmer(block, np.zeros(1, np.int64), k)[0] for block in blocks)

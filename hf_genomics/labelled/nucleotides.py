@@ -1,0 +1,112 @@
+"""Read labels and signals per nucleotide from the cells of a table."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+import numpy as np
+
+from ..errors import InputError
+from ..io.files import shorten
+from ..io.text_tables import MISSING
+from ..sequence import IGNORE_INDEX
+from .labels import as_number, class_order, place_of
+from .sequences import LabelledSequences
+
+NO_LABEL = "."
+_SEPARATORS = re.compile(r"[\s,;]+")
+
+
+def nt_labels(
+    texts: list[str], table: LabelledSequences, column: str, names: Sequence[str] | None
+) -> tuple[list[np.ndarray], list[str]]:
+    """Read labels per nucleotide, and the names of the classes.
+
+    Args:
+        texts: the cells of the column.
+        table: the sequences of the same rows.
+        column: name of the column, for error messages.
+        names: classes of the training table; another class is an error.
+
+    Returns:
+        int64 (nt,) for each row, -100 where there is no label; class names.
+
+    Raises:
+        InputError: naming file, row and column, where there is not one label per nucleotide, an unknown class, or no
+            label at all.
+    """
+    entries = [_split(text) for text in texts]
+    for row, (found, letters) in enumerate(zip(entries, table.sequences, strict=True)):
+        _check_length(len(found), len(letters), "labels", table, row, column)
+    if names is None:
+        names = class_order({str(name) for found in entries for name in np.unique(found)} - {NO_LABEL})
+    number = {name: index for index, name in enumerate(names)} | {NO_LABEL: IGNORE_INDEX}
+    labels = []
+    for row, found in enumerate(entries):
+        # A sequence has few distinct labels: each is looked up once, and spread over the nucleotides by its index.
+        distinct, inverse = np.unique(found, return_inverse=True)
+        for name in distinct:
+            if str(name) not in number:
+                raise InputError(
+                    f"{place_of(table.source, row, column)}: unknown label {str(name)!r}; the classes are "
+                    f'{list(names)}, and "{NO_LABEL}" means none: correct it, or train with it'
+                )
+        labels.append(np.array([number[str(name)] for name in distinct], np.int64)[inverse])
+    if all((of_row == IGNORE_INDEX).all() for of_row in labels):
+        raise InputError(f'{table.source}: column {column!r} has no label but "{NO_LABEL}" in any row; fill in some')
+    return labels, list(names)
+
+
+def nt_signals(texts: list[str], table: LabelledSequences, column: str) -> list[np.ndarray]:
+    """Read a signal with a number per nucleotide.
+
+    Args:
+        texts: the cells of the column.
+        table: the sequences of the same rows.
+        column: name of the column, for error messages.
+
+    Returns:
+        float32 (nt,) for each row, NaN where missing.
+
+    Raises:
+        InputError: naming file, row and column, where there is not one number per nucleotide.
+    """
+    return [
+        _signal(text, table, row, len(letters), column)
+        for row, (text, letters) in enumerate(zip(texts, table.sequences, strict=True))
+    ]
+
+
+def _signal(text: str, table: LabelledSequences, row: int, length: int, column: str) -> np.ndarray:
+    """Read the signal of one row, (nt,)."""
+    if text.lower() in MISSING:
+        return np.full(length, np.nan, np.float32)
+    found = _split(text)
+    _check_length(len(found), length, "values", table, row, column)
+    distinct, inverse = np.unique(found, return_inverse=True)
+    values = np.array([as_number(str(entry)) for entry in distinct], np.float32)
+    for entry, value in zip(distinct, values, strict=True):
+        if not np.isfinite(value) and str(entry) != NO_LABEL and str(entry).lower() not in MISSING:
+            raise InputError(
+                f"{place_of(table.source, row, column)}: {shorten(str(entry))} is not a finite number; give numbers "
+                f'with blanks between, or one digit per nucleotide, "{NO_LABEL}" where missing'
+            )
+    return values[inverse]
+
+
+def _split(text: str) -> np.ndarray:
+    """Split a text at its separators, or, where it has none, into its letters."""
+    text = text.strip(" ,;")
+    if _SEPARATORS.search(text):
+        return np.array(_SEPARATORS.split(text))
+    return np.array(list(text), dtype=str)
+
+
+def _check_length(found: int, length: int, what: str, table: LabelledSequences, row: int, column: str) -> None:
+    """Raise InputError unless there is one label or value per nucleotide."""
+    if found != length:
+        raise InputError(
+            f"{place_of(table.source, row, column)}: {found} {what} for a sequence of {length} nt; give one per "
+            f'nucleotide, "{NO_LABEL}" where there is none'
+        )

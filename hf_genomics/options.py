@@ -1,0 +1,462 @@
+"""Read the arguments of a verb from a command line and its YAML files.
+
+A verb is a function. Each of its arguments is an option and a YAML key; an argument that is an object (a dataclass, a
+tokenizer, a configuration) is a section, whose options and keys are the arguments of its class: ``--data.store x``.
+Keys are compared with those that exist before anything is parsed, and keys of version 0.1 are translated.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import json
+import logging
+import os
+import re
+import sys
+import typing
+import warnings
+from argparse import ArgumentError
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, NamedTuple
+
+from .errors import InputError
+from .sequence import did_you_mean
+
+logger = logging.getLogger(__name__)
+
+# Arguments of a section's class that another section sets, or only the framework.
+_NOT_OPTIONS = {
+    "tokenizer": set(
+        "added_tokens_decoder token_type_ids_pattern token_type_ids_include_special_tokens "
+        "special_tokens_pattern".split()
+    ),
+    "model": set(
+        "vocab_size transformers_version architectures output_hidden_states return_dict dtype chunk_size_feed_forward "
+        "is_encoder_decoder id2label label2id problem_type pad_token_id".split()
+    ),
+    "masking": {"epoch"},
+}
+# Key that is set -> key that follows it.
+_LINKS = {"tokenizer.k": "model.k", "tokenizer.stride": "model.stride", "trainer.seed": "masking.seed"}
+_NO_VALUE = {"--help", "--print_config"}  # options that may stand alone
+
+
+class Keys(NamedTuple):
+    """The keys of a verb.
+
+    Attributes:
+        verb: name of the verb on the command line.
+        known: every key, with its section.
+        former: key of version 0.1 -> key of today.
+        follows: key that cannot be set -> key that it follows.
+    """
+
+    verb: str
+    known: frozenset[str]
+    former: dict[str, str]
+    follows: dict[str, str]
+
+    def is_section(self, key: str) -> bool:
+        """Return whether a key holds other keys."""
+        return any(known.startswith(f"{key}.") for known in self.known)
+
+    def check(self, key: str, where: str) -> None:
+        """Raise InputError for a key that does not exist or follows another one; ``where`` names the file or option."""
+        place = "" if where.startswith("--") else f"{where}: "  # an option names its key itself
+        if key in self.follows:
+            raise InputError(f"{place}{key} follows {self.follows[key]}; set {self.follows[key]} alone")
+        parts = key.split(".")
+        # A key may lie inside a value: --masking.schedule.500 0.2 adds an entry to a dictionary.
+        if self.known.isdisjoint(".".join(parts[:length]) for length in range(1, len(parts) + 1)):
+            hint = did_you_mean(key, [*self.known, *self.former])
+            raise InputError(f"{place}unknown key {key!r}{hint}; see hf-genomics {self.verb} --help")
+
+    def current(self, key: str, where: str) -> str:
+        """Return the name of today for a key of version 0.1, with one line that says so; others stay as they are."""
+        if key not in self.former:
+            return key
+        new = self.former[key]
+        logger.warning("%s: %r is called %r now; the old key will be removed in version 0.3", where, key, new)
+        return new
+
+
+def read_arguments(function: Callable[..., Any], words: list[str]) -> dict[str, Any]:
+    """Return the arguments with which to call a verb's function.
+
+    Args:
+        function: the verb's function.
+        words: the command line behind the verb.
+
+    Raises:
+        InputError: naming the key, the file or the word that is wrong.
+    """
+    parser = build_parser(function)
+    keys = Keys(
+        verb_name(function),
+        frozenset(parser.get_defaults().keys()),
+        former_keys(function),
+        {target: source for source, target in _LINKS.items() if source.split(".")[0] in _sections(function)},
+    )
+    words = [_current_word(word, keys) for word in words]
+    words = _translate_files(gather_lists(words, function), keys)
+    try:
+        parsed = parser.parse_args(words)
+    except ArgumentError as error:  # a value of another type, or a key that is missing
+        raise InputError(f"{_one_line(error)}; see hf-genomics {keys.verb} --help") from error
+    if "trainer" in parsed and parsed.trainer.output_dir is None:  # transformers would write to ./trainer_output
+        raise InputError("trainer.output_dir is not set: name the folder for the model, such as runs/x")
+    return _instantiate(parser, parsed)
+
+
+def verb_name(function: Callable[..., Any]) -> str:
+    """Return what a function is called on the command line."""
+    return function.__name__.replace("_", "-")
+
+
+# The parser and its keys.
+
+
+def build_parser(function: Callable[..., Any]) -> Any:
+    """Build the parser of a verb from its signature: a section for each argument that is an object, else an option."""
+    from jsonargparse import ArgumentParser  # slow to import, and `hf-genomics --help` does without
+
+    prog = f"hf-genomics {verb_name(function)}"
+    parser = ArgumentParser(
+        prog=prog,
+        usage=f"{prog} [--config x.yaml] [--key value ...]",
+        description=(inspect.getdoc(function) or "").split("\n\nArgs:")[0],
+        exit_on_error=False,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--config", action="config", help="YAML file with these options; options after it win")
+    sections = _sections(function)
+    parser.add_function_arguments(function, as_group=False, skip=set(sections))
+    for name, kind in sections.items():
+        parser.add_class_arguments(kind, name, skip=_NOT_OPTIONS.get(name, set()), fail_untyped=False)
+        if any(base.__name__ == "TrainingArguments" for base in kind.__mro__):
+            parser.set_defaults({f"{name}.{key}": value for key, value in trainer_defaults().items()})
+    for source, target in _LINKS.items():
+        if {source.split(".")[0], target.split(".")[0]} <= sections.keys():
+            parser.link_arguments(source, target)
+    if {"tokenizer", "masking"} <= sections.keys():
+        parser.link_arguments("tokenizer", "masking.tokenizer", apply_on="instantiate")
+    return parser
+
+
+def _sections(function: Callable[..., Any]) -> dict[str, type]:
+    """Return the arguments of a function that are dataclasses, or objects of this package or of transformers."""
+    hints = typing.get_type_hints(function)
+    return {name: hints[name] for name in inspect.signature(function).parameters if _is_section(hints[name])}
+
+
+def _is_section(kind: Any) -> bool:
+    ours = inspect.isclass(kind) and kind.__module__.startswith(("hf_genomics.", "transformers."))
+    return ours or (inspect.isclass(kind) and dataclasses.is_dataclass(kind))
+
+
+def _types(documented: Callable[..., Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Iterate over the keys of a function or class and their types; a section comes with the keys inside it."""
+    try:
+        hints = typing.get_type_hints(documented)
+    except NameError:  # a class of transformers that imports torch for type checkers only
+        hints = {field.name: field.type for field in dataclasses.fields(typing.cast(Any, documented))}
+    for name, kind in hints.items():
+        if name != "return":
+            yield f"{prefix}{name}", kind
+            if _is_section(kind) and dataclasses.is_dataclass(kind):
+                yield from _types(typing.cast(Any, kind), f"{prefix}{name}.")
+
+
+def former_keys(function: Callable[..., Any]) -> dict[str, str]:
+    """Return the keys of version 0.1 that a verb still takes, each with its name of today."""
+    former = dict(getattr(function, "renamed_keys", {}))
+    for section, kind in _types(function):
+        table = getattr(kind, "renamed_keys", {}) if _is_section(kind) else {}
+        former |= {f"{section}.{old}": f"{section}.{new}" for old, new in table.items()}
+    return former
+
+
+def trainer_defaults() -> dict[str, Any]:
+    """Return the defaults of ``trainer`` that depend on the machine.
+
+    There is no output folder by default, training is on the CPU where there is no accelerator and in bf16 where that
+    is faster, and progress bars are for screens.
+    """
+    import torch
+
+    accelerated = torch.accelerator.is_available()
+    fast = torch.cuda.is_bf16_supported() if torch.cuda.is_available() else not accelerated and _cpu_gains_by_bf16()
+    return {"output_dir": None, "use_cpu": not accelerated, "bf16": fast, "disable_tqdm": not sys.stderr.isatty()}
+
+
+def _cpu_gains_by_bf16() -> bool:
+    """Return whether this CPU trains faster in bf16: with AMX, or AMD's AVX512-BF16; Intel's is slower than fp32."""
+    import torch
+
+    facts: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()  # not in every torch that we support
+    is_amd = str(facts.get("cpu_name", "")).startswith("AMD")
+    return bool(facts.get("amx_tile") or (facts.get("avx512_bf16") and is_amd))
+
+
+# Words of the command line.
+
+
+def gather_lists(words: list[str], function: Callable[..., Any]) -> list[str]:
+    """Join the values of a list option, written as the shell expands them: ``--fasta a.fa b.fa``.
+
+    Words that belong to no option are the verb's first argument, if that is a list or one word: ``check a.fa b.fa``,
+    ``convert folder``.
+
+    Args:
+        words: the command line behind the verb.
+        function: the verb's function.
+
+    Returns:
+        The words, with one JSON list for each list option.
+    """
+    types = dict(_types(function))
+    first = f"--{next(iter(types), '')}"
+    lists = {f"--{key}": "float" in str(kind) for key, kind in types.items() if _is_list(kind)}
+    is_word = next(iter(types.values()), None) is str
+    gathered: list[str] = []
+    loose: list[str] = []
+    rest = list(words)
+    while rest:
+        word = rest.pop(0)
+        if not word.startswith("-") and (first in lists or is_word):
+            loose.append(word)
+            continue
+        gathered.append(word)
+        values = 0 if "=" in word or word in _NO_VALUE else _count_values(rest)
+        if word in lists and not (values and rest[0].startswith("[")):
+            gathered.append(json.dumps([_number(value) if lists[word] else value for value in rest[:values]]))
+            del rest[:values]
+        elif values:
+            gathered.append(rest.pop(0))
+        elif word.startswith("--") and "=" not in word and word not in _NO_VALUE:
+            raise InputError(f"{word}: its value is missing; write {word} VALUE, a negative number as {word}=-1")
+    return _first_argument(first, loose, is_word, gathered) + gathered
+
+
+def _is_list(kind: Any) -> bool:
+    """Return whether values of a type are lists, not lists or single words."""
+    text = str(kind).removeprefix("typing.").removeprefix("Optional[").removesuffix(" | None")
+    return text.startswith("list[")
+
+
+def _count_values(words: list[str]) -> int:
+    """Return how many words stand before the next option."""
+    return next((place for place, word in enumerate(words) if word.startswith("--")), len(words))
+
+
+def _number(word: str) -> str | float:
+    try:
+        return float(word)
+    except ValueError:
+        return word
+
+
+def _first_argument(first: str, loose: list[str], is_word: bool, gathered: list[str]) -> list[str]:
+    """Return the words for the verb's first argument, where it was given without its name."""
+    if loose and any(word.split("=")[0] == first for word in gathered):
+        raise InputError(f"{first}: given by name and without ({loose[0]}); use one of the two")
+    if is_word and len(loose) > 1:
+        raise InputError(f"{first} is {loose[0]}, so what is {loose[1]}? Write the option's name before it")
+    return [first, loose[0] if is_word else json.dumps(loose)] if loose else []
+
+
+def _current_word(word: str, keys: Keys) -> str:
+    """Return a word of the command line; the option of version 0.1 by its name of today."""
+    name, equals, value = word.partition("=")
+    if not name.startswith("--"):
+        return word
+    append = "+" if name.endswith("+") else ""
+    key = name.removeprefix("--").removesuffix("+")
+    return f"--{keys.current(key, name)}{append}{equals}{value}"
+
+
+# YAML files.
+
+
+def _translate_files(words: list[str], keys: Keys) -> list[str]:
+    """Check the keys of all options, and put the checked content of each YAML file in the place of its name.
+
+    Args:
+        words: the command line behind the verb, each option followed by its one value.
+        keys: the keys of the verb.
+    """
+    translated: list[str] = []
+    rest = iter(words)
+    for word in rest:
+        option, equals, value = word.partition("=")
+        key = option.removeprefix("--").removesuffix("+")
+        if not option.startswith("--") or option in _NO_VALUE:
+            translated.append(word)
+            continue
+        value = value if equals else next(rest)
+        if key == "config":
+            translated.append(f"--config={_checked(_load(value), value, keys)}")
+        elif keys.is_section(key):  # a section may be a file of its own, or written as {key: value}
+            content = _load(value) if os.path.isfile(value) else _parse_yaml(value, option)
+            translated.append(f"--config={_checked({key: content}, value, keys)}")
+        else:
+            settings = _current_model({key: value}, option)
+            for name in settings:
+                keys.check(name, option)
+            if not settings:
+                raise InputError(f"{option} works in YAML files only; set model.layer_types, one entry for each layer")
+            append = option.removeprefix(f"--{key}")  # "+" adds to a list
+            translated += [f"--{name}{append}={value}" for name, value in settings.items()]
+    return translated
+
+
+def _load(path: str) -> dict[str, Any]:
+    """Read a YAML file of keys and values."""
+    try:
+        with open(path, encoding="utf-8") as file:
+            text = file.read()
+    except (OSError, UnicodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not a text file in UTF-8"
+        raise InputError(f"{path}: {reason}; name a YAML file of keys and values, such as those in recipes/") from error
+    content = _parse_yaml(text, path)
+    if not isinstance(content, dict):
+        raise InputError(f"{path}: not a YAML file of keys and values; fix it, recipes/ has examples")
+    return content
+
+
+def _parse_yaml(text: str, where: str) -> Any:
+    """Return what a YAML text holds; numbers such as 4e-4 are numbers, which they are not for ``yaml.safe_load``."""
+    import yaml
+    from jsonargparse import get_loader
+
+    try:
+        return get_loader("yaml")(text)
+    except yaml.YAMLError as error:
+        reason = " ".join(str(error).split())
+        raise InputError(
+            f"{where}: not a YAML file of keys and values ({reason}); fix it, recipes/ has examples"
+        ) from (error)
+
+
+def _checked(content: dict[str, Any], where: str, keys: Keys) -> str:
+    """Return settings as the parser takes them in place of a file, with the keys of today.
+
+    Raises:
+        InputError: for a key that does not exist, a section without keys, and a key given by both its names.
+    """
+    import yaml
+
+    settings: dict[str, Any] = {}
+    former: dict[str, str] = {}
+    for key, value in _current_model(dict(_flat(content, keys)), where).items():
+        new = keys.current(key, where)
+        if new in settings:
+            raise InputError(f"{where}: {former.get(new, key)!r} and {new!r} are the same; keep {new!r}")
+        if keys.is_section(new):
+            raise InputError(f"{where}: {new} is a section; write its keys below it, indented")
+        keys.check(new, where)
+        settings[new], former[new] = value, key
+    return yaml.safe_dump(_nested(settings), default_flow_style=True, width=sys.maxsize, sort_keys=False).strip()
+
+
+def _current_model(settings: dict[str, Any], where: str) -> dict[str, Any]:
+    """Return settings in which those of ``model`` are written as they are today; one line names each that was not.
+
+    Args:
+        settings: all settings by key, with their sections.
+        where: file or option that holds them.
+    """
+    old = {key.removeprefix("model."): value for key, value in settings.items() if key.startswith("model.")}
+    if not old:
+        return settings
+    from .configuration_kmer_bert import current_settings  # slow to import
+
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        new = current_settings(old, warn=True)
+    for warning in caught:
+        logger.warning("%s: model.%s", where, warning.message)
+    return {key: value for key, value in settings.items() if not key.startswith("model.")} | {
+        f"model.{key}": value for key, value in new.items()
+    }
+
+
+def _flat(content: dict[Any, Any], keys: Keys, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Iterate over the keys and values of nested sections; a dictionary that is a value stays whole."""
+    for name, value in content.items():
+        key = f"{prefix}{name}"
+        is_value = key in keys.known or key in keys.former or not (value or keys.is_section(key))
+        if isinstance(value, dict) and not is_value:
+            yield from _flat(value, keys, f"{key}.")
+        else:
+            yield key, value
+
+
+def _nested(settings: dict[str, Any]) -> dict[str, Any]:
+    """Return settings in sections.
+
+    >>> _nested({"seed": 1, "data.store": "x", "data.columns.label": "y"})
+    {'seed': 1, 'data': {'store': 'x', 'columns': {'label': 'y'}}}
+    """
+    nested: dict[str, Any] = {}
+    for key, value in settings.items():
+        *sections, name = key.split(".")
+        inner = nested
+        for section in sections:
+            inner = inner.setdefault(section, {})
+        inner[name] = value
+    return nested
+
+
+# Objects.
+
+
+def _instantiate(parser: Any, parsed: Any) -> dict[str, Any]:
+    """Build the objects of all sections; a value that a constructor rejects is the user's mistake."""
+    from huggingface_hub.errors import StrictDataclassError
+
+    build = parser.instantiate if hasattr(parser, "instantiate") else parser.instantiate_classes
+    try:
+        built = build(parsed)
+    except InputError:
+        raise
+    except (ValueError, StrictDataclassError, NotImplementedError, ImportError) as error:
+        # What Python itself cannot import is our fault; TrainingArguments raises the error by hand, without a name.
+        if isinstance(error, ImportError) and error.name is not None:
+            raise
+        line = _last_line(error) if isinstance(error, StrictDataclassError) else _one_line(error)
+        named = _keys_named(line, dict(parsed.items()), dict(parser.get_defaults().items()))
+        raise InputError(f"{', '.join(named)}: {line}" if named else line) from error
+    return {name: value for name, value in vars(built).items() if name != "config"}
+
+
+def _keys_named(line: str, given: dict[str, Any], defaults: dict[str, Any]) -> list[str]:
+    """Return the keys that a constructor's complaint is about: the user set them, and it has their name or value.
+
+    >>> defaults = {"trainer.lr_scheduler_type": "linear", "trainer.tf32": None}
+    >>> given = {"trainer.lr_scheduler_type": "lineer", "trainer.tf32": True}
+    >>> _keys_named("lineer is not a valid SchedulerType", given, defaults)
+    ['trainer.lr_scheduler_type']
+    >>> _keys_named("--tf32 requires Ampere or a newer GPU", given, defaults)
+    ['trainer.tf32']
+    """
+    in_line = set(re.findall(r"\w+", line))
+    changed = [(key, value) for key, value in given.items() if value != defaults.get(key)]
+    named = [key for key, value in changed if key.split(".")[-1] in in_line or _is_word_of(value, in_line)]
+    return [key for key in named if key not in _LINKS.values()]
+
+
+def _is_word_of(value: Any, in_line: Iterable[str]) -> bool:
+    return isinstance(value, str) and value in in_line
+
+
+def _one_line(error: Exception) -> str:
+    """Return the message of an error on one line."""
+    return " ".join(str(error).split())
+
+
+def _last_line(error: Exception) -> str:
+    """Return the last line of an error's message, without the name of the error within: the line that says why."""
+    line = next((line.strip() for line in reversed(str(error).splitlines()) if line.strip()), "")
+    return line.removeprefix("TypeError: ").removeprefix("ValueError: ")

@@ -1,0 +1,65 @@
+"""Records and rows described in batches: the same as a plain loop, wherever batches and blocks meet."""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from small_files import dna, fasta, table
+
+from hf_genomics.checks import reading as reading_module
+from hf_genomics.checks import report as report_module
+from hf_genomics.checks.check import SplitFiles, check
+from hf_genomics.checks.reading import label_counts
+from hf_genomics.labelled.sequences import LabelledSequences
+
+
+@settings(max_examples=60)
+@given(st.lists(st.text("ACGTacgtNRy", min_size=1, max_size=30), min_size=1, max_size=8), st.integers(1, 9))
+def test_odd_records_and_letters_are_those_of_a_plain_loop_in_blocks_of_any_size(texts: list[str], k: int) -> None:
+    records = {f"r{number}": text for number, text in enumerate(texts)}
+    kinds = {f"shorter than k = {k} nt": [name for name, text in records.items() if len(text) < k]}
+    unknown = [name for name, text in records.items() if len(text) >= k and not re.search(rf"(?i)[ACGT]{{{k}}}", text)]
+    kinds["without a k-mer of A, C, G, T alone"] = unknown
+    with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+        path = fasta(Path(folder) / "x.fa", **records)
+        (whole,) = check([path], k=k).files
+        patch.setattr(reading_module, "_BATCH_NT", 12)
+        patch.setattr(report_module, "_BLOCK_NT", 5)
+        (pieces,) = check([path], k=k).files
+    assert whole.notes == pieces.notes == {kind: names for kind, names in kinds.items() if names}
+    assert whole.letters == pieces.letters and list(whole.lengths) == list(pieces.lengths) == list(map(len, texts))
+    upper = "".join(texts).upper()
+    assert whole.letters[:5] == (len(upper), *(sum(map(upper.count, some)) for some in ("ACGT", "GC", "N", "RY")))
+    assert whole.letters.soft_masked == sum(map(str.islower, "".join(texts)))
+
+
+def test_the_only_kmer_of_a_record_is_seen_wherever_blocks_meet(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = fasta(tmp_path / "x.fa", a="N" * 8 + "ACGTACGT" + "N" * 8)
+    for block in range(1, 25):
+        monkeypatch.setattr(reading_module, "_BATCH_NT", block)
+        assert check([path], k=8).files[0].notes == {}
+        assert list(check([path], k=9).files[0].notes) == ["without a k-mer of A, C, G, T alone"]
+
+
+def test_labels_are_counted_by_class_and_values_summarised() -> None:
+    letters = [np.frombuffer(b"ACGT", np.uint8)] * 3
+    classes = LabelledSequences("t", ["1", "2", "3"], letters, np.array([1, 0, 1]), ["a", "b"])
+    values = LabelledSequences("t", ["1", "2", "3"], letters, np.array([0.5, 1.0, 3.0]))
+    assert label_counts(classes) == {"a": 1, "b": 2}
+    assert label_counts(values) == {"min": 0.5, "mean": 1.5, "max": 3.0}
+    assert label_counts(LabelledSequences("t", ["1", "2", "3"], letters)) is None
+
+
+def test_a_rejected_table_is_still_described_as_the_file_has_it(tmp_path: Path) -> None:
+    path = table(tmp_path / "x.csv", f"{dna(20)},a", f"{dna(30)[:-1]}-,b")
+    (one,) = check(splits=SplitFiles(train=[path])).files
+    assert (list(one.lengths), one.letters.nt, one.letters.foreign) == ([20, 30], 50, 1)
+    assert len(one.problems) == 1 and "data row 2, position 30" in one.problems[0]

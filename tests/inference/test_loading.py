@@ -1,0 +1,117 @@
+"""Model folders: what foreign or damaged files cause is one line that names the file; our own faults pass through."""
+
+from __future__ import annotations
+
+import json
+import pickle
+import re
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import AutoModelForSequenceClassification
+
+from hf_genomics import InputError, KmerBertConfig, KmerBertForSequenceClassification, KmerTokenizer
+from hf_genomics.inference.loading import load_classifier, load_config, load_tokenizer, no_load_report, readable
+
+SIZES = {"k": 3, "hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A saved classifier and its tokenizer."""
+    KmerBertForSequenceClassification(KmerBertConfig(**SIZES)).save_pretrained(tmp_path / "model")
+    KmerTokenizer(k=3).save_pretrained(tmp_path / "model")
+    return tmp_path / "model"
+
+
+def with_setting(file: str, **settings: object):
+    def spoil(folder: Path) -> None:
+        path = folder / file
+        path.write_text(json.dumps(json.loads(path.read_text()) | settings))
+
+    return spoil
+
+
+def with_content(file: str, content: bytes):
+    return lambda folder: (folder / file).write_bytes(content)
+
+
+def with_pickle(change):
+    """Put a pickle in the place of model.safetensors; ``change`` makes its bytes from the model's weights."""
+
+    def spoil(folder: Path) -> None:
+        model = AutoModelForSequenceClassification.from_pretrained(folder)
+        (folder / "model.safetensors").unlink()
+        torch.save(model.state_dict(), folder / "saved")
+        (folder / "pytorch_model.bin").write_bytes(change(model.state_dict(), (folder / "saved").read_bytes()))
+        (folder / "saved").unlink()
+
+    return spoil
+
+
+def pickled(content: object) -> bytes:
+    return pickle.dumps(content)
+
+
+DAMAGE = {
+    "config_damaged": (with_content("config.json", b"{nonsense"), "config.json"),
+    "config_not_text": (with_content("config.json", b"\xff\xfe"), "config.json"),
+    "config_of_a_list": (with_content("config.json", b"[]"), "config.json"),
+    "classes_of_a_list": (with_setting("config.json", id2label=[]), "config.json: 'id2label'"),
+    "code_of_a_number": (with_setting("config.json", auto_map=3), "config.json: 'auto_map'"),
+    "number_of_labels": (with_setting("config.json", num_labels="two"), "config.json: 'num_labels'"),
+    "type_of_weights": (with_setting("config.json", dtype=5), "config.json: 'dtype'"),
+    "sizes_of_words": (with_setting("config.json", hidden_size="32"), "'hidden_size'"),
+    "other_sizes": (with_setting("config.json", hidden_size=64), "config.json"),
+    "tokenizer_of_a_list": (with_content("tokenizer_config.json", b"[]"), "tokenizer_config.json"),
+    "tokens_of_a_number": (with_setting("tokenizer_config.json", mask_token=3), "tokenizer_config.json: 'mask_token'"),
+    "another_tokenizer": (with_setting("tokenizer_config.json", k=4), "tokenizer_config.json"),
+    "weights_empty": (with_content("model.safetensors", b""), "weights"),
+    "weights_cut_short": (with_content("model.safetensors", b"\x40" + bytes(7) + b"{}"), "weights"),
+    "weights_gone": (lambda folder: (folder / "model.safetensors").unlink(), "model.safetensors"),
+    "pickle_of_text": (with_pickle(lambda weights, saved: b"hello"), "pytorch_model.bin"),
+    "pickle_empty": (with_pickle(lambda weights, saved: b""), "pytorch_model.bin"),
+    "pickle_cut_short": (with_pickle(lambda weights, saved: saved[: len(saved) // 2]), "pytorch_model.bin"),
+    "pickle_of_code": (with_pickle(lambda weights, saved: pickled({"x": print})), "pytorch_model.bin"),
+    "pickle_of_a_list": (with_pickle(lambda weights, saved: pickled([1, 2])), "pytorch_model.bin"),
+    "pickle_of_numbers": (with_pickle(lambda weights, saved: pickled({"a": 3})), "pytorch_model.bin"),
+}
+
+
+@pytest.mark.parametrize(("spoil", "place"), DAMAGE.values(), ids=DAMAGE)
+def test_a_damaged_folder_is_an_input_error_that_names_the_file(folder: Path, spoil, place: str) -> None:
+    spoil(folder)
+    with pytest.raises(InputError, match=re.escape(str(folder)) + ".*" + re.escape(place)) as caught:
+        load_classifier(str(folder))
+        load_tokenizer(str(folder))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_pickle_of_plain_weights_is_loaded(folder: Path) -> None:
+    with_pickle(lambda weights, saved: saved)(folder)
+    model, tokenizer = load_classifier(str(folder))
+    assert model.config.k == tokenizer.k == 3
+
+
+def test_a_file_a_folder_of_something_else_and_nothing_are_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    for name, part in (("file", "is a file"), (".", "config.json"), ("none", "no such folder")):
+        with pytest.raises(InputError, match=part):
+            load_config(str(tmp_path / name))
+
+
+@pytest.mark.parametrize("kind", [AttributeError, TypeError, KeyError, IndexError, AssertionError, RuntimeError])
+def test_what_our_own_code_raises_passes_through(folder: Path, kind: type[Exception]) -> None:
+    with pytest.raises(kind) as caught, readable(str(folder)):
+        raise kind("ours")
+    assert not isinstance(caught.value, InputError)
+
+
+def test_transformers_says_nothing_of_weights_meanwhile_and_as_much_as_before_later() -> None:
+    from transformers.utils import logging
+
+    before = logging.get_verbosity()
+    with no_load_report():
+        assert logging.get_verbosity() == logging.ERROR
+    assert logging.get_verbosity() == before

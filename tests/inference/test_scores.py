@@ -1,0 +1,143 @@
+"""Scores: windows averaged and merged, batches that do not matter, and a model that is left as it was."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import scipy.special
+import torch
+
+from hf_genomics.errors import InputError
+from hf_genomics.inference import scores as module
+from hf_genomics.inference.scores import (
+    as_examples,
+    as_scores,
+    average_windows,
+    merge_windows,
+    predict_nt_scores,
+    predict_scores,
+    ready,
+    score_windows,
+)
+from hf_genomics.inference.windows import Window, windows_of_examples
+
+LENGTHS = (3, 40, 41, 90, 7, 80, 200, 39)
+
+
+def slowly(model, tokenizer, sequence: str) -> np.ndarray:
+    """Score the windows of a sequence one by one, (windows, nt or 1, classes), with their starts."""
+    starts = list(range(0, max(1, len(sequence) - 39), 40))
+    if starts[-1] + 40 < len(sequence):
+        starts.append(len(sequence) - 40)
+    found = []
+    with torch.inference_mode():
+        for start in starts:
+            encoded = tokenizer(sequence[start : start + 40], return_tensors="pt")
+            logits = model(input_ids=encoded["input_ids"], attention_mask=encoded["attention_mask"]).logits[0]
+            found.append((start, scipy.special.softmax(logits.double().numpy(), -1)))
+    return found
+
+
+@pytest.fixture(params=[1, 100, 1 << 20])
+def buffer(request, monkeypatch) -> int:
+    """How many nt are sorted by length together."""
+    monkeypatch.setattr(module, "_BUFFER_NT", request.param)
+    return request.param
+
+
+def test_a_sequence_gets_the_mean_of_its_windows(model_of, draw, buffer):
+    model, tokenizer = model_of("classes")
+    sequences = draw(LENGTHS)
+    expected = [np.mean([scores for _, scores in slowly(model, tokenizer, text)], 0) for text in sequences]
+    for batch_size in (1, 3, 64):
+        found = predict_scores(model, tokenizer, sequences, batch_size)
+        assert found.dtype == np.float64 and np.allclose(found, expected, atol=1e-6)
+
+
+def test_a_nucleotide_gets_the_mean_of_the_windows_over_it(model_of, draw, buffer):
+    model, tokenizer = model_of("nucleotides")
+    sequences = draw(LENGTHS)
+    found = predict_nt_scores(model, tokenizer, sequences, 3)
+    for text, scores in zip(sequences, found, strict=True):
+        totals, counts = np.zeros((len(text), 2)), np.zeros((len(text), 1))
+        for start, of_window in slowly(model, tokenizer, text):
+            totals[start : start + 40] += of_window[: len(text) - start]
+            counts[start : start + 40] += 1
+        assert np.allclose(scores, totals / counts, atol=1e-6)
+
+
+def test_texts_arrays_and_examples_are_the_same(model_of, draw):
+    model, tokenizer = model_of("classes")
+    sequences = draw(LENGTHS)
+    arrays = [np.frombuffer(text.encode(), np.uint8) for text in sequences]
+    expected = predict_scores(model, tokenizer, sequences)
+    assert np.array_equal(predict_scores(model, tokenizer, arrays), expected)
+    assert np.array_equal(predict_scores(model, tokenizer, as_examples(sequences)), expected)
+    assert predict_scores(model, tokenizer, []).shape == (0, 2)
+
+
+def test_the_model_is_left_as_it_was(model_of, draw):
+    model, tokenizer = model_of("classes")
+    model.train()
+    model.bert.eval()  # a frozen encoder under a head in training
+    modes, device = [part.training for part in model.modules()], model.device
+    expected = predict_scores(model.eval(), tokenizer, draw(LENGTHS))
+    for part, mode in zip(model.modules(), modes, strict=True):
+        part.training = mode
+    assert np.array_equal(predict_scores(model, tokenizer, draw(LENGTHS)), expected), "no dropout"
+    assert [part.training for part in model.modules()] == modes and model.device == device
+    with pytest.raises(RuntimeError), ready(model):
+        raise RuntimeError
+    assert [part.training for part in model.modules()] == modes
+    encoded = tokenizer(draw((30,)), return_tensors="pt")
+    model(**encoded).logits.sum().backward()  # its weights can still be trained
+
+
+def test_windows_come_back_in_order_and_are_read_a_little_ahead(model_of, draw, monkeypatch):
+    monkeypatch.setattr(module, "_BUFFER_NT", 200)
+    model, tokenizer = model_of("classes")
+    read = []
+
+    def windows():
+        for window in windows_of_examples(as_examples(draw([50] * 50)), model, tokenizer):
+            read.append(window)
+            yield window
+
+    scored = score_windows(model, tokenizer, windows(), 4)
+    first, _ = next(scored)
+    assert len(read) == 8 and first is read[0]
+    assert [window for window, _ in scored] == read[1:]
+
+
+def test_a_batch_needs_a_size(model_of):
+    with pytest.raises(InputError, match="batch_size.*0"):
+        predict_scores(*model_of("classes"), ["ACGT"], batch_size=0)
+
+
+def test_windows_that_overlap_are_averaged_where_they_do():
+    letters = np.zeros(4, np.uint8)
+    scored = [
+        (Window(0, "a", 0, {"sequence": letters}), np.full((4, 1), 1.0)),
+        (Window(0, "a", 4, {"sequence": letters}), np.full((4, 1), 2.0)),
+        (Window(0, "a", 5, {"sequence": letters}), np.full((4, 1), 4.0)),
+        (Window(1, "b", 0, {"sequence": letters}), np.full((4, 1), 8.0)),
+    ]
+    pieces = list(merge_windows(scored))
+    assert [(one.name, one.start, one.scores[:, 0].tolist()) for one in pieces] == [
+        ("a", 0, [1, 1, 1, 1]),
+        ("a", 4, [2]),
+        ("a", 5, [3, 3, 3, 4]),
+        ("b", 0, [8, 8, 8, 8]),
+    ]
+    averaged = list(average_windows((window, scores[0]) for window, scores in scored))
+    assert [(one.name, one.length, one.scores.round(3).tolist()) for one in averaged] == [
+        ("a", 9, [2.333]),
+        ("b", 4, [8]),
+    ]
+
+
+def test_logits_become_what_the_problem_asks_for():
+    logits = np.array([[0.0, np.log(3)]])
+    assert np.allclose(as_scores(logits, None), [[0.25, 0.75]])
+    assert np.allclose(as_scores(logits, "multi_label_classification"), [[0.5, 0.75]])
+    assert as_scores(logits, "regression") is logits

@@ -1,0 +1,114 @@
+"""Windows: every cut of a sequence in memory and on the way from a file, and what a model can read."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hf_genomics import HierarchicalKmerBertConfig, KmerBertConfig, KmerTokenizer
+from hf_genomics.errors import InputError
+from hf_genomics.inference.scores import as_examples
+from hf_genomics.inference.windows import (
+    check_longest,
+    check_pairs,
+    longest_window,
+    parts_of,
+    shortest_sequence,
+    windows_of_chunks,
+    windows_of_examples,
+)
+from hf_genomics.io.fasta import RecordChunk
+from hf_genomics.labelled.sequences import LabelledSequences
+from hf_genomics.sequence import tile
+
+
+def stretches(windows) -> list[tuple[int, str, int, bytes]]:
+    return [(one.owner, one.name, one.start, one.row["sequence"].tobytes()) for one in windows]
+
+
+def test_windows_lie_side_by_side_and_the_last_one_ends_with_the_sequence(model_of):
+    model, tokenizer = model_of("classes")
+    windows = list(windows_of_examples(as_examples(["A" * 100, "C" * 40, "G" * 7]), model, tokenizer, first=5))
+    assert [(one.owner, one.name, one.start, one.end) for one in windows] == [
+        (5, "1", 0, 40),
+        (5, "1", 40, 80),
+        (5, "1", 60, 100),
+        (6, "2", 0, 40),
+        (7, "3", 0, 7),
+    ]
+
+
+@given(
+    st.lists(st.integers(1, 120), min_size=1, max_size=5),
+    st.integers(1, 30),
+    st.lists(st.integers(1, 50), min_size=1, max_size=5),
+)
+def test_contigs_are_cut_on_the_way_as_they_are_cut_as_a_whole(lengths, longest, steps):
+    random = np.random.default_rng(sum(lengths))
+    texts = [random.choice(list(b"ACGT"), length).astype(np.uint8).tobytes() for length in lengths]
+    chunks, expected = [], []
+    for owner, text in enumerate(texts):
+        at, turn = 0, 0
+        while at < len(text):
+            step = steps[turn % len(steps)]
+            chunks.append(RecordChunk(f"s{owner}", at, text[at : at + step]))
+            at, turn = at + step, turn + 1
+        bounds = zip(*tile(len(text), longest, longest, end="flush"), strict=True)
+        expected += [(owner, f"s{owner}", int(start), text[start:end]) for start, end in bounds]
+    assert stretches(windows_of_chunks(chunks, longest)) == expected
+
+
+def test_a_contig_is_never_held_as_a_whole():
+    def chunks():
+        for start in range(0, 10_000, 100):
+            yield RecordChunk("s", start, b"ACGT" * 25)
+            read.append(start)
+
+    read: list[int] = []
+    windows = windows_of_chunks(chunks(), 50)
+    assert next(windows).start == 0 and len(read) <= 2
+    assert len(list(windows)) == 199
+
+
+def test_signals_are_cut_along_and_pairs_stay_whole(model_of):
+    model, tokenizer = model_of("tracks")
+    letters = np.full(90, ord("A"), np.uint8)
+    signal = np.arange(90, dtype=np.float32)[:, None]
+    examples = LabelledSequences("t", ["a"], [letters], tracks=np.ones((1, 1)), nt_tracks=[signal])
+    rows = [window.row for window in windows_of_examples(examples, model, tokenizer)]
+    assert [row["nt_tracks"][0, 0] for row in rows] == [0, 40, 50] and all(row["tracks"] == 1 for row in rows)
+    pairs = LabelledSequences("t", ["a"], [letters], pairs=[letters[:50]])
+    [window] = windows_of_examples(pairs, *model_of("pairs"))
+    assert len(window.row["sequence"]) == 90 and len(window.row["pair"]) == 50
+
+
+def test_a_pair_that_does_not_fit_is_named():
+    letters = np.full(40, ord("A"), np.uint8)
+    pair = LabelledSequences("t.csv", ["first"], [letters], pairs=[letters])
+    check_pairs(pair, KmerTokenizer(k=3), 79)
+    with pytest.raises(InputError, match=r"t\.csv: pair first of 40 and 40 nt gives 79 tokens"):
+        check_pairs(pair, KmerTokenizer(k=3), 78)
+
+
+def test_what_a_model_reads_follows_from_its_configuration(model_of):
+    tokenizer, sizes = KmerTokenizer(k=3), {"k": 3, "max_position_embeddings": 34}
+    assert longest_window(KmerBertConfig(**sizes), tokenizer) == 34
+    assert tokenizer.num_tokens(34) == 34
+    assert longest_window(KmerBertConfig(max_sequence_length=20, **sizes), tokenizer) == 20
+    parts = HierarchicalKmerBertConfig(num_parts=2, **sizes)
+    assert parts_of(parts) == (2, None) and longest_window(parts, tokenizer) == 68
+    by_length = HierarchicalKmerBertConfig(num_parts=2, part_length=10, aggregation="mean", **sizes)
+    assert parts_of(by_length) == (2, 10) and longest_window(by_length, tokenizer) == 20
+    many = HierarchicalKmerBertConfig(part_length=10, aggregation="mean", max_sequence_length=500, **sizes)
+    assert longest_window(many, tokenizer) == 500
+    assert parts_of(KmerBertConfig(**sizes)) == (1, None)
+    assert shortest_sequence(model_of("classes")[0], 3) == 3 and shortest_sequence(model_of("parts")[0], 3) == 6
+
+
+def test_the_longest_sequence_must_fit(model_of):
+    tokenizer, config = KmerTokenizer(k=3), KmerBertConfig(k=3, max_position_embeddings=34)
+    check_longest(as_examples(["A" * 34]), tokenizer, config)
+    with pytest.raises(InputError, match=r"sequences: sequence 2: a length of 35 nt gives 35 tokens.*takes 34"):
+        check_longest(as_examples(["A", "A" * 35]), tokenizer, config)

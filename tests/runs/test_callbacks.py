@@ -1,0 +1,99 @@
+"""Callbacks: the epoch reaches every data set, and a signal ends a run after its step with a checkpoint."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from types import SimpleNamespace
+
+import pytest
+from tiny_runs import one_error, outcome, plant, steps_of_valid
+from transformers import TrainerControl, TrainerState
+
+from hf_genomics import SetEpoch
+from hf_genomics.errors import StoppedError
+from hf_genomics.runs.callbacks import QuietProgress, StopAfterStep, StopRequest
+
+# epochs
+
+
+@pytest.mark.parametrize(("epoch", "expected"), [(None, 0), (0.0, 0), (2.0, 2), (2.999, 2)])
+def test_every_data_set_learns_the_epoch(epoch, expected):
+    told = [[], []]
+    datasets = [SimpleNamespace(set_epoch=epochs.append) for epochs in told]
+    SetEpoch(*datasets).on_epoch_begin(None, TrainerState(epoch=epoch), TrainerControl())
+    assert told == [[expected], [expected]]
+
+
+# signals
+
+
+def test_a_signal_is_kept_until_the_end_of_the_step_and_a_second_one_interrupts():
+    request, before = StopRequest(), signal.getsignal(signal.SIGTERM)
+    with request.listening():
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert (request.number, request.agreed) == (signal.SIGTERM, 0)
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_only_the_main_thread_listens():
+    before, seen = signal.getsignal(signal.SIGTERM), []
+
+    def listen():
+        with StopRequest().listening():
+            seen.append(signal.getsignal(signal.SIGTERM))
+
+    thread = threading.Thread(target=listen)
+    thread.start()
+    thread.join()
+    assert seen == [before]
+
+
+def test_a_run_ends_when_its_step_is_saved_and_neither_before_nor_unasked():
+    request, control, state = StopRequest(), TrainerControl(), TrainerState(global_step=7)
+    callback = StopAfterStep(request)
+    callback.on_step_end(None, state, control)
+    callback.on_save(None, state, control)
+    assert not control.should_save
+    request.number = signal.SIGTERM  # this process knows of it, the others do not yet
+    callback.on_step_end(None, state, control)
+    assert not control.should_save
+    request.agreed = signal.SIGTERM
+    callback.on_step_end(None, state, control)
+    assert control.should_save and not control.should_training_stop
+    with pytest.raises(StoppedError, match="SIGTERM after step 7") as stopped:
+        callback.on_save(None, state, control)
+    assert stopped.value.code == 143
+
+
+@pytest.mark.parametrize(("name", "number"), [("SIGTERM", 15), ("SIGINT", 2)])
+def test_a_signal_ends_the_run_after_its_step_with_a_checkpoint_and_one_line(start, tmp_path, name, number):
+    code, text = start(job=plant(name, step=3), save_total_limit=1)
+    assert code == 128 + number
+    assert f"{name} after step 3" in one_error(text) and "--resume true" in one_error(text)
+    assert "Traceback" not in text
+    assert steps_of_valid(tmp_path / "out") == [3]
+
+
+def test_a_run_that_was_stopped_continues_to_the_same_end(start, tmp_path):
+    assert start("whole")[0] == 0
+    assert start("out", job=plant("SIGTERM", step=5), save_strategy="no")[0] == 143
+    assert start("out", resume=True)[0] == 0
+    assert outcome(tmp_path / "out") == outcome(tmp_path / "whole")
+
+
+def test_processes_stop_together_when_one_of_them_gets_a_signal(start, tmp_path):
+    codes, text = start(processes=2, job=plant("SIGTERM", step=3, rank=1), per_device_train_batch_size=2)
+    assert codes == [143, 143], text
+    assert steps_of_valid(tmp_path / "out") == [3, 2]
+
+
+# the progress bar
+
+
+def test_the_progress_bar_prints_no_numbers(capsys):
+    QuietProgress().on_log(None, SimpleNamespace(is_world_process_zero=True), TrainerControl(), logs={"loss": 1.0})
+    assert capsys.readouterr().out == ""

@@ -1,0 +1,86 @@
+"""The output folder: what claims it, what is refused, what is cleared away."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+from tiny_runs import one_error
+from torch import nn
+from transformers import TrainingArguments
+
+from hf_genomics.errors import InputError
+from hf_genomics.runs.output_folder import check_room, claim_output_dir, clear_outputs
+
+
+def claim(path, overwrite=False, resume=False):
+    return claim_output_dir(str(path) if path else path, "metrics.json", overwrite=overwrite, resume=resume)
+
+
+def test_a_new_folder_is_claimed_but_not_made(tmp_path):
+    assert claim(tmp_path / "a" / "b") == tmp_path / "a" / "b" and not (tmp_path / "a").exists()
+
+
+@pytest.mark.parametrize("path", [None, ""])
+def test_a_run_without_a_folder_is_refused(path):
+    with pytest.raises(InputError, match=r"trainer\.output_dir"):
+        claim(path)
+
+
+def test_a_file_is_no_folder(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="file is a file"):
+        claim(tmp_path / "file")
+
+
+def test_a_finished_run_is_only_overwritten_or_resumed_when_asked(tmp_path):
+    (tmp_path / "metrics.json").write_text("{}")
+    (tmp_path / "checkpoint-3").mkdir()
+    with pytest.raises(InputError, match="--overwrite true"):
+        claim(tmp_path)
+    assert claim(tmp_path, overwrite=True) == claim(tmp_path, resume=True) == tmp_path
+    with pytest.raises(InputError, match="resume.*overwrite"):
+        claim(tmp_path, overwrite=True, resume=True)
+
+
+def test_checkpoints_of_an_unfinished_run_ask_for_a_decision(tmp_path):
+    (tmp_path / "checkpoint-3").mkdir()
+    with pytest.raises(InputError, match="--resume true.*--overwrite true"):
+        claim(tmp_path)
+
+
+def test_there_must_be_something_to_resume_from(tmp_path):
+    with pytest.raises(InputError, match="no checkpoint.*--resume"):
+        claim(tmp_path, resume=True)
+
+
+def test_what_an_earlier_run_left_is_cleared_and_nothing_else(tmp_path):
+    for name in ("metrics.json", "incidents.jsonl", "model.safetensors", "loss.png", "predictions.tsv", "notes.md"):
+        (tmp_path / name).write_text("")
+    (tmp_path / "checkpoint-3" / "sub").mkdir(parents=True)
+    (tmp_path / "figures").mkdir()
+    clear_outputs(tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["figures", "notes.md"]
+
+
+def test_room_is_needed_for_a_checkpoint_or_for_the_weights_alone(tmp_path, monkeypatch):
+    """A checkpoint of 10^9 weights: 4 GB, twice as much for AdamW, and 4 MB; without checkpoints a third."""
+    weight = SimpleNamespace(numel=lambda: 10**9, element_size=lambda: 4)
+    model = SimpleNamespace(parameters=lambda: [weight])
+    free = {}
+    monkeypatch.setattr("shutil.disk_usage", lambda place: SimpleNamespace(free=free["bytes"]))
+    for strategy, needed in (("steps", 12_004_000_000), ("no", 4_001_333_333)):
+        args = TrainingArguments(str(tmp_path), save_strategy=strategy, use_cpu=True)
+        free["bytes"] = needed
+        check_room(args, model)
+        free["bytes"] = needed - 1
+        with pytest.raises(InputError, match="GB"):
+            check_room(args, model)
+    assert isinstance(nn.Linear(1, 1).weight.element_size(), int)  # what stands for a weight above
+
+
+def test_a_run_that_the_disk_has_no_room_for_does_not_begin(start, tmp_path):
+    code, text = start(job={"free_bytes": 1_000_000})
+    assert code == 2
+    assert "a checkpoint needs 0.00409 GB, the disk has 0.001 GB left" in one_error(text)
+    assert not (tmp_path / "out").exists()

@@ -1,0 +1,138 @@
+"""The quickstart: regions that share no letters, and a run through every verb."""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+from hf_genomics.cli import main
+from hf_genomics.errors import InputError
+from hf_genomics.io.fasta import read_records
+from hf_genomics.sequence import reverse_complement
+from hf_genomics.studies.quickstart import QuickstartData, macro_recall_error, quickstart, write_regions
+
+RECIPES = Path(__file__).resolve().parents[2] / "recipes"
+
+
+@pytest.fixture(autouse=True)
+def quiet_again():
+    """The command line makes the package's logger speak; that is for one test only."""
+    yield
+    logging.getLogger("hf_genomics").setLevel(logging.NOTSET)
+
+
+@pytest.fixture(scope="module")
+def regions(tmp_path_factory):
+    """The quickstart's regions: a table, and the letters of each."""
+    fasta, table = write_regions(RECIPES / "data" / "quickstart", tmp_path_factory.mktemp("regions"), gap=150)
+    table = pd.read_csv(table, sep="\t", index_col="accession")
+    return table, {record.name: record.letters for record in read_records(fasta)}
+
+
+def words(sequences, k=24):
+    """All k-mers of both strands."""
+    return {
+        strand[start : start + k]
+        for letters in sequences
+        for strand in (letters.tobytes(), reverse_complement(letters).tobytes())
+        for start in range(len(strand) - k + 1)
+    }
+
+
+def test_no_24_letters_are_in_two_splits_on_either_strand(regions):
+    table, letters = regions
+    train, valid, test = (
+        words(letters[name] for name in table.index[table["split"] == split]) for split in ("train", "valid", "test")
+    )
+    assert len(train) > 100_000 and len(test) > 50_000
+    assert not train & test and not train & valid and not valid & test
+
+
+def test_regions_of_a_genome_keep_a_window_between_them_and_are_what_the_table_says(regions):
+    table, letters = regions
+    genomes = {
+        record.name: record.letters
+        for path in (RECIPES / "data" / "quickstart").glob("*.fasta.gz")
+        for record in read_records(path)
+    }
+    assert set(table["genome_accession"]) == set(genomes)
+    for genome, rows in table.groupby("genome_accession"):
+        rows = rows.sort_values("region_start")
+        assert set(rows["split"]) == {"train", "valid", "test"}
+        assert (rows["region_start"].to_numpy()[1:] - rows["region_end"].to_numpy()[:-1] >= 150).all()
+        for name, row in rows.iterrows():
+            part = genomes[genome][row["region_start"] : row["region_end"]]
+            assert np.array_equal(part, letters[name]) and len(part) >= 150
+
+
+def test_both_classes_are_in_every_split(regions):
+    assert (regions[0].groupby(["label", "split"]).size() >= 3).all() and set(regions[0]["label"]) == {"phage", "other"}
+
+
+def test_the_standard_error_of_a_macro_recall_is_that_of_simulated_runs():
+    labels, random = np.repeat([0, 1], [100, 300]), np.random.default_rng(0)
+    right = random.random((4000, 400)) < 0.8
+    found = (right[:, :100].mean(1) + right[:, 100:].mean(1)) / 2
+    assert macro_recall_error(0.8, labels) == pytest.approx(found.std(), rel=0.05)
+
+
+def test_a_folder_without_metadata_is_refused_with_the_key_to_set(tmp_path):
+    with pytest.raises(InputError, match=r"metadata\.tsv.*data\.genomes"):
+        quickstart(QuickstartData(str(tmp_path)), str(tmp_path / "out"), *[None] * 6)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_old_keys_reach_the_section_with_a_warning(tmp_path):
+    sections = dict.fromkeys("tokenizer model masking windows pretraining finetuning".split())
+    with pytest.warns(FutureWarning, match=r"data\.genomes"), pytest.raises(InputError, match=str(tmp_path)):
+        quickstart(genomes=str(tmp_path), output_dir=str(tmp_path / "out"), **sections)
+
+
+def test_the_quickstart_runs_through_every_verb_and_leaves_a_report(tmp_path, monkeypatch, repo_root, capsys):
+    monkeypatch.chdir(repo_root)  # as the recipe's paths and the process that predicts expect it
+    folder = tmp_path / "quickstart"
+    short = [option for part in ("pretraining", "finetuning") for option in (f"--{part}.max_steps", "2")]
+    short += [
+        "--data.train_step",
+        "300",
+        "--model.num_hidden_layers",
+        "1",
+        "--pretraining.use_cpu",
+        "true",
+        "--finetuning.use_cpu",
+        "true",
+    ]
+    assert main(["quickstart", "--config", "recipes/quickstart.yaml", "--output_dir", str(folder), *short]) == 0
+
+    names = (
+        "metrics.json",
+        "predictions.tsv",
+        "loss.png",
+        "roc_pr.png",
+        "confusion.png",
+        "report.html",
+        "model",
+        "store",
+    )
+    assert [name for name in names if not (folder / name).exists()] == []
+    metrics = json.loads((folder / "metrics.json").read_text())
+    assert metrics["largest_difference_after_reload"] < 1e-5
+    assert set(metrics["baselines"]) == {"majority", "4-mer logistic regression"}
+    predictions = pd.read_csv(folder / "predictions.tsv", sep="\t")
+    assert len(predictions) == metrics["test_windows"] and set(predictions["length"]) == {150}
+
+    model = AutoModelForSequenceClassification.from_pretrained(folder / "model")
+    assert model.config.id2label == {0: "other", 1: "phage"}
+    assert AutoTokenizer.from_pretrained(folder / "model").stride == model.config.stride
+    report = (folder / "report.html").read_text()
+    assert report.count('src="data:image/png;base64,') == 3 and "demonstration" in report
+    assert f"{metrics['test']['macro_recall']:.1%}" in report
+    assert 0.02 < metrics["macro_recall_standard_error"] < 0.03 and "± 5 points" in report
+    out = capsys.readouterr().out
+    assert "4-mer logistic regression:" in out and "majority:" in out and "report.html" in out

@@ -1,0 +1,452 @@
+"""The options of a verb: words of the command line and YAML files become the arguments of its function."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import os
+import re
+from dataclasses import dataclass, field
+
+import pytest
+import torch
+from transformers import TrainingArguments
+from transformers.utils import logging as transformers_logging
+
+import hf_genomics
+from hf_genomics import InputError, options
+from hf_genomics.cli import VERBS, main
+from hf_genomics.options import build_parser, former_keys, gather_lists, read_arguments
+from hf_genomics.renamed import renamed
+
+PRETRAIN = """
+data: {store: store, valid_windows: 4}
+tokenizer: {k: 3}
+model: {max_position_embeddings: 64, hidden_size: 32, num_hidden_layers: 1, num_attention_heads: 2}
+windows: {length: 60}
+trainer: {output_dir: out, max_steps: 2, learning_rate: 4e-4, use_cpu: true, bf16: false}
+"""
+
+
+# A verb with sections inside sections, and keys of version 0.1.
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Names of columns.
+
+    Args:
+        label: column of the labels.
+        tracks: columns of numbers.
+    """
+
+    label: str = "label"
+    tracks: list[str] | None = None
+
+
+@renamed(label_column="columns.label", track_columns="columns.tracks")
+@dataclass(frozen=True)
+class Data:
+    """Labelled sequences.
+
+    Args:
+        train: a table.
+        columns: its columns.
+    """
+
+    train: str
+    columns: Columns = field(default_factory=Columns)
+
+
+@dataclass(frozen=True)
+class Head:
+    """What reads the encoder.
+
+    Args:
+        num_parts: parts of a sequence.
+        class_weights: a weight per class.
+        pooling: what is read.
+    """
+
+    num_parts: int = 1
+    class_weights: list[float] | None = None
+    pooling: str = "cls"
+
+    def __post_init__(self) -> None:
+        """Tests put a check here."""
+
+
+@renamed(num_windows="head.num_parts", pooling="head.pooling", class_weights="head.class_weights", packing="storage")
+def fit(pretrained: str, data: Data, trainer: TrainingArguments, head: Head = Head(), storage: str = "8bit") -> None:  # noqa: B008
+    """Fit a model.
+
+    Args:
+        pretrained: a model.
+        data: labelled sequences.
+        trainer: of transformers.
+        head: what reads the encoder.
+        storage: how letters lie on disk.
+    """
+
+
+START = ["--pretrained", "m", "--data.train", "t.csv", "--trainer.output_dir", "out"]
+
+
+@pytest.fixture(autouse=True)
+def work(tmp_path, monkeypatch):
+    """Every test works in its own empty folder; what the command line sets for its process is put back."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "pretrain.yaml").write_text(PRETRAIN)
+    for name in ("HF_HUB_DISABLE_PROGRESS_BARS", "HF_UPDATE_DOWNLOAD_COUNTS"):
+        monkeypatch.setenv(name, os.environ.get(name, "1"))
+    bars = transformers_logging.is_progress_bar_enabled()
+    yield tmp_path
+    logging.getLogger("hf_genomics").setLevel(logging.NOTSET)
+    if bars:
+        transformers_logging.enable_progress_bar()
+
+
+@pytest.fixture
+def settings_of(monkeypatch):
+    """Parse a command line, build its objects, and return what the verb's function would have been called with."""
+
+    def call(verb, *words):
+        verb_name, seen = verb.replace("-", "_"), {}
+        function = getattr(hf_genomics, verb_name)
+        monkeypatch.setattr(hf_genomics, verb_name, functools.wraps(function)(lambda **given: seen.update(given)))
+        assert main([verb, *map(str, words)]) == 0
+        return seen
+
+    return call
+
+
+@pytest.fixture
+def warned(caplog):
+    """Return the lines that were logged as warnings."""
+    return lambda: [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
+
+
+# values and objects
+
+
+def test_options_win_over_the_yaml_file_and_floats_are_numbers(settings_of):
+    seen = settings_of("pretrain", "--config", "pretrain.yaml", "--trainer.max_steps", "7", "--overwrite", "true")
+    trainer = seen["trainer"]
+    assert (trainer.learning_rate, trainer.max_steps, trainer.output_dir) == (4e-4, 7, "out")
+    assert (seen["overwrite"], seen["resume"], seen["windows"].length) == (True, False, 60)
+    assert settings_of("pretrain", "--config", "pretrain.yaml", "--trainer.learning_rate", "1e-3")[
+        "trainer"
+    ].learning_rate == pytest.approx(1e-3)
+
+
+def test_model_and_collator_follow_tokenizer_and_seed(settings_of):
+    words = ["--tokenizer.k", "4", "--tokenizer.stride", "2", "--trainer.seed", "5"]
+    seen = settings_of("pretrain", "--config", "pretrain.yaml", *words)
+    assert (seen["model"].k, seen["model"].stride, seen["model"].vocab_size) == (4, 2, 261)
+    assert seen["masking"].tokenizer is seen["tokenizer"] and seen["masking"].seed == 5
+
+
+def test_a_stride_larger_than_k_needs_an_explicit_flag(settings_of):
+    words = ["--tokenizer.stride", "4", "--tokenizer.allow_gaps", "true"]
+    assert settings_of("pretrain", "--config", "pretrain.yaml", *words)["tokenizer"].stride == 4
+
+
+def test_several_yaml_files_are_read_in_order(settings_of, work):
+    (work / "more.yaml").write_text("trainer:\n  seed: 3\n")
+    seen = settings_of("pretrain", "--config", "pretrain.yaml", "--config", "more.yaml")
+    assert (seen["trainer"].seed, seen["trainer"].max_steps) == (3, 2)
+
+
+@pytest.mark.parametrize(
+    "words", [["a.fa", "b.fa"], ['["a.fa", "b.fa"]'], ["a.fa", "--fasta+", "b.fa"]], ids=["shell", "json", "append"]
+)
+def test_a_list_is_written_as_the_shell_expands_it(settings_of, words):
+    seen = settings_of("prepare", "--fasta", *words, "--output_dir", "store")
+    assert (seen["fasta"], seen["output_dir"], seen["records"].rna) == (["a.fa", "b.fa"], "store", False)
+
+
+def test_a_file_may_be_called_by_a_number(settings_of):
+    assert settings_of("prepare", "--fasta", "1", "2", "--output_dir", "store")["fasta"] == ["1", "2"]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["ok.fa", "bad.fa", "--k", "3"],
+        ["--k", "3", "ok.fa", "bad.fa"],
+        ["--files", "ok.fa", "bad.fa", "--k", "3"],
+        ["ok.fa", "--k=3", "bad.fa"],
+        ["--k", "3", "--files", '["ok.fa", "bad.fa"]'],
+        ["--config", "check.yaml"],
+    ],
+)
+def test_files_are_named_with_or_without_their_option(settings_of, work, words):
+    (work / "check.yaml").write_text("files: [ok.fa, bad.fa]\nk: 3\n")
+    seen = settings_of("check", *words)
+    assert (seen["files"], seen["k"]) == (["ok.fa", "bad.fa"], 3)
+
+
+def test_a_subclass_of_training_arguments_gets_the_defaults_of_the_machine():
+    @dataclass
+    class OwnArguments(TrainingArguments):
+        """TrainingArguments and one more.
+
+        Args:
+            extra: one more.
+        """
+
+        extra: int = 1
+
+    def run(trainer) -> None:
+        """Run."""
+
+    run.__annotations__["trainer"] = OwnArguments
+    defaults = build_parser(run).get_defaults()
+    assert defaults["trainer.output_dir"] is None and defaults["trainer.extra"] == 1
+    assert read_arguments(run, ["--trainer.output_dir", "x", "--trainer.extra", "3"])["trainer"].extra == 3
+
+
+def test_an_error_of_our_own_in_a_constructor_is_not_called_the_users(monkeypatch):
+    def broken(self):
+        return self.no_such_attribute
+
+    monkeypatch.setattr(Head, "__post_init__", broken)
+    with pytest.raises(AttributeError):
+        read_arguments(fit, START)
+
+
+@pytest.mark.parametrize("kind", [ValueError, NotImplementedError, ImportError])
+def test_a_value_that_a_constructor_rejects_is_the_users_mistake_and_its_key_is_named(monkeypatch, kind):
+    def reject(self):
+        raise kind("num_parts must be odd;\nset 3")
+
+    monkeypatch.setattr(Head, "__post_init__", reject)
+    with pytest.raises(InputError, match="^head.num_parts: num_parts must be odd; set 3$"):
+        read_arguments(fit, [*START, "--head.num_parts", "2"])
+
+
+def test_a_module_that_cannot_be_imported_is_our_fault(monkeypatch):
+    monkeypatch.setattr(Head, "__post_init__", lambda self: __import__("no_such_module_of_ours"))
+    with pytest.raises(ModuleNotFoundError):
+        read_arguments(fit, START)
+
+
+# sections
+
+
+def test_sections_inside_sections_are_set_on_the_line_and_in_yaml(work):
+    (work / "x.yaml").write_text(
+        "data: {train: t.csv, columns: {label: class, tracks: [a, b]}}\nhead: {num_parts: 2}\n"
+    )
+    start = ["--pretrained", "m", "--trainer.output_dir", "out"]
+    yaml = read_arguments(fit, [*start, "--config", "x.yaml"])
+    line = [*start, "--data.train", "t.csv", "--data.columns.label", "class", "--data.columns.tracks", "a", "b"]
+    words = read_arguments(fit, [*line, "--head.num_parts", "2"])
+    assert (yaml["data"], yaml["head"]) == (words["data"], words["head"])
+    assert words["data"] == Data("t.csv", Columns("class", ["a", "b"])) and words["head"] == Head(2)
+
+
+def test_a_section_may_be_a_file_of_its_own_or_written_in_braces(work):
+    (work / "head.yaml").write_text("num_parts: 2\npooling: mean\n")
+    for value in ("head.yaml", "{num_parts: 2, pooling: mean}"):
+        assert read_arguments(fit, [*START, "--head", value])["head"] == Head(2, pooling="mean")
+
+
+def test_an_empty_section_changes_nothing_and_an_unknown_one_is_an_error(work):
+    (work / "x.yaml").write_text("head: {}\n")
+    assert read_arguments(fit, [*START, "--config", "x.yaml"])["head"] == Head()
+    (work / "x.yaml").write_text("heads: {}\n")
+    with pytest.raises(InputError, match="x.yaml: unknown key 'heads'"):
+        read_arguments(fit, [*START, "--config", "x.yaml"])
+
+
+def test_strings_and_dictionaries_of_a_yaml_file_stay_what_they_are(settings_of, work):
+    (work / "x.yaml").write_text(
+        'trainer: {run_name: "5", lr_scheduler_kwargs: {min_lr: 1e-5}}\nmasking: {schedule: {5: 0.1}}\n'
+    )
+    seen = settings_of("pretrain", "--config", "pretrain.yaml", "--config", "x.yaml")
+    assert (seen["trainer"].run_name, seen["trainer"].lr_scheduler_kwargs) == ("5", {"min_lr": 1e-5})
+    assert seen["masking"].schedule == {5: 0.1}
+
+
+def test_a_long_yaml_file_is_read(settings_of, work):
+    (work / "x.yaml").write_text("masking:\n  schedule:\n" + "".join(f"    {step}: 0.1\n" for step in range(1, 3000)))
+    assert len(settings_of("pretrain", "--config", "pretrain.yaml", "--config", "x.yaml")["masking"].schedule) == 2999
+
+
+# lists
+
+
+@pytest.mark.parametrize(
+    ("words", "gathered"),
+    [
+        (
+            ["--data.columns.tracks", "a", "b", "--storage", "x"],
+            ["--data.columns.tracks", '["a", "b"]', "--storage", "x"],
+        ),
+        (["--head.class_weights", "1", "2.5"], ["--head.class_weights", "[1.0, 2.5]"]),
+        (["--data.columns.tracks", '["a"]'], ["--data.columns.tracks", '["a"]']),
+        (["model", "--storage=x"], ["--pretrained", "model", "--storage=x"]),
+        (["--head.num_parts", "-1"], ["--head.num_parts", "-1"]),
+    ],
+)
+def test_values_of_a_list_become_one_word(words, gathered):
+    assert gather_lists(words, fit) == gathered
+
+
+@pytest.mark.parametrize("words", [["--storage"], ["--storage", "--head.num_parts", "2"]])
+def test_an_option_without_its_value_is_an_error(words):
+    with pytest.raises(InputError, match="^--storage: its value is missing"):
+        read_arguments(fit, [*START, *words])
+
+
+# keys of version 0.1
+
+
+def test_old_keys_of_a_verb_and_of_its_sections_are_known():
+    assert former_keys(fit) == {
+        "num_windows": "head.num_parts",
+        "pooling": "head.pooling",
+        "class_weights": "head.class_weights",
+        "packing": "storage",
+        "data.label_column": "data.columns.label",
+        "data.track_columns": "data.columns.tracks",
+    }
+
+
+def test_old_keys_on_the_line_work_with_one_line_each(warned):
+    old = [
+        "--num_windows",
+        "2",
+        "--data.label_column=class",
+        "--data.track_columns",
+        "a",
+        "b",
+        "--class_weights",
+        "1",
+        "2",
+    ]
+    seen = read_arguments(fit, [*START, *old, "--packing", "2bit"])
+    assert seen["data"] == Data("t.csv", Columns("class", ["a", "b"])) and seen["storage"] == "2bit"
+    assert seen["head"] == Head(2, [1.0, 2.0])
+    assert [re.findall(r"'([\w.]+)'", line) for line in warned()] == [
+        ["num_windows", "head.num_parts"],
+        ["data.label_column", "data.columns.label"],
+        ["data.track_columns", "data.columns.tracks"],
+        ["class_weights", "head.class_weights"],
+        ["packing", "storage"],
+    ]
+
+
+def test_old_keys_in_yaml_work_with_one_line_each_and_the_line_wins(work, warned):
+    (work / "old.yaml").write_text("num_windows: 2\npooling: mean\ndata: {label_column: class, track_columns: [a]}\n")
+    seen = read_arguments(fit, [*START, "--config", "old.yaml", "--pooling", "max"])
+    assert (seen["head"], seen["data"].columns) == (Head(2, pooling="max"), Columns("class", ["a"]))
+    assert [line.split(":")[0] for line in warned()] == ["--pooling", *["old.yaml"] * 4]
+
+
+def test_a_yaml_file_with_an_old_key_and_its_new_one_is_an_error(work):
+    (work / "x.yaml").write_text("pooling: mean\nhead: {pooling: max}\n")
+    with pytest.raises(InputError, match=r"x.yaml: 'pooling' and 'head.pooling' are the same"):
+        read_arguments(fit, [*START, "--config", "x.yaml"])
+
+
+def test_a_model_is_described_in_the_words_of_version_01(settings_of, work, warned):
+    old = "attention_window: 8, global_attention_every: 2, num_hidden_layers: 3, position_embedding_type: learned"
+    (work / "old.yaml").write_text(f"model: {{{old}, pooling: mean}}\n")
+    model = settings_of("pretrain", "--config", "pretrain.yaml", "--config", "old.yaml")["model"]
+    assert (model.sliding_window, model.classifier_pooling, model.position_embedding_type) == (8, "mean", "absolute")
+    assert model.layer_types == ["full_attention", "sliding_attention", "full_attention"]
+    assert len(warned()) == 4 and all(line.startswith("old.yaml: model.") for line in warned())
+    model = settings_of("pretrain", "--config", "pretrain.yaml", "--model.attention_window", "4")["model"]
+    assert model.sliding_window == 4
+
+
+OLD_PRETRAIN = """
+data: {store: runs/virus/store}
+tokenizer: {k: 6, stride: 1}
+model: {}
+masking: {span: 6, start_rate: 0.025, replacement: token}
+windows: {mode: mixed, sampled_per_cut: 2.0, length: 510, min_length: 5, full_share: 0.5}
+schedule_steps: 200000
+packing: false
+on_nonfinite: skip_batch
+trainer: {output_dir: runs/pretrain_base, max_steps: 100000, learning_rate: 4.0e-4, warmup_steps: 0.05}
+"""
+OLD_FINETUNE = """
+pretrained: runs/pretrain_base
+data: {store: x, length: 1000, label_fraction: 0.1, windows_per_genome: 1000, test_windows_per_genome: 64}
+num_windows: 2
+dropout: 0.1
+positive: phage
+trainer: {output_dir: runs/x, num_train_epochs: 5, learning_rate: 2.0e-5, eval_strategy: epoch, save_strategy: epoch}
+"""
+
+
+def test_a_pretraining_recipe_of_version_01_is_understood(settings_of, work, warned):
+    (work / "old.yaml").write_text(OLD_PRETRAIN)
+    seen = settings_of("pretrain", "--config", "old.yaml")
+    trainer = seen["trainer"]
+    assert (trainer.schedule_steps, trainer.packing, trainer.on_nonfinite) == (200000, False, "skip_batch")
+    assert (trainer.max_steps, trainer.learning_rate, seen["windows"].length) == (100000, 4e-4, 510)
+    assert len(warned()) == 3
+
+
+def test_a_fine_tuning_recipe_of_version_01_is_understood(settings_of, work, warned):
+    (work / "old.yaml").write_text(OLD_FINETUNE)
+    seen = settings_of("finetune", "--config", "old.yaml")
+    assert (seen["head"].num_parts, seen["head"].dropout, seen["positive"]) == (2, 0.1, "phage")
+    windows = seen["data"].windows
+    assert (windows.length, windows.per_genome, windows.test_per_genome, windows.label_fraction) == (
+        1000,
+        1000,
+        64,
+        0.1,
+    )
+    assert len(warned()) == 6
+
+
+# help and defaults
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_option_that_is_ours_has_a_help(verb, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "1000")
+    function = getattr(hf_genomics, verb.replace("-", "_"))
+    parser = build_parser(function)
+    shown = " ".join(parser.format_help().split())
+    framework = ("trainer.", "pretraining.", "finetuning.")  # TrainingArguments, whose docstring has a form of its own
+    keys = [key for key in parser.get_defaults().keys() if not key.startswith(framework)]  # noqa: SIM118 (a Namespace)
+    # Without a help text, an option is followed by its type: "--data.store STORE (required, type: str)".
+    assert [key for key in keys if not re.search(rf"--{key} [^ ]+(, --{key}\+ [^ ]+)? (?!--|\()", shown)] == []
+
+
+@pytest.mark.parametrize(
+    ("facts", "expected"),
+    [
+        ({"amx_tile": True, "avx512_bf16": True, "cpu_name": "Intel Xeon"}, True),
+        ({"amx_tile": False, "avx512_bf16": True, "cpu_name": "Intel Xeon"}, False),
+        ({"amx_tile": False, "avx512_bf16": True, "cpu_name": "AMD EPYC"}, True),
+        ({"amx_tile": False, "avx512_bf16": False, "cpu_name": "AMD EPYC"}, False),
+        ({"architecture": "arm64"}, False),
+    ],
+)
+def test_a_cpu_trains_in_bf16_by_default_only_where_that_is_faster(monkeypatch, facts, expected):
+    monkeypatch.setattr(torch.accelerator, "is_available", lambda: False)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: facts, raising=False)
+    defaults = options.trainer_defaults()
+    assert (defaults["use_cpu"], defaults["bf16"]) == (True, expected)
+
+
+def test_a_torch_that_does_not_describe_the_cpu_trains_in_fp32(monkeypatch):
+    monkeypatch.setattr(torch.accelerator, "is_available", lambda: False)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.delattr(torch.cpu, "get_capabilities", raising=False)
+    assert options.trainer_defaults()["bf16"] is False
+
+
+@pytest.mark.parametrize("screen", [True, False])
+def test_progress_bars_are_shown_on_a_screen_alone(monkeypatch, screen):
+    monkeypatch.setattr("sys.stderr.isatty", lambda: screen, raising=False)
+    assert options.trainer_defaults()["disable_tqdm"] is not screen

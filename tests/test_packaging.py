@@ -1,0 +1,88 @@
+"""pyproject.toml, constraints.txt and Makefile say what the code needs."""
+
+from __future__ import annotations
+
+import ast
+import importlib.metadata
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+tomllib = pytest.importorskip("tomllib")  # Python 3.11
+
+# Imported only where another package has brought it.
+OPTIONAL = {"isal"}  # by xopen, on machines that have a build of it
+BOUNDED = {"torch", "transformers", "accelerate", "jsonargparse"}
+
+
+@pytest.fixture(scope="module")
+def project(repo_root: Path) -> dict:
+    return tomllib.loads((repo_root / "pyproject.toml").read_text())["project"]
+
+
+def imported(package: Path) -> dict[str, str]:
+    """Return the third-party packages that a package imports anywhere, each with one file that does."""
+    found: dict[str, str] = {}
+    for path in sorted(package.rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module or ""] if isinstance(node, ast.ImportFrom) and not node.level else []
+            for name in (name.partition(".")[0] for name in names):
+                if name not in sys.stdlib_module_names and name != package.name:
+                    found.setdefault(name, str(path.relative_to(package)))
+    return found
+
+
+def names(requirements: list[str]) -> set[str]:
+    return {canonicalize_name(Requirement(line).name) for line in requirements}
+
+
+def test_everything_that_is_imported_is_declared(project: dict, repo_root: Path) -> None:
+    declared = names(project["dependencies"]) | names(sum(project["optional-dependencies"].values(), []))
+    distributions = importlib.metadata.packages_distributions()
+    unknown = {
+        name: file
+        for name, file in imported(repo_root / "hf_genomics").items()
+        if name not in OPTIONAL and not declared & set(map(canonicalize_name, distributions.get(name, [name])))
+    }
+    assert unknown == {}
+
+
+def test_everything_that_is_declared_is_imported(project: dict, repo_root: Path) -> None:
+    used = imported(repo_root / "hf_genomics")
+    distributions = importlib.metadata.packages_distributions()
+    brought = {canonicalize_name(name) for module in used for name in distributions.get(module, [module])}
+    assert names(project["dependencies"]) - brought == set()
+
+
+def test_the_libraries_whose_private_names_we_rely_on_have_an_upper_bound(project: dict, repo_root: Path) -> None:
+    bounded = {line.name for line in map(Requirement, project["dependencies"]) if "<" in str(line.specifier)}
+    assert bounded == BOUNDED
+    makefile = (repo_root / "Makefile").read_text()
+    assert set(re.search(r"^BOUNDED \?= (.*)$", makefile, re.MULTILINE)[1].split()) == BOUNDED
+
+
+def test_the_pinned_versions_satisfy_the_bounds(project: dict, repo_root: Path) -> None:
+    lines = (repo_root / "constraints.txt").read_text().splitlines()
+    pins = [Requirement(line) for line in lines if line and not line.startswith("#")]
+    pinned = {canonicalize_name(pin.name): str(pin.specifier).removeprefix("==") for pin in pins}
+    declared = [*project["dependencies"], *sum(project["optional-dependencies"].values(), [])]
+    for requirement in map(Requirement, declared):
+        name = canonicalize_name(requirement.name)
+        if name != project["name"].replace("_", "-"):
+            assert requirement.specifier.contains(pinned[name]), requirement
+
+
+def test_the_lowest_versions_are_the_lower_bounds(project: dict, repo_root: Path) -> None:
+    command = [sys.executable, str(repo_root / ".ci" / "lowest.py"), "torch==2.13.0"]
+    lines = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout.splitlines()
+    lowest = dict(line.split("==") for line in lines)
+    assert lowest["torch"] == "2.13.0" and lines.count("torch==2.13.0") == 1
+    for requirement in map(Requirement, project["dependencies"]):
+        if requirement.specifier and requirement.name != "torch":
+            assert requirement.specifier.contains(lowest[requirement.name]), requirement
