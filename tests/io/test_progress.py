@@ -17,3 +17,9 @@ def test_a_bar_is_hidden_from_files_and_from_quiet_loggers(level: int, capsys: p
         assert bar.disable and bar.total == 10
         bar.update(10)
     assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize(("unit", "scaled"), [("nt", True), ("B", True), ("genome", False)])
+def test_letters_and_bytes_are_shown_with_prefixes(unit: str, scaled: bool) -> None:
+    with progress_bar(logging.getLogger("hf_genomics.test_progress"), "prepare", unit) as bar:
+        assert bar.unit == unit and bar.unit_scale is scaled
