@@ -6,6 +6,7 @@ import logging
 
 import pytest
 
+from hf_genomics.io import progress
 from hf_genomics.io.progress import progress_bar
 
 
@@ -20,6 +21,7 @@ def test_a_bar_is_hidden_from_files_and_from_quiet_loggers(level: int, capsys: p
 
 
 @pytest.mark.parametrize(("unit", "scaled"), [("nt", True), ("B", True), ("genome", False)])
-def test_letters_and_bytes_are_shown_with_prefixes(unit: str, scaled: bool) -> None:
-    with progress_bar(logging.getLogger("hf_genomics.test_progress"), "prepare", unit) as bar:
-        assert bar.unit == unit and bar.unit_scale is scaled
+def test_letters_and_bytes_are_shown_with_prefixes(unit: str, scaled: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(progress, "tqdm", lambda **options: options)
+    options = progress_bar(logging.getLogger("hf_genomics.test_progress"), "prepare", unit, total=3)
+    assert (options["unit"], options["unit_scale"], options["total"]) == (unit, scaled, 3)
