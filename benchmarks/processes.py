@@ -4,9 +4,9 @@
     python benchmarks/processes.py --processes 1 --rounds 5
 
 Runs `pretrain` on windows of the paper's lengths with models of three sizes, one thread per process. Two processes
-share the windows of a step, so that both do the same work. They take turns; the table gives medians over the rounds. CPU
-seconds are summed over processes: tokens per CPU second show what sharing costs in work, wall time also shows what is
-lost in waiting, if nothing else runs (the load is printed). The first step of each run is not counted.
+share the windows of a step, so that both do the same work. They take turns; the table gives medians over the rounds.
+CPU seconds are summed over processes: tokens per CPU second show what sharing costs in work, wall time also shows what
+is lost in waiting, if nothing else runs (the load is printed). The first step of each run is not counted.
 """
 
 from __future__ import annotations
