@@ -423,7 +423,7 @@ def test_windows_of_a_labelled_store_are_learnt(home, store, tmp_path):
 
 def test_a_store_of_other_classes_than_the_models_is_refused(tuned, store, tmp_path):
     data = LabelledData(store=str(store.path), columns=Columns(label="kind"), windows=LabelledWindows(45))
-    with pytest.raises(InputError, match=r"\['high', 'low'\], the model knows \['at', 'gc'\]"):
+    with pytest.raises(InputError, match=r"'high', 'low'.*'at', 'gc'"):
         evaluate(str(tuned[0]), data, str(tmp_path / "out"))
     assert not (tmp_path / "out").exists()
 

@@ -1,0 +1,155 @@
+"""Scores of predictions with known labels, and the verb `evaluate` on an untrained model."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import hf_genomics
+from hf_genomics import KmerBertConfig, KmerBertForSequenceClassification, KmerTokenizer, LabelledData
+from hf_genomics.errors import InputError
+from hf_genomics.evaluation.evaluate import check_positive, evaluate, plot_predictions, score_predictions
+from hf_genomics.evaluation.metrics import (
+    SequenceClassificationMetrics,
+    classification_metrics,
+    multilabel_metrics,
+    regression_metrics,
+)
+from hf_genomics.inference.predictions import Predictions
+from hf_genomics.labelled.sequences import LabelledSequences
+from hf_genomics.labelled.task import Task
+from hf_genomics.sequence import as_letters
+
+SIZES = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
+
+
+def predictions(scores: object, names: list[str] | None, nt_scores: object = (), **columns: object) -> Predictions:
+    """Predictions of four sequences of three nucleotides."""
+    letters = [as_letters(text) for text in ("ACG", "TTT", "GCA", "CCC")]
+    examples = LabelledSequences("t.csv", list("abcd"), letters, label_names=names, **columns)
+    return Predictions(examples, np.asarray(scores, np.float64), list(nt_scores), names)
+
+
+def some_scores(columns: int) -> np.ndarray:
+    scores = np.random.default_rng(0).random((4, columns))
+    return scores / scores.sum(1, keepdims=True)
+
+
+# scores
+
+
+@pytest.mark.parametrize(("positive", "target"), [(None, 1), ("yes", 1), ("no", 0)])
+def test_classes_are_scored_by_the_exported_metric(monkeypatch, positive, target) -> None:
+    labels, calls = np.array([0, 1, 1, 0]), []
+    compute = SequenceClassificationMetrics.compute
+    monkeypatch.setattr(
+        SequenceClassificationMetrics, "compute", lambda self, **given: calls.append(given) or compute(self, **given)
+    )
+    found = score_predictions(predictions(some_scores(2), ["no", "yes"], labels=labels), positive)
+    assert found == classification_metrics(some_scores(2), labels, positive=target) and len(calls) == 1
+    assert hf_genomics.SequenceClassificationMetrics is SequenceClassificationMetrics
+
+
+def test_nucleotides_are_scored_where_they_have_a_label() -> None:
+    labels = [np.array([0, 1, -100]), np.array([1, 1, 1]), np.array([-100, 0, 0]), np.array([0, 1, 0])]
+    scores = [np.random.default_rng(row).random((3, 2)) for row in range(4)]
+    found = score_predictions(predictions([], ["no", "yes"], scores, nt_labels=labels))
+    known = np.concatenate(labels) >= 0
+    expected = classification_metrics(np.concatenate(scores)[known], np.concatenate(labels)[known])
+    assert found == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("problem", "measure"),
+    [("multi_label_classification", multilabel_metrics), ("regression", regression_metrics)],
+)
+def test_several_labels_or_targets_are_scored_together_and_one_by_one(problem, measure) -> None:
+    labels = np.array([[0.0, 1.0], [1.0, 0.0], [1.0, np.nan], [0.0, 1.0]])
+    found = score_predictions(predictions(some_scores(2), ["g", "a"], labels=labels, problem_type=problem))
+    each = found.pop("each")
+    assert found == pytest.approx(measure(some_scores(2), labels))
+    assert each["g"] == pytest.approx(measure(some_scores(2)[:, :1], labels[:, :1])) and set(each) == {"g", "a"}
+
+
+def test_one_value_has_no_scores_one_by_one() -> None:
+    labels = np.array([1.0, 2.0, 4.0, 8.0])
+    found = score_predictions(predictions(labels[:, None] + 1, None, labels=labels, problem_type="regression"))
+    assert found["mae"] == pytest.approx(1) and "each" not in found
+
+
+def test_pictures_are_drawn_for_classes_only(tmp_path: Path) -> None:
+    values = predictions(np.ones((4, 1)), None, labels=np.ones(4), problem_type="regression")
+    plot_predictions(values, tmp_path, None, {})
+    assert list(tmp_path.iterdir()) == []
+    classes = predictions(some_scores(2), ["no", "yes"], labels=np.array([0, 1, 1, 0]))
+    plot_predictions(classes, tmp_path, "no", {"guess": (np.full((4, 2), 0.5), np.array([0, 1, 1, 0]))})
+    assert {path.name for path in tmp_path.iterdir()} == {"roc_pr.png", "confusion.png"}
+
+
+# the positive class
+
+CLASSES = Task("single_label_classification", ["other", "phage"])
+
+
+@pytest.mark.parametrize("positive", [None, "phage", "other"])
+def test_a_class_of_the_task_or_the_default_can_be_the_positive_one(positive) -> None:
+    check_positive(positive, CLASSES)
+
+
+@pytest.mark.parametrize(
+    ("task", "positive", "part"),
+    [
+        (CLASSES, "phages", "did you mean 'phage'"),
+        (CLASSES, "x", r"\['other', 'phage'\]"),
+        (Task("multi_label_classification", ["a", "b"]), "a", "omit it"),
+        (Task("regression"), "a", "omit it"),
+    ],
+)
+def test_another_positive_class_is_refused_by_name(task, positive, part) -> None:
+    with pytest.raises(InputError, match=f"positive.*{positive}.*{part}"):
+        check_positive(positive, task)
+
+
+# the verb
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory) -> Path:
+    """An untrained classifier of two classes."""
+    folder = tmp_path_factory.mktemp("evaluate") / "model"
+    names = {"id2label": {0: "a", 1: "b"}, "label2id": {"a": 0, "b": 1}, "problem_type": "single_label_classification"}
+    KmerBertForSequenceClassification(KmerBertConfig(k=3, **SIZES, **names)).save_pretrained(folder)
+    KmerTokenizer(k=3).save_pretrained(folder)
+    return folder
+
+
+def table(path: Path, labels: str) -> LabelledData:
+    rows = [f"{letters},{label}" for letters, label in zip(("ACGT", "TTTT", "GCAA", "CCCC"), labels, strict=True)]
+    path.write_text("\n".join(["sequence,label", *rows]) + "\n")
+    return LabelledData(test=str(path))
+
+
+def test_evaluate_writes_what_it_returns(model: Path, tmp_path: Path) -> None:
+    found = evaluate(str(model), table(tmp_path / "t.csv", "abba"), str(tmp_path / "out"))
+    assert json.loads((tmp_path / "out" / "metrics.json").read_text()) == found
+    names = {"metrics.json", "predictions.tsv", "roc_pr.png", "confusion.png"}
+    assert {path.name for path in (tmp_path / "out").iterdir()} == names
+
+
+@pytest.mark.parametrize(
+    ("labels", "options", "part"),
+    [
+        ("abca", {}, "'c'"),
+        ("aaaa", {}, "no row of class 'b'"),
+        ("abba", {"positive": "c"}, "positive"),
+        ("abba", {"split": "valid"}, r"data\.valid"),
+        ("abba", {"batch_size": 0}, "batch_size"),
+    ],
+)
+def test_evaluate_refuses_what_does_not_fit_and_writes_nothing(model, tmp_path, labels, options, part) -> None:
+    with pytest.raises(InputError, match=part):
+        evaluate(str(model), table(tmp_path / "t.csv", labels), str(tmp_path / "out"), **options)
+    assert not (tmp_path / "out").exists()
