@@ -104,7 +104,7 @@ def mask_as_dnabert(ids: torch.Tensor, tokens: TokensOf2020) -> tuple[torch.Tens
 
 
 def masked_shares(ids: torch.Tensor, tokens: TokensOf2020, batches: int = 8) -> tuple[float, float]:
-    """Give the shares of tokens that DNABERT's way masks: far from the ends, and first tokens."""
+    """Measure the shares of tokens that DNABERT's way masks: far from the ends, and first tokens."""
     labels = torch.cat([mask_as_dnabert(ids.clone(), tokens)[1] for _ in range(batches)])
     masked = (labels != -100).float().mean(0)
     return masked[10:-10].mean().item(), masked[1].item()

@@ -47,7 +47,7 @@ def make_store(folder: Path) -> GenomeStore:
 
 
 def tables(windows: WindowDataset, tokenizer: KmerTokenizer, count: int) -> dict[str, Any]:
-    """Put the same windows into `datasets`."""
+    """Build tables of `datasets` with the same windows."""
     from datasets import Dataset, disable_progress_bars  # here, because gpu.py makes its store without it
 
     disable_progress_bars()

@@ -39,7 +39,7 @@ import sys
 def peak():  # getrusage counts the parent's memory too
     return next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("VmHWM")) // 1024
 import dnaio
-from hf_genomics.data.store import prepare
+from hf_genomics.genomes.store import prepare
 before = peak()
 if sys.argv[1] == "dnaio":
     with dnaio.open(sys.argv[2]) as records:

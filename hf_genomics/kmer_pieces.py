@@ -55,11 +55,19 @@ class NamedTokens(NamedTuple):
         ids: name -> id.
         in_text: pattern of the names that are understood in str.
         in_data: pattern of the names that are understood in bytes and uint8 letters; None if there are none.
+        coded: the names as letters.
     """
 
     ids: dict[str, int]
     in_text: re.Pattern[str]
     in_data: re.Pattern[str] | None
+    coded: tuple[bytes, ...]
+
+    def may_occur(self, letters: np.ndarray) -> bool:
+        """Check quickly whether joined letters contain a name, maybe across the end of a row."""
+        joined = letters.tobytes()
+        # The search for a single byte, which is mostly in vain, is many times faster than that for a name.
+        return any(name[:1] in joined and name in joined for name in self.coded)
 
     def find(self, piece: Piece) -> Iterable[re.Match[str]]:
         """Find the tokens that are written by name in a piece."""
@@ -81,7 +89,10 @@ def name_tokens(names: tuple[AddedName, ...], split_special_tokens: bool) -> Nam
     ordinary = [name for name in names if not name.special]
     understood = ordinary if split_special_tokens else list(names)
     pattern = _pattern(understood)
-    return NamedTokens({name.text: name.id for name in understood}, pattern, _pattern(ordinary)) if pattern else None
+    if pattern is None:
+        return None
+    ids = {name.text: name.id for name in understood}
+    return NamedTokens(ids, pattern, _pattern(ordinary), tuple(as_letters(name).tobytes() for name in ids))
 
 
 def _pattern(names: list[AddedName]) -> re.Pattern[str] | None:

@@ -348,7 +348,7 @@ def reverse_complement_codes(codes: np.ndarray, k: int) -> np.ndarray:
     return result
 
 
-complement_codes = reverse_complement_codes  # the former name
+complement_codes = reverse_complement_codes  # the name until version 0.1
 
 
 def kmer_digits(k: int) -> np.ndarray:

@@ -270,7 +270,7 @@ class KmerTokenizer(KmerVocabulary):
             return None
         # Plain DNA cannot contain a name, unless the name consists of DNA letters itself.
         named = self._named_tokens(call) if highest > 3 or self.names_spell_dna else None
-        if named and any(any(named.find(sequence)) for sequence in batch):
+        if named and named.may_occur(letters) and any(any(named.find(sequence)) for sequence in batch):
             return None
         lengths = np.fromiter(map(len, batch), np.int64, len(batch))
         if highest > 3 and (call.errors or self.errors) == "raise":

@@ -23,7 +23,7 @@ def letters_of(name: str, length: int) -> str:
 
 
 def two_classes(folder: Path) -> GenomeStore:
-    """Make a store of twenty genomes of two classes, in two splits."""
+    """Prepare a store of twenty genomes of two classes, in two splits."""
     (folder / "all.fa").write_text("".join(f">{name}\n{letters_of(name, length)}\n" for name, length, *_ in GENOMES))
     table = "".join(f"{name}\t{label}\t{split}\n" for name, _, label, split in GENOMES)
     (folder / "meta.tsv").write_text("accession\tlabel\tsplit\n" + table)
@@ -31,7 +31,7 @@ def two_classes(folder: Path) -> GenomeStore:
 
 
 def store_of(folder: Path, *contigs: str, metadata: str | None = None, storage: str = "8bit") -> GenomeStore:
-    """Make a store of contigs c0, c1, ..."""
+    """Prepare a store of contigs c0, c1, ..."""
     (folder / "in.fa").write_text("".join(f">c{number}\n{letters}\n" for number, letters in enumerate(contigs)))
     if metadata is not None:
         (folder / "meta.tsv").write_text(metadata)

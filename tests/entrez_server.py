@@ -94,7 +94,7 @@ class EntrezServer(ThreadingHTTPServer):
         return max(versions, default=None)
 
     def handle_error(self, request, address) -> None:
-        """Say nothing of connections that the client, or a misdeed, has cut."""
+        """Ignore connections that the client, or a misdeed, has cut."""
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -104,7 +104,7 @@ class Handler(BaseHTTPRequestHandler):
     server: EntrezServer
 
     def log_message(self, *args) -> None:
-        """Say nothing."""
+        """Log nothing."""
 
     def do_POST(self) -> None:  # noqa: N802 (the library's name)
         """A long list of ids comes in the body."""
@@ -204,7 +204,7 @@ class Handler(BaseHTTPRequestHandler):
         self.close_connection = True
 
     def do_silent(self, body: bytes) -> None:
-        """Say nothing for longer than the client waits."""
+        """Send nothing for longer than the client waits."""
         time.sleep(1.0)
         self.close_connection = True
 

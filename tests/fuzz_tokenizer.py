@@ -1,11 +1,11 @@
-"""Hold KmerTokenizer to its readable twin on a million random strings: `make fuzz`.
+"""Compare KmerTokenizer with its readable twin on a million random strings: `make fuzz`.
 
     python tests/fuzz_tokenizer.py --strings 1000000 --seed 0
 
 Each batch draws k, stride, the options of the call and its strings: DNA, IUPAC codes, bytes, any unicode, k-mer text,
 names of special tokens. The ids and columns of the fast route are compared with transformers' own route over
 `_tokenize`, offsets and soft masking with a loop over letters, bytes with text, and decoding with merging tokens one by
-one. Exit code 1 where anything differs; the first faults are printed with what repeats them.
+one. The exit code is 1 if anything differs; the first differences are printed with the batch that repeats them.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class ReadableTokenizer(KmerTokenizer):
 
 
 def draw_text(rng: random.Random, k: int) -> str:
-    """Draw one string, of one of the kinds."""
+    """Draw one string of a random kind."""
     length = rng.choice([0, 1, k - 1, k, k + 1, rng.randint(0, 60)])
     kind = rng.randrange(8)
     if kind == 0:
@@ -77,7 +77,7 @@ def letters_covered(text: str, k: int, stride: int) -> list[tuple[int, int]]:
 
 
 def faults(rng: random.Random) -> list[str]:
-    """Draw one batch and name the checks that fail on it."""
+    """Draw one batch and list the checks that fail on it."""
     k = rng.randint(1, 8)
     stride = rng.randint(1, k)
     fast, readable = KmerTokenizer(k, stride), ReadableTokenizer(k, stride)
@@ -117,7 +117,7 @@ def main() -> int:
     parser.add_argument("--strings", type=int, default=1_000_000)
     parser.add_argument("--seed", type=int, default=0)
     chosen = parser.parse_args()
-    logging.set_verbosity_error()  # most of the strings are no DNA, which is warned of once
+    logging.set_verbosity_error()  # most strings are not DNA, which causes one warning
     warnings.simplefilter("ignore")  # transformers: a max_length without truncation
     count = 0
     batches = -(-chosen.strings // BATCH)

@@ -1,7 +1,7 @@
-"""The numbers of a fixed model do not change: golden/logits.json was written once, from BERT itself.
+"""A fixed model gives the outputs in golden/logits.json, which was written once, from BERT itself.
 
-Weights follow from their names by a formula, so neither the initialisation nor a random generator can move them.
-To write the file anew: ``python tests/test_golden.py``; the commit says why.
+Weights are computed from their names, so they depend neither on the initialisation nor on a random generator.
+To write the file again: ``python tests/test_golden.py``; say why in the commit.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ SIZES |= {"max_position_embeddings": 32, "num_labels": 3}
 
 @torch.no_grad()
 def fill(model):
-    """Give every weight the value that its name and place say."""
+    """Set every weight to the value computed from its name and place."""
     for name, weight in model.named_parameters():
         level, size = float(name.endswith("LayerNorm.weight")), 0.3 if weight.ndim == 2 else 0.1
         angles = 0.7 * np.arange(weight.numel()) + zlib.crc32(name.encode()) % 1000
@@ -48,7 +48,7 @@ def fill(model):
 
 @torch.no_grad()
 def outputs(model):
-    """Compute the outputs that are kept, rounded: (rows, tokens or 1, up to 6)."""
+    """Compute the outputs that the file holds: (rows, tokens or 1, up to 6)."""
     batch = KmerTokenizer(3)(["ACGTTGATTTNACC", "ACGTTGATT"], padding=True, return_tensors="pt")
     kept = next(iter(model(**batch).values())).double()
     return kept.reshape(2, -1, kept.shape[-1])[..., :6].numpy()
@@ -60,7 +60,7 @@ def test_the_numbers_are_those_of_the_golden_file(name, attention):
     kind = getattr(hf_genomics, name)
     model = fill(kind._from_config(KmerBertConfig(k=3, **SIZES), attn_implementation=attention))
     expected = np.array(json.loads(FILE.read_text())["outputs"][name])
-    real = np.array([[True] * 14, [True] * 9 + [False] * 5])[:, : expected.shape[1]]  # what stands on padding is free
+    real = np.array([[True] * 14, [True] * 9 + [False] * 5])[:, : expected.shape[1]]  # outputs on padding do not matter
     assert np.abs(outputs(model) - expected)[real].max() < 1e-5
 
 

@@ -96,6 +96,16 @@ def test_the_longest_name_wins_and_no_name_gives_no_pattern() -> None:
     assert list(name_tokens(NAMES[:1], False).find(as_letters("[MASK]"))) == []
 
 
+@given(st.lists(TEXT, min_size=1, max_size=4))
+def test_names_that_occur_are_never_overlooked_by_the_quick_check(pieces: list[str]) -> None:
+    named = name_tokens((*NAMES, AddedName("中", 72, special=False, whole_word=False)), False)
+    pieces.append("中")
+    for chosen in (pieces, pieces[:-1], pieces[-1:]):
+        letters = as_letters("".join(chosen))
+        assert named.may_occur(letters) or not any(any(named.find(piece)) for piece in chosen)
+    assert not named.may_occur(as_letters("ACGTNNN[]<>"))
+
+
 @pytest.mark.parametrize(
     ("pieces", "where", "position", "letter"),
     [(["ACGT", "AC=T"], "second", 3, "="), (["AC GT*"], "first", 6, "*"), (["中"], "first", 1, "中")],

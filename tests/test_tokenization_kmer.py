@@ -1,4 +1,4 @@
-"""KmerTokenizer: DNABERT's ids, the fast route held to the readable one, and every policy by its sentence."""
+"""KmerTokenizer: DNABERT's ids, the fast route against the readable one, and one test for every policy."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def listed(value: object) -> object:
 
 
 def outcome(tokenizer: KmerTokenizer, *args: object, **call: object) -> object:
-    """Return what a call gives, or the kind of error it raises."""
+    """Return the result of a call, or the kind of error it raises."""
     try:
         encoding = tokenizer(*args, **call)
     except ValueError:
@@ -82,7 +82,7 @@ def outcome(tokenizer: KmerTokenizer, *args: object, **call: object) -> object:
 
 
 def assert_routes_agree(kmer: tuple[int, int], *args: object, truncation_side: str = "right", **call: object) -> None:
-    """Hold the fast route to the readable one."""
+    """Compare the fast route with the readable one."""
     FAST[kmer].truncation_side = READABLE[kmer].truncation_side = truncation_side
     assert outcome(FAST[kmer], *args, **call) == outcome(READABLE[kmer], *args, **call)
 
@@ -111,7 +111,7 @@ def test_a_whole_genome_gets_the_ids_of_a_dictionary(k: int, stride: int, repo_r
 
 
 def has_tokens(kmer: tuple[int, int], call: dict, *texts: str) -> bool:
-    """Tell whether a row has tokens: transformers does not pad a single empty row, ours is padded like any other."""
+    """Check whether a row has tokens: transformers does not pad a single empty row, we pad it like any other."""
     return call["add_special_tokens"] or any(READABLE[kmer].tokenize(text, **options(call)) for text in texts)
 
 

@@ -1,4 +1,4 @@
-"""The folders of tokenizer_configs/ load by name, say what they are, and are what the code writes today."""
+"""The folders of tokenizer_configs/ load by name, match the README, and are what the code writes today."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def test_a_folder_is_what_the_tokenizer_writes_today(name: str, tmp_path: Path) 
     k, stride, positions = CONFIGS[name]
     KmerTokenizer(k, stride, model_max_length=positions).save_pretrained(tmp_path)
     written, kept = (json.loads((path / "tokenizer_config.json").read_text()) for path in (tmp_path, FOLDER / name))
-    del written["auto_map"]  # names code beside the file, which these folders do without
+    del written["auto_map"]  # names code beside the file, which these folders do not have
     assert written == kept
 
 

@@ -1,1 +1,1 @@
-"""Rows to tensors: hashed random numbers, span masking, padding and packing."""
+"""Turn rows into tensors: hashed random numbers, span masking, padding and packing."""

@@ -219,6 +219,7 @@ def chosen_spans(
         return geometric_lengths(span_geometric, span_cap)
     if span_lengths is None:
         return span or 6
+    # Checked here, not when drawn: `length_chances` scales, so a wrong sum would pass unnoticed.
     for length, chance in span_lengths.items():
         if length < 1 or not 0 <= chance <= 1:
             raise ValueError(
@@ -253,6 +254,7 @@ def chosen_rates(
         raise ValueError(
             f"start_rate ({start_rate}) and hidden_fraction ({hidden_fraction}) both set the dose; set one of them"
         )
+    # The schedule holds whichever of the two settings is used; hidden fractions become rates at the very end.
     name = "start_rate" if hidden_fraction is None else "hidden_fraction"
     doses = {0: 0.025 if start_rate is None else start_rate} if hidden_fraction is None else {0: hidden_fraction}
     for step in sorted(schedule or {}):

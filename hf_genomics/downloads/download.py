@@ -371,7 +371,7 @@ class _Fetching:
             return
         try:
             known = summaries(record.accession for record in unchecked.values())
-        except RefusedError:
+        except RefusedError:  # ESummary knows none of them: new records are not in it yet
             known = {}
         except UnavailableError:
             for accession in unchecked:
@@ -401,6 +401,7 @@ def _known_summaries(requests: list[AccessionRequest]) -> dict[str, Summary] | N
 
 
 def _status(request: AccessionRequest, known: dict[str, Summary]) -> str | None:
+    """Return the status of a requested record, None if NCBI does not know it."""
     return next((summary.status for name, summary in known.items() if request.matches(name)), None)
 
 

@@ -182,6 +182,7 @@ def split_records(lines: Iterable[bytes], file_format: Format) -> Iterator[bytes
 
 
 def _record(lines: list[bytes]) -> Iterator[bytes]:
+    """Join the lines of a record; blank lines between records make none."""
     content = b"".join(lines).strip()
     if content:
         yield content + b"\n"

@@ -140,6 +140,7 @@ class GenomeFolder:
             self._newest[name] = accession
 
     def _write_manifest(self) -> None:
+        """Write ``manifest.tsv``; rows without a column get an empty cell."""
         header = list(dict.fromkeys([*_OWN_COLUMNS, *(name for row in self.rows.values() for name in row)]))
         rows = ([row.get(name, "") for name in header] for row in self.rows.values())
         write_tsv(self.path / "manifest.tsv", header, rows)

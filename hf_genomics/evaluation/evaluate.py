@@ -39,8 +39,7 @@ def check_positive(positive: str | None, task: Task) -> None:
     if not task.is_classification:
         raise InputError(f"positive is {positive!r}, but the labels are not one class out of several; omit it")
     raise InputError(
-        f"positive: there is no class {positive!r}{did_you_mean(positive, task.names or [])}; the classes are "
-        f"{task.names}"
+        f"positive: there is no class {positive!r}{did_you_mean(positive, task.names or [])}; name one of {task.names}"
     )
 
 

@@ -1,1 +1,1 @@
-"""The genome store: letters, metadata, splits and the windows cut from them."""
+"""The genome store: letters on disk, metadata, splits, and the windows cut from them."""

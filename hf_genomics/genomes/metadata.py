@@ -128,6 +128,7 @@ def with_splits(contigs: pd.DataFrame, shares: list[float] | None, seed: int) ->
         InputError: if shares are given although there is a column "split", are invalid, a split has an unknown name, or
             a genome or group is in two splits.
     """
+    # Groups (species, clusters) are coarser than genomes: if there are any, they are what is assigned.
     groups = [column for column in ("genome", "group") if column in contigs]
     if shares is not None:
         if "split" in contigs:

@@ -107,6 +107,7 @@ class WindowSampling:
             raise InputError(f"windows: mode must be one of {', '.join(_ALL)}, not {self.mode!r}")
         for setting in fields(self):
             _check_number(setting.name, getattr(self, setting.name), setting.default)
+        # A setting that the mode ignores is an error: whoever sets it expects it to matter.
         for setting in fields(self):
             users = _USED_BY.get(setting.name, _ALL)
             if self.mode not in users and getattr(self, setting.name) != setting.default:
@@ -252,6 +253,7 @@ def contig_chances(contigs: pd.DataFrame, sampling: WindowSampling, source: str)
         names, group = np.unique(_groups(contigs, sampling.group_column, source), return_inverse=True)
         names = names.tolist()
         shares = _group_shares(names, sampling, source)
+        # Within a group the chances so far decide; their sum is scaled to the weight of the group.
         totals = np.bincount(group, chances)
         empty = np.flatnonzero((totals == 0) & (shares > 0))
         if len(empty):

@@ -133,6 +133,7 @@ def split_regions(lengths: Sequence[int], fractions: tuple[float, float, float],
                 f"contig {contig} of {length} nt is too short for {len(sides)} regions with {gap} nt between; "
                 "lower the gap or omit the contig"
             )
+        # Starts and ends do not count the gaps: region i lies i gaps further on.
         cuts = zip(sides, starts, ends, strict=True)
         regions += [Region(contig, a + i * gap, b + i * gap, SPLITS[side]) for i, (side, a, b) in enumerate(cuts)]
     return regions

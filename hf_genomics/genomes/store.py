@@ -392,6 +392,7 @@ def _is_up_to_date(target: Path, info: dict[str, Any], fasta: list[str], overwri
     if not (target / "store.json").is_file() or not {entry.name for entry in target.iterdir()} <= _FILES:
         raise InputError(f"{target}: exists and is not just a genome store; choose another output_dir or move it away")
     expected = {**info, "inputs": [_fingerprint(path) for path in fasta]}
+    # A damaged store may be replaced with overwrite, but is never taken for an up-to-date one.
     try:
         existing = GenomeStore(target)
         existing.verify()
@@ -472,7 +473,7 @@ def _read_info(path: Path) -> dict[str, Any]:
     try:
         info = json.loads((path / "store.json").read_text(encoding="utf-8"))
     except FileNotFoundError as error:
-        raise InputError(f"{path}: not a genome store; make one with `hf-genomics prepare`") from error
+        raise InputError(f"{path}: no genome store here; make one with `hf-genomics prepare`") from error
     except (OSError, ValueError) as error:
         raise InputError(f"{path}: damaged store: store.json cannot be read ({error}); prepare it again") from error
     found = info.get("format") if isinstance(info, dict) else None

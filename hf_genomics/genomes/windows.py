@@ -202,4 +202,5 @@ class WindowDataset(Dataset):
         return Places(contig, (draws[:, 1] * (contig_lengths - lengths + 1)).astype(np.int64), lengths)
 
     def _keys(self, index: np.ndarray) -> np.ndarray:
+        """Hash (seed, epoch, index) of windows, uint64 (windows,)."""
         return row_keys(self.seed, np.array([self.epoch]), index)

@@ -1,1 +1,1 @@
-"""Bytes on disk: FASTA, FASTQ, GenBank, 2bit and text tables in; files written whole or not at all."""
+"""Read sequence files and text tables; write files and folders completely or not at all."""

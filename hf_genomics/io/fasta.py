@@ -167,7 +167,7 @@ def read_chunks(
     seen: dict[str, int] = {}
     name, where, length = "", _RecordPlace(path, 0, ""), 0
     for header, letters in _raw_chunks(path, watch):
-        if header is not None:
+        if header is not None:  # the length of the record before is known only now
             if seen:
                 check_length(length, where, min_length)
             name, length = _split_header(header)[0], 0

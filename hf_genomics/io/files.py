@@ -117,7 +117,7 @@ def input_errors(path: str | PathLike[str]) -> Iterator[None]:
     except InputError:
         raise
     except FileNotFoundError as error:
-        raise InputError(f"{path}: no such file") from error
+        raise InputError(f"{path}: no such file; check the path") from error
     except IsADirectoryError as error:
         raise InputError(f"{path}: is a folder; name the files in it") from error
     except tuple(_DAMAGED) as error:

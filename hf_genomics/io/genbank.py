@@ -41,6 +41,7 @@ def genbank_chunks(file: BinaryFile, path: str | PathLike[str]) -> Iterator[RawC
         where = f"{path}: record {number} ({shorten(name)})"
         header: str | None = f"{name} {_text(fields, b'DEFINITION').rstrip('.')}"
         length = 0
+        # A record whose fields end with // has no ORIGIN, and so no letters to read.
         for letters in _read_letters(lines, where) if b"//" not in fields else ():
             yield header, letters
             header, length = None, length + len(letters)
@@ -73,10 +74,12 @@ def _read_fields(lines: Iterator[bytes]) -> dict[bytes, bytes]:
 
 
 def _text(fields: dict[bytes, bytes], key: bytes) -> str:
+    """Return the text of a field, "" if it is missing."""
     return fields.get(key, b"").decode("utf-8", "backslashreplace")
 
 
 def _first_word(fields: dict[bytes, bytes], key: bytes) -> str:
+    """Return the first word of a field, "" if there is none."""
     return next(iter(_text(fields, key).split()), "")
 
 

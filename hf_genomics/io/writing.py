@@ -192,6 +192,7 @@ def sync_folder(folder: Path) -> None:
 
 
 def _sync(path: Path, flags: int) -> None:
+    """Flush a file or folder to disk."""
     with contextlib.suppress(PermissionError):  # Windows cannot open folders
         handle = os.open(path, flags)
         try:

@@ -19,7 +19,7 @@ import pandas as pd
 from ..errors import InputError
 from ..io.fasta import check_length, clean_letters, letter_error, read_records
 from ..io.files import input_errors, open_binary, shorten
-from ..io.text_tables import kind_of_open, missing_column, read_text_columns, text_frames
+from ..io.text_tables import kind_of, kind_of_open, missing_column, read_text_columns, text_frames
 from ..sequence import as_letters
 from .columns import Columns
 from .datasets import Source, dataset_frame, dataset_frames, source_name
@@ -129,9 +129,12 @@ def iterate_unlabelled(
             yield _from_frame(frame, name, rules, first, seen)
             first += len(frame)
         return
+    kind = kind_of(source)
+    if kind == "sequences":
+        raise _no_columns(name, rules)
+    if kind == "parquet":
+        watch = None  # a Parquet file is not read from its begin to its end
     with input_errors(source), open_binary(source, watch) as file:
-        if kind_of_open(file) == "sequences":
-            raise _no_columns(name, rules)
         for frame in text_frames(file, source, choose, _FRAME_LETTERS):
             yield _from_frame(frame, name, rules, first, seen)
             first += len(frame)

@@ -1,1 +1,1 @@
-"""DNABERT's folders in and out, and models onto the Hub."""
+"""Convert DNABERT folders, and upload models to the Hub."""

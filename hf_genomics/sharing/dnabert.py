@@ -67,6 +67,7 @@ def convert(source: str, output_dir: str, to: Literal["kmer_bert", "bert"] = "km
     target = Path(output_dir)
     if target.exists() and not (target.is_dir() and not any(target.iterdir())):
         raise InputError(f"{target}: exists already; name a new folder")
+    # Everything is loaded and checked before the new folder is begun.
     with readable(source):
         architecture = _architecture(source)
         names = FROM_BERT if to == "kmer_bert" else {ours: ours for ours in TO_BERT}

@@ -43,6 +43,7 @@ def push(model: str, name: str, revision: str | None = None, private: bool = Fal
     for needed in ("config.json", "tokenizer_config.json"):
         if not (folder / needed).is_file():
             raise InputError(f"{folder}: no {needed} there; name a folder with a saved model and tokenizer")
+    # Exact names, not patterns: "*.py" must not reach into the folders of checkpoints.
     files = sorted({path.name for pattern in _UPLOADED for path in folder.glob(pattern)})
     if not any(file.endswith(".safetensors") for file in files):
         raise InputError(f"{folder}: no weights (*.safetensors) there; name a folder with a saved model")

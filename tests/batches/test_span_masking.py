@@ -35,7 +35,7 @@ def rows_of(count: int, length: int, alphabet: bytes = b"ACGT") -> list[dict]:
 
 
 def content(batch: dict, row: int) -> list[list[int]]:
-    """Give what a row holds in each column, padding left out."""
+    """Return the values of a row in each column, without padding."""
     length = int(batch["attention_mask"][row].sum())
     return [batch[name][row, :length].tolist() for name in ("input_ids", "labels")]
 

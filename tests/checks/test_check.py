@@ -272,7 +272,7 @@ def test_a_file_given_twice_and_a_name_in_two_files_are_refused(tmp_path: Path) 
     assert check([one, two]).all_problems == [prepare_refuses([one, two])]
     missing = str(tmp_path / "none.fa")
     assert [fault.split(": ")[1] for fault in check([missing, str(tmp_path), one]).all_problems] == [
-        "no such file",
+        "no such file; check the path",
         "is a folder; name the files in it",
     ]
 

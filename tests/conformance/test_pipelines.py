@@ -1,6 +1,6 @@
 """Our heads pass transformers' PipelineTesterMixin in the four pipelines that take text, on raw DNA.
 
-Its source release leaves out what it checks of each pipeline's results; `Checks` below stands in for that.
+Its source release omits the checks of each pipeline's results; `Checks` below takes their place.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from hf_genomics import (
 
 
 class Checks:
-    """What a pipeline gives for DNA."""
+    """Checks of what a pipeline returns for DNA."""
 
     task: str
     examples = ["ACGTTGATTTNACCGGATATTACG", "ggattacagattacaacgt", "ACG CGT GTT"]
@@ -103,7 +103,7 @@ class KmerBertPipelines(theirs.PipelineTesterMixin, unittest.TestCase):
     pipeline_model_mapping = {checks.task: head for checks, head in HEADS.items()}
 
 
-# Pictures, sounds and generated text are no business of an encoder of DNA; the mixin would skip each of them.
+# Images, sound and generated text do not concern an encoder of DNA; the mixin would skip each of these tests.
 for name in dir(KmerBertPipelines):
     task = name.removeprefix("test_pipeline_").removesuffix("_fp16").replace("_", "-")
     if name.startswith("test_pipeline_") and task not in KmerBertPipelines.pipeline_model_mapping:

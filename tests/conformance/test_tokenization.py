@@ -9,7 +9,7 @@ from transformers_tests.test_tokenization_common import TokenizerTesterMixin
 
 from hf_genomics import KmerTokenizer
 
-# Sentences of theirs whose tokens are counted. English words are mostly shorter than a k-mer and give no token.
+# Sentences in their tests whose tokens are counted. Most English words are shorter than a k-mer and give no token.
 SENTENCES = (
     "Test this method.",
     "This is a test sequence",
@@ -23,7 +23,7 @@ SENTENCES = (
 
 
 def in_dna(constant: object) -> object:
-    """Turn a sentence into DNA of the same length; leave every other constant as it is."""
+    """Turn a sentence into DNA of the same length, and return every other constant unchanged."""
     if isinstance(constant, tuple):
         return tuple(map(in_dna, constant))
     if isinstance(constant, CodeType):
@@ -34,7 +34,7 @@ def in_dna(constant: object) -> object:
 
 
 class DnaTesterMixin(TokenizerTesterMixin):
-    """Their tests on tokenizers saved to a folder, with DNA in the place of their English."""
+    """Their tests on tokenizers saved to a folder, with DNA instead of English."""
 
     tokenizer_class = KmerTokenizer
     k, stride = 6, 1
@@ -48,7 +48,7 @@ class DnaTesterMixin(TokenizerTesterMixin):
         return "ACGTTGCATTACGGATCC", "ACGTTGCATTACGGATCC"
 
     def test_conversion_reversible(self) -> None:
-        """Run their test, which is slow for others and so skipped, all the same."""
+        """Run their test, which they skip because it is slow for other tokenizers."""
         super().test_conversion_reversible.__wrapped__(self)
 
 
@@ -73,4 +73,4 @@ class K6Stride3(DnaTesterMixin, unittest.TestCase):
     k, stride = 6, 3
 
 
-del DnaTesterMixin, TokenizerTesterMixin  # pytest would take the mixins themselves for tests
+del DnaTesterMixin, TokenizerTesterMixin  # otherwise pytest would collect the mixins themselves

@@ -1,11 +1,14 @@
-"""Rules for records: values out of range are errors at once."""
+"""Rules for records, metadata tables and splits: what does not fit is an error that names the place."""
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import pandas as pd
 import pytest
 
 from hf_genomics.errors import InputError
-from hf_genomics.genomes.metadata import RecordRules
+from hf_genomics.genomes.metadata import RecordRules, join_metadata, read_metadata, with_splits
 
 
 @pytest.mark.parametrize(
@@ -20,3 +23,52 @@ def test_rules_out_of_range_are_errors(options: dict, facts: list[str]) -> None:
     with pytest.raises(InputError) as error:
         RecordRules(**options)
     assert all(fact in str(error.value) for fact in facts)
+
+
+def table(tmp_path: Path, text: str) -> str:
+    (tmp_path / "meta.tsv").write_text(text)
+    return str(tmp_path / "meta.tsv")
+
+
+CONTIGS = pd.DataFrame({"name": ["a", "b"], "genome": ["a", "b"], "start": [0, 5], "length": [5, 5]})
+
+
+def test_columns_of_numbers_are_numbers_and_codes_stay_text(tmp_path: Path) -> None:
+    text = "accession\tgc\ttaxid\tcode\tstart\na\t0.5\t7\t007\t3\nb\tNA\tNA\t1\t4\n"
+    found = read_metadata(table(tmp_path, text), "accession")
+    assert list(found.columns) == ["gc", "taxid", "code"], "the index has a start of its own"
+    assert found["gc"]["a"] == 0.5 and found["taxid"]["a"] == 7 and str(found["taxid"].dtype) == "Int64"
+    assert found["code"].tolist() == ["007", "1"] and found["gc"].isna().tolist() == [False, True]
+
+
+def test_a_column_genome_replaces_the_names_of_genomes(tmp_path: Path) -> None:
+    found = read_metadata(table(tmp_path, "accession\tgenome\tlabel\nb\tX\tp\na\tX\tq\n"), "accession")
+    joined = join_metadata(CONTIGS, found, "meta.tsv")
+    assert joined["genome"].tolist() == ["X", "X"] and joined["label"].tolist() == ["q", "p"]
+    gap = read_metadata(table(tmp_path, "accession\tgenome\na\tX\nb\t\n"), "accession")
+    with pytest.raises(InputError) as error:
+        join_metadata(CONTIGS, gap, "meta.tsv")
+    assert all(fact in str(error.value) for fact in ("meta.tsv", "'b'", "genome"))
+
+
+@pytest.mark.parametrize(
+    ("columns", "shares", "facts"),
+    [
+        ({"split": ["train", "test"]}, [0.5, 0.0, 0.5], ["split", "metadata table"]),
+        ({}, [0.5, 0.5], ["three shares", "[0.5, 0.5]"]),
+        ({"split": ["train", "dev"]}, None, ["'dev'", "train, valid, test"]),
+        ({"genome": ["X", "X"], "split": ["train", "test"]}, None, ["'X'", "'train'", "'test'"]),
+        ({"group": ["G", "G"], "split": ["train", "test"]}, None, ["'G'"]),
+    ],
+)
+def test_splits_that_overlap_or_are_unknown_are_errors(columns: dict, shares: list | None, facts: list[str]) -> None:
+    with pytest.raises(InputError) as error:
+        with_splits(CONTIGS.assign(**columns), shares, seed=0)
+    assert all(fact in str(error.value) for fact in facts)
+
+
+def test_shares_assign_whole_groups() -> None:
+    contigs = pd.concat([CONTIGS.assign(name=[f"{n}a", f"{n}b"], genome=[f"{n}a", f"{n}b"]) for n in range(6)])
+    contigs = contigs.assign(group=[name[0] for name in contigs["name"]])
+    found = with_splits(contigs, [0.5, 0.25, 0.25], seed=1)
+    assert (found.groupby("group")["split"].nunique() == 1).all() and set(found["split"]) == {"train", "valid", "test"}

@@ -93,7 +93,7 @@ def test_a_window_is_a_read_only_view_of_its_contig(fasta: list[str], output: st
 
 
 def gather_slowly(store: GenomeStore, starts: list[int], lengths: list[int]) -> bytes:
-    """Join windows one by one: the obvious twin of `GenomeStore.gather`."""
+    """Concatenate windows one by one: the obvious twin of `GenomeStore.gather`."""
     letters = store.letters.tobytes()
     return b"".join(letters[start : start + length] for start, length in zip(starts, lengths, strict=True))
 
@@ -310,10 +310,10 @@ def test_a_damaged_store_is_refused_and_can_be_overwritten(fasta: list[str], out
                 prepare(fasta, output)
             assert prepare(fasta, output, overwrite=True).total_nt == 14
         (Path(output) / name).unlink()
-        with pytest.raises(InputError, match="damaged store|not a genome store"):
+        with pytest.raises(InputError, match="damaged store|no genome store here"):
             GenomeStore(output)
         shutil.copy(whole / name, output)
-    with pytest.raises(InputError, match="not a genome store"):
+    with pytest.raises(InputError, match="no genome store here"):
         GenomeStore(tmp_path / "nowhere")
 
 

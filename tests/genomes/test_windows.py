@@ -29,7 +29,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> GenomeStore:
 
 
 def texts(rows: list[dict]) -> list[str]:
-    """Give the windows as text."""
+    """Return the windows as text."""
     return [row["sequence"].tobytes().decode() for row in rows]
 
 

@@ -78,7 +78,7 @@ def test_every_kind_of_input_gives_the_same_predictions(kind, saved, draw, write
     expected = predict(model, fasta, str(tmp_path / "fasta.tsv")).path.read_bytes()
     (tmp_path / "s.fa.gz").write_bytes(gzip.compress(Path(fasta).read_bytes()))
     table, columns = write_table(tmp_path / "t.csv", sequences), Columns(id="name")
-    pd.read_csv(table).to_parquet(tmp_path / "t.parquet")
+    pd.read_csv(table, dtype=str).to_parquet(tmp_path / "t.parquet")
     dataset = Dataset.from_dict({"name": [f"s{row}" for row in range(len(sequences))], "sequence": sequences})
     for source in (str(tmp_path / "s.fa.gz"), table, str(tmp_path / "t.parquet"), dataset):
         assert predict(model, source, str(tmp_path / "p.tsv"), columns).path.read_bytes() == expected
@@ -110,9 +110,10 @@ def test_memory_does_not_grow_with_the_input(kind, form, saved, tmp_path, monkey
             yield window, scores[: len(window.row["sequence"])] if kind == "nucleotides" else scores
 
     monkeypatch.setattr(module, "score_windows", no_model)
-    monkeypatch.setattr("hf_genomics.labelled.tables._FRAME_LETTERS", 1 << 16)
+    monkeypatch.setattr("hf_genomics.labelled.tables._FRAME_LETTERS", 1 << 14)
+    monkeypatch.setattr("hf_genomics.io.fastx._BLOCK_BYTES", 1 << 14)
     peaks = []
-    for nt in (400_000, 4_000_000):
+    for nt in (40_000, 400_000):
         path, line = tmp_path / f"{nt}", "ACGT" * 20
         with open(path, "w") as file:
             if form == "one contig":
@@ -125,13 +126,13 @@ def test_memory_does_not_grow_with_the_input(kind, form, saved, tmp_path, monkey
         predict(saved(kind), str(path), str(tmp_path / "p.tsv"))
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
-    assert peaks[1] < 1.3 * peaks[0] + 300_000, "names of records are remembered, to find those that come twice"
+    assert peaks[1] < 1.3 * peaks[0] + 100_000, "names of records are remembered, to find those that come twice"
 
 
 @pytest.mark.parametrize("kind", ["classes", "nucleotides", "tracks"])
 def test_an_interrupted_run_goes_on_to_the_same_file(kind, saved, draw, tmp_path, monkeypatch, caplog):
     model, path = saved(kind), write_table(tmp_path / "t.csv", draw([30, 90] * 20))
-    expected = predict(model, path, str(tmp_path / "whole.tsv"), Columns(id="name")).path.read_bytes()
+    expected = predict(model, path, str(tmp_path / "whole.tsv"), Columns(id="name")).to_pandas()
     output, rows = tmp_path / "p.tsv", module.prediction_rows
 
     def interrupted(*args):
@@ -150,9 +151,9 @@ def test_an_interrupted_run_goes_on_to_the_same_file(kind, saved, draw, tmp_path
         predict(model, path, str(output), Columns(id="name"), rna=True, resume=True)
     table = predict(model, path, str(output), Columns(id="name"), batch_size=5, resume=True)
     frame = table.to_pandas()
-    same_table(frame, pd.read_csv(tmp_path / "whole.tsv", sep="\t"))
+    same_table(frame, expected)
     assert "s0" not in scored and table.num_sequences == 40 and len(table) == len(frame)
-    assert not (tmp_path / ".p.tsv.partial").exists() and output.stat().st_size == len(expected)
+    assert not (tmp_path / ".p.tsv.partial").exists()
 
 
 def test_another_model_or_input_cannot_go_on(saved, draw, write_fasta, tmp_path, monkeypatch):

@@ -105,7 +105,7 @@ def random_bert(kind=BertForMaskedLM, k=3, **settings):
 
 
 def dnabert_folder(folder, model, k=3, *, weights="bin", old_names=False, pooler=True, model_type="bert", **settings):
-    """Lay a BERT out as DNABERT's folders are."""
+    """Save a BERT in the layout of DNABERT's folders."""
     folder.mkdir(parents=True, exist_ok=True)
     state = {name: weight.clone() for name, weight in model.state_dict().items()}
     width = model.config.hidden_size
@@ -304,7 +304,7 @@ def with_vocabulary(change):
 
 
 def saved_today(order):
-    """Lay a folder out as today's BertTokenizer does: tokenizer.json and no vocab.txt."""
+    """Write the files of today's BertTokenizer: tokenizer.json and no vocab.txt."""
 
     def apply(folder):
         (folder / "vocab.txt").write_text("\n".join([*vocabulary(3)[:5], *map("".join, product(order, repeat=3))]))

@@ -1,4 +1,4 @@
-"""Training a byte-pair encoding and making 6-mers side by side; what they do to text is in test_tokenizer_configs."""
+"""Training a byte-pair encoding and building 6-mers side by side; test_tokenizer_configs checks how they read text."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ BUNDLED = sorted(map(str, (ROOT / "recipes" / "data" / "quickstart").glob("*.fas
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory):
-    """The bundled genomes, in another order than that of their names."""
+    """The bundled genomes, in an order other than that of their names."""
     return str(prepare(BUNDLED[::-1], str(tmp_path_factory.mktemp("bpe") / "store")).path)
 
 
 @pytest.fixture
 def small(tmp_path):
-    """A store of two contigs with N and lower case, in a split each."""
+    """A store of two contigs with N and lower case, each in its own split."""
     letters = "".join(np.random.default_rng(0).choice(list("ACGT"), 3000))
     (tmp_path / "in.fa").write_text(f">a\n{letters[:1500]}NNNN{letters[1500:].lower()}\n>b\n{'AC' * 500}\n")
     (tmp_path / "in.tsv").write_text("accession\tsplit\na\ttrain\nb\ttest\n")

@@ -1,0 +1,170 @@
+"""Every mistake of a user's ends with one line that names the place and says what to do."""
+
+from __future__ import annotations
+
+import gzip
+import logging
+import os
+import re
+from pathlib import Path
+
+import pytest
+from small_files import dna, fasta, table
+from transformers.utils import logging as transformers_logging
+
+from hf_genomics import (
+    KmerBertConfig,
+    KmerBertForMaskedLM,
+    KmerBertForSequenceClassification,
+    KmerTokenizer,
+    prepare,
+)
+from hf_genomics.cli import VERBS, main
+
+PREFIX = "hf-genomics: error: "
+# What a user can do about a mistake; a message has at least one of these words.
+REMEDY = re.compile(
+    r"\b(add|check|choose|convert|copy|correct|decompress|delete|did you mean|drop|fetch|fill|fix|give|keep|lower|move|"
+    r"must|name|omit|prepare|raise|remove|rename|run|save|see|select|set|shorten|split|train|use|write)\b"
+)
+BASES = re.compile(r"[ACGTUNacgtun]{31}")
+SIZES = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
+
+PRETRAIN = (
+    "pretrain --data.store STORE --trainer.output_dir out --tokenizer.k 3 --windows.length 60 --trainer.max_steps 1"
+)
+FINETUNE = "finetune --pretrained MLM --trainer.output_dir out --trainer.max_steps 1 --data.train"
+PREDICT = "predict --model TUNED --output p.tsv --input"
+EVALUATE = "evaluate --model TUNED --output_dir out --data.test"
+
+# (command line, words that name the place). Names in capitals are paths of the fixture `places`.
+MISTAKES = {
+    # download
+    "download_nothing": ("download --output_dir out", ["accessions"]),
+    "download_no_file": ("download --accessions no.txt --output_dir out", ["no.txt"]),
+    "download_typo": ("download --acessions x --output_dir out", ["acessions", "accessions"]),
+    # check
+    "check_nothing": ("check", ["files"]),
+    "check_k": ("check OK --k 0", ["k", "0"]),
+    "check_identity": ("check OK --min_identity 2", ["min_identity", "2"]),
+    "check_output": ("check OK --output OK", ["output", "ok.fa"]),
+    "check_rejected": ("check PROTEIN", ["1 problem"]),
+    # prepare
+    "prepare_missing": ("prepare --fasta no.fa --output_dir out", ["no.fa"]),
+    "prepare_protein": ("prepare --fasta PROTEIN --output_dir out", ["protein.fa", "record 1", "'p'", "position 4"]),
+    "prepare_cut": ("prepare --fasta CUT --output_dir out", ["cut.fa.gz"]),
+    "prepare_twice": ("prepare --fasta OK OK --output_dir out", ["ok.fa"]),
+    "prepare_short": ("prepare --fasta OK --records.min_length 999 --output_dir out", ["ok.fa", "'r0'", "200", "999"]),
+    "prepare_metadata": ("prepare --fasta OK --metadata no.tsv --output_dir out", ["no.tsv"]),
+    "prepare_storage": ("prepare --fasta OK --storage 3bit --output_dir out", ["storage", "3bit"]),
+    "prepare_split": ("prepare --fasta OK --split 0.5 0.4 --output_dir out", ["split"]),
+    "prepare_filled": ("prepare --fasta OK --output_dir FILLED", ["filled"]),
+    # train-bpe
+    "bpe_store": ("train-bpe --store no --output_dir out", ["no"]),
+    "bpe_size": ("train-bpe --store STORE --vocab_size 3 --output_dir out", ["vocab_size", "3"]),
+    # pretrain
+    "pretrain_nothing": ("pretrain", ["data.store"]),
+    "pretrain_folder": ("pretrain --data.store STORE", ["trainer.output_dir"]),
+    "pretrain_key": (f"{PRETRAIN} --trainer.max_stepz 2", ["trainer.max_stepz", "trainer.max_steps"]),
+    "pretrain_yaml": ("pretrain --config BROKEN", ["broken.yaml", "line "]),
+    "pretrain_yaml_missing": ("pretrain --config no.yaml", ["no.yaml"]),
+    "pretrain_type": (f"{PRETRAIN} --model.hidden_size big", ["model.hidden_size", "big"]),
+    "pretrain_sizes": (f"{PRETRAIN} --model.hidden_size 33", ["model.hidden_size", "33"]),
+    "pretrain_k": (f"{PRETRAIN} --tokenizer.k 9", ["tokenizer.k", "9"]),
+    "pretrain_scheduler": (f"{PRETRAIN} --trainer.lr_scheduler_type lineer", ["trainer.lr_scheduler_type", "lineer"]),
+    "pretrain_value": (f"{PRETRAIN} --trainer.max_steps", ["--trainer.max_steps"]),
+    "pretrain_window": (f"{PRETRAIN} --windows.length 9999", ["9999"]),
+    "pretrain_resume": (f"{PRETRAIN} --resume true", ["out"]),
+    # finetune
+    "finetune_model": (f"{FINETUNE} TABLE --pretrained no/model", ["no/model"]),
+    "finetune_label": (f"{FINETUNE} UNLABELLED", ["unlabelled.csv", "row 2"]),
+    "finetune_column": (f"{FINETUNE} TABLE --data.columns.label lable", ["table.csv", "lable", "label"]),
+    "finetune_long": (f"{FINETUNE} LONG", ["long.csv", "150 nt"]),
+    "finetune_baseline": (f"{FINETUNE} TABLE --baseline_k 99", ["baseline_k", "99"]),
+    "finetune_positive": (f"{FINETUNE} TABLE --positive c", ["positive", "'c'"]),
+    # evaluate and predict
+    "evaluate_class": (f"{EVALUATE} OTHER", ["other.csv", "row 1", "'c'"]),
+    "evaluate_split": (f"{EVALUATE} TABLE --split training", ["split", "training"]),
+    "predict_untuned": ("predict --model MLM --input OK --output p.tsv", ["mlm"]),
+    "predict_nothing": (f"{PREDICT} no.fa", ["no.fa"]),
+    "predict_short": (f"{PREDICT} SHORT", ["short.fa", "record 1", "2 nt"]),
+    "predict_output": (f"{PREDICT} OK --output FILLED", ["filled"]),
+    "predict_batch": (f"{PREDICT} OK --batch_size 0", ["batch_size", "0"]),
+    "predict_damaged": ("predict --model DAMAGED --input OK --output p.tsv", ["damaged"]),
+    # convert, push, quickstart
+    "convert_missing": ("convert no --output_dir out", ["no"]),
+    "convert_filled": ("convert MLM --output_dir FILLED", ["filled"]),
+    "push_folder": ("push --model FILLED --name x/y", ["filled"]),
+    "quickstart_genomes": ("quickstart --config QUICKSTART --data.genomes no", ["no"]),
+    # no verb
+    "verb": ("pretrian", ["pretrian", "pretrain"]),
+}
+
+
+@pytest.fixture(scope="module")
+def places(tmp_path_factory) -> dict[str, str]:
+    """Paths of files and folders, good and bad."""
+    home: Path = tmp_path_factory.mktemp("places")
+    (home / "filled").mkdir()
+    (home / "filled" / "thesis.txt").write_text("mine")
+    (home / "cut.fa.gz").write_bytes(gzip.compress((">r\n" + dna(5000) + "\n").encode())[:600])
+    (home / "broken.yaml").write_text("data:\n  store: [\n")
+    prepared = fasta(home / "ok.fa", **{f"r{seed}": dna(200, seed) for seed in range(6)})
+    (home / "splits.tsv").write_text(
+        "accession\tsplit\n" + "".join(f"r{row}\t{('train', 'valid', 'test')[row // 2]}\n" for row in range(6))
+    )
+    prepare([prepared], str(home / "store"), str(home / "splits.tsv"))
+    config = {"k": 3, "max_position_embeddings": 64, **SIZES}
+    names = {"id2label": {0: "a", 1: "b"}, "label2id": {"a": 0, "b": 1}, "problem_type": "single_label_classification"}
+    for name, model in {
+        "mlm": KmerBertForMaskedLM(KmerBertConfig(**config)),
+        "tuned": KmerBertForSequenceClassification(KmerBertConfig(**config, **names)),
+        "damaged": KmerBertForSequenceClassification(KmerBertConfig(**config, **names)),
+    }.items():
+        model.save_pretrained(home / name)
+        KmerTokenizer(k=3).save_pretrained(home / name)
+    (home / "damaged" / "model.safetensors").write_bytes(b"")
+    rows = ["ACGTACGTAC,a", "TTGACCATGA,b"] * 3
+    return {
+        "OK": prepared,
+        "PROTEIN": fasta(home / "protein.fa", p="MKVLAAGE"),
+        "SHORT": fasta(home / "short.fa", s="AC"),
+        "TABLE": table(home / "table.csv", *rows),
+        "UNLABELLED": table(home / "unlabelled.csv", "ACGTAC,a", "ACGTAC,"),
+        "LONG": table(home / "long.csv", *rows, f"{dna(150)},a"),
+        "OTHER": table(home / "other.csv", "ACGTAC,c", "ACGTAC,a"),
+        "QUICKSTART": str(Path(__file__).parents[1] / "recipes" / "quickstart.yaml"),
+        "BROKEN": str(home / "broken.yaml"),
+        "CUT": str(home / "cut.fa.gz"),
+        **{name.upper(): str(home / name) for name in ("store", "mlm", "tuned", "damaged", "filled")},
+    }
+
+
+@pytest.fixture(autouse=True)
+def work(tmp_path, monkeypatch):
+    """Every test works in its own empty folder; what the command line sets for its process is put back."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("HF_HUB_DISABLE_PROGRESS_BARS", "HF_UPDATE_DOWNLOAD_COUNTS"):
+        monkeypatch.setenv(name, os.environ.get(name, "1"))
+    bars = transformers_logging.is_progress_bar_enabled()
+    transformers_logging.disable_progress_bar()
+    yield
+    logging.getLogger("hf_genomics").setLevel(logging.NOTSET)
+    if bars:
+        transformers_logging.enable_progress_bar()
+
+
+@pytest.mark.parametrize(("command", "named"), MISTAKES.values(), ids=MISTAKES)
+def test_a_mistake_ends_with_one_line_that_names_the_place_and_a_remedy(places, work, capsys, command, named):
+    assert main([places.get(word, word) for word in command.split()]) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 1 and lines[0].startswith(PREFIX), lines
+    line = lines[0].removeprefix(PREFIX)
+    assert [part for part in named if part not in line] == [], line
+    assert REMEDY.search(line), line
+    assert not BASES.search(line), line
+
+
+def test_every_verb_has_a_mistake_here():
+    used = {command.split()[0] for command, _ in MISTAKES.values()}
+    assert set(VERBS) <= used
