@@ -198,7 +198,7 @@ PRETRAIN = [
     ("--schedule_steps 1", "schedule_steps (1) is less than the 2 steps of the run"),
     ("--on_nonfinite ignore", "on_nonfinite: Expected one of ['stop', 'skip_batch']"),
     ("--model.hidden_size 33", "hidden_size (33) must be a multiple of num_attention_heads (2)"),
-    ("--model.hidden_act gelo", "hidden_act must be an activation that transformers knows"),
+    ("--model.hidden_act gelo", "hidden_act must be an activation"),
     ("--model.type_vocab_size 0", "type_vocab_size must be at least 1, not 0"),
     ("--model.initializer_range -1", "initializer_range must be 0 or more, not -1"),
     ("--model.layer_norm_eps -1", "layer_norm_eps must be 0 or more, not -1"),
