@@ -96,8 +96,8 @@ class MaskedTrainer(ExactTrainer):
 
         The loss is among them: the Trainer's mean over batches would depend on how windows are batched.
         """
-        asked = inputs | {"sparse_prediction": self._sizes.sparse_prediction}  # a model gives all logits otherwise
-        loss, logits, labels = super().prediction_step(model, asked, prediction_loss_only, ignore_keys)
+        inputs = inputs | {"sparse_prediction": self._sizes.sparse_prediction}  # dense by default outside training
+        loss, logits, labels = super().prediction_step(model, inputs, prediction_loss_only, ignore_keys)
         if logits is None or labels is None:
             return loss, logits, labels
         inputs = self._prepare_inputs(inputs)
