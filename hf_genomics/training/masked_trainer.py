@@ -98,8 +98,8 @@ class MaskedTrainer(ExactTrainer):
 
         The loss is one of them: the Trainer's own, a mean over batches, would depend on how windows are batched.
         """
-        asked = inputs | {"sparse_prediction": self._sizes.sparse_prediction}  # a model gives all logits otherwise
-        loss, logits, labels = super().prediction_step(model, asked, prediction_loss_only, ignore_keys)
+        inputs = inputs | {"sparse_prediction": self._sizes.sparse_prediction}  # dense by default outside training
+        loss, logits, labels = super().prediction_step(model, inputs, prediction_loss_only, ignore_keys)
         if logits is None or labels is None:
             return loss, logits, labels
         scores = score_batch(inputs["input_ids"].to(labels.device), labels, logits, self.processing_class)
