@@ -39,7 +39,7 @@ from .compat import (
 from .configuration_kmer_bert import KmerBertConfig
 from .dropout import KmerBertDropout, drop
 from .initialisation import start_for_kmers
-from .losses import check_classes, check_count, in_units, label_loss, sequence_loss
+from .losses import check_classes, check_count, in_target_units, label_loss, sequence_loss
 from .pooling import check_nt_labels, first_tokens, pool, tokens_to_nt, unpack
 from .positions import AMPLITUDE, SINUSOIDAL_BASE, apply_rotary, rotation, sinusoids, stretch_positions
 from .sequence import CLS_ID, IGNORE_INDEX, SEP_ID
@@ -722,7 +722,7 @@ class KmerBertClassifier(KmerBertPreTrainedModel):
         """
         return kind(
             loss=None if labels is None else sequence_loss(logits, labels, self.config, num_items),
-            logits=in_units(logits, self.config),
+            logits=in_target_units(logits, self.config),
             hidden_states=outputs.hidden_states,
             attentions=outputs.attentions,
             **states,
