@@ -148,7 +148,7 @@ def _classes(store: GenomeStore, column: str) -> tuple[list[str], np.ndarray]:
         raise InputError(f"{store.path}: contig {name!r} has no {column}; label it in the metadata table, or omit it")
     names = sorted(labels.astype(str).unique())
     if len(names) < 2:
-        raise InputError(f"{store.path}: column {column!r} holds only one class, {names[0]!r}; a classifier needs two")
+        raise InputError(f"{store.path}: column {column!r} holds one class only, {names[0]!r}; a classifier needs two")
     return names, np.searchsorted(names, labels.astype(str))
 
 

@@ -108,7 +108,7 @@ def test_labels_that_cannot_be_used_are_refused(store: GenomeStore, tmp_path: Pa
     with pytest.raises(InputError, match="label_fraction must be above 0"):
         cut(store, "train", length=100, per_genome=1, label_fraction=0.0)
     one_class = store_of(tmp_path, "ACGT" * 9, "ACGT" * 9, metadata="accession\tlabel\nc0\ta\nc1\ta\n")
-    with pytest.raises(InputError, match="holds only one class, 'a'"):
+    with pytest.raises(InputError, match="holds one class only, 'a'"):
         cut(one_class, None, length=10, per_genome=1)
     unlabelled = store_of(tmp_path, "ACGT" * 9, "ACGT" * 9, metadata="accession\tlabel\nc0\ta\nc1\tNA\n")
     with pytest.raises(InputError, match="contig 'c1' has no label"):
