@@ -224,9 +224,8 @@ class KmerBertAttention(nn.Module):
 
     def forward(self, hidden: Tensor, layout: Layout, selected: Tensor | None = None, **kwargs: object) -> Tensor:
         """Map (batch, tokens, hidden) to the same shape, or to (selected tokens, hidden)."""
-        if selected is None:
-            query_states = hidden
-        else:  # faster backwards than hidden[selected]
+        query_states = hidden
+        if selected is not None:  # (selected tokens, hidden)
             query_states = hidden.flatten(0, 1).index_select(0, selected.flatten().nonzero()[:, 0])
         attended, _ = self.self(hidden, layout, query_states=query_states, selected=selected, **kwargs)
         return self.output(attended, query_states)

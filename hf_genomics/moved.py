@@ -31,7 +31,7 @@ MOVED = {
     "data.files": ("io.files",),
     "data.genbank": ("io.genbank",),
     "data.genome_folder": ("downloads.genome_folder",),
-    "data.labelled": ("labelled.windows",),
+    "data.labelled": ("labelled.windows", "labelled.sequence_dataset"),
     "data.masking": ("batches.masking",),
     "data.metadata": ("genomes.metadata",),
     "data.order": ("genomes.order",),

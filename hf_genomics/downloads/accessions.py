@@ -85,6 +85,7 @@ def read_accessions(path: str | PathLike[str]) -> list[AccessionRequest]:
 
 def _is_table(path: str | PathLike[str]) -> bool:
     """Return whether a list is a table, judging by its first line (or Parquet's magic bytes)."""
+    # Not `kind_of`, which takes a plain list of words for a table with one column.
     with input_errors(path), open_binary(path) as file:
         start = file.peek(1 << 16)
     if start[:4] == b"PAR1":

@@ -13,7 +13,7 @@ def progress_bar(logger: logging.Logger, verb: str, unit: str, total: int | None
     Args:
         logger: logger of the verb; at level WARNING or above the bar is hidden.
         verb: name of the verb, shown before the bar.
-        unit: what is counted, such as "nt".
+        unit: what is counted; "nt" and "B" are shown with prefixes (k, M, G).
         total: how many there are, if that is known.
 
     Returns:
