@@ -44,7 +44,7 @@ class EpochOrder(Sampler[int]):
         return self.steps * self.batch * self.accumulation * self.processes
 
     def __iter__(self) -> Iterator[int]:
-        """Iterate over the rows of the epoch; the next ``batch`` rows are a batch, and processes take batches in turn."""
+        """Iterate over the rows of the epoch; each ``batch`` rows form a batch, and processes take batches in turn."""
         return iter(self.order(self.epoch).tolist())
 
     def order(self, epoch: int) -> np.ndarray:

@@ -307,8 +307,8 @@ def prepare(
         output_dir: folder to write; it appears when it is complete.
         metadata: CSV, TSV or Parquet table with a row for every record; its columns (label, split, group) are kept.
         records: how records are read and matched with the metadata table.
-        split: shares of train, valid and test, counted in nt, such as 0.8 0.1 0.1: whole genomes (or, where the metadata table
-            has a column "group", whole groups) are assigned; omit it if the metadata table has a column "split".
+        split: shares of train, valid and test, counted in nt, such as 0.8 0.1 0.1: whole genomes (or, if the metadata
+            table has a column "group", whole groups) are assigned; omit it if the metadata table has a column "split".
         seed: seed of the split.
         storage: "8bit" takes a byte for each nucleotide, "2bit" is about four times smaller on disk and somewhat
             slower to read; both return the same letters, soft masking, N and IUPAC codes included.
