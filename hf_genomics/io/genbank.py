@@ -58,7 +58,7 @@ def genbank_chunks(file: BinaryFile, path: str | PathLike[str]) -> Iterator[RawC
 
 
 def _read_fields(lines: Iterator[bytes]) -> dict[bytes, bytes]:
-    """Read the fields of the next record, up to its letters or, without letters, its ``//``; empty at the file's end."""
+    """Read the fields of the next record, up to its letters or, without letters, its ``//``; {} at the end of file."""
     fields: dict[bytes, bytes] = {}
     key = b""
     for line in lines:
