@@ -230,7 +230,7 @@ class _Fetching:
     rejections: Counter[tuple[str, str]] = field(default_factory=Counter)
 
     def run(self, requests: list[AccessionRequest], batch_size: int) -> dict[str, str]:
-        """Fetch all records; return why records are still missing, by accession."""
+        """Fetch all records; return why some could not be fetched, by accession."""
         queue = deque(_Batch(requests[start : start + batch_size]) for start in range(0, len(requests), batch_size))
         with progress_bar(logger, "download", "genome", total=len(requests)) as bar:
             while queue:
@@ -334,7 +334,7 @@ class _Fetching:
         for request in matching:
             before = answer.verified.get(request.accession)
             if before and version_of(before.record.accession) > version_of(record.accession):
-                continue  # requested without a version; a newer one has come already
+                continue  # requested without a version, and a newer one has arrived already
             self._verify(request, record, answer)
         if not matching and len(requests) == 1:
             answer.rejected[requests[0].accession] = f"the server sends {record.accession} instead"
@@ -343,7 +343,7 @@ class _Fetching:
         """Accept or reject a record; a record that arrives three times in the same wrong form has failed for good."""
         problem = self._difference(request, record)
         if problem is None:
-            # What its length was compared with; `_check_lengths` asks ESummary about the rest.
+            # Note with what the length was compared; `_check_lengths` compares the rest with ESummary.
             answer.verified[request.accession] = VerifiedRecord(record, "list" if request.length else "nothing")
             answer.rejected.pop(request.accession, None)
             return

@@ -1,4 +1,4 @@
-"""Place pretraining windows on contigs (at random, cut side by side as in DNABERT, or tiled), and weigh contigs.
+"""Place pretraining windows on contigs: at random, side by side as in DNABERT, or tiled; and weight contigs.
 
 In this module a contig is given by its index among the selected contigs; starts are counted from the first nucleotide
 of the contig, and lengths are in nt.
@@ -48,7 +48,7 @@ class Places(NamedTuple):
         return cls(*np.empty((3, count), np.int64))
 
     def take(self, rows: np.ndarray) -> Places:
-        """Return some of the windows, selected by integers or by bool."""
+        """Return some of the windows; ``rows`` are their indices, or bool (windows,)."""
         return Places(*(column[rows] for column in self))
 
     def put(self, rows: np.ndarray, others: Places) -> None:

@@ -1,4 +1,4 @@
-"""Masking: spans against a double loop, shares against the paper's arithmetic, and chance that has no state."""
+"""Masking: spans against a double loop, shares against the paper's arithmetic, and random numbers without a state."""
 
 from __future__ import annotations
 
@@ -152,7 +152,7 @@ def test_masking_keeps_its_promises_on_any_batch(stride, span, rate, replacement
     assert torch.equal(masked.any(1), (ids >= 5).any(1)), "at least one span where anything can be masked"
 
 
-def test_every_row_has_a_span_even_where_chance_gives_none() -> None:
+def test_every_row_has_a_span_even_if_none_is_drawn() -> None:
     collator = DataCollatorForSpanMasking(TOKENIZERS[1], span=6, start_rate=1e-9)
     masked = collator(rows_of(300, 150))["labels"].numpy() != -100
     counts = masked.sum(1)
