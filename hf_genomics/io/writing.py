@@ -56,7 +56,7 @@ def write_partial(path: Path, content: bytes) -> Path:
     Returns:
         The temporary file, ``.NAME.RANDOM.partial`` in the same folder.
     """
-    # A random name, so that two processes that write the same file do not write into each other's.
+    # A random name, so that two processes that write the same file do not share a temporary file.
     partial = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.partial")
     try:
         with open(partial, "xb") as file:  # open() obeys the umask, which tempfile's files do not

@@ -373,7 +373,7 @@ def test_spans_of_any_other_tokenizer_spare_its_special_tokens(tokenizer: Any) -
 def test_a_tokenizer_without_a_mask_or_padding_token_is_refused_by_name(missing: str) -> None:
     tokenizer = fast_tokenizers()[1]
     setattr(tokenizer, f"{missing}_token", None)
-    with pytest.raises(ValueError, match=f"has no {missing}.* token; give it one"):
+    with pytest.raises(ValueError, match=f"has no {missing}.* token; set its {missing}_token"):
         DataCollatorForSpanMasking(tokenizer)([{"sequence": dna(60, 1)}])
 
 
