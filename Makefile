@@ -23,19 +23,20 @@ test: .venv/.installed ## run the tests
 test-slow: .venv/.installed ## run the tests that take longer
 	$(PYTEST) -m "slow and not gpu and not network"
 
-# Which tests to run in the two environments below: all, or `make test-newest TESTS="tests/test_cli.py"`.
+# Which tests to run in the two environments below: all, or `make test-newest TESTS=tests/test_cli.py`.
 TESTS ?=
+# Requirements that win over the lower bounds: `make test-lowest KEEP=torch==2.13.0`.
+KEEP ?=
 # The packages whose upper bounds in pyproject.toml `make test-newest` ignores.
 BOUNDED ?= torch transformers accelerate jsonargparse
 
-test-newest: .venv-newest/bin/pip ## run the tests with the newest releases of everything, in .venv-newest
-	.venv-newest/bin/python -m pip install --upgrade --upgrade-strategy eager -e '.[test]'
-	.venv-newest/bin/python -m pip install --upgrade --upgrade-strategy eager $(BOUNDED)
+test-newest: .venv-newest/bin/uv ## run the tests with the newest releases of everything, in .venv-newest
+	$(@:test-%=.venv-%)/bin/uv pip install --python .venv-newest/bin/python --upgrade -e '.[test]'
+	$(@:test-%=.venv-%)/bin/uv pip install --python .venv-newest/bin/python $(addprefix --upgrade-package ,$(BOUNDED)) $(BOUNDED)
 	$(TEST_ENV) .venv-newest/bin/python -m pytest -n 2 $(TESTS)
 
-test-lowest: .venv-lowest/bin/pip ## run the tests with the oldest releases that pyproject.toml allows, in .venv-lowest
-	.venv-lowest/bin/python .ci/lowest.py $(KEEP) > .venv-lowest/constraints.txt
-	.venv-lowest/bin/python -m pip install -c .venv-lowest/constraints.txt -e '.[test]'
+test-lowest: .venv-lowest/bin/uv ## run the tests with the oldest releases that pyproject.toml allows, in .venv-lowest
+	$(@:test-%=.venv-%)/bin/uv pip install --python .venv-lowest/bin/python --resolution lowest-direct -e '.[test]' $(KEEP)
 	$(TEST_ENV) .venv-lowest/bin/python -m pytest -n 2 $(TESTS)
 
 conformance: .venv/.installed ## run transformers' own tests on our model and tokenizer (downloads its source release once)
@@ -71,6 +72,11 @@ lint: .venv/.installed-dev ## check style and types
 .venv/.installed-dev: .venv/.installed
 	$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	@touch $@
+
+.PRECIOUS: %/bin/pip
+# uv, because pip cannot resolve to the lower bounds.
+%/bin/uv: | %/bin/pip
+	$*/bin/python -m pip install --disable-pip-version-check uv
 
 %/bin/pip:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null || { \

@@ -431,7 +431,7 @@ def test_places_of_tokens_and_nucleotides_agree(kmer: tuple, length: int, specia
 
 
 def test_places_outside_are_refused(tokenizer: KmerTokenizer) -> None:
-    with pytest.raises(ValueError, match="token 0 .* begin at place 1"):
+    with pytest.raises(ValueError, match="token 0 .* begin at index 1"):
         tokenizer.token_to_nt(0)
     for position in (-1, 10):
         with pytest.raises(ValueError, match=f"position {position} is outside the sequence of 10 nt"):

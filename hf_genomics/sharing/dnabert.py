@@ -21,7 +21,7 @@ from ..configuration_kmer_bert import BERT_SETTINGS, KmerBertConfig
 from ..errors import InputError
 from ..inference.loading import no_load_report, readable
 from ..io.writing import replacing
-from ..losses import in_units
+from ..losses import in_target_units
 from ..sequence import SPECIAL_TOKENS, kmer_vocabulary
 from ..tokenization_kmer import KmerTokenizer
 
@@ -120,7 +120,7 @@ def _weights_in_units(model: PreTrainedModel) -> dict[str, torch.Tensor]:
     weights, config = dict(model.state_dict()), model.config
     if "classifier.weight" in weights:
         bias = weights["classifier.bias"]
-        weights["classifier.bias"] = in_units(bias, config).to(bias)
+        weights["classifier.bias"] = in_target_units(bias, config).to(bias)
     if "classifier.weight" in weights and config.target_scales is not None:
         weight = weights["classifier.weight"]
         weights["classifier.weight"] = weight * weight.new_tensor(config.target_scales).unsqueeze(1)

@@ -185,7 +185,7 @@ def plan_pretraining(
     if not folder.exists():  # otherwise `train` checks, once it has deleted what a killed run left behind
         check_room(trainer, network)
     settings = _resume_settings(data, tokenizer, masking, windows, store)
-    settings |= {"schedule_steps": trainer.schedule_steps}
+    settings |= {"trainer.schedule_steps": trainer.schedule_steps}
     return PretrainingPlan(
         folder, trainer, tokenizer, network, masking, training, validation, order, settings, resume, overwrite
     )
