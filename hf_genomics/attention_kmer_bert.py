@@ -259,23 +259,23 @@ def attend_by_window(
     Returns:
         The attended values, in the shape of ``query``.
     """
-    runs = [(length, len(list(equal))) for length, equal in groupby(lengths)]  # [5, 5, 3] -> [(5, 2), (3, 1)]
-    sizes = [length * count for length, count in runs]
+    repeats = [(length, len(list(equal))) for length, equal in groupby(lengths)]  # [5, 5, 3] -> [(5, 2), (3, 1)]
+    sizes = [length * count for length, count in repeats]
     choices = None if selected is None else selected.split(sizes)
     queries = query.split(sizes if choices is None else [int(choice.sum()) for choice in choices])
     attended = []
-    for run, (q, *keys) in enumerate(zip(queries, key.split(sizes), value.split(sizes), strict=True)):
-        length, count = runs[run]
-        k, v = (state.unflatten(0, (count, length)).transpose(1, 2) for state in keys)  # (count, heads, length, size)
+    for index, (q, *states) in enumerate(zip(queries, key.split(sizes), value.split(sizes), strict=True)):
+        length, count = repeats[index]
+        k, v = (x.unflatten(0, (count, length)).transpose(1, 2) for x in states)  # (count, heads, length, size)
         if choices is not None:
-            attended.append(attend_from(attend, q, k, v, None, choices[run].view(count, length)))
+            attended.append(attend_from(attend, q, k, v, None, choices[index].view(count, length)))
             continue
         q = q.unflatten(0, (count, length)).transpose(1, 2)
         if reach is None or reach >= length - 1:  # every token sees its whole window
-            states = attend(q, k, v, None)[0]
+            windows = attend(q, k, v, None)[0]
         else:
-            states = attend_nearby(attend, q, k, v, reach)
-        attended.append(states.flatten(0, 1))
+            windows = attend_nearby(attend, q, k, v, reach)
+        attended.append(windows.flatten(0, 1))
     return torch.cat(attended)
 
 
@@ -492,7 +492,7 @@ def _window_kernel(config: PreTrainedConfig, hidden: Tensor, dropout: float) -> 
     if device != "cuda" or attention_name(config) != "sdpa" or varlen_attn is None:
         return "groups"
     # torch's variable-length kernel takes half precision without dropout, and heads of at most 256 features, a multiple
-    # of 8; it runs on NVIDIA's Ampere or newer.
+    # of 8; it needs an NVIDIA GPU of the Ampere generation or newer.
     dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else hidden.dtype
     size = config.hidden_size // config.num_attention_heads
     fits = dtype in (torch.bfloat16, torch.float16) and not dropout and size % 8 == 0 and size <= 256

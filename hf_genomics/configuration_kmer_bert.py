@@ -1,4 +1,4 @@
-"""Configurations of KmerBert, a BERT encoder over k-mers; the defaults are those of DNABERT-6 and GenomeNet-BERT."""
+"""Configurations of KmerBert, a BERT encoder over k-mers; the defaults are DNABERT-6, GenomeNet-BERT's base set-up."""
 
 import os
 import warnings
@@ -174,8 +174,8 @@ class KmerBertConfig(PreTrainedConfig):
             the weights are those of a plain BERT in both cases.
         sparse_prediction: in training, compute masked-token logits for the labelled tokens only. Outside training,
             logits are dense unless ``sparse_prediction=True`` is passed to the forward pass.
-        max_sequence_length: longest sequence that a classifier was fine-tuned on, in nt; prediction cuts longer ones
-            into windows of this length.
+        max_sequence_length: longest sequence that a classifier was fine-tuned on, in nt; prediction cuts longer
+            sequences into windows of this length.
         classifier_pooling: what the sequence classifier reads: "cls" (the first token, as in BERT), or the "mean", the
             "max" or the "attention"-weighted mean of all tokens.
         class_weights: factor of each class in the loss, (num_labels,); with several labels, the factor of the positives

@@ -23,7 +23,7 @@ def initialise_for_kmers(module: nn.Module, model: Any, config: KmerBertConfig) 
     """Set the weights of a module to the k-mer initialisation, if that differs from BERT's.
 
     Args:
-        module: any module, which has BERT's initialisation; weights loaded from a checkpoint stay as they are.
+        module: any module, already initialised as in BERT; weights loaded from a checkpoint stay as they are.
         model: the `KmerBertModel` that the module may belong to.
         config: configuration of the model.
     """
@@ -52,7 +52,8 @@ def _initialise_words(weight: Tensor, config: KmerBertConfig) -> None:
     table, reserved = weight.clone(), reserved_features(config)
     kmers = kmer_embeddings(config.k, weight.shape[1], reserved=reserved)
     table[NUM_SPECIAL : vocabulary_size(config.k)] = kmers
-    # [CLS] stands for the whole sequence. Its embedding cancels that of position 0, so that its heads look everywhere.
+    # [CLS] stands for the whole sequence: its embedding cancels that of position 0, so that it attends to all tokens
+    # evenly.
     if reserved:
         table[CLS_ID, :reserved] = 0.0
         table[CLS_ID] -= sinusoidal_positions(1, weight.shape[1])[0]
@@ -82,8 +83,8 @@ def kmer_embeddings(k: int, hidden_size: int, scale: float = 0.1, noise: float =
         k: k-mer size in nt.
         hidden_size: features of an embedding.
         scale: standard deviation of an embedding's features.
-        noise: standard deviation of the noise, which differs between all k-mers.
-        reserved: number of first features that hold the noise only, which leaves them to the positions.
+        noise: standard deviation of the noise, which is independent for each k-mer.
+        reserved: number of first features that hold noise only and so are left to the positions.
 
     Returns:
         (4^k, hidden_size), in the order of the vocabulary.

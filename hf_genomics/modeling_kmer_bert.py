@@ -423,7 +423,8 @@ class KmerBertPreTrainedModel(PreTrainedModel):
             model_args: as in transformers.
             output_loading_info: also return which weights were missing or unexpected. The caller has to check them
                 then: missing weights of the encoder are not an error.
-            stretch_positions: number of tokens that the model shall read; its learned positions are interpolated.
+            stretch_positions: number of tokens that the model can read afterwards; its learned positions are
+                interpolated.
             kwargs: as in transformers.
 
         Raises:
@@ -433,7 +434,7 @@ class KmerBertPreTrainedModel(PreTrainedModel):
             pretrained_model_name_or_path, *model_args, output_loading_info=True, **kwargs
         )
         if pretrained_model_name_or_path is not None and not output_loading_info:
-            refuse_missing(model, info["missing_keys"], str(pretrained_model_name_or_path))
+            check_encoder_complete(model, info["missing_keys"], str(pretrained_model_name_or_path))
         if stretch_positions is not None:
             model.resize_position_embeddings(stretch_positions)
         return (model, info) if output_loading_info else model
@@ -453,7 +454,7 @@ class KmerBertPreTrainedModel(PreTrainedModel):
         """Interpolate the learned positions to another number of positions; see `positions.stretch_positions`.
 
         Args:
-            new_num_position_embeddings: number of positions after that.
+            new_num_position_embeddings: number of positions afterwards.
 
         Raises:
             ValueError: if positions are not learned, or there would be fewer than 3, too few for any sequence.
@@ -492,7 +493,7 @@ def set_usual_mode(folder: str | os.PathLike) -> None:
             shutil.copymode(Path(folder) / "config.json", weights)
 
 
-def refuse_missing(model: PreTrainedModel, missing: Iterable[str], source: str) -> None:
+def check_encoder_complete(model: PreTrainedModel, missing: Iterable[str], source: str) -> None:
     """Check that no weight of the encoder is missing; the pooler counts as a part of the heads.
 
     Args:

@@ -29,7 +29,7 @@ def packed_starts(position_ids: Tensor) -> Tensor:
 
 
 def unpack(columns: list[Tensor], attention_mask: Tensor | None, position_ids: Tensor | None) -> list[Tensor]:
-    """Copy every packed sequence into a row of its own; return rows that hold one sequence as they are.
+    """Copy every packed sequence into a row of its own; if no row holds more than one, return the columns as they are.
 
     An exported program cannot unpack, since its number of rows must not depend on the values of positions; give it one
     sequence per row.
@@ -47,7 +47,9 @@ def unpack(columns: list[Tensor], attention_mask: Tensor | None, position_ids: T
     return columns if position_ids is None else _unpack(columns, position_ids)
 
 
-@torch.compiler.disable(reason="how many sequences there are depends on position_ids, whose values no graph knows")
+@torch.compiler.disable(
+    reason="the number of sequences depends on the values of position_ids, which a graph does not know"
+)
 def _unpack(columns: list[Tensor], position_ids: Tensor) -> list[Tensor]:
     """Unpack columns, the last of which is False on padding; see `unpack`."""
     real = columns[-1]
@@ -111,7 +113,7 @@ def pool(hidden: Tensor, real: Tensor, how: str, scores: Tensor | None = None) -
         hidden: (rows, tokens, hidden).
         real: bool (rows, tokens), False on padding.
         how: "cls" (the first token), "mean", "max" or "attention" (mean weighted by the softmax of ``scores``).
-        scores: (rows, tokens), for "attention", which is the plain mean without scores.
+        scores: (rows, tokens), for "attention"; without scores that is the plain mean.
 
     Returns:
         (rows, hidden); for a row of nothing but padding 0, except for "cls".
