@@ -1,4 +1,4 @@
-"""Compute the dose of a masking: the exact shares of tokens masked and nucleotides hidden, and the start rate for one.
+"""Compute the dose of a masking: exact shares of masked tokens and hidden nucleotides, and the rate for a wanted share.
 
 A nucleotide is *hidden* if every token that covers it is masked, so that no visible token shows it. The shares hold far
 from the ends of a window. Near an end fewer tokens cover a nucleotide, so that more nucleotides are hidden;
@@ -78,8 +78,9 @@ def unknown_fraction(
     """Compute the share of nucleotides that the model cannot read off its input.
 
     Some masked tokens are kept as they are (``keep_share``), and some are replaced by random tokens. A kept token shows
-    its nucleotides; a random token shows wrong ones, so they remain unknown. If one decision is made for each span, all
-    tokens that cover a hidden nucleotide are kept or none; if one is made for each token, a single kept token shows it.
+    its nucleotides; a random token shows wrong ones, so they remain unknown. If one decision is made for each run of
+    masked tokens, all tokens that cover a hidden nucleotide are kept or none; if one is made for each token, a single
+    kept token shows it.
 
     Args:
         spans: length of all spans in tokens, or the probability of each length.
@@ -87,7 +88,7 @@ def unknown_fraction(
         k: k-mer size in nt.
         stride: nt from the start of one k-mer to the start of the next.
         keep_share: share of masked tokens that are kept as they are.
-        per_span: whether one decision is made for each span, instead of one for each token.
+        per_span: whether one decision is made for each run of masked tokens, instead of one for each token.
 
     >>> round(100 * unknown_fraction(6, 0.025, k=6, keep_share=0.1, per_span=False), 2)
     1.78
@@ -219,7 +220,8 @@ def chosen_spans(
         span_cap: length of the longest span of that distribution in tokens.
 
     Raises:
-        ValueError: naming the setting, its value and the rule; also if two settings contradict each other.
+        ValueError: if a setting is invalid, or two settings contradict each other; the message names setting, value and
+            rule.
     """
     settings = {"span": span, "span_lengths": span_lengths, "span_geometric": span_geometric}
     given = [name for name, value in settings.items() if value is not None]
@@ -266,7 +268,8 @@ def chosen_rates(
         ``{0: rate, step: rate, ...}``: each rate holds from its step on; steps ascend.
 
     Raises:
-        ValueError: naming the setting, its value and the rule; also if two settings contradict each other.
+        ValueError: if a setting is invalid, or two settings contradict each other; the message names setting, value and
+            rule.
     """
     if start_rate is not None and hidden_fraction is not None:
         raise ValueError(

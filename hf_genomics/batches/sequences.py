@@ -23,8 +23,8 @@ class DataCollatorForSequences:
     Args:
         tokenizer: any tokenizer with a padding token; a KmerTokenizer reads letters fastest.
         rc_probability: probability that a row without ``keep_strand`` is read from the opposite strand (for training
-            only: an augmentation for labels that belong to both strands). Which rows are depends only on (seed, epoch,
-            window index).
+            only: an augmentation for labels that belong to both strands). The choice of rows depends only on (seed,
+            epoch, window index).
         seed: seed of that choice.
         epoch: epoch of rows without an ``epoch`` of their own; see ``set_epoch``.
         num_parts: cut every sequence into this many parts of (nearly) equal length, for hierarchical models.

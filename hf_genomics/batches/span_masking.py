@@ -292,9 +292,8 @@ class DataCollatorForSpanMasking:
             return np.arange(len(places))
         begins = np.ones(len(places), bool)
         np.not_equal(places[1:], places[:-1] + 1, out=begins[1:])
-        begins[edges[edges < len(places)]] = (
-            True  # the last token of a row and the first of the next are not neighbours
-        )
+        # The last token of a row and the first token of the next row are not neighbours.
+        begins[edges[edges < len(places)]] = True
         return np.flatnonzero(begins)
 
 

@@ -327,7 +327,7 @@ def _load_validation(
             data.train_split,
             data.valid_split,
         )
-    return WindowDataset(store, windows.drawn(), rows, trainer.seed + 1, size=data.valid_windows)
+    return WindowDataset(store, windows.at_random_places(), rows, trainer.seed + 1, size=data.valid_windows)
 
 
 def _check_contigs(windows: WindowDataset, k: int) -> None:

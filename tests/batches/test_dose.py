@@ -89,7 +89,7 @@ def test_the_chain_equals_the_sum_over_all_draws(spans, rate, n) -> None:
 
 
 def hidden_on_a_ring(ring: int, span: int, rate: float, k: int, stride: int) -> float:
-    """Hidden share of a circle of tokens, by trying all starts: no ends, and the same chances as far from them."""
+    """Hidden share of a circle of tokens, by trying all starts: no ends, so the shares are those far from ends."""
     total = 0.0
     for starts in itertools.product((False, True), repeat=ring):
         masked = {(place + offset) % ring for place in range(ring) if starts[place] for offset in range(span)}

@@ -312,7 +312,7 @@ def test_a_folder_that_may_not_be_written_to_is_refused(refused, monkeypatch, tm
     real = os.access
     monkeypatch.setattr(os, "access", lambda place, mode: Path(place) != tmp_path and real(place, mode))
     line = refused(verb, words)
-    assert f"{tmp_path} may not be written to; set {key} to another place" in line
+    assert f"no permission to write to {tmp_path}; set {key} to another place" in line
 
 
 def test_a_disk_without_room_for_the_model_is_refused(refused, monkeypatch):
