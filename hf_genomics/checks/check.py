@@ -21,7 +21,7 @@ from ..errors import InputError
 from ..genomes.metadata import RecordRules, join_metadata, read_metadata, with_splits
 from ..genomes.splits import SPLITS
 from ..genomes.store import check_files, genome_name
-from ..io.files import input_errors, open_binary
+from ..io.text_tables import kind_of
 from ..labelled.columns import Columns
 from ..labelled.sequences import LabelledSequences
 from ..renamed import renamed
@@ -227,14 +227,11 @@ def _check_arguments(named: list[tuple[str, str | None]], k: int, min_identity: 
 
 
 def _is_table(path: str) -> bool:
-    """Return whether a file is a table rather than a sequence file: it is Parquet, or starts with a line of entries."""
+    """Return whether a file is a table rather than a sequence file; an unreadable file is what its name says."""
     try:
-        with input_errors(path), open_binary(path) as file:
-            start = file.peek(1 << 16).removeprefix(b"\xef\xbb\xbf")
-    except InputError:  # the name decides which reader reports what is wrong
+        return kind_of(path) != "sequences"
+    except InputError:  # the reader of that kind reports what is wrong
         return path.lower().removesuffix(".gz").endswith((".csv", ".tsv", ".parquet"))
-    line = start.lstrip().partition(b"\n")[0]
-    return start[:4] == b"PAR1" or (line[:1] not in b">@;#" and (b"," in line or b"\t" in line) and b"\0" not in start)
 
 
 def _guess_nt(paths: list[str]) -> int:
