@@ -57,6 +57,7 @@ bench: .venv/.installed ## print the measured speeds, as ratios in one run (abou
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/store.py
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/checkpoint.py
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/scaling.py
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/predict.py --mnt 1 20
 	$(BIN)/python benchmarks/train_step.py --rounds 1 --steps 2
 
 lint: .venv/.installed-dev ## check style and types

@@ -1,15 +1,15 @@
-"""How many tokens a second the data path feeds, from genome store to batches, to a model that does nothing.
+"""Measure how many tokens per second the data path feeds, from genome store to batches, to a model that does nothing.
 
     python benchmarks/feed.py
 
-Each set-up is that of its recipe: windows drawn, read, turned, tokenised, masked and packed, in its batches. "path" is
-the DataLoader alone, "with the Trainer" is `pretrain`'s Trainer, with its counts, log and checks of every step, around
-a model of one weight that returns 0. One process, one thread, no workers; CPU time, which other work on the machine
-disturbs least; medians over the rounds.
+Each set-up is that of its recipe: windows drawn, read, reverse-complemented by chance, tokenised, masked and packed
+into its batches. "path" is the DataLoader alone; "with the Trainer" is `pretrain`'s Trainer, with its counts, log and
+checks of every step, around a model of one weight that returns 0. One process, one thread, no workers; CPU time, which
+other work on the machine disturbs least; medians over the rounds.
 
-The second table is the share of tokens that are no padding, the third a real step of the CPU-sized recipes: what share
-of its time is spent waiting for the next batch. The last is that share, by the clock, where a device (a pause) takes
-half a million tokens a second, as a large GPU would: with a worker the next batch is prepared meanwhile.
+The second table gives the share of tokens that are not padding. The third is of real steps of the CPU-sized recipes:
+the share of their time spent waiting for the next batch. The last is that share, in wall time, for a device (a pause)
+that takes half a million tokens per second, as a large GPU would: a worker prepares the next batch meanwhile.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ def parts(recipe: Path, store: GenomeStore, rows: str) -> tuple[WindowDataset, D
 
 
 def path_rate(windows: WindowDataset, collator: DataCollatorForSpanMasking, batch: int, least: float) -> float:
-    """Feed for about ``least`` seconds of CPU time and give tokens a second, padding not counted."""
+    """Feed for about ``least`` seconds of CPU time; return tokens per second without padding."""
     loader = DataLoader(windows, batch, sampler=EpochOrder(len(windows), batch), collate_fn=collator)
     batches, tokens = iter(loader), 0
     next(batches)  # pays for the order of the epoch
@@ -166,7 +166,7 @@ def train(
 
 
 def feeding(store: GenomeStore, rounds: int, least: float) -> None:
-    """Print how many tokens a second each set-up feeds."""
+    """Print how many tokens per second each set-up feeds."""
     print("| set-up | windows in a batch | rows | path, Mtok/s | with the Trainer, Mtok/s |\n|---|---|---|---|---|")
     for name in SET_UPS:
         recipe = RECIPES / f"pretrain_{name}.yaml"
@@ -183,7 +183,7 @@ def feeding(store: GenomeStore, rounds: int, least: float) -> None:
 
 
 def filling(store: GenomeStore, batches: int = 20) -> None:
-    """Print what share of the tokens is no padding: the mean, and the least of some batches."""
+    """Print the share of tokens that are not padding: the mean and the minimum over some batches."""
     sizes = (8, 16, 32, 64, 128, 256)
     print("\n| set-up | rows | " + " | ".join(f"{size} windows" for size in sizes) + " |")
     print("|---|---" + "|---" * len(sizes) + "|")
@@ -200,7 +200,7 @@ def filling(store: GenomeStore, batches: int = 20) -> None:
 
 
 def waiting(store: GenomeStore, rounds: int, steps: int) -> None:
-    """Print what share of a CPU step is spent waiting for its batch."""
+    """Print the share of a CPU step that is spent waiting for its batch."""
     print("\n| CPU recipe | tokens/s of a step | waiting for data |\n|---|---|---|")
     for name in SET_UPS:
         windows, collator, settings = parts(RECIPES / f"pretrain_{name}_cpu.yaml", store, "one row")
@@ -215,7 +215,7 @@ def waiting(store: GenomeStore, rounds: int, steps: int) -> None:
 
 
 def hiding(store: GenomeStore, rounds: int, pace: float = 500_000) -> None:
-    """Print what share of the time is spent waiting for batches where a device takes ``pace`` tokens a second."""
+    """Print the share of time spent waiting for batches if a device takes ``pace`` tokens per second."""
     workers = (0, 1)
     print(f"\n| waiting at {pace:,.0f} tokens/s | no worker | a worker |\n|---|---|---|")
     for name in SET_UPS:

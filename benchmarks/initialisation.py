@@ -223,12 +223,12 @@ def probe(model: Any, tokenizer: Any, store: Any) -> dict[str, float]:
 
 
 def probe_windows(store: Any) -> list[Any]:
-    from hf_genomics.labelled.windows import labelled_windows
+    from hf_genomics.labelled.windows import LabelledWindows, labelled_windows
 
-    common = {"length": NT, "label_column": "class", "balanced": True}
+    common = {"label_column": "class", "balanced": True}
     return [
-        labelled_windows(store, "train", **common, label_fraction=0.1, per_genome=24),
-        labelled_windows(store, "test", **common, per_genome=16),
+        labelled_windows(store, "train", LabelledWindows(NT, per_genome=24, label_fraction=0.1), **common),
+        labelled_windows(store, "test", LabelledWindows(NT, per_genome=16), **common),
     ]
 
 

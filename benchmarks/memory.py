@@ -1,8 +1,8 @@
-"""How far the estimate of a training step's memory is from what real steps take on a CPU.
+"""Compare the estimated memory of a training step with what real steps take on a CPU.
 
 Every case trains a few steps in a process of its own, through ``pretrain`` or ``finetune``, and compares the growth of
-its resident memory at the peak with the estimate that was made before the first step. Linux only. Ends in about five
-minutes on one core and takes up to 4 GB: ``python benchmarks/memory.py [name ...]``
+its resident memory at the peak with the estimate that was made before the first step. Linux only. Takes about five
+minutes on one core and up to 4 GB: ``python benchmarks/memory.py [name ...]``
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ CASES: dict[str, tuple[dict[str, Any], int, int, int, int, dict[str, Any]]] = {
 
 
 def measure(name: str) -> dict[str, float]:
-    """Train a case in this process, and give MiB: estimated and taken, without the weights, which are there before."""
+    """Train a case in this process; return MiB estimated and taken, without the weights, which exist before."""
     import psutil
     from transformers import TrainingArguments
 

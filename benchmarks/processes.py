@@ -1,12 +1,12 @@
-"""Pretraining on one core and on two processes (gloo): tokens per second, by the CPU's clock and the wall's.
+"""Measure pretraining with one process and with two (gloo): tokens per CPU second and per second of wall time.
 
     python benchmarks/processes.py
     python benchmarks/processes.py --processes 1 --rounds 5
 
-The verb `pretrain` on windows of the paper's lengths, three sizes, each process with one thread; 2 processes share the
-windows of a step, so both ways do the same work. They take turns; medians over the rounds. CPU seconds are those of all
-processes: tokens per CPU second tell what sharing costs in work, but not what is lost in waiting; the wall tells that,
-where nothing else runs (the load is printed). A median is of few steps, the first of each run left out.
+Runs `pretrain` on windows of the paper's lengths with models of three sizes, one thread per process. Two processes
+share the windows of a step, so that both do the same work. They take turns; the table gives medians over the rounds.
+CPU seconds are summed over processes: tokens per CPU second show what sharing costs in work, wall time also shows what
+is lost in waiting, if nothing else runs (the load is printed). The first step of each run is not counted.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ SIZES: dict[str, tuple[dict[str, Any], int]] = {  # sizes, windows of a step
 
 
 def train(size: str, steps: int, store: str, batch: int) -> dict[str, float]:
-    """Pretrain for some steps, and give tokens (of all processes) and seconds of this one's CPU and of the wall.
+    """Pretrain for some steps; return tokens (of all processes), and this process's CPU and wall-clock seconds.
 
     The first step is not counted. Dropout is off, as in the recipes for CPUs; the windows are the paper's lengths.
     """
@@ -87,7 +87,7 @@ def train(size: str, steps: int, store: str, batch: int) -> dict[str, float]:
 
 
 def measure(size: str, steps: int, store: Path, processes: int) -> dict[str, float]:
-    """Train in processes of their own: tokens a CPU second of all of them, and a second of the wall."""
+    """Train in processes of their own; return tokens per CPU second of all of them, and per second of wall time."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -107,7 +107,7 @@ def measure(size: str, steps: int, store: Path, processes: int) -> dict[str, flo
 
 
 def make_store(folder: Path) -> Path:
-    """Prepare contigs drawn by chance; the letters say nothing, but nothing here looks at what is learnt."""
+    """Prepare contigs of random letters; what is learnt from them does not matter here."""
     random = np.random.default_rng(0)
     with open(folder / "genome.fa", "wb") as file:
         for number in range(20):
@@ -135,7 +135,7 @@ def report(counts: list[int], rounds: int, steps: int) -> None:
                 rows.append(" | ".join([*cells, f"{wall[count]:,.0f}", f"{wall[count] / wall[1]:.2f}"]))
     busy = ", ".join(f"{load:.1f}" for load in os.getloadavg())
     print(f"\nLoad of the machine's {os.cpu_count()} cores at the end (1, 5, 15 minutes): {busy}")
-    header = "size | windows a step | processes | tokens per CPU second | ratio | tokens per second of the wall | ratio"
+    header = "size | windows a step | processes | tokens per CPU second | ratio | tokens per wall second | ratio"
     print(f"\n| {header} |\n|{'---|' * 7}")
     print("\n".join(f"| {row} |" for row in rows))
 

@@ -8,7 +8,7 @@ from importlib import import_module
 from typing import Any
 
 from .auto import register
-from .moved import install
+from .moved import install_old_paths
 
 __version__ = "0.2.0"
 
@@ -41,8 +41,18 @@ _HOME = {
     "to_bert": "sharing.dnabert",
     "push": "sharing.push",
     "quickstart": "studies.quickstart",
+    "PretrainingArguments": "training.arguments",
+    "Head": "training.head",
+    "RecordRules": "genomes.metadata",
+    "SplitFiles": "checks.check",
+    "Columns": "labelled.columns",
+    "LabelledWindows": "labelled.windows",
+    "Task": "labelled.task",
     "LabelledData": "labelled.data",
     "LabelledSequences": "labelled.sequences",
+    "PretrainingData": "training.pretrain",
+    "QuickstartData": "studies.quickstart",
+    "Retry": "downloads.download",
     "load_classifier": "inference.loading",
     "predict_scores": "inference.scores",
     "predict_nt_scores": "inference.scores",
@@ -66,4 +76,4 @@ def __dir__() -> list[str]:
 
 
 register()
-install()
+install_old_paths()

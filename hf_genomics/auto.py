@@ -1,9 +1,16 @@
-"""Registration with transformers' Auto classes, each at the moment transformers loads it.
+"""Register our classes with transformers' Auto classes, as soon as transformers loads those and not earlier.
 
 Importing hf_genomics must make ``AutoModel.from_pretrained`` work, but loading torch and transformers takes seconds
 that a ``--help`` should not cost. So our modules are loaded right after transformers has loaded the module that holds
-the mapping of an Auto class (at once if it is loaded already), and registered right after they are loaded, whoever
-imported them first. The ``auto_map`` of the models says which class belongs to which Auto class.
+the mapping of an Auto class. If transformers has loaded it before, this happens at once. Our classes are registered
+right after our module is loaded; it does not matter whether transformers, the user or another of our modules imports it
+first. The ``auto_map`` of the models says which class belongs to which Auto class::
+
+    import hf_genomics                    register(): the finder goes to the front of sys.meta_path; nothing is loaded
+    from transformers import AutoModel    Python asks the finder for transformers.models.auto.modeling_auto
+        ... is loaded                     its action runs: import our modeling_kmer_bert
+            our module is loading         loading = 1; it may import more of transformers: their actions wait in `due`
+            our module is loaded          loading = 0: everything in `due` runs, its registration too
 """
 
 import sys
@@ -17,21 +24,21 @@ from typing import Any
 
 
 def _classes_of(module: str) -> Iterator[type]:
-    """Yield the classes that one of our modules defines."""
-    for kind in vars(import_module(_full(module))).values():
-        if isinstance(kind, type) and kind.__module__ == _full(module):
-            yield kind
+    """Iterate over the classes that one of our modules defines."""
+    for cls in vars(import_module(_full_name(module))).values():
+        if isinstance(cls, type) and cls.__module__ == _full_name(module):
+            yield cls
 
 
-def _named(reference: str) -> Any:
+def _class_by_reference(reference: str) -> Any:
     """Return the class that an ``auto_map`` calls ``module.Class``."""
     module, name = reference.split(".")
-    return getattr(import_module(_full(module)), name)
+    return getattr(import_module(_full_name(module)), name)
 
 
 def _configurations() -> list[Any]:
     """List our configurations: the classes with a model type."""
-    return [kind for kind in _classes_of("configuration_kmer_bert") if getattr(kind, "model_type", "")]
+    return [cls for cls in _classes_of("configuration_kmer_bert") if getattr(cls, "model_type", "")]
 
 
 def _register_configurations() -> None:
@@ -44,19 +51,22 @@ def _register_configurations() -> None:
 def _register_tokenizer() -> None:
     from transformers import AutoTokenizer
 
+    tokenizer = _class_by_reference("tokenization_kmer.KmerTokenizer")
     for config in _configurations():
-        AutoTokenizer.register(config, slow_tokenizer_class=_named("tokenization_kmer.KmerTokenizer"), exist_ok=True)
+        AutoTokenizer.register(config, slow_tokenizer_class=tokenizer, exist_ok=True)
 
 
 def _register_models(module: str) -> None:
     """Register the models of a module by the ``auto_map`` of its classes."""
     import transformers
 
-    for kind in _classes_of(module):
-        entries = dict(vars(kind).get("auto_map", {}))  # its own; subclasses inherit the others
+    for cls in _classes_of(module):
+        # Only what this class defines itself; inherited entries are registered with the base class.
+        entries = dict(vars(cls).get("auto_map", {}))
         config = entries.pop("AutoConfig", None)
         for auto, reference in entries.items():
-            getattr(transformers, auto).register(_named(config), _named(reference), exist_ok=True)
+            model = _class_by_reference(reference)
+            getattr(transformers, auto).register(_class_by_reference(config), model, exist_ok=True)
 
 
 class _AfterImport(MetaPathFinder):
@@ -69,31 +79,34 @@ class _AfterImport(MetaPathFinder):
     def __init__(self, actions: dict[str, Callable[[], object]]) -> None:
         self.actions = actions
         self.due: list[Callable[[], object]] = []
-        self.loading = 0  # modules of ours
+        self.loading = 0  # how many of our modules are being loaded now (they import each other)
 
     def find_spec(self, fullname: str, path: Any = None, target: ModuleType | None = None) -> ModuleSpec | None:
-        is_ours, action = fullname.startswith(f"{__package__}."), self.actions.pop(fullname, None)
+        is_ours = fullname.startswith(f"{__package__}.")
+        action = self.actions.pop(fullname, None)  # pop: an action runs once
+        # The modules of a package lie in its folder (`path`), also in an editable install, so this finder is enough.
         spec = PathFinder.find_spec(fullname, path, target) if is_ours or action else None
         if spec is None or spec.loader is None:
             return None
         load = spec.loader.exec_module
 
         def load_then_act(module: ModuleType) -> None:
-            self.loading += is_ours
+            self.loading += int(is_ours)
             try:
                 load(module)
             finally:
-                self.loading -= is_ours
+                self.loading -= int(is_ours)
             self.due += [action] if action else []
             while self.due and not self.loading:
                 self.due.pop(0)()
 
-        # The only way to act after a module's own code has run; the loader serves this module alone.
+        # The only way to act after a module's own code has run; changing this loader affects no other module.
         spec.loader.exec_module = load_then_act  # type: ignore[method-assign]
         return spec
 
 
-# What to do once a module is loaded: load ours, then register it.
+# Module -> what to do once it is loaded: import another of our modules (a name), or call a function. A name without a
+# dot is one of our modules.
 _AFTER: dict[str, list[str | Callable[[], None]]] = {
     "transformers.models.auto.configuration_auto": ["configuration_kmer_bert"],
     "transformers.models.auto.tokenization_auto": ["tokenization_kmer"],
@@ -112,17 +125,19 @@ _AFTER: dict[str, list[str | Callable[[], None]]] = {
 
 def register() -> None:
     """Register configurations, tokenizer and models with the Auto classes, now or once transformers loads them."""
-    actions: dict[str, Callable[[], object]] = {_full(name): partial(_act, steps) for name, steps in _AFTER.items()}
-    due = [actions.pop(name) for name in list(actions) if name in sys.modules]
+    actions: dict[str, Callable[[], object]] = {
+        _full_name(name): partial(_act, steps) for name, steps in _AFTER.items()
+    }
+    already_loaded = [actions.pop(name) for name in list(actions) if name in sys.modules]
     sys.meta_path.insert(0, _AfterImport(actions))
-    for action in due:
+    for action in already_loaded:
         action()
 
 
 def _act(steps: list[str | Callable[[], None]]) -> None:
     for step in steps:
-        import_module(_full(step)) if isinstance(step, str) else step()
+        import_module(_full_name(step)) if isinstance(step, str) else step()
 
 
-def _full(name: str) -> str:
+def _full_name(name: str) -> str:
     return name if "." in name else f"{__package__}.{name}"

@@ -74,7 +74,7 @@ class _Backends:
 
 
 def _can_return_tuple(forward: Callable) -> Callable:
-    """Make ``return_dict=False`` turn the output of a forward pass into a tuple."""
+    """Convert the output of a forward pass to a tuple where ``return_dict=False`` asks for one."""
 
     @wraps(forward)
     def wrapper(self: Any, *args: Any, return_dict: bool | None = None, **kwargs: Any) -> Any:
@@ -95,7 +95,7 @@ def _record(states: list[Tensor], name: str, _: nn.Module, args: tuple, output: 
 
 
 def _capture_outputs(forward: Callable) -> Callable:
-    """Make ``output_hidden_states`` and ``output_attentions`` return what the recorded classes return."""
+    """Add to an output what modules returned, where ``output_hidden_states`` or ``output_attentions`` asks for it."""
 
     @_can_return_tuple
     @wraps(forward)

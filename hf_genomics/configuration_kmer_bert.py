@@ -299,7 +299,7 @@ class KmerBertConfig(PreTrainedConfig):
         return self.sliding_window if types[layer] == SLIDING else None
 
     def _fill_in_layer_types(self) -> None:
-        """Write the default pattern down where there is a window, for programs that read config.json."""
+        """Set the default pattern of layers where there is a window, for programs that read config.json."""
         if self.layer_types is None and self.sliding_window is not None:
             self.layer_types = default_layer_types(self.num_hidden_layers)
 

@@ -1,6 +1,7 @@
 """The k-mer start: k-mers that share letters have similar embeddings, and heads look at neighbouring tokens.
 
-It changes nothing but the weights that a plain BERT starts from; docs/decisions.md explains why it works.
+It changes nothing but the weights that a plain BERT starts from; docs/decisions/initialisation.md explains why
+it works.
 """
 
 from typing import Any

@@ -1,4 +1,4 @@
-"""Convert between places of tokens and places of nucleotides, 0-based and half-open."""
+"""Convert between indices of tokens in a row and positions of nucleotides, 0-based and half-open."""
 
 from typing import Any
 
@@ -8,35 +8,35 @@ from .sequence import covered_nt, num_kmers
 
 
 def token_to_nt(token: Any, k: int, stride: int, lead: int) -> tuple[Any, Any]:
-    """Compute the nucleotides [start, end) under a k-mer.
+    """Compute the nucleotides [start, end) that a k-mer covers.
 
     Args:
-        token: place of the k-mer in its row; a whole number, or a list or array of them.
+        token: index of the k-mer in its row; a whole number, or a list or array of them.
         k: k-mer size in nt.
         stride: nt from the start of one k-mer to the start of the next.
-        lead: special tokens before the first k-mer of a row, 0 or 1.
+        lead: number of special tokens before the first k-mer of a row, 0 or 1.
 
     Raises:
-        ValueError: if a place lies before the first k-mer, or is not a whole number.
+        ValueError: if an index lies before the first k-mer, or is not a whole number.
 
     >>> token_to_nt(2, k=6, stride=3, lead=1)
     (3, 9)
     """
     kmer = whole_number(token, "token") - lead
     if np.any(kmer < 0):
-        raise ValueError(f"token {token} is not a k-mer: the k-mers of a row begin at place {lead}")
+        raise ValueError(f"token {token} is not a k-mer: the k-mers of a row begin at index {lead}")
     return kmer * stride, kmer * stride + k
 
 
 def nt_to_token(position: Any, k: int, stride: int, lead: int, length: int | None = None) -> tuple[Any, Any]:
-    """Compute the places [first, last) of the k-mers that cover a nucleotide.
+    """Compute the indices [first, end) of the k-mers that cover a nucleotide.
 
     Args:
-        position: 0-based place of the nucleotide; a whole number, or a list or array of them.
+        position: 0-based position of the nucleotide; a whole number, or a list or array of them.
         k: k-mer size in nt.
         stride: nt from the start of one k-mer to the start of the next.
-        lead: special tokens before the first k-mer of a row, 0 or 1.
-        length: nt of the sequence; None if its end does not matter. In the uncovered tail, first equals last.
+        lead: number of special tokens before the first k-mer of a row, 0 or 1.
+        length: length of the sequence in nt; None if its end does not matter. In the uncovered tail, first equals end.
 
     Raises:
         ValueError: if a position lies outside the sequence, or is not a whole number.
@@ -48,24 +48,25 @@ def nt_to_token(position: Any, k: int, stride: int, lead: int, length: int | Non
     if np.any(position < 0) or (length is not None and np.any(position >= length)):
         known = "the sequence" if length is None else f"the sequence of {length} nt"
         raise ValueError(f"position {position} is outside {known} (0-based)")
-    # The k-mers that cover a nucleotide are those that start at or before it, without those that end before it.
-    last = num_kmers(position + k, k, stride)
+    # The k-mers that cover a nucleotide: those that start at or before it, minus those that end before it. As k-mers
+    # are sorted, both are counts.
+    end = num_kmers(position + k, k, stride)
     first = num_kmers(position, k, stride)
     if length is not None:
-        last = np.minimum(last, num_kmers(length, k, stride))
-    first = np.minimum(first, last)
-    in_same_form = int if np.ndim(position) == 0 else np.asarray
-    return in_same_form(first + lead), in_same_form(last + lead)
+        end = np.minimum(end, num_kmers(length, k, stride))
+    first = np.minimum(first, end)
+    like_input = int if np.ndim(position) == 0 else np.asarray
+    return like_input(first + lead), like_input(end + lead)
 
 
 def window_nt(max_length: Any, k: int, stride: int, special: int, overlap: Any) -> int:
-    """Compute the nucleotides of the longest window that fits into ``max_length`` tokens.
+    """Compute the length in nt of the longest window that fits into ``max_length`` tokens.
 
     Args:
-        max_length: tokens of a window, special tokens included.
+        max_length: number of tokens in a window, special tokens included.
         k: k-mer size in nt.
         stride: nt from the start of one k-mer to the start of the next.
-        special: special tokens of a window.
+        special: number of special tokens in a window.
         overlap: nt that neighbouring windows share; only checked.
 
     Raises:
@@ -79,7 +80,7 @@ def window_nt(max_length: Any, k: int, stride: int, special: int, overlap: Any) 
     nt = covered_nt(int(max_length) - special, k, stride)
     if nt == 0:
         raise ValueError(
-            f"max_length of {max_length} tokens leaves no room for a k-mer beside {special} special tokens; "
+            f"max_length of {max_length} tokens leaves no room for a k-mer in addition to {special} special tokens; "
             f"pass at least {special + 1}"
         )
     if isinstance(overlap, bool) or not isinstance(overlap, int | np.integer) or not 0 <= overlap < nt:

@@ -1,4 +1,7 @@
-"""Read and spell k-mers: the slow, readable twin of the encoding, and the way from tokens and ids back to letters."""
+"""Read and spell k-mers: the slow, readable twin of the encoding, and the conversion of tokens and ids back to letters.
+
+docs/glossary.md explains k-mer, token, stride and twin.
+"""
 
 from collections.abc import Iterator
 
@@ -8,7 +11,7 @@ from .kmer_encoding import BLANKS, OTHER_DIGIT
 from .sequence import ALPHABET, CLS_ID, NUM_SPECIAL, PAD_ID, SEP_ID, covered_nt
 
 _TO_BLANK = str.maketrans(dict.fromkeys(BLANKS.decode(), " "))
-_SPELLING = (ALPHABET + "N").encode().ljust(256, b"N")  # from digits 0..4 back to letters
+_SPELLING = (ALPHABET + "N").encode().ljust(256, b"N")  # digits 0..4 to letters; translate() wants 256 bytes
 
 
 def is_kmer(token: str, k: int) -> bool:
@@ -32,11 +35,12 @@ def split_into_kmers(text: str, k: int, stride: int, unknown: str) -> Iterator[s
     >>> list(split_into_kmers("acgun TTT", 3, 1, "[UNK]"))
     ['ACG', 'CGT', '[UNK]', 'TTT']
     """
-    # Latin-1 as in `as_letters`: one byte per character, so that no character changes the places behind it.
+    # Latin-1 as in `as_letters`: one byte per character, so that no character moves the letters after it.
     for word in text.encode("latin-1", "replace").decode("latin-1").translate(_TO_BLANK).split(" "):
         for start in range(0, len(word) - k + 1, stride):
             kmer = word[start : start + k].upper().replace("U", "T")
-            # Replaced here and not later, because "[PAD]" would be a "k-mer" of k = 5 and then read as the token.
+            # Replaced here and not later: the text "[PAD]" has five letters; with k = 5 it would be passed on as a
+            # k-mer and then be taken for the padding token.
             yield kmer if is_kmer(kmer, k) else unknown
 
 
@@ -58,15 +62,15 @@ def code_to_kmer(code: int, k: int) -> str:
     >>> code_to_kmer(1, 3), code_to_kmer(63, 3)
     ('AAT', 'GGG')
     """
-    return "".join(ALPHABET[code >> 2 * place & 3] for place in reversed(range(k)))
+    return "".join(ALPHABET[code >> 2 * position & 3] for position in reversed(range(k)))
 
 
 def merge_kmers(tokens: list[str], k: int, stride: int) -> list[str]:
-    """Merge k-mers in reading order into words of DNA; a k-mer that contradicts the one before it begins a new word.
+    """Merge k-mers, from left to right, into words of DNA; a k-mer that contradicts the one before begins a new word.
 
     Args:
-        tokens: k-mers; anything else stands for ``k`` unknown letters, which neighbouring k-mers fill in as far as they
-            reach.
+        tokens: k-mers; anything else stands for ``k`` unknown letters; neighbouring k-mers that overlap it fill some of
+            them in.
         k: k-mer size in nt.
         stride: nt from the start of one k-mer to the start of the next.
 
@@ -90,7 +94,7 @@ def merge_kmers(tokens: list[str], k: int, stride: int) -> list[str]:
 
 
 def spell(ids: np.ndarray, k: int, stride: int) -> str | None:
-    """Merge k-mer ids in reading order into the DNA from which they were cut: the fast twin of `merge_kmers`.
+    """Merge k-mer ids, from left to right, into the DNA from which they were cut: the fast form of `merge_kmers`.
 
     Args:
         ids: ids of k-mers and [UNK] only, (tokens,), at least one.
@@ -103,16 +107,16 @@ def spell(ids: np.ndarray, k: int, stride: int) -> str | None:
     >>> spell(np.array([16, 50, 1]), 3, 1)
     'ACGTN'
     """
-    # Letter `place` of every k-mer at once: k views of the result, each with a step of one stride.
+    # Letter `position` of every k-mer at once: k views of the result, each with a step of one stride.
     #
     #     digits        0 1 2 3 4 5 6           k = 3, stride 2, three k-mers
     #     views[0]      .   .   .
     #     views[1]        .   .   .
     #     views[2]          .   .   .
     known, codes = ids >= NUM_SPECIAL, ids - NUM_SPECIAL
-    shown = [(codes >> 2 * (k - 1 - place) & 3).astype(np.uint8) for place in range(k)]
+    shown = [(codes >> 2 * (k - 1 - position) & 3).astype(np.uint8) for position in range(k)]
     digits = np.full(covered_nt(len(ids), k, stride), OTHER_DIGIT, np.uint8)
-    views = [digits[place : place + (len(ids) - 1) * stride + 1 : stride] for place in range(k)]
+    views = [digits[position : position + (len(ids) - 1) * stride + 1 : stride] for position in range(k)]
     for view, letters in zip(views, shown, strict=True):
         np.copyto(view, letters, where=known)
     # Where two k-mers show different letters, the later view has overwritten the earlier one.
@@ -121,24 +125,24 @@ def spell(ids: np.ndarray, k: int, stride: int) -> str | None:
     return digits.tobytes().translate(_SPELLING).decode("ascii")
 
 
-def mirrored(ids: np.ndarray) -> np.ndarray:
-    """Compute for each place of rows of ids the place of its mirror image.
+def mirrored_positions(ids: np.ndarray) -> np.ndarray:
+    """Compute for each position in rows of ids the position of its mirror image.
 
-    [PAD], [CLS] and [SEP] keep their places; the tokens between two of them are reversed.
+    [PAD], [CLS] and [SEP] keep their positions; the tokens between two neighbouring ones of these are reversed.
 
     Args:
         ids: ids of tokens, (..., tokens).
 
     Returns:
-        Places, int64 (..., tokens).
+        Positions, int64 (..., tokens).
 
-    >>> mirrored(np.array([2, 10, 11, 12, 3, 0])).tolist()
+    >>> mirrored_positions(np.array([2, 10, 11, 12, 3, 0])).tolist()
     [0, 3, 2, 1, 4, 5]
     """
-    place = np.broadcast_to(np.arange(ids.shape[-1]), ids.shape)
+    position = np.broadcast_to(np.arange(ids.shape[-1]), ids.shape)
     fixed = (ids == PAD_ID) | (ids == CLS_ID) | (ids == SEP_ID)
-    # The nearest fixed places on both sides; between places b and a, the mirror image of p is b + a - p. A fixed place
-    # is its own nearest on both sides and so stays.
-    before = np.maximum.accumulate(np.where(fixed, place, -1), -1)
-    after = np.minimum.accumulate(np.where(fixed, place, ids.shape[-1])[..., ::-1], -1)[..., ::-1]
-    return before + after - place
+    # The nearest fixed positions on both sides; between positions b and a, the mirror image of p is b + a - p. A fixed
+    # position is its own nearest one on both sides, and therefore its own mirror image.
+    before = np.maximum.accumulate(np.where(fixed, position, -1), -1)
+    after = np.minimum.accumulate(np.where(fixed, position, ids.shape[-1])[..., ::-1], -1)[..., ::-1]
+    return before + after - position

@@ -1,8 +1,9 @@
 """Encode batches of DNA as k-mer ids: the pure array functions behind `KmerTokenizer`.
 
-There are two routes. This file holds the fast one, for *plain* sequences: they contain no blank and no named token, so
-their k-mers lie ``stride`` nt apart and a whole batch is arithmetic on one array of joined letters. All other text goes
-through `kmer_pieces`. Both routes return `EncodedRows`.
+There are two routes. This file holds the fast one, for *plain* sequences: they contain no white space and no token
+written by name (such as the text ``[MASK]``), so their k-mers lie ``stride`` nt apart and a whole batch is arithmetic
+on one array of joined letters. All other text goes through `kmer_pieces`. Both routes return `EncodedRows`.
+docs/glossary.md explains k-mer, token and stride.
 """
 
 from typing import Any, NamedTuple
@@ -21,7 +22,7 @@ from .sequence import (
     rolling_codes,
 )
 
-#: Digits beside those of A, T, C and G (0..3): any other character, and a blank.
+#: Digits in addition to 0..3 for A, T, C and G: any other character, and a blank (white space).
 OTHER_DIGIT, BLANK_DIGIT = 4, 5
 BLANKS = b" \t\n\r\v\f"
 
@@ -38,13 +39,14 @@ class EncodedRows(NamedTuple):
     """Rows of tokens.
 
     Attributes:
-        columns: name -> int64 (rows, longest), or (rows, longest, 2) for offsets, padded on the right.
-        lengths: tokens of each row, special tokens included, (rows,).
+        matrices: matrices by the names that transformers uses (``input_ids``, ``attention_mask`` ...), int64
+            (rows, longest), or (rows, longest, 2) for offsets, padded on the right.
+        lengths: number of tokens in each row, special tokens included, (rows,).
         num_unknown: how many tokens of all rows are [UNK].
-        uncovered_nt: nucleotides of each row's text that no k-mer shows, (rows,); None if they are not counted.
+        uncovered_nt: nucleotides of each row's text that no k-mer covers, (rows,); None if they are not counted.
     """
 
-    columns: dict[str, np.ndarray]
+    matrices: dict[str, np.ndarray]
     lengths: np.ndarray
     num_unknown: int
     uncovered_nt: np.ndarray | None
@@ -58,10 +60,10 @@ class RowLayout(NamedTuple):
         stride: nt from the start of one k-mer to the start of the next.
         special_ids: ids of [CLS] and [SEP]; None to omit them.
         pad_id: id of [PAD].
-        max_length: most tokens of a row, special tokens included; None for no limit.
+        max_length: largest number of tokens in a row, special tokens included; None for no limit.
         truncation: which sequence of a pair is shortened.
         truncate_left: whether tokens are removed on the left.
-        wanted: names of the columns, and "uncovered_nt" if uncovered nucleotides are counted.
+        wanted: names of the matrices to build; also "uncovered_nt" if uncovered nucleotides are to be counted.
     """
 
     k: int
@@ -99,103 +101,107 @@ def encode_plain(
     row_lengths: np.ndarray,
     layout: RowLayout,
 ) -> EncodedRows:
-    """Encode joined rows that contain no blank and no named token.
+    """Encode joined rows that contain no white space and no token written by name.
 
     Args:
         letters: uint8 letters of all rows, one row after the other, (nt,).
         digits: their digits, uint8 (nt,); see `token_digits`.
         highest: the largest digit.
-        row_lengths: nt of each row, int64 (rows,).
+        row_lengths: length of each row in nt, int64 (rows,).
         layout: how the rows are laid out.
     """
     lower = IS_LOWER[letters] if "soft_masked" in layout.wanted else None
     if len(row_lengths) == 1 or (row_lengths == row_lengths[0]).all():
-        return _encode_even(digits, highest, lower, row_lengths, layout)
-    return _encode_ragged(digits, highest, lower, row_lengths, layout)
+        return _encode_equal_lengths(digits, highest, lower, row_lengths, layout)
+    return _encode_different_lengths(digits, highest, lower, row_lengths, layout)
 
 
-def _encode_even(
+def _encode_equal_lengths(
     digits: np.ndarray,
     highest: int,
     lower: np.ndarray | None,
     row_lengths: np.ndarray,
     layout: RowLayout,
 ) -> EncodedRows:
-    """Encode rows of one length: counts and starts are one number for all rows, and a reshaped view finds the rows."""
+    """Encode rows of one length.
+
+    All rows have the same number of k-mers and the same starts, so that the ids are a slice of one matrix, without a
+    copy for each row.
+    """
     # Two rows of 5 nt, k = 3. A code is computed at every letter, also for k-mers that cross the end of a row (x):
     #
     #     digits   A C G T T   G G A T C
-    #     codes    a b c x x   d e f x x      as (rows, length); columns 0, stride, 2 stride ... are the row's own
+    #     codes    a b c x x   d e f x x      as (rows, length): k-mers are in columns 0, stride, 2 stride ...
     #     ids      [CLS] a b c [SEP]
     #              [CLS] d e f [SEP]
     k, stride = layout.k, layout.stride
     rows, length = len(row_lengths), int(row_lengths[0])
     count = num_kmers(length, k, stride)
-    special = 2 if layout.special_ids else 0
-    kept = int(kept_tokens(count, 0, special, layout.max_length, layout.truncation, pair=False)[0])
+    lead = 1 if layout.special_ids else 0  # special tokens on each side of a row
+    kept = int(kept_tokens(count, 0, 2 * lead, layout.max_length, layout.truncation, pair=False)[0])
     first = count - kept if layout.truncate_left else 0
-    own = slice(first * stride, (first + kept) * stride, stride)
-    ids = np.empty((rows, kept + special), np.int64)
-    slots = ids[:, special // 2 : special // 2 + kept]
+    row_kmers = slice(first * stride, (first + kept) * stride, stride)
+    ids = np.empty((rows, kept + 2 * lead), np.int64)
+    slots = ids[:, lead : lead + kept]
     codes, unknown = _codes_everywhere(digits, highest, k)
-    slots[...] = codes[: rows * length].reshape(rows, length)[:, own]
+    slots[...] = codes[: rows * length].reshape(rows, length)[:, row_kmers]
     slots += NUM_SPECIAL
     num_unknown = 0
     if unknown is not None:
-        is_unknown = unknown.reshape(rows, length)[:, own]
+        is_unknown = unknown.reshape(rows, length)[:, row_kmers]
         np.copyto(slots, UNK_ID, where=is_unknown)
         num_unknown = int(np.count_nonzero(is_unknown))
     if layout.special_ids:
         ids[:, 0], ids[:, -1] = layout.special_ids
-    lengths = np.full(rows, kept + special)
-    columns = _plain_columns(ids, lengths, first, layout, even=True)
+    lengths = np.full(rows, kept + 2 * lead)
+    matrices = _plain_matrices(ids, lengths, first, layout, equal_lengths=True)
     if lower is not None:
-        columns["soft_masked"] = np.zeros_like(ids)
+        matrices["soft_masked"] = np.zeros_like(ids)
         soft = rolling_any(_lengthened(lower, k), k).reshape(rows, length)
-        columns["soft_masked"][:, special // 2 : special // 2 + kept] = soft[:, own]
-    return EncodedRows(columns, lengths, num_unknown, _uncovered(row_lengths, layout))
+        matrices["soft_masked"][:, lead : lead + kept] = soft[:, row_kmers]
+    return EncodedRows(matrices, lengths, num_unknown, _uncovered(row_lengths, layout))
 
 
-def _encode_ragged(
+def _encode_different_lengths(
     digits: np.ndarray,
     highest: int,
     lower: np.ndarray | None,
     row_lengths: np.ndarray,
     layout: RowLayout,
 ) -> EncodedRows:
-    """Encode rows of different lengths: each row copies its own k-mers from the codes of all letters."""
-    # Rows of 5 and 4 nt, k = 3, with codes at every letter as in `_encode_even`:
+    """Encode rows of different lengths: the k-mers of each row are copied from the codes of all letters."""
+    # Rows of 5 and 4 nt, k = 3, with codes at every letter as in `_encode_equal_lengths`:
     #
     #     codes    a b c x x d e x x          starts [0, 5], counts [3, 2]
     #     ids      [CLS] a b c [SEP]
     #              [CLS] d e [SEP] [PAD]
     k, stride = layout.k, layout.stride
     counts = num_kmers(row_lengths, k, stride)
-    special = 2 if layout.special_ids else 0
-    kept, _ = kept_tokens(counts, 0, special, layout.max_length, layout.truncation, pair=False)
+    lead = 1 if layout.special_ids else 0  # special tokens on each side of a row
+    kept, _ = kept_tokens(counts, 0, 2 * lead, layout.max_length, layout.truncation, pair=False)
     first = counts - kept if layout.truncate_left else np.zeros_like(counts)
     starts = np.cumsum(row_lengths) - row_lengths + first * stride
-    ids = np.full((len(counts), int(kept.max()) + special), layout.pad_id, np.int64)
+    ids = np.full((len(counts), int(kept.max()) + 2 * lead), layout.pad_id, np.int64)
     codes, unknown = _codes_everywhere(digits, highest, k)
     flat = codes.astype(np.int64)
     flat += NUM_SPECIAL
     if unknown is not None:
         np.copyto(flat, UNK_ID, where=unknown)
-    _copy_rows(ids[:, special // 2 :], flat, starts, kept, stride)
+    _copy_rows(ids[:, lead:], flat, starts, kept, stride)
     if layout.special_ids:
         ids[:, 0] = layout.special_ids[0]
         ids[np.arange(len(counts)), kept + 1] = layout.special_ids[1]
-    columns = _plain_columns(ids, kept + special, first, layout)
+    matrices = _plain_matrices(ids, kept + 2 * lead, first, layout)
     if lower is not None:
-        columns["soft_masked"] = np.zeros_like(ids)
+        matrices["soft_masked"] = np.zeros_like(ids)
         soft = rolling_any(_lengthened(lower, k), k)
-        _copy_rows(columns["soft_masked"][:, special // 2 :], soft, starts, kept, stride)
+        _copy_rows(matrices["soft_masked"][:, lead:], soft, starts, kept, stride)
     num_unknown = 0 if unknown is None else count_unknown(ids)
-    return EncodedRows(columns, kept + special, num_unknown, _uncovered(row_lengths, layout))
+    return EncodedRows(matrices, kept + 2 * lead, num_unknown, _uncovered(row_lengths, layout))
 
 
 def _uncovered(row_lengths: np.ndarray, layout: RowLayout) -> np.ndarray | None:
-    """Count the nucleotides of each row under no k-mer, (rows,); None if they are not wanted."""
+    """Count the nucleotides of each row that no k-mer covers, (rows,); None if they are not wanted."""
     if "uncovered_nt" not in layout.wanted:
         return None
     counts = num_kmers(row_lengths, layout.k, layout.stride)
@@ -212,7 +218,8 @@ def _codes_everywhere(digits: np.ndarray, highest: int, k: int) -> tuple[np.ndar
     """Compute the code of the k-mer that starts at every digit of joined rows (meaningless across a row's end).
 
     Returns:
-        codes, (digits,); and whether each k-mer touches an unknown letter, bool (digits,), None if all letters are DNA.
+        codes, (digits,); and whether each k-mer contains an unknown letter, bool (digits,); None if all letters are
+        DNA.
     """
     longer = _lengthened(digits, k)
     if highest <= 3:
@@ -239,39 +246,40 @@ def _copy_rows(slots: np.ndarray, flat: np.ndarray, starts: np.ndarray, kept: np
         slots[row, :count] = flat[start : start + count * stride : stride]
 
 
-def _plain_columns(
-    ids: np.ndarray, lengths: np.ndarray, first: Any, layout: RowLayout, *, even: bool = False
+def _plain_matrices(
+    ids: np.ndarray, lengths: np.ndarray, first: Any, layout: RowLayout, *, equal_lengths: bool = False
 ) -> dict[str, np.ndarray]:
-    """Build the columns that follow from the number of tokens in each row.
+    """Build the matrices that follow from the number of tokens in each row.
 
     Args:
         ids: padded ids, (rows, longest).
-        lengths: tokens of each row, special tokens included, (rows,).
-        first: index of the first k-mer that truncation left in each row, a number or (rows,).
+        lengths: number of tokens in each row, special tokens included, (rows,).
+        first: index of the first k-mer of each row that truncation keeps, one number or (rows,).
         layout: how the rows are laid out.
-        even: whether all rows have ``longest`` tokens.
+        equal_lengths: whether all rows have ``longest`` tokens.
     """
     wanted = layout.wanted
-    columns = {"input_ids": ids}
+    matrices = {"input_ids": ids}
     if "token_type_ids" in wanted:
-        columns["token_type_ids"] = np.zeros(ids.shape, np.int64)
+        matrices["token_type_ids"] = np.zeros(ids.shape, np.int64)
     if "attention_mask" in wanted:
-        columns["attention_mask"] = np.ones(ids.shape, np.int64) if even else attention_mask(lengths, ids.shape[1])
+        width = ids.shape[1]
+        matrices["attention_mask"] = np.ones(ids.shape, np.int64) if equal_lengths else attention_mask(lengths, width)
     if not wanted & {"special_tokens_mask", "offset_mapping"}:
-        return columns
+        return matrices
     lead = 1 if layout.special_ids else 0
     column = np.arange(ids.shape[1])
     is_kmer = (column >= lead) & (column < lengths[:, None] - lead)
     if "special_tokens_mask" in wanted:
-        columns["special_tokens_mask"] = 1 - is_kmer.astype(np.int64)
+        matrices["special_tokens_mask"] = 1 - is_kmer.astype(np.int64)
     if "offset_mapping" in wanted:
         start = (np.maximum(column - lead, 0) + np.reshape(first, (-1, 1))) * layout.stride
-        columns["offset_mapping"] = np.where(is_kmer[..., None], np.stack([start, start + layout.k], -1), 0)
-    return columns
+        matrices["offset_mapping"] = np.where(is_kmer[..., None], np.stack([start, start + layout.k], -1), 0)
+    return matrices
 
 
 def attention_mask(lengths: np.ndarray, width: int) -> np.ndarray:
-    """Mark tokens with 1 and padding with 0, int64 (rows, width); ``lengths`` are the tokens of each row, (rows,)."""
+    """Mark tokens with 1 and padding with 0, int64 (rows, width); ``lengths`` are the numbers of tokens, (rows,)."""
     return (np.arange(width) < lengths[:, None]).astype(np.int64)
 
 
@@ -287,15 +295,15 @@ def kept_tokens(
     """Compute how many tokens of each sequence remain when rows are truncated, by transformers' rules.
 
     Args:
-        first: tokens of the first sequence; of each row, (rows,), or of one row.
-        second: tokens of the second sequence, likewise.
-        special: special tokens of a row.
-        max_length: most tokens of a row; None or 0 for no limit.
+        first: number of tokens of the first sequence, of one row or of each row (rows,).
+        second: number of tokens of the second sequence, in the same form.
+        special: number of special tokens in a row.
+        max_length: largest number of tokens in a row; None or 0 for no limit.
         truncation: which sequence is shortened.
         pair: whether there is a second sequence, which may be empty.
 
     Returns:
-        Tokens of the first and of the second sequence that remain.
+        The number of tokens of the first and of the second sequence that remain.
 
     >>> [int(kept) for kept in kept_tokens(9, 4, 3, 10, TruncationStrategy.LONGEST_FIRST, pair=True)]
     [4, 3]
@@ -307,7 +315,8 @@ def kept_tokens(
         return first, np.maximum(0, second - excess)
     if truncation == TruncationStrategy.ONLY_FIRST or not pair:
         return np.maximum(0, first - excess), second
-    # LONGEST_FIRST: the longer sequence loses tokens until both are equal, then both lose one in turn.
+    # LONGEST_FIRST: the longer sequence loses tokens until both are equal, then both lose one in turn, the second one
+    # first.
     until_equal = np.minimum(np.abs(second - first), excess)
     from_first = (excess - until_equal) // 2 + np.where(first > second, until_equal, 0)
     return np.maximum(0, first - from_first), np.maximum(0, second - (excess - from_first))
@@ -319,7 +328,7 @@ def check_letters(letters: np.ndarray, digits: np.ndarray, lengths: np.ndarray, 
     Args:
         letters: uint8 letters of all rows, (nt,).
         digits: their digits, uint8 (nt,).
-        lengths: nt of each row, (rows,).
+        lengths: length of each row in nt, (rows,).
         texts: the rows as they were given; a message then shows characters outside latin-1 as they are.
 
     Raises:
@@ -328,14 +337,14 @@ def check_letters(letters: np.ndarray, digits: np.ndarray, lengths: np.ndarray, 
     others = np.flatnonzero(digits > 3)  # most letters are A, C, G, T and U, which are known to be right
     wrong = ~IS_NUCLEOTIDE[letters[others]]
     if wrong.any():
-        place = int(others[wrong.argmax()])
-        row = int(np.searchsorted(np.cumsum(lengths), place, side="right"))
-        position = place - int(lengths[:row].sum())
+        index = int(others[wrong.argmax()])
+        row = int(np.searchsorted(np.cumsum(lengths), index, side="right"))
+        position = index - int(lengths[:row].sum())
         text = texts[row] if texts is not None and isinstance(texts[row], str) else None
-        raise letter_error(f"row {row + 1}", position, text[position] if text else chr(letters[place]))
+        raise not_a_nucleotide(f"row {row + 1}", position, text[position] if text else chr(letters[index]))
 
 
-def letter_error(where: str, position: int, letter: str) -> ValueError:
+def not_a_nucleotide(where: str, position: int, letter: str) -> ValueError:
     """Build the error for a character that is not a nucleotide code.
 
     Args:

@@ -1,7 +1,8 @@
 """Encode any text as k-mer ids: text with blanks, pre-tokenised words, pairs, and tokens written by name.
 
-A *piece* is a whole sequence or one pre-tokenised word. Every token is found with its place in its piece, then put into
-its row. This is the general route of `KmerTokenizer`; `kmer_encoding` holds the fast one for plain sequences.
+A *piece* is a whole sequence or one pre-tokenised word, and a *blank* is any white space. All pieces are joined into
+one array of letters; every token is found with its start and end in its piece, and is then put into its row. This is
+the general route of `KmerTokenizer`; `kmer_encoding` holds the fast one for plain sequences.
 """
 
 import functools
@@ -24,12 +25,14 @@ from .kmer_encoding import (
     attention_mask,
     count_unknown,
     kept_tokens,
-    letter_error,
+    not_a_nucleotide,
     token_digits,
 )
 from .sequence import NUM_SPECIAL, UNK_ID, as_letters, rolling_any, rolling_codes
 
-Piece = str | bytes | np.ndarray  # text, or data: bytes or uint8 letters
+# Text (str) may contain special tokens by name. In data (bytes, or uint8 letters from a file) "[SEP]" is wrong DNA: a
+# file must not be able to place a special token.
+Piece = str | bytes | np.ndarray
 
 
 class AddedName(NamedTuple):
@@ -38,8 +41,8 @@ class AddedName(NamedTuple):
     Attributes:
         text: the name.
         id: id of the token.
-        special: whether it is a special token, which is understood in text and never in data.
-        whole_word: whether the name counts only between blanks.
+        special: whether it is a special token, which is understood in text and never in data; see `Piece`.
+        whole_word: whether the name is understood only between blanks.
     """
 
     text: str
@@ -77,7 +80,7 @@ class NamedTokens(NamedTuple):
 
 @functools.lru_cache(maxsize=64)
 def name_tokens(names: tuple[AddedName, ...], split_special_tokens: bool) -> NamedTokens | None:
-    """Compile the patterns that find named tokens; the longest name wins.
+    """Compile the patterns that find named tokens; where several names match, the longest one is taken.
 
     Args:
         names: added and special tokens.
@@ -100,7 +103,8 @@ def _pattern(names: list[AddedName]) -> re.Pattern[str] | None:
         return None
     ordered = sorted(names, key=lambda name: len(name.text), reverse=True)
     escaped = [(re.escape(name.text), name.whole_word) for name in ordered]
-    # No character other than a blank before and behind a whole word; the ends of the text count as blanks.
+    # (?<![^ ]): before a whole word there is a blank or nothing; (?<= ) would not match at the start of the text.
+    # (?![^ ]): the same after it.
     return re.compile("|".join(rf"(?<![^ ]){text}(?![^ ])" if whole else text for text, whole in escaped))
 
 
@@ -109,11 +113,11 @@ class Tokens(NamedTuple):
 
     Attributes:
         ids: (tokens,) int64.
-        piece: index of the piece each token is in, (tokens,).
-        start: first character of its piece that a token covers, 0-based, (tokens,).
-        end: first character of its piece behind a token, (tokens,).
+        piece: index of the piece that contains each token, (tokens,).
+        start: position in its piece of the first character of each token, 0-based, (tokens,).
+        end: position in its piece after the last character of each token (half-open), (tokens,).
         soft_masked: whether a token covers a lower-case letter, bool (tokens,).
-        uncovered_nt: characters of each piece that are neither blank nor under a token, (pieces,).
+        uncovered_nt: characters of each piece that are neither blank nor covered by a token, (pieces,).
     """
 
     ids: np.ndarray
@@ -129,21 +133,22 @@ def find_tokens(
     k: int,
     stride: int,
     named: NamedTokens | None = None,
-    places: list[str] | None = None,
+    descriptions: list[str] | None = None,
 ) -> Tokens:
     """Find the tokens of pieces.
 
-    Each piece is cut at its blanks and named tokens into words, and each word by itself into k-mers.
+    Each piece is cut at its blanks and named tokens into words, and each word separately into k-mers.
 
     Args:
         pieces: whole sequences or pre-tokenised words; at least one.
         k: k-mer size in nt.
         stride: nt from the start of one k-mer to the start of the next.
         named: tokens that stand for themselves where their name is written.
-        places: where each piece is, for error messages; None to accept characters that are not nucleotide codes.
+        descriptions: how error messages name each piece, such as "row 3"; None to accept characters that are not
+            nucleotide codes.
 
     Raises:
-        ValueError: if ``places`` is given and a character is not a nucleotide code.
+        ValueError: if ``descriptions`` are given and a character is not a nucleotide code.
 
     >>> find_tokens(["ACGTT AC-G", "acg"], 3, 1).ids.tolist()
     [16, 50, 58, 1, 1, 16]
@@ -153,7 +158,7 @@ def find_tokens(
     #     pieces   "ACGTT AC-G", "acg"
     #     letters   A C G T T _ A C - G _ a c g
     #     begin     0                     11
-    #     start     0 1 2       6 7       11           k-mers that contain no blank; those that touch - are [UNK]
+    #     start     0 1 2       6 7       11           k-mers that contain no blank; k-mers that contain - are [UNK]
     texts = list(map(as_text, pieces))
     letters = as_letters(" ".join(texts)).copy()
     lengths = np.fromiter(map(len, texts), np.int64, len(texts))
@@ -161,8 +166,8 @@ def find_tokens(
     found = _find_named(pieces, begin, named)
     for start, end, _ in found.tolist():
         letters[start:end] = BLANKS[0]  # a named token ends the word before it, as a blank does
-    if places is not None:
-        _check_pieces(letters, texts, begin, places)
+    if descriptions is not None:
+        _check_pieces(letters, texts, begin, descriptions)
     digits, _ = token_digits(letters)
     start = _kmer_starts(digits == BLANK_DIGIT, k, stride)
     codes = rolling_codes(digits & 3, k)[start].astype(np.int64)
@@ -171,17 +176,20 @@ def find_tokens(
     uncovered = _uncovered(digits != BLANK_DIGIT, begin, lengths, start, k)
     end = start + k
     if len(found):
-        order = np.argsort(np.concatenate([start, found[:, 0]]), kind="stable")
-        end = np.concatenate([end, found[:, 1]])[order]
-        start = np.concatenate([start, found[:, 0]])[order]
-        ids = np.concatenate([ids, found[:, 2]])[order]
+        # Merge k-mers and named tokens by where they start. They never start at one letter, because the letters of a
+        # named token were made blanks above.
+        named_start, named_end, named_id = found.T
+        order = np.argsort(np.concatenate([start, named_start]), kind="stable")
+        start = np.concatenate([start, named_start])[order]
+        end = np.concatenate([end, named_end])[order]
+        ids = np.concatenate([ids, named_id])[order]
         soft = np.concatenate([soft, np.zeros(len(found), bool)])[order]
     piece = np.searchsorted(begin, start, side="right") - 1
     return Tokens(ids, piece, start - begin[piece], end - begin[piece], soft, uncovered)
 
 
 def _uncovered(is_letter: np.ndarray, begin: np.ndarray, lengths: np.ndarray, start: np.ndarray, k: int) -> np.ndarray:
-    """Count the letters of each piece under no k-mer.
+    """Count the letters of each piece that no k-mer covers.
 
     Args:
         is_letter: whether a character of the joined pieces is not a blank, bool (characters,).
@@ -191,7 +199,7 @@ def _uncovered(is_letter: np.ndarray, begin: np.ndarray, lengths: np.ndarray, st
         k: k-mer size in nt.
     """
     letters_before = np.concatenate([[0], np.cumsum(is_letter)])
-    # A letter under several k-mers counts once: each k-mer counts for the letters up to the start of the next one.
+    # A letter that several k-mers cover counts once: each k-mer counts its letters up to the start of the next one.
     covered = np.minimum(k, np.diff(start, append=len(is_letter) + k))
     piece = np.searchsorted(begin, start, side="right") - 1
     letters = letters_before[begin + lengths] - letters_before[begin]
@@ -200,11 +208,17 @@ def _uncovered(is_letter: np.ndarray, begin: np.ndarray, lengths: np.ndarray, st
 
 def _kmer_starts(is_blank: np.ndarray, k: int, stride: int) -> np.ndarray:
     """Find where k-mers start: at every ``stride``-th letter of a word that has k letters left."""
+    # None of the k letters is a blank; with a stride, only multiples of it, counted from the first letter of the word:
+    #
+    #     letters      A C G T T _ A C G T        k = 3, stride 2
+    #     k-mers       + + +       + +            without a blank
+    #     from start   0 1 2 3 4   0 1 2 3        index - last_blank - 1
+    #     result       +   +       +
     starts = ~rolling_any(is_blank, k)
     if stride > 1:
-        place = np.arange(len(starts))
-        last_blank = np.maximum.accumulate(np.where(is_blank[: len(starts)], place, -1))
-        starts &= (place - last_blank - 1) % stride == 0  # counted from the start of the word
+        index = np.arange(len(starts))
+        last_blank = np.maximum.accumulate(np.where(is_blank[: len(starts)], index, -1))
+        starts &= (index - last_blank - 1) % stride == 0
     return np.flatnonzero(starts)
 
 
@@ -225,35 +239,35 @@ def encode_pieces(
     Args:
         tokens: the tokens that `find_tokens` found.
         owner: index of the sequence that each piece belongs to, ascending from 0 without a gap, (pieces,); with
-            ``pair``, sequences 2 i and 2 i + 1 are the two of row i.
+            ``pair``, sequences 2 i and 2 i + 1 form row i.
         layout: how the rows are laid out.
         pair: whether rows have two sequences.
 
     Returns:
         The rows; and how many tokens each sequence had before truncation, (sequences,).
     """
-    ways = 2 if pair else 1
+    per_row = 2 if pair else 1  # sequences
     sequence = owner[tokens.piece]
     counts = np.bincount(sequence, minlength=int(owner[-1]) + 1)
-    first, *second = counts.reshape(-1, ways).T
-    special = ways + 1 if layout.special_ids else 0
+    first, *second = counts.reshape(-1, per_row).T
+    special = per_row + 1 if layout.special_ids else 0
     other = second[0] if pair else np.zeros_like(first)
     both = kept_tokens(first, other, special, layout.max_length, layout.truncation, pair=pair)
-    kept = np.stack(both[:ways], 1)
-    uncovered = np.bincount(owner, tokens.uncovered_nt, len(counts)).astype(np.int64).reshape(-1, ways).sum(1)
-    columns = _piece_columns(tokens, sequence, counts, kept, layout)
-    return EncodedRows(columns, kept.sum(1) + special, count_unknown(columns["input_ids"]), uncovered), counts
+    kept = np.stack(both[:per_row], 1)
+    uncovered = np.bincount(owner, tokens.uncovered_nt, len(counts)).astype(np.int64).reshape(-1, per_row).sum(1)
+    matrices = _piece_matrices(tokens, sequence, counts, kept, layout)
+    return EncodedRows(matrices, kept.sum(1) + special, count_unknown(matrices["input_ids"]), uncovered), counts
 
 
-def _places(
+def _assign_rows(
     sequence: np.ndarray, counts: np.ndarray, kept: np.ndarray, layout: RowLayout
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Compute which tokens remain after truncation, and where they go.
+    """Compute which tokens remain after truncation, and the row and column of each.
 
     Args:
         sequence: index of the sequence that each token belongs to, (tokens,).
-        counts: tokens of each sequence, (sequences,).
-        kept: how many of them remain, (rows, sequences of a row).
+        counts: number of tokens of each sequence, (sequences,).
+        kept: how many of these tokens remain, (rows, sequences of a row).
         layout: how the rows are laid out.
 
     Returns:
@@ -263,45 +277,45 @@ def _places(
     if layout.truncate_left:
         rank -= (counts - kept.reshape(-1))[sequence]
     remains = (rank >= 0) & (rank < kept.reshape(-1)[sequence])
-    row, way = np.divmod(sequence[remains], kept.shape[1])
-    # A second sequence begins behind the first one and its [SEP].
+    row, second = np.divmod(sequence[remains], kept.shape[1])
+    # ``second`` is 1 for a second sequence, which begins after the first one and its [SEP].
     lead = 1 if layout.special_ids else 0
-    return remains, row, rank[remains] + lead + np.where(way == 1, kept[row, 0] + lead, 0)
+    return remains, row, rank[remains] + lead + np.where(second == 1, kept[row, 0] + lead, 0)
 
 
-def _piece_columns(
+def _piece_matrices(
     tokens: Tokens, sequence: np.ndarray, counts: np.ndarray, kept: np.ndarray, layout: RowLayout
 ) -> dict[str, np.ndarray]:
-    """Build the wanted columns, (rows, longest), with [CLS] and [SEP] around the tokens; arguments as in `_places`."""
+    """Build the wanted matrices, (rows, longest), with [CLS] and [SEP]; arguments as in `_assign_rows`."""
     lengths = kept.sum(1) + (kept.shape[1] + 1 if layout.special_ids else 0)
     width = int(lengths.max(initial=0))
-    remains, row, column = _places(sequence, counts, kept, layout)
+    remains, row, column = _assign_rows(sequence, counts, kept, layout)
 
     def scattered(values: np.ndarray, fill: int) -> np.ndarray:
         matrix = np.full((len(kept), width, *values.shape[1:]), fill, np.int64)
         matrix[row, column] = values[remains]
         return matrix
 
-    columns = {"input_ids": scattered(tokens.ids, layout.pad_id)}
-    place = np.arange(width)
+    matrices = {"input_ids": scattered(tokens.ids, layout.pad_id)}
+    columns = np.arange(width)
     token_types = np.zeros((len(kept), width), np.int64)
     if layout.special_ids:
-        columns["input_ids"][:, 0] = layout.special_ids[0]
-        for end in np.cumsum(kept + 1, axis=1).T:  # a [SEP] behind each sequence
-            columns["input_ids"][np.arange(len(kept)), end] = layout.special_ids[1]
+        matrices["input_ids"][:, 0] = layout.special_ids[0]
+        for end in np.cumsum(kept + 1, axis=1).T:  # a [SEP] after each sequence
+            matrices["input_ids"][np.arange(len(kept)), end] = layout.special_ids[1]
         if kept.shape[1] == 2:  # type 1: the second sequence and its [SEP]
-            token_types[(place > kept[:, :1] + 1) & (place < lengths[:, None])] = 1
+            token_types[(columns > kept[:, :1] + 1) & (columns < lengths[:, None])] = 1
     if "token_type_ids" in layout.wanted:
-        columns["token_type_ids"] = token_types
+        matrices["token_type_ids"] = token_types
     if "attention_mask" in layout.wanted:
-        columns["attention_mask"] = attention_mask(lengths, width)
+        matrices["attention_mask"] = attention_mask(lengths, width)
     if "special_tokens_mask" in layout.wanted:
-        columns["special_tokens_mask"] = scattered(np.zeros(len(remains), np.int64), 1)
+        matrices["special_tokens_mask"] = scattered(np.zeros(len(remains), np.int64), 1)
     if "offset_mapping" in layout.wanted:
-        columns["offset_mapping"] = scattered(np.stack([tokens.start, tokens.end], 1), 0)
+        matrices["offset_mapping"] = scattered(np.stack([tokens.start, tokens.end], 1), 0)
     if "soft_masked" in layout.wanted:
-        columns["soft_masked"] = scattered(tokens.soft_masked, 0)
-    return columns
+        matrices["soft_masked"] = scattered(tokens.soft_masked, 0)
+    return matrices
 
 
 def overflowing(
@@ -313,7 +327,7 @@ def overflowing(
 
     Args:
         ids: ids of all sequences before truncation, (tokens,).
-        counts: tokens of each sequence before truncation, (sequences,).
+        counts: number of tokens of each sequence before truncation, (sequences,).
         layout: how the rows are laid out.
         overlap: how many tokens that remain are repeated with those that were removed.
         pair: whether rows have two sequences.
@@ -321,19 +335,23 @@ def overflowing(
     Returns:
         The removed tokens of each row, and by how many tokens each row was too long.
     """
-    ways = 2 if pair else 1
-    special = ways + 1 if layout.special_ids else 0
+    per_row = 2 if pair else 1  # sequences
+    special = per_row + 1 if layout.special_ids else 0
     limited = layout.max_length and layout.truncation != TruncationStrategy.DO_NOT_TRUNCATE
-    lengths = counts.reshape(-1, ways).sum(1) + special
+    lengths = counts.reshape(-1, per_row).sum(1) + special
     excess = np.maximum(0, lengths - layout.max_length) if limited else np.zeros_like(lengths)
-    last = layout.truncation == TruncationStrategy.ONLY_SECOND
+    second_is_shortened = layout.truncation == TruncationStrategy.ONLY_SECOND
     ends = np.cumsum(counts)
     removed = []
-    for row, more in enumerate(excess.tolist()):
-        sequence = row * ways + (1 if last else 0)
-        own = ids[ends[sequence] - counts[sequence] : ends[sequence]] if pair or not last else ids[:0]
-        length = min(len(own), overlap + more) if more else 0
-        removed.append((own[:length] if layout.truncate_left else own[len(own) - length :]).tolist())
+    for row, excess_of_row in enumerate(excess.tolist()):
+        sequence = row * per_row + (1 if second_is_shortened else 0)
+        if second_is_shortened and not pair:  # ``only_second`` without a second sequence removes nothing
+            sequence_ids = ids[:0]
+        else:
+            sequence_ids = ids[ends[sequence] - counts[sequence] : ends[sequence]]
+        length = min(len(sequence_ids), overlap + excess_of_row) if excess_of_row else 0
+        start = 0 if layout.truncate_left else len(sequence_ids) - length
+        removed.append(sequence_ids[start : start + length].tolist())
     return removed, excess.tolist()
 
 
@@ -342,11 +360,11 @@ def as_text(piece: Piece) -> str:
     return piece if isinstance(piece, str) else as_letters(piece).tobytes().decode("latin-1")
 
 
-def _check_pieces(letters: np.ndarray, texts: list[str], begin: np.ndarray, places: list[str]) -> None:
+def _check_pieces(letters: np.ndarray, texts: list[str], begin: np.ndarray, descriptions: list[str]) -> None:
     """Check that the joined pieces contain nothing but nucleotide codes and blanks."""
     wrong = (DIGIT[letters] == OTHER_DIGIT) & ~IS_NUCLEOTIDE[letters]
     if wrong.any():
-        place = int(wrong.argmax())
-        piece = int(np.searchsorted(begin, place, side="right")) - 1
-        position = place - int(begin[piece])
-        raise letter_error(places[piece], position, texts[piece][position])
+        index = int(wrong.argmax())
+        piece = int(np.searchsorted(begin, index, side="right")) - 1
+        position = index - int(begin[piece])
+        raise not_a_nucleotide(descriptions[piece], position, texts[piece][position])

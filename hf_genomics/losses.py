@@ -1,8 +1,12 @@
 """Losses of the heads: pure functions of logits and labels.
 
-Each loss is a sum over the known labels, divided by a number of items. The Trainer passes that number for the whole
-optimizer step (``num_items_in_batch``), so a step has the same loss and gradient however it is cut into micro-batches;
-without it, a batch is divided by its own labels. A batch without labels has loss 0, never NaN.
+A *logit* is an unnormalised score, one per class or label; a loss in *nats* is -log of the predicted probability. The
+Trainer may split the batch of one optimizer step into several micro-batches to save memory.
+
+Each loss is a sum over the known labels, divided by a number of labels. The Trainer passes that number for the whole
+optimizer step (``num_items_in_batch``), so a step has the same loss and gradient however it is split into
+micro-batches; without it, the sum is divided by the number of known labels in the batch. The loss of a batch without
+labels is 0, never NaN.
 """
 
 from collections.abc import Sequence
@@ -27,9 +31,10 @@ def label_loss(
     Args:
         logits: (..., classes).
         labels: (...), class numbers, or -100 for no label.
-        num_items: number to divide by, for a batch that is a part of an optimizer step; by default the labels known.
-        class_weights: factor of each class, (classes,). The divisor stays the number of labels, not the sum of their
-            weights, so that micro-batches add up.
+        num_items: number of known labels in the whole optimizer step, by which the sum is divided; by default that of
+            this batch.
+        class_weights: factor of each class, (classes,). The divisor remains the number of labels, not the sum of their
+            weights, so that the losses of micro-batches add up to that of the whole batch.
         focal_gamma: multiply the loss of a label that is predicted with probability p by (1 - p)^gamma; 0 is plain
             cross-entropy.
 
@@ -37,14 +42,17 @@ def label_loss(
     """
     labels = labels.reshape(-1).to(logits.device)
     flat = logits.reshape(-1, logits.shape[-1]).float()
-    items = (labels != IGNORE_INDEX).sum() if num_items is None else num_items
+    num_known = (labels != IGNORE_INDEX).sum() if num_items is None else num_items
     if class_weights is None and not focal_gamma:
-        return per_item(nn.functional.cross_entropy(flat, labels, ignore_index=IGNORE_INDEX, reduction="sum"), items)
+        return per_item(
+            nn.functional.cross_entropy(flat, labels, ignore_index=IGNORE_INDEX, reduction="sum"), num_known
+        )
     nats = nn.functional.cross_entropy(flat, labels, ignore_index=IGNORE_INDEX, reduction="none")
     nats = nats * focal_factor(nats, focal_gamma)
     if class_weights is not None:
+        # Label -100 is not an index; its loss is 0, so that any weight will do.
         nats = nats * flat.new_tensor(class_weights)[labels.clamp(min=0)]
-    return per_item(nats.sum(), items)
+    return per_item(nats.sum(), num_known)
 
 
 def binary_loss(
@@ -57,11 +65,11 @@ def binary_loss(
     """Compute the binary cross-entropy in nats per entry of the labels, in float32.
 
     Args:
-        logits: (batch, labels).
-        labels: (batch, labels), 0, 1 or anything between; NaN or -100 where not measured.
-        num_items: number to divide by, as in `label_loss`. The Trainer counts the entries that are not -100, so it
-            counts the measured ones if the collator writes -100 into the others (ours does).
-        class_weights: factor of the positives of each label, (labels,).
+        logits: (batch, num_labels).
+        labels: (batch, num_labels), 0, 1 or anything between; NaN or -100 where not measured.
+        num_items: as in `label_loss`. The Trainer counts the entries that are not -100; that is the number of measured
+            entries if the collator writes -100 where an entry is not measured (ours does).
+        class_weights: factor of the positives of each label, (num_labels,).
         focal_gamma: as in `label_loss`.
     """
     labels = labels.to(logits.device, torch.float32)
@@ -71,6 +79,7 @@ def binary_loss(
     nats = nn.functional.binary_cross_entropy_with_logits(scores, target, reduction="none")
     factor = focal_factor(nats, focal_gamma)
     if class_weights is not None:
+        # The weight for positives, 1 for negatives, in between for soft labels.
         nats = nats * (1 + target * (scores.new_tensor(class_weights) - 1))
     return per_item((nats * factor).where(known, 0.0).sum(), known.sum() if num_items is None else num_items)
 
@@ -81,7 +90,8 @@ def squared_error(logits: Tensor, labels: Tensor, num_items: Tensor | int | None
     Args:
         logits: (batch, targets).
         labels: (batch, targets), NaN where not measured.
-        num_items: number to divide by, as in `label_loss`. The Trainer counts entries that are NaN, too.
+        num_items: as in `label_loss`. The Trainer's number includes the entries that are NaN, which makes the loss of a
+            step smaller by their share.
     """
     labels = labels.to(logits.device, torch.float32)
     known = ~labels.isnan()
@@ -95,14 +105,15 @@ def sequence_loss(
     """Compute the loss of a sequence head: cross-entropy, binary cross-entropy or squared error.
 
     Args:
-        logits: (batch, num_labels), as the last layer returns them, before `in_units`.
+        logits: (batch, num_labels), as the last layer returns them, before `in_target_units`.
         labels: (batch,) or (batch, num_labels); targets of a regression in their own units.
-        config: its ``problem_type`` decides which loss; where it is None, a single output means regression, integer
-            labels mean classes, other labels several labels. Class weights and focal loss come from it too.
-        num_items: number of known entries of the whole optimizer step; by default those of this batch.
+        config: ``problem_type`` chooses the loss. If it is None, one output means regression; otherwise integer labels
+            mean one class per sequence, and floating-point labels mean several yes/no labels. ``class_weights`` and
+            ``focal_gamma`` are used too.
+        num_items: number of known labels in the whole optimizer step; by default that of this batch.
 
     Raises:
-        ValueError: if the number of labels differs from that of the logits, or a label is none of the model's classes.
+        ValueError: if there are more or fewer labels than logits, or a label is not one of the model's classes.
     """
     problem = config.problem_type or problem_type(config.num_labels, labels)
     if problem == "single_label_classification":
@@ -118,15 +129,18 @@ def sequence_loss(
 
 
 def standardised(labels: Tensor, config: KmerBertConfig) -> Tensor:
-    """Convert targets (batch, targets) from their own units to those a regression learns; float32, NaN stays NaN."""
+    """Standardise the targets of a regression, (batch, targets), as the model learns them; float32, NaN stays NaN."""
     if config.target_means is None or config.target_scales is None:
         return labels
     labels = labels.float()
     return (labels - labels.new_tensor(config.target_means)) / labels.new_tensor(config.target_scales)
 
 
-def in_units(logits: Tensor, config: KmerBertConfig) -> Tensor:
-    """Convert the logits of a regression (batch, targets) to the units of its targets, float32; return others as is."""
+def in_target_units(logits: Tensor, config: KmerBertConfig) -> Tensor:
+    """Convert the logits of a regression (batch, targets) to the units of its targets, in float32.
+
+    Logits of other models are returned unchanged.
+    """
     if config.target_means is None or config.target_scales is None:
         return logits
     logits = logits.float()
@@ -142,7 +156,7 @@ def problem_type(num_labels: int, labels: Tensor) -> str:
 
 def focal_factor(nats: Tensor, gamma: float) -> Tensor | float:
     """Compute (1 - p)^gamma for labels that are predicted with probability p = exp(-nats)."""
-    # 1 - p is kept above 0, where a power below 1 has no gradient.
+    # 1 - p is kept above 0: there the gradient of a power below 1 is infinite, which would make weights NaN.
     return (-torch.expm1(-nats)).clamp(min=1e-12) ** gamma if gamma else 1.0
 
 
@@ -162,7 +176,7 @@ def check_count(labels: Tensor, shape: Sequence[int]) -> None:
 
 
 def check_classes(labels: Tensor, num_classes: int) -> None:
-    """Check class numbers before an accelerator does, whose error would name neither the label nor the rule.
+    """Check class numbers here, because on a GPU the error would name neither the label nor the rule.
 
     Raises:
         ValueError: naming the first label that is not a class number.
@@ -178,10 +192,10 @@ def check_classes(labels: Tensor, num_classes: int) -> None:
 
 
 def check_binary(labels: Tensor) -> None:
-    """Check that the entries of several labels are 0, 1 or between.
+    """Check that the entries of several labels lie in 0..1.
 
     Raises:
-        ValueError: naming the first entry that is none of these, nor NaN or -100.
+        ValueError: naming the first entry that is outside 0..1 and neither NaN nor -100.
     """
     bad = (labels != IGNORE_INDEX) & ((labels < 0) | (labels > 1))
     if not is_tracing(labels) and bad.any():

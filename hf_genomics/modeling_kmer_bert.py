@@ -39,7 +39,7 @@ from .compat import (
 from .configuration_kmer_bert import KmerBertConfig
 from .dropout import KmerBertDropout, drop
 from .initialisation import start_for_kmers
-from .losses import check_classes, check_count, in_units, label_loss, sequence_loss
+from .losses import check_classes, check_count, in_target_units, label_loss, sequence_loss
 from .pooling import check_nt_labels, first_tokens, pool, tokens_to_nt, unpack
 from .positions import AMPLITUDE, SINUSOIDAL_BASE, apply_rotary, rotation, sinusoids, stretch_positions
 from .sequence import CLS_ID, IGNORE_INDEX, SEP_ID
@@ -224,9 +224,8 @@ class KmerBertAttention(nn.Module):
 
     def forward(self, hidden: Tensor, layout: Layout, selected: Tensor | None = None, **kwargs: object) -> Tensor:
         """Map (batch, tokens, hidden) to the same shape, or to (selected tokens, hidden)."""
-        if selected is None:
-            query_states = hidden
-        else:  # faster backwards than hidden[selected]
+        query_states = hidden
+        if selected is not None:  # (selected tokens, hidden)
             query_states = hidden.flatten(0, 1).index_select(0, selected.flatten().nonzero()[:, 0])
         attended, _ = self.self(hidden, layout, query_states=query_states, selected=selected, **kwargs)
         return self.output(attended, query_states)
@@ -723,7 +722,7 @@ class KmerBertClassifier(KmerBertPreTrainedModel):
         """
         return kind(
             loss=None if labels is None else sequence_loss(logits, labels, self.config, num_items),
-            logits=in_units(logits, self.config),
+            logits=in_target_units(logits, self.config),
             hidden_states=outputs.hidden_states,
             attentions=outputs.attentions,
             **states,

@@ -1,4 +1,4 @@
-"""Old import paths of version 0.1: they keep working in 0.2, with a warning that names the new path."""
+"""Import paths of version 0.1 that have changed: they keep working in 0.2, with a warning that names the new path."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from collections.abc import Sequence
 from types import ModuleType
 from typing import Any
 
-# Old module -> the modules that hold its names today, the most likely one first.
+# Old module -> the modules that hold its names now, searched in this order. `data` was a package: it has no names, only
+# the modules below.
 MOVED = {
     "data": (),
     "data.accessions": ("downloads.accessions",),
@@ -30,7 +31,7 @@ MOVED = {
     "data.files": ("io.files",),
     "data.genbank": ("io.genbank",),
     "data.genome_folder": ("downloads.genome_folder",),
-    "data.labelled": ("labelled.windows",),
+    "data.labelled": ("labelled.windows", "labelled.sequence_dataset"),
     "data.masking": ("batches.masking",),
     "data.metadata": ("genomes.metadata",),
     "data.order": ("genomes.order",),
@@ -76,7 +77,10 @@ MOVED = {
 
 
 class _MovedModules(importlib.abc.MetaPathFinder, importlib.abc.Loader):
-    """Find modules by their old names, and hand out the objects that live elsewhere today."""
+    """Find modules by their old names, and return objects from the modules that hold them now.
+
+    The warning comes when a name is taken from an old module, not when the module is imported.
+    """
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
@@ -92,7 +96,7 @@ class _MovedModules(importlib.abc.MetaPathFinder, importlib.abc.Loader):
 
 
 def moved_object(old: str, name: str) -> Any:
-    """Return an object by its old module and name, with a warning that names the new module.
+    """Return an object by its old module and name, and warn with its new module.
 
     Args:
         old: module of version 0.1, without the package's name.
@@ -101,21 +105,20 @@ def moved_object(old: str, name: str) -> Any:
     Raises:
         AttributeError: if the old module had no such name, or it is private.
     """
-    for new in () if name.startswith("_") else MOVED[old]:
+    modules = () if name.startswith("_") else MOVED[old]
+    for new in modules:
         module = importlib.import_module(f".{new}", __package__)
         if hasattr(module, name):
             found = getattr(module, name)
             home = getattr(found, "__module__", module.__name__)  # constants have no module of their own
-            warnings.warn(
-                f"{__package__}.{old} has moved: import {name} from {home}; the old path goes in version 0.3",
-                FutureWarning,
-                stacklevel=3,
-            )
+            remedy = f"import {name} from {home}; the old path will be removed in version 0.3"
+            # stacklevel: the line that takes the name (warn <- moved_object <- __getattr__ <- that line).
+            warnings.warn(f"{__package__}.{old} has moved: {remedy}", FutureWarning, stacklevel=3)
             return found
     raise AttributeError(f"module '{__package__}.{old}' has no attribute {name!r}")
 
 
-def install() -> None:
-    """Let Python find the old names; calling it again changes nothing."""
+def install_old_paths() -> None:
+    """Make imports of the old paths work; calling it again changes nothing."""
     if not any(isinstance(finder, _MovedModules) for finder in sys.meta_path):
         sys.meta_path.append(_MovedModules())

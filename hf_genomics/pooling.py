@@ -28,7 +28,7 @@ def packed_starts(position_ids: Tensor) -> Tensor:
 
 
 def unpack(columns: list[Tensor], attention_mask: Tensor | None, position_ids: Tensor | None) -> list[Tensor]:
-    """Give every packed sequence a row of its own; rows that hold one sequence stay as they are.
+    """Copy every packed sequence into a row of its own; return rows that hold one sequence as they are.
 
     An exported program takes one sequence per row: its number of rows cannot depend on positions.
 

@@ -1,4 +1,4 @@
-"""Keys of version 0.1 that have a new name or a new section: they keep working in 0.2, with a warning."""
+"""Argument names (keys of YAML files) of version 0.1 that have a new name: they keep working in 0.2, with a warning."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import warnings
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-Renamed = TypeVar("Renamed", bound=Callable[..., Any])
+Target = TypeVar("Target", bound=Callable[..., Any])
 
 
-def renamed(**keys: str) -> Callable[[Renamed], Renamed]:
-    """Accept old keyword arguments of a function or dataclass beside the new ones.
+def renamed(**keys: str) -> Callable[[Target], Target]:
+    """Accept old keyword arguments of a function or dataclass in addition to the new ones.
 
     The decorated object carries the table as ``renamed_keys``, from which the command line translates options and
     YAML files.
@@ -31,22 +31,22 @@ def renamed(**keys: str) -> Callable[[Renamed], Renamed]:
     ('2bit', "prepare: 'packing' is called 'storage' now; the old key will be removed in version 0.3")
     """
 
-    def decorate(target: Renamed) -> Renamed:
-        called: Any = vars(target)["__init__"] if inspect.isclass(target) else target
+    def decorate(target: Target) -> Target:
+        original: Any = vars(target)["__init__"] if inspect.isclass(target) else target
 
-        @functools.wraps(called)
-        def call(*args: Any, **given: Any) -> Any:
+        @functools.wraps(original)
+        def wrapper(*args: Any, **given: Any) -> Any:
             if keys.keys() & given.keys():
-                own = int(inspect.isclass(target))  # a class's __init__ gets the new object first
-                args, given = args[:own], translated(target, args[own:], given, keys)
-            return called(*args, **given)
+                num_self = int(inspect.isclass(target))  # the __init__ of a class gets the new object first
+                args, given = args[:num_self], translated(target, args[num_self:], given, keys)
+            return original(*args, **given)
 
-        wrapped: Any = call
+        decorated: Any = wrapper
         if inspect.isclass(target):
-            wrapped = target
-            wrapped.__init__ = call
-        wrapped.renamed_keys = keys
-        return wrapped
+            decorated = target
+            decorated.__init__ = wrapper
+        decorated.renamed_keys = keys
+        return decorated
 
     return decorate
 
@@ -70,15 +70,16 @@ def translated(
     new = positional | {key: value for key, value in given.items() if key not in keys}
     for old in (key for key in given if key in keys):
         warn_renamed(target.__name__, old, keys[old])
-        section, _, field = keys[old].partition(".")
+        name, _, field = keys[old].partition(".")
         if not field:
-            if section in new:
-                raise TypeError(f"{target.__name__}: {old!r} and {section!r} are the same; give one of them")
-            new[section] = given[old]
-        elif section in positional and parameters[section].default is not inspect.Parameter.empty:
+            if name in new:
+                raise TypeError(f"{target.__name__}: {old!r} is the old name of {name!r}; give only {name!r}")
+            new[name] = given[old]
+        elif name in positional and parameters[name].default is not inspect.Parameter.empty:
+            # An optional argument given by position may be meant for the argument that had this position before.
             raise TypeError(f"{target.__name__}: set {keys[old]!r} instead of {old!r}")
         else:
-            new[section] = _replaced(_section(parameters[section], new), field, given[old])
+            new[name] = _replaced(_section(parameters[name], new), field, given[old])
     return new
 
 
@@ -88,22 +89,24 @@ def warn_renamed(where: str, old: str, new: str) -> None:
     Args:
         where: the function, class or file that was given the key.
         old: the key of version 0.1.
-        new: the key of today.
+        new: the new key.
     """
     message = f"{where}: {old!r} is called {new!r} now; the old key will be removed in version 0.3"
+    # The line of the call: warn <- warn_renamed <- translated <- wrapper <- that line.
     warnings.warn(message, FutureWarning, stacklevel=4)
 
 
 def _section(parameter: inspect.Parameter, given: dict[str, Any]) -> Any:
     """Return the section that was given, or its default, or an empty section of the annotated class."""
-    kind = parameter.annotation
+    cls = parameter.annotation
     if parameter.name not in given:
-        return parameter.default if dataclasses.is_dataclass(parameter.default) else kind()
-    # A class that can be made of its base class, such as PretrainingArguments of TrainingArguments, has a method `of`.
-    return kind.of(given[parameter.name]) if hasattr(kind, "of") else given[parameter.name]
+        return parameter.default if dataclasses.is_dataclass(parameter.default) else cls()
+    # Some sections also accept an object of their base class (TrainingArguments for PretrainingArguments); their class
+    # method `of` converts it.
+    return cls.of(given[parameter.name]) if hasattr(cls, "of") else given[parameter.name]
 
 
 def _replaced(section: Any, field: str, value: Any) -> Any:
-    """Return a copy of a dataclass with one field changed; the field may lie in a section of its own."""
+    """Return a copy of a dataclass with one field changed; ``field`` may be nested: "section.field"."""
     first, _, rest = field.partition(".")
     return dataclasses.replace(section, **{first: _replaced(getattr(section, first), rest, value) if rest else value})

@@ -5,7 +5,9 @@
 * A k-mer is a base-4 number, its *code*, with the first letter as the highest digit; its *id* in the vocabulary is
   ``code + NUM_SPECIAL``.
 
-Everything here is a pure function of its arguments; numpy is the only dependency.
+Everything here is a pure function of its arguments; numpy is the only dependency. (`did_you_mean` has nothing to do
+with DNA; it is here because every portable file may import this module.) docs/glossary.md explains k-mer, stride and
+window.
 """
 
 import difflib
@@ -22,7 +24,7 @@ SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 NUM_SPECIAL = len(SPECIAL_TOKENS)
 PAD_ID, UNK_ID, CLS_ID, SEP_ID, MASK_ID = range(NUM_SPECIAL)  # ids follow SPECIAL_TOKENS; k-mers begin at NUM_SPECIAL
 
-#: Label of places that no loss and no score counts: PyTorch's ``ignore_index``.
+#: Label of positions that losses and scores ignore: PyTorch's ``ignore_index``.
 IGNORE_INDEX = -100
 
 IUPAC = "ACGTRYSWKMBDHVN"
@@ -38,9 +40,9 @@ _CODE_TABLE = LETTER_CODE.tobytes()
 #: Complement of every byte, in the same case; bytes other than nucleotide codes map to themselves.
 COMPLEMENT = np.array([ord(chr(byte).translate(_COMPLEMENT)) for byte in range(256)], np.uint8)
 
-DNA = TypeVar("DNA", str, bytes, np.ndarray)  # functions return a sequence in the form in which it was given
+DNA = TypeVar("DNA", str, bytes, np.ndarray)  # a function returns the type it was given
 
-#: What happens to the nucleotides behind the last full window; see `tile`.
+#: What happens to the nucleotides after the last full window; see `tile`.
 TileEnd = Literal["drop", "short", "flush"]
 
 
@@ -86,15 +88,15 @@ def num_kmers(length: Any, k: int, stride: int = 1) -> Any: ...
 
 
 def num_kmers(length: Any, k: int, stride: int = 1) -> Any:
-    """Count the k-mers of a sequence of ``length`` nt (GenomeNet-BERT, Figure 1); special tokens do not count.
+    """Count the k-mers of a sequence of ``length`` nt without special tokens (GenomeNet-BERT, Figure 1).
 
     Args:
-        length: nt of the sequence; a whole number, or an array of them.
+        length: length of the sequence in nt; a whole number, or an array of them.
         k: k-mer size in nt.
         stride: nt from the start of one k-mer to the start of the next.
 
     Returns:
-        The number of k-mers, in the form of ``length``.
+        The number of k-mers; an array if ``length`` is one.
 
     >>> num_kmers(18, k=6, stride=1), num_kmers(18, k=6, stride=3), num_kmers(1000, k=6, stride=3)
     (13, 5, 332)
@@ -117,7 +119,7 @@ def covered_nt(num_tokens: Any, k: int, stride: int = 1) -> Any:
         stride: nt from the start of one k-mer to the start of the next.
 
     Returns:
-        The number of nucleotides, in the form of ``num_tokens``.
+        The number of nucleotides; an array if ``num_tokens`` is one.
 
     >>> covered_nt(13, k=6), covered_nt(332, k=6, stride=3), covered_nt(0, k=6)
     (18, 999, 0)
@@ -136,8 +138,10 @@ def hidden_nt(span: int, k: int, stride: int = 1) -> int:
     >>> hidden_nt(6, k=6), hidden_nt(8, k=6), hidden_nt(3, k=6, stride=3)
     (1, 3, 6)
 
-    Source: GenomeNet-BERT, Figure 1 (base 1, mask8 3, stride3 6 nt per masking location).
+    Source: GenomeNet-BERT, Figure 1 (set-ups base, mask8 and stride3: 1, 3 and 6 nt per masking location).
     """
+    # The last visible k-mer before the span ends k - stride nt after the span begins; the first one after it starts
+    # span * stride nt after the span begins. What lies between is hidden: span * stride - (k - stride).
     return max(0, (span + 1) * stride - k)
 
 
@@ -221,7 +225,9 @@ def read_vocabulary(path: Path) -> list[str]:
 
 
 def check_vocabulary(tokens: Iterable[str], k: int) -> None:
-    """Check that a vocabulary is DNABERT's: with tokens in another order, weights would silently give wrong numbers.
+    """Check that a vocabulary is DNABERT's.
+
+    With the tokens in another order, a model would read other k-mers than it was trained on, without an error.
 
     Args:
         tokens: the vocabulary, in the order of its ids.
@@ -235,7 +241,8 @@ def check_vocabulary(tokens: Iterable[str], k: int) -> None:
         if found != expected:
             raise ValueError(
                 f"token {number} is {found or 'missing'}, where DNABERT's vocabulary of {k}-mers has "
-                f"{expected or 'none'}; ids follow that order (A, T, C, G), so no other vocabulary can be read"
+                f"{expected or 'none'}; ids follow DNABERT's order of bases, A, T, C, G, and a vocabulary in any other "
+                "order cannot be used"
             )
 
 
@@ -249,7 +256,7 @@ def kmer_codes(letters: np.ndarray, k: int, stride: int = 1) -> tuple[np.ndarray
 
     Returns:
         codes, shape (num_kmers,), of the narrowest unsigned integer type that holds them; and valid, bool, False where
-        a k-mer touches anything but A, C, G, T, U (its code then has no meaning).
+        a k-mer contains anything but A, C, G, T, U (its code then has no meaning).
 
     >>> codes, valid = kmer_codes(as_letters("AATNGG"), k=2)
     >>> codes[valid].tolist(), valid.tolist()
@@ -348,9 +355,6 @@ def reverse_complement_codes(codes: np.ndarray, k: int) -> np.ndarray:
     return result
 
 
-complement_codes = reverse_complement_codes  # the name until version 0.1
-
-
 def kmer_digits(k: int) -> np.ndarray:
     """Spell all k-mers in the order of their codes, as digits.
 
@@ -388,7 +392,7 @@ def ranges(starts: np.ndarray, counts: np.ndarray) -> np.ndarray:
 def tile(length: int, window: int, step: int, end: TileEnd) -> tuple[np.ndarray, np.ndarray]:
     """Cut a sequence into windows of ``window`` nt that start every ``step`` nt.
 
-    The three ends differ in what becomes of the nucleotides behind the last full window, and of a sequence that is
+    The three values of ``end`` differ in what happens to the nucleotides after the last full window, and to a sequence
     shorter than one window::
 
         10 nt, window 4, step 3     drop         0-4   3-7   6-10
@@ -399,11 +403,11 @@ def tile(length: int, window: int, step: int, end: TileEnd) -> tuple[np.ndarray,
                                     short/flush  0-3
 
     Args:
-        length: nt of the sequence.
-        window: nt of a window, 1 or more.
+        length: length of the sequence in nt.
+        window: length of a window in nt, 1 or more.
         step: nt from the start of one window to the start of the next, 1 or more.
-        end: "drop" gives full windows only; "short" and "flush" go on until the end of the sequence is reached, and
-            give every sequence at least one window, even an empty sequence.
+        end: "drop" returns full windows only; "short" and "flush" go on until the end of the sequence is reached, and
+            return at least one window for every sequence, even for an empty one.
 
     Returns:
         Start and end of each window in nt, 0-based, half-open, int64 (windows,) each.
@@ -419,8 +423,8 @@ def tile_all(lengths: np.ndarray, window: int, step: int, end: TileEnd) -> tuple
     """Cut many sequences into windows, each as `tile` does.
 
     Args:
-        lengths: nt of each sequence, int64 (sequences,).
-        window: nt of a window, 1 or more.
+        lengths: length of each sequence in nt, int64 (sequences,).
+        window: length of a window in nt, 1 or more.
         step: nt from the start of one window to the start of the next, 1 or more.
         end: "drop", "short" or "flush"; see `tile`.
 
@@ -434,8 +438,8 @@ def tile_all(lengths: np.ndarray, window: int, step: int, end: TileEnd) -> tuple
     if end == "drop":
         counts = np.where(lengths < window, 0, last_start // step + 1)
     else:
-        counts = -(-last_start // step) + 1
-    if end == "short":  # a step longer than a window may have walked over the end
+        counts = -(-last_start // step) + 1  # -(-a // b) is a / b rounded up
+    if end == "short":  # with a step longer than the window, the next start may already lie after the sequence
         counts = np.minimum(counts, np.maximum(1, -(-lengths // step)))
     sequence = np.repeat(np.arange(len(lengths)), counts)
     starts = ranges(np.zeros_like(counts), counts) * step
@@ -445,19 +449,19 @@ def tile_all(lengths: np.ndarray, window: int, step: int, end: TileEnd) -> tuple
 
 
 def did_you_mean(word: str, known: Iterable[str], cutoff: float = 0.6) -> str:
-    """Build the end of an error message that suggests the known word most like a misspelt one, whatever its case.
+    """Build the end of an error message that suggests the known word closest to a misspelt one, ignoring case.
 
     Args:
         word: what the user wrote.
         known: the words that would have been right.
-        cutoff: least likeness, 0..1; see ``difflib.get_close_matches``.
+        cutoff: lowest similarity that counts, 0..1; see ``difflib.get_close_matches``.
 
     Returns:
-        ``"; did you mean 'x'?"``, or an empty string where no known word is alike.
+        ``"; did you mean 'x'?"``, or an empty string if no known word is similar.
 
     >>> did_you_mean("Strid", ["k", "stride"]), did_you_mean("nothing like it", ["k", "stride"])
     ("; did you mean 'stride'?", '')
     """
-    spelled = {name.lower(): name for name in reversed(list(known))}  # of names that differ in case, the first
+    spelled = {name.lower(): name for name in reversed(list(known))}  # if two differ only in case, the first one wins
     close = difflib.get_close_matches(word.lower(), list(spelled), n=1, cutoff=cutoff)
     return f"; did you mean {spelled[close[0]]!r}?" if close else ""

@@ -1,4 +1,4 @@
-"""k-mer tokenizer: ids straight from bytes, exact on every input, behind the Hugging Face tokenizer API.
+"""k-mer tokenizer with the Hugging Face API: ids computed directly from bytes, exact on every input.
 
 The vocabulary is DNABERT's: five special tokens ([PAD] [UNK] [CLS] [SEP] [MASK] = 0..4), then the 4^k k-mers in the
 order A, T, C, G, first letter slowest. It follows from ``k``, so no vocabulary file is needed and no dictionary is
@@ -6,9 +6,9 @@ built to encode.
 
 Policies:
 * Lower case is soft-masked DNA and gets the same ids (``return_soft_masked=True`` marks such tokens); U is read as T.
-* A k-mer that touches N, an IUPAC code or any other character becomes [UNK] in its place: positions never shift.
-* Blanks are word boundaries and each word is cut into k-mers by itself, so DNABERT's space-separated k-mers work
-  unchanged.
+* A k-mer that contains N, an IUPAC code or any other character becomes [UNK] in its place: positions never shift.
+* Blanks (white space) are word boundaries and each word is cut into k-mers separately, so DNABERT's space-separated
+  k-mers work unchanged.
 * A word shorter than ``k`` has no k-mer and gives no token; the last ``(length - k) % stride`` nt have no token of
   their own (``return_uncovered_nt=True`` counts both).
 * A str is text: a special token that is written in it, such as "[MASK]", is understood, as in every tokenizer of
@@ -62,7 +62,7 @@ from .tokenizer_arguments import (
     read_pieces,
     read_rows,
 )
-from .tokenizer_outputs import even_encoding, pad_columns, padded_width, ragged_encoding, warn_if_too_long
+from .tokenizer_outputs import even_encoding, pad_matrices, padded_width, ragged_encoding, warn_if_too_long
 from .vocabulary_kmer import KmerVocabulary
 
 logger = logging.get_logger(__name__)
@@ -73,7 +73,7 @@ _NO_KMERS = (
     "k, or blanks between the letters."
 )
 _MOSTLY_UNKNOWN = (
-    "More than half of the k-mers of a batch are [UNK]: they touch letters other than A, C, G, T, U. Likely causes: "
+    "More than half of the k-mers of a batch are [UNK]: they contain letters other than A, C, G, T, U. Likely causes: "
     "protein or alignment instead of DNA, long runs of N, or text with separators other than blanks."
 )
 # Saved as "_format_version". Version 0.1 did not save one, and saved split_special_tokens=true as its default.
@@ -88,7 +88,7 @@ class KmerTokenizer(KmerVocabulary):
         stride: nt from the start of one k-mer to the start of the next, 1..k.
         errors: "unk" turns k-mers with an impossible character into [UNK]; "raise" raises ValueError (N and IUPAC
             codes are [UNK] in both).
-        allow_gaps: accept a stride larger than k, which leaves nucleotides that no token shows.
+        allow_gaps: accept a stride larger than k, which leaves nucleotides that no token covers.
         allow_large_k: accept k of 9..12, vocabularies of 262,149 to 16,777,221 tokens.
         pad_token: name of id 0.
         unk_token: name of id 1.
@@ -199,11 +199,11 @@ class KmerTokenizer(KmerVocabulary):
         Args:
             text: as usual.
             text_pair: as usual.
-            options: the usual ones; besides them, ``errors`` overrides the tokenizer's own policy;
+            options: the usual ones; in addition to these, ``errors`` overrides the tokenizer's own policy;
                 ``return_offsets_mapping`` adds "offset_mapping", the nucleotides [start, end) of each token in its text
                 (in its word, for pre-tokenised input), 0-based; ``return_soft_masked`` adds "soft_masked", 1 for tokens
                 that cover a lower-case letter; ``return_uncovered_nt`` adds "uncovered_nt", the nucleotides of each row
-                that no k-mer shows: the last ``(length - k) % stride`` of each word, and words shorter than k.
+                that no k-mer covers: the last ``(length - k) % stride`` of each word, and words shorter than k.
 
         Raises:
             ValueError: if a value is not a sequence, or with ``errors="raise"`` contains a character that is not a
@@ -261,7 +261,7 @@ class KmerTokenizer(KmerVocabulary):
         )
 
     def _encode_plain(self, batch: Any, call: CallOptions, layout: RowLayout) -> EncodedRows | None:
-        """Encode sequences that contain no blank and no named token; None if the batch is anything else."""
+        """Encode sequences that contain no blank and no token written by name; None for any other batch."""
         if not isinstance(batch, list | tuple) or not batch or not _all_sequences(batch):
             return None
         letters = _joined(batch)
@@ -281,8 +281,8 @@ class KmerTokenizer(KmerVocabulary):
         self, pieces: CallPieces, call: CallOptions, layout: RowLayout, *, single: bool
     ) -> tuple[EncodedRows, dict[str, Any]]:
         """Encode pieces; returns the rows, and the overflowing tokens if they are wanted."""
-        places = pieces.places if (call.errors or self.errors) == "raise" else None
-        tokens = find_tokens(pieces.pieces, self.k, self.stride, self._named_tokens(call), places)
+        descriptions = pieces.descriptions if (call.errors or self.errors) == "raise" else None
+        tokens = find_tokens(pieces.pieces, self.k, self.stride, self._named_tokens(call), descriptions)
         rows, counts = encode_pieces(tokens, np.array(pieces.owner), layout, pair=pieces.pair)
         if not len(tokens.ids) and tokens.uncovered_nt.any():
             logger.warning_once(_NO_KMERS.format(k=self.k))
@@ -308,30 +308,30 @@ class KmerTokenizer(KmerVocabulary):
     def _to_encoding(
         self, rows: EncodedRows, call: CallOptions, pad_id: int, *, single: bool, extras: dict[str, Any] | None = None
     ) -> BatchEncoding:
-        """Pad the rows as asked, and turn them into lists or tensors.
+        """Pad the rows as requested, and turn them into lists or tensors.
 
         As in transformers, "length" includes padding for a single sequence, and does not for the rows of a batch.
         """
-        longest = rows.columns["input_ids"].shape[1]
+        longest = rows.matrices["input_ids"].shape[1]
         warn_if_too_long(longest, self.model_max_length, call, self.deprecation_warnings)
         padded = call.padding_strategy != PaddingStrategy.DO_NOT_PAD
         left = padded and (call.padding_side or self.padding_side) == "left"
         width = padded_width(longest, call) if padded else 0
-        columns = pad_columns(rows.columns, rows.lengths, width, pad_id, left=left)
+        matrices = pad_matrices(rows.matrices, rows.lengths, width, pad_id, left=left)
         row_widths = np.maximum(rows.lengths, width)
         per_row = {"length": row_widths if single else rows.lengths} if call.return_length else {}
         if call.return_uncovered_nt and rows.uncovered_nt is not None:
             per_row["uncovered_nt"] = rows.uncovered_nt
         if call.return_tensors and (width >= longest or (row_widths == longest).all()):
-            encoding = even_encoding(columns | per_row, call.return_tensors)
+            encoding = even_encoding(matrices | per_row, call.return_tensors)
         else:
-            encoding = ragged_encoding(columns | per_row, row_widths, call.return_tensors, left=left, single=single)
+            encoding = ragged_encoding(matrices | per_row, row_widths, call.return_tensors, left=left, single=single)
         if extras:
             encoding.data.update(extras)
         _warn_if_mostly_unknown(rows)
         return encoding
 
-    # Data: letters that no special token can hide in.
+    # Data: letters in which no special token is understood.
 
     def encode_batch(self, letters: Iterable[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
         """Encode rows of letters with [CLS] and [SEP].
@@ -340,7 +340,7 @@ class KmerTokenizer(KmerVocabulary):
             letters: uint8 letters, one array per row.
 
         Returns:
-            ids, int64 (rows, longest), padded on the right with [PAD]; tokens of each row, int64 (rows,).
+            ids, int64 (rows, longest), padded on the right with [PAD]; number of tokens in each row, int64 (rows,).
 
         Raises:
             ValueError: if a character is not a nucleotide code, naming row and position.
@@ -353,10 +353,10 @@ class KmerTokenizer(KmerVocabulary):
 
         Args:
             letters: uint8, (nt of all rows,).
-            lengths: nt of each row, int64 (rows,).
+            lengths: length of each row in nt, int64 (rows,).
 
         Returns:
-            ids, int64 (rows, longest), padded on the right with [PAD]; tokens of each row, int64 (rows,).
+            ids, int64 (rows, longest), padded on the right with [PAD]; number of tokens in each row, int64 (rows,).
 
         Raises:
             ValueError: if a character is not a nucleotide code, naming row and position.
@@ -368,7 +368,7 @@ class KmerTokenizer(KmerVocabulary):
         layout = RowLayout(self.k, self.stride, (CLS_ID, SEP_ID), PAD_ID, None, no_truncation, False, frozenset())
         rows = encode_plain(letters, digits, highest, lengths, layout)
         _warn_if_mostly_unknown(rows)
-        return rows.columns["input_ids"], rows.lengths
+        return rows.matrices["input_ids"], rows.lengths
 
     def windows(
         self, sequence: str | bytes | np.ndarray, max_length: int | None = None, overlap: int = 0, **options: Any
@@ -380,7 +380,7 @@ class KmerTokenizer(KmerVocabulary):
 
         Args:
             sequence: str, bytes or uint8 letters; special tokens are not understood in it.
-            max_length: tokens of a window, special tokens included; by default ``model_max_length``.
+            max_length: number of tokens in a window, special tokens included; by default ``model_max_length``.
             overlap: nt that neighbouring windows share at least; less than a window.
             options: as in a call of the tokenizer, such as ``return_tensors``; offsets count from the start of the
                 sequence.
@@ -399,9 +399,8 @@ class KmerTokenizer(KmerVocabulary):
         """
         check_window_options(options, sequence)
         letters = as_letters(sequence)
-        if (
-            options.get("errors") or self.errors
-        ) == "raise":  # checked as a whole, so that positions count from its start
+        if (options.get("errors") or self.errors) == "raise":
+            # Check the sequence as a whole, so that positions in messages count from its start.
             self(sequence, errors="raise", split_special_tokens=True, truncation=True, max_length=2, verbose=False)
         max_length = self.model_max_length if max_length is None else max_length
         if isinstance(max_length, int) and max_length > _NO_LIMIT:
@@ -411,11 +410,11 @@ class KmerTokenizer(KmerVocabulary):
         starts, ends = tile(len(letters), nt, nt - overlap, end="flush")
         rows = [letters[start:end] for start, end in zip(starts.tolist(), ends.tolist(), strict=True)]
         tensors = options.pop("return_tensors", None)
-        columns = self(rows, return_tensors="np", **{"padding": True, **options}).data
-        if "offset_mapping" in columns:  # special tokens and padding keep (0, 0)
-            shift = starts[:, None, None] * (columns["offset_mapping"][..., 1:] > 0)
-            columns["offset_mapping"] = columns["offset_mapping"] + shift
-        return even_encoding(columns | {"window_start": starts, "window_end": ends}, tensors)
+        matrices = self(rows, return_tensors="np", **{"padding": True, **options}).data
+        if "offset_mapping" in matrices:  # special tokens and padding keep (0, 0)
+            shift = starts[:, None, None] * (matrices["offset_mapping"][..., 1:] > 0)
+            matrices["offset_mapping"] = matrices["offset_mapping"] + shift
+        return even_encoding(matrices | {"window_start": starts, "window_end": ends}, tensors)
 
     # k-mer arithmetic on ids and positions.
 
@@ -424,7 +423,7 @@ class KmerTokenizer(KmerVocabulary):
         return num_kmers(length, self.k, self.stride) + 2
 
     def uncovered_nt(self, length: int) -> int:
-        """Count the nucleotides at the end of a sequence of ``length`` nt that no k-mer shows.
+        """Count the nucleotides at the end of a sequence of ``length`` nt that no k-mer covers.
 
         >>> KmerTokenizer(k=6, stride=3).uncovered_nt(1000)
         1
@@ -432,15 +431,15 @@ class KmerTokenizer(KmerVocabulary):
         return length - covered_nt(num_kmers(length, self.k, self.stride), self.k, self.stride)
 
     def token_to_nt(self, token: int | np.ndarray, add_special_tokens: bool = True) -> tuple[Any, Any]:
-        """Compute the nucleotides [start, end) under a token of a sequence, 0-based.
+        """Compute the nucleotides [start, end) that a token of a sequence covers, 0-based.
 
         Args:
-            token: place of the token in its row, where [CLS] has place 0 (or the first k-mer, if the row was encoded
+            token: index of the token in its row, where [CLS] has index 0 (or the first k-mer, if the row was encoded
                 without special tokens); a whole number, or a list or array of them.
             add_special_tokens: as the row was encoded.
 
         Raises:
-            ValueError: if the place is that of [CLS], negative, or not a whole number.
+            ValueError: if the token is [CLS], or the index is negative or not a whole number.
 
         >>> KmerTokenizer(k=6, stride=3).token_to_nt(2)
         (3, 9)
@@ -450,12 +449,13 @@ class KmerTokenizer(KmerVocabulary):
     def nt_to_token(
         self, position: int | np.ndarray, length: int | None = None, add_special_tokens: bool = True
     ) -> tuple[Any, Any]:
-        """Compute the places [first, last) of the tokens that cover a nucleotide.
+        """Compute the indices [first, end) of the tokens that cover a nucleotide.
 
         Args:
-            position: 0-based place in the sequence; a whole number, or a list or array of them.
-            length: nt of the sequence; None if its end does not matter. In the uncovered tail, first equals last.
-            add_special_tokens: as the row was encoded; [CLS] then has place 0.
+            position: 0-based position in the sequence; a whole number, or a list or array of them.
+            length: length of the sequence in nt; None if its end does not matter. In the uncovered tail, first equals
+                end.
+            add_special_tokens: as the row was encoded; [CLS] then has index 0.
 
         Raises:
             ValueError: if the position lies outside the sequence, or is not a whole number.

@@ -1,4 +1,4 @@
-"""Check and read what callers hand to `KmerTokenizer`: its settings, the options of a call, and the sequences."""
+"""Check and read what callers pass to `KmerTokenizer`: its settings, the options of a call, and the sequences."""
 
 from collections.abc import Iterable
 from typing import Any, NamedTuple
@@ -24,7 +24,7 @@ _FRAMEWORK_ARGUMENTS = frozenset(
     "special_tokens_map_file special_tokens_pattern split_special_tokens token_type_ids_include_special_tokens "
     "token_type_ids_pattern tokenizer_class tokenizer_file truncation_side trust_remote_code verbose vocab_file".split()
 )
-#: What a BertTokenizer saves and what makes no difference once its vocabulary is known to consist of k-mers.
+#: Settings that a BertTokenizer saves and that make no difference once its vocabulary is known to consist of k-mers.
 BERT_ARGUMENTS = frozenset(
     "do_lower_case do_basic_tokenize full_tokenizer_file never_split strip_accents tokenize_chinese_chars "
     "wordpieces_prefix".split()
@@ -34,19 +34,19 @@ BERT_ARGUMENTS = frozenset(
 # Settings of the tokenizer.
 
 
-def check_arguments(arguments: Iterable[str], kind: type) -> None:
+def check_arguments(arguments: Iterable[str], cls: type) -> None:
     """Check that arguments of the constructor are known to us or to transformers.
 
     Args:
         arguments: names of the arguments.
-        kind: the class; names of its methods are left to transformers to reject.
+        cls: the tokenizer class; names of its methods are left to transformers to reject.
 
     Raises:
         TypeError: naming the unknown argument, with a suggestion.
     """
     known = [*OWN_ARGUMENTS, *sorted(_FRAMEWORK_ARGUMENTS)]
     for name in arguments:
-        if name not in known and not name.startswith("_") and not callable(getattr(kind, name, None)):
+        if name not in known and not name.startswith("_") and not callable(getattr(cls, name, None)):
             raise TypeError(f"KmerTokenizer has no argument {name!r}{did_you_mean(name, known)}")
 
 
@@ -77,7 +77,7 @@ def check_special_names(names: list[str], k: int) -> None:
     """Check that the names of the special tokens can be told apart, from each other and from k-mers.
 
     Args:
-        names: the five names; "None" for a token that the tokenizer does without.
+        names: the five names; "None" for a token that the tokenizer does not have.
         k: k-mer size in nt.
 
     Raises:
@@ -207,19 +207,19 @@ def _read_row(row: Any, other: Any, words: bool) -> tuple[Any, Any]:
     return row, None
 
 
-def pieces_of(sequence: Any, words: bool, where: str) -> list[Any] | None:
+def pieces_of(sequence: Any, words: bool, name: str) -> list[Any] | None:
     """List the pieces of a sequence: the sequence itself, or its pre-tokenised words.
 
     Args:
         sequence: str, bytes, uint8 letters, or a list of them.
-        words: whether a list is one of pre-tokenised words.
-        where: where the sequence is, for the error message.
+        words: whether lists contain pre-tokenised words.
+        name: how the error message names the sequence.
 
     Returns:
         The pieces; None if the sequence consists of token ids or tokens instead of text.
 
     Raises:
-        ValueError: if it is none of these.
+        ValueError: if the value is not a sequence or a list of any of these kinds.
     """
     if is_sequence(sequence):
         return [sequence]
@@ -229,7 +229,7 @@ def pieces_of(sequence: Any, words: bool, where: str) -> list[Any] | None:
         if all(map(is_sequence, sequence)):
             return list(sequence) if words else None
     raise ValueError(
-        f"{where}: {str(sequence)[:30]!r} is not a sequence but a {type(sequence).__name__}; give str, bytes or uint8 "
+        f"{name}: {str(sequence)[:30]!r} is not a sequence but a {type(sequence).__name__}; give str, bytes or uint8 "
         "letters (lists of words with is_split_into_words=True)"
     )
 
@@ -240,13 +240,13 @@ class CallPieces(NamedTuple):
     Attributes:
         pieces: sequences or pre-tokenised words: str, bytes or uint8 letters.
         owner: index of the sequence that each piece belongs to.
-        places: where each piece is, for error messages.
+        descriptions: how error messages name each piece.
         pair: whether rows have two sequences.
     """
 
     pieces: list[Any]
     owner: list[int]
-    places: list[str]
+    descriptions: list[str]
     pair: bool
 
 
@@ -266,12 +266,12 @@ def read_pieces(rows: list[tuple[Any, Any]], words: bool) -> CallPieces | None:
     pair = any(second is not None for _, second in rows)
     found = CallPieces([], [], [], pair)
     for number, row in enumerate(rows):
-        for way, sequence in enumerate(row if pair else row[:1]):
-            place = f"row {number + 1}{', second sequence' if way else ''}"
-            pieces = pieces_of(sequence, words, place)
+        for second, sequence in enumerate(row if pair else row[:1]):
+            name = f"row {number + 1}{', second sequence' if second else ''}"
+            pieces = pieces_of(sequence, words, name)
             if pieces is None:
                 return None
             found.pieces.extend(pieces)
-            found.owner.extend([number * (2 if pair else 1) + way] * len(pieces))
-            found.places.extend([f"{place}, word {word + 1}" for word in range(len(pieces))] if words else [place])
+            found.owner.extend([number * (2 if pair else 1) + second] * len(pieces))
+            found.descriptions.extend([f"{name}, word {word + 1}" for word in range(len(pieces))] if words else [name])
     return found

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from transformers import AddedToken, PreTrainedTokenizer
 
-from .kmer_decoding import code_to_kmer, is_kmer, kmer_to_code, merge_kmers, mirrored, spell, split_into_kmers
+from .kmer_decoding import code_to_kmer, is_kmer, kmer_to_code, merge_kmers, mirrored_positions, spell, split_into_kmers
 from .kmer_pieces import AddedName
 from .sequence import NUM_SPECIAL, UNK_ID, reverse_complement_codes, vocabulary_size
 
@@ -30,10 +30,10 @@ class KmerVocabulary(PreTrainedTokenizer):
 
     Attributes:
         k: k-mer size in nt; set by the sub-class before it calls ``__init__``.
-        stride: nt from the start of one k-mer to the start of the next; likewise.
-        special_names: names of the ids 0..4; likewise.
+        stride: nt from the start of one k-mer to the start of the next; set in the same way.
+        special_names: names of the ids 0..4; set in the same way.
         added_names: added and special tokens, kept up to date as tokens are added.
-        names_spell_dna: whether such a name consists of DNA letters only, so that plain DNA may contain it.
+        names_spell_dna: whether one of these names consists of DNA letters only, so that plain DNA may contain it.
     """
 
     k: int
@@ -49,7 +49,7 @@ class KmerVocabulary(PreTrainedTokenizer):
 
     @property
     def vocab_size(self) -> int:
-        """Number of tokens, those that were added not counted: 4^k + 5."""
+        """Number of tokens without the added ones: 4^k + 5."""
         return vocabulary_size(self.k)
 
     def get_vocab(self) -> dict[str, int]:
@@ -82,7 +82,7 @@ class KmerVocabulary(PreTrainedTokenizer):
         self.names_spell_dna = any(not name.text.strip("ACGTUacgtu") for name in self.added_names)
 
     def _add_tokens(self, new_tokens: list[Any], special_tokens: bool = False) -> int:
-        """Add tokens behind the k-mers; only mark tokens that exist already. See ``PreTrainedTokenizer._add_tokens``.
+        """Add tokens after the k-mers; only mark tokens that exist already. See ``PreTrainedTokenizer._add_tokens``.
 
         Returns:
             How many tokens are new.
@@ -119,7 +119,7 @@ class KmerVocabulary(PreTrainedTokenizer):
             index = len(self)
         if token.special and name not in special_names:
             self.extra_special_tokens = [*self.extra_special_tokens, name]
-        self.added_tokens_decoder = {index: token}  # the setter adds this token to those that are there
+        self.added_tokens_decoder = {index: token}  # the setter adds this token to the existing ones
         self.tokens_trie.add(name)
 
     # The readable route, one string per token. It is also the slow twin: tests compare the fast route with it.
@@ -128,7 +128,8 @@ class KmerVocabulary(PreTrainedTokenizer):
         added = {name.text for name in self.added_names if not name.special}
         if not any(name in text for name in added):
             return list(split_into_kmers(text, self.k, self.stride, self.unk_token))
-        # Each added token stands for itself and ends the word before it; the longest name wins.
+        # Each added token stands for itself and ends the word before it; where several names match, the longest one is
+        # taken.
         names = "|".join(map(re.escape, sorted(added, key=len, reverse=True)))
         tokens: list[str] = []
         for piece in re.split(f"({names})", text):
@@ -136,7 +137,7 @@ class KmerVocabulary(PreTrainedTokenizer):
         return tokens
 
     def convert_tokens_to_string(self, tokens: list[str]) -> str:
-        """Convert tokens to DNA: overlapping k-mers are merged, [UNK] is N, other special tokens are set off by blanks.
+        """Convert tokens to DNA: overlapping k-mers are merged, [UNK] is N, blanks surround other special tokens.
 
         >>> from hf_genomics import KmerTokenizer
         >>> KmerTokenizer(k=3).convert_tokens_to_string(["ACG", "CGT", "[SEP]", "TTT"])
@@ -155,7 +156,7 @@ class KmerVocabulary(PreTrainedTokenizer):
     def _decode(self, token_ids: int | list[int], skip_special_tokens: bool = False, **kwargs: Any) -> str:
         ids = np.atleast_1d(np.asarray(token_ids, np.int64))
         if skip_special_tokens:
-            # [UNK] shows a place in the sequence: removing it would shift everything behind it.
+            # [UNK] stands for nucleotides: removing it would shift everything after it.
             ids = ids[~np.isin(ids, [index for index in self.all_special_ids if index != UNK_ID])]
         names = {name.id: name.text for name in self.added_names if name.id != UNK_ID and not self._is_kmer(name.id)}
         named = np.isin(ids, list(names))
@@ -178,7 +179,7 @@ class KmerVocabulary(PreTrainedTokenizer):
     def reverse_complement_ids(self, ids: Any) -> Any:
         """Reverse-complement rows of ids by integer arithmetic: return the ids of the opposite strand.
 
-        [CLS], [SEP] and [PAD] keep their places; the k-mers, [UNK] and [MASK] between them are reversed. Exact if no
+        [CLS], [SEP] and [PAD] keep their positions; the k-mers, [UNK] and [MASK] between them are reversed. Exact if no
         tail is uncovered, ``(length - k) % stride == 0``; otherwise the tail is lost.
 
         Args:
@@ -192,7 +193,7 @@ class KmerVocabulary(PreTrainedTokenizer):
         [2, 7, 16, 50, 3]
         """
         array = np.asarray(ids)
-        reversed_ids = np.take_along_axis(array, mirrored(array), -1)
+        reversed_ids = np.take_along_axis(array, mirrored_positions(array), -1)
         complements = reverse_complement_codes(reversed_ids - NUM_SPECIAL, self.k) + NUM_SPECIAL
         result = np.where(self._is_kmer(reversed_ids), complements, reversed_ids)
         return ids.new_tensor(result) if hasattr(ids, "new_tensor") else result

@@ -6,8 +6,11 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import is_dataclass
 from importlib.util import find_spec
+from inspect import isclass
 from pathlib import Path
+from typing import get_type_hints
 
 import pytest
 import transformers
@@ -15,6 +18,7 @@ from transformers import AutoConfig, AutoModel, AutoModelForTokenClassification,
 
 import hf_genomics
 from hf_genomics import KmerBertConfig, KmerBertModel, KmerTokenizer, auto
+from hf_genomics.cli import VERBS
 from hf_genomics.configuration_kmer_bert import HierarchicalKmerBertConfig
 
 MODELS = {
@@ -93,6 +97,18 @@ def test_registering_twice_does_no_harm(folder: Path) -> None:
         assert type(AutoModel.from_pretrained(folder)) is KmerBertModel
     finally:
         sys.meta_path[:] = before
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_section_of_a_verb_is_a_public_name(verb: str) -> None:
+    """A Python user builds the sections of a verb: each must be importable from the package itself."""
+    kinds = [getattr(hf_genomics, verb.replace("-", "_"))]
+    while kinds:
+        hints = get_type_hints(kinds.pop())
+        hints.pop("return", None)
+        ours = [kind for kind in hints.values() if isclass(kind) and kind.__module__.startswith("hf_genomics.")]
+        assert [kind for kind in ours if getattr(hf_genomics, kind.__name__, None) is not kind] == []
+        kinds += [kind for kind in ours if is_dataclass(kind) and kind.__bases__ == (object,)]
 
 
 def test_public_names_are_where_the_package_says() -> None:

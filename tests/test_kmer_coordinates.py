@@ -47,7 +47,7 @@ def test_the_longest_window_has_just_the_tokens_that_fit(k: int, stride: int, sp
 @pytest.mark.parametrize(
     ("call", "named"),
     [
-        (lambda: token_to_nt(0, 3, 1, 1), "token 0 .*place 1"),
+        (lambda: token_to_nt(0, 3, 1, 1), "token 0 .*index 1"),
         (lambda: token_to_nt([1, -1], 3, 1, 0), r"token \[1, -1\]"),
         (lambda: token_to_nt(1.5, 3, 1, 0), "token .*1.5"),
         (lambda: nt_to_token(True, 3, 1, 0), "position .*True"),

@@ -14,7 +14,7 @@ from hf_genomics.kmer_decoding import (
     is_kmer,
     kmer_to_code,
     merge_kmers,
-    mirrored,
+    mirrored_positions,
     spell,
     split_into_kmers,
 )
@@ -90,7 +90,7 @@ def test_spelling_is_merging_where_no_kmers_contradict(k: int, stride: int, data
 
 @given(st.lists(st.lists(st.sampled_from([0, 1, 2, 3, 4, 9, 12]), min_size=7, max_size=7), min_size=1))
 def test_mirrored_places_reverse_what_lies_between_two_frames(rows: list[list[int]]) -> None:
-    found = mirrored(np.array(rows))
+    found = mirrored_positions(np.array(rows))
     for row, places in zip(rows, found.tolist(), strict=True):
         slow, start = list(range(len(row))), 0
         for place, index in enumerate([*row, 0]):

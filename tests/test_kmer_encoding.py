@@ -20,7 +20,7 @@ from hf_genomics.kmer_encoding import (
     count_unknown,
     encode_plain,
     kept_tokens,
-    letter_error,
+    not_a_nucleotide,
     token_digits,
 )
 from hf_genomics.sequence import IUPAC, as_letters
@@ -76,11 +76,11 @@ def encoded(rows: list[str], layout: RowLayout):
 @given(ROWS, LAYOUT)
 def test_plain_rows_are_encoded_as_letter_by_letter(rows: list[str], layout: RowLayout) -> None:
     found, slow = encoded(rows, layout), [row_slowly(text, layout) for text in rows]
-    assert set(found.columns) == {"input_ids", *layout.wanted} - {"uncovered_nt"}
+    assert set(found.matrices) == {"input_ids", *layout.wanted} - {"uncovered_nt"}
     assert found.lengths.tolist() == [len(row["input_ids"]) for row in slow]
     longest = max(found.lengths)
     fills = {"input_ids": layout.pad_id, "special_tokens_mask": 1, "offset_mapping": (0, 0)}
-    for name, column in found.columns.items():
+    for name, column in found.matrices.items():
         assert column.dtype == np.int64 and column.shape[:2] == (len(rows), longest)
         for row, expected in zip(column.tolist(), slow, strict=True):
             padding = [fills.get(name, 0)] * (longest - len(expected[name]))
@@ -173,6 +173,6 @@ def test_letters_that_are_not_nucleotides_are_named_by_row_and_position(rows: li
 
 
 def test_the_error_for_a_letter_is_one_line_with_rule_and_remedy() -> None:
-    message = str(letter_error("row 2, word 1", 4, "="))
+    message = str(not_a_nucleotide("row 2, word 1", 4, "="))
     assert message.startswith("row 2, word 1, position 5: '='") and "\n" not in message
     assert IUPAC in message and "replace it by N" in message

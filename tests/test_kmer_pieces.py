@@ -146,7 +146,7 @@ def test_rows_of_pieces_are_put_together_as_one_token_after_the_other(
     pieces = [word for words in sequences for word in words]
     owner = np.array([number for number, words in enumerate(sequences) for _ in words])
     found, counts = encode_pieces(find_tokens(pieces, k, stride), owner, layout, pair=pair)
-    width = found.columns["input_ids"].shape[1]
+    width = found.matrices["input_ids"].shape[1]
     for number in range(len(rows)):
         parts = [
             [token for word in words for token in tokens_slowly(word, k, stride, [])]
@@ -165,7 +165,7 @@ def test_rows_of_pieces_are_put_together_as_one_token_after_the_other(
         for way, part in enumerate(parts):
             tokens += [(*token, way) for token in part] + [(3, 0, 0, False, way)] * special
         assert len(tokens) == found.lengths[number]
-        row = {name: column[number][: len(tokens)].tolist() for name, column in found.columns.items()}
+        row = {name: column[number][: len(tokens)].tolist() for name, column in found.matrices.items()}
         assert row["input_ids"] == [index for index, *_ in tokens]
         assert row["offset_mapping"] == [[start, end] for _, start, end, *_ in tokens]
         assert row["soft_masked"] == [int(soft) for _, _, _, soft, _ in tokens]
@@ -173,9 +173,9 @@ def test_rows_of_pieces_are_put_together_as_one_token_after_the_other(
         if special:
             assert row["token_type_ids"] == [way for *_, way in tokens]
         assert row["attention_mask"] == [1] * len(tokens)
-        assert found.columns["input_ids"][number][len(tokens) :].tolist() == [0] * (width - len(tokens))
-        assert not found.columns["attention_mask"][number][len(tokens) :].any()
-    assert found.num_unknown == (found.columns["input_ids"] == 1).sum()
+        assert found.matrices["input_ids"][number][len(tokens) :].tolist() == [0] * (width - len(tokens))
+        assert not found.matrices["attention_mask"][number][len(tokens) :].any()
+    assert found.num_unknown == (found.matrices["input_ids"] == 1).sum()
 
 
 @pytest.mark.parametrize(("left", "removed"), [(False, [12, 13, 14]), (True, [10, 11, 12])])

@@ -13,7 +13,6 @@ import pytest
 
 # Copied next to the weights by save_pretrained; each may import only those that stand above it.
 PORTABLE = (
-    "compat",
     "sequence",
     "kmer_encoding",
     "kmer_pieces",
@@ -23,6 +22,7 @@ PORTABLE = (
     "tokenizer_outputs",
     "vocabulary_kmer",
     "tokenization_kmer",
+    "compat",
     "configuration_kmer_bert",
     "dropout",
     "positions",
@@ -59,6 +59,8 @@ MAY_IMPORT = {
     "auto": {*PORTABLE},
 }
 MOST_FILES = 10  # in a room, besides its __init__.py
+MOST_LINES = 45  # of a function, without its docstring
+MOST_ARGUMENTS = 8
 MOST_SHARE = 0.10  # of the lines of the package
 OUTSIDE = {"recipes", "tests", "benchmarks"}
 
@@ -185,6 +187,42 @@ def test_every_room_says_what_its_one_job_is(repo_root):
     for room, files in rooms_of(repo_root / "hf_genomics").items():
         init = ast.parse(next(file for file in files if file.name == "__init__.py").read_text())
         assert (ast.get_docstring(init) or "").strip(), room
+
+
+def test_every_module_has_a_test_file_of_its_own_name(repo_root):
+    package, tests = repo_root / "hf_genomics", repo_root / "tests"
+    modules = [file.relative_to(package) for file in package.rglob("*.py") if not file.name.startswith("__")]
+    missing = [str(module) for module in modules if not (tests / module.parent / f"test_{module.name}").exists()]
+    assert missing == []
+
+
+def functions_of(file: Path) -> list[ast.FunctionDef]:
+    """List the functions and methods of a file."""
+    return [node for node in ast.walk(ast.parse(file.read_text())) if isinstance(node, ast.FunctionDef)]
+
+
+def body_lines(function: ast.FunctionDef) -> int:
+    """Count the lines of a function's body without its docstring."""
+    body = function.body[1:] if ast.get_docstring(function) else function.body
+    return body[-1].end_lineno - body[0].lineno + 1 if body else 1
+
+
+def arguments(function: ast.FunctionDef) -> list[str]:
+    """List the named arguments of a function or method."""
+    named = function.args.posonlyargs + function.args.args + function.args.kwonlyargs
+    return [argument.arg for argument in named if argument.arg not in ("self", "cls")]
+
+
+def test_functions_are_short_and_take_few_arguments(repo_root):
+    package, lines = repo_root / "hf_genomics", []
+    for file in package.rglob("*.py"):
+        for function in functions_of(file):
+            where = f"{file.relative_to(package)}:{function.lineno} {function.name}"
+            lines.append(body_lines(function))
+            assert lines[-1] <= MOST_LINES, f"{where} has {lines[-1]} lines"
+            is_framework = function.name in ("forward", "__init__")  # transformers gives these their signatures
+            assert is_framework or len(arguments(function)) <= MOST_ARGUMENTS, f"{where} takes {arguments(function)}"
+    assert sorted(lines)[int(0.9 * len(lines))] < 40
 
 
 @pytest.fixture

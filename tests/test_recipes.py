@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import functools
 import json
 import logging
@@ -15,6 +16,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
+from transformers import PreTrainedConfig, TrainingArguments
 
 import hf_genomics
 from hf_genomics import KmerBertConfig, KmerBertForMaskedLM, KmerTokenizer, WindowSampling, prepare
@@ -22,6 +24,7 @@ from hf_genomics.batches.dose import masking_fractions
 from hf_genomics.cli import main
 
 RECIPES = Path(__file__).resolve().parents[1] / "recipes"
+OLD = Path(__file__).parent / "golden" / "recipes_0.1"  # as they were in that version, comments included
 FILES = [path for path in sorted(RECIPES.rglob("*.yaml")) if path.parent.name != "accelerate"]  # Accelerate's own
 CPU = [path for path in FILES if path.stem.endswith("_cpu")]
 PAPER = [path for path in FILES if path.stem + "_cpu" in {twin.stem for twin in CPU}]
@@ -55,6 +58,35 @@ def settings_of(monkeypatch):
         return seen
 
     return call
+
+
+def plain(section):
+    """Return an object of a recipe as something that can be compared."""
+    if isinstance(section, KmerTokenizer):
+        return section.k, section.stride
+    if isinstance(section, TrainingArguments | PreTrainedConfig):
+        return section.to_dict()
+    if not dataclasses.is_dataclass(section):
+        return section
+    return {field.name: plain(getattr(section, field.name)) for field in dataclasses.fields(section) if field.init}
+
+
+@pytest.mark.parametrize(
+    ("name", "renamed"),
+    [
+        ("finetune_phage_1000nt", {"head.num_parts", "head.dropout", "data.windows.length"}),
+        ("finetune_several_labels", {"head.pooling", "head.balanced", "head.rc_probability", "data.columns.labels"}),
+        ("pretrain_base", {"trainer.schedule_steps"}),
+        ("quickstart", {"data.genomes", "data.length", "data.train_step", "model.classifier_pooling"}),
+    ],
+)
+def test_a_recipe_of_version_0_1_means_what_it_meant(settings_of, caplog, name, renamed):
+    before = settings_of(OLD / f"{name}.yaml")
+    assert [key for key in renamed if key.removeprefix("model.") not in caplog.text] == []
+    caplog.clear()
+    today = settings_of(RECIPES / f"{name}.yaml")
+    assert "is called" not in caplog.text
+    assert {key: plain(value) for key, value in before.items()} == {key: plain(value) for key, value in today.items()}
 
 
 def test_there_are_the_recipes_of_the_paper_and_a_cpu_sized_twin_of_each():

@@ -147,8 +147,8 @@ def test_no_more_than_30_characters_of_a_value_are_shown() -> None:
 def test_pieces_of_rows_know_their_sequence_and_place() -> None:
     found = read_pieces([("A", "C"), ("G", "T")], False)
     assert (found.pieces, found.owner, found.pair) == (["A", "C", "G", "T"], [0, 1, 2, 3], True)
-    assert found.places == ["row 1", "row 1, second sequence", "row 2", "row 2, second sequence"]
+    assert found.descriptions == ["row 1", "row 1, second sequence", "row 2", "row 2, second sequence"]
     words = read_pieces([(["A", "C"], None), (["G"], None)], True)
     assert (words.pieces, words.owner, words.pair) == (["A", "C", "G"], [0, 0, 1], False)
-    assert words.places == ["row 1, word 1", "row 1, word 2", "row 2, word 1"]
+    assert words.descriptions == ["row 1, word 1", "row 1, word 2", "row 2, word 1"]
     assert read_pieces([([3, 4], None)], False) is None

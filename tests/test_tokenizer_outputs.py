@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from transformers.utils import PaddingStrategy
 
 from hf_genomics.tokenizer_arguments import CallOptions
-from hf_genomics.tokenizer_outputs import even_encoding, pad_columns, padded_width, ragged_encoding
+from hf_genomics.tokenizer_outputs import even_encoding, pad_matrices, padded_width, ragged_encoding
 
 LENGTHS = st.lists(st.integers(0, 6), min_size=1, max_size=4).map(np.array)
 
@@ -31,7 +31,7 @@ def columns_of(lengths: np.ndarray) -> dict[str, np.ndarray]:
 @given(LENGTHS, st.integers(0, 9), st.booleans())
 def test_rows_are_padded_one_by_one(lengths: np.ndarray, width: int, left: bool) -> None:
     columns = columns_of(lengths)
-    padded = pad_columns(columns, lengths, width, 7, left=left)
+    padded = pad_matrices(columns, lengths, width, 7, left=left)
     fills = {"input_ids": 7, "special_tokens_mask": 1, "offset_mapping": [0, 0]}
     width = max(width, int(lengths.max()))
     assert padded.keys() == columns.keys()
@@ -69,7 +69,7 @@ def test_even_rows_come_in_the_form_that_was_asked_for(kind: str | None, type_of
 @given(LENGTHS, st.booleans())
 def test_ragged_rows_are_lists_without_the_padding_that_nobody_asked_for(lengths: np.ndarray, left: bool) -> None:
     width = int(lengths.max())
-    columns = pad_columns(columns_of(lengths), lengths, width, 7, left=left) | {"length": lengths}
+    columns = pad_matrices(columns_of(lengths), lengths, width, 7, left=left) | {"length": lengths}
     encoding = ragged_encoding(columns, lengths, None, left=left, single=False)
     right = columns_of(lengths)
     assert encoding["length"] == lengths.tolist()

@@ -1,7 +1,7 @@
-"""Random numbers without a state: each is a hash of (seed, epoch, window index, kind of decision, position).
+"""Random numbers without a generator: each is a hash of (seed, epoch, window index, kind of decision, position).
 
-What is drawn for a window does not depend on batch, worker or process, nor on what was drawn before it, and a resumed
-run draws exactly what it would have drawn without the interruption.
+So the numbers of a window do not depend on the batch, worker or process that handles it, nor on what was drawn before,
+and a resumed run draws exactly what it would have drawn without the interruption.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import enum
 
 import numpy as np
 
+#: 2^64 divided by the golden ratio, the step of splitmix64: its multiples spread evenly over all 64-bit numbers.
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 
 
@@ -20,11 +21,11 @@ class Stream(enum.IntEnum):
     """
 
     SPAN_START = 0  # where spans of masked tokens start
-    FORCED_SPAN = 1  # where the span of a row starts that got none by chance
+    FORCED_SPAN = 1  # where a span starts in a row that would otherwise have none
     REPLACEMENT = 2  # whether masked tokens are shown as [MASK], as random tokens or unchanged
     RANDOM_TOKEN = 3  # which random token
     SEQUENCE_STRAND = 4  # strand of a labelled sequence
-    SPAN_LENGTH = 5  # tokens of a span
+    SPAN_LENGTH = 5  # length of a span
     WINDOW_PLACE = 100  # length, contig and start of a window for pretraining
     WINDOW_STRAND = 101  # strand of such a window
     CUT_LENGTH = 102  # length of the windows into which contigs are cut side by side
@@ -42,12 +43,12 @@ def mix(value: np.ndarray) -> np.ndarray:
 
 
 def row_keys(seed: int, epoch: np.ndarray, index: np.ndarray) -> np.ndarray:
-    """Hash what distinguishes the draws of one window from those of all others.
+    """Hash seed, epoch and window index into one key for each window.
 
     Args:
         seed: seed of the run.
-        epoch: integer (rows,), or (1,) if all rows belong to one epoch.
-        index: integer (rows,), index of the window.
+        epoch: integer (rows,), epoch of each window; (1,) is used for all rows.
+        index: integer (rows,), index of each window.
 
     Returns:
         uint64 (rows,).
@@ -59,13 +60,13 @@ def row_keys(seed: int, epoch: np.ndarray, index: np.ndarray) -> np.ndarray:
 
 
 def random_bits(keys: np.ndarray, stream: int, positions: int, first: int = 0) -> np.ndarray:
-    """Draw uniform uint64 as a pure function of all arguments.
+    """Draw uniform random uint64: a pure function of all arguments.
 
     Args:
-        keys: uint64 (rows,) of `row_keys`.
-        stream: kind of decision, see `Stream`.
+        keys: uint64 (rows,), as `row_keys` returns them.
+        stream: number of the kind of decision, see `Stream`.
         positions: number of columns.
-        first: number of the first column; numbers of columns are below 2^32.
+        first: number of the first column; the numbers of all columns must be below 2^32.
 
     Returns:
         uint64 (rows, positions).
@@ -75,13 +76,13 @@ def random_bits(keys: np.ndarray, stream: int, positions: int, first: int = 0) -
 
 
 def random_bits_at(keys: np.ndarray, stream: int, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
-    """Draw the numbers of `random_bits` at some places only.
+    """Draw the numbers of `random_bits` at the given rows and columns only, without computing the others.
 
     Args:
-        keys: uint64 (rows,) of `row_keys`.
-        stream: kind of decision, see `Stream`.
-        rows: integer (places,).
-        columns: integer (places,).
+        keys: uint64 (rows,), as `row_keys` returns them.
+        stream: number of the kind of decision, see `Stream`.
+        rows: integer (places,), row of each number.
+        columns: integer (places,), column of each number.
 
     Returns:
         uint64 (places,).
@@ -90,7 +91,7 @@ def random_bits_at(keys: np.ndarray, stream: int, rows: np.ndarray, columns: np.
 
 
 def _offset(stream: int) -> np.uint64:
-    """Return the first column of a stream: streams lie 2^32 columns apart."""
+    """Return where the columns of a stream begin: 2^32 apart, so that columns below 2^32 of two streams never meet."""
     return np.uint64(int(stream) << 32)
 
 
@@ -100,5 +101,5 @@ def happens(bits: np.ndarray, probability: float) -> np.ndarray:
 
 
 def uniform(bits: np.ndarray) -> np.ndarray:
-    """Turn uniform bits into float64 in [0, 1); 53 bits fit into a float, all 64 could round up to 1."""
+    """Turn uniform bits into float64 in [0, 1); a float64 holds 53 bits, all 64 could be rounded up to 1.0."""
     return (bits >> np.uint64(11)) * 2.0**-53

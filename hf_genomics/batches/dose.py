@@ -1,8 +1,9 @@
-"""Compute the dose of a masking: the exact shares of tokens and nucleotides that spans hide, and the rate for a share.
+"""Compute the dose of a masking: exact shares of masked tokens and hidden nucleotides, and the rate for a wanted share.
 
-A nucleotide is *hidden* if every token that covers it is masked, so that no visible token shows it. Shares are those
-far from a window's ends, before some masked tokens are shown unchanged (``replacement``). Nearer to an end fewer tokens
-cover a nucleotide, and more are hidden: `masking_fractions` counts that in if it is given a window length.
+A nucleotide is *hidden* if every token that covers it is masked, so that no visible token shows it. The shares hold far
+from the ends of a window. Near an end fewer tokens cover a nucleotide, so that more nucleotides are hidden;
+`masking_fractions` takes that into account if it is given the length of the windows. The shares do not consider that
+the collator shows some masked tokens after all (``replacement``); for that see `unknown_fraction`.
 """
 
 from __future__ import annotations
@@ -12,34 +13,37 @@ from typing import TypeAlias
 
 import numpy as np
 
-#: Tokens of every span, or the chance of each length of a span in tokens.
+#: Length of all spans in tokens, or the probability of each length.
 Spans: TypeAlias = int | Mapping[int, float]
 
+#: Length of spans in tokens, and start rate, if a collator sets none: those of recipes/pretrain_base.yaml.
+DEFAULT_SPAN, DEFAULT_START_RATE = 6, 0.025
 
-def geometric_lengths(chance: float, cap: int) -> dict[int, float]:
-    """Return the chances of span lengths 1 to ``cap``: those of a geometric distribution, scaled to add up to 1.
+
+def geometric_lengths(probability: float, cap: int) -> dict[int, float]:
+    """Return the probabilities of span lengths 1 to ``cap``: a geometric distribution, scaled to add up to 1.
 
     Args:
-        chance: chance that a span ends after each token.
-        cap: tokens of the longest span.
+        probability: probability that a span ends after each token.
+        cap: length of the longest span in tokens.
 
     >>> lengths = geometric_lengths(0.2, cap=10)
     >>> round(sum(length * share for length, share in lengths.items()), 1)
     3.8
 
-    Source: SpanBERT (Joshi et al. 2020), section 3.1: chance 0.2, cap 10, 3.8 tokens on average.
+    Source: SpanBERT (Joshi et al. 2020), section 3.1: probability 0.2, cap 10, 3.8 tokens on average.
     """
-    shares = chance * (1 - chance) ** np.arange(cap)
+    shares = probability * (1 - probability) ** np.arange(cap)
     return dict(enumerate((shares / shares.sum()).tolist(), 1))
 
 
-def length_chances(spans: Spans) -> np.ndarray:
-    """Return the chances of span lengths 0, 1, ..., longest, float64 (longest + 1,), scaled to add up to 1."""
+def length_probabilities(spans: Spans) -> np.ndarray:
+    """Return the probabilities of span lengths 0, 1, ..., longest, float64 (longest + 1,), scaled to add up to 1."""
     spans = {spans: 1.0} if isinstance(spans, int) else spans
-    chances = np.zeros(max(spans) + 1)
-    for length, chance in spans.items():
-        chances[length] = chance
-    return chances / chances.sum()
+    probabilities = np.zeros(max(spans) + 1)
+    for length, probability in spans.items():
+        probabilities[length] = probability
+    return probabilities / probabilities.sum()
 
 
 def masking_fractions(
@@ -53,62 +57,66 @@ def masking_fractions(
     [14.09, 3.78]
 
     Args:
-        spans: tokens of a span, or lengths with their chances.
-        start_rate: chance that a token starts a span, independently of others.
+        spans: length of all spans in tokens, or the probability of each length.
+        start_rate: probability that a token starts a span, independently of other tokens.
         k: k-mer size in nt.
-        stride: nt from the start of one k-mer to the start of the next. Nucleotides that no k-mer covers do not count.
-        window: length of windows in nt, all of whose nucleotides count; by default those far from the ends do.
+        stride: nt from the start of one k-mer to the start of the next.
+        window: length of the windows in nt, to count all their nucleotides; by default, nucleotides far from the ends
+            are counted.
 
     Returns:
-        Share of masked tokens, share of hidden nucleotides. The spans that rows without any masked token get are not
-        counted.
+        Share of masked tokens, share of hidden nucleotides. Nucleotides that no k-mer covers never count. The collator
+        masks one span in a row that would have none; that is not considered.
     """
-    chances = all_masked(spans, start_rate, -(-k // stride))
-    return float(chances[1]), float(chances[covering(k, stride, window)].mean())
+    masked = all_masked(spans, start_rate, -(-k // stride))  # at most k / stride k-mers, rounded up, cover a nucleotide
+    return float(masked[1]), float(masked[kmers_over_nucleotides(k, stride, window)].mean())
 
 
 def unknown_fraction(
     spans: Spans, start_rate: float, k: int, stride: int = 1, *, keep_share: float, per_span: bool
 ) -> float:
-    """Compute the share of nucleotides that the model cannot see after some masked tokens are left unchanged.
+    """Compute the share of nucleotides that the model cannot read off its input.
 
-    A token left unchanged shows its nucleotides; a random one shows wrong ones, so they stay unknown. Drawn per span,
-    all tokens over a hidden nucleotide are left unchanged or none is; drawn per token, one is enough to show it.
+    Some masked tokens are kept as they are (``keep_share``), and some are replaced by random tokens. A kept token shows
+    its nucleotides; a random token shows wrong ones, so they remain unknown. If one decision is made for each run of
+    masked tokens, all tokens that cover a hidden nucleotide are kept or none; if one is made for each token, a single
+    kept token shows it.
 
     Args:
-        spans: tokens of a span, or lengths with their chances.
-        start_rate: chance that a token starts a span.
+        spans: length of all spans in tokens, or the probability of each length.
+        start_rate: probability that a token starts a span.
         k: k-mer size in nt.
         stride: nt from the start of one k-mer to the start of the next.
-        keep_share: share of masked tokens left unchanged.
-        per_span: whether that is drawn once per span, not per token.
+        keep_share: share of masked tokens that are kept as they are.
+        per_span: whether one decision is made for each run of masked tokens, instead of one for each token.
 
     >>> round(100 * unknown_fraction(6, 0.025, k=6, keep_share=0.1, per_span=False), 2)
     1.78
     """
-    counts = covering(k, stride)
+    counts = kmers_over_nucleotides(k, stride)
     hidden = all_masked(spans, start_rate, -(-k // stride))[counts]
     return float((hidden * (1 - keep_share) ** (1 if per_span else counts)).mean())
 
 
-def covering(k: int, stride: int, window: int | None = None) -> np.ndarray:
-    """Count the k-mers over each nucleotide, leaving out nucleotides without any.
+def kmers_over_nucleotides(k: int, stride: int, window: int | None = None) -> np.ndarray:
+    """Count the k-mers over each nucleotide; nucleotides that no k-mer covers are omitted.
 
     Args:
         k: k-mer size in nt.
         stride: nt from the start of one k-mer to the start of the next.
-        window: length of the window in nt; by default one stride far from the ends of a window is counted, of which
-            all others are repetitions.
+        window: length of a window in nt, to count over all its nucleotides; by default, count over one stride far from
+            the ends, since the counts repeat from stride to stride.
 
     Returns:
         integer (nt,), 1 or more.
 
-    >>> covering(6, 4).tolist(), covering(3, 2, window=8).tolist()
+    >>> kmers_over_nucleotides(6, 4).tolist(), kmers_over_nucleotides(3, 2, window=8).tolist()
     ([2, 2, 1, 1], [1, 1, 2, 1, 2, 1, 1])
     """
     if window is None:
         counts = (k - 1 - np.arange(stride)) // stride + 1
     else:
+        # +1 where a k-mer starts, -1 where one ends: the running sum is the number of k-mers.
         changes = np.zeros(window + 1, np.int64)
         changes[np.arange(0, window - k + 1, stride)] += 1
         changes[np.arange(k, window + 1, stride)] -= 1
@@ -117,39 +125,48 @@ def covering(k: int, stride: int, window: int | None = None) -> np.ndarray:
 
 
 def all_masked(spans: Spans, start_rate: float, most: int) -> np.ndarray:
-    """Compute the chance that n tokens in a row are all masked, n = 0..most.
+    """Compute the probability that n consecutive tokens are all masked, for n = 0..most.
 
-    The tokens form a Markov chain. Its state is the number of tokens still to be masked, this one included: the larger
-    of the state before minus 1 and the length of a span that starts here. The chance that it is at most m is a product:
-    no span that started 0, 1, 2, ... tokens before was longer than m, m + 1, m + 2, ...
+    Walk along the tokens and keep one number: how many tokens are still to be masked, the current one included. A token
+    is masked if the number there is at least 1. At the next token the number is max(number - 1, length of the span that
+    starts there), so its distribution follows from the distribution at the token before: a Markov chain.
 
     Args:
-        spans: tokens of a span, or lengths with their chances.
-        start_rate: chance that a token starts a span.
+        spans: length of all spans in tokens, or the probability of each length.
+        start_rate: probability that a token starts a span.
         most: largest n.
 
     Returns:
         float64 (most + 1,).
     """
-    shorter = 1 - start_rate * (1 - np.minimum(np.cumsum(length_chances(spans)), 1))  # P(no span longer than m starts)
-    shorter[-1] = 1
-    left = np.cumprod(shorter[::-1])[::-1]  # P(at most m are left), m = 0..longest
-    chances = [1.0]
+    # Spans of 3 tokens start at tokens 2 and 3:
+    #
+    #     token             1  2  3  4  5  6
+    #     length started    0  3  3  0  0  0
+    #     still to mask     0  3  3  2  1  0
+    #
+    # shorter[m]: probability that no span longer than m starts at a token.
+    # at_most[m]: probability that the number at this token is at most m, and that all tokens before it are masked. At
+    #   the first token: no span that started j tokens before is longer than m + j, for all j; hence the product.
+    shorter = 1 - start_rate * (1 - np.minimum(np.cumsum(length_probabilities(spans)), 1))
+    shorter[-1] = 1  # exactly, whatever rounding did to the sum
+    at_most = np.cumprod(shorter[::-1])[::-1]
+    masked = [1.0]
     for _ in range(most):
-        left = left - left[0]  # and none of the tokens so far is visible
-        chances.append(float(left[-1]))
-        left = np.append(left[1:], left[-1]) * shorter
-    return np.array(chances)
+        at_most = at_most - at_most[0]  # take out number 0: the token is visible
+        masked.append(float(at_most[-1]))
+        at_most = np.append(at_most[1:], at_most[-1]) * shorter  # next token: at most m + 1 here, no longer span starts
+    return np.array(masked)
 
 
-def start_rate_for(masked_fraction: float, span: int) -> float:
-    """Compute the start rate that masks exactly this share of tokens.
+def start_rate_masking(masked_fraction: float, span: int) -> float:
+    """Compute the start rate that masks exactly this share of tokens, for spans of one length.
 
     Args:
         masked_fraction: share of tokens.
-        span: tokens of a span.
+        span: length of all spans in tokens.
 
-    >>> round(start_rate_for(0.15, span=6), 5)
+    >>> round(start_rate_masking(0.15, span=6), 5)
     0.02672
     """
     return 1 - (1 - masked_fraction) ** (1 / span)
@@ -160,7 +177,7 @@ def start_rate_hiding(hidden_fraction: float, spans: Spans, k: int, stride: int 
 
     Args:
         hidden_fraction: share of nucleotides.
-        spans: tokens of a span, or lengths with their chances.
+        spans: length of all spans in tokens, or the probability of each length.
         k: k-mer size in nt.
         stride: nt from the start of one k-mer to the start of the next.
 
@@ -173,7 +190,7 @@ def start_rate_hiding(hidden_fraction: float, spans: Spans, k: int, stride: int 
     """
     if not 0 < hidden_fraction < 1:
         raise ValueError(f"hidden_fraction must lie between 0 and 1, not {hidden_fraction}")
-    longest, least = len(length_chances(spans)) - 1, int(covering(k, stride).min())
+    longest, least = len(length_probabilities(spans)) - 1, int(kmers_over_nucleotides(k, stride).min())
     if longest < least:
         raise ValueError(
             f"hidden_fraction cannot be met: a span of {longest} tokens hides no nucleotide, since {least} or more "
@@ -183,8 +200,9 @@ def start_rate_hiding(hidden_fraction: float, spans: Spans, k: int, stride: int 
 
 
 def _bisect(is_below: Callable[[float], bool]) -> float:
-    """Find the number in 0..1 up to which ``is_below`` holds, as exactly as float64 can."""
+    """Find the largest number in 0..1 for which ``is_below`` is true; above it, ``is_below`` must be false."""
     low, high = 0.0, 1.0
+    # Halve the interval until no float lies between low and high.
     while low < (middle := (low + high) / 2) < high:
         low, high = (middle, high) if is_below(middle) else (low, middle)
     return low
@@ -193,16 +211,17 @@ def _bisect(is_below: Callable[[float], bool]) -> float:
 def chosen_spans(
     span: int | None, span_lengths: Mapping[int, float] | None, span_geometric: float | None, span_cap: int
 ) -> Spans:
-    """Choose the spans from the settings of a collator; 6 tokens if none is set.
+    """Choose the spans from the settings of a collator; `DEFAULT_SPAN` tokens if none is set.
 
     Args:
-        span: tokens of every span.
-        span_lengths: lengths of spans in tokens, with their chances.
-        span_geometric: chance of a geometric distribution of lengths.
-        span_cap: tokens of the longest span of that distribution.
+        span: length of all spans in tokens.
+        span_lengths: probability of each length.
+        span_geometric: parameter of a geometric distribution of lengths, see `geometric_lengths`.
+        span_cap: length of the longest span of that distribution in tokens.
 
     Raises:
-        ValueError: naming the setting, its value and the rule; also if two settings contradict each other.
+        ValueError: if a setting is invalid, or two settings contradict each other; the message names setting, value and
+            rule.
     """
     settings = {"span": span, "span_lengths": span_lengths, "span_geometric": span_geometric}
     given = [name for name, value in settings.items() if value is not None]
@@ -218,16 +237,17 @@ def chosen_spans(
             )
         return geometric_lengths(span_geometric, span_cap)
     if span_lengths is None:
-        return span or 6
-    # Checked here, not when drawn: `length_chances` scales, so a wrong sum would pass unnoticed.
-    for length, chance in span_lengths.items():
-        if length < 1 or not 0 <= chance <= 1:
+        return span or DEFAULT_SPAN
+    # Checked here: `length_probabilities` scales to a sum of 1, so a wrong sum would pass unnoticed.
+    for length, probability in span_lengths.items():
+        if length < 1 or not 0 <= probability <= 1:
             raise ValueError(
-                f"span_lengths gives {length} tokens the chance {chance}; lengths are 1 or more, chances lie in 0..1"
+                f"span_lengths gives {length} tokens the probability {probability}; lengths are 1 or more, "
+                "probabilities lie in 0..1"
             )
     if abs(sum(span_lengths.values()) - 1) > 1e-6:
-        raise ValueError(f"the chances of span_lengths must add up to 1, not {sum(span_lengths.values()):g}")
-    return {length: chance for length, chance in span_lengths.items() if chance}
+        raise ValueError(f"the probabilities of span_lengths must add up to 1, not {sum(span_lengths.values()):g}")
+    return {length: probability for length, probability in span_lengths.items() if probability}
 
 
 def chosen_rates(
@@ -236,27 +256,31 @@ def chosen_rates(
     schedule: Mapping[int, float] | None,
     rate_hiding: Callable[[float], float],
 ) -> dict[int, float]:
-    """Choose the start rates from the settings of a collator; 2.5 % if none is set.
+    """Return the start rates from the settings of a collator; `DEFAULT_START_RATE` if none is set.
 
     Args:
-        start_rate: chance that a token starts a span.
-        hidden_fraction: share of nucleotides to hide, instead of that.
-        schedule: another value of whichever of the two is used, from an optimiser step on.
+        start_rate: probability that a token starts a span.
+        hidden_fraction: share of nucleotides to hide; set it instead of ``start_rate``.
+        schedule: further values of the setting that is used, each from an optimiser step on.
         rate_hiding: function that computes the start rate for a hidden fraction.
 
     Returns:
-        The start rate from each step on, ``{0: rate, step: rate, ...}``, in ascending order of steps.
+        ``{0: rate, step: rate, ...}``: each rate holds from its step on; steps ascend.
 
     Raises:
-        ValueError: naming the setting, its value and the rule; also if two settings contradict each other.
+        ValueError: if a setting is invalid, or two settings contradict each other; the message names setting, value and
+            rule.
     """
     if start_rate is not None and hidden_fraction is not None:
         raise ValueError(
             f"start_rate ({start_rate}) and hidden_fraction ({hidden_fraction}) both set the dose; set one of them"
         )
-    # The schedule holds whichever of the two settings is used; hidden fractions become rates at the very end.
-    name = "start_rate" if hidden_fraction is None else "hidden_fraction"
-    doses = {0: 0.025 if start_rate is None else start_rate} if hidden_fraction is None else {0: hidden_fraction}
+    # The schedule has values of the setting that is used; hidden fractions become rates at the very end.
+    if hidden_fraction is not None:
+        name, first = "hidden_fraction", hidden_fraction
+    else:
+        name, first = "start_rate", DEFAULT_START_RATE if start_rate is None else start_rate
+    doses = {0: first}
     for step in sorted(schedule or {}):
         if step < 1:
             raise ValueError(f"schedule: steps are 1 or more, not {step}; {name} holds from the first step on")
@@ -276,5 +300,6 @@ def describe_spans(spans: Spans) -> str:
     """
     if isinstance(spans, int):
         return f"spans of {spans} token{'s' * (spans != 1)}"
-    chances = length_chances(spans)
-    return f"spans of {min(spans)} to {max(spans)} tokens, {chances @ np.arange(len(chances)):.2f} on average"
+    probabilities = length_probabilities(spans)
+    mean = probabilities @ np.arange(len(probabilities))
+    return f"spans of {min(spans)} to {max(spans)} tokens, {mean:.2f} on average"

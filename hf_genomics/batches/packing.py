@@ -20,14 +20,14 @@ def plan_rows(lengths: np.ndarray, max_tokens: int, *, in_order: bool = False) -
     [[0], [1], [2, 3]]
 
     Args:
-        lengths: integer (windows,), tokens of each window, 1 to ``max_tokens``.
-        max_tokens: tokens of a row.
-        in_order: keep the windows in their order and begin a new row if one does not fit; otherwise the longest come
-            first, each into the first row that has room for it (first-fit decreasing needs at most 11/9 of the fewest
-            rows possible, plus one).
+        lengths: integer (windows,), number of tokens of each window, 1 to ``max_tokens``.
+        max_tokens: number of tokens in a row.
+        in_order: keep the windows in their order and begin a new row if a window does not fit; otherwise the longest
+            windows come first, each into the first row that has room for it (first-fit decreasing needs at most 11/9 of
+            the fewest rows possible, plus one).
 
     Returns:
-        For each row the numbers of its windows.
+        Indices of the windows in each row.
 
     Raises:
         ValueError: if a window does not fit into a row, or is empty.
@@ -41,7 +41,7 @@ def plan_rows(lengths: np.ndarray, max_tokens: int, *, in_order: bool = False) -
         )
     room, rows = np.empty(len(lengths), np.int64), list[list[int]]()
     for number in range(len(lengths)) if in_order else np.argsort(-lengths, kind="stable").tolist():
-        first = max(0, len(rows) - 1) if in_order else 0  # the first row that may take it
+        first = max(0, len(rows) - 1) if in_order else 0  # index of the first row that may take it
         fits = room[first : len(rows)] >= lengths[number]
         row = first + int(fits.argmax()) if fits.any() else len(rows)
         if row == len(rows):
@@ -60,7 +60,7 @@ def pack_rows(
     fill: dict[str, int] | None = None,
     in_order: bool = False,
 ) -> dict[str, np.ndarray]:
-    """Pack padded rows of one window each into full rows of several.
+    """Pack padded rows, one window each, into full rows of several windows.
 
     >>> ids = np.array([[2, 9, 3, 0], [2, 8, 7, 3], [2, 3, 0, 0]])
     >>> packed = pack_rows({"input_ids": ids}, np.array([3, 4, 2]), 6)
@@ -69,10 +69,10 @@ def pack_rows(
 
     Args:
         columns: (windows, tokens) each, such as input_ids and labels; their padding, on the right, is dropped.
-        lengths: integer (windows,), tokens of each window without padding.
-        max_tokens: tokens of a packed row; None makes one row of all windows, without padding, which is fastest on a
-            CPU.
-        fill: value of padding in a column, if it is not 0; labels get -100 without being named here.
+        lengths: integer (windows,), number of tokens of each window, without padding.
+        max_tokens: number of tokens in a packed row; None makes one row of all windows, without padding, which is
+            fastest on a CPU.
+        fill: padding of columns in which it is not 0; for labels it is -100 by default.
         in_order: keep the order of windows; see `plan_rows`.
 
     Returns:
@@ -101,7 +101,7 @@ def pack_rows(
 
 
 def _spread(values: np.ndarray, filled: np.ndarray, padding: int) -> np.ndarray:
-    """Put values (tokens,) into the places of ``filled``, bool (rows, width), and padding into the others."""
+    """Put values (tokens,) where ``filled``, bool (rows, width), is True, and padding elsewhere."""
     spread = np.full(filled.shape, padding, values.dtype)
     spread[filled] = values
     return spread

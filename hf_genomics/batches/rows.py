@@ -1,4 +1,4 @@
-"""Rows of a batch, as datasets yield and collators take them: single rows, or many with their letters end to end."""
+"""Rows of a batch, as datasets yield them and collators take them: a list of rows, or many rows in one array."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class WindowRow(TypedDict):
 
     Attributes:
         sequence: (length,) uint8 letters.
-        window_index: number of the window.
+        window_index: index of the window.
         epoch: epoch to which it belongs.
         step: optimiser step in which it is trained on.
     """
@@ -39,18 +39,18 @@ class Tokenizer(Protocol):
 
 
 class MaskingTokenizer(Tokenizer, Protocol):
-    """What masking needs of a tokenizer beyond that."""
+    """What masking needs of a tokenizer in addition."""
 
     mask_token_id: Any  # an int, or None without mask token
     all_special_ids: list[int]
 
     def __len__(self) -> int:
-        """Return the number of tokens, added ones included."""
+        """Return the size of the vocabulary, added tokens included."""
 
 
 @runtime_checkable
 class LetterTokenizer(Protocol):
-    """A tokenizer that reads uint8 letters as they are, without the detour over text (`KmerTokenizer`)."""
+    """A tokenizer that reads uint8 letters as they are, without turning them into text (`KmerTokenizer`)."""
 
     def encode_batch(self, sequences: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
         """Encode letters into padded ids (rows, tokens) and lengths (rows,)."""
@@ -67,7 +67,7 @@ class JoinedRows(Sequence[dict[str, Any]]):
     Args:
         letters: (sum of lengths,) uint8.
         lengths: (rows,) int64, nt of each row.
-        columns: other values of the rows, (rows,) each.
+        columns: further values of the rows, such as ``window_index``, (rows,) each.
     """
 
     def __init__(self, letters: np.ndarray, lengths: np.ndarray, **columns: np.ndarray) -> None:
@@ -79,7 +79,7 @@ class JoinedRows(Sequence[dict[str, Any]]):
         return len(self.lengths)
 
     def __getitem__(self, row: Any) -> Any:
-        """Return a row as a dictionary, or the rows of a slice as a list of them."""
+        """Return a row as a dictionary, or the rows of a slice as a list of dictionaries."""
         if isinstance(row, slice):
             return [self[number] for number in range(*row.indices(len(self)))]
         end, length = self._ends[row], self.lengths[row]
@@ -88,7 +88,7 @@ class JoinedRows(Sequence[dict[str, Any]]):
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
         """Yield row after row."""
-        # Lists first: taking single numbers out of arrays costs far more.
+        # Lists first: taking single numbers out of arrays is far slower.
         names, columns = list(self.columns), [column.tolist() for column in self.columns.values()]
         for end, length, *others in zip(self._ends.tolist(), self.lengths.tolist(), *columns, strict=True):
             yield {"sequence": self.letters[end - length : end], **dict(zip(names, others, strict=True))}
@@ -97,7 +97,7 @@ class JoinedRows(Sequence[dict[str, Any]]):
         """Replace the letters of some rows by their reverse complement, in place.
 
         Args:
-            selected: bool (rows,).
+            selected: bool (rows,), which rows.
         """
         opposite = np.frombuffer(self.letters.tobytes().translate(_COMPLEMENT_TABLE), np.uint8)
         ends = self._ends[selected]
@@ -140,7 +140,7 @@ def encode_rows(
     if not len(rows):
         raise ValueError("a batch needs at least one row")
     if tokenizer.pad_token_id is None:
-        raise ValueError(f"the tokenizer ({type(tokenizer).__name__}) has no padding token; give it one")
+        raise ValueError(f"the tokenizer ({type(tokenizer).__name__}) has no padding token; set its pad_token")
     if isinstance(rows, JoinedRows) and isinstance(tokenizer, LetterTokenizer):
         ids, lengths = tokenizer.encode_joined(rows.letters, rows.lengths)
     elif "sequence" in rows[0]:
@@ -156,11 +156,18 @@ def encode_rows(
 
 
 def _encode(tokenizer: Tokenizer, sequences: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    """Encode letters, as text if the tokenizer reads nothing else."""
+    """Encode letters, as text if the tokenizer reads only text; special tokens are never understood in them."""
     if isinstance(tokenizer, LetterTokenizer):
         return tokenizer.encode_batch(sequences)
     texts = [letters.tobytes().decode("latin-1") for letters in sequences]
-    batch = tokenizer(texts, padding=True, padding_side="right", return_attention_mask=True, return_tensors="np")
+    batch = tokenizer(
+        texts,
+        padding=True,
+        padding_side="right",
+        return_attention_mask=True,
+        return_tensors="np",
+        split_special_tokens=True,  # letters are data: a file that holds "[MASK]" must not insert a special token
+    )
     return batch["input_ids"].astype(np.int64), batch["attention_mask"].sum(1)
 
 
@@ -191,7 +198,7 @@ def attention_mask(lengths: np.ndarray, tokens: int) -> np.ndarray:
 
 
 def content_hash(ids: np.ndarray, lengths: np.ndarray) -> np.ndarray:
-    """Hash the tokens of each row, whatever its padding.
+    """Hash the tokens of each row without its padding.
 
     Args:
         ids: int64 (rows, tokens).

@@ -18,16 +18,17 @@ from .rows import LetterTokenizer, Tokenizer, attention_mask, column_of, encode_
 @renamed(num_windows="num_parts")
 @dataclass
 class DataCollatorForSequences:
-    """Tokenise sequences and pad them to the longest of the batch.
+    """Tokenise sequences and pad them to the longest sequence of the batch.
 
     Args:
         tokenizer: any tokenizer with a padding token; a KmerTokenizer reads letters fastest.
-        rc_probability: chance to show the opposite strand of a row without ``keep_strand`` (for training only: an
-            augmentation for labels that belong to both strands); a pure function of (seed, epoch, window index).
-        seed: seed of that draw.
+        rc_probability: probability that a row without ``keep_strand`` is read from the opposite strand (for training
+            only: an augmentation for labels that belong to both strands). The choice of rows depends only on (seed,
+            epoch, window index).
+        seed: seed of that choice.
         epoch: epoch of rows without an ``epoch`` of their own; see ``set_epoch``.
         num_parts: cut every sequence into this many parts of (nearly) equal length, for hierarchical models.
-        part_length: instead, cut every sequence into as few such parts as it takes for none to be longer, in nt.
+        part_length: longest part in nt; instead of ``num_parts``, cut every sequence into as few parts as this allows.
         pad_to_multiple_of: round the width of a batch up to a multiple of this.
     """
 
@@ -55,7 +56,7 @@ class DataCollatorForSequences:
             ``input_ids`` and ``attention_mask``, int64 (rows, tokens), or (rows, parts, tokens) if sequences are cut
             into parts, with a mask of 0 on parts that a shorter sequence lacks; ``token_type_ids`` of pairs;
             ``labels``, int64 classes or float32 values, (rows,), (rows, labels) or (rows, nt), -100 beyond the end of
-            a sequence; ``tracks`` and ``nt_tracks``, float32, NaN beyond the end.
+            a sequence; ``tracks`` and ``nt_tracks``, float32, NaN beyond the end of a sequence.
 
         Raises:
             ValueError: if there is no row, or labels per nucleotide would have to change strand.
@@ -85,12 +86,12 @@ class DataCollatorForSequences:
         return {"input_ids": parts_ids, "attention_mask": mask}
 
     def _parts(self, letters: np.ndarray) -> list[np.ndarray]:
-        """Cut a sequence into parts."""
+        """Cut a sequence into parts of (nearly) equal length."""
         count = -(-len(letters) // self.part_length) if self.part_length else self.num_parts
         return np.array_split(letters, count)
 
     def _draw_strands(self, features: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-        """Replace some rows, drawn by chance, by their opposite strand."""
+        """Replace some rows, chosen at random, by their opposite strand."""
         index = np.array([feature["window_index"] for feature in features], np.int64)
         epoch = column_of(features, "epoch", self.epoch)
         bits = random_bits(row_keys(self.seed, epoch, index), Stream.SEQUENCE_STRAND, 1)[:, 0]
@@ -134,7 +135,7 @@ def pad_values(rows: list[np.ndarray], padding: float) -> np.ndarray:
 
     Args:
         rows: arrays (nt, ...).
-        padding: value of the places beyond the end of an array.
+        padding: value of the positions beyond the end of an array.
 
     Returns:
         (rows, longest, ...).
@@ -169,7 +170,8 @@ def encode_pairs(
     width = int(lengths.max())
     width += -width % (multiple_of or 1)
     place = np.arange(width)
-    # Token of the second sequence at each place: place first_lengths holds its token 1, behind the dropped [CLS].
+    # Which token of the second sequence each column holds: column first_lengths holds token 1, the first after the
+    # dropped [CLS].
     offset = place - first_lengths[:, None] + 1
     is_second = (offset > 0) & (place < lengths[:, None])
     ids = np.full((len(features), width), tokenizer.pad_token_id, np.int64)

@@ -1,6 +1,6 @@
 """Collate windows for pretraining: tokenise them and mask spans of consecutive tokens.
 
-All chance is a pure function of (seed, epoch, window index, position), see ``chance.py``.
+All random numbers are pure functions of (seed, epoch, window index, position), see ``chance.py``.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from .dose import (
     chosen_rates,
     chosen_spans,
     describe_spans,
-    length_chances,
+    length_probabilities,
     masking_fractions,
     start_rate_hiding,
     unknown_fraction,
 )
-from .masking import draw_starts, draw_starts_at_rates, span_places
+from .masking import draw_starts, draw_starts_by_rate, span_places
 from .packing import pack_rows
 from .rows import attention_mask, column_of, content_hash, encode_rows
 
@@ -39,25 +39,26 @@ class DataCollatorForSpanMasking:
     Args:
         tokenizer: any tokenizer with a mask token; a KmerTokenizer reads letters fastest. A span is counted in tokens:
             which nucleotides it hides is known for k-mers only (see ``describe``).
-        span: tokens masked in a row; 6 if no other setting defines the length of spans.
-        start_rate: chance that a token starts a span; 0.025 if ``hidden_fraction`` is not given either.
-        replacement: draw mask / random / keep once per run of masked tokens ("span": no kept neighbour reveals a hidden
-            letter) or for each token ("token", as in DNABERT).
+        span: length of all spans in tokens; 6 if no other setting defines the length of spans.
+        start_rate: probability that a token starts a span; 0.025 if ``hidden_fraction`` is not given either.
+        replacement: choose between [MASK], random and unchanged once for each run of masked tokens ("span": no
+            unchanged neighbour reveals a hidden letter) or for each token ("token", as in DNABERT).
         mask_share: share of masked tokens shown as [MASK].
-        random_share: share of masked tokens shown as a random k-mer; the rest is shown unchanged. A kept token hides
-            nothing, a random one misleads; both are predicted like the others.
+        random_share: share of masked tokens shown as a random k-mer; the rest is shown unchanged. An unchanged token
+            hides nothing, a random one misleads; both are predicted like tokens shown as [MASK].
         seed: seed of all draws.
         epoch: epoch of rows without an ``epoch`` of their own; see ``set_epoch``.
         pad_to_multiple_of: round the width of a batch up to a multiple of this.
-        hidden_fraction: share of nucleotides that no visible token shows, instead of ``start_rate``, which is derived
-            from it, exactly for any k and stride. It is the share far from a window's ends, where each nucleotide lies
-            under all k-mers that can cover it, and of the chosen tokens, before ``replacement`` (see ``dose.py``).
-        span_lengths: lengths of spans in tokens with their probabilities, such as ``{6: 0.5, 12: 0.5}``.
-        span_geometric: probability of geometric span lengths, 1 to ``span_cap`` tokens (SpanBERT: 0.2).
-        span_cap: the longest span of that distribution, in tokens.
-        schedule: another start_rate (or hidden_fraction, if that is given) from an optimiser step on, counted from 0,
-            such as ``{100000: 0.0365}``. Rows have their step in ``step``, as those of `pretrain` do; rows without it,
-            such as windows of the validation set, are masked as in step 0.
+        hidden_fraction: share of nucleotides that no visible token shows; set it instead of ``start_rate``, which is
+            computed from it, exactly for any k and stride. It is the share far from the ends of a window, where all
+            k-mers that can cover a nucleotide exist, and before ``replacement`` (see ``dose.py``).
+        span_lengths: probability of each length of a span in tokens, such as ``{6: 0.5, 12: 0.5}``.
+        span_geometric: probability that a span ends after each of its tokens, for geometric lengths of 1 to
+            ``span_cap`` tokens (SpanBERT: 0.2).
+        span_cap: length of the longest span of that distribution in tokens.
+        schedule: further values of start_rate (or of hidden_fraction, if that is set), each from an optimiser step on,
+            such as ``{100000: 0.0365}``; steps count from 0. `pretrain` gives each row its step in ``step``; rows
+            without it, such as windows of the validation set, are masked as in step 0.
         pack_to: put several windows of a batch into rows of this many tokens, so that hardly a token is padding (see
             ``packing.py``); 0 makes one row of all windows, without padding; null keeps one padded window in each row.
             Masks do not depend on it.
@@ -89,7 +90,7 @@ class DataCollatorForSpanMasking:
     _spans: Spans = field(init=False, repr=False)
     _rates: dict[int, float] = field(init=False, repr=False)  # start rate from each step on
     _longest: int = field(init=False, repr=False)  # tokens of the longest span
-    _length_edges: np.ndarray = field(init=False, repr=False)  # cumulative chances of span lengths
+    _length_edges: np.ndarray = field(init=False, repr=False)  # cumulative probabilities of span lengths
     _mask_id: int = field(init=False, repr=False)
     _maskable: np.ndarray = field(init=False, repr=False)  # bool (vocabulary,)
     _allowed: np.ndarray = field(init=False, repr=False)  # ids that may be masked, and shown as random tokens
@@ -98,7 +99,7 @@ class DataCollatorForSpanMasking:
         """Check the settings and look up which ids may be masked."""
         self._spans = chosen_spans(self.span, self.span_lengths, self.span_geometric, self.span_cap)
         self._rates = chosen_rates(self.start_rate, self.hidden_fraction, self.schedule, self._rate_hiding)
-        self._length_edges = np.cumsum(length_chances(self._spans))[:-1]
+        self._length_edges = np.cumsum(length_probabilities(self._spans))[:-1]
         self._longest = len(self._length_edges)
         self._check()
         self._mask_id = self.tokenizer.mask_token_id  # looked up once: a tokenizer searches it every time
@@ -121,7 +122,7 @@ class DataCollatorForSpanMasking:
                 "rows; omit one of them"
             )
         if self.tokenizer.mask_token_id is None:
-            raise ValueError(f"the tokenizer ({type(self.tokenizer).__name__}) has no mask token; give it one")
+            raise ValueError(f"the tokenizer ({type(self.tokenizer).__name__}) has no mask token; set its mask_token")
 
     def set_epoch(self, epoch: int) -> None:
         """Set the epoch of rows without an ``epoch`` of their own."""
@@ -211,12 +212,13 @@ class DataCollatorForSpanMasking:
 
         Args:
             ids: int64 (rows, tokens).
-            keys: uint64 (rows,) of `row_keys`.
+            keys: uint64 (rows,), as `row_keys` returns them.
             step: integer (rows,), optimiser steps; by default all rows are masked as in step 0.
 
         Returns:
             row * tokens + column of each chosen token, int64 (masked,), ascending (one number per token is several
-            times faster than two); and how many of them come before each row and before the end, int64 (rows + 1,).
+            times faster than two); and how many of these numbers come before each row and before the end, int64
+            (rows + 1,).
         """
         tokens = ids.shape[1]
         columns = tokens + self._longest - 1  # spans may start before the first token
@@ -224,7 +226,7 @@ class DataCollatorForSpanMasking:
             starts = draw_starts(keys, self._rates[0], columns)
         else:
             phase = np.searchsorted(list(self._rates), step, side="right") - 1
-            starts = draw_starts_at_rates(keys, np.array(list(self._rates.values()))[phase], columns)
+            starts = draw_starts_by_rate(keys, np.array(list(self._rates.values()))[phase], columns)
         places = self._maskable_places(ids, *starts, keys)
         borders = np.arange(len(ids) + 1) * tokens
         edges = np.searchsorted(places, borders)
@@ -244,7 +246,7 @@ class DataCollatorForSpanMasking:
         return places[self._maskable[ids.reshape(-1)[places]]]
 
     def _forced_places(self, ids: np.ndarray, rows: np.ndarray, keys: np.ndarray) -> np.ndarray:
-        """Place one span in each row that got none by chance, starting at a random maskable token."""
+        """Place one span in each row that would otherwise have none, starting at a random maskable token."""
         maskable = self._maskable[ids[rows]]
         draws = random_bits(keys[rows], Stream.FORCED_SPAN, ids.shape[1])
         starts = np.where(maskable, draws, 0).argmax(1) + self._longest - 1
@@ -254,19 +256,19 @@ class DataCollatorForSpanMasking:
     def _replace_some(
         self, ids: np.ndarray, places: np.ndarray, edges: np.ndarray, hidden: np.ndarray, keys: np.ndarray
     ) -> None:
-        """Show those masked tokens that are not shown as [MASK]: as random k-mers or unchanged, in place.
+        """Replace some of the [MASK] by random k-mers or by the tokens that were there, in place.
 
         Args:
             ids: int64 (rows, tokens), with [MASK] at all places.
             places: int64 (masked,), as `choose` returns them.
             edges: int64 (rows + 1,), as `choose` returns them.
             hidden: int64 (masked,), the ids before masking.
-            keys: uint64 (rows,) of `row_keys`.
+            keys: uint64 (rows,), as `row_keys` returns them.
         """
         first = self._group_starts(places, edges)
         counts = np.diff(first, append=len(places))
         bits = random_bits_at(keys, Stream.REPLACEMENT, *_rows_and_columns(places[first], ids.shape[1]))
-        # One draw decides: below mask_share [MASK], then random up to mask_share + random_share, then unchanged.
+        # One number in [0, 1) decides: below mask_share [MASK], up to mask_share + random_share random, else unchanged.
         shown_groups = np.flatnonzero(~happens(bits, self.mask_share))
         shown = ranges(first[shown_groups], counts[shown_groups])
         places, values = places[shown], hidden[shown]
@@ -290,7 +292,8 @@ class DataCollatorForSpanMasking:
             return np.arange(len(places))
         begins = np.ones(len(places), bool)
         np.not_equal(places[1:], places[:-1] + 1, out=begins[1:])
-        begins[edges[edges < len(places)]] = True  # the last token of a row and the first of the next are no neighbours
+        # The last token of a row and the first token of the next row are not neighbours.
+        begins[edges[edges < len(places)]] = True
         return np.flatnonzero(begins)
 
 

@@ -227,10 +227,10 @@ def _check_arguments(named: list[tuple[str, str | None]], k: int, min_identity: 
 
 
 def _is_table(path: str) -> bool:
-    """Return whether a file is a table rather than a sequence file; an unreadable file is what its name says."""
+    """Return whether a file is a table rather than a sequence file."""
     try:
         return kind_of(path) != "sequences"
-    except InputError:  # the reader of that kind reports what is wrong
+    except InputError:  # the name decides which reader reports what is wrong
         return path.lower().removesuffix(".gz").endswith((".csv", ".tsv", ".parquet"))
 
 

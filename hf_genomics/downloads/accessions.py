@@ -23,7 +23,7 @@ _MD5 = re.compile(r"[0-9a-f]{32}")
 
 
 class AccessionRequest(NamedTuple):
-    """One line of a list: a sequence to fetch, and what it must be.
+    """One line of a list: a sequence to fetch, and what must be true of it.
 
     Attributes:
         accession: upper case, with version (NC_001416.1: exactly this sequence) or without (the newest version).
@@ -56,10 +56,10 @@ def version_of(accession: str) -> int:
 
 
 def read_accessions(path: str | PathLike[str]) -> list[AccessionRequest]:
-    """Read a list of accessions: one a line, or a table (CSV, TSV, Parquet) with a column ``accession``.
+    """Read a list of accessions: one on each line, or a table (CSV, TSV, Parquet) with a column ``accession``.
 
-    Columns ``length`` (nt) and ``sequence_md5`` (or ``md5``) hold what the sequence must have. A line that repeats an
-    earlier one counts once. In a plain list, empty lines and lines that begin with # are skipped.
+    Columns ``length`` (nt) and ``sequence_md5`` (or ``md5``) hold the length and MD5 that a sequence must have. A line
+    that repeats an earlier one counts once. In a plain list, empty lines and lines that begin with # are skipped.
 
     Args:
         path: the list.
@@ -68,8 +68,8 @@ def read_accessions(path: str | PathLike[str]) -> list[AccessionRequest]:
         One request for each accession, in the order of the list.
 
     Raises:
-        InputError: naming the line or row that holds no accession, an invalid length or MD5, or other values than an
-            earlier line for the same accession.
+        InputError: if a line or row holds no accession, an invalid length or MD5, or other values than an earlier line
+            for the same accession; the message names it.
     """
     rows = _table_rows(path) if _is_table(path) else _plain_rows(path)
     requests: dict[str, tuple[str, AccessionRequest]] = {}
@@ -85,7 +85,7 @@ def read_accessions(path: str | PathLike[str]) -> list[AccessionRequest]:
 
 def _is_table(path: str | PathLike[str]) -> bool:
     """Return whether a list is a table, judging by its first line (or Parquet's magic bytes)."""
-    # Not `kind_of`, which takes a plain list of words for a table with one column.
+    # Not `kind_of`: for it, a plain list of words is a table with one column.
     with input_errors(path), open_binary(path) as file:
         start = file.peek(1 << 16)
     if start[:4] == b"PAR1":
@@ -96,7 +96,7 @@ def _is_table(path: str | PathLike[str]) -> bool:
 
 
 def _plain_rows(path: str | PathLike[str]) -> list[tuple[str, dict[str, str]]]:
-    """Read the lines of a plain list, each with its place for error messages."""
+    """Read the lines of a plain list, each with its file and line number for error messages."""
     with input_errors(path), open_binary(path) as file:
         lines = file.read().decode("utf-8-sig").splitlines()
     numbered = [(number, line.strip()) for number, line in enumerate(lines, start=1)]
@@ -104,7 +104,7 @@ def _plain_rows(path: str | PathLike[str]) -> list[tuple[str, dict[str, str]]]:
 
 
 def _table_rows(path: str | PathLike[str]) -> list[tuple[str, dict[str, str]]]:
-    """Read the rows of a table, each with its place for error messages."""
+    """Read the rows of a table, each with its file and row number for error messages."""
     frame = read_text_columns(path, ["accession"])
     records = [{str(name): str(cell).strip() for name, cell in row.items()} for row in frame.to_dict("records")]
     return [(f"{path}: data row {number}", record) for number, record in enumerate(records, start=1)]
@@ -131,6 +131,6 @@ def _read_request(where: str, cells: dict[str, str]) -> AccessionRequest:
 
 
 def _pop_filled(cells: dict[str, str], *names: str) -> str:
-    """Remove these columns from a row and return the first filled cell, "" if there is none."""
+    """Remove some columns from a row and return the first cell of them that is filled, "" if there is none."""
     found = [cells.pop(name) for name in names if name in cells]
     return next((cell for cell in found if cell.lower() not in MISSING), "")

@@ -1,8 +1,8 @@
 """Fetch genomes from NCBI by accession: the verb ``download``.
 
-Every record is checked before it is kept: it is the requested one, it is DNA, and its length and MD5 are those of the
-list, of ESummary, or of the first time it was fetched. An interrupted or killed run leaves complete files only, and the
-next run continues from there (see `GenomeFolder`).
+Every record is checked before it is kept: its accession is the requested one, it is DNA, and its length and MD5 agree
+with the list, with NCBI's record summary (ESummary), or with the first time it was fetched. An interrupted or killed
+run leaves complete files only, and the next run continues from there (see `GenomeFolder`).
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ from .genome_folder import GenomeFolder, VerifiedRecord
 
 logger = logging.getLogger(__name__)
 
-_GIVE_UP_AFTER = 3  # batches in a row that the server never answered
-_PERMANENT_AFTER = 3  # identical wrong records; after that many it is not a transmission error
+_GIVE_UP_AFTER = 3  # consecutive batches that the server did not answer
+_PERMANENT_AFTER = 3  # a record that arrives wrong in the same way this often is not a transmission error
 
 
 @dataclass(frozen=True)
@@ -47,8 +47,8 @@ class Retry:
     """How persistently a server is asked.
 
     Args:
-        times: further tries if the server is busy, does not answer, or sends half an answer.
-        wait: seconds before the second try; doubled before each further one.
+        times: further tries if the server is busy, does not answer, or sends an incomplete answer.
+        wait: seconds before the second try; doubled before each further try.
         timeout: seconds without a byte after which a connection counts as lost.
 
     Raises:
@@ -87,13 +87,15 @@ def download(
     ``hf-genomics prepare --fasta genomes/*.fasta --metadata genomes/manifest.tsv --output_dir store``.
 
     Args:
-        accessions: list, one accession a line, or a table (CSV, TSV, Parquet) with a column ``accession``; if it has
-            columns ``length`` and ``sequence_md5`` (MD5 of the upper-case letters), records are checked against them.
+        accessions: path of a list with one accession on each line, or of a table (CSV, TSV, Parquet) with a column
+            ``accession``; if it has columns ``length`` and ``sequence_md5`` (MD5 of the upper-case letters), records
+            are checked against them.
         output_dir: folder for the files, ACCESSION.VERSION.fasta or .gb.
         format: "fasta" or "genbank".
         email: your address, which NCBI's rules require; by default the environment variable NCBI_EMAIL.
         api_key: your NCBI API key (ten requests a second instead of three); by default NCBI_API_KEY.
-        batch_size: records of one request, held in memory until they are checked; 1 for chromosomes.
+        batch_size: number of records in one request, held in memory until they are checked; use 1 for whole
+            chromosomes.
         retry: how persistently the server is asked.
         server: address of the E-utilities (for a mirror).
 
@@ -124,7 +126,7 @@ def download(
 
 
 def _check_options(format: str, batch_size: int) -> None:
-    """Check the options that no request would reveal."""
+    """Check options before the first request; the server would not report these mistakes."""
     if format not in get_args(Format):
         raise InputError(f"format must be fasta or genbank, not {format!r}")
     if not 1 <= batch_size <= 200:
@@ -132,7 +134,7 @@ def _check_options(format: str, batch_size: int) -> None:
 
 
 def _email(given: str | None) -> str:
-    """Return the address that NCBI asks for."""
+    """Return the e-mail address that NCBI requires."""
     email = given or os.environ.get("NCBI_EMAIL", "")
     if "@" not in email:
         raise InputError("email: NCBI requires an address; give --email you@example.org or set NCBI_EMAIL")
@@ -155,7 +157,7 @@ class Answer(NamedTuple):
 
     Attributes:
         verified: records that passed all checks, by requested accession.
-        rejected: why a record was not accepted, by requested accession.
+        rejected: why records were not accepted, by requested accession.
         problem: what was wrong with the answer as a whole, if anything.
     """
 
@@ -188,9 +190,11 @@ def next_step(answer: Answer, num_missing: int, tries_left: bool) -> NextStep:
         several  no record came, no problem  no          HALVE
         any      no record came              no          GIVE_UP
 
+    Before that, a second empty answer without an error makes `_Fetching._step` ask NCBI which of the records exist.
+
     Args:
         answer: the answer to the request.
-        num_missing: records of the batch still missing.
+        num_missing: number of records of the batch that are still missing.
         tries_left: whether the batch may be requested again.
     """
     refused = isinstance(answer.problem, RefusedError)
@@ -206,7 +210,7 @@ def next_step(answer: Answer, num_missing: int, tries_left: bool) -> NextStep:
 
 
 class _Batch(NamedTuple):
-    """Records to request together, and how often that was tried before."""
+    """Records to request together, and how often they were requested before."""
 
     requests: list[AccessionRequest]
     tries: int = 0
@@ -214,19 +218,19 @@ class _Batch(NamedTuple):
 
 @dataclass
 class _Fetching:
-    """The state of working through a list, batch by batch."""
+    """State of a download, which works through a list batch by batch."""
 
     folder: GenomeFolder
     format: Format
     retry: Retry
     failed: dict[str, str] = field(default_factory=dict)  # reason by requested accession
     num_done: int = 0
-    num_unanswered: int = 0  # batches in a row that were given up because no answer came
+    num_unanswered: int = 0  # consecutive batches that were given up because no answer came
     # How often a record was rejected, by requested accession and MD5 of the letters that came.
     rejections: Counter[tuple[str, str]] = field(default_factory=Counter)
 
     def run(self, requests: list[AccessionRequest], batch_size: int) -> dict[str, str]:
-        """Fetch all records; returns the reason for each that is still missing, by accession."""
+        """Fetch all records; return why some could not be fetched, by accession."""
         queue = deque(_Batch(requests[start : start + batch_size]) for start in range(0, len(requests), batch_size))
         with progress_bar(logger, "download", "genome", total=len(requests)) as bar:
             while queue:
@@ -250,7 +254,7 @@ class _Fetching:
         missing = [request for request in batch.requests if request.accession not in done]
         if missing and batch.tries and not answer.verified and answer.problem is None:
             # A second empty answer without an error: NCBI may not have some of these records.
-            known = self._drop_unknown(missing, answer)
+            known = self._give_up_on_unknown(missing, answer)
             if len(known) < len(missing):
                 return [_Batch(known)] if known else []
         match next_step(answer, len(missing), batch.tries < self.retry.times):
@@ -265,12 +269,13 @@ class _Fetching:
                 return [_Batch(missing, batch.tries + 1)]
             case NextStep.HALVE:
                 middle = len(missing) // 2
-                # Halves of a batch that has used up its tries get one try each.
+                # After a refusal (one bad accession spoils the batch) the halves start anew; after all tries without
+                # an error they get one try each.
                 tries = 0 if answer.problem else self.retry.times
                 return [_Batch(missing[:middle], tries), _Batch(missing[middle:], tries)]
             case NextStep.GIVE_UP:
                 self.num_unanswered += isinstance(answer.problem, UnavailableError)
-                self._drop(missing, answer)
+                self._give_up_on(missing, answer)
                 return []
 
     def _pause(self, answer: Answer, tries: int) -> None:
@@ -278,23 +283,25 @@ class _Fetching:
         server_pause = answer.problem.pause if isinstance(answer.problem, UnavailableError) else 0.0
         sleep(max(self.retry.wait * 2**tries, server_pause))
 
-    def _drop_unknown(self, requests: list[AccessionRequest], answer: Answer) -> list[AccessionRequest]:
-        """Give up on records that NCBI does not know or has withdrawn; returns the others."""
+    def _give_up_on_unknown(self, requests: list[AccessionRequest], answer: Answer) -> list[AccessionRequest]:
+        """Give up on records that NCBI does not know or has withdrawn; return the other records."""
         known = _known_summaries(requests)
         if known is None:
             return requests
-        dead = [request for request in requests if _status(request, known) != "live"]
-        self._drop(dead, answer, known)
-        return [request for request in requests if request not in dead]
+        not_live = [request for request in requests if _status(request, known) != "live"]
+        self._give_up_on(not_live, answer, known)
+        return [request for request in requests if request not in not_live]
 
-    def _drop(self, requests: list[AccessionRequest], answer: Answer, known: dict[str, Summary] | None = None) -> None:
-        """Give up on records, with the most specific reason there is."""
+    def _give_up_on(
+        self, requests: list[AccessionRequest], answer: Answer, known: dict[str, Summary] | None = None
+    ) -> None:
+        """Record accessions as failed, with the most specific reason there is."""
         if known is None and not isinstance(answer.problem, UnavailableError):
             known = _known_summaries(requests)
         for request in requests:
             reason = answer.rejected.get(request.accession) or str(answer.problem or "the server's answer omits it")
-            standing = _standing(_status(request, known)) if known is not None else ""
-            self.failed[request.accession] = reason + standing
+            status = _status_text(_status(request, known)) if known is not None else ""
+            self.failed[request.accession] = reason + status
 
     def _ask(self, requests: list[AccessionRequest]) -> Answer:
         """Send one request and check every record that comes."""
@@ -302,7 +309,7 @@ class _Fetching:
         problem: UnavailableError | RefusedError | None = None
         try:
             for content in fetch([request.accession for request in requests], self.format):
-                self._sort(content, requests, answer)
+                self._classify(content, requests, answer)
         except (UnavailableError, RefusedError) as error:
             problem = error
         try:
@@ -311,14 +318,15 @@ class _Fetching:
             problem = problem or error
         return answer._replace(problem=problem)
 
-    def _sort(self, content: bytes, requests: list[AccessionRequest], answer: Answer) -> None:
+    def _classify(self, content: bytes, requests: list[AccessionRequest], answer: Answer) -> None:
         """Add one record of an answer to the verified or to the rejected records."""
         try:
             record = read_record(content, self.format)
         except ValueError as error:
             name = content[1:].split(None, 1)[0].decode("utf-8", "replace") if content.startswith(b">") else ""
             named = [request for request in requests if request.matches(name)]
-            # Text that names no record (an error page) concerns all of them, unless some have come.
+            # Text without a record name (an error page) may stand for any record, so all are rejected, unless some
+            # records have arrived already.
             concerned = named or (requests if not answer.verified else [])
             answer.rejected.update({request.accession: str(error) for request in concerned})
             return
@@ -326,15 +334,16 @@ class _Fetching:
         for request in matching:
             before = answer.verified.get(request.accession)
             if before and version_of(before.record.accession) > version_of(record.accession):
-                continue  # requested without a version; a newer one has come already
+                continue  # requested without a version, and a newer one has arrived already
             self._verify(request, record, answer)
         if not matching and len(requests) == 1:
             answer.rejected[requests[0].accession] = f"the server sends {record.accession} instead"
 
     def _verify(self, request: AccessionRequest, record: FetchedRecord, answer: Answer) -> None:
-        """Accept or reject a record; one that comes three times in the same wrong form has failed for good."""
+        """Accept or reject a record; a record that arrives three times in the same wrong form has failed for good."""
         problem = self._difference(request, record)
         if problem is None:
+            # Note with what the length was compared; `_check_lengths` compares the rest with ESummary.
             answer.verified[request.accession] = VerifiedRecord(record, "list" if request.length else "nothing")
             answer.rejected.pop(request.accession, None)
             return
@@ -357,7 +366,7 @@ class _Fetching:
         return None
 
     def _check_lengths(self, answer: Answer) -> None:
-        """Compare records for which the list has no length with ESummary; those it does not know stay unchecked.
+        """Compare the lengths that the list does not have with ESummary; records that it does not know stay unchecked.
 
         Raises:
             UnavailableError: if no summary comes; no unchecked record is left in ``answer.verified`` then.
@@ -371,7 +380,7 @@ class _Fetching:
             return
         try:
             known = summaries(record.accession for record in unchecked.values())
-        except RefusedError:  # ESummary knows none of them: new records are not in it yet
+        except RefusedError:  # ESummary knows none of the records: new ones are not in it yet
             known = {}
         except UnavailableError:
             for accession in unchecked:
@@ -391,11 +400,11 @@ class _Fetching:
 
 
 def _known_summaries(requests: list[AccessionRequest]) -> dict[str, Summary] | None:
-    """Ask what NCBI knows of records that do not come; None if it does not answer."""
+    """Ask what NCBI knows of missing records; {} if it knows none of them, None if it does not answer."""
     try:
         return summaries(request.accession for request in requests)
     except RefusedError:
-        return {} if len(requests) == 1 else None  # of several, the refusal does not say which one is unknown
+        return {} if len(requests) == 1 else None  # for several records, the refusal does not say which one is unknown
     except UnavailableError:
         return None
 
@@ -405,8 +414,8 @@ def _status(request: AccessionRequest, known: dict[str, Summary]) -> str | None:
     return next((summary.status for name, summary in known.items() if request.matches(name)), None)
 
 
-def _standing(status: str | None) -> str:
-    """Describe what NCBI says of a record, as the end of a reason."""
+def _status_text(status: str | None) -> str:
+    """Describe the status of a record, as the end of a reason."""
     if status is None:
         return "; NCBI knows no such record"
     return "" if status == "live" else f"; NCBI calls the record {status}"

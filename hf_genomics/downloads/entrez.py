@@ -1,4 +1,4 @@
-"""Request sequences from NCBI's E-utilities through Biopython's Entrez, and check what comes.
+"""Request sequences from NCBI's E-utilities through Biopython's Entrez, and check the answers.
 
 Biopython builds the requests and keeps NCBI's rate limit (three a second, ten with an API key). It repeats requests
 without a pause, sets no time limit and checks no content: retries, time limits and checks are done here.
@@ -27,7 +27,7 @@ Format = Literal["fasta", "genbank"]
 
 _RETURN_TYPE = {"fasta": "fasta", "genbank": "gbwithparts"}  # plain "gb" omits the letters of joined records
 _LONGEST_PAUSE = 120.0
-# Text of an HTTP 400 that is a failure inside NCBI (a relayed 502), not a fault of the request.
+# Text of an HTTP 400 that is a failure inside NCBI (a relayed 502), not a mistake in the request.
 _TEMPORARY = re.compile(r"proxy_stream|temporar|unavailable|bad gateway|failed to connect|try again|timed? ?out", re.I)
 # Text of ESummary's error for an unknown id; its other errors are temporary.
 _UNKNOWN = re.compile(r"invalid (u?id|value)|cannot get document|not found", re.I)
@@ -37,7 +37,7 @@ class FetchedRecord(NamedTuple):
     """One record of an answer, as it came.
 
     Attributes:
-        accession: with its version.
+        accession: accession with version.
         content: the record, byte for byte.
         length: length in nt.
         sequence_md5: MD5 of the upper-case letters.
@@ -62,11 +62,11 @@ class Summary(NamedTuple):
 
 
 class UnavailableError(Exception):
-    """No usable answer came; it may come later.
+    """No usable answer came, but one may come later.
 
     Args:
         reason: what happened.
-        pause: seconds to wait before the next try, if the server names them.
+        pause: seconds to wait before the next try, if the server names a time.
     """
 
     def __init__(self, reason: str, pause: float = 0.0) -> None:
@@ -80,12 +80,12 @@ class RefusedError(Exception):
 
 @dataclass(frozen=True)
 class Server:
-    """A server, and the identity with which it is asked.
+    """A server, and the identity that requests to it carry.
 
     Args:
         url: address of the E-utilities.
-        email: NCBI writes to this address before it blocks anyone.
-        api_key: allows ten requests a second instead of three.
+        email: your address, to which NCBI writes before it blocks you.
+        api_key: your NCBI API key, which allows ten requests a second instead of three.
         timeout: seconds without a byte after which a connection counts as lost.
     """
 
@@ -96,7 +96,7 @@ class Server:
 
     @contextlib.contextmanager
     def connected(self) -> Iterator[None]:
-        """Configure Biopython for this server, and restore its settings in the end.
+        """Configure Biopython for this server inside a ``with`` block, and restore its settings at the end.
 
         Raises:
             InputError: if Biopython is not installed.
@@ -150,7 +150,7 @@ def fetch(accessions: Iterable[str], file_format: Format) -> Iterator[bytes]:
 
 
 def _lines(response: Any) -> Iterator[bytes]:
-    """Yield the lines of a response; one that ends early is an error, which http.client raises for whole reads only."""
+    """Yield the lines of a response; raise an error if it ends early, which http.client does only for ``read()``."""
     yield from io.BufferedReader(response, 1 << 17)
     if response.length:
         raise IncompleteRead(b"", response.length)
@@ -182,7 +182,7 @@ def split_records(lines: Iterable[bytes], file_format: Format) -> Iterator[bytes
 
 
 def _record(lines: list[bytes]) -> Iterator[bytes]:
-    """Join the lines of a record; blank lines between records make none."""
+    """Join the lines of a record; only blank lines are not a record."""
     content = b"".join(lines).strip()
     if content:
         yield content + b"\n"
@@ -196,7 +196,7 @@ def read_record(content: bytes, file_format: Format) -> FetchedRecord:
         file_format: "fasta" or "genbank".
 
     Raises:
-        ValueError: if it is not one complete record of DNA; the start of an error page is quoted.
+        ValueError: if it is not one complete record of DNA; the message quotes the start of an error page.
     """
     from Bio import SeqIO
 
@@ -207,7 +207,7 @@ def read_record(content: bytes, file_format: Format) -> FetchedRecord:
         raise ValueError("the record is cut short (no // at its end)")
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Biopython's advice about odd features; we want the letters
+            warnings.simplefilter("ignore")  # Biopython warns of odd features; only the letters matter here
             record = next(SeqIO.parse(io.StringIO(text), file_format))
             letters = as_letters(str(record.seq).upper())
     except Exception as error:  # parsers raise all kinds of errors on damaged text
@@ -230,8 +230,8 @@ def summaries(accessions: Iterable[str]) -> dict[str, Summary]:
         accessions: accessions with or without version.
 
     Returns:
-        Summary of each record that ESummary knows (it does not know new records without a GI number), by accession with
-        version.
+        The summaries of the records that ESummary knows (it does not know new records without a GI number), by
+        accession with version.
 
     Raises:
         UnavailableError: if no readable answer comes.
@@ -271,12 +271,14 @@ def _translated() -> Iterator[None]:
     except HTTPError as error:
         raise _translate(error) from error
     except (OSError, HTTPException) as error:
-        cause = error.reason if isinstance(error, URLError) else error  # its own text looks like markup to `quote`
+        cause = (
+            error.reason if isinstance(error, URLError) else error
+        )  # the text of a URLError looks like markup to `quote`
         raise UnavailableError(f"connection lost: {quote(str(cause) or type(cause).__name__)}") from error
 
 
 def _translate(error: HTTPError) -> Exception:
-    """Return the error that an HTTP status means: wait and try again, wrong request, or wrong API key."""
+    """Return the error for an HTTP status: `UnavailableError`, `RefusedError`, or `InputError` for a wrong API key."""
     with contextlib.suppress(OSError, HTTPException):
         text = error.read(2000).decode("utf-8", "replace")
         if error.code == 400 and re.search(r"api[ -]key (is )?(invalid|not valid|wrong)", text, re.I):

@@ -1,7 +1,8 @@
-"""A folder of downloaded genomes, one file each, with a manifest that describes them.
+"""A folder of downloaded genomes, one file for each, with a manifest that describes the files.
 
-``manifest.tsv`` is a metadata table for ``prepare``. It is written before the files it describes get their final names,
-by renaming a flushed temporary file: whenever a run is killed, every file is complete and described.
+``manifest.tsv`` is a metadata table for ``prepare``. Files are written under temporary names, then the manifest that
+describes them, and only then do they get their final names: whenever a run is killed, every file is complete and
+described.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ class VerifiedRecord(NamedTuple):
 
     Attributes:
         record: the record as it came.
-        length_from: what its length was compared with: "list", "esummary" or "nothing".
+        length_from: source of the length with which it was compared: "list", "esummary" or "nothing".
     """
 
     record: FetchedRecord
@@ -78,7 +79,7 @@ class GenomeFolder:
         return cls(path, _ENDING[file_format], rows)
 
     def create(self) -> None:
-        """Create the folder if it is missing, and delete what a killed run left half-written."""
+        """Create the folder if it is missing, and delete temporary files that a killed run left."""
         self.path.mkdir(parents=True, exist_ok=True)
         for partial in self.path.glob(".*.partial"):
             partial.unlink()
@@ -88,7 +89,7 @@ class GenomeFolder:
         return self.rows.get(self._newest.get(request.accession, request.accession))
 
     def has(self, request: AccessionRequest) -> bool:
-        """Return whether a requested record is in the folder, undamaged, and what the list says it is."""
+        """Return whether a requested record is in the folder, undamaged, with the length and MD5 of the list."""
         row = self.row(request)
         if row is None or not (self.path / row["file"]).is_file():
             return False
@@ -101,7 +102,7 @@ class GenomeFolder:
     def add(self, verified: Iterable[VerifiedRecord]) -> None:
         """Write records to the folder: temporary files first, then the manifest, and only then the final names."""
         partial = {}
-        # Two names of one record, with and without version, make one file.
+        # A record that is requested both with and without version is written once.
         for record, length_from in {item.record.accession: item for item in verified}.values():
             file = self.path / f"{record.accession}{self.ending}"
             partial[file] = write_partial(file, record.content)
@@ -119,7 +120,7 @@ class GenomeFolder:
 
         Args:
             requests: the lines of the list.
-            failed: why a record could not be fetched, by requested accession.
+            failed: why records could not be fetched, by requested accession.
         """
         before = dict(self.rows)
         for request in requests:
@@ -134,13 +135,13 @@ class GenomeFolder:
             (self.path / "failed.tsv").unlink(missing_ok=True)
 
     def _index(self, accession: str) -> None:
-        """Remember an accession with version if it is the newest one so far."""
+        """Remember an accession with version if it has the newest version so far."""
         name = accession.rpartition(".")[0]
         if version_of(accession) >= version_of(self._newest.get(name, "")):
             self._newest[name] = accession
 
     def _write_manifest(self) -> None:
-        """Write ``manifest.tsv``; rows without a column get an empty cell."""
+        """Write ``manifest.tsv``; a row that lacks a column gets an empty cell."""
         header = list(dict.fromkeys([*_OWN_COLUMNS, *(name for row in self.rows.values() for name in row)]))
         rows = ([row.get(name, "") for name in header] for row in self.rows.values())
         write_tsv(self.path / "manifest.tsv", header, rows)

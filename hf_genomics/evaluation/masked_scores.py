@@ -33,7 +33,7 @@ SCORES = {
 
 
 class TokenPlaces(NamedTuple):
-    """Where the tokens of rows lie on nucleotides; windows that share a row have nucleotides of their own.
+    """The nucleotides under the tokens of rows; windows that share a row have nucleotides of their own.
 
     Attributes:
         starts: first nucleotide under each token, int64 (rows, tokens).

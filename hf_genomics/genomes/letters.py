@@ -13,7 +13,7 @@ Two bits hold which of A, C, T and G a letter is; they are bits 1 and 2 of its A
 
 Everything else about a letter (lower case, N, IUPAC code) is its *mark*: the letter XOR the A, C, T or G of its two
 bits. A mark is 0 for ACGT, 32 for acgt, and 9 in a run of N. Marks change seldom, and only the places where they change
-are stored, in ``changes.bin``. The same letters come back, whatever they are.
+are stored, in ``changes.bin``. Letters are read back exactly as they were written.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _BLOCK_NT = 1 << 18  # encoded at once; a multiple of 4
 _ALPHABET = b"ACTG"
 _MARKS = bytes(letter ^ _ALPHABET[letter >> 1 & 3] for letter in range(256))
 _FOUR_LETTERS = four_letters(_ALPHABET, shifts=(0, 2, 4, 6))
-# Bytes behind the last letter: windows of one length are read with equally many bytes, up to two more than needed.
+# Bytes after the last letter: all windows of one length are read as equally many bytes, up to two more than needed.
 _SLACK = b"\0\0"
 
 
@@ -44,8 +44,8 @@ def gather_bytes(source: np.ndarray, starts: np.ndarray, lengths: np.ndarray) ->
 
     Args:
         source: (size,) uint8, contiguous.
-        starts: (rows,) int64.
-        lengths: (rows,) int64; every stretch lies inside ``source``.
+        starts: (rows,) int64, first byte of each stretch.
+        lengths: (rows,) int64, bytes of each stretch; every stretch must lie inside ``source``.
 
     Returns:
         (sum of lengths,) uint8, a new array.
@@ -54,7 +54,7 @@ def gather_bytes(source: np.ndarray, starts: np.ndarray, lengths: np.ndarray) ->
     [6, 7, 1, 2, 3]
     """
     if len(lengths) and lengths[0] and (lengths == lengths[0]).all():
-        # Seen as overlapping items of that many bytes, numpy copies stretches of one length at 50 ns each.
+        # View the source as overlapping items of that many bytes: numpy copies stretches of one length at 50 ns each.
         size = int(lengths[0])
         items = np.ndarray((len(source) - size + 1,), f"V{size}", source, strides=(1,))
         return items[starts].view(np.uint8)
@@ -93,7 +93,7 @@ class EightBitLetters:
 
     Args:
         folder: folder of the store.
-        size: letters in the store, in nt.
+        size: number of letters in the store.
     """
 
     def __init__(self, folder: Path, size: int) -> None:
@@ -113,12 +113,12 @@ class EightBitLetters:
 class TwoBitLetters:
     """Letters of a store with two bits a nucleotide.
 
-    ``codes.bin`` holds four letters in a byte; ``changes.bin`` an int64 for each change of the mark, place * 256 +
-    mark.
+    ``codes.bin`` holds four letters in a byte; ``changes.bin`` holds an int64 for each change of the mark, place * 256
+    + mark.
 
     Args:
         folder: folder of the store.
-        size: letters in the store, in nt.
+        size: number of letters in the store.
     """
 
     def __init__(self, folder: Path, size: int) -> None:
@@ -146,8 +146,9 @@ class TwoBitLetters:
 def _marks_of_windows(changes: np.ndarray, starts: np.ndarray, lengths: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
     """Decode the marks of all windows that have a mark other than 0.
 
-    These windows are decoded together, concatenated. An array of *flips* holds, for each letter, its mark XOR the mark
-    of the previous letter: 0 but where the mark changes or a window begins. The running XOR of the flips is the marks.
+    These windows are concatenated and decoded together. An array of *flips* holds, for each letter, its mark XOR the
+    mark of the previous letter: 0 except where the mark changes or a window begins. The running XOR of the flips is the
+    marks.
 
     Args:
         changes: int64 (changes,), place * 256 + mark, ascending; the first one is at place 0.
@@ -163,17 +164,17 @@ def _marks_of_windows(changes: np.ndarray, starts: np.ndarray, lengths: np.ndarr
     marked = np.flatnonzero((lengths > 0) & ((mark_at_start != 0) | (first != last)))
     if not len(marked):
         return
-    ends = np.cumsum(lengths)[marked].tolist()  # among the letters of all windows
+    ends = np.cumsum(lengths)[marked].tolist()  # in the letters of all windows concatenated
     starts, lengths, first, last, mark_at_start, mark_at_end = (
         column[marked] for column in (starts, lengths, first, last, mark_at_start, mark_at_end)
     )
-    offsets = np.cumsum(lengths) - lengths  # of each window among the marked windows concatenated
+    offsets = np.cumsum(lengths) - lengths  # start of each window in the marked windows concatenated
     count = int(lengths.sum())
     flips = np.zeros(count + -count % 8, np.uint8)  # `_running_xor` takes eight bytes at a time
-    # At the start of a window the running XOR still holds the last mark of the window before.
+    # At the start of a window the running XOR still holds the last mark of the previous window.
     flips[offsets] = mark_at_start ^ np.concatenate(([0], mark_at_end[:-1]))
     num_changes = last - first
-    inside = ranges(first, num_changes)  # changes behind the first letter of each window
+    inside = ranges(first, num_changes)  # the changes after the first letter of each window
     places = (changes[inside] >> 8) + np.repeat(offsets - starts, num_changes)
     flips[places] = (changes[inside] ^ changes[inside - 1]) & 255
     marks = _running_xor(flips)
@@ -182,7 +183,7 @@ def _marks_of_windows(changes: np.ndarray, starts: np.ndarray, lengths: np.ndarr
 
 
 def _running_xor(values: np.ndarray) -> np.ndarray:
-    """XOR each byte with all bytes before it, in place; numpy's own accumulate is four times slower.
+    """XOR each byte with all bytes before it, in place; numpy's own ``accumulate`` is four times slower.
 
     Args:
         values: uint8 (size,), size a multiple of 8.
@@ -195,7 +196,7 @@ def _running_xor(values: np.ndarray) -> np.ndarray:
     words = values.view("<u8")
     for bits in (8, 16, 32):
         words ^= words << bits
-    # Then the XOR of all earlier words goes into every byte of a word.
+    # Then every byte of a word is XORed with all earlier words.
     carried = np.bitwise_xor.accumulate(words >> 56)
     words[1:] ^= carried[:-1] * np.uint64(0x0101010101010101)
     return values
@@ -227,7 +228,7 @@ class TwoBitWriter:
         return {**self._codes.finish(), **self._changes.finish()}
 
     def _encode(self, count: int) -> None:
-        """Encode and write the first letters that are held."""
+        """Encode and write the first ``count`` of the letters that were not written yet."""
         block = bytes(memoryview(self._held)[:count])
         del self._held[:count]
         self._codes.write(two_bit_codes(np.frombuffer(block + b"A" * (-count % 4), np.uint8)).data)
@@ -248,7 +249,7 @@ def open_letters(folder: Path, storage: Storage, size: int) -> EightBitLetters |
     Args:
         folder: folder of the store.
         storage: "8bit" or "2bit".
-        size: letters in the store, in nt.
+        size: number of letters in the store.
 
     Raises:
         OSError: if a file is missing.

@@ -1,4 +1,4 @@
-"""Rules for the records of sequence files, and the columns that a metadata table and splits add to a store's index."""
+"""Rules for the records of sequence files, and the metadata and splits that are added to the index of a store."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ class RecordRules:
     """How the records of sequence files are read, and what they are matched with.
 
     Args:
-        metadata_key: column of the metadata table that holds the record names (first word of the FASTA header).
-        genome_by: a genome is a "record" (complete genomes) or a "file" (drafts of many contigs, chromosomes); a column
-            "genome" of the metadata table takes precedence.
+        metadata_key: column of the metadata table that holds the names of records (first word of the FASTA header).
+        genome_by: what one genome is: a "record" (complete genomes) or a "file" (drafts of many contigs, chromosomes);
+            a column "genome" of the metadata table takes precedence.
         rna: accept RNA and read U as T.
         min_length: shortest record allowed, in nt.
 
@@ -52,8 +52,8 @@ def read_metadata(path: str, key: str) -> pd.DataFrame:
         key: column with the names of records.
 
     Returns:
-        The table by record name, columns of numbers as numbers, without columns called name, start or length: the
-        store's index has its own.
+        The table with record names as its index, columns of numbers as numbers, without columns called name, start or
+        length: the index of a store has its own.
 
     Raises:
         InputError: if the file is not a table, lacks the column, or has two rows for one record.
@@ -72,7 +72,7 @@ def read_metadata(path: str, key: str) -> pd.DataFrame:
 
 
 def _typed(column: pd.Series) -> pd.Series:
-    """Convert a column of text to numbers if all its cells are numbers; missing cells become null, "007" stays text."""
+    """Convert a column of text to numbers if all its cells are numbers; empty cells become null, "007" stays text."""
     filled = column.mask(column.str.strip().str.lower().isin(MISSING), None)
     cells = filled.dropna().str.strip()
     if not len(cells) or cells.str.match(r"[+-]?0[0-9]").any():
@@ -90,11 +90,11 @@ def join_metadata(contigs: pd.DataFrame, table: pd.DataFrame, path: str) -> pd.D
 
     Args:
         contigs: the index, one row for each contig.
-        table: the metadata, by record name.
+        table: the metadata, with record names as its index.
         path: file of the metadata, for error messages.
 
     Returns:
-        The index with the columns of the metadata; a column "genome" replaces its own.
+        The index with the columns of the metadata; a column "genome" of the metadata replaces its own.
 
     Raises:
         InputError: if a contig has no row, or an empty cell in a column "genome".
@@ -125,8 +125,8 @@ def with_splits(contigs: pd.DataFrame, shares: list[float] | None, seed: int) ->
         seed: seed of the split.
 
     Raises:
-        InputError: if shares are given although there is a column "split", are invalid, a split has an unknown name, or
-            a genome or group is in two splits.
+        InputError: if shares are given although there is a column "split", shares are invalid, a split has an unknown
+            name, or a genome or group is in two splits.
     """
     # Groups (species, clusters) are coarser than genomes: if there are any, they are what is assigned.
     groups = [column for column in ("genome", "group") if column in contigs]
@@ -136,8 +136,8 @@ def with_splits(contigs: pd.DataFrame, shares: list[float] | None, seed: int) ->
         if len(shares) != 3:
             raise InputError(f"split: give three shares (train, valid, test), such as 0.8 0.1 0.1, not {shares}")
         fractions = (shares[0], shares[1], shares[2])
-        sides = split_genomes(contigs[groups[-1]].astype(str), fractions, seed, contigs["length"])
-        contigs = contigs.assign(split=sides)
+        splits = split_genomes(contigs[groups[-1]].astype(str), fractions, seed, contigs["length"])
+        contigs = contigs.assign(split=splits)
     if "split" in contigs:
         known = contigs[contigs["split"].notna()]
         other = sorted(set(known["split"].astype(str)) - set(SPLITS))

@@ -11,16 +11,16 @@ from ..batches.chance import mix
 
 
 class EpochOrder(Sampler[int]):
-    """A new order of all rows in every epoch, as a pure function of (seed, epoch), cut to whole steps.
+    """A new order of all rows in every epoch, a pure function of (seed, epoch), cut off after the last whole step.
 
-    Because of that cut, processes never fill up their last batch with rows of others, and 1 process with batches of 2n
-    rows sees the same rows as 2 processes with batches of n. The few rows omitted in one epoch occur in others.
+    Because of that, no process fills up its last batch with rows of other processes, and 1 process with batches of 2n
+    rows sees the same rows as 2 processes with batches of n. The few rows that one epoch omits occur in other epochs.
 
     Args:
-        rows: rows of the dataset.
-        batch: rows of one process in one forward pass.
-        accumulation: forward passes of a step.
-        processes: processes that train together.
+        rows: number of rows in the dataset.
+        batch: number of rows of one process in one forward pass.
+        accumulation: number of forward passes in a step.
+        processes: number of processes that train together.
         seed: seed of the orders.
 
     Raises:
@@ -44,7 +44,7 @@ class EpochOrder(Sampler[int]):
         return self.steps * self.batch * self.accumulation * self.processes
 
     def __iter__(self) -> Iterator[int]:
-        """Iterate over the rows; a batch is the next ``batch`` of them, and processes take batches in turn."""
+        """Iterate over the rows of the epoch; each ``batch`` rows form a batch, and processes take batches in turn."""
         return iter(self.order(self.epoch).tolist())
 
     def order(self, epoch: int) -> np.ndarray:
@@ -72,13 +72,13 @@ class EpochOrder(Sampler[int]):
         return epoch, batches[within, :, process]
 
     def steps_of(self, epoch: int, rows: np.ndarray) -> np.ndarray:
-        """Find the step of the run in which each of some rows is trained on.
+        """Find the step of the run in which each row is trained on.
 
-        This is a pure function, whichever worker calls it, and however early.
+        The result is the same whichever worker asks, and however early.
 
         Args:
             epoch: the epoch.
-            rows: integer (rows,); rows that the epoch omits count as seen in its last step.
+            rows: integer (rows,), some rows of the dataset; rows that the epoch omits count as seen in its last step.
 
         Returns:
             int64 (rows,), counted from 0 over all epochs.

@@ -1,7 +1,7 @@
-"""Place pretraining windows on contigs (at random, cut side by side as in DNABERT, or tiled), and weigh contigs.
+"""Place pretraining windows on contigs: at random, side by side as in DNABERT, or tiled; and weight contigs.
 
-In this module a contig is a position in arrays of selected contigs, a start is counted from the first nt of its contig,
-and lengths are in nt.
+In this module a contig is given by its index among the selected contigs; starts are counted from the first nucleotide
+of the contig, and lengths are in nt.
 """
 
 from __future__ import annotations
@@ -16,15 +16,16 @@ from ..batches.chance import Stream, random_bits, row_keys, uniform
 from ..errors import InputError
 from ..sequence import did_you_mean, tile_all
 
-_DRAWN, _ALL = ("sampled", "fixed"), ("sampled", "cuts", "mixed", "fixed", "tiles")
-#: Modes that use a setting; in the others it must keep its default.
+_RANDOM_MODES = ("sampled", "fixed")
+_MODES = ("sampled", "cuts", "mixed", "fixed", "tiles")
+#: Modes that use a setting; in other modes it must keep its default.
 _USED_BY = {
     "min_length": ("sampled", "cuts", "mixed", "tiles"),
     "full_share": ("sampled", "cuts", "mixed"),
     "sampled_per_cut": ("mixed",),
     "step": ("tiles",),
-    "coverage": _DRAWN,
-    **dict.fromkeys(("length_exponent", "weight_column", "group_column", "group_weights"), (*_DRAWN, "mixed")),
+    "coverage": _RANDOM_MODES,
+    **dict.fromkeys(("length_exponent", "weight_column", "group_column", "group_weights"), (*_RANDOM_MODES, "mixed")),
 }
 
 
@@ -32,7 +33,7 @@ class Places(NamedTuple):
     """Where windows lie on contigs.
 
     Attributes:
-        contig: int64 (windows,), position of the contig among the selected ones.
+        contig: int64 (windows,), index of the contig among the selected ones.
         start: int64 (windows,), first nt, counted from the start of the contig.
         length: int64 (windows,), nt.
     """
@@ -43,11 +44,11 @@ class Places(NamedTuple):
 
     @classmethod
     def empty(cls, count: int) -> Places:
-        """Build an uninitialised table of this many windows."""
+        """Allocate places of ``count`` windows, without initialising them."""
         return cls(*np.empty((3, count), np.int64))
 
     def take(self, rows: np.ndarray) -> Places:
-        """Return some of the windows, selected by integers or by bool."""
+        """Return some of the windows; ``rows`` are their indices, or bool (windows,)."""
         return Places(*(column[rows] for column in self))
 
     def put(self, rows: np.ndarray, others: Places) -> None:
@@ -58,27 +59,29 @@ class Places(NamedTuple):
 
 @dataclass(frozen=True)
 class WindowSampling:
-    """How pretraining windows are drawn.
+    """How pretraining windows are placed and chosen.
 
     Args:
-        mode: "sampled": at random places, lengths as in ``full_share``; "cuts": contigs cut side by side into such
-            lengths, no nt twice (DNABERT); "mixed": both (GenomeNet-BERT); "fixed": at random places, all of full
-            length; "tiles": of full length, every ``step`` nt. Cuts and tiles are the same in every epoch.
+        mode: "sampled": at random places, with lengths as in ``full_share``; "cuts": contigs are cut side by side into
+            such lengths, so that no nucleotide is used twice (DNABERT); "mixed": both (GenomeNet-BERT); "fixed": at
+            random places like "sampled", but every window has full length (the length is fixed, not the places);
+            "tiles": of full length, every ``step`` nt. Cuts and tiles are the same in every epoch.
         length: full window length in nt.
         min_length: shortest window in nt; shorter contigs, and shorter remainders of contigs, are omitted.
-        full_share: share of windows of full length; the others are uniform in min_length..length.
-        sampled_per_cut: windows at random places for each cut, in mode "mixed".
-        step: nt from one tile to the next; less than ``length`` lets them overlap, null sets them side by side.
-        coverage: how often an epoch of modes "sampled" and "fixed" covers the nt of the contigs; sets its size.
-        rc_probability: chance to read a window from the opposite strand.
+        full_share: share of windows of full length; the lengths of the others are uniform in min_length..length.
+        sampled_per_cut: number of windows at random places for each cut, in mode "mixed".
+        step: nt from one tile to the next; less than ``length`` lets them overlap, null places them side by side.
+        coverage: size of an epoch in modes "sampled" and "fixed": how many windows cover a nucleotide on average.
+        rc_probability: probability that a window is read from the opposite strand.
         max_unknown: largest share of letters other than A, C, G, T in a window: cuts and tiles with more are omitted,
             windows at random places are drawn again.
-        length_exponent: a contig is chosen with a chance in proportion to its length to this power: 1 gives all nt the
-            same chance, 0 all contigs.
-        weight_column: metadata column of numbers that multiply that chance, for each contig or genome.
-        group_column: metadata column (species, class, genome) whose values share the windows.
-        group_weights: the share of each value, such as ``{human: 2, mouse: 1}``; 0 omits it, null shares evenly.
-            Lengths and ``weight_column`` count within a group only.
+        length_exponent: the probability of a contig is in proportion to its length to this power: with 1 all
+            nucleotides are equally likely, with 0 all contigs.
+        weight_column: metadata column of numbers by which that probability is multiplied, for each contig or genome.
+        group_column: metadata column (species, class, genome) whose values are groups that share the windows.
+        group_weights: relative share of windows of each group, such as ``{human: 2, mouse: 1}`` for twice as many human
+            windows; 0 omits a group, null gives every group the same share. Within a group, lengths and
+            ``weight_column`` decide.
 
     Raises:
         InputError: if a setting is out of range, or the mode does not use it.
@@ -103,13 +106,13 @@ class WindowSampling:
 
     def __post_init__(self) -> None:
         """Check all settings, and that the mode uses those that are not defaults."""
-        if self.mode not in _ALL:
-            raise InputError(f"windows: mode must be one of {', '.join(_ALL)}, not {self.mode!r}")
+        if self.mode not in _MODES:
+            raise InputError(f"windows: mode must be one of {', '.join(_MODES)}, not {self.mode!r}")
         for setting in fields(self):
             _check_number(setting.name, getattr(self, setting.name), setting.default)
         # A setting that the mode ignores is an error: whoever sets it expects it to matter.
         for setting in fields(self):
-            users = _USED_BY.get(setting.name, _ALL)
+            users = _USED_BY.get(setting.name, _MODES)
             if self.mode not in users and getattr(self, setting.name) != setting.default:
                 raise InputError(
                     f"windows: {setting.name} is for mode {' or '.join(users)}; omit it in mode {self.mode}"
@@ -142,9 +145,9 @@ class WindowSampling:
             return float(self.length)
         return self.full_share * self.length + (1 - self.full_share) * (self.min_length + self.length) / 2
 
-    def drawn(self) -> WindowSampling:
-        """Return settings that draw the same lengths at random places, for a validation set spread over all contigs."""
-        if self.mode in _DRAWN:
+    def at_random_places(self) -> WindowSampling:
+        """Return the same lengths at random places, for a validation set that is spread over all contigs."""
+        if self.mode in _RANDOM_MODES:
             return replace(self, coverage=1.0)
         mode: Literal["sampled", "fixed"] = "fixed" if self.mode == "tiles" else "sampled"
         unused: dict[str, Any] = {name: _DEFAULTS[name] for name, users in _USED_BY.items() if mode not in users}
@@ -162,7 +165,7 @@ _DEFAULTS: dict[str, Any] = {setting.name: setting.default for setting in fields
 
 
 def _check_number(name: str, value: Any, default: Any) -> None:
-    """Check that a number is a number, and a number of nt a whole one; YAML files may hold anything."""
+    """Check the type of a setting that must be a number, whole if it counts nt; YAML files may hold anything."""
     whole = name in ("length", "min_length", "step")
     number = isinstance(value, (int, np.integer) if whole else (int, float, np.number)) and not isinstance(value, bool)
     if not number and (whole or isinstance(default, float)) and not (name == "step" and value is None):
@@ -174,7 +177,7 @@ def _check_weights(column: str | None, weights: dict[str, float] | None) -> None
     if weights is None:
         return
     if column is None:
-        raise InputError("windows: group_weights need a group_column whose values they weigh")
+        raise InputError("windows: group_weights need a group_column, whose values they weight")
     for name, weight in weights.items():
         if not 0 <= weight < float("inf"):
             raise InputError(f"windows: the group_weights of {name!r} must be 0 or more, not {weight}")
@@ -185,27 +188,28 @@ def _check_weights(column: str | None, weights: dict[str, float] | None) -> None
 def cut_side_by_side(lengths: np.ndarray, sampling: WindowSampling, seed: int, numbers: np.ndarray) -> Places:
     """Cut contigs into windows side by side, from the first nt to the last, as DNABERT does.
 
-    Each window has full length with chance ``full_share``, otherwise a uniform length in min_length..length. Once no
-    more than a full window remains, the remainder is the last window, which is omitted if it is shorter than
-    ``min_length``.
+    Each window has full length with probability ``full_share``, otherwise a uniform length in min_length..length. Once
+    at most ``length`` nt of a contig remain, they are its last window; if they are fewer than ``min_length``, they are
+    omitted.
 
     Args:
-        lengths: int64 (contigs,), nt.
+        lengths: int64 (contigs,), nt of each contig.
         sampling: lengths of the cuts.
         seed: seed of all draws.
-        numbers: integer (contigs,), a number for each contig: its cuts depend on that and the seed only.
+        numbers: integer (contigs,), a number for each contig. The cuts of a contig depend only on the seed and this
+            number, not on the other contigs.
 
     Source: DNABERT, ``cut_no_overlap`` of its script for pretraining data.
     """
     keys, found, first, draws = row_keys(seed, np.zeros(1), numbers), [], 0, 8
     contig, place = np.arange(len(lengths)), np.zeros(len(lengths), np.int64)
-    while len(contig):  # all contigs at once, with twice as many cuts in every round
+    while len(contig):  # all unfinished contigs at once, with twice as many draws in every round
         bits = random_bits(keys[contig], Stream.CUT_LENGTH, 2 * draws, 2 * first)
         ends = place[:, None] + np.cumsum(sampling.lengths(uniform(bits).reshape(len(contig), draws, 2)), 1)
         starts = np.hstack([place[:, None], ends[:, :-1]])
         rest = lengths[contig, None] - starts
         is_last = rest <= sampling.length
-        row, column = np.nonzero(np.cumsum(is_last, 1) - is_last == 0)  # no cut after the last one
+        row, column = np.nonzero(np.cumsum(is_last, 1) - is_last == 0)  # the last cut and all before it
         cut = np.where(is_last, rest, ends - starts)[row, column]
         found.append(np.stack([contig[row], starts[row, column], cut]))
         unfinished = ~is_last[:, -1]
@@ -219,10 +223,10 @@ def tile_contigs(lengths: np.ndarray, length: int, step: int, shortest: int) -> 
     """Cut contigs into windows every ``step`` nt, the last one moved back to the end of its contig.
 
     Args:
-        lengths: int64 (contigs,), nt.
-        length: nt of a window; a shorter contig is one window.
+        lengths: int64 (contigs,), nt of each contig.
+        length: length of a window in nt; a shorter contig is one window.
         step: nt from the start of one window to the start of the next.
-        shortest: shortest contig that is used, in nt.
+        shortest: length of the shortest contig that is used, in nt.
 
     >>> [column.tolist() for column in tile_contigs(np.array([10, 3, 2]), length=4, step=3, shortest=3)]
     [[0, 0, 0, 1], [0, 3, 6, 0], [4, 4, 4, 3]]
@@ -232,8 +236,8 @@ def tile_contigs(lengths: np.ndarray, length: int, step: int, shortest: int) -> 
     return Places(usable[number], starts, ends - starts)
 
 
-def contig_chances(contigs: pd.DataFrame, sampling: WindowSampling, source: str) -> np.ndarray:
-    """Compute the chance of each contig that a window is drawn from it.
+def relative_probabilities(contigs: pd.DataFrame, sampling: WindowSampling, source: str) -> np.ndarray:
+    """Compute how likely each contig is to be chosen for a window, relative to the other contigs.
 
     Args:
         contigs: the selected rows of a store's table of contigs.
@@ -241,34 +245,34 @@ def contig_chances(contigs: pd.DataFrame, sampling: WindowSampling, source: str)
         source: path of the store, for error messages.
 
     Returns:
-        float64 (contigs,), not normalised.
+        float64 (contigs,); they do not add up to 1.
 
     Raises:
         InputError: if a column is missing or holds an invalid weight, or a group has no contig with a weight above 0.
     """
-    chances = contigs["length"].to_numpy(float) ** sampling.length_exponent
+    probabilities = contigs["length"].to_numpy(float) ** sampling.length_exponent
     if sampling.weight_column is not None:
-        chances = chances * _weights(contigs, sampling.weight_column, source)
+        probabilities = probabilities * _weights(contigs, sampling.weight_column, source)
     if sampling.group_column is not None:
         names, group = np.unique(_groups(contigs, sampling.group_column, source), return_inverse=True)
         names = names.tolist()
         shares = _group_shares(names, sampling, source)
-        # Within a group the chances so far decide; their sum is scaled to the weight of the group.
-        totals = np.bincount(group, chances)
+        # Within a group the probabilities so far decide; their sum is scaled to the share of the group.
+        totals = np.bincount(group, probabilities)
         empty = np.flatnonzero((totals == 0) & (shares > 0))
         if len(empty):
             raise InputError(f"{source}: no contig of {sampling.group_column} {names[empty[0]]!r} has a weight above 0")
-        chances = chances * (shares / np.maximum(totals, np.finfo(float).tiny))[group]
-    if not chances.any():
+        probabilities = probabilities * (shares / np.maximum(totals, np.finfo(float).tiny))[group]
+    if not probabilities.any():
         raise InputError(f"{source}: all selected contigs have weight 0; raise a weight, or select other contigs")
-    return chances
+    return probabilities
 
 
 def _column(contigs: pd.DataFrame, name: str, key: str, source: str) -> pd.Series:
     """Return a column of the table of contigs."""
     if name not in contigs:
-        there = ", ".join(map(repr, contigs.columns))
-        raise InputError(f"{source}: no column {name!r} for windows.{key}; the columns are {there}")
+        names = ", ".join(map(repr, contigs.columns))
+        raise InputError(f"{source}: no column {name!r} for windows.{key}; the columns are {names}")
     return contigs[name]
 
 
@@ -293,14 +297,14 @@ def _groups(contigs: pd.DataFrame, name: str, source: str) -> np.ndarray:
 
 
 def _group_shares(names: list[str], sampling: WindowSampling, source: str) -> np.ndarray:
-    """Look up the weight of each group."""
+    """Look up the share of each group, float64 (groups,)."""
     if sampling.group_weights is None:
         return np.ones(len(names))
     weights = {str(name): weight for name, weight in sampling.group_weights.items()}  # YAML reads 9606 as a number
     for name in names:
         if name not in weights:
-            # A key of the user that is no group is probably this group, misspelt.
+            # A key that is not the name of any group is probably this group, misspelt.
             others = ((key, did_you_mean(key, [name])) for key in weights if key not in names)
-            hint = next((f", but {key!r}{guess}" for key, guess in others if guess), "; 0 omits it")
+            hint = next((f", but {key!r}{guess}" for key, guess in others if guess), "; add it, with 0 to omit it")
             raise InputError(f"{source}: windows.group_weights has no {sampling.group_column} {name!r}{hint}")
     return np.array([weights[name] for name in names], float)

@@ -1,6 +1,6 @@
 """Split genomes, labels and contigs so that nothing is in two splits: pure functions of their arguments and a seed.
 
-Random numbers are a hash of (seed, name), never of a position, so a split does not depend on the order of the input.
+Random numbers are a hash of (seed, name), not of a position, so a split does not depend on the order of the input.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ class Region(NamedTuple):
     """A stretch of a contig that belongs to one split.
 
     Attributes:
-        contig: row of the contig.
+        contig: index of the contig.
         start: first nt, 0-based.
         end: nt after the last one.
         split: "train", "valid" or "test".
@@ -42,14 +42,15 @@ def split_genomes(
 ) -> np.ndarray:
     """Assign groups of genomes to train, valid and test; a group is never in two splits.
 
-    From the heaviest group down, each goes to a split that still has room for it, drawn in proportion to that room; if
-    none has, to the split with most room. A split therefore exceeds its share by less than one group.
+    Groups are dealt from the heaviest down. Each goes to a split that still has room for it, chosen at random in
+    proportion to the room left; if no split has enough room, to the one with the most room. A split therefore exceeds
+    its share by less than one group.
 
     Args:
         groups: (rows,) group of each genome or contig, such as species, cluster or the genome itself.
         fractions: shares of train, valid and test, which sum to 1.
-        seed: seed of the split.
-        weights: (rows,) size of each row, for example in nt; by default all rows have the same.
+        seed: seed of the split; a different seed gives a different split.
+        weights: (rows,) size of each row, for example in nt; by default all rows count the same.
 
     Returns:
         (rows,) of "train", "valid" or "test".
@@ -59,13 +60,13 @@ def split_genomes(
     """
     _check_fractions(fractions)
     sizes = _group_sizes(groups, weights)
-    sides = [side for side in range(3) if fractions[side] > 0]
-    if len(sizes) < len(sides):
+    used = [split for split in range(3) if fractions[split] > 0]
+    if len(sizes) < len(used):
         raise InputError(
-            f"{len(sizes)} group(s) cannot fill {len(sides)} splits without being in two of them; "
+            f"{len(sizes)} group(s) cannot fill {len(used)} splits without being in two of them; "
             "give more genomes, finer groups, or a fraction of 0"
         )
-    assigned = _assign(sizes, {side: fractions[side] * sum(sizes.values()) for side in sides}, seed)
+    assigned = _assign(sizes, {split: fractions[split] * sum(sizes.values()) for split in used}, seed)
     return np.array([SPLITS[assigned[str(group)]] for group in groups])
 
 
@@ -79,7 +80,7 @@ def label_subset(genomes: Sequence[str], labels: Sequence[object], fraction: flo
         genomes: (rows,) genome (FASTA file) of each row; all rows of a genome are chosen or none.
         labels: (rows,) class of each row; a genome has one class.
         fraction: share of labelled genomes, above 0 and at most 1.
-        seed: seed of the choice.
+        seed: seed of the choice; a different seed gives a different subset.
 
     Returns:
         (rows,) bool, True where the label may be used.
@@ -96,7 +97,7 @@ def label_subset(genomes: Sequence[str], labels: Sequence[object], fraction: flo
         members.setdefault(label, []).append(genome)
     chosen: set[str] = set()
     for names in members.values():
-        names.sort(key=lambda name: (_chance(seed, name), name))
+        names.sort(key=lambda name: (_uniform(seed, name), name))
         # Not round(), which rounds halves to even: 10 % of 25 genomes would be 2, of 35 genomes 4.
         chosen.update(names[: max(1, math.floor(fraction * len(names) + 0.5))])
     return np.array([str(genome) in chosen for genome in genomes], bool)
@@ -105,11 +106,13 @@ def label_subset(genomes: Sequence[str], labels: Sequence[object], fraction: flo
 def split_regions(lengths: Sequence[int], fractions: tuple[float, float, float], gap: int) -> list[Region]:
     """Cut every contig into a train, a valid and a test region, in this order, with ``gap`` unused nt between them.
 
-    Use this if there is only one genome; splitting genomes (`split_genomes`) is the better test.
+    Use this for data that consist of one genome. With several genomes use `split_genomes`: whole genomes held out are
+    the better test.
 
     Args:
-        lengths: (contigs,) nt.
-        fractions: shares of train, valid and test in the nt outside the gaps; a split with share 0 gets no region.
+        lengths: (contigs,) length of each contig in nt.
+        fractions: shares of train, valid and test in the nucleotides outside the gaps; a split with share 0 gets no
+            region.
         gap: nt between two regions; use at least the length of a window, so that no window lies in two regions.
 
     Returns:
@@ -121,21 +124,21 @@ def split_regions(lengths: Sequence[int], fractions: tuple[float, float, float],
     _check_fractions(fractions)
     if gap < 0:
         raise InputError(f"gap {gap} must be 0 nt or more")
-    sides = [side for side in range(3) if fractions[side] > 0]
-    shares = np.cumsum([fractions[side] for side in sides])
+    used = [split for split in range(3) if fractions[split] > 0]
+    shares = np.cumsum([fractions[split] for split in used])
     regions = []
     for contig, length in enumerate(lengths):
-        usable = int(length) - gap * (len(sides) - 1)
+        usable = int(length) - gap * (len(used) - 1)
         ends = [round(share * usable) for share in shares[:-1]] + [usable]
         starts = [0, *ends[:-1]]
         if any(end <= start for start, end in zip(starts, ends, strict=True)):
             raise InputError(
-                f"contig {contig} of {length} nt is too short for {len(sides)} regions with {gap} nt between; "
-                "lower the gap or omit the contig"
+                f"contig {contig} of {length} nt is too short for {len(used)} regions with {gap} nt between; "
+                "lower the gap, or omit the contig"
             )
         # Starts and ends do not count the gaps: region i lies i gaps further on.
-        cuts = zip(sides, starts, ends, strict=True)
-        regions += [Region(contig, a + i * gap, b + i * gap, SPLITS[side]) for i, (side, a, b) in enumerate(cuts)]
+        cuts = zip(used, starts, ends, strict=True)
+        regions += [Region(contig, a + i * gap, b + i * gap, SPLITS[split]) for i, (split, a, b) in enumerate(cuts)]
     return regions
 
 
@@ -147,7 +150,7 @@ def check_disjoint(groups: Sequence[str], splits: Sequence[str]) -> None:
         splits: (rows,) split of each row.
 
     Raises:
-        InputError: naming the first group that is in two splits.
+        InputError: if a group is in two splits; the message names the first one.
     """
     _one_value_each(groups, splits, "group", "splits")
 
@@ -193,33 +196,35 @@ def _assign(sizes: dict[str, float], room: dict[int, float], seed: int) -> dict[
 
     Args:
         sizes: weight of each group.
-        room: weight that each split may still take; it is changed.
+        room: weight that each split may still take; it is changed in place.
         seed: seed of the draws.
     """
     assigned: dict[str, int] = {}
     empty = set(room)
-    for group in sorted(sizes, key=lambda name: (-sizes[name], _chance(seed, name), name)):
-        must_fill = len(sizes) - len(assigned) <= len(empty)  # the last groups go to splits that are still empty
-        open_sides = sorted(empty if must_fill else room)
-        fitting = [side for side in open_sides if room[side] >= sizes[group] > 0]
+    for group in sorted(sizes, key=lambda name: (-sizes[name], _uniform(seed, name), name)):
+        # With as many groups left as splits without any, each of these groups must go to one of these splits.
+        must_fill = len(sizes) - len(assigned) <= len(empty)
+        open_splits = sorted(empty if must_fill else room)
+        # A group of weight 0 fits everywhere; it goes to the split with the most room instead of a random one.
+        fitting = [split for split in open_splits if room[split] >= sizes[group] > 0]
         if fitting:
-            side = _draw(fitting, room, _chance(seed, f"side of {group}"))
+            chosen = _draw(fitting, room, _uniform(seed, f"side of {group}"))  # another text would draw other splits
         else:
-            side = max(open_sides, key=lambda name: room[name])
-        assigned[group] = side
-        room[side] -= sizes[group]
-        empty.discard(side)
+            chosen = max(open_splits, key=lambda split: room[split])
+        assigned[group] = chosen
+        room[chosen] -= sizes[group]
+        empty.discard(chosen)
     return assigned
 
 
-def _draw(sides: list[int], room: dict[int, float], chance: float) -> int:
-    """Draw a split with a probability in proportion to its room; ``chance`` is uniform in [0, 1)."""
-    edges = np.cumsum([room[side] for side in sides])
-    return sides[min(int(np.searchsorted(edges, chance * edges[-1], side="right")), len(sides) - 1)]
+def _draw(splits: list[int], room: dict[int, float], draw: float) -> int:
+    """Choose a split with a probability in proportion to its room; ``draw`` is uniform in [0, 1)."""
+    edges = np.cumsum([room[split] for split in splits])
+    return splits[min(int(np.searchsorted(edges, draw * edges[-1], side="right")), len(splits) - 1)]
 
 
-def _chance(seed: int, name: str) -> float:
-    """Return a number in [0, 1) that depends on the seed and the name only."""
+def _uniform(seed: int, name: str) -> float:
+    """Hash the seed and a name into a number in [0, 1)."""
     digest = hashlib.blake2b(f"{seed}\0{name}".encode(), digest_size=8).digest()
     return (int.from_bytes(digest, "big") >> 11) / 2**53
 

@@ -1,9 +1,12 @@
-"""The genome store: all contigs of a data set in memory-mapped files of letters, with an index beside them.
+"""The genome store: all sequences of a data set in memory-mapped files of letters, with an index.
 
-A store is a folder that is written completely or not at all. It holds
+A store is a folder that is either complete or absent: it appears only when all its files are written. It holds
 
-- the letters, contig after contig, with soft masking, N and IUPAC codes (see ``letters.py``);
-- ``contigs.parquet``: name, genome, start and length of each contig, then the columns of a metadata table;
+- the letters of all sequences ("contigs", one for each record of a file), one contig after the other. They are kept
+  exactly (see ``letters.py``): lower case marks repeats ("soft masking"), N is an unknown letter, and the other IUPAC
+  codes stand for one of several letters;
+- ``contigs.parquet``: name, genome, start and length of each contig, then the columns of a metadata table. A genome is
+  one contig or all contigs of a file (``genome_by``);
 - ``store.json``: format, storage, inputs with their SHA-256, options, and size and SHA-256 of the other files.
 """
 
@@ -46,7 +49,7 @@ _ENDINGS = set(  # of sequence files; they are not part of a genome's name
 
 
 class GenomeStore:
-    """The contigs of a store, read from disk on demand. It pickles as its path.
+    """The contigs of a store, read from disk on demand; pickling stores the path only.
 
     Args:
         path: folder that `prepare` wrote.
@@ -54,7 +57,7 @@ class GenomeStore:
     Attributes:
         path: the folder.
         info: content of ``store.json``: format, storage, inputs, options, total_nt, files.
-        contigs: one row per contig: name, genome, start, length (nt), and the columns of the metadata table.
+        contigs: table with a row for each contig: name, genome, start, length (nt), and columns of the metadata table.
 
     Raises:
         InputError: if there is no store at ``path``, or it is damaged or of another format version.
@@ -94,10 +97,10 @@ class GenomeStore:
             raise self._damaged(f"{name} is not what was written")
 
     def verify(self) -> None:
-        """Check the content of all files; opening a store checks their sizes, and the content of the index.
+        """Check the content of all files; opening a store checks only their sizes and the content of the index.
 
         Raises:
-            InputError: naming the file that has changed.
+            InputError: if a file has changed; the message names it.
         """
         for name in self.info["files"]:
             self._check_hash(name)
@@ -109,7 +112,7 @@ class GenomeStore:
 
     @property
     def letters(self) -> np.ndarray:
-        """All letters, (total_nt,) uint8, read-only: a memory map, or with storage "2bit" a copy in memory."""
+        """All letters, (total_nt,) uint8, read-only: a memory map; for storage "2bit", a copy in memory."""
         return self._letters.window(0, self.total_nt)
 
     def window(self, contig: int, start: int, length: int) -> np.ndarray:
@@ -121,7 +124,7 @@ class GenomeStore:
             length: nt.
 
         Returns:
-            (length,) uint8 letters, read-only; with storage "8bit" a view, not a copy.
+            (length,) uint8 letters, read-only; for storage "8bit", a view and not a copy.
 
         Raises:
             IndexError: if the stretch is not inside the contig.
@@ -134,15 +137,16 @@ class GenomeStore:
         return self._letters.window(int(self._starts[contig]) + start, length)
 
     def gather(self, starts: np.ndarray, lengths: np.ndarray) -> np.ndarray:
-        """Concatenate the letters of many windows, in one call that costs far less per window than `window`.
+        """Concatenate the letters of many windows, which is much faster than calling `window` for each.
 
         Args:
-            starts: (rows,) int64, first nt of each window in the store: a contig's ``start`` plus the place in it.
-            lengths: (rows,) int64, nt of each window. It is not checked that a window stays inside its contig.
+            starts: (rows,) int64, first nt of each window in the store: ``start`` of the contig plus the start in it.
+            lengths: (rows,) int64, nt of each window. The caller makes sure that no window reaches past the end of its
+                contig.
 
         Returns:
             (sum of lengths,) uint8 letters, window after window, a new array; if all windows have one length,
-            ``.reshape(rows, length)`` has a row for each.
+            ``.reshape(rows, length)`` turns it into a matrix with a row for each window.
 
         Raises:
             IndexError: if a window is not inside the store.
@@ -178,8 +182,8 @@ class GenomeStore:
             )
         rows = np.flatnonzero(self.contigs["split"].astype("string").eq(split).fillna(False))
         if not len(rows):
-            there = ", ".join(repr(name) for name in sorted(self.contigs["split"].dropna().astype(str).unique()))
-            raise InputError(f"{self.path}: no contig is in split {split!r}; the splits are {there}")
+            names = ", ".join(repr(name) for name in sorted(self.contigs["split"].dropna().astype(str).unique()))
+            raise InputError(f"{self.path}: no contig is in split {split!r}; the splits are {names}")
         return rows
 
     def to_dataset(
@@ -191,7 +195,7 @@ class GenomeStore:
 
         Args:
             split: split whose contigs are cut; None takes all contigs.
-            length: nt of a window; None makes one row of each contig. A shorter contig is one window.
+            length: length of a window in nt; None makes one row of each contig. A shorter contig is one window.
             step: nt from the start of one window to the start of the next; by default ``length``. The last window is
                 moved back to the end of its contig.
 
@@ -200,7 +204,7 @@ class GenomeStore:
             ``sequence`` and ``split`` (None if the store has no splits).
 
         Raises:
-            InputError: if there is no such split, or a number is below 1.
+            InputError: if no contig is in ``split``, or a number is below 1.
 
         >>> rows = store.to_dataset("train", length=510)  # doctest: +SKIP
         >>> rows = rows.map(tokenizer, batched=True, input_columns="sequence")  # doctest: +SKIP
@@ -212,14 +216,18 @@ class GenomeStore:
                 raise InputError(f"to_dataset: {name} must be at least 1 nt, not {value}")
         if step is not None and length is None:
             raise InputError(f"to_dataset: step ({step} nt) needs a length")
-        self.select(split)  # an unknown split is an error of the caller, not of the generator
+        self.select(split)  # raise the error for an unknown split here, not in the generator
         texts, numbers = dict.fromkeys(("id", "contig", "split"), "string"), dict.fromkeys(("start", "end"), "int64")
-        kinds = {**texts, **numbers, "sequence": "large_string"}  # "string" ends at 2 Gnt of rows written together
+        kinds = {
+            **texts,
+            **numbers,
+            "sequence": "large_string",
+        }  # "string" holds at most 2 Gnt of rows written together
         columns = ("id", "contig", "start", "end", "sequence", "split")
         return Dataset.from_generator(
             _dataset_rows,
             features=Features({name: Value(kinds[name]) for name in columns}),
-            # The hashes name the content: the cache must not return the rows of an earlier store at this path.
+            # The hashes stand for the content: the cache must not return the rows of an earlier store at this path.
             gen_kwargs={"store": self, "hashes": self.info["files"], "split": split, "length": length, "step": step},
             writer_batch_size=max(1, min(1000, _DATASET_NT // (length or _DATASET_NT))),
         )
@@ -240,7 +248,7 @@ class GenomeStore:
 def _dataset_rows(
     store: GenomeStore, hashes: dict[str, Any], split: str | None, length: int | None, step: int | None
 ) -> Iterator[dict[str, Any]]:
-    """Yield the rows of `GenomeStore.to_dataset`; ``hashes`` only serve the cache."""
+    """Yield the rows of `GenomeStore.to_dataset`; ``hashes`` are there for the cache only."""
     contigs = store.contigs
     names, lengths = contigs["name"].tolist(), contigs["length"].tolist()
     # Missing splits are NaN or None, depending on the file that the table came from.
@@ -291,18 +299,18 @@ def prepare(
 ) -> GenomeStore:
     """Turn sequence files into a genome store, the form in which training reads DNA.
 
-    Every letter is checked on the way; each file is read once, in memory that does not grow with it. Nothing is done
-    if the store already exists, is complete, and was made from the same content with the same options.
+    Every letter is checked on the way. Each file is read once; memory does not grow with its size. Nothing is done if
+    the store already exists, is complete, and was made from the same content with the same options.
 
     Args:
-        fasta: FASTA, FASTQ, GenBank or 2bit files, plain, gzip or bgzip; record names must be unique over all of them.
+        fasta: FASTA, FASTQ, GenBank or 2bit files, plain, gzip or bgzip; record names must be unique over all files.
         output_dir: folder to write; it appears when it is complete.
         metadata: CSV, TSV or Parquet table with a row for every record; its columns (label, split, group) are kept.
         records: how records are read and matched with the metadata table.
-        split: shares of train, valid and test by nt, such as 0.8 0.1 0.1: whole genomes (or, where the metadata table
-            has a column "group", whole groups) are assigned; omit it if the metadata table has a column "split".
+        split: shares of train, valid and test, counted in nt, such as 0.8 0.1 0.1: whole genomes (or, if the metadata
+            table has a column "group", whole groups) are assigned; omit it if the metadata table has a column "split".
         seed: seed of the split.
-        storage: "8bit" keeps a byte for each nucleotide, "2bit" is about four times smaller on disk and somewhat
+        storage: "8bit" takes a byte for each nucleotide, "2bit" is about four times smaller on disk and somewhat
             slower to read; both return the same letters, soft masking, N and IUPAC codes included.
         overwrite: replace a store made from other inputs or with other options.
 
@@ -321,7 +329,7 @@ def prepare(
     if _is_up_to_date(target, info, fasta, overwrite):
         logger.info("%s: unchanged", target)
         return GenomeStore(target)
-    for path in fasta:  # a file that cannot be opened is an error before the others are read
+    for path in fasta:  # open all files once, so that a missing one is reported before hours of work
         with input_errors(path), open(path, "rb"):
             pass
     table = None if metadata is None else read_metadata(metadata, records.metadata_key)
@@ -340,14 +348,14 @@ def prepare(
 
 
 def check_files(fasta: list[str], genome_by: str) -> None:
-    """Check that there are files, that none is given twice, and that no two files make one genome.
+    """Check that there is a file, that no file is given twice, and that no two files would become the same genome.
 
     Args:
         fasta: sequence files.
-        genome_by: a genome is a "record" or a "file".
+        genome_by: what one genome is: a "record" or a "file".
 
     Raises:
-        InputError: naming the file.
+        InputError: if one of these is wrong; the message names the file.
     """
     if not fasta:
         raise InputError("fasta: no file given; name at least one FASTA file")
@@ -355,7 +363,9 @@ def check_files(fasta: list[str], genome_by: str) -> None:
     for path in fasta:
         key = genome_name(path) if genome_by == "file" else os.path.abspath(path)
         if key in seen:
-            raise InputError(f"{path}: same genome as {seen[key]}; give a file once, and files different names")
+            raise InputError(
+                f"{path}: same genome as {seen[key]}; give each file once, and give different files different names"
+            )
         seen[key] = path
 
 
@@ -368,7 +378,7 @@ def genome_name(path: str) -> str:
 
 
 def _fingerprint(path: str | None) -> dict[str, str] | None:
-    """Return name and hash of a file, by which a store knows its inputs wherever they lie; None without a file."""
+    """Return name and hash of a file, by which a store recognises its inputs in any folder; None without a file."""
     if path is None:
         return None
     with input_errors(path):
@@ -382,7 +392,7 @@ def _is_up_to_date(target: Path, info: dict[str, Any], fasta: list[str], overwri
         target: folder of the store.
         info: what ``store.json`` would hold, without inputs and files.
         fasta: the inputs.
-        overwrite: whether another store may be replaced.
+        overwrite: whether a different store may be replaced.
 
     Raises:
         InputError: if ``target`` holds something else that may not be replaced.
@@ -412,8 +422,8 @@ def _is_up_to_date(target: Path, info: dict[str, Any], fasta: list[str], overwri
 def _write_contigs(
     folder: Path, storage: Storage, fasta: list[str], records: RecordRules
 ) -> tuple[pd.DataFrame, list[dict[str, str]], dict[str, Any]]:
-    """Stream all files into the store; returns the index, the fingerprints of the inputs, and the files written."""
-    digests = [hashlib.sha256() for _ in fasta]
+    """Stream all files into the store; return the index, the fingerprints of the inputs, and the files written."""
+    digests = [hashlib.sha256() for _ in fasta]  # filled while the files are read, so that each is read once
     names, genomes, lengths = [], [], []
     with write_letters(folder, storage) as letters:
         for path, chunk in _all_chunks(fasta, digests, records):
@@ -444,7 +454,7 @@ def _all_chunks(fasta: list[str], digests: list[Any], records: RecordRules) -> I
 
 
 def check_unique(name: str, path: str, seen: dict[str, str]) -> None:
-    """Check that no other file has a record of the same name.
+    """Check that no other file has a record of the same name; `read_chunks` checks names within a file.
 
     Args:
         name: name of the record.
@@ -452,10 +462,10 @@ def check_unique(name: str, path: str, seen: dict[str, str]) -> None:
         seen: file of each name so far; the name is added.
 
     Raises:
-        InputError: naming both files.
+        InputError: if another file has one; the message names both files.
     """
     if seen.setdefault(name, path) != path:
-        raise InputError(f"{path}: record {shorten(name)} is in {seen[name]} too; rename or drop one of them")
+        raise InputError(f"{path}: record {shorten(name)} occurs in {seen[name]} as well; rename or drop one of them")
 
 
 def _write_index(folder: Path, contigs: pd.DataFrame, info: dict[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""Index the unknown letters of contigs as runs, so that the unknown share of a window is a look-up without letters."""
+"""Index the unknown letters of contigs, so that their share in a window is found without reading its letters."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ class UnknownLetters:
 
     Args:
         store: the genome store.
-        contigs: (contigs,) rows of ``store.contigs``; in the methods, a contig is its position in this array.
+        contigs: (contigs,) rows of ``store.contigs``; the methods take a contig as its index in this array.
     """
 
     def __init__(self, store: GenomeStore, contigs: np.ndarray) -> None:
         starts = store.contigs["start"].to_numpy()[contigs]
         lengths = store.contigs["length"].to_numpy()[contigs]
-        self.offsets = np.cumsum(lengths) - lengths  # of each contig, in all of them concatenated
+        self.offsets = np.cumsum(lengths) - lengths  # start of each contig in all contigs concatenated
         found = [_runs(store.gather(*stretches), first) for first, *stretches in _chunks(starts, lengths)]
-        # Sentinel: an empty run first, so that every position has a preceding run.
+        # An empty run comes first, so that every position has a preceding run.
         self._starts = np.concatenate([[0], *(run_starts for run_starts, _ in found)])
         self._lengths = np.concatenate([[0], *(run_ends - run_starts for run_starts, run_ends in found)])
         self._before = np.cumsum(self._lengths) - self._lengths  # unknown letters before each run
@@ -39,8 +39,8 @@ class UnknownLetters:
 
         Args:
             contig: integer (windows,), contig of each window.
-            start: integer (windows,), first nt, counted from the start of the contig.
-            length: integer (windows,), nt.
+            start: integer (windows,), first nt of each window, counted from the start of the contig.
+            length: integer (windows,), nt of each window.
 
         Returns:
             float64 (windows,).
@@ -60,7 +60,7 @@ def _chunks(starts: np.ndarray, lengths: np.ndarray) -> Iterator[tuple[int, np.n
 
     Args:
         starts: integer (contigs,), start of each contig in the store.
-        lengths: integer (contigs,), nt.
+        lengths: integer (contigs,), nt of each contig.
 
     Yields:
         First nt of a chunk in the concatenated contigs; starts (in the store) and lengths of the stretches in it.
@@ -76,7 +76,7 @@ def _chunks(starts: np.ndarray, lengths: np.ndarray) -> Iterator[tuple[int, np.n
 
 
 def _runs(letters: np.ndarray, first: int) -> tuple[np.ndarray, np.ndarray]:
-    """Find the runs of unknown letters; returns starts and ends, counted from ``first``."""
+    """Find the runs of unknown letters; return their starts and ends, plus ``first``."""
     unknown = LETTER_CODE[letters] > 3
     edges = np.flatnonzero(np.diff(unknown, prepend=False, append=False)) + first
     return edges[::2], edges[1::2]

@@ -1,4 +1,4 @@
-"""Windows of a genome store for pretraining: which stretch of which contig is row i of epoch e."""
+"""Windows of a genome store for pretraining: which stretch of which contig is window i of epoch e."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch.utils.data import Dataset
 from ..batches.chance import Stream, happens, random_bits, row_keys, uniform
 from ..batches.rows import JoinedRows, WindowRow
 from ..errors import InputError
-from .sampling import Places, WindowSampling, contig_chances, cut_side_by_side, tile_contigs
+from .sampling import Places, WindowSampling, cut_side_by_side, relative_probabilities, tile_contigs
 from .store import GenomeStore
 from .unknown_letters import UnknownLetters
 
@@ -21,19 +21,20 @@ class WindowDataset(Dataset):
     """Windows of a genome store for pretraining: a map-style dataset of rows ``sequence``, ``window_index``, ``epoch``.
 
     Row i is a pure function of (seed, epoch, i), whichever batch, worker or process asks for it. A window never crosses
-    the end of a contig, and is shorter on shorter contigs. Rows are numbered: first the windows at fixed places (cuts
-    or tiles), contig by contig, then the windows at random places.
+    the end of a contig, and is shorter on shorter contigs. First come the windows at fixed places (cuts or tiles),
+    contig by contig, then the windows at random places.
 
-    A window at a random place with too many unknown letters is drawn again, up to 64 times, with its length kept. If
-    all draws fail, it becomes one of the tiles of full length with few enough unknown letters; if there is none, one of
-    the tiles of the largest half, quarter, ... of that length for which there is one.
+    A window at a random place with too many unknown letters is drawn again, up to 64 times, at the same length. If all
+    draws fail, a tile of full length with few enough unknown letters takes its place; if there is no such tile, a tile
+    of half the length, of a quarter, and so on.
 
     Args:
         store: the genome store.
         sampling: how windows are drawn.
-        contigs: rows of ``store.contigs`` to draw from (``store.select("train")``); by default all.
+        contigs: rows of ``store.contigs`` from which windows come (``store.select("train")``); by default all.
         seed: seed of all draws.
-        size: windows of an epoch, in modes "sampled" and "fixed"; by default computed from ``sampling.coverage``.
+        size: number of windows in an epoch of modes "sampled" and "fixed"; by default computed from
+            ``sampling.coverage``.
 
     Raises:
         InputError: if no contig is long enough, every window has too many unknown letters, or weights are invalid.
@@ -50,17 +51,18 @@ class WindowDataset(Dataset):
         self.store, self.sampling, self.seed, self.epoch = store, sampling or WindowSampling(), seed, 0
         #: Computes the optimiser steps of rows of an epoch (`EpochOrder.steps_of`); if set, rows have a ``step`` too.
         self.steps_of: Callable[[int, np.ndarray], np.ndarray] | None = None
-        rows, chances = self._usable_contigs(np.arange(len(store.contigs)) if contigs is None else np.asarray(contigs))
+        contigs = np.arange(len(store.contigs)) if contigs is None else np.asarray(contigs)
+        rows, probabilities = self._usable_contigs(contigs)
         self.starts = store.contigs["start"].to_numpy()[rows]
         self.lengths = store.contigs["length"].to_numpy()[rows]
-        self._cumulative_chances = np.cumsum(chances)
+        self._cumulative_probabilities = np.cumsum(probabilities)
         self._unknown = UnknownLetters(store, rows) if self.sampling.max_unknown < 1 else None
         self._fixed_windows = self._with_few_unknown(self._list_fixed_windows(rows))
         self._fallback_tiles = self._find_fallback_tiles() if self._unknown else self._fixed_windows
         self.size = self._count() if size is None else size
 
     def set_epoch(self, epoch: int) -> None:
-        """Set the epoch: each has other windows at random places, and other windows on the opposite strand."""
+        """Set the epoch: each epoch has other windows at random places, and other windows on the opposite strand."""
         self.epoch = epoch
 
     def __len__(self) -> int:
@@ -68,15 +70,15 @@ class WindowDataset(Dataset):
         return self.size
 
     def __getitem__(self, index: int) -> WindowRow:
-        """Return one row."""
+        """Return one window."""
         if not -self.size <= index < self.size:
             raise IndexError(f"window {index} of {self.size}")
         return self.__getitems__([index % self.size])[0]
 
     def __getitems__(self, indices: Sequence[int]) -> JoinedRows:
-        """Return many rows at once, with their letters end to end; they read as a list of dictionaries."""
+        """Return many windows at once, with their letters in one array; they read as a list of dictionaries."""
         index = np.asarray(indices, np.int64)
-        # Windows at random places have no last one; pretraining may ask for more than an epoch holds.
+        # There is no last window at a random place: pretraining may ask for more windows than an epoch holds.
         most = self.size if len(self._fixed_windows.contig) else np.inf
         outside = (index < 0) | (index >= most)
         if outside.any():
@@ -95,10 +97,10 @@ class WindowDataset(Dataset):
         """Find where windows lie, without reading letters.
 
         Args:
-            index: int64 (rows,), numbers of windows of the current epoch.
+            index: int64 (rows,), indices of windows in the current epoch.
 
         Returns:
-            Start in the letters of the store, and length in nt, int64 (rows,) each.
+            Start of each window in the letters of the store, and its length in nt, int64 (rows,) each.
         """
         is_fixed = index < len(self._fixed_windows.contig)
         if is_fixed.all():
@@ -112,7 +114,7 @@ class WindowDataset(Dataset):
         return self.starts[places.contig] + places.start, places.length
 
     def _usable_contigs(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Select the contigs that are long enough and have a weight; returns their rows and chances."""
+        """Select the contigs that are long enough and can be chosen; return their rows and relative probabilities."""
         rows = rows[self.store.contigs["length"].to_numpy()[rows] >= self.sampling.shortest]
         if not len(rows):
             name = "length" if self.sampling.mode == "fixed" else "min_length"
@@ -120,8 +122,8 @@ class WindowDataset(Dataset):
                 f"{self.store.path}: no contig has {self.sampling.shortest} nt, the shortest window; "
                 f"lower windows.{name}"
             )
-        chances = contig_chances(self.store.contigs.iloc[rows], self.sampling, str(self.store.path))
-        return rows[chances > 0], chances[chances > 0]
+        probabilities = relative_probabilities(self.store.contigs.iloc[rows], self.sampling, str(self.store.path))
+        return rows[probabilities > 0], probabilities[probabilities > 0]
 
     def _list_fixed_windows(self, rows: np.ndarray) -> Places:
         """List the windows at fixed places (cuts or tiles)."""
@@ -162,14 +164,14 @@ class WindowDataset(Dataset):
         return num_fixed + round(num_fixed * sampling.sampled_per_cut) if sampling.mode == "mixed" else num_fixed
 
     def _all_unknown(self) -> InputError:
-        """Build the error for contigs without any window with few enough unknown letters."""
+        """Build the error for contigs that have no window with few enough unknown letters."""
         return InputError(
             f"{self.store.path}: every window of the selected contigs has more than {self.sampling.max_unknown:.0%} "
             "letters other than A, C, G, T; raise windows.max_unknown or omit these contigs"
         )
 
     def _draw(self, index: np.ndarray) -> Places:
-        """Draw windows at random places: two numbers for the length, then two for each try of a place."""
+        """Draw windows at random places: two random numbers for the length, then two for each try of a place."""
         keys = self._keys(index)
         draws = uniform(random_bits(keys, Stream.WINDOW_PLACE, 4))
         lengths = self.sampling.lengths(draws[:, :2])
@@ -178,7 +180,7 @@ class WindowDataset(Dataset):
         for attempt in range(1, _MOST_DRAWS):
             if not len(failed):
                 return places
-            # Each try has columns of its own, so that a draw does not depend on how often others were repeated.
+            # Each try has its own columns of random numbers, so that it does not depend on the tries of other windows.
             bits = random_bits(keys[failed], Stream.WINDOW_PLACE, 2, 2 + 2 * attempt)
             again = self._place(uniform(bits), lengths[failed])
             places.put(failed, again)
@@ -189,13 +191,13 @@ class WindowDataset(Dataset):
         return places
 
     def _place(self, draws: np.ndarray, lengths: np.ndarray) -> Places:
-        """Choose a contig by its chance, and any start in it that leaves room for the window.
+        """Choose a contig by its probability, and any start in it that leaves room for the window.
 
         Args:
             draws: float64 (windows, 2) in [0, 1).
             lengths: int64 (windows,), nt; windows are shorter on shorter contigs.
         """
-        cumulative = self._cumulative_chances
+        cumulative = self._cumulative_probabilities
         contig = np.searchsorted(cumulative, draws[:, 0] * cumulative[-1], side="right")
         contig_lengths = self.lengths[contig]
         lengths = np.minimum(lengths, contig_lengths)

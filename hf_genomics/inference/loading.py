@@ -1,4 +1,4 @@
-"""Models as they lie on disk: loaded with clear errors, and what they know of their examples."""
+"""Load models from disk or the Hub with errors in one line, and read from a configuration what a model predicts."""
 
 from __future__ import annotations
 
@@ -20,25 +20,29 @@ from transformers import (
     PreTrainedModel,
 )
 
+from ..configuration_kmer_bert import FusionKmerBertConfig, KmerBertConfig
 from ..errors import InputError
 from ..io.files import shorten
 from ..labelled.task import Task
 from ..tokenization_kmer import KmerTokenizer
 
-#: What a configuration calls the output of a regression on one value.
+#: Name of the only output of a regression on one unnamed value, in a configuration.
 VALUE = "value"
 
 
 def load_config(name: str) -> Any:
-    """Load a model's configuration.
+    """Load the configuration of a KmerBert.
+
+    Args:
+        name: folder or Hub name of the model.
 
     Raises:
-        InputError: if there is none, or it is no KmerBert.
+        InputError: if there is none, or it belongs to another kind of model.
     """
     with readable(name):
         kind = PreTrainedConfig.get_config_dict(name)[0].get("model_type")  # DNABERT's first files name none
         config = AutoConfig.from_pretrained(name) if kind else None
-    if not hasattr(config, "k"):
+    if not isinstance(config, KmerBertConfig):
         what = (
             f"is a {kind} model, not a KmerBert" if kind else "names no model_type in config.json, as a KmerBert does"
         )
@@ -50,29 +54,40 @@ def load_config(name: str) -> Any:
 
 
 def load_tokenizer(name: str) -> KmerTokenizer:
-    """Load a model's tokenizer.
+    """Load the tokenizer of a KmerBert.
+
+    Args:
+        name: folder or Hub name of the model.
 
     Raises:
-        InputError: if there is none, or it is not the model's: without its file a folder would get the default k-mers.
+        InputError: if there is none, or it has another k or stride than the model: a folder without the tokenizer's
+            file would get the default k-mers.
     """
     with readable(name):
         config, tokenizer = load_config(name), AutoTokenizer.from_pretrained(name)
-    if not hasattr(tokenizer, "k") and (Path(name) / "tokenizer.json").is_file():
+    is_kmers = isinstance(tokenizer, KmerTokenizer)
+    if not is_kmers and (Path(name) / "tokenizer.json").is_file():
         raise InputError(
             f"{name}: its tokenizer ({type(tokenizer).__name__}) is not a KmerTokenizer, which this verb needs; "
             "use a plain Trainer, as tokenizer_configs/README.md shows"
         )
-    ours, theirs = ((getattr(each, "k", None), getattr(each, "stride", None)) for each in (tokenizer, config))
-    if ours != theirs:
+    found, expected = (tokenizer.k, tokenizer.stride) if is_kmers else (None, None), (config.k, config.stride)
+    if found != expected:
         raise InputError(
-            f"{name}: tokenizer_config.json is missing or not the model's: it gives (k, stride) {ours}, the model has "
-            f"{theirs}; copy the file of the model there"
+            f"{name}: tokenizer_config.json is missing or not the model's: it gives (k, stride) {found}, the model has "
+            f"{expected}; copy the model's own file there"
         )
     return tokenizer
 
 
 def load_classifier(name: str) -> tuple[PreTrainedModel, KmerTokenizer]:
     """Load a fine-tuned model, for sequences or for nucleotides, and its tokenizer.
+
+    Args:
+        name: folder or Hub name of the model.
+
+    Returns:
+        The model in evaluation mode, and its tokenizer; `predict_scores` takes both.
 
     Raises:
         InputError: if they cannot be loaded, or the model has no fine-tuned head.
@@ -97,13 +112,14 @@ def task_of(config: Any, source: str = "the model") -> Task:
         source: name of the model, for error messages about examples that do not fit.
     """
     names = [config.id2label[number] for number in range(config.num_labels)]
+    has_tracks = isinstance(config, FusionKmerBertConfig)
     return Task(
         problem_type=config.problem_type or "single_label_classification",
         names=None if config.problem_type == "regression" and names == [VALUE] else names,
         level="nt" if config.labels_per == "nt" else "sequence",
         paired=config.paired,
-        track_names=getattr(config, "track_names", None),
-        nt_track_names=getattr(config, "nt_track_names", None),
+        track_names=config.track_names if has_tracks else None,
+        nt_track_names=config.nt_track_names if has_tracks else None,
         source=source,
     )
 

@@ -52,8 +52,9 @@ def predict(
     """Predict the class (or value) of every sequence of a file; long sequences are cut into windows and averaged.
 
     The file is read while its first sequences are predicted, in memory that depends neither on the number of its
-    sequences nor on their length. What is predicted grows in a folder ``.NAME.partial`` beside the output, which
-    appears when it is whole. An interrupted run keeps the folder, and goes on from there with `resume`.
+    sequences (but for their names, which must be unique) nor on their length. Rows are written to a folder
+    ``.NAME.partial`` beside the output, which appears when it is complete. An interrupted run keeps that folder, and
+    `resume` goes on from there.
 
     Args:
         model: folder or Hub name of a fine-tuned model.
@@ -65,7 +66,8 @@ def predict(
             named are read from the columns of the names that the model knows.
         rna: read U as T.
         batch_size: windows encoded at once.
-        resume: go on after the last complete row of an interrupted run of the same model, input and options.
+        resume: go on after the last complete row of an interrupted run of the same model, input and options; of a model
+            that classifies nucleotides, the last sequence is predicted again. Without it an interrupted run is dropped.
 
     Returns:
         The table of the predictions, which reads the file where rows are wanted.

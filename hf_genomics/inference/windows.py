@@ -12,8 +12,8 @@ from ..batches.sequences import DataCollatorForSequences
 from ..configuration_kmer_bert import HierarchicalKmerBertConfig
 from ..errors import InputError
 from ..io.fasta import RecordChunk
+from ..labelled.sequence_dataset import columns_beside
 from ..labelled.sequences import LabelledSequences
-from ..labelled.windows import columns_beside
 from ..sequence import tile, tile_all
 from ..tokenization_kmer import KmerTokenizer
 

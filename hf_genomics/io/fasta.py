@@ -1,8 +1,8 @@
 """Read the records of sequence files, and check that every letter is DNA.
 
-Sibling modules parse the formats (``fastx``, ``genbank``, ``twobit``); the checks are here, since usual readers let
-gaps, digits, protein and NUL bytes pass. Format and compression are recognised by the content of a file, never by its
-name.
+``fastx.py``, ``genbank.py`` and ``twobit.py`` split a file into headers and letters. They do not check the letters
+(neither does dnaio): gaps, digits, protein and NUL bytes would pass. The checks are here. Format and compression are
+recognised by the content of a file, never by its name.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ _REMEDIES = {
 
 
 class RecordChunk(NamedTuple):
-    """A stretch of one record of a file, checked.
+    """A checked stretch of one record of a file.
 
     Attributes:
         name: first word of the header.
@@ -73,7 +73,7 @@ class Record(NamedTuple):
 
 
 class _RecordPlace(NamedTuple):
-    """Position of a record in a file; it becomes text only when an error message needs it."""
+    """A record as error messages name it; becoming text only for a message saves time in files of many records."""
 
     path: str | PathLike[str]
     number: int
@@ -86,7 +86,7 @@ class _RecordPlace(NamedTuple):
 def read_records(path: str | PathLike[str], *, rna: bool = False, min_length: int = 1) -> Iterator[Record]:
     """Yield the records of a FASTA, FASTQ, GenBank or 2bit file, plain or gzipped, one at a time.
 
-    In memory are the current record and the names of all.
+    Memory holds the current record and the names of all records so far.
 
     Args:
         path: the file; blank lines, Windows line ends, several gzip members (bgzip) and unusual names are fine.
@@ -97,8 +97,9 @@ def read_records(path: str | PathLike[str], *, rna: bool = False, min_length: in
         The records, in the order of the file.
 
     Raises:
-        InputError: if the file is missing, damaged, empty or of another format, or a record has no name, a name that
-            came before, fewer than ``min_length`` nt, or a letter that is not a nucleotide (its position is 1-based).
+        InputError: if the file is missing, damaged, empty or of another format, or a record has no name, the name
+            of an earlier record, fewer than ``min_length`` nt, or a letter that is not a nucleotide (the message has
+            its 1-based position).
     """
     for record, problems in examine_records(path, rna=rna, min_length=min_length):
         if problems:
@@ -109,7 +110,7 @@ def read_records(path: str | PathLike[str], *, rna: bool = False, min_length: in
 def examine_records(
     path: str | PathLike[str], *, rna: bool = False, min_length: int = 1
 ) -> Iterator[tuple[Record, list[InputError]]]:
-    """Yield every record with its problems, so that one bad record does not hide the next.
+    """Yield every record together with a list of its problems, so that one bad record does not hide the next.
 
     `read_records` raises the first problem that this yields.
 
@@ -119,7 +120,7 @@ def examine_records(
         min_length: shortest record allowed, in nt.
 
     Yields:
-        A record (with the letters of the file if it has a problem) and its problems.
+        A record and its problems; the letters of a record with problems are those of the file, unchanged.
 
     Raises:
         InputError: if the file as a whole cannot be read: missing, damaged, empty, or of another format.
@@ -129,7 +130,7 @@ def examine_records(
         name, description = _split_header(header)
         where = _RecordPlace(path, number, name)
         problems: list[InputError] = []
-        try:  # the usual case, in which nothing is wrong, does each check once
+        try:  # usually nothing is wrong, and each check is done once
             _check_name(name, where, seen)
             check_length(len(letters), where, min_length)
             letters = as_dna(letters, where, rna=rna)
@@ -148,15 +149,16 @@ def read_chunks(
     min_length: int = 1,
     watch: Callable[[memoryview], object] | None = None,
 ) -> Iterator[RecordChunk]:
-    """Yield the records of `read_records` in chunks, in memory that does not grow with a record.
+    """Yield the records of `read_records` in chunks, so that memory does not grow with the length of a record.
 
-    An error may come after the first chunks of a record: write chunks to a place that can be discarded.
+    The error for a record may come after some of its chunks have been yielded, so write chunks to a temporary place.
 
     Args:
         path: the file, as in `read_records`.
         rna: accept U and u and read them as T and t.
         min_length: shortest record allowed, in nt.
-        watch: function that is called with all bytes of the file, as they are on disk (a hash's ``update``).
+        watch: called with all bytes of the file as they are on disk, block by block; for instance the ``update`` method
+            of a hash.
 
     Yields:
         The chunks of each record, in the order of the file.
@@ -167,7 +169,7 @@ def read_chunks(
     seen: dict[str, int] = {}
     name, where, length = "", _RecordPlace(path, 0, ""), 0
     for header, letters in _raw_chunks(path, watch):
-        if header is not None:  # the length of the record before is known only now
+        if header is not None:  # the length of the previous record is known only now
             if seen:
                 check_length(length, where, min_length)
             name, length = _split_header(header)[0], 0
@@ -189,7 +191,7 @@ def _raw_chunks(path: str | PathLike[str], watch: Callable[[memoryview], object]
 
 
 def _parse(file: BinaryFile, path: str | PathLike[str]) -> Iterator[RawChunk]:
-    """Choose the parser by the first bytes of a file."""
+    """Recognise the format by the first bytes of a file, and choose its parser."""
     start = file.peek(4096)
     check_format(path, start)
     if start.startswith(b"LOCUS "):
@@ -225,12 +227,12 @@ def _no_record(path: str | PathLike[str]) -> InputError:
 def _all_problems(
     name: str, letters: bytearray, where: object, seen: dict[str, int], rna: bool, min_length: int
 ) -> list[InputError]:
-    """List all problems of one record, in the order of the checks."""
+    """List all problems of one record, in the order in which `read_chunks` finds them."""
     problems = []
     for check, arguments in (
         (_check_name, (name, where, seen)),
         (as_dna, (letters, where, 0, rna)),
-        (check_length, (len(letters), where, min_length)),
+        (check_length, (len(letters), where, min_length)),  # `read_chunks` knows the length only at the end
     ):
         try:
             check(*arguments)
@@ -246,7 +248,7 @@ def _split_header(header: str) -> tuple[str, str]:
 
 
 def _check_name(name: str, where: object, seen: dict[str, int]) -> None:
-    """Check that a name is present, printable, and none of the names that came before."""
+    """Check that a name is present and printable, and that no earlier record has it."""
     if not name:
         raise InputError(f"{where}: has no name; write one after the '>'")
     if not name.isprintable():
@@ -275,12 +277,12 @@ def check_length(length: int, where: object, min_length: int) -> None:
 
 
 def as_dna(letters: Bytes, where: object, before: int = 0, rna: bool = False) -> Bytes:
-    """Check that all letters are nucleotides.
+    """Check that all letters are nucleotides, and read U as T on request.
 
     Args:
         letters: nucleotides in upper or lower case.
         where: file and record, for the error message.
-        before: nt of the record that come before these letters.
+        before: number of nt in the record before these letters.
         rna: read U as T.
 
     Returns:
@@ -291,7 +293,7 @@ def as_dna(letters: Bytes, where: object, before: int = 0, rna: bool = False) ->
     """
     if rna:
         letters = letters.translate(_AS_DNA)
-    if strange := letters.translate(None, _NUCLEOTIDES):
+    if strange := letters.translate(None, _NUCLEOTIDES):  # delete all nucleotides; what remains is wrong
         index = letters.index(strange[:1])
         letter = letters[index : index + 4].decode("utf-8", "backslashreplace")[0]
         raise letter_error(letter, before + index + 1, where)

@@ -15,11 +15,11 @@ from typing import TypeAlias
 from ..errors import InputError
 from .files import BinaryFile, shorten
 
-#: Header of a record, or None where the record continues; and some of its letters, unchecked.
+#: Header of a record, or None if the chunk continues a record; and letters of it, unchecked.
 RawChunk: TypeAlias = tuple[str | None, bytes]
 
 _BLOCK_BYTES = 1 << 18
-_LONGEST_LINE = 1 << 20  # of the lines held in memory as a whole; headers must be
+_LONGEST_LINE = 1 << 20  # a longer line is read in pieces; a longer header is an error
 _BLANKS = b" \t\r"
 
 
@@ -36,8 +36,8 @@ def fasta_chunks(file: BinaryFile, path: str | PathLike[str]) -> Iterator[RawChu
         Header (in the first chunk of a record) and letters.
 
     Raises:
-        InputError: for letters before the first header, and for a carriage return without a line feed (a reader that
-            takes it for a line end turns half a header into sequence).
+        InputError: for letters before the first header, and for a carriage return without a line feed (read as a line
+            end, it would turn half a header into sequence).
     """
     # ``header`` is the header that still has to be yielded, together with the first letters of its record.
     header, started, new_line = None, False, True
@@ -79,13 +79,13 @@ def no_header(path: str | PathLike[str], text: bytes) -> InputError:
 
 
 def _blocks(file: BinaryFile) -> Iterator[bytes]:
-    """Split a file into blocks that end with a line, or inside a line that is too long to be held as a whole."""
+    """Split a file into blocks of whole lines; a line of more than ``_LONGEST_LINE`` bytes is split as well."""
     held = b""
     while chunk := file.read(_BLOCK_BYTES):
         text = held + chunk
         end = text.rfind(b"\n") + 1
         if not end and len(text) > _LONGEST_LINE:
-            end = len(text.rstrip()) or len(text)  # blanks may yet turn out to be the end of the line
+            end = len(text.rstrip()) or len(text)  # keep blanks for the next block: they may be the end of the line
         held = text[end:]
         if end:
             yield text[:end]
@@ -105,7 +105,7 @@ def _check_line_ends(block: bytes, path: str | PathLike[str]) -> None:
 def _next_header(block: bytes, place: int) -> int:
     """Find the next line that starts with ``>``, or the end of the block."""
     end = block.find(b">", place)
-    while end > 0 and block[end - 1] != ord("\n"):  # inside a line: the check of the letters reports it
+    while end > 0 and block[end - 1] != ord("\n"):  # a ">" inside a line: the check of the letters reports it
         end = block.find(b">", end + 1)
     return end if end > 0 else len(block)
 
@@ -120,7 +120,7 @@ def _without_blanks(text: bytes, new_line: bool) -> bytes:
     if not (b" " in text or b"\t" in text or b"#" in text):
         return text.translate(None, b"\r\n") if b"\r" in text else text.replace(b"\n", b"")
     first, *lines = text.split(b"\n")
-    if not new_line:  # blanks at its left are inside a line, and an error
+    if not new_line:  # keep blanks at the start: they are inside a line, which is an error
         first = first.rstrip(_BLANKS)
     else:
         first = b"" if first.startswith(b"#") else first.strip(_BLANKS)
@@ -152,7 +152,7 @@ def fastq_chunks(file: BinaryFile, path: str | PathLike[str]) -> Iterator[RawChu
 
 
 class _Ascii(io.RawIOBase):
-    r"""A file as dnaio can read it: bytes that are not ASCII, which occur in names, become text such as ``\xe9``."""
+    r"""A file as dnaio can read it: bytes that are not ASCII (they occur in names) become text such as ``\xe9``."""
 
     def __init__(self, file: BinaryFile) -> None:
         super().__init__()

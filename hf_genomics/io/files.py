@@ -1,4 +1,4 @@
-"""Open files by their content, never by their name, and turn errors of reading into one line that names the file."""
+"""Recognise files by their content, never by their name, and turn errors of reading into one line with the file."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ with contextlib.suppress(ImportError):  # xopen uses isal if it is installed; it
     from isal.igzip_lib import IsalError
 
     _DAMAGED.append(IsalError)
-#: First bytes of formats that are not read, and what to do with such a file.
+#: First bytes of formats that cannot be read, and what to do with such a file.
 _OTHER_FORMATS = {
     b"ID   ": "EMBL; convert it to FASTA",
     b"\x26\xfc\x8f\x88": "bigWig, which holds no sequence; give FASTA",
@@ -49,7 +49,8 @@ def open_binary(path: str | PathLike[str], watch: Callable[[memoryview], object]
 
     Args:
         path: the file.
-        watch: function that is called with all bytes as they are on disk, before decompression (a hash's ``update``).
+        watch: called with all bytes as they are on disk, before decompression; for instance the ``update`` method of a
+            hash.
 
     Yields:
         The open file.
@@ -67,7 +68,7 @@ def open_binary(path: str | PathLike[str], watch: Callable[[memoryview], object]
 
 
 class _Watched(io.RawIOBase):
-    """A raw file that also passes what it reads to a callback (a hash)."""
+    """A raw file that also passes all bytes it reads to a function (of a hash)."""
 
     def __init__(self, raw: io.FileIO, watch: Callable[[memoryview], object]) -> None:
         super().__init__()
@@ -93,7 +94,7 @@ def check_format(path: str | PathLike[str], start: bytes) -> None:
         start: its first bytes.
 
     Raises:
-        InputError: naming the format and a remedy; also for an empty file.
+        InputError: if it is, or if it is empty; the message names the format and a remedy.
     """
     if not start:
         raise InputError(f"{path}: the file is empty; give FASTA, FASTQ, GenBank or 2bit")
@@ -104,13 +105,13 @@ def check_format(path: str | PathLike[str], start: bytes) -> None:
 
 @contextlib.contextmanager
 def input_errors(path: str | PathLike[str]) -> Iterator[None]:
-    """Translate errors of the operating system and of decompression, inside a ``with`` block, into `InputError`.
+    """Translate errors of the operating system and of decompression inside a ``with`` block into `InputError`.
 
     Args:
         path: the file that is read in the block.
 
     Raises:
-        InputError: naming the file and the problem.
+        InputError: instead of such an error; the message names the file and the problem.
     """
     try:
         yield

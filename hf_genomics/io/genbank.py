@@ -14,7 +14,7 @@ from ..errors import InputError
 from .fastx import RawChunk
 from .files import BinaryFile, shorten
 
-_LINES = 4096  # lines of 60 nt in one chunk
+_LINES = 4096  # number of lines (of 60 nt) in one chunk
 _FIELDS = (b"LOCUS", b"DEFINITION", b"ACCESSION", b"VERSION", b"//")
 
 
@@ -31,7 +31,7 @@ def genbank_chunks(file: BinaryFile, path: str | PathLike[str]) -> Iterator[RawC
         Header (in the first chunk of a record) and letters.
 
     Raises:
-        InputError: for a record without letters, without an end, or of another length than its LOCUS line says.
+        InputError: if a record has no letters, no end, or another length than its LOCUS line says.
     """
     lines = iter(file)
     number = 0
@@ -41,7 +41,7 @@ def genbank_chunks(file: BinaryFile, path: str | PathLike[str]) -> Iterator[RawC
         where = f"{path}: record {number} ({shorten(name)})"
         header: str | None = f"{name} {_text(fields, b'DEFINITION').rstrip('.')}"
         length = 0
-        # A record whose fields end with // has no ORIGIN, and so no letters to read.
+        # If the fields end with //, the record has no ORIGIN, and so no letters to read.
         for letters in _read_letters(lines, where) if b"//" not in fields else ():
             yield header, letters
             header, length = None, length + len(letters)
@@ -58,7 +58,7 @@ def genbank_chunks(file: BinaryFile, path: str | PathLike[str]) -> Iterator[RawC
 
 
 def _read_fields(lines: Iterator[bytes]) -> dict[bytes, bytes]:
-    """Read the fields of the next record, up to its letters or, if it has none, its ``//``; empty at the file's end."""
+    """Read the fields of the next record, up to its letters or, without letters, its ``//``; {} at the end of file."""
     fields: dict[bytes, bytes] = {}
     key = b""
     for line in lines:

@@ -26,8 +26,8 @@ def four_letters(alphabet: bytes, shifts: tuple[int, int, int, int]) -> np.ndarr
     """Return the four letters of every possible byte of DNA stored in two bits a nucleotide.
 
     Args:
-        alphabet: letters of the numbers 0 to 3.
-        shifts: by how many bits to shift a byte right to get its first, second, third and fourth letter.
+        alphabet: the letters that 0, 1, 2 and 3 stand for.
+        shifts: how many bits a byte is shifted right for its first, second, third and fourth letter.
 
     Returns:
         (256,) uint32; ``.take(stored).view(np.uint8)`` turns stored bytes into letters.
@@ -43,7 +43,7 @@ _LETTERS = four_letters(b"TCAG", shifts=(6, 4, 2, 0))  # the first letter is in 
 
 
 class _Runs(NamedTuple):
-    """Sorted stretches of a sequence (N, or soft masking).
+    """Sorted stretches of a sequence, all N or all soft-masked.
 
     Attributes:
         starts: (runs,) int64, 0-based.
@@ -91,12 +91,12 @@ def twobit_chunks(file: BinaryFile, path: str | PathLike[str]) -> Iterator[RawCh
                 letters[run] |= 0x20
             yield header, letters.tobytes()
             header = None
-    while file.read(_READ_BYTES):  # a hash of the file must cover its end too
+    while file.read(_READ_BYTES):  # read to the end, since a hash of the file must cover that too
         pass
 
 
 class _Stream:
-    """A 2bit file that is read once from front to end."""
+    """A 2bit file that is read once, from start to end."""
 
     def __init__(self, file: BinaryFile, path: str | PathLike[str]) -> None:
         self._file, self._path, self._place = file, path, 0
@@ -123,14 +123,14 @@ class _Stream:
         return struct.unpack(self._order + kind, self.read(struct.calcsize("=" + kind)))[0]
 
     def skip_to(self, place: int) -> None:
-        """Read on up to a byte of the file."""
+        """Read and ignore everything before a byte of the file."""
         if place < self._place:
             raise self.damaged(f"its index points to byte {place}, inside something else")
         while gap := min(place - self._place, _READ_BYTES):
             self.read(gap)
 
     def read_index(self) -> list[tuple[int, str]]:
-        """Read the header of the file, and the byte position and name of every record."""
+        """Read the header of the file and return the byte position and name of every record."""
         version, count, _ = self.number(), self.number(), self.number()
         if version not in (0, 1):
             raise InputError(f"{self._path}: 2bit of version {version}, not 0 or 1; convert it to FASTA (twoBitToFa)")

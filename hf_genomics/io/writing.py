@@ -1,8 +1,10 @@
 """Write files and folders completely or not at all.
 
-Everything is written under a temporary name beside its place, flushed to disk, and renamed. A reader, a killed run and
-a power cut therefore leave the old content or all of the new, never half of it. There is one writer for files
-(`write_bytes`, on which the writers of text, JSON and TSV rest) and one for folders (`replacing`).
+Everything is written under a temporary name in the same folder, flushed to disk, and renamed. Whoever reads a file,
+even after a killed run or a power cut, therefore finds the old content or all of the new, never half of it. The one
+exception: a folder that is replaced is missing for the moment between two renames; after a kill in that moment the old
+folder lies in ``.NAME.*.old`` next to where it was. There is one writer for files (`write_bytes`, which the writers of
+text, JSON and TSV use) and one for folders (`replacing`).
 """
 
 from __future__ import annotations
@@ -30,13 +32,13 @@ def write_bytes(path: Path, content: bytes) -> None:
 
     Args:
         path: the file; an old file of that name is replaced.
-        content: what it will hold.
+        content: the new content.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = write_partial(path, content)
     try:
         partial.replace(path)
-    except BaseException:  # the name belongs to a folder, say
+    except BaseException:  # for instance, a folder has that name
         partial.unlink(missing_ok=True)
         raise
     sync_folder(path.parent)
@@ -49,12 +51,12 @@ def write_partial(path: Path, content: bytes) -> Path:
 
     Args:
         path: name that the file will have in the end.
-        content: what it will hold.
+        content: the content of the file.
 
     Returns:
-        The temporary file, ``.NAME.RANDOM.partial`` beside ``path``.
+        The temporary file, ``.NAME.RANDOM.partial`` in the same folder.
     """
-    # A random name, so that two processes that write the same file do not write into each other's.
+    # A random name, so that two processes that write the same file do not share a temporary file.
     partial = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.partial")
     try:
         with open(partial, "xb") as file:  # open() obeys the umask, which tempfile's files do not
@@ -77,7 +79,7 @@ def write_json(path: Path, content: object) -> None:
 
     Args:
         path: the file.
-        content: dictionaries, lists, numbers and text; numpy's and torch's scalars too. NaN becomes null.
+        content: dictionaries, lists, numbers and text, also scalars of numpy and torch. NaN becomes null.
     """
     write_text(path, json.dumps(_as_json(content), indent=2) + "\n")
 
@@ -98,7 +100,7 @@ def write_tsv(path: Path, header: list[str], rows: Iterable[Iterable[object]]) -
 
 
 def _as_json(value: Any) -> Any:
-    """Return a value as JSON can hold it."""
+    """Convert a value to types that JSON can hold."""
     if isinstance(value, dict):
         return {str(key): _as_json(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
@@ -108,7 +110,7 @@ def _as_json(value: Any) -> Any:
 
 
 class HashedFile(contextlib.AbstractContextManager):
-    """A file that is hashed while it is written; it is closed at the end of the ``with`` block.
+    """A file that is hashed while it is written, for a ``with`` block; call `finish` before the block ends.
 
     Args:
         path: the file, usually inside a folder of `replacing`.
@@ -138,9 +140,9 @@ class HashedFile(contextlib.AbstractContextManager):
 
 @contextlib.contextmanager
 def replacing(target: Path) -> Iterator[Path]:
-    """Yield a temporary folder beside ``target``, and rename it to ``target`` when the block ends without an error.
+    """Yield a temporary folder next to ``target``, and rename it to ``target`` when the block ends without an error.
 
-    All files in it, and the names of all of them, are flushed to disk before that.
+    Before that, the content of all files and the folder entries themselves are flushed to disk (fsync).
 
     Args:
         target: the folder; an old folder of that name is replaced.
@@ -175,7 +177,7 @@ def _swap(folder: Path, target: Path) -> None:
 
 
 def _sync_tree(folder: Path) -> None:
-    """Flush all files in a folder, and then the names in it and in the folders below it."""
+    """Flush all files in a folder and below it to disk, and the entries of all these folders."""
     for place, _, files in os.walk(folder, topdown=False):
         for name in files:
             _sync(Path(place, name), os.O_RDWR)  # Windows flushes only what is open for writing
@@ -183,7 +185,7 @@ def _sync_tree(folder: Path) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Flush the names in a folder to disk: without that, a power cut may undo a renaming.
+    """Flush the entries of a folder to disk: without that, a power cut may undo a renaming.
 
     Args:
         folder: the folder whose entries were created, renamed or deleted.
@@ -223,7 +225,8 @@ def check_output(path: Path, *, folder: bool) -> None:
     """
     if not folder and path.is_dir():
         raise InputError(f"{path} is a folder; name a file in it")
-    for place in (path, *path.parents)[0 if folder else 1 :]:
+    places = (path, *path.parents) if folder else path.parents  # the folder itself, if any, and all folders above
+    for place in places:
         if place.exists() and not place.is_dir():
             raise InputError(f"{place} is a file, not a folder; write to another place")
     check_writable(path, "the output")
@@ -237,8 +240,8 @@ def check_writable(path: Path, what: str) -> None:
         what: what the user calls the path, for the error message.
 
     Raises:
-        InputError: naming the folder.
+        InputError: if it may not; the message names the folder.
     """
     place = next(place for place in (path, *path.absolute().parents) if place.is_dir())
     if not os.access(place, os.W_OK | os.X_OK):
-        raise InputError(f"{path}: {place} may not be written to; set {what} to another place")
+        raise InputError(f"{path}: you have no permission to write to {place}; set {what} to another place")

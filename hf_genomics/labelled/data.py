@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 
 from ..errors import InputError
 from ..genomes.store import GenomeStore
@@ -113,17 +113,12 @@ class LabelledData:
         return examples
 
     def _windows(self, store: GenomeStore, split: str) -> LabelledSequences | None:
+        """Cut the windows of one split; return None where the store has no validation split."""
         if split == "valid" and "valid" not in set(store.contigs.get("split", [])):
             return None
-        training = split == "train"
+        windows = self.windows
+        if split != "train":  # all labels are known, and windows lie side by side
+            windows = replace(windows, train_step=None, per_genome=windows.test_per_genome, label_fraction=1.0)
         return labelled_windows(
-            store,
-            split,
-            length=self.windows.length,
-            per_genome=self.windows.per_genome if training else self.windows.test_per_genome,
-            label_column=self.columns.label,
-            label_fraction=self.windows.label_fraction if training else 1.0,
-            balanced=training,
-            step=self.windows.train_step if training else None,
-            seed=self.seed,
+            store, split, windows, label_column=self.columns.label, balanced=split == "train", seed=self.seed
         )

@@ -64,7 +64,7 @@ def _plain(column: pd.Series, feature: Any) -> pd.Series:
     if column.map(lambda cell: isinstance(cell, list | np.ndarray)).any():
         return column.map(lambda cell: " ".join(map(_entry, cell)) if isinstance(cell, Iterable) else "")
     # Whole numbers beside a gap are floats in pandas; as text they would end in ".0" and become values to regress on.
-    if column.dtype.kind == "f" and str(getattr(feature, "dtype", "")).startswith(("int", "uint")):
+    if column.dtype.kind == "f" and str(feature.dtype).startswith(("int", "uint")):  # a Value: lists are done
         return column.astype("Int64")
     return column
 

@@ -150,5 +150,5 @@ def check_classes(train: LabelledSequences, other: LabelledSequences) -> None:
         for label in np.flatnonzero(counts == 0):
             raise InputError(
                 f"{table.source}: no row of class {train.label_names[label]!r}; scores would mean nothing, "
-                "so split the rows again, with every class on every side"
+                "so split again, with every class on every side"
             )

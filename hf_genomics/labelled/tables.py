@@ -299,7 +299,7 @@ def _rows(source: str, frame: pd.DataFrame, first: int = 1) -> list[str]:
 
 
 def _remedy(column: str | None) -> str:
-    """Say what to do about a missing label."""
+    """Return what to do about a missing label."""
     return f"fill in column {column!r} or drop the row"
 
 

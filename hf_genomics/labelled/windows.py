@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from torch.utils.data import Dataset
 
 from ..batches.chance import Stream, random_bits_at, row_keys
 from ..errors import InputError
 from ..genomes.splits import label_subset
 from ..genomes.store import GenomeStore
 from ..genomes.unknown_letters import UnknownLetters
-from ..sequence import IGNORE_INDEX, tile_all
+from ..io.text_tables import missing_column
+from ..sequence import tile_all
 from .sequences import LabelledSequences
 from .tables import label_or_class
 
@@ -57,27 +56,22 @@ class LabelledWindows:
 def labelled_windows(
     store: GenomeStore,
     split: str | None,
+    windows: LabelledWindows,
     *,
-    length: int,
-    per_genome: int,
     label_column: str = "label",
-    label_fraction: float = 1.0,
     balanced: bool = False,
-    step: int | None = None,
     max_unknown: float = 0.1,
     seed: int = 0,
 ) -> LabelledSequences:
-    """Cut labelled genomes into windows side by side, at most ``per_genome`` from each, chosen by chance.
+    """Cut labelled genomes into windows, with a bounded number from each, drawn at random.
 
     Args:
-        store: with a column of class names.
-        split: which contigs.
-        length: nt.
-        per_genome: most windows from one genome.
+        store: genomes with a column of class names.
+        split: which contigs; None takes all.
+        windows: their length, and which of them are taken: ``train_step``, ``per_genome`` and ``label_fraction`` count,
+            whatever the split.
         label_column: column of the store that holds the class names.
-        label_fraction: share of genomes of each class whose labels may be used.
-        balanced: equally many windows of each class.
-        step: nt from one window to the next; less than ``length`` lets them overlap.
+        balanced: take equally many windows of each class.
         max_unknown: largest share of letters other than A, C, G, T in a window.
         seed: of the choice of genomes and windows; a smaller fraction's genomes lie inside a larger one's.
 
@@ -87,13 +81,13 @@ def labelled_windows(
     Source: GenomeNet-BERT, section 3 and A.2 (label fraction = fraction of FASTA files; classes balanced).
     """
     names, classes = _classes(store, label_column)
-    rows = store.select(split)
+    rows, length = store.select(split), windows.length
     genomes = store.contigs["genome"].astype(str).to_numpy()
-    if label_fraction < 1:
-        rows = rows[label_subset(genomes[rows], classes[rows], label_fraction, seed)]
-    contig, start = _shuffled_windows(store, rows, length, step or length, seed)
+    if windows.label_fraction < 1:
+        rows = rows[label_subset(genomes[rows], classes[rows], windows.label_fraction, seed)]
+    contig, start = _shuffled_windows(store, rows, length, windows.train_step or length, seed)
     contig, start = _without_unknown(store, contig, start, length, max_unknown)
-    chosen = _rank_within(genomes[contig]) < per_genome
+    chosen = _rank_within(genomes[contig]) < windows.per_genome
     contig, start = contig[chosen], start[chosen]
     counts = np.bincount(classes[contig], minlength=len(names))
     if not counts.all():
@@ -117,7 +111,7 @@ def labelled_windows(
 def _shuffled_windows(
     store: GenomeStore, rows: np.ndarray, length: int, step: int, seed: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Cut contigs into windows; returns contig and start of each, (windows,) both, in an order drawn by chance."""
+    """Cut contigs into windows; return contig and start of each, (windows,) both, in random order."""
     lengths = store.contigs["length"].to_numpy()
     index, start, _ = tile_all(lengths[rows], length, step, end="drop")
     contig = rows[index]
@@ -129,7 +123,7 @@ def _shuffled_windows(
 def _without_unknown(
     store: GenomeStore, contig: np.ndarray, start: np.ndarray, length: int, max_unknown: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Leave out the windows with a larger share of unknown letters than ``max_unknown``."""
+    """Omit the windows with a larger share of unknown letters than ``max_unknown``."""
     rows = np.unique(contig)
     if max_unknown >= 1 or not len(rows):
         return contig, start
@@ -139,6 +133,7 @@ def _without_unknown(
 
 
 def _letters(store: GenomeStore, contig: np.ndarray, start: np.ndarray, length: int) -> Iterator[np.ndarray]:
+    """Iterate over the letters of the windows, (length,) each."""
     return (store.window(row, first, length) for row, first in zip(contig.tolist(), start.tolist(), strict=True))
 
 
@@ -146,14 +141,11 @@ def _classes(store: GenomeStore, column: str) -> tuple[list[str], np.ndarray]:
     """Number the classes of all contigs, so that every split of a store agrees."""
     column = label_or_class(column, store.contigs, str(store.path))
     if column not in store.contigs:
-        there = ", ".join(map(repr, store.contigs.columns))
-        raise InputError(f"{store.path}: no column {column!r} to take labels from; the columns are {there}")
+        raise missing_column(str(store.path), column, store.contigs)
     labels = store.contigs[column]
     if labels.isna().any():
         name = store.contigs["name"][labels.isna()].iloc[0]
-        raise InputError(
-            f"{store.path}: contig {name!r} has no {column}; label it in the metadata table or leave it out"
-        )
+        raise InputError(f"{store.path}: contig {name!r} has no {column}; label it in the metadata table, or omit it")
     names = sorted(labels.astype(str).unique())
     if len(names) < 2:
         raise InputError(f"{store.path}: column {column!r} holds one class only, {names[0]!r}; a classifier needs two")
@@ -161,51 +153,11 @@ def _classes(store: GenomeStore, column: str) -> tuple[list[str], np.ndarray]:
 
 
 def _rank_within(groups: np.ndarray) -> np.ndarray:
-    """Number the members of each group in the order given: 0, 1, 2, ..."""
+    """Number the members of each group in the given order: 0, 1, 2, ..."""
     order = np.argsort(groups, kind="stable")
     ordered = groups[order]
     first = np.searchsorted(ordered, ordered, side="left")
     rank = np.empty(len(groups), np.int64)
+    # In sorted order a group is a run; a member's rank is its distance from the first of the run.
     rank[order] = np.arange(len(groups)) - first
     return rank
-
-
-class SequenceDataset(Dataset):
-    """Labelled or unlabelled sequences as rows ``sequence``, ``label``, ``window_index``, ``epoch``.
-
-    Args:
-        examples: the sequences.
-        keep_strand: no row may be shown from the opposite strand (validation and test).
-    """
-
-    def __init__(self, examples: LabelledSequences, keep_strand: bool = False) -> None:
-        self.examples, self.keep_strand, self.epoch = examples, keep_strand, 0
-
-    def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch (of the reverse-complement draws)."""
-        self.epoch = epoch
-
-    def __len__(self) -> int:
-        """Number of sequences."""
-        return len(self.examples)
-
-    def __getitem__(self, index: int) -> dict[str, Any]:
-        """Return one row."""
-        row = {"sequence": self.examples.sequences[index], "window_index": index, "epoch": self.epoch}
-        row |= {"keep_strand": True} if self.keep_strand else {}
-        row |= columns_beside(self.examples, index)
-        return row if self.examples.labels is None else {**row, "label": self._label(index)}
-
-    def _label(self, index: int) -> Any:
-        """Give a row's label, in the way that the Trainer counts the labels there are: -100 where not measured."""
-        label = self.examples.known_labels[index]
-        return (
-            np.nan_to_num(label, nan=IGNORE_INDEX) if self.examples.problem == "multi_label_classification" else label
-        )
-
-
-def columns_beside(examples: LabelledSequences, index: int) -> dict[str, Any]:
-    """Return what stands beside the sequence and the label of a row, under the names that the collator reads."""
-    columns: dict[str, Any] = {"pair": examples.pairs, "nt_labels": examples.nt_labels}
-    columns |= {"tracks": examples.tracks, "nt_tracks": examples.nt_tracks}
-    return {name: column[index] for name, column in columns.items() if column is not None}

@@ -15,9 +15,8 @@ import numpy as np
 
 from ..io.writing import write_bytes
 
-#: Pixels of a picture per CSS pixel of the report, for screens of double resolution.
+#: Pixels of a picture for each CSS pixel of the report: sharp on screens of double resolution.
 _SHARPNESS = 2
-
 
 Cell = str | int | float | None
 

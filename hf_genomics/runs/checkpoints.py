@@ -240,7 +240,7 @@ def checkpoint_bytes(model: torch.nn.Module) -> int:
 
 
 def _seal(folder: Path) -> None:
-    """Flush all files of a folder to disk and hash them; write the manifest last."""
+    """Flush all files of a folder to disk and hash them; write the manifest, which `replacing` flushes."""
     paths = sorted(path for path in folder.rglob("*") if path.is_file())
     with ThreadPoolExecutor(1) as disk:  # flushing waits for the disk, hashing for the CPU: side by side
         flushed = disk.map(_sync, paths)
@@ -250,7 +250,6 @@ def _seal(folder: Path) -> None:
         }
         list(flushed)  # raises the error of a flush that failed
     (folder / MANIFEST).write_text(json.dumps({"format": 1, "files": files}, indent=1) + "\n", encoding="utf-8")
-    _sync(folder / MANIFEST)
 
 
 def _sync(path: Path) -> None:

@@ -103,7 +103,7 @@ def _refusal(trainer: ExactTrainer, checkpoint: Path) -> str | None:
     if finished and 0 < trainer.args.max_steps <= state["global_step"]:
         return f"{checkpoint}: already trained for {state['global_step']} steps; raise trainer.max_steps to continue"
     # A longer run is allowed, but its schedule is then not the one that the first part followed.
-    if 0 < trainer.args.max_steps != state["max_steps"] and not trainer.settings.get("schedule_steps"):
+    if 0 < trainer.args.max_steps != state["max_steps"] and not trainer.settings.get("trainer.schedule_steps"):
         logger.warning("trainer.max_steps was %d: the learning rate now follows another schedule", state["max_steps"])
     epochs = math.ceil(trainer.args.num_train_epochs)
     if trainer.args.max_steps <= 0 and epochs != state["num_train_epochs"]:

@@ -1,7 +1,7 @@
 """Convert DNABERT folders to KmerBert folders and back: the verb `convert`.
 
-DNABERT is a BERT over k-mers, and the weights of KmerBert have BERT's names. What remains is to check that a folder is
-what it claims to be, and to reject settings that the other side cannot express.
+DNABERT is a BERT over k-mers, and the weights of KmerBert have the names of BERT's weights. What remains is to check
+that a folder is what it claims to be, and to reject settings that the other model cannot express.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from ..configuration_kmer_bert import BERT_SETTINGS, KmerBertConfig
 from ..errors import InputError
 from ..inference.loading import no_load_report, readable
 from ..io.writing import replacing
-from ..losses import in_units
+from ..losses import in_target_units
 from ..sequence import SPECIAL_TOKENS, kmer_vocabulary
 from ..tokenization_kmer import KmerTokenizer
 
 logger = logging.getLogger(__name__)
 
-#: The class of this package for each class of BERT; the next-sentence head of BertForPreTraining is dropped.
+#: Class of BERT -> class of this package; the next-sentence head of BertForPreTraining is dropped.
 FROM_BERT = {
     "BertForMaskedLM": "KmerBertForMaskedLM",
     "BertForPreTraining": "KmerBertForMaskedLM",
@@ -37,10 +37,10 @@ FROM_BERT = {
 }
 TO_BERT = {ours: theirs for theirs, ours in FROM_BERT.items() if theirs != "BertForPreTraining"}
 
-# Settings without influence on the outputs of a loaded model, which a BERT therefore does not need.
+# Settings that do not change the outputs of a loaded model; a BERT does not need them.
 _IRRELEVANT = set(
     "k stride initialisation sparse_prediction max_sequence_length class_weights focal_gamma paired "
-    "target_means target_scales".split()  # the last two go into the classifier's weights
+    "target_means target_scales".split()  # these two are multiplied into the weights of the classifier
 )
 
 
@@ -50,24 +50,24 @@ def convert(source: str, output_dir: str, to: Literal["kmer_bert", "bert"] = "km
     The class follows the source: pretrained models and fine-tuned sequence and token classifiers keep their heads.
 
     Args:
-        source: folder of a BERT over k-mers (config.json, weights and, to be checked, vocab.txt or tokenizer.json), or
-            its name on the Hub; with ``to: bert``, folder or name of a KmerBert.
-        output_dir: folder to write; it must be empty or not exist.
+        source: folder of a BERT over k-mers (config.json, weights and vocab.txt or tokenizer.json, which is checked),
+            or its name on the Hub; with ``to: bert``, folder or name of a KmerBert.
+        output_dir: folder to write; it must not exist, or be empty.
         to: "kmer_bert" or "bert".
 
     Returns:
-        The ``class``, ``k``, the number of ``parameters``, and ``output_dir``.
+        The ``class`` that was written, ``k``, the number of ``parameters``, and ``output_dir``.
 
     Raises:
         InputError: if the source is not such a model, lacks weights of the encoder, holds a pickle with more than
-            weights, or has a setting that the other side cannot express; nothing is written then.
+            weights, or has a setting that the other model cannot express; nothing is written then.
 
     Source: DNABERT (Ji et al. 2021).
     """
     target = Path(output_dir)
     if target.exists() and not (target.is_dir() and not any(target.iterdir())):
         raise InputError(f"{target}: exists already; name a new folder")
-    # Everything is loaded and checked before the new folder is begun.
+    # Load and check everything before the new folder is begun.
     with readable(source):
         architecture = _architecture(source)
         names = FROM_BERT if to == "kmer_bert" else {ours: ours for ours in TO_BERT}
@@ -86,41 +86,41 @@ def convert(source: str, output_dir: str, to: Literal["kmer_bert", "bert"] = "km
 
 
 def to_bert(model: PreTrainedModel, folder: str | Path) -> None:
-    """Save a KmerBert as a BERT that stock BertForMaskedLM (or its sibling class) and BertTokenizer load.
+    """Save a KmerBert as a BERT that stock BertForMaskedLM (or the class that fits) and BertTokenizer load.
 
-    Its input is that of DNABERT: k-mers separated by blanks, at the stride of the model.
+    The saved model reads what DNABERT reads: k-mers separated by blanks, at the stride of the model.
 
     Args:
-        model: a KmerBert whose class and settings BERT has too.
+        model: a KmerBert whose class and settings exist in BERT as well.
         folder: folder to write, created if it is missing: config.json, model.safetensors, vocab.txt (DNABERT's, byte by
             byte) and tokenizer_config.json with ``do_lower_case`` off, without which every k-mer would be [UNK].
 
     Raises:
-        InputError: naming the class or setting that BERT cannot express; nothing is written then.
+        InputError: if BERT cannot express its class or a setting, which the message names; nothing is written then.
     """
     kind, config = TO_BERT.get(type(model).__name__), model.config
     if kind is None:
-        raise InputError(f"stock BERT has no twin of {type(model).__name__}, only of {', '.join(TO_BERT)}")
-    _refuse_inexpressible(config)
+        raise InputError(f"stock BERT has no counterpart of {type(model).__name__}, only of {', '.join(TO_BERT)}")
+    _check_expressible(config)
     settings = {name: getattr(config, name) for name in BERT_SETTINGS if name != "num_labels"}  # follows from id2label
     extra = {"add_pooling_layer": model.pooler is not None} if kind == "BertModel" else {}
-    twin, info = getattr(transformers, kind).from_pretrained(
+    bert, info = getattr(transformers, kind).from_pretrained(
         None, config=BertConfig(**settings), state_dict=_weights_in_units(model), output_loading_info=True, **extra
     )
     different = sorted([*info["missing_keys"], *info["unexpected_keys"]])
     if different:
         raise InputError(f"stock {kind} has other weights than this {type(model).__name__}: {', '.join(different)}")
-    twin.save_pretrained(folder)
+    bert.save_pretrained(folder)
     modeling_kmer_bert.set_usual_mode(folder)
     _write_bert_tokenizer(Path(folder), config)
 
 
 def _weights_in_units(model: PreTrainedModel) -> dict[str, torch.Tensor]:
-    """Return the weights of a model; the scale of a regression's targets is multiplied into its last layer."""
+    """Return the weights of a model; the scale of regression targets is multiplied into the last layer."""
     weights, config = dict(model.state_dict()), model.config
     if "classifier.weight" in weights:
         bias = weights["classifier.bias"]
-        weights["classifier.bias"] = in_units(bias, config).to(bias)
+        weights["classifier.bias"] = in_target_units(bias, config).to(bias)
     if "classifier.weight" in weights and config.target_scales is not None:
         weight = weights["classifier.weight"]
         weights["classifier.weight"] = weight * weight.new_tensor(config.target_scales).unsqueeze(1)
@@ -141,7 +141,7 @@ def _write_bert_tokenizer(folder: Path, config: KmerBertConfig) -> None:
 
 
 def _architecture(source: str) -> str:
-    """Read the class of a saved model; DNABERT's first configurations name no class, or no model type."""
+    """Read the class of a saved model; early DNABERT configurations lack the class or the model type."""
     config, _ = PreTrainedConfig.get_config_dict(source)
     named = (config.get("architectures") or ["BertForMaskedLM"])[0]
     kind = config.get("model_type", "bert")
@@ -151,16 +151,16 @@ def _architecture(source: str) -> str:
 def _cannot_convert(architecture: str, to: str) -> str:
     """Explain why a class cannot be converted."""
     if to == "bert":
-        return f"stock BERT has no twin of a {architecture}, only of {', '.join(TO_BERT)}"
+        return f"stock BERT has no counterpart of a {architecture}, only of {', '.join(TO_BERT)}"
     if architecture.startswith("KmerBert"):
         return f"is a {architecture} already; to: bert converts it to a BERT"
     if "Long" in architecture:
-        return f"is a {architecture}, whose head over several windows has no twin; convert the pretrained model instead"
+        return f"is a {architecture}, whose head has no counterpart; convert the pretrained model instead"
     return f"is a {architecture}; only {', '.join(FROM_BERT)} over k-mers can be converted"
 
 
 def _load(source: str, kind: str) -> PreTrainedModel:
-    """Load a model, and log in one line which weights of its head are missing in the checkpoint."""
+    """Load a model, and log which weights of its head are missing in the checkpoint."""
     with no_load_report():
         model, info = getattr(modeling_kmer_bert, kind).from_pretrained(source, output_loading_info=True)
     modeling_kmer_bert.refuse_missing(model, info["missing_keys"], source)
@@ -171,8 +171,8 @@ def _load(source: str, kind: str) -> PreTrainedModel:
     return model
 
 
-def _refuse_inexpressible(config: KmerBertConfig) -> None:
-    """Raise InputError for the first setting that a BertConfig does not have and that is not the default."""
+def _check_expressible(config: KmerBertConfig) -> None:
+    """Check that a BertConfig has all settings that are not at their defaults."""
     if config.vocab_size != len(kmer_vocabulary(config.k)):
         raise InputError(
             f"vocab_size {config.vocab_size} is not that of {config.k}-mers ({len(kmer_vocabulary(config.k))}): "

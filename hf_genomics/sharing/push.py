@@ -10,7 +10,7 @@ from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 
 from ..errors import InputError
 
-#: Files that are uploaded; a run leaves more in its folder (training_args.bin, checkpoints, scores, logs).
+#: Files that are uploaded; the folder of a run holds more (training_args.bin, checkpoints, scores, logs).
 _UPLOADED = (
     "config.json *.safetensors *.safetensors.index.json *.py README.md "
     "tokenizer_config.json tokenizer.json vocab.txt added_tokens.json special_tokens_map.json".split()
@@ -24,13 +24,13 @@ _HTTP_ERROR: type[Exception] = HfHubHTTPError.__bases__[0]
 def push(model: str, name: str, revision: str | None = None, private: bool = False) -> dict[str, Any]:
     """Upload a model folder to the Hub: weights, configuration, tokenizer, their code and README.md, nothing else.
 
-    Other files that a run leaves in its folder (training_args.bin, checkpoints, scores) are not uploaded. Log in first
+    Other files in the folder of a run (training_args.bin, checkpoints, scores) are not uploaded. Log in first
     with ``hf auth login``.
 
     Args:
         model: folder with a saved model and tokenizer.
         name: name of the repository, ``user/model``; it is created if it does not exist.
-        revision: branch to push to; null means main.
+        revision: branch to which the files are pushed; null means main.
         private: whether a new repository is private.
 
     Returns:

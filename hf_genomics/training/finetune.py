@@ -34,8 +34,8 @@ from ..inference.windows import check_longest, collator_for
 from ..io.writing import write_json
 from ..labelled.data import LabelledData
 from ..labelled.labels import check_columns
+from ..labelled.sequence_dataset import SequenceDataset
 from ..labelled.sequences import LabelledSequences, check_classes
-from ..labelled.windows import SequenceDataset
 from ..modeling_kmer_bert import refuse_missing
 from ..renamed import renamed
 from ..runs.callbacks import SetEpoch

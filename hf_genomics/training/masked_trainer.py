@@ -74,7 +74,7 @@ class MaskedTrainer(ExactTrainer):
         """Return how many operations per second the devices of all processes can do: as given, or measured now."""
         args = self.args
         if self.peak_tflops is not None:
-            logger.info("MFU: share of %g TFLOP/s for each process (peak_tflops)", self.peak_tflops)
+            logger.info("MFU: share of %g TFLOP/s for each process (trainer.peak_tflops)", self.peak_tflops)
             return 1e12 * self.peak_tflops * args.world_size
         dtype = torch.bfloat16 if args.bf16 else torch.float16 if args.fp16 else torch.float32
         peak = measure_peak(args.device, dtype)
@@ -98,8 +98,8 @@ class MaskedTrainer(ExactTrainer):
 
         The loss is one of them: the Trainer's own, a mean over batches, would depend on how windows are batched.
         """
-        asked = inputs | {"sparse_prediction": self._sizes.sparse_prediction}  # a model gives all logits otherwise
-        loss, logits, labels = super().prediction_step(model, asked, prediction_loss_only, ignore_keys)
+        inputs = inputs | {"sparse_prediction": self._sizes.sparse_prediction}  # dense by default outside training
+        loss, logits, labels = super().prediction_step(model, inputs, prediction_loss_only, ignore_keys)
         if logits is None or labels is None:
             return loss, logits, labels
         scores = score_batch(inputs["input_ids"].to(labels.device), labels, logits, self.processing_class)
@@ -153,6 +153,6 @@ def check_schedule(schedule_steps: int | None, steps: int) -> None:
     """
     if schedule_steps is not None and schedule_steps < max(steps, 1):
         raise InputError(
-            f"schedule_steps ({schedule_steps}) is less than the {steps} steps of the run: the learning rate would be "
-            "0 before its end; raise it, or lower trainer.max_steps"
+            f"trainer.schedule_steps ({schedule_steps}) is less than the {steps} steps of the run: the learning rate "
+            "would be 0 before its end; raise it, or lower trainer.max_steps"
         )

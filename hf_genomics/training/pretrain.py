@@ -185,7 +185,7 @@ def plan_pretraining(
     if not folder.exists():  # otherwise `train` checks, once it has deleted what a killed run left behind
         check_room(trainer, network)
     settings = _resume_settings(data, tokenizer, masking, windows, store)
-    settings |= {"schedule_steps": trainer.schedule_steps}
+    settings |= {"trainer.schedule_steps": trainer.schedule_steps}
     return PretrainingPlan(
         folder, trainer, tokenizer, network, masking, training, validation, order, settings, resume, overwrite
     )
@@ -327,7 +327,7 @@ def _load_validation(
             data.train_split,
             data.valid_split,
         )
-    return WindowDataset(store, windows.drawn(), rows, trainer.seed + 1, size=data.valid_windows)
+    return WindowDataset(store, windows.at_random_places(), rows, trainer.seed + 1, size=data.valid_windows)
 
 
 def _check_contigs(windows: WindowDataset, k: int) -> None:

@@ -315,7 +315,7 @@ def resume_settings(
         "data.train": digest(training),
         "data.valid": None if validation is None else digest(validation),
         "weights to start from": digest_arrays(weight.detach().cpu() for weight in network.state_dict().values()),
-        "rc_probability": head.rc_probability,
+        "head.rc_probability": head.rc_probability,
     }
 
 

@@ -1,4 +1,4 @@
-"""Hashed chance: a pure function of its arguments, uniform, and splitmix64."""
+"""Hashed random numbers: a pure function of their arguments, uniform, and splitmix64."""
 
 from __future__ import annotations
 

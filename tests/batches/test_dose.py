@@ -13,12 +13,12 @@ from hf_genomics import DataCollatorForSpanMasking, KmerTokenizer
 from hf_genomics.batches.chance import random_bits, row_keys
 from hf_genomics.batches.dose import (
     all_masked,
-    covering,
     geometric_lengths,
-    length_chances,
+    kmers_over_nucleotides,
+    length_probabilities,
     masking_fractions,
-    start_rate_for,
     start_rate_hiding,
+    start_rate_masking,
     unknown_fraction,
 )
 from hf_genomics.batches.masking import draw_starts, span_places
@@ -45,7 +45,7 @@ def test_the_papers_masked_and_hidden_shares_come_out(setup: str, tokens: float,
 
 @given(st.integers(1, 12), st.floats(0.01, 0.9))
 def test_a_start_rate_gives_the_masked_share_it_was_made_for(span: int, share: float) -> None:
-    rate = start_rate_for(share, span)
+    rate = start_rate_masking(share, span)
     assert masking_fractions(span, rate, k=6)[0] == pytest.approx(share)
 
 
@@ -89,7 +89,7 @@ def test_the_chain_equals_the_sum_over_all_draws(spans, rate, n) -> None:
 
 
 def hidden_on_a_ring(ring: int, span: int, rate: float, k: int, stride: int) -> float:
-    """Hidden share of a circle of tokens, by trying all starts: no ends, and the same chances as far from them."""
+    """Hidden share of a circle of tokens, by trying all starts: no ends, so the shares are those far from ends."""
     total = 0.0
     for starts in itertools.product((False, True), repeat=ring):
         masked = {(place + offset) % ring for place in range(ring) if starts[place] for offset in range(span)}
@@ -110,8 +110,8 @@ def test_the_hidden_share_equals_that_of_all_masks_of_a_circular_row(span, k, st
 @given(span_choices, st.floats(0.001, 0.99), st.integers(1, 8), st.data())
 def test_the_rate_found_hides_the_share_asked_for(spans, share, k, data) -> None:
     stride = data.draw(st.integers(1, k))
-    least = int(covering(k, stride).min())
-    if len(length_chances(spans)) - 1 < least:
+    least = int(kmers_over_nucleotides(k, stride).min())
+    if len(length_probabilities(spans)) - 1 < least:
         with pytest.raises(ValueError, match="hides no nucleotide"):
             start_rate_hiding(share, spans, k, stride)
     else:
@@ -124,10 +124,10 @@ def test_covering_k_mers_are_counted_as_a_loop_does(k: int, stride: int, more: i
     window, seen = k + more, []
     for nt in range(window):
         seen.append(sum(1 for start in range(0, window - k + 1, stride) if start <= nt < start + k))
-    assert covering(k, stride, window).tolist() == [count for count in seen if count]
+    assert kmers_over_nucleotides(k, stride, window).tolist() == [count for count in seen if count]
     inner = {nt % stride: count for nt, count in enumerate(seen) if k <= nt < window - k - stride}
     if more > 3 * k + 2 * stride:
-        assert sorted(covering(k, stride)) == sorted(count for count in inner.values() if count)
+        assert sorted(kmers_over_nucleotides(k, stride)) == sorted(count for count in inner.values() if count)
 
 
 def hidden_nt(masked: np.ndarray, k: int, stride: int) -> np.ndarray:
@@ -203,7 +203,7 @@ def test_geometric_lengths_are_geometric_and_add_up_to_one(chance: float, cap: i
         ({"span_geometric": 1.0}, "span_geometric must lie between 0 and 1, not 1.0"),
         ({"span_geometric": 0.2, "span_cap": 0}, "span_cap be at least 1 token, not 0"),
         ({"span_lengths": {3: 0.5}}, "must add up to 1, not 0.5"),
-        ({"span_lengths": {0: 1.0}}, "gives 0 tokens the chance 1.0"),
+        ({"span_lengths": {0: 1.0}}, "gives 0 tokens the probability 1.0"),
         ({"span_lengths": {}}, "must add up to 1, not 0"),
         ({"schedule": {0: 0.1}}, "steps are 1 or more, not 0; start_rate"),
         ({"schedule": {100: 1.5}}, "the start_rate from step 100 on must lie between 0 and 1, not 1.5"),
@@ -237,7 +237,7 @@ def test_the_dose_is_said_in_all_cases() -> None:
     assert "15.00% of nucleotides hidden" in say(span=12, hidden_fraction=0.15)
     assert "spans of 1 token," in say(6, span=1, hidden_fraction=0.15)
     assert "spans of 1 to 10 tokens, 3.80 on average" in say(span_geometric=0.2)
-    text = say(start_rate=start_rate_for(0.15, 6), schedule={100_000: start_rate_for(0.2, 6)})
+    text = say(start_rate=start_rate_masking(0.15, 6), schedule={100_000: start_rate_masking(0.2, 6)})
     assert "15.00% of tokens masked" in text and "from step 100,000 on start rate 3.6508%: 20.00% of tokens" in text
 
 

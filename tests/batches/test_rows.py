@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from transformers import BertTokenizer
 
 from hf_genomics import KmerTokenizer
 from hf_genomics.batches.rows import JoinedRows, attention_mask, column_of, content_hash, encode_rows
@@ -52,6 +55,15 @@ def test_rows_of_ids_are_padded_whatever_holds_them(kind) -> None:
     ids, lengths = encode_rows(KmerTokenizer(3), [{"input_ids": kind(row)} for row in ([2, 9, 3], [2, 9, 9, 9, 3])], 4)
     assert ids.dtype == np.int64 and lengths.tolist() == [3, 5]
     assert ids.tolist() == [[2, 9, 3, 0, 0, 0, 0, 0], [2, 9, 9, 9, 3, 0, 0, 0]]
+
+
+@pytest.mark.parametrize("sequence", ["acg [MASK] cgt", as_letters("acg [MASK] cgt")], ids=["text", "letters"])
+def test_special_tokens_in_data_are_not_understood_by_foreign_tokenizers_either(sequence, tmp_path: Path) -> None:
+    (tmp_path / "vocab.txt").write_text("\n".join(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "acg", "cgt"]))
+    foreign = BertTokenizer.from_pretrained(tmp_path)
+    assert foreign("acg [MASK] cgt")["input_ids"] == [2, 5, 4, 6, 3]  # in text they are
+    ids, lengths = encode_rows(foreign, [{"sequence": sequence}])
+    assert ids.tolist() == [[2, 5, 1, 1, 1, 6, 3]] and lengths.tolist() == [7]  # "[", "MASK" and "]" are unknown words
 
 
 def test_padding_is_marked_with_0() -> None:

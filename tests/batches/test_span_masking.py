@@ -1,4 +1,4 @@
-"""Masking: spans against a double loop, shares against the paper's arithmetic, and chance that has no state."""
+"""Masking: spans against a double loop, shares against the paper's arithmetic, and random numbers without a state."""
 
 from __future__ import annotations
 
@@ -152,7 +152,7 @@ def test_masking_keeps_its_promises_on_any_batch(stride, span, rate, replacement
     assert torch.equal(masked.any(1), (ids >= 5).any(1)), "at least one span where anything can be masked"
 
 
-def test_every_row_has_a_span_even_where_chance_gives_none() -> None:
+def test_every_row_has_a_span_even_if_none_is_drawn() -> None:
     collator = DataCollatorForSpanMasking(TOKENIZERS[1], span=6, start_rate=1e-9)
     masked = collator(rows_of(300, 150))["labels"].numpy() != -100
     counts = masked.sum(1)
@@ -373,7 +373,7 @@ def test_spans_of_any_other_tokenizer_spare_its_special_tokens(tokenizer: Any) -
 def test_a_tokenizer_without_a_mask_or_padding_token_is_refused_by_name(missing: str) -> None:
     tokenizer = fast_tokenizers()[1]
     setattr(tokenizer, f"{missing}_token", None)
-    with pytest.raises(ValueError, match=f"has no {missing}.* token; give it one"):
+    with pytest.raises(ValueError, match=f"has no {missing}.* token; set its {missing}_token"):
         DataCollatorForSpanMasking(tokenizer)([{"sequence": dna(60, 1)}])
 
 

@@ -44,9 +44,9 @@ def some_scores(columns: int) -> np.ndarray:
 @pytest.mark.parametrize(("positive", "target"), [(None, 1), ("yes", 1), ("no", 0)])
 def test_classes_are_scored_by_the_exported_metric(monkeypatch, positive, target) -> None:
     labels, calls = np.array([0, 1, 1, 0]), []
-    compute = SequenceClassificationMetrics.compute
+    compute = SequenceClassificationMetrics._compute
     monkeypatch.setattr(
-        SequenceClassificationMetrics, "compute", lambda self, **given: calls.append(given) or compute(self, **given)
+        SequenceClassificationMetrics, "_compute", lambda self, **given: calls.append(given) or compute(self, **given)
     )
     found = score_predictions(predictions(some_scores(2), ["no", "yes"], labels=labels), positive)
     assert found == classification_metrics(some_scores(2), labels, positive=target) and len(calls) == 1

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from hf_genomics.batches.chance import random_bits, row_keys, uniform
 from hf_genomics.errors import InputError
-from hf_genomics.genomes.sampling import WindowSampling, contig_chances, cut_side_by_side, tile_contigs
+from hf_genomics.genomes.sampling import WindowSampling, cut_side_by_side, relative_probabilities, tile_contigs
 
 # Cuts side by side.
 
@@ -89,7 +89,7 @@ def table(**columns: list) -> pd.DataFrame:
 
 
 def shares(contigs: pd.DataFrame, **settings: object) -> list[float]:
-    chances = contig_chances(contigs, WindowSampling(**settings), "store")
+    chances = relative_probabilities(contigs, WindowSampling(**settings), "store")
     return [round(share, 6) for share in (chances / chances.sum()).tolist()]
 
 
@@ -134,7 +134,7 @@ def test_groups_may_have_numbers_for_names() -> None:
             {"group_column": "species", "group_weights": {"humn": 1, "yeast": 1}},
             "'human', but 'humn'; did you mean 'human'",
         ),
-        ({"group_column": "species", "group_weights": {"human": 1}}, "no species 'yeast'; 0 omits it"),
+        ({"group_column": "species", "group_weights": {"human": 1}}, "no species 'yeast'; add it, with 0 to omit it"),
         ({"group_column": "species", "weight_column": "part"}, "no contig of species 'yeast' has a weight above 0"),
     ],
 )
@@ -149,7 +149,7 @@ def test_weights_that_do_not_fit_the_store_are_refused(settings: dict, message: 
         part=[1, 0],
     )
     with pytest.raises(InputError, match=message):
-        contig_chances(contigs, WindowSampling(**settings), "store")
+        relative_probabilities(contigs, WindowSampling(**settings), "store")
 
 
 # The settings.
@@ -190,7 +190,7 @@ def test_impossible_sampling_is_refused(values: dict, message: str) -> None:
 @pytest.mark.parametrize("mode", ["sampled", "cuts", "mixed", "fixed", "tiles"])
 def test_a_validation_set_draws_the_same_lengths_at_random_places(mode: str) -> None:
     special = {"mixed": {"sampled_per_cut": 3.0}, "tiles": {"step": 50}, "sampled": {"coverage": 2.0}}.get(mode, {})
-    drawn = WindowSampling(mode, 100, **special).drawn()
+    drawn = WindowSampling(mode, 100, **special).at_random_places()
     assert drawn == WindowSampling("fixed" if mode in ("fixed", "tiles") else "sampled", 100)
 
 

@@ -221,9 +221,9 @@ def test_an_interrupt_or_a_failing_rename_leaves_no_trace(
 
 def test_names_must_be_unique_over_all_files(fasta: list[str], output: str, tmp_path: Path) -> None:
     (tmp_path / "three.fa").write_text(">b\nA\n")
-    with pytest.raises(InputError, match=r"three.fa: record 'b' is in .*one.v1.fa too"):
+    with pytest.raises(InputError, match=r"three.fa: record 'b' occurs in .*one.v1.fa as well"):
         prepare([*fasta, str(tmp_path / "three.fa")], output)
-    with pytest.raises(InputError, match="give a file once"):
+    with pytest.raises(InputError, match="give each file once"):
         prepare([fasta[0], fasta[0]], output)
     with pytest.raises(InputError, match="no file given"):
         prepare([], output)

@@ -11,8 +11,22 @@ import pytest
 import torch
 from transformers import AutoModelForSequenceClassification
 
-from hf_genomics import InputError, KmerBertConfig, KmerBertForSequenceClassification, KmerTokenizer
-from hf_genomics.inference.loading import load_classifier, load_config, load_tokenizer, no_load_report, readable
+from hf_genomics import (
+    InputError,
+    KmerBertConfig,
+    KmerBertForMaskedLM,
+    KmerBertForSequenceClassification,
+    KmerTokenizer,
+)
+from hf_genomics.inference.loading import (
+    load_classifier,
+    load_config,
+    load_tokenizer,
+    no_load_report,
+    readable,
+    task_of,
+)
+from hf_genomics.labelled.task import Task
 
 SIZES = {"k": 3, "hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
 
@@ -115,3 +129,39 @@ def test_transformers_says_nothing_of_weights_meanwhile_and_as_much_as_before_la
     with no_load_report():
         assert logging.get_verbosity() == logging.ERROR
     assert logging.get_verbosity() == before
+
+
+@pytest.mark.parametrize(
+    ("kind", "task"),
+    [
+        ("classes", Task("single_label_classification", ["other", "phage"])),
+        ("value", Task("regression")),
+        ("several", Task("multi_label_classification", ["other", "phage"])),
+        ("nucleotides", Task("single_label_classification", ["other", "phage"], "nt")),
+        ("pairs", Task("single_label_classification", ["other", "phage"], paired=True)),
+        ("parts", Task("single_label_classification", ["other", "phage"])),
+        (
+            "tracks",
+            Task("single_label_classification", ["other", "phage"], track_names=["age"], nt_track_names=["signal"]),
+        ),
+    ],
+)
+def test_a_configuration_says_what_the_model_predicts_from_what(kind, task, model_of):
+    found = task_of(model_of(kind)[0].config, "runs/model")
+    assert found == task and found.source == "runs/model"
+
+
+def test_a_saved_classifier_comes_with_its_tokenizer(saved):
+    for kind in ("classes", "nucleotides", "parts"):
+        model, tokenizer = load_classifier(saved(kind))
+        assert not model.training and (tokenizer.k, tokenizer.stride) == (3, 1)
+
+
+def test_a_model_without_a_fine_tuned_head_is_refused(tmp_path):
+    KmerBertForMaskedLM(KmerBertConfig(**SIZES)).save_pretrained(tmp_path)
+    KmerTokenizer(k=3).save_pretrained(tmp_path)
+    with pytest.raises(InputError, match="KmerBertForMaskedLM.*hf-genomics finetune"):
+        load_classifier(str(tmp_path))
+    KmerTokenizer(k=4).save_pretrained(tmp_path)
+    with pytest.raises(InputError, match=r"tokenizer_config\.json .*\(4, 1\).*\(3, 1\)"):
+        load_tokenizer(str(tmp_path))

@@ -10,7 +10,8 @@ from drawn_genomes import GENOMES, letters_of, store_of, two_classes
 
 from hf_genomics.errors import InputError
 from hf_genomics.genomes.store import GenomeStore, prepare
-from hf_genomics.labelled.windows import SequenceDataset, labelled_windows
+from hf_genomics.labelled.sequences import LabelledSequences
+from hf_genomics.labelled.windows import LabelledWindows, labelled_windows
 from hf_genomics.sequence import tile
 
 
@@ -19,14 +20,14 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> GenomeStore:
     return two_classes(tmp_path_factory.mktemp("windows"))
 
 
-# Tiles.
-
-
-# Labelled windows.
+def cut(store: GenomeStore, split: str | None, length: int, per_genome: int, **options: object) -> LabelledSequences:
+    """Cut windows; those of `options` that are fields of LabelledWindows go there."""
+    fields = {key: options.pop(key) for key in ("train_step", "label_fraction") if key in options}
+    return labelled_windows(store, split, LabelledWindows(length, per_genome=per_genome, **fields), **options)
 
 
 def test_labelled_windows_are_stretches_of_their_genome_side_by_side(store: GenomeStore) -> None:
-    examples = labelled_windows(store, "train", length=100, per_genome=30)
+    examples = cut(store, "train", length=100, per_genome=30)
     assert examples.label_names == ["other", "phage"]
     genome = {name: letters_of(name, length) for name, length, *_ in GENOMES}
     for title, letters, label in zip(examples.ids, examples.sequences, examples.labels, strict=True):
@@ -40,13 +41,13 @@ def test_labelled_windows_are_stretches_of_their_genome_side_by_side(store: Geno
 def test_a_store_packed_in_2_bits_has_the_same_windows(store: GenomeStore, tmp_path: Path) -> None:
     source = store.path.parent
     packed = prepare([str(source / "all.fa")], str(tmp_path / "packed"), str(source / "meta.tsv"), storage="2bit")
-    one, other = (labelled_windows(each, "train", length=150, per_genome=5) for each in (store, packed))
+    one, other = (cut(each, "train", length=150, per_genome=5) for each in (store, packed))
     assert one.ids == other.ids and np.array_equal(one.labels, other.labels)
     assert [letters.tobytes() for letters in one.sequences] == [letters.tobytes() for letters in other.sequences]
 
 
 def test_no_genome_gives_more_windows_than_allowed(store: GenomeStore) -> None:
-    examples = labelled_windows(store, "train", length=100, per_genome=5)
+    examples = cut(store, "train", length=100, per_genome=5)
     names, counts = np.unique([title.split(":")[0] for title in examples.ids], return_counts=True)
     expected = {name: 5 if length == 3000 else 2 for name, length, _, split in GENOMES if split == "train"}
     assert dict(zip(names.tolist(), counts.tolist(), strict=True)) == expected
@@ -55,15 +56,15 @@ def test_no_genome_gives_more_windows_than_allowed(store: GenomeStore) -> None:
 
 
 def test_windows_may_overlap_where_a_step_is_given(store: GenomeStore) -> None:
-    examples = labelled_windows(store, "test", length=100, per_genome=10**6, step=50)
+    examples = cut(store, "test", length=100, per_genome=10**6, train_step=50)
     assert len(examples) == 4 * len(tile(3000, 100, 50, end="drop")[0])
 
 
 def test_balanced_classes_have_equally_many_windows(tmp_path: Path) -> None:
     table = "accession\tlabel\nc0\ta\nc1\ta\nc2\tb\n"
     store = store_of(tmp_path, "ACGT" * 100, "ACGT" * 100, "ACGT" * 50, metadata=table)
-    assert np.bincount(labelled_windows(store, None, length=20, per_genome=99).labels).tolist() == [40, 10]
-    assert np.bincount(labelled_windows(store, None, length=20, per_genome=99, balanced=True).labels).tolist() == [
+    assert np.bincount(cut(store, None, length=20, per_genome=99).labels).tolist() == [40, 10]
+    assert np.bincount(cut(store, None, length=20, per_genome=99, balanced=True).labels).tolist() == [
         10,
         10,
     ]
@@ -71,9 +72,9 @@ def test_balanced_classes_have_equally_many_windows(tmp_path: Path) -> None:
 
 def test_the_choice_is_a_pure_function_of_the_seed(store: GenomeStore) -> None:
     call = {"length": 100, "per_genome": 3}
-    first = labelled_windows(store, "train", **call, seed=1)
-    assert labelled_windows(GenomeStore(store.path), "train", **call, seed=1).ids == first.ids
-    assert labelled_windows(store, "train", **call, seed=2).ids != first.ids
+    first = cut(store, "train", **call, seed=1)
+    assert cut(GenomeStore(store.path), "train", **call, seed=1).ids == first.ids
+    assert cut(store, "train", **call, seed=2).ids != first.ids
     labels = [int(label) for label in first.labels]
     assert labels != sorted(labels), "classes come mixed"
 
@@ -81,7 +82,7 @@ def test_the_choice_is_a_pure_function_of_the_seed(store: GenomeStore) -> None:
 def test_a_smaller_label_fraction_lies_inside_a_larger_one(store: GenomeStore) -> None:
     genomes = {}
     for fraction in (0.1, 0.25, 0.5, 1.0):
-        examples = labelled_windows(store, "train", length=100, per_genome=4, label_fraction=fraction, seed=5)
+        examples = cut(store, "train", length=100, per_genome=4, label_fraction=fraction, seed=5)
         genomes[fraction] = {title.split(":")[0] for title in examples.ids}
     assert genomes[0.1] < genomes[0.25] < genomes[0.5] < genomes[1.0]
     assert [len(genomes[fraction]) for fraction in genomes] == [2, 4, 8, 16], "the same share of each class"
@@ -90,44 +91,35 @@ def test_a_smaller_label_fraction_lies_inside_a_larger_one(store: GenomeStore) -
 def test_windows_full_of_n_have_no_label(tmp_path: Path) -> None:
     table = "accession\tlabel\nc0\ta\nc1\tb\n"
     store = store_of(tmp_path, "N" * 100 + "ACGT" * 25, "ACGTACGTAN" * 20, metadata=table)
-    examples = labelled_windows(store, None, length=50, per_genome=99)
+    examples = cut(store, None, length=50, per_genome=99)
     assert sorted(examples.ids)[:2] == ["c0:100-150", "c0:150-200"] and len(examples) == 6
-    assert len(labelled_windows(store, None, length=50, per_genome=99, max_unknown=1.0)) == 8
+    assert len(cut(store, None, length=50, per_genome=99, max_unknown=1.0)) == 8
 
 
 def test_labels_that_cannot_be_used_are_refused(store: GenomeStore, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="no column 'kind' .*'label'"):
-        labelled_windows(store, "train", length=100, per_genome=1, label_column="kind")
+    with pytest.raises(InputError, match="no column 'kind'.*'label'"):
+        cut(store, "train", length=100, per_genome=1, label_column="kind")
     classes = store_of(tmp_path, "ACGT" * 9, "ACGT" * 9, metadata="accession\tclass\nc0\ta\nc1\tb\n")
-    assert labelled_windows(classes, None, length=36, per_genome=1).label_names == ["a", "b"], "class is a label"
+    assert cut(classes, None, length=36, per_genome=1).label_names == ["a", "b"], "class is a label"
     with pytest.raises(InputError, match="no window of 3001 nt of class 'other'; shorten"):
-        labelled_windows(store, "train", length=3001, per_genome=1)
+        cut(store, "train", length=3001, per_genome=1)
     with pytest.raises(InputError, match="no contig is in split 'dev'"):
-        labelled_windows(store, "dev", length=100, per_genome=1)
-    with pytest.raises(InputError, match="label fraction 0.0 must be above 0"):
-        labelled_windows(store, "train", length=100, per_genome=1, label_fraction=0.0)
+        cut(store, "dev", length=100, per_genome=1)
+    with pytest.raises(InputError, match="label_fraction must be above 0"):
+        cut(store, "train", length=100, per_genome=1, label_fraction=0.0)
     one_class = store_of(tmp_path, "ACGT" * 9, "ACGT" * 9, metadata="accession\tlabel\nc0\ta\nc1\ta\n")
     with pytest.raises(InputError, match="holds one class only, 'a'"):
-        labelled_windows(one_class, None, length=10, per_genome=1)
+        cut(one_class, None, length=10, per_genome=1)
     unlabelled = store_of(tmp_path, "ACGT" * 9, "ACGT" * 9, metadata="accession\tlabel\nc0\ta\nc1\tNA\n")
     with pytest.raises(InputError, match="contig 'c1' has no label"):
-        labelled_windows(unlabelled, None, length=10, per_genome=1)
+        cut(unlabelled, None, length=10, per_genome=1)
 
 
 def test_all_splits_of_a_store_number_the_classes_alike(tmp_path: Path) -> None:
     table = "accession\tlabel\tsplit\nc0\tb\ttrain\nc1\tc\ttrain\nc2\ta\ttest\nc3\tb\ttest\nc4\tc\ttest\nc5\ta\ttrain\n"
     store = store_of(tmp_path, *["ACGT" * 9] * 6, metadata=table)
     for split in ("train", "test"):
-        examples = labelled_windows(store, split, length=36, per_genome=1)
+        examples = cut(store, split, length=36, per_genome=1)
         contigs = dict(zip(["c0", "c1", "c2", "c3", "c4", "c5"], "bcabca", strict=True))
         found = [examples.label_names[label] for label in examples.labels]
         assert found == [contigs[title.split(":")[0]] for title in examples.ids] and examples.label_names == list("abc")
-
-
-def test_a_dataset_of_sequences_says_index_epoch_and_label(store: GenomeStore) -> None:
-    examples = labelled_windows(store, "test", length=100, per_genome=2)
-    dataset = SequenceDataset(examples)
-    dataset.set_epoch(4)
-    row = dataset[3]
-    assert (row["window_index"], row["epoch"], row["label"]) == (3, 4, examples.labels[3])
-    assert row["sequence"] is examples.sequences[3] and len(dataset) == len(examples) == 8

@@ -198,12 +198,10 @@ def test_every_file_and_both_folders_are_flushed_to_disk(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "fsync", fsync)
     checkpoint = make(tmp_path, 1)
     files = {path.stat().st_ino for path in checkpoint.rglob("*") if path.is_file()}
-    assert {inode for is_folder, inode, _ in flushed if not is_folder} == files and len(files) == 3
-    assert [each for each in flushed if each[0]] == [
-        (True, checkpoint.stat().st_ino, False),  # the names of its files, before it gets its own name
-        (True, tmp_path.stat().st_ino, True),  # its own name, after that
-    ]
-    assert flushed[-2][0] and flushed[-1][0], "and all files before them"
+    folders = {checkpoint.stat().st_ino, (checkpoint / "sub").stat().st_ino}  # they hold the names of the files
+    before = {(is_folder, inode) for is_folder, inode, in_place in flushed if not in_place}
+    assert len(files) == 3 and before == {(False, inode) for inode in files} | {(True, inode) for inode in folders}
+    assert flushed[-1] == (True, tmp_path.stat().st_ino, True)  # its own name, once it has it
 
 
 def test_a_flush_that_fails_leaves_no_checkpoint(tmp_path, monkeypatch):

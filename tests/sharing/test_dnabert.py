@@ -324,7 +324,10 @@ REFUSED = {
     "another_order_today": (saved_today("ACGT"), "tokenizer.json: token 7 is AAC, where .* AAT"),
     "no_kmers": (with_config(vocab_size=30522), "30522"),
     "another_model": (with_config(model_type="roberta"), "is a roberta model; only BertForMaskedLM"),
-    "long": (with_config(architectures=["BertForLongSequenceClassification"]), "no twin; convert the pretrained model"),
+    "long": (
+        with_config(architectures=["BertForLongSequenceClassification"]),
+        "no counterpart; convert the pretrained model",
+    ),
     "relative_positions": (
         with_config(position_embedding_type="relative_key"),
         "position_embedding_type='relative_key'",
@@ -472,7 +475,7 @@ def test_there_and_back_is_the_same_model(dnabert, tmp_path):
 
 def test_what_bert_cannot_express_stays_here(tmp_path, tiny_config):
     hierarchical = HierarchicalKmerBertForSequenceClassification(HierarchicalKmerBertConfig(k=3, **SIZES))
-    with pytest.raises(InputError, match="no twin of HierarchicalKmerBertForSequenceClassification"):
+    with pytest.raises(InputError, match="no counterpart of HierarchicalKmerBertForSequenceClassification"):
         to_bert(hierarchical, tmp_path / "out")
     tiny_config.vocab_size = 71
     with pytest.raises(InputError, match=r"vocab_size 71 is not that of 3-mers \(69\)"):

@@ -368,7 +368,7 @@ def test_the_mfu_is_the_share_of_a_given_or_measured_peak_and_is_logged(run, tmp
             if "mfu" in line:
                 assert line["mfu"] == pytest.approx(line["tflops_per_second"] / peak)
     text = caplog.text
-    assert "2 TFLOP/s for each process (peak_tflops)" in text and "3 TFLOP/s, measured" in text
+    assert "2 TFLOP/s for each process (trainer.peak_tflops)" in text and "3 TFLOP/s, measured" in text
     assert text.count(" left\n") == 2 * 2, "a line of speed for every line of loss"
 
 

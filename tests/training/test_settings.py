@@ -226,7 +226,7 @@ def test_a_digest_of_arrays_tells_shapes_apart() -> None:
 def test_a_resumed_run_shares_data_weights_and_strands() -> None:
     table, network = examples(labels=np.array([0, 1, 1]), label_names=["no", "yes"]), torch.nn.Linear(2, 2)
     found = resume_settings(table, None, network, Head(rc_probability=0.5))
-    assert (found["data.train"], found["data.valid"], found["rc_probability"]) == (digest(table), None, 0.5)
+    assert (found["data.train"], found["data.valid"], found["head.rc_probability"]) == (digest(table), None, 0.5)
     with torch.no_grad():
         network.weight[0, 0] += 1
     other = resume_settings(table, table, network, Head(rc_probability=0.5))
