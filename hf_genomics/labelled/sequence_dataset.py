@@ -38,7 +38,7 @@ class SequenceDataset(Dataset):
         return row if self.examples.labels is None else {**row, "label": self._label(index)}
 
     def _label(self, index: int) -> Any:
-        """Return the label or labels of a row; the Trainer expects -100 for one of several labels that was not measured."""
+        """Return the label or labels of a row; the Trainer expects -100 for a label that was not measured."""
         label = self.examples.known_labels[index]
         several = self.examples.problem == "multi_label_classification"
         return np.nan_to_num(label, nan=IGNORE_INDEX) if several else label
