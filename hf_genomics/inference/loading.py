@@ -237,7 +237,7 @@ def _check_json(path: Path, types: dict[str, tuple[type, ...]]) -> None:
 def _check_pickle(path: Path) -> None:
     """Raise InputError if a file is not a checkpoint of plain weights.
 
-    torch.load has no error class for damaged files. It raises any of those below, and here always because of the file.
+    torch.load has no error class for damaged files: it raises any of those below, here always because of the file.
     """
     try:
         weights = torch.load(path, map_location="meta", weights_only=True)

@@ -27,7 +27,7 @@ class Predictions(NamedTuple):
     """What a model predicts for examples in memory.
 
     Attributes:
-        examples: the sequences, with labels where these are known.
+        examples: the sequences, with labels if they are known.
         scores: as `predict_scores` returns them; empty for a model that classifies nucleotides.
         nt_scores: as `predict_nt_scores` returns them; empty for a model that predicts one result per sequence.
         names: names of the classes, labels or targets; None for one value without a name.

@@ -183,7 +183,7 @@ def score_windows(
                 for number, row in zip(chosen, as_scores(logits.double().cpu().numpy(), problem), strict=True):
                     scores[number] = row
             for window, length, row in zip(buffer, lengths, scores, strict=True):
-                # Scores per nucleotide are as long as the longest window of the batch: cut off those of the padding.
+                # Scores per nucleotide are as long as the longest window of the batch: cut off the scores of padding.
                 yield window, row[:length] if row.ndim > 1 else row
 
 
@@ -225,9 +225,9 @@ def average_windows(scored: Iterable[tuple[Window, np.ndarray]]) -> Iterator[Seq
     Args:
         scored: windows and their scores (labels,); all windows of one sequence must follow one another.
     """
-    for owner, of_owner in groupby(scored, lambda pair: pair[0].owner):
+    for owner, group in groupby(scored, lambda pair: pair[0].owner):
         name, length, count, total = "", 0, 0, np.zeros(())
-        for window, scores in of_owner:
+        for window, scores in group:  # the last window ends with the sequence: its end is the length of the sequence
             name, length, count, total = window.name, window.end, count + 1, total + scores
         yield SequenceScores(owner, name, length, total / count)
 

@@ -76,15 +76,16 @@ def windows_of_chunks(chunks: Iterable[RecordChunk], longest: int) -> Iterator[W
     At most two windows and one chunk of a contig are held in memory.
 
     Args:
-        chunks: chunks of contigs; those of one contig follow one another from its start to its end.
+        chunks: chunks of contigs; the chunks of one contig follow one another, from its start to its end.
         longest: length of a window in nt; only a contig shorter than that gives a shorter window.
     """
     # Windows of 4 nt, 10 nt in `held`; the contig may end here or continue:
     #
     #     A C G T  A C G T  A C
-    #     |-----|                  this window is yielded now (ready = 4)
-    #                  |-----|     the last window, if the contig ends here, needs 2 nt of the second full window:
-    #                              the last full window always stays in `held`
+    #     |-----|                  the first window is yielded now (ready = 4)
+    #                  |-----|     the last window, if the contig ends here
+    #
+    # The last window then begins in the second one, so the last full window always stays in `held`.
     owner, name, start, held = -1, "", 0, b""
     for chunk in chunks:
         if chunk.start == 0:
@@ -148,7 +149,7 @@ def collator_for(config: Any, tokenizer: KmerTokenizer, rc_probability: float = 
         config: configuration of the model.
         tokenizer: tokenizer of the model.
         rc_probability: probability that the collator turns a sequence into its reverse complement (for training).
-        seed: seed of the random choice of these sequences.
+        seed: seed for the random choice of the sequences.
     """
     parts, part_length = parts_of(config)
     return DataCollatorForSequences(tokenizer, rc_probability, seed, num_parts=parts, part_length=part_length)

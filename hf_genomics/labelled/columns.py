@@ -68,7 +68,7 @@ def match_columns(columns: Columns, task: Task) -> Columns:
     """
     label_names = task.names if task.labels_by_column else None
     chosen: dict[str, Any] = {}
-    # The columns may have other names than in the training table, so only their order tells which is which.
+    # The columns may have other names than in the training table, so only their order shows which is which.
     for key, names in (("labels", label_names), ("tracks", task.track_names), ("nt_tracks", task.nt_track_names)):
         given = getattr(columns, key)
         if given and len(given) != len(names or []):

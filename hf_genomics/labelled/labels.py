@@ -77,7 +77,7 @@ def _values(texts: list[str], rows: list[str]) -> np.ndarray:
 
 
 def _classes(texts: list[str], rows: list[str], known: Sequence[str] | None) -> tuple[np.ndarray, list[str] | None]:
-    """Read labels as class numbers, in the order of the ``known`` classes or, without these, of `class_order`."""
+    """Read labels as class numbers, in the order of the ``known`` classes or, if there are none, of `class_order`."""
     texts = [text.strip() for text in texts]
     names = class_order(set(texts)) if known is None else [str(name) for name in known]
     number = {name: index for index, name in enumerate(names)}

@@ -115,7 +115,7 @@ class LabelledSequences:
 
     @property
     def known_labels(self) -> np.ndarray:
-        """The labels, in places that cannot do without them.
+        """The labels of the sequences, for code that needs labels.
 
         Raises:
             InputError: if the sequences have no labels.

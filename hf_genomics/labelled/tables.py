@@ -1,4 +1,4 @@
-"""Read labelled sequences from tables, sequence files and datasets, and reject rows that would spoil a training.
+"""Read labelled sequences from tables, sequence files and datasets, and reject invalid rows.
 
 A table is opened and parsed once, into one pandas frame of text with the columns that are needed; sequences, labels,
 pairs and tracks are all read from that frame.
@@ -55,7 +55,7 @@ class _Rules(NamedTuple):
     rna: bool = False
     min_length: int = 1
 
-    def beside(self) -> list[str]:
+    def other_columns(self) -> list[str]:
         """List the columns to read in addition to the sequence, the id and the label per sequence."""
         labels = [*(self.columns.labels or []), self.columns.nt_labels]
         return [column for column in self.columns.beside() if self.require_labels or column not in labels]
@@ -222,7 +222,7 @@ def _choice(rules: _Rules, source: str) -> Callable[[list[str]], list[str]]:
 
     def choose(present: list[str]) -> list[str]:
         label = rules.label and label_or_class(rules.label, present, source)
-        columns = [rules.columns.sequence, label, rules.columns.id, *rules.beside()]
+        columns = [rules.columns.sequence, label, rules.columns.id, *rules.other_columns()]
         needed = list(dict.fromkeys(column for column in columns if column is not None))
         for column in needed:
             if column not in present:
@@ -248,7 +248,7 @@ def _from_frame(
     texts = {column: frame[column].str.strip().tolist() for column in frame}
     ids = _ids(frame, columns.id, rows, first, {} if seen is None else seen)
     table = LabelledSequences(source, ids, _sequences(texts[columns.sequence], rows, rules))
-    found: dict[str, Any] = {}
+    found: dict[str, Any] = {}  # fields of the examples
     if rules.label is not None:
         label = _label_or_class(rules.label, frame)
         labels = read_labels(frame[label].tolist(), rows, _remedy(label), rules.names, rules.regression)
@@ -273,7 +273,7 @@ def _from_frame(
 
 def _from_records(path: str | PathLike[str], rules: _Rules) -> LabelledSequences:
     """Read examples from a sequence file; labels are in the headers of its records."""
-    if rules.beside():
+    if rules.other_columns():
         raise _no_columns(str(path), rules)
     records = list(read_records(path, rna=rules.rna, min_length=rules.min_length))
     table = LabelledSequences(str(path), [one.name for one in records], [one.letters for one in records])
@@ -289,7 +289,7 @@ def _from_records(path: str | PathLike[str], rules: _Rules) -> LabelledSequences
 
 def _no_columns(source: str, rules: _Rules) -> InputError:
     """Build the error for a sequence file where a table is needed."""
-    needed = ", ".join(map(repr, rules.beside()))
+    needed = ", ".join(map(repr, rules.other_columns()))
     return InputError(
         f"{source}: a sequence file has no columns, but {needed} must be read; give a CSV, TSV or Parquet table"
     )
@@ -320,7 +320,7 @@ def _ids(frame: pd.DataFrame, column: str | None, rows: list[str], first: int, s
 
 
 def _sequences(texts: list[str], rows: list[str], rules: _Rules) -> list[np.ndarray]:
-    """Return the letters of each sequence, uint8 (nt,), checked."""
+    """Return the letters of each sequence, uint8 (nt,); raise InputError for a wrong letter or a short sequence."""
     # The texts are joined, checked in one pass and split again, which is quicker than one by one if they are short.
     letters = clean_letters(as_letters("".join(texts)), rules.rna)
     ends = np.cumsum([len(text) for text in texts])
