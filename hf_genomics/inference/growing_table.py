@@ -40,8 +40,8 @@ class _Progress(NamedTuple):
 class GrowingTable:
     """A TSV file for the rows of many sequences; use it in a ``with`` block, and call `finish` at the end of the block.
 
-    Nothing is created before the first row. If the block is interrupted, the rows are kept, and a warning says where.
-    If an `InputError` ends the block, the rows are deleted, because another attempt needs another input.
+    Nothing is created before the first row. If the input is wrong (`InputError`), the rows are deleted, because another
+    attempt needs another input. After any other exception the rows are kept, and a warning says where.
 
     Args:
         target: path of the file.
@@ -119,7 +119,7 @@ class GrowingTable:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Close the file; after an error delete the rows, after an interruption keep them."""
+        """Close the file; delete the rows if the input is wrong, keep them after any other exception."""
         if self._file is None:
             return
         self._file.close()
