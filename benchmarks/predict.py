@@ -1,12 +1,13 @@
-"""`predict` on contigs: windows per second and peak memory at 1 and 100 Mnt, beside all windows at once.
+"""Measure windows per second and peak memory of `predict` on contigs, and of predicting all windows at once.
 
     python benchmarks/predict.py                   # 1 and 100 Mnt
     python benchmarks/predict.py --mnt 1 10        # shorter
 
-A tiny model with random weights reads windows of 1000 nt, so that reading, cutting and writing weigh as much as
-they can. Each measurement runs in a process of its own; "of it new" is what the peak grew by after a first, small
-prediction.
-"All at once" is the way of version 0.1: every record, every window and all logits in memory, windows sorted by length.
+A tiny model with random weights reads windows of 1000 nt, so that most of the time goes into reading, cutting and
+writing. Each measurement runs in a separate process and starts with a small prediction; "added MB" is the growth of the
+peak memory after that.
+"all at once" is how version 0.1 predicted: every record, every window and all logits in memory, windows sorted by
+length.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ LENGTH, CONTIG_NT, BATCH = 1000, 2_500_000, 64
 
 
 def write_contigs(path: Path, nt: int) -> None:
-    """Write random contigs of 2.5 Mnt, and a shorter one for the rest."""
+    """Write random contigs of 2.5 Mnt in lines of 80 nt; the last contig may be shorter."""
     random = np.random.default_rng(0)
     with open(path, "wb") as file:
         for number, begin in enumerate(range(0, nt, CONTIG_NT)):
@@ -91,7 +92,7 @@ def all_at_once(model: str, path: str, output: Path) -> None:
 
 
 def measure(route: str, folder: Path, mnt: float) -> None:
-    """Predict once in this process; print seconds, and the growth of the peak memory in bytes."""
+    """Predict once in this process; print the seconds, and the peak memory in bytes before and after, as JSON."""
     import torch
 
     from hf_genomics import predict
@@ -120,15 +121,15 @@ def main() -> None:
         folder, peaks = Path(name), {}
         save_model(folder / "model")
         write_contigs(folder / "warm.fasta", 200_000)
-        print(f"{'route':12} {'Mnt':>6} {'windows/s':>10} {'peak MB':>8} {'of it new':>9}")
+        print(f"{'route':12} {'Mnt':>6} {'windows/s':>10} {'peak MB':>8} {'added MB':>9}")
         for mnt in options.mnt:
             write_contigs(folder / f"{mnt}.fasta", int(mnt * 1e6))
             for route in ("stream", "all at once"):
                 words = [sys.executable, __file__, "--one", route, name, str(mnt)]
                 found = json.loads(subprocess.run(words, check=True, capture_output=True, text=True).stdout)
                 peaks[route, mnt] = found["after"]
-                speed, new = mnt * 1e6 / LENGTH / found["seconds"], found["after"] - found["before"]
-                print(f"{route:12} {mnt:6g} {speed:10,.0f} {found['after'] / 1e6:8,.0f} {new / 1e6:9,.0f}")
+                speed, added = mnt * 1e6 / LENGTH / found["seconds"], found["after"] - found["before"]
+                print(f"{route:12} {mnt:6g} {speed:10,.0f} {found['after'] / 1e6:8,.0f} {added / 1e6:9,.0f}")
             stream, once = (
                 np.loadtxt(folder / f"{route}-{mnt}.tsv", skiprows=1, usecols=3, ndmin=1)
                 for route in ("stream", "all at once")

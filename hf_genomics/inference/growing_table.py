@@ -1,8 +1,8 @@
-"""A table that grows row by row beside its place, can go on after an interruption, and appears there only when whole.
+"""A table file that is written row by row, can be continued after an interruption, and appears only when complete.
 
-While it grows, ``NAME`` is the folder ``.NAME.partial`` with two files: ``settings.json`` says from which model, input
-and options the rows come, and ``rows.tsv`` holds the rows. Every row is handed to the system at once, so a killed run
-leaves all rows but perhaps half of the last.
+Until then the rows of ``NAME`` are in the folder ``.NAME.partial`` next to it: ``rows.tsv`` holds the rows, and
+``settings.json`` names the model, input and options that they come from. Every row is passed to the operating system
+as soon as it is written, so a run that is killed loses at most part of its last row.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from ..io.writing import sync_folder, write_json
 logger = logging.getLogger(__name__)
 
 
-class _Done(NamedTuple):
-    """What an interrupted run has left.
+class _Progress(NamedTuple):
+    """How far an interrupted run got.
 
     Attributes:
-        sequences: number of sequences whose rows are all there.
-        rows: number of their rows.
-        offset: size of the file up to the end of the last of these rows, in bytes.
+        sequences: number of sequences whose rows are complete.
+        rows: number of rows of these sequences.
+        offset: size of the file in bytes up to the end of the last of these rows.
     """
 
     sequences: int
@@ -38,21 +38,22 @@ class _Done(NamedTuple):
 
 
 class GrowingTable:
-    """A TSV file for the rows of many sequences; use it in a ``with`` block, and call `finish` at its end.
+    """A TSV file for the rows of many sequences; use it in a ``with`` block, and call `finish` at the end of the block.
 
-    Nothing is created before the first row. If the block ends by an interruption, the rows are kept, and the log says
-    so. If it ends by an `InputError`, they are deleted, because the input must change before another try.
+    Nothing is created before the first row. If the input is wrong (`InputError`), the rows are deleted, because another
+    attempt needs another input. After any other exception the rows are kept, and a warning says where.
 
     Args:
-        target: the file.
-        header: names of its columns; the first one is the id of the sequence.
-        settings: what decides the rows, by name: model, input, options.
-        resume: go on after the last complete row of an interrupted run.
-        several_rows: a sequence may have several rows; the last one's are written again, as some may be missing.
+        target: path of the file.
+        header: names of the columns; the first column is the id of the sequence.
+        settings: everything that the rows depend on, by name: model, input, options.
+        resume: continue after the last complete row of an interrupted run.
+        several_rows: a sequence may have several rows; a resumed run writes all rows of the last sequence again,
+            because some may be missing.
 
     Attributes:
-        num_sequences: sequences whose rows are in the table; after an interruption those that can be skipped.
-        num_rows: rows in the table.
+        num_sequences: number of sequences in the table; when a run is resumed, it can skip as many.
+        num_rows: number of rows in the table.
 
     Raises:
         InputError: if the interrupted run had other settings.
@@ -65,19 +66,19 @@ class GrowingTable:
         self._folder = target.with_name(f".{target.name}.partial")
         self._rows = self._folder / "rows.tsv"
         self._file: TextIO | None = None
-        self._last: str | None = None
+        self._last_id: str | None = None
         self.num_sequences = self.num_rows = 0
         if resume and self._rows.is_file():
             _check_settings(self._folder / "settings.json", settings)
-            self.num_sequences, self.num_rows, offset = _complete(self._rows, len(header), several_rows)
+            self.num_sequences, self.num_rows, offset = _find_progress(self._rows, len(header), several_rows)
             os.truncate(self._rows, offset)
             self._file = self._open()
-            logger.info("%s: goes on after %s sequences", target, f"{self.num_sequences:,}")
+            logger.info("%s: continuing after %s sequences", target, f"{self.num_sequences:,}")
 
     def write(self, cells: tuple[object, ...]) -> None:
-        """Append a row; floats get seven digits, as many as float32 has."""
-        if cells[0] != self._last:  # ids are unique, and the rows of a sequence are neighbours
-            self._last = str(cells[0])
+        """Append a row; numbers are rounded to seven digits, the precision of float32."""
+        if cells[0] != self._last_id:  # ids are unique, and the rows of a sequence follow one another
+            self._last_id = str(cells[0])
             self.num_sequences += 1
         self.num_rows += 1
         if self._file is None:
@@ -88,10 +89,10 @@ class GrowingTable:
         self._writer.writerow([f"{cell:.7g}" if isinstance(cell, float) else cell for cell in cells])
 
     def finish(self) -> None:
-        """Flush the table to disk, and move it to its place.
+        """Flush the table to disk, move it to its target, and delete the temporary folder.
 
         Raises:
-            ValueError: if it has no row.
+            ValueError: if no row was written.
         """
         if self._file is None:
             raise ValueError(f"{self._target}: no row was written")
@@ -103,8 +104,9 @@ class GrowingTable:
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def _open(self) -> TextIO:
-        """Open the rows, and write the header where there is none."""
-        # A line is a row (or part of one, where an id holds a line break), and goes to the system when it ends.
+        """Open the file of rows, and write the header if the file is empty."""
+        # Line buffering: the end of each line passes it to the operating system. A line is a row, or part of a row
+        # whose id contains a line break.
         file = open(self._rows, "a", encoding="utf-8", newline="", buffering=1)
         self._writer = csv.writer(file, delimiter="\t", lineterminator="\n")
         if not self._rows.stat().st_size:
@@ -117,19 +119,19 @@ class GrowingTable:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Close the file; after an interruption keep it."""
+        """Close the file; delete the rows if the input is wrong, keep them after any other exception."""
         if self._file is None:
             return
         self._file.close()
         if error is None:
             return
-        # A disk or a network that fails is reported as an InputError too; then the same input may do next time.
-        of_input = isinstance(error, InputError) and not isinstance(error.__cause__, OSError)
-        if of_input or not self.num_rows:
+        # An InputError that an OSError caused comes from a failing disk or network: the same input may work next time.
+        input_is_wrong = isinstance(error, InputError) and not isinstance(error.__cause__, OSError)
+        if input_is_wrong or not self.num_rows:
             shutil.rmtree(self._folder, ignore_errors=True)
             return
         logger.warning(
-            "%s: interrupted; the rows of %s sequences are kept in %s, so run again with --resume true to go on",
+            "%s: interrupted; the rows of %s sequences are kept in %s, so run again with --resume true to continue",
             self._target,
             f"{self.num_sequences:,}",
             self._folder,
@@ -146,17 +148,18 @@ def _check_settings(path: Path, settings: dict[str, Any]) -> None:
         if before.get(name) != value:
             raise InputError(
                 f"{path.parent}: the interrupted run had {name} {before.get(name)}, this one has {value}; use the same "
-                "again, or leave resume out to begin from the start"
+                "again, or omit resume to start from the beginning"
             )
 
 
-def _complete(path: Path, width: int, several_rows: bool) -> _Done:
-    """Find the rows of the sequences that an interrupted run has finished.
+def _find_progress(path: Path, width: int, several_rows: bool) -> _Progress:
+    """Find which rows of an interrupted run are complete.
 
     Args:
-        path: the rows, with a header.
+        path: file of the rows, with a header.
         width: number of columns.
-        several_rows: whether a sequence may have several rows: those of the last one are then left out.
+        several_rows: whether a sequence may have several rows; the rows of the last sequence then do not count, because
+            some may be missing.
     """
     offset = 0
 
@@ -164,24 +167,22 @@ def _complete(path: Path, width: int, several_rows: bool) -> _Done:
         nonlocal offset
         with open(path, "rb") as file:
             for line in file:
-                if not line.endswith(b"\n"):  # cut off
+                if not line.endswith(b"\n"):  # the run was killed while it wrote this line
                     return
                 offset += len(line)
                 yield line.decode("utf-8")
 
-    # The reader takes exactly the lines that it needs for a row, so after each row `offset` is where it ends.
+    # For each row the reader takes only as many lines as the row has, so `offset` is the end of the row just read.
     reader = csv.reader(lines(), delimiter="\t")
     if next(reader, None) is None:
-        return _Done(0, 0, 0)
-    done, last = _Done(0, 0, offset), None
-    rows = 0
-    begin = done  # of the last sequence's rows
-    for row in reader:
-        if len(row) != width:  # a quoted cell that was cut off
+        return _Progress(0, 0, 0)
+    progress, last_id = _Progress(0, 0, offset), None
+    before_last = progress  # the progress before the first row of the last sequence
+    for rows, row in enumerate(reader, start=1):
+        if len(row) != width:  # the run was killed in the middle of an id with a line break
             break
-        if row[0] != last:
-            last, begin = row[0], done
-            done = done._replace(sequences=done.sequences + 1)
-        rows += 1
-        done = done._replace(rows=rows, offset=offset)
-    return begin if several_rows else done
+        if row[0] != last_id:
+            last_id, before_last = row[0], progress
+            progress = progress._replace(sequences=progress.sequences + 1)
+        progress = progress._replace(rows=rows, offset=offset)
+    return before_last if several_rows else progress

@@ -1,4 +1,4 @@
-"""Load models from disk or the Hub with errors in one line, and read from a configuration what a model predicts."""
+"""Load models from disk or the Hub, with one-line errors, and read the task of a model from its configuration."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from ..io.files import shorten
 from ..labelled.task import Task
 from ..tokenization_kmer import KmerTokenizer
 
-#: Name of the only output of a regression on one unnamed value, in a configuration.
+#: Name in a configuration for the only output of a model that predicts one unnamed value.
 VALUE = "value"
 
 
@@ -37,10 +37,10 @@ def load_config(name: str) -> Any:
         name: folder or Hub name of the model.
 
     Raises:
-        InputError: if there is none, or it belongs to another kind of model.
+        InputError: if there is no such model, or it is not a KmerBert.
     """
     with readable(name):
-        kind = PreTrainedConfig.get_config_dict(name)[0].get("model_type")  # DNABERT's first files name none
+        kind = PreTrainedConfig.get_config_dict(name)[0].get("model_type")  # missing in DNABERT's first files
         config = AutoConfig.from_pretrained(name) if kind else None
     if not isinstance(config, KmerBertConfig):
         what = (
@@ -60,8 +60,8 @@ def load_tokenizer(name: str) -> KmerTokenizer:
         name: folder or Hub name of the model.
 
     Raises:
-        InputError: if there is none, or it has another k or stride than the model: a folder without the tokenizer's
-            file would get the default k-mers.
+        InputError: if there is no such model, or the tokenizer has another k or stride than the model. (Without
+            ``tokenizer_config.json``, transformers would load a tokenizer with the default k and stride.)
     """
     with readable(name):
         config, tokenizer = load_config(name), AutoTokenizer.from_pretrained(name)
@@ -81,7 +81,7 @@ def load_tokenizer(name: str) -> KmerTokenizer:
 
 
 def load_classifier(name: str) -> tuple[PreTrainedModel, KmerTokenizer]:
-    """Load a fine-tuned model, for sequences or for nucleotides, and its tokenizer.
+    """Load a model that was fine-tuned on labels of sequences or of nucleotides, and its tokenizer.
 
     Args:
         name: folder or Hub name of the model.
@@ -109,7 +109,7 @@ def task_of(config: Any, source: str = "the model") -> Task:
 
     Args:
         config: the model's configuration.
-        source: name of the model, for error messages about examples that do not fit.
+        source: name of the model, for error messages about examples that do not fit the task.
     """
     names = [config.id2label[number] for number in range(config.num_labels)]
     has_tracks = isinstance(config, FusionKmerBertConfig)
@@ -124,12 +124,12 @@ def task_of(config: Any, source: str = "the model") -> Task:
     )
 
 
-# What torch.load raises for a file that is not a checkpoint or was cut short; the first also for a rejected pickle.
+# Errors of torch.load for a file that is truncated or not a checkpoint; UnpicklingError also for a rejected pickle.
 _DAMAGED = (pickle.UnpicklingError, EOFError, struct.error)
 
 _OBJECT, _TEXT = (dict,), (str,)
 _IN_JSON = {dict: "an object", list: "a list", str: "a string", int: "a number", float: "a number"}
-# The files of a model folder that hold a JSON object, and the types of the values that the libraries do not check.
+# Files of a model folder that must hold a JSON object, and the types of those values that transformers does not check.
 _JSON_FILES: dict[str, dict[str, tuple[type, ...]]] = {
     "config.json": {
         "architectures": (list,),
@@ -160,16 +160,16 @@ _JSON_FILES: dict[str, dict[str, tuple[type, ...]]] = {
 
 @contextlib.contextmanager
 def readable(source: str) -> Iterator[None]:
-    """Turn what goes wrong when a damaged or foreign model is loaded into one line; our own faults pass through.
+    """Turn errors from loading a damaged or foreign model into a one-line InputError, but not bugs of this package.
 
-    The files of a folder are checked first, because libraries meet a wrong type somewhere inside with an AttributeError
-    or a TypeError, which could as well be a fault of this package: these are not caught.
+    The types in a folder's files are checked first. Without that check, a wrong type would cause an AttributeError or a
+    TypeError somewhere in transformers. These two are not caught, because a bug of this package may cause them too.
 
     Args:
         source: folder or Hub name of the model that is loaded in the ``with`` block.
 
     Raises:
-        InputError: naming the source, the file in it as far as known, and what is wrong.
+        InputError: naming the source, the file if it is known, and the problem.
     """
     from huggingface_hub.errors import StrictDataclassError
     from safetensors import SafetensorError
@@ -197,13 +197,13 @@ def readable(source: str) -> Iterator[None]:
 
 
 def check_model_folder(path: Path) -> None:
-    """Check that a path, if it exists, is a folder whose files have the form that a saved model's have.
+    """Check that a path, if it exists, is a model folder with well-formed files.
 
     Args:
-        path: a folder; a name that does not exist here may be one of the Hub.
+        path: folder of the model; a path that does not exist is accepted, because it may be a name on the Hub.
 
     Raises:
-        InputError: naming the file, and the key in it.
+        InputError: naming the file, and the key in the file.
     """
     if path.exists() and not path.is_dir():
         raise InputError(f"{path} is a file; name the model's folder")
@@ -220,7 +220,7 @@ def check_model_folder(path: Path) -> None:
 
 
 def _check_json(path: Path, types: dict[str, tuple[type, ...]]) -> None:
-    """Raise InputError if a file is not a JSON object, or has a value of another type than those given by key."""
+    """Raise InputError unless a file holds a JSON object whose values have the allowed types (key -> types)."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:  # JSONDecodeError and UnicodeDecodeError
@@ -237,7 +237,7 @@ def _check_json(path: Path, types: dict[str, tuple[type, ...]]) -> None:
 def _check_pickle(path: Path) -> None:
     """Raise InputError if a file is not a checkpoint of plain weights.
 
-    torch.load has no error of its own for a damaged file; whatever it raises here, it is about the file.
+    torch.load has no error class for damaged files: it raises any of those below, here always because of the file.
     """
     try:
         weights = torch.load(path, map_location="meta", weights_only=True)
@@ -257,6 +257,7 @@ def _check_pickle(path: Path) -> None:
 
 
 def _damaged_pickle(source: str) -> str:
+    """Return the error message for a file that torch.load cannot read or will not read."""
     return (
         f"{source}: its weights are a damaged file or a pickle with more than plain weights, which could run code; "
         "save the weights alone, as model.safetensors or by torch.save(model.state_dict())"

@@ -1,4 +1,4 @@
-"""Predict with a fine-tuned model on a file of sequences: the verb `predict`."""
+"""Predict with a fine-tuned model on a file of sequences: `hf-genomics predict`."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ from .windows import Window, longest_window, shortest_sequence, windows_of_chunk
 
 logger = logging.getLogger(__name__)
 
-_SAMPLE_BYTES = 1 << 20  # at either end of a file, by which a resumed run recognizes it
+_SAMPLE_BYTES = 1 << 20  # bytes at each end of an input file by which a resumed run recognizes the file
 
 
 @renamed(**{f"{old}_column": f"columns.{old}" for old in ("sequence", "id", "pair")})
@@ -51,30 +51,31 @@ def predict(
 ) -> PredictionTable:
     """Predict the class (or value) of every sequence of a file; long sequences are cut into windows and averaged.
 
-    The file is read while its first sequences are predicted, in memory that depends neither on the number of its
-    sequences (but for their names, which must be unique) nor on their length. Rows are written to a folder
-    ``.NAME.partial`` beside the output, which appears when it is complete. An interrupted run keeps that folder, and
-    `resume` goes on from there.
+    The file is read while predictions are made, in memory that depends neither on the number of sequences (except for
+    their names, which must be unique) nor on their length. Rows are written to the folder ``.NAME.partial`` next to
+    the output; the output appears when it is complete. An interrupted run keeps that folder, and `resume` continues it.
 
     Args:
         model: folder or Hub name of a fine-tuned model.
-        input: FASTA, FASTQ, GenBank, 2bit, CSV, TSV or Parquet file, plain or gzipped; in Python a `datasets.Dataset`
-            as well.
-        output: TSV file to write: id, length, prediction and a probability per class; of a model that classifies
-            nucleotides, id, start, end (0-based, half-open), prediction and mean probability of every run of one class.
-        columns: names of the columns of a table; `sequence`, `id`, `pair` and tracks are read. Tracks that are not
-            named are read from the columns of the names that the model knows.
+        input: FASTA, FASTQ, GenBank, 2bit, CSV, TSV or Parquet file, plain or gzipped; in Python also a
+            `datasets.Dataset`.
+        output: TSV file to write: id, length, prediction and a probability per class. For a model that classifies
+            nucleotides: id, start, end (0-based, half-open), prediction and mean probability of every interval of
+            nucleotides of one class.
+        columns: names of the columns of a table; `sequence`, `id`, `pair` and tracks are read. By default, tracks are
+            read from columns with the names that the model was fine-tuned with.
         rna: read U as T.
-        batch_size: windows encoded at once.
-        resume: go on after the last complete row of an interrupted run of the same model, input and options; of a model
-            that classifies nucleotides, the last sequence is predicted again. Without it an interrupted run is dropped.
+        batch_size: number of windows that are encoded at once.
+        resume: continue an interrupted run with the same model, input and options after its last complete row; a model
+            that classifies nucleotides predicts the last sequence again. If false, rows of an interrupted run are
+            deleted.
 
     Returns:
-        The table of the predictions, which reads the file where rows are wanted.
+        The table of predictions; it reads the output file when its rows are used.
 
     Raises:
-        InputError: if the input or the model cannot be read, or a sequence is shorter than one k-mer. Nothing is
-            written then.
+        InputError: if the input or the model cannot be read, or a sequence is shorter than one k-mer; there is no
+            output then.
 
     >>> import hf_genomics as hg
     >>> hg.predict("runs/model", "contigs.fasta", "phages.tsv").to_pandas()  # doctest: +SKIP
@@ -85,15 +86,16 @@ def predict(
         raise InputError(f"batch_size must be at least 1, not {batch_size}")
     network, tokenizer = load_classifier(model)
     task = task_of(network.config, model)
-    # A task without labels of its own keeps columns of labels out of what is read.
+    # Prediction needs no labels: `match_columns` asks for no column of labels if the task is one class per sequence.
     columns = match_columns(columns, replace(task, problem_type="single_label_classification", level="sequence"))
     settings = {"model": model_digest(network), **input_digest(input), "options": {**asdict(columns), "rna": rna}}
+    # The columns of sequences without rows serve as the header: they depend on the task only.
     header = RUN_COLUMNS if task.level == "nt" else list(sequence_columns(task, [], [], np.zeros((0, task.num_labels))))
     windows = read_windows(input, network, tokenizer, columns, rna)
     with GrowingTable(target, header, settings, resume, several_rows=task.level == "nt") as table:
-        done = table.num_sequences
-        left = dropwhile(lambda window: window.owner < done, windows)
-        for row in prediction_rows(task, network, tokenizer, left, batch_size):
+        done = table.num_sequences  # of the interrupted run: read again, but not predicted again
+        remaining = dropwhile(lambda window: window.owner < done, windows)
+        for row in prediction_rows(task, network, tokenizer, remaining, batch_size):
             table.write(row)
         table.finish()
     return PredictionTable(target, task, table.num_sequences, table.num_rows)
@@ -102,14 +104,14 @@ def predict(
 def prediction_rows(
     task: Task, model: PreTrainedModel, tokenizer: KmerTokenizer, windows: Iterable[Window], batch_size: int
 ) -> Iterator[tuple[Any, ...]]:
-    """Iterate over the rows of a table of predictions while windows come in.
+    """Iterate over the rows of a table of predictions; windows are read only as rows are needed.
 
     Args:
-        task: of the model.
+        task: task of the model.
         model: fine-tuned model.
-        tokenizer: of the model.
-        windows: of the sequences, in order.
-        batch_size: windows encoded at once.
+        tokenizer: tokenizer of the model.
+        windows: windows of all sequences, in the order of the sequences and of the starts in each sequence.
+        batch_size: number of windows that are encoded at once.
     """
     scored = score_windows(model, tokenizer, windows, batch_size)
     if task.level == "nt":
@@ -123,13 +125,13 @@ def prediction_rows(
 def read_windows(
     source: Source, model: PreTrainedModel, tokenizer: KmerTokenizer, columns: Columns, rna: bool
 ) -> Iterator[Window]:
-    """Iterate over the windows of a file while it is read, with a progress bar over its bytes on a screen.
+    """Iterate over the windows of a file while it is read; on a terminal, a progress bar counts the bytes read.
 
     Args:
-        source: as in `predict`.
-        model: sets the length of the windows.
-        tokenizer: of the model.
-        columns: of a table.
+        source: as ``input`` of `predict`.
+        model: model whose configuration sets the length of the windows.
+        tokenizer: tokenizer of the model.
+        columns: names of the columns, if the file is a table.
         rna: read U as T.
 
     Raises:
@@ -143,6 +145,8 @@ def read_windows(
         def watch(content: memoryview) -> None:
             bar.update(len(content))
 
+        # A contig may be larger than memory, so sequence files are cut into windows chunk by chunk; a table comes in
+        # frames of whole rows. (A sequence file for a model with tracks is left to the table's error message.)
         if is_file and kind_of(source) == "sequences" and not columns.beside():
             chunks = read_chunks(source, rna=rna, min_length=shortest, watch=watch)
             yield from windows_of_chunks(chunks, longest_window(model.config, tokenizer))
@@ -154,7 +158,8 @@ def read_windows(
 
 
 def model_digest(model: PreTrainedModel) -> str:
-    """Return twelve letters that name a model by its configuration and weights."""
+    """Return a short hash, 12 hexadecimal digits, of a model's configuration and weights."""
+    # The folder that the model was loaded from does not count: a copy of the model has the same hash.
     settings = {key: value for key, value in model.config.to_dict().items() if key != "_name_or_path"}
     found = hashlib.sha256(repr(sorted(settings.items())).encode())
     for weight in model.state_dict().values():
@@ -163,7 +168,14 @@ def model_digest(model: PreTrainedModel) -> str:
 
 
 def input_digest(source: Source) -> dict[str, Any]:
-    """Return what names an input: its size, and twelve letters that stand for the content of both its ends.
+    """Return the size of an input, and a short hash of its beginning and end, by which a resumed run recognizes it.
+
+    Args:
+        source: as ``input`` of `predict`.
+
+    Returns:
+        ``input``: 12 hexadecimal digits, from the first and last MiB of a file, or the first and last row of a dataset;
+        ``input_size``: bytes of the file, or rows of the dataset.
 
     Raises:
         InputError: if a file cannot be read.

@@ -1,4 +1,4 @@
-"""Predictions of a model: in memory beside their examples, and as tables."""
+"""Predictions of a model: in memory together with their examples, and as tables."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ class Predictions(NamedTuple):
     """What a model predicts for examples in memory.
 
     Attributes:
-        examples: the sequences, with labels where these are known.
-        scores: as `predict_scores` returns them; empty of a model that classifies nucleotides.
-        nt_scores: as `predict_nt_scores` returns them; empty of a model that classifies sequences.
-        names: of classes, labels or targets; None for one value without a name.
+        examples: the sequences, with labels if they are known.
+        scores: as `predict_scores` returns them; empty for a model that classifies nucleotides.
+        nt_scores: as `predict_nt_scores` returns them; empty for a model that predicts one result per sequence.
+        names: names of the classes, labels or targets; None for one value without a name.
     """
 
     examples: LabelledSequences
@@ -42,13 +42,13 @@ class Predictions(NamedTuple):
     def of(
         cls, model: PreTrainedModel, tokenizer: KmerTokenizer, examples: LabelledSequences, batch_size: int = 64
     ) -> Predictions:
-        """Predict for examples.
+        """Compute the predictions of a model for examples.
 
         Args:
             model: fine-tuned model.
-            tokenizer: of the model.
-            examples: sequences with what the model reads beside them.
-            batch_size: windows encoded at once.
+            tokenizer: tokenizer of the model.
+            examples: sequences, with the pairs and tracks that the model reads.
+            batch_size: number of windows that are encoded at once.
         """
         task = task_of(model.config)
         if task.level == "nt":
@@ -56,7 +56,7 @@ class Predictions(NamedTuple):
         return cls(examples, predict_scores(model, tokenizer, examples, batch_size), [], task.names)
 
     def labelled(self) -> tuple[np.ndarray, np.ndarray]:
-        """Return scores and labels side by side; of nucleotides those that have a label, one row each."""
+        """Return scores and labels, one row per sequence, or one row per nucleotide that has a label."""
         if not self.nt_scores:
             return self.scores, self.examples.known_labels
         labels = np.concatenate(self.examples.nt_labels or [])
@@ -69,12 +69,13 @@ class Predictions(NamedTuple):
             task = Task(self.examples.problem, self.names)
             return sequence_columns(task, self.examples.ids, lengths, self.scores, self.examples.labels)
         named = zip(self.examples.ids, self.nt_scores, strict=True)
+        # Row `owner` of the examples is one piece that starts at nucleotide 0: the whole sequence.
         pieces = (NtScores(owner, name, 0, scores) for owner, (name, scores) in enumerate(named))
         rows = list(class_runs(pieces, self.names or []))
         return {column: [row[number] for row in rows] for number, column in enumerate(RUN_COLUMNS)}
 
     def to_pandas(self) -> pd.DataFrame:
-        """Return the table of the predictions: a row per sequence, or per run of nucleotides of one class."""
+        """Return the table of the predictions: a row per sequence, or per interval of nucleotides of one class."""
         return pd.DataFrame(self.columns())
 
     def write(self, path: Path) -> None:
@@ -85,13 +86,13 @@ class Predictions(NamedTuple):
 
 @dataclass(frozen=True)
 class PredictionTable:
-    """Predictions in a file, which are read back only when they are wanted: a genome's need not fit into memory.
+    """Predictions in a file that is read only when rows are used, so that the table may be larger than memory.
 
     Attributes:
-        path: the TSV file.
-        task: of the model.
-        num_sequences: how many sequences were predicted.
-        num_rows: rows of the table: one per sequence, or per run of nucleotides of one class.
+        path: path of the TSV file.
+        task: task of the model.
+        num_sequences: number of sequences with a prediction.
+        num_rows: number of rows: one per sequence, or per interval of nucleotides of one class.
     """
 
     path: Path
@@ -109,7 +110,7 @@ class PredictionTable:
             yield from csv.DictReader(file, delimiter="\t")
 
     def to_pandas(self) -> pd.DataFrame:
-        """Read the whole table; ids and names of classes are texts."""
+        """Read the whole table; ids and class names stay texts, even if they look like numbers."""
         texts = {"id": str, "prediction": str} if self.task.is_classification else {"id": str}
         return pd.read_csv(self.path, sep="\t", dtype=texts, keep_default_na=False)
 
@@ -120,15 +121,16 @@ def sequence_columns(
     """Return predictions for sequences as the columns of a table.
 
     Args:
-        task: of the model.
-        ids: of the sequences.
-        lengths: of the sequences, in nt.
-        scores: float64 (sequences, labels).
-        labels: the known labels, which are shown beside the predictions.
+        task: task of the model.
+        ids: ids of the sequences.
+        lengths: lengths of the sequences in nt.
+        scores: float64 (sequences, classes), (sequences, labels) or (sequences, targets).
+        labels: known labels, which get columns next to the predictions; None if there are none.
 
     Returns:
-        id and length; for one class out of several the prediction and the probability ``p_NAME`` of each class; for
-        several labels the probability of each; for values ``prediction``, or ``predicted_NAME`` of each target.
+        Column -> values: ``id`` and ``length``; for one class out of several ``prediction`` and a probability
+        ``p_NAME`` for each class; for several labels a probability ``p_NAME`` for each label; for one value
+        ``prediction``, and for several targets ``predicted_NAME`` for each target.
     """
     columns: dict[str, Any] = {"id": ids, "length": lengths}
     names = task.names
@@ -136,7 +138,8 @@ def sequence_columns(
         prefix = "predicted" if task.problem_type == "regression" else "p"
         for number, name in enumerate(names):
             if labels is not None:
-                columns[f"label_{name}"] = ["" if x != x else x for x in labels[:, number].tolist()]
+                # NaN, the only number that is not equal to itself, stands for a label that was not measured.
+                columns[f"label_{name}"] = ["" if label != label else label for label in labels[:, number].tolist()]
             columns[f"{prefix}_{name}"] = scores[:, number].astype(float).tolist()
         return columns
     if labels is not None:
@@ -147,50 +150,65 @@ def sequence_columns(
     return columns | {f"p_{name}": scores[:, number].astype(float).tolist() for number, name in enumerate(names)}
 
 
-class _Run(NamedTuple):
-    """Neighbouring nucleotides of one sequence that are predicted to be of one class."""
+class _Interval(NamedTuple):
+    """Neighbouring nucleotides of one sequence with the same predicted class.
+
+    Attributes:
+        owner: number of the sequence.
+        name: id of the sequence.
+        start: position of the first nucleotide, 0-based.
+        end: position after the last nucleotide.
+        number: number of the predicted class.
+        total: sum of the probabilities of this class over the nucleotides.
+    """
 
     owner: int
     name: str
     start: int
     end: int
-    number: int  # of the class
-    total: float  # sum of the class's probabilities
+    number: int
+    total: float
 
-    def continues(self, before: _Run | None) -> bool:
-        """Return whether this run is the rest of the one ``before`` it."""
-        return before is not None and (before.owner, before.number) == (self.owner, self.number)
+    def continues(self, before: _Interval) -> bool:
+        """Return whether this interval has the sequence and the class of the interval ``before`` it."""
+        return (before.owner, before.number) == (self.owner, self.number)
 
     def row(self, names: list[str]) -> tuple[str, int, int, str, float]:
-        """Return the run as a row of a table, with the mean probability."""
+        """Return the interval as a row of a table, with the mean probability of its class."""
         return self.name, self.start, self.end, names[self.number], self.total / (self.end - self.start)
 
 
 def class_runs(pieces: Iterable[NtScores], names: list[str]) -> Iterator[tuple[str, int, int, str, float]]:
-    """Iterate over the runs of nucleotides of one class: id, start, end, class, and its mean probability.
+    """Iterate over the intervals of nucleotides of one class: id, start, end, class, and its mean probability.
 
     Args:
-        pieces: scores of sequences, those of a sequence in order; a run may go on from one piece to the next.
-        names: of the classes.
+        pieces: scores of stretches of sequences; the pieces of one sequence follow one another without gaps.
+        names: names of the classes.
     """
-    held: _Run | None = None
+    # An interval may continue in the next piece, so the last one is held until an interval of another class begins:
+    #
+    #     piece            |--- 1 ---|--- 2 ---|
+    #     predicted class   A A B B B B B B A A
+    #     rows              A   B           A
+    held: _Interval | None = None
     for piece in pieces:
-        for run in _runs_of(piece):
-            if held is not None and run.continues(held):
-                held = held._replace(end=run.end, total=held.total + run.total)
+        for interval in _intervals_of(piece):
+            if held is not None and interval.continues(held):
+                held = held._replace(end=interval.end, total=held.total + interval.total)
                 continue
             if held is not None:
                 yield held.row(names)
-            held = run
+            held = interval
     if held is not None:
         yield held.row(names)
 
 
-def _runs_of(piece: NtScores) -> Iterator[_Run]:
-    """Iterate over the runs of one piece."""
+def _intervals_of(piece: NtScores) -> Iterator[_Interval]:
+    """Iterate over the intervals of one piece; the last one may continue in the next piece."""
+    # best = 0 0 1 1 1 0 has the bounds 0, 2, 5 and 6: the start, every position where the class changes, and the end.
     best = piece.scores.argmax(1)
     bounds = np.concatenate([[0], np.flatnonzero(np.diff(best)) + 1, [len(best)]]).tolist()
     for start, end in zip(bounds[:-1], bounds[1:], strict=True):
         number = int(best[start])
         total = float(piece.scores[start:end, number].sum())
-        yield _Run(piece.owner, piece.name, piece.start + start, piece.start + end, number, total)
+        yield _Interval(piece.owner, piece.name, piece.start + start, piece.start + end, number, total)

@@ -1,14 +1,14 @@
 """Compute what a fine-tuned model predicts for sequences of any length.
 
-Three steps, each a function of the one before, so that files, arrays and whatever comes can go through them one by one:
+Prediction has three steps, and each step reads the output of the step before it, window by window:
 
-- windows (`hf_genomics.inference.windows`) are stretches of sequences that the model can read;
-- `score_windows` gives each window its probabilities or values, in the order of the windows;
-- `average_windows` and `merge_windows` make them scores of sequences and of nucleotides.
+- the functions of `hf_genomics.inference.windows` cut sequences into windows that the model can read;
+- `score_windows` computes the probabilities or values of each window, in the order of the windows;
+- `average_windows` combines the scores of windows into scores of sequences, `merge_windows` into scores of nucleotides.
 
-All are generators that hold a bounded number of windows. `predict_scores` and `predict_nt_scores` are the three of
-them for sequences in memory. Functions that ask a model many times (attribution, variants) can take one of these two as
-an argument.
+All steps are generators that hold a limited number of windows, so that a file or an array may be larger than memory.
+`predict_scores` and `predict_nt_scores` run all three steps on sequences in memory. Code that queries a model many
+times (attribution, effects of variants) can take one of these two functions as an argument.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from ..sequence import as_letters
 from ..tokenization_kmer import KmerTokenizer
 from .windows import Window, collator_for, windows_of_examples
 
-_BUFFER_NT = 1 << 20  # of windows that are sorted by length together
+_BUFFER_NT = 1 << 20  # nt of the windows that are sorted by length together
 
 
 class SequenceScores(NamedTuple):
@@ -39,7 +39,7 @@ class SequenceScores(NamedTuple):
     Attributes:
         owner: number of the sequence.
         name: id of the sequence.
-        length: of the sequence, in nt.
+        length: length of the sequence in nt.
         scores: float64 (classes,), or (labels,), or (targets,).
     """
 
@@ -55,7 +55,7 @@ class NtScores(NamedTuple):
     Attributes:
         owner: number of the sequence.
         name: id of the sequence.
-        start: the first of the nucleotides, 0-based.
+        start: position of the first of these nucleotides in the sequence, 0-based.
         scores: float64 (nt, classes).
     """
 
@@ -73,16 +73,16 @@ def predict_scores(
 ) -> np.ndarray:
     """Compute class probabilities, or values, for sequences of any length.
 
-    A sequence longer than those the model was fine-tuned on is cut into windows of their length side by side, the last
-    one moved back to the end; the probabilities of its windows are averaged. The model is left on the device and in
-    the mode (training or evaluation) in which it was.
+    A sequence longer than the longest one of fine-tuning is cut into windows of that length, side by side; the last
+    window is moved back so that it ends with the sequence. The probabilities of the windows are averaged. Afterwards
+    the model is on the same device and in the same mode (training or evaluation) as before.
 
     Args:
         model: sequence classifier: plain, hierarchical or with tracks.
-        tokenizer: of the model.
-        sequences: texts, or uint8 letters (nt,), one for each sequence; or examples with what the model reads beside
-            them.
-        batch_size: windows encoded at once.
+        tokenizer: tokenizer of the model.
+        sequences: one text or one array of uint8 letters (nt,) for each sequence; or examples, with the pairs and
+            tracks that the model reads.
+        batch_size: number of windows that are encoded at once.
 
     Returns:
         float64 (sequences, classes); (sequences, labels) for several labels; (sequences, targets) for values.
@@ -106,7 +106,7 @@ def predict_nt_scores(
     sequences: LabelledSequences | Sequence[str] | Sequence[np.ndarray],
     batch_size: int = 64,
 ) -> list[np.ndarray]:
-    """Compute class probabilities for every nucleotide; where the windows of a long sequence overlap, their mean.
+    """Compute class probabilities for every nucleotide; where two windows overlap, the mean of both.
 
     Args:
         model: token classifier that was fine-tuned on labels per nucleotide.
@@ -148,18 +148,18 @@ def score_windows(
 ) -> Iterator[tuple[Window, np.ndarray]]:
     """Iterate over windows with their scores, in the order of the windows.
 
-    Windows are read about a million nt ahead. Among these, those of similar length are encoded together, so that little
-    is padded; the memory does not grow with the number of windows.
+    Windows are read about a million nt ahead and sorted by length, so that windows of similar length share a batch and
+    need little padding. Memory does not grow with the number of windows.
 
     Args:
         model: fine-tuned model.
-        tokenizer: of the model.
+        tokenizer: tokenizer of the model.
         windows: any number of windows.
-        batch_size: windows encoded at once.
+        batch_size: number of windows that are encoded at once.
 
     Yields:
-        Each window, and its probabilities or values, float64 (labels,); of a model that classifies nucleotides
-        (nt, classes).
+        Each window, and its probabilities or values: float64 (labels,), or (nt, classes) from a model that classifies
+        nucleotides.
 
     Raises:
         InputError: if ``batch_size`` is not positive.
@@ -170,22 +170,25 @@ def score_windows(
     with ready(model) as device:
         for buffer in _buffers(windows, batch_size):
             lengths = [len(window.row["sequence"]) for window in buffer]
+            # Windows are encoded from the shortest to the longest, but keep their own places in `scores`.
             order = np.argsort(lengths, kind="stable").tolist()
             scores: list[np.ndarray] = [np.zeros(0)] * len(buffer)
             for begin in range(0, len(order), batch_size):
                 chosen = order[begin : begin + batch_size]
                 batch = collate([buffer[number].row for number in chosen])
-                # Only the call of the model: what moves weights in inference mode makes them unfit for training.
+                # Inference mode covers the call of the model only: weights that are moved to another device in
+                # inference mode can no longer be trained.
                 with torch.inference_mode():
                     logits = model(**{name: column.to(device) for name, column in batch.items()}).logits
                 for number, row in zip(chosen, as_scores(logits.double().cpu().numpy(), problem), strict=True):
                     scores[number] = row
             for window, length, row in zip(buffer, lengths, scores, strict=True):
-                yield window, row[:length] if row.ndim > 1 else row  # behind a window's nucleotides lies padding
+                # Scores per nucleotide are as long as the longest window of the batch: cut off the scores of padding.
+                yield window, row[:length] if row.ndim > 1 else row
 
 
 def _buffers(windows: Iterable[Window], batch_size: int) -> Iterator[list[Window]]:
-    """Gather windows until there are a million nt in full batches."""
+    """Iterate over lists of windows with about a million nt; each list but the last one fills whole batches."""
     buffer: list[Window] = []
     nt = 0
     for window in windows:
@@ -200,11 +203,12 @@ def _buffers(windows: Iterable[Window], batch_size: int) -> Iterator[list[Window
 
 @contextlib.contextmanager
 def ready(model: PreTrainedModel) -> Iterator[torch.device]:
-    """Move a model to the accelerator, if there is one, and into evaluation mode; afterwards put all back as it was.
+    """Move a model to the accelerator, if there is one, and into evaluation mode; restore both afterwards.
 
     Yields:
         The device for the inputs.
     """
+    # Each module has a mode of its own; `model.train(mode)` would give all of them the same one.
     before, modes = model.device, [(module, module.training) for module in model.modules()]
     device = torch.device(torch.accelerator.current_accelerator(check_available=True) or "cpu")
     try:
@@ -219,29 +223,37 @@ def average_windows(scored: Iterable[tuple[Window, np.ndarray]]) -> Iterator[Seq
     """Iterate over sequences with the mean of their windows' scores.
 
     Args:
-        scored: windows, those of a sequence one after the other, and their scores (labels,).
+        scored: windows and their scores (labels,); all windows of one sequence must follow one another.
     """
-    for owner, of_owner in groupby(scored, lambda pair: pair[0].owner):
+    for owner, group in groupby(scored, lambda pair: pair[0].owner):
         name, length, count, total = "", 0, 0, np.zeros(())
-        for window, scores in of_owner:
+        for window, scores in group:  # the last window ends with the sequence: its end is the length of the sequence
             name, length, count, total = window.name, window.end, count + 1, total + scores
         yield SequenceScores(owner, name, length, total / count)
 
 
 def merge_windows(scored: Iterable[tuple[Window, np.ndarray]]) -> Iterator[NtScores]:
-    """Iterate over stretches of sequences with the scores of their nucleotides, without gap or overlap.
+    """Iterate over stretches of sequences with the scores of their nucleotides, without gaps or overlaps.
 
-    Where two windows overlap, a nucleotide gets the mean of both; more than two never do, because only the last window
-    of a sequence is moved back.
+    A nucleotide in two windows gets the mean of both. No nucleotide is in three, because only the last window of a
+    sequence is moved back.
 
     Args:
-        scored: windows, those of a sequence in the order of their starts, and their scores (nt, classes).
+        scored: windows and their scores (nt, classes); the windows of one sequence follow one another in the order of
+            their starts.
     """
-    held: NtScores | None = None  # of the window before, as far as it is not given out
+    # Two windows of 6 nt over a sequence of 10 nt; the second one was moved back by 2 nt:
+    #
+    #     nucleotide           0 1 2 3 4 5 6 7 8 9
+    #     held (first window)  h h h h h h              alone = 4, shared = 2
+    #     scores (second one)          s s s s s s
+    #     yielded              h h h h
+    #     held from now on             m m s s s s      m: mean of h and s
+    held: NtScores | None = None  # scores that are not yielded yet, because the next window may overlap them
     for window, scores in scored:
         now = NtScores(window.owner, window.name, window.start, scores)
         if held is not None and held.owner == window.owner:
-            alone = window.start - held.start  # nucleotides of the window before that this one does not cover
+            alone = window.start - held.start  # nucleotides of `held` that this window does not cover
             shared = len(held.scores) - alone
             mean = (held.scores[alone:] + scores[:shared]) / 2
             now = now._replace(scores=np.concatenate([mean, scores[shared:]]))
@@ -254,7 +266,7 @@ def merge_windows(scored: Iterable[tuple[Window, np.ndarray]]) -> Iterator[NtSco
 
 
 def as_scores(logits: np.ndarray, problem_type: str | None) -> np.ndarray:
-    """Turn logits into probabilities; values are left as they are.
+    """Turn logits, the raw outputs of a model, into probabilities; values to regress on stay as they are.
 
     Args:
         logits: float64 (..., labels).

@@ -24,8 +24,8 @@ class Window(NamedTuple):
     Attributes:
         owner: number of the sequence, from 0 in the order of the file.
         name: id of the sequence.
-        start: first nucleotide of the window, 0-based.
-        row: ``sequence`` (uint8 letters, (nt,)) and what the model reads beside it.
+        start: position of the first nucleotide of the window, 0-based.
+        row: ``sequence`` (uint8 letters, (nt,)), and the pair and tracks if the model reads them.
     """
 
     owner: int
@@ -35,22 +35,22 @@ class Window(NamedTuple):
 
     @property
     def end(self) -> int:
-        """First nucleotide behind the window, 0-based."""
+        """Position of the first nucleotide after the window, 0-based."""
         return self.start + len(self.row["sequence"])
 
 
 def windows_of_examples(
     examples: LabelledSequences, model: PreTrainedModel, tokenizer: KmerTokenizer, first: int = 0
 ) -> Iterator[Window]:
-    """Iterate over the windows of examples; signals per nucleotide are cut along, pairs stay whole.
+    """Iterate over the windows of examples; signals are cut like their sequences, pairs are not cut.
 
-    The windows of a sequence lie side by side; the last one is moved back to end with the sequence.
+    The windows of a sequence lie side by side; the last one is moved back so that it ends with the sequence.
 
     Args:
-        examples: sequences, with what the model reads beside them.
-        model: sets the length of the windows.
-        tokenizer: of the model.
-        first: number of the first sequence.
+        examples: sequences, with the pairs and tracks that the model reads.
+        model: model whose configuration sets the length of the windows.
+        tokenizer: tokenizer of the model.
+        first: number (``owner``) of the first sequence.
 
     Raises:
         InputError: if a pair, which cannot be cut, does not fit the model.
@@ -64,7 +64,7 @@ def windows_of_examples(
     indices, starts, ends = tile_all(lengths, longest, longest, end="flush")
     for index, start, end in zip(indices.tolist(), starts.tolist(), ends.tolist(), strict=True):
         row = {"sequence": examples.sequences[index][start:end], **columns_beside(examples, index)}
-        row.pop("nt_labels", None)
+        row.pop("nt_labels", None)  # not an input of the model, and as long as the whole sequence
         if "nt_tracks" in row:
             row["nt_tracks"] = row["nt_tracks"][start:end]
         yield Window(first + index, examples.ids[index], start, row)
@@ -76,16 +76,22 @@ def windows_of_chunks(chunks: Iterable[RecordChunk], longest: int) -> Iterator[W
     At most two windows and one chunk of a contig are held in memory.
 
     Args:
-        chunks: contigs chunk by chunk.
-        longest: nt of a window.
+        chunks: chunks of contigs; the chunks of one contig follow one another, from its start to its end.
+        longest: length of a window in nt; only a contig shorter than that gives a shorter window.
     """
+    # Windows of 4 nt, 10 nt in `held`; the contig may end here or continue:
+    #
+    #     A C G T  A C G T  A C
+    #     |-----|                  the first window is yielded now (ready = 4)
+    #                  |-----|     the last window, if the contig ends here
+    #
+    # The last window then begins in the second one, so the last full window always stays in `held`.
     owner, name, start, held = -1, "", 0, b""
     for chunk in chunks:
         if chunk.start == 0:
             yield from _cut(owner, name, start, held, longest)
             owner, name, start, held = owner + 1, chunk.name, 0, b""
         held += chunk.letters
-        # The last full window is held back: if the contig ends soon, the one behind it is moved back into it.
         ready = (len(held) // longest - 1) * longest
         if ready > 0:
             yield from _cut(owner, name, start, held[:ready], longest)
@@ -94,11 +100,11 @@ def windows_of_chunks(chunks: Iterable[RecordChunk], longest: int) -> Iterator[W
 
 
 def _cut(owner: int, name: str, offset: int, letters: bytes, longest: int) -> Iterator[Window]:
-    """Iterate over the windows of a stretch that begins at ``offset``; nothing before the first contig."""
-    if owner < 0:
+    """Iterate over the windows of the stretch of a contig that begins at ``offset``."""
+    if owner < 0:  # there is nothing to cut before the first contig
         return
     array = np.frombuffer(letters, np.uint8)
-    if len(array) <= longest:  # short reads are many, so they take the short way
+    if len(array) <= longest:  # quicker than `tile`: a file may hold millions of short reads
         yield Window(owner, name, offset, {"sequence": array})
         return
     for start, end in zip(*map(np.ndarray.tolist, tile(len(array), longest, longest, end="flush")), strict=True):
@@ -106,7 +112,10 @@ def _cut(owner: int, name: str, offset: int, letters: bytes, longest: int) -> It
 
 
 def parts_of(config: Any) -> tuple[int, int | None]:
-    """Return into how many parts a model's sequences are cut, and the longest part in nt, as its configuration says.
+    """Return the number of parts into which a model cuts a sequence, and the length of the longest part in nt.
+
+    Args:
+        config: configuration of the model.
 
     Returns:
         ``num_parts`` and ``part_length`` of a hierarchical model; (1, None) of all others, which read whole sequences.
@@ -117,11 +126,12 @@ def parts_of(config: Any) -> tuple[int, int | None]:
 
 
 def longest_window(config: Any, tokenizer: KmerTokenizer) -> int:
-    """Return the longest sequence, in nt, that a model reads at once: no longer than those it was fine-tuned on."""
+    """Return the longest sequence, in nt, that a model reads at once: no longer than the longest one of fine-tuning."""
+    # [CLS] and [SEP] leave max_position_embeddings - 2 k-mers: the first covers k nt, every further one adds a stride.
     fits = (config.max_position_embeddings - 3) * tokenizer.stride + tokenizer.k
     parts, part_length = parts_of(config)
     most = parts * (part_length or fits)
-    if part_length and config.aggregation != "concat":  # any number of parts
+    if part_length and config.aggregation != "concat":  # such a model takes any number of parts
         return config.max_sequence_length or most
     return min(most, config.max_sequence_length or most)
 
@@ -136,10 +146,10 @@ def collator_for(config: Any, tokenizer: KmerTokenizer, rc_probability: float = 
     """Build the collator that cuts sequences into parts as a model's configuration says.
 
     Args:
-        config: of the model.
-        tokenizer: of the model.
-        rc_probability: chance to show the opposite strand of a row, in training.
-        seed: of that chance.
+        config: configuration of the model.
+        tokenizer: tokenizer of the model.
+        rc_probability: probability that the collator turns a sequence into its reverse complement (for training).
+        seed: seed for the random choice of the sequences.
     """
     parts, part_length = parts_of(config)
     return DataCollatorForSequences(tokenizer, rc_probability, seed, num_parts=parts, part_length=part_length)
@@ -149,14 +159,14 @@ def check_positions(tokenizer: KmerTokenizer, length: int, positions: int, what:
     """Check that a sequence fits into the positions of a model.
 
     Args:
-        tokenizer: of the model.
-        length: of the sequence, in nt.
-        positions: most tokens that the model reads, [CLS] and [SEP] included.
-        what: the key or the place of the sequence, for the error message.
-        remedy: what the user can do.
+        tokenizer: tokenizer of the model.
+        length: length of the sequence in nt.
+        positions: largest number of tokens that the model reads, [CLS] and [SEP] included.
+        what: name of the sequence, or of the option that sets its length, for the error message.
+        remedy: what the user can do, for the error message.
 
     Raises:
-        InputError: naming place, length and remedy.
+        InputError: if the sequence gives more tokens.
     """
     tokens = tokenizer.num_tokens(length)
     if tokens > positions:
@@ -170,13 +180,14 @@ def check_pairs(examples: LabelledSequences, tokenizer: KmerTokenizer, positions
 
     Args:
         examples: pairs of sequences.
-        tokenizer: of the model.
-        positions: most tokens that the model reads.
+        tokenizer: tokenizer of the model.
+        positions: largest number of tokens that the model reads, special tokens included.
 
     Raises:
-        InputError: naming the pair.
+        InputError: naming the first pair that does not fit.
     """
     for name, first, second in zip(examples.ids, examples.sequences, examples.pairs or [], strict=True):
+        # A row is [CLS] first [SEP] second [SEP]: one special token less than two rows of one sequence.
         tokens = tokenizer.num_tokens(len(first)) + tokenizer.num_tokens(len(second)) - 1
         if tokens > positions:
             raise InputError(
@@ -186,15 +197,15 @@ def check_pairs(examples: LabelledSequences, tokenizer: KmerTokenizer, positions
 
 
 def check_longest(examples: LabelledSequences, tokenizer: KmerTokenizer, config: Any) -> None:
-    """Check that the longest sequence, or its longest part, or every pair fits the model.
+    """Check that all examples fit the model: every pair, or the longest sequence, or the longest part of it.
 
     Args:
         examples: sequences to train on.
-        tokenizer: of the model.
-        config: of the model.
+        tokenizer: tokenizer of the model.
+        config: configuration of the model.
 
     Raises:
-        InputError: naming the sequence, its length and what to do.
+        InputError: naming a sequence or pair that is too long, its length and what to do.
     """
     if examples.pairs is not None:
         return check_pairs(examples, tokenizer, config.max_position_embeddings)

@@ -1,7 +1,8 @@
 """Read CSV, TSV and Parquet tables once, every cell as text.
 
-Cells stay text until somebody who knows their meaning reads them, so that a row can be named before pandas turns "NA"
-into a number. A large table can be read frame by frame, in memory that does not grow with its rows.
+Cells stay text until a caller who knows their meaning converts them: pandas alone would turn "NA" into NaN, and no
+error message could show the text of the cell. A large table can be read as a series of pandas frames with some rows
+each, in memory that does not grow with the number of rows.
 """
 
 from __future__ import annotations
@@ -22,19 +23,19 @@ from .fasta import SEQUENCE_STARTS
 from .files import BinaryFile, check_format, input_errors, open_binary
 
 Kind: TypeAlias = Literal["table", "parquet", "sequences"]
-#: Given the names of all columns of a table, returns those to read, or raises `missing_column`.
+#: Function that returns the columns to read, given the names of all columns; it may raise `missing_column`.
 Choice: TypeAlias = Callable[[list[str]], list[str]]
 
-MISSING = {"", "na", "n/a", "nan", "<na>", "null", "none"}  # what a cell without a value may hold, in lower case
+MISSING = {"", "na", "n/a", "nan", "<na>", "null", "none"}  # texts of cells without a value, in lower case
 
-_START_BYTES = 1 << 16
+_START_BYTES = 1 << 16  # bytes at the beginning of a file that decide on its kind
 _BOM = b"\xef\xbb\xbf"
 _LETTERS = re.compile(rb"[%sU.*-]*" % IUPAC.encode(), re.IGNORECASE)
-_FIRST_ROWS, _MOST_ROWS = 64, 1 << 16  # of a frame, where a table is read frame by frame
+_FIRST_ROWS, _MOST_ROWS = 64, 1 << 16  # rows of the first frame, and most rows of a later one
 
 
 def kind_of(path: str | PathLike[str]) -> Kind:
-    """Return what a file is by its content: a CSV or TSV table, a Parquet table, or a sequence file.
+    """Recognize by its content whether a file is a CSV or TSV table, a Parquet table, or a sequence file.
 
     Args:
         path: the file, plain or gzipped.
@@ -47,9 +48,9 @@ def kind_of(path: str | PathLike[str]) -> Kind:
 
 
 def kind_of_open(file: BinaryFile) -> Kind:
-    """Return what an open file is, without reading on in it; see `kind_of`.
+    """Recognize the kind of an open file without moving its position; see `kind_of`.
 
-    Files of formats that nobody reads here (BAM, VCF ...) count as sequence files: their reader names the format.
+    Unsupported formats (BAM, VCF ...) count as sequence files, whose reader raises an error that names the format.
     """
     start = file.peek(_START_BYTES)
     if start[:4] == b"PAR1":
@@ -60,16 +61,18 @@ def kind_of_open(file: BinaryFile) -> Kind:
     except InputError:
         return "sequences"
     lines = (line.strip() for line in text.splitlines())
-    # FASTA files may begin with comments; in a table only the header may begin with "#", and a row follows it.
+    # Both kinds of files may begin with "#": a FASTA file with comment lines, a table with its header. The first line
+    # without "#" is a record or a row, and shows which it is.
     first = next((line for line in lines if line and not line.startswith(b"#")), b"")
     if first.startswith((*SEQUENCE_STARTS, b";")) or b"\0" in first:
         return "sequences"
-    # A line of letters alone is sequence without a header; one word otherwise is the name of a table's only column.
+    # A line of nucleotide letters only is a sequence without a header line; anything else is taken for a table, and a
+    # single word for the name of its only column.
     return "sequences" if _LETTERS.fullmatch(first) else "table"
 
 
 def cell_texts(path: str | PathLike[str], column: str) -> list[str]:
-    """Return a column of a table as it stands; an empty list where it cannot be read."""
+    """Return the cells of a column of a table; an empty list if the column cannot be read."""
     try:
         return read_text_columns(path, [column], [])[column].str.strip().tolist()
     except InputError:
@@ -77,14 +80,14 @@ def cell_texts(path: str | PathLike[str], column: str) -> list[str]:
 
 
 def missing_column(path: str, column: str, columns: Iterable[str]) -> InputError:
-    """Build the error for a column that a table lacks, with the most similar name that it has."""
+    """Build the error for a column that a table does not have; it suggests the column with the most similar name."""
     columns = list(columns)
     guess = did_you_mean(column, columns, cutoff=0.5)
     return InputError(f"{path}: no column {column!r}{guess} (the columns are {list_names(columns)})")
 
 
 def list_names(names: Sequence[str], most: int = 8) -> str:
-    """Quote the first few names, and count all of them where there are more.
+    """List the first few names in quotes and, if there are more, the number of all names.
 
     >>> list_names(["a", "b", "c"], most=2)
     "'a', 'b', ... (3 in all)"
@@ -110,15 +113,15 @@ def column_names(path: str | PathLike[str]) -> list[str]:
 def read_text_columns(
     path: str | PathLike[str], needed: Sequence[str], wanted: Sequence[str] | None = None
 ) -> pd.DataFrame:
-    """Read columns of a CSV, TSV or Parquet table as text; a missing cell is the empty text.
+    """Read columns of a CSV, TSV or Parquet table as text; a missing cell becomes an empty text.
 
     Args:
-        path: the table; kind, separator and gzip are recognized by its content.
+        path: the table; its kind, separator and compression are recognized by its content.
         needed: columns that the table must have.
-        wanted: further columns, read where the table has them; None reads all.
+        wanted: further columns, which are read if the table has them; None reads all columns.
 
     Raises:
-        InputError: if the file is not a table, has no row, or lacks a needed column.
+        InputError: if the file is not a table, has no rows, or lacks a needed column.
     """
 
     def choose(present: list[str]) -> list[str]:
@@ -139,13 +142,13 @@ def text_frames(
     """Iterate over the rows of an open table as frames of text, with the chosen columns.
 
     Args:
-        file: CSV, TSV or Parquet.
-        path: its path, for error messages.
-        choose: returns the columns to read; called once, with the names of all columns.
-        letters: about how much text a frame may hold; None reads the whole table into one frame.
+        file: the open CSV, TSV or Parquet file.
+        path: path of the file, for error messages.
+        choose: function that returns the columns to read, given the names of all columns; called once.
+        letters: approximate number of letters of text in a frame; None reads the whole table into one frame.
 
     Raises:
-        InputError: if the file is not a table, or has no row; what ``choose`` raises.
+        InputError: if the file is not a table, or has no rows; also any error that ``choose`` raises.
     """
     rows = 0
     read = _parquet_frames if kind_of_open(file) == "parquet" else _csv_frames
@@ -157,29 +160,30 @@ def text_frames(
 
 
 def as_text(frame: pd.DataFrame) -> pd.DataFrame:
-    """Return a frame with every cell as text; a missing cell is the empty text."""
+    """Return a frame with every cell as text; a missing cell becomes an empty text."""
     return frame.astype("string").fillna("").astype(object)
 
 
 def _parquet_frames(
     file: BinaryFile, path: str | PathLike[str], choose: Choice, letters: int | None
 ) -> Iterator[pd.DataFrame]:
-    """Iterate over a Parquet table; columns that are not chosen are not read."""
+    """Iterate over the frames of a Parquet table; only the chosen columns are read."""
     with _parquet_errors(path):
         table = pyarrow.parquet.ParquetFile(file)
         schema = table.schema_arrow
     columns = choose([str(name) for name in schema.names])
     for column in columns:
-        _refuse_nested(schema.field(column), path)
+        _reject_nested(schema.field(column), path)
     with _parquet_errors(path):
-        # Batches of a fixed number of rows: the rows of a Parquet file lie in memory by groups anyhow.
+        # `letters` need not decide on the size of a batch: pyarrow keeps a whole row group in memory in any case.
         batches = [table.read(columns)] if letters is None else table.iter_batches(1024, columns=columns)
         for batch in batches:
-            yield as_text(batch.to_pandas(integer_object_nulls=True))  # or whole numbers beside a gap become 1.0
+            # Without integer_object_nulls, one missing cell would turn the other whole numbers into "1.0", "2.0", ...
+            yield as_text(batch.to_pandas(integer_object_nulls=True))
 
 
-def _refuse_nested(field: pyarrow.Field, path: str | PathLike[str]) -> None:
-    """Raise InputError for lists in cells, which would be read as they are printed, brackets and all."""
+def _reject_nested(field: pyarrow.Field, path: str | PathLike[str]) -> None:
+    """Raise InputError for a column of lists, whose text would contain brackets and quotes."""
     if pyarrow.types.is_nested(field.type):
         raise InputError(
             f"{path}: column {field.name!r} holds {field.type}, not text or numbers; write each cell as one text, "
@@ -190,27 +194,29 @@ def _refuse_nested(field: pyarrow.Field, path: str | PathLike[str]) -> None:
 def _csv_frames(
     file: BinaryFile, path: str | PathLike[str], choose: Choice, letters: int | None
 ) -> Iterator[pd.DataFrame]:
-    """Iterate over a CSV or TSV table; frames get as many rows as their text allows."""
+    """Iterate over the frames of a CSV or TSV table, each with about ``letters`` letters of text."""
     columns: list[str] | None = None
     rows = None if letters is None else _FIRST_ROWS
     with _csv_errors(path), _open_csv(file, path) as reader:
-        # get_chunk raises StopIteration behind the last row, but gives a table without rows once.
+        # A table without rows gives one frame without rows, so `choose` sees the header in any case.
         while (frame := _next_chunk(reader, rows)) is not None:
-            if len(frame) and not isinstance(frame.index, pd.RangeIndex):  # pandas took the first column for an index
+            # If rows have more cells than the header, pandas takes their first cells for an index.
+            if len(frame) and not isinstance(frame.index, pd.RangeIndex):
                 raise InputError(
                     f"{path}: not a well-formed table (rows have more cells than the header); fix its header"
                 )
             columns = columns or choose([str(name) for name in frame.columns])
-            frame = frame[columns].fillna("")  # cells that a short row lacks
+            frame = frame[columns].fillna("")  # a row with fewer cells than the header
             yield frame
             if letters is None:
                 return
+            # The next frame gets as many rows as would have filled this one with `letters` letters.
             size = sum(int(frame[column].str.len().sum()) for column in columns)
             rows = max(1, min(_MOST_ROWS, letters * len(frame) // max(size, 1)))
 
 
 def _next_chunk(reader: pd.io.parsers.TextFileReader, rows: int | None) -> pd.DataFrame | None:
-    """Read the next rows, or return None behind the last one."""
+    """Read the next rows; return None after the last row."""
     try:
         return reader.get_chunk(rows)
     except StopIteration:
@@ -218,7 +224,7 @@ def _next_chunk(reader: pd.io.parsers.TextFileReader, rows: int | None) -> pd.Da
 
 
 def _open_csv(file: BinaryFile, path: str | PathLike[str]) -> pd.io.parsers.TextFileReader:
-    """Start to parse CSV or TSV as text; the separator is a tab when the header line has one."""
+    """Open a CSV or TSV file for reading as text; the separator is a tab if the first line contains one."""
     start = file.peek(_START_BYTES)
     if not start.strip():
         raise InputError(f"{path}: the file is empty; give a table with a header row")
@@ -238,7 +244,7 @@ def _open_csv(file: BinaryFile, path: str | PathLike[str]) -> pd.io.parsers.Text
 
 @contextlib.contextmanager
 def _csv_errors(path: str | PathLike[str]) -> Iterator[None]:
-    """Translate what pandas raises for text that is not a table."""
+    """Turn the errors of pandas for text that is not a table into InputError."""
     try:
         yield
     except (pd.errors.ParserError, pd.errors.EmptyDataError) as error:
@@ -248,7 +254,7 @@ def _csv_errors(path: str | PathLike[str]) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _parquet_errors(path: str | PathLike[str]) -> Iterator[None]:
-    """Translate what pyarrow raises for a damaged file."""
+    """Turn the errors of pyarrow for a damaged file into InputError."""
     try:
         yield
     except pyarrow.ArrowException as error:

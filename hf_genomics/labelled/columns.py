@@ -1,4 +1,4 @@
-"""The columns of a table of labelled sequences, and which of them a task needs."""
+"""Name the columns of a table of labelled sequences, and choose the columns that a task needs."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ class Columns:
 
     Args:
         sequence: column with the DNA.
-        label: column with one label per sequence: a class, or a value; of a store as well. "class" serves for "label"
-            where the table has no "label", and the other way round.
-        id: column with unique names; without it, rows are numbered from 1.
-        labels: instead of `label`, columns of several yes/no labels (0, 1, empty where not measured), or of several
-            values to regress on.
-        nt_labels: instead of `label`, column with a label per nucleotide: a text of one letter each, or words with
-            blanks or commas between them; "." where there is none.
+        label: column with one label per sequence: a class or a value. In a store it is a column of the metadata. If
+            there is no column "label", "class" is used instead, and the other way round.
+        id: column with a unique name for each sequence; without it, rows are numbered from 1.
+        labels: instead of `label`, several columns of yes/no labels (0, 1, or empty if not measured), or of values to
+            regress on.
+        nt_labels: instead of `label`, column with one label per nucleotide: a text with one letter for each, or words
+            separated by blanks or commas; "." for a nucleotide without a label.
         pair: column with the second sequence of each pair.
-        tracks: columns of numbers that belong to the sequence, empty where missing.
-        nt_tracks: columns of signals: one number per nucleotide with blanks or commas between them, or a text of one
-            digit each; "." where missing, an empty cell where all are.
+        tracks: columns with one number per sequence; a cell is empty if its number is missing.
+        nt_tracks: columns of signals, with one number per nucleotide: numbers separated by blanks or commas, or a text
+            with one digit for each; "." for a missing number, an empty cell if all are missing.
 
     Raises:
-        InputError: if `labels` and `nt_labels` are both given, or a list names a column twice.
+        InputError: if `labels` and `nt_labels` are both set, or a list names a column twice.
     """
 
     sequence: str = "sequence"
@@ -46,28 +46,30 @@ class Columns:
             raise InputError("columns.labels and columns.nt_labels are two kinds of labels; name one of them")
         for key in ("labels", "tracks", "nt_tracks"):
             names = getattr(self, key) or []
-            if twice := next((name for name in names if names.count(name) > 1), None):
-                raise InputError(f"columns.{key} names {twice!r} twice; name each column once")
+            if repeated := next((name for name in names if names.count(name) > 1), None):
+                raise InputError(f"columns.{key} names {repeated!r} twice; name each column once")
 
     def beside(self) -> list[str]:
-        """List the columns that only a table can have: several labels, labels per nucleotide, pairs and tracks."""
+        """List the columns that sequence files and stores cannot have: several labels, nt labels, pairs and tracks."""
         single = [column for column in (self.nt_labels, self.pair) if column]
         return [*(self.labels or []), *single, *(self.tracks or []), *(self.nt_tracks or [])]
 
 
 def match_columns(columns: Columns, task: Task) -> Columns:
-    """Return the columns that a task needs: those that the user named, otherwise columns of the task's own names.
+    """Return the columns that a task needs: the columns that the user named, otherwise columns with the task's names.
 
     Args:
         columns: the columns that the user named.
-        task: of the model, or of the training table.
+        task: task of the model, or of the training table.
 
     Raises:
-        InputError: if columns are missing, or are more than the task has.
+        InputError: if the user named too few or too many columns for the task, or a kind of column that it does not
+            take; or if the task needs a column for which it has no name.
     """
-    several = task.names if task.labels_by_column else None
+    label_names = task.names if task.labels_by_column else None
     chosen: dict[str, Any] = {}
-    for key, names in (("labels", several), ("tracks", task.track_names), ("nt_tracks", task.nt_track_names)):
+    # The columns may have other names than in the training table, so only their order shows which is which.
+    for key, names in (("labels", label_names), ("tracks", task.track_names), ("nt_tracks", task.nt_track_names)):
         given = getattr(columns, key)
         if given and len(given) != len(names or []):
             takes = f"takes {len(names)}: {list(names)}" if names else "takes none"

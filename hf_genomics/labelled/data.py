@@ -1,4 +1,4 @@
-"""Labelled sequences as the verbs take them: three tables, or windows of the labelled genomes of a store."""
+"""Name the labelled sequences to train and evaluate on: three tables, or windows of the labelled genomes of a store."""
 
 from __future__ import annotations
 
@@ -32,19 +32,21 @@ class LabelledData:
     """Labelled sequences: three tables, or windows cut from the labelled genomes of a store.
 
     Args:
-        train: CSV, TSV, Parquet or FASTA file (label=NAME in the header) of the training sequences; in Python a
-            `datasets.Dataset` as well.
-        valid: validation sequences, optional.
-        test: test sequences, optional.
-        columns: names of the columns of the tables; `columns.label` is also the column of a store that holds the class.
-        regression: the labels are values (true) or classes (false); by default decimals are values, all else classes.
+        train: CSV, TSV, Parquet or FASTA file (label=NAME in the header) of the training sequences; in Python also a
+            `datasets.Dataset`.
+        valid: file of the validation sequences, optional.
+        test: file of the test sequences, optional.
+        columns: names of the columns of the tables; `columns.label` also names the store's column of classes.
+        regression: the labels are values (true) or classes (false); by default labels with decimals are values, and all
+            others are classes.
         rna: read U as T.
         store: folder made by ``hf-genomics prepare`` with a metadata table that has a label and a split column.
         windows: how the genomes of a store are cut into windows.
-        seed: of the choice of genomes and windows.
+        seed: seed for the random choice of genomes and windows.
 
     Raises:
-        InputError: if both tables and a store are named, or neither.
+        InputError: if tables and a store are both set, or neither is; or if an option is set that only the other of the
+            two uses.
     """
 
     train: Source | None = None
@@ -58,7 +60,7 @@ class LabelledData:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        """Check that the sequences come from one place."""
+        """Check that the sequences come either from tables or from a store, and that all options belong to it."""
         if (self.store is None) == ((self.train, self.valid, self.test) == (None, None, None)):
             raise InputError(
                 "data: name either tables (data.train, data.valid, data.test) or a genome store (data.store)"
@@ -72,15 +74,16 @@ class LabelledData:
             )
 
     def load(self, split: str, k: int, task: Task | None = None) -> LabelledSequences | None:
-        """Read one split, or return None where the user named none.
+        """Read one split; return None if the user set no file for it, or the store has no validation split.
 
         Args:
             split: "train", "valid" or "test".
             k: shortest sequence that the model can read, in nt.
-            task: of the training sequences or the model, whose classes, labels and tracks these must share.
+            task: task of the training sequences or of the model; classes, labels and tracks of the split must be the
+                same. None for the training sequences themselves.
 
         Raises:
-            InputError: for bad files, labels or letters.
+            InputError: if a file, a label or a letter is invalid.
         """
         if self.store:
             if self.windows.length < k:
@@ -96,16 +99,16 @@ class LabelledData:
         return read_labelled(path, columns, task=task, regression=regression, rna=self.rna, min_length=k)
 
     def require(self, split: str, k: int, task: Task | None = None, *, why: str) -> LabelledSequences:
-        """Read one split, and raise where the user named none.
+        """Read one split that must exist.
 
         Args:
             split: as in `load`.
             k: as in `load`.
             task: as in `load`.
-            why: end of the message about a missing split.
+            why: end of the error message about a missing split.
 
         Raises:
-            InputError: as in `load`, or if there is no such split.
+            InputError: as in `load`, or if the split is missing.
         """
         examples = self.load(split, k, task)
         if examples is None:
@@ -113,11 +116,11 @@ class LabelledData:
         return examples
 
     def _windows(self, store: GenomeStore, split: str) -> LabelledSequences | None:
-        """Cut the windows of one split; return None where the store has no validation split."""
+        """Cut the windows of one split; return None for a validation split that the store does not have."""
         if split == "valid" and "valid" not in set(store.contigs.get("split", [])):
             return None
         windows = self.windows
-        if split != "train":  # all labels are known, and windows lie side by side
+        if split != "train":  # scores use all labelled genomes, and windows that lie side by side
             windows = replace(windows, train_step=None, per_genome=windows.test_per_genome, label_fraction=1.0)
         return labelled_windows(
             store, split, windows, label_column=self.columns.label, balanced=split == "train", seed=self.seed

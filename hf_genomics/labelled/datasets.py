@@ -1,4 +1,4 @@
-"""Hugging Face `datasets.Dataset` objects as tables of labelled sequences, and the way back."""
+"""Read labelled sequences from Hugging Face `datasets.Dataset` objects, and convert them back to such objects."""
 
 from __future__ import annotations
 
@@ -20,27 +20,27 @@ if TYPE_CHECKING:
 
     Source: TypeAlias = str | PathLike[str] | datasets.Dataset
 else:
-    # What a user can name on the command line and in YAML. In Python a datasets.Dataset may stand in its place; the
-    # parser of the command line must not see that type, which would import the library for every verb.
+    # On the command line and in YAML, a source is a path; in Python it may also be a datasets.Dataset. The parser of
+    # the command line must not see that second type, because it would have to import the library for every command.
     Source = str
 
 
 def source_name(source: Source) -> str:
-    """Return what error messages call a source: the path of a file, or "dataset"."""
+    """Return the name of a source for error messages: the path of a file, or "dataset"."""
     return str(source) if isinstance(source, str | PathLike) else "dataset"
 
 
 def dataset_frame(dataset: datasets.Dataset, choose: Choice) -> pd.DataFrame:
-    """Return chosen columns of a dataset as text, as they would stand in a table.
+    """Return chosen columns of a dataset as text, in the form that a table file would have.
 
-    The names of a `ClassLabel` replace its numbers; the items of a list are joined with blanks between them.
+    The numbers of a `ClassLabel` become class names; the items of a list are joined with blanks.
 
     Args:
         dataset: labelled or unlabelled sequences.
-        choose: returns the columns to read, given the names of all.
+        choose: function that returns the columns to read, given the names of all columns.
 
     Raises:
-        InputError: if this is not a dataset, or has no row; what ``choose`` raises.
+        InputError: if ``dataset`` is not a dataset or has no rows; also any error that ``choose`` raises.
     """
     if not hasattr(dataset, "select_columns"):
         raise InputError(f"dataset: a {type(dataset).__name__} cannot be read; give a path or a datasets.Dataset")
@@ -52,26 +52,36 @@ def dataset_frame(dataset: datasets.Dataset, choose: Choice) -> pd.DataFrame:
 
 
 def dataset_frames(dataset: datasets.Dataset, choose: Choice, rows: int = 1024) -> Iterator[pd.DataFrame]:
-    """Iterate over a dataset as `dataset_frame` returns it, some rows at a time."""
-    for begin in range(0, max(1, len(dataset)), rows):
+    """Iterate over a dataset in frames as `dataset_frame` returns them, with a fixed number of rows each.
+
+    Args:
+        dataset: as in `dataset_frame`.
+        choose: as in `dataset_frame`.
+        rows: number of rows in a frame.
+
+    Raises:
+        InputError: as in `dataset_frame`.
+    """
+    for begin in range(0, max(1, len(dataset)), rows):  # at least one call, which raises the error for an empty dataset
         yield dataset_frame(dataset.select(range(begin, min(begin + rows, len(dataset)))), choose)
 
 
 def _plain(column: pd.Series, feature: Any) -> pd.Series:
-    """Return a column of a dataset with class names for class numbers, and lists as texts."""
-    if hasattr(feature, "int2str"):  # a ClassLabel, where -1 stands for a missing label
+    """Return a column of a dataset with class names instead of class numbers, and texts instead of lists."""
+    if hasattr(feature, "int2str"):  # a ClassLabel, in which -1 is a missing label
         return column.map(lambda number: "" if pd.isna(number) or number < 0 else feature.int2str(int(number)))
     if column.map(lambda cell: isinstance(cell, list | np.ndarray)).any():
         return column.map(lambda cell: " ".join(map(_entry, cell)) if isinstance(cell, Iterable) else "")
-    # Whole numbers beside a gap are floats in pandas; as text they would end in ".0" and become values to regress on.
-    if column.dtype.kind == "f" and str(feature.dtype).startswith(("int", "uint")):  # a Value: lists are done
+    # pandas turns whole numbers into floats if one of them is missing. As text they would end in ".0" and be taken for
+    # values to regress on, not for classes.
+    if column.dtype.kind == "f" and str(feature.dtype).startswith(("int", "uint")):
         return column.astype("Int64")
     return column
 
 
 def _entry(item: Any) -> str:
-    """Return an item of a list as text; a missing one is "."."""
-    return NO_LABEL if item is None or item != item else str(item)
+    """Return an item of a list as text; a missing item becomes "."."""
+    return NO_LABEL if item is None or item != item else str(item)  # only NaN is not equal to itself
 
 
 def as_dataset(examples: LabelledSequences) -> datasets.Dataset:
@@ -82,27 +92,31 @@ def as_dataset(examples: LabelledSequences) -> datasets.Dataset:
     features: dict[str, Any] = {}
     names = examples.label_names or []
     if examples.labels is not None and examples.task.labels_by_column:
-        columns |= {name: _gaps(examples.labels[:, number]) for number, name in enumerate(names)}
+        columns |= {name: _nullable(examples.labels[:, number]) for number, name in enumerate(names)}
     elif examples.labels is not None:
         columns["label"] = examples.labels.tolist()
         features |= {"label": datasets.ClassLabel(names=names)} if names else {}
     if examples.nt_labels is not None:
         classes = np.array([*names, NO_LABEL])
+        # A nucleotide without a label has the class number -100; it gets the entry after the last class, ".".
         columns["nt_labels"] = [classes[np.where(row < 0, len(names), row)].tolist() for row in examples.nt_labels]
     if examples.pairs is not None:
         columns["pair"] = [_text(letters) for letters in examples.pairs]
     if examples.tracks is not None:
-        columns |= {name: _gaps(examples.tracks[:, number]) for number, name in enumerate(examples.track_names or [])}
+        columns |= {
+            name: _nullable(examples.tracks[:, number]) for number, name in enumerate(examples.track_names or [])
+        }
     for number, name in enumerate(examples.nt_track_names or []):
-        columns[name] = [_gaps(signals[:, number]) for signals in examples.nt_tracks or []]
+        columns[name] = [_nullable(signals[:, number]) for signals in examples.nt_tracks or []]
     dataset = datasets.Dataset.from_dict(columns)
     return dataset.cast(datasets.Features({**dataset.features, **features})) if features else dataset
 
 
 def _text(letters: np.ndarray) -> str:
+    """Return uint8 letters as text."""
     return letters.tobytes().decode("ascii")
 
 
-def _gaps(values: np.ndarray) -> list[float | None]:
-    """Return numbers as a list, None for NaN."""
+def _nullable(values: np.ndarray) -> list[float | None]:
+    """Return numbers as a list with None instead of NaN."""
     return [None if value != value else value for value in values.tolist()]

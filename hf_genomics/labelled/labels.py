@@ -1,4 +1,4 @@
-"""Read labels from the texts of a table: classes, values, several yes/no labels, and columns of numbers."""
+"""Read labels and tracks from the cells of a table: classes, values, several yes/no labels, and columns of numbers."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ def read_labels(
     """Read one label for each sequence.
 
     Args:
-        texts: the labels as they stand in the file.
-        rows: names the place of each label, for error messages.
-        remedy: what to do about a missing label.
-        names: classes of the training table; another class is an error.
+        texts: the labels as the file holds them.
+        rows: file and row of each label, for error messages.
+        remedy: what to do about a missing label, for error messages.
+        names: classes of the training table; any other class is an error. None collects the classes from the texts.
         regression: the labels are values (True) or classes (False); None decides by the texts.
 
     Returns:
         Class numbers, int64 (rows,), and the names of the classes; or values, float64 (rows,), and None.
 
     Raises:
-        InputError: naming the row, if a label is missing, an unknown class, or NaN or infinite.
+        InputError: naming the row, if a label is missing, or is an unknown class, or is not a finite number.
     """
     for text, row in zip(texts, rows, strict=True):
         if text.strip().lower() in MISSING:
@@ -43,7 +43,7 @@ def read_labels(
 
 
 def mostly_decimal(texts: list[str]) -> bool:
-    """Return whether labels are values: more than half of the distinct texts are numbers, and not all whole ones.
+    """Return whether labels are values: over half of the distinct texts are numbers, and some of these have decimals.
 
     >>> mostly_decimal(["0.5", "2"]), mostly_decimal(["1", "2"]), mostly_decimal(["a", "b", "0.5"])
     (True, False, False)
@@ -56,7 +56,7 @@ def mostly_decimal(texts: list[str]) -> bool:
 def as_number(text: str) -> float:
     """Read a number; a text that is not a number becomes NaN.
 
-    >>> as_number("1e-3"), as_number("1_2")  # Python's float() alone would read the name of a cluster as twelve
+    >>> as_number("1e-3"), as_number("1_2")  # a name such as 1_2 is not a number, although Python's float() reads 12
     (0.001, nan)
     """
     try:
@@ -66,7 +66,7 @@ def as_number(text: str) -> float:
 
 
 def _values(texts: list[str], rows: list[str]) -> np.ndarray:
-    """Read finite numbers."""
+    """Read labels as values to regress on, float64 (rows,)."""
     values = np.array([as_number(text) for text in texts])
     for value, text, row in zip(values, texts, rows, strict=True):
         if not np.isfinite(value):
@@ -77,7 +77,7 @@ def _values(texts: list[str], rows: list[str]) -> np.ndarray:
 
 
 def _classes(texts: list[str], rows: list[str], known: Sequence[str] | None) -> tuple[np.ndarray, list[str] | None]:
-    """Number the classes in sorted order, or in the order of the ``known`` ones."""
+    """Read labels as class numbers, in the order of the ``known`` classes or, if there are none, of `class_order`."""
     texts = [text.strip() for text in texts]
     names = class_order(set(texts)) if known is None else [str(name) for name in known]
     number = {name: index for index, name in enumerate(names)}
@@ -91,7 +91,7 @@ def _classes(texts: list[str], rows: list[str], known: Sequence[str] | None) -> 
 
 
 def class_order(names: set[str]) -> list[str]:
-    """Sort class names: whole numbers by value, words by the alphabet.
+    """Sort class names: by value if all names are whole numbers, otherwise alphabetically.
 
     >>> class_order({"10", "9"}), class_order({"10", "9", "x"})
     (['9', '10'], ['10', '9', 'x'])
@@ -102,12 +102,12 @@ def class_order(names: set[str]) -> list[str]:
 
 
 def number_columns(cells: dict[str, list[str]], columns: Sequence[str], path: str) -> np.ndarray:
-    """Read columns of numbers, NaN where a cell is empty.
+    """Read columns of numbers; an empty cell becomes NaN.
 
     Args:
-        cells: column -> text of each row.
+        cells: column -> texts of its rows.
         columns: the columns to read.
-        path: the file, for error messages.
+        path: path of the file, for error messages.
 
     Returns:
         float64 (rows, columns).
@@ -131,28 +131,29 @@ def number_columns(cells: dict[str, list[str]], columns: Sequence[str], path: st
 def read_several(
     cells: dict[str, list[str]], columns: Sequence[str], regression: bool | None, path: str
 ) -> tuple[np.ndarray, ProblemType]:
-    """Read several labels or targets of each sequence.
+    """Read several labels or targets for each sequence.
 
     Args:
-        cells: column -> text of each row.
+        cells: column -> texts of its rows.
         columns: the columns to read.
-        regression: the columns hold values (True) or yes/no labels (False); None decides by the cells.
-        path: the file, for error messages.
+        regression: the columns hold values (True) or yes/no labels (False); None takes them for yes/no labels if every
+            cell is 0, 1 or empty.
+        path: path of the file, for error messages.
 
     Returns:
-        float64 (rows, columns), NaN where a cell is empty; and the kind of labels.
+        float64 (rows, columns), NaN for an empty cell; and the kind of labels.
 
     Raises:
-        InputError: naming row, column and value of a bad cell; or if all cells are empty.
+        InputError: naming row, column and value of an invalid cell; or if all cells are empty.
     """
     values = number_columns(cells, columns, path)
     if np.isnan(values).all():
         raise InputError(f"{path}: no row has a label in {', '.join(map(repr, columns))}; fill some in")
-    odd = ~(np.isnan(values) | (values == 0) | (values == 1))
-    if regression or (regression is None and odd.any()):
+    not_yes_no = ~(np.isnan(values) | (values == 0) | (values == 1))
+    if regression or (regression is None and not_yes_no.any()):
         return values, "regression"
-    if odd.any():
-        row, column = np.argwhere(odd)[0]
+    if not_yes_no.any():
+        row, column = np.argwhere(not_yes_no)[0]
         raise InputError(
             f"{place_of(path, row, columns[column])}: {values[row, column]:g} is neither 0 nor 1; correct it, leave it "
             "empty where not measured, or set data.regression true for values"
@@ -161,10 +162,13 @@ def read_several(
 
 
 def check_columns(training: LabelledSequences) -> None:
-    """Check that every column of labels, targets, numbers and signals has a value in some row.
+    """Check that every column of labels, targets, tracks and signals has a value in at least one row.
 
-    Training cannot learn from an empty column. Validation, test and prediction may have one: the model is told which
-    tracks are missing, and a label that was not measured is not scored.
+    Training cannot learn from an empty column. The tables for validation, test and prediction may have empty columns:
+    the model is told which tracks are missing, and a label that was not measured is not scored.
+
+    Args:
+        training: the training sequences.
 
     Raises:
         InputError: naming the file and the column that is empty in every row.
@@ -184,7 +188,12 @@ def check_columns(training: LabelledSequences) -> None:
 
 
 def place_of(path: str, row: int, column: str) -> str:
-    """Name the place of a cell for an error message; data rows count from 1 below the header.
+    """Return the file, row and column of a cell for an error message; data rows are counted from 1, below the header.
+
+    Args:
+        path: path of the file.
+        row: number of the data row, counted from 0.
+        column: name of the column.
 
     >>> place_of("t.csv", 0, "age")
     "t.csv: data row 1, column 'age'"

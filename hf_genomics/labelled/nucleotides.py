@@ -27,14 +27,14 @@ def nt_labels(
         texts: the cells of the column.
         table: the sequences of the same rows.
         column: name of the column, for error messages.
-        names: classes of the training table; another class is an error.
+        names: classes of the training table; any other class is an error. None collects the classes from the cells.
 
     Returns:
-        int64 (nt,) for each row, -100 where there is no label; class names.
+        Class numbers, int64 (nt,) for each row, -100 for a nucleotide without a label; and the class names.
 
     Raises:
-        InputError: naming file, row and column, where there is not one label per nucleotide, an unknown class, or no
-            label at all.
+        InputError: naming file, row and column, if a cell does not hold one label per nucleotide, or holds an unknown
+            class; naming file and column, if no nucleotide has a label.
     """
     entries = [_split(text) for text in texts]
     for row, (found, letters) in enumerate(zip(entries, table.sequences, strict=True)):
@@ -44,7 +44,8 @@ def nt_labels(
     number = {name: index for index, name in enumerate(names)} | {NO_LABEL: IGNORE_INDEX}
     labels = []
     for row, found in enumerate(entries):
-        # A sequence has few distinct labels: each is looked up once, and spread over the nucleotides by its index.
+        # A sequence has few distinct labels: look up the number of each of them once, then copy it to all nucleotides
+        # with that label.
         distinct, inverse = np.unique(found, return_inverse=True)
         for name in distinct:
             if str(name) not in number:
@@ -59,7 +60,7 @@ def nt_labels(
 
 
 def nt_signals(texts: list[str], table: LabelledSequences, column: str) -> list[np.ndarray]:
-    """Read a signal with a number per nucleotide.
+    """Read a signal: one number per nucleotide.
 
     Args:
         texts: the cells of the column.
@@ -67,10 +68,10 @@ def nt_signals(texts: list[str], table: LabelledSequences, column: str) -> list[
         column: name of the column, for error messages.
 
     Returns:
-        float32 (nt,) for each row, NaN where missing.
+        float32 (nt,) for each row, NaN for a missing number.
 
     Raises:
-        InputError: naming file, row and column, where there is not one number per nucleotide.
+        InputError: naming file, row and column, if a cell does not hold one number per nucleotide.
     """
     return [
         _signal(text, table, row, len(letters), column)
@@ -79,7 +80,7 @@ def nt_signals(texts: list[str], table: LabelledSequences, column: str) -> list[
 
 
 def _signal(text: str, table: LabelledSequences, row: int, length: int, column: str) -> np.ndarray:
-    """Read the signal of one row, (nt,)."""
+    """Read the signal of one row, float32 (nt,)."""
     if text.lower() in MISSING:
         return np.full(length, np.nan, np.float32)
     found = _split(text)
@@ -96,7 +97,7 @@ def _signal(text: str, table: LabelledSequences, row: int, length: int, column: 
 
 
 def _split(text: str) -> np.ndarray:
-    """Split a text at its separators, or, where it has none, into its letters."""
+    """Split a text at blanks, commas and semicolons, or into single letters if it contains none of them."""
     text = text.strip(" ,;")
     if _SEPARATORS.search(text):
         return np.array(_SEPARATORS.split(text))
@@ -104,7 +105,7 @@ def _split(text: str) -> np.ndarray:
 
 
 def _check_length(found: int, length: int, what: str, table: LabelledSequences, row: int, column: str) -> None:
-    """Raise InputError unless there is one label or value per nucleotide."""
+    """Raise InputError unless a cell holds one label or value per nucleotide."""
     if found != length:
         raise InputError(
             f"{place_of(table.source, row, column)}: {found} {what} for a sequence of {length} nt; give one per "

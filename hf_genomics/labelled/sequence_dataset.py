@@ -1,4 +1,4 @@
-"""Labelled sequences as a torch dataset, one row for the collator per sequence."""
+"""A torch dataset of labelled sequences, with one row per sequence in the form that the collator reads."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ class SequenceDataset(Dataset):
 
     Args:
         examples: the sequences.
-        keep_strand: whether rows must not be shown from the opposite strand (validation and test).
+        keep_strand: forbid the collator to turn sequences into their reverse complements (for validation and test).
     """
 
     def __init__(self, examples: LabelledSequences, keep_strand: bool = False) -> None:
         self.examples, self.keep_strand, self.epoch = examples, keep_strand, 0
 
     def set_epoch(self, epoch: int) -> None:
-        """Set the epoch, on which the draws of the reverse complement depend."""
+        """Set the epoch; in each epoch the collator chooses other sequences to turn into their reverse complements."""
         self.epoch = epoch
 
     def __len__(self) -> int:
@@ -38,14 +38,14 @@ class SequenceDataset(Dataset):
         return row if self.examples.labels is None else {**row, "label": self._label(index)}
 
     def _label(self, index: int) -> Any:
-        """Return the label of a row; of several labels those not measured are -100, as the Trainer expects."""
+        """Return the label or labels of a row; the Trainer expects -100 for a label that was not measured."""
         label = self.examples.known_labels[index]
         several = self.examples.problem == "multi_label_classification"
         return np.nan_to_num(label, nan=IGNORE_INDEX) if several else label
 
 
 def columns_beside(examples: LabelledSequences, index: int) -> dict[str, Any]:
-    """Return what stands beside the sequence and the label of a row, under the names that the collator reads."""
+    """Return the pair, labels per nucleotide and tracks of a row, if there are any, by the names in collator rows."""
     columns: dict[str, Any] = {"pair": examples.pairs, "nt_labels": examples.nt_labels}
     columns |= {"tracks": examples.tracks, "nt_tracks": examples.nt_tracks}
     return {name: column[index] for name, column in columns.items() if column is not None}

@@ -18,24 +18,24 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class LabelledSequences:
-    """Sequences with what is known about them, row by row.
+    """Sequences with their labels, pairs and tracks, row by row.
 
     Attributes:
-        source: the file, for error messages.
-        ids: unique names, (rows,).
+        source: path of the file, for error messages.
+        ids: unique names of the sequences, (rows,).
         sequences: uint8 letters, one array (nt,) for each row.
-        labels: int64 class numbers (rows,), or float64 values (rows,) to regress on, or None; of several labels or
-            targets float64 (rows, labels), NaN where there is none.
+        labels: class numbers, int64 (rows,); or values to regress on, float64 (rows,); or several labels or targets,
+            float64 (rows, labels), NaN for a missing one; None without labels per sequence.
         label_names: class names in the order of the class numbers, or names of several labels or targets; None for one
-            value, and without labels.
-        problem_type: of the labels, in transformers' words; None means one class out of several where there are
-            ``label_names``, and one value where there are none.
-        nt_labels: int64 class numbers (nt,) for each row, -100 where there is none.
-        pairs: second sequences, as the first ones.
-        tracks: numbers that belong to a sequence, float32 (rows, tracks), NaN where missing.
-        track_names: their names, (tracks,).
-        nt_tracks: signals, float32 (nt, tracks) for each row, NaN where missing.
-        nt_track_names: their names, (tracks,).
+            unnamed value, and without labels.
+        problem_type: kind of labels, in transformers' words. None stands for one class out of several if there are
+            ``label_names``, and for one value if there are none.
+        nt_labels: class numbers, int64 (nt,) for each row, -100 for a nucleotide without a label.
+        pairs: the second sequence of each row, in the form of ``sequences``.
+        tracks: numbers that belong to a whole sequence, float32 (rows, tracks), NaN for a missing number.
+        track_names: names of ``tracks``, (tracks,).
+        nt_tracks: signals, float32 (nt, signals) for each row, NaN for a missing number.
+        nt_track_names: names of ``nt_tracks``, (signals,).
     """
 
     source: str
@@ -58,14 +58,14 @@ class LabelledSequences:
         columns: Columns = Columns(),  # noqa: B008 (immutable)
         **options: Any,
     ) -> LabelledSequences:
-        """Read a `datasets.Dataset`, with the checks of a table; error messages call it "dataset".
+        """Read a `datasets.Dataset`, with the same checks as a table; error messages call it "dataset".
 
-        Class names replace the numbers of a `ClassLabel`. Labels and signals per nucleotide may be lists.
+        The numbers of a `ClassLabel` become class names. Labels and signals per nucleotide may be lists.
 
         Args:
             dataset: one row per sequence.
-            columns: which columns hold what.
-            options: as in `read_labelled`.
+            columns: names of the columns.
+            options: further arguments of `read_labelled`.
 
         Raises:
             InputError: naming row and column, and what to do.
@@ -77,10 +77,10 @@ class LabelledSequences:
     def to_dataset(self) -> datasets.Dataset:
         """Return a `datasets.Dataset` with a row for each sequence.
 
-        Its columns are ``id``, ``sequence``, and as far as there are any: ``label`` (a `ClassLabel`, or a number),
-        ``nt_labels`` (lists of class names, "." where there is none), ``pair``, and a column for each of several
-        labels, each track (numbers) and each signal (lists of numbers), under their own names. Missing numbers are
-        None.
+        The dataset has the columns ``id`` and ``sequence`` and, if the sequences have labels, pairs or tracks:
+        ``label`` (a `ClassLabel` or a number), ``nt_labels`` (lists of class names, "." for none), ``pair``, and one
+        column with its own name for each of several labels, each track (numbers) and each signal (lists of numbers).
+        Missing numbers are None.
         """
         from .datasets import as_dataset  # which imports a module that imports this one
 
@@ -88,7 +88,7 @@ class LabelledSequences:
 
     @property
     def task(self) -> Task:
-        """What can be learnt from the sequences."""
+        """The task that a model can learn from the sequences."""
         return Task(
             self.problem,
             self.label_names,
@@ -115,10 +115,10 @@ class LabelledSequences:
 
     @property
     def known_labels(self) -> np.ndarray:
-        """The labels, where there must be some.
+        """The labels of the sequences, for code that needs labels.
 
         Raises:
-            InputError: if there are none.
+            InputError: if the sequences have no labels.
         """
         if self.labels is None:
             raise InputError(f"{self.source}: the sequences have no labels")
@@ -126,10 +126,16 @@ class LabelledSequences:
 
 
 def check_classes(train: LabelledSequences, other: LabelledSequences) -> None:
-    """Check that two splits have the same classes, at least two, and both a row of each (but not a nucleotide of each).
+    """Check that two splits have the same classes, at least two of them, and that both have a row of every class.
+
+    If nucleotides have the labels, only the number of classes is checked.
+
+    Args:
+        train: the training sequences.
+        other: sequences of another split.
 
     Raises:
-        InputError: naming the file and the class that is missing from it.
+        InputError: naming the file, and the missing class or both lists of classes.
     """
     labelled = train.labels is not None or train.nt_labels is not None
     if not train.task.is_classification or not labelled or train.label_names is None:

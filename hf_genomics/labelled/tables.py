@@ -1,7 +1,7 @@
-"""Read labelled sequences from tables, sequence files and datasets, and reject what would train nonsense.
+"""Read labelled sequences from tables, sequence files and datasets, and reject invalid rows.
 
-A table is opened and parsed once, into one frame of text with the columns that are needed; sequences, labels, pairs and
-tracks are all read from that frame.
+A table is opened and parsed once, into one pandas frame of text with the columns that are needed; sequences, labels,
+pairs and tracks are all read from that frame.
 """
 
 from __future__ import annotations
@@ -31,18 +31,18 @@ from .task import Task
 logger = logging.getLogger(__name__)
 
 _HEADER_LABEL = re.compile(r"(?:^|\s)label=(\S+)")
-_FRAME_LETTERS = 1 << 22  # of text that a table's frame may hold where it is read frame by frame
+_FRAME_LETTERS = 1 << 22  # letters of text in one frame, if a table is read frame by frame
 
 
 class _Rules(NamedTuple):
-    """How the rows of a file are read.
+    """Rules for reading the rows of a file.
 
     Attributes:
         columns: names of the columns.
-        label: column with one label per sequence, or None where that is not read.
-        names: classes of the training table or the model, or None.
-        regression: whether labels are values; None decides by the labels.
-        require_labels: whether labels are read at all.
+        label: column with one label per sequence; None if it is not read.
+        names: classes of the training table or of the model; None accepts any classes.
+        regression: whether labels are values; None decides by their texts.
+        require_labels: whether labels of any kind are read.
         rna: read U as T.
         min_length: shortest sequence allowed, in nt.
     """
@@ -55,8 +55,8 @@ class _Rules(NamedTuple):
     rna: bool = False
     min_length: int = 1
 
-    def beside(self) -> list[str]:
-        """List the columns beside sequence, id and single label that are read."""
+    def other_columns(self) -> list[str]:
+        """List the columns to read in addition to the sequence, the id and the label per sequence."""
         labels = [*(self.columns.labels or []), self.columns.nt_labels]
         return [column for column in self.columns.beside() if self.require_labels or column not in labels]
 
@@ -71,23 +71,24 @@ def read_labelled(
     rna: bool = False,
     min_length: int = 1,
 ) -> LabelledSequences:
-    """Read labelled sequences with everything that stands beside them.
+    """Read labelled sequences with their pairs and tracks.
 
-    Labels that are whole numbers or words are classes (sorted, numbers by value); labels with decimals are values to
-    regress on. In a sequence file the label stands in the header as ``label=NAME``.
+    Labels that are whole numbers or words are classes (sorted, whole numbers by value); labels with decimals are values
+    to regress on. In a sequence file the header of a record holds its label, as ``label=NAME``.
 
     Args:
-        source: CSV, TSV or Parquet file or a `datasets.Dataset`; where only sequences and their labels are read,
-            FASTA, FASTQ, GenBank and 2bit as well. The kind of a file is recognized by its content.
-        columns: which columns hold what.
-        task: of the training table or the model, whose classes and kind of labels these examples must share.
-        require_labels: if False, labels of any kind are not read (for prediction).
-        regression: labels are values (True) or classes (False); None lets the task, or else the labels, decide.
+        source: CSV, TSV or Parquet file, or a `datasets.Dataset`; also a FASTA, FASTQ, GenBank or 2bit file, if nothing
+            but sequences and one label for each are read. The kind of a file is recognized by its content.
+        columns: names of the columns.
+        task: task of the training table or of the model; the examples must have the same classes and kind of labels.
+        require_labels: if False, no labels are read (for prediction).
+        regression: labels are values (True) or classes (False); None decides by the task or, without a task, by the
+            labels.
         rna: read U as T.
         min_length: shortest sequence allowed, in nt.
 
     Raises:
-        InputError: naming file, row (data rows, counted from 1 below the header) or record, and what to do.
+        InputError: naming file, row (data rows are counted from 1, below the header) or record, and what to do.
     """
     rules = _rules(columns, task, require_labels, regression, rna, min_length)
     name, choose = source_name(source), _choice(rules, source_name(source))
@@ -108,17 +109,17 @@ def iterate_unlabelled(
     min_length: int = 1,
     watch: Callable[[memoryview], object] | None = None,
 ) -> Iterator[LabelledSequences]:
-    """Iterate over the rows of a table without their labels, some at a time, in memory that does not grow with them.
+    """Iterate over a table without its labels, some rows at a time; only the ids of all rows are kept in memory.
 
     Args:
         source: as in `read_labelled`, but not a sequence file.
         columns: as in `read_labelled`; columns of labels are not read.
         rna: as in `read_labelled`.
         min_length: as in `read_labelled`.
-        watch: called with all bytes that are read from the file, for a progress bar.
+        watch: function that is called with all bytes read from the file, for a progress bar.
 
     Raises:
-        InputError: as `read_labelled` does.
+        InputError: as in `read_labelled`.
     """
     rules = _rules(columns, None, False, None, rna, min_length)
     name, choose = source_name(source), _choice(rules, source_name(source))
@@ -133,7 +134,7 @@ def iterate_unlabelled(
     if kind == "sequences":
         raise _no_columns(name, rules)
     if kind == "parquet":
-        watch = None  # a Parquet file is not read from its begin to its end
+        watch = None  # a Parquet file is not read from beginning to end, so the bytes read do not show the progress
     with input_errors(source), open_binary(source, watch) as file:
         for frame in text_frames(file, source, choose, _FRAME_LETTERS):
             yield _from_frame(frame, name, rules, first, seen)
@@ -150,11 +151,11 @@ def table_problems(
     rna: bool = False,
     min_length: int = 1,
 ) -> list[InputError]:
-    """List everything that `read_labelled` rejects in a table, row by row as far as it gets.
+    """List the errors of all rows that `read_labelled` rejects in a table, for bad sequences and labels per sequence.
 
     Args:
         path: the table.
-        first: what `read_labelled` raised.
+        first: the error that `read_labelled` raised; the only one in the list if the columns cannot be read.
         columns: as given to `read_labelled`.
         task: as given to `read_labelled`.
         regression: as given to `read_labelled`.
@@ -166,9 +167,9 @@ def table_problems(
         frame = read_text_columns(path, [columns.sequence], [rules.label] if rules.label else [])
     except InputError:
         return [first]
-    problems = {str(first): first}
+    problems = {str(first): first}  # by message, because the loop below meets the first error again
     texts = frame[rules.label].tolist() if rules.label in frame else None
-    if rules.regression is None and texts is not None:  # one row alone could not tell
+    if rules.regression is None and texts is not None:  # one label alone may look like a class or a value
         rules = rules._replace(regression=rules.names is None and mostly_decimal(texts))
     for index, (cell, row) in enumerate(zip(frame[columns.sequence].str.strip(), _rows(str(path), frame), strict=True)):
         try:
@@ -184,31 +185,32 @@ def table_problems(
 
 
 def label_or_class(column: str, columns: Iterable[str], source: str) -> str:
-    """Return the column to take labels from: where "label" is missing, "class" serves for it, and the other way round.
+    """Return the column to read labels from: "class" if a column "label" is missing, and the other way round.
 
     Args:
-        column: name that the user gave.
-        columns: names of the columns.
-        source: the file, for the log.
+        column: name of the column that the user gave.
+        columns: names of all columns.
+        source: path of the file, for the log.
 
     >>> label_or_class("label", ["accession", "class"], "genomes.tsv")
     'class'
     """
-    twin = _label_or_class(column, columns)
-    if twin != column:
-        logger.info("%s: no column %r, so labels are taken from %r", source, column, twin)
-    return twin
+    found = _label_or_class(column, columns)
+    if found != column:
+        logger.info("%s: no column %r, so labels are taken from %r", source, column, found)
+    return found
 
 
 def _label_or_class(column: str, columns: Iterable[str]) -> str:
-    twin, columns = {"label": "class", "class": "label"}.get(column), set(columns)
-    return twin if twin in columns and column not in columns and twin is not None else column
+    """Return the column that `label_or_class` returns, without a log message."""
+    other, columns = {"label": "class", "class": "label"}.get(column), set(columns)
+    return other if other in columns and column not in columns and other is not None else column
 
 
 def _rules(
     columns: Columns, task: Task | None, require_labels: bool, regression: bool | None, rna: bool, min_length: int
 ) -> _Rules:
-    """Gather how rows are read; where the user does not say what the labels are, the task does."""
+    """Build the rules for reading rows; if the user did not set the kind of labels, the task decides."""
     if regression is None and task is not None:
         regression = task.problem_type == "regression"
     label = columns.label if require_labels and not (columns.labels or columns.nt_labels) else None
@@ -216,11 +218,11 @@ def _rules(
 
 
 def _choice(rules: _Rules, source: str) -> Callable[[list[str]], list[str]]:
-    """Return the function that chooses the columns to read."""
+    """Build the function that chooses the columns to read, given the names of all columns."""
 
     def choose(present: list[str]) -> list[str]:
         label = rules.label and label_or_class(rules.label, present, source)
-        columns = [rules.columns.sequence, label, rules.columns.id, *rules.beside()]
+        columns = [rules.columns.sequence, label, rules.columns.id, *rules.other_columns()]
         needed = list(dict.fromkeys(column for column in columns if column is not None))
         for column in needed:
             if column not in present:
@@ -236,17 +238,17 @@ def _from_frame(
     """Read examples from a frame of text.
 
     Args:
-        frame: the chosen columns.
-        source: the file, for error messages.
-        rules: how to read them.
-        first: number of the first row, counted from 1.
-        seen: row of every id of earlier frames; grows.
+        frame: the chosen columns, every cell as text.
+        source: path of the file, for error messages.
+        rules: how to read the rows.
+        first: number of the frame's first row in the table, counted from 1.
+        seen: row number of every id in earlier frames; the ids of this frame are added to it.
     """
     columns, rows = rules.columns, _rows(source, frame, first)
     texts = {column: frame[column].str.strip().tolist() for column in frame}
     ids = _ids(frame, columns.id, rows, first, {} if seen is None else seen)
     table = LabelledSequences(source, ids, _sequences(texts[columns.sequence], rows, rules))
-    found: dict[str, Any] = {}
+    found: dict[str, Any] = {}  # fields of the examples
     if rules.label is not None:
         label = _label_or_class(rules.label, frame)
         labels = read_labels(frame[label].tolist(), rows, _remedy(label), rules.names, rules.regression)
@@ -270,8 +272,8 @@ def _from_frame(
 
 
 def _from_records(path: str | PathLike[str], rules: _Rules) -> LabelledSequences:
-    """Read examples from a sequence file, with the labels in its headers."""
-    if rules.beside():
+    """Read examples from a sequence file; labels are in the headers of its records."""
+    if rules.other_columns():
         raise _no_columns(str(path), rules)
     records = list(read_records(path, rna=rules.rna, min_length=rules.min_length))
     table = LabelledSequences(str(path), [one.name for one in records], [one.letters for one in records])
@@ -287,14 +289,14 @@ def _from_records(path: str | PathLike[str], rules: _Rules) -> LabelledSequences
 
 def _no_columns(source: str, rules: _Rules) -> InputError:
     """Build the error for a sequence file where a table is needed."""
-    needed = ", ".join(map(repr, rules.beside()))
+    needed = ", ".join(map(repr, rules.other_columns()))
     return InputError(
         f"{source}: a sequence file has no columns, but {needed} must be read; give a CSV, TSV or Parquet table"
     )
 
 
 def _rows(source: str, frame: pd.DataFrame, first: int = 1) -> list[str]:
-    """Name the rows of a frame for error messages."""
+    """Return file and number of each row of a frame, for error messages."""
     return [f"{source}: data row {number}" for number in range(first, first + len(frame))]
 
 
@@ -304,7 +306,7 @@ def _remedy(column: str | None) -> str:
 
 
 def _ids(frame: pd.DataFrame, column: str | None, rows: list[str], first: int, seen: dict[str, int]) -> list[str]:
-    """Return the ids of a column, or number the rows; an id must not be empty or used twice."""
+    """Return the ids in a column, or row numbers if there is no column; an id must not be empty or used twice."""
     if column is None:
         return [str(number) for number in range(first, first + len(frame))]
     ids = frame[column].tolist()
@@ -318,13 +320,15 @@ def _ids(frame: pd.DataFrame, column: str | None, rows: list[str], first: int, s
 
 
 def _sequences(texts: list[str], rows: list[str], rules: _Rules) -> list[np.ndarray]:
-    """Check all sequences in one pass over their letters, and cut them apart again."""
+    """Return the letters of each sequence, uint8 (nt,); raise InputError for a wrong letter or a short sequence."""
+    # The texts are joined, checked in one pass and split again, which is quicker than one by one if they are short.
     letters = clean_letters(as_letters("".join(texts)), rules.rna)
     ends = np.cumsum([len(text) for text in texts])
     if not letters.all():
-        index = int(letters.argmin())  # the first letter that is not a nucleotide: it became 0
+        index = int(letters.argmin())  # the first letter that is not a nucleotide: `clean_letters` made it 0
         row = int(np.searchsorted(ends, index, side="right"))
-        raise _letter_error(texts[row], index - int(ends[row]) + len(texts[row]), rows[row])
+        start = int(ends[row]) - len(texts[row])
+        raise _letter_error(texts[row], index - start, rows[row])
     for text, row_name in zip(texts, rows, strict=True):
         if len(text) < max(1, rules.min_length):
             check_length(len(text), row_name, rules.min_length)
@@ -332,7 +336,7 @@ def _sequences(texts: list[str], rows: list[str], rules: _Rules) -> list[np.ndar
 
 
 def _pairs(texts: list[str], rows: list[str], rules: _Rules) -> list[np.ndarray]:
-    """Read the second sequences as the first ones are read."""
+    """Return the letters of the second sequences; an error names their column too."""
     try:
         return _sequences(texts, rows, rules)
     except InputError as error:
@@ -340,7 +344,7 @@ def _pairs(texts: list[str], rows: list[str], rules: _Rules) -> list[np.ndarray]
 
 
 def _letter_error(text: str, index: int, where: str) -> InputError:
-    """Build the error for a bad letter in a cell; DNABERT's k-mer text gets a description of its own."""
+    """Build the error for a bad letter in a cell; for k-mers separated by blanks it says how to join them."""
     words = text.split()
     k = len(words[0]) if words else 0
     if text[index] == " " and 1 < k <= 8 and {len(word) for word in words} == {k}:

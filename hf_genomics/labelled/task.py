@@ -1,4 +1,4 @@
-"""What a model learns from labelled sequences: kind of labels, their names, and the columns beside the sequence."""
+"""Describe what a model learns from labelled sequences: the kind and names of the labels, and the inputs."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ ProblemType: TypeAlias = Literal["single_label_classification", "multi_label_cla
 
 @dataclass(frozen=True)
 class Task:
-    """What is predicted, and from what: shared by examples, a model, and a table to read.
+    """What a model predicts, and from which inputs. Training sequences and fine-tuned models have a task.
 
     Attributes:
         problem_type: the kind of labels, in transformers' words.
-        names: classes, labels or targets in the order of the model's outputs; None for one value without a name.
+        names: names of the classes, labels or targets in the order of the model's outputs; None for one unnamed value.
         level: one label per "sequence", or one per nucleotide ("nt").
-        paired: whether an example is two sequences.
-        track_names: numbers that belong to a whole sequence; None where there are none.
-        nt_track_names: signals with one number per nucleotide; None where there are none.
-        source: the file or model that sets the task, for error messages; does not count in comparisons.
+        paired: whether an example is a pair of sequences.
+        track_names: names of the numbers that belong to a whole sequence; None if there are none.
+        nt_track_names: names of the signals, which have one number per nucleotide; None if there are none.
+        source: path of the file or name of the model that sets the task, for error messages; comparisons ignore it.
 
     >>> Task("multi_label_classification", ["H3", "H4"]).labels_by_column, Task("regression").num_labels
     (True, 1)
@@ -40,10 +40,10 @@ class Task:
 
     @property
     def labels_by_column(self) -> bool:
-        """Whether a table holds the labels in columns of the task's names: several labels, or named targets."""
+        """Whether a table has one column for each name: several labels, or named targets."""
         return not self.is_classification and bool(self.names)
 
     @property
     def num_labels(self) -> int:
-        """Count the outputs of a model for this task."""
-        return len(self.names or [None])
+        """Number of a model's outputs for this task."""
+        return len(self.names or [None])  # one output for one unnamed value

@@ -1,4 +1,4 @@
-"""Labelled windows: genomes with a class cut into examples, fairly over genomes and classes."""
+"""Cut labelled genomes into windows: a limited number per genome and, for training, equally many per class."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ class LabelledWindows:
     """How labelled genomes are cut into windows.
 
     Args:
-        length: nt of a window.
-        train_step: nt from the start of one training window to the start of the next; by default they lie side by side,
-            and less than ``length`` lets them overlap.
-        per_genome: most training windows from one genome.
-        test_per_genome: most validation and test windows from one genome (the paper's 64).
-        label_fraction: share of the training genomes whose labels may be used (the paper's 0.1, 0.01, 0.001).
+        length: length of a window in nt.
+        train_step: nt from the start of one training window to the start of the next; by default the windows lie side
+            by side, and with a step below ``length`` they overlap.
+        per_genome: largest number of training windows from one genome.
+        test_per_genome: largest number of validation or test windows from one genome (64 in the paper).
+        label_fraction: share of the training genomes whose labels may be used (0.1, 0.01 and 0.001 in the paper).
 
     Raises:
         InputError: if a number is out of range.
@@ -63,20 +63,21 @@ def labelled_windows(
     max_unknown: float = 0.1,
     seed: int = 0,
 ) -> LabelledSequences:
-    """Cut labelled genomes into windows, with a bounded number from each, drawn at random.
+    """Cut labelled genomes into windows, and choose a limited number of windows from each genome at random.
 
     Args:
         store: genomes with a column of class names.
-        split: which contigs; None takes all.
-        windows: their length, and which of them are taken: ``train_step``, ``per_genome`` and ``label_fraction`` count,
-            whatever the split.
+        split: split whose contigs are cut; None takes all contigs.
+        windows: length, step and number of the windows; ``train_step``, ``per_genome`` and ``label_fraction`` hold for
+            every split here, and ``test_per_genome`` is not used.
         label_column: column of the store that holds the class names.
         balanced: take equally many windows of each class.
         max_unknown: largest share of letters other than A, C, G, T in a window.
-        seed: of the choice of genomes and windows; a smaller fraction's genomes lie inside a larger one's.
+        seed: seed for the choice of genomes and windows; with the same seed, the genomes of a smaller label fraction
+            are among those of a larger one.
 
     Raises:
-        InputError: if the store has no such labels, or a class has no window of that length.
+        InputError: if the store has no column of labels, a label is missing, or a class has no window of that length.
 
     Source: GenomeNet-BERT, section 3 and A.2 (label fraction = fraction of FASTA files; classes balanced).
     """
@@ -87,6 +88,7 @@ def labelled_windows(
         rows = rows[label_subset(genomes[rows], classes[rows], windows.label_fraction, seed)]
     contig, start = _shuffled_windows(store, rows, length, windows.train_step or length, seed)
     contig, start = _without_unknown(store, contig, start, length, max_unknown)
+    # The windows are in random order, so the first ones of a genome, or of a class further down, are a random choice.
     chosen = _rank_within(genomes[contig]) < windows.per_genome
     contig, start = contig[chosen], start[chosen]
     counts = np.bincount(classes[contig], minlength=len(names))
@@ -111,25 +113,26 @@ def labelled_windows(
 def _shuffled_windows(
     store: GenomeStore, rows: np.ndarray, length: int, step: int, seed: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Cut contigs into windows; return contig and start of each, (windows,) both, in random order."""
+    """Cut contigs into windows; return the contig and the start of each window, both (windows,), in random order."""
     lengths = store.contigs["length"].to_numpy()
     index, start, _ = tile_all(lengths[rows], length, step, end="drop")
     contig = rows[index]
-    chance = random_bits_at(row_keys(seed, np.zeros(1), contig), Stream.LABELLED_ORDER, np.arange(len(contig)), start)
-    order = np.argsort(chance, kind="stable")
+    # The random number of a window depends on seed, contig and start only, not on the other windows.
+    bits = random_bits_at(row_keys(seed, np.zeros(1), contig), Stream.LABELLED_ORDER, np.arange(len(contig)), start)
+    order = np.argsort(bits, kind="stable")
     return contig[order], start[order]
 
 
 def _without_unknown(
     store: GenomeStore, contig: np.ndarray, start: np.ndarray, length: int, max_unknown: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Omit the windows with a larger share of unknown letters than ``max_unknown``."""
+    """Remove windows with a larger share of unknown letters than ``max_unknown``."""
     rows = np.unique(contig)
     if max_unknown >= 1 or not len(rows):
         return contig, start
     unknown = UnknownLetters(store, rows)
-    known = unknown.share(np.searchsorted(rows, contig), start, np.full(len(start), length)) <= max_unknown
-    return contig[known], start[known]
+    few_unknown = unknown.share(np.searchsorted(rows, contig), start, np.full(len(start), length)) <= max_unknown
+    return contig[few_unknown], start[few_unknown]
 
 
 def _letters(store: GenomeStore, contig: np.ndarray, start: np.ndarray, length: int) -> Iterator[np.ndarray]:
@@ -138,7 +141,7 @@ def _letters(store: GenomeStore, contig: np.ndarray, start: np.ndarray, length: 
 
 
 def _classes(store: GenomeStore, column: str) -> tuple[list[str], np.ndarray]:
-    """Number the classes of all contigs, so that every split of a store agrees."""
+    """Return the class names of a store and the class number of each contig, the same for every split."""
     column = label_or_class(column, store.contigs, str(store.path))
     if column not in store.contigs:
         raise missing_column(str(store.path), column, store.contigs)
@@ -153,11 +156,15 @@ def _classes(store: GenomeStore, column: str) -> tuple[list[str], np.ndarray]:
 
 
 def _rank_within(groups: np.ndarray) -> np.ndarray:
-    """Number the members of each group in the given order: 0, 1, 2, ..."""
+    """Number the members of each group 0, 1, 2, ... in the order in which they appear.
+
+    >>> _rank_within(np.array(["b", "a", "b", "a", "b"])).tolist()
+    [0, 0, 1, 1, 2]
+    """
     order = np.argsort(groups, kind="stable")
     ordered = groups[order]
     first = np.searchsorted(ordered, ordered, side="left")
     rank = np.empty(len(groups), np.int64)
-    # In sorted order a group is a run; a member's rank is its distance from the first of the run.
+    # Sorted by group, the members of a group are neighbours; the rank of each is its distance from the first of them.
     rank[order] = np.arange(len(groups)) - first
     return rank
