@@ -142,7 +142,7 @@ class WatchSteps(TrainerCallback):
             InputError: if a loss or the gradient norm is NaN or infinite, and the step is not skipped.
         """
         losses, self.losses = self.losses, []
-        # In fp16, gradients overflow now and then. The loss scaler skips such steps itself, so their norm is not judged.
+        # In fp16, gradients overflow now and then. The loss scaler skips such steps itself, so the norm is not judged.
         judged = losses if args.fp16 else [*losses, torch.as_tensor(self.gradient_norm, device=losses[0].device)]
         # The one place in a step that waits for the device: all numbers are fetched together.
         values = torch.stack([value.detach().float() for value in judged]).tolist()
