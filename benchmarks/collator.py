@@ -14,7 +14,8 @@ does the same work in the same data structures:
   vocabulary again for every token.
 - The flags of masked tokens are copied. In each row, the centres of spans become a set, which is copied, filled by a
   loop over centres and their neighbours, and turned into a list, which serves as an index.
-- For each token it is drawn whether it becomes [MASK] (80 %), a random token (10 %) or stays (10 %).
+- Random numbers are drawn for every token, masked or not; if it is masked, they decide whether it becomes [MASK]
+  (80 %), becomes a random token (10 %) or stays (10 %).
 
 The shares of tokens that it masks are checked first: 14.09 % inside a row, as many as independent centres give, and
 half of that for the first token, since spans are cut at the ends. "DataCollatorForLanguageModeling" masks single

@@ -16,6 +16,7 @@ without a worker that prepares the next batch in the meantime.
 from __future__ import annotations
 
 import argparse
+import json
 import statistics
 import tempfile
 import time
@@ -44,6 +45,7 @@ from hf_genomics import (
 from hf_genomics.genomes.order import EpochOrder
 from hf_genomics.runs.memory import keep_freed_memory
 from hf_genomics.training.masked_trainer import MaskedTrainer
+from hf_genomics.training.progress import FILE as METRICS
 
 RECIPES = Path(__file__).resolve().parents[1] / "recipes"
 SET_UPS = ("base", "mask8", "stride3", "wide")
@@ -90,10 +92,11 @@ def path_rate(windows: WindowDataset, collator: DataCollatorForSpanMasking, batc
 
 
 class Trained(NamedTuple):
-    """Tokens per second, and the share of the time spent waiting for batches."""
+    """Tokens per second, the share of the time spent waiting for batches, and the MFU."""
 
     rate: float
     waited: float
+    mfu: float
 
 
 class TimedTrainer(MaskedTrainer):
@@ -162,8 +165,10 @@ def train(
             peak_tflops=peak_tflops,
         )
         run.train()
+        lines = map(json.loads, (Path(folder) / METRICS).read_text().splitlines())
+        mfu = [line["mfu"] for line in lines if "mfu" in line][-1]
     (begin, before, waited), (end, tokens, at_last) = run.ends[0], run.ends[-1]
-    return Trained((tokens - before) / (end - begin), (at_last - waited) / (end - begin))
+    return Trained((tokens - before) / (end - begin), (at_last - waited) / (end - begin), mfu)
 
 
 def feeding(store: GenomeStore, rounds: int, least: float) -> None:

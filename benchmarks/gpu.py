@@ -142,10 +142,8 @@ class Bench:
         self.sizes, self.tokens, self.most = SIZES[size]
         if device == "cpu":
             keep_freed_memory()
-        self.clock = (
-            time.process_time if device == "cpu" else time.perf_counter
-            # On a CPU, CPU time is measured, since other processes may use the CPU too.
-        )
+        # On a CPU, CPU time is measured, since other processes may use the CPU too.
+        self.clock = time.process_time if device == "cpu" else time.perf_counter
         self.peak = measure_peak(self.device, torch.bfloat16)
 
     def machine(self) -> dict[str, Any]:
@@ -296,7 +294,7 @@ class Bench:
             )
         return {
             "tokens_per_second": trained.rate,
-            "mfu": trained.measured["mfu"],
+            "mfu": trained.mfu,
             "waiting_for_data": trained.waited,
         }
 
@@ -479,12 +477,7 @@ def cuda_is_available() -> bool:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--device", default="cuda")
-    parser.add_argument(
-        "--size",
-        default="base",
-        choices=list(SIZES),
-        help="all but base only try the script",
-    )
+    parser.add_argument("--size", default="base", choices=list(SIZES), help="all but base only try the script")
     parser.add_argument("--minutes", type=float, default=7, help="for the settings; the profile adds up to one")
     parser.add_argument("--limit", type=float, default=100, help="seconds for one setting")
     parser.add_argument("--seconds", type=float, default=2, help="seconds of measuring one setting")
@@ -503,10 +496,8 @@ def main() -> None:
     fastest: dict[str, Any] = {"mfu": 0.0}
     for result in run(arguments, arguments.settings, arguments.limit, 60 * arguments.minutes):
         print(f"| {result['setting']} | {cells(result)} |", flush=True)
-        candidate = (
-            not SETTINGS[result["setting"]].half and "ms_per_step" in result
-            # Settings with the Trainer have no ms_per_step: the profile does not include the Trainer.
-        )
+        # Settings with the Trainer have no ms_per_step: the profile does not include the Trainer.
+        candidate = not SETTINGS[result["setting"]].half and "ms_per_step" in result
         if candidate and result["mfu"] > fastest["mfu"]:
             fastest = result
     machine = ", ".join(f"{name} {fastest[name]}" for name in MACHINE if name in fastest)

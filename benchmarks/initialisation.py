@@ -286,7 +286,7 @@ def one(arguments: argparse.Namespace, name: str) -> None:
                 finetune(
                     folder / f"finetuned-{stop}-{seed}", arguments.output / "store", variant["stride"], seed, *extra
                 )
-            twin = ("--pretrained", str(folder / str(arguments.stops[0])), "--from_scratch", "true")
+            twin = ("--pretrained", str(folder / str(arguments.stops[0])), "--head.from_scratch", "true")
             place = arguments.output / "masks" / f"twin-stride-{variant['stride']}-{seed}"
             finetune(place, arguments.output / "store", variant["stride"], seed, *twin)
 

@@ -111,19 +111,20 @@ def pretrain_once(
 
 
 def finetune_once(
-    folder: Path, trainer: Any, sizes: dict[str, Any], k: int, stride: int, length: int, **verb: Any
+    folder: Path, trainer: Any, sizes: dict[str, Any], k: int, stride: int, length: int, **head: Any
 ) -> None:
     """Fine-tune a model that was not pretrained on random sequences."""
     from hf_genomics import KmerBertConfig, KmerBertForMaskedLM, KmerTokenizer
     from hf_genomics.labelled.data import LabelledData
     from hf_genomics.training.finetune import finetune
+    from hf_genomics.training.head import Head
 
     random = np.random.default_rng(0)
     rows = [f"{''.join(random.choice(list('ACGT'), length))},{'ab'[row % 2]}\n" for row in range(512)]
     (folder / "train.csv").write_text("sequence,label\n" + "".join(rows))
     KmerBertForMaskedLM(KmerBertConfig(k=k, stride=stride, **sizes)).save_pretrained(folder / "model")
     KmerTokenizer(k=k, stride=stride).save_pretrained(folder / "model")
-    finetune(str(folder / "model"), LabelledData(train=str(folder / "train.csv")), trainer, **verb)
+    finetune(str(folder / "model"), LabelledData(train=str(folder / "train.csv")), trainer, Head(**head))
 
 
 def main(names: list[str]) -> None:
