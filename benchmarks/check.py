@@ -22,7 +22,7 @@ from pathlib import Path
 import dnaio
 import numpy as np
 
-from hf_genomics.checks.check import check
+from hf_genomics.checks.check import SplitFiles, check
 from hf_genomics.checks.sketch import Sketch, near_duplicates
 from hf_genomics.sequence import LETTER_CODE, reverse_complement
 
@@ -58,7 +58,7 @@ def compare(path: str, other: str) -> list[float]:
     return [
         seconds(lambda: parse(path)),
         seconds(lambda: check([path])),
-        seconds(lambda: check(train=[other], test=[path])),
+        seconds(lambda: check(splits=SplitFiles(train=[other], test=[path]))),
     ]
 
 
@@ -128,7 +128,7 @@ def main() -> None:
         for contigs in (4, 16):
             path = write_fasta(home / "memory.fa", contigs, 2_000_000)
             tracemalloc.start()
-            check(train=[other], test=[path])
+            check(splits=SplitFiles(train=[other], test=[path]))
             print(f"{contigs} contigs of 2 Mnt with splits: peak {tracemalloc.get_traced_memory()[1] / 1e6:.0f} MB")
             tracemalloc.stop()
     accuracy()

@@ -89,12 +89,15 @@ def measure(name: str) -> dict[str, float]:
 
 
 def pretrain_once(
-    folder: Path, trainer: Any, sizes: dict[str, Any], k: int, stride: int, length: int, **verb: Any
+    folder: Path, trainer: Any, sizes: dict[str, Any], k: int, stride: int, length: int, packing: bool = True
 ) -> None:
     """Pretrain on full windows of a random genome."""
     from hf_genomics import DataCollatorForSpanMasking, KmerBertConfig, KmerTokenizer, WindowSampling, prepare
+    from hf_genomics.training.arguments import PretrainingArguments
     from hf_genomics.training.pretrain import PretrainingData, pretrain
 
+    trainer = PretrainingArguments.of(trainer)
+    trainer.packing = packing
     letters = np.random.default_rng(0).choice(list("ACGT"), 300_000)
     (folder / "genome.fa").write_text(f">g\n{''.join(letters)}\n")
     store = prepare([str(folder / "genome.fa")], str(folder / "store"))
@@ -106,14 +109,13 @@ def pretrain_once(
         KmerBertConfig(k=k, stride=stride, **sizes),
         DataCollatorForSpanMasking(tokenizer, span=6 // stride, start_rate=0.15 / (6 // stride)),
         WindowSampling(length=length, min_length=length),
-        **verb,
     )
 
 
 def finetune_once(
-    folder: Path, trainer: Any, sizes: dict[str, Any], k: int, stride: int, length: int, **head: Any
+    folder: Path, trainer: Any, sizes: dict[str, Any], k: int, stride: int, length: int, num_parts: int = 1
 ) -> None:
-    """Fine-tune a model that was not pretrained on random sequences."""
+    """Fine-tune, on random sequences, a model that was not pretrained."""
     from hf_genomics import KmerBertConfig, KmerBertForMaskedLM, KmerTokenizer
     from hf_genomics.labelled.data import LabelledData
     from hf_genomics.training.finetune import finetune
@@ -124,7 +126,7 @@ def finetune_once(
     (folder / "train.csv").write_text("sequence,label\n" + "".join(rows))
     KmerBertForMaskedLM(KmerBertConfig(k=k, stride=stride, **sizes)).save_pretrained(folder / "model")
     KmerTokenizer(k=k, stride=stride).save_pretrained(folder / "model")
-    finetune(str(folder / "model"), LabelledData(train=str(folder / "train.csv")), trainer, Head(**head))
+    finetune(str(folder / "model"), LabelledData(train=str(folder / "train.csv")), trainer, Head(num_parts=num_parts))
 
 
 def main(names: list[str]) -> None:

@@ -47,7 +47,7 @@ def train(size: str, steps: int, store: str, batch: int) -> dict[str, float]:
 
     The first step is not counted. Dropout is off, as in the recipes for CPUs; windows have the paper's lengths.
     """
-    from transformers import TrainerCallback, TrainingArguments
+    from transformers import TrainerCallback
 
     from hf_genomics.training import pretrain as verb
 
@@ -68,8 +68,9 @@ def train(size: str, steps: int, store: str, batch: int) -> dict[str, float]:
     with tempfile.TemporaryDirectory() as folder:
         verb.pretrain(
             verb.PretrainingData(store, train_split=None, valid_split=None),
-            TrainingArguments(
+            verb.PretrainingArguments(
                 folder,
+                peak_tflops=1.0,  # the MFU is not used here, and measuring the peak would take time
                 max_steps=steps + 1,
                 per_device_train_batch_size=batch,
                 use_cpu=True,
@@ -81,7 +82,6 @@ def train(size: str, steps: int, store: str, batch: int) -> dict[str, float]:
             KmerBertConfig(k=6, **SIZES[size][0], **dropout),
             DataCollatorForSpanMasking(tokenizer, span=6, start_rate=0.025),
             WindowSampling(length=510, min_length=5),
-            peak_tflops=1.0,  # the MFU is not used here, and measuring the peak would take time
         )
     tokens, cpu, wall = (last - first for first, last in zip(ends[0], ends[-1], strict=True))
     return {"tokens": tokens, "cpu": cpu, "wall": wall}

@@ -1,4 +1,4 @@
-"""``python -m hf_genomics`` and ``accelerate launch -m hf_genomics`` are the command line."""
+"""Run the command line, by ``python -m hf_genomics`` or ``accelerate launch -m hf_genomics``."""
 
 import sys
 

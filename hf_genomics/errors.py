@@ -1,15 +1,15 @@
-"""What the command line says in one line: an error that means "your input, not our code" (exit code 2), and a stop."""
+"""The errors that the command line reports in one line: a mistake in the input, and a run that was stopped."""
 
 
 class InputError(ValueError):
-    """The user's mistake: names file, record or row, value and rule, and says what to do about it."""
+    """A mistake in the input (exit code 2): the message names file, record or row, value and rule, and the remedy."""
 
 
 class StoppedError(Exception):
-    """The run has stopped: it was told to and saved a checkpoint, or another of its processes has ended.
+    """The end of a run that was told to stop and saved a checkpoint, or of which another process has ended.
 
     Attributes:
-        code: exit code; 128 + the number of the signal where there was one.
+        code: exit code; after a signal, 128 + its number.
     """
 
     def __init__(self, message: str, code: int) -> None:

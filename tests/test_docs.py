@@ -8,7 +8,16 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-OUTSIDE = {".venv", ".git", "runs", "shared", "build", "dist"}  # not the project's own pages
+OUTSIDE = {
+    ".venv",
+    ".venv-lowest",
+    ".venv-newest",
+    ".git",
+    "runs",
+    "shared",
+    "build",
+    "dist",
+}  # not the project's own pages
 PAGES = [path for path in sorted(ROOT.rglob("*.md")) if not OUTSIDE & set(path.relative_to(ROOT).parts)]
 FENCE = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\]\(([^)\s]+)\)")

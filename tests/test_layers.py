@@ -13,7 +13,6 @@ import pytest
 
 # Copied next to the weights by save_pretrained; each may import only those that stand above it.
 PORTABLE = (
-    "compat",
     "sequence",
     "kmer_encoding",
     "kmer_pieces",
@@ -23,6 +22,7 @@ PORTABLE = (
     "tokenizer_outputs",
     "vocabulary_kmer",
     "tokenization_kmer",
+    "compat",
     "configuration_kmer_bert",
     "dropout",
     "positions",

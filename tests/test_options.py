@@ -406,6 +406,16 @@ def test_a_fine_tuning_recipe_of_version_01_is_understood(settings_of, work, war
     assert len(warned()) == 6
 
 
+# sections in Python
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_section_can_be_built_from_what_the_package_exports(verb):
+    kinds = [kind for _, kind in options._types(getattr(hf_genomics, verb.replace("-", "_")))]
+    ours = [kind for kind in kinds if getattr(kind, "__module__", "").startswith("hf_genomics")]
+    assert [kind.__name__ for kind in ours if getattr(hf_genomics, kind.__name__, None) is not kind] == []
+
+
 # help and defaults
 
 

@@ -142,7 +142,7 @@ def _check_settings(path: Path, settings: dict[str, Any]) -> None:
         before = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         before = {}
-    for name, value in settings.items():
+    for name, value in json.loads(json.dumps(settings)).items():  # tuples become lists, as they did in the file
         if before.get(name) != value:
             raise InputError(
                 f"{path.parent}: the interrupted run had {name} {before.get(name)}, this one has {value}; use the same "

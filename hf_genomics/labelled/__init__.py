@@ -1,1 +1,1 @@
-"""Labelled sequences: tables, annotations, and windows of labelled genomes."""
+"""Labelled sequences: what is learned from them, tables and datasets of them, and windows of labelled genomes."""

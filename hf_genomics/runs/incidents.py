@@ -168,7 +168,7 @@ class WatchSteps(TrainerCallback):
         self.skipped += 1
         all_losses = gather_object([losses])
         bad_ranks = [rank for rank, values in enumerate(all_losses) if not all(map(math.isfinite, values))]
-        here = not bad_ranks or args.process_index in bad_ranks  # none in bad_ranks: only the gradient is
+        here = not bad_ranks or args.process_index in bad_ranks  # no bad rank: only the gradient norm is bad
         message = self._record(args, state, "non-finite", losses, float(self.gradient_norm)) if here else None
         what = next(filter(None, gather_object([message])))
         if self.on_nonfinite == "stop" or self.skipped == _MOST_SKIPPED:
