@@ -108,6 +108,7 @@ def begin_with(model: Any, variant: dict[str, Any]) -> None:
 
 
 def look_at_neighbours(attention: Any, config: Any, peak: float) -> None:
+    """Change query and key weights so that each head prefers tokens at its own small distance."""
     from hf_genomics.initialisation import neighbour_offsets, neighbour_weights
     from hf_genomics.positions import LEARNED_BASE
 
@@ -225,6 +226,7 @@ def probe(model: Any, tokenizer: Any, store: Any) -> dict[str, float]:
 
 
 def probe_windows(store: Any) -> list[Any]:
+    """Cut the training and test windows of the probe."""
     from hf_genomics.labelled.windows import LabelledWindows, labelled_windows
 
     common = {"label_column": "class", "balanced": True}
@@ -235,6 +237,7 @@ def probe_windows(store: Any) -> list[Any]:
 
 
 def mean_states(model: Any, tokenizer: Any, sequences: list[np.ndarray]) -> np.ndarray:
+    """Compute the mean of the last hidden states of each sequence, (sequences, hidden)."""
     import torch
 
     states = []
@@ -261,6 +264,7 @@ def finetune(folder: Path, store: Path, stride: int, seed: int, *extra: str) -> 
 
 
 def run(command: list[str], log: Path) -> None:
+    """Run a command with one thread and write its output to a log; exit if the command fails."""
     log.parent.mkdir(parents=True, exist_ok=True)
     quiet = {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
     with open(log, "w") as file:
@@ -292,6 +296,7 @@ def one(arguments: argparse.Namespace, name: str) -> None:
 
 
 def slug(name: str) -> str:
+    """Return the name of a variant as part of a file name."""
     return "".join(letter if letter.isalnum() or letter in ".-" else "_" for letter in name)
 
 
@@ -361,6 +366,7 @@ def masks_table(found: dict[str, dict[str, Any]], output: Path, seeds: list[int]
 
 
 def recalls(folders: list[Path]) -> str:
+    """Format the test macro recalls (%) of those runs that are finished."""
     done = [folder / "metrics.json" for folder in folders if (folder / "metrics.json").exists()]
     return ", ".join(f"{100 * json.loads(file.read_text())['test']['macro_recall']:.1f}" for file in done) or "-"
 
@@ -383,6 +389,7 @@ def draw(found: dict[str, dict[str, Any]], file: Path) -> None:
 
 
 def prepare(arguments: argparse.Namespace) -> None:
+    """Prepare the genome store, unless it exists already."""
     if (arguments.output / "store").exists():
         return
     if arguments.data is None:

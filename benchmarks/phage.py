@@ -37,6 +37,7 @@ STEPS = {("wide", 150): (500, 128), ("base", 150): (100, 128), ("wide", 1000): (
 
 
 def hf_genomics(verb: str, log: Path, *options: str) -> None:
+    """Run a verb in a process of its own and write its output to a log; exit if the verb fails."""
     log.parent.mkdir(parents=True, exist_ok=True)
     environment = os.environ | {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
     with open(log, "w") as file:
@@ -46,6 +47,7 @@ def hf_genomics(verb: str, log: Path, *options: str) -> None:
 
 
 def run_unless_done(verb: str, folder: Path, *options: str) -> None:
+    """Run a verb that writes to a folder, unless the folder holds a finished run."""
     if not (folder / "metrics.json").exists():
         begin = time.monotonic()
         log = folder.with_suffix(".log")

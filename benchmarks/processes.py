@@ -119,6 +119,7 @@ def make_store(folder: Path) -> Path:
 
 
 def report(counts: list[int], rounds: int, steps: int) -> None:
+    """Measure all sizes and print the table; ``counts`` are the numbers of processes to compare."""
     rows = []
     with tempfile.TemporaryDirectory() as name:
         store = make_store(Path(name))

@@ -89,22 +89,26 @@ def table(title: str, unit: str, times: dict[str, list[float]], amount: float, f
 
 
 def read_with_dnaio(path: Path) -> None:
+    """Read all records with dnaio."""
     with dnaio.open(path) as records:
         for _ in records:
             pass
 
 
 def read_with_us(path: Path) -> None:
+    """Read all letters with hf_genomics, which checks them."""
     for _ in read_chunks(path):
         pass
 
 
 def prepared(path: Path, output: Path, storage: str) -> GenomeStore:
+    """Prepare a new store from a FASTA file."""
     shutil.rmtree(output, ignore_errors=True)
     return prepare([str(path)], str(output), storage=storage)
 
 
 def compare_reading(path: Path, folder: Path, nt: int, rounds: int, title: str) -> None:
+    """Print the speeds of reading a file and of preparing a store from it."""
     calls = {
         "dnaio alone": lambda: read_with_dnaio(path),
         "read and check every letter": lambda: read_with_us(path),
@@ -115,11 +119,13 @@ def compare_reading(path: Path, folder: Path, nt: int, rounds: int, title: str) 
 
 
 def peak_mib(kind: str, path: Path, output: Path) -> int:
+    """Measure the peak memory of dnaio ("dnaio") or of `prepare` ("8bit", "2bit") in a process of its own."""
     run = subprocess.run([sys.executable, "-c", PEAK, kind, path, output], capture_output=True, text=True, check=True)
     return int(run.stdout)
 
 
 def compare_memory(files: dict[str, Path], folder: Path) -> None:
+    """Print the peak memory for each file."""
     print("\n| peak memory above imports, MiB | dnaio alone | prepare, 8bit | prepare, 2bit |\n|---|---|---|---|")
     for name, path in files.items():
         peaks = [peak_mib(kind, path, folder / "memory") for kind in ("dnaio", "8bit", "2bit")]
@@ -151,6 +157,7 @@ def compare_windows(stores: list[GenomeStore], rounds: int) -> None:
 
 
 def size(folder: Path) -> int:
+    """Return the bytes of all files in a folder."""
     return sum(file.stat().st_size for file in folder.iterdir())
 
 

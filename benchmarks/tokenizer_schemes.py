@@ -27,17 +27,20 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 def windows(store: hg.GenomeStore, split: str | None, count: int) -> list[str]:
+    """Return windows of 510 nt as text."""
     sampling = hg.WindowSampling(length=510, min_length=510, full_share=1.0)
     dataset = hg.WindowDataset(store, sampling, store.select(split))
     return [row["sequence"].tobytes().decode() for row in dataset.__getitems__(list(range(count)))]
 
 
 def nt_per_token(tokenizer: PreTrainedTokenizerBase, texts: list[str]) -> float:
+    """Compute the mean number of nucleotides per token, special tokens not counted."""
     rows = tokenizer(texts, add_special_tokens=False)["input_ids"]
     return sum(map(len, texts)) / sum(map(len, rows))
 
 
 def seconds(tokenizer: PreTrainedTokenizerBase, texts: list[str]) -> float:
+    """Return the seconds that a tokenizer takes for a batch."""
     begin = time.perf_counter()
     tokenizer(texts, padding=True, return_tensors="np")
     return time.perf_counter() - begin

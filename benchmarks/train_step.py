@@ -35,6 +35,7 @@ NO_DROPOUT = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
 
 
 def sizes(layers: int, hidden: int, head: int = 64) -> dict[str, int]:
+    """Return the sizes of a model; ``head`` is the number of features per attention head."""
     heads = max(1, hidden // head)
     return {
         "num_hidden_layers": layers,
@@ -103,6 +104,7 @@ def settings(part: str) -> Iterator[tuple[str, dict[str, dict]]]:
 
 
 def build(setting: dict) -> torch.nn.Module:
+    """Build the model of a setting."""
     from transformers import BertConfig, BertForMaskedLM
 
     from hf_genomics import KmerBertConfig, KmerBertForMaskedLM, KmerBertForSequenceClassification
