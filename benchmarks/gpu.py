@@ -469,6 +469,7 @@ def kernel_table(result: dict[str, Any], most: int = 20) -> Iterator[str]:
 
 
 def cuda_is_available() -> bool:
+    """Check for a GPU; the process that supervises needs torch for nothing else."""
     import torch
 
     return torch.cuda.is_available()

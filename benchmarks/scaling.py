@@ -217,11 +217,13 @@ def count_operations(layers: int) -> int:
 
 
 def table(header: str, rows: list[str]) -> None:
+    """Print a table in Markdown."""
     print(f"\n| {header} |\n|{'---|' * (header.count('|') + 1)}")
     print("\n".join(f"| {row} |" for row in rows))
 
 
 def print_paper(config: KmerBertConfig, parameters: int) -> None:
+    """Print the part `paper`."""
     tokens, flops = WINDOWS * mean_tokens(SAMPLING), step_flops(config, SAMPLING, WINDOWS)
     print(f"\nA step: {WINDOWS} windows of 5 to 510 nt (half of them full), {tokens:,.0f} tokens,")
     print(
@@ -238,6 +240,7 @@ def print_paper(config: KmerBertConfig, parameters: int) -> None:
 
 
 def print_gpus(config: KmerBertConfig, parameters: int) -> None:
+    """Print the part `gpus`."""
     size, flops = 4 * parameters, step_flops(config, SAMPLING, WINDOWS)
     print(f"\nGradients: {parameters / 1e6:.1f} M in fp32, {size / 1e6:.0f} MB an all-reduce; one a step")
     operations = count_operations(config.num_hidden_layers)
@@ -260,6 +263,7 @@ def print_gpus(config: KmerBertConfig, parameters: int) -> None:
 
 
 def print_memory(config: KmerBertConfig, parameters: int) -> None:
+    """Print the part `memory`."""
     # Without dropout, attention keeps no (tokens x tokens) matrix, as in the fused kernels of a GPU.
     fused = KmerBertConfig(k=config.k, attention_probs_dropout_prob=0.0)
     per_token = (kept_bytes(fused, 2, 507) - kept_bytes(fused, 1, 507)) / 507
@@ -277,6 +281,7 @@ def print_memory(config: KmerBertConfig, parameters: int) -> None:
 
 
 def print_data(config: KmerBertConfig, parameters: int) -> None:
+    """Print the part `data`."""
     rows = []
     for name, nt in GENOMES.items():
         windows = windows_an_epoch(nt, SAMPLING)
