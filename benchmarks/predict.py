@@ -62,7 +62,7 @@ def save_model(folder: Path) -> None:
 
 
 def all_at_once(model: str, path: str, output: Path) -> None:
-    """Predict as version 0.1 did."""
+    """Predict with all windows in memory, as version 0.1 did."""
     import scipy.special
     import torch
 
