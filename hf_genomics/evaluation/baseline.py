@@ -37,8 +37,7 @@ def kmer_counts(
 
     Returns:
         float32 (sequences, 4**k), columns in the order of ``kmer_codes`` (AAAA, AAAT, AAAC ...). With merge_strands, a
-        k-mer and its reverse complement share one column, in the order of the smaller code of both (136 columns for
-        k = 4).
+        k-mer and its reverse complement share the column of the k-mer with the smaller code (136 columns for k = 4).
 
     >>> kmer_counts([as_letters("AATC"), as_letters("GG")], k=1).tolist()  # A, T, C, G
     [[2.0, 1.0, 1.0, 0.0], [0.0, 0.0, 0.0, 2.0]]

@@ -1,12 +1,13 @@
 """Scores of masked tokens and hidden nucleotides, summed batch by batch, so that no logits are kept.
 
 A nucleotide is scored if every k-mer that covers it is shown as [MASK] (or [UNK], which shows no letters): then no
-visible k-mer gives it away, and no random k-mer misleads. The model predicts its base as follows. At each of its
-positions, a masked k-mer gives each base a probability: the sum over all k-mers with that base at that position. The
-probabilities from all k-mers that cover a nucleotide are averaged. The perplexity per nucleotide, ``exp`` of the mean
-negative log-probability of the true bases, is 4 for a guess and 1 for a certain, correct prediction. Models of any k
-and stride can be compared by it, if the hidden stretches have similar lengths: one nucleotide between visible
-neighbours is easier than six in a row.
+visible k-mer gives the base away, and no random k-mer misleads. The base is predicted as follows. For each position of
+a masked k-mer, the model's probabilities of all k-mers with the same base at that position are added up, which gives
+the probabilities of the four bases. The probabilities from all masked k-mers that cover a nucleotide are averaged.
+
+The perplexity per nucleotide, ``exp`` of the mean negative log-probability of the true bases, is 4 for a guess and 1
+for a certain, correct prediction. Perplexities of models with any k and stride can be compared if the hidden stretches
+have similar lengths: one nucleotide between visible neighbours is easier than six in a row.
 """
 
 from __future__ import annotations
@@ -55,7 +56,7 @@ class TokenPlaces(NamedTuple):
             bool (rows, width).
         """
         covered = torch.zeros(len(tokens), self.width + k, dtype=torch.bool, device=tokens.device)
-        places = torch.where(tokens, self.starts, self.width)  # others: past the end, cut off below
+        places = torch.where(tokens, self.starts, self.width)  # tokens not selected go past the end
         for offset in range(k):
             covered.scatter_(1, places + offset, True)
         return covered[:, : self.width]

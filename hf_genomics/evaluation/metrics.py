@@ -96,7 +96,7 @@ def decision_metrics(
 
 
 def regression_metrics(predictions: np.ndarray, targets: np.ndarray) -> dict[str, float]:
-    """Compute the scores of predicted numbers; with several outputs, the mean of each over outputs that define it.
+    """Compute the scores of predicted numbers; with several outputs, means over the outputs that define the score.
 
     Args:
         predictions: (examples,) or (examples, outputs).

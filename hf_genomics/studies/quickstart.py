@@ -72,7 +72,9 @@ def quickstart(
     """Run every verb to distinguish phages: prepare, pretrain, fine-tune, evaluate, reload in a new process, predict.
 
     Every genome is cut into a training, a validation and a test region, with a gap of one window between neighbouring
-    regions. Writes to ``output_dir``: store, pretrained, model, metrics.json, predictions.tsv, pictures and report.html.
+    regions.
+
+    Writes to ``output_dir``: store, pretrained, model, metrics.json, predictions.tsv, pictures and report.html.
 
     Args:
         data: genomes, and the windows to classify.

@@ -242,7 +242,7 @@ def build_classifier(
         # interpolates them to the new number.
         options["stretch_positions"] = config.max_position_embeddings
         config.max_position_embeddings = pretrained_config.max_position_embeddings
-    with readable(pretrained), no_load_report():  # a head of other classes has other sizes: it is new
+    with readable(pretrained), no_load_report():  # a head for other classes does not fit: it is new
         network, info = auto.from_pretrained(pretrained, config=config, output_loading_info=True, **options)
         refuse_missing(network, info["missing_keys"], pretrained)
     for name, found, expected in sorted(info["mismatched_keys"]):

@@ -400,7 +400,7 @@ def _digest(store: GenomeStore) -> str:
 
 
 def _last_evaluation(run: MaskedTrainer) -> dict[str, float]:
-    """Return the validation scores of the final model, from the log if it was evaluated at its step, or new ones."""
+    """Return the validation scores of the final model: from the log if its step was evaluated, otherwise new ones."""
     step = run.state.best_global_step if run.args.load_best_model_at_end else run.state.global_step
     for entry in reversed(run.state.log_history):
         if "eval_loss" in entry and entry["step"] == step:

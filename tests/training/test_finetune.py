@@ -1,4 +1,4 @@
-"""Fine-tuning, evaluation and prediction: what is learnt, what is left behind, and that a saved model says the same."""
+"""Fine-tuning: what a run learns and writes, and that the saved model gives the same scores when it is loaded again."""
 
 from __future__ import annotations
 
