@@ -1,4 +1,4 @@
-"""Baselines that a model must beat: logistic regression on k-mer counts, and the majority guess.
+"""Baselines that a model must beat: logistic regression on k-mer counts, and always guessing the majority class.
 
 A deep model that does not beat the 4-mer baseline has learnt nothing about a sequence beyond its tetranucleotides.
 """
@@ -19,7 +19,7 @@ from ..sequence import as_letters, kmer_codes, reverse_complement_codes
 
 logger = logging.getLogger(__name__)
 
-#: Letters counted at a time, which keeps the temporary codes of any amount of sequence below about 50 MB.
+#: Number of letters counted at a time, so that temporary arrays stay below about 50 MB for any amount of sequence.
 _CHUNK_NT = 2_000_000
 _SEPARATOR = np.frombuffer(b"N", np.uint8)
 
@@ -27,7 +27,7 @@ _SEPARATOR = np.frombuffer(b"N", np.uint8)
 def kmer_counts(
     sequences: Sequence[np.ndarray], k: int = 4, *, relative: bool = False, merge_strands: bool = False
 ) -> np.ndarray:
-    """Count the k-mers of each sequence; k-mers with any letter but A, C, G, T, U are omitted.
+    """Count the k-mers of each sequence; k-mers with any other letter than A, C, G, T or U are omitted.
 
     Args:
         sequences: uint8 letters, one array per sequence, of any length (shorter than k: a row of zeros).
@@ -36,8 +36,8 @@ def kmer_counts(
         merge_strands: count a k-mer and its reverse complement as one, so that both strands have the same counts.
 
     Returns:
-        float32 (sequences, 4**k), columns in the order of ``kmer_codes`` (AAAA, AAAT, AAAC ...); with merge_strands one
-        column per pair, in the order of the pair's smaller code (136 columns for k = 4).
+        float32 (sequences, 4**k), columns in the order of ``kmer_codes`` (AAAA, AAAT, AAAC ...). With merge_strands, a
+        k-mer and its reverse complement share the column of the k-mer with the smaller code (136 columns for k = 4).
 
     >>> kmer_counts([as_letters("AATC"), as_letters("GG")], k=1).tolist()  # A, T, C, G
     [[2.0, 1.0, 1.0, 0.0], [0.0, 0.0, 0.0, 2.0]]
@@ -61,14 +61,14 @@ def kmer_baseline(
     *,
     num_classes: int | None = None,
 ) -> np.ndarray:
-    """Predict classes from relative k-mer counts, standardised, by logistic regression (C = 1).
+    """Predict classes by logistic regression (regularisation C = 1) on standardised relative k-mer counts.
 
     Args:
         train_sequences: uint8 letters, one array per training sequence.
         train_labels: class ids from 0, (training sequences,).
         test_sequences: uint8 letters, one array per test sequence.
         k: k-mer size in nt.
-        seed: seed of the solver.
+        seed: seed of the solver's random numbers.
         num_classes: number of columns to return; by default the largest training label + 1. A class without training
             sequences gets probability 0.
 
@@ -76,7 +76,8 @@ def kmer_baseline(
         Probabilities, (test sequences, classes).
 
     Raises:
-        ValueError: if there is no training sequence, not one label for each, or a label is not a class.
+        ValueError: if there is no training sequence, there are more or fewer labels than sequences, or a label is not a
+            class.
     """
     labels = np.asarray(train_labels, np.int64)
     if not len(labels) or len(labels) != len(train_sequences):
@@ -109,15 +110,15 @@ def majority_probabilities(train_labels: np.ndarray, n_test: int, *, num_classes
     [[0.25, 0.75], [0.25, 0.75]]
 
     Returns:
-        Probabilities, (n_test, classes); the largest is that of the majority class, so they score like the majority
-        guess.
+        Probabilities, (n_test, classes). The majority class has the largest one, so accuracy, recall and F1 are those
+        of always guessing this class.
     """
     frequencies = np.bincount(np.asarray(train_labels, np.int64), minlength=num_classes or 0) / len(train_labels)
     return np.tile(frequencies, (n_test, 1))
 
 
 def _chunks(sequences: Sequence[np.ndarray]) -> Iterator[tuple[int, list[np.ndarray]]]:
-    """Iterate over runs of sequences with about ``_CHUNK_NT`` letters, each with the index of its first sequence."""
+    """Iterate over groups of neighbouring sequences with about ``_CHUNK_NT`` letters, and the index of their first."""
     start, chunk, size = 0, [], 0
     for index, sequence in enumerate(sequences):
         letters = as_letters(sequence)
@@ -132,19 +133,19 @@ def _chunks(sequences: Sequence[np.ndarray]) -> Iterator[tuple[int, list[np.ndar
 
 def _count_chunk(sequences: list[np.ndarray], k: int) -> np.ndarray:
     """Count the k-mers of all sequences at once, joined by an N, so that no k-mer belongs to two sequences."""
-    joined = np.concatenate([part for letters in sequences for part in (letters, _SEPARATOR)])
+    joined = np.concatenate([piece for letters in sequences for piece in (letters, _SEPARATOR)])
     codes, valid = kmer_codes(joined, k)
     rows = np.repeat(np.arange(len(sequences)), [len(letters) + 1 for letters in sequences])[: len(codes)]
-    entries = rows[valid] * 4**k + codes[valid]
+    entries = rows[valid] * 4**k + codes[valid]  # index into the flattened counts, (sequences, 4**k)
     return np.bincount(entries, minlength=len(sequences) * 4**k).reshape(-1, 4**k)
 
 
 def _merge_strands(counts: np.ndarray, k: int) -> np.ndarray:
-    """Add the column of each k-mer to that of its reverse complement; a palindrome such as ACGT keeps its count."""
-    own = np.arange(4**k)
-    partner = reverse_complement_codes(own, k)
-    merged = counts + np.where(partner != own, counts[:, partner], 0)
-    return merged[:, own <= partner]
+    """Add the counts of each k-mer and its reverse complement; a palindrome such as ACGT keeps its count."""
+    codes = np.arange(4**k)
+    partners = reverse_complement_codes(codes, k)
+    merged = counts + np.where(partners != codes, counts[:, partners], 0)
+    return merged[:, codes <= partners]
 
 
 def _fit(classifier: Pipeline, features: np.ndarray, labels: np.ndarray) -> None:

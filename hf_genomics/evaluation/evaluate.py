@@ -57,8 +57,8 @@ def evaluate(
 
     Args:
         model: folder or Hub name of a fine-tuned model.
-        data: labelled sequences; several labels and tracks are read from columns with the names that the model knows,
-            unless ``data.columns`` names others.
+        data: labelled sequences. Tracks and several labels are read from columns with the names that the model knows,
+            unless ``data.columns`` names other columns.
         output_dir: folder to write to.
         split: split to score.
         positive: class that F1 refers to; by default the second of two.
@@ -92,20 +92,20 @@ def evaluate(
 
 
 def score_predictions(predictions: Predictions, positive: str | None = None) -> dict[str, Any]:
-    """Compute the metrics of predictions with known labels; of several labels or targets, also one by one.
+    """Compute the metrics of predictions with known labels; with several labels or targets, also those of each one.
 
     Args:
         predictions: predictions of examples with labels.
         positive: class that F1 and AUPRC refer to; by default the second of two.
 
     Returns:
-        The metrics; "each" holds those of each of several labels or targets.
+        The metrics; with several labels or targets, "each" holds the metrics of each one by its name.
     """
     scores, labels = predictions.labelled()
     task, names = predictions.examples.task, predictions.names
     if task.is_classification:
         target = names.index(positive) if names and positive else 1
-        if task.level == "nt":  # an evaluate.Metric copies row by row, 12 s for a million nucleotides
+        if task.level == "nt":  # not by evaluate.Metric, which copies row by row: 12 s for a million nucleotides
             return classification_metrics(scores, labels, positive=target)
         return SequenceClassificationMetrics().compute(predictions=scores, references=labels, positive=target) or {}
     measure = regression_metrics if task.problem_type == "regression" else multilabel_metrics
@@ -116,7 +116,7 @@ def score_predictions(predictions: Predictions, positive: str | None = None) -> 
 
 
 def plot_predictions(predictions: Predictions, folder: Path, positive: str | None, others: dict[str, Any]) -> None:
-    """Draw the ROC and precision-recall curves and the confusion matrix of classes.
+    """Draw ROC curves, precision-recall curves and the confusion matrix, if the labels are classes.
 
     Args:
         predictions: predictions of examples with labels; nothing is drawn unless the labels are classes.

@@ -1,11 +1,13 @@
 """Scores of masked tokens and hidden nucleotides, summed batch by batch, so that no logits are kept.
 
-A nucleotide is scored if every k-mer over it is shown as [MASK] (or [UNK], which shows no letters): no visible k-mer
-gives it away, and no random k-mer misleads. The model predicts a base there: each masked k-mer gives the four bases a
-probability at each of its positions (the sum over all k-mers with that letter there), and the k-mers over a nucleotide
-are averaged. The perplexity per nucleotide, ``exp`` of the mean negative log-probability of the true bases, is 4 for a
-guess and 1 for a certain, correct prediction. It compares k-mers of any size and stride, as long as the hidden
-stretches are alike in length: one nucleotide between visible neighbours is easier than six in a row.
+A nucleotide is scored if every k-mer that covers it is shown as [MASK] (or [UNK], which shows no letters): then no
+visible k-mer gives the base away, and no random k-mer misleads. The base is predicted as follows. For each position of
+a masked k-mer, the model's probabilities of all k-mers with the same base at that position are added up, which gives
+the probabilities of the four bases. The probabilities from all masked k-mers that cover a nucleotide are averaged.
+
+The perplexity per nucleotide, ``exp`` of the mean negative log-probability of the true bases, is 4 for a guess and 1
+for a certain, correct prediction. Perplexities of models with any k and stride can be compared if the hidden stretches
+have similar lengths: one nucleotide between visible neighbours is easier than six in a row.
 """
 
 from __future__ import annotations
@@ -21,9 +23,9 @@ from transformers import EvalPrediction
 from ..sequence import IGNORE_INDEX, NUM_SPECIAL, kmer_digits
 from ..tokenization_kmer import KmerTokenizer
 
-_AT_ONCE = 4096  # masked tokens whose probabilities over the vocabulary are in memory together
+_AT_ONCE = 4096  # number of masked tokens whose probabilities over the vocabulary are in memory at the same time
 
-#: Scores of a validation, and whether a larger value is better.
+#: Names of the scores of a validation, and whether a larger value is better.
 SCORES = {
     "loss": False,
     "masked_token_accuracy": True,
@@ -33,10 +35,10 @@ SCORES = {
 
 
 class TokenPlaces(NamedTuple):
-    """The nucleotides under the tokens of rows; windows that share a row have nucleotides of their own.
+    """Places of tokens on the nucleotides of their row; windows that share a row do not share nucleotides.
 
     Attributes:
-        starts: first nucleotide under each token, int64 (rows, tokens).
+        starts: index of the first nucleotide that each token covers, int64 (rows, tokens).
         width: number of nucleotides of a row.
     """
 
@@ -54,22 +56,23 @@ class TokenPlaces(NamedTuple):
             bool (rows, width).
         """
         covered = torch.zeros(len(tokens), self.width + k, dtype=torch.bool, device=tokens.device)
-        places = torch.where(tokens, self.starts, self.width)  # the others cover what is cut off below
+        places = torch.where(tokens, self.starts, self.width)  # tokens not selected go past the end
         for offset in range(k):
             covered.scatter_(1, places + offset, True)
         return covered[:, : self.width]
 
     def count_covered_by(self, tokens: Tensor, k: int) -> Tensor:
-        """Count the nucleotides that the selected k-mers cover: the sum of `covered_by`, in fewer operations.
+        """Count the nucleotides that the selected k-mers cover: the sum of `covered_by`, but with fewer operations.
 
         Args:
             tokens: the k-mers to consider, bool (rows, tokens).
             k: k-mer size in nt.
 
         Returns:
-            int64 ().
+            int64 scalar.
         """
-        # Each k-mer adds the nucleotides that the selected k-mer before it has not covered, k at most.
+        # Each selected k-mer adds the nucleotides that the selected k-mer before it does not cover: the distance of the
+        # two starts, but at most k.
         latest = torch.where(tokens, self.starts, -k).cummax(1).values
         before = torch.nn.functional.pad(latest[:, :-1], (1, 0), value=-k)
         return torch.where(tokens, (self.starts - before).clamp(max=k), 0).sum()
@@ -84,9 +87,9 @@ def place_tokens(ids: Tensor, tokenizer: KmerTokenizer, *, packed: bool = False)
         packed: whether rows hold several windows.
     """
     tokens = ids.shape[1]
-    windows = tokens // 3 + 1 if packed else 1  # at most: a window is [CLS], one token and [SEP] or longer
+    windows = tokens // 3 + 1 if packed else 1  # at most: [CLS], a k-mer and [SEP] are 3 tokens
     place = torch.arange(tokens, device=ids.device) * tokenizer.stride
-    # Every [CLS] shifts what follows by k nt, so that no k-mer of one window reaches into the next window.
+    # Every [CLS] shifts the tokens after it by k nt, so that no k-mer of one window reaches into the next window.
     window = torch.cumsum(ids == tokenizer.cls_token_id, 1).clamp(max=windows) if packed else 0
     width = tokens * tokenizer.stride + (windows + 1) * tokenizer.k
     return TokenPlaces((place + window * tokenizer.k).expand_as(ids), width)
@@ -103,8 +106,8 @@ def count_batch(ids: Tensor, labels: Tensor, tokenizer: KmerTokenizer, *, packed
         packed: whether rows hold several windows.
 
     Returns:
-        int64 (6,): positions for tokens, padding included; tokens; k-mers; masked k-mers; nucleotides under k-mers;
-        nucleotides covered only by masked k-mers (shown as [MASK], random or unchanged).
+        int64 (6,), the numbers of: tokens, padding included; tokens without padding; k-mers; masked k-mers;
+        nucleotides covered by k-mers; nucleotides covered only by masked k-mers (shown as [MASK], random or unchanged).
     """
     places, masked = place_tokens(ids, tokenizer, packed=packed), labels != IGNORE_INDEX
     visible = (ids >= NUM_SPECIAL) & ~masked
@@ -124,7 +127,7 @@ def score_batch(
     Args:
         ids: token ids, (rows, tokens), from the collator.
         labels: true ids of masked tokens, -100 elsewhere, (rows, tokens).
-        logits: (masked tokens, vocabulary) in reading order, or (rows, tokens, vocabulary).
+        logits: (masked tokens, vocabulary), row by row from left to right, or (rows, tokens, vocabulary).
         tokenizer: tokenizer with k, stride and the ids of special tokens.
         packed: whether rows hold several windows.
 
@@ -136,7 +139,7 @@ def score_batch(
     k, places = tokenizer.k, place_tokens(ids, tokenizer, packed=packed)
     row, column = torch.nonzero(labels != IGNORE_INDEX, as_tuple=True)
     logits, truth = logits[row, column] if logits.ndim == 3 else logits, labels[row, column]
-    # From here on the nucleotides of all rows lie on one axis, so that a single index names row and nucleotide.
+    # From here on, the nucleotides of all rows lie on one axis, so that one index identifies row and nucleotide.
     under = (row * places.width + places.starts[row, column])[:, None] + torch.arange(k, device=ids.device)
     shown_as_mask = ids[row, column] == tokenizer.mask_token_id
     sums = _sum_base_probabilities(logits, shown_as_mask, under, len(ids) * places.width)
@@ -152,7 +155,7 @@ def score_batch(
 
 
 def _score_tokens(logits: Tensor, truth: Tensor) -> Tensor:
-    """Score masked tokens, float32 (tokens, 3): 1, whether predicted exactly, negative log-probability."""
+    """Score masked tokens, float32 (tokens, 3): 1, whether predicted exactly (0 or 1), negative log-probability."""
     losses = torch.zeros(len(truth), device=logits.device)
     for part in torch.arange(len(truth), device=logits.device).split(_AT_ONCE):
         losses[part] = torch.nn.functional.cross_entropy(logits[part].float(), truth[part], reduction="none")
@@ -160,7 +163,7 @@ def _score_tokens(logits: Tensor, truth: Tensor) -> Tensor:
 
 
 def _score_bases(sums: Tensor, bases: Tensor) -> Tensor:
-    """Score hidden nucleotides, float32 (nucleotides, 3): 1, whether predicted, negative log-probability.
+    """Score hidden nucleotides, float32 (nucleotides, 3): 1, whether predicted (0 or 1), negative log-probability.
 
     Args:
         sums: sums of the probabilities of A, T, C, G over k-mers, (nucleotides, 4).
@@ -176,9 +179,10 @@ def _sum_base_probabilities(logits: Tensor, shown_as_mask: Tensor, under: Tensor
 
     Args:
         logits: logits of the masked tokens, (tokens, vocabulary).
-        shown_as_mask: which of them are shown as [MASK], bool (tokens,); the others add nothing.
-        under: nucleotides under each masked token, int64 (tokens, k).
-        nucleotides: number of nucleotides.
+        shown_as_mask: whether each masked token is shown as [MASK], bool (tokens,); tokens that are shown as a k-mer
+            add nothing.
+        under: indices of the nucleotides that each masked token covers, int64 (tokens, k).
+        nucleotides: number of nucleotides in all rows.
 
     Returns:
         float32 (nucleotides, 4).
@@ -203,12 +207,12 @@ def summarise(scores: np.ndarray) -> dict[str, float]:
     """Compute the scores of a validation from the sums of `score_batch`.
 
     Args:
-        scores: sums of any rows, (rows, 6).
+        scores: sums of each row, (rows, 6).
 
     Returns:
-        loss, the mean over masked tokens however they are batched, 0 if no token is masked; masked_token_accuracy, NaN
-        if no token is masked; masked_nucleotide_accuracy and nucleotide_perplexity, NaN if no nucleotide is hidden;
-        hidden_nucleotides, their number.
+        loss: mean over all masked tokens (so it does not depend on the batch size), 0 if no token is masked;
+        masked_token_accuracy: NaN if no token is masked; masked_nucleotide_accuracy and nucleotide_perplexity: NaN if
+        no nucleotide is hidden; hidden_nucleotides: the number of hidden nucleotides.
     """
     tokens, right, loss, nucleotides, found, surprise = np.asarray(scores, np.float64).sum(0).tolist()
     return {
@@ -224,6 +228,6 @@ def masked_metrics(prediction: EvalPrediction) -> dict[str, float]:
     """Compute the scores of a validation, as the ``compute_metrics`` of transformers' Trainer.
 
     Args:
-        prediction: predictions that are the rows of `score_batch`.
+        prediction: prediction of the Trainer; its ``predictions`` are the rows that `score_batch` returns.
     """
     return summarise(prediction.predictions)

@@ -46,15 +46,15 @@ def classification_metrics(probabilities: np.ndarray, labels: np.ndarray, *, pos
     """Compute the scores of class probabilities; the predicted class is the most probable one.
 
     Args:
-        probabilities: (examples, classes); rows need not sum to 1, any score that grows with the model's confidence
-            will do.
+        probabilities: (examples, classes). Rows need not sum to 1: any scores that grow with the model's confidence
+            are accepted.
         labels: class ids 0..classes-1, (examples,).
         positive: with two classes, id of the class that ``f1``, ``auroc`` and ``auprc`` refer to (paper: phage).
 
     Returns:
-        accuracy, macro_recall (over the classes that occur in ``labels``), macro_precision and f1_macro (over those
-        that occur or are predicted), f1, mcc, auroc, auprc. With more than two classes ``f1`` is ``f1_macro``, and
-        ``auroc`` and ``auprc`` are means over one class versus the rest.
+        accuracy, macro_recall (over the classes that occur in ``labels``), macro_precision and f1_macro (over the
+        classes that occur or are predicted), f1, mcc, auroc, auprc. With more than two classes ``f1`` is ``f1_macro``,
+        and ``auroc`` and ``auprc`` are means over one class versus the rest.
 
     Raises:
         ValueError: if shapes disagree, there is no example, a label is not a class, or a probability is NaN or
@@ -96,7 +96,7 @@ def decision_metrics(
 
 
 def regression_metrics(predictions: np.ndarray, targets: np.ndarray) -> dict[str, float]:
-    """Compute the scores of predicted numbers; with several outputs, each score is the mean over those that define it.
+    """Compute the scores of predicted numbers; with several outputs, means over the outputs that define the score.
 
     Args:
         predictions: (examples,) or (examples, outputs).
@@ -123,7 +123,8 @@ def multilabel_metrics(probabilities: np.ndarray, labels: np.ndarray, *, thresho
         threshold: lowest probability at which a label counts as predicted, for ``f1``.
 
     Returns:
-        f1 (over the labels with a positive), auroc and auprc (over the labels with a positive and a negative).
+        f1 (over the labels with a positive example), auroc and auprc (over the labels with a positive and a negative
+        example).
 
     Raises:
         ValueError: if shapes disagree, there is no example, a label is not 0, 1 or NaN, or a probability is NaN or
@@ -146,16 +147,16 @@ def scores_per_column(
     labels: np.ndarray,
     names: Sequence[str],
 ) -> dict[str, dict[str, float]]:
-    """Compute the scores of every label or target by itself, NaN where there is nothing to score.
+    """Compute the scores of every label or target separately, NaN where there is nothing to score.
 
     Args:
         measure: `multilabel_metrics` or `regression_metrics`.
-        predictions: (examples, columns).
-        labels: (examples, columns).
+        predictions: probabilities or predicted numbers, (examples, columns).
+        labels: true labels or targets, (examples, columns).
         names: names of the columns.
 
     Returns:
-        name -> scores.
+        name of the column -> its scores.
     """
     columns = zip(names, predictions.T, np.asarray(labels).T, strict=True)
     return {name: measure(scores[:, None], truth[:, None]) for name, scores, truth in columns}
@@ -173,11 +174,11 @@ def compute_metrics_for(
         positive: positive class of two, by id or name.
 
     Returns:
-        A function from EvalPrediction to the scores, without the ``eval_`` that the Trainer puts before their names.
+        A function from EvalPrediction to the scores; the Trainer puts ``eval_`` before their names.
 
     Raises:
-        ValueError: if the problem type or the positive class is unknown; the returned function raises it if there is
-            not one logit per name.
+        ValueError: if the problem type or the positive class is unknown. The returned function raises ValueError if the
+            number of logits is not the number of names.
     """
     positive_id = class_id(positive, label_names)
     scorers: dict[str, Callable[[np.ndarray, np.ndarray], dict[str, float]]] = {
@@ -237,7 +238,7 @@ class SequenceClassificationMetrics(evaluate.Metric):
 
     Args:
         config_name: name of the configuration, as in ``evaluate.Metric``.
-        keep_in_memory: keep predictions in memory, where a few numbers per sequence fit, and not in a cache folder.
+        keep_in_memory: keep predictions in memory (a few numbers per sequence) instead of in a cache folder.
         cache_dir: folder for predictions that are not kept in memory.
         options: other options of ``evaluate.Metric``.
 
@@ -259,8 +260,8 @@ class SequenceClassificationMetrics(evaluate.Metric):
         if not keep_in_memory:
             super().__init__(config_name, cache_dir=cache_dir, **options)
             return
-        # A Metric makes a folder in its cache even if it will write nothing there, and the user's cache may be
-        # read-only: so it makes it in a folder that is deleted at once.
+        # evaluate.Metric makes a folder in its cache even if nothing is written there, and the user's cache may be
+        # read-only. So its cache is a temporary folder, which is deleted at once.
         with tempfile.TemporaryDirectory() as folder:
             super().__init__(config_name, cache_dir=folder, **options)
 
@@ -309,7 +310,12 @@ def _ranking_metrics(probabilities: np.ndarray, labels: np.ndarray, positive: in
 
 
 def _ranking(truth: np.ndarray, scores: np.ndarray) -> dict[str, float]:
-    """Compute AUROC and AUPRC of one class; truth is bool (examples,), NaN if it does not vary."""
+    """Compute AUROC and AUPRC of one class, NaN if all examples or none belong to it.
+
+    Args:
+        truth: whether each example belongs to the class, bool (examples,).
+        scores: the model's score of the class, (examples,).
+    """
     if truth.all() or not truth.any():
         return {"auroc": float("nan"), "auprc": float("nan")}
     return {
@@ -333,7 +339,7 @@ def _regression_column(predictions: np.ndarray, targets: np.ndarray) -> dict[str
 
 
 def _mean_of_scores(columns: list[dict[str, float]], names: Sequence[str], *, what: str) -> dict[str, float]:
-    """Compute the mean of each score over the columns that define it, NaN if none does; log if not all do."""
+    """Compute the mean of each score over the columns that define it (NaN if none does); warn if some do not."""
     means: dict[str, float] = {}
     undefined = []
     for name in names:
@@ -347,7 +353,7 @@ def _mean_of_scores(columns: list[dict[str, float]], names: Sequence[str], *, wh
 
 
 def _checked(probabilities: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return probabilities as float64 (examples, classes) and labels as int64 (examples,); raise if they are not."""
+    """Return probabilities as float64 (examples, classes) and labels as int64 (examples,), after checking both."""
     probabilities, labels = np.asarray(probabilities, np.float64), np.asarray(labels)
     if probabilities.ndim != 2 or probabilities.shape[1] < 2:
         raise ValueError(f"probabilities must be (examples, two classes or more), not {probabilities.shape}")
@@ -379,7 +385,7 @@ def _columns(values: np.ndarray) -> np.ndarray:
 
 
 def _known_columns(predictions: np.ndarray, targets: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Return predictions and targets of each column, without the rows whose target is NaN."""
+    """Return the predictions and targets of each column, without the rows in which the column's target is NaN."""
     known = ~np.isnan(targets)  # (examples, columns)
     return [(predictions[rows, c], targets[rows, c]) for c, rows in enumerate(known.T)]
 

@@ -86,7 +86,7 @@ _ACCURACIES = {
 def _draw_losses(
     axes: Axes, training: tuple[np.ndarray, np.ndarray], validation: tuple[np.ndarray, np.ndarray]
 ) -> bool:
-    """Draw both losses, (steps, values) each; return whether there was any."""
+    """Draw both losses, (steps, values) each; return whether any loss was logged."""
     if not len(training[0]) and not len(validation[0]):
         axes.text(0.5, 0.5, "no loss was logged", transform=axes.transAxes, ha="center", color=_FAINT)
         axes.set(xticks=[], yticks=[])
@@ -113,10 +113,11 @@ def _draw_accuracies(axes: Axes, accuracies: Curves) -> None:
 
 
 def plot_roc_pr(curves: Curves, path: str | os.PathLike[str], *, positive: int = 1) -> None:
-    """Draw ROC and precision-recall curves side by side, one line per model, with the chance lines.
+    """Draw ROC and precision-recall curves side by side, one line per model, with lines for random guessing.
 
-    Two classes: the curves of the positive class. More: the mean over one class versus the rest, at each false positive
-    rate and at each recall. The legend shows AUROC and AUPRC exactly as ``classification_metrics`` computes them.
+    With two classes, the curves are those of the positive class. With more, they are means over one class versus the
+    rest, at each false positive rate and at each recall. The legend shows AUROC and AUPRC exactly as
+    ``classification_metrics`` computes them.
 
     Args:
         curves: name of the model -> (probabilities (examples, classes), labels (examples,)).
@@ -213,7 +214,7 @@ def smooth(values: np.ndarray) -> np.ndarray:
 def one_versus_rest(
     probabilities: np.ndarray, labels: np.ndarray, positive: int = 1
 ) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Return truth and scores of each class that is scored: the positive one of two, or every one of more.
+    """Return truth and scores of each class that is scored: the positive class of two, or each of several classes.
 
     Args:
         probabilities: (examples, classes).
@@ -221,7 +222,7 @@ def one_versus_rest(
         positive: id of the positive class of two.
 
     Returns:
-        bool (examples,) and float (examples,) of each class that some examples belong to and some do not.
+        For each class that occurs but is not the only one: truth, bool (examples,), and scores, float (examples,).
     """
     num_classes = probabilities.shape[1]
     classes = [positive] if num_classes == 2 else range(num_classes)
@@ -229,13 +230,13 @@ def one_versus_rest(
 
 
 def roc_curve(pairs: Sequence[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
-    """Compute a ROC curve; of several classes, the mean true positive rate at each false positive rate.
+    """Compute a ROC curve; with several classes, the mean true positive rate at each false positive rate.
 
     Args:
         pairs: truth and scores of each class, as `one_versus_rest` returns them.
 
     Returns:
-        False positive rates, rising, and true positive rates.
+        False positive rates, in ascending order, and the true positive rate at each.
     """
     curves = [sk.roc_curve(truth, scores)[:2] for truth, scores in pairs]
     if len(curves) == 1:
@@ -245,16 +246,16 @@ def roc_curve(pairs: Sequence[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarra
 
 
 def pr_curve(pairs: Sequence[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
-    """Compute a precision-recall curve; of several classes, the mean precision at each recall.
+    """Compute a precision-recall curve; with several classes, the mean precision at each recall.
 
-    Precision is a step function of recall: between two points it has the value of the greater recall, as in the sum of
-    average precision.
+    Precision is a step function of recall: between two points it has the value at the greater recall, as in the sum
+    that defines average precision.
 
     Args:
         pairs: truth and scores of each class, as `one_versus_rest` returns them.
 
     Returns:
-        Recalls, falling, and precisions.
+        Recalls, in descending order, and the precision at each.
     """
     curves = [sk.precision_recall_curve(truth, scores, drop_intermediate=True) for truth, scores in pairs]
     if len(curves) == 1:
@@ -282,7 +283,7 @@ def _figure(width: float, height: float, panels: int) -> tuple[Figure, list[Axes
 
 
 def _save(figure: Figure, path: str | os.PathLike[str]) -> None:
-    """Write the PNG, without matplotlib's version in it, so that equal data gives equal bytes."""
+    """Write a figure as PNG, without matplotlib's version in it, so that equal data gives equal bytes."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=_DPI, metadata={"Software": None})
     write_bytes(Path(path), buffer.getvalue())
@@ -311,7 +312,7 @@ def _add_token_axis(axes: Axes, history: Sequence[Mapping[str, float]]) -> None:
 
 
 def _short_number(value: float) -> str:
-    """Write 1,500 as 1.5k and 12 million as 12M, for axes."""
+    """Return a number as short text for an axis: 1,500 as 1.5k, 12 million as 12M."""
     for size, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
         if abs(value) >= size:
             return f"{value / size:g}{unit}"

@@ -55,6 +55,7 @@ def write_report(
 
 
 def _section(heading: str, content: str) -> str:
+    """Write a section, or nothing if it has no content."""
     return f"<section>\n<h2>{heading}</h2>\n{content}\n</section>" if content else ""
 
 
@@ -65,7 +66,7 @@ def _table(caption: str, header: Sequence[str], rows: Sequence[Sequence[Cell]]) 
             raise ValueError(f"table {caption!r}: a row has {len(row)} cells, the header {len(header)}: {list(row)}")
     numeric = [all(_is_number(row[column]) for row in rows) for column in range(len(header))]
     head = "".join(
-        f'<th scope="col"{_flush(is_number)}>{_text(name)}</th>'
+        f'<th scope="col"{_alignment(is_number)}>{_text(name)}</th>'
         for name, is_number in zip(header, numeric, strict=True)
     )
     lines = [f"<tr>{_row(row, numeric)}</tr>" for row in rows]
@@ -81,11 +82,12 @@ def _row(row: Sequence[Cell], numeric: Sequence[bool]) -> str:
     cells = []
     for column, (value, is_number) in enumerate(zip(row, numeric, strict=True)):
         tag, scope = ("th", ' scope="row"') if column == 0 and not is_number else ("td", "")
-        cells.append(f"<{tag}{scope}{_flush(is_number)}>{_text(_cell(value))}</{tag}>")
+        cells.append(f"<{tag}{scope}{_alignment(is_number)}>{_text(_cell(value))}</{tag}>")
     return "".join(cells)
 
 
-def _flush(is_number: bool) -> str:
+def _alignment(is_number: bool) -> str:
+    """Return the attribute that aligns a cell with a number on the right."""
     return ' class="number"' if is_number else ""
 
 
@@ -94,7 +96,7 @@ def _is_number(value: Cell) -> bool:
 
 
 def _cell(value: Cell) -> str:
-    """Write a value for readers: 0.812, 12,345, or a dash for None and NaN."""
+    """Return a value as readers see it: 0.812, 12,345, or a dash for None and NaN."""
     if value is None or (isinstance(value, float | np.floating) and math.isnan(value)):
         return "\N{EN DASH}"
     if isinstance(value, float | np.floating):
@@ -107,6 +109,7 @@ def _picture(caption: str, path: Path) -> str:
     data = path.read_bytes()
     if data[:8] != b"\x89PNG\r\n\x1a\n":
         raise ValueError(f"{path} is not a PNG file")
+    # A PNG file states its width and height in bytes 16..23, big-endian.
     width, height = (pixels // _SHARPNESS for pixels in struct.unpack(">II", data[16:24]))
     source = base64.b64encode(data).decode("ascii")
     alt = caption.split(". ")[0].rstrip(".")

@@ -69,10 +69,12 @@ def quickstart(
     pretraining: PretrainingArguments,
     finetuning: TrainingArguments,
 ) -> dict[str, Any]:
-    """Prepare, pretrain, fine-tune, evaluate, save, reload in a new process, predict: phage or not, from short windows.
+    """Run every verb to distinguish phages: prepare, pretrain, fine-tune, evaluate, reload in a new process, predict.
 
-    Every genome is cut into a training, a validation and a test region that do not overlap and have one window between
-    them. Writes to ``output_dir``: store, pretrained, model, metrics.json, predictions.tsv, pictures and report.html.
+    Every genome is cut into a training, a validation and a test region, with a gap of one window between neighbouring
+    regions.
+
+    Writes to ``output_dir``: store, pretrained, model, metrics.json, predictions.tsv, pictures and report.html.
 
     Args:
         data: genomes, and the windows to classify.
@@ -110,25 +112,25 @@ def quickstart(
     logger.info("4/5 the saved model, loaded by AutoModel in a new process, predicts the test windows")
     test = labelled.require("test", tokenizer.k, why="there is nothing to predict")
     results = _results(pretrained, tuned, test)
-    results["largest_difference_after_reload"] = _predict_elsewhere(folder, test)
+    results["largest_difference_after_reload"] = _predict_in_new_process(folder, test)
     results["minutes"] = (time.monotonic() - begin) / 60
     logger.info("5/5 report")
     _write_results(folder, results, metadata, data.length)
-    doubt = {"standard error of a macro recall": results["macro_recall_standard_error"]}
-    return {"KmerBert": tuned["test"], **tuned["baselines"], **doubt, "report": str(folder / "report.html")}
+    error = {"standard error of a macro recall": results["macro_recall_standard_error"]}
+    return {"KmerBert": tuned["test"], **tuned["baselines"], **error, "report": str(folder / "report.html")}
 
 
 def write_regions(source: Path, folder: Path, gap: int) -> tuple[Path, Path]:
     """Cut the genomes of a folder into regions, and write them as FASTA with a table of label, split and place.
 
     Args:
-        source: folder with *.fasta.gz and metadata.tsv; its column usable_nt gives how much of each genome is used (a
-            repeat that would lie on both sides of a split is omitted).
+        source: folder with *.fasta.gz and metadata.tsv. The column usable_nt of metadata.tsv is the length that is used
+            of each genome (a repeat that would lie in two splits is omitted).
         folder: folder to write regions.fasta.gz and regions.tsv to.
         gap: nt omitted between two regions.
 
     Returns:
-        The paths of both files.
+        The paths of regions.fasta.gz and regions.tsv.
     """
     table = pd.read_csv(source / "metadata.tsv", sep="\t", index_col="accession")
     records, rows = [], []
@@ -148,7 +150,7 @@ def write_regions(source: Path, folder: Path, gap: int) -> tuple[Path, Path]:
 
 
 def macro_recall_error(macro_recall: float, labels: np.ndarray) -> float:
-    """Compute the standard error of a macro recall, supposing that all classes have the same recall.
+    """Compute the standard error of a macro recall, assuming that all classes have the same recall.
 
     Args:
         macro_recall: mean over the classes of the share of their windows that is predicted correctly.
@@ -162,7 +164,7 @@ def macro_recall_error(macro_recall: float, labels: np.ndarray) -> float:
 
 
 def _results(pretrained: dict[str, Any], tuned: dict[str, Any], test: LabelledSequences) -> dict[str, Any]:
-    """Collect the numbers of both runs."""
+    """Collect the numbers of the pretraining run and the fine-tuning run."""
     return {
         "pretraining": pretrained,
         "test": tuned["test"],
@@ -181,16 +183,16 @@ def _write_fasta(path: Path, records: list[Record]) -> None:
             packed.write(title.encode() + b"\n" + record.letters.tobytes() + b"\n")
 
 
-def _predict_elsewhere(folder: Path, test: LabelledSequences) -> float:
-    """Predict the test windows in a new process; return the largest difference to this process's probabilities."""
+def _predict_in_new_process(folder: Path, test: LabelledSequences) -> float:
+    """Predict the test windows in a new process; return the largest difference from the probabilities here."""
     windows, output, model = folder / "test_windows.fasta.gz", folder / "predictions.tsv", str(folder / "model")
     _write_fasta(windows, [Record(name, "", letters) for name, letters in zip(test.ids, test.sequences, strict=True)])
     command = [sys.executable, "-m", "hf_genomics", "predict", "--model", model, "--input", str(windows)]
     subprocess.run([*command, "--output", str(output)], check=True)
-    there = pd.read_csv(output, sep="\t")
+    reloaded = pd.read_csv(output, sep="\t")
     here = predict_scores(*load_classifier(model), test.sequences)
-    columns = [name for name in there.columns if name.startswith("p_")]
-    return float(np.abs(there[columns].to_numpy() - here).max())
+    columns = [name for name in reloaded.columns if name.startswith("p_")]
+    return float(np.abs(reloaded[columns].to_numpy() - here).max())
 
 
 def _write_results(folder: Path, results: dict[str, Any], metadata: Path, length: int) -> None:
@@ -218,7 +220,7 @@ def _write_results(folder: Path, results: dict[str, Any], metadata: Path, length
 
 
 def _score_table(results: dict[str, Any]) -> tuple[list[str], list[list[Any]]]:
-    """Return header and rows of the scores: the model, then the baselines, the guess last."""
+    """Return header and rows of the scores: the model, then the baselines, the majority class last."""
     scores = {"KmerBert (this model)": results["test"]} | dict(sorted(results["baselines"].items()))
     names = ["accuracy", "macro_recall", "f1", "mcc", "auroc", "auprc"]
     header = ["model", "accuracy", "macro recall", "F1", "MCC", "AUROC", "AUPRC"]
@@ -256,6 +258,6 @@ def _summary(results: dict[str, Any], length: int) -> list[str]:
         f"Fine-tuning: {results['train_windows']:,} overlapping windows. The model was saved, loaded by AutoModel in "
         "a new process, and gave the same probabilities (largest difference "
         f"{results['largest_difference_after_reload']:.1e}). All of it took {results['minutes']:.1f} minutes.",
-        "Your own sequences come next: hf-genomics predict takes the folder model beside this report and a FASTA file "
+        "Your own sequences come next: hf-genomics predict takes the folder model next to this report and a FASTA file "
         "with sequences of any length. README.md shows how.",
     ]

@@ -24,7 +24,7 @@ from ..sequence import did_you_mean
 
 logger = logging.getLogger(__name__)
 
-#: The smallest allowed value of each key; None passes where a key may be null.
+#: The smallest allowed value of each key. A value of None is not checked.
 _LEAST: dict[str, float] = {
     "per_device_train_batch_size": 1,
     "per_device_eval_batch_size": 1,
@@ -40,11 +40,12 @@ _LEAST: dict[str, float] = {
     "eval_delay": 0,
     "neftune_noise_alpha": 0,
 }
-#: Keys that must lie in 0..1, 1 excluded, and seeds, which NumPy accepts up to 32 bits.
+#: Keys whose values must lie in 0..1, 1 excluded.
 _SHARES = ("adam_beta1", "adam_beta2")
+#: Keys of seeds; NumPy accepts seeds of up to 32 bits.
 _SEEDS = ("seed", "data_seed")
 
-#: Keys that must keep their default, and why.
+#: Keys that must keep their default value, and the end of the error message: what to do or why.
 _MUST_KEEP_DEFAULT = {
     "push_to_hub": "would upload the whole folder, training_args.bin too; run hf-genomics push afterwards",
     "dataloader_persistent_workers": "must be false: workers that stay alive would repeat the first epoch",
@@ -56,6 +57,7 @@ _MUST_KEEP_DEFAULT = {
     "the division by the number of labels in a whole step",
     "use_liger_kernel": "must be false: there are no Liger kernels for KmerBert",
 }
+#: Options of torch.utils.checkpoint.checkpoint.
 _CHECKPOINTING = {"use_reentrant", "preserve_rng_state", "determinism_check", "debug", "context_fn", "early_stop"}
 
 
@@ -69,9 +71,9 @@ class PretrainingArguments(TrainingArguments):
             stopped after 100,000.
         on_nonfinite: what to do at the first NaN or infinite loss or gradient norm: "stop" the run, or skip the step
             ("skip_batch").
-        packing: train on rows of several windows, which do not see each other, so that no token is padding. The
-            windows of a batch share one row; rows are as long as the longest window if the model is compiled or one
-            process drives several GPUs; masking.pack_to sets another length.
+        packing: put several windows into one row, where they do not see each other, so that no token is padding. All
+            windows of a batch share one row. If the model is compiled, or one process drives several GPUs, a batch has
+            several rows, each as long as the longest window. masking.pack_to sets another length.
         peak_tflops: peak speed of one device, in 10^12 operations per second, from which the log computes the MFU
             (model FLOPs utilisation); by default it is measured when training begins, in a tenth of a second.
 
@@ -85,21 +87,23 @@ class PretrainingArguments(TrainingArguments):
     peak_tflops: float | None = None
 
     def __post_init__(self) -> None:
-        """Check the number that is not compared with any other."""
+        """Check peak_tflops, whose range depends on no other option."""
         super().__post_init__()
         if self.peak_tflops is not None and not self.peak_tflops > 0:
             raise InputError(f"trainer.peak_tflops must be above 0, not {self.peak_tflops}; omit it to measure it")
 
     @classmethod
     def of(cls, args: TrainingArguments) -> PretrainingArguments:
-        """Return the arguments themselves, or plain TrainingArguments as a copy with the defaults of the four options.
+        """Convert plain TrainingArguments by adding the defaults of the four options; return other arguments unchanged.
 
         Args:
-            args: arguments of either class.
+            args: PretrainingArguments or plain TrainingArguments; plain ones are copied.
         """
         if isinstance(args, cls):
             return args
-        copy = cls.__new__(cls)  # not cls(...): __post_init__ has run already, and is not meant to run twice
+        # Not cls(...): __post_init__ has run already, and is not meant to run twice. The four options have their
+        # defaults all the same, because a dataclass keeps defaults as attributes of the class.
+        copy = cls.__new__(cls)
         copy.__dict__.update(vars(args))
         return copy
 
@@ -225,7 +229,7 @@ def check_optimizer(args: TrainingArguments) -> None:
             return
         optimizer = kind([torch.nn.Parameter(torch.zeros(1, 1))], **options)
     except (ImportError, ValueError, TypeError, RuntimeError) as error:
-        if "pass a model" in str(error):  # an optimizer of a model's layers: cannot be tried without the model
+        if "pass a model" in str(error):  # an optimizer that is built from the model's layers cannot be tried here
             return
         text = " ".join(str(error).split())
         raise InputError(
@@ -248,16 +252,17 @@ def check_best_metric(args: TrainingArguments, scores: Mapping[str, bool], missi
     Args:
         args: arguments of a run; ``greater_is_better`` is set.
         scores: names of the metrics that an evaluation computes, and whether a larger value is better.
-        missing: if there is no validation data, a message that says so and names the remedy.
+        missing: if there is no validation data, the part of a message that says so and names the remedy; otherwise
+            None.
 
     Raises:
-        InputError: if there is no such metric, or nothing is evaluated.
+        InputError: if no evaluation computes the metric, or there is no evaluation during training.
     """
     if missing and (args.eval_strategy != "no" or args.eval_on_start):
         key = "eval_on_start" if args.eval_strategy == "no" else "eval_strategy"
         raise InputError(f"trainer.{key} asks for validation, but {missing}")
     metric = args.metric_for_best_model
-    if metric is None and args.save_strategy != "best":  # with load_best_model_at_end it is "loss" at least
+    if metric is None and args.save_strategy != "best":  # load_best_model_at_end sets it to "loss"
         return
     key = _key_of_best(args)
     if metric is None:

@@ -2,9 +2,10 @@
 
 * Their folders hold ``tokenizer.json`` and ``tokenizer_config.json``, and load with `AutoTokenizer` where this package
   is not installed.
-* They read lower case (soft-masked) and U as `KmerTokenizer` does, give every letter that is not DNA a token of its own
-  in its place, return offsets, and never read text such as "[MASK]" as a special token.
-* Overlapping k-mers are not among them: the Rust tokenizers cannot express those, which is why `KmerTokenizer` exists.
+* They read lower case (soft-masked) and U as `KmerTokenizer` does, turn every letter that is not DNA into one token,
+  return offsets, and never read text such as "[MASK]" as a special token.
+* They cannot make overlapping k-mers: the Rust library `tokenizers` has no model for them, which is why
+  `KmerTokenizer` exists.
 """
 
 from __future__ import annotations
@@ -23,20 +24,23 @@ from ..genomes.store import GenomeStore
 from ..io.writing import replacing
 from ..sequence import ALPHABET, NUM_SPECIAL, SPECIAL_TOKENS, kmer_vocabulary, reverse_complement, tile_all
 
-# Replacements, because the tokenizers library can normalise to lower case but not to upper case.
+# Letters and what they are read as. They are replaced one by one, because the tokenizers library can normalise to lower
+# case but not to upper case.
 _READ_AS = {"a": "A", "c": "C", "g": "G", "t": "T", "n": "N", "u": "T", "U": "T"}
+#: BERT's special tokens by their role, such as "pad": "[PAD]".
 _BERT = dict(zip(("pad", "unk", "cls", "sep", "mask"), SPECIAL_TOKENS, strict=True))
 
 
 def kmers_side_by_side(k: int = 6, model_max_length: int = 2048) -> PreTrainedTokenizerFast:
-    """Build the Nucleotide Transformer's tokenizer: k-mers from the left, single letters for the rest.
+    """Build the Nucleotide Transformer's tokenizer: k-mers side by side from the left, single letters for the rest.
 
     Ids are those of its version 2: ``<unk> <pad> <mask> <cls> <eos> <bos>``, 4^k k-mers in A, T, C, G order, then A, T,
-    C, G and N. A k-mer contains no N: reading starts anew behind each N. Only ``<cls>`` is added, in front.
+    C, G and N. No k-mer contains an N: the next k-mer starts after the N. ``<cls>`` is added at the start of a
+    sequence, and nothing at its end.
 
     Args:
         k: k-mer size in nt.
-        model_max_length: tokens of the models for which it is meant.
+        model_max_length: largest number of tokens that models with this tokenizer read.
 
     >>> tokenizer = kmers_side_by_side()
     >>> tokenizer.tokenize("ATTCCGattccgNNAT")
@@ -48,7 +52,7 @@ def kmers_side_by_side(k: int = 6, model_max_length: int = 2048) -> PreTrainedTo
     tokens = [*special.values(), *kmer_vocabulary(k)[NUM_SPECIAL:], *ALPHABET, "N"]
     tokenizer = Tokenizer(models.WordLevel({token: number for number, token in enumerate(tokens)}, "<unk>"))
     tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(f"[ACGT]{{{k}}}|."), "isolated")
-    return _finished(tokenizer, special, "<cls> $A", "<cls> $A $B:1", model_max_length)
+    return _as_transformers_tokenizer(tokenizer, special, "<cls> $A", "<cls> $A $B:1", model_max_length)
 
 
 def train_bpe(
@@ -63,26 +67,28 @@ def train_bpe(
 ) -> dict[str, int | float | str]:
     """Train a byte-pair encoding of DNA on the genomes of a store and write it as a folder that AutoTokenizer loads.
 
-    Genomes are cut into windows, of which all or every n-th are read, to stay below ``max_nt``. Each window is read on
-    both strands, so neither is favoured (but the reverse complement of a token need not be a token). The result depends
-    on the genomes and these arguments only. Ids 0..4 are BERT's special tokens, 5..8 are A, C, G and T; other letters
-    are [UNK], one token each.
+    Genomes are cut into windows. All windows are read, or every n-th, to stay below ``max_nt``. Each window is read on
+    both strands, so that neither strand is favoured (but the reverse complement of a token need not be a token). The
+    result depends only on the genomes and these arguments. Ids 0..4 are BERT's special tokens, 5..8 are A, C, G and T;
+    every other letter becomes one [UNK].
 
     Args:
         store: folder made by ``hf-genomics prepare``.
         output_dir: folder for tokenizer.json and tokenizer_config.json, new or empty; it appears when it is complete.
         split: contigs to train on: a value of the store's column ``split``; null takes all contigs.
-        vocab_size: tokens of the vocabulary, special tokens included.
-        max_token_length: longest token, in nt.
-        window: window length in nt; no token is learnt across the end of a window.
-        max_nt: most nt to train on, before the other strand is added.
-        model_max_length: tokens of the models for which it is meant.
+        vocab_size: number of tokens in the vocabulary, special tokens included.
+        max_token_length: length of the longest token allowed, in nt.
+        window: window length in nt; no token is learnt across the border of two windows.
+        max_nt: largest number of nt to train on, counted on one strand.
+        model_max_length: largest number of tokens that models with this tokenizer read.
 
     Returns:
-        "tokens" in the vocabulary; "nt" trained on, one strand; "nt_per_token", their mean; "tokenizer", the folder.
+        "tokens": size of the vocabulary; "nt": number of nt trained on, counted on one strand; "nt_per_token": mean
+        length of a token in them; "tokenizer": the folder.
 
     Raises:
-        InputError: if a number is out of range, there is too little DNA for so many tokens, or the folder is not empty.
+        InputError: if a number is out of range, there is too little DNA for a vocabulary of this size, or the folder is
+            not empty.
     """
     if not 10 <= vocab_size <= 2**16:
         raise InputError(f"vocab_size must lie in 10..65536, not {vocab_size}")
@@ -112,28 +118,44 @@ def train_bpe(
             f"{max_token_length} nt, not {vocab_size}; take more genomes or lower vocab_size"
         )
     templates = ("[CLS] $A [SEP]", "[CLS] $A [SEP] $B:1 [SEP]:1")
-    finished = _finished(tokenizer, _BERT, *templates, model_max_length)
+    trained = _as_transformers_tokenizer(tokenizer, _BERT, *templates, model_max_length)
     with replacing(target) as folder:
-        save(finished, folder)
-    encoded = finished([_text(row) for row in windows], add_special_tokens=False)["input_ids"]
+        save(trained, folder)
+    encoded = trained([_text(row) for row in windows], add_special_tokens=False)["input_ids"]
     nt, tokens = sum(map(len, windows)), sum(map(len, encoded))
     return {"tokens": vocab_size, "nt": nt, "nt_per_token": nt / tokens, "tokenizer": str(target)}
 
 
 def save(tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
-    """Write ``tokenizer.json`` without white space, and a ``tokenizer_config.json`` that any transformers reads."""
+    """Write ``tokenizer.json`` without white space, and a ``tokenizer_config.json`` that older transformers reads too.
+
+    Args:
+        tokenizer: tokenizer to write.
+        folder: folder to write to.
+    """
     tokenizer.save_pretrained(folder)
     path = folder / "tokenizer.json"
     path.write_text(json.dumps(json.loads(path.read_text()), separators=(",", ":")) + "\n")
+    # transformers 5 may write "TokenizersBackend", a class that earlier versions do not have.
     path = folder / "tokenizer_config.json"
     settings = json.loads(path.read_text()) | {"tokenizer_class": "PreTrainedTokenizerFast"}
     path.write_text(json.dumps(settings, indent=2, sort_keys=True) + "\n")
 
 
 def _windows(store: GenomeStore, split: str | None, window: int, max_nt: int) -> list[np.ndarray]:
-    """Cut contigs, in the order of their names, into windows side by side, and read every n-th; uint8 letters."""
+    """Read windows that lie side by side on the contigs, ordered by name: all of them, or every n-th.
+
+    Args:
+        store: genome store.
+        split: contigs to read, or None for all.
+        window: window length in nt.
+        max_nt: largest number of nt to read.
+
+    Returns:
+        uint8 letters of each window.
+    """
     contigs = store.contigs.iloc[store.select(split)].sort_values("name", kind="stable")
-    every = -(-int(contigs["length"].sum()) // max_nt)
+    every = -(-int(contigs["length"].sum()) // max_nt)  # rounded up
     owner, starts, ends = tile_all(contigs["length"].to_numpy(), window, window, end="short")
     places = zip(contigs.index[owner].tolist(), starts.tolist(), (ends - starts).tolist(), strict=True)
     return [store.window(*place) for place in itertools.islice(places, 0, None, every)]
@@ -147,17 +169,27 @@ def _both_strands(windows: list[np.ndarray]) -> Iterator[str]:
 
 
 def _text(letters: np.ndarray) -> str:
+    """Return uint8 letters as text."""
     return letters.tobytes().decode("ascii")
 
 
 def _normalizer() -> normalizers.Normalizer:
+    """Build the normaliser that writes bases in upper case and U as T."""
     return normalizers.Sequence([normalizers.Replace(letter, read) for letter, read in _READ_AS.items()])
 
 
-def _finished(
+def _as_transformers_tokenizer(
     tokenizer: Tokenizer, special: dict[str, str], single: str, pair: str, model_max_length: int
 ) -> PreTrainedTokenizerFast:
-    """Add what all these tokenizers share: reading of lower case, special tokens around a row, decoding to DNA."""
+    """Turn a tokenizer of the Rust library into one of transformers, with what all tokenizers of this module share.
+
+    Args:
+        tokenizer: tokenizer that splits DNA into tokens.
+        special: special tokens by their role, such as "pad": "[PAD]".
+        single: template of one sequence, such as "[CLS] $A [SEP]".
+        pair: template of a pair of sequences.
+        model_max_length: largest number of tokens that models with this tokenizer read.
+    """
     tokenizer.normalizer = _normalizer()
     tokenizer.decoder = decoders.Fuse()
     around = [(token, tokenizer.token_to_id(token)) for token in special.values() if token in pair]
@@ -167,6 +199,6 @@ def _finished(
         **{f"{name}_token": token for name, token in special.items()},
         model_max_length=model_max_length,
         model_input_names=["input_ids", "attention_mask"],
-        split_special_tokens=True,  # collators hand sequences as str to these, so a "[MASK]" in them is data
+        split_special_tokens=True,  # collators pass sequences as str, and "[MASK]" in a sequence is data
         clean_up_tokenization_spaces=False,
     )

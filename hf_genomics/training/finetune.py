@@ -75,8 +75,8 @@ class FinetuningPlan:
         trainer: options of the Trainer.
         splits: labelled sequences.
         tokenizer: tokenizer of the pretrained model.
-        network: model as training begins.
-        collator: builds batches.
+        network: model with the weights from which training starts.
+        collator: function that builds batches.
         head: options of the head.
         positive: class that F1 refers to; by default the second of two.
         baseline_k: k-mer size of the baseline, in nt; 0 for no baseline.
@@ -108,10 +108,10 @@ def finetune(
     resume: bool = False,
     overwrite: bool = False,
 ) -> dict[str, Any]:
-    """Fine-tune a classifier (or regressor), and score it on the test split beside the k-mer baseline.
+    """Fine-tune a classifier (or regressor), and score it and the k-mer baseline on the test split.
 
-    The columns that ``data`` names decide what is learnt: one label per sequence, several labels, values, or a label
-    per nucleotide; from single sequences or pairs; with numeric tracks or without.
+    The columns that ``data`` names decide what the model predicts (one label per sequence, several labels, values, or a
+    label per nucleotide) and what it reads (single sequences or pairs, with numeric tracks or without).
 
     Writes to ``trainer.output_dir``: model and tokenizer, metrics.json, predictions.tsv, loss.png, and for classes
     roc_pr.png and confusion.png.
@@ -122,13 +122,14 @@ def finetune(
         trainer: transformers.TrainingArguments.
         head: options of the classifier on top of the encoder.
         positive: class that F1 refers to; by default the second of two.
-        baseline_k: k-mer size of a logistic regression on k-mer counts that is scored too, if each sequence has one
-            label; 0 for no baseline.
+        baseline_k: k-mer size, in nt, of the baseline: a logistic regression on k-mer counts, which is scored too if
+            each sequence has one label; 0 for no baseline.
         resume: continue from the newest checkpoint in the output folder.
         overwrite: train again even if the output folder holds a finished run.
 
     Returns:
-        The metrics that are written to metrics.json: those of training, "test" and "baselines".
+        The metrics that are written to metrics.json: the numbers of the training run, "test" (the scores of the model)
+        and "baselines".
 
     Raises:
         InputError: if data, model or folder do not fit; nothing has been written then.
@@ -173,15 +174,15 @@ def plan_finetuning(
     _check_splits(splits, trainer, positive)
     check_task(splits.training.task)
     check_head(head, splits.training.task, tokenizer.k)
-    before = load_config(pretrained)
-    config = _configure(pretrained, before, splits, head, tokenizer)
+    pretrained_config = load_config(pretrained)
+    config = _configure(pretrained, pretrained_config, splits, head, tokenizer)
     collator = collator_for(config, tokenizer, head.rc_probability, trainer.seed)
     attention = attention_for(trainer)
     first_batch = collator(_first_rows(SequenceDataset(splits.training), trainer))
     check_memory(trainer, config, partial(_auto(config).from_config, config), first_batch, attention)
-    set_seed(trainer.seed)  # of the weights of the new head
-    network = build_classifier(pretrained, config, before, attention, from_scratch=head.from_scratch)
-    if not folder.exists():  # otherwise `train` checks, once it has deleted what a killed run left behind
+    set_seed(trainer.seed)  # for the random weights of the new head
+    network = build_classifier(pretrained, config, pretrained_config, attention, from_scratch=head.from_scratch)
+    if not folder.exists():  # otherwise `train` checks the room, after deleting the remains of a killed run
         check_room(trainer, network)
     return FinetuningPlan(
         folder, trainer, splits, tokenizer, network, collator, head, positive, baseline_k, resume, overwrite
@@ -215,19 +216,19 @@ def run_finetuning(plan: FinetuningPlan) -> dict[str, Any]:
 
 
 def build_classifier(
-    pretrained: str, config: KmerBertConfig, before: KmerBertConfig, attention: str, *, from_scratch: bool
+    pretrained: str, config: KmerBertConfig, pretrained_config: KmerBertConfig, attention: str, *, from_scratch: bool
 ) -> PreTrainedModel:
-    """Build a model with a new head on the pretrained weights, or on random ones.
+    """Build a model with a new head on a pretrained encoder, or on an encoder with random weights.
 
     Args:
         pretrained: folder or Hub name of the pretrained model.
         config: configuration of the new model.
-        before: configuration of the pretrained model.
-        attention: attention backend.
-        from_scratch: draw all weights at random.
+        pretrained_config: configuration of the pretrained model.
+        attention: name of the attention backend, such as "sdpa".
+        from_scratch: initialise all weights at random instead of loading them.
 
     Raises:
-        InputError: if weights of the encoder are missing, or have other sizes than config.json says.
+        InputError: if weights of the encoder are missing, or do not have the sizes that config.json requires.
     """
     auto = _auto(config)
     if from_scratch:
@@ -235,12 +236,13 @@ def build_classifier(
     options: dict[str, Any] = {"attn_implementation": attention, "ignore_mismatched_sizes": True}
     if (
         config.position_embedding_type == "absolute"
-        and config.max_position_embeddings != before.max_position_embeddings
+        and config.max_position_embeddings != pretrained_config.max_position_embeddings
     ):
-        # Learned positions are loaded in their old number and then interpolated to the new one.
+        # The model is built with as many positions as were saved, so that they can be loaded; from_pretrained then
+        # interpolates them to the new number.
         options["stretch_positions"] = config.max_position_embeddings
-        config.max_position_embeddings = before.max_position_embeddings
-    with readable(pretrained), no_load_report():  # a classifier of other classes gets a new head
+        config.max_position_embeddings = pretrained_config.max_position_embeddings
+    with readable(pretrained), no_load_report():  # a head for other classes does not fit: it is new
         network, info = auto.from_pretrained(pretrained, config=config, output_loading_info=True, **options)
         check_encoder_complete(network, info["missing_keys"], pretrained)
     for name, found, expected in sorted(info["mismatched_keys"]):
@@ -254,7 +256,7 @@ def build_classifier(
 
 
 def _load_splits(data: LabelledData, shortest: int) -> Splits:
-    """Read training, validation and test sequences; every class must be in every split.
+    """Read training, validation and test sequences, and check that every split has every class.
 
     Args:
         data: labelled sequences.
@@ -283,33 +285,33 @@ def _check_splits(splits: Splits, trainer: TrainingArguments, positive: str | No
 
 
 def _configure(
-    pretrained: str, before: KmerBertConfig, splits: Splits, head: Head, tokenizer: KmerTokenizer
+    pretrained: str, pretrained_config: KmerBertConfig, splits: Splits, head: Head, tokenizer: KmerTokenizer
 ) -> KmerBertConfig:
-    """Derive the new model's configuration, and check that it can read every sequence."""
-    reads = before.max_position_embeddings
-    if head.stretch_positions is not None and head.stretch_positions <= reads:
+    """Derive the new model's configuration, and check that the new model can read every sequence."""
+    positions = pretrained_config.max_position_embeddings
+    if head.stretch_positions is not None and head.stretch_positions <= positions:
         raise InputError(
-            f"head.stretch_positions must be more than the {reads} tokens that {pretrained} reads, not "
+            f"head.stretch_positions must be more than the {positions} tokens that {pretrained} reads, not "
             f"{head.stretch_positions}; raise or omit it"
         )
     training = splits.training
-    config = derive_config(before, training.task, head, measure(training, balanced=head.balanced))
+    config = derive_config(pretrained_config, training.task, head, measure(training, balanced=head.balanced))
     if head.part_length is None and isinstance(config, HierarchicalKmerBertConfig):
-        _check_parts(pretrained, before, head)
+        _check_parts(pretrained, pretrained_config, head)
     for examples in filter(None, splits):
         check_longest(examples, tokenizer, config)
     return config
 
 
-def _check_parts(pretrained: str, before: KmerBertConfig, head: Head) -> None:
-    """Check that a model whose linear layer joins a fixed number of parts gets that number again."""
-    parts = getattr(before, "num_parts", head.num_parts)
-    if parts != head.num_parts and getattr(before, "aggregation", "concat") == "concat":
+def _check_parts(pretrained: str, pretrained_config: KmerBertConfig, head: Head) -> None:
+    """Check the number of parts against a pretrained model whose linear layer joins a fixed number of them."""
+    parts = getattr(pretrained_config, "num_parts", head.num_parts)
+    if parts != head.num_parts and getattr(pretrained_config, "aggregation", "concat") == "concat":
         raise InputError(f"{pretrained} joins {parts} parts; set head.num_parts to {parts}")
 
 
 def _first_rows(rows: SequenceDataset, trainer: TrainingArguments) -> list[dict[str, Any]]:
-    """Return rows for a batch like those of the training, to estimate its memory."""
+    """Return random training rows, as many as a batch has, from which the memory of a step is estimated."""
     chosen = np.random.default_rng(trainer.seed).permutation(len(rows))[: trainer.train_batch_size]
     return [rows[index] for index in chosen.tolist()]
 
@@ -320,7 +322,7 @@ def _auto(config: KmerBertConfig) -> Any:
 
 
 def _build_trainer(plan: FinetuningPlan) -> ExactTrainer:
-    """Build the Trainer of a run, which makes the output folder."""
+    """Build the Trainer of a run; building it creates the output folder."""
     training, validation, _ = plan.splits
     rows = SequenceDataset(training)
     plan.trainer.remove_unused_columns = False  # the collator turns sequences into what the model takes
@@ -341,8 +343,8 @@ def _build_trainer(plan: FinetuningPlan) -> ExactTrainer:
 
 def _score_test(run: ExactTrainer, test: LabelledSequences, plan: FinetuningPlan) -> dict[str, Any]:
     """Score the test split, write predictions and pictures, and score the baselines."""
-    # In full precision, as `evaluate` and `predict` do it, so that they give the same numbers: accelerate leaves its
-    # bf16 wrapper on the model.
+    # accelerate leaves its bf16 wrapper on the model. It is removed, so that the test split is scored in full precision
+    # and `evaluate` and `predict` return the same numbers later.
     network = run.accelerator.unwrap_model(plan.network, keep_fp32_wrapper=False)
     predictions = Predictions.of(network, plan.tokenizer, test, plan.trainer.per_device_eval_batch_size)
     predictions.write(plan.folder / "predictions.tsv")
@@ -358,7 +360,15 @@ def _score_test(run: ExactTrainer, test: LabelledSequences, plan: FinetuningPlan
 
 
 def _baselines(predictions: Predictions, plan: FinetuningPlan) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Predict the classes of the test split by the majority guess and by k-mer counts: name -> (scores, labels)."""
+    """Predict the classes of the test split by always guessing the majority class, and from k-mer counts.
+
+    Args:
+        predictions: the model's predictions of the test split.
+        plan: plan of the run.
+
+    Returns:
+        name of the baseline -> (class probabilities, labels).
+    """
     training, (_, labels) = plan.splits.training, predictions.labelled()
     classes = len(predictions.names or [])
     seen = training.known_labels if training.nt_labels is None else np.concatenate(training.nt_labels)

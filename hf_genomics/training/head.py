@@ -10,19 +10,20 @@ from ..errors import InputError
 
 @dataclass(frozen=True)
 class Head:
-    """Options of the classifier (or regressor) on top of the encoder, and of its training.
+    """Options of the classifier (or regressor) on top of the encoder, and of its loss and training data.
 
     Args:
         num_parts: number of parts to cut every sequence into; the parts are encoded one by one and joined by a linear
             layer (the paper's two parts for 1000 nt at stride 1).
-        part_length: cut every sequence into as many parts as it needs for no part to be longer, in nt; instead of
-            num_parts.
+        part_length: length of the longest part allowed, in nt; every sequence is cut into as many parts as this
+            requires. An alternative to num_parts.
         aggregation: how the parts are joined: "concat" (side by side), "mean", "max", or "transformer" (attention
             between the parts).
         stretch_positions: number of tokens ([CLS] and [SEP] included) that the new model reads, more than the
-            pretrained model does. Learned positions are interpolated; other kinds of positions need no interpolation.
-        pooling: what the classifier of a sequence reads: the "cls" token, or the "mean", "max" or
-            "attention"-weighted mean of all tokens; by default as in the pretrained model.
+            pretrained model does. Absolute positions are interpolated; other kinds of positions need no interpolation.
+        pooling: what the classifier of a sequence reads: the encoder's output for [CLS] ("cls"), or the outputs for all
+            tokens, combined by "mean", "max" or "attention" (a weighted mean whose weights are learned); by default as
+            in the pretrained model.
         dropout: dropout rate before the classifier; by default as in the pretrained model.
         balanced: weight the classes in the loss so that each counts the same; for several labels, weight the positives
             of each label to count as much as its negatives.
@@ -31,8 +32,8 @@ class Head:
         focal_gamma: exponent of the focal loss, which multiplies the loss of a label predicted with probability p by
             (1 - p)^gamma; 0 for the plain loss.
         rc_probability: probability of showing the reverse complement of a training sequence.
-        from_scratch: start from random weights (BERT's own initialisation) and keep only the sizes and the tokenizer
-            of the pretrained model: the supervised twin.
+        from_scratch: start from random weights (BERT's own initialisation); only the sizes and the tokenizer of the
+            pretrained model are used. This is the supervised twin of the studies.
 
     Raises:
         InputError: if a number is out of range, naming its key.
@@ -51,7 +52,7 @@ class Head:
     from_scratch: bool = False
 
     def __post_init__(self) -> None:
-        """Check the ranges of the numbers; what depends on the data is checked where the data is known."""
+        """Check the ranges of the numbers; `check_head` checks the options that depend on the data."""
         if self.num_parts < 1:
             raise InputError(f"head.num_parts must be at least 1, not {self.num_parts}")
         if not 0 <= self.rc_probability <= 1:

@@ -1,4 +1,4 @@
-"""Pretrain a model on windows of a genome store, masked in spans: the verb `pretrain`.
+"""Pretrain a model on windows of a genome store in which spans of tokens are masked: the verb `pretrain`.
 
 A run has two halves: `plan_pretraining` makes every check and builds everything but writes nothing; `run_pretraining`
 trains, evaluates and writes.
@@ -51,7 +51,7 @@ class PretrainingData:
         store: folder made by ``hf-genomics prepare``.
         train_split: contigs to train on: a value of the store's column ``split``; null for all contigs.
         valid_split: contigs held out for validation; null for no validation.
-        valid_windows: number of windows of a validation.
+        valid_windows: number of windows in each validation.
     """
 
     store: str
@@ -76,12 +76,12 @@ class PretrainingPlan:
         folder: output folder.
         trainer: options of the Trainer.
         tokenizer: tokenizer of the model.
-        network: model as training begins.
+        network: model with the weights from which training starts.
         masking: collator that masks windows.
         training: windows to train on.
         validation: windows to evaluate on, or None.
         order: order of the training windows in each epoch.
-        settings: what a resumed run must share besides the trainer's and the model's settings.
+        settings: settings that must be equal when the run is resumed, in addition to those of trainer and model.
         resume: continue from the newest checkpoint.
         overwrite: replace a finished run.
     """
@@ -180,9 +180,9 @@ def plan_pretraining(
     attention = attention_for(trainer)
     first_batch = masking(training.__getitems__(order.of_step(0)[1][0].tolist()))
     check_memory(trainer, model, partial(KmerBertForMaskedLM, model), first_batch, attention)
-    set_seed(trainer.seed)  # of the first weights
+    set_seed(trainer.seed)  # for the initial weights
     network = AutoModelForMaskedLM.from_config(model, attn_implementation=attention)
-    if not folder.exists():  # otherwise `train` checks, once it has deleted what a killed run left behind
+    if not folder.exists():  # otherwise `train` checks the room, after deleting the remains of a killed run
         check_room(trainer, network)
     settings = _resume_settings(data, tokenizer, masking, windows, store)
     settings |= {"trainer.schedule_steps": trainer.schedule_steps}
@@ -225,13 +225,13 @@ def choose_packing(
     Args:
         masking: collator that masks windows.
         trainer: options of the run.
-        longest: tokens of the longest window.
+        longest: number of tokens of the longest window.
 
     Returns:
-        The collator, or a copy with ``pack_to`` set: 0 for one row per batch.
+        The collator, or a copy of it with ``pack_to`` set: a number of tokens, or 0 for one row per batch.
 
     Raises:
-        InputError: if packing is contradictory, or a window does not fit in a row.
+        InputError: if the options of packing contradict each other, or a window does not fit in a row.
     """
     if masking.pack_to and masking.pack_to < longest:
         raise InputError(
@@ -243,22 +243,22 @@ def choose_packing(
     if not trainer.packing or masking.pack_to is not None or masking.pad_to_multiple_of:
         return masking
     # A compiled model needs rows of one length, and several GPUs of one process share a batch row by row.
-    several = trainer.torch_compile or trainer.n_gpu > 1
-    return replace(masking, pack_to=longest if several else 0)
+    several_rows = trainer.torch_compile or trainer.n_gpu > 1
+    return replace(masking, pack_to=longest if several_rows else 0)
 
 
 def describe_windows(dataset: WindowDataset, epoch: int, rows: np.ndarray) -> list[dict[str, Any]]:
     """Return the places of windows, for messages about a batch.
 
     Args:
-        dataset: the windows.
-        epoch: epoch in which they are drawn.
+        dataset: dataset of the windows.
+        epoch: epoch in which the windows are drawn.
         rows: numbers of the windows, integer (windows,).
 
     Returns:
-        window, record, start and end (0-based, half-open, in nt) of each.
+        window, record, start and end (0-based, half-open, in nt) of each window.
     """
-    dataset = copy.copy(dataset)
+    dataset = copy.copy(dataset)  # the epoch of the caller's dataset must not change
     dataset.set_epoch(epoch)
     starts, lengths = dataset.places(rows)
     contigs = dataset.store.contigs
@@ -297,7 +297,7 @@ def _check_settings(
     model: KmerBertConfig,
     windows: WindowSampling,
 ) -> None:
-    """Check the options that no data is needed for."""
+    """Check the options that can be checked before data is read."""
     check_arguments(trainer)
     check_schedule(trainer.schedule_steps, trainer.max_steps)
     check_best_metric(trainer, SCORES, "data.valid_split is null; set it" if data.valid_split is None else None)
@@ -315,7 +315,7 @@ def _check_settings(
 def _load_validation(
     store: GenomeStore, data: PretrainingData, windows: WindowSampling, trainer: TrainingArguments
 ) -> WindowDataset | None:
-    """Return the validation windows, or None; warn if the model is trained on some of their contigs."""
+    """Return the validation windows, or None; warn if some of their contigs are also trained on."""
     if data.valid_split is None:
         return None
     rows = store.select(data.valid_split)
@@ -331,7 +331,7 @@ def _load_validation(
 
 
 def _check_contigs(windows: WindowDataset, k: int) -> None:
-    """Check that the longest contig of a split has a k-mer."""
+    """Check that the longest contig of a split is not shorter than a k-mer."""
     longest = int(windows.lengths.max())
     if longest < k:
         raise InputError(
@@ -353,7 +353,7 @@ def _order_windows(windows: WindowDataset, trainer: TrainingArguments) -> EpochO
 
 
 def _build_trainer(plan: PretrainingPlan) -> MaskedTrainer:
-    """Build the Trainer of a run, which makes the output folder."""
+    """Build the Trainer of a run; building it creates the output folder."""
     trainer = plan.trainer
     trainer.remove_unused_columns = False  # the collator turns windows into what the model takes
     if trainer.ddp_find_unused_parameters is None:
@@ -383,28 +383,28 @@ def _resume_settings(
     windows: WindowSampling,
     store: GenomeStore,
 ) -> dict[str, Any]:
-    """List what a resumed run must share besides the trainer's and the model's settings."""
-    drawn = {field.name: getattr(masking, field.name) for field in fields(masking) if field.init}
+    """Return the settings that must be equal when a run is resumed, in addition to those of trainer and model."""
+    masking_options = {field.name: getattr(masking, field.name) for field in fields(masking) if field.init}
     sections = {
         "data": asdict(data) | {"store": _digest(store)},
         "tokenizer": {"k": tokenizer.k, "stride": tokenizer.stride},
-        "masking": {name: value for name, value in drawn.items() if name not in ("tokenizer", "epoch")},
+        "masking": {name: value for name, value in masking_options.items() if name not in ("tokenizer", "epoch")},
         "windows": asdict(windows),
     }
     return {f"{section}.{key}": value for section, keys in sections.items() for key, value in keys.items()}
 
 
 def _digest(store: GenomeStore) -> str:
-    """Compute a hash of a store's content, wherever it is."""
+    """Compute a hash of a store's content, which does not change if the store is moved."""
     return hashlib.sha256(json.dumps(store.info["files"], sort_keys=True).encode()).hexdigest()[:12]
 
 
 def _last_evaluation(run: MaskedTrainer) -> dict[str, float]:
-    """Return the scores of the model that is kept: those of its step if it was evaluated there, or else new ones."""
+    """Return the validation scores of the final model: from the log if its step was evaluated, otherwise new ones."""
     step = run.state.best_global_step if run.args.load_best_model_at_end else run.state.global_step
     for entry in reversed(run.state.log_history):
         if "eval_loss" in entry and entry["step"] == step:
             return {name: value for name, value in entry.items() if name.startswith("eval_")}
     scores = run.evaluate()
-    run.save_state()  # with this evaluation in its log
+    run.save_state()  # so that the log in trainer_state.json has this evaluation too
     return scores

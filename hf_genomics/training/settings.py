@@ -18,7 +18,7 @@ from ..labelled.sequences import LabelledSequences
 from ..labelled.task import Task
 from .head import Head
 
-# What a new model must not take over from the pretrained one's configuration.
+# Keys that a new model must not take over from the pretrained model's configuration.
 _IDENTITY = {"architectures", "model_type", "auto_map", "transformers_version", "dtype"}
 
 
@@ -28,7 +28,7 @@ class TrainingStatistics:
 
     Attributes:
         longest: length of the longest sequence, in nt.
-        balanced_weights: weights that make every class count the same; None if not asked for.
+        balanced_weights: weights that make every class count the same; None if not requested.
         target_means: mean of each target of a regression; None for classes.
         target_scales: standard deviation of each target; None for classes.
         track_means: mean of each track; None without tracks.
@@ -52,8 +52,8 @@ def derive_config(pretrained: KmerBertConfig, task: Task, head: Head, statistics
 
     Args:
         pretrained: configuration of the pretrained model.
-        task: what is learnt, from which inputs.
-        head: options of the head; `check_head` has accepted them.
+        task: what the model predicts, and from which inputs.
+        head: options of the head, which `check_head` has accepted.
         statistics: numbers of the training data.
 
     Raises:
@@ -67,13 +67,13 @@ def derive_config(pretrained: KmerBertConfig, task: Task, head: Head, statistics
         settings |= _part_settings(head, statistics.longest)
     if kind is FusionKmerBertConfig:
         settings |= _track_settings(task, statistics)
-    # A model of parts has keys that a plain model lacks: only those that the new class knows are kept.
+    # A pretrained model of another class may have keys that the new class lacks (such as num_parts); they are dropped.
     known = {*kind().to_dict(), *settings}
     return kind.from_dict({key: value for key, value in (kept | settings).items() if key in known})
 
 
 def measure(training: LabelledSequences, *, balanced: bool) -> TrainingStatistics:
-    """Measure the training data.
+    """Compute the numbers of the training data that the new model keeps.
 
     Args:
         training: labelled sequences.
@@ -104,10 +104,11 @@ def check_task(task: Task) -> None:
     """Check that a model can be fine-tuned for a task.
 
     Args:
-        task: what is learnt, from which inputs.
+        task: what the model predicts, and from which inputs.
 
     Raises:
-        InputError: if no model takes the inputs together, or a single column has the name of an unnamed value.
+        InputError: if no model reads this combination of inputs, or the only column of a regression has the name that
+            is reserved for an unnamed value.
     """
     if task.paired and task.level == "nt":
         raise InputError("data.columns.nt_labels: labels per nucleotide need single sequences; omit data.columns.pair")
@@ -127,11 +128,11 @@ def check_task(task: Task) -> None:
 
 
 def check_head(head: Head, task: Task, k: int) -> None:
-    """Check that the options of a head fit together and to a task.
+    """Check that the options of a head fit each other and the task.
 
     Args:
         head: options of the head.
-        task: what is learnt, from which inputs.
+        task: what the model predicts, and from which inputs.
         k: k-mer size in nt.
 
     Raises:
@@ -214,16 +215,20 @@ def balanced_weights(training: LabelledSequences) -> list[float]:
 
 
 def _means_and_stds(values: np.ndarray | None) -> tuple[list[float] | None, list[float] | None]:
-    """Compute mean and standard deviation of each column, without NaN; 1 for a column that does not vary.
+    """Compute mean and standard deviation of each column, ignoring NaN.
 
     Args:
-        values: (rows, columns), or None, for which both are None.
+        values: numbers, (rows, columns), or None.
+
+    Returns:
+        Means and standard deviations (1 for a column that does not vary); None and None if there are no values.
     """
     if values is None:
         return None, None
     known = values.astype(np.float64)
     stds = np.nanstd(known, 0)
-    # Rounding gives equal values a standard deviation of 1e-17 or so, by which nothing must be divided.
+    # Because of rounding, equal values may have a standard deviation of about 1e-17. Values are divided by it later, so
+    # such a column gets 1 instead.
     varies = (np.nanmin(known, 0) < np.nanmax(known, 0)) & (stds > 0)
     return np.nanmean(known, 0).tolist(), np.where(varies, stds, 1).tolist()
 
@@ -255,7 +260,7 @@ def _config_class(pretrained: KmerBertConfig, task: Task, head: Head) -> type[Km
 
 
 def _task_settings(task: Task, statistics: TrainingStatistics) -> dict[str, Any]:
-    """List the keys that follow from the task and its labels."""
+    """Return the configuration keys that follow from the task and its labels."""
     names = dict(enumerate(task.names or [VALUE]))
     return {
         "problem_type": task.problem_type,
@@ -270,7 +275,7 @@ def _task_settings(task: Task, statistics: TrainingStatistics) -> dict[str, Any]
 
 
 def _head_settings(head: Head, statistics: TrainingStatistics) -> dict[str, Any]:
-    """List the keys that follow from the head; options that were not given stay as in the pretrained model."""
+    """Return the configuration keys that follow from the head, without the options that were not given."""
     optional = {
         "classifier_dropout": head.dropout,
         "classifier_pooling": head.pooling,
@@ -283,13 +288,13 @@ def _head_settings(head: Head, statistics: TrainingStatistics) -> dict[str, Any]
 
 
 def _part_settings(head: Head, longest: int) -> dict[str, Any]:
-    """List the keys about the parts of a sequence."""
-    num_parts = head.num_parts if head.part_length is None else -(-longest // head.part_length)
+    """Return the configuration keys about the parts of a sequence."""
+    num_parts = head.num_parts if head.part_length is None else -(-longest // head.part_length)  # rounded up
     return {"num_parts": num_parts, "part_length": head.part_length, "aggregation": head.aggregation}
 
 
 def _track_settings(task: Task, statistics: TrainingStatistics) -> dict[str, Any]:
-    """List the keys about tracks, None for those that the task lacks, whatever the pretrained model reads."""
+    """Return the configuration keys about tracks; tracks of the pretrained model that the task lacks become None."""
     return {
         "track_names": task.track_names,
         "track_means": statistics.track_means,
@@ -303,12 +308,14 @@ def _track_settings(task: Task, statistics: TrainingStatistics) -> dict[str, Any
 def resume_settings(
     training: LabelledSequences, validation: LabelledSequences | None, network: torch.nn.Module, head: Head
 ) -> dict[str, Any]:
-    """List what a resumed run must share besides the trainer's and the model's settings: data and weights by content.
+    """Return the settings that must be equal when a run is resumed, in addition to those of trainer and model.
+
+    Data and weights are compared by hashes of their content, so that files may be moved.
 
     Args:
         training: training sequences, from any file.
         validation: validation sequences, or None.
-        network: model as training begins, with its new head.
+        network: model with the weights from which training starts, new head included.
         head: options of the head.
     """
     return {
@@ -328,20 +335,20 @@ def digest(examples: LabelledSequences) -> str:
     columns = [examples.sequences, examples.pairs, examples.nt_labels, examples.nt_tracks]
     rows = itertools.chain.from_iterable(column for column in columns if column is not None)
     return digest_arrays(
-        itertools.chain(rows, (each for each in (examples.labels, examples.tracks) if each is not None))
+        itertools.chain(rows, (column for column in (examples.labels, examples.tracks) if column is not None))
     )
 
 
 def digest_arrays(arrays: Iterable[Any]) -> str:
-    """Compute a hash of arrays, with their shapes, and of tensors, without: twelve hexadecimal digits.
+    """Compute a hash of arrays (values and shapes) and tensors (values only): twelve hexadecimal digits.
 
     Args:
         arrays: NumPy arrays and tensors.
     """
-    found = hashlib.sha256()
+    content = hashlib.sha256()
     for array in arrays:
         if isinstance(array, torch.Tensor):
-            array = array.contiguous().reshape(-1).view(torch.uint8).numpy()
-        found.update(str(array.shape).encode())
-        found.update(np.ascontiguousarray(array).data)
-    return found.hexdigest()[:12]
+            array = array.contiguous().reshape(-1).view(torch.uint8).numpy()  # as bytes: NumPy has no bfloat16
+        content.update(str(array.shape).encode())
+        content.update(np.ascontiguousarray(array).data)
+    return content.hexdigest()[:12]
