@@ -33,7 +33,7 @@ from hf_genomics.runs import exact_trainer as exact
 LIMIT = 2
 TRAINERS = {"stock": Trainer, "ours": exact.ExactTrainer, "ours, all hashed again": exact.ExactTrainer}
 Parts = Counter[str]
-KNOWN = checkpoints._known
+KNOWN = checkpoints._known_hashes
 ROWS = {
     "weights": "CPU: writing the weights",
     "rest": "CPU: writing the rest",
@@ -118,7 +118,7 @@ def watching(parts: Parts) -> Iterator[None]:
 def save(trainer: Trainer, step: int, name: str) -> Parts:
     """Save a checkpoint; return its CPU seconds, in total and by part, and its wall-clock seconds."""
     trainer.state.global_step = step
-    checkpoints._known = Forgetful() if "again" in name else KNOWN
+    checkpoints._known_hashes = Forgetful() if "again" in name else KNOWN
     parts: Parts = Counter()
     with watching(parts):
         begin, begin_cpu = time.perf_counter(), time.process_time()

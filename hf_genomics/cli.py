@@ -10,6 +10,7 @@ import contextlib
 import errno
 import importlib
 import importlib.metadata
+import json
 import logging
 import os
 import sys
@@ -97,7 +98,7 @@ def _end(error: Exception, debug: bool) -> int:
     if debug or not message:
         traceback.print_exception(error)
     if message:
-        return _complain(message, code, error)
+        return _complain(message, code)
     sys.stderr.write(
         f"hf-genomics: an unexpected {type(error).__name__}, which is probably a fault in hf_genomics and not in your "
         f"input; please report it{_where_to_report()} with the lines above and your command\n"
@@ -130,7 +131,7 @@ def _where_to_report() -> str:
     return ""
 
 
-def _complain(message: str, code: int = 2, error: Exception | None = None) -> int:
+def _complain(message: str, code: int = 2) -> int:
     """Write one line on why this process ends; of several processes the first speaks for all.
 
     Its end makes the launcher end the others, so they wait for that, and speak only if it does not come: then the
@@ -140,7 +141,6 @@ def _complain(message: str, code: int = 2, error: Exception | None = None) -> in
     Args:
         message: the line.
         code: exit code.
-        error: the error that the line is about, for the launcher.
 
     Returns:
         ``code``.
@@ -149,7 +149,7 @@ def _complain(message: str, code: int = 2, error: Exception | None = None) -> in
         _wait_to_be_ended()
     sys.stderr.write(f"hf-genomics: error: {message}\n")
     if code == 2:
-        _tell_launcher(error or InputError(message))
+        _tell_launcher(f"hf-genomics: error: {message}")
     elif code == 1 and _rank() == 0:
         _wait_to_be_ended()
     return code
@@ -160,14 +160,17 @@ def _wait_to_be_ended() -> None:
         time.sleep(_PATIENCE)
 
 
-def _tell_launcher(error: Exception) -> None:
-    """Write an error where torch.distributed.run and accelerate look for it: their report at the end quotes it."""
-    if "TORCHELASTIC_ERROR_FILE" not in os.environ:
+def _tell_launcher(line: str) -> None:
+    """Write a line where torch.distributed.run and accelerate look for it: their report at the end quotes it."""
+    file = os.environ.get("TORCHELASTIC_ERROR_FILE")
+    if not file:
         return
-    from torch.distributed.elastic.multiprocessing.errors import get_error_handler
-
-    with contextlib.suppress(OSError):  # a launcher that cannot be told must not hide the error
-        get_error_handler().record_exception(error)
+    # The format of torch's own ErrorHandler.record_exception. That method always writes the traceback of the error, and
+    # the launcher prints what stands under py_callstack; a mistake of the user's is explained by the line alone.
+    facts = {"message": line, "extraInfo": {"py_callstack": line, "timestamp": str(int(time.time()))}}
+    # If the file cannot be written, the error must still be reported on standard error.
+    with contextlib.suppress(OSError), open(file, "w", encoding="utf-8") as report:
+        json.dump({"message": facts}, report)
 
 
 # Processes and output.

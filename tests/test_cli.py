@@ -640,7 +640,8 @@ def test_the_first_of_several_processes_speaks_and_the_others_wait_to_be_ended(w
     line = only_line(capsys.readouterr().err)
     assert "'pretrain'" in line
     message = json.loads((work / "error.json").read_text())["message"]
-    assert line in message["message"] and int(message["extraInfo"]["timestamp"]) > 0
+    assert message["message"] == message["extraInfo"]["py_callstack"] == PREFIX + line  # no traceback of ours
+    assert int(message["extraInfo"]["timestamp"]) > 0
 
 
 @pytest.mark.parametrize("rank", ["0", "3"])

@@ -15,7 +15,7 @@ from ..errors import StoppedError
 
 
 class HasEpochs(Protocol):
-    """A data set whose rows, or an order whose sequence, change with the epoch."""
+    """Anything that changes with the epoch: a data set with other rows, or an order that shuffles them anew."""
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the epoch."""
@@ -24,8 +24,8 @@ class HasEpochs(Protocol):
 class SetEpoch(TrainerCallback):
     """Pass each new epoch on to data sets and to orders of their rows.
 
-    The Trainer does so on one process only: with several, accelerate wraps the sampler and the data set never learns
-    which epoch it is.
+    The Trainer itself does so only if a single process trains: with several, accelerate wraps the sampler, and the data
+    set never learns which epoch it is.
 
     Args:
         datasets: objects with a method ``set_epoch(epoch)``.
@@ -47,29 +47,29 @@ class StopRequest:
 
     Attributes:
         number: the signal that this process received, 0 for none.
-        agreed: the signal that all processes of the run know of since the last step, 0 for none.
+        agreed: the signal that any process of the run had received by the last step, 0 for none; the same on all.
     """
 
     def __init__(self) -> None:
         self.number = self.agreed = 0
 
     def __call__(self, number: int, frame: FrameType | None) -> None:
-        """Handle a signal; a second one interrupts at once."""
+        """Note a signal; a second signal interrupts the run at once."""
         if self.number:
             raise KeyboardInterrupt
         self.number = number
 
     @contextmanager
     def listening(self) -> Iterator[None]:
-        """Handle SIGTERM and SIGINT within the block, then restore the handlers before it; in the main thread only."""
-        if threading.current_thread() is not threading.main_thread():  # Python lets no other thread set handlers
+        """Handle SIGTERM and SIGINT within the block, and restore the previous handlers after it."""
+        if threading.current_thread() is not threading.main_thread():  # Python lets only the main thread do this
             yield
             return
-        before: dict[int, Any] = {number: signal.signal(number, self) for number in (signal.SIGTERM, signal.SIGINT)}
+        previous: dict[int, Any] = {number: signal.signal(number, self) for number in (signal.SIGTERM, signal.SIGINT)}
         try:
             yield
         finally:
-            for number, handler in before.items():
+            for number, handler in previous.items():
                 signal.signal(number, handler)
 
 
@@ -77,7 +77,7 @@ class StopAfterStep(TrainerCallback):
     """Save a checkpoint and end the run once a stop is agreed on.
 
     Args:
-        request: the request, agreed on by all processes before the optimizer takes the step.
+        request: the request to stop; `WatchSteps` lets all processes agree on it before the optimizer takes a step.
     """
 
     def __init__(self, request: StopRequest) -> None:
@@ -91,11 +91,13 @@ class StopAfterStep(TrainerCallback):
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """End the run.
 
-        control.should_training_stop would end it as if it were complete: the Trainer would log the metrics of training,
-        load the best model and, with ``save_total_limit`` 1, delete every other checkpoint, this one among them.
+        Setting control.should_training_stop would end the run as if it were complete: the Trainer would log the metrics
+        of training, load the best model and, with ``save_total_limit`` 1, delete every other checkpoint, among them the
+        one just saved.
 
         Raises:
-            StoppedError: with the exit code of a process that the signal ended.
+            StoppedError: always if a stop is agreed on, with the exit code of a process that the signal ended
+                (128 + the number of the signal).
         """
         if self.request.agreed:
             name = signal.Signals(self.request.agreed).name
@@ -106,7 +108,7 @@ class StopAfterStep(TrainerCallback):
 
 
 class QuietProgress(ProgressCallback):
-    """Progress bar without the lines that transformers' own prints to standard output."""
+    """transformers' progress bar without the lines of the log, which it prints to standard output."""
 
     def on_log(self, *args: Any, **kwargs: Any) -> None:
         """Do nothing: `ExactTrainer.log` writes the numbers to the log."""

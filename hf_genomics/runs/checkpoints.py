@@ -1,8 +1,9 @@
 """Checkpoints that are complete or absent: what they hold, and how they are written, found and validated.
 
-A checkpoint is a folder ``checkpoint-STEP`` of safetensors and JSON files. It is written to a temporary folder beside
-its place, flushed to disk and renamed. Its ``manifest.json`` holds the size and SHA-256 of every file. A folder whose
-files do not match its manifest is not valid: no run resumes from it, and nothing is deleted because of it.
+A checkpoint is a folder ``checkpoint-STEP`` of safetensors and JSON files. It is written under a temporary name,
+flushed to disk and then renamed. Its ``manifest.json`` holds the size and SHA-256 of every file. A folder whose files
+do not match its manifest is not valid: no run resumes from it, and it does not count when older checkpoints are
+deleted.
 """
 
 from __future__ import annotations
@@ -34,11 +35,13 @@ MANIFEST = "manifest.json"
 TRAINER_STATE = "trainer_state.json"
 SETTINGS = "settings.json"
 _NAME = re.compile(r"checkpoint-(\d+)")
-#: What a killed run may leave: folders half-written, renamed away or half-deleted.
+#: Folders that a killed run may leave: half-written checkpoints, and old ones that it was deleting.
 _REMAINS = (".checkpoint-*.partial", ".checkpoint-*.old")
 #: SHA-256 of files that this process has read, by device, inode, size and times of the file; see ``_sha256``.
-_known: dict[tuple[int, ...], str] = {}
-_REST = 50_000_000  # ns; the clocks of file systems tick every 1 to 10 ms
+_known_hashes: dict[tuple[int, ...], str] = {}
+#: Nanoseconds without a change after which the times of a file can be trusted: the clocks of file systems tick every 1
+#: to 10 ms, and a second change within a tick would not show.
+_REST = 50_000_000
 
 
 # States of optimizer, schedule and random number generators as JSON and tensors, exactly
@@ -72,6 +75,7 @@ def split_tensors(value: Any, tensors: dict[str, torch.Tensor], name: str = "") 
     if isinstance(value, np.ndarray):
         return {"array": value.tolist(), "dtype": str(value.dtype)}
     if isinstance(value, dict):
+        # As a list of pairs: keys of JSON objects are always text, but optimizers number their states.
         return {"dict": [[key, split_tensors(item, tensors, f"{name}.{key}")] for key, item in value.items()]}
     if isinstance(value, list | tuple):
         items = [split_tensors(item, tensors, f"{name}.{place}") for place, item in enumerate(value)]
@@ -100,7 +104,8 @@ def save_tree(tree: Any, folder: Path, name: str) -> None:
     text = json.dumps(split_tensors(tree, tensors, name))
     (folder / f"{name}.json").write_text(text + "\n", encoding="utf-8")
     save_file(tensors, folder / f"{name}.safetensors")
-    # safetensors makes its files readable by their owner only; the umask decides about all others.
+    # safetensors makes its files readable by their owner only. The umask decides about other files, so its choice is
+    # copied from the JSON file.
     shutil.copymode(folder / f"{name}.json", folder / f"{name}.safetensors")
 
 
@@ -127,19 +132,22 @@ def set_random_state(state: dict[str, Any]) -> None:
         torch.get_device_module().set_rng_state(state["accelerator"])
 
 
-# On disk
+# Checkpoints on disk
 
 
 @contextmanager
 def writing(target: Path) -> Iterator[Path]:
-    """Yield a temporary folder for a checkpoint; it gets its manifest and its place if the block raises nothing."""
+    """Yield a temporary folder for a checkpoint, which becomes ``target`` if the block raises nothing.
+
+    The manifest is written when the block ends.
+    """
     with replacing(target) as folder:
         yield folder
         _seal(folder)
 
 
 def problem_of(checkpoint: Path) -> str | None:
-    """Return why a folder is not a valid checkpoint; None if every file matches the manifest, bit by bit."""
+    """Return why a folder is not a valid checkpoint; None if every file matches the manifest, byte by byte."""
     try:
         files = json.loads((checkpoint / MANIFEST).read_text(encoding="utf-8"))["files"]
         for name, facts in files.items():
@@ -176,7 +184,7 @@ def newest_valid(folder: Path) -> tuple[Path | None, dict[str, str]]:
     """Find the newest valid checkpoint.
 
     Returns:
-        the checkpoint, None if there is none; and the problem of each newer one, by its name.
+        the checkpoint, None if no checkpoint is valid; and the problem of each newer checkpoint, by its name.
     """
     problems: dict[str, str] = {}
     for checkpoint in checkpoints_in(folder):
@@ -198,11 +206,12 @@ def rotate(folder: Path, limit: int | None, keep: str | None = None) -> None:
     if not limit or limit < 1:
         return
     valid = [checkpoint for checkpoint in checkpoints_in(folder) if problem_of(checkpoint) is None]
+    # valid[0], the newest, is never deleted: runs resume from it.
     best = [checkpoint for checkpoint in valid[1:] if keep and checkpoint.name == Path(keep).name]
     others = [checkpoint for checkpoint in valid if checkpoint not in best]
     for checkpoint in others[max(1, limit - len(best)) :]:
         away = checkpoint.with_name(f".{checkpoint.name}.old")
-        checkpoint.rename(away)  # first, at one stroke: a kill while deleting must not leave half a checkpoint
+        checkpoint.rename(away)  # in one step: a kill during the deletion must not leave half a checkpoint
         shutil.rmtree(away)
 
 
@@ -214,15 +223,15 @@ def clear_remains(folder: Path) -> None:
 
 
 def check_space(folder: Path, needed: int, what: str) -> None:
-    """Check that the disk has room.
+    """Check that the disk has room for what is about to be written.
 
     Args:
         folder: where to write; it need not exist yet.
-        needed: bytes.
-        what: what needs them, for the message.
+        needed: number of bytes to write.
+        what: what is to be written, for the message.
 
     Raises:
-        InputError: naming the folder, and the bytes needed and free.
+        InputError: if the disk has less room; the message names the folder, and the bytes needed and free.
     """
     place = next(path for path in (folder, *folder.absolute().parents) if path.exists())
     free = shutil.disk_usage(place).free
@@ -234,15 +243,15 @@ def check_space(folder: Path, needed: int, what: str) -> None:
 
 
 def checkpoint_bytes(model: torch.nn.Module) -> int:
-    """Estimate the size of a checkpoint: weights, their two moments in AdamW, and 4 MB for states and code."""
+    """Estimate the bytes of a checkpoint: weights, two moments of each weight (AdamW), 4 MB for states and code."""
     weights = sum(parameter.numel() * parameter.element_size() for parameter in model.parameters())
     return 3 * weights + 4_000_000
 
 
 def _seal(folder: Path) -> None:
-    """Flush all files of a folder to disk and hash them; write the manifest, which `replacing` flushes."""
+    """Flush all files of a folder to disk and hash them; write the manifest, which `replacing` flushes later."""
     paths = sorted(path for path in folder.rglob("*") if path.is_file())
-    with ThreadPoolExecutor(1) as disk:  # flushing waits for the disk, hashing for the CPU: side by side
+    with ThreadPoolExecutor(1) as disk:  # flushing waits for the disk, hashing needs the CPU: both at once
         flushed = disk.map(_sync, paths)
         files = {
             path.relative_to(folder).as_posix(): {"bytes": path.stat().st_size, "sha256": _sha256(path)}
@@ -258,23 +267,23 @@ def _sync(path: Path) -> None:
 
 
 def _sha256(path: Path) -> str:
-    """Return the hash of a file, from memory if this process has hashed it and its inode, size and times are the same.
+    """Return the hash of a file; remember it as long as the inode, size and times of the file stay the same.
 
-    Hence saving a checkpoint reads its own files once and those of earlier checkpoints not at all.
+    So saving a checkpoint reads the new files once and the files of earlier checkpoints not at all.
     """
     facts = path.stat()
     state = (facts.st_dev, facts.st_ino, facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns)
-    if state in _known:
-        return _known[state]
-    # A change within the same tick of the clock leaves the times of a file as they are. So a hash is remembered only if
-    # the file had not changed for a while when it was read.
+    if state in _known_hashes:
+        return _known_hashes[state]
+    # A second change within one tick of the clock does not show in the times of a file. So a hash is remembered only if
+    # the file had not changed for a while before it was read.
     rested = time.time_ns() - max(facts.st_mtime_ns, facts.st_ctime_ns) > _REST
     digest = hashlib.sha256()
     with open(path, "rb") as file:
         while chunk := file.read(1 << 20):
             digest.update(chunk)
     if rested:
-        _known[state] = digest.hexdigest()
+        _known_hashes[state] = digest.hexdigest()
     return digest.hexdigest()
 
 
@@ -291,6 +300,7 @@ def changed_settings(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
         before: settings of the run that wrote the checkpoint, as read from JSON.
         now: settings of the run that is to continue it.
     """
+    # Through JSON, as the saved settings went: otherwise a tuple would differ from the list that it became.
     before, now = (json.loads(json.dumps(settings, default=str)) for settings in (before, now))
     keys = [*before, *(key for key in now if key not in before)]
     return [

@@ -1,4 +1,4 @@
-"""A Trainer whose runs can be stopped, killed and resumed and still end in the same weights, bit by bit.
+"""A Trainer whose runs can be stopped, killed and resumed and still end with the same weights, bit for bit.
 
 Differences from transformers' Trainer:
 
@@ -8,7 +8,8 @@ Differences from transformers' Trainer:
 - SIGTERM and SIGINT end the run after the current step, with a checkpoint (callbacks.py).
 - Nothing is printed to standard output.
 
-What has to replace private methods of the Trainer does so in trainer_fence.py; here are public methods only.
+This file overrides public methods of the Trainer only. The private methods that must be replaced as well are overridden
+in trainer_fence.py.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ from .trainer_fence import FencedTrainer
 
 logger = logging.getLogger(__name__)
 
-#: Arguments that decide the course of a run besides data and model. ``max_steps`` is absent: it may grow.
+#: Arguments of the Trainer that decide the course of a run. ``max_steps`` is left out: a resumed run may raise it.
 _DECISIVE = (
     "seed per_device_train_batch_size gradient_accumulation_steps learning_rate lr_scheduler_type lr_scheduler_kwargs "
     "warmup_steps weight_decay optim optim_args adam_beta1 adam_beta2 adam_epsilon max_grad_norm bf16 fp16 "
@@ -59,9 +60,11 @@ class ExactTrainer(FencedTrainer):
     """transformers.Trainer, made safe and exact.
 
     Args:
-        order: order of the training rows; by default the Trainer's own random one.
-        describe: describes rows, for messages about a loss; without it they name step and process only.
-        settings: whatever else decides the course of the run, by key; a run with other settings is not resumed.
+        order: order of the training rows; by default the Trainer's own random order.
+        describe: function that describes training rows, for messages about a loss; without it, the messages name step
+            and process only.
+        settings: everything else that decides the course of the run, by key. A run is resumed only with the same
+            settings.
         on_nonfinite: what to do at a loss or gradient norm that is NaN or infinite: stop the run, or skip the step. Ten
             such steps in a row stop the run in either case.
         options: arguments of transformers.Trainer.
@@ -92,35 +95,35 @@ class ExactTrainer(FencedTrainer):
     # Steps
 
     def train(self, resume_from_checkpoint: Any = None, **options: Any) -> Any:
-        """Train as the Trainer does.
+        """Train from the start, or from a checkpoint.
 
         Raises:
             StoppedError: after SIGTERM or SIGINT, once the current step is saved; or if another process has ended.
             InputError: if a loss or gradient norm is NaN or infinite, or the disk is full.
         """
         self._resumed_from = Path(resume_from_checkpoint) if resume_from_checkpoint else None
-        self.args.logging_nan_inf_filter = False  # it would wait for the device after each forward pass
+        self.args.logging_nan_inf_filter = False  # that filter waits for the device in each pass
         try:
             with self._stop.listening():
                 return super().train(resume_from_checkpoint=resume_from_checkpoint, **options)
         except RuntimeError as error:
-            # A process that was killed breaks the next exchange of the others, by whichever error gloo or NCCL chooses.
+            # If a process was killed, the next exchange between the others fails, with an error of gloo or NCCL.
             if self.args.world_size > 1 and (isinstance(error, DistError) or "gloo" in str(error)):
                 raise StoppedError("another process of the run has ended; see its messages", 1) from error
             raise
 
     def training_step(self, *args: Any, **kwargs: Any) -> torch.Tensor:
-        """Train on a batch, and keep its loss until the step is judged."""
+        """Train on a batch, and keep its loss until `WatchSteps` judges the step."""
         loss = super().training_step(*args, **kwargs)
         self._watch.losses.append(loss)
         return loss
 
     def note_gradient_norm(self, norm: Any) -> None:
-        """Keep the gradient norm until the step is judged."""
+        """Keep the gradient norm until `WatchSteps` judges the step."""
         self._watch.gradient_norm = norm
 
     def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
-        """Log numbers, where the Trainer would print them, with mean losses that leave skipped steps out.
+        """Write numbers to the log instead of standard output, with mean losses over the steps that were not skipped.
 
         Raises:
             InputError: if the validation loss is NaN or infinite.
@@ -168,16 +171,17 @@ class ExactTrainer(FencedTrainer):
             self._write_model(Path(output_dir or self.args.output_dir), weights)
 
     def _whole_weights(self) -> dict[str, Any] | None:
-        """Gather sharded weights; None where each process has them all."""
+        """Gather sharded weights; return None if every process has all weights."""
         return unshard(self.model) if self.is_fsdp_enabled else None
 
     def _whole_optimizer(self) -> dict[str, Any]:
+        """Return the optimizer's state, gathered if it is sharded."""
         if self.is_fsdp_enabled:
             return unshard_optimizer(self.model, self.optimizer.optimizer)
         return self.optimizer.state_dict()
 
     def _write_model(self, folder: Path, weights: dict[str, Any] | None) -> None:
-        """Write model and tokenizer, but no training_args.bin: that is a pickle, which runs code when it is loaded."""
+        """Write model and tokenizer, but no training_args.bin: that is a pickle, and loading a pickle can run code."""
         model = self.accelerator.unwrap_model(self.model, keep_torch_compile=False)
         model.save_pretrained(folder, state_dict=weights)
         tokenizer = self.processing_class or getattr(self.data_collator, "tokenizer", None)
@@ -185,19 +189,19 @@ class ExactTrainer(FencedTrainer):
             tokenizer.save_pretrained(folder)
 
     def _write_states(self, place: Path, processes: list[dict[str, Any]], optimizer: dict[str, Any]) -> None:
-        """Write everything that a checkpoint holds besides the model and the manifest."""
+        """Write everything that a checkpoint holds in addition to the model and the manifest."""
         scaler = getattr(self.accelerator, "scaler", None)
         states = {"optimizer": optimizer, "schedule": self.lr_scheduler.state_dict()}
         checkpoints.save_tree(states | {"scaler": scaler and scaler.state_dict()}, place, "optimizer")
         checkpoints.save_tree(processes, place, "processes")
         (place / checkpoints.SETTINGS).write_text(json.dumps(self.settings, indent=1, default=str) + "\n")
         for callback in (*self.callback_handler.callbacks, self.control):
-            if callable(getattr(callback, "state", None)):  # what transformers calls an exportable state
+            if callable(getattr(callback, "state", None)):  # transformers calls such a state exportable
                 self.state.stateful_callbacks[type(callback).__name__] = callback.state()
         self.state.save_to_json(str(place / checkpoints.TRAINER_STATE))
 
     def _process_state(self) -> dict[str, Any]:
-        """Collect what differs between processes: random numbers, and the losses since the last line of the log."""
+        """Collect what differs between processes: states of random number generators, and losses."""
         return {
             "random": checkpoints.random_state(),
             "running_loss": self._watch.running.state(),
@@ -207,6 +211,7 @@ class ExactTrainer(FencedTrainer):
     # Resuming
 
     def _own_state(self, checkpoint: Path) -> dict[str, Any]:
+        """Read what `_process_state` collected of this process when the checkpoint was written."""
         return checkpoints.load_tree(checkpoint, "processes")[self.args.process_index]
 
     def load_sharded_weights(self, checkpoint: Path) -> None:
@@ -215,12 +220,16 @@ class ExactTrainer(FencedTrainer):
         self.check_loaded(result.missing_keys, result.unexpected_keys)
 
     def check_loaded(self, missing: Sequence[str], unexpected: Sequence[str]) -> None:
-        """Check that a checkpoint's weights are those of the model.
+        """Check that checkpoint and model have the same weights.
+
+        Args:
+            missing: names of weights that the model has and the checkpoint lacks.
+            unexpected: names of weights that the checkpoint has and the model lacks.
 
         Raises:
-            InputError: naming the first that is not.
+            InputError: if a weight is missing or unexpected; the message names the first one.
         """
-        tied = set(self.model.all_tied_weights_keys)  # saved once, so that all names but the first are missing
+        tied = set(self.model.all_tied_weights_keys)  # saved under one name; their other names are always missing
         wrong = [name for name in missing if name not in tied] + list(unexpected)
         if wrong:
             raise InputError(
@@ -234,7 +243,10 @@ class ExactTrainer(FencedTrainer):
         checkpoints.set_random_state(self._own_state(checkpoint)["random"])
 
     def restore_states(self) -> None:
-        """Restore optimizer, schedule and running losses; log, evaluate and save as often as asked for now."""
+        """Restore optimizer, schedule and running losses of a resumed run.
+
+        How often to log, evaluate and save is decided by this run's arguments, not by the checkpoint.
+        """
         if self._resumed_from is None:
             return
         states = checkpoints.load_tree(self._resumed_from, "optimizer")
@@ -245,7 +257,7 @@ class ExactTrainer(FencedTrainer):
         self.lr_scheduler.load_state_dict(states["schedule"])
         if states["scaler"]:
             self.accelerator.scaler.load_state_dict(states["scaler"])
-        self.state.compute_steps(self.args, self.state.max_steps)  # the checkpoint's would hold otherwise
+        self.state.compute_steps(self.args, self.state.max_steps)  # by this run's arguments, not the checkpoint's
         own = self._own_state(self._resumed_from)
         self._watch.running.restore(own["running_loss"])
         self._watch.is_spike = SpikeDetector(own["recent_losses"])
@@ -265,13 +277,13 @@ class _Restore(TrainerCallback):
 
 @contextmanager
 def disk_errors(place: Path) -> Iterator[None]:
-    """Turn the errors of a full or failing disk, from Python or safetensors, into one line.
+    """Turn the errors of a full or failing disk, raised by Python or safetensors, into one line.
 
     Args:
-        place: file or folder being written.
+        place: file or folder that is written within the block.
 
     Raises:
-        InputError: naming the place, the reason and the remedy.
+        InputError: if writing fails; the message names the place, the reason and the remedy.
     """
     try:
         yield
@@ -282,7 +294,7 @@ def disk_errors(place: Path) -> Iterator[None]:
 
 
 def decisive_settings(args: TrainingArguments, model: dict[str, Any]) -> dict[str, Any]:
-    """Collect what decides the course of a run, as flat keys: {"trainer.seed": 42, "model.hidden_size": 768, ...}.
+    """Collect the settings that decide the course of a run: {"trainer.seed": 42, "model.hidden_size": 768, ...}.
 
     Args:
         args: arguments of the Trainer.

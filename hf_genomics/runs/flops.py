@@ -1,9 +1,9 @@
 """Count the operations that a training step needs, and measure how many a device can do: their ratio is the MFU.
 
-Counted are matrix products, forward and backward (a backward pass takes two for each product of the forward pass); a
-multiplication and an addition are two operations. The count is of what a step needs, not of what is computed: windows
-by their real lengths, no padding, nothing twice (gradient checkpointing). Model FLOPs utilisation (MFU) is the count
-per second as a share of the device's peak.
+Only matrix products are counted, in the forward and the backward pass (which takes two for each product of the forward
+pass). A multiplication and an addition are two operations. What counts is what a step needs, not what is computed: no
+padding, only the pairs of tokens that attend to each other, and nothing twice (as gradient checkpointing computes it).
+Model FLOPs utilisation (MFU) is this number of operations per second as a share of the device's peak.
 
 Source: PaLM (Chowdhery et al. 2022), appendix B, for MFU; extended by the attention of packed windows and a head on
 masked tokens only.
@@ -20,9 +20,9 @@ from transformers import TrainingArguments
 
 from ..configuration_kmer_bert import KmerBertConfig
 
-_PRODUCTS = 3  # in a step, for each product of the forward pass
-_SMALLEST, _LARGEST = 512, 8192  # rows of the square matrices
-_LONG = 0.01  # seconds of a product after which no larger one is tried: it would take eight times as long
+_PRODUCTS = 3  # matrix products of a step for each one of the forward pass: itself, and two in the backward pass
+_SMALLEST, _LARGEST = 512, 8192  # rows of the square matrices whose products are timed
+_LONG = 0.01  # seconds; after a product this long no larger one is tried, which would take eight times as long
 
 
 def training_flops(
@@ -42,12 +42,14 @@ def training_flops(
         floating point operations, forward and backward.
     """
     hidden = config.hidden_size
-    read = 2 * hidden * hidden  # key, value: of all tokens in any case
+    # Multiplications for one token; the additions follow as a factor of 2 at the end.
+    read = 2 * hidden * hidden  # key, value: of all tokens in every layer
     computed = 2 * hidden * hidden + 2 * hidden * config.intermediate_size  # query, output; feed-forward
     head = hidden * hidden + hidden * config.num_embeddings
     layers, last = config.num_hidden_layers - 1, predicted if select_last else tokens
     linear = tokens * ((layers + 1) * read + layers * computed) + last * computed + predicted * head
-    return _PRODUCTS * 2.0 * (linear + pairs * 2 * hidden)
+    attention = pairs * 2 * hidden  # of each pair: its score, and its value in the weighted sum
+    return _PRODUCTS * 2.0 * (linear + attention)
 
 
 def selects_in_last_layer(config: KmerBertConfig, device: torch.device) -> bool:
@@ -60,7 +62,7 @@ def flops_per_token(config: KmerBertConfig, length: int, masked_share: float = 0
 
     Args:
         config: sizes of the model.
-        length: tokens of a window.
+        length: number of tokens of a window.
         masked_share: share of the tokens that are predicted.
 
     >>> round(flops_per_token(KmerBertConfig(), 512) / 1e6)
@@ -75,9 +77,17 @@ def flops_per_token(config: KmerBertConfig, length: int, masked_share: float = 0
 def attention_pairs(config: KmerBertConfig, positions: Tensor, real: Tensor, selected: Tensor | None = None) -> Tensor:
     """Count the pairs of tokens that attend to each other, summed over the layers of a model.
 
-    A window of n tokens has n^2 = 1 + 3 + ... + (2n - 1) pairs: 2p + 1 for its token at position p. In a layer with
-    sliding attention, p counts no further than the tokens that it sees to either side. So the sum needs the positions
-    only, not where each window begins.
+    Each pair is counted at the larger of its two positions. That makes 2p + 1 pairs at position p: p with an earlier
+    token as the key, p with an earlier token as the query, and the token with itself::
+
+                  key 0 1 2 3
+        query 0       0 1 2 3
+              1       1 1 2 3        1 + 3 + 5 + 7 = 16 pairs of 4 tokens
+              2       2 2 2 3
+              3       3 3 3 3
+
+    In a layer with sliding attention at most ``reach`` earlier tokens count: 2 min(p, reach) + 1 pairs. So the sum
+    needs the positions only, not where each window begins.
 
     >>> int(attention_pairs(KmerBertConfig(num_hidden_layers=1), torch.tensor([0, 1, 2, 0, 1, 0]), torch.ones(6)))
     14
@@ -87,7 +97,7 @@ def attention_pairs(config: KmerBertConfig, positions: Tensor, real: Tensor, sel
         positions: (..., tokens), position of each token in its window.
         real: (..., tokens), 0 or False on padding.
         selected: bool (..., tokens), the tokens that the last layer computes; all if None. Their pairs are counted by
-            position as well, which is right on average for tokens anywhere in their windows.
+            position in the same way, which is right on average for tokens spread evenly over their windows.
 
     Returns:
         () int64, on the device of ``positions``.
@@ -101,6 +111,7 @@ def attention_pairs(config: KmerBertConfig, positions: Tensor, real: Tensor, sel
 
 
 def _pairs(positions: Tensor, reach: int | None, counted: Tensor) -> Tensor:
+    """Count the pairs of one layer, at the tokens where ``counted`` is true."""
     seen = positions if reach is None else positions.clamp(max=reach)
     return ((2 * seen + 1) * counted).sum()
 
@@ -108,12 +119,12 @@ def _pairs(positions: Tensor, reach: int | None, counted: Tensor) -> Tensor:
 def measure_peak(device: torch.device | str, dtype: torch.dtype) -> float:
     """Measure how many operations per second a device does in products of square matrices.
 
-    Takes about 0.1 s and leaves the global random number generators alone. The process remembers the result.
+    Takes about 0.1 s and does not change the global random number generators. The process remembers the result.
 
     Args:
-        device: a CPU is measured with torch's number of threads, by the time for which they really ran, so that other
-            work on the machine lowers the MFU of a run but not the peak.
-        dtype: type of the factors.
+        device: device to measure. A CPU is measured with as many threads as torch uses, by CPU time instead of
+            wall-clock time: other work on the machine lowers the MFU of a run, but not the peak.
+        dtype: type of the numbers in the matrices.
 
     Returns:
         floating point operations per second.
@@ -123,6 +134,7 @@ def measure_peak(device: torch.device | str, dtype: torch.dtype) -> float:
 
 @functools.lru_cache
 def _measured_peak(device: torch.device, dtype: torch.dtype, threads: int) -> float:
+    # Larger and larger products, since small ones do not use the whole device.
     generator, seconds, size = torch.Generator(device).manual_seed(0), 0.0, _SMALLEST // 2
     while seconds < _LONG and size < _LARGEST:
         size *= 2

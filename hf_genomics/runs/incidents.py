@@ -24,11 +24,11 @@ from .checkpoints import newest_valid
 
 logger = logging.getLogger(__name__)
 
-#: Describe rows of an epoch: (epoch, rows) -> one dictionary for each row. Never their letters.
+#: Function that describes rows of an epoch: (epoch, rows) -> one dictionary for each row, never with its letters.
 Describe = Callable[[int, np.ndarray], list[dict[str, Any]]]
 
 FILE = "incidents.jsonl"
-_MEMORY, _FEWEST = 100, 20  # steps
+_REMEMBERED, _FEWEST = 100, 20  # losses of steps: how many are kept, and how many it takes to detect a spike
 _NAMED = 5  # windows in a message; the file lists all
 _MOST_SKIPPED = 10  # steps in a row
 
@@ -45,11 +45,11 @@ class SpikeDetector:
     (False, True)
 
     Args:
-        losses: of the steps before, the oldest first.
+        losses: losses of the steps before, the oldest first.
     """
 
     def __init__(self, losses: Sequence[float] = ()) -> None:
-        self.losses = deque(losses, maxlen=_MEMORY)
+        self.losses = deque(losses, maxlen=_REMEMBERED)
 
     @property
     def median(self) -> float:
@@ -68,7 +68,7 @@ class SpikeDetector:
 
 
 class RunningLoss:
-    """Mean loss since the last line of the log, and of the whole run; skipped steps count in neither.
+    """Mean loss since the last line of the log, and mean loss of the whole run; skipped steps count in neither.
 
     The Trainer keeps such sums too, but in private attributes, and counts every step.
     """
@@ -78,7 +78,7 @@ class RunningLoss:
         self.total, self.total_steps = 0.0, 0
 
     def add(self, losses: Sequence[float]) -> None:
-        """Add the losses of the forward passes of a step, each already divided by their number."""
+        """Add the losses of the forward passes of a step, each already divided by the number of passes."""
         for loss in losses:
             self.recent += loss
         self.recent_steps += 1
@@ -109,11 +109,11 @@ class WatchSteps(TrainerCallback):
     """Judge every step before the optimizer takes it.
 
     Args:
-        stop: the request to stop, on which all processes agree here, in the same exchange.
+        stop: the request to stop; all processes agree on it here, in the exchange that each step needs anyway.
         on_nonfinite: what to do at a loss or gradient norm that is NaN or infinite: stop the run, or skip the step.
             Ten such steps in a row stop the run in either case.
-        order: order of the training rows, for the windows of a step.
-        describe: describes rows; without it messages name step and process only.
+        order: order of the training rows, to find the windows of a step.
+        describe: function that describes training rows; without it, messages name step and process only.
     """
 
     def __init__(
@@ -124,8 +124,8 @@ class WatchSteps(TrainerCallback):
         describe: Describe | None,
     ) -> None:
         self.stop, self.on_nonfinite, self.order, self.describe = stop, on_nonfinite, order, describe
-        self.losses: list[Tensor] = []  # of the forward passes of the step so far
-        self.gradient_norm: Any = 0.0  # of the step, before clipping
+        self.losses: list[Tensor] = []  # losses of the forward passes of this step so far
+        self.gradient_norm: Any = 0.0  # gradient norm of this step, before clipping
         self.running, self.is_spike, self.skipped = RunningLoss(), SpikeDetector(), 0
 
     def on_pre_optimizer_step(
@@ -136,13 +136,13 @@ class WatchSteps(TrainerCallback):
         model: Any = None,
         **kwargs: Any,
     ) -> None:
-        """Let the optimizer take the step, skip it or stop the run; the same on all processes.
+        """Let the optimizer take the step, skip the step or stop the run; all processes do the same.
 
         Raises:
             InputError: if a loss or the gradient norm is NaN or infinite, and the step is not skipped.
         """
         losses, self.losses = self.losses, []
-        # In fp16 gradients overflow now and then; the loss scaler skips such steps itself.
+        # In fp16, gradients overflow now and then. The loss scaler skips such steps itself, so their norm is not judged.
         judged = losses if args.fp16 else [*losses, torch.as_tensor(self.gradient_norm, device=losses[0].device)]
         # The one place in a step that waits for the device: all numbers are fetched together.
         values = torch.stack([value.detach().float() for value in judged]).tolist()
@@ -168,7 +168,7 @@ class WatchSteps(TrainerCallback):
         self.skipped += 1
         all_losses = gather_object([losses])
         bad_ranks = [rank for rank, values in enumerate(all_losses) if not all(map(math.isfinite, values))]
-        here = not bad_ranks or args.process_index in bad_ranks  # finite losses: the gradient alone is to blame
+        here = not bad_ranks or args.process_index in bad_ranks  # none in bad_ranks: only the gradient is
         message = self._record(args, state, "non-finite", losses, float(self.gradient_norm)) if here else None
         what = next(filter(None, gather_object([message])))
         if self.on_nonfinite == "stop" or self.skipped == _MOST_SKIPPED:
@@ -197,7 +197,7 @@ class WatchSteps(TrainerCallback):
 
 
 def agree(args: TrainingArguments, *flags: int) -> list[int]:
-    """Return the largest value of each flag over all processes, so that they take the same branch."""
+    """Return the largest value of each flag over all processes, so that all processes take the same branch."""
     if args.world_size == 1:
         return list(flags)
     together = torch.tensor(flags, device=args.device)
@@ -209,8 +209,8 @@ def diverged(what: str, more: str = "") -> InputError:
     """Build the error for a run that has diverged (NaN or infinite numbers).
 
     Args:
-        what: where it was noticed.
-        more: appended to the message.
+        what: what was NaN or infinite, and where; it begins the message.
+        more: text to append to the message.
     """
     return InputError(
         f"{what}: the run has diverged and its model is not saved; lower trainer.learning_rate or lengthen "
@@ -219,14 +219,14 @@ def diverged(what: str, more: str = "") -> InputError:
 
 
 def culprits(losses: Sequence[float], rows: np.ndarray) -> np.ndarray:
-    """Choose the rows of a step whose losses are NaN or infinite; all rows where every loss is finite.
+    """Choose the rows of a step whose losses are NaN or infinite; all rows if every loss is finite.
 
     Args:
-        losses: of the forward passes of a step.
+        losses: losses of the forward passes of a step.
         rows: (accumulation, batch), the rows of each forward pass.
 
     Returns:
-        (rows,)
+        the chosen rows, (rows,).
     """
     bad = [not math.isfinite(loss) for loss in losses]
     return rows[bad].reshape(-1) if any(bad) else rows.reshape(-1)

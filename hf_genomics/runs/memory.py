@@ -1,4 +1,4 @@
-"""Estimate the memory that a training step needs, and compare it with the device's before the first step.
+"""Estimate the memory that a training step needs, and compare it with the free memory before the first step.
 
 The estimate counts what autograd keeps of a forward pass for the backward pass, tensor by tensor, and adds weights,
 gradients and the optimizer's state. Temporary tensors, allocators and libraries are covered by margins, which were
@@ -28,11 +28,12 @@ from .flops import selects_in_last_layer
 
 logger = logging.getLogger(__name__)
 
-#: Real steps took between these multiples of the estimate. A step that does not fit even at the lower one is an error;
-#: a step that does not fit at the upper one is a warning.
+#: Real steps took between these multiples of the estimate. It is an error if even the lower multiple does not fit into
+#: the free memory, and a warning if the upper multiple does not fit.
 LOWEST, HIGHEST = 0.5, 1.4
 _GIB = 2**30
-#: On a CPU, freed arrays between arrays in use stay in the heap (see ``keep_freed_memory``): measured, 1.0 to 1.6.
+#: Factor for activations on a CPU, where freed arrays between arrays in use stay in the heap (see
+#: ``keep_freed_memory``). Measured: 1.0 to 1.6.
 _HEAP = 1.25
 #: Numbers that an optimizer keeps for each weight; 2 (as AdamW) for any other optimizer.
 _STATE = {"sgd": 0.0, "adafactor": 0.1, "adagrad": 1.0, "rmsprop": 1.0, "lion": 1.0}
@@ -94,10 +95,11 @@ class ComputeMode(NamedTuple):
 
     Attributes:
         device: "cpu" or "cuda".
-        attention: "eager" keeps the scores of all pairs of tokens, as sdpa does on a CPU where dropout removes some;
-            the other backends go through them in tiles.
-        half: bf16 or fp16 autocast.
-        checkpointing: only the input of each layer is kept, and one layer is computed anew at a time.
+        attention: attention backend. "eager" keeps the scores of all pairs of tokens, and so does "sdpa" on a CPU if
+            attention has dropout; the other backends compute the scores tile by tile and keep none.
+        half: whether bf16 or fp16 autocast is on.
+        checkpointing: whether gradient checkpointing is on: only the input of each layer is kept, and the backward
+            pass computes one layer at a time again.
     """
 
     device: str = "cpu"
@@ -118,7 +120,7 @@ def layer_bytes(config: Any, shape: BatchShape, reach: int | None, mode: Compute
     their norms (2 x hidden), the feed-forward layer before and after its activation (2 x intermediate), and two dropout
     masks. In half precision autocast keeps copies of half the size, three of the input among them; sums stay float32.
     Per pair of tokens and head, where scores are kept: the softmax, and with dropout a mask and the remaining scores.
-    On a CPU a mask is as large as what it masks; the fused kernels elsewhere keep a byte a number.
+    On a CPU a mask is as large as what it masks; the fused kernels elsewhere keep one byte per number.
 
     Args:
         config: sizes and dropout of the model.
@@ -163,7 +165,11 @@ def backward_bytes(config: Any, shape: BatchShape, reach: int | None, mode: Comp
 
 
 def activation_bytes(config: Any, shape: BatchShape, mode: ComputeMode) -> int:
-    """Count the bytes that autograd keeps of a forward pass (embeddings, layers, logits) and those of the way back."""
+    """Count the bytes of a step that grow with its batch.
+
+    These are what autograd keeps of the forward pass (embeddings, layers, logits), and the temporary tensors of the
+    backward pass.
+    """
     hidden = config.hidden_size
     reaches = [config.window_of(layer) for layer in range(config.num_hidden_layers)]
     if getattr(config, "nt_track_names", None):
@@ -204,7 +210,7 @@ def step_memory(
         mode: how the step is computed.
         state: numbers that the optimizer keeps for each weight.
         processes: number of processes that train together; with several, a second copy of the gradients lies in the
-            buckets in which they are exchanged.
+            buckets in which the processes exchange them.
     """
     weights = 4 * num_parameters
     gradients = weights * (2 if processes > 1 else 1)
@@ -214,10 +220,10 @@ def step_memory(
 
 
 def free_memory(device: torch.device, processes: int = 1) -> int:
-    """Return the bytes of a device that are free for one of ``processes`` on this machine."""
+    """Return the bytes of a device that are free for one process, if ``processes`` of them share this machine."""
     if device.type == "cuda":
         free, _ = torch.cuda.mem_get_info(device)
-        # What torch has reserved but not handed out counts as taken there, although the next step can use it.
+        # mem_get_info counts memory that torch has reserved but not handed out as taken; the next step can use it.
         return free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
     free = psutil.virtual_memory().available + psutil.swap_memory().free
     limits = [left for left in map(_left_in_container, _CGROUPS) if left is not None]
@@ -259,14 +265,15 @@ def check_memory(
     Args:
         args: arguments of the Trainer.
         config: configuration of the model.
-        build: builds the model; called on the meta device, where weights have sizes but take no memory.
+        build: function that builds the model; called on the meta device, where weights take no memory.
         batch: batch of one forward pass.
         attention: attention backend.
 
     Raises:
-        InputError: if the step clearly does not fit, naming a batch size that does.
+        InputError: if the step clearly does not fit; the message names a batch size that does.
     """
     device = args.device
+    # The estimate holds for these devices, and for models that are not sharded.
     if device.type not in ("cpu", "cuda") or args.world_size > 1 and args.fsdp:
         return
     mode = ComputeMode(device.type, attention, args.bf16 or args.fp16, args.gradient_checkpointing)
@@ -288,9 +295,10 @@ def check_memory(
 
 
 def _remedy(args: TrainingArguments, needed: StepMemory, free: int) -> str:
-    """Name a batch size that fits, with the accumulation that keeps the steps the same; or what else helps."""
+    """Name a batch size that fits, with the accumulation that keeps the steps the same; or another remedy."""
     batch, accumulation = args.per_device_train_batch_size, args.gradient_accumulation_steps
     left = free / HIGHEST - (needed.total - needed.activations)
+    # The memory of activations grows with the batch. All the rest does not depend on it.
     fits = math.floor(batch * left / needed.activations)
     if fits < 1:
         return "choose a smaller model, shorter windows, or trainer.gradient_checkpointing true"
@@ -304,12 +312,12 @@ def _remedy(args: TrainingArguments, needed: StepMemory, free: int) -> str:
 def keep_freed_memory() -> None:
     """Make the C library keep freed memory instead of returning it to the system, on Linux.
 
-    Every step on a CPU frees and allocates the same large arrays. Returned to the system, each of them comes back as
-    thousands of page faults, which take a quarter of a step's time.
+    Every step on a CPU frees and allocates the same large arrays. If they were returned to the system, allocating each
+    of them again would cost thousands of page faults, which take a quarter of a step's time.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
     if mallopt:
         trim_threshold, top_pad, mmap_max = -1, -2, -4  # their numbers in malloc.h
-        mallopt(mmap_max, 0)  # large arrays come from the heap too, not from pages of their own
-        mallopt(trim_threshold, 2**31 - 1)  # the heap never shrinks
-        mallopt(top_pad, 2**28)  # and grows by 256 MiB at a time
+        mallopt(mmap_max, 0)  # take large arrays from the heap too, not as pages of their own
+        mallopt(trim_threshold, 2**31 - 1)  # never shrink the heap
+        mallopt(top_pad, 2**28)  # let it grow by 256 MiB at a time

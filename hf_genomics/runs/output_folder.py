@@ -16,16 +16,16 @@ def claim_output_dir(path: str | None, done: str, *, overwrite: bool, resume: bo
     """Check that a run may write to its output folder, without creating it.
 
     Args:
-        path: the folder.
-        done: name of the file that a finished run leaves there.
-        overwrite: whether to train anew, whatever an earlier run left.
+        path: path of the output folder.
+        done: name of the file that only a finished run leaves in the folder.
+        overwrite: whether to start anew and delete what an earlier run left.
         resume: whether to continue from a checkpoint.
 
     Returns:
-        the folder.
+        the output folder.
 
     Raises:
-        InputError: if no folder is given, it is a file or not writable, it holds a finished run, or there is no
+        InputError: if no folder is given; the folder is a file, is not writable, or holds another run; or there is no
             checkpoint to resume from.
     """
     if not path:
@@ -57,7 +57,7 @@ def check_room(args: TrainingArguments, network: PreTrainedModel) -> None:
         network: the model.
 
     Raises:
-        InputError: naming the folder, and the bytes needed and free.
+        InputError: if the disk has less room; the message names the folder, and the bytes needed and free.
     """
     if args.process_index == 0:
         whole = checkpoint_bytes(network)
@@ -67,7 +67,7 @@ def check_room(args: TrainingArguments, network: PreTrainedModel) -> None:
 
 
 def clear_outputs(folder: Path) -> None:
-    """Delete the files of an earlier run, so that none of them lies beside the new model."""
+    """Delete the files of an earlier run, so that none of them is mixed up with files of the new run."""
     for pattern in ("checkpoint-*", "*.json", "*.jsonl", "*.safetensors", "*.png", "*.tsv", "*.bin"):
         for path in folder.glob(pattern):
             shutil.rmtree(path) if path.is_dir() else path.unlink()

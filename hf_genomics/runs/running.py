@@ -24,23 +24,23 @@ def train(trainer: ExactTrainer, *, resume: bool, overwrite: bool) -> dict[str, 
     """Train, and save model, tokenizer and the Trainer's state.
 
     Args:
-        trainer: not trained yet.
-        resume: continue from the newest valid checkpoint in the output folder.
-        overwrite: delete what an earlier run left in the output folder.
+        trainer: Trainer of the run, which has not trained yet.
+        resume: whether to continue from the newest valid checkpoint in the output folder.
+        overwrite: whether to delete what an earlier run left in the output folder.
 
     Returns:
         the metrics of training.
 
     Raises:
-        InputError: if the run diverges, the disk is full, or it cannot be resumed; the model is not saved then.
+        InputError: if the run diverges, the disk is full, or the run cannot be resumed; the model is not saved then.
         StoppedError: after SIGTERM or SIGINT.
     """
     args, folder = trainer.args, Path(trainer.args.output_dir)
-    # One process looks for the checkpoint, so that all resume from the same, or fail with the same message.
+    # One process looks for the checkpoint, so that all processes resume from the same one or fail with one message.
     chosen = choose_checkpoint(trainer, folder, resume) if args.should_save else (None, None)
-    checkpoint, refusal = broadcast_object_list(list(chosen))
-    if refusal:
-        raise InputError(refusal)
+    checkpoint, reason = broadcast_object_list(list(chosen))
+    if reason:
+        raise InputError(reason)
     if args.should_save:
         if overwrite and not checkpoint:
             clear_outputs(folder)
@@ -48,7 +48,7 @@ def train(trainer: ExactTrainer, *, resume: bool, overwrite: bool) -> dict[str, 
         check_room(args, trainer.model)
     if args.device.type == "cpu":
         keep_freed_memory()
-    args.eval_on_start &= not checkpoint
+    args.eval_on_start &= not checkpoint  # a resumed run is not at its start
     result = trainer.train(resume_from_checkpoint=checkpoint)
     if not all(bool(torch.isfinite(parameter).all()) for parameter in trainer.model.parameters()):
         raise diverged("a weight is NaN or infinite")
@@ -62,12 +62,12 @@ def choose_checkpoint(trainer: ExactTrainer, folder: Path, resume: bool) -> tupl
     """Choose the checkpoint to resume from.
 
     Args:
-        trainer: of the run; its ``resume_from_checkpoint`` may name the checkpoint.
+        trainer: Trainer of the run; its argument ``resume_from_checkpoint`` may name the checkpoint.
         folder: the output folder.
-        resume: take the newest valid checkpoint in the folder if none is named.
+        resume: whether to take the newest valid checkpoint in the folder if none is named.
 
     Returns:
-        the checkpoint, None to start anew; and why the run cannot be resumed, None if it can.
+        the checkpoint, None to start anew; and the reason why the run cannot be resumed, None if it can.
     """
     named = trainer.args.resume_from_checkpoint
     if not (named or resume):
@@ -83,13 +83,13 @@ def choose_checkpoint(trainer: ExactTrainer, folder: Path, resume: bool) -> tupl
         if newest is None:
             return None, f"{folder}: no valid checkpoint to resume from; omit --resume and pass --overwrite true"
         checkpoint = newest
-    refusal = _refusal(trainer, checkpoint)
-    if not refusal:
+    reason = _reason_not_to_resume(trainer, checkpoint)
+    if not reason:
         logger.info("resuming from %s", checkpoint)
-    return str(checkpoint), refusal
+    return str(checkpoint), reason
 
 
-def _refusal(trainer: ExactTrainer, checkpoint: Path) -> str | None:
+def _reason_not_to_resume(trainer: ExactTrainer, checkpoint: Path) -> str | None:
     """Return why a run cannot be resumed from a checkpoint: changed settings, or no steps left; None if it can."""
     changed = changed_settings(json.loads((checkpoint / SETTINGS).read_text(encoding="utf-8")), trainer.settings)
     if changed:
@@ -102,7 +102,7 @@ def _refusal(trainer: ExactTrainer, checkpoint: Path) -> str | None:
     state = json.loads((checkpoint / TRAINER_STATE).read_text(encoding="utf-8"))
     if finished and 0 < trainer.args.max_steps <= state["global_step"]:
         return f"{checkpoint}: already trained for {state['global_step']} steps; raise trainer.max_steps to continue"
-    # A longer run is allowed, but its schedule is then not the one that the first part followed.
+    # Training for longer is allowed, but then the learning rate leaves the schedule of the steps already done.
     if 0 < trainer.args.max_steps != state["max_steps"] and not trainer.settings.get("trainer.schedule_steps"):
         logger.warning("trainer.max_steps was %d: the learning rate now follows another schedule", state["max_steps"])
     epochs = math.ceil(trainer.args.num_train_epochs)

@@ -15,7 +15,7 @@ from torch.distributed.checkpoint.state_dict import (
 )
 
 _WHOLE = StateDictOptions(full_state_dict=True, cpu_offload=True)
-_PARTIAL = StateDictOptions(full_state_dict=True, strict=False)  # tied weights are saved once
+_PARTIAL = StateDictOptions(full_state_dict=True, strict=False)  # tied weights are saved under one name
 
 
 def unshard(model: Any) -> dict[str, Any]:
@@ -45,10 +45,11 @@ def shard_optimizer(model: Any, optimizer: Any, state: dict[str, Any]) -> None:
 
 @contextmanager
 def one_group_of_tied_weights(model: Any) -> Iterator[None]:
-    """Keep accelerate from sharding the tied embeddings in a group of their own.
+    """Make accelerate shard the tied weights with the rest of the model, within the block.
 
-    The bias of the output layer is tied too: sharded with the embeddings, it would belong to two groups at once.
-    accelerate finds the embeddings by the two methods that are replaced within the block.
+    accelerate would put input embeddings and output layer, whose matrix is tied, into a group of their own. The bias of
+    the output layer is tied too, with a weight outside that group, and would belong to two groups at once. accelerate
+    finds the two layers by the methods that are replaced here by ones that return None.
     """
     model.get_input_embeddings = model.get_output_embeddings = lambda: None
     try:

@@ -21,7 +21,7 @@ from .sharding import one_group_of_tied_weights
 class FencedTrainer(Trainer):
     """transformers.Trainer with public methods in place of the private ones that must be replaced."""
 
-    order: EpochOrder | None = None  # of the training rows; by default the Trainer's own random one
+    order: EpochOrder | None = None  # order of the training rows; None: the Trainer's own random order
 
     def note_gradient_norm(self, norm: Any) -> None:
         """Receive the gradient norm of a step, before clipping and before the optimizer takes the step."""
@@ -36,7 +36,7 @@ class FencedTrainer(Trainer):
         raise NotImplementedError
 
     def check_loaded(self, missing: Sequence[str], unexpected: Sequence[str]) -> None:
-        """Check which weights a checkpoint lacked, and which it had in excess."""
+        """Check the names of weights that only the model has (``missing``) or only the checkpoint (``unexpected``)."""
         raise NotImplementedError
 
     def restore_random_state(self, checkpoint: Path) -> None:
@@ -45,11 +45,11 @@ class FencedTrainer(Trainer):
 
     def _get_train_sampler(self, *args: Any, **kwargs: Any) -> Any:
         # The documented place is get_train_dataloader; overriding it would mean repeating here how the Trainer treats
-        # every dataloader_* argument, and following each change of that.
+        # every dataloader_* argument, and following each change there.
         return super()._get_train_sampler(*args, **kwargs) if self.order is None else self.order
 
     def _prepare_for_training(self, *args: Any, **kwargs: Any) -> Any:
-        # accelerate shards the model in here. No callback is called between building the optimizer and sharding.
+        # accelerate shards the model in this method. No callback is called between building the optimizer and sharding.
         with one_group_of_tied_weights(self.model) if self.is_fsdp_enabled else nullcontext():
             return super()._prepare_for_training(*args, **kwargs)
 
@@ -76,14 +76,15 @@ class FencedTrainer(Trainer):
         self.write_checkpoint()
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
-        # Under FSDP the Trainer reads a format of its own, which a process alone cannot read.
+        # Under FSDP the Trainer would read a format of its own, which a run with a single process cannot read.
         if self.is_fsdp_enabled:
             self.load_sharded_weights(Path(resume_from_checkpoint))
         else:
             super()._load_from_checkpoint(resume_from_checkpoint, model)
 
     def _issue_warnings_after_load(self, load_result: Any) -> None:
-        # The Trainer warns, and of tied weights as well, which are saved once; a wrong weight must end the run.
+        # The Trainer only warns, and also of tied weights, which are saved under one name. A wrong weight must end the
+        # run.
         self.check_loaded(load_result.missing_keys, load_result.unexpected_keys)
 
     def _load_rng_state(self, checkpoint: str | None) -> None:

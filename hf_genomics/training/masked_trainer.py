@@ -27,23 +27,26 @@ class MaskedTrainer(ExactTrainer):
     """ExactTrainer for masked k-mers.
 
     Args:
-        schedule_steps: steps of the learning rate's schedule, warm-up included; by default those of the run. A longer
-            schedule is cut off where the run ends.
-        peak_tflops: the most that one device can do, in 10^12 operations per second, for the MFU; measured if None.
+        schedule_steps: number of steps of the learning rate's schedule, warm-up included; by default as many as the
+            run has. A longer schedule is cut off where the run ends.
+        peak_tflops: the most that one device can do, in 10^12 operations per second, to compute the MFU (share of this
+            peak that the run reaches); measured if None.
         options: arguments of ExactTrainer; ``processing_class`` is a KmerTokenizer.
     """
 
-    data_collator: Any  # transformers.Trainer's own
+    data_collator: Any  # set by transformers.Trainer
 
     def __init__(self, *, schedule_steps: int | None = None, peak_tflops: float | None = None, **options: Any) -> None:
         scored = options.get("eval_dataset") is not None
         super().__init__(**options, compute_metrics=masked_metrics if scored else None)
         self.schedule_steps, self.peak_tflops = schedule_steps, peak_tflops
-        self._sizes, self._peak = self.model.config, 0.0  # the peak of all processes, in operations per second
+        self._sizes, self._peak = self.model.config, 0.0  # the peak: all devices together, operations per second
         self._file, self._file_begun = Path(self.args.output_dir) / FILE, False
-        self._counts: torch.Tensor | None = None  # since the last line of the log
+        self._counts: torch.Tensor | None = None  # sums since the last line of the log
+        # Times by the clock, 0 if it has not happened yet: first step, last line of the log, last picture.
         self._begun = self._logged = self._drawn = 0.0
-        self._evaluating, self._first_step = 0.0, 0
+        self._evaluating = 0.0  # seconds of evaluations since the last line of the log
+        self._first_step = 0  # the step from which this process continues
 
     def create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> Any:
         """Create a schedule of ``schedule_steps`` steps."""
@@ -52,7 +55,7 @@ class MaskedTrainer(ExactTrainer):
 
     def training_step(self, model: Any, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> torch.Tensor:
         """Train on a batch, and count its tokens."""
-        if not self._begun:  # not earlier: the time until the first batch is there is not the run's speed
+        if not self._begun:  # not earlier: waiting for the first batch is not part of the speed
             self._peak = self._find_peak()
             self._begun = self._logged = time.perf_counter()
             self._first_step = self.state.global_step
@@ -83,7 +86,7 @@ class MaskedTrainer(ExactTrainer):
         return self.accelerator.reduce(torch.tensor(peak, device=args.device), "sum").item()
 
     def get_eval_dataloader(self, *args: Any, **kwargs: Any) -> Any:
-        """Build a loader of one window in a row: processes need equal numbers of rows to gather their scores."""
+        """Build a loader that does not pack windows: processes need equal numbers of rows to gather their scores."""
         collator = self.data_collator
         self.data_collator = replace(collator, pack_to=None)
         try:
@@ -96,9 +99,11 @@ class MaskedTrainer(ExactTrainer):
     ) -> tuple[Any, Any, Any]:
         """Predict a batch and reduce the logits to a few sums for each row.
 
-        The loss is one of them: the Trainer's own, a mean over batches, would depend on how windows are batched.
+        The loss is one of these sums: the Trainer's own loss, a mean of the losses of batches, would depend on which
+        windows share a batch.
         """
-        inputs = inputs | {"sparse_prediction": self._sizes.sparse_prediction}  # dense by default outside training
+        # Without this, the model would compute the logits of all tokens, as it does by default outside training.
+        inputs = inputs | {"sparse_prediction": self._sizes.sparse_prediction}
         loss, logits, labels = super().prediction_step(model, inputs, prediction_loss_only, ignore_keys)
         if logits is None or labels is None:
             return loss, logits, labels
@@ -117,7 +122,7 @@ class MaskedTrainer(ExactTrainer):
         if "mfu" in line:
             logger.info("step %d: %s", self.state.global_step, in_words(line))
         with disk_errors(self._file):
-            if not self._file_begun:  # only now is the step known from which a resumed run continues
+            if not self._file_begun:  # a resumed run knows only now at which step it continues
                 begin_file(self._file, self.state.global_step)
                 self._file_begun = True
             add_line(self._file, line)
@@ -145,11 +150,11 @@ def check_schedule(schedule_steps: int | None, steps: int) -> None:
     """Check that the schedule of the learning rate does not end before the run.
 
     Args:
-        schedule_steps: steps of the schedule; None for those of the run.
-        steps: steps of the run.
+        schedule_steps: number of steps of the schedule; None for as many as the run has.
+        steps: number of steps of the run.
 
     Raises:
-        InputError: naming both numbers.
+        InputError: if the schedule is shorter than the run; the message names both numbers.
     """
     if schedule_steps is not None and schedule_steps < max(steps, 1):
         raise InputError(

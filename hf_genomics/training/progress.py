@@ -1,4 +1,4 @@
-"""Progress of a run: metrics.jsonl, and lines of the log with speed, shares and the time left."""
+"""Progress of a run: the file metrics.jsonl, and lines of the log with speed, shares and the time left."""
 
 from __future__ import annotations
 
@@ -14,18 +14,19 @@ FILE = "metrics.jsonl"
 
 
 def speed_and_shares(counts: Sequence[int], seconds: float) -> dict[str, float]:
-    """Convert counts to rates per second and shares.
+    """Convert counts of tokens and nucleotides to rates per second and shares.
 
     >>> speed_and_shares([1000, 900, 800, 120, 850, 34], seconds=2.0)["tokens_per_second"]
     450.0
 
     Args:
-        counts: sums of what `masked_scores.count_batch` returns, over any number of batches.
-        seconds: time that these batches took.
+        counts: the counts that `masked_scores.count_batch` returns, summed over any number of batches.
+        seconds: time that these batches took, in seconds.
 
     Returns:
-        tokens_per_second (without padding) and nt_per_second; padding_share of all token positions; masked_share of the
-        k-mers; hidden_share, the share of nucleotides that only masked k-mers cover.
+        tokens_per_second (without padding) and nt_per_second; padding_share, the share of padding in all token
+        positions; masked_share, the share of k-mers that are masked; hidden_share, the share of nucleotides that only
+        masked k-mers cover.
     """
     places, tokens, kmers, masked, nt, hidden = counts
     return {
@@ -45,8 +46,8 @@ def seconds_left(seconds: float, steps_done: int, steps_left: int) -> float:
 
     Args:
         seconds: time since the first step of this process; a resumed run counts its own steps only.
-        steps_done: steps within these seconds.
-        steps_left: steps to come.
+        steps_done: number of steps within these seconds.
+        steps_left: number of steps until the end of the run.
     """
     return seconds / max(steps_done, 1) * steps_left
 
@@ -81,13 +82,14 @@ def begin_file(path: Path, step: int) -> None:
         try:
             if json.loads(line)["step"] < step:
                 kept.append(line + "\n")
-        except ValueError:
+        except ValueError:  # the half-written line
             continue
     write_text(path, "".join(kept))
 
 
 def add_line(path: Path, line: dict[str, Any]) -> None:
-    """Append a line of JSON, NaN as null."""
+    """Append a line of JSON; NaN, which JSON does not know, becomes null."""
+    # Only NaN differs from itself.
     plain = {name: None if isinstance(value, float) and value != value else value for name, value in line.items()}
     with open(path, "a", encoding="utf-8") as file:
         file.write(json.dumps(plain) + "\n")
