@@ -1,7 +1,7 @@
 """hf_genomics: DNABERT-style encoders as first-class citizens of the Hugging Face stack.
 
-Importing the package registers configuration, tokenizer and models with transformers' Auto classes; public names are loaded
-when they are first used, so that the import itself stays quick.
+Importing the package registers configuration, tokenizer and models with the Auto classes of transformers; public names
+are loaded when they are first used, so that the import itself stays quick.
 """
 
 from importlib import import_module

@@ -84,7 +84,7 @@ def _run(verb: str, words: list[str]) -> int:
 
 
 def _show(report: Any) -> None:
-    """Draw a report on standard output; if that is not a screen, 200 columns wide, so that a program reads whole lines."""
+    """Draw a report on standard output, 200 columns wide if that is not a screen: programs read whole lines then."""
     from rich.console import Console
 
     report.show(Console(width=None if sys.stdout.isatty() else 200))
