@@ -235,7 +235,7 @@ def gather_lists(words: list[str], function: Callable[..., Any]) -> list[str]:
             continue
         gathered.append(word)
         values = 0 if "=" in word or word in _NO_VALUE else _count_values(rest)
-        if word in lists and not (values and rest[0].startswith("[")):  # "[": the user wrote a JSON list
+        if word in lists and not (values and rest[0].startswith("[")):  # "[": the user wrote the list
             gathered.append(json.dumps([_number(value) if lists[word] else value for value in rest[:values]]))
             del rest[:values]
         elif values:
