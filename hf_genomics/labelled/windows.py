@@ -23,7 +23,7 @@ class LabelledWindows:
     """How labelled genomes are cut into windows.
 
     Args:
-        length: nt of a window.
+        length: length of a window, in nt.
         train_step: nt from the start of one training window to the start of the next; by default they lie side by side,
             and less than ``length`` lets them overlap.
         per_genome: most training windows from one genome.
