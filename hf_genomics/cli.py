@@ -153,7 +153,7 @@ def _complain(message: str, code: int = 2) -> int:
         _wait_to_be_ended()
     sys.stderr.write(f"hf-genomics: error: {message}\n")
     if code == 2:
-        _tell_launcher(f"hf-genomics: error: {message}")
+        _write_for_launcher(f"hf-genomics: error: {message}")
     elif code == 1 and _rank() == 0:
         _wait_to_be_ended()
     return code
@@ -165,7 +165,7 @@ def _wait_to_be_ended() -> None:
         time.sleep(_WAIT_FOR_LAUNCHER)
 
 
-def _tell_launcher(line: str) -> None:
+def _write_for_launcher(line: str) -> None:
     """Write a line where torch.distributed.run and accelerate look for it: their report at the end quotes it."""
     file = os.environ.get("TORCHELASTIC_ERROR_FILE")
     if not file:
