@@ -1,11 +1,11 @@
 """The undocumented transformers names that the portable files use, each with a fallback of our own.
 
 `save_pretrained` copies the portable files beside the weights, where they meet versions of transformers that did not
-exist when the model was saved. A name that has moved or vanished is replaced by its fallback here; where that is not
-enough, a repaired copy of this one file fixes a folder saved long ago.
+exist when the model was saved. A name that transformers has moved or removed is replaced by its fallback here. If that
+is not enough, a newer copy of this file, put into the folder, repairs a model saved long ago.
 
-The names are those of `_NAMES`, at the end. Each is looked up when it is first imported from here: some of them load
-most of transformers, which a configuration alone must not do.
+The table `_NAMES`, at the end, lists the names. Each name is looked up only when it is imported from here: some of them
+load most of transformers, which takes seconds and is not necessary for a configuration.
 """
 
 from collections.abc import Callable
@@ -21,13 +21,13 @@ from torch.utils.checkpoint import checkpoint
 def attention_name(config: Any) -> str | None:
     """Return the name of the attention backend of a model: "eager", "sdpa", "flex_attention", "flash_attention_2" ...
 
-    The attribute is private, but no other place holds what a user chose by ``attn_implementation``.
+    The attribute is private, but nothing else holds the ``attn_implementation`` that a user chose.
     """
     return getattr(config, "_attn_implementation", "sdpa")
 
 
 def mark_as_initialised(module: nn.Module, flag: bool) -> None:
-    """Mark whether the weights of a module have their start already, so that transformers draws none for it."""
+    """Mark whether the weights of a module are initialised already, so that transformers does not initialise them."""
     module._is_hf_initialized = flag  # type: ignore[assignment]  # torch declares attributes to be tensors or modules
 
 
@@ -36,6 +36,7 @@ def _is_tracing(tensor: Tensor | None = None) -> bool:
     recording = torch.compiler.is_compiling() or torch.jit.is_tracing()
     if torch.cuda.is_available():
         recording = recording or torch.cuda.is_current_stream_capturing()
+    # FakeTensor is compared by name because its class is private.
     return recording or isinstance(tensor, torch.fx.Proxy) or type(tensor).__name__ == "FakeTensor"
 
 
@@ -54,7 +55,7 @@ def _sdpa(
     scaling: float | None = None,
     **_: object,
 ) -> tuple[Tensor, None]:
-    """Attend by torch's own kernels, with the arguments and results of a transformers backend."""
+    """Call torch's attention, with the arguments and results of an attention backend of transformers."""
     attended = nn.functional.scaled_dot_product_attention(
         query, key, value, attn_mask=mask, dropout_p=dropout, scale=scaling
     )
@@ -74,7 +75,7 @@ class _Backends:
 
 
 def _can_return_tuple(forward: Callable) -> Callable:
-    """Convert the output of a forward pass to a tuple where ``return_dict=False`` asks for one."""
+    """Decorate a forward pass so that its output is a tuple with ``return_dict=False``."""
 
     @wraps(forward)
     def wrapper(self: Any, *args: Any, return_dict: bool | None = None, **kwargs: Any) -> Any:
@@ -86,7 +87,7 @@ def _can_return_tuple(forward: Callable) -> Callable:
 
 
 def _record(states: list[Tensor], name: str, _: nn.Module, args: tuple, output: Any) -> None:
-    """Keep what a module returned, as a forward hook; of hidden states also what the first layer was given."""
+    """Append a module's output to ``states``, as a forward hook; for hidden states also the first layer's input."""
     if name == "hidden_states" and not states:
         states.append(args[0])
     kept = output[0 if name == "hidden_states" else 1] if isinstance(output, tuple) else output
@@ -95,7 +96,7 @@ def _record(states: list[Tensor], name: str, _: nn.Module, args: tuple, output: 
 
 
 def _capture_outputs(forward: Callable) -> Callable:
-    """Add to an output what modules returned, where ``output_hidden_states`` or ``output_attentions`` asks for it."""
+    """Decorate a forward pass so that ``output_hidden_states`` and ``output_attentions`` add the outputs of modules."""
 
     @_can_return_tuple
     @wraps(forward)
@@ -124,21 +125,21 @@ def _capture_outputs(forward: Callable) -> Callable:
 
 
 class _GradientCheckpointingLayer(nn.Module):
-    """A layer that computes its states again in the backward pass where ``gradient_checkpointing`` is on."""
+    """A layer that, with ``gradient_checkpointing``, computes its states again in the backward pass to save memory."""
 
     gradient_checkpointing = False
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """Run the layer, in training through the checkpointing function that transformers has set."""
-        call = partial(super().__call__, **kwargs)
+        """Run the layer; in training, by the checkpointing function that transformers has set."""
+        call = partial(super().__call__, **kwargs)  # a reentrant checkpoint takes no keyword arguments
         if not (self.gradient_checkpointing and self.training):
             return call(*args)
-        through = getattr(self, "_gradient_checkpointing_func", partial(checkpoint, use_reentrant=False))
-        return through(call, *args)
+        checkpointed = getattr(self, "_gradient_checkpointing_func", partial(checkpoint, use_reentrant=False))
+        return checkpointed(call, *args)
 
 
 def _unless_loaded(fill: Callable) -> Callable:
-    """Wrap a function that fills a tensor so that it leaves loaded weights alone."""
+    """Wrap a function that fills a tensor so that it does not change weights that were loaded from a checkpoint."""
 
     @wraps(fill)
     def wrapper(tensor: Tensor, *args: Any, **kwargs: Any) -> Tensor:
@@ -153,7 +154,7 @@ def _copy(tensor: Tensor, other: Tensor) -> Tensor:
 
 
 class _Initialisers:
-    """The functions of `torch.nn.init` that our models use, for weights that were not loaded."""
+    """The functions of `torch.nn.init` that our models use; loaded weights stay as they are."""
 
     copy_ = staticmethod(_unless_loaded(_copy))
     normal_ = staticmethod(_unless_loaded(nn.init.normal_))
@@ -164,12 +165,12 @@ _ACTIVATIONS = {"gelu": nn.GELU(), "gelu_new": nn.GELU("tanh"), "relu": nn.ReLU(
 
 
 class _Name(NamedTuple):
-    """Where transformers has a name, and what takes its place in versions where it does not exist.
+    """The place of a name in transformers, and its replacement for versions where the name does not exist.
 
     Attributes:
-        module: of transformers.
-        attribute: of that module; None for the module itself.
-        fallback: ours.
+        module: module of transformers.
+        attribute: attribute of that module; None for the module itself.
+        fallback: our replacement.
     """
 
     module: str
@@ -178,36 +179,38 @@ class _Name(NamedTuple):
 
 
 _NAMES = {
-    # Tells whether the values of tensors can be read; every check of ours asks before it does.
+    # Whether a graph is being recorded. Our checks ask before they read the values of tensors.
     "is_tracing": _Name("utils.import_utils", "is_tracing", _is_tracing),
-    # Knows all names of flash backends, which have changed before.
+    # Whether the backend is one of flash attention, whose names have changed before.
     "is_flash_attention_requested": _Name(
         "utils.generic", "is_flash_attention_requested", _is_flash_attention_requested
     ),
-    # The table behind `AttentionInterface.register`, which is documented: it holds the backends that others register.
+    # The table behind `AttentionInterface.register`, which is documented. It also holds backends of other packages.
     "ALL_ATTENTION_FUNCTIONS": _Name("modeling_utils", "ALL_ATTENTION_FUNCTIONS", _Backends),
-    # The decorators of all models in transformers. The second was split off in 5.2, which broke the code beside weights
-    # that others had saved.
+    # transformers decorates the forward methods of all its models with these two. The second was split off from another
+    # decorator in 5.2, which broke models of other authors that had been saved with their code.
     "can_return_tuple": _Name("utils.generic", "can_return_tuple", _can_return_tuple),
     "capture_outputs": _Name("utils.output_capturing", "capture_outputs", _capture_outputs),
-    # `gradient_checkpointing_enable` looks for its attributes.
+    # `gradient_checkpointing_enable` looks for the attributes of this class.
     "GradientCheckpointingLayer": _Name("modeling_layers", "GradientCheckpointingLayer", _GradientCheckpointingLayer),
-    # `torch.nn.init` for weights that were not loaded from a checkpoint.
+    # As `torch.nn.init`, but its functions do not change weights that were loaded from a checkpoint.
     "init": _Name("initialization", None, _Initialisers),
-    # Activations by name; the fallback has those of published BERT models.
+    # Activations by name; the fallback holds the activations of published BERT models.
     "ACT2FN": _Name("activations", "ACT2FN", _ACTIVATIONS),
 }
 
 
 def __getattr__(name: str) -> Any:
-    """Return what transformers has under a name of `_NAMES`, or our fallback."""
+    """Return the object that a name of `_NAMES` has in transformers, or our fallback."""
     if name not in _NAMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     module, attribute, fallback = _NAMES[name]
     try:
         found = import_module(f"transformers.{module}")
     except ModuleNotFoundError as error:
-        if not (error.name or "").startswith("transformers."):  # something else is missing, which no fallback replaces
+        # Importing transformers can import other packages and our own files (by auto.py's hook). If one of those is
+        # missing, the fallback must not hide it.
+        if not (error.name or "").startswith("transformers."):
             raise
         return fallback
     return found if attribute is None else getattr(found, attribute, fallback)

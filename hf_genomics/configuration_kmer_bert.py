@@ -1,4 +1,4 @@
-"""Configurations of KmerBert, a BERT encoder over k-mers; the defaults are DNABERT-6 (GenomeNet-BERT's base set-up)."""
+"""Configurations of KmerBert, a BERT encoder over k-mers; the defaults are DNABERT-6, GenomeNet-BERT's base set-up."""
 
 import os
 import warnings
@@ -31,14 +31,15 @@ _FRAMEWORK_ARGUMENTS = frozenset(
     "cls_token_id".split()
 )
 
-# Settings that mean the same in a BertConfig and here. Most of the others that the transformers of 2020 and DNABERT's
-# fork of it wrote (output_past, eos_token_ids, split, rnn ...) do not concern an encoder; the exceptions are below.
+# Settings that mean the same in a BertConfig and here. The config.json of a BERT from 2020 (by transformers, or by
+# DNABERT's fork of it) has further settings. Most of them do not concern an encoder (output_past, eos_token_ids, split,
+# rnn ...); those that do are in `_BERT_ONLY`.
 BERT_SETTINGS = (
     "vocab_size hidden_size num_hidden_layers num_attention_heads intermediate_size hidden_act hidden_dropout_prob "
     "attention_probs_dropout_prob max_position_embeddings type_vocab_size initializer_range layer_norm_eps "
     "pad_token_id classifier_dropout tie_word_embeddings id2label label2id num_labels problem_type".split()
 )
-# Settings of a BertConfig, with the only values that KmerBert can express.
+# Setting of a BertConfig -> the only values that KmerBert supports.
 _BERT_ONLY: dict[str, tuple] = {
     "position_embedding_type": (None, "absolute"),
     "pruned_heads": (None, {}, []),
@@ -46,7 +47,7 @@ _BERT_ONLY: dict[str, tuple] = {
     "add_cross_attention": (None, False),
 }
 
-#: Names of version 0.1 and their names today. `global_attention_every` is missing: it became a list, `layer_types`.
+#: Name in version 0.1 -> name today. `global_attention_every` is not listed: `layer_types`, a list, replaces it.
 RENAMED = {
     "attention_window": "sliding_window",
     "pooling": "classifier_pooling",
@@ -54,18 +55,18 @@ RENAMED = {
     "window_layers": "part_layers",
     "window_length": "max_sequence_length",
 }
-_PATTERN, _PATTERN_DEFAULT = "global_attention_every", 3
+_PATTERN, _PATTERN_DEFAULT = "global_attention_every", 3  # every third layer sees all tokens
 
 
 def default_layer_types(num_layers: int, every: int | None = _PATTERN_DEFAULT) -> list[str]:
-    """Return the kind of each layer where every n-th, beginning with the first, attends to all tokens.
+    """Return the types of layers of which every n-th, beginning with the first, sees all tokens.
 
     >>> default_layer_types(4)
     ['full_attention', 'sliding_attention', 'sliding_attention', 'full_attention']
 
     Args:
         num_layers: number of layers.
-        every: n; None makes every layer a sliding one.
+        every: n; with None all layers are sliding ones.
 
     Raises:
         ValueError: if ``every`` is less than 1.
@@ -78,35 +79,35 @@ def default_layer_types(num_layers: int, every: int | None = _PATTERN_DEFAULT) -
 def current_settings(
     settings: Mapping[str, Any], beside: Mapping[str, Any] | None = None, *, warn: bool = False
 ) -> dict[str, Any]:
-    """Translate names and values of version 0.1 into those of today.
+    """Translate the names and values of version 0.1 to the names and values of today.
 
     >>> current_settings({"k": 3, "pooling": "mean", "position_embedding_type": "learned"})
     {'k': 3, 'position_embedding_type': 'absolute', 'classifier_pooling': 'mean'}
 
     Args:
         settings: the settings of a configuration.
-        beside: settings that hold where these say nothing, under today's names.
-        warn: warn of each former name, for settings that a user wrote; a saved file is translated silently.
+        beside: the other settings of the same configuration, under today's names.
+        warn: warn about each old name or value, for settings that a user wrote; a saved file is translated silently.
 
     Returns:
-        The settings under today's names; where a setting has both names, today's counts.
+        The settings under today's names. If a setting is given under both names, the value of today's name is used.
     """
-    current, former = dict(settings), []
+    current, replaced = dict(settings), []
     if current.get("position_embedding_type") == "learned":
         current["position_embedding_type"] = "absolute"
-        former.append(("position_embedding_type 'learned'", "'absolute'"))
+        replaced.append(("position_embedding_type 'learned'", "'absolute'"))
     for old, new in RENAMED.items():
         if old in current:
             current.setdefault(new, current.pop(old))
             current.pop(old, None)
-            former.append((old, new))
+            replaced.append((old, new))
     if _PATTERN in current:
-        former.append((_PATTERN, "layer_types"))
-        every, whole = current.pop(_PATTERN), {**(beside or {}), **current}
-        # Without a window the old setting meant nothing; the default pattern is filled in by the configuration itself.
-        if whole.get("sliding_window") is not None and every != _PATTERN_DEFAULT:
-            current.setdefault("layer_types", default_layer_types(whole.get("num_hidden_layers", 12), every))
-    for old, new in former if warn else []:
+        replaced.append((_PATTERN, "layer_types"))
+        every, together = current.pop(_PATTERN), {**(beside or {}), **current}
+        # Without a sliding window the old setting had no effect; the configuration itself fills in the default pattern.
+        if together.get("sliding_window") is not None and every != _PATTERN_DEFAULT:
+            current.setdefault("layer_types", default_layer_types(together.get("num_hidden_layers", 12), every))
+    for old, new in replaced if warn else []:
         warnings.warn(f"{old} is called {new} now; the old name works until version 0.3", FutureWarning, stacklevel=3)
     return current
 
@@ -115,15 +116,18 @@ Configuration = TypeVar("Configuration", bound=type[PreTrainedConfig])
 
 
 def accepts_former_names(kind: Configuration) -> Configuration:
-    """Decorate a configuration so that its constructor takes the names of version 0.1, with a FutureWarning.
+    """Decorate a configuration so that its constructor accepts the names of version 0.1, with a FutureWarning.
 
     The constructor is wrapped because `strict` checks each value as soon as it is set, before ``__post_init__`` could
     translate it.
+
+    Args:
+        kind: class of the configuration.
     """
     construct: Callable[..., None] = kind.__init__
 
     @wraps(construct)
-    def __init__(self: Any, **settings: Any) -> None:  # noqa: N807 (it replaces that of the class)
+    def __init__(self: Any, **settings: Any) -> None:  # noqa: N807 (it replaces the constructor)
         construct(self, **current_settings(settings, warn=True))
 
     kind.__init__ = __init__
@@ -136,57 +140,59 @@ class KmerBertConfig(PreTrainedConfig):
     """Sizes and choices of a KmerBert model.
 
     Args:
-        k: k-mer size of the tokenizer that the model is trained with, in nt; the outputs per nucleotide and the k-mer
-            initialisation need it.
-        stride: stride of that tokenizer, in nt; needed for the same.
+        k: k-mer size of the tokenizer that the model is trained with, in nt; outputs per nucleotide and the k-mer
+            initialisation depend on it.
+        stride: stride of that tokenizer, in nt; outputs per nucleotide and the k-mer initialisation depend on it.
         vocab_size: number of tokens; by default 5 special tokens + 4^k.
-        hidden_size: features of a token; the default sizes are those of BERT-base.
+        hidden_size: number of features of a token; the default sizes are those of BERT-base.
         num_hidden_layers: number of encoder layers.
-        num_attention_heads: attention heads of a layer.
-        intermediate_size: features between the two halves of a feed-forward layer.
+        num_attention_heads: number of attention heads of a layer.
+        intermediate_size: number of features between the two halves of a feed-forward layer.
         hidden_act: activation of the feed-forward layers.
-        hidden_dropout_prob: dropout of hidden states in training.
-        attention_probs_dropout_prob: dropout of attention weights in training.
-        max_position_embeddings: longest input in tokens, [CLS] and [SEP] included; the model itself is limited to it
-            only where positions are learned.
-        position_embedding_type: "absolute" (learned, as in BERT and DNABERT), "sinusoidal" (fixed, added to the
-            tokens) or "rotary" (queries and keys are rotated by their position); the last two have no weights and no
-            longest input.
-        rope_theta: slowest wavelength of rotary positions, divided by 2 pi, in tokens.
-        sliding_window: tokens that a token sees to each side in the sliding layers, the last one included, as in
-            transformers' ModernBERT (half of its ``local_attention``); memory then grows with tokens times window.
-            None: every layer sees all tokens.
+        hidden_dropout_prob: dropout probability of hidden states in training.
+        attention_probs_dropout_prob: dropout probability of attention weights in training.
+        max_position_embeddings: longest input in tokens, including [CLS] and [SEP]; the model itself is limited to it
+            only with "absolute" positions.
+        position_embedding_type: "absolute" (learned, as in BERT and DNABERT), "sinusoidal" (fixed, added to the token
+            embeddings) or "rotary" (queries and keys are rotated by their position); sinusoidal and rotary positions
+            have no weights and no longest input.
+        rope_theta: longest wavelength of rotary positions, divided by 2 pi, in tokens.
+        sliding_window: number of tokens to each side that a token sees in "sliding_attention" layers, as in
+            transformers' ModernBERT (half of its ``local_attention``); the memory of these layers grows with tokens
+            times window. None: in every layer, a token sees all tokens.
         layer_types: "full_attention" or "sliding_attention" for each layer; by default, with a ``sliding_window``, the
-            layers 0, 3, 6 ... see all tokens.
+            layers 0, 3, 6 ... are full ones.
         type_vocab_size: number of token types (2: first and second sequence of a pair).
         initializer_range: standard deviation of BERT's own initialisation.
         layer_norm_eps: epsilon of the layer norms.
         pad_token_id: id of [PAD].
-        classifier_dropout: dropout before a classification head; None means ``hidden_dropout_prob``.
+        classifier_dropout: dropout probability before a classification head; None means ``hidden_dropout_prob``.
         tie_word_embeddings: the masked-token decoder shares the input embeddings.
-        initialisation: "kmer" starts k-mer embeddings as sums over their letters, positions as sinusoids and heads
-            that look at neighbouring tokens, which leaves the early plateau of overlapping k-mers within minutes;
-            "bert" draws everything from a normal distribution. Either way the weights are those of a plain BERT.
-        sparse_prediction: while training, compute masked-token logits for the labelled tokens only. Outside training
-            logits are dense unless the forward pass is asked for sparse ones.
-        max_sequence_length: longest sequence that a classifier was fine-tuned on, in nt; prediction cuts longer ones
-            into windows of this length.
-        classifier_pooling: what the sequence classifier reads: "cls" (BERT's), or of all tokens the "mean", "max" or
-            "attention"-weighted mean.
-        class_weights: factor of each class in the loss, (num_labels,); with several labels, of each label's positives.
+        initialisation: initial weights of an untrained model. "kmer": k-mer embeddings are sums over letters, positions
+            are sinusoids, and heads look at neighbouring tokens; with overlapping k-mers the loss then leaves its early
+            plateau within minutes. "bert": all weights are drawn from a normal distribution. The shapes and names of
+            the weights are those of a plain BERT in both cases.
+        sparse_prediction: in training, compute masked-token logits for the labelled tokens only. Outside training,
+            logits are dense unless ``sparse_prediction=True`` is passed to the forward pass.
+        max_sequence_length: longest sequence that a classifier was fine-tuned on, in nt; prediction cuts longer
+            sequences into windows of this length.
+        classifier_pooling: what the sequence classifier reads: "cls" (the first token, as in BERT), or the "mean", the
+            "max" or the "attention"-weighted mean of all tokens.
+        class_weights: factor of each class in the loss, (num_labels,); with several labels, the factor of the positives
+            of each label.
         focal_gamma: exponent of the focal loss, which gives less weight to labels that are predicted well already; 0
             switches it off.
         labels_per: whether token classification returns logits and takes labels per "token" or per "nt".
-        paired: the classifier was fine-tuned on pairs of sequences.
+        paired: whether the classifier was fine-tuned on pairs of sequences.
         target_means: mean of each training target of a regression, (num_labels,). With ``target_scales`` the model
-            learns (target - mean) / scale, while labels and logits keep the targets' own units. None: targets are
+            learns (target - mean) / scale, while labels and logits keep the units of the targets. None: targets are
             learned as they are.
         target_scales: standard deviation of each training target, (num_labels,), or None.
-        kwargs: what every PreTrainedConfig takes (``num_labels``, ``id2label`` ...).
+        kwargs: settings that every PreTrainedConfig has (``num_labels``, ``id2label`` ...).
 
     Raises:
         ValueError: for values that are impossible or do not fit together.
-        TypeError: for a name that no configuration has.
+        TypeError: for a name that is not a setting.
 
     >>> KmerBertConfig().vocab_size, KmerBertConfig(k=3).vocab_size
     (4101, 69)
@@ -230,7 +236,7 @@ class KmerBertConfig(PreTrainedConfig):
     target_scales: list[float | int] | None = None
 
     def __post_init__(self, **kwargs: Any) -> None:
-        """Check names and values, and fill in what follows from others: vocabulary size, kinds of layers."""
+        """Check names and values, and fill in the vocabulary size and layer types that follow from other settings."""
         self._check_names(kwargs)
         self.vocab_size = self.num_embeddings
         self._fill_in_layer_types()
@@ -242,10 +248,10 @@ class KmerBertConfig(PreTrainedConfig):
     def get_config_dict(
         cls, pretrained_model_name_or_path: str | os.PathLike, **kwargs: Any
     ) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Read config.json, and translate that of a BERT over k-mers; see ``PreTrainedConfig.get_config_dict``.
+        """Read config.json, translating that of a BERT over k-mers; see ``PreTrainedConfig.get_config_dict``.
 
         Raises:
-            ValueError: for a BERT whose vocabulary is not DNABERT's, or that has what KmerBert does not have.
+            ValueError: for a BERT whose vocabulary is not DNABERT's, or with a setting that KmerBert does not support.
         """
         settings, unused = super().get_config_dict(pretrained_model_name_or_path, **kwargs)
         if not settings or settings.get("model_type", "bert") != "bert":
@@ -263,12 +269,11 @@ class KmerBertConfig(PreTrainedConfig):
         """Build the configuration of a saved file; see ``PreTrainedConfig.from_dict``.
 
         A user may misspell a name, so an unknown argument is an error. A file may come from a later version, or hold a
-        note that somebody added, so unknown names in it are kept as they are, with a warning.
+        note that somebody added, so unknown names in a file are kept as they are, with a warning.
 
         Args:
-            config_dict: the settings of the file, under today's names or those of version 0.1.
-            kwargs: settings that replace saved ones. They are checked as the saved ones are, which transformers does
-                not do.
+            config_dict: the settings of the file, under today's names or the names of version 0.1.
+            kwargs: settings that replace saved ones. They are checked in the same way, which transformers does not do.
 
         Raises:
             ValueError: for values that are impossible or do not fit together.
@@ -288,18 +293,18 @@ class KmerBertConfig(PreTrainedConfig):
 
     @property
     def num_embeddings(self) -> int:
-        """Rows of the token table: ``vocab_size``, or what follows from ``k`` as long as that is not set."""
+        """Number of rows of the token embeddings: ``vocab_size``, or, before that is filled in, what follows from k."""
         return vocabulary_size(max(0, self.k)) if self.vocab_size is None else self.vocab_size
 
     def window_of(self, layer: int) -> int | None:
-        """Return how many tokens to each side a token sees in a layer (0, 1, ...); None for all tokens."""
+        """Return how many tokens to each side a token sees in a layer (0, 1, ...); None if it sees all tokens."""
         if self.sliding_window is None:
             return None
         types = self.layer_types or default_layer_types(self.num_hidden_layers)
         return self.sliding_window if types[layer] == SLIDING else None
 
     def _fill_in_layer_types(self) -> None:
-        """Set the default pattern of layers where there is a window, for programs that read config.json."""
+        """Set the default layer types if there is a sliding window, for programs that read config.json."""
         if self.layer_types is None and self.sliding_window is not None:
             self.layer_types = default_layer_types(self.num_hidden_layers)
 
@@ -308,7 +313,11 @@ class KmerBertConfig(PreTrainedConfig):
         return name.startswith("_") or name in _FRAMEWORK_ARGUMENTS or name in {field.name for field in fields(cls)}
 
     def _check_names(self, settings: Mapping[str, Any]) -> None:
-        """Raise TypeError for the first name that neither we nor transformers know."""
+        """Check that each setting is one of ours or of transformers.
+
+        Raises:
+            TypeError: naming the first other setting.
+        """
         known = [field.name for field in fields(self) if not field.name.startswith("_")]
         for name in settings:
             if not self._knows(name):
@@ -316,7 +325,7 @@ class KmerBertConfig(PreTrainedConfig):
                 raise TypeError(f"KmerBertConfig has no argument {name!r}{hint}")
 
     def _check_values(self) -> None:
-        """Check now what `strict` checks again later, when it would wrap our ValueError in an error of its own."""
+        """Check values now: `strict` also calls `validate_architecture`, but wraps our ValueError in its own error."""
         self.validate_architecture()
 
     def validate_architecture(self) -> None:
@@ -420,26 +429,31 @@ class KmerBertConfig(PreTrainedConfig):
 def translate_bert(settings: dict[str, Any]) -> dict[str, Any]:
     """Translate the settings of a BertConfig over k-mers at stride 1 into those of a KmerBertConfig.
 
-    The vocabulary size tells k. The initialisation is BERT's, as the missing weights of a head are BERT's.
+    k follows from the vocabulary size. The initialisation is "bert", so that a head which the checkpoint does not have
+    is initialised as in BERT.
+
+    Args:
+        settings: the settings of the BertConfig.
 
     >>> translate_bert({"vocab_size": 69, "hidden_size": 32, "split": 10, "rnn": "lstm"})
     {'vocab_size': 69, 'hidden_size': 32, 'k': 3, 'initialisation': 'bert'}
 
     Raises:
-        ValueError: if the vocabulary is not one of k-mers, or a setting asks for what KmerBert cannot do.
+        ValueError: if the vocabulary is not one of k-mers, or KmerBert does not support a setting.
     """
     for name, harmless in _BERT_ONLY.items():
         if settings.get(name) not in harmless:
             raise ValueError(f"KmerBert cannot express {name}={settings[name]!r} of a BERT configuration")
     kept = {name: settings[name] for name in BERT_SETTINGS if name in settings}
     names = kept.get("id2label")
-    if names and kept.get("num_labels", len(names)) != len(names):  # DNABERT's fork changes num_labels alone
+    # DNABERT's fork of transformers changes num_labels without id2label.
+    if names and kept.get("num_labels", len(names)) != len(names):
         kept = {name: value for name, value in kept.items() if name not in ("id2label", "label2id")}
     return kept | {"k": vocabulary_k(kept.get("vocab_size", 0)), "initialisation": "bert"}
 
 
 def _vocabulary_file(name_or_path: str | os.PathLike, kwargs: dict[str, Any]) -> Path | None:
-    """Find the vocab.txt or, failing that, the tokenizer.json beside a config.json, in a folder or on the Hub."""
+    """Find the vocab.txt, or otherwise the tokenizer.json, of a saved model, in a folder or on the Hub."""
     if os.path.isfile(name_or_path):
         return None
     names = "cache_dir force_download local_files_only revision subfolder token".split()
@@ -458,20 +472,20 @@ def _vocabulary_file(name_or_path: str | os.PathLike, kwargs: dict[str, Any]) ->
 @accepts_former_names
 @strict
 class HierarchicalKmerBertConfig(KmerBertConfig):
-    """A KmerBertConfig, with the settings that say how the parts of a sequence are joined.
+    """A KmerBertConfig with the settings of how a sequence is cut into parts and how the parts are joined.
 
     Args:
-        num_parts: parts of a sequence; the aggregation "concat" takes at most this many, the others any number.
+        num_parts: number of parts of a sequence; the aggregation "concat" takes at most this many, the other
+            aggregations take any number.
         aggregation: "concat" (one linear layer over all parts, as in the paper), "mean" or "max" over parts, or
             "transformer" (attention layers between the parts).
         part_layers: number of attention layers between the parts, for "transformer".
-        part_length: longest part in nt, where a sequence is cut into as many parts as it needs; None cuts every
-            sequence into ``num_parts``. The model itself takes the parts it is given; whoever cuts sequences reads
-            this.
+        part_length: longest part in nt; a sequence is then cut into as many parts as it needs. None: every sequence is
+            cut into ``num_parts``. Fine-tuning and prediction cut sequences; the model takes the parts it is given.
     """
 
     model_type = "hierarchical_kmer_bert"
-    keys_to_ignore_at_inference = ["part_states"]  # a Trainer would keep them for every example
+    keys_to_ignore_at_inference = ["part_states"]  # a Trainer would keep them for all examples
 
     num_parts: int = 2
     aggregation: Literal["concat", "mean", "max", "transformer"] = "concat"
@@ -501,22 +515,22 @@ class HierarchicalKmerBertConfig(KmerBertConfig):
 @accepts_former_names
 @strict
 class FusionKmerBertConfig(KmerBertConfig):
-    """A KmerBertConfig, with the numeric tracks beside the sequence.
+    """A KmerBertConfig with the numeric tracks that come with a sequence.
 
-    Raw values go into the model at any time: it standardises them, (value - mean) / std, by the statistics here.
+    The model takes raw values and standardises them itself, (value - mean) / std, by the statistics here.
 
     Args:
-        track_names: names of the numbers that belong to a whole sequence, (tracks,).
-        track_means: mean of each of these tracks; by default 0.
-        track_stds: standard deviation of each of these tracks; by default 1.
-        nt_track_names: names of the signals with a number per nucleotide, (tracks,).
-        nt_track_means: mean of each of these signals; by default 0.
-        nt_track_stds: standard deviation of each of these signals; by default 1.
-        fusion_layers: attention layers over the fused tokens (only with signals per nucleotide).
+        track_names: names of the tracks with one number per sequence, (tracks,).
+        track_means: mean of each track per sequence, (tracks,); None for 0.
+        track_stds: standard deviation of each track per sequence, (tracks,); None for 1.
+        nt_track_names: names of the tracks with one number per nucleotide, (tracks,).
+        nt_track_means: mean of each track per nucleotide, (tracks,); None for 0.
+        nt_track_stds: standard deviation of each track per nucleotide, (tracks,); None for 1.
+        fusion_layers: number of attention layers over the fused tokens (only with tracks per nucleotide).
     """
 
     model_type = "fusion_kmer_bert"
-    keys_to_ignore_at_inference = ["fused_states"]  # a Trainer would keep them for every example
+    keys_to_ignore_at_inference = ["fused_states"]  # a Trainer would keep them for all examples
 
     track_names: list[str] | None = None
     track_means: list[float | int] | None = None

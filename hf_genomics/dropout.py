@@ -1,7 +1,8 @@
-"""Dropout that is cheap on a CPU, where torch's own takes longer than the matrix products around it.
+"""Dropout that is fast on a CPU, where torch's own dropout takes longer than the matrix products around it.
 
-On a CPU, torch draws one random number after another. Here they come from numpy's SFC64 generator, sixteen random bits
-a value. One draw of torch's generator seeds SFC64, so seeds, checkpoints and resumed runs work as with torch's dropout.
+On a CPU, torch draws one random number after another. Here random numbers come from numpy's SFC64 generator, 16 bits
+for each value. A number from torch's generator seeds SFC64, so seeds, checkpoints and resumed runs work as with torch's
+dropout.
 """
 
 import math
@@ -17,37 +18,43 @@ LEVELS = 2**16
 
 
 def drop(states: Tensor, p: float, training: bool = True) -> Tensor:
-    """Set values to 0 with chance ``p`` and divide the others by 1 - p.
+    """Set values to 0 with probability ``p`` and divide the other values by 1 - p.
 
-    On a CPU ``p`` is rounded to a multiple of 1 / 65,536; the mean is kept exactly.
+    On a CPU ``p`` is rounded to a multiple of 1 / 65,536, also in the division, so that the expected value is exact.
 
     Args:
         states: any shape.
-        p: chance of a value to be dropped, 0..1.
+        p: probability that a value is dropped, 0..1.
         training: return the states as they are if False.
 
     Returns:
-        The shape of ``states``.
+        The states after dropout, in the same shape.
     """
-    # A graph cannot hold numpy's numbers: they would be drawn once, when it is recorded.
+    # In a recorded graph numpy's random numbers would be constants: drawn once, when the graph is recorded.
     if states.device.type != "cpu" or not training or not 0 < p < 1 or is_tracing(states):
         return nn.functional.dropout(states, p, training)
     return states * keep_factors(states.shape, p, states.dtype)
 
 
 def keep_factors(shape: Sequence[int], p: float, dtype: torch.dtype) -> Tensor:
-    """Draw the factors of dropout: 0 with chance ``p``, else 1 / (1 - p); ``p`` in steps of 1 / 65,536, below 1."""
-    dropped = min(round(p * LEVELS), LEVELS - 1)
+    """Draw the factors of dropout: 0 with probability ``p``, or else 1 / (1 - p).
+
+    Args:
+        shape: shape of the result.
+        p: probability of 0, which is rounded to a multiple of 1 / 65,536 below 1.
+        dtype: type of the result.
+    """
+    dropped = min(round(p * LEVELS), LEVELS - 1)  # of the 65,536 values of an int16, the lowest `dropped` become 0
     factors = torch.empty(shape, dtype=dtype)
     torch.ge(draw_int16(shape), dropped - LEVELS // 2, out=factors)
     return factors.mul_(LEVELS / (LEVELS - dropped))
 
 
 def draw_int16(shape: Sequence[int]) -> Tensor:
-    """Draw whole numbers, all of int16 equally likely, from a generator that torch's generator seeds."""
+    """Draw int16 numbers, all 65,536 equally likely, with a generator that torch's generator seeds."""
     size = math.prod(shape)
     generator = np.random.Generator(np.random.SFC64(int(torch.randint(2**63 - 1, ()))))
-    words = generator.integers(2**64, size=-(-size // 4), dtype=np.uint64)  # four numbers each
+    words = generator.integers(2**64, size=-(-size // 4), dtype=np.uint64)  # 4 int16 each; -(-a // b) rounds up
     return torch.from_numpy(words.view(np.int16)[:size]).view(tuple(shape))
 
 

@@ -1,7 +1,7 @@
-"""The k-mer start: k-mers that share letters have similar embeddings, and heads look at neighbouring tokens.
+"""The k-mer initialisation: k-mers that share letters get similar embeddings, and heads look at neighbouring tokens.
 
-It changes nothing but the weights that a plain BERT starts from; docs/decisions/initialisation.md explains why
-it works.
+It sets nothing but the initial weights of a plain BERT; docs/decisions/initialisation.md explains why it works. Each
+attention head gets an *offset*: the head looks from position p at position p + offset.
 """
 
 from typing import Any
@@ -14,23 +14,23 @@ from .configuration_kmer_bert import KmerBertConfig
 from .positions import LEARNED_BASE, SINUSOIDAL_BASE, sinusoidal_positions
 from .sequence import CLS_ID, NUM_SPECIAL, PAD_ID, kmer_digits, vocabulary_size
 
-# About the logit by which a head prefers its neighbour at the start.
+# Roughly the attention score (before the softmax) that an untrained head gives the token at its offset.
 PEAK = 6.0
-QUERY, KEY = 0, 1  # places in what `neighbour_weights` and `neighbour_biases` return
+QUERY, KEY = 0, 1  # indices of the pair that `neighbour_weights` and `neighbour_biases` return
 
 
-def start_for_kmers(module: nn.Module, model: Any, config: KmerBertConfig) -> None:
-    """Set the weights of a module to the k-mer start where that differs from BERT's.
+def initialise_for_kmers(module: nn.Module, model: Any, config: KmerBertConfig) -> None:
+    """Set the weights of a module to the k-mer initialisation, if that differs from BERT's.
 
     Args:
-        module: any module, with BERT's start; weights that were loaded from a checkpoint stay as they are.
+        module: any module, already initialised as in BERT; weights loaded from a checkpoint stay as they are.
         model: the `KmerBertModel` that the module may belong to.
-        config: of the model.
+        config: configuration of the model.
     """
     tables = model.embeddings
     weight: Any = getattr(module, "weight", None)
     if module is tables.word_embeddings:
-        _start_words(weight, config)
+        _initialise_words(weight, config)
     elif module is getattr(tables, "position_embeddings", None):
         init.copy_(weight, sinusoidal_positions(*weight.shape))
     elif module is tables.token_type_embeddings:
@@ -39,49 +39,52 @@ def start_for_kmers(module: nn.Module, model: Any, config: KmerBertConfig) -> No
     elif isinstance(module, nn.Linear):
         for attention in (layer.attention.self for layer in model.encoder.layer):
             if module is attention.query:
-                _start_projection(module, QUERY, config)
+                _initialise_projection(module, QUERY, config)
             elif module is attention.key:
-                _start_projection(module, KEY, config)
+                _initialise_projection(module, KEY, config)
 
 
-def _start_words(weight: Tensor, config: KmerBertConfig) -> None:
-    """Start the table of tokens, (tokens, hidden), as sums over letters; a foreign vocabulary keeps BERT's start."""
-    # The k-mers of a foreign vocabulary have other ids, or it has no k-mers at all.
+def _initialise_words(weight: Tensor, config: KmerBertConfig) -> None:
+    """Set token embeddings (tokens, hidden) to sums over letters; another vocabulary keeps BERT's initialisation."""
+    # The k-mers of a vocabulary that is not KmerTokenizer's have other ids, or it has no k-mers at all.
     if config.pad_token_id != PAD_ID or len(weight) < vocabulary_size(config.k):
         return
-    start, reserved = weight.clone(), reserved_features(config)
+    table, reserved = weight.clone(), reserved_features(config)
     kmers = kmer_embeddings(config.k, weight.shape[1], reserved=reserved)
-    start[NUM_SPECIAL : vocabulary_size(config.k)] = kmers
-    # [CLS] is read for the whole sequence. Without the features that tell its place, its heads look everywhere.
+    table[NUM_SPECIAL : vocabulary_size(config.k)] = kmers
+    # [CLS] stands for the whole sequence. Its embedding cancels that of position 0, so that its heads look at no
+    # particular place.
     if reserved:
-        start[CLS_ID, :reserved] = 0.0
-        start[CLS_ID] -= sinusoidal_positions(1, weight.shape[1])[0]
-    init.copy_(weight, start)
+        table[CLS_ID, :reserved] = 0.0
+        table[CLS_ID] -= sinusoidal_positions(1, weight.shape[1])[0]
+    init.copy_(weight, table)
 
 
-def _start_projection(projection: nn.Linear, half: int, config: KmerBertConfig) -> None:
-    """Start the query or key projection of a layer so that its heads look at their neighbours."""
+def _initialise_projection(projection: nn.Linear, half: int, config: KmerBertConfig) -> None:
+    """Set the query or key projection of a layer (``half`` is QUERY or KEY) so that heads look at their offsets."""
     offsets = neighbour_offsets(config.num_attention_heads, config.k, config.stride)
-    if config.position_embedding_type == "rotary":  # rotates queries and keys, so a bias is enough
+    # Rotary positions rotate queries and keys, so that a bias is enough. Other positions are part of the hidden states.
+    if config.position_embedding_type == "rotary":
         size = config.hidden_size // config.num_attention_heads
         init.copy_(projection.bias, neighbour_biases(size, offsets, config.rope_theta)[half])
     else:
         base = LEARNED_BASE if config.position_embedding_type == "absolute" else SINUSOIDAL_BASE
-        start = neighbour_weights(config.hidden_size, offsets, base)[half]
-        init.copy_(projection.weight, projection.weight + start.to(projection.weight))
+        neighbours = neighbour_weights(config.hidden_size, offsets, base)[half]
+        init.copy_(projection.weight, projection.weight + neighbours.to(projection.weight))
 
 
 def kmer_embeddings(k: int, hidden_size: int, scale: float = 0.1, noise: float = 0.002, reserved: int = 0) -> Tensor:
-    """Draw k-mer embeddings that are sums over their letters, so that k-mers which share letters start out alike.
+    """Draw k-mer embeddings that are sums over letters, so that k-mers which share letters have similar embeddings.
 
-    The embedding of a k-mer is the sum over offsets o of b[o, letter at o], b ~ N(0, scale^2 / k), plus N(0, noise^2).
+    The embedding of a k-mer is the sum over its places i of b[i, letter at i], where b ~ N(0, scale^2 / k), plus
+    N(0, noise^2).
 
     Args:
         k: k-mer size in nt.
         hidden_size: features of an embedding.
         scale: standard deviation of an embedding's features.
-        noise: standard deviation of what is added to each k-mer by itself.
-        reserved: number of first features that hold the noise only, so that positions can be read off them.
+        noise: standard deviation of the noise, which is independent for each k-mer.
+        reserved: number of first features that hold noise only and so are left to the positions.
 
     Returns:
         (4^k, hidden_size), in the order of the vocabulary.
@@ -93,7 +96,15 @@ def kmer_embeddings(k: int, hidden_size: int, scale: float = 0.1, noise: float =
 
 
 def neighbour_offsets(heads: int, k: int, stride: int) -> Tensor:
-    """Compute how far each head looks at the start, in tokens: evenly to both sides, as far as k-mers share letters.
+    """Compute the offset of each head, in tokens: evenly to both sides, as far as k-mers share letters.
+
+    Args:
+        heads: number of heads.
+        k: k-mer size in nt.
+        stride: nt between the starts of neighbouring tokens.
+
+    Returns:
+        (heads,).
 
     >>> neighbour_offsets(4, k=6, stride=1).tolist(), neighbour_offsets(2, k=6, stride=6).tolist()
     ([-4.5, -1.5, 1.5, 4.5], [-1.0, 1.0])
@@ -103,23 +114,23 @@ def neighbour_offsets(heads: int, k: int, stride: int) -> Tensor:
 
 
 def quick_sinusoids(hidden_size: int) -> int:
-    """Count the sinusoids that tell neighbours apart: a quarter, of wavelengths up to 36 tokens for a base of 1000."""
+    """Count the sinusoids short enough to distinguish neighbours: a quarter, up to 36 tokens for a base of 1000."""
     return max(1, hidden_size // 8)
 
 
 def reserved_features(config: KmerBertConfig) -> int:
-    """Count the first features that words and token types leave to added positions; rotary ones are not added."""
+    """Count the first features, which embeddings of tokens and types leave to added positions; 0 if none are added."""
     return 0 if config.position_embedding_type == "rotary" else 2 * quick_sinusoids(config.hidden_size)
 
 
 def neighbour_weights(hidden_size: int, offsets: Tensor, base: float, peak: float = PEAK) -> tuple[Tensor, Tensor]:
-    """Compute query and key weights by which a head looks from position p at p + its offset.
+    """Compute query and key weights by which each head looks at its offset.
 
     Args:
-        hidden_size: features of tokens, with `sinusoids` among them.
+        hidden_size: features of a token, to which `sinusoids` are added as positions.
         offsets: (heads,), in tokens.
-        base: of the sinusoids.
-        peak: about the logit at the offset, where positions are scaled as `sinusoidal_positions` are to words.
+        base: longest wavelength of the sinusoids, divided by 2 pi, in tokens.
+        peak: roughly the attention score at the offset, for positions of the default amplitude.
 
     Returns:
         Weights of queries and of keys, (hidden, hidden) each, in the layout of ``nn.Linear``.
@@ -129,8 +140,9 @@ def neighbour_weights(hidden_size: int, offsets: Tensor, base: float, peak: floa
     count = min(quick, size // 2)
     pairs = torch.linspace(0, quick - 1, count).round().long()
     angles = offsets.unsqueeze(1) * base ** (-2 * pairs / hidden_size)  # (heads, count)
-    # Queries and keys pick the quicker sinusoids of the positions, and the query rotates each by the offset, so that
-    # their product is the sum of cos(w (p + offset - p')), highest at p' = p + offset.
+    # Queries and keys read the sinusoids with short wavelengths, and the query rotates each of them by the offset. So
+    # the product of the query at p and the key at q is the sum of cos(w (p + offset - q)) over the frequencies w, which
+    # is highest at q = p + offset.
     query, key = torch.zeros(2, heads, size, hidden_size)
     row, sine, cosine = 2 * torch.arange(count), 2 * pairs, 2 * pairs + 1
     key[:, row, sine] = key[:, row + 1, cosine] = 1.0
@@ -141,19 +153,19 @@ def neighbour_weights(hidden_size: int, offsets: Tensor, base: float, peak: floa
 
 
 def neighbour_biases(size: int, offsets: Tensor, base: float, peak: float = PEAK) -> tuple[Tensor, Tensor]:
-    """Compute query and key biases by which a head with rotary positions looks from position p at p + its offset.
+    """Compute query and key biases by which each head looks at its offset, with rotary positions.
 
     Args:
         size: features of a head.
         offsets: (heads,), in tokens.
-        base: of the rotations.
-        peak: about the logit at the offset.
+        base: longest wavelength of the rotations, divided by 2 pi, in tokens.
+        peak: roughly the attention score at the offset.
 
     Returns:
         Biases of queries and of keys, (heads * size,) each.
     """
     frequency = base ** (-torch.arange(0, size, 2) / size)
-    quick = frequency > 0.15
+    quick = frequency > 0.15  # wavelengths below 42 tokens
     angles = offsets.unsqueeze(1) * frequency
     query = torch.cat([angles.cos() * quick, angles.sin() * quick], 1)
     key = torch.cat([quick.float().expand_as(angles), torch.zeros_like(angles)], 1)

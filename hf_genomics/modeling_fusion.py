@@ -1,11 +1,11 @@
-"""A classifier of sequences with numeric tracks, such as an epigenome beside the DNA.
+"""A classifier of sequences with numeric tracks, such as measurements of the epigenome.
 
-Tracks are numbers per sequence (a gene's expression) or per nucleotide (accessibility). The encoder reads the sequence
-as in other models. Signals per nucleotide are averaged over each k-mer, joined with its hidden state and mixed by
-attention layers; the pooled result is joined with the numbers per sequence and classified.
+A track has one number per sequence (a gene's expression) or one per nucleotide (accessibility). The encoder reads the
+sequence as in other models. Tracks per nucleotide are averaged over each k-mer and joined with its hidden state, and
+attention layers follow; the pooled result is joined with the tracks per sequence and classified.
 
-A missing value (NaN) counts as the track's mean, and a second channel marks it as missing. The model takes raw values
-and standardises them by the means and standard deviations in its configuration.
+The model takes raw values and standardises them by the means and standard deviations in its configuration. A missing
+value (NaN) is replaced by the track's mean, and a second channel marks it as missing.
 """
 
 from collections.abc import Sequence
@@ -29,9 +29,11 @@ class FusionClassifierOutput(ModelOutput):
     Attributes:
         loss: scalar; only with labels.
         logits: (batch, num_labels).
-        fused_states: (batch, tokens, hidden), the hidden states of the sequence after signals were joined to them.
-        hidden_states: of the encoder, before the fusion, one per layer and the embeddings; only on request.
-        attentions: of the encoder, one per layer; only on request.
+        fused_states: (batch, tokens, hidden), the hidden states after tracks per nucleotide were joined to them.
+        hidden_states: embeddings and output of each layer of the encoder, before the fusion, (batch, tokens, hidden)
+            each; only on request.
+        attentions: attention weights of each layer of the encoder, (batch, heads, tokens, tokens) each; only on
+            request.
     """
 
     loss: Tensor | None = None
@@ -42,17 +44,17 @@ class FusionClassifierOutput(ModelOutput):
 
 
 def standardise(values: Tensor, means: Sequence[float] | None, stds: Sequence[float] | None) -> Tensor:
-    """Standardise tracks, and mark missing values in a second channel each.
+    """Standardise tracks, and add a second channel to each track that marks missing values.
 
-    The result is float32: raw values far from 0, such as coordinates, would lose their digits in half precision.
+    The result is float32: in half precision, raw values far from 0, such as coordinates, would lose their last digits.
 
     >>> standardise(torch.tensor([[3.0, float("nan")]]), [1.0, 5.0], [2.0, 1.0])
     tensor([[1., 0., 0., 1.]])
 
     Args:
         values: (..., tracks), NaN where missing.
-        means: (tracks,); None for 0.
-        stds: (tracks,); None for 1.
+        means: mean of each track, (tracks,); None for 0.
+        stds: standard deviation of each track, (tracks,); None for 1.
 
     Returns:
         float32 (..., 2 * tracks): the values, 0 where missing; then 1 where missing, else 0.
@@ -65,7 +67,7 @@ def standardise(values: Tensor, means: Sequence[float] | None, stds: Sequence[fl
 
 
 class KmerBertTrackEncoder(nn.Module):
-    """The projection of standardised tracks, with their missing values, to the encoder's width: linear, ReLU, norm."""
+    """The projection of the channels of `standardise` to the hidden size: linear, ReLU, norm."""
 
     def __init__(self, tracks: int, config: FusionKmerBertConfig) -> None:
         super().__init__()
@@ -78,7 +80,7 @@ class KmerBertTrackEncoder(nn.Module):
 
 
 class KmerBertFusion(nn.Module):
-    """The layers that join tokens with the signals of their nucleotides and let all tokens attend to each other."""
+    """The layers that join tokens with tracks per nucleotide, and in which all tokens attend to each other."""
 
     def __init__(self, config: FusionKmerBertConfig) -> None:
         super().__init__()
@@ -99,13 +101,13 @@ class KmerBertFusion(nn.Module):
 
 
 class FusionKmerBertForSequenceClassification(KmerBertClassifier):
-    """An encoder with tracks beside the sequence, and a classifier: one label, several labels or regression.
+    """An encoder of sequences and their tracks, and a classifier: one label, several labels or regression per sequence.
 
-    LoRA of a pretrained encoder needs ``modules_to_save=["pooler", "join", "classifier"]``, and "fusion" and "tracks"
-    where the model has them.
+    LoRA of a pretrained encoder needs ``modules_to_save=["pooler", "join", "classifier"]``, and also "fusion" and
+    "tracks" if the model has them.
 
     Source: the multi-modal genomic transformer of the references: sequence encoder, linear-ReLU-norm track encoder,
-    concatenation, transformer block. Ours adds the missing values, the numbers per sequence and the residual.
+    concatenation, transformer block. Our model adds missing values, tracks per sequence and the residual.
     """
 
     config: FusionKmerBertConfig
@@ -146,9 +148,9 @@ class FusionKmerBertForSequenceClassification(KmerBertClassifier):
             attention_mask: as in KmerBertModel.
             token_type_ids: as in KmerBertModel.
             inputs_embeds: as in KmerBertModel.
-            tracks: (batch, tracks) raw values, NaN where missing; None if the model has no tracks per sequence.
-            nt_tracks: (batch, nt, tracks) raw values from the first nucleotide on, NaN where missing and beyond the end
-                of a sequence; None if the model has no tracks per nucleotide.
+            tracks: (batch, tracks), raw values per sequence, NaN where missing; None if the model has no such tracks.
+            nt_tracks: (batch, nt, tracks), raw values per nucleotide, from the first one on, NaN where missing and
+                beyond the end of a sequence; None if the model has no such tracks.
             labels: as in KmerBertForSequenceClassification.
             special_tokens_mask: as in KmerBertForTokenClassification.
             num_items_in_batch: as in KmerBertForSequenceClassification.
@@ -176,10 +178,10 @@ class FusionKmerBertForSequenceClassification(KmerBertClassifier):
         )
 
     def _per_token(self, nt_tracks: Tensor, kmers: Tensor) -> Tensor:
-        """Average standardised signals over the nucleotides of each token, (batch, tokens, 2 * tracks)."""
+        """Average standardised tracks over the nucleotides of each token, (batch, tokens, 2 * tracks)."""
         features = standardise(nt_tracks, self.config.nt_track_means, self.config.nt_track_stds)
-        nothing = standardise(nt_tracks.new_full(nt_tracks.shape[2:], float("nan")), None, None)
-        return nt_to_tokens(features, kmers, self.config.k, self.config.stride, nothing)
+        missing = standardise(nt_tracks.new_full(nt_tracks.shape[2:], float("nan")), None, None)  # for special tokens
+        return nt_to_tokens(features, kmers, self.config.k, self.config.stride, missing)
 
     def _check_tracks(self, name: str, values: Tensor | None, names: list[str] | None, axes: int) -> None:
         if not names and values is None:

@@ -1,8 +1,8 @@
-"""A classifier of long sequences: their parts pass through the encoder one by one, are joined and classified.
+"""A classifier of long sequences: the encoder reads each part of a sequence separately, and the results are joined.
 
-GenomeNet-BERT classifies 1000 nt at stride 1 this way, in two parts, because 995 tokens do not fit 512 positions. The
-sequences of a batch may have different numbers of parts: missing ones are padding, which is not encoded and changes
-nothing for the others.
+GenomeNet-BERT classifies 1000 nt at stride 1 in this way, in two parts, because 995 tokens do not fit 512 positions.
+The sequences of a batch may have different numbers of parts: missing parts are padding, which is not encoded and does
+not change the results of other parts.
 """
 
 from dataclasses import dataclass
@@ -26,10 +26,11 @@ class HierarchicalClassifierOutput(ModelOutput):
     Attributes:
         loss: scalar; only with labels.
         logits: (batch, num_labels).
-        part_states: (batch, parts, hidden), the pooled states of each part; 0 for missing parts.
-        hidden_states: of the encoder, one per layer and the embeddings, (parts of all sequences, tokens, hidden); only
-            on request.
-        attentions: of the encoder, one per layer, (parts of all sequences, heads, tokens, tokens); only on request.
+        part_states: (batch, parts, hidden), the pooled state of each part; 0 for missing parts.
+        hidden_states: embeddings and output of each layer of the encoder, (parts of all sequences, tokens, hidden)
+            each; only on request.
+        attentions: attention weights of each layer of the encoder, (parts of all sequences, heads, tokens, tokens)
+            each; only on request.
     """
 
     loss: Tensor | None = None
@@ -40,9 +41,9 @@ class HierarchicalClassifierOutput(ModelOutput):
 
 
 class KmerBertPartTransformer(nn.Module):
-    """Attention between the parts of a sequence, whose result is read off a learned vector in front of them.
+    """Attention between the parts of a sequence; the result is the final state of a learned vector in front of them.
 
-    Local layers within parts and global layers between them are the usual form of hierarchical transformers of text.
+    Layers within parts followed by layers between parts are the usual form of hierarchical transformers of text.
     """
 
     def __init__(self, config: HierarchicalKmerBertConfig) -> None:
@@ -53,21 +54,29 @@ class KmerBertPartTransformer(nn.Module):
         self.layer = nn.ModuleList(KmerBertLayer(config) for _ in range(config.part_layers))
 
     def forward(self, parts: Tensor, present: Tensor) -> Tensor:
-        """Map parts (batch, parts, hidden), ``present`` bool (batch, parts) or else padding, to (batch, hidden)."""
-        places = sinusoidal_positions(parts.shape[1], parts.shape[2], amplitude=1.0)
-        placed = parts + places.to(parts)
+        """Join the parts of each sequence.
+
+        Args:
+            parts: (batch, parts, hidden).
+            present: bool (batch, parts), False for missing parts.
+
+        Returns:
+            (batch, hidden).
+        """
+        positions = sinusoidal_positions(parts.shape[1], parts.shape[2], amplitude=1.0)
+        placed = parts + positions.to(parts)
         hidden = self.LayerNorm(torch.cat([self.start.expand(parts.shape[0], 1, -1).to(parts), placed], 1))
-        visible = torch.cat([present.new_ones(present.shape[0], 1), present], 1)
-        layout = attention_layout(self.config, hidden, visible, None)
+        attention_mask = torch.cat([present.new_ones(present.shape[0], 1), present], 1)  # 1 for the learned vector
+        layout = attention_layout(self.config, hidden, attention_mask, None)
         for layer in self.layer:
             hidden = layer(hidden, layout)
         return hidden[:, 0]
 
 
 class HierarchicalKmerBertForSequenceClassification(KmerBertClassifier):
-    """An encoder of the parts of a sequence, their aggregation, and a classifier: one or several labels, or regression.
+    """An encoder of parts, their aggregation, and a classifier: one label, several labels or regression per sequence.
 
-    LoRA of a pretrained encoder needs ``modules_to_save=["pooler", "join", "classifier"]``, and "windows" too with the
+    LoRA of a pretrained encoder needs ``modules_to_save=["pooler", "join", "classifier"]``, and also "windows" with the
     aggregation "transformer".
 
     Source: GenomeNet-BERT, section 3 (1000 nt in two parts);
@@ -84,7 +93,7 @@ class HierarchicalKmerBertForSequenceClassification(KmerBertClassifier):
 
     def __init__(self, config: HierarchicalKmerBertConfig) -> None:
         super().__init__(config)
-        # Called `windows` because that is the name of its weights in the models of version 0.1.
+        # Called `windows`, not `parts`, because its weights have this name in the models of version 0.1.
         self.windows = KmerBertPartTransformer(config) if config.aggregation == "transformer" else None
         width = config.hidden_size * (config.num_parts if config.aggregation == "concat" else 1)
         self.join = nn.Linear(width, config.hidden_size)
@@ -104,7 +113,7 @@ class HierarchicalKmerBertForSequenceClassification(KmerBertClassifier):
             present: bool (batch, parts), False for missing parts.
 
         Returns:
-            (batch, hidden); for "concat" (batch, num_parts * hidden), 0 in the place of missing parts.
+            (batch, hidden); for "concat" (batch, num_parts * hidden), with 0 in place of missing parts.
         """
         if self.windows is not None:
             return self.windows(parts, present)
@@ -139,11 +148,11 @@ class HierarchicalKmerBertForSequenceClassification(KmerBertClassifier):
         self._check_parts(input_ids)
         present = torch.ones(input_ids.shape[:2], dtype=torch.bool, device=input_ids.device)
         present = present if attention_mask is None else attention_mask.bool().any(2)
-        # A graph cannot have as many rows as parts are present, and attention cannot have none: then all parts are
-        # encoded, and the missing ones set to 0 below.
+        # Missing parts are not encoded, with two exceptions: in a recorded graph the number of rows must not depend on
+        # the mask, and attention needs at least one row. Then all parts are encoded, and missing parts set to 0 below.
         encode_all = is_tracing(input_ids) or not present.any()
 
-        def rows(column: Tensor | None) -> Tensor | None:
+        def rows(column: Tensor | None) -> Tensor | None:  # (batch, parts, ...) -> (parts of all sequences, ...)
             if column is None:
                 return None
             return column.flatten(0, 1) if encode_all else column[present]

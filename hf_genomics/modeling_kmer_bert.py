@@ -38,7 +38,7 @@ from .compat import (
 )
 from .configuration_kmer_bert import KmerBertConfig
 from .dropout import KmerBertDropout, drop
-from .initialisation import start_for_kmers
+from .initialisation import initialise_for_kmers
 from .losses import check_classes, check_count, in_target_units, label_loss, sequence_loss
 from .pooling import check_nt_labels, first_tokens, pool, tokens_to_nt, unpack
 from .positions import AMPLITUDE, SINUSOIDAL_BASE, apply_rotary, rotation, sinusoids, stretch_positions
@@ -65,7 +65,17 @@ class KmerBertEmbeddings(nn.Module):
         position_ids: Tensor | None,
         inputs_embeds: Tensor | None,
     ) -> Tensor:
-        """Embed ids (batch, tokens), or ready embeddings (batch, tokens, hidden), to (batch, tokens, hidden)."""
+        """Map ids (batch, tokens), or token embeddings (batch, tokens, hidden), to the input of the first layer.
+
+        Args:
+            input_ids: (batch, tokens), or None with ``inputs_embeds``.
+            token_type_ids: (batch, tokens); None for type 0.
+            position_ids: (batch or 1, tokens); None for 0, 1, 2, ...
+            inputs_embeds: (batch, tokens, hidden), embeddings of the tokens in place of their ids.
+
+        Returns:
+            (batch, tokens, hidden).
+        """
         words = self.word_embeddings(input_ids) if inputs_embeds is None else inputs_embeds
         type_table = self.token_type_embeddings
         types = type_table.weight[0] if token_type_ids is None else type_table(token_type_ids)
@@ -75,7 +85,14 @@ class KmerBertEmbeddings(nn.Module):
         return self.dropout(self.LayerNorm(summed))
 
     def positions(self, words: Tensor, position_ids: Tensor | None) -> Tensor:
-        """Compute what is added to ``words`` (batch, tokens, hidden) for their positions, (1 or batch, tokens, hidden).
+        """Compute the embeddings of positions.
+
+        Args:
+            words: (batch, tokens, hidden), the embeddings to which the result is added.
+            position_ids: (batch or 1, tokens); None for 0, 1, 2, ...
+
+        Returns:
+            (batch or 1, tokens, hidden).
 
         Raises:
             ValueError: if the input is longer than the table of learned positions.
@@ -111,17 +128,17 @@ def eager_attention_forward(
     """Attend by plain matrix products: the "eager" backend.
 
     Args:
-        module: the attention, whose ``training`` decides whether weights are dropped.
+        module: the attention module, whose ``training`` decides whether attention weights are dropped.
         query: (batch, heads, tokens, size).
         key: (batch, heads, tokens, size).
         value: (batch, heads, tokens, size).
-        attention_mask: added to the scores, or bool, False where a key is hidden; None hides nothing.
+        attention_mask: numbers to add to the scores, or bool, False where a key is hidden; None hides nothing.
         scaling: factor of the scores.
-        dropout: of the attention weights.
+        dropout: dropout probability of the attention weights.
         kwargs: arguments of other backends, without effect here.
 
     Returns:
-        (batch, tokens, heads, size) and the attention weights (batch, heads, tokens, tokens).
+        The attended values (batch, tokens, heads, size) and the attention weights (batch, heads, tokens, tokens).
     """
     scores = query * scaling @ key.transpose(2, 3)
     if attention_mask is not None and attention_mask.dtype == torch.bool:
@@ -135,12 +152,12 @@ def eager_attention_forward(
 class KmerBertSelfAttention(nn.Module):
     """Multi-head self-attention through the attention backends of transformers (eager, sdpa, flex, flash)."""
 
-    def __init__(self, config: KmerBertConfig, window: int | None = None) -> None:
+    def __init__(self, config: KmerBertConfig, reach: int | None = None) -> None:
         super().__init__()
         self.config = config
         self.head_size = config.hidden_size // config.num_attention_heads
         self.scaling = self.head_size**-0.5
-        self.window = window
+        self.reach = reach  # tokens to each side that a token sees; None for all tokens
         self.is_causal = False
         self.query = nn.Linear(config.hidden_size, config.hidden_size)
         self.key = nn.Linear(config.hidden_size, config.hidden_size)
@@ -155,18 +172,20 @@ class KmerBertSelfAttention(nn.Module):
         selected: Tensor | None = None,
         **kwargs: Any,
     ) -> tuple[Tensor, Tensor | None]:
-        """Attend.
+        """Compute queries, keys and values, and attend.
 
         Args:
             hidden: (batch, tokens, hidden), the tokens to attend to.
             layout: which tokens attend to which.
-            position_embeddings: cosines and sines of rotary positions, (batch, tokens, 1, size) each; None for others.
+            position_embeddings: cosines and sines of rotary positions, (batch or 1, tokens, 1, size) each; None for
+                other positions.
             query_states: (selected tokens, hidden), the tokens that attend; by default all of ``hidden``.
-            selected: bool (batch, tokens), the tokens to compute, those of ``query_states``; None computes all.
+            selected: bool (batch, tokens), True on the tokens of ``query_states``; None for all tokens.
             kwargs: arguments of the backend.
 
         Returns:
-            The shape of ``query_states``, or of ``hidden``, and the attention weights where the backend returns them.
+            The attended values, in the shape of ``query_states`` or else of ``hidden``, and the attention weights if
+            the backend returns them, or else None.
         """
         query_states = hidden if query_states is None else query_states
         heads = (-1, self.head_size)
@@ -176,20 +195,30 @@ class KmerBertSelfAttention(nn.Module):
         if position_embeddings is not None:
             query = apply_rotary(query, *_of_selected(position_embeddings, selected))
             key = apply_rotary(key, *position_embeddings)
-        attended, weights = layout(partial(self._attend, **kwargs), query, key, value, self.window, selected)
+        attended, weights = layout(partial(self._attend, **kwargs), query, key, value, self.reach, selected)
         return attended.reshape(query_states.shape).contiguous(), weights
 
     def _attend(self, query: Tensor, key: Tensor, value: Tensor, mask: Any, **kwargs: Any) -> tuple:
         """Call the backend on (batch, heads, tokens, size); see `eager_attention_forward` for what it returns."""
         dropout = self.config.attention_probs_dropout_prob if self.training else 0.0
         name = attention_name(self.config)
-        # Where weights are dropped, torch has no kernel on a CPU: it does as eager does, but draws slowly.
+        # torch has no fast CPU kernel for attention with dropout: it computes the same as eager does, but draws random
+        # numbers slowly.
         if name == "sdpa" and dropout and query.device.type == "cpu" and not is_tracing(query):
             name = "eager"
         backend = ALL_ATTENTION_FUNCTIONS.get_interface(name, eager_attention_forward)
-        reach = None if self.window is None else self.window + 1  # flash backends subtract 1 from it again
+        # transformers counts the token itself, too: its flash backends subtract 1.
+        sliding_window = None if self.reach is None else self.reach + 1
         return backend(
-            self, query, key, value, mask, dropout=dropout, scaling=self.scaling, sliding_window=reach, **kwargs
+            self,
+            query,
+            key,
+            value,
+            mask,
+            dropout=dropout,
+            scaling=self.scaling,
+            sliding_window=sliding_window,
+            **kwargs,
         )
 
 
@@ -217,15 +246,16 @@ class KmerBertResidual(nn.Module):
 class KmerBertAttention(nn.Module):
     """Self-attention and its residual."""
 
-    def __init__(self, config: KmerBertConfig, window: int | None = None) -> None:
+    def __init__(self, config: KmerBertConfig, reach: int | None = None) -> None:
         super().__init__()
-        self.self = KmerBertSelfAttention(config, window)
+        self.self = KmerBertSelfAttention(config, reach)
         self.output = KmerBertResidual(config.hidden_size, config)
 
     def forward(self, hidden: Tensor, layout: Layout, selected: Tensor | None = None, **kwargs: object) -> Tensor:
         """Map (batch, tokens, hidden) to the same shape, or to (selected tokens, hidden)."""
         query_states = hidden
-        if selected is not None:  # (selected tokens, hidden)
+        if selected is not None:
+            # (selected tokens, hidden); the backward pass of index_select is faster than that of hidden[selected].
             query_states = hidden.flatten(0, 1).index_select(0, selected.flatten().nonzero()[:, 0])
         attended, _ = self.self(hidden, layout, query_states=query_states, selected=selected, **kwargs)
         return self.output(attended, query_states)
@@ -247,9 +277,9 @@ class KmerBertIntermediate(nn.Module):
 class KmerBertLayer(GradientCheckpointingLayer):
     """An encoder layer: attention, then feed-forward, each with its residual (post-norm)."""
 
-    def __init__(self, config: KmerBertConfig, window: int | None = None) -> None:
+    def __init__(self, config: KmerBertConfig, reach: int | None = None) -> None:
         super().__init__()
-        self.attention = KmerBertAttention(config, window)
+        self.attention = KmerBertAttention(config, reach)
         self.intermediate = KmerBertIntermediate(config)
         self.output = KmerBertResidual(config.intermediate_size, config)
 
@@ -264,36 +294,40 @@ class KmerBertEncoder(nn.Module):
 
     def __init__(self, config: KmerBertConfig) -> None:
         super().__init__()
-        windows = [config.window_of(index) for index in range(config.num_hidden_layers)]
-        self.layer = nn.ModuleList(KmerBertLayer(config, window) for window in windows)
-        self.last_window = windows[-1]
+        reaches = [config.window_of(index) for index in range(config.num_hidden_layers)]
+        self.layer = nn.ModuleList(KmerBertLayer(config, reach) for reach in reaches)
+        self.last_reach = reaches[-1]
 
     def forward(self, hidden: Tensor, layout: Layout, selected: Tensor | None = None, **kwargs: object) -> Tensor:
-        """Map (batch, tokens, hidden) to the same shape, or to (selected tokens, hidden), in reading order.
+        """Map (batch, tokens, hidden) to the same shape, or to (selected tokens, hidden), row by row.
 
         Args:
             hidden: (batch, tokens, hidden), the embedded tokens.
             layout: which tokens attend to which.
-            selected: bool (batch, tokens), the tokens wanted; None for all.
-            kwargs: for the layers.
+            selected: bool (batch, tokens), the tokens to return; None for all.
+            kwargs: further arguments of the layers.
         """
         *lower, last = self.layer
         for layer in lower:
             hidden = layer(hidden, layout, **kwargs)
-        # Only the last layer may compute the selected tokens alone: the layers above another one attend to all of them.
-        if selected is not None and selection_pays(hidden) and layout.supports_selection(self.last_window):
+        # Only the last layer may skip tokens: the output of every other layer is read by the next one, which attends to
+        # all tokens.
+        if selected is not None and selection_pays(hidden) and layout.supports_selection(self.last_reach):
             return last(hidden, layout, selected=selected, **kwargs)
         hidden = last(hidden, layout, **kwargs)
         return hidden if selected is None else hidden[selected]
 
 
 def selection_pays(hidden: Tensor) -> bool:
-    """Check whether a last layer of selected tokens is worth it: on a CPU; elsewhere it was not measured."""
+    """Check whether it saves time to compute only the selected tokens in the last layer.
+
+    On a CPU it does; on other devices it has not been measured.
+    """
     return hidden.device.type == "cpu" and not is_tracing(hidden)
 
 
 class KmerBertPooler(nn.Module):
-    """The projection of [CLS], or of all tokens, that the sequence classifier reads.
+    """The pooling of a sequence's tokens ([CLS] only, or all of them) and the projection that the classifier reads.
 
     Source: GenomeNet-BERT, section 3 (fine-tuning), for [CLS].
     """
@@ -320,10 +354,11 @@ class KmerBertPooler(nn.Module):
         Args:
             hidden: (batch, tokens, hidden); or (sequences, hidden), the states of the `needed_tokens`.
             attention_mask: (batch, tokens), 0 on padding; None for no padding.
-            position_ids: (batch, tokens), which start again at each of several packed sequences.
+            position_ids: (batch, tokens), which start again at each of several packed sequences; None if rows are not
+                packed.
 
         Returns:
-            (sequences, hidden): one per row, or several where rows are packed.
+            (sequences, hidden): one sequence per row, or several where rows are packed.
         """
         if hidden.ndim == 3:
             hidden, real = unpack([hidden], attention_mask, position_ids)
@@ -333,7 +368,7 @@ class KmerBertPooler(nn.Module):
 
 
 class KmerBertPreTrainedModel(PreTrainedModel):
-    """The base of all KmerBert models: configuration, start, loading and saving, and what transformers may do."""
+    """The base of all KmerBert models: initialisation, loading, saving, and the transformers features they support."""
 
     config: KmerBertConfig
     config_class = KmerBertConfig
@@ -346,8 +381,9 @@ class KmerBertPreTrainedModel(PreTrainedModel):
     _supports_attention_backend = True
     _can_record_outputs = {"hidden_states": KmerBertLayer, "attentions": KmerBertSelfAttention}
 
-    # The class that each Auto class loads: from this package, registered by auto.py, and from the code beside saved
-    # weights, where it is not installed. (By itself, transformers would write down the class that is saved alone.)
+    # The class that each Auto class loads. auto.py registers these classes; `save_pretrained` writes their names
+    # to config.json, for machines where this package is not installed. (transformers itself would write only the
+    # entry of the class that is saved.)
     auto_map = {
         "AutoConfig": "configuration_kmer_bert.KmerBertConfig",
         "AutoModel": "modeling_kmer_bert.KmerBertModel",
@@ -357,7 +393,7 @@ class KmerBertPreTrainedModel(PreTrainedModel):
         "AutoModelForTokenClassification": "modeling_kmer_bert.KmerBertForTokenClassification",
     }
 
-    # Weights of today's and old BERT checkpoints that no model here reads.
+    # Names of weights in BERT checkpoints that our models do not have; no warning is given for them.
     _keys_to_ignore_on_load_unexpected = [r"(^|\.)embeddings\.position_ids$", r"^cls\.seq_relationship\."]
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -379,14 +415,16 @@ class KmerBertPreTrainedModel(PreTrainedModel):
     ) -> Any:
         """Load a saved model or a BERT over k-mers (DNABERT); see ``PreTrainedModel.from_pretrained``.
 
-        Weights of a head that are missing in the checkpoint are drawn, which transformers reports; weights of the
-        encoder are never drawn.
+        Weights of a head that are missing in the checkpoint are initialised at random, which transformers reports.
+        Missing weights of the encoder are an error.
 
         Args:
             pretrained_model_name_or_path: folder, or name on the Hub.
             model_args: as in transformers.
-            output_loading_info: also return which weights were missing or left over; the caller judges them then.
-            stretch_positions: interpolate the learned positions, so that the model reads this many tokens.
+            output_loading_info: also return which weights were missing or unexpected. The caller has to check them
+                then: missing weights of the encoder are not an error.
+            stretch_positions: number of tokens that the model can read afterwards; its learned positions are
+                interpolated.
             kwargs: as in transformers.
 
         Raises:
@@ -396,7 +434,7 @@ class KmerBertPreTrainedModel(PreTrainedModel):
             pretrained_model_name_or_path, *model_args, output_loading_info=True, **kwargs
         )
         if pretrained_model_name_or_path is not None and not output_loading_info:
-            refuse_missing(model, info["missing_keys"], str(pretrained_model_name_or_path))
+            check_encoder_complete(model, info["missing_keys"], str(pretrained_model_name_or_path))
         if stretch_positions is not None:
             model.resize_position_embeddings(stretch_positions)
         return (model, info) if output_loading_info else model
@@ -413,10 +451,13 @@ class KmerBertPreTrainedModel(PreTrainedModel):
         return self.base_model.embeddings.position_embeddings
 
     def resize_position_embeddings(self, new_num_position_embeddings: int) -> None:
-        """Interpolate the learned positions to another number of them; see `stretch_positions`.
+        """Interpolate the learned positions to another number of positions; see `positions.stretch_positions`.
+
+        Args:
+            new_num_position_embeddings: number of positions afterwards.
 
         Raises:
-            ValueError: if positions are not learned, or fewer than 3 are wanted, which hold no sequence.
+            ValueError: if positions are not learned, or there would be fewer than 3, too few for any sequence.
         """
         old = self.get_position_embeddings()
         if new_num_position_embeddings < 3:
@@ -431,7 +472,7 @@ class KmerBertPreTrainedModel(PreTrainedModel):
     def save_pretrained(self, save_directory: str | os.PathLike, **kwargs: Any) -> None:
         """Save weights, configuration and the code to load them; see ``PreTrainedModel.save_pretrained``."""
         self.config.auto_map = dict(self.auto_map)
-        # Otherwise transformers would write the names of an old checkpoint (LayerNorm.gamma) that loading converted.
+        # Otherwise transformers would save weights under the old names (LayerNorm.gamma) that it converted on loading.
         kwargs.setdefault("save_original_format", False)
         super().save_pretrained(save_directory, **kwargs)
         set_usual_mode(save_directory)
@@ -442,22 +483,22 @@ class KmerBertPreTrainedModel(PreTrainedModel):
         if isinstance(module, KmerBertPredictions):
             init.zeros_(module.bias)
         if self.config.initialisation == "kmer":
-            start_for_kmers(module, self.base_model, self.config)
+            initialise_for_kmers(module, self.base_model, self.config)
 
 
 def set_usual_mode(folder: str | os.PathLike) -> None:
-    """Copy the file mode of config.json to the weights beside it; safetensors 0.8 keeps files for their owner."""
+    """Copy the file mode of config.json to the weights; safetensors 0.8 makes them readable by their owner only."""
     for weights in Path(folder).glob("model*.safetensors"):
-        with contextlib.suppress(OSError):  # not saved by this process, or a disk without modes
+        with contextlib.suppress(OSError):  # another process wrote them, or the file system has no modes
             shutil.copymode(Path(folder) / "config.json", weights)
 
 
-def refuse_missing(model: PreTrainedModel, missing: Iterable[str], source: str) -> None:
+def check_encoder_complete(model: PreTrainedModel, missing: Iterable[str], source: str) -> None:
     """Check that no weight of the encoder is missing; the pooler counts as a part of the heads.
 
     Args:
-        model: as loaded.
-        missing: names of the weights that the checkpoint does not have.
+        model: the loaded model.
+        missing: names of the model's weights that the checkpoint does not have.
         source: name of the checkpoint, for the message.
 
     Raises:
@@ -466,9 +507,9 @@ def refuse_missing(model: PreTrainedModel, missing: Iterable[str], source: str) 
     encoder = model.base_model
     prefix = "" if encoder is model else f"{model.base_model_prefix}."
     ours = {prefix + name for name in encoder.state_dict() if not name.startswith("pooler.")}
-    if lost := sorted(ours.intersection(missing)):
+    if missing_ours := sorted(ours.intersection(missing)):
         raise ValueError(
-            f"{source}: {len(lost)} of {len(ours)} weights of the encoder are missing ({lost[0]} ...); "
+            f"{source}: {len(missing_ours)} of {len(ours)} weights of the encoder are missing ({missing_ours[0]} ...); "
             "the checkpoint is damaged or of another architecture"
         )
 
@@ -512,23 +553,28 @@ class KmerBertModel(KmerBertPreTrainedModel):
         only_pooled: bool = False,
         **kwargs: object,
     ) -> BaseModelOutputWithPooling:
-        """Encode.
+        """Encode tokens.
 
         Args:
-            input_ids: (batch, tokens); or ``inputs_embeds`` instead.
-            attention_mask: (batch, tokens), 0 on padding; None attends to everything.
-            token_type_ids: (batch, tokens), 0 for the first sequence and 1 for the second of a pair.
-            position_ids: (batch, tokens); by default 0, 1, 2, ... Where they start again within a row, the row holds
-                several packed windows, which do not see each other.
-            inputs_embeds: (batch, tokens, hidden).
-            selected: bool (batch, tokens), the tokens to return; all if None. ``last_hidden_state`` is then (selected
-                tokens, hidden), in reading order. For a model without a pooler.
-            only_pooled: only ``pooler_output`` is wanted; where the pooler reads first tokens, ``last_hidden_state``
-                may hold these alone.
+            input_ids: (batch, tokens); None with ``inputs_embeds``.
+            attention_mask: (batch, tokens), 0 on padding; None for no padding.
+            token_type_ids: (batch, tokens), 0 for the first sequence and 1 for the second of a pair; None for 0.
+            position_ids: (batch, tokens); by default 0, 1, 2, ... Where positions start again within a row, the row
+                holds several packed windows, which do not see each other.
+            inputs_embeds: (batch, tokens, hidden), embeddings of the tokens in place of their ids.
+            selected: bool (batch, tokens), the tokens to return, for a model without a pooler; ``last_hidden_state`` is
+                then (selected tokens, hidden), row by row. None returns all tokens.
+            only_pooled: only ``pooler_output`` will be used; if the pooler reads first tokens only,
+                ``last_hidden_state`` may then hold only those.
             kwargs: ``output_hidden_states``, ``output_attentions``, ``return_dict`` and arguments of the backend.
 
+        Returns:
+            ``last_hidden_state`` (batch, tokens, hidden) and ``pooler_output`` (sequences, hidden), None without a
+            pooler.
+
         Raises:
-            ValueError: if not exactly one of ids and embeddings is given, or the input is longer than the positions.
+            ValueError: if not exactly one of ids and embeddings is given, or the input is longer than the table of
+                learned positions.
         """
         if (input_ids is None) == (inputs_embeds is None):
             raise ValueError("give exactly one of input_ids and inputs_embeds")
@@ -549,7 +595,7 @@ class KmerBertModel(KmerBertPreTrainedModel):
         return BaseModelOutputWithPooling(last_hidden_state=hidden, pooler_output=pooled)
 
     def rotary_embeddings(self, embedded: Tensor, position_ids: Tensor | None) -> tuple[Tensor, Tensor] | None:
-        """Compute the cosines and sines of rotary positions, (batch or 1, tokens, 1, size) each; None for others."""
+        """Compute cosines and sines of rotary positions, (batch or 1, tokens, 1, size) each; None if not rotary."""
         if self.config.position_embedding_type != "rotary":
             return None
         if position_ids is None:
@@ -616,7 +662,7 @@ class KmerBertForMaskedLM(KmerBertPreTrainedModel):
         super().__init__(config)
         self.bert = KmerBertModel(config, add_pooling_layer=False)
         self.cls = KmerBertMaskedLMHead(config)
-        # A tied decoder has no weights of its own: drawing some would overwrite the embeddings that it shares.
+        # A tied decoder shares the token embeddings: initialising it would overwrite them.
         mark_as_initialised(self.cls.predictions.decoder, config.tie_word_embeddings)
         self.post_init()
 
@@ -652,20 +698,21 @@ class KmerBertForMaskedLM(KmerBertPreTrainedModel):
             inputs_embeds: as in KmerBertModel.
             labels: (batch, tokens), the true id on masked tokens and -100 elsewhere.
             num_items_in_batch: number of labelled tokens of the whole optimizer step; the Trainer passes it, so that
-                the loss is the same however the step is cut into micro-batches.
-            sparse_prediction: compute logits for the labelled tokens only; by default in training, if
-                ``config.sparse_prediction`` says so.
+                the loss does not depend on how the step is divided into micro-batches.
+            sparse_prediction: compute logits for the labelled tokens only; by default in training, unless
+                ``config.sparse_prediction`` is False.
             kwargs: as in KmerBertModel.
 
         Returns:
-            loss in nats per masked token, 0 if there are none; logits (batch, tokens, vocabulary), or, with labels and
-            sparse prediction, (labelled tokens, vocabulary) in reading order.
+            loss in nats per masked token, 0 if no token is masked; logits (batch, tokens, vocabulary), or, with labels
+            and sparse prediction, (labelled tokens, vocabulary), row by row.
         """
-        # Dense by default outside training: the Trainer and metrics of others expect logits of all tokens there.
+        # Outside training, a plain Trainer and its metrics expect logits of all tokens, so those are the default there.
         if sparse_prediction is None:
             sparse_prediction = self.training and self.config.sparse_prediction
         selected = labels != IGNORE_INDEX if labels is not None and sparse_prediction else None
         recorded = should_record(self.config, kwargs)
+        # Recorded hidden states are those of all tokens; then the selected tokens are picked below.
         kwargs["selected"] = None if recorded else selected
         outputs = self.bert(input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds, **kwargs)
         hidden = outputs.last_hidden_state
@@ -682,7 +729,7 @@ class KmerBertForMaskedLM(KmerBertPreTrainedModel):
 
 
 class KmerBertClassifier(KmerBertPreTrainedModel):
-    """The base of the classifiers: an encoder, the layers of a subclass, a dropout and a linear layer."""
+    """The base of the classifiers: an encoder, the layers that a subclass adds, dropout and a linear layer."""
 
     dropout_class: type[nn.Dropout] = KmerBertDropout
 
@@ -692,12 +739,12 @@ class KmerBertClassifier(KmerBertPreTrainedModel):
         self.bert = KmerBertModel(config, add_pooling_layer)
 
     def add_classifier(self) -> None:
-        """Add the last two layers, at the end of a constructor: the order of layers decides what a seed draws for them.
+        """Add dropout and the linear layer; the dropout probability is ``classifier_dropout`` or that of hidden states.
 
-        The dropout is ``config.classifier_dropout``, or else that of the hidden states.
+        Subclasses call this last in their constructors: the order of layers decides which random weights each one gets.
         """
-        own = self.config.classifier_dropout
-        self.dropout = self.dropout_class(self.config.hidden_dropout_prob if own is None else own)
+        dropout = self.config.classifier_dropout
+        self.dropout = self.dropout_class(self.config.hidden_dropout_prob if dropout is None else dropout)
         self.classifier = nn.Linear(self.config.hidden_size, self.config.num_labels)
         self.post_init()
 
@@ -710,14 +757,14 @@ class KmerBertClassifier(KmerBertPreTrainedModel):
         outputs: ModelOutput,
         **states: Tensor,
     ) -> Any:
-        """Compute the loss of a sequence head, and return it with all that a forward pass returns.
+        """Compute the loss of a sequence head, and build the output of its forward pass.
 
         Args:
             kind: class of the output.
             logits: (sequences, num_labels).
-            labels: as in `sequence_loss`; None for no loss.
-            num_items: as in `sequence_loss`.
-            outputs: of the encoder.
+            labels: labels as in `sequence_loss`; None for no loss.
+            num_items: number of known labels of the whole optimizer step, as in `sequence_loss`.
+            outputs: outputs of the encoder.
             states: further fields of the output.
         """
         return kind(
@@ -734,10 +781,11 @@ class KmerBertForSequenceClassification(KmerBertClassifier):
 
     ``config.classifier_pooling`` decides what is pooled; ``token_type_ids`` mark the second sequence of a pair.
 
-    After a masked-token pretraining the pooler is as new as the classifier, so LoRA needs ``modules_to_save=["pooler",
-    "classifier"]``: by itself peft saves the classifier only, and a pooler that is drawn again gives other results.
-    With the pooling "attention" omit peft's ``task_type``: peft would take the pooler's score for a second classifier,
-    and the adapter would not load.
+    After masked-token pretraining neither the pooler nor the classifier has trained weights. With LoRA pass
+    ``modules_to_save=["pooler", "classifier"]``: by default peft saves the classifier only, and the pooler would be
+    initialised anew, with different results, whenever the adapter is loaded. With the pooling "attention" also omit
+    peft's ``task_type``: the pooler has a layer named ``score``, which peft would take for another classifier, and the
+    adapter would not load.
     """
 
     def __init__(self, config: KmerBertConfig) -> None:
@@ -764,15 +812,16 @@ class KmerBertForSequenceClassification(KmerBertClassifier):
             token_type_ids: as in KmerBertModel.
             position_ids: as in KmerBertModel.
             inputs_embeds: as in KmerBertModel.
-            labels: (batch,) class numbers, -100 for no label; (batch, labels) of 0/1 for several labels, NaN or -100
-                where not measured; (batch,) or (batch, targets) numbers for regression, NaN where not measured.
-                ``config.problem_type`` decides, or the type of the labels where it is not set.
+            labels: (batch,) class numbers, -100 for no label; (batch, num_labels) of 0/1 for several labels, NaN or
+                -100 where not measured; (batch,) or (batch, num_labels) numbers for regression, NaN where not measured.
+                ``config.problem_type`` decides, or the type of the labels if it is not set.
             num_items_in_batch: number of known labels of the whole optimizer step; the Trainer passes it.
             kwargs: as in KmerBertModel.
 
         Returns:
-            loss (of a regression: squared standardised error where ``config.target_scales`` are set); logits (batch,
-            num_labels), or (sequences, num_labels) where rows are packed, of a regression in the targets' own units.
+            loss (of a regression: the squared error, standardised if ``config.target_scales`` are set); logits
+            (batch, num_labels), or (sequences, num_labels) where rows are packed; for a regression they have the units
+            of the targets.
 
         Raises:
             ValueError: for labels that do not fit the model.
@@ -817,14 +866,14 @@ class KmerBertForTokenClassification(KmerBertClassifier):
             inputs_embeds: as in KmerBertModel.
             labels: (batch, tokens) class numbers, -100 for no label; per nucleotide (batch, nt), or (sequences, nt)
                 where rows are packed.
-            special_tokens_mask: (batch, tokens), 1 on [CLS] and [SEP]; needed per nucleotide with ``inputs_embeds`` or
-                a vocabulary that is not KmerTokenizer's, otherwise read off the ids.
+            special_tokens_mask: (batch, tokens), 1 on [CLS] and [SEP]. A model per nucleotide needs it with
+                ``inputs_embeds`` or a vocabulary that is not KmerTokenizer's; otherwise the ids suffice.
             num_items_in_batch: number of labels of the whole optimizer step; the Trainer passes it.
             kwargs: as in KmerBertModel.
 
         Returns:
             loss; logits (batch, tokens, num_labels). Per nucleotide (sequences, nt, num_labels): the mean over the
-            k-mers that cover a nucleotide, and those of the last k-mer in the tail that no k-mer covers; as many nt as
+            k-mers that cover a nucleotide; nucleotides after the last k-mer get its logits. There are as many nt as
             ``labels`` has, or without labels enough for the longest sequence of this many tokens.
 
         Raises:
@@ -862,12 +911,15 @@ class KmerBertForTokenClassification(KmerBertClassifier):
 
 
 def kmer_tokens(config: KmerBertConfig, input_ids: Tensor | None, special_tokens_mask: Tensor | None) -> Tensor:
-    """Mark the k-mers, [UNK] and [MASK] among them, but not [PAD], [CLS] and [SEP]; bool (batch, tokens).
+    """Mark the tokens that stand for k-mers: all, including [UNK] and [MASK], except [PAD], [CLS] and [SEP].
 
     Args:
-        config: its ``pad_token_id`` is [PAD].
+        config: configuration of the model, whose ``pad_token_id`` is the id of [PAD].
         input_ids: (batch, tokens), or None with a mask.
-        special_tokens_mask: (batch, tokens), 1 on tokens that are not k-mers; None reads them off the ids.
+        special_tokens_mask: (batch, tokens), 1 on tokens that do not stand for k-mers; None if the ids suffice.
+
+    Returns:
+        bool (batch, tokens).
 
     Raises:
         ValueError: if there are neither ids nor a mask.

@@ -1,21 +1,21 @@
-"""Positions of tokens as numbers: sinusoids to add, learned tables to stretch, rotations of queries and keys."""
+"""Positions of tokens: sinusoids to add, learned tables to stretch, and rotations of queries and keys."""
 
 import torch
 from torch import Tensor, nn
 
-# Amplitude of sinusoids that are added to k-mer embeddings, whose standard deviation at the start is 0.1.
+# Amplitude of the sinusoids that are added to k-mer embeddings, whose initial standard deviation is 0.1.
 AMPLITUDE = 0.084
-# Longest wavelengths, divided by 2 pi, in tokens: of fixed sinusoids (Vaswani et al. 2017), and of the sinusoids that
-# learned positions start from.
+# Longest wavelengths, divided by 2 pi, in tokens: of fixed sinusoids (Vaswani et al. 2017), and of the sinusoids to
+# which learned positions are initialised.
 SINUSOIDAL_BASE, LEARNED_BASE = 10000.0, 1000.0
 
 
 def sinusoids(positions: Tensor, size: int, base: float) -> Tensor:
-    """Compute sines and cosines, by turns, of wavelengths from 2 pi to 2 pi ``base`` tokens.
+    """Compute sines and cosines, in alternation, with wavelengths from 2 pi to 2 pi ``base`` tokens.
 
     Args:
-        positions: (...), in tokens.
-        size: features of the result.
+        positions: (...), positions of tokens.
+        size: number of features of each position.
         base: longest wavelength, divided by 2 pi, in tokens.
 
     Returns:
@@ -29,7 +29,7 @@ def sinusoids(positions: Tensor, size: int, base: float) -> Tensor:
 def sinusoidal_positions(
     positions: int, hidden_size: int, amplitude: float = AMPLITUDE, base: float = LEARNED_BASE
 ) -> Tensor:
-    """Compute the sinusoids that learned positions start from, (positions, hidden_size)."""
+    """Compute the sinusoids to which learned positions are initialised, (positions, hidden_size)."""
     return amplitude * sinusoids(torch.arange(positions), hidden_size, base)
 
 
@@ -40,13 +40,13 @@ def stretch_positions(table: Tensor, positions: int) -> Tensor:
     [0.0, 1.0, 2.0, 3.0, 4.0]
 
     Args:
-        table: (positions before, hidden).
-        positions: number of rows wanted.
+        table: (old positions, hidden).
+        positions: number of rows of the result.
 
     Returns:
         (positions, hidden).
     """
-    columns = table.float().T.unsqueeze(0)  # (1, hidden, positions before)
+    columns = table.float().T.unsqueeze(0)  # (1, hidden, old positions)
     stretched = nn.functional.interpolate(columns, size=positions, mode="linear", align_corners=True)
     return stretched[0].T.to(table.dtype).contiguous()
 
@@ -60,7 +60,7 @@ def rotation(positions: Tensor, size: int, base: float) -> tuple[Tensor, Tensor]
         base: longest wavelength, divided by 2 pi, in tokens.
 
     Returns:
-        (batch, tokens, 1, size) each.
+        Cosines and sines, (batch, tokens, 1, size) each.
     """
     frequency = base ** (-torch.arange(0, size, 2, device=positions.device) / size)
     angle = (positions.unsqueeze(-1) * frequency).repeat(1, 1, 2).unsqueeze(2)
@@ -68,12 +68,12 @@ def rotation(positions: Tensor, size: int, base: float) -> tuple[Tensor, Tensor]
 
 
 def apply_rotary(states: Tensor, cosines: Tensor, sines: Tensor) -> Tensor:
-    """Rotate features i and i + size / 2 as a pair.
+    """Rotate queries or keys; features i and i + size / 2 are a point in the plane.
 
     Args:
         states: queries or keys, (batch, tokens, heads, size).
-        cosines: (batch, tokens, 1, size), of `rotation`.
-        sines: the same shape.
+        cosines: (batch, tokens, 1, size), as `rotation` returns them.
+        sines: (batch, tokens, 1, size), as `rotation` returns them.
 
     Returns:
         The shape and type of ``states``.

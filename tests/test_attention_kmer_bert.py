@@ -329,7 +329,7 @@ def test_some_layers_are_global(tiny_config: KmerBertConfig) -> None:
     assert [tiny_config.window_of(layer) for layer in range(5)] == [None, 2, 2, None, 2]
     tiny_config.layer_types = default_layer_types(5, 2)
     layers = KmerBertModel(tiny_config).encoder.layer
-    assert [layer.attention.self.window for layer in layers] == [None, 2, None, 2, None]
+    assert [layer.attention.self.reach for layer in layers] == [None, 2, None, 2, None]
     tiny_config.layer_types = default_layer_types(5, None)
     assert {tiny_config.window_of(layer) for layer in range(5)} == {2}
 

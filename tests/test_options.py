@@ -358,8 +358,16 @@ def test_a_model_is_described_in_the_words_of_version_01(settings_of, work, warn
     assert (model.sliding_window, model.classifier_pooling, model.position_embedding_type) == (8, "mean", "absolute")
     assert model.layer_types == ["full_attention", "sliding_attention", "full_attention"]
     assert len(warned()) == 4 and all(line.startswith("old.yaml: model.") for line in warned())
-    model = settings_of("pretrain", "--config", "pretrain.yaml", "--model.attention_window", "4")["model"]
-    assert model.sliding_window == 4
+
+
+def test_options_of_a_model_are_translated_from_version_01(settings_of, warned):
+    old = ["--model.attention_window", "3", "--model.position_embedding_type", "learned", "--model.pooling=max"]
+    model = settings_of("pretrain", "--config", "pretrain.yaml", *old)["model"]
+    assert (model.sliding_window, model.position_embedding_type, model.classifier_pooling) == (3, "absolute", "max")
+    lines = {line.split(":")[0]: line for line in warned()}
+    assert lines.keys() == {"--model.attention_window", "--model.position_embedding_type", "--model.pooling"}
+    for option, new in zip(lines, ("sliding_window", "absolute", "classifier_pooling"), strict=True):
+        assert new in lines[option]
 
 
 OLD_PRETRAIN = """

@@ -163,7 +163,7 @@ def _load(source: str, kind: str) -> PreTrainedModel:
     """Load a model, and log which weights of its head are missing in the checkpoint."""
     with no_load_report():
         model, info = getattr(modeling_kmer_bert, kind).from_pretrained(source, output_loading_info=True)
-    modeling_kmer_bert.refuse_missing(model, info["missing_keys"], source)
+    modeling_kmer_bert.check_encoder_complete(model, info["missing_keys"], source)
     if missing := sorted(info["missing_keys"]):
         logger.warning("%s: has no %s; these weights are random: train before use", source, ", ".join(missing))
     if unexpected := sorted(info["unexpected_keys"]):

@@ -36,7 +36,7 @@ from ..labelled.data import LabelledData
 from ..labelled.labels import check_columns
 from ..labelled.sequence_dataset import SequenceDataset
 from ..labelled.sequences import LabelledSequences, check_classes
-from ..modeling_kmer_bert import refuse_missing
+from ..modeling_kmer_bert import check_encoder_complete
 from ..renamed import renamed
 from ..runs.callbacks import SetEpoch
 from ..runs.exact_trainer import ExactTrainer
@@ -242,7 +242,7 @@ def build_classifier(
         config.max_position_embeddings = before.max_position_embeddings
     with readable(pretrained), no_load_report():  # a classifier of other classes gets a new head
         network, info = auto.from_pretrained(pretrained, config=config, output_loading_info=True, **options)
-        refuse_missing(network, info["missing_keys"], pretrained)
+        check_encoder_complete(network, info["missing_keys"], pretrained)
     for name, found, expected in sorted(info["mismatched_keys"]):
         if name.startswith("bert.") and ".pooler." not in name:
             raise InputError(
