@@ -1,11 +1,11 @@
-"""`check` against dnaio alone, as ratios in one run, one thread; the memory it takes; and how near the sketch comes.
+"""Compare `check` with dnaio alone; measure the memory of `check` and the accuracy of its search for near-duplicates.
 
     python benchmarks/check.py
 
-dnaio parses the same file and does nothing else. Random DNA; the two take turns; medians over the rounds, in seconds of
-processor time; MB are those of the letters. With splits,
-near-duplicates are looked for as well. The last table is of copies with substitutions at random places, half of them
-reverse complemented: the share that is found, and the identity that is estimated for these.
+dnaio parses the same file and does nothing else. Both read random DNA, in turn, on one thread. Numbers are medians over
+the rounds; seconds are processor time, and an MB is a million letters. With splits, `check` also searches for
+near-duplicates. The last table is about copies with substitutions at random places, half of the copies reverse
+complemented: the share of copies that is found, and the mean and standard deviation of their estimated identity.
 """
 
 from __future__ import annotations
@@ -47,14 +47,14 @@ def parse(path: str) -> None:
 
 
 def seconds(call: Callable[[], object]) -> float:
-    """Measure processor time, which other work on the machine disturbs less."""
+    """Measure the processor time of a call, which other work on the machine disturbs less than wall-clock time."""
     begin = time.process_time()
     call()
     return time.process_time() - begin
 
 
 def compare(path: str, other: str) -> list[float]:
-    """Time dnaio, check, and check with splits, once each."""
+    """Return the seconds of dnaio, `check`, and `check` with splits, measured once each."""
     return [
         seconds(lambda: parse(path)),
         seconds(lambda: check([path])),
@@ -63,7 +63,14 @@ def compare(path: str, other: str) -> list[float]:
 
 
 def copies(length: int, identity: float, expected_nt: int, count: int = 100) -> str:
-    """Look for mutated copies of random sequences; returns found and mean and standard deviation of the estimate."""
+    """Search for mutated copies of random sequences, and return two cells of the table.
+
+    Args:
+        length: nt of a sequence.
+        identity: share of nucleotides that a copy has in common with its original.
+        expected_nt: nt that the sketch is made for: the more, the fewer 24-mers it samples.
+        count: number of sequences, each with one copy.
+    """
     rng = np.random.default_rng(length)
     sketch = Sketch(expected_nt=expected_nt)
     originals = rng.choice(np.frombuffer(b"ATCG", np.uint8), (count, length))
@@ -84,7 +91,7 @@ def copies(length: int, identity: float, expected_nt: int, count: int = 100) -> 
 
 
 def accuracy() -> None:
-    """Print the table of copies."""
+    """Print the table of copies: how many are found, and their estimated identity."""
     print("\n| length, nt | 24-mers sampled | identity, % | found | estimate |\n|---|---|---|---|---|")
     for length in (100, 500, 3000, 50_000):
         for share in (1, 8, 64):

@@ -1,12 +1,13 @@
-"""Time the writing of a checkpoint of BERT-base (weights and AdamW's state): crash-safe, and by the stock Trainer.
+"""Time the writing of a checkpoint of BERT-base (weights and AdamW's state), by ExactTrainer and by the stock Trainer.
 
     OMP_NUM_THREADS=1 python benchmarks/checkpoint.py --folder /where/checkpoints/go
 
-Three Trainers share one model and one optimizer and take turns to save, with ``save_total_limit`` 2: the stock one,
-ours, and ours with every checkpoint hashed again at every rotation, as earlier versions did. Saves that delete nothing
-yet are not counted. The table gives CPU seconds, which other work on the machine disturbs least, and wall-clock
-seconds, much of them waiting for the disk (the system's temporary folder, or ``--folder``). The stock Trainer does not
-wait for the disk; its files are flushed afterwards, and the last row adds that. Numbers are medians over the rounds.
+Three Trainers share one model and one optimizer and save in turn, with ``save_total_limit`` 2: the stock Trainer, ours
+(ExactTrainer, whose checkpoints survive a crash), and ours with every checkpoint hashed again whenever an old one is
+deleted, as earlier versions did. The first saves, which delete nothing yet, are not counted. The table gives CPU
+seconds, which other work on the machine disturbs least, and wall-clock seconds, many of them spent waiting for the disk
+(which holds the system's temporary folder, or ``--folder``). The stock Trainer does not wait for the disk; its files
+are flushed afterwards, and the last row adds the time of that. Numbers are medians over the rounds.
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ COMPARED = ("all", "wall", "wall, flushed")
 
 
 class Forgetful(dict):
-    """Dictionary that finds nothing, so that every file is hashed again."""
+    """Dictionary in which no key is found, so that every file is hashed again."""
 
     def __contains__(self, key: object) -> bool:
         return False
@@ -74,8 +75,12 @@ def make_trainers(folder: Path) -> dict[str, Trainer]:
 
 @contextmanager
 def watching(parts: Parts) -> Iterator[None]:
-    """Time the parts of a save in CPU seconds, each without the parts within it; flushing runs in another thread."""
-    within: list[float] = []
+    """Time the parts of a save, in CPU seconds, within the block.
+
+    Parts call each other, so that the time of a part is counted without the time of the parts within it. Only flushing
+    runs in a thread of its own.
+    """
+    within: list[float] = []  # for each part that is running: seconds of the parts that it has called
 
     def timed(part: str, function: Callable) -> Callable:
         def call(*args: Any, **kwargs: Any) -> Any:
@@ -149,7 +154,7 @@ def report(saves: dict[str, list[Parts]]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--folder", type=Path, help="on the disk in question")
+    parser.add_argument("--folder", type=Path, help="folder on the disk to measure")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=arguments.folder) as name:
         folder = Path(name)

@@ -1,19 +1,25 @@
-"""Masking a batch: DataCollatorForSpanMasking against DNABERT's way and transformers' own collator, ratios in one run.
+"""Compare the masking of a batch: DataCollatorForSpanMasking, DNABERT's function, and transformers' own collator.
 
     python benchmarks/collator.py
 
-256 rows of 512 tokens, one thread, in CPU time, which other work on the machine disturbs least. First the masking
-alone, a batch of ids in, what is shown and the labels out; then whole collators, rows in, a "pt" batch out. They take
-turns; medians over the rounds.
+All mask 256 rows of 512 tokens, in turn, on one thread. Numbers are medians over the rounds of CPU time, which other
+work on the machine disturbs least. The first table times the masking alone (token ids in; masked ids and labels out),
+the second whole collators (rows in; a batch of tensors out).
 
-"DNABERT" repeats in our own words what the ``mask_tokens`` of its pretraining script and the tokenizer below it really
-do (jerryji1993/DNABERT, examples/run_pretrain.py, and its fork of transformers 2.5), step by step and in the same data
-structures: each row becomes a Python list in which every id is compared with those of [SEP] and [CLS], both looked up
-in the vocabulary anew for every token; the masked flags are copied; for each row the centres become a set, which is
-copied, filled by a loop over centres and neighbours, and turned into a list to index with; 80/10/10 is drawn for each
-token. What it masks is checked first: inside a row as often as independent centres make it (14.09 %), the first token
-half as often, because spans are cut at the ends. "DataCollatorForLanguageModeling" masks single tokens and is given a
-special_tokens_mask column, the faster way to use it.
+"DNABERT" is a rewriting of the function ``mask_tokens`` of DNABERT's pretraining script, and of the methods of its
+tokenizer that this function calls (jerryji1993/DNABERT, examples/run_pretrain.py, and its fork of transformers 2.5). It
+does the same work in the same data structures:
+
+- Each row becomes a Python list. Every id in it is compared with the ids of [SEP] and [CLS], which are looked up in the
+  vocabulary again for every token.
+- The flags of masked tokens are copied. In each row, the centres of spans become a set, which is copied, filled by a
+  loop over centres and their neighbours, and turned into a list, which serves as an index.
+- Random numbers are drawn for every token, masked or not; if it is masked, they decide whether it becomes [MASK]
+  (80 %), becomes a random token (10 %) or stays (10 %).
+
+The shares of tokens that it masks are checked first: 14.09 % inside a row, as many as independent centres give, and
+half of that for the first token, since spans are cut at the ends. "DataCollatorForLanguageModeling" masks single
+tokens; it gets a column special_tokens_mask, which makes it faster.
 """
 
 from __future__ import annotations
@@ -40,7 +46,7 @@ NEIGHBOURS = (-2, -1, 1, 2, 3)  # of a centre, for 6-mers
 
 
 class TokensOf2020:
-    """The special tokens of a tokenizer as transformers 2.5 keeps them: names, whose ids are found at every access."""
+    """Special tokens of a tokenizer as transformers 2.5 keeps them: by name; ids are looked up at every access."""
 
     def __init__(self, vocabulary: dict[str, int]) -> None:
         self.vocabulary, self.added = OrderedDict(vocabulary), {}
@@ -79,15 +85,15 @@ class TokensOf2020:
 
 
 def mask_as_dnabert(ids: torch.Tensor, tokens: TokensOf2020) -> tuple[torch.Tensor, torch.Tensor]:
-    """Mask a padded batch as DNABERT does, in place; returns it and the labels."""
+    """Mask a padded batch as DNABERT does, in place; return the batch and its labels."""
     labels = ids.clone()
-    chance = torch.full(labels.shape, RATE)
+    probability = torch.full(labels.shape, RATE)
     special = [tokens.special_tokens_mask(row) for row in labels.tolist()]
-    chance.masked_fill_(torch.tensor(special, dtype=torch.bool), value=0.0)
-    chance.masked_fill_(labels.eq(tokens.to_id("[PAD]")), value=0.0)
-    masked = torch.bernoulli(chance).bool()
+    probability.masked_fill_(torch.tensor(special, dtype=torch.bool), value=0.0)
+    probability.masked_fill_(labels.eq(tokens.to_id("[PAD]")), value=0.0)
+    masked = torch.bernoulli(probability).bool()
     for number, flags in enumerate(copy.deepcopy(masked)):
-        last = torch.where(chance[number] != 0)[0].tolist()[-1]
+        last = torch.where(probability[number] != 0)[0].tolist()[-1]
         centres = set(torch.where(flags == 1)[0].tolist())
         reached = copy.deepcopy(centres)
         for centre in centres:
@@ -104,14 +110,14 @@ def mask_as_dnabert(ids: torch.Tensor, tokens: TokensOf2020) -> tuple[torch.Tens
 
 
 def masked_shares(ids: torch.Tensor, tokens: TokensOf2020, batches: int = 8) -> tuple[float, float]:
-    """Measure the shares of tokens that DNABERT's way masks: far from the ends, and first tokens."""
+    """Measure two shares of tokens that DNABERT's function masks: far from the ends of rows, and at their beginning."""
     labels = torch.cat([mask_as_dnabert(ids.clone(), tokens)[1] for _ in range(batches)])
     masked = (labels != -100).float().mean(0)
     return masked[10:-10].mean().item(), masked[1].item()
 
 
 def check(inside: float, first: float) -> None:
-    """Stop where the shares are not those of independent centres whose spans are cut at the ends."""
+    """Check that the shares are those of independent centres whose spans are cut at the ends; exit if they are not."""
     expected = masking_fractions(6, RATE, k=6)[0], 1 - (1 - RATE) ** 3
     print(f"DNABERT masks {inside:.2%} ({expected[0]:.2%}) of the tokens, {first:.1%} ({expected[1]:.1%}) of the first")
     if abs(inside - expected[0]) > 0.004 or abs(first - expected[1]) > 0.03:
@@ -119,7 +125,7 @@ def check(inside: float, first: float) -> None:
 
 
 def seconds(call: Callable[[Any], object], given: Callable[[], object], least: float = 0.3) -> float:
-    """Time a call for about ``least`` seconds of CPU time; what it is given each time is made outside the clock."""
+    """Return the CPU seconds of a call, repeated for about ``least`` seconds; making its argument is not counted."""
     calls, spent = 0, 0.0
     while spent < least or not calls:
         value = given()
@@ -130,7 +136,7 @@ def seconds(call: Callable[[Any], object], given: Callable[[], object], least: f
 
 
 def compare(title: str, calls: dict[str, tuple[Callable[[Any], object], Callable[[], object]]], rounds: int) -> None:
-    """Print a table; the first call is ours."""
+    """Print a table of calls and their times, compared with the first call, which is ours."""
     times: dict[str, list[float]] = {name: [] for name in calls}
     for _ in range(rounds):
         for name, (call, given) in calls.items():

@@ -1,11 +1,12 @@
-"""Windows into a torch DataLoader: a genome store against rows of `datasets`, ratios in one run.
+"""Compare sources of windows for a torch DataLoader: a genome store, and tables of the library `datasets`.
 
     python benchmarks/data.py
 
-One process, one thread, no workers; windows of 510 nt from a store of made-up contigs with runs of N, in batches of 256
-and 1024, shuffled; CPU time, which other work on the machine disturbs least. The `datasets` tables hold the same
-windows in torch format: as text, as uint8 letters, and tokenised beforehand. The last two rows of a table are the whole
-path: tokenised, and tokenised and masked. They take turns; medians over the rounds.
+Windows of 510 nt from random contigs with runs of N are loaded in batches of 256 and 1024, shuffled, in one process
+with one thread and no workers. The tables of `datasets` hold the same windows in torch format: as text, as uint8
+letters, and tokenised beforehand. The last two rows of the printed table include more than loading: tokenising, and
+tokenising and masking. The sources take turns. Numbers are medians over the rounds of CPU time, which other work on the
+machine disturbs least.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ LENGTH, CONTIGS, CONTIG_LENGTH = 510, 40, 500_000
 
 
 def make_store(folder: Path) -> GenomeStore:
-    """Prepare contigs drawn by chance, 2 % of each in runs of N."""
+    """Prepare a store of contigs with random letters, 2 % of each contig in runs of N."""
     random = np.random.default_rng(0)
     with open(folder / "genome.fa", "wb") as file:
         for number in range(CONTIGS):
@@ -48,7 +49,7 @@ def make_store(folder: Path) -> GenomeStore:
 
 def tables(windows: WindowDataset, tokenizer: KmerTokenizer, count: int) -> dict[str, Any]:
     """Build tables of `datasets` with the same windows."""
-    from datasets import Dataset, disable_progress_bars  # here, because gpu.py makes its store without it
+    from datasets import Dataset, disable_progress_bars  # imported here, since gpu.py uses this file without `datasets`
 
     disable_progress_bars()
     letters = [row["sequence"] for row in windows.__getitems__(range(count))]
@@ -61,7 +62,7 @@ def tables(windows: WindowDataset, tokenizer: KmerTokenizer, count: int) -> dict
 
 
 def windows_per_second(loader: DataLoader, least: float = 0.4) -> float:
-    """Draw batches for about ``least`` seconds of CPU time; the first is not counted, it pays for the shuffling."""
+    """Draw batches for about ``least`` seconds of CPU time; the first batch, which shuffles, is not counted."""
     seen, batches = 0, iter(loader)
     next(batches)
     begin = time.process_time()
@@ -84,7 +85,9 @@ def main() -> None:
             "store, fixed length": WindowSampling("fixed", LENGTH, coverage=60),
             "store, sampled lengths": WindowSampling("sampled", LENGTH, coverage=60),
             "store, cuts": WindowSampling("cuts", LENGTH),
-            "store, fixed length, half turned": WindowSampling("fixed", LENGTH, coverage=60, rc_probability=0.5),
+            "store, fixed length, half reverse-complemented": WindowSampling(
+                "fixed", LENGTH, coverage=60, rc_probability=0.5
+            ),
         }
         sources = {name: (WindowDataset(store, sampling), list) for name, sampling in ours.items()}
         fixed = sources["store, fixed length"][0]

@@ -1,20 +1,22 @@
-"""Measure how many tokens per second the data path feeds, from genome store to batches, to a model that does nothing.
+"""Measure how many tokens per second the data path, from genome store to batches, feeds to a model that does nothing.
 
     python benchmarks/feed.py
 
-Each set-up is that of its recipe: windows drawn, read, reverse-complemented by chance, tokenised, masked and packed
-into its batches. "path" is the DataLoader alone; "with the Trainer" is `pretrain`'s Trainer, with its counts, log and
-checks of every step, around a model of one weight that returns 0. One process, one thread, no workers; CPU time, which
-other work on the machine disturbs least; medians over the rounds.
+Each set-up follows a recipe: windows are drawn, read, reverse-complemented at random, tokenised, masked and packed into
+batches. "path" is the DataLoader alone; "with the Trainer" is `pretrain`'s Trainer, with its counts, log and checks of
+every step, around a model of one weight whose loss is 0. One process, one thread, no workers. Numbers are medians over
+the rounds of CPU time, which other work on the machine disturbs least.
 
-The second table gives the share of tokens that are not padding. The third is of real steps of the CPU-sized recipes:
-the share of their time spent waiting for the next batch. The last is that share, in wall time, for a device (a pause)
-that takes half a million tokens per second, as a large GPU would: a worker prepares the next batch meanwhile.
+The second table gives the share of tokens that are not padding. The third is about real steps of the CPU-sized recipes:
+the share of their time spent waiting for the next batch. The last table gives the same share, in wall-clock time, for
+an imitated device (it only pauses) that processes half a million tokens per second, as a large GPU would, with and
+without a worker that prepares the next batch in the meantime.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import statistics
 import tempfile
 import time
@@ -43,6 +45,7 @@ from hf_genomics import (
 from hf_genomics.genomes.order import EpochOrder
 from hf_genomics.runs.memory import keep_freed_memory
 from hf_genomics.training.masked_trainer import MaskedTrainer
+from hf_genomics.training.progress import FILE as METRICS
 
 RECIPES = Path(__file__).resolve().parents[1] / "recipes"
 SET_UPS = ("base", "mask8", "stride3", "wide")
@@ -50,7 +53,7 @@ ROWS = ("one row", "rows of the longest window", "padded")
 
 
 class NullModel(nn.Module):
-    """A model of one weight, whose loss is 0 whatever it is given; it may sleep for ``pause`` seconds a token."""
+    """A model of one weight, whose loss is always 0; it sleeps for ``pause`` seconds per token."""
 
     main_input_name = "input_ids"
 
@@ -65,7 +68,7 @@ class NullModel(nn.Module):
 
 
 def parts(recipe: Path, store: GenomeStore, rows: str) -> tuple[WindowDataset, DataCollatorForSpanMasking, dict]:
-    """Build a recipe's windows and collator; returns them with the recipe."""
+    """Build the windows and the collator of a recipe; return both, and the recipe."""
     settings = yaml.safe_load(recipe.read_text())
     tokenizer = KmerTokenizer(**settings["tokenizer"])
     many = {} if "mode" in settings["windows"] else {"coverage": 20}
@@ -76,10 +79,10 @@ def parts(recipe: Path, store: GenomeStore, rows: str) -> tuple[WindowDataset, D
 
 
 def path_rate(windows: WindowDataset, collator: DataCollatorForSpanMasking, batch: int, least: float) -> float:
-    """Feed for about ``least`` seconds of CPU time; return tokens per second without padding."""
+    """Load batches for about ``least`` seconds of CPU time; return tokens per second, padding not counted."""
     loader = DataLoader(windows, batch, sampler=EpochOrder(len(windows), batch), collate_fn=collator)
     batches, tokens = iter(loader), 0
-    next(batches)  # pays for the order of the epoch
+    next(batches)  # the first batch computes the order of the epoch
     begin = time.process_time()
     for columns in batches:
         tokens += int(columns["attention_mask"].sum())
@@ -89,10 +92,11 @@ def path_rate(windows: WindowDataset, collator: DataCollatorForSpanMasking, batc
 
 
 class Trained(NamedTuple):
-    """Tokens per second, and the share of the time spent waiting for batches."""
+    """Tokens per second, the share of the time spent waiting for batches, and the MFU."""
 
     rate: float
     waited: float
+    mfu: float
 
 
 class TimedTrainer(MaskedTrainer):
@@ -113,7 +117,7 @@ class TimedTrainer(MaskedTrainer):
 
 
 class _NoteEnds(TrainerCallback):
-    """Note when each step ends; its line of the log counts in the next step."""
+    """Note when each step ends; the time of writing its line to the log counts in the next step."""
 
     def __init__(self, trainer: TimedTrainer) -> None:
         self.trainer = trainer
@@ -133,7 +137,7 @@ def train(
     peak_tflops: float = 1.0,
     **options: Any,
 ) -> Trained:
-    """Train for some steps, the first of them not counted; ``options`` are for the TrainingArguments."""
+    """Train for ``steps`` steps after a first one that is not counted; ``options`` are for the TrainingArguments."""
     trainer = settings["trainer"]
     keys = ("per_device_train_batch_size", "learning_rate", "adam_beta2", "adam_epsilon", "weight_decay")
     order = EpochOrder(len(windows), trainer["per_device_train_batch_size"])
@@ -161,8 +165,10 @@ def train(
             peak_tflops=peak_tflops,
         )
         run.train()
+        lines = map(json.loads, (Path(folder) / METRICS).read_text().splitlines())
+        mfu = [line["mfu"] for line in lines if "mfu" in line][-1]
     (begin, before, waited), (end, tokens, at_last) = run.ends[0], run.ends[-1]
-    return Trained((tokens - before) / (end - begin), (at_last - waited) / (end - begin))
+    return Trained((tokens - before) / (end - begin), (at_last - waited) / (end - begin), mfu)
 
 
 def feeding(store: GenomeStore, rounds: int, least: float) -> None:
@@ -215,7 +221,7 @@ def waiting(store: GenomeStore, rounds: int, steps: int) -> None:
 
 
 def hiding(store: GenomeStore, rounds: int, pace: float = 500_000) -> None:
-    """Print the share of time spent waiting for batches if a device takes ``pace`` tokens per second."""
+    """Print the share of time spent waiting for batches if a device processes ``pace`` tokens per second."""
     workers = (0, 1)
     print(f"\n| waiting at {pace:,.0f} tokens/s | no worker | a worker |\n|---|---|---|")
     for name in SET_UPS:
@@ -234,7 +240,7 @@ def hiding(store: GenomeStore, rounds: int, pace: float = 500_000) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--seconds", type=float, default=0.3, help="CPU time of one look at the path")
+    parser.add_argument("--seconds", type=float, default=0.3, help="CPU time of one measurement of the path")
     parser.add_argument("--steps", type=int, default=2, help="steps of a CPU recipe")
     arguments = parser.parse_args()
     torch.set_num_threads(1)

@@ -1,20 +1,21 @@
-"""BERT-base on a GPU, step by step: tokens/s, MFU and memory of what makes a training step faster or does not.
+"""Measure training steps of BERT-base on a GPU under many settings: tokens per second, MFU and memory.
 
     python benchmarks/gpu.py                            # ends within 8 minutes, prints two tables
     python benchmarks/gpu.py --device cpu --size tiny   # the same code in two minutes; the figures mean nothing
 
-bf16 autocast, windows of 512 tokens (or the paper's mix: half of them shorter), 15 % masked, one batch for all steps.
-A step is forward, backward and AdamW, without the Trainer but where a setting says so. MFU is the share of the fastest
-bf16 matrix product, measured first; operations as in `hf_genomics.runs.flops` (what full logits, padding or masked
-places cost besides counts for nothing). The loss of the first step must be the same wherever the windows are. The
-second table says what a step of the fastest setting spends its time on, kernel by kernel.
+All steps use bf16 autocast and the same batch of windows of 512 tokens (or the paper's mix: half of them shorter), with
+15 % of the tokens masked. A step is forward pass, backward pass and AdamW; the Trainer is used only where a setting
+names it. MFU is the share of the speed of the fastest bf16 matrix product, which is measured first. Operations are
+counted as in `hf_genomics.runs.flops`: only those that a step needs, so that padding or logits of unmasked tokens lower
+the MFU. The loss of the first step must not depend on how windows are arranged in rows. The second table shows how the
+time of a step of the fastest setting is divided among GPU kernels.
 
-Needs torch, transformers, accelerate, scikit-learn, pandas, pyarrow, matplotlib, psutil, PyYAML and what they bring; no
-datasets, evaluate, dnaio, xopen, jsonargparse or rich, and no network. Nor need hf_genomics be installed: PYTHONPATH=.
-in front of the command, in the repository's folder, will do.
+Requirements: torch, transformers, accelerate, scikit-learn, pandas, pyarrow, matplotlib, psutil, PyYAML and their
+dependencies. Not needed: datasets, evaluate, dnaio, xopen, jsonargparse, rich, a network, or an installed hf_genomics
+(write PYTHONPATH=. before the command, in the repository's folder).
 
-Settings run one after the other in a process that is started again where one of them fails for good, hangs or takes too
-long, so that a table comes in any case; each result is appended to a file of JSON lines as it comes.
+The settings run one after the other in a worker process. It is started again if a setting breaks the device, hangs or
+takes too long, so that there is always a table. Each result is appended to a file of JSON lines at once.
 """
 
 from __future__ import annotations
@@ -56,12 +57,21 @@ class Setting:
     """One line of the table.
 
     Args:
-        rows: how windows lie: one in a row, all in one row, or several in rows as long as the longest.
-        route: how packed windows are attended to: torch's variable-length kernel, groups of like length, or masks.
-        mix: lengths as in the paper's set-ups instead of full windows.
-        half: weights in bf16 instead of autocast, which shows what the casts cost; not how to train.
-        compiled: nothing; what lies between attentions; layers with their attention; the whole encoder; that as CUDA
-            graphs.
+        windows: number of windows in the batch.
+        rows: how windows are arranged: one per row ("separate"), all in one row ("one"), or several in each row, which
+            is as long as the longest window ("several").
+        route: how attention is computed for packed windows: with torch's variable-length kernel, in groups of windows
+            of similar length, or with masks.
+        backend: attention backend of transformers.
+        mix: whether windows have lengths as in the paper's set-ups; otherwise all are full.
+        optimizer: options of torch.optim.AdamW.
+        half: whether weights are bf16, without autocast. This shows what the casts cost; models are not trained so.
+        compiled: what torch.compile compiles: nothing (""), everything in the layers except attention ("parts"), whole
+            layers, the whole encoder, or the encoder as CUDA graphs.
+        sparse_prediction: whether logits are computed of masked tokens only.
+        hidden_dropout_prob: probability of dropout outside attention.
+        attention_probs_dropout_prob: probability of dropout of attention weights.
+        trainer: whether `pretrain`'s Trainer takes the steps.
     """
 
     windows: int = 64
@@ -132,11 +142,12 @@ class Bench:
         self.sizes, self.tokens, self.most = SIZES[size]
         if device == "cpu":
             keep_freed_memory()
-        self.clock = time.process_time if device == "cpu" else time.perf_counter  # others may use the CPU too
+        # On a CPU, CPU time is measured, since other processes may use the CPU too.
+        self.clock = time.process_time if device == "cpu" else time.perf_counter
         self.peak = measure_peak(self.device, torch.bfloat16)
 
     def machine(self) -> dict[str, Any]:
-        """Say what is measured on."""
+        """Return the name of the device, its peak speed, and the versions of the libraries."""
         import torch
         import transformers
 
@@ -170,7 +181,7 @@ class Bench:
         return compile_some(model, setting.compiled, self.size == "tiny")
 
     def batch(self, setting: Setting) -> dict[str, Any]:
-        """Draw a batch of windows, as the collator gives it."""
+        """Draw a batch of random tokens in the form that the collator returns."""
         import numpy as np
         import torch
 
@@ -191,7 +202,7 @@ class Bench:
         return {name: torch.from_numpy(column).to(self.device) for name, column in columns.items()}
 
     def step_of(self, setting: Setting) -> tuple[Callable[[], Any], Any, dict[str, Any]]:
-        """Give a function that trains for a step and returns the loss, its model and its batch."""
+        """Return a function that trains for one step and returns the loss; its model; and its batch."""
         import torch
 
         model, batch = self.model(setting), self.batch(setting)
@@ -240,7 +251,7 @@ class Bench:
         }
 
     def profile(self, setting: Setting, count: int = 5) -> dict[str, Any]:
-        """Measure what the time of a step goes into: [kernel, ms a step, times a step] each, the longest first."""
+        """Measure the time of each kernel in a step: a list of [kernel, ms per step, calls per step], longest first."""
         from torch.autograd import DeviceType
         from torch.profiler import ProfilerActivity, profile
 
@@ -283,18 +294,18 @@ class Bench:
             )
         return {
             "tokens_per_second": trained.rate,
-            "mfu": trained.measured["mfu"],
+            "mfu": trained.mfu,
             "waiting_for_data": trained.waited,
         }
 
 
 @contextmanager
 def route_of(setting: Setting, device: Any) -> Iterator[None]:
-    """Have packed windows attended to in the way that a setting asks for."""
+    """Make the model compute the attention of packed windows by the route of a setting, within the block."""
     import hf_genomics.attention_kmer_bert as routes
 
     no_kernel = setting.route == "varlen" and device.type != "cuda"
-    if setting.trainer or setting.rows == "separate" or no_kernel:  # the choice is the model's own
+    if setting.trainer or setting.rows == "separate" or no_kernel:  # then the model chooses
         yield
         return
     chosen, kernel = routes._window_kernel, None if setting.route == "masks" else setting.route
@@ -306,7 +317,7 @@ def route_of(setting: Setting, device: Any) -> Iterator[None]:
 
 
 def compile_some(model: Any, what: str, tiny: bool) -> Any:
-    """Compile parts of a model in place; small ones without inductor, which takes a minute to say that all is well."""
+    """Compile parts of a model in place; a tiny model without inductor, which would take a minute."""
     from hf_genomics import modeling_kmer_bert as modeling
 
     kinds: dict[str, tuple[type, ...]] = {
@@ -339,7 +350,7 @@ def needed(config: Any, batch: dict[str, Any]) -> tuple[int, float]:
 
 
 def work(arguments: argparse.Namespace) -> None:
-    """Measure some settings, and print a line of JSON for each; ends early where the device is in disorder."""
+    """Measure some settings, and print a line of JSON for each; end early if an error leaves the device unusable."""
     import torch
 
     bench = Bench(arguments.device, arguments.size, arguments.seconds)
@@ -360,22 +371,23 @@ def work(arguments: argparse.Namespace) -> None:
             torch.cuda.empty_cache()
 
 
-# What runs in the process that is started by hand
+# What runs in the process that the user starts
 
 
 def supervise(
     command: Callable[[list[str]], list[str]], names: list[str], limit: float, deadline: float
 ) -> Iterator[dict[str, Any]]:
-    """Have settings measured by processes, another one after each that dies or hangs.
+    """Measure settings in a worker process, and start another worker whenever one dies or hangs.
 
     Args:
-        command: gives the command that measures some settings and prints a line of JSON for each.
-        names: of the settings.
+        command: function that returns the command line of a worker, which measures the given settings and prints a line
+            of JSON for each.
+        names: names of the settings.
         limit: seconds for one setting.
-        deadline: by `time.monotonic`; nothing runs any more then.
+        deadline: time by `time.monotonic` after which nothing runs.
 
     Yields:
-        what the processes print, and why a setting failed or was not reached.
+        the results that the workers print; for a setting that failed or was not reached, the reason.
     """
     todo, started = list(names), True
     while todo and time.monotonic() < deadline:
@@ -404,7 +416,7 @@ def supervise(
 
 
 def _pass_on(stream: Any, lines: queue.Queue[str | None]) -> None:
-    """Put the lines of JSON into a queue, and None at the end."""
+    """Put the lines of JSON of a stream into a queue, and None at the end of the stream."""
     with stream:
         for line in stream:
             if line.startswith("{"):
@@ -413,7 +425,7 @@ def _pass_on(stream: Any, lines: queue.Queue[str | None]) -> None:
 
 
 def end(worker: subprocess.Popen[str]) -> None:
-    """End a process and those that it has started, such as compilers."""
+    """End a process and all processes that it has started, such as compilers."""
     try:
         os.killpg(worker.pid, signal.SIGKILL)
     except ProcessLookupError:
@@ -422,7 +434,7 @@ def end(worker: subprocess.Popen[str]) -> None:
 
 
 def cells(result: dict[str, Any]) -> str:
-    """Give a line of the table.
+    """Format the cells of a line of the table.
 
     >>> cells({"tokens_per_second": 1234.5, "mfu": 0.5, "ms_per_step": 20.0, "peak_gib": None, "loss": 8.4})
     '1,234 | 50.0 % | 20.0 | - | 8.400'
@@ -435,7 +447,7 @@ def cells(result: dict[str, Any]) -> str:
 
 
 def kernel_table(result: dict[str, Any], most: int = 20) -> Iterator[str]:
-    r"""Give the lines of the second table.
+    r"""Iterate over the lines of the second table.
 
     >>> result = {"setting": "sdpa", "step_ms": 10.0, "kernels": [["void gemm", 6.0, 2.0], ["add", 1.0, 4.0]]}
     >>> print(*kernel_table(result, most=1), sep="\n")
@@ -456,7 +468,8 @@ def kernel_table(result: dict[str, Any], most: int = 20) -> Iterator[str]:
     yield f"| no kernel: the device waits | {100 * idle / whole:.1f} % | {idle:.2f} | - |"
 
 
-def cuda_is_there() -> bool:
+def cuda_is_available() -> bool:
+    """Check for a GPU; the process that supervises needs torch for nothing else."""
     import torch
 
     return torch.cuda.is_available()
@@ -465,10 +478,10 @@ def cuda_is_there() -> bool:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--device", default="cuda")
-    parser.add_argument("--size", default="base", choices=list(SIZES), help="base, or less, to try the script")
-    parser.add_argument("--minutes", type=float, default=7, help="for the settings; the profile takes less than one")
+    parser.add_argument("--size", default="base", choices=list(SIZES), help="all but base only try the script")
+    parser.add_argument("--minutes", type=float, default=7, help="for the settings; the profile adds up to one")
     parser.add_argument("--limit", type=float, default=100, help="seconds for one setting")
-    parser.add_argument("--seconds", type=float, default=2, help="of measuring a setting")
+    parser.add_argument("--seconds", type=float, default=2, help="seconds of measuring one setting")
     parser.add_argument("--settings", nargs="+", default=list(SETTINGS), choices=list(SETTINGS), metavar="SETTING")
     parser.add_argument("--output", type=Path, default=Path("runs/gpu.jsonl"))
     parser.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)
@@ -477,14 +490,15 @@ def main() -> None:
     if arguments.worker:
         work(arguments)
         return
-    if arguments.device.startswith("cuda") and not cuda_is_there():
+    if arguments.device.startswith("cuda") and not cuda_is_available():
         parser.error("torch sees no GPU; to try the script add --device cpu --size tiny")
     arguments.output.parent.mkdir(parents=True, exist_ok=True)
     print("| setting | tokens/s | MFU | ms a step | peak GiB | first loss |\n|---|---|---|---|---|---|", flush=True)
     fastest: dict[str, Any] = {"mfu": 0.0}
     for result in run(arguments, arguments.settings, arguments.limit, 60 * arguments.minutes):
         print(f"| {result['setting']} | {cells(result)} |", flush=True)
-        candidate = not SETTINGS[result["setting"]].half and "ms_per_step" in result  # the Trainer's steps are its own
+        # Settings with the Trainer have no ms_per_step: the profile does not include the Trainer.
+        candidate = not SETTINGS[result["setting"]].half and "ms_per_step" in result
         if candidate and result["mfu"] > fastest["mfu"]:
             fastest = result
     machine = ", ".join(f"{name} {fastest[name]}" for name in MACHINE if name in fastest)
@@ -500,7 +514,7 @@ def main() -> None:
 def run(
     arguments: argparse.Namespace, names: list[str], limit: float, seconds: float, *more: str
 ) -> Iterator[dict[str, Any]]:
-    """Have settings measured, keep all that is said in the output file, and give what is said of settings."""
+    """Measure settings in worker processes, append every result to the output file, and yield those of settings."""
     options = ["--device", arguments.device, "--size", arguments.size, "--seconds", str(arguments.seconds), *more]
     command = [sys.executable, __file__, "--worker", *options, "--settings"]
     machine: dict[str, Any] = {}

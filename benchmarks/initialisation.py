@@ -1,22 +1,24 @@
-"""How a k-mer model should start, and what its masks must hide: loss and downstream score against pretraining tokens.
+"""Compare initial weights ("start") and masks of k-mer models: loss and downstream score against pretraining tokens.
 
     python benchmarks/initialisation.py start --data DATA --output runs/initialisation    # ablation, scales, k
     python benchmarks/initialisation.py masks --data DATA --output runs/initialisation    # spans, strides
     python benchmarks/initialisation.py start --output runs/initialisation --only base-kmer base-bert
 
-DATA is that of benchmarks/phage.py. Each variant pretrains a model of 3 layers x 128 on windows of 150 nt (32 a step,
-AdamW 2e-3 after a warm-up of 0.2 M tokens, constant then, no dropout) in a process of its own with one thread. Weights
-are a plain BERT's in all of them; only the numbers they start from differ. A variant is
+DATA is the same folder as for benchmarks/phage.py. Each variant pretrains a model of 3 layers x 128 on windows of 150
+nt (32 windows a step; AdamW with a learning rate of 2e-3, constant after a warm-up of 0.2 M tokens; no dropout) in a
+process of its own with one thread. All models have the weights of a plain BERT; only their initial values differ:
 
     embeddings   standard deviation of compositional k-mer embeddings, or 0 for BERT's N(0, 0.02^2)
-    positions    amplitude of the sinusoids that learned positions start from, or 0 for N(0, 0.02^2)
-    spared       whether words leave a quarter of the features to the positions
-    attention    logit by which heads prefer neighbours (see `neighbour_weights`), or 0 for none
+    positions    amplitude of the sinusoids as which learned position embeddings start, or 0 for N(0, 0.02^2)
+    spared       whether word embeddings are 0 in a quarter of the features, which only positions use
+    attention    logit by which heads prefer neighbours (see `neighbour_weights`), or 0 for no preference
 
-Validation windows come from genomes of other groups. A low loss proves nothing, so every variant is scored downstream
-too: "probe" is logistic regression on the mean of the last hidden states (phage or other virus, windows of the
-genomes that may be labelled, 10 %; test windows of groups never seen); `masks` fine-tunes besides, by the verb. What is
-finished is not run again. Writes one JSON file of the curve per variant, curves-STUDY.png, and prints the tables.
+Validation windows come from other groups of genomes than the training windows. A low loss alone proves nothing, so
+every variant is also scored on a downstream task, phage or other virus. "probe" is logistic regression on the mean of
+the last hidden states; its training windows come from the 10 % of the training genomes that are labelled, its test
+windows from groups never seen. The study `masks` also fine-tunes, with the verb `finetune`. A variant that is finished
+is not run again. The script writes one JSON file with the curve of each variant and curves-STUDY.png, and prints the
+tables.
 """
 
 from __future__ import annotations
@@ -45,7 +47,7 @@ FINETUNING = {"tokens": 800_000, "batch": 32}
 
 
 def variants(study: str) -> dict[str, dict[str, Any]]:
-    """Name the variants of a study; of "-kmer" and "-bert" only the start differs."""
+    """Return the variants of a study by name; "-kmer" and "-bert" differ in initial weights only."""
     if study == "masks":
         found = {"stride 1, span 6, 3.35 % hidden (base)": BASE | KMER}
         for stride, span in ((1, 6), (1, 12), (1, 24), (3, 3), (6, 1)):
@@ -84,7 +86,7 @@ def variants(study: str) -> dict[str, dict[str, Any]]:
 
 
 def begin_with(model: Any, variant: dict[str, Any]) -> None:
-    """Give a model that started as BERT what the variant has of `initialisation: kmer`."""
+    """Change those initial weights of a BERT that the variant takes from `initialisation: kmer`."""
     import torch
 
     from hf_genomics.initialisation import kmer_embeddings, reserved_features
@@ -106,6 +108,7 @@ def begin_with(model: Any, variant: dict[str, Any]) -> None:
 
 
 def look_at_neighbours(attention: Any, config: Any, peak: float) -> None:
+    """Change query and key weights so that each head prefers tokens at its own small distance."""
     from hf_genomics.initialisation import neighbour_offsets, neighbour_weights
     from hf_genomics.positions import LEARNED_BASE
 
@@ -170,7 +173,7 @@ class Pretraining:
         return {"loss": losses / masked, "accuracy": right / masked}
 
     def run(self, stops: list[int], every: int, folder: Path) -> dict[str, Any]:
-        """Train up to the last of ``stops`` (tokens), score every ``every`` tokens, keep the model at each stop."""
+        """Train up to the last of ``stops`` (in tokens), score after every ``every`` tokens, and save at each stop."""
         import torch
 
         optimizer = torch.optim.AdamW(self.model.parameters(), lr=RATE, betas=(0.9, 0.98), eps=1e-6, weight_decay=0.01)
@@ -181,7 +184,7 @@ class Pretraining:
         if 0 in stops:
             probes[0] = self.keep(folder, stops.pop(0))
         while stops:
-            # Windows of mode "fixed" lie at random places, so their numbers need no shuffling.
+            # Windows of mode "fixed" lie at random places anyway, so they are taken in the order of their numbers.
             rows = [(window + row) % len(self.training) for row in range(BATCH)]
             window += BATCH
             batch = self.collator(self.training.__getitems__(rows))
@@ -217,12 +220,13 @@ def probe(model: Any, tokenizer: Any, store: Any) -> dict[str, float]:
     train, test = probe_windows(store)
     classifier = make_pipeline(StandardScaler(), LogisticRegression(C=0.1, max_iter=300))
     classifier.fit(mean_states(model, tokenizer, train.sequences), train.labels)
-    chances = classifier.predict_proba(mean_states(model, tokenizer, test.sequences))[:, 1]
-    recall = recall_score(test.labels, chances > 0.5, average="macro")
-    return {"macro_recall": float(recall), "auroc": float(roc_auc_score(test.labels, chances))}
+    probabilities = classifier.predict_proba(mean_states(model, tokenizer, test.sequences))[:, 1]
+    recall = recall_score(test.labels, probabilities > 0.5, average="macro")
+    return {"macro_recall": float(recall), "auroc": float(roc_auc_score(test.labels, probabilities))}
 
 
 def probe_windows(store: Any) -> list[Any]:
+    """Cut the training and test windows of the probe."""
     from hf_genomics.labelled.windows import LabelledWindows, labelled_windows
 
     common = {"label_column": "class", "balanced": True}
@@ -233,6 +237,7 @@ def probe_windows(store: Any) -> list[Any]:
 
 
 def mean_states(model: Any, tokenizer: Any, sequences: list[np.ndarray]) -> np.ndarray:
+    """Compute the mean of the last hidden states of each sequence, (sequences, hidden)."""
     import torch
 
     states = []
@@ -246,7 +251,7 @@ def mean_states(model: Any, tokenizer: Any, sequences: list[np.ndarray]) -> np.n
 
 
 def finetune(folder: Path, store: Path, stride: int, seed: int, *extra: str) -> None:
-    """Fine-tune by the recipe, for about as many tokens at any stride."""
+    """Fine-tune by the recipe, on about the same number of tokens at any stride."""
     if (folder / "metrics.json").exists():
         return
     steps = round(FINETUNING["tokens"] / (FINETUNING["batch"] * (NT // stride)))
@@ -259,6 +264,7 @@ def finetune(folder: Path, store: Path, stride: int, seed: int, *extra: str) -> 
 
 
 def run(command: list[str], log: Path) -> None:
+    """Run a command with one thread and write its output to a log; exit if the command fails."""
     log.parent.mkdir(parents=True, exist_ok=True)
     quiet = {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
     with open(log, "w") as file:
@@ -290,6 +296,7 @@ def one(arguments: argparse.Namespace, name: str) -> None:
 
 
 def slug(name: str) -> str:
+    """Return the name of a variant as part of a file name."""
     return "".join(letter if letter.isalnum() or letter in ".-" else "_" for letter in name)
 
 
@@ -309,7 +316,11 @@ def tokens_to(curve: list[dict[str, float]], threshold: float) -> float | None:
 
 
 def start_table(found: dict[str, dict[str, Any]]) -> str:
-    """Write loss, accuracy, probe, and the tokens to 78 % (past the plateau) and 48 % of the loss of a blind guess."""
+    """Format the table of the study `start`.
+
+    It shows loss, accuracy, probe, and the tokens until the loss is 78 % (past the plateau) and 48 % of that of a
+    blind guess.
+    """
     head = [
         "variant",
         "validation loss",
@@ -333,7 +344,7 @@ def start_table(found: dict[str, dict[str, Any]]) -> str:
 
 
 def masks_table(found: dict[str, dict[str, Any]], output: Path, seeds: list[int]) -> str:
-    """Write probe and fine-tuned macro recall against pretraining tokens."""
+    """Format the table of the study `masks`: macro recall of probe and fine-tuned model by pretraining tokens."""
     stops = list(next(iter(found.values()))["probes"])
     columns = [f"{int(stop) / 1e6:g} M" for stop in stops]
     head = [
@@ -355,6 +366,7 @@ def masks_table(found: dict[str, dict[str, Any]], output: Path, seeds: list[int]
 
 
 def recalls(folders: list[Path]) -> str:
+    """Format the test macro recalls (%) of those runs that are finished."""
     done = [folder / "metrics.json" for folder in folders if (folder / "metrics.json").exists()]
     return ", ".join(f"{100 * json.loads(file.read_text())['test']['macro_recall']:.1f}" for file in done) or "-"
 
@@ -377,10 +389,11 @@ def draw(found: dict[str, dict[str, Any]], file: Path) -> None:
 
 
 def prepare(arguments: argparse.Namespace) -> None:
+    """Prepare the genome store, unless it exists already."""
     if (arguments.output / "store").exists():
         return
     if arguments.data is None:
-        sys.exit(f"{arguments.output / 'store'} is not there; give --data")
+        sys.exit(f"{arguments.output / 'store'} does not exist; pass --data")
     files = [str(arguments.data / name) for name in ("phage.fasta.gz", "nonphage.fasta.gz")]
     command = [sys.executable, "-m", "hf_genomics", "prepare", "--fasta", *files]
     command += ["--metadata", str(arguments.data / "virus_split.tsv"), "--output_dir", str(arguments.output / "store")]

@@ -1,8 +1,10 @@
-"""Compare the estimated memory of a training step with what real steps take on a CPU.
+"""Compare the estimated memory of a training step with the memory that real steps take on a CPU.
 
-Every case trains a few steps in a process of its own, through ``pretrain`` or ``finetune``, and compares the growth of
-its resident memory at the peak with the estimate that was made before the first step. Linux only. Takes about five
-minutes on one core and up to 4 GB: ``python benchmarks/memory.py [name ...]``
+    python benchmarks/memory.py [NAME ...]
+
+Every case trains for two steps in a process of its own, through ``pretrain`` or ``finetune``, and compares the growth
+of its resident memory up to the peak with the estimate that was made before the first step. Runs on Linux only. Takes
+about five minutes on one core and up to 4 GB.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ BASE = {"hidden_size": 768, "num_hidden_layers": 12, "num_attention_heads": 12, 
 SMALL = {"hidden_size": 128, "num_hidden_layers": 3, "num_attention_heads": 4, "intermediate_size": 512}
 MIDDLE = {"hidden_size": 256, "num_hidden_layers": 4, "num_attention_heads": 4, "intermediate_size": 1024}
 STILL = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
-# name: sizes of the model, k, stride, nt of a window, windows of a batch, further options
+# name: (sizes of the model, k, stride, nt in a window, windows in a batch, further options)
 CASES: dict[str, tuple[dict[str, Any], int, int, int, int, dict[str, Any]]] = {
     "base, fp32": (BASE, 6, 1, 510, 2, {}),
     "base, fp32, padded": (BASE, 6, 1, 510, 2, {"packing": False}),
@@ -44,7 +46,7 @@ CASES: dict[str, tuple[dict[str, Any], int, int, int, int, dict[str, Any]]] = {
 
 
 def measure(name: str) -> dict[str, float]:
-    """Train a case in this process; return MiB estimated and taken, without the weights, which exist before."""
+    """Train a case in this process; return the MiB estimated and taken, without weights, which are there before."""
     import psutil
     from transformers import TrainingArguments
 
@@ -61,7 +63,7 @@ def measure(name: str) -> dict[str, float]:
 
     def watched(self: Any, *args: Any, **kwargs: Any) -> Any:
         before = psutil.Process().memory_info().rss
-        Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
+        Path("/proc/self/clear_refs").write_text("5")  # reset the peak
         result = train(self, *args, **kwargs)
         status = Path("/proc/self/status").read_text()
         found["taken"] = int(status.split("VmHWM:")[1].split()[0]) / 2**10 - before / 2**20
@@ -89,7 +91,7 @@ def measure(name: str) -> dict[str, float]:
 def pretrain_once(
     folder: Path, trainer: Any, sizes: dict[str, Any], k: int, stride: int, length: int, packing: bool = True
 ) -> None:
-    """Pretrain on windows of full length of a made-up genome."""
+    """Pretrain on full windows of a random genome."""
     from hf_genomics import DataCollatorForSpanMasking, KmerBertConfig, KmerTokenizer, WindowSampling, prepare
     from hf_genomics.training.arguments import PretrainingArguments
     from hf_genomics.training.pretrain import PretrainingData, pretrain
@@ -113,7 +115,7 @@ def pretrain_once(
 def finetune_once(
     folder: Path, trainer: Any, sizes: dict[str, Any], k: int, stride: int, length: int, num_parts: int = 1
 ) -> None:
-    """Fine-tune a model that has seen nothing on made-up sequences."""
+    """Fine-tune, on random sequences, a model that was not pretrained."""
     from hf_genomics import KmerBertConfig, KmerBertForMaskedLM, KmerTokenizer
     from hf_genomics.labelled.data import LabelledData
     from hf_genomics.training.finetune import finetune
@@ -128,7 +130,7 @@ def finetune_once(
 
 
 def main(names: list[str]) -> None:
-    """Print a table of all cases, or of those named."""
+    """Print a table of the named cases; of all cases if none is named."""
     print(f"{'case':28} {'estimated':>10} {'taken':>10}  MiB   taken / estimated")
     for name in names or CASES:
         child = subprocess.run([sys.executable, __file__, "--child", name], capture_output=True, text=True)

@@ -1,16 +1,19 @@
-"""Phage or other virus, at CPU size: pretrained against the supervised twin, for two set-ups, beside a 4-mer baseline.
+"""Classify phages and other viruses at CPU size: pretrained models, their twins without pretraining, a 4-mer baseline.
 
     python benchmarks/phage.py --length 150 --data DATA --output runs/phage
     python benchmarks/phage.py --length 150 --pooling mean --data DATA --output runs/phage   # instead of [CLS]
     python benchmarks/phage.py --length 1000 --data DATA --output runs/phage
 
-DATA holds phage.fasta.gz, nonphage.fasta.gz and virus_split.tsv (accession, class, split; groups of related genomes on
-one side only), or is what ``hf-genomics download --accessions recipes/data/virus_accessions.tsv`` wrote. For every seed
-and set-up it pretrains, fine-tunes with the labels of 10 % of the training genomes, fine-tunes the twin from scratch,
-and scores the test split, all by the recipes. What is finished is not run again, so the pretraining serves all of it.
-The set-ups: "wide" (stride 6, 15 % of tokens and of nucleotides hidden) and "base" (the paper's: stride 1, spans of 6).
-At stride 1, 1000 nt are read in two parts, as in the paper. Jobs run side by side with one thread each: on small models
-two processes are faster than two threads.
+DATA is a folder with phage.fasta.gz, nonphage.fasta.gz and virus_split.tsv (columns accession, class and split; related
+genomes are in the same split), or the folder that the command ``hf-genomics download --accessions
+recipes/data/virus_accessions.tsv`` wrote. For every seed and set-up, the script follows the recipes: it pretrains,
+fine-tunes with the labels of 10 % of the training genomes, fine-tunes the twin (the same model without pretraining),
+and scores both on the test split. Runs that are finished are not repeated, so one pretraining serves all lengths and
+poolings.
+
+There are two set-ups: "wide" (stride 6; 15 % of the tokens and of the nucleotides are hidden) and "base" (as in the
+paper: stride 1, spans of 6 tokens). At stride 1, a sequence of 1000 nt is read in two parts, as in the paper. Jobs run
+in parallel with one thread each: on small models, two processes are faster than two threads.
 """
 
 from __future__ import annotations
@@ -28,12 +31,13 @@ import numpy as np
 
 RECIPES = Path(__file__).resolve().parents[1] / "recipes"
 METRICS = ("macro_recall", "f1", "auroc")
-# At stride 1 a window costs six times the tokens: fewer, to stay within minutes.
-# Twin and pretrained always get the same.
+# Steps of fine-tuning and windows per step, the same for twin and pretrained model. At stride 1 a window has six times
+# as many tokens as at stride 6, so fewer windows are used, to stay within minutes.
 STEPS = {("wide", 150): (500, 128), ("base", 150): (100, 128), ("wide", 1000): (500, 64), ("base", 1000): (40, 32)}
 
 
 def hf_genomics(verb: str, log: Path, *options: str) -> None:
+    """Run a verb in a process of its own and write its output to a log; exit if the verb fails."""
     log.parent.mkdir(parents=True, exist_ok=True)
     environment = os.environ | {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
     with open(log, "w") as file:
@@ -43,6 +47,7 @@ def hf_genomics(verb: str, log: Path, *options: str) -> None:
 
 
 def run_unless_done(verb: str, folder: Path, *options: str) -> None:
+    """Run a verb that writes to a folder, unless the folder holds a finished run."""
     if not (folder / "metrics.json").exists():
         begin = time.monotonic()
         log = folder.with_suffix(".log")
@@ -52,12 +57,12 @@ def run_unless_done(verb: str, folder: Path, *options: str) -> None:
 
 
 def finetuned(output: Path, length: int, pooling: str, setup: str, arm: str, seed: int) -> Path:
-    """Name the folder of a fine-tuned model."""
+    """Return the folder of a fine-tuned model; ``arm`` is "pretrained" or "twin"."""
     return output / "-".join([f"{length}nt", *([] if pooling == "cls" else [pooling]), setup, arm, str(seed)])
 
 
 def chain(output: Path, length: int, pooling: str, setup: str, seed: int) -> None:
-    """Pretrain (once for all lengths and poolings), fine-tune, and fine-tune the twin."""
+    """Pretrain (once for all lengths and poolings), fine-tune the pretrained model, and fine-tune the twin."""
     pretrained = output / f"pretrained-{setup}-{seed}"
     store = ("--data.store", str(output / "store"))
     recipe = RECIPES / f"pretrain_{setup}_cpu.yaml"
@@ -75,7 +80,7 @@ def chain(output: Path, length: int, pooling: str, setup: str, seed: int) -> Non
 
 
 def scores(output: Path, length: int, pooling: str, seeds: list[int]) -> dict[str, np.ndarray]:
-    """Collect macro recall, F1 and AUROC per arm, (seeds, metrics)."""
+    """Collect macro recall, F1 and AUROC of each model on the test split, (seeds, metrics)."""
     found = {}
     for setup in ("wide", "base"):
         for arm in ("pretrained", "twin"):
@@ -89,7 +94,7 @@ def scores(output: Path, length: int, pooling: str, seeds: list[int]) -> dict[st
 
 
 def table(found: dict[str, np.ndarray], seeds: list[int]) -> str:
-    """Write a Markdown table: mean ± standard deviation over seeds, macro recall of each seed at the end."""
+    """Format a Markdown table: means ± standard deviations over seeds, and the macro recall of each seed."""
     head = f"| model | macro recall (%) | F1 (phage) | AUROC | macro recall by seed {', '.join(map(str, seeds))} |"
     lines = [head, "|---|---|---|---|---|"]
     for name, values in found.items():

@@ -1,12 +1,12 @@
-"""`predict` on contigs: windows per second and peak memory at 1 and 100 Mnt, beside all windows at once.
+"""Measure windows per second and peak memory of `predict` on contigs, compared with all windows at once.
 
     python benchmarks/predict.py                   # 1 and 100 Mnt
     python benchmarks/predict.py --mnt 1 10        # shorter
 
-A tiny model with random weights reads windows of 1000 nt, so that reading, cutting and writing weigh as much as
-they can. Each measurement runs in a process of its own; "of it new" is what the peak grew by after a first, small
-prediction.
-"All at once" is the way of version 0.1: every record, every window and all logits in memory, windows sorted by length.
+A tiny model with random weights reads windows of 1000 nt, so that most of the time is spent on reading, cutting and
+writing. Each measurement runs in a process of its own; the column "of it new" is the growth of the peak after a first,
+small prediction. "stream" is `predict`. "all at once" does what version 0.1 did: it holds every record, every window
+and all logits in memory, and sorts the windows by length.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ LENGTH, CONTIG_NT, BATCH = 1000, 2_500_000, 64
 
 
 def write_contigs(path: Path, nt: int) -> None:
-    """Write random contigs of 2.5 Mnt, and a shorter one for the rest."""
+    """Write ``nt`` random nucleotides as contigs of 2.5 Mnt; the last one may be shorter."""
     random = np.random.default_rng(0)
     with open(path, "wb") as file:
         for number, begin in enumerate(range(0, nt, CONTIG_NT)):
@@ -61,7 +61,7 @@ def save_model(folder: Path) -> None:
 
 
 def all_at_once(model: str, path: str, output: Path) -> None:
-    """Predict as version 0.1 did."""
+    """Predict with all windows in memory, as version 0.1 did."""
     import scipy.special
     import torch
 

@@ -1,12 +1,13 @@
-"""Measure pretraining with one process and with two (gloo): tokens per CPU second and per second of wall time.
+"""Measure pretraining with one process and with two (gloo): tokens per second of CPU time and of wall-clock time.
 
     python benchmarks/processes.py
     python benchmarks/processes.py --processes 1 --rounds 5
 
 Runs `pretrain` on windows of the paper's lengths with models of three sizes, one thread per process. Two processes
-share the windows of a step, so that both do the same work. They take turns; the table gives medians over the rounds.
-CPU seconds are summed over processes: tokens per CPU second show what sharing costs in work, wall time also shows what
-is lost in waiting, if nothing else runs (the load is printed). The first step of each run is not counted.
+share the windows of a step, so that runs with one and with two processes do the same work. They take turns; the table
+gives medians over the rounds. CPU seconds are summed over processes. So tokens per CPU second show how much work is
+added by sharing; tokens per second of wall-clock time also show the time lost in waiting, provided that nothing else
+runs (the load of the machine is printed). The first step of each run is not counted.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ import numpy as np
 from hf_genomics import DataCollatorForSpanMasking, KmerBertConfig, KmerTokenizer, WindowSampling, prepare
 
 BERT_BASE = {"hidden_size": 768, "num_hidden_layers": 12, "num_attention_heads": 12, "intermediate_size": 3072}
-SIZES: dict[str, tuple[dict[str, Any], int]] = {  # sizes, windows of a step
+SIZES: dict[str, tuple[dict[str, Any], int]] = {  # sizes of the model, windows in a step
     "CPU recipe, 3 layers x 128": (
         {"hidden_size": 128, "num_hidden_layers": 3, "num_attention_heads": 4, "intermediate_size": 512},
         64,
@@ -42,9 +43,9 @@ SIZES: dict[str, tuple[dict[str, Any], int]] = {  # sizes, windows of a step
 
 
 def train(size: str, steps: int, store: str, batch: int) -> dict[str, float]:
-    """Pretrain for some steps; return tokens (of all processes), and this process's CPU and wall-clock seconds.
+    """Pretrain for some steps; return the tokens of all processes, and this process's CPU and wall-clock seconds.
 
-    The first step is not counted. Dropout is off, as in the recipes for CPUs; the windows are the paper's lengths.
+    The first step is not counted. Dropout is off, as in the recipes for CPUs; windows have the paper's lengths.
     """
     from transformers import TrainerCallback
 
@@ -69,7 +70,7 @@ def train(size: str, steps: int, store: str, batch: int) -> dict[str, float]:
             verb.PretrainingData(store, train_split=None, valid_split=None),
             verb.PretrainingArguments(
                 folder,
-                peak_tflops=1.0,  # nobody looks at the MFU here, and measuring a peak takes time
+                peak_tflops=1.0,  # the MFU is not used here, and measuring the peak would take time
                 max_steps=steps + 1,
                 per_device_train_batch_size=batch,
                 use_cpu=True,
@@ -87,7 +88,7 @@ def train(size: str, steps: int, store: str, batch: int) -> dict[str, float]:
 
 
 def measure(size: str, steps: int, store: Path, processes: int) -> dict[str, float]:
-    """Train in processes of their own; return tokens per CPU second of all of them, and per second of wall time."""
+    """Train in new processes; return tokens per CPU second of all processes, and per second of wall-clock time."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -107,7 +108,7 @@ def measure(size: str, steps: int, store: Path, processes: int) -> dict[str, flo
 
 
 def make_store(folder: Path) -> Path:
-    """Prepare contigs of random letters; what is learnt from them does not matter here."""
+    """Prepare a store of contigs with random letters; what a model learns from it does not matter here."""
     random = np.random.default_rng(0)
     with open(folder / "genome.fa", "wb") as file:
         for number in range(20):
@@ -118,6 +119,7 @@ def make_store(folder: Path) -> Path:
 
 
 def report(counts: list[int], rounds: int, steps: int) -> None:
+    """Measure all sizes and print the table; ``counts`` are the numbers of processes to compare."""
     rows = []
     with tempfile.TemporaryDirectory() as name:
         store = make_store(Path(name))

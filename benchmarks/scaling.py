@@ -1,14 +1,14 @@
-"""What scaling costs: the arithmetic of docs/scaling.md, from named assumptions (in capital letters below).
+"""Compute what pretraining on larger machines costs, for docs/scaling.md, from assumptions (the constants below).
 
     python benchmarks/scaling.py
 
 Parts:
-    paper   a step of the paper's run, and the run on one GPU against its A100-hours
-    gpus    1 to 64 GPUs: all-reduce against compute, for links of several speeds
-    memory  of one GPU; what a token keeps for the backward pass is measured, on the CPU
-    data    a human genome and all RefSeq viruses: bytes on disk, windows, time to prepare
+    paper   operations of a step of the paper's run, and GPU-hours of the run, compared with those of the paper
+    gpus    time of all-reduce and of computation on 1 to 64 GPUs, for links of several speeds
+    memory  memory of one GPU; the bytes that a token keeps for the backward pass are measured, on the CPU
+    data    bytes on disk, windows, and time to prepare a human genome and all RefSeq viruses
 
-Nothing here was run on a GPU. `processes.py` measures what one machine can show.
+Nothing here was run on a GPU. `processes.py` measures as much as one machine can show.
 """
 
 from __future__ import annotations
@@ -33,30 +33,30 @@ class Gpu(NamedTuple):
 
 
 class Link(NamedTuple):
-    """What the slowest stretch of a ring of GPUs carries in one direction."""
+    """The slowest link in a ring of GPUs, with its bandwidth in one direction."""
 
     name: str
     bandwidth: float  # bytes per second
 
 
-# Assumptions: makers' figures
+# Assumptions: figures of the makers
 H200 = Gpu("H200", 989e12, 141e9)
 A100 = Gpu("A100-40", 312e12, 40e9)
 NVLINK = Link("NVLink 4, 900 GB/s both ways", 450e9)
 PCIE = Link("PCIe 4 x16", 32e9)
 INFINIBAND = Link("8 x 400 Gb/s InfiniBand a node", 400e9)  # as many rings as cards, all in use
 ETHERNET = Link("100 Gb/s Ethernet a node", 12.5e9)
-# Assumptions: what is reached of them
+# Assumptions: how much of these figures is reached in practice
 LINK_SHARE = 0.7
 HOP_SECONDS = 5e-6
-OPERATION_SECONDS = 8e-6  # in which a host launches one
+OPERATION_SECONDS = 8e-6  # time in which a host launches one operation on a GPU
 MFUS = (0.3, 0.5)
-# The paper's run (base), and what it took
+# The paper's run (base), and the GPU-hours it took
 WINDOWS, STEPS = 2000, 100_000
 SAMPLING = WindowSampling(mode="mixed", length=510, min_length=5, full_share=0.5)
 MASKED_SHARE = 0.1409
-PAPER_HOURS = 190 * 8  # A100
-# Data: sizes rounded; rates and ratios as in README.md beside this script
+PAPER_HOURS = 190 * 8  # A100-hours
+# Data: rounded sizes; rates and ratios from benchmarks/README.md
 GENOMES = {"human genome": 3.1e9, "all RefSeq viruses": 0.6e9}  # nt
 PREPARED, PREPARED_GZIP = 94e6, 50e6  # nt per second, benchmarks/store.py
 TWO_BIT = 3.98  # benchmarks/store.py
@@ -67,7 +67,7 @@ FED = 141_247  # windows of 510 nt per second and core, tokenised and masked, be
 
 
 def tokens_of(lengths: np.ndarray, k: int = 6, stride: int = 1) -> np.ndarray:
-    """Count the tokens of windows of so many nt, [CLS] and [SEP] among them.
+    """Count the tokens of windows of the given lengths (in nt), [CLS] and [SEP] included.
 
     >>> tokens_of(np.array([510, 6, 5])).tolist()
     [507, 3, 2]
@@ -76,38 +76,40 @@ def tokens_of(lengths: np.ndarray, k: int = 6, stride: int = 1) -> np.ndarray:
 
 
 def window_lengths(sampling: WindowSampling) -> tuple[np.ndarray, np.ndarray]:
-    """Give the lengths that windows can have, in nt, and the chance of each, (lengths,) each.
+    """Return the possible lengths of windows, in nt, and the probability of each length; both (lengths,).
 
-    >>> lengths, chances = window_lengths(SAMPLING)
-    >>> round(float(chances.sum()), 9), round(float(chances[-1]), 3), round(float(lengths @ chances), 2)
-    (1.0, 0.501, 383.75)
+    >>> lengths, probabilities = window_lengths(SAMPLING)
+    >>> round(float(probabilities.sum()), 9), round(float(probabilities[-1]), 3)
+    (1.0, 0.501)
+    >>> round(float(lengths @ probabilities), 2)
+    383.75
     """
     lengths = np.arange(sampling.min_length, sampling.length + 1)
-    chances = np.full(len(lengths), (1 - sampling.full_share) / len(lengths))
-    chances[-1] += sampling.full_share
-    return lengths, chances
+    probabilities = np.full(len(lengths), (1 - sampling.full_share) / len(lengths))
+    probabilities[-1] += sampling.full_share
+    return lengths, probabilities
 
 
 def mean_tokens(sampling: WindowSampling) -> float:
-    """Give the mean number of tokens of a window.
+    """Compute the mean number of tokens of a window.
 
     >>> round(mean_tokens(SAMPLING), 1)
     380.8
     """
-    lengths, chances = window_lengths(sampling)
-    return float(tokens_of(lengths) @ chances)
+    lengths, probabilities = window_lengths(sampling)
+    return float(tokens_of(lengths) @ probabilities)
 
 
 def step_flops(config: KmerBertConfig, sampling: WindowSampling, windows: int) -> float:
-    """Count the operations of a step: of each length its own, for attention grows with its square."""
-    lengths, chances = window_lengths(sampling)
+    """Count the operations of a step, length by length, since those of attention grow with the square of the length."""
+    lengths, probabilities = window_lengths(sampling)
     tokens = tokens_of(lengths)
     per_token = np.array([flops_per_token(config, int(count), MASKED_SHARE) for count in tokens])
-    return windows * float((tokens * per_token) @ chances)
+    return windows * float((tokens * per_token) @ probabilities)
 
 
 def ring_seconds(size: float, gpus: int, bandwidth: float, hop: float = 0.0) -> float:
-    """Time a ring all-reduce of ``size`` bytes: 2 (n - 1) hops, each with an n-th of the bytes.
+    """Compute the seconds of a ring all-reduce of ``size`` bytes on n GPUs: 2 (n - 1) hops of size / n bytes each.
 
     >>> ring_seconds(100e9, gpus=4, bandwidth=100e9)
     1.5
@@ -118,20 +120,20 @@ def ring_seconds(size: float, gpus: int, bandwidth: float, hop: float = 0.0) -> 
 
 
 def step_seconds(compute: float, sent: float) -> tuple[float, float]:
-    """Give the least and the most that a step takes: gradients are sent while the backward pass runs, or after it.
+    """Compute the shortest and longest time of a step: gradients are sent during the backward pass, or after it.
 
     >>> step_seconds(3.0, 1.0), step_seconds(3.0, 5.0)
     ((3.0, 4.0), (6.0, 8.0))
 
     Args:
-        compute: seconds, of which the backward pass takes two thirds.
-        sent: seconds that sending takes.
+        compute: seconds of computation, two thirds of them for the backward pass.
+        sent: seconds that it takes to send the gradients.
     """
     return compute / 3 + max(2 * compute / 3, sent), compute + sent
 
 
 def hours(seconds_a_step: float, steps: int = STEPS) -> float:
-    """Turn seconds a step into hours of a run.
+    """Convert seconds per step to hours of a run.
 
     >>> hours(0.36, 100_000)
     10.0
@@ -140,7 +142,9 @@ def hours(seconds_a_step: float, steps: int = STEPS) -> float:
 
 
 def state_bytes(parameters: int, gpus: int = 1, *, spread: bool = False) -> float:
-    """Count bytes of a GPU's fp32 weights, gradients and two moments of AdamW; with copies (DDP) also its buckets.
+    """Count the bytes of a GPU's fp32 weights, gradients and two moments of AdamW.
+
+    With ``spread`` (FSDP2) the GPUs share them; otherwise (DDP) each GPU has a copy, and buckets to send gradients.
 
     >>> state_bytes(10), state_bytes(10, 8), state_bytes(10, 8, spread=True)
     (160, 200, 20.0)
@@ -151,7 +155,7 @@ def state_bytes(parameters: int, gpus: int = 1, *, spread: bool = False) -> floa
 
 
 def windows_an_epoch(nt: float, sampling: WindowSampling) -> float:
-    """Count the windows of an epoch: those that cover the nt once; in mode "mixed" with those at random places.
+    """Count the windows of an epoch: those that cover all nt, and in mode "mixed" also those at random places.
 
     >>> windows_an_epoch(383_750, SAMPLING)
     3000.0
@@ -161,20 +165,20 @@ def windows_an_epoch(nt: float, sampling: WindowSampling) -> float:
 
 
 def loss_of(model: KmerBertForMaskedLM, ids: torch.Tensor, masked: torch.Tensor) -> torch.Tensor:
-    """Compute the loss as a GPU does: the last layer in full, which a CPU computes for masked tokens alone."""
+    """Compute the loss as on a GPU: the last layer computes all tokens; on a CPU it computes the masked tokens only."""
     hidden = model.bert(input_ids=ids).last_hidden_state
     return torch.nn.functional.cross_entropy(model.cls.predictions(hidden[masked]).float(), ids[masked])
 
 
 def kept_bytes(config: KmerBertConfig, rows: int, tokens: int) -> int:
-    """Measure what a forward pass under bf16 keeps for the backward pass, in bytes, weights among it."""
+    """Measure the bytes that a forward pass under bf16 keeps for the backward pass, weights included."""
     model = KmerBertForMaskedLM._from_config(config, attn_implementation="sdpa").train()
     kept: dict[int, int] = {}
 
     def note(tensor: torch.Tensor) -> torch.Tensor:
         storage = tensor.untyped_storage()
         kept[storage.data_ptr()] = storage.nbytes()
-        held.append(tensor)  # or another would get its place in memory
+        held.append(tensor)  # otherwise another tensor could get the same place in memory
         return tensor
 
     held: list[torch.Tensor] = []
@@ -186,7 +190,7 @@ def kept_bytes(config: KmerBertConfig, rows: int, tokens: int) -> int:
 
 
 class _Counting(TorchDispatchMode):
-    """Counts operations that compute; views do not."""
+    """Counter of the operations that compute something; views are not counted."""
 
     count = 0
 
@@ -196,7 +200,7 @@ class _Counting(TorchDispatchMode):
 
 
 def count_operations(layers: int) -> int:
-    """Count the operations that a forward and a backward pass launch, whatever the sizes; the optimizer adds a few."""
+    """Count the operations that a forward and a backward pass launch at any size; the optimizer adds a few."""
     sizes = {"hidden_size": 8, "num_attention_heads": 2, "intermediate_size": 8, "attention_probs_dropout_prob": 0.0}
     model = KmerBertForMaskedLM._from_config(
         KmerBertConfig(k=3, num_hidden_layers=layers, **sizes), attn_implementation="sdpa"
@@ -213,11 +217,13 @@ def count_operations(layers: int) -> int:
 
 
 def table(header: str, rows: list[str]) -> None:
+    """Print a table in Markdown."""
     print(f"\n| {header} |\n|{'---|' * (header.count('|') + 1)}")
     print("\n".join(f"| {row} |" for row in rows))
 
 
 def print_paper(config: KmerBertConfig, parameters: int) -> None:
+    """Print the part `paper`."""
     tokens, flops = WINDOWS * mean_tokens(SAMPLING), step_flops(config, SAMPLING, WINDOWS)
     print(f"\nA step: {WINDOWS} windows of 5 to 510 nt (half of them full), {tokens:,.0f} tokens,")
     print(
@@ -234,6 +240,7 @@ def print_paper(config: KmerBertConfig, parameters: int) -> None:
 
 
 def print_gpus(config: KmerBertConfig, parameters: int) -> None:
+    """Print the part `gpus`."""
     size, flops = 4 * parameters, step_flops(config, SAMPLING, WINDOWS)
     print(f"\nGradients: {parameters / 1e6:.1f} M in fp32, {size / 1e6:.0f} MB an all-reduce; one a step")
     operations = count_operations(config.num_hidden_layers)
@@ -256,7 +263,9 @@ def print_gpus(config: KmerBertConfig, parameters: int) -> None:
 
 
 def print_memory(config: KmerBertConfig, parameters: int) -> None:
-    fused = KmerBertConfig(k=config.k, attention_probs_dropout_prob=0.0)  # as kernels that keep no (tokens x tokens)
+    """Print the part `memory`."""
+    # Without dropout, attention keeps no (tokens x tokens) matrix, as in the fused kernels of a GPU.
+    fused = KmerBertConfig(k=config.k, attention_probs_dropout_prob=0.0)
     per_token = (kept_bytes(fused, 2, 507) - kept_bytes(fused, 1, 507)) / 507
     print(f"\nKept for the backward pass: {per_token / 1e3:.0f} kB a token (measured on a CPU: bf16 autocast, sdpa)")
     rows = []
@@ -272,6 +281,7 @@ def print_memory(config: KmerBertConfig, parameters: int) -> None:
 
 
 def print_data(config: KmerBertConfig, parameters: int) -> None:
+    """Print the part `data`."""
     rows = []
     for name, nt in GENOMES.items():
         windows = windows_an_epoch(nt, SAMPLING)

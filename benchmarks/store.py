@@ -1,14 +1,15 @@
-"""The genome store: `prepare` against dnaio alone, memory, size on disk, random windows; ratios in one run.
+"""Measure the genome store: `prepare` compared with dnaio alone, memory, size on disk, and speed of random windows.
 
-    python benchmarks/store.py                                # a genome made up for the purpose, 60 Mnt
-    python benchmarks/store.py --fasta a.fasta.gz b.fasta.gz  # real ones
-    python benchmarks/store.py --contig 250                   # Mnt; the memory of a chromosome, a minute more
+    python benchmarks/store.py                                # random contigs, 60 Mnt
+    python benchmarks/store.py --fasta a.fasta.gz b.fasta.gz  # real genomes
+    python benchmarks/store.py --contig 250                   # also the memory of a contig of 250 Mnt, a minute more
 
-"dnaio alone" iterates over the records and does nothing with them; `prepare` also checks every letter, hashes what it
-reads and what it writes, writes, and flushes to disk. Files lie in the page cache. Candidates take turns; medians over
-the rounds, and the smallest and largest ratio of a round. Peak memory is that of a process of its own, above what
-importing takes (Linux). Windows are 510 nt at random places, 256 in a call; "datasets" has the same windows as rows of
-uint8 and is asked for 256 rows at random; processor time, which other work disturbs least. One thread.
+Reading: "dnaio alone" iterates over the records and does nothing with them; `prepare` also checks every letter, hashes
+what it reads and what it writes, writes, and flushes to disk. The files are in the page cache. Candidates take turns;
+the tables give medians over the rounds, and the smallest and largest ratio of a round. Memory: the peak of a process of
+its own, less what imports take (Linux only). Windows: 510 nt at random places, 256 in a call; "datasets" holds the same
+windows as rows of uint8, and 256 random rows are read in a call; the time is processor time, which other work on the
+machine disturbs least. All on one thread.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ from hf_genomics.io.fasta import read_chunks
 from hf_genomics.io.files import open_binary
 
 WINDOW, BATCH = 510, 256
-SIZES = (6_000_000, 60_000_000)  # nt whose memory is compared
+SIZES = (6_000_000, 60_000_000)  # nt of the files for which peak memory is compared
 PEAK = """
 import sys
 def peak():  # getrusage counts the parent's memory too
@@ -50,7 +51,7 @@ print(peak() - before)
 """
 
 
-def made_up(path: Path, contigs: int, nt: int, seed: int = 0) -> Path:
+def write_fasta(path: Path, contigs: int, nt: int, seed: int = 0) -> Path:
     """Write a FASTA file of contigs in lines of 70 nt, with a run of N in every other one."""
     random = np.random.default_rng(seed)
     with open(path, "wb") as file:
@@ -67,7 +68,7 @@ def made_up(path: Path, contigs: int, nt: int, seed: int = 0) -> Path:
 def compared(
     calls: dict[str, Callable[[], object]], rounds: int, clock: Callable[[], float] = time.perf_counter
 ) -> dict[str, list[float]]:
-    """Time the calls in turns; seconds per call."""
+    """Time the calls in turn; return the seconds of each call in every round."""
     times: dict[str, list[float]] = {name: [] for name in calls}
     for _ in range(rounds):
         for name, call in calls.items():
@@ -78,7 +79,7 @@ def compared(
 
 
 def table(title: str, unit: str, times: dict[str, list[float]], amount: float, faster: bool = False) -> None:
-    """Print medians, and the ratio to the first row: of times, or (``faster``) of speeds."""
+    """Print medians, and ratios to the first row: ratios of times, or of speeds if ``faster``."""
     base = next(iter(times.values()))
     print(f"\n| {title} | {unit} | {'speed' if faster else 'time'} / first row |\n|---|---|---|")
     for name, found in times.items():
@@ -88,22 +89,26 @@ def table(title: str, unit: str, times: dict[str, list[float]], amount: float, f
 
 
 def read_with_dnaio(path: Path) -> None:
+    """Read all records with dnaio."""
     with dnaio.open(path) as records:
         for _ in records:
             pass
 
 
 def read_with_us(path: Path) -> None:
+    """Read all letters with hf_genomics, which checks them."""
     for _ in read_chunks(path):
         pass
 
 
 def prepared(path: Path, output: Path, storage: str) -> GenomeStore:
+    """Prepare a new store from a FASTA file."""
     shutil.rmtree(output, ignore_errors=True)
     return prepare([str(path)], str(output), storage=storage)
 
 
 def compare_reading(path: Path, folder: Path, nt: int, rounds: int, title: str) -> None:
+    """Print the speeds of reading a file and of preparing a store from it."""
     calls = {
         "dnaio alone": lambda: read_with_dnaio(path),
         "read and check every letter": lambda: read_with_us(path),
@@ -114,11 +119,13 @@ def compare_reading(path: Path, folder: Path, nt: int, rounds: int, title: str) 
 
 
 def peak_mib(kind: str, path: Path, output: Path) -> int:
+    """Measure the peak memory of dnaio ("dnaio") or of `prepare` ("8bit", "2bit") in a process of its own."""
     run = subprocess.run([sys.executable, "-c", PEAK, kind, path, output], capture_output=True, text=True, check=True)
     return int(run.stdout)
 
 
 def compare_memory(files: dict[str, Path], folder: Path) -> None:
+    """Print the peak memory for each file."""
     print("\n| peak memory above imports, MiB | dnaio alone | prepare, 8bit | prepare, 2bit |\n|---|---|---|---|")
     for name, path in files.items():
         peaks = [peak_mib(kind, path, folder / "memory") for kind in ("dnaio", "8bit", "2bit")]
@@ -126,7 +133,7 @@ def compare_memory(files: dict[str, Path], folder: Path) -> None:
 
 
 def compare_windows(stores: list[GenomeStore], rounds: int) -> None:
-    """Time joined windows of both storages, and the same windows as rows of a `datasets.Dataset`."""
+    """Time reading of windows from stores of both storages, and from rows of a `datasets.Dataset`."""
     from datasets import Dataset, Features, Sequence, Value
 
     store, random = stores[0], np.random.default_rng(0)
@@ -150,13 +157,14 @@ def compare_windows(stores: list[GenomeStore], rounds: int) -> None:
 
 
 def size(folder: Path) -> int:
+    """Return the bytes of all files in a folder."""
     return sum(file.stat().st_size for file in folder.iterdir())
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--fasta", nargs="*", default=[], help="FASTA files to use instead of a genome made up")
-    parser.add_argument("--contig", type=int, default=0, help="measure the memory of one contig of so many Mnt as well")
+    parser.add_argument("--fasta", nargs="*", default=[], help="FASTA files to use instead of random contigs")
+    parser.add_argument("--contig", type=int, default=0, help="also measure the memory of one contig of so many Mnt")
     parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
@@ -168,7 +176,7 @@ def main() -> None:
                     with open_binary(path) as source:
                         shutil.copyfileobj(source, file)
         else:
-            made_up(plain, contigs=1000, nt=60_000)
+            write_fasta(plain, contigs=1000, nt=60_000)
         packed = folder / "genomes.fasta.gz"
         packed.write_bytes(gzip.compress(plain.read_bytes(), 6))
         stores = [prepared(plain, folder / storage, storage) for storage in ("8bit", "2bit")]
@@ -178,9 +186,11 @@ def main() -> None:
         compare_reading(packed, folder, nt, options.rounds, "gzip FASTA")
         sizes = [size(store.path) for store in stores]
         print(f"\nbytes on disk: 8bit {sizes[0]:,}, 2bit {sizes[1]:,}: {sizes[0] / sizes[1]:.2f} times smaller")
-        files = {f"{nt // 10**6} Mnt in 100 contigs": made_up(folder / f"{nt}.fasta", 100, nt // 100) for nt in SIZES}
+        files = {
+            f"{nt // 10**6} Mnt in 100 contigs": write_fasta(folder / f"{nt}.fasta", 100, nt // 100) for nt in SIZES
+        }
         if options.contig:
-            files[f"{options.contig} Mnt in one contig"] = made_up(folder / "one.fasta", 1, options.contig * 10**6)
+            files[f"{options.contig} Mnt in one contig"] = write_fasta(folder / "one.fasta", 1, options.contig * 10**6)
         compare_memory(files, folder)
         compare_windows(stores, options.rounds)
 

@@ -1,11 +1,11 @@
-"""The folders of tokenizer_configs/ side by side: nucleotides per token, and speed, on genomes of your choice.
+"""Compare the tokenizers in tokenizer_configs/: nucleotides per token, and speed, on genomes of your choice.
 
-    python benchmarks/tokenizer_schemes.py                       # on phage lambda, which the BPE was trained on
+    python benchmarks/tokenizer_schemes.py                       # on phage lambda, on which the BPE was trained too
     python benchmarks/tokenizer_schemes.py --store STORE --split test --bpe_split train
 
-Windows of 510 nt from all over the store; list[str] in, padded "np" batch out, batches of 256, one thread, the folders
-taking turns, medians over the rounds. With --bpe_split it also trains BPEs of 4,096 tokens on 1 and 4 Mnt of that
-split, to compare with the one in the repository, which is trained on the seven bundled genomes.
+The tokenizers turn lists of 256 windows of 510 nt, from all parts of the store, into padded NumPy batches, in turn, on
+one thread. Numbers are medians over the rounds. With --bpe_split, the script also trains BPEs of 4,096 tokens on 1 and
+4 Mnt of that split, to compare them with the BPE in the repository, which was trained on the seven bundled genomes.
 """
 
 from __future__ import annotations
@@ -27,17 +27,20 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 def windows(store: hg.GenomeStore, split: str | None, count: int) -> list[str]:
+    """Return windows of 510 nt as text."""
     sampling = hg.WindowSampling(length=510, min_length=510, full_share=1.0)
     dataset = hg.WindowDataset(store, sampling, store.select(split))
     return [row["sequence"].tobytes().decode() for row in dataset.__getitems__(list(range(count)))]
 
 
 def nt_per_token(tokenizer: PreTrainedTokenizerBase, texts: list[str]) -> float:
+    """Compute the mean number of nucleotides per token, special tokens not counted."""
     rows = tokenizer(texts, add_special_tokens=False)["input_ids"]
     return sum(map(len, texts)) / sum(map(len, rows))
 
 
 def seconds(tokenizer: PreTrainedTokenizerBase, texts: list[str]) -> float:
+    """Return the seconds that a tokenizer takes for a batch."""
     begin = time.perf_counter()
     tokenizer(texts, padding=True, return_tensors="np")
     return time.perf_counter() - begin

@@ -1,18 +1,18 @@
-"""Training steps on the CPU, as ratios in one run: ours against transformers' BERT, packed rows against padding.
+"""Compare training steps on the CPU: KmerBert and transformers' BERT, packed rows and padded rows, and more.
 
     python benchmarks/train_step.py                       # all parts
     python benchmarks/train_step.py --parts packed --rounds 5 --steps 3
 
 Parts:
-    backend  attention backend and memory allocator, 3 layers x 128, bf16, no dropout
-    stock    BertForMaskedLM under a default Trainer against KmerBertForMaskedLM, 4 layers, 8 rows of 512 tokens
-    packed   32 windows of 5 to 512 tokens: padded to the longest against packed, 4 layers x 256
-    classify sequence classification by [CLS]: the last layer computes every token against [CLS] alone
+    backend  attention backends, with and without keeping freed memory: 3 layers x 128, bf16, no dropout
+    stock    BertForMaskedLM under a default Trainer, and KmerBertForMaskedLM: 4 layers, 8 rows of 512 tokens
+    packed   32 windows of 5 to 512 tokens, padded to the longest or packed: 4 layers x 256
+    classify sequence classification by [CLS], where the last layer computes every token or [CLS] only
 
-15 % of the tokens are masked (none in classification). All runs have one thread; settings take turns, those that keep
-freed memory in a process of their own, and what is compared are medians of the CPU time of a step, which other work on
-the machine disturbs less than the wall clock. "matrix products alone" is what no implementation of the same arithmetic
-can go beyond on the machine: the products of our step, forwards and backwards, and nothing else.
+15 % of the tokens are masked (none in classification). All runs have one thread. Settings take turns; those that keep
+freed memory run in a process of their own. Medians of the CPU time of a step are compared, which other work on the
+machine disturbs less than wall-clock time. "matrix products alone" computes the matrix products of our step, forward
+and backward, and nothing else: no implementation of the same arithmetic can be faster on the machine.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ NO_DROPOUT = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
 
 
 def sizes(layers: int, hidden: int, head: int = 64) -> dict[str, int]:
+    """Return the sizes of a model; ``head`` is the number of features per attention head."""
     heads = max(1, hidden // head)
     return {
         "num_hidden_layers": layers,
@@ -45,7 +46,7 @@ def sizes(layers: int, hidden: int, head: int = 64) -> dict[str, int]:
 
 
 def settings(part: str) -> Iterator[tuple[str, dict[str, dict]]]:
-    """Give the tables of a part: a title, and its settings by name, the one to compare with first."""
+    """Iterate over the tables of a part: its title, and its settings by name, first the one to compare with."""
     if part == "backend":
         small = {"sizes": sizes(3, 128, head=32) | NO_DROPOUT, "bf16": True, "kind": "ours"}
         for rows, tokens in ((256, 27), (64, 166), (32, 417)):
@@ -95,7 +96,7 @@ def settings(part: str) -> Iterator[tuple[str, dict[str, dict]]]:
         for layers, hidden, shape in ((3, 128, (128, 52)), (12, 768, (4, 147))):
             lean = sizes(layers, hidden) | NO_DROPOUT
             base = {"kind": "classifier", "backend": "sdpa", "bf16": False, "keep": True, "sizes": lean, "shape": shape}
-            every = base | {"sizes": lean | {"output_hidden_states": True}}  # these are of all tokens
+            every = base | {"sizes": lean | {"output_hidden_states": True}}  # hidden states are needed of every token
             yield (
                 f"{layers} layers x {hidden}, {shape[0]} rows of {shape[1]} tokens",
                 {"every token": every, "[CLS] alone": base},
@@ -103,6 +104,7 @@ def settings(part: str) -> Iterator[tuple[str, dict[str, dict]]]:
 
 
 def build(setting: dict) -> torch.nn.Module:
+    """Build the model of a setting."""
     from transformers import BertConfig, BertForMaskedLM
 
     from hf_genomics import KmerBertConfig, KmerBertForMaskedLM, KmerBertForSequenceClassification
@@ -116,7 +118,7 @@ def build(setting: dict) -> torch.nn.Module:
 
 
 def draw(setting: dict) -> tuple[dict[str, torch.Tensor], int]:
-    """Draw a batch, and count its tokens, padding left away."""
+    """Draw a batch, and count its tokens without padding."""
     import numpy as np
 
     from hf_genomics.batches.packing import pack_rows
@@ -149,12 +151,17 @@ class Steps:
 
 
 def products(sizes: dict[str, int], rows: int, tokens: int, masked: int) -> Iterator[tuple[int, int, int, int]]:
-    """Give the matrix products of our step's forward pass: how often, and (n, inner) times (inner, columns)."""
+    """Iterate over the matrix products in the forward pass of our step.
+
+    Yields:
+        the number of equal products, and their sizes n, inner and columns: (n, inner) times (inner, columns).
+    """
     layers, hidden, wide = (sizes[name] for name in ("num_hidden_layers", "hidden_size", "intermediate_size"))
     heads, size = sizes["num_attention_heads"] * rows, hidden // sizes["num_attention_heads"]
-    # All layers but the last compute every token; the last has keys and values of all, and the rest of masked tokens.
+    # All layers but the last compute every token. The last layer computes keys and values of every token, but
+    # everything else of the masked tokens only.
     for count, n in ((layers - 1, rows * tokens), (1, masked)):
-        yield 2 * count, n, hidden, hidden  # queries, output
+        yield 2 * count, n, hidden, hidden  # query, output
         yield count, n, hidden, wide
         yield count, n, wide, hidden
         yield count * heads, n // rows, size, tokens
@@ -165,7 +172,7 @@ def products(sizes: dict[str, int], rows: int, tokens: int, masked: int) -> Iter
 
 
 def bare_rate(setting: dict, steps: int) -> float:
-    """Compute the matrix products of a step, and give tokens per second of CPU time."""
+    """Compute the matrix products of a step, and return tokens per second of CPU time."""
     batch, tokens = draw(setting)
     random = partial(torch.randn, dtype=torch.bfloat16 if setting["bf16"] else torch.float32)
     seconds = 0.0
@@ -173,7 +180,7 @@ def bare_rate(setting: dict, steps: int) -> float:
     for count, n, inner, columns in shapes:
         left, right, gradient = random(n, inner), random(columns, inner), random(n, columns)
         outputs = [torch.empty_like(each) for each in (gradient, left, right)]
-        calls = [(left, right.t()), (gradient, right), (gradient.t(), left)]  # forwards, and both gradients
+        calls = [(left, right.t()), (gradient, right), (gradient.t(), left)]  # the forward product, both gradients
         times = []
         for _ in range(steps + 1):
             begin = time.process_time()
@@ -186,7 +193,7 @@ def bare_rate(setting: dict, steps: int) -> float:
 
 
 def rate(setting: dict, steps: int) -> float:
-    """Train under a Trainer with its defaults, and give tokens per second of CPU time (median over the steps)."""
+    """Train under a Trainer with its defaults; return tokens per second of CPU time (median over the steps)."""
     from transformers import Trainer, TrainerCallback, TrainingArguments
 
     from hf_genomics.runs.memory import keep_freed_memory

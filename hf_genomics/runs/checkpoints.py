@@ -262,6 +262,7 @@ def _seal(folder: Path) -> None:
 
 
 def _sync(path: Path) -> None:
+    """Flush a file to disk."""
     with open(path, "rb+") as file:
         os.fsync(file.fileno())
 

@@ -77,8 +77,9 @@ def flops_per_token(config: KmerBertConfig, length: int, masked_share: float = 0
 def attention_pairs(config: KmerBertConfig, positions: Tensor, real: Tensor, selected: Tensor | None = None) -> Tensor:
     """Count the pairs of tokens that attend to each other, summed over the layers of a model.
 
-    Each pair is counted at the larger of its two positions. That makes 2p + 1 pairs at position p: p with an earlier
-    token as the key, p with an earlier token as the query, and the token with itself::
+    Each pair is counted at the larger of its two positions, which the drawing shows for every pair. That makes 2p + 1
+    pairs at position p: p with an earlier token as the key, p with an earlier token as the query, and the token with
+    itself::
 
                   key 0 1 2 3
         query 0       0 1 2 3

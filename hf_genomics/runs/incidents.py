@@ -142,7 +142,7 @@ class WatchSteps(TrainerCallback):
             InputError: if a loss or the gradient norm is NaN or infinite, and the step is not skipped.
         """
         losses, self.losses = self.losses, []
-        # In fp16, gradients overflow now and then. The loss scaler skips such steps itself, so their norm is not judged.
+        # In fp16, gradients overflow now and then. The loss scaler skips such steps itself, so the norm is not judged.
         judged = losses if args.fp16 else [*losses, torch.as_tensor(self.gradient_norm, device=losses[0].device)]
         # The one place in a step that waits for the device: all numbers are fetched together.
         values = torch.stack([value.detach().float() for value in judged]).tolist()
@@ -168,7 +168,7 @@ class WatchSteps(TrainerCallback):
         self.skipped += 1
         all_losses = gather_object([losses])
         bad_ranks = [rank for rank, values in enumerate(all_losses) if not all(map(math.isfinite, values))]
-        here = not bad_ranks or args.process_index in bad_ranks  # none in bad_ranks: only the gradient is
+        here = not bad_ranks or args.process_index in bad_ranks  # no bad rank: only the gradient norm is bad
         message = self._record(args, state, "non-finite", losses, float(self.gradient_norm)) if here else None
         what = next(filter(None, gather_object([message])))
         if self.on_nonfinite == "stop" or self.skipped == _MOST_SKIPPED:

@@ -116,11 +116,18 @@ class ComputeMode(NamedTuple):
 def layer_bytes(config: Any, shape: BatchShape, reach: int | None, mode: ComputeMode) -> int:
     """Count the bytes that autograd keeps of one encoder layer.
 
-    Per token: the input, query, key and value, the output of attention, one norm's output (6 x hidden), two sums before
-    their norms (2 x hidden), the feed-forward layer before and after its activation (2 x intermediate), and two dropout
-    masks. In half precision autocast keeps copies of half the size, three of the input among them; sums stay float32.
-    Per pair of tokens and head, where scores are kept: the softmax, and with dropout a mask and the remaining scores.
-    On a CPU a mask is as large as what it masks; the fused kernels elsewhere keep one byte per number.
+    Numbers that are kept for each token:
+
+    - 6 x hidden: the input, query, key and value, the output of attention, and the output of one norm;
+    - 2 x hidden: two sums before their norms;
+    - 2 x intermediate: the feed-forward layer before and after its activation;
+    - two dropout masks.
+
+    In half precision autocast keeps copies of half the size, three of the input among them; the sums stay float32.
+
+    For each pair of tokens and each head, if the backend keeps scores: the softmax and, with dropout, a mask and the
+    remaining scores. On a CPU a mask has numbers as large as those that it masks; the fused kernels elsewhere keep one
+    byte per number.
 
     Args:
         config: sizes and dropout of the model.

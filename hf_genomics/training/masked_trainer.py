@@ -40,7 +40,8 @@ class MaskedTrainer(ExactTrainer):
         scored = options.get("eval_dataset") is not None
         super().__init__(**options, compute_metrics=masked_metrics if scored else None)
         self.schedule_steps, self.peak_tflops = schedule_steps, peak_tflops
-        self._sizes, self._peak = self.model.config, 0.0  # the peak: all devices together, operations per second
+        self._config = self.model.config
+        self._peak = 0.0  # operations per second that all devices together can do
         self._file, self._file_begun = Path(self.args.output_dir) / FILE, False
         self._counts: torch.Tensor | None = None  # sums since the last line of the log
         # Times by the clock, 0 if it has not happened yet: first step, last line of the log, last picture.
@@ -67,9 +68,9 @@ class MaskedTrainer(ExactTrainer):
         """Return the six counts of `count_batch`, and the pairs of tokens that attend to each other, (7,)."""
         ids, packed = inputs["input_ids"], "position_ids" in inputs
         places = inputs["position_ids"] if packed else torch.arange(ids.shape[1], device=ids.device)
-        select_last = selects_in_last_layer(self._sizes, self.args.device)
+        select_last = selects_in_last_layer(self._config, self.args.device)
         selected = inputs["labels"] != IGNORE_INDEX if select_last else None
-        pairs = attention_pairs(self._sizes, places, inputs["attention_mask"], selected)
+        pairs = attention_pairs(self._config, places, inputs["attention_mask"], selected)
         counts = count_batch(ids, inputs["labels"], self.processing_class, packed=packed)
         return torch.cat([counts, pairs.unsqueeze(0)])
 
@@ -103,7 +104,7 @@ class MaskedTrainer(ExactTrainer):
         windows share a batch.
         """
         # Without this, the model would compute the logits of all tokens, as it does by default outside training.
-        inputs = inputs | {"sparse_prediction": self._sizes.sparse_prediction}
+        inputs = inputs | {"sparse_prediction": self._config.sparse_prediction}
         loss, logits, labels = super().prediction_step(model, inputs, prediction_loss_only, ignore_keys)
         if logits is None or labels is None:
             return loss, logits, labels
@@ -136,9 +137,9 @@ class MaskedTrainer(ExactTrainer):
         now, steps = time.perf_counter(), self.state.global_step - self._first_step
         seconds = max(now - self._logged - self._evaluating, 1e-9)
         tokens, masked = counts[1], counts[3]
-        predicted = masked if self._sizes.sparse_prediction else tokens
-        select_last = selects_in_last_layer(self._sizes, self.args.device)
-        flops = training_flops(self._sizes, tokens, pairs, predicted, select_last=select_last)
+        predicted = masked if self._config.sparse_prediction else tokens
+        select_last = selects_in_last_layer(self._config, self.args.device)
+        flops = training_flops(self._config, tokens, pairs, predicted, select_last=select_last)
         measured = speed_and_shares(counts, seconds)
         measured |= {"tflops_per_second": flops / seconds / 1e12, "mfu": flops / seconds / self._peak}
         left = seconds_left(now - self._begun, steps, self.state.max_steps - self.state.global_step)
