@@ -274,7 +274,7 @@ def _first_argument(first: str, unnamed: list[str], is_word: bool, gathered: lis
         gathered: all options with their values.
     """
     if unnamed and any(word.split("=")[0] == first for word in gathered):
-        raise InputError(f"{first}: given with the option's name and without it ({unnamed[0]}); use one of the two")
+        raise InputError(f"{first}: given by name and also without its name ({unnamed[0]}); use one of the two")
     if is_word and len(unnamed) > 1:
         raise InputError(f"{first} takes one value, not {unnamed[0]} and {unnamed[1]}; write each option's name")
     return [first, unnamed[0] if is_word else json.dumps(unnamed)] if unnamed else []
