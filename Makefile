@@ -1,8 +1,8 @@
-# All commands use .venv, which the first one creates. Another interpreter: make test PYTHON=python3.12
+# All commands use .venv, which the first command creates. To choose an interpreter: make test PYTHON=python3.12
 PYTHON ?= python3
 BIN := .venv/bin
 
-# Two workers on two cores: one thread each, or they fight over the cores. No test may reach the Hub.
+# Two test processes with one thread each: on two cores, more threads would be slower. No test may reach the Hub.
 TEST_ENV := TOKENIZERS_PARALLELISM=false HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1
 PYTEST := $(TEST_ENV) $(BIN)/python -m pytest -n 2
 
@@ -23,9 +23,9 @@ test: .venv/.installed ## run the tests
 test-slow: .venv/.installed ## run the tests that take longer
 	$(PYTEST) -m "slow and not gpu and not network"
 
-# Which tests to run in the two environments below: all, or `make test-newest TESTS=tests/test_cli.py`.
+# Tests to run in the two environments below: all, or for example `make test-newest TESTS=tests/test_cli.py`.
 TESTS ?=
-# Requirements that win over the lower bounds: `make test-lowest KEEP=torch==2.13.0`.
+# Requirements that override the lower bounds, for example `make test-lowest KEEP=torch==2.13.0`.
 KEEP ?=
 # The packages whose upper bounds in pyproject.toml `make test-newest` ignores.
 BOUNDED ?= torch transformers accelerate jsonargparse
@@ -45,7 +45,7 @@ conformance: .venv/.installed ## run transformers' own tests on our model and to
 fuzz: .venv/.installed ## compare the tokenizer with its slow twin on a million random strings (about 5 minutes)
 	$(TEST_ENV) $(BIN)/python tests/fuzz_tokenizer.py
 
-kill9: .venv/.installed ## kill 200 training runs, and compare what they end in with an undisturbed one (about 5 minutes)
+kill9: .venv/.installed ## kill 200 training runs, and compare their results with an undisturbed run (about 5 minutes)
 	KILLS=200 $(TEST_ENV) $(BIN)/python -m pytest -rP tests/runs/test_exact_trainer.py -k killed
 
 bench: .venv/.installed ## print the measured speeds, as ratios in one run (about 10 minutes)
@@ -65,7 +65,7 @@ lint: .venv/.installed-dev ## check style and types
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-# The stamps make a second call a no-op: pip runs again only after a change of the files that it reads.
+# pip runs again only when a file that it reads is newer than the file written here, so a second call does nothing.
 .venv/.installed: pyproject.toml constraints.txt | .venv/bin/pip
 	$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e '.[test]'
 	@touch $@
@@ -75,7 +75,7 @@ lint: .venv/.installed-dev ## check style and types
 	@touch $@
 
 .PRECIOUS: %/bin/pip
-# uv, because pip cannot resolve to the lower bounds.
+# uv, because pip cannot choose the lowest versions that the requirements allow.
 %/bin/uv: | %/bin/pip
 	$*/bin/python -m pip install --disable-pip-version-check uv
 

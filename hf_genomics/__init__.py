@@ -1,7 +1,7 @@
 """hf_genomics: DNABERT-style encoders as first-class citizens of the Hugging Face stack.
 
-Importing the package registers config, tokenizer and models with transformers' Auto classes; public names are loaded
-when they are first used, so that the import itself stays quick.
+Importing the package registers configuration, tokenizer and models with the Auto classes of transformers; public names
+are loaded when they are first used, so that the import itself stays quick.
 """
 
 from importlib import import_module
@@ -12,6 +12,7 @@ from .moved import install_old_paths
 
 __version__ = "0.2.0"
 
+# Public name -> module that defines it.
 _HOME = {
     "KmerTokenizer": "tokenization_kmer",
     "KmerBertConfig": "configuration_kmer_bert",

@@ -25,7 +25,7 @@ from .sequence import did_you_mean
 
 VERBS = {
     "download": "fetch genomes from NCBI by accession",
-    "check": "describe sequence files or tables, and list every problem that would be rejected",
+    "check": "describe sequence files or tables, and list everything that would be rejected",
     "prepare": "turn sequence files into a genome store",
     "train-bpe": "train a byte-pair encoding on a genome store",
     "pretrain": "pretrain a model on a genome store",
@@ -36,17 +36,18 @@ VERBS = {
     "push": "upload a model folder to the Hub",
     "quickstart": "run everything on the bundled genomes within minutes, with a report",
 }
-_PATIENCE = 10.0  # seconds; launchers look after their processes several times a second
+# Seconds. Launchers check their processes several times a second, so they end a waiting process long before.
+_WAIT_FOR_LAUNCHER = 10.0
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a verb.
 
     Args:
-        arguments: words of the command line; by default those of this process.
+        arguments: words of the command line after the program's name; by default the words of this process.
 
     Returns:
-        The exit code: 0; 2 for a mistake of the user's; 1 for any other error; 128 + n after signal n.
+        The exit code: 0 for success, 2 for a mistake of the user's, 1 for any other error, 128 + n after signal n.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in words or os.environ.get("HF_GENOMICS_DEBUG") == "1"
@@ -83,7 +84,7 @@ def _run(verb: str, words: list[str]) -> int:
 
 
 def _show(report: Any) -> None:
-    """Draw a report on standard output; if that is not a screen, wide enough to be read by other programs."""
+    """Draw a report on standard output, 200 columns wide if that is not a screen: programs read whole lines then."""
     from rich.console import Console
 
     report.show(Console(width=None if sys.stdout.isatty() else 200))
@@ -93,21 +94,21 @@ def _show(report: Any) -> None:
 
 
 def _end(error: Exception, debug: bool) -> int:
-    """Report an error in the words of its kind, and return the exit code."""
+    """Report an error in one line, or with its traceback if it is not the user's mistake; return the exit code."""
     message, code = _message(error)
     if debug or not message:
         traceback.print_exception(error)
     if message:
         return _complain(message, code)
     sys.stderr.write(
-        f"hf-genomics: an unexpected {type(error).__name__}, which is probably a fault in hf_genomics and not in your "
+        f"hf-genomics: an unexpected {type(error).__name__}, which is probably a bug in hf_genomics and not in your "
         f"input; please report it{_where_to_report()} with the lines above and your command\n"
     )
     return 1
 
 
 def _message(error: Exception) -> tuple[str, int]:
-    """Return the line and the exit code for an error that users can do something about; "" for any other."""
+    """Return the line and the exit code for an error that users can correct; "" and 1 for any other error."""
     if isinstance(error, InputError):
         return str(error), 2
     if isinstance(error, StoppedError):
@@ -122,7 +123,7 @@ def _message(error: Exception) -> tuple[str, int]:
 
 
 def _where_to_report() -> str:
-    """Return " at ADDRESS", the package's page for issues, or "" where the package names none."""
+    """Return " at ADDRESS" with the package's page for issues, or "" if the package's metadata names no such page."""
     with contextlib.suppress(importlib.metadata.PackageNotFoundError):
         for entry in importlib.metadata.metadata(__package__).get_all("Project-URL") or []:
             label, _, address = entry.partition(", ")
@@ -132,14 +133,17 @@ def _where_to_report() -> str:
 
 
 def _complain(message: str, code: int = 2) -> int:
-    """Write one line on why this process ends; of several processes the first speaks for all.
+    """Write one line that says why this process ends, and return the exit code.
 
-    Its end makes the launcher end the others, so they wait for that, and speak only if it does not come: then the
-    error is theirs alone. Where another process has ended before (code 1), the first waits too, once it has spoken:
-    the launcher has to find the one that ended first.
+    Several processes usually fail for the same reason, and then only the first one (rank 0) should report it. When the
+    first one ends, the launcher ends the other ones, so these wait before they report anything. A process that is still
+    alive after the wait has an error of its own, and reports it.
+
+    With code 1 (another process has ended before this one) the first process waits, too, after its report: otherwise
+    the launcher might take it for the process that ended first.
 
     Args:
-        message: the line.
+        message: the line, without the program's name.
         code: exit code.
 
     Returns:
@@ -149,24 +153,25 @@ def _complain(message: str, code: int = 2) -> int:
         _wait_to_be_ended()
     sys.stderr.write(f"hf-genomics: error: {message}\n")
     if code == 2:
-        _tell_launcher(f"hf-genomics: error: {message}")
+        _write_for_launcher(f"hf-genomics: error: {message}")
     elif code == 1 and _rank() == 0:
         _wait_to_be_ended()
     return code
 
 
 def _wait_to_be_ended() -> None:
+    """Wait until the launcher ends this process, for ten seconds at most."""
     with contextlib.suppress(KeyboardInterrupt):
-        time.sleep(_PATIENCE)
+        time.sleep(_WAIT_FOR_LAUNCHER)
 
 
-def _tell_launcher(line: str) -> None:
+def _write_for_launcher(line: str) -> None:
     """Write a line where torch.distributed.run and accelerate look for it: their report at the end quotes it."""
     file = os.environ.get("TORCHELASTIC_ERROR_FILE")
     if not file:
         return
-    # The format of torch's own ErrorHandler.record_exception. That method always writes the traceback of the error, and
-    # the launcher prints what stands under py_callstack; a mistake of the user's is explained by the line alone.
+    # Torch's ErrorHandler.record_exception would write this file in the same format, but always with the traceback of
+    # the error. The launcher prints the value of py_callstack, and the line alone explains a mistake of the user's.
     facts = {"message": line, "extraInfo": {"py_callstack": line, "timestamp": str(int(time.time()))}}
     # If the file cannot be written, the error must still be reported on standard error.
     with contextlib.suppress(OSError), open(file, "w", encoding="utf-8") as report:
@@ -177,22 +182,22 @@ def _tell_launcher(line: str) -> None:
 
 
 def _rank() -> int:
-    """Return the number of this process among those of a run."""
+    """Return the number of this process among the processes of a run; 0 if there is only one."""
     return int(os.environ.get("RANK", "0"))
 
 
 def _set_up_logging() -> None:
-    """Log to standard error, draw progress bars on a screen only, and send no counts of local work to the Hub."""
-    os.environ.setdefault("HF_UPDATE_DOWNLOAD_COUNTS", "0")  # datasets counts downloads, of local files too
+    """Log to standard error, draw progress bars on a screen only, and do not report local files as downloads."""
+    os.environ.setdefault("HF_UPDATE_DOWNLOAD_COUNTS", "0")  # datasets would count local files as downloads on the Hub
     if not sys.stderr.isatty():
-        os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")  # transformers' bars of reading and writing weights
+        os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")  # transformers draws bars for weights
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
-    talkative = _rank() == 0  # of several processes one is enough
-    logging.getLogger("hf_genomics").setLevel(logging.INFO if talkative else logging.WARNING)
+    # Of several processes only the first one logs its progress; warnings come from each.
+    logging.getLogger("hf_genomics").setLevel(logging.INFO if _rank() == 0 else logging.WARNING)
 
 
 def _table(result: dict[str, Any]) -> str:
-    """Return the numbers of a result as lines of text, nested ones indented."""
+    """Return the numbers of a result as lines of text, with the lines of nested results indented."""
     lines = []
     for name, value in result.items():
         if isinstance(value, dict):

@@ -6,10 +6,10 @@ class InputError(ValueError):
 
 
 class StoppedError(Exception):
-    """The end of a run that was told to stop and saved a checkpoint, or of which another process has ended.
+    """The end of a run that saved a checkpoint after a signal, or in which another process has ended.
 
     Attributes:
-        code: exit code; after a signal, 128 + its number.
+        code: exit code: 128 + the number of the signal, or 1 if another process has ended.
     """
 
     def __init__(self, message: str, code: int) -> None:

@@ -1,4 +1,4 @@
-"""Import paths of version 0.1 that have changed: they keep working in 0.2, with a warning that names the new path."""
+"""Accept import paths of version 0.1 that have changed; each use causes a warning that names the new path."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from types import ModuleType
 from typing import Any
 
-# Old module -> the modules that hold its names now, searched in this order. `data` was a package: it has no names, only
-# the modules below.
+# Old module -> the modules that define its names now, searched in this order. `data` was a package that held modules
+# and no names of its own.
 MOVED = {
     "data": (),
     "data.accessions": ("downloads.accessions",),
@@ -77,9 +77,9 @@ MOVED = {
 
 
 class _MovedModules(importlib.abc.MetaPathFinder, importlib.abc.Loader):
-    """Find modules by their old names, and return objects from the modules that hold them now.
+    """Find modules by their old names, and return objects from the modules that define them now.
 
-    The warning comes when a name is taken from an old module, not when the module is imported.
+    The warning is given when a name is taken from an old module, not when the old module is imported.
     """
 
     def find_spec(

@@ -2,7 +2,7 @@
 
 A verb is a function. Each of its arguments is an option and a YAML key; an argument that is an object (a dataclass, a
 tokenizer, a configuration) is a section, whose options and keys are the arguments of its class: ``--data.store x``.
-Keys are compared with those that exist before anything is parsed, and keys of version 0.1 are translated.
+Before anything is parsed, every key is checked against the keys that exist, and keys of version 0.1 are translated.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from .sequence import did_you_mean
 
 logger = logging.getLogger(__name__)
 
-# Arguments of a section's class that another section sets, or only the framework.
+# Section -> arguments of its class that are not options, because another section or the framework sets them.
 _NOT_OPTIONS = {
     "tokenizer": set(
         "added_tokens_decoder token_type_ids_pattern token_type_ids_include_special_tokens "
@@ -37,9 +37,9 @@ _NOT_OPTIONS = {
     ),
     "masking": {"epoch"},
 }
-# Key that is set -> key that follows it.
+# Key that users set -> key that takes the same value.
 _LINKS = {"tokenizer.k": "model.k", "tokenizer.stride": "model.stride", "trainer.seed": "masking.seed"}
-_NO_VALUE = {"--help", "--print_config"}  # options that may stand alone
+_NO_VALUE = {"--help", "--print_config"}  # options without a value
 
 
 class Keys(NamedTuple):
@@ -47,9 +47,9 @@ class Keys(NamedTuple):
 
     Attributes:
         verb: name of the verb on the command line.
-        known: every key, with its section.
-        former: key of version 0.1 -> key of today.
-        follows: key that cannot be set -> key that it follows.
+        known: all keys, each with its section: "data.store".
+        former: key of version 0.1 -> current key.
+        follows: key that users cannot set -> key whose value it takes.
     """
 
     verb: str
@@ -58,7 +58,7 @@ class Keys(NamedTuple):
     follows: dict[str, str]
 
     def is_section(self, key: str) -> bool:
-        """Return whether a key holds other keys."""
+        """Return whether a key is a section, which holds other keys."""
         return any(known.startswith(f"{key}.") for known in self.known)
 
     def check(self, key: str, where: str) -> None:
@@ -73,7 +73,7 @@ class Keys(NamedTuple):
             raise InputError(f"{place}unknown key {key!r}{hint}; see hf-genomics {self.verb} --help")
 
     def current(self, key: str, where: str) -> str:
-        """Return the name of today for a key of version 0.1, with one line that says so; others stay as they are."""
+        """Return the current name of a key of version 0.1, and log a warning; return any other key unchanged."""
         if key not in self.former:
             return key
         new = self.former[key]
@@ -86,10 +86,10 @@ def read_arguments(function: Callable[..., Any], words: list[str]) -> dict[str, 
 
     Args:
         function: the verb's function.
-        words: the command line behind the verb.
+        words: the words of the command line after the verb.
 
     Raises:
-        InputError: naming the key, the file or the word that is wrong.
+        InputError: if a key, a file or a value is wrong; the message names it.
     """
     parser = build_parser(function)
     keys = Keys(
@@ -110,7 +110,7 @@ def read_arguments(function: Callable[..., Any], words: list[str]) -> dict[str, 
 
 
 def verb_name(function: Callable[..., Any]) -> str:
-    """Return what a function is called on the command line."""
+    """Return the name of a verb on the command line; in Python it has underscores instead of hyphens."""
     return function.__name__.replace("_", "-")
 
 
@@ -119,7 +119,7 @@ def verb_name(function: Callable[..., Any]) -> str:
 
 def build_parser(function: Callable[..., Any]) -> Any:
     """Build the parser of a verb from its signature: a section for each argument that is an object, else an option."""
-    from jsonargparse import ArgumentParser  # slow to import, and `hf-genomics --help` does without
+    from jsonargparse import ArgumentParser  # slow to import, and not needed for `hf-genomics --help`
 
     prog = f"hf-genomics {verb_name(function)}"
     parser = ArgumentParser(
@@ -145,18 +145,19 @@ def build_parser(function: Callable[..., Any]) -> Any:
 
 
 def _sections(function: Callable[..., Any]) -> dict[str, type]:
-    """Return the arguments of a function that are dataclasses, or objects of this package or of transformers."""
+    """Return the arguments of a function that are sections, and the class of each."""
     hints = typing.get_type_hints(function)
     return {name: hints[name] for name in inspect.signature(function).parameters if _is_section(hints[name])}
 
 
 def _is_section(kind: Any) -> bool:
+    """Return whether an argument of this type is a section: a dataclass, or a class of this package or transformers."""
     ours = inspect.isclass(kind) and kind.__module__.startswith(("hf_genomics.", "transformers."))
     return ours or (inspect.isclass(kind) and dataclasses.is_dataclass(kind))
 
 
 def _types(documented: Callable[..., Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Iterate over the keys of a function or class and their types; a section comes with the keys inside it."""
+    """Iterate over the keys of a function or class and their types; after a section that is a dataclass, its keys."""
     try:
         hints = typing.get_type_hints(documented)
     except NameError:  # a class of transformers that imports torch for type checkers only
@@ -169,7 +170,7 @@ def _types(documented: Callable[..., Any], prefix: str = "") -> Iterator[tuple[s
 
 
 def former_keys(function: Callable[..., Any]) -> dict[str, str]:
-    """Return the keys of version 0.1 that a verb still takes, each with its name of today."""
+    """Return the keys of version 0.1 that a verb still accepts, each with its current name."""
     former = dict(getattr(function, "renamed_keys", {}))
     for section, kind in _types(function):
         table = getattr(kind, "renamed_keys", {}) if _is_section(kind) else {}
@@ -180,21 +181,24 @@ def former_keys(function: Callable[..., Any]) -> dict[str, str]:
 def trainer_defaults() -> dict[str, Any]:
     """Return the defaults of ``trainer`` that depend on the machine.
 
-    There is no output folder by default, training is on the CPU where there is no accelerator and in bf16 where that
-    is faster, and progress bars are for screens.
+    No output folder is set. Training runs on the CPU if there is no accelerator, and in bf16 where that is faster.
+    Progress bars appear on a screen only.
     """
     import torch
 
     accelerated = torch.accelerator.is_available()
-    fast = torch.cuda.is_bf16_supported() if torch.cuda.is_available() else not accelerated and _cpu_gains_by_bf16()
+    fast = torch.cuda.is_bf16_supported() if torch.cuda.is_available() else not accelerated and _is_bf16_faster()
     return {"output_dir": None, "use_cpu": not accelerated, "bf16": fast, "disable_tqdm": not sys.stderr.isatty()}
 
 
-def _cpu_gains_by_bf16() -> bool:
-    """Return whether this CPU trains faster in bf16: with AMX, or AMD's AVX512-BF16; Intel's is slower than fp32."""
+def _is_bf16_faster() -> bool:
+    """Return whether this CPU trains faster in bf16 than in fp32.
+
+    It does with AMX, and with AVX512-BF16 on a CPU by AMD. On Intel's CPUs AVX512-BF16 without AMX is slower than fp32.
+    """
     import torch
 
-    facts: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()  # not in every torch that we support
+    facts: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()  # missing in some supported versions
     is_amd = str(facts.get("cpu_name", "")).startswith("AMD")
     return bool(facts.get("amx_tile") or (facts.get("avx512_bf16") and is_amd))
 
@@ -203,71 +207,81 @@ def _cpu_gains_by_bf16() -> bool:
 
 
 def gather_lists(words: list[str], function: Callable[..., Any]) -> list[str]:
-    """Join the values of a list option, written as the shell expands them: ``--fasta a.fa b.fa``.
+    """Join the values of each list option into one word, a JSON list.
 
-    Words that belong to no option are the verb's first argument, if that is a list or one word: ``check a.fa b.fa``,
+    A shell expands ``--fasta *.fa`` to ``--fasta a.fa b.fa``, but the parser needs one value for each option. Words
+    that belong to no option are the verb's first argument, if it is a list or one str: ``check a.fa b.fa``,
     ``convert folder``.
 
     Args:
-        words: the command line behind the verb.
+        words: the words of the command line after the verb.
         function: the verb's function.
 
     Returns:
-        The words, with one JSON list for each list option.
+        The words; every option is followed by one value.
     """
     types = dict(_types(function))
     first = f"--{next(iter(types), '')}"
-    lists = {f"--{key}": "float" in str(kind) for key, kind in types.items() if _is_list(kind)}
+    lists = {f"--{key}": "float" in str(kind) for key, kind in types.items() if _is_list(kind)}  # whether of numbers
     is_word = next(iter(types.values()), None) is str
     gathered: list[str] = []
-    loose: list[str] = []
+    unnamed: list[str] = []
     rest = list(words)
     while rest:
         word = rest.pop(0)
+        # The values of an option are taken below, together with the option, so a value that is met here has no option.
         if not word.startswith("-") and (first in lists or is_word):
-            loose.append(word)
+            unnamed.append(word)
             continue
         gathered.append(word)
         values = 0 if "=" in word or word in _NO_VALUE else _count_values(rest)
-        if word in lists and not (values and rest[0].startswith("[")):
+        if word in lists and not (values and rest[0].startswith("[")):  # "[": the user wrote the list
             gathered.append(json.dumps([_number(value) if lists[word] else value for value in rest[:values]]))
             del rest[:values]
         elif values:
             gathered.append(rest.pop(0))
         elif word.startswith("--") and "=" not in word and word not in _NO_VALUE:
             raise InputError(f"{word}: its value is missing; write {word} VALUE, a negative number as {word}=-1")
-    return _first_argument(first, loose, is_word, gathered) + gathered
+    return _first_argument(first, unnamed, is_word, gathered) + gathered
 
 
 def _is_list(kind: Any) -> bool:
-    """Return whether values of a type are lists, not lists or single words."""
+    """Return whether a type is a list, or a list or None; a list or a str does not count."""
     text = str(kind).removeprefix("typing.").removeprefix("Optional[").removesuffix(" | None")
     return text.startswith("list[")
 
 
 def _count_values(words: list[str]) -> int:
-    """Return how many words stand before the next option."""
-    return next((place for place, word in enumerate(words) if word.startswith("--")), len(words))
+    """Count the words before the next option."""
+    return next((index for index, word in enumerate(words) if word.startswith("--")), len(words))
 
 
 def _number(word: str) -> str | float:
+    """Return the number that a word states; or the word itself, which the parser will reject."""
     try:
         return float(word)
     except ValueError:
         return word
 
 
-def _first_argument(first: str, loose: list[str], is_word: bool, gathered: list[str]) -> list[str]:
-    """Return the words for the verb's first argument, where it was given without its name."""
-    if loose and any(word.split("=")[0] == first for word in gathered):
-        raise InputError(f"{first}: given by name and without ({loose[0]}); use one of the two")
-    if is_word and len(loose) > 1:
-        raise InputError(f"{first} is {loose[0]}, so what is {loose[1]}? Write the option's name before it")
-    return [first, loose[0] if is_word else json.dumps(loose)] if loose else []
+def _first_argument(first: str, unnamed: list[str], is_word: bool, gathered: list[str]) -> list[str]:
+    """Return the option and the value of the verb's first argument, if its value was given without the option.
+
+    Args:
+        first: option of the verb's first argument.
+        unnamed: words that belong to no option.
+        is_word: whether the first argument is one word, rather than a list.
+        gathered: all options with their values.
+    """
+    if unnamed and any(word.split("=")[0] == first for word in gathered):
+        raise InputError(f"{first}: given by name and also without its name ({unnamed[0]}); use one of the two")
+    if is_word and len(unnamed) > 1:
+        raise InputError(f"{first} takes one value, not {unnamed[0]} and {unnamed[1]}; write each option's name")
+    return [first, unnamed[0] if is_word else json.dumps(unnamed)] if unnamed else []
 
 
 def _current_word(word: str, keys: Keys) -> str:
-    """Return a word of the command line; the option of version 0.1 by its name of today."""
+    """Return a word of the command line, with an option of version 0.1 replaced by its current name."""
     name, equals, value = word.partition("=")
     if not name.startswith("--"):
         return word
@@ -280,10 +294,10 @@ def _current_word(word: str, keys: Keys) -> str:
 
 
 def _translate_files(words: list[str], keys: Keys) -> list[str]:
-    """Check the keys of all options, and put the checked content of each YAML file in the place of its name.
+    """Check the keys of all options, and replace the name of each YAML file by its checked content.
 
     Args:
-        words: the command line behind the verb, each option followed by its one value.
+        words: the words of the command line after the verb; every option is followed by one value.
         keys: the keys of the verb.
     """
     translated: list[str] = []
@@ -297,7 +311,7 @@ def _translate_files(words: list[str], keys: Keys) -> list[str]:
         value = value if equals else next(rest)
         if key == "config":
             translated.append(f"--config={_checked(_load(value), value, keys)}")
-        elif keys.is_section(key):  # a section may be a file of its own, or written as {key: value}
+        elif keys.is_section(key):  # its value is a YAML file, or text such as {key: value}
             content = _load(value) if os.path.isfile(value) else _parse_yaml(value, option)
             translated.append(f"--config={_checked({key: content}, value, keys)}")
         else:
@@ -306,7 +320,7 @@ def _translate_files(words: list[str], keys: Keys) -> list[str]:
                 keys.check(name, option)
             if not settings:
                 raise InputError(f"{option} works in YAML files only; set model.layer_types, one entry for each layer")
-            append = option.removeprefix(f"--{key}")  # "+" adds to a list
+            append = option.removeprefix(f"--{key}")  # "+", which appends to a list, or ""
             translated += [f"--{name}{append}={value}" for name, value in settings.items()]
     return translated
 
@@ -326,24 +340,28 @@ def _load(path: str) -> dict[str, Any]:
 
 
 def _parse_yaml(text: str, where: str) -> Any:
-    """Return what a YAML text holds; numbers such as 4e-4 are numbers, which they are not for ``yaml.safe_load``."""
+    """Return the content of a YAML text; 4e-4 becomes a number, where ``yaml.safe_load`` returns a str."""
     import yaml
     from jsonargparse import get_loader
 
     try:
         return get_loader("yaml")(text)
     except yaml.YAMLError as error:
-        reason = " ".join(str(error).split())
-        raise InputError(
-            f"{where}: not a YAML file of keys and values ({reason}); fix it, recipes/ has examples"
-        ) from (error)
+        reason = _one_line(error)
+        message = f"{where}: not a YAML file of keys and values ({reason}); fix it, recipes/ has examples"
+        raise InputError(message) from error
 
 
 def _checked(content: dict[str, Any], where: str, keys: Keys) -> str:
-    """Return settings as the parser takes them in place of a file, with the keys of today.
+    """Return settings by their current keys, as YAML on one line, which the parser accepts in place of a file.
+
+    Args:
+        content: the settings, nested in sections.
+        where: the file or option that states the settings.
+        keys: the keys of the verb.
 
     Raises:
-        InputError: for a key that does not exist, a section without keys, and a key given by both its names.
+        InputError: if a key does not exist, a section has no keys, or a key is given by both its names.
     """
     import yaml
 
@@ -361,11 +379,11 @@ def _checked(content: dict[str, Any], where: str, keys: Keys) -> str:
 
 
 def _current_model(settings: dict[str, Any], where: str) -> dict[str, Any]:
-    """Return settings in which those of ``model`` are written as they are today; one line names each that was not.
+    """Return settings with former keys of section ``model`` translated to current ones; log a line for each of them.
 
     Args:
-        settings: all settings by key, with their sections.
-        where: file or option that holds them.
+        settings: all settings by key, such as "model.hidden_size".
+        where: the file or option that states the settings.
     """
     old = {key.removeprefix("model."): value for key, value in settings.items() if key.startswith("model.")}
     if not old:
@@ -383,7 +401,7 @@ def _current_model(settings: dict[str, Any], where: str) -> dict[str, Any]:
 
 
 def _flat(content: dict[Any, Any], keys: Keys, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Iterate over the keys and values of nested sections; a dictionary that is a value stays whole."""
+    """Iterate over the full keys, such as "data.store", and values of nested sections; a value may be a dictionary."""
     for name, value in content.items():
         key = f"{prefix}{name}"
         is_value = key in keys.known or key in keys.former or not (value or keys.is_section(key))
@@ -394,7 +412,7 @@ def _flat(content: dict[Any, Any], keys: Keys, prefix: str = "") -> Iterator[tup
 
 
 def _nested(settings: dict[str, Any]) -> dict[str, Any]:
-    """Return settings in sections.
+    """Return settings nested in sections.
 
     >>> _nested({"seed": 1, "data.store": "x", "data.columns.label": "y"})
     {'seed': 1, 'data': {'store': 'x', 'columns': {'label': 'y'}}}
@@ -413,7 +431,11 @@ def _nested(settings: dict[str, Any]) -> dict[str, Any]:
 
 
 def _instantiate(parser: Any, parsed: Any) -> dict[str, Any]:
-    """Build the objects of all sections; a value that a constructor rejects is the user's mistake."""
+    """Build the objects of all sections, and return all arguments of the verb.
+
+    Raises:
+        InputError: if the class of a section rejects a value.
+    """
     from huggingface_hub.errors import StrictDataclassError
 
     build = parser.instantiate if hasattr(parser, "instantiate") else parser.instantiate_classes
@@ -422,7 +444,8 @@ def _instantiate(parser: Any, parsed: Any) -> dict[str, Any]:
     except InputError:
         raise
     except (ValueError, StrictDataclassError, NotImplementedError, ImportError) as error:
-        # What Python itself cannot import is our fault; TrainingArguments raises the error by hand, without a name.
+        # An import statement that fails sets error.name: that is a bug of ours. TrainingArguments raises an ImportError
+        # without a name, for a setting that needs a package that is not installed.
         if isinstance(error, ImportError) and error.name is not None:
             raise
         line = _last_line(error) if isinstance(error, StrictDataclassError) else _one_line(error)
@@ -432,7 +455,12 @@ def _instantiate(parser: Any, parsed: Any) -> dict[str, Any]:
 
 
 def _keys_named(line: str, given: dict[str, Any], defaults: dict[str, Any]) -> list[str]:
-    """Return the keys that a constructor's complaint is about: the user set them, and it has their name or value.
+    """Return the keys that an error message is about: set by the user, with their name or value in the message.
+
+    Args:
+        line: the message.
+        given: all values by key.
+        defaults: all default values by key.
 
     >>> defaults = {"trainer.lr_scheduler_type": "linear", "trainer.tf32": None}
     >>> given = {"trainer.lr_scheduler_type": "lineer", "trainer.tf32": True}
@@ -444,10 +472,11 @@ def _keys_named(line: str, given: dict[str, Any], defaults: dict[str, Any]) -> l
     in_line = set(re.findall(r"\w+", line))
     changed = [(key, value) for key, value in given.items() if value != defaults.get(key)]
     named = [key for key, value in changed if key.split(".")[-1] in in_line or _is_word_of(value, in_line)]
-    return [key for key in named if key not in _LINKS.values()]
+    return [key for key in named if key not in _LINKS.values()]  # a linked key only copies the key that was set
 
 
 def _is_word_of(value: Any, in_line: Iterable[str]) -> bool:
+    """Return whether a value is a str and among the words of a line."""
     return isinstance(value, str) and value in in_line
 
 
@@ -457,6 +486,6 @@ def _one_line(error: Exception) -> str:
 
 
 def _last_line(error: Exception) -> str:
-    """Return the last line of an error's message, without the name of the error within: the line that says why."""
+    """Return the last line of an error's message, which states the reason, without the name of the inner error."""
     line = next((line.strip() for line in reversed(str(error).splitlines()) if line.strip()), "")
     return line.removeprefix("TypeError: ").removeprefix("ValueError: ")

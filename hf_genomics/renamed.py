@@ -1,4 +1,4 @@
-"""Argument names (keys of YAML files) of version 0.1 that have a new name: they keep working in 0.2, with a warning."""
+"""Accept renamed arguments (also keys of YAML files) by their names of version 0.1; each use causes a warning."""
 
 from __future__ import annotations
 
@@ -58,8 +58,8 @@ def translated(
 
     Args:
         target: the function or class that is called.
-        args: its positional arguments.
-        given: its keyword arguments, by old or new names.
+        args: the positional arguments of the call.
+        given: the keyword arguments of the call, by old or new names.
         keys: old key -> new key.
 
     Raises:

@@ -90,11 +90,11 @@ class KmerTokenizer(KmerVocabulary):
             codes are [UNK] in both).
         allow_gaps: accept a stride larger than k, which leaves nucleotides that no token covers.
         allow_large_k: accept k of 9..12, vocabularies of 262,149 to 16,777,221 tokens.
-        pad_token: name of id 0.
-        unk_token: name of id 1.
-        cls_token: name of id 2.
-        sep_token: name of id 3.
-        mask_token: name of id 4.
+        pad_token: name of the padding token, id 0.
+        unk_token: name of the unknown token, id 1.
+        cls_token: name of the classification token, id 2.
+        sep_token: name of the separator token, id 3.
+        mask_token: name of the mask token, id 4.
         kwargs: what every Hugging Face tokenizer takes (such as ``model_max_length`` and ``padding_side``).
 
     Raises:

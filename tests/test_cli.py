@@ -469,9 +469,9 @@ def test_a_value_that_evaluate_cannot_take_is_refused_by_key(refused, work, home
             id="trainers_push",
         ),
         pytest.param(
-            "convert HOME/mlm HOME/tuned --output_dir out", ["--source is HOME/mlm", "HOME/tuned"], id="two_sources"
+            "convert HOME/mlm HOME/tuned --output_dir out", ["--source", "HOME/mlm", "HOME/tuned"], id="two_sources"
         ),
-        pytest.param("convert HOME/mlm --source x --output_dir out", ["--source: given by name"], id="source_twice"),
+        pytest.param("convert HOME/mlm --source x --output_dir out", ["--source", "HOME/mlm"], id="source_twice"),
         pytest.param("quickstart --genomes no --output_dir out", ["no: ", "metadata.tsv"], id="quickstart"),
         pytest.param("pretrian --config x.yaml", ["'pretrian'", "'pretrain'"], id="verb"),
         pytest.param("fit", ["'fit'", "hf-genomics --help"], id="unknown_verb"),

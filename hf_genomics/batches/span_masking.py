@@ -46,7 +46,7 @@ class DataCollatorForSpanMasking:
         mask_share: share of masked tokens shown as [MASK].
         random_share: share of masked tokens shown as a random k-mer; the rest is shown unchanged. An unchanged token
             hides nothing, a random one misleads; both are predicted like tokens shown as [MASK].
-        seed: seed of all draws.
+        seed: seed of all random numbers.
         epoch: epoch of rows without an ``epoch`` of their own; see ``set_epoch``.
         pad_to_multiple_of: round the width of a batch up to a multiple of this.
         hidden_fraction: share of nucleotides that no visible token shows; set it instead of ``start_rate``, which is

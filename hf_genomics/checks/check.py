@@ -1,8 +1,8 @@
-"""The verb `check`: what sequence files and labelled tables hold, and all that `prepare` or `finetune` would reject.
+"""The verb `check`: describe sequence files and labelled tables, and list what `prepare` or `finetune` would reject.
 
-The verdicts are those of the readers themselves: sequence files go through `examine_records` and the store's own
-checks, tables through `read_labelled`. Sequence files are read once, record by record; a name, a hash and a length of
-each record stay in memory, and the sketch.
+`check` has no rules of its own. It calls the readers of the other verbs: `examine_records` and the genome store's
+checks for sequence files, `read_labelled` for tables. Sequence files are read once, record by record. Memory holds the
+name, the length and a hash of each record, and the sketch.
 """
 
 from __future__ import annotations
@@ -35,13 +35,14 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class SplitFiles:
-    """Files whose split is known, and what kind of labels they have.
+    """Files of each split, and the kind of their labels.
 
     Args:
         train: files of the training split.
         valid: files of the validation split.
         test: files of the test split.
-        regression: as in `finetune`: labels are values (True) or classes (False); by default the labels decide.
+        regression: whether labels are values (true) or classes (false), as in `finetune`; by default decimals are
+            values, and all other labels are classes.
     """
 
     train: list[str] | None = None
@@ -78,39 +79,41 @@ def check(
     min_identity: float = 0.85,
     output: str | None = None,
 ) -> CheckReport:
-    """Describe sequence files and labelled tables, and list everything that would be rejected or should be known.
+    """Describe sequence files and labelled tables, and list everything that would be rejected, with warnings.
 
-    The exit code is 2 where `prepare` would reject the sequence files (given the same options) or `finetune` the
-    tables, and 0 otherwise. Sequences that are in two splits cause a warning: the same sequence, its reverse
-    complement, or nearly the same.
+    The exit code is 2 if `prepare` would reject the sequence files (given the same options) or `finetune` the tables,
+    and 0 otherwise. A sequence that occurs in two splits causes a warning: the same sequence, its reverse complement,
+    or nearly the same.
 
     Args:
-        files: sequence files as `prepare` takes them, or labelled tables (CSV, TSV, Parquet) as `finetune` does; which
-            of the two a file is, is decided by its content.
-        splits: such files whose split is known.
-        metadata: table with a row for every record of the sequence files, as in `prepare`; its column "split" counts.
+        files: sequence files, as in `prepare`, or labelled tables (CSV, TSV, Parquet), as in `finetune`; the content of
+            a file decides which of the two it is.
+        splits: files of both kinds whose split is known.
+        metadata: table with a row for every record of the sequence files, as in `prepare`; its column "split" states
+            the split of each record.
         columns: columns of the tables, as in `finetune`.
         records: how records are read and matched with the metadata table, as in `prepare`; ``rna`` and ``min_length``
-            are for tables as well.
+            apply to tables, too.
         k: size of the k-mers that the model will read, in nt; a shorter row of a table is rejected, a shorter record of
             a sequence file causes a warning.
-        min_identity: smallest estimated identity of near-duplicates that are reported.
+        min_identity: smallest estimated identity of the near-duplicates to report, a share above 0 and at most 1.
         output: JSON file to write, with everything that the table on the screen omits.
 
     Returns:
-        What was found; ``report.all_problems`` is empty where nothing would be rejected.
+        The findings; ``report.all_problems`` is empty if nothing would be rejected.
 
     Raises:
-        InputError: if the arguments make no sense; what is wrong with the files is in the report.
+        InputError: if an argument is invalid; problems of the files are in the report instead.
     """
     given = {None: files, "train": splits.train, "valid": splits.valid, "test": splits.test}
     named = [(path, split) for split, paths in given.items() for path in paths or []]
     _check_arguments(named, k, min_identity, output)
     reports = [FileReport(path, "table" if _is_table(path) else "sequences", split) for path, split in named]
-    problems = _problems_between([report.file for report in reports if report.kind == "sequences"], records.genome_by)
+    problems = _problems_across([report.file for report in reports if report.kind == "sequences"], records.genome_by)
     known = Metadata.read(metadata, records.metadata_key, problems)
+    # Near-duplicates are searched only across splits, so a sketch is needed only if there may be two splits.
     several = known.splits is not None or len({split for _, split in named} - {None}) > 1
-    catalogue = Catalogue(Sketch(expected_nt=_guess_nt([report.file for report in reports])) if several else None)
+    catalogue = Catalogue(Sketch(expected_nt=_estimate_nt([report.file for report in reports])) if several else None)
     _read_files(reports, known, catalogue, TableRules(columns, records, k, splits.regression))
     problems += known.problems(catalogue, reports, records.genome_by)
     counts = {name: catalogue.splits.count(number) for number, name in enumerate(SPLITS)}
@@ -129,15 +132,15 @@ def check(
 
 
 def _read_files(reports: list[FileReport], metadata: Metadata, catalogue: Catalogue, rules: TableRules) -> None:
-    """Read all files once, into their reports and the catalogue.
+    """Read all files once, and add their sequences to their reports and to the catalogue.
 
     Args:
-        reports: one for each file, still empty.
-        metadata: knows the splits of records where the command line does not.
-        catalogue: gets every sequence.
+        reports: empty reports, one for each file.
+        metadata: the metadata table, with the splits of records whose file has no split on the command line.
+        catalogue: the catalogue of all sequences.
         rules: how tables and records are read.
     """
-    seen: dict[str, str] = {}
+    seen: dict[str, str] = {}  # file of each record name
     training: LabelledSequences | None = None
     quiet = not logger.isEnabledFor(logging.INFO)
     with tqdm(unit="nt", unit_scale=True, desc="check", disable=quiet or None) as bar:  # None: bars on a screen only
@@ -156,9 +159,9 @@ class Metadata(NamedTuple):
     """The metadata table of `prepare`, as far as it could be read.
 
     Attributes:
-        path: the file, or None.
-        table: its rows, by record name.
-        splits: number of the split of each record name, where the table has one.
+        path: the file; None if there is none.
+        table: the rows of the table, by record name; None if there is no table or it is invalid.
+        splits: number in `SPLITS` of each record's split, by record name; None without a column "split".
     """
 
     path: str | None
@@ -170,9 +173,9 @@ class Metadata(NamedTuple):
         """Read the table, or append to ``problems`` why it cannot be read.
 
         Args:
-            path: the file; None reads nothing.
+            path: the file; None for no table.
             key: column with the record names.
-            problems: grows by one if the table is invalid.
+            problems: list that gets one more problem if the table is invalid.
         """
         if path is None:
             return cls(None, None, None)
@@ -187,12 +190,12 @@ class Metadata(NamedTuple):
         return cls(path, table, {name: SPLITS.index(split) for name, split in names.items() if split in SPLITS})
 
     def problems(self, catalogue: Catalogue, reports: list[FileReport], genome_by: str) -> list[str]:
-        """List what `prepare` rejects in the table as such: records without a row, splits that overlap.
+        """List what `prepare` would reject in the table as a whole: records without a row, a genome in two splits.
 
         Args:
-            catalogue: holds all records.
-            reports: of all files; the table is about the sequence files among them.
-            genome_by: as in `RecordRules`.
+            catalogue: the catalogue of all records.
+            reports: reports of all files; the table describes the records of the sequence files.
+            genome_by: what one genome is, as in `RecordRules`.
         """
         if self.table is None or self.path is None:
             return []
@@ -202,7 +205,7 @@ class Metadata(NamedTuple):
         genomes = [genome_name(catalogue.files[row]) for row in rows] if genome_by == "file" else names
         contigs = pd.DataFrame({"name": names, "genome": genomes, "length": [catalogue.lengths[row] for row in rows]})
         try:
-            # A second record of one name is a problem of its file, and reported there.
+            # A second record with the same name is a problem of its file, and listed in the report of the file.
             with_splits(join_metadata(contigs.drop_duplicates("name"), self.table, self.path), None, 0)
         except InputError as error:
             return [str(error)]
@@ -210,7 +213,7 @@ class Metadata(NamedTuple):
 
 
 def _check_arguments(named: list[tuple[str, str | None]], k: int, min_identity: float, output: str | None) -> None:
-    """Raise InputError for a call without files, a number out of range, or an output that cannot be written."""
+    """Raise InputError if no file is given, a file is a pipe, a number is out of range, or the output unusable."""
     if not named:
         raise InputError(
             "files: no file given; name FASTA files or tables, such as `hf-genomics check genomes/*.fa.gz`"
@@ -230,12 +233,12 @@ def _is_table(path: str) -> bool:
     """Return whether a file is a table rather than a sequence file."""
     try:
         return kind_of(path) != "sequences"
-    except InputError:  # the name decides which reader reports what is wrong
+    except InputError:  # the file is unreadable; the reader that fits its name says why
         return path.lower().removesuffix(".gz").endswith((".csv", ".tsv", ".parquet"))
 
 
-def _guess_nt(paths: list[str]) -> int:
-    """Return a guess of the nt in files: one for each byte, four where they are gzipped."""
+def _estimate_nt(paths: list[str]) -> int:
+    """Estimate the number of nt in files: one nt per byte, or four per byte of a gzipped file."""
     nt = 0
     for path in paths:
         with contextlib.suppress(OSError), open(path, "rb") as file:
@@ -243,8 +246,8 @@ def _guess_nt(paths: list[str]) -> int:
     return nt
 
 
-def _problems_between(paths: list[str], genome_by: str) -> list[str]:
-    """List why `prepare` would reject files together with those before them."""
+def _problems_across(paths: list[str], genome_by: str) -> list[str]:
+    """List why `prepare` would reject files because of files before them, for example a file that is given twice."""
     problems: list[str] = []
     taken: list[str] = []
     for path in paths:

@@ -1,4 +1,4 @@
-"""Find duplicates among any number of sequences, of which only a hash and a sketch stay in memory."""
+"""Find duplicates among any number of sequences, keeping only a hash of each sequence and one sketch in memory."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ class CheckedSequence(NamedTuple):
 
     Attributes:
         name: name of the record, or number of the row.
-        letters: (length,) uint8.
-        split: number of its split in `SPLITS`; -1 for none.
+        letters: letters of the sequence, (length,) uint8.
+        split: number of the sequence's split in `SPLITS`; -1 for none.
         sound: whether all letters are nucleotides.
-        label: its label as text; empty for records of sequence files.
+        label: label of the row as text; empty for records of sequence files.
     """
 
     name: str
@@ -36,19 +36,19 @@ class CheckedSequence(NamedTuple):
 
 
 class DuplicatePair(NamedTuple):
-    """Two records with the same sequence, or nearly.
+    """Two records with the same or nearly the same sequence.
 
     Attributes:
         kind: "exact", "reverse complement" or "near".
         file: file of the later record.
         record: name of the later record.
-        split: its split; empty for none.
-        other_file: file of the record that came before, or is in an earlier split.
-        other: name of that record.
-        other_split: its split; empty for none.
-        containment: share of the sampled 24-mers of the smaller record that the other has too; 1 unless near.
-        identity: estimated from the containment; 1 unless near.
-        same_label: False if both have a label and the labels differ.
+        split: split of the later record; empty for none.
+        other_file: file of the earlier record: it was read before, or is in an earlier split.
+        other: name of the earlier record.
+        other_split: split of the earlier record; empty for none.
+        containment: share of the sampled 24-mers of the smaller record that the larger record has, too; 1 unless near.
+        identity: identity of the sequences, estimated from the containment; 1 unless near.
+        same_label: False if both records have a label and the labels differ.
     """
 
     kind: str
@@ -67,25 +67,30 @@ class Catalogue:
     """The names, hashes and sketch of all sequences, in the order in which they were read."""
 
     def __init__(self, sketch: Sketch | None = None) -> None:
-        """Create an empty catalogue; near-duplicates can be found only with a sketch."""
+        """Create an empty catalogue.
+
+        Args:
+            sketch: an empty sketch; without one, near-duplicates are not searched.
+        """
         self.sketch = sketch
         self.files: list[str] = []  # one entry per sequence in each of these lists
         self.names: list[str] = []
         self.splits: list[int] = []
         self.labels: list[str] = []
         self.lengths: list[int] = []
-        self._contents: list[int] = []  # number of each distinct sequence; -1 if it is empty or not DNA
-        self._strands: list[int] = []
-        self._numbers: dict[bytes, int] = {}
+        # Number of the content: equal for equal sequences and reverse complements; -1 for an empty one, or not DNA.
+        self._contents: list[int] = []
+        self._strands: list[int] = []  # as in `canonical_digest`
+        self._numbers: dict[bytes, int] = {}  # digest -> number of the content
 
     def add(self, file: str, batch: list[CheckedSequence], letters: np.ndarray, ends: np.ndarray) -> None:
         """Add sequences of a file.
 
         Args:
-            file: its path.
+            file: path of the file.
             batch: the sequences.
-            letters: their letters, as in `Sketch.add`.
-            ends: where each ends in ``letters``.
+            letters: letters of all sequences with a byte between them that is not a nucleotide, as in `Sketch.add`.
+            ends: index in ``letters`` at which each sequence ends, (sequences,).
         """
         if self.sketch is not None:
             self.sketch.add(letters, ends, len(self.names))
@@ -102,14 +107,15 @@ class Catalogue:
         self.lengths.extend(len(sequence.letters) for sequence in batch)
 
     def duplicates(self) -> list[DuplicatePair]:
-        """List the records whose sequence came before, in upper or lower case and on either strand.
+        """List the records whose sequence occurs in an earlier record, on either strand; case does not count.
 
-        Each is paired with the first record that reads the same, or else with the first one of the opposite strand.
+        Each record is paired with the first one of the same strand, or if there is none, of the opposite strand.
         """
         first: dict[tuple[int, int], int] = {}
         found = []
         for row, key in enumerate(zip(self._contents, self._strands, strict=True)):
             content, strand = key
+            # A sequence that equals its own reverse complement has strand 0 = -0, so both look-ups find it.
             other = first.get(key, first.get((content, -strand)))
             first.setdefault(key, row)
             if content >= 0 and other is not None:
@@ -117,11 +123,16 @@ class Catalogue:
         return found
 
     def leaks(self, min_identity: float) -> list[DuplicatePair]:
-        """List the records of which an earlier split (in the order train, valid, test) has a duplicate or near one."""
+        """List the records with a duplicate or near-duplicate in an earlier split, in the order train, valid, test.
+
+        Args:
+            min_identity: smallest estimated identity of a near-duplicate, a share.
+        """
         splits, contents = np.array(self.splits, np.int64), np.array(self._contents, np.int64)
         found: dict[tuple[int, int], DuplicatePair] = {}
         for number in range(len(SPLITS)):
             rows = np.flatnonzero((splits == number) & (contents >= 0))
+            # In reversed order, so that of several records with one content the first one stays in the dictionary.
             first = dict(zip(contents[rows[::-1]].tolist(), rows[::-1].tolist(), strict=True))
             for row in np.flatnonzero((splits > number) & np.isin(contents, contents[rows])).tolist():
                 found[row, number] = self._pair(row, first[int(contents[row])])
@@ -129,12 +140,17 @@ class Catalogue:
             pair = self._pair(near.record, near.other)._replace(
                 kind="near", containment=near.containment, identity=near.identity
             )
-            found.setdefault((near.record, int(splits[near.other])), pair)
+            found.setdefault((near.record, int(splits[near.other])), pair)  # an exact duplicate takes precedence
         return [found[key] for key in sorted(found)]
 
     def _pair(self, row: int, other: int) -> DuplicatePair:
-        """Return the description of two records with the same sequence."""
-        names = (*SPLITS, "")  # split -1 is the last of them
+        """Return the pair of two records that have the same sequence.
+
+        Args:
+            row: index of the later record.
+            other: index of the earlier record.
+        """
+        names = (*SPLITS, "")  # split -1, which means none, indexes the last name
         same_strand = self._strands[row] == self._strands[other]
         return DuplicatePair(
             "exact" if same_strand else "reverse complement",
@@ -149,14 +165,14 @@ class Catalogue:
 
 
 def canonical_digest(letters: np.ndarray) -> tuple[bytes, int]:
-    """Return a hash of a sequence that does not depend on case and strand.
+    """Return a hash of a sequence that does not depend on case or strand.
 
     Args:
-        letters: (length,) uint8.
+        letters: letters of the sequence, (length,) uint8.
 
     Returns:
-        16 bytes: the hash of the strand that comes first in the alphabet; and which strand that is: 1 the given one,
-        -1 the opposite one, 0 if both read the same.
+        The hash, 16 bytes, of the strand that comes first in alphabetical order; and which strand that is: 1 for the
+        given one, -1 for the opposite one, 0 if both are the same.
 
     >>> forward, opposite = np.frombuffer(b"AAcg", np.uint8), np.frombuffer(b"CGTT", np.uint8)
     >>> canonical_digest(forward)[0] == canonical_digest(opposite)[0]
@@ -167,8 +183,9 @@ def canonical_digest(letters: np.ndarray) -> tuple[bytes, int]:
         opposite = text[::-1].translate(_RC_TABLE)
         digest = hashlib.blake2b(min(text, opposite), digest_size=16)
         return digest.digest(), (text < opposite) - (text > opposite)
+    # A chromosome is compared and hashed in blocks: two upper-case copies of it would take twice its memory.
     pairs = zip(_blocks(letters), _opposite_blocks(letters), strict=True)
-    strand = next((1 if ahead < behind else -1 for ahead, behind in pairs if ahead != behind), 0)
+    strand = next((1 if given < opposite else -1 for given, opposite in pairs if given != opposite), 0)
     digest = hashlib.blake2b(digest_size=16)
     for block in _opposite_blocks(letters) if strand < 0 else _blocks(letters):
         digest.update(block)

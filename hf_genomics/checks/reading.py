@@ -1,4 +1,4 @@
-"""Read the records of sequence files and the rows of tables, and describe each file; problems go into its report."""
+"""Read the records of sequence files and the rows of tables, and add what is found to the report of each file."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ from ..sequence import as_letters, letter_digits, rolling_any
 from .duplicates import Catalogue, CheckedSequence
 from .report import FileReport, LetterCounts
 
-_BATCH_NT = 1 << 20
+_BATCH_NT = 1 << 20  # about a million letters are examined together
 
 
 class TableRules(NamedTuple):
-    """How tables are read.
+    """Rules for reading tables.
 
     Attributes:
-        columns: columns of the tables.
-        records: rules for records, of which ``rna`` and ``min_length`` are for rows too.
+        columns: names of the columns of the tables.
+        records: rules for records, of which ``rna`` and ``min_length`` apply to the rows of tables, too.
         k: size of the k-mers, in nt; a shorter row is rejected.
-        regression: as in `finetune`.
+        regression: whether labels are values (True) or classes (False); None for what the labels look like.
     """
 
     columns: Columns
@@ -41,7 +41,12 @@ class TableRules(NamedTuple):
     regression: bool | None
 
     def options(self, training: LabelledSequences | None, split: str | None) -> dict[str, Any]:
-        """Return the options of `read_labelled` for a table of a split, once the training table is known."""
+        """Return the options of `read_labelled` for a table.
+
+        Args:
+            training: the training table, whose task the table must have; None if none has been read.
+            split: split of the table, or None.
+        """
         options: dict[str, Any] = {
             "rna": self.records.rna,
             "min_length": max(self.k, self.records.min_length),
@@ -55,13 +60,13 @@ class TableRules(NamedTuple):
 def records_of(
     report: FileReport, splits: dict[str, int], seen: dict[str, str], rules: RecordRules
 ) -> Iterator[CheckedSequence]:
-    """Iterate over the records of a sequence file, and note what `prepare` would reject.
+    """Iterate over the records of a sequence file, and add what `prepare` would reject to the file's report.
 
     Args:
-        report: of the file.
-        splits: number of the split by record name, used where the command line names no split.
-        seen: file of every record name so far; grows.
-        rules: as in `prepare`.
+        report: report of the file.
+        splits: number of each record's split by record name, for a file without a split on the command line.
+        seen: file of every record name read so far; this function adds the names of its file.
+        rules: rules for records, as in `prepare`.
     """
     try:
         for record, problems in examine_records(report.file, rna=rules.rna, min_length=rules.min_length):
@@ -74,7 +79,7 @@ def records_of(
             if not f"{record.name} {record.description}".isascii():
                 report.note("with a header that is not ASCII", record.name)
             split = splits.get(record.name, -1) if report.split is None else SPLITS.index(report.split)
-            # A record may be rejected for its name or length alone; its letters still count as nucleotides then.
+            # A record that is rejected for its name or length only may still consist of nucleotides.
             sound = not problems or bool(clean_letters(record.letters).all())
             yield CheckedSequence(record.name, record.letters, split, sound)
     except InputError as error:
@@ -84,12 +89,12 @@ def records_of(
 def read_table_or_note(
     report: FileReport, training: LabelledSequences | None, rules: TableRules
 ) -> LabelledSequences | None:
-    """Read a table as `finetune` does; note what it rejects, and return None then.
+    """Read a table as `finetune` does; if `finetune` would reject it, add the problems to the report and return None.
 
     Args:
-        report: of the file.
-        training: the training table, whose classes another split must have.
-        rules: how tables are read.
+        report: report of the file.
+        training: the training table, whose classes tables of other splits must have; None if none has been read.
+        rules: rules for reading tables.
     """
     options = rules.options(training, report.split)
     try:
@@ -109,7 +114,7 @@ def read_table_or_note(
 
 
 def label_counts(table: LabelledSequences) -> dict[str, float] | None:
-    """Count the rows (or nucleotides) of every class, or summarise the values; return None without labels."""
+    """Count the rows (or nucleotides) of each class, or summarise the values; return None if there are no labels."""
     names = table.label_names or []
     if table.nt_labels is not None:
         known = np.concatenate(table.nt_labels)
@@ -128,12 +133,12 @@ def label_counts(table: LabelledSequences) -> dict[str, float] | None:
 
 
 def rows_of(report: FileReport, table: LabelledSequences | None, rules: TableRules) -> Iterator[CheckedSequence]:
-    """Iterate over the rows of a table; of a table that was rejected, over the rows as the file has them.
+    """Iterate over the rows of a table; if the table was rejected, over the unchecked rows of its file.
 
     Args:
-        report: of the file.
+        report: report of the file.
         table: the table, or None if it was rejected.
-        rules: how tables are read.
+        rules: rules for reading tables.
     """
     split = -1 if report.split is None else SPLITS.index(report.split)
     if table is not None:
@@ -153,10 +158,10 @@ def describe(sequences: Iterator[CheckedSequence], report: FileReport, catalogue
 
     Args:
         sequences: the records or rows of the file.
-        report: of the file.
-        catalogue: of all files.
+        report: report of the file.
+        catalogue: catalogue of the sequences of all files.
         k: size of the k-mers, in nt.
-        bar: counts the nt.
+        bar: progress bar, in nt.
     """
     for batch in _batches(sequences):
         letters, ends = _concatenate(batch)
@@ -164,7 +169,7 @@ def describe(sequences: Iterator[CheckedSequence], report: FileReport, catalogue
         report.lengths.extend(lengths.tolist())
         nt, foreign = int(lengths.sum()), sum(_count_foreign(sequence) for sequence in batch)
         report.letters = report.letters.plus(LetterCounts.of(letters, nt, foreign))
-        # A long record is alone in its batch and searched in blocks: an array of flags of its length would be large.
+        # A long record is alone in its batch, and is searched in blocks: `_has_kmer` needs memory for each letter.
         found = _has_kmer(letters, ends - lengths, k) if len(batch) > 1 else [_long_has_kmer(letters, k)]
         for sequence, length, has_kmer in zip(batch, lengths, found, strict=True):
             if sequence.sound and length and not has_kmer:
@@ -180,7 +185,7 @@ def _count_foreign(sequence: CheckedSequence) -> int:
 
 
 def _batches(sequences: Iterator[CheckedSequence]) -> Iterator[list[CheckedSequence]]:
-    """Gather sequences until they have a million letters; a long one stays alone, so that it is not copied."""
+    """Iterate over batches of about a million letters; a longer sequence is a batch of its own, and is not copied."""
     batch: list[CheckedSequence] = []
     nt = 0
     for sequence in sequences:
@@ -197,10 +202,10 @@ def _batches(sequences: Iterator[CheckedSequence]) -> Iterator[list[CheckedSeque
 
 
 def _concatenate(batch: list[CheckedSequence]) -> tuple[np.ndarray, np.ndarray]:
-    """Join the letters of sequences with a zero byte behind each.
+    """Join the letters of sequences with a zero byte between them.
 
     Returns:
-        The letters, uint8; and where each sequence ends in them, (sequences,).
+        The letters, (nt,) uint8; and the index at which each sequence ends in them, (sequences,).
     """
     lengths = np.array([len(sequence.letters) for sequence in batch])
     ends = np.cumsum(lengths + 1) - 1
@@ -210,23 +215,27 @@ def _concatenate(batch: list[CheckedSequence]) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _has_kmer(letters: np.ndarray, starts: np.ndarray, k: int) -> np.ndarray:
-    """Find the sequences with a k-mer of A, C, G, T alone.
+    """Find the sequences that contain a k-mer of A, C, G, T only.
 
     Args:
-        letters: (nt,) uint8, sequences with a byte between them that is not a nucleotide.
-        starts: (sequences,) where each starts.
+        letters: letters of all sequences with a byte between them that is not a nucleotide, (nt,) uint8.
+        starts: index in ``letters`` at which each sequence starts, (sequences,).
         k: size of the k-mers, in nt.
 
     Returns:
-        (sequences,) bool.
+        Whether each sequence contains such a k-mer, (sequences,) bool.
     """
-    good = np.zeros(len(letters) + 1, bool)  # one more, because the last sequence may be empty
+    # good[i]: a k-mer of A, C, G, T only starts at letter i. It has one more entry than there are letters, because
+    # reduceat needs an entry at the start of every sequence, even of an empty one at the end. K-mers that extend over
+    # the end of a sequence contain the byte between two sequences, so they are not good.
+    good = np.zeros(len(letters) + 1, bool)
     touched = rolling_any(letter_digits(letters) > 3, k)
     good[: len(touched)] = ~touched if len(letters) >= k else False
     return np.logical_or.reduceat(good, starts)
 
 
 def _long_has_kmer(letters: np.ndarray, k: int) -> bool:
-    """Return what `_has_kmer` finds for one sequence, block by block, up to the first k-mer."""
+    """Return what `_has_kmer` finds for one sequence, reading it block by block up to its first such k-mer."""
+    # Blocks overlap by k - 1 letters, so that each k-mer lies inside one of them.
     blocks = (letters[begin : begin + _BATCH_NT + k - 1] for begin in range(0, len(letters), _BATCH_NT))
     return any(_has_kmer(block, np.zeros(1, np.int64), k)[0] for block in blocks)

@@ -1,4 +1,4 @@
-"""The findings of `check`: as numbers, as JSON, and as a table on the screen."""
+"""The findings of `check` as numbers, as JSON and as a table on the screen."""
 
 from __future__ import annotations
 
@@ -25,21 +25,21 @@ _QUANTILES = {"min": 0, "5 %": 5, "25 %": 25, "median": 50, "75 %": 75, "95 %": 
 _WIDE = "records,nt,min nt,median nt,max nt,GC %,N %,IUPAC %,soft-masked %,duplicates".split(",")
 _NARROW = "records,nt,median nt,GC %,N %,duplicates".split(",")
 _BLOCK_NT = 1 << 16
-_UPPER = np.uint8(0xDF)
+_TO_UPPER = np.uint8(0xDF)  # clears the bit in which lower-case ASCII differs
 
 
 class LetterCounts(NamedTuple):
     """Counts of letters, in nt.
 
     Attributes:
-        nt: all letters; the sum of acgt, n, iupac and foreign.
-        acgt: A, C, G, T in either case.
-        gc: G and C among them.
+        nt: all letters; the sum of ``acgt``, ``n``, ``iupac`` and ``foreign``.
+        acgt: A, C, G and T in either case.
+        gc: G and C in either case.
         n: N.
-        iupac: the other IUPAC codes.
+        iupac: IUPAC codes other than A, C, G, T and N.
         soft_masked: lower-case letters.
-        foreign: letters that are not nucleotides; their records are rejected.
-        u: U among the foreign ones; it counts in the share of GC.
+        foreign: letters that are not nucleotides; records that contain them are rejected.
+        u: U among the foreign letters (in RNA that is rejected); it counts as a base in the share of GC.
     """
 
     nt: int = 0
@@ -56,26 +56,29 @@ class LetterCounts(NamedTuple):
         """Count letters.
 
         Args:
-            letters: uint8; zero bytes between records do not count.
-            nt: number of letters.
+            letters: letters of the records, uint8; zero bytes between records are not counted.
+            nt: number of letters, without the zero bytes.
             foreign: number of letters that are not nucleotides.
         """
         counts = np.zeros(7, np.int64)
         for begin in range(0, len(letters), _BLOCK_NT):
             block = letters[begin : begin + _BLOCK_NT]
-            upper = block & _UPPER
-            lower = block - np.uint8(ord("a")) < 26  # what comes before "a" wraps around
+            upper = block & _TO_UPPER
+            lower = block - np.uint8(ord("a")) < 26  # uint8: codes below "a" wrap around to large numbers
             counts += [*(np.count_nonzero(upper == ord(letter)) for letter in "ACGTNU"), np.count_nonzero(lower)]
         a, c, g, t, n, u, soft_masked = counts.tolist()
         iupac = nt - foreign - a - c - g - t - n
         return cls(nt, a + c + g + t, c + g, n, iupac, soft_masked, foreign, u if foreign else 0)
 
     def plus(self, other: LetterCounts) -> LetterCounts:
-        """Return the sums of these counts and others."""
+        """Return the sums of these counts and the counts in ``other``."""
         return LetterCounts(*map(sum, zip(self, other, strict=True)))
 
     def shares(self) -> dict[str, float | None]:
-        """Return the share of GC in A, C, G, T, and of the others in all letters; None where there are no letters."""
+        """Return the share of GC in A, C, G, T, and of N, IUPAC codes and soft-masked letters in all letters.
+
+        A share is None if there are no letters to divide by.
+        """
         return {
             "gc": self.gc / (self.acgt + self.u) if self.acgt + self.u else None,
             **{name: getattr(self, name) / self.nt if self.nt else None for name in ("n", "iupac", "soft_masked")},
@@ -87,14 +90,14 @@ class FileReport:
     """The findings in one file.
 
     Attributes:
-        file: its path, as the user wrote it.
+        file: path of the file, as the user wrote it.
         kind: "sequences" or "table".
-        split: named on the command line, or None.
-        lengths: of every record, in nt.
-        letters: counts over all records.
-        labels: rows of each class, or min, mean and max of the values; None without labels.
-        problems: everything that `prepare` or `finetune` rejects.
-        notes: records that are allowed but odd, by kind.
+        split: split of the file on the command line, or None.
+        lengths: length of every record, in nt.
+        letters: letter counts over all records.
+        labels: number of rows of each class, or min, mean and max of the values; None without labels.
+        problems: everything that `prepare` or `finetune` would reject, one line each.
+        notes: names of records that are accepted but unusual, by the kind of what is unusual.
     """
 
     file: str
@@ -107,15 +110,15 @@ class FileReport:
     notes: dict[str, list[str]] = dataclasses.field(default_factory=dict)
 
     def add_problems(self, problems: Sequence[InputError]) -> None:
-        """Add what is wrong with a record, a row or the file."""
+        """Add problems of a record, a row or the file."""
         self.problems += map(str, problems)
 
     def note(self, kind: str, record: str) -> None:
-        """Add a record that is allowed but odd."""
+        """Add the name of a record that is accepted but unusual."""
         self.notes.setdefault(kind, []).append(record)
 
     def numbers(self) -> dict[str, Any]:
-        """Return everything in the types of JSON."""
+        """Return all findings in the types of JSON; the keys are those of version 0.1."""
         return {
             "file": self.file,
             "kind": self.kind,
@@ -128,7 +131,7 @@ class FileReport:
 
 
 def summary(files: Iterable[FileReport]) -> dict[str, Any]:
-    """Count records and letters over files, with quantiles of the lengths."""
+    """Count the records and letters of files, and compute quantiles of the records' lengths."""
     files = list(files)
     lengths = np.concatenate([np.zeros(0, np.int64), *(np.array(file.lengths, np.int64) for file in files)])
     letters = LetterCounts()
@@ -150,13 +153,13 @@ class CheckReport:
     """The findings in all files.
 
     Attributes:
-        files: one report each.
-        problems: what is rejected over all files: a file given twice, a metadata table that does not match.
-        duplicates: records whose sequence came before, on either strand.
-        leaks: records of which an earlier split has the same sequence, on either strand, or nearly the same.
-        splits: records in each split.
-        min_identity: smallest estimated identity of sequences that are called nearly the same.
-        density: share of the 24-mers that were compared for that; None where nothing was compared.
+        files: one report for each file.
+        problems: problems that concern several files: a file given twice, a metadata table that does not match.
+        duplicates: records whose sequence occurs in an earlier record, on either strand.
+        leaks: records whose sequence, or nearly the same one, occurs in an earlier split, on either strand.
+        splits: number of records in each split.
+        min_identity: smallest estimated identity of sequences that count as nearly the same, a share.
+        density: share of the 24-mers that were compared to find near-duplicates; None if none were searched.
     """
 
     files: list[FileReport]
@@ -169,12 +172,12 @@ class CheckReport:
 
     @property
     def all_problems(self) -> list[str]:
-        """Everything that would be rejected."""
+        """All problems: those that concern several files, then those of each file."""
         return self.problems + [problem for file in self.files for problem in file.problems]
 
     @property
     def rejection(self) -> str | None:
-        """One line that says that something would be rejected; None where nothing would."""
+        """One line that says how much would be rejected; None if nothing would be."""
         count = len(self.all_problems)
         if not count:
             return None
@@ -183,7 +186,7 @@ class CheckReport:
         return f"would be rejected: {problems}; fix what is listed above"
 
     def warnings(self) -> list[str]:
-        """Describe what is allowed but should be known, a line for each kind and file."""
+        """List what is accepted but unusual, one line for each kind and file."""
         lines = []
         for file in self.files:
             for kind, names in file.notes.items():
@@ -194,13 +197,13 @@ class CheckReport:
             if pairs:
                 shown = some([f"{pair.record} = {pair.other}" for pair in pairs])
                 lines.append(f"{_count(pairs, 'record')} with {what} of an earlier one ({shown})")
-        odd = [pair for pair in self.duplicates if not pair.same_label and pair.kind == "exact"]
-        if odd:
-            lines.append(f"{_count(odd, 'row')} with the sequence of an earlier one but another label")
+        relabelled = [pair for pair in self.duplicates if not pair.same_label and pair.kind == "exact"]
+        if relabelled:
+            lines.append(f"{_count(relabelled, 'row')} with the sequence of an earlier one but another label")
         return lines + self._leak_lines()
 
     def _leak_lines(self) -> list[str]:
-        """List, for each split, how many of its records an earlier split has too."""
+        """List, for each split, how many of its records an earlier split contains, too."""
         lines = []
         for (split, other), count in sorted(Counter((pair.split, pair.other_split) for pair in self.leaks).items()):
             pairs = [pair for pair in self.leaks if (pair.split, pair.other_split) == (split, other)]
@@ -212,7 +215,7 @@ class CheckReport:
         return lines
 
     def numbers(self) -> dict[str, Any]:
-        """Return everything in the types of JSON; the keys are those of version 0.1."""
+        """Return all findings in the types of JSON; the keys are those of version 0.1."""
         return {
             "refused": bool(self.all_problems),
             "total": summary(self.files),
@@ -244,8 +247,8 @@ class CheckReport:
         """Draw the table, and below it a line for each problem and warning.
 
         Args:
-            console: rich's console.
-            most: problems listed for each file; the JSON file has all.
+            console: the console to draw on.
+            most: largest number of problems to list for each file; the JSON file contains all of them.
         """
         console.print(self._table(wide=console.width >= 120))
         lines = [f"{file.file}: labels {_labels(file.labels)}" for file in self.files if file.labels]
@@ -255,16 +258,21 @@ class CheckReport:
             console.print(line, soft_wrap=True, markup=False, highlight=False)
 
     def _table(self, wide: bool) -> Table:
-        """Return a table with a row for each file and one for all; a narrow screen gets fewer columns."""
+        """Return a table with a row for each file and, for several files, one for all of them.
+
+        Args:
+            wide: whether the screen has room for all columns.
+        """
         short = {file.file: Path(file.file).name for file in self.files}
+        # Only the name of each file is shown on a narrow screen, unless two files have the same name.
         names = {path: path for path in short} if wide or len(set(short.values())) < len(short) else short
         table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
         table.add_column("verdict", no_wrap=True)
         table.add_column("file", overflow="fold", min_width=16)
         for name in _WIDE if wide else _NARROW:
             table.add_column(name, justify="right", no_wrap=True)
-        twins = Counter(pair.file for pair in self.duplicates)
-        rows = [(names[file.file], file.problems, [file], twins[file.file]) for file in self.files]
+        repeated = Counter(pair.file for pair in self.duplicates)
+        rows = [(names[file.file], file.problems, [file], repeated[file.file]) for file in self.files]
         rows += [("all", self.all_problems, self.files, len(self.duplicates))] * (len(self.files) > 1)
         for number, (name, problems, files, duplicates) in enumerate(rows, start=1):
             cells = _cells(summary(files)) | {"duplicates": f"{duplicates:,}"}
@@ -274,7 +282,7 @@ class CheckReport:
 
 
 def _cells(numbers: dict[str, Any]) -> dict[str, str]:
-    """Return the entries of a row as text, by column."""
+    """Return the texts of a row, by column, for the numbers of `summary`."""
     lengths, shares = numbers["lengths"], [_percent(share) for share in numbers["shares"].values()]
     return {
         "records": f"{numbers['records']:,}",
@@ -285,29 +293,30 @@ def _cells(numbers: dict[str, Any]) -> dict[str, str]:
 
 
 def _percent(share: float | None) -> str:
-    """Return a share as a percentage; a small one does not become 0."""
+    """Return a share as a percentage; a small share is "<0.01", so that it does not look like 0."""
     if share is None:
         return "-"
     return "<0.01" if 0 < share < 1e-4 else f"{100 * share:.2f}"
 
 
 def _labels(labels: dict[str, float]) -> str:
-    """Return the first classes with their counts, or the summary of the values, as text."""
+    """Return the first ten classes with their counts, or the summary of the values, as text."""
     shown = ", ".join(f"{name}: {value:,.6g}" for name, value in list(labels.items())[:10])
     return shown + (f", ... ({len(labels)} in all)" if len(labels) > 10 else "")
 
 
 def _count(things: list[Any], word: str) -> str:
+    """Return the number of things with their name in the singular or plural, such as "2 records"."""
     return f"{len(things):,} {word}{'s' * (len(things) > 1)}"
 
 
 def _shown(problems: list[str], most: int) -> list[str]:
-    """Return the first problems, and a line that says how many are omitted."""
+    """Return the first problems, and a line that says how many more there are."""
     more = len(problems) - most
     note = f"... and {more:,} more in this file; set output: check.json to see all"
     return problems if more <= 0 else [*problems[:most], note]
 
 
 def some(names: list[str], most: int = 3) -> str:
-    """Return the first few names, each of bounded length, as text."""
+    """Return the first names as text, and ", ..." if there are more; long names are shortened."""
     return ", ".join(shorten(name) for name in names[:most]) + (", ..." if len(names) > most else "")

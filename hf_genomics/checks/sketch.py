@@ -1,12 +1,14 @@
 """Find near-duplicates among many sequences from a sample of their 24-mers that fits in memory.
 
-A 24-mer is in the sample if the 8-mer in its middle is in a fixed random choice of 8-mers, the same on both strands.
-So the same stretch of DNA is sampled alike wherever it occurs, and finding the sample costs one table look-up per
-nucleotide. The share of one record's sample that another also has, its containment C, estimates their identity as
-C^(1/24).
+A 24-mer is in the sample if the 8-mer in its middle belongs to a fixed, random choice of 8-mers, which is the same on
+both strands. So the sample of a stretch of DNA is the same wherever the stretch occurs, and taking the sample costs one
+table look-up per nucleotide. The containment C, the share of the sampled 24-mers of one record that another record
+contains, too, estimates the identity of the two records: C^(1/24).
 
-Sources: Mash (Ondov et al. 2016), identity from shared k-mers; FracMinHash (Irber et al. 2022), a sample of k-mers by
-their content, here by that of their middle (as in the syncmers of Edgar 2021).
+    24-mer  |AACGTTAC|GATTACAG|TCCGATGA|   sampled if GATTACAG, or its reverse complement, is among the chosen 8-mers
+
+Sources: Mash (Ondov et al. 2016) estimates identity from shared k-mers. FracMinHash (Irber et al. 2022) samples k-mers
+by their content; here it is the content of their middle, as in the syncmers of Edgar (2021).
 """
 
 from __future__ import annotations
@@ -18,16 +20,17 @@ import numpy as np
 
 from ..sequence import letter_digits, ranges, reverse_complement_codes, rolling_any, rolling_codes
 
-K = 24
+K = 24  # size of the sampled k-mers, in nt
 _THIRD = K // 3  # a 24-mer is three 8-mers, each a uint16
 _BLOCK_NT = 1 << 16  # fits in the processor's cache
 
 _RC8 = reverse_complement_codes(np.arange(4**_THIRD, dtype=np.uint16), _THIRD)
+# 8-mers, counted once for each pair of reverse complements: 4^4 of them equal their own reverse complement.
 _NUM_CANONICAL = (4**_THIRD + 4 ** (_THIRD // 2)) // 2
 
 
 def _ranks() -> np.ndarray:
-    """Return the rank of every 8-mer in a fixed random order, (65536,) uint16; equal for both strands."""
+    """Return the rank of every 8-mer in a fixed random order, (65536,) uint16; reverse complements share a rank."""
     canonical = np.minimum(np.arange(4**_THIRD, dtype=np.uint16), _RC8)
     order = np.random.Generator(np.random.PCG64(24)).permutation(np.unique(canonical))
     ranks = np.empty(4**_THIRD, np.uint16)
@@ -39,14 +42,14 @@ _RANK = _ranks()
 
 
 class NearDuplicate(NamedTuple):
-    """A record that shares much of its sequence with one of an earlier split.
+    """A record that shares much of its sequence with a record of an earlier split.
 
     Attributes:
         record: number of the record.
         other: number of the most similar record of the earlier split.
-        shared: number of sampled 24-mers that both have.
-        containment: ``shared`` as a share of the sampled 24-mers of the record that has fewer.
-        identity: estimated identity of what they share, containment^(1/24).
+        shared: number of sampled 24-mers that both records contain.
+        containment: ``shared`` divided by the number of sampled 24-mers of the record that has fewer.
+        identity: estimated identity of the two records where they correspond, containment^(1/24).
     """
 
     record: int
@@ -60,12 +63,12 @@ def sampled_kmers(letters: np.ndarray, limit: int = _NUM_CANONICAL) -> tuple[np.
     """Find the 24-mers whose middle 8-mer is among the first ``limit`` of the fixed random order.
 
     Args:
-        letters: (length,) uint8; a 24-mer that touches anything but A, C, G, T, U is omitted.
-        limit: number of 8-mers, 1..32896 (all).
+        letters: letters, (length,) uint8; a 24-mer that contains anything but A, C, G, T, U is omitted.
+        limit: number of chosen 8-mers, 1..32896 (all); an 8-mer and its reverse complement count as one.
 
     Returns:
-        Codes, (sampled,) uint64, of each 24-mer or its reverse complement, whichever is smaller; and starts, (sampled,)
-        int64, 0-based, ascending.
+        The code of each sampled 24-mer or that of its reverse complement, whichever is smaller, (sampled,) uint64; and
+        the start of each in ``letters``, (sampled,) int64, 0-based, ascending.
     """
     chosen = limit > _RANK
     codes, starts = [], []
@@ -79,10 +82,15 @@ def sampled_kmers(letters: np.ndarray, limit: int = _NUM_CANONICAL) -> tuple[np.
 
 
 def _sample_block(letters: np.ndarray, chosen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Find what `sampled_kmers` does, in one block of at least 24 letters."""
+    """Return what `sampled_kmers` returns, for one block of at least 24 letters.
+
+    Args:
+        letters: the block, (length,) uint8.
+        chosen: whether each 8-mer is chosen, (65536,) bool.
+    """
     digits = letter_digits(letters)
     eights = rolling_codes(digits & 3, _THIRD)
-    # Only 24-mers whose middle is chosen are looked at again, so the rest of the work is small.
+    # From here on only 24-mers with a chosen middle are computed: the work for every nucleotide ends with this look-up.
     starts = np.flatnonzero(chosen.take(eights[_THIRD:-_THIRD]))
     if digits.max() > 3:
         starts = starts[~rolling_any(digits > 3, K)[starts]]
@@ -91,7 +99,7 @@ def _sample_block(letters: np.ndarray, chosen: np.ndarray) -> tuple[np.ndarray, 
 
 
 def _join(left: np.ndarray, middle: np.ndarray, right: np.ndarray) -> np.ndarray:
-    """Return 24-mer codes, (kmers,) uint64, made of three 8-mer codes each."""
+    """Return the codes of 24-mers, (kmers,) uint64, from the codes of their thirds, (kmers,) uint16 each."""
     codes = left.astype(np.uint64)
     for part in (middle, right):
         codes <<= np.uint64(16)
@@ -100,23 +108,24 @@ def _join(left: np.ndarray, middle: np.ndarray, right: np.ndarray) -> np.ndarray
 
 
 class Sketch:
-    """The sampled 24-mers of many records in bounded memory: if they become too many, every other one is dropped.
+    """The sampled 24-mers of many records in bounded memory: when there are too many, about half of them are dropped.
 
     Attributes:
-        limit: number of the 32,896 canonical 8-mers that are still chosen.
+        budget: largest number of 24-mers to keep.
+        limit: number of 8-mers, of 32,896, that are still chosen.
     """
 
     def __init__(self, budget: int = 1 << 22, expected_nt: int = 0) -> None:
         """Create an empty sketch.
 
         Args:
-            budget: most 24-mers to keep, of 12 bytes each.
-            expected_nt: a guess of the nt that will be added; a good one saves time.
+            budget: largest number of 24-mers to keep, 12 bytes each.
+            expected_nt: estimate of the number of nt that will be added; with it, few 24-mers are sampled in vain.
         """
         self.budget, self.limit = budget, _NUM_CANONICAL
         while expected_nt > budget and self.limit > 1:
             self.limit, expected_nt = self.limit // 2, expected_nt // 2
-        self._codes: list[np.ndarray] = []
+        self._codes: list[np.ndarray] = []  # one array for each call of `add`, until `_thin` joins them
         self._records: list[np.ndarray] = []
         self._count = 0
 
@@ -129,8 +138,8 @@ class Sketch:
         """Add records.
 
         Args:
-            letters: (nt,) uint8, record after record, with a byte between them that is not a nucleotide.
-            ends: (records,) where each record ends in ``letters``, ascending.
+            letters: letters of the records with a byte between them that is not a nucleotide, (nt,) uint8.
+            ends: index in ``letters`` at which each record ends, ascending, (records,).
             first: number of the first of these records; numbers must ascend from call to call.
         """
         codes, starts = sampled_kmers(letters, self.limit)
@@ -142,16 +151,19 @@ class Sketch:
             self._thin()
 
     def _thin(self) -> None:
-        """Halve the choice of 8-mers and drop the 24-mers whose middle is no longer in it."""
+        """Halve the number of chosen 8-mers, and drop the 24-mers whose middle is not chosen any more."""
         self.limit //= 2
-        for place, codes in enumerate(self._codes):
-            kept = _RANK[(codes >> np.uint64(16)).astype(np.uint16)] < self.limit
-            self._codes[place], self._records[place] = codes[kept], self._records[place][kept]
+        for index, codes in enumerate(self._codes):
+            kept = _RANK[(codes >> np.uint64(16)).astype(np.uint16)] < self.limit  # bits 16 to 31 are the middle 8-mer
+            self._codes[index], self._records[index] = codes[kept], self._records[index][kept]
         self._codes, self._records = [np.concatenate(self._codes)], [np.concatenate(self._records)]
         self._count = len(self._codes[0])
 
     def entries(self) -> tuple[np.ndarray, np.ndarray]:
-        """Return codes and records, (entries,) each, by record; a 24-mer that a record has twice is there twice."""
+        """Return the code and the record number of every sampled 24-mer, (entries,) each, sorted by record.
+
+        A 24-mer that occurs twice in a record has two entries.
+        """
         codes = np.concatenate([np.zeros(0, np.uint64), *self._codes])
         return codes, np.concatenate([np.zeros(0, np.uint32), *self._records])
 
@@ -162,35 +174,47 @@ def near_duplicates(
     """Find the records that have a near-duplicate in an earlier split, on either strand, as a whole or in part.
 
     Args:
-        sketch: of all records.
-        splits: (records,) number of each record's split, in the order train, valid, test; -1 for none.
-        min_identity: smallest estimated identity of a near-duplicate.
-        min_shared: smallest number of shared sampled 24-mers; fewer may be chance.
+        sketch: sketch of all records.
+        splits: number of each record's split, in the order train, valid, test, or -1 for none, (records,).
+        min_identity: smallest estimated identity of a near-duplicate, a share.
+        min_shared: smallest number of sampled 24-mers that near-duplicates share; fewer may be a coincidence.
 
     Returns:
-        The most similar record of every earlier split that has one, ordered by record.
+        For each record, ordered by number: the most similar record of every earlier split with a near-duplicate.
     """
     all_codes, all_records = sketch.entries()
     codes, records = _shared_between_splits(all_codes, all_records, splits)
-    begin = np.flatnonzero(np.diff(codes, prepend=codes[:1] - np.uint64(1)))  # of each run of the same code
-    count = np.diff(begin, append=len(codes))
+    # The entries are sorted by code, so all records with the same 24-mer are one run: a group.
+    begin = np.flatnonzero(np.diff(codes, prepend=codes[:1] - np.uint64(1)))  # start of each group
+    count = np.diff(begin, append=len(codes))  # records in each group
     sizes = np.zeros(len(splits), np.int64)
     for record, first, last in _runs(all_records, _distinct(records)):
         sizes[record] = len(_distinct(all_codes[first:last]))
+    # Sorted by record instead, the entries of one record are a run; each entry names a group, and so its other records.
     order = np.argsort(records, kind="stable")
     owners, groups = records[order], np.repeat(np.arange(len(begin)), count)[order]
     found = []
     for record, first, last in _runs(owners, _distinct(records)):
         if last - first >= min_shared:
-            mine = groups[first:last]
-            others = records[ranges(begin[mine], count[mine])]
+            own_groups = groups[first:last]
+            others = records[ranges(begin[own_groups], count[own_groups])]
             found += _nearest(record, others, splits, sizes, min_identity, min_shared)
     return found
 
 
 def _shared_between_splits(codes: np.ndarray, records: np.ndarray, splits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the entries whose code is in two splits, each pair of code and record once, ordered by code and record."""
+    """Return the distinct entries whose code occurs in at least two splits, sorted by code and record.
+
+    Args:
+        codes: code of each entry, (entries,).
+        records: record number of each entry, (entries,).
+        splits: number of each record's split, or -1, (records,).
+
+    Returns:
+        Codes and record numbers of the entries, (shared,) each.
+    """
     split_of = splits[records]
+    # With the distinct codes of every split in one sorted array, a code of two splits stands next to itself.
     distinct = [_distinct(codes[split_of == split]) for split in _distinct(splits[splits >= 0])]
     pooled = np.sort(np.concatenate([np.zeros(0, np.uint64), *distinct]))
     mixed = pooled[:-1][pooled[1:] == pooled[:-1]]
@@ -206,13 +230,13 @@ def _shared_between_splits(codes: np.ndarray, records: np.ndarray, splits: np.nd
 
 
 def _distinct(values: np.ndarray) -> np.ndarray:
-    """Return the sorted distinct values, several times faster than np.unique, which hashes."""
+    """Return the sorted distinct values, many times faster than np.unique, which hashes integers."""
     values = np.sort(values)
     return values[np.concatenate([[True], values[1:] != values[:-1]])] if len(values) else values
 
 
 def _runs(ascending: np.ndarray, values: np.ndarray) -> Iterator[tuple[int, int, int]]:
-    """Iterate over values, each with the start and the end of its run in an ascending array."""
+    """Iterate over values, and the start and the end of the run of each value in an ascending array."""
     ends = (np.searchsorted(ascending, values, side).tolist() for side in ("left", "right"))
     yield from zip(values.tolist(), *ends, strict=True)
 
@@ -224,17 +248,18 @@ def _nearest(
 
     Args:
         record: number of the record.
-        others: records that share a 24-mer with it, once for each that they share.
-        splits: (records,) number of each record's split.
-        sizes: (records,) number of sampled 24-mers of each record.
-        min_identity: as in `near_duplicates`.
-        min_shared: as in `near_duplicates`.
+        others: numbers of the records that share a 24-mer with the record, once for each shared 24-mer.
+        splits: number of each record's split, (records,).
+        sizes: number of distinct sampled 24-mers of each record, (records,).
+        min_identity: smallest estimated identity of a near-duplicate, a share.
+        min_shared: smallest number of sampled 24-mers that near-duplicates share.
     """
     partners, shared = np.unique(others[splits[others] < splits[record]], return_counts=True)
     containment = shared / np.minimum(sizes[partners], sizes[record])
     containment[(shared < min_shared) | (containment < min_identity**K)] = 0
     found = []
     for split in np.unique(splits[partners[containment > 0]]):
+        # The largest containment; of equal ones, the largest number of shared 24-mers. -1: in another split.
         best = int(np.lexsort((shared, np.where(splits[partners] == split, containment, -1)))[-1])
         share = float(containment[best])
         found.append(NearDuplicate(record, int(partners[best]), int(shared[best]), share, share ** (1 / K)))

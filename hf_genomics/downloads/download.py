@@ -44,7 +44,7 @@ _PERMANENT_AFTER = 3  # a record that arrives wrong in the same way this often i
 
 @dataclass(frozen=True)
 class Retry:
-    """How persistently a server is asked.
+    """Repeated requests to a server, and the time limit of each.
 
     Args:
         times: further tries if the server is busy, does not answer, or sends an incomplete answer.
@@ -91,12 +91,12 @@ def download(
             ``accession``; if it has columns ``length`` and ``sequence_md5`` (MD5 of the upper-case letters), records
             are checked against them.
         output_dir: folder for the files, ACCESSION.VERSION.fasta or .gb.
-        format: "fasta" or "genbank".
+        format: format of the files, "fasta" or "genbank".
         email: your address, which NCBI's rules require; by default the environment variable NCBI_EMAIL.
         api_key: your NCBI API key (ten requests a second instead of three); by default NCBI_API_KEY.
         batch_size: number of records in one request, held in memory until they are checked; use 1 for whole
             chromosomes.
-        retry: how persistently the server is asked.
+        retry: how often and after what time a request is repeated.
         server: address of the E-utilities (for a mirror).
 
     Returns:

@@ -70,7 +70,8 @@ class WindowSampling:
         min_length: shortest window in nt; shorter contigs, and shorter remainders of contigs, are omitted.
         full_share: share of windows of full length; the lengths of the others are uniform in min_length..length.
         sampled_per_cut: number of windows at random places for each cut, in mode "mixed".
-        step: nt from one tile to the next; less than ``length`` lets them overlap, null places them side by side.
+        step: nt from the start of one tile to the start of the next; less than ``length`` lets them overlap, null
+            places them side by side.
         coverage: size of an epoch in modes "sampled" and "fixed": how many windows cover a nucleotide on average.
         rc_probability: probability that a window is read from the opposite strand.
         max_unknown: largest share of letters other than A, C, G, T in a window: cuts and tiles with more are omitted,

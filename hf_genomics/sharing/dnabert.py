@@ -53,7 +53,7 @@ def convert(source: str, output_dir: str, to: Literal["kmer_bert", "bert"] = "km
         source: folder of a BERT over k-mers (config.json, weights and vocab.txt or tokenizer.json, which is checked),
             or its name on the Hub; with ``to: bert``, folder or name of a KmerBert.
         output_dir: folder to write; it must not exist, or be empty.
-        to: "kmer_bert" or "bert".
+        to: format of the new folder, "kmer_bert" or "bert".
 
     Returns:
         The ``class`` that was written, ``k``, the number of ``parameters``, and ``output_dir``.
