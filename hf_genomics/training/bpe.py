@@ -35,8 +35,8 @@ def kmers_side_by_side(k: int = 6, model_max_length: int = 2048) -> PreTrainedTo
     """Build the Nucleotide Transformer's tokenizer: k-mers side by side from the left, single letters for the rest.
 
     Ids are those of its version 2: ``<unk> <pad> <mask> <cls> <eos> <bos>``, 4^k k-mers in A, T, C, G order, then A, T,
-    C, G and N. No k-mer contains an N: the next k-mer starts after the N. ``<cls>`` is added at the start of a sequence,
-    and nothing at its end.
+    C, G and N. No k-mer contains an N: the next k-mer starts after the N. ``<cls>`` is added at the start of a
+    sequence, and nothing at its end.
 
     Args:
         k: k-mer size in nt.
