@@ -216,7 +216,8 @@ def waiting(store: GenomeStore, rounds: int, steps: int) -> None:
         for _ in range(rounds):
             network = KmerBertForMaskedLM._from_config(config, attn_implementation="sdpa")
             results.append(train(windows, collator, settings, network, steps))
-        rate, share = (statistics.median(column) for column in zip(*results, strict=True))
+        rate = statistics.median(trained.rate for trained in results)
+        share = statistics.median(trained.waited for trained in results)
         print(f"| {name} | {rate:,.0f} | {100 * share:.2f} % |", flush=True)
 
 
