@@ -42,12 +42,13 @@ def check_arguments(arguments: Iterable[str], cls: type) -> None:
         cls: the tokenizer class; names of its methods are left to transformers to reject.
 
     Raises:
-        TypeError: naming the unknown argument, with a suggestion.
+        TypeError: if an argument is unknown; the message names the class, the argument and, if there is one, a
+            similar argument.
     """
     known = [*OWN_ARGUMENTS, *sorted(_FRAMEWORK_ARGUMENTS)]
     for name in arguments:
         if name not in known and not name.startswith("_") and not callable(getattr(cls, name, None)):
-            raise TypeError(f"KmerTokenizer has no argument {name!r}{did_you_mean(name, known)}")
+            raise TypeError(f"{cls.__name__} has no argument {name!r}{did_you_mean(name, known)}")
 
 
 def check_size(k: int, stride: int, allow_gaps: bool, allow_large_k: bool) -> None:
