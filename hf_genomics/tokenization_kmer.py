@@ -111,7 +111,7 @@ class KmerTokenizer(KmerVocabulary):
     Source: DNABERT (Ji et al. 2021), GenomeNet-BERT section 2 and Figure 1 (stride).
     """
 
-    # What each public method calls to encode sequences. (A call of the tokenizer becomes `_encode_plus` in transformers.)
+    # What each public method calls to encode sequences. Transformers turns a call of the tokenizer into `_encode_plus`.
     #
     #     public method   sequences                            calls                     which calls (module)
     #     tokenizer()     1. plain: no blank or named token    _encode_if_plain          encode_plain (kmer_encoding)
