@@ -119,7 +119,9 @@ class CallOptions(NamedTuple):
     errors: str | None = None
 
 
+#: Options that need the letters of a text, and have no meaning for token ids.
 NEED_TEXT = ("return_offsets_mapping", "return_soft_masked", "return_uncovered_nt")
+#: Options that transformers' own code does not know.
 OWN_OPTIONS = {"errors", *NEED_TEXT}
 CALL_OPTIONS = frozenset(CallOptions._fields)
 
@@ -209,7 +211,7 @@ def _read_row(row: Any, other: Any, words: bool) -> tuple[Any, Any]:
 
 
 def pieces_of(sequence: Any, words: bool, name: str) -> list[Any] | None:
-    """List the pieces of a sequence: the sequence itself, or its pre-tokenised words.
+    """List the pieces of a sequence: only the sequence itself, or its pre-tokenised words.
 
     Args:
         sequence: str, bytes, uint8 letters, or a list of them.
