@@ -1,11 +1,13 @@
-"""The undocumented transformers names that the portable files use, each with a fallback of our own.
+"""Undocumented parts of transformers that the portable files use, with fallbacks of our own.
 
-`save_pretrained` copies the portable files beside the weights, where they meet versions of transformers that did not
-exist when the model was saved. A name that transformers has moved or removed is replaced by its fallback here. If that
-is not enough, a newer copy of this file, put into the folder, repairs a model saved long ago.
+The *portable files* are those that `save_pretrained` copies beside the weights of a model, where they meet versions of
+transformers that did not exist when the model was saved. A name that transformers has moved or removed is replaced by
+its fallback here. If that is not enough, a newer copy of this file, put into the folder, repairs a model saved long
+ago.
 
-The table `_NAMES`, at the end, lists the names. Each name is looked up only when it is imported from here: some of them
-load most of transformers, which takes seconds and is not necessary for a configuration.
+The first two functions hide private attributes. The table `_NAMES`, at the end, lists the names that have a fallback.
+Each is looked up only when it is imported from here: some of them load most of transformers, which takes seconds and
+is not necessary for a configuration.
 """
 
 from collections.abc import Callable
@@ -96,22 +98,24 @@ def _record(states: list[Tensor], name: str, _: nn.Module, args: tuple, output: 
 
 
 def _capture_outputs(forward: Callable) -> Callable:
-    """Decorate a forward pass so that ``output_hidden_states`` and ``output_attentions`` add the outputs of modules."""
+    """Decorate a forward pass so that it adds hidden states and attentions to its output, if they are requested.
+
+    They are requested by ``output_hidden_states`` and ``output_attentions``, and recorded as the outputs of modules:
+    ``_can_record_outputs`` of a model names the class of these modules for each of the two.
+    """
 
     @_can_return_tuple
     @wraps(forward)
     def wrapper(self: Any, *args: Any, **kwargs: Any) -> Any:
-        flags = {name: kwargs.get(f"output_{name}") for name in self._can_record_outputs}
-        defaults = {name: getattr(self.config, f"output_{name}") for name in flags}
-        recorded: dict[str, list[Tensor]] = {
-            name: [] for name, flag in flags.items() if (defaults[name] if flag is None else flag)
-        }
-        hooks = [
-            module.register_forward_hook(partial(_record, states, name))
-            for name, states in recorded.items()
-            for module in self.modules()
-            if isinstance(module, self._can_record_outputs[name])
-        ]
+        recorded: dict[str, list[Tensor]] = {}
+        hooks: list[Any] = []
+        for name, module_class in self._can_record_outputs.items():
+            requested = kwargs.get(f"output_{name}")
+            if not (getattr(self.config, f"output_{name}") if requested is None else requested):
+                continue
+            recorded[name] = []
+            hook = partial(_record, recorded[name], name)
+            hooks += [each.register_forward_hook(hook) for each in self.modules() if isinstance(each, module_class)]
         try:
             output = forward(self, *args, **kwargs)
         finally:
@@ -201,7 +205,10 @@ _NAMES = {
 
 
 def __getattr__(name: str) -> Any:
-    """Return the object that a name of `_NAMES` has in transformers, or our fallback."""
+    """Look a name of `_NAMES` up in transformers, or return our fallback.
+
+    Python calls this function for ``from .compat import name`` if this module has no such attribute (PEP 562).
+    """
     if name not in _NAMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     module, attribute, fallback = _NAMES[name]
@@ -209,7 +216,7 @@ def __getattr__(name: str) -> Any:
         found = import_module(f"transformers.{module}")
     except ModuleNotFoundError as error:
         # Importing transformers can import other packages and our own files (by auto.py's hook). If one of those is
-        # missing, the fallback must not hide it.
+        # missing, that error must be raised, not replaced by the fallback.
         if not (error.name or "").startswith("transformers."):
             raise
         return fallback

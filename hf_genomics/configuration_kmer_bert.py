@@ -23,7 +23,7 @@ logger = logging.get_logger(__name__)
 
 FULL, SLIDING = "full_attention", "sliding_attention"  # transformers' words for the two kinds of layers
 
-# Names that PreTrainedConfig understands without declaring them as fields. Any other name would silently become an
+# Names that PreTrainedConfig accepts without declaring them as fields. It would silently turn any other name into an
 # attribute, so that a misspelt `hiden_size=128` would train the full-size model.
 _FRAMEWORK_ARGUMENTS = frozenset(
     "attn_implementation experts_implementation model_type name_or_path num_labels output_attentions per_layer_config "
@@ -55,29 +55,29 @@ RENAMED = {
     "window_layers": "part_layers",
     "window_length": "max_sequence_length",
 }
-_PATTERN, _PATTERN_DEFAULT = "global_attention_every", 3  # every third layer sees all tokens
+_GLOBAL_EVERY, _GLOBAL_EVERY_DEFAULT = "global_attention_every", 3  # in version 0.1, every third layer saw all tokens
 
 
-def default_layer_types(num_layers: int, every: int | None = _PATTERN_DEFAULT) -> list[str]:
-    """Return the types of layers of which every n-th, beginning with the first, sees all tokens.
+def default_layer_types(num_layers: int, every: int | None = _GLOBAL_EVERY_DEFAULT) -> list[str]:
+    """Return the layer types of a model in which every n-th layer, beginning with the first, sees all tokens.
 
     >>> default_layer_types(4)
     ['full_attention', 'sliding_attention', 'sliding_attention', 'full_attention']
 
     Args:
         num_layers: number of layers.
-        every: n; with None all layers are sliding ones.
+        every: the n of "every n-th layer"; with None all layers are sliding ones.
 
     Raises:
         ValueError: if ``every`` is less than 1.
     """
     if every is not None and every < 1:
-        raise ValueError(f"{_PATTERN} must be at least 1, or null, not {every}; layer_types replaces it")
+        raise ValueError(f"{_GLOBAL_EVERY} must be at least 1, or null, not {every}; layer_types replaces it")
     return [FULL if every and layer % every == 0 else SLIDING for layer in range(num_layers)]
 
 
 def current_settings(
-    settings: Mapping[str, Any], beside: Mapping[str, Any] | None = None, *, warn: bool = False
+    settings: Mapping[str, Any], other_settings: Mapping[str, Any] | None = None, *, warn: bool = False
 ) -> dict[str, Any]:
     """Translate the names and values of version 0.1 to the names and values of today.
 
@@ -86,7 +86,7 @@ def current_settings(
 
     Args:
         settings: the settings of a configuration.
-        beside: the other settings of the same configuration, under today's names.
+        other_settings: the other settings of the same configuration, under today's names.
         warn: warn about each old name or value, for settings that a user wrote; a saved file is translated silently.
 
     Returns:
@@ -98,40 +98,41 @@ def current_settings(
         replaced.append(("position_embedding_type 'learned'", "'absolute'"))
     for old, new in RENAMED.items():
         if old in current:
-            current.setdefault(new, current.pop(old))
-            current.pop(old, None)
+            former_value = current.pop(old)
+            current.setdefault(new, former_value)
             replaced.append((old, new))
-    if _PATTERN in current:
-        replaced.append((_PATTERN, "layer_types"))
-        every, together = current.pop(_PATTERN), {**(beside or {}), **current}
-        # Without a sliding window the old setting had no effect; the configuration itself fills in the default pattern.
-        if together.get("sliding_window") is not None and every != _PATTERN_DEFAULT:
+    if _GLOBAL_EVERY in current:
+        replaced.append((_GLOBAL_EVERY, "layer_types"))
+        every, together = current.pop(_GLOBAL_EVERY), {**(other_settings or {}), **current}
+        has_effect = together.get("sliding_window") is not None  # without a sliding window, every layer sees all tokens
+        # The configuration itself fills in the layer types of the default.
+        if has_effect and every != _GLOBAL_EVERY_DEFAULT:
             current.setdefault("layer_types", default_layer_types(together.get("num_hidden_layers", 12), every))
     for old, new in replaced if warn else []:
         warnings.warn(f"{old} is called {new} now; the old name works until version 0.3", FutureWarning, stacklevel=3)
     return current
 
 
-Configuration = TypeVar("Configuration", bound=type[PreTrainedConfig])
+ConfigClass = TypeVar("ConfigClass", bound=type[PreTrainedConfig])
 
 
-def accepts_former_names(kind: Configuration) -> Configuration:
+def accepts_former_names(cls: ConfigClass) -> ConfigClass:
     """Decorate a configuration so that its constructor accepts the names of version 0.1, with a FutureWarning.
 
     The constructor is wrapped because `strict` checks each value as soon as it is set, before ``__post_init__`` could
     translate it.
 
     Args:
-        kind: class of the configuration.
+        cls: the class of the configuration; its constructor is replaced.
     """
-    construct: Callable[..., None] = kind.__init__
+    construct: Callable[..., None] = cls.__init__
 
     @wraps(construct)
     def __init__(self: Any, **settings: Any) -> None:  # noqa: N807 (it replaces the constructor)
         construct(self, **current_settings(settings, warn=True))
 
-    kind.__init__ = __init__
-    return kind
+    cls.__init__ = __init__
+    return cls
 
 
 @accepts_former_names
@@ -156,7 +157,8 @@ class KmerBertConfig(PreTrainedConfig):
         position_embedding_type: "absolute" (learned, as in BERT and DNABERT), "sinusoidal" (fixed, added to the token
             embeddings) or "rotary" (queries and keys are rotated by their position); sinusoidal and rotary positions
             have no weights and no longest input.
-        rope_theta: longest wavelength of rotary positions, divided by 2 pi, in tokens.
+        rope_theta: base of the wavelengths of rotary positions; larger values suit longer inputs. No wavelength exceeds
+            2 pi * ``rope_theta`` tokens.
         sliding_window: number of tokens to each side that a token sees in "sliding_attention" layers, as in
             transformers' ModernBERT (half of its ``local_attention``); the memory of these layers grows with tokens
             times window. None: in every layer, a token sees all tokens.
@@ -168,10 +170,10 @@ class KmerBertConfig(PreTrainedConfig):
         pad_token_id: id of [PAD].
         classifier_dropout: dropout probability before a classification head; None means ``hidden_dropout_prob``.
         tie_word_embeddings: the masked-token decoder shares the input embeddings.
-        initialisation: initial weights of an untrained model. "kmer": k-mer embeddings are sums over letters, positions
-            are sinusoids, and heads look at neighbouring tokens; with overlapping k-mers the loss then leaves its early
-            plateau within minutes. "bert": all weights are drawn from a normal distribution. The shapes and names of
-            the weights are those of a plain BERT in both cases.
+        initialisation: initial weights of an untrained model. "kmer": the embedding of a k-mer is a sum of one vector
+            per letter, positions are sinusoids, and attention heads look at neighbouring tokens; with overlapping
+            k-mers this shortens the phase at the start of training in which the loss hardly falls. "bert": all weights
+            are drawn from a normal distribution. In both cases the weights have the shapes and names of a plain BERT's.
         sparse_prediction: in training, compute masked-token logits for the labelled tokens only. Outside training,
             logits are dense unless ``sparse_prediction=True`` is passed to the forward pass.
         max_sequence_length: longest sequence that a classifier was fine-tuned on, in nt; prediction cuts longer
@@ -192,7 +194,7 @@ class KmerBertConfig(PreTrainedConfig):
 
     Raises:
         ValueError: for values that are impossible or do not fit together.
-        TypeError: for a name that is not a setting.
+        TypeError: for a name that is not a setting; the message names the class, and a similar setting if there is one.
 
     >>> KmerBertConfig().vocab_size, KmerBertConfig(k=3).vocab_size
     (4101, 69)
@@ -316,13 +318,13 @@ class KmerBertConfig(PreTrainedConfig):
         """Check that each setting is one of ours or of transformers.
 
         Raises:
-            TypeError: naming the first other setting.
+            TypeError: if a setting is unknown; the message names the class and the setting.
         """
         known = [field.name for field in fields(self) if not field.name.startswith("_")]
         for name in settings:
             if not self._knows(name):
                 hint = did_you_mean(name, [*known, *_FRAMEWORK_ARGUMENTS])
-                raise TypeError(f"KmerBertConfig has no argument {name!r}{hint}")
+                raise TypeError(f"{type(self).__name__} has no argument {name!r}{hint}")
 
     def _check_values(self) -> None:
         """Check values now: `strict` also calls `validate_architecture`, but wraps our ValueError in its own error."""
@@ -443,7 +445,7 @@ def translate_bert(settings: dict[str, Any]) -> dict[str, Any]:
     """
     for name, harmless in _BERT_ONLY.items():
         if settings.get(name) not in harmless:
-            raise ValueError(f"KmerBert cannot express {name}={settings[name]!r} of a BERT configuration")
+            raise ValueError(f"KmerBert does not support {name}={settings[name]!r} of a BERT configuration")
     kept = {name: settings[name] for name in BERT_SETTINGS if name in settings}
     names = kept.get("id2label")
     # DNABERT's fork of transformers changes num_labels without id2label.
@@ -472,7 +474,7 @@ def _vocabulary_file(name_or_path: str | os.PathLike, kwargs: dict[str, Any]) ->
 @accepts_former_names
 @strict
 class HierarchicalKmerBertConfig(KmerBertConfig):
-    """A KmerBertConfig with the settings of how a sequence is cut into parts and how the parts are joined.
+    """A KmerBertConfig with settings for cutting a sequence into parts and for joining the parts.
 
     Args:
         num_parts: number of parts of a sequence; the aggregation "concat" takes at most this many, the other
@@ -515,7 +517,7 @@ class HierarchicalKmerBertConfig(KmerBertConfig):
 @accepts_former_names
 @strict
 class FusionKmerBertConfig(KmerBertConfig):
-    """A KmerBertConfig with the numeric tracks that come with a sequence.
+    """A KmerBertConfig with settings for tracks: numbers beside a sequence, such as its read coverage.
 
     The model takes raw values and standardises them itself, (value - mean) / std, by the statistics here.
 

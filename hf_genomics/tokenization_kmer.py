@@ -7,15 +7,15 @@ built to encode.
 Policies:
 * Lower case is soft-masked DNA and gets the same ids (``return_soft_masked=True`` marks such tokens); U is read as T.
 * A k-mer that contains N, an IUPAC code or any other character becomes [UNK] in its place: positions never shift.
-* Blanks (white space) are word boundaries and each word is cut into k-mers separately, so DNABERT's space-separated
-  k-mers work unchanged.
+* White space separates words, and each word is cut into k-mers by itself, so that DNABERT's space-separated k-mers work
+  unchanged. A *blank* is one character of white space.
 * A word shorter than ``k`` has no k-mer and gives no token; the last ``(length - k) % stride`` nt have no token of
   their own (``return_uncovered_nt=True`` counts both).
-* A str is text: a special token that is written in it, such as "[MASK]", is understood, as in every tokenizer of
-  transformers; ``split_special_tokens=True`` turns that off. Bytes and uint8 letters are data: special tokens are never
-  understood in them, nor in `encode_batch`, `encode_joined` and `windows`, which is how our collators and file readers
-  tokenise. Ordinary tokens that were added with ``add_tokens`` are understood in both, except by `encode_batch` and
-  `encode_joined`.
+* A *named token* is a token that stands for itself where its name is written, such as "[MASK]": a special token, or one
+  that was added with ``add_tokens``. A str is text, in which both kinds are recognised, as by every tokenizer of
+  transformers; ``split_special_tokens=True`` turns that off for special tokens. Bytes and uint8 letters are data, in
+  which only the added tokens are recognised. `windows` reads every sequence as data; `encode_batch` and
+  `encode_joined`, which our collators call, recognise no named token at all.
 * ``errors="raise"`` rejects characters that are not nucleotide codes; the default never raises on text.
 * A batch that is mostly [UNK], or whose words are all shorter than ``k``, causes one warning with the likely cause.
 """
@@ -76,7 +76,8 @@ _MOSTLY_UNKNOWN = (
     "More than half of the k-mers of a batch are [UNK]: they contain letters other than A, C, G, T, U. Likely causes: "
     "protein or alignment instead of DNA, long runs of N, or text with separators other than blanks."
 )
-# Saved as "_format_version". Version 0.1 did not save one, and saved split_special_tokens=true as its default.
+# Saved as "_format_version". Version 0.1 saved no such number, and saved its default split_special_tokens=true, which
+# `convert_to_native_format` therefore drops from folders without the number.
 _FORMAT_VERSION = 2
 
 
@@ -109,6 +110,20 @@ class KmerTokenizer(KmerVocabulary):
 
     Source: DNABERT (Ji et al. 2021), GenomeNet-BERT section 2 and Figure 1 (stride).
     """
+
+    # What each public method calls to encode sequences. Transformers turns a call of the tokenizer into `_encode_plus`.
+    #
+    #     public method   sequences                            calls                     which calls (module)
+    #     tokenizer()     1. plain: no blank or named token    _encode_if_plain          encode_plain (kmer_encoding)
+    #     tokenizer()     2. token ids, marked chats           _encode_by_transformers   transformers' `_encode_plus`
+    #     tokenizer()     3. anything else: blanks, pairs ...  _encode_pieces            find_tokens, encode_pieces
+    #                                                                                    (kmer_pieces)
+    #     encode_joined   uint8 letters, joined in one array   encode_plain (kmer_encoding)
+    #     encode_batch    uint8 letters, one array per row     encode_joined
+    #     windows         one long sequence                    tokenizer(), with its windows as uint8 letters
+    #
+    # A call of the tokenizer reads options and sequences with `tokenizer_arguments`, and pads rows with
+    # `tokenizer_outputs`; `encode_joined` needs neither.
 
     vocab_files_names = {"vocab_file": "vocab.txt"}  # DNABERT's; our own folders have none
     model_input_names = ["input_ids", "token_type_ids", "attention_mask"]
@@ -164,7 +179,8 @@ class KmerTokenizer(KmerVocabulary):
         if installed is not None and cls.__module__.startswith("transformers_modules."):
             return installed.KmerTokenizer.from_pretrained(*arguments, **options)
         tokenizer = super().from_pretrained(*arguments, **options)
-        # Given here, the option counts also where `convert_to_native_format` has dropped a saved default of 0.1.
+        # Set again: `convert_to_native_format` drops the value that version 0.1 saved, and cannot distinguish it from a
+        # value that was passed to this call, which must win.
         tokenizer.split_special_tokens = options.get("split_special_tokens", tokenizer.split_special_tokens)
         return tokenizer
 
@@ -189,7 +205,7 @@ class KmerTokenizer(KmerVocabulary):
             )
         return kwargs
 
-    # The fast route.
+    # A call: three routes.
 
     def _encode_plus(self, text: Any, text_pair: Any = None, **options: Any) -> BatchEncoding:
         """Encode a sequence, a pair, or a batch; see ``PreTrainedTokenizerBase.__call__`` for the usual arguments.
@@ -210,33 +226,42 @@ class KmerTokenizer(KmerVocabulary):
                 nucleotide code.
             TypeError: if an option is misspelt.
         """
-        # The one place that gives the speed: transformers sends a whole batch here, and its own version of this method
-        # would turn it into Python strings, token by token.
+        # This method makes the tokenizer fast: transformers passes a whole batch to it, and its own version would turn
+        # the batch into Python strings, token by token.
         call = CallOptions(**options) if options.keys() <= CALL_OPTIONS else read_options(options)
         check_policy(call.errors or self.errors)
-        layout = self._layout(call)
-        simple = text_pair is None and not call.is_split_into_words and not call.return_overflowing_tokens
-        rows = self._encode_plain([text] if is_sequence(text) else text, call, layout) if simple else None
-        if rows is not None:
-            return self._to_encoding(rows, call, layout.pad_id, single=is_sequence(text))
+        layout = self._row_layout(call)
+        # 1. The fast route, for plain DNA. It does not know pairs, pre-tokenised words and overflowing tokens.
+        if text_pair is None and not call.is_split_into_words and not call.return_overflowing_tokens:
+            single = is_sequence(text)
+            rows = self._encode_if_plain([text] if single else text, call, layout)
+            if rows is not None:
+                return self._to_encoding(rows, call, layout.pad_id, single=single)
         pairs, single = read_rows(text, text_pair, call.is_split_into_words)
         pieces = read_pieces(pairs, call.is_split_into_words) if pairs else None
+        # 2. Transformers' own code, one string per token: for token ids, for an empty batch, and for text in which
+        # `apply_chat_template` has marked the names to read letter by letter (sanitize_control_tokens).
         if pieces is None or options.get("sanitize_control_tokens"):
-            return self._encode_readably(text, text_pair, options)
+            return self._encode_by_transformers(text, text_pair, options)
+        # 3. The general route, for all other sequences.
         rows, extras = self._encode_pieces(pieces, call, layout, single=single)
         return self._to_encoding(rows, call, layout.pad_id, single=single, extras=extras)
 
-    def _encode_readably(self, text: Any, text_pair: Any, options: dict[str, Any]) -> BatchEncoding:
-        """Leave token ids, and chats, to transformers."""
+    def _encode_by_transformers(self, text: Any, text_pair: Any, options: dict[str, Any]) -> BatchEncoding:
+        """Encode by transformers' version of `_encode_plus`, which does not know our own options.
+
+        Raises:
+            ValueError: if an option needs the letters of a text.
+        """
         for name in NEED_TEXT:
             if options.get(name):
                 raise ValueError(f"{name} needs text, not token ids")
         usual = {name: value for name, value in options.items() if name not in OWN_OPTIONS}
         return super()._encode_plus(text, text_pair, **usual)
 
-    def _layout(self, call: CallOptions) -> RowLayout:
-        names = self.model_input_names
-        columns = (
+    def _row_layout(self, call: CallOptions) -> RowLayout:
+        """Return how a call cuts sequences into k-mers and lays them out in rows."""
+        options = (
             ("token_type_ids", call.return_token_type_ids),
             ("attention_mask", call.return_attention_mask),
             ("special_tokens_mask", call.return_special_tokens_mask),
@@ -244,6 +269,7 @@ class KmerTokenizer(KmerVocabulary):
             ("soft_masked", call.return_soft_masked),
             ("uncovered_nt", call.return_uncovered_nt),
         )
+        inputs = self.model_input_names
         special = self.special_tokens_map  # looked up once: quicker than cls_token_id, sep_token_id and pad_token_id
         cls_id, sep_id, pad_id = (
             self.convert_tokens_to_ids(special[name]) if name in special else PAD_ID
@@ -257,19 +283,28 @@ class KmerTokenizer(KmerVocabulary):
             max_length=call.max_length,
             truncation=call.truncation_strategy,
             truncate_left=self.truncation_side == "left",
-            wanted=frozenset(name for name, wanted in columns if (name in names if wanted is None else wanted)),
+            # An option that is None is not set: the model's inputs then decide.
+            wanted=frozenset(name for name, option in options if (name in inputs if option is None else option)),
         )
 
-    def _encode_plain(self, batch: Any, call: CallOptions, layout: RowLayout) -> EncodedRows | None:
-        """Encode sequences that contain no blank and no token written by name; None for any other batch."""
+    def _encode_if_plain(self, batch: Any, call: CallOptions, layout: RowLayout) -> EncodedRows | None:
+        """Encode a batch by the fast route; return None if it needs another route.
+
+        Args:
+            batch: what was passed to the call; a plain batch is a list of sequences without blanks and named tokens.
+            call: options of the call.
+            layout: how the rows are laid out.
+        """
         if not isinstance(batch, list | tuple) or not batch or not _all_sequences(batch):
             return None
         letters = _joined(batch)
+        # Digits 0..3 are A, T, C and G; other characters have larger ones, and a blank the largest.
         digits, highest = token_digits(letters)
         if highest == BLANK_DIGIT:
             return None
-        # Plain DNA cannot contain a name, unless the name consists of DNA letters itself.
+        # A batch of nothing but A, C, G, T and U contains no name, unless a name consists of these letters itself.
         named = self._named_tokens(call) if highest > 3 or self.names_spell_dna else None
+        # The joined letters are searched first, because that is quick; a name found there may cross the end of a row.
         if named and named.may_occur(letters) and any(any(named.find(sequence)) for sequence in batch):
             return None
         lengths = np.fromiter(map(len, batch), np.int64, len(batch))
@@ -280,7 +315,22 @@ class KmerTokenizer(KmerVocabulary):
     def _encode_pieces(
         self, pieces: CallPieces, call: CallOptions, layout: RowLayout, *, single: bool
     ) -> tuple[EncodedRows, dict[str, Any]]:
-        """Encode pieces; returns the rows, and the overflowing tokens if they are wanted."""
+        """Encode pieces by the general route.
+
+        Args:
+            pieces: the sequences or pre-tokenised words, and which row each belongs to.
+            call: options of the call.
+            layout: how the rows are laid out.
+            single: whether the call was for a single row; lists of overflowing tokens then have no axis of rows.
+
+        Returns:
+            The rows; and the overflowing tokens by transformers' names, or {} if there are none or they are not wanted.
+
+        Raises:
+            ValueError: with ``errors="raise"``, if a character is not a nucleotide code; or if overflowing tokens of
+                pairs are wanted with the truncation "longest_first".
+        """
+        # Descriptions are for messages: without them, `find_tokens` accepts every character.
         descriptions = pieces.descriptions if (call.errors or self.errors) == "raise" else None
         tokens = find_tokens(pieces.pieces, self.k, self.stride, self._named_tokens(call), descriptions)
         rows, counts = encode_pieces(tokens, np.array(pieces.owner), layout, pair=pieces.pair)
@@ -294,14 +344,16 @@ class KmerTokenizer(KmerVocabulary):
                 "Please select another truncation strategy than `longest_first`, for instance `only_second` or "
                 "`only_first`."
             )
-        removed = overflowing(tokens.ids, counts, layout, call.stride, pair=pieces.pair)
-        if not any(removed[0]) or call.return_tensors:
+        removed, excess = overflowing(tokens.ids, counts, layout, call.stride, pair=pieces.pair)
+        if not any(removed) or call.return_tensors:  # with tensors transformers omits them, too
             return rows, {}
-        names = ("overflowing_tokens", "num_truncated_tokens")
-        return rows, dict(zip(names, (column[0] for column in removed) if single else removed, strict=True))
+        return rows, {
+            "overflowing_tokens": removed[0] if single else removed,
+            "num_truncated_tokens": excess[0] if single else excess,
+        }
 
     def _named_tokens(self, call: CallOptions) -> NamedTokens | None:
-        """Return the patterns of the tokens that stand for themselves where they are written."""
+        """Return what finds the named tokens that a call recognises; None if it recognises none."""
         split = self.split_special_tokens if call.split_special_tokens is None else call.split_special_tokens
         return name_tokens(self.added_names, bool(split))
 
@@ -311,6 +363,13 @@ class KmerTokenizer(KmerVocabulary):
         """Pad the rows as requested, and turn them into lists or tensors.
 
         As in transformers, "length" includes padding for a single sequence, and does not for the rows of a batch.
+
+        Args:
+            rows: the rows, padded on the right to the longest one.
+            call: options of the call.
+            pad_id: id of [PAD].
+            single: whether the call was for a single row, so that lists have no axis of rows.
+            extras: further entries of the result, which are not padded.
         """
         longest = rows.matrices["input_ids"].shape[1]
         warn_if_too_long(longest, self.model_max_length, call, self.deprecation_warnings)
@@ -322,6 +381,7 @@ class KmerTokenizer(KmerVocabulary):
         per_row = {"length": row_widths if single else rows.lengths} if call.return_length else {}
         if call.return_uncovered_nt and rows.uncovered_nt is not None:
             per_row["uncovered_nt"] = rows.uncovered_nt
+        # Tensors need rows of one width; lists are cut to the width of each row.
         if call.return_tensors and (width >= longest or (row_widths == longest).all()):
             encoding = even_encoding(matrices | per_row, call.return_tensors)
         else:
@@ -331,7 +391,7 @@ class KmerTokenizer(KmerVocabulary):
         _warn_if_mostly_unknown(rows)
         return encoding
 
-    # Data: letters in which no special token is understood.
+    # Data: letters in which no special token is recognised.
 
     def encode_batch(self, letters: Iterable[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
         """Encode rows of letters with [CLS] and [SEP].
@@ -362,10 +422,18 @@ class KmerTokenizer(KmerVocabulary):
             ValueError: if a character is not a nucleotide code, naming row and position.
         """
         digits, highest = token_digits(letters)
-        if highest > 3:
+        if highest > 3:  # a character other than A, C, G, T and U
             check_letters(letters, digits, lengths)
-        no_truncation = TruncationStrategy.DO_NOT_TRUNCATE
-        layout = RowLayout(self.k, self.stride, (CLS_ID, SEP_ID), PAD_ID, None, no_truncation, False, frozenset())
+        layout = RowLayout(
+            k=self.k,
+            stride=self.stride,
+            special_ids=(CLS_ID, SEP_ID),
+            pad_id=PAD_ID,
+            max_length=None,
+            truncation=TruncationStrategy.DO_NOT_TRUNCATE,
+            truncate_left=False,
+            wanted=frozenset(),
+        )
         rows = encode_plain(letters, digits, highest, lengths, layout)
         _warn_if_mostly_unknown(rows)
         return rows.matrices["input_ids"], rows.lengths
@@ -379,7 +447,7 @@ class KmerTokenizer(KmerVocabulary):
         cover every nucleotide of a sequence of at least one window. A shorter sequence is one window.
 
         Args:
-            sequence: str, bytes or uint8 letters; special tokens are not understood in it.
+            sequence: str, bytes or uint8 letters; special tokens are not recognised in it.
             max_length: number of tokens in a window, special tokens included; by default ``model_max_length``.
             overlap: nt that neighbouring windows share at least; less than a window.
             options: as in a call of the tokenizer, such as ``return_tensors``; offsets count from the start of the
@@ -400,8 +468,7 @@ class KmerTokenizer(KmerVocabulary):
         check_window_options(options, sequence)
         letters = as_letters(sequence)
         if (options.get("errors") or self.errors) == "raise":
-            # Check the sequence as a whole, so that positions in messages count from its start.
-            self(sequence, errors="raise", split_special_tokens=True, truncation=True, max_length=2, verbose=False)
+            self._check_whole(sequence)
         max_length = self.model_max_length if max_length is None else max_length
         if isinstance(max_length, int) and max_length > _NO_LIMIT:
             raise ValueError("max_length is not given, and the tokenizer has no model_max_length; give one of them")
@@ -415,6 +482,15 @@ class KmerTokenizer(KmerVocabulary):
             shift = starts[:, None, None] * (matrices["offset_mapping"][..., 1:] > 0)
             matrices["offset_mapping"] = matrices["offset_mapping"] + shift
         return even_encoding(matrices | {"window_start": starts, "window_end": ends}, tensors)
+
+    def _check_whole(self, sequence: str | bytes | np.ndarray) -> None:
+        """Check a long sequence before it is cut, so that positions in messages count from its start.
+
+        Raises:
+            ValueError: if a character is not a nucleotide code.
+        """
+        # Encoding it raises the error; the encoding itself is not needed, and truncation keeps it small.
+        self(sequence, errors="raise", split_special_tokens=True, truncation=True, max_length=2, verbose=False)
 
     # k-mer arithmetic on ids and positions.
 
@@ -478,16 +554,19 @@ def _read_k(vocabulary: Path, expected: int | None) -> int:
 
 
 def _all_sequences(batch: Sequence) -> bool:
+    """Check whether a batch consists of str, bytes and uint8 letters only."""
     return set(map(type, batch)) <= {str, bytes} or all(map(is_sequence, batch))  # the types first: that is quicker
 
 
 def _joined(batch: Sequence) -> np.ndarray:
+    """Join the letters of sequences, without anything between them, uint8 (nt,)."""
     if set(map(type, batch)) == {str}:
         return as_letters("".join(batch))
     return np.concatenate([as_letters(sequence) for sequence in batch])
 
 
 def _warn_if_mostly_unknown(rows: EncodedRows) -> None:
+    """Warn once if more than half of the tokens of all rows are [UNK]."""
     if rows.num_unknown and 2 * rows.num_unknown > rows.lengths.sum():
         logger.warning_once(_MOSTLY_UNKNOWN)
 

@@ -42,12 +42,13 @@ def check_arguments(arguments: Iterable[str], cls: type) -> None:
         cls: the tokenizer class; names of its methods are left to transformers to reject.
 
     Raises:
-        TypeError: naming the unknown argument, with a suggestion.
+        TypeError: if an argument is unknown; the message names the class, the argument and, if there is one, a
+            similar argument.
     """
     known = [*OWN_ARGUMENTS, *sorted(_FRAMEWORK_ARGUMENTS)]
     for name in arguments:
         if name not in known and not name.startswith("_") and not callable(getattr(cls, name, None)):
-            raise TypeError(f"KmerTokenizer has no argument {name!r}{did_you_mean(name, known)}")
+            raise TypeError(f"{cls.__name__} has no argument {name!r}{did_you_mean(name, known)}")
 
 
 def check_size(k: int, stride: int, allow_gaps: bool, allow_large_k: bool) -> None:
@@ -118,7 +119,9 @@ class CallOptions(NamedTuple):
     errors: str | None = None
 
 
+#: Options that need the letters of a text, and have no meaning for token ids.
 NEED_TEXT = ("return_offsets_mapping", "return_soft_masked", "return_uncovered_nt")
+#: Options that transformers' own code does not know.
 OWN_OPTIONS = {"errors", *NEED_TEXT}
 CALL_OPTIONS = frozenset(CallOptions._fields)
 
@@ -208,7 +211,7 @@ def _read_row(row: Any, other: Any, words: bool) -> tuple[Any, Any]:
 
 
 def pieces_of(sequence: Any, words: bool, name: str) -> list[Any] | None:
-    """List the pieces of a sequence: the sequence itself, or its pre-tokenised words.
+    """List the pieces of a sequence: only the sequence itself, or its pre-tokenised words.
 
     Args:
         sequence: str, bytes, uint8 letters, or a list of them.

@@ -53,7 +53,7 @@ class KmerVocabulary(PreTrainedTokenizer):
         return vocabulary_size(self.k)
 
     def get_vocab(self) -> dict[str, int]:
-        """Build the whole vocabulary, token to id; it has 4^k entries and is built anew at every call."""
+        """Build the whole vocabulary, token to id; it has 4^k entries and is built again at every call."""
         tokens = (self._convert_id_to_token(index) for index in range(self.vocab_size))
         return {token: index for index, token in enumerate(tokens)} | self.added_tokens_encoder
 
@@ -122,7 +122,7 @@ class KmerVocabulary(PreTrainedTokenizer):
         self.added_tokens_decoder = {index: token}  # the setter adds this token to the existing ones
         self.tokens_trie.add(name)
 
-    # The readable route, one string per token. It is also the slow twin: tests compare the fast route with it.
+    # The route through transformers, one string per token. It is also the slow twin of the other routes in tests.
 
     def _tokenize(self, text: str, **kwargs: Any) -> list[str]:
         added = {name.text for name in self.added_names if not name.special}

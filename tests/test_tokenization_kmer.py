@@ -707,7 +707,7 @@ def test_encode_batch_refuses_what_is_no_nucleotide(tokenizer: KmerTokenizer) ->
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
-        ({"strid": 3}, TypeError, r"no argument 'strid'; did you mean 'stride'"),
+        ({"strid": 3}, TypeError, r"KmerTokenizer has no argument 'strid'; did you mean 'stride'"),
         ({"K": 3}, TypeError, r"did you mean 'k'"),
         ({"model_max_lenght": 3}, TypeError, r"did you mean 'model_max_length'"),
         ({"qqqqqqqqqqq": 3}, TypeError, r"no argument 'qqqqqqqqqqq'$"),

@@ -12,35 +12,45 @@ from .chance import Stream, random_bits
 
 
 def draw_starts(keys: np.ndarray, start_rate: float, columns: int) -> tuple[np.ndarray, np.ndarray]:
-    """Draw the starts of spans: each column of each row starts one with probability ``start_rate``, independently.
+    """Draw the starts of spans: a span starts in each column with probability ``start_rate``, independently of others.
 
     The gaps between starts are drawn (they are geometric), not every column: at usual rates this needs a tenth of the
     random numbers.
 
     Args:
         keys: uint64 (rows,), as `row_keys` returns them.
-        start_rate: probability of a start in each column, between 0 and 1.
-        columns: number of columns in a row.
+        start_rate: probability of a start in each column, above 0 and below 1.
+        columns: number of columns in a row: its tokens + the longest span - 1; see `span_places`.
 
     Returns:
         Row and column of each start, int64 (starts,) each, row by row, ascending within a row.
+
+    Raises:
+        ValueError: if the start rate is out of range.
     """
+    if not 0 < start_rate < 1:
+        raise ValueError(f"start_rate must be above 0 and below 1, not {start_rate}")
     # The mean plus three standard deviations, so that one round is enough for nearly all rows; the others stay in the
     # loop and draw again.
     expected = columns * start_rate
     draws = int(expected + 3 * expected**0.5) + 4
-    rows, place, first, found = np.arange(len(keys)), np.full((len(keys), 1), -1), 0, []
+    rows = np.arange(len(keys))  # the rows that are not finished
+    last_start = np.full((len(keys), 1), -1)
+    num_drawn = 0  # random numbers of each of these rows
+    found = []
     while len(rows):
-        bits = random_bits(keys[rows], Stream.SPAN_START, draws, first)
-        # The number of columns before the next start is geometric: the inverse of its distribution function, of a
-        # uniform number in (0, 1] (53 bits, as many as a float64 holds; 0 would have no logarithm).
+        bits = random_bits(keys[rows], Stream.SPAN_START, draws, num_drawn)
+        # The number of columns before the next start is geometric, so it is drawn by inverting the distribution
+        # function: log(u) / log(1 - rate), with u uniform in (0, 1]. u has 53 bits, as many as a float64 holds, and is
+        # never 0, whose logarithm is infinite.
         uniform = ((bits >> np.uint64(11)) + np.uint64(1)) * 2.0**-53
         gaps = np.minimum(np.log(uniform) / np.log1p(-start_rate), columns).astype(np.int64)
-        places = place + np.cumsum(gaps + 1, 1)
-        inside = np.flatnonzero(places < columns)
-        found.append((rows[inside // draws], places.reshape(-1)[inside]))
-        unfinished = places[:, -1] < columns
-        rows, place, first = rows[unfinished], places[unfinished, -1:], first + draws
+        starts = last_start + np.cumsum(gaps + 1, 1)
+        inside = np.flatnonzero(starts < columns)
+        found.append((rows[inside // draws], starts.reshape(-1)[inside]))
+        unfinished = starts[:, -1] < columns
+        rows, last_start = rows[unfinished], starts[unfinished, -1:]
+        num_drawn += draws
     return _in_row_order(found)
 
 
@@ -49,8 +59,8 @@ def draw_starts_by_rate(keys: np.ndarray, start_rates: np.ndarray, columns: int)
 
     Args:
         keys: uint64 (rows,), as `row_keys` returns them.
-        start_rates: float (rows,), start rate of each row; the fewer different rates, the faster.
-        columns: number of columns in a row.
+        start_rates: float (rows,), start rate of each row, above 0 and below 1; the fewer different rates, the faster.
+        columns: number of columns in a row, as in `draw_starts`.
 
     Returns:
         Row and column of each start, int64 (starts,) each, row by row, ascending within a row.
@@ -102,8 +112,9 @@ def span_places(
     #     start          0    1    2      3      4      5    6
     #     first token   -2   -1    0      1      2      3    4
     #     masks          0    0 1  0 1 2  1 2 3  2 3 4  3 4  4
-    begins = rows * tokens + np.maximum(starts - (span - 1), 0)
-    ends = rows * tokens + np.minimum(starts + 1 if lengths is None else starts - (span - 1) + lengths, tokens)
+    first = starts - (span - 1)  # first token of each span, in its row
+    begins = rows * tokens + np.maximum(first, 0)
+    ends = rows * tokens + np.minimum(first + (span if lengths is None else lengths), tokens)
     if lengths is not None:  # a short span may end before its row begins, or before an earlier, longer one ends
         ends = np.maximum.accumulate(np.maximum(begins, ends))
     begins[1:] = np.maximum(begins[1:], ends[:-1])  # tokens that the previous span covers are not listed twice

@@ -1,8 +1,9 @@
-"""The verb `check`: describe sequence files and labelled tables, and list what `prepare` or `finetune` would reject.
+"""The command `check`: describe sequence files and labelled tables, and list what `prepare` or `finetune` would reject.
 
-`check` has no rules of its own. It calls the readers of the other verbs: `examine_records` and the genome store's
-checks for sequence files, `read_labelled` for tables. Sequence files are read once, record by record. Memory holds the
-name, the length and a hash of each record, and the sketch.
+`check` has no rules of its own. It calls the readers of the other commands: `examine_records` and the genome store's
+checks for sequence files, `read_labelled` for tables. Each sequence file is read through once, record by record, after
+a look at its start. Only the name, the length and a hash of each record are kept in memory, and a sample of its k-mers
+(the sketch) to find near-duplicates.
 """
 
 from __future__ import annotations
@@ -15,12 +16,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pandas as pd
-from tqdm.auto import tqdm
 
 from ..errors import InputError
 from ..genomes.metadata import RecordRules, join_metadata, read_metadata, with_splits
 from ..genomes.splits import SPLITS
 from ..genomes.store import check_files, genome_name
+from ..io.progress import progress_bar
 from ..io.text_tables import kind_of
 from ..labelled.columns import Columns
 from ..labelled.sequences import LabelledSequences
@@ -81,9 +82,9 @@ def check(
 ) -> CheckReport:
     """Describe sequence files and labelled tables, and list everything that would be rejected, with warnings.
 
-    The exit code is 2 if `prepare` would reject the sequence files (given the same options) or `finetune` the tables,
-    and 0 otherwise. A sequence that occurs in two splits causes a warning: the same sequence, its reverse complement,
-    or nearly the same.
+    On the command line, the exit code is 2 if `prepare` would reject the sequence files (given the same options) or
+    `finetune` the tables, and 0 otherwise. A sequence that occurs in two splits causes a warning: the same sequence,
+    its reverse complement, or nearly the same.
 
     Args:
         files: sequence files, as in `prepare`, or labelled tables (CSV, TSV, Parquet), as in `finetune`; the content of
@@ -97,7 +98,7 @@ def check(
         k: size of the k-mers that the model will read, in nt; a shorter row of a table is rejected, a shorter record of
             a sequence file causes a warning.
         min_identity: smallest estimated identity of the near-duplicates to report, a share above 0 and at most 1.
-        output: JSON file to write, with everything that the table on the screen omits.
+        output: JSON file to write, with everything that the table on the terminal omits.
 
     Returns:
         The findings; ``report.all_problems`` is empty if nothing would be rejected.
@@ -110,12 +111,12 @@ def check(
     _check_arguments(named, k, min_identity, output)
     reports = [FileReport(path, "table" if _is_table(path) else "sequences", split) for path, split in named]
     problems = _problems_across([report.file for report in reports if report.kind == "sequences"], records.genome_by)
-    known = Metadata.read(metadata, records.metadata_key, problems)
+    metadata_table = Metadata.read(metadata, records.metadata_key, problems)
     # Near-duplicates are searched only across splits, so a sketch is needed only if there may be two splits.
-    several = known.splits is not None or len({split for _, split in named} - {None}) > 1
+    several = metadata_table.splits is not None or len({split for _, split in named} - {None}) > 1
     catalogue = Catalogue(Sketch(expected_nt=_estimate_nt([report.file for report in reports])) if several else None)
-    _read_files(reports, known, catalogue, TableRules(columns, records, k, splits.regression))
-    problems += known.problems(catalogue, reports, records.genome_by)
+    _read_files(reports, metadata_table, catalogue, TableRules(columns, records, k, splits.regression))
+    problems += metadata_table.problems(catalogue, reports, records.genome_by)
     counts = {name: catalogue.splits.count(number) for number, name in enumerate(SPLITS)}
     result = CheckReport(
         files=reports,
@@ -132,7 +133,7 @@ def check(
 
 
 def _read_files(reports: list[FileReport], metadata: Metadata, catalogue: Catalogue, rules: TableRules) -> None:
-    """Read all files once, and add their sequences to their reports and to the catalogue.
+    """Read all files, and add their sequences to their reports and to the catalogue.
 
     Args:
         reports: empty reports, one for each file.
@@ -140,10 +141,9 @@ def _read_files(reports: list[FileReport], metadata: Metadata, catalogue: Catalo
         catalogue: the catalogue of all sequences.
         rules: how tables and records are read.
     """
-    seen: dict[str, str] = {}  # file of each record name
+    seen: dict[str, str] = {}  # record name -> file in which it occurred first
     training: LabelledSequences | None = None
-    quiet = not logger.isEnabledFor(logging.INFO)
-    with tqdm(unit="nt", unit_scale=True, desc="check", disable=quiet or None) as bar:  # None: bars on a screen only
+    with progress_bar(logger, "check", "nt") as bar:
         for report in reports:
             if report.kind == "sequences":
                 items = records_of(report, metadata.splits or {}, seen, rules.records)
@@ -205,7 +205,8 @@ class Metadata(NamedTuple):
         genomes = [genome_name(catalogue.files[row]) for row in rows] if genome_by == "file" else names
         contigs = pd.DataFrame({"name": names, "genome": genomes, "length": [catalogue.lengths[row] for row in rows]})
         try:
-            # A second record with the same name is a problem of its file, and listed in the report of the file.
+            # Called only because it raises what `prepare` would raise; the result is not needed. A second record with
+            # the same name is a problem of its file, and listed in the report of the file.
             with_splits(join_metadata(contigs.drop_duplicates("name"), self.table, self.path), None, 0)
         except InputError as error:
             return [str(error)]
@@ -220,9 +221,9 @@ def _check_arguments(named: list[tuple[str, str | None]], k: int, min_identity: 
         )
     for path, _ in named:
         if Path(path).is_fifo():
-            raise InputError(f"{path}: is a pipe, and `check` reads a file more than once; write it to a file first")
+            raise InputError(f"{path}: is a pipe, and `check` must open a file several times; write it to a file first")
     if k < 1:
-        raise InputError(f"k must be at least 1 nt, not {k}; use that of the tokenizer, such as 6")
+        raise InputError(f"k must be at least 1 nt, not {k}; use the k of the tokenizer, such as 6")
     if not 0 < min_identity <= 1:
         raise InputError(f"min_identity must be above 0 and at most 1, not {min_identity}; use a share such as 0.85")
     if output is not None and (os.path.isdir(output) or os.path.abspath(output) in map(os.path.abspath, dict(named))):
@@ -233,7 +234,7 @@ def _is_table(path: str) -> bool:
     """Return whether a file is a table rather than a sequence file."""
     try:
         return kind_of(path) != "sequences"
-    except InputError:  # the file is unreadable; the reader that fits its name says why
+    except InputError:  # the file is unreadable: its name decides, so that the right reader reports the error
         return path.lower().removesuffix(".gz").endswith((".csv", ".tsv", ".parquet"))
 
 
@@ -247,13 +248,13 @@ def _estimate_nt(paths: list[str]) -> int:
 
 
 def _problems_across(paths: list[str], genome_by: str) -> list[str]:
-    """List why `prepare` would reject files because of files before them, for example a file that is given twice."""
+    """List the problems of files that `prepare` would reject because of an earlier file, such as a repeated file."""
     problems: list[str] = []
-    taken: list[str] = []
+    accepted: list[str] = []
     for path in paths:
         try:
-            check_files([*taken, path], genome_by)
-            taken.append(path)
+            check_files([*accepted, path], genome_by)
+            accepted.append(path)
         except InputError as error:
             problems.append(str(error))
     return problems

@@ -53,6 +53,7 @@ class TableRules(NamedTuple):
             "regression": self.regression,
         }
         if training is not None and split != "train":
+            # The training table has decided what the labels are, so they are not to be guessed again.
             options |= {"task": training.task, "regression": None}
         return options
 
@@ -64,8 +65,9 @@ def records_of(
 
     Args:
         report: report of the file.
-        splits: number of each record's split by record name, for a file without a split on the command line.
-        seen: file of every record name read so far; this function adds the names of its file.
+        splits: record name -> number of its split in `SPLITS`; used only if the command line does not say which split
+            the file is.
+        seen: record name -> file in which it occurred first; this function adds the names of its file.
         rules: rules for records, as in `prepare`.
     """
     try:
@@ -93,7 +95,7 @@ def read_table_or_note(
 
     Args:
         report: report of the file.
-        training: the training table, whose classes tables of other splits must have; None if none has been read.
+        training: the training table, whose classes the tables of other splits must have; None if none has been read.
         rules: rules for reading tables.
     """
     options = rules.options(training, report.split)
@@ -117,16 +119,16 @@ def label_counts(table: LabelledSequences) -> dict[str, float] | None:
     """Count the rows (or nucleotides) of each class, or summarise the values; return None if there are no labels."""
     names = table.label_names or []
     if table.nt_labels is not None:
-        known = np.concatenate(table.nt_labels)
-        return dict(zip(names, np.bincount(known[known >= 0], minlength=len(names)).tolist(), strict=True))
+        nt_labels = np.concatenate(table.nt_labels)
+        return dict(zip(names, np.bincount(nt_labels[nt_labels >= 0], minlength=len(names)).tolist(), strict=True))
     if table.labels is None:
         return None
     if table.problem == "multi_label_classification":
         return dict(zip(names, np.nansum(table.labels, axis=0).tolist(), strict=True))
-    if table.problem == "regression" and names:
+    if table.problem == "regression" and names:  # several targets
         means = np.nanmean(table.labels, axis=0).tolist()
         return {f"mean {name}": mean for name, mean in zip(names, means, strict=True)}
-    if table.problem == "regression":
+    if table.problem == "regression":  # one target
         labels = table.labels
         return {"min": float(labels.min()), "mean": float(labels.mean()), "max": float(labels.max())}
     return dict(zip(names, np.bincount(table.labels, minlength=len(names)).tolist(), strict=True))
@@ -173,7 +175,7 @@ def describe(sequences: Iterator[CheckedSequence], report: FileReport, catalogue
         found = _has_kmer(letters, ends - lengths, k) if len(batch) > 1 else [_long_has_kmer(letters, k)]
         for sequence, length, has_kmer in zip(batch, lengths, found, strict=True):
             if sequence.sound and length and not has_kmer:
-                kind = "without a k-mer of A, C, G, T alone" if length >= k else f"shorter than k = {k} nt"
+                kind = "without a k-mer of A, C, G and T only" if length >= k else f"shorter than k = {k} nt"
                 report.note(kind, sequence.name)
         catalogue.add(report.file, batch, letters, ends)
         bar.update(nt)
@@ -202,7 +204,7 @@ def _batches(sequences: Iterator[CheckedSequence]) -> Iterator[list[CheckedSeque
 
 
 def _concatenate(batch: list[CheckedSequence]) -> tuple[np.ndarray, np.ndarray]:
-    """Join the letters of sequences with a zero byte between them.
+    """Join the letters of sequences with a zero byte between neighbours; a single sequence is not copied.
 
     Returns:
         The letters, (nt,) uint8; and the index at which each sequence ends in them, (sequences,).
@@ -215,7 +217,7 @@ def _concatenate(batch: list[CheckedSequence]) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _has_kmer(letters: np.ndarray, starts: np.ndarray, k: int) -> np.ndarray:
-    """Find the sequences that contain a k-mer of A, C, G, T only.
+    """Find the sequences that contain a k-mer of A, C, G and T only.
 
     Args:
         letters: letters of all sequences with a byte between them that is not a nucleotide, (nt,) uint8.
@@ -225,7 +227,7 @@ def _has_kmer(letters: np.ndarray, starts: np.ndarray, k: int) -> np.ndarray:
     Returns:
         Whether each sequence contains such a k-mer, (sequences,) bool.
     """
-    # good[i]: a k-mer of A, C, G, T only starts at letter i. It has one more entry than there are letters, because
+    # good[i]: a k-mer of A, C, G and T only starts at letter i. It has one more entry than there are letters, because
     # reduceat needs an entry at the start of every sequence, even of an empty one at the end. K-mers that extend over
     # the end of a sequence contain the byte between two sequences, so they are not good.
     good = np.zeros(len(letters) + 1, bool)

@@ -1,4 +1,4 @@
-"""The findings of `check` as numbers, as JSON and as a table on the screen."""
+"""The findings of `check` as numbers, as JSON and as a table on the terminal."""
 
 from __future__ import annotations
 

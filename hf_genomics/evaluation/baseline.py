@@ -1,6 +1,7 @@
 """Baselines that a model must beat: logistic regression on k-mer counts, and always guessing the majority class.
 
-A deep model that does not beat the 4-mer baseline has learnt nothing about a sequence beyond its tetranucleotides.
+A deep model that does not beat the 4-mer baseline has not shown that it uses more than the frequencies of 4-letter
+words.
 """
 
 from __future__ import annotations
@@ -27,13 +28,14 @@ _SEPARATOR = np.frombuffer(b"N", np.uint8)
 def kmer_counts(
     sequences: Sequence[np.ndarray], k: int = 4, *, relative: bool = False, merge_strands: bool = False
 ) -> np.ndarray:
-    """Count the k-mers of each sequence; k-mers with any other letter than A, C, G, T or U are omitted.
+    """Count the k-mers of each sequence; k-mers with a letter other than A, C, G, T or U are omitted.
 
     Args:
         sequences: uint8 letters, one array per sequence, of any length (shorter than k: a row of zeros).
         k: k-mer size in nt.
         relative: divide each row by its sum, so that the length of a sequence does not matter.
-        merge_strands: count a k-mer and its reverse complement as one, so that both strands have the same counts.
+        merge_strands: count a k-mer and its reverse complement as one, so that a sequence and its reverse complement
+            (the same DNA, read from the other strand) get the same counts.
 
     Returns:
         float32 (sequences, 4**k), columns in the order of ``kmer_codes`` (AAAA, AAAT, AAAC ...). With merge_strands, a
@@ -88,7 +90,7 @@ def kmer_baseline(
     if len(np.unique(labels)) == 1:
         logger.warning("all training sequences are of class %d, so the baseline predicts no other", labels[0])
         return majority_probabilities(labels, len(test_sequences), num_classes=num_classes)
-    # Counts of rare k-mers vary little; without scaling, the penalty on the weights would all but ignore them.
+    # Counts of rare k-mers vary little; without scaling, the penalty on weights would keep their weights close to 0.
     classifier = make_pipeline(StandardScaler(), LogisticRegression(C=1.0, max_iter=2000, random_state=seed))
     _fit(classifier, kmer_counts(train_sequences, k, relative=True), labels)
     probabilities = np.zeros((len(test_sequences), num_classes))
@@ -135,13 +137,17 @@ def _count_chunk(sequences: list[np.ndarray], k: int) -> np.ndarray:
     """Count the k-mers of all sequences at once, joined by an N, so that no k-mer belongs to two sequences."""
     joined = np.concatenate([piece for letters in sequences for piece in (letters, _SEPARATOR)])
     codes, valid = kmer_codes(joined, k)
+    # Row of each k-mer: the row of its first letter. The last k - 1 letters start no k-mer.
     rows = np.repeat(np.arange(len(sequences)), [len(letters) + 1 for letters in sequences])[: len(codes)]
     entries = rows[valid] * 4**k + codes[valid]  # index into the flattened counts, (sequences, 4**k)
     return np.bincount(entries, minlength=len(sequences) * 4**k).reshape(-1, 4**k)
 
 
 def _merge_strands(counts: np.ndarray, k: int) -> np.ndarray:
-    """Add the counts of each k-mer and its reverse complement; a palindrome such as ACGT keeps its count."""
+    """Add the counts of each k-mer and its reverse complement.
+
+    A k-mer that is its own reverse complement, such as ACGT, keeps its count.
+    """
     codes = np.arange(4**k)
     partners = reverse_complement_codes(codes, k)
     merged = counts + np.where(partners != codes, counts[:, partners], 0)

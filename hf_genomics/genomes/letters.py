@@ -1,7 +1,7 @@
-r"""Store the letters of a genome store on disk, in one byte or in two bits a nucleotide, and read many windows at once.
+r"""Store DNA on disk, in one byte or two bits per nucleotide (nt), and read many windows at once.
 
-Two bits hold which of A, C, T and G a letter is; they are bits 1 and 2 of its ASCII code, in either case. A byte of
-``codes.bin`` holds four letters, the first one in its lowest bits::
+Two bits say whether a letter is A, C, T or G: bits 2 and 1 (counted from 0) of its ASCII code, which are the same in
+upper and lower case. A byte of ``codes.bin`` holds four letters, the first one in its lowest bits::
 
     letter   A        C        T        G
     ASCII    1000001  1000011  1010100  1000111      bits 2 and 1 of each:
@@ -11,9 +11,11 @@ Two bits hold which of A, C, T and G a letter is; they are bits 1 and 2 of its A
     letters "ACTG"  ->  11 10 01 00
                         G  T  C  A
 
-Everything else about a letter (lower case, N, IUPAC code) is its *mark*: the letter XOR the A, C, T or G of its two
-bits. A mark is 0 for ACGT, 32 for acgt, and 9 in a run of N. Marks change seldom, and only the places where they change
-are stored, in ``changes.bin``. Letters are read back exactly as they were written.
+Everything else about a letter is its *mark*: the letter XOR the A, C, T or G of its two bits. Marks keep lower case,
+which denotes repeats in a genome (soft masking), N, and the other IUPAC codes for uncertain letters. A mark is 0 for
+ACGT, 32 for acgt, and 9 for N: N is 1001110, whose two bits are those of G, 1000111, and N XOR G is 0001001. Marks
+change seldom, and only the places where they change are stored, in ``changes.bin``. Letters are read back exactly as
+they were written.
 """
 
 from __future__ import annotations
@@ -33,19 +35,19 @@ Storage: TypeAlias = Literal["8bit", "2bit"]
 
 _BLOCK_NT = 1 << 18  # encoded at once; a multiple of 4
 _ALPHABET = b"ACTG"
-_MARKS = bytes(letter ^ _ALPHABET[letter >> 1 & 3] for letter in range(256))
+_MARKS = bytes(letter ^ _ALPHABET[(letter >> 1) & 3] for letter in range(256))
 _FOUR_LETTERS = four_letters(_ALPHABET, shifts=(0, 2, 4, 6))
-# Bytes after the last letter: all windows of one length are read as equally many bytes, up to two more than needed.
+# Bytes after the last letter: windows of equal length are read as the same number of bytes, up to two more than needed.
 _SLACK = b"\0\0"
 
 
 def gather_bytes(source: np.ndarray, starts: np.ndarray, lengths: np.ndarray) -> np.ndarray:
-    """Concatenate many stretches of an array of bytes.
+    """Concatenate many windows of an array of bytes.
 
     Args:
         source: (size,) uint8, contiguous.
-        starts: (rows,) int64, first byte of each stretch.
-        lengths: (rows,) int64, bytes of each stretch; every stretch must lie inside ``source``.
+        starts: (windows,) int64, first byte of each window.
+        lengths: (windows,) int64, bytes of each window; every window must lie inside ``source``.
 
     Returns:
         (sum of lengths,) uint8, a new array.
@@ -54,7 +56,7 @@ def gather_bytes(source: np.ndarray, starts: np.ndarray, lengths: np.ndarray) ->
     [6, 7, 1, 2, 3]
     """
     if len(lengths) and lengths[0] and (lengths == lengths[0]).all():
-        # View the source as overlapping items of that many bytes: numpy copies stretches of one length at 50 ns each.
+        # View the source as overlapping items of that many bytes: numpy copies windows of one length at 50 ns each.
         size = int(lengths[0])
         items = np.ndarray((len(source) - size + 1,), f"V{size}", source, strides=(1,))
         return items[starts].view(np.uint8)
@@ -89,7 +91,7 @@ def two_bit_codes(letters: np.ndarray) -> np.ndarray:
 
 
 class EightBitLetters:
-    """Letters of a store with one byte a nucleotide: ``letters.bin``, contig after contig.
+    """Letters of a store with one byte per nucleotide: ``letters.bin``, contig after contig.
 
     Args:
         folder: folder of the store.
@@ -111,7 +113,7 @@ class EightBitLetters:
 
 
 class TwoBitLetters:
-    """Letters of a store with two bits a nucleotide.
+    """Letters of a store with two bits per nucleotide.
 
     ``codes.bin`` holds four letters in a byte; ``changes.bin`` holds an int64 for each change of the mark, place * 256
     + mark.
@@ -148,17 +150,21 @@ def _marks_of_windows(changes: np.ndarray, starts: np.ndarray, lengths: np.ndarr
 
     These windows are concatenated and decoded together. An array of *flips* holds, for each letter, its mark XOR the
     mark of the previous letter: 0 except where the mark changes or a window begins. The running XOR of the flips is the
-    marks.
+    marks::
+
+        marks   0  0  9  9  9  0
+        flips   0  0  9  0  0  9
 
     Args:
         changes: int64 (changes,), place * 256 + mark, ascending; the first one is at place 0.
-        starts: int64 (rows,), first nt of each window.
-        lengths: int64 (rows,), nt of each window.
+        starts: int64 (windows,), first nt of each window.
+        lengths: int64 (windows,), nt of each window.
 
     Yields:
         Position of a window among the letters of all windows concatenated, and its marks, uint8 (length,).
     """
-    first = changes.searchsorted((starts + 1) << 8)  # the first change after the first letter of a window
+    # A change is place * 256 + mark, so these are the first changes with place > start, and with place >= end.
+    first = changes.searchsorted((starts + 1) << 8)
     last = changes.searchsorted((starts + lengths) << 8)
     mark_at_start, mark_at_end = changes[first - 1] & 255, changes[last - 1] & 255
     marked = np.flatnonzero((lengths > 0) & ((mark_at_start != 0) | (first != last)))
@@ -228,7 +234,7 @@ class TwoBitWriter:
         return {**self._codes.finish(), **self._changes.finish()}
 
     def _encode(self, count: int) -> None:
-        """Encode and write the first ``count`` of the letters that were not written yet."""
+        """Encode and write the first ``count`` of the letters that have not been written yet."""
         block = bytes(memoryview(self._held)[:count])
         del self._held[:count]
         self._codes.write(two_bit_codes(np.frombuffer(block + b"A" * (-count % 4), np.uint8)).data)
@@ -238,7 +244,7 @@ class TwoBitWriter:
             places = np.flatnonzero(marks[1:] != marks[:-1]) + 1
             if marks[0] != self._mark:
                 places = np.concatenate(([0], places))
-            self._changes.write(((self._size + places << 8) + marks[places]).astype("<i8").data)
+            self._changes.write((((self._size + places) << 8) + marks[places]).astype("<i8").data)
             self._mark = int(marks[-1])
         self._size += count
 

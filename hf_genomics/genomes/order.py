@@ -11,10 +11,11 @@ from ..batches.chance import mix
 
 
 class EpochOrder(Sampler[int]):
-    """A new order of all rows in every epoch, a pure function of (seed, epoch), cut off after the last whole step.
+    """A sampler that shuffles all rows again in each epoch, and omits the last rows, which do not fill a whole step.
 
-    Because of that, no process fills up its last batch with rows of other processes, and 1 process with batches of 2n
-    rows sees the same rows as 2 processes with batches of n. The few rows that one epoch omits occur in other epochs.
+    The order depends only on seed and epoch. No process fills up its last batch with rows of other processes, and 1
+    process with batches of 2n rows sees the same rows as 2 processes with batches of n. The few rows that one epoch
+    omits occur in other epochs.
 
     Args:
         rows: number of rows in the dataset.
@@ -33,7 +34,7 @@ class EpochOrder(Sampler[int]):
         self.batch, self.accumulation, self.processes = batch, accumulation, processes
         self.steps = rows // (batch * accumulation * processes)
         if not self.steps:
-            raise ValueError(f"{rows} rows are less than a step of {batch * accumulation * processes}")
+            raise ValueError(f"{rows} rows are too few: one step needs {batch * accumulation * processes}")
 
     def set_epoch(self, epoch: int) -> None:
         """Set the epoch that is iterated over next."""
@@ -49,6 +50,7 @@ class EpochOrder(Sampler[int]):
 
     def order(self, epoch: int) -> np.ndarray:
         """Return the rows of an epoch in their order, int64 (len(self),)."""
+        # Sorting rows by a hash of (seed, epoch, row) shuffles them.
         start = mix(mix(np.array([self.seed], np.int64).astype(np.uint64)) + np.uint64(epoch))
         return np.argsort(mix(start + np.arange(self.rows, dtype=np.uint64)), kind="stable")[: len(self)]
 
@@ -60,7 +62,7 @@ class EpochOrder(Sampler[int]):
             process: number of the process.
 
         Returns:
-            The epoch; and the rows, int64 (accumulation, batch).
+            The epoch; and the rows of each forward pass, int64 (accumulation, batch).
 
         >>> order = EpochOrder(100, batch=2, accumulation=3, processes=2)
         >>> epoch, rows = order.of_step(9, process=1)
@@ -74,11 +76,12 @@ class EpochOrder(Sampler[int]):
     def steps_of(self, epoch: int, rows: np.ndarray) -> np.ndarray:
         """Find the step of the run in which each row is trained on.
 
-        The result is the same whichever worker asks, and however early.
+        The result depends only on the arguments, so the workers of a data loader may ask before the step is reached.
 
         Args:
             epoch: the epoch.
-            rows: integer (rows,), some rows of the dataset; rows that the epoch omits count as seen in its last step.
+            rows: integer (rows,), some rows of the dataset. A row that the epoch omits has no step, and gets the last
+                one of the epoch, so that every row of the dataset may be looked up.
 
         Returns:
             int64 (rows,), counted from 0 over all epochs.
@@ -88,7 +91,8 @@ class EpochOrder(Sampler[int]):
         [9, 9]
         """
         if self._steps_of_epoch is None or self._steps_of_epoch[0] != epoch:
-            steps = np.full(self.rows, (epoch + 1) * self.steps - 1)
-            steps[self.order(epoch)] = epoch * self.steps + np.arange(len(self)) // (len(self) // self.steps)
-            self._steps_of_epoch = epoch, steps
+            step_of_row = np.full(self.rows, (epoch + 1) * self.steps - 1)
+            rows_per_step = len(self) // self.steps
+            step_of_row[self.order(epoch)] = epoch * self.steps + np.arange(len(self)) // rows_per_step
+            self._steps_of_epoch = epoch, step_of_row
         return self._steps_of_epoch[1][rows]

@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from hf_genomics.batches.chance import random_bits, row_keys
-from hf_genomics.batches.masking import draw_starts, span_places
+from hf_genomics.batches.masking import draw_starts, draw_starts_by_rate, span_places
 
 
 @given(st.integers(1, 4), st.integers(1, 30), st.integers(1, 12), st.floats(0, 1), st.integers(0, 2**32 - 1))
@@ -54,3 +55,12 @@ def test_a_wider_row_begins_with_the_starts_of_a_narrow_one() -> None:
     keys = row_keys(1, np.zeros(1), np.arange(50))
     narrow, wide = (np.stack(draw_starts(keys, 0.1, columns)) for columns in (40, 300))
     assert np.array_equal(narrow, wide[:, wide[1] < 40])
+
+
+@pytest.mark.parametrize("rate", [0.0, 1.0, -0.1, float("nan")])
+def test_a_start_rate_out_of_range_is_an_error(rate: float) -> None:
+    keys = row_keys(1, np.zeros(1), np.arange(2))
+    with pytest.raises(ValueError, match=f"start_rate .*not {rate}"):
+        draw_starts(keys, rate, 10)
+    with pytest.raises(ValueError, match=f"start_rate .*not {rate}"):
+        draw_starts_by_rate(keys, np.array([0.5, rate]), 10)

@@ -91,7 +91,7 @@ FILES = {
         (
             "('len0'): is empty",
             "2 records shorter than k = 6 nt ('len1', 'len5')",
-            "2 records without a k-mer of A, C, G, T alone ('alln', 'onlyiupac')",
+            "2 records without a k-mer of A, C, G and T only ('alln', 'onlyiupac')",
         ),
     ),
     "awkward/made_single_line.fasta": Verdict(0, 1, 9181),

@@ -25,7 +25,7 @@ def test_odd_records_and_letters_are_those_of_a_plain_loop_in_blocks_of_any_size
     records = {f"r{number}": text for number, text in enumerate(texts)}
     kinds = {f"shorter than k = {k} nt": [name for name, text in records.items() if len(text) < k]}
     unknown = [name for name, text in records.items() if len(text) >= k and not re.search(rf"(?i)[ACGT]{{{k}}}", text)]
-    kinds["without a k-mer of A, C, G, T alone"] = unknown
+    kinds["without a k-mer of A, C, G and T only"] = unknown
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
         path = fasta(Path(folder) / "x.fa", **records)
         (whole,) = check([path], k=k).files
@@ -46,7 +46,7 @@ def test_the_only_kmer_of_a_record_is_seen_wherever_blocks_meet(
     for block in range(1, 25):
         monkeypatch.setattr(reading_module, "_BATCH_NT", block)
         assert check([path], k=8).files[0].notes == {}
-        assert list(check([path], k=9).files[0].notes) == ["without a k-mer of A, C, G, T alone"]
+        assert list(check([path], k=9).files[0].notes) == ["without a k-mer of A, C, G and T only"]
 
 
 def test_labels_are_counted_by_class_and_values_summarised() -> None:

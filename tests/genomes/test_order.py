@@ -20,7 +20,7 @@ def test_an_epoch_shows_distinct_rows_in_whole_steps(size, seed, epoch):
     rows, batch, accumulation, processes = size
     step = batch * accumulation * processes
     if rows < step:
-        with pytest.raises(ValueError, match=f"{rows} rows are less than a step of {step}"):
+        with pytest.raises(ValueError, match=f"^{rows} rows .* {step}$"):
             EpochOrder(*size)
         return
     order = EpochOrder(*size, seed=seed).order(epoch)
