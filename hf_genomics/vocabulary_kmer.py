@@ -53,7 +53,7 @@ class KmerVocabulary(PreTrainedTokenizer):
         return vocabulary_size(self.k)
 
     def get_vocab(self) -> dict[str, int]:
-        """Build the whole vocabulary, token to id; it has 4^k entries and is built anew at every call."""
+        """Build the whole vocabulary, token to id; it has 4^k entries and is built again at every call."""
         tokens = (self._convert_id_to_token(index) for index in range(self.vocab_size))
         return {token: index for index, token in enumerate(tokens)} | self.added_tokens_encoder
 

@@ -16,7 +16,7 @@ import numpy as np
 #: Length of all spans in tokens, or the probability of each length.
 Spans: TypeAlias = int | Mapping[int, float]
 
-#: Length of spans in tokens, and start rate, if a collator sets none: those of recipes/pretrain_base.yaml.
+#: Length of spans in tokens, and start rate, if a collator sets none: the values of recipes/pretrain_base.yaml.
 DEFAULT_SPAN, DEFAULT_START_RATE = 6, 0.025
 
 

@@ -42,7 +42,7 @@ def genbank_chunks(file: BinaryFile, path: str | PathLike[str]) -> Iterator[RawC
         name = _first_word(fields, b"VERSION") or _first_word(fields, b"ACCESSION") or _first_word(fields, b"LOCUS")
         if not name:
             raise InputError(
-                f"{path}: record {number} has no name: VERSION, ACCESSION and LOCUS are missing; the file is damaged, "
+                f"{path}: record {number} has no name (VERSION, ACCESSION or LOCUS); the file is damaged, "
                 "fetch it again"
             )
         where = f"{path}: record {number} ({shorten(name)})"

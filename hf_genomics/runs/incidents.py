@@ -34,7 +34,7 @@ _MOST_SKIPPED = 10  # steps in a row
 
 
 class SpikeDetector:
-    """Detector of losses far above those of the last 100 steps.
+    """Detector of losses far above the losses of the last 100 steps.
 
     A spike is more than 10 % and more than 8 robust standard deviations (1.4826 times the median distance from the
     median) above the median. The first 20 losses are never spikes. Spikes are not remembered, so that a second one is

@@ -65,7 +65,7 @@ NAMELESS = entry("AB2", "acgt").partition("GI:1\n")[2]  # a record that has lost
     ("content", "pattern"),
     [
         (entry("AB1", "acgt") + NAMELESS + entry("AB3", "acgt"), "record 2 has no name.*fetch it again"),
-        (NAMELESS, "record 1 has no name"),
+        ("LOCUS \n" + NAMELESS, "record 1 has no name"),
         (entry("AB1", "acgt", end=""), r"record 1 \('AB1.1'\): no // at its end; the file is cut short"),
         (entry("AB1", "acgt")[:60], r"record 1 \('AB1'\): no // at its end"),
         (entry("AB1", "acgt", length=5), "4 letters where LOCUS says 5; the file is damaged"),
