@@ -42,7 +42,7 @@ class Window(NamedTuple):
 def windows_of_examples(
     examples: LabelledSequences, model: PreTrainedModel, tokenizer: KmerTokenizer, first: int = 0
 ) -> Iterator[Window]:
-    """Iterate over the windows of examples; signals are cut like their sequences, pairs are not cut.
+    """Iterate over the windows of examples; tracks per nucleotide are cut like their sequences; pairs are not cut.
 
     The windows of a sequence lie side by side; the last one is moved back so that it ends with the sequence.
 
