@@ -83,7 +83,7 @@ def all_at_once(model: str, path: str, output: Path) -> None:
             batch = collate([windows[number].row for number in chosen])
             logits[chosen] = network.eval()(**batch).logits.double().numpy()
     scores = scipy.special.softmax(logits, axis=-1)
-    owner = np.array([window.owner for window in windows])
+    owner = np.array([window.sequence_index for window in windows])
     means = [np.bincount(owner, column) / np.bincount(owner) for column in scores.T]
     lengths = [len(letters) for letters in examples.sequences]
     labels = [network.config.id2label[number] for number in np.argmax(means, 0)]

@@ -171,7 +171,8 @@ def _write_for_launcher(line: str) -> None:
     if not file:
         return
     # Torch's ErrorHandler.record_exception would write this file in the same format, but always with the traceback of
-    # the error. The launcher prints the value of py_callstack, and the line alone explains a mistake of the user's.
+    # the error. The launcher prints the value of py_callstack, and the line is enough to explain a mistake of the
+    # user's.
     facts = {"message": line, "extraInfo": {"py_callstack": line, "timestamp": str(int(time.time()))}}
     # If the file cannot be written, the error must still be reported on standard error.
     with contextlib.suppress(OSError), open(file, "w", encoding="utf-8") as report:
@@ -187,7 +188,7 @@ def _rank() -> int:
 
 
 def _set_up_logging() -> None:
-    """Log to standard error, draw progress bars on a screen only, and do not report local files as downloads."""
+    """Log to standard error, draw progress bars only in a terminal, and do not report local files as downloads."""
     os.environ.setdefault("HF_UPDATE_DOWNLOAD_COUNTS", "0")  # datasets would count local files as downloads on the Hub
     if not sys.stderr.isatty():
         os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")  # transformers draws bars for weights

@@ -23,7 +23,7 @@ def drop(states: Tensor, p: float, training: bool = True) -> Tensor:
     On a CPU ``p`` is rounded to a multiple of 1 / 65,536, also in the division, so that the expected value is exact.
 
     Args:
-        states: any shape.
+        states: tensor of any shape.
         p: probability that a value is dropped, 0..1.
         training: return the states as they are if False.
 

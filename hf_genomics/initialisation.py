@@ -52,8 +52,8 @@ def _initialise_words(weight: Tensor, config: KmerBertConfig) -> None:
     table, reserved = weight.clone(), reserved_features(config)
     kmers = kmer_embeddings(config.k, weight.shape[1], reserved=reserved)
     table[NUM_SPECIAL : vocabulary_size(config.k)] = kmers
-    # [CLS] stands for the whole sequence. Its embedding cancels that of position 0, so that its heads look at no
-    # particular place.
+    # [CLS] stands for the whole sequence. Its embedding cancels the embedding of position 0, so that its heads look at
+    # no particular place.
     if reserved:
         table[CLS_ID, :reserved] = 0.0
         table[CLS_ID] -= sinusoidal_positions(1, weight.shape[1])[0]

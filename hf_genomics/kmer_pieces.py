@@ -41,8 +41,8 @@ class AddedName(NamedTuple):
     Attributes:
         text: the name.
         id: id of the token.
-        special: whether it is a special token, which is understood in text and never in data; see `Piece`.
-        whole_word: whether the name is understood only between blanks.
+        special: whether it is a special token, which is recognised in text and never in data; see `Piece`.
+        whole_word: whether the name is recognised only between blanks.
     """
 
     text: str
@@ -56,8 +56,8 @@ class NamedTokens(NamedTuple):
 
     Attributes:
         ids: name -> id.
-        in_text: pattern of the names that are understood in str.
-        in_data: pattern of the names that are understood in bytes and uint8 letters; None if there are none.
+        in_text: pattern of the names that are recognised in str.
+        in_data: pattern of the names that are recognised in bytes and uint8 letters; None if there are none.
         coded: the names as letters.
     """
 
@@ -87,14 +87,14 @@ def name_tokens(names: tuple[AddedName, ...], split_special_tokens: bool) -> Nam
         split_special_tokens: whether special tokens are read letter by letter in str too.
 
     Returns:
-        The patterns; None if no name is understood.
+        The patterns; None if no name is recognised.
     """
     ordinary = [name for name in names if not name.special]
-    understood = ordinary if split_special_tokens else list(names)
-    pattern = _pattern(understood)
+    recognised = ordinary if split_special_tokens else list(names)
+    pattern = _pattern(recognised)
     if pattern is None:
         return None
-    ids = {name.text: name.id for name in understood}
+    ids = {name.text: name.id for name in recognised}
     return NamedTokens(ids, pattern, _pattern(ordinary), tuple(as_letters(name).tobytes() for name in ids))
 
 

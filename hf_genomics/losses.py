@@ -31,10 +31,10 @@ def label_loss(
     Args:
         logits: (..., classes).
         labels: (...), class numbers, or -100 for no label.
-        num_items: number of known labels in the whole optimizer step, by which the sum is divided; by default that of
-            this batch.
+        num_items: number of known labels in the whole optimizer step, by which the sum is divided; by default
+            the number in this batch.
         class_weights: factor of each class, (classes,). The divisor remains the number of labels, not the sum of their
-            weights, so that the losses of micro-batches add up to that of the whole batch.
+            weights, so that the losses of micro-batches add up to the loss of the whole batch.
         focal_gamma: multiply the loss of a label that is predicted with probability p by (1 - p)^gamma; 0 is plain
             cross-entropy.
 
@@ -110,7 +110,7 @@ def sequence_loss(
         config: ``problem_type`` chooses the loss. If it is None, one output means regression; otherwise integer labels
             mean one class per sequence, and floating-point labels mean several yes/no labels. ``class_weights`` and
             ``focal_gamma`` are used too.
-        num_items: number of known labels in the whole optimizer step; by default that of this batch.
+        num_items: number of known labels in the whole optimizer step; by default the number in this batch.
 
     Raises:
         ValueError: if there are more or fewer labels than logits, or a label is not one of the model's classes.

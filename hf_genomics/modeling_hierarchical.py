@@ -1,4 +1,4 @@
-"""A classifier of long sequences: the encoder reads each part of a sequence separately, and the results are joined.
+"""A classifier of long sequences: the encoder reads each part of a sequence separately, and the results are combined.
 
 GenomeNet-BERT classifies 1000 nt at stride 1 in this way, in two parts, because 995 tokens do not fit 512 positions.
 The sequences of a batch may have different numbers of parts: missing parts are padding, which is not encoded and does
@@ -54,7 +54,7 @@ class KmerBertPartTransformer(nn.Module):
         self.layer = nn.ModuleList(KmerBertLayer(config) for _ in range(config.part_layers))
 
     def forward(self, parts: Tensor, present: Tensor) -> Tensor:
-        """Join the parts of each sequence.
+        """Combine the parts of each sequence by attention.
 
         Args:
             parts: (batch, parts, hidden).
@@ -74,10 +74,10 @@ class KmerBertPartTransformer(nn.Module):
 
 
 class HierarchicalKmerBertForSequenceClassification(KmerBertClassifier):
-    """An encoder of parts, their aggregation, and a classifier: one label, several labels or regression per sequence.
+    """Classifier of sequences in parts: encode, combine, predict one label, several labels or numbers per sequence.
 
-    LoRA of a pretrained encoder needs ``modules_to_save=["pooler", "join", "classifier"]``, and also "windows" with the
-    aggregation "transformer".
+    LoRA of a pretrained encoder needs ``modules_to_save=["pooler", "join", "classifier"]``, and, if aggregation is
+    "transformer", also "windows".
 
     Source: GenomeNet-BERT, section 3 (1000 nt in two parts);
     DNABERT's long variant (concat, linear, ReLU, dropout, linear).
@@ -85,7 +85,7 @@ class HierarchicalKmerBertForSequenceClassification(KmerBertClassifier):
 
     config: HierarchicalKmerBertConfig
     config_class = HierarchicalKmerBertConfig
-    dropout_class = nn.Dropout  # torch's own, so that a seed draws what it drew in version 0.1
+    dropout_class = nn.Dropout  # torch's own, so that a seed gives the same dropout as in version 0.1
     auto_map = {
         "AutoConfig": "configuration_kmer_bert.HierarchicalKmerBertConfig",
         "AutoModelForSequenceClassification": "modeling_hierarchical.HierarchicalKmerBertForSequenceClassification",
@@ -96,7 +96,7 @@ class HierarchicalKmerBertForSequenceClassification(KmerBertClassifier):
         # Called `windows`, not `parts`, because its weights have this name in the models of version 0.1.
         self.windows = KmerBertPartTransformer(config) if config.aggregation == "transformer" else None
         width = config.hidden_size * (config.num_parts if config.aggregation == "concat" else 1)
-        self.join = nn.Linear(width, config.hidden_size)
+        self.join = nn.Linear(width, config.hidden_size)  # applied to the combined parts
         self.add_classifier()
 
     @torch.no_grad()
@@ -106,7 +106,7 @@ class HierarchicalKmerBertForSequenceClassification(KmerBertClassifier):
             init.normal_(module.start, std=self.config.initializer_range)
 
     def aggregate(self, parts: Tensor, present: Tensor) -> Tensor:
-        """Join the parts of each sequence.
+        """Combine the parts of each sequence by the configured aggregation.
 
         Args:
             parts: (batch, parts, hidden), 0 for missing parts.
@@ -148,8 +148,9 @@ class HierarchicalKmerBertForSequenceClassification(KmerBertClassifier):
         self._check_parts(input_ids)
         present = torch.ones(input_ids.shape[:2], dtype=torch.bool, device=input_ids.device)
         present = present if attention_mask is None else attention_mask.bool().any(2)
-        # Missing parts are not encoded, with two exceptions: in a recorded graph the number of rows must not depend on
-        # the mask, and attention needs at least one row. Then all parts are encoded, and missing parts set to 0 below.
+        # Missing parts are not encoded, with two exceptions: when the model is compiled or exported, the number of rows
+        # must not depend on the mask; and attention needs at least one row. In both cases all parts are encoded, and
+        # missing parts are set to 0 below.
         encode_all = is_tracing(input_ids) or not present.any()
 
         def rows(column: Tensor | None) -> Tensor | None:  # (batch, parts, ...) -> (parts of all sequences, ...)
@@ -157,6 +158,7 @@ class HierarchicalKmerBertForSequenceClassification(KmerBertClassifier):
                 return None
             return column.flatten(0, 1) if encode_all else column[present]
 
+        # The last layer may compute only the tokens that the pooler reads, unless all hidden states are wanted.
         kwargs["only_pooled"] = not should_record(self.config, kwargs)
         outputs = self.bert(rows(input_ids), rows(attention_mask), rows(token_type_ids), **kwargs)
         pooled = outputs.pooler_output  # (parts of all sequences, hidden)
@@ -176,6 +178,6 @@ class HierarchicalKmerBertForSequenceClassification(KmerBertClassifier):
             raise ValueError(f"input_ids must be (batch, parts, tokens), not {tuple(input_ids.shape)}")
         if self.config.aggregation == "concat" and input_ids.shape[1] > most:
             raise ValueError(
-                f"{input_ids.shape[1]} parts, but this model joins at most {most} side by side; cut sequences into "
+                f"{input_ids.shape[1]} parts, but this model takes at most {most} side by side; cut sequences into "
                 f"fewer parts, or build the model with num_parts={input_ids.shape[1]}, or with another aggregation"
             )

@@ -1,8 +1,8 @@
 """KmerBert: a BERT encoder over k-mer tokens, with heads for masked tokens, sequences, tokens and nucleotides.
 
 The file reads as the forward pass does: embeddings, attention, layer, encoder, heads. Weights carry BERT's names, so
-DNABERT's checkpoints load unchanged, and with equal weights the outputs equal those of BertModel. The usual shape is
-(batch, tokens, hidden).
+DNABERT's checkpoints load unchanged, and with equal weights the model has the same outputs as BertModel. The usual
+shape is (batch, tokens, hidden).
 """
 
 import contextlib
@@ -255,7 +255,7 @@ class KmerBertAttention(nn.Module):
         """Map (batch, tokens, hidden) to the same shape, or to (selected tokens, hidden)."""
         query_states = hidden
         if selected is not None:
-            # (selected tokens, hidden); the backward pass of index_select is faster than that of hidden[selected].
+            # (selected tokens, hidden); the backward pass is faster for index_select than for hidden[selected].
             query_states = hidden.flatten(0, 1).index_select(0, selected.flatten().nonzero()[:, 0])
         attended, _ = self.self(hidden, layout, query_states=query_states, selected=selected, **kwargs)
         return self.output(attended, query_states)
@@ -605,7 +605,7 @@ class KmerBertModel(KmerBertPreTrainedModel):
 
 
 def should_record(config: KmerBertConfig, kwargs: dict[str, Any]) -> bool:
-    """Check whether a forward pass returns hidden states or attentions, which must be those of all tokens."""
+    """Check whether a forward pass returns hidden states or attentions, which must cover all tokens."""
     names = ("output_hidden_states", "output_attentions")
     return any(kwargs.get(name, getattr(config, name)) for name in names)
 
@@ -712,7 +712,7 @@ class KmerBertForMaskedLM(KmerBertPreTrainedModel):
             sparse_prediction = self.training and self.config.sparse_prediction
         selected = labels != IGNORE_INDEX if labels is not None and sparse_prediction else None
         recorded = should_record(self.config, kwargs)
-        # Recorded hidden states are those of all tokens; then the selected tokens are picked below.
+        # Recorded hidden states cover all tokens; then the selected tokens are picked below.
         kwargs["selected"] = None if recorded else selected
         outputs = self.bert(input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds, **kwargs)
         hidden = outputs.last_hidden_state
@@ -739,7 +739,7 @@ class KmerBertClassifier(KmerBertPreTrainedModel):
         self.bert = KmerBertModel(config, add_pooling_layer)
 
     def add_classifier(self) -> None:
-        """Add dropout and the linear layer; the dropout probability is ``classifier_dropout`` or that of hidden states.
+        """Add dropout and the linear layer; the dropout is ``classifier_dropout``, or else ``hidden_dropout_prob``.
 
         Subclasses call this last in their constructors: the order of layers decides which random weights each one gets.
         """
@@ -783,7 +783,7 @@ class KmerBertForSequenceClassification(KmerBertClassifier):
 
     After masked-token pretraining neither the pooler nor the classifier has trained weights. With LoRA pass
     ``modules_to_save=["pooler", "classifier"]``: by default peft saves the classifier only, and the pooler would be
-    initialised anew, with different results, whenever the adapter is loaded. With the pooling "attention" also omit
+    initialised again, with different results, whenever the adapter is loaded. With the pooling "attention" also omit
     peft's ``task_type``: the pooler has a layer named ``score``, which peft would take for another classifier, and the
     adapter would not load.
     """

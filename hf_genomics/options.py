@@ -65,7 +65,7 @@ class Keys(NamedTuple):
         """Raise InputError for a key that does not exist or follows another one; ``where`` names the file or option."""
         place = "" if where.startswith("--") else f"{where}: "  # an option names its key itself
         if key in self.follows:
-            raise InputError(f"{place}{key} follows {self.follows[key]}; set {self.follows[key]} alone")
+            raise InputError(f"{place}{key} follows {self.follows[key]}; set only {self.follows[key]}")
         parts = key.split(".")
         # A key may lie inside a value: --masking.schedule.500 0.2 adds an entry to a dictionary.
         if self.known.isdisjoint(".".join(parts[:length]) for length in range(1, len(parts) + 1)):
@@ -182,7 +182,7 @@ def trainer_defaults() -> dict[str, Any]:
     """Return the defaults of ``trainer`` that depend on the machine.
 
     No output folder is set. Training runs on the CPU if there is no accelerator, and in bf16 where that is faster.
-    Progress bars appear on a screen only.
+    Progress bars appear only in a terminal.
     """
     import torch
 

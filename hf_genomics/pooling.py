@@ -1,7 +1,7 @@
 """Combine vectors of tokens into one per sequence or one per nucleotide, and values of nucleotides into one per token.
 
 A token is a k-mer, k consecutive nucleotides of DNA, or a special token such as [CLS]; a k-mer starts every ``stride``
-nucleotides. Each result depends on one sequence alone, never on padding or on other sequences. A row holds one
+nucleotides. Each result depends on one sequence only, never on padding or on other sequences. A row holds one
 sequence, padded on either side, or several packed sequences, each with positions that start again.
 """
 

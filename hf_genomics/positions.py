@@ -5,8 +5,8 @@ from torch import Tensor, nn
 
 # Amplitude of the sinusoids that are added to k-mer embeddings, whose initial standard deviation is 0.1.
 AMPLITUDE = 0.084
-# Longest wavelengths, divided by 2 pi, in tokens: of fixed sinusoids (Vaswani et al. 2017), and of the sinusoids to
-# which learned positions are initialised.
+# No wavelength exceeds 2 pi times this number of tokens. The first is for fixed sinusoids (Vaswani et al. 2017), the
+# second for the sinusoids to which learned positions are initialised.
 SINUSOIDAL_BASE, LEARNED_BASE = 10000.0, 1000.0
 
 

@@ -1,4 +1,4 @@
-"""Accept renamed arguments (also keys of YAML files) by their names of version 0.1; each use causes a warning."""
+"""Accept the argument names and YAML keys of version 0.1 in version 0.2, with a warning for each use."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ Target = TypeVar("Target", bound=Callable[..., Any])
 def renamed(**keys: str) -> Callable[[Target], Target]:
     """Accept old keyword arguments of a function or dataclass in addition to the new ones.
 
-    The decorated object carries the table as ``renamed_keys``, from which the command line translates options and
-    YAML files.
+    The decorated object has the table as ``renamed_keys``; the command line uses it to translate options and YAML
+    files.
 
     Args:
         keys: old key -> new key; "section.key" names a field of the argument ``section``, which is a dataclass.
@@ -63,7 +63,9 @@ def translated(
         keys: old key -> new key.
 
     Raises:
-        TypeError: if a value is given by its old and its new key.
+        TypeError: if a value is given by its old and its new key; or if an old key that became a field of a section is
+            combined with an optional section that is given by position, or with a section whose field is not at its
+            default. A section whose field is at its default gets the value of the old key.
     """
     parameters = inspect.signature(target, eval_str=True).parameters
     positional = dict(zip(parameters, args, strict=False))
@@ -75,9 +77,9 @@ def translated(
             if name in new:
                 raise TypeError(f"{target.__name__}: {old!r} is the old name of {name!r}; give only {name!r}")
             new[name] = given[old]
-        elif name in positional and parameters[name].default is not inspect.Parameter.empty:
-            # An optional argument given by position may be meant for the argument that had this position before.
-            raise TypeError(f"{target.__name__}: set {keys[old]!r} instead of {old!r}")
+        elif _conflicts(parameters[name], field, positional, given):
+            remedy = f"pass only {name}={parameters[name].annotation.__name__}({field}=...)"
+            raise TypeError(f"{target.__name__}: {old!r} and this {name!r} cannot be combined; {remedy}")
         else:
             new[name] = _replaced(_section(parameters[name], new), field, given[old])
     return new
@@ -91,7 +93,9 @@ def warn_renamed(where: str, old: str, new: str) -> None:
         old: the key of version 0.1.
         new: the new key.
     """
-    message = f"{where}: {old!r} is called {new!r} now; the old key will be removed in version 0.3"
+    section, _, field = new.partition(".")
+    place = f" (the field {field!r} of the argument {section!r})" if field else ""
+    message = f"{where}: {old!r} is called {new!r} now{place}; the old key will be removed in version 0.3"
     # The line of the call: warn <- warn_renamed <- translated <- wrapper <- that line.
     warnings.warn(message, FutureWarning, stacklevel=4)
 
@@ -101,9 +105,31 @@ def _section(parameter: inspect.Parameter, given: dict[str, Any]) -> Any:
     cls = parameter.annotation
     if parameter.name not in given:
         return parameter.default if dataclasses.is_dataclass(parameter.default) else cls()
-    # Some sections also accept an object of their base class (TrainingArguments for PretrainingArguments); their class
-    # method `of` converts it.
+    # Some sections also accept an object of their base class (TrainingArguments for PretrainingArguments). Their class
+    # has a method `of`, which converts such an object.
     return cls.of(given[parameter.name]) if hasattr(cls, "of") else given[parameter.name]
+
+
+def _conflicts(parameter: inspect.Parameter, field: str, positional: dict[str, Any], given: dict[str, Any]) -> bool:
+    """Return whether a section was passed that may set a field which an old key sets too."""
+    # In version 0.1 the position of an optional section may have belonged to another argument, so it is unclear what
+    # the positional value was meant for.
+    if parameter.name in positional and parameter.default is not inspect.Parameter.empty:
+        return True
+    passed = positional | given
+    return parameter.name in passed and not _has_default(_section(parameter, passed), field)
+
+
+def _has_default(section: Any, field: str) -> bool:
+    """Return whether a field of a dataclass has its default value; ``field`` may be nested: "section.field"."""
+    first, _, rest = field.partition(".")
+    value = getattr(section, first)
+    if rest:
+        return _has_default(value, rest)
+    definition = next(one for one in dataclasses.fields(section) if one.name == first)
+    if definition.default_factory is not dataclasses.MISSING:
+        return bool(value == definition.default_factory())
+    return bool(value == definition.default)
 
 
 def _replaced(section: Any, field: str, value: Any) -> Any:

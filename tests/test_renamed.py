@@ -55,8 +55,30 @@ def test_new_keys_do_not_warn(recwarn):
 def test_an_old_key_beside_its_new_one_is_an_error():
     with pytest.warns(FutureWarning), pytest.raises(TypeError, match="storage"):
         fit(Data(), packing="2bit", storage="8bit")
-    with pytest.warns(FutureWarning), pytest.raises(TypeError, match=r"head\.pooling"):
+    with (
+        pytest.warns(FutureWarning),
+        pytest.raises(TypeError, match=r"'pooling'.* pass only head=Head\(pooling="),
+    ):
         fit(Data(), Head(), pooling="mean")
+
+
+@pytest.mark.parametrize(
+    ("function", "given"),
+    [
+        (fit, {"head": Head("max"), "pooling": "mean"}),
+        (fit, {"head": Head(num_parts=3), "num_windows": 2}),
+        (Data, {"columns": Columns("class"), "label_column": "group"}),
+    ],
+)
+def test_an_old_key_beside_a_section_that_sets_it_is_an_error(function, given):
+    section = next(iter(given))
+    with pytest.warns(FutureWarning), pytest.raises(TypeError, match=rf"{section}=\w+\(\w+=\.\.\.\)"):
+        function(data=Data(), **given) if function is fit else function(**given)
+
+
+def test_an_old_key_beside_a_section_that_sets_something_else_is_accepted():
+    with pytest.warns(FutureWarning):
+        assert fit(Data(), head=Head(num_parts=3), pooling="mean") == (Head("mean", 3), "8bit")
 
 
 @dataclass(frozen=True)
@@ -84,6 +106,8 @@ def test_a_section_that_every_call_has_keeps_its_fields_and_may_be_of_the_base_c
             assert train(options, "x", packing=False) == (MoreOptions(3, packing=False), "x")
         with pytest.warns(FutureWarning):
             assert train(data="x", options=options, packing=False) == (MoreOptions(3, packing=False), "x")
+    with pytest.warns(FutureWarning), pytest.raises(TypeError, match="options=MoreOptions"):
+        train(MoreOptions(packing=False), "x", packing=True)
 
 
 def test_unknown_keys_are_errors_as_ever():

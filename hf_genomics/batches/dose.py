@@ -16,7 +16,7 @@ import numpy as np
 #: Length of all spans in tokens, or the probability of each length.
 Spans: TypeAlias = int | Mapping[int, float]
 
-#: Length of spans in tokens, and start rate, if a collator sets none: those of recipes/pretrain_base.yaml.
+#: Length of spans in tokens, and start rate, if a collator sets none: the values of recipes/pretrain_base.yaml.
 DEFAULT_SPAN, DEFAULT_START_RATE = 6, 0.025
 
 
@@ -261,7 +261,7 @@ def chosen_rates(
     Args:
         start_rate: probability that a token starts a span.
         hidden_fraction: share of nucleotides to hide; set it instead of ``start_rate``.
-        schedule: further values of the setting that is used, each from an optimiser step on.
+        schedule: later values of the setting that is used, by the optimiser step from which each applies.
         rate_hiding: function that computes the start rate for a hidden fraction.
 
     Returns:

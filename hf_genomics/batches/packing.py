@@ -1,7 +1,7 @@
-"""Pack several short windows into one row of tokens, so that hardly a token is padding.
+"""Pack several short windows into one row of tokens, so that almost no token is padding.
 
-Positions start again with each window. The model tells windows apart by that: packed windows never attend to each other
-(see `hf_genomics.attention_kmer_bert`).
+Position ids restart at 0 in each window; this is how the model tells windows apart: packed windows never attend to each
+other (see `hf_genomics.attention_kmer_bert`).
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ def plan_rows(lengths: np.ndarray, max_tokens: int, *, in_order: bool = False) -
         lengths: integer (windows,), number of tokens of each window, 1 to ``max_tokens``.
         max_tokens: number of tokens in a row.
         in_order: keep the windows in their order and begin a new row if a window does not fit; otherwise the longest
-            windows come first, each into the first row that has room for it (first-fit decreasing needs at most 11/9 of
-            the fewest rows possible, plus one).
+            windows come first, each into the first row that has room for it (first-fit decreasing needs at most 11/9
+            times the minimum number of rows, plus one).
 
     Returns:
         Indices of the windows in each row.
@@ -32,13 +32,7 @@ def plan_rows(lengths: np.ndarray, max_tokens: int, *, in_order: bool = False) -
     Raises:
         ValueError: if a window does not fit into a row, or is empty.
     """
-    wrong = (lengths < 1) | (lengths > max_tokens)
-    if wrong.any():
-        number = int(wrong.argmax())
-        raise ValueError(
-            f"window {number} has {lengths[number]} tokens, but a packed row takes 1 to {max_tokens}; "
-            "shorten the windows or raise max_tokens"
-        )
+    _check_lengths(lengths, max_tokens)
     room, rows = np.empty(len(lengths), np.int64), list[list[int]]()
     for number in range(len(lengths)) if in_order else np.argsort(-lengths, kind="stable").tolist():
         first = max(0, len(rows) - 1) if in_order else 0  # index of the first row that may take it
@@ -52,6 +46,17 @@ def plan_rows(lengths: np.ndarray, max_tokens: int, *, in_order: bool = False) -
     return [np.array(row) for row in rows]
 
 
+def _check_lengths(lengths: np.ndarray, max_tokens: int) -> None:
+    """Raise ValueError if a window is empty or has more than ``max_tokens`` tokens."""
+    wrong = (lengths < 1) | (lengths > max_tokens)
+    if wrong.any():
+        number = int(wrong.argmax())
+        raise ValueError(
+            f"window {number} has {lengths[number]} tokens, but a packed row takes 1 to {max_tokens}; "
+            "omit empty windows, shorten long ones, or raise max_tokens"
+        )
+
+
 def pack_rows(
     columns: dict[str, np.ndarray],
     lengths: np.ndarray,
@@ -60,7 +65,7 @@ def pack_rows(
     fill: dict[str, int] | None = None,
     in_order: bool = False,
 ) -> dict[str, np.ndarray]:
-    """Pack padded rows, one window each, into full rows of several windows.
+    """Take a batch with one padded window per row, and pack several windows into each row.
 
     >>> ids = np.array([[2, 9, 3, 0], [2, 8, 7, 3], [2, 3, 0, 0]])
     >>> packed = pack_rows({"input_ids": ids}, np.array([3, 4, 2]), 6)
@@ -68,15 +73,16 @@ def pack_rows(
     ([[2, 8, 7, 3, 2, 3], [2, 9, 3, 0, 0, 0]], [[0, 1, 2, 3, 0, 1], [0, 1, 2, 0, 0, 0]])
 
     Args:
-        columns: (windows, tokens) each, such as input_ids and labels; their padding, on the right, is dropped.
+        columns: (windows, tokens) each, such as input_ids and labels; their padding, on the right, is dropped. At least
+            one window.
         lengths: integer (windows,), number of tokens of each window, without padding.
         max_tokens: number of tokens in a packed row; None makes one row of all windows, without padding, which is
             fastest on a CPU.
-        fill: padding of columns in which it is not 0; for labels it is -100 by default.
+        fill: padding value by column name; by default -100 for labels and 0 for all others.
         in_order: keep the order of windows; see `plan_rows`.
 
     Returns:
-        The columns, (rows, max_tokens) each, with ``position_ids``, which start again with each window, and
+        The columns, (rows, max_tokens) each, with ``position_ids``, which restart at 0 in each window, and
         ``attention_mask``, 0 on padding.
 
     Raises:
@@ -84,13 +90,17 @@ def pack_rows(
     """
     lengths = np.asarray(lengths)
     width = int(lengths.sum()) if max_tokens is None else max_tokens
-    if max_tokens is None:  # windows of equal length side by side, so that attention computes them together
+    if max_tokens is None:
+        _check_lengths(lengths, width)
+        # Windows of equal length lie side by side, so that attention computes them together.
         rows = [np.arange(len(lengths)) if in_order else np.argsort(lengths, kind="stable")]
     else:
         rows = plan_rows(lengths, width, in_order=in_order)
+    # For each token of the packed rows, one after the other: its window (`source`) and its index in this window
+    # (`position`), such as 1 1 1 1 2 2 and 0 1 2 3 0 1; both are (tokens without padding,).
     window = np.concatenate(rows)
     ends = np.cumsum(lengths[window])
-    position = np.arange(ends[-1]) - np.repeat(ends - lengths[window], lengths[window])  # (tokens without padding,)
+    position = np.arange(ends[-1]) - np.repeat(ends - lengths[window], lengths[window])
     source = np.repeat(window, lengths[window])
     sizes = np.array([lengths[row].sum() for row in rows])
     filled = np.arange(width) < sizes[:, None]  # (rows, width)

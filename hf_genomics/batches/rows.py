@@ -156,7 +156,7 @@ def encode_rows(
 
 
 def _encode(tokenizer: Tokenizer, sequences: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    """Encode letters, as text if the tokenizer reads only text; special tokens are never understood in them."""
+    """Encode letters, as text if the tokenizer reads only text; special tokens are never recognised in them."""
     if isinstance(tokenizer, LetterTokenizer):
         return tokenizer.encode_batch(sequences)
     texts = [letters.tobytes().decode("latin-1") for letters in sequences]

@@ -33,8 +33,9 @@ from .rows import attention_mask, column_of, content_hash, encode_rows
 class DataCollatorForSpanMasking:
     """Tokenise windows and mask spans of consecutive tokens.
 
-    Every row with a maskable token gets at least one span; a row without any has no labels. Special tokens and [UNK]
-    are never masked.
+    A *masked* token is one to predict; it is shown as [MASK], as a random k-mer, or unchanged. Every row with a
+    maskable token gets at least one span; a row with no maskable token has no labels. Special tokens and [UNK] are
+    never masked.
 
     Args:
         tokenizer: any tokenizer with a mask token; a KmerTokenizer reads letters fastest. A span is counted in tokens:
@@ -50,28 +51,28 @@ class DataCollatorForSpanMasking:
         epoch: epoch of rows without an ``epoch`` of their own; see ``set_epoch``.
         pad_to_multiple_of: round the width of a batch up to a multiple of this.
         hidden_fraction: share of nucleotides that no visible token shows; set it instead of ``start_rate``, which is
-            computed from it, exactly for any k and stride. It is the share far from the ends of a window, where all
-            k-mers that can cover a nucleotide exist, and before ``replacement`` (see ``dose.py``).
+            computed from it, exactly for any k and stride. It is the share (the dose) far from the ends of a window,
+            where all k-mers that can cover a nucleotide exist, and before ``replacement`` (see ``dose.py``).
         span_lengths: probability of each length of a span in tokens, such as ``{6: 0.5, 12: 0.5}``.
         span_geometric: probability that a span ends after each of its tokens, for geometric lengths of 1 to
             ``span_cap`` tokens (SpanBERT: 0.2).
         span_cap: length of the longest span of that distribution in tokens.
-        schedule: further values of start_rate (or of hidden_fraction, if that is set), each from an optimiser step on,
-            such as ``{100000: 0.0365}``; steps count from 0. `pretrain` gives each row its step in ``step``; rows
-            without it, such as windows of the validation set, are masked as in step 0.
-        pack_to: put several windows of a batch into rows of this many tokens, so that hardly a token is padding (see
+        schedule: later values of start_rate (or of hidden_fraction, if that is set), by the optimiser step
+            from which each applies, such as ``{100000: 0.0365}``; steps count from 0. `pretrain` gives each row its
+            step in ``step``; rows without it, such as windows of the validation set, are masked as in step 0.
+        pack_to: put several windows of a batch into rows of this many tokens, so that almost no token is padding (see
             ``packing.py``); 0 makes one row of all windows, without padding; null keeps one padded window in each row.
             Masks do not depend on it.
 
     Raises:
-        ValueError: if a number is out of range, two settings contradict each other, no start rate hides the share, the
-            tokenizer has no mask or padding token, or a row has neither letters nor ids.
+        ValueError: if a number is out of range, two settings contradict each other, no start rate can hide that
+            fraction, the tokenizer has no mask or padding token, or a row has neither letters nor ids.
 
     Source: DNABERT (Ji et al. 2021), pretraining (spans; more tokens masked from step 100,000 on); GenomeNet-BERT
     section 2 and Figure 1; SpanBERT (Joshi et al. 2020) for geometric spans.
     """
 
-    # A `MaskingTokenizer`; not annotated as such, because the command line would offer to build one from options.
+    # A `MaskingTokenizer`; without this annotation, because the command line would offer to build one from options.
     tokenizer: Any
     span: int | None = None
     start_rate: float | None = None
@@ -99,6 +100,7 @@ class DataCollatorForSpanMasking:
         """Check the settings and look up which ids may be masked."""
         self._spans = chosen_spans(self.span, self.span_lengths, self.span_geometric, self.span_cap)
         self._rates = chosen_rates(self.start_rate, self.hidden_fraction, self.schedule, self._rate_hiding)
+        # Probabilities of lengths 0, 1, ..., longest: without its last value, the sum has one edge per length from 1.
         self._length_edges = np.cumsum(length_probabilities(self._spans))[:-1]
         self._longest = len(self._length_edges)
         self._check()
@@ -168,7 +170,7 @@ class DataCollatorForSpanMasking:
 
         Returns:
             ``input_ids``, ``attention_mask`` and ``labels``, int64 (rows, tokens) each; labels are -100 where nothing
-            is to be predicted. If windows are packed, ``position_ids``, which start again with each window.
+            is to be predicted. If windows are packed, also ``position_ids``, which restart at 0 in each window.
         """
         ids, lengths = encode_rows(self.tokenizer, features, self.pad_to_multiple_of)
         index, epoch = column_of(features, "window_index", -1), column_of(features, "epoch", self.epoch)
@@ -196,7 +198,7 @@ class DataCollatorForSpanMasking:
         Returns:
             The ids as the model sees them; and labels, -100 where nothing is to be predicted.
         """
-        ids = np.ascontiguousarray(ids)  # flat views of it are written to
+        ids = np.ascontiguousarray(ids)  # it is written through flat views
         keys, labels = row_keys(self.seed, epoch, index), np.full(ids.shape, IGNORE_INDEX)
         places, edges = self.choose(ids, keys, step)
         hidden = ids.reshape(-1)[places]
@@ -269,11 +271,10 @@ class DataCollatorForSpanMasking:
         counts = np.diff(first, append=len(places))
         bits = random_bits_at(keys, Stream.REPLACEMENT, *_rows_and_columns(places[first], ids.shape[1]))
         # One number in [0, 1) decides: below mask_share [MASK], up to mask_share + random_share random, else unchanged.
-        shown_groups = np.flatnonzero(~happens(bits, self.mask_share))
-        shown = ranges(first[shown_groups], counts[shown_groups])
-        places, values = places[shown], hidden[shown]
-        is_random = happens(bits[shown_groups], self.mask_share + self.random_share)
-        is_random = np.repeat(is_random, counts[shown_groups])
+        groups = np.flatnonzero(~happens(bits, self.mask_share))  # not shown as [MASK]
+        replaced = ranges(first[groups], counts[groups])
+        places, values = places[replaced], hidden[replaced]
+        is_random = np.repeat(happens(bits[groups], self.mask_share + self.random_share), counts[groups])
         noise = random_bits_at(keys, Stream.RANDOM_TOKEN, *_rows_and_columns(places[is_random], ids.shape[1]))
         values[is_random] = self._allowed[noise % np.uint64(len(self._allowed))]
         ids.reshape(-1)[places] = values
@@ -298,6 +299,6 @@ class DataCollatorForSpanMasking:
 
 
 def _rows_and_columns(places: np.ndarray, tokens: int) -> tuple[np.ndarray, np.ndarray]:
-    """Split row * tokens + column; numpy divides by one number several times faster than divmod does."""
+    """Split row * tokens + column; in numpy, // by a scalar is several times faster than divmod."""
     rows = places // tokens
     return rows, places - rows * tokens

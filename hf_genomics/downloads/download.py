@@ -1,8 +1,9 @@
 """Fetch genomes from NCBI by accession: the verb ``download``.
 
-Every record is checked before it is kept: its accession is the requested one, it is DNA, and its length and MD5 agree
-with the list, with NCBI's record summary (ESummary), or with the first time it was fetched. An interrupted or killed
-run leaves complete files only, and the next run continues from there (see `GenomeFolder`).
+Before a record is kept, its accession and alphabet are checked; its length, against the list or NCBI's record summary
+(ESummary); and its MD5, against the list and any earlier download. A record whose length neither source knows is kept
+with a warning. An interrupted or killed run leaves complete files only, and the next run continues from there (see
+`GenomeFolder`).
 """
 
 from __future__ import annotations
@@ -47,9 +48,10 @@ class Retry:
     """Repeated requests to a server, and the time limit of each.
 
     Args:
-        times: further tries if the server is busy, does not answer, or sends an incomplete answer.
-        wait: seconds before the second try; doubled before each further try.
-        timeout: seconds without a byte after which a connection counts as lost.
+        times: number of retries after the first attempt, if the server is busy, does not answer, or sends an
+            incomplete answer.
+        wait: seconds before the first retry; doubled before each further retry.
+        timeout: give up a connection after this many seconds without data.
 
     Raises:
         InputError: if a number is out of range.
@@ -114,6 +116,7 @@ def download(
     if missing:
         fetching = _Fetching(folder, format, retry)
         key = api_key or os.environ.get("NCBI_API_KEY") or None
+        # `fetch` and `summaries` use the server that is connected here.
         with Server(server, _email(email), key, retry.timeout).connected():
             folder.create()
             failed = fetching.run(missing, batch_size)
@@ -167,7 +170,7 @@ class Answer(NamedTuple):
 
 
 class NextStep(enum.Enum):
-    """What to do with the records of a batch that an answer did not bring."""
+    """What to do with the records of a batch that are missing from an answer."""
 
     DONE = "nothing is missing"
     ASK_FOR_REST = "ask for what is missing, as for a new batch"
@@ -179,7 +182,8 @@ class NextStep(enum.Enum):
 def next_step(answer: Answer, num_missing: int, tries_left: bool) -> NextStep:
     """Choose what to do with the missing records of a batch.
 
-    The first row that fits decides::
+    After a retry that brings no record and no error, `_Fetching._step` first asks NCBI which of the records exist, and
+    gives up on the others. If there are no others, and in all other cases, the first row that fits decides::
 
         missing  answer                      tries left  next step
         none     any                         any         DONE
@@ -189,8 +193,6 @@ def next_step(answer: Answer, num_missing: int, tries_left: bool) -> NextStep:
         any      no record came              yes         RETRY
         several  no record came, no problem  no          HALVE
         any      no record came              no          GIVE_UP
-
-    Before that, a second empty answer without an error makes `_Fetching._step` ask NCBI which of the records exist.
 
     Args:
         answer: the answer to the request.
@@ -253,7 +255,7 @@ class _Fetching:
         done = answer.verified.keys() | self.failed.keys()
         missing = [request for request in batch.requests if request.accession not in done]
         if missing and batch.tries and not answer.verified and answer.problem is None:
-            # A second empty answer without an error: NCBI may not have some of these records.
+            # An empty answer to a retry, without an error: NCBI may not have some of the records.
             known = self._give_up_on_unknown(missing, answer)
             if len(known) < len(missing):
                 return [_Batch(known)] if known else []
@@ -269,8 +271,8 @@ class _Fetching:
                 return [_Batch(missing, batch.tries + 1)]
             case NextStep.HALVE:
                 middle = len(missing) // 2
-                # After a refusal (one bad accession spoils the batch) the halves start anew; after all tries without
-                # an error they get one try each.
+                # After a refusal (one bad accession spoils the batch) each half gets the full number of tries. If the
+                # tries ran out without an error, each half gets one more try.
                 tries = 0 if answer.problem else self.retry.times
                 return [_Batch(missing[:middle], tries), _Batch(missing[middle:], tries)]
             case NextStep.GIVE_UP:
@@ -343,7 +345,7 @@ class _Fetching:
         """Accept or reject a record; a record that arrives three times in the same wrong form has failed for good."""
         problem = self._difference(request, record)
         if problem is None:
-            # Note with what the length was compared; `_check_lengths` compares the rest with ESummary.
+            # Record what the length was compared with; `_check_lengths` compares the others with ESummary.
             answer.verified[request.accession] = VerifiedRecord(record, "list" if request.length else "nothing")
             answer.rejected.pop(request.accession, None)
             return
@@ -400,11 +402,17 @@ class _Fetching:
 
 
 def _known_summaries(requests: list[AccessionRequest]) -> dict[str, Summary] | None:
-    """Ask what NCBI knows of missing records; {} if it knows none of them, None if it does not answer."""
+    """Ask NCBI for the summaries of missing records.
+
+    Returns:
+        Summaries by accession.version; {} if there is one record and NCBI does not know it; None if NCBI does not
+        answer, or refuses a request for several records.
+    """
     try:
         return summaries(request.accession for request in requests)
     except RefusedError:
-        return {} if len(requests) == 1 else None  # for several records, the refusal does not say which one is unknown
+        # For several records, the refusal does not say which of them is unknown.
+        return {} if len(requests) == 1 else None
     except UnavailableError:
         return None
 

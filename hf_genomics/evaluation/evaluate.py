@@ -92,7 +92,7 @@ def evaluate(
 
 
 def score_predictions(predictions: Predictions, positive: str | None = None) -> dict[str, Any]:
-    """Compute the metrics of predictions with known labels; with several labels or targets, also those of each one.
+    """Compute the metrics of predictions with known labels; with several labels or targets, also the metrics of each.
 
     Args:
         predictions: predictions of examples with labels.

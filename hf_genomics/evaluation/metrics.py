@@ -38,8 +38,8 @@ SCORES: dict[str, dict[str, bool]] = {
 }
 
 _DESCRIPTION = """Scores of a sequence classifier: accuracy, macro_recall (balanced accuracy; the paper's Recall_M),
-macro_precision, f1 (two classes: of the positive class; more: the macro mean), f1_macro, mcc, auroc, auprc (two
-classes: of the positive class; more: mean over one class versus the rest)."""
+macro_precision, f1 (two classes: F1 of the positive class; more: the macro mean), f1_macro, mcc, auroc, auprc (two
+classes: AUPRC of the positive class; more: mean over one class versus the rest)."""
 
 
 def classification_metrics(probabilities: np.ndarray, labels: np.ndarray, *, positive: int = 1) -> dict[str, float]:

@@ -115,7 +115,7 @@ def _draw_accuracies(axes: Axes, accuracies: Curves) -> None:
 def plot_roc_pr(curves: Curves, path: str | os.PathLike[str], *, positive: int = 1) -> None:
     """Draw ROC and precision-recall curves side by side, one line per model, with lines for random guessing.
 
-    With two classes, the curves are those of the positive class. With more, they are means over one class versus the
+    With two classes, the curves are drawn for the positive class. With more, they are means over one class versus the
     rest, at each false positive rate and at each recall. The legend shows AUROC and AUPRC exactly as
     ``classification_metrics`` computes them.
 

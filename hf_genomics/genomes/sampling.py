@@ -65,7 +65,7 @@ class WindowSampling:
         mode: "sampled": at random places, with lengths as in ``full_share``; "cuts": contigs are cut side by side into
             such lengths, so that no nucleotide is used twice (DNABERT); "mixed": both (GenomeNet-BERT); "fixed": at
             random places like "sampled", but every window has full length (the length is fixed, not the places);
-            "tiles": of full length, every ``step`` nt. Cuts and tiles are the same in every epoch.
+            "tiles": windows of full length, every ``step`` nt. Cuts and tiles are the same in every epoch.
         length: full window length in nt.
         min_length: shortest window in nt; shorter contigs, and shorter remainders of contigs, are omitted.
         full_share: share of windows of full length; the lengths of the others are uniform in min_length..length.

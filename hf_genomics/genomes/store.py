@@ -60,7 +60,7 @@ class GenomeStore:
         contigs: table with a row for each contig: name, genome, start, length (nt), and columns of the metadata table.
 
     Raises:
-        InputError: if there is no store at ``path``, or it is damaged or of another format version.
+        InputError: if there is no store at ``path``, it is damaged, or its format version is not supported.
     """
 
     def __init__(self, path: str | PathLike[str]) -> None:

@@ -253,14 +253,14 @@ def _check_pickle(path: Path) -> None:
     ) as error:
         raise InputError(_damaged_pickle(str(path))) from error
     if not isinstance(weights, dict) or not all(isinstance(value, torch.Tensor) for value in weights.values()):
-        raise InputError(f"{path}: not the weights of a model alone; save them by torch.save(model.state_dict(), FILE)")
+        raise InputError(f"{path}: not just the weights of a model; save them by torch.save(model.state_dict(), FILE)")
 
 
 def _damaged_pickle(source: str) -> str:
     """Return the error message for a file that torch.load cannot read or will not read."""
     return (
         f"{source}: its weights are a damaged file or a pickle with more than plain weights, which could run code; "
-        "save the weights alone, as model.safetensors or by torch.save(model.state_dict())"
+        "save only the weights, as model.safetensors or by torch.save(model.state_dict())"
     )
 
 

@@ -94,7 +94,7 @@ def predict(
     windows = read_windows(input, network, tokenizer, columns, rna)
     with GrowingTable(target, header, settings, resume, several_rows=task.level == "nt") as table:
         done = table.num_sequences  # of the interrupted run: read again, but not predicted again
-        remaining = dropwhile(lambda window: window.owner < done, windows)
+        remaining = dropwhile(lambda window: window.sequence_index < done, windows)
         for row in prediction_rows(task, network, tokenizer, remaining, batch_size):
             table.write(row)
         table.finish()

@@ -69,8 +69,8 @@ class Predictions(NamedTuple):
             task = Task(self.examples.problem, self.names)
             return sequence_columns(task, self.examples.ids, lengths, self.scores, self.examples.labels)
         named = zip(self.examples.ids, self.nt_scores, strict=True)
-        # Row `owner` of the examples is one piece that starts at nucleotide 0: the whole sequence.
-        pieces = (NtScores(owner, name, 0, scores) for owner, (name, scores) in enumerate(named))
+        # Each sequence is one piece, which starts at nucleotide 0.
+        pieces = (NtScores(sequence_index, name, 0, scores) for sequence_index, (name, scores) in enumerate(named))
         rows = list(class_runs(pieces, self.names or []))
         return {column: [row[number] for row in rows] for number, column in enumerate(RUN_COLUMNS)}
 
@@ -154,7 +154,7 @@ class _Interval(NamedTuple):
     """Neighbouring nucleotides of one sequence with the same predicted class.
 
     Attributes:
-        owner: number of the sequence.
+        sequence_index: index of the sequence, from 0.
         name: id of the sequence.
         start: position of the first nucleotide, 0-based.
         end: position after the last nucleotide.
@@ -162,7 +162,7 @@ class _Interval(NamedTuple):
         total: sum of the probabilities of this class over the nucleotides.
     """
 
-    owner: int
+    sequence_index: int
     name: str
     start: int
     end: int
@@ -171,7 +171,7 @@ class _Interval(NamedTuple):
 
     def continues(self, before: _Interval) -> bool:
         """Return whether this interval has the sequence and the class of the interval ``before`` it."""
-        return (before.owner, before.number) == (self.owner, self.number)
+        return (before.sequence_index, before.number) == (self.sequence_index, self.number)
 
     def row(self, names: list[str]) -> tuple[str, int, int, str, float]:
         """Return the interval as a row of a table, with the mean probability of its class."""
@@ -211,4 +211,4 @@ def _intervals_of(piece: NtScores) -> Iterator[_Interval]:
     for start, end in zip(bounds[:-1], bounds[1:], strict=True):
         number = int(best[start])
         total = float(piece.scores[start:end, number].sum())
-        yield _Interval(piece.owner, piece.name, piece.start + start, piece.start + end, number, total)
+        yield _Interval(piece.sequence_index, piece.name, piece.start + start, piece.start + end, number, total)

@@ -1,9 +1,10 @@
 """Compute what a fine-tuned model predicts for sequences of any length.
 
-Prediction has three steps, and each step reads the output of the step before it, window by window:
+Prediction has three steps, and each step consumes the output of the previous step, one window at a time:
 
 - the functions of `hf_genomics.inference.windows` cut sequences into windows that the model can read;
-- `score_windows` computes the probabilities or values of each window, in the order of the windows;
+- `score_windows` computes the class probabilities of each window (predicted values for a regression model), in the
+  order of the windows;
 - `average_windows` combines the scores of windows into scores of sequences, `merge_windows` into scores of nucleotides.
 
 All steps are generators that hold a limited number of windows, so that a file or an array may be larger than memory.
@@ -37,29 +38,29 @@ class SequenceScores(NamedTuple):
     """The scores of one sequence.
 
     Attributes:
-        owner: number of the sequence.
+        sequence_index: index of the sequence, from 0.
         name: id of the sequence.
         length: length of the sequence in nt.
         scores: float64 (classes,), or (labels,), or (targets,).
     """
 
-    owner: int
+    sequence_index: int
     name: str
     length: int
     scores: np.ndarray
 
 
 class NtScores(NamedTuple):
-    """The scores of some neighbouring nucleotides of a sequence.
+    """The scores of a contiguous stretch of a sequence.
 
     Attributes:
-        owner: number of the sequence.
+        sequence_index: index of the sequence, from 0.
         name: id of the sequence.
-        start: position of the first of these nucleotides in the sequence, 0-based.
+        start: position of the first nucleotide of the stretch in the sequence, 0-based.
         scores: float64 (nt, classes).
     """
 
-    owner: int
+    sequence_index: int
     name: str
     start: int
     scores: np.ndarray
@@ -71,11 +72,12 @@ def predict_scores(
     sequences: LabelledSequences | Sequence[str] | Sequence[np.ndarray],
     batch_size: int = 64,
 ) -> np.ndarray:
-    """Compute class probabilities, or values, for sequences of any length.
+    """Compute class probabilities, or the predicted values of a regression model, for sequences of any length.
 
-    A sequence longer than the longest one of fine-tuning is cut into windows of that length, side by side; the last
-    window is moved back so that it ends with the sequence. The probabilities of the windows are averaged. Afterwards
-    the model is on the same device and in the same mode (training or evaluation) as before.
+    A sequence longer than the longest training sequence (``max_sequence_length``) is cut into windows of that length,
+    side by side; the last window is moved back so that it ends with the sequence. The probabilities of the windows are
+    averaged, and all windows have the same weight. Afterwards the model is on the same device and in the same mode
+    (training or evaluation) as before.
 
     Args:
         model: sequence classifier: plain, hierarchical or with tracks.
@@ -85,7 +87,7 @@ def predict_scores(
         batch_size: number of windows that are encoded at once.
 
     Returns:
-        float64 (sequences, classes); (sequences, labels) for several labels; (sequences, targets) for values.
+        float64 (sequences, classes); (sequences, labels) for several labels; (sequences, targets) for regression.
 
     Raises:
         InputError: if ``batch_size`` is not positive, or a pair does not fit the model.
@@ -121,7 +123,10 @@ def predict_nt_scores(
         InputError: if ``batch_size`` is not positive.
     """
     merged = merge_windows(_score_in_memory(model, tokenizer, as_examples(sequences), batch_size))
-    return [np.concatenate([piece.scores for piece in pieces]) for _, pieces in groupby(merged, lambda one: one.owner)]
+    return [
+        np.concatenate([piece.scores for piece in pieces])
+        for _, pieces in groupby(merged, lambda one: one.sequence_index)
+    ]
 
 
 def as_examples(sequences: LabelledSequences | Sequence[str] | Sequence[np.ndarray]) -> LabelledSequences:
@@ -135,7 +140,7 @@ def as_examples(sequences: LabelledSequences | Sequence[str] | Sequence[np.ndarr
 def _score_in_memory(
     model: PreTrainedModel, tokenizer: KmerTokenizer, examples: LabelledSequences, batch_size: int
 ) -> Iterator[tuple[Window, np.ndarray]]:
-    """Score the windows of examples, with a progress bar on a screen."""
+    """Score the windows of examples, showing a progress bar if stderr is a terminal."""
     with tqdm(total=sum(map(len, examples.sequences)), desc="predict", unit="nt", unit_scale=True, disable=None) as bar:
         windows = windows_of_examples(examples, model, tokenizer)
         for window, scores in score_windows(model, tokenizer, windows, batch_size):
@@ -158,8 +163,8 @@ def score_windows(
         batch_size: number of windows that are encoded at once.
 
     Yields:
-        Each window, and its probabilities or values: float64 (labels,), or (nt, classes) from a model that classifies
-        nucleotides.
+        Each window, and its class probabilities or predicted values: float64 (labels,), or (nt, classes) from a model
+        that classifies nucleotides.
 
     Raises:
         InputError: if ``batch_size`` is not positive.
@@ -225,11 +230,11 @@ def average_windows(scored: Iterable[tuple[Window, np.ndarray]]) -> Iterator[Seq
     Args:
         scored: windows and their scores (labels,); all windows of one sequence must follow one another.
     """
-    for owner, group in groupby(scored, lambda pair: pair[0].owner):
+    for sequence_index, group in groupby(scored, lambda pair: pair[0].sequence_index):
         name, length, count, total = "", 0, 0, np.zeros(())
         for window, scores in group:  # the last window ends with the sequence: its end is the length of the sequence
             name, length, count, total = window.name, window.end, count + 1, total + scores
-        yield SequenceScores(owner, name, length, total / count)
+        yield SequenceScores(sequence_index, name, length, total / count)
 
 
 def merge_windows(scored: Iterable[tuple[Window, np.ndarray]]) -> Iterator[NtScores]:
@@ -251,8 +256,8 @@ def merge_windows(scored: Iterable[tuple[Window, np.ndarray]]) -> Iterator[NtSco
     #     held from now on             m m s s s s      m: mean of h and s
     held: NtScores | None = None  # scores that are not yielded yet, because the next window may overlap them
     for window, scores in scored:
-        now = NtScores(window.owner, window.name, window.start, scores)
-        if held is not None and held.owner == window.owner:
+        now = NtScores(window.sequence_index, window.name, window.start, scores)
+        if held is not None and held.sequence_index == window.sequence_index:
             alone = window.start - held.start  # nucleotides of `held` that this window does not cover
             shared = len(held.scores) - alone
             mean = (held.scores[alone:] + scores[:shared]) / 2
@@ -266,7 +271,7 @@ def merge_windows(scored: Iterable[tuple[Window, np.ndarray]]) -> Iterator[NtSco
 
 
 def as_scores(logits: np.ndarray, problem_type: str | None) -> np.ndarray:
-    """Turn logits, the raw outputs of a model, into probabilities; values to regress on stay as they are.
+    """Turn logits, the raw outputs of a model, into probabilities; the outputs for regression stay as they are.
 
     Args:
         logits: float64 (..., labels).

@@ -22,13 +22,13 @@ class Window(NamedTuple):
     """A stretch of a sequence, as a row for the collator.
 
     Attributes:
-        owner: number of the sequence, from 0 in the order of the file.
+        sequence_index: index of the sequence, from 0, in the order of the file.
         name: id of the sequence.
         start: position of the first nucleotide of the window, 0-based.
         row: ``sequence`` (uint8 letters, (nt,)), and the pair and tracks if the model reads them.
     """
 
-    owner: int
+    sequence_index: int
     name: str
     start: int
     row: dict[str, Any]
@@ -42,7 +42,7 @@ class Window(NamedTuple):
 def windows_of_examples(
     examples: LabelledSequences, model: PreTrainedModel, tokenizer: KmerTokenizer, first: int = 0
 ) -> Iterator[Window]:
-    """Iterate over the windows of examples; signals are cut like their sequences, pairs are not cut.
+    """Iterate over the windows of examples; tracks per nucleotide are cut like their sequences; pairs are not cut.
 
     The windows of a sequence lie side by side; the last one is moved back so that it ends with the sequence.
 
@@ -50,7 +50,7 @@ def windows_of_examples(
         examples: sequences, with the pairs and tracks that the model reads.
         model: model whose configuration sets the length of the windows.
         tokenizer: tokenizer of the model.
-        first: number (``owner``) of the first sequence.
+        first: index (``sequence_index``) of the first sequence.
 
     Raises:
         InputError: if a pair, which cannot be cut, does not fit the model.
@@ -86,29 +86,29 @@ def windows_of_chunks(chunks: Iterable[RecordChunk], longest: int) -> Iterator[W
     #                  |-----|     the last window, if the contig ends here
     #
     # The last window then begins in the second one, so the last full window always stays in `held`.
-    owner, name, start, held = -1, "", 0, b""
+    sequence_index, name, start, held = -1, "", 0, b""
     for chunk in chunks:
         if chunk.start == 0:
-            yield from _cut(owner, name, start, held, longest)
-            owner, name, start, held = owner + 1, chunk.name, 0, b""
+            yield from _cut(sequence_index, name, start, held, longest)
+            sequence_index, name, start, held = sequence_index + 1, chunk.name, 0, b""
         held += chunk.letters
         ready = (len(held) // longest - 1) * longest
         if ready > 0:
-            yield from _cut(owner, name, start, held[:ready], longest)
+            yield from _cut(sequence_index, name, start, held[:ready], longest)
             start, held = start + ready, held[ready:]
-    yield from _cut(owner, name, start, held, longest)
+    yield from _cut(sequence_index, name, start, held, longest)
 
 
-def _cut(owner: int, name: str, offset: int, letters: bytes, longest: int) -> Iterator[Window]:
+def _cut(sequence_index: int, name: str, offset: int, letters: bytes, longest: int) -> Iterator[Window]:
     """Iterate over the windows of the stretch of a contig that begins at ``offset``."""
-    if owner < 0:  # there is nothing to cut before the first contig
+    if sequence_index < 0:  # there is nothing to cut before the first contig
         return
     array = np.frombuffer(letters, np.uint8)
     if len(array) <= longest:  # quicker than `tile`: a file may hold millions of short reads
-        yield Window(owner, name, offset, {"sequence": array})
+        yield Window(sequence_index, name, offset, {"sequence": array})
         return
     for start, end in zip(*map(np.ndarray.tolist, tile(len(array), longest, longest, end="flush")), strict=True):
-        yield Window(owner, name, offset + start, {"sequence": array[start:end]})
+        yield Window(sequence_index, name, offset + start, {"sequence": array[start:end]})
 
 
 def parts_of(config: Any) -> tuple[int, int | None]:
@@ -126,7 +126,7 @@ def parts_of(config: Any) -> tuple[int, int | None]:
 
 
 def longest_window(config: Any, tokenizer: KmerTokenizer) -> int:
-    """Return the longest sequence, in nt, that a model reads at once: no longer than the longest one of fine-tuning."""
+    """Return the longest sequence, in nt, that a model reads at once: no longer than the longest training sequence."""
     # [CLS] and [SEP] leave max_position_embeddings - 2 k-mers: the first covers k nt, every further one adds a stride.
     fits = (config.max_position_embeddings - 3) * tokenizer.stride + tokenizer.k
     parts, part_length = parts_of(config)

@@ -120,10 +120,10 @@ def examine_records(
         min_length: shortest record allowed, in nt.
 
     Yields:
-        A record and its problems; the letters of a record with problems are those of the file, unchanged.
+        A record and its problems; the letters of a record with problems are as in the file, unchanged.
 
     Raises:
-        InputError: if the file as a whole cannot be read: missing, damaged, empty, or of another format.
+        InputError: if the file as a whole cannot be read: missing, damaged, empty, or in an unknown format.
     """
     seen: dict[str, int] = {}
     for number, (header, letters) in enumerate(_join_chunks(_raw_chunks(path)), start=1):

@@ -1,4 +1,4 @@
-"""Recognise files by their content, never by their name, and turn errors of reading into one line with the file."""
+"""Recognise files by their content, not their name, and report read errors in one line that names the file."""
 
 from __future__ import annotations
 
@@ -68,14 +68,14 @@ def open_binary(path: str | PathLike[str], watch: Callable[[memoryview], object]
 
 
 class _Watched(io.RawIOBase):
-    """A raw file that also passes all bytes it reads to a function (of a hash)."""
+    """A raw file that also passes every byte it reads to a function, such as the ``update`` method of a hash."""
 
     def __init__(self, raw: io.FileIO, watch: Callable[[memoryview], object]) -> None:
         super().__init__()
         self._raw, self._watch = raw, watch
 
     def readable(self) -> bool:
-        """Return True; BufferedReader asks."""
+        """Return True; BufferedReader checks this."""
         return True
 
     # The base class accepts any writable buffer; BufferedReader always passes a memoryview.
@@ -94,7 +94,7 @@ def check_format(path: str | PathLike[str], start: bytes) -> None:
         start: its first bytes.
 
     Raises:
-        InputError: if it is, or if it is empty; the message names the format and a remedy.
+        InputError: if the file is in such a format, or empty; the message names the format and a remedy.
     """
     if not start:
         raise InputError(f"{path}: the file is empty; give FASTA, FASTQ, GenBank or 2bit")
@@ -134,7 +134,7 @@ def shorten(text: str, width: int = 60) -> str:
 
     Args:
         text: the text.
-        width: longest quotation, in characters.
+        width: maximum length, in characters, before escaping.
     """
     return repr(text if len(text) <= width else text[: width - 3] + "...")
 

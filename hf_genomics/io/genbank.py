@@ -1,7 +1,7 @@
 """Parse GenBank flat files: name, definition and letters of every record, in chunks of bounded size.
 
-Only a few keywords are read. Biopython, which also reads the features, is five times slower and needs four times the
-memory of a contig.
+Only a few keywords are read. Biopython, which also reads the features, is five times slower and needs four times as
+much memory as the sequence.
 """
 
 from __future__ import annotations
@@ -15,13 +15,14 @@ from .fastx import RawChunk
 from .files import BinaryFile, shorten
 
 _LINES = 4096  # number of lines (of 60 nt) in one chunk
-_FIELDS = (b"LOCUS", b"DEFINITION", b"ACCESSION", b"VERSION", b"//")
+_FIELDS = (b"LOCUS", b"DEFINITION", b"ACCESSION", b"VERSION", b"ORIGIN", b"//")
 
 
 def genbank_chunks(file: BinaryFile, path: str | PathLike[str]) -> Iterator[RawChunk]:
     """Yield the records of a GenBank file in chunks; names are accession.version.
 
-    Letters are yielded in upper case: GenBank writes all of them in lower case, which does not mean soft masking.
+    Letters are yielded in upper case: GenBank writes all of them in lower case, which, unlike in FASTA, does not mark
+    repeats.
 
     Args:
         file: the open file.
@@ -31,18 +32,25 @@ def genbank_chunks(file: BinaryFile, path: str | PathLike[str]) -> Iterator[RawC
         Header (in the first chunk of a record) and letters.
 
     Raises:
-        InputError: if a record has no letters, no end, or another length than its LOCUS line says.
+        InputError: if a record has no name, no letters or no end, or if its length differs from the one in its LOCUS
+            line.
     """
     lines = iter(file)
     number = 0
     while fields := _read_fields(lines):
         number += 1
         name = _first_word(fields, b"VERSION") or _first_word(fields, b"ACCESSION") or _first_word(fields, b"LOCUS")
+        if not name:
+            raise InputError(
+                f"{path}: record {number} has no name (VERSION, ACCESSION or LOCUS); the file is damaged, "
+                "fetch it again"
+            )
         where = f"{path}: record {number} ({shorten(name)})"
         header: str | None = f"{name} {_text(fields, b'DEFINITION').rstrip('.')}"
         length = 0
-        # If the fields end with //, the record has no ORIGIN, and so no letters to read.
-        for letters in _read_letters(lines, where) if b"//" not in fields else ():
+        # ORIGIN is the line before the letters. Fields that end with // instead belong to a record without letters.
+        chunks = () if b"//" in fields else _read_letters(lines, where)
+        for letters in chunks:
             yield header, letters
             header, length = None, length + len(letters)
         if not length:
@@ -50,6 +58,7 @@ def genbank_chunks(file: BinaryFile, path: str | PathLike[str]) -> Iterator[RawC
                 f"{where}: has no letters (ORIGIN), which is usual for large genomes; "
                 "fetch it again with its sequence (rettype gbwithparts)"
             )
+        # Units of a length: base pairs, amino acids, or records (of an entry that only lists other records).
         stated = re.search(rb"\s(\d+) (?:bp|aa|rc)\b", fields.get(b"LOCUS", b""))
         if stated and int(stated[1]) != length:
             raise InputError(
@@ -58,7 +67,11 @@ def genbank_chunks(file: BinaryFile, path: str | PathLike[str]) -> Iterator[RawC
 
 
 def _read_fields(lines: Iterator[bytes]) -> dict[bytes, bytes]:
-    """Read the fields of the next record, up to its letters or, without letters, its ``//``; {} at the end of file."""
+    """Read the fields of the next record, up to its ORIGIN line, or up to ``//`` if there is none.
+
+    Returns:
+        Text by keyword, with ORIGIN or ``//`` as the last one, unless the file ends before; {} at the end of the file.
+    """
     fields: dict[bytes, bytes] = {}
     key = b""
     for line in lines:

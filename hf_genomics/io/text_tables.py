@@ -1,6 +1,6 @@
 """Read CSV, TSV and Parquet tables once, every cell as text.
 
-Cells stay text until a caller who knows their meaning converts them: pandas alone would turn "NA" into NaN, and no
+Cells stay text until a caller who knows their meaning converts them: pandas by itself would turn "NA" into NaN, and no
 error message could show the text of the cell. A large table can be read as a series of pandas frames with some rows
 each, in memory that does not grow with the number of rows.
 """

@@ -23,7 +23,7 @@ _READ_BYTES = 1 << 20
 
 
 def four_letters(alphabet: bytes, shifts: tuple[int, int, int, int]) -> np.ndarray:
-    """Return the four letters of every possible byte of DNA stored in two bits a nucleotide.
+    """Return the four letters of every possible byte of DNA stored with two bits per nucleotide.
 
     Args:
         alphabet: the letters that 0, 1, 2 and 3 stand for.
@@ -35,7 +35,7 @@ def four_letters(alphabet: bytes, shifts: tuple[int, int, int, int]) -> np.ndarr
     >>> four_letters(b"ACTG", shifts=(0, 2, 4, 6)).take([0b11_10_01_00]).view(np.uint8).tobytes()
     b'ACTG'
     """
-    digits = np.arange(256)[:, None] >> np.array(shifts) & 3
+    digits = (np.arange(256)[:, None] >> np.array(shifts)) & 3
     return np.frombuffer(alphabet, np.uint8)[digits].view(np.uint32)[:, 0]
 
 
@@ -43,7 +43,7 @@ _LETTERS = four_letters(b"TCAG", shifts=(6, 4, 2, 0))  # the first letter is in 
 
 
 class _Runs(NamedTuple):
-    """Sorted stretches of a sequence, all N or all soft-masked.
+    """The runs of N of a sequence, or its soft-masked runs, in order.
 
     Attributes:
         starts: (runs,) int64, 0-based.
@@ -56,8 +56,8 @@ class _Runs(NamedTuple):
     def within(self, start: int, end: int) -> Iterator[slice]:
         """Yield the runs that overlap [start, end), as slices counted from ``start``."""
         chosen = slice(np.searchsorted(self.ends, start, "right"), np.searchsorted(self.starts, end))
-        firsts, lasts = self.starts[chosen].clip(start), self.ends[chosen].clip(max=end)
-        return map(slice, (firsts - start).tolist(), (lasts - start).tolist())
+        starts, ends = self.starts[chosen].clip(start), self.ends[chosen].clip(max=end)
+        return map(slice, (starts - start).tolist(), (ends - start).tolist())
 
 
 def twobit_chunks(file: BinaryFile, path: str | PathLike[str]) -> Iterator[RawChunk]:
@@ -71,16 +71,18 @@ def twobit_chunks(file: BinaryFile, path: str | PathLike[str]) -> Iterator[RawCh
         Name (in the first chunk of a record) and letters.
 
     Raises:
-        InputError: if the file is cut short, its index is wrong, or it is of another version.
+        InputError: if the file is cut short, its index is wrong, or its version is neither 0 nor 1.
     """
     stream = _Stream(file, path)
     for place, name in sorted(stream.read_index()):
         stream.skip_to(place)
         where = f"record {shorten(name)}"
         length = stream.number()
-        unknown, soft_masked = stream.read_runs(length, where), stream.read_runs(length, where)
+        unknown = stream.read_runs(length, where)
+        soft_masked = stream.read_runs(length, where)
         stream.number()  # reserved
         header: str | None = name
+        # An empty record yields one empty chunk, so that its name is not lost.
         for start in range(0, length or 1, _CHUNK_NT):
             end = min(length, start + _CHUNK_NT)
             stored = np.frombuffer(stream.read((end - start + 3) // 4), np.uint8)
@@ -91,7 +93,8 @@ def twobit_chunks(file: BinaryFile, path: str | PathLike[str]) -> Iterator[RawCh
                 letters[run] |= 0x20
             yield header, letters.tobytes()
             header = None
-    while file.read(_READ_BYTES):  # read to the end, since a hash of the file must cover that too
+    # The caller may hash the file while it is read, and the hash must cover the bytes after the last record.
+    while file.read(_READ_BYTES):
         pass
 
 
@@ -122,6 +125,10 @@ class _Stream:
         """Read a number in the byte order of the file; ``kind`` as in ``struct``."""
         return struct.unpack(self._order + kind, self.read(struct.calcsize("=" + kind)))[0]
 
+    def numbers(self, count: int) -> np.ndarray:
+        """Read ``count`` numbers of four bytes each, as int64 (count,)."""
+        return np.frombuffer(self.read(4 * count), self._order + "u4").astype(np.int64)
+
     def skip_to(self, place: int) -> None:
         """Read and ignore everything before a byte of the file."""
         if place < self._place:
@@ -131,7 +138,9 @@ class _Stream:
 
     def read_index(self) -> list[tuple[int, str]]:
         """Read the header of the file and return the byte position and name of every record."""
-        version, count, _ = self.number(), self.number(), self.number()
+        version = self.number()
+        count = self.number()
+        self.number()  # reserved
         if version not in (0, 1):
             raise InputError(f"{self._path}: 2bit of version {version}, not 0 or 1; convert it to FASTA (twoBitToFa)")
         index = []
@@ -143,8 +152,10 @@ class _Stream:
     def read_runs(self, length: int, where: str) -> _Runs:
         """Read runs of a record: how many there are, their starts, and their sizes."""
         count = self.number()
-        starts, sizes = (np.frombuffer(self.read(4 * count), self._order + "u4").astype(np.int64) for _ in range(2))
-        ends = starts + sizes
+        starts = self.numbers(count)
+        ends = starts + self.numbers(count)
         if count and ((starts[1:] < ends[:-1]).any() or ends[-1] > length):
-            raise self.damaged(f"{where}: its runs of N or of lower case overlap, or leave the {length} nt")
+            raise self.damaged(
+                f"{where}: its runs of N or of lower case overlap, or extend past the end of its {length} nt"
+            )
         return _Runs(starts, ends)

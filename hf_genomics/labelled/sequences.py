@@ -148,8 +148,8 @@ def check_classes(train: LabelledSequences, other: LabelledSequences) -> None:
         return
     if other.labels is None or other.label_names != train.label_names:
         raise InputError(
-            f"{other.source}: its classes {list_names(other.label_names or [])} are not those of {train.source}, "
-            f"{list_names(train.label_names)}; both files must be labelled with the same classes"
+            f"{other.source}: its classes {list_names(other.label_names or [])} differ from "
+            f"{list_names(train.label_names)} in {train.source}; both files must be labelled with the same classes"
         )
     for table in (train, other):
         counts = np.bincount(table.known_labels, minlength=len(train.label_names))

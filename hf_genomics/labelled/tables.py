@@ -169,7 +169,7 @@ def table_problems(
         return [first]
     problems = {str(first): first}  # by message, because the loop below meets the first error again
     texts = frame[rules.label].tolist() if rules.label in frame else None
-    if rules.regression is None and texts is not None:  # one label alone may look like a class or a value
+    if rules.regression is None and texts is not None:  # a single label may look like a class or a value
         rules = rules._replace(regression=rules.names is None and mostly_decimal(texts))
     for index, (cell, row) in enumerate(zip(frame[columns.sequence].str.strip(), _rows(str(path), frame), strict=True)):
         try:
@@ -314,7 +314,7 @@ def _ids(frame: pd.DataFrame, column: str | None, rows: list[str], first: int, s
         if not name:
             raise InputError(f"{row}: no id in column {column!r}; fill it in")
         if name in seen:
-            raise InputError(f"{row}: id {shorten(name)} is that of row {seen[name]} already; make the ids unique")
+            raise InputError(f"{row}: row {seen[name]} has the same id {shorten(name)}; make the ids unique")
         seen[name] = number
     return ids
 

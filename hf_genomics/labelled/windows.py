@@ -74,7 +74,7 @@ def labelled_windows(
         balanced: take equally many windows of each class.
         max_unknown: largest share of letters other than A, C, G, T in a window.
         seed: seed for the choice of genomes and windows; with the same seed, the genomes of a smaller label fraction
-            are among those of a larger one.
+            are among the genomes of a larger one.
 
     Raises:
         InputError: if the store has no column of labels, a label is missing, or a class has no window of that length.

@@ -15,7 +15,7 @@ from ..errors import StoppedError
 
 
 class HasEpochs(Protocol):
-    """Anything that changes with the epoch: a data set with other rows, or an order that shuffles them anew."""
+    """Anything that changes with the epoch: a data set with other rows, or an order that shuffles them again."""
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the epoch."""

@@ -62,7 +62,7 @@ def split_tensors(value: Any, tensors: dict[str, torch.Tensor], name: str = "") 
         name: name of the root.
 
     Returns:
-        the tree without its tensors, ready for ``json.dumps``; tuples and arrays are marked as such.
+        the tree without its tensors, ready for ``json.dumps``; tuples and arrays are marked, to be restored.
 
     Raises:
         TypeError: for any other kind of object, which only a pickle could hold.

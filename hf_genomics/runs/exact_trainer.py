@@ -40,7 +40,7 @@ from ..errors import InputError, StoppedError
 from ..genomes.order import EpochOrder
 from . import checkpoints
 from .callbacks import QuietProgress, StopAfterStep, StopRequest
-from .incidents import Describe, SpikeDetector, WatchSteps, diverged
+from .incidents import Describe, SpikeDetector, WatchSteps, divergence_error
 from .sharding import shard, shard_optimizer, unshard, unshard_optimizer
 from .trainer_fence import FencedTrainer
 
@@ -140,7 +140,7 @@ class ExactTrainer(FencedTrainer):
             numbers = (f"{name} {value:.6g}" for name, value in logs.items() if isinstance(value, int | float))
             logger.info("step %d: %s", self.state.global_step, ", ".join(numbers))
         if not math.isfinite(logs.get("eval_loss", 0)):
-            raise diverged(f"eval_loss is {logs['eval_loss']} at step {self.state.global_step}")
+            raise divergence_error(f"eval_loss is {logs['eval_loss']} at step {self.state.global_step}")
 
     # Checkpoints
 

@@ -43,12 +43,12 @@ def training_flops(
     """
     hidden = config.hidden_size
     # Multiplications for one token; the additions follow as a factor of 2 at the end.
-    read = 2 * hidden * hidden  # key, value: of all tokens in every layer
+    read = 2 * hidden * hidden  # key and value, which every layer computes for all tokens
     computed = 2 * hidden * hidden + 2 * hidden * config.intermediate_size  # query, output; feed-forward
     head = hidden * hidden + hidden * config.num_embeddings
     layers, last = config.num_hidden_layers - 1, predicted if select_last else tokens
     linear = tokens * ((layers + 1) * read + layers * computed) + last * computed + predicted * head
-    attention = pairs * 2 * hidden  # of each pair: its score, and its value in the weighted sum
+    attention = pairs * 2 * hidden  # the score of each pair, and its value in the weighted sum
     return _PRODUCTS * 2.0 * (linear + attention)
 
 

@@ -34,7 +34,7 @@ _MOST_SKIPPED = 10  # steps in a row
 
 
 class SpikeDetector:
-    """Detector of losses far above those of the last 100 steps.
+    """Detector of losses far above the losses of the last 100 steps.
 
     A spike is more than 10 % and more than 8 robust standard deviations (1.4826 times the median distance from the
     median) above the median. The first 20 losses are never spikes. Spikes are not remembered, so that a second one is
@@ -173,7 +173,7 @@ class WatchSteps(TrainerCallback):
         what = next(filter(None, gather_object([message])))
         if self.on_nonfinite == "stop" or self.skipped == _MOST_SKIPPED:
             last = newest_valid(Path(args.output_dir))[0]
-            raise diverged(what, f"; the last good checkpoint is {last}" if last else "")
+            raise divergence_error(what, f"; the last good checkpoint is {last}" if last else "")
         if args.process_index == 0:
             logger.warning("%s; the step is skipped", what)
         for parameter in model.parameters():
@@ -205,7 +205,7 @@ def agree(args: TrainingArguments, *flags: int) -> list[int]:
     return together.tolist()
 
 
-def diverged(what: str, more: str = "") -> InputError:
+def divergence_error(what: str, more: str = "") -> InputError:
     """Build the error for a run that has diverged (NaN or infinite numbers).
 
     Args:

@@ -57,7 +57,7 @@ class BatchShape(NamedTuple):
 
     @classmethod
     def of(cls, batch: Mapping[str, Tensor]) -> BatchShape:
-        """Measure a batch: of padded rows, of packed rows, or (rows, parts, tokens) for hierarchical models."""
+        """Measure a batch of padded rows, of packed rows, or of rows in parts (rows, parts, tokens)."""
         ids = batch["input_ids"]
         labels = batch.get("labels")
         predicted = int((labels != IGNORE_INDEX).sum()) if labels is not None and labels.shape == ids.shape else 0

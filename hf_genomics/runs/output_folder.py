@@ -18,7 +18,7 @@ def claim_output_dir(path: str | None, done: str, *, overwrite: bool, resume: bo
     Args:
         path: path of the output folder.
         done: name of the file that only a finished run leaves in the folder.
-        overwrite: whether to start anew and delete what an earlier run left.
+        overwrite: whether to start from scratch and delete what an earlier run left.
         resume: whether to continue from a checkpoint.
 
     Returns:

@@ -175,7 +175,7 @@ def _check_expressible(config: KmerBertConfig) -> None:
     """Check that a BertConfig has all settings that are not at their defaults."""
     if config.vocab_size != len(kmer_vocabulary(config.k)):
         raise InputError(
-            f"vocab_size {config.vocab_size} is not that of {config.k}-mers ({len(kmer_vocabulary(config.k))}): "
+            f"vocab_size is {config.vocab_size}, but {len(kmer_vocabulary(config.k))} for {config.k}-mers: "
             "DNABERT's vocabulary has no added tokens"
         )
     plain = KmerBertConfig(k=config.k)

@@ -87,7 +87,7 @@ def quickstart(
         finetuning: transformers.TrainingArguments of the fine-tuning run.
 
     Returns:
-        The scores on the test windows: of the model, and of each baseline.
+        The scores of the model and of each baseline on the test windows.
 
     Raises:
         InputError: if the folder of genomes has no metadata.tsv.
@@ -245,8 +245,8 @@ def _summary(results: dict[str, Any], length: int) -> list[str]:
         f"{length}-nt windows with a macro recall of {test['macro_recall']:.1%} on {results['test_windows']} windows "
         "it has not seen. "
         f"Logistic regression on counts of 4-mers has {kmers['macro_recall']:.1%}, a guess 50%.",
-        "Macro recall is the mean of two shares: of the phage windows predicted as phage, and of the other windows "
-        "predicted as other. On so few windows it is accurate to about "
+        "Macro recall is the mean of two shares: the share of phage windows predicted as phage, and the share of other "
+        "windows predicted as other. On so few windows it is accurate to about "
         f"± {196 * results['macro_recall_standard_error']:.0f} points (95%), and another seed changes it by some "
         "points: models that differ by less are about equal. AUROC, the probability that a phage window ranks above "
         f"another window, is {test['auroc']:.3f} against {kmers['auroc']:.3f}.",

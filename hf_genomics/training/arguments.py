@@ -63,7 +63,7 @@ _CHECKPOINTING = {"use_reentrant", "preserve_rng_state", "determinism_check", "d
 
 @dataclass
 class PretrainingArguments(TrainingArguments):
-    """Options of a pretraining run: those of transformers.TrainingArguments and four more.
+    """Options of a pretraining run: the options of transformers.TrainingArguments and four more.
 
     Args:
         schedule_steps: number of steps of the learning rate schedule (a warm-up given as a share is a share of these
@@ -273,7 +273,7 @@ def check_best_metric(args: TrainingArguments, scores: Mapping[str, bool], missi
             f"{key}: there is no metric {metric!r}{did_you_mean(name, scores)} (the metrics are {', '.join(scores)})"
         )
     if args.prediction_loss_only and name != "loss":
-        raise InputError(f"{key}: trainer.prediction_loss_only computes the loss alone, not {name}; set it to false")
+        raise InputError(f"{key}: trainer.prediction_loss_only computes only the loss, not {name}; set it to false")
     if missing:
         raise InputError(f"{key} asks for validation, but {missing}")
     if args.eval_strategy == "no":

@@ -34,8 +34,8 @@ _BERT = dict(zip(("pad", "unk", "cls", "sep", "mask"), SPECIAL_TOKENS, strict=Tr
 def kmers_side_by_side(k: int = 6, model_max_length: int = 2048) -> PreTrainedTokenizerFast:
     """Build the Nucleotide Transformer's tokenizer: k-mers side by side from the left, single letters for the rest.
 
-    Ids are those of its version 2: ``<unk> <pad> <mask> <cls> <eos> <bos>``, 4^k k-mers in A, T, C, G order, then A, T,
-    C, G and N. No k-mer contains an N: the next k-mer starts after the N. ``<cls>`` is added at the start of a
+    Ids are the same as in its version 2: ``<unk> <pad> <mask> <cls> <eos> <bos>``, 4^k k-mers in A, T, C, G order, then
+    A, T, C, G and N. No k-mer contains an N: the next k-mer starts after the N. ``<cls>`` is added at the start of a
     sequence, and nothing at its end.
 
     Args:

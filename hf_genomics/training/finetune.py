@@ -251,7 +251,7 @@ def build_classifier(
                 f"{pretrained}: {name} is {tuple(found)}, but by config.json {tuple(expected)}; correct config.json"
             )
     if new := sorted({*info["missing_keys"], *(name for name, *_ in info["mismatched_keys"])}):
-        logger.info("new weights, not those of %s: %s", pretrained, ", ".join(new))
+        logger.info("new weights, not taken from %s: %s", pretrained, ", ".join(new))
     return network
 
 

@@ -81,7 +81,7 @@ class PretrainingPlan:
         training: windows to train on.
         validation: windows to evaluate on, or None.
         order: order of the training windows in each epoch.
-        settings: settings that must be equal when the run is resumed, in addition to those of trainer and model.
+        settings: further settings that must be equal when the run is resumed, besides trainer and model.
         resume: continue from the newest checkpoint.
         overwrite: replace a finished run.
     """
@@ -383,7 +383,7 @@ def _resume_settings(
     windows: WindowSampling,
     store: GenomeStore,
 ) -> dict[str, Any]:
-    """Return the settings that must be equal when a run is resumed, in addition to those of trainer and model."""
+    """Return the settings that must be equal when a run is resumed, in addition to trainer and model."""
     masking_options = {field.name: getattr(masking, field.name) for field in fields(masking) if field.init}
     sections = {
         "data": asdict(data) | {"store": _digest(store)},

@@ -114,7 +114,7 @@ def check_task(task: Task) -> None:
         raise InputError("data.columns.nt_labels: labels per nucleotide need single sequences; omit data.columns.pair")
     if task.problem_type == "regression" and task.names == [VALUE]:
         raise InputError(
-            f"data.columns.labels names {VALUE!r} alone; set data.columns.label to it, or rename the column"
+            f"data.columns.labels names only {VALUE!r}; set data.columns.label to it, or rename the column"
         )
     if task.paired and task.nt_track_names:
         raise InputError(
@@ -122,7 +122,7 @@ def check_task(task: Task) -> None:
         )
     if task.level == "nt" and (task.track_names or task.nt_track_names):
         raise InputError(
-            "data.columns.nt_labels: labels per nucleotide are learnt from the sequence alone; omit "
+            "data.columns.nt_labels: labels per nucleotide are learnt from the sequence only; omit "
             "data.columns.tracks and data.columns.nt_tracks"
         )
 
@@ -308,7 +308,7 @@ def _track_settings(task: Task, statistics: TrainingStatistics) -> dict[str, Any
 def resume_settings(
     training: LabelledSequences, validation: LabelledSequences | None, network: torch.nn.Module, head: Head
 ) -> dict[str, Any]:
-    """Return the settings that must be equal when a run is resumed, in addition to those of trainer and model.
+    """Return the settings that must be equal when a run is resumed, in addition to the settings of trainer and model.
 
     Data and weights are compared by hashes of their content, so that files may be moved.
 

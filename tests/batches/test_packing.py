@@ -65,6 +65,12 @@ def test_a_window_that_does_not_fit_is_named(length: int) -> None:
         plan_rows(np.array([3, length]), 8)
 
 
+@pytest.mark.parametrize("max_tokens", [None, 8])
+def test_an_empty_window_is_named_whatever_the_length_of_rows(max_tokens: int | None) -> None:
+    with pytest.raises(ValueError, match="window 1 has 0 tokens"):
+        pack_rows({"input_ids": np.array([[5, 6], [0, 0], [7, 0]])}, np.array([2, 0, 1]), max_tokens)
+
+
 def test_other_columns_are_padded_with_what_they_ask_for() -> None:
     packed = pack_rows({"input_ids": np.array([[7, 7]])}, np.array([2]), 3, fill={"input_ids": 1})
     assert packed["input_ids"].tolist() == [[7, 7, 1]]

@@ -25,13 +25,13 @@ from hf_genomics.sequence import tile
 
 
 def stretches(windows) -> list[tuple[int, str, int, bytes]]:
-    return [(one.owner, one.name, one.start, one.row["sequence"].tobytes()) for one in windows]
+    return [(one.sequence_index, one.name, one.start, one.row["sequence"].tobytes()) for one in windows]
 
 
 def test_windows_lie_side_by_side_and_the_last_one_ends_with_the_sequence(model_of):
     model, tokenizer = model_of("classes")
     windows = list(windows_of_examples(as_examples(["A" * 100, "C" * 40, "G" * 7]), model, tokenizer, first=5))
-    assert [(one.owner, one.name, one.start, one.end) for one in windows] == [
+    assert [(one.sequence_index, one.name, one.start, one.end) for one in windows] == [
         (5, "1", 0, 40),
         (5, "1", 40, 80),
         (5, "1", 60, 100),
@@ -49,14 +49,14 @@ def test_contigs_are_cut_on_the_way_as_they_are_cut_as_a_whole(lengths, longest,
     random = np.random.default_rng(sum(lengths))
     texts = [random.choice(list(b"ACGT"), length).astype(np.uint8).tobytes() for length in lengths]
     chunks, expected = [], []
-    for owner, text in enumerate(texts):
+    for sequence_index, text in enumerate(texts):
         at, turn = 0, 0
         while at < len(text):
             step = steps[turn % len(steps)]
-            chunks.append(RecordChunk(f"s{owner}", at, text[at : at + step]))
+            chunks.append(RecordChunk(f"s{sequence_index}", at, text[at : at + step]))
             at, turn = at + step, turn + 1
         bounds = zip(*tile(len(text), longest, longest, end="flush"), strict=True)
-        expected += [(owner, f"s{owner}", int(start), text[start:end]) for start, end in bounds]
+        expected += [(sequence_index, f"s{sequence_index}", int(start), text[start:end]) for start, end in bounds]
     assert stretches(windows_of_chunks(chunks, longest)) == expected
 
 

@@ -58,9 +58,14 @@ def test_writing_then_reading_gives_the_records_back(tmp_path: Path, sequences: 
     assert [record.letters.tobytes().decode().lower() for record in records] == sequences
 
 
+NAMELESS = entry("AB2", "acgt").partition("GI:1\n")[2]  # a record that has lost its first lines
+
+
 @pytest.mark.parametrize(
     ("content", "pattern"),
     [
+        (entry("AB1", "acgt") + NAMELESS + entry("AB3", "acgt"), "record 2 has no name.*fetch it again"),
+        ("LOCUS \n" + NAMELESS, "record 1 has no name"),
         (entry("AB1", "acgt", end=""), r"record 1 \('AB1.1'\): no // at its end; the file is cut short"),
         (entry("AB1", "acgt")[:60], r"record 1 \('AB1'\): no // at its end"),
         (entry("AB1", "acgt", length=5), "4 letters where LOCUS says 5; the file is damaged"),

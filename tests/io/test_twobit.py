@@ -95,7 +95,7 @@ def test_what_cannot_be_is_refused(tmp_path: Path) -> None:
         (4, 7, "2bit of version 7"),
         (18, 5, "its index points to byte 5, inside something else"),
         (30, 5, r"record 'a': its runs of N or of lower case overlap"),  # the first run of N is now 5 nt long
-        (38, 99, r"record 'a': its runs of N or of lower case .* leave the 10 nt"),
+        (38, 99, r"record 'a': its runs of N or of lower case .* past the end of its 10 nt"),
     ):
         (tmp_path / "y.2bit").write_bytes(content[:place] + struct.pack("<I", number) + content[place + 4 :])
         with pytest.raises(InputError, match=pattern):

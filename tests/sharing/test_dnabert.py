@@ -339,7 +339,7 @@ REFUSED = {
     "no_names": (with_config(id2label=[]), "dnabert/config.json: 'id2label'"),
     "code": (
         lambda folder: torch.save(Payload(), folder / "pytorch_model.bin"),
-        "could run code; save the weights alone",
+        "could run code; save only the weights",
     ),
     "damaged": (lambda folder: (folder / "pytorch_model.bin").write_bytes(b"\x80\x02junk"), "damaged file or a pickle"),
     "nested": (
@@ -478,7 +478,7 @@ def test_what_bert_cannot_express_stays_here(tmp_path, tiny_config):
     with pytest.raises(InputError, match="no counterpart of HierarchicalKmerBertForSequenceClassification"):
         to_bert(hierarchical, tmp_path / "out")
     tiny_config.vocab_size = 71
-    with pytest.raises(InputError, match=r"vocab_size 71 is not that of 3-mers \(69\)"):
+    with pytest.raises(InputError, match=r"vocab_size is 71, but 69 for 3-mers"):
         to_bert(KmerBertForMaskedLM(tiny_config), tmp_path / "out")
     for choice in (
         {"classifier_pooling": "mean"},

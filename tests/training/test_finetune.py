@@ -345,7 +345,7 @@ def test_which_weights_are_new_is_one_line(home, tmp_path, transformers_log):
         finetune(pretrained(home), tables(home, "train"), arguments(tmp_path / "run", max_steps=1))
     (line,) = (record.getMessage() for record in transformers_log.records if "classifier" in record.getMessage())
     names = "bert.pooler.dense.bias, bert.pooler.dense.weight, classifier.bias, classifier.weight"
-    assert line == f"new weights, not those of {pretrained(home)}: {names}"
+    assert line == f"new weights, not taken from {pretrained(home)}: {names}"
 
 
 def test_the_same_seed_gives_the_same_scores(home, tmp_path):
