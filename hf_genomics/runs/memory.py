@@ -21,6 +21,7 @@ import torch
 from torch import Tensor
 from transformers import TrainingArguments
 
+from ..configuration_kmer_bert import FusionKmerBertConfig
 from ..errors import InputError
 from ..pooling import packed_starts
 from ..sequence import IGNORE_INDEX
@@ -179,8 +180,8 @@ def activation_bytes(config: Any, shape: BatchShape, mode: ComputeMode) -> int:
     """
     hidden = config.hidden_size
     reaches = [config.window_of(layer) for layer in range(config.num_hidden_layers)]
-    if getattr(config, "nt_track_names", None):
-        reaches += [None] * getattr(config, "fusion_layers", 0)
+    if isinstance(config, FusionKmerBertConfig) and config.nt_track_names:
+        reaches += [None] * config.fusion_layers
     layers = [layer_bytes(config, shape, reach, mode) for reach in reaches]
     if shape.predicted and selects_in_last_layer(config, torch.device(mode.device)):
         # The last layer still reads input, key and value of all tokens; the rest is computed for predicted tokens only.

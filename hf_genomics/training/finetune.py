@@ -305,8 +305,10 @@ def _configure(
 
 def _check_parts(pretrained: str, pretrained_config: KmerBertConfig, head: Head) -> None:
     """Check the number of parts against a pretrained model whose linear layer joins a fixed number of them."""
-    parts = getattr(pretrained_config, "num_parts", head.num_parts)
-    if parts != head.num_parts and getattr(pretrained_config, "aggregation", "concat") == "concat":
+    if not isinstance(pretrained_config, HierarchicalKmerBertConfig) or pretrained_config.aggregation != "concat":
+        return
+    parts = pretrained_config.num_parts
+    if parts != head.num_parts:
         raise InputError(f"{pretrained} joins {parts} parts; set head.num_parts to {parts}")
 
 

@@ -114,7 +114,7 @@ def test_out_and_in_again_gives_the_same(examples, columns, paired):
         (
             {"sequence": ["AC", "AC"], "label": ["a", "b"], "n": ["x", "x"]},
             Columns(id="n"),
-            "dataset: data row 2: id 'x'",
+            "dataset: data row 2: row 1 has the same id 'x'",
         ),
         ({"sequence": [], "label": []}, Columns(), "dataset: the table has no row"),
     ],

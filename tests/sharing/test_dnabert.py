@@ -344,7 +344,7 @@ REFUSED = {
     "damaged": (lambda folder: (folder / "pytorch_model.bin").write_bytes(b"\x80\x02junk"), "damaged file or a pickle"),
     "nested": (
         lambda folder: torch.save({"epoch": 3, "state_dict": {}}, folder / "pytorch_model.bin"),
-        "pytorch_model.bin: not the weights",
+        "pytorch_model.bin: not just the weights",
     ),
     "no_weights": (lambda folder: (folder / "pytorch_model.bin").unlink(), "dnabert: .*no file named"),
     "no_config": (lambda folder: (folder / "config.json").unlink(), "no config.json in this folder"),
