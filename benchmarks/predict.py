@@ -112,7 +112,7 @@ def measure(route: str, folder: Path, mnt: float) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--mnt", type=float, nargs="+", default=[1, 100])
+    parser.add_argument("--mnt", type=float, nargs="+", default=[1.0, 100.0])
     parser.add_argument("--one", nargs=3, metavar=("ROUTE", "FOLDER", "MNT"), help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.one:
