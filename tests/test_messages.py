@@ -2,23 +2,14 @@
 
 from __future__ import annotations
 
-import gzip
 import logging
 import os
 import re
-from pathlib import Path
 
 import pytest
-from small_files import dna, fasta, table
+from places import make_places
 from transformers.utils import logging as transformers_logging
 
-from hf_genomics import (
-    KmerBertConfig,
-    KmerBertForMaskedLM,
-    KmerBertForSequenceClassification,
-    KmerTokenizer,
-    prepare,
-)
 from hf_genomics.cli import VERBS, main
 
 PREFIX = "hf-genomics: error: "
@@ -28,7 +19,6 @@ REMEDY = re.compile(
     r"must|name|omit|prepare|raise|remove|rename|run|save|see|select|set|shorten|split|train|use|write)\b"
 )
 BASES = re.compile(r"[ACGTUNacgtun]{31}")
-SIZES = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
 
 PRETRAIN = (
     "pretrain --data.store STORE --trainer.output_dir out --tokenizer.k 3 --windows.length 60 --trainer.max_steps 1"
@@ -104,40 +94,7 @@ MISTAKES = {
 @pytest.fixture(scope="module")
 def places(tmp_path_factory) -> dict[str, str]:
     """Paths of files and folders, good and bad."""
-    home: Path = tmp_path_factory.mktemp("places")
-    (home / "filled").mkdir()
-    (home / "filled" / "thesis.txt").write_text("mine")
-    (home / "cut.fa.gz").write_bytes(gzip.compress((">r\n" + dna(5000) + "\n").encode())[:600])
-    (home / "broken.yaml").write_text("data:\n  store: [\n")
-    prepared = fasta(home / "ok.fa", **{f"r{seed}": dna(200, seed) for seed in range(6)})
-    (home / "splits.tsv").write_text(
-        "accession\tsplit\n" + "".join(f"r{row}\t{('train', 'valid', 'test')[row // 2]}\n" for row in range(6))
-    )
-    prepare([prepared], str(home / "store"), str(home / "splits.tsv"))
-    config = {"k": 3, "max_position_embeddings": 64, **SIZES}
-    names = {"id2label": {0: "a", 1: "b"}, "label2id": {"a": 0, "b": 1}, "problem_type": "single_label_classification"}
-    for name, model in {
-        "mlm": KmerBertForMaskedLM(KmerBertConfig(**config)),
-        "tuned": KmerBertForSequenceClassification(KmerBertConfig(**config, **names)),
-        "damaged": KmerBertForSequenceClassification(KmerBertConfig(**config, **names)),
-    }.items():
-        model.save_pretrained(home / name)
-        KmerTokenizer(k=3).save_pretrained(home / name)
-    (home / "damaged" / "model.safetensors").write_bytes(b"")
-    rows = ["ACGTACGTAC,a", "TTGACCATGA,b"] * 3
-    return {
-        "OK": prepared,
-        "PROTEIN": fasta(home / "protein.fa", p="MKVLAAGE"),
-        "SHORT": fasta(home / "short.fa", s="AC"),
-        "TABLE": table(home / "table.csv", *rows),
-        "UNLABELLED": table(home / "unlabelled.csv", "ACGTAC,a", "ACGTAC,"),
-        "LONG": table(home / "long.csv", *rows, f"{dna(150)},a"),
-        "OTHER": table(home / "other.csv", "ACGTAC,c", "ACGTAC,a"),
-        "QUICKSTART": str(Path(__file__).parents[1] / "recipes" / "quickstart.yaml"),
-        "BROKEN": str(home / "broken.yaml"),
-        "CUT": str(home / "cut.fa.gz"),
-        **{name.upper(): str(home / name) for name in ("store", "mlm", "tuned", "damaged", "filled")},
-    }
+    return make_places(tmp_path_factory.mktemp("places"))
 
 
 @pytest.fixture(autouse=True)

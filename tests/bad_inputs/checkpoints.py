@@ -1,0 +1,7 @@
+"""Runs to resume."""
+
+from __future__ import annotations
+
+from .case import Case
+
+CASES: dict[str, Case] = {}

@@ -1,0 +1,7 @@
+"""Whole model folders."""
+
+from __future__ import annotations
+
+from .case import Case
+
+CASES: dict[str, Case] = {}

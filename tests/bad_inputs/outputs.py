@@ -1,0 +1,7 @@
+"""Places to write to."""
+
+from __future__ import annotations
+
+from .case import Case
+
+CASES: dict[str, Case] = {}
