@@ -151,7 +151,12 @@ def test_label_missing_from_a_fasta_header_is_named(tmp_path: Path) -> None:
         ("sequence,label\nA,0.5\nA,inf\n", "data row 2: label 'inf' is not a finite number"),
         ("sequence,Label\nA,0\n", "no column 'label'; did you mean 'Label'?"),
         ("seq,label\nA,0\n", "no column 'sequence'; did you mean 'seq'?"),
-        ("x;y\nA;0\n", r"no column 'sequence' (the columns are 'x;y')"),
+        ("x;y\nA;0\n", r"no column 'sequence' (the columns are 'x', 'y')"),
+        ("x|y\nA|0\n", "columns must be separated by commas, tabs or semicolons"),
+        ("ACGTACGT,0\nACGTTTTT,1\n", "the first line holds data"),
+        ("sequence,label,label\nA,0,1\n", "columns 2 and 3 are both called 'label'"),
+        ("sequence,label, label\nA,0,1\n", "columns 2 and 3 are both called 'label'"),
+        ("label,sequence,x,sequence\nA,0,1,A\n", "columns 2 and 4 are both called 'sequence'"),
         ("sequence,label\n", "no row below its header"),
         ("", "the file is empty"),
         ("sequence,label\nA,0\nAC-T,1\n", "data row 2, position 3: '-' is not a DNA letter; gaps"),
@@ -174,7 +179,7 @@ def test_binary_and_missing_files_are_input_errors(tmp_path: Path) -> None:
         (b"PAR1 and then nothing", "damaged Parquet"),
         (b"sequence,label\nA,\xe9\n", "cannot be decoded"),
         (gzip.compress(b"sequence,label\nA,0\n")[:-6], "cut short or damaged"),
-        (bytes(range(256)), "text before the first header"),
+        (bytes(range(256)), "not text"),
     ]:
         (tmp_path / "x").write_bytes(content)
         with pytest.raises(InputError, match=pattern):
