@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -11,9 +13,11 @@ from ..inference.predict import shortest_sequence
 from ..inference.predictions import Predictions
 from ..io.writing import check_output, write_json
 from ..labelled.data import LabelledData
-from ..labelled.sequences import check_classes
+from ..labelled.sequences import LabelledSequences, check_classes
+from ..labelled.tables import read_labelled
 from ..labelled.task import Task
 from ..sequence import did_you_mean
+from .leaks import find_leaks, warn_of_leaks
 from .metrics import (
     SequenceClassificationMetrics,
     classification_metrics,
@@ -22,6 +26,8 @@ from .metrics import (
     scores_per_column,
 )
 from .pictures import plot_confusion, plot_roc_pr
+
+logger = logging.getLogger(__name__)
 
 
 def check_positive(positive: str | None, task: Task) -> None:
@@ -58,7 +64,8 @@ def evaluate(
     Args:
         model: folder or Hub name of a fine-tuned model.
         data: labelled sequences. Tracks and several labels are read from columns with the names that the model knows,
-            unless ``data.columns`` names other columns.
+            unless ``data.columns`` names other columns. If it names tables of several splits, sequences that occur in
+            two of them are counted, and a warning is logged.
         output_dir: folder to write to.
         split: split to score.
         positive: class that F1 refers to; by default the second of two.
@@ -84,11 +91,39 @@ def evaluate(
         )
     check_classes(examples, examples)
     predictions = Predictions.of(network, tokenizer, examples, batch_size)
-    metrics = score_predictions(predictions, positive)
+    metrics = score_predictions(predictions, positive) | _leaks(data, split, examples)
     predictions.write(folder / "predictions.tsv")
     plot_predictions(predictions, folder, positive, {})
     write_json(folder / "metrics.json", metrics)
     return metrics
+
+
+def _leaks(data: LabelledData, split: str, examples: LabelledSequences) -> dict[str, Any]:
+    """Count the sequences that occur in two splits, if there are several, and contradictory labels, if there are any.
+
+    Only the sequences of the other tables are read. A table that cannot be read is not compared, because the scores do
+    not depend on it. The splits of a store have no genome in common, and `finetune` has compared their windows.
+
+    Args:
+        data: the `data` section.
+        split: the split that is scored.
+        examples: its sequences.
+    """
+    columns = replace(data.columns, id=None, labels=None, nt_labels=None, tracks=None, nt_tracks=None)
+    splits = {}
+    for name in ("train", "valid", "test"):
+        source = getattr(data, name)
+        if name == split:
+            splits[name] = examples
+        elif source is not None:
+            try:
+                splits[name] = read_labelled(source, columns, require_labels=False, rna=data.rna)
+            except InputError as error:
+                logger.warning("data.%s is not compared with data.%s: %s", name, split, error)
+    found = find_leaks(splits)
+    warn_of_leaks(found, splits)
+    compared = {"leaks": len(splits) > 1, "contradictory_labels": any(found["contradictory_labels"].values())}
+    return {key: found[key] for key, wanted in compared.items() if wanted}
 
 
 def score_predictions(predictions: Predictions, positive: str | None = None) -> dict[str, Any]:

@@ -7,7 +7,7 @@ trains, scores and writes.
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -26,6 +26,7 @@ from ..configuration_kmer_bert import HierarchicalKmerBertConfig, KmerBertConfig
 from ..errors import InputError
 from ..evaluation.baseline import kmer_baseline, majority_probabilities
 from ..evaluation.evaluate import check_positive, plot_predictions, score_predictions
+from ..evaluation.leaks import find_leaks, warn_of_leaks
 from ..evaluation.metrics import SCORES, classification_metrics, compute_metrics_for
 from ..evaluation.pictures import plot_loss
 from ..inference.loading import VALUE, load_config, load_tokenizer, no_load_report, readable
@@ -65,6 +66,10 @@ class Splits(NamedTuple):
     validation: LabelledSequences | None
     test: LabelledSequences | None
 
+    def by_name(self) -> dict[str, LabelledSequences]:
+        """Return the splits that there are, by their names in the `data` section."""
+        return {name: rows for name, rows in zip(("train", "valid", "test"), self, strict=True) if rows is not None}
+
 
 @dataclass(frozen=True)
 class FinetuningPlan:
@@ -82,6 +87,7 @@ class FinetuningPlan:
         baseline_k: k-mer size of the baseline, in nt; 0 for no baseline.
         resume: continue from the newest checkpoint.
         overwrite: replace a finished run.
+        leaks: counts of sequences in two splits and of contradictory labels, as `find_leaks` returns them.
     """
 
     folder: Path
@@ -95,6 +101,7 @@ class FinetuningPlan:
     baseline_k: int
     resume: bool
     overwrite: bool
+    leaks: dict[str, Any] = field(default_factory=dict)
 
 
 @renamed(**FLAT_KEYS)
@@ -128,8 +135,8 @@ def finetune(
         overwrite: train again even if the output folder holds a finished run.
 
     Returns:
-        The metrics that are written to metrics.json: the numbers of the training run, "test" (the scores of the model)
-        and "baselines".
+        The metrics that are written to metrics.json: the numbers of the training run, "leaks" and
+        "contradictory_labels" (see `find_leaks`), "test" (the scores of the model) and "baselines".
 
     Raises:
         InputError: if data, model or folder do not fit; nothing has been written then.
@@ -172,6 +179,9 @@ def plan_finetuning(
     tokenizer = load_tokenizer(pretrained)
     splits = _load_splits(data, tokenizer.k * head.num_parts)
     _check_splits(splits, trainer, positive)
+    leaks = find_leaks(splits.by_name())
+    if trainer.process_index == 0:
+        warn_of_leaks(leaks, splits.by_name())
     check_task(splits.training.task)
     check_head(head, splits.training.task, tokenizer.k)
     pretrained_config = load_config(pretrained)
@@ -185,7 +195,7 @@ def plan_finetuning(
     if not folder.exists():  # otherwise `train` checks the room, after deleting the remains of a killed run
         check_room(trainer, network)
     return FinetuningPlan(
-        folder, trainer, splits, tokenizer, network, collator, head, positive, baseline_k, resume, overwrite
+        folder, trainer, splits, tokenizer, network, collator, head, positive, baseline_k, resume, overwrite, leaks
     )
 
 
@@ -206,7 +216,7 @@ def run_finetuning(plan: FinetuningPlan) -> dict[str, Any]:
     run = _build_trainer(plan)
     logger.info("%s training sequences from %s", f"{len(training):,}", training.source)
     metrics: dict[str, Any] = train(run, resume=plan.resume, overwrite=plan.overwrite)
-    metrics |= {"train_sequences": len(training)}
+    metrics |= {"train_sequences": len(training), **plan.leaks}
     if run.is_world_process_zero():
         if plan.splits.test is not None:
             metrics |= _score_test(run, plan.splits.test, plan)

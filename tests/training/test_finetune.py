@@ -229,6 +229,7 @@ def test_labels_with_decimals_make_a_regression(home, tmp_path):
     assert regression_metrics(found["prediction"], found["label"]) == pytest.approx(metrics["test"], abs=2e-3)
 
     scores = evaluate(str(tmp_path / "out"), data, str(tmp_path / "evaluated"))
+    assert scores.pop("leaks") == metrics["leaks"] == {"train/test": 0}
     assert scores == pytest.approx(metrics["test"], abs=1e-5)
     predict(str(tmp_path / "out"), str(home / "test.csv"), str(tmp_path / "p.tsv"))
     again = pd.read_csv(tmp_path / "p.tsv", sep="\t")
