@@ -84,10 +84,11 @@ def _run(verb: str, words: list[str]) -> int:
 
 
 def _show(report: Any) -> None:
-    """Draw a report on standard output, 200 columns wide if that is not a screen: programs read whole lines then."""
+    """Draw a report on standard output, as wide as it is if that is not a screen: programs read whole lines then."""
     from rich.console import Console
 
-    report.show(Console(width=None if sys.stdout.isatty() else 200))
+    # Without a height, rich would take a width of 80 for some terminals, whatever width it is given.
+    report.show(Console() if sys.stdout.isatty() else Console(width=1 << 20, height=25))
 
 
 # Errors.

@@ -23,11 +23,8 @@ from transformers import (
 from ..configuration_kmer_bert import FusionKmerBertConfig, KmerBertConfig
 from ..errors import InputError
 from ..io.files import shorten
-from ..labelled.task import Task
+from ..labelled.task import VALUE, Task
 from ..tokenization_kmer import KmerTokenizer
-
-#: Name in a configuration for the only output of a model that predicts one unnamed value.
-VALUE = "value"
 
 
 def load_config(name: str) -> Any:

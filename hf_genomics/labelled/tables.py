@@ -21,11 +21,11 @@ from ..io.fasta import check_length, clean_letters, letter_error, read_records
 from ..io.files import input_errors, open_binary, shorten
 from ..io.text_tables import kind_of, kind_of_open, missing_column, read_text_columns, text_frames
 from ..sequence import as_letters
-from .columns import Columns
+from .columns import Columns, check_task
 from .datasets import Source, dataset_frame, dataset_frames, source_name
-from .labels import mostly_decimal, number_columns, read_labels, read_several
+from .labels import check_columns, mostly_decimal, number_columns, read_labels, read_several
 from .nucleotides import nt_labels, nt_signals
-from .sequences import LabelledSequences
+from .sequences import LabelledSequences, check_classes
 from .task import Task
 
 logger = logging.getLogger(__name__)
@@ -184,6 +184,31 @@ def table_problems(
     return list(problems.values())
 
 
+def check_split(examples: LabelledSequences, training: LabelledSequences | None = None) -> None:
+    """Check the rows of a split as a whole: its columns, its classes, and whether a model can be fine-tuned on them.
+
+    These are the rules of `finetune`, and `check` calls them, too.
+
+    Args:
+        examples: the rows of the split.
+        training: the training rows, with which a validation or test split must agree; None for the training rows
+            themselves.
+
+    Raises:
+        InputError: naming the file, and the column or class.
+    """
+    if training is None:
+        check_columns(examples)
+        check_task(examples.task)
+    check_classes(training or examples, examples)
+
+
+def header_label(description: str) -> str:
+    """Return the label in the header of a record, which is written as ``label=NAME``; "" if there is none."""
+    match = _HEADER_LABEL.search(description)
+    return match[1] if match else ""
+
+
 def label_or_class(column: str, columns: Iterable[str], source: str) -> str:
     """Return the column to read labels from: "class" if a column "label" is missing, and the other way round.
 
@@ -279,8 +304,7 @@ def _from_records(path: str | PathLike[str], rules: _Rules) -> LabelledSequences
     table = LabelledSequences(str(path), [one.name for one in records], [one.letters for one in records])
     if rules.label is None:
         return table
-    found = [_HEADER_LABEL.search(record.description) for record in records]
-    texts = [match[1] if match else "" for match in found]
+    texts = [header_label(record.description) for record in records]
     rows = [f"{path}: record {number} ({shorten(record.name)})" for number, record in enumerate(records, start=1)]
     remedy = "write label=NAME into its header"
     labels, names = read_labels(texts, rows, remedy, rules.names, rules.regression)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
+#: Name in a configuration for the only output of a model that predicts one unnamed value.
+VALUE = "value"
 ProblemType: TypeAlias = Literal["single_label_classification", "multi_label_classification", "regression"]
 
 

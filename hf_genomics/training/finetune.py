@@ -29,14 +29,15 @@ from ..evaluation.evaluate import check_positive, plot_predictions, score_predic
 from ..evaluation.leaks import find_leaks, warn_of_leaks
 from ..evaluation.metrics import SCORES, classification_metrics, compute_metrics_for
 from ..evaluation.pictures import plot_loss
-from ..inference.loading import VALUE, load_config, load_tokenizer, no_load_report, readable
+from ..inference.loading import load_config, load_tokenizer, no_load_report, readable
 from ..inference.predictions import Predictions
 from ..inference.windows import check_longest, collator_for
 from ..io.writing import write_json
 from ..labelled.data import LabelledData
-from ..labelled.labels import check_columns
 from ..labelled.sequence_dataset import SequenceDataset
-from ..labelled.sequences import LabelledSequences, check_classes
+from ..labelled.sequences import LabelledSequences
+from ..labelled.tables import check_split
+from ..labelled.task import VALUE
 from ..modeling_kmer_bert import check_encoder_complete
 from ..renamed import renamed
 from ..runs.callbacks import SetEpoch
@@ -48,7 +49,7 @@ from ..runs.running import train
 from ..tokenization_kmer import KmerTokenizer
 from .arguments import check_arguments, check_best_metric
 from .head import FLAT_KEYS, Head
-from .settings import check_head, check_task, derive_config, measure, resume_settings
+from .settings import check_head, derive_config, measure, resume_settings
 
 logger = logging.getLogger(__name__)
 
@@ -182,7 +183,6 @@ def plan_finetuning(
     leaks = find_leaks(splits.by_name())
     if trainer.process_index == 0:
         warn_of_leaks(leaks, splits.by_name())
-    check_task(splits.training.task)
     check_head(head, splits.training.task, tokenizer.k)
     pretrained_config = load_config(pretrained)
     config = _configure(pretrained, pretrained_config, splits, head, tokenizer)
@@ -273,10 +273,10 @@ def _load_splits(data: LabelledData, shortest: int) -> Splits:
         shortest: shortest sequence that the model can read, in nt.
     """
     training = data.require("train", shortest, why="fine-tuning needs labelled training sequences")
-    check_columns(training)
+    check_split(training)
     splits = Splits(training, *(data.load(split, shortest, training.task) for split in ("valid", "test")))
-    for examples in filter(None, splits):
-        check_classes(training, examples)
+    for examples in filter(None, splits[1:]):
+        check_split(examples, training)
     return splits
 
 
