@@ -27,7 +27,7 @@ _QUANTILES = {"min": 0, "5 %": 5, "25 %": 25, "median": 50, "75 %": 75, "95 %": 
 _WIDE = "records,nt,min nt,median nt,max nt,GC %,N %,IUPAC %,soft-masked %,duplicates".split(",")
 _NARROW = "records,nt,median nt,GC %,N %,duplicates".split(",")
 _ANY_WIDTH = 1 << 20  # columns of a console that is wide enough for any table
-_NAME_WIDTH = 16  # smallest width to which the names of files are folded
+_NAME_WIDTH = 12  # smallest width to which the names of files are folded
 _BLOCK_NT = 1 << 16
 _TO_UPPER = np.uint8(0xDF)  # clears the bit in which lower-case ASCII differs
 
