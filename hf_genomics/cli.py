@@ -19,7 +19,8 @@ import traceback
 from collections.abc import Sequence
 from typing import Any
 
-from .errors import InputError, StoppedError
+from .errors import InputError, StoppedError, line_for_user, lines_for_user
+from .io.progress import clear_bars, command_log, take_over_logs
 from .options import read_arguments
 from .sequence import did_you_mean
 
@@ -66,6 +67,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _complain("interrupted", code=130)
     except Exception as error:
         return _end(error, debug)
+    finally:
+        if log := command_log():
+            log.release()
 
 
 def _run(verb: str, words: list[str]) -> int:
@@ -98,7 +102,9 @@ def _end(error: Exception, debug: bool) -> int:
     """Report an error in one line, or with its traceback if it is not the user's mistake; return the exit code."""
     message, code = _message(error)
     if debug or not message:
-        traceback.print_exception(error)
+        if log := command_log():
+            log.release()
+        sys.stderr.write(lines_for_user("".join(traceback.format_exception(error))))
     if message:
         return _complain(message, code)
     sys.stderr.write(
@@ -152,6 +158,12 @@ def _complain(message: str, code: int = 2) -> int:
     """
     if _rank() > 0:
         _wait_to_be_ended()
+    message = line_for_user(message)
+    clear_bars()
+    if (log := command_log()) and code == 2:
+        log.drop()  # what was logged before a mistake was found would hide the line that names it
+    elif log:
+        log.release()
     sys.stderr.write(f"hf-genomics: error: {message}\n")
     if code == 2:
         _write_for_launcher(f"hf-genomics: error: {message}")
@@ -193,7 +205,7 @@ def _set_up_logging() -> None:
     os.environ.setdefault("HF_UPDATE_DOWNLOAD_COUNTS", "0")  # datasets would count local files as downloads on the Hub
     if not sys.stderr.isatty():
         os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")  # transformers draws bars for weights
-    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
+    take_over_logs()
     # Of several processes only the first one logs its progress; warnings come from each.
     logging.getLogger("hf_genomics").setLevel(logging.INFO if _rank() == 0 else logging.WARNING)
 

@@ -56,6 +56,11 @@ def line_for_user(text: str) -> str:
     return cut_sequences(escape_controls(text))
 
 
+def lines_for_user(text: str) -> str:
+    """Return a text of several lines that is safe to show, as `line_for_user` does for one line."""
+    return "\n".join(map(escape_controls, cut_sequences(text).split("\n")))
+
+
 def escape_controls(text: str) -> str:
     r"""Escape line ends and all characters that are invisible or steer a terminal.
 

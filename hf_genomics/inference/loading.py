@@ -97,7 +97,7 @@ def load_classifier(name: str) -> tuple[PreTrainedModel, KmerTokenizer]:
             f"{name} is {config.architectures}: not fine-tuned for classification; run hf-genomics finetune first"
         )
     auto = AutoModelForTokenClassification if per_nt else AutoModelForSequenceClassification
-    with readable(name):
+    with readable(name), no_load_report():  # missing weights are an error of their own
         return auto.from_pretrained(name), load_tokenizer(name)
 
 

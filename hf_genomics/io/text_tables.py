@@ -75,7 +75,7 @@ def missing_column(path: str, column: str, columns: Iterable[str]) -> InputError
             "with the names of the columns above it"
         )
     guess = did_you_mean(column, columns, cutoff=0.5)
-    if not guess and len(columns) == 1:
+    if len(columns) == 1 and (not guess or re.search(r"[\s|:]", columns[0])):
         guess = "; columns must be separated by commas, tabs or semicolons"
     return InputError(f"{path}: no column {column!r}{guess} (the columns are {list_names(columns)})")
 
