@@ -69,7 +69,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _end(error, debug)
     finally:
         if log := command_log():
-            log.release()
+            log.show_held()
 
 
 def _run(verb: str, words: list[str]) -> int:
@@ -103,7 +103,7 @@ def _end(error: Exception, debug: bool) -> int:
     message, code = _message(error)
     if debug or not message:
         if log := command_log():
-            log.release()
+            log.show_held()
         sys.stderr.write(lines_for_user("".join(traceback.format_exception(error))))
     if message:
         return _complain(message, code)
@@ -163,7 +163,7 @@ def _complain(message: str, code: int = 2) -> int:
     if (log := command_log()) and code == 2:
         log.drop()  # what was logged before a mistake was found would hide the line that names it
     elif log:
-        log.release()
+        log.show_held()
     sys.stderr.write(f"hf-genomics: error: {message}\n")
     if code == 2:
         _write_for_launcher(f"hf-genomics: error: {message}")

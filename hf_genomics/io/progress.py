@@ -64,10 +64,10 @@ class CommandLog(logging.Handler):
         if self._held is not None and time.monotonic() - self._start < _HELD_S:
             self._held.append(text)
             return
-        self.release()
+        self.show_held()
         sys.stderr.write(text)
 
-    def release(self) -> None:
+    def show_held(self) -> None:
         """Write the lines that are held, and hold no more."""
         for text in self._held or []:
             sys.stderr.write(text)

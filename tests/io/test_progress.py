@@ -57,20 +57,20 @@ def test_lines_are_held_until_the_command_is_under_way(log, monkeypatch: pytest.
 def test_held_lines_are_released_or_dropped_once(log, capsys) -> None:
     logger, handler = log
     logger.warning("one")
-    handler.release()
-    handler.release()
+    handler.show_held()
+    handler.show_held()
     assert capsys.readouterr().err == "one\n"
     handler.hold()
     logger.warning("two")
     handler.drop()
-    handler.release()
+    handler.show_held()
     assert capsys.readouterr().err == ""
 
 
 def test_logged_lines_are_safe_to_show(log, capsys) -> None:
     logger, handler = log
     logger.warning("x.fa: %s\nred: \x1b[31m", dna(100))
-    handler.release()
+    handler.show_held()
     shown = capsys.readouterr().err
     assert dna(100)[:31] not in shown and dna(100)[:30] in shown and "\x1b" not in shown and shown.count("\n") == 2
 
