@@ -49,6 +49,7 @@ from ..runs.running import train
 from ..tokenization_kmer import KmerTokenizer
 from .arguments import check_arguments, check_best_metric
 from .head import FLAT_KEYS, Head
+from .record import run_record, split_record, write_run_record
 from .settings import check_head, derive_config, measure, resume_settings
 
 logger = logging.getLogger(__name__)
@@ -78,6 +79,7 @@ class FinetuningPlan:
 
     Attributes:
         folder: output folder.
+        pretrained: folder or Hub name of the model to start from.
         trainer: options of the Trainer.
         splits: labelled sequences.
         tokenizer: tokenizer of the pretrained model.
@@ -92,6 +94,7 @@ class FinetuningPlan:
     """
 
     folder: Path
+    pretrained: str
     trainer: TrainingArguments
     splits: Splits
     tokenizer: KmerTokenizer
@@ -121,8 +124,8 @@ def finetune(
     The columns that ``data`` names decide what the model predicts (one label per sequence, several labels, values, or a
     label per nucleotide) and what it reads (single sequences or pairs, with numeric tracks or without).
 
-    Writes to ``trainer.output_dir``: model and tokenizer, metrics.json, predictions.tsv, loss.png, and for classes
-    roc_pr.png and confusion.png.
+    Writes to ``trainer.output_dir``: model and tokenizer, metrics.json, predictions.tsv, loss.png, for classes
+    roc_pr.png and confusion.png, run.json (how the model was made) and README.md (the model card).
 
     Args:
         pretrained: folder or Hub name of the model to start from.
@@ -180,9 +183,7 @@ def plan_finetuning(
     tokenizer = load_tokenizer(pretrained)
     splits = _load_splits(data, tokenizer.k * head.num_parts)
     _check_splits(splits, trainer, positive)
-    leaks = find_leaks(splits.by_name())
-    if trainer.process_index == 0:
-        warn_of_leaks(leaks, splits.by_name())
+    leaks = _find_leaks(splits, trainer)
     check_head(head, splits.training.task, tokenizer.k)
     pretrained_config = load_config(pretrained)
     config = _configure(pretrained, pretrained_config, splits, head, tokenizer)
@@ -195,7 +196,19 @@ def plan_finetuning(
     if not folder.exists():  # otherwise `train` checks the room, after deleting the remains of a killed run
         check_room(trainer, network)
     return FinetuningPlan(
-        folder, trainer, splits, tokenizer, network, collator, head, positive, baseline_k, resume, overwrite, leaks
+        folder=folder,
+        pretrained=pretrained,
+        trainer=trainer,
+        splits=splits,
+        tokenizer=tokenizer,
+        network=network,
+        collator=collator,
+        head=head,
+        positive=positive,
+        baseline_k=baseline_k,
+        resume=resume,
+        overwrite=overwrite,
+        leaks=leaks,
     )
 
 
@@ -222,6 +235,9 @@ def run_finetuning(plan: FinetuningPlan) -> dict[str, Any]:
             metrics |= _score_test(run, plan.splits.test, plan)
         plot_loss(run.state.log_history, plan.folder / "loss.png", ylabel="loss")
         write_json(plan.folder / "metrics.json", metrics)
+        splits = dict(zip(("train", "valid", "test"), plan.splits, strict=True))
+        record = run_record("finetune", plan.trainer, run.state, split_record(splits), plan.pretrained)
+        write_run_record(plan.folder, record)
     return metrics
 
 
@@ -292,6 +308,14 @@ def _check_splits(splits: Splits, trainer: TrainingArguments, positive: str | No
             f"{training.source}: {len(training)} sequences do not fill a step of {step}, and "
             "trainer.dataloader_drop_last omits incomplete steps; lower trainer.per_device_train_batch_size"
         )
+
+
+def _find_leaks(splits: Splits, trainer: TrainingArguments) -> dict[str, Any]:
+    """Count sequences in two splits and contradictory labels; the first process warns of them."""
+    found = find_leaks(splits.by_name())
+    if trainer.process_index == 0:
+        warn_of_leaks(found, splits.by_name())
+    return found
 
 
 def _configure(
