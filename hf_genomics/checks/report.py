@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from array import array
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -18,7 +17,7 @@ from rich.table import Table
 
 from ..errors import InputError
 from ..io.files import shorten
-from ..io.writing import write_text
+from ..io.writing import write_json
 from .duplicates import DuplicatePair
 
 _QUANTILES = {"min": 0, "5 %": 5, "25 %": 25, "median": 50, "75 %": 75, "95 %": 95, "max": 100}
@@ -98,6 +97,8 @@ class FileReport:
         labels: number of rows of each class, or min, mean and max of the values; None without labels.
         problems: everything that `prepare` or `finetune` would reject, one line each.
         notes: names of records that are accepted but unusual, by the kind of what is unusual.
+        understood: how the labels were understood, in one line; None without labels.
+        remarks: what looks like a mistake in the labels, one line each.
     """
 
     file: str
@@ -108,6 +109,8 @@ class FileReport:
     labels: dict[str, float] | None = None
     problems: list[str] = dataclasses.field(default_factory=list)
     notes: dict[str, list[str]] = dataclasses.field(default_factory=dict)
+    understood: str | None = None
+    remarks: list[str] = dataclasses.field(default_factory=list)
 
     def add_problems(self, problems: Sequence[InputError]) -> None:
         """Add problems of a record, a row or the file."""
@@ -125,6 +128,7 @@ class FileReport:
             "split": self.split,
             **summary([self]),
             "labels": self.labels,
+            "understood": self.understood,
             "faults": self.problems,
             "notes": self.notes,
         }
@@ -191,6 +195,7 @@ class CheckReport:
         for file in self.files:
             for kind, names in file.notes.items():
                 lines.append(f"{file.file}: {_count(names, 'record')} {kind} ({some(names)})")
+            lines += file.remarks
         for kind in ("exact", "reverse complement"):
             pairs = [pair for pair in self.duplicates if pair.kind == kind]
             what = "the sequence" if kind == "exact" else "the reverse complement"
@@ -239,7 +244,7 @@ class CheckReport:
             InputError: if it cannot be written.
         """
         try:
-            write_text(Path(path), json.dumps(self.numbers(), indent=1) + "\n")
+            write_json(Path(path), self.numbers())
         except OSError as error:
             raise InputError(f"{path}: cannot be written: {error.strerror or error}") from error
 
@@ -252,6 +257,7 @@ class CheckReport:
         """
         console.print(self._table(wide=console.width >= 120))
         lines = [f"{file.file}: labels {_labels(file.labels)}" for file in self.files if file.labels]
+        lines += [f"{file.file}: understood as {file.understood}" for file in self.files if file.understood]
         for problems in (self.problems, *(file.problems for file in self.files)):
             lines += [f"rejected: {problem}" for problem in _shown(problems, most)]
         for line in lines + [f"warning: {warning}" for warning in self.warnings()]:

@@ -247,4 +247,4 @@ def append(folder: Path, incident: dict[str, Any]) -> None:
     """Append an incident to the run's file of incidents, one JSON object a line; several processes may write to it."""
     folder.mkdir(parents=True, exist_ok=True)
     with open(folder / FILE, "a", encoding="utf-8") as file:
-        file.write(json.dumps(incident) + "\n")
+        file.write(json.dumps(_plain(incident), allow_nan=False) + "\n")
