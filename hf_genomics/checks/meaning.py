@@ -115,7 +115,7 @@ def describe_labels(examples: LabelledSequences, positive: str | None = None) ->
         shown = [f"{name} {count:,}" for name, count in summary.items()]
         means = "" if len(shown) < 3 else "; f1, auroc and auprc are means over the classes"
         scored = f"; f1 and auprc are of {positive}" if positive is not None else means
-        return f"{len(shown)} classes{per}: {_first(shown)}{scored}"
+        return f"{len(shown)} class{'es' * (len(shown) > 1)}{per}: {_first(shown)}{scored}"
     if examples.problem == "multi_label_classification":
         shown = [f"{name} {counts['yes']:,} of {counts['yes'] + counts['no']:,}" for name, counts in summary.items()]
         return f"{len(shown)} yes/no labels, rows with yes: {_first(shown)}"

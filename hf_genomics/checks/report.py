@@ -256,8 +256,7 @@ class CheckReport:
             most: largest number of problems to list for each file; the JSON file contains all of them.
         """
         console.print(self._table(wide=console.width >= 120))
-        lines = [f"{file.file}: labels {_labels(file.labels)}" for file in self.files if file.labels]
-        lines += [f"{file.file}: understood as {file.understood}" for file in self.files if file.understood]
+        lines = [f"{file.file}: {file.understood}" for file in self.files if file.understood]
         for problems in (self.problems, *(file.problems for file in self.files)):
             lines += [f"rejected: {problem}" for problem in _shown(problems, most)]
         for line in lines + [f"warning: {warning}" for warning in self.warnings()]:
@@ -303,12 +302,6 @@ def _percent(share: float | None) -> str:
     if share is None:
         return "-"
     return "<0.01" if 0 < share < 1e-4 else f"{100 * share:.2f}"
-
-
-def _labels(labels: dict[str, float]) -> str:
-    """Return the first ten classes with their counts, or the summary of the values, as text."""
-    shown = ", ".join(f"{name}: {value:,.6g}" for name, value in list(labels.items())[:10])
-    return shown + (f", ... ({len(labels)} in all)" if len(labels) > 10 else "")
 
 
 def _count(things: list[Any], word: str) -> str:

@@ -10,7 +10,7 @@ from typing import Literal, TypeAlias
 Look: TypeAlias = Literal["whole", "whole float", "decimal", "unclear number", "boolean", "blank", "word"]
 
 #: What to write instead of an unclear number.
-PLAIN_NUMBERS = "write numbers as 1234.5: decimal point, no thousands separator, %, < or >"
+PLAIN_NUMBERS = "write numbers as 1234.5, with a decimal point and without thousands separator, %, < or >"
 
 _WHOLE = re.compile(r"[+-]?\d+")
 _WHOLE_FLOAT = re.compile(r"[+-]?\d+\.0*")

@@ -26,17 +26,8 @@ Kind: TypeAlias = Literal["table", "parquet", "sequences"]
 #: Function that returns the columns to read, given the names of all columns; it may raise `missing_column`.
 Choice: TypeAlias = Callable[[list[str]], list[str]]
 
-MISSING = {
-    "",
-    "na",
-    "n/a",
-    "#n/a",
-    "#na",
-    "nan",
-    "<na>",
-    "null",
-    "none",
-}  # texts of cells without a value, in lower case
+# Texts of cells without a value, in lower case; the ones with "#" are from spreadsheets.
+MISSING = {"", "na", "n/a", "#n/a", "#na", "nan", "<na>", "null", "none"}
 
 _START_BYTES = 1 << 16  # bytes at the beginning of a file that decide on its kind
 _BOM = b"\xef\xbb\xbf"

@@ -107,13 +107,17 @@ def _doubt(groups: dict[Look, list[str]], rows: int) -> _Doubt | None:
     # Words beside whole numbers are classes (chromosomes 1, 2, X), but FALSE may be 0, and "-" a missing number.
     odd = groups.get("blank", []) + groups.get("boolean", []) + (words if decimals else [])
     if unclear := groups.get("unclear number"):
-        return _Doubt(unclear[0], "is not written as a plain number", f"for values {PLAIN_NUMBERS}, {_TRUE}; {_FALSE}")
+        return _Doubt(
+            unclear[0], "is not written as a plain number", f"for values {PLAIN_NUMBERS}, and {_TRUE}; {_FALSE}"
+        )
     if numbers and odd and (len(numbers) >= len(odd) or not words):
         why = f"is not a finite number, but other labels are, such as {shorten(numbers[0])}"
-        return _Doubt(odd[0], why, f"for values correct it or drop the row, {_TRUE}; {_FALSE}")
+        return _Doubt(odd[0], why, f"for values correct it or drop the row, and {_TRUE}; {_FALSE}")
     if numbers and odd:
         why = f"is a number, but other labels are not, such as {shorten(odd[0])}"
-        return _Doubt(decimals[0] if decimals else numbers[0], why, f"for values correct the others, {_TRUE}; {_FALSE}")
+        return _Doubt(
+            decimals[0] if decimals else numbers[0], why, f"for values correct the others, and {_TRUE}; {_FALSE}"
+        )
     if decimals and "decimal" not in groups and len(numbers) <= _FEW:
         why = f"may be a class or a value: {len(numbers)} different labels, all whole numbers, written with a point"
         return _Doubt(decimals[0], why, f"for values {_TRUE}; {_FALSE}")

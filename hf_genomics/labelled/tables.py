@@ -74,7 +74,8 @@ def read_labelled(
     """Read labelled sequences with their pairs and tracks.
 
     Labels that are whole numbers or words are classes (sorted, whole numbers by value); labels with decimals are values
-    to regress on; labels that may be either are rejected unless ``regression`` is set. In a sequence file the header of a record holds its label, as ``label=NAME``.
+    to regress on; labels that may be either are rejected unless ``regression`` is set. In a sequence file the header of
+    a record holds its label, as ``label=NAME``.
 
     Args:
         source: CSV, TSV or Parquet file, or a `datasets.Dataset`; also a FASTA, FASTQ, GenBank or 2bit file, if nothing

@@ -46,7 +46,7 @@ def test_the_table_fits_the_screen_and_says_what_matters(tmp_path: Path, width: 
         ["rejected", names[2], "0", "0"],
     ]
     assert cells["all"][:4] == ["rejected", "all", "3", "1,383"]
-    assert f"{paths[1]}: labels yes: 1" in lines
+    assert f"{paths[1]}: 1 class: yes 1" in lines
 
 
 def test_lengths_are_described_by_quantiles(tmp_path: Path) -> None:

@@ -49,7 +49,9 @@ def test_classes_are_scored_by_the_exported_metric(monkeypatch, positive, target
         SequenceClassificationMetrics, "_compute", lambda self, **given: calls.append(given) or compute(self, **given)
     )
     found = score_predictions(predictions(some_scores(2), ["no", "yes"], labels=labels), positive)
-    assert found == classification_metrics(some_scores(2), labels, positive=target) and len(calls) == 1
+    expected = classification_metrics(some_scores(2), labels, positive=target)
+    assert {name: found[name] for name in expected} == expected and len(calls) == 1
+    assert found["positive"] == ["no", "yes"][target]
     assert hf_genomics.SequenceClassificationMetrics is SequenceClassificationMetrics
 
 
@@ -59,7 +61,7 @@ def test_nucleotides_are_scored_where_they_have_a_label() -> None:
     found = score_predictions(predictions([], ["no", "yes"], scores, nt_labels=labels))
     known = np.concatenate(labels) >= 0
     expected = classification_metrics(np.concatenate(scores)[known], np.concatenate(labels)[known])
-    assert found == pytest.approx(expected)
+    assert {name: found[name] for name in expected} == pytest.approx(expected)
 
 
 @pytest.mark.parametrize(
@@ -69,9 +71,11 @@ def test_nucleotides_are_scored_where_they_have_a_label() -> None:
 def test_several_labels_or_targets_are_scored_together_and_one_by_one(problem, measure) -> None:
     labels = np.array([[0.0, 1.0], [1.0, 0.0], [1.0, np.nan], [0.0, 1.0]])
     found = score_predictions(predictions(some_scores(2), ["g", "a"], labels=labels, problem_type=problem))
-    each = found.pop("each")
-    assert found == pytest.approx(measure(some_scores(2), labels))
-    assert each["g"] == pytest.approx(measure(some_scores(2)[:, :1], labels[:, :1])) and set(each) == {"g", "a"}
+    each, expected = found["each"], measure(some_scores(2), labels)
+    assert {name: found[name] for name in expected} == pytest.approx(expected)
+    first = measure(some_scores(2)[:, :1], labels[:, :1])
+    assert {name: each["g"][name] for name in first} == pytest.approx(first) and set(each) == {"g", "a"}
+    assert found["means_over"] == {name: 2 - sum(map(np.isnan, (each[one][name] for one in each))) for name in first}
 
 
 def test_one_value_has_no_scores_one_by_one() -> None:
