@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +13,13 @@ import pytest
 import hf_genomics
 from hf_genomics import KmerBertConfig, KmerBertForSequenceClassification, KmerTokenizer, LabelledData
 from hf_genomics.errors import InputError
-from hf_genomics.evaluation.evaluate import check_positive, evaluate, plot_predictions, score_predictions
+from hf_genomics.evaluation.evaluate import (
+    check_positive,
+    evaluate,
+    plot_predictions,
+    positive_class,
+    score_predictions,
+)
 from hf_genomics.evaluation.metrics import (
     SequenceClassificationMetrics,
     classification_metrics,
@@ -117,6 +125,19 @@ def test_another_positive_class_is_refused_by_name(task, positive, part) -> None
         check_positive(positive, task)
 
 
+def test_three_classes_have_no_positive_one() -> None:
+    task = Task("single_label_classification", ["a", "b", "c"])
+    with pytest.raises(InputError, match="positive is 'a', but there are 3 classes"):
+        check_positive("a", task)
+    assert positive_class(None, task) is None
+
+
+@pytest.mark.parametrize(("given", "of_model", "expected"), [("other", "phage", "other"), (None, "other", "other")])
+def test_the_option_comes_before_the_class_of_the_model(given, of_model, expected) -> None:
+    assert positive_class(given, replace(CLASSES, positive=of_model)) == expected
+    assert positive_class(None, CLASSES) == "phage"  # a model of version 0.1: the second class
+
+
 # the verb
 
 
@@ -157,3 +178,20 @@ def test_evaluate_refuses_what_does_not_fit_and_writes_nothing(model, tmp_path, 
     with pytest.raises(InputError, match=part):
         evaluate(str(model), table(tmp_path / "t.csv", labels), str(tmp_path / "out"), **options)
     assert not (tmp_path / "out").exists()
+
+
+def test_evaluate_takes_the_positive_class_of_the_model_and_says_how_labels_were_understood(
+    model: Path, tmp_path: Path, caplog
+) -> None:
+    config = json.loads((model / "config.json").read_text()) | {"positive_class": "a"}
+    folder = shutil.copytree(model, tmp_path / "model")
+    (folder / "config.json").write_text(json.dumps(config))
+    with caplog.at_level("INFO"):
+        found = evaluate(str(folder), table(tmp_path / "t.csv", "abbb"), str(tmp_path / "out"))
+    assert found["positive"] == found["task"]["positive"] == "a" and found["task"]["counts"] == {
+        "test": {"a": 1, "b": 3}
+    }
+    assert f"{tmp_path / 't.csv'}: 2 classes: a 1, b 3; f1 and auprc are of a" in caplog.text
+    assert (
+        evaluate(str(folder), table(tmp_path / "t.csv", "abbb"), str(tmp_path / "b"), positive="b")["positive"] == "b"
+    )
