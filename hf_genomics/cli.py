@@ -12,6 +12,7 @@ import importlib
 import importlib.metadata
 import json
 import logging
+import math
 import os
 import sys
 import time
@@ -39,6 +40,7 @@ VERBS = {
     "quickstart": "run everything on the bundled genomes within minutes, with a report",
 }
 # Seconds. Launchers check their processes several times a second, so they end a waiting process long before.
+_OF_POSITIVE = ("f1", "auprc")  # scores that depend on which of two classes is the positive one
 _WAIT_FOR_LAUNCHER = 10.0
 
 
@@ -228,7 +230,10 @@ def _table(result: dict[str, Any]) -> str:
         if isinstance(value, dict):
             lines += [f"{name}:"] + [f"  {line}" for line in _table(value).splitlines()]
         else:
-            lines.append(f"{name}: {value:.4f}" if isinstance(value, float) else f"{name}: {value}")
+            of_class = f" of {result['positive']}" if name in _OF_POSITIVE and "positive" in result else ""
+            is_number = isinstance(value, float) and math.isfinite(value)
+            text = f"{value:.4f}" if is_number else "none" if isinstance(value, float) else value
+            lines.append(f"{name}{of_class}: {text}")
     return "\n".join(lines) + "\n"
 
 

@@ -43,7 +43,7 @@ class SplitFiles:
         valid: files of the validation split.
         test: files of the test split.
         regression: whether labels are values (true) or classes (false), as in `finetune`; by default decimals are
-            values, and all other labels are classes.
+            values, words and whole numbers are classes, and labels that may be either are rejected.
     """
 
     train: list[str] | None = None

@@ -19,6 +19,7 @@ from ..labelled.sequences import LabelledSequences
 from ..labelled.tables import check_split, header_label, read_labelled, table_problems
 from ..sequence import as_letters, letter_digits, rolling_any
 from .duplicates import Catalogue, CheckedSequence
+from .meaning import describe_labels, label_warnings, rarer_class
 from .report import FileReport, LetterCounts
 
 _BATCH_NT = 1 << 20  # about a million letters are examined together
@@ -116,6 +117,10 @@ def read_table_or_note(
     except InputError as error:
         report.add_problems([error])
     report.labels = label_counts(table)
+    if report.labels is not None:
+        report.understood = describe_labels(table, rarer_class(training or table))
+        if report.split in (None, "train"):
+            report.remarks = label_warnings(table)
     return table
 
 
@@ -130,8 +135,8 @@ def label_counts(table: LabelledSequences) -> dict[str, float] | None:
     if table.problem == "multi_label_classification":
         return dict(zip(names, np.nansum(table.labels, axis=0).tolist(), strict=True))
     if table.problem == "regression" and names:  # several targets
-        means = np.nanmean(table.labels, axis=0).tolist()
-        return {f"mean {name}": mean for name, mean in zip(names, means, strict=True)}
+        known = [column[~np.isnan(column)] for column in table.labels.T]  # an empty column has no mean
+        return {f"mean {name}": float(column.mean()) for name, column in zip(names, known, strict=True) if len(column)}
     if table.problem == "regression":  # one target
         labels = table.labels
         return {"min": float(labels.min()), "mean": float(labels.mean()), "max": float(labels.max())}

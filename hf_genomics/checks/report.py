@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from array import array
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -20,7 +19,7 @@ from rich.text import Text
 
 from ..errors import InputError, escape_controls, line_for_user
 from ..io.files import shorten
-from ..io.writing import write_text
+from ..io.writing import write_json
 from .duplicates import DuplicatePair
 
 _QUANTILES = {"min": 0, "5 %": 5, "25 %": 25, "median": 50, "75 %": 75, "95 %": 95, "max": 100}
@@ -103,6 +102,8 @@ class FileReport:
         problems: everything that `prepare` or `finetune` would reject, one line each.
         notes: names of records that are accepted but unusual, by the kind of what is unusual.
         labelled: number of records of a sequence file that have a label in their header.
+        understood: how the labels were understood, in one line; None without labels.
+        remarks: what looks like a mistake in the labels, one line each.
     """
 
     file: str
@@ -114,6 +115,8 @@ class FileReport:
     problems: list[str] = dataclasses.field(default_factory=list)
     notes: dict[str, list[str]] = dataclasses.field(default_factory=dict)
     labelled: int = 0
+    understood: str | None = None
+    remarks: list[str] = dataclasses.field(default_factory=list)
 
     def add_problems(self, problems: Sequence[InputError]) -> None:
         """Add problems of a record, a row or the file."""
@@ -131,6 +134,7 @@ class FileReport:
             "split": self.split,
             **summary([self]),
             "labels": self.labels,
+            "understood": self.understood,
             "faults": self.problems,
             "notes": self.notes,
         }
@@ -197,6 +201,7 @@ class CheckReport:
         for file in self.files:
             for kind, names in file.notes.items():
                 lines.append(f"{file.file}: {_count(names, 'record')} {kind} ({some(names)})")
+            lines += file.remarks
         for kind in ("exact", "reverse complement"):
             pairs = [pair for pair in self.duplicates if pair.kind == kind]
             what = "the sequence" if kind == "exact" else "the reverse complement"
@@ -245,7 +250,7 @@ class CheckReport:
             InputError: if it cannot be written.
         """
         try:
-            write_text(Path(path), json.dumps(self.numbers(), indent=1) + "\n")
+            write_json(Path(path), self.numbers())
         except OSError as error:
             raise InputError(f"{path}: cannot be written: {error.strerror or error}") from error
 
@@ -257,7 +262,7 @@ class CheckReport:
             most: largest number of problems to list for each file; the JSON file contains all of them.
         """
         self._show_table(console)
-        lines = [f"{file.file}: labels {_labels(file.labels)}" for file in self.files if file.labels]
+        lines = [f"{file.file}: {file.understood}" for file in self.files if file.understood]
         for problems in (self.problems, *(file.problems for file in self.files)):
             lines += [f"rejected: {problem}" for problem in _shown(problems, most)]
         for line in lines + [f"warning: {warning}" for warning in self.warnings()]:
@@ -333,12 +338,6 @@ def _percent(share: float | None) -> str:
     if share is None:
         return "-"
     return "<0.01" if 0 < share < 1e-4 else f"{100 * share:.2f}"
-
-
-def _labels(labels: dict[str, float]) -> str:
-    """Return the first ten classes with their counts, or the summary of the values, as text."""
-    shown = ", ".join(f"{name}: {value:,.6g}" for name, value in list(labels.items())[:10])
-    return shown + (f", ... ({len(labels)} in all)" if len(labels) > 10 else "")
 
 
 def _count(things: list[Any], word: str) -> str:

@@ -110,6 +110,7 @@ def task_of(config: Any, source: str = "the model") -> Task:
     """
     names = [config.id2label[number] for number in range(config.num_labels)]
     has_tracks = isinstance(config, FusionKmerBertConfig)
+    positive = config.positive_class if config.positive_class in names else None
     return Task(
         problem_type=config.problem_type or "single_label_classification",
         names=None if config.problem_type == "regression" and names == [VALUE] else names,
@@ -118,6 +119,7 @@ def task_of(config: Any, source: str = "the model") -> Task:
         track_names=config.track_names if has_tracks else None,
         nt_track_names=config.nt_track_names if has_tracks else None,
         source=source,
+        positive=positive,
     )
 
 

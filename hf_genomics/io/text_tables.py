@@ -29,7 +29,8 @@ Kind: TypeAlias = Literal["table", "parquet", "sequences"]
 #: Function that returns the columns to read, given the names of all columns; it may raise `missing_column`.
 Choice: TypeAlias = Callable[[list[str]], list[str]]
 
-MISSING = {"", "na", "n/a", "nan", "<na>", "null", "none"}  # texts of cells without a value, in lower case
+# Texts of cells without a value, in lower case; the ones with "#" are from spreadsheets.
+MISSING = {"", "na", "n/a", "#n/a", "#na", "nan", "<na>", "null", "none"}
 
 _SEQUENCE = re.compile(r"[ACGTUNacgtun ]{6,}(\.\d+)?")  # a cell of a first row that is no header
 _SEPARATOR_LINE = re.compile(r'"?sep=(.)"?\s*', re.IGNORECASE)  # which Excel writes and reads

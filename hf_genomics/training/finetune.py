@@ -7,7 +7,7 @@ trains, scores and writes.
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,10 +22,12 @@ from transformers import (
 )
 
 from ..batches.sequences import DataCollatorForSequences
+from ..checks.meaning import describe_labels, label_warnings, rarer_class, task_facts
 from ..configuration_kmer_bert import HierarchicalKmerBertConfig, KmerBertConfig
 from ..errors import InputError
 from ..evaluation.baseline import kmer_baseline, majority_probabilities
-from ..evaluation.evaluate import check_positive, plot_predictions, score_predictions
+from ..evaluation.evaluate import check_positive, plot_predictions, positive_class, score_predictions
+from ..evaluation.explained_scores import explain_classification, undefined_by_classes, undefined_by_columns
 from ..evaluation.leaks import find_leaks, warn_of_leaks
 from ..evaluation.metrics import SCORES, classification_metrics, compute_metrics_for
 from ..evaluation.pictures import plot_loss
@@ -86,7 +88,7 @@ class FinetuningPlan:
         network: model with the weights from which training starts.
         collator: function that builds batches.
         head: options of the head.
-        positive: class that F1 refers to; by default the second of two.
+        positive: class of two that F1 and AUPRC refer to; None for another number of classes.
         baseline_k: k-mer size of the baseline, in nt; 0 for no baseline.
         resume: continue from the newest checkpoint.
         overwrite: replace a finished run.
@@ -132,15 +134,17 @@ def finetune(
         data: labelled sequences.
         trainer: transformers.TrainingArguments.
         head: options of the classifier on top of the encoder.
-        positive: class that F1 refers to; by default the second of two.
+        positive: class of two that F1 and AUPRC refer to; by default the rarer one in the training data, and the second
+            one if both are equally frequent. The model's configuration keeps it.
         baseline_k: k-mer size, in nt, of the baseline: a logistic regression on k-mer counts, which is scored too if
             each sequence has one label; 0 for no baseline.
         resume: continue from the newest checkpoint in the output folder.
         overwrite: train again even if the output folder holds a finished run.
 
     Returns:
-        The metrics that are written to metrics.json: the numbers of the training run, "leaks" and
-        "contradictory_labels" (see `find_leaks`), "test" (the scores of the model) and "baselines".
+        The metrics that are written to metrics.json: the numbers of the training run, "task" (how the labels were
+        understood), "leaks" and "contradictory_labels" (see `find_leaks`), "test" (the scores of the model) and
+        "baselines". A score without a value is NaN (null in the file), and "undefined" says why.
 
     Raises:
         InputError: if data, model or folder do not fit; nothing has been written then.
@@ -185,8 +189,9 @@ def plan_finetuning(
     _check_splits(splits, trainer, positive)
     leaks = _find_leaks(splits, trainer)
     check_head(head, splits.training.task, tokenizer.k)
+    positive = positive_class(positive or rarer_class(splits.training), splits.training.task)
     pretrained_config = load_config(pretrained)
-    config = _configure(pretrained, pretrained_config, splits, head, tokenizer)
+    config = _configure(pretrained, pretrained_config, splits, head, tokenizer, positive)
     collator = collator_for(config, tokenizer, head.rc_probability, trainer.seed)
     attention = attention_for(trainer)
     first_batch = collator(_first_rows(SequenceDataset(splits.training), trainer))
@@ -195,6 +200,7 @@ def plan_finetuning(
     network = build_classifier(pretrained, config, pretrained_config, attention, from_scratch=head.from_scratch)
     if not folder.exists():  # otherwise `train` checks the room, after deleting the remains of a killed run
         check_room(trainer, network)
+    _log_task(splits.training, positive)
     return FinetuningPlan(
         folder=folder,
         pretrained=pretrained,
@@ -229,7 +235,7 @@ def run_finetuning(plan: FinetuningPlan) -> dict[str, Any]:
     run = _build_trainer(plan)
     logger.info("%s training sequences from %s", f"{len(training):,}", training.source)
     metrics: dict[str, Any] = train(run, resume=plan.resume, overwrite=plan.overwrite)
-    metrics |= {"train_sequences": len(training), **plan.leaks}
+    metrics |= {"train_sequences": len(training), "task": _task_facts(plan), **plan.leaks}
     if run.is_world_process_zero():
         if plan.splits.test is not None:
             metrics |= _score_test(run, plan.splits.test, plan)
@@ -302,6 +308,7 @@ def _check_splits(splits: Splits, trainer: TrainingArguments, positive: str | No
     missing = None if splits.validation else "there are no validation sequences; set data.valid"
     check_best_metric(trainer, SCORES[training.problem], missing)
     check_positive(positive, training.task)
+    _check_best_score(trainer, splits.validation)
     step = trainer.train_batch_size * trainer.world_size
     if trainer.dataloader_drop_last and len(training) < step:
         raise InputError(
@@ -318,8 +325,45 @@ def _find_leaks(splits: Splits, trainer: TrainingArguments) -> dict[str, Any]:
     return found
 
 
+def _check_best_score(trainer: TrainingArguments, validation: LabelledSequences | None) -> None:
+    """Check that the labels of the validation split define the score by which the best model is chosen."""
+    name = (trainer.metric_for_best_model or "").removeprefix("eval_")
+    if validation is None or not name:
+        return
+    if validation.task.is_classification:
+        labels = validation.known_labels if validation.nt_labels is None else np.concatenate(validation.nt_labels)
+        undefined = undefined_by_classes(labels[labels >= 0], validation.label_names or [])
+    else:
+        columns = validation.known_labels.reshape(len(validation), -1)
+        undefined = undefined_by_columns(columns, validation.problem)
+    if name in undefined:
+        raise InputError(
+            f"trainer.metric_for_best_model: {validation.source} gives {name} no value ({undefined[name]}); choose "
+            "another metric, such as loss, or other validation data"
+        )
+
+
+def _log_task(training: LabelledSequences, positive: str | None) -> None:
+    """Log how the labels were understood, and what looks like a mistake in them."""
+    logger.info("%s: %s", training.source, describe_labels(training, positive))
+    for line in label_warnings(training):
+        logger.warning("%s", line)
+
+
+def _task_facts(plan: FinetuningPlan) -> dict[str, Any]:
+    """Return how the labels of every split were understood."""
+    training, validation, test = plan.splits
+    task = replace(training.task, positive=plan.positive)
+    return task_facts(task, {"train": training, "valid": validation, "test": test})
+
+
 def _configure(
-    pretrained: str, pretrained_config: KmerBertConfig, splits: Splits, head: Head, tokenizer: KmerTokenizer
+    pretrained: str,
+    pretrained_config: KmerBertConfig,
+    splits: Splits,
+    head: Head,
+    tokenizer: KmerTokenizer,
+    positive: str | None,
 ) -> KmerBertConfig:
     """Derive the new model's configuration, and check that the new model can read every sequence."""
     positions = pretrained_config.max_position_embeddings
@@ -329,7 +373,8 @@ def _configure(
             f"{head.stretch_positions}; raise or omit it"
         )
     training = splits.training
-    config = derive_config(pretrained_config, training.task, head, measure(training, balanced=head.balanced))
+    task = replace(training.task, positive=positive)
+    config = derive_config(pretrained_config, task, head, measure(training, balanced=head.balanced))
     if head.part_length is None and isinstance(config, HierarchicalKmerBertConfig):
         _check_parts(pretrained, pretrained_config, head)
     for examples in filter(None, splits):
@@ -370,7 +415,7 @@ def _build_trainer(plan: FinetuningPlan) -> ExactTrainer:
         eval_dataset=SequenceDataset(validation, keep_strand=True) if validation else None,
         processing_class=plan.tokenizer,
         compute_metrics=compute_metrics_for(
-            training.problem, training.label_names or [VALUE], positive=plan.positive or 1
+            training.problem, training.label_names or [VALUE], positive=1 if plan.positive is None else plan.positive
         ),
         callbacks=[SetEpoch(rows)],
         settings=resume_settings(training, validation, plan.network, plan.head),
@@ -387,11 +432,16 @@ def _score_test(run: ExactTrainer, test: LabelledSequences, plan: FinetuningPlan
     metrics = {"test": score_predictions(predictions, plan.positive), "test_sequences": len(test)}
     if not test.task.is_classification or not predictions.names:
         return metrics
-    guesses = _baselines(predictions, plan)
+    names, guesses = predictions.names, _baselines(predictions, plan)
     curves = {name: guess for name, guess in guesses.items() if name != "majority"}
     plot_predictions(predictions, plan.folder, plan.positive, curves)
-    target = predictions.names.index(plan.positive) if plan.positive else 1
-    metrics["baselines"] = {name: classification_metrics(*guess, positive=target) for name, guess in guesses.items()}
+    target = names.index(plan.positive) if plan.positive is not None else 1
+    metrics["baselines"] = {
+        name: explain_classification(
+            classification_metrics(*guess, positive=target), *guess, names=names, positive=plan.positive
+        )
+        for name, guess in guesses.items()
+    }
     return metrics
 
 

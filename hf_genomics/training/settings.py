@@ -238,6 +238,7 @@ def _task_settings(task: Task, statistics: TrainingStatistics) -> dict[str, Any]
         "problem_type": task.problem_type,
         "id2label": names,
         "label2id": {name: number for number, name in names.items()},
+        "positive_class": task.positive,
         "labels_per": "nt" if task.level == "nt" else "token",
         "paired": task.paired,
         "max_sequence_length": statistics.longest,
