@@ -135,7 +135,7 @@ def _leaks(data: LabelledData, split: str, examples: LabelledSequences) -> dict[
         examples: its sequences.
     """
     columns = replace(data.columns, id=None, labels=None, nt_labels=None, tracks=None, nt_tracks=None)
-    splits = {}
+    splits: dict[str, LabelledSequences] = {}
     for name in ("train", "valid", "test"):
         source = getattr(data, name)
         if name == split:
