@@ -9,6 +9,7 @@ from huggingface_hub import HfApi
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 
 from ..errors import InputError
+from ..inference.loading import check_model_folder
 
 #: Files that are uploaded; the folder of a run holds more (training_args.bin, checkpoints, scores, logs).
 _UPLOADED = (
@@ -47,6 +48,7 @@ def push(model: str, name: str, revision: str | None = None, private: bool = Fal
     files = sorted({path.name for pattern in _UPLOADED for path in folder.glob(pattern)})
     if not any(file.endswith(".safetensors") for file in files):
         raise InputError(f"{folder}: no weights (*.safetensors) there; name a folder with a saved model")
+    check_model_folder(folder)
     api = HfApi()
     try:
         name = api.create_repo(name, private=private, exist_ok=True).repo_id
