@@ -39,6 +39,8 @@ _NOT_OPTIONS = {
 }
 # Key that users set -> key that takes the same value.
 _LINKS = {"tokenizer.k": "model.k", "tokenizer.stride": "model.stride", "trainer.seed": "masking.seed"}
+#: Limits of a YAML file: characters, values with all aliases written out, and levels of nesting.
+_MOST_CHARACTERS, _MOST_VALUES, _DEEPEST = 1_000_000, 20_000, 20
 _NO_VALUE = {"--help", "--print_config"}  # options without a value
 
 
@@ -102,6 +104,8 @@ def read_arguments(function: Callable[..., Any], words: list[str]) -> dict[str, 
     words = _translate_files(gather_lists(words, function), keys)
     try:
         parsed = parser.parse_args(words)
+    except RecursionError as error:
+        raise InputError(f"a value is nested too deeply; see hf-genomics {keys.verb} --help") from error
     except ArgumentError as error:  # a value of another type, or a key that is missing
         raise InputError(f"{_one_line(error)}; see hf-genomics {keys.verb} --help") from error
     if "trainer" in parsed and parsed.trainer.output_dir is None:  # transformers would write to ./trainer_output
@@ -329,7 +333,7 @@ def _load(path: str) -> dict[str, Any]:
     """Read a YAML file of keys and values."""
     try:
         with open(path, encoding="utf-8") as file:
-            text = file.read()
+            text = file.read(_MOST_CHARACTERS + 1)
     except (OSError, UnicodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not a text file in UTF-8"
         raise InputError(f"{path}: {reason}; name a YAML file of keys and values, such as those in recipes/") from error
@@ -345,11 +349,73 @@ def _parse_yaml(text: str, where: str) -> Any:
     from jsonargparse import get_loader
 
     try:
+        check_yaml(text)
         return get_loader("yaml")(text)
-    except yaml.YAMLError as error:
-        reason = _one_line(error)
-        message = f"{where}: not a YAML file of keys and values ({reason}); fix it, recipes/ has examples"
+    except (yaml.YAMLError, ValueError, OverflowError) as error:  # the last two: numbers and dates that do not exist
+        reason = _one_line(error)[:200]
+        what = "YAML" if where.startswith("--") else "a YAML file"
+        message = f"{where}: not {what} of keys and values ({reason}); fix it, recipes/ has examples"
         raise InputError(message) from error
+
+
+def check_yaml(text: str) -> None:
+    """Check the size of a YAML text before it is read, and that no key is given twice.
+
+    A few lines of aliases, each a list of the one before, stand for more values than any memory holds; PyYAML would
+    keep the last of two equal keys and say nothing.
+
+    Args:
+        text: the text.
+
+    Raises:
+        ValueError: if the text is too long, nested too deeply, or stands for too many values; or a key is given twice.
+        YAMLError: if it is not YAML.
+    """
+    import yaml
+
+    if len(text) > _MOST_CHARACTERS:
+        raise ValueError(f"it has more than {_MOST_CHARACTERS:,} characters")
+    sizes: dict[str, int] = {}  # anchor -> number of values that it stands for
+    open_nodes: list[list[Any]] = []  # anchor of each list or section around the place, and how many values it has
+    for event in yaml.parse(text, Loader=yaml.SafeLoader):
+        count = 0
+        if isinstance(event, yaml.AliasEvent):
+            count = sizes.get(event.anchor, 1)
+        elif isinstance(event, yaml.ScalarEvent):
+            count, sizes[event.anchor or ""] = 1, 1
+        elif isinstance(event, yaml.CollectionStartEvent):
+            open_nodes.append([event.anchor or "", 1])
+        elif isinstance(event, yaml.CollectionEndEvent):
+            anchor, count = open_nodes.pop()
+            sizes[anchor] = count
+        if open_nodes:
+            open_nodes[-1][1] += count
+        if len(open_nodes) > _DEEPEST:
+            raise ValueError(f"it is nested more than {_DEEPEST} levels deep")
+        if max(count, open_nodes[-1][1] if open_nodes else 0) > _MOST_VALUES:
+            raise ValueError(f"with its aliases it stands for more than {_MOST_VALUES:,} values")
+    _check_unique(yaml.compose(text, Loader=yaml.SafeLoader))
+
+
+def _check_unique(node: Any) -> None:
+    """Raise ValueError if a section below a node of YAML has a key twice, or an anchor contains itself."""
+    import yaml
+
+    seen: set[int] = set()
+    nodes = [node]
+    while nodes:
+        node = nodes.pop()
+        if id(node) in seen or not isinstance(node, yaml.CollectionNode):
+            continue
+        seen.add(id(node))
+        if isinstance(node, yaml.SequenceNode):
+            nodes += node.value
+            continue
+        names = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+        twice = next((name for name in names if names.count(name) > 1 and name != "<<"), None)
+        if twice is not None:
+            raise ValueError(f"the key {twice[:60]!r} is given twice in one section")
+        nodes += [value for _, value in node.value]
 
 
 def _checked(content: dict[str, Any], where: str, keys: Keys) -> str:
@@ -392,7 +458,10 @@ def _current_model(settings: dict[str, Any], where: str) -> dict[str, Any]:
 
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        new = current_settings(old, warn=True)
+        try:
+            new = current_settings(old, warn=True)
+        except (ValueError, TypeError) as error:
+            raise InputError(f"{where}: model: {_one_line(error)}") from error
     for warning in caught:
         logger.warning("%s: model.%s", where, warning.message)
     return {key: value for key, value in settings.items() if not key.startswith("model.")} | {

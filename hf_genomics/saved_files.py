@@ -85,13 +85,14 @@ def read_json(path: str | os.PathLike, most_bytes: int = MOST_BYTES) -> dict[str
             `parse_json`.
         OSError: if the file cannot be read.
     """
-    size = os.path.getsize(path)
-    if size > most_bytes:
+    with open(path, "rb") as file:
+        data = file.read(most_bytes + 1)
+    if len(data) > most_bytes:
         raise ValueError(
-            f"{path}: has {size:,} bytes, far more than such a file needs ({most_bytes:,} at most); copy or save it again"
+            f"{path}: has more than {most_bytes:,} bytes, far more than such a file needs; copy or save it again"
         )
     try:
-        text = Path(path).read_bytes().decode("utf-8")
+        text = data.decode("utf-8")
     except UnicodeDecodeError as error:
         raise ValueError(
             f"{path}: not a valid JSON file (not text in UTF-8: {error.reason}); save it as UTF-8"
@@ -310,8 +311,10 @@ def check_tensors(tensors: Iterable[tuple[str, StoredTensor]], shapes: dict[str,
                 "(num_hidden_layers); fix config.json"
             )
     if missing := [name for name in shapes if name not in found]:
+        prefix = "bert." if any(name.startswith("bert.") for name, _ in found.values()) else ""
+        first = prefix + sorted(missing)[0]
         raise ValueError(
-            f"{source}: {len(missing)} of {len(shapes)} weights of the encoder are missing ({missing[0]} ...); the "
+            f"{source}: {len(missing)} of {len(shapes)} weights of the encoder are missing ({first} ...); the "
             "checkpoint is damaged or of another architecture"
         )
 
