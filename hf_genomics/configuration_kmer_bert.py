@@ -263,7 +263,8 @@ class KmerBertConfig(PreTrainedConfig):
         """
         settings, unused = super().get_config_dict(pretrained_model_name_or_path, **kwargs)
         if not isinstance(settings, dict):
-            raise ValueError(f"config.json of {pretrained_model_name_or_path} must hold an object, not {shown(settings)}")
+            name = pretrained_model_name_or_path
+            raise ValueError(f"{name}: config.json must hold an object, not {shown(settings)}")
         if not settings or settings.get("model_type", "bert") != "bert":
             return settings, unused
         settings = translate_bert(settings)

@@ -11,6 +11,7 @@ import dataclasses
 import inspect
 import json
 import logging
+import math
 import os
 import re
 import sys
@@ -108,6 +109,7 @@ def read_arguments(function: Callable[..., Any], words: list[str]) -> dict[str, 
         raise InputError(f"a value is nested too deeply; see hf-genomics {keys.verb} --help") from error
     except ArgumentError as error:  # a value of another type, or a key that is missing
         raise InputError(f"{_one_line(error)}; see hf-genomics {keys.verb} --help") from error
+    check_parsed(dict(parsed.items()), dict(parser.get_defaults().items()), dict(_types(function)))
     if "trainer" in parsed and parsed.trainer.output_dir is None:  # transformers would write to ./trainer_output
         raise InputError("trainer.output_dir is not set: name the folder for the model, such as runs/x")
     return _instantiate(parser, parsed)
@@ -496,6 +498,36 @@ def _nested(settings: dict[str, Any]) -> dict[str, Any]:
     return nested
 
 
+def check_parsed(given: dict[str, Any], defaults: dict[str, Any], types: dict[str, Any]) -> None:
+    """Check values that the parser lets through, and on which the verbs and transformers would fail.
+
+    Args:
+        given: all values by key.
+        defaults: all default values by key.
+        types: type of each key, as far as it is known.
+
+    Raises:
+        InputError: naming a key that is null but may not be, that is NaN or infinite, or too large for 64 bits.
+
+    >>> check_parsed({"trainer.max_steps": None}, {"trainer.max_steps": -1}, {"trainer.max_steps": int})
+    Traceback (most recent call last):
+    hf_genomics.errors.InputError: trainer.max_steps must not be null; omit it for the default (-1)
+    """
+    from .saved_settings import shown  # slow to import
+
+    for key, value in given.items():
+        default = defaults.get(key)
+        if value is default or key not in types and value is None:
+            continue
+        if value is None and default is not None and not re.search("None|Optional|Any", str(types[key])):
+            raise InputError(f"{key} must not be null; omit it for the default ({default})")
+        for number in value if isinstance(value, list | tuple) else [value]:
+            if isinstance(number, float) and not math.isfinite(number):
+                raise InputError(f"{key} must be a finite number, not {number}")
+            if isinstance(number, int) and number != default and not -(2**63) <= number < 2**63:
+                raise InputError(f"{key} must be a number of at most 64 bits, not {shown(number)}")
+
+
 # Objects.
 
 
@@ -512,7 +544,7 @@ def _instantiate(parser: Any, parsed: Any) -> dict[str, Any]:
         built = build(parsed)
     except InputError:
         raise
-    except (ValueError, StrictDataclassError, NotImplementedError, ImportError) as error:
+    except (ValueError, OverflowError, StrictDataclassError, NotImplementedError, ImportError) as error:
         # An import statement that fails sets error.name: that is a bug of ours. TrainingArguments raises an ImportError
         # without a name, for a setting that needs a package that is not installed.
         if isinstance(error, ImportError) and error.name is not None:

@@ -189,7 +189,7 @@ def read_index(path: Path) -> dict[str, list[str]]:
 
 def _check_shard(index: Path, shard: str) -> None:
     """Raise ValueError unless a name in an index is that of a file in the same folder."""
-    if shard in ("", ".", "..") or set(shard) & set('/\\:\0') or not shard.endswith((".safetensors", ".bin")):
+    if shard in ("", ".", "..") or set(shard) & set("/\\:\0") or not shard.endswith((".safetensors", ".bin")):
         raise ValueError(
             f"{index}: names the weight file {shard!r:.60}, which is not the name of a file in this folder; nothing "
             "was loaded: take the folder from its source again"
@@ -235,7 +235,8 @@ def read_tensors(path: Path) -> dict[str, StoredTensor]:
         found = {name: _stored(path, entry) for name, entry in entries.items()}
         ends = sorted(tuple(entry["data_offsets"]) for entry in entries.values())
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ValueError(_damaged(path, f"its header is not that of a safetensors file: {_first_line(error)}")) from error
+        why = f"its header is not that of a safetensors file: {_first_line(error)}"
+        raise ValueError(_damaged(path, why)) from error
     place = 0
     for begin, end in ends:
         if begin != place:
@@ -307,8 +308,8 @@ def check_tensors(tensors: Iterable[tuple[str, StoredTensor]], shapes: dict[str,
             )
         if name.startswith("encoder.layer.") and name not in shapes and _layer(name) not in _layers(shapes):
             raise ValueError(
-                f"{tensor.file}: has {stored_name}, but by config.json the model has only {len(_layers(shapes))} layers "
-                "(num_hidden_layers); fix config.json"
+                f"{tensor.file}: has {stored_name}, but by config.json the model has only {len(_layers(shapes))} "
+                "layers (num_hidden_layers); fix config.json"
             )
     if missing := [name for name in shapes if name not in found]:
         prefix = "bert." if any(name.startswith("bert.") for name, _ in found.values()) else ""

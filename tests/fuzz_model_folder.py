@@ -30,8 +30,9 @@ from typing import Any
 SECONDS, MEMORY = 60, 3 * 2**30  # of one case; bytes beyond what the process has at its start
 VALUES: list[Any] = [
     *(None, True, False, 0, -1, 1, 2, 3, 7, 1.5, -0.5, 10**4, 10**9, 2**31, 2**63, 10**30, -(10**12), 1e30, 1e-300),
-    *(float("nan"), float("inf"), -float("inf"), "", "x", "4e-4", "1", "../../x", "/etc/passwd", "a/b", "\x00", "\u202e"),
-    *([], {}, [1], ["x"], [None], [[]], {"a": 1}, {"0": "x"}, {"x": None}, "x" * 5000, "org/kernel", "x/y--m.C", [0] * 9),
+    *(float("nan"), float("inf"), -float("inf"), "", "x", "4e-4", "1", "../../x", "/etc/passwd", "a/b", "\x00"),
+    *([], {}, [1], ["x"], [None], [[]], {"a": 1}, {"0": "x"}, {"x": None}, "x" * 5000, "org/kernel", "x/y--m.C"),
+    *([0] * 9, "\u202e"),
 ]
 FIELDS = (
     "attn_implementation _attn_implementation_internal _attn_implementation quantization_config architectures auto_map "
@@ -45,8 +46,8 @@ FIELDS = (
 RECIPE = """
 data: {store: STORE, train_split: train, valid_split: valid, valid_windows: 8}
 trainer: {output_dir: OUT, max_steps: 3, per_device_train_batch_size: 2, learning_rate: 1.0e-3, warmup_steps: 1,
-  logging_steps: 1, save_steps: 2, save_total_limit: 2, eval_strategy: steps, eval_steps: 2, seed: 3, weight_decay: 0.01,
-  gradient_accumulation_steps: 1, dataloader_num_workers: 0, lr_scheduler_type: linear, adam_beta2: 0.98,
+  logging_steps: 1, save_steps: 2, save_total_limit: 2, eval_strategy: steps, eval_steps: 2, seed: 3,
+  weight_decay: 0.01, gradient_accumulation_steps: 1, dataloader_num_workers: 0, lr_scheduler_type: linear, adam_beta2: 0.98,
   max_grad_norm: 1.0, num_train_epochs: 1.0, schedule_steps: 5, peak_tflops: 1.0, eval_delay: 0}
 tokenizer: {k: 3, stride: 1}
 model: {hidden_size: 32, num_hidden_layers: 1, num_attention_heads: 2, intermediate_size: 32, sliding_window: 9,
@@ -62,13 +63,13 @@ windows: {length: 40, min_length: 20, rc_probability: 0.5, coverage: 1.0}
 def make_folders(home: Path) -> dict[str, Path]:
     """Write the folders that are copied and changed."""
     import torch
+    from places import SIZES, make_places
     from transformers import BertConfig, BertForMaskedLM
 
     import hf_genomics as hg
     from hf_genomics.configuration_kmer_bert import HierarchicalKmerBertConfig
     from hf_genomics.modeling_hierarchical import HierarchicalKmerBertForSequenceClassification
     from hf_genomics.sequence import kmer_vocabulary
-    from places import SIZES, make_places
 
     make_places(home)
     shared = {"k": 3, "max_position_embeddings": 64, "num_labels": 2, "problem_type": "single_label_classification"}
@@ -116,7 +117,8 @@ def change_value(content: Any, rng: random.Random) -> Any:
     """Change, delete, rename or add one value of nested dictionaries and lists."""
     places = [content]
     for value in places:
-        places += [inner for inner in (value.values() if isinstance(value, dict) else value) if isinstance(inner, dict | list)]
+        inner = value.values() if isinstance(value, dict) else value
+        places += [each for each in inner if isinstance(each, dict | list)]
     place = rng.choice(places)
     if isinstance(place, list):
         place.insert(rng.randint(0, len(place)), rng.choice(VALUES))
@@ -149,9 +151,11 @@ def change_text(data: bytes, rng: random.Random) -> bytes:
             lambda: data.replace(b"1", b"1" * rng.choice([3, 30, 5000]), 1),
             lambda: data.replace(b"{", b'{"model_type": 3, "model_type": 4, ', 1),
             lambda: data.replace(b": 1", b": NaN", 1),
-            lambda: b"a: &a [x,x,x,x,x,x,x,x,x]\n"
-            + b"".join(b"%c: &%c [%s]\n" % (c, c, b",".join([b"*%c" % (c - 1)] * 9)) for c in range(98, 107))
-            + data,
+            lambda: (
+                b"a: &a [x,x,x,x,x,x,x,x,x]\n"
+                + b"".join(b"%c: &%c [%s]\n" % (c, c, b",".join([b"*%c" % (c - 1)] * 9)) for c in range(98, 107))
+                + data
+            ),
         ]
     )()
 
@@ -180,7 +184,8 @@ def change_weights(data: bytes, rng: random.Random) -> bytes:
 
 def change_folder(folder: Path, rng: random.Random) -> str:
     """Change one file of a folder, and return its name."""
-    files = sorted(path for path in folder.iterdir() if path.suffix in (".json", ".safetensors", ".bin", ".yaml", ".txt"))
+    kinds = (".json", ".safetensors", ".bin", ".yaml", ".txt")
+    files = sorted(path for path in folder.iterdir() if path.suffix in kinds)
     file = rng.choice([*files, *[path for path in files if "config" in path.name] * 2])
     data = file.read_bytes()
     if file.suffix == ".safetensors":
@@ -298,7 +303,7 @@ def main() -> int:
                 sys.stdout.write(f"{what}: {'; '.join(wrong)}\n")
                 sys.stdout.flush()
     seconds = time.monotonic() - start
-    sys.stdout.write(f"{len(numbers)} cases in {seconds:.0f} s, {failed} failed (seed {args.seed}); exit codes {ends}\n")
+    sys.stdout.write(f"{len(numbers)} cases in {seconds:.0f} s, {failed} failed (seed {args.seed}); {codes}\n")
     return int(failed > 0)
 
 

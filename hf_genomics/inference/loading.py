@@ -198,6 +198,8 @@ def readable(source: str) -> Iterator[None]:
     except _DAMAGED as error:
         raise InputError(_damaged_pickle(source)) from error
     except RuntimeError as error:
+        if path.is_dir() and any(file.suffix == ".bin" for file in weight_files(path)):
+            raise InputError(_damaged_pickle(str(weight_files(path)[0]))) from error
         if "ignore_mismatched_sizes" not in str(error):  # what transformers advises when sizes differ
             raise
         raise InputError(f"{source}: the weights have other sizes than config.json says; fix config.json") from error
@@ -285,7 +287,7 @@ def _read_config(path: Path, settings: dict[str, Any]) -> KmerBertConfig | None:
 
 
 def _reason(error: Exception) -> str:
-    """Return the message of an error on one line; of a dataclass's error only its last line, which says what is wrong."""
+    """Return the message of an error on one line; of a dataclass's error only the last line, the reason."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
     return re.sub(r"^(TypeError|ValueError): ", "", lines[-1])
 
@@ -335,7 +337,13 @@ def _check_tokenizer(path: Path, settings: dict[str, Any]) -> None:
         if settings.get(side) not in (None, "left", "right"):
             raise InputError(f"{path}: {side!r} must be 'left' or 'right', not {shorten(settings[side])}; fix the file")
     if not (settings.get("model_max_length") or 1) > 0:
-        raise InputError(f"{path}: 'model_max_length' must be above 0, not {settings['model_max_length']}; fix the file")
+        longest = settings["model_max_length"]
+        raise InputError(f"{path}: 'model_max_length' must be above 0, not {longest}; fix the file")
+    for reference in (settings.get("auto_map") or {}).values():
+        references = reference if isinstance(reference, list) else [reference]
+        is_known = all(value is None or re.fullmatch(r"\w+\.\w+", str(value)) for value in references)
+        if not is_known or isinstance(reference, list) and len(reference) != 2:
+            raise InputError(f"{path}: 'auto_map' must name code of this folder, not {shorten(str(reference))}; fix it")
     _check_added_tokens(path, settings)
     if name != "KmerTokenizer":
         return
@@ -353,8 +361,8 @@ def _check_added_tokens(path: Path, settings: dict[str, Any]) -> None:
     for number, token in (settings.get("added_tokens_decoder") or {}).items():
         if not (number.isdecimal() and len(number) < 10 and isinstance(token, dict) and _is_token(token)):
             raise InputError(
-                f"{path}: 'added_tokens_decoder' must hold a token for each number, not {shorten(json.dumps(token))} for "
-                f"{shorten(number)}; fix the file"
+                f"{path}: 'added_tokens_decoder' must hold a token for each number, not "
+                f"{shorten(json.dumps(token))} for {shorten(number)}; fix the file"
             )
     for key in ("model_input_names", "extra_special_tokens"):
         values = settings.get(key) or []
