@@ -17,7 +17,16 @@ from transformers import PreTrainedConfig
 from transformers.utils import logging
 
 from .compat import ACT2FN
-from .saved_settings import KINDS, check_bounds, check_saved, check_types, check_weight_count, is_acted_upon, shown
+from .saved_settings import (
+    KINDS,
+    check_bounds,
+    check_saved,
+    check_types,
+    check_weight_count,
+    is_acted_upon,
+    is_whole,
+    shown,
+)
 from .sequence import check_vocabulary, did_you_mean, read_vocabulary, vocabulary_k, vocabulary_size
 
 logger = logging.get_logger(__name__)
@@ -106,7 +115,9 @@ def current_settings(
     if _GLOBAL_EVERY in current:
         replaced.append((_GLOBAL_EVERY, "layer_types"))
         every, together = current.pop(_GLOBAL_EVERY), {**(other_settings or {}), **current}
-        check_bounds(together)  # a list of 10^9 layer types would fill the memory
+        if every is not None and not is_whole(every):
+            raise ValueError(f"{_GLOBAL_EVERY} must be a whole number, or null, not {shown(every)}")
+        check_bounds(together | {_GLOBAL_EVERY: every})  # a list of 10^9 layer types would fill the memory
         has_effect = together.get("sliding_window") is not None  # without a sliding window, every layer sees all tokens
         # The configuration itself fills in the layer types of the default.
         if has_effect and every != _GLOBAL_EVERY_DEFAULT:

@@ -321,6 +321,7 @@ def _translate_files(words: list[str], keys: Keys) -> list[str]:
             content = _load(value) if os.path.isfile(value) else _parse_yaml(value, option)
             translated.append(f"--config={_checked({key: content}, value, keys)}")
         else:
+            _check_word(value, option)
             settings = _current_model({key: value}, option)
             for name in settings:
                 keys.check(name, option)
@@ -397,6 +398,20 @@ def check_yaml(text: str) -> None:
         if max(count, open_nodes[-1][1] if open_nodes else 0) > _MOST_VALUES:
             raise ValueError(f"with its aliases it stands for more than {_MOST_VALUES:,} values")
     _check_unique(yaml.compose(text, Loader=yaml.SafeLoader))
+
+
+def _check_word(value: str, option: str) -> None:
+    """Raise InputError for a value of an option that is nested too deeply: the parser would end the process."""
+    import yaml
+
+    if not re.search(r"[\[{&*]\s*[\[{&*]|\{", value):  # neither nested lists, nor objects, nor aliases
+        return
+    try:
+        check_yaml(value)
+    except yaml.YAMLError:  # a name of a file, or another text
+        return
+    except ValueError as error:
+        raise InputError(f"{option}: {error}; write a shorter value") from error
 
 
 def _check_unique(node: Any) -> None:
@@ -582,8 +597,9 @@ def _is_word_of(value: Any, in_line: Iterable[str]) -> bool:
 
 
 def _one_line(error: Exception) -> str:
-    """Return the message of an error on one line."""
-    return " ".join(str(error).split())
+    """Return the message of an error on one line; a long one, which repeats a long value, without its middle."""
+    line = " ".join(str(error).split())
+    return line if len(line) <= 600 else f"{line[:400]} ... {line[-195:]}"
 
 
 def _last_line(error: Exception) -> str:

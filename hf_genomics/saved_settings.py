@@ -143,7 +143,7 @@ _REFERENCE = re.compile(r"\w+\.\w+")  # module.Class of an auto_map
 _HARMLESS: tuple[Any, ...] = (None, False, {}, [], "")
 
 
-def shown(value: Any, width: int = 60) -> str:
+def shown(value: Any, width: int = 30) -> str:
     """Return a value for a message: on one line, shortened, and also for whole numbers that Python refuses to print.
 
     >>> shown("x" * 100, width=10), shown(10**5000)

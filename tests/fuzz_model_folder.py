@@ -47,8 +47,8 @@ RECIPE = """
 data: {store: STORE, train_split: train, valid_split: valid, valid_windows: 8}
 trainer: {output_dir: OUT, max_steps: 3, per_device_train_batch_size: 2, learning_rate: 1.0e-3, warmup_steps: 1,
   logging_steps: 1, save_steps: 2, save_total_limit: 2, eval_strategy: steps, eval_steps: 2, seed: 3,
-  weight_decay: 0.01, gradient_accumulation_steps: 1, dataloader_num_workers: 0, lr_scheduler_type: linear, adam_beta2: 0.98,
-  max_grad_norm: 1.0, num_train_epochs: 1.0, schedule_steps: 5, peak_tflops: 1.0, eval_delay: 0}
+  weight_decay: 0.01, gradient_accumulation_steps: 1, dataloader_num_workers: 0, lr_scheduler_type: linear,
+  adam_beta2: 0.98, max_grad_norm: 1.0, num_train_epochs: 1.0, schedule_steps: 5, peak_tflops: 1.0, eval_delay: 0}
 tokenizer: {k: 3, stride: 1}
 model: {hidden_size: 32, num_hidden_layers: 1, num_attention_heads: 2, intermediate_size: 32, sliding_window: 9,
   max_position_embeddings: 64, hidden_dropout_prob: 0.0, position_embedding_type: absolute, layer_norm_eps: 1.0e-12}
@@ -303,7 +303,9 @@ def main() -> int:
                 sys.stdout.write(f"{what}: {'; '.join(wrong)}\n")
                 sys.stdout.flush()
     seconds = time.monotonic() - start
-    sys.stdout.write(f"{len(numbers)} cases in {seconds:.0f} s, {failed} failed (seed {args.seed}); {codes}\n")
+    sys.stdout.write(
+        f"{len(numbers)} cases in {seconds:.0f} s, {failed} failed (seed {args.seed}); exit codes {ends}\n"
+    )
     return int(failed > 0)
 
 

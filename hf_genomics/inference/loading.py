@@ -34,7 +34,7 @@ from ..labelled.task import Task
 from ..saved_files import StoredTensor, check_shards, check_tensors, read_json, read_tensors, weight_files
 from ..saved_settings import check_bounds, check_types, count_weights, encoder_shapes
 from ..tokenization_kmer import KmerTokenizer
-from ..tokenizer_arguments import check_arguments
+from ..tokenizer_arguments import check_arguments, check_size
 
 #: Name in a configuration for the only output of a model that predicts one unnamed value.
 VALUE = "value"
@@ -272,6 +272,8 @@ def _read_config(path: Path, settings: dict[str, Any]) -> KmerBertConfig | None:
     kind = settings.get("model_type", "bert")
     try:
         check_types({name: settings.get(name) for name in ("architectures", "model_type")})
+        if settings.get("configuration_files"):
+            raise ValueError("'configuration_files' would make transformers read another file; delete it")
         if kind == "bert":
             settings = {name: value for name, value in settings.items() if name in BERT_SETTINGS}
             check_types(settings)
@@ -352,8 +354,10 @@ def _check_tokenizer(path: Path, settings: dict[str, Any]) -> None:
             raise InputError(f"{path}: {key!r} names a file, but a KmerTokenizer reads none; delete it from the file")
     try:
         check_arguments(settings, KmerTokenizer)
-    except TypeError as error:
-        raise InputError(f"{path}: {error}; delete it from the file") from error
+        gaps, large = bool(settings.get("allow_gaps")), bool(settings.get("allow_large_k"))
+        check_size(settings.get("k") or 6, settings.get("stride") or 1, gaps, large)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{path}: {error}; fix the file") from error
 
 
 def _check_added_tokens(path: Path, settings: dict[str, Any]) -> None:
