@@ -20,7 +20,7 @@ def recipe(text: str, *named: str) -> Case:
 
 def option(option: str, value: str, *named: str) -> Case:
     """Build the case of an option that pretrain refuses."""
-    return Case(f"{PRETRAIN} --{option} {value}", (option, *named))
+    return Case(f"{PRETRAIN} --{option} {value}", (option.rpartition(".")[2], *named))
 
 
 CASES |= {
@@ -56,6 +56,10 @@ CASES |= {
             "model.hidden_size": "2147483648",
             "model.num_labels": "1000000000",
             "model.rope_theta": ".inf",
+            "masking.span": "1000000000000",
+            "masking.pack_to": "1000000000000",
+            "masking.pad_to_multiple_of": "-5",
+            "windows.coverage": "1000000000000",
         }.items()
     },
     "max_steps_null": option("trainer.max_steps", "null", "None"),
