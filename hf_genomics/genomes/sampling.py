@@ -120,7 +120,7 @@ class WindowSampling:
                 )
         if self.coverage > 10_000:
             raise InputError(
-                f"windows: coverage (readings of a nucleotide in an epoch) must be at most 10,000, not {self.coverage}; "
+                f"windows: coverage (readings per nucleotide) must be at most 10,000, not {self.coverage}; "
                 "raise trainer.num_train_epochs instead"
             )
         if self.length < 1:
