@@ -86,7 +86,8 @@ def read_json(path: str | os.PathLike, most_bytes: int = MOST_BYTES) -> dict[str
         OSError: if the file cannot be read.
     """
     with open(path, "rb") as file:
-        data = file.read(most_bytes + 1)
+        # Not more than the file has: read(n) takes n bytes of memory at once.
+        data = file.read(min(most_bytes, os.fstat(file.fileno()).st_size) + 1)
     if len(data) > most_bytes:
         raise ValueError(
             f"{path}: has more than {most_bytes:,} bytes, far more than such a file needs; copy or save it again"
