@@ -23,6 +23,8 @@ PORTABLE = (
     "vocabulary_kmer",
     "tokenization_kmer",
     "compat",
+    "saved_files",
+    "saved_settings",
     "configuration_kmer_bert",
     "dropout",
     "positions",

@@ -31,6 +31,7 @@ from ..io.files import input_errors, sha256_of, shorten
 from ..io.progress import progress_bar
 from ..io.writing import HashedFile, replacing
 from ..renamed import renamed
+from ..saved_files import read_json
 from ..sequence import tile
 from .letters import Storage, open_letters, write_letters
 from .metadata import RecordRules, join_metadata, read_metadata, with_splits
@@ -42,6 +43,7 @@ logger = logging.getLogger(__name__)
 
 FORMAT = 2
 _DATASET_NT = 1 << 20  # letters read, and rows of a dataset written, at once
+_MOST_INFO = 256 * 2**20  # bytes of store.json, which lists the inputs: a million files
 _FILES = {"letters.bin", "codes.bin", "changes.bin", "contigs.parquet", "store.json"}
 _ENDINGS = set(  # of sequence files; they are not part of a genome's name
     ".gz .bgz .fa .fna .fasta .fas .ffn .fq .fastq .gb .gbk .gbff .genbank .2bit".split()
@@ -481,16 +483,28 @@ def _write_index(folder: Path, contigs: pd.DataFrame, info: dict[str, Any]) -> N
 def _read_info(path: Path) -> dict[str, Any]:
     """Read ``store.json`` and check its format; keys of version 0.1 are translated."""
     try:
-        info = json.loads((path / "store.json").read_text(encoding="utf-8"))
+        info = read_json(path / "store.json", most_bytes=_MOST_INFO)
     except FileNotFoundError as error:
         raise InputError(f"{path}: no genome store here; make one with `hf-genomics prepare`") from error
     except (OSError, ValueError) as error:
         raise InputError(f"{path}: damaged store: store.json cannot be read ({error}); prepare it again") from error
-    found = info.get("format") if isinstance(info, dict) else None
+    found = info.get("format")
     if found != FORMAT:
         raise InputError(f"{path}: store format {found} is not {FORMAT}; prepare it again with overwrite: true")
     if "packing" in info:  # the key of version 0.1
         info["storage"] = info.pop("packing")
     if not {"total_nt", "storage", "files"} <= set(info):
         raise InputError(f"{path}: damaged store: store.json lacks entries; prepare it again with overwrite: true")
+    length = info["total_nt"]
+    if type(length) is not int or not 0 <= length < 2**60 or not isinstance(info["files"], dict):
+        raise InputError(
+            f"{path}: damaged store: total_nt in store.json must be a number of nucleotides, and files an object; "
+            "prepare it again with overwrite: true"
+        )
+    for name, facts in info["files"].items():
+        if name not in _FILES or not isinstance(facts, dict):
+            raise InputError(
+                f"{path}: damaged store: store.json names the file {shorten(name)}, which is not a file of a store; "
+                "prepare it again with overwrite: true"
+            )
     return info

@@ -9,6 +9,7 @@ from huggingface_hub import HfApi
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 
 from ..errors import InputError
+from ..inference.loading import check_model_folder
 from ..reports.card_file import check_card
 
 #: Files that are uploaded; the folder of a run holds more (training_args.bin, checkpoints, scores, logs).
@@ -52,6 +53,7 @@ def push(
     files = sorted({path.name for pattern in _UPLOADED for path in folder.glob(pattern)})
     if not any(file.endswith(".safetensors") for file in files):
         raise InputError(f"{folder}: no weights (*.safetensors) there; name a folder with a saved model")
+    check_model_folder(folder)
     check_card(folder)
     sizes = {file: (folder / file).stat().st_size for file in files}
     if dry_run:

@@ -62,10 +62,10 @@ class PretrainingData:
 
     def __post_init__(self) -> None:
         """Check the number of windows."""
-        if self.valid_windows < 1:
+        if not 1 <= self.valid_windows <= 10**9:
             raise InputError(
-                f"data.valid_windows must be at least 1, not {self.valid_windows}; set data.valid_split to null for no "
-                "validation"
+                f"data.valid_windows must be at least 1 and at most 10^9, not {self.valid_windows}; set "
+                "data.valid_split to null for no validation"
             )
 
 
