@@ -18,9 +18,9 @@ from typing import NamedTuple
 import pandas as pd
 
 from ..errors import InputError
-from ..genomes.metadata import RecordRules, join_metadata, read_metadata, with_splits
+from ..genomes.metadata import RecordRules, genome_name, join_metadata, read_metadata, with_splits
 from ..genomes.splits import SPLITS
-from ..genomes.store import check_files, genome_name
+from ..genomes.store import check_files
 from ..io.progress import progress_bar
 from ..io.text_tables import kind_of
 from ..labelled.columns import Columns
@@ -141,7 +141,7 @@ def _read_files(reports: list[FileReport], metadata: Metadata, catalogue: Catalo
         catalogue: the catalogue of all sequences.
         rules: how tables and records are read.
     """
-    seen: dict[str, str] = {}  # record name -> file in which it occurred first
+    seen: dict[str, tuple[str, str]] = {}  # record name -> file and header with which it occurred first
     training: LabelledSequences | None = None
     with progress_bar(logger, "check", "nt") as bar:
         for report in reports:

@@ -7,8 +7,8 @@ from typing import Any, Literal
 
 from ..errors import InputError
 from ..inference.loading import load_classifier, task_of
-from ..inference.predict import shortest_sequence
 from ..inference.predictions import Predictions
+from ..inference.windows import shortest_sequence
 from ..io.writing import check_output, write_json
 from ..labelled.data import LabelledData
 from ..labelled.sequences import check_classes
