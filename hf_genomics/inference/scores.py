@@ -15,6 +15,7 @@ times (attribution, effects of variants) can take one of these two functions as 
 from __future__ import annotations
 
 import contextlib
+import logging
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 from typing import NamedTuple
@@ -212,7 +213,8 @@ class _Scorer:
 
     def __call__(self, windows: list[Window], device: torch.device) -> Iterator[tuple[Window, np.ndarray]]:
         """Iterate over windows of one batch with their scores."""
-        batch = self._collate([window.row for window in windows])
+        with _errors_only(type(self._tokenizer).__module__):  # `Unscored` reports unknown tokens, sequence by sequence
+            batch = self._collate([window.row for window in windows])
         tokens = known_tokens(batch, self._tokenizer)
         # Inference mode covers the call of the model only: weights that are moved to another device in inference mode
         # can no longer be trained.
@@ -225,6 +227,18 @@ class _Scorer:
             problem = UNKNOWN if not counts[0] else None if np.isfinite(row).all() else OVERFLOW
             window = window._replace(tokens=counts, problem=problem)
             yield self.nothing(window) if problem else (window, as_scores(row, self._problem_type))
+
+
+@contextlib.contextmanager
+def _errors_only(name: str) -> Iterator[None]:
+    """Log only errors of a module in a ``with`` block."""
+    logger = logging.getLogger(name)
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
 
 
 def _buffers(windows: Iterable[Window], batch_size: int) -> Iterator[list[Window]]:

@@ -357,8 +357,8 @@ def cell_letter_error(text: str, index: int, start: int = 0) -> str:
     """
     words = text.split()
     k = len(words[0]) if words else 0
-    # The last word may be cut off at the end of the stretch.
-    if text[index] == " " and 1 < k <= 8 and {len(word) for word in words[:-1] or words} == {k}:
+    whole = words[:-1] if len(words) > 2 else words  # the last word may be cut off at the end of the stretch
+    if text[index] == " " and 1 < k <= 8 and {len(word) for word in whole} == {k}:
         return (
             f"position {start + index + 1}: {shorten(text, 30)} is {k}-mer text as DNABERT writes it, not DNA letters; "
             "join it to a sequence: the first word, then the last letter of every following word"

@@ -269,7 +269,7 @@ def test_repeated_and_missing_names_are_predicted_in_order(saved, tmp_path, monk
     monkeypatch.setattr(scores_module, "_BUFFER_NT", 1)
     (tmp_path / "in.fa").write_text(f">c 1\n{GOOD}\n>c 2\nACG\n>\nACGT\n>c\n{GOOD}AC\n")
     for kind in ("classes", "nucleotides"):
-        whole = predict(saved(kind), str(tmp_path / "in.fa"), str(tmp_path / f"{kind}.tsv"))
+        whole = predict(saved(kind), str(tmp_path / "in.fa"), str(tmp_path / f"{kind}.tsv"), batch_size=1)
         assert whole.num_sequences == 4
         for stop in range(1, whole.num_rows):
             rows = module.prediction_rows
@@ -280,9 +280,10 @@ def test_repeated_and_missing_names_are_predicted_in_order(saved, tmp_path, monk
 
             monkeypatch.setattr(module, "prediction_rows", interrupted)
             with pytest.raises(KeyboardInterrupt):
-                predict(saved(kind), str(tmp_path / "in.fa"), str(tmp_path / "p.tsv"), batch_size=1)
+                predict(saved(kind), str(tmp_path / "in.fa"), str(tmp_path / "p.tsv"), batch_size=1, overwrite=True)
             monkeypatch.setattr(module, "prediction_rows", rows)
-            found = predict(saved(kind), str(tmp_path / "in.fa"), str(tmp_path / "p.tsv"), resume=True, overwrite=True)
+            options = {"batch_size": 1, "resume": True, "overwrite": True}
+            found = predict(saved(kind), str(tmp_path / "in.fa"), str(tmp_path / "p.tsv"), **options)
             assert found.path.read_bytes() == whole.path.read_bytes()
 
 
