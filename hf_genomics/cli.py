@@ -64,6 +64,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _run(words[0], words[1:])
     except KeyboardInterrupt:
         return _complain("interrupted", code=130)
+    except BrokenPipeError:
+        return _end_quietly()
     except Exception as error:
         return _end(error, debug)
 
@@ -87,7 +89,8 @@ def _show(report: Any) -> None:
     """Draw a report on standard output, 200 columns wide if that is not a screen: programs read whole lines then."""
     from rich.console import Console
 
-    report.show(Console(width=None if sys.stdout.isatty() else 200))
+    file = sys.stderr if report.is_on_stdout else sys.stdout  # its JSON file is there: nothing else belongs to it
+    report.show(Console(file=file, width=None if file.isatty() else 200))
 
 
 # Errors.
@@ -105,6 +108,13 @@ def _end(error: Exception, debug: bool) -> int:
         f"input; please report it{_where_to_report()} with the lines above and your command\n"
     )
     return 1
+
+
+def _end_quietly() -> int:
+    """Return the exit code after a broken pipe: whoever reads the output, such as ``head``, has seen enough."""
+    with contextlib.suppress(OSError, ValueError):  # otherwise Python reports the pipe again when it ends
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 128 + 13  # as if ended by SIGPIPE
 
 
 def _message(error: Exception) -> tuple[str, int]:

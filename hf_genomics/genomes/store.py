@@ -459,8 +459,9 @@ def check_unique(name: str, path: str, header: str, seen: dict[str, tuple[str, s
     other, other_header = seen.setdefault(name, (path, name if header == name else header))
     if other != path:
         raise InputError(
-            f"{path}: record {shorten(name)} occurs in {other} as well ({shorten(header)} and {shorten(other_header)}); "
-            "rename or drop one of them, or choose names that differ (records.names: file, header or numbered)"
+            f"{path}: record {shorten(name)} occurs in {other} as well; their headers are {shorten(header)} and "
+            f"{shorten(other_header)}; rename or drop one of them, or choose names that differ (records.names: file, "
+            "header or numbered)"
         )
 
 

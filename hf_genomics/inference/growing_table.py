@@ -23,7 +23,7 @@ from typing import Any, NamedTuple, TextIO
 
 from ..errors import InputError
 from ..io.streams import destination, is_stream, open_stream
-from ..io.writing import as_cell, put_in_place, write_json
+from ..io.writing import as_cell, output_errors, put_in_place, write_json
 
 logger = logging.getLogger(__name__)
 
@@ -175,26 +175,6 @@ class GrowingTable:
 def _begins_sequence(cells: Sequence[object], start_column: int | None) -> bool:
     """Return whether a row is the first one of its sequence."""
     return start_column is None or str(cells[start_column]) == "0"
-
-
-@contextlib.contextmanager
-def output_errors(path: Path) -> Iterator[None]:
-    """Turn an error of the operating system in a ``with`` block into an InputError that names the output.
-
-    Args:
-        path: the file that is written in the block.
-
-    Raises:
-        InputError: instead of such an error; but a BrokenPipeError is passed on, because whoever reads the pipe has
-            ended, and nothing is wrong.
-    """
-    try:
-        yield
-    except BrokenPipeError:
-        raise
-    except OSError as error:
-        reason = error.strerror or error
-        raise InputError(f"{path}: cannot be written: {reason}; make room or write to another place") from error
 
 
 def _check_settings(path: Path, settings: dict[str, Any]) -> None:

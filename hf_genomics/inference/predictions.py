@@ -75,11 +75,16 @@ class Predictions(NamedTuple):
         return (scores, labels) if scored.all() else (scores[scored], labels[scored])
 
     @property
+    def is_scored(self) -> np.ndarray:
+        """Whether each sequence has a score, bool (sequences,)."""
+        if not self.nt_scores:
+            return ~np.isnan(self.scores).any(1)
+        return np.array([not np.isnan(scores).all() for scores in self.nt_scores])
+
+    @property
     def num_unscored(self) -> int:
         """Number of sequences without any score."""
-        if not self.nt_scores:
-            return int(np.isnan(self.scores).any(1).sum())
-        return sum(bool(np.isnan(scores).all()) for scores in self.nt_scores)
+        return int((~self.is_scored).sum())
 
     def columns(self) -> dict[str, Any]:
         """Return the table of the predictions, column by column; see `sequence_columns` and `class_runs`."""
@@ -154,8 +159,8 @@ def sequence_columns(
         task: task of the model.
         ids: ids of the sequences.
         lengths: lengths of the sequences in nt.
-        scores: float64 (sequences, classes), (sequences, labels) or (sequences, targets); NaN for a sequence that cannot
-            be scored, whose class is None.
+        scores: float64 (sequences, classes), (sequences, labels) or (sequences, targets); NaN for a sequence that
+            cannot be scored, whose class is None.
         labels: known labels, which get columns next to the predictions; None if there are none.
 
     Returns:

@@ -14,7 +14,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias, TypeVar
 
 import numpy as np
 import torch
@@ -22,7 +22,9 @@ import torch
 from ..errors import InputError
 from ..io.fasta import find_wrong_letter
 from ..io.files import shorten
+from ..labelled.sequences import LabelledSequences
 from ..labelled.tables import cell_letter_error
+from ..sequence import LETTER_CODE
 from ..tokenization_kmer import KmerTokenizer
 
 if TYPE_CHECKING:
@@ -54,8 +56,8 @@ class Problem(NamedTuple):
     """Why a window cannot be scored.
 
     Attributes:
-        kind: "short" (no whole k-mer), "long" (a pair that does not fit the model), "letters" (a letter is no nucleotide), "unknown" (no known token) or "overflow"
-            (the model returns NaN or infinity).
+        kind: "short" (no whole k-mer), "long" (a pair that does not fit the model), "letters" (a letter is no
+            nucleotide), "unknown" (no known token) or "overflow" (the model returns NaN or infinity).
         message: the rest of an error message about the sequence: value, rule and remedy.
     """
 
@@ -263,16 +265,42 @@ def listed(names: Sequence[str], count: int) -> str:
     return ", ".join(map(shorten, names[:_MOST_NAMES])) + (", ..." if count > min(len(names), _MOST_NAMES) else "")
 
 
-def rows_without_tokens(sequences: Sequence[Any], tokenizer: KmerTokenizer) -> list[int]:
-    """Return the indices of sequences without a known token.
+def with_known_kmers(
+    examples: LabelledSequences, tokenizer: KmerTokenizer, *, strict: bool, log: bool = True
+) -> LabelledSequences:
+    """Return the examples from which a model can learn something, and warn about the others.
+
+    A sequence without a known k-mer (all N, for example), or a pair with such a sequence, would teach a model nothing
+    but how frequent its label is.
 
     Args:
-        sequences: uint8 letters of each sequence, (nt,).
+        examples: sequences to train or to be scored on.
         tokenizer: tokenizer of the model.
+        strict: refuse such an example instead of omitting it.
+        log: warn about the examples that are omitted.
+
+    Raises:
+        InputError: if there is such an example and ``strict`` is set, or there is no other example.
     """
-    found = []
-    for index, letters in enumerate(sequences):
-        ids, _ = tokenizer.encode_batch([letters])
-        if not known_tokens({"input_ids": torch.from_numpy(ids.astype(np.int64))}, tokenizer)[0][0]:
-            found.append(index)
-    return found
+    known = [_has_known_kmer(letters, tokenizer.k) for letters in examples.sequences]
+    if examples.pairs is not None:
+        both = zip(known, examples.pairs, strict=True)
+        known = [first and _has_known_kmer(letters, tokenizer.k) for first, letters in both]
+    count = known.count(False)
+    if not count:
+        return examples
+    names = [name for name, is_known in zip(examples.ids, known, strict=True) if not is_known]
+    what = f"{examples.source}: {count:,} of {len(known):,} sequences without a k-mer of A, C, G and T only"
+    what += f" ({listed(names, count)})"
+    if strict or count == len(known):
+        more = " (data.strict: without it they are omitted)" if strict else ""
+        raise InputError(f"{what}: there is nothing to learn from them; drop them{more}")
+    if log:
+        logger.warning("%s are omitted: there is nothing to learn from them", what)
+    return examples.take([row for row, is_known in enumerate(known) if is_known])
+
+
+def _has_known_kmer(letters: np.ndarray, k: int) -> bool:
+    """Return whether a sequence has a k-mer of A, C, G and T only, at any stride."""
+    unknown = np.flatnonzero(LETTER_CODE[letters] > 3)
+    return bool(np.diff(unknown, prepend=-1, append=len(letters)).max() > k)

@@ -78,8 +78,8 @@ def predict_scores(
 
     A sequence longer than the longest training sequence (``max_sequence_length``) is cut into windows of that length,
     side by side; the last window is moved back so that it ends with the sequence. The probabilities of the windows are
-    averaged, and all windows with a known k-mer have the same weight; windows without one (all N) are omitted. Afterwards the model is on the same device and in the same mode
-    (training or evaluation) as before.
+    averaged, and all windows with a known k-mer have the same weight; windows without one (all N) are omitted.
+    Afterwards the model is on the same device and in the same mode (training or evaluation) as before.
 
     Args:
         model: sequence classifier: plain, hierarchical or with tracks.
@@ -293,8 +293,8 @@ def average_windows(scored: Iterable[tuple[Window, np.ndarray]]) -> Iterator[Seq
 def merge_windows(scored: Iterable[tuple[Window, np.ndarray]]) -> Iterator[NtScores]:
     """Iterate over stretches of sequences with the scores of their nucleotides, without gaps or overlaps.
 
-    A nucleotide in two windows gets the mean of both, or the scores of the one that can be scored. No nucleotide is in three, because only the last window of a
-    sequence is moved back.
+    A nucleotide in two windows gets the mean of both, or the scores of the one that can be scored. No nucleotide is in
+    three, because only the last window of a sequence is moved back.
 
     Args:
         scored: windows and their scores (nt, classes); the windows of one sequence follow one another in the order of

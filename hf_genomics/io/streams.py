@@ -1,4 +1,4 @@
-"""Find out what an output path leads to: a file, also through links, or a stream (standard output, a pipe, a device)."""
+"""Find out what an output path leads to: a file, also through links, or a stream such as standard output or a pipe."""
 
 from __future__ import annotations
 

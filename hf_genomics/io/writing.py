@@ -1,11 +1,12 @@
 """Write files and folders completely or not at all.
 
 A symbolic link stays a link: what it leads to is written. A pipe, a device or an open file of this process (standard
-output) is written to directly, because renaming a file over it would replace it. Everything else is written under a temporary name in the same folder, flushed to disk, and renamed. Whoever reads a file,
-even after a killed run or a power cut, therefore finds the old content or all of the new, never half of it. The one
-exception: a folder that is replaced is missing for the moment between two renames; after a kill in that moment the old
-folder lies in ``.NAME.*.old`` next to where it was. There is one writer for files (`write_bytes`, which the writers of
-text, JSON and TSV use) and one for folders (`replacing`).
+output) is written to directly, because renaming a file over it would replace it. Everything else is written under a
+temporary name in the same folder, flushed to disk, and renamed. Whoever reads a file, even after a killed run or a
+power cut, therefore finds the old content or all of the new, never half of it. The one exception: a folder that is
+replaced is missing for the moment between two renames; after a kill in that moment the old folder lies in
+``.NAME.*.old`` next to where it was. There is one writer for files (`write_bytes`, which the writers of text, JSON and
+TSV use) and one for folders (`replacing`).
 """
 
 from __future__ import annotations
@@ -86,6 +87,26 @@ def names_file(path: Path) -> Iterator[None]:
         if error.filename is None and error.errno is not None:
             error.filename = str(path)
         raise
+
+
+@contextlib.contextmanager
+def output_errors(path: Path) -> Iterator[None]:
+    """Turn an error of the operating system in a ``with`` block into an InputError that names the output.
+
+    Args:
+        path: the file that is written in the block.
+
+    Raises:
+        InputError: instead of such an error; but a BrokenPipeError is passed on, because whoever reads the pipe has
+            ended, and nothing is wrong.
+    """
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        reason = error.strerror or error
+        raise InputError(f"{path}: cannot be written: {reason}; make room or write to another place") from error
 
 
 def write_partial(path: Path, content: bytes) -> Path:

@@ -117,7 +117,7 @@ def number_columns(cells: dict[str, list[str]], columns: Sequence[str], path: st
     """
     values = np.array([[as_number(text) for text in cells[column]] for column in columns]).T
     given = np.array([[text.lower() not in MISSING for text in cells[column]] for column in columns]).T
-    bad = given & ~np.isfinite(values)
+    bad = given & ~(np.abs(values) <= np.finfo(np.float32).max)  # NaN is not below either; models read float32
     if bad.any():
         row, column = np.argwhere(bad)[0]
         text = shorten(cells[columns[column]][row])

@@ -233,9 +233,7 @@ def _choice(rules: _Rules, source: str) -> Callable[[list[str]], list[str]]:
     return choose
 
 
-def _from_frame(
-    frame: pd.DataFrame, source: str, rules: _Rules, first: int = 1
-) -> LabelledSequences:
+def _from_frame(frame: pd.DataFrame, source: str, rules: _Rules, first: int = 1) -> LabelledSequences:
     """Read examples from a frame of text.
 
     Args:

@@ -7,8 +7,10 @@ from typing import Any
 
 from huggingface_hub import HfApi
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+from safetensors import SafetensorError, safe_open
 
 from ..errors import InputError
+from ..inference.loading import check_finite
 
 #: Files that are uploaded; the folder of a run holds more (training_args.bin, checkpoints, scores, logs).
 _UPLOADED = (
@@ -37,7 +39,7 @@ def push(model: str, name: str, revision: str | None = None, private: bool = Fal
         The address of the ``commit`` and the number of ``files``.
 
     Raises:
-        InputError: if the folder holds no complete model, or the Hub rejects the upload.
+        InputError: if the folder holds no complete model, a weight is NaN or infinite, or the Hub rejects the upload.
     """
     folder = Path(model)
     for needed in ("config.json", "tokenizer_config.json"):
@@ -47,6 +49,9 @@ def push(model: str, name: str, revision: str | None = None, private: bool = Fal
     files = sorted({path.name for pattern in _UPLOADED for path in folder.glob(pattern)})
     if not any(file.endswith(".safetensors") for file in files):
         raise InputError(f"{folder}: no weights (*.safetensors) there; name a folder with a saved model")
+    for file in files:
+        if file.endswith(".safetensors"):
+            _check_weights(folder / file)
     api = HfApi()
     try:
         name = api.create_repo(name, private=private, exist_ok=True).repo_id
@@ -63,3 +68,12 @@ def push(model: str, name: str, revision: str | None = None, private: bool = Fal
     except (OSError, _HTTP_ERROR, HFValidationError) as error:
         raise InputError(f"{name}: cannot be pushed to ({str(error).strip().splitlines()[0]})") from error
     return {"commit": commit.commit_url, "files": len(files)}
+
+
+def _check_weights(path: Path) -> None:
+    """Raise InputError if a file of weights is damaged, or holds NaN or infinity."""
+    try:
+        with safe_open(path, "pt") as weights:
+            check_finite(((name, weights.get_tensor(name)) for name in weights.keys()), path)
+    except SafetensorError as error:
+        raise InputError(f"{path}: the weights are damaged ({error}); copy or save them again") from error

@@ -143,7 +143,7 @@ class FullDisk(io.StringIO):
 
 
 @pytest.mark.parametrize("room", [0, 1, 3])
-def test_a_full_disk_is_an_error_that_names_the_table_and_leaves_complete_rows(tmp_path: Path, whole, room, monkeypatch):
+def test_a_full_disk_is_named_with_the_table_and_leaves_complete_rows(tmp_path, whole, room, monkeypatch):
     def open_full(*args, **options):
         full = FullDisk()
         full.real = open(*args, **options)
