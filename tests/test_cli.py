@@ -149,9 +149,10 @@ def test_records_shorter_than_asked_for_are_refused(refused, work):
     assert has_all(line, "short.fa: record 2 ('short')", "4 nt", "6 nt")
 
 
-def test_records_shorter_than_a_kmer_are_refused_by_predict(refused, work, home):
+def test_records_shorter_than_a_kmer_are_refused_by_a_strict_predict(refused, work, home):
     (work / "short.fa").write_text(">long\nACGTACGT\n>short\nAC\n")
-    line = refused("predict", "--model", home / "tuned", "--input", "short.fa", "--output", "p.tsv")
+    words = ["--model", home / "tuned", "--input", "short.fa", "--output", "p.tsv", "--strict", "true"]
+    line = refused("predict", *words)
     assert has_all(line, "short.fa: record 2 ('short')", "2 nt", "3 nt")
 
 

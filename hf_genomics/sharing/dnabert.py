@@ -60,7 +60,8 @@ def convert(source: str, output_dir: str, to: Literal["kmer_bert", "bert"] = "km
 
     Raises:
         InputError: if the source is not such a model, lacks weights of the encoder or has NaN among them, holds a
-            pickle with more than weights, or has a setting that the other model cannot express; nothing is written then.
+            pickle with more than weights, or has a setting that the other model cannot express; nothing is written
+            then.
 
     Source: DNABERT (Ji et al. 2021).
     """

@@ -473,7 +473,7 @@ def test_exact_copies_are_not_listed_again_as_near_ones(tmp_path: Path) -> None:
         ({"files": []}, "no file given"),
         ({"k": 0}, "k must be at least 1"),
         ({"min_identity": 0}, "min_identity"),
-        ({"output": "."}, "output"),
+        ({"output": "."}, "is a folder"),
     ],
 )
 def test_arguments_that_make_no_sense_are_refused_at_once(tmp_path: Path, options: dict, part: str) -> None:
