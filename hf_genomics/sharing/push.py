@@ -77,7 +77,7 @@ def push(
         )
     except (OSError, _HTTP_ERROR, HFValidationError) as error:
         raise InputError(f"{name}: cannot be pushed to ({str(error).strip().splitlines()[0]})") from error
-    return {"commit": commit.commit_url, "files": len(files)}
+    return {"commit": commit.commit_url, "files": sizes}
 
 
 def _check_weights(path: Path) -> None:
@@ -87,4 +87,3 @@ def _check_weights(path: Path) -> None:
             check_finite(((name, weights.get_tensor(name)) for name in weights.keys()), path)
     except SafetensorError as error:
         raise InputError(f"{path}: the weights are damaged ({error}); copy or save them again") from error
-    return {"commit": commit.commit_url, "files": sizes}
