@@ -70,7 +70,11 @@ def records_of(
         seen: record name -> file and header with which it occurred first; this function adds the names of its file.
         rules: rules for records, as in `prepare`.
     """
-    options = {"rna": rules.rna, "min_length": rules.min_length, "naming": rules.naming(report.file, len(seen))}
+    options: dict[str, Any] = {
+        "rna": rules.rna,
+        "min_length": rules.min_length,
+        "naming": rules.naming(report.file, len(seen)),
+    }
     try:
         for record, problems in examine_records(report.file, **options):
             try:

@@ -436,7 +436,7 @@ def _all_chunks(fasta: list[str], digests: list[Any], records: RecordRules) -> I
     with progress_bar(logger, "prepare", "nt") as bar:
         for path, digest in zip(fasta, digests, strict=True):
             naming = records.naming(path, len(seen))
-            options = {"rna": records.rna, "min_length": records.min_length, "naming": naming}
+            options: dict[str, Any] = {"rna": records.rna, "min_length": records.min_length, "naming": naming}
             for chunk in read_chunks(path, watch=digest.update, **options):
                 if chunk.start == 0:
                     check_unique(chunk.name, path, chunk.header, seen)
