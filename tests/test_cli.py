@@ -704,3 +704,24 @@ def test_debug_may_be_set_by_a_variable(work, capsys, monkeypatch):
     monkeypatch.setenv("HF_GENOMICS_DEBUG", "1")
     assert main(["prepare", "--fasta", "no.fa", "--output_dir", "out"]) == 2
     assert capsys.readouterr().err.startswith("Traceback")
+
+
+def test_a_reader_of_the_output_that_ends_early_is_no_error(monkeypatch, capsys):
+    def closed(verb, words):
+        raise BrokenPipeError
+
+    monkeypatch.setattr(cli, "_run", closed)
+    monkeypatch.setattr(cli.os, "dup2", lambda *handles: None)
+    assert cli.main(["predict"]) == 141 and capsys.readouterr().err == ""
+
+
+def test_standard_output_holds_the_predictions_and_nothing_else(work, home, capfd):
+    (work / "x.fa").write_text(">r\nACGTTGCATTGA\n>s\nAC\n")
+    words = ["--model", str(home / "tuned"), "--input", "x.fa", "--output"]
+    assert cli.main(["predict", *words, "p.tsv"]) == 0
+    assert cli.main(["predict", *words, "-"]) == 0
+    assert capfd.readouterr().out == (work / "p.tsv").read_text()
+    assert cli.main(["check", "--files", "x.fa", "--output", "-", "--k", "3"]) == 0
+    out, err = capfd.readouterr()
+    assert json.loads(out)["total"]["records"] == 2 and "x.fa" in err
+    assert sorted(path.name for path in work.iterdir() if path.name in ("p.tsv", "-", "x.fa")) == ["p.tsv", "x.fa"]

@@ -316,11 +316,11 @@ def check_output(path: Path, *, folder: bool) -> None:
     check_writable(path, "the output")
 
 
-def check_output_file(text: str, inputs: Iterable[object], *, overwrite: bool) -> Path:
+def check_output_file(output: str | os.PathLike[str], inputs: Iterable[object], *, overwrite: bool) -> Path:
     """Check that a result may be written to a file, and return its path; nothing is created.
 
     Args:
-        text: what the user named: a file, a link to one, a pipe or a device, or "-" for standard output.
+        output: what the user named: a file, a link to one, a pipe or a device, or "-" for standard output.
         inputs: files and folders that are read; those that are not paths are ignored.
         overwrite: whether an existing file may be replaced.
 
@@ -328,6 +328,7 @@ def check_output_file(text: str, inputs: Iterable[object], *, overwrite: bool) -
         InputError: if it is a folder, one of the inputs (also by a link or another spelling), a file in a folder that
             is read, an existing file without ``overwrite``, or if there is no permission to write it.
     """
+    text = os.fspath(output)
     path = output_path(text)
     if text.endswith(("/", os.sep)):
         raise InputError(f"{text} names a folder; name a file in it")

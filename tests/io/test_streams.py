@@ -103,6 +103,7 @@ def test_a_file_output_is_refused_for_what_would_be_lost(tmp_path):
     for name in ("old", "new", "new/er", "model/new"):
         assert check_output_file(f"{tmp_path}/{name}", inputs, overwrite=True) == tmp_path / name
     assert check_output_file("-", inputs, overwrite=False) == STDOUT
+    assert check_output_file(tmp_path / "new", inputs, overwrite=False) == tmp_path / "new"
     with pytest.raises(InputError, match="not a folder"):
         check_output(Path("/dev/null"), folder=True)
 
