@@ -725,3 +725,27 @@ def test_standard_output_holds_the_predictions_and_nothing_else(work, home, capf
     out, err = capfd.readouterr()
     assert json.loads(out)["total"]["records"] == 2 and "x.fa" in err
     assert sorted(path.name for path in work.iterdir() if path.name in ("p.tsv", "-", "x.fa")) == ["p.tsv", "x.fa"]
+
+
+@pytest.mark.parametrize(
+    ("chosen", "found"),
+    [
+        ({}, "PASSIVE"),
+        ({"OMP_WAIT_POLICY": "ACTIVE"}, "ACTIVE"),
+        ({"GOMP_SPINCOUNT": "100"}, None),
+        ({"KMP_BLOCKTIME": "0"}, None),
+    ],
+)
+def test_waiting_threads_leave_their_cores_to_others_unless_the_user_chose(monkeypatch, capsys, chosen, found):
+    for name in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME"):
+        monkeypatch.setenv(name, "")  # so that monkeypatch restores what `main` sets
+        monkeypatch.delenv(name)
+    for name, value in chosen.items():
+        monkeypatch.setenv(name, value)
+    assert main(["no-such-verb"]) == 2
+    assert os.environ.get("OMP_WAIT_POLICY") == found
+
+
+def test_the_wait_policy_is_set_before_torch_is_loaded():
+    code = "import sys; from hf_genomics.cli import main; main(['no-such-verb']); sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True).returncode == 0
