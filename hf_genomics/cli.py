@@ -69,6 +69,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _run(words[0], words[1:])
     except KeyboardInterrupt:
         return _complain("interrupted", code=130)
+    except BrokenPipeError:
+        return _end_quietly()
     except Exception as error:
         return _end(error, debug)
     finally:
@@ -104,8 +106,9 @@ def _show(report: Any) -> None:
     """Draw a report on standard output, as wide as it is if that is not a screen: programs read whole lines then."""
     from rich.console import Console
 
+    file = sys.stderr if report.is_on_stdout else sys.stdout  # its JSON file is there: nothing else belongs to it
     # Without a height, rich would take a width of 80 for some terminals, whatever width it is given.
-    report.show(Console() if sys.stdout.isatty() else Console(width=1 << 20, height=25))
+    report.show(Console(file=file) if file.isatty() else Console(file=file, width=1 << 20, height=25))
 
 
 # Errors.
@@ -125,6 +128,13 @@ def _end(error: Exception, debug: bool) -> int:
         f"input; please report it{_where_to_report()} with the lines above and your command\n"
     )
     return 1
+
+
+def _end_quietly() -> int:
+    """Return the exit code after a broken pipe: whoever reads the output, such as ``head``, has seen enough."""
+    with contextlib.suppress(OSError, ValueError):  # otherwise Python reports the pipe again when it ends
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 128 + 13  # as if ended by SIGPIPE
 
 
 def _message(error: Exception) -> tuple[str, int]:

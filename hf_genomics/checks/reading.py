@@ -59,7 +59,7 @@ class TableRules(NamedTuple):
 
 
 def records_of(
-    report: FileReport, splits: dict[str, int], seen: dict[str, str], rules: RecordRules
+    report: FileReport, splits: dict[str, int], seen: dict[str, tuple[str, str]], rules: RecordRules
 ) -> Iterator[CheckedSequence]:
     """Iterate over the records of a sequence file, and add what `prepare` would reject to the file's report.
 
@@ -67,14 +67,20 @@ def records_of(
         report: report of the file.
         splits: record name -> number of its split in `SPLITS`; used only if the command line does not say which split
             the file is.
-        seen: record name -> file in which it occurred first; this function adds the names of its file.
+        seen: record name -> file and header with which it occurred first; this function adds the names of its file.
         rules: rules for records, as in `prepare`.
     """
+    options: dict[str, Any] = {
+        "rna": rules.rna,
+        "min_length": rules.min_length,
+        "naming": rules.naming(report.file, len(seen)),
+    }
     try:
-        for record, problems in examine_records(report.file, rna=rules.rna, min_length=rules.min_length):
+        for record, problems in examine_records(report.file, **options):
             try:
                 if record.name:
-                    check_unique(record.name, report.file, seen)
+                    header = record.name if rules.names == "header" else f"{record.name} {record.description}".strip()
+                    check_unique(record.name, report.file, header, seen)
             except InputError as error:
                 problems = [*problems, error]
             report.add_problems(problems)

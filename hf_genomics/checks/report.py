@@ -19,7 +19,7 @@ from rich.text import Text
 
 from ..errors import InputError, escape_controls, line_for_user
 from ..io.files import shorten
-from ..io.writing import write_json
+from ..io.writing import output_errors, write_json
 from .duplicates import DuplicatePair
 
 _QUANTILES = {"min": 0, "5 %": 5, "25 %": 25, "median": 50, "75 %": 75, "95 %": 95, "max": 100}
@@ -170,6 +170,7 @@ class CheckReport:
         splits: number of records in each split.
         min_identity: smallest estimated identity of sequences that count as nearly the same, a share.
         density: share of the 24-mers that were compared to find near-duplicates; None if none were searched.
+        is_on_stdout: whether the JSON file is standard output, so that nothing else may be written there.
     """
 
     files: list[FileReport]
@@ -179,6 +180,7 @@ class CheckReport:
     splits: dict[str, int]
     min_identity: float
     density: float | None
+    is_on_stdout: bool = False
 
     @property
     def all_problems(self) -> list[str]:
@@ -240,7 +242,7 @@ class CheckReport:
             "leaks": [pair._asdict() for pair in self.leaks],
         }
 
-    def write_json(self, path: str) -> None:
+    def write_json(self, path: Path) -> None:
         """Write `numbers`; the file is complete or does not exist.
 
         Args:
@@ -249,10 +251,8 @@ class CheckReport:
         Raises:
             InputError: if it cannot be written.
         """
-        try:
-            write_json(Path(path), self.numbers())
-        except OSError as error:
-            raise InputError(f"{path}: cannot be written: {error.strerror or error}") from error
+        with output_errors(path):
+            write_json(path, self.numbers())
 
     def show(self, console: Console, most: int = 10) -> None:
         """Draw the table, and below it a line for each problem and warning.

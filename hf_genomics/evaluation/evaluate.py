@@ -10,9 +10,11 @@ from typing import Any, Literal
 from ..checks.meaning import describe_labels, task_facts
 from ..errors import InputError
 from ..inference.loading import load_classifier, task_of
-from ..inference.predict import shortest_sequence
 from ..inference.predictions import Predictions
-from ..io.writing import check_output, write_json
+from ..inference.problems import with_known_kmers
+from ..inference.windows import shortest_sequence
+from ..io.streams import destination
+from ..io.writing import check_output, check_output_file, write_json
 from ..labelled.data import LabelledData
 from ..labelled.sequences import LabelledSequences, check_classes
 from ..labelled.tables import read_labelled
@@ -76,6 +78,7 @@ def evaluate(
     split: Literal["train", "valid", "test"] = "test",
     positive: str | None = None,
     batch_size: int = 64,
+    overwrite: bool = False,
 ) -> dict[str, Any]:
     """Score a fine-tuned model on labelled sequences.
 
@@ -86,21 +89,24 @@ def evaluate(
         data: labelled sequences. Tracks and several labels are read from columns with the names that the model knows,
             unless ``data.columns`` names other columns. If it names tables of several splits, sequences that occur in
             two of them are counted, and a warning is logged.
-        output_dir: folder to write to.
+        output_dir: folder to write to, not the folder of a model.
         split: split to score.
         positive: class of two that F1 and AUPRC refer to; by default the model's, which is the rarer class of its
             training data.
         batch_size: number of windows encoded together.
+        overwrite: replace the files of an earlier evaluation.
 
     Returns:
         The metrics that are written to metrics.json: the scores, what they mean, and "task", how the labels were
-        understood. A score without a value is NaN (null in the file), and "undefined" says why.
+        understood. A score without a value is NaN (null in the file), and "undefined" says why. Sequences that cannot
+        be scored (see `predict`) have empty cells in predictions.tsv and do not count; if there are any,
+        ``sequences_without_scores`` is their number.
 
     Raises:
-        InputError: if data and model do not fit; nothing has been written then.
+        InputError: if data and model do not fit, the folder holds a model, or an evaluation without ``overwrite``;
+            nothing has been written then.
     """
-    folder = Path(output_dir)
-    check_output(folder, folder=True)
+    folder = _evaluation_folder(output_dir, data, overwrite)
     network, tokenizer = load_classifier(model)
     task = task_of(network.config, model)
     check_positive(positive, task)
@@ -111,12 +117,15 @@ def evaluate(
             f"{examples.source}: the labels are {examples.label_names}, but the model knows {task.names}; set "
             "data.columns.label to the column with the model's labels"
         )
-    check_classes(examples, examples)
+    known = with_known_kmers(examples, tokenizer, strict=data.strict, log=False)  # the others have no scores
+    check_classes(known, known)
     task = replace(task, positive=positive_class(positive, task))
     logger.info("%s: %s", examples.source, describe_labels(examples, task.positive))
     predictions = Predictions.of(network, tokenizer, examples, batch_size)
     metrics = score_predictions(predictions, task.positive) | _leaks(data, split, examples)
     metrics |= {"task": task_facts(task, {split: examples})}
+    if predictions.num_unscored:
+        metrics["sequences_without_scores"] = predictions.num_unscored
     predictions.write(folder / "predictions.tsv")
     plot_predictions(predictions, folder, task.positive, {})
     write_json(folder / "metrics.json", metrics)
@@ -149,6 +158,37 @@ def _leaks(data: LabelledData, split: str, examples: LabelledSequences) -> dict[
     warn_of_leaks(found, splits)
     compared = {"leaks": len(splits) > 1, "contradictory_labels": any(found["contradictory_labels"].values())}
     return {key: found[key] for key, wanted in compared.items() if wanted}
+
+
+#: Files that an evaluation writes.
+FILES = ("metrics.json", "predictions.tsv", "roc_pr.png", "confusion.png")
+
+
+def _evaluation_folder(output_dir: str, data: LabelledData, overwrite: bool) -> Path:
+    """Check that an evaluation may write its files to a folder, and return the folder.
+
+    Args:
+        output_dir: the folder, which need not exist.
+        data: labelled sequences, whose files must not be overwritten.
+        overwrite: whether the files of an earlier evaluation may be replaced.
+
+    Raises:
+        InputError: if it may not; the message names the folder or the file.
+    """
+    folder = Path(output_dir)
+    check_output(folder, folder=True)
+    if (folder / "config.json").exists() or any(folder.glob("checkpoint-*")):
+        raise InputError(
+            f"{folder} holds a model, whose metrics and predictions would be lost; write to a new folder, such as "
+            f"{folder / 'evaluation'}"
+        )
+    inputs = data.paths().values()
+    for path in (folder / name for name in FILES):
+        try:
+            check_output_file(str(path), inputs, overwrite=overwrite)
+        except InputError as error:
+            raise InputError(f"output_dir: {error}".replace("another file", "another folder")) from error
+    return destination(folder)
 
 
 def score_predictions(predictions: Predictions, positive: str | None = None) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import json
 import pickle
 import re
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,8 @@ from ..saved_files import StoredTensor, check_shards, check_tensors, read_json, 
 from ..saved_settings import check_bounds, check_types, count_weights, encoder_shapes
 from ..tokenization_kmer import KmerTokenizer
 from ..tokenizer_arguments import check_arguments, check_size
+
+_WEIGHT_FILES = ("model.safetensors", "pytorch_model.bin", "adapter_model.safetensors")
 
 
 def load_config(name: str) -> Any:
@@ -97,7 +99,7 @@ def load_classifier(name: str) -> tuple[PreTrainedModel, KmerTokenizer]:
         The model in evaluation mode, and its tokenizer; `predict_scores` takes both.
 
     Raises:
-        InputError: if they cannot be loaded, or the model has no fine-tuned head.
+        InputError: if they cannot be loaded, a weight is NaN or infinite, or the model has no fine-tuned head.
     """
     config = load_config(name)
     heads = " ".join(config.architectures or [])
@@ -108,7 +110,42 @@ def load_classifier(name: str) -> tuple[PreTrainedModel, KmerTokenizer]:
         )
     auto = AutoModelForTokenClassification if per_nt else AutoModelForSequenceClassification
     with readable(name), no_load_report():  # missing weights are an error of their own
-        return auto.from_pretrained(name), load_tokenizer(name)
+        model, tokenizer = auto.from_pretrained(name), load_tokenizer(name)
+    check_finite(model.state_dict().items(), name)
+    return model, tokenizer
+
+
+def check_finite(weights: Iterable[tuple[str, torch.Tensor]], source: str | Path) -> None:
+    """Check that no weight is NaN or infinite; everything that reads the weights of a model calls this.
+
+    Args:
+        weights: names and values, for example the items of a ``state_dict``.
+        source: file of the weights, or folder or Hub name of the model.
+
+    Raises:
+        InputError: naming the file, the first such weight, and how many of its values are not finite.
+    """
+    for name, weight in weights:
+        # The sum of the absolute values is finite if all are, except for an overflow, after which each is looked at.
+        if not weight.is_floating_point() or torch.isfinite(weight.detach().abs().sum(dtype=torch.float32)):
+            continue
+        finite = torch.isfinite(weight.float())
+        if not finite.all():
+            raise InputError(
+                f"{_weight_file(Path(source), name)}: {int((~finite).sum()):,} of {weight.numel():,} values of {name} "
+                "are NaN or infinite; copy the file again, or take a checkpoint from before the training diverged"
+            )
+
+
+def _weight_file(source: Path, name: str) -> Path:
+    """Return the file in a model folder that holds a weight; ``source`` itself if it is a file or a Hub name."""
+    index = source / "model.safetensors.index.json"
+    if index.is_file():
+        shards: dict[str, str] = json.loads(index.read_text(encoding="utf-8")).get("weight_map", {})
+        # A model with a head has the name of the encoder before the names of the weights of a bare encoder.
+        file = next((shard for key, shard in shards.items() if key == name or name.endswith(f".{key}")), None)
+        return source / file if file else source
+    return next((source / file for file in _WEIGHT_FILES if (source / file).is_file()), source)
 
 
 def task_of(config: Any, source: str = "the model") -> Task:

@@ -45,6 +45,7 @@ class _Rules(NamedTuple):
         require_labels: whether labels of any kind are read.
         rna: read U as T.
         min_length: shortest sequence allowed, in nt.
+        checked: whether letters, lengths and ids are checked; if not, the caller judges each row.
     """
 
     columns: Columns
@@ -54,6 +55,7 @@ class _Rules(NamedTuple):
     require_labels: bool = True
     rna: bool = False
     min_length: int = 1
+    checked: bool = True
 
     def other_columns(self) -> list[str]:
         """List the columns to read in addition to the sequence, the id and the label per sequence."""
@@ -107,28 +109,27 @@ def iterate_unlabelled(
     columns: Columns,
     *,
     rna: bool = False,
-    min_length: int = 1,
     watch: Callable[[memoryview], object] | None = None,
 ) -> Iterator[LabelledSequences]:
-    """Iterate over a table without its labels, some rows at a time; only the ids of all rows are kept in memory.
+    """Iterate over a table without its labels, some rows at a time; the caller judges letters and lengths.
+
+    Sequences may be empty, and have letters that are not nucleotides; ids may be missing or repeated.
 
     Args:
         source: as in `read_labelled`, but not a sequence file.
         columns: as in `read_labelled`; columns of labels are not read.
         rna: as in `read_labelled`.
-        min_length: as in `read_labelled`.
         watch: function that is called with all bytes read from the file, for a progress bar.
 
     Raises:
-        InputError: as in `read_labelled`.
+        InputError: as in `read_labelled`, but not for a sequence or an id.
     """
-    rules = _rules(columns, None, False, None, rna, min_length)
+    rules = _rules(columns, None, False, None, rna, 1)._replace(checked=False)
     name, choose = source_name(source), _choice(rules, source_name(source))
-    seen: dict[str, int] = {}
     first = 1
     if not isinstance(source, str | PathLike):
         for frame in dataset_frames(source, choose):
-            yield _from_frame(frame, name, rules, first, seen)
+            yield _from_frame(frame, name, rules, first)
             first += len(frame)
         return
     kind = kind_of(source)
@@ -138,7 +139,7 @@ def iterate_unlabelled(
         watch = None  # a Parquet file is not read from beginning to end, so the bytes read do not show the progress
     with input_errors(source), open_binary(source, watch) as file:
         for frame in text_frames(file, source, choose, _FRAME_LETTERS):
-            yield _from_frame(frame, name, rules, first, seen)
+            yield _from_frame(frame, name, rules, first)
             first += len(frame)
 
 
@@ -267,9 +268,7 @@ def _choice(rules: _Rules, source: str) -> Callable[[list[str]], list[str]]:
     return choose
 
 
-def _from_frame(
-    frame: pd.DataFrame, source: str, rules: _Rules, first: int = 1, seen: dict[str, int] | None = None
-) -> LabelledSequences:
+def _from_frame(frame: pd.DataFrame, source: str, rules: _Rules, first: int = 1) -> LabelledSequences:
     """Read examples from a frame of text.
 
     Args:
@@ -277,11 +276,10 @@ def _from_frame(
         source: path of the file, for error messages.
         rules: how to read the rows.
         first: number of the frame's first row in the table, counted from 1.
-        seen: row number of every id in earlier frames; the ids of this frame are added to it.
     """
     columns, rows = rules.columns, _rows(source, frame, first)
     texts = {column: frame[column].str.strip().tolist() for column in frame}
-    ids = _ids(frame, columns.id, rows, first, {} if seen is None else seen)
+    ids = _ids(frame, columns.id, rows, first, checked=rules.checked)
     table = LabelledSequences(source, ids, _sequences(texts[columns.sequence], rows, rules))
     found: dict[str, Any] = {}  # fields of the examples
     if rules.label is not None:
@@ -341,12 +339,13 @@ def _remedy(column: str | None) -> str:
     return f"fill in column {column!r} or drop the row"
 
 
-def _ids(frame: pd.DataFrame, column: str | None, rows: list[str], first: int, seen: dict[str, int]) -> list[str]:
-    """Return the ids in a column, or row numbers if there is no column; an id must not be empty or used twice."""
+def _ids(frame: pd.DataFrame, column: str | None, rows: list[str], first: int, *, checked: bool) -> list[str]:
+    """Return the ids in a column, or row numbers if there is no column; check that none is empty or used twice."""
     if column is None:
         return [str(number) for number in range(first, first + len(frame))]
     ids = frame[column].tolist()
-    for number, (name, row) in enumerate(zip(ids, rows, strict=True), start=first):
+    seen: dict[str, int] = {}
+    for number, (name, row) in enumerate(zip(ids, rows, strict=True) if checked else (), start=first):
         if not name:
             raise InputError(f"{row}: no id in column {column!r}; fill it in")
         if name in seen:
@@ -357,6 +356,9 @@ def _ids(frame: pd.DataFrame, column: str | None, rows: list[str], first: int, s
 
 def _sequences(texts: list[str], rows: list[str], rules: _Rules) -> list[np.ndarray]:
     """Return the letters of each sequence, uint8 (nt,); raise InputError for a wrong letter or a short sequence."""
+    if not rules.checked:
+        as_dna = str.maketrans("Uu", "Tt")
+        return [as_letters(text.translate(as_dna) if rules.rna else text) for text in texts]
     # The texts are joined, checked in one pass and split again, which is quicker than one by one if they are short.
     letters = clean_letters(as_letters("".join(texts)), rules.rna)
     ends = np.cumsum([len(text) for text in texts])
@@ -364,7 +366,7 @@ def _sequences(texts: list[str], rows: list[str], rules: _Rules) -> list[np.ndar
         index = int(letters.argmin())  # the first letter that is not a nucleotide: `clean_letters` made it 0
         row = int(np.searchsorted(ends, index, side="right"))
         start = int(ends[row]) - len(texts[row])
-        raise _letter_error(texts[row], index - start, rows[row])
+        raise InputError(f"{rows[row]}, {cell_letter_error(texts[row], index - start)}")
     for text, row_name in zip(texts, rows, strict=True):
         if len(text) < max(1, rules.min_length):
             check_length(len(text), row_name, rules.min_length)
@@ -379,13 +381,20 @@ def _pairs(texts: list[str], rows: list[str], rules: _Rules) -> list[np.ndarray]
         raise InputError(f"{error} (column {rules.columns.pair!r})") from error
 
 
-def _letter_error(text: str, index: int, where: str) -> InputError:
-    """Build the error for a bad letter in a cell; for k-mers separated by blanks it says how to join them."""
+def cell_letter_error(text: str, index: int, start: int = 0) -> str:
+    """Return the end of an error message for a bad letter; for k-mers separated by blanks it says how to join them.
+
+    Args:
+        text: letters of a sequence, or of a stretch of it.
+        index: index of the letter in ``text``.
+        start: position of ``text`` in the sequence, 0-based.
+    """
     words = text.split()
     k = len(words[0]) if words else 0
-    if text[index] == " " and 1 < k <= 8 and {len(word) for word in words} == {k}:
-        return InputError(
-            f"{where}: {shorten(text, 30)} is {k}-mer text as DNABERT writes it, not DNA letters; join it to a "
-            "sequence: the first word, then the last letter of every following word"
+    whole = words[:-1] if len(words) > 2 else words  # the last word may be cut off at the end of the stretch
+    if text[index] == " " and 1 < k <= 8 and {len(word) for word in whole} == {k}:
+        return (
+            f"position {start + index + 1}: {shorten(text, 30)} is {k}-mer text as DNABERT writes it, not DNA letters; "
+            "join it to a sequence: the first word, then the last letter of every following word"
         )
-    return letter_error(text[index], index + 1, where)
+    return str(letter_error(text[index], start + index + 1, "")).removeprefix(", ")

@@ -31,8 +31,9 @@ from ..evaluation.explained_scores import explain_classification, undefined_by_c
 from ..evaluation.leaks import find_leaks, warn_of_leaks
 from ..evaluation.metrics import SCORES, classification_metrics, compute_metrics_for
 from ..evaluation.pictures import plot_loss
-from ..inference.loading import load_config, load_tokenizer, no_load_report, readable
+from ..inference.loading import check_finite, load_config, load_tokenizer, no_load_report, readable
 from ..inference.predictions import Predictions
+from ..inference.problems import with_known_kmers
 from ..inference.windows import check_longest, collator_for
 from ..io.writing import write_json
 from ..labelled.data import LabelledData
@@ -46,7 +47,7 @@ from ..runs.callbacks import SetEpoch
 from ..runs.exact_trainer import ExactTrainer
 from ..runs.flops import attention_for
 from ..runs.memory import check_memory
-from ..runs.output_folder import check_room, claim_output_dir
+from ..runs.output_folder import check_inputs_kept, check_room, claim_output_dir
 from ..runs.running import train
 from ..tokenization_kmer import KmerTokenizer
 from .arguments import check_arguments, check_best_metric
@@ -181,11 +182,12 @@ def plan_finetuning(
         InputError: if data, model or folder do not fit.
     """
     folder = claim_output_dir(trainer.output_dir, "metrics.json", overwrite=overwrite, resume=resume)
+    check_inputs_kept(folder, {"pretrained": pretrained, **data.paths()})
     check_arguments(trainer)
     if not 0 <= baseline_k <= 8:
         raise InputError(f"baseline_k must lie in 0..8 (0 for no baseline), not {baseline_k}")
     tokenizer = load_tokenizer(pretrained)
-    splits = _load_splits(data, tokenizer.k * head.num_parts)
+    splits = _load_splits(data, tokenizer, head)
     _check_splits(splits, trainer, positive)
     leaks = _find_leaks(splits, trainer)
     check_head(head, splits.training.task, tokenizer.k)
@@ -277,6 +279,7 @@ def build_classifier(
     with readable(pretrained), no_load_report():  # a head for other classes does not fit: it is new
         network, info = auto.from_pretrained(pretrained, config=config, output_loading_info=True, **options)
         check_encoder_complete(network, info["missing_keys"], pretrained)
+        check_finite(network.state_dict().items(), pretrained)
     for name, found, expected in sorted(info["mismatched_keys"]):
         if name.startswith("bert.") and ".pooler." not in name:
             raise InputError(
@@ -287,18 +290,23 @@ def build_classifier(
     return network
 
 
-def _load_splits(data: LabelledData, shortest: int) -> Splits:
+def _load_splits(data: LabelledData, tokenizer: KmerTokenizer, head: Head) -> Splits:
     """Read training, validation and test sequences, and check that every split has every class.
 
     Args:
         data: labelled sequences.
-        shortest: shortest sequence that the model can read, in nt.
+        tokenizer: tokenizer of the model; sequences without a known k-mer are omitted.
+        head: options of the head, which may cut sequences into parts.
     """
+    shortest = tokenizer.k * head.num_parts
     training = data.require("train", shortest, why="fine-tuning needs labelled training sequences")
     check_split(training)
     splits = Splits(training, *(data.load(split, shortest, training.task) for split in ("valid", "test")))
+    known = [examples and with_known_kmers(examples, tokenizer, strict=data.strict) for examples in splits]
+    splits = Splits(known[0] or training, *known[1:])
+    check_split(splits.training)
     for examples in filter(None, splits[1:]):
-        check_split(examples, training)
+        check_split(examples, splits.training)
     return splits
 
 
@@ -430,6 +438,8 @@ def _score_test(run: ExactTrainer, test: LabelledSequences, plan: FinetuningPlan
     predictions = Predictions.of(network, plan.tokenizer, test, plan.trainer.per_device_eval_batch_size)
     predictions.write(plan.folder / "predictions.tsv")
     metrics = {"test": score_predictions(predictions, plan.positive), "test_sequences": len(test)}
+    if predictions.num_unscored:
+        metrics["test_sequences_without_scores"] = predictions.num_unscored
     if not test.task.is_classification or not predictions.names:
         return metrics
     names, guesses = predictions.names, _baselines(predictions, plan)
@@ -463,7 +473,7 @@ def _baselines(predictions: Predictions, plan: FinetuningPlan) -> dict[str, tupl
         scores = kmer_baseline(
             training.sequences,
             training.known_labels,
-            predictions.examples.sequences,
+            predictions.examples.take(np.flatnonzero(predictions.is_scored).tolist()).sequences,
             plan.baseline_k,
             num_classes=classes,
         )

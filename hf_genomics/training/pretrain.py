@@ -34,7 +34,7 @@ from ..renamed import renamed
 from ..runs.callbacks import SetEpoch
 from ..runs.flops import attention_for
 from ..runs.memory import check_memory
-from ..runs.output_folder import check_room, claim_output_dir
+from ..runs.output_folder import check_inputs_kept, check_room, claim_output_dir
 from ..runs.running import train
 from ..tokenization_kmer import KmerTokenizer
 from .arguments import PretrainingArguments, check_arguments, check_best_metric
@@ -170,6 +170,7 @@ def plan_pretraining(
     """
     trainer = PretrainingArguments.of(trainer)
     folder = claim_output_dir(trainer.output_dir, "metrics.json", overwrite=overwrite, resume=resume)
+    check_inputs_kept(folder, {"data.store": data.store})
     _check_settings(data, trainer, tokenizer, model, windows)
     store = GenomeStore(data.store)
     training = WindowDataset(store, windows, store.select(data.train_split), trainer.seed)

@@ -195,3 +195,32 @@ def test_evaluate_takes_the_positive_class_of_the_model_and_says_how_labels_were
     assert (
         evaluate(str(folder), table(tmp_path / "t.csv", "abbb"), str(tmp_path / "b"), positive="b")["positive"] == "b"
     )
+
+
+def test_what_cannot_be_scored_has_empty_cells_and_does_not_count(model: Path, tmp_path: Path, caplog) -> None:
+    data = table(tmp_path / "t.csv", "abba")
+    expected = evaluate(str(model), data, str(tmp_path / "four"))
+    with open(tmp_path / "t.csv", "a") as file:
+        file.write("NNNNNNNN,a\n")
+    found = evaluate(str(model), data, str(tmp_path / "five"))
+    assert found == expected | {"sequences_without_scores": 1} and "1 of 5" in caplog.text
+    rows = (tmp_path / "five" / "predictions.tsv").read_text().splitlines()
+    assert rows[:5] == (tmp_path / "four" / "predictions.tsv").read_text().splitlines()
+    assert rows[5] == "5\t8\ta\t\t\t"
+    with pytest.raises(InputError, match="'5'"):
+        evaluate(str(model), LabelledData(test=data.test, strict=True), str(tmp_path / "six"))
+
+
+def test_an_evaluation_never_replaces_the_files_of_a_training(model: Path, tmp_path: Path) -> None:
+    data = table(tmp_path / "t.csv", "abba")
+    before = {path: path.read_bytes() for path in model.iterdir()}
+    (tmp_path / "link").symlink_to(model)
+    for folder in (model, tmp_path / "link"):
+        for overwrite in (False, True):
+            with pytest.raises(InputError, match="holds a model"):
+                evaluate(str(model), data, str(folder), overwrite=overwrite)
+    assert {path: path.read_bytes() for path in model.iterdir()} == before
+    evaluate(str(model), data, str(tmp_path / "new"))
+    with pytest.raises(InputError, match=r"metrics\.json exists"):
+        evaluate(str(model), data, str(tmp_path / "new"))
+    evaluate(str(model), data, str(tmp_path / "new"), overwrite=True)
