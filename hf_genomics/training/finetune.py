@@ -42,8 +42,8 @@ from ..runs.callbacks import SetEpoch
 from ..runs.exact_trainer import ExactTrainer
 from ..runs.flops import attention_for
 from ..runs.memory import check_memory
-from ..runs.output_folder import check_room, claim_output_dir
-from ..runs.running import train
+from ..runs.output_folder import Resume, check_room, claim_output_dir
+from ..runs.running import METRICS, finished_metrics, starting, train
 from ..tokenization_kmer import KmerTokenizer
 from .arguments import check_arguments, check_best_metric
 from .head import FLAT_KEYS, Head
@@ -80,7 +80,7 @@ class FinetuningPlan:
         head: options of the head.
         positive: class that F1 refers to; by default the second of two.
         baseline_k: k-mer size of the baseline, in nt; 0 for no baseline.
-        resume: continue from the newest checkpoint.
+        resume: continue from the newest checkpoint; "auto" begins, continues, or accepts a finished run.
         overwrite: replace a finished run.
     """
 
@@ -93,7 +93,7 @@ class FinetuningPlan:
     head: Head
     positive: str | None
     baseline_k: int
-    resume: bool
+    resume: Resume
     overwrite: bool
 
 
@@ -105,7 +105,7 @@ def finetune(
     head: Head = Head(),  # noqa: B008 (immutable)
     positive: str | None = None,
     baseline_k: int = 4,
-    resume: bool = False,
+    resume: Resume = False,
     overwrite: bool = False,
 ) -> dict[str, Any]:
     """Fine-tune a classifier (or regressor), and score it and the k-mer baseline on the test split.
@@ -124,7 +124,9 @@ def finetune(
         positive: class that F1 refers to; by default the second of two.
         baseline_k: k-mer size, in nt, of the baseline: a logistic regression on k-mer counts, which is scored too if
             each sequence has one label; 0 for no baseline.
-        resume: continue from the newest checkpoint in the output folder.
+        resume: continue from the newest valid checkpoint in the output folder, as if the run had not been stopped.
+            "auto" begins a run that has no checkpoint yet, continues one that has, and accepts a finished one: the
+            choice for a command that is started again and again.
         overwrite: train again even if the output folder holds a finished run.
 
     Returns:
@@ -147,7 +149,7 @@ def plan_finetuning(
     head: Head = Head(),  # noqa: B008 (immutable)
     positive: str | None = None,
     baseline_k: int = 4,
-    resume: bool = False,
+    resume: Resume = False,
     overwrite: bool = False,
 ) -> FinetuningPlan:
     """Check everything about a fine-tuning run and build its parts; write nothing.
@@ -165,7 +167,7 @@ def plan_finetuning(
     Raises:
         InputError: if data, model or folder do not fit.
     """
-    folder = claim_output_dir(trainer.output_dir, "metrics.json", overwrite=overwrite, resume=resume)
+    folder = claim_output_dir(trainer.output_dir, METRICS, overwrite=overwrite, resume=resume)
     check_arguments(trainer)
     if not 0 <= baseline_k <= 8:
         raise InputError(f"baseline_k must lie in 0..8 (0 for no baseline), not {baseline_k}")
@@ -205,13 +207,16 @@ def run_finetuning(plan: FinetuningPlan) -> dict[str, Any]:
     training = plan.splits.training
     run = _build_trainer(plan)
     logger.info("%s training sequences from %s", f"{len(training):,}", training.source)
-    metrics: dict[str, Any] = train(run, resume=plan.resume, overwrite=plan.overwrite)
-    metrics |= {"train_sequences": len(training)}
-    if run.is_world_process_zero():
-        if plan.splits.test is not None:
-            metrics |= _score_test(run, plan.splits.test, plan)
-        plot_loss(run.state.log_history, plan.folder / "loss.png", ylabel="loss")
-        write_json(plan.folder / "metrics.json", metrics)
+    with starting(run, resume=plan.resume, overwrite=plan.overwrite) as start:
+        if start.finished:
+            return finished_metrics(plan.folder)
+        metrics: dict[str, Any] = train(run, start, overwrite=plan.overwrite)
+        metrics |= {"train_sequences": len(training)}
+        if run.is_world_process_zero():
+            if plan.splits.test is not None:
+                metrics |= _score_test(run, plan.splits.test, plan)
+            plot_loss(run.state.log_history, plan.folder / "loss.png", ylabel="loss")
+            write_json(plan.folder / METRICS, metrics)  # the last file: it says that the run is finished
     return metrics
 
 
