@@ -36,6 +36,7 @@ VERBS = {
     "evaluate": "score a fine-tuned model on labelled sequences",
     "predict": "predict classes or values for the sequences of a file",
     "convert": "convert a DNABERT folder, or a model back to one",
+    "card": "write or check the card of a model folder",
     "push": "upload a model folder to the Hub",
     "quickstart": "run everything on the bundled genomes within minutes, with a report",
 }

@@ -79,6 +79,7 @@ _ELSEWHERE = {
 #: Names that nothing here corresponds to, and what to do.
 _NOT_HERE = {
     "group_by_length": "omit it: batches are packed or padded to their longest sequence",
+    "vocab_size": "omit it: the vocabulary follows from tokenizer.k",
     "do_train": "omit it: the verb says what is done",
     "do_eval": "omit it, and set an eval_strategy",
     "do_predict": "omit it: hf-genomics predict predicts",

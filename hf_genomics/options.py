@@ -379,8 +379,11 @@ def _load(path: str) -> dict[str, Any]:
         with open(path, encoding="utf-8") as file:
             text = file.read()
     except (OSError, UnicodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "not a text file in UTF-8"
-        raise InputError(f"{path}: {reason}; name a YAML file of keys and values, such as those in recipes/") from error
+        if isinstance(error, UnicodeError):
+            raise InputError(f"{path}: not a text file in UTF-8; save it as UTF-8") from error
+        raise InputError(
+            f"{path}: {error.strerror}; name a YAML file of keys and values, such as those in recipes/"
+        ) from error
     content = _parse_yaml(text, path)
     if not isinstance(content, dict):
         raise InputError(f"{path}: not a YAML file of keys and values; fix it, recipes/ has examples")
@@ -535,6 +538,14 @@ def _with_key(line: str, given: dict[str, Any], defaults: dict[str, Any]) -> str
     >>> _with_key("k must lie in 1..8, not 9", {"tokenizer.k": 9}, {"tokenizer.k": 6})
     'tokenizer.k must lie in 1..8, not 9'
     """
+    # A class names its own arguments as Python does: "name=True".
+    line = re.sub(
+        r"\b(\w+)=(True|False)\b",
+        lambda match: next(
+            (f"--{key} {match[2].lower()}" for key in given if key.rpartition(".")[2] == match[1]), match[0]
+        ),
+        line,
+    )
     named = _keys_named(line, given, defaults)
     first = next((key for key in named if re.match(rf"{key.rpartition('.')[2]}\b", line)), None)
     if first:

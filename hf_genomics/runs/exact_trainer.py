@@ -113,9 +113,10 @@ class ExactTrainer(FencedTrainer):
                 raise StoppedError("another process of the run has ended; see its messages", 1) from error
             raise
 
-    def training_step(self, *args: Any, **kwargs: Any) -> torch.Tensor:
-        """Train on a batch, and keep its loss until `WatchSteps` judges the step."""
-        loss = super().training_step(*args, **kwargs)
+    def training_step(self, model: Any, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> torch.Tensor:
+        """Train on a batch, and keep its loss and the numbers of its rows until `WatchSteps` judges the step."""
+        self._watch.rows.append(inputs.pop("row_numbers", None))
+        loss = super().training_step(model, inputs, *args, **kwargs)
         self._watch.losses.append(loss)
         return loss
 

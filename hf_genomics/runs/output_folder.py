@@ -120,6 +120,7 @@ def _take_lock(folder: Path) -> int | None:
             holder = os.read(file, 200).decode("utf-8", "replace").strip()
             os.close(file)
             if error.errno in _NO_LOCKS:
+                (folder / LOCK).unlink(missing_ok=True)
                 return None
             raise InputError(
                 f"{folder}: another process ({holder or 'unknown'}) is writing to it; wait until it has ended, "

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +15,7 @@ import torch
 from accelerate.utils import broadcast_object_list
 
 from ..errors import InputError
-from ..io.writing import write_text
+from ..io.writing import write_json, write_text
 from .checkpoints import (
     SETTINGS,
     TRAINER_STATE,
@@ -28,11 +28,11 @@ from .checkpoints import (
 from .exact_trainer import ExactTrainer, disk_errors
 from .incidents import divergence_error
 from .memory import keep_freed_memory
-from .output_folder import Resume, check_room, clear_outputs, locked
+from .output_folder import LOCK, Resume, check_room, clear_outputs, locked
 
 logger = logging.getLogger(__name__)
 
-#: File that a run writes last, so that only a finished run has one.
+#: File that only a finished run has.
 METRICS = "metrics.json"
 _NAMED = 5  # changed settings in a message
 
@@ -71,10 +71,13 @@ def starting(trainer: ExactTrainer, *, resume: Resume, overwrite: bool) -> Itera
         # One process looks, so that all processes resume from the same checkpoint or fail with one message.
         if trainer.args.should_save:
             try:
+                killed = (folder / LOCK).exists()  # a run that ended in any other way has deleted it
                 # A finished run is not even locked: its folder may be read-only.
-                start = _finished_start(trainer, folder, resume, overwrite) or Start()
+                start = (not killed and _finished_start(trainer, folder, resume, overwrite)) or Start()
                 if not (start.finished or start.reason):
                     held.enter_context(locked(folder))
+                    if killed and resume == "auto":  # it may have written its metrics, but not what comes after them
+                        (folder / METRICS).unlink(missing_ok=True)
                     start = choose_start(trainer, folder, resume, overwrite)
             except (InputError, OSError) as error:  # an error in one process would leave the others waiting
                 start = Start(reason=str(error))
@@ -105,7 +108,7 @@ def train(trainer: ExactTrainer, start: Start, *, overwrite: bool) -> dict[str, 
     if args.should_save:  # True in one process only
         if overwrite and not start.checkpoint:
             clear_outputs(folder)
-        # From here on the run is not finished. Whoever looks for a finished run looks for this file, written last.
+        # From here on the run is not finished: whoever looks for a finished run looks for this file.
         (folder / METRICS).unlink(missing_ok=True)
         clear_remains(folder)
         check_room(args, trainer.model)
@@ -122,6 +125,22 @@ def train(trainer: ExactTrainer, start: Start, *, overwrite: bool) -> dict[str, 
             write_text(folder / SETTINGS, json.dumps(trainer.settings, indent=1, default=str) + "\n")
     trainer.stop_if_asked()
     return result.metrics
+
+
+def finish(folder: Path, metrics: dict[str, Any], then: Callable[[], None]) -> None:
+    """Write the metrics of a run and what is made from them; the run is finished then.
+
+    Args:
+        folder: the output folder.
+        metrics: the metrics.
+        then: what to do when they are written; if it fails, the run is not finished.
+    """
+    write_json(folder / METRICS, metrics)
+    try:
+        then()
+    except BaseException:
+        (folder / METRICS).unlink(missing_ok=True)
+        raise
 
 
 def finished_metrics(folder: Path) -> dict[str, Any]:

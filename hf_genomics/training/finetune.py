@@ -31,7 +31,6 @@ from ..evaluation.pictures import plot_loss
 from ..inference.loading import VALUE, load_config, load_tokenizer, no_load_report, readable
 from ..inference.predictions import Predictions
 from ..inference.windows import check_longest, collator_for
-from ..io.writing import write_json
 from ..labelled.data import LabelledData
 from ..labelled.labels import check_columns
 from ..labelled.sequence_dataset import SequenceDataset
@@ -43,10 +42,11 @@ from ..runs.exact_trainer import ExactTrainer
 from ..runs.flops import attention_for
 from ..runs.memory import check_memory
 from ..runs.output_folder import Resume, check_room, claim_output_dir
-from ..runs.running import METRICS, finished_metrics, starting, train
+from ..runs.running import METRICS, finish, finished_metrics, starting, train
 from ..tokenization_kmer import KmerTokenizer
 from .arguments import check_arguments, check_best_metric
 from .head import FLAT_KEYS, Head
+from .record import run_record, split_record, write_run_record
 from .settings import check_head, check_task, derive_config, measure, resume_settings
 
 logger = logging.getLogger(__name__)
@@ -72,6 +72,7 @@ class FinetuningPlan:
 
     Attributes:
         folder: output folder.
+        pretrained: folder or Hub name of the model to start from.
         trainer: options of the Trainer.
         splits: labelled sequences.
         tokenizer: tokenizer of the pretrained model.
@@ -85,6 +86,7 @@ class FinetuningPlan:
     """
 
     folder: Path
+    pretrained: str
     trainer: TrainingArguments
     splits: Splits
     tokenizer: KmerTokenizer
@@ -113,8 +115,8 @@ def finetune(
     The columns that ``data`` names decide what the model predicts (one label per sequence, several labels, values, or a
     label per nucleotide) and what it reads (single sequences or pairs, with numeric tracks or without).
 
-    Writes to ``trainer.output_dir``: model and tokenizer, metrics.json, predictions.tsv, loss.png, and for classes
-    roc_pr.png and confusion.png.
+    Writes to ``trainer.output_dir``: model and tokenizer, metrics.json, predictions.tsv, loss.png, for classes
+    roc_pr.png and confusion.png, run.json (how the model was made) and README.md (the model card).
 
     Args:
         pretrained: folder or Hub name of the model to start from.
@@ -187,7 +189,7 @@ def plan_finetuning(
     if not folder.exists():  # otherwise `train` checks the room, after deleting the remains of a killed run
         check_room(trainer, network)
     return FinetuningPlan(
-        folder, trainer, splits, tokenizer, network, collator, head, positive, baseline_k, resume, overwrite
+        folder, pretrained, trainer, splits, tokenizer, network, collator, head, positive, baseline_k, resume, overwrite
     )
 
 
@@ -216,7 +218,9 @@ def run_finetuning(plan: FinetuningPlan) -> dict[str, Any]:
             if plan.splits.test is not None:
                 metrics |= _score_test(run, plan.splits.test, plan)
             plot_loss(run.state.log_history, plan.folder / "loss.png", ylabel="loss")
-            write_json(plan.folder / METRICS, metrics)  # the last file: it says that the run is finished
+            splits = dict(zip(("train", "valid", "test"), plan.splits, strict=True))
+            record = run_record("finetune", plan.trainer, run.state, split_record(splits), plan.pretrained)
+            finish(plan.folder, metrics, partial(write_run_record, plan.folder, record))
     return metrics
 
 
@@ -331,7 +335,7 @@ def _auto(config: KmerBertConfig) -> Any:
 def _build_trainer(plan: FinetuningPlan) -> ExactTrainer:
     """Build the Trainer of a run; building it creates the output folder."""
     training, validation, _ = plan.splits
-    rows = SequenceDataset(training)
+    rows = SequenceDataset(training, numbered=True)
     plan.trainer.remove_unused_columns = False  # the collator turns sequences into what the model takes
     return ExactTrainer(
         model=plan.network,
@@ -344,6 +348,7 @@ def _build_trainer(plan: FinetuningPlan) -> ExactTrainer:
             training.problem, training.label_names or [VALUE], positive=plan.positive or 1
         ),
         callbacks=[SetEpoch(rows)],
+        describe=rows.describe,
         settings=resume_settings(training, validation, plan.network, plan.head),
     )
 

@@ -28,17 +28,17 @@ from ..genomes.sampling import WindowSampling
 from ..genomes.store import GenomeStore
 from ..genomes.windows import WindowDataset
 from ..inference.windows import check_positions
-from ..io.writing import write_json
 from ..modeling_kmer_bert import KmerBertForMaskedLM
 from ..renamed import renamed
 from ..runs.callbacks import SetEpoch
 from ..runs.flops import attention_for
 from ..runs.memory import check_memory
 from ..runs.output_folder import Resume, check_room, claim_output_dir
-from ..runs.running import METRICS, finished_metrics, starting, train
+from ..runs.running import METRICS, finish, finished_metrics, starting, train
 from ..tokenization_kmer import KmerTokenizer
 from .arguments import PretrainingArguments, check_arguments, check_best_metric
 from .masked_trainer import MaskedTrainer, check_schedule
+from .record import run_record, store_record, write_run_record
 
 logger = logging.getLogger(__name__)
 
@@ -118,7 +118,8 @@ def pretrain(
     """Pretrain a KmerBert on the windows of a genome store by masking spans of consecutive tokens.
 
     Writes to ``trainer.output_dir``: model, tokenizer, metrics.json, trainer_state.json (the log), metrics.jsonl (the
-    log with speed, MFU, shares and the time left, while training) and loss.png (the curves, updated every minute).
+    log with speed, MFU, shares and the time left, while training), loss.png (the curves, updated every minute),
+    run.json (how the model was made) and README.md (the model card).
 
     Args:
         data: genome store and splits.
@@ -218,7 +219,10 @@ def run_pretraining(plan: PretrainingPlan) -> dict[str, Any]:
             metrics |= _last_evaluation(run)
         if run.is_world_process_zero():
             plot_loss(run.state.log_history, plan.folder / "loss.png")
-            write_json(plan.folder / METRICS, metrics)  # the last file: it says that the run is finished
+            splits = {"train": plan.training, "valid": plan.validation}
+            data = store_record(plan.training.store, {role: split.lengths for role, split in splits.items() if split})
+            record = run_record("pretrain", plan.trainer, run.state, data)
+            finish(plan.folder, metrics, partial(write_run_record, plan.folder, record))
     return metrics
 
 
