@@ -73,6 +73,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.write(f"hf_genomics {__version__}\n")
         return 0
     again = " with --resume auto" if words[0] in ("pretrain", "finetune") else ""
+    _share_cores()
     try:
         with stop_at_signals(f"start it again{again}"):
             return _run(words[0], words[1:])
@@ -80,6 +81,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _complain("interrupted", code=130)
     except (Exception, StoppedError) as error:
         return _end(error, debug)
+
+
+def _share_cores() -> None:
+    """Let threads that wait for each other sleep instead of spin (benchmarks/contention.py), unless the user chose.
+
+    OpenMP reads the variable when torch is loaded, which is later than this.
+    """
+    if not {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME"} & set(os.environ):
+        os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
 
 
 def _run(verb: str, words: list[str]) -> int:
