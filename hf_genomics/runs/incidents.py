@@ -211,9 +211,9 @@ class WatchSteps(TrainerCallback):
         elif self.describe is not None and (numbers := [rows.tolist() for rows in passes if rows is not None]):
             epoch = int(state.epoch or 0)
             bad = [rows for rows, loss in zip(numbers, losses, strict=False) if not math.isfinite(loss)]
-            rows = self.describe(epoch, np.array(sum(bad or numbers, []), np.int64))
-            facts |= {"epoch": epoch, "rows": rows}
-            what += f" in {name_rows(rows)} (all listed in {FILE})"
+            named = self.describe(epoch, np.array(sum(bad or numbers, []), np.int64))
+            facts |= {"epoch": epoch, "rows": named}
+            what += f" in {name_rows(named)} (all listed in {FILE})"
         append(Path(args.output_dir), facts)
         return what
 
