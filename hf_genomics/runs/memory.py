@@ -292,12 +292,10 @@ def check_memory(
     free = free_memory(device, int(os.environ.get("LOCAL_WORLD_SIZE", "1")) if device.type == "cpu" else 1)
     if needed.total * HIGHEST <= free:
         return
-    # If not even a batch of one fits, the model is too large, not the batch.
-    one = needed.activations * (1 - 1 / args.per_device_train_batch_size)
-    too_large = (needed.total - one) * LOWEST > free
-    size = f"model.hidden_size {config.hidden_size}, {config.num_embeddings:,} tokens and {count:,} weights"
-    batch_size = f"trainer.per_device_train_batch_size {args.per_device_train_batch_size}"
-    what = f"{size if too_large else batch_size}: a step needs about {needed}, {device} has {free / _GIB:.2f} GiB free"
+    what = (
+        f"trainer.per_device_train_batch_size {args.per_device_train_batch_size}: a step needs about {needed}, "
+        f"{device} has {free / _GIB:.2f} GiB free"
+    )
     remedy = _remedy(args, needed, free)
     if needed.total * LOWEST > free:
         raise InputError(f"{what}; {remedy}")

@@ -241,7 +241,7 @@ def test_a_user_learns_it_before_the_first_step(tmp_path, monkeypatch, capsys) -
     rest = "--data.train_split null --data.valid_split null --windows.length 40 --trainer.use_cpu true "
     rest += "--trainer.per_device_train_batch_size 2 --trainer.output_dir out --data.store store"
     assert main(["pretrain", *(sizes + rest).split()]) == 2
-    assert "model.hidden_size 16, 69 tokens" in capsys.readouterr().err
+    assert "trainer.per_device_train_batch_size 2: a step needs about" in capsys.readouterr().err
     KmerBertForMaskedLM(model_of("eager").config).save_pretrained("model")
     KmerTokenizer(k=3).save_pretrained("model")
     (tmp_path / "t.csv").write_text("sequence,label\n" + "ACGTTG,a\nTTGACA,b\n" * 2)
