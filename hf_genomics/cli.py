@@ -10,6 +10,7 @@ import contextlib
 import errno
 import importlib
 import importlib.metadata
+import io
 import json
 import logging
 import math
@@ -18,12 +19,14 @@ import sys
 import time
 import traceback
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from .errors import InputError, StoppedError, line_for_user, lines_for_user
 from .io.progress import clear_bars, command_log, take_over_logs
-from .options import read_arguments
+from .options import run_verb
 from .sequence import did_you_mean
+from .stopping import stop_at_signals
 
 VERBS = {
     "download": "fetch genomes from NCBI by accession",
@@ -38,6 +41,14 @@ VERBS = {
     "card": "write or check the card of a model folder",
     "push": "upload a model folder to the Hub",
     "quickstart": "run everything on the bundled genomes within minutes, with a report",
+}
+#: What to do about an error of the operating system, by its number.
+_REMEDIES = {
+    **dict.fromkeys((errno.EACCES, errno.EPERM, errno.EEXIST, errno.ENOENT), "name another place"),
+    **dict.fromkeys((errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG), "name another place"),
+    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG), "make room or write to another place"),
+    **dict.fromkeys((errno.EIO, errno.ESTALE), "the disk or network failed; start again, or name another place"),
+    **dict.fromkeys((errno.EMFILE, errno.ENFILE), "raise the limit on open files (ulimit -n)"),
 }
 # Seconds. Launchers check their processes several times a second, so they end a waiting process long before.
 _OF_POSITIVE = ("f1", "auprc")  # scores that depend on which of two classes is the positive one
@@ -64,14 +75,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
         sys.stdout.write(f"hf_genomics {__version__}\n")
         return 0
+    again = " with --resume auto" if words[0] in ("pretrain", "finetune") else ""
     _share_cores()
     try:
-        return _run(words[0], words[1:])
+        with stop_at_signals(f"start it again{again}"):
+            return _run(words[0], words[1:])
     except KeyboardInterrupt:
         return _complain("interrupted", code=130)
     except BrokenPipeError:
         return _end_quietly()
-    except Exception as error:
+    except (Exception, StoppedError) as error:
         return _end(error, debug)
     finally:
         if log := command_log():
@@ -93,7 +106,7 @@ def _run(verb: str, words: list[str]) -> int:
         raise InputError(f"no verb {verb!r}{did_you_mean(verb, VERBS)}; see hf-genomics --help")
     _set_up_logging()
     function = getattr(importlib.import_module(__package__), verb.replace("-", "_"))
-    result = function(**read_arguments(function, words))
+    result = run_verb(function, words)
     if isinstance(result, dict) and _rank() == 0:
         sys.stdout.write(_table(result))
     if hasattr(result, "show"):  # a report that draws itself
@@ -114,7 +127,7 @@ def _show(report: Any) -> None:
 # Errors.
 
 
-def _end(error: Exception, debug: bool) -> int:
+def _end(error: BaseException, debug: bool) -> int:
     """Report an error in one line, or with its traceback if it is not the user's mistake; return the exit code."""
     message, code = _message(error)
     if debug or not message:
@@ -137,19 +150,29 @@ def _end_quietly() -> int:
     return 128 + 13  # as if ended by SIGPIPE
 
 
-def _message(error: Exception) -> tuple[str, int]:
+def _message(error: BaseException) -> tuple[str, int]:
     """Return the line and the exit code for an error that users can correct; "" and 1 for any other error."""
     if isinstance(error, InputError):
         return str(error), 2
     if isinstance(error, StoppedError):
         return str(error), error.code
-    if isinstance(
-        error, PermissionError | FileExistsError | FileNotFoundError | NotADirectoryError | IsADirectoryError
-    ):
-        return f"{error.filename}: {error.strerror}; name another place", 2
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
-        return f"{error.filename or 'output'}: {error.strerror}; make room or write to another place", 2
+    if isinstance(error, OSError) and error.errno in _REMEDIES:
+        return f"{_file_of(error)}: {error.strerror}; {_REMEDIES[error.errno]}", 2
     return "", 1
+
+
+def _file_of(error: OSError) -> str:
+    """Return the file that an error is about: the error names it, or a file was open where it was raised."""
+    if error.filename is not None:
+        return os.fsdecode(error.filename) if isinstance(error.filename, bytes) else str(error.filename)
+    for frame, _ in reversed([*traceback.walk_tb(error.__traceback__)]):
+        mine = frame.f_locals.get("self")
+        for value in (*frame.f_locals.values(), *(vars(mine).values() if hasattr(mine, "__dict__") else ())):
+            if isinstance(value, io.IOBase) and isinstance(getattr(value, "name", None), str):
+                return value.name  # type: ignore[attr-defined]
+            if isinstance(value, Path):
+                return str(value)
+    return "output"
 
 
 def _where_to_report() -> str:
@@ -187,7 +210,8 @@ def _complain(message: str, code: int = 2) -> int:
         log.drop()  # what was logged before a mistake was found would hide the line that names it
     elif log:
         log.show_held()
-    sys.stderr.write(f"hf-genomics: error: {message}\n")
+    with contextlib.suppress(OSError):  # the terminal may be closed: SIGHUP
+        sys.stderr.write(f"hf-genomics: error: {message}\n")
     if code == 2:
         _write_for_launcher(f"hf-genomics: error: {message}")
     elif code == 1 and _rank() == 0:

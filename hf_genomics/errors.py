@@ -35,8 +35,10 @@ class InputError(ValueError):
         super().__init__(line_for_user(str(message)))
 
 
-class StoppedError(Exception):
-    """The end of a run that saved a checkpoint after a signal, or in which another process has ended.
+class StoppedError(BaseException):
+    """The end of a command that a signal stopped, or of a run in which another process has ended.
+
+    Like KeyboardInterrupt it is no Exception, so that code that survives any Exception does not swallow the stop.
 
     Attributes:
         code: exit code: 128 + the number of the signal, or 1 if another process has ended.

@@ -19,10 +19,11 @@ import typing
 import warnings
 from argparse import ArgumentError
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
-from .errors import InputError
-from .sequence import did_you_mean
+from .errors import InputError, StoppedError
+from .option_names import explain, suggest
 
 logger = logging.getLogger(__name__)
 
@@ -53,12 +54,14 @@ class Keys(NamedTuple):
         known: all keys, each with its section: "data.store".
         former: key of version 0.1 -> current key.
         follows: key that users cannot set -> key whose value it takes.
+        origins: key that the user set -> the file or option that set it last; filled while they are read.
     """
 
     verb: str
     known: frozenset[str]
     former: dict[str, str]
     follows: dict[str, str]
+    origins: dict[str, str]
 
     def is_section(self, key: str) -> bool:
         """Return whether a key is a section, which holds other keys."""
@@ -72,7 +75,7 @@ class Keys(NamedTuple):
         parts = key.split(".")
         # A key may lie inside a value: --masking.schedule.500 0.2 adds an entry to a dictionary.
         if self.known.isdisjoint(".".join(parts[:length]) for length in range(1, len(parts) + 1)):
-            hint = did_you_mean(key, [*self.known, *self.former])
+            hint = suggest(key, [*self.known, *self.former])
             raise InputError(f"{place}unknown key {key!r}{hint}; see hf-genomics {self.verb} --help")
 
     def current(self, key: str, where: str) -> str:
@@ -82,6 +85,23 @@ class Keys(NamedTuple):
         new = self.former[key]
         logger.warning("%s: %r is called %r now; the old key will be removed in version 0.3", where, key, new)
         return new
+
+
+def run_verb(function: Callable[..., Any], words: list[str]) -> Any:
+    """Read the arguments of a verb, call it and return its result.
+
+    Args:
+        function: the verb's function.
+        words: the words of the command line after the verb.
+
+    Raises:
+        InputError: if a key, a file, a value or anything that they name is wrong; the message names the keys as this
+            verb does, and the file or option that set them.
+    """
+    parser = build_parser(function)
+    keys = _keys_of(function, parser)
+    with _named(keys, words):
+        return function(**_read(function, words, parser, keys))
 
 
 def read_arguments(function: Callable[..., Any], words: list[str]) -> dict[str, Any]:
@@ -95,12 +115,30 @@ def read_arguments(function: Callable[..., Any], words: list[str]) -> dict[str, 
         InputError: if a key, a file or a value is wrong; the message names it.
     """
     parser = build_parser(function)
-    keys = Keys(
-        verb_name(function),
-        frozenset(parser.get_defaults().keys()),
-        former_keys(function),
-        {target: source for source, target in _LINKS.items() if source.split(".")[0] in _sections(function)},
-    )
+    keys = _keys_of(function, parser)
+    with _named(keys, words):
+        return _read(function, words, parser, keys)
+
+
+@contextmanager
+def _named(keys: Keys, words: list[str]) -> Iterator[None]:
+    """Let the errors of a verb name keys as the verb does; see `option_names.explain`."""
+    try:
+        yield
+    except (InputError, StoppedError) as error:
+        error.args = (explain(str(error), keys.known, keys.origins, words),)
+        raise
+
+
+def _keys_of(function: Callable[..., Any], parser: Any) -> Keys:
+    """Return the keys of a verb."""
+    follows = {target: source for source, target in _LINKS.items() if source.split(".")[0] in _sections(function)}
+    known = frozenset(parser.get_defaults().keys())
+    return Keys(verb_name(function), known, former_keys(function), follows, {})
+
+
+def _read(function: Callable[..., Any], words: list[str], parser: Any, keys: Keys) -> dict[str, Any]:
+    """Return the arguments of a verb's function, and fill the origins of its keys."""
     words = [_current_word(word, keys) for word in words]
     words = _translate_files(gather_lists(words, function), keys)
     try:
@@ -108,11 +146,19 @@ def read_arguments(function: Callable[..., Any], words: list[str]) -> dict[str, 
     except RecursionError as error:
         raise InputError(f"a value is nested too deeply; see hf-genomics {keys.verb} --help") from error
     except ArgumentError as error:  # a value of another type, or a key that is missing
-        raise InputError(f"{_one_line(error)}; see hf-genomics {keys.verb} --help") from error
+        line = _with_origin(_one_line(error), keys)
+        raise InputError(f"{line}; see hf-genomics {keys.verb} --help") from error
     check_parsed(dict(parsed.items()), dict(parser.get_defaults().items()), dict(_types(function)))
     if "trainer" in parsed and parsed.trainer.output_dir is None:  # transformers would write to ./trainer_output
         raise InputError("trainer.output_dir is not set: name the folder for the model, such as runs/x")
-    return _instantiate(parser, parsed)
+    return _instantiate(parser, parsed, _classes(function))
+
+
+def _with_origin(line: str, keys: Keys) -> str:
+    """Return a message of the parser after the file that set the first key that it names in quotes."""
+    named = next((key for key in re.findall(r"[\"']([\w.]+)[\"']", line) if key in keys.origins), None)
+    origin = keys.origins.get(named or "", "--")
+    return line if origin.startswith("--") else f"{origin}: {line}"
 
 
 def verb_name(function: Callable[..., Any]) -> str:
@@ -318,13 +364,15 @@ def _translate_files(words: list[str], keys: Keys) -> list[str]:
         if key == "config":
             translated.append(f"--config={_checked(_load(value), value, keys)}")
         elif keys.is_section(key):  # its value is a YAML file, or text such as {key: value}
-            content = _load(value) if os.path.isfile(value) else _parse_yaml(value, option)
-            translated.append(f"--config={_checked({key: content}, value, keys)}")
+            is_file = os.path.isfile(value)
+            content = _load(value) if is_file else _parse_yaml(value, option)
+            translated.append(f"--config={_checked({key: content}, value if is_file else option, keys)}")
         else:
             _check_word(value, option)
             settings = _current_model({key: value}, option)
             for name in settings:
                 keys.check(name, option)
+                keys.origins[name] = option.removesuffix("+")
             if not settings:
                 raise InputError(f"{option} works in YAML files only; set model.layer_types, one entry for each layer")
             append = option.removeprefix(f"--{key}")  # "+", which appends to a list, or ""
@@ -338,8 +386,11 @@ def _load(path: str) -> dict[str, Any]:
         with open(path, encoding="utf-8") as file:
             text = file.read(_MOST_CHARACTERS + 1)
     except (OSError, UnicodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "not a text file in UTF-8"
-        raise InputError(f"{path}: {reason}; name a YAML file of keys and values, such as those in recipes/") from error
+        if isinstance(error, UnicodeError):
+            raise InputError(f"{path}: not a text file in UTF-8; save it as UTF-8") from error
+        raise InputError(
+            f"{path}: {error.strerror}; name a YAML file of keys and values, such as those in recipes/"
+        ) from error
     content = _parse_yaml(text, path)
     if not isinstance(content, dict):
         raise InputError(f"{path}: not a YAML file of keys and values; fix it, recipes/ has examples")
@@ -458,6 +509,7 @@ def _checked(content: dict[str, Any], where: str, keys: Keys) -> str:
             raise InputError(f"{where}: {new} is a section; write its keys below it, indented")
         keys.check(new, where)
         settings[new], former[new] = value, key
+        keys.origins[new] = where
     return yaml.safe_dump(_nested(settings), default_flow_style=True, width=sys.maxsize, sort_keys=False).strip()
 
 
@@ -546,8 +598,22 @@ def check_parsed(given: dict[str, Any], defaults: dict[str, Any], types: dict[st
 # Objects.
 
 
-def _instantiate(parser: Any, parsed: Any) -> dict[str, Any]:
+def _classes(function: Callable[..., Any]) -> dict[type, str]:
+    """Return the classes of a verb's sections, and the key of each section; a class of two sections is left out."""
+    found: dict[type, list[str]] = {}
+    for key, kind in _types(function):
+        if _is_section(kind):
+            found.setdefault(kind, []).append(key)
+    return {kind: keys[0] for kind, keys in found.items() if len(keys) == 1}
+
+
+def _instantiate(parser: Any, parsed: Any, classes: dict[type, str]) -> dict[str, Any]:
     """Build the objects of all sections, and return all arguments of the verb.
+
+    Args:
+        parser: the parser of the verb.
+        parsed: what it returned.
+        classes: class -> section.
 
     Raises:
         InputError: if the class of a section rejects a value.
@@ -559,15 +625,48 @@ def _instantiate(parser: Any, parsed: Any) -> dict[str, Any]:
         built = build(parsed)
     except InputError:
         raise
-    except (ValueError, OverflowError, StrictDataclassError, NotImplementedError, ImportError) as error:
+    except (ValueError, TypeError, OverflowError, StrictDataclassError, NotImplementedError, ImportError) as error:
         # An import statement that fails sets error.name: that is a bug of ours. TrainingArguments raises an ImportError
         # without a name, for a setting that needs a package that is not installed.
         if isinstance(error, ImportError) and error.name is not None:
             raise
+        section = _section_of(error, classes)
+        if section is None and isinstance(error, TypeError | OverflowError):  # not of a constructor: a bug of ours
+            raise
         line = _last_line(error) if isinstance(error, StrictDataclassError) else _one_line(error)
-        named = _keys_named(line, dict(parsed.items()), dict(parser.get_defaults().items()))
-        raise InputError(f"{', '.join(named)}: {line}" if named else line) from error
+        given = {key: value for key, value in parsed.items() if key.startswith(f"{section}.") or not section}
+        raise InputError(_with_key(line, given, dict(parser.get_defaults().items()))) from error
     return {name: value for name, value in vars(built).items() if name != "config"}
+
+
+def _section_of(error: BaseException, classes: dict[type, str]) -> str | None:
+    """Return the section whose object was being built when an error was raised; None if there is none."""
+    section, trace = None, error.__traceback__
+    while trace:
+        section = classes.get(type(trace.tb_frame.f_locals.get("self")), section)
+        trace = trace.tb_next
+    return section
+
+
+def _with_key(line: str, given: dict[str, Any], defaults: dict[str, Any]) -> str:
+    """Return the message of a class after the full keys that it is about: "tokenizer.k must lie in 1..8".
+
+    >>> _with_key("k must lie in 1..8, not 9", {"tokenizer.k": 9}, {"tokenizer.k": 6})
+    'tokenizer.k must lie in 1..8, not 9'
+    """
+    # A class names its own arguments as Python does: "name=True".
+    line = re.sub(
+        r"\b(\w+)=(True|False)\b",
+        lambda match: next(
+            (f"--{key} {match[2].lower()}" for key in given if key.rpartition(".")[2] == match[1]), match[0]
+        ),
+        line,
+    )
+    named = _keys_named(line, given, defaults)
+    first = next((key for key in named if re.match(rf"{key.rpartition('.')[2]}\b", line)), None)
+    if first:
+        return f"{first.rpartition('.')[0]}.{line}".lstrip(".")
+    return f"{', '.join(named)}: {line}" if named else line
 
 
 def _keys_named(line: str, given: dict[str, Any], defaults: dict[str, Any]) -> list[str]:

@@ -6,6 +6,7 @@ import gzip
 import json
 import logging
 import os
+import re
 import subprocess
 import sys
 
@@ -623,7 +624,10 @@ def test_a_run_that_diverges_is_refused_and_not_saved(home, work, capsys):
     words = ["--data.train", "rows.csv", "--pretrained", home / "mlm", "--trainer.output_dir", "out", *QUICK]
     words += ["--trainer.learning_rate", "1e30", "--trainer.max_steps", "4", "--trainer.logging_steps", "1"]
     assert main(["finetune", *map(str, words)]) == 2
-    assert "the run has diverged" in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert "the run has diverged" in error and re.search(r"rows? \d+ \('.+'\).* of rows\.csv", error)
+    (line,) = map(json.loads, (work / "out" / "incidents.jsonl").read_text().splitlines())
+    assert {row["file"] for row in line["rows"]} == {"rows.csv"} and all(1 <= row["row"] <= 8 for row in line["rows"])
     assert not list((work / "out").glob("*.safetensors"))
 
 

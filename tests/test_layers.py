@@ -40,7 +40,8 @@ PORTABLE = (
 )
 # What a machine that has transformers and torch, but not this package, can import.
 PORTABLE_LIBRARIES = {"numpy", "torch", "transformers", "tokenizers", "huggingface_hub", "safetensors"}
-# The rooms, floor by floor. A room may import itself, the portable files, `errors`, `renamed`, and all lower floors.
+# The rooms, floor by floor. A room may import itself, the portable files, `errors`, `renamed`, `stopping`, and all
+# lower floors.
 FLOORS = (
     {"io", "batches"},
     {"genomes", "downloads", "reports"},
@@ -49,6 +50,7 @@ FLOORS = (
     {"evaluation", "sharing"},
     {"training"},
     {"studies"},
+    {"option_names"},
     {"options"},
     {"cli"},
     {"__main__"},
@@ -58,6 +60,8 @@ MAY_IMPORT = {
     "errors": set(),
     "moved": set(),
     "renamed": set(),
+    "stopping": {"errors"},
+    "option_names": {"sequence"},
     "io": {"sequence", "errors", "renamed"},
     "batches": {"sequence", "errors", "renamed"},  # a collator takes any tokenizer, so it imports none
     "auto": {*PORTABLE},
@@ -125,7 +129,7 @@ def allowed(part: str) -> set[str]:
         return MAY_IMPORT[part]
     floor = next((number for number, rooms in enumerate(FLOORS) if part in rooms), None)
     assert floor is not None, f"{part!r} has no floor; add it to FLOORS"
-    below = {*PORTABLE, "errors", "renamed"}.union(*FLOORS[:floor])
+    below = {*PORTABLE, "errors", "renamed", "stopping"}.union(*FLOORS[:floor])
     return {*below, "auto", ""} if part in ("cli", "__main__") else below
 
 

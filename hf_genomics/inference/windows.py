@@ -9,7 +9,7 @@ import numpy as np
 from transformers import PreTrainedModel
 
 from ..batches.sequences import DataCollatorForSequences
-from ..configuration_kmer_bert import HierarchicalKmerBertConfig
+from ..configuration_kmer_bert import FusionKmerBertConfig, HierarchicalKmerBertConfig
 from ..errors import InputError
 from ..io.fasta import RecordChunk
 from ..labelled.sequence_dataset import columns_beside
@@ -250,12 +250,13 @@ def check_longest(examples: LabelledSequences, tokenizer: KmerTokenizer, config:
         return check_pairs(examples, tokenizer, config.max_position_embeddings)
     length, name = max((len(sequence), name) for sequence, name in zip(examples.sequences, examples.ids, strict=True))
     parts, part_length = parts_of(config)
-    shorter = "lower part_length" if part_length else "shorten it, cut every sequence into more parts by num_parts"
+    whole = config.labels_per == "nt" or isinstance(config, FusionKmerBertConfig)  # such a model reads no parts
+    shorter = "shorten it" if whole else "shorten it, cut every sequence into more parts by head.num_parts"
     check_positions(
         tokenizer,
         min(length, part_length) if part_length else -(-length // parts),
         config.max_position_embeddings,
         f"{examples.source}: sequence {name}: {'a part' if parts > 1 or part_length else 'a length'}",
-        remedy=f"{shorter}, or read more by stretch_positions",
+        remedy=f"{'lower head.part_length' if part_length else shorter}, or read more by head.stretch_positions",
     )
     return None

@@ -5,7 +5,7 @@ Differences from transformers' Trainer:
 - A checkpoint is complete or absent, and holds no pickle (checkpoints.py).
 - A checkpoint also holds the loss not yet logged, so that a resumed run writes the same log.
 - A NaN or infinite loss or gradient norm stops the run at that step, or the step is skipped (incidents.py).
-- SIGTERM and SIGINT end the run after the current step, with a checkpoint (callbacks.py).
+- A signal that asks for a stop ends the run after the current step, with a checkpoint (callbacks.py).
 - Nothing is printed to standard output.
 
 This file overrides public methods of the Trainer only. The private methods that must be replaced as well are overridden
@@ -17,6 +17,7 @@ from __future__ import annotations
 import json
 import logging
 import math
+import signal
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -39,8 +40,8 @@ from transformers import (
 from ..errors import InputError, StoppedError
 from ..genomes.order import EpochOrder
 from . import checkpoints
-from .callbacks import QuietProgress, StopAfterStep, StopRequest
-from .incidents import Describe, SpikeDetector, WatchSteps, divergence_error
+from .callbacks import QuietProgress, StopAfterStep, StopRequest, shield_workers
+from .incidents import Describe, SpikeDetector, WatchSteps, agree, divergence_error
 from .sharding import shard, shard_optimizer, unshard, unshard_optimizer
 from .trainer_fence import FencedTrainer
 
@@ -98,7 +99,7 @@ class ExactTrainer(FencedTrainer):
         """Train from the start, or from a checkpoint.
 
         Raises:
-            StoppedError: after SIGTERM or SIGINT, once the current step is saved; or if another process has ended.
+            StoppedError: after a signal, once the current step is saved; or if another process has ended.
             InputError: if a loss or gradient norm is NaN or infinite, or the disk is full.
         """
         self._resumed_from = Path(resume_from_checkpoint) if resume_from_checkpoint else None
@@ -112,11 +113,36 @@ class ExactTrainer(FencedTrainer):
                 raise StoppedError("another process of the run has ended; see its messages", 1) from error
             raise
 
-    def training_step(self, *args: Any, **kwargs: Any) -> torch.Tensor:
-        """Train on a batch, and keep its loss until `WatchSteps` judges the step."""
-        loss = super().training_step(*args, **kwargs)
+    def training_step(self, model: Any, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> torch.Tensor:
+        """Train on a batch, and keep its loss and the numbers of its rows until `WatchSteps` judges the step."""
+        self._watch.rows.append(inputs.pop("row_numbers", None))
+        loss = super().training_step(model, inputs, *args, **kwargs)
         self._watch.losses.append(loss)
         return loss
+
+    def get_train_dataloader(self) -> Any:
+        """Build the loader of training batches, whose workers outlive a signal that asks for a stop."""
+        return shield_workers(super().get_train_dataloader())
+
+    def get_eval_dataloader(self, *args: Any, **kwargs: Any) -> Any:
+        """Build the loader of validation batches, whose workers outlive a signal that asks for a stop."""
+        return shield_workers(super().get_eval_dataloader(*args, **kwargs))
+
+    def stop_if_asked(self) -> None:
+        """End a run that was asked to stop during its last step, if that step is saved; all processes must call this.
+
+        Raises:
+            StoppedError: if a signal was received while the run trained.
+        """
+        (number,) = agree(self.args, self._stop.number)
+        step = self.state.global_step
+        # Without a checkpoint of the last step, all of the training would be lost.
+        if number and checkpoints.problem_of(Path(self.args.output_dir) / f"checkpoint-{step}") is None:
+            raise StoppedError(
+                f"stopped by {signal.Signals(number).name} after step {step}, the last one, which is saved; finish the "
+                "run with --resume auto",
+                128 + number,
+            )
 
     def note_gradient_norm(self, norm: Any) -> None:
         """Keep the gradient norm until `WatchSteps` judges the step."""
@@ -189,7 +215,8 @@ class ExactTrainer(FencedTrainer):
         """Save model and tokenizer for ``from_pretrained``; all processes must call this."""
         weights = self._whole_weights()
         if self.args.should_save:
-            self._write_model(Path(output_dir or self.args.output_dir), weights)
+            with checkpoints.writing_files(Path(output_dir or self.args.output_dir)) as place:
+                self._write_model(place, weights)
 
     def _whole_weights(self) -> dict[str, Any] | None:
         """Gather sharded weights; return None if every process has all weights."""
@@ -310,7 +337,7 @@ def disk_errors(place: Path) -> Iterator[None]:
         yield
     except (OSError, SafetensorError) as error:
         last = checkpoints.newest_valid(place.parent)[0]
-        remedy = f"then continue from {last.name} with --resume true" if last else "then start again"
+        remedy = f"then continue from {last.name} with --resume auto" if last else "then start again"
         raise InputError(f"{place}: could not be written ({error}); free space on the disk, {remedy}") from error
 
 

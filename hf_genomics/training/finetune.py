@@ -35,7 +35,6 @@ from ..inference.loading import check_finite, load_config, load_tokenizer, no_lo
 from ..inference.predictions import Predictions
 from ..inference.problems import with_known_kmers
 from ..inference.windows import check_longest, collator_for
-from ..io.writing import write_json
 from ..labelled.data import LabelledData
 from ..labelled.sequence_dataset import SequenceDataset
 from ..labelled.sequences import LabelledSequences
@@ -47,8 +46,8 @@ from ..runs.callbacks import SetEpoch
 from ..runs.exact_trainer import ExactTrainer
 from ..runs.flops import attention_for
 from ..runs.memory import check_memory
-from ..runs.output_folder import check_inputs_kept, check_room, claim_output_dir
-from ..runs.running import train
+from ..runs.output_folder import Resume, check_inputs_kept, check_room, claim_output_dir
+from ..runs.running import METRICS, finish, finished_metrics, starting, train
 from ..tokenization_kmer import KmerTokenizer
 from .arguments import check_arguments, check_best_metric
 from .head import FLAT_KEYS, Head
@@ -91,7 +90,7 @@ class FinetuningPlan:
         head: options of the head.
         positive: class of two that F1 and AUPRC refer to; None for another number of classes.
         baseline_k: k-mer size of the baseline, in nt; 0 for no baseline.
-        resume: continue from the newest checkpoint.
+        resume: continue from the newest checkpoint; "auto" begins, continues, or accepts a finished run.
         overwrite: replace a finished run.
         leaks: counts of sequences in two splits and of contradictory labels, as `find_leaks` returns them.
     """
@@ -106,7 +105,7 @@ class FinetuningPlan:
     head: Head
     positive: str | None
     baseline_k: int
-    resume: bool
+    resume: Resume
     overwrite: bool
     leaks: dict[str, Any] = field(default_factory=dict)
 
@@ -119,7 +118,7 @@ def finetune(
     head: Head = Head(),  # noqa: B008 (immutable)
     positive: str | None = None,
     baseline_k: int = 4,
-    resume: bool = False,
+    resume: Resume = False,
     overwrite: bool = False,
 ) -> dict[str, Any]:
     """Fine-tune a classifier (or regressor), and score it and the k-mer baseline on the test split.
@@ -139,7 +138,9 @@ def finetune(
             one if both are equally frequent. The model's configuration keeps it.
         baseline_k: k-mer size, in nt, of the baseline: a logistic regression on k-mer counts, which is scored too if
             each sequence has one label; 0 for no baseline.
-        resume: continue from the newest checkpoint in the output folder.
+        resume: continue from the newest valid checkpoint in the output folder, as if the run had not been stopped.
+            "auto" begins a run that has no checkpoint yet, continues one that has, and accepts a finished one: the
+            choice for a command that is started again and again.
         overwrite: train again even if the output folder holds a finished run.
 
     Returns:
@@ -163,7 +164,7 @@ def plan_finetuning(
     head: Head = Head(),  # noqa: B008 (immutable)
     positive: str | None = None,
     baseline_k: int = 4,
-    resume: bool = False,
+    resume: Resume = False,
     overwrite: bool = False,
 ) -> FinetuningPlan:
     """Check everything about a fine-tuning run and build its parts; write nothing.
@@ -181,7 +182,7 @@ def plan_finetuning(
     Raises:
         InputError: if data, model or folder do not fit.
     """
-    folder = claim_output_dir(trainer.output_dir, "metrics.json", overwrite=overwrite, resume=resume)
+    folder = claim_output_dir(trainer.output_dir, METRICS, overwrite=overwrite, resume=resume)
     check_inputs_kept(folder, {"pretrained": pretrained, **data.paths()})
     check_arguments(trainer)
     if not 0 <= baseline_k <= 8:
@@ -236,16 +237,18 @@ def run_finetuning(plan: FinetuningPlan) -> dict[str, Any]:
     training = plan.splits.training
     run = _build_trainer(plan)
     logger.info("%s training sequences from %s", f"{len(training):,}", training.source)
-    metrics: dict[str, Any] = train(run, resume=plan.resume, overwrite=plan.overwrite)
-    metrics |= {"train_sequences": len(training), "task": _task_facts(plan), **plan.leaks}
-    if run.is_world_process_zero():
-        if plan.splits.test is not None:
-            metrics |= _score_test(run, plan.splits.test, plan)
-        plot_loss(run.state.log_history, plan.folder / "loss.png", ylabel="loss")
-        write_json(plan.folder / "metrics.json", metrics)
-        splits = dict(zip(("train", "valid", "test"), plan.splits, strict=True))
-        record = run_record("finetune", plan.trainer, run.state, split_record(splits), plan.pretrained)
-        write_run_record(plan.folder, record)
+    with starting(run, resume=plan.resume, overwrite=plan.overwrite) as start:
+        if start.finished:
+            return finished_metrics(plan.folder)
+        metrics: dict[str, Any] = train(run, start, overwrite=plan.overwrite)
+        metrics |= {"train_sequences": len(training), "task": _task_facts(plan), **plan.leaks}
+        if run.is_world_process_zero():
+            if plan.splits.test is not None:
+                metrics |= _score_test(run, plan.splits.test, plan)
+            plot_loss(run.state.log_history, plan.folder / "loss.png", ylabel="loss")
+            splits = dict(zip(("train", "valid", "test"), plan.splits, strict=True))
+            record = run_record("finetune", plan.trainer, run.state, split_record(splits), plan.pretrained)
+            finish(plan.folder, metrics, partial(write_run_record, plan.folder, record))
     return metrics
 
 
@@ -413,7 +416,7 @@ def _auto(config: KmerBertConfig) -> Any:
 def _build_trainer(plan: FinetuningPlan) -> ExactTrainer:
     """Build the Trainer of a run; building it creates the output folder."""
     training, validation, _ = plan.splits
-    rows = SequenceDataset(training)
+    rows = SequenceDataset(training, numbered=True)
     plan.trainer.remove_unused_columns = False  # the collator turns sequences into what the model takes
     return ExactTrainer(
         model=plan.network,
@@ -426,6 +429,7 @@ def _build_trainer(plan: FinetuningPlan) -> ExactTrainer:
             training.problem, training.label_names or [VALUE], positive=1 if plan.positive is None else plan.positive
         ),
         callbacks=[SetEpoch(rows)],
+        describe=rows.describe,
         settings=resume_settings(training, validation, plan.network, plan.head),
     )
 

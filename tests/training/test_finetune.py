@@ -198,7 +198,7 @@ def test_predict_reads_lower_case_and_unknown_letters_and_rna_when_told(tuned, t
     assert found["p_gc"][0] == pytest.approx(found["p_gc"][1], abs=2e-6)
     assert found["p_gc"].isna().tolist() == [False, False, True], "nothing is said about letters that nobody knows"
     (tmp_path / "rna.fa").write_text(">r\nACGUUGAUUUGACC\n")
-    with pytest.raises(InputError, match="rna: true"):
+    with pytest.raises(InputError, match="--rna true"):
         predict(str(folder), str(tmp_path / "rna.fa"), str(tmp_path / "q.tsv"))
     predict(str(folder), str(tmp_path / "rna.fa"), str(tmp_path / "q.tsv"), rna=True)
     assert pd.read_csv(tmp_path / "q.tsv", sep="\t")["p_gc"][0] == pytest.approx(found["p_gc"][0], abs=2e-6)
