@@ -26,6 +26,8 @@ from ..io.files import shorten
 from ..labelled.task import Task
 from ..tokenization_kmer import KmerTokenizer
 
+_COPY = "copy the model's own tokenizer_config.json there"
+
 #: Name in a configuration for the only output of a model that predicts one unnamed value.
 VALUE = "value"
 
@@ -71,13 +73,28 @@ def load_tokenizer(name: str) -> KmerTokenizer:
             f"{name}: its tokenizer ({type(tokenizer).__name__}) is not a KmerTokenizer, which this verb needs; "
             "use a plain Trainer, as tokenizer_configs/README.md shows"
         )
-    found, expected = (tokenizer.k, tokenizer.stride) if is_kmers else (None, None), (config.k, config.stride)
-    if found != expected:
-        raise InputError(
-            f"{name}: tokenizer_config.json is missing or not the model's: it gives (k, stride) {found}, the model has "
-            f"{expected}; copy the model's own file there"
-        )
+    _check_pair(name, tokenizer if is_kmers else None, config)
     return tokenizer
+
+
+def _check_pair(name: str, tokenizer: KmerTokenizer | None, config: KmerBertConfig) -> None:
+    """Raise InputError unless the tokenizer and the configuration of a folder fit each other."""
+    files = f"{Path(name) / 'tokenizer_config.json'} and {Path(name) / 'config.json'}"
+    if tokenizer is None:
+        raise InputError(f"{files} do not belong together: the tokenizer is missing or of another kind; {_COPY}")
+    pairs = {
+        "k": (tokenizer.k, config.k),
+        "stride": (tokenizer.stride, config.stride),
+        "id of [PAD]": (tokenizer.pad_token_id, config.pad_token_id),
+    }
+    for what, (ours, theirs) in pairs.items():
+        if ours != theirs:
+            raise InputError(f"{files} do not belong together: {what} is {ours} and {theirs}; {_COPY}")
+    if len(tokenizer) > config.num_embeddings:  # a model may have more, for the sake of speed
+        raise InputError(
+            f"{files} do not belong together: the tokenizer has {len(tokenizer)} tokens, but vocab_size is "
+            f"{config.num_embeddings}; {_COPY}, or call resize_token_embeddings before saving the model"
+        )
 
 
 def load_classifier(name: str) -> tuple[PreTrainedModel, KmerTokenizer]:

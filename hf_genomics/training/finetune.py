@@ -180,8 +180,10 @@ def plan_finetuning(
     attention = attention_for(trainer)
     first_batch = collator(_first_rows(SequenceDataset(splits.training), trainer))
     check_memory(trainer, config, partial(_auto(config).from_config, config), first_batch, attention)
-    set_seed(trainer.seed)  # for the random weights of the new head
-    network = build_classifier(pretrained, config, pretrained_config, attention, from_scratch=head.from_scratch)
+    set_seed(trainer.seed)  # for the random weights of a model from scratch
+    network = build_classifier(
+        pretrained, config, pretrained_config, attention, from_scratch=head.from_scratch, head_seed=trainer.seed
+    )
     if not folder.exists():  # otherwise `train` checks the room, after deleting the remains of a killed run
         check_room(trainer, network)
     return FinetuningPlan(
@@ -216,7 +218,13 @@ def run_finetuning(plan: FinetuningPlan) -> dict[str, Any]:
 
 
 def build_classifier(
-    pretrained: str, config: KmerBertConfig, pretrained_config: KmerBertConfig, attention: str, *, from_scratch: bool
+    pretrained: str,
+    config: KmerBertConfig,
+    pretrained_config: KmerBertConfig,
+    attention: str,
+    *,
+    from_scratch: bool,
+    head_seed: int = 0,
 ) -> PreTrainedModel:
     """Build a model with a new head on a pretrained encoder, or on an encoder with random weights.
 
@@ -226,6 +234,7 @@ def build_classifier(
         pretrained_config: configuration of the pretrained model.
         attention: name of the attention backend, such as "sdpa".
         from_scratch: initialise all weights at random instead of loading them.
+        head_seed: seed of the weights that the pretrained model does not have.
 
     Raises:
         InputError: if weights of the encoder are missing, or do not have the sizes that config.json requires.
@@ -234,6 +243,7 @@ def build_classifier(
     if from_scratch:
         return auto.from_config(config, attn_implementation=attention)
     options: dict[str, Any] = {"attn_implementation": attention, "ignore_mismatched_sizes": True}
+    options["head_seed"] = head_seed
     if (
         config.position_embedding_type == "absolute"
         and config.max_position_embeddings != pretrained_config.max_position_embeddings
