@@ -43,7 +43,7 @@ from .initialisation import initialise, initialise_for_kmers, loading
 from .losses import check_classes, check_count, in_target_units, label_loss, sequence_loss
 from .pooling import check_nt_labels, first_tokens, pool, tokens_to_nt, unpack
 from .positions import AMPLITUDE, SINUSOIDAL_BASE, apply_rotary, rotation, sinusoids, stretch_positions
-from .sequence import CLS_ID, IGNORE_INDEX, SEP_ID
+from .sequence import CLS_ID, IGNORE_INDEX, SEP_ID, vocabulary_size
 
 logger = logging.get_logger(__name__)
 
@@ -965,7 +965,7 @@ class KmerBertForTokenClassification(KmerBertClassifier):
 
 
 def kmer_tokens(config: KmerBertConfig, input_ids: Tensor | None, special_tokens_mask: Tensor | None) -> Tensor:
-    """Mark the tokens that stand for k-mers: all, including [UNK] and [MASK], except [PAD], [CLS] and [SEP].
+    """Mark the tokens that stand for k-mers: all, including [UNK] and [MASK], except [PAD], [CLS], [SEP] and added ones.
 
     Args:
         config: configuration of the model, whose ``pad_token_id`` is the id of [PAD].
@@ -982,4 +982,5 @@ def kmer_tokens(config: KmerBertConfig, input_ids: Tensor | None, special_tokens
         return ~special_tokens_mask.bool()
     if input_ids is None:
         raise ValueError("without input_ids, pass special_tokens_mask: 1 on the tokens that are not k-mers")
-    return (input_ids != config.pad_token_id) & (input_ids != CLS_ID) & (input_ids != SEP_ID)
+    kmers = (input_ids != config.pad_token_id) & (input_ids != CLS_ID) & (input_ids != SEP_ID)
+    return kmers & (input_ids < vocabulary_size(config.k))

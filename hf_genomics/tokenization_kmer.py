@@ -77,6 +77,10 @@ _MOSTLY_UNKNOWN = (
     "More than half of the k-mers of a batch are [UNK]: they contain letters other than A, C, G, T, U. Likely causes: "
     "protein or alignment instead of DNA, long runs of N, or text with separators other than blanks."
 )
+_NAME_IN_DATA = (
+    "Bytes or letters contain the name of a special token. Data cannot place special tokens, so its characters are "
+    "[UNK]; pass the sequence as str to have the name recognised."
+)
 # Saved as "_format_version". Version 0.1 saved no such number, and saved its default split_special_tokens=true, which
 # `convert_to_native_format` therefore drops from folders without the number.
 _FORMAT_VERSION = 2
@@ -312,8 +316,10 @@ class KmerTokenizer(KmerVocabulary):
         # A batch of nothing but A, C, G, T and U contains no name, unless a name consists of these letters itself.
         named = self._named_tokens(call) if highest > 3 or self.names_spell_dna else None
         # The joined letters are searched first, because that is quick; a name found there may cross the end of a row.
-        if named and named.may_occur(letters) and any(any(named.find(sequence)) for sequence in batch):
-            return None
+        if named and named.may_occur(letters):
+            if any(any(named.find(sequence)) for sequence in batch):
+                return None
+            logger.warning_once(_NAME_IN_DATA)
         lengths = np.fromiter(map(len, batch), np.int64, len(batch))
         if highest > 3 and (call.errors or self.errors) == "raise":
             check_letters(letters, digits, lengths, batch)
