@@ -449,9 +449,22 @@ def _instantiate(parser: Any, parsed: Any) -> dict[str, Any]:
         if isinstance(error, ImportError) and error.name is not None:
             raise
         line = _last_line(error) if isinstance(error, StrictDataclassError) else _one_line(error)
+        if without_gpu := next((ours for theirs, ours in _WITHOUT_GPU.items() if theirs in line), None):
+            raise InputError(without_gpu) from error
         named = _keys_named(line, dict(parsed.items()), dict(parser.get_defaults().items()))
         raise InputError(f"{', '.join(named)}: {line}" if named else line) from error
     return {name: value for name, value in vars(built).items() if name != "config"}
+
+
+# Part of a message of transformers about the machine -> what we say instead, with keys of ours.
+_WITHOUT_GPU = {
+    "support bf16/gpu": "trainer.use_cpu is false, but this machine has no GPU that computes in bfloat16 (trainer.bf16, "
+    "trainer.bf16_full_eval); set trainer.use_cpu to true, or both of these to false",
+    "--tf32 requires": "trainer.tf32 needs an NVIDIA GPU of the Ampere generation or newer, which this machine does not "
+    "have; omit it",
+    "Default process group": "trainer.ddp_backend is for several processes, but there is only one; omit it, or start "
+    "several by accelerate launch",
+}
 
 
 def _keys_named(line: str, given: dict[str, Any], defaults: dict[str, Any]) -> list[str]:

@@ -24,7 +24,9 @@ from ..configuration_kmer_bert import FusionKmerBertConfig, KmerBertConfig
 from ..errors import InputError
 from ..io.files import shorten
 from ..labelled.task import Task
+from ..modeling_kmer_bert import check_encoder_complete
 from ..tokenization_kmer import KmerTokenizer
+from .adapters import add_adapter, base_of, head_of, merge_adapter
 
 _COPY = "copy the model's own tokenizer_config.json there"
 
@@ -36,11 +38,12 @@ def load_config(name: str) -> Any:
     """Load the configuration of a KmerBert.
 
     Args:
-        name: folder or Hub name of the model.
+        name: folder or Hub name of the model, or folder of an adapter, which may have a configuration of its own.
 
     Raises:
         InputError: if there is no such model, or it is not a KmerBert.
     """
+    name = _folder_with(name, "config.json")
     with readable(name):
         kind = PreTrainedConfig.get_config_dict(name)[0].get("model_type")  # missing in DNABERT's first files
         config = AutoConfig.from_pretrained(name) if kind else None
@@ -59,14 +62,16 @@ def load_tokenizer(name: str) -> KmerTokenizer:
     """Load the tokenizer of a KmerBert.
 
     Args:
-        name: folder or Hub name of the model.
+        name: folder or Hub name of the model, or folder of an adapter, which may have a tokenizer of its own.
 
     Raises:
         InputError: if there is no such model, or the tokenizer has another k or stride than the model. (Without
             ``tokenizer_config.json``, transformers would load a tokenizer with the default k and stride.)
     """
+    config = load_config(name)
+    name = _folder_with(name, "tokenizer_config.json")
     with readable(name):
-        config, tokenizer = load_config(name), AutoTokenizer.from_pretrained(name)
+        tokenizer = AutoTokenizer.from_pretrained(name)
     is_kmers = isinstance(tokenizer, KmerTokenizer)
     if not is_kmers and (Path(name) / "tokenizer.json").is_file():
         raise InputError(
@@ -109,16 +114,63 @@ def load_classifier(name: str) -> tuple[PreTrainedModel, KmerTokenizer]:
     Raises:
         InputError: if they cannot be loaded, or the model has no fine-tuned head.
     """
-    config = load_config(name)
+    config, base = load_config(name), base_of(name)
+    auto = _auto_class(name, config, base)
+    if base is not None:
+        with readable(base), no_load_report():
+            return add_adapter(auto.from_pretrained(base, config=config), name).eval(), load_tokenizer(name)
+    with readable(name), no_load_report():
+        model, info = auto.from_pretrained(name, output_loading_info=True)
+        check_encoder_complete(model, info["missing_keys"], name)
+    if missing := sorted(info["missing_keys"]):
+        raise InputError(
+            f"{name}: {len(missing)} weights of the head are missing ({missing[0]}); copy all files of the fine-tuned "
+            "model, or run hf-genomics finetune"
+        )
+    return model, load_tokenizer(name)
+
+
+def load_merged(name: str) -> tuple[PreTrainedModel, KmerTokenizer]:
+    """Load the fine-tuned model that an adapter makes of its base model, with all weights its own, and its tokenizer.
+
+    Args:
+        name: folder of the adapter.
+
+    Raises:
+        InputError: as in `load_classifier`.
+    """
+    config, base = load_config(name), base_of(name)
+    auto = _auto_class(name, config, base)
+    with readable(base or name), no_load_report():
+        return merge_adapter(auto.from_pretrained(base, config=config), name), load_tokenizer(name)
+
+
+def _folder_with(name: str, file: str) -> str:
+    """Return where a model has a file: in its own folder, or, if it is an adapter without the file, in its base."""
+    base = base_of(name)
+    return name if base is None or (Path(name) / file).is_file() else base
+
+
+def _auto_class(name: str, config: KmerBertConfig, base: str | None) -> Any:
+    """Return the Auto class of a fine-tuned model.
+
+    Raises:
+        InputError: if the model has no fine-tuned head.
+    """
     heads = " ".join(config.architectures or [])
+    if base is not None and "Classification" not in heads:
+        heads = head_of(name) or ""
+        if not heads:
+            raise InputError(
+                f"{name}: its base model {base} is not fine-tuned, and no file holds the settings of the adapter's head "
+                "(classes, pooling); write them beside the adapter by model.config.save_pretrained"
+            )
     per_nt = "TokenClassification" in heads and config.labels_per == "nt"
     if not per_nt and "SequenceClassification" not in heads:
         raise InputError(
             f"{name} is {config.architectures}: not fine-tuned for classification; run hf-genomics finetune first"
         )
-    auto = AutoModelForTokenClassification if per_nt else AutoModelForSequenceClassification
-    with readable(name):
-        return auto.from_pretrained(name), load_tokenizer(name)
+    return AutoModelForTokenClassification if per_nt else AutoModelForSequenceClassification
 
 
 def task_of(config: Any, source: str = "the model") -> Task:

@@ -28,6 +28,7 @@ from ..evaluation.baseline import kmer_baseline, majority_probabilities
 from ..evaluation.evaluate import check_positive, plot_predictions, score_predictions
 from ..evaluation.metrics import SCORES, classification_metrics, compute_metrics_for
 from ..evaluation.pictures import plot_loss
+from ..inference.adapters import base_of
 from ..inference.loading import VALUE, load_config, load_tokenizer, no_load_report, readable
 from ..inference.predictions import Predictions
 from ..inference.windows import check_longest, collator_for
@@ -169,6 +170,11 @@ def plan_finetuning(
     check_arguments(trainer)
     if not 0 <= baseline_k <= 8:
         raise InputError(f"baseline_k must lie in 0..8 (0 for no baseline), not {baseline_k}")
+    if base := base_of(pretrained):
+        raise InputError(
+            f"{pretrained} is an adapter of {base}; hf-genomics convert --source {pretrained} --output_dir NEW merges "
+            "the two into a model to start from"
+        )
     tokenizer = load_tokenizer(pretrained)
     splits = _load_splits(data, tokenizer.k * head.num_parts)
     _check_splits(splits, trainer, positive)
