@@ -340,8 +340,8 @@ class KmerBertPooler(nn.Module):
     def __init__(self, config: KmerBertConfig) -> None:
         super().__init__()
         self.pooling = config.classifier_pooling
-        # Not called "score": peft would take a layer of this name for a classifier of its own, beside the pooler that it
-        # is a part of, and could not load an adapter that saves both.
+        # Not called "score": peft would take a layer of this name for a classifier of its own, beside the pooler that
+        # it is a part of, and could not load an adapter that saves both.
         self.attention = nn.Linear(config.hidden_size, 1) if self.pooling == "attention" else None
         self.dense = nn.Linear(config.hidden_size, config.hidden_size)
 
@@ -542,7 +542,7 @@ def without_none(forward: Callable) -> Callable:
     """Decorate a forward pass so that ``output_attentions=None``, which peft passes, means the configuration's value.
 
     Args:
-        forward: the forward pass; of its keyword arguments, those that begin with "output" are omitted if they are None.
+        forward: the forward pass; keyword arguments that begin with "output" are omitted if they are None.
     """
 
     @wraps(forward)
@@ -606,8 +606,8 @@ class KmerBertModel(KmerBertPreTrainedModel):
                 then (selected tokens, hidden), row by row. None returns all tokens.
             only_pooled: only ``pooler_output`` will be used; if the pooler reads first tokens only,
                 ``last_hidden_state`` may then hold only those.
-            kwargs: ``output_hidden_states``, ``output_attentions`` (computed by the backend "eager", whichever the model
-                has), ``return_dict`` and arguments of the backend.
+            kwargs: ``output_hidden_states``, ``output_attentions`` (computed by the backend "eager", whichever the
+                model has), ``return_dict`` and arguments of the backend.
 
         Returns:
             ``last_hidden_state`` (batch, tokens, hidden) and ``pooler_output`` (sequences, hidden), None without a
@@ -838,8 +838,8 @@ class KmerBertForSequenceClassification(KmerBertClassifier):
     ``config.classifier_pooling`` decides what is pooled; ``token_type_ids`` mark the second sequence of a pair.
 
     After masked-token pretraining neither the pooler nor the classifier has trained weights. peft's defaults train and
-    save the classifier (with ``task_type="SEQ_CLS"``); the pooler then keeps the weights that `from_pretrained` gives it
-    in every process. ``modules_to_save=["pooler"]`` trains and saves it, too.
+    save the classifier (with ``task_type="SEQ_CLS"``); the pooler then keeps the weights that `from_pretrained` gives
+    it in every process. ``modules_to_save=["pooler"]`` trains and saves it, too.
     """
 
     def __init__(self, config: KmerBertConfig) -> None:

@@ -458,12 +458,17 @@ def _instantiate(parser: Any, parsed: Any) -> dict[str, Any]:
 
 # Part of a message of transformers about the machine -> what we say instead, with keys of ours.
 _WITHOUT_GPU = {
-    "support bf16/gpu": "trainer.use_cpu is false, but this machine has no GPU that computes in bfloat16 (trainer.bf16, "
-    "trainer.bf16_full_eval); set trainer.use_cpu to true, or both of these to false",
-    "--tf32 requires": "trainer.tf32 needs an NVIDIA GPU of the Ampere generation or newer, which this machine does not "
-    "have; omit it",
-    "Default process group": "trainer.ddp_backend is for several processes, but there is only one; omit it, or start "
-    "several by accelerate launch",
+    "support bf16/gpu": (
+        "trainer.use_cpu is false, but this machine has no GPU that computes in bfloat16 (trainer.bf16, "
+        "trainer.bf16_full_eval); set trainer.use_cpu to true, or both of these to false"
+    ),
+    "--tf32 requires": (
+        "trainer.tf32 needs an NVIDIA GPU of the Ampere generation or newer, which this machine does not have; omit it"
+    ),
+    "Default process group": (
+        "trainer.ddp_backend is for several processes, but there is only one; omit it, or start several by accelerate "
+        "launch"
+    ),
 }
 
 

@@ -70,23 +70,29 @@ def load_tokenizer(name: str) -> KmerTokenizer:
     """
     config = load_config(name)
     name = _folder_with(name, "tokenizer_config.json")
-    with readable(name):
-        tokenizer = AutoTokenizer.from_pretrained(name)
+    try:
+        with readable(name):
+            tokenizer = AutoTokenizer.from_pretrained(name)
+    except TypeError as error:  # a setting that the tokenizer does not have
+        raise InputError(f"{Path(name) / 'tokenizer_config.json'}: {error}; fix the file") from error
     is_kmers = isinstance(tokenizer, KmerTokenizer)
     if not is_kmers and (Path(name) / "tokenizer.json").is_file():
         raise InputError(
             f"{name}: its tokenizer ({type(tokenizer).__name__}) is not a KmerTokenizer, which this verb needs; "
             "use a plain Trainer, as tokenizer_configs/README.md shows"
         )
-    _check_pair(name, tokenizer if is_kmers else None, config)
+    _check_pair(name, tokenizer, config)
     return tokenizer
 
 
-def _check_pair(name: str, tokenizer: KmerTokenizer | None, config: KmerBertConfig) -> None:
+def _check_pair(name: str, tokenizer: Any, config: KmerBertConfig) -> None:
     """Raise InputError unless the tokenizer and the configuration of a folder fit each other."""
     files = f"{Path(name) / 'tokenizer_config.json'} and {Path(name) / 'config.json'}"
-    if tokenizer is None:
-        raise InputError(f"{files} do not belong together: the tokenizer is missing or of another kind; {_COPY}")
+    if not isinstance(tokenizer, KmerTokenizer):
+        raise InputError(
+            f"{files} do not belong together: the first is missing or of another tokenizer "
+            f"({type(tokenizer).__name__}); {_COPY}"
+        )
     pairs = {
         "k": (tokenizer.k, config.k),
         "stride": (tokenizer.stride, config.stride),
@@ -162,8 +168,8 @@ def _auto_class(name: str, config: KmerBertConfig, base: str | None) -> Any:
         heads = head_of(name) or ""
         if not heads:
             raise InputError(
-                f"{name}: its base model {base} is not fine-tuned, and no file holds the settings of the adapter's head "
-                "(classes, pooling); write them beside the adapter by model.config.save_pretrained"
+                f"{name}: its base model {base} is not fine-tuned, and no file holds the settings of the head (classes, "
+                "pooling) that the adapter was trained with; write them beside the adapter by model.config.save_pretrained"
             )
     per_nt = "TokenClassification" in heads and config.labels_per == "nt"
     if not per_nt and "SequenceClassification" not in heads:
@@ -214,8 +220,11 @@ _JSON_FILES: dict[str, dict[str, tuple[type, ...]]] = {
     "tokenizer_config.json": {
         "added_tokens_decoder": _OBJECT,
         "auto_map": _OBJECT,
+        "errors": _TEXT,
         "extra_special_tokens": (list, dict),
+        "k": (int,),
         "model_max_length": (int, float),
+        "stride": (int,),
         "tokenizer_class": _TEXT,
         **{f"{name}_token": (str, dict) for name in ("pad", "unk", "cls", "sep", "mask")},
     },
