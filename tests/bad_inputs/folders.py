@@ -30,7 +30,7 @@ def saved_adapter(folder: Path, **changes: Any) -> Path:
     adapter.mkdir()
     layer = "base_model.model.bert.encoder.layer.0.attention.self.query"
     save_file(
-        {f"{layer}.lora_A.weight": torch.ones(2, 16), f"{layer}.lora_B.weight": torch.ones(16, 2)},
+        {f"{layer}.lora_A.weight": torch.eye(2, 16), f"{layer}.lora_B.weight": 5 * torch.eye(16, 2)},
         adapter / "adapter_model.safetensors",
         {"format": "pt"},
     )
