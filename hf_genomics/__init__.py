@@ -40,6 +40,7 @@ _HOME = {
     "predict": "inference.predict",
     "convert": "sharing.dnabert",
     "to_bert": "sharing.dnabert",
+    "card": "sharing.card",
     "push": "sharing.push",
     "quickstart": "studies.quickstart",
     "PretrainingArguments": "training.arguments",
