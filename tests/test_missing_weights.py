@@ -1,4 +1,4 @@
-"""Weights that a checkpoint lacks are the same for everybody who loads it, so adapters that were trained on them fit."""
+"""Weights that a checkpoint lacks are the same for all who load it, so adapters that were trained on them fit."""
 
 from __future__ import annotations
 

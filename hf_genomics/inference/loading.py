@@ -168,8 +168,8 @@ def _auto_class(name: str, config: KmerBertConfig, base: str | None) -> Any:
         heads = head_of(name) or ""
         if not heads:
             raise InputError(
-                f"{name}: its base model {base} is not fine-tuned, and no file holds the settings of the head (classes, "
-                "pooling) that the adapter was trained with; write them beside the adapter by model.config.save_pretrained"
+                f"{name}: its base model {base} is not fine-tuned, and no file holds the settings of the head "
+                "(classes, pooling) that was trained; write them beside the adapter by model.config.save_pretrained"
             )
     per_nt = "TokenClassification" in heads and config.labels_per == "nt"
     if not per_nt and "SequenceClassification" not in heads:
