@@ -57,9 +57,7 @@ def _register_tokenizer() -> None:
 
 
 def _register_pipeline() -> None:
-    from .inference.pipelines import register_pipeline
-
-    register_pipeline()
+    import_module(f"{__package__}.inference.pipelines").register_pipeline()
 
 
 def _register_models(module: str) -> None:
