@@ -231,6 +231,7 @@ def test_what_is_not_a_token_is_not_added() -> None:
         lambda tokenizer: setattr(tokenizer, "bos_token", "[HUMAN]"),
         lambda tokenizer: setattr(tokenizer, "mask_token", "[HUMAN]"),
     ],
+    ids=["token", "special", "additional", "extra", "extra_attribute", "additional_attribute", "bos", "mask"],
 )
 def test_an_added_token_is_one_token_however_it_was_added(add, tmp_path) -> None:
     tokenizer = KmerTokenizer(3)
