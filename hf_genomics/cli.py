@@ -12,6 +12,7 @@ import importlib
 import importlib.metadata
 import json
 import logging
+import math
 import os
 import sys
 import time
@@ -19,7 +20,8 @@ import traceback
 from collections.abc import Sequence
 from typing import Any
 
-from .errors import InputError, StoppedError
+from .errors import InputError, StoppedError, line_for_user, lines_for_user
+from .io.progress import clear_bars, command_log, take_over_logs
 from .options import read_arguments
 from .sequence import did_you_mean
 
@@ -38,6 +40,7 @@ VERBS = {
     "quickstart": "run everything on the bundled genomes within minutes, with a report",
 }
 # Seconds. Launchers check their processes several times a second, so they end a waiting process long before.
+_OF_POSITIVE = ("f1", "auprc")  # scores that depend on which of two classes is the positive one
 _WAIT_FOR_LAUNCHER = 10.0
 
 
@@ -68,6 +71,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _complain("interrupted", code=130)
     except Exception as error:
         return _end(error, debug)
+    finally:
+        if log := command_log():
+            log.show_held()
 
 
 def _share_cores() -> None:
@@ -95,10 +101,11 @@ def _run(verb: str, words: list[str]) -> int:
 
 
 def _show(report: Any) -> None:
-    """Draw a report on standard output, 200 columns wide if that is not a screen: programs read whole lines then."""
+    """Draw a report on standard output, as wide as it is if that is not a screen: programs read whole lines then."""
     from rich.console import Console
 
-    report.show(Console(width=None if sys.stdout.isatty() else 200))
+    # Without a height, rich would take a width of 80 for some terminals, whatever width it is given.
+    report.show(Console() if sys.stdout.isatty() else Console(width=1 << 20, height=25))
 
 
 # Errors.
@@ -108,7 +115,9 @@ def _end(error: Exception, debug: bool) -> int:
     """Report an error in one line, or with its traceback if it is not the user's mistake; return the exit code."""
     message, code = _message(error)
     if debug or not message:
-        traceback.print_exception(error)
+        if log := command_log():
+            log.show_held()
+        sys.stderr.write(lines_for_user("".join(traceback.format_exception(error))))
     if message:
         return _complain(message, code)
     sys.stderr.write(
@@ -162,6 +171,12 @@ def _complain(message: str, code: int = 2) -> int:
     """
     if _rank() > 0:
         _wait_to_be_ended()
+    message = line_for_user(message)
+    clear_bars()
+    if (log := command_log()) and code == 2:
+        log.drop()  # what was logged before a mistake was found would hide the line that names it
+    elif log:
+        log.show_held()
     sys.stderr.write(f"hf-genomics: error: {message}\n")
     if code == 2:
         _write_for_launcher(f"hf-genomics: error: {message}")
@@ -203,7 +218,7 @@ def _set_up_logging() -> None:
     os.environ.setdefault("HF_UPDATE_DOWNLOAD_COUNTS", "0")  # datasets would count local files as downloads on the Hub
     if not sys.stderr.isatty():
         os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")  # transformers draws bars for weights
-    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
+    take_over_logs()
     # Of several processes only the first one logs its progress; warnings come from each.
     logging.getLogger("hf_genomics").setLevel(logging.INFO if _rank() == 0 else logging.WARNING)
 
@@ -215,7 +230,10 @@ def _table(result: dict[str, Any]) -> str:
         if isinstance(value, dict):
             lines += [f"{name}:"] + [f"  {line}" for line in _table(value).splitlines()]
         else:
-            lines.append(f"{name}: {value:.4f}" if isinstance(value, float) else f"{name}: {value}")
+            of_class = f" of {result['positive']}" if name in _OF_POSITIVE and "positive" in result else ""
+            is_number = isinstance(value, float) and math.isfinite(value)
+            text = f"{value:.4f}" if is_number else "none" if isinstance(value, float) else value
+            lines.append(f"{name}{of_class}: {text}")
     return "\n".join(lines) + "\n"
 
 

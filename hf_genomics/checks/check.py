@@ -43,7 +43,7 @@ class SplitFiles:
         valid: files of the validation split.
         test: files of the test split.
         regression: whether labels are values (true) or classes (false), as in `finetune`; by default decimals are
-            values, and all other labels are classes.
+            values, words and whole numbers are classes, and labels that may be either are rejected.
     """
 
     train: list[str] | None = None
@@ -83,7 +83,8 @@ def check(
     """Describe sequence files and labelled tables, and list everything that would be rejected, with warnings.
 
     On the command line, the exit code is 2 if `prepare` would reject the sequence files (given the same options) or
-    `finetune` the tables, and 0 otherwise. A sequence that occurs in two splits causes a warning: the same sequence,
+    `finetune` the tables, and 0 otherwise. Sequence files of a split with labels in their headers (``label=NAME``) are
+    judged by both. A sequence that occurs in two splits causes a warning: the same sequence,
     its reverse complement, or nearly the same.
 
     Args:
@@ -153,6 +154,9 @@ def _read_files(reports: list[FileReport], metadata: Metadata, catalogue: Catalo
                 training = table if training is None and report.split == "train" else training
                 items = rows_of(report, table, rules)
             describe(items, report, catalogue, rules.k, bar)
+            if report.kind == "sequences" and report.split is not None and (report.labelled or rules.columns.beside()):
+                table = read_table_or_note(report, training, rules)  # `finetune` reads its labels, `prepare` does not
+                training = table if training is None and report.split == "train" else training
 
 
 class Metadata(NamedTuple):

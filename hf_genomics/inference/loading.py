@@ -23,15 +23,12 @@ from transformers import (
 from ..configuration_kmer_bert import FusionKmerBertConfig, KmerBertConfig
 from ..errors import InputError
 from ..io.files import shorten
-from ..labelled.task import Task
+from ..labelled.task import VALUE, Task
 from ..modeling_kmer_bert import check_encoder_complete
 from ..tokenization_kmer import KmerTokenizer
 from .adapters import add_adapter, base_of, head_of, merge_adapter
 
 _COPY = "copy the model's own tokenizer_config.json there"
-
-#: Name in a configuration for the only output of a model that predicts one unnamed value.
-VALUE = "value"
 
 
 def load_config(name: str) -> Any:
@@ -188,6 +185,7 @@ def task_of(config: Any, source: str = "the model") -> Task:
     """
     names = [config.id2label[number] for number in range(config.num_labels)]
     has_tracks = isinstance(config, FusionKmerBertConfig)
+    positive = config.positive_class if config.positive_class in names else None
     return Task(
         problem_type=config.problem_type or "single_label_classification",
         names=None if config.problem_type == "regression" and names == [VALUE] else names,
@@ -196,6 +194,7 @@ def task_of(config: Any, source: str = "the model") -> Task:
         track_names=config.track_names if has_tracks else None,
         nt_track_names=config.nt_track_names if has_tracks else None,
         source=source,
+        positive=positive,
     )
 
 

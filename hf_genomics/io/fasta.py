@@ -16,12 +16,10 @@ import numpy as np
 from ..errors import InputError
 from ..sequence import IUPAC, as_letters
 from .fastx import RawChunk, fasta_chunks, fastq_chunks, no_header
-from .files import BinaryFile, check_format, input_errors, open_binary, shorten
+from .files import BinaryFile, input_errors, open_binary, shorten
 from .genbank import genbank_chunks
+from .kinds import START_BYTES, require_sequences
 from .twobit import MAGICS, twobit_chunks
-
-#: First bytes of FASTA, FASTQ, GenBank and 2bit.
-SEQUENCE_STARTS = (b">", b"@", b"LOCUS ", *MAGICS)
 
 Bytes = TypeVar("Bytes", bytes, bytearray)  # what comes as one type is returned as the same type
 
@@ -192,8 +190,8 @@ def _raw_chunks(path: str | PathLike[str], watch: Callable[[memoryview], object]
 
 def _parse(file: BinaryFile, path: str | PathLike[str]) -> Iterator[RawChunk]:
     """Recognise the format by the first bytes of a file, and choose its parser."""
-    start = file.peek(4096)
-    check_format(path, start)
+    start = file.peek(START_BYTES)
+    require_sequences(path, start)
     if start.startswith(b"LOCUS "):
         return genbank_chunks(file, path)
     if start[:4] in MAGICS:

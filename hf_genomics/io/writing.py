@@ -14,6 +14,7 @@ import csv
 import hashlib
 import io
 import json
+import math
 import os
 import shutil
 import tempfile
@@ -79,9 +80,10 @@ def write_json(path: Path, content: object) -> None:
 
     Args:
         path: the file.
-        content: dictionaries, lists, numbers and text, also scalars of numpy and torch. NaN becomes null.
+        content: dictionaries, lists, numbers and text, also scalars of numpy and torch. NaN and infinite numbers, which
+            JSON does not know, become null.
     """
-    write_text(path, json.dumps(_as_json(content), indent=2) + "\n")
+    write_text(path, json.dumps(as_json(content), indent=2, allow_nan=False) + "\n")
 
 
 def write_tsv(path: Path, header: list[str], rows: Iterable[Iterable[object]]) -> None:
@@ -99,14 +101,18 @@ def write_tsv(path: Path, header: list[str], rows: Iterable[Iterable[object]]) -
     write_text(path, buffer.getvalue())
 
 
-def _as_json(value: Any) -> Any:
-    """Convert a value to types that JSON can hold."""
+def as_json(value: Any) -> Any:
+    """Convert a value to types that JSON can hold; NaN and infinite numbers become None.
+
+    Args:
+        value: dictionaries, lists, numbers and text, also scalars of numpy and torch.
+    """
     if isinstance(value, dict):
-        return {str(key): _as_json(item) for key, item in value.items()}
+        return {str(key): as_json(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_as_json(item) for item in value]
+        return [as_json(item) for item in value]
     value = value.item() if hasattr(value, "item") else value
-    return None if isinstance(value, float) and value != value else value
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 class HashedFile(contextlib.AbstractContextManager):

@@ -37,8 +37,9 @@ class LabelledData:
         valid: file of the validation sequences, optional.
         test: file of the test sequences, optional.
         columns: names of the columns of the tables; `columns.label` also names the store's column of classes.
-        regression: the labels are values (true) or classes (false); by default labels with decimals are values, and all
-            others are classes.
+        regression: the labels are values (true) or classes (false); by default labels with decimals are values, words
+            and whole numbers are classes, and labels that may be either (0.0 and 1.0, decimal commas, numbers beside
+            words ...) are rejected.
         rna: read U as T.
         store: folder made by ``hf-genomics prepare`` with a metadata table that has a label and a split column.
         windows: how the genomes of a store are cut into windows.

@@ -36,6 +36,8 @@ class LabelledSequences:
         track_names: names of ``tracks``, (tracks,).
         nt_tracks: signals, float32 (nt, signals) for each row, NaN for a missing number.
         nt_track_names: names of ``nt_tracks``, (signals,).
+        label_column: name of the column of one label per sequence or nucleotide, for messages; None if labels are in
+            headers.
     """
 
     source: str
@@ -50,6 +52,7 @@ class LabelledSequences:
     track_names: list[str] | None = None
     nt_tracks: list[np.ndarray] | None = None
     nt_track_names: list[str] | None = None
+    label_column: str | None = None
 
     @classmethod
     def from_dataset(

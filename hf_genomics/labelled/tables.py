@@ -21,11 +21,11 @@ from ..io.fasta import check_length, clean_letters, letter_error, read_records
 from ..io.files import input_errors, open_binary, shorten
 from ..io.text_tables import kind_of, kind_of_open, missing_column, read_text_columns, text_frames
 from ..sequence import as_letters
-from .columns import Columns
+from .columns import Columns, check_task
 from .datasets import Source, dataset_frame, dataset_frames, source_name
-from .labels import mostly_decimal, number_columns, read_labels, read_several
+from .labels import are_values, check_columns, number_columns, read_labels, read_several
 from .nucleotides import nt_labels, nt_signals
-from .sequences import LabelledSequences
+from .sequences import LabelledSequences, check_classes
 from .task import Task
 
 logger = logging.getLogger(__name__)
@@ -74,7 +74,8 @@ def read_labelled(
     """Read labelled sequences with their pairs and tracks.
 
     Labels that are whole numbers or words are classes (sorted, whole numbers by value); labels with decimals are values
-    to regress on. In a sequence file the header of a record holds its label, as ``label=NAME``.
+    to regress on; labels that may be either are rejected unless ``regression`` is set. In a sequence file the header of
+    a record holds its label, as ``label=NAME``.
 
     Args:
         source: CSV, TSV or Parquet file, or a `datasets.Dataset`; also a FASTA, FASTQ, GenBank or 2bit file, if nothing
@@ -170,7 +171,7 @@ def table_problems(
     problems = {str(first): first}  # by message, because the loop below meets the first error again
     texts = frame[rules.label].tolist() if rules.label in frame else None
     if rules.regression is None and texts is not None:  # a single label may look like a class or a value
-        rules = rules._replace(regression=rules.names is None and mostly_decimal(texts))
+        rules = rules._replace(regression=_are_values(texts))
     for index, (cell, row) in enumerate(zip(frame[columns.sequence].str.strip(), _rows(str(path), frame), strict=True)):
         try:
             _sequences([cell], [row], rules)
@@ -182,6 +183,40 @@ def table_problems(
         except InputError as error:
             problems.setdefault(str(error), error)
     return list(problems.values())
+
+
+def check_split(examples: LabelledSequences, training: LabelledSequences | None = None) -> None:
+    """Check the rows of a split as a whole: its columns, its classes, and whether a model can be fine-tuned on them.
+
+    These are the rules of `finetune`, and `check` calls them, too.
+
+    Args:
+        examples: the rows of the split.
+        training: the training rows, with which a validation or test split must agree; None for the training rows
+            themselves.
+
+    Raises:
+        InputError: naming the file, and the column or class.
+    """
+    if training is None:
+        check_columns(examples)
+        check_task(examples.task)
+    check_classes(training or examples, examples)
+
+
+def header_label(description: str) -> str:
+    """Return the label in the header of a record, which is written as ``label=NAME``; "" if there is none."""
+    match = _HEADER_LABEL.search(description)
+    return match[1] if match else ""
+
+
+def _are_values(texts: list[str]) -> bool:
+    """Return whether labels are values; labels that may be either count as classes, which any text can be."""
+    texts = [text.strip() for text in texts]
+    try:
+        return are_values(texts, texts)
+    except InputError:
+        return False
 
 
 def label_or_class(column: str, columns: Iterable[str], source: str) -> str:
@@ -251,14 +286,16 @@ def _from_frame(
     found: dict[str, Any] = {}  # fields of the examples
     if rules.label is not None:
         label = _label_or_class(rules.label, frame)
-        labels = read_labels(frame[label].tolist(), rows, _remedy(label), rules.names, rules.regression)
+        labels = read_labels(texts[label], rows, _remedy(label), rules.names, rules.regression, label)
         found["labels"], found["label_names"] = labels
+        found["label_column"] = label
     elif columns.labels and rules.require_labels:
         found["labels"], found["problem_type"] = read_several(texts, columns.labels, rules.regression, source)
         found["label_names"] = list(columns.labels)
     elif columns.nt_labels and rules.require_labels:
         labels_of_rows = nt_labels(texts[columns.nt_labels], table, columns.nt_labels, rules.names)
         found["nt_labels"], found["label_names"] = labels_of_rows
+        found["label_column"] = columns.nt_labels
     if columns.pair:
         found["pairs"] = _pairs(texts[columns.pair], rows, rules)
     if columns.tracks:
@@ -279,8 +316,7 @@ def _from_records(path: str | PathLike[str], rules: _Rules) -> LabelledSequences
     table = LabelledSequences(str(path), [one.name for one in records], [one.letters for one in records])
     if rules.label is None:
         return table
-    found = [_HEADER_LABEL.search(record.description) for record in records]
-    texts = [match[1] if match else "" for match in found]
+    texts = [header_label(record.description) for record in records]
     rows = [f"{path}: record {number} ({shorten(record.name)})" for number, record in enumerate(records, start=1)]
     remedy = "write label=NAME into its header"
     labels, names = read_labels(texts, rows, remedy, rules.names, rules.regression)

@@ -223,7 +223,8 @@ def _score_table(results: dict[str, Any]) -> tuple[list[str], list[list[Any]]]:
     """Return header and rows of the scores: the model, then the baselines, the majority class last."""
     scores = {"KmerBert (this model)": results["test"]} | dict(sorted(results["baselines"].items()))
     names = ["accuracy", "macro_recall", "f1", "mcc", "auroc", "auprc"]
-    header = ["model", "accuracy", "macro recall", "F1", "MCC", "AUROC", "AUPRC"]
+    positive = results["test"]["positive"]
+    header = ["model", "accuracy", "macro recall", f"F1 ({positive})", "MCC", "AUROC", f"AUPRC ({positive})"]
     return header, [[title, *(score[name] for name in names)] for title, score in scores.items()]
 
 

@@ -21,7 +21,7 @@ from transformers import AutoModelForMaskedLM, PreTrainedModel, TrainingArgument
 from ..batches.span_masking import DataCollatorForSpanMasking
 from ..configuration_kmer_bert import KmerBertConfig
 from ..errors import InputError
-from ..evaluation.masked_scores import SCORES
+from ..evaluation.masked_scores import SCORES, undefined_scores
 from ..evaluation.pictures import plot_loss
 from ..genomes.order import EpochOrder
 from ..genomes.sampling import WindowSampling
@@ -212,7 +212,8 @@ def run_pretraining(plan: PretrainingPlan) -> dict[str, Any]:
     metrics: dict[str, Any] = train(run, resume=plan.resume, overwrite=plan.overwrite)
     metrics |= {"masking": masked, "parameters": parameters}
     if plan.validation:
-        metrics |= _last_evaluation(run)
+        scores = _last_evaluation(run)
+        metrics |= scores | undefined_scores(scores)
     if run.is_world_process_zero():
         write_json(plan.folder / "metrics.json", metrics)
         plot_loss(run.state.log_history, plan.folder / "loss.png")

@@ -151,6 +151,13 @@ def test_a_configuration_says_what_the_model_predicts_from_what(kind, task, mode
     assert found == task and found.source == "runs/model"
 
 
+@pytest.mark.parametrize(("saved_class", "positive"), [("other", "other"), ("bird", None), (None, None)])
+def test_a_configuration_says_which_class_is_positive(saved_class, positive, model_of):
+    config = model_of("classes")[0].config
+    config.positive_class = saved_class
+    assert task_of(config).positive == positive
+
+
 def test_a_saved_classifier_comes_with_its_tokenizer(saved):
     for kind in ("classes", "nucleotides", "parts"):
         model, tokenizer = load_classifier(saved(kind))
