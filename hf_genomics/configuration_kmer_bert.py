@@ -16,7 +16,7 @@ from huggingface_hub.errors import EntryNotFoundError
 from transformers import PreTrainedConfig
 from transformers.utils import logging
 
-from .compat import ACT2FN
+from .compat import ACT2FN, declare_to_peft
 from .saved_settings import (
     KINDS,
     check_bounds,
@@ -265,6 +265,14 @@ class KmerBertConfig(PreTrainedConfig):
         self._check_values()
         super().__post_init__(**kwargs)
         self._check_labels()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the settings as a dictionary; see ``PreTrainedConfig.to_dict``.
+
+        peft asks for it before it looks up which modules of this kind of model to adapt.
+        """
+        declare_to_peft(self.model_type)
+        return super().to_dict()
 
     @classmethod
     def get_config_dict(

@@ -634,9 +634,27 @@ def _instantiate(parser: Any, parsed: Any, classes: dict[type, str]) -> dict[str
         if section is None and isinstance(error, TypeError | OverflowError):  # not of a constructor: a bug of ours
             raise
         line = _last_line(error) if isinstance(error, StrictDataclassError) else _one_line(error)
+        if without_gpu := next((ours for theirs, ours in _WITHOUT_GPU.items() if theirs in line), None):
+            raise InputError(without_gpu) from error
         given = {key: value for key, value in parsed.items() if key.startswith(f"{section}.") or not section}
         raise InputError(_with_key(line, given, dict(parser.get_defaults().items()))) from error
     return {name: value for name, value in vars(built).items() if name != "config"}
+
+
+# Part of a message of transformers about the machine -> what we say instead, with keys of ours.
+_WITHOUT_GPU = {
+    "support bf16/gpu": (
+        "trainer.use_cpu is false, but this machine has no GPU that computes in bfloat16 (trainer.bf16, "
+        "trainer.bf16_full_eval); set trainer.use_cpu to true, or both of these to false"
+    ),
+    "--tf32 requires": (
+        "trainer.tf32 needs an NVIDIA GPU of the Ampere generation or newer, which this machine does not have; omit it"
+    ),
+    "Default process group": (
+        "trainer.ddp_backend is for several processes, but there is only one; omit it, or start several by accelerate "
+        "launch"
+    ),
+}
 
 
 def _section_of(error: BaseException, classes: dict[type, str]) -> str | None:

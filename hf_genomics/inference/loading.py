@@ -31,23 +31,27 @@ from ..configuration_kmer_bert import (
 from ..errors import InputError
 from ..io.files import shorten
 from ..labelled.task import VALUE, Task
+from ..modeling_kmer_bert import check_encoder_complete
 from ..saved_files import StoredTensor, check_shards, check_tensors, read_json, read_tensors, weight_files
 from ..saved_settings import check_bounds, check_types, count_weights, encoder_shapes
 from ..tokenization_kmer import KmerTokenizer
 from ..tokenizer_arguments import check_arguments, check_size
+from .adapters import add_adapter, base_of, head_of, merge_adapter
 
 _WEIGHT_FILES = ("model.safetensors", "pytorch_model.bin", "adapter_model.safetensors")
+_COPY = "copy the model's own tokenizer_config.json there"
 
 
 def load_config(name: str) -> Any:
     """Load the configuration of a KmerBert.
 
     Args:
-        name: folder or Hub name of the model.
+        name: folder or Hub name of the model, or folder of an adapter, which may have a configuration of its own.
 
     Raises:
         InputError: if there is no such model, or it is not a KmerBert.
     """
+    name = _folder_with(name, "config.json")
     with readable(name):
         kind = PreTrainedConfig.get_config_dict(name)[0].get("model_type")  # missing in DNABERT's first files
         config = AutoConfig.from_pretrained(name) if kind else None
@@ -66,27 +70,50 @@ def load_tokenizer(name: str) -> KmerTokenizer:
     """Load the tokenizer of a KmerBert.
 
     Args:
-        name: folder or Hub name of the model.
+        name: folder or Hub name of the model, or folder of an adapter, which may have a tokenizer of its own.
 
     Raises:
         InputError: if there is no such model, or the tokenizer has another k or stride than the model. (Without
             ``tokenizer_config.json``, transformers would load a tokenizer with the default k and stride.)
     """
-    with readable(name):
-        config, tokenizer = load_config(name), AutoTokenizer.from_pretrained(name)
+    config = load_config(name)
+    name = _folder_with(name, "tokenizer_config.json")
+    try:
+        with readable(name):
+            tokenizer = AutoTokenizer.from_pretrained(name)
+    except TypeError as error:  # a setting that the tokenizer does not have
+        raise InputError(f"{Path(name) / 'tokenizer_config.json'}: {error}; fix the file") from error
     is_kmers = isinstance(tokenizer, KmerTokenizer)
     if not is_kmers and (Path(name) / "tokenizer.json").is_file():
         raise InputError(
             f"{name}: its tokenizer ({type(tokenizer).__name__}) is not a KmerTokenizer, which this verb needs; "
             "use a plain Trainer, as tokenizer_configs/README.md shows"
         )
-    found, expected = (tokenizer.k, tokenizer.stride) if is_kmers else (None, None), (config.k, config.stride)
-    if found != expected:
-        raise InputError(
-            f"{name}: tokenizer_config.json is missing or not the model's: it gives (k, stride) {found}, the model has "
-            f"{expected}; copy the model's own file there"
-        )
+    _check_pair(name, tokenizer, config)
     return tokenizer
+
+
+def _check_pair(name: str, tokenizer: Any, config: KmerBertConfig) -> None:
+    """Raise InputError unless the tokenizer and the configuration of a folder fit each other."""
+    files = f"{Path(name) / 'tokenizer_config.json'} and {Path(name) / 'config.json'}"
+    if not isinstance(tokenizer, KmerTokenizer):
+        raise InputError(
+            f"{files} do not belong together: the first is missing or of another tokenizer "
+            f"({type(tokenizer).__name__}); {_COPY}"
+        )
+    pairs = {
+        "k": (tokenizer.k, config.k),
+        "stride": (tokenizer.stride, config.stride),
+        "id of [PAD]": (tokenizer.pad_token_id, config.pad_token_id),
+    }
+    for what, (ours, theirs) in pairs.items():
+        if ours != theirs:
+            raise InputError(f"{files} do not belong together: {what} is {ours} and {theirs}; {_COPY}")
+    if len(tokenizer) > config.num_embeddings:  # a model may have more, for the sake of speed
+        raise InputError(
+            f"{files} do not belong together: the tokenizer has {len(tokenizer)} tokens, but vocab_size is "
+            f"{config.num_embeddings}; {_COPY}, or call resize_token_embeddings before saving the model"
+        )
 
 
 def load_classifier(name: str) -> tuple[PreTrainedModel, KmerTokenizer]:
@@ -101,18 +128,70 @@ def load_classifier(name: str) -> tuple[PreTrainedModel, KmerTokenizer]:
     Raises:
         InputError: if they cannot be loaded, a weight is NaN or infinite, or the model has no fine-tuned head.
     """
-    config = load_config(name)
+    config, base = load_config(name), base_of(name)
+    auto = _auto_class(name, config, base)
+    if base is not None:
+        with readable(base), no_load_report():
+            model = auto.from_pretrained(base, config=config)
+            check_finite(model.state_dict().items(), base)
+            model = add_adapter(model, name).eval()
+        check_finite(model.state_dict().items(), name)
+        return model, load_tokenizer(name)
+    with readable(name), no_load_report():
+        model, info = auto.from_pretrained(name, output_loading_info=True)
+        check_encoder_complete(model, info["missing_keys"], name)
+    if missing := sorted(info["missing_keys"]):
+        raise InputError(
+            f"{name}: {len(missing)} weights of the head are missing ({missing[0]}); copy all files of the fine-tuned "
+            "model, or run hf-genomics finetune"
+        )
+    check_finite(model.state_dict().items(), name)
+    return model, load_tokenizer(name)
+
+
+def load_merged(name: str) -> tuple[PreTrainedModel, KmerTokenizer]:
+    """Load the fine-tuned model that an adapter makes of its base model, with all weights its own, and its tokenizer.
+
+    Args:
+        name: folder of the adapter.
+
+    Raises:
+        InputError: as in `load_classifier`.
+    """
+    config, base = load_config(name), base_of(name)
+    auto = _auto_class(name, config, base)
+    with readable(base or name), no_load_report():
+        model = merge_adapter(auto.from_pretrained(base, config=config), name)
+    check_finite(model.state_dict().items(), name)
+    return model, load_tokenizer(name)
+
+
+def _folder_with(name: str, file: str) -> str:
+    """Return where a model has a file: in its own folder, or, if it is an adapter without the file, in its base."""
+    base = base_of(name)
+    return name if base is None or (Path(name) / file).is_file() else base
+
+
+def _auto_class(name: str, config: KmerBertConfig, base: str | None) -> Any:
+    """Return the Auto class of a fine-tuned model.
+
+    Raises:
+        InputError: if the model has no fine-tuned head.
+    """
     heads = " ".join(config.architectures or [])
+    if base is not None and "Classification" not in heads:
+        heads = head_of(name) or ""
+        if not heads:
+            raise InputError(
+                f"{name}: its base model {base} is not fine-tuned, and no file holds the settings of the head "
+                "(classes, pooling) that was trained; write them beside the adapter by model.config.save_pretrained"
+            )
     per_nt = "TokenClassification" in heads and config.labels_per == "nt"
     if not per_nt and "SequenceClassification" not in heads:
         raise InputError(
             f"{name} is {config.architectures}: not fine-tuned for classification; run hf-genomics finetune first"
         )
-    auto = AutoModelForTokenClassification if per_nt else AutoModelForSequenceClassification
-    with readable(name), no_load_report():  # missing weights are an error of their own
-        model, tokenizer = auto.from_pretrained(name), load_tokenizer(name)
-    check_finite(model.state_dict().items(), name)
-    return model, tokenizer
+    return AutoModelForTokenClassification if per_nt else AutoModelForSequenceClassification
 
 
 def check_finite(weights: Iterable[tuple[str, torch.Tensor]], source: str | Path) -> None:
@@ -193,6 +272,7 @@ _JSON_FILES: dict[str, dict[str, tuple[type, ...]]] = {
         "model_input_names": (list,),
         "model_max_length": (int, float),
         "padding_side": _TEXT,
+        "errors": _TEXT,
         "tokenizer_class": _TEXT,
         "truncation_side": _TEXT,
         **dict.fromkeys(("k", "stride"), (int,)),

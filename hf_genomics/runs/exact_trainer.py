@@ -14,6 +14,7 @@ in trainer_fence.py.
 
 from __future__ import annotations
 
+import copy
 import json
 import logging
 import math
@@ -234,6 +235,8 @@ class ExactTrainer(FencedTrainer):
         model.save_pretrained(folder, state_dict=weights)
         tokenizer = self.processing_class or getattr(self.data_collator, "tokenizer", None)
         if tokenizer is not None:
+            tokenizer = copy.copy(tokenizer)  # the limit is the saved model's, not that of the caller's tokenizer
+            tokenizer.model_max_length = getattr(model.config, "max_position_embeddings", tokenizer.model_max_length)
             tokenizer.save_pretrained(folder)
 
     def _write_states(self, place: Path, processes: list[dict[str, Any]], optimizer: dict[str, Any]) -> None:

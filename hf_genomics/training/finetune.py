@@ -31,6 +31,7 @@ from ..evaluation.explained_scores import explain_classification, undefined_by_c
 from ..evaluation.leaks import find_leaks, warn_of_leaks
 from ..evaluation.metrics import SCORES, classification_metrics, compute_metrics_for
 from ..evaluation.pictures import plot_loss
+from ..inference.adapters import base_of
 from ..inference.loading import check_finite, load_config, load_tokenizer, no_load_report, readable
 from ..inference.predictions import Predictions
 from ..inference.problems import with_known_kmers
@@ -187,6 +188,11 @@ def plan_finetuning(
     check_arguments(trainer)
     if not 0 <= baseline_k <= 8:
         raise InputError(f"baseline_k must lie in 0..8 (0 for no baseline), not {baseline_k}")
+    if base := base_of(pretrained):
+        raise InputError(
+            f"{pretrained} is an adapter of {base}; hf-genomics convert --source {pretrained} --output_dir NEW merges "
+            "the two into a model to start from"
+        )
     tokenizer = load_tokenizer(pretrained)
     splits = _load_splits(data, tokenizer, head)
     _check_splits(splits, trainer, positive)
@@ -199,8 +205,10 @@ def plan_finetuning(
     attention = attention_for(trainer)
     first_batch = collator(_first_rows(SequenceDataset(splits.training), trainer))
     check_memory(trainer, config, partial(_auto(config).from_config, config), first_batch, attention)
-    set_seed(trainer.seed)  # for the random weights of the new head
-    network = build_classifier(pretrained, config, pretrained_config, attention, from_scratch=head.from_scratch)
+    set_seed(trainer.seed)  # for the random weights of a model from scratch
+    network = build_classifier(
+        pretrained, config, pretrained_config, attention, from_scratch=head.from_scratch, head_seed=trainer.seed
+    )
     if not folder.exists():  # otherwise `train` checks the room, after deleting the remains of a killed run
         check_room(trainer, network)
     _log_task(splits.training, positive)
@@ -253,7 +261,13 @@ def run_finetuning(plan: FinetuningPlan) -> dict[str, Any]:
 
 
 def build_classifier(
-    pretrained: str, config: KmerBertConfig, pretrained_config: KmerBertConfig, attention: str, *, from_scratch: bool
+    pretrained: str,
+    config: KmerBertConfig,
+    pretrained_config: KmerBertConfig,
+    attention: str,
+    *,
+    from_scratch: bool,
+    head_seed: int = 0,
 ) -> PreTrainedModel:
     """Build a model with a new head on a pretrained encoder, or on an encoder with random weights.
 
@@ -263,6 +277,7 @@ def build_classifier(
         pretrained_config: configuration of the pretrained model.
         attention: name of the attention backend, such as "sdpa".
         from_scratch: initialise all weights at random instead of loading them.
+        head_seed: seed of the weights that the pretrained model does not have.
 
     Raises:
         InputError: if weights of the encoder are missing, or do not have the sizes that config.json requires.
@@ -271,6 +286,7 @@ def build_classifier(
     if from_scratch:
         return auto.from_config(config, attn_implementation=attention)
     options: dict[str, Any] = {"attn_implementation": attention, "ignore_mismatched_sizes": True}
+    options["head_seed"] = head_seed
     if (
         config.position_embedding_type == "absolute"
         and config.max_position_embeddings != pretrained_config.max_position_embeddings
