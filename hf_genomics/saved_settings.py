@@ -174,10 +174,12 @@ def check_bounds(settings: Mapping[str, Any]) -> None:
         ValueError: naming the setting, its value and its bound.
     """
     for name, most in LARGEST.items():
-        value = settings.get(name)
-        if is_number(value) and value < -LARGEST_NEGATIVE:
+        value: Any = settings.get(name)
+        if not is_number(value):
+            continue
+        if value < -LARGEST_NEGATIVE:
             raise ValueError(f"{name} must not be negative, but is {shown(value)}")
-        if is_number(value) and value > most:
+        if value > most:
             raise ValueError(f"{name} must be at most {most:,}, not {shown(value)}")
     for name, most in MOST_VALUES.items():
         values = settings.get(name)

@@ -303,7 +303,8 @@ def check_columns(training: LabelledSequences) -> None:
 
 def _check_targets(training: LabelledSequences, targets: np.ndarray) -> None:
     """Raise InputError if a target has the same value in every row that has one; ``targets`` are (rows, targets)."""
-    for name, column in zip(training.label_names or [training.label_column], targets.T, strict=True):
+    names: Sequence[str | None] = training.label_names or [training.label_column]
+    for name, column in zip(names, targets.T, strict=True):
         known = column[~np.isnan(column)]
         if known.min() == known.max():
             of_column = f"column {name!r} is" if name else "the labels are"

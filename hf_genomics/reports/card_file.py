@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import yaml
 
@@ -90,7 +90,7 @@ def _metadata_of(card: str) -> ModelCardData | None:
 
     # huggingface_hub logs a warning for a card without metadata; here that is a problem, which the caller reports.
     has_block = re.match(r"\s*---\s*\n.*?\n---", card, flags=re.DOTALL)
-    return ModelCard(card, ignore_metadata_errors=False).data if has_block else None
+    return cast("ModelCardData", ModelCard(card, ignore_metadata_errors=False).data) if has_block else None
 
 
 def notes_of(card: str) -> str | None:

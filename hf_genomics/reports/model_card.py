@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -167,7 +168,7 @@ def card_metadata(records: Records, license: str | None = None) -> str:
             dataset_name=data.get("file", "test split"),
             dataset_split="test",
             metric_type=name,
-            metric_name=_SCORE_NAMES.get(name, name),
+            metric_name=score_name(name),
             metric_value=value,
         )
         for name, value in test.items()
@@ -283,7 +284,7 @@ def score_section(records: Records) -> str:
         note = f" F1, AUROC and AUPRC refer to the class {positive}." if positive else ""
         reasons = metrics["test"].get("undefined") or {}
         note += "".join(f" {_SCORE_NAMES.get(name, name)} has no value: {why}." for name, why in reasons.items())
-        table = _table(["model", *(_SCORE_NAMES.get(name, name) for name in names)], rows)
+        table = _table(["model", *map(score_name, names)], rows)
         return f"{table}\n\nOne run with one seed, on the test split.{note}"
     evaluated = {name.removeprefix("eval_"): value for name, value in metrics.items() if name.startswith("eval_")}
     timing = ("runtime", "samples_per_second", "steps_per_second")
@@ -291,6 +292,11 @@ def score_section(records: Records) -> str:
     if not rows:
         return "Not scored: the run had neither a validation nor a test split."
     return _table(["validation", ""], rows) + "\n\nOne run with one seed, on windows of the validation split."
+
+
+def score_name(key: str) -> str:
+    """Return the name of a score for readers; the key of metrics.json if it has no other name."""
+    return _SCORE_NAMES.get(key, key)
 
 
 def _limits(records: Records) -> str:
@@ -332,9 +338,9 @@ def _licence(license: str | None) -> str:
     return f"Weights: {weights}. The code of hf_genomics in this folder: Apache-2.0."
 
 
-def _table(header: list[str], rows: list[list[object]]) -> str:
+def _table(header: Sequence[object], rows: Sequence[Sequence[object]]) -> str:
     """Return a Markdown table; numbers are shown with three decimals (float) or grouped digits (int)."""
-    lines = [header, ["---"] * len(header), *rows]
+    lines: list[Sequence[object]] = [header, ["---"] * len(header), *rows]
     return "\n".join(f"| {' | '.join(map(_cell, line))} |" for line in lines)
 
 

@@ -22,7 +22,7 @@ import signal
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import torch
 from accelerate.utils import gather_object
@@ -165,8 +165,8 @@ class ExactTrainer(FencedTrainer):
         if self._watch.skipped and "grad_norm" in logs:
             logs["grad_norm"] = 0.0  # of the last step, which was skipped; NaN is not valid JSON
         eval_loss = logs.get("eval_loss", 0)
-        numbers_of = {name: value for name, value in logs.items() if isinstance(value, float)}
-        logs.update(dict.fromkeys(name for name, value in numbers_of.items() if not math.isfinite(value)))
+        not_finite = [name for name, value in logs.items() if isinstance(value, float) and not math.isfinite(value)]
+        logs.update(dict.fromkeys(not_finite, cast(float, None)))  # the log is JSON, which has null instead of NaN
         super().log(logs, *args, **kwargs)
         if self.is_world_process_zero():
             numbers = (f"{name} {value:.6g}" for name, value in logs.items() if isinstance(value, int | float))
