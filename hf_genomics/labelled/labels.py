@@ -189,7 +189,8 @@ def class_order(names: set[str]) -> list[str]:
     (['9', '10'], ['10', '9', 'x'])
     """
     if all(_INTEGER.fullmatch(name) for name in names):
-        return sorted(names, key=int)
+        # 01 and 1 are equal as numbers, and a set has no order of its own.
+        return sorted(names, key=lambda name: (int(name), name))
     return sorted(names)
 
 
