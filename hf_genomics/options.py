@@ -39,6 +39,7 @@ _NOT_OPTIONS = {
 }
 # Key that users set -> key that takes the same value.
 _LINKS = {"tokenizer.k": "model.k", "tokenizer.stride": "model.stride", "trainer.seed": "masking.seed"}
+_UNNAMED = "options."  # a section whose keys may be written without it: `--resume` for `--options.resume`
 _NO_VALUE = {"--help", "--print_config"}  # options without a value
 
 
@@ -50,12 +51,14 @@ class Keys(NamedTuple):
         known: all keys, each with its section: "data.store".
         former: key of version 0.1 -> current key.
         follows: key that users cannot set -> key whose value it takes.
+        short: key without its section -> key, for the section whose name users need not write.
     """
 
     verb: str
     known: frozenset[str]
     former: dict[str, str]
     follows: dict[str, str]
+    short: dict[str, str] = {}  # noqa: RUF012 (a field of a NamedTuple)
 
     def is_section(self, key: str) -> bool:
         """Return whether a key is a section, which holds other keys."""
@@ -73,9 +76,9 @@ class Keys(NamedTuple):
             raise InputError(f"{place}unknown key {key!r}{hint}; see hf-genomics {self.verb} --help")
 
     def current(self, key: str, where: str) -> str:
-        """Return the current name of a key of version 0.1, and log a warning; return any other key unchanged."""
+        """Return the full and current name of a key; log a warning for a name of version 0.1."""
         if key not in self.former:
-            return key
+            return self.short.get(key, key)
         new = self.former[key]
         logger.warning("%s: %r is called %r now; the old key will be removed in version 0.3", where, key, new)
         return new
@@ -97,6 +100,7 @@ def read_arguments(function: Callable[..., Any], words: list[str]) -> dict[str, 
         frozenset(parser.get_defaults().keys()),
         former_keys(function),
         {target: source for source, target in _LINKS.items() if source.split(".")[0] in _sections(function)},
+        {key.removeprefix(_UNNAMED): key for key in parser.get_defaults().keys() if key.startswith(_UNNAMED)},
     )
     words = [_current_word(word, keys) for word in words]
     words = _translate_files(gather_lists(words, function), keys)

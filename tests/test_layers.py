@@ -43,7 +43,7 @@ FLOORS = (
     {"labelled", "runs"},
     {"inference", "checks"},
     {"evaluation", "sharing"},
-    {"training"},
+    {"interpretation", "training"},
     {"studies"},
     {"options"},
     {"cli"},
