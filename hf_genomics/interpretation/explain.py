@@ -32,8 +32,7 @@ from ..labelled.sequences import LabelledSequences
 from ..labelled.task import Task
 from ..sequence import did_you_mean, reverse_complement
 from ..tokenization_kmer import KmerTokenizer
-from .files import Placed, write_modisco, write_parquet, write_tracks, write_windows
-from .records import Records
+from .files import Placed, Records, write_modisco, write_parquet, write_tracks, write_windows
 from .report import Pictures, write_explanation_report
 from .scoring import Baseline, Method, Settings, explain_windows
 from .targets import class_names, class_number, load_explained

@@ -127,16 +127,14 @@ def draw_genes(ax: Axes, genes: Sequence[Region], start: int, end: int) -> None:
             continue
         ends[row : row + 1] = [label_end + width / 100]
         shown = max(shown, row + 1)
-        tip = min((right - left) / 2, width / 60) * (gene.strand in "+-")
-        x = (
-            [left, right - tip, right, right - tip, left]
-            if gene.strand == "+"
-            else [left, left + tip, right, right, left + tip]
-        )
-        y = [-0.25, -0.25, 0, 0.25, 0.25] if gene.strand == "+" else [0, 0.25, 0.25, -0.25, -0.25]
+        tip = min((right - left) / 2, width / 60)
+        before = tip * (gene.strand == "-" and gene.start >= start)  # an end outside the picture has no tip
+        after = tip * (gene.strand == "+" and gene.end <= end)
+        x = [left + before, right - after, right, right - after, left + before, left]
+        y = [-0.25, -0.25, 0, 0.25, 0.25, 0]
         ax.fill(x, np.array(y) - 1.3 * row, color=PALETTE[5], edgecolor=PALETTE[0], linewidth=0.6)
         ax.annotate(gene.name, (left, -1.3 * row - 0.3), fontsize=7.5, color=_INK, va="top", ha="left", clip_on=True)
-    ax.set(ylim=(-1.3 * max(shown, 1) + 0.3, 0.5), yticks=[], ylabel="genes")
+    ax.set(ylim=(-1.3 * max(shown - 1, 0) - 0.75, 0.45), yticks=[], ylabel="genes")
     if not shown:
         ax.text(0.5, 0.5, "no gene here", transform=ax.transAxes, ha="center", va="center", color=_FAINT, fontsize=9)
     _plain(ax)
@@ -227,7 +225,7 @@ def new_figure(width: float, height: float) -> Figure:
 
 def mark_positions(ax: Axes, what: str) -> None:
     """Label the axis of positions, whole numbers with grouped digits, counted from 0."""
-    ax.xaxis.set_major_locator(MaxNLocator(7, integer=True))
+    ax.xaxis.set_major_locator(MaxNLocator(7, integer=True, steps=[1, 2, 5, 10]))
     ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
     ax.set_xlabel(f"{what}, nt from 0")
 

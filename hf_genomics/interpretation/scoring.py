@@ -18,8 +18,15 @@ from ..sequence import CLS_ID, MASK_ID, SEP_ID, UNK_ID
 from ..tokenization_kmer import KmerTokenizer
 from .attention import attention_weights, cls_attention, head_entropy, rollout
 from .attribution import Attribution, embedding_base, integrated_gradients, mean_kmer_embedding
-from .nucleotide_gradients import TO_ACGT, embeddings_of_letters, hypothetical_scores, one_hot
-from .nucleotides import kmer_starts, mean_of_cover, spread_sum
+from .nucleotides import (
+    TO_ACGT,
+    embeddings_of_letters,
+    hypothetical_scores,
+    kmer_starts,
+    mean_of_cover,
+    one_hot,
+    spread_sum,
+)
 from .substitutions import dinucleotide_shuffle, ism, occlusion
 from .targets import TargetFunction, choose_targets, read_targets
 
