@@ -17,6 +17,7 @@ from ..errors import InputError
 from .files import input_errors, open_binary, shorten
 
 _PLACE = re.compile(r"(?:.*::)?(?P<contig>.+):(?P<start>[\d,]+)-(?P<end>[\d,]+)(?:\((?P<strand>[+.-])\))?")
+_NAME_TAGS = ("Name", "gene_name", "gene", "locus_tag", "ID", "gene_id")  # the first that a line has names it
 _STEP = 1 << 16  # values that are passed to pyBigWig at once
 
 
@@ -280,8 +281,9 @@ def _gff_row(fields: list[str], where: str, line: int) -> Region:
         raise InputError(
             f"{where}: start {start} and end {end} are no interval; GFF counts from 1, and ends are included"
         )
-    name = re.search(r'(?:^|;\s*)(?:Name|gene_name|gene|locus_tag|ID|gene_id)[= ]"?([^;"]+)', fields[8])
-    return Region(fields[0], start - 1, end, fields[6] if fields[6] in "+-" else ".", name[1] if name else "", line)
+    tags = dict(re.findall(r'(?:^|;)\s*(\w+)[= ]"?([^;"]*)', fields[8]))
+    name = next((tags[tag] for tag in _NAME_TAGS if tag in tags), "")
+    return Region(fields[0], start - 1, end, fields[6] if fields[6] in "+-" else ".", name, line)
 
 
 def _number(text: str, what: str, where: str) -> int:
