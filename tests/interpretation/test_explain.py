@@ -15,7 +15,7 @@ from hf_genomics.interpretation import explain as module
 from hf_genomics.sequence import reverse_complement
 
 pytest.importorskip("logomaker")
-pyBigWig = pytest.importorskip("pyBigWig")
+big_wig = pytest.importorskip("pyBigWig")
 FAST = {"steps": 4, "figures": 0}
 
 
@@ -46,7 +46,7 @@ def test_scores_lie_where_the_header_says_and_agree_in_all_files(tmp_path, saved
     lines = bedgraph(tmp_path / "out")
     spread = np.repeat(lines.value.to_numpy(), lines.end - lines.start)
     np.testing.assert_allclose(spread, table.score, rtol=1e-6)
-    with pyBigWig.open(str(tmp_path / "out" / "scores.bw")) as file:
+    with big_wig.open(str(tmp_path / "out" / "scores.bw")) as file:
         np.testing.assert_allclose(file.values("chr1", 1000, 1100), table.score, rtol=1e-6)
     windows = pd.read_csv(tmp_path / "out" / "windows.tsv", sep="\t")
     assert windows.start.tolist() == [1000, 1040, 1060] and windows.end.tolist() == [1040, 1080, 1100]
@@ -66,7 +66,7 @@ def test_regions_of_a_bed_file_equal_their_sequences_on_their_strand(tmp_path, s
     assert found.start.min() == 30 and found.end.max() == 140
     np.testing.assert_allclose(found.value[found.start < 60], expected.value[expected.contig == "a"][::-1], atol=1e-5)
     np.testing.assert_allclose(found.value[found.start >= 100], expected.value[expected.contig == "b"], atol=1e-5)
-    with pyBigWig.open(str(tmp_path / "bed" / "scores.bw")) as file:
+    with big_wig.open(str(tmp_path / "bed" / "scores.bw")) as file:
         assert file.chroms() == {"chr1": 200, "chr2": 200}
 
 
@@ -146,9 +146,7 @@ def test_importing_the_package_loads_none_of_the_packages_of_the_extra(repo_root
 
 
 def test_completeness_errors_are_summarised():
-    facts = [
-        {"target": 0, "sequence_index": 0, "start": 0, "end": 5, "pair": None, "error": error} for error in (0.1, 0)
-    ]
-    found = module.summarise(facts, ["a", "b"])
+    window = {"target": 0, "sequence_index": 0, "start": 0, "end": 5, "pair": None}
+    found = module.summarise([{**window, "error": error} for error in (0.1, 0)], ["a", "b"])
     assert found["windows_above_1_percent"] == 1 and found["worst_completeness_error"] == 0.1
     assert found["nucleotides"] == 10 and found["targets"] == {"a": 2}

@@ -85,10 +85,10 @@ def test_bedgraph_is_read_back_by_pandas(values, start):
 
 
 def test_bigwig_is_read_back_by_its_own_library(tmp_path):
-    pyBigWig = pytest.importorskip("pyBigWig")
+    big_wig = pytest.importorskip("pyBigWig")
     pieces = [Stretch("b", 2, np.arange(3.0)), Stretch("b", 9, np.ones(1)), Stretch("a", 0, np.full(4, -0.5))]
     write_bigwig(tmp_path / "x.bw", pieces, {"b": 10, "a": 4, "unused": 7})
-    with pyBigWig.open(str(tmp_path / "x.bw")) as file:
+    with big_wig.open(str(tmp_path / "x.bw")) as file:
         assert file.chroms() == {"b": 10, "a": 4, "unused": 7}
         assert file.values("b", 2, 5) == [0, 1, 2] and file.values("a", 0, 4) == [-0.5] * 4
         assert np.isnan(file.values("b", 5, 9)).all()
@@ -133,7 +133,8 @@ def test_an_empty_file_is_refused(tmp_path, read, text):
 
 
 def test_genes_come_from_gff_gtf_or_bed(tmp_path):
-    gff = "##gff-version 3\nc\tx\tgene\t11\t20\t.\t-\t.\tID=g1;Name=thrA\nc\tx\tCDS\t11\t20\t.\t-\t0\tID=c1\n##FASTA\n>c\nA\n"
+    gff = "##gff-version 3\nc\tx\tgene\t11\t20\t.\t-\t.\tID=g1;Name=thrA\nc\tx\tCDS\t11\t20\t.\t-\t0\tID=c1\n"
+    gff += "##FASTA\n>c\nA\n"
     assert read_genes(write(tmp_path / "x.gff", gff))[0][:5] == ("c", 10, 20, "-", "thrA")
     gtf = 'c\tx\tCDS\t11\t20\t.\t+\t0\tgene_id "b1"; gene_name "lacZ";\n'
     assert read_genes(write(tmp_path / "x.gtf", gtf))[0][:5] == ("c", 10, 20, "+", "lacZ")
