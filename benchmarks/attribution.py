@@ -1,6 +1,7 @@
 """Which method finds a planted motif: integrated gradients, attention, rollout and gradient x input, on three models.
 
     OMP_NUM_THREADS=1 python benchmarks/attribution.py --genome hg38_chr1_first1m.fa.gz --output runs/attribution
+    OMP_NUM_THREADS=1 python benchmarks/attribution.py --genome hg38_chr1_first1m.fa.gz --pictures docs  # of seed 0 only
 
 Each positive sequence is 200 nt of a genome with one instance of a 10 nt motif (88 % consensus, as AP-1) at a random
 place; each negative has the letters of such an instance in random order. A small model is trained to tell them apart,
@@ -13,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shutil
 import time
 from pathlib import Path
 
@@ -21,7 +23,7 @@ import torch
 from sklearn.metrics import roc_auc_score
 from transformers import PreTrainedModel
 
-from hf_genomics import KmerBertConfig, KmerBertForSequenceClassification, KmerTokenizer
+from hf_genomics import ExplainOptions, KmerBertConfig, KmerBertForSequenceClassification, KmerTokenizer, explain
 from hf_genomics.inference.windows import Window
 from hf_genomics.interpretation.attribution import embedding_base, mean_kmer_embedding
 from hf_genomics.interpretation.nucleotides import spread_sum
@@ -60,6 +62,7 @@ def train(stride: int, pooling: str, genome: np.ndarray, seed: int) -> tuple[Kme
     torch.manual_seed(seed)
     random, tokenizer = np.random.default_rng(seed), KmerTokenizer(k=6, stride=stride)
     sizes = {"hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 128}
+    sizes |= {"id2label": {0: "control", 1: "planted"}, "label2id": {"control": 0, "planted": 1}}
     config = KmerBertConfig(k=6, stride=stride, classifier_pooling=pooling, max_position_embeddings=256, **sizes)
     model = KmerBertForSequenceClassification(config).train()
     optimizer = torch.optim.AdamW(model.parameters(), lr=2e-3, weight_decay=0.01)
@@ -132,15 +135,31 @@ def table(results: dict[str, list[dict]]) -> str:
     return "\n".join(lines)
 
 
+def draw_pictures(folder: Path, genome: np.ndarray, docs: Path) -> None:
+    """Draw a sequence, its logo and the entropy of the attention heads, as docs/explain.md shows them."""
+    rows, labels, _ = draw(genome, 24, np.random.default_rng(7))
+    texts = [row.tobytes().decode() for row in rows[labels == 1]]
+    (folder / "planted.fa").write_text("".join(f">p{number}\n{text}\n" for number, text in enumerate(texts)))
+    for method in ("ig", "rollout"):
+        options = ExplainOptions(figures=1, overwrite=True)
+        explain(str(folder), str(folder / "planted.fa"), str(folder / method), method, "planted", options=options)
+    [window] = (folder / "ig" / "figures").glob("01_p*[0-9].png")
+    shutil.copyfile(window, docs / "explain_window.png")
+    shutil.copyfile(window.with_name(f"{window.stem}_logo.png"), docs / "explain_logo.png")
+    shutil.copyfile(folder / "rollout" / "figures" / "entropy.png", docs / "explain_entropy.png")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--genome", type=Path, required=True)
     parser.add_argument("--output", type=Path, default=Path("runs/attribution"))
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
+    parser.add_argument("--pictures", type=Path, help="folder for the pictures of the documentation")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
+    seeds = [0] if arguments.pictures else arguments.seeds
     genome, results = read_genome(arguments.genome), {name: [] for name in MODELS}
-    for seed in arguments.seeds:
+    for seed in seeds:
         for name, (stride, pooling) in MODELS.items():
             folder = arguments.output / f"{pooling}-stride{stride}-{seed}"
             if not (folder / "scores.json").exists():
@@ -154,6 +173,8 @@ def main() -> None:
             results[name].append(json.loads((folder / "scores.json").read_text()))
             print(name, seed, json.dumps(results[name][-1]), flush=True)
     print(table(results))
+    if arguments.pictures:
+        draw_pictures(arguments.output / "mean-stride1-0", genome, arguments.pictures)
 
 
 if __name__ == "__main__":
