@@ -1,7 +1,7 @@
 """Which method finds a planted motif: integrated gradients, attention, rollout and gradient x input, on three models.
 
     OMP_NUM_THREADS=1 python benchmarks/attribution.py --genome hg38_chr1_first1m.fa.gz --output runs/attribution
-    OMP_NUM_THREADS=1 python benchmarks/attribution.py --genome hg38_chr1_first1m.fa.gz --pictures docs  # of seed 0 only
+    OMP_NUM_THREADS=1 python benchmarks/attribution.py --genome hg38_chr1_first1m.fa.gz --pictures docs   # seed 0
 
 Each positive sequence is 200 nt of a genome with one instance of a 10 nt motif (88 % consensus, as AP-1) at a random
 place; each negative has the letters of such an instance in random order. A small model is trained to tell them apart,
