@@ -42,6 +42,7 @@ _HOME = {
     "ExplainOptions": "interpretation.explain",
     "convert": "sharing.dnabert",
     "to_bert": "sharing.dnabert",
+    "card": "sharing.card",
     "push": "sharing.push",
     "quickstart": "studies.quickstart",
     "PretrainingArguments": "training.arguments",

@@ -34,6 +34,7 @@ VERBS = {
     "predict": "predict classes or values for the sequences of a file",
     "explain": "compute how much every nucleotide contributes to a prediction, with pictures",
     "convert": "convert a DNABERT folder, or a model back to one",
+    "card": "write or check the card of a model folder",
     "push": "upload a model folder to the Hub",
     "quickstart": "run everything on the bundled genomes within minutes, with a report",
 }
@@ -61,12 +62,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
         sys.stdout.write(f"hf_genomics {__version__}\n")
         return 0
+    _share_cores()
     try:
         return _run(words[0], words[1:])
     except KeyboardInterrupt:
         return _complain("interrupted", code=130)
     except Exception as error:
         return _end(error, debug)
+
+
+def _share_cores() -> None:
+    """Let threads that wait for each other sleep instead of spin (benchmarks/contention.py), unless the user chose.
+
+    OpenMP reads the variable when torch is loaded, which is later than this.
+    """
+    if not {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME"} & set(os.environ):
+        os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
 
 
 def _run(verb: str, words: list[str]) -> int:

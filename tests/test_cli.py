@@ -703,3 +703,27 @@ def test_debug_may_be_set_by_a_variable(work, capsys, monkeypatch):
     monkeypatch.setenv("HF_GENOMICS_DEBUG", "1")
     assert main(["prepare", "--fasta", "no.fa", "--output_dir", "out"]) == 2
     assert capsys.readouterr().err.startswith("Traceback")
+
+
+@pytest.mark.parametrize(
+    ("chosen", "found"),
+    [
+        ({}, "PASSIVE"),
+        ({"OMP_WAIT_POLICY": "ACTIVE"}, "ACTIVE"),
+        ({"GOMP_SPINCOUNT": "100"}, None),
+        ({"KMP_BLOCKTIME": "0"}, None),
+    ],
+)
+def test_waiting_threads_leave_their_cores_to_others_unless_the_user_chose(monkeypatch, capsys, chosen, found):
+    for name in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME"):
+        monkeypatch.setenv(name, "")  # so that monkeypatch restores what `main` sets
+        monkeypatch.delenv(name)
+    for name, value in chosen.items():
+        monkeypatch.setenv(name, value)
+    assert main(["no-such-verb"]) == 2
+    assert os.environ.get("OMP_WAIT_POLICY") == found
+
+
+def test_the_wait_policy_is_set_before_torch_is_loaded():
+    code = "import sys; from hf_genomics.cli import main; main(['no-such-verb']); sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True).returncode == 0

@@ -47,6 +47,7 @@ from ..runs.running import train
 from ..tokenization_kmer import KmerTokenizer
 from .arguments import check_arguments, check_best_metric
 from .head import FLAT_KEYS, Head
+from .record import run_record, split_record, write_run_record
 from .settings import check_head, check_task, derive_config, measure, resume_settings
 
 logger = logging.getLogger(__name__)
@@ -72,6 +73,7 @@ class FinetuningPlan:
 
     Attributes:
         folder: output folder.
+        pretrained: folder or Hub name of the model to start from.
         trainer: options of the Trainer.
         splits: labelled sequences.
         tokenizer: tokenizer of the pretrained model.
@@ -85,6 +87,7 @@ class FinetuningPlan:
     """
 
     folder: Path
+    pretrained: str
     trainer: TrainingArguments
     splits: Splits
     tokenizer: KmerTokenizer
@@ -113,8 +116,8 @@ def finetune(
     The columns that ``data`` names decide what the model predicts (one label per sequence, several labels, values, or a
     label per nucleotide) and what it reads (single sequences or pairs, with numeric tracks or without).
 
-    Writes to ``trainer.output_dir``: model and tokenizer, metrics.json, predictions.tsv, loss.png, and for classes
-    roc_pr.png and confusion.png.
+    Writes to ``trainer.output_dir``: model and tokenizer, metrics.json, predictions.tsv, loss.png, for classes
+    roc_pr.png and confusion.png, run.json (how the model was made) and README.md (the model card).
 
     Args:
         pretrained: folder or Hub name of the model to start from.
@@ -185,7 +188,7 @@ def plan_finetuning(
     if not folder.exists():  # otherwise `train` checks the room, after deleting the remains of a killed run
         check_room(trainer, network)
     return FinetuningPlan(
-        folder, trainer, splits, tokenizer, network, collator, head, positive, baseline_k, resume, overwrite
+        folder, pretrained, trainer, splits, tokenizer, network, collator, head, positive, baseline_k, resume, overwrite
     )
 
 
@@ -212,6 +215,9 @@ def run_finetuning(plan: FinetuningPlan) -> dict[str, Any]:
             metrics |= _score_test(run, plan.splits.test, plan)
         plot_loss(run.state.log_history, plan.folder / "loss.png", ylabel="loss")
         write_json(plan.folder / "metrics.json", metrics)
+        splits = dict(zip(("train", "valid", "test"), plan.splits, strict=True))
+        record = run_record("finetune", plan.trainer, run.state, split_record(splits), plan.pretrained)
+        write_run_record(plan.folder, record)
     return metrics
 
 

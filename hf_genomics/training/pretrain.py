@@ -39,6 +39,7 @@ from ..runs.running import train
 from ..tokenization_kmer import KmerTokenizer
 from .arguments import PretrainingArguments, check_arguments, check_best_metric
 from .masked_trainer import MaskedTrainer, check_schedule
+from .record import run_record, store_record, write_run_record
 
 logger = logging.getLogger(__name__)
 
@@ -118,7 +119,8 @@ def pretrain(
     """Pretrain a KmerBert on the windows of a genome store by masking spans of consecutive tokens.
 
     Writes to ``trainer.output_dir``: model, tokenizer, metrics.json, trainer_state.json (the log), metrics.jsonl (the
-    log with speed, MFU, shares and the time left, while training) and loss.png (the curves, updated every minute).
+    log with speed, MFU, shares and the time left, while training), loss.png (the curves, updated every minute),
+    run.json (how the model was made) and README.md (the model card).
 
     Args:
         data: genome store and splits.
@@ -214,6 +216,9 @@ def run_pretraining(plan: PretrainingPlan) -> dict[str, Any]:
     if run.is_world_process_zero():
         write_json(plan.folder / "metrics.json", metrics)
         plot_loss(run.state.log_history, plan.folder / "loss.png")
+        splits = {"train": plan.training, "valid": plan.validation}
+        data = store_record(plan.training.store, {role: split.lengths for role, split in splits.items() if split})
+        write_run_record(plan.folder, run_record("pretrain", plan.trainer, run.state, data))
     return metrics
 
 

@@ -26,6 +26,7 @@ from hf_genomics.inference.scores import predict_scores
 from hf_genomics.labelled.columns import Columns
 from hf_genomics.labelled.data import LabelledData
 from hf_genomics.labelled.windows import LabelledWindows
+from hf_genomics.reports.card_file import check_card
 from hf_genomics.training.finetune import finetune, plan_finetuning, run_finetuning
 from hf_genomics.training.head import Head
 
@@ -97,8 +98,9 @@ def test_a_run_leaves_model_numbers_predictions_and_pictures(tuned):
     left = {path.name for path in folder.iterdir() if path.suffix != ".py"}  # besides the code
     assert left == {
         *("config.json", "model.safetensors", "tokenizer_config.json", "trainer_state.json"),
-        *("metrics.json", "predictions.tsv", "loss.png", "roc_pr.png", "confusion.png"),
+        *("metrics.json", "predictions.tsv", "loss.png", "roc_pr.png", "confusion.png", "run.json", "README.md"),
     }
+    check_card(folder)
     assert json.loads((folder / "metrics.json").read_text()) == metrics
     assert set(metrics["test"]) == SCORES and metrics["train_sequences"] == 160 and metrics["test_sequences"] == 60
     log = json.loads((folder / "trainer_state.json").read_text())["log_history"]
