@@ -33,8 +33,8 @@ from hf_genomics.sequence import as_letters
 
 LENGTH, CONSENSUS, CERTAIN = 200, "GGTGACTCAT", 0.88
 MODELS = {"stride 1, mean": (1, "mean"), "stride 3, mean": (3, "mean"), "stride 1, [CLS]": (1, "cls")}
-STEPS, BATCH, EXPLAINED = {1: 700, 3: 1200}, 32, 24
-SLOW = {"occlusion": 8, "ism": 4, "nt_ig": 8}  # sequences of the first seed only
+STEPS, BATCH, EXPLAINED = {1: 500, 3: 900}, 32, 24
+SLOW = {"occlusion": 6, "ism": 3, "nt_ig": 3}  # sequences of the first seed only
 
 
 def read_genome(path: Path) -> np.ndarray:
@@ -65,8 +65,8 @@ def train(stride: int, pooling: str, genome: np.ndarray, seed: int) -> tuple[Kme
     sizes |= {"id2label": {0: "control", 1: "planted"}, "label2id": {"control": 0, "planted": 1}}
     config = KmerBertConfig(k=6, stride=stride, classifier_pooling=pooling, max_position_embeddings=256, **sizes)
     model = KmerBertForSequenceClassification(config).train()
-    optimizer = torch.optim.AdamW(model.parameters(), lr=2e-3, weight_decay=0.01)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 2e-3, STEPS[stride])
+    optimizer = torch.optim.AdamW(model.parameters(), lr=5e-4, weight_decay=0.01)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 5e-4, STEPS[stride])
     for _ in range(STEPS[stride]):
         rows, labels, _ = draw(genome, BATCH, random)
         ids = torch.from_numpy(tokenizer.encode_batch(list(rows))[0])

@@ -21,7 +21,7 @@ from ..errors import InputError
 from ..inference.loading import task_of
 from ..inference.predict import input_digest, model_digest, read_windows
 from ..inference.windows import Window, shortest_sequence, windows_of_examples
-from ..io.fasta import check_length, read_records
+from ..io.fasta import read_records
 from ..io.files import sha256_of, shorten
 from ..io.genome_tracks import Region, read_bed, read_sizes
 from ..io.text_tables import kind_of
@@ -34,7 +34,7 @@ from ..sequence import did_you_mean, reverse_complement
 from ..tokenization_kmer import KmerTokenizer
 from .files import Placed, Records, write_modisco, write_parquet, write_tracks, write_windows
 from .report import Pictures, write_explanation_report
-from .scoring import Baseline, Method, Settings, explain_windows
+from .scoring import Baseline, Explanation, Method, Settings, explain_windows
 from .targets import class_names, class_number, load_explained
 
 logger = logging.getLogger(__name__)
@@ -141,8 +141,10 @@ def explain(
         windows = _windows_of_regions(str(input), regions, network, tokenizer, options.rna)
         sizes = genome if sizes is None else sizes
     identity = _identity(network, input, bed, settings, options)
-    with _kept_if_interrupted(folder), Records(_partial(folder), identity, options.resume) as records:
+    records = Records(_partial(folder), identity, options.resume)
+    with _kept_if_interrupted(folder), records:
         for one in explain_windows(network, tokenizer, islice(windows, len(records), None), settings):
+            _check_finite(one, model)
             records.add(one)
     placed = Placed(records)
     summary = _write(folder, placed, _known_sizes(placed, sizes, options.sizes or str(input)), network.config, pictures)
@@ -228,7 +230,9 @@ def _check_regions(bed: str, genome: dict[str, int], source: str, shortest: int)
             raise InputError(
                 f"{where}: end {region.end} lies beyond {region.contig}, which has {length} nt; fix the line"
             )
-        check_length(region.end - region.start, where, shortest)
+        length = region.end - region.start
+        if length < shortest:
+            raise InputError(f"{where}: region of {length} nt, but the model reads {shortest} nt or more; widen it")
         key = (region.contig, region.start, region.end, region.strand)
         if key in seen:
             raise InputError(f"{where}: the same region as in line {seen[key]}; drop one of them")
@@ -288,13 +292,22 @@ def _known_sizes(placed: Placed, sizes: dict[str, int] | None, source: str) -> d
 # Output.
 
 
+def _check_finite(one: Explanation, model: str) -> None:
+    """Raise InputError if a model computes no number."""
+    if not (np.isfinite(one.value) and np.isfinite(one.scores).all()):
+        raise InputError(
+            f"{model}: its output for {shorten(one.window.name)} is NaN or infinite, so its weights are damaged; train "
+            "it again, or name an earlier checkpoint"
+        )
+
+
 @contextlib.contextmanager
 def _kept_if_interrupted(folder: Path) -> Iterator[None]:
     """Delete the explanations so far if the input is wrong; keep them after any other exception, and say where."""
     try:
         yield
     except InputError as error:
-        if not isinstance(error.__cause__, OSError) and "the interrupted run had" not in str(error):
+        if not isinstance(error.__cause__, OSError):
             shutil.rmtree(_partial(folder), ignore_errors=True)
         raise
     except BaseException:

@@ -36,8 +36,8 @@ CASES: dict[str, Case] = {
     "nothing_to_resume": Case(f"{RUN} --resume true", ("out", "resume"), **DONE),
     "foreign_folder": Case(f"{RUN} --overwrite true", ("out", "new folder"), folder_of_files),
     "output_is_a_file": Case(RUN, ("out", "file"), lambda folder: (folder / "out").write_text("")),
-    "protein": Case("explain --model TUNED --input PROTEIN --output_dir out", ("protein.fa", "p", "position 3")),
-    "too_short": Case("explain --model TUNED --input SHORT --output_dir out", ("short.fa", "(s)", "2 nt")),
+    "protein": Case("explain --model TUNED --input PROTEIN --output_dir out", ("protein.fa", "p", "position 4")),
+    "too_short": Case("explain --model TUNED --input SHORT --output_dir out", ("short.fa", "('s')", "2 nt")),
     "no_input": Case("explain --model TUNED --input gone.fa --output_dir out", ("gone.fa", "no such file"), **DONE),
     "no_bed": Case(f"{RUN} --bed gone.bed", ("gone.bed", "no such file"), **DONE),
     "bed_of_blanks": Case(BED, ("r.bed, line 2", "blanks"), bed("r1 0 20")),
@@ -48,6 +48,9 @@ CASES: dict[str, Case] = {
     "bed_of_another_genome": Case(BED, ("r.bed, line 2", "'chr1'", "ok.fa"), bed("chr1\t10\t90")),
     "bed_region_too_short": Case(BED, ("r.bed, line 2", "2 nt"), bed("r1\t10\t12")),
     "bed_region_twice": Case(BED, ("r.bed, line 2", "line 1"), bed("r0\t0\t20")),
+    "bed_of_half_a_line": Case(BED, ("r.bed, line 2", "2 of 3"), bed("r1\t10")),
+    "bed_with_a_minus": Case(BED, ("r.bed, line 2", "'-5'"), bed("r1\t-5\t20")),
+    "bed_of_decimals": Case(BED, ("r.bed, line 2", "'10.0'"), bed("r1\t10.0\t20.0")),
     "bed_strand_in_words": Case(BED, ("r.bed, line 2", "'forward'"), bed("r1\t0\t20\tx\t0\tforward")),
     "bed_for_a_table": Case(
         "explain --model TUNED --input TABLE --output_dir out --bed r.bed", ("table.csv", "bed"), bed("r1\t0\t20")
