@@ -33,7 +33,7 @@ from hf_genomics.sequence import as_letters
 
 LENGTH, CONSENSUS, CERTAIN = 200, "GGTGACTCAT", 0.88
 MODELS = {"stride 1, mean": (1, "mean"), "stride 3, mean": (3, "mean"), "stride 1, [CLS]": (1, "cls")}
-STEPS, BATCH, EXPLAINED = {1: 500, 3: 900}, 32, 24
+STEPS, BATCH, EXPLAINED = {1: 500, 3: 2000}, 32, 24
 SLOW = {"occlusion": 6, "ism": 3, "nt_ig": 3}  # sequences of the first seed only
 
 

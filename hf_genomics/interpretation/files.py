@@ -287,7 +287,7 @@ def write_modisco(folder: Path, records: Records) -> None:
             archive.open("arr_0.npy", "w", force_zip64=True) as file,
         ):
             header = {"descr": "<f4", "fortran_order": False, "shape": (len(records), 4, width)}
-            np.lib.format.write_array_header_1_0(file, header)  # type: ignore[arg-type]
+            np.lib.format.write_array_header_1_0(file, header)
             for record in records:
                 padded = np.zeros((4, width), "<f4")
                 padded[:, : len(record.dna)] = rows(record).T
