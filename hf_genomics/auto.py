@@ -56,6 +56,10 @@ def _register_tokenizer() -> None:
         AutoTokenizer.register(config, slow_tokenizer_class=tokenizer, exist_ok=True)
 
 
+def _register_pipeline() -> None:
+    import_module(f"{__package__}.inference.pipelines").register_pipeline()
+
+
 def _register_models(module: str) -> None:
     """Register the models of a module by the ``auto_map`` of its classes."""
     import transformers
@@ -111,6 +115,7 @@ _AFTER: dict[str, list[str | Callable[[], None]]] = {
     "transformers.models.auto.configuration_auto": ["configuration_kmer_bert"],
     "transformers.models.auto.tokenization_auto": ["tokenization_kmer"],
     "transformers.models.auto.modeling_auto": ["modeling_kmer_bert"],
+    "transformers.pipelines": [_register_pipeline],
     "configuration_kmer_bert": [_register_configurations],
     "tokenization_kmer": [_register_tokenizer],
     "modeling_kmer_bert": [

@@ -10,18 +10,23 @@ import contextlib
 import errno
 import importlib
 import importlib.metadata
+import io
 import json
 import logging
+import math
 import os
 import sys
 import time
 import traceback
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
-from .errors import InputError, StoppedError
-from .options import read_arguments
+from .errors import InputError, StoppedError, line_for_user, lines_for_user
+from .io.progress import clear_bars, command_log, take_over_logs
+from .options import run_verb
 from .sequence import did_you_mean
+from .stopping import stop_at_signals
 
 VERBS = {
     "download": "fetch genomes from NCBI by accession",
@@ -38,7 +43,16 @@ VERBS = {
     "push": "upload a model folder to the Hub",
     "quickstart": "run everything on the bundled genomes within minutes, with a report",
 }
+#: What to do about an error of the operating system, by its number.
+_REMEDIES = {
+    **dict.fromkeys((errno.EACCES, errno.EPERM, errno.EEXIST, errno.ENOENT), "name another place"),
+    **dict.fromkeys((errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG), "name another place"),
+    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG), "make room or write to another place"),
+    **dict.fromkeys((errno.EIO, errno.ESTALE), "the disk or network failed; start again, or name another place"),
+    **dict.fromkeys((errno.EMFILE, errno.ENFILE), "raise the limit on open files (ulimit -n)"),
+}
 # Seconds. Launchers check their processes several times a second, so they end a waiting process long before.
+_OF_POSITIVE = ("f1", "auprc")  # scores that depend on which of two classes is the positive one
 _WAIT_FOR_LAUNCHER = 10.0
 
 
@@ -62,13 +76,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
         sys.stdout.write(f"hf_genomics {__version__}\n")
         return 0
+    again = " with --resume auto" if words[0] in ("pretrain", "finetune") else ""
     _share_cores()
     try:
-        return _run(words[0], words[1:])
+        with stop_at_signals(f"start it again{again}"):
+            return _run(words[0], words[1:])
     except KeyboardInterrupt:
         return _complain("interrupted", code=130)
-    except Exception as error:
+    except BrokenPipeError:
+        return _end_quietly()
+    except (Exception, StoppedError) as error:
         return _end(error, debug)
+    finally:
+        if log := command_log():
+            log.show_held()
 
 
 def _share_cores() -> None:
@@ -86,7 +107,7 @@ def _run(verb: str, words: list[str]) -> int:
         raise InputError(f"no verb {verb!r}{did_you_mean(verb, VERBS)}; see hf-genomics --help")
     _set_up_logging()
     function = getattr(importlib.import_module(__package__), verb.replace("-", "_"))
-    result = function(**read_arguments(function, words))
+    result = run_verb(function, words)
     if isinstance(result, dict) and _rank() == 0:
         sys.stdout.write(_table(result))
     if hasattr(result, "show"):  # a report that draws itself
@@ -96,20 +117,24 @@ def _run(verb: str, words: list[str]) -> int:
 
 
 def _show(report: Any) -> None:
-    """Draw a report on standard output, 200 columns wide if that is not a screen: programs read whole lines then."""
+    """Draw a report on standard output, as wide as it is if that is not a screen: programs read whole lines then."""
     from rich.console import Console
 
-    report.show(Console(width=None if sys.stdout.isatty() else 200))
+    file = sys.stderr if report.is_on_stdout else sys.stdout  # its JSON file is there: nothing else belongs to it
+    # Without a height, rich would take a width of 80 for some terminals, whatever width it is given.
+    report.show(Console(file=file) if file.isatty() else Console(file=file, width=1 << 20, height=25))
 
 
 # Errors.
 
 
-def _end(error: Exception, debug: bool) -> int:
+def _end(error: BaseException, debug: bool) -> int:
     """Report an error in one line, or with its traceback if it is not the user's mistake; return the exit code."""
     message, code = _message(error)
     if debug or not message:
-        traceback.print_exception(error)
+        if log := command_log():
+            log.show_held()
+        sys.stderr.write(lines_for_user("".join(traceback.format_exception(error))))
     if message:
         return _complain(message, code)
     sys.stderr.write(
@@ -119,19 +144,36 @@ def _end(error: Exception, debug: bool) -> int:
     return 1
 
 
-def _message(error: Exception) -> tuple[str, int]:
+def _end_quietly() -> int:
+    """Return the exit code after a broken pipe: whoever reads the output, such as ``head``, has seen enough."""
+    with contextlib.suppress(OSError, ValueError):  # otherwise Python reports the pipe again when it ends
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 128 + 13  # as if ended by SIGPIPE
+
+
+def _message(error: BaseException) -> tuple[str, int]:
     """Return the line and the exit code for an error that users can correct; "" and 1 for any other error."""
     if isinstance(error, InputError):
         return str(error), 2
     if isinstance(error, StoppedError):
         return str(error), error.code
-    if isinstance(
-        error, PermissionError | FileExistsError | FileNotFoundError | NotADirectoryError | IsADirectoryError
-    ):
-        return f"{error.filename}: {error.strerror}; name another place", 2
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
-        return f"{error.filename or 'output'}: {error.strerror}; make room or write to another place", 2
+    if isinstance(error, OSError) and error.errno in _REMEDIES:
+        return f"{_file_of(error)}: {error.strerror}; {_REMEDIES[error.errno]}", 2
     return "", 1
+
+
+def _file_of(error: OSError) -> str:
+    """Return the file that an error is about: the error names it, or a file was open where it was raised."""
+    if error.filename is not None:
+        return os.fsdecode(error.filename) if isinstance(error.filename, bytes) else str(error.filename)
+    for frame, _ in reversed([*traceback.walk_tb(error.__traceback__)]):
+        mine = frame.f_locals.get("self")
+        for value in (*frame.f_locals.values(), *(vars(mine).values() if hasattr(mine, "__dict__") else ())):
+            if isinstance(value, io.IOBase) and isinstance(getattr(value, "name", None), str):
+                return value.name  # type: ignore[attr-defined]
+            if isinstance(value, Path):
+                return str(value)
+    return "output"
 
 
 def _where_to_report() -> str:
@@ -163,7 +205,14 @@ def _complain(message: str, code: int = 2) -> int:
     """
     if _rank() > 0:
         _wait_to_be_ended()
-    sys.stderr.write(f"hf-genomics: error: {message}\n")
+    message = line_for_user(message)
+    clear_bars()
+    if (log := command_log()) and code == 2:
+        log.drop()  # what was logged before a mistake was found would hide the line that names it
+    elif log:
+        log.show_held()
+    with contextlib.suppress(OSError):  # the terminal may be closed: SIGHUP
+        sys.stderr.write(f"hf-genomics: error: {message}\n")
     if code == 2:
         _write_for_launcher(f"hf-genomics: error: {message}")
     elif code == 1 and _rank() == 0:
@@ -204,7 +253,7 @@ def _set_up_logging() -> None:
     os.environ.setdefault("HF_UPDATE_DOWNLOAD_COUNTS", "0")  # datasets would count local files as downloads on the Hub
     if not sys.stderr.isatty():
         os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")  # transformers draws bars for weights
-    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
+    take_over_logs()
     # Of several processes only the first one logs its progress; warnings come from each.
     logging.getLogger("hf_genomics").setLevel(logging.INFO if _rank() == 0 else logging.WARNING)
 
@@ -216,7 +265,10 @@ def _table(result: dict[str, Any]) -> str:
         if isinstance(value, dict):
             lines += [f"{name}:"] + [f"  {line}" for line in _table(value).splitlines()]
         else:
-            lines.append(f"{name}: {value:.4f}" if isinstance(value, float) else f"{name}: {value}")
+            of_class = f" of {result['positive']}" if name in _OF_POSITIVE and "positive" in result else ""
+            is_number = isinstance(value, float) and math.isfinite(value)
+            text = f"{value:.4f}" if is_number else "none" if isinstance(value, float) else value
+            lines.append(f"{name}{of_class}: {text}")
     return "\n".join(lines) + "\n"
 
 

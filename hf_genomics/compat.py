@@ -5,11 +5,13 @@ transformers that did not exist when the model was saved. A name that transforme
 its fallback here. If that is not enough, a newer copy of this file, put into the folder, repairs a model saved long
 ago.
 
-The first two functions hide private attributes. The table `_NAMES`, at the end, lists the names that have a fallback.
+The first five functions hide private attributes. The table `_NAMES`, at the end, lists the names that have a fallback.
 Each is looked up only when it is imported from here: some of them load most of transformers, which takes seconds and
 is not necessary for a configuration.
 """
 
+import copy
+import sys
 from collections.abc import Callable
 from functools import partial, wraps
 from importlib import import_module
@@ -28,9 +30,34 @@ def attention_name(config: Any) -> str | None:
     return getattr(config, "_attn_implementation", "sdpa")
 
 
+def with_eager_attention(config: Any) -> Any:
+    """Return a copy of a configuration whose attention backend is "eager"."""
+    config = copy.copy(config)
+    config._attn_implementation = "eager"
+    return config
+
+
 def mark_as_initialised(module: nn.Module, flag: bool) -> None:
     """Mark whether the weights of a module are initialised already, so that transformers does not initialise them."""
     module._is_hf_initialized = flag  # type: ignore[assignment]  # torch declares attributes to be tensors or modules
+
+
+def is_initialised(weight: Tensor) -> bool:
+    """Check whether a weight was loaded from a checkpoint, or is tied to one that was."""
+    return getattr(weight, "_is_hf_initialized", False)
+
+
+def declare_to_peft(model_type: str) -> None:
+    """Tell peft, if it is imported, to adapt by default what it adapts in a BERT, whose modules have the same names.
+
+    peft has no public list for this; without an entry, ``LoraConfig()`` asks for ``target_modules``.
+
+    Args:
+        model_type: type of the model, as its configuration names it.
+    """
+    for name, modules in vars(sys.modules.get("peft.utils.constants", object)).items():
+        if name.startswith("TRANSFORMERS_MODELS_TO_") and isinstance(modules, dict) and "bert" in modules:
+            modules.setdefault(model_type, modules["bert"])
 
 
 def _is_tracing(tensor: Tensor | None = None) -> bool:

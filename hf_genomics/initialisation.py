@@ -4,18 +4,23 @@ It sets nothing but the initial weights of a plain BERT; docs/decisions/initiali
 attention head gets an *offset*: the head looks from position p at position p + offset.
 """
 
+import contextlib
+import hashlib
+from collections.abc import Callable, Iterator
+from contextvars import ContextVar
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from .compat import init
+from .compat import init, is_initialised
 from .configuration_kmer_bert import KmerBertConfig
 from .positions import LEARNED_BASE, SINUSOIDAL_BASE, sinusoidal_positions
 from .sequence import CLS_ID, NUM_SPECIAL, PAD_ID, kmer_digits, vocabulary_size
 
 # Roughly the attention score (before the softmax) that an untrained head gives the token at its offset.
 PEAK = 6.0
+_HEAD_SEED: ContextVar[int | None] = ContextVar("head_seed", default=None)  # None: no model is being loaded
 QUERY, KEY = 0, 1  # indices of the pair that `neighbour_weights` and `neighbour_biases` return
 
 
@@ -42,6 +47,62 @@ def initialise_for_kmers(module: nn.Module, model: Any, config: KmerBertConfig) 
                 _initialise_projection(module, QUERY, config)
             elif module is attention.key:
                 _initialise_projection(module, KEY, config)
+
+
+@contextlib.contextmanager
+def loading(head_seed: int) -> Iterator[None]:
+    """Let models that are loaded in the ``with`` block get new weights that depend on this seed only.
+
+    Args:
+        head_seed: seed of the weights that a checkpoint does not have.
+    """
+    token = _HEAD_SEED.set(head_seed)
+    try:
+        yield
+    finally:
+        _HEAD_SEED.reset(token)
+
+
+def initialise(module: nn.Module, model: Any, draw: Callable[[nn.Module], None]) -> None:
+    """Initialise a module: in a new model from the global random numbers, in one that is loaded by its name.
+
+    While a model is loaded, the weights that its checkpoint lacks become a function of their names, their shapes and
+    the seed of `loading`. Whoever loads the same checkpoint gets the same weights: in another process, on another
+    device, in another precision. An adapter that was trained on these weights depends on that.
+
+    Args:
+        module: the module, without its children.
+        model: the model that the module belongs to.
+        draw: initialises all weights of a module from the global random numbers.
+    """
+    seed = _HEAD_SEED.get()
+    if seed is None:
+        draw(module)
+        return
+    own = dict(module.named_parameters(recurse=False))
+    new = {key: weight for key, weight in own.items() if not (weight.is_meta or is_initialised(weight))}
+    if not new:
+        return
+    name = next(name for name, other in model.named_modules() if other is module)
+    drawn = _draw_by_name(module, name, seed, draw)
+    for key, weight in new.items():
+        init.copy_(weight, drawn[key])
+
+
+def _draw_by_name(module: nn.Module, name: str, seed: int, draw: Callable[[nn.Module], None]) -> dict[str, Tensor]:
+    """Draw the weights of a module as float32 on the CPU, and leave the module and the global random numbers alone."""
+    own = dict(module.named_parameters(recurse=False))
+    shapes = [(key, tuple(weight.shape)) for key, weight in own.items()]
+    digest = hashlib.sha256(f"{seed} {name} {shapes}".encode()).digest()
+    scratch = {key: nn.Parameter(torch.zeros(weight.shape), weight.requires_grad) for key, weight in own.items()}
+    try:
+        module._parameters.update(scratch)
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(int.from_bytes(digest[:8], "little"))
+            draw(module)
+    finally:
+        module._parameters.update(own)
+    return {key: weight.data for key, weight in scratch.items()}
 
 
 def _initialise_words(weight: Tensor, config: KmerBertConfig) -> None:

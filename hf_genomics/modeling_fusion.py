@@ -103,8 +103,8 @@ class KmerBertFusion(nn.Module):
 class FusionKmerBertForSequenceClassification(KmerBertClassifier):
     """An encoder of sequences and their tracks, and a classifier: one label, several labels or regression per sequence.
 
-    LoRA of a pretrained encoder needs ``modules_to_save=["pooler", "join", "classifier"]``, and also "fusion" and
-    "tracks" if the model has them.
+    With LoRA, ``modules_to_save=["pooler", "join"]`` (and "fusion" and "tracks", if the model has them) trains and
+    saves all of the head; by default only the classifier is trained, as in `KmerBertForSequenceClassification`.
 
     Source: the multi-modal genomic transformer of the references: sequence encoder, linear-ReLU-norm track encoder,
     concatenation, transformer block. Our model adds missing values, tracks per sequence and the residual.

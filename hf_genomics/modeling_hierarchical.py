@@ -76,8 +76,8 @@ class KmerBertPartTransformer(nn.Module):
 class HierarchicalKmerBertForSequenceClassification(KmerBertClassifier):
     """Classifier of sequences in parts: encode, combine, predict one label, several labels or numbers per sequence.
 
-    LoRA of a pretrained encoder needs ``modules_to_save=["pooler", "join", "classifier"]``, and, if aggregation is
-    "transformer", also "windows".
+    With LoRA, ``modules_to_save=["pooler", "join"]`` (and "windows", if aggregation is "transformer") trains and saves
+    all of the head; by default only the classifier is trained, as in `KmerBertForSequenceClassification`.
 
     Source: GenomeNet-BERT, section 3 (1000 nt in two parts);
     DNABERT's long variant (concat, linear, ReLU, dropout, linear).
@@ -99,9 +99,9 @@ class HierarchicalKmerBertForSequenceClassification(KmerBertClassifier):
         self.join = nn.Linear(width, config.hidden_size)  # applied to the combined parts
         self.add_classifier()
 
-    @torch.no_grad()
-    def _init_weights(self, module: nn.Module) -> None:
-        super()._init_weights(module)
+    def draw_weights(self, module: nn.Module) -> None:
+        """Initialise the weights of a module; see `KmerBertPreTrainedModel.draw_weights`."""
+        super().draw_weights(module)
         if isinstance(module, KmerBertPartTransformer):
             init.normal_(module.start, std=self.config.initializer_range)
 

@@ -8,8 +8,8 @@ shape is (batch, tokens, hidden).
 import contextlib
 import os
 import shutil
-from collections.abc import Iterable
-from functools import partial
+from collections.abc import Callable, Iterable
+from functools import partial, wraps
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from transformers.modeling_outputs import (
     SequenceClassifierOutput,
     TokenClassifierOutput,
 )
-from transformers.utils import ModelOutput
+from transformers.utils import ModelOutput, logging
 
 from .attention_kmer_bert import Layout, attention_layout
 from .compat import (
@@ -35,14 +35,19 @@ from .compat import (
     init,
     is_tracing,
     mark_as_initialised,
+    with_eager_attention,
 )
 from .configuration_kmer_bert import KmerBertConfig
 from .dropout import KmerBertDropout, drop
-from .initialisation import initialise_for_kmers
+from .initialisation import initialise, initialise_for_kmers, loading
 from .losses import check_classes, check_count, in_target_units, label_loss, sequence_loss
 from .pooling import check_nt_labels, first_tokens, pool, tokens_to_nt, unpack
 from .positions import AMPLITUDE, SINUSOIDAL_BASE, apply_rotary, rotation, sinusoids, stretch_positions
-from .sequence import CLS_ID, IGNORE_INDEX, SEP_ID
+from .saved_files import check_shards
+from .saved_settings import count_weights
+from .sequence import CLS_ID, IGNORE_INDEX, SEP_ID, vocabulary_size
+
+logger = logging.get_logger(__name__)
 
 
 class KmerBertEmbeddings(nn.Module):
@@ -198,10 +203,12 @@ class KmerBertSelfAttention(nn.Module):
         attended, weights = layout(partial(self._attend, **kwargs), query, key, value, self.reach, selected)
         return attended.reshape(query_states.shape).contiguous(), weights
 
-    def _attend(self, query: Tensor, key: Tensor, value: Tensor, mask: Any, **kwargs: Any) -> tuple:
+    def _attend(
+        self, query: Tensor, key: Tensor, value: Tensor, mask: Any, need_weights: bool = False, **kwargs: Any
+    ) -> tuple:
         """Call the backend on (batch, heads, tokens, size); see `eager_attention_forward` for what it returns."""
         dropout = self.config.attention_probs_dropout_prob if self.training else 0.0
-        name = attention_name(self.config)
+        name = "eager" if need_weights else attention_name(self.config)
         # torch has no fast CPU kernel for attention with dropout: it computes the same as eager does, but draws random
         # numbers slowly.
         if name == "sdpa" and dropout and query.device.type == "cpu" and not is_tracing(query):
@@ -335,7 +342,9 @@ class KmerBertPooler(nn.Module):
     def __init__(self, config: KmerBertConfig) -> None:
         super().__init__()
         self.pooling = config.classifier_pooling
-        self.score = nn.Linear(config.hidden_size, 1) if self.pooling == "attention" else None
+        # Not called "score": peft would take a layer of this name for a classifier of its own, beside the pooler that
+        # it is a part of, and could not load an adapter that saves both.
+        self.attention = nn.Linear(config.hidden_size, 1) if self.pooling == "attention" else None
         self.dense = nn.Linear(config.hidden_size, config.hidden_size)
 
     def needed_tokens(
@@ -362,9 +371,13 @@ class KmerBertPooler(nn.Module):
         """
         if hidden.ndim == 3:
             hidden, real = unpack([hidden], attention_mask, position_ids)
-            scores = None if self.score is None else self.score(hidden).squeeze(-1)
+            scores = None if self.attention is None else self.attention(hidden).squeeze(-1)
             hidden = pool(hidden, real, self.pooling, scores)
         return self.dense(hidden).tanh()
+
+
+# Name of weights in former versions (a regular expression) -> name today.
+_FORMER_WEIGHTS = {r"pooler\.score\.": "pooler.attention."}
 
 
 class KmerBertPreTrainedModel(PreTrainedModel):
@@ -396,6 +409,10 @@ class KmerBertPreTrainedModel(PreTrainedModel):
     # Names of weights in BERT checkpoints that our models do not have; no warning is given for them.
     _keys_to_ignore_on_load_unexpected = [r"(^|\.)embeddings\.position_ids$", r"^cls\.seq_relationship\."]
 
+    def __init__(self, config: KmerBertConfig, *inputs: Any, **kwargs: Any) -> None:
+        check_memory_of_machine(config)
+        super().__init__(config, *inputs, **kwargs)
+
     def __init_subclass__(cls, **kwargs: Any) -> None:
         """Register a head and its configuration for its Auto class, so that saving it copies the code to load it."""
         super().__init_subclass__(**kwargs)
@@ -411,12 +428,14 @@ class KmerBertPreTrainedModel(PreTrainedModel):
         *model_args: Any,
         output_loading_info: bool = False,
         stretch_positions: int | None = None,
+        head_seed: int = 0,
         **kwargs: Any,
     ) -> Any:
         """Load a saved model or a BERT over k-mers (DNABERT); see ``PreTrainedModel.from_pretrained``.
 
-        Weights of a head that are missing in the checkpoint are initialised at random, which transformers reports.
-        Missing weights of the encoder are an error.
+        Weights of a head that are missing in the checkpoint are new, which transformers reports. They depend on their
+        names, their shapes and ``head_seed`` only: a folder that is loaded twice gives one model, whatever the state of
+        the global random numbers. Missing weights of the encoder are an error.
 
         Args:
             pretrained_model_name_or_path: folder, or name on the Hub.
@@ -425,14 +444,20 @@ class KmerBertPreTrainedModel(PreTrainedModel):
                 then: missing weights of the encoder are not an error.
             stretch_positions: number of tokens that the model can read afterwards; its learned positions are
                 interpolated.
+            head_seed: seed of the new weights.
             kwargs: as in transformers.
 
         Raises:
-            ValueError: if weights of the encoder are missing, or the model has no learned positions to stretch.
+            ValueError: if weights of the encoder are missing, the model has no learned positions to stretch, or the
+                index of weights in several files names a file outside the folder.
         """
-        model, info = super().from_pretrained(
-            pretrained_model_name_or_path, *model_args, output_loading_info=True, **kwargs
-        )
+        if pretrained_model_name_or_path is not None and os.path.isdir(pretrained_model_name_or_path):
+            check_shards(Path(pretrained_model_name_or_path, kwargs.get("subfolder", "")))
+        kwargs["key_mapping"] = _FORMER_WEIGHTS | (kwargs.get("key_mapping") or {})
+        with loading(head_seed):
+            model, info = super().from_pretrained(
+                pretrained_model_name_or_path, *model_args, output_loading_info=True, **kwargs
+            )
         if pretrained_model_name_or_path is not None and not output_loading_info:
             check_encoder_complete(model, info["missing_keys"], str(pretrained_model_name_or_path))
         if stretch_positions is not None:
@@ -479,6 +504,14 @@ class KmerBertPreTrainedModel(PreTrainedModel):
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
+        initialise(module, self, self.draw_weights)
+
+    def draw_weights(self, module: nn.Module) -> None:
+        """Initialise the weights of a module, without its children, from the global random numbers.
+
+        Args:
+            module: a module of this model.
+        """
         super()._init_weights(module)
         if isinstance(module, KmerBertPredictions):
             init.zeros_(module.bias)
@@ -491,6 +524,26 @@ def set_usual_mode(folder: str | os.PathLike) -> None:
     for weights in Path(folder).glob("model*.safetensors"):
         with contextlib.suppress(OSError):  # another process wrote them, or the file system has no modes
             shutil.copymode(Path(folder) / "config.json", weights)
+
+
+def check_memory_of_machine(config: KmerBertConfig) -> None:
+    """Check that the weights of a model are not larger than the memory of this machine, before any layer is built.
+
+    Args:
+        config: the sizes of the model.
+
+    Raises:
+        ValueError: naming the number of weights, and both sizes in GiB.
+    """
+    try:
+        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):  # no POSIX system
+        return
+    if memory > 0 and 2 * (weights := count_weights(config)) > memory:  # 2 bytes: half precision
+        raise ValueError(
+            f"a model of {weights:,} weights takes {2 * weights / 2**30:.1f} GiB even in half precision, but this "
+            f"machine has {memory / 2**30:.1f} GiB of memory; lower hidden_size, num_hidden_layers or vocab_size"
+        )
 
 
 def check_encoder_complete(model: PreTrainedModel, missing: Iterable[str], source: str) -> None:
@@ -512,6 +565,21 @@ def check_encoder_complete(model: PreTrainedModel, missing: Iterable[str], sourc
             f"{source}: {len(missing_ours)} of {len(ours)} weights of the encoder are missing ({missing_ours[0]} ...); "
             "the checkpoint is damaged or of another architecture"
         )
+
+
+def without_none(forward: Callable) -> Callable:
+    """Decorate a forward pass so that ``output_attentions=None``, which peft passes, means the configuration's value.
+
+    Args:
+        forward: the forward pass; keyword arguments that begin with "output" are omitted if they are None.
+    """
+
+    @wraps(forward)
+    def wrapper(self: Any, *args: Any, **kwargs: Any) -> Any:
+        given = {key: value for key, value in kwargs.items() if value is not None or not key.startswith("output")}
+        return forward(self, *args, **given)
+
+    return wrapper
 
 
 class KmerBertModel(KmerBertPreTrainedModel):
@@ -541,6 +609,7 @@ class KmerBertModel(KmerBertPreTrainedModel):
         """Replace the token embeddings."""
         self.embeddings.word_embeddings = value
 
+    @without_none
     @capture_outputs
     def forward(
         self,
@@ -566,7 +635,8 @@ class KmerBertModel(KmerBertPreTrainedModel):
                 then (selected tokens, hidden), row by row. None returns all tokens.
             only_pooled: only ``pooler_output`` will be used; if the pooler reads first tokens only,
                 ``last_hidden_state`` may then hold only those.
-            kwargs: ``output_hidden_states``, ``output_attentions``, ``return_dict`` and arguments of the backend.
+            kwargs: ``output_hidden_states``, ``output_attentions`` (computed by the backend "eager", whichever the
+                model has), ``return_dict`` and arguments of the backend.
 
         Returns:
             ``last_hidden_state`` (batch, tokens, hidden) and ``pooler_output`` (sequences, hidden), None without a
@@ -579,17 +649,20 @@ class KmerBertModel(KmerBertPreTrainedModel):
         if (input_ids is None) == (inputs_embeds is None):
             raise ValueError("give exactly one of input_ids and inputs_embeds")
         embedded = self.embeddings(input_ids, token_type_ids, position_ids, inputs_embeds)
+        need_weights = bool(kwargs.get("output_attentions", self.config.output_attentions))
         layout = attention_layout(
-            self.config,
+            eager_config(self.config) if need_weights else self.config,
             embedded,
             attention_mask,
             position_ids,
             dropout=self.config.attention_probs_dropout_prob if self.training else 0.0,
-            need_weights=bool(kwargs.get("output_attentions", self.config.output_attentions)),
+            need_weights=need_weights,
         )
         if only_pooled and self.pooler is not None:
             selected = self.pooler.needed_tokens(embedded, attention_mask, position_ids)
         rotary = self.rotary_embeddings(embedded, position_ids)
+        if need_weights:
+            kwargs["need_weights"] = True
         hidden = self.encoder(embedded, layout, selected, position_embeddings=rotary, **kwargs)
         pooled = None if self.pooler is None else self.pooler(hidden, attention_mask, position_ids)
         return BaseModelOutputWithPooling(last_hidden_state=hidden, pooler_output=pooled)
@@ -607,7 +680,19 @@ class KmerBertModel(KmerBertPreTrainedModel):
 def should_record(config: KmerBertConfig, kwargs: dict[str, Any]) -> bool:
     """Check whether a forward pass returns hidden states or attentions, which must cover all tokens."""
     names = ("output_hidden_states", "output_attentions")
-    return any(kwargs.get(name, getattr(config, name)) for name in names)
+    given = {name: kwargs.get(name) for name in names}
+    return any(getattr(config, name) if value is None else value for name, value in given.items())
+
+
+def eager_config(config: KmerBertConfig) -> KmerBertConfig:
+    """Return the configuration for a call that returns attention weights, which only the backend "eager" does."""
+    if attention_name(config) == "eager":
+        return config
+    logger.warning_once(
+        f"attn_implementation {attention_name(config)!r} computes no attention weights; calls with output_attentions "
+        'use "eager"'
+    )
+    return with_eager_attention(config)
 
 
 class KmerBertTransform(nn.Module):
@@ -781,11 +866,9 @@ class KmerBertForSequenceClassification(KmerBertClassifier):
 
     ``config.classifier_pooling`` decides what is pooled; ``token_type_ids`` mark the second sequence of a pair.
 
-    After masked-token pretraining neither the pooler nor the classifier has trained weights. With LoRA pass
-    ``modules_to_save=["pooler", "classifier"]``: by default peft saves the classifier only, and the pooler would be
-    initialised again, with different results, whenever the adapter is loaded. With the pooling "attention" also omit
-    peft's ``task_type``: the pooler has a layer named ``score``, which peft would take for another classifier, and the
-    adapter would not load.
+    After masked-token pretraining neither the pooler nor the classifier has trained weights. peft's defaults train and
+    save the classifier (with ``task_type="SEQ_CLS"``); the pooler then keeps the weights that `from_pretrained` gives
+    it in every process. ``modules_to_save=["pooler"]`` trains and saves it, too.
     """
 
     def __init__(self, config: KmerBertConfig) -> None:
@@ -911,7 +994,7 @@ class KmerBertForTokenClassification(KmerBertClassifier):
 
 
 def kmer_tokens(config: KmerBertConfig, input_ids: Tensor | None, special_tokens_mask: Tensor | None) -> Tensor:
-    """Mark the tokens that stand for k-mers: all, including [UNK] and [MASK], except [PAD], [CLS] and [SEP].
+    """Mark the tokens that stand for k-mers: all, also [UNK] and [MASK], except [PAD], [CLS], [SEP] and added ones.
 
     Args:
         config: configuration of the model, whose ``pad_token_id`` is the id of [PAD].
@@ -928,4 +1011,5 @@ def kmer_tokens(config: KmerBertConfig, input_ids: Tensor | None, special_tokens
         return ~special_tokens_mask.bool()
     if input_ids is None:
         raise ValueError("without input_ids, pass special_tokens_mask: 1 on the tokens that are not k-mers")
-    return (input_ids != config.pad_token_id) & (input_ids != CLS_ID) & (input_ids != SEP_ID)
+    kmers = (input_ids != config.pad_token_id) & (input_ids != CLS_ID) & (input_ids != SEP_ID)
+    return kmers & (input_ids < vocabulary_size(config.k))

@@ -11,6 +11,7 @@ import dataclasses
 import inspect
 import json
 import logging
+import math
 import os
 import re
 import sys
@@ -18,10 +19,11 @@ import typing
 import warnings
 from argparse import ArgumentError
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
-from .errors import InputError
-from .sequence import did_you_mean
+from .errors import InputError, StoppedError
+from .option_names import explain, suggest
 
 logger = logging.getLogger(__name__)
 
@@ -40,6 +42,8 @@ _NOT_OPTIONS = {
 # Key that users set -> key that takes the same value.
 _LINKS = {"tokenizer.k": "model.k", "tokenizer.stride": "model.stride", "trainer.seed": "masking.seed"}
 _UNNAMED = "options."  # a section whose keys may be written without it: `--resume` for `--options.resume`
+#: Limits of a YAML file: characters, values with all aliases written out, and levels of nesting.
+_MOST_CHARACTERS, _MOST_VALUES, _DEEPEST = 1_000_000, 20_000, 20
 _NO_VALUE = {"--help", "--print_config"}  # options without a value
 
 
@@ -51,6 +55,7 @@ class Keys(NamedTuple):
         known: all keys, each with its section: "data.store".
         former: key of version 0.1 -> current key.
         follows: key that users cannot set -> key whose value it takes.
+        origins: key that the user set -> the file or option that set it last; filled while they are read.
         short: key without its section -> key, for the section whose name users need not write.
     """
 
@@ -58,6 +63,7 @@ class Keys(NamedTuple):
     known: frozenset[str]
     former: dict[str, str]
     follows: dict[str, str]
+    origins: dict[str, str]
     short: dict[str, str] = {}  # noqa: RUF012 (a field of a NamedTuple)
 
     def is_section(self, key: str) -> bool:
@@ -72,7 +78,7 @@ class Keys(NamedTuple):
         parts = key.split(".")
         # A key may lie inside a value: --masking.schedule.500 0.2 adds an entry to a dictionary.
         if self.known.isdisjoint(".".join(parts[:length]) for length in range(1, len(parts) + 1)):
-            hint = did_you_mean(key, [*self.known, *self.former])
+            hint = suggest(key, [*self.known, *self.former])
             raise InputError(f"{place}unknown key {key!r}{hint}; see hf-genomics {self.verb} --help")
 
     def current(self, key: str, where: str) -> str:
@@ -82,6 +88,23 @@ class Keys(NamedTuple):
         new = self.former[key]
         logger.warning("%s: %r is called %r now; the old key will be removed in version 0.3", where, key, new)
         return new
+
+
+def run_verb(function: Callable[..., Any], words: list[str]) -> Any:
+    """Read the arguments of a verb, call it and return its result.
+
+    Args:
+        function: the verb's function.
+        words: the words of the command line after the verb.
+
+    Raises:
+        InputError: if a key, a file, a value or anything that they name is wrong; the message names the keys as this
+            verb does, and the file or option that set them.
+    """
+    parser = build_parser(function)
+    keys = _keys_of(function, parser)
+    with _named(keys, words):
+        return function(**_read(function, words, parser, keys))
 
 
 def read_arguments(function: Callable[..., Any], words: list[str]) -> dict[str, Any]:
@@ -95,22 +118,51 @@ def read_arguments(function: Callable[..., Any], words: list[str]) -> dict[str, 
         InputError: if a key, a file or a value is wrong; the message names it.
     """
     parser = build_parser(function)
-    keys = Keys(
-        verb_name(function),
-        frozenset(parser.get_defaults().keys()),
-        former_keys(function),
-        {target: source for source, target in _LINKS.items() if source.split(".")[0] in _sections(function)},
-        {key.removeprefix(_UNNAMED): key for key in parser.get_defaults().keys() if key.startswith(_UNNAMED)},
-    )
+    keys = _keys_of(function, parser)
+    with _named(keys, words):
+        return _read(function, words, parser, keys)
+
+
+@contextmanager
+def _named(keys: Keys, words: list[str]) -> Iterator[None]:
+    """Let the errors of a verb name keys as the verb does; see `option_names.explain`."""
+    try:
+        yield
+    except (InputError, StoppedError) as error:
+        error.args = (explain(str(error), keys.known, keys.origins, words),)
+        raise
+
+
+def _keys_of(function: Callable[..., Any], parser: Any) -> Keys:
+    """Return the keys of a verb."""
+    follows = {target: source for source, target in _LINKS.items() if source.split(".")[0] in _sections(function)}
+    known = frozenset(parser.get_defaults().keys())
+    short = {key.removeprefix(_UNNAMED): key for key in known if key.startswith(_UNNAMED)}
+    return Keys(verb_name(function), known, former_keys(function), follows, {}, short)
+
+
+def _read(function: Callable[..., Any], words: list[str], parser: Any, keys: Keys) -> dict[str, Any]:
+    """Return the arguments of a verb's function, and fill the origins of its keys."""
     words = [_current_word(word, keys) for word in words]
     words = _translate_files(gather_lists(words, function), keys)
     try:
         parsed = parser.parse_args(words)
+    except RecursionError as error:
+        raise InputError(f"a value is nested too deeply; see hf-genomics {keys.verb} --help") from error
     except ArgumentError as error:  # a value of another type, or a key that is missing
-        raise InputError(f"{_one_line(error)}; see hf-genomics {keys.verb} --help") from error
+        line = _with_origin(_one_line(error), keys)
+        raise InputError(f"{line}; see hf-genomics {keys.verb} --help") from error
+    check_parsed(dict(parsed.items()), dict(parser.get_defaults().items()), dict(_types(function)))
     if "trainer" in parsed and parsed.trainer.output_dir is None:  # transformers would write to ./trainer_output
         raise InputError("trainer.output_dir is not set: name the folder for the model, such as runs/x")
-    return _instantiate(parser, parsed)
+    return _instantiate(parser, parsed, _classes(function))
+
+
+def _with_origin(line: str, keys: Keys) -> str:
+    """Return a message of the parser after the file that set the first key that it names in quotes."""
+    named = next((key for key in re.findall(r"[\"']([\w.]+)[\"']", line) if key in keys.origins), None)
+    origin = keys.origins.get(named or "", "--")
+    return line if origin.startswith("--") else f"{origin}: {line}"
 
 
 def verb_name(function: Callable[..., Any]) -> str:
@@ -316,12 +368,15 @@ def _translate_files(words: list[str], keys: Keys) -> list[str]:
         if key == "config":
             translated.append(f"--config={_checked(_load(value), value, keys)}")
         elif keys.is_section(key):  # its value is a YAML file, or text such as {key: value}
-            content = _load(value) if os.path.isfile(value) else _parse_yaml(value, option)
-            translated.append(f"--config={_checked({key: content}, value, keys)}")
+            is_file = os.path.isfile(value)
+            content = _load(value) if is_file else _parse_yaml(value, option)
+            translated.append(f"--config={_checked({key: content}, value if is_file else option, keys)}")
         else:
+            _check_word(value, option)
             settings = _current_model({key: value}, option)
             for name in settings:
                 keys.check(name, option)
+                keys.origins[name] = option.removesuffix("+")
             if not settings:
                 raise InputError(f"{option} works in YAML files only; set model.layer_types, one entry for each layer")
             append = option.removeprefix(f"--{key}")  # "+", which appends to a list, or ""
@@ -333,10 +388,13 @@ def _load(path: str) -> dict[str, Any]:
     """Read a YAML file of keys and values."""
     try:
         with open(path, encoding="utf-8") as file:
-            text = file.read()
+            text = file.read(_MOST_CHARACTERS + 1)
     except (OSError, UnicodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "not a text file in UTF-8"
-        raise InputError(f"{path}: {reason}; name a YAML file of keys and values, such as those in recipes/") from error
+        if isinstance(error, UnicodeError):
+            raise InputError(f"{path}: not a text file in UTF-8; save it as UTF-8") from error
+        raise InputError(
+            f"{path}: {error.strerror}; name a YAML file of keys and values, such as those in recipes/"
+        ) from error
     content = _parse_yaml(text, path)
     if not isinstance(content, dict):
         raise InputError(f"{path}: not a YAML file of keys and values; fix it, recipes/ has examples")
@@ -349,11 +407,87 @@ def _parse_yaml(text: str, where: str) -> Any:
     from jsonargparse import get_loader
 
     try:
+        check_yaml(text)
         return get_loader("yaml")(text)
-    except yaml.YAMLError as error:
-        reason = _one_line(error)
-        message = f"{where}: not a YAML file of keys and values ({reason}); fix it, recipes/ has examples"
+    except (yaml.YAMLError, ValueError, OverflowError) as error:  # the last two: numbers and dates that do not exist
+        reason = _one_line(error)[:200]
+        what = "YAML" if where.startswith("--") else "a YAML file"
+        message = f"{where}: not {what} of keys and values ({reason}); fix it, recipes/ has examples"
         raise InputError(message) from error
+
+
+def check_yaml(text: str) -> None:
+    """Check the size of a YAML text before it is read, and that no key is given twice.
+
+    A few lines of aliases, each a list of the one before, stand for more values than any memory holds; PyYAML would
+    keep the last of two equal keys and say nothing.
+
+    Args:
+        text: the text.
+
+    Raises:
+        ValueError: if the text is too long, nested too deeply, or stands for too many values; or a key is given twice.
+        YAMLError: if it is not YAML.
+    """
+    import yaml
+
+    if len(text) > _MOST_CHARACTERS:
+        raise ValueError(f"it has more than {_MOST_CHARACTERS:,} characters")
+    sizes: dict[str, int] = {}  # anchor -> number of values that it stands for
+    open_nodes: list[list[Any]] = []  # anchor of each list or section around the place, and how many values it has
+    for event in yaml.parse(text, Loader=yaml.SafeLoader):
+        count = 0
+        if isinstance(event, yaml.AliasEvent):
+            count = sizes.get(event.anchor, 1)
+        elif isinstance(event, yaml.ScalarEvent):
+            count, sizes[event.anchor or ""] = 1, 1
+        elif isinstance(event, yaml.CollectionStartEvent):
+            open_nodes.append([event.anchor or "", 1])
+        elif isinstance(event, yaml.CollectionEndEvent):
+            anchor, count = open_nodes.pop()
+            sizes[anchor] = count
+        if open_nodes:
+            open_nodes[-1][1] += count
+        if len(open_nodes) > _DEEPEST:
+            raise ValueError(f"it is nested more than {_DEEPEST} levels deep")
+        if max(count, open_nodes[-1][1] if open_nodes else 0) > _MOST_VALUES:
+            raise ValueError(f"with its aliases it stands for more than {_MOST_VALUES:,} values")
+    _check_unique(yaml.compose(text, Loader=yaml.SafeLoader))
+
+
+def _check_word(value: str, option: str) -> None:
+    """Raise InputError for a value of an option that is nested too deeply: the parser would end the process."""
+    import yaml
+
+    if not re.search(r"[\[{&*]\s*[\[{&*]|\{", value):  # neither nested lists, nor objects, nor aliases
+        return
+    try:
+        check_yaml(value)
+    except yaml.YAMLError:  # a name of a file, or another text
+        return
+    except ValueError as error:
+        raise InputError(f"{option}: {error}; write a shorter value") from error
+
+
+def _check_unique(node: Any) -> None:
+    """Raise ValueError if a section below a node of YAML has a key twice, or an anchor contains itself."""
+    import yaml
+
+    seen: set[int] = set()
+    nodes = [node]
+    while nodes:
+        node = nodes.pop()
+        if id(node) in seen or not isinstance(node, yaml.CollectionNode):
+            continue
+        seen.add(id(node))
+        if isinstance(node, yaml.SequenceNode):
+            nodes += node.value
+            continue
+        names = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+        twice = next((name for name in names if names.count(name) > 1 and name != "<<"), None)
+        if twice is not None:
+            raise ValueError(f"the key {twice[:60]!r} is given twice in one section")
+        nodes += [value for _, value in node.value]
 
 
 def _checked(content: dict[str, Any], where: str, keys: Keys) -> str:
@@ -379,6 +513,7 @@ def _checked(content: dict[str, Any], where: str, keys: Keys) -> str:
             raise InputError(f"{where}: {new} is a section; write its keys below it, indented")
         keys.check(new, where)
         settings[new], former[new] = value, key
+        keys.origins[new] = where
     return yaml.safe_dump(_nested(settings), default_flow_style=True, width=sys.maxsize, sort_keys=False).strip()
 
 
@@ -396,7 +531,10 @@ def _current_model(settings: dict[str, Any], where: str) -> dict[str, Any]:
 
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        new = current_settings(old, warn=True)
+        try:
+            new = current_settings(old, warn=True)
+        except (ValueError, TypeError) as error:
+            raise InputError(f"{where}: model: {_one_line(error)}") from error
     for warning in caught:
         logger.warning("%s: model.%s", where, warning.message)
     return {key: value for key, value in settings.items() if not key.startswith("model.")} | {
@@ -431,11 +569,55 @@ def _nested(settings: dict[str, Any]) -> dict[str, Any]:
     return nested
 
 
+def check_parsed(given: dict[str, Any], defaults: dict[str, Any], types: dict[str, Any]) -> None:
+    """Check values that the parser lets through, and on which the verbs and transformers would fail.
+
+    Args:
+        given: all values by key.
+        defaults: all default values by key.
+        types: type of each key, as far as it is known.
+
+    Raises:
+        InputError: naming a key that is null but may not be, that is NaN or infinite, or too large for 64 bits.
+
+    >>> check_parsed({"trainer.max_steps": None}, {"trainer.max_steps": -1}, {"trainer.max_steps": int})
+    Traceback (most recent call last):
+    hf_genomics.errors.InputError: trainer.max_steps must not be null; omit it for the default (-1)
+    """
+    from .saved_settings import shown  # slow to import
+
+    for key, value in given.items():
+        default = defaults.get(key)
+        if value is default or key not in types and value is None:
+            continue
+        if value is None and default is not None and not re.search("None|Optional|Any", str(types[key])):
+            raise InputError(f"{key} must not be null; omit it for the default ({default})")
+        for number in value if isinstance(value, list | tuple) else [value]:
+            if isinstance(number, float) and not math.isfinite(number):
+                raise InputError(f"{key} must be a finite number, not {number}")
+            if isinstance(number, int) and number != default and not -(2**63) <= number < 2**63:
+                raise InputError(f"{key} must be a number of at most 64 bits, not {shown(number)}")
+
+
 # Objects.
 
 
-def _instantiate(parser: Any, parsed: Any) -> dict[str, Any]:
+def _classes(function: Callable[..., Any]) -> dict[type, str]:
+    """Return the classes of a verb's sections, and the key of each section; a class of two sections is left out."""
+    found: dict[type, list[str]] = {}
+    for key, kind in _types(function):
+        if _is_section(kind):
+            found.setdefault(kind, []).append(key)
+    return {kind: keys[0] for kind, keys in found.items() if len(keys) == 1}
+
+
+def _instantiate(parser: Any, parsed: Any, classes: dict[type, str]) -> dict[str, Any]:
     """Build the objects of all sections, and return all arguments of the verb.
+
+    Args:
+        parser: the parser of the verb.
+        parsed: what it returned.
+        classes: class -> section.
 
     Raises:
         InputError: if the class of a section rejects a value.
@@ -447,15 +629,66 @@ def _instantiate(parser: Any, parsed: Any) -> dict[str, Any]:
         built = build(parsed)
     except InputError:
         raise
-    except (ValueError, StrictDataclassError, NotImplementedError, ImportError) as error:
+    except (ValueError, TypeError, OverflowError, StrictDataclassError, NotImplementedError, ImportError) as error:
         # An import statement that fails sets error.name: that is a bug of ours. TrainingArguments raises an ImportError
         # without a name, for a setting that needs a package that is not installed.
         if isinstance(error, ImportError) and error.name is not None:
             raise
+        section = _section_of(error, classes)
+        if section is None and isinstance(error, TypeError | OverflowError):  # not of a constructor: a bug of ours
+            raise
         line = _last_line(error) if isinstance(error, StrictDataclassError) else _one_line(error)
-        named = _keys_named(line, dict(parsed.items()), dict(parser.get_defaults().items()))
-        raise InputError(f"{', '.join(named)}: {line}" if named else line) from error
+        if without_gpu := next((ours for theirs, ours in _WITHOUT_GPU.items() if theirs in line), None):
+            raise InputError(without_gpu) from error
+        given = {key: value for key, value in parsed.items() if key.startswith(f"{section}.") or not section}
+        raise InputError(_with_key(line, given, dict(parser.get_defaults().items()))) from error
     return {name: value for name, value in vars(built).items() if name != "config"}
+
+
+# Part of a message of transformers about the machine -> what we say instead, with keys of ours.
+_WITHOUT_GPU = {
+    "support bf16/gpu": (
+        "trainer.use_cpu is false, but this machine has no GPU that computes in bfloat16 (trainer.bf16, "
+        "trainer.bf16_full_eval); set trainer.use_cpu to true, or both of these to false"
+    ),
+    "--tf32 requires": (
+        "trainer.tf32 needs an NVIDIA GPU of the Ampere generation or newer, which this machine does not have; omit it"
+    ),
+    "Default process group": (
+        "trainer.ddp_backend is for several processes, but there is only one; omit it, or start several by accelerate "
+        "launch"
+    ),
+}
+
+
+def _section_of(error: BaseException, classes: dict[type, str]) -> str | None:
+    """Return the section whose object was being built when an error was raised; None if there is none."""
+    section, trace = None, error.__traceback__
+    while trace:
+        section = classes.get(type(trace.tb_frame.f_locals.get("self")), section)
+        trace = trace.tb_next
+    return section
+
+
+def _with_key(line: str, given: dict[str, Any], defaults: dict[str, Any]) -> str:
+    """Return the message of a class after the full keys that it is about: "tokenizer.k must lie in 1..8".
+
+    >>> _with_key("k must lie in 1..8, not 9", {"tokenizer.k": 9}, {"tokenizer.k": 6})
+    'tokenizer.k must lie in 1..8, not 9'
+    """
+    # A class names its own arguments as Python does: "name=True".
+    line = re.sub(
+        r"\b(\w+)=(True|False)\b",
+        lambda match: next(
+            (f"--{key} {match[2].lower()}" for key in given if key.rpartition(".")[2] == match[1]), match[0]
+        ),
+        line,
+    )
+    named = _keys_named(line, given, defaults)
+    first = next((key for key in named if re.match(rf"{key.rpartition('.')[2]}\b", line)), None)
+    if first:
+        return f"{first.rpartition('.')[0]}.{line}".lstrip(".")
+    return f"{', '.join(named)}: {line}" if named else line
 
 
 def _keys_named(line: str, given: dict[str, Any], defaults: dict[str, Any]) -> list[str]:
@@ -485,8 +718,9 @@ def _is_word_of(value: Any, in_line: Iterable[str]) -> bool:
 
 
 def _one_line(error: Exception) -> str:
-    """Return the message of an error on one line."""
-    return " ".join(str(error).split())
+    """Return the message of an error on one line; a long one, which repeats a long value, without its middle."""
+    line = " ".join(str(error).split())
+    return line if len(line) <= 600 else f"{line[:400]} ... {line[-195:]}"
 
 
 def _last_line(error: Exception) -> str:

@@ -49,6 +49,7 @@ from .tokenizer_arguments import (
     BERT_ARGUMENTS,
     CALL_OPTIONS,
     NEED_TEXT,
+    NO_LIMIT,
     OWN_OPTIONS,
     CallOptions,
     CallPieces,
@@ -58,6 +59,7 @@ from .tokenizer_arguments import (
     check_special_names,
     check_window_options,
     is_sequence,
+    limit_beside,
     read_options,
     read_pieces,
     read_rows,
@@ -67,7 +69,6 @@ from .vocabulary_kmer import KmerVocabulary
 
 logger = logging.get_logger(__name__)
 
-_NO_LIMIT = 10**20  # transformers sets model_max_length to a larger number where a tokenizer has none
 _NO_KMERS = (
     "No word of a batch has the {k} nt of a k-mer, so the batch has no token. Likely causes: k-mer text of a smaller "
     "k, or blanks between the letters."
@@ -75,6 +76,10 @@ _NO_KMERS = (
 _MOSTLY_UNKNOWN = (
     "More than half of the k-mers of a batch are [UNK]: they contain letters other than A, C, G, T, U. Likely causes: "
     "protein or alignment instead of DNA, long runs of N, or text with separators other than blanks."
+)
+_NAME_IN_DATA = (
+    "Bytes or letters contain the name of a special token. Data cannot place special tokens, so its characters are "
+    "[UNK]; pass the sequence as str to have the name recognised."
 )
 # Saved as "_format_version". Version 0.1 saved no such number, and saved its default split_special_tokens=true, which
 # `convert_to_native_format` therefore drops from folders without the number.
@@ -174,6 +179,9 @@ class KmerTokenizer(KmerVocabulary):
 
         Where the package is imported, its code is used. (With ``trust_remote_code=True`` transformers does so for
         configuration and model, but takes the code in the folder for a tokenizer.)
+
+        A tokenizer that was saved beside a model reads no more tokens than the model does, unless ``model_max_length``
+        is passed.
         """
         installed = sys.modules.get("hf_genomics.tokenization_kmer")
         if installed is not None and cls.__module__.startswith("transformers_modules."):
@@ -182,6 +190,9 @@ class KmerTokenizer(KmerVocabulary):
         # Set again: `convert_to_native_format` drops the value that version 0.1 saved, and cannot distinguish it from a
         # value that was passed to this call, which must win.
         tokenizer.split_special_tokens = options.get("split_special_tokens", tokenizer.split_special_tokens)
+        if "model_max_length" not in options:
+            name = arguments[0] if arguments else options["pretrained_model_name_or_path"]
+            tokenizer.model_max_length = limit_beside(name, tokenizer.model_max_length, options)
         return tokenizer
 
     @classmethod
@@ -305,8 +316,10 @@ class KmerTokenizer(KmerVocabulary):
         # A batch of nothing but A, C, G, T and U contains no name, unless a name consists of these letters itself.
         named = self._named_tokens(call) if highest > 3 or self.names_spell_dna else None
         # The joined letters are searched first, because that is quick; a name found there may cross the end of a row.
-        if named and named.may_occur(letters) and any(any(named.find(sequence)) for sequence in batch):
-            return None
+        if named and named.may_occur(letters):
+            if any(any(named.find(sequence)) for sequence in batch):
+                return None
+            logger.warning_once(_NAME_IN_DATA)
         lengths = np.fromiter(map(len, batch), np.int64, len(batch))
         if highest > 3 and (call.errors or self.errors) == "raise":
             check_letters(letters, digits, lengths, batch)
@@ -470,7 +483,7 @@ class KmerTokenizer(KmerVocabulary):
         if (options.get("errors") or self.errors) == "raise":
             self._check_whole(sequence)
         max_length = self.model_max_length if max_length is None else max_length
-        if isinstance(max_length, int) and max_length > _NO_LIMIT:
+        if isinstance(max_length, int) and max_length > NO_LIMIT:
             raise ValueError("max_length is not given, and the tokenizer has no model_max_length; give one of them")
         special = 2 if options.get("add_special_tokens", True) else 0
         nt = window_nt(max_length, self.k, self.stride, special, overlap)

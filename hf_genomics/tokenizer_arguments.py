@@ -1,9 +1,11 @@
 """Check and read what callers pass to `KmerTokenizer`: its settings, the options of a call, and the sequences."""
 
-from collections.abc import Iterable
+import os
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
+from transformers import PreTrainedConfig
 from transformers.tokenization_utils_base import TruncationStrategy
 from transformers.utils import PaddingStrategy, logging
 
@@ -29,6 +31,9 @@ BERT_ARGUMENTS = frozenset(
     "do_lower_case do_basic_tokenize full_tokenizer_file never_split strip_accents tokenize_chinese_chars "
     "wordpieces_prefix".split()
 )
+NO_LIMIT = 10**20  # transformers sets model_max_length to a larger number where a tokenizer has none
+# Arguments of from_pretrained that say where a file lies.
+_PLACES = "cache_dir force_download local_files_only revision subfolder token".split()
 
 
 # Settings of the tokenizer.
@@ -62,6 +67,29 @@ def check_size(k: int, stride: int, allow_gaps: bool, allow_large_k: bool) -> No
     except ValueError as error:
         remedy = "; allow_large_k=True accepts up to 12" if "k must lie" in str(error) and not allow_large_k else ""
         raise ValueError(f"{error}{remedy}") from None
+
+
+def limit_beside(name_or_path: str | os.PathLike, limit: int, options: Mapping[str, Any]) -> int:
+    """Return how many tokens a tokenizer should give to the model that was saved beside it.
+
+    A tokenizer that is saved by itself does not know the model; ``truncation=True`` and pipelines need the limit.
+
+    Args:
+        name_or_path: folder or Hub name of the tokenizer.
+        limit: the limit that was saved with the tokenizer.
+        options: what was passed to ``from_pretrained`` (such as ``subfolder``).
+    """
+    where = {name: options[name] for name in _PLACES if options.get(name) is not None}
+    try:
+        settings = PreTrainedConfig.get_config_dict(name_or_path, **where)[0]
+    except (OSError, ValueError):  # there is no model, or whoever loads it says what is wrong with it
+        return limit
+    positions = settings.get("max_position_embeddings")
+    if not isinstance(positions, int) or positions < 1:
+        return limit
+    # Positions without a table have no end: a limit that somebody chose may exceed the lengths of training.
+    has_table = settings.get("position_embedding_type") not in ("sinusoidal", "rotary")
+    return min(limit, positions) if has_table or limit > NO_LIMIT else limit
 
 
 def check_policy(errors: str) -> None:

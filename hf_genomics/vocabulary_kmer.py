@@ -117,10 +117,23 @@ class KmerVocabulary(PreTrainedTokenizer):
         index = self.added_tokens_encoder.get(name, self._convert_token_to_id(name))
         if index == UNK_ID and name != self.special_names[UNK_ID]:
             index = len(self)
-        if token.special and name not in special_names:
-            self.extra_special_tokens = [*self.extra_special_tokens, name]
         self.added_tokens_decoder = {index: token}  # the setter adds this token to the existing ones
         self.tokens_trie.add(name)
+        if token.special and name not in special_names:
+            self.extra_special_tokens = [*self.extra_special_tokens, name]
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Set an attribute; a special token that is set in this way is added, as `add_special_tokens` would add it.
+
+        transformers keeps only the name: the token would have the id of [UNK], without a word.
+        """
+        name = "extra_special_tokens" if name == "additional_special_tokens" else name
+        super().__setattr__(name, value)
+        is_built = "added_names" in self.__dict__  # until then, ``__init__`` of transformers adds the tokens itself
+        if is_built and value and (name == "extra_special_tokens" or name in self.SPECIAL_TOKENS_ATTRIBUTES):
+            given = value if isinstance(value, list | tuple) else [value]
+            ids = self.added_tokens_encoder
+            self._add_tokens([token for token in given if str(token) not in ids], special_tokens=True)
 
     # The route through transformers, one string per token. It is also the slow twin of the other routes in tests.
 

@@ -6,6 +6,7 @@ import gzip
 import json
 import logging
 import os
+import re
 import subprocess
 import sys
 
@@ -149,9 +150,10 @@ def test_records_shorter_than_asked_for_are_refused(refused, work):
     assert has_all(line, "short.fa: record 2 ('short')", "4 nt", "6 nt")
 
 
-def test_records_shorter_than_a_kmer_are_refused_by_predict(refused, work, home):
+def test_records_shorter_than_a_kmer_are_refused_by_a_strict_predict(refused, work, home):
     (work / "short.fa").write_text(">long\nACGTACGT\n>short\nAC\n")
-    line = refused("predict", "--model", home / "tuned", "--input", "short.fa", "--output", "p.tsv")
+    words = ["--model", home / "tuned", "--input", "short.fa", "--output", "p.tsv", "--strict", "true"]
+    line = refused("predict", *words)
     assert has_all(line, "short.fa: record 2 ('short')", "2 nt", "3 nt")
 
 
@@ -622,7 +624,10 @@ def test_a_run_that_diverges_is_refused_and_not_saved(home, work, capsys):
     words = ["--data.train", "rows.csv", "--pretrained", home / "mlm", "--trainer.output_dir", "out", *QUICK]
     words += ["--trainer.learning_rate", "1e30", "--trainer.max_steps", "4", "--trainer.logging_steps", "1"]
     assert main(["finetune", *map(str, words)]) == 2
-    assert "the run has diverged" in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert "the run has diverged" in error and re.search(r"rows? \d+ \('.+'\).* of rows\.csv", error)
+    (line,) = map(json.loads, (work / "out" / "incidents.jsonl").read_text().splitlines())
+    assert {row["file"] for row in line["rows"]} == {"rows.csv"} and all(1 <= row["row"] <= 8 for row in line["rows"])
     assert not list((work / "out").glob("*.safetensors"))
 
 
@@ -703,6 +708,27 @@ def test_debug_may_be_set_by_a_variable(work, capsys, monkeypatch):
     monkeypatch.setenv("HF_GENOMICS_DEBUG", "1")
     assert main(["prepare", "--fasta", "no.fa", "--output_dir", "out"]) == 2
     assert capsys.readouterr().err.startswith("Traceback")
+
+
+def test_a_reader_of_the_output_that_ends_early_is_no_error(monkeypatch, capsys):
+    def closed(verb, words):
+        raise BrokenPipeError
+
+    monkeypatch.setattr(cli, "_run", closed)
+    monkeypatch.setattr(cli.os, "dup2", lambda *handles: None)
+    assert cli.main(["predict"]) == 141 and capsys.readouterr().err == ""
+
+
+def test_standard_output_holds_the_predictions_and_nothing_else(work, home, capfd):
+    (work / "x.fa").write_text(">r\nACGTTGCATTGA\n>s\nAC\n")
+    words = ["--model", str(home / "tuned"), "--input", "x.fa", "--output"]
+    assert cli.main(["predict", *words, "p.tsv"]) == 0
+    assert cli.main(["predict", *words, "-"]) == 0
+    assert capfd.readouterr().out == (work / "p.tsv").read_text()
+    assert cli.main(["check", "--files", "x.fa", "--output", "-", "--k", "3"]) == 0
+    out, err = capfd.readouterr()
+    assert json.loads(out)["total"]["records"] == 2 and "x.fa" in err
+    assert sorted(path.name for path in work.iterdir() if path.name in ("p.tsv", "-", "x.fa")) == ["p.tsv", "x.fa"]
 
 
 @pytest.mark.parametrize(

@@ -140,6 +140,19 @@ def test_eager_and_sdpa_agree(case: str) -> None:
     assert len(recorded.hidden_states) == 3 and len(recorded.attentions) == 2
 
 
+@pytest.mark.parametrize("backend", ["sdpa", "flex_attention"])
+@pytest.mark.parametrize("case", CASES)
+@torch.no_grad()
+def test_attentions_are_those_of_eager_whatever_the_backend(case: str, backend: str) -> None:
+    inputs = inputs_for(case)
+    eager, other = built(case, "eager"), built(case, backend)
+    expected, found = (model(**inputs, output_attentions=True) for model in (eager, other))
+    assert len(found.attentions) == 2 and all(map(same, found.attentions, expected.attentions))
+    assert same(found.logits, expected.logits)
+    as_tuple = other(**inputs, output_attentions=True, return_dict=False)
+    assert len(as_tuple[-1]) == 2 and same(as_tuple[-1][0], expected.attentions[0])
+
+
 @pytest.mark.parametrize("case", CASES)
 def test_a_sequence_says_the_same_alone_as_in_a_batch_padded_on_either_side(case: str) -> None:
     model, inputs = built(case), inputs_for(case)

@@ -221,7 +221,7 @@ def test_a_value_that_a_constructor_rejects_is_the_users_mistake_and_its_key_is_
         raise kind("num_parts must be odd;\nset 3")
 
     monkeypatch.setattr(Head, "__post_init__", reject)
-    with pytest.raises(InputError, match="^head.num_parts: num_parts must be odd; set 3$"):
+    with pytest.raises(InputError, match="^--head.num_parts must be odd; set 3$"):
         read_arguments(fit, [*START, "--head.num_parts", "2"])
 
 

@@ -12,9 +12,9 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from transformers import AddedToken, PreTrainedTokenizer
+from transformers import AddedToken, AutoTokenizer, PreTrainedTokenizer
 
-from hf_genomics import KmerTokenizer
+from hf_genomics import KmerBertForMaskedLM, KmerTokenizer
 from hf_genomics.sequence import covered_nt, reverse_complement
 
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
@@ -217,3 +217,41 @@ def test_tokens_are_added_as_transformers_adds_them(calls: list) -> None:
 def test_what_is_not_a_token_is_not_added() -> None:
     with pytest.raises(TypeError, match="7"):
         KmerTokenizer(3).add_tokens([7])
+
+
+@pytest.mark.parametrize(
+    "add",
+    [
+        lambda tokenizer: tokenizer.add_tokens(["[HUMAN]"]),
+        lambda tokenizer: tokenizer.add_tokens(["[HUMAN]"], special_tokens=True),
+        lambda tokenizer: tokenizer.add_special_tokens({"additional_special_tokens": ["[HUMAN]"]}),
+        lambda tokenizer: tokenizer.add_special_tokens({"extra_special_tokens": ["[HUMAN]"]}),
+        lambda tokenizer: setattr(tokenizer, "extra_special_tokens", ["[HUMAN]"]),
+        lambda tokenizer: setattr(tokenizer, "additional_special_tokens", ["[HUMAN]"]),
+        lambda tokenizer: setattr(tokenizer, "bos_token", "[HUMAN]"),
+        lambda tokenizer: setattr(tokenizer, "mask_token", "[HUMAN]"),
+    ],
+    ids=["token", "special", "additional", "extra", "extra_attribute", "additional_attribute", "bos", "mask"],
+)
+def test_an_added_token_is_one_token_however_it_was_added(add, tmp_path) -> None:
+    tokenizer = KmerTokenizer(3)
+    add(tokenizer)
+    assert len(tokenizer) == 70 and tokenizer.convert_tokens_to_ids("[HUMAN]") == 69
+    for text in ("[HUMAN]ACGT", "[HUMAN] ACGT", "[HUMAN]acgt"):
+        assert tokenizer(text)["input_ids"] == [2, 69, 16, 50, 3]
+    tokenizer.save_pretrained(tmp_path)
+    again = AutoTokenizer.from_pretrained(tmp_path)
+    assert len(again) == 70 and again("ACG[HUMAN]CGT")["input_ids"] == [2, 16, 69, 50, 3]
+
+
+def test_a_model_learns_an_added_token(tiny_config, tmp_path) -> None:
+    tokenizer = KmerTokenizer(3)
+    tokenizer.add_special_tokens({"extra_special_tokens": ["[HUMAN]"]})
+    model = KmerBertForMaskedLM(tiny_config)
+    model.resize_token_embeddings(len(tokenizer))
+    inputs = tokenizer("[HUMAN]ACGT", return_tensors="pt")
+    expected = model.eval()(**inputs).logits
+    assert expected.shape[-1] == model.config.vocab_size == 70
+    for part in (model, tokenizer):
+        part.save_pretrained(tmp_path)
+    assert torch.equal(KmerBertForMaskedLM.from_pretrained(tmp_path)(**inputs).logits, expected)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import inspect
 import json
 import logging
+import multiprocessing
 import os
 import resource
 import shutil
@@ -285,7 +286,8 @@ def _plant(step: int, what: str, rank: int = 0) -> None:
 
     Args:
         step: number of the forward pass, counted from 1.
-        what: "nan", "nan forever", "spike", "full disk", or the name of a signal.
+        what: "nan", "nan forever", "spike", "full disk", the name of a signal, or "group" and a signal that the workers
+            of the process get too.
         rank: process in which it happens.
     """
     from hf_genomics import KmerBertForMaskedLM
@@ -303,6 +305,11 @@ def _plant(step: int, what: str, rank: int = 0) -> None:
                 output.loss = output.loss * 5
             elif what == "full disk":
                 resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000))
+            elif what.startswith("group "):
+                number = getattr(signal, what.split()[1])
+                for worker in multiprocessing.active_children():
+                    os.kill(worker.pid, number)
+                os.kill(os.getpid(), number)
             else:
                 os.kill(os.getpid(), getattr(signal, what))
         return output

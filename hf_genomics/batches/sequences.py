@@ -50,13 +50,14 @@ class DataCollatorForSequences:
         Args:
             features: rows with ``sequence`` (letters or text) and, optionally, ``label`` or ``labels`` (a class or
                 values), ``pair`` (a second sequence), ``nt_labels`` (nt,), ``tracks`` (tracks,), ``nt_tracks``
-                (nt, tracks), ``window_index``, ``epoch`` and ``keep_strand``.
+                (nt, tracks), ``window_index``, ``epoch``, ``keep_strand`` and ``row_number``.
 
         Returns:
             ``input_ids`` and ``attention_mask``, int64 (rows, tokens), or (rows, parts, tokens) if sequences are cut
             into parts, with a mask of 0 on parts that a shorter sequence lacks; ``token_type_ids`` of pairs;
             ``labels``, int64 classes or float32 values, (rows,), (rows, labels) or (rows, nt), -100 beyond the end of
-            a sequence; ``tracks`` and ``nt_tracks``, float32, NaN beyond the end of a sequence.
+            a sequence; ``tracks`` and ``nt_tracks``, float32, NaN beyond the end of a sequence; ``row_numbers``, int64
+            (rows,), which models do not take.
 
         Raises:
             ValueError: if there is no row, or labels per nucleotide would have to change strand.
@@ -66,6 +67,8 @@ class DataCollatorForSequences:
         if self.rc_probability:
             features = self._draw_strands(features)
         columns = self._tokens(features) | _labels_and_tracks(features)
+        if "row_number" in features[0]:
+            columns["row_numbers"] = np.array([feature["row_number"] for feature in features], np.int64)
         return {name: torch.from_numpy(column) for name, column in columns.items()}
 
     def _tokens(self, features: Sequence[Mapping[str, Any]]) -> dict[str, np.ndarray]:

@@ -281,6 +281,8 @@ def score_section(records: Records) -> str:
         rows = [[title, *(score.get(name) for name in names)] for title, score in models.items()]
         positive = metrics.get("positive") or metrics["test"].get("positive")
         note = f" F1, AUROC and AUPRC refer to the class {positive}." if positive else ""
+        reasons = metrics["test"].get("undefined") or {}
+        note += "".join(f" {_SCORE_NAMES.get(name, name)} has no value: {why}." for name, why in reasons.items())
         table = _table(["model", *(_SCORE_NAMES.get(name, name) for name in names)], rows)
         return f"{table}\n\nOne run with one seed, on the test split.{note}"
     evaluated = {name.removeprefix("eval_"): value for name, value in metrics.items() if name.startswith("eval_")}

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import signal
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+import time
+from contextlib import AbstractContextManager
 from types import FrameType
 from typing import Any, Protocol
 
 from transformers import ProgressCallback, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from ..errors import StoppedError
+from ..stopping import handling, ignore_signals
+
+#: Seconds after a signal in which a launcher may pass on the same request as a second signal.
+_PASSED_ON = 5.0
 
 
 class HasEpochs(Protocol):
@@ -43,7 +47,7 @@ class SetEpoch(TrainerCallback):
 
 
 class StopRequest:
-    """Request to stop after the current step, made by SIGTERM or SIGINT.
+    """Request to stop after the current step, made by one of `stopping.SIGNALS`.
 
     Attributes:
         number: the signal that this process received, 0 for none.
@@ -52,25 +56,47 @@ class StopRequest:
 
     def __init__(self) -> None:
         self.number = self.agreed = 0
+        self._since = 0.0
 
     def __call__(self, number: int, frame: FrameType | None) -> None:
-        """Note a signal; a second signal interrupts the run at once."""
-        if self.number:
-            raise KeyboardInterrupt
-        self.number = number
+        """Note a signal; a second signal interrupts the run at once.
 
-    @contextmanager
-    def listening(self) -> Iterator[None]:
-        """Handle SIGTERM and SIGINT within the block, and restore the previous handlers after it."""
-        if threading.current_thread() is not threading.main_thread():  # Python lets only the main thread do this
-            yield
-            return
-        previous: dict[int, Any] = {number: signal.signal(number, self) for number in (signal.SIGTERM, signal.SIGINT)}
-        try:
-            yield
-        finally:
-            for number, handler in previous.items():
-                signal.signal(number, handler)
+        A scheduler sends its signal to the launcher of several processes and to the processes; the launcher then passes
+        it on to them. That is one request.
+        """
+        launched, now = "WORLD_SIZE" in os.environ, time.monotonic()
+        if self.number and not (launched and now - self._since < _PASSED_ON):
+            raise KeyboardInterrupt
+        if not self.number:
+            self.number, self._since = number, now
+
+    def listening(self) -> AbstractContextManager[None]:
+        """Handle the signals within a ``with`` block, and restore the previous handlers after it."""
+        return handling(self)
+
+
+def shield_workers(loader: Any) -> Any:
+    """Let the workers of a DataLoader ignore signals that ask for a stop; return the DataLoader.
+
+    Args:
+        loader: a DataLoader that has not started its workers yet.
+    """
+    if getattr(loader, "num_workers", 0):
+        loader.worker_init_fn = _ShieldedWorker(loader.worker_init_fn)
+    return loader
+
+
+class _ShieldedWorker:
+    """Start of a worker process: ignore signals, then do what the DataLoader asks for."""
+
+    def __init__(self, init: Any) -> None:
+        self.init = init
+
+    def __call__(self, worker: int) -> None:
+        """Start the worker of this number."""
+        ignore_signals()
+        if self.init is not None:
+            self.init(worker)
 
 
 class StopAfterStep(TrainerCallback):
@@ -102,7 +128,7 @@ class StopAfterStep(TrainerCallback):
         if self.request.agreed:
             name = signal.Signals(self.request.agreed).name
             raise StoppedError(
-                f"stopped by {name} after step {state.global_step}, which is saved; continue with --resume true",
+                f"stopped by {name} after step {state.global_step}, which is saved; start it again with --resume auto",
                 128 + self.request.agreed,
             )
 

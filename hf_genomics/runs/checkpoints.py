@@ -15,6 +15,7 @@ import os
 import random
 import re
 import shutil
+import tempfile
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -27,7 +28,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from ..errors import InputError
-from ..io.writing import replacing
+from ..io.writing import replacing, sync_folder
+from ..saved_files import read_json
 
 logger = logging.getLogger(__name__)
 
@@ -35,8 +37,8 @@ MANIFEST = "manifest.json"
 TRAINER_STATE = "trainer_state.json"
 SETTINGS = "settings.json"
 _NAME = re.compile(r"checkpoint-(\d+)")
-#: Folders that a killed run may leave: half-written checkpoints, and old ones that it was deleting.
-_REMAINS = (".checkpoint-*.partial", ".checkpoint-*.old")
+#: Folders that a killed run may leave: half-written checkpoints and models, and old checkpoints that it was deleting.
+_REMAINS = (".checkpoint-*.partial", ".checkpoint-*.old", ".files.*.partial")
 #: SHA-256 of files that this process has read, by device, inode, size and times of the file; see ``_sha256``.
 _known_hashes: dict[tuple[int, ...], str] = {}
 #: Nanoseconds without a change after which the times of a file can be trusted: the clocks of file systems tick every 1
@@ -146,11 +148,28 @@ def writing(target: Path) -> Iterator[Path]:
         _seal(folder)
 
 
+@contextmanager
+def writing_files(folder: Path) -> Iterator[Path]:
+    """Yield a temporary folder whose files are moved to ``folder``, flushed to disk, if the block raises nothing."""
+    folder.mkdir(parents=True, exist_ok=True)
+    place = Path(tempfile.mkdtemp(prefix=".files.", suffix=".partial", dir=folder))
+    try:
+        yield place
+        for path in sorted(place.iterdir()):
+            _sync(path)
+            path.replace(folder / path.name)
+        sync_folder(folder)
+    finally:
+        shutil.rmtree(place, ignore_errors=True)
+
+
 def problem_of(checkpoint: Path) -> str | None:
     """Return why a folder is not a valid checkpoint; None if every file matches the manifest, byte by byte."""
     try:
-        files = json.loads((checkpoint / MANIFEST).read_text(encoding="utf-8"))["files"]
+        files = read_json(checkpoint / MANIFEST)["files"]
         for name, facts in files.items():
+            if Path(name).is_absolute() or ".." in Path(name).parts:  # a manifest may come from anybody
+                return f"its {MANIFEST} names a file outside the checkpoint"
             path = checkpoint / name
             if not path.is_file():
                 return f"{name} is missing"

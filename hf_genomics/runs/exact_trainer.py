@@ -5,7 +5,7 @@ Differences from transformers' Trainer:
 - A checkpoint is complete or absent, and holds no pickle (checkpoints.py).
 - A checkpoint also holds the loss not yet logged, so that a resumed run writes the same log.
 - A NaN or infinite loss or gradient norm stops the run at that step, or the step is skipped (incidents.py).
-- SIGTERM and SIGINT end the run after the current step, with a checkpoint (callbacks.py).
+- A signal that asks for a stop ends the run after the current step, with a checkpoint (callbacks.py).
 - Nothing is printed to standard output.
 
 This file overrides public methods of the Trainer only. The private methods that must be replaced as well are overridden
@@ -14,9 +14,11 @@ in trainer_fence.py.
 
 from __future__ import annotations
 
+import copy
 import json
 import logging
 import math
+import signal
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -39,8 +41,8 @@ from transformers import (
 from ..errors import InputError, StoppedError
 from ..genomes.order import EpochOrder
 from . import checkpoints
-from .callbacks import QuietProgress, StopAfterStep, StopRequest
-from .incidents import Describe, SpikeDetector, WatchSteps, divergence_error
+from .callbacks import QuietProgress, StopAfterStep, StopRequest, shield_workers
+from .incidents import Describe, SpikeDetector, WatchSteps, agree, divergence_error
 from .sharding import shard, shard_optimizer, unshard, unshard_optimizer
 from .trainer_fence import FencedTrainer
 
@@ -53,7 +55,7 @@ _DECISIVE = (
     "label_smoothing_factor average_tokens_across_devices"
 ).split()
 #: Keys of a model's configuration that do not change what is computed.
-_NOT_DECISIVE = {"transformers_version", "architectures", "dtype", "_name_or_path", "auto_map"}
+_NOT_DECISIVE = {"transformers_version", "architectures", "dtype", "_name_or_path", "auto_map", "positive_class"}
 
 
 class ExactTrainer(FencedTrainer):
@@ -98,7 +100,7 @@ class ExactTrainer(FencedTrainer):
         """Train from the start, or from a checkpoint.
 
         Raises:
-            StoppedError: after SIGTERM or SIGINT, once the current step is saved; or if another process has ended.
+            StoppedError: after a signal, once the current step is saved; or if another process has ended.
             InputError: if a loss or gradient norm is NaN or infinite, or the disk is full.
         """
         self._resumed_from = Path(resume_from_checkpoint) if resume_from_checkpoint else None
@@ -112,11 +114,36 @@ class ExactTrainer(FencedTrainer):
                 raise StoppedError("another process of the run has ended; see its messages", 1) from error
             raise
 
-    def training_step(self, *args: Any, **kwargs: Any) -> torch.Tensor:
-        """Train on a batch, and keep its loss until `WatchSteps` judges the step."""
-        loss = super().training_step(*args, **kwargs)
+    def training_step(self, model: Any, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> torch.Tensor:
+        """Train on a batch, and keep its loss and the numbers of its rows until `WatchSteps` judges the step."""
+        self._watch.rows.append(inputs.pop("row_numbers", None))
+        loss = super().training_step(model, inputs, *args, **kwargs)
         self._watch.losses.append(loss)
         return loss
+
+    def get_train_dataloader(self) -> Any:
+        """Build the loader of training batches, whose workers outlive a signal that asks for a stop."""
+        return shield_workers(super().get_train_dataloader())
+
+    def get_eval_dataloader(self, *args: Any, **kwargs: Any) -> Any:
+        """Build the loader of validation batches, whose workers outlive a signal that asks for a stop."""
+        return shield_workers(super().get_eval_dataloader(*args, **kwargs))
+
+    def stop_if_asked(self) -> None:
+        """End a run that was asked to stop during its last step, if that step is saved; all processes must call this.
+
+        Raises:
+            StoppedError: if a signal was received while the run trained.
+        """
+        (number,) = agree(self.args, self._stop.number)
+        step = self.state.global_step
+        # Without a checkpoint of the last step, all of the training would be lost.
+        if number and checkpoints.problem_of(Path(self.args.output_dir) / f"checkpoint-{step}") is None:
+            raise StoppedError(
+                f"stopped by {signal.Signals(number).name} after step {step}, the last one, which is saved; finish the "
+                "run with --resume auto",
+                128 + number,
+            )
 
     def note_gradient_norm(self, norm: Any) -> None:
         """Keep the gradient norm until `WatchSteps` judges the step."""
@@ -124,6 +151,8 @@ class ExactTrainer(FencedTrainer):
 
     def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
         """Write numbers to the log instead of standard output, with mean losses over the steps that were not skipped.
+
+        NaN and infinite numbers, which are not valid JSON, become None.
 
         Raises:
             InputError: if the validation loss is NaN or infinite.
@@ -135,12 +164,31 @@ class ExactTrainer(FencedTrainer):
             logs["train_loss"] = running.mean_of_run
         if self._watch.skipped and "grad_norm" in logs:
             logs["grad_norm"] = 0.0  # of the last step, which was skipped; NaN is not valid JSON
+        eval_loss = logs.get("eval_loss", 0)
+        numbers_of = {name: value for name, value in logs.items() if isinstance(value, float)}
+        logs.update(dict.fromkeys(name for name, value in numbers_of.items() if not math.isfinite(value)))
         super().log(logs, *args, **kwargs)
         if self.is_world_process_zero():
             numbers = (f"{name} {value:.6g}" for name, value in logs.items() if isinstance(value, int | float))
             logger.info("step %d: %s", self.state.global_step, ", ".join(numbers))
-        if not math.isfinite(logs.get("eval_loss", 0)):
-            raise divergence_error(f"eval_loss is {logs['eval_loss']} at step {self.state.global_step}")
+        if not math.isfinite(eval_loss):
+            raise divergence_error(f"eval_loss is {eval_loss} at step {self.state.global_step}")
+
+    def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
+        """Evaluate, and check that the score by which the best model is chosen has a value.
+
+        Raises:
+            InputError: if it has none.
+        """
+        metrics = super().evaluate(*args, **kwargs)
+        metric = self.args.metric_for_best_model
+        name = None if metric is None else f"eval_{metric.removeprefix('eval_')}"
+        if name in metrics and metrics[name] is None:
+            raise InputError(
+                f"trainer.metric_for_best_model: {name} has no value at step {self.state.global_step}, because labels "
+                "or predictions of the validation data do not vary; choose another metric, such as loss"
+            )
+        return metrics
 
     # Checkpoints
 
@@ -168,7 +216,8 @@ class ExactTrainer(FencedTrainer):
         """Save model and tokenizer for ``from_pretrained``; all processes must call this."""
         weights = self._whole_weights()
         if self.args.should_save:
-            self._write_model(Path(output_dir or self.args.output_dir), weights)
+            with checkpoints.writing_files(Path(output_dir or self.args.output_dir)) as place:
+                self._write_model(place, weights)
 
     def _whole_weights(self) -> dict[str, Any] | None:
         """Gather sharded weights; return None if every process has all weights."""
@@ -186,6 +235,8 @@ class ExactTrainer(FencedTrainer):
         model.save_pretrained(folder, state_dict=weights)
         tokenizer = self.processing_class or getattr(self.data_collator, "tokenizer", None)
         if tokenizer is not None:
+            tokenizer = copy.copy(tokenizer)  # the limit is the saved model's, not that of the caller's tokenizer
+            tokenizer.model_max_length = getattr(model.config, "max_position_embeddings", tokenizer.model_max_length)
             tokenizer.save_pretrained(folder)
 
     def _write_states(self, place: Path, processes: list[dict[str, Any]], optimizer: dict[str, Any]) -> None:
@@ -289,7 +340,7 @@ def disk_errors(place: Path) -> Iterator[None]:
         yield
     except (OSError, SafetensorError) as error:
         last = checkpoints.newest_valid(place.parent)[0]
-        remedy = f"then continue from {last.name} with --resume true" if last else "then start again"
+        remedy = f"then continue from {last.name} with --resume auto" if last else "then start again"
         raise InputError(f"{place}: could not be written ({error}); free space on the disk, {remedy}") from error
 
 

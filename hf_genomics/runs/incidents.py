@@ -19,6 +19,7 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 
 from ..errors import InputError
 from ..genomes.order import EpochOrder
+from ..io.files import shorten
 from .callbacks import StopRequest
 from .checkpoints import newest_valid
 
@@ -125,6 +126,7 @@ class WatchSteps(TrainerCallback):
     ) -> None:
         self.stop, self.on_nonfinite, self.order, self.describe = stop, on_nonfinite, order, describe
         self.losses: list[Tensor] = []  # losses of the forward passes of this step so far
+        self.rows: list[Tensor | None] = []  # numbers of the rows of these passes, if the batches hold them
         self.gradient_norm: Any = 0.0  # gradient norm of this step, before clipping
         self.running, self.is_spike, self.skipped = RunningLoss(), SpikeDetector(), 0
 
@@ -142,6 +144,7 @@ class WatchSteps(TrainerCallback):
             InputError: if a loss or the gradient norm is NaN or infinite, and the step is not skipped.
         """
         losses, self.losses = self.losses, []
+        passes, self.rows = self.rows, []
         # In fp16, gradients overflow now and then. The loss scaler skips such steps itself, so the norm is not judged.
         judged = losses if args.fp16 else [*losses, torch.as_tensor(self.gradient_norm, device=losses[0].device)]
         # The one place in a step that waits for the device: all numbers are fetched together.
@@ -149,12 +152,12 @@ class WatchSteps(TrainerCallback):
         bad, self.stop.agreed = agree(args, int(not all(map(math.isfinite, values))), self.stop.number)
         values = values[: len(losses)]
         if bad:
-            self._handle_nonfinite(args, state, model, values)
+            self._handle_nonfinite(args, state, model, values, passes)
             return
         self.skipped = 0
         self.running.add(values)
         if self.is_spike(sum(values)):
-            what = self._record(args, state, "spike", [sum(values)], None)
+            what = self._record(args, state, "spike", [sum(values)], None, passes)
             logger.warning("%s; the median of the steps before is %.4g", what, self.is_spike.median)
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
@@ -163,13 +166,20 @@ class WatchSteps(TrainerCallback):
 
     on_epoch_end = on_step_end
 
-    def _handle_nonfinite(self, args: TrainingArguments, state: TrainerState, model: Any, losses: list[float]) -> None:
+    def _handle_nonfinite(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        model: Any,
+        losses: list[float],
+        passes: list[Tensor | None],
+    ) -> None:
         """Skip the step or stop the run; every process raises the same message, so that the first can speak for all."""
         self.skipped += 1
         all_losses = gather_object([losses])
         bad_ranks = [rank for rank, values in enumerate(all_losses) if not all(map(math.isfinite, values))]
         here = not bad_ranks or args.process_index in bad_ranks  # no bad rank: only the gradient norm is bad
-        message = self._record(args, state, "non-finite", losses, float(self.gradient_norm)) if here else None
+        message = self._record(args, state, "non-finite", losses, float(self.gradient_norm), passes) if here else None
         what = next(filter(None, gather_object([message])))
         if self.on_nonfinite == "stop" or self.skipped == _MOST_SKIPPED:
             last = newest_valid(Path(args.output_dir))[0]
@@ -180,7 +190,13 @@ class WatchSteps(TrainerCallback):
             parameter.grad = None  # so that the optimizer changes neither this weight nor its own state
 
     def _record(
-        self, args: TrainingArguments, state: TrainerState, kind: str, losses: list[float], norm: float | None
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        kind: str,
+        losses: list[float],
+        norm: float | None,
+        passes: list[Tensor | None],
     ) -> str:
         """Append an incident to the run's file of incidents, and describe it in one line."""
         step, rank = state.global_step, args.process_index
@@ -192,6 +208,12 @@ class WatchSteps(TrainerCallback):
             windows = self.describe(epoch, culprits(losses, rows) if len(losses) > 1 else rows.reshape(-1))
             facts |= {"epoch": epoch, "windows": windows}
             what += f" in {name_windows(windows)} of epoch {epoch} (all listed in {FILE})"
+        elif self.describe is not None and (numbers := [rows.tolist() for rows in passes if rows is not None]):
+            epoch = int(state.epoch or 0)
+            bad = [rows for rows, loss in zip(numbers, losses, strict=False) if not math.isfinite(loss)]
+            named = self.describe(epoch, np.array(sum(bad or numbers, []), np.int64))
+            facts |= {"epoch": epoch, "rows": named}
+            what += f" in {name_rows(named)} (all listed in {FILE})"
         append(Path(args.output_dir), facts)
         return what
 
@@ -243,8 +265,31 @@ def name_windows(windows: Sequence[dict[str, Any]]) -> str:
     return f"window{'s' if len(windows) > 1 else ''} {', '.join(named)}{more}"
 
 
+def name_rows(rows: Sequence[dict[str, Any]]) -> str:
+    """Name the first few of many rows of a table.
+
+    >>> name_rows([{"file": "train.csv", "row": 7, "record": "g7"}])
+    "row 7 ('g7') of train.csv"
+    """
+    named = [f"{row['row']} ({shorten(str(row['record']), 30)})" for row in rows[:_NAMED]]
+    more = f" and {len(rows) - _NAMED} more" if len(rows) > _NAMED else ""
+    return f"row{'s' if len(rows) > 1 else ''} {', '.join(named)}{more} of {rows[0]['file']}"
+
+
 def append(folder: Path, incident: dict[str, Any]) -> None:
-    """Append an incident to the run's file of incidents, one JSON object a line; several processes may write to it."""
+    """Append an incident to the run's file of incidents, one JSON object a line; several processes may write to it.
+
+    JSON has no NaN and no infinite numbers, and null would not tell which of the two it was, so they become texts.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     with open(folder / FILE, "a", encoding="utf-8") as file:
-        file.write(json.dumps(incident) + "\n")
+        file.write(json.dumps(_plain(incident), allow_nan=False) + "\n")
+
+
+def _plain(value: Any) -> Any:
+    """Return a value with the texts "nan", "inf" and "-inf" in place of these numbers."""
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value

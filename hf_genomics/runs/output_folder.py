@@ -1,9 +1,17 @@
-"""Check and clear the output folder of a run."""
+"""Check, lock and clear the output folder of a run."""
 
 from __future__ import annotations
 
+import contextlib
+import errno
+import os
 import shutil
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from fnmatch import fnmatch
 from pathlib import Path
+from typing import Literal
 
 from transformers import PreTrainedModel, TrainingArguments
 
@@ -11,15 +19,23 @@ from ..errors import InputError
 from ..io.writing import check_writable
 from .checkpoints import check_space, checkpoint_bytes, checkpoints_in
 
+#: Whether to continue a run: no, yes (there must be a checkpoint), or "auto" (begin, continue, or do nothing if the run
+#: is finished).
+Resume = bool | Literal["auto"]
 
-def claim_output_dir(path: str | None, done: str, *, overwrite: bool, resume: bool) -> Path:
+LOCK = ".lock"
+#: Errors of file systems that have no locks.
+_NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS, errno.EINVAL)
+
+
+def claim_output_dir(path: str | None, done: str, *, overwrite: bool, resume: Resume) -> Path:
     """Check that a run may write to its output folder, without creating it.
 
     Args:
         path: path of the output folder.
         done: name of the file that only a finished run leaves in the folder.
         overwrite: whether to start from scratch and delete what an earlier run left.
-        resume: whether to continue from a checkpoint.
+        resume: whether to continue from a checkpoint; with "auto", `starting` decides when the run begins.
 
     Returns:
         the output folder.
@@ -36,8 +52,10 @@ def claim_output_dir(path: str | None, done: str, *, overwrite: bool, resume: bo
     if folder.exists() and not folder.is_dir():
         raise InputError(f"{folder} is a file; trainer.output_dir must be a folder")
     check_writable(folder, "trainer.output_dir")
+    if resume == "auto":
+        return folder
     if resume and overwrite:
-        raise InputError("resume continues the run that overwrite would delete; pass only one of them")
+        raise InputError("--resume continues the run that --overwrite would delete; pass only one of them")
     if (folder / done).exists() and not (overwrite or resume):
         raise InputError(f"{folder} holds a finished run; choose another trainer.output_dir, or pass --overwrite true")
     if not (overwrite or resume) and any(folder.glob("checkpoint-*")):
@@ -45,7 +63,7 @@ def claim_output_dir(path: str | None, done: str, *, overwrite: bool, resume: bo
             f"{folder} holds checkpoints of another run; pass --resume true to continue it, or --overwrite true"
         )
     if resume and not checkpoints_in(folder):
-        raise InputError(f"{folder}: no checkpoint to resume from; omit --resume")
+        raise InputError(f"{folder}: no checkpoint to resume from; pass --resume auto, which begins the run")
     return folder
 
 
@@ -66,8 +84,87 @@ def check_room(args: TrainingArguments, network: PreTrainedModel) -> None:
         check_space(Path(args.output_dir or "."), needed, what)
 
 
+#: Files and folders of a run, which `clear_outputs` deletes.
+_OUTPUTS = ("checkpoint-*", "*.json", "*.jsonl", "*.safetensors", "*.png", "*.tsv", "*.bin")
+
+
+def check_inputs_kept(folder: Path, inputs: dict[str, str]) -> None:
+    """Check that a run does not replace or delete what it reads.
+
+    Args:
+        folder: output folder of the run.
+        inputs: files and folders that are read, by the keys with which the user names them; other names (of models on
+            the Hub) are ignored.
+
+    Raises:
+        InputError: if one of them is the output folder, or a file or folder in it that `clear_outputs` deletes.
+    """
+    for key, name in inputs.items():
+        path, place = Path(name).resolve(), folder.resolve()
+        if not (path.exists() and path.is_relative_to(place)):
+            continue
+        first = path.relative_to(place).parts[:1]  # empty if it is the folder itself
+        if not first or any(fnmatch(first[0], pattern) for pattern in _OUTPUTS):
+            raise InputError(
+                f"{key}: {name} lies in trainer.output_dir ({folder}), and the run would replace it; choose another "
+                "trainer.output_dir"
+            )
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Hold the lock of a folder within the block, so that no two processes write to it.
+
+    The lock belongs to this process, not to its children, and the system releases it when the process ends, however it
+    ends. Where the file system or the operating system has no such locks, nothing is locked.
+
+    Args:
+        folder: the folder; it exists.
+
+    Raises:
+        InputError: if another process holds the lock; the message names it.
+    """
+    file = _take_lock(folder)
+    try:
+        yield
+    finally:
+        if file is not None:
+            with contextlib.suppress(OSError):
+                os.unlink(folder / LOCK)  # before the lock is released: after it, the file may be another process's
+            os.close(file)
+
+
+def _take_lock(folder: Path) -> int | None:
+    """Lock the file of a folder's lock and return its handle, or None where there are no locks."""
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        return None
+    while True:
+        file = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o666)
+        try:
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            holder = os.read(file, 200).decode("utf-8", "replace").strip()
+            os.close(file)
+            if error.errno in _NO_LOCKS:
+                (folder / LOCK).unlink(missing_ok=True)
+                return None
+            raise InputError(
+                f"{folder}: another process ({holder or 'unknown'}) is writing to it; wait until it has ended, "
+                "or choose another trainer.output_dir"
+            ) from error
+        with contextlib.suppress(FileNotFoundError):
+            # The process that held the lock may have deleted the file in between.
+            if os.stat(folder / LOCK).st_ino == os.fstat(file).st_ino:
+                os.truncate(file, 0)
+                os.write(file, f"process {os.getpid()} on {socket.gethostname()}\n".encode())
+                return file
+        os.close(file)
+
+
 def clear_outputs(folder: Path) -> None:
     """Delete the files of an earlier run, so that none of them is mixed up with files of the new run."""
-    for pattern in ("checkpoint-*", "*.json", "*.jsonl", "*.safetensors", "*.png", "*.tsv", "*.bin"):
+    for pattern in _OUTPUTS:
         for path in folder.glob(pattern):
             shutil.rmtree(path) if path.is_dir() else path.unlink()

@@ -19,7 +19,8 @@ from transformers import BertConfig, PreTrainedConfig, PreTrainedModel
 from .. import modeling_kmer_bert
 from ..configuration_kmer_bert import BERT_SETTINGS, KmerBertConfig
 from ..errors import InputError
-from ..inference.loading import no_load_report, readable
+from ..inference.adapters import base_of
+from ..inference.loading import check_finite, load_merged, no_load_report, readable
 from ..io.writing import replacing
 from ..losses import in_target_units
 from ..sequence import SPECIAL_TOKENS, kmer_vocabulary
@@ -47,11 +48,12 @@ _IRRELEVANT = set(
 def convert(source: str, output_dir: str, to: Literal["kmer_bert", "bert"] = "kmer_bert") -> dict[str, Any]:
     """Convert a DNABERT folder to a KmerBert folder, or back to one that stock BertForMaskedLM and BertTokenizer load.
 
-    The class follows the source: pretrained models and fine-tuned sequence and token classifiers keep their heads.
+    The class follows the source: pretrained models and fine-tuned sequence and token classifiers keep their heads. An
+    adapter of peft (LoRA) and its base model are merged into one model.
 
     Args:
         source: folder of a BERT over k-mers (config.json, weights and vocab.txt or tokenizer.json, which is checked),
-            or its name on the Hub; with ``to: bert``, folder or name of a KmerBert.
+            or its name on the Hub; or folder of an adapter; with ``to: bert``, folder or name of a KmerBert.
         output_dir: folder to write; it must not exist, or be empty.
         to: format of the new folder, "kmer_bert" or "bert".
 
@@ -59,14 +61,17 @@ def convert(source: str, output_dir: str, to: Literal["kmer_bert", "bert"] = "km
         The ``class`` that was written, ``k``, the number of ``parameters``, and ``output_dir``.
 
     Raises:
-        InputError: if the source is not such a model, lacks weights of the encoder, holds a pickle with more than
-            weights, or has a setting that the other model cannot express; nothing is written then.
+        InputError: if the source is not such a model, lacks weights of the encoder or has NaN among them, holds a
+            pickle with more than weights, or has a setting that the other model cannot express; nothing is written
+            then.
 
     Source: DNABERT (Ji et al. 2021).
     """
     target = Path(output_dir)
     if target.exists() and not (target.is_dir() and not any(target.iterdir())):
         raise InputError(f"{target}: exists already; name a new folder")
+    if to == "kmer_bert" and base_of(source) is not None:
+        return _write(*load_merged(source), target)
     # Load and check everything before the new folder is begun.
     with readable(source):
         architecture = _architecture(source)
@@ -74,13 +79,19 @@ def convert(source: str, output_dir: str, to: Literal["kmer_bert", "bert"] = "km
         if architecture not in names:
             raise InputError(f"{source}: {_cannot_convert(architecture, to)}")
         model = _load(source, names[architecture])
+    return _write(model, KmerTokenizer(model.config.k) if to == "kmer_bert" else None, target)
+
+
+def _write(model: PreTrainedModel, tokenizer: KmerTokenizer | None, target: Path) -> dict[str, Any]:
+    """Write a KmerBert with its tokenizer, or, without one, as a BERT; return what `convert` returns."""
     with replacing(target) as folder:
-        if to == "bert":
+        if tokenizer is None:
             to_bert(model, folder)
         else:
             model.save_pretrained(folder)
-            KmerTokenizer(model.config.k, model_max_length=model.config.max_position_embeddings).save_pretrained(folder)
-    kind = TO_BERT[type(model).__name__] if to == "bert" else type(model).__name__
+            tokenizer.model_max_length = model.config.max_position_embeddings
+            tokenizer.save_pretrained(folder)
+    kind = TO_BERT[type(model).__name__] if tokenizer is None else type(model).__name__
     parameters = sum(parameter.numel() for parameter in model.parameters())
     return {"class": kind, "k": model.config.k, "parameters": parameters, "output_dir": str(target)}
 
@@ -164,6 +175,7 @@ def _load(source: str, kind: str) -> PreTrainedModel:
     with no_load_report():
         model, info = getattr(modeling_kmer_bert, kind).from_pretrained(source, output_loading_info=True)
     modeling_kmer_bert.check_encoder_complete(model, info["missing_keys"], source)
+    check_finite(model.state_dict().items(), source)
     if missing := sorted(info["missing_keys"]):
         logger.warning("%s: has no %s; these weights are random: train before use", source, ", ".join(missing))
     if unexpected := sorted(info["unexpected_keys"]):

@@ -7,8 +7,10 @@ from typing import Any
 
 from huggingface_hub import HfApi
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+from safetensors import SafetensorError, safe_open
 
 from ..errors import InputError
+from ..inference.loading import check_finite, check_model_folder
 from ..reports.card_file import check_card
 
 #: Files that are uploaded; the folder of a run holds more (training_args.bin, checkpoints, scores, logs).
@@ -42,7 +44,8 @@ def push(
         The address of the ``commit`` (null for a dry run), and the size in bytes of each of the ``files``.
 
     Raises:
-        InputError: if the folder holds no complete model, its card is missing or wrong, or the Hub rejects the upload.
+        InputError: if the folder holds no complete model, a weight is NaN or infinite, the card is missing or wrong, or
+            the Hub rejects the upload.
     """
     folder = Path(model)
     for needed in ("config.json", "tokenizer_config.json"):
@@ -52,6 +55,10 @@ def push(
     files = sorted({path.name for pattern in _UPLOADED for path in folder.glob(pattern)})
     if not any(file.endswith(".safetensors") for file in files):
         raise InputError(f"{folder}: no weights (*.safetensors) there; name a folder with a saved model")
+    check_model_folder(folder)
+    for file in files:
+        if file.endswith(".safetensors"):
+            _check_weights(folder / file)
     check_card(folder)
     sizes = {file: (folder / file).stat().st_size for file in files}
     if dry_run:
@@ -72,3 +79,12 @@ def push(
     except (OSError, _HTTP_ERROR, HFValidationError) as error:
         raise InputError(f"{name}: cannot be pushed to ({str(error).strip().splitlines()[0]})") from error
     return {"commit": commit.commit_url, "files": sizes}
+
+
+def _check_weights(path: Path) -> None:
+    """Raise InputError if a file of weights is damaged, or holds NaN or infinity."""
+    try:
+        with safe_open(path, "pt") as weights:
+            check_finite(((name, weights.get_tensor(name)) for name in weights.keys()), path)
+    except SafetensorError as error:
+        raise InputError(f"{path}: the weights are damaged ({error}); copy or save them again") from error

@@ -7,7 +7,7 @@ trains, scores and writes.
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,33 +22,38 @@ from transformers import (
 )
 
 from ..batches.sequences import DataCollatorForSequences
+from ..checks.meaning import describe_labels, label_warnings, rarer_class, task_facts
 from ..configuration_kmer_bert import HierarchicalKmerBertConfig, KmerBertConfig
 from ..errors import InputError
 from ..evaluation.baseline import kmer_baseline, majority_probabilities
-from ..evaluation.evaluate import check_positive, plot_predictions, score_predictions
+from ..evaluation.evaluate import check_positive, plot_predictions, positive_class, score_predictions
+from ..evaluation.explained_scores import explain_classification, undefined_by_classes, undefined_by_columns
+from ..evaluation.leaks import find_leaks, warn_of_leaks
 from ..evaluation.metrics import SCORES, classification_metrics, compute_metrics_for
 from ..evaluation.pictures import plot_loss
-from ..inference.loading import VALUE, load_config, load_tokenizer, no_load_report, readable
+from ..inference.adapters import base_of
+from ..inference.loading import check_finite, load_config, load_tokenizer, no_load_report, readable
 from ..inference.predictions import Predictions
+from ..inference.problems import with_known_kmers
 from ..inference.windows import check_longest, collator_for
-from ..io.writing import write_json
 from ..labelled.data import LabelledData
-from ..labelled.labels import check_columns
 from ..labelled.sequence_dataset import SequenceDataset
-from ..labelled.sequences import LabelledSequences, check_classes
+from ..labelled.sequences import LabelledSequences
+from ..labelled.tables import check_split
+from ..labelled.task import VALUE
 from ..modeling_kmer_bert import check_encoder_complete
 from ..renamed import renamed
 from ..runs.callbacks import SetEpoch
 from ..runs.exact_trainer import ExactTrainer
 from ..runs.flops import attention_for
 from ..runs.memory import check_memory
-from ..runs.output_folder import check_room, claim_output_dir
-from ..runs.running import train
+from ..runs.output_folder import Resume, check_inputs_kept, check_room, claim_output_dir
+from ..runs.running import METRICS, finish, finished_metrics, starting, train
 from ..tokenization_kmer import KmerTokenizer
 from .arguments import check_arguments, check_best_metric
 from .head import FLAT_KEYS, Head
 from .record import run_record, split_record, write_run_record
-from .settings import check_head, check_task, derive_config, measure, resume_settings
+from .settings import check_head, derive_config, measure, resume_settings
 
 logger = logging.getLogger(__name__)
 
@@ -66,6 +71,10 @@ class Splits(NamedTuple):
     validation: LabelledSequences | None
     test: LabelledSequences | None
 
+    def by_name(self) -> dict[str, LabelledSequences]:
+        """Return the splits that there are, by their names in the `data` section."""
+        return {name: rows for name, rows in zip(("train", "valid", "test"), self, strict=True) if rows is not None}
+
 
 @dataclass(frozen=True)
 class FinetuningPlan:
@@ -80,10 +89,11 @@ class FinetuningPlan:
         network: model with the weights from which training starts.
         collator: function that builds batches.
         head: options of the head.
-        positive: class that F1 refers to; by default the second of two.
+        positive: class of two that F1 and AUPRC refer to; None for another number of classes.
         baseline_k: k-mer size of the baseline, in nt; 0 for no baseline.
-        resume: continue from the newest checkpoint.
+        resume: continue from the newest checkpoint; "auto" begins, continues, or accepts a finished run.
         overwrite: replace a finished run.
+        leaks: counts of sequences in two splits and of contradictory labels, as `find_leaks` returns them.
     """
 
     folder: Path
@@ -96,8 +106,9 @@ class FinetuningPlan:
     head: Head
     positive: str | None
     baseline_k: int
-    resume: bool
+    resume: Resume
     overwrite: bool
+    leaks: dict[str, Any] = field(default_factory=dict)
 
 
 @renamed(**FLAT_KEYS)
@@ -108,7 +119,7 @@ def finetune(
     head: Head = Head(),  # noqa: B008 (immutable)
     positive: str | None = None,
     baseline_k: int = 4,
-    resume: bool = False,
+    resume: Resume = False,
     overwrite: bool = False,
 ) -> dict[str, Any]:
     """Fine-tune a classifier (or regressor), and score it and the k-mer baseline on the test split.
@@ -124,15 +135,19 @@ def finetune(
         data: labelled sequences.
         trainer: transformers.TrainingArguments.
         head: options of the classifier on top of the encoder.
-        positive: class that F1 refers to; by default the second of two.
+        positive: class of two that F1 and AUPRC refer to; by default the rarer one in the training data, and the second
+            one if both are equally frequent. The model's configuration keeps it.
         baseline_k: k-mer size, in nt, of the baseline: a logistic regression on k-mer counts, which is scored too if
             each sequence has one label; 0 for no baseline.
-        resume: continue from the newest checkpoint in the output folder.
+        resume: continue from the newest valid checkpoint in the output folder, as if the run had not been stopped.
+            "auto" begins a run that has no checkpoint yet, continues one that has, and accepts a finished one: the
+            choice for a command that is started again and again.
         overwrite: train again even if the output folder holds a finished run.
 
     Returns:
-        The metrics that are written to metrics.json: the numbers of the training run, "test" (the scores of the model)
-        and "baselines".
+        The metrics that are written to metrics.json: the numbers of the training run, "task" (how the labels were
+        understood), "leaks" and "contradictory_labels" (see `find_leaks`), "test" (the scores of the model) and
+        "baselines". A score without a value is NaN (null in the file), and "undefined" says why.
 
     Raises:
         InputError: if data, model or folder do not fit; nothing has been written then.
@@ -150,7 +165,7 @@ def plan_finetuning(
     head: Head = Head(),  # noqa: B008 (immutable)
     positive: str | None = None,
     baseline_k: int = 4,
-    resume: bool = False,
+    resume: Resume = False,
     overwrite: bool = False,
 ) -> FinetuningPlan:
     """Check everything about a fine-tuning run and build its parts; write nothing.
@@ -168,27 +183,49 @@ def plan_finetuning(
     Raises:
         InputError: if data, model or folder do not fit.
     """
-    folder = claim_output_dir(trainer.output_dir, "metrics.json", overwrite=overwrite, resume=resume)
+    folder = claim_output_dir(trainer.output_dir, METRICS, overwrite=overwrite, resume=resume)
+    check_inputs_kept(folder, {"pretrained": pretrained, **data.paths()})
     check_arguments(trainer)
     if not 0 <= baseline_k <= 8:
         raise InputError(f"baseline_k must lie in 0..8 (0 for no baseline), not {baseline_k}")
+    if base := base_of(pretrained):
+        raise InputError(
+            f"{pretrained} is an adapter of {base}; hf-genomics convert --source {pretrained} --output_dir NEW merges "
+            "the two into a model to start from"
+        )
     tokenizer = load_tokenizer(pretrained)
-    splits = _load_splits(data, tokenizer.k * head.num_parts)
+    splits = _load_splits(data, tokenizer, head)
     _check_splits(splits, trainer, positive)
-    check_task(splits.training.task)
+    leaks = _find_leaks(splits, trainer)
     check_head(head, splits.training.task, tokenizer.k)
+    positive = positive_class(positive or rarer_class(splits.training), splits.training.task)
     pretrained_config = load_config(pretrained)
-    config = _configure(pretrained, pretrained_config, splits, head, tokenizer)
+    config = _configure(pretrained, pretrained_config, splits, head, tokenizer, positive)
     collator = collator_for(config, tokenizer, head.rc_probability, trainer.seed)
     attention = attention_for(trainer)
     first_batch = collator(_first_rows(SequenceDataset(splits.training), trainer))
     check_memory(trainer, config, partial(_auto(config).from_config, config), first_batch, attention)
-    set_seed(trainer.seed)  # for the random weights of the new head
-    network = build_classifier(pretrained, config, pretrained_config, attention, from_scratch=head.from_scratch)
+    set_seed(trainer.seed)  # for the random weights of a model from scratch
+    network = build_classifier(
+        pretrained, config, pretrained_config, attention, from_scratch=head.from_scratch, head_seed=trainer.seed
+    )
     if not folder.exists():  # otherwise `train` checks the room, after deleting the remains of a killed run
         check_room(trainer, network)
+    _log_task(splits.training, positive)
     return FinetuningPlan(
-        folder, pretrained, trainer, splits, tokenizer, network, collator, head, positive, baseline_k, resume, overwrite
+        folder=folder,
+        pretrained=pretrained,
+        trainer=trainer,
+        splits=splits,
+        tokenizer=tokenizer,
+        network=network,
+        collator=collator,
+        head=head,
+        positive=positive,
+        baseline_k=baseline_k,
+        resume=resume,
+        overwrite=overwrite,
+        leaks=leaks,
     )
 
 
@@ -208,21 +245,29 @@ def run_finetuning(plan: FinetuningPlan) -> dict[str, Any]:
     training = plan.splits.training
     run = _build_trainer(plan)
     logger.info("%s training sequences from %s", f"{len(training):,}", training.source)
-    metrics: dict[str, Any] = train(run, resume=plan.resume, overwrite=plan.overwrite)
-    metrics |= {"train_sequences": len(training)}
-    if run.is_world_process_zero():
-        if plan.splits.test is not None:
-            metrics |= _score_test(run, plan.splits.test, plan)
-        plot_loss(run.state.log_history, plan.folder / "loss.png", ylabel="loss")
-        write_json(plan.folder / "metrics.json", metrics)
-        splits = dict(zip(("train", "valid", "test"), plan.splits, strict=True))
-        record = run_record("finetune", plan.trainer, run.state, split_record(splits), plan.pretrained)
-        write_run_record(plan.folder, record)
+    with starting(run, resume=plan.resume, overwrite=plan.overwrite) as start:
+        if start.finished:
+            return finished_metrics(plan.folder)
+        metrics: dict[str, Any] = train(run, start, overwrite=plan.overwrite)
+        metrics |= {"train_sequences": len(training), "task": _task_facts(plan), **plan.leaks}
+        if run.is_world_process_zero():
+            if plan.splits.test is not None:
+                metrics |= _score_test(run, plan.splits.test, plan)
+            plot_loss(run.state.log_history, plan.folder / "loss.png", ylabel="loss")
+            splits = dict(zip(("train", "valid", "test"), plan.splits, strict=True))
+            record = run_record("finetune", plan.trainer, run.state, split_record(splits), plan.pretrained)
+            finish(plan.folder, metrics, partial(write_run_record, plan.folder, record))
     return metrics
 
 
 def build_classifier(
-    pretrained: str, config: KmerBertConfig, pretrained_config: KmerBertConfig, attention: str, *, from_scratch: bool
+    pretrained: str,
+    config: KmerBertConfig,
+    pretrained_config: KmerBertConfig,
+    attention: str,
+    *,
+    from_scratch: bool,
+    head_seed: int = 0,
 ) -> PreTrainedModel:
     """Build a model with a new head on a pretrained encoder, or on an encoder with random weights.
 
@@ -232,6 +277,7 @@ def build_classifier(
         pretrained_config: configuration of the pretrained model.
         attention: name of the attention backend, such as "sdpa".
         from_scratch: initialise all weights at random instead of loading them.
+        head_seed: seed of the weights that the pretrained model does not have.
 
     Raises:
         InputError: if weights of the encoder are missing, or do not have the sizes that config.json requires.
@@ -240,6 +286,7 @@ def build_classifier(
     if from_scratch:
         return auto.from_config(config, attn_implementation=attention)
     options: dict[str, Any] = {"attn_implementation": attention, "ignore_mismatched_sizes": True}
+    options["head_seed"] = head_seed
     if (
         config.position_embedding_type == "absolute"
         and config.max_position_embeddings != pretrained_config.max_position_embeddings
@@ -251,6 +298,7 @@ def build_classifier(
     with readable(pretrained), no_load_report():  # a head for other classes does not fit: it is new
         network, info = auto.from_pretrained(pretrained, config=config, output_loading_info=True, **options)
         check_encoder_complete(network, info["missing_keys"], pretrained)
+        check_finite(network.state_dict().items(), pretrained)
     for name, found, expected in sorted(info["mismatched_keys"]):
         if name.startswith("bert.") and ".pooler." not in name:
             raise InputError(
@@ -261,18 +309,23 @@ def build_classifier(
     return network
 
 
-def _load_splits(data: LabelledData, shortest: int) -> Splits:
+def _load_splits(data: LabelledData, tokenizer: KmerTokenizer, head: Head) -> Splits:
     """Read training, validation and test sequences, and check that every split has every class.
 
     Args:
         data: labelled sequences.
-        shortest: shortest sequence that the model can read, in nt.
+        tokenizer: tokenizer of the model; sequences without a known k-mer are omitted.
+        head: options of the head, which may cut sequences into parts.
     """
+    shortest = tokenizer.k * head.num_parts
     training = data.require("train", shortest, why="fine-tuning needs labelled training sequences")
-    check_columns(training)
+    check_split(training)
     splits = Splits(training, *(data.load(split, shortest, training.task) for split in ("valid", "test")))
-    for examples in filter(None, splits):
-        check_classes(training, examples)
+    known = [examples and with_known_kmers(examples, tokenizer, strict=data.strict) for examples in splits]
+    splits = Splits(known[0] or training, *known[1:])
+    check_split(splits.training)
+    for examples in filter(None, splits[1:]):
+        check_split(examples, splits.training)
     return splits
 
 
@@ -282,6 +335,7 @@ def _check_splits(splits: Splits, trainer: TrainingArguments, positive: str | No
     missing = None if splits.validation else "there are no validation sequences; set data.valid"
     check_best_metric(trainer, SCORES[training.problem], missing)
     check_positive(positive, training.task)
+    _check_best_score(trainer, splits.validation)
     step = trainer.train_batch_size * trainer.world_size
     if trainer.dataloader_drop_last and len(training) < step:
         raise InputError(
@@ -290,8 +344,53 @@ def _check_splits(splits: Splits, trainer: TrainingArguments, positive: str | No
         )
 
 
+def _find_leaks(splits: Splits, trainer: TrainingArguments) -> dict[str, Any]:
+    """Count sequences in two splits and contradictory labels; the first process warns of them."""
+    found = find_leaks(splits.by_name())
+    if trainer.process_index == 0:
+        warn_of_leaks(found, splits.by_name())
+    return found
+
+
+def _check_best_score(trainer: TrainingArguments, validation: LabelledSequences | None) -> None:
+    """Check that the labels of the validation split define the score by which the best model is chosen."""
+    name = (trainer.metric_for_best_model or "").removeprefix("eval_")
+    if validation is None or not name:
+        return
+    if validation.task.is_classification:
+        labels = validation.known_labels if validation.nt_labels is None else np.concatenate(validation.nt_labels)
+        undefined = undefined_by_classes(labels[labels >= 0], validation.label_names or [])
+    else:
+        columns = validation.known_labels.reshape(len(validation), -1)
+        undefined = undefined_by_columns(columns, validation.problem)
+    if name in undefined:
+        raise InputError(
+            f"trainer.metric_for_best_model: {validation.source} gives {name} no value ({undefined[name]}); choose "
+            "another metric, such as loss, or other validation data"
+        )
+
+
+def _log_task(training: LabelledSequences, positive: str | None) -> None:
+    """Log how the labels were understood, and what looks like a mistake in them."""
+    logger.info("%s: %s", training.source, describe_labels(training, positive))
+    for line in label_warnings(training):
+        logger.warning("%s", line)
+
+
+def _task_facts(plan: FinetuningPlan) -> dict[str, Any]:
+    """Return how the labels of every split were understood."""
+    training, validation, test = plan.splits
+    task = replace(training.task, positive=plan.positive)
+    return task_facts(task, {"train": training, "valid": validation, "test": test})
+
+
 def _configure(
-    pretrained: str, pretrained_config: KmerBertConfig, splits: Splits, head: Head, tokenizer: KmerTokenizer
+    pretrained: str,
+    pretrained_config: KmerBertConfig,
+    splits: Splits,
+    head: Head,
+    tokenizer: KmerTokenizer,
+    positive: str | None,
 ) -> KmerBertConfig:
     """Derive the new model's configuration, and check that the new model can read every sequence."""
     positions = pretrained_config.max_position_embeddings
@@ -301,7 +400,8 @@ def _configure(
             f"{head.stretch_positions}; raise or omit it"
         )
     training = splits.training
-    config = derive_config(pretrained_config, training.task, head, measure(training, balanced=head.balanced))
+    task = replace(training.task, positive=positive)
+    config = derive_config(pretrained_config, task, head, measure(training, balanced=head.balanced))
     if head.part_length is None and isinstance(config, HierarchicalKmerBertConfig):
         _check_parts(pretrained, pretrained_config, head)
     for examples in filter(None, splits):
@@ -332,7 +432,7 @@ def _auto(config: KmerBertConfig) -> Any:
 def _build_trainer(plan: FinetuningPlan) -> ExactTrainer:
     """Build the Trainer of a run; building it creates the output folder."""
     training, validation, _ = plan.splits
-    rows = SequenceDataset(training)
+    rows = SequenceDataset(training, numbered=True)
     plan.trainer.remove_unused_columns = False  # the collator turns sequences into what the model takes
     return ExactTrainer(
         model=plan.network,
@@ -342,9 +442,10 @@ def _build_trainer(plan: FinetuningPlan) -> ExactTrainer:
         eval_dataset=SequenceDataset(validation, keep_strand=True) if validation else None,
         processing_class=plan.tokenizer,
         compute_metrics=compute_metrics_for(
-            training.problem, training.label_names or [VALUE], positive=plan.positive or 1
+            training.problem, training.label_names or [VALUE], positive=1 if plan.positive is None else plan.positive
         ),
         callbacks=[SetEpoch(rows)],
+        describe=rows.describe,
         settings=resume_settings(training, validation, plan.network, plan.head),
     )
 
@@ -357,13 +458,20 @@ def _score_test(run: ExactTrainer, test: LabelledSequences, plan: FinetuningPlan
     predictions = Predictions.of(network, plan.tokenizer, test, plan.trainer.per_device_eval_batch_size)
     predictions.write(plan.folder / "predictions.tsv")
     metrics = {"test": score_predictions(predictions, plan.positive), "test_sequences": len(test)}
+    if predictions.num_unscored:
+        metrics["test_sequences_without_scores"] = predictions.num_unscored
     if not test.task.is_classification or not predictions.names:
         return metrics
-    guesses = _baselines(predictions, plan)
+    names, guesses = predictions.names, _baselines(predictions, plan)
     curves = {name: guess for name, guess in guesses.items() if name != "majority"}
     plot_predictions(predictions, plan.folder, plan.positive, curves)
-    target = predictions.names.index(plan.positive) if plan.positive else 1
-    metrics["baselines"] = {name: classification_metrics(*guess, positive=target) for name, guess in guesses.items()}
+    target = names.index(plan.positive) if plan.positive is not None else 1
+    metrics["baselines"] = {
+        name: explain_classification(
+            classification_metrics(*guess, positive=target), *guess, names=names, positive=plan.positive
+        )
+        for name, guess in guesses.items()
+    }
     return metrics
 
 
@@ -385,7 +493,7 @@ def _baselines(predictions: Predictions, plan: FinetuningPlan) -> dict[str, tupl
         scores = kmer_baseline(
             training.sequences,
             training.known_labels,
-            predictions.examples.sequences,
+            predictions.examples.take(np.flatnonzero(predictions.is_scored).tolist()).sequences,
             plan.baseline_k,
             num_classes=classes,
         )

@@ -21,21 +21,20 @@ from transformers import AutoModelForMaskedLM, PreTrainedModel, TrainingArgument
 from ..batches.span_masking import DataCollatorForSpanMasking
 from ..configuration_kmer_bert import KmerBertConfig
 from ..errors import InputError
-from ..evaluation.masked_scores import SCORES
+from ..evaluation.masked_scores import SCORES, undefined_scores
 from ..evaluation.pictures import plot_loss
 from ..genomes.order import EpochOrder
 from ..genomes.sampling import WindowSampling
 from ..genomes.store import GenomeStore
 from ..genomes.windows import WindowDataset
 from ..inference.windows import check_positions
-from ..io.writing import write_json
 from ..modeling_kmer_bert import KmerBertForMaskedLM
 from ..renamed import renamed
 from ..runs.callbacks import SetEpoch
 from ..runs.flops import attention_for
 from ..runs.memory import check_memory
-from ..runs.output_folder import check_room, claim_output_dir
-from ..runs.running import train
+from ..runs.output_folder import Resume, check_inputs_kept, check_room, claim_output_dir
+from ..runs.running import METRICS, finish, finished_metrics, starting, train
 from ..tokenization_kmer import KmerTokenizer
 from .arguments import PretrainingArguments, check_arguments, check_best_metric
 from .masked_trainer import MaskedTrainer, check_schedule
@@ -62,10 +61,10 @@ class PretrainingData:
 
     def __post_init__(self) -> None:
         """Check the number of windows."""
-        if self.valid_windows < 1:
+        if not 1 <= self.valid_windows <= 10**9:
             raise InputError(
-                f"data.valid_windows must be at least 1, not {self.valid_windows}; set data.valid_split to null for no "
-                "validation"
+                f"data.valid_windows must be at least 1 and at most 10^9, not {self.valid_windows}; set "
+                "data.valid_split to null for no validation"
             )
 
 
@@ -83,7 +82,7 @@ class PretrainingPlan:
         validation: windows to evaluate on, or None.
         order: order of the training windows in each epoch.
         settings: further settings that must be equal when the run is resumed, besides trainer and model.
-        resume: continue from the newest checkpoint.
+        resume: continue from the newest checkpoint; "auto" begins, continues, or accepts a finished run.
         overwrite: replace a finished run.
     """
 
@@ -96,7 +95,7 @@ class PretrainingPlan:
     validation: WindowDataset | None
     order: EpochOrder
     settings: dict[str, Any]
-    resume: bool
+    resume: Resume
     overwrite: bool
 
 
@@ -113,7 +112,7 @@ def pretrain(
     model: KmerBertConfig,
     masking: DataCollatorForSpanMasking,
     windows: WindowSampling,
-    resume: bool = False,
+    resume: Resume = False,
     overwrite: bool = False,
 ) -> dict[str, Any]:
     """Pretrain a KmerBert on the windows of a genome store by masking spans of consecutive tokens.
@@ -130,6 +129,8 @@ def pretrain(
         masking: spans, dose and replacement.
         windows: lengths and places of the windows.
         resume: continue from the newest valid checkpoint in the output folder, as if the run had not been stopped.
+            "auto" begins a run that has no checkpoint yet, continues one that has, and accepts a finished one: the
+            choice for a command that is started again and again.
         overwrite: train again even if the output folder holds a finished run.
 
     Returns:
@@ -150,7 +151,7 @@ def plan_pretraining(
     model: KmerBertConfig,
     masking: DataCollatorForSpanMasking,
     windows: WindowSampling,
-    resume: bool = False,
+    resume: Resume = False,
     overwrite: bool = False,
 ) -> PretrainingPlan:
     """Check everything about a pretraining run and build its parts; write nothing.
@@ -169,7 +170,8 @@ def plan_pretraining(
         InputError: if data, sizes or folder do not fit.
     """
     trainer = PretrainingArguments.of(trainer)
-    folder = claim_output_dir(trainer.output_dir, "metrics.json", overwrite=overwrite, resume=resume)
+    folder = claim_output_dir(trainer.output_dir, METRICS, overwrite=overwrite, resume=resume)
+    check_inputs_kept(folder, {"data.store": data.store})
     _check_settings(data, trainer, tokenizer, model, windows)
     store = GenomeStore(data.store)
     training = WindowDataset(store, windows, store.select(data.train_split), trainer.seed)
@@ -209,16 +211,20 @@ def run_pretraining(plan: PretrainingPlan) -> dict[str, Any]:
     masked, parameters = plan.masking.describe(plan.tokenizer.k, plan.tokenizer.stride), plan.network.num_parameters()
     logger.info("%s; %s windows an epoch; %s parameters", masked, f"{len(plan.training):,}", f"{parameters:,}")
     run = _build_trainer(plan)
-    metrics: dict[str, Any] = train(run, resume=plan.resume, overwrite=plan.overwrite)
-    metrics |= {"masking": masked, "parameters": parameters}
-    if plan.validation:
-        metrics |= _last_evaluation(run)
-    if run.is_world_process_zero():
-        write_json(plan.folder / "metrics.json", metrics)
-        plot_loss(run.state.log_history, plan.folder / "loss.png")
-        splits = {"train": plan.training, "valid": plan.validation}
-        data = store_record(plan.training.store, {role: split.lengths for role, split in splits.items() if split})
-        write_run_record(plan.folder, run_record("pretrain", plan.trainer, run.state, data))
+    with starting(run, resume=plan.resume, overwrite=plan.overwrite) as start:
+        if start.finished:
+            return finished_metrics(plan.folder)
+        metrics: dict[str, Any] = train(run, start, overwrite=plan.overwrite)
+        metrics |= {"masking": masked, "parameters": parameters}
+        if plan.validation:
+            scores = _last_evaluation(run)
+            metrics |= scores | undefined_scores(scores)
+        if run.is_world_process_zero():
+            plot_loss(run.state.log_history, plan.folder / "loss.png")
+            splits = {"train": plan.training, "valid": plan.validation}
+            data = store_record(plan.training.store, {role: split.lengths for role, split in splits.items() if split})
+            record = run_record("pretrain", plan.trainer, run.state, data)
+            finish(plan.folder, metrics, partial(write_run_record, plan.folder, record))
     return metrics
 
 

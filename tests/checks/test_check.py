@@ -100,7 +100,7 @@ FILES = {
     "awkward/negative_location.gb": Verdict(0, 1, 6497),
     "awkward/pictogram.fasta": Verdict(10, 14, 126, ("record 4 ('seq3')", "record 14 ('seq4'): record 9")),
     "awkward/pyfastx_test.fa.gz": Verdict(0, 211, 86262),
-    "awkward/rna.fa": Verdict(2, 2, 720, ("set `rna: true`",)),
+    "awkward/rna.fa": Verdict(2, 2, 720, ("set --rna true",)),
     "awkward/spaced_fasta.fasta": Verdict(0, 37, 12637),
     "awkward/sweetpea.fasta": Verdict(0, 1, 309),
     "awkward/testMask.2bit": Verdict(0, 5, 65),
@@ -473,7 +473,7 @@ def test_exact_copies_are_not_listed_again_as_near_ones(tmp_path: Path) -> None:
         ({"files": []}, "no file given"),
         ({"k": 0}, "k must be at least 1"),
         ({"min_identity": 0}, "min_identity"),
-        ({"output": "."}, "output"),
+        ({"output": "."}, "is a folder"),
     ],
 )
 def test_arguments_that_make_no_sense_are_refused_at_once(tmp_path: Path, options: dict, part: str) -> None:
@@ -489,7 +489,7 @@ def test_a_pipe_is_refused_before_it_is_read(tmp_path: Path) -> None:
 
 def test_an_input_is_never_written_over(tmp_path: Path) -> None:
     path = fasta(tmp_path / "x.fa", a="ACGTAC")
-    with pytest.raises(InputError, match="one of the files to check"):
+    with pytest.raises(InputError, match="is what is read"):
         check([path], output=path)
     shutil.rmtree(tmp_path / "none", ignore_errors=True)
     assert Path(path).read_text() == ">a\nACGTAC\n"

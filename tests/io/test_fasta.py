@@ -52,11 +52,11 @@ AWKWARD: dict[str, tuple[int, int] | str] = {
     "made_short_and_n.fasta": r"record 1 \('len0'\): is empty",
     "made_single_line.fasta": (1, 9181),
     "made_truncated.fasta.gz": "cut short or damaged",
-    "mirbase_hairpin.fa.gz": r"record 1 \('cel-let-7'\), position 1: 'U' .*rna: true",
+    "mirbase_hairpin.fa.gz": r"record 1 \('cel-let-7'\), position 1: 'U' .*--rna true",
     "negative_location.gb": (1, 6497),
     "pictogram.fasta": r"record 4 \('seq3'\): record 3 has the same name",
     "pyfastx_test.fa.gz": (211, 86262),
-    "rna.fa": r"record 1 \('LOC_Os10g33000'\), position 2: 'U' .*rna: true",
+    "rna.fa": r"record 1 \('LOC_Os10g33000'\), position 2: 'U' .*--rna true",
     "spaced_fasta.fasta": (37, 12637),
     "sweetpea.fasta": (1, 309),
     "testMask.2bit": (5, 65),
@@ -119,7 +119,7 @@ def test_case_ambiguity_and_headers_come_through(tmp_path: Path) -> None:
 def test_u_is_read_as_t_with_its_case_when_rna_is_asked_for(tmp_path: Path) -> None:
     (record,) = records_of(tmp_path / "x.fa", b">a\nAUGu\n", rna=True)
     assert record.letters.tobytes() == b"ATGt"
-    assert "'u' is not a DNA letter; this is RNA; set `rna: true`" in error_of(tmp_path / "y.fa", b">a\nATGu\n")
+    assert "'u' is not a DNA letter; this is RNA; set --rna true" in error_of(tmp_path / "y.fa", b">a\nATGu\n")
 
 
 @pytest.mark.parametrize(
@@ -160,7 +160,7 @@ def test_bad_letter_is_named_with_record_and_position(
         (b">a\nACGT\r", "carriage return"),
         (b">a\r\r\nACGT\r\r\n", "carriage return"),
         (b"; old comment\n>a\nACGT\n", "text before the first header: '; old comment'"),
-        (b"<!DOCTYPE html>\n<html>", "text before the first header"),
+        (b"<!DOCTYPE html>\n<html>", "HTML"),
         (b"\xef\xbb\xbf>a\nACGT\n", "byte order mark"),
         (">a\nAC\n".encode("utf-16"), "UTF-16"),
         (b"ID   X; SV 1;\n", "EMBL"),

@@ -69,11 +69,11 @@ def test_a_run_ends_when_its_step_is_saved_and_neither_before_nor_unasked():
     assert stopped.value.code == 143
 
 
-@pytest.mark.parametrize(("name", "number"), [("SIGTERM", 15), ("SIGINT", 2)])
+@pytest.mark.parametrize(("name", "number"), [("SIGTERM", 15), ("SIGINT", 2), ("SIGUSR1", 10), ("SIGHUP", 1)])
 def test_a_signal_ends_the_run_after_its_step_with_a_checkpoint_and_one_line(start, tmp_path, name, number):
     code, text = start(job=plant(name, step=3), save_total_limit=1)
     assert code == 128 + number
-    assert f"{name} after step 3" in one_error(text) and "--resume true" in one_error(text)
+    assert f"{name} after step 3" in one_error(text) and "--resume auto" in one_error(text)
     assert "Traceback" not in text
     assert steps_of_valid(tmp_path / "out") == [3]
 
@@ -83,6 +83,34 @@ def test_a_run_that_was_stopped_continues_to_the_same_end(start, tmp_path):
     assert start("out", job=plant("SIGTERM", step=5), save_strategy="no")[0] == 143
     assert start("out", resume=True)[0] == 0
     assert outcome(tmp_path / "out") == outcome(tmp_path / "whole")
+
+
+def test_a_signal_in_the_last_step_ends_the_run_before_its_scores_and_auto_finishes_it(start, tmp_path):
+    assert start("whole")[0] == 0
+    code, text = start("out", job=plant("SIGUSR1", step=8), save_steps=8)
+    assert code == 138 and "step 8" in one_error(text)
+    assert not (tmp_path / "out" / "metrics.json").exists()
+    assert start("out", resume="auto")[0] == 0
+    assert outcome(tmp_path / "out") == outcome(tmp_path / "whole")
+
+
+def test_a_signal_that_a_launcher_passes_on_is_one_request(monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    request = StopRequest()
+    with request.listening():
+        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert request.number == signal.SIGINT
+        request._since -= 60
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGTERM)
+
+
+def test_workers_that_load_data_outlive_a_signal_to_all_processes(start, tmp_path):
+    """Slurm signals every process of a job; the step that is under way needs its batches."""
+    code, text = start(job=plant("group SIGTERM", step=3), dataloader_num_workers=1, max_steps=6)
+    assert code == 143, text
+    assert steps_of_valid(tmp_path / "out") == [3, 2]
 
 
 def test_processes_stop_together_when_one_of_them_gets_a_signal(start, tmp_path):

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import multiprocessing
+import os
 from types import SimpleNamespace
 
 import pytest
@@ -10,7 +13,14 @@ from torch import nn
 from transformers import TrainingArguments
 
 from hf_genomics.errors import InputError
-from hf_genomics.runs.output_folder import check_room, claim_output_dir, clear_outputs
+from hf_genomics.runs.output_folder import (
+    LOCK,
+    check_inputs_kept,
+    check_room,
+    claim_output_dir,
+    clear_outputs,
+    locked,
+)
 
 
 def claim(path, overwrite=False, resume=False):
@@ -50,8 +60,63 @@ def test_checkpoints_of_an_unfinished_run_ask_for_a_decision(tmp_path):
 
 
 def test_there_must_be_something_to_resume_from(tmp_path):
-    with pytest.raises(InputError, match="no checkpoint.*--resume"):
+    with pytest.raises(InputError, match="no checkpoint.*--resume auto"):
         claim(tmp_path, resume=True)
+
+
+@pytest.mark.parametrize("left", [(), ("metrics.json",), ("checkpoint-3",), ("metrics.json", "checkpoint-3")])
+def test_auto_leaves_the_decision_to_the_beginning_of_the_run(tmp_path, left):
+    for name in left:
+        (tmp_path / name).mkdir()
+    for overwrite in (False, True):
+        assert claim(tmp_path, overwrite=overwrite, resume="auto") == tmp_path
+
+
+def hold(folder, ready, release):
+    """Hold the lock of a folder in a process of its own."""
+    with locked(folder):
+        ready.set()
+        release.wait(60)
+
+
+def test_a_folder_that_another_process_writes_to_is_refused_and_free_once_that_process_has_ended(tmp_path):
+    fork = multiprocessing.get_context("fork")
+    ready, release = fork.Event(), fork.Event()
+    other = fork.Process(target=hold, args=(tmp_path, ready, release))
+    other.start()
+    assert ready.wait(60)
+    with pytest.raises(InputError, match=f"{tmp_path}: .*process {other.pid}"), locked(tmp_path):
+        pytest.fail("locked twice")
+    release.set()
+    other.join()
+    assert list(tmp_path.iterdir()) == []
+    with locked(tmp_path):
+        pass
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_lock_of_a_killed_process_is_taken_over(tmp_path):
+    fork = multiprocessing.get_context("fork")
+    ready = fork.Event()
+    other = fork.Process(target=hold, args=(tmp_path, ready, fork.Event()))
+    other.start()
+    assert ready.wait(60)
+    other.kill()
+    other.join()
+    assert (tmp_path / LOCK).exists()
+    with locked(tmp_path):
+        assert str(os.getpid()) in (tmp_path / LOCK).read_text()
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.EOPNOTSUPP])
+def test_a_file_system_without_locks_is_no_obstacle(tmp_path, monkeypatch, number):
+    def fail(*args):
+        raise OSError(number, "no locks")
+
+    monkeypatch.setattr("fcntl.lockf", fail)
+    with locked(tmp_path):
+        pass
 
 
 def test_what_an_earlier_run_left_is_cleared_and_nothing_else(tmp_path):
@@ -84,3 +149,18 @@ def test_a_run_that_the_disk_has_no_room_for_does_not_begin(start, tmp_path):
     assert code == 2
     assert "a checkpoint needs 0.00409 GB, the disk has 0.001 GB left" in one_error(text)
     assert not (tmp_path / "out").exists()
+
+
+def test_a_run_does_not_replace_what_it_reads(tmp_path):
+    folder = tmp_path / "run"
+    (folder / "checkpoint-9").mkdir(parents=True)
+    for name in ("train.tsv", "train.csv", "checkpoint-9/model.safetensors"):
+        (folder / name).write_text("")
+    (tmp_path / "link").symlink_to(folder / "train.tsv")
+    (tmp_path / "same").symlink_to(folder)
+    for inside in ("run", "run/train.tsv", "run/../run/train.tsv", "link", "run/checkpoint-9", "same"):
+        with pytest.raises(InputError, match=r"data\.train.*trainer\.output_dir"):
+            check_inputs_kept(folder, {"data.train": f"{tmp_path}/{inside}"})
+    for other in ("run/train.csv", "none", "run/none.tsv"):
+        check_inputs_kept(folder, {"data.train": f"{tmp_path}/{other}"})
+    check_inputs_kept(tmp_path / "new", {"pretrained": "user/model"})

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
+import signal
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
-from tiny_runs import one_error, outcome, write_genomes
+from tiny_runs import one_error, outcome, plant, write_genomes
 from transformers import TrainingArguments
 
 from hf_genomics.runs import checkpoints
 from hf_genomics.runs.checkpoints import MANIFEST, checkpoints_in, newest_valid
 from hf_genomics.runs.exact_trainer import decisive_settings
-from hf_genomics.runs.running import choose_checkpoint
+from hf_genomics.runs.output_folder import locked
+from hf_genomics.runs.running import Start, choose_checkpoint, choose_start
 
 # settings
 
@@ -126,7 +130,122 @@ def test_a_checkpoint_can_be_named_and_must_be_valid(first):
         assert checkpoint is None and str(first) in refusal
 
 
+# auto
+
+SETTINGS = {"global_step": 8, "max_steps": 8, "num_train_epochs": 2}
+
+
+def finished(folder, **options):
+    """Write what a finished run leaves, as far as the choice of a start reads it."""
+    folder.mkdir(exist_ok=True)
+    (folder / "metrics.json").write_text("{}")
+    (folder / "trainer_state.json").write_text(json.dumps(SETTINGS | options))
+    (folder / "settings.json").write_text(json.dumps(trainer_of(folder).settings, default=str))
+
+
+def test_auto_begins_where_there_is_nothing_and_where_a_killed_run_left_only_remains(tmp_path):
+    trainer = trainer_of(tmp_path)
+    assert choose_start(trainer, tmp_path, "auto", False) == Start()
+    (tmp_path / ".checkpoint-2.abc.partial").mkdir()
+    for name in ("metrics.jsonl", "loss.png", "incidents.jsonl", "model.safetensors", "settings.json"):
+        (tmp_path / name).write_text("")
+    assert choose_start(trainer, tmp_path, "auto", False) == Start()
+
+
+def test_auto_goes_on_from_the_newest_valid_checkpoint_and_begins_again_when_asked_to_overwrite(first, caplog):
+    trainer = trainer_of(first)
+    assert choose_start(trainer, first, "auto", False) == Start(str(first / "checkpoint-2"))
+    assert choose_start(trainer, first, "auto", True) == Start()
+    assert "overwrite" in caplog.text
+
+
+def test_auto_never_begins_again_over_checkpoints_that_are_all_damaged(first):
+    (first / "checkpoint-2" / MANIFEST).unlink()
+    reason = choose_start(trainer_of(first), first, "auto", False).reason
+    assert f"{first}:" in reason and "checkpoint-2: it has no manifest.json" in reason and "--overwrite true" in reason
+
+
+def test_auto_accepts_a_finished_run_with_the_same_settings_only(tmp_path):
+    finished(tmp_path)
+    assert choose_start(trainer_of(tmp_path, max_steps=8), tmp_path, "auto", False) == Start(finished=True)
+    assert choose_start(trainer_of(tmp_path, max_steps=5), tmp_path, "auto", False) == Start(finished=True)
+    reason = choose_start(trainer_of(tmp_path, seed=7, weight_decay=0.1), tmp_path, "auto", False).reason
+    for told in (
+        "trainer.seed was 42, is 7",
+        "trainer.weight_decay was 0.0, is 0.1",
+        "trainer.output_dir",
+        "--overwrite",
+    ):
+        assert told in reason
+
+
+def test_auto_goes_on_with_a_finished_run_for_more_steps_if_a_checkpoint_is_left(first):
+    finished(first, global_step=2, max_steps=2)
+    assert choose_start(trainer_of(first, max_steps=3), first, "auto", False) == Start(str(first / "checkpoint-2"))
+    shutil.rmtree(first / "checkpoint-2")
+    assert "no checkpoint is left" in choose_start(trainer_of(first, max_steps=3), first, "auto", False).reason
+    assert "no checkpoint is left" in choose_start(trainer_of(first, num_train_epochs=3.0), first, "auto", False).reason
+
+
+@pytest.mark.parametrize("text", ["", "{}", "[]", "{"])
+def test_scores_without_a_log_of_a_training_are_not_taken_for_a_finished_run(tmp_path, text):
+    (tmp_path / "metrics.json").write_text("{}")
+    (tmp_path / "trainer_state.json").write_text(text)
+    assert "metrics.json" in choose_start(trainer_of(tmp_path), tmp_path, "auto", False).reason
+
+
 # runs
+
+
+def contents(folder):
+    """Return every file below a folder with its time."""
+    return {path: path.stat().st_mtime_ns for path in [folder, *folder.rglob("*")]}
+
+
+def test_one_command_in_a_loop_with_kills_at_random_moments_ends_as_if_nothing_had_happened(start, tmp_path):
+    assert start("whole", save_steps=1, max_steps=4)[0] == 0
+    random, codes = np.random.default_rng(0), []
+    while not codes or codes[-1]:
+        limit = float(random.uniform(0.2, 1.5))
+        codes.append(start("out", job={"kill_after": limit}, save_steps=1, max_steps=4, resume="auto")[0])
+        assert codes[-1] in (0, -9) and len(codes) < 60
+    assert -9 in codes
+    assert outcome(tmp_path / "out") == outcome(tmp_path / "whole")
+    before = contents(tmp_path / "out")
+    code, text = start("out", save_steps=1, max_steps=4, resume="auto")
+    assert code == 0 and "finished" in text
+    assert contents(tmp_path / "out") == before
+
+
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGUSR1"])
+def test_one_command_in_a_loop_with_a_signal_in_every_step_ends_as_if_nothing_had_happened(start, tmp_path, name):
+    assert start("whole", max_steps=4)[0] == 0
+    codes = [start("out", job=plant(name, step=1), max_steps=4, save_strategy="no", resume="auto")[0] for _ in range(4)]
+    assert set(codes) == {128 + getattr(signal, name)}
+    assert start("out", max_steps=4, save_strategy="no", resume="auto")[0] == 0
+    assert outcome(tmp_path / "out") == outcome(tmp_path / "whole")
+
+
+def test_several_processes_begin_go_on_and_are_finished_together(start, tmp_path):
+    options = {"processes": 2, "per_device_train_batch_size": 2, "max_steps": 4}
+    assert start("whole", **options)[0] == [0, 0]
+    codes, text = start("out", job=plant("SIGTERM", step=3, rank=1), resume="auto", **options)
+    assert codes == [143, 143], text
+    assert start("out", resume="auto", **options)[0] == [0, 0]
+    assert outcome(tmp_path / "out") == outcome(tmp_path / "whole")
+    before = contents(tmp_path / "out")
+    codes, text = start("out", resume="auto", **options)
+    assert codes == [0, 0] and contents(tmp_path / "out") == before, text
+    codes, text = start("out", resume="auto", learning_rate=0.5, **options)
+    assert codes == [2, 2] and "trainer.learning_rate was 0.01, is 0.5" in text
+
+
+def test_of_two_processes_that_start_on_one_folder_at_once_one_trains_and_the_other_says_why_not(start, tmp_path):
+    assert start("whole")[0] == 0
+    with locked(tmp_path / "whole"):
+        code, text = start("whole", overwrite=True)
+    assert code == 2 and "another process" in one_error(text) and str(os.getpid()) in one_error(text)
+    assert (tmp_path / "whole" / "metrics.json").exists()
 
 
 def damage(checkpoint, how):

@@ -50,7 +50,7 @@ def no_pictures(monkeypatch) -> None:
     monkeypatch.setattr("hf_genomics.training.finetune.plot_loss", lambda *_, **__: None)
 
 
-def run(home: Path, out: Path, kind: str, accumulation: int = 1, resume: bool = False, **changes: object) -> None:
+def run(home: Path, out: Path, kind: str, accumulation: int = 1, resume: bool | str = False, **changes: object) -> None:
     """Fine-tune for five steps; three are an epoch, whose last step is smaller."""
     options = {"max_steps": 5, "per_device_train_batch_size": 8 // accumulation, "logging_steps": 2}
     options |= {"gradient_accumulation_steps": accumulation, "save_strategy": "steps", "save_steps": 1}
@@ -120,3 +120,25 @@ def test_a_fine_tuning_is_not_resumed_with_other_settings(home, tmp_path, caplog
 def test_options_that_would_spoil_a_resume_are_refused(tmp_path, name) -> None:
     with pytest.raises(InputError, match=rf"trainer\.{name} must be false"):
         check_arguments(TrainingArguments(str(tmp_path), use_cpu=True, **{name: True}))
+
+
+def test_auto_begins_accepts_what_is_finished_and_names_all_settings_that_differ(home, tmp_path, caplog):
+    out = tmp_path / "out"
+    run(home, out, "classes", resume="auto")
+    before = {path: path.stat().st_mtime_ns for path in [out, *out.rglob("*")]}
+    run(home, out, "classes", resume="auto")
+    assert {path: path.stat().st_mtime_ns for path in [out, *out.rglob("*")]} == before
+    with pytest.raises(InputError, match="data.train was .* trainer.output_dir.*--overwrite true") as refused:
+        run(home, out, "classes", resume="auto", train="other", seed=7)
+    assert "trainer.seed was" in str(refused.value)
+    assert {path: path.stat().st_mtime_ns for path in [out, *out.rglob("*")]} == before
+
+
+def test_auto_repeats_the_end_of_a_run_that_was_killed_between_its_metrics_and_its_card(home, tmp_path):
+    out = tmp_path / "out"
+    run(home, out, "classes")
+    whole = outcome(out)
+    (out / ".lock").write_text("")  # as a killed run leaves it
+    (out / "README.md").unlink()
+    run(home, out, "classes", resume="auto")
+    assert outcome(out) == whole and (out / "README.md").exists() and not (out / ".lock").exists()

@@ -1,0 +1,157 @@
+"""Adapters of peft (LoRA and others): small folders whose weights change a model that lies elsewhere."""
+
+from __future__ import annotations
+
+import copy
+import importlib.util
+import json
+from pathlib import Path
+from typing import Any
+
+from ..errors import InputError
+from ..io.files import shorten
+
+#: The file that makes a folder an adapter.
+ADAPTER_CONFIG = "adapter_config.json"
+_TEXT = (str,)
+# Values of the file that peft does not check, and their types.
+_TYPES: dict[str, tuple[type, ...]] = {
+    "base_model_name_or_path": _TEXT,
+    "peft_type": _TEXT,
+    "task_type": _TEXT,
+    "r": (int,),
+    "lora_alpha": (int, float),
+    "target_modules": (list, str),
+    "modules_to_save": (list,),
+}
+_HEADS = {"SEQ_CLS": "SequenceClassification", "TOKEN_CLS": "TokenClassification"}
+
+
+def base_of(name: str) -> str | None:
+    """Return the model that an adapter changes, or None if the folder is not an adapter.
+
+    Args:
+        name: folder of a model or of an adapter, or the Hub name of a model.
+
+    Raises:
+        InputError: if the adapter is incomplete or damaged, its base model is missing, or peft is not installed.
+    """
+    folder = Path(name)
+    if not (folder / ADAPTER_CONFIG).is_file():
+        return None
+    settings = read_adapter(folder)
+    file, base = folder / ADAPTER_CONFIG, settings.get("base_model_name_or_path")
+    if not base:
+        raise InputError(f"{file}: names no base model; set base_model_name_or_path to the folder of the model")
+    if not Path(base).is_dir() and (Path(base).is_absolute() or base.startswith(".") or base.count("/") != 1):
+        raise InputError(
+            f"{file}: the base model {shorten(base)} is not there; set base_model_name_or_path to its folder"
+        )
+    if (Path(base) / ADAPTER_CONFIG).is_file():
+        raise InputError(
+            f"{file}: the base model {shorten(base)} is itself an adapter; merge it by hf-genomics convert"
+        )
+    if not any((folder / f"adapter_model.{kind}").is_file() for kind in ("safetensors", "bin")):
+        raise InputError(f"{folder}: no adapter_model.safetensors there; save the adapter again")
+    if importlib.util.find_spec("peft") is None:
+        raise InputError(f"{folder} is an adapter, which needs the package peft; pip install 'hf_genomics[lora]'")
+    return base
+
+
+def read_adapter(folder: Path) -> dict[str, Any]:
+    """Read adapter_config.json.
+
+    Args:
+        folder: folder of the adapter.
+
+    Raises:
+        InputError: if it holds no JSON object, or a value of the wrong type; naming file and key.
+    """
+    file = folder / ADAPTER_CONFIG
+    try:
+        settings = json.loads(file.read_text(encoding="utf-8"))
+    except ValueError as error:  # JSONDecodeError and UnicodeDecodeError
+        raise InputError(f"{file}: not a valid JSON file ({error}); save the adapter again") from error
+    if not isinstance(settings, dict):
+        raise InputError(f"{file}: holds a {type(settings).__name__}, not a JSON object; save the adapter again")
+    for key, kinds in _TYPES.items():
+        value = settings.get(key)
+        if value is not None and (not isinstance(value, kinds) or isinstance(value, bool)):
+            raise InputError(f"{file}: {key!r} cannot be {shorten(json.dumps(value))}; save the adapter again")
+    if not settings.get("peft_type"):
+        raise InputError(f"{file}: names no peft_type; save the adapter again")
+    return settings
+
+
+def head_of(name: str) -> str | None:
+    """Return which head an adapter trained ("SequenceClassification" ...); None if its own files do not say.
+
+    peft does not save the settings of the head (classes, pooling). They are known if the base model has the head, or if
+    the configuration was saved beside the adapter.
+
+    Args:
+        name: folder of an adapter.
+    """
+    task = read_adapter(Path(name)).get("task_type")
+    return _HEADS.get(task or "") if (Path(name) / "config.json").is_file() else None
+
+
+def add_adapter(model: Any, name: str) -> Any:
+    """Load an adapter into its base model, and return the model.
+
+    Args:
+        model: the base model, with the head that the adapter was trained with; it is changed.
+        name: folder of the adapter.
+
+    Raises:
+        InputError: if peft cannot use the adapter, or the adapter does not fit the model.
+    """
+    folder = Path(name)
+    _check_weights(folder)
+    try:
+        info = model.load_adapter(name)
+    except RuntimeError as error:
+        raise InputError(f"{_misfit(folder)}: weights of other sizes; {_REMEDY}") from error
+    # peft trusts the types in the file.
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, AssertionError) as error:
+        text = " ".join(str(error).split())
+        raise InputError(f"{folder / ADAPTER_CONFIG}: peft cannot use it ({text})") from error
+    for what in ("missing", "unexpected", "mismatched"):
+        if keys := sorted(map(str, getattr(info, f"{what}_keys"))):
+            raise InputError(f"{_misfit(folder)}: {len(keys)} {what} weights ({keys[0]}); {_REMEDY}")
+    return model
+
+
+_REMEDY = f"set base_model_name_or_path in {ADAPTER_CONFIG} to the model that it was trained on, or save it again"
+
+
+def _misfit(folder: Path) -> str:
+    return f"{folder}: the adapter does not fit its base model {base_of(str(folder))}"
+
+
+def _check_weights(folder: Path) -> None:
+    """Raise InputError if the weights of an adapter cannot be read."""
+    from safetensors import SafetensorError, safe_open
+
+    weights = folder / "adapter_model.safetensors"
+    try:
+        if weights.is_file():
+            safe_open(weights, "pt")
+    except SafetensorError as error:
+        raise InputError(f"{weights}: the weights are damaged ({error}); copy or save them again") from error
+
+
+def merge_adapter(model: Any, name: str) -> Any:
+    """Return a model with the weights of an adapter merged into its own.
+
+    Args:
+        model: as in `add_adapter`.
+        name: as in `add_adapter`.
+
+    Raises:
+        InputError: as in `add_adapter`.
+    """
+    from peft import PeftModel
+
+    add_adapter(copy.deepcopy(model), name)  # checks that it fits
+    return PeftModel.from_pretrained(model, name).merge_and_unload()
