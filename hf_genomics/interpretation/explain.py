@@ -20,14 +20,14 @@ from transformers import PreTrainedModel
 from ..errors import InputError
 from ..inference.loading import task_of
 from ..inference.predict import input_digest, model_digest, read_windows
-from ..inference.windows import Window, shortest_sequence, windows_of_examples
+from ..inference.windows import Window, problem_before_reading, shortest_sequence, windows_of_examples
 from ..io.fasta import read_records
 from ..io.files import sha256_of, shorten
 from ..io.genome_tracks import Region, read_bed, read_sizes
 from ..io.text_tables import kind_of
 from ..io.writing import check_output, replacing, write_json
 from ..labelled.columns import Columns, match_columns
-from ..labelled.datasets import Source
+from ..labelled.datasets import Source, source_name
 from ..labelled.sequences import LabelledSequences
 from ..labelled.task import Task
 from ..sequence import did_you_mean, reverse_complement
@@ -133,7 +133,9 @@ def explain(
     settings = Settings(method, number, baseline, options.steps, batch_size=options.batch_size)
     if bed is None:
         columns = _columns(network, model, options.columns)
-        windows = read_windows(input, network, tokenizer, columns, options.rna)
+        windows = _check_windows(
+            read_windows(input, network, tokenizer, columns, options.rna), network, tokenizer, input
+        )
         windows = windows if sizes is None else _check_contigs(windows, sizes, options.sizes or "")
     else:
         genome = _check_genome(input, task_of(network.config, model), options.rna)
@@ -254,6 +256,20 @@ def _windows_of_regions(
             letters = reverse_complement(letters) if region.strand == "-" else letters
             yield from windows_of_examples(LabelledSequences(source, [name], [letters]), network, tokenizer, first)
             first += 1
+
+
+def _check_windows(
+    windows: Iterator[Window], network: PreTrainedModel, tokenizer: KmerTokenizer, source: Source
+) -> Iterator[Window]:
+    """Iterate over windows; raise InputError for one that the model cannot read, or a second sequence of one name."""
+    seen: dict[str, int] = {}
+    for window in windows:
+        where = f"{source_name(source)}: sequence {shorten(window.name)}"
+        if problem := problem_before_reading(window, network, tokenizer):
+            raise InputError(f"{where}{'' if problem.message[:1] in ',:' else ': '}{problem.message}")
+        if seen.setdefault(window.name, window.sequence_index) != window.sequence_index:
+            raise InputError(f"{where}: an earlier sequence has the same name; rename or drop one of them")
+        yield window
 
 
 def _check_contigs(windows: Iterator[Window], sizes: dict[str, int], source: str) -> Iterator[Window]:

@@ -37,7 +37,12 @@ CASES: dict[str, Case] = {
     "foreign_folder": Case(f"{RUN} --overwrite true", ("out", "new folder"), folder_of_files),
     "output_is_a_file": Case(RUN, ("out", "file"), lambda folder: (folder / "out").write_text("")),
     "protein": Case("explain --model TUNED --input PROTEIN --output_dir out", ("protein.fa", "p", "position 4")),
-    "too_short": Case("explain --model TUNED --input SHORT --output_dir out", ("short.fa", "('s')", "2 nt")),
+    "too_short": Case("explain --model TUNED --input SHORT --output_dir out", ("short.fa", "'s'", "2 nt")),
+    "name_twice": Case(
+        "explain --model TUNED --input x.fa --output_dir out",
+        ("x.fa", "'s'", "same name"),
+        lambda folder: (folder / "x.fa").write_text(">s\nACGTACGT\n>s\nACGTTTTT\n"),
+    ),
     "no_input": Case("explain --model TUNED --input gone.fa --output_dir out", ("gone.fa", "no such file"), **DONE),
     "no_bed": Case(f"{RUN} --bed gone.bed", ("gone.bed", "no such file"), **DONE),
     "bed_of_blanks": Case(BED, ("r.bed, line 2", "blanks"), bed("r1 0 20")),
