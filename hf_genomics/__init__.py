@@ -38,6 +38,8 @@ _HOME = {
     "finetune": "training.finetune",
     "evaluate": "evaluation.evaluate",
     "predict": "inference.predict",
+    "explain": "interpretation.explain",
+    "ExplainOptions": "interpretation.explain",
     "convert": "sharing.dnabert",
     "to_bert": "sharing.dnabert",
     "card": "sharing.card",

@@ -37,6 +37,7 @@ VERBS = {
     "finetune": "fine-tune a pretrained model on labelled sequences",
     "evaluate": "score a fine-tuned model on labelled sequences",
     "predict": "predict classes or values for the sequences of a file",
+    "explain": "compute how much every nucleotide contributes to a prediction, with pictures",
     "convert": "convert a DNABERT folder, or a model back to one",
     "card": "write or check the card of a model folder",
     "push": "upload a model folder to the Hub",

@@ -41,6 +41,7 @@ _NOT_OPTIONS = {
 }
 # Key that users set -> key that takes the same value.
 _LINKS = {"tokenizer.k": "model.k", "tokenizer.stride": "model.stride", "trainer.seed": "masking.seed"}
+_UNNAMED = "options."  # a section whose keys may be written without it: `--resume` for `--options.resume`
 #: Limits of a YAML file: characters, values with all aliases written out, and levels of nesting.
 _MOST_CHARACTERS, _MOST_VALUES, _DEEPEST = 1_000_000, 20_000, 20
 _NO_VALUE = {"--help", "--print_config"}  # options without a value
@@ -55,6 +56,7 @@ class Keys(NamedTuple):
         former: key of version 0.1 -> current key.
         follows: key that users cannot set -> key whose value it takes.
         origins: key that the user set -> the file or option that set it last; filled while they are read.
+        short: key without its section -> key, for the section whose name users need not write.
     """
 
     verb: str
@@ -62,6 +64,7 @@ class Keys(NamedTuple):
     former: dict[str, str]
     follows: dict[str, str]
     origins: dict[str, str]
+    short: dict[str, str] = {}  # noqa: RUF012 (a field of a NamedTuple)
 
     def is_section(self, key: str) -> bool:
         """Return whether a key is a section, which holds other keys."""
@@ -79,9 +82,9 @@ class Keys(NamedTuple):
             raise InputError(f"{place}unknown key {key!r}{hint}; see hf-genomics {self.verb} --help")
 
     def current(self, key: str, where: str) -> str:
-        """Return the current name of a key of version 0.1, and log a warning; return any other key unchanged."""
+        """Return the full and current name of a key; log a warning for a name of version 0.1."""
         if key not in self.former:
-            return key
+            return self.short.get(key, key)
         new = self.former[key]
         logger.warning("%s: %r is called %r now; the old key will be removed in version 0.3", where, key, new)
         return new
@@ -134,7 +137,8 @@ def _keys_of(function: Callable[..., Any], parser: Any) -> Keys:
     """Return the keys of a verb."""
     follows = {target: source for source, target in _LINKS.items() if source.split(".")[0] in _sections(function)}
     known = frozenset(parser.get_defaults().keys())
-    return Keys(verb_name(function), known, former_keys(function), follows, {})
+    short = {key.removeprefix(_UNNAMED): key for key in known if key.startswith(_UNNAMED)}
+    return Keys(verb_name(function), known, former_keys(function), follows, {}, short)
 
 
 def _read(function: Callable[..., Any], words: list[str], parser: Any, keys: Keys) -> dict[str, Any]:

@@ -19,6 +19,7 @@ KINDS = (
     "adapters",
     "checkpoints",
     "configurations",
+    "explain",
     "model_folders",
     "outputs",
     "recipes",

@@ -48,7 +48,7 @@ FLOORS = (
     {"labelled", "runs"},
     {"inference", "checks"},
     {"evaluation", "sharing"},
-    {"training"},
+    {"interpretation", "training"},
     {"studies"},
     {"option_names"},
     {"options"},

@@ -1,0 +1,181 @@
+"""Which method finds a planted motif: integrated gradients, attention, rollout and gradient x input, on three models.
+
+    OMP_NUM_THREADS=1 python benchmarks/attribution.py --genome hg38_chr1_first1m.fa.gz --output runs/attribution
+    OMP_NUM_THREADS=1 python benchmarks/attribution.py --genome hg38_chr1_first1m.fa.gz --pictures docs   # seed 0
+
+Each positive sequence is 200 nt of a genome with one instance of a 10 nt motif (88 % consensus, as AP-1) at a random
+place; each negative has the letters of such an instance in random order. A small model is trained to tell them apart,
+and every method scores the nucleotides of positives that the model calls correctly. AUROC: planted positions against
+the others within each sequence, averaged over sequences. top10: share of the 10 highest positions that are planted.
+Models that are finished are not trained again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from sklearn.metrics import roc_auc_score
+from transformers import PreTrainedModel
+
+from hf_genomics import ExplainOptions, KmerBertConfig, KmerBertForSequenceClassification, KmerTokenizer, explain
+from hf_genomics.inference.windows import Window
+from hf_genomics.interpretation.attribution import embedding_base, mean_kmer_embedding
+from hf_genomics.interpretation.nucleotides import spread_sum
+from hf_genomics.interpretation.scoring import Settings, WindowBatch, explain_windows
+from hf_genomics.io.fasta import read_records
+from hf_genomics.sequence import as_letters
+
+LENGTH, CONSENSUS, CERTAIN = 200, "GGTGACTCAT", 0.88
+MODELS = {"stride 1, mean": (1, "mean"), "stride 3, mean": (3, "mean"), "stride 1, [CLS]": (1, "cls")}
+STEPS, BATCH, EXPLAINED = {1: 500, 3: 2000}, 32, 24
+SLOW = {"occlusion": 6, "ism": 3, "nt_ig": 3}  # sequences of the first seed only
+
+
+def read_genome(path: Path) -> np.ndarray:
+    """Read the first record of a genome without its unknown letters."""
+    letters = next(read_records(path)).letters & 0xDF
+    return letters[np.isin(letters, as_letters("ACGT"))]
+
+
+def draw(genome: np.ndarray, count: int, random: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Draw sequences (count, nt), their labels and the starts of their motifs, (count,) each."""
+    starts = random.integers(0, len(genome) - LENGTH, count)
+    rows = genome[starts[:, None] + np.arange(LENGTH)]
+    width = len(CONSENSUS)
+    kept = random.random((count, width)) < CERTAIN
+    motifs = np.where(kept, as_letters(CONSENSUS), random.choice(as_letters("ACGT"), (count, width)))
+    labels = random.integers(0, 2, count)
+    motifs[labels == 0] = random.permuted(motifs[labels == 0], axis=1)
+    places = random.integers(0, LENGTH - width + 1, count)
+    rows[np.arange(count)[:, None], places[:, None] + np.arange(width)] = motifs
+    return rows, labels, places
+
+
+def train(stride: int, pooling: str, genome: np.ndarray, seed: int) -> tuple[KmerBertForSequenceClassification, float]:
+    """Train a model on sequences drawn as it learns, and return it with its AUROC on new ones."""
+    torch.manual_seed(seed)
+    random, tokenizer = np.random.default_rng(seed), KmerTokenizer(k=6, stride=stride)
+    sizes = {"hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 128}
+    sizes |= {"id2label": {0: "control", 1: "planted"}, "label2id": {"control": 0, "planted": 1}}
+    config = KmerBertConfig(k=6, stride=stride, classifier_pooling=pooling, max_position_embeddings=256, **sizes)
+    model = KmerBertForSequenceClassification(config).train()
+    optimizer = torch.optim.AdamW(model.parameters(), lr=5e-4, weight_decay=0.01)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 5e-4, STEPS[stride])
+    for _ in range(STEPS[stride]):
+        rows, labels, _ = draw(genome, BATCH, random)
+        ids = torch.from_numpy(tokenizer.encode_batch(list(rows))[0])
+        model(input_ids=ids, labels=torch.from_numpy(labels)).loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step(), schedule.step(), optimizer.zero_grad()
+    rows, labels, _ = draw(genome, 512, np.random.default_rng([seed, 1]))
+    with torch.no_grad():
+        logits = model.eval()(input_ids=torch.from_numpy(tokenizer.encode_batch(list(rows))[0])).logits
+    return model, float(roc_auc_score(labels, logits[:, 1] - logits[:, 0]))
+
+
+def gradient_times_input(model: PreTrainedModel, tokenizer: KmerTokenizer, windows: list[Window]) -> list[np.ndarray]:
+    """Score nucleotides by gradient x (embedding - mean embedding): one step instead of a path."""
+    batch = WindowBatch.of(model, tokenizer, windows, 1, torch.device("cpu"))
+    table = model.get_input_embeddings().weight.detach()
+    embedded = table[batch.func.batch["input_ids"]].requires_grad_()
+    [gradient] = torch.autograd.grad(batch.func(torch.arange(len(windows)), embedded).sum(), embedded)
+    way = embedded - embedding_base(embedded, batch.kmers, mean_kmer_embedding(table, batch.k))
+    scores = (way * gradient).sum(-1).detach().double().numpy()
+    return [spread_sum(one, starts, batch.k, LENGTH) for one, starts in zip(scores, batch.starts, strict=True)]
+
+
+def measure(model: PreTrainedModel, tokenizer: KmerTokenizer, genome: np.ndarray, seed: int) -> dict[str, list[float]]:
+    """Compute AUROC, top10 and CPU ms per sequence of every method."""
+    rows, labels, places = draw(genome, 400, np.random.default_rng([seed, 2]))
+    with torch.no_grad():
+        called = model(input_ids=torch.from_numpy(tokenizer.encode_batch(list(rows))[0])).logits.argmax(1).numpy()
+    chosen = np.flatnonzero((labels == 1) & (called == 1))[:EXPLAINED]
+    windows = [Window(number, str(number), 0, {"sequence": rows[row]}) for number, row in enumerate(chosen)]
+    found = {}
+    for method in ("ig", "rollout", "attention", "gradient x input", *(SLOW if seed == 0 else ())):
+        some, begin = windows[: SLOW.get(method, EXPLAINED)], time.process_time()
+        if method == "gradient x input":
+            scores = gradient_times_input(model, tokenizer, some)
+        else:
+            explanations = list(explain_windows(model, tokenizer, some, Settings(method=method, target=1)))
+            scores = [one.scores for one in explanations]
+            if method == "ig":
+                errors = sorted(one.error for one in explanations)
+                found["completeness error, worst and median"] = [errors[-1], errors[len(errors) // 2]]
+        cost = (time.process_time() - begin) / len(some) * 1000
+        planted = [np.isin(np.arange(LENGTH), place + np.arange(len(CONSENSUS))) for place in places[chosen]]
+        pairs = list(zip(planted, scores, strict=False))
+        top = [truth[np.argsort(-score, kind="stable")[: len(CONSENSUS)]].mean() for truth, score in pairs]
+        found[method] = [float(np.mean([roc_auc_score(*pair) for pair in pairs])), float(np.mean(top)), cost]
+    return found
+
+
+def table(results: dict[str, list[dict]]) -> str:
+    """Format a Markdown table: mean AUROC (lowest seed) / top10 / CPU ms of each method and model."""
+    lines = [f"| method | {' | '.join(results)} |", "|---" * (len(results) + 1) + "|"]
+    aurocs = [[run["test AUROC"] for run in runs] for runs in results.values()]
+    lines.append("| the model, test AUROC | " + " | ".join(f"{np.mean(values):.3f}" for values in aurocs) + " |")
+    first = next(iter(results.values()))[0]
+    for method in (name for name in first if name not in ("test AUROC", "seconds") and "error" not in name):
+        cells = []
+        for runs in results.values():
+            values = np.array([run[method] for run in runs if method in run])
+            mean, lowest = values.mean(0), values[:, 0].min()
+            cells.append(f"{mean[0]:.3f} ({lowest:.3f}) / {mean[1]:.2f} / {mean[2]:.0f}")
+        lines.append(f"| {method} | {' | '.join(cells)} |")
+    name = "completeness error, worst and median"
+    worst = [max(run[name][0] for run in runs) for runs in results.values()]
+    lines.append("| worst completeness error of `ig` | " + " | ".join(f"{100 * value:.2g} %" for value in worst) + " |")
+    return "\n".join(lines)
+
+
+def draw_pictures(folder: Path, genome: np.ndarray, docs: Path) -> None:
+    """Draw a sequence, its logo and the entropy of the attention heads, as docs/explain.md shows them."""
+    rows, labels, _ = draw(genome, 24, np.random.default_rng(7))
+    texts = [row.tobytes().decode() for row in rows[labels == 1]]
+    (folder / "planted.fa").write_text("".join(f">p{number}\n{text}\n" for number, text in enumerate(texts)))
+    for method in ("ig", "rollout"):
+        options = ExplainOptions(figures=1, overwrite=True)
+        explain(str(folder), str(folder / "planted.fa"), str(folder / method), method, "planted", options=options)
+    [window] = (folder / "ig" / "figures").glob("01_p*[0-9].png")
+    shutil.copyfile(window, docs / "explain_window.png")
+    shutil.copyfile(window.with_name(f"{window.stem}_logo.png"), docs / "explain_logo.png")
+    shutil.copyfile(folder / "rollout" / "figures" / "entropy.png", docs / "explain_entropy.png")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--genome", type=Path, required=True)
+    parser.add_argument("--output", type=Path, default=Path("runs/attribution"))
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
+    parser.add_argument("--pictures", type=Path, help="folder for the pictures of the documentation")
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    seeds = [0] if arguments.pictures else arguments.seeds
+    genome, results = read_genome(arguments.genome), {name: [] for name in MODELS}
+    for seed in seeds:
+        for name, (stride, pooling) in MODELS.items():
+            folder = arguments.output / f"{pooling}-stride{stride}-{seed}"
+            if not (folder / "scores.json").exists():
+                begin, tokenizer = time.process_time(), KmerTokenizer(k=6, stride=stride)
+                model, auroc = train(stride, pooling, genome, seed)
+                seconds = time.process_time() - begin
+                for part in (model, tokenizer):
+                    part.save_pretrained(folder)
+                scores = {"test AUROC": auroc, "seconds": seconds} | measure(model, tokenizer, genome, seed)
+                (folder / "scores.json").write_text(json.dumps(scores, indent=1))
+            results[name].append(json.loads((folder / "scores.json").read_text()))
+            print(name, seed, json.dumps(results[name][-1]), flush=True)
+    print(table(results))
+    if arguments.pictures:
+        draw_pictures(arguments.output / "mean-stride1-0", genome, arguments.pictures)
+
+
+if __name__ == "__main__":
+    main()

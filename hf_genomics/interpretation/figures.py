@@ -1,0 +1,251 @@
+"""Draw scores as sequence logos, heat maps and tracks along a genome; every function draws on the axes it is given."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+from ..evaluation.pictures import PALETTE
+from ..io.genome_tracks import Region
+
+#: Colours of letters that can be told apart with any colour vision: green, blue, orange and red-purple.
+LETTER_COLORS = {"A": "#009E73", "C": "#0072B2", "G": "#E69F00", "T": "#CC79A7", "N": "#9aa4ae"}
+_INK, _FAINT, _GRID = "#1f2328", "#6e7781", "#e4e7eb"
+_ROWS = 4  # of genes
+_DIVERGING = "RdBu_r"
+
+
+class Track(NamedTuple):
+    """Values along a genome, for a picture.
+
+    Attributes:
+        name: name on the axis.
+        start: first position, 0-based.
+        values: (nt,), NaN where there is none.
+    """
+
+    name: str
+    start: int
+    values: np.ndarray
+
+
+def draw_logo(ax: Axes, letters: str, scores: np.ndarray, start: int = 0) -> None:
+    """Draw letters whose heights are scores, below the axis where they are negative.
+
+    Args:
+        ax: where to draw.
+        letters: the sequence, in capitals.
+        scores: (nt,).
+        start: position of the first letter, 0-based.
+    """
+    import logomaker
+
+    heights = pd.DataFrame(0.0, index=range(start, start + len(letters)), columns=list("ACGTN"))
+    for place, (letter, score) in enumerate(zip(letters, np.asarray(scores, float).tolist(), strict=True)):
+        heights.iat[place, "ACGTN".find(letter if letter in "ACGT" else "N")] = score
+    logomaker.Logo(heights, ax=ax, color_scheme=LETTER_COLORS, flip_below=False, show_spines=False)
+    ax.set_xlim(start - 0.5, start + len(letters) - 0.5)
+    ax.margins(y=0.08)
+    _plain(ax)
+
+
+def draw_bars(ax: Axes, track: Track) -> None:
+    """Draw a score for each position as bars, positive and negative ones in different colours.
+
+    Args:
+        ax: where to draw.
+        track: the scores.
+    """
+    x = track.start + np.arange(len(track.values))
+    for sign, color in ((1, PALETTE[0]), (-1, PALETTE[1])):
+        part = np.where(sign * track.values > 0, track.values, 0)
+        ax.fill_between(x, part, step="mid", color=color, linewidth=0)
+    ax.set_ylabel(track.name)
+    _plain(ax)
+
+
+def draw_line(ax: Axes, track: Track) -> None:
+    """Draw a track, such as the probability of a class, as a filled line.
+
+    Args:
+        ax: where to draw.
+        track: the values.
+    """
+    x = track.start + np.arange(len(track.values))
+    ax.plot(x, track.values, color=PALETTE[2], linewidth=1.2, drawstyle="steps-mid")
+    ax.fill_between(x, track.values, step="mid", color=PALETTE[2], alpha=0.25, linewidth=0)
+    ax.set_ylabel(track.name)
+    _plain(ax)
+
+
+def draw_heat_map(ax: Axes, values: np.ndarray, rows: Sequence[str], start: int = 0) -> Any:
+    """Draw a matrix, such as the changes by all substitutions, with white at 0.
+
+    Args:
+        ax: where to draw.
+        values: (rows, nt).
+        rows: name of each row.
+        start: position of the first column, 0-based.
+
+    Returns:
+        The image, for a colour bar.
+    """
+    most = float(np.nanmax(np.abs(values), initial=0)) or 1.0
+    extent = (start - 0.5, start + values.shape[1] - 0.5, len(values) - 0.5, -0.5)
+    image = ax.imshow(
+        values, cmap=_DIVERGING, vmin=-most, vmax=most, aspect="auto", interpolation="nearest", extent=extent
+    )
+    ax.set_yticks(range(len(rows)), rows)
+    ax.tick_params(length=0)
+    return image
+
+
+def draw_genes(ax: Axes, genes: Sequence[Region], start: int, end: int) -> None:
+    """Draw genes as arrows in the direction of their strand, below one another where they overlap.
+
+    Args:
+        ax: where to draw.
+        genes: genes of one contig.
+        start: first position of the picture, 0-based.
+        end: position after the last one.
+    """
+    ends: list[float] = []  # where the last gene of each row ends
+    width, shown = end - start, 0
+    for gene in sorted(gene for gene in genes if gene.start < end and gene.end > start):
+        left, right = max(gene.start, start), min(gene.end, end)
+        label_end = max(right, left + len(gene.name) * width / 90)
+        row = next((row for row, taken in enumerate(ends) if taken < left), len(ends))
+        if row >= _ROWS:
+            continue
+        ends[row : row + 1] = [label_end + width / 100]
+        shown = max(shown, row + 1)
+        tip = min((right - left) / 2, width / 60)
+        before = tip * (gene.strand == "-" and gene.start >= start)  # an end outside the picture has no tip
+        after = tip * (gene.strand == "+" and gene.end <= end)
+        x = [left + before, right - after, right, right - after, left + before, left]
+        y = [-0.25, -0.25, 0, 0.25, 0.25, 0]
+        ax.fill(x, np.array(y) - 1.3 * row, color=PALETTE[5], edgecolor=PALETTE[0], linewidth=0.6)
+        ax.annotate(gene.name, (left, -1.3 * row - 0.3), fontsize=7.5, color=_INK, va="top", ha="left", clip_on=True)
+    ax.set(ylim=(-1.3 * max(shown - 1, 0) - 0.75, 0.45), yticks=[], ylabel="genes")
+    if not shown:
+        ax.text(0.5, 0.5, "no gene here", transform=ax.transAxes, ha="center", va="center", color=_FAINT, fontsize=9)
+    _plain(ax)
+
+
+def draw_entropy(ax: Axes, entropy: np.ndarray) -> Any:
+    """Draw the entropy of every attention head, (layers, heads), as a heat map with its numbers.
+
+    Args:
+        ax: where to draw.
+        entropy: 0 for attention to one token, 1 for even attention.
+
+    Returns:
+        The image, for a colour bar.
+    """
+    image = ax.imshow(entropy, cmap="viridis", vmin=0, vmax=1, aspect="auto")
+    if entropy.size <= 144:
+        for (layer, head), value in np.ndenumerate(entropy):
+            color = "white" if value < 0.6 else _INK
+            ax.text(head, layer, f"{value:.2f}", ha="center", va="center", fontsize=8, color=color)
+    ax.set_xticks(range(entropy.shape[1]), [str(head + 1) for head in range(entropy.shape[1])])
+    ax.set_yticks(range(entropy.shape[0]), [str(layer + 1) for layer in range(entropy.shape[0])])
+    ax.set(xlabel="head", ylabel="layer")
+    ax.tick_params(length=0)
+    return image
+
+
+def region_figure(
+    contig: str, start: int, end: int, tracks: Sequence[Track], scores: Track, genes: Sequence[Region] | None = None
+) -> Figure:
+    """Draw genes, tracks and scores of a region of a genome one below the other.
+
+    Args:
+        contig: name of the contig.
+        start: first position, 0-based.
+        end: position after the last one.
+        tracks: class probabilities and the like.
+        scores: the contribution of each nucleotide.
+        genes: genes of the contig; None for no row of genes.
+    """
+    heights = [1.0] * (genes is not None) + [1.0] * len(tracks) + [1.6]
+    figure = new_figure(9.0, 0.9 + sum(heights))
+    axes = figure.subplots(len(heights), 1, sharex=True, squeeze=False, height_ratios=heights)[:, 0].tolist()
+    figure.suptitle(f"{contig}:{start:,}\N{EN DASH}{end:,}", fontsize=11, fontweight="bold", color=_INK)
+    rest = iter(axes)
+    if genes is not None:
+        draw_genes(next(rest), [gene for gene in genes if gene.contig == contig], start, end)
+    for track in tracks:
+        draw_line(next(rest), track)
+    draw_bars(next(rest), scores)
+    for ax in axes[:-1]:
+        ax.tick_params(labelbottom=False)
+    axes[-1].set_xlim(start - 0.5, end - 0.5)
+    mark_positions(axes[-1], contig)
+    figure.align_ylabels(axes)
+    return figure
+
+
+def logo_figure(title: str, letters: str, scores: np.ndarray, start: int, matrix: np.ndarray | None = None) -> Figure:
+    """Draw a short stretch as a logo, and its matrix of letters, if there is one, as a heat map below.
+
+    Args:
+        title: what is shown.
+        letters: the sequence, in capitals.
+        scores: (nt,).
+        start: position of the first letter, 0-based.
+        matrix: (nt, 4), values of A C G T; None for no heat map.
+    """
+    figure = new_figure(9.0, 2.4 if matrix is None else 4.0)
+    axes = figure.subplots(1 if matrix is None else 2, 1, squeeze=False, sharex=True)[:, 0]
+    draw_logo(axes[0], letters, scores, start)
+    axes[0].set_title(title, fontsize=11, fontweight="bold", color=_INK, loc="left")
+    axes[0].set_ylabel("score")
+    if matrix is not None:
+        image = draw_heat_map(axes[1], matrix.T, list("ACGT"), start)
+        figure.colorbar(image, ax=axes.tolist(), shrink=0.5, pad=0.01)
+        axes[0].tick_params(labelbottom=False)
+    mark_positions(axes[-1], "position")
+    return figure
+
+
+def new_figure(width: float, height: float) -> Figure:
+    """Return an empty figure, sizes in inches, that needs no screen."""
+    figure = Figure(figsize=(width, height), layout="constrained", facecolor="white")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def mark_positions(ax: Axes, what: str) -> None:
+    """Label the axis of positions, whole numbers with grouped digits, counted from 0."""
+    ax.xaxis.set_major_locator(MaxNLocator(7, integer=True, steps=[1, 2, 5, 10]))
+    ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
+    ax.set_xlabel(f"{what}, nt from 0")
+
+
+def save_figure(figure: Figure, path: Path) -> None:
+    """Write a figure as PNG and as SVG.
+
+    Args:
+        figure: the figure.
+        path: the files, without a suffix.
+    """
+    figure.savefig(path.with_name(f"{path.name}.png"), dpi=200)
+    figure.savefig(path.with_name(f"{path.name}.svg"), metadata={"Date": None})
+
+
+def _plain(ax: Axes) -> None:
+    """Remove the frame of axes, and draw a thin line at 0."""
+    for side in ("top", "right", "bottom"):
+        ax.spines[side].set_visible(False)
+    ax.spines["left"].set_color(_GRID)
+    ax.axhline(0, color=_FAINT, linewidth=0.6, zorder=0)
+    ax.tick_params(colors=_FAINT, labelsize=8.5, length=2)
+    ax.yaxis.set_major_locator(MaxNLocator(3)) if ax.get_yticks().size else None

@@ -1,0 +1,217 @@
+"""Draw the pictures of a run, and write them into one self-contained HTML report."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..errors import InputError
+from ..io.genome_tracks import Region, read_bedgraph, read_genes
+from ..reports.html import write_report
+from .figures import (
+    Track,
+    draw_entropy,
+    draw_heat_map,
+    draw_line,
+    logo_figure,
+    mark_positions,
+    new_figure,
+    region_figure,
+    save_figure,
+)
+from .files import Placed, mean_entropy
+
+_LOGO = 60  # nt of a logo
+_ALIGNED = 200  # windows in the heat map of all windows
+_METHODS = {
+    "ig": "Integrated gradients over k-mer embeddings: the scores of a window add up to the difference between the "
+    "logit of its target and the logit of the base.",
+    "nt_ig": "Integrated gradients over letters, from equal shares of A, C, G and T.",
+    "ism": "All single substitutions: the score is the largest absolute change of the logit, the heat maps show all.",
+    "occlusion": "Each token was hidden by [MASK]: the score is the fall of the logit, shared by its nucleotides.",
+    "rollout": "Attention rollout. Attention shows what the layers read, not what the prediction rests on: it is weak "
+    "evidence; compare it with the method ig.",
+    "attention": "Attention of [CLS] in the last layer. Attention shows what a layer reads, not what the prediction "
+    "rests on: it is weak evidence; compare it with the method ig.",
+}
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """What is drawn.
+
+    Attributes:
+        count: number of windows that are drawn.
+        genes: genes; None for no row of genes.
+        tracks: intervals and values of further tracks, by name.
+    """
+
+    count: int
+    genes: list[Region] | None = None
+    tracks: dict[str, list[tuple[Region, float]]] = field(default_factory=dict)
+
+    @classmethod
+    def read(cls, count: int, genes: str | None, tracks: list[str] | None) -> Pictures:
+        """Read the files that pictures need.
+
+        Raises:
+            InputError: if a file is wrong.
+        """
+        found: dict[str, list[tuple[Region, float]]] = {}
+        for path in tracks or []:
+            name = Path(path).name.partition(".")[0]
+            if name in found:
+                raise InputError(f"tracks: {path} has the name of another track, {name!r}; rename one of the files")
+            found[name] = read_bedgraph(path)
+        return cls(count, None if genes is None else read_genes(genes), found)
+
+    def tracks_of(self, contig: str, start: int, end: int) -> list[Track]:
+        """Return the tracks of a region, NaN where a track has no value."""
+        found = []
+        for name, intervals in self.tracks.items():
+            values = np.full(end - start, np.nan)
+            for region, value in intervals:
+                if region.contig == contig and region.start < end and region.end > start:
+                    values[max(0, region.start - start) : max(0, region.end - start)] = value
+            found.append(Track(name, start, values))
+        return found
+
+
+def write_explanation_report(
+    folder: Path, placed: Placed, names: list[str], summary: dict[str, Any], pictures: Pictures
+) -> None:
+    """Draw the pictures of a run into ``figures/``, and write ``report.html``.
+
+    Args:
+        folder: existing folder.
+        placed: the explanations.
+        names: names of the classes, labels or values.
+        summary: numbers of the run.
+        pictures: what is drawn.
+    """
+    drawn: list[tuple[str, Path]] = []
+    (folder / "figures").mkdir()
+    best = _best_windows(placed, pictures.count)
+    for rank, row in enumerate(best, start=1):
+        drawn += _draw_window(folder / "figures", rank, row, placed, names, pictures)
+    if pictures.count:
+        drawn += _draw_all(folder / "figures", placed)
+    facts = [(placed.records.facts[row], placed.regions[row]) for row in best]
+    header = ["window", "target", "logit", "sum of scores", "completeness error (%)"]
+    rows = [
+        [f"{one.contig}:{one.start}-{one.end}", names[fact["target"]], fact["value"], fact["sum"], 100 * fact["error"]]
+        for fact, one in facts
+    ]
+    write_report(
+        folder / "report.html",
+        title="What the model sees",
+        summary=_paragraphs(placed, summary),
+        tables=[("Windows with the highest scores", header, rows)] if rows else [],
+        pictures=drawn,
+    )
+
+
+def _paragraphs(placed: Placed, summary: dict[str, Any]) -> list[str]:
+    """Return the text of a report."""
+    targets = ", ".join(f"{name} ({count:,})" for name, count in summary["targets"].items())
+    text = [
+        f"{summary['windows']:,} windows of {summary['sequences']:,} sequences were explained, "
+        f"{summary['nucleotides']:,} nt in all. Windows by target: {targets}.",
+        _METHODS[placed.records.settings["options"]["method"]],
+    ]
+    if "worst_completeness_error" in summary:
+        median, worst = (100 * summary[f"{which}_completeness_error"] for which in ("median", "worst"))
+        text.append(
+            f"The sum of the scores misses the difference of the logits by {median:.2g} % (median) and {worst:.2g} % "
+            "(worst window)."
+        )
+    return [*text, "Positions count from 0. windows.tsv, scores.bedgraph and scores.parquet hold all numbers."]
+
+
+def _best_windows(placed: Placed, count: int) -> list[int]:
+    """Return the windows with the highest sums of absolute scores, in falling order."""
+    if not count:
+        return []
+    totals = np.array([np.abs(record.scores).sum() for record in placed.records])
+    return np.argsort(-totals, kind="stable")[:count].tolist()
+
+
+def _draw_window(
+    folder: Path, rank: int, row: int, placed: Placed, names: list[str], pictures: Pictures
+) -> list[tuple[str, Path]]:
+    """Draw a window along its genome, and its highest stretch as a logo."""
+    record, region = placed.records.read(row), placed.regions[row]
+    length = region.end - region.start
+    dna, scores = record.dna[:length], record.scores[:length]
+    target, stem = (
+        names[record.facts["target"]],
+        f"{rank:02d}_{_file_name(record.facts['id'])}",
+    )
+    along = Track("score", region.start, scores[::-1] if region.strand == "-" else scores)
+    tracks = pictures.tracks_of(region.contig, region.start, region.end)
+    figure = region_figure(region.contig, region.start, region.end, tracks, along, pictures.genes)
+    save_figure(figure, folder / stem)
+    begin = highest_stretch(scores, _LOGO)
+    chosen = slice(begin, begin + _LOGO)
+    matrix = record.columns["letters"][:length][chosen] if "letters" in record.columns else None
+    start = begin if region.strand == "-" else region.start + begin
+    letters = (dna[chosen] & 0xDF).tobytes().decode("ascii")
+    where = f"{region.contig}:{region.start}-{region.end}" + (", reverse strand" if region.strand == "-" else "")
+    save_figure(logo_figure(f"{target}, {where}", letters, scores[chosen], start, matrix), folder / f"{stem}_logo")
+    return [
+        (f"{where}, target {target}. Contribution of each nucleotide.", folder / f"{stem}.png"),
+        (f"{where}, target {target}. The {len(letters)} nt with the highest scores.", folder / f"{stem}_logo.png"),
+    ]
+
+
+def _file_name(name: str) -> str:
+    """Return a name that every file system takes."""
+    return re.sub("[^A-Za-z0-9.-]+", "_", name)[:60].strip("_.-")
+
+
+def highest_stretch(scores: np.ndarray, width: int) -> int:
+    """Find the start of the stretch with the highest sum of absolute scores.
+
+    Args:
+        scores: (nt,).
+        width: length of the stretch in nt.
+    """
+    if len(scores) <= width:
+        return 0
+    total = np.concatenate([[0], np.cumsum(np.abs(scores.astype(np.float64)))])
+    return int((total[width:] - total[:-width]).argmax())
+
+
+def _draw_all(folder: Path, placed: Placed) -> list[tuple[str, Path]]:
+    """Draw all windows below one another, if there are several of one length, and the entropy of attention heads."""
+    drawn: list[tuple[str, Path]] = []
+    records = placed.records
+    lengths = {facts["end"] - facts["start"] for facts in records.facts}
+    if len(records) > 3 and len(lengths) == 1:
+        scores = np.stack([records.read(row).scores[: max(lengths)] for row in range(min(_ALIGNED, len(records)))])
+        figure = new_figure(9.0, 4.2)
+        profile, below = figure.subplots(2, 1, sharex=True, height_ratios=[1, 2.4])
+        draw_line(profile, Track("mean |score|", 0, np.abs(scores).mean(0)))
+        most = float(np.quantile(np.abs(scores), 0.995)) or 1.0  # a few outliers would make everything else pale
+        image = draw_heat_map(below, scores.clip(-most, most), [])
+        below.set_yticks([])
+        below.set_ylabel(f"{len(scores):,} windows")
+        figure.colorbar(image, ax=below, pad=0.01, label="score")
+        mark_positions(below, "position in the window")
+        save_figure(figure, folder / "windows")
+        drawn.append(
+            (f"The first {len(scores):,} windows below one another, in reading direction.", folder / "windows.png")
+        )
+    entropy = mean_entropy(records)
+    if entropy is not None:
+        figure = new_figure(min(9.0, 2.2 + 0.62 * entropy.shape[1]), 1.4 + 0.42 * entropy.shape[0])
+        ax = figure.subplots()
+        figure.colorbar(draw_entropy(ax, entropy), ax=ax, label="entropy of attention")
+        save_figure(figure, folder / "entropy")
+        caption = "Entropy of every attention head. 0: each token attends to one token; 1: to all tokens evenly."
+        drawn.append((caption, folder / "entropy.png"))
+    return drawn

@@ -1,0 +1,363 @@
+"""Score windows of sequences with one of the methods: batches of windows in, scores per nucleotide out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import Any, Literal, NamedTuple, TypeAlias
+
+import numpy as np
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from ..inference.scores import ready
+from ..inference.windows import Window, collator_for, parts_of
+from ..sequence import CLS_ID, MASK_ID, SEP_ID, UNK_ID
+from ..tokenization_kmer import KmerTokenizer
+from .attention import attention_weights, cls_attention, head_entropy, rollout
+from .attribution import Attribution, embedding_base, integrated_gradients, mean_kmer_embedding
+from .nucleotides import (
+    TO_ACGT,
+    embeddings_of_letters,
+    hypothetical_scores,
+    kmer_starts,
+    mean_of_cover,
+    one_hot,
+    spread_sum,
+)
+from .substitutions import dinucleotide_shuffle, ism, occlusion
+from .targets import TargetFunction, choose_targets, read_targets
+
+Method: TypeAlias = Literal["ig", "attention", "rollout", "occlusion", "ism", "nt_ig"]
+Baseline: TypeAlias = Literal["mean", "mask", "shuffled"]
+_SHUFFLES = 4  # shuffled references of a window
+
+
+class Explanation(NamedTuple):
+    """What explains the prediction for one window.
+
+    Attributes:
+        window: the window.
+        target: number of the class, label or value.
+        value: the logit or value that is explained.
+        base_value: the same for the base; NaN for methods without a base.
+        special: sum of the scores of [CLS], [SEP] and padding.
+        error: completeness error, relative to ``value - base_value``; NaN for methods without a base.
+        steps: number of gradients; 0 for methods without gradients.
+        scores: float64 (nt,), the contribution of each nucleotide; of a pair, the second sequence follows the first.
+        columns: further arrays: "letters" (nt, 4), the hypothetical scores or changes for A C G T; "tracks"
+            (tracks,), see `track_contributions`; "entropy" (layers, heads).
+    """
+
+    window: Window
+    target: int
+    value: float
+    base_value: float
+    special: float
+    error: float
+    steps: int
+    scores: np.ndarray
+    columns: dict[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How scores are computed.
+
+    Args:
+        method: as in `explain`.
+        target: number of the class, label or value; None for the predicted class of each window.
+        baseline: as in `explain`.
+        steps: number of gradients of "ig" and "nt_ig".
+        most_steps: number of gradients at which doubling ends.
+        batch_size: number of windows, or changed windows, that are encoded at once.
+    """
+
+    method: Method = "ig"
+    target: int | None = None
+    baseline: Baseline = "mean"
+    steps: int = 64
+    most_steps: int = 512
+    batch_size: int = 16
+
+
+def explain_windows(
+    model: PreTrainedModel, tokenizer: KmerTokenizer, windows: Iterable[Window], settings: Settings
+) -> Iterator[Explanation]:
+    """Iterate over the explanations of windows; windows are read one batch ahead.
+
+    Args:
+        model: fine-tuned model.
+        tokenizer: tokenizer of the model.
+        windows: any number of windows.
+        settings: how scores are computed.
+    """
+    with ready(model) as device:
+        weights = [weight for weight in model.parameters() if weight.requires_grad]
+        try:
+            for weight in weights:  # gradients of weights are not needed
+                weight.requires_grad_(False)
+            remaining = iter(windows)
+            while chunk := list(islice(remaining, settings.batch_size)):
+                batch = WindowBatch.of(model, tokenizer, chunk, settings.target, device)
+                tracks = track_contributions(batch.func)
+                for one, contributions in zip(explain_batch(batch, settings), tracks, strict=True):
+                    one.columns.update({"tracks": contributions} if len(contributions) else {})
+                    yield one
+        finally:
+            for weight in weights:
+                weight.requires_grad_(True)
+
+
+@dataclass(frozen=True)
+class WindowBatch:
+    """Windows as the model reads them, and where their k-mers are.
+
+    Attributes:
+        windows: the windows.
+        collate: function that turns rows into inputs of the model.
+        func: the explained number, as a function of the rows of the batch.
+        kmers: bool (rows, ..., tokens), True on k-mers.
+        starts: int64 (rows, ..., tokens), first nucleotide of each k-mer; see `kmer_starts`.
+        k: k-mer size in nt.
+        device: device of the model.
+    """
+
+    windows: list[Window]
+    collate: Callable[[list[dict[str, Any]]], dict[str, Tensor]] = field(repr=False)
+    func: TargetFunction
+    kmers: Tensor
+    starts: np.ndarray
+    k: int
+    device: torch.device
+
+    @classmethod
+    def of(
+        cls,
+        model: PreTrainedModel,
+        tokenizer: KmerTokenizer,
+        windows: list[Window],
+        target: int | None,
+        device: torch.device,
+    ) -> WindowBatch:
+        """Encode windows, and choose what is explained in each."""
+        collate = collator_for(model.config, tokenizer)
+        batch = {name: column.to(device) for name, column in collate([window.row for window in windows]).items()}
+        kmers = is_kmer(batch["input_ids"], model.config.pad_token_id)
+        segments = [_segments(window, model.config) for window in windows]
+        starts = kmer_starts(kmers.cpu().numpy(), segments, tokenizer.k, tokenizer.stride)
+        with torch.no_grad():
+            logits = model(**batch).logits
+        real = None
+        if logits.ndim == 3:
+            lengths = torch.tensor([len(window.row["sequence"]) for window in windows], device=device)
+            per_nt = model.config.labels_per == "nt"
+            real = torch.arange(logits.shape[1], device=device) < lengths.unsqueeze(1) if per_nt else kmers
+        targets = choose_targets(logits, target, real)
+        return cls(windows, collate, TargetFunction(model, batch, targets), kmers, starts, tokenizer.k, device)
+
+    def letters(self, row: int) -> np.ndarray:
+        """Return the letters of a row; of a pair, the second sequence follows the first."""
+        given = self.windows[row].row
+        return np.concatenate([given[name] for name in ("sequence", "pair") if name in given])
+
+    def encode(self, row: int, changed: np.ndarray) -> dict[str, Tensor]:
+        """Encode versions of a row with other letters, uint8 (n, nt), as inputs of the model."""
+        given, length = self.windows[row].row, len(self.windows[row].row["sequence"])
+        rows = [
+            {**given, "sequence": letters[:length]} | ({"pair": letters[length:]} if "pair" in given else {})
+            for letters in changed
+        ]
+        return {name: column.to(self.device) for name, column in self.collate(rows).items()}
+
+    def values(self, row: int, changed: np.ndarray) -> np.ndarray:
+        """Compute the explained number for versions of a row with other letters, uint8 (n, nt); float64 (n,)."""
+        targets = self.func.targets.of(torch.full((len(changed),), row, device=self.device))
+        with torch.no_grad():
+            logits = self.func.model(**self.encode(row, changed)).logits
+        return read_targets(logits, targets).double().cpu().numpy()
+
+    def of_tokens(self, row: int, scores: np.ndarray, spread: Callable[..., np.ndarray], **facts: Any) -> Explanation:
+        """Build the explanation of a row from the scores of its tokens, float64 (..., tokens)."""
+        nt = spread(scores, self.starts[row], self.k, len(self.letters(row)))
+        special = float(scores[self.starts[row] < 0].sum())
+        return self.of_nucleotides(row, nt, special=special, **facts)
+
+    def of_nucleotides(self, row: int, scores: np.ndarray, **facts: Any) -> Explanation:
+        """Build the explanation of a row from the scores of its nucleotides, float64 (nt,)."""
+        missing: dict[str, Any] = {"base_value": np.nan, "special": 0.0, "error": np.nan, "steps": 0, "columns": {}}
+        target = int(self.func.targets.classes[row])
+        return Explanation(self.windows[row], target, scores=scores, **(missing | facts))
+
+
+def track_contributions(func: TargetFunction) -> np.ndarray:
+    """Compute what each track contributes: by how much the output falls if its values are set to the training mean.
+
+    Args:
+        func: the explained number; missing values stay missing.
+
+    Returns:
+        float64 (rows, tracks), tracks per sequence first, then tracks per nucleotide; no column without tracks.
+    """
+    rows = torch.arange(len(func.batch["input_ids"]), device=func.batch["input_ids"].device)
+    falls: list[Tensor] = []
+    for name, means in (("tracks", "track_means"), ("nt_tracks", "nt_track_means")):
+        for number in range(func.batch[name].shape[-1] if name in func.batch else 0):
+            values = func.batch[name].clone()
+            mean = (getattr(func.model.config, means) or [0.0] * values.shape[-1])[number]
+            values[..., number] = values[..., number].masked_fill(~values[..., number].isnan(), mean)
+            with torch.no_grad():
+                falls.append((func(rows) - func(rows, **{name: values})).double())
+    return torch.stack(falls, 1).cpu().numpy() if falls else np.zeros((len(rows), 0))
+
+
+def is_kmer(ids: Tensor, pad_id: int) -> Tensor:
+    """Mark the tokens that stand for k-mers, [UNK] and [MASK] included, bool in the shape of ``ids``."""
+    return (ids != pad_id) & (ids != CLS_ID) & (ids != SEP_ID)
+
+
+def _segments(window: Window, config: Any) -> list[int]:
+    """Return the lengths of the stretches of a window that are cut into k-mers separately."""
+    length = len(window.row["sequence"])
+    if "pair" in window.row:
+        return [length, len(window.row["pair"])]
+    count, part_length = parts_of(config)
+    count = -(-length // part_length) if part_length else count
+    return [len(part) for part in np.array_split(np.empty(length), count)]
+
+
+def explain_batch(batch: WindowBatch, settings: Settings) -> Iterator[Explanation]:
+    """Iterate over the explanations of the windows of a batch.
+
+    Args:
+        batch: the windows.
+        settings: how scores are computed.
+    """
+    if settings.method == "ig":
+        yield from _by_gradients(batch, settings)
+    elif settings.method == "nt_ig":
+        yield from _by_letters(batch, settings)
+    elif settings.method in ("attention", "rollout"):
+        yield from _by_attention(batch, settings.method)
+    else:
+        for row in range(len(batch.windows)):
+            yield (_by_ism if settings.method == "ism" else _by_occlusion)(batch, row, settings.batch_size)
+
+
+def _by_gradients(batch: WindowBatch, settings: Settings) -> Iterator[Explanation]:
+    """Explain windows by integrated gradients over token embeddings; tracks stay as they are."""
+    table = batch.func.model.get_input_embeddings().weight.detach()
+    embeddings = table[batch.func.batch["input_ids"]]
+    found = []
+    for base in _bases(batch, table, settings.baseline):
+        bases = embedding_base(embeddings, batch.kmers, base)
+        found.append(integrated_gradients(batch.func, embeddings, bases, settings.steps, settings.most_steps))
+    mean = Attribution(
+        torch.stack([one.scores for one in found]).mean(0),
+        found[0].values,
+        torch.stack([one.base_values for one in found]).mean(0),
+        torch.stack([one.steps for one in found]).amax(0),
+    )
+    scores = mean.scores.sum(-1).cpu().numpy()
+    for row in range(len(batch.windows)):
+        yield batch.of_tokens(row, scores[row], spread_sum, **_path_facts(mean, row))
+
+
+def _bases(batch: WindowBatch, table: Tensor, baseline: Baseline) -> Iterator[Tensor]:
+    """Iterate over the bases of the embeddings of a batch: one, or several shuffled sequences."""
+    if baseline == "mean":
+        yield mean_kmer_embedding(table, batch.k)
+    elif baseline == "mask":
+        yield table[MASK_ID]
+    else:
+        for number in range(_SHUFFLES):
+            yield table[_shuffled_ids(batch, number)]
+
+
+def _shuffled_ids(batch: WindowBatch, number: int) -> Tensor:
+    """Return the ids of a batch with all sequences shuffled; a sequence is always shuffled in the same way."""
+    ids = batch.func.batch["input_ids"].clone()
+    for row, window in enumerate(batch.windows):
+        given = window.row
+        random = np.random.default_rng([number, *given["sequence"].tobytes()[:64]])
+        parts = [dinucleotide_shuffle(given[name], random) for name in ("sequence", "pair") if name in given]
+        shuffled = batch.encode(row, np.concatenate(parts)[None])["input_ids"][0]
+        ids[row][batch.kmers[row]] = shuffled[is_kmer(shuffled, batch.func.model.config.pad_token_id)]
+    return ids
+
+
+def _path_facts(found: Attribution, row: int) -> dict[str, Any]:
+    """Return the numbers of a path from a base that an explanation holds."""
+    return {
+        "value": float(found.values[row]),
+        "base_value": float(found.base_values[row]),
+        "error": float(found.errors[row]),
+        "steps": int(found.steps[row]),
+    }
+
+
+def _by_letters(batch: WindowBatch, settings: Settings) -> Iterator[Explanation]:
+    """Explain windows by integrated gradients over the shares of letters, from equal shares."""
+    table = batch.func.model.get_input_embeddings().weight.detach()
+    ids = batch.func.batch["input_ids"]
+    embeddings = table[ids]
+    lengths = [len(batch.letters(row)) for row in range(len(batch.windows))]
+    plain = np.zeros((len(lengths), max(lengths), 4), np.float32)
+    for row, length in enumerate(lengths):
+        plain[row, :length] = one_hot(batch.letters(row))
+    inputs = torch.from_numpy(plain).to(batch.device)
+    bases = torch.full_like(inputs, 0.25) * inputs.sum(-1, keepdim=True)
+    starts = torch.from_numpy(batch.starts).to(batch.device).masked_fill(ids == UNK_ID, -1)
+
+    def func(rows: Tensor, letters: Tensor) -> Tensor:
+        return batch.func(rows, embeddings_of_letters(letters, starts[rows], embeddings[rows], table, batch.k))
+
+    found = integrated_gradients(func, inputs, bases, settings.steps, settings.most_steps)
+    way = (inputs - bases).double()
+    gradients = found.scores / way.where(way != 0, 1)  # way is nowhere 0 at known letters
+    hypothetical = hypothetical_scores(gradients).cpu().numpy()
+    scores = found.scores.sum(-1).cpu().numpy()
+    for row, length in enumerate(lengths):
+        columns = {"letters": hypothetical[row, :length, TO_ACGT].T}
+        yield batch.of_nucleotides(row, scores[row, :length], columns=columns, **_path_facts(found, row))
+
+
+def _by_attention(batch: WindowBatch, method: Method) -> Iterator[Explanation]:
+    """Explain windows by attention weights."""
+    inputs, func = batch.func.batch, batch.func
+    logits, attentions = attention_weights(func.model, **inputs)
+    values = read_targets(logits, func.targets).double().cpu().numpy()
+    mask = inputs["attention_mask"].bool()
+    present = mask.any(-1) if mask.ndim == 3 else torch.ones_like(mask[:, 0])
+    real = mask[present] if mask.ndim == 3 else mask  # (parts of all rows, tokens)
+    weights = (cls_attention if method == "attention" else rollout)(attentions, real).double()
+    entropies = head_entropy(attentions, real).double().cpu().numpy()
+    scores = torch.zeros(mask.shape, dtype=torch.float64, device=mask.device)
+    scores[present if mask.ndim == 3 else slice(None)] = weights
+    owner = present.nonzero()[:, 0].cpu().numpy()  # row of each part
+    for row in range(len(batch.windows)):
+        columns = {"entropy": entropies[owner == row].mean(0)}
+        row_scores = scores[row].cpu().numpy()
+        yield batch.of_tokens(row, row_scores, mean_of_cover, value=float(values[row]), columns=columns)
+
+
+def _by_ism(batch: WindowBatch, row: int, batch_size: int) -> Explanation:
+    """Explain a window by all its substitutions."""
+    found = ism(lambda changed: batch.values(row, changed), batch.letters(row), batch_size)
+    return batch.of_nucleotides(row, found.largest, value=found.reference, columns={"letters": found.changes})
+
+
+def _by_occlusion(batch: WindowBatch, row: int, batch_size: int) -> Explanation:
+    """Explain a window by hiding its tokens one by one."""
+
+    def func(ids: np.ndarray) -> np.ndarray:
+        rows = torch.full((len(ids),), row, device=batch.device)
+        with torch.no_grad():
+            found = batch.func(rows, input_ids=torch.from_numpy(ids).to(batch.device))
+        return found.double().cpu().numpy()
+
+    ids, kmers = batch.func.batch["input_ids"][row].cpu().numpy(), batch.kmers[row].cpu().numpy()
+    value, falls = occlusion(func, ids, kmers, MASK_ID, batch_size)
+    return batch.of_tokens(row, falls, spread_sum, value=value)

@@ -1,0 +1,120 @@
+"""Change a sequence and watch the output: occlusion, saturation mutagenesis, and shuffled sequences to compare with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+
+#: Letters of the columns of a matrix of substitutions.
+LETTERS = np.frombuffer(b"ACGT", np.uint8)
+
+
+class Substitutions(NamedTuple):
+    """The effects of all single substitutions in a sequence.
+
+    Attributes:
+        reference: the output for the sequence itself.
+        changes: float64 (nt, 4), the output with A, C, G or T at a position, minus the reference; 0 for the letter that
+            is there.
+    """
+
+    reference: float
+    changes: np.ndarray
+
+    @property
+    def largest(self) -> np.ndarray:
+        """Largest absolute change at each position, (nt,)."""
+        return np.abs(self.changes).max(1)
+
+
+def ism(func: Callable[[np.ndarray], np.ndarray], letters: np.ndarray, batch_size: int = 64) -> Substitutions:
+    """Compute the effects of all single substitutions in a sequence (in-silico saturation mutagenesis).
+
+    Args:
+        func: function of sequences, uint8 (n, nt), that returns a number for each, (n,).
+        letters: uint8 (nt,), the sequence; soft-masked letters count as their capitals.
+        batch_size: number of sequences in a call of ``func``.
+
+    >>> ism(lambda rows: (rows == ord("G")).sum(1), np.frombuffer(b"AG", np.uint8)).changes.tolist()
+    [[0.0, 0.0, 1.0, 0.0], [-1.0, -1.0, 0.0, -1.0]]
+    """
+    upper = letters & 0xDF
+    place, letter = np.nonzero(upper[:, None] != LETTERS)
+    reference = float(func(letters[None])[0])
+    changes = np.zeros((len(letters), 4))
+    for begin in range(0, len(place), batch_size):
+        here, new = place[begin : begin + batch_size], letter[begin : begin + batch_size]
+        rows = np.repeat(letters[None], len(here), 0)
+        rows[np.arange(len(here)), here] = LETTERS[new]
+        changes[here, new] = func(rows) - reference
+    return Substitutions(reference, changes)
+
+
+def occlusion(
+    func: Callable[[np.ndarray], np.ndarray], ids: np.ndarray, kmers: np.ndarray, mask_id: int, batch_size: int = 64
+) -> tuple[float, np.ndarray]:
+    """Compute by how much the output falls if a token is hidden by [MASK], one token at a time.
+
+    Args:
+        func: function of ids, int64 (n, ..., tokens), that returns a number for each, (n,).
+        ids: int64 (..., tokens), ids of one sequence.
+        kmers: bool (..., tokens), the tokens to hide.
+        mask_id: id of [MASK].
+        batch_size: number of sequences in a call of ``func``.
+
+    Returns:
+        The output for the sequence itself; and float64 (..., tokens), the falls, 0 for tokens that are not hidden.
+    """
+    reference, falls = float(func(ids[None])[0]), np.zeros(ids.shape)
+    places = np.flatnonzero(kmers)
+    for begin in range(0, len(places), batch_size):
+        here = places[begin : begin + batch_size]
+        rows = np.repeat(ids[None], len(here), 0)
+        rows.reshape(len(here), -1)[np.arange(len(here)), here] = mask_id
+        falls.flat[here] = reference - func(rows)
+    return reference, falls
+
+
+def dinucleotide_shuffle(letters: np.ndarray, random: np.random.Generator) -> np.ndarray:
+    """Shuffle a sequence so that it keeps the number of every pair of neighbouring letters.
+
+    Args:
+        letters: uint8 (nt,); soft-masked letters count as their capitals.
+        random: source of random numbers.
+
+    Returns:
+        uint8 (nt,), with the first and the last letter of the sequence.
+
+    Source: Altschul and Erickson 1985: a random Euler path; the last exits of the letters form a tree to the last one.
+    """
+    letters = letters & 0xDF
+    if len(letters) < 3:
+        return letters
+    exits = {int(letter): letters[1:][letters[:-1] == letter] for letter in np.unique(letters[:-1])}
+    last = int(letters[-1])
+    while True:
+        tree = {letter: int(random.choice(follow)) for letter, follow in exits.items() if letter != last}
+        if all(_reaches(letter, last, tree) for letter in tree):
+            break
+    queues = {}
+    for letter, follow in exits.items():
+        follow = random.permutation(follow)
+        if letter in tree:  # its last exit is the one in the tree
+            at = int(np.flatnonzero(follow == tree[letter])[0])
+            follow[[at, -1]] = follow[[-1, at]]
+        queues[letter] = iter(follow.tolist())
+    shuffled = [int(letters[0])]
+    while len(shuffled) < len(letters):
+        shuffled.append(next(queues[shuffled[-1]]))
+    return np.array(shuffled, np.uint8)
+
+
+def _reaches(letter: int, last: int, tree: dict[int, int]) -> bool:
+    """Check that the exits in a tree lead from a letter to the last one."""
+    for _ in range(len(tree) + 1):
+        if letter == last:
+            return True
+        letter = tree[letter]
+    return False

@@ -1,0 +1,293 @@
+"""Read regions and genes (BED, GFF), and write scores along a genome (bedGraph, bigWig).
+
+Positions are 0-based and half-open throughout, as in BED; GFF, which counts from 1, is converted when it is read.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from os import PathLike
+from pathlib import Path
+from typing import NamedTuple, TextIO
+
+import numpy as np
+
+from ..errors import InputError
+from .files import input_errors, open_binary, shorten
+
+_PLACE = re.compile(r"(?:.*::)?(?P<contig>.+):(?P<start>[\d,]+)-(?P<end>[\d,]+)(?:\((?P<strand>[+.-])\))?")
+_NAME_TAGS = ("Name", "gene_name", "gene", "locus_tag", "ID", "gene_id")  # the first that a line has names it
+_STEP = 1 << 16  # values that are passed to pyBigWig at once
+
+
+class Region(NamedTuple):
+    """A stretch of a contig.
+
+    Attributes:
+        contig: name of the contig.
+        start: first position, 0-based.
+        end: position after the last one.
+        strand: "+" or "-"; "." if it has none.
+        name: name of a gene or region, possibly empty.
+        line: number of the line in the file, from 1; 0 if it comes from no file.
+    """
+
+    contig: str
+    start: int
+    end: int
+    strand: str = "."
+    name: str = ""
+    line: int = 0
+
+
+class Stretch(NamedTuple):
+    """Values of consecutive positions of a contig.
+
+    Attributes:
+        contig: name of the contig.
+        start: first position, 0-based.
+        values: (nt,), or (nt, columns).
+    """
+
+    contig: str
+    start: int
+    values: np.ndarray
+
+    @property
+    def end(self) -> int:
+        """Position after the last one."""
+        return self.start + len(self.values)
+
+
+# Places.
+
+
+def place_of(header: str, length: int) -> Region:
+    """Read where a sequence lies in a genome from its name, as bedtools (0-based) and samtools (1-based) write it.
+
+    >>> place_of("chr1:100-110", 10).start, place_of("chr1:101-110", 10).start
+    (100, 100)
+
+    Args:
+        header: name of the sequence: ``contig:start-end``, possibly with a strand, ``(+)`` or ``(-)``, or with a name
+            and ``::`` in front.
+        length: length of the sequence in nt, which shows whether the start counts from 0 or from 1.
+
+    Returns:
+        The place; the sequence itself, from 0, if the name does not state a place of this length.
+    """
+    match = _PLACE.fullmatch(header)
+    if match:
+        start, end = (int(match[key].replace(",", "") or 0) for key in ("start", "end"))
+        if end - start + 1 == length and start > 0:
+            start -= 1
+        if end - start == length:
+            return Region(match["contig"], start, end, match["strand"] or ".", header)
+    return Region(header, 0, length, ".", header)
+
+
+def merge_stretches(stretches: Iterable[Stretch]) -> Iterator[Stretch]:
+    """Iterate over stretches without overlaps; a position in several stretches gets their mean.
+
+    Args:
+        stretches: sorted by start within each contig; the stretches of a contig follow one another.
+    """
+    group: list[Stretch] = []
+    for stretch in stretches:
+        if group and (group[0].contig != stretch.contig or stretch.start >= max(one.end for one in group)):
+            yield _mean_of(group)
+            group = []
+        group.append(stretch)
+    if group:
+        yield _mean_of(group)
+
+
+def _mean_of(group: list[Stretch]) -> Stretch:
+    """Return the mean of stretches that overlap."""
+    if len(group) == 1:
+        return group[0]
+    start, end = group[0].start, max(one.end for one in group)
+    total = np.zeros((end - start, *group[0].values.shape[1:]))
+    count = np.zeros((end - start, *[1] * (group[0].values.ndim - 1)))
+    for one in group:
+        total[one.start - start : one.end - start] += one.values
+        count[one.start - start : one.end - start] += 1
+    return Stretch(group[0].contig, start, total / count)
+
+
+# Writing.
+
+
+def write_bedgraph(file: TextIO, stretches: Iterable[Stretch]) -> None:
+    """Write scores as bedGraph: contig, start, end, value; neighbours of equal value share a line.
+
+    Args:
+        file: open file.
+        stretches: without overlaps, values (nt,).
+    """
+    for contig, start, values in stretches:
+        values = np.asarray(values, np.float32)
+        bounds = np.concatenate([[0], np.flatnonzero(np.diff(values)) + 1, [len(values)]])
+        name = re.sub(r"\s", "_", contig)  # blanks separate columns
+        for begin, end in zip(bounds[:-1].tolist(), bounds[1:].tolist(), strict=True):
+            file.write(f"{name}\t{start + begin}\t{start + end}\t{values[begin]:.7g}\n")
+
+
+def write_bigwig(path: Path, stretches: Iterable[Stretch], sizes: Mapping[str, int]) -> None:
+    """Write scores as bigWig; needs pyBigWig.
+
+    Args:
+        path: the file.
+        stretches: without overlaps, values (nt,), sorted by the order of the contigs in ``sizes`` and by start.
+        sizes: length of each contig in nt.
+    """
+    import pyBigWig
+
+    with pyBigWig.open(str(path), "w") as file:
+        file.addHeader(list(sizes.items()))
+        for contig, start, values in stretches:
+            for begin in range(0, len(values), _STEP):
+                part = np.asarray(values[begin : begin + _STEP], np.float64)
+                file.addEntries(contig, start + begin, values=part, span=1, step=1)
+
+
+# Reading.
+
+
+def read_bed(path: str | PathLike[str]) -> list[Region]:
+    """Read the regions of a BED file, plain or gzipped.
+
+    Args:
+        path: the file; lines that begin with "#", "track" or "browser" are skipped.
+
+    Raises:
+        InputError: if the file cannot be read or holds no region; or naming the line that is not a region.
+    """
+    regions = list(_rows(path, _bed_row))
+    if not regions:
+        raise InputError(f"{path}: no region in this file; a BED line is 'contig<TAB>start<TAB>end'")
+    return regions
+
+
+def read_genes(path: str | PathLike[str]) -> list[Region]:
+    """Read genes from a BED or GFF/GTF file, plain or gzipped; of a GFF, the lines of type "gene", or "CDS" if none.
+
+    Args:
+        path: the file; a line with nine columns is GFF.
+
+    Raises:
+        InputError: as `read_bed`.
+    """
+    kinds: list[str] = []
+
+    def row(fields: list[str], where: str, line: int) -> Region:
+        is_gff = len(fields) == 9 and not fields[1].isdigit()
+        kinds.append(fields[2] if is_gff else "gene")
+        return _gff_row(fields, where, line) if is_gff else _bed_row(fields, where, line)
+
+    found = list(_rows(path, row))
+    wanted = "gene" if "gene" in kinds else "CDS"
+    genes = [region for region, kind in zip(found, kinds, strict=True) if kind == wanted]
+    if not genes:
+        raise InputError(f"{path}: no gene in this file; give a BED file, or a GFF file with lines of type gene or CDS")
+    return genes
+
+
+def read_bedgraph(path: str | PathLike[str]) -> list[tuple[Region, float]]:
+    """Read the intervals and values of a bedGraph file, plain or gzipped.
+
+    Args:
+        path: the file.
+
+    Raises:
+        InputError: as `read_bed`.
+    """
+    values: list[float] = []
+
+    def row(fields: list[str], where: str, line: int) -> Region:
+        region = _bed_row(fields[:3], where, line)
+        try:
+            values.append(float(fields[3]))
+        except (IndexError, ValueError):
+            raise InputError(f"{where}: column 4 must be a number, as bedGraph has it; fix the line") from None
+        return region
+
+    return list(zip(_rows(path, row), values))  # noqa: B905 (values grow while rows are read)
+
+
+def read_sizes(path: str | PathLike[str]) -> dict[str, int]:
+    """Read the lengths of contigs, name and length on each line, as in chrom.sizes and .fai files.
+
+    Args:
+        path: the file.
+
+    Raises:
+        InputError: if the file cannot be read or is empty; or naming the line that is wrong.
+    """
+
+    def row(fields: list[str], where: str, line: int) -> Region:
+        if len(fields) < 2:
+            raise InputError(f"{where}: {len(fields)} column; write contig and length, separated by a tab")
+        length = _number(fields[1], "length", where)
+        if not length:
+            raise InputError(f"{where}: contig {shorten(fields[0])} has length 0; write its length in nt")
+        return Region(fields[0], 0, length, line=line)
+
+    sizes: dict[str, int] = {}
+    for region in _rows(path, row):
+        if region.contig in sizes:
+            raise InputError(f"{path}, line {region.line}: contig {shorten(region.contig)} is there twice; drop a line")
+        sizes[region.contig] = region.end
+    if not sizes:
+        raise InputError(f"{path}: no contig in this file; a line is 'contig<TAB>length'")
+    return sizes
+
+
+def _rows(path: str | PathLike[str], row: Callable[[list[str], str, int], Region]) -> Iterator[Region]:
+    """Iterate over the regions of the lines of a file that are not comments."""
+    with input_errors(path), open_binary(path) as file:
+        for line, raw in enumerate(file, start=1):
+            text = raw.decode("utf-8-sig" if line == 1 else "utf-8").rstrip("\r\n")
+            if text.startswith("##FASTA"):
+                return
+            if not text.strip() or text.startswith(("#", "track", "browser")):
+                continue
+            yield row(text.split("\t"), f"{path}, line {line}", line)
+
+
+def _bed_row(fields: list[str], where: str, line: int) -> Region:
+    """Read one line of a BED file."""
+    if len(fields) < 3:
+        found = "blanks instead of tabs" if len(" ".join(fields).split()) > 2 else f"{len(fields)} of 3 columns"
+        raise InputError(f"{where}: {found}; a BED line is 'contig<TAB>start<TAB>end'")
+    start, end = _number(fields[1], "start", where), _number(fields[2], "end", where)
+    if start >= end:
+        raise InputError(
+            f"{where}: start {start} is not below end {end}; BED starts count from 0, and ends are excluded"
+        )
+    strand = fields[5] if len(fields) > 5 else "."
+    if strand not in ("+", "-", "."):
+        raise InputError(f"{where}: strand {shorten(strand)} is not '+', '-' or '.'; fix column 6")
+    if not fields[0].strip():
+        raise InputError(f"{where}: column 1, the contig, is empty; write its name")
+    return Region(fields[0], start, end, strand, fields[3] if len(fields) > 3 else "", line)
+
+
+def _gff_row(fields: list[str], where: str, line: int) -> Region:
+    """Read one line of a GFF or GTF file."""
+    start, end = _number(fields[3], "start", where), _number(fields[4], "end", where)
+    if not 1 <= start <= end:
+        raise InputError(
+            f"{where}: start {start} and end {end} are no interval; GFF counts from 1, and ends are included"
+        )
+    tags = dict(re.findall(r'(?:^|;)\s*(\w+)[= ]"?([^;"]*)', fields[8]))
+    name = next((tags[tag] for tag in _NAME_TAGS if tag in tags), "")
+    return Region(fields[0], start - 1, end, fields[6] if fields[6] in "+-" else ".", name, line)
+
+
+def _number(text: str, what: str, where: str) -> int:
+    """Read a position."""
+    if not text.strip().isdecimal():
+        raise InputError(f"{where}: {what} {shorten(text)} is not a whole number of nt; fix the column")
+    return int(text)

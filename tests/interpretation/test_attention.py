@@ -1,0 +1,63 @@
+"""Attention weights under any backend, rollout against a slow twin, and entropies of known patterns."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from hf_genomics.compat import attention_name
+from hf_genomics.interpretation.attention import (
+    attention_weights,
+    cls_attention,
+    eager_attention,
+    head_entropy,
+    rollout,
+)
+
+
+@pytest.mark.parametrize("backend", ["sdpa", "eager"])
+def test_weights_come_from_any_backend_which_is_put_back(model_of, backend):
+    model, tokenizer = model_of("classes")
+    model.set_attn_implementation(backend)
+    _, attentions = attention_weights(model, **tokenizer(["ACGTACGTA"], return_tensors="pt"))
+    assert attention_name(model.config) == backend
+    assert attentions[0].shape == (1, 2, 9, 9)
+    torch.testing.assert_close(attentions[0].sum(-1), torch.ones(1, 2, 9))
+
+
+def test_the_backend_is_put_back_after_an_error(model_of):
+    model, _ = model_of("classes")
+    before = attention_name(model.config)
+    with pytest.raises(KeyError), eager_attention(model):
+        raise KeyError
+    assert attention_name(model.config) == before
+
+
+def test_rollout_multiplies_the_layers_and_ignores_padding_on_either_side():
+    random = torch.Generator().manual_seed(0)
+    layers = [torch.rand(1, 2, 4, 4, generator=random).softmax(-1) for _ in range(3)]
+    reached = np.eye(4)
+    for layer in layers:
+        reached = (layer[0].mean(0).numpy() + np.eye(4)) / 2 @ reached
+    expected = torch.from_numpy(reached.mean(0)).float()
+    real = torch.ones(1, 4, dtype=torch.bool)
+    torch.testing.assert_close(rollout(layers, real)[0], expected)
+    assert rollout(layers, real).sum().item() == pytest.approx(1)
+    for before, after in ((1, 0), (0, 2)):
+        padding = (before, after, before, after)
+        padded = [torch.nn.functional.pad(layer, padding) for layer in layers]
+        found = rollout(padded, torch.nn.functional.pad(real, padding[:2]))[0]
+        torch.testing.assert_close(found[before : before + 4], expected)
+        assert found.sum().item() == pytest.approx(1)
+
+
+def test_cls_is_the_first_real_token():
+    layer = torch.arange(16.0).reshape(1, 1, 4, 4)
+    assert cls_attention([layer], torch.tensor([[False, True, True, True]])).tolist() == [[4, 5, 6, 7]]
+
+
+def test_entropy_is_1_for_even_attention_and_0_for_one_token():
+    even, one = torch.full((1, 1, 4, 4), 0.25), torch.eye(4)[None, None]
+    found = head_entropy([torch.cat([even, one], 1)], torch.ones(1, 4, dtype=torch.bool))
+    assert found.flatten().tolist() == pytest.approx([1, 0])

@@ -1,0 +1,34 @@
+"""The parts of the report that other tests do not see."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hf_genomics import InputError
+from hf_genomics.interpretation.report import Pictures, highest_stretch
+
+
+@given(st.lists(st.integers(-5, 5), min_size=1, max_size=40), st.integers(1, 15))
+def test_the_highest_stretch_is_the_one_that_a_loop_finds(values, width):
+    scores = np.array(values, np.float32)
+    start = highest_stretch(scores, width)
+    best = max(np.abs(scores[at : at + width]).sum() for at in range(max(1, len(values) - width + 1)))
+    assert np.abs(scores[start : start + width]).sum() == best
+
+
+def test_a_track_is_cut_to_the_region_and_unknown_elsewhere(tmp_path):
+    (tmp_path / "p.bedgraph").write_text("c\t0\t12\t0.5\nd\t0\t50\t1\nc\t14\t99\t0.25\n")
+    [track] = Pictures.read(1, None, [str(tmp_path / "p.bedgraph")]).tracks_of("c", 10, 16)
+    np.testing.assert_array_equal(track.values, [0.5, 0.5, np.nan, np.nan, 0.25, 0.25])
+    assert track.name == "p"
+
+
+def test_two_tracks_of_one_name_are_refused(tmp_path):
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "p.bedgraph").write_text("c\t0\t12\t0.5\n")
+    with pytest.raises(InputError, match="rename"):
+        Pictures.read(1, None, [str(tmp_path / folder / "p.bedgraph") for folder in ("a", "b")])
