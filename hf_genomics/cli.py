@@ -32,6 +32,7 @@ VERBS = {
     "finetune": "fine-tune a pretrained model on labelled sequences",
     "evaluate": "score a fine-tuned model on labelled sequences",
     "predict": "predict classes or values for the sequences of a file",
+    "score-variants": "score the variants of a VCF file, of a region or of pairs of sequences",
     "convert": "convert a DNABERT folder, or a model back to one",
     "push": "upload a model folder to the Hub",
     "quickstart": "run everything on the bundled genomes within minutes, with a report",

@@ -42,7 +42,7 @@ FLOORS = (
     {"genomes", "downloads", "reports"},
     {"labelled", "runs"},
     {"inference", "checks"},
-    {"evaluation", "sharing"},
+    {"evaluation", "sharing", "variants"},
     {"training"},
     {"studies"},
     {"options"},

@@ -69,7 +69,7 @@ class GrowingTable:
         self._last_id: str | None = None
         self.num_sequences = self.num_rows = 0
         if resume and self._rows.is_file():
-            _check_settings(self._folder / "settings.json", settings)
+            check_settings(self._folder / "settings.json", settings)
             self.num_sequences, self.num_rows, offset = _find_progress(self._rows, len(header), several_rows)
             os.truncate(self._rows, offset)
             self._file = self._open()
@@ -138,7 +138,7 @@ class GrowingTable:
         )
 
 
-def _check_settings(path: Path, settings: dict[str, Any]) -> None:
+def check_settings(path: Path, settings: dict[str, Any]) -> None:
     """Raise InputError if an interrupted run had other settings."""
     try:
         before = json.loads(path.read_text(encoding="utf-8"))
