@@ -177,7 +177,8 @@ def _to_parquet(text: Path, packed: Path) -> Path:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    header = text.open(encoding="latin-1").readline().rstrip("\n").split("\t")
+    with open(text, encoding="latin-1") as file:
+        header = file.readline().rstrip("\n").split("\t")
     texts = {"chrom", "id", "ref", "alt", "variant_id", "flag"}
     kinds: dict[str, Any] = {name: "float64" for name in header if name not in texts}
     kinds |= {name: "str" for name in texts} | {"pos": "int64", "ref_ok": "bool"}
@@ -253,7 +254,7 @@ def plot_variants(llr: np.ndarray, ref: str, ax: Axes, *, start: int = 0, limit:
     limit = limit or max(float(np.nanmax(np.abs(llr), initial=0)), 1e-9)
     extent = (start + 0.5, start + llr.shape[1] + 0.5, 3.5, -0.5)
     image = ax.imshow(llr, cmap="RdBu", vmin=-limit, vmax=limit, aspect="auto", extent=extent, interpolation="nearest")
-    image.cmap.set_bad("#f0f0f0")
+    ax.set_facecolor("#f0f0f0")  # shows where there is no score
     places = [(start + 1 + index, "ACGT".index(letter)) for index, letter in enumerate(ref) if letter in "ACGT"]
     if places:
         ax.scatter(*zip(*places, strict=True), s=3, color="#1f2328", linewidths=0)

@@ -426,9 +426,9 @@ def _run(
         for flag in (flag for one in scored for flag in one.flags):
             counts[flag] = counts.get(flag, 0) + 1
         table.write(text, len(part))
-    table.finish(is_sorted=order.is_sorted)
     if options.picture is not None and source.region is not None:
         _draw(options.picture, drawn, source.region, "llr" if scorer.is_masked else columns[-1])
+    table.finish(is_sorted=order.is_sorted)
     return _summary(counts, seen)
 
 
