@@ -23,9 +23,9 @@ import torch
 from scipy.stats import spearmanr
 
 from hf_genomics import KmerBertConfig, KmerBertForMaskedLM, KmerTokenizer
+from hf_genomics.io.reference import strands_in_memory
 from hf_genomics.sequence import MASK_ID, as_letters
 from hf_genomics.variants.likelihood import Plan, mean, on_strand, run_plan, score_events, share_forwards
-from hf_genomics.variants.reference import strands_in_memory
 from hf_genomics.variants.score_variants import load_scorer, window_rule
 from hf_genomics.variants.sites import Event, id_shift, place_frames
 
@@ -126,9 +126,8 @@ def main() -> None:
     if args.genome:
         with (gzip.open if args.genome.endswith(".gz") else open)(args.genome, "rt") as file:
             letters = file.read().partition("\n")[2].replace("\n", "").upper()[4_000_000:4_200_000]
-    print(
-        "| what | naive, ms per substitution | ours, ms | ratio | largest difference | Spearman |\n|---|---|---|---|---|---|"
-    )
+    print("| what | naive, ms per substitution | ours, ms | ratio | largest difference | Spearman |")
+    print("|---|---|---|---|---|---|")
     for title, folder, stride, tokens in (("stride 6", args.wide, 6, 172), ("stride 1", args.dense, 1, 302)):
         model, tokenizer = load_scorer(folder) if folder else random_model(stride, tokens)
         for kind in SITES:

@@ -16,8 +16,8 @@ import numpy as np
 
 from ..errors import InputError
 from ..io.files import input_errors, open_binary, shorten
+from ..io.reference import Reference, Strand
 from ..sequence import LETTER_CODE, reverse_complement
-from .reference import Reference, Strand
 from .sites import Event
 
 _CONTEXT = 5  # letters of the context, with the site in its middle

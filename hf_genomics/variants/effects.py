@@ -15,9 +15,9 @@ from transformers import PreTrainedModel
 
 from ..inference.scores import ready
 from ..inference.windows import collator_for
+from ..io.reference import Strand
 from ..sequence import NUM_SPECIAL
 from ..tokenization_kmer import KmerTokenizer
-from .reference import Strand
 from .sites import Event
 
 #: What can be compared besides the likelihood ratio.

@@ -24,10 +24,10 @@ import torch
 from torch import Tensor
 
 from ..inference.scores import ready
+from ..io.reference import Strand
 from ..modeling_kmer_bert import KmerBertForMaskedLM
 from ..sequence import MASK_ID, NUM_SPECIAL
 from ..tokenization_kmer import KmerTokenizer
-from .reference import Strand
 from .sites import Event, WindowRule, id_shift, place_event, place_frames
 
 #: How the tokens that show the changed letters are read; see `score_events`.

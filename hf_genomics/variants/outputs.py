@@ -21,8 +21,8 @@ import numpy as np
 
 from ..errors import InputError
 from ..inference.growing_table import check_settings
+from ..io.reference import import_pysam, quiet_pysam
 from ..io.writing import check_output, sync_folder, write_bytes, write_json
-from .reference import import_pysam, quiet_pysam
 from .sources import Record
 from .vcf import PREFIX, add_info
 

@@ -21,6 +21,7 @@ from ..inference.predict import input_digest, model_digest
 from ..inference.scores import ready
 from ..inference.windows import longest_window
 from ..io.progress import progress_bar
+from ..io.reference import Reference, import_pysam
 from ..io.writing import check_output
 from ..sequence import covered_nt, num_kmers
 from ..tokenization_kmer import KmerTokenizer
@@ -28,7 +29,6 @@ from .calibration import measure_background, neutral_events, read_bed
 from .effects import Effect
 from .likelihood import Estimator, score_events
 from .outputs import AFTER, BEFORE, Format, GrowingScores, Scored, draw_region, format_of, table_text, vcf_text
-from .reference import Reference, import_pysam
 from .scoring import Scorer
 from .sites import WindowRule, spread_frames
 from .sources import OnMismatch, Record, pair_records, parse_region, region_records, vcf_records

@@ -8,12 +8,12 @@ from typing import Any, Literal
 
 import numpy as np
 
+from ..io.reference import Strand, strands_in_memory
 from ..tokenization_kmer import KmerTokenizer
 from .calibration import Background, context_of
 from .effects import COLUMNS, Alleles, Effect, class_logits, compare, cut_alleles
 from .likelihood import Estimator, Plan, mean, on_strand, run_plan, share_forwards
 from .outputs import Scored
-from .reference import Strand, strands_in_memory
 from .sites import Event, WindowRule, widen
 from .sources import Allele, Record
 

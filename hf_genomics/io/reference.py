@@ -13,9 +13,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..errors import InputError
-from ..io.files import check_format, input_errors, open_binary
-from ..io.text_tables import list_names
 from ..sequence import IUPAC, as_letters, did_you_mean, reverse_complement
+from .files import check_format, input_errors, open_binary
+from .text_tables import list_names
 
 _BLOCK = 1 << 16  # nt that are read from the file at once
 _BLOCKS = 32  # blocks in memory
@@ -88,8 +88,8 @@ class Reference:
             except (OSError, ValueError) as error:
                 self._folder.cleanup()
                 raise InputError(
-                    f"{path}: cannot be indexed; all lines of a contig but its last must have the same length, so write "
-                    f"the file again (samtools faidx or seqkit seq show the place)"
+                    f"{path}: cannot be indexed; all lines of a contig but its last must have the same length, so "
+                    "write the file again, for instance by seqkit seq -w 60"
                 ) from error
         self.lengths = dict(zip(self._file.references, self._file.lengths, strict=True))
         if set(self.lengths) != set(self._names):
