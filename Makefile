@@ -7,7 +7,7 @@ TEST_ENV := TOKENIZERS_PARALLELISM=false HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1
 PYTEST := $(TEST_ENV) $(BIN)/python -m pytest -n 2
 
 .DEFAULT_GOAL := help
-.PHONY: help install quickstart test test-slow test-newest test-lowest conformance fuzz kill9 bench lint
+.PHONY: help install quickstart test test-slow test-newest test-lowest conformance fuzz fuzz-folders kill9 bench lint audit
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -45,6 +45,12 @@ conformance: .venv/.installed ## run transformers' own tests on our model and to
 fuzz: .venv/.installed ## compare the tokenizer with its slow twin on a million random strings (about 5 minutes)
 	$(TEST_ENV) $(BIN)/python tests/fuzz_tokenizer.py
 
+# Other cases: make fuzz-folders CASES=500 SEED=7
+CASES ?= 4000
+SEED ?= 0
+fuzz-folders: .venv/.installed ## change model folders and recipes at random: no verb may crash or hang (about an hour)
+	$(TEST_ENV) OMP_NUM_THREADS=1 $(BIN)/python tests/fuzz_model_folder.py --cases $(CASES) --seed $(SEED)
+
 kill9: .venv/.installed ## kill 200 training runs, and compare their results with an undisturbed run (about 5 minutes)
 	KILLS=200 $(TEST_ENV) $(BIN)/python -m pytest -rP tests/runs/test_exact_trainer.py -k killed
 
@@ -60,10 +66,15 @@ bench: .venv/.installed ## print the measured speeds, as ratios in one run (abou
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/predict.py --mnt 1 20
 	$(BIN)/python benchmarks/train_step.py --rounds 1 --steps 2
 
-lint: .venv/.installed-dev ## check style and types
+lint: .venv/.installed-dev ## check style, types and the rules of security
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# The pins are read as they stand (--no-deps --disable-pip): nothing is installed, and no package of this environment
+# that is not pinned is looked at. pip-audit asks the advisory database of PyPI, so this needs the network.
+audit: .venv/.installed-dev ## look the pinned versions up in the database of known vulnerabilities (needs the network)
+	$(BIN)/pip-audit --requirement constraints.txt --no-deps --disable-pip --progress-spinner off
 
 # pip runs again only when a file that it reads is newer than the file written here, so a second call does nothing.
 .venv/.installed: pyproject.toml constraints.txt | .venv/bin/pip

@@ -99,10 +99,10 @@ def measure(route: str, folder: Path, mnt: float) -> None:
 
     torch.set_num_threads(1)
     model, output = str(folder / "model"), folder / f"{route}-{mnt}.tsv"
-    predict(model, str(folder / "warm.fasta"), str(folder / "warm.tsv"))
+    predict(model, str(folder / "warm.fasta"), str(folder / "warm.tsv"), overwrite=True)
     before, begin = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.perf_counter()
     if route == "stream":
-        predict(model, str(folder / f"{mnt}.fasta"), str(output), batch_size=BATCH)
+        predict(model, str(folder / f"{mnt}.fasta"), str(output), batch_size=BATCH, overwrite=True)
     else:
         all_at_once(model, str(folder / f"{mnt}.fasta"), output)
     seconds = time.perf_counter() - begin

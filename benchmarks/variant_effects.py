@@ -18,7 +18,7 @@ import gzip
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -201,7 +201,7 @@ def score_pairs(model: str, pairs: Path, folder: Path) -> None:
     from hf_genomics.evaluation.baseline import kmer_counts
     from hf_genomics.sequence import as_letters
 
-    train, test = (pd.read_csv(pairs / f"{split}.csv.gz") for split in ("train", "test"))
+    train, test = (read_pairs(pairs / f"{split}.csv.gz") for split in ("train", "test"))
     test.to_csv(folder / "pairs.csv", index=False)
     hg.score_variants(model, str(folder / "pairs.tsv"), pairs=str(folder / "pairs.csv"), effects=["embedding"])
     zero = pd.read_csv(folder / "pairs.tsv", sep="\t")
@@ -237,6 +237,22 @@ def score_pairs(model: str, pairs: Path, folder: Path) -> None:
         known = values.notna().to_numpy()
         value = spearmanr(values[known], target[known]).statistic
         print(f"| {label.replace('|delta|', 'size of delta')} | {value:.3f} | {known.sum()} |")
+
+
+def read_pairs(path: Path) -> Any:
+    """Read a table of pairs; expressions that belong to the other sequence are exchanged.
+
+    A sequence occurs in several rows, with one alternative each, so its expression must be the same in all of them. In
+    the published table it is ``alt_expression`` that is the same.
+    """
+    import pandas as pd
+
+    table = pd.read_csv(path)
+    values = table.groupby("sequence")[["ref_expression", "alt_expression"]].nunique().max()
+    if values["alt_expression"] == 1 < values["ref_expression"]:
+        exchanged = {"ref_expression": table["alt_expression"], "alt_expression": table["ref_expression"]}
+        table = table.assign(**exchanged, delta=-table["delta"])
+    return table
 
 
 def main() -> None:

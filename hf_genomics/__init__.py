@@ -41,6 +41,7 @@ _HOME = {
     "convert": "sharing.dnabert",
     "to_bert": "sharing.dnabert",
     "score_variants": "variants.score_variants",
+    "card": "sharing.card",
     "push": "sharing.push",
     "quickstart": "studies.quickstart",
     "PretrainingArguments": "training.arguments",

@@ -12,6 +12,7 @@ import importlib
 import importlib.metadata
 import json
 import logging
+import math
 import os
 import sys
 import time
@@ -19,7 +20,8 @@ import traceback
 from collections.abc import Sequence
 from typing import Any
 
-from .errors import InputError, StoppedError
+from .errors import InputError, StoppedError, line_for_user, lines_for_user
+from .io.progress import clear_bars, command_log, take_over_logs
 from .options import read_arguments
 from .sequence import did_you_mean
 
@@ -34,10 +36,12 @@ VERBS = {
     "predict": "predict classes or values for the sequences of a file",
     "score-variants": "score the variants of a VCF file, of a region or of pairs of sequences",
     "convert": "convert a DNABERT folder, or a model back to one",
+    "card": "write or check the card of a model folder",
     "push": "upload a model folder to the Hub",
     "quickstart": "run everything on the bundled genomes within minutes, with a report",
 }
 # Seconds. Launchers check their processes several times a second, so they end a waiting process long before.
+_OF_POSITIVE = ("f1", "auprc")  # scores that depend on which of two classes is the positive one
 _WAIT_FOR_LAUNCHER = 10.0
 
 
@@ -61,12 +65,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
         sys.stdout.write(f"hf_genomics {__version__}\n")
         return 0
+    _share_cores()
     try:
         return _run(words[0], words[1:])
     except KeyboardInterrupt:
         return _complain("interrupted", code=130)
+    except BrokenPipeError:
+        return _end_quietly()
     except Exception as error:
         return _end(error, debug)
+    finally:
+        if log := command_log():
+            log.show_held()
+
+
+def _share_cores() -> None:
+    """Let threads that wait for each other sleep instead of spin (benchmarks/contention.py), unless the user chose.
+
+    OpenMP reads the variable when torch is loaded, which is later than this.
+    """
+    if not {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME"} & set(os.environ):
+        os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
 
 
 def _run(verb: str, words: list[str]) -> int:
@@ -85,10 +104,12 @@ def _run(verb: str, words: list[str]) -> int:
 
 
 def _show(report: Any) -> None:
-    """Draw a report on standard output, 200 columns wide if that is not a screen: programs read whole lines then."""
+    """Draw a report on standard output, as wide as it is if that is not a screen: programs read whole lines then."""
     from rich.console import Console
 
-    report.show(Console(width=None if sys.stdout.isatty() else 200))
+    file = sys.stderr if report.is_on_stdout else sys.stdout  # its JSON file is there: nothing else belongs to it
+    # Without a height, rich would take a width of 80 for some terminals, whatever width it is given.
+    report.show(Console(file=file) if file.isatty() else Console(file=file, width=1 << 20, height=25))
 
 
 # Errors.
@@ -98,7 +119,9 @@ def _end(error: Exception, debug: bool) -> int:
     """Report an error in one line, or with its traceback if it is not the user's mistake; return the exit code."""
     message, code = _message(error)
     if debug or not message:
-        traceback.print_exception(error)
+        if log := command_log():
+            log.show_held()
+        sys.stderr.write(lines_for_user("".join(traceback.format_exception(error))))
     if message:
         return _complain(message, code)
     sys.stderr.write(
@@ -106,6 +129,13 @@ def _end(error: Exception, debug: bool) -> int:
         f"input; please report it{_where_to_report()} with the lines above and your command\n"
     )
     return 1
+
+
+def _end_quietly() -> int:
+    """Return the exit code after a broken pipe: whoever reads the output, such as ``head``, has seen enough."""
+    with contextlib.suppress(OSError, ValueError):  # otherwise Python reports the pipe again when it ends
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 128 + 13  # as if ended by SIGPIPE
 
 
 def _message(error: Exception) -> tuple[str, int]:
@@ -152,6 +182,12 @@ def _complain(message: str, code: int = 2) -> int:
     """
     if _rank() > 0:
         _wait_to_be_ended()
+    message = line_for_user(message)
+    clear_bars()
+    if (log := command_log()) and code == 2:
+        log.drop()  # what was logged before a mistake was found would hide the line that names it
+    elif log:
+        log.show_held()
     sys.stderr.write(f"hf-genomics: error: {message}\n")
     if code == 2:
         _write_for_launcher(f"hf-genomics: error: {message}")
@@ -193,7 +229,7 @@ def _set_up_logging() -> None:
     os.environ.setdefault("HF_UPDATE_DOWNLOAD_COUNTS", "0")  # datasets would count local files as downloads on the Hub
     if not sys.stderr.isatty():
         os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")  # transformers draws bars for weights
-    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
+    take_over_logs()
     # Of several processes only the first one logs its progress; warnings come from each.
     logging.getLogger("hf_genomics").setLevel(logging.INFO if _rank() == 0 else logging.WARNING)
 
@@ -205,7 +241,10 @@ def _table(result: dict[str, Any]) -> str:
         if isinstance(value, dict):
             lines += [f"{name}:"] + [f"  {line}" for line in _table(value).splitlines()]
         else:
-            lines.append(f"{name}: {value:.4f}" if isinstance(value, float) else f"{name}: {value}")
+            of_class = f" of {result['positive']}" if name in _OF_POSITIVE and "positive" in result else ""
+            is_number = isinstance(value, float) and math.isfinite(value)
+            text = f"{value:.4f}" if is_number else "none" if isinstance(value, float) else value
+            lines.append(f"{name}{of_class}: {text}")
     return "\n".join(lines) + "\n"
 
 

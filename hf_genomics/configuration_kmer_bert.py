@@ -17,6 +17,16 @@ from transformers import PreTrainedConfig
 from transformers.utils import logging
 
 from .compat import ACT2FN
+from .saved_settings import (
+    KINDS,
+    check_bounds,
+    check_saved,
+    check_types,
+    check_weight_count,
+    is_acted_upon,
+    is_whole,
+    shown,
+)
 from .sequence import check_vocabulary, did_you_mean, read_vocabulary, vocabulary_k, vocabulary_size
 
 logger = logging.get_logger(__name__)
@@ -45,6 +55,7 @@ _BERT_ONLY: dict[str, tuple] = {
     "pruned_heads": (None, {}, []),
     "is_decoder": (None, False),
     "add_cross_attention": (None, False),
+    "quantization_config": (None, {}),
 }
 
 #: Name in version 0.1 -> name today. `global_attention_every` is not listed: `layer_types`, a list, replaces it.
@@ -104,6 +115,9 @@ def current_settings(
     if _GLOBAL_EVERY in current:
         replaced.append((_GLOBAL_EVERY, "layer_types"))
         every, together = current.pop(_GLOBAL_EVERY), {**(other_settings or {}), **current}
+        if every is not None and not is_whole(every):
+            raise ValueError(f"{_GLOBAL_EVERY} must be a whole number, or null, not {shown(every)}")
+        check_bounds(together | {_GLOBAL_EVERY: every})  # a list of 10^9 layer types would fill the memory
         has_effect = together.get("sliding_window") is not None  # without a sliding window, every layer sees all tokens
         # The configuration itself fills in the layer types of the default.
         if has_effect and every != _GLOBAL_EVERY_DEFAULT:
@@ -120,7 +134,8 @@ def accepts_former_names(cls: ConfigClass) -> ConfigClass:
     """Decorate a configuration so that its constructor accepts the names of version 0.1, with a FutureWarning.
 
     The constructor is wrapped because `strict` checks each value as soon as it is set, before ``__post_init__`` could
-    translate it.
+    translate it. Bounds are checked here too: transformers makes a dictionary of ``num_labels`` names before it calls
+    any method of ours.
 
     Args:
         cls: the class of the configuration; its constructor is replaced.
@@ -129,7 +144,9 @@ def accepts_former_names(cls: ConfigClass) -> ConfigClass:
 
     @wraps(construct)
     def __init__(self: Any, **settings: Any) -> None:  # noqa: N807 (it replaces the constructor)
-        construct(self, **current_settings(settings, warn=True))
+        settings = current_settings(settings, warn=True)
+        check_bounds(settings)
+        construct(self, **settings)
 
     cls.__init__ = __init__
     return cls
@@ -184,6 +201,8 @@ class KmerBertConfig(PreTrainedConfig):
             of each label.
         focal_gamma: exponent of the focal loss, which gives less weight to labels that are predicted well already; 0
             switches it off.
+        positive_class: name of the class of two that F1 and AUPRC refer to; `evaluate` reads it, the model does not. A
+            name that is not in ``id2label`` has no effect.
         labels_per: whether token classification returns logits and takes labels per "token" or per "nt".
         paired: whether the classifier was fine-tuned on pairs of sequences.
         target_means: mean of each training target of a regression, (num_labels,). With ``target_scales`` the model
@@ -232,6 +251,7 @@ class KmerBertConfig(PreTrainedConfig):
     classifier_pooling: Literal["cls", "mean", "max", "attention"] = "cls"
     class_weights: list[float | int] | None = None
     focal_gamma: float | int = 0.0
+    positive_class: str | None = None
     labels_per: Literal["token", "nt"] = "token"
     paired: bool = False
     target_means: list[float | int] | None = None
@@ -256,6 +276,9 @@ class KmerBertConfig(PreTrainedConfig):
             ValueError: for a BERT whose vocabulary is not DNABERT's, or with a setting that KmerBert does not support.
         """
         settings, unused = super().get_config_dict(pretrained_model_name_or_path, **kwargs)
+        if not isinstance(settings, dict):
+            name = pretrained_model_name_or_path
+            raise ValueError(f"{name}: config.json must hold an object, not {shown(settings)}")
         if not settings or settings.get("model_type", "bert") != "bert":
             return settings, unused
         settings = translate_bert(settings)
@@ -271,7 +294,8 @@ class KmerBertConfig(PreTrainedConfig):
         """Build the configuration of a saved file; see ``PreTrainedConfig.from_dict``.
 
         A user may misspell a name, so an unknown argument is an error. A file may come from a later version, or hold a
-        note that somebody added, so unknown names in a file are kept as they are, with a warning.
+        note that somebody added, so unknown names in a file are kept as they are, with a warning. Names that
+        transformers would act upon, such as ``quantization_config``, are an error in a file.
 
         Args:
             config_dict: the settings of the file, under today's names or the names of version 0.1.
@@ -280,11 +304,17 @@ class KmerBertConfig(PreTrainedConfig):
         Raises:
             ValueError: for values that are impossible or do not fit together.
         """
+        names = {field.name for field in fields(cls)}
+        check_saved(config_dict, cls, names)  # before they are translated, and again under today's names
         saved = current_settings(config_dict)
+        check_saved(saved, cls, names)
+        known = {*names, *KINDS}
+        saved = {name: value for name, value in saved.items() if name in known or not is_acted_upon(name, cls)}
         kwargs = current_settings(kwargs, saved, warn=True)
         unknown = {name: value for name, value in saved.items() if not cls._knows(name)}
         loaded = super().from_dict({name: saved[name] for name in saved if name not in unknown}, **kwargs)
         config = loaded[0] if isinstance(loaded, tuple) else loaded
+        check_bounds(vars(config))
         config._fill_in_layer_types()
         config._check_values()
         config._check_labels()
@@ -346,6 +376,7 @@ class KmerBertConfig(PreTrainedConfig):
         self._check_heads()
         self._check_layer_types()
         self._check_fractions()
+        check_weight_count(self)
 
     def _check_sizes(self) -> None:
         sizes = "stride hidden_size num_hidden_layers num_attention_heads intermediate_size vocab_size type_vocab_size"
@@ -359,6 +390,11 @@ class KmerBertConfig(PreTrainedConfig):
             raise ValueError(
                 "max_position_embeddings must be at least 3 ([CLS], one k-mer, [SEP]), "
                 f"not {self.max_position_embeddings}"
+            )
+        if self.pad_token_id is not None and not 0 <= self.pad_token_id < self.num_embeddings:
+            raise ValueError(
+                f"pad_token_id must be null or lie in 0..{self.num_embeddings - 1} (vocab_size - 1), not "
+                f"{self.pad_token_id}"
             )
 
     def _check_heads(self) -> None:
@@ -445,8 +481,10 @@ def translate_bert(settings: dict[str, Any]) -> dict[str, Any]:
     """
     for name, harmless in _BERT_ONLY.items():
         if settings.get(name) not in harmless:
-            raise ValueError(f"KmerBert does not support {name}={settings[name]!r} of a BERT configuration")
+            raise ValueError(f"KmerBert does not support {name}={shown(settings[name])} of a BERT configuration")
     kept = {name: settings[name] for name in BERT_SETTINGS if name in settings}
+    check_types(kept)
+    check_bounds(kept)
     names = kept.get("id2label")
     # DNABERT's fork of transformers changes num_labels without id2label.
     if names and kept.get("num_labels", len(names)) != len(names):
@@ -560,5 +598,7 @@ class FusionKmerBertConfig(KmerBertConfig):
                 values = getattr(self, f"{kind}_{what}")
                 if values is not None and len(values) != len(names):
                     raise ValueError(f"{kind}_{what} must be one number for each of {names}, not {values}")
+            if not all(map(isfinite, getattr(self, f"{kind}_means") or [])):
+                raise ValueError(f"{kind}_means must be finite, not {getattr(self, f'{kind}_means')}")
             if not all(0 < std < float("inf") for std in getattr(self, f"{kind}_stds") or []):
                 raise ValueError(f"{kind}_stds must be positive, not {getattr(self, f'{kind}_stds')}")

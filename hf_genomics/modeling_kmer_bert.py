@@ -42,6 +42,8 @@ from .initialisation import initialise_for_kmers
 from .losses import check_classes, check_count, in_target_units, label_loss, sequence_loss
 from .pooling import check_nt_labels, first_tokens, pool, tokens_to_nt, unpack
 from .positions import AMPLITUDE, SINUSOIDAL_BASE, apply_rotary, rotation, sinusoids, stretch_positions
+from .saved_files import check_shards
+from .saved_settings import count_weights
 from .sequence import CLS_ID, IGNORE_INDEX, SEP_ID
 
 
@@ -396,6 +398,10 @@ class KmerBertPreTrainedModel(PreTrainedModel):
     # Names of weights in BERT checkpoints that our models do not have; no warning is given for them.
     _keys_to_ignore_on_load_unexpected = [r"(^|\.)embeddings\.position_ids$", r"^cls\.seq_relationship\."]
 
+    def __init__(self, config: KmerBertConfig, *inputs: Any, **kwargs: Any) -> None:
+        check_memory_of_machine(config)
+        super().__init__(config, *inputs, **kwargs)
+
     def __init_subclass__(cls, **kwargs: Any) -> None:
         """Register a head and its configuration for its Auto class, so that saving it copies the code to load it."""
         super().__init_subclass__(**kwargs)
@@ -428,8 +434,11 @@ class KmerBertPreTrainedModel(PreTrainedModel):
             kwargs: as in transformers.
 
         Raises:
-            ValueError: if weights of the encoder are missing, or the model has no learned positions to stretch.
+            ValueError: if weights of the encoder are missing, the model has no learned positions to stretch, or the
+                index of weights in several files names a file outside the folder.
         """
+        if pretrained_model_name_or_path is not None and os.path.isdir(pretrained_model_name_or_path):
+            check_shards(Path(pretrained_model_name_or_path, kwargs.get("subfolder", "")))
         model, info = super().from_pretrained(
             pretrained_model_name_or_path, *model_args, output_loading_info=True, **kwargs
         )
@@ -491,6 +500,26 @@ def set_usual_mode(folder: str | os.PathLike) -> None:
     for weights in Path(folder).glob("model*.safetensors"):
         with contextlib.suppress(OSError):  # another process wrote them, or the file system has no modes
             shutil.copymode(Path(folder) / "config.json", weights)
+
+
+def check_memory_of_machine(config: KmerBertConfig) -> None:
+    """Check that the weights of a model are not larger than the memory of this machine, before any layer is built.
+
+    Args:
+        config: the sizes of the model.
+
+    Raises:
+        ValueError: naming the number of weights, and both sizes in GiB.
+    """
+    try:
+        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):  # no POSIX system
+        return
+    if memory > 0 and 2 * (weights := count_weights(config)) > memory:  # 2 bytes: half precision
+        raise ValueError(
+            f"a model of {weights:,} weights takes {2 * weights / 2**30:.1f} GiB even in half precision, but this "
+            f"machine has {memory / 2**30:.1f} GiB of memory; lower hidden_size, num_hidden_layers or vocab_size"
+        )
 
 
 def check_encoder_complete(model: PreTrainedModel, missing: Iterable[str], source: str) -> None:

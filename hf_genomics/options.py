@@ -11,6 +11,7 @@ import dataclasses
 import inspect
 import json
 import logging
+import math
 import os
 import re
 import sys
@@ -39,6 +40,8 @@ _NOT_OPTIONS = {
 }
 # Key that users set -> key that takes the same value.
 _LINKS = {"tokenizer.k": "model.k", "tokenizer.stride": "model.stride", "trainer.seed": "masking.seed"}
+#: Limits of a YAML file: characters, values with all aliases written out, and levels of nesting.
+_MOST_CHARACTERS, _MOST_VALUES, _DEEPEST = 1_000_000, 20_000, 20
 _NO_VALUE = {"--help", "--print_config"}  # options without a value
 
 
@@ -102,8 +105,11 @@ def read_arguments(function: Callable[..., Any], words: list[str]) -> dict[str, 
     words = _translate_files(gather_lists(words, function), keys)
     try:
         parsed = parser.parse_args(words)
+    except RecursionError as error:
+        raise InputError(f"a value is nested too deeply; see hf-genomics {keys.verb} --help") from error
     except ArgumentError as error:  # a value of another type, or a key that is missing
         raise InputError(f"{_one_line(error)}; see hf-genomics {keys.verb} --help") from error
+    check_parsed(dict(parsed.items()), dict(parser.get_defaults().items()), dict(_types(function)))
     if "trainer" in parsed and parsed.trainer.output_dir is None:  # transformers would write to ./trainer_output
         raise InputError("trainer.output_dir is not set: name the folder for the model, such as runs/x")
     return _instantiate(parser, parsed)
@@ -315,6 +321,7 @@ def _translate_files(words: list[str], keys: Keys) -> list[str]:
             content = _load(value) if os.path.isfile(value) else _parse_yaml(value, option)
             translated.append(f"--config={_checked({key: content}, value, keys)}")
         else:
+            _check_word(value, option)
             settings = _current_model({key: value}, option)
             for name in settings:
                 keys.check(name, option)
@@ -329,7 +336,7 @@ def _load(path: str) -> dict[str, Any]:
     """Read a YAML file of keys and values."""
     try:
         with open(path, encoding="utf-8") as file:
-            text = file.read()
+            text = file.read(_MOST_CHARACTERS + 1)
     except (OSError, UnicodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not a text file in UTF-8"
         raise InputError(f"{path}: {reason}; name a YAML file of keys and values, such as those in recipes/") from error
@@ -345,11 +352,87 @@ def _parse_yaml(text: str, where: str) -> Any:
     from jsonargparse import get_loader
 
     try:
+        check_yaml(text)
         return get_loader("yaml")(text)
-    except yaml.YAMLError as error:
-        reason = _one_line(error)
-        message = f"{where}: not a YAML file of keys and values ({reason}); fix it, recipes/ has examples"
+    except (yaml.YAMLError, ValueError, OverflowError) as error:  # the last two: numbers and dates that do not exist
+        reason = _one_line(error)[:200]
+        what = "YAML" if where.startswith("--") else "a YAML file"
+        message = f"{where}: not {what} of keys and values ({reason}); fix it, recipes/ has examples"
         raise InputError(message) from error
+
+
+def check_yaml(text: str) -> None:
+    """Check the size of a YAML text before it is read, and that no key is given twice.
+
+    A few lines of aliases, each a list of the one before, stand for more values than any memory holds; PyYAML would
+    keep the last of two equal keys and say nothing.
+
+    Args:
+        text: the text.
+
+    Raises:
+        ValueError: if the text is too long, nested too deeply, or stands for too many values; or a key is given twice.
+        YAMLError: if it is not YAML.
+    """
+    import yaml
+
+    if len(text) > _MOST_CHARACTERS:
+        raise ValueError(f"it has more than {_MOST_CHARACTERS:,} characters")
+    sizes: dict[str, int] = {}  # anchor -> number of values that it stands for
+    open_nodes: list[list[Any]] = []  # anchor of each list or section around the place, and how many values it has
+    for event in yaml.parse(text, Loader=yaml.SafeLoader):
+        count = 0
+        if isinstance(event, yaml.AliasEvent):
+            count = sizes.get(event.anchor, 1)
+        elif isinstance(event, yaml.ScalarEvent):
+            count, sizes[event.anchor or ""] = 1, 1
+        elif isinstance(event, yaml.CollectionStartEvent):
+            open_nodes.append([event.anchor or "", 1])
+        elif isinstance(event, yaml.CollectionEndEvent):
+            anchor, count = open_nodes.pop()
+            sizes[anchor] = count
+        if open_nodes:
+            open_nodes[-1][1] += count
+        if len(open_nodes) > _DEEPEST:
+            raise ValueError(f"it is nested more than {_DEEPEST} levels deep")
+        if max(count, open_nodes[-1][1] if open_nodes else 0) > _MOST_VALUES:
+            raise ValueError(f"with its aliases it stands for more than {_MOST_VALUES:,} values")
+    _check_unique(yaml.compose(text, Loader=yaml.SafeLoader))
+
+
+def _check_word(value: str, option: str) -> None:
+    """Raise InputError for a value of an option that is nested too deeply: the parser would end the process."""
+    import yaml
+
+    if not re.search(r"[\[{&*]\s*[\[{&*]|\{", value):  # neither nested lists, nor objects, nor aliases
+        return
+    try:
+        check_yaml(value)
+    except yaml.YAMLError:  # a name of a file, or another text
+        return
+    except ValueError as error:
+        raise InputError(f"{option}: {error}; write a shorter value") from error
+
+
+def _check_unique(node: Any) -> None:
+    """Raise ValueError if a section below a node of YAML has a key twice, or an anchor contains itself."""
+    import yaml
+
+    seen: set[int] = set()
+    nodes = [node]
+    while nodes:
+        node = nodes.pop()
+        if id(node) in seen or not isinstance(node, yaml.CollectionNode):
+            continue
+        seen.add(id(node))
+        if isinstance(node, yaml.SequenceNode):
+            nodes += node.value
+            continue
+        names = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+        twice = next((name for name in names if names.count(name) > 1 and name != "<<"), None)
+        if twice is not None:
+            raise ValueError(f"the key {twice[:60]!r} is given twice in one section")
+        nodes += [value for _, value in node.value]
 
 
 def _checked(content: dict[str, Any], where: str, keys: Keys) -> str:
@@ -392,7 +475,10 @@ def _current_model(settings: dict[str, Any], where: str) -> dict[str, Any]:
 
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        new = current_settings(old, warn=True)
+        try:
+            new = current_settings(old, warn=True)
+        except (ValueError, TypeError) as error:
+            raise InputError(f"{where}: model: {_one_line(error)}") from error
     for warning in caught:
         logger.warning("%s: model.%s", where, warning.message)
     return {key: value for key, value in settings.items() if not key.startswith("model.")} | {
@@ -427,6 +513,36 @@ def _nested(settings: dict[str, Any]) -> dict[str, Any]:
     return nested
 
 
+def check_parsed(given: dict[str, Any], defaults: dict[str, Any], types: dict[str, Any]) -> None:
+    """Check values that the parser lets through, and on which the verbs and transformers would fail.
+
+    Args:
+        given: all values by key.
+        defaults: all default values by key.
+        types: type of each key, as far as it is known.
+
+    Raises:
+        InputError: naming a key that is null but may not be, that is NaN or infinite, or too large for 64 bits.
+
+    >>> check_parsed({"trainer.max_steps": None}, {"trainer.max_steps": -1}, {"trainer.max_steps": int})
+    Traceback (most recent call last):
+    hf_genomics.errors.InputError: trainer.max_steps must not be null; omit it for the default (-1)
+    """
+    from .saved_settings import shown  # slow to import
+
+    for key, value in given.items():
+        default = defaults.get(key)
+        if value is default or key not in types and value is None:
+            continue
+        if value is None and default is not None and not re.search("None|Optional|Any", str(types[key])):
+            raise InputError(f"{key} must not be null; omit it for the default ({default})")
+        for number in value if isinstance(value, list | tuple) else [value]:
+            if isinstance(number, float) and not math.isfinite(number):
+                raise InputError(f"{key} must be a finite number, not {number}")
+            if isinstance(number, int) and number != default and not -(2**63) <= number < 2**63:
+                raise InputError(f"{key} must be a number of at most 64 bits, not {shown(number)}")
+
+
 # Objects.
 
 
@@ -443,7 +559,7 @@ def _instantiate(parser: Any, parsed: Any) -> dict[str, Any]:
         built = build(parsed)
     except InputError:
         raise
-    except (ValueError, StrictDataclassError, NotImplementedError, ImportError) as error:
+    except (ValueError, OverflowError, StrictDataclassError, NotImplementedError, ImportError) as error:
         # An import statement that fails sets error.name: that is a bug of ours. TrainingArguments raises an ImportError
         # without a name, for a setting that needs a package that is not installed.
         if isinstance(error, ImportError) and error.name is not None:
@@ -481,8 +597,9 @@ def _is_word_of(value: Any, in_line: Iterable[str]) -> bool:
 
 
 def _one_line(error: Exception) -> str:
-    """Return the message of an error on one line."""
-    return " ".join(str(error).split())
+    """Return the message of an error on one line; a long one, which repeats a long value, without its middle."""
+    line = " ".join(str(error).split())
+    return line if len(line) <= 600 else f"{line[:400]} ... {line[-195:]}"
 
 
 def _last_line(error: Exception) -> str:

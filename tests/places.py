@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 from pathlib import Path
+from typing import Any
 
 from small_files import dna, fasta, table
 
@@ -35,6 +36,9 @@ def make_places(home: Path) -> dict[str, str]:
         "mlm": KmerBertForMaskedLM(KmerBertConfig(**config)),
         "tuned": KmerBertForSequenceClassification(KmerBertConfig(**config, **names)),
         "damaged": KmerBertForSequenceClassification(KmerBertConfig(**config, **names)),
+        "nan": _spoilt(KmerBertForSequenceClassification(KmerBertConfig(**config, **names)), "nan"),
+        "infinite": _spoilt(KmerBertForSequenceClassification(KmerBertConfig(**config, **names)), "inf"),
+        "nan_mlm": _spoilt(KmerBertForMaskedLM(KmerBertConfig(**config)), "nan"),
     }.items():
         model.save_pretrained(home / name)
         KmerTokenizer(k=3).save_pretrained(home / name)
@@ -52,4 +56,11 @@ def make_places(home: Path) -> dict[str, str]:
         "BROKEN": str(home / "broken.yaml"),
         "CUT": str(home / "cut.fa.gz"),
         **{name.upper(): str(home / name) for name in ("store", "mlm", "tuned", "damaged", "filled")},
+        **{name.upper(): str(home / name) for name in ("nan", "infinite", "nan_mlm")},
     }
+
+
+def _spoilt(model: Any, value: str) -> Any:
+    """Return a model in which one value of a weight of the encoder is NaN or infinite."""
+    next(model.bert.encoder.parameters()).data.flatten()[3] = float(value)
+    return model

@@ -149,9 +149,10 @@ def test_records_shorter_than_asked_for_are_refused(refused, work):
     assert has_all(line, "short.fa: record 2 ('short')", "4 nt", "6 nt")
 
 
-def test_records_shorter_than_a_kmer_are_refused_by_predict(refused, work, home):
+def test_records_shorter_than_a_kmer_are_refused_by_a_strict_predict(refused, work, home):
     (work / "short.fa").write_text(">long\nACGTACGT\n>short\nAC\n")
-    line = refused("predict", "--model", home / "tuned", "--input", "short.fa", "--output", "p.tsv")
+    words = ["--model", home / "tuned", "--input", "short.fa", "--output", "p.tsv", "--strict", "true"]
+    line = refused("predict", *words)
     assert has_all(line, "short.fa: record 2 ('short')", "2 nt", "3 nt")
 
 
@@ -703,3 +704,48 @@ def test_debug_may_be_set_by_a_variable(work, capsys, monkeypatch):
     monkeypatch.setenv("HF_GENOMICS_DEBUG", "1")
     assert main(["prepare", "--fasta", "no.fa", "--output_dir", "out"]) == 2
     assert capsys.readouterr().err.startswith("Traceback")
+
+
+def test_a_reader_of_the_output_that_ends_early_is_no_error(monkeypatch, capsys):
+    def closed(verb, words):
+        raise BrokenPipeError
+
+    monkeypatch.setattr(cli, "_run", closed)
+    monkeypatch.setattr(cli.os, "dup2", lambda *handles: None)
+    assert cli.main(["predict"]) == 141 and capsys.readouterr().err == ""
+
+
+def test_standard_output_holds_the_predictions_and_nothing_else(work, home, capfd):
+    (work / "x.fa").write_text(">r\nACGTTGCATTGA\n>s\nAC\n")
+    words = ["--model", str(home / "tuned"), "--input", "x.fa", "--output"]
+    assert cli.main(["predict", *words, "p.tsv"]) == 0
+    assert cli.main(["predict", *words, "-"]) == 0
+    assert capfd.readouterr().out == (work / "p.tsv").read_text()
+    assert cli.main(["check", "--files", "x.fa", "--output", "-", "--k", "3"]) == 0
+    out, err = capfd.readouterr()
+    assert json.loads(out)["total"]["records"] == 2 and "x.fa" in err
+    assert sorted(path.name for path in work.iterdir() if path.name in ("p.tsv", "-", "x.fa")) == ["p.tsv", "x.fa"]
+
+
+@pytest.mark.parametrize(
+    ("chosen", "found"),
+    [
+        ({}, "PASSIVE"),
+        ({"OMP_WAIT_POLICY": "ACTIVE"}, "ACTIVE"),
+        ({"GOMP_SPINCOUNT": "100"}, None),
+        ({"KMP_BLOCKTIME": "0"}, None),
+    ],
+)
+def test_waiting_threads_leave_their_cores_to_others_unless_the_user_chose(monkeypatch, capsys, chosen, found):
+    for name in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME"):
+        monkeypatch.setenv(name, "")  # so that monkeypatch restores what `main` sets
+        monkeypatch.delenv(name)
+    for name, value in chosen.items():
+        monkeypatch.setenv(name, value)
+    assert main(["no-such-verb"]) == 2
+    assert os.environ.get("OMP_WAIT_POLICY") == found
+
+
+def test_the_wait_policy_is_set_before_torch_is_loaded():
+    code = "import sys; from hf_genomics.cli import main; main(['no-such-verb']); sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True).returncode == 0

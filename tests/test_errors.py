@@ -1,11 +1,45 @@
-"""The two errors that end with one line."""
+"""The two errors that end with one line, and what a line for a user never shows."""
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from hf_genomics.cli import main
-from hf_genomics.errors import InputError, StoppedError
+from hf_genomics.errors import MOST_LETTERS, InputError, StoppedError, cut_sequences, escape_controls, line_for_user
+
+DNA = "ACGTTGCATTAGGCATCAGACCATTGACCGATCGGATTACAGGCTTAACGGATC"
+IUPAC = "ACGTRYKMSWBDHVNACGTRYKMSWBDHVNACGTRYKMSWBDHVN"
+PROTEIN = "MKVLAAGIVGLLLAQWERTYEDFPILQEFHKNMPSTVWYACDEF"
+# A sequence as files and libraries write it.
+WRITTEN = {
+    "whole": DNA,
+    "lower case": DNA.lower(),
+    "soft-masked": DNA[:20] + DNA[20:].lower(),
+    "RNA": DNA.replace("T", "U"),
+    "IUPAC codes": IUPAC,
+    "behind a name": "contig1" + DNA,
+    "behind a word": "myseq" + DNA,
+    "behind a sign": ">" + DNA,
+    "k-mers": " ".join(DNA[start : start + 6] for start in range(40)),
+    "k-mers and commas": ",".join(DNA[start : start + 3] for start in range(40)),
+    "single letters": "', '".join(DNA),
+    "lines": "\n".join(DNA[start : start + 10] for start in range(0, 50, 10)),
+    "lines of Windows": "\r\n".join(DNA[start : start + 10] for start in range(0, 50, 10)),
+    "escaped lines": "\\n".join(DNA[start : start + 10] for start in range(0, 50, 10)),
+    "escaped twice": repr(repr("\n".join(DNA[start : start + 10] for start in range(0, 50, 10)))),
+    "colours": "\x1b[31m".join(DNA[start : start + 10] for start in range(0, 50, 10)),
+    "GenBank": " ".join(f"{start + 1} {DNA[start : start + 10].lower()}" for start in range(0, 50, 10)),
+    "cells": "'" + "', '1', '".join([DNA[:25], DNA[25:], DNA[:25]]) + "'",
+    "tabs": "\t".join([DNA[:25], DNA[25:]]),
+    "aligned": "---".join([DNA[:20], DNA[20:40], "......", DNA[40:]]),
+    "with a wrong letter": "E".join([DNA[:20], DNA[20:40], DNA]),
+}
+PROTEINS = {"protein": PROTEIN, "lower case": PROTEIN.lower(), "wrapped": f"{PROTEIN[:25]}\n{PROTEIN[25:]}"}
 
 
 def test_a_mistake_of_the_users_is_a_value_error_too() -> None:
@@ -21,3 +55,66 @@ def test_both_end_with_their_line_and_exit_code(error: Exception, code: int, mon
     monkeypatch.setattr("hf_genomics.push", push, raising=False)
     assert main(["push", "--model", "x"]) == code
     assert capsys.readouterr().err == "hf-genomics: error: why\n"
+
+
+def letters_shown(line: str) -> int:
+    """Count the letters of sequences in a line that has no other words than "x", by a plain rule."""
+    line = re.sub(r"\\x1b\[\d+m|\\x[0-9a-f]{2}|\\+[nrt]|contig|myseq", "", line)
+    return len(re.findall(r"(?i)[ACGTUNRYSWKMBDHV]", line))
+
+
+@pytest.mark.parametrize("text", WRITTEN.values(), ids=WRITTEN)
+@pytest.mark.parametrize("frame", ["{}", "x.fa: '{}'", "x.fa: {}; x", "x.fa: x ({})"])
+def test_at_most_thirty_letters_of_a_sequence_are_shown_however_it_is_written(text: str, frame: str) -> None:
+    message = str(InputError(frame.format(text)))
+    assert letters_shown(message.removeprefix("x.fa")) <= MOST_LETTERS and "..." in message and "\n" not in message
+    assert message.startswith(frame.split("{")[0])
+
+
+@pytest.mark.parametrize("text", PROTEINS.values(), ids=PROTEINS)
+def test_protein_is_cut_too(text: str) -> None:
+    message = line_for_user(f"x.fa: '{text}'")
+    assert len(message) <= len("x.fa: ''\\n...") + MOST_LETTERS
+
+
+@given(st.lists(st.text("ACGTacgtN", min_size=1, max_size=80), min_size=1, max_size=6), st.sampled_from(" \n-,'|1;"))
+def test_no_run_of_more_than_thirty_letters_passes(pieces: list[str], between: str) -> None:
+    shown = line_for_user(between.join(pieces))
+    assert len(re.sub(r"\\n|[^A-Za-z]", "", shown)) <= max(MOST_LETTERS, 11 * len(pieces))
+    assert not re.search(r"[A-Za-z]{31}", shown) and line_for_user(shown) == shown
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "HierarchicalKmerBertForSequenceClassification: only A, C, G, T, N and the IUPAC codes RYSWKMBDHV are fine",
+        "the columns are 'chr1', 'chr2', 'chr3', 'chr4', 'chr5', 'chr6', 'chr7', 'chr8', ... (12 in all)",
+        "the classes are 'BACTERIA', 'ARCHAEA', 'EUKARYOTA', 'VIRUSES', 'PLASMIDS', 'TRANSPOSONS'",
+        "x.fa: record 3 ('NC_001416.1'), position 31: '-' is not a DNA letter; gaps belong to an alignment",
+        "x.fa: text before the first header: 'ACGTACGTAC'; a record starts with a line '>name'",
+        "backward compatible standard data; cast as such by a standard",
+    ],
+)
+def test_names_and_prose_stay_whole(text: str) -> None:
+    assert line_for_user(text) == text
+
+
+def test_names_of_files_stay_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path(DNA).write_text("")
+    for text in (f"{DNA}.fa: missing", f"a b/{DNA}/x: missing", f"{DNA}: empty", f"the file '{DNA}' is empty"):
+        assert cut_sequences(text) == text
+    assert DNA[:40] not in cut_sequences(f"{DNA}.fa: {DNA[1:]}A").partition(": ")[2]
+
+
+def test_the_words_after_a_sequence_stay() -> None:
+    assert line_for_user(f"x.fa: '{DNA}'; a record").endswith("...'; a record")
+    assert line_for_user(f"x.fa: columns '{DNA}', 'a'").endswith("...', 'a'")
+
+
+@given(st.text())
+def test_a_line_is_one_printable_line(text: str) -> None:
+    line = line_for_user(text)
+    assert len(line.splitlines()) <= 1 and escape_controls(line) == line
+    line.encode()  # no lone surrogates, which a terminal could not show
+    assert not re.search("[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]", line)

@@ -84,6 +84,7 @@ MISTAKES = {
     # convert, push, quickstart
     "convert_missing": ("convert no --output_dir out", ["no"]),
     "convert_filled": ("convert MLM --output_dir FILLED", ["filled"]),
+    "card_folder": ("card FILLED", ["filled"]),
     "push_folder": ("push --model FILLED --name x/y", ["filled"]),
     "quickstart_genomes": ("quickstart --config QUICKSTART --data.genomes no", ["no"]),
     # no verb

@@ -5,7 +5,10 @@ from __future__ import annotations
 import ast
 import importlib.metadata
 import re
+import shutil
+import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -75,3 +78,21 @@ def test_the_pinned_versions_satisfy_the_bounds(project: dict, repo_root: Path) 
         name = canonicalize_name(requirement.name)
         if name != project["name"].replace("_", "-"):
             assert requirement.specifier.contains(pinned[name]), requirement
+
+
+def test_an_editable_install_is_a_path_entry(repo_root: Path, tmp_path: Path) -> None:
+    # As an import hook it would come after the folder of a clone, which has the name of the package.
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(repo_root / name, tmp_path)
+    (tmp_path / "hf_genomics" / "io").mkdir(parents=True)
+    for folder in ("hf_genomics", "hf_genomics/io", "tests"):
+        (tmp_path / folder).mkdir(exist_ok=True)
+        (tmp_path / folder / "__init__.py").touch()
+    command = "from setuptools import build_meta; build_meta.build_editable('wheel')"
+    (tmp_path / "wheel").mkdir()
+    subprocess.run([sys.executable, "-c", command], cwd=tmp_path, check=True, capture_output=True)
+    (wheel,) = (tmp_path / "wheel").glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        entries = [name for name in archive.namelist() if "dist-info" not in name]
+        assert [name.endswith(".pth") for name in entries] == [True]
+        assert archive.read(entries[0]).decode().strip() == str(tmp_path)

@@ -28,6 +28,9 @@ from .masking import draw_starts, draw_starts_by_rate, span_places
 from .packing import pack_rows
 from .rows import attention_mask, column_of, content_hash, encode_rows
 
+#: Largest span, packed row or padding, in tokens; no window of DNA that a model reads is that long.
+_MOST_TOKENS = 2**22
+
 
 @dataclass
 class DataCollatorForSpanMasking:
@@ -98,6 +101,7 @@ class DataCollatorForSpanMasking:
 
     def __post_init__(self) -> None:
         """Check the settings and look up which ids may be masked."""
+        self._check_bounds()
         self._spans = chosen_spans(self.span, self.span_lengths, self.span_geometric, self.span_cap)
         self._rates = chosen_rates(self.start_rate, self.hidden_fraction, self.schedule, self._rate_hiding)
         # Probabilities of lengths 0, 1, ..., longest: without its last value, the sum has one edge per length from 1.
@@ -108,6 +112,15 @@ class DataCollatorForSpanMasking:
         self._maskable = np.ones(len(self.tokenizer), bool)
         self._maskable[self.tokenizer.all_special_ids] = False
         self._allowed = np.flatnonzero(self._maskable)
+
+    def _check_bounds(self) -> None:
+        """Check the numbers of tokens for which arrays are made."""
+        for name in ("span", "span_cap", "pack_to", "pad_to_multiple_of"):
+            value = getattr(self, name)
+            if isinstance(value, int) and value > _MOST_TOKENS:
+                raise ValueError(f"{name} must be at most {_MOST_TOKENS:,} tokens, not {value}")
+        if self.pad_to_multiple_of is not None and self.pad_to_multiple_of < 1:
+            raise ValueError(f"pad_to_multiple_of must be at least 1, or null, not {self.pad_to_multiple_of}")
 
     def _check(self) -> None:
         """Check the settings that `chosen_spans` and `chosen_rates` do not check."""

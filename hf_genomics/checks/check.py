@@ -18,11 +18,13 @@ from typing import NamedTuple
 import pandas as pd
 
 from ..errors import InputError
-from ..genomes.metadata import RecordRules, join_metadata, read_metadata, with_splits
+from ..genomes.metadata import RecordRules, genome_name, join_metadata, read_metadata, with_splits
 from ..genomes.splits import SPLITS
-from ..genomes.store import check_files, genome_name
+from ..genomes.store import check_files
 from ..io.progress import progress_bar
+from ..io.streams import STDOUT
 from ..io.text_tables import kind_of
+from ..io.writing import check_output_file
 from ..labelled.columns import Columns
 from ..labelled.sequences import LabelledSequences
 from ..renamed import renamed
@@ -43,7 +45,7 @@ class SplitFiles:
         valid: files of the validation split.
         test: files of the test split.
         regression: whether labels are values (true) or classes (false), as in `finetune`; by default decimals are
-            values, and all other labels are classes.
+            values, words and whole numbers are classes, and labels that may be either are rejected.
     """
 
     train: list[str] | None = None
@@ -79,11 +81,13 @@ def check(
     k: int = 6,
     min_identity: float = 0.85,
     output: str | None = None,
+    overwrite: bool = False,
 ) -> CheckReport:
     """Describe sequence files and labelled tables, and list everything that would be rejected, with warnings.
 
     On the command line, the exit code is 2 if `prepare` would reject the sequence files (given the same options) or
-    `finetune` the tables, and 0 otherwise. A sequence that occurs in two splits causes a warning: the same sequence,
+    `finetune` the tables, and 0 otherwise. Sequence files of a split with labels in their headers (``label=NAME``) are
+    judged by both. A sequence that occurs in two splits causes a warning: the same sequence,
     its reverse complement, or nearly the same.
 
     Args:
@@ -98,7 +102,9 @@ def check(
         k: size of the k-mers that the model will read, in nt; a shorter row of a table is rejected, a shorter record of
             a sequence file causes a warning.
         min_identity: smallest estimated identity of the near-duplicates to report, a share above 0 and at most 1.
-        output: JSON file to write, with everything that the table on the terminal omits.
+        output: JSON file to write, with everything that the table on the terminal omits; "-" for standard output (the
+            table then goes to standard error).
+        overwrite: replace an existing ``output``.
 
     Returns:
         The findings; ``report.all_problems`` is empty if nothing would be rejected.
@@ -108,7 +114,10 @@ def check(
     """
     given = {None: files, "train": splits.train, "valid": splits.valid, "test": splits.test}
     named = [(path, split) for split, paths in given.items() for path in paths or []]
-    _check_arguments(named, k, min_identity, output)
+    _check_arguments(named, k, min_identity)
+    target = None
+    if output is not None:
+        target = check_output_file(output, [*dict(named), metadata], overwrite=overwrite)
     reports = [FileReport(path, "table" if _is_table(path) else "sequences", split) for path, split in named]
     problems = _problems_across([report.file for report in reports if report.kind == "sequences"], records.genome_by)
     metadata_table = Metadata.read(metadata, records.metadata_key, problems)
@@ -126,9 +135,10 @@ def check(
         splits={name: count for name, count in counts.items() if count},
         min_identity=min_identity,
         density=None if catalogue.sketch is None else catalogue.sketch.density,
+        is_on_stdout=target == STDOUT,
     )
-    if output is not None:
-        result.write_json(output)
+    if target is not None:
+        result.write_json(target)
     return result
 
 
@@ -141,7 +151,7 @@ def _read_files(reports: list[FileReport], metadata: Metadata, catalogue: Catalo
         catalogue: the catalogue of all sequences.
         rules: how tables and records are read.
     """
-    seen: dict[str, str] = {}  # record name -> file in which it occurred first
+    seen: dict[str, tuple[str, str]] = {}  # record name -> file and header with which it occurred first
     training: LabelledSequences | None = None
     with progress_bar(logger, "check", "nt") as bar:
         for report in reports:
@@ -153,6 +163,9 @@ def _read_files(reports: list[FileReport], metadata: Metadata, catalogue: Catalo
                 training = table if training is None and report.split == "train" else training
                 items = rows_of(report, table, rules)
             describe(items, report, catalogue, rules.k, bar)
+            if report.kind == "sequences" and report.split is not None and (report.labelled or rules.columns.beside()):
+                table = read_table_or_note(report, training, rules)  # `finetune` reads its labels, `prepare` does not
+                training = table if training is None and report.split == "train" else training
 
 
 class Metadata(NamedTuple):
@@ -213,8 +226,8 @@ class Metadata(NamedTuple):
         return []
 
 
-def _check_arguments(named: list[tuple[str, str | None]], k: int, min_identity: float, output: str | None) -> None:
-    """Raise InputError if no file is given, a file is a pipe, a number is out of range, or the output unusable."""
+def _check_arguments(named: list[tuple[str, str | None]], k: int, min_identity: float) -> None:
+    """Raise InputError if no file is given, a file is a pipe, or a number is out of range."""
     if not named:
         raise InputError(
             "files: no file given; name FASTA files or tables, such as `hf-genomics check genomes/*.fa.gz`"
@@ -226,8 +239,6 @@ def _check_arguments(named: list[tuple[str, str | None]], k: int, min_identity: 
         raise InputError(f"k must be at least 1 nt, not {k}; use the k of the tokenizer, such as 6")
     if not 0 < min_identity <= 1:
         raise InputError(f"min_identity must be above 0 and at most 1, not {min_identity}; use a share such as 0.85")
-    if output is not None and (os.path.isdir(output) or os.path.abspath(output) in map(os.path.abspath, dict(named))):
-        raise InputError(f"output: {output} is a folder or one of the files to check; name another file")
 
 
 def _is_table(path: str) -> bool:

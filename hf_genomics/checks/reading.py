@@ -15,11 +15,11 @@ from ..genomes.store import check_unique
 from ..io.fasta import clean_letters, examine_records
 from ..io.text_tables import cell_texts
 from ..labelled.columns import Columns
-from ..labelled.labels import check_columns
-from ..labelled.sequences import LabelledSequences, check_classes
-from ..labelled.tables import read_labelled, table_problems
+from ..labelled.sequences import LabelledSequences
+from ..labelled.tables import check_split, header_label, read_labelled, table_problems
 from ..sequence import as_letters, letter_digits, rolling_any
 from .duplicates import Catalogue, CheckedSequence
+from .meaning import describe_labels, label_warnings, rarer_class
 from .report import FileReport, LetterCounts
 
 _BATCH_NT = 1 << 20  # about a million letters are examined together
@@ -59,7 +59,7 @@ class TableRules(NamedTuple):
 
 
 def records_of(
-    report: FileReport, splits: dict[str, int], seen: dict[str, str], rules: RecordRules
+    report: FileReport, splits: dict[str, int], seen: dict[str, tuple[str, str]], rules: RecordRules
 ) -> Iterator[CheckedSequence]:
     """Iterate over the records of a sequence file, and add what `prepare` would reject to the file's report.
 
@@ -67,19 +67,26 @@ def records_of(
         report: report of the file.
         splits: record name -> number of its split in `SPLITS`; used only if the command line does not say which split
             the file is.
-        seen: record name -> file in which it occurred first; this function adds the names of its file.
+        seen: record name -> file and header with which it occurred first; this function adds the names of its file.
         rules: rules for records, as in `prepare`.
     """
+    options: dict[str, Any] = {
+        "rna": rules.rna,
+        "min_length": rules.min_length,
+        "naming": rules.naming(report.file, len(seen)),
+    }
     try:
-        for record, problems in examine_records(report.file, rna=rules.rna, min_length=rules.min_length):
+        for record, problems in examine_records(report.file, **options):
             try:
                 if record.name:
-                    check_unique(record.name, report.file, seen)
+                    header = record.name if rules.names == "header" else f"{record.name} {record.description}".strip()
+                    check_unique(record.name, report.file, header, seen)
             except InputError as error:
                 problems = [*problems, error]
             report.add_problems(problems)
             if not f"{record.name} {record.description}".isascii():
                 report.note("with a header that is not ASCII", record.name)
+            report.labelled += bool(header_label(record.description))
             split = splits.get(record.name, -1) if report.split is None else SPLITS.index(report.split)
             # A record that is rejected for its name or length only may still consist of nucleotides.
             sound = not problems or bool(clean_letters(record.letters).all())
@@ -91,27 +98,35 @@ def records_of(
 def read_table_or_note(
     report: FileReport, training: LabelledSequences | None, rules: TableRules
 ) -> LabelledSequences | None:
-    """Read a table as `finetune` does; if `finetune` would reject it, add the problems to the report and return None.
+    """Read a table, or a sequence file with labels, as `finetune` does, and add what it would reject to the report.
 
     Args:
         report: report of the file.
         training: the training table, whose classes the tables of other splits must have; None if none has been read.
         rules: rules for reading tables.
+
+    Returns:
+        The rows; None if a row was rejected.
     """
     options = rules.options(training, report.split)
     try:
         table = read_labelled(report.file, rules.columns, **options)
     except InputError as error:
-        report.add_problems(table_problems(report.file, error, rules.columns, **options))
+        is_table = report.kind == "table"
+        problems = table_problems(report.file, error, rules.columns, **options) if is_table else [error]
+        known = set(report.problems)  # a sequence file has been read before, as `prepare` reads it
+        report.add_problems([problem for problem in problems if str(problem) not in known])
         return None
     try:
-        if report.split is not None:
-            check_classes(training or table, table)
-        if report.split == "train":
-            check_columns(table)
+        # A table without a split is judged as a training table.
+        check_split(table, None if report.split in ("train", None) else training or table)
     except InputError as error:
         report.add_problems([error])
     report.labels = label_counts(table)
+    if report.labels is not None:
+        report.understood = describe_labels(table, rarer_class(training or table))
+        if report.split in (None, "train"):
+            report.remarks = label_warnings(table)
     return table
 
 
@@ -126,8 +141,8 @@ def label_counts(table: LabelledSequences) -> dict[str, float] | None:
     if table.problem == "multi_label_classification":
         return dict(zip(names, np.nansum(table.labels, axis=0).tolist(), strict=True))
     if table.problem == "regression" and names:  # several targets
-        means = np.nanmean(table.labels, axis=0).tolist()
-        return {f"mean {name}": mean for name, mean in zip(names, means, strict=True)}
+        known = [column[~np.isnan(column)] for column in table.labels.T]  # an empty column has no mean
+        return {f"mean {name}": float(column.mean()) for name, column in zip(names, known, strict=True) if len(column)}
     if table.problem == "regression":  # one target
         labels = table.labels
         return {"min": float(labels.min()), "mean": float(labels.mean()), "max": float(labels.max())}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from array import array
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -14,16 +13,20 @@ import numpy as np
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.markup import escape
+from rich.measure import Measurement
 from rich.table import Table
+from rich.text import Text
 
-from ..errors import InputError
+from ..errors import InputError, escape_controls, line_for_user
 from ..io.files import shorten
-from ..io.writing import write_text
+from ..io.writing import output_errors, write_json
 from .duplicates import DuplicatePair
 
 _QUANTILES = {"min": 0, "5 %": 5, "25 %": 25, "median": 50, "75 %": 75, "95 %": 95, "max": 100}
 _WIDE = "records,nt,min nt,median nt,max nt,GC %,N %,IUPAC %,soft-masked %,duplicates".split(",")
 _NARROW = "records,nt,median nt,GC %,N %,duplicates".split(",")
+_ANY_WIDTH = 1 << 20  # columns of a console that is wide enough for any table
+_NAME_WIDTH = 12  # smallest width to which the names of files are folded
 _BLOCK_NT = 1 << 16
 _TO_UPPER = np.uint8(0xDF)  # clears the bit in which lower-case ASCII differs
 
@@ -98,6 +101,9 @@ class FileReport:
         labels: number of rows of each class, or min, mean and max of the values; None without labels.
         problems: everything that `prepare` or `finetune` would reject, one line each.
         notes: names of records that are accepted but unusual, by the kind of what is unusual.
+        labelled: number of records of a sequence file that have a label in their header.
+        understood: how the labels were understood, in one line; None without labels.
+        remarks: what looks like a mistake in the labels, one line each.
     """
 
     file: str
@@ -108,6 +114,9 @@ class FileReport:
     labels: dict[str, float] | None = None
     problems: list[str] = dataclasses.field(default_factory=list)
     notes: dict[str, list[str]] = dataclasses.field(default_factory=dict)
+    labelled: int = 0
+    understood: str | None = None
+    remarks: list[str] = dataclasses.field(default_factory=list)
 
     def add_problems(self, problems: Sequence[InputError]) -> None:
         """Add problems of a record, a row or the file."""
@@ -125,6 +134,7 @@ class FileReport:
             "split": self.split,
             **summary([self]),
             "labels": self.labels,
+            "understood": self.understood,
             "faults": self.problems,
             "notes": self.notes,
         }
@@ -160,6 +170,7 @@ class CheckReport:
         splits: number of records in each split.
         min_identity: smallest estimated identity of sequences that count as nearly the same, a share.
         density: share of the 24-mers that were compared to find near-duplicates; None if none were searched.
+        is_on_stdout: whether the JSON file is standard output, so that nothing else may be written there.
     """
 
     files: list[FileReport]
@@ -169,6 +180,7 @@ class CheckReport:
     splits: dict[str, int]
     min_identity: float
     density: float | None
+    is_on_stdout: bool = False
 
     @property
     def all_problems(self) -> list[str]:
@@ -191,6 +203,7 @@ class CheckReport:
         for file in self.files:
             for kind, names in file.notes.items():
                 lines.append(f"{file.file}: {_count(names, 'record')} {kind} ({some(names)})")
+            lines += file.remarks
         for kind in ("exact", "reverse complement"):
             pairs = [pair for pair in self.duplicates if pair.kind == kind]
             what = "the sequence" if kind == "exact" else "the reverse complement"
@@ -229,7 +242,7 @@ class CheckReport:
             "leaks": [pair._asdict() for pair in self.leaks],
         }
 
-    def write_json(self, path: str) -> None:
+    def write_json(self, path: Path) -> None:
         """Write `numbers`; the file is complete or does not exist.
 
         Args:
@@ -238,10 +251,8 @@ class CheckReport:
         Raises:
             InputError: if it cannot be written.
         """
-        try:
-            write_text(Path(path), json.dumps(self.numbers(), indent=1) + "\n")
-        except OSError as error:
-            raise InputError(f"{path}: cannot be written: {error.strerror or error}") from error
+        with output_errors(path):
+            write_json(path, self.numbers())
 
     def show(self, console: Console, most: int = 10) -> None:
         """Draw the table, and below it a line for each problem and warning.
@@ -250,11 +261,26 @@ class CheckReport:
             console: the console to draw on.
             most: largest number of problems to list for each file; the JSON file contains all of them.
         """
-        console.print(self._table(wide=console.width >= 120))
-        lines = [f"{file.file}: labels {_labels(file.labels)}" for file in self.files if file.labels]
+        self._show_table(console)
+        lines = [f"{file.file}: {file.understood}" for file in self.files if file.understood]
         for problems in (self.problems, *(file.problems for file in self.files)):
             lines += [f"rejected: {problem}" for problem in _shown(problems, most)]
         for line in lines + [f"warning: {warning}" for warning in self.warnings()]:
+            console.print(line_for_user(line), soft_wrap=True, markup=False, highlight=False)
+
+    def _show_table(self, console: Console) -> None:
+        """Draw the table; on a console that is too narrow for it, list its cells, so that none is cut off.
+
+        Args:
+            console: the console to draw on; only the names of files are folded.
+        """
+        table = self._table(wide=console.width >= 120)
+        width = Measurement.get(console, console.options.update(max_width=_ANY_WIDTH), table).maximum
+        longest = max(Text.from_markup(str(name)).cell_len for name in table.columns[1].cells)
+        if width - max(0, longest - _NAME_WIDTH) <= console.width:
+            console.print(table)
+            return
+        for line in _as_list(table):
             console.print(line, soft_wrap=True, markup=False, highlight=False)
 
     def _table(self, wide: bool) -> Table:
@@ -268,7 +294,7 @@ class CheckReport:
         names = {path: path for path in short} if wide or len(set(short.values())) < len(short) else short
         table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
         table.add_column("verdict", no_wrap=True)
-        table.add_column("file", overflow="fold", min_width=16)
+        table.add_column("file", overflow="fold", min_width=_NAME_WIDTH)
         for name in _WIDE if wide else _NARROW:
             table.add_column(name, justify="right", no_wrap=True)
         repeated = Counter(pair.file for pair in self.duplicates)
@@ -277,8 +303,23 @@ class CheckReport:
         for number, (name, problems, files, duplicates) in enumerate(rows, start=1):
             cells = _cells(summary(files)) | {"duplicates": f"{duplicates:,}"}
             shown = [cells[column] for column in (_WIDE if wide else _NARROW)]
-            table.add_row("rejected" if problems else "ok", escape(name), *shown, end_section=number == len(self.files))
+            table.add_row(
+                "rejected" if problems else "ok",
+                escape(escape_controls(name)),
+                *shown,
+                end_section=number == len(self.files),
+            )
         return table
+
+
+def _as_list(table: Table) -> list[str]:
+    """Return the rows of a table as lines of text, each cell with the name of its column."""
+    names = [str(column.header) for column in table.columns]
+    lines = []
+    for verdict, file, *cells in zip(*(column.cells for column in table.columns), strict=True):
+        numbers = ", ".join(f"{name} {cell}" for name, cell in zip(names[2:], cells, strict=True))
+        lines.append(f"{verdict}: {Text.from_markup(str(file))}: {numbers}")
+    return lines
 
 
 def _cells(numbers: dict[str, Any]) -> dict[str, str]:
@@ -297,12 +338,6 @@ def _percent(share: float | None) -> str:
     if share is None:
         return "-"
     return "<0.01" if 0 < share < 1e-4 else f"{100 * share:.2f}"
-
-
-def _labels(labels: dict[str, float]) -> str:
-    """Return the first ten classes with their counts, or the summary of the values, as text."""
-    shown = ", ".join(f"{name}: {value:,.6g}" for name, value in list(labels.items())[:10])
-    return shown + (f", ... ({len(labels)} in all)" if len(labels) > 10 else "")
 
 
 def _count(things: list[Any], word: str) -> str:

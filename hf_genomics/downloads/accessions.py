@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from ..errors import InputError
 from ..io.files import input_errors, open_binary, shorten
+from ..io.kinds import EMPTY, LETTERS, START_BYTES, decode_start, kind_of_start, require_table
 from ..io.text_tables import MISSING, read_text_columns
 
 # Letters and digits as the databases assign them: U49845, NC_001416.1, NZ_CP012345.1, LAAO01000012.
@@ -87,18 +88,20 @@ def _is_table(path: str | PathLike[str]) -> bool:
     """Return whether a list is a table, judging by its first line (or Parquet's magic bytes)."""
     # Not `kind_of`: for it, a plain list of words is a table with one column.
     with input_errors(path), open_binary(path) as file:
-        start = file.peek(1 << 16)
-    if start[:4] == b"PAR1":
-        return True
-    lines = [line for line in start.splitlines() if line.strip() and not line.startswith(b"#")]
-    first = lines[0].removeprefix(b"\xef\xbb\xbf").strip() if lines else b""
-    return b"\t" in first or b"," in first or first.lower() == b"accession"
+        start = file.peek(START_BYTES)
+    if kind_of_start(start) in (EMPTY, LETTERS):  # nothing but comments, or a word that is no accession
+        return False
+    kind = require_table(path, start)
+    lines = [line for line in decode_start(start, kind.encoding).splitlines() if line.strip() and line[0] != "#"]
+    first = lines[0].strip() if lines else ""
+    return kind.reader == "parquet" or bool(set(first) & set("\t,;")) or first.lower() == "accession"
 
 
 def _plain_rows(path: str | PathLike[str]) -> list[tuple[str, dict[str, str]]]:
     """Read the lines of a plain list, each with its file and line number for error messages."""
     with input_errors(path), open_binary(path) as file:
-        lines = file.read().decode("utf-8-sig").splitlines()
+        encoding = kind_of_start(file.peek(START_BYTES)).encoding
+        lines = file.read().decode(encoding).splitlines()
     numbered = [(number, line.strip()) for number, line in enumerate(lines, start=1)]
     return [(f"{path}: line {number}", {"accession": text}) for number, text in numbered if text and text[0] != "#"]
 

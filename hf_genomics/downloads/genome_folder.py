@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ..errors import InputError
+from ..io.streams import destination
 from ..io.text_tables import read_text_columns
-from ..io.writing import sync_folder, write_partial, write_tsv
+from ..io.writing import put_in_place, write_partial, write_tsv
 from .accessions import AccessionRequest, version_of
 from .entrez import FetchedRecord, Format
 
@@ -82,7 +83,8 @@ class GenomeFolder:
         """Create the folder if it is missing, and delete temporary files that a killed run left."""
         self.path.mkdir(parents=True, exist_ok=True)
         for partial in self.path.glob(".*.partial"):
-            partial.unlink()
+            if partial.is_file():  # `predict` keeps the rows of an interrupted run in such a folder
+                partial.unlink()
 
     def row(self, request: AccessionRequest) -> dict[str, str] | None:
         """Return the row of a requested record, whose accession may lack the version; None if there is none."""
@@ -104,16 +106,16 @@ class GenomeFolder:
         partial = {}
         # A record that is requested both with and without version is written once.
         for record, length_from in {item.record.accession: item for item in verified}.values():
-            file = self.path / f"{record.accession}{self.ending}"
+            file = destination(self.path / f"{record.accession}{self.ending}")
             partial[file] = write_partial(file, record.content)
-            cells = (record.accession, file.name, record.length, record.sequence_md5, _md5(record.content), length_from)
+            name = f"{record.accession}{self.ending}"  # a link stays a link
+            cells = (record.accession, name, record.length, record.sequence_md5, _md5(record.content), length_from)
             self.rows[record.accession] = dict(zip(_OWN_COLUMNS, map(str, cells), strict=True))
             self._index(record.accession)
         if partial:
             self._write_manifest()
             for file, temporary in partial.items():
-                temporary.replace(file)
-            sync_folder(self.path)
+                put_in_place(temporary, file)
 
     def finish(self, requests: list[AccessionRequest], failed: dict[str, str]) -> None:
         """Add the other columns of the user's list to the manifest, and write (or delete) ``failed.tsv``.

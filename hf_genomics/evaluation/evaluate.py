@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+import logging
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
+from ..checks.meaning import describe_labels, task_facts
 from ..errors import InputError
 from ..inference.loading import load_classifier, task_of
-from ..inference.predict import shortest_sequence
 from ..inference.predictions import Predictions
-from ..io.writing import check_output, write_json
+from ..inference.problems import with_known_kmers
+from ..inference.windows import shortest_sequence
+from ..io.streams import destination
+from ..io.writing import check_output, check_output_file, write_json
 from ..labelled.data import LabelledData
-from ..labelled.sequences import check_classes
+from ..labelled.sequences import LabelledSequences, check_classes
+from ..labelled.tables import read_labelled
 from ..labelled.task import Task
 from ..sequence import did_you_mean
+from .explained_scores import explain_classification, explain_columns
+from .leaks import find_leaks, warn_of_leaks
 from .metrics import (
+    SCORES,
     SequenceClassificationMetrics,
     classification_metrics,
     multilabel_metrics,
@@ -23,9 +32,11 @@ from .metrics import (
 )
 from .pictures import plot_confusion, plot_roc_pr
 
+logger = logging.getLogger(__name__)
+
 
 def check_positive(positive: str | None, task: Task) -> None:
-    """Check that the positive class is one of the classes.
+    """Check that the positive class is one of two classes.
 
     Args:
         positive: name of the class, or None for the default.
@@ -34,13 +45,30 @@ def check_positive(positive: str | None, task: Task) -> None:
     Raises:
         InputError: naming the class and the classes of the task.
     """
-    if positive is None or (task.is_classification and positive in (task.names or [])):
+    if positive is None:
         return
     if not task.is_classification:
         raise InputError(f"positive is {positive!r}, but the labels are not one class out of several; omit it")
-    raise InputError(
-        f"positive: there is no class {positive!r}{did_you_mean(positive, task.names or [])}; name one of {task.names}"
-    )
+    names = task.names or []
+    if positive not in names:
+        raise InputError(
+            f"positive: there is no class {positive!r}{did_you_mean(positive, names)}; name one of {names}"
+        )
+    if len(names) != 2:
+        raise InputError(f"positive is {positive!r}, but there are {len(names)} classes, and F1 is their mean; omit it")
+
+
+def positive_class(positive: str | None, task: Task) -> str | None:
+    """Return the class of two that F1 and AUPRC refer to; None if there are not two classes.
+
+    Args:
+        positive: class that the user named, or None.
+        task: task of the model; without a positive class of its own, as in models of version 0.1, the second class is
+            the positive one.
+    """
+    if not task.is_classification or len(task.names or []) != 2:
+        return None
+    return positive or task.positive or (task.names or [])[1]
 
 
 def evaluate(
@@ -50,6 +78,7 @@ def evaluate(
     split: Literal["train", "valid", "test"] = "test",
     positive: str | None = None,
     batch_size: int = 64,
+    overwrite: bool = False,
 ) -> dict[str, Any]:
     """Score a fine-tuned model on labelled sequences.
 
@@ -58,20 +87,26 @@ def evaluate(
     Args:
         model: folder or Hub name of a fine-tuned model.
         data: labelled sequences. Tracks and several labels are read from columns with the names that the model knows,
-            unless ``data.columns`` names other columns.
-        output_dir: folder to write to.
+            unless ``data.columns`` names other columns. If it names tables of several splits, sequences that occur in
+            two of them are counted, and a warning is logged.
+        output_dir: folder to write to, not the folder of a model.
         split: split to score.
-        positive: class that F1 refers to; by default the second of two.
+        positive: class of two that F1 and AUPRC refer to; by default the model's, which is the rarer class of its
+            training data.
         batch_size: number of windows encoded together.
+        overwrite: replace the files of an earlier evaluation.
 
     Returns:
-        The metrics that are written to metrics.json.
+        The metrics that are written to metrics.json: the scores, what they mean, and "task", how the labels were
+        understood. A score without a value is NaN (null in the file), and "undefined" says why. Sequences that cannot
+        be scored (see `predict`) have empty cells in predictions.tsv and do not count; if there are any,
+        ``sequences_without_scores`` is their number.
 
     Raises:
-        InputError: if data and model do not fit; nothing has been written then.
+        InputError: if data and model do not fit, the folder holds a model, or an evaluation without ``overwrite``;
+            nothing has been written then.
     """
-    folder = Path(output_dir)
-    check_output(folder, folder=True)
+    folder = _evaluation_folder(output_dir, data, overwrite)
     network, tokenizer = load_classifier(model)
     task = task_of(network.config, model)
     check_positive(positive, task)
@@ -82,13 +117,78 @@ def evaluate(
             f"{examples.source}: the labels are {examples.label_names}, but the model knows {task.names}; set "
             "data.columns.label to the column with the model's labels"
         )
-    check_classes(examples, examples)
+    known = with_known_kmers(examples, tokenizer, strict=data.strict, log=False)  # the others have no scores
+    check_classes(known, known)
+    task = replace(task, positive=positive_class(positive, task))
+    logger.info("%s: %s", examples.source, describe_labels(examples, task.positive))
     predictions = Predictions.of(network, tokenizer, examples, batch_size)
-    metrics = score_predictions(predictions, positive)
+    metrics = score_predictions(predictions, task.positive) | _leaks(data, split, examples)
+    metrics |= {"task": task_facts(task, {split: examples})}
+    if predictions.num_unscored:
+        metrics["sequences_without_scores"] = predictions.num_unscored
     predictions.write(folder / "predictions.tsv")
-    plot_predictions(predictions, folder, positive, {})
+    plot_predictions(predictions, folder, task.positive, {})
     write_json(folder / "metrics.json", metrics)
     return metrics
+
+
+def _leaks(data: LabelledData, split: str, examples: LabelledSequences) -> dict[str, Any]:
+    """Count the sequences that occur in two splits, if there are several, and contradictory labels, if there are any.
+
+    Only the sequences of the other tables are read. A table that cannot be read is not compared, because the scores do
+    not depend on it. The splits of a store have no genome in common, and `finetune` has compared their windows.
+
+    Args:
+        data: the `data` section.
+        split: the split that is scored.
+        examples: its sequences.
+    """
+    columns = replace(data.columns, id=None, labels=None, nt_labels=None, tracks=None, nt_tracks=None)
+    splits: dict[str, LabelledSequences] = {}
+    for name in ("train", "valid", "test"):
+        source = getattr(data, name)
+        if name == split:
+            splits[name] = examples
+        elif source is not None:
+            try:
+                splits[name] = read_labelled(source, columns, require_labels=False, rna=data.rna)
+            except InputError as error:
+                logger.warning("data.%s is not compared with data.%s: %s", name, split, error)
+    found = find_leaks(splits)
+    warn_of_leaks(found, splits)
+    compared = {"leaks": len(splits) > 1, "contradictory_labels": any(found["contradictory_labels"].values())}
+    return {key: found[key] for key, wanted in compared.items() if wanted}
+
+
+#: Files that an evaluation writes.
+FILES = ("metrics.json", "predictions.tsv", "roc_pr.png", "confusion.png")
+
+
+def _evaluation_folder(output_dir: str, data: LabelledData, overwrite: bool) -> Path:
+    """Check that an evaluation may write its files to a folder, and return the folder.
+
+    Args:
+        output_dir: the folder, which need not exist.
+        data: labelled sequences, whose files must not be overwritten.
+        overwrite: whether the files of an earlier evaluation may be replaced.
+
+    Raises:
+        InputError: if it may not; the message names the folder or the file.
+    """
+    folder = Path(output_dir)
+    check_output(folder, folder=True)
+    if (folder / "config.json").exists() or any(folder.glob("checkpoint-*")):
+        raise InputError(
+            f"{folder} holds a model, whose metrics and predictions would be lost; write to a new folder, such as "
+            f"{folder / 'evaluation'}"
+        )
+    inputs = data.paths().values()
+    for path in (folder / name for name in FILES):
+        try:
+            check_output_file(str(path), inputs, overwrite=overwrite)
+        except InputError as error:
+            raise InputError(f"output_dir: {error}".replace("another file", "another folder")) from error
+    return destination(folder)
 
 
 def score_predictions(predictions: Predictions, positive: str | None = None) -> dict[str, Any]:
@@ -96,23 +196,28 @@ def score_predictions(predictions: Predictions, positive: str | None = None) -> 
 
     Args:
         predictions: predictions of examples with labels.
-        positive: class that F1 and AUPRC refer to; by default the second of two.
+        positive: class of two that F1 and AUPRC refer to; by default the second one.
 
     Returns:
-        The metrics; with several labels or targets, "each" holds the metrics of each one by its name.
+        The metrics and what they mean, as `explain_classification` and `explain_columns` return them.
     """
     scores, labels = predictions.labelled()
-    task, names = predictions.examples.task, predictions.names
+    task, names = predictions.examples.task, predictions.names or []
     if task.is_classification:
-        target = names.index(positive) if names and positive else 1
+        positive = positive_class(positive, replace(task, names=names))
+        target = names.index(positive) if positive else 1
         if task.level == "nt":  # not by evaluate.Metric, which copies row by row: 12 s for a million nucleotides
-            return classification_metrics(scores, labels, positive=target)
-        return SequenceClassificationMetrics().compute(predictions=scores, references=labels, positive=target) or {}
+            found = classification_metrics(scores, labels, positive=target)
+        else:
+            undefined = dict.fromkeys(SCORES["single_label_classification"], float("nan"))
+            del undefined["loss"]
+            given = {"predictions": scores, "references": labels, "positive": target}
+            found = undefined | (SequenceClassificationMetrics().compute(**given) or {})
+        return explain_classification(found, scores, labels, names, positive)
     measure = regression_metrics if task.problem_type == "regression" else multilabel_metrics
-    metrics: dict[str, Any] = dict(measure(scores, labels))
-    if task.labels_by_column and len(names or []) > 1:
-        metrics["each"] = scores_per_column(measure, scores, labels, names or [])
-    return metrics
+    scores, labels = scores.reshape(len(scores), -1), labels.reshape(len(labels), -1)
+    each = scores_per_column(measure, scores, labels, names) if task.labels_by_column else {}
+    return explain_columns(measure(scores, labels), each, scores, labels, task.problem_type)
 
 
 def plot_predictions(predictions: Predictions, folder: Path, positive: str | None, others: dict[str, Any]) -> None:
@@ -121,7 +226,7 @@ def plot_predictions(predictions: Predictions, folder: Path, positive: str | Non
     Args:
         predictions: predictions of examples with labels; nothing is drawn unless the labels are classes.
         folder: folder for roc_pr.png and confusion.png.
-        positive: class that the curves refer to; by default the second of two.
+        positive: class of two that the curves refer to; by default the second one.
         others: name -> (scores, labels) of other models, whose curves are drawn too.
     """
     names = predictions.names
@@ -129,5 +234,6 @@ def plot_predictions(predictions: Predictions, folder: Path, positive: str | Non
         return
     scores, labels = predictions.labelled()
     target = names.index(positive) if positive else 1
-    plot_roc_pr({"KmerBert": (scores, labels), **others}, folder / "roc_pr.png", positive=target)
+    of_what = names[target] if len(names) == 2 else f"mean over {len(names)} classes"
+    plot_roc_pr({"KmerBert": (scores, labels), **others}, folder / "roc_pr.png", positive=target, of_what=of_what)
     plot_confusion(labels, scores, names, folder / "confusion.png")

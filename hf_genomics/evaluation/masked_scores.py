@@ -13,6 +13,7 @@ have similar lengths: one nucleotide between visible neighbours is easier than s
 from __future__ import annotations
 
 import functools
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -222,6 +223,24 @@ def summarise(scores: np.ndarray) -> dict[str, float]:
         "nucleotide_perplexity": float(np.exp(surprise / nucleotides)) if nucleotides else float("nan"),
         "hidden_nucleotides": int(nucleotides),
     }
+
+
+def undefined_scores(scores: Mapping[str, float | None]) -> dict[str, dict[str, str]]:
+    """Return {"undefined": the reason for each score that is NaN or None}; nothing if all scores have a value.
+
+    Args:
+        scores: scores of a validation.
+
+    >>> undefined_scores({"eval_loss": 0.0, "eval_masked_token_accuracy": None})
+    {'undefined': {'eval_masked_token_accuracy': 'no token of the validation windows is masked'}}
+    """
+    missing = [name for name, value in scores.items() if value is None or value != value]
+    why = {
+        name: f"no {'token' if 'token' in name else 'nucleotide'} of the validation windows is "
+        f"{'masked' if 'token' in name else 'hidden'}"
+        for name in missing
+    }
+    return {"undefined": why} if why else {}
 
 
 def masked_metrics(prediction: EvalPrediction) -> dict[str, float]:

@@ -4,7 +4,8 @@ Three decisions hold for every score here:
 
 - scores that count decisions (accuracy, recall, precision, F1) are 0 if there is nothing to count;
 - scores that rank examples (AUROC, AUPRC) or correlate them (MCC, Pearson, Spearman, R2) are NaN, with one logged
-  warning, if the labels do not define them, for instance if all examples are of one class;
+  warning, if the labels do not define them, for instance if all examples are of one class; the metric for a plain
+  Trainer omits them, because the Trainer would write NaN into JSON and never choose such a model as the best;
 - nothing is downloaded: the metric is a local class, not a name for ``evaluate.load``.
 """
 
@@ -228,8 +229,10 @@ def class_id(name_or_id: int | str, label_names: Sequence[str]) -> int:
 class SequenceClassificationMetrics(evaluate.Metric):
     """Scores of a sequence classifier as a local ``evaluate.Metric``; `classification_metrics` explains each score.
 
-    ``predictions`` are probabilities, (examples, classes), or predicted class ids, (examples,), for which AUROC and
-    AUPRC are NaN. ``references`` are class ids. In a plain Trainer::
+    ``predictions`` are probabilities, (examples, classes), or predicted class ids, (examples,), which have no AUROC
+    and AUPRC. ``references`` are class ids. A score that the labels do not define is omitted, with one logged warning.
+    With ``label_names``, the result also has "positive", the name of the class of two that f1 and auprc refer to;
+    without, it is class 1, or the ``positive`` that is passed to ``compute``. In a plain Trainer::
 
         metric = hf_genomics.SequenceClassificationMetrics()
 
@@ -283,8 +286,8 @@ class SequenceClassificationMetrics(evaluate.Metric):
         references: np.ndarray,
         positive: int | str = 1,
         label_names: Sequence[str] = (),
-    ) -> dict[str, float]:
-        """Compute the scores.
+    ) -> dict[str, Any]:
+        """Compute the scores that the references define.
 
         Args:
             predictions: probabilities (examples, classes) or class ids (examples,).
@@ -295,10 +298,12 @@ class SequenceClassificationMetrics(evaluate.Metric):
         predictions, references = np.asarray(predictions), np.asarray(references)
         positive_id = class_id(positive, label_names)
         if predictions.ndim == 2:
-            return classification_metrics(predictions, references, positive=positive_id)
-        num_classes = len(label_names) or max(2, predictions.max(initial=0) + 1, references.max(initial=0) + 1)
-        scores = decision_metrics(predictions, references, num_classes=num_classes, positive=positive_id)
-        return scores | {"auroc": float("nan"), "auprc": float("nan")}
+            scores = classification_metrics(predictions, references, positive=positive_id)
+        else:
+            num_classes = len(label_names) or max(2, predictions.max(initial=0) + 1, references.max(initial=0) + 1)
+            scores = decision_metrics(predictions, references, num_classes=num_classes, positive=positive_id)
+        named: dict[str, Any] = {"positive": label_names[positive_id]} if len(label_names) == 2 else {}
+        return {name: value for name, value in scores.items() if not np.isnan(value)} | named
 
 
 def _ranking_metrics(probabilities: np.ndarray, labels: np.ndarray, positive: int) -> dict[str, float]:

@@ -22,6 +22,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 from sklearn import metrics as sk
 
+from ..io.files import shorten
 from ..io.writing import write_bytes
 
 logger = logging.getLogger(__name__)
@@ -31,7 +32,7 @@ PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#0
 _LINES = ("-", (0, (6, 1.5)), (0, (3, 1, 1, 1)), (0, (2, 1)))
 _CHANCE_LINE = (0, (1, 1.5))
 _INK, _FAINT, _GRID = "#1f2328", "#6e7781", "#e4e7eb"
-_TITLE: dict[str, Any] = {"fontsize": 11, "fontweight": "bold", "color": _INK}
+_TITLE: dict[str, Any] = {"fontsize": 11, "fontweight": "bold", "color": _INK, "parse_math": False}
 _DPI = 200
 _GRID_POINTS = 1001
 
@@ -112,7 +113,7 @@ def _draw_accuracies(axes: Axes, accuracies: Curves) -> None:
     axes.legend(loc="best", framealpha=0.9, edgecolor="none", fontsize=9.5)
 
 
-def plot_roc_pr(curves: Curves, path: str | os.PathLike[str], *, positive: int = 1) -> None:
+def plot_roc_pr(curves: Curves, path: str | os.PathLike[str], *, positive: int = 1, of_what: str | None = None) -> None:
     """Draw ROC and precision-recall curves side by side, one line per model, with lines for random guessing.
 
     With two classes, the curves are drawn for the positive class. With more, they are means over one class versus the
@@ -123,6 +124,7 @@ def plot_roc_pr(curves: Curves, path: str | os.PathLike[str], *, positive: int =
         curves: name of the model -> (probabilities (examples, classes), labels (examples,)).
         path: PNG file to write.
         positive: id of the positive class of two.
+        of_what: name of the positive class of two, or what the curves are means over, for the titles.
     """
     figure, (roc, pr) = _figure(7.2, 4.35, 2)
     prevalences = []
@@ -142,9 +144,10 @@ def plot_roc_pr(curves: Curves, path: str | os.PathLike[str], *, positive: int =
         label = f"chance  {prevalence:.3f}"
         pr.axhline(prevalence, color=_FAINT, linewidth=1, linestyle=_CHANCE_LINE, label=label, zorder=1)
     roc.set(xlabel="false positive rate", ylabel="true positive rate (recall)")
-    roc.set_title("ROC", **_TITLE)
+    of_what = f" ({shorten(of_what, 24)[1:-1]})" if of_what else ""
+    roc.set_title(f"ROC{of_what}", **_TITLE)
     pr.set(xlabel="recall", ylabel="precision")
-    pr.set_title("Precision and recall", **_TITLE)
+    pr.set_title(f"Precision and recall{of_what}", **_TITLE)
     for axes in (roc, pr):
         axes.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.02), box_aspect=1)
         if axes.get_legend_handles_labels()[0]:
@@ -291,7 +294,8 @@ def _save(figure: Figure, path: str | os.PathLike[str]) -> None:
 
 def _series(history: Sequence[Mapping[str, float]], key: str) -> tuple[np.ndarray, np.ndarray]:
     """Return (steps, values) of one logged quantity, without NaN and infinite values."""
-    points = [(entry["step"], entry[key]) for entry in history if key in entry and np.isfinite(entry[key])]
+    known = [entry for entry in history if entry.get(key) is not None]
+    points = [(entry["step"], entry[key]) for entry in known if np.isfinite(entry[key])]
     steps, values = zip(*points, strict=True) if points else ((), ())
     return np.array(steps, np.float64), np.array(values, np.float64)
 

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal, get_args
 
 import pandas as pd
 
 from ..errors import InputError
+from ..io.fasta import Naming, first_word
 from ..io.files import shorten
 from ..io.text_tables import MISSING, column_names, missing_column, read_text_columns
 from .splits import SPLITS, check_disjoint, split_genomes
 
+#: What the name of a record is; see `RecordRules`.
+RecordNames = Literal["first_word", "header", "numbered", "file"]
+
 INDEX = ("name", "genome", "start", "length")
+_ENDINGS = set(  # of sequence files; they are not part of a genome's name
+    ".gz .bgz .fa .fna .fasta .fas .ffn .fq .fastq .gb .gbk .gbff .genbank .2bit".split()
+)
 _PLAIN_INTEGER = r"-?(0|[1-9][0-9]*)"
 
 
@@ -21,20 +29,24 @@ class RecordRules:
     """How the records of sequence files are read, and what they are matched with.
 
     Args:
-        metadata_key: column of the metadata table that holds the names of records (first word of the FASTA header).
+        metadata_key: column of the metadata table that holds the names of records.
         genome_by: what one genome is: a "record" (complete genomes) or a "file" (drafts of many contigs, chromosomes);
             a column "genome" of the metadata table takes precedence.
         rna: accept RNA and read U as T.
         min_length: shortest record allowed, in nt.
+        names: what the name of a record is, which must be unique over all files: the "first_word" of its header; the
+            whole "header", with single blanks; "numbered": 1, 2, 3 ... over all files; or "file": the name of the file
+            without its endings, a colon and the first word, such as ``draft7:contig_1``.
 
     Raises:
-        InputError: if ``genome_by`` is another word, or ``min_length`` is below 1.
+        InputError: if ``genome_by`` or ``names`` is another word, or ``min_length`` is below 1.
     """
 
     metadata_key: str = "accession"
     genome_by: Literal["record", "file"] = "record"
     rna: bool = False
     min_length: int = 1
+    names: RecordNames = "first_word"
 
     def __post_init__(self) -> None:
         """Check the values."""
@@ -42,6 +54,37 @@ class RecordRules:
             raise InputError(f"records: genome_by must be 'record' or 'file', not {self.genome_by!r}")
         if self.min_length < 1:
             raise InputError(f"records: min_length must be at least 1 nt, not {self.min_length}")
+        if self.names not in get_args(RecordNames):
+            raise InputError(f"records: names must be {', '.join(get_args(RecordNames))}, not {self.names!r}")
+
+    def naming(self, path: str, before: int) -> Naming:
+        """Return the function that names the records of a file.
+
+        Args:
+            path: the file.
+            before: number of records in the files before it.
+        """
+
+        def name_of(header: str, number: int) -> str:
+            if self.names == "numbered":
+                return str(before + number)
+            if self.names == "header":
+                return " ".join(header.split())
+            return (f"{genome_name(path)}:" if self.names == "file" else "") + first_word(header, number)
+
+        return name_of
+
+    def options(self) -> dict[str, Any]:
+        """Return the rules as a store records them; names at their default are omitted, as before version 0.2."""
+        return {key: value for key, value in asdict(self).items() if (key, value) != ("names", "first_word")}
+
+
+def genome_name(path: str) -> str:
+    """Return the name of the genome in a file: the name of the file without folder and FASTA endings."""
+    name = Path(path)
+    while name.suffix.lower() in _ENDINGS and name.stem:
+        name = name.with_suffix("")
+    return name.name
 
 
 def read_metadata(path: str, key: str) -> pd.DataFrame:
@@ -105,7 +148,7 @@ def join_metadata(contigs: pd.DataFrame, table: pd.DataFrame, path: str) -> pd.D
         raise InputError(
             f"{path}: no row for {len(missing)} of {len(contigs)} records "
             f"({first}{', ...' if len(missing) > 3 else ''}); "
-            f"column {table.index.name!r} must hold the first word of their headers"
+            f"column {table.index.name!r} must hold the names of the records"
         )
     rows = table.loc[contigs["name"]].reset_index(drop=True)
     if "genome" in rows:

@@ -118,6 +118,11 @@ class WindowSampling:
                 raise InputError(
                     f"windows: {setting.name} is for mode {' or '.join(users)}; omit it in mode {self.mode}"
                 )
+        if self.coverage > 10_000:
+            raise InputError(
+                f"windows: coverage (readings per nucleotide) must be at most 10,000, not {self.coverage}; "
+                "raise trainer.num_train_epochs instead"
+            )
         if self.length < 1:
             raise InputError(f"windows: length must be at least 1 nt, not {self.length}")
         if self.mode != "fixed" and not 1 <= self.min_length <= self.length:

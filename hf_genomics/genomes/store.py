@@ -12,7 +12,6 @@ A store is a folder that is either complete or absent: it appears only when all 
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import json
 import logging
@@ -31,9 +30,10 @@ from ..io.files import input_errors, sha256_of, shorten
 from ..io.progress import progress_bar
 from ..io.writing import HashedFile, replacing
 from ..renamed import renamed
+from ..saved_files import read_json
 from ..sequence import tile
 from .letters import Storage, open_letters, write_letters
-from .metadata import RecordRules, join_metadata, read_metadata, with_splits
+from .metadata import RecordRules, genome_name, join_metadata, read_metadata, with_splits
 
 if TYPE_CHECKING:
     import datasets
@@ -42,10 +42,8 @@ logger = logging.getLogger(__name__)
 
 FORMAT = 2
 _DATASET_NT = 1 << 20  # letters read, and rows of a dataset written, at once
+_MOST_INFO = 256 * 2**20  # bytes of store.json, which lists the inputs: a million files
 _FILES = {"letters.bin", "codes.bin", "changes.bin", "contigs.parquet", "store.json"}
-_ENDINGS = set(  # of sequence files; they are not part of a genome's name
-    ".gz .bgz .fa .fna .fasta .fas .ffn .fq .fastq .gb .gbk .gbff .genbank .2bit".split()
-)
 
 
 class GenomeStore:
@@ -303,7 +301,8 @@ def prepare(
     the store already exists, is complete, and was made from the same content with the same options.
 
     Args:
-        fasta: FASTA, FASTQ, GenBank or 2bit files, plain, gzip or bgzip; record names must be unique over all files.
+        fasta: FASTA, FASTQ, GenBank or 2bit files, plain, gzip or bgzip; record names must be unique over all files
+            (``records.names`` chooses what they are).
         output_dir: folder to write; it appears when it is complete.
         metadata: CSV, TSV or Parquet table with a row for every record; its columns (label, split, group) are kept.
         records: how records are read and matched with the metadata table.
@@ -321,7 +320,7 @@ def prepare(
         InputError: if an input is invalid, or ``output_dir`` holds something else.
     """
     target = Path(output_dir)
-    options = dataclasses.asdict(records) | ({} if split is None else {"split": split, "seed": seed})
+    options = records.options() | ({} if split is None else {"split": split, "seed": seed})
     check_files(fasta, records.genome_by)
     if storage not in get_args(Storage):
         raise InputError(f"storage must be '8bit' or '2bit', not {storage!r}")
@@ -367,14 +366,6 @@ def check_files(fasta: list[str], genome_by: str) -> None:
                 f"{path}: same genome as {seen[key]}; give each file once, and give different files different names"
             )
         seen[key] = path
-
-
-def genome_name(path: str) -> str:
-    """Return the name of the genome in a file: the name of the file without folder and FASTA endings."""
-    name = Path(path)
-    while name.suffix.lower() in _ENDINGS and name.stem:
-        name = name.with_suffix("")
-    return name.name
 
 
 def _fingerprint(path: str | None) -> dict[str, str] | None:
@@ -443,29 +434,37 @@ def _write_contigs(
 
 def _all_chunks(fasta: list[str], digests: list[Any], records: RecordRules) -> Iterator[tuple[str, RecordChunk]]:
     """Yield (file, chunk) over all files, hashing each file as it is read."""
-    seen: dict[str, str] = {}
+    seen: dict[str, tuple[str, str]] = {}
     with progress_bar(logger, "prepare", "nt") as bar:
         for path, digest in zip(fasta, digests, strict=True):
-            for chunk in read_chunks(path, rna=records.rna, min_length=records.min_length, watch=digest.update):
+            naming = records.naming(path, len(seen))
+            options: dict[str, Any] = {"rna": records.rna, "min_length": records.min_length, "naming": naming}
+            for chunk in read_chunks(path, watch=digest.update, **options):
                 if chunk.start == 0:
-                    check_unique(chunk.name, path, seen)
+                    check_unique(chunk.name, path, chunk.header, seen)
                 yield path, chunk
                 bar.update(len(chunk.letters))
 
 
-def check_unique(name: str, path: str, seen: dict[str, str]) -> None:
+def check_unique(name: str, path: str, header: str, seen: dict[str, tuple[str, str]]) -> None:
     """Check that no other file has a record of the same name; `read_chunks` checks names within a file.
 
     Args:
         name: name of the record.
         path: its file.
-        seen: file of each name so far; the name is added.
+        header: its header.
+        seen: file and header of each name so far; the name is added.
 
     Raises:
-        InputError: if another file has one; the message names both files.
+        InputError: if another file has one; the message names both files and both headers.
     """
-    if seen.setdefault(name, path) != path:
-        raise InputError(f"{path}: record {shorten(name)} occurs in {seen[name]} as well; rename or drop one of them")
+    other, other_header = seen.setdefault(name, (path, name if header == name else header))
+    if other != path:
+        raise InputError(
+            f"{path}: record {shorten(name)} occurs in {other} as well; their headers are {shorten(header)} and "
+            f"{shorten(other_header)}; rename or drop one of them, or choose names that differ (records.names: file, "
+            "header or numbered)"
+        )
 
 
 def _write_index(folder: Path, contigs: pd.DataFrame, info: dict[str, Any]) -> None:
@@ -481,16 +480,28 @@ def _write_index(folder: Path, contigs: pd.DataFrame, info: dict[str, Any]) -> N
 def _read_info(path: Path) -> dict[str, Any]:
     """Read ``store.json`` and check its format; keys of version 0.1 are translated."""
     try:
-        info = json.loads((path / "store.json").read_text(encoding="utf-8"))
+        info = read_json(path / "store.json", most_bytes=_MOST_INFO)
     except FileNotFoundError as error:
         raise InputError(f"{path}: no genome store here; make one with `hf-genomics prepare`") from error
     except (OSError, ValueError) as error:
         raise InputError(f"{path}: damaged store: store.json cannot be read ({error}); prepare it again") from error
-    found = info.get("format") if isinstance(info, dict) else None
+    found = info.get("format")
     if found != FORMAT:
         raise InputError(f"{path}: store format {found} is not {FORMAT}; prepare it again with overwrite: true")
     if "packing" in info:  # the key of version 0.1
         info["storage"] = info.pop("packing")
     if not {"total_nt", "storage", "files"} <= set(info):
         raise InputError(f"{path}: damaged store: store.json lacks entries; prepare it again with overwrite: true")
+    length = info["total_nt"]
+    if type(length) is not int or not 0 <= length < 2**60 or not isinstance(info["files"], dict):
+        raise InputError(
+            f"{path}: damaged store: total_nt in store.json must be a number of nucleotides, and files an object; "
+            "prepare it again with overwrite: true"
+        )
+    for name, facts in info["files"].items():
+        if name not in _FILES or not isinstance(facts, dict):
+            raise InputError(
+                f"{path}: damaged store: store.json names the file {shorten(name)}, which is not a file of a store; "
+                "prepare it again with overwrite: true"
+            )
     return info

@@ -2,23 +2,28 @@
 
 Until then the rows of ``NAME`` are in the folder ``.NAME.partial`` next to it: ``rows.tsv`` holds the rows, and
 ``settings.json`` names the model, input and options that they come from. Every row is passed to the operating system
-as soon as it is written, so a run that is killed loses at most part of its last row.
+as soon as it is written, so a run that is killed loses at most part of its last row. Rows for standard output,
+a pipe or a device are written there directly.
 """
 
 from __future__ import annotations
 
+import contextlib
 import csv
+import io
 import json
 import logging
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from itertools import takewhile
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple, TextIO
 
 from ..errors import InputError
-from ..io.writing import sync_folder, write_json
+from ..io.streams import destination, is_stream, open_stream
+from ..io.writing import as_cell, output_errors, put_in_place, write_json
 
 logger = logging.getLogger(__name__)
 
@@ -40,76 +45,98 @@ class _Progress(NamedTuple):
 class GrowingTable:
     """A TSV file for the rows of many sequences; use it in a ``with`` block, and call `finish` at the end of the block.
 
-    Nothing is created before the first row. If the input is wrong (`InputError`), the rows are deleted, because another
-    attempt needs another input. After any other exception the rows are kept, and a warning says where.
+    Nothing is created before the first row. After an exception the rows are kept if there are any, and a warning says
+    where. Rows for a stream (standard output, a pipe, a device) are written to it at once, and cannot be continued.
 
     Args:
-        target: path of the file.
+        target: path of the file; a symbolic link stays a link.
         header: names of the columns; the first column is the id of the sequence.
         settings: everything that the rows depend on, by name: model, input, options.
         resume: continue after the last complete row of an interrupted run.
-        several_rows: a sequence may have several rows; a resumed run writes all rows of the last sequence again,
-            because some may be missing.
+        start_column: number of a column that is 0 in the first row of each sequence and in no other row, if a sequence
+            may have several rows; a resumed run writes all rows of the last sequence again, because some may be
+            missing. None if each sequence has one row. (Ids cannot tell sequences apart: they may be repeated.)
 
     Attributes:
         num_sequences: number of sequences in the table; when a run is resumed, it can skip as many.
         num_rows: number of rows in the table.
 
     Raises:
-        InputError: if the interrupted run had other settings.
+        InputError: if the interrupted run had other settings, or a stream is to be continued.
     """
 
     def __init__(
-        self, target: Path, header: list[str], settings: dict[str, Any], resume: bool, several_rows: bool = False
+        self, target: Path, header: list[str], settings: dict[str, Any], resume: bool, start_column: int | None = None
     ) -> None:
-        self._target, self._header, self._settings = target, header, settings
-        self._folder = target.with_name(f".{target.name}.partial")
+        self._name, self._header, self._settings, self._start_column = target, header, settings, start_column
+        self._is_stream = is_stream(target)
+        self._target = target if self._is_stream else destination(target)
+        self._folder = self._target.with_name(f".{self._target.name}.partial")
         self._rows = self._folder / "rows.tsv"
         self._file: TextIO | None = None
-        self._last_id: str | None = None
+        self._new_folders: list[Path] = []
         self.num_sequences = self.num_rows = 0
+        if resume and self._is_stream:
+            raise InputError(f"{target} is not a file, so its rows cannot be continued; omit resume")
         if resume and self._rows.is_file():
             check_settings(self._folder / "settings.json", settings)
-            self.num_sequences, self.num_rows, offset = _find_progress(self._rows, len(header), several_rows)
+            self.num_sequences, self.num_rows, offset = _find_progress(self._rows, len(header), start_column)
             os.truncate(self._rows, offset)
             self._file = self._open()
             logger.info("%s: continuing after %s sequences", target, f"{self.num_sequences:,}")
 
     def write(self, cells: tuple[object, ...]) -> None:
-        """Append a row; numbers are rounded to seven digits, the precision of float32."""
-        if cells[0] != self._last_id:  # ids are unique, and the rows of a sequence follow one another
-            self._last_id = str(cells[0])
-            self.num_sequences += 1
+        """Append a row; numbers are rounded to seven digits, the precision of float32, and NaN is an empty cell.
+
+        Raises:
+            InputError: if the row cannot be written, for instance because the disk is full.
+        """
+        with output_errors(self._name):
+            if self._file is None:
+                self._file = self._begin()
+            self._writer.writerow([as_cell(cell) for cell in cells])
+        self.num_sequences += _begins_sequence(cells, self._start_column)
         self.num_rows += 1
-        if self._file is None:
-            shutil.rmtree(self._folder, ignore_errors=True)
-            self._folder.mkdir(parents=True)
-            write_json(self._folder / "settings.json", self._settings)
-            self._file = self._open()
-        self._writer.writerow([f"{cell:.7g}" if isinstance(cell, float) else cell for cell in cells])
 
     def finish(self) -> None:
         """Flush the table to disk, move it to its target, and delete the temporary folder.
 
         Raises:
             ValueError: if no row was written.
+            InputError: if the table cannot be written, for instance because the disk is full.
         """
         if self._file is None:
-            raise ValueError(f"{self._target}: no row was written")
-        self._file.flush()
-        os.fsync(self._file.fileno())
-        self._file.close()
-        os.replace(self._rows, self._target)
-        sync_folder(self._target.parent)
-        shutil.rmtree(self._folder, ignore_errors=True)
+            raise ValueError(f"{self._name}: no row was written")
+        with output_errors(self._name):
+            self._file.flush()
+            if not self._is_stream:
+                os.fsync(self._file.fileno())
+            self._file.close()
+            if not self._is_stream:
+                put_in_place(self._rows, self._target)
+                shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _begin(self) -> TextIO:
+        """Open the stream, or create the folder and the file of rows; write the header."""
+        if not self._is_stream:
+            folders = (self._folder, *self._folder.parents)
+            self._new_folders = list(takewhile(lambda folder: not folder.exists(), folders))
+            shutil.rmtree(self._folder, ignore_errors=True)
+            self._folder.mkdir(parents=True, exist_ok=True)
+            write_json(self._folder / "settings.json", self._settings)
+        return self._open()
 
     def _open(self) -> TextIO:
-        """Open the file of rows, and write the header if the file is empty."""
+        """Open the stream or the file of rows, and write the header if there is none."""
         # Line buffering: the end of each line passes it to the operating system. A line is a row, or part of a row
         # whose id contains a line break.
-        file = open(self._rows, "a", encoding="utf-8", newline="", buffering=1)
+        if self._is_stream:
+            file: TextIO = io.TextIOWrapper(open_stream(self._target), "utf-8", newline="", line_buffering=True)
+        else:
+            file = open(self._rows, "a", encoding="utf-8", newline="", buffering=1)
         self._writer = csv.writer(file, delimiter="\t", lineterminator="\n")
-        if not self._rows.stat().st_size:
+        if self._is_stream or not self._rows.stat().st_size:
+            self._file = file  # closed if the header cannot be written
             self._writer.writerow(self._header)
         return file
 
@@ -119,23 +146,35 @@ class GrowingTable:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Close the file; delete the rows if the input is wrong, keep them after any other exception."""
-        if self._file is None:
+        """Close the file; after an exception keep the rows, or delete the folder if there are none."""
+        if self._file is not None:
+            with contextlib.suppress(OSError):  # a full disk: what could not be written is in no complete row
+                self._file.close()
+        if error is None or self._is_stream:
             return
-        self._file.close()
-        if error is None:
-            return
-        # An InputError that an OSError caused comes from a failing disk or network: the same input may work next time.
-        input_is_wrong = isinstance(error, InputError) and not isinstance(error.__cause__, OSError)
-        if input_is_wrong or not self.num_rows:
-            shutil.rmtree(self._folder, ignore_errors=True)
+        if not self.num_rows:
+            self._delete_folder()
             return
         logger.warning(
             "%s: interrupted; the rows of %s sequences are kept in %s, so run again with --resume true to continue",
-            self._target,
+            self._name,
             f"{self.num_sequences:,}",
             self._folder,
         )
+
+    def _delete_folder(self) -> None:
+        """Delete the folder of rows, and the folders above it that were created for it."""
+        if self._file is None and not self._new_folders:
+            return  # nothing was written: what is there belongs to an earlier run
+        shutil.rmtree(self._folder, ignore_errors=True)
+        with contextlib.suppress(OSError):  # somebody else has written something to such a folder
+            for folder in self._new_folders[1:]:
+                folder.rmdir()
+
+
+def _begins_sequence(cells: Sequence[object], start_column: int | None) -> bool:
+    """Return whether a row is the first one of its sequence."""
+    return start_column is None or str(cells[start_column]) == "0"
 
 
 def check_settings(path: Path, settings: dict[str, Any]) -> None:
@@ -152,14 +191,14 @@ def check_settings(path: Path, settings: dict[str, Any]) -> None:
             )
 
 
-def _find_progress(path: Path, width: int, several_rows: bool) -> _Progress:
+def _find_progress(path: Path, width: int, start_column: int | None) -> _Progress:
     """Find which rows of an interrupted run are complete.
 
     Args:
         path: file of the rows, with a header.
         width: number of columns.
-        several_rows: whether a sequence may have several rows; the rows of the last sequence then do not count, because
-            some may be missing.
+        start_column: as in `GrowingTable`; if a sequence may have several rows, the rows of the last sequence do not
+            count, because some may be missing.
     """
     offset = 0
 
@@ -176,13 +215,12 @@ def _find_progress(path: Path, width: int, several_rows: bool) -> _Progress:
     reader = csv.reader(lines(), delimiter="\t")
     if next(reader, None) is None:
         return _Progress(0, 0, 0)
-    progress, last_id = _Progress(0, 0, offset), None
-    before_last = progress  # the progress before the first row of the last sequence
+    progress = before_last = _Progress(0, 0, offset)  # before_last: before the first row of the last sequence
     for rows, row in enumerate(reader, start=1):
         if len(row) != width:  # the run was killed in the middle of an id with a line break
             break
-        if row[0] != last_id:
-            last_id, before_last = row[0], progress
+        if _begins_sequence(row, start_column):
+            before_last = progress
             progress = progress._replace(sequences=progress.sequences + 1)
         progress = progress._replace(rows=rows, offset=offset)
-    return before_last if several_rows else progress
+    return progress if start_column is None else before_last

@@ -5,8 +5,9 @@ from __future__ import annotations
 import contextlib
 import json
 import pickle
+import re
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,14 +21,22 @@ from transformers import (
     PreTrainedModel,
 )
 
-from ..configuration_kmer_bert import FusionKmerBertConfig, KmerBertConfig
+from ..configuration_kmer_bert import (
+    BERT_SETTINGS,
+    FusionKmerBertConfig,
+    HierarchicalKmerBertConfig,
+    KmerBertConfig,
+    translate_bert,
+)
 from ..errors import InputError
 from ..io.files import shorten
-from ..labelled.task import Task
+from ..labelled.task import VALUE, Task
+from ..saved_files import StoredTensor, check_shards, check_tensors, read_json, read_tensors, weight_files
+from ..saved_settings import check_bounds, check_types, count_weights, encoder_shapes
 from ..tokenization_kmer import KmerTokenizer
+from ..tokenizer_arguments import check_arguments, check_size
 
-#: Name in a configuration for the only output of a model that predicts one unnamed value.
-VALUE = "value"
+_WEIGHT_FILES = ("model.safetensors", "pytorch_model.bin", "adapter_model.safetensors")
 
 
 def load_config(name: str) -> Any:
@@ -90,7 +99,7 @@ def load_classifier(name: str) -> tuple[PreTrainedModel, KmerTokenizer]:
         The model in evaluation mode, and its tokenizer; `predict_scores` takes both.
 
     Raises:
-        InputError: if they cannot be loaded, or the model has no fine-tuned head.
+        InputError: if they cannot be loaded, a weight is NaN or infinite, or the model has no fine-tuned head.
     """
     config = load_config(name)
     heads = " ".join(config.architectures or [])
@@ -100,8 +109,43 @@ def load_classifier(name: str) -> tuple[PreTrainedModel, KmerTokenizer]:
             f"{name} is {config.architectures}: not fine-tuned for classification; run hf-genomics finetune first"
         )
     auto = AutoModelForTokenClassification if per_nt else AutoModelForSequenceClassification
-    with readable(name):
-        return auto.from_pretrained(name), load_tokenizer(name)
+    with readable(name), no_load_report():  # missing weights are an error of their own
+        model, tokenizer = auto.from_pretrained(name), load_tokenizer(name)
+    check_finite(model.state_dict().items(), name)
+    return model, tokenizer
+
+
+def check_finite(weights: Iterable[tuple[str, torch.Tensor]], source: str | Path) -> None:
+    """Check that no weight is NaN or infinite; everything that reads the weights of a model calls this.
+
+    Args:
+        weights: names and values, for example the items of a ``state_dict``.
+        source: file of the weights, or folder or Hub name of the model.
+
+    Raises:
+        InputError: naming the file, the first such weight, and how many of its values are not finite.
+    """
+    for name, weight in weights:
+        # The sum of the absolute values is finite if all are, except for an overflow, after which each is looked at.
+        if not weight.is_floating_point() or torch.isfinite(weight.detach().abs().sum(dtype=torch.float32)):
+            continue
+        finite = torch.isfinite(weight.float())
+        if not finite.all():
+            raise InputError(
+                f"{_weight_file(Path(source), name)}: {int((~finite).sum()):,} of {weight.numel():,} values of {name} "
+                "are NaN or infinite; copy the file again, or take a checkpoint from before the training diverged"
+            )
+
+
+def _weight_file(source: Path, name: str) -> Path:
+    """Return the file in a model folder that holds a weight; ``source`` itself if it is a file or a Hub name."""
+    index = source / "model.safetensors.index.json"
+    if index.is_file():
+        shards: dict[str, str] = json.loads(index.read_text(encoding="utf-8")).get("weight_map", {})
+        # A model with a head has the name of the encoder before the names of the weights of a bare encoder.
+        file = next((shard for key, shard in shards.items() if key == name or name.endswith(f".{key}")), None)
+        return source / file if file else source
+    return next((source / file for file in _WEIGHT_FILES if (source / file).is_file()), source)
 
 
 def task_of(config: Any, source: str = "the model") -> Task:
@@ -113,6 +157,7 @@ def task_of(config: Any, source: str = "the model") -> Task:
     """
     names = [config.id2label[number] for number in range(config.num_labels)]
     has_tracks = isinstance(config, FusionKmerBertConfig)
+    positive = config.positive_class if config.positive_class in names else None
     return Task(
         problem_type=config.problem_type or "single_label_classification",
         names=None if config.problem_type == "regression" and names == [VALUE] else names,
@@ -121,6 +166,7 @@ def task_of(config: Any, source: str = "the model") -> Task:
         track_names=config.track_names if has_tracks else None,
         nt_track_names=config.nt_track_names if has_tracks else None,
         source=source,
+        positive=positive,
     )
 
 
@@ -128,26 +174,29 @@ def task_of(config: Any, source: str = "the model") -> Task:
 _DAMAGED = (pickle.UnpicklingError, EOFError, struct.error)
 
 _OBJECT, _TEXT = (dict,), (str,)
-_IN_JSON = {dict: "an object", list: "a list", str: "a string", int: "a number", float: "a number"}
+_IN_JSON = {
+    dict: "an object",
+    list: "a list",
+    str: "a string",
+    int: "a number",
+    float: "a number",
+    bool: "true or false",
+}
 # Files of a model folder that must hold a JSON object, and the types of those values that transformers does not check.
 _JSON_FILES: dict[str, dict[str, tuple[type, ...]]] = {
-    "config.json": {
-        "architectures": (list,),
-        "auto_map": _OBJECT,
-        "dtype": _TEXT,
-        "id2label": _OBJECT,
-        "label2id": _OBJECT,
-        "model_type": _TEXT,
-        "num_labels": (int,),
-        "quantization_config": _OBJECT,
-        "torch_dtype": _TEXT,
-    },
+    "config.json": {},  # see `_read_config`
     "tokenizer_config.json": {
         "added_tokens_decoder": _OBJECT,
         "auto_map": _OBJECT,
+        "chat_template": (str, list, dict),
         "extra_special_tokens": (list, dict),
+        "model_input_names": (list,),
         "model_max_length": (int, float),
+        "padding_side": _TEXT,
         "tokenizer_class": _TEXT,
+        "truncation_side": _TEXT,
+        **dict.fromkeys(("k", "stride"), (int,)),
+        **dict.fromkeys(("allow_gaps", "allow_large_k", "split_special_tokens"), (bool,)),
         **{f"{name}_token": (str, dict) for name in ("pad", "unk", "cls", "sep", "mask")},
     },
     "model.safetensors.index.json": {"metadata": _OBJECT, "weight_map": _OBJECT},
@@ -185,6 +234,8 @@ def readable(source: str) -> Iterator[None]:
     except _DAMAGED as error:
         raise InputError(_damaged_pickle(source)) from error
     except RuntimeError as error:
+        if path.is_dir() and any(file.suffix == ".bin" for file in weight_files(path)):
+            raise InputError(_damaged_pickle(str(weight_files(path)[0]))) from error
         if "ignore_mismatched_sizes" not in str(error):  # what transformers advises when sizes differ
             raise
         raise InputError(f"{source}: the weights have other sizes than config.json says; fix config.json") from error
@@ -211,31 +262,166 @@ def check_model_folder(path: Path) -> None:
         return
     if not (path / "config.json").is_file():
         raise InputError(f"{path}: no config.json in this folder; name a model folder")
-    for name, types in _JSON_FILES.items():
-        if (path / name).is_file():
-            _check_json(path / name, types)
-    if not any(path.glob("*.safetensors")):
-        for pickled in path.glob("pytorch_model*.bin"):
-            _check_pickle(pickled)
+    contents = {
+        name: _read_object(path / name, types) for name, types in _JSON_FILES.items() if (path / name).is_file()
+    }
+    _check_tokenizer(path / "tokenizer_config.json", contents.get("tokenizer_config.json", {}))
+    with _input_errors():
+        check_weights(path, _read_config(path / "config.json", contents["config.json"]))
 
 
-def _check_json(path: Path, types: dict[str, tuple[type, ...]]) -> None:
-    """Raise InputError unless a file holds a JSON object whose values have the allowed types (key -> types)."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:  # JSONDecodeError and UnicodeDecodeError
-        raise InputError(f"{path}: not a valid JSON file ({error}); copy or save it again") from error
-    if not isinstance(content, dict):
-        raise InputError(f"{path}: holds a {type(content).__name__}, not a JSON object; copy or save it again")
+def _read_object(path: Path, types: dict[str, tuple[type, ...]]) -> dict[str, Any]:
+    """Read a JSON object whose values have the allowed types (key -> types); raise InputError for anything else."""
+    with _input_errors():
+        content = read_json(path)
     for key, kinds in types.items():
         value = content.get(key)
-        if value is not None and not isinstance(value, kinds):
+        if isinstance(value, bool) and bool not in kinds or not isinstance(value, (*kinds, type(None))):
             wanted = " or ".join(dict.fromkeys(_IN_JSON[kind] for kind in kinds))
             raise InputError(f"{path}: {key!r} must be {wanted}, not {shorten(json.dumps(value))}; fix the file")
+    return content
 
 
-def _check_pickle(path: Path) -> None:
-    """Raise InputError if a file is not a checkpoint of plain weights.
+@contextlib.contextmanager
+def _input_errors() -> Iterator[None]:
+    """Turn a ValueError that names its file into an InputError."""
+    try:
+        yield
+    except InputError:
+        raise
+    except ValueError as error:
+        raise InputError(" ".join(str(error).split())) from error
+
+
+def _read_config(path: Path, settings: dict[str, Any]) -> KmerBertConfig | None:
+    """Build the configuration of a folder, before transformers reads it; None if it is not that of a KmerBert.
+
+    Args:
+        path: the file, for messages.
+        settings: its content.
+
+    Raises:
+        ValueError: naming the file and the field that is wrong.
+    """
+    from huggingface_hub.errors import StrictDataclassError
+
+    kind = settings.get("model_type", "bert")
+    try:
+        check_types({name: settings.get(name) for name in ("architectures", "model_type")})
+        if settings.get("configuration_files"):
+            raise ValueError("'configuration_files' would make transformers read another file; delete it")
+        if kind == "bert":
+            settings = {name: value for name, value in settings.items() if name in BERT_SETTINGS}
+            check_types(settings)
+            check_bounds(settings)
+            try:
+                return KmerBertConfig.from_dict(translate_bert(settings))
+            except (ValueError, StrictDataclassError):  # a BERT of words; callers say which models they take
+                return None
+        classes = {cls.model_type: cls for cls in (KmerBertConfig, HierarchicalKmerBertConfig, FusionKmerBertConfig)}
+        return classes[kind].from_dict(dict(settings)) if kind in classes else None
+    except (ValueError, StrictDataclassError) as error:
+        raise ValueError(f"{path}: {_reason(error)}") from error
+
+
+def _reason(error: Exception) -> str:
+    """Return the message of an error on one line; of a dataclass's error only the last line, the reason."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+    return re.sub(r"^(TypeError|ValueError): ", "", lines[-1])
+
+
+def check_weights(folder: Path, config: KmerBertConfig | None) -> None:
+    """Check that the weight files of a folder are complete, and hold an encoder of the sizes in its configuration.
+
+    Only headers are read, except for pickles, which torch reads without running code.
+
+    Args:
+        folder: folder of the model; a folder without weights is accepted here.
+        config: configuration of the model, None if it is not a KmerBert.
+
+    Raises:
+        ValueError: naming the file, and the weight.
+    """
+    files = weight_files(folder)
+    check_shards(folder)
+    tensors: dict[str, StoredTensor] = {}
+    for file in files:
+        tensors |= read_tensors(file) if file.suffix == ".safetensors" else _check_pickle(file)
+    if config is not None:
+        _check_memory(folder, config)
+    if config is not None and files:
+        source = str(files[0]) if len(files) == 1 else str(folder)
+        check_tensors(tensors.items(), dict(encoder_shapes(config)), source)
+
+
+def _check_memory(folder: Path, config: KmerBertConfig) -> None:
+    """Raise InputError if the weights of a model take more memory than is free."""
+    from ..runs.memory import free_memory  # slow to import
+
+    needed, free = 4 * count_weights(config), free_memory(torch.device("cpu"))
+    if needed > free:
+        raise InputError(
+            f"{folder}: by config.json the model has {needed // 4:,} weights, which take {needed / 2**30:.1f} GiB of "
+            f"memory; {free / 2**30:.1f} GiB are free: fix the sizes in config.json, or use a larger machine"
+        )
+
+
+def _check_tokenizer(path: Path, settings: dict[str, Any]) -> None:
+    """Raise InputError for values of a tokenizer_config.json on which transformers would fail, or which name files."""
+    name = settings.get("tokenizer_class") or "KmerTokenizer"
+    if not re.fullmatch(r"\w{1,100}", name):
+        raise InputError(f"{path}: 'tokenizer_class' must be the name of a class, not {shorten(name)}; fix the file")
+    for side in ("padding_side", "truncation_side"):
+        if settings.get(side) not in (None, "left", "right"):
+            raise InputError(f"{path}: {side!r} must be 'left' or 'right', not {shorten(settings[side])}; fix the file")
+    if not (settings.get("model_max_length") or 1) > 0:
+        longest = settings["model_max_length"]
+        raise InputError(f"{path}: 'model_max_length' must be above 0, not {longest}; fix the file")
+    for reference in (settings.get("auto_map") or {}).values():
+        references = reference if isinstance(reference, list) else [reference]
+        is_known = all(value is None or re.fullmatch(r"\w+\.\w+", str(value)) for value in references)
+        if not is_known or isinstance(reference, list) and len(reference) != 2:
+            raise InputError(f"{path}: 'auto_map' must name code of this folder, not {shorten(str(reference))}; fix it")
+    _check_added_tokens(path, settings)
+    if name != "KmerTokenizer":
+        return
+    for key in ("vocab_file", "tokenizer_file"):
+        if settings.get(key) is not None:
+            raise InputError(f"{path}: {key!r} names a file, but a KmerTokenizer reads none; delete it from the file")
+    try:
+        check_arguments(settings, KmerTokenizer)
+        gaps, large = bool(settings.get("allow_gaps")), bool(settings.get("allow_large_k"))
+        check_size(settings.get("k") or 6, settings.get("stride") or 1, gaps, large)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{path}: {error}; fix the file") from error
+
+
+def _check_added_tokens(path: Path, settings: dict[str, Any]) -> None:
+    """Raise InputError unless added tokens and other lists of a tokenizer_config.json hold what they should."""
+    for number, token in (settings.get("added_tokens_decoder") or {}).items():
+        if not (number.isdecimal() and len(number) < 10 and isinstance(token, dict) and _is_token(token)):
+            raise InputError(
+                f"{path}: 'added_tokens_decoder' must hold a token for each number, not "
+                f"{shorten(json.dumps(token))} for {shorten(number)}; fix the file"
+            )
+    for key in ("model_input_names", "extra_special_tokens"):
+        values = settings.get(key) or []
+        for value in values.values() if isinstance(values, dict) else values:
+            if not (isinstance(value, str) or isinstance(value, dict) and _is_token(value)):
+                raise InputError(f"{path}: {key!r} must hold strings, not {shorten(json.dumps(value))}; fix the file")
+    for key in (f"{name}_token" for name in ("pad", "unk", "cls", "sep", "mask")):
+        if isinstance(settings.get(key), dict) and not _is_token(settings[key]):
+            raise InputError(f"{path}: {key!r} must be a token, not {shorten(json.dumps(settings[key]))}; fix the file")
+
+
+def _is_token(value: dict[str, Any]) -> bool:
+    """Return whether a JSON object describes a token: its content, and flags."""
+    flags = {name: flag for name, flag in value.items() if name not in ("content", "__type", "id")}
+    return isinstance(value.get("content"), str) and all(isinstance(flag, bool) for flag in flags.values())
+
+
+def _check_pickle(path: Path) -> dict[str, StoredTensor]:
+    """Return the tensors of a pickle, without their numbers; raise InputError if it holds more than plain weights.
 
     torch.load has no error class for damaged files: it raises any of those below, here always because of the file.
     """
@@ -254,6 +440,11 @@ def _check_pickle(path: Path) -> None:
         raise InputError(_damaged_pickle(str(path))) from error
     if not isinstance(weights, dict) or not all(isinstance(value, torch.Tensor) for value in weights.values()):
         raise InputError(f"{path}: not just the weights of a model; save them by torch.save(model.state_dict(), FILE)")
+    return {
+        name: StoredTensor(path, str(weight.dtype).removeprefix("torch."), tuple(weight.shape))
+        for name, weight in weights.items()
+        if isinstance(name, str)
+    }
 
 
 def _damaged_pickle(source: str) -> str:

@@ -17,13 +17,13 @@ import torch
 from transformers import PreTrainedModel
 
 from ..errors import InputError
-from ..io.fasta import read_chunks
+from ..io.fasta import read_unchecked_chunks
 from ..io.files import input_errors
 from ..io.progress import progress_bar
 from ..io.text_tables import kind_of
-from ..io.writing import check_output
+from ..io.writing import check_output_file
 from ..labelled.columns import Columns, match_columns
-from ..labelled.datasets import Source
+from ..labelled.datasets import Source, source_name
 from ..labelled.tables import iterate_unlabelled
 from ..labelled.task import Task
 from ..renamed import renamed
@@ -31,8 +31,9 @@ from ..tokenization_kmer import KmerTokenizer
 from .growing_table import GrowingTable
 from .loading import load_classifier, task_of
 from .predictions import RUN_COLUMNS, PredictionTable, class_runs, sequence_columns
+from .problems import Unscored, check_alphabet, examined
 from .scores import average_windows, merge_windows, score_windows
-from .windows import Window, longest_window, shortest_sequence, windows_of_chunks, windows_of_examples
+from .windows import Window, longest_window, windows_of_chunks, windows_of_examples
 
 logger = logging.getLogger(__name__)
 
@@ -48,18 +49,28 @@ def predict(
     rna: bool = False,
     batch_size: int = 64,
     resume: bool = False,
+    overwrite: bool = False,
+    strict: bool = False,
 ) -> PredictionTable:
     """Predict the class (or value) of every sequence of a file; long sequences are cut into windows and averaged.
 
-    The file is read while predictions are made, in memory that depends neither on the number of sequences (except for
-    their names, which must be unique) nor on their length. Rows are written to the folder ``.NAME.partial`` next to
-    the output; the output appears when it is complete. An interrupted run keeps that folder, and `resume` continues it.
+    The file is read while predictions are made, in memory that depends neither on the number of sequences nor on their
+    length. Rows are written to the folder ``.NAME.partial`` next to the output; the output appears when it is complete.
+    An interrupted run keeps that folder, and `resume` continues it.
+
+    Every sequence has its row, in the order of the file; names may be repeated. A sequence that cannot be scored has
+    empty cells: one that is shorter than a k-mer, has a letter that is not DNA (a gap, a stop, protein), has no k-mer
+    of A, C, G and T only, or for which the model returns NaN or infinity. One warning says how many there are, and
+    also how many sequences are predicted from less than half of their k-mers. Windows without a known k-mer are omitted
+    from the mean. For a model that classifies nucleotides, the nucleotides of a window that cannot be scored form an
+    interval with empty cells.
 
     Args:
         model: folder or Hub name of a fine-tuned model.
         input: FASTA, FASTQ, GenBank, 2bit, CSV, TSV or Parquet file, plain or gzipped; in Python also a
             `datasets.Dataset`.
-        output: TSV file to write: id, length, prediction and a probability per class. For a model that classifies
+        output: TSV file to write, "-" for standard output; a pipe or a device gets the rows as they are predicted. Its
+            columns: id, length, prediction and a probability per class. For a model that classifies
             nucleotides: id, start, end (0-based, half-open), prediction and mean probability of every interval of
             nucleotides of one class.
         columns: names of the columns of a table; `sequence`, `id`, `pair` and tracks are read. By default, tracks are
@@ -69,19 +80,22 @@ def predict(
         resume: continue an interrupted run with the same model, input and options after its last complete row; a model
             that classifies nucleotides predicts the last sequence again. If false, rows of an interrupted run are
             deleted.
+        overwrite: replace an existing output.
+        strict: refuse the first sequence that cannot be scored. The rows before it are kept, and can be continued
+            without ``strict``.
 
     Returns:
-        The table of predictions; it reads the output file when its rows are used.
+        The table of predictions; it reads the output file when its rows are used. What cannot be scored is None or NaN
+        in ``to_pandas``, and an empty text in the rows.
 
     Raises:
-        InputError: if the input or the model cannot be read, or a sequence is shorter than one k-mer; there is no
-            output then.
+        InputError: if the input or the model cannot be read, no sequence is DNA, or the output exists or is one of the
+            files that are read; there is no output then.
 
     >>> import hf_genomics as hg
     >>> hg.predict("runs/model", "contigs.fasta", "phages.tsv").to_pandas()  # doctest: +SKIP
     """
-    target = Path(output)
-    check_output(target, folder=False)
+    target = check_output_file(output, [input, model], overwrite=overwrite)
     if batch_size < 1:
         raise InputError(f"batch_size must be at least 1, not {batch_size}")
     network, tokenizer = load_classifier(model)
@@ -92,17 +106,25 @@ def predict(
     # The columns of sequences without rows serve as the header: they depend on the task only.
     header = RUN_COLUMNS if task.level == "nt" else list(sequence_columns(task, [], [], np.zeros((0, task.num_labels))))
     windows = read_windows(input, network, tokenizer, columns, rna)
-    with GrowingTable(target, header, settings, resume, several_rows=task.level == "nt") as table:
+    start_column = RUN_COLUMNS.index("start") if task.level == "nt" else None
+    unscored = Unscored(source_name(input), _noun(input), strict)
+    with GrowingTable(target, header, settings, resume, start_column) as table:
         done = table.num_sequences  # of the interrupted run: read again, but not predicted again
         remaining = dropwhile(lambda window: window.sequence_index < done, windows)
-        for row in prediction_rows(task, network, tokenizer, remaining, batch_size):
+        for row in prediction_rows(task, network, tokenizer, remaining, batch_size, unscored):
             table.write(row)
         table.finish()
+    unscored.warn()
     return PredictionTable(target, task, table.num_sequences, table.num_rows)
 
 
 def prediction_rows(
-    task: Task, model: PreTrainedModel, tokenizer: KmerTokenizer, windows: Iterable[Window], batch_size: int
+    task: Task,
+    model: PreTrainedModel,
+    tokenizer: KmerTokenizer,
+    windows: Iterable[Window],
+    batch_size: int,
+    unscored: Unscored,
 ) -> Iterator[tuple[Any, ...]]:
     """Iterate over the rows of a table of predictions; windows are read only as rows are needed.
 
@@ -112,8 +134,9 @@ def prediction_rows(
         tokenizer: tokenizer of the model.
         windows: windows of all sequences, in the order of the sequences and of the starts in each sequence.
         batch_size: number of windows that are encoded at once.
+        unscored: counts the sequences that cannot be scored.
     """
-    scored = score_windows(model, tokenizer, windows, batch_size)
+    scored = unscored.watch(score_windows(model, tokenizer, windows, batch_size))
     if task.level == "nt":
         yield from class_runs(merge_windows(scored), task.names or [])
         return
@@ -127,6 +150,8 @@ def read_windows(
 ) -> Iterator[Window]:
     """Iterate over the windows of a file while it is read; on a terminal, a progress bar counts the bytes read.
 
+    A window with a letter that is not DNA has a problem; whether it is long enough is left to `score_windows`.
+
     Args:
         source: as ``input`` of `predict`.
         model: model whose configuration sets the length of the windows.
@@ -135,9 +160,16 @@ def read_windows(
         rna: read U as T.
 
     Raises:
-        InputError: if the file cannot be read, or a sequence is shorter than one k-mer.
+        InputError: if the file cannot be read, or no sequence is DNA.
     """
-    shortest = shortest_sequence(model, tokenizer.k)
+    windows = examined(_cut_windows(source, model, tokenizer, columns, rna))
+    return check_alphabet(windows, source_name(source), _noun(source))
+
+
+def _cut_windows(
+    source: Source, model: PreTrainedModel, tokenizer: KmerTokenizer, columns: Columns, rna: bool
+) -> Iterator[Window]:
+    """Iterate over the windows of a file; see `read_windows`."""
     is_file = isinstance(source, str | PathLike)
     size = os.path.getsize(source) if is_file and os.path.isfile(source) else None
     with progress_bar(logger, "predict", "B", size) as bar:
@@ -148,13 +180,19 @@ def read_windows(
         # A contig may be larger than memory, so sequence files are cut into windows chunk by chunk; a table comes in
         # frames of whole rows. (A sequence file for a model with tracks is left to the table's error message.)
         if is_file and kind_of(source) == "sequences" and not columns.beside():
-            chunks = read_chunks(source, rna=rna, min_length=shortest, watch=watch)
+            chunks = read_unchecked_chunks(source, rna=rna, watch=watch)
             yield from windows_of_chunks(chunks, longest_window(model.config, tokenizer))
             return
         first = 0
-        for examples in iterate_unlabelled(source, columns, rna=rna, min_length=shortest, watch=watch):
-            yield from windows_of_examples(examples, model, tokenizer, first)
+        for examples in iterate_unlabelled(source, columns, rna=rna, watch=watch):
+            yield from windows_of_examples(examples, model, tokenizer, first, refuse_long_pairs=False)
             first += len(examples)
+
+
+def _noun(source: Source) -> str:
+    """Return what a sequence of a source is called in messages."""
+    is_file = isinstance(source, str | PathLike)
+    return "record" if is_file and Path(source).exists() and kind_of(source) == "sequences" else "data row"
 
 
 def model_digest(model: PreTrainedModel) -> str:

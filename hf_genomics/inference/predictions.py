@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 from transformers import PreTrainedModel
 
+from ..errors import InputError
 from ..io.writing import write_tsv
 from ..labelled.sequences import LabelledSequences
 from ..labelled.task import Task
@@ -56,11 +57,34 @@ class Predictions(NamedTuple):
         return cls(examples, predict_scores(model, tokenizer, examples, batch_size), [], task.names)
 
     def labelled(self) -> tuple[np.ndarray, np.ndarray]:
-        """Return scores and labels, one row per sequence, or one row per nucleotide that has a label."""
+        """Return scores and labels, one row per sequence, or one row per nucleotide that has a label.
+
+        Sequences and nucleotides that cannot be scored are omitted.
+
+        Raises:
+            InputError: if none can be scored.
+        """
         if not self.nt_scores:
-            return self.scores, self.examples.known_labels
-        labels = np.concatenate(self.examples.nt_labels or [])
-        return np.concatenate(self.nt_scores)[labels >= 0], labels[labels >= 0]
+            scores, labels = self.scores, self.examples.known_labels
+        else:
+            labels = np.concatenate(self.examples.nt_labels or [])
+            scores, labels = np.concatenate(self.nt_scores)[labels >= 0], labels[labels >= 0]
+        scored = ~np.isnan(scores).any(1)
+        if not scored.any():
+            raise InputError(f"{self.examples.source}: no sequence can be scored; check its letters, and the model")
+        return (scores, labels) if scored.all() else (scores[scored], labels[scored])
+
+    @property
+    def is_scored(self) -> np.ndarray:
+        """Whether each sequence has a score, bool (sequences,)."""
+        if not self.nt_scores:
+            return ~np.isnan(self.scores).any(1)
+        return np.array([not np.isnan(scores).all() for scores in self.nt_scores])
+
+    @property
+    def num_unscored(self) -> int:
+        """Number of sequences without any score."""
+        return int((~self.is_scored).sum())
 
     def columns(self) -> dict[str, Any]:
         """Return the table of the predictions, column by column; see `sequence_columns` and `class_runs`."""
@@ -75,7 +99,10 @@ class Predictions(NamedTuple):
         return {column: [row[number] for row in rows] for number, column in enumerate(RUN_COLUMNS)}
 
     def to_pandas(self) -> pd.DataFrame:
-        """Return the table of the predictions: a row per sequence, or per interval of nucleotides of one class."""
+        """Return the table of the predictions: a row per sequence, or per interval of nucleotides of one class.
+
+        What cannot be scored has None for its class and NaN for its numbers.
+        """
         return pd.DataFrame(self.columns())
 
     def write(self, path: Path) -> None:
@@ -105,14 +132,22 @@ class PredictionTable:
         return self.num_rows
 
     def __iter__(self) -> Iterator[dict[str, str]]:
-        """Iterate over the rows, column -> text."""
+        """Iterate over the rows, column -> text; the texts of a sequence that cannot be scored are empty."""
         with open(self.path, encoding="utf-8", newline="") as file:
             yield from csv.DictReader(file, delimiter="\t")
 
     def to_pandas(self) -> pd.DataFrame:
-        """Read the whole table; ids and class names stay texts, even if they look like numbers."""
+        """Read the whole table; ids and class names stay texts, even if they look like numbers.
+
+        What cannot be scored has None for its class and NaN for its numbers.
+        """
         texts = {"id": str, "prediction": str} if self.task.is_classification else {"id": str}
-        return pd.read_csv(self.path, sep="\t", dtype=texts, keep_default_na=False)
+        numbers = [name for name in pd.read_csv(self.path, sep="\t", nrows=0) if name not in texts]
+        empty = {name: [""] for name in numbers}
+        table = pd.read_csv(self.path, sep="\t", dtype=texts, keep_default_na=False, na_values=empty)
+        if "prediction" in texts and "prediction" in table:
+            table["prediction"] = table["prediction"].replace("", None)
+        return table
 
 
 def sequence_columns(
@@ -124,7 +159,8 @@ def sequence_columns(
         task: task of the model.
         ids: ids of the sequences.
         lengths: lengths of the sequences in nt.
-        scores: float64 (sequences, classes), (sequences, labels) or (sequences, targets).
+        scores: float64 (sequences, classes), (sequences, labels) or (sequences, targets); NaN for a sequence that
+            cannot be scored, whose class is None.
         labels: known labels, which get columns next to the predictions; None if there are none.
 
     Returns:
@@ -146,7 +182,10 @@ def sequence_columns(
         columns["label"] = [names[label] for label in labels] if names else labels.tolist()
     if names is None:
         return columns | {"prediction": scores[:, 0].astype(float).tolist()}
-    columns["prediction"] = [names[best] for best in scores.argmax(1)]
+    unscored = np.isnan(scores).any(1)
+    columns["prediction"] = [
+        None if nothing else names[best] for best, nothing in zip(scores.argmax(1), unscored, strict=True)
+    ]
     return columns | {f"p_{name}": scores[:, number].astype(float).tolist() for number, name in enumerate(names)}
 
 
@@ -158,7 +197,7 @@ class _Interval(NamedTuple):
         name: id of the sequence.
         start: position of the first nucleotide, 0-based.
         end: position after the last nucleotide.
-        number: number of the predicted class.
+        number: number of the predicted class; -1 if there is none, because the nucleotides cannot be scored.
         total: sum of the probabilities of this class over the nucleotides.
     """
 
@@ -173,13 +212,18 @@ class _Interval(NamedTuple):
         """Return whether this interval has the sequence and the class of the interval ``before`` it."""
         return (before.sequence_index, before.number) == (self.sequence_index, self.number)
 
-    def row(self, names: list[str]) -> tuple[str, int, int, str, float]:
+    def row(self, names: list[str]) -> tuple[str, int, int, str | None, float]:
         """Return the interval as a row of a table, with the mean probability of its class."""
+        if self.number < 0:
+            return self.name, self.start, self.end, None, float("nan")
         return self.name, self.start, self.end, names[self.number], self.total / (self.end - self.start)
 
 
-def class_runs(pieces: Iterable[NtScores], names: list[str]) -> Iterator[tuple[str, int, int, str, float]]:
+def class_runs(pieces: Iterable[NtScores], names: list[str]) -> Iterator[tuple[str, int, int, str | None, float]]:
     """Iterate over the intervals of nucleotides of one class: id, start, end, class, and its mean probability.
+
+    Nucleotides that cannot be scored form intervals with None for the class and NaN for the probability; a sequence
+    without nucleotides is one such interval, from 0 to 0.
 
     Args:
         pieces: scores of stretches of sequences; the pieces of one sequence follow one another without gaps.
@@ -206,9 +250,12 @@ def class_runs(pieces: Iterable[NtScores], names: list[str]) -> Iterator[tuple[s
 def _intervals_of(piece: NtScores) -> Iterator[_Interval]:
     """Iterate over the intervals of one piece; the last one may continue in the next piece."""
     # best = 0 0 1 1 1 0 has the bounds 0, 2, 5 and 6: the start, every position where the class changes, and the end.
-    best = piece.scores.argmax(1)
+    if not len(piece.scores):
+        yield _Interval(piece.sequence_index, piece.name, piece.start, piece.start, -1, 0.0)
+        return
+    best = np.where(np.isnan(piece.scores).any(1), -1, piece.scores.argmax(1))
     bounds = np.concatenate([[0], np.flatnonzero(np.diff(best)) + 1, [len(best)]]).tolist()
     for start, end in zip(bounds[:-1], bounds[1:], strict=True):
         number = int(best[start])
-        total = float(piece.scores[start:end, number].sum())
+        total = float(piece.scores[start:end, number].sum()) if number >= 0 else 0.0
         yield _Interval(piece.sequence_index, piece.name, piece.start + start, piece.start + end, number, total)

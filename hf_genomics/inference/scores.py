@@ -15,6 +15,7 @@ times (attribution, effects of variants) can take one of these two functions as 
 from __future__ import annotations
 
 import contextlib
+import logging
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 from typing import NamedTuple
@@ -29,7 +30,8 @@ from ..errors import InputError
 from ..labelled.sequences import LabelledSequences
 from ..sequence import as_letters
 from ..tokenization_kmer import KmerTokenizer
-from .windows import Window, collator_for, windows_of_examples
+from .problems import OVERFLOW, UNKNOWN, Problem, Unscored, known_tokens, problem_of
+from .windows import Window, collator_for, problem_before_reading, windows_of_examples
 
 _BUFFER_NT = 1 << 20  # nt of the windows that are sorted by length together
 
@@ -41,7 +43,7 @@ class SequenceScores(NamedTuple):
         sequence_index: index of the sequence, from 0.
         name: id of the sequence.
         length: length of the sequence in nt.
-        scores: float64 (classes,), or (labels,), or (targets,).
+        scores: float64 (classes,), or (labels,), or (targets,); NaN if the sequence cannot be scored.
     """
 
     sequence_index: int
@@ -57,7 +59,7 @@ class NtScores(NamedTuple):
         sequence_index: index of the sequence, from 0.
         name: id of the sequence.
         start: position of the first nucleotide of the stretch in the sequence, 0-based.
-        scores: float64 (nt, classes).
+        scores: float64 (nt, classes); NaN for nucleotides in windows that cannot be scored.
     """
 
     sequence_index: int
@@ -76,8 +78,8 @@ def predict_scores(
 
     A sequence longer than the longest training sequence (``max_sequence_length``) is cut into windows of that length,
     side by side; the last window is moved back so that it ends with the sequence. The probabilities of the windows are
-    averaged, and all windows have the same weight. Afterwards the model is on the same device and in the same mode
-    (training or evaluation) as before.
+    averaged, and all windows with a known k-mer have the same weight; windows without one (all N) are omitted.
+    Afterwards the model is on the same device and in the same mode (training or evaluation) as before.
 
     Args:
         model: sequence classifier: plain, hierarchical or with tracks.
@@ -87,7 +89,9 @@ def predict_scores(
         batch_size: number of windows that are encoded at once.
 
     Returns:
-        float64 (sequences, classes); (sequences, labels) for several labels; (sequences, targets) for regression.
+        float64 (sequences, classes); (sequences, labels) for several labels; (sequences, targets) for regression. The
+        row of a sequence that cannot be scored is NaN: one shorter than a k-mer, without a k-mer of A, C, G and T only,
+        or for which the model returns NaN or infinity. A warning says how many there are.
 
     Raises:
         InputError: if ``batch_size`` is not positive, or a pair does not fit the model.
@@ -117,7 +121,7 @@ def predict_nt_scores(
         batch_size: as in `predict_scores`.
 
     Returns:
-        float64 (nt, classes) for each sequence.
+        float64 (nt, classes) for each sequence; NaN for nucleotides in windows that cannot be scored.
 
     Raises:
         InputError: if ``batch_size`` is not positive.
@@ -141,11 +145,13 @@ def _score_in_memory(
     model: PreTrainedModel, tokenizer: KmerTokenizer, examples: LabelledSequences, batch_size: int
 ) -> Iterator[tuple[Window, np.ndarray]]:
     """Score the windows of examples, showing a progress bar if stderr is a terminal."""
+    unscored = Unscored(examples.source, "row", strict=False)
     with tqdm(total=sum(map(len, examples.sequences)), desc="predict", unit="nt", unit_scale=True, disable=None) as bar:
         windows = windows_of_examples(examples, model, tokenizer)
-        for window, scores in score_windows(model, tokenizer, windows, batch_size):
+        for window, scores in unscored.watch(score_windows(model, tokenizer, windows, batch_size)):
             yield window, scores
             bar.update(len(window.row["sequence"]))
+    unscored.warn()
 
 
 def score_windows(
@@ -163,33 +169,76 @@ def score_windows(
         batch_size: number of windows that are encoded at once.
 
     Yields:
-        Each window, and its class probabilities or predicted values: float64 (labels,), or (nt, classes) from a model
-        that classifies nucleotides.
+        Each window, with its problem if it cannot be scored, and its class probabilities or predicted values: float64
+        (labels,), or (nt, classes) from a model that classifies nucleotides; NaN if it cannot be scored.
 
     Raises:
         InputError: if ``batch_size`` is not positive.
     """
     if batch_size < 1:
         raise InputError(f"batch_size must be at least 1, not {batch_size}")
-    collate, problem = collator_for(model.config, tokenizer), model.config.problem_type
+    score = _Scorer(model, tokenizer)
     with ready(model) as device:
         for buffer in _buffers(windows, batch_size):
+            buffer = [window._replace(problem=problem_before_reading(window, model, tokenizer)) for window in buffer]
             lengths = [len(window.row["sequence"]) for window in buffer]
-            # Windows are encoded from the shortest to the longest, but keep their own places in `scores`.
-            order = np.argsort(lengths, kind="stable").tolist()
-            scores: list[np.ndarray] = [np.zeros(0)] * len(buffer)
+            scored = {number: score.nothing(window) for number, window in enumerate(buffer) if window.problem}
+            # Windows are encoded from the shortest to the longest, but keep their own places in the buffer.
+            order = [number for number in np.argsort(lengths, kind="stable").tolist() if number not in scored]
             for begin in range(0, len(order), batch_size):
                 chosen = order[begin : begin + batch_size]
-                batch = collate([buffer[number].row for number in chosen])
-                # Inference mode covers the call of the model only: weights that are moved to another device in
-                # inference mode can no longer be trained.
-                with torch.inference_mode():
-                    logits = model(**{name: column.to(device) for name, column in batch.items()}).logits
-                for number, row in zip(chosen, as_scores(logits.double().cpu().numpy(), problem), strict=True):
-                    scores[number] = row
-            for window, length, row in zip(buffer, lengths, scores, strict=True):
-                # Scores per nucleotide are as long as the longest window of the batch: cut off the scores of padding.
-                yield window, row[:length] if row.ndim > 1 else row
+                results = score([buffer[number] for number in chosen], device)
+                scored |= dict(zip(chosen, results, strict=True))
+            for number in range(len(buffer)):
+                yield scored.pop(number)
+
+
+class _Scorer:
+    """Computes the scores of a batch of windows.
+
+    Args:
+        model: fine-tuned model.
+        tokenizer: tokenizer of the model.
+    """
+
+    def __init__(self, model: PreTrainedModel, tokenizer: KmerTokenizer) -> None:
+        self._model, self._tokenizer = model, tokenizer
+        self._collate, self._problem_type = collator_for(model.config, tokenizer), model.config.problem_type
+        self._per_nt = model.config.labels_per == "nt"
+
+    def nothing(self, window: Window) -> tuple[Window, np.ndarray]:
+        """Return a window that cannot be scored, with NaN for its scores."""
+        shape: tuple[int, ...] = (self._model.config.num_labels,)
+        return window, np.full((len(window.row["sequence"]), *shape) if self._per_nt else shape, np.nan)
+
+    def __call__(self, windows: list[Window], device: torch.device) -> Iterator[tuple[Window, np.ndarray]]:
+        """Iterate over windows of one batch with their scores."""
+        with _errors_only(type(self._tokenizer).__module__):  # `Unscored` reports unknown tokens, sequence by sequence
+            batch = self._collate([window.row for window in windows])
+        tokens = known_tokens(batch, self._tokenizer)
+        # Inference mode covers the call of the model only: weights that are moved to another device in inference mode
+        # can no longer be trained.
+        with torch.inference_mode():
+            logits = self._model(**{name: column.to(device) for name, column in batch.items()}).logits
+        rows = logits.double().cpu().numpy()
+        for window, counts, row in zip(windows, tokens, rows, strict=True):
+            # Scores per nucleotide are as long as the longest window of the batch: cut off the scores of padding.
+            row = row[: len(window.row["sequence"])] if row.ndim > 1 else row
+            problem = UNKNOWN if not counts[0] else None if np.isfinite(row).all() else OVERFLOW
+            window = window._replace(tokens=counts, problem=problem)
+            yield self.nothing(window) if problem else (window, as_scores(row, self._problem_type))
+
+
+@contextlib.contextmanager
+def _errors_only(name: str) -> Iterator[None]:
+    """Log only errors of a module in a ``with`` block."""
+    logger = logging.getLogger(name)
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
 
 
 def _buffers(windows: Iterable[Window], batch_size: int) -> Iterator[list[Window]]:
@@ -225,23 +274,27 @@ def ready(model: PreTrainedModel) -> Iterator[torch.device]:
 
 
 def average_windows(scored: Iterable[tuple[Window, np.ndarray]]) -> Iterator[SequenceScores]:
-    """Iterate over sequences with the mean of their windows' scores.
+    """Iterate over sequences with the mean of their windows' scores; windows without a known token are omitted.
 
     Args:
         scored: windows and their scores (labels,); all windows of one sequence must follow one another.
     """
     for sequence_index, group in groupby(scored, lambda pair: pair[0].sequence_index):
         name, length, count, total = "", 0, 0, np.zeros(())
+        problems: set[Problem | None] = set()
         for window, scores in group:  # the last window ends with the sequence: its end is the length of the sequence
-            name, length, count, total = window.name, window.end, count + 1, total + scores
-        yield SequenceScores(sequence_index, name, length, total / count)
+            name, length, nothing = window.name, window.end, np.full_like(scores, np.nan)
+            problems.add(window.problem)
+            if window.problem is None:
+                count, total = count + 1, total + scores
+        yield SequenceScores(sequence_index, name, length, nothing if problem_of(problems) else total / count)
 
 
 def merge_windows(scored: Iterable[tuple[Window, np.ndarray]]) -> Iterator[NtScores]:
     """Iterate over stretches of sequences with the scores of their nucleotides, without gaps or overlaps.
 
-    A nucleotide in two windows gets the mean of both. No nucleotide is in three, because only the last window of a
-    sequence is moved back.
+    A nucleotide in two windows gets the mean of both, or the scores of the one that can be scored. No nucleotide is in
+    three, because only the last window of a sequence is moved back.
 
     Args:
         scored: windows and their scores (nt, classes); the windows of one sequence follow one another in the order of
@@ -260,7 +313,7 @@ def merge_windows(scored: Iterable[tuple[Window, np.ndarray]]) -> Iterator[NtSco
         if held is not None and held.sequence_index == window.sequence_index:
             alone = window.start - held.start  # nucleotides of `held` that this window does not cover
             shared = len(held.scores) - alone
-            mean = (held.scores[alone:] + scores[:shared]) / 2
+            mean = _mean_of_known(held.scores[alone:], scores[:shared])
             now = now._replace(scores=np.concatenate([mean, scores[shared:]]))
             held = held._replace(scores=held.scores[:alone])
         if held is not None:
@@ -268,6 +321,12 @@ def merge_windows(scored: Iterable[tuple[Window, np.ndarray]]) -> Iterator[NtSco
         held = now
     if held is not None:
         yield held
+
+
+def _mean_of_known(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Return the mean of two arrays of scores; where one of them is NaN, the other one."""
+    mean = (first + second) / 2
+    return np.where(np.isnan(mean), np.where(np.isnan(first), second, first), mean)
 
 
 def as_scores(logits: np.ndarray, problem_type: str | None) -> np.ndarray:

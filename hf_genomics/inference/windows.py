@@ -16,6 +16,7 @@ from ..labelled.sequence_dataset import columns_beside
 from ..labelled.sequences import LabelledSequences
 from ..sequence import tile, tile_all
 from ..tokenization_kmer import KmerTokenizer
+from .problems import Problem, too_long, too_short
 
 
 class Window(NamedTuple):
@@ -26,12 +27,17 @@ class Window(NamedTuple):
         name: id of the sequence.
         start: position of the first nucleotide of the window, 0-based.
         row: ``sequence`` (uint8 letters, (nt,)), and the pair and tracks if the model reads them.
+        problem: why the window cannot be scored; None if it can, or if it has not been examined yet.
+        tokens: number of tokens that stand for known nucleotides, and of all tokens without special ones; (0, 0) before
+            the window is scored.
     """
 
     sequence_index: int
     name: str
     start: int
     row: dict[str, Any]
+    problem: Problem | None = None
+    tokens: tuple[int, int] = (0, 0)
 
     @property
     def end(self) -> int:
@@ -40,7 +46,12 @@ class Window(NamedTuple):
 
 
 def windows_of_examples(
-    examples: LabelledSequences, model: PreTrainedModel, tokenizer: KmerTokenizer, first: int = 0
+    examples: LabelledSequences,
+    model: PreTrainedModel,
+    tokenizer: KmerTokenizer,
+    first: int = 0,
+    *,
+    refuse_long_pairs: bool = True,
 ) -> Iterator[Window]:
     """Iterate over the windows of examples; tracks per nucleotide are cut like their sequences; pairs are not cut.
 
@@ -51,16 +62,19 @@ def windows_of_examples(
         model: model whose configuration sets the length of the windows.
         tokenizer: tokenizer of the model.
         first: index (``sequence_index``) of the first sequence.
+        refuse_long_pairs: refuse a pair, which cannot be cut, if it does not fit the model; otherwise it gets no score.
 
     Raises:
-        InputError: if a pair, which cannot be cut, does not fit the model.
+        InputError: if such a pair is refused.
     """
     if examples.pairs is not None:
-        check_pairs(examples, tokenizer, model.config.max_position_embeddings)
-        longest = max(map(len, examples.sequences), default=1)
+        if refuse_long_pairs:
+            check_pairs(examples, tokenizer, model.config.max_position_embeddings)
+        longest = max(1, *map(len, examples.sequences), 1)
     else:
         longest = longest_window(model.config, tokenizer)
-    lengths = np.array([len(letters) for letters in examples.sequences], np.int64)
+    # An empty sequence is one empty window, so that it has its place among the others.
+    lengths = np.array([max(1, len(letters)) for letters in examples.sequences], np.int64)
     indices, starts, ends = tile_all(lengths, longest, longest, end="flush")
     for index, start, end in zip(indices.tolist(), starts.tolist(), ends.tolist(), strict=True):
         row = {"sequence": examples.sequences[index][start:end], **columns_beside(examples, index)}
@@ -187,13 +201,38 @@ def check_pairs(examples: LabelledSequences, tokenizer: KmerTokenizer, positions
         InputError: naming the first pair that does not fit.
     """
     for name, first, second in zip(examples.ids, examples.sequences, examples.pairs or [], strict=True):
-        # A row is [CLS] first [SEP] second [SEP]: one special token less than two rows of one sequence.
-        tokens = tokenizer.num_tokens(len(first)) + tokenizer.num_tokens(len(second)) - 1
+        tokens = pair_tokens(tokenizer, first, second)
         if tokens > positions:
             raise InputError(
                 f"{examples.source}: pair {name} of {len(first)} and {len(second)} nt gives {tokens} tokens, the model "
                 f"takes {positions}; shorten it"
             )
+
+
+def pair_tokens(tokenizer: KmerTokenizer, first: np.ndarray, second: np.ndarray) -> int:
+    """Count the tokens of a pair of sequences, special tokens included."""
+    # A row is [CLS] first [SEP] second [SEP]: one special token less than two rows of one sequence.
+    return tokenizer.num_tokens(len(first)) + tokenizer.num_tokens(len(second)) - 1
+
+
+def problem_before_reading(window: Window, model: PreTrainedModel, tokenizer: KmerTokenizer) -> Problem | None:
+    """Return why a model cannot read a window, or None.
+
+    Args:
+        window: a window; its own problem, if it has one, comes first.
+        model: the model.
+        tokenizer: tokenizer of the model.
+    """
+    if window.problem is not None:
+        return window.problem
+    shortest = shortest_sequence(model, tokenizer.k)
+    lengths = [len(window.row[name]) for name in ("sequence", "pair") if name in window.row]
+    if min(lengths) < shortest:
+        return too_short(min(lengths), shortest)
+    if "pair" in window.row:
+        tokens = pair_tokens(tokenizer, window.row["sequence"], window.row["pair"])
+        return too_long(lengths, tokens, model.config.max_position_embeddings)
+    return None
 
 
 def check_longest(examples: LabelledSequences, tokenizer: KmerTokenizer, config: Any) -> None:

@@ -9,19 +9,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from os import PathLike
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 import numpy as np
 
 from ..errors import InputError
 from ..sequence import IUPAC, as_letters
 from .fastx import RawChunk, fasta_chunks, fastq_chunks, no_header
-from .files import BinaryFile, check_format, input_errors, open_binary, shorten
+from .files import BinaryFile, input_errors, open_binary, shorten
 from .genbank import genbank_chunks
+from .kinds import START_BYTES, require_sequences
 from .twobit import MAGICS, twobit_chunks
 
-#: First bytes of FASTA, FASTQ, GenBank and 2bit.
-SEQUENCE_STARTS = (b">", b"@", b"LOCUS ", *MAGICS)
+#: Function that turns the header of a record and its number in the file, from 1, into the name of the record.
+Naming: TypeAlias = Callable[[str, int], str]
 
 Bytes = TypeVar("Bytes", bytes, bytearray)  # what comes as one type is returned as the same type
 
@@ -48,21 +49,23 @@ class RecordChunk(NamedTuple):
     """A checked stretch of one record of a file.
 
     Attributes:
-        name: first word of the header.
+        name: first word of the header, or what a `Naming` makes of it.
         start: 0-based start of the stretch in the record, in nt; a chunk that starts at 0 begins the next record.
         letters: ASCII; case (soft masking), N and IUPAC codes as in the file.
+        header: the whole header, in the first chunk of a record; empty in the others.
     """
 
     name: str
     start: int
     letters: bytes
+    header: str = ""
 
 
 class Record(NamedTuple):
     """One record of a file.
 
     Attributes:
-        name: first word of the header.
+        name: first word of the header, or what a `Naming` makes of it.
         description: the rest of the header, possibly empty.
         letters: (length,) uint8 ASCII; case (soft masking), N and IUPAC codes as in the file.
     """
@@ -70,6 +73,17 @@ class Record(NamedTuple):
     name: str
     description: str
     letters: np.ndarray
+
+
+#: Advice about equal names, where the user can choose what the names are.
+_CHOICE = ", or take whole headers or numbers for names (records.names: header or numbered)"
+
+
+class SeenRecord(NamedTuple):
+    """An earlier record: its number in the file, from 1, and its header."""
+
+    number: int
+    header: str
 
 
 class _RecordPlace(NamedTuple):
@@ -81,6 +95,16 @@ class _RecordPlace(NamedTuple):
 
     def __str__(self) -> str:
         return f"{self.path}: record {self.number}{f' ({shorten(self.name)})' if self.name else ''}"
+
+
+def first_word(header: str, number: int) -> str:
+    """Return the first word of a header, the usual name of a record.
+
+    Args:
+        header: header of the record.
+        number: number of the record in its file; not used.
+    """
+    return _split_header(header)[0]
 
 
 def read_records(path: str | PathLike[str], *, rna: bool = False, min_length: int = 1) -> Iterator[Record]:
@@ -108,7 +132,7 @@ def read_records(path: str | PathLike[str], *, rna: bool = False, min_length: in
 
 
 def examine_records(
-    path: str | PathLike[str], *, rna: bool = False, min_length: int = 1
+    path: str | PathLike[str], *, rna: bool = False, min_length: int = 1, naming: Naming | None = None
 ) -> Iterator[tuple[Record, list[InputError]]]:
     """Yield every record together with a list of its problems, so that one bad record does not hide the next.
 
@@ -118,6 +142,7 @@ def examine_records(
         path: the file, as in `read_records`.
         rna: accept U and u and read them as T and t.
         min_length: shortest record allowed, in nt.
+        naming: function that names the records; by default the first words of their headers are their names.
 
     Yields:
         A record and its problems; the letters of a record with problems are as in the file, unchanged.
@@ -125,18 +150,21 @@ def examine_records(
     Raises:
         InputError: if the file as a whole cannot be read: missing, damaged, empty, or in an unknown format.
     """
-    seen: dict[str, int] = {}
+    seen: dict[str, SeenRecord] = {}
+    choice = "" if naming is None else _CHOICE
     for number, (header, letters) in enumerate(_join_chunks(_raw_chunks(path)), start=1):
-        name, description = _split_header(header)
+        name, description = (naming or first_word)(header, number), _split_header(header)[1]
         where = _RecordPlace(path, number, name)
         problems: list[InputError] = []
         try:  # usually nothing is wrong, and each check is done once
-            _check_name(name, where, seen)
+            _check_name(name, header, where, seen, choice)
             check_length(len(letters), where, min_length)
             letters = as_dna(letters, where, rna=rna)
         except InputError:
-            problems = _all_problems(name, letters, where, seen, rna, min_length)
-        seen.setdefault(name, number)
+            problems = _all_problems(
+                (name, header, where, seen, choice), letters, where, rna=rna, min_length=min_length
+            )
+        seen.setdefault(name, SeenRecord(number, header))
         yield Record(name, description, np.frombuffer(letters, np.uint8)), problems
     if not seen:
         raise _no_record(path)
@@ -148,6 +176,7 @@ def read_chunks(
     rna: bool = False,
     min_length: int = 1,
     watch: Callable[[memoryview], object] | None = None,
+    naming: Naming | None = None,
 ) -> Iterator[RecordChunk]:
     """Yield the records of `read_records` in chunks, so that memory does not grow with the length of a record.
 
@@ -159,6 +188,7 @@ def read_chunks(
         min_length: shortest record allowed, in nt.
         watch: called with all bytes of the file as they are on disk, block by block; for instance the ``update`` method
             of a hash.
+        naming: function that names the records; by default the first words of their headers are their names.
 
     Yields:
         The chunks of each record, in the order of the file.
@@ -166,22 +196,52 @@ def read_chunks(
     Raises:
         InputError: as `read_records`.
     """
-    seen: dict[str, int] = {}
+    seen: dict[str, SeenRecord] = {}
+    choice = "" if naming is None else _CHOICE
     name, where, length = "", _RecordPlace(path, 0, ""), 0
     for header, letters in _raw_chunks(path, watch):
         if header is not None:  # the length of the previous record is known only now
             if seen:
                 check_length(length, where, min_length)
-            name, length = _split_header(header)[0], 0
+            name, length = (naming or first_word)(header, len(seen) + 1), 0
             where = _RecordPlace(path, len(seen) + 1, name)
-            _check_name(name, where, seen)
-            seen[name] = len(seen) + 1
+            _check_name(name, header, where, seen, choice)
+            seen[name] = SeenRecord(len(seen) + 1, header)
         letters = as_dna(letters, where, before=length, rna=rna)
-        yield RecordChunk(name, length, letters)
+        yield RecordChunk(name, length, letters, header or "")
         length += len(letters)
     if not seen:
         raise _no_record(path)
     check_length(length, where, min_length)
+
+
+def read_unchecked_chunks(
+    path: str | PathLike[str], *, rna: bool = False, watch: Callable[[memoryview], object] | None = None
+) -> Iterator[RecordChunk]:
+    """Yield records in chunks without checking their names, lengths and letters; the caller judges each of them.
+
+    Names may be missing, repeated or long. Memory grows neither with the length nor with the number of the records.
+
+    Args:
+        path: the file, as in `read_records`.
+        rna: read U as T.
+        watch: as in `read_chunks`.
+
+    Yields:
+        The chunks of each record, in the order of the file. Unprintable letters in a name are escaped.
+
+    Raises:
+        InputError: if the file is missing, damaged, empty or of another format.
+    """
+    name, number, length = "", 0, 0
+    for header, letters in _raw_chunks(path, watch):
+        if header is not None:
+            name, number, length = first_word(header, number), number + 1, 0
+            name = name if name.isprintable() else name.encode("unicode_escape").decode()
+        yield RecordChunk(name, length, letters.translate(_AS_DNA) if rna else letters)
+        length += len(letters)
+    if not number:
+        raise _no_record(path)
 
 
 def _raw_chunks(path: str | PathLike[str], watch: Callable[[memoryview], object] | None = None) -> Iterator[RawChunk]:
@@ -192,8 +252,8 @@ def _raw_chunks(path: str | PathLike[str], watch: Callable[[memoryview], object]
 
 def _parse(file: BinaryFile, path: str | PathLike[str]) -> Iterator[RawChunk]:
     """Recognise the format by the first bytes of a file, and choose its parser."""
-    start = file.peek(4096)
-    check_format(path, start)
+    start = file.peek(START_BYTES)
+    require_sequences(path, start)
     if start.startswith(b"LOCUS "):
         return genbank_chunks(file, path)
     if start[:4] in MAGICS:
@@ -225,12 +285,20 @@ def _no_record(path: str | PathLike[str]) -> InputError:
 
 
 def _all_problems(
-    name: str, letters: bytearray, where: object, seen: dict[str, int], rna: bool, min_length: int
+    naming: tuple[Any, ...], letters: bytearray, where: object, *, rna: bool, min_length: int
 ) -> list[InputError]:
-    """List all problems of one record, in the order in which `read_chunks` finds them."""
+    """List all problems of one record, in the order in which `read_chunks` finds them.
+
+    Args:
+        naming: arguments of `_check_name`.
+        letters: letters of the record.
+        where: file and record, for the error messages.
+        rna: read U as T.
+        min_length: shortest length allowed, in nt.
+    """
     problems = []
     for check, arguments in (
-        (_check_name, (name, where, seen)),
+        (_check_name, naming),
         (as_dna, (letters, where, 0, rna)),
         (check_length, (len(letters), where, min_length)),  # `read_chunks` knows the length only at the end
     ):
@@ -247,14 +315,18 @@ def _split_header(header: str) -> tuple[str, str]:
     return name, description[0].strip() if description else ""
 
 
-def _check_name(name: str, where: object, seen: dict[str, int]) -> None:
+def _check_name(name: str, header: str, where: object, seen: dict[str, SeenRecord], choice: str) -> None:
     """Check that a name is present and printable, and that no earlier record has it."""
     if not name:
         raise InputError(f"{where}: has no name; write one after the '>'")
     if not name.isprintable():
         raise InputError(f"{where}: unprintable character in the name; rename the record")
     if name in seen:
-        raise InputError(f"{where}: record {seen[name]} has the same name; rename or drop one of them")
+        earlier = seen[name]
+        raise InputError(
+            f"{where}: record {earlier.number} has the same name; their headers are {shorten(earlier.header)} and "
+            f"{shorten(header)}; rename or drop one of them{choice}"
+        )
 
 
 def check_length(length: int, where: object, min_length: int) -> None:
@@ -293,11 +365,16 @@ def as_dna(letters: Bytes, where: object, before: int = 0, rna: bool = False) ->
     """
     if rna:
         letters = letters.translate(_AS_DNA)
-    if strange := letters.translate(None, _NUCLEOTIDES):  # delete all nucleotides; what remains is wrong
-        index = letters.index(strange[:1])
+    if (index := find_wrong_letter(letters)) is not None:
         letter = letters[index : index + 4].decode("utf-8", "backslashreplace")[0]
         raise letter_error(letter, before + index + 1, where)
     return letters
+
+
+def find_wrong_letter(letters: bytes | bytearray) -> int | None:
+    """Return the index of the first letter that is not a nucleotide, or None."""
+    strange = letters.translate(None, _NUCLEOTIDES)  # delete all nucleotides; what remains is wrong
+    return letters.index(strange[:1]) if strange else None
 
 
 def clean_letters(letters: np.ndarray, rna: bool = False) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Recognise files by their content, not their name, and report read errors in one line that names the file."""
+"""Open files, decompressed by their content and not their name, with read errors in one line that names the file."""
 
 from __future__ import annotations
 
@@ -21,26 +21,6 @@ with contextlib.suppress(ImportError):  # xopen uses isal if it is installed; it
     from isal.igzip_lib import IsalError
 
     _DAMAGED.append(IsalError)
-#: First bytes of formats that cannot be read, and what to do with such a file.
-_OTHER_FORMATS = {
-    b"ID   ": "EMBL; convert it to FASTA",
-    b"\x26\xfc\x8f\x88": "bigWig, which holds no sequence; give FASTA",
-    b"\x88\x8f\xfc\x26": "bigWig, which holds no sequence; give FASTA",
-    b"##fileformat=VCF": "VCF; give the FASTA of the genome",
-    b"##gff-version": "GFF; give the FASTA of the genome",
-    b"BAM\x01": "BAM; convert it to FASTQ (samtools fastq)",
-    b"@HD\t": "SAM; convert it to FASTQ (samtools fastq)",
-    b"@SQ\t": "SAM; convert it to FASTQ (samtools fastq)",
-    b"PAR1": "Parquet; give FASTA",
-    b"BZh": "bzip2; decompress it or use gzip",
-    b"\xfd7zXZ": "xz; decompress it or use gzip",
-    b"\x28\xb5\x2f\xfd": "zstandard; decompress it or use gzip",
-    b"PK\x03\x04": "a zip archive; unpack it",
-    b"\x1f\x8b": "gzip inside gzip; decompress it once",
-    b"\xef\xbb\xbf": "text with a byte order mark; save it as UTF-8 without BOM",
-    b"\xff\xfe": "UTF-16 text; save it as UTF-8 without BOM",
-    b"\xfe\xff": "UTF-16 text; save it as UTF-8 without BOM",
-}
 
 
 @contextlib.contextmanager
@@ -86,23 +66,6 @@ class _Watched(io.RawIOBase):
         return count
 
 
-def check_format(path: str | PathLike[str], start: bytes) -> None:
-    """Check that a file is not in a known format that cannot be read.
-
-    Args:
-        path: the file.
-        start: its first bytes.
-
-    Raises:
-        InputError: if the file is in such a format, or empty; the message names the format and a remedy.
-    """
-    if not start:
-        raise InputError(f"{path}: the file is empty; give FASTA, FASTQ, GenBank or 2bit")
-    for magic, verdict in _OTHER_FORMATS.items():
-        if start.startswith(magic):
-            raise InputError(f"{path}: this looks like {verdict}")
-
-
 @contextlib.contextmanager
 def input_errors(path: str | PathLike[str]) -> Iterator[None]:
     """Translate errors of the operating system and of decompression inside a ``with`` block into `InputError`.
@@ -121,6 +84,8 @@ def input_errors(path: str | PathLike[str]) -> Iterator[None]:
         raise InputError(f"{path}: no such file; check the path") from error
     except IsADirectoryError as error:
         raise InputError(f"{path}: is a folder; name the files in it") from error
+    except NotADirectoryError as error:
+        raise InputError(f"{path}: no such file, because a part of this path is a file; check the path") from error
     except tuple(_DAMAGED) as error:
         raise InputError(f"{path}: the gzip file is cut short or damaged ({error}); fetch or write it again") from error
     except UnicodeError as error:

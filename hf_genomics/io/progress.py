@@ -1,10 +1,23 @@
-"""Progress bar of the commands (verbs) that read or fetch sequences."""
+"""What a command shows while it works: progress bars, and log lines that wait until the command is under way.
+
+An error is one line. Bars and lines of the first seconds are therefore held back, and dropped if the command ends with
+a mistake of the user's; what comes later is shown at once.
+"""
 
 from __future__ import annotations
 
 import logging
+import sys
+import time
 
 from tqdm.auto import tqdm
+
+from ..errors import lines_for_user
+
+_HELD_S = 30.0  # seconds for which log lines are held back: a model may take that long to load and check
+_DELAY_S = 1.0  # seconds after which a bar is shown
+#: Libraries that write log lines of their own to standard error.
+_LIBRARIES = ("accelerate", "datasets", "evaluate", "huggingface_hub", "peft", "transformers")
 
 
 def progress_bar(logger: logging.Logger, verb: str, unit: str, total: int | None = None) -> tqdm:
@@ -21,4 +34,71 @@ def progress_bar(logger: logging.Logger, verb: str, unit: str, total: int | None
     """
     hidden = not logger.isEnabledFor(logging.INFO)
     # With ``disable=None`` tqdm shows the bar only if stderr is a terminal.
-    return tqdm(total=total, unit=unit, unit_scale=unit in ("nt", "B"), desc=verb, disable=hidden or None)
+    return tqdm(
+        total=total, unit=unit, unit_scale=unit in ("nt", "B"), desc=verb, disable=hidden or None, delay=_DELAY_S
+    )
+
+
+def clear_bars() -> None:
+    """Remove all progress bars from the terminal, also those of libraries that use tqdm."""
+    for bar in list(getattr(tqdm, "_instances", ())):
+        bar.leave = False
+        bar.close()
+
+
+class CommandLog(logging.Handler):
+    """Write log lines to standard error: safe to show, and held back for the first seconds of a command."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.hold()
+
+    def hold(self) -> None:
+        """Hold the lines of the next seconds back."""
+        self._held: list[str] | None = []
+        self._start = time.monotonic()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write or hold one record."""
+        text = lines_for_user(self.format(record)) + "\n"
+        if self._held is not None and time.monotonic() - self._start < _HELD_S:
+            self._held.append(text)
+            return
+        self.show_held()
+        sys.stderr.write(text)
+
+    def show_held(self) -> None:
+        """Write the lines that are held, and hold no more."""
+        for text in self._held or []:
+            sys.stderr.write(text)
+        self._held = None
+
+    def drop(self) -> None:
+        """Forget the lines that are held."""
+        self._held = None
+
+
+def take_over_logs() -> None:
+    """Send all log lines and warnings of this process through a `CommandLog`, unless the process has log handlers."""
+    root = logging.getLogger()
+    if log := command_log():
+        log.hold()
+    if root.handlers:
+        return
+    root.addHandler(CommandLog())
+    root.setLevel(logging.WARNING)
+    logging.captureWarnings(True)
+    from transformers.utils import logging as transformers_logging
+
+    transformers_logging.get_verbosity()  # sets up the handler that is removed below
+    if hasattr(transformers_logging, "set_tqdm_hook"):  # a local model is loaded before its bar would be shown
+        transformers_logging.set_tqdm_hook(lambda build, args, options: build(*args, **{"delay": _DELAY_S, **options}))
+    for name in _LIBRARIES:
+        library = logging.getLogger(name)
+        library.handlers.clear()
+        library.propagate = True
+
+
+def command_log() -> CommandLog | None:
+    """Return the `CommandLog` of this process, or None if there is none."""
+    return next((handler for handler in logging.getLogger().handlers if isinstance(handler, CommandLog)), None)

@@ -1,5 +1,7 @@
 """Read CSV, TSV and Parquet tables once, every cell as text.
 
+Text may be separated by commas, tabs or semicolons and, with a byte order mark, be UTF-16, as spreadsheets write it.
+
 Cells stay text until a caller who knows their meaning converts them: pandas by itself would turn "NA" into NaN, and no
 error message could show the text of the cell. A large table can be read as a series of pandas frames with some rows
 each, in memory that does not grow with the number of rows.
@@ -8,29 +10,30 @@ each, in memory that does not grow with the number of rows.
 from __future__ import annotations
 
 import contextlib
+import csv
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from os import PathLike
-from typing import Literal, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias
 
 import pandas as pd
 import pyarrow
 import pyarrow.parquet
 
 from ..errors import InputError
-from ..sequence import IUPAC, did_you_mean
-from .fasta import SEQUENCE_STARTS
-from .files import BinaryFile, check_format, input_errors, open_binary
+from ..sequence import did_you_mean
+from .files import BinaryFile, input_errors, open_binary
+from .kinds import START_BYTES, decode_start, kind_of_start, require_table
 
 Kind: TypeAlias = Literal["table", "parquet", "sequences"]
 #: Function that returns the columns to read, given the names of all columns; it may raise `missing_column`.
 Choice: TypeAlias = Callable[[list[str]], list[str]]
 
-MISSING = {"", "na", "n/a", "nan", "<na>", "null", "none"}  # texts of cells without a value, in lower case
+# Texts of cells without a value, in lower case; the ones with "#" are from spreadsheets.
+MISSING = {"", "na", "n/a", "#n/a", "#na", "nan", "<na>", "null", "none"}
 
-_START_BYTES = 1 << 16  # bytes at the beginning of a file that decide on its kind
-_BOM = b"\xef\xbb\xbf"
-_LETTERS = re.compile(rb"[%sU.*-]*" % IUPAC.encode(), re.IGNORECASE)
+_SEQUENCE = re.compile(r"[ACGTUNacgtun ]{6,}(\.\d+)?")  # a cell of a first row that is no header
+_SEPARATOR_LINE = re.compile(r'"?sep=(.)"?\s*', re.IGNORECASE)  # which Excel writes and reads
 _FIRST_ROWS, _MOST_ROWS = 64, 1 << 16  # rows of the first frame, and most rows of a later one
 
 
@@ -50,25 +53,10 @@ def kind_of(path: str | PathLike[str]) -> Kind:
 def kind_of_open(file: BinaryFile) -> Kind:
     """Recognize the kind of an open file without moving its position; see `kind_of`.
 
-    Unsupported formats (BAM, VCF ...) count as sequence files, whose reader raises an error that names the format.
+    Kinds that nothing reads (BAM, VCF ...) count as sequence files, whose reader raises an error that names the kind.
     """
-    start = file.peek(_START_BYTES)
-    if start[:4] == b"PAR1":
-        return "parquet"
-    text = start.removeprefix(_BOM)
-    try:
-        check_format("", text)
-    except InputError:
-        return "sequences"
-    lines = (line.strip() for line in text.splitlines())
-    # Both kinds of files may begin with "#": a FASTA file with comment lines, a table with its header. The first line
-    # without "#" is a record or a row, and shows which it is.
-    first = next((line for line in lines if line and not line.startswith(b"#")), b"")
-    if first.startswith((*SEQUENCE_STARTS, b";")) or b"\0" in first:
-        return "sequences"
-    # A line of nucleotide letters only is a sequence without a header line; anything else is taken for a table, and a
-    # single word for the name of its only column.
-    return "sequences" if _LETTERS.fullmatch(first) else "table"
+    reader = kind_of_start(file.peek(START_BYTES)).reader
+    return "sequences" if reader == "nothing" else reader
 
 
 def cell_texts(path: str | PathLike[str], column: str) -> list[str]:
@@ -80,10 +68,39 @@ def cell_texts(path: str | PathLike[str], column: str) -> list[str]:
 
 
 def missing_column(path: str, column: str, columns: Iterable[str]) -> InputError:
-    """Build the error for a column that a table does not have; it suggests the column with the most similar name."""
+    """Build the error for a column that a table does not have; it suggests what is wrong with the header."""
     columns = list(columns)
+    if any(_SEQUENCE.fullmatch(name) for name in columns):
+        return InputError(
+            f"{path}: no column {column!r}, because the first line holds data ({list_names(columns)}); write a line "
+            "with the names of the columns above it"
+        )
     guess = did_you_mean(column, columns, cutoff=0.5)
+    if len(columns) == 1 and (not guess or re.search(r"[\s|:]", columns[0])):
+        guess = "; columns must be separated by commas, tabs or semicolons"
     return InputError(f"{path}: no column {column!r}{guess} (the columns are {list_names(columns)})")
+
+
+def choose_columns(names: Sequence[str], choose: Choice, path: str | PathLike[str]) -> list[str]:
+    """Return the columns that ``choose`` chooses, which must not have the name of another column.
+
+    Args:
+        names: names of all columns, in their order.
+        choose: function that returns the columns to read.
+        path: path of the file, for error messages.
+
+    Raises:
+        InputError: naming two columns of one name; also any error that ``choose`` raises.
+    """
+    columns = choose(list(dict.fromkeys(names)))
+    for column in columns:
+        places = [place for place, name in enumerate(names, start=1) if name.strip() == column.strip()]
+        if len(places) > 1:
+            raise InputError(
+                f"{path}: columns {places[0]} and {places[1]} are both called {column.strip()!r}; rename or remove one "
+                "of them"
+            )
+    return columns
 
 
 def list_names(names: Sequence[str], most: int = 8) -> str:
@@ -103,11 +120,11 @@ def column_names(path: str | PathLike[str]) -> list[str]:
         InputError: if the file is missing, empty or not a table.
     """
     with input_errors(path), open_binary(path) as file:
-        if kind_of_open(file) == "parquet":
+        if require_table(path, file.peek(START_BYTES)).reader == "parquet":
             with _parquet_errors(path):
                 return [str(name) for name in pyarrow.parquet.ParquetFile(file).schema_arrow.names]
         with _csv_errors(path), _open_csv(file, path) as reader:
-            return [str(name) for name in reader.get_chunk(0).columns]
+            return reader.names(reader.rows.get_chunk(0))
 
 
 def read_text_columns(
@@ -151,7 +168,7 @@ def text_frames(
         InputError: if the file is not a table, or has no rows; also any error that ``choose`` raises.
     """
     rows = 0
-    read = _parquet_frames if kind_of_open(file) == "parquet" else _csv_frames
+    read = _parquet_frames if require_table(path, file.peek(START_BYTES)).reader == "parquet" else _csv_frames
     for frame in read(file, path, choose, letters):
         rows += len(frame)
         yield frame
@@ -171,7 +188,7 @@ def _parquet_frames(
     with _parquet_errors(path):
         table = pyarrow.parquet.ParquetFile(file)
         schema = table.schema_arrow
-    columns = choose([str(name) for name in schema.names])
+    columns = choose_columns([str(name) for name in schema.names], choose, path)
     for column in columns:
         _reject_nested(schema.field(column), path)
     with _parquet_errors(path):
@@ -199,14 +216,16 @@ def _csv_frames(
     rows = None if letters is None else _FIRST_ROWS
     with _csv_errors(path), _open_csv(file, path) as reader:
         # A table without rows gives one frame without rows, so `choose` sees the header in any case.
-        while (frame := _next_chunk(reader, rows)) is not None:
+        while (frame := _next_chunk(reader.rows, rows)) is not None:
             # If rows have more cells than the header, pandas takes their first cells for an index.
             if len(frame) and not isinstance(frame.index, pd.RangeIndex):
                 raise InputError(
                     f"{path}: not a well-formed table (rows have more cells than the header); fix its header"
                 )
-            columns = columns or choose([str(name) for name in frame.columns])
-            frame = frame[columns].fillna("")  # a row with fewer cells than the header
+            names = reader.names(frame)
+            columns = columns or choose_columns(names, choose, path)
+            # A row with fewer cells than the header has missing cells.
+            frame = frame.set_axis(names, axis="columns")[columns].fillna("")
             yield frame
             if letters is None:
                 return
@@ -223,23 +242,73 @@ def _next_chunk(reader: pd.io.parsers.TextFileReader, rows: int | None) -> pd.Da
         return None
 
 
-def _open_csv(file: BinaryFile, path: str | PathLike[str]) -> pd.io.parsers.TextFileReader:
-    """Open a CSV or TSV file for reading as text; the separator is a tab if the first line contains one."""
-    start = file.peek(_START_BYTES)
-    if not start.strip():
-        raise InputError(f"{path}: the file is empty; give a table with a header row")
-    if b"\0" in start:
+class _Reader(NamedTuple):
+    """An open CSV or TSV table.
+
+    Attributes:
+        rows: iterator over its rows.
+        header: names of the columns as they stand in the file.
+    """
+
+    rows: pd.io.parsers.TextFileReader
+    header: list[str]
+
+    def __enter__(self) -> _Reader:
+        """Return the open table."""
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """Close the table."""
+        self.rows.close()
+
+    def names(self, frame: pd.DataFrame) -> list[str]:
+        """Return the names of a frame's columns; pandas has changed those that occur twice, to "label.1"."""
+        if len(self.header) != len(frame.columns):
+            return [str(name) for name in frame.columns]
+        return [own or str(name) for own, name in zip(self.header, frame.columns, strict=True)]
+
+
+def _open_csv(file: BinaryFile, path: str | PathLike[str]) -> _Reader:
+    """Open a CSV or TSV file for reading as text; its first lines show the separator."""
+    start = file.peek(START_BYTES)
+    encoding = require_table(path, start).encoding
+    if b"\0" in start and encoding == "utf-8-sig":
         raise InputError(f"{path}: this is not text; give CSV, TSV, Parquet, FASTA or FASTQ")
-    separator = "\t" if b"\t" in start.splitlines()[0] else ","
-    return pd.read_csv(
+    lines = [line for line in re.split(r"\r\n|\r|\n", decode_start(start, encoding)) if line.strip()]
+    stated = _SEPARATOR_LINE.fullmatch(lines[0])
+    separator = stated[1] if stated else separator_of(*lines[:2])
+    rows = pd.read_csv(
         file,
         sep=separator,
+        skiprows=1 if stated else 0,
         dtype=object,
         keep_default_na=False,
-        encoding="utf-8-sig",
+        encoding=encoding,
         low_memory=False,
         iterator=True,
     )
+    header = "\n".join(lines[bool(stated) :])  # with a quoted line end, more than its first line
+    return _Reader(rows, next(csv.reader(header.splitlines(keepends=True), delimiter=separator), []))
+
+
+def separator_of(header: str, row: str = "") -> str:
+    """Return the separator of a table: a tab if the header has one, otherwise a semicolon or a comma.
+
+    If the header has both, the separator is the one that cuts header and row into equally many cells.
+
+    Args:
+        header: first line of the table.
+        row: second line of the table.
+
+    >>> separator_of("sequence;label", "ACGT;0,5"), separator_of("sequence,a;b", "ACGT,1"), separator_of("sequence")
+    (';', ',', ',')
+    """
+    if "\t" in header:
+        return "\t"
+    cells = {mark: [len(next(csv.reader([line], delimiter=mark), [])) for line in (header, row)] for mark in ",;"}
+    if cells[","][0] > 1 and (cells[";"][0] == 1 or cells[";"][0] != cells[";"][1] or cells[","][0] == cells[","][1]):
+        return ","
+    return ";" if cells[";"][0] > 1 else ","
 
 
 @contextlib.contextmanager
@@ -247,7 +316,7 @@ def _csv_errors(path: str | PathLike[str]) -> Iterator[None]:
     """Turn the errors of pandas for text that is not a table into InputError."""
     try:
         yield
-    except (pd.errors.ParserError, pd.errors.EmptyDataError) as error:
+    except (pd.errors.ParserError, pd.errors.EmptyDataError, csv.Error) as error:
         text = " ".join(str(error).split())
         raise InputError(f"{path}: not a well-formed table ({text}); fix that row or write the file again") from error
 

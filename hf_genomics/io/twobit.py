@@ -15,8 +15,9 @@ import numpy as np
 from ..errors import InputError
 from .fastx import RawChunk
 from .files import BinaryFile, shorten
+from .kinds import TWOBIT_MAGICS
 
-MAGICS = {b"\x43\x27\x41\x1a": "<", b"\x1a\x41\x27\x43": ">"}  # first bytes -> byte order
+MAGICS = dict(zip(TWOBIT_MAGICS, "<>", strict=True))  # first bytes -> byte order
 
 _CHUNK_NT = 1 << 18
 _READ_BYTES = 1 << 20

@@ -1,10 +1,12 @@
 """Write files and folders completely or not at all.
 
-Everything is written under a temporary name in the same folder, flushed to disk, and renamed. Whoever reads a file,
-even after a killed run or a power cut, therefore finds the old content or all of the new, never half of it. The one
-exception: a folder that is replaced is missing for the moment between two renames; after a kill in that moment the old
-folder lies in ``.NAME.*.old`` next to where it was. There is one writer for files (`write_bytes`, which the writers of
-text, JSON and TSV use) and one for folders (`replacing`).
+A symbolic link stays a link: what it leads to is written. A pipe, a device or an open file of this process (standard
+output) is written to directly, because renaming a file over it would replace it. Everything else is written under a
+temporary name in the same folder, flushed to disk, and renamed. Whoever reads a file, even after a killed run or a
+power cut, therefore finds the old content or all of the new, never half of it. The one exception: a folder that is
+replaced is missing for the moment between two renames; after a kill in that moment the old folder lies in
+``.NAME.*.old`` next to where it was. There is one writer for files (`write_bytes`, which the writers of text, JSON and
+TSV use) and one for folders (`replacing`).
 """
 
 from __future__ import annotations
@@ -14,8 +16,10 @@ import csv
 import hashlib
 import io
 import json
+import math
 import os
 import shutil
+import stat
 import tempfile
 import uuid
 from collections.abc import Iterable, Iterator
@@ -23,6 +27,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import InputError
+from .streams import destination, is_stream, open_stream, output_path
 
 # Files
 
@@ -31,17 +36,78 @@ def write_bytes(path: Path, content: bytes) -> None:
     """Write a file completely or not at all; missing folders on the way are created.
 
     Args:
-        path: the file; an old file of that name is replaced.
+        path: the file; an old file of that name is replaced, and its permissions are kept.
         content: the new content.
+
+    Raises:
+        OSError: if it cannot be written; ``filename`` is then set.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = write_partial(path, content)
-    try:
-        partial.replace(path)
-    except BaseException:  # for instance, a folder has that name
-        partial.unlink(missing_ok=True)
-        raise
+    with names_file(path):
+        if is_stream(path):
+            with open_stream(path) as stream:
+                stream.write(content)
+            return
+        path = destination(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = write_partial(path, content)
+        try:
+            put_in_place(partial, path)
+        except BaseException:  # for instance, a folder has that name
+            partial.unlink(missing_ok=True)
+            raise
+
+
+def put_in_place(partial: Path, path: Path) -> None:
+    """Rename a temporary file to ``path``; permissions, owner and group of an old file of that name are kept.
+
+    Args:
+        partial: complete temporary file on the disk of ``path``.
+        path: the file, no link.
+    """
+    if path.is_file():
+        _copy_access(path, partial)
+    partial.replace(path)
     sync_folder(path.parent)
+
+
+def _copy_access(old: Path, new: Path) -> None:
+    """Give a new file or folder the owner, group and permissions of the old one, as far as this user may."""
+    facts = old.stat()
+    with contextlib.suppress(OSError, AttributeError):  # Windows has no chown; a user may not give files away
+        os.chown(new, facts.st_uid, facts.st_gid)
+    with contextlib.suppress(OSError):
+        os.chmod(new, stat.S_IMODE(facts.st_mode))
+
+
+@contextlib.contextmanager
+def names_file(path: Path) -> Iterator[None]:
+    """Let every OSError in a ``with`` block name the file that is written, which a failed write by itself does not."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None and error.errno is not None:
+            error.filename = str(path)
+        raise
+
+
+@contextlib.contextmanager
+def output_errors(path: Path) -> Iterator[None]:
+    """Turn an error of the operating system in a ``with`` block into an InputError that names the output.
+
+    Args:
+        path: the file that is written in the block.
+
+    Raises:
+        InputError: instead of such an error; but a BrokenPipeError is passed on, because whoever reads the pipe has
+            ended, and nothing is wrong.
+    """
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        reason = error.strerror or error
+        raise InputError(f"{path}: cannot be written: {reason}; make room or write to another place") from error
 
 
 def write_partial(path: Path, content: bytes) -> Path:
@@ -79,9 +145,10 @@ def write_json(path: Path, content: object) -> None:
 
     Args:
         path: the file.
-        content: dictionaries, lists, numbers and text, also scalars of numpy and torch. NaN becomes null.
+        content: dictionaries, lists, numbers and text, also scalars of numpy and torch. NaN and infinite numbers, which
+            JSON does not know, become null.
     """
-    write_text(path, json.dumps(_as_json(content), indent=2) + "\n")
+    write_text(path, json.dumps(as_json(content), indent=2, allow_nan=False) + "\n")
 
 
 def write_tsv(path: Path, header: list[str], rows: Iterable[Iterable[object]]) -> None:
@@ -90,23 +157,38 @@ def write_tsv(path: Path, header: list[str], rows: Iterable[Iterable[object]]) -
     Args:
         path: the file.
         header: names of the columns.
-        rows: cells of each row; floats get seven digits, as many as float32 has.
+        rows: cells of each row; see `as_cell`.
     """
     buffer = io.StringIO()
     writer = csv.writer(buffer, delimiter="\t", lineterminator="\n")  # quotes a cell that holds a tab or a line break
     writer.writerow(header)
-    writer.writerows([f"{cell:.7g}" if isinstance(cell, float) else cell for cell in row] for row in rows)
+    writer.writerows([as_cell(cell) for cell in row] for row in rows)
     write_text(path, buffer.getvalue())
 
 
-def _as_json(value: Any) -> Any:
-    """Convert a value to types that JSON can hold."""
+def as_cell(cell: object) -> object:
+    """Return a cell as it is written: a float with seven digits, as many as float32 has, NaN as an empty text.
+
+    >>> [as_cell(cell) for cell in ("a", 3, 1 / 3, float("nan"))]
+    ['a', 3, '0.3333333', '']
+    """
+    if not isinstance(cell, float):
+        return cell
+    return f"{cell:.7g}" if cell == cell else ""  # only NaN is not equal to itself
+
+
+def as_json(value: Any) -> Any:
+    """Convert a value to types that JSON can hold; NaN and infinite numbers become None.
+
+    Args:
+        value: dictionaries, lists, numbers and text, also scalars of numpy and torch.
+    """
     if isinstance(value, dict):
-        return {str(key): _as_json(item) for key, item in value.items()}
+        return {str(key): as_json(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_as_json(item) for item in value]
+        return [as_json(item) for item in value]
     value = value.item() if hasattr(value, "item") else value
-    return None if isinstance(value, float) and value != value else value
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 class HashedFile(contextlib.AbstractContextManager):
@@ -145,13 +227,16 @@ def replacing(target: Path) -> Iterator[Path]:
     Before that, the content of all files and the folder entries themselves are flushed to disk (fsync).
 
     Args:
-        target: the folder; an old folder of that name is replaced.
+        target: the folder; an old folder of that name is replaced, and its permissions are kept.
     """
+    target = destination(target)
     target.parent.mkdir(parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".partial", dir=target.parent))
     try:
         yield folder
         os.chmod(folder, 0o777 & ~_umask())  # mkdtemp's folder is readable by its owner only
+        if target.is_dir():
+            _copy_access(target, folder)
         _sync_tree(folder)
         _swap(folder, target)
         sync_folder(target.parent)
@@ -225,11 +310,52 @@ def check_output(path: Path, *, folder: bool) -> None:
     """
     if not folder and path.is_dir():
         raise InputError(f"{path} is a folder; name a file in it")
+    if folder and is_stream(path):
+        raise InputError(f"{path} is not a folder; write to another place")
+    if is_stream(path):
+        return
+    path = destination(path)
     places = (path, *path.parents) if folder else path.parents  # the folder itself, if any, and all folders above
     for place in places:
         if place.exists() and not place.is_dir():
             raise InputError(f"{place} is a file, not a folder; write to another place")
     check_writable(path, "the output")
+
+
+def check_output_file(output: str | os.PathLike[str], inputs: Iterable[object], *, overwrite: bool) -> Path:
+    """Check that a result may be written to a file, and return its path; nothing is created.
+
+    Args:
+        output: what the user named: a file, a link to one, a pipe or a device, or "-" for standard output.
+        inputs: files and folders that are read; those that are not paths are ignored.
+        overwrite: whether an existing file may be replaced.
+
+    Raises:
+        InputError: if it is a folder, one of the inputs (also by a link or another spelling), a file in a folder that
+            is read, an existing file without ``overwrite``, or if there is no permission to write it.
+    """
+    text = os.fspath(output)
+    path = output_path(text)
+    if text.endswith(("/", os.sep)):
+        raise InputError(f"{text} names a folder; name a file in it")
+    check_output(path, folder=False)
+    if is_stream(path):
+        return path
+    for given in inputs:
+        if isinstance(given, str | os.PathLike) and _is_at(path, Path(given)):
+            raise InputError(f"{text} is what is read ({given}), and would be lost; name another file")
+    if path.exists() and not overwrite:
+        raise InputError(f"{text} exists; pass --overwrite true to replace it, or name another file")
+    if path.exists() and not os.access(path, os.W_OK):
+        raise InputError(f"{text}: you have no permission to change this file; name another file")
+    return path
+
+
+def _is_at(path: Path, given: Path) -> bool:
+    """Return whether a path leads to the file ``given``, or into the folder ``given``."""
+    with contextlib.suppress(OSError):
+        return path.samefile(given) or (given.is_dir() and destination(path).parent.samefile(given) and path.exists())
+    return False
 
 
 def check_writable(path: Path, what: str) -> None:

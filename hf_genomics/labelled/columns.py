@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ..errors import InputError
-from .task import Task
+from .task import VALUE, Task
 
 
 @dataclass(frozen=True)
@@ -84,3 +84,30 @@ def match_columns(columns: Columns, task: Task) -> Columns:
         if getattr(columns, key) and not needed:
             raise InputError(f"{task.source} does not take {what}; omit columns.{key}")
     return replace(columns, **chosen)
+
+
+def check_task(task: Task) -> None:
+    """Check that a model can be fine-tuned for a task.
+
+    Args:
+        task: what the model predicts, and from which inputs.
+
+    Raises:
+        InputError: if no model reads this combination of inputs, or the only column of a regression has the name that
+            is reserved for an unnamed value.
+    """
+    if task.paired and task.level == "nt":
+        raise InputError("data.columns.nt_labels: labels per nucleotide need single sequences; omit data.columns.pair")
+    if task.problem_type == "regression" and task.names == [VALUE]:
+        raise InputError(
+            f"data.columns.labels names only {VALUE!r}; set data.columns.label to it, or rename the column"
+        )
+    if task.paired and task.nt_track_names:
+        raise InputError(
+            "data.columns.nt_tracks: signals per nucleotide need single sequences; omit them or data.columns.pair"
+        )
+    if task.level == "nt" and (task.track_names or task.nt_track_names):
+        raise InputError(
+            "data.columns.nt_labels: labels per nucleotide are learnt from the sequence only; omit "
+            "data.columns.tracks and data.columns.nt_tracks"
+        )

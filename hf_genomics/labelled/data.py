@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields, replace
+from os import PathLike
 
 from ..errors import InputError
 from ..genomes.store import GenomeStore
@@ -37,12 +38,15 @@ class LabelledData:
         valid: file of the validation sequences, optional.
         test: file of the test sequences, optional.
         columns: names of the columns of the tables; `columns.label` also names the store's column of classes.
-        regression: the labels are values (true) or classes (false); by default labels with decimals are values, and all
-            others are classes.
+        regression: the labels are values (true) or classes (false); by default labels with decimals are values, words
+            and whole numbers are classes, and labels that may be either (0.0 and 1.0, decimal commas, numbers beside
+            words ...) are rejected.
         rna: read U as T.
         store: folder made by ``hf-genomics prepare`` with a metadata table that has a label and a split column.
         windows: how the genomes of a store are cut into windows.
         seed: seed for the random choice of genomes and windows.
+        strict: refuse a sequence from which nothing can be learnt or predicted, because it has no k-mer of A, C, G and
+            T only. If false, `finetune` omits it and `evaluate` leaves its cells empty, with a warning.
 
     Raises:
         InputError: if tables and a store are both set, or neither is; or if an option is set that only the other of the
@@ -58,6 +62,7 @@ class LabelledData:
     store: str | None = None
     windows: LabelledWindows = field(default_factory=LabelledWindows)
     seed: int = 0
+    strict: bool = False
 
     def __post_init__(self) -> None:
         """Check that the sequences come either from tables or from a store, and that all options belong to it."""
@@ -72,6 +77,11 @@ class LabelledData:
             raise InputError(
                 f"data.columns: {self.columns.beside()} are columns of tables, but data.store is set; omit one of them"
             )
+
+    def paths(self) -> dict[str, str]:
+        """Return the files and folders that are read, by their keys."""
+        named = {f"data.{key}": getattr(self, key) for key in ("train", "valid", "test", "store")}
+        return {key: str(path) for key, path in named.items() if isinstance(path, str | PathLike)}
 
     def load(self, split: str, k: int, task: Task | None = None) -> LabelledSequences | None:
         """Read one split; return None if the user set no file for it, or the store has no validation split.

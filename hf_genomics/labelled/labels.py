@@ -4,20 +4,32 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 
 from ..errors import InputError
+from ..io.cells import PLAIN_NUMBERS, Look, as_number, look_of, plain_spelling
 from ..io.files import shorten
 from ..io.text_tables import MISSING, list_names
 from .sequences import LabelledSequences
 from .task import ProblemType
 
 _INTEGER = re.compile(r"[+-]?\d+")
+_LARGEST = float(np.finfo(np.float32).max)  # models compute in float32
+_FEW = 20  # up to so many different whole numbers with a point, such as 1.0, are rather classes
+_FEW_ROWS = 5  # up to so many classes may have a row each
+_TRUE = "set data.regression true"
+_FALSE = "for classes set data.regression false (in check: splits.regression)"
 
 
 def read_labels(
-    texts: list[str], rows: list[str], remedy: str, names: Sequence[str] | None, regression: bool | None
+    texts: list[str],
+    rows: list[str],
+    remedy: str,
+    names: Sequence[str] | None,
+    regression: bool | None,
+    column: str | None = None,
 ) -> tuple[np.ndarray, list[str] | None]:
     """Read one label for each sequence.
 
@@ -27,67 +39,147 @@ def read_labels(
         remedy: what to do about a missing label, for error messages.
         names: classes of the training table; any other class is an error. None collects the classes from the texts.
         regression: the labels are values (True) or classes (False); None decides by the texts.
+        column: name of the column of the labels, for error messages; None if they are in headers.
 
     Returns:
         Class numbers, int64 (rows,), and the names of the classes; or values, float64 (rows,), and None.
 
     Raises:
-        InputError: naming the row, if a label is missing, or is an unknown class, or is not a finite number.
+        InputError: naming the row, if a label is missing, or is an unknown class, or is not a finite number; or if the
+            labels may be either classes or values.
     """
+    texts = [text.strip() for text in texts]
     for text, row in zip(texts, rows, strict=True):
-        if text.strip().lower() in MISSING:
+        if text.lower() in MISSING:
             raise InputError(f"{row}: the label is missing{f' ({text})' if text else ''}; {remedy}")
-    if regression is None:
-        regression = names is None and mostly_decimal(texts)
+    if regression is None and names is None:
+        regression = are_values(texts, rows, column)
     return (_values(texts, rows), None) if regression else _classes(texts, rows, names)
 
 
-def mostly_decimal(texts: list[str]) -> bool:
-    """Return whether labels are values: over half of the distinct texts are numbers, and some of these have decimals.
+def are_values(texts: list[str], rows: list[str], column: str | None = None) -> bool:
+    """Return whether labels are values rather than classes: numbers with decimals are values, all others are classes.
 
-    >>> mostly_decimal(["0.5", "2"]), mostly_decimal(["1", "2"]), mostly_decimal(["a", "b", "0.5"])
-    (True, False, False)
+    Args:
+        texts: the labels, without blanks around them.
+        rows: file and row of each label, for error messages.
+        column: name of the column of the labels, for error messages; None if they are in headers.
+
+    Raises:
+        InputError: naming row, column and value, if the labels may be either.
+
+    >>> are_values(["0.5", "2"], ["row 1", "row 2"]), are_values(["1", "2", "x"], ["row 1", "row 2", "row 3"])
+    (True, False)
     """
-    distinct = set(texts)
-    numbers = [text for text in distinct if not np.isnan(as_number(text))]
-    return 2 * len(numbers) > len(distinct) and not all(_INTEGER.fullmatch(text.strip()) for text in numbers)
+    groups: dict[Look, list[str]] = {}
+    for text in dict.fromkeys(texts):
+        groups.setdefault(look_of(text), []).append(text)
+    if doubt := _doubt(groups, len(texts)):
+        where = f" (column {column!r})" if column else ""
+        row = rows[texts.index(doubt.text)]
+        raise InputError(f"{row}: label {shorten(doubt.text)} {doubt.why}{where}: {doubt.ways}")
+    return bool(groups.keys() & {"decimal", "whole float"})
 
 
-def as_number(text: str) -> float:
-    """Read a number; a text that is not a number becomes NaN.
+class _Doubt(NamedTuple):
+    """A label that makes it doubtful whether the labels are classes or values.
 
-    >>> as_number("1e-3"), as_number("1_2")  # a name such as 1_2 is not a number, although Python's float() reads 12
-    (0.001, nan)
+    Attributes:
+        text: the label.
+        why: what is doubtful about it.
+        ways: how the user can settle it.
     """
-    try:
-        return float("nan") if "_" in text else float(text)
-    except ValueError:
-        return float("nan")
+
+    text: str
+    why: str
+    ways: str
+
+
+def _doubt(groups: dict[Look, list[str]], rows: int) -> _Doubt | None:
+    """Return a label that makes it doubtful whether the labels are classes or values; None if it is clear.
+
+    Args:
+        groups: the distinct labels by what they look like.
+        rows: number of rows.
+    """
+    decimals = groups.get("decimal", []) + groups.get("whole float", [])
+    numbers, words = decimals + groups.get("whole", []), groups.get("word", [])
+    # Words beside whole numbers are classes (chromosomes 1, 2, X), but FALSE may be 0, and "-" a missing number.
+    odd = groups.get("blank", []) + groups.get("boolean", []) + (words if decimals else [])
+    if unclear := groups.get("unclear number"):
+        return _Doubt(
+            unclear[0], "is not written as a plain number", f"for values {PLAIN_NUMBERS}, and {_TRUE}; {_FALSE}"
+        )
+    if numbers and odd and (len(numbers) >= len(odd) or not words):
+        why = f"is not a finite number, but other labels are, such as {shorten(numbers[0])}"
+        return _Doubt(odd[0], why, f"for values correct it or drop the row, and {_TRUE}; {_FALSE}")
+    if numbers and odd:
+        why = f"is a number, but other labels are not, such as {shorten(odd[0])}"
+        return _Doubt(
+            decimals[0] if decimals else numbers[0], why, f"for values correct the others, and {_TRUE}; {_FALSE}"
+        )
+    if decimals and "decimal" not in groups and len(numbers) <= _FEW:
+        why = f"may be a class or a value: {len(numbers)} different labels, all whole numbers, written with a point"
+        return _Doubt(decimals[0], why, f"for values {_TRUE}; {_FALSE}")
+    distinct = sum(map(len, groups.values()))
+    if not decimals and distinct > max(_FEW_ROWS, rows / 2):
+        ways = f"for values {_TRUE}" if numbers and not words else "name the column of classes in columns.label"
+        why = f"is one of {distinct:,} different labels in {rows:,} rows, too many for classes"
+        return _Doubt(next(iter(groups.values()))[0], why, f"{ways}; {_FALSE}")
+    return None
 
 
 def _values(texts: list[str], rows: list[str]) -> np.ndarray:
     """Read labels as values to regress on, float64 (rows,)."""
     values = np.array([as_number(text) for text in texts])
     for value, text, row in zip(values, texts, rows, strict=True):
-        if not np.isfinite(value):
+        if not abs(value) <= _LARGEST:  # NaN fails, too
             raise InputError(
-                f"{row}: label {shorten(text)} is not a finite number, but other labels are; fix it or drop the row"
+                f"{row}: label {shorten(text)} is not a finite number{_how_to_write(text)}; correct it or drop the row"
             )
     return values
 
 
+def _how_to_write(text: str) -> str:
+    """Return how to write numbers, if a text is an unclear number; otherwise nothing."""
+    return f" as it is written ({PLAIN_NUMBERS})" if look_of(text) == "unclear number" else ""
+
+
 def _classes(texts: list[str], rows: list[str], known: Sequence[str] | None) -> tuple[np.ndarray, list[str] | None]:
-    """Read labels as class numbers, in the order of the ``known`` classes or, if there are none, of `class_order`."""
-    texts = [text.strip() for text in texts]
-    names = class_order(set(texts)) if known is None else [str(name) for name in known]
+    """Read labels as class numbers, in the order of the ``known`` classes or, if there are none, of `class_order`.
+
+    The classes of a table that says 0.0 and 1.0, or TRUE and FALSE, are those of a table that says 0 and 1, or True and
+    False.
+    """
+    distinct = set(texts)
+    if known is None:
+        spelling = spellings(distinct)
+        names = class_order(set(spelling.values()))
+    else:
+        names = [str(name) for name in known]
+        exact = {name: name for name in names}
+        plain = {plain_spelling(name): name for name in names}
+        spelling = {text: exact.get(text) or plain.get(plain_spelling(text), text) for text in distinct}
     number = {name: index for index, name in enumerate(names)}
     for text, row in zip(texts, rows, strict=True):
-        if text not in number:
+        if spelling[text] not in number:
             raise InputError(
                 f"{row}: unknown label {shorten(text)}; the classes of the training table are {list_names(names)}: "
                 "correct it, drop the row, or train with it"
             )
-    return np.array([number[text] for text in texts], np.int64), names
+    return np.array([number[spelling[text]] for text in texts], np.int64), names
+
+
+def spellings(distinct: set[str]) -> dict[str, str]:
+    """Return the class that each label stands for: 1.0 for 1 if all labels are whole numbers, TRUE for True.
+
+    >>> sorted(spellings({"0.0", "1.0", "2"}).values()), spellings({"1.0", "1.5"})["1.0"], spellings({"TRUE"})
+    (['0', '1', '2'], '1.0', {'TRUE': 'True'})
+    """
+    looks = {text: look_of(text) for text in distinct}
+    if {*looks.values()} <= {"whole", "whole float"} or {*looks.values()} == {"boolean"}:
+        return {text: text if look == "whole" else plain_spelling(text) for text, look in looks.items()}
+    return {text: text for text in distinct}
 
 
 def class_order(names: set[str]) -> list[str]:
@@ -117,13 +209,13 @@ def number_columns(cells: dict[str, list[str]], columns: Sequence[str], path: st
     """
     values = np.array([[as_number(text) for text in cells[column]] for column in columns]).T
     given = np.array([[text.lower() not in MISSING for text in cells[column]] for column in columns]).T
-    bad = given & ~np.isfinite(values)
+    bad = given & ~(np.abs(values) <= _LARGEST)
     if bad.any():
         row, column = np.argwhere(bad)[0]
-        text = shorten(cells[columns[column]][row])
+        text = cells[columns[column]][row]
         raise InputError(
-            f"{place_of(path, row, columns[column])}: {text} is not a finite number; correct it, or leave the cell "
-            "empty where the value is missing"
+            f"{place_of(path, row, columns[column])}: {shorten(text)} is not a finite number{_how_to_write(text)}; "
+            "correct it, or leave the cell empty where the value is missing"
         )
     return values
 
@@ -137,32 +229,52 @@ def read_several(
         cells: column -> texts of its rows.
         columns: the columns to read.
         regression: the columns hold values (True) or yes/no labels (False); None takes them for yes/no labels if every
-            cell is 0, 1 or empty.
+            cell is 0, 1, true, false or empty.
         path: path of the file, for error messages.
 
     Returns:
         float64 (rows, columns), NaN for an empty cell; and the kind of labels.
 
     Raises:
-        InputError: naming row, column and value of an invalid cell; or if all cells are empty.
+        InputError: naming row, column and value of an invalid cell; or if all cells are empty, or if columns may hold
+            either kind.
     """
+    if not regression:
+        as_digit = {"true": "1", "false": "0"}
+        cells = {column: [as_digit.get(text.lower(), text) for text in cells[column]] for column in columns}
     values = number_columns(cells, columns, path)
-    if np.isnan(values).all():
+    missing = np.isnan(values)
+    if missing.all():
         raise InputError(f"{path}: no row has a label in {', '.join(map(repr, columns))}; fill some in")
-    not_yes_no = ~(np.isnan(values) | (values == 0) | (values == 1))
-    if regression or (regression is None and not_yes_no.any()):
+    not_yes_no = ~(missing | (values == 0) | (values == 1))
+    if regression or (regression is None and _are_targets(values, not_yes_no)):
         return values, "regression"
     if not_yes_no.any():
         row, column = np.argwhere(not_yes_no)[0]
         raise InputError(
-            f"{place_of(path, row, columns[column])}: {values[row, column]:g} is neither 0 nor 1; correct it, leave it "
-            "empty where not measured, or set data.regression true for values"
+            f"{place_of(path, row, columns[column])}: {values[row, column]:g} is neither 0 nor 1; for yes/no labels "
+            "correct it, or leave it empty where not measured; for values set data.regression true (in check: "
+            "splits.regression)"
         )
     return values, "multi_label_classification"
 
 
+def _are_targets(values: np.ndarray, not_yes_no: np.ndarray) -> bool:
+    """Return whether columns hold values: numbers with decimals, or many different ones, in every column.
+
+    Args:
+        values: (rows, columns), NaN for an empty cell.
+        not_yes_no: whether each cell is another number than 0 and 1, (rows, columns).
+    """
+    given = ~np.isnan(values)
+    are_yes_no = given.any(axis=0) & ~not_yes_no.any(axis=0)
+    known = values[given]
+    coded = bool((known == np.floor(known)).all()) and len(np.unique(known)) <= _FEW  # 1 and 2, or 0, 1 and 9
+    return bool(not_yes_no.any()) and not are_yes_no.any() and not coded
+
+
 def check_columns(training: LabelledSequences) -> None:
-    """Check that every column of labels, targets, tracks and signals has a value in at least one row.
+    """Check that every column of labels, targets, tracks and signals has a value in some row, and that targets vary.
 
     Training cannot learn from an empty column. The tables for validation, test and prediction may have empty columns:
     the model is told which tracks are missing, and a label that was not measured is not scored.
@@ -171,7 +283,7 @@ def check_columns(training: LabelledSequences) -> None:
         training: the training sequences.
 
     Raises:
-        InputError: naming the file and the column that is empty in every row.
+        InputError: naming the file and the column that is empty in every row, or whose targets are all equal.
     """
     labels = training.labels if training.task.labels_by_column else None
     signals = None if training.nt_tracks is None else np.concatenate(training.nt_tracks)
@@ -185,6 +297,20 @@ def check_columns(training: LabelledSequences) -> None:
         for name, column in zip(names or [], values.T, strict=True):
             if np.isnan(column).all():
                 raise InputError(f"{training.source}: column {name!r} is empty in every row; fill it in or omit it")
+    if training.problem == "regression" and training.labels is not None:
+        _check_targets(training, training.labels.reshape(len(training), -1))
+
+
+def _check_targets(training: LabelledSequences, targets: np.ndarray) -> None:
+    """Raise InputError if a target has the same value in every row that has one; ``targets`` are (rows, targets)."""
+    for name, column in zip(training.label_names or [training.label_column], targets.T, strict=True):
+        known = column[~np.isnan(column)]
+        if known.min() == known.max():
+            of_column = f"column {name!r} is" if name else "the labels are"
+            raise InputError(
+                f"{training.source}: {of_column} {known[0]:g} in every row, so there is nothing to learn; "
+                f"{'omit it or ' if training.label_names else ''}name a column with different values"
+            )
 
 
 def place_of(path: str, row: int, column: str) -> str:

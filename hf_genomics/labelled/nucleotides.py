@@ -8,10 +8,11 @@ from collections.abc import Sequence
 import numpy as np
 
 from ..errors import InputError
+from ..io.cells import as_number
 from ..io.files import shorten
 from ..io.text_tables import MISSING
 from ..sequence import IGNORE_INDEX
-from .labels import as_number, class_order, place_of
+from .labels import class_order, place_of
 from .sequences import LabelledSequences
 
 NO_LABEL = "."

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -36,6 +37,8 @@ class LabelledSequences:
         track_names: names of ``tracks``, (tracks,).
         nt_tracks: signals, float32 (nt, signals) for each row, NaN for a missing number.
         nt_track_names: names of ``nt_tracks``, (signals,).
+        label_column: name of the column of one label per sequence or nucleotide, for messages; None if labels are in
+            headers.
     """
 
     source: str
@@ -50,6 +53,7 @@ class LabelledSequences:
     track_names: list[str] | None = None
     nt_tracks: list[np.ndarray] | None = None
     nt_track_names: list[str] | None = None
+    label_column: str | None = None
 
     @classmethod
     def from_dataset(
@@ -112,6 +116,21 @@ class LabelledSequences:
     def __len__(self) -> int:
         """Count the rows."""
         return len(self.ids)
+
+    def take(self, rows: Sequence[int]) -> LabelledSequences:
+        """Return the examples of some rows.
+
+        Args:
+            rows: indices of the rows.
+        """
+        columns: dict[str, Any] = {}
+        for name in ("ids", "sequences", "nt_labels", "pairs", "nt_tracks"):
+            column = getattr(self, name)
+            columns[name] = None if column is None else [column[row] for row in rows]
+        for name in ("labels", "tracks"):
+            column = getattr(self, name)
+            columns[name] = None if column is None else column[list(rows)]
+        return replace(self, **columns)
 
     @property
     def known_labels(self) -> np.ndarray:

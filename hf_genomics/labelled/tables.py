@@ -21,11 +21,11 @@ from ..io.fasta import check_length, clean_letters, letter_error, read_records
 from ..io.files import input_errors, open_binary, shorten
 from ..io.text_tables import kind_of, kind_of_open, missing_column, read_text_columns, text_frames
 from ..sequence import as_letters
-from .columns import Columns
+from .columns import Columns, check_task
 from .datasets import Source, dataset_frame, dataset_frames, source_name
-from .labels import mostly_decimal, number_columns, read_labels, read_several
+from .labels import are_values, check_columns, number_columns, read_labels, read_several
 from .nucleotides import nt_labels, nt_signals
-from .sequences import LabelledSequences
+from .sequences import LabelledSequences, check_classes
 from .task import Task
 
 logger = logging.getLogger(__name__)
@@ -45,6 +45,7 @@ class _Rules(NamedTuple):
         require_labels: whether labels of any kind are read.
         rna: read U as T.
         min_length: shortest sequence allowed, in nt.
+        checked: whether letters, lengths and ids are checked; if not, the caller judges each row.
     """
 
     columns: Columns
@@ -54,6 +55,7 @@ class _Rules(NamedTuple):
     require_labels: bool = True
     rna: bool = False
     min_length: int = 1
+    checked: bool = True
 
     def other_columns(self) -> list[str]:
         """List the columns to read in addition to the sequence, the id and the label per sequence."""
@@ -74,7 +76,8 @@ def read_labelled(
     """Read labelled sequences with their pairs and tracks.
 
     Labels that are whole numbers or words are classes (sorted, whole numbers by value); labels with decimals are values
-    to regress on. In a sequence file the header of a record holds its label, as ``label=NAME``.
+    to regress on; labels that may be either are rejected unless ``regression`` is set. In a sequence file the header of
+    a record holds its label, as ``label=NAME``.
 
     Args:
         source: CSV, TSV or Parquet file, or a `datasets.Dataset`; also a FASTA, FASTQ, GenBank or 2bit file, if nothing
@@ -106,28 +109,27 @@ def iterate_unlabelled(
     columns: Columns,
     *,
     rna: bool = False,
-    min_length: int = 1,
     watch: Callable[[memoryview], object] | None = None,
 ) -> Iterator[LabelledSequences]:
-    """Iterate over a table without its labels, some rows at a time; only the ids of all rows are kept in memory.
+    """Iterate over a table without its labels, some rows at a time; the caller judges letters and lengths.
+
+    Sequences may be empty, and have letters that are not nucleotides; ids may be missing or repeated.
 
     Args:
         source: as in `read_labelled`, but not a sequence file.
         columns: as in `read_labelled`; columns of labels are not read.
         rna: as in `read_labelled`.
-        min_length: as in `read_labelled`.
         watch: function that is called with all bytes read from the file, for a progress bar.
 
     Raises:
-        InputError: as in `read_labelled`.
+        InputError: as in `read_labelled`, but not for a sequence or an id.
     """
-    rules = _rules(columns, None, False, None, rna, min_length)
+    rules = _rules(columns, None, False, None, rna, 1)._replace(checked=False)
     name, choose = source_name(source), _choice(rules, source_name(source))
-    seen: dict[str, int] = {}
     first = 1
     if not isinstance(source, str | PathLike):
         for frame in dataset_frames(source, choose):
-            yield _from_frame(frame, name, rules, first, seen)
+            yield _from_frame(frame, name, rules, first)
             first += len(frame)
         return
     kind = kind_of(source)
@@ -137,7 +139,7 @@ def iterate_unlabelled(
         watch = None  # a Parquet file is not read from beginning to end, so the bytes read do not show the progress
     with input_errors(source), open_binary(source, watch) as file:
         for frame in text_frames(file, source, choose, _FRAME_LETTERS):
-            yield _from_frame(frame, name, rules, first, seen)
+            yield _from_frame(frame, name, rules, first)
             first += len(frame)
 
 
@@ -170,7 +172,7 @@ def table_problems(
     problems = {str(first): first}  # by message, because the loop below meets the first error again
     texts = frame[rules.label].tolist() if rules.label in frame else None
     if rules.regression is None and texts is not None:  # a single label may look like a class or a value
-        rules = rules._replace(regression=rules.names is None and mostly_decimal(texts))
+        rules = rules._replace(regression=_are_values(texts))
     for index, (cell, row) in enumerate(zip(frame[columns.sequence].str.strip(), _rows(str(path), frame), strict=True)):
         try:
             _sequences([cell], [row], rules)
@@ -182,6 +184,40 @@ def table_problems(
         except InputError as error:
             problems.setdefault(str(error), error)
     return list(problems.values())
+
+
+def check_split(examples: LabelledSequences, training: LabelledSequences | None = None) -> None:
+    """Check the rows of a split as a whole: its columns, its classes, and whether a model can be fine-tuned on them.
+
+    These are the rules of `finetune`, and `check` calls them, too.
+
+    Args:
+        examples: the rows of the split.
+        training: the training rows, with which a validation or test split must agree; None for the training rows
+            themselves.
+
+    Raises:
+        InputError: naming the file, and the column or class.
+    """
+    if training is None:
+        check_columns(examples)
+        check_task(examples.task)
+    check_classes(training or examples, examples)
+
+
+def header_label(description: str) -> str:
+    """Return the label in the header of a record, which is written as ``label=NAME``; "" if there is none."""
+    match = _HEADER_LABEL.search(description)
+    return match[1] if match else ""
+
+
+def _are_values(texts: list[str]) -> bool:
+    """Return whether labels are values; labels that may be either count as classes, which any text can be."""
+    texts = [text.strip() for text in texts]
+    try:
+        return are_values(texts, texts)
+    except InputError:
+        return False
 
 
 def label_or_class(column: str, columns: Iterable[str], source: str) -> str:
@@ -232,9 +268,7 @@ def _choice(rules: _Rules, source: str) -> Callable[[list[str]], list[str]]:
     return choose
 
 
-def _from_frame(
-    frame: pd.DataFrame, source: str, rules: _Rules, first: int = 1, seen: dict[str, int] | None = None
-) -> LabelledSequences:
+def _from_frame(frame: pd.DataFrame, source: str, rules: _Rules, first: int = 1) -> LabelledSequences:
     """Read examples from a frame of text.
 
     Args:
@@ -242,23 +276,24 @@ def _from_frame(
         source: path of the file, for error messages.
         rules: how to read the rows.
         first: number of the frame's first row in the table, counted from 1.
-        seen: row number of every id in earlier frames; the ids of this frame are added to it.
     """
     columns, rows = rules.columns, _rows(source, frame, first)
     texts = {column: frame[column].str.strip().tolist() for column in frame}
-    ids = _ids(frame, columns.id, rows, first, {} if seen is None else seen)
+    ids = _ids(frame, columns.id, rows, first, checked=rules.checked)
     table = LabelledSequences(source, ids, _sequences(texts[columns.sequence], rows, rules))
     found: dict[str, Any] = {}  # fields of the examples
     if rules.label is not None:
         label = _label_or_class(rules.label, frame)
-        labels = read_labels(frame[label].tolist(), rows, _remedy(label), rules.names, rules.regression)
+        labels = read_labels(texts[label], rows, _remedy(label), rules.names, rules.regression, label)
         found["labels"], found["label_names"] = labels
+        found["label_column"] = label
     elif columns.labels and rules.require_labels:
         found["labels"], found["problem_type"] = read_several(texts, columns.labels, rules.regression, source)
         found["label_names"] = list(columns.labels)
     elif columns.nt_labels and rules.require_labels:
         labels_of_rows = nt_labels(texts[columns.nt_labels], table, columns.nt_labels, rules.names)
         found["nt_labels"], found["label_names"] = labels_of_rows
+        found["label_column"] = columns.nt_labels
     if columns.pair:
         found["pairs"] = _pairs(texts[columns.pair], rows, rules)
     if columns.tracks:
@@ -279,8 +314,7 @@ def _from_records(path: str | PathLike[str], rules: _Rules) -> LabelledSequences
     table = LabelledSequences(str(path), [one.name for one in records], [one.letters for one in records])
     if rules.label is None:
         return table
-    found = [_HEADER_LABEL.search(record.description) for record in records]
-    texts = [match[1] if match else "" for match in found]
+    texts = [header_label(record.description) for record in records]
     rows = [f"{path}: record {number} ({shorten(record.name)})" for number, record in enumerate(records, start=1)]
     remedy = "write label=NAME into its header"
     labels, names = read_labels(texts, rows, remedy, rules.names, rules.regression)
@@ -305,12 +339,13 @@ def _remedy(column: str | None) -> str:
     return f"fill in column {column!r} or drop the row"
 
 
-def _ids(frame: pd.DataFrame, column: str | None, rows: list[str], first: int, seen: dict[str, int]) -> list[str]:
-    """Return the ids in a column, or row numbers if there is no column; an id must not be empty or used twice."""
+def _ids(frame: pd.DataFrame, column: str | None, rows: list[str], first: int, *, checked: bool) -> list[str]:
+    """Return the ids in a column, or row numbers if there is no column; check that none is empty or used twice."""
     if column is None:
         return [str(number) for number in range(first, first + len(frame))]
     ids = frame[column].tolist()
-    for number, (name, row) in enumerate(zip(ids, rows, strict=True), start=first):
+    seen: dict[str, int] = {}
+    for number, (name, row) in enumerate(zip(ids, rows, strict=True) if checked else (), start=first):
         if not name:
             raise InputError(f"{row}: no id in column {column!r}; fill it in")
         if name in seen:
@@ -321,6 +356,9 @@ def _ids(frame: pd.DataFrame, column: str | None, rows: list[str], first: int, s
 
 def _sequences(texts: list[str], rows: list[str], rules: _Rules) -> list[np.ndarray]:
     """Return the letters of each sequence, uint8 (nt,); raise InputError for a wrong letter or a short sequence."""
+    if not rules.checked:
+        as_dna = str.maketrans("Uu", "Tt")
+        return [as_letters(text.translate(as_dna) if rules.rna else text) for text in texts]
     # The texts are joined, checked in one pass and split again, which is quicker than one by one if they are short.
     letters = clean_letters(as_letters("".join(texts)), rules.rna)
     ends = np.cumsum([len(text) for text in texts])
@@ -328,7 +366,7 @@ def _sequences(texts: list[str], rows: list[str], rules: _Rules) -> list[np.ndar
         index = int(letters.argmin())  # the first letter that is not a nucleotide: `clean_letters` made it 0
         row = int(np.searchsorted(ends, index, side="right"))
         start = int(ends[row]) - len(texts[row])
-        raise _letter_error(texts[row], index - start, rows[row])
+        raise InputError(f"{rows[row]}, {cell_letter_error(texts[row], index - start)}")
     for text, row_name in zip(texts, rows, strict=True):
         if len(text) < max(1, rules.min_length):
             check_length(len(text), row_name, rules.min_length)
@@ -343,13 +381,20 @@ def _pairs(texts: list[str], rows: list[str], rules: _Rules) -> list[np.ndarray]
         raise InputError(f"{error} (column {rules.columns.pair!r})") from error
 
 
-def _letter_error(text: str, index: int, where: str) -> InputError:
-    """Build the error for a bad letter in a cell; for k-mers separated by blanks it says how to join them."""
+def cell_letter_error(text: str, index: int, start: int = 0) -> str:
+    """Return the end of an error message for a bad letter; for k-mers separated by blanks it says how to join them.
+
+    Args:
+        text: letters of a sequence, or of a stretch of it.
+        index: index of the letter in ``text``.
+        start: position of ``text`` in the sequence, 0-based.
+    """
     words = text.split()
     k = len(words[0]) if words else 0
-    if text[index] == " " and 1 < k <= 8 and {len(word) for word in words} == {k}:
-        return InputError(
-            f"{where}: {shorten(text, 30)} is {k}-mer text as DNABERT writes it, not DNA letters; join it to a "
-            "sequence: the first word, then the last letter of every following word"
+    whole = words[:-1] if len(words) > 2 else words  # the last word may be cut off at the end of the stretch
+    if text[index] == " " and 1 < k <= 8 and {len(word) for word in whole} == {k}:
+        return (
+            f"position {start + index + 1}: {shorten(text, 30)} is {k}-mer text as DNABERT writes it, not DNA letters; "
+            "join it to a sequence: the first word, then the last letter of every following word"
         )
-    return letter_error(text[index], index + 1, where)
+    return str(letter_error(text[index], start + index + 1, "")).removeprefix(", ")

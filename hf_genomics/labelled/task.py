@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
+#: Name in a configuration for the only output of a model that predicts one unnamed value.
+VALUE = "value"
 ProblemType: TypeAlias = Literal["single_label_classification", "multi_label_classification", "regression"]
 
 
@@ -19,6 +21,8 @@ class Task:
         paired: whether an example is a pair of sequences.
         track_names: names of the numbers that belong to a whole sequence; None if there are none.
         nt_track_names: names of the signals, which have one number per nucleotide; None if there are none.
+        positive: of two classes, the one that F1 and AUPRC refer to; None if it is not known or there are not two
+            classes. Comparisons ignore it.
         source: path of the file or name of the model that sets the task, for error messages; comparisons ignore it.
 
     >>> Task("multi_label_classification", ["H3", "H4"]).labels_by_column, Task("regression").num_labels
@@ -32,6 +36,7 @@ class Task:
     track_names: list[str] | None = None
     nt_track_names: list[str] | None = None
     source: str = field(default="the model", compare=False)
+    positive: str | None = field(default=None, compare=False)
 
     @property
     def is_classification(self) -> bool:

@@ -28,6 +28,7 @@ from safetensors.torch import load_file, save_file
 
 from ..errors import InputError
 from ..io.writing import replacing
+from ..saved_files import read_json
 
 logger = logging.getLogger(__name__)
 
@@ -149,8 +150,10 @@ def writing(target: Path) -> Iterator[Path]:
 def problem_of(checkpoint: Path) -> str | None:
     """Return why a folder is not a valid checkpoint; None if every file matches the manifest, byte by byte."""
     try:
-        files = json.loads((checkpoint / MANIFEST).read_text(encoding="utf-8"))["files"]
+        files = read_json(checkpoint / MANIFEST)["files"]
         for name, facts in files.items():
+            if Path(name).is_absolute() or ".." in Path(name).parts:  # a manifest may come from anybody
+                return f"its {MANIFEST} names a file outside the checkpoint"
             path = checkpoint / name
             if not path.is_file():
                 return f"{name} is missing"

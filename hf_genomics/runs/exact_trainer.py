@@ -53,7 +53,7 @@ _DECISIVE = (
     "label_smoothing_factor average_tokens_across_devices"
 ).split()
 #: Keys of a model's configuration that do not change what is computed.
-_NOT_DECISIVE = {"transformers_version", "architectures", "dtype", "_name_or_path", "auto_map"}
+_NOT_DECISIVE = {"transformers_version", "architectures", "dtype", "_name_or_path", "auto_map", "positive_class"}
 
 
 class ExactTrainer(FencedTrainer):
@@ -125,6 +125,8 @@ class ExactTrainer(FencedTrainer):
     def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
         """Write numbers to the log instead of standard output, with mean losses over the steps that were not skipped.
 
+        NaN and infinite numbers, which are not valid JSON, become None.
+
         Raises:
             InputError: if the validation loss is NaN or infinite.
         """
@@ -135,12 +137,31 @@ class ExactTrainer(FencedTrainer):
             logs["train_loss"] = running.mean_of_run
         if self._watch.skipped and "grad_norm" in logs:
             logs["grad_norm"] = 0.0  # of the last step, which was skipped; NaN is not valid JSON
+        eval_loss = logs.get("eval_loss", 0)
+        numbers_of = {name: value for name, value in logs.items() if isinstance(value, float)}
+        logs.update(dict.fromkeys(name for name, value in numbers_of.items() if not math.isfinite(value)))
         super().log(logs, *args, **kwargs)
         if self.is_world_process_zero():
             numbers = (f"{name} {value:.6g}" for name, value in logs.items() if isinstance(value, int | float))
             logger.info("step %d: %s", self.state.global_step, ", ".join(numbers))
-        if not math.isfinite(logs.get("eval_loss", 0)):
-            raise divergence_error(f"eval_loss is {logs['eval_loss']} at step {self.state.global_step}")
+        if not math.isfinite(eval_loss):
+            raise divergence_error(f"eval_loss is {eval_loss} at step {self.state.global_step}")
+
+    def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
+        """Evaluate, and check that the score by which the best model is chosen has a value.
+
+        Raises:
+            InputError: if it has none.
+        """
+        metrics = super().evaluate(*args, **kwargs)
+        metric = self.args.metric_for_best_model
+        name = None if metric is None else f"eval_{metric.removeprefix('eval_')}"
+        if name in metrics and metrics[name] is None:
+            raise InputError(
+                f"trainer.metric_for_best_model: {name} has no value at step {self.state.global_step}, because labels "
+                "or predictions of the validation data do not vary; choose another metric, such as loss"
+            )
+        return metrics
 
     # Checkpoints
 

@@ -244,7 +244,19 @@ def name_windows(windows: Sequence[dict[str, Any]]) -> str:
 
 
 def append(folder: Path, incident: dict[str, Any]) -> None:
-    """Append an incident to the run's file of incidents, one JSON object a line; several processes may write to it."""
+    """Append an incident to the run's file of incidents, one JSON object a line; several processes may write to it.
+
+    JSON has no NaN and no infinite numbers, and null would not tell which of the two it was, so they become texts.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     with open(folder / FILE, "a", encoding="utf-8") as file:
-        file.write(json.dumps(incident) + "\n")
+        file.write(json.dumps(_plain(incident), allow_nan=False) + "\n")
+
+
+def _plain(value: Any) -> Any:
+    """Return a value with the texts "nan", "inf" and "-inf" in place of these numbers."""
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from fnmatch import fnmatch
 from pathlib import Path
 
 from transformers import PreTrainedModel, TrainingArguments
@@ -66,8 +67,35 @@ def check_room(args: TrainingArguments, network: PreTrainedModel) -> None:
         check_space(Path(args.output_dir or "."), needed, what)
 
 
+#: Files and folders of a run, which `clear_outputs` deletes.
+_OUTPUTS = ("checkpoint-*", "*.json", "*.jsonl", "*.safetensors", "*.png", "*.tsv", "*.bin")
+
+
+def check_inputs_kept(folder: Path, inputs: dict[str, str]) -> None:
+    """Check that a run does not replace or delete what it reads.
+
+    Args:
+        folder: output folder of the run.
+        inputs: files and folders that are read, by the keys with which the user names them; other names (of models on
+            the Hub) are ignored.
+
+    Raises:
+        InputError: if one of them is the output folder, or a file or folder in it that `clear_outputs` deletes.
+    """
+    for key, name in inputs.items():
+        path, place = Path(name).resolve(), folder.resolve()
+        if not (path.exists() and path.is_relative_to(place)):
+            continue
+        first = path.relative_to(place).parts[:1]  # empty if it is the folder itself
+        if not first or any(fnmatch(first[0], pattern) for pattern in _OUTPUTS):
+            raise InputError(
+                f"{key}: {name} lies in trainer.output_dir ({folder}), and the run would replace it; choose another "
+                "trainer.output_dir"
+            )
+
+
 def clear_outputs(folder: Path) -> None:
     """Delete the files of an earlier run, so that none of them is mixed up with files of the new run."""
-    for pattern in ("checkpoint-*", "*.json", "*.jsonl", "*.safetensors", "*.png", "*.tsv", "*.bin"):
+    for pattern in _OUTPUTS:
         for path in folder.glob(pattern):
             shutil.rmtree(path) if path.is_dir() else path.unlink()

@@ -19,7 +19,7 @@ from transformers import BertConfig, PreTrainedConfig, PreTrainedModel
 from .. import modeling_kmer_bert
 from ..configuration_kmer_bert import BERT_SETTINGS, KmerBertConfig
 from ..errors import InputError
-from ..inference.loading import no_load_report, readable
+from ..inference.loading import check_finite, no_load_report, readable
 from ..io.writing import replacing
 from ..losses import in_target_units
 from ..sequence import SPECIAL_TOKENS, kmer_vocabulary
@@ -59,8 +59,9 @@ def convert(source: str, output_dir: str, to: Literal["kmer_bert", "bert"] = "km
         The ``class`` that was written, ``k``, the number of ``parameters``, and ``output_dir``.
 
     Raises:
-        InputError: if the source is not such a model, lacks weights of the encoder, holds a pickle with more than
-            weights, or has a setting that the other model cannot express; nothing is written then.
+        InputError: if the source is not such a model, lacks weights of the encoder or has NaN among them, holds a
+            pickle with more than weights, or has a setting that the other model cannot express; nothing is written
+            then.
 
     Source: DNABERT (Ji et al. 2021).
     """
@@ -164,6 +165,7 @@ def _load(source: str, kind: str) -> PreTrainedModel:
     with no_load_report():
         model, info = getattr(modeling_kmer_bert, kind).from_pretrained(source, output_loading_info=True)
     modeling_kmer_bert.check_encoder_complete(model, info["missing_keys"], source)
+    check_finite(model.state_dict().items(), source)
     if missing := sorted(info["missing_keys"]):
         logger.warning("%s: has no %s; these weights are random: train before use", source, ", ".join(missing))
     if unexpected := sorted(info["unexpected_keys"]):

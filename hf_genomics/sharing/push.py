@@ -7,8 +7,11 @@ from typing import Any
 
 from huggingface_hub import HfApi
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+from safetensors import SafetensorError, safe_open
 
 from ..errors import InputError
+from ..inference.loading import check_finite, check_model_folder
+from ..reports.card_file import check_card
 
 #: Files that are uploaded; the folder of a run holds more (training_args.bin, checkpoints, scores, logs).
 _UPLOADED = (
@@ -21,23 +24,28 @@ _UPLOADED = (
 _HTTP_ERROR: type[Exception] = HfHubHTTPError.__bases__[0]
 
 
-def push(model: str, name: str, revision: str | None = None, private: bool = False) -> dict[str, Any]:
-    """Upload a model folder to the Hub: weights, configuration, tokenizer, their code and README.md, nothing else.
+def push(
+    model: str, name: str, revision: str | None = None, private: bool = False, dry_run: bool = False
+) -> dict[str, Any]:
+    """Upload a model folder to the Hub: weights, configuration, tokenizer, their code and the model card, nothing else.
 
     Other files in the folder of a run (training_args.bin, checkpoints, scores) are not uploaded. Log in first
-    with ``hf auth login``.
+    with ``hf auth login``. The card, README.md, is checked first: no section may be empty, and its scores must be those
+    of metrics.json.
 
     Args:
         model: folder with a saved model and tokenizer.
         name: name of the repository, ``user/model``; it is created if it does not exist.
         revision: branch to which the files are pushed; null means main.
         private: whether a new repository is private.
+        dry_run: upload nothing, but return the files and their sizes.
 
     Returns:
-        The address of the ``commit`` and the number of ``files``.
+        The address of the ``commit`` (null for a dry run), and the size in bytes of each of the ``files``.
 
     Raises:
-        InputError: if the folder holds no complete model, or the Hub rejects the upload.
+        InputError: if the folder holds no complete model, a weight is NaN or infinite, the card is missing or wrong, or
+            the Hub rejects the upload.
     """
     folder = Path(model)
     for needed in ("config.json", "tokenizer_config.json"):
@@ -47,6 +55,14 @@ def push(model: str, name: str, revision: str | None = None, private: bool = Fal
     files = sorted({path.name for pattern in _UPLOADED for path in folder.glob(pattern)})
     if not any(file.endswith(".safetensors") for file in files):
         raise InputError(f"{folder}: no weights (*.safetensors) there; name a folder with a saved model")
+    check_model_folder(folder)
+    for file in files:
+        if file.endswith(".safetensors"):
+            _check_weights(folder / file)
+    check_card(folder)
+    sizes = {file: (folder / file).stat().st_size for file in files}
+    if dry_run:
+        return {"commit": None, "files": sizes}
     api = HfApi()
     try:
         name = api.create_repo(name, private=private, exist_ok=True).repo_id
@@ -62,4 +78,13 @@ def push(model: str, name: str, revision: str | None = None, private: bool = Fal
         )
     except (OSError, _HTTP_ERROR, HFValidationError) as error:
         raise InputError(f"{name}: cannot be pushed to ({str(error).strip().splitlines()[0]})") from error
-    return {"commit": commit.commit_url, "files": len(files)}
+    return {"commit": commit.commit_url, "files": sizes}
+
+
+def _check_weights(path: Path) -> None:
+    """Raise InputError if a file of weights is damaged, or holds NaN or infinity."""
+    try:
+        with safe_open(path, "pt") as weights:
+            check_finite(((name, weights.get_tensor(name)) for name in weights.keys()), path)
+    except SafetensorError as error:
+        raise InputError(f"{path}: the weights are damaged ({error}); copy or save them again") from error

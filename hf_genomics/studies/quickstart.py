@@ -25,7 +25,7 @@ from ..genomes.store import prepare
 from ..inference.loading import load_classifier
 from ..inference.scores import predict_scores
 from ..io.fasta import Record, read_records
-from ..io.writing import write_json
+from ..io.writing import check_output, write_json
 from ..labelled.data import LabelledData
 from ..labelled.sequences import LabelledSequences
 from ..labelled.windows import LabelledWindows
@@ -90,13 +90,15 @@ def quickstart(
         The scores of the model and of each baseline on the test windows.
 
     Raises:
-        InputError: if the folder of genomes has no metadata.tsv.
+        InputError: if the folder of genomes has no metadata.tsv, or ``output_dir`` holds something else than an earlier
+            quickstart.
     """
     begin, folder, source = time.monotonic(), Path(output_dir), Path(data.genomes)
     if not (source / "metadata.tsv").is_file():
         raise InputError(
             f"{source}: no metadata.tsv in this folder; run the quickstart in the project's folder, or set data.genomes"
         )
+    _check_folder(folder, source)
     logger.info("1/5 genomes into regions, regions into a store")
     fasta, metadata = write_regions(source, folder, gap=data.length)
     store = prepare([str(fasta)], str(folder / "store"), str(metadata), overwrite=True)
@@ -118,6 +120,16 @@ def quickstart(
     _write_results(folder, results, metadata, data.length)
     error = {"standard error of a macro recall": results["macro_recall_standard_error"]}
     return {"KmerBert": tuned["test"], **tuned["baselines"], **error, "report": str(folder / "report.html")}
+
+
+def _check_folder(folder: Path, source: Path) -> None:
+    """Raise InputError unless a folder is missing, or holds nothing that the quickstart would replace but its own."""
+    check_output(folder, folder=True)
+    if folder.exists() and folder.samefile(source):
+        raise InputError(f"output_dir: {folder} is the folder of the genomes; write to another folder")
+    theirs = [name for name in ("config.json", "metrics.json", "store", "model") if (folder / name).exists()]
+    if theirs and not (folder / "regions.tsv").exists():
+        raise InputError(f"output_dir: {folder} holds {theirs[0]}, which is not of a quickstart; write to a new folder")
 
 
 def write_regions(source: Path, folder: Path, gap: int) -> tuple[Path, Path]:
@@ -188,7 +200,8 @@ def _predict_in_new_process(folder: Path, test: LabelledSequences) -> float:
     windows, output, model = folder / "test_windows.fasta.gz", folder / "predictions.tsv", str(folder / "model")
     _write_fasta(windows, [Record(name, "", letters) for name, letters in zip(test.ids, test.sequences, strict=True)])
     command = [sys.executable, "-m", "hf_genomics", "predict", "--model", model, "--input", str(windows)]
-    subprocess.run([*command, "--output", str(output)], check=True)
+    command += ["--output", str(output), "--overwrite", "true"]
+    subprocess.run(command, check=True)  # noqa: S603 (our own command, without a shell)
     reloaded = pd.read_csv(output, sep="\t")
     here = predict_scores(*load_classifier(model), test.sequences)
     columns = [name for name in reloaded.columns if name.startswith("p_")]
@@ -223,7 +236,8 @@ def _score_table(results: dict[str, Any]) -> tuple[list[str], list[list[Any]]]:
     """Return header and rows of the scores: the model, then the baselines, the majority class last."""
     scores = {"KmerBert (this model)": results["test"]} | dict(sorted(results["baselines"].items()))
     names = ["accuracy", "macro_recall", "f1", "mcc", "auroc", "auprc"]
-    header = ["model", "accuracy", "macro recall", "F1", "MCC", "AUROC", "AUPRC"]
+    positive = results["test"]["positive"]
+    header = ["model", "accuracy", "macro recall", f"F1 ({positive})", "MCC", "AUROC", f"AUPRC ({positive})"]
     return header, [[title, *(score[name] for name in names)] for title, score in scores.items()]
 
 

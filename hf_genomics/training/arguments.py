@@ -20,6 +20,7 @@ from transformers.integrations import get_available_reporting_integrations
 from transformers.training_args import trainer_log_levels
 
 from ..errors import InputError
+from ..saved_settings import shown
 from ..sequence import did_you_mean
 
 logger = logging.getLogger(__name__)
@@ -39,6 +40,30 @@ _LEAST: dict[str, float] = {
     "max_grad_norm": 0,
     "eval_delay": 0,
     "neftune_noise_alpha": 0,
+}
+#: The largest allowed value of each key: far beyond any run, and within what Python and torch can count or start.
+_MOST: dict[str, float] = {
+    "per_device_train_batch_size": 2**24,
+    "per_device_eval_batch_size": 2**24,
+    "gradient_accumulation_steps": 2**24,
+    "eval_accumulation_steps": 2**24,
+    "max_steps": 2**40,
+    "schedule_steps": 2**40,
+    "num_train_epochs": 1e9,
+    "warmup_steps": 2**40,
+    "logging_steps": 2**40,
+    "eval_steps": 2**40,
+    "save_steps": 2**40,
+    "eval_delay": 2**40,
+    "save_total_limit": 2**20,
+    "dataloader_num_workers": 1024,
+    "dataloader_prefetch_factor": 1024,
+    "learning_rate": 1000,
+    "weight_decay": 1000,
+    "adam_epsilon": 1,
+    "max_grad_norm": 1e30,
+    "neftune_noise_alpha": 1e6,
+    "peak_tflops": 1e9,
 }
 #: Keys whose values must lie in 0..1, 1 excluded.
 _SHARES = ("adam_beta1", "adam_beta2")
@@ -121,6 +146,10 @@ def check_arguments(args: TrainingArguments) -> None:
         value = getattr(args, name, None)
         if value is not None and not value >= least:
             raise InputError(f"trainer.{name} must be at least {least}, not {value}")
+    for name, most in _MOST.items():
+        value = getattr(args, name, None)
+        if isinstance(value, int | float) and not value <= most:
+            raise InputError(f"trainer.{name} must be at most {most:,}, not {shown(value)}")
     for name in _SHARES:
         if not 0 <= getattr(args, name) < 1:
             raise InputError(f"trainer.{name} must lie in 0..1 (1 excluded), not {getattr(args, name)}")

@@ -7,7 +7,7 @@ trains, scores and writes.
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,32 +22,38 @@ from transformers import (
 )
 
 from ..batches.sequences import DataCollatorForSequences
+from ..checks.meaning import describe_labels, label_warnings, rarer_class, task_facts
 from ..configuration_kmer_bert import HierarchicalKmerBertConfig, KmerBertConfig
 from ..errors import InputError
 from ..evaluation.baseline import kmer_baseline, majority_probabilities
-from ..evaluation.evaluate import check_positive, plot_predictions, score_predictions
+from ..evaluation.evaluate import check_positive, plot_predictions, positive_class, score_predictions
+from ..evaluation.explained_scores import explain_classification, undefined_by_classes, undefined_by_columns
+from ..evaluation.leaks import find_leaks, warn_of_leaks
 from ..evaluation.metrics import SCORES, classification_metrics, compute_metrics_for
 from ..evaluation.pictures import plot_loss
-from ..inference.loading import VALUE, load_config, load_tokenizer, no_load_report, readable
+from ..inference.loading import check_finite, load_config, load_tokenizer, no_load_report, readable
 from ..inference.predictions import Predictions
+from ..inference.problems import with_known_kmers
 from ..inference.windows import check_longest, collator_for
 from ..io.writing import write_json
 from ..labelled.data import LabelledData
-from ..labelled.labels import check_columns
 from ..labelled.sequence_dataset import SequenceDataset
-from ..labelled.sequences import LabelledSequences, check_classes
+from ..labelled.sequences import LabelledSequences
+from ..labelled.tables import check_split
+from ..labelled.task import VALUE
 from ..modeling_kmer_bert import check_encoder_complete
 from ..renamed import renamed
 from ..runs.callbacks import SetEpoch
 from ..runs.exact_trainer import ExactTrainer
 from ..runs.flops import attention_for
 from ..runs.memory import check_memory
-from ..runs.output_folder import check_room, claim_output_dir
+from ..runs.output_folder import check_inputs_kept, check_room, claim_output_dir
 from ..runs.running import train
 from ..tokenization_kmer import KmerTokenizer
 from .arguments import check_arguments, check_best_metric
 from .head import FLAT_KEYS, Head
-from .settings import check_head, check_task, derive_config, measure, resume_settings
+from .record import run_record, split_record, write_run_record
+from .settings import check_head, derive_config, measure, resume_settings
 
 logger = logging.getLogger(__name__)
 
@@ -65,6 +71,10 @@ class Splits(NamedTuple):
     validation: LabelledSequences | None
     test: LabelledSequences | None
 
+    def by_name(self) -> dict[str, LabelledSequences]:
+        """Return the splits that there are, by their names in the `data` section."""
+        return {name: rows for name, rows in zip(("train", "valid", "test"), self, strict=True) if rows is not None}
+
 
 @dataclass(frozen=True)
 class FinetuningPlan:
@@ -72,19 +82,22 @@ class FinetuningPlan:
 
     Attributes:
         folder: output folder.
+        pretrained: folder or Hub name of the model to start from.
         trainer: options of the Trainer.
         splits: labelled sequences.
         tokenizer: tokenizer of the pretrained model.
         network: model with the weights from which training starts.
         collator: function that builds batches.
         head: options of the head.
-        positive: class that F1 refers to; by default the second of two.
+        positive: class of two that F1 and AUPRC refer to; None for another number of classes.
         baseline_k: k-mer size of the baseline, in nt; 0 for no baseline.
         resume: continue from the newest checkpoint.
         overwrite: replace a finished run.
+        leaks: counts of sequences in two splits and of contradictory labels, as `find_leaks` returns them.
     """
 
     folder: Path
+    pretrained: str
     trainer: TrainingArguments
     splits: Splits
     tokenizer: KmerTokenizer
@@ -95,6 +108,7 @@ class FinetuningPlan:
     baseline_k: int
     resume: bool
     overwrite: bool
+    leaks: dict[str, Any] = field(default_factory=dict)
 
 
 @renamed(**FLAT_KEYS)
@@ -113,23 +127,25 @@ def finetune(
     The columns that ``data`` names decide what the model predicts (one label per sequence, several labels, values, or a
     label per nucleotide) and what it reads (single sequences or pairs, with numeric tracks or without).
 
-    Writes to ``trainer.output_dir``: model and tokenizer, metrics.json, predictions.tsv, loss.png, and for classes
-    roc_pr.png and confusion.png.
+    Writes to ``trainer.output_dir``: model and tokenizer, metrics.json, predictions.tsv, loss.png, for classes
+    roc_pr.png and confusion.png, run.json (how the model was made) and README.md (the model card).
 
     Args:
         pretrained: folder or Hub name of the model to start from.
         data: labelled sequences.
         trainer: transformers.TrainingArguments.
         head: options of the classifier on top of the encoder.
-        positive: class that F1 refers to; by default the second of two.
+        positive: class of two that F1 and AUPRC refer to; by default the rarer one in the training data, and the second
+            one if both are equally frequent. The model's configuration keeps it.
         baseline_k: k-mer size, in nt, of the baseline: a logistic regression on k-mer counts, which is scored too if
             each sequence has one label; 0 for no baseline.
         resume: continue from the newest checkpoint in the output folder.
         overwrite: train again even if the output folder holds a finished run.
 
     Returns:
-        The metrics that are written to metrics.json: the numbers of the training run, "test" (the scores of the model)
-        and "baselines".
+        The metrics that are written to metrics.json: the numbers of the training run, "task" (how the labels were
+        understood), "leaks" and "contradictory_labels" (see `find_leaks`), "test" (the scores of the model) and
+        "baselines". A score without a value is NaN (null in the file), and "undefined" says why.
 
     Raises:
         InputError: if data, model or folder do not fit; nothing has been written then.
@@ -166,16 +182,18 @@ def plan_finetuning(
         InputError: if data, model or folder do not fit.
     """
     folder = claim_output_dir(trainer.output_dir, "metrics.json", overwrite=overwrite, resume=resume)
+    check_inputs_kept(folder, {"pretrained": pretrained, **data.paths()})
     check_arguments(trainer)
     if not 0 <= baseline_k <= 8:
         raise InputError(f"baseline_k must lie in 0..8 (0 for no baseline), not {baseline_k}")
     tokenizer = load_tokenizer(pretrained)
-    splits = _load_splits(data, tokenizer.k * head.num_parts)
+    splits = _load_splits(data, tokenizer, head)
     _check_splits(splits, trainer, positive)
-    check_task(splits.training.task)
+    leaks = _find_leaks(splits, trainer)
     check_head(head, splits.training.task, tokenizer.k)
+    positive = positive_class(positive or rarer_class(splits.training), splits.training.task)
     pretrained_config = load_config(pretrained)
-    config = _configure(pretrained, pretrained_config, splits, head, tokenizer)
+    config = _configure(pretrained, pretrained_config, splits, head, tokenizer, positive)
     collator = collator_for(config, tokenizer, head.rc_probability, trainer.seed)
     attention = attention_for(trainer)
     first_batch = collator(_first_rows(SequenceDataset(splits.training), trainer))
@@ -184,8 +202,21 @@ def plan_finetuning(
     network = build_classifier(pretrained, config, pretrained_config, attention, from_scratch=head.from_scratch)
     if not folder.exists():  # otherwise `train` checks the room, after deleting the remains of a killed run
         check_room(trainer, network)
+    _log_task(splits.training, positive)
     return FinetuningPlan(
-        folder, trainer, splits, tokenizer, network, collator, head, positive, baseline_k, resume, overwrite
+        folder=folder,
+        pretrained=pretrained,
+        trainer=trainer,
+        splits=splits,
+        tokenizer=tokenizer,
+        network=network,
+        collator=collator,
+        head=head,
+        positive=positive,
+        baseline_k=baseline_k,
+        resume=resume,
+        overwrite=overwrite,
+        leaks=leaks,
     )
 
 
@@ -206,12 +237,15 @@ def run_finetuning(plan: FinetuningPlan) -> dict[str, Any]:
     run = _build_trainer(plan)
     logger.info("%s training sequences from %s", f"{len(training):,}", training.source)
     metrics: dict[str, Any] = train(run, resume=plan.resume, overwrite=plan.overwrite)
-    metrics |= {"train_sequences": len(training)}
+    metrics |= {"train_sequences": len(training), "task": _task_facts(plan), **plan.leaks}
     if run.is_world_process_zero():
         if plan.splits.test is not None:
             metrics |= _score_test(run, plan.splits.test, plan)
         plot_loss(run.state.log_history, plan.folder / "loss.png", ylabel="loss")
         write_json(plan.folder / "metrics.json", metrics)
+        splits = dict(zip(("train", "valid", "test"), plan.splits, strict=True))
+        record = run_record("finetune", plan.trainer, run.state, split_record(splits), plan.pretrained)
+        write_run_record(plan.folder, record)
     return metrics
 
 
@@ -245,6 +279,7 @@ def build_classifier(
     with readable(pretrained), no_load_report():  # a head for other classes does not fit: it is new
         network, info = auto.from_pretrained(pretrained, config=config, output_loading_info=True, **options)
         check_encoder_complete(network, info["missing_keys"], pretrained)
+        check_finite(network.state_dict().items(), pretrained)
     for name, found, expected in sorted(info["mismatched_keys"]):
         if name.startswith("bert.") and ".pooler." not in name:
             raise InputError(
@@ -255,18 +290,23 @@ def build_classifier(
     return network
 
 
-def _load_splits(data: LabelledData, shortest: int) -> Splits:
+def _load_splits(data: LabelledData, tokenizer: KmerTokenizer, head: Head) -> Splits:
     """Read training, validation and test sequences, and check that every split has every class.
 
     Args:
         data: labelled sequences.
-        shortest: shortest sequence that the model can read, in nt.
+        tokenizer: tokenizer of the model; sequences without a known k-mer are omitted.
+        head: options of the head, which may cut sequences into parts.
     """
+    shortest = tokenizer.k * head.num_parts
     training = data.require("train", shortest, why="fine-tuning needs labelled training sequences")
-    check_columns(training)
+    check_split(training)
     splits = Splits(training, *(data.load(split, shortest, training.task) for split in ("valid", "test")))
-    for examples in filter(None, splits):
-        check_classes(training, examples)
+    known = [examples and with_known_kmers(examples, tokenizer, strict=data.strict) for examples in splits]
+    splits = Splits(known[0] or training, *known[1:])
+    check_split(splits.training)
+    for examples in filter(None, splits[1:]):
+        check_split(examples, splits.training)
     return splits
 
 
@@ -276,6 +316,7 @@ def _check_splits(splits: Splits, trainer: TrainingArguments, positive: str | No
     missing = None if splits.validation else "there are no validation sequences; set data.valid"
     check_best_metric(trainer, SCORES[training.problem], missing)
     check_positive(positive, training.task)
+    _check_best_score(trainer, splits.validation)
     step = trainer.train_batch_size * trainer.world_size
     if trainer.dataloader_drop_last and len(training) < step:
         raise InputError(
@@ -284,8 +325,53 @@ def _check_splits(splits: Splits, trainer: TrainingArguments, positive: str | No
         )
 
 
+def _find_leaks(splits: Splits, trainer: TrainingArguments) -> dict[str, Any]:
+    """Count sequences in two splits and contradictory labels; the first process warns of them."""
+    found = find_leaks(splits.by_name())
+    if trainer.process_index == 0:
+        warn_of_leaks(found, splits.by_name())
+    return found
+
+
+def _check_best_score(trainer: TrainingArguments, validation: LabelledSequences | None) -> None:
+    """Check that the labels of the validation split define the score by which the best model is chosen."""
+    name = (trainer.metric_for_best_model or "").removeprefix("eval_")
+    if validation is None or not name:
+        return
+    if validation.task.is_classification:
+        labels = validation.known_labels if validation.nt_labels is None else np.concatenate(validation.nt_labels)
+        undefined = undefined_by_classes(labels[labels >= 0], validation.label_names or [])
+    else:
+        columns = validation.known_labels.reshape(len(validation), -1)
+        undefined = undefined_by_columns(columns, validation.problem)
+    if name in undefined:
+        raise InputError(
+            f"trainer.metric_for_best_model: {validation.source} gives {name} no value ({undefined[name]}); choose "
+            "another metric, such as loss, or other validation data"
+        )
+
+
+def _log_task(training: LabelledSequences, positive: str | None) -> None:
+    """Log how the labels were understood, and what looks like a mistake in them."""
+    logger.info("%s: %s", training.source, describe_labels(training, positive))
+    for line in label_warnings(training):
+        logger.warning("%s", line)
+
+
+def _task_facts(plan: FinetuningPlan) -> dict[str, Any]:
+    """Return how the labels of every split were understood."""
+    training, validation, test = plan.splits
+    task = replace(training.task, positive=plan.positive)
+    return task_facts(task, {"train": training, "valid": validation, "test": test})
+
+
 def _configure(
-    pretrained: str, pretrained_config: KmerBertConfig, splits: Splits, head: Head, tokenizer: KmerTokenizer
+    pretrained: str,
+    pretrained_config: KmerBertConfig,
+    splits: Splits,
+    head: Head,
+    tokenizer: KmerTokenizer,
+    positive: str | None,
 ) -> KmerBertConfig:
     """Derive the new model's configuration, and check that the new model can read every sequence."""
     positions = pretrained_config.max_position_embeddings
@@ -295,7 +381,8 @@ def _configure(
             f"{head.stretch_positions}; raise or omit it"
         )
     training = splits.training
-    config = derive_config(pretrained_config, training.task, head, measure(training, balanced=head.balanced))
+    task = replace(training.task, positive=positive)
+    config = derive_config(pretrained_config, task, head, measure(training, balanced=head.balanced))
     if head.part_length is None and isinstance(config, HierarchicalKmerBertConfig):
         _check_parts(pretrained, pretrained_config, head)
     for examples in filter(None, splits):
@@ -336,7 +423,7 @@ def _build_trainer(plan: FinetuningPlan) -> ExactTrainer:
         eval_dataset=SequenceDataset(validation, keep_strand=True) if validation else None,
         processing_class=plan.tokenizer,
         compute_metrics=compute_metrics_for(
-            training.problem, training.label_names or [VALUE], positive=plan.positive or 1
+            training.problem, training.label_names or [VALUE], positive=1 if plan.positive is None else plan.positive
         ),
         callbacks=[SetEpoch(rows)],
         settings=resume_settings(training, validation, plan.network, plan.head),
@@ -351,13 +438,20 @@ def _score_test(run: ExactTrainer, test: LabelledSequences, plan: FinetuningPlan
     predictions = Predictions.of(network, plan.tokenizer, test, plan.trainer.per_device_eval_batch_size)
     predictions.write(plan.folder / "predictions.tsv")
     metrics = {"test": score_predictions(predictions, plan.positive), "test_sequences": len(test)}
+    if predictions.num_unscored:
+        metrics["test_sequences_without_scores"] = predictions.num_unscored
     if not test.task.is_classification or not predictions.names:
         return metrics
-    guesses = _baselines(predictions, plan)
+    names, guesses = predictions.names, _baselines(predictions, plan)
     curves = {name: guess for name, guess in guesses.items() if name != "majority"}
     plot_predictions(predictions, plan.folder, plan.positive, curves)
-    target = predictions.names.index(plan.positive) if plan.positive else 1
-    metrics["baselines"] = {name: classification_metrics(*guess, positive=target) for name, guess in guesses.items()}
+    target = names.index(plan.positive) if plan.positive is not None else 1
+    metrics["baselines"] = {
+        name: explain_classification(
+            classification_metrics(*guess, positive=target), *guess, names=names, positive=plan.positive
+        )
+        for name, guess in guesses.items()
+    }
     return metrics
 
 
@@ -379,7 +473,7 @@ def _baselines(predictions: Predictions, plan: FinetuningPlan) -> dict[str, tupl
         scores = kmer_baseline(
             training.sequences,
             training.known_labels,
-            predictions.examples.sequences,
+            predictions.examples.take(np.flatnonzero(predictions.is_scored).tolist()).sequences,
             plan.baseline_k,
             num_classes=classes,
         )

@@ -21,7 +21,7 @@ from transformers import AutoModelForMaskedLM, PreTrainedModel, TrainingArgument
 from ..batches.span_masking import DataCollatorForSpanMasking
 from ..configuration_kmer_bert import KmerBertConfig
 from ..errors import InputError
-from ..evaluation.masked_scores import SCORES
+from ..evaluation.masked_scores import SCORES, undefined_scores
 from ..evaluation.pictures import plot_loss
 from ..genomes.order import EpochOrder
 from ..genomes.sampling import WindowSampling
@@ -34,11 +34,12 @@ from ..renamed import renamed
 from ..runs.callbacks import SetEpoch
 from ..runs.flops import attention_for
 from ..runs.memory import check_memory
-from ..runs.output_folder import check_room, claim_output_dir
+from ..runs.output_folder import check_inputs_kept, check_room, claim_output_dir
 from ..runs.running import train
 from ..tokenization_kmer import KmerTokenizer
 from .arguments import PretrainingArguments, check_arguments, check_best_metric
 from .masked_trainer import MaskedTrainer, check_schedule
+from .record import run_record, store_record, write_run_record
 
 logger = logging.getLogger(__name__)
 
@@ -61,10 +62,10 @@ class PretrainingData:
 
     def __post_init__(self) -> None:
         """Check the number of windows."""
-        if self.valid_windows < 1:
+        if not 1 <= self.valid_windows <= 10**9:
             raise InputError(
-                f"data.valid_windows must be at least 1, not {self.valid_windows}; set data.valid_split to null for no "
-                "validation"
+                f"data.valid_windows must be at least 1 and at most 10^9, not {self.valid_windows}; set "
+                "data.valid_split to null for no validation"
             )
 
 
@@ -118,7 +119,8 @@ def pretrain(
     """Pretrain a KmerBert on the windows of a genome store by masking spans of consecutive tokens.
 
     Writes to ``trainer.output_dir``: model, tokenizer, metrics.json, trainer_state.json (the log), metrics.jsonl (the
-    log with speed, MFU, shares and the time left, while training) and loss.png (the curves, updated every minute).
+    log with speed, MFU, shares and the time left, while training), loss.png (the curves, updated every minute),
+    run.json (how the model was made) and README.md (the model card).
 
     Args:
         data: genome store and splits.
@@ -168,6 +170,7 @@ def plan_pretraining(
     """
     trainer = PretrainingArguments.of(trainer)
     folder = claim_output_dir(trainer.output_dir, "metrics.json", overwrite=overwrite, resume=resume)
+    check_inputs_kept(folder, {"data.store": data.store})
     _check_settings(data, trainer, tokenizer, model, windows)
     store = GenomeStore(data.store)
     training = WindowDataset(store, windows, store.select(data.train_split), trainer.seed)
@@ -210,10 +213,14 @@ def run_pretraining(plan: PretrainingPlan) -> dict[str, Any]:
     metrics: dict[str, Any] = train(run, resume=plan.resume, overwrite=plan.overwrite)
     metrics |= {"masking": masked, "parameters": parameters}
     if plan.validation:
-        metrics |= _last_evaluation(run)
+        scores = _last_evaluation(run)
+        metrics |= scores | undefined_scores(scores)
     if run.is_world_process_zero():
         write_json(plan.folder / "metrics.json", metrics)
         plot_loss(run.state.log_history, plan.folder / "loss.png")
+        splits = {"train": plan.training, "valid": plan.validation}
+        data = store_record(plan.training.store, {role: split.lengths for role, split in splits.items() if split})
+        write_run_record(plan.folder, run_record("pretrain", plan.trainer, run.state, data))
     return metrics
 
 

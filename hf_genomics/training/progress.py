@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ..io.writing import write_text
+from ..io.writing import as_json, write_text
 
 FILE = "metrics.jsonl"
 
@@ -88,8 +88,6 @@ def begin_file(path: Path, step: int) -> None:
 
 
 def add_line(path: Path, line: dict[str, Any]) -> None:
-    """Append a line of JSON; NaN, which JSON does not know, becomes null."""
-    # Only NaN differs from itself.
-    plain = {name: None if isinstance(value, float) and value != value else value for name, value in line.items()}
+    """Append a line of JSON; NaN and infinite numbers, which JSON does not know, become null."""
     with open(path, "a", encoding="utf-8") as file:
-        file.write(json.dumps(plain) + "\n")
+        file.write(json.dumps(as_json(line), allow_nan=False) + "\n")

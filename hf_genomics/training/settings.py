@@ -13,9 +13,8 @@ import torch
 
 from ..configuration_kmer_bert import FusionKmerBertConfig, HierarchicalKmerBertConfig, KmerBertConfig
 from ..errors import InputError
-from ..inference.loading import VALUE
 from ..labelled.sequences import LabelledSequences
-from ..labelled.task import Task
+from ..labelled.task import VALUE, Task
 from .head import Head
 
 # Keys that a new model must not take over from the pretrained model's configuration.
@@ -98,33 +97,6 @@ def measure(training: LabelledSequences, *, balanced: bool) -> TrainingStatistic
         nt_track_means=nt_track_means,
         nt_track_stds=nt_track_stds,
     )
-
-
-def check_task(task: Task) -> None:
-    """Check that a model can be fine-tuned for a task.
-
-    Args:
-        task: what the model predicts, and from which inputs.
-
-    Raises:
-        InputError: if no model reads this combination of inputs, or the only column of a regression has the name that
-            is reserved for an unnamed value.
-    """
-    if task.paired and task.level == "nt":
-        raise InputError("data.columns.nt_labels: labels per nucleotide need single sequences; omit data.columns.pair")
-    if task.problem_type == "regression" and task.names == [VALUE]:
-        raise InputError(
-            f"data.columns.labels names only {VALUE!r}; set data.columns.label to it, or rename the column"
-        )
-    if task.paired and task.nt_track_names:
-        raise InputError(
-            "data.columns.nt_tracks: signals per nucleotide need single sequences; omit them or data.columns.pair"
-        )
-    if task.level == "nt" and (task.track_names or task.nt_track_names):
-        raise InputError(
-            "data.columns.nt_labels: labels per nucleotide are learnt from the sequence only; omit "
-            "data.columns.tracks and data.columns.nt_tracks"
-        )
 
 
 def check_head(head: Head, task: Task, k: int) -> None:
@@ -266,6 +238,7 @@ def _task_settings(task: Task, statistics: TrainingStatistics) -> dict[str, Any]
         "problem_type": task.problem_type,
         "id2label": names,
         "label2id": {name: number for number, name in names.items()},
+        "positive_class": task.positive,
         "labels_per": "nt" if task.level == "nt" else "token",
         "paired": task.paired,
         "max_sequence_length": statistics.longest,

@@ -2,6 +2,127 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
 from .case import Case
 
 CASES: dict[str, Case] = {}
+
+
+def _files(work: Path) -> None:
+    """Write an input with links to it, a table, an old output, and things that are no files."""
+    (work / "in.fa").write_text(">r\nACGTTGCATTGA\n")
+    (work / "t.csv").write_text("sequence,label\n" + "ACGTACGTAC,a\nTTGACCATGA,b\n" * 3)
+    (work / "old.tsv").write_text("mine\n")
+    (work / "folder").mkdir()
+    (work / "link.fa").symlink_to("in.fa")
+    (work / "loop").symlink_to("loop")
+    os.link(work / "in.fa", work / "hard.fa")
+    (work / "full").symlink_to("/dev/full")
+
+
+def _evaluated(work: Path) -> None:
+    """Write a folder that holds an evaluation, one that holds a run, and tables."""
+    _files(work)
+    for folder, name in (("scores", "metrics.json"), ("drawn", "confusion.png"), ("run", "config.json")):
+        (work / folder).mkdir()
+        (work / folder / name).write_text("{}")
+    (work / "stopped" / "checkpoint-9").mkdir(parents=True)
+    (work / "data").mkdir()
+    (work / "data" / "predictions.tsv").write_text("sequence\tlabel\n" + "ACGTACGTAC\ta\nTTGACCATGA\tb\n" * 3)
+    (work / "linked").symlink_to("run")
+
+
+_PREDICT = "predict --model TUNED --input in.fa --output"
+_EVALUATE = "evaluate --model TUNED --data.test t.csv --output_dir"
+_TUNE = "--trainer.max_steps 1 --trainer.report_to none --baseline_k 0"
+CASES |= {
+    "exists": Case(
+        f"{_PREDICT} old.tsv",
+        named=("old.tsv", "exists", "--overwrite"),
+        make=_files,
+        remedy=f"{_PREDICT} old.tsv --overwrite true",
+    ),
+    "exists_although_resumed": Case(f"{_PREDICT} old.tsv --resume true", named=("old.tsv", "exists"), make=_files),
+    "the_input": Case(
+        f"{_PREDICT} in.fa --overwrite true", named=("in.fa", "read"), make=_files, remedy=f"{_PREDICT} new.tsv"
+    ),
+    "the_input_by_another_spelling": Case(
+        f"{_PREDICT} folder/../in.fa --overwrite true", named=("in.fa", "read"), make=_files
+    ),
+    "the_input_by_a_link": Case(f"{_PREDICT} link.fa --overwrite true", named=("link.fa", "in.fa"), make=_files),
+    "the_input_by_a_hard_link": Case(f"{_PREDICT} hard.fa --overwrite true", named=("hard.fa", "in.fa"), make=_files),
+    "a_folder": Case(f"{_PREDICT} folder", named=("folder", "is a folder"), make=_files),
+    "a_folder_that_is_not_there": Case(f"{_PREDICT} new/", named=("new/", "folder"), make=_files),
+    "below_a_file": Case(f"{_PREDICT} old.tsv/p.tsv", named=("old.tsv", "is a file"), make=_files),
+    "full_disk": Case(f"{_PREDICT} /dev/full", named=("/dev/full", "No space"), make=_files),
+    "full_disk_by_a_link": Case(f"{_PREDICT} full", named=("full", "No space"), make=_files),
+    "a_descriptor_that_is_not_open": Case(f"{_PREDICT} /dev/fd/987", named=("/dev/fd/987",), make=_files),
+    "a_stream_is_not_resumed": Case(
+        f"{_PREDICT} /dev/null --resume true",
+        named=("/dev/null", "resume"),
+        make=_files,
+        remedy=f"{_PREDICT} /dev/null",
+    ),
+    "standard_output_is_not_resumed": Case(f"{_PREDICT} - --resume true", named=("resume",), make=_files),
+    "check_exists": Case(
+        "check in.fa --output old.tsv",
+        named=("old.tsv", "exists"),
+        make=_files,
+        remedy="check in.fa --output old.tsv --overwrite true",
+    ),
+    "check_the_input": Case("check in.fa --output link.fa --overwrite true", named=("link.fa", "in.fa"), make=_files),
+    "check_the_metadata": Case(
+        "check in.fa --metadata old.tsv --output old.tsv --overwrite true", named=("old.tsv", "read"), make=_files
+    ),
+    "check_a_folder": Case("check in.fa --output folder", named=("folder", "is a folder"), make=_files),
+    "check_full_disk": Case("check in.fa --output /dev/full", named=("/dev/full", "No space"), make=_files),
+    "evaluate_into_a_model": Case(
+        f"{_EVALUATE} run --overwrite true",
+        named=("run", "holds a model", "run/evaluation"),
+        make=_evaluated,
+        remedy=f"{_EVALUATE} run/evaluation",
+    ),
+    "evaluate_into_a_model_by_a_link": Case(f"{_EVALUATE} linked", named=("linked", "holds a model"), make=_evaluated),
+    "evaluate_into_a_stopped_run": Case(f"{_EVALUATE} stopped", named=("stopped", "holds a model"), make=_evaluated),
+    "evaluate_into_its_own_model": Case(
+        "evaluate --model TUNED --data.test t.csv --output_dir TUNED", named=("tuned", "holds a model"), make=_files
+    ),
+    "evaluate_twice": Case(
+        f"{_EVALUATE} scores",
+        named=("scores/metrics.json", "--overwrite"),
+        make=_evaluated,
+        remedy=f"{_EVALUATE} scores --overwrite true",
+    ),
+    "evaluate_over_a_picture": Case(f"{_EVALUATE} drawn", named=("drawn/confusion.png",), make=_evaluated),
+    "evaluate_over_its_table": Case(
+        "evaluate --model TUNED --data.test data/predictions.tsv --output_dir data --overwrite true",
+        named=("data/predictions.tsv", "read"),
+        make=_evaluated,
+    ),
+    "evaluate_into_a_file": Case(f"{_EVALUATE} old.tsv", named=("old.tsv", "is a file"), make=_files),
+    "evaluate_into_a_device": Case(f"{_EVALUATE} /dev/null", named=("/dev/null", "not a folder"), make=_files),
+    "finetune_over_its_table": Case(
+        f"finetune --pretrained MLM --data.train data/predictions.tsv --trainer.output_dir data {_TUNE} "
+        "--overwrite true",
+        named=("data.train", "data/predictions.tsv"),
+        make=_evaluated,
+    ),
+    "finetune_over_its_model": Case(
+        f"finetune --pretrained MLM --data.train t.csv --trainer.output_dir MLM {_TUNE}",
+        named=("pretrained", "mlm"),
+        make=_files,
+    ),
+    "convert_into_a_file": Case("convert TUNED --output_dir old.tsv --to bert", named=("old.tsv",), make=_files),
+    "prepare_over_something": Case("prepare in.fa --output_dir folder", named=("folder",), make=_evaluated),
+    "quickstart_into_a_model": Case(
+        "quickstart --config QUICKSTART --data.genomes recipes --output_dir run",
+        named=("run", "config.json"),
+        make=lambda work: (
+            _evaluated(work),
+            (work / "recipes").mkdir(),
+            (work / "recipes/metadata.tsv").write_text(""),
+        ),
+    ),
+}

@@ -34,7 +34,8 @@ def test_json_holds_everything_and_the_screen_the_first_of_many(tmp_path: Path) 
 
 @pytest.mark.parametrize("width", [80, 200])
 def test_the_table_fits_the_screen_and_says_what_matters(tmp_path: Path, width: int) -> None:
-    paths = [fasta(tmp_path / "[b]x.fa", a=dna(1234), b=dna(99, 1)), table(tmp_path / "t.csv", f"{dna(50)},yes")]
+    rows = (f"{dna(50)},yes", f"{dna(50, 1)},no")
+    paths = [fasta(tmp_path / "[b]x.fa", a=dna(1234), b=dna(99, 1)), table(tmp_path / "t.csv", *rows)]
     text = io.StringIO()
     check([*paths, str(tmp_path / "none.fa")]).show(Console(file=text, width=width))
     lines = text.getvalue().splitlines()
@@ -42,11 +43,27 @@ def test_the_table_fits_the_screen_and_says_what_matters(tmp_path: Path, width: 
     names = [Path(path).name if width == 80 else path for path in (*paths, str(tmp_path / "none.fa"))]
     assert [cells[name][:4] for name in names] == [
         ["ok", names[0], "2", "1,333"],
-        ["ok", names[1], "1", "50"],
+        ["ok", names[1], "2", "100"],
         ["rejected", names[2], "0", "0"],
     ]
-    assert cells["all"][:4] == ["rejected", "all", "3", "1,383"]
-    assert f"{paths[1]}: labels yes: 1" in lines
+    assert cells["all"][:4] == ["rejected", "all", "4", "1,433"]
+    assert any(line.startswith(f"{paths[1]}: 2 classes: no 1, yes 1") for line in lines)
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+@pytest.mark.parametrize("width", [10, 40, 60, 79, 80, 100, 130, 300])
+def test_nothing_is_cut_off_however_narrow_the_screen(tmp_path: Path, width: int, terminal: bool) -> None:
+    names = [f"{'a_long_name_' * 8}.fa", "esc\x1b[31m\nname.fa"]
+    paths = [fasta(tmp_path / name, a=dna(1234, seed), b=dna(99, seed)) for seed, name in enumerate(names)]
+    text = io.StringIO()
+    check(paths).show(Console(file=text, width=width, force_terminal=terminal, color_system=None))
+    shown = text.getvalue()
+    assert "\x1b" not in shown and "…" not in shown
+    joined = "".join(shown.split())  # folded names are joined again
+    for fact in ("verdict" if width >= 130 else "", "duplicates", "1,333"):
+        assert fact in joined
+    assert shown.count("1,333") == 2 and r"esc\x1b[31m\nname.fa" in joined
+    assert width < 300 or max(map(len, shown.splitlines())) > 200
 
 
 def test_lengths_are_described_by_quantiles(tmp_path: Path) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +13,13 @@ import pytest
 import hf_genomics
 from hf_genomics import KmerBertConfig, KmerBertForSequenceClassification, KmerTokenizer, LabelledData
 from hf_genomics.errors import InputError
-from hf_genomics.evaluation.evaluate import check_positive, evaluate, plot_predictions, score_predictions
+from hf_genomics.evaluation.evaluate import (
+    check_positive,
+    evaluate,
+    plot_predictions,
+    positive_class,
+    score_predictions,
+)
 from hf_genomics.evaluation.metrics import (
     SequenceClassificationMetrics,
     classification_metrics,
@@ -49,7 +57,9 @@ def test_classes_are_scored_by_the_exported_metric(monkeypatch, positive, target
         SequenceClassificationMetrics, "_compute", lambda self, **given: calls.append(given) or compute(self, **given)
     )
     found = score_predictions(predictions(some_scores(2), ["no", "yes"], labels=labels), positive)
-    assert found == classification_metrics(some_scores(2), labels, positive=target) and len(calls) == 1
+    expected = classification_metrics(some_scores(2), labels, positive=target)
+    assert {name: found[name] for name in expected} == expected and len(calls) == 1
+    assert found["positive"] == ["no", "yes"][target]
     assert hf_genomics.SequenceClassificationMetrics is SequenceClassificationMetrics
 
 
@@ -59,7 +69,7 @@ def test_nucleotides_are_scored_where_they_have_a_label() -> None:
     found = score_predictions(predictions([], ["no", "yes"], scores, nt_labels=labels))
     known = np.concatenate(labels) >= 0
     expected = classification_metrics(np.concatenate(scores)[known], np.concatenate(labels)[known])
-    assert found == pytest.approx(expected)
+    assert {name: found[name] for name in expected} == pytest.approx(expected)
 
 
 @pytest.mark.parametrize(
@@ -69,9 +79,11 @@ def test_nucleotides_are_scored_where_they_have_a_label() -> None:
 def test_several_labels_or_targets_are_scored_together_and_one_by_one(problem, measure) -> None:
     labels = np.array([[0.0, 1.0], [1.0, 0.0], [1.0, np.nan], [0.0, 1.0]])
     found = score_predictions(predictions(some_scores(2), ["g", "a"], labels=labels, problem_type=problem))
-    each = found.pop("each")
-    assert found == pytest.approx(measure(some_scores(2), labels))
-    assert each["g"] == pytest.approx(measure(some_scores(2)[:, :1], labels[:, :1])) and set(each) == {"g", "a"}
+    each, expected = found["each"], measure(some_scores(2), labels)
+    assert {name: found[name] for name in expected} == pytest.approx(expected)
+    first = measure(some_scores(2)[:, :1], labels[:, :1])
+    assert {name: each["g"][name] for name in first} == pytest.approx(first) and set(each) == {"g", "a"}
+    assert found["means_over"] == {name: 2 - sum(map(np.isnan, (each[one][name] for one in each))) for name in first}
 
 
 def test_one_value_has_no_scores_one_by_one() -> None:
@@ -111,6 +123,19 @@ def test_a_class_of_the_task_or_the_default_can_be_the_positive_one(positive) ->
 def test_another_positive_class_is_refused_by_name(task, positive, part) -> None:
     with pytest.raises(InputError, match=f"positive.*{positive}.*{part}"):
         check_positive(positive, task)
+
+
+def test_three_classes_have_no_positive_one() -> None:
+    task = Task("single_label_classification", ["a", "b", "c"])
+    with pytest.raises(InputError, match="positive is 'a', but there are 3 classes"):
+        check_positive("a", task)
+    assert positive_class(None, task) is None
+
+
+@pytest.mark.parametrize(("given", "of_model", "expected"), [("other", "phage", "other"), (None, "other", "other")])
+def test_the_option_comes_before_the_class_of_the_model(given, of_model, expected) -> None:
+    assert positive_class(given, replace(CLASSES, positive=of_model)) == expected
+    assert positive_class(None, CLASSES) == "phage"  # a model of version 0.1: the second class
 
 
 # the verb
@@ -153,3 +178,49 @@ def test_evaluate_refuses_what_does_not_fit_and_writes_nothing(model, tmp_path, 
     with pytest.raises(InputError, match=part):
         evaluate(str(model), table(tmp_path / "t.csv", labels), str(tmp_path / "out"), **options)
     assert not (tmp_path / "out").exists()
+
+
+def test_evaluate_takes_the_positive_class_of_the_model_and_says_how_labels_were_understood(
+    model: Path, tmp_path: Path, caplog
+) -> None:
+    config = json.loads((model / "config.json").read_text()) | {"positive_class": "a"}
+    folder = shutil.copytree(model, tmp_path / "model")
+    (folder / "config.json").write_text(json.dumps(config))
+    with caplog.at_level("INFO"):
+        found = evaluate(str(folder), table(tmp_path / "t.csv", "abbb"), str(tmp_path / "out"))
+    assert found["positive"] == found["task"]["positive"] == "a" and found["task"]["counts"] == {
+        "test": {"a": 1, "b": 3}
+    }
+    assert f"{tmp_path / 't.csv'}: 2 classes: a 1, b 3; f1 and auprc are of a" in caplog.text
+    assert (
+        evaluate(str(folder), table(tmp_path / "t.csv", "abbb"), str(tmp_path / "b"), positive="b")["positive"] == "b"
+    )
+
+
+def test_what_cannot_be_scored_has_empty_cells_and_does_not_count(model: Path, tmp_path: Path, caplog) -> None:
+    data = table(tmp_path / "t.csv", "abba")
+    expected = evaluate(str(model), data, str(tmp_path / "four"))
+    with open(tmp_path / "t.csv", "a") as file:
+        file.write("NNNNNNNN,a\n")
+    found = evaluate(str(model), data, str(tmp_path / "five"))
+    assert found == expected | {"sequences_without_scores": 1} and "1 of 5" in caplog.text
+    rows = (tmp_path / "five" / "predictions.tsv").read_text().splitlines()
+    assert rows[:5] == (tmp_path / "four" / "predictions.tsv").read_text().splitlines()
+    assert rows[5] == "5\t8\ta\t\t\t"
+    with pytest.raises(InputError, match="'5'"):
+        evaluate(str(model), LabelledData(test=data.test, strict=True), str(tmp_path / "six"))
+
+
+def test_an_evaluation_never_replaces_the_files_of_a_training(model: Path, tmp_path: Path) -> None:
+    data = table(tmp_path / "t.csv", "abba")
+    before = {path: path.read_bytes() for path in model.iterdir()}
+    (tmp_path / "link").symlink_to(model)
+    for folder in (model, tmp_path / "link"):
+        for overwrite in (False, True):
+            with pytest.raises(InputError, match="holds a model"):
+                evaluate(str(model), data, str(folder), overwrite=overwrite)
+    assert {path: path.read_bytes() for path in model.iterdir()} == before
+    evaluate(str(model), data, str(tmp_path / "new"))
+    with pytest.raises(InputError, match=r"metrics\.json exists"):
+        evaluate(str(model), data, str(tmp_path / "new"))
+    evaluate(str(model), data, str(tmp_path / "new"), overwrite=True)

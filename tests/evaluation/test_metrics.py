@@ -242,7 +242,12 @@ def test_the_evaluate_metric_takes_batches(metric):
 def test_the_evaluate_metric_takes_class_ids_which_have_no_ranks(metric):
     scores = metric.compute(predictions=[0, 1, 1], references=[0, 1, 0], positive="other", label_names=NAMES)
     assert scores["f1"] == pytest.approx(2 / 3)
-    assert np.isnan([scores["auroc"], scores["auprc"]]).all()
+    assert "auroc" not in scores and "auprc" not in scores and scores["positive"] == "other"
+
+
+def test_the_evaluate_metric_omits_scores_without_a_value(metric):
+    scores = metric.compute(predictions=binary([0.2, 0.9]), references=[1, 1])
+    assert scores == {"accuracy": 0.5, "macro_recall": 0.5, "macro_precision": 0.5, "f1": 2 / 3, "f1_macro": 1 / 3}
 
 
 def test_the_evaluate_metric_in_memory_writes_nothing(metric, tmp_path, monkeypatch):

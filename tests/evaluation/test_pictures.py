@@ -61,6 +61,7 @@ def test_the_loss_picture_is_large_enough_for_fine_screens(picture):
         [{"step": 1, "loss": 2.0}],
         [{"step": 5, "eval_loss": 1.0}],
         [{"step": 1, "loss": float("nan")}, {"step": 2, "loss": 1.0}],
+        [{"step": 1, "loss": None}, {"step": 2, "loss": 1.0}],
         [{"step": 0, "loss": 1.0, "num_input_tokens_seen": 0}],
     ],
 )
@@ -102,9 +103,16 @@ def test_roc_and_pr_curves_enclose_the_areas_that_the_metrics_give(num_classes):
 
 @pytest.mark.parametrize("num_classes", [2, 3])
 def test_roc_and_pr_curves_are_drawn_for_two_classes_and_more(num_classes, tmp_path):
-    plot_roc_pr(some_curves(num_classes), tmp_path / "curves.png")
+    plot_roc_pr(some_curves(num_classes), tmp_path / "curves.png", of_what="a $very$ long name of a class of genomes")
     width, height = png_size(tmp_path / "curves.png")
     assert width > height > 600
+
+
+def test_the_curves_name_the_class_that_they_are_drawn_for(tmp_path, monkeypatch):
+    titles = []
+    monkeypatch.setattr(pictures, "_save", lambda figure, path: titles.extend(axes.get_title() for axes in figure.axes))
+    plot_roc_pr(some_curves(2), tmp_path / "curves.png", of_what="phage")
+    assert titles == ["ROC (phage)", "Precision and recall (phage)"]
 
 
 def test_a_curve_that_is_not_defined_is_left_out_with_a_word_in_the_log(tmp_path, caplog):

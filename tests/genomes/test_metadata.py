@@ -72,3 +72,22 @@ def test_shares_assign_whole_groups() -> None:
     contigs = contigs.assign(group=[name[0] for name in contigs["name"]])
     found = with_splits(contigs, [0.5, 0.25, 0.25], seed=1)
     assert (found.groupby("group")["split"].nunique() == 1).all() and set(found["split"]) == {"train", "valid", "test"}
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        ("first_word", "contig_1"),
+        ("header", "contig_1 of x"),
+        ("numbered", "12"),
+        ("file", "draft:contig_1"),
+    ],
+)
+def test_names_of_records_are_chosen(names, expected):
+    assert RecordRules(names=names).naming("a/draft.fa.gz", 10)("contig_1  of x", 2) == expected
+    with pytest.raises(InputError, match="second"):
+        RecordRules(names="second")
+
+
+def test_names_at_their_default_leave_the_options_of_a_store_as_they_were():
+    assert "names" not in RecordRules().options() and RecordRules(names="file").options()["names"] == "file"

@@ -474,3 +474,18 @@ def test_a_split_of_another_name_is_refused(tmp_path) -> None:
     table.write_text("accession\tsplit\nc1\tval\n")
     with pytest.raises(InputError, match="'val'; splits are called train, valid, test"):
         prepare([str(fasta)], str(tmp_path / "store"), str(table))
+
+
+def test_drafts_with_equal_contig_names_become_one_store(tmp_path: Path) -> None:
+    files = [tmp_path / "a.fa", tmp_path / "b.fna.gz"]
+    for number, path in enumerate(files):
+        text = f">contig_1 of {number}\nACGT\n>contig_2\nGGCC\n"
+        path.write_bytes(gzip.compress(text.encode()) if path.suffix == ".gz" else text.encode())
+    paths = [str(path) for path in files]
+    with pytest.raises(InputError, match=r"b\.fna\.gz.*a\.fa.*'contig_1 of 1'.*'contig_1 of 0'.*records\.names"):
+        prepare(paths, str(tmp_path / "s"), records=RecordRules(genome_by="file"))
+    store = prepare(paths, str(tmp_path / "s"), records=RecordRules(genome_by="file", names="file"))
+    assert store.contigs["name"].tolist() == ["a:contig_1", "a:contig_2", "b:contig_1", "b:contig_2"]
+    assert store.contigs["genome"].tolist() == ["a", "a", "b", "b"]
+    numbered = prepare(paths, str(tmp_path / "n"), records=RecordRules(names="numbered"))
+    assert numbered.contigs["name"].tolist() == ["1", "2", "3", "4"]

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import errno
+import io
 import json
 import logging
+import os
+import stat
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from hf_genomics.errors import InputError
+from hf_genomics.inference import growing_table as module
 from hf_genomics.inference.growing_table import GrowingTable
 
 HEADER, SETTINGS = ["id", "value"], {"model": "abc", "options": {"rna": False, "tracks": ("a", "b")}}
@@ -17,10 +23,12 @@ ROWS = [("a", 1.0), ("b\nb", 0.123456789), ("c\td", 2.5e-9), ("d", 3)]
 
 def grow(path: Path, rows: list, *, resume: bool = False, several: bool = False, stop: BaseException | None = None):
     """Write rows, those of sequences that are not there yet; raise ``stop`` behind the last one."""
-    with GrowingTable(path, HEADER, SETTINGS, resume, several) as table:
-        ids, done = list(dict.fromkeys(name for name, _ in rows)), table.num_sequences
-        for row in (row for row in rows if ids.index(row[0]) >= done):
-            table.write(row)
+    with GrowingTable(path, HEADER, SETTINGS, resume, 1 if several else None) as table:
+        done = table.num_sequences
+        numbers = np.cumsum([not several or value == 0 for _, value in rows]) - 1  # of the sequence of each row
+        for row, number in zip(rows, numbers, strict=True):
+            if number >= done:
+                table.write(row)
         if stop:
             raise stop
         table.finish()
@@ -76,7 +84,7 @@ def test_a_table_that_was_cut_anywhere_goes_on_behind_its_last_whole_row(tmp_pat
 
 
 def test_of_several_rows_the_last_sequence_is_written_again(tmp_path: Path) -> None:
-    rows = [("a", 1), ("a", 2), ("b", 1), ("b", 2), ("b", 3), ("c", 1)]
+    rows = [("a", 0), ("a", 2), ("a", 0), ("a", 2), ("a", 3), ("", 0)]  # names may be repeated or missing
     grow(tmp_path / "whole.tsv", rows, several=True)
     whole = (tmp_path / "whole.tsv").read_bytes()
     for count in range(len(rows) + 1):
@@ -109,13 +117,77 @@ def test_without_resume_an_old_one_is_replaced(tmp_path: Path, whole: bytes) -> 
     assert (tmp_path / "t.tsv").read_bytes() == whole
 
 
-def test_bad_input_leaves_nothing_but_a_failing_disk_leaves_the_rows(tmp_path: Path, caplog) -> None:
+def test_rows_are_kept_whatever_ends_the_run_and_nothing_is_kept_without_rows(tmp_path: Path, caplog) -> None:
     caplog.set_level(logging.WARNING)
     with pytest.raises(InputError):
-        grow(tmp_path / "t.tsv", ROWS[:2], stop=InputError("a bad letter"))
+        grow(tmp_path / "new" / "er" / "t.tsv", [], stop=InputError("a bad letter"))
     assert not list(tmp_path.iterdir()) and not caplog.text
-    error = InputError("cannot be read")
-    error.__cause__ = OSError("stale handle")
     with pytest.raises(InputError):
-        grow(tmp_path / "t.tsv", ROWS[:2], stop=error)
+        grow(tmp_path / "t.tsv", ROWS[:2], stop=InputError("a bad letter"))
     assert (tmp_path / ".t.tsv.partial" / "rows.tsv").exists() and "2 sequences" in caplog.text
+
+
+class FullDisk(io.StringIO):
+    """A file on a disk that has room for some more writes."""
+
+    room = 0
+
+    def write(self, text: str) -> int:
+        if FullDisk.room == 0:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        FullDisk.room -= 1
+        return self.real.write(text)
+
+    def close(self) -> None:
+        self.real.close()
+
+
+@pytest.mark.parametrize("room", [0, 1, 3])
+def test_a_full_disk_is_named_with_the_table_and_leaves_complete_rows(tmp_path, whole, room, monkeypatch):
+    def open_full(*args, **options):
+        full = FullDisk()
+        full.real = open(*args, **options)
+        return full
+
+    FullDisk.room = room
+    monkeypatch.setattr(module, "open", open_full, raising=False)
+    (tmp_path / "out").mkdir()
+    with pytest.raises(InputError, match=r"t\.tsv: cannot be written: No space"):
+        grow(tmp_path / "out" / "t.tsv", ROWS)
+    monkeypatch.undo()
+    assert bool(list((tmp_path / "out").iterdir())) == (room > 1), "a header is not worth keeping, rows are"
+    grow(tmp_path / "out" / "t.tsv", ROWS, resume=True)
+    assert (tmp_path / "out" / "t.tsv").read_bytes() == whole
+
+
+def test_repeated_and_missing_names_are_sequences_of_their_own(tmp_path: Path) -> None:
+    rows = [("a", 1.0), ("a", 2.0), ("", 3.0), ("", 4.0), ("a", float("nan"))]
+    grow(tmp_path / "whole.tsv", rows)
+    whole = (tmp_path / "whole.tsv").read_bytes()
+    assert whole.endswith(b"a\t\n"), "NaN is an empty cell"
+    for count in range(len(rows)):
+        with pytest.raises(KeyboardInterrupt):
+            grow(tmp_path / "t.tsv", rows[:count], stop=KeyboardInterrupt())
+        assert grow(tmp_path / "t.tsv", rows, resume=True).num_sequences == 5
+        assert (tmp_path / "t.tsv").read_bytes() == whole
+
+
+def test_a_link_stays_a_link_and_the_rows_are_next_to_what_it_leads_to(tmp_path: Path, whole: bytes) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link.tsv").symlink_to(tmp_path / "real" / "t.tsv")
+    with pytest.raises(KeyboardInterrupt):
+        grow(tmp_path / "link.tsv", ROWS[:2], stop=KeyboardInterrupt())
+    assert (tmp_path / "real" / ".t.tsv.partial").is_dir()
+    grow(tmp_path / "link.tsv", ROWS, resume=True)
+    assert (tmp_path / "link.tsv").is_symlink() and (tmp_path / "real" / "t.tsv").read_bytes() == whole
+
+
+def test_a_pipe_gets_each_row_at_once_and_cannot_be_continued(tmp_path: Path, whole: bytes) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    reader = os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK)
+    grow(tmp_path / "pipe", ROWS)
+    assert os.read(reader, 1000) == whole and stat.S_ISFIFO(os.stat(tmp_path / "pipe").st_mode)
+    assert os.listdir(tmp_path) == ["pipe"] or sorted(os.listdir(tmp_path)) == ["pipe", "whole.tsv"]
+    os.close(reader)
+    with pytest.raises(InputError, match="omit resume"):
+        grow(tmp_path / "pipe", ROWS, resume=True)

@@ -19,6 +19,7 @@ from hf_genomics import (
     KmerTokenizer,
 )
 from hf_genomics.inference.loading import (
+    check_finite,
     load_classifier,
     load_config,
     load_tokenizer,
@@ -151,6 +152,13 @@ def test_a_configuration_says_what_the_model_predicts_from_what(kind, task, mode
     assert found == task and found.source == "runs/model"
 
 
+@pytest.mark.parametrize(("saved_class", "positive"), [("other", "other"), ("bird", None), (None, None)])
+def test_a_configuration_says_which_class_is_positive(saved_class, positive, model_of):
+    config = model_of("classes")[0].config
+    config.positive_class = saved_class
+    assert task_of(config).positive == positive
+
+
 def test_a_saved_classifier_comes_with_its_tokenizer(saved):
     for kind in ("classes", "nucleotides", "parts"):
         model, tokenizer = load_classifier(saved(kind))
@@ -165,3 +173,22 @@ def test_a_model_without_a_fine_tuned_head_is_refused(tmp_path):
     KmerTokenizer(k=4).save_pretrained(tmp_path)
     with pytest.raises(InputError, match=r"tokenizer_config\.json .*\(4, 1\).*\(3, 1\)"):
         load_tokenizer(str(tmp_path))
+
+
+@pytest.mark.parametrize("value", ["nan", "inf", "-inf"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
+def test_a_weight_that_is_not_finite_is_named_with_its_file(folder: Path, value: str, dtype: torch.dtype) -> None:
+    model = AutoModelForSequenceClassification.from_pretrained(folder, dtype=dtype)
+    model.classifier.weight.data[0, :2] = float(value)
+    for path in folder.glob("*.safetensors"):
+        path.unlink()
+    model.save_pretrained(folder, max_shard_size=2000)
+    with pytest.raises(InputError, match=r"model-\d+-of-\d+\.safetensors: 2 of 64 values of classifier\.weight"):
+        load_classifier(str(folder))
+
+
+def test_large_finite_weights_whole_numbers_and_nothing_are_accepted() -> None:
+    large = torch.full((4,), 3e38)
+    check_finite([("large", large), ("ids", torch.arange(3)), ("empty", torch.zeros(0))], "m")
+    with pytest.raises(InputError, match="m: 1 of 4 values of large"):
+        check_finite([("large", torch.cat([large[1:], torch.tensor([float("nan")])]))], "m")

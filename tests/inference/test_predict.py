@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import gzip
+import itertools
 import json
+import os
+import stat
 import tracemalloc
 from pathlib import Path
 
@@ -18,7 +21,7 @@ from hf_genomics.inference import predict as module
 from hf_genomics.inference import scores as scores_module
 from hf_genomics.inference.predict import input_digest, model_digest
 from hf_genomics.inference.predictions import Predictions
-from hf_genomics.io.fasta import read_chunks
+from hf_genomics.io.fasta import read_unchecked_chunks
 from hf_genomics.labelled.columns import Columns
 from hf_genomics.labelled.tables import read_labelled
 
@@ -77,11 +80,12 @@ def test_every_kind_of_input_gives_the_same_predictions(kind, saved, draw, write
     fasta = write_fasta(tmp_path / "s.fasta", sequences)
     expected = predict(model, fasta, str(tmp_path / "fasta.tsv")).path.read_bytes()
     (tmp_path / "s.fa.gz").write_bytes(gzip.compress(Path(fasta).read_bytes()))
-    table, columns = write_table(tmp_path / "t.csv", sequences), Columns(id="name")
-    pd.read_csv(table, dtype=str).to_parquet(tmp_path / "t.parquet")
+    rows, columns = write_table(tmp_path / "t.csv", sequences), Columns(id="name")
+    pd.read_csv(rows, dtype=str).to_parquet(tmp_path / "t.parquet")
     dataset = Dataset.from_dict({"name": [f"s{row}" for row in range(len(sequences))], "sequence": sequences})
-    for source in (str(tmp_path / "s.fa.gz"), table, str(tmp_path / "t.parquet"), dataset):
-        assert predict(model, source, str(tmp_path / "p.tsv"), columns).path.read_bytes() == expected
+    for source in (str(tmp_path / "s.fa.gz"), rows, str(tmp_path / "t.parquet"), dataset):
+        table = predict(model, source, str(tmp_path / "p.tsv"), columns, overwrite=True)
+        assert table.path.read_bytes() == expected
 
 
 def test_the_first_rows_are_written_while_the_rest_is_read(saved, draw, write_fasta, tmp_path, monkeypatch):
@@ -89,11 +93,11 @@ def test_the_first_rows_are_written_while_the_rest_is_read(saved, draw, write_fa
     seen = []
 
     def watched(*args, **options):
-        for chunk in read_chunks(*args, **options):
+        for chunk in read_unchecked_chunks(*args, **options):
             seen.append(len(rows.read_text().splitlines()) if rows.exists() else 0)
             yield chunk
 
-    monkeypatch.setattr(module, "read_chunks", watched)
+    monkeypatch.setattr(module, "read_unchecked_chunks", watched)
     monkeypatch.setattr(scores_module, "_BUFFER_NT", 200)
     predict(saved("classes"), fasta, str(tmp_path / "p.tsv"), batch_size=4)
     assert seen[0] == 0 and seen[-1] > 50 and seen == sorted(seen)
@@ -123,10 +127,10 @@ def test_memory_does_not_grow_with_the_input(kind, form, saved, tmp_path, monkey
             else:
                 file.writelines(f">{number}\n{line * 50}\n" for number in range(nt // 4000))
         tracemalloc.start()
-        predict(saved(kind), str(path), str(tmp_path / "p.tsv"))
+        predict(saved(kind), str(path), str(tmp_path / "p.tsv"), overwrite=True)
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
-    assert peaks[1] < 1.3 * peaks[0] + 100_000, "names of records are remembered, to find those that come twice"
+    assert peaks[1] < 1.3 * peaks[0] + 20_000
 
 
 @pytest.mark.parametrize("kind", ["classes", "nucleotides", "tracks"])
@@ -183,20 +187,143 @@ def _stops_after_two(function):
 @pytest.mark.parametrize(
     ("content", "part"),
     [
-        (">a\nACGTACGT\n>b\nAC-T\n", "record 2 ('b'), position 3"),
-        (">a\nACGTACGT\n>b\nAC\n", "record 2 ('b'): 2 nt is shorter"),
-        (">a\nACGTACGT\n>a\nACGT\n", "record 2 ('a')"),
-        ("id,sequence\na,ACGTACGT\nb,AC-T\n", "data row 2, position 3"),
+        (">a\nMKVLAAGE\n>b\nMKLLE\n", "record 1 ('a'), position 4: 'L'"),
+        (">a\nAC-T\n", "record 1 ('a'), position 3: '-'"),
+        ("id,sequence\na,MKVLAAGE\n", "data row 1, position 4: 'L'"),
         ("", "the file is empty"),
     ],
 )
-def test_bad_input_is_refused_by_its_place_and_leaves_nothing(content, part, saved, tmp_path, monkeypatch):
+def test_a_file_without_dna_is_refused_by_its_place_and_leaves_nothing(content, part, saved, tmp_path, monkeypatch):
     monkeypatch.setattr(scores_module, "_BUFFER_NT", 1)  # the first row is written before the second is read
     (tmp_path / "in").write_text(content)
     with pytest.raises(InputError) as caught:
         predict(saved("classes"), str(tmp_path / "in"), str(tmp_path / "new" / "p.tsv"), batch_size=1)
     assert part in str(caught.value) and str(tmp_path / "in") in str(caught.value)
-    assert not list((tmp_path / "new").glob("*"))
+    assert not (tmp_path / "new").exists()
+
+
+GOOD = "ACGTTGCATTGA"
+BAD = {  # a bad record, and what the warning says
+    "short": ("AC", "shorter than the model reads"),
+    "empty": ("", "shorter than the model reads"),
+    "gap": ("ACGTACG-TACGT", "position 8: '-'"),
+    "stop": ("ACGTACGT*", "position 9: '*'"),
+    "protein": ("MKVLAAGE", "position 4: 'L'"),
+    "rna": ("ACGUACGU", "position 4: 'U'"),
+    "unknown": ("N" * 120, "without a known k-mer"),
+    "iupac": ("RYSWKM" * 5, "without a known k-mer"),
+    "known letters but no k-mer": ("ACNGTN" * 5, "without a known k-mer"),
+    "long, bad at its end": ("ACGT" * 40 + "!", "position 161: '!'"),
+}
+
+
+@pytest.mark.parametrize("form", ["records", "rows"])
+@pytest.mark.parametrize("kind", ["classes", "value", "several", "parts"])
+@pytest.mark.parametrize("name", BAD)
+def test_one_bad_record_gets_empty_cells_and_one_warning(name, kind, form, saved, tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(scores_module, "_BUFFER_NT", 1)
+    sequences, (bad, warned) = [GOOD, BAD[name][0], GOOD], BAD[name]
+    text = "".join(f">s\n{text}\n" for text in sequences)
+    (tmp_path / "in").write_text(text if form == "records" else "sequence\n" + "".join(f'"{s}"\n' for s in sequences))
+    table = predict(saved(kind), str(tmp_path / "in"), str(tmp_path / "p.tsv"), batch_size=1)
+    rows = [list(row.values()) for row in table]
+    assert [row[1] for row in rows] == ["12", str(len(bad)), "12"]
+    assert set(rows[1][2:]) == {""} and all(rows[0][2:]) and rows[0][1:] == rows[2][1:]
+    frame = table.to_pandas()
+    assert frame.iloc[1, 2:].isna().all() and not frame.iloc[[0, 2]].isna().any().any()
+    (warning,) = [record.getMessage() for record in caplog.records]
+    assert "1 of 3 sequences" in warning and warned in warning and str(tmp_path / "in") in warning
+    with pytest.raises(InputError) as caught:
+        predict(saved(kind), str(tmp_path / "in"), str(tmp_path / "q.tsv"), batch_size=1, strict=True)
+    assert f"{'record' if form == 'records' else 'data row'} 2" in str(caught.value)
+    found = predict(saved(kind), str(tmp_path / "in"), str(tmp_path / "q.tsv"), batch_size=1, resume=True)
+    assert found.path.read_bytes() == table.path.read_bytes(), "the rows before it were kept"
+
+
+def test_nucleotides_of_windows_without_information_are_intervals_without_a_class(saved, tmp_path, caplog):
+    text = GOOD * 4 + "N" * 200 + GOOD * 4  # windows of 40 nt
+    (tmp_path / "in.fa").write_text(f">a\n{text}\n>b\nAC\n>c\n\n>d\n{'N' * 50}\n>e\n{GOOD}\n")
+    table = predict(saved("nucleotides"), str(tmp_path / "in.fa"), str(tmp_path / "p.tsv"))
+    frame = table.to_pandas()
+    assert table.num_sequences == 5 and len(frame) == table.num_rows
+    for name, length in (("a", len(text)), ("b", 2), ("c", 0), ("d", 50), ("e", 12)):
+        rows = frame[frame["id"] == name]
+        assert rows["start"].iloc[0] == 0 and rows["end"].iloc[-1] == length
+        assert rows["start"].tolist()[1:] == rows["end"].tolist()[:-1]
+    empty = frame[frame["prediction"].isna()]
+    assert empty["probability"].isna().all() and empty["id"].tolist() == ["a", "b", "c", "d"]
+    assert empty["start"].tolist()[0] == 80 and empty["end"].tolist()[0] == 240
+    (warning,) = [record.getMessage() for record in caplog.records]
+    assert "3 of 5 sequences" in warning
+    plain = predict(saved("nucleotides"), str(tmp_path / "in.fa"), str(tmp_path / "q.tsv")).path.read_text()
+    assert "nan" not in plain.lower()
+
+
+def test_windows_without_information_do_not_count_in_the_mean(saved, tmp_path, caplog):
+    (tmp_path / "in.fa").write_text(f">a\n{GOOD * 10}\n>b\n{GOOD * 10}{'N' * 400}\n")
+    rows = [list(row.values())[2:] for row in predict(saved("classes"), str(tmp_path / "in.fa"), str(tmp_path / "p"))]
+    assert rows[0] == rows[1] and "1 predicted from less than half of their k-mers ('b')" in caplog.text
+
+
+def test_repeated_and_missing_names_are_predicted_in_order(saved, tmp_path, monkeypatch):
+    monkeypatch.setattr(scores_module, "_BUFFER_NT", 1)
+    (tmp_path / "in.fa").write_text(f">c 1\n{GOOD}\n>c 2\nACG\n>\nACGT\n>c\n{GOOD}AC\n")
+    for kind in ("classes", "nucleotides"):
+        whole = predict(saved(kind), str(tmp_path / "in.fa"), str(tmp_path / f"{kind}.tsv"), batch_size=1)
+        assert whole.num_sequences == 4
+        for stop in range(1, whole.num_rows):
+            rows = module.prediction_rows
+
+            def interrupted(*args, rows=rows, stop=stop):
+                yield from itertools.islice(rows(*args), stop)
+                raise KeyboardInterrupt
+
+            monkeypatch.setattr(module, "prediction_rows", interrupted)
+            with pytest.raises(KeyboardInterrupt):
+                predict(saved(kind), str(tmp_path / "in.fa"), str(tmp_path / "p.tsv"), batch_size=1, overwrite=True)
+            monkeypatch.setattr(module, "prediction_rows", rows)
+            options = {"batch_size": 1, "resume": True, "overwrite": True}
+            found = predict(saved(kind), str(tmp_path / "in.fa"), str(tmp_path / "p.tsv"), **options)
+            assert found.path.read_bytes() == whole.path.read_bytes()
+
+
+def test_outputs_of_a_model_that_overflows_are_empty_cells(model_of, saved, tmp_path, monkeypatch, caplog):
+    model, tokenizer = model_of("classes")
+    model.classifier.weight.data[:] = 3e38  # finite, but their sums are not
+    monkeypatch.setattr(module, "load_classifier", lambda name: (model, tokenizer))
+    (tmp_path / "in.fa").write_text(f">a\n{GOOD}\n")
+    [row] = predict(saved("classes"), str(tmp_path / "in.fa"), str(tmp_path / "p.tsv"))
+    assert list(row.values())[2:] == ["", "", ""] and "NaN or infinity" in caplog.text
+    with pytest.raises(InputError, match="float32"):
+        predict(saved("classes"), str(tmp_path / "in.fa"), str(tmp_path / "q.tsv"), strict=True)
+
+
+def test_a_pair_that_cannot_be_read_does_not_decide_over_its_table(saved, tmp_path, caplog):
+    rows = [(GOOD, GOOD), (GOOD, "N" * 20), (GOOD, "AC"), ("ACGT" * 500, GOOD), (GOOD, "AC-T"), (GOOD, GOOD)]
+    pd.DataFrame(rows, columns=["sequence", "other"]).to_csv(tmp_path / "t.csv", index=False)
+    table = predict(saved("pairs"), str(tmp_path / "t.csv"), str(tmp_path / "p.tsv"), Columns(pair="other"))
+    assert table.to_pandas()["prediction"].isna().tolist() == [False, True, True, True, True, False]
+    assert "4 of 6" in caplog.text
+
+
+def test_an_existing_output_and_an_input_are_not_overwritten_silently(saved, tmp_path):
+    fasta = tmp_path / "in.fa"
+    fasta.write_text(f">a\n{GOOD}\n")
+    (tmp_path / "link.fa").symlink_to(fasta)
+    os.link(fasta, tmp_path / "hard.fa")
+    (tmp_path / "old.tsv").write_text("mine")
+    for output in ("in.fa", "./in.fa", "link.fa", "hard.fa"):
+        with pytest.raises(InputError, match="is what is read"):
+            predict(saved("classes"), str(fasta), f"{tmp_path}/{output}", overwrite=True)
+    config = Path(saved("classes")) / "config.json"
+    with pytest.raises(InputError, match="is what is read"):
+        predict(saved("classes"), str(fasta), str(config), overwrite=True)
+    with pytest.raises(InputError, match="--overwrite true"):
+        predict(saved("classes"), str(fasta), str(tmp_path / "old.tsv"))
+    assert (tmp_path / "old.tsv").read_text() == "mine" and config.read_text().startswith("{")
+    (tmp_path / "old.tsv").chmod(0o640)
+    predict(saved("classes"), str(fasta), str(tmp_path / "old.tsv"), overwrite=True)
+    assert stat.S_IMODE((tmp_path / "old.tsv").stat().st_mode) == 0o640
 
 
 def test_a_sequence_file_is_refused_where_tracks_are_needed(saved, tmp_path):

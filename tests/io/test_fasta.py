@@ -160,7 +160,7 @@ def test_bad_letter_is_named_with_record_and_position(
         (b">a\nACGT\r", "carriage return"),
         (b">a\r\r\nACGT\r\r\n", "carriage return"),
         (b"; old comment\n>a\nACGT\n", "text before the first header: '; old comment'"),
-        (b"<!DOCTYPE html>\n<html>", "text before the first header"),
+        (b"<!DOCTYPE html>\n<html>", "HTML"),
         (b"\xef\xbb\xbf>a\nACGT\n", "byte order mark"),
         (">a\nAC\n".encode("utf-16"), "UTF-16"),
         (b"ID   X; SV 1;\n", "EMBL"),

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from hf_genomics.errors import InputError
-from hf_genomics.io.files import check_format, input_errors, open_binary, sha256_of, shorten
+from hf_genomics.io.files import input_errors, open_binary, sha256_of, shorten
 
 
 @pytest.mark.parametrize("zipped", [False, True])
@@ -25,29 +25,11 @@ def test_compression_is_recognised_by_content(tmp_path: Path, name: str, zipped:
 
 
 @pytest.mark.parametrize(
-    ("start", "facts"),
-    [
-        (b"", ["empty", "FASTA"]),
-        (b"PAR1", ["Parquet"]),
-        (b"BAM\x01", ["BAM", "samtools"]),
-        (b"\x1f\x8b\x08", ["gzip inside gzip"]),
-    ],
-)
-def test_a_known_format_that_is_not_read_is_named(start: bytes, facts: list[str]) -> None:
-    with pytest.raises(InputError) as error:
-        check_format("x.bin", start)
-    assert str(error.value).startswith("x.bin: ") and all(fact in str(error.value) for fact in facts)
-
-
-def test_other_files_pass_the_check_of_formats() -> None:
-    check_format("x", b">a\nACGT")
-
-
-@pytest.mark.parametrize(
     ("raised", "fact"),
     [
         (FileNotFoundError(2, "No such file"), "no such file"),
         (IsADirectoryError(21, "Is a directory"), "folder"),
+        (NotADirectoryError(20, "Not a directory"), "no such file"),
         (EOFError("end"), "gzip"),
         (UnicodeDecodeError("utf-8", b"\xff", 0, 1, "invalid start byte"), "UTF-8"),
         (PermissionError(13, "Permission denied"), "Permission denied"),

@@ -3,14 +3,26 @@
 from __future__ import annotations
 
 import gzip
+import tempfile
 from pathlib import Path
 
 import pandas as pd
+import pyarrow
+import pyarrow.parquet
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from hf_genomics.errors import InputError
 from hf_genomics.io.files import open_binary
-from hf_genomics.io.text_tables import column_names, kind_of, list_names, read_text_columns, text_frames
+from hf_genomics.io.text_tables import (
+    column_names,
+    kind_of,
+    list_names,
+    read_text_columns,
+    separator_of,
+    text_frames,
+)
 
 TABLE = "id,sequence\na,ACGT\nb,GG\n"
 
@@ -55,6 +67,77 @@ def test_cells_are_texts_whatever_they_look_like(tmp_path: Path) -> None:
     frame = read_text_columns(tmp_path / "t.parquet", ["a", "b"])
     assert frame.to_dict("list") == {"a": ["1", ""], "b": ["1.0", "0.5"]}
     assert column_names(tmp_path / "t.csv") == column_names(tmp_path / "t.parquet") == ["a", "b"]
+
+
+SPREADSHEETS = {
+    "commas": TABLE.encode(),
+    "tabs": TABLE.replace(",", "\t").encode(),
+    "semicolons": TABLE.replace(",", ";").encode(),
+    "sep line": b"sep=;\r\n" + TABLE.replace(",", ";").replace("\n", "\r\n").encode(),
+    "sep line of another mark": b'"sep=|"\n' + TABLE.replace(",", "|").encode(),
+    "UTF-8 of Excel": TABLE.encode("utf-8-sig"),
+    "UTF-8 of Excel, semicolons": TABLE.replace(",", ";").encode("utf-8-sig"),
+    "Unicode text of Excel": TABLE.replace(",", "\t").encode("utf-16"),
+    "big-endian": b"\xfe\xff" + TABLE.encode("utf-16-be"),
+    "UTF-16, zipped": gzip.compress(TABLE.encode("utf-16"), mtime=0),
+    "UTF-32": TABLE.encode("utf-32"),
+    "old Mac": TABLE.replace("\n", "\r").encode(),
+    "quoted": b'"id","sequence"\n"a","ACGT"\n"b","GG"\n',
+    "quoted semicolons": b'"id";"sequence"\n"a";"ACGT"\n"b";"GG"\n',
+    "empty columns": b"id,sequence,,\na,ACGT,,\nb,GG,,\n",
+    "blank lines": b"\n\nid,sequence\n\na,ACGT\nb,GG\n\n",
+}
+
+
+@pytest.mark.parametrize("content", SPREADSHEETS.values(), ids=SPREADSHEETS)
+def test_tables_are_read_as_spreadsheets_write_them(content: bytes, tmp_path: Path) -> None:
+    (tmp_path / "t").write_bytes(content)
+    frame = read_text_columns(tmp_path / "t", ["id", "sequence"], [])
+    assert frame.to_dict("list") == {"id": ["a", "b"], "sequence": ["ACGT", "GG"]}
+    assert column_names(tmp_path / "t")[:2] == ["id", "sequence"]
+
+
+@pytest.mark.parametrize(
+    ("header", "row", "separator"),
+    [
+        ("sequence;label", "ACGT;0,5", ";"),  # a decimal comma
+        ("sequence;label", "", ";"),
+        ("sequence,note;x", "ACGT,a", ","),
+        ("sequence;note,x", "ACGT;a", ";"),
+        ('"a;b",label', "ACGT,a", ","),
+        ("a;b\tlabel", "ACGT\t0", "\t"),
+        ("sequence", "ACGT;a", ","),
+    ],
+)
+def test_the_first_lines_show_the_separator(header: str, row: str, separator: str) -> None:
+    assert separator_of(header, row) == separator
+
+
+@given(
+    st.lists(st.lists(st.text("ab ,;\"'0.", max_size=4), min_size=4, max_size=4), min_size=1, max_size=4),
+    st.sampled_from(",;\t"),
+)
+def test_cells_come_back_as_they_were_written_with_any_separator(rows: list[list[str]], separator: str) -> None:
+    frame = pd.DataFrame(rows, columns=["sequence", "a label", 'in "quotes"', "x.y"])
+    with tempfile.TemporaryDirectory() as folder:
+        frame.to_csv(f"{folder}/t", sep=separator, index=False)
+        assert read_text_columns(f"{folder}/t", list(frame)).to_dict("list") == frame.to_dict("list")
+
+
+@pytest.mark.parametrize("wanted", [[], None])
+def test_of_two_columns_of_one_name_neither_is_taken(wanted: list[str] | None, tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("id,label,x,label\na,1,2,3\n")
+    assert column_names(tmp_path / "t.csv") == ["id", "label", "x", "label"]
+    with pytest.raises(InputError, match=r"t\.csv: columns 2 and 4 are both called 'label'"):
+        read_text_columns(tmp_path / "t.csv", ["label"], wanted)
+    assert list(read_text_columns(tmp_path / "t.csv", ["id"], ["x"])) == ["id", "x"]  # others do no harm
+    pyarrow.parquet.write_table(
+        pyarrow.table([["a"], ["1"], ["2"]], names=["id", "label", "label"]), tmp_path / "t.parquet"
+    )
+    with pytest.raises(InputError, match=r"t\.parquet: columns 2 and 3 are both called 'label'"):
+        read_text_columns(tmp_path / "t.parquet", ["label"], wanted)
+    with pytest.raises(InputError, match="no column 'label.1'"):  # a name that only pandas has given
+        read_text_columns(tmp_path / "t.csv", ["label.1"])
 
 
 def test_needed_columns_are_missed_by_name_and_others_are_read_where_they_are(tmp_path: Path) -> None:

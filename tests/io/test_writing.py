@@ -125,8 +125,8 @@ def test_a_partial_file_has_another_name_each_time(tmp_path: Path) -> None:
 
 
 def test_json_holds_numbers_of_numpy_and_null_for_nan(tmp_path: Path) -> None:
-    write_json(tmp_path / "x", {1: (np.float32(0.5), np.int64(3), float("nan")), "b": [None, True]})
-    assert json.loads((tmp_path / "x").read_text()) == {"1": [0.5, 3, None], "b": [None, True]}
+    write_json(tmp_path / "x", {1: (np.float32(0.5), np.int64(3), float("nan")), "b": [None, True, -np.inf]})
+    assert json.loads((tmp_path / "x").read_text()) == {"1": [0.5, 3, None], "b": [None, True, None]}
 
 
 def test_tsv_quotes_cells_and_rounds_floats(tmp_path: Path) -> None:

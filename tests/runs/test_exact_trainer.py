@@ -11,7 +11,7 @@ from itertools import product
 import pytest
 import torch
 from tiny_runs import SET_UPS, one_error, outcome, plant, steps_of_valid
-from transformers import TrainingArguments
+from transformers import Trainer, TrainingArguments
 
 from hf_genomics import KmerBertConfig, KmerBertForMaskedLM
 from hf_genomics.errors import InputError
@@ -169,6 +169,26 @@ def test_what_is_saved_loads_and_holds_no_pickle(tmp_path):
     assert not list((tmp_path / "saved").glob("*.bin"))
     loaded = KmerBertForMaskedLM.from_pretrained(tmp_path / "saved")
     assert all(torch.equal(weight, loaded.state_dict()[name]) for name, weight in trainer.model.state_dict().items())
+
+
+@pytest.mark.parametrize("value", [float("nan"), None, 0.5])
+def test_a_best_model_needs_a_score_with_a_value_and_logs_hold_no_nan(tmp_path, monkeypatch, value):
+    trainer = small_trainer(tmp_path)
+    trainer.args.metric_for_best_model = "r2"
+
+    def evaluated(self, *args, **kwargs):
+        metrics = {"eval_loss": 1.0, "eval_r2": value, "eval_mcc": float("inf")}
+        self.log(metrics)
+        return metrics
+
+    monkeypatch.setattr(Trainer, "evaluate", evaluated)
+    if value == 0.5:
+        assert trainer.evaluate()["eval_r2"] == 0.5
+    else:
+        with pytest.raises(InputError, match=r"metric_for_best_model: eval_r2 has no value at step 0"):
+            trainer.evaluate()
+    (entry,) = trainer.state.log_history
+    assert "NaN" not in json.dumps(entry, allow_nan=False) and entry["eval_mcc"] is None
 
 
 def small_trainer(folder):

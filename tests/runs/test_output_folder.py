@@ -10,7 +10,7 @@ from torch import nn
 from transformers import TrainingArguments
 
 from hf_genomics.errors import InputError
-from hf_genomics.runs.output_folder import check_room, claim_output_dir, clear_outputs
+from hf_genomics.runs.output_folder import check_inputs_kept, check_room, claim_output_dir, clear_outputs
 
 
 def claim(path, overwrite=False, resume=False):
@@ -84,3 +84,18 @@ def test_a_run_that_the_disk_has_no_room_for_does_not_begin(start, tmp_path):
     assert code == 2
     assert "a checkpoint needs 0.00409 GB, the disk has 0.001 GB left" in one_error(text)
     assert not (tmp_path / "out").exists()
+
+
+def test_a_run_does_not_replace_what_it_reads(tmp_path):
+    folder = tmp_path / "run"
+    (folder / "checkpoint-9").mkdir(parents=True)
+    for name in ("train.tsv", "train.csv", "checkpoint-9/model.safetensors"):
+        (folder / name).write_text("")
+    (tmp_path / "link").symlink_to(folder / "train.tsv")
+    (tmp_path / "same").symlink_to(folder)
+    for inside in ("run", "run/train.tsv", "run/../run/train.tsv", "link", "run/checkpoint-9", "same"):
+        with pytest.raises(InputError, match=r"data\.train.*trainer\.output_dir"):
+            check_inputs_kept(folder, {"data.train": f"{tmp_path}/{inside}"})
+    for other in ("run/train.csv", "none", "run/none.tsv"):
+        check_inputs_kept(folder, {"data.train": f"{tmp_path}/{other}"})
+    check_inputs_kept(tmp_path / "new", {"pretrained": "user/model"})

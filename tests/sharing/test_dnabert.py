@@ -335,7 +335,7 @@ REFUSED = {
     "a_decoder": (with_config(is_decoder=True), "is_decoder=True"),
     "pruned": (with_config(pruned_heads={"0": [1]}), "pruned_heads"),
     "other_sizes": (with_config(hidden_size=64), "other sizes than config.json says"),
-    "a_type": (with_config(hidden_size="32"), "'hidden_size' expected int"),
+    "a_type": (with_config(hidden_size="32"), "dnabert/config.json: 'hidden_size' must be a whole number, not '32'"),
     "no_names": (with_config(id2label=[]), "dnabert/config.json: 'id2label'"),
     "code": (
         lambda folder: torch.save(Payload(), folder / "pytorch_model.bin"),

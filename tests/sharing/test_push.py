@@ -11,13 +11,14 @@ import torch
 from huggingface_hub import HfApi
 from loopback_hub import LoopbackHub
 
-from hf_genomics import KmerBertForMaskedLM, KmerTokenizer, push
+from hf_genomics import KmerBertForMaskedLM, KmerTokenizer, card, push
 from hf_genomics.errors import InputError
 
 
 def test_a_hub_that_cannot_be_reached_is_one_line(tiny_config, tmp_path, monkeypatch):
     for part in (KmerBertForMaskedLM(tiny_config), KmerTokenizer(3)):
         part.save_pretrained(tmp_path)
+    card(str(tmp_path))
     monkeypatch.setattr("hf_genomics.sharing.push.HfApi", lambda: HfApi(endpoint="http://127.0.0.1:9", token="x"))
     with pytest.raises(InputError, match=r"^user/model: cannot be pushed to \("):
         push(str(tmp_path), "user/model")
@@ -106,4 +107,34 @@ def test_a_folder_without_a_complete_model_is_not_pushed(tiny_config, tmp_path, 
         part.save_pretrained(tmp_path)
     (tmp_path / missing).unlink()
     with pytest.raises(InputError, match=missing.replace("model", r"\*")):
+        push(str(tmp_path), "user/model")
+
+
+@pytest.fixture
+def unreachable(monkeypatch):
+    """A Hub that must not be asked."""
+
+    def reached():
+        raise AssertionError("the Hub must not be asked")
+
+    monkeypatch.setattr("hf_genomics.sharing.push.HfApi", reached)
+
+
+def test_a_dry_run_lists_files_and_sizes_and_uploads_nothing(tiny_config, tmp_path, unreachable):
+    for part in (KmerBertForMaskedLM(tiny_config), KmerTokenizer(3)):
+        part.save_pretrained(tmp_path)
+    (tmp_path / "training_args.bin").write_bytes(b"x")
+    card(str(tmp_path))
+    found = push(str(tmp_path), "user/model", dry_run=True)
+    assert found["commit"] is None and "training_args.bin" not in found["files"]
+    assert found["files"]["model.safetensors"] == (tmp_path / "model.safetensors").stat().st_size
+
+
+def test_a_model_without_a_card_or_with_a_wrong_one_is_not_pushed(tiny_config, tmp_path, unreachable):
+    for part in (KmerBertForMaskedLM(tiny_config), KmerTokenizer(3)):
+        part.save_pretrained(tmp_path)
+    with pytest.raises(InputError, match=r"README\.md does not exist.*hf-genomics card"):
+        push(str(tmp_path), "user/model")
+    (tmp_path / "README.md").write_text("---\nlicense: mit\n---\n# A\n\n## Data\n")
+    with pytest.raises(InputError, match="'Data' is empty"):
         push(str(tmp_path), "user/model")

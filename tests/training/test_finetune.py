@@ -26,6 +26,7 @@ from hf_genomics.inference.scores import predict_scores
 from hf_genomics.labelled.columns import Columns
 from hf_genomics.labelled.data import LabelledData
 from hf_genomics.labelled.windows import LabelledWindows
+from hf_genomics.reports.card_file import check_card
 from hf_genomics.training.finetune import finetune, plan_finetuning, run_finetuning
 from hf_genomics.training.head import Head
 
@@ -71,6 +72,11 @@ def arguments(folder, **options):
     return TrainingArguments(str(folder), **(settings | options))
 
 
+def numbers(scores):
+    """The scores without what they mean."""
+    return {name: value for name, value in scores.items() if isinstance(value, float)}
+
+
 def pretrained(home):
     return str(home / "pretrained")
 
@@ -97,10 +103,13 @@ def test_a_run_leaves_model_numbers_predictions_and_pictures(tuned):
     left = {path.name for path in folder.iterdir() if path.suffix != ".py"}  # besides the code
     assert left == {
         *("config.json", "model.safetensors", "tokenizer_config.json", "trainer_state.json"),
-        *("metrics.json", "predictions.tsv", "loss.png", "roc_pr.png", "confusion.png"),
+        *("metrics.json", "predictions.tsv", "loss.png", "roc_pr.png", "confusion.png", "run.json", "README.md"),
     }
+    check_card(folder)
     assert json.loads((folder / "metrics.json").read_text()) == metrics
-    assert set(metrics["test"]) == SCORES and metrics["train_sequences"] == 160 and metrics["test_sequences"] == 60
+    assert set(numbers(metrics["test"])) == SCORES and metrics["test"]["positive"] == "gc"
+    assert metrics["task"]["counts"]["valid"] == {"at": 20, "gc": 20}
+    assert metrics["train_sequences"] == 160 and metrics["test_sequences"] == 60
     log = json.loads((folder / "trainer_state.json").read_text())["log_history"]
     assert [entry["step"] for entry in log if "eval_macro_recall" in entry] == [20, 40, 60]
 
@@ -115,7 +124,7 @@ def test_predictions_have_a_row_per_test_sequence_and_a_probability_per_class(tu
     assert ((found["p_gc"] > 0.5) == (found["prediction"] == "gc")).all()
     labels = (found["label"] == "gc").astype(int).to_numpy()
     scores = classification_metrics(found[["p_at", "p_gc"]].to_numpy(), labels)
-    assert scores == pytest.approx(metrics["test"], abs=1e-5)
+    assert scores == pytest.approx(numbers(metrics["test"]), abs=1e-5)
 
 
 def test_the_classes_are_named_in_the_configuration(tuned):
@@ -126,7 +135,8 @@ def test_the_classes_are_named_in_the_configuration(tuned):
 def test_evaluate_says_of_the_saved_model_what_finetune_said(tuned, home, tmp_path):
     folder, metrics = tuned
     scores = evaluate(str(folder), tables(home, "test"), str(tmp_path / "out"), positive="gc", batch_size=7)
-    assert scores == pytest.approx(metrics["test"], abs=1e-6)
+    assert numbers(scores) == pytest.approx(numbers(metrics["test"]), abs=1e-6)
+    assert scores["positive"] == "gc" and scores["task"]["counts"] == {"test": metrics["task"]["counts"]["test"]}
     assert json.loads((tmp_path / "out" / "metrics.json").read_text()) == scores
     assert {path.name for path in (tmp_path / "out").iterdir()} == {
         *("metrics.json", "predictions.tsv", "roc_pr.png", "confusion.png")
@@ -185,7 +195,8 @@ def test_predict_reads_lower_case_and_unknown_letters_and_rna_when_told(tuned, t
     (tmp_path / "in.fa").write_text(">upper\nACGTTGATTTGACC\n>lower\nacgttgatttgacc\n>unknown\nNNNNNNNN\n")
     predict(str(folder), str(tmp_path / "in.fa"), str(tmp_path / "p.tsv"))
     found = pd.read_csv(tmp_path / "p.tsv", sep="\t")
-    assert found["p_gc"][0] == pytest.approx(found["p_gc"][1], abs=2e-6) and found["p_gc"].notna().all()
+    assert found["p_gc"][0] == pytest.approx(found["p_gc"][1], abs=2e-6)
+    assert found["p_gc"].isna().tolist() == [False, False, True], "nothing is said about letters that nobody knows"
     (tmp_path / "rna.fa").write_text(">r\nACGUUGAUUUGACC\n")
     with pytest.raises(InputError, match="rna: true"):
         predict(str(folder), str(tmp_path / "rna.fa"), str(tmp_path / "q.tsv"))
@@ -229,7 +240,8 @@ def test_labels_with_decimals_make_a_regression(home, tmp_path):
     assert regression_metrics(found["prediction"], found["label"]) == pytest.approx(metrics["test"], abs=2e-3)
 
     scores = evaluate(str(tmp_path / "out"), data, str(tmp_path / "evaluated"))
-    assert scores == pytest.approx(metrics["test"], abs=1e-5)
+    assert scores.pop("leaks") == metrics["leaks"] == {"train/test": 0}
+    assert numbers(scores) == pytest.approx(metrics["test"], abs=1e-5)
     predict(str(tmp_path / "out"), str(home / "test.csv"), str(tmp_path / "p.tsv"))
     again = pd.read_csv(tmp_path / "p.tsv", sep="\t")
     assert list(again.columns) == ["id", "length", "prediction"]
@@ -420,7 +432,7 @@ def test_windows_of_a_labelled_store_are_learnt(home, store, tmp_path):
     assert set(genomes.values()) == {10} and all("test" in genome for genome in genomes)
     assert set(found["length"]) == {45}
     scores = evaluate(str(tmp_path / "out"), data, str(tmp_path / "evaluated"), positive="high")
-    assert scores == pytest.approx(metrics["test"], abs=1e-6)
+    assert numbers(scores) == pytest.approx(numbers(metrics["test"]), abs=1e-6)
 
 
 def test_a_store_of_other_classes_than_the_models_is_refused(tuned, store, tmp_path):
@@ -458,6 +470,15 @@ def test_a_plan_builds_everything_and_writes_nothing_until_it_is_run(home, tmp_p
     assert (len(plan.splits.training), plan.splits.validation, len(plan.splits.test)) == (160, None, 60)
     assert plan.network.config.classifier_dropout == 0.2 and plan.tokenizer.k == 3
     assert run_finetuning(plan)["test_sequences"] == 60 and (tmp_path / "out" / "model.safetensors").exists()
+
+
+def test_rows_without_a_known_kmer_are_omitted_and_pretrained_weights_are_finite(home, tmp_path, caplog):
+    rows = pd.read_csv(home / "train.csv")
+    rows.loc[3, "sequence"] = "N" * 40
+    rows.to_csv(tmp_path / "t.csv", index=False)
+    data = LabelledData(train=str(tmp_path / "t.csv"), test=str(home / "test.csv"))
+    plan = plan_finetuning(str(home / "pretrained"), data, TrainingArguments(str(tmp_path / "out")))
+    assert len(plan.splits.training) == len(rows) - 1 and "1 of" in caplog.text and "'4'" in caplog.text
 
 
 def test_old_keys_reach_the_head_with_a_warning(home, tmp_path, monkeypatch):

@@ -22,6 +22,7 @@ from hf_genomics import (
     prepare,
 )
 from hf_genomics.errors import InputError
+from hf_genomics.reports.card_file import check_card
 from hf_genomics.runs.callbacks import SetEpoch
 from hf_genomics.training.arguments import PretrainingArguments
 from hf_genomics.training.pretrain import PretrainingData, choose_packing, plan_pretraining, pretrain
@@ -87,8 +88,9 @@ def test_a_run_leaves_model_tokenizer_numbers_log_and_picture(run, tmp_path):
     left = {path.name for path in (tmp_path / "out").iterdir() if path.suffix != ".py"}  # besides the code
     assert left == {
         *("config.json", "model.safetensors", "tokenizer_config.json"),
-        *("metrics.json", "metrics.jsonl", "trainer_state.json", "loss.png"),
+        *("metrics.json", "metrics.jsonl", "trainer_state.json", "loss.png", "run.json", "README.md"),
     }
+    check_card(tmp_path / "out")
     assert json.loads((tmp_path / "out" / "metrics.json").read_text()) == metrics
     log = json.loads((tmp_path / "out" / "trainer_state.json").read_text())["log_history"]
     assert [entry["step"] for entry in log if "loss" in entry] == [2, 4, 6]

@@ -10,6 +10,7 @@ import torch
 
 from hf_genomics import FusionKmerBertConfig, HierarchicalKmerBertConfig, KmerBertConfig
 from hf_genomics.errors import InputError
+from hf_genomics.labelled.columns import check_task
 from hf_genomics.labelled.sequences import LabelledSequences
 from hf_genomics.labelled.task import Task
 from hf_genomics.sequence import as_letters
@@ -18,7 +19,6 @@ from hf_genomics.training.settings import (
     TrainingStatistics,
     balanced_weights,
     check_head,
-    check_task,
     derive_config,
     digest,
     digest_arrays,

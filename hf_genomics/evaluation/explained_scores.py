@@ -1,0 +1,133 @@
+"""Put beside scores what they mean: the class they refer to, how many are in each mean, and why one has no value."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+_OF_ONE_CLASS = ("mcc", "auroc", "auprc")
+_OF_VARYING_TARGETS = ("r2", "pearson", "spearman")
+
+
+def explain_classification(
+    scores: Mapping[str, float],
+    predictions: np.ndarray,
+    labels: np.ndarray,
+    names: Sequence[str],
+    positive: str | None,
+) -> dict[str, Any]:
+    """Return the scores of classes, and what they mean.
+
+    Args:
+        scores: as `classification_metrics` returns them.
+        predictions: probabilities, (examples, classes).
+        labels: class ids, (examples,).
+        names: names of the classes.
+        positive: name of the positive class of two; None for another number of classes.
+
+    Returns:
+        The scores; "positive", the class that f1 and auprc refer to, if there are two; "means_over", the number of
+        classes in each mean; and "undefined", the reason for each score that is NaN, if there is one.
+    """
+    occurring = np.unique(labels)
+    decided = np.union1d(occurring, predictions.argmax(axis=1))
+    means = {"macro_recall": len(occurring), "macro_precision": len(decided), "f1_macro": len(decided)}
+    if len(names) > 2:
+        ranked = len(occurring) if len(occurring) > 1 else 0
+        means |= {"f1": len(decided), "auroc": ranked, "auprc": ranked}
+    explained: dict[str, Any] = dict(scores)
+    if positive is not None and len(names) == 2:
+        explained["positive"] = positive
+    return explained | {"means_over": means} | _reasons(scores, undefined_by_classes(labels, names))
+
+
+def explain_columns(
+    scores: Mapping[str, float],
+    each: Mapping[str, Mapping[str, float]],
+    predictions: np.ndarray,
+    labels: np.ndarray,
+    problem: str,
+) -> dict[str, Any]:
+    """Return the scores of several labels or targets, or of one value, and what they mean.
+
+    Args:
+        scores: means over the columns.
+        each: scores of each column by its name, in the order of the columns.
+        predictions: probabilities or predicted numbers, (examples, columns).
+        labels: true labels or targets, (examples, columns), NaN where missing.
+        problem: "multi_label_classification" or "regression".
+
+    Returns:
+        The scores; "undefined", the reason for each score that is NaN; and, if there are several columns, "means_over",
+        the number of columns in each mean, and "each", the scores of every column with the reasons of its own.
+    """
+    reasons = undefined_by_columns(labels, problem, predictions)
+    explained: dict[str, Any] = dict(scores) | _reasons(scores, reasons)
+    if len(each) < 2:
+        return explained
+    explained["means_over"] = {name: sum(not np.isnan(one[name]) for one in each.values()) for name in scores}
+    explained["each"] = {}
+    for number, (column, of_column) in enumerate(each.items()):
+        one = slice(number, number + 1)
+        reasons = undefined_by_columns(labels[:, one], problem, predictions[:, one])
+        explained["each"][column] = dict(of_column) | _reasons(of_column, reasons)
+    return explained
+
+
+def undefined_by_classes(labels: np.ndarray, names: Sequence[str]) -> dict[str, str]:
+    """Return the scores of classes that the true labels leave without a value, and why.
+
+    Args:
+        labels: class ids, (examples,).
+        names: names of the classes.
+
+    >>> undefined_by_classes(np.array([1, 1]), ["a", "b"])["auroc"]
+    "every label is 'b'"
+    """
+    occurring = np.unique(labels)
+    if len(occurring) > 1:
+        return {}
+    why = f"every label is {names[int(occurring[0])]!r}" if len(occurring) else "there is no label"
+    return dict.fromkeys(_OF_ONE_CLASS, why)
+
+
+def undefined_by_columns(labels: np.ndarray, problem: str, predictions: np.ndarray | None = None) -> dict[str, str]:
+    """Return the scores of labels or targets that have no value because none of the columns defines them, and why.
+
+    Args:
+        labels: true labels or targets, (examples, columns), NaN where missing.
+        problem: "multi_label_classification" or "regression".
+        predictions: predicted numbers, (examples, columns); None for what the labels decide alone.
+
+    >>> undefined_by_columns(np.array([[0.0], [0.0]]), "multi_label_classification")["auroc"]
+    'the label is 0 in every row'
+    """
+    columns = [column[~np.isnan(column)] for column in labels.T]
+    many = len(columns) > 1
+    if not any(map(len, columns)):
+        scores = ("f1", "auroc", "auprc") if problem != "regression" else ("mse", "mae", *_OF_VARYING_TARGETS)
+        return dict.fromkeys(scores, "no row has a label")
+    varying = [len(column) > 1 and np.ptp(column) > 0 for column in columns]
+    if problem == "multi_label_classification":
+        reasons = {} if any((column == 1).any() for column in columns) else {"f1": "no row has the label"}
+        if not any(varying):
+            first = next(column[0] for column in columns if len(column))
+            why = "no label has both 0 and 1" if many else f"the label is {first:g} in every row"
+            reasons |= dict.fromkeys(("auroc", "auprc"), why)
+        return reasons
+    if not any(varying):
+        why = "no target varies" if many else f"the target is {columns[0][0]:g} in every row"
+        return dict.fromkeys(_OF_VARYING_TARGETS, why)
+    if predictions is None:
+        return {}
+    known = [column[~np.isnan(truth)] for column, truth in zip(predictions.T, labels.T, strict=True)]
+    predicted = any(varies and np.ptp(column) > 0 for column, varies in zip(known, varying, strict=True))
+    return {} if predicted else dict.fromkeys(("pearson", "spearman"), "the predictions do not vary")
+
+
+def _reasons(scores: Mapping[str, float], reasons: Mapping[str, str]) -> dict[str, dict[str, str]]:
+    """Return {"undefined": the reason for each score that is NaN}; nothing if all scores have a value."""
+    undefined = {name: reasons.get(name, "not a number") for name, value in scores.items() if np.isnan(value)}
+    return {"undefined": undefined} if undefined else {}

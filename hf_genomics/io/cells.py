@@ -1,0 +1,74 @@
+"""Tell what the texts of a table's cells look like: numbers, numbers in another notation, yes or no, or words."""
+
+from __future__ import annotations
+
+import re
+from typing import Literal, TypeAlias
+
+#: What a text looks like. "whole" and "decimal" are numbers that float() reads; an "unclear number" is written in a way
+#: that float() does not read or that has several meanings (1,234 is 1234 or 1.234); a "blank" stands for no value.
+Look: TypeAlias = Literal["whole", "whole float", "decimal", "unclear number", "boolean", "blank", "word"]
+
+#: What to write instead of an unclear number.
+PLAIN_NUMBERS = "write numbers as 1234.5, with a decimal point and without thousands separator, %, < or >"
+
+_WHOLE = re.compile(r"[+-]?\d+")
+_WHOLE_FLOAT = re.compile(r"[+-]?\d+\.0*")
+_NUMBER = r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:e[+-]?\d+)?"
+_UNCLEAR = re.compile(
+    r"[+-]?(?:"
+    r"\d*,\d+(?:e[+-]?\d+)?"  # 0,077 and 1,234
+    r"|\d{1,3}(?:[,.' \u00a0\u202f]\d{3})+(?:[.,]\d+)?"  # 1,234,567.8 and 1.234.567,8 and 1 234
+    r"|\d+/\d+)"  # 1/2
+    rf"|[+-]?[\d.,]+\s*[%‰]|[<>≤≥~±]=?\s*{_NUMBER}",
+    re.IGNORECASE,
+)
+_MINUS = re.compile("^[\u2212\u2013\u2014]")  # the minus sign and the dashes that word processors put for it
+_BLANKS = {"-", "--", "---", "?", ".", "n.d.", "nd", "n.a.", "-nan", "inf", "+inf", "-inf", "infinity", "-infinity"}
+
+
+def as_number(text: str) -> float:
+    """Read a number; a text that is not a number becomes NaN.
+
+    >>> as_number("1e-3"), as_number("1_2")  # a name such as 1_2 is not a number, although Python's float() reads 12
+    (0.001, nan)
+    """
+    try:
+        return float("nan") if "_" in text else float(text)
+    except ValueError:
+        return float("nan")
+
+
+def look_of(text: str) -> Look:
+    """Return what a text without blanks around it looks like.
+
+    >>> [look_of(text) for text in ("12", "1.0", "1.5", "0,077", "TRUE", "-", "a")]
+    ['whole', 'whole float', 'decimal', 'unclear number', 'boolean', 'blank', 'word']
+    """
+    if _WHOLE.fullmatch(text):
+        return "whole"
+    if _WHOLE_FLOAT.fullmatch(text):
+        return "whole float"
+    if re.fullmatch(_NUMBER, text, re.IGNORECASE):
+        return "decimal"
+    if text.lower() in ("true", "false"):
+        return "boolean"
+    if text.lower() in _BLANKS or re.fullmatch(r"#[A-Z/0]+[!?]", text):  # "#DIV/0!" of a spreadsheet
+        return "blank"
+    if _UNCLEAR.fullmatch(_MINUS.sub("-", text)) or (_MINUS.match(text) and as_number(text[1:]) == as_number(text[1:])):
+        return "unclear number"
+    return "word"
+
+
+def plain_spelling(text: str) -> str:
+    """Return the plain spelling of a whole number or a boolean, and any other text as it is.
+
+    pandas writes whole numbers as 1.0 if one of them is missing, and spreadsheets write TRUE.
+
+    >>> plain_spelling("1.0"), plain_spelling("+01"), plain_spelling("TRUE"), plain_spelling("1.5")
+    ('1', '1', 'True', '1.5')
+    """
+    look = look_of(text)
+    if look in ("whole", "whole float"):
+        return str(int(text.split(".")[0]))
+    return text.capitalize() if look == "boolean" else text

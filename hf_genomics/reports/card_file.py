@@ -1,0 +1,151 @@
+"""Write the card of a model folder, and check a card before it is published."""
+
+from __future__ import annotations
+
+import math
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import yaml
+
+from ..errors import InputError
+from ..io.writing import write_text
+from .model_card import NO_NOTES, NOTES, Records, read_records, render_card, score_section
+
+if TYPE_CHECKING:
+    from huggingface_hub import ModelCardData
+
+# What huggingface_hub raises for metadata that is not YAML, or is not what the Hub expects.
+_NOT_METADATA = (yaml.YAMLError, ValueError, TypeError, KeyError, AttributeError)
+
+#: Name of the card; the Hub shows the file of this name.
+CARD = "README.md"
+
+
+def write_card(folder: Path, name: str | None = None, license: str | None = None) -> str:
+    """Write the card of a model folder, and return its text.
+
+    The section "Notes" of an existing card is kept, and so are its name and licence unless new ones are given.
+
+    Args:
+        folder: folder of a saved model.
+        name: name of the model on the Hub; by default the name of the folder.
+        license: licence of the weights as the Hub spells it.
+
+    Raises:
+        InputError: if the folder holds no model.
+    """
+    before = _read_card(folder / CARD)
+    title, licence = _choices(before)
+    text = render_card(
+        read_records(folder, name or title), license=license or licence, notes=notes_of(before) if before else None
+    )
+    write_text(folder / CARD, text)
+    return text
+
+
+def check_card(folder: Path) -> str:
+    """Check the card of a model folder, and return its text.
+
+    Args:
+        folder: folder of a saved model.
+
+    Raises:
+        InputError: naming the first problem of the card, and the number of further ones.
+    """
+    path = folder / CARD
+    text = _read_card(path)
+    if text is None:
+        raise InputError(f"{path} does not exist; write it by hf-genomics card {folder}")
+    if problems := card_problems(text, read_records(folder)):
+        more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+        raise InputError(f"{path}: {problems[0]}{more}; fix it, or write the card again by hf-genomics card {folder}")
+    return text
+
+
+def _read_card(path: Path) -> str | None:
+    """Return the text of a card; None if there is no card."""
+    try:
+        return path.read_text(encoding="utf-8") if path.is_file() else None
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: not UTF-8 text ({error.reason}); save it as UTF-8") from error
+
+
+def _choices(card: str | None) -> tuple[str | None, str | None]:
+    """Return the name and the licence that the author gave an existing card."""
+    if card is None:
+        return None, None
+    title = next((line[2:].strip() for line in card.splitlines() if line.startswith("# ")), None)
+    try:
+        metadata = _metadata_of(card)
+    except _NOT_METADATA:  # the metadata is written anew
+        return title, None
+    return title, metadata.license if metadata else None
+
+
+def _metadata_of(card: str) -> ModelCardData | None:
+    """Return the metadata of a card; None if the card does not begin with a block between two lines of ``---``."""
+    from huggingface_hub import ModelCard
+
+    # huggingface_hub logs a warning for a card without metadata; here that is a problem, which the caller reports.
+    has_block = re.match(r"\s*---\s*\n.*?\n---", card, flags=re.DOTALL)
+    return ModelCard(card, ignore_metadata_errors=False).data if has_block else None
+
+
+def notes_of(card: str) -> str | None:
+    """Return the author's own section of a card; None if it has none."""
+    _, found, notes = card.partition(f"\n{NOTES}\n")
+    return notes.strip() if found and notes.strip() != NO_NOTES else None
+
+
+def card_problems(card: str, records: Records) -> list[str]:
+    """List what must be corrected before a card is published.
+
+    Args:
+        card: text of the card.
+        records: what is known about the model.
+
+    Returns:
+        One line per problem: no metadata, an empty section, a placeholder, a score that differs from metrics.json.
+    """
+    try:
+        metadata = _metadata_of(card)
+    except _NOT_METADATA as error:
+        return [f"its metadata cannot be read ({' '.join(str(error).split())})"]
+    problems = [] if metadata else ["no metadata: the card must begin with a block between two lines of ---"]
+    results = (metadata.eval_results or []) if metadata else []
+    problems += [f"section {heading!r} is empty" for heading in empty_sections(card)]
+    # Code of a card may hold <...>; placeholders stand in running text.
+    text = re.sub(r"```.*?```", "", card, flags=re.DOTALL)
+    text = re.sub(r"^    .*$|`[^`\n]*`", "", text, flags=re.MULTILINE)
+    problems += [f"placeholder {found!r} is not filled in" for found in re.findall(r"<[a-z][^<>\n]*>", text)]
+    test = records.metrics.get("test") or {}
+    for result in results:
+        truth = test.get(result.metric_type)
+        if not isinstance(truth, int | float) or not math.isclose(result.metric_value, truth, abs_tol=5e-4):
+            problems.append(f"{result.metric_type} is {result.metric_value} in the card, {truth} in metrics.json")
+    return problems + _differing_rows(card, records)
+
+
+def _differing_rows(card: str, records: Records) -> list[str]:
+    """List rows of the table of scores that differ from those that metrics.json gives."""
+    if not isinstance(records.metrics.get("test"), dict):
+        return []
+    present = set(card.splitlines())
+    rows = [line for line in score_section(records).splitlines() if line.startswith("| ")][2:]
+    return [
+        f"the row of {row.split('|')[1].strip()!r} in the table of scores is missing or differs from metrics.json"
+        for row in rows
+        if row not in present
+    ]
+
+
+def empty_sections(card: str) -> list[str]:
+    r"""List the headings of a card that no text follows.
+
+    >>> empty_sections("# A model\n\n## Data\n\n## Use\n\nLoad it.\n")
+    ['Data']
+    """
+    parts = re.split(r"^##+ +(.+)$", card, flags=re.MULTILINE)
+    return [heading.strip() for heading, text in zip(parts[1::2], parts[2::2], strict=True) if not text.strip()]
