@@ -15,8 +15,8 @@ from typing import NamedTuple
 import numpy as np
 
 from ..errors import InputError
+from ..genomes.reference import Reference, Strand
 from ..io.files import input_errors, open_binary, shorten
-from ..io.reference import Reference, Strand
 from ..sequence import LETTER_CODE, reverse_complement
 from .sites import Event
 

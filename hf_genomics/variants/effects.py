@@ -13,9 +13,9 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from ..genomes.reference import Strand
 from ..inference.scores import ready
 from ..inference.windows import collator_for
-from ..io.reference import Strand
 from ..sequence import NUM_SPECIAL
 from ..tokenization_kmer import KmerTokenizer
 from .sites import Event

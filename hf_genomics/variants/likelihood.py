@@ -23,8 +23,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..genomes.reference import Strand
 from ..inference.scores import ready
-from ..io.reference import Strand
 from ..modeling_kmer_bert import KmerBertForMaskedLM
 from ..sequence import MASK_ID, NUM_SPECIAL
 from ..tokenization_kmer import KmerTokenizer

@@ -20,9 +20,9 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 import numpy as np
 
 from ..errors import InputError
+from ..genomes.reference import import_pysam, quiet_pysam
 from ..inference.growing_table import check_settings
-from ..io.reference import import_pysam, quiet_pysam
-from ..io.writing import check_output, sync_folder, write_bytes, write_json
+from ..io.writing import sync_folder, write_bytes, write_json
 from .sources import Record
 from .vcf import PREFIX, add_info
 
@@ -55,9 +55,8 @@ def format_of(output: str) -> Format:
     """Return the format that the suffix of a file names.
 
     Raises:
-        InputError: if there is none of that name, or there is a folder of that name.
+        InputError: if there is none of that name.
     """
-    check_output(Path(output), folder=False)
     formats: tuple[Format, ...] = ("vcf.gz", "vcf", "tsv", "parquet")
     for name in formats:
         if output.endswith(f".{name}"):
@@ -260,8 +259,7 @@ def plot_variants(llr: np.ndarray, ref: str, ax: Axes, *, start: int = 0, limit:
         ax.scatter(*zip(*places, strict=True), s=3, color="#1f2328", linewidths=0)
     ax.set_yticks(range(4), list("ACGT"))
     ax.set_ylabel("ALT")
-    assert ax.figure is not None
-    ax.figure.colorbar(image, ax=ax, label="LLR (nats)", pad=0.01)
+    image.get_figure().colorbar(image, ax=ax, label="LLR (nats)", pad=0.01)
 
 
 def draw_region(path: str, llr: np.ndarray, ref: str, contig: str, start: int) -> None:

@@ -16,16 +16,16 @@ import numpy as np
 from transformers import AutoModelForMaskedLM, PreTrainedModel
 
 from ..errors import InputError
+from ..genomes.reference import Reference, import_pysam
 from ..inference.loading import load_classifier, load_config, load_tokenizer, readable, task_of
 from ..inference.predict import input_digest, model_digest
 from ..inference.scores import ready
 from ..inference.windows import longest_window
 from ..io.progress import progress_bar
-from ..io.reference import Reference, import_pysam
-from ..io.writing import check_output
+from ..io.writing import check_output_file
 from ..sequence import covered_nt, num_kmers
 from ..tokenization_kmer import KmerTokenizer
-from .calibration import measure_background, neutral_events, read_bed
+from .calibration import Background, measure_background, neutral_events, read_bed
 from .effects import Effect
 from .likelihood import Estimator, score_events
 from .outputs import AFTER, BEFORE, Format, GrowingScores, Scored, draw_region, format_of, table_text, vcf_text
@@ -57,6 +57,7 @@ class VariantOptions:
     background_sites: int = 5000
     picture: str | None = None
     batch_size: int = 32
+    overwrite: bool = False
 
 
 def with_options_of(kind: type) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -124,6 +125,7 @@ def score_variants(
         background_sites: number of neutral sites that are scored at most.
         picture: PNG or SVG file for a heat map of a region.
         batch_size: number of windows that are encoded at once.
+        overwrite: replace the output of an earlier run.
         options: the arguments from ``estimator`` on; see `VariantOptions` for their defaults.
 
     Returns:
@@ -138,6 +140,10 @@ def score_variants(
     settings = VariantOptions(**options)
     kind = format_of(output)
     _check(kind, vcf, fasta, pairs, region, settings)
+    inputs = [model, vcf, fasta, pairs, settings.background]
+    for file in (output, settings.picture):
+        if file is not None:
+            check_output_file(file, inputs, overwrite=settings.overwrite)
     network, tokenizer = load_scorer(model)
     with ExitStack() as stack:
         scorer = Scorer(
@@ -153,7 +159,7 @@ def score_variants(
         source = _open_source(stack, vcf, reference, pairs, region, scorer.rule.k, settings)
         stack.enter_context(ready(network))
         if settings.background is not None and reference is not None:
-            scorer.background = _background(settings, reference, scorer)
+            scorer.background = _background(settings.background, settings.background_sites, reference, scorer)
         facts = {"model": model_digest(network), **source.digest, "options": _relevant(settings, kind)}
         header = _header(kind, source, scorer, Path(model).name, facts["model"])
         # A picture needs the scores of the whole region.
@@ -201,7 +207,6 @@ def _check(
         import_pysam("a .vcf.gz file")
     _check_numbers(options)
     if options.picture is not None:
-        check_output(Path(options.picture), folder=False)
         if region is None:
             raise InputError("--picture draws a region; add --region contig:start-end, or omit --picture")
         if not options.picture.lower().endswith((".png", ".svg")):
@@ -278,7 +283,8 @@ def _open_source(
     if pairs is not None:
         bar = stack.enter_context(progress_bar(logger, "score-variants", "B", _size(pairs)))
         return _Source(pair_records(pairs, k, _counter(bar)), None, {}, input_digest(pairs), None, None)
-    assert reference is not None
+    if reference is None:  # _check has refused that
+        raise ValueError("a VCF file or region needs a genome")
     digest = {f"genome_{name}": value for name, value in input_digest(reference.path).items()}
     if region is not None:
         place = parse_region(region, reference)
@@ -288,7 +294,8 @@ def _open_source(
         records = _counted(region_records(reference, *place), bar)
         contigs = {place[0]: reference.lengths[place[0]]}
         return _Source(records, None, contigs, {**digest, "region": region}, place[2] - place[1], place)
-    assert vcf is not None
+    if vcf is None:
+        raise ValueError("there is no input")
     bar = stack.enter_context(progress_bar(logger, "score-variants", "B", _size(vcf)))
     header, lines = read_vcf(vcf, _counter(bar))
     if options.overwrite_fields:
@@ -326,13 +333,11 @@ def _ours(lines: Iterable[Line], overwrite: bool) -> Iterator[Line]:
         yield line
 
 
-def _background(options: VariantOptions, reference: Reference, scorer: Scorer) -> Any:
-    """Score the neutral sites of a BED file."""
-    assert options.background is not None
+def _background(path: str, most: int, reference: Reference, scorer: Scorer) -> Background:
+    """Score the neutral sites of a BED file, ``most`` at most."""
     if not scorer.is_masked:
         raise InputError("--background calibrates the LLR of a pretrained model; omit it for a fine-tuned one")
-    intervals = read_bed(options.background, reference)
-    events = neutral_events(intervals, reference, options.background_sites)
+    events = neutral_events(read_bed(path, reference), reference, most)
     return measure_background(
         events,
         lambda chosen: score_events(
@@ -343,13 +348,15 @@ def _background(options: VariantOptions, reference: Reference, scorer: Scorer) -
             estimator=scorer.estimator,
             batch_size=scorer.batch_size,
         ),
-        options.background,
+        path,
     )
 
 
 def _relevant(options: VariantOptions, kind: Format) -> dict[str, Any]:
     """Return the options that the scores depend on, and the format."""
-    chosen = {name: value for name, value in asdict(options).items() if name not in ("picture", "batch_size")}
+    chosen = {
+        name: value for name, value in asdict(options).items() if name not in ("picture", "batch_size", "overwrite")
+    }
     chosen["effects"] = chosen["effects"] or []
     if options.background is not None:
         chosen["background"] = input_digest(options.background)

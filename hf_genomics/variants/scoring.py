@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ..io.reference import Strand, strands_in_memory
+from ..genomes.reference import Strand, strands_in_memory
 from ..tokenization_kmer import KmerTokenizer
 from .calibration import Background, context_of
 from .effects import COLUMNS, Alleles, Effect, class_logits, compare, cut_alleles
@@ -136,7 +136,8 @@ class _Task:
     @property
     def strands(self) -> tuple[Strand, Strand]:
         """Both strands of the contig."""
-        assert self.record.strands is not None
+        if self.record.strands is None:
+            raise ValueError("a record without a contig has no strands")
         return self.record.strands
 
     def read(self, ratios: np.ndarray, stretches: np.ndarray) -> None:

@@ -13,9 +13,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..errors import InputError
+from ..io.files import input_errors, open_binary
+from ..io.kinds import require_sequences
+from ..io.text_tables import list_names
 from ..sequence import IUPAC, as_letters, did_you_mean, reverse_complement
-from .files import check_format, input_errors, open_binary
-from .text_tables import list_names
 
 _BLOCK = 1 << 16  # nt that are read from the file at once
 _BLOCKS = 32  # blocks in memory
@@ -233,8 +234,8 @@ def _check_fasta(path: str) -> list[str]:
                 "compress it by bgzip"
             )
     with input_errors(path), open_binary(path) as file:
-        start = bytes(file.peek(64)[:64])
-        check_format(path, start)
+        start = bytes(file.peek(4096)[:4096])
+        require_sequences(path, start)
         if not start.startswith(b">"):
             raise InputError(f"{path}: not FASTA, since its first character is not '>'; give the genome's FASTA file")
     seen: dict[str, int] = {}
