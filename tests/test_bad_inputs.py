@@ -26,6 +26,7 @@ KINDS = (
     "sequence_files",
     "tables",
     "tokenizers",
+    "variants",
     "weights",
 )
 TABLES = {kind: importlib.import_module(f"bad_inputs.{kind}").CASES for kind in KINDS}

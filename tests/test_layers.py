@@ -47,7 +47,7 @@ FLOORS = (
     {"genomes", "downloads", "reports"},
     {"labelled", "runs"},
     {"inference", "checks"},
-    {"evaluation", "sharing"},
+    {"evaluation", "sharing", "variants"},
     {"interpretation", "training"},
     {"studies"},
     {"option_names"},

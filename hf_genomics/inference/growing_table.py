@@ -79,7 +79,7 @@ class GrowingTable:
         if resume and self._is_stream:
             raise InputError(f"{target} is not a file, so its rows cannot be continued; omit resume")
         if resume and self._rows.is_file():
-            _check_settings(self._folder / "settings.json", settings)
+            check_settings(self._folder / "settings.json", settings)
             self.num_sequences, self.num_rows, offset = _find_progress(self._rows, len(header), start_column)
             os.truncate(self._rows, offset)
             self._file = self._open()
@@ -177,7 +177,7 @@ def _begins_sequence(cells: Sequence[object], start_column: int | None) -> bool:
     return start_column is None or str(cells[start_column]) == "0"
 
 
-def _check_settings(path: Path, settings: dict[str, Any]) -> None:
+def check_settings(path: Path, settings: dict[str, Any]) -> None:
     """Raise InputError if an interrupted run had other settings."""
     try:
         before = json.loads(path.read_text(encoding="utf-8"))

@@ -1,0 +1,1 @@
+"""Score variants: what a model says about a change of letters, in genome coordinates."""

@@ -1,0 +1,419 @@
+"""What a masked-token model says about letters: log-likelihood ratios of substitutions, and of longer events.
+
+The estimator is joint: all tokens that show the changed letters are masked, all other letters stay as in the reference,
+and only the changed letters vary:
+
+    LLR = mean over the tokens of log p(token with ALT) - log p(token with REF)
+
+so nothing that the model sees gives the letter away, and exchanging the alleles changes the sign only. The difference
+of two log-probabilities of one token is the difference of their logits, so only these two rows of the decoder are used.
+The LLRs of all frames (shifts of the window) are averaged, and then the strands.
+
+A forward pass is planned as a `Job`, and what is read from it as a `Question`. Jobs that mask the same tokens of the
+same window are one job, whoever asks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..genomes.reference import Strand
+from ..inference.scores import ready
+from ..modeling_kmer_bert import KmerBertForMaskedLM
+from ..sequence import MASK_ID, NUM_SPECIAL
+from ..tokenization_kmer import KmerTokenizer
+from .sites import Event, WindowRule, id_shift, place_event, place_frames
+
+#: How the tokens that show the changed letters are read; see `score_events`.
+Estimator = Literal["joint", "marginal", "unmasked"]
+_LEAST_SPACING = 12  # a window has at most this many masked sites
+
+
+class Job(NamedTuple):
+    """A forward pass of one window.
+
+    Attributes:
+        strand: strand of the contig.
+        start: start of the window on the strand in nt.
+        end: end of the window on the strand in nt.
+        masked: indices of the tokens that are masked, from the first k-mer of the window, ascending.
+    """
+
+    strand: Strand
+    start: int
+    end: int
+    masked: tuple[int, ...]
+
+    @property
+    def key(self) -> tuple[object, ...]:
+        """What makes two jobs the same."""
+        return (self.strand.key, self.start, self.end, self.masked)
+
+
+class Question(NamedTuple):
+    """What is read from a masked token of a job.
+
+    Attributes:
+        job: index of the job.
+        token: index of the token, from the first k-mer of the window.
+        slot: index of the result; the answers of one slot are averaged.
+        event: the substitution on the job's strand; None asks for the log-probability of the token itself.
+        first: position of the token's first letter on the strand.
+    """
+
+    job: int
+    token: int
+    slot: int
+    event: Event | None
+    first: int
+
+
+@dataclass
+class Plan:
+    """The jobs and questions of some events.
+
+    Attributes:
+        rule: how windows are cut.
+        jobs: the forward passes.
+        questions: what is read from them.
+        slots: number of results.
+    """
+
+    rule: WindowRule
+    jobs: list[Job] = field(default_factory=list)
+    questions: list[Question] = field(default_factory=list)
+    slots: int = 0
+    _known: dict[tuple[object, ...], int] = field(default_factory=dict)
+
+    def add_substitution(self, event: Event, strand: Strand) -> list[int]:
+        """Plan the log-likelihood ratio of a substitution on a strand, and return a slot per frame.
+
+        Args:
+            event: the substitution, on this strand.
+            strand: strand of the contig.
+        """
+        slots = []
+        for place in place_frames(event.start, len(event.ref), strand.length, self.rule):
+            job = self._job(Job(strand, place.start, place.end, place.covering))
+            slots.append(self._slot())
+            self.questions += [
+                Question(job, token, slots[-1], event, place.start + token * self.rule.stride) for token in place.whole
+            ]
+        return slots
+
+    def add_stretch(self, start: int, end: int, strand: Strand) -> list[int]:
+        """Plan the mean log-probability of the letters of a stretch, and return a slot per frame.
+
+        Every token inside the stretch is predicted from a window in which all tokens that share letters with it are
+        masked. The slot has the mean of the tokens' log-probabilities.
+
+        Args:
+            start: start of the stretch on the strand.
+            end: end of the stretch on the strand.
+            strand: strand of the contig.
+        """
+        k, stride = self.rule.k, self.rule.stride
+        slots = []
+        for frame in range(stride):
+            slot, found = self.slots, False
+            for first in range(start + (frame - start) % stride, end - k + 1, stride):
+                place = place_event(first, k, strand.length, self.rule, 0)
+                if place is not None:
+                    found = True
+                    job = self._job(Job(strand, place.start, place.end, place.covering))
+                    self.questions.append(Question(job, place.whole[0], slot, None, first))
+            if found:
+                slots.append(self._slot())
+        return slots
+
+    def _slot(self) -> int:
+        """Return the index of a new result."""
+        self.slots += 1
+        return self.slots - 1
+
+    def _job(self, job: Job) -> int:
+        """Return the index of a job, which is added if it is new."""
+        index = self._known.setdefault(job.key, len(self.jobs))
+        if index == len(self.jobs):
+            self.jobs.append(job)
+        return index
+
+
+class Masked(NamedTuple):
+    """The masked tokens of some jobs after a forward pass.
+
+    Attributes:
+        states: (tokens, hidden), ready for the decoder.
+        ids: ids of the tokens before they were masked, int64 (tokens,).
+        first: index of the first token of each job, ascending.
+    """
+
+    states: Tensor
+    ids: Tensor
+    first: list[int]
+
+
+def score_events(
+    model: KmerBertForMaskedLM,
+    tokenizer: KmerTokenizer,
+    events: Iterable[tuple[Event, tuple[Strand, ...]]],
+    rule: WindowRule,
+    *,
+    estimator: Estimator = "joint",
+    batch_size: int = 32,
+) -> np.ndarray:
+    """Compute the log-likelihood ratios (LLR) of substitutions, on each strand.
+
+    Args:
+        model: masked-token model.
+        tokenizer: its tokenizer.
+        events: substitutions on the forward strand, each with the forward and the reverse strand of its contig, or only
+            the forward strand.
+        rule: how windows are cut.
+        estimator: "joint": see the module. "marginal": the probabilities of all k-mers with the letter are added up
+            first. "unmasked": the tokens are not masked, so the model sees the reference. The last two are for
+            comparison; they are worse.
+        batch_size: number of windows that are encoded at once.
+
+    Returns:
+        float64 (events, strands) in nats, positive if the model prefers the alternative; NaN where no token shows the
+        whole event without other unknown letters.
+    """
+    plan = Plan(rule)
+    slots = [[plan.add_substitution(on_strand(event, strand), strand) for strand in both] for event, both in events]
+    found = run_plan(model, tokenizer, plan, estimator=estimator, batch_size=batch_size)
+    return np.array([[mean(found[places]) for places in row] for row in slots], np.float64)
+
+
+def on_strand(event: Event, strand: Strand) -> Event:
+    """Return an event of the forward strand as a strand shows it."""
+    return event.reversed(strand.length) if strand.key[1] else event
+
+
+def mean(values: np.ndarray) -> float:
+    """Compute the mean of the numbers that are not NaN; NaN if there is none."""
+    values = values[~np.isnan(values)]
+    return float(values.mean()) if len(values) else float("nan")
+
+
+def run_plan(
+    model: KmerBertForMaskedLM,
+    tokenizer: KmerTokenizer,
+    plan: Plan,
+    *,
+    estimator: Estimator = "joint",
+    batch_size: int = 32,
+    advance: Callable[[int], object] = lambda jobs: None,
+) -> np.ndarray:
+    """Run the jobs of a plan, and return the mean answer of each slot, float64 (slots,), NaN without an answer.
+
+    Args:
+        model: masked-token model.
+        tokenizer: its tokenizer.
+        plan: jobs and questions.
+        estimator: as in `score_events`.
+        batch_size: number of windows that are encoded at once.
+        advance: called with the number of jobs after each batch.
+    """
+    asked: list[list[Question]] = [[] for _ in plan.jobs]
+    for question in plan.questions:
+        asked[question.job].append(question)
+    sums, counts = np.zeros(plan.slots), np.zeros(plan.slots)
+    with ready(model) as device, torch.inference_mode():
+        for start in range(0, len(plan.jobs), batch_size):
+            jobs = plan.jobs[start : start + batch_size]
+            masked = encode_masked(model, tokenizer, jobs, device, mask=estimator != "unmasked")
+            questions = [question for job in asked[start : start + batch_size] for question in job]
+            rows = _rows(questions, jobs, masked, start)
+            values = _answers(model, masked, questions, rows, plan.rule.k, estimator)
+            known = ~np.isnan(values)
+            slots = np.array([question.slot for question in questions], np.int64)[known]
+            np.add.at(sums, slots, values[known])
+            np.add.at(counts, slots, 1)
+            advance(len(jobs))
+    return np.divide(sums, counts, out=np.full(plan.slots, np.nan), where=counts > 0)
+
+
+def encode_masked(
+    model: KmerBertForMaskedLM, tokenizer: KmerTokenizer, jobs: Sequence[Job], device: Any, *, mask: bool = True
+) -> Masked:
+    """Encode the windows of jobs, and return the states of the tokens they mask.
+
+    Args:
+        model: masked-token model in evaluation mode.
+        tokenizer: its tokenizer.
+        jobs: jobs of one batch.
+        device: device of the model.
+        mask: whether the tokens are shown as [MASK].
+    """
+    letters = [job.strand.read(job.start, job.end) for job in jobs]
+    encoded, lengths = tokenizer.encode_batch(letters)
+    counts = [len(job.masked) for job in jobs]
+    row = np.repeat(np.arange(len(jobs)), counts)
+    column = np.concatenate([np.array(job.masked, np.int64) for job in jobs]) + 1  # after [CLS]
+    ids = torch.from_numpy(encoded)
+    truth = ids[row, column]
+    if mask:
+        ids[row, column] = MASK_ID
+    selected = torch.zeros(ids.shape, dtype=torch.bool)
+    selected[row, column] = True
+    attention = None
+    if lengths.min() < ids.shape[1]:
+        attention = (torch.arange(ids.shape[1]) < torch.from_numpy(lengths)[:, None]).long().to(device)
+    hidden = model.bert(ids.to(device), attention, selected=selected.to(device)).last_hidden_state
+    states = model.cls.predictions.transform(hidden)
+    return Masked(states, truth.to(device), [0, *np.cumsum(counts).tolist()])
+
+
+def _rows(questions: list[Question], jobs: Sequence[Job], masked: Masked, start: int) -> list[int]:
+    """Return the row of `Masked` that each question asks for; ``start`` is the index of the first job."""
+    return [
+        masked.first[question.job - start] + jobs[question.job - start].masked.index(question.token)
+        for question in questions
+    ]
+
+
+def _answers(
+    model: KmerBertForMaskedLM,
+    masked: Masked,
+    questions: list[Question],
+    rows: list[int],
+    k: int,
+    estimator: Estimator,
+) -> np.ndarray:
+    """Answer questions, float64 (questions,); NaN for a token with other letters than A, C, G and T."""
+    values = np.full(len(questions), np.nan)
+    ids = masked.ids[rows].cpu().numpy()
+    own = np.array([question.event is None for question in questions], bool)
+    known = ids >= NUM_SPECIAL
+    for chosen, answer in (
+        (np.flatnonzero(known & own), _log_probabilities),
+        (np.flatnonzero(known & ~own), _marginal_ratios if estimator == "marginal" else _joint_ratios),
+    ):
+        if len(chosen):
+            picked = [questions[index] for index in chosen]
+            states = masked.states[np.array(rows)[chosen]]
+            values[chosen] = answer(model, states, ids[chosen], picked, k).double().cpu().numpy()
+    return values
+
+
+def _log_probabilities(
+    model: KmerBertForMaskedLM, states: Tensor, ids: np.ndarray, questions: list[Question], k: int
+) -> Tensor:
+    """Compute the log-probability of each token's own id per nucleotide, (tokens,)."""
+    logits = model.cls.predictions.decoder(states).float()[:, NUM_SPECIAL:]
+    return logits.log_softmax(-1)[torch.arange(len(ids)), torch.from_numpy(ids - NUM_SPECIAL)] / k
+
+
+def _joint_ratios(
+    model: KmerBertForMaskedLM, states: Tensor, ids: np.ndarray, questions: list[Question], k: int
+) -> Tensor:
+    """Compute log p(token with ALT) - log p(token with REF), (tokens,)."""
+    shifts = [id_shift(question.event, question.first, k) for question in questions if question.event is not None]
+    decoder = model.cls.predictions.decoder
+    ref = torch.from_numpy(ids).to(states.device)
+    alt = torch.from_numpy(ids + np.array(shifts)).to(states.device)
+    weights = decoder.weight[alt] - decoder.weight[ref]  # of the difference: exchanged alleles change the sign exactly
+    return (states * weights).float().sum(-1) + (decoder.bias[alt] - decoder.bias[ref]).float()
+
+
+def _marginal_ratios(
+    model: KmerBertForMaskedLM, states: Tensor, ids: np.ndarray, questions: list[Question], k: int
+) -> Tensor:
+    """Compute the logarithm of the ratio of two sums of probabilities: of k-mers with the ALT and the REF letters."""
+    logits = model.cls.predictions.decoder(states).float()[:, NUM_SPECIAL : NUM_SPECIAL + 4**k]
+    by_letter = logits.reshape(-1, *[4] * k)
+    ratios = []
+    for row, question in enumerate(questions):
+        if question.event is None:
+            continue
+        sums = []
+        for allele in (question.event.alt, question.event.ref):
+            index: list[Any] = [slice(None)] * k
+            for offset, letter in enumerate(allele):
+                index[question.event.start - question.first + offset] = "ATCG".index(letter)
+            sums.append(by_letter[(row, *index)].flatten().logsumexp(0))
+        ratios.append(sums[0] - sums[1])
+    return torch.stack(ratios)
+
+
+def share_forwards(plan: Plan, most: int | Literal["auto"]) -> Plan:
+    """Merge jobs of neighbouring sites: several sites are masked in one window, a twelfth of it or more apart.
+
+    That is faster, but no longer exact: a site sees that its neighbours are masked.
+
+    Args:
+        plan: a plan with one site per job.
+        most: number of sites of a forward pass at most; "auto" leaves about 42 nt between two sites.
+
+    Returns:
+        The same questions with fewer jobs.
+    """
+    rule = plan.rule
+    most = max(1, min(_LEAST_SPACING, rule.length // 42)) if most == "auto" else min(most, _LEAST_SPACING)
+    spacing = max(-(-rule.length // _LEAST_SPACING), rule.length // most if most else 1)
+    merged = Plan(rule, slots=plan.slots)
+    moved: dict[int, tuple[int, int]] = {}  # old job -> new job, and by how many tokens its tokens move
+    for group in _groups(plan, most, spacing):
+        if len(group) == 1:
+            moved[group[0]] = (merged._job(plan.jobs[group[0]]), 0)
+            continue
+        jobs = [plan.jobs[index] for index in group]
+        start, end = _common_window(jobs, rule)
+        shifts = [(job.start - start) // rule.stride for job in jobs]
+        masked = sorted({token + shift for job, shift in zip(jobs, shifts, strict=True) for token in job.masked})
+        index = merged._job(Job(jobs[0].strand, start, end, tuple(masked)))
+        moved |= {old: (index, shift) for old, shift in zip(group, shifts, strict=True)}
+    merged.questions = [
+        question._replace(job=moved[question.job][0], token=question.token + moved[question.job][1])
+        for question in plan.questions
+    ]
+    return merged
+
+
+def _common_window(jobs: list[Job], rule: WindowRule) -> tuple[int, int]:
+    """Return start and end of a window on the tokens of all jobs, with their middle in its middle."""
+    first = jobs[0].start + jobs[0].masked[0] * rule.stride
+    last = jobs[-1].start + jobs[-1].masked[-1] * rule.stride
+    phase = jobs[0].start % rule.stride
+    start = (first + last) // 2 - rule.left
+    start = max(start - (start - phase) % rule.stride, phase)
+    return start, min(start + rule.length, jobs[0].strand.length)
+
+
+def _groups(plan: Plan, most: int, spacing: int) -> Iterator[list[int]]:
+    """Iterate over groups of jobs that share a window: one strand, tokens on one grid, at least ``spacing`` nt apart.
+
+    Args:
+        plan: the plan; jobs of longer events stay alone.
+        most: number of jobs in a group at most.
+        spacing: nt from the first token of a job to the first token of the next one.
+    """
+    stride = plan.rule.stride
+    # Sites at both ends of the window keep an eighth of it as context, and a whole token in any case.
+    span = min(plan.rule.length * 3 // 4, plan.rule.length - 2 * (plan.rule.k + stride))
+    lines: dict[tuple[object, ...], list[tuple[int, int, int]]] = {}
+    for index, job in enumerate(plan.jobs):
+        first = job.start + job.masked[0] * stride
+        last = job.start + job.masked[-1] * stride
+        lines.setdefault((job.strand.key, job.start % stride), []).append((first, last, index))
+    for line in lines.values():
+        left = sorted(line)
+        while left:
+            group, rest = [left[0][2]], []
+            begin, before, end = left[0][0], left[0][0], left[0][1]
+            for first, last, index in left[1:]:
+                apart = first - before >= spacing and first - end >= plan.rule.k
+                if len(group) < most and apart and last - begin <= span:
+                    group.append(index)
+                    before, end = first, last
+                else:
+                    rest.append((first, last, index))
+            yield group
+            left = rest

@@ -1,0 +1,276 @@
+"""Files of variant scores: VCF, TSV or Parquet, written record by record, complete or not at all; and a heat map.
+
+Until a file is complete its text is in the folder ``.NAME.partial`` next to it, with ``settings.json`` (what the scores
+depend on) and ``progress.json`` (how many records are complete, and how many bytes of text they take).
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+import math
+import os
+import shutil
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+import numpy as np
+
+from ..errors import InputError
+from ..genomes.reference import import_pysam, quiet_pysam
+from ..inference.growing_table import check_settings
+from ..io.writing import sync_folder, write_bytes, write_json
+from .sources import Record
+from .vcf import PREFIX, add_info
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+logger = logging.getLogger(__name__)
+
+Format = Literal["vcf", "vcf.gz", "tsv", "parquet"]
+#: Columns of a table before and after the scores.
+BEFORE = ["chrom", "pos", "id", "ref", "alt", "variant_id"]
+AFTER = ["ref_ok", "flag"]
+
+
+class Scored(NamedTuple):
+    """A record with its scores.
+
+    Attributes:
+        record: the record.
+        scores: for each allele the values by column; NaN for a missing one.
+        flags: for each allele why it has no score, or how it was scored; "" for a plain substitution.
+    """
+
+    record: Record
+    scores: list[dict[str, float]]
+    flags: list[str]
+
+
+def format_of(output: str) -> Format:
+    """Return the format that the suffix of a file names.
+
+    Raises:
+        InputError: if there is none of that name.
+    """
+    formats: tuple[Format, ...] = ("vcf.gz", "vcf", "tsv", "parquet")
+    for name in formats:
+        if output.endswith(f".{name}"):
+            return name
+    raise InputError(f"{output}: the suffix decides the format; name a file .vcf.gz, .vcf, .tsv or .parquet")
+
+
+class GrowingScores:
+    """A file of scores; use it in a ``with`` block, and call `finish` at its end.
+
+    If the input is wrong (`InputError`), what was written is deleted. After any other exception it is kept.
+
+    Args:
+        target: path of the file.
+        kind: its format.
+        header: text before the first record.
+        settings: everything that the scores depend on, by name.
+        resume: continue an interrupted run.
+
+    Attributes:
+        num_records: number of complete records.
+
+    Raises:
+        InputError: if the interrupted run had other settings.
+    """
+
+    def __init__(self, target: Path, kind: Format, header: str, settings: dict[str, Any], resume: bool) -> None:
+        self._target, self._kind = target, kind
+        self._folder = target.with_name(f".{target.name}.partial")
+        self._text = self._folder / f"text.{kind.removesuffix('.gz')}"
+        self.num_records = 0
+        if resume and self._text.is_file():
+            check_settings(self._folder / "settings.json", settings)
+            progress = json.loads((self._folder / "progress.json").read_text(encoding="utf-8"))
+            self.num_records = progress["records"]
+            os.truncate(self._text, progress["bytes"])
+            logger.info("%s: continuing after %s records", target, f"{self.num_records:,}")
+        else:
+            shutil.rmtree(self._folder, ignore_errors=True)
+            self._folder.mkdir(parents=True)
+            write_json(self._folder / "settings.json", settings)
+            self._text.write_bytes(header.encode("latin-1", "replace"))
+            self._note()
+        self._file = open(self._text, "ab")
+
+    def write(self, text: str, records: int) -> None:
+        """Append the text of some records, and note that they are complete."""
+        self._file.write(text.encode("latin-1", "replace"))
+        self._file.flush()
+        self.num_records += records
+        self._note()
+
+    def _note(self) -> None:
+        """Write how far the file is."""
+        write_json(self._folder / "progress.json", {"records": self.num_records, "bytes": self._text.stat().st_size})
+
+    def finish(self, *, is_sorted: bool = True) -> None:
+        """Convert the text to the format of the file, and move it to its place; an index joins a sorted .vcf.gz.
+
+        Args:
+            is_sorted: whether the records are in the order of their positions, contig by contig.
+        """
+        self._file.close()
+        made = [self._text]
+        if self._kind == "vcf.gz":
+            made = _compress(self._text, self._folder / "packed.vcf.gz", is_sorted)
+        elif self._kind == "parquet":
+            made = [_to_parquet(self._text, self._folder / "table.parquet")]
+        names = [self._target, self._target.with_name(f"{self._target.name}.tbi")]
+        if self._kind == "vcf.gz":
+            names[1].unlink(missing_ok=True)  # an index of an earlier file
+        for file, name in reversed(list(zip(made, names, strict=False))):
+            os.replace(file, name)
+        sync_folder(self._target.parent)
+        shutil.rmtree(self._folder, ignore_errors=True)
+        if self._kind == "vcf.gz" and not is_sorted:
+            logger.info(
+                "%s: no index, because the records are not sorted by position; bcftools sort does it", self._target
+            )
+
+    def __enter__(self) -> GrowingScores:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close the file; delete it if the input is wrong, keep it after any other exception."""
+        self._file.close()
+        if error is None:
+            return
+        if not self.num_records or (isinstance(error, InputError) and not isinstance(error.__cause__, OSError)):
+            shutil.rmtree(self._folder, ignore_errors=True)
+            return
+        logger.warning(
+            "%s: interrupted; the scores of %s records are kept in %s, so run again with --resume true to continue",
+            self._target,
+            f"{self.num_records:,}",
+            self._folder,
+        )
+
+
+def _compress(text: Path, packed: Path, is_sorted: bool) -> list[Path]:
+    """Compress a VCF file in blocks (BGZF), and index it if it is sorted; return the files."""
+    pysam = import_pysam("a .vcf.gz file")
+    with quiet_pysam(), open(text, "rb") as source, pysam.BGZFile(str(packed), "wb") as target:
+        shutil.copyfileobj(source, target, 1 << 20)
+    if not is_sorted:
+        return [packed]
+    with quiet_pysam():
+        pysam.tabix_index(str(packed), preset="vcf", force=True)
+    return [packed, packed.with_name(f"{packed.name}.tbi")]
+
+
+def _to_parquet(text: Path, packed: Path) -> Path:
+    """Convert a TSV file of scores to Parquet, a part at a time."""
+    import pandas as pd
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    with open(text, encoding="latin-1") as file:
+        header = file.readline().rstrip("\n").split("\t")
+    texts = {"chrom", "id", "ref", "alt", "variant_id", "flag"}
+    kinds: dict[str, Any] = {name: "float64" for name in header if name not in texts}
+    kinds |= {name: "str" for name in texts} | {"pos": "int64", "ref_ok": "bool"}
+    types = {"float64": pa.float64(), "str": pa.string(), "int64": pa.int64(), "bool": pa.bool_()}
+    schema = pa.schema([(name, types[kinds[name]]) for name in header])
+    options: dict[str, Any] = {"sep": "\t", "dtype": kinds, "encoding": "latin-1", "chunksize": 100_000}
+    with pq.ParquetWriter(packed, schema) as writer:
+        for part in pd.read_csv(
+            text, keep_default_na=False, na_values={n: [""] for n in header if n not in texts}, **options
+        ):
+            writer.write_table(pa.Table.from_pandas(part, schema=schema, preserve_index=False))
+    return packed
+
+
+def number(value: float, missing: str) -> str:
+    """Write a number with seven digits, the precision of float32, or what stands for a missing one."""
+    return missing if math.isnan(value) else f"{value:.7g}"
+
+
+def table_text(scored: Iterable[Scored], columns: Sequence[str]) -> str:
+    """Return the rows of a table, one for each allele.
+
+    Args:
+        scored: records with scores.
+        columns: names of the columns of scores.
+    """
+    rows = []
+    for record, scores, flags in scored:
+        for allele, values, flag in zip(record.alleles, scores, flags, strict=True):
+            variant = f"{record.chrom}:{record.position}:{record.ref}>{allele.alt}"
+            cells = [record.chrom, str(record.position), record.id, record.ref, allele.alt, variant]
+            cells += [number(values.get(name, math.nan), "") for name in columns]
+            rows.append("\t".join([*cells, str(record.ref_ok).lower(), flag]) + "\n")
+    return "".join(rows)
+
+
+def vcf_text(scored: Iterable[Scored], fields: dict[str, str], plain: bool) -> str:
+    """Return the lines of a VCF file.
+
+    Args:
+        scored: records with scores.
+        fields: INFO field of each column of scores.
+        plain: whether the records come from elsewhere, so that there is no line to extend.
+    """
+    lines = []
+    for record, scores, flags in scored:
+        text = record.text
+        if plain:
+            alts = ",".join(allele.alt for allele in record.alleles)
+            text = f"{record.chrom}\t{record.position}\t{record.id}\t{record.ref}\t{alts}\t.\t.\t.\n"
+        values = {}
+        if record.alleles[0].alt != ".":  # Number=A: without an alternative allele there is no value
+            for name, field in fields.items():
+                cells = [number(one.get(name, math.nan), ".") for one in scores]
+                if any(cell != "." for cell in cells):
+                    values[field] = ",".join(cells)
+            if any(flags):
+                values[f"{PREFIX}FLAG"] = ",".join(flag or "." for flag in flags)
+        lines.append(add_info(text, values))
+    return "".join(lines)
+
+
+def plot_variants(llr: np.ndarray, ref: str, ax: Axes, *, start: int = 0, limit: float | None = None) -> None:
+    """Draw the scores of all substitutions of a stretch as a heat map: a row for each letter, a column for each nt.
+
+    Args:
+        llr: scores, float (4, nt), rows A, C, G, T; NaN for the reference letter, which is marked by a dot.
+        ref: letters of the reference, (nt,).
+        ax: where to draw.
+        start: position of the first nucleotide, 0-based; the axis shows 1-based positions.
+        limit: score at the ends of the colour scale; by default the largest absolute score.
+    """
+    limit = limit or max(float(np.nanmax(np.abs(llr), initial=0)), 1e-9)
+    extent = (start + 0.5, start + llr.shape[1] + 0.5, 3.5, -0.5)
+    image = ax.imshow(llr, cmap="RdBu", vmin=-limit, vmax=limit, aspect="auto", extent=extent, interpolation="nearest")
+    ax.set_facecolor("#f0f0f0")  # shows where there is no score
+    places = [(start + 1 + index, "ACGT".index(letter)) for index, letter in enumerate(ref) if letter in "ACGT"]
+    if places:
+        ax.scatter(*zip(*places, strict=True), s=3, color="#1f2328", linewidths=0)
+    ax.set_yticks(range(4), list("ACGT"))
+    ax.set_ylabel("ALT")
+    image.get_figure().colorbar(image, ax=ax, label="LLR (nats)", pad=0.01)
+
+
+def draw_region(path: str, llr: np.ndarray, ref: str, contig: str, start: int) -> None:
+    """Write the heat map of a region as PNG or SVG, by the file's suffix; arguments as in `plot_variants`."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(min(40, max(6, 1.5 + 0.12 * len(ref))), 2.4), layout="constrained")
+    ax = figure.subplots()
+    plot_variants(llr, ref, ax, start=start)
+    ax.set_xlabel(f"{contig}, position (1-based); dots mark the reference")
+    ax.ticklabel_format(axis="x", useOffset=False, style="plain")
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format=path.rsplit(".", 1)[-1].lower(), dpi=200)
+    write_bytes(Path(path), buffer.getvalue())

@@ -1,0 +1,232 @@
+"""What a variant changes, and which window and tokens of each strand show it: pure arithmetic, no model.
+
+Everything is counted in the reading direction of a strand. A frame is a shift of the window: the variant stands
+``frame`` nt after the start of its token. The window depends on the start of that token only, so neighbouring variants
+in one token share a forward pass at exactly the same numbers, and each strand has a window of its own by the same rule,
+so a reverse-complemented genome has the same scores.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Literal, NamedTuple
+
+import numpy as np
+
+from ..sequence import num_kmers, reverse_complement
+
+#: Why an allele has no score, or how its score differs from that of a single substitution.
+Flag = Literal[
+    "symbolic", "star", "breakend", "ambiguous", "no_change", "no_alt",  # never scored
+    "ref_mismatch", "ref_n", "too_long",  # not scorable here
+    "mnv", "mnv_long", "indel", "several",  # scored
+]  # fmt: skip
+
+_LETTERS = re.compile(r"[ACGTacgt]+")
+
+
+class Event(NamedTuple):
+    """A change of letters on the forward strand of a contig, without letters that both alleles share.
+
+    Attributes:
+        start: position of the first changed letter, 0-based.
+        ref: letters of the reference that are replaced, upper case; empty for an insertion.
+        alt: letters in their place, upper case; empty for a deletion.
+    """
+
+    start: int
+    ref: str
+    alt: str
+
+    @property
+    def end(self) -> int:
+        """Position after the last replaced letter, 0-based."""
+        return self.start + len(self.ref)
+
+    @property
+    def is_substitution(self) -> bool:
+        """Whether both alleles have the same length."""
+        return len(self.ref) == len(self.alt)
+
+    def reversed(self, length: int) -> Event:
+        """Return the event as the opposite strand of a contig of ``length`` nt shows it."""
+        return Event(length - self.end, reverse_complement(self.ref), reverse_complement(self.alt))
+
+
+class WindowRule(NamedTuple):
+    """How windows are cut for a model.
+
+    Attributes:
+        k: k-mer size in nt.
+        stride: nt from the start of one token to the start of the next.
+        length: length of a window in nt.
+        frames: shifts of the window that are averaged, nt, each below the stride.
+    """
+
+    k: int
+    stride: int
+    length: int
+    frames: tuple[int, ...]
+
+    @property
+    def left(self) -> int:
+        """Length of the window before the token of the variant in nt, a multiple of the stride."""
+        return self.length // 2 // self.stride * self.stride
+
+
+class Place(NamedTuple):
+    """A window on a strand, and the tokens in it that show an event.
+
+    Attributes:
+        start: start of the window in nt.
+        end: end of the window in nt.
+        covering: indices of the tokens that show any changed letter, from the first k-mer of the window.
+        whole: indices of those that show all changed letters.
+    """
+
+    start: int
+    end: int
+    covering: tuple[int, ...]
+    whole: tuple[int, ...]
+
+
+def classify(ref: str, alt: str) -> Flag | None:
+    """Return why an allele of a VCF file is never scored, or None if it is a change of plain letters.
+
+    Args:
+        ref: column REF.
+        alt: one allele of column ALT.
+
+    >>> classify("A", "<DEL>"), classify("A", "*"), classify("A", "T")
+    ('symbolic', 'star', None)
+    """
+    if alt in ("", "."):
+        return "no_alt"
+    if alt == "*":
+        return "star"
+    if alt.startswith("<"):
+        return "symbolic"
+    if "[" in alt or "]" in alt or "." in alt:
+        return "breakend"
+    if not _LETTERS.fullmatch(ref) or not _LETTERS.fullmatch(alt):
+        return "ambiguous"
+    return "no_change" if ref.upper() == alt.upper() else None
+
+
+def trim(start: int, ref: str, alt: str) -> Event:
+    """Build the event of two alleles without the letters that they share at their ends.
+
+    Where shared letters may be cut at either end (``AT`` to ``ATT``), both choices stay inside the event, so that the
+    opposite strand gives the same one.
+
+    Args:
+        start: position of the first letter of ``ref``, 0-based.
+        ref: reference allele.
+        alt: alternative allele.
+
+    >>> trim(10, "CAG", "CTG"), trim(10, "AT", "ATT")
+    (Event(start=11, ref='A', alt='T'), Event(start=11, ref='T', alt='TT'))
+    """
+    ref, alt = ref.upper(), alt.upper()
+    most = min(len(ref), len(alt))
+    head = next((index for index in range(most) if ref[index] != alt[index]), most)
+    tail = next((index for index in range(most) if ref[-1 - index] != alt[-1 - index]), most)
+    head, tail = min(head, most - tail), min(tail, most - head)
+    return Event(start + head, ref[head : len(ref) - tail], alt[head : len(alt) - tail])
+
+
+def spread_frames(k: int, stride: int, frames: int) -> tuple[int, ...]:
+    """Spread shifts of the window evenly over one stride; all shifts, if there are no more than ``frames``.
+
+    >>> spread_frames(6, 6, 3), spread_frames(6, 3, 3), spread_frames(6, 1, 3)
+    ((0, 2, 4), (0, 1, 2), (0,))
+    """
+    shifts = min(k, stride)  # with gaps between tokens, a larger shift shows the letter in no token
+    chosen = min(frames, shifts)
+    return tuple(index * shifts // chosen for index in range(chosen))
+
+
+def place_event(start: int, width: int, contig_length: int, rule: WindowRule, frame: int) -> Place | None:
+    """Place the window of a frame around changed letters; it is cut short at the ends of the contig.
+
+    Args:
+        start: position of the first changed letter on the strand.
+        width: number of changed letters, 1 or more.
+        contig_length: length of the contig in nt.
+        rule: how windows are cut.
+        frame: shift of the window in nt.
+
+    Returns:
+        The place; None if no token shows all changed letters.
+    """
+    k, stride = rule.k, rule.stride
+    token = start - frame  # start of the token that shows the first letter at index ``frame``
+    begin = max(token - rule.left, token % stride)
+    end = min(token - rule.left + rule.length, contig_length)
+    last = num_kmers(end - begin, k, stride) - 1 if end > begin else -1
+    first_covering = max(0, -((begin - (start - k + 1)) // stride))  # the smallest index whose token ends after start
+    covering = tuple(range(first_covering, min(last, (start + width - 1 - begin) // stride) + 1))
+    starts = [begin + index * stride for index in covering]
+    whole = tuple(index for index, at in zip(covering, starts, strict=True) if at <= start and start + width <= at + k)
+    return Place(begin, end, covering, whole) if whole else None
+
+
+def place_frames(start: int, width: int, contig_length: int, rule: WindowRule) -> list[Place]:
+    """Place the windows of all frames that show an event in one token.
+
+    If none of the rule's frames does (near the end of a contig, or for several letters), all shifts are tried.
+
+    Args:
+        start: position of the first changed letter on the strand.
+        width: number of changed letters, 1 or more.
+        contig_length: length of the contig in nt.
+        rule: how windows are cut.
+    """
+    for frames in (rule.frames, range(rule.stride)):
+        found = [place_event(start, width, contig_length, rule, frame) for frame in frames]
+        if places := [place for place in found if place is not None]:
+            return places
+    return []
+
+
+def id_shift(event: Event, token_start: int, k: int) -> int:
+    """Compute by how much the id of a token changes if it shows the alternative letters.
+
+    Args:
+        event: substitution inside the token, on the token's strand.
+        token_start: position of the first letter of the token.
+        k: k-mer size in nt.
+
+    >>> id_shift(Event(5, "A", "G"), token_start=3, k=3)  # AAA -> AAG: digits A0 T1 C2 G3
+    3
+    """
+    shift = 0
+    for index, (ref, alt) in enumerate(zip(event.ref, event.alt, strict=True)):
+        place = k - 1 - (event.start + index - token_start)
+        shift += ("ATCG".index(alt) - "ATCG".index(ref)) * 4**place
+    return shift
+
+
+def widen(event: Event, letters: np.ndarray, origin: int) -> tuple[int, int]:
+    """Return start and end of the reference within which an insertion or deletion may be written at any place.
+
+    In a repeat, the same sequence results from several records (``CAA`` to ``CA``, or ``AAG`` to ``AG``); all of them
+    have the same interval.
+
+    Args:
+        event: the event, trimmed.
+        letters: letters of the reference around it, uint8.
+        origin: position of the first of these letters in the contig.
+    """
+    short, long = sorted((event.ref, event.alt), key=len)
+    if not (long.startswith(short) and long.endswith(short)):  # letters are replaced, too: there is one place only
+        return event.start, event.end
+    text = letters.tobytes().decode("latin-1").upper()
+    start, end = event.start - origin, event.end - origin
+    unit = long[len(short) :]  # the letters that come or go, written as far to the right as the event allows
+    while end < len(text) and text[end] == unit[0]:
+        end, unit = end + 1, unit[1:] + unit[0]
+    unit = long[: len(long) - len(short)]
+    while start > 0 and text[start - 1] == unit[-1]:
+        start, unit = start - 1, unit[-1] + unit[:-1]
+    return origin + start, origin + end

@@ -1,0 +1,68 @@
+"""Files of scores appear when they are complete, and say nothing else than the records do."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.figure import Figure
+
+from hf_genomics import InputError
+from hf_genomics.variants.outputs import GrowingScores, Scored, format_of, number, plot_variants, table_text, vcf_text
+from hf_genomics.variants.sources import Allele, Record
+
+LINE = "c\t5\t.\tA\tT,<DEL>\t.\t.\tDP=1\n"
+RECORD = Record(LINE, "c", 5, ".", "A", (Allele("T", (), None), Allele("<DEL>", (), "symbolic")), None, True)
+SCORED = Scored(RECORD, [{"llr": -1.25}, {}], ["", "symbolic"])
+
+
+@pytest.mark.parametrize("name", ["a.vcf", "a.vcf.gz", "a.tsv", "a.parquet"])
+def test_the_suffix_names_the_format(tmp_path, name):
+    assert name.endswith(format_of(str(tmp_path / name)))
+    with pytest.raises(InputError, match=r"\.tsv"):
+        format_of(str(tmp_path / f"{name}.zip"))
+
+
+def test_text_has_seven_digits_and_a_sign_for_what_is_missing():
+    assert number(-1.23456789, "") == "-1.234568" and number(float("nan"), ".") == "."
+    assert table_text([SCORED], ["llr"]) == (
+        "c\t5\t.\tA\tT\tc:5:A>T\t-1.25\ttrue\t\nc\t5\t.\tA\t<DEL>\tc:5:A><DEL>\t\ttrue\tsymbolic\n"
+    )
+    expected = LINE.replace("DP=1", "DP=1;HFG_LLR=-1.25,.;HFG_FLAG=.,symbolic")
+    assert vcf_text([SCORED], {"llr": "HFG_LLR"}, plain=False) == expected
+
+
+def test_nothing_is_left_of_a_wrong_input_and_everything_of_an_interruption(tmp_path):
+    target = tmp_path / "a.tsv"
+    with pytest.raises(InputError), GrowingScores(target, "tsv", "x\n", {"model": 1}, False) as file:
+        file.write("1\n", 1)
+        raise InputError("line 2")
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(KeyboardInterrupt), GrowingScores(target, "tsv", "x\n", {"model": 1}, False) as file:
+        file.write("1\n", 1)
+        file._file.write(b"half a li")
+        raise KeyboardInterrupt
+    with pytest.raises(InputError, match="model"):
+        GrowingScores(target, "tsv", "x\n", {"model": 2}, True)
+    with GrowingScores(target, "tsv", "x\n", {"model": 1}, True) as file:
+        assert file.num_records == 1
+        file.write("2\n", 1)
+        file.finish()
+    assert target.read_text() == "x\n1\n2\n" and list(tmp_path.iterdir()) == [target]
+
+
+def test_a_parquet_table_has_types_although_cells_look_like_others(tmp_path):
+    header = "chrom\tpos\tid\tref\talt\tvariant_id\tllr\tref_ok\tflag\n"
+    with GrowingScores(tmp_path / "a.parquet", "parquet", header, {}, False) as file:
+        file.write("1\t5\tNA\tA\tT\t1:5:A>T\t\ttrue\t\n", 1)
+        file.finish()
+    table = pd.read_parquet(tmp_path / "a.parquet")
+    assert table.loc[0, ["chrom", "id", "flag"]].tolist() == ["1", "NA", ""]
+    assert np.isnan(table["llr"][0]) and table["pos"][0] == 5 and table["ref_ok"].dtype == bool
+
+
+def test_a_heat_map_has_a_row_for_every_letter():
+    ax = Figure().subplots()
+    plot_variants(np.array([[np.nan, 1.0], [-2.0, np.nan], [0, 0], [1, 1]]), "AC", ax, start=10)
+    assert [text.get_text() for text in ax.get_yticklabels()] == list("ACGT")
+    assert ax.get_xlim() == (10.5, 12.5) and ax.images[0].get_clim() == (-2, 2)
