@@ -20,11 +20,11 @@ import numpy as np
 import torch
 
 from ..errors import InputError
-from ..io.fasta import find_wrong_letter
 from ..io.files import shorten
 from ..labelled.sequences import LabelledSequences
 from ..labelled.tables import cell_letter_error
 from ..sequence import LETTER_CODE
+from ..sequence_files.fasta import find_wrong_letter
 from ..tokenization_kmer import KmerTokenizer
 
 if TYPE_CHECKING:
