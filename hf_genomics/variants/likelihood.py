@@ -356,11 +356,12 @@ def share_forwards(plan: Plan, most: int | Literal["auto"]) -> Plan:
         The same questions with fewer jobs.
     """
     rule = plan.rule
-    most = max(1, min(_LEAST_SPACING, rule.length // 42)) if most == "auto" else min(most, _LEAST_SPACING)
-    spacing = max(-(-rule.length // _LEAST_SPACING), rule.length // most if most else 1)
+    sites = max(1, rule.length // 42) if most == "auto" else most
+    sites = min(sites, _LEAST_SPACING)
+    spacing = max(-(-rule.length // _LEAST_SPACING), rule.length // sites if sites else 1)
     merged = Plan(rule, slots=plan.slots)
     moved: dict[int, tuple[int, int]] = {}  # old job -> new job, and by how many tokens its tokens move
-    for group in _groups(plan, most, spacing):
+    for group in _groups(plan, sites, spacing):
         if len(group) == 1:
             moved[group[0]] = (merged._job(plan.jobs[group[0]]), 0)
             continue

@@ -256,10 +256,11 @@ def plot_variants(llr: np.ndarray, ref: str, ax: Axes, *, start: int = 0, limit:
     ax.set_facecolor("#f0f0f0")  # shows where there is no score
     places = [(start + 1 + index, "ACGT".index(letter)) for index, letter in enumerate(ref) if letter in "ACGT"]
     if places:
-        ax.scatter(*zip(*places, strict=True), s=3, color="#1f2328", linewidths=0)
+        columns, rows = zip(*places, strict=True)
+        ax.scatter(columns, rows, s=3, color="#1f2328", linewidths=0)
     ax.set_yticks(range(4), list("ACGT"))
     ax.set_ylabel("ALT")
-    image.get_figure().colorbar(image, ax=ax, label="LLR (nats)", pad=0.01)
+    ax.figure.colorbar(image, ax=ax, label="LLR (nats)", pad=0.01)
 
 
 def draw_region(path: str, llr: np.ndarray, ref: str, contig: str, start: int) -> None:
