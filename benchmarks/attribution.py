@@ -28,8 +28,8 @@ from hf_genomics.inference.windows import Window
 from hf_genomics.interpretation.attribution import embedding_base, mean_kmer_embedding
 from hf_genomics.interpretation.nucleotides import spread_sum
 from hf_genomics.interpretation.scoring import Settings, WindowBatch, explain_windows
-from hf_genomics.io.fasta import read_records
 from hf_genomics.sequence import as_letters
+from hf_genomics.sequence_files.fasta import read_records
 
 LENGTH, CONSENSUS, CERTAIN = 200, "GGTGACTCAT", 0.88
 MODELS = {"stride 1, mean": (1, "mean"), "stride 3, mean": (3, "mean"), "stride 1, [CLS]": (1, "cls")}

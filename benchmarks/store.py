@@ -30,8 +30,8 @@ import dnaio
 import numpy as np
 
 from hf_genomics.genomes.store import GenomeStore, prepare
-from hf_genomics.io.fasta import read_chunks
 from hf_genomics.io.files import open_binary
+from hf_genomics.sequence_files.fasta import read_chunks
 
 WINDOW, BATCH = 510, 256
 SIZES = (6_000_000, 60_000_000)  # nt of the files for which peak memory is compared

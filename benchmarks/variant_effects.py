@@ -148,8 +148,8 @@ def summarise(chosen: list[Substitution], scores: np.ndarray) -> tuple[float, fl
 
 def score_genes(model: str, name: str, letters: str, chosen: list[Substitution]) -> None:
     """Print the table of estimators on substitutions in genes."""
-    from hf_genomics.genomes.reference import strands_in_memory
     from hf_genomics.sequence import as_letters
+    from hf_genomics.sequence_files.reference import strands_in_memory
     from hf_genomics.variants.effects import compare, cut_alleles
     from hf_genomics.variants.likelihood import on_strand, score_events
     from hf_genomics.variants.score_variants import load_scorer, window_rule

@@ -23,8 +23,8 @@ import torch
 from scipy.stats import spearmanr
 
 from hf_genomics import KmerBertConfig, KmerBertForMaskedLM, KmerTokenizer
-from hf_genomics.genomes.reference import strands_in_memory
 from hf_genomics.sequence import MASK_ID, as_letters
+from hf_genomics.sequence_files.reference import strands_in_memory
 from hf_genomics.variants.likelihood import Plan, mean, on_strand, run_plan, score_events, share_forwards
 from hf_genomics.variants.score_variants import load_scorer, window_rule
 from hf_genomics.variants.sites import Event, id_shift, place_frames

@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import os
 import shutil
+import signal
 import socket
 import sys
 import tempfile
@@ -37,6 +38,8 @@ def seal_environment() -> None:
 
 
 seal_environment()
+# A shell starts background processes with SIGINT ignored; the tests send it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Wall-clock limits say more about who else uses the machine than about the code.
 PATIENT = {"deadline": None, "suppress_health_check": [hypothesis.HealthCheck.too_slow]}

@@ -37,7 +37,7 @@ MISTAKES = {
     "check_nothing": ("check", ["files"]),
     "check_k": ("check OK --k 0", ["k", "0"]),
     "check_identity": ("check OK --min_identity 2", ["min_identity", "2"]),
-    "check_output": ("check OK --output OK", ["output", "ok.fa"]),
+    "check_output": ("check OK --output OK", ["ok.fa"]),
     "check_rejected": ("check PROTEIN", ["1 problem"]),
     # prepare
     "prepare_missing": ("prepare --fasta no.fa --output_dir out", ["no.fa"]),
@@ -77,7 +77,7 @@ MISTAKES = {
     "evaluate_split": (f"{EVALUATE} TABLE --split training", ["split", "training"]),
     "predict_untuned": ("predict --model MLM --input OK --output p.tsv", ["mlm"]),
     "predict_nothing": (f"{PREDICT} no.fa", ["no.fa"]),
-    "predict_short": (f"{PREDICT} SHORT", ["short.fa", "record 1", "2 nt"]),
+    "predict_short": (f"{PREDICT} SHORT --strict true", ["short.fa", "record 1", "2 nt"]),
     "predict_output": (f"{PREDICT} OK --output FILLED", ["filled"]),
     "predict_batch": (f"{PREDICT} OK --batch_size 0", ["batch_size", "0"]),
     "predict_damaged": ("predict --model DAMAGED --input OK --output p.tsv", ["damaged"]),

@@ -12,12 +12,12 @@ from ..errors import InputError
 from ..genomes.metadata import RecordRules
 from ..genomes.splits import SPLITS
 from ..genomes.store import check_unique
-from ..io.fasta import clean_letters, examine_records
 from ..io.text_tables import cell_texts
 from ..labelled.columns import Columns
 from ..labelled.sequences import LabelledSequences, rows_with_known_kmers
 from ..labelled.tables import check_split, header_label, read_labelled, table_problems
 from ..sequence import as_letters, letter_digits, rolling_any
+from ..sequence_files.fasta import clean_letters, examine_records
 from .duplicates import Catalogue, CheckedSequence
 from .meaning import describe_labels, label_warnings, rarer_class
 from .report import FileReport, LetterCounts, with_keys_of_check

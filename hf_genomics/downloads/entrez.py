@@ -19,8 +19,8 @@ from urllib.error import HTTPError, URLError
 from urllib.request import Request, urlopen
 
 from ..errors import InputError
-from ..io.fasta import clean_letters
 from ..sequence import as_letters
+from ..sequence_files.fasta import clean_letters
 
 NCBI = "https://eutils.ncbi.nlm.nih.gov/entrez/eutils"
 Format = Literal["fasta", "genbank"]

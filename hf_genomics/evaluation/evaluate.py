@@ -121,10 +121,10 @@ def evaluate(
     known = with_known_kmers(examples, tokenizer, strict=data.strict, log=False)  # the others have no scores
     check_classes(known, known)
     task = replace(task, positive=positive_class(positive, task))
-    logger.info("%s: %s", examples.source, describe_labels(known, task.positive))
+    logger.info("%s: %s", examples.source, describe_labels(examples, task.positive))
     predictions = Predictions.of(network, tokenizer, examples, batch_size)
     metrics = score_predictions(predictions, task.positive) | _leaks(data, split, examples)
-    metrics |= {"task": task_facts(task, {split: known})}
+    metrics |= {"task": task_facts(task, {split: examples})}
     if predictions.num_unscored:
         metrics["sequences_without_scores"] = predictions.num_unscored
     predictions.write(folder / "predictions.tsv")

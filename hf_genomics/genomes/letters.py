@@ -27,9 +27,9 @@ from typing import Literal, TypeAlias
 
 import numpy as np
 
-from ..io.twobit import four_letters
 from ..io.writing import HashedFile
 from ..sequence import ranges
+from ..sequence_files.twobit import four_letters
 
 Storage: TypeAlias = Literal["8bit", "2bit"]
 

@@ -9,9 +9,9 @@ from typing import Any, Literal, get_args
 import pandas as pd
 
 from ..errors import InputError
-from ..io.fasta import Naming, first_word
 from ..io.files import shorten
 from ..io.text_tables import MISSING, column_names, missing_column, read_text_columns
+from ..sequence_files.fasta import Naming, first_word
 from .splits import SPLITS, check_disjoint, split_genomes
 
 #: What the name of a record is; see `RecordRules`.

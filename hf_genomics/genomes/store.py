@@ -25,13 +25,13 @@ import numpy as np
 import pandas as pd
 
 from ..errors import InputError
-from ..io.fasta import RecordChunk, read_chunks
 from ..io.files import input_errors, sha256_of, shorten
 from ..io.progress import progress_bar
 from ..io.writing import HashedFile, replacing
 from ..renamed import renamed
 from ..saved_files import read_json
 from ..sequence import tile
+from ..sequence_files.fasta import RecordChunk, read_chunks
 from .letters import Storage, open_letters, write_letters
 from .metadata import RecordRules, genome_name, join_metadata, read_metadata, with_splits
 

@@ -17,7 +17,6 @@ import torch
 from transformers import PreTrainedModel
 
 from ..errors import InputError
-from ..io.fasta import read_unchecked_chunks
 from ..io.files import input_errors
 from ..io.progress import progress_bar
 from ..io.text_tables import kind_of
@@ -27,6 +26,7 @@ from ..labelled.datasets import Source, source_name
 from ..labelled.tables import iterate_unlabelled
 from ..labelled.task import Task
 from ..renamed import renamed
+from ..sequence_files.fasta import read_unchecked_chunks
 from ..tokenization_kmer import KmerTokenizer
 from .adapters import base_of
 from .growing_table import GrowingTable

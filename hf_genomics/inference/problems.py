@@ -20,10 +20,10 @@ import numpy as np
 import torch
 
 from ..errors import InputError
-from ..io.fasta import find_wrong_letter
 from ..io.files import shorten
 from ..labelled.sequences import LabelledSequences, rows_with_known_kmers
 from ..labelled.tables import cell_letter_error
+from ..sequence_files.fasta import find_wrong_letter
 from ..tokenization_kmer import KmerTokenizer
 
 if TYPE_CHECKING:

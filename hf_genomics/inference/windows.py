@@ -11,10 +11,10 @@ from transformers import PreTrainedModel
 from ..batches.sequences import DataCollatorForSequences
 from ..configuration_kmer_bert import FusionKmerBertConfig, HierarchicalKmerBertConfig
 from ..errors import InputError
-from ..io.fasta import RecordChunk
 from ..labelled.sequence_dataset import columns_beside
 from ..labelled.sequences import LabelledSequences
 from ..sequence import tile, tile_all
+from ..sequence_files.fasta import RecordChunk
 from ..tokenization_kmer import KmerTokenizer
 from .problems import Problem, too_long, too_short
 

@@ -21,7 +21,6 @@ from ..errors import InputError
 from ..inference.loading import task_of
 from ..inference.predict import input_digest, model_digest, read_windows
 from ..inference.windows import Window, problem_before_reading, shortest_sequence, windows_of_examples
-from ..io.fasta import read_records
 from ..io.files import sha256_of, shorten
 from ..io.genome_tracks import Region, read_bed, read_sizes
 from ..io.text_tables import kind_of
@@ -31,6 +30,7 @@ from ..labelled.datasets import Source, source_name
 from ..labelled.sequences import LabelledSequences
 from ..labelled.task import Task
 from ..sequence import did_you_mean, reverse_complement
+from ..sequence_files.fasta import read_records
 from ..tokenization_kmer import KmerTokenizer
 from .files import Placed, Records, write_modisco, write_parquet, write_tracks, write_windows
 from .report import Pictures, write_explanation_report

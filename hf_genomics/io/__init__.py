@@ -1,1 +1,1 @@
-"""Read sequence files and text tables; write files and folders completely or not at all."""
+"""Tell files apart, read text tables, and write files and folders completely or not at all."""

@@ -17,10 +17,10 @@ import numpy as np
 import pandas as pd
 
 from ..errors import InputError
-from ..io.fasta import check_length, clean_letters, letter_error, read_records
 from ..io.files import input_errors, open_binary, shorten
 from ..io.text_tables import kind_of, kind_of_open, missing_column, read_text_columns, text_frames
 from ..sequence import as_letters
+from ..sequence_files.fasta import check_length, clean_letters, letter_error, read_records
 from .columns import Columns, check_task
 from .datasets import Source, dataset_frame, dataset_frames, source_name
 from .labels import are_values, check_columns, number_columns, read_labels, read_several

@@ -24,13 +24,13 @@ from ..genomes.splits import split_regions
 from ..genomes.store import prepare
 from ..inference.loading import load_classifier
 from ..inference.scores import predict_scores
-from ..io.fasta import Record, read_records
 from ..io.writing import check_output, write_json
 from ..labelled.data import LabelledData
 from ..labelled.sequences import LabelledSequences
 from ..labelled.windows import LabelledWindows
 from ..renamed import renamed
 from ..reports.html import write_report
+from ..sequence_files.fasta import Record, read_records
 from ..tokenization_kmer import KmerTokenizer
 from ..training.arguments import PretrainingArguments
 from ..training.finetune import finetune

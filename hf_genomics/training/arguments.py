@@ -58,7 +58,6 @@ _MOST: dict[str, float] = {
     "save_total_limit": 2**20,
     "dataloader_num_workers": 1024,
     "dataloader_prefetch_factor": 1024,
-    "learning_rate": 1000,
     "weight_decay": 1000,
     "adam_epsilon": 1,
     "max_grad_norm": 1e30,

@@ -15,9 +15,9 @@ from typing import NamedTuple
 import numpy as np
 
 from ..errors import InputError
-from ..genomes.reference import Reference, Strand
 from ..io.files import input_errors, open_binary, shorten
 from ..sequence import LETTER_CODE, reverse_complement
+from ..sequence_files.reference import Reference, Strand
 from .sites import Event
 
 _CONTEXT = 5  # letters of the context, with the site in its middle

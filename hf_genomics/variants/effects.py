@@ -13,10 +13,10 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from ..genomes.reference import Strand
 from ..inference.scores import ready
 from ..inference.windows import collator_for
 from ..sequence import NUM_SPECIAL
+from ..sequence_files.reference import Strand
 from ..tokenization_kmer import KmerTokenizer
 from .sites import Event
 

@@ -23,10 +23,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..genomes.reference import Strand
 from ..inference.scores import ready
 from ..modeling_kmer_bert import KmerBertForMaskedLM
 from ..sequence import MASK_ID, NUM_SPECIAL
+from ..sequence_files.reference import Strand
 from ..tokenization_kmer import KmerTokenizer
 from .sites import Event, WindowRule, id_shift, place_event, place_frames
 

@@ -20,9 +20,9 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 import numpy as np
 
 from ..errors import InputError
-from ..genomes.reference import import_pysam, quiet_pysam
 from ..inference.growing_table import check_settings
 from ..io.writing import sync_folder, write_bytes, write_json
+from ..sequence_files.reference import import_pysam, quiet_pysam
 from .sources import Record
 from .vcf import PREFIX, add_info
 

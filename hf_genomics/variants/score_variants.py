@@ -16,7 +16,6 @@ import numpy as np
 from transformers import AutoModelForMaskedLM, PreTrainedModel
 
 from ..errors import InputError
-from ..genomes.reference import Reference, import_pysam
 from ..inference.loading import load_classifier, load_config, load_tokenizer, readable, task_of
 from ..inference.predict import input_digest, model_digest
 from ..inference.scores import ready
@@ -24,6 +23,7 @@ from ..inference.windows import longest_window
 from ..io.progress import progress_bar
 from ..io.writing import check_output_file
 from ..sequence import covered_nt, num_kmers
+from ..sequence_files.reference import Reference, import_pysam
 from ..tokenization_kmer import KmerTokenizer
 from .calibration import Background, measure_background, neutral_events, read_bed
 from .effects import Effect

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ..genomes.reference import Strand, strands_in_memory
+from ..sequence_files.reference import Strand, strands_in_memory
 from ..tokenization_kmer import KmerTokenizer
 from .calibration import Background, context_of
 from .effects import COLUMNS, Alleles, Effect, class_logits, compare, cut_alleles

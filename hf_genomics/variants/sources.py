@@ -9,10 +9,10 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from ..errors import InputError
-from ..genomes.reference import Reference, Strand, strands_in_memory
 from ..io.files import input_errors, open_binary
 from ..io.text_tables import kind_of, missing_column, text_frames
 from ..sequence import IUPAC, LETTER_CODE, as_letters
+from ..sequence_files.reference import Reference, Strand, strands_in_memory
 from .sites import Event, Flag, classify, trim
 from .vcf import Line
 

@@ -24,11 +24,11 @@ from hf_genomics.checks.report import CheckReport, with_keys_of_check
 from hf_genomics.errors import InputError
 from hf_genomics.genomes.metadata import RecordRules
 from hf_genomics.genomes.store import prepare
-from hf_genomics.io.fasta import read_records
 from hf_genomics.labelled.columns import Columns
 from hf_genomics.labelled.data import LabelledData
 from hf_genomics.labelled.sequences import check_classes
 from hf_genomics.sequence import reverse_complement
+from hf_genomics.sequence_files.fasta import read_records
 
 SHARED = Path(os.environ.get("HF_GENOMICS_DATA", Path(__file__).parents[3] / "shared" / "data"))
 needs_shared = pytest.mark.skipif(

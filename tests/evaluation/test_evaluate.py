@@ -203,6 +203,8 @@ def test_what_cannot_be_scored_has_empty_cells_and_does_not_count(model: Path, t
     with open(tmp_path / "t.csv", "a") as file:
         file.write("NNNNNNNN,a\n")
     found = evaluate(str(model), data, str(tmp_path / "five"))
+    assert expected.pop("task")["counts"] == {"test": {"a": 2, "b": 2}}
+    assert found.pop("task")["counts"] == {"test": {"a": 3, "b": 2}}
     assert found == expected | {"sequences_without_scores": 1} and "1 of 5" in caplog.text
     rows = (tmp_path / "five" / "predictions.tsv").read_text().splitlines()
     assert rows[:5] == (tmp_path / "four" / "predictions.tsv").read_text().splitlines()

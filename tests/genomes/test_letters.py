@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from hf_genomics.genomes import letters as letters_module
 from hf_genomics.genomes.letters import TwoBitLetters, gather_bytes, open_letters, two_bit_codes, write_letters
-from hf_genomics.io.twobit import four_letters
+from hf_genomics.sequence_files.twobit import four_letters
 
 DNA = st.text("ACGTACGTACGTNNNNacgtnRYSWKMBDHVryswkmbdhv", max_size=400).map(str.encode)
 RUNS = st.lists(st.tuples(st.sampled_from(b"ACGTNacgtnRy"), st.integers(1, 60)), max_size=12).map(

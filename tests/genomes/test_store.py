@@ -23,7 +23,7 @@ from hf_genomics.genomes import letters as letters_module
 from hf_genomics.genomes import store as store_module
 from hf_genomics.genomes.metadata import RecordRules
 from hf_genomics.genomes.store import GenomeStore, prepare
-from hf_genomics.io.fasta import read_records
+from hf_genomics.sequence_files.fasta import read_records
 
 BY_FILE = RecordRules(genome_by="file")
 

@@ -21,9 +21,9 @@ from hf_genomics.inference import predict as module
 from hf_genomics.inference import scores as scores_module
 from hf_genomics.inference.predict import input_digest, model_digest
 from hf_genomics.inference.predictions import Predictions
-from hf_genomics.io.fasta import read_unchecked_chunks
 from hf_genomics.labelled.columns import Columns
 from hf_genomics.labelled.tables import read_labelled
+from hf_genomics.sequence_files.fasta import read_unchecked_chunks
 
 LENGTHS = (7, 40, 41, 90, 300, 3, 80, 39, 500, 12)
 KINDS = ["classes", "value", "several", "nucleotides", "pairs", "parts", "tracks"]
@@ -115,7 +115,7 @@ def test_memory_does_not_grow_with_the_input(kind, form, saved, tmp_path, monkey
 
     monkeypatch.setattr(module, "score_windows", no_model)
     monkeypatch.setattr("hf_genomics.labelled.tables._FRAME_LETTERS", 1 << 14)
-    monkeypatch.setattr("hf_genomics.io.fastx._BLOCK_BYTES", 1 << 14)
+    monkeypatch.setattr("hf_genomics.sequence_files.fastx._BLOCK_BYTES", 1 << 14)
     peaks = []
     for nt in (40_000, 400_000):
         path, line = tmp_path / f"{nt}", "ACGT" * 20

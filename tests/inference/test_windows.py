@@ -19,9 +19,9 @@ from hf_genomics.inference.windows import (
     windows_of_chunks,
     windows_of_examples,
 )
-from hf_genomics.io.fasta import RecordChunk
 from hf_genomics.labelled.sequences import LabelledSequences
 from hf_genomics.sequence import tile
+from hf_genomics.sequence_files.fasta import RecordChunk
 
 
 def stretches(windows) -> list[tuple[int, str, int, bytes]]:

@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 
 from hf_genomics.downloads.accessions import read_accessions
 from hf_genomics.errors import InputError
-from hf_genomics.io.fasta import read_records
 from hf_genomics.io.kinds import START_BYTES, kind_of_start, require_sequences, require_table
 from hf_genomics.io.text_tables import column_names, kind_of
 from hf_genomics.labelled.tables import read_labelled
+from hf_genomics.sequence_files.fasta import read_records
 
 TABLE = "sequence,label\nACGT,a\nACGG,b\n"
 

@@ -147,7 +147,7 @@ def test_killed_runs_end_in_the_same_weights_and_log(start, tmp_path):
 def test_a_disk_that_fills_up_ends_the_run_in_one_line_and_leaves_the_last_checkpoint(start, tmp_path):
     code, text = start(job=plant("full disk", step=3))
     assert code == 2
-    assert "could not be written" in one_error(text) and "checkpoint-2 with --resume true" in text
+    assert "could not be written" in one_error(text) and "checkpoint-2 with --resume auto" in text
     assert "Traceback" not in text
     assert steps_of_valid(tmp_path / "out") == [2]
     assert {path.name for path in (tmp_path / "out").iterdir()} == {"checkpoint-2", "metrics.jsonl"}  # no half ones
@@ -206,7 +206,7 @@ def test_a_run_prints_nothing_pickles_nothing_and_writes_no_sequence(start, tmp_
     assert code == 0 and (tmp_path / "printed").read_text() == ""
     assert "step 2: loss 5." in text and "| 8/8 [" in text  # the log and the bar
     files = [path for path in (tmp_path / "out").rglob("*") if path.is_file()]
-    assert {path.suffix for path in files} == {".json", ".jsonl", ".safetensors", ".py"}
+    assert {path.suffix for path in files} == {".json", ".jsonl", ".md", ".safetensors", ".py"}
     letters = (tiny_store.parent / "genomes.fa").read_text().splitlines()[1::2]
     pieces = {line[start : start + 10].encode() for line in letters for start in range(len(line) - 9)}
     written = [text.encode(), *(path.read_bytes() for path in files)]

@@ -13,8 +13,8 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from hf_genomics.cli import main
 from hf_genomics.errors import InputError
-from hf_genomics.io.fasta import read_records
 from hf_genomics.sequence import reverse_complement
+from hf_genomics.sequence_files.fasta import read_records
 from hf_genomics.studies.quickstart import QuickstartData, macro_recall_error, quickstart, write_regions
 
 RECIPES = Path(__file__).resolve().parents[2] / "recipes"

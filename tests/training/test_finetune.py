@@ -103,7 +103,8 @@ def test_a_run_leaves_model_numbers_predictions_and_pictures(tuned):
     left = {path.name for path in folder.iterdir() if path.suffix != ".py"}  # besides the code
     assert left == {
         *("config.json", "model.safetensors", "tokenizer_config.json", "trainer_state.json"),
-        *("metrics.json", "predictions.tsv", "loss.png", "roc_pr.png", "confusion.png", "run.json", "README.md"),
+        *("metrics.json", "predictions.tsv", "loss.png", "roc_pr.png", "confusion.png", "run.json"),
+        *("settings.json", "README.md"),
     }
     check_card(folder)
     assert json.loads((folder / "metrics.json").read_text()) == metrics

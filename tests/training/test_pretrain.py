@@ -88,7 +88,8 @@ def test_a_run_leaves_model_tokenizer_numbers_log_and_picture(run, tmp_path):
     left = {path.name for path in (tmp_path / "out").iterdir() if path.suffix != ".py"}  # besides the code
     assert left == {
         *("config.json", "model.safetensors", "tokenizer_config.json"),
-        *("metrics.json", "metrics.jsonl", "trainer_state.json", "loss.png", "run.json", "README.md"),
+        *("metrics.json", "metrics.jsonl", "trainer_state.json", "loss.png", "run.json"),
+        *("settings.json", "README.md"),
     }
     check_card(tmp_path / "out")
     assert json.loads((tmp_path / "out" / "metrics.json").read_text()) == metrics

@@ -8,8 +8,8 @@ from small_files import dna
 from tiny_variants import write_fasta
 
 from hf_genomics import InputError
-from hf_genomics.genomes.reference import Reference, strands_in_memory
 from hf_genomics.sequence import as_letters, reverse_complement
+from hf_genomics.sequence_files.reference import Reference, strands_in_memory
 from hf_genomics.variants.calibration import (
     Background,
     Interval,

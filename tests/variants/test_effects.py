@@ -8,8 +8,8 @@ import torch
 from small_files import dna
 from tiny_variants import classifier, masked_model
 
-from hf_genomics.genomes.reference import strands_in_memory
 from hf_genomics.sequence import as_letters
+from hf_genomics.sequence_files.reference import strands_in_memory
 from hf_genomics.variants.effects import class_logits, compare, cut_alleles
 from hf_genomics.variants.likelihood import on_strand
 from hf_genomics.variants.sites import Event, trim

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from small_files import dna
 from tiny_variants import masked_model
 
-from hf_genomics.genomes.reference import strands_in_memory
 from hf_genomics.sequence import as_letters, num_kmers, reverse_complement
+from hf_genomics.sequence_files.reference import strands_in_memory
 from hf_genomics.variants.likelihood import Plan, run_plan, score_events, share_forwards
 from hf_genomics.variants.sites import Event, WindowRule, spread_frames
 

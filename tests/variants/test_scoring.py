@@ -7,8 +7,8 @@ import pytest
 from small_files import dna
 from tiny_variants import classifier, masked_model
 
-from hf_genomics.genomes.reference import strands_in_memory
 from hf_genomics.sequence import as_letters
+from hf_genomics.sequence_files.reference import strands_in_memory
 from hf_genomics.variants.calibration import Background
 from hf_genomics.variants.score_variants import window_rule
 from hf_genomics.variants.scoring import Scorer

@@ -8,7 +8,7 @@ from small_files import dna
 from tiny_variants import write_fasta, write_vcf
 
 from hf_genomics import InputError
-from hf_genomics.genomes.reference import Reference
+from hf_genomics.sequence_files.reference import Reference
 from hf_genomics.variants.sites import Event
 from hf_genomics.variants.sources import make_allele, pair_records, parse_region, region_records, vcf_records
 from hf_genomics.variants.vcf import read_vcf

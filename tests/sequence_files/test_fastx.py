@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hf_genomics.errors import InputError
-from hf_genomics.io import fastx as fastx_module
-from hf_genomics.io.fasta import Record, read_records
+from hf_genomics.sequence_files import fastx as fastx_module
+from hf_genomics.sequence_files.fasta import Record, read_records
 
 
 def records_of(path: Path, content: bytes) -> list[Record]:

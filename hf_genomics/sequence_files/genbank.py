@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from os import PathLike
 
 from ..errors import InputError
+from ..io.files import BinaryFile, shorten
 from .fastx import RawChunk
-from .files import BinaryFile, shorten
 
 _LINES = 4096  # number of lines (of 60 nt) in one chunk
 _FIELDS = (b"LOCUS", b"DEFINITION", b"ACCESSION", b"VERSION", b"ORIGIN", b"//")

@@ -13,7 +13,7 @@ from os import PathLike
 from typing import TypeAlias
 
 from ..errors import InputError
-from .files import BinaryFile, shorten
+from ..io.files import BinaryFile, shorten
 
 #: Header of a record, or None if the chunk continues a record; and letters of it, unchecked.
 RawChunk: TypeAlias = tuple[str | None, bytes]

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hf_genomics.errors import InputError
-from hf_genomics.io.fasta import Record, read_chunks, read_records
+from hf_genomics.sequence_files.fasta import Record, read_chunks, read_records
 
 SHARED = Path(os.environ.get("HF_GENOMICS_DATA", Path(__file__).parents[3] / "shared" / "data"))
 LETTERS = "ACGTRYSWKMBDHVNacgtryswkmbdhvn"

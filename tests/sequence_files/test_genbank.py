@@ -10,8 +10,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from hf_genomics.errors import InputError
-from hf_genomics.io import genbank as genbank_module
-from hf_genomics.io.fasta import Record, read_records
+from hf_genomics.sequence_files import genbank as genbank_module
+from hf_genomics.sequence_files.fasta import Record, read_records
 
 FEATURES = """\
 KEYWORDS    .

@@ -12,8 +12,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from hf_genomics.errors import InputError
-from hf_genomics.io import twobit as twobit_module
-from hf_genomics.io.fasta import read_records
+from hf_genomics.sequence_files import twobit as twobit_module
+from hf_genomics.sequence_files.fasta import read_records
 
 ORDERS_AND_VERSIONS = [("<", 0), (">", 0), ("<", 1), (">", 1)]
 

@@ -12,9 +12,9 @@ from small_files import dna
 from tiny_variants import write_fasta
 
 from hf_genomics import InputError
-from hf_genomics.genomes import reference as module
-from hf_genomics.genomes.reference import Reference
 from hf_genomics.sequence import reverse_complement
+from hf_genomics.sequence_files import reference as module
+from hf_genomics.sequence_files.reference import Reference
 
 
 def text(letters):

@@ -14,11 +14,11 @@ from typing import Any, NamedTuple, TypeAlias, TypeVar
 import numpy as np
 
 from ..errors import InputError
+from ..io.files import BinaryFile, input_errors, open_binary, shorten
+from ..io.kinds import START_BYTES, require_sequences
 from ..sequence import IUPAC, as_letters
 from .fastx import RawChunk, fasta_chunks, fastq_chunks, no_header
-from .files import BinaryFile, input_errors, open_binary, shorten
 from .genbank import genbank_chunks
-from .kinds import START_BYTES, require_sequences
 from .twobit import MAGICS, twobit_chunks
 
 #: Function that turns the header of a record and its number in the file, from 1, into the name of the record.

@@ -13,9 +13,9 @@ from typing import NamedTuple
 import numpy as np
 
 from ..errors import InputError
+from ..io.files import BinaryFile, shorten
+from ..io.kinds import TWOBIT_MAGICS
 from .fastx import RawChunk
-from .files import BinaryFile, shorten
-from .kinds import TWOBIT_MAGICS
 
 MAGICS = dict(zip(TWOBIT_MAGICS, "<>", strict=True))  # first bytes -> byte order
 
