@@ -496,7 +496,7 @@ def test_what_is_missing_or_in_the_way_is_refused_by_name(refused, home, words, 
         ),
         pytest.param(
             {"config.json": '{"model_type": "kmer_bert", "k": "six"}'},
-            ["'k' must be a whole number"],
+            ["'k' must be"],
             id="config_typed",
         ),
         pytest.param({"config.json": "{}"}, ["model_type"], id="config_empty"),
