@@ -64,6 +64,7 @@ MAY_IMPORT = {
     "stopping": {"errors"},
     "option_names": {"sequence"},
     "io": {"sequence", "errors", "renamed"},
+    "sequence_files": {"io", "sequence", "errors", "renamed"},
     "batches": {"sequence", "errors", "renamed"},  # a collator takes any tokenizer, so it imports none
     "auto": {*PORTABLE},
 }

@@ -213,7 +213,7 @@ def _dull_columns(training: LabelledSequences) -> list[str]:
             if not (counts["yes"] and counts["no"]):
                 digit = int(counts["yes"] > 0)
                 lines.append(f"the label {name!r} is {digit} in every row, so a model learns nothing about it")
-        elif counts["distinct"] <= _FEW_VALUES and counts["numbers"] > _FEW_VALUES * counts["distinct"]:
+        elif 1 < counts["distinct"] <= _FEW_VALUES and counts["numbers"] > _FEW_VALUES * counts["distinct"]:
             different = f"{counts['distinct']} different values"
             lines.append(f"{name!r} has only {different}; if they are classes, set regression false")
     return lines

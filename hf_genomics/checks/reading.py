@@ -14,13 +14,13 @@ from ..genomes.splits import SPLITS
 from ..genomes.store import check_unique
 from ..io.text_tables import cell_texts
 from ..labelled.columns import Columns
-from ..labelled.sequences import LabelledSequences
+from ..labelled.sequences import LabelledSequences, rows_with_known_kmers
 from ..labelled.tables import check_split, header_label, read_labelled, table_problems
 from ..sequence import as_letters, letter_digits, rolling_any
 from ..sequence_files.fasta import clean_letters, examine_records
 from .duplicates import Catalogue, CheckedSequence
 from .meaning import describe_labels, label_warnings, rarer_class
-from .report import FileReport, LetterCounts
+from .report import FileReport, LetterCounts, with_keys_of_check
 
 _BATCH_NT = 1 << 20  # about a million letters are examined together
 
@@ -115,11 +115,13 @@ def read_table_or_note(
         is_table = report.kind == "table"
         problems = table_problems(report.file, error, rules.columns, **options) if is_table else [error]
         known = set(report.problems)  # a sequence file has been read before, as `prepare` reads it
-        report.add_problems([problem for problem in problems if str(problem) not in known])
+        report.add_problems([problem for problem in problems if with_keys_of_check(str(problem)) not in known])
         return None
     try:
         # A table without a split is judged as a training table.
-        check_split(table, None if report.split in ("train", None) else training or table)
+        others = None if report.split in ("train", None) else training or table
+        check_split(table, others)
+        check_split(known_rows(table, rules.k), others)  # `finetune` omits the others
     except InputError as error:
         report.add_problems([error])
     report.labels = label_counts(table)
@@ -128,6 +130,22 @@ def read_table_or_note(
         if report.split in (None, "train"):
             report.remarks = label_warnings(table)
     return table
+
+
+def known_rows(table: LabelledSequences, k: int) -> LabelledSequences:
+    """Return the rows on which `finetune` trains, those with a known k-mer.
+
+    Args:
+        table: the rows of a table.
+        k: size of the k-mers, in nt.
+
+    Raises:
+        InputError: if there is none.
+    """
+    rows = rows_with_known_kmers(table, k)
+    if not rows:
+        raise InputError(f"{table.source}: no row has a k-mer of A, C, G and T only, so there is nothing to learn")
+    return table if len(rows) == len(table) else table.take(rows)
 
 
 def label_counts(table: LabelledSequences) -> dict[str, float] | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from array import array
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -28,6 +29,13 @@ _NARROW = "records,nt,median nt,GC %,N %,duplicates".split(",")
 _ANY_WIDTH = 1 << 20  # columns of a console that is wide enough for any table
 _NAME_WIDTH = 12  # smallest width to which the names of files are folded
 _BLOCK_NT = 1 << 16
+#: Keys of `finetune` in the messages of shared functions -> keys of `check`.
+_KEYS = {
+    "data.regression": "splits.regression",
+    "data.columns": "columns",
+    "--rna": "--records.rna",
+    "data.rna": "records.rna",
+}
 _TO_UPPER = np.uint8(0xDF)  # clears the bit in which lower-case ASCII differs
 
 
@@ -120,7 +128,7 @@ class FileReport:
 
     def add_problems(self, problems: Sequence[InputError]) -> None:
         """Add problems of a record, a row or the file."""
-        self.problems += map(str, problems)
+        self.problems += [with_keys_of_check(str(problem)) for problem in problems]
 
     def note(self, kind: str, record: str) -> None:
         """Add the name of a record that is accepted but unusual."""
@@ -355,3 +363,14 @@ def _shown(problems: list[str], most: int) -> list[str]:
 def some(names: list[str], most: int = 3) -> str:
     """Return the first names as text, and ", ..." if there are more; long names are shortened."""
     return ", ".join(shorten(name) for name in names[:most]) + (", ..." if len(names) > most else "")
+
+
+def with_keys_of_check(problem: str) -> str:
+    """Return a problem with the keys of `check` in place of those of `finetune` and `prepare`.
+
+    >>> with_keys_of_check("t.csv: for values set data.regression true")
+    't.csv: for values set splits.regression true'
+    """
+    for key, ours in _KEYS.items():
+        problem = re.sub(rf"(?<![\w./'\"-]){re.escape(key)}(?![\w/-])", ours, problem)
+    return problem

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from ..checks.meaning import describe_labels, task_facts
 from ..errors import InputError
+from ..inference.adapters import ADAPTER_CONFIG, base_of
 from ..inference.loading import load_classifier, task_of
 from ..inference.predictions import Predictions
 from ..inference.problems import with_known_kmers
@@ -106,7 +107,7 @@ def evaluate(
         InputError: if data and model do not fit, the folder holds a model, or an evaluation without ``overwrite``;
             nothing has been written then.
     """
-    folder = _evaluation_folder(output_dir, data, overwrite)
+    folder = _evaluation_folder(output_dir, [model, base_of(model), *data.paths().values()], overwrite)
     network, tokenizer = load_classifier(model)
     task = task_of(network.config, model)
     check_positive(positive, task)
@@ -153,7 +154,8 @@ def _leaks(data: LabelledData, split: str, examples: LabelledSequences) -> dict[
             try:
                 splits[name] = read_labelled(source, columns, require_labels=False, rna=data.rna)
             except InputError as error:
-                logger.warning("data.%s is not compared with data.%s: %s", name, split, error)
+                reason = str(error).replace("--rna", "--data.rna")
+                logger.warning("data.%s is not compared with data.%s: %s", name, split, reason)
     found = find_leaks(splits)
     warn_of_leaks(found, splits)
     compared = {"leaks": len(splits) > 1, "contradictory_labels": any(found["contradictory_labels"].values())}
@@ -164,12 +166,12 @@ def _leaks(data: LabelledData, split: str, examples: LabelledSequences) -> dict[
 FILES = ("metrics.json", "predictions.tsv", "roc_pr.png", "confusion.png")
 
 
-def _evaluation_folder(output_dir: str, data: LabelledData, overwrite: bool) -> Path:
+def _evaluation_folder(output_dir: str, inputs: list[str | None], overwrite: bool) -> Path:
     """Check that an evaluation may write its files to a folder, and return the folder.
 
     Args:
         output_dir: the folder, which need not exist.
-        data: labelled sequences, whose files must not be overwritten.
+        inputs: files and folders that are read, and must not be overwritten.
         overwrite: whether the files of an earlier evaluation may be replaced.
 
     Raises:
@@ -177,12 +179,11 @@ def _evaluation_folder(output_dir: str, data: LabelledData, overwrite: bool) -> 
     """
     folder = Path(output_dir)
     check_output(folder, folder=True)
-    if (folder / "config.json").exists() or any(folder.glob("checkpoint-*")):
+    if any((folder / name).exists() for name in ("config.json", ADAPTER_CONFIG)) or any(folder.glob("checkpoint-*")):
         raise InputError(
             f"{folder} holds a model, whose metrics and predictions would be lost; write to a new folder, such as "
             f"{folder / 'evaluation'}"
         )
-    inputs = data.paths().values()
     for path in (folder / name for name in FILES):
         try:
             check_output_file(str(path), inputs, overwrite=overwrite)

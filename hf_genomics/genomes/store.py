@@ -462,8 +462,8 @@ def check_unique(name: str, path: str, header: str, seen: dict[str, tuple[str, s
     if other != path:
         raise InputError(
             f"{path}: record {shorten(name)} occurs in {other} as well; their headers are {shorten(header)} and "
-            f"{shorten(other_header)}; rename or drop one of them, or choose names that differ (records.names: file, "
-            "header or numbered)"
+            f"{shorten(other_header)}; rename or drop one of them, or set records.names numbered (or file or header, "
+            "if they differ then)"
         )
 
 

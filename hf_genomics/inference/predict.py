@@ -28,6 +28,7 @@ from ..labelled.task import Task
 from ..renamed import renamed
 from ..sequence_files.fasta import read_unchecked_chunks
 from ..tokenization_kmer import KmerTokenizer
+from .adapters import base_of
 from .growing_table import GrowingTable
 from .loading import load_classifier, task_of
 from .predictions import RUN_COLUMNS, PredictionTable, class_runs, sequence_columns
@@ -95,7 +96,7 @@ def predict(
     >>> import hf_genomics as hg
     >>> hg.predict("runs/model", "contigs.fasta", "phages.tsv").to_pandas()  # doctest: +SKIP
     """
-    target = check_output_file(output, [input, model], overwrite=overwrite)
+    target = check_output_file(output, [input, model, base_of(model)], overwrite=overwrite)
     if batch_size < 1:
         raise InputError(f"batch_size must be at least 1, not {batch_size}")
     network, tokenizer = load_classifier(model)
@@ -221,6 +222,10 @@ def input_digest(source: Source) -> dict[str, Any]:
     if not isinstance(source, str | PathLike):
         ends = [source[row] for row in (0, len(source) - 1)] if len(source) else []
         return {"input": hashlib.sha256(repr(ends).encode()).hexdigest()[:12], "input_size": len(source)}
+    if not os.path.isfile(source) and os.path.exists(source) and not os.path.isdir(source):
+        raise InputError(
+            f"{source}: is a pipe or a device, and predict must open a file several times; write it to a file first"
+        )
     with input_errors(source), open(source, "rb") as file:
         size = os.fstat(file.fileno()).st_size
         found = hashlib.sha256(file.read(_SAMPLE_BYTES))

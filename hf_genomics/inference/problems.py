@@ -21,9 +21,8 @@ import torch
 
 from ..errors import InputError
 from ..io.files import shorten
-from ..labelled.sequences import LabelledSequences
+from ..labelled.sequences import LabelledSequences, rows_with_known_kmers
 from ..labelled.tables import cell_letter_error
-from ..sequence import LETTER_CODE
 from ..sequence_files.fasta import find_wrong_letter
 from ..tokenization_kmer import KmerTokenizer
 
@@ -282,25 +281,16 @@ def with_known_kmers(
     Raises:
         InputError: if there is such an example and ``strict`` is set, or there is no other example.
     """
-    known = [_has_known_kmer(letters, tokenizer.k) for letters in examples.sequences]
-    if examples.pairs is not None:
-        both = zip(known, examples.pairs, strict=True)
-        known = [first and _has_known_kmer(letters, tokenizer.k) for first, letters in both]
-    count = known.count(False)
+    known = rows_with_known_kmers(examples, tokenizer.k)
+    count = len(examples) - len(known)
     if not count:
         return examples
-    names = [name for name, is_known in zip(examples.ids, known, strict=True) if not is_known]
-    what = f"{examples.source}: {count:,} of {len(known):,} sequences without a k-mer of A, C, G and T only"
+    names = [examples.ids[row] for row in sorted({*range(len(examples))} - {*known})]
+    what = f"{examples.source}: {count:,} of {len(examples):,} sequences without a k-mer of A, C, G and T only"
     what += f" ({listed(names, count)})"
-    if strict or count == len(known):
+    if strict or not known:
         more = " (data.strict: without it they are omitted)" if strict else ""
         raise InputError(f"{what}: there is nothing to learn from them; drop them{more}")
     if log:
         logger.warning("%s are omitted: there is nothing to learn from them", what)
-    return examples.take([row for row, is_known in enumerate(known) if is_known])
-
-
-def _has_known_kmer(letters: np.ndarray, k: int) -> bool:
-    """Return whether a sequence has a k-mer of A, C, G and T only, at any stride."""
-    unknown = np.flatnonzero(LETTER_CODE[letters] > 3)
-    return bool(np.diff(unknown, prepend=-1, append=len(letters)).max() > k)
+    return examples.take(known)

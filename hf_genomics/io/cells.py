@@ -10,7 +10,7 @@ from typing import Literal, TypeAlias
 Look: TypeAlias = Literal["whole", "whole float", "decimal", "unclear number", "boolean", "blank", "word"]
 
 #: What to write instead of an unclear number.
-PLAIN_NUMBERS = "write numbers as 1234.5, with a decimal point and without thousands separator, %, < or >"
+PLAIN_NUMBERS = "write numbers as 1234.5, with a decimal point and without thousands separator, unit, %, < or >"
 
 _WHOLE = re.compile(r"[+-]?\d+")
 _WHOLE_FLOAT = re.compile(r"[+-]?\d+\.0*")
@@ -20,7 +20,9 @@ _UNCLEAR = re.compile(
     r"\d*,\d+(?:e[+-]?\d+)?"  # 0,077 and 1,234
     r"|\d{1,3}(?:[,.' \u00a0\u202f]\d{3})+(?:[.,]\d+)?"  # 1,234,567.8 and 1.234.567,8 and 1 234
     r"|\d+/\d+)"  # 1/2
-    rf"|[+-]?[\d.,]+\s*[%‰]|[<>≤≥~±]=?\s*{_NUMBER}",
+    rf"|[+-]?[\d.,]+\s*[%‰]|[<>≤≥~±]=?\s*{_NUMBER}"
+    rf"|[$€£¥]\s*{_NUMBER}|{_NUMBER}\s*[$€£¥]|{_NUMBER}\s*(?:±|\+/-)\s*{_NUMBER}"  # $1.50 and 1.5±0.2
+    r"|[+-]?\d*\.\d+\s+[a-zµμ]{1,3}(?:/[a-zµμ]{1,3})?",  # 1.5 nM, 0.2 mg/mL
     re.IGNORECASE,
 )
 _MINUS = re.compile("^[\u2212\u2013\u2014]")  # the minus sign and the dashes that word processors put for it

@@ -56,7 +56,8 @@ def open_stream(path: Path) -> BinaryIO:
     number = _open_file(path)
     if number is None:
         return open(path, "wb")
-    sys.stdout.flush()  # text that Python still holds comes first
+    if sys.stdout is not None:  # it is None if the process was started without standard output
+        sys.stdout.flush()  # text that Python still holds comes first
     return os.fdopen(os.dup(number), "wb")
 
 

@@ -310,10 +310,14 @@ def check_output(path: Path, *, folder: bool) -> None:
     """
     if not folder and path.is_dir():
         raise InputError(f"{path} is a folder; name a file in it")
+    if folder and str(path) == "-":
+        raise InputError("- is standard output, but a folder is needed; name a folder")
     if folder and is_stream(path):
         raise InputError(f"{path} is not a folder; write to another place")
     if is_stream(path):
         return
+    if destination(path).is_symlink():
+        raise InputError(f"{path} is a symbolic link that leads to itself; write to another place")
     path = destination(path)
     places = (path, *path.parents) if folder else path.parents  # the folder itself, if any, and all folders above
     for place in places:

@@ -20,7 +20,7 @@ _LARGEST = float(np.finfo(np.float32).max)  # models compute in float32
 _FEW = 20  # up to so many different whole numbers with a point, such as 1.0, are rather classes
 _FEW_ROWS = 5  # up to so many classes may have a row each
 _TRUE = "set data.regression true"
-_FALSE = "for classes set data.regression false (in check: splits.regression)"
+_FALSE = "for classes set data.regression false"
 
 
 def read_labels(
@@ -254,8 +254,7 @@ def read_several(
         row, column = np.argwhere(not_yes_no)[0]
         raise InputError(
             f"{place_of(path, row, columns[column])}: {values[row, column]:g} is neither 0 nor 1; for yes/no labels "
-            "correct it, or leave it empty where not measured; for values set data.regression true (in check: "
-            "splits.regression)"
+            "correct it, or leave it empty where not measured; for values set data.regression true"
         )
     return values, "multi_label_classification"
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from ..errors import InputError
 from ..io.text_tables import list_names
+from ..sequence import LETTER_CODE
 from .columns import Columns
 from .task import ProblemType, Task
 
@@ -144,6 +145,23 @@ class LabelledSequences:
         return self.labels
 
 
+def rows_with_known_kmers(examples: LabelledSequences, k: int) -> list[int]:
+    """List the rows whose sequence, or both sequences of a pair, have a k-mer of A, C, G and T only, at any stride.
+
+    Args:
+        examples: sequences or pairs.
+        k: size of the k-mers, in nt.
+    """
+    columns = [examples.sequences] if examples.pairs is None else [examples.sequences, examples.pairs]
+    return [row for row, of_row in enumerate(zip(*columns, strict=True)) if all(_has_known_kmer(x, k) for x in of_row)]
+
+
+def _has_known_kmer(letters: np.ndarray, k: int) -> bool:
+    """Return whether a sequence has a k-mer of A, C, G and T only, at any stride."""
+    unknown = np.flatnonzero(LETTER_CODE[letters] > 3)
+    return bool(np.diff(unknown, prepend=-1, append=len(letters)).max() > k)
+
+
 def check_classes(train: LabelledSequences, other: LabelledSequences) -> None:
     """Check that two splits have the same classes, at least two of them, and that both have a row of every class.
 
@@ -175,5 +193,6 @@ def check_classes(train: LabelledSequences, other: LabelledSequences) -> None:
         for label in np.flatnonzero(counts == 0):
             raise InputError(
                 f"{table.source}: no row of class {train.label_names[label]!r}; scores would mean nothing, "
-                "so split again, with every class on every side"
+                "so split again, with every class on every side (rows without a k-mer of A, C, G and T only do "
+                "not count)"
             )

@@ -76,7 +76,9 @@ class Record(NamedTuple):
 
 
 #: Advice about equal names, where the user can choose what the names are.
-_CHOICE = ", or take whole headers or numbers for names (records.names: header or numbered)"
+_CHOICE = ", or set records.names numbered (or header, if they differ then)"
+#: Advice about a short record, where the user can choose the shortest length.
+_LOWER = ", or lower records.min_length"
 
 
 class SeenRecord(NamedTuple):
@@ -158,7 +160,7 @@ def examine_records(
         problems: list[InputError] = []
         try:  # usually nothing is wrong, and each check is done once
             _check_name(name, header, where, seen, choice)
-            check_length(len(letters), where, min_length)
+            check_length(len(letters), where, min_length, _LOWER if choice else "")
             letters = as_dna(letters, where, rna=rna)
         except InputError:
             problems = _all_problems(
@@ -202,7 +204,7 @@ def read_chunks(
     for header, letters in _raw_chunks(path, watch):
         if header is not None:  # the length of the previous record is known only now
             if seen:
-                check_length(length, where, min_length)
+                check_length(length, where, min_length, _LOWER if choice else "")
             name, length = (naming or first_word)(header, len(seen) + 1), 0
             where = _RecordPlace(path, len(seen) + 1, name)
             _check_name(name, header, where, seen, choice)
@@ -212,7 +214,7 @@ def read_chunks(
         length += len(letters)
     if not seen:
         raise _no_record(path)
-    check_length(length, where, min_length)
+    check_length(length, where, min_length, _LOWER if choice else "")
 
 
 def read_unchecked_chunks(
@@ -300,7 +302,8 @@ def _all_problems(
     for check, arguments in (
         (_check_name, naming),
         (as_dna, (letters, where, 0, rna)),
-        (check_length, (len(letters), where, min_length)),  # `read_chunks` knows the length only at the end
+        # `read_chunks` knows the length only at the end.
+        (check_length, (len(letters), where, min_length, _LOWER if naming[-1] else "")),
     ):
         try:
             check(*arguments)
@@ -329,13 +332,14 @@ def _check_name(name: str, header: str, where: object, seen: dict[str, SeenRecor
         )
 
 
-def check_length(length: int, where: object, min_length: int) -> None:
+def check_length(length: int, where: object, min_length: int, remedy: str = "") -> None:
     """Check that a sequence is long enough.
 
     Args:
         length: length of the sequence in nt.
         where: file and record, for the error message.
         min_length: shortest length allowed, in nt; an empty sequence is never allowed.
+        remedy: what to do besides dropping it, for the error message.
 
     Raises:
         InputError: if it is too short.
@@ -343,9 +347,7 @@ def check_length(length: int, where: object, min_length: int) -> None:
     if length == 0:
         raise InputError(f"{where}: is empty; drop it")
     if length < min_length:
-        raise InputError(
-            f"{where}: {length} nt is shorter than the {min_length} nt needed; drop it or lower min_length"
-        )
+        raise InputError(f"{where}: {length} nt is shorter than the {min_length} nt needed; drop it{remedy}")
 
 
 def as_dna(letters: Bytes, where: object, before: int = 0, rna: bool = False) -> Bytes:

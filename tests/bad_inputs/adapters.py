@@ -95,6 +95,21 @@ if importlib.util.find_spec("peft"):
             with_settings(base_model_name_or_path="/gone"),
         ),
         "merged_without_a_base": Case(MERGE, (FILE, "/gone"), with_settings(base_model_name_or_path="/gone")),
+        "predicted_over_its_base": Case(
+            f"{PREDICT.replace('out.tsv', 'base/config.json')} --overwrite true",
+            ("base/config.json", "read"),
+            saved_adapter,
+        ),
+        "predicted_over_its_weights": Case(
+            f"{PREDICT.replace('out.tsv', 'adapter/adapter_model.safetensors')} --overwrite true",
+            ("adapter/adapter_model.safetensors", "read"),
+            saved_adapter,
+        ),
+        "evaluated_into_its_folder": Case(
+            "evaluate --model adapter --data.test TABLE --output_dir adapter --overwrite true",
+            ("adapter", "holds a model", "adapter/evaluation"),
+            saved_adapter,
+        ),
         "fine_tuned": Case(
             "finetune --pretrained adapter --data.train TABLE --trainer.output_dir out",
             ("adapter", "base", MERGE.replace("merged", "NEW")),

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 from .case import Case
+from .folders import saved_model
 
 CASES: dict[str, Case] = {}
 
@@ -32,6 +33,15 @@ def _evaluated(work: Path) -> None:
     (work / "data").mkdir()
     (work / "data" / "predictions.tsv").write_text("sequence\tlabel\n" + "ACGTACGTAC\ta\nTTGACCATGA\tb\n" * 3)
     (work / "linked").symlink_to("run")
+
+
+def _copied(work: Path) -> None:
+    """Write a fine-tuned model, and a folder whose metrics.json is a link to the model's."""
+    _files(work)
+    saved_model(work, "copy")
+    (work / "copy" / "metrics.json").write_text("{}")
+    (work / "scored").mkdir()
+    (work / "scored" / "metrics.json").symlink_to("../copy/metrics.json")
 
 
 _PREDICT = "predict --model TUNED --input in.fa --output"
@@ -100,6 +110,18 @@ CASES |= {
         "evaluate --model TUNED --data.test data/predictions.tsv --output_dir data --overwrite true",
         named=("data/predictions.tsv", "read"),
         make=_evaluated,
+    ),
+    "evaluate_over_its_model_by_a_link": Case(
+        "evaluate --model copy --data.test t.csv --output_dir scored --overwrite true",
+        named=("scored/metrics.json", "copy", "read"),
+        make=_copied,
+    ),
+    "evaluate_into_standard_output": Case(f"{_EVALUATE} -", named=("standard output", "folder"), make=_evaluated),
+    "a_link_to_itself": Case(f"{_PREDICT} loop", named=("loop", "leads to itself"), make=_files),
+    "a_pipe_as_input": Case(
+        "predict --model TUNED --input pipe --output new.tsv",
+        named=("pipe", "write it to a file"),
+        make=lambda work: os.mkfifo(work / "pipe"),
     ),
     "evaluate_into_a_file": Case(f"{_EVALUATE} old.tsv", named=("old.tsv", "is a file"), make=_files),
     "evaluate_into_a_device": Case(f"{_EVALUATE} /dev/null", named=("/dev/null", "not a folder"), make=_files),

@@ -27,6 +27,11 @@ def write(path: Path, **columns: Sequence[object]) -> None:
         frame.to_csv(path, index=False)
 
 
+def _rows(folder: Path, *rows: str) -> None:
+    """Write a table with these rows."""
+    (folder / "t.csv").write_text("\n".join(("sequence,label", *rows, "")))
+
+
 def labels(*texts: object, times: int = 1, name: str = "t.csv", column: str = "label") -> Callable[[Path], None]:
     """Return a function that writes a table with a column of labels."""
     return lambda folder: write(folder / name, **{column: list(texts) * times})
@@ -86,6 +91,9 @@ CASES: dict[str, Case] = {
     "booleans and digits": unclear("TRUE", "True", "FALSE", "1", value="'TRUE'"),
     "a word among decimals": unclear("0.5", "high", "0.7", value="'high'"),
     "a unit among decimals": unclear("0.5", "0.7 nM", "0.9", value="'0.7 nM'"),
+    "prices": unclear("$1.50", "$2.50", "$3.10", value="'$1.50'"),
+    "errors of measurement": unclear("1.5±0.2", "1.7 +/- 0.1", value="'1.5±0.2'"),
+    "units throughout": unclear("1.5 nM", "7.2 nM", "0.3 nM", value="'1.5 nM'"),
     "a decimal among words": unclear("low", "high", "low", "0.5", value="'0.5'"),
     "whole numbers all different": unclear(*range(20), value="'0'", remedy=AS_VALUES),
     "words all different": Case(
@@ -121,6 +129,21 @@ CASES: dict[str, Case] = {
     "None as a label": Case(FINETUNE, ("t.csv: data row 2", "missing", "None"), labels("a", "None", "b")),
     "the NA of a spreadsheet": Case(FINETUNE, ("t.csv: data row 2", "missing", "#N/A"), labels("a", "#N/A", "b")),
     # nothing to learn
+    "a class of unknown letters only": Case(
+        "check --k 3 --splits.train n.csv",
+        ("1 of 1 files",),
+        lambda folder: (folder / "n.csv").write_text("sequence,label\n" + "ACGTACGT,a\n" * 6 + "NNNNNNNN,b\n"),
+    ),
+    "a class of unknown letters only to train on": Case(
+        FINETUNE.replace("t.csv", "n.csv"),
+        ("n.csv", "'b'", "k-mer"),
+        lambda folder: (folder / "n.csv").write_text("sequence,label\n" + "ACGTACGT,a\n" * 6 + "NNNNNNNN,b\n"),
+    ),
+    "a short row": Case(
+        FINETUNE,
+        ("t.csv: data row 3", "2 nt", "3 nt", "drop it"),
+        lambda folder: _rows(folder, "ACGTA,a", "TTGCA,b", "AC,a"),
+    ),
     "one class": Case(FINETUNE, ("t.csv", "only one class", "'a'"), labels("a", "a")),
     "a constant target": Case(FINETUNE, ("t.csv", "'label'", "3.5 in every row"), labels("3.5", times=9)),
     "a constant target as whole numbers": Case(

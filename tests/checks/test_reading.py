@@ -63,3 +63,13 @@ def test_a_rejected_table_is_still_described_as_the_file_has_it(tmp_path: Path) 
     (one,) = check(splits=SplitFiles(train=[path])).files
     assert (list(one.lengths), one.letters.nt, one.letters.foreign) == ([20, 30], 50, 1)
     assert len(one.problems) == 1 and "data row 2, position 30" in one.problems[0]
+
+
+def test_problems_name_the_keys_of_check(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_text("sequence,label\n" + "ACGTACGT,0.0\nTTGACCAT,1.0\n" * 3)
+    (problem,) = check(splits=SplitFiles(train=[str(path)]), k=3).all_problems
+    assert "splits.regression true" in problem
+    assert "data.regression" not in problem
+    path.write_text("sequence,label\n" + "ACGUACGU,a\nTTGACCAT,b\n" * 3)
+    assert "--records.rna true" in check(splits=SplitFiles(train=[str(path)]), k=3).all_problems[0]

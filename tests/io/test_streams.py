@@ -115,3 +115,10 @@ def test_errors_of_writing_name_the_output_and_a_closed_pipe_is_none():
         raise BrokenPipeError
     with pytest.raises(InputError, match=r"/dev/full: cannot be written: No space"), output_errors(Path("/dev/full")):
         write_text(Path("/dev/full"), "text")
+
+
+def test_a_process_without_standard_output_gets_an_error_of_the_system(monkeypatch, tmp_path):
+    monkeypatch.setattr(sys, "stdout", None)
+    with open(tmp_path / "x", "wb") as file, open_stream(Path(f"/dev/fd/{file.fileno()}")) as stream:
+        stream.write(b"row")
+    assert (tmp_path / "x").read_bytes() == b"row"
