@@ -163,6 +163,7 @@ class FusionKmerBertForSequenceClassification(KmerBertClassifier):
             raise ValueError("a fusion model takes one sequence per row, not packed rows; omit position_ids")
         self._check_tracks("tracks", tracks, self.config.track_names, 2)
         self._check_tracks("nt_tracks", nt_tracks, self.config.nt_track_names, 3)
+        kwargs["return_dict"] = True  # the output is read by name, whatever config.return_dict says
         outputs = self.bert(input_ids, attention_mask, token_type_ids, inputs_embeds=inputs_embeds, **kwargs)
         hidden = outputs.last_hidden_state
         if self.fusion is not None and nt_tracks is not None:

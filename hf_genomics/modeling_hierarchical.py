@@ -160,6 +160,7 @@ class HierarchicalKmerBertForSequenceClassification(KmerBertClassifier):
 
         # The last layer may compute only the tokens that the pooler reads, unless all hidden states are wanted.
         kwargs["only_pooled"] = not should_record(self.config, kwargs)
+        kwargs["return_dict"] = True  # the output is read by name, whatever config.return_dict says
         outputs = self.bert(rows(input_ids), rows(attention_mask), rows(token_type_ids), **kwargs)
         pooled = outputs.pooler_output  # (parts of all sequences, hidden)
         if encode_all:

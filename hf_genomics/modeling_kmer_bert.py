@@ -799,6 +799,7 @@ class KmerBertForMaskedLM(KmerBertPreTrainedModel):
         recorded = should_record(self.config, kwargs)
         # Recorded hidden states cover all tokens; then the selected tokens are picked below.
         kwargs["selected"] = None if recorded else selected
+        kwargs["return_dict"] = True  # the heads read the encoder's output by name, whatever config.return_dict says
         outputs = self.bert(input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds, **kwargs)
         hidden = outputs.last_hidden_state
         if labels is not None and selected is not None:
@@ -910,6 +911,7 @@ class KmerBertForSequenceClassification(KmerBertClassifier):
             ValueError: for labels that do not fit the model.
         """
         kwargs["only_pooled"] = not should_record(self.config, kwargs)
+        kwargs["return_dict"] = True  # the heads read the encoder's output by name, whatever config.return_dict says
         outputs = self.bert(input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds, **kwargs)
         logits = self.classifier(self.dropout(outputs.pooler_output))
         return self.sequence_output(SequenceClassifierOutput, logits, labels, num_items_in_batch, outputs)
@@ -962,6 +964,7 @@ class KmerBertForTokenClassification(KmerBertClassifier):
         Raises:
             ValueError: for labels that do not fit the model or the tokens.
         """
+        kwargs["return_dict"] = True  # the heads read the encoder's output by name, whatever config.return_dict says
         outputs = self.bert(input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds, **kwargs)
         logits, loss = self.classifier(self.dropout(outputs.last_hidden_state)), None
         if labels is not None:

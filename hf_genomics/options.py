@@ -438,6 +438,8 @@ def check_yaml(text: str) -> None:
     for event in yaml.parse(text, Loader=yaml.SafeLoader):
         count = 0
         if isinstance(event, yaml.AliasEvent):
+            if any(event.anchor == anchor for anchor, _ in open_nodes):
+                raise ValueError(f"the anchor {event.anchor[:60]!r} contains itself")
             count = sizes.get(event.anchor, 1)
         elif isinstance(event, yaml.ScalarEvent):
             count, sizes[event.anchor or ""] = 1, 1
@@ -470,7 +472,7 @@ def _check_word(value: str, option: str) -> None:
 
 
 def _check_unique(node: Any) -> None:
-    """Raise ValueError if a section below a node of YAML has a key twice, or an anchor contains itself."""
+    """Raise ValueError if a section below a node of YAML has a key twice."""
     import yaml
 
     seen: set[int] = set()

@@ -87,7 +87,7 @@ _FORMAT_VERSION = 2
 
 
 class KmerTokenizer(KmerVocabulary):
-    """Cut DNA into overlapping k-mers.
+    """Cut DNA into k-mers, which overlap if the stride is smaller than k.
 
     Args:
         k: k-mer size in nt, 1..8 (1..12 with ``allow_large_k``).

@@ -354,3 +354,11 @@ def test_a_token_that_is_not_attended_to_changes_no_pooled_result() -> None:
         before = model(**inputs).logits
         inputs["input_ids"] = inputs["input_ids"].where(inputs["attention_mask"].bool(), 9)
         assert torch.equal(model(**inputs).logits, before)
+
+
+def test_a_configuration_that_asks_for_tuples_gets_them(tiny_config):
+    tiny_config.return_dict = False
+    ids = torch.tensor([[2, *range(5, 15), 3]])
+    for kind in (KmerBertForMaskedLM, KmerBertForSequenceClassification, KmerBertForTokenClassification):
+        outputs = kind(tiny_config).eval()(ids)
+        assert isinstance(outputs, tuple) and torch.is_tensor(outputs[0]), kind

@@ -16,7 +16,7 @@ from transformers.utils import logging as transformers_logging
 import hf_genomics
 from hf_genomics import InputError, options
 from hf_genomics.cli import VERBS, main
-from hf_genomics.options import build_parser, former_keys, gather_lists, read_arguments
+from hf_genomics.options import build_parser, check_yaml, former_keys, gather_lists, read_arguments
 from hf_genomics.renamed import renamed
 
 PRETRAIN = """
@@ -468,3 +468,8 @@ def test_a_torch_that_does_not_describe_the_cpu_trains_in_fp32(monkeypatch):
 def test_progress_bars_are_shown_on_a_screen_alone(monkeypatch, screen):
     monkeypatch.setattr("sys.stderr.isatty", lambda: screen, raising=False)
     assert options.trainer_defaults()["disable_tqdm"] is not screen
+
+
+def test_an_anchor_that_contains_itself_is_refused():
+    with pytest.raises(ValueError, match="'x' contains itself"):
+        check_yaml("a: &x {b: *x}")

@@ -95,8 +95,9 @@ def _draw_losses(
     if len(training[0]) > 60:  # a long, noisy curve is drawn faintly behind its moving average
         axes.plot(*training, color=PALETTE[0], linewidth=0.8, alpha=0.3)
         training = (training[0], smooth(training[1]))
-    marker = "o" if len(training[0]) < 2 else ""
-    axes.plot(*training, color=PALETTE[0], linewidth=1.8, marker=marker, markersize=4, label="training")
+    if len(training[0]):
+        marker = "o" if len(training[0]) < 2 else ""
+        axes.plot(*training, color=PALETTE[0], linewidth=1.8, marker=marker, markersize=4, label="training")
     if len(validation[0]):
         axes.plot(*validation, color=PALETTE[1], linewidth=1.5, marker="o", markersize=4, label="validation")
         axes.legend(loc="best", framealpha=0.9, edgecolor="none", fontsize=9.5)
@@ -104,7 +105,7 @@ def _draw_losses(
 
 
 def _draw_accuracies(axes: Axes, accuracies: Curves) -> None:
-    """Draw the shares predicted correctly in validation, and the quarter of the nucleotides that a guess predicts."""
+    """Draw the shares predicted correctly in validation, and a line at 25 %, which guessing a nucleotide reaches."""
     for (name, series), color in zip(accuracies.items(), PALETTE[1:], strict=False):
         axes.plot(*series, color=color, linewidth=1.5, marker="o", markersize=4, label=name)
     axes.axhline(0.25, color=_FAINT, linewidth=1, linestyle=_CHANCE_LINE, zorder=1, label="guessed nucleotides")

@@ -26,6 +26,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from ..errors import InputError
 from .streams import destination, is_stream, open_stream, output_path
 
@@ -172,7 +174,7 @@ def as_cell(cell: object) -> object:
     >>> [as_cell(cell) for cell in ("a", 3, 1 / 3, float("nan"))]
     ['a', 3, '0.3333333', '']
     """
-    if not isinstance(cell, float):
+    if not isinstance(cell, float | np.floating):
         return cell
     return f"{cell:.7g}" if cell == cell else ""  # only NaN is not equal to itself
 
@@ -356,9 +358,9 @@ def check_output_file(output: str | os.PathLike[str], inputs: Iterable[object], 
 
 
 def _is_at(path: Path, given: Path) -> bool:
-    """Return whether a path leads to the file ``given``, or into the folder ``given``."""
+    """Return whether a path leads to the file ``given``, or to an existing file directly in the folder ``given``."""
     with contextlib.suppress(OSError):
-        return path.samefile(given) or (given.is_dir() and destination(path).parent.samefile(given) and path.exists())
+        return path.samefile(given) or (given.is_dir() and destination(path).parent.samefile(given))
     return False
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import platform
+import re
 import shlex
 import sys
 from importlib.metadata import version
@@ -20,8 +20,10 @@ from ..io.writing import write_json
 from ..labelled.sequences import LabelledSequences
 from ..reports.card_file import write_card
 
+#: The folders of an absolute path, also within a value such as {train: /home/ann/x.csv}.
+_ABSOLUTE = re.compile(r"(?<![\w.])~?/[^\s'\",\]}]*/")
 #: Options of the Trainer that a reader of a model card wants to know.
-_TOLD = (
+_PUBLISHED_OPTIONS = (
     "learning_rate",
     "lr_scheduler_type",
     "per_device_train_batch_size",
@@ -34,7 +36,7 @@ _TOLD = (
 def run_record(
     verb: str, trainer: TrainingArguments, state: TrainerState, data: dict[str, Any], base_model: str | None = None
 ) -> dict[str, Any]:
-    """Describe a finished run in a form that may be published: no path, no name of a machine, no sequence.
+    """Describe a finished run in a form that may be published: no absolute path, no name of a machine, no sequence.
 
     Args:
         verb: name of the verb.
@@ -46,11 +48,14 @@ def run_record(
     Returns:
         A dictionary for `run.json`.
     """
-    options = {name: getattr(trainer, name) for name in _TOLD}
+    from .. import __version__  # here, because a clone that is not installed has no version of its own
+
+    options = {name: getattr(trainer, name) for name in _PUBLISHED_OPTIONS}
     return {
         "verb": verb,
         "command": published_command(sys.argv),
-        "versions": {name: version(name) for name in ("hf_genomics", "transformers", "torch")}
+        "versions": {"hf_genomics": __version__}
+        | {name: version(name) for name in ("transformers", "torch")}
         | {"python": platform.python_version()},
         "hardware": hardware(trainer),
         "base_model": published_name(base_model),
@@ -115,7 +120,9 @@ def content_hash(examples: LabelledSequences) -> str:
 
 
 def published_command(words: list[str]) -> str | None:
-    """Return a command line of this package without the folders of its paths; None if another program called it.
+    """Return a command line of this package without the folders of absolute paths; None if another program called it.
+
+    Relative paths stay as they are: they say where in a project a file lies, not whose machine it is.
 
     Args:
         words: ``sys.argv``.
@@ -123,15 +130,10 @@ def published_command(words: list[str]) -> str | None:
     >>> published_command(["/opt/bin/hf-genomics", "pretrain", "--data.store", "/home/ann/runs/store"])
     'hf-genomics pretrain --data.store store'
     """
-    if not words or Path(words[0]).name not in ("hf-genomics", "__main__.py"):
+    program = Path(words[0]) if words else Path()
+    if program.name != "hf-genomics" and program.parts[-2:] != ("hf_genomics", "__main__.py"):
         return None
-    return shlex.join(["hf-genomics", *(_without_folders(word) for word in words[1:])])
-
-
-def _without_folders(word: str) -> str:
-    """Return a word of a command line without the folders of an absolute path; ``--key=/a/b`` becomes ``--key=b``."""
-    key, equals, value = word.partition("=") if word.startswith("--") else ("", "", word)
-    return key + equals + (Path(value).name if os.path.isabs(os.path.expanduser(value)) else value)
+    return shlex.join(["hf-genomics", *(_ABSOLUTE.sub("", word) for word in words[1:])])
 
 
 def published_name(model: str | None) -> str | None:

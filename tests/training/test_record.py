@@ -57,6 +57,9 @@ def test_a_command_keeps_its_options_and_loses_its_folders():
     ]
     assert published_command(words) == "hf-genomics finetune --data.train t.csv --trainer.output_dir=run --x r/y"
     assert published_command(["/usr/bin/pytest", "-q"]) is None
+    assert published_command(["/lib/pytest/__main__.py", "-q"]) is None
+    words = ["/lib/hf_genomics/__main__.py", "finetune", "--data", "{train: /home/ann/x.csv}", "--model", "~/runs/m"]
+    assert published_command(words) == "hf-genomics finetune --data '{train: x.csv}' --model m"
 
 
 def test_a_model_on_the_hub_keeps_its_name(tmp_path, monkeypatch):
