@@ -100,7 +100,7 @@ FILES = {
     "awkward/negative_location.gb": Verdict(0, 1, 6497),
     "awkward/pictogram.fasta": Verdict(10, 14, 126, ("record 4 ('seq3')", "record 14 ('seq4'): record 9")),
     "awkward/pyfastx_test.fa.gz": Verdict(0, 211, 86262),
-    "awkward/rna.fa": Verdict(2, 2, 720, ("set --rna true",)),
+    "awkward/rna.fa": Verdict(2, 2, 720, ("set --records.rna true",)),
     "awkward/spaced_fasta.fasta": Verdict(0, 37, 12637),
     "awkward/sweetpea.fasta": Verdict(0, 1, 309),
     "awkward/testMask.2bit": Verdict(0, 5, 65),
