@@ -283,7 +283,10 @@ class KmerBertConfig(PreTrainedConfig):
         Raises:
             ValueError: for a BERT whose vocabulary is not DNABERT's, or with a setting that KmerBert does not support.
         """
-        settings, unused = super().get_config_dict(pretrained_model_name_or_path, **kwargs)
+        try:
+            settings, unused = super().get_config_dict(pretrained_model_name_or_path, **kwargs)
+        except RecursionError:
+            raise ValueError(f"{pretrained_model_name_or_path}: config.json is nested too deeply") from None
         if not isinstance(settings, dict):
             name = pretrained_model_name_or_path
             raise ValueError(f"{name}: config.json must hold an object, not {shown(settings)}")

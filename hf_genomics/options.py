@@ -42,6 +42,8 @@ _NOT_OPTIONS = {
 # Key that users set -> key that takes the same value.
 _LINKS = {"tokenizer.k": "model.k", "tokenizer.stride": "model.stride", "trainer.seed": "masking.seed"}
 _UNNAMED = "options."  # a section whose keys may be written without it: `--resume` for `--options.resume`
+#: A number that Python may read, but neither writes nor computes with in reasonable time.
+_LONG_NUMBER = re.compile(r"[-+]?0[xXoObB0-7][0-9a-fA-F_]{999,}")
 #: Limits of a YAML file: characters, values with all aliases written out, and levels of nesting.
 _MOST_CHARACTERS, _MOST_VALUES, _DEEPEST = 1_000_000, 20_000, 20
 _NO_VALUE = {"--help", "--print_config"}  # options without a value
@@ -443,6 +445,8 @@ def check_yaml(text: str) -> None:
             count = sizes.get(event.anchor, 1)
         elif isinstance(event, yaml.ScalarEvent):
             count, sizes[event.anchor or ""] = 1, 1
+            if not event.style and _LONG_NUMBER.fullmatch(event.value):
+                raise ValueError(f"a number has {len(event.value):,} characters")
         elif isinstance(event, yaml.CollectionStartEvent):
             open_nodes.append([event.anchor or "", 1])
         elif isinstance(event, yaml.CollectionEndEvent):
@@ -461,7 +465,7 @@ def _check_word(value: str, option: str) -> None:
     """Raise InputError for a value of an option that is nested too deeply: the parser would end the process."""
     import yaml
 
-    if not re.search(r"[\[{&*]\s*[\[{&*]|\{", value):  # neither nested lists, nor objects, nor aliases
+    if len(value) < 1000 and not re.search(r"[\[{&*]\s*[\[{&*]|\{", value):  # neither nested lists, objects nor aliases
         return
     try:
         check_yaml(value)

@@ -5,11 +5,14 @@ from __future__ import annotations
 import copy
 import importlib.util
 import json
+import os
+import warnings
 from pathlib import Path
 from typing import Any
 
 from ..errors import InputError
 from ..io.files import shorten
+from ..saved_files import read_json, read_tensors
 
 #: The file that makes a folder an adapter.
 ADAPTER_CONFIG = "adapter_config.json"
@@ -23,7 +26,10 @@ _TYPES: dict[str, tuple[type, ...]] = {
     "lora_alpha": (int, float),
     "target_modules": (list, str),
     "modules_to_save": (list,),
+    "rank_pattern": (dict,),
 }
+#: Types of numbers that the weights of an adapter may have, and the kinds whose rank is a size of their weights.
+_FLOATS, _WITH_RANK = ("F64", "F32", "F16", "BF16"), ("LORA", "LOHA", "ADALORA")
 _HEADS = {"SEQ_CLS": "SequenceClassification", "TOKEN_CLS": "TokenClassification"}
 
 
@@ -43,16 +49,16 @@ def base_of(name: str) -> str | None:
     file, base = folder / ADAPTER_CONFIG, settings.get("base_model_name_or_path")
     if not base:
         raise InputError(f"{file}: names no base model; set base_model_name_or_path to the folder of the model")
-    if not Path(base).is_dir() and (Path(base).is_absolute() or base.startswith(".") or base.count("/") != 1):
+    if not os.path.isdir(base) and (Path(base).is_absolute() or base.startswith(".") or base.count("/") != 1):
         raise InputError(
             f"{file}: the base model {shorten(base)} is not there; set base_model_name_or_path to its folder"
         )
-    if (Path(base) / ADAPTER_CONFIG).is_file():
+    if os.path.isfile(os.path.join(base, ADAPTER_CONFIG)):
         raise InputError(
             f"{file}: the base model {shorten(base)} is itself an adapter; merge it by hf-genomics convert"
         )
-    if not any((folder / f"adapter_model.{kind}").is_file() for kind in ("safetensors", "bin")):
-        raise InputError(f"{folder}: no adapter_model.safetensors there; save the adapter again")
+    if not (folder / "adapter_model.safetensors").is_file():
+        raise InputError(f"{folder}: no adapter_model.safetensors there; save the adapter again with safetensors")
     if importlib.util.find_spec("peft") is None:
         raise InputError(f"{folder} is an adapter, which needs the package peft; pip install 'hf_genomics[lora]'")
     return base
@@ -69,11 +75,9 @@ def read_adapter(folder: Path) -> dict[str, Any]:
     """
     file = folder / ADAPTER_CONFIG
     try:
-        settings = json.loads(file.read_text(encoding="utf-8"))
-    except ValueError as error:  # JSONDecodeError and UnicodeDecodeError
-        raise InputError(f"{file}: not a valid JSON file ({error}); save the adapter again") from error
-    if not isinstance(settings, dict):
-        raise InputError(f"{file}: holds a {type(settings).__name__}, not a JSON object; save the adapter again")
+        settings = read_json(file)
+    except ValueError as error:
+        raise InputError(str(error)) from error
     for key, kinds in _TYPES.items():
         value = settings.get(key)
         if value is not None and (not isinstance(value, kinds) or isinstance(value, bool)):
@@ -109,13 +113,14 @@ def add_adapter(model: Any, name: str) -> Any:
     folder = Path(name)
     _check_weights(folder)
     try:
-        info = model.load_adapter(name)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)
+            info = model.load_adapter(name)
     except RuntimeError as error:
         raise InputError(f"{_misfit(folder)}: weights of other sizes; {_REMEDY}") from error
-    # peft trusts the types in the file.
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, AssertionError) as error:
-        text = " ".join(str(error).split())
-        raise InputError(f"{folder / ADAPTER_CONFIG}: peft cannot use it ({text})") from error
+    except Exception as error:  # peft trusts the types and values of the file, so anything may be raised
+        text = " ".join(str(error).split())[:200]
+        raise InputError(f"{folder / ADAPTER_CONFIG}: peft cannot use it ({text}); save the adapter again") from error
     for what in ("missing", "unexpected", "mismatched"):
         if keys := sorted(map(str, getattr(info, f"{what}_keys"))):
             raise InputError(f"{_misfit(folder)}: {len(keys)} {what} weights ({keys[0]}); {_REMEDY}")
@@ -130,15 +135,23 @@ def _misfit(folder: Path) -> str:
 
 
 def _check_weights(folder: Path) -> None:
-    """Raise InputError if the weights of an adapter cannot be read."""
-    from safetensors import SafetensorError, safe_open
-
-    weights = folder / "adapter_model.safetensors"
+    """Raise InputError if the weights of an adapter cannot be read, or are smaller than its rank."""
+    file, settings = folder / "adapter_model.safetensors", read_adapter(folder)
     try:
-        if weights.is_file():
-            safe_open(weights, "pt")
-    except SafetensorError as error:
-        raise InputError(f"{weights}: the weights are damaged ({error}); copy or save them again") from error
+        tensors = read_tensors(file)
+    except ValueError as error:
+        raise InputError(str(error)) from error
+    for name, tensor in tensors.items():
+        if tensor.dtype not in _FLOATS:
+            raise InputError(f"{file}: {name} holds numbers of type {tensor.dtype}, not floats; save the adapter again")
+    if settings["peft_type"] in _WITH_RANK:  # peft would allocate weights of that rank first
+        largest = max((size for tensor in tensors.values() for size in tensor.shape), default=0)
+        for key, rank in {"r": settings.get("r"), **(settings.get("rank_pattern") or {})}.items():
+            if isinstance(rank, (int, float)) and rank > largest:
+                raise InputError(
+                    f"{folder / ADAPTER_CONFIG}: rank {rank} of {shorten(key)} is larger than any weight of the "
+                    f"adapter (at most {largest}); save the adapter again"
+                )
 
 
 def merge_adapter(model: Any, name: str) -> Any:

@@ -193,7 +193,7 @@ def require_sequences(path: str | PathLike[str], start: bytes) -> FileKind:
     """
     kind = kind_of_start(start)
     if kind is EMPTY:
-        raise InputError(f"{path}: the file is empty; give FASTA, FASTQ, GenBank or 2bit")
+        raise InputError(f"{path}: the file is empty; give a file of sequences or a table")
     if kind.reader == "table":
         first = next(line for line in re.split(r"[\r\n]+", decode_start(start, kind.encoding)) if line.strip())
         line = repr(first if len(first) <= 60 else first[:57] + "...")

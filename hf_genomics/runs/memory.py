@@ -286,28 +286,41 @@ def check_memory(
         return
     mode = ComputeMode(device.type, attention, args.bf16 or args.fp16, args.gradient_checkpointing)
     state = _STATE.get(getattr(args.optim, "value", str(args.optim)).split("_")[0], 2.0)
-    with torch.device("meta"):
-        count = sum(parameter.numel() for parameter in build().parameters())
+    try:
+        with torch.device("meta"):
+            count = sum(parameter.numel() for parameter in build().parameters())
+    except ValueError as error:  # more weights than the memory of this machine holds
+        raise InputError(str(error)) from error
     needed = step_memory(config, count, BatchShape.of(batch), mode, state=state, processes=args.world_size)
     free = free_memory(device, int(os.environ.get("LOCAL_WORLD_SIZE", "1")) if device.type == "cpu" else 1)
     if needed.total * HIGHEST <= free:
         return
+    # The memory of activations grows with the batch. All the rest does not depend on it.
+    constant = needed.total - needed.activations
+    fits = math.floor(args.per_device_train_batch_size * (free / HIGHEST - constant) / needed.activations)
+    too_large = constant * LOWEST > free  # without any batch
+    batch = f"trainer.per_device_train_batch_size {args.per_device_train_batch_size}"
     what = (
-        f"trainer.per_device_train_batch_size {args.per_device_train_batch_size}: a step needs about {needed}, "
+        f"{_large_model(config, count) if too_large else batch}: a step needs about {needed}, "
         f"{device} has {free / _GIB:.2f} GiB free"
     )
-    remedy = _remedy(args, needed, free)
+    remedy = "choose a smaller model: no batch fits" if too_large else _remedy(args, fits)
     if needed.total * LOWEST > free:
         raise InputError(f"{what}; {remedy}")
     logger.warning("%s, so it may run out of memory; if it does, %s", what, remedy)
 
 
-def _remedy(args: TrainingArguments, needed: StepMemory, free: int) -> str:
-    """Name a batch size that fits, with the accumulation that keeps the steps the same; or another remedy."""
+def _large_model(config: Any, count: int) -> str:
+    """Name what makes a model large: its vocabulary, or its layers."""
+    rows, width = getattr(config, "vocab_size", 0), getattr(config, "hidden_size", 0)
+    if 2 * rows * width > count:
+        return f"a model of {count:,} weights, most of them for its vocabulary (vocab_size {rows:,}; 4^k for k-mers)"
+    return f"a model of {count:,} weights (hidden_size {width:,}, num_hidden_layers {config.num_hidden_layers:,})"
+
+
+def _remedy(args: TrainingArguments, fits: int) -> str:
+    """Name a batch size of at most ``fits``, with the accumulation that keeps the steps; or another remedy."""
     batch, accumulation = args.per_device_train_batch_size, args.gradient_accumulation_steps
-    left = free / HIGHEST - (needed.total - needed.activations)
-    # The memory of activations grows with the batch. All the rest does not depend on it.
-    fits = math.floor(batch * left / needed.activations)
     if fits < 1:
         return "choose a smaller model, shorter windows, or trainer.gradient_checkpointing true"
     size = next((size for size in range(fits, 0, -1) if batch * accumulation % size == 0), 1)

@@ -16,6 +16,7 @@ from accelerate.utils import broadcast_object_list
 
 from ..errors import InputError
 from ..io.writing import write_json, write_text
+from ..saved_files import check_shards, read_tensors, weight_files
 from .checkpoints import (
     SETTINGS,
     TRAINER_STATE,
@@ -196,13 +197,26 @@ def _finished_start(trainer: ExactTrainer, folder: Path, resume: Resume, overwri
     if saved and (reason := _reason_of_changes(saved, trainer)):
         return Start(reason=reason)
     if not _asks_for_more(trainer, *steps):
-        return Start(finished=True)
+        return Start(finished=True, reason=_reason_of_weights(folder))
     if newest_valid(folder)[0] is None:
         return Start(
             reason=f"{folder}: finished after {steps[0]} steps, and no checkpoint is left to continue from; set "
             "trainer.max_steps back, or train again with --overwrite true"
         )
     return None
+
+
+def _reason_of_weights(folder: Path) -> str | None:
+    """Return why a finished run has no model that could be used; None if its weights are complete."""
+    remedy = "train again with --overwrite true"
+    try:
+        check_shards(folder)
+        weights = weight_files(folder)
+        for file in weights[:1]:
+            read_tensors(file)
+    except (OSError, ValueError) as error:
+        return f"{error}; or {remedy}"
+    return None if weights else f"{folder}: the run is finished, but its weights are missing; copy them, or {remedy}"
 
 
 def _asks_for_more(trainer: ExactTrainer, done: int, planned: int, epochs: float) -> bool:

@@ -55,6 +55,14 @@ def on_larger_models(folder: Path) -> None:
     save_file({key: torch.cat([weight, weight]) for key, weight in load_file(path).items()}, path, {"format": "pt"})
 
 
+def of_whole_numbers(folder: Path) -> None:
+    """Write an adapter of integers."""
+    from safetensors.torch import load_file, save_file
+
+    path = saved_adapter(folder) / "adapter_model.safetensors"
+    save_file({key: weight.int() for key, weight in load_file(path).items()}, path, {"format": "pt"})
+
+
 def without_a_weight(folder: Path) -> None:
     """Write an adapter that lacks one weight."""
     from safetensors.torch import load_file, save_file
@@ -76,6 +84,12 @@ CASES: dict[str, Case] = {
     "kind_is_a_list": Case(PREDICT, (FILE, "peft_type"), with_settings(peft_type=["LORA"])),
     "rank_is_text": Case(PREDICT, (FILE, "'r'", "two"), with_settings(r="two")),
     "rank_is_true": Case(PREDICT, (FILE, "'r'", "true"), with_settings(r=True)),
+    "settings_are_nested": Case(PREDICT, (FILE, "levels"), with_bytes("adapter_config.json", b'{"r":' + b"[" * 10**5)),
+    "alpha_is_nan": Case(PREDICT, (FILE, "NaN"), with_settings(lora_alpha=float("nan"))),
+    "base_is_missing": Case(PREDICT, (FILE, "base_model_name_or_path"), with_settings(base_model_name_or_path="")),
+    "base_name_is_too_long": Case(PREDICT, (FILE, "base model"), with_settings(base_model_name_or_path="a" * 5000)),
+    "base_is_a_list": Case(PREDICT, (FILE, "base_model_name"), with_settings(base_model_name_or_path=["base"])),
+    "rank_pattern_is_a_list": Case(PREDICT, (FILE, "rank_pattern"), with_settings(rank_pattern=[1])),
     "no_weights": Case(PREDICT, ("adapter_model.safetensors",), with_bytes("adapter_model.safetensors", None)),
 }
 if importlib.util.find_spec("peft"):
@@ -84,6 +98,14 @@ if importlib.util.find_spec("peft"):
         "adapter_of_an_encoder": Case(PREDICT, ("adapter", "base", "save_pretrained"), on_an_encoder),
         "unknown_kind": Case(PREDICT, (FILE, "WONDER"), with_settings(peft_type="WONDER")),
         "rank_of_zero": Case(PREDICT, (FILE, "`r`", "0"), with_settings(r=0)),
+        "rank_beyond_memory": Case(PREDICT, (FILE, "'r'", "100000000"), with_settings(r=10**8)),
+        "rank_beyond_memory_merged": Case(MERGE, (FILE, "'r'"), with_settings(r=2**40)),
+        "rank_pattern_beyond_memory": Case(PREDICT, (FILE, "query"), with_settings(rank_pattern={"query": 10**9})),
+        "layers_that_are_not_there": Case(PREDICT, (FILE,), with_settings(layer_replication=[[0, 10**9]])),
+        "tokens_that_are_not_there": Case(PREDICT, (FILE,), with_settings(trainable_token_indices=[10**9])),
+        "modules_are_no_pattern": Case(PREDICT, (FILE,), with_settings(target_modules="((")),
+        "unknown_setting_before_an_error": Case(PREDICT, (FILE, "`r`"), with_settings(wonder=1, r=0)),
+        "weights_are_whole_numbers": Case(PREDICT, ("adapter_model.safetensors", "I32"), of_whole_numbers),
         "unknown_modules": Case(PREDICT, (FILE, "q_proj"), with_settings(target_modules=["q_proj"])),
         "other_modules": Case(PREDICT, ("adapter", "base", "key.lora_A"), with_settings(target_modules=["key"])),
         "shapes_of_another_model": Case(PREDICT, ("adapter", "base", "sizes"), on_larger_models),

@@ -88,6 +88,7 @@ CASES |= {
         ("config.json", "'k'", "twice"),
         lambda work: replace(tuned_copy(work) / "config.json", b"{", b'{"k": 3, '),
     ),
+    "outputs_as_tuples": predict_refuses("return_dict", return_dict=False),
     "nested_deeply": Case(
         "predict --model model --input OK --output out.tsv",
         ("config.json", "nested"),

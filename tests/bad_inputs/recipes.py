@@ -99,6 +99,7 @@ OF_PRETRAINING = "data: {store: x}\ntrainer: {output_dir: out}\n"
 OF_FINETUNING = "pretrained: x\ndata: {train: x.csv}\ntrainer: {output_dir: out}\n"
 
 CASES |= {
+    "a_hexadecimal_number_beyond_all_bounds": written("trainer:\n  seed: 0x" + "f" * 9000 + "\n", "characters"),
     "k_in_a_recipe": Case(
         "pretrain --config x.yaml",
         ("x.yaml: tokenizer.k", "9", "1..8"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+from functools import partial
 from types import SimpleNamespace
 
 import pytest
@@ -140,6 +141,27 @@ def test_a_batch_that_cannot_fit_is_refused_with_one_that_does(tmp_path, monkeyp
     assert not caplog.text
 
 
+def test_a_model_that_fits_with_no_batch_is_named_instead_of_the_batch(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(memory, "free_memory", lambda *_: GIB)
+    args = TrainingArguments(str(tmp_path), per_device_train_batch_size=1, use_cpu=True)
+    for sizes, named in (({"k": 8, "hidden_size": 3072}, "vocab_size 65,541"), ({"k": 3}, "num_hidden_layers 40")):
+        config = KmerBertConfig(**({"num_hidden_layers": 1 if sizes["k"] == 8 else 40} | sizes))
+        with pytest.raises(InputError) as refused:
+            check_memory(
+                args, config, partial(KmerBertForMaskedLM, config), {"input_ids": torch.ones(1, 9).long()}, "eager"
+            )
+        assert named in str(refused.value) and "batch_size" not in str(refused.value)
+
+
+def test_a_model_beyond_the_machine_is_one_line(tmp_path) -> None:
+    def build() -> torch.nn.Module:
+        raise ValueError("a model of 9 weights takes more")
+
+    args = TrainingArguments(str(tmp_path), use_cpu=True)
+    with pytest.raises(InputError, match="9 weights"):
+        check_memory(args, KmerBertConfig(), build, {"input_ids": torch.ones(1, 9).long()}, "eager")
+
+
 def test_a_batch_that_may_not_fit_is_warned_of_and_one_that_does_is_not(tmp_path, monkeypatch, caplog) -> None:
     needed = step_memory(KmerBertConfig(), 89 * 10**6, BatchShape(512 * 32, [512] * 32, 0), ComputeMode()).total
     checked(tmp_path, monkeypatch, needed)
@@ -247,5 +269,6 @@ def test_a_user_learns_it_before_the_first_step(tmp_path, monkeypatch, capsys) -
     (tmp_path / "t.csv").write_text("sequence,label\n" + "ACGTTG,a\nTTGACA,b\n" * 2)
     words = "--pretrained model --data.train t.csv --trainer.output_dir out --trainer.use_cpu true"
     assert main(["finetune", *words.split()]) == 2
-    assert "trainer.per_device_train_batch_size 8: a step needs about" in capsys.readouterr().err
+    error = capsys.readouterr().err  # without any batch, this model is too large
+    assert "a model of " in error and "a step needs about" in error and "per_device_train_batch_size" not in error
     assert not (tmp_path / "out").exists()

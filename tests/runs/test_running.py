@@ -11,6 +11,8 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
+from safetensors.torch import save_file
 from tiny_runs import one_error, outcome, plant, write_genomes
 from transformers import TrainingArguments
 
@@ -139,6 +141,7 @@ def finished(folder, **options):
     """Write what a finished run leaves, as far as the choice of a start reads it."""
     folder.mkdir(exist_ok=True)
     (folder / "metrics.json").write_text("{}")
+    save_file({"weight": torch.zeros(1)}, folder / "model.safetensors")
     (folder / "trainer_state.json").write_text(json.dumps(SETTINGS | options))
     (folder / "settings.json").write_text(json.dumps(trainer_of(folder).settings, default=str))
 
@@ -177,6 +180,15 @@ def test_auto_accepts_a_finished_run_with_the_same_settings_only(tmp_path):
         "--overwrite",
     ):
         assert told in reason
+
+
+def test_auto_does_not_call_a_run_finished_whose_weights_are_missing_or_cut(tmp_path):
+    finished(tmp_path)
+    weights = tmp_path / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1])
+    assert "model.safetensors" in choose_start(trainer_of(tmp_path, max_steps=8), tmp_path, "auto", False).reason
+    weights.unlink()
+    assert "--overwrite true" in choose_start(trainer_of(tmp_path, max_steps=8), tmp_path, "auto", False).reason
 
 
 def test_auto_goes_on_with_a_finished_run_for_more_steps_if_a_checkpoint_is_left(first):
