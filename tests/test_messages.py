@@ -75,6 +75,9 @@ MISTAKES = {
     # evaluate and predict
     "evaluate_class": (f"{EVALUATE} OTHER", ["other.csv", "row 1", "'c'"]),
     "evaluate_split": (f"{EVALUATE} TABLE --split training", ["split", "training"]),
+    "explain_untuned": ("explain --model MLM --input OK --output_dir out", ["mlm"]),
+    "explain_method": ("explain --model TUNED --input OK --output_dir out --method lrp", ["method", "lrp"]),
+    "variants_model": ("score-variants --model no --pairs OK --output p.tsv", ["no"]),
     "predict_untuned": ("predict --model MLM --input OK --output p.tsv", ["mlm"]),
     "predict_nothing": (f"{PREDICT} no.fa", ["no.fa"]),
     "predict_short": (f"{PREDICT} SHORT --strict true", ["short.fa", "record 1", "2 nt"]),

@@ -86,7 +86,7 @@ def test_a_recipe_of_version_0_1_means_what_it_meant(settings_of, caplog, name, 
     caplog.clear()
     today = settings_of(RECIPES / f"{name}.yaml")
     assert "is called" not in caplog.text
-    assert before.pop("resume") is False and today.pop("resume") == "auto"  # recipes ask for it since version 0.2
+    assert not before.pop("resume", False) and today.pop("resume", "auto") == "auto"  # recipes ask for it since 0.2
     assert {key: plain(value) for key, value in before.items()} == {key: plain(value) for key, value in today.items()}
 
 

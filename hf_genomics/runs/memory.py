@@ -299,9 +299,9 @@ def check_memory(
     constant = needed.total - needed.activations
     fits = math.floor(args.per_device_train_batch_size * (free / HIGHEST - constant) / needed.activations)
     too_large = constant * LOWEST > free  # without any batch
-    batch = f"trainer.per_device_train_batch_size {args.per_device_train_batch_size}"
+    its_batch = f"trainer.per_device_train_batch_size {args.per_device_train_batch_size}"
     what = (
-        f"{_large_model(config, count) if too_large else batch}: a step needs about {needed}, "
+        f"{_large_model(config, count) if too_large else its_batch}: a step needs about {needed}, "
         f"{device} has {free / _GIB:.2f} GiB free"
     )
     remedy = "choose a smaller model: no batch fits" if too_large else _remedy(args, fits)
