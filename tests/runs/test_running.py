@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import signal
+import time
 from types import SimpleNamespace
 
 import numpy as np
