@@ -60,6 +60,7 @@ SLOW = {"model_class_first", "in_the_middle"}  # each order is a new process of 
 
 
 @pytest.mark.parametrize("order", [pytest.param(name, marks=[pytest.mark.slow] * (name in SLOW)) for name in ORDERS])
+@pytest.mark.slow
 def test_the_auto_classes_know_ours_in_any_order_of_imports(order: str, folder: Path, repo_root: Path) -> None:
     paths = [str(repo_root), *filter(None, [os.environ.get("PYTHONPATH")])]
     done = subprocess.run(

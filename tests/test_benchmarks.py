@@ -41,6 +41,7 @@ def run(gpu, names, limit=20.0, seconds=60.0, code=WORKER):
     return [(result["setting"], result.get("failed")) for result in found if "setting" in result]
 
 
+@pytest.mark.slow
 def test_a_setting_that_dies_or_hangs_does_not_lose_the_others(gpu):
     found = run(gpu, ["a", "dies", "b", "hangs", "c"], limit=6.0)
     assert found == [
@@ -52,6 +53,7 @@ def test_a_setting_that_dies_or_hangs_does_not_lose_the_others(gpu):
     ]
 
 
+@pytest.mark.slow
 def test_nothing_runs_after_the_deadline(gpu):
     begin = time.monotonic()
     found = run(gpu, ["a", "hangs", "b"], seconds=6.0)
@@ -86,6 +88,7 @@ print(sorted(collator(windows.__getitems__([0, 1]))))
 """
 
 
+@pytest.mark.slow
 def test_the_gpu_benchmark_needs_little_beside_torch_and_transformers(repo_root, tmp_path):
     folders = os.pathsep.join([str(repo_root / "benchmarks"), str(repo_root), *sys.path])
     command = [sys.executable, "-c", WITHOUT, str(tmp_path)]

@@ -598,6 +598,7 @@ def test_a_process_ends_with_exit_code_2_and_one_line(repo_root, work):
     assert [path.name for path in work.iterdir()] == ["bad.fa"]
 
 
+@pytest.mark.slow
 def test_a_process_that_has_loaded_a_model_still_ends_with_one_line(repo_root, work, home):
     (work / "test.csv").write_text("sequence,label\nACGTAC,a\nACGTAC,c\n")
     ended = run(repo_root, "evaluate", "--model", home / "tuned", "--data.test", "test.csv", "--output_dir", "out")

@@ -113,6 +113,7 @@ def test_the_weights_counted_from_the_sizes_are_those_of_the_model(heads, layers
     assert count <= count_weights(config) <= count + config.hidden_size * config.num_labels
 
 
+@pytest.mark.slow
 def test_a_model_beyond_the_memory_of_the_machine_is_refused_before_it_is_built() -> None:
     config = KmerBertConfig(k=3, hidden_size=32768, num_attention_heads=1, intermediate_size=65536, num_hidden_layers=7)
     config.num_hidden_layers = 10**6  # past the check of the configuration

@@ -105,6 +105,7 @@ def test_the_first_rows_are_written_while_the_rest_is_read(saved, draw, write_fa
 
 @pytest.mark.parametrize("kind", ["classes", "nucleotides"])
 @pytest.mark.parametrize("form", ["one contig", "many reads", "many rows"])
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_input(kind, form, saved, tmp_path, monkeypatch):
     """Ten times the input, the same peak; the model's own work is left out."""
 

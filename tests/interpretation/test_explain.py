@@ -139,6 +139,7 @@ def test_a_missing_package_is_one_line_with_the_command(tmp_path, saved, draw, m
         run(saved, write(tmp_path / "x.fa", s=draw([30])[0]), tmp_path / "out")
 
 
+@pytest.mark.slow
 def test_importing_the_package_loads_none_of_the_packages_of_the_extra(repo_root):
     code = "import sys, hf_genomics as hg; hg.explain; print({'captum', 'logomaker', 'pyBigWig'} & sys.modules.keys())"
     found = subprocess.run([sys.executable, "-c", code], cwd=repo_root, capture_output=True, text=True, timeout=120)

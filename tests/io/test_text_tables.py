@@ -148,6 +148,7 @@ def test_needed_columns_are_missed_by_name_and_others_are_read_where_they_are(tm
 
 
 @pytest.mark.parametrize("kind", ["csv", "parquet"])
+@pytest.mark.slow
 def test_frames_of_any_size_are_the_whole_table(kind: str, tmp_path: Path) -> None:
     path, rows = tmp_path / "t", 3000
     whole = pd.DataFrame(

@@ -72,6 +72,7 @@ def run_with(hub, code, folder, home):
     return run.stdout, run.stderr
 
 
+@pytest.mark.slow
 def test_a_pushed_folder_loads_by_name_and_shares_the_model_alone(tiny_config, tmp_path):
     model, folder = KmerBertForMaskedLM(tiny_config).eval(), tmp_path / "run"
     for place in (folder, folder / "checkpoint-2"):

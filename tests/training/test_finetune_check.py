@@ -13,6 +13,7 @@ from places import SIZES
 
 from hf_genomics import KmerBertConfig, KmerBertForMaskedLM, KmerTokenizer
 from hf_genomics.checks.check import SplitFiles, check
+from hf_genomics.checks.report import with_keys_of_check
 from hf_genomics.errors import InputError
 from hf_genomics.genomes.metadata import RecordRules
 from hf_genomics.labelled.columns import Columns
@@ -118,14 +119,14 @@ def write(path: Path, content: str | bytes) -> str:
 
 
 def verdicts(pretrained: str, folder: Path, train: str, test: str | None, columns: Columns) -> tuple[list[str], str]:
-    """Return what `check` rejects, and what `finetune` rejects ("" for nothing)."""
+    """Return what `check` rejects, and what `finetune` rejects ("" for nothing) with the keys of `check`."""
     files = SplitFiles(train=[train], test=None if test is None else [test])
     problems = check(splits=files, columns=columns, records=RecordRules(), k=3).all_problems
     try:
         data = LabelledData(train=train, test=test, columns=columns)
         plan_finetuning(pretrained, data, arguments(folder / "out", per_device_train_batch_size=2))
     except InputError as error:
-        return problems, str(error)
+        return problems, with_keys_of_check(str(error))
     return problems, ""
 
 

@@ -271,6 +271,7 @@ def test_a_fine_tuned_model_gives_the_logits_of_both_alleles(places, tmp_path):
         assert {"HFG_DELTA_LOGIT_A_B", "HFG_DELTA_LOGIT_A_B_", "HFG_DELTA_LOGIT_C"} <= set(file.header.info)
 
 
+@pytest.mark.slow
 def test_importing_the_package_and_pairs_need_no_pysam(places, repo_root):
     code = "import sys, hf_genomics, hf_genomics.variants.score_variants; print('pysam' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], cwd=repo_root, capture_output=True, text=True, timeout=120)
