@@ -146,7 +146,13 @@ def said(report: CheckReport) -> str:
 
 
 @needs_shared
-@pytest.mark.parametrize(("file", "verdict"), FILES.items(), ids=list(FILES))
+@pytest.mark.parametrize(
+    ("file", "verdict"),
+    [
+        pytest.param(*each, id=each[0], marks=[pytest.mark.slow] if each[1].records > 20_000 else [])
+        for each in FILES.items()
+    ],
+)
 def test_a_real_file_gets_the_right_verdict(file: str, verdict: Verdict) -> None:
     report = check([str(SHARED / file)])
     (one,) = report.files
