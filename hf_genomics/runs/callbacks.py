@@ -13,6 +13,7 @@ from transformers import ProgressCallback, TrainerCallback, TrainerControl, Trai
 
 from ..errors import StoppedError
 from ..stopping import handling, ignore_signals
+from .memory import return_freed_memory
 
 #: Seconds after a signal in which a launcher may pass on the same request as a second signal.
 _PASSED_ON = 5.0
@@ -97,6 +98,22 @@ class _ShieldedWorker:
         ignore_signals()
         if self.init is not None:
             self.init(worker)
+
+
+class ReturnMemory(TrainerCallback):
+    """Return freed memory to the system now and then; see `return_freed_memory`.
+
+    Args:
+        every: number of steps from one time to the next; it takes as long as a small part of a step.
+    """
+
+    def __init__(self, every: int = 100) -> None:
+        self.every = every
+
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        """Return freed memory after every so many steps."""
+        if state.global_step % self.every == 0:
+            return_freed_memory()
 
 
 class StopAfterStep(TrainerCallback):

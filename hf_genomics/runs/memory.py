@@ -330,6 +330,17 @@ def _remedy(args: TrainingArguments, fits: int) -> str:
     )
 
 
+def return_freed_memory() -> None:
+    """Return freed memory to the system, on Linux.
+
+    The free places between the arrays of a run do not fit arrays of new lengths, such as those of packed rows, so the
+    memory of a long run grows although it needs no more (docs/decisions/training.md).
+    """
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
+    if trim:
+        trim(0)
+
+
 def keep_freed_memory() -> None:
     """Make the C library keep freed memory instead of returning it to the system, on Linux.
 

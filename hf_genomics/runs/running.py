@@ -17,6 +17,7 @@ from accelerate.utils import broadcast_object_list
 from ..errors import InputError
 from ..io.writing import write_json, write_text
 from ..saved_files import check_shards, read_tensors, weight_files
+from .callbacks import ReturnMemory
 from .checkpoints import (
     SETTINGS,
     TRAINER_STATE,
@@ -115,6 +116,7 @@ def train(trainer: ExactTrainer, start: Start, *, overwrite: bool) -> dict[str, 
         check_room(args, trainer.model)
     if args.device.type == "cpu":
         keep_freed_memory()  # every step frees and requests the same arrays: without this, each time from the system
+        trainer.add_callback(ReturnMemory())
     args.eval_on_start &= not start.checkpoint  # a resumed run is not at its start
     result = trainer.train(resume_from_checkpoint=start.checkpoint)
     if not all(bool(torch.isfinite(parameter).all()) for parameter in trainer.model.parameters()):

@@ -13,7 +13,8 @@ from transformers import TrainerControl, TrainerState
 
 from hf_genomics import SetEpoch
 from hf_genomics.errors import StoppedError
-from hf_genomics.runs.callbacks import QuietProgress, StopAfterStep, StopRequest
+from hf_genomics.runs import callbacks
+from hf_genomics.runs.callbacks import QuietProgress, ReturnMemory, StopAfterStep, StopRequest
 
 # epochs
 
@@ -125,3 +126,13 @@ def test_processes_stop_together_when_one_of_them_gets_a_signal(start, tmp_path)
 def test_the_progress_bar_prints_no_numbers(capsys):
     QuietProgress().on_log(None, SimpleNamespace(is_world_process_zero=True), TrainerControl(), logs={"loss": 1.0})
     assert capsys.readouterr().out == ""
+
+
+def test_freed_memory_is_returned_every_so_many_steps(monkeypatch):
+    returned = []
+    monkeypatch.setattr(callbacks, "return_freed_memory", lambda: returned.append(state.global_step))
+    callback, state = ReturnMemory(every=3), TrainerState()
+    for step in range(1, 10):
+        state.global_step = step
+        callback.on_step_end(None, state, None)
+    assert returned == [3, 6, 9]

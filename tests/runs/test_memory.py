@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import ctypes
+import subprocess
+import sys
 from functools import partial
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -272,3 +275,26 @@ def test_a_user_learns_it_before_the_first_step(tmp_path, monkeypatch, capsys) -
     error = capsys.readouterr().err  # without any batch, this model is too large
     assert "a model of " in error and "a step needs about" in error and "per_device_train_batch_size" not in error
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="the memory of this process is read from /proc")
+def test_freed_memory_between_arrays_in_use_goes_back_to_the_system():
+    program = """
+import ctypes
+from hf_genomics.runs.memory import keep_freed_memory, return_freed_memory
+keep_freed_memory()
+libc = ctypes.CDLL(None)
+libc.malloc.restype, libc.free.argtypes = ctypes.c_void_p, [ctypes.c_void_p]
+resident = lambda: int(open("/proc/self/statm").read().split()[1]) * 4096
+places = []
+for number in range(200):
+    places.append(libc.malloc(1 << 20))
+    ctypes.memset(ctypes.c_void_p(places[-1]), 1, 1 << 20)
+for place in places[::2]:
+    libc.free(place)
+before = resident()
+return_freed_memory()
+print(before - resident())
+"""
+    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert int(run.stdout) > 80 << 20
