@@ -2,7 +2,9 @@
 
 A verb is a function. Each of its arguments is an option and a YAML key; an argument that is an object (a dataclass, a
 tokenizer, a configuration) is a section, whose options and keys are the arguments of its class: ``--data.store x``.
-Before anything is parsed, every key is checked against the keys that exist, and keys of version 0.1 are translated.
+The steps, in this order: `_current_word` renames options of version 0.1; `gather_lists` joins the values of a list;
+`_translate_files` replaces YAML files by their content, with every key checked and today's names; jsonargparse parses;
+`check_parsed` checks values that the parser lets through; `_instantiate` builds the objects of the sections.
 """
 
 from __future__ import annotations

@@ -9,9 +9,11 @@ import sys
 from pathlib import Path
 from typing import BinaryIO
 
-#: Path of standard output; `output_path` returns it for "-". It is recognized by its name on every system.
+#: Path of standard output; `output_path` returns it for "-". It is recognised by its name on every system.
 STDOUT = Path("/dev/stdout")
 
+# An open file of a process by its number: /dev/fd/3, or /proc/1234/fd/3 and /proc/1234/task/1235/fd/3, to which Linux
+# links it. The group "process" is missing for /dev/fd, which always means this process.
 _OPEN_FILE = re.compile(r"/dev/fd/(?P<number>\d+)|/proc/(?P<process>\d+)(?:/task/\d+)?/fd/(?P<its>\d+)")
 _MOST_LINKS = 40  # as many as Linux follows
 
@@ -62,7 +64,11 @@ def open_stream(path: Path) -> BinaryIO:
 
 
 def _open_file(path: Path) -> int | None:
-    """Return the number of the open file of this process that a path stands for, or None."""
+    """Return the number of the open file of this process that a path stands for, or None.
+
+    Links are followed one at a time: realpath would go on through /dev/fd/3 to the file that is open there, and the
+    number would be lost.
+    """
     for _ in range(_MOST_LINKS):
         if path == STDOUT:
             return 1
