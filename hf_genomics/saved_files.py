@@ -254,7 +254,7 @@ def _stored(path: Path, entry: dict[str, Any]) -> StoredTensor:
     if not all(type(number) is int and number >= 0 for number in (begin, end, *shape)):
         raise ValueError("a shape or a place is not a whole number")
     if dtype not in _BITS:
-        raise ValueError(f"{dtype!r:.30} is no type of numbers")
+        raise ValueError(f"{dtype!r:.30} is not a known number type")
     if 8 * (end - begin) != math.prod(shape) * _BITS[dtype]:
         raise ValueError(f"a tensor of shape {shape} and type {dtype} does not have {end - begin:,} bytes")
     return StoredTensor(path, dtype, tuple(shape))

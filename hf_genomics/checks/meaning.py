@@ -1,4 +1,4 @@
-"""Say how labels were understood: their kind, counts and positive class, and what looks like a mistake in them."""
+"""Describe how labels were understood: their kind, counts and positive class, and what looks like a mistake in them."""
 
 from __future__ import annotations
 

@@ -52,9 +52,7 @@ def check_positive(positive: str | None, task: Task) -> None:
         raise InputError(f"positive is {positive!r}, but the labels are not one class out of several; omit it")
     names = task.names or []
     if positive not in names:
-        raise InputError(
-            f"positive: there is no class {positive!r}{did_you_mean(positive, names)}; name one of {names}"
-        )
+        raise InputError(f"positive: {positive!r} is not a class{did_you_mean(positive, names)}; name one of {names}")
     if len(names) != 2:
         raise InputError(f"positive is {positive!r}, but there are {len(names)} classes, and F1 is their mean; omit it")
 

@@ -195,7 +195,7 @@ def _numbers_of(labels: list[np.ndarray]) -> np.ndarray:
 
 
 def _contradicting(keys: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """Find the rows whose key occurs with another value, bool (rows,); NaN is no value."""
+    """Find the rows whose key occurs with another value, bool (rows,); NaN does not count."""
     found = np.zeros(len(keys), bool)
     rows = np.flatnonzero(~np.isnan(values))
     if not len(rows):

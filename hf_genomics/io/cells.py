@@ -1,4 +1,4 @@
-"""Tell what the texts of a table's cells look like: numbers, numbers in another notation, yes or no, or words."""
+"""Classify the texts of a table's cells: numbers, numbers in another notation, booleans, blanks and words."""
 
 from __future__ import annotations
 

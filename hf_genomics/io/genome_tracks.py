@@ -279,7 +279,7 @@ def _gff_row(fields: list[str], where: str, line: int) -> Region:
     start, end = _number(fields[3], "start", where), _number(fields[4], "end", where)
     if not 1 <= start <= end:
         raise InputError(
-            f"{where}: start {start} and end {end} are no interval; GFF counts from 1, and ends are included"
+            f"{where}: start {start} and end {end} are not an interval; GFF counts from 1, and ends are included"
         )
     tags = dict(re.findall(r'(?:^|;)\s*(\w+)[= ]"?([^;"]*)', fields[8]))
     name = next((tags[tag] for tag in _NAME_TAGS if tag in tags), "")

@@ -1,4 +1,4 @@
-"""Recognize what a file is by its first bytes: one function for all commands, whatever the name of the file says.
+"""Recognise what a file is by its first bytes: one function for all commands, whatever the name of the file says.
 
 Every kind that no command reads has a name and a remedy, so that a wrong file is told as what it is.
 """
@@ -125,7 +125,7 @@ _UNICODE_NAMES = {
 
 
 def kind_of_start(start: bytes) -> FileKind:
-    r"""Recognize what a file is by its first bytes, after decompression.
+    r"""Recognise what a file is by its first bytes, after decompression.
 
     A labelled table may be CSV, TSV or text with semicolons, in UTF-8 or, with a byte order mark, in UTF-16 or UTF-32.
 
@@ -155,7 +155,7 @@ def kind_of_start(start: bytes) -> FileKind:
 
 
 def kind_of_text(text: str) -> FileKind:
-    """Recognize what a text file is by its beginning."""
+    """Recognise what a text file is by its beginning."""
     if text.startswith("LOCUS "):
         return FileKind("GenBank", "sequences")
     # Files of several kinds may begin with lines of "#": comments of FASTA, the header of a table. The first line

@@ -38,7 +38,7 @@ _FIRST_ROWS, _MOST_ROWS = 64, 1 << 16  # rows of the first frame, and most rows 
 
 
 def kind_of(path: str | PathLike[str]) -> Kind:
-    """Recognize by its content whether a file is a CSV or TSV table, a Parquet table, or a sequence file.
+    """Recognise by its content whether a file is a CSV or TSV table, a Parquet table, or a sequence file.
 
     Args:
         path: the file, plain or gzipped.
@@ -51,7 +51,7 @@ def kind_of(path: str | PathLike[str]) -> Kind:
 
 
 def kind_of_open(file: BinaryFile) -> Kind:
-    """Recognize the kind of an open file without moving its position; see `kind_of`.
+    """Recognise the kind of an open file without moving its position; see `kind_of`.
 
     Kinds that nothing reads (BAM, VCF ...) count as sequence files, whose reader raises an error that names the kind.
     """
@@ -133,7 +133,7 @@ def read_text_columns(
     """Read columns of a CSV, TSV or Parquet table as text; a missing cell becomes an empty text.
 
     Args:
-        path: the table; its kind, separator and compression are recognized by its content.
+        path: the table; its kind, separator and compression are recognised by its content.
         needed: columns that the table must have.
         wanted: further columns, which are read if the table has them; None reads all columns.
 

@@ -243,7 +243,7 @@ def _data(records: Records) -> str:
 
 
 def _leaks(records: Records) -> str:
-    """Say how many sequences are in two splits, if the run counted them."""
+    """Describe how many sequences occur in two splits, if the run counted them."""
     leaks = records.metrics.get("leaks")
     if leaks is None:
         return ""
