@@ -38,7 +38,7 @@ class InputError(ValueError):
 class StoppedError(BaseException):
     """The end of a command that a signal stopped, or of a run in which another process has ended.
 
-    Like KeyboardInterrupt it is no Exception, so that code that survives any Exception does not swallow the stop.
+    Like KeyboardInterrupt, it is not a subclass of Exception, so ``except Exception`` does not swallow it.
 
     Attributes:
         code: exit code: 128 + the number of the signal, or 1 if another process has ended.

@@ -129,7 +129,7 @@ def read_arguments(function: Callable[..., Any], words: list[str]) -> dict[str, 
 
 @contextmanager
 def _named(keys: Keys, words: list[str]) -> Iterator[None]:
-    """Let the errors of a verb name keys as the verb does; see `option_names.explain`."""
+    """Rename the keys in the errors of a verb to what the verb calls them; see `option_names.explain`."""
     try:
         yield
     except (InputError, StoppedError) as error:
@@ -423,8 +423,8 @@ def _parse_yaml(text: str, where: str) -> Any:
 def check_yaml(text: str) -> None:
     """Check the size of a YAML text before it is read, and that no key is given twice.
 
-    A few lines of aliases, each a list of the one before, stand for more values than any memory holds; PyYAML would
-    keep the last of two equal keys and say nothing.
+    A few lines of aliases, each a list of the one before, stand for more values than any memory holds; of two equal
+    keys, PyYAML would keep the last without a warning.
 
     Args:
         text: the text.

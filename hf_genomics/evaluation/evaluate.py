@@ -58,7 +58,7 @@ def check_positive(positive: str | None, task: Task) -> None:
 
 
 def positive_class(positive: str | None, task: Task) -> str | None:
-    """Return the class of two that F1 and AUPRC refer to; None if there are not two classes.
+    """Return the class, of two, that F1 and AUPRC refer to; None if there are not two classes.
 
     Args:
         positive: class that the user named, or None.
@@ -90,7 +90,7 @@ def evaluate(
             two of them are counted, and a warning is logged.
         output_dir: folder to write to, not the folder of a model.
         split: split to score.
-        positive: class of two that F1 and AUPRC refer to; by default the model's, which is the rarer class of its
+        positive: the class, of two, that F1 and AUPRC refer to; by default the model's, which is the rarer class of its
             training data.
         batch_size: number of windows encoded together.
         overwrite: replace the files of an earlier evaluation.
@@ -195,7 +195,7 @@ def score_predictions(predictions: Predictions, positive: str | None = None) -> 
 
     Args:
         predictions: predictions of examples with labels.
-        positive: class of two that F1 and AUPRC refer to; by default the second one.
+        positive: the class, of two, that F1 and AUPRC refer to; by default the second one.
 
     Returns:
         The metrics and what they mean, as `explain_classification` and `explain_columns` return them.
@@ -225,7 +225,7 @@ def plot_predictions(predictions: Predictions, folder: Path, positive: str | Non
     Args:
         predictions: predictions of examples with labels; nothing is drawn unless the labels are classes.
         folder: folder for roc_pr.png and confusion.png.
-        positive: class of two that the curves refer to; by default the second one.
+        positive: the class, of two, that the curves refer to; by default the second one.
         others: name -> (scores, labels) of other models, whose curves are drawn too.
     """
     names = predictions.names

@@ -231,7 +231,7 @@ class SequenceClassificationMetrics(evaluate.Metric):
 
     ``predictions`` are probabilities, (examples, classes), or predicted class ids, (examples,), which have no AUROC
     and AUPRC. ``references`` are class ids. A score that the labels do not define is omitted, with one logged warning.
-    With ``label_names``, the result also has "positive", the name of the class of two that f1 and auprc refer to;
+    With ``label_names``, the result also has "positive", the name of the class, of two, that f1 and auprc refer to;
     without, it is class 1, or the ``positive`` that is passed to ``compute``. In a plain Trainer::
 
         metric = hf_genomics.SequenceClassificationMetrics()

@@ -1,4 +1,4 @@
-"""Adapters of peft (LoRA and others): small folders whose weights change a model that lies elsewhere."""
+"""Adapters of peft (LoRA and others): small folders of weights that change a base model stored elsewhere."""
 
 from __future__ import annotations
 

@@ -150,7 +150,7 @@ def load_classifier(name: str) -> tuple[PreTrainedModel, KmerTokenizer]:
 
 
 def load_merged(name: str) -> tuple[PreTrainedModel, KmerTokenizer]:
-    """Load the fine-tuned model that an adapter makes of its base model, with all weights its own, and its tokenizer.
+    """Load an adapter, merged into its base model, as a fine-tuned model, and its tokenizer.
 
     Args:
         name: folder of the adapter.

@@ -91,7 +91,7 @@ def predict(
 
     Raises:
         InputError: if the input or the model cannot be read, no sequence is DNA, or the output exists or is one of the
-            files that are read; there is no output then.
+            files that are read; the output is then not written.
 
     >>> import hf_genomics as hg
     >>> hg.predict("runs/model", "contigs.fasta", "phages.tsv").to_pandas()  # doctest: +SKIP

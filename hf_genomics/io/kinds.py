@@ -1,6 +1,6 @@
 """Recognise what a file is by its first bytes: one function for all commands, whatever the name of the file says.
 
-Every kind that no command reads has a name and a remedy, so that a wrong file is told as what it is.
+Every kind that no command reads has a name and a remedy, so that the message about a wrong file says what the file is.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ TWOBIT_MAGICS = (b"\x43\x27\x41\x1a", b"\x1a\x41\x27\x43")
 
 
 class FileKind(NamedTuple):
-    """What a file is.
+    """A kind of file.
 
     Attributes:
         name: the kind, as an error message calls it.

@@ -32,7 +32,7 @@ Choice: TypeAlias = Callable[[list[str]], list[str]]
 # Texts of cells without a value, in lower case; the ones with "#" are from spreadsheets.
 MISSING = {"", "na", "n/a", "#n/a", "#na", "nan", "<na>", "null", "none"}
 
-_SEQUENCE = re.compile(r"[ACGTUNacgtun ]{6,}(\.\d+)?")  # a cell of a first row that is no header
+_SEQUENCE = re.compile(r"[ACGTUNacgtun ]{6,}(\.\d+)?")  # a sequence in the first row: the header is missing
 _SEPARATOR_LINE = re.compile(r'"?sep=(.)"?\s*', re.IGNORECASE)  # which Excel writes and reads
 _FIRST_ROWS, _MOST_ROWS = 64, 1 << 16  # rows of the first frame, and most rows of a later one
 
@@ -82,7 +82,7 @@ def missing_column(path: str, column: str, columns: Iterable[str]) -> InputError
 
 
 def choose_columns(names: Sequence[str], choose: Choice, path: str | PathLike[str]) -> list[str]:
-    """Return the columns that ``choose`` chooses, which must not have the name of another column.
+    """Return the columns that ``choose`` selects; each must be the only one of its name.
 
     Args:
         names: names of all columns, in their order.

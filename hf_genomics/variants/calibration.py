@@ -48,7 +48,7 @@ class Background(NamedTuple):
         return score - self.means.get(canonical_change(context, alt), float("nan"))
 
     def quantile(self, score: float) -> float:
-        """Return the share of neutral scores that are no larger, 0..1; NaN for no score."""
+        """Return the share of neutral scores that are not larger, 0..1; NaN for a missing score."""
         if np.isnan(score):
             return float("nan")
         return float(np.searchsorted(self.ordered, score, side="right") / len(self.ordered))
@@ -121,7 +121,7 @@ def context_of(strand: Strand, position: int) -> str | None:
 def neutral_events(
     intervals: list[Interval], reference: Reference, most: int, seed: int = 0
 ) -> list[tuple[Event, tuple[Strand, Strand], str]]:
-    """Draw neutral sites, with their three substitutions each, their strands and their 5-mers.
+    """Sample neutral sites, with their three substitutions each, their strands and their 5-mers.
 
     Args:
         intervals: where neutral sites are.

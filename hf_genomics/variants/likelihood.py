@@ -10,7 +10,7 @@ of two log-probabilities of one token is the difference of their logits, so only
 The LLRs of all frames (shifts of the window) are averaged, and then the strands.
 
 A forward pass is planned as a `Job`, and what is read from it as a `Question`. Jobs that mask the same tokens of the
-same window are one job, whoever asks.
+same window are merged into one job.
 """
 
 from __future__ import annotations
@@ -192,7 +192,7 @@ def score_events(
 
 
 def on_strand(event: Event, strand: Strand) -> Event:
-    """Return an event of the forward strand as a strand shows it."""
+    """Return an event of the forward strand in the positions and letters of a strand."""
     return event.reversed(strand.length) if strand.key[1] else event
 
 

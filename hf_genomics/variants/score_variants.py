@@ -61,7 +61,7 @@ class VariantOptions:
 
 
 def with_options_of(kind: type) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Let a function whose last parameter is ``**options`` state the fields of a dataclass as its own parameters.
+    """Replace the parameter ``**options`` in the signature of a function by the fields of a dataclass.
 
     Args:
         kind: the dataclass; the command line shows its fields as options of the verb.
@@ -132,7 +132,7 @@ def score_variants(
         Numbers of records, of alleles that were scored, and of alleles by flag.
 
     Raises:
-        InputError: if an input is wrong; the message names file and line, and there is no output then.
+        InputError: if an input is wrong; the message names file and line, and no output is written.
 
     >>> import hf_genomics as hg
     >>> hg.score_variants("runs/model", "scored.vcf.gz", vcf="in.vcf.gz", fasta="genome.fa")  # doctest: +SKIP
@@ -446,7 +446,7 @@ class _Order:
         self.is_sorted, self._last, self._seen = True, ("", 0), {""}
 
     def add(self, records: Sequence[Record]) -> None:
-        """Look at further records."""
+        """Check the order of further records."""
         for record in records:
             contig, position = self._last
             if record.chrom != contig:
@@ -458,7 +458,7 @@ class _Order:
 
 
 def _summary(counts: dict[str, int], records: int) -> dict[str, Any]:
-    """Return the numbers that a run ends with."""
+    """Return the counts that a run reports at its end."""
     scored = {flag: count for flag, count in counts.items() if flag in ("", "mnv", "mnv_long", "indel", "several")}
     skipped = {flag: count for flag, count in counts.items() if flag not in scored}
     result: dict[str, Any] = {"records": records, "alleles_scored": sum(scored.values())}

@@ -106,7 +106,7 @@ def make_allele(start: int, ref: str, alt: str, k: int) -> Allele:
 
 
 def _check_ref(line: Line, reference: Reference, name: str, on_mismatch: OnMismatch) -> bool:
-    """Check that column REF is what the genome has; a letter that the genome does not know matches any other."""
+    """Check that column REF is what the genome has; a letter that is unknown in the genome matches any other."""
     start, end = line.position - 1, line.position - 1 + len(line.ref)
     length = reference.lengths[name]
     if start < 0 and line.ref.upper() == "N":  # position 0: before the first letter, at the telomere
