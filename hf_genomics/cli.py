@@ -96,7 +96,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _share_cores() -> None:
     """Set waiting OpenMP threads to sleep instead of spin (benchmarks/contention.py), unless the user chose otherwise.
 
-    OpenMP reads the variable when torch is loaded, which is later than this.
+    OpenMP reads the variable when torch is loaded, which happens later.
     """
     if not {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME"} & set(os.environ):
         os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
@@ -146,7 +146,7 @@ def _end(error: BaseException, debug: bool) -> int:
 
 
 def _end_quietly() -> int:
-    """Return the exit code after a broken pipe: whoever reads the output, such as ``head``, has seen enough."""
+    """Return the exit code after a broken pipe: the reader of the output, such as ``head``, has ended."""
     with contextlib.suppress(OSError, ValueError):  # otherwise Python reports the pipe again when it ends
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 128 + 13  # as if ended by SIGPIPE

@@ -438,7 +438,7 @@ def check_yaml(text: str) -> None:
     if len(text) > _MOST_CHARACTERS:
         raise ValueError(f"it has more than {_MOST_CHARACTERS:,} characters")
     sizes: dict[str, int] = {}  # anchor -> number of values that it stands for
-    open_nodes: list[list[Any]] = []  # anchor of each list or section around the place, and how many values it has
+    open_nodes: list[list[Any]] = []  # anchor of each list or section around this place, and how many values it has
     for event in yaml.parse(text, Loader=yaml.SafeLoader):
         count = 0
         if isinstance(event, yaml.AliasEvent):
@@ -643,7 +643,7 @@ def _instantiate(parser: Any, parsed: Any, classes: dict[type, str]) -> dict[str
         if isinstance(error, ImportError) and error.name is not None:
             raise
         section = _section_of(error, classes)
-        if section is None and isinstance(error, TypeError | OverflowError):  # not of a constructor: a bug of ours
+        if section is None and isinstance(error, TypeError | OverflowError):  # not from a constructor: a bug of ours
             raise
         line = _last_line(error) if isinstance(error, StrictDataclassError) else _one_line(error)
         if without_gpu := next((ours for theirs, ours in _WITHOUT_GPU.items() if theirs in line), None):
@@ -653,7 +653,7 @@ def _instantiate(parser: Any, parsed: Any, classes: dict[type, str]) -> dict[str
     return {name: value for name, value in vars(built).items() if name != "config"}
 
 
-# Part of a message of transformers about the machine -> what we say instead, with keys of ours.
+# Part of a message of transformers about the machine -> what we say instead, with our keys.
 _WITHOUT_GPU = {
     "support bf16/gpu": (
         "trainer.use_cpu is false, but this machine has no GPU that computes in bfloat16 (trainer.bf16, "

@@ -28,7 +28,7 @@ _TYPES: dict[str, tuple[type, ...]] = {
     "modules_to_save": (list,),
     "rank_pattern": (dict,),
 }
-#: Types of numbers that the weights of an adapter may have, and the kinds whose rank is a size of their weights.
+#: Number types that the weights of an adapter may have, and kinds of adapters whose rank is a dimension of the weights.
 _FLOATS, _WITH_RANK = ("F64", "F32", "F16", "BF16"), ("LORA", "LOHA", "ADALORA")
 _HEADS = {"SEQ_CLS": "SequenceClassification", "TOKEN_CLS": "TokenClassification"}
 

@@ -35,7 +35,7 @@ Kind: TypeAlias = Literal["short", "long", "letters", "unknown", "overflow"]
 Scored: TypeAlias = "tuple[Window, np.ndarray]"
 Item = TypeVar("Item")
 
-#: Share of unknown tokens above which a warning says that a prediction rests on little.
+#: Share of unknown tokens above which a warning says that a prediction rests on little evidence.
 MOSTLY_UNKNOWN = 0.5
 
 _WHAT: dict[Kind, str] = {
@@ -48,7 +48,7 @@ _WHAT: dict[Kind, str] = {
 #: Problems of one window that leave its whole sequence without a score.
 _OF_THE_SEQUENCE = ("short", "long", "letters", "overflow")
 _MOST_NAMES = 3  # in a warning
-_MOST_HELD = 1000  # windows at the beginning of a file without one of DNA
+_MOST_HELD = 1000  # windows at the beginning of a file, none of them DNA, after which the file is refused
 
 
 class Problem(NamedTuple):

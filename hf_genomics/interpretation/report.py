@@ -187,7 +187,7 @@ def highest_stretch(scores: np.ndarray, width: int) -> int:
 
 
 def _draw_all(folder: Path, placed: Placed) -> list[tuple[str, Path]]:
-    """Draw all windows below one another, if there are several of one length, and the entropy of attention heads."""
+    """Draw all windows as one heat map, if there are several of one length, and the entropy of attention heads."""
     drawn: list[tuple[str, Path]] = []
     records = placed.records
     lengths = {facts["end"] - facts["start"] for facts in records.facts}

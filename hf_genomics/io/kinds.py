@@ -179,7 +179,7 @@ def kind_of_text(text: str) -> FileKind:
 
 
 def require_sequences(path: str | PathLike[str], start: bytes) -> FileKind:
-    """Check that a file holds sequences, or text in which their reader can name what is wrong.
+    """Check that a file holds sequences, or text whose faults the reader of sequences can name.
 
     Args:
         path: the file.
@@ -246,6 +246,6 @@ def decode_start(start: bytes, encoding: str) -> str:
 
 
 def _has_every_second_zero(start: bytes) -> bool:
-    """Return whether a file looks like UTF-16 without a byte order mark: of ASCII, every second byte is zero."""
+    """Return whether a file looks like UTF-16 without a byte order mark: every second byte of ASCII text is 0."""
     some = start[:200]
     return len(some) > 3 and (not any(some[1::2]) or not any(some[0::2])) and any(some)

@@ -12,8 +12,8 @@ from typing import BinaryIO
 #: Path of standard output; `output_path` returns it for "-". It is recognised by its name on every system.
 STDOUT = Path("/dev/stdout")
 
-# An open file of a process by its number: /dev/fd/3, or /proc/1234/fd/3 and /proc/1234/task/1235/fd/3, to which Linux
-# links it. The group "process" is missing for /dev/fd, which always means this process.
+# An open file of a process by its number, 3. On Linux, /dev/fd is a link to /proc/1234/fd, where 1234 is the process; a
+# thread has /proc/1234/task/1235/fd. Elsewhere it is /dev/fd/3, always of this process, so the group "process" is None.
 _OPEN_FILE = re.compile(r"/dev/fd/(?P<number>\d+)|/proc/(?P<process>\d+)(?:/task/\d+)?/fd/(?P<its>\d+)")
 _MOST_LINKS = 40  # as many as Linux follows
 

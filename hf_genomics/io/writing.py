@@ -349,7 +349,7 @@ def check_output_file(output: str | os.PathLike[str], inputs: Iterable[object], 
         return path
     for given in inputs:
         if isinstance(given, str | os.PathLike) and _is_at(path, Path(given)):
-            raise InputError(f"{text} is one of the inputs ({given}) and would be lost; name another file")
+            raise InputError(f"{text} is read as an input ({given}) and would be lost; name another file")
     if path.exists() and not overwrite:
         raise InputError(f"{text} exists; pass --overwrite true to replace it, or name another file")
     if path.exists() and not os.access(path, os.W_OK):

@@ -1,8 +1,8 @@
 """Compare a score with those of neutral sites: the mean of the same 5-mer and change, and the rank among all.
 
 A model prefers some changes everywhere (a transition at CpG, say). Neutral sites that the user names show how much of a
-score is that. Where there is no neutral background, as in a compact bacterial genome, calibration removes signal, so
-it is never done by default.
+score is due to this. Where there is no neutral background, as in a compact bacterial genome, calibration removes
+signal, so it is never done by default.
 
 Source: the calibrated LLR of marin-dna (2026).
 """
@@ -126,7 +126,7 @@ def neutral_events(
     Args:
         intervals: where neutral sites are.
         reference: the genome.
-        most: number of sites at most.
+        most: largest number of sites.
         seed: seed of the choice.
     """
     ends = np.cumsum([one.end - one.start for one in intervals])

@@ -350,7 +350,7 @@ def share_forwards(plan: Plan, most: int | Literal["auto"]) -> Plan:
 
     Args:
         plan: a plan with one site per job.
-        most: number of sites of a forward pass at most; "auto" leaves about 42 nt between two sites.
+        most: largest number of sites in a forward pass; "auto" leaves about 42 nt between two sites.
 
     Returns:
         The same questions with fewer jobs.
@@ -393,7 +393,7 @@ def _groups(plan: Plan, most: int, spacing: int) -> Iterator[list[int]]:
 
     Args:
         plan: the plan; jobs of longer events stay alone.
-        most: number of jobs in a group at most.
+        most: largest number of jobs in a group.
         spacing: nt from the first token of a job to the first token of the next one.
     """
     stride = plan.rule.stride

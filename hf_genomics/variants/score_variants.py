@@ -97,7 +97,7 @@ def score_variants(
     resume: bool = False,
     **options: Any,
 ) -> dict[str, Any]:
-    """Score variants by how likely a model finds them: a file of a VCF, of all substitutions of a region, or of pairs.
+    """Score the variants of a VCF file, all substitutions of a region, or pairs of sequences, by their likelihood.
 
     A substitution gets the joint log-likelihood ratio (LLR), in nats, negative if the model prefers the reference: all
     tokens that show the letter are masked. It is averaged over shifts of the window and over both strands. Insertions,
@@ -122,7 +122,7 @@ def score_variants(
         match_chr: take chr1 for 1, and 1 for chr1.
         overwrite_fields: replace the HFG_ fields of an earlier run.
         background: BED file of neutral regions; adds a score calibrated by 5-mer, and a quantile.
-        background_sites: number of neutral sites that are scored at most.
+        background_sites: largest number of neutral sites that are scored.
         picture: PNG or SVG file for a heat map of a region.
         batch_size: number of windows that are encoded at once.
         overwrite: replace the output of an earlier run.
@@ -307,12 +307,12 @@ def _open_source(
 
 
 def _counter(bar: Any) -> Callable[[memoryview], object]:
-    """Return a function that moves a progress bar on by the bytes it is given."""
+    """Return a function that advances a progress bar by the bytes it is given."""
     return lambda content: bar.update(len(content))
 
 
 def _counted(records: Iterable[Record], bar: Any) -> Iterator[Record]:
-    """Iterate over records, and move a progress bar on by each of them."""
+    """Iterate over records, and advance a progress bar by each of them."""
     for record in records:
         yield record
         bar.update(1)

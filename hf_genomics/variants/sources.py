@@ -17,7 +17,7 @@ from .sites import Event, Flag, classify, trim
 from .vcf import Line
 
 _REGION = re.compile(r"(.+):([\d,]+)-([\d,]+)")
-_CELL_LETTERS = 1 << 20  # letters of a table's frame
+_CELL_LETTERS = 1 << 20  # letters in one frame of a table
 
 #: What happens to a record whose REF is not what the genome has.
 OnMismatch = Literal["error", "skip"]
