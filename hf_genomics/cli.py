@@ -94,9 +94,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _share_cores() -> None:
-    """Let threads that wait for each other sleep instead of spin (benchmarks/contention.py), unless the user chose.
+    """Set waiting OpenMP threads to sleep instead of spin (benchmarks/contention.py), unless the user chose otherwise.
 
-    OpenMP reads the variable when torch is loaded, which is later than this.
+    OpenMP reads the variable when torch is loaded, which happens later.
     """
     if not {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME"} & set(os.environ):
         os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
@@ -118,10 +118,10 @@ def _run(verb: str, words: list[str]) -> int:
 
 
 def _show(report: Any) -> None:
-    """Draw a report on standard output, as wide as it is if that is not a screen: programs read whole lines then."""
+    """Write a report to standard output; at full width unless that is a terminal, because programs read whole lines."""
     from rich.console import Console
 
-    file = sys.stderr if report.is_on_stdout else sys.stdout  # its JSON file is there: nothing else belongs to it
+    file = sys.stderr if report.is_on_stdout else sys.stdout  # a JSON file on stdout stands alone
     # Without a height, rich would take a width of 80 for some terminals, whatever width it is given.
     report.show(Console(file=file) if file.isatty() else Console(file=file, width=1 << 20, height=25))
 
@@ -146,7 +146,7 @@ def _end(error: BaseException, debug: bool) -> int:
 
 
 def _end_quietly() -> int:
-    """Return the exit code after a broken pipe: whoever reads the output, such as ``head``, has seen enough."""
+    """Return the exit code after a broken pipe: the reader of the output, such as ``head``, has ended."""
     with contextlib.suppress(OSError, ValueError):  # otherwise Python reports the pipe again when it ends
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 128 + 13  # as if ended by SIGPIPE

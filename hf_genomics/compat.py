@@ -25,7 +25,9 @@ from torch.utils.checkpoint import checkpoint
 def attention_name(config: Any) -> str | None:
     """Return the name of the attention backend of a model: "eager", "sdpa", "flex_attention", "flash_attention_2" ...
 
-    The attribute is private, but nothing else holds the ``attn_implementation`` that a user chose.
+    A backend is the code that computes attention. All give the same result, but they differ in speed, and only "eager"
+    (plain matrix products) returns attention weights. The attribute is private, but nothing else holds the
+    ``attn_implementation`` that a user chose.
     """
     return getattr(config, "_attn_implementation", "sdpa")
 
@@ -48,7 +50,7 @@ def is_initialised(weight: Tensor) -> bool:
 
 
 def declare_to_peft(model_type: str) -> None:
-    """Tell peft, if it is imported, to adapt by default what it adapts in a BERT, whose modules have the same names.
+    """Register a model type with peft, if peft is imported, so that it adapts the same modules as in a BERT by default.
 
     peft has no public list for this; without an entry, ``LoraConfig()`` asks for ``target_modules``.
 

@@ -201,8 +201,8 @@ class KmerBertConfig(PreTrainedConfig):
             of each label.
         focal_gamma: exponent of the focal loss, which gives less weight to labels that are predicted well already; 0
             switches it off.
-        positive_class: name of the class of two that F1 and AUPRC refer to; `evaluate` reads it, the model does not. A
-            name that is not in ``id2label`` has no effect.
+        positive_class: name of the class, of two, that F1 and AUPRC refer to; `evaluate` reads it, the model does not.
+            A name that is not in ``id2label`` has no effect.
         labels_per: whether token classification returns logits and takes labels per "token" or per "nt".
         paired: whether the classifier was fine-tuned on pairs of sequences.
         target_means: mean of each training target of a regression, (num_labels,). With ``target_scales`` the model

@@ -1,8 +1,8 @@
 """Dropout that is fast on a CPU, where torch's own dropout takes longer than the matrix products around it.
 
-On a CPU, torch draws one random number after another. Here random numbers come from numpy's SFC64 generator, 16 bits
-for each value. A number from torch's generator seeds SFC64, so seeds, checkpoints and resumed runs work as with torch's
-dropout.
+On a CPU, torch draws one random number after another. Here each value takes 16 random bits from numpy's generator
+SFC64, which is much faster. Every call seeds SFC64 with a number from torch's generator, so seeds, checkpoints and
+resumed runs work as with torch's dropout.
 """
 
 import math
@@ -44,14 +44,14 @@ def keep_factors(shape: Sequence[int], p: float, dtype: torch.dtype) -> Tensor:
         p: probability of 0, which is rounded to a multiple of 1 / 65,536 below 1.
         dtype: type of the result.
     """
-    dropped = min(round(p * LEVELS), LEVELS - 1)  # of the 65,536 values of an int16, the lowest `dropped` become 0
+    dropped = min(round(p * LEVELS), LEVELS - 1)  # the lowest `dropped` of the 65,536 values of an int16 give 0
     factors = torch.empty(shape, dtype=dtype)
-    torch.ge(draw_int16(shape), dropped - LEVELS // 2, out=factors)
+    torch.ge(draw_int16(shape), dropped - LEVELS // 2, out=factors)  # 1 if kept; an int16 starts at -LEVELS // 2
     return factors.mul_(LEVELS / (LEVELS - dropped))
 
 
 def draw_int16(shape: Sequence[int]) -> Tensor:
-    """Draw int16 numbers, all 65,536 equally likely, with a generator that torch's generator seeds."""
+    """Draw int16 numbers, all 65,536 equally likely, from SFC64 seeded by torch's generator."""
     size = math.prod(shape)
     generator = np.random.Generator(np.random.SFC64(int(torch.randint(2**63 - 1, ()))))
     words = generator.integers(2**64, size=-(-size // 4), dtype=np.uint64)  # 4 int16 each; -(-a // b) rounds up

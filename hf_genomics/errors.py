@@ -15,7 +15,7 @@ MOST_LETTERS = 30  # of sequences, in one line
 
 _PIECES = {
     "nucleotides": re.compile(r"[ACGTUNRYSWKMBDHV]+", re.IGNORECASE),
-    # Protein has all letters, so that only its length and its case tell it from names and prose.
+    # Protein sequences use nearly all letters, so only length and case distinguish them from names and prose.
     "protein": re.compile(r"[A-Z]{10,}|[a-z]{20,}"),
 }
 # What may stand between two pieces of one sequence.
@@ -38,7 +38,7 @@ class InputError(ValueError):
 class StoppedError(BaseException):
     """The end of a command that a signal stopped, or of a run in which another process has ended.
 
-    Like KeyboardInterrupt it is no Exception, so that code that survives any Exception does not swallow the stop.
+    Like KeyboardInterrupt, it is not a subclass of Exception, so ``except Exception`` does not swallow it.
 
     Attributes:
         code: exit code: 128 + the number of the signal, or 1 if another process has ended.
@@ -134,7 +134,7 @@ def _cut(text: str, kind: str) -> str:
 
 def _runs(text: str, kind: str) -> Iterator[list[tuple[int, int]]]:
     """Iterate over the sequences in a text, each as the starts and ends of its pieces."""
-    text = _ESCAPE.sub(lambda match: "\0" * len(match[0]), text)  # its letters belong to no sequence
+    text = _ESCAPE.sub(lambda match: "\0" * len(match[0]), text)  # its letters are not part of a sequence
     pieces: list[tuple[int, int]] = []
     for match in _PIECES[kind].finditer(text):
         place = match.span()

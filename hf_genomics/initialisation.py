@@ -51,7 +51,7 @@ def initialise_for_kmers(module: nn.Module, model: Any, config: KmerBertConfig) 
 
 @contextlib.contextmanager
 def loading(head_seed: int) -> Iterator[None]:
-    """Let models that are loaded in the ``with`` block get new weights that depend on this seed only.
+    """Set the seed of the weights that models loaded in the ``with`` block lack; these weights depend on nothing else.
 
     Args:
         head_seed: seed of the weights that a checkpoint does not have.
@@ -64,7 +64,7 @@ def loading(head_seed: int) -> Iterator[None]:
 
 
 def initialise(module: nn.Module, model: Any, draw: Callable[[nn.Module], None]) -> None:
-    """Initialise a module: in a new model from the global random numbers, in one that is loaded by its name.
+    """Initialise a module: from the global random numbers in a new model, from its name in a model that is loaded.
 
     While a model is loaded, the weights that its checkpoint lacks become a function of their names, their shapes and
     the seed of `loading`. Whoever loads the same checkpoint gets the same weights: in another process, on another

@@ -997,7 +997,7 @@ class KmerBertForTokenClassification(KmerBertClassifier):
 
 
 def kmer_tokens(config: KmerBertConfig, input_ids: Tensor | None, special_tokens_mask: Tensor | None) -> Tensor:
-    """Mark the tokens that stand for k-mers: all, also [UNK] and [MASK], except [PAD], [CLS], [SEP] and added ones.
+    """Mark the tokens that stand for k-mers: all, with [UNK] and [MASK], except [PAD], [CLS], [SEP] and added ones.
 
     Args:
         config: configuration of the model, whose ``pad_token_id`` is the id of [PAD].

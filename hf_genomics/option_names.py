@@ -1,7 +1,7 @@
 """Name options in messages: as the verb at hand calls them, with the file or option that set them.
 
 Functions that several verbs share raise errors that name one verb's keys (``data.columns.pair``); another verb calls
-the same option ``columns.pair``. What other programs call an option is known here, too.
+the same option ``columns.pair``. The names that other programs use are known here, too.
 """
 
 from __future__ import annotations
@@ -76,15 +76,15 @@ _ELSEWHERE = {
     "early_stopping": "load_best_model_at_end",
     "patience": "load_best_model_at_end",
 }
-#: Names that nothing here corresponds to, and what to do.
+#: Names without a counterpart here, and what to do instead.
 _NOT_HERE = {
     "group_by_length": "omit it: batches are packed or padded to their longest sequence",
     "vocab_size": "omit it: the vocabulary follows from tokenizer.k",
     "do_train": "omit it: the verb says what is done",
     "do_eval": "omit it, and set an eval_strategy",
-    "do_predict": "omit it: hf-genomics predict predicts",
+    "do_predict": "omit it, and run hf-genomics predict",
     "threads": "set the environment variable OMP_NUM_THREADS",
-    "device": "omit it: the accelerator is found by itself",
+    "device": "omit it: the accelerator is found automatically",
     "early_stopping_patience": "runs do not stop early, but load_best_model_at_end true keeps the best model",
     "early_stopping": "runs do not stop early, but load_best_model_at_end true keeps the best model",
     "patience": "runs do not stop early, but load_best_model_at_end true keeps the best model",
@@ -171,7 +171,7 @@ def explain(message: str, known: Collection[str], origins: Mapping[str, str], va
         dashes = "--" if match["option"] else ""
         return " or ".join(f"{dashes}{name}" for name in names) or match[0]
 
-    # Advice to set an option that this verb does without.
+    # Advice to set an option that this verb does not have.
     message = _FLAG.sub(lambda match: match[0] if names_here(match["option"], known) else "", message)
     message = _KEY.sub(here, message)
     if (first := _SECTION_FIRST.match(message)) and f"{first['section']}.{first['name']}" in known:

@@ -2,7 +2,9 @@
 
 A verb is a function. Each of its arguments is an option and a YAML key; an argument that is an object (a dataclass, a
 tokenizer, a configuration) is a section, whose options and keys are the arguments of its class: ``--data.store x``.
-Before anything is parsed, every key is checked against the keys that exist, and keys of version 0.1 are translated.
+The steps, in this order: `_current_word` renames options of version 0.1; `gather_lists` joins the values of a list;
+`_translate_files` replaces YAML files by their content, with every key checked and today's names; jsonargparse parses;
+`check_parsed` checks values that the parser lets through; `_instantiate` builds the objects of the sections.
 """
 
 from __future__ import annotations
@@ -127,7 +129,7 @@ def read_arguments(function: Callable[..., Any], words: list[str]) -> dict[str, 
 
 @contextmanager
 def _named(keys: Keys, words: list[str]) -> Iterator[None]:
-    """Let the errors of a verb name keys as the verb does; see `option_names.explain`."""
+    """Rename the keys in the errors of a verb to what the verb calls them; see `option_names.explain`."""
     try:
         yield
     except (InputError, StoppedError) as error:
@@ -421,8 +423,8 @@ def _parse_yaml(text: str, where: str) -> Any:
 def check_yaml(text: str) -> None:
     """Check the size of a YAML text before it is read, and that no key is given twice.
 
-    A few lines of aliases, each a list of the one before, stand for more values than any memory holds; PyYAML would
-    keep the last of two equal keys and say nothing.
+    A few lines of aliases, each a list of the one before, stand for more values than any memory holds; of two equal
+    keys, PyYAML would keep the last without a warning.
 
     Args:
         text: the text.
@@ -436,7 +438,7 @@ def check_yaml(text: str) -> None:
     if len(text) > _MOST_CHARACTERS:
         raise ValueError(f"it has more than {_MOST_CHARACTERS:,} characters")
     sizes: dict[str, int] = {}  # anchor -> number of values that it stands for
-    open_nodes: list[list[Any]] = []  # anchor of each list or section around the place, and how many values it has
+    open_nodes: list[list[Any]] = []  # anchor of each list or section around this place, and how many values it has
     for event in yaml.parse(text, Loader=yaml.SafeLoader):
         count = 0
         if isinstance(event, yaml.AliasEvent):
@@ -641,7 +643,7 @@ def _instantiate(parser: Any, parsed: Any, classes: dict[type, str]) -> dict[str
         if isinstance(error, ImportError) and error.name is not None:
             raise
         section = _section_of(error, classes)
-        if section is None and isinstance(error, TypeError | OverflowError):  # not of a constructor: a bug of ours
+        if section is None and isinstance(error, TypeError | OverflowError):  # not from a constructor: a bug of ours
             raise
         line = _last_line(error) if isinstance(error, StrictDataclassError) else _one_line(error)
         if without_gpu := next((ours for theirs, ours in _WITHOUT_GPU.items() if theirs in line), None):
@@ -651,7 +653,7 @@ def _instantiate(parser: Any, parsed: Any, classes: dict[type, str]) -> dict[str
     return {name: value for name, value in vars(built).items() if name != "config"}
 
 
-# Part of a message of transformers about the machine -> what we say instead, with keys of ours.
+# Part of a message of transformers about the machine -> what we say instead, with our keys.
 _WITHOUT_GPU = {
     "support bf16/gpu": (
         "trainer.use_cpu is false, but this machine has no GPU that computes in bfloat16 (trainer.bf16, "

@@ -1,7 +1,8 @@
 """Read the files of a saved model without trusting them: JSON with limits, shard indices, headers of weight files.
 
-A model folder may come from anybody, and copies are cut short. Everything here is checked before a model is built or a
-weight is loaded, and each message names the file. Only headers are read: the checks take milliseconds for any model.
+A model folder may come from anybody, and a copy may be incomplete. Everything here is checked before a model is built
+or a weight is loaded, and each message names the file. Only headers are read: the checks take milliseconds for any
+model.
 """
 
 import json
@@ -81,12 +82,12 @@ def read_json(path: str | os.PathLike, most_bytes: int = MOST_BYTES) -> dict[str
         most_bytes: largest size of the file.
 
     Raises:
-        ValueError: if the file is too large, is not JSON in UTF-8, or holds something else than an object; see
+        ValueError: if the file is too large, is not JSON in UTF-8, or holds anything but an object; see
             `parse_json`.
         OSError: if the file cannot be read.
     """
     with open(path, "rb") as file:
-        # Not more than the file has: read(n) takes n bytes of memory at once.
+        # Read no more than the file has, because read(n) allocates n bytes at once.
         data = file.read(min(most_bytes, os.fstat(file.fileno()).st_size) + 1)
     if len(data) > most_bytes:
         raise ValueError(
@@ -120,7 +121,7 @@ def depth_of(content: Any) -> int:
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Build the dictionary of a JSON object; Python would keep the last of two equal keys and say nothing."""
+    """Build the dictionary of a JSON object; of two equal keys, Python would keep the last without a warning."""
     content = dict(pairs)
     if len(content) < len(pairs):
         names = [name for name, _ in pairs]
@@ -254,7 +255,7 @@ def _stored(path: Path, entry: dict[str, Any]) -> StoredTensor:
     if not all(type(number) is int and number >= 0 for number in (begin, end, *shape)):
         raise ValueError("a shape or a place is not a whole number")
     if dtype not in _BITS:
-        raise ValueError(f"{dtype!r:.30} is no type of numbers")
+        raise ValueError(f"{dtype!r:.30} is not a known number type")
     if 8 * (end - begin) != math.prod(shape) * _BITS[dtype]:
         raise ValueError(f"a tensor of shape {shape} and type {dtype} does not have {end - begin:,} bytes")
     return StoredTensor(path, dtype, tuple(shape))
@@ -322,7 +323,7 @@ def check_tensors(tensors: Iterable[tuple[str, StoredTensor]], shapes: dict[str,
 
 
 def _encoder_name(name: str) -> str:
-    """Return the name of a weight within the encoder, as it is called today."""
+    """Return today's name of a weight within the encoder."""
     name = name.removeprefix("bert.")
     for former, current in _FORMER_ENDINGS.items():
         if name.endswith(f"LayerNorm{former}"):

@@ -166,7 +166,7 @@ def shown(value: Any, width: int = 30) -> str:
 def check_bounds(settings: Mapping[str, Any]) -> None:
     """Check that no number and no list of a configuration is too large, before anything is built from it.
 
-    Values of a wrong type are passed over; the configuration's own check of types names them.
+    Values of a wrong type are skipped; the configuration's own check of types names them.
 
     Args:
         settings: the settings, under today's names.
@@ -313,7 +313,7 @@ def count_weights(config: Any) -> int:
 
 
 def check_weight_count(config: Any) -> None:
-    """Check that a model does not have more weights than any machine of today holds.
+    """Check that a model does not have more weights than any machine of today can hold.
 
     Args:
         config: the sizes of the model, each within its bound.

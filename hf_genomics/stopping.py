@@ -54,8 +54,8 @@ class StopNow:
 def handling(handler: Handler) -> Iterator[None]:
     """Handle the signals within the block, and restore the previous handlers after it.
 
-    A signal that this process ignores stays ignored: that is how ``nohup`` works. Threads other than the main one
-    change nothing, because Python does not let them.
+    A signal that this process ignores stays ignored: that is how ``nohup`` works. In other threads than the main one,
+    the block changes nothing, because Python does not allow it.
 
     Args:
         handler: what to call; if `StopNow` has received a signal but its error was lost (Python ignores errors in a

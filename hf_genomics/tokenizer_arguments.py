@@ -32,7 +32,7 @@ BERT_ARGUMENTS = frozenset(
     "wordpieces_prefix".split()
 )
 NO_LIMIT = 10**20  # transformers sets model_max_length to a larger number where a tokenizer has none
-# Arguments of from_pretrained that say where a file lies.
+# Arguments of from_pretrained that say where to find a file.
 _PLACES = "cache_dir force_download local_files_only revision subfolder token".split()
 
 
@@ -70,7 +70,7 @@ def check_size(k: int, stride: int, allow_gaps: bool, allow_large_k: bool) -> No
 
 
 def limit_beside(name_or_path: str | os.PathLike, limit: int, options: Mapping[str, Any]) -> int:
-    """Return how many tokens a tokenizer should give to the model that was saved beside it.
+    """Return how many tokens a tokenizer should pass to the model that was saved beside it.
 
     A tokenizer that is saved by itself does not know the model; ``truncation=True`` and pipelines need the limit.
 
@@ -82,7 +82,7 @@ def limit_beside(name_or_path: str | os.PathLike, limit: int, options: Mapping[s
     where = {name: options[name] for name in _PLACES if options.get(name) is not None}
     try:
         settings = PreTrainedConfig.get_config_dict(name_or_path, **where)[0]
-    except (OSError, ValueError):  # there is no model, or whoever loads it says what is wrong with it
+    except (OSError, ValueError):  # no model there, or a damaged one, about which its own loader raises an error
         return limit
     positions = settings.get("max_position_embeddings")
     if not isinstance(positions, int) or positions < 1:
@@ -228,14 +228,14 @@ def read_rows(text: Any, text_pair: Any, words: bool) -> tuple[list[tuple[Any, A
 def _read_row(row: Any, other: Any, words: bool) -> tuple[Any, Any]:
     """Read one row of a batch, which may itself be a pair."""
     if other is not None or not isinstance(row, list | tuple) or not row or isinstance(row[0], int):
-        return row, other
+        return row, other  # the second sequence is known, or the row is a text, empty, or a list of token ids
     if len(row) == 2 and (isinstance(row, tuple) or not words):
-        return row[0], row[1]
+        return row[0], row[1]  # a pair of sequences
     if len(row) == 1:
-        return row[0], None
+        return row[0], None  # a list of one sequence, or of one word
     if not words:
         raise ValueError(f"Expected a pair of sequences, got {len(row)} sequences.")
-    return row, None
+    return row, None  # a list of words
 
 
 def pieces_of(sequence: Any, words: bool, name: str) -> list[Any] | None:

@@ -125,7 +125,7 @@ class KmerVocabulary(PreTrainedTokenizer):
     def __setattr__(self, name: str, value: Any) -> None:
         """Set an attribute; a special token that is set in this way is added, as `add_special_tokens` would add it.
 
-        transformers keeps only the name: the token would have the id of [UNK], without a word.
+        transformers keeps only the name: the token would have the id of [UNK], without a warning.
         """
         name = "extra_special_tokens" if name == "additional_special_tokens" else name
         super().__setattr__(name, value)

@@ -17,7 +17,7 @@ _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 class Stream(enum.IntEnum):
     """Kinds of random decisions; decisions of different kinds about one window are independent.
 
-    The numbers are part of every result: another number means other draws.
+    Every draw depends on these numbers, so changing one changes the results of a run.
     """
 
     SPAN_START = 0  # where spans of masked tokens start
@@ -33,7 +33,10 @@ class Stream(enum.IntEnum):
 
 
 def mix(value: np.ndarray) -> np.ndarray:
-    """Scramble uint64 counters into uniform uint64 (the finaliser of splitmix64: Steele, Lea and Flood 2014)."""
+    """Compute a hash of each uint64 number, such as a counter; the hashes look uniformly random.
+
+    Source: the finaliser of splitmix64, Steele, Lea and Flood 2014.
+    """
     value = value ^ (value >> np.uint64(30))  # a fresh array, so the rest may work in place
     value *= np.uint64(0xBF58476D1CE4E5B9)
     value ^= value >> np.uint64(27)
@@ -60,7 +63,7 @@ def row_keys(seed: int, epoch: np.ndarray, index: np.ndarray) -> np.ndarray:
 
 
 def random_bits(keys: np.ndarray, stream: int, positions: int, first: int = 0) -> np.ndarray:
-    """Draw uniform random uint64: a pure function of all arguments.
+    """Compute uniform random uint64 numbers from the arguments alone: equal arguments give equal numbers.
 
     Args:
         keys: uint64 (rows,), as `row_keys` returns them.

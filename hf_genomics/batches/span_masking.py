@@ -28,7 +28,7 @@ from .masking import draw_starts, draw_starts_by_rate, span_places
 from .packing import pack_rows
 from .rows import attention_mask, column_of, content_hash, encode_rows
 
-#: Largest span, packed row or padding, in tokens; no window of DNA that a model reads is that long.
+#: Largest span, packed row or padding, in tokens; far longer than any window that a model reads.
 _MOST_TOKENS = 2**22
 
 
@@ -114,7 +114,7 @@ class DataCollatorForSpanMasking:
         self._allowed = np.flatnonzero(self._maskable)
 
     def _check_bounds(self) -> None:
-        """Check the numbers of tokens for which arrays are made."""
+        """Check the numbers of tokens that set the sizes of arrays."""
         for name in ("span", "span_cap", "pack_to", "pad_to_multiple_of"):
             value = getattr(self, name)
             if isinstance(value, int) and value > _MOST_TOKENS:

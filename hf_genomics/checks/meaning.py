@@ -1,4 +1,4 @@
-"""Say how labels were understood: their kind, counts and positive class, and what looks like a mistake in them."""
+"""Describe how labels were understood: their kind, counts and positive class, and what looks like a mistake in them."""
 
 from __future__ import annotations
 
@@ -41,7 +41,8 @@ def class_counts(examples: LabelledSequences) -> dict[str, int]:
 def rarer_class(examples: LabelledSequences) -> str | None:
     """Return the rarer of two classes, the second one if both are equally frequent; None if there are not two.
 
-    The rarer class is what one looks for, as a rule, and always guessing the other one cannot get a high F1.
+    The rarer class is usually the one of interest, and a model that always predicts the other class cannot get a high
+    F1.
 
     Args:
         examples: the training sequences.
@@ -59,8 +60,8 @@ def summarise_labels(examples: LabelledSequences) -> dict[str, Any]:
         examples: labelled sequences.
 
     Returns:
-        name of the class, label or target -> its number of rows (or nucleotides), or its counts; one value without a
-        name is called as its column.
+        name of the class, label or target -> its number of rows (or nucleotides), or its counts; an unnamed value has
+        the name of its column.
     """
     if examples.task.is_classification:
         return class_counts(examples)
@@ -107,14 +108,14 @@ def describe_labels(examples: LabelledSequences, positive: str | None = None) ->
         positive: the positive class of two.
 
     >>> describe_labels(LabelledSequences("t", list("abc"), [], np.array([0, 1, 1]), ["enhancer", "none"]), "enhancer")
-    '2 classes: enhancer 1, none 2; f1 and auprc are of enhancer'
+    '2 classes: enhancer 1, none 2; f1 and auprc refer to enhancer'
     """
     summary = summarise_labels(examples)
     if examples.task.is_classification:
         per = " of nucleotides" if examples.nt_labels is not None else ""
         shown = [f"{name} {count:,}" for name, count in summary.items()]
         means = "" if len(shown) < 3 else "; f1, auroc and auprc are means over the classes"
-        scored = f"; f1 and auprc are of {positive}" if positive is not None else means
+        scored = f"; f1 and auprc refer to {positive}" if positive is not None else means
         return f"{len(shown)} class{'es' * (len(shown) > 1)}{per}: {_first(shown)}{scored}"
     if examples.problem == "multi_label_classification":
         shown = [f"{name} {counts['yes']:,} of {counts['yes'] + counts['no']:,}" for name, counts in summary.items()]
@@ -173,7 +174,7 @@ def _key(name: str) -> str:
 
 
 def _rare_classes(counts: dict[str, int], training: LabelledSequences) -> list[str]:
-    """List classes with few rows, each with the name that it may be a typo of."""
+    """List classes with few rows, each with the class of which it may be a typo."""
     rare = [name for name, count in counts.items() if count < _FEW_ROWS]
     if not rare:
         return []

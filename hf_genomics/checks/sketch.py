@@ -89,8 +89,11 @@ def _sample_block(letters: np.ndarray, chosen: np.ndarray) -> tuple[np.ndarray, 
         chosen: whether each 8-mer is chosen, (65536,) bool.
     """
     digits = letter_digits(letters)
+    # Letters other than A, C, G and T have the digit 4. `& 3` makes it 0, so that every code is a valid index; 24-mers
+    # with such letters are dropped below.
     eights = rolling_codes(digits & 3, _THIRD)
-    # From here on only 24-mers with a chosen middle are computed: the work for every nucleotide ends with this look-up.
+    # The slice holds the middle 8-mer of each 24-mer, at the index where the 24-mer starts. From here on, only
+    # 24-mers with a chosen middle are computed: the work for every nucleotide ends with this look-up.
     starts = np.flatnonzero(chosen.take(eights[_THIRD:-_THIRD]))
     if digits.max() > 3:
         starts = starts[~rolling_any(digits > 3, K)[starts]]

@@ -80,7 +80,7 @@ def read_accessions(path: str | PathLike[str]) -> list[AccessionRequest]:
         if first != request:
             raise InputError(f"{where}: {request.accession} is in {first_place} with other facts; keep one of them")
     if not requests:
-        raise InputError(f"{path}: no accession in this list; write one a line")
+        raise InputError(f"{path}: this list has no accessions; write one per line")
     return [request for _, request in requests.values()]
 
 
@@ -89,7 +89,7 @@ def _is_table(path: str | PathLike[str]) -> bool:
     # Not `kind_of`: for it, a plain list of words is a table with one column.
     with input_errors(path), open_binary(path) as file:
         start = file.peek(START_BYTES)
-    if kind_of_start(start) in (EMPTY, LETTERS):  # nothing but comments, or a word that is no accession
+    if kind_of_start(start) in (EMPTY, LETTERS):  # only comments, or a word such as ACGT, which is not an accession
         return False
     kind = require_table(path, start)
     lines = [line for line in decode_start(start, kind.encoding).splitlines() if line.strip() and line[0] != "#"]

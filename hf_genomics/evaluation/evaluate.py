@@ -52,15 +52,13 @@ def check_positive(positive: str | None, task: Task) -> None:
         raise InputError(f"positive is {positive!r}, but the labels are not one class out of several; omit it")
     names = task.names or []
     if positive not in names:
-        raise InputError(
-            f"positive: there is no class {positive!r}{did_you_mean(positive, names)}; name one of {names}"
-        )
+        raise InputError(f"positive: {positive!r} is not a class{did_you_mean(positive, names)}; name one of {names}")
     if len(names) != 2:
         raise InputError(f"positive is {positive!r}, but there are {len(names)} classes, and F1 is their mean; omit it")
 
 
 def positive_class(positive: str | None, task: Task) -> str | None:
-    """Return the class of two that F1 and AUPRC refer to; None if there are not two classes.
+    """Return the class, of two, that F1 and AUPRC refer to; None if there are not two classes.
 
     Args:
         positive: class that the user named, or None.
@@ -92,7 +90,7 @@ def evaluate(
             two of them are counted, and a warning is logged.
         output_dir: folder to write to, not the folder of a model.
         split: split to score.
-        positive: class of two that F1 and AUPRC refer to; by default the model's, which is the rarer class of its
+        positive: the class, of two, that F1 and AUPRC refer to; by default the model's, which is the rarer class of its
             training data.
         batch_size: number of windows encoded together.
         overwrite: replace the files of an earlier evaluation.
@@ -197,7 +195,7 @@ def score_predictions(predictions: Predictions, positive: str | None = None) -> 
 
     Args:
         predictions: predictions of examples with labels.
-        positive: class of two that F1 and AUPRC refer to; by default the second one.
+        positive: the class, of two, that F1 and AUPRC refer to; by default the second one.
 
     Returns:
         The metrics and what they mean, as `explain_classification` and `explain_columns` return them.
@@ -227,7 +225,7 @@ def plot_predictions(predictions: Predictions, folder: Path, positive: str | Non
     Args:
         predictions: predictions of examples with labels; nothing is drawn unless the labels are classes.
         folder: folder for roc_pr.png and confusion.png.
-        positive: class of two that the curves refer to; by default the second one.
+        positive: the class, of two, that the curves refer to; by default the second one.
         others: name -> (scores, labels) of other models, whose curves are drawn too.
     """
     names = predictions.names

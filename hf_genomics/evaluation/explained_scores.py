@@ -1,4 +1,4 @@
-"""Put beside scores what they mean: the class they refer to, how many are in each mean, and why one has no value."""
+"""Explain scores: which class they refer to, how many classes are in each mean, and why a score has no value."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ from typing import Any
 
 import numpy as np
 
-_OF_ONE_CLASS = ("mcc", "auroc", "auprc")
-_OF_VARYING_TARGETS = ("r2", "pearson", "spearman")
+# Scores without a value if every label is the same.
+_NEED_TWO_CLASSES = ("mcc", "auroc", "auprc")
+# Scores without a value if every target is the same.
+_NEED_VARYING_TARGETS = ("r2", "pearson", "spearman")
 
 
 def explain_classification(
@@ -32,6 +34,8 @@ def explain_classification(
         classes in each mean; and "undefined", the reason for each score that is NaN, if there is one.
     """
     occurring = np.unique(labels)
+    # The mean recall covers the classes that occur: the recall of any other class is 0 / 0. A class that is
+    # predicted but does not occur has a precision of 0, so the mean precision and the mean F1 cover it, too.
     decided = np.union1d(occurring, predictions.argmax(axis=1))
     means = {"macro_recall": len(occurring), "macro_precision": len(decided), "f1_macro": len(decided)}
     if len(names) > 2:
@@ -77,7 +81,7 @@ def explain_columns(
 
 
 def undefined_by_classes(labels: np.ndarray, names: Sequence[str]) -> dict[str, str]:
-    """Return the scores of classes that the true labels leave without a value, and why.
+    """Return the scores of classes that have no value with these true labels, and why.
 
     Args:
         labels: class ids, (examples,).
@@ -89,17 +93,17 @@ def undefined_by_classes(labels: np.ndarray, names: Sequence[str]) -> dict[str, 
     occurring = np.unique(labels)
     if len(occurring) > 1:
         return {}
-    why = f"every label is {names[int(occurring[0])]!r}" if len(occurring) else "there is no label"
-    return dict.fromkeys(_OF_ONE_CLASS, why)
+    why = f"every label is {names[int(occurring[0])]!r}" if len(occurring) else "no row has a label"
+    return dict.fromkeys(_NEED_TWO_CLASSES, why)
 
 
 def undefined_by_columns(labels: np.ndarray, problem: str, predictions: np.ndarray | None = None) -> dict[str, str]:
-    """Return the scores of labels or targets that have no value because none of the columns defines them, and why.
+    """Return the scores that have no value in any column, and why.
 
     Args:
         labels: true labels or targets, (examples, columns), NaN where missing.
         problem: "multi_label_classification" or "regression".
-        predictions: predicted numbers, (examples, columns); None for what the labels decide alone.
+        predictions: predicted numbers, (examples, columns); None to judge by the labels alone.
 
     >>> undefined_by_columns(np.array([[0.0], [0.0]]), "multi_label_classification")["auroc"]
     'the label is 0 in every row'
@@ -107,7 +111,7 @@ def undefined_by_columns(labels: np.ndarray, problem: str, predictions: np.ndarr
     columns = [column[~np.isnan(column)] for column in labels.T]
     many = len(columns) > 1
     if not any(map(len, columns)):
-        scores = ("f1", "auroc", "auprc") if problem != "regression" else ("mse", "mae", *_OF_VARYING_TARGETS)
+        scores = ("f1", "auroc", "auprc") if problem != "regression" else ("mse", "mae", *_NEED_VARYING_TARGETS)
         return dict.fromkeys(scores, "no row has a label")
     varying = [len(column) > 1 and np.ptp(column) > 0 for column in columns]
     if problem == "multi_label_classification":
@@ -119,7 +123,7 @@ def undefined_by_columns(labels: np.ndarray, problem: str, predictions: np.ndarr
         return reasons
     if not any(varying):
         why = "no target varies" if many else f"the target is {columns[0][0]:g} in every row"
-        return dict.fromkeys(_OF_VARYING_TARGETS, why)
+        return dict.fromkeys(_NEED_VARYING_TARGETS, why)
     if predictions is None:
         return {}
     known = [column[~np.isnan(truth)] for column, truth in zip(predictions.T, labels.T, strict=True)]

@@ -1,8 +1,8 @@
 """Count sequences that occur in two splits, and sequences of one split with contradictory labels.
 
-Each row becomes one 64-bit number that does not depend on strand and case. Two different rows have the same number with
-a probability of about 1e-19, so that among a million training and a million test rows one false leak is found in ten
-million cases.
+Each row becomes one 64-bit number that does not depend on strand or case. Two different rows have the same number with
+a probability of about 1e-19, so comparing a million training rows with a million test rows finds a false leak once in
+ten million cases.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def row_hashes(examples: LabelledSequences, *, either_strand: bool = True) -> np
 
     Args:
         examples: the rows; labels and tracks do not count.
-        either_strand: as in `sequence_hashes`, for each sequence of a pair by itself.
+        either_strand: as in `sequence_hashes`, for each sequence of a pair separately.
     """
     found = sequence_hashes(examples.sequences, either_strand=either_strand)
     if examples.pairs is None:
@@ -73,7 +73,8 @@ def find_leaks(splits: Mapping[str, LabelledSequences]) -> dict[str, Any]:
         splits: the rows of each split, by name, in the order train, valid, test.
 
     Returns:
-        "leaks": for each two splits, how many rows of the second have a sequence of the first, on either strand:
+        "leaks": for each pair of splits, the number of rows of the second whose sequence occurs in the first, on either
+            strand:
         ``{"train/test": 12}``; and "contradictory_labels": for each split with labels, how many rows have a sequence
         that occurs in another row with another label, see `contradictory_rows`.
     """
@@ -92,8 +93,9 @@ def find_leaks(splits: Mapping[str, LabelledSequences]) -> dict[str, Any]:
 def contradictory_rows(examples: LabelledSequences, hashes: np.ndarray) -> np.ndarray:
     """Find the rows whose sequence occurs in another row, on either strand, with another label.
 
-    Missing labels contradict nothing. Rows with different tracks have different inputs and are not compared, and rows
-    with signals per nucleotide are not compared at all. Labels per nucleotide are compared on the same strand only.
+    A missing label does not contradict any other. Rows with different tracks have different inputs and are not
+    compared, and rows with signals per nucleotide are not compared at all. Labels per nucleotide are compared on the
+    same strand only.
 
     Args:
         examples: the rows of one split.
@@ -146,7 +148,7 @@ def _position_keys(places: np.ndarray) -> np.ndarray:
 
 
 def _blocks(lengths: np.ndarray) -> Iterator[slice]:
-    """Iterate over runs of rows with about `_BLOCK_NT` letters; a row with more letters is alone."""
+    """Iterate over runs of rows with about `_BLOCK_NT` letters; a longer row is a run of its own."""
     ends = np.cumsum(lengths)
     first = 0
     while first < len(lengths):
@@ -195,7 +197,7 @@ def _numbers_of(labels: list[np.ndarray]) -> np.ndarray:
 
 
 def _contradicting(keys: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """Find the rows whose key occurs with another value, bool (rows,); NaN is no value."""
+    """Find the rows whose key occurs with another value, bool (rows,); NaN does not count."""
     found = np.zeros(len(keys), bool)
     rows = np.flatnonzero(~np.isnan(values))
     if not len(rows):

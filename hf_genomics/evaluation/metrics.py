@@ -58,7 +58,7 @@ def classification_metrics(probabilities: np.ndarray, labels: np.ndarray, *, pos
         and ``auroc`` and ``auprc`` are means over one class versus the rest.
 
     Raises:
-        ValueError: if shapes disagree, there is no example, a label is not a class, or a probability is NaN or
+        ValueError: if shapes disagree, there are no examples, a label is not a class, or a probability is NaN or
             infinite.
 
     Source: GenomeNet-BERT, Table 1 (macro recall) and its F1 with phages as positives.
@@ -107,7 +107,7 @@ def regression_metrics(predictions: np.ndarray, targets: np.ndarray) -> dict[str
         mse, mae, r2, pearson, spearman.
 
     Raises:
-        ValueError: if shapes disagree, there is no example, or a prediction is NaN or infinite.
+        ValueError: if shapes disagree, there are no examples, or a prediction is NaN or infinite.
     """
     predictions, targets = _columns(predictions), _columns(targets)
     _check_rows(predictions, targets.shape)
@@ -128,7 +128,7 @@ def multilabel_metrics(probabilities: np.ndarray, labels: np.ndarray, *, thresho
         example).
 
     Raises:
-        ValueError: if shapes disagree, there is no example, a label is not 0, 1 or NaN, or a probability is NaN or
+        ValueError: if shapes disagree, there are no examples, a label is not 0, 1 or NaN, or a probability is NaN or
             infinite.
     """
     probabilities, labels = np.asarray(probabilities, np.float64), np.asarray(labels, np.float64)
@@ -231,7 +231,7 @@ class SequenceClassificationMetrics(evaluate.Metric):
 
     ``predictions`` are probabilities, (examples, classes), or predicted class ids, (examples,), which have no AUROC
     and AUPRC. ``references`` are class ids. A score that the labels do not define is omitted, with one logged warning.
-    With ``label_names``, the result also has "positive", the name of the class of two that f1 and auprc refer to;
+    With ``label_names``, the result also has "positive", the name of the class, of two, that f1 and auprc refer to;
     without, it is class 1, or the ``positive`` that is passed to ``compute``. In a plain Trainer::
 
         metric = hf_genomics.SequenceClassificationMetrics()
@@ -375,7 +375,7 @@ def _check_rows(predictions: np.ndarray, shape: tuple[int, ...]) -> None:
     if predictions.shape != shape:
         raise ValueError(f"predictions have shape {predictions.shape}, but the labels need shape {shape}")
     if not len(predictions):
-        raise ValueError("there is no example to score")
+        raise ValueError("there are no examples to score")
     if not np.isfinite(predictions).all():
         row = int(np.flatnonzero(~np.isfinite(predictions).all(axis=1))[0])
         raise ValueError(

@@ -1,4 +1,4 @@
-"""Adapters of peft (LoRA and others): small folders whose weights change a model that lies elsewhere."""
+"""Adapters of peft (LoRA and others): small folders of weights that change a base model stored elsewhere."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _TYPES: dict[str, tuple[type, ...]] = {
     "modules_to_save": (list,),
     "rank_pattern": (dict,),
 }
-#: Types of numbers that the weights of an adapter may have, and the kinds whose rank is a size of their weights.
+#: Number types that the weights of an adapter may have, and kinds of adapters whose rank is a dimension of the weights.
 _FLOATS, _WITH_RANK = ("F64", "F32", "F16", "BF16"), ("LORA", "LOHA", "ADALORA")
 _HEADS = {"SEQ_CLS": "SequenceClassification", "TOKEN_CLS": "TokenClassification"}
 

@@ -148,7 +148,7 @@ class GrowingTable:
     ) -> None:
         """Close the file; after an exception keep the rows, or delete the folder if there are none."""
         if self._file is not None:
-            with contextlib.suppress(OSError):  # a full disk: what could not be written is in no complete row
+            with contextlib.suppress(OSError):  # a full disk: only an incomplete row is lost
                 self._file.close()
         if error is None or self._is_stream:
             return

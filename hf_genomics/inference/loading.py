@@ -150,7 +150,7 @@ def load_classifier(name: str) -> tuple[PreTrainedModel, KmerTokenizer]:
 
 
 def load_merged(name: str) -> tuple[PreTrainedModel, KmerTokenizer]:
-    """Load the fine-tuned model that an adapter makes of its base model, with all weights its own, and its tokenizer.
+    """Load an adapter, merged into its base model, as a fine-tuned model, and its tokenizer.
 
     Args:
         name: folder of the adapter.
@@ -205,7 +205,8 @@ def check_finite(weights: Iterable[tuple[str, torch.Tensor]], source: str | Path
         InputError: naming the file, the first such weight, and how many of its values are not finite.
     """
     for name, weight in weights:
-        # The sum of the absolute values is finite if all are, except for an overflow, after which each is looked at.
+        # The sum of the absolute values is finite if all values are, unless it overflows; if it is not, each value is
+        # checked.
         if not weight.is_floating_point() or torch.isfinite(weight.detach().abs().sum(dtype=torch.float32)):
             continue
         finite = torch.isfinite(weight.float())
@@ -221,7 +222,7 @@ def _weight_file(source: Path, name: str) -> Path:
     index = source / "model.safetensors.index.json"
     if index.is_file():
         shards: dict[str, str] = json.loads(index.read_text(encoding="utf-8")).get("weight_map", {})
-        # A model with a head has the name of the encoder before the names of the weights of a bare encoder.
+        # In a model with a head, the encoder's weights have the name of the encoder before their own.
         file = next((shard for key, shard in shards.items() if key == name or name.endswith(f".{key}")), None)
         return source / file if file else source
     return next((source / file for file in _WEIGHT_FILES if (source / file).is_file()), source)

@@ -96,7 +96,7 @@ class DnaTokenClassificationPipeline(TokenClassificationPipeline):
 
 
 def register_pipeline() -> None:
-    """Let ``pipeline("token-classification")`` build this pipeline."""
+    """Register this pipeline for the task "token-classification"."""
     entry = PIPELINE_REGISTRY.supported_tasks[_TASK]
     level = logging.get_verbosity()
     logging.set_verbosity_error()  # transformers warns that its own pipeline is replaced

@@ -38,7 +38,7 @@ from .windows import Window, longest_window, windows_of_chunks, windows_of_examp
 
 logger = logging.getLogger(__name__)
 
-_SAMPLE_BYTES = 1 << 20  # bytes at each end of an input file by which a resumed run recognizes the file
+_SAMPLE_BYTES = 1 << 20  # bytes at each end of an input file by which a resumed run recognises the file
 
 
 @renamed(**{f"{old}_column": f"columns.{old}" for old in ("sequence", "id", "pair")})
@@ -91,7 +91,7 @@ def predict(
 
     Raises:
         InputError: if the input or the model cannot be read, no sequence is DNA, or the output exists or is one of the
-            files that are read; there is no output then.
+            files that are read; the output is then not written.
 
     >>> import hf_genomics as hg
     >>> hg.predict("runs/model", "contigs.fasta", "phages.tsv").to_pandas()  # doctest: +SKIP
@@ -207,7 +207,7 @@ def model_digest(model: PreTrainedModel) -> str:
 
 
 def input_digest(source: Source) -> dict[str, Any]:
-    """Return the size of an input, and a short hash of its beginning and end, by which a resumed run recognizes it.
+    """Return the size of an input, and a short hash of its beginning and end, by which a resumed run recognises it.
 
     Args:
         source: as ``input`` of `predict`.

@@ -1,11 +1,11 @@
 """What keeps a sequence from being scored: found before, while or after the model reads it, counted and reported.
 
-A sequence that cannot be scored does not decide over its file: its scores are NaN in memory and empty cells in a table,
-and one warning says how many there are. Three things are told apart:
+One sequence that cannot be scored does not fail the whole file: its scores are NaN in memory and empty cells in a
+table, and one warning says how many there are. Three cases differ:
 
 - a window without a known token (all N, or only other IUPAC codes) says nothing about its sequence, so it is omitted
   from the mean over the windows; only a sequence without any known token has no score;
-- a sequence that is too short, or has a letter that is no nucleotide, has no score;
+- a sequence that is too short, or has a letter that is not a nucleotide, has no score;
 - a window for which the model returns NaN or infinity (an overflow in half precision) leaves its sequence without one.
 """
 
@@ -35,7 +35,7 @@ Kind: TypeAlias = Literal["short", "long", "letters", "unknown", "overflow"]
 Scored: TypeAlias = "tuple[Window, np.ndarray]"
 Item = TypeVar("Item")
 
-#: Share of unknown tokens above which a warning says that a prediction rests on little.
+#: Share of unknown tokens above which a warning says that a prediction rests on little evidence.
 MOSTLY_UNKNOWN = 0.5
 
 _WHAT: dict[Kind, str] = {
@@ -48,14 +48,14 @@ _WHAT: dict[Kind, str] = {
 #: Problems of one window that leave its whole sequence without a score.
 _OF_THE_SEQUENCE = ("short", "long", "letters", "overflow")
 _MOST_NAMES = 3  # in a warning
-_MOST_HELD = 1000  # windows at the beginning of a file without one of DNA
+_MOST_HELD = 1000  # windows at the beginning of a file, none of them DNA, after which the file is refused
 
 
 class Problem(NamedTuple):
     """Why a window cannot be scored.
 
     Attributes:
-        kind: "short" (no whole k-mer), "long" (a pair that does not fit the model), "letters" (a letter is no
+        kind: "short" (no whole k-mer), "long" (a pair that does not fit the model), "letters" (a letter is not a
             nucleotide), "unknown" (no known token) or "overflow" (the model returns NaN or infinity).
         message: the rest of an error message about the sequence: value, rule and remedy.
     """
@@ -109,7 +109,7 @@ def _wrong_letter(letters: np.ndarray, start: int) -> Problem | None:
 def check_alphabet(windows: Iterable[Window], source: str, noun: str) -> Iterator[Window]:
     """Iterate over windows; raise InputError if none of the first thousand, or of all, consists of nucleotides.
 
-    One record that is not DNA does not decide over a file, but a file of proteins is refused.
+    One record that is not DNA does not fail the whole file, but a file of proteins is refused.
 
     Args:
         windows: windows that `examined` has seen.
@@ -279,7 +279,7 @@ def with_known_kmers(
         log: warn about the examples that are omitted.
 
     Raises:
-        InputError: if there is such an example and ``strict`` is set, or there is no other example.
+        InputError: if ``strict`` is set and an example would be omitted, or if no example would be left.
     """
     known = rows_with_known_kmers(examples, tokenizer.k)
     count = len(examples) - len(known)

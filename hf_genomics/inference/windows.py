@@ -73,7 +73,7 @@ def windows_of_examples(
         longest = max(1, *map(len, examples.sequences), 1)
     else:
         longest = longest_window(model.config, tokenizer)
-    # An empty sequence is one empty window, so that it has its place among the others.
+    # An empty sequence gives one empty window, so that it keeps its place among the others.
     lengths = np.array([max(1, len(letters)) for letters in examples.sequences], np.int64)
     indices, starts, ends = tile_all(lengths, longest, longest, end="flush")
     for index, start, end in zip(indices.tolist(), starts.tolist(), ends.tolist(), strict=True):
@@ -250,7 +250,7 @@ def check_longest(examples: LabelledSequences, tokenizer: KmerTokenizer, config:
         return check_pairs(examples, tokenizer, config.max_position_embeddings)
     length, name = max((len(sequence), name) for sequence, name in zip(examples.sequences, examples.ids, strict=True))
     parts, part_length = parts_of(config)
-    whole = config.labels_per == "nt" or isinstance(config, FusionKmerBertConfig)  # such a model reads no parts
+    whole = config.labels_per == "nt" or isinstance(config, FusionKmerBertConfig)  # such a model does not read parts
     shorter = "shorten it" if whole else "shorten it, cut every sequence into more parts by head.num_parts"
     check_positions(
         tokenizer,

@@ -1,4 +1,4 @@
-"""Attention weights as pictures of a model: what [CLS] attends to, attention rollout, and the entropy of each head.
+"""Summarise attention weights: what [CLS] attends to, attention rollout, and the entropy of each head.
 
 Attention shows what a layer reads, not what the prediction rests on; docs/explain.md has numbers. Integrated gradients
 are the better evidence.
@@ -18,7 +18,7 @@ from ..compat import attention_name
 
 @contextlib.contextmanager
 def eager_attention(model: PreTrainedModel) -> Iterator[None]:
-    """Let a model compute attention weights; other backends than "eager" return none. Restore its backend afterwards.
+    """Set the attention backend of a model to "eager" in the ``with`` block: the other backends return no weights.
 
     Args:
         model: any KmerBert.
@@ -52,7 +52,7 @@ def attention_weights(model: PreTrainedModel, **inputs: Tensor) -> tuple[Tensor,
 
 
 def cls_attention(attentions: Sequence[Tensor], real: Tensor) -> Tensor:
-    """Return how much [CLS] attends to each token in the last layer, the mean over heads.
+    """Return how much [CLS] attends to each token in the last layer, averaged over heads.
 
     Args:
         attentions: (rows, heads, tokens, tokens) for each layer.
@@ -68,9 +68,10 @@ def cls_attention(attentions: Sequence[Tensor], real: Tensor) -> Tensor:
 
 
 def rollout(attentions: Sequence[Tensor], real: Tensor) -> Tensor:
-    """Return how much of each token reaches the last layer, the mean over the tokens there.
+    """Return how much of each token reaches the last layer, averaged over the tokens there.
 
-    Each layer counts as half its attention, the mean over heads, and half the residual; layers are multiplied.
+    A layer is the mean of its attention, averaged over heads, and of the identity (the residual connection); the layers
+    are multiplied.
 
     Args:
         attentions: as in `cls_attention`.

@@ -1,4 +1,4 @@
-"""Integrated gradients: divide the difference of a model's output between an input and a base among the input's parts.
+"""Integrated gradients: attribute the difference in output between an input and a base to the parts of the input.
 
 Source: Sundararajan, Taly and Yan 2017, "Axiomatic attribution for deep networks", equation 1 and section 5.
 """
@@ -24,7 +24,7 @@ class Attribution(NamedTuple):
         scores: float64 (rows, ...), the contributions, in the shape of the input.
         values: float64 (rows,), the output for the input.
         base_values: float64 (rows,), the output for the base.
-        steps: int64 (rows,), number of gradients that were averaged.
+        steps: int64 (rows,), number of gradients averaged.
     """
 
     scores: Tensor
@@ -36,7 +36,7 @@ class Attribution(NamedTuple):
     def errors(self) -> Tensor:
         """Completeness error, (rows,): how far the sum of the scores of a row is from ``values - base_values``.
 
-        The distance is relative to ``values - base_values``, which the sum reaches with an endless number of steps.
+        The distance is relative to ``values - base_values``, which the sum approaches as the number of steps grows.
         """
         difference = self.values - self.base_values
         distance = (self.scores.flatten(1).sum(1) - difference).abs()

@@ -100,7 +100,7 @@ def explain(
 
     Writes to ``output_dir``: scores.bedgraph, scores.bw (if the lengths of contigs are known), scores.parquet,
     windows.tsv, report.html, figures/ with PNG and SVG, and explain.json; for the methods ism and nt_ig also ohe.npz
-    and attr.npz for TF-MoDISco. The folder appears when it is complete. docs/explain.md says what the methods mean.
+    and attr.npz for TF-MoDISco. The folder appears when it is complete. docs/explain.md explains the methods.
 
     Args:
         model: folder or Hub name of a fine-tuned model.
@@ -119,7 +119,7 @@ def explain(
         The numbers of sequences, windows and nucleotides, and the completeness errors.
 
     Raises:
-        InputError: if an input, an option or the model is wrong, or a package is missing; there is no output then.
+        InputError: if an input, an option or the model is wrong, or a package is missing; no output is written.
 
     >>> import hf_genomics as hg
     >>> hg.explain("runs/model", "promoters.fa", "explained", target="promoter")  # doctest: +SKIP
@@ -204,7 +204,7 @@ def _identity(
 
 
 def _check_genome(source: Source, task: Task, rna: bool) -> dict[str, int]:
-    """Return the lengths of the contigs of a genome; raise InputError if the input is none or the model reads more."""
+    """Return the lengths of the contigs of a genome; raise InputError if the model or the input cannot use regions."""
     if task.paired or task.track_names or task.nt_track_names:
         raise InputError(
             f"bed: {task.source} reads pairs or tracks, which a genome does not have; give a table as input"
@@ -273,7 +273,7 @@ def _check_windows(
 
 
 def _check_contigs(windows: Iterator[Window], sizes: dict[str, int], source: str) -> Iterator[Window]:
-    """Iterate over windows; raise InputError for a contig that has no length."""
+    """Iterate over windows; raise InputError for a contig whose length is missing."""
     for window in windows:
         contig = window.name.rpartition("::")[2].rpartition(":")[0]
         if "pair" not in window.row and window.name not in sizes and contig not in sizes:
@@ -309,7 +309,7 @@ def _known_sizes(placed: Placed, sizes: dict[str, int] | None, source: str) -> d
 
 
 def _check_finite(one: Explanation, model: str) -> None:
-    """Raise InputError if a model computes no number."""
+    """Raise InputError if a model's output is NaN or infinite."""
     if not (np.isfinite(one.value) and np.isfinite(one.scores).all()):
         raise InputError(
             f"{model}: its output for {shorten(one.window.name)} is NaN or infinite, so its weights are damaged; train "

@@ -1,8 +1,8 @@
-"""Keep explanations on disk while they are computed, and write them in the formats of the field.
+"""Store explanations on disk while they are computed, and write them in standard formats.
 
 While a run computes, its folder holds ``windows.jsonl``, one line per window, and one file of float32 numbers for each
-array. A line states where the window's numbers end in each file; whatever lies behind the last whole line is cut off by
-a resumed run. The finished run writes bedGraph, bigWig, Parquet, NPZ for TF-MoDISco, and a table.
+array. A line states where the window's numbers end in each file; a resumed run cuts off whatever lies beyond the last
+whole line. The finished run writes bedGraph, bigWig, Parquet, NPZ for TF-MoDISco, and a table.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _WIDTHS = {"letters": 4}
 
 
 class Record(NamedTuple):
-    """An explanation as it was read back.
+    """An explanation read back from disk.
 
     Attributes:
         facts: id, start, end, target and the numbers of `Explanation`; "length" of the sequence's first part if it is a

@@ -1,4 +1,4 @@
-"""Go from tokens to nucleotides: scores of tokens become scores of nucleotides, and embeddings functions of letters.
+"""Convert scores of tokens to scores of nucleotides, and letters to embeddings of k-mers.
 
 The embedding of a k-mer is multilinear in its letters: a mixture of letters at each position gives the mixture of the
 k-mers' embeddings. So a model over k-mers has gradients for nucleotides, as models over one-hot letters have.
@@ -117,7 +117,7 @@ def soft_embeddings(letters: Tensor, table: Tensor, k: int) -> Tensor:
 
 
 def embeddings_of_letters(letters: Tensor, starts: Tensor, embeddings: Tensor, table: Tensor, k: int) -> Tensor:
-    """Put the embeddings of k-mers of mixed letters in the places of the tokens.
+    """Replace the embeddings of k-mers by those of k-mers of mixed letters.
 
     Args:
         letters: (rows, nt, 4), shares of the letters A T C G.

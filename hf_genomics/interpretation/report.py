@@ -32,7 +32,7 @@ _METHODS = {
     "logit of its target and the logit of the base.",
     "nt_ig": "Integrated gradients over letters, from equal shares of A, C, G and T.",
     "ism": "All single substitutions: the score is the largest absolute change of the logit, the heat maps show all.",
-    "occlusion": "Each token was hidden by [MASK]: the score is the fall of the logit, shared by its nucleotides.",
+    "occlusion": "Each token was hidden by [MASK]: the score is the drop in the logit, shared among its nucleotides.",
     "rollout": "Attention rollout. Attention shows what the layers read, not what the prediction rests on: it is weak "
     "evidence; compare it with the method ig.",
     "attention": "Attention of [CLS] in the last layer. Attention shows what a layer reads, not what the prediction "
@@ -187,7 +187,7 @@ def highest_stretch(scores: np.ndarray, width: int) -> int:
 
 
 def _draw_all(folder: Path, placed: Placed) -> list[tuple[str, Path]]:
-    """Draw all windows below one another, if there are several of one length, and the entropy of attention heads."""
+    """Draw all windows as one heat map, if there are several of one length, and the entropy of attention heads."""
     drawn: list[tuple[str, Path]] = []
     records = placed.records
     lengths = {facts["end"] - facts["start"] for facts in records.facts}

@@ -36,7 +36,7 @@ _SHUFFLES = 4  # shuffled references of a window
 
 
 class Explanation(NamedTuple):
-    """What explains the prediction for one window.
+    """The explanation of the prediction for one window.
 
     Attributes:
         window: the window.
@@ -193,7 +193,7 @@ class WindowBatch:
 
 
 def track_contributions(func: TargetFunction) -> np.ndarray:
-    """Compute what each track contributes: by how much the output falls if its values are set to the training mean.
+    """Compute what each track contributes: by how much the output drops if its values are set to the training mean.
 
     Args:
         func: the explained number; missing values stay missing.
@@ -289,7 +289,7 @@ def _shuffled_ids(batch: WindowBatch, number: int) -> Tensor:
 
 
 def _path_facts(found: Attribution, row: int) -> dict[str, Any]:
-    """Return the numbers of a path from a base that an explanation holds."""
+    """Return the fields of an explanation that describe the path from its base."""
     return {
         "value": float(found.values[row]),
         "base_value": float(found.base_values[row]),

@@ -1,4 +1,4 @@
-"""Change a sequence and watch the output: occlusion, saturation mutagenesis, and shuffled sequences to compare with."""
+"""Compute how the output changes with the sequence: occlusion, saturation mutagenesis, and shuffled sequences."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def ism(func: Callable[[np.ndarray], np.ndarray], letters: np.ndarray, batch_siz
 def occlusion(
     func: Callable[[np.ndarray], np.ndarray], ids: np.ndarray, kmers: np.ndarray, mask_id: int, batch_size: int = 64
 ) -> tuple[float, np.ndarray]:
-    """Compute by how much the output falls if a token is hidden by [MASK], one token at a time.
+    """Compute by how much the output drops if a token is hidden by [MASK], one token at a time.
 
     Args:
         func: function of ids, int64 (n, ..., tokens), that returns a number for each, (n,).
@@ -65,7 +65,7 @@ def occlusion(
         batch_size: number of sequences in a call of ``func``.
 
     Returns:
-        The output for the sequence itself; and float64 (..., tokens), the falls, 0 for tokens that are not hidden.
+        The output for the sequence itself; and float64 (..., tokens), the drops, 0 for tokens that are not hidden.
     """
     reference, falls = float(func(ids[None])[0]), np.zeros(ids.shape)
     places = np.flatnonzero(kmers)

@@ -1,4 +1,4 @@
-"""Name the output that is explained: one number per sequence, for every kind of head."""
+"""Choose the output that is explained: one number per sequence, for every kind of head."""
 
 from __future__ import annotations
 
@@ -166,7 +166,7 @@ class TargetFunction:
 def replaced_embeddings(
     model: PreTrainedModel, embeddings: Tensor | None, attention_mask: Tensor | None
 ) -> Iterator[None]:
-    """Let a model use other token embeddings than those of its ids.
+    """Replace the token embeddings of a model in the ``with`` block.
 
     Every head computes token embeddings in the same place, so this works for heads that take no ``inputs_embeds``, too.
 

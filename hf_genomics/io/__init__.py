@@ -1,1 +1,1 @@
-"""Tell files apart, read text tables, and write files and folders completely or not at all."""
+"""Recognise kinds of files, read text tables, and write files and folders completely or not at all."""

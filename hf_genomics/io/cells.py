@@ -1,4 +1,4 @@
-"""Tell what the texts of a table's cells look like: numbers, numbers in another notation, yes or no, or words."""
+"""Classify the texts of a table's cells: numbers, numbers in another notation, booleans, blanks and words."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _UNCLEAR = re.compile(
     r"|[+-]?\d*\.\d+\s+[a-zµμ]{1,3}(?:/[a-zµμ]{1,3})?",  # 1.5 nM, 0.2 mg/mL
     re.IGNORECASE,
 )
-_MINUS = re.compile("^[\u2212\u2013\u2014]")  # the minus sign and the dashes that word processors put for it
+_MINUS = re.compile("^[\u2212\u2013\u2014]")  # the minus sign, and dashes that word processors write instead
 _BLANKS = {"-", "--", "---", "?", ".", "n.d.", "nd", "n.a.", "-nan", "inf", "+inf", "-inf", "infinity", "-infinity"}
 
 

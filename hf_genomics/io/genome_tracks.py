@@ -171,7 +171,7 @@ def read_bed(path: str | PathLike[str]) -> list[Region]:
 
 
 def read_genes(path: str | PathLike[str]) -> list[Region]:
-    """Read genes from a BED or GFF/GTF file, plain or gzipped; of a GFF, the lines of type "gene", or "CDS" if none.
+    """Read genes from a BED or GFF/GTF file, plain or gzipped; of GFF, lines of type "gene" or, without any, "CDS".
 
     Args:
         path: the file; a line with nine columns is GFF.
@@ -237,7 +237,8 @@ def read_sizes(path: str | PathLike[str]) -> dict[str, int]:
     sizes: dict[str, int] = {}
     for region in _rows(path, row):
         if region.contig in sizes:
-            raise InputError(f"{path}, line {region.line}: contig {shorten(region.contig)} is there twice; drop a line")
+            where = f"{path}, line {region.line}"
+            raise InputError(f"{where}: contig {shorten(region.contig)} is listed twice; delete one of the lines")
         sizes[region.contig] = region.end
     if not sizes:
         raise InputError(f"{path}: no contig in this file; a line is 'contig<TAB>length'")
@@ -279,7 +280,7 @@ def _gff_row(fields: list[str], where: str, line: int) -> Region:
     start, end = _number(fields[3], "start", where), _number(fields[4], "end", where)
     if not 1 <= start <= end:
         raise InputError(
-            f"{where}: start {start} and end {end} are no interval; GFF counts from 1, and ends are included"
+            f"{where}: start {start} and end {end} are not an interval; GFF counts from 1, and ends are included"
         )
     tags = dict(re.findall(r'(?:^|;)\s*(\w+)[= ]"?([^;"]*)', fields[8]))
     name = next((tags[tag] for tag in _NAME_TAGS if tag in tags), "")

@@ -1,6 +1,6 @@
-"""Recognize what a file is by its first bytes: one function for all commands, whatever the name of the file says.
+"""Recognise what a file is by its first bytes: one function for all commands, whatever the name of the file says.
 
-Every kind that no command reads has a name and a remedy, so that a wrong file is told as what it is.
+Every kind that no command reads has a name and a remedy, so that the message about a wrong file says what the file is.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ TWOBIT_MAGICS = (b"\x43\x27\x41\x1a", b"\x1a\x41\x27\x43")
 
 
 class FileKind(NamedTuple):
-    """What a file is.
+    """A kind of file.
 
     Attributes:
         name: the kind, as an error message calls it.
@@ -125,7 +125,7 @@ _UNICODE_NAMES = {
 
 
 def kind_of_start(start: bytes) -> FileKind:
-    r"""Recognize what a file is by its first bytes, after decompression.
+    r"""Recognise what a file is by its first bytes, after decompression.
 
     A labelled table may be CSV, TSV or text with semicolons, in UTF-8 or, with a byte order mark, in UTF-16 or UTF-32.
 
@@ -155,7 +155,7 @@ def kind_of_start(start: bytes) -> FileKind:
 
 
 def kind_of_text(text: str) -> FileKind:
-    """Recognize what a text file is by its beginning."""
+    """Recognise what a text file is by its beginning."""
     if text.startswith("LOCUS "):
         return FileKind("GenBank", "sequences")
     # Files of several kinds may begin with lines of "#": comments of FASTA, the header of a table. The first line
@@ -179,7 +179,7 @@ def kind_of_text(text: str) -> FileKind:
 
 
 def require_sequences(path: str | PathLike[str], start: bytes) -> FileKind:
-    """Check that a file holds sequences, or text in which their reader can name what is wrong.
+    """Check that a file holds sequences, or text whose faults the reader of sequences can name.
 
     Args:
         path: the file.
@@ -246,6 +246,6 @@ def decode_start(start: bytes, encoding: str) -> str:
 
 
 def _has_every_second_zero(start: bytes) -> bool:
-    """Return whether a file looks like UTF-16 without a byte order mark: of ASCII, every second byte is zero."""
+    """Return whether a file looks like UTF-16 without a byte order mark: every second byte of ASCII text is 0."""
     some = start[:200]
     return len(some) > 3 and (not any(some[1::2]) or not any(some[0::2])) and any(some)

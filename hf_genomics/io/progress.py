@@ -1,7 +1,7 @@
 """What a command shows while it works: progress bars, and log lines that wait until the command is under way.
 
 An error is one line. Bars and lines of the first seconds are therefore held back, and dropped if the command ends with
-a mistake of the user's; what comes later is shown at once.
+a user error; what comes later is shown at once.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def progress_bar(logger: logging.Logger, verb: str, unit: str, total: int | None
 
 
 def clear_bars() -> None:
-    """Remove all progress bars from the terminal, also those of libraries that use tqdm."""
+    """Remove all progress bars from the terminal, including those of libraries that use tqdm."""
     for bar in list(getattr(tqdm, "_instances", ())):
         bar.leave = False
         bar.close()
@@ -54,7 +54,7 @@ class CommandLog(logging.Handler):
         self.hold()
 
     def hold(self) -> None:
-        """Hold the lines of the next seconds back."""
+        """Hold back the lines of the next seconds."""
         self._held: list[str] | None = []
         self._start = time.monotonic()
 
@@ -68,13 +68,13 @@ class CommandLog(logging.Handler):
         sys.stderr.write(text)
 
     def show_held(self) -> None:
-        """Write the lines that are held, and hold no more."""
+        """Write the lines that are held, and hold back no further ones."""
         for text in self._held or []:
             sys.stderr.write(text)
         self._held = None
 
     def drop(self) -> None:
-        """Forget the lines that are held."""
+        """Discard the lines that are held."""
         self._held = None
 
 

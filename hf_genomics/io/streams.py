@@ -9,9 +9,11 @@ import sys
 from pathlib import Path
 from typing import BinaryIO
 
-#: Path of standard output; `output_path` returns it for "-". It is recognized by its name on every system.
+#: Path of standard output; `output_path` returns it for "-". It is recognised by its name on every system.
 STDOUT = Path("/dev/stdout")
 
+# An open file of a process by its number, 3. On Linux, /dev/fd is a link to /proc/1234/fd, where 1234 is the process; a
+# thread has /proc/1234/task/1235/fd. Elsewhere it is /dev/fd/3, always of this process, so the group "process" is None.
 _OPEN_FILE = re.compile(r"/dev/fd/(?P<number>\d+)|/proc/(?P<process>\d+)(?:/task/\d+)?/fd/(?P<its>\d+)")
 _MOST_LINKS = 40  # as many as Linux follows
 
@@ -62,7 +64,11 @@ def open_stream(path: Path) -> BinaryIO:
 
 
 def _open_file(path: Path) -> int | None:
-    """Return the number of the open file of this process that a path stands for, or None."""
+    """Return the number of the open file of this process that a path stands for, or None.
+
+    Links are followed one at a time: realpath would go on through /dev/fd/3 to the file that is open there, and the
+    number would be lost.
+    """
     for _ in range(_MOST_LINKS):
         if path == STDOUT:
             return 1

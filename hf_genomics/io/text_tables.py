@@ -32,13 +32,13 @@ Choice: TypeAlias = Callable[[list[str]], list[str]]
 # Texts of cells without a value, in lower case; the ones with "#" are from spreadsheets.
 MISSING = {"", "na", "n/a", "#n/a", "#na", "nan", "<na>", "null", "none"}
 
-_SEQUENCE = re.compile(r"[ACGTUNacgtun ]{6,}(\.\d+)?")  # a cell of a first row that is no header
+_SEQUENCE = re.compile(r"[ACGTUNacgtun ]{6,}(\.\d+)?")  # a sequence in the first row: the header is missing
 _SEPARATOR_LINE = re.compile(r'"?sep=(.)"?\s*', re.IGNORECASE)  # which Excel writes and reads
 _FIRST_ROWS, _MOST_ROWS = 64, 1 << 16  # rows of the first frame, and most rows of a later one
 
 
 def kind_of(path: str | PathLike[str]) -> Kind:
-    """Recognize by its content whether a file is a CSV or TSV table, a Parquet table, or a sequence file.
+    """Recognise by its content whether a file is a CSV or TSV table, a Parquet table, or a sequence file.
 
     Args:
         path: the file, plain or gzipped.
@@ -51,7 +51,7 @@ def kind_of(path: str | PathLike[str]) -> Kind:
 
 
 def kind_of_open(file: BinaryFile) -> Kind:
-    """Recognize the kind of an open file without moving its position; see `kind_of`.
+    """Recognise the kind of an open file without moving its position; see `kind_of`.
 
     Kinds that nothing reads (BAM, VCF ...) count as sequence files, whose reader raises an error that names the kind.
     """
@@ -82,7 +82,7 @@ def missing_column(path: str, column: str, columns: Iterable[str]) -> InputError
 
 
 def choose_columns(names: Sequence[str], choose: Choice, path: str | PathLike[str]) -> list[str]:
-    """Return the columns that ``choose`` chooses, which must not have the name of another column.
+    """Return the columns that ``choose`` selects; each must be the only one of its name.
 
     Args:
         names: names of all columns, in their order.
@@ -133,7 +133,7 @@ def read_text_columns(
     """Read columns of a CSV, TSV or Parquet table as text; a missing cell becomes an empty text.
 
     Args:
-        path: the table; its kind, separator and compression are recognized by its content.
+        path: the table; its kind, separator and compression are recognised by its content.
         needed: columns that the table must have.
         wanted: further columns, which are read if the table has them; None reads all columns.
 

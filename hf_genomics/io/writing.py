@@ -73,7 +73,7 @@ def put_in_place(partial: Path, path: Path) -> None:
 
 
 def _copy_access(old: Path, new: Path) -> None:
-    """Give a new file or folder the owner, group and permissions of the old one, as far as this user may."""
+    """Copy owner, group and permissions of the old file or folder to the new one, as far as this user may."""
     facts = old.stat()
     with contextlib.suppress(OSError, AttributeError):  # Windows has no chown; a user may not give files away
         os.chown(new, facts.st_uid, facts.st_gid)
@@ -83,7 +83,7 @@ def _copy_access(old: Path, new: Path) -> None:
 
 @contextlib.contextmanager
 def names_file(path: Path) -> Iterator[None]:
-    """Let every OSError in a ``with`` block name the file that is written, which a failed write by itself does not."""
+    """Set the file name of every OSError in a ``with`` block; a failed write leaves it empty."""
     try:
         yield
     except OSError as error:
@@ -100,8 +100,8 @@ def output_errors(path: Path) -> Iterator[None]:
         path: the file that is written in the block.
 
     Raises:
-        InputError: instead of such an error; but a BrokenPipeError is passed on, because whoever reads the pipe has
-            ended, and nothing is wrong.
+        InputError: instead of such an error; but a BrokenPipeError is passed on, because it only means that the reader
+            of the pipe has ended.
     """
     try:
         yield
@@ -349,7 +349,7 @@ def check_output_file(output: str | os.PathLike[str], inputs: Iterable[object], 
         return path
     for given in inputs:
         if isinstance(given, str | os.PathLike) and _is_at(path, Path(given)):
-            raise InputError(f"{text} is what is read ({given}), and would be lost; name another file")
+            raise InputError(f"{text} is read as an input ({given}) and would be lost; name another file")
     if path.exists() and not overwrite:
         raise InputError(f"{text} exists; pass --overwrite true to replace it, or name another file")
     if path.exists() and not os.access(path, os.W_OK):

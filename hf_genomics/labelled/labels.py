@@ -17,8 +17,8 @@ from .task import ProblemType
 
 _INTEGER = re.compile(r"[+-]?\d+")
 _LARGEST = float(np.finfo(np.float32).max)  # models compute in float32
-_FEW = 20  # up to so many different whole numbers with a point, such as 1.0, are rather classes
-_FEW_ROWS = 5  # up to so many classes may have a row each
+_FEW = 20  # up to this many different whole numbers with a point, such as 1.0, are probably classes
+_FEW_ROWS = 5  # up to this many rows may all have different classes
 _TRUE = "set data.regression true"
 _FALSE = "for classes set data.regression false"
 
@@ -171,7 +171,7 @@ def _classes(texts: list[str], rows: list[str], known: Sequence[str] | None) -> 
 
 
 def spellings(distinct: set[str]) -> dict[str, str]:
-    """Return the class that each label stands for: 1.0 for 1 if all labels are whole numbers, TRUE for True.
+    """Return the class of each label: 1 for the label 1.0 if all labels are whole numbers, True for the label TRUE.
 
     >>> sorted(spellings({"0.0", "1.0", "2"}).values()), spellings({"1.0", "1.5"})["1.0"], spellings({"TRUE"})
     (['0', '1', '2'], '1.0', {'TRUE': 'True'})

@@ -81,7 +81,7 @@ def read_labelled(
 
     Args:
         source: CSV, TSV or Parquet file, or a `datasets.Dataset`; also a FASTA, FASTQ, GenBank or 2bit file, if nothing
-            but sequences and one label for each are read. The kind of a file is recognized by its content.
+            but sequences and one label for each are read. The kind of a file is recognised by its content.
         columns: names of the columns.
         task: task of the training table or of the model; the examples must have the same classes and kind of labels.
         require_labels: if False, no labels are read (for prediction).

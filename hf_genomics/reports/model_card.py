@@ -28,8 +28,8 @@ _CITATION = """\
 _ETHICS = """\
 The model has not been tested for clinical use; do not diagnose or treat anyone by its output. If you train or test it
 on human DNA: human sequences are personal data, and a model may remember some of them, so share it only where your
-consent and rules allow. Scores measured on people of one ancestry may not hold for others. Sequences of pathogens are
-recognised by similarity, not understood: a wrong negative must not be the only barrier."""
+consent and rules allow. Scores measured on people of one ancestry may not hold for others. The model recognises
+pathogens by similarity only: do not use a negative result as the only barrier."""
 
 # Scores in the order of a card, and their names there. Other scores of metrics.json follow under their own names.
 _SCORE_NAMES = {
@@ -243,7 +243,7 @@ def _data(records: Records) -> str:
 
 
 def _leaks(records: Records) -> str:
-    """Say how many sequences are in two splits, if the run counted them."""
+    """Describe how many sequences occur in two splits, if the run counted them."""
     leaks = records.metrics.get("leaks")
     if leaks is None:
         return ""

@@ -60,7 +60,7 @@ class StopRequest:
         self._since = 0.0
 
     def __call__(self, number: int, frame: FrameType | None) -> None:
-        """Note a signal; a second signal interrupts the run at once.
+        """Record a signal; a second signal interrupts the run at once.
 
         A scheduler sends its signal to the launcher of several processes and to the processes; the launcher then passes
         it on to them. That is one request.
@@ -77,7 +77,7 @@ class StopRequest:
 
 
 def shield_workers(loader: Any) -> Any:
-    """Let the workers of a DataLoader ignore signals that ask for a stop; return the DataLoader.
+    """Set the workers of a DataLoader to ignore signals that ask for a stop; return the DataLoader.
 
     Args:
         loader: a DataLoader that has not started its workers yet.
@@ -94,7 +94,7 @@ class _ShieldedWorker:
         self.init = init
 
     def __call__(self, worker: int) -> None:
-        """Start the worker of this number."""
+        """Initialise the worker with this number."""
         ignore_signals()
         if self.init is not None:
             self.init(worker)

@@ -138,7 +138,7 @@ class WatchSteps(TrainerCallback):
         model: Any = None,
         **kwargs: Any,
     ) -> None:
-        """Let the optimizer take the step, skip the step or stop the run; all processes do the same.
+        """Decide whether the optimizer takes the step, skips it, or the run stops; all processes decide alike.
 
         Raises:
             InputError: if a loss or the gradient norm is NaN or infinite, and the step is not skipped.

@@ -93,8 +93,8 @@ def check_inputs_kept(folder: Path, inputs: dict[str, str]) -> None:
 
     Args:
         folder: output folder of the run.
-        inputs: files and folders that are read, by the keys with which the user names them; other names (of models on
-            the Hub) are ignored.
+        inputs: files and folders that are read, by the keys with which the user names them; names of models on the Hub
+            are ignored.
 
     Raises:
         InputError: if one of them is the output folder, or a file or folder in it that `clear_outputs` deletes.
@@ -130,7 +130,7 @@ def locked(folder: Path) -> Iterator[None]:
     finally:
         if file is not None:
             with contextlib.suppress(OSError):
-                os.unlink(folder / LOCK)  # before the lock is released: after it, the file may be another process's
+                os.unlink(folder / LOCK)  # before the lock is released: later, the file may belong to another process
             os.close(file)
 
 
@@ -155,7 +155,7 @@ def _take_lock(folder: Path) -> int | None:
                 "or choose another trainer.output_dir"
             ) from error
         with contextlib.suppress(FileNotFoundError):
-            # The process that held the lock may have deleted the file in between.
+            # The process that held the lock may have deleted the file in the meantime.
             if os.stat(folder / LOCK).st_ino == os.fstat(file).st_ino:
                 os.truncate(file, 0)
                 os.write(file, f"process {os.getpid()} on {socket.gethostname()}\n".encode())

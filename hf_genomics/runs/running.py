@@ -78,7 +78,7 @@ def starting(trainer: ExactTrainer, *, resume: Resume, overwrite: bool) -> Itera
                 start = (not killed and _finished_start(trainer, folder, resume, overwrite)) or Start()
                 if not (start.finished or start.reason):
                     held.enter_context(locked(folder))
-                    if killed and resume == "auto":  # it may have written its metrics, but not what comes after them
+                    if killed and resume == "auto":  # it may have written its metrics, but nothing after them
                         (folder / METRICS).unlink(missing_ok=True)
                     start = choose_start(trainer, folder, resume, overwrite)
             except (InputError, OSError) as error:  # an error in one process would leave the others waiting
@@ -103,14 +103,14 @@ def train(trainer: ExactTrainer, start: Start, *, overwrite: bool) -> dict[str, 
         the metrics of training.
 
     Raises:
-        InputError: if the run diverges or the disk is full; the model is not saved then.
+        InputError: if the run diverges or the disk is full; the model is then not saved.
         StoppedError: after a signal that asks for a stop.
     """
     args, folder = trainer.args, Path(trainer.args.output_dir)
     if args.should_save:  # True in one process only
         if overwrite and not start.checkpoint:
             clear_outputs(folder)
-        # From here on the run is not finished: whoever looks for a finished run looks for this file.
+        # Only a finished run has this file, so from here on the run counts as unfinished.
         (folder / METRICS).unlink(missing_ok=True)
         clear_remains(folder)
         check_room(args, trainer.model)
@@ -131,12 +131,12 @@ def train(trainer: ExactTrainer, start: Start, *, overwrite: bool) -> dict[str, 
 
 
 def finish(folder: Path, metrics: dict[str, Any], then: Callable[[], None]) -> None:
-    """Write the metrics of a run and what is made from them; the run is finished then.
+    """Write the metrics of a run and what is made from them; after that, the run is finished.
 
     Args:
         folder: the output folder.
         metrics: the metrics.
-        then: what to do when they are written; if it fails, the run is not finished.
+        then: what to do after they are written; if it fails, the run is not finished.
     """
     write_json(folder / METRICS, metrics)
     try:

@@ -66,8 +66,8 @@ def strands_in_memory(key: object, letters: np.ndarray) -> tuple[Strand, Strand]
 class Reference:
     """A FASTA file whose contigs can be read from any place; use it in a ``with`` block.
 
-    An index (``.fai``) next to the file is used if it is newer than the file; otherwise one is made for the time of the
-    block, outside the user's folders.
+    An index (``.fai``) next to the file is used if it is newer than the file; otherwise a temporary one is made,
+    outside the user's folders.
 
     Args:
         path: FASTA file, plain or compressed by bgzip.
@@ -186,7 +186,7 @@ def import_pysam(what: str) -> Any:
 
 @contextlib.contextmanager
 def quiet_pysam() -> Iterator[None]:
-    """Keep htslib from writing to standard error; the functions that call it raise errors of their own."""
+    """Suppress what htslib writes to standard error; the functions that call it raise their own errors."""
     import pysam
 
     before = pysam.set_verbosity(0)
@@ -204,7 +204,7 @@ def _other_names(name: str) -> list[str]:
 
 
 def _indexable(path: str, folder: Path) -> str:
-    """Return the path of a FASTA file whose index is next to it, or of a link to it in a folder of ours."""
+    """Return the path of a FASTA file whose index is next to it, or of a link to it in a temporary folder."""
     needed = [f"{path}.fai", f"{path}.gzi"] if _is_bgzf(path) else [f"{path}.fai"]
     changed = os.path.getmtime(path)
     if all(os.path.isfile(file) and os.path.getmtime(file) >= changed for file in needed):
@@ -259,7 +259,7 @@ def _names(path: str) -> Iterator[str]:
             at = text.find(b"\n>")
             while at >= 0:
                 end = text.find(b"\n", at + 1)
-                if end < 0:  # the header goes on in the next block
+                if end < 0:  # the header continues in the next block
                     break
                 words = text[at + 2 : end].split(None, 1)
                 yield words[0].decode("latin-1") if words and text[at + 2 : at + 3].strip() else ""

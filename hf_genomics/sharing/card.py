@@ -19,7 +19,8 @@ def card(model: str, name: str | None = None, license: str | None = None, check:
         model: folder of a saved model.
         name: name of the model on the Hub, ``user/model``; by default the name of the folder.
         license: licence of the weights as the Hub spells it, such as ``mit`` or ``cc-by-4.0``.
-        check: change nothing; check that no section is empty, and that all scores are those of metrics.json.
+        check: change nothing, and ignore ``name`` and ``license``; check that no section is empty, and that all scores
+            are those of metrics.json.
 
     Returns:
         The path of the card, and the number of characters in it.

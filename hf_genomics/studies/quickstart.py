@@ -123,7 +123,7 @@ def quickstart(
 
 
 def _check_folder(folder: Path, source: Path) -> None:
-    """Raise InputError unless a folder is missing, or holds nothing that the quickstart would replace but its own."""
+    """Raise InputError if the quickstart would replace files in the folder that are not its own."""
     check_output(folder, folder=True)
     if folder.exists() and folder.samefile(source):
         raise InputError(f"output_dir: {folder} is the folder of the genomes; write to another folder")

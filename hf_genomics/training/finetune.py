@@ -89,7 +89,7 @@ class FinetuningPlan:
         network: model with the weights from which training starts.
         collator: function that builds batches.
         head: options of the head.
-        positive: class of two that F1 and AUPRC refer to; None for another number of classes.
+        positive: the class, of two, that F1 and AUPRC refer to; None for another number of classes.
         baseline_k: k-mer size of the baseline, in nt; 0 for no baseline.
         resume: continue from the newest checkpoint; "auto" begins, continues, or accepts a finished run.
         overwrite: replace a finished run.
@@ -135,8 +135,8 @@ def finetune(
         data: labelled sequences.
         trainer: transformers.TrainingArguments.
         head: options of the classifier on top of the encoder.
-        positive: class of two that F1 and AUPRC refer to; by default the rarer one in the training data, and the second
-            one if both are equally frequent. The model's configuration keeps it.
+        positive: the class, of two, that F1 and AUPRC refer to; by default the rarer one in the training data, and the
+            second one if both are equally frequent. The model's configuration keeps it.
         baseline_k: k-mer size, in nt, of the baseline: a logistic regression on k-mer counts, which is scored too if
             each sequence has one label; 0 for no baseline.
         resume: continue from the newest valid checkpoint in the output folder, as if the run had not been stopped.

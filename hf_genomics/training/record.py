@@ -36,7 +36,7 @@ _PUBLISHED_OPTIONS = (
 def run_record(
     verb: str, trainer: TrainingArguments, state: TrainerState, data: dict[str, Any], base_model: str | None = None
 ) -> dict[str, Any]:
-    """Describe a finished run in a form that may be published: no absolute path, no name of a machine, no sequence.
+    """Describe a finished run in a form that may be published: without absolute paths, names of machines or sequences.
 
     Args:
         verb: name of the verb.
@@ -152,7 +152,7 @@ def hardware(trainer: TrainingArguments) -> str:
 
 
 def _processor() -> str:
-    """Return the name of the processor, or of its architecture where the system does not tell its name."""
+    """Return the name of the processor, or of its architecture if the system does not report a name."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:  # not Linux

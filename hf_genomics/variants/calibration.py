@@ -1,8 +1,8 @@
 """Compare a score with those of neutral sites: the mean of the same 5-mer and change, and the rank among all.
 
 A model prefers some changes everywhere (a transition at CpG, say). Neutral sites that the user names show how much of a
-score is that. Where there is no neutral background, as in a compact bacterial genome, calibration removes signal, so
-it is never done by default.
+score is due to this. Where there is no neutral background, as in a compact bacterial genome, calibration removes
+signal, so it is never done by default.
 
 Source: the calibrated LLR of marin-dna (2026).
 """
@@ -48,7 +48,7 @@ class Background(NamedTuple):
         return score - self.means.get(canonical_change(context, alt), float("nan"))
 
     def quantile(self, score: float) -> float:
-        """Return the share of neutral scores that are no larger, 0..1; NaN for no score."""
+        """Return the share of neutral scores that are not larger, 0..1; NaN for a missing score."""
         if np.isnan(score):
             return float("nan")
         return float(np.searchsorted(self.ordered, score, side="right") / len(self.ordered))
@@ -121,12 +121,12 @@ def context_of(strand: Strand, position: int) -> str | None:
 def neutral_events(
     intervals: list[Interval], reference: Reference, most: int, seed: int = 0
 ) -> list[tuple[Event, tuple[Strand, Strand], str]]:
-    """Draw neutral sites, with their three substitutions each, their strands and their 5-mers.
+    """Sample neutral sites, with their three substitutions each, their strands and their 5-mers.
 
     Args:
         intervals: where neutral sites are.
         reference: the genome.
-        most: number of sites at most.
+        most: largest number of sites.
         seed: seed of the choice.
     """
     ends = np.cumsum([one.end - one.start for one in intervals])

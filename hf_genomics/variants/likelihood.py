@@ -10,7 +10,7 @@ of two log-probabilities of one token is the difference of their logits, so only
 The LLRs of all frames (shifts of the window) are averaged, and then the strands.
 
 A forward pass is planned as a `Job`, and what is read from it as a `Question`. Jobs that mask the same tokens of the
-same window are one job, whoever asks.
+same window are merged into one job.
 """
 
 from __future__ import annotations
@@ -192,7 +192,7 @@ def score_events(
 
 
 def on_strand(event: Event, strand: Strand) -> Event:
-    """Return an event of the forward strand as a strand shows it."""
+    """Return an event of the forward strand in the positions and letters of a strand."""
     return event.reversed(strand.length) if strand.key[1] else event
 
 
@@ -350,7 +350,7 @@ def share_forwards(plan: Plan, most: int | Literal["auto"]) -> Plan:
 
     Args:
         plan: a plan with one site per job.
-        most: number of sites of a forward pass at most; "auto" leaves about 42 nt between two sites.
+        most: largest number of sites in a forward pass; "auto" leaves about 42 nt between two sites.
 
     Returns:
         The same questions with fewer jobs.
@@ -393,7 +393,7 @@ def _groups(plan: Plan, most: int, spacing: int) -> Iterator[list[int]]:
 
     Args:
         plan: the plan; jobs of longer events stay alone.
-        most: number of jobs in a group at most.
+        most: largest number of jobs in a group.
         spacing: nt from the first token of a job to the first token of the next one.
     """
     stride = plan.rule.stride

@@ -55,7 +55,7 @@ def format_of(output: str) -> Format:
     """Return the format that the suffix of a file names.
 
     Raises:
-        InputError: if there is none of that name.
+        InputError: if the suffix names none.
     """
     formats: tuple[Format, ...] = ("vcf.gz", "vcf", "tsv", "parquet")
     for name in formats:
@@ -110,11 +110,11 @@ class GrowingScores:
         self._note()
 
     def _note(self) -> None:
-        """Write how far the file is."""
+        """Write how many records and bytes are complete."""
         write_json(self._folder / "progress.json", {"records": self.num_records, "bytes": self._text.stat().st_size})
 
     def finish(self, *, is_sorted: bool = True) -> None:
-        """Convert the text to the format of the file, and move it to its place; an index joins a sorted .vcf.gz.
+        """Convert the text to the format of the file, and move it to its place; index a sorted .vcf.gz.
 
         Args:
             is_sorted: whether the records are in the order of their positions, contig by contig.

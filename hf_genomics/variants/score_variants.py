@@ -61,7 +61,7 @@ class VariantOptions:
 
 
 def with_options_of(kind: type) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Let a function whose last parameter is ``**options`` state the fields of a dataclass as its own parameters.
+    """Replace the parameter ``**options`` in the signature of a function by the fields of a dataclass.
 
     Args:
         kind: the dataclass; the command line shows its fields as options of the verb.
@@ -97,7 +97,7 @@ def score_variants(
     resume: bool = False,
     **options: Any,
 ) -> dict[str, Any]:
-    """Score variants by how likely a model finds them: a file of a VCF, of all substitutions of a region, or of pairs.
+    """Score the variants of a VCF file, all substitutions of a region, or pairs of sequences, by their likelihood.
 
     A substitution gets the joint log-likelihood ratio (LLR), in nats, negative if the model prefers the reference: all
     tokens that show the letter are masked. It is averaged over shifts of the window and over both strands. Insertions,
@@ -122,7 +122,7 @@ def score_variants(
         match_chr: take chr1 for 1, and 1 for chr1.
         overwrite_fields: replace the HFG_ fields of an earlier run.
         background: BED file of neutral regions; adds a score calibrated by 5-mer, and a quantile.
-        background_sites: number of neutral sites that are scored at most.
+        background_sites: largest number of neutral sites that are scored.
         picture: PNG or SVG file for a heat map of a region.
         batch_size: number of windows that are encoded at once.
         overwrite: replace the output of an earlier run.
@@ -132,7 +132,7 @@ def score_variants(
         Numbers of records, of alleles that were scored, and of alleles by flag.
 
     Raises:
-        InputError: if an input is wrong; the message names file and line, and there is no output then.
+        InputError: if an input is wrong; the message names file and line, and no output is written.
 
     >>> import hf_genomics as hg
     >>> hg.score_variants("runs/model", "scored.vcf.gz", vcf="in.vcf.gz", fasta="genome.fa")  # doctest: +SKIP
@@ -307,12 +307,12 @@ def _open_source(
 
 
 def _counter(bar: Any) -> Callable[[memoryview], object]:
-    """Return a function that moves a progress bar on by the bytes it is given."""
+    """Return a function that advances a progress bar by the bytes it is given."""
     return lambda content: bar.update(len(content))
 
 
 def _counted(records: Iterable[Record], bar: Any) -> Iterator[Record]:
-    """Iterate over records, and move a progress bar on by each of them."""
+    """Iterate over records, and advance a progress bar by each of them."""
     for record in records:
         yield record
         bar.update(1)
@@ -446,7 +446,7 @@ class _Order:
         self.is_sorted, self._last, self._seen = True, ("", 0), {""}
 
     def add(self, records: Sequence[Record]) -> None:
-        """Look at further records."""
+        """Check the order of further records."""
         for record in records:
             contig, position = self._last
             if record.chrom != contig:
@@ -458,7 +458,7 @@ class _Order:
 
 
 def _summary(counts: dict[str, int], records: int) -> dict[str, Any]:
-    """Return the numbers that a run ends with."""
+    """Return the counts that a run reports at its end."""
     scored = {flag: count for flag, count in counts.items() if flag in ("", "mnv", "mnv_long", "indel", "several")}
     skipped = {flag: count for flag, count in counts.items() if flag not in scored}
     result: dict[str, Any] = {"records": records, "alleles_scored": sum(scored.values())}

@@ -143,7 +143,7 @@ class _Task:
     def read(self, ratios: np.ndarray, stretches: np.ndarray) -> None:
         """Read the scores from the results of the plans of substitutions and of stretches."""
         if self.slots:
-            # Scattered substitutions of one sequence: the sum of their ratios, each beside the others' reference.
+            # Scattered substitutions of one sequence: the sum of their ratios, each beside the reference at the others.
             strands = [float(np.sum([mean(ratios[slots]) for slots in events])) for events in self.slots]
             self.scores |= {"llr_fwd": strands[0], "llr_rev": strands[1], "llr": mean(np.array(strands))}
         if self.stretches:

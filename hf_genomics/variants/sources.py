@@ -17,7 +17,7 @@ from .sites import Event, Flag, classify, trim
 from .vcf import Line
 
 _REGION = re.compile(r"(.+):([\d,]+)-([\d,]+)")
-_CELL_LETTERS = 1 << 20  # letters of a table's frame
+_CELL_LETTERS = 1 << 20  # letters in one frame of a table
 
 #: What happens to a record whose REF is not what the genome has.
 OnMismatch = Literal["error", "skip"]
@@ -106,7 +106,7 @@ def make_allele(start: int, ref: str, alt: str, k: int) -> Allele:
 
 
 def _check_ref(line: Line, reference: Reference, name: str, on_mismatch: OnMismatch) -> bool:
-    """Check that column REF is what the genome has; a letter that the genome does not know matches any other."""
+    """Check that column REF is what the genome has; a letter that is unknown in the genome matches any other."""
     start, end = line.position - 1, line.position - 1 + len(line.ref)
     length = reference.lengths[name]
     if start < 0 and line.ref.upper() == "N":  # position 0: before the first letter, at the telomere

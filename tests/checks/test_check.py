@@ -500,7 +500,7 @@ def test_a_pipe_is_refused_before_it_is_read(tmp_path: Path) -> None:
 
 def test_an_input_is_never_written_over(tmp_path: Path) -> None:
     path = fasta(tmp_path / "x.fa", a="ACGTAC")
-    with pytest.raises(InputError, match="is what is read"):
+    with pytest.raises(InputError, match="is read as an input"):
         check([path], output=path)
     shutil.rmtree(tmp_path / "none", ignore_errors=True)
     assert Path(path).read_text() == ">a\nACGTAC\n"

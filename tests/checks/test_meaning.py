@@ -67,8 +67,8 @@ def test_nucleotides_have_a_rarer_class_and_values_have_none():
 @pytest.mark.parametrize(
     ("examples", "line"),
     [
-        (classes({"a": 1204, "b": 3}), "2 classes: a 1,204, b 3; f1 and auprc are of a"),
-        (nucleotides([0, 1, 1]), "2 classes of nucleotides: gene 1, none 2; f1 and auprc are of a"),
+        (classes({"a": 1204, "b": 3}), "2 classes: a 1,204, b 3; f1 and auprc refer to a"),
+        (nucleotides([0, 1, 1]), "2 classes of nucleotides: gene 1, none 2; f1 and auprc refer to a"),
         (columns([0.1, 3.4], None, "regression"), "values of 'score': 2 numbers from 0.1 to 3.4"),
         (
             columns([[1, NAN], [0, 1]], ["u", "v"], "multi_label_classification"),

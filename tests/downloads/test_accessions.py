@@ -38,8 +38,8 @@ def test_facts_are_taken_from_their_columns(tmp_path):
         ("accession,length\nNC_001416,0\n", "data row 1: length '0' is not a number of nt"),
         ("accession,sequence_md5\nNC_001416,abc\n", "data row 1: sequence_md5 'abc' is not an MD5"),
         ("accession,x\nU49845,1\nU49845,2\n", "data row 2: U49845 is in .*data row 1 with other facts"),
-        ("# nothing\n", "no accession in this list"),
-        ("", "no accession in this list"),
+        ("# nothing\n", "this list has no accessions"),
+        ("", "this list has no accessions"),
     ],
 )
 def test_a_wrong_list_is_refused_by_line(tmp_path, text, message):

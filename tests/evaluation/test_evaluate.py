@@ -191,7 +191,7 @@ def test_evaluate_takes_the_positive_class_of_the_model_and_says_how_labels_were
     assert found["positive"] == found["task"]["positive"] == "a" and found["task"]["counts"] == {
         "test": {"a": 1, "b": 3}
     }
-    assert f"{tmp_path / 't.csv'}: 2 classes: a 1, b 3; f1 and auprc are of a" in caplog.text
+    assert f"{tmp_path / 't.csv'}: 2 classes: a 1, b 3; f1 and auprc refer to a" in caplog.text
     assert (
         evaluate(str(folder), table(tmp_path / "t.csv", "abbb"), str(tmp_path / "b"), positive="b")["positive"] == "b"
     )

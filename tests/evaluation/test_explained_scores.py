@@ -47,7 +47,7 @@ def test_a_score_without_a_value_has_its_reason():
     found = explained([1, 1, 1])
     assert set(found["undefined"]) == {"mcc", "auroc", "auprc"}
     assert set(found["undefined"].values()) == {"every label is 'b'"}
-    assert undefined_by_classes(np.array([], int), ["a", "b"])["auroc"] == "there is no label"
+    assert undefined_by_classes(np.array([], int), ["a", "b"])["auroc"] == "no row has a label"
 
 
 def columns(predictions: object, labels: object, problem: str, names: list[str]) -> dict:

@@ -314,10 +314,10 @@ def test_an_existing_output_and_an_input_are_not_overwritten_silently(saved, tmp
     os.link(fasta, tmp_path / "hard.fa")
     (tmp_path / "old.tsv").write_text("mine")
     for output in ("in.fa", "./in.fa", "link.fa", "hard.fa"):
-        with pytest.raises(InputError, match="is what is read"):
+        with pytest.raises(InputError, match="is read as an input"):
             predict(saved("classes"), str(fasta), f"{tmp_path}/{output}", overwrite=True)
     config = Path(saved("classes")) / "config.json"
-    with pytest.raises(InputError, match="is what is read"):
+    with pytest.raises(InputError, match="is read as an input"):
         predict(saved("classes"), str(fasta), str(config), overwrite=True)
     with pytest.raises(InputError, match="--overwrite true"):
         predict(saved("classes"), str(fasta), str(tmp_path / "old.tsv"))

@@ -87,10 +87,10 @@ def test_a_file_output_is_refused_for_what_would_be_lost(tmp_path):
     (tmp_path / "model" / "config.json").write_text("{}")
     inputs = [str(tmp_path / "in"), str(tmp_path / "model"), None, "user/model"]
     for name, part in {
-        "in": "is what is read",
-        "./in": "is what is read",
-        "model/../in": "is what is read",
-        "model/config.json": "is what is read",
+        "in": "is read as an input",
+        "./in": "is read as an input",
+        "model/../in": "is read as an input",
+        "model/config.json": "is read as an input",
         "model": "is a folder",
         "new/": "names a folder",
         "in/x": "is a file, not a folder",
