@@ -20,7 +20,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ..errors import InputError
+from ..inference.growing_table import check_settings
 from ..io.genome_tracks import Region, Stretch, merge_stretches, place_of, write_bedgraph, write_bigwig
 from ..io.writing import write_json, write_tsv
 from ..sequence import COMPLEMENT, as_letters
@@ -70,7 +70,7 @@ class Records:
         self.facts: list[dict[str, Any]] = []
         self._files: dict[str, BinaryIO] = {}
         if resume and (folder / "windows.jsonl").is_file():
-            _check_settings(folder, settings)
+            check_settings(folder / "settings.json", settings)
             self.facts = list(_whole_lines(folder))
             for name, end in (self.facts[-1]["ends"] if self.facts else {}).items():
                 os.truncate(folder / name, end)
@@ -142,20 +142,6 @@ class Records:
         """Close all files."""
         for file in self._files.values():
             file.close()
-
-
-def _check_settings(folder: Path, settings: dict[str, Any]) -> None:
-    """Raise InputError if an interrupted run had other settings."""
-    try:
-        before = json.loads((folder / "settings.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        before = {}
-    for name, value in json.loads(json.dumps(settings)).items():
-        if before.get(name) != value:
-            raise InputError(
-                f"{folder}: the interrupted run had {name} {before.get(name)}, this one has {value}; use the same "
-                "again, or omit resume to start from the beginning"
-            )
 
 
 def _whole_lines(folder: Path) -> Iterator[dict[str, Any]]:
