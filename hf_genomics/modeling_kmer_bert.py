@@ -688,7 +688,7 @@ def eager_config(config: KmerBertConfig) -> KmerBertConfig:
     """Return the configuration for a call that returns attention weights, which only the backend "eager" does."""
     if attention_name(config) == "eager":
         return config
-    logger.warning_once(
+    logger.info(
         f"attn_implementation {attention_name(config)!r} computes no attention weights; calls with output_attentions "
         'use "eager"'
     )

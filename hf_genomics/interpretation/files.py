@@ -243,7 +243,7 @@ def write_parquet(path: Path, placed: Placed) -> None:
             columns = [
                 pa.DictionaryArray.from_arrays(codes, pa.array([contig])),
                 pa.array(np.arange(start, start + len(values))),
-                pa.array([chr(int(code)) for code in values[:, 0]]),
+                pa.array(values[:, 0].astype(np.uint8).view("S1").astype("U1")),
                 *(pa.array(column.astype(np.float32)) for column in values[:, 1:].T),
             ]
             writer.write_table(pa.Table.from_arrays(columns, schema=schema))

@@ -440,7 +440,6 @@ def _run(
     source: _Source, scorer: Scorer, table: GrowingScores, kind: Format, options: VariantOptions
 ) -> dict[str, Any]:
     """Score all records part by part, and write them."""
-    counts: dict[str, int] = {}
     order, seen, drawn = _Order(), 0, []
     fields, columns = _fields(scorer), scorer.columns()
     while part := list(islice(source.records, _PART)):
@@ -453,13 +452,11 @@ def _run(
             drawn += scored
         plain = source.header is None
         text = vcf_text(scored, fields, plain) if kind.startswith("vcf") else table_text(scored, columns)
-        for flag in (flag for one in scored for flag in one.flags):
-            counts[flag] = counts.get(flag, 0) + 1
-        table.write(text, len(part))
+        table.write(text, scored)
     if options.picture is not None and source.region is not None:
         _draw(options.picture, drawn, source.region, "llr" if scorer.is_masked else columns[-1])
     table.finish(is_sorted=order.is_sorted)
-    return _summary(counts, seen)
+    return _summary(table.counts, seen)
 
 
 class _Order:

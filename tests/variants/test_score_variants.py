@@ -179,8 +179,8 @@ def test_parts_batches_and_a_soft_masked_genome_change_nothing(places, tmp_path,
 def test_an_interrupted_run_is_continued(places, tmp_path, monkeypatch):
     rows = [f"c {place} . {ref(place)} {other(place)} . . ." for place in range(1, 300, 9)]
     source = write_vcf(tmp_path / "in.vcf", *rows)
-    run(places, tmp_path / "whole.vcf", vcf=source)
     monkeypatch.setattr(module, "_PART", 4)
+    whole = run(places, tmp_path / "whole.vcf", vcf=source)
     calls = []
 
     def stop(self, records, *rest):
@@ -196,7 +196,7 @@ def test_an_interrupted_run_is_continued(places, tmp_path, monkeypatch):
     assert not (tmp_path / "out.vcf").exists() and (tmp_path / ".out.vcf.partial").is_dir()
     with pytest.raises(hg.InputError, match="options"):
         run(places, tmp_path / "out.vcf", vcf=source, resume=True, estimator="marginal")
-    run(places, tmp_path / "out.vcf", vcf=source, resume=True)
+    assert run(places, tmp_path / "out.vcf", vcf=source, resume=True) == whole
     assert (tmp_path / "out.vcf").read_bytes() == (tmp_path / "whole.vcf").read_bytes()
     assert not (tmp_path / ".out.vcf.partial").exists() and sum(calls[4:]) == len(rows) - 12
 
