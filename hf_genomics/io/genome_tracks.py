@@ -94,10 +94,12 @@ def merge_stretches(stretches: Iterable[Stretch]) -> Iterator[Stretch]:
         stretches: sorted by start within each contig; the stretches of a contig follow one another.
     """
     group: list[Stretch] = []
+    end = 0  # of the group
     for stretch in stretches:
-        if group and (group[0].contig != stretch.contig or stretch.start >= max(one.end for one in group)):
+        if group and (group[0].contig != stretch.contig or stretch.start >= end):
             yield _mean_of(group)
             group = []
+        end = max(end, stretch.end) if group else stretch.end
         group.append(stretch)
     if group:
         yield _mean_of(group)
