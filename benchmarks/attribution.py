@@ -34,7 +34,7 @@ from hf_genomics.sequence_files.fasta import read_records
 LENGTH, CONSENSUS, CERTAIN = 200, "GGTGACTCAT", 0.88
 MODELS = {"stride 1, mean": (1, "mean"), "stride 3, mean": (3, "mean"), "stride 1, [CLS]": (1, "cls")}
 STEPS, BATCH, EXPLAINED = {1: 500, 3: 2000}, 32, 24
-SLOW = {"occlusion": 6, "ism": 3, "nt_ig": 3}  # sequences of the first seed only
+SLOW = {"occlusion": EXPLAINED, "ism": EXPLAINED, "nt_ig": 3}  # sequences, of the first seed only
 
 
 def read_genome(path: Path) -> np.ndarray:

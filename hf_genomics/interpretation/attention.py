@@ -6,29 +6,11 @@ are the better evidence.
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 from transformers import PreTrainedModel
-
-from ..compat import attention_name
-
-
-@contextlib.contextmanager
-def eager_attention(model: PreTrainedModel) -> Iterator[None]:
-    """Set the attention backend of a model to "eager" in the ``with`` block: the other backends return no weights.
-
-    Args:
-        model: any KmerBert.
-    """
-    before = attention_name(model.config)
-    model.set_attn_implementation("eager")
-    try:
-        yield
-    finally:
-        model.set_attn_implementation(before or "eager")
 
 
 def attention_weights(model: PreTrainedModel, **inputs: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
@@ -40,14 +22,9 @@ def attention_weights(model: PreTrainedModel, **inputs: Tensor) -> tuple[Tensor,
 
     Returns:
         The logits; and (rows, heads, tokens, tokens) for each layer, rows attend to columns.
-
-    Raises:
-        RuntimeError: if the model returns no attention weights.
     """
-    with eager_attention(model), torch.no_grad():
+    with torch.no_grad():
         outputs = model(**inputs, output_attentions=True)
-    if not outputs.attentions:
-        raise RuntimeError(f"{type(model).__name__} returned no attention weights")
     return outputs.logits, tuple(outputs.attentions)
 
 

@@ -36,6 +36,11 @@ class Track(NamedTuple):
     start: int
     values: np.ndarray
 
+    @property
+    def positions(self) -> np.ndarray:
+        """Position of each value, (nt,)."""
+        return self.start + np.arange(len(self.values))
+
 
 def draw_logo(ax: Axes, letters: str, scores: np.ndarray, start: int = 0) -> None:
     """Draw letters whose heights are scores, below the axis where they are negative.
@@ -64,10 +69,9 @@ def draw_bars(ax: Axes, track: Track) -> None:
         ax: where to draw.
         track: the scores.
     """
-    x = track.start + np.arange(len(track.values))
     for sign, color in ((1, PALETTE[0]), (-1, PALETTE[1])):
         part = np.where(sign * track.values > 0, track.values, 0)
-        ax.fill_between(x, part, step="mid", color=color, linewidth=0)
+        ax.fill_between(track.positions, part, step="mid", color=color, linewidth=0)
     ax.set_ylabel(track.name)
     _plain(ax)
 
@@ -79,9 +83,8 @@ def draw_line(ax: Axes, track: Track) -> None:
         ax: where to draw.
         track: the values.
     """
-    x = track.start + np.arange(len(track.values))
-    ax.plot(x, track.values, color=PALETTE[2], linewidth=1.2, drawstyle="steps-mid")
-    ax.fill_between(x, track.values, step="mid", color=PALETTE[2], alpha=0.25, linewidth=0)
+    ax.plot(track.positions, track.values, color=PALETTE[2], linewidth=1.2, drawstyle="steps-mid")
+    ax.fill_between(track.positions, track.values, step="mid", color=PALETTE[2], alpha=0.25, linewidth=0)
     ax.set_ylabel(track.name)
     _plain(ax)
 

@@ -20,7 +20,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ..errors import InputError
+from ..inference.growing_table import check_settings
 from ..io.genome_tracks import Region, Stretch, merge_stretches, place_of, write_bedgraph, write_bigwig
 from ..io.writing import write_json, write_tsv
 from ..sequence import COMPLEMENT, as_letters
@@ -70,7 +70,7 @@ class Records:
         self.facts: list[dict[str, Any]] = []
         self._files: dict[str, BinaryIO] = {}
         if resume and (folder / "windows.jsonl").is_file():
-            _check_settings(folder, settings)
+            check_settings(folder / "settings.json", settings)
             self.facts = list(_whole_lines(folder))
             for name, end in (self.facts[-1]["ends"] if self.facts else {}).items():
                 os.truncate(folder / name, end)
@@ -142,20 +142,6 @@ class Records:
         """Close all files."""
         for file in self._files.values():
             file.close()
-
-
-def _check_settings(folder: Path, settings: dict[str, Any]) -> None:
-    """Raise InputError if an interrupted run had other settings."""
-    try:
-        before = json.loads((folder / "settings.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        before = {}
-    for name, value in json.loads(json.dumps(settings)).items():
-        if before.get(name) != value:
-            raise InputError(
-                f"{folder}: the interrupted run had {name} {before.get(name)}, this one has {value}; use the same "
-                "again, or omit resume to start from the beginning"
-            )
 
 
 def _whole_lines(folder: Path) -> Iterator[dict[str, Any]]:
@@ -257,7 +243,7 @@ def write_parquet(path: Path, placed: Placed) -> None:
             columns = [
                 pa.DictionaryArray.from_arrays(codes, pa.array([contig])),
                 pa.array(np.arange(start, start + len(values))),
-                pa.array([chr(int(code)) for code in values[:, 0]]),
+                pa.array(values[:, 0].astype(np.uint8).view("S1").astype("U1")),
                 *(pa.array(column.astype(np.float32)) for column in values[:, 1:].T),
             ]
             writer.write_table(pa.Table.from_arrays(columns, schema=schema))

@@ -202,15 +202,19 @@ def track_contributions(func: TargetFunction) -> np.ndarray:
         float64 (rows, tracks), tracks per sequence first, then tracks per nucleotide; no column without tracks.
     """
     rows = torch.arange(len(func.batch["input_ids"]), device=func.batch["input_ids"].device)
-    falls: list[Tensor] = []
+    changed: list[Tensor] = []
     for name, means in (("tracks", "track_means"), ("nt_tracks", "nt_track_means")):
         for number in range(func.batch[name].shape[-1] if name in func.batch else 0):
             values = func.batch[name].clone()
             mean = (getattr(func.model.config, means) or [0.0] * values.shape[-1])[number]
             values[..., number] = values[..., number].masked_fill(~values[..., number].isnan(), mean)
             with torch.no_grad():
-                falls.append((func(rows) - func(rows, **{name: values})).double())
-    return torch.stack(falls, 1).cpu().numpy() if falls else np.zeros((len(rows), 0))
+                changed.append(func(rows, **{name: values}))
+    if not changed:
+        return np.zeros((len(rows), 0))
+    with torch.no_grad():
+        falls = func(rows).unsqueeze(1) - torch.stack(changed, 1)
+    return falls.double().cpu().numpy()
 
 
 def is_kmer(ids: Tensor, pad_id: int) -> Tensor:
@@ -281,7 +285,7 @@ def _shuffled_ids(batch: WindowBatch, number: int) -> Tensor:
     ids = batch.func.batch["input_ids"].clone()
     for row, window in enumerate(batch.windows):
         given = window.row
-        random = np.random.default_rng([number, *given["sequence"].tobytes()[:64]])
+        random = np.random.default_rng([number, *(given["sequence"][:64] & 0xDF).tolist()])
         parts = [dinucleotide_shuffle(given[name], random) for name in ("sequence", "pair") if name in given]
         shuffled = batch.encode(row, np.concatenate(parts)[None])["input_ids"][0]
         ids[row][batch.kmers[row]] = shuffled[is_kmer(shuffled, batch.func.model.config.pad_token_id)]

@@ -9,10 +9,11 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from transformers import AutoModelForSequenceClassification, AutoModelForTokenClassification, PreTrainedModel
+from transformers import AutoModelForTokenClassification, PreTrainedModel
 
 from ..errors import InputError
-from ..inference.loading import load_config, load_tokenizer, readable
+from ..inference.adapters import base_of
+from ..inference.loading import check_finite, load_classifier, load_config, load_tokenizer, no_load_report, readable
 from ..io.text_tables import list_names
 from ..sequence import did_you_mean
 from ..tokenization_kmer import KmerTokenizer
@@ -47,14 +48,18 @@ def load_explained(name: str) -> tuple[PreTrainedModel, KmerTokenizer]:
     config = load_config(name)
     heads = " ".join(config.architectures or [])
     is_token = "TokenClassification" in heads
-    if not is_token and "SequenceClassification" not in heads:
+    if not is_token and "SequenceClassification" not in heads and base_of(name) is None:
         raise InputError(
             f"{name} is {config.architectures}: it predicts masked tokens and has no class or value to explain; run "
             "hf-genomics finetune first, and explain the fine-tuned model"
         )
-    auto = AutoModelForTokenClassification if is_token else AutoModelForSequenceClassification
-    with readable(name):
-        return auto.from_pretrained(name).float(), load_tokenizer(name)
+    if not is_token or config.labels_per == "nt":
+        model, tokenizer = load_classifier(name)
+        return model.float(), tokenizer
+    with readable(name), no_load_report():  # a class per token, which only this verb reads
+        model = AutoModelForTokenClassification.from_pretrained(name)
+    check_finite(model.state_dict().items(), name)
+    return model.float(), load_tokenizer(name)
 
 
 def class_names(config: Any) -> list[str]:

@@ -94,10 +94,12 @@ def merge_stretches(stretches: Iterable[Stretch]) -> Iterator[Stretch]:
         stretches: sorted by start within each contig; the stretches of a contig follow one another.
     """
     group: list[Stretch] = []
+    end = 0  # of the group
     for stretch in stretches:
-        if group and (group[0].contig != stretch.contig or stretch.start >= max(one.end for one in group)):
+        if group and (group[0].contig != stretch.contig or stretch.start >= end):
             yield _mean_of(group)
             group = []
+        end = max(end, stretch.end) if group else stretch.end
         group.append(stretch)
     if group:
         yield _mean_of(group)
@@ -159,7 +161,7 @@ def read_bed(path: str | PathLike[str]) -> list[Region]:
     """Read the regions of a BED file, plain or gzipped.
 
     Args:
-        path: the file; lines that begin with "#", "track" or "browser" are skipped.
+        path: the file; lines that begin with "#" or the words "track" or "browser" are skipped.
 
     Raises:
         InputError: if the file cannot be read or holds no region; or naming the line that is not a region.
@@ -252,7 +254,7 @@ def _rows(path: str | PathLike[str], row: Callable[[list[str], str, int], Region
             text = raw.decode("utf-8-sig" if line == 1 else "utf-8").rstrip("\r\n")
             if text.startswith("##FASTA"):
                 return
-            if not text.strip() or text.startswith(("#", "track", "browser")):
+            if not text.strip() or text.startswith("#") or text.split(None, 1)[0] in ("track", "browser"):
                 continue
             yield row(text.split("\t"), f"{path}, line {line}", line)
 

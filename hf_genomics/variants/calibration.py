@@ -68,7 +68,7 @@ def read_bed(path: str, reference: Reference) -> list[Interval]:
     with input_errors(path), open_binary(path) as file:
         for number, raw in enumerate(file, start=1):
             line = raw.decode("latin-1").strip("\r\n")
-            if line.startswith(("#", "track", "browser")) or not line.strip():
+            if not line.strip() or line.startswith("#") or line.split(None, 1)[0] in ("track", "browser"):
                 continue
             intervals.append(_parse_interval(line, f"{path}: line {number}", reference))
     if not intervals:

@@ -95,24 +95,17 @@ def compare(
     names = [name for effect in effects for name in COLUMNS[effect]]
     found: dict[str, list[float]] = {name: [] for name in names}
     attentions = "attention" in effects
-    before = model.config._attn_implementation
-    if attentions:  # other backends than eager return no weights, without an error
-        model.set_attn_implementation("eager")
-    try:
-        with ready(model) as device, torch.inference_mode():
-            for first in range(0, len(windows), batch_size):
-                batch = windows[first : first + batch_size]
-                ref, alt = (
-                    _run(model, tokenizer, [getattr(one, allele) for one in batch], device, attentions)
-                    for allele in ("ref", "alt")
-                )
-                for row, window in enumerate(batch):
-                    for name, value in _differences(model, tokenizer, ref, alt, row, window, effects).items():
-                        found[name].append(value)
-                advance(len(batch))
-    finally:
-        if attentions:
-            model.set_attn_implementation(before)
+    with ready(model) as device, torch.inference_mode():
+        for first in range(0, len(windows), batch_size):
+            batch = windows[first : first + batch_size]
+            ref, alt = (
+                _run(model, tokenizer, [getattr(one, allele) for one in batch], device, attentions)
+                for allele in ("ref", "alt")
+            )
+            for row, window in enumerate(batch):
+                for name, value in _differences(model, tokenizer, ref, alt, row, window, effects).items():
+                    found[name].append(value)
+            advance(len(batch))
     return {name: np.array(values, np.float64) for name, values in found.items()}
 
 

@@ -25,14 +25,14 @@ from torch import Tensor
 
 from ..inference.scores import ready
 from ..modeling_kmer_bert import KmerBertForMaskedLM
-from ..sequence import MASK_ID, NUM_SPECIAL
+from ..sequence import MASK_ID, NUM_SPECIAL, vocabulary_size
 from ..sequence_files.reference import Strand
 from ..tokenization_kmer import KmerTokenizer
 from .sites import Event, WindowRule, id_shift, place_event, place_frames
 
 #: How the tokens that show the changed letters are read; see `score_events`.
 Estimator = Literal["joint", "marginal", "unmasked"]
-_LEAST_SPACING = 12  # a window has at most this many masked sites
+_MOST_SITES = 12  # that are masked in one window
 
 
 class Job(NamedTuple):
@@ -307,7 +307,7 @@ def _log_probabilities(
     model: KmerBertForMaskedLM, states: Tensor, ids: np.ndarray, questions: list[Question], k: int
 ) -> Tensor:
     """Compute the log-probability of each token's own id per nucleotide, (tokens,)."""
-    logits = model.cls.predictions.decoder(states).float()[:, NUM_SPECIAL:]
+    logits = model.cls.predictions.decoder(states).float()[:, NUM_SPECIAL : vocabulary_size(k)]
     return logits.log_softmax(-1)[torch.arange(len(ids)), torch.from_numpy(ids - NUM_SPECIAL)] / k
 
 
@@ -327,7 +327,7 @@ def _marginal_ratios(
     model: KmerBertForMaskedLM, states: Tensor, ids: np.ndarray, questions: list[Question], k: int
 ) -> Tensor:
     """Compute the logarithm of the ratio of two sums of probabilities: of k-mers with the ALT and the REF letters."""
-    logits = model.cls.predictions.decoder(states).float()[:, NUM_SPECIAL : NUM_SPECIAL + 4**k]
+    logits = model.cls.predictions.decoder(states).float()[:, NUM_SPECIAL : vocabulary_size(k)]
     by_letter = logits.reshape(-1, *[4] * k)
     ratios = []
     for row, question in enumerate(questions):
@@ -357,8 +357,8 @@ def share_forwards(plan: Plan, most: int | Literal["auto"]) -> Plan:
     """
     rule = plan.rule
     sites = max(1, rule.length // 42) if most == "auto" else most
-    sites = min(sites, _LEAST_SPACING)
-    spacing = max(-(-rule.length // _LEAST_SPACING), rule.length // sites if sites else 1)
+    sites = min(sites, _MOST_SITES)
+    spacing = max(-(-rule.length // _MOST_SITES), rule.length // sites)
     merged = Plan(rule, slots=plan.slots)
     moved: dict[int, tuple[int, int]] = {}  # old job -> new job, and by how many tokens its tokens move
     for group in _groups(plan, sites, spacing):

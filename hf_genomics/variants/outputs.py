@@ -1,7 +1,8 @@
 """Files of variant scores: VCF, TSV or Parquet, written record by record, complete or not at all; and a heat map.
 
 Until a file is complete its text is in the folder ``.NAME.partial`` next to it, with ``settings.json`` (what the scores
-depend on) and ``progress.json`` (how many records are complete, and how many bytes of text they take).
+depend on) and ``progress.json`` (how many records are complete, how many bytes of text
+they take, and their flags).
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import logging
 import math
 import os
 import shutil
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -78,6 +80,7 @@ class GrowingScores:
 
     Attributes:
         num_records: number of complete records.
+        counts: number of their alleles by flag.
 
     Raises:
         InputError: if the interrupted run had other settings.
@@ -88,10 +91,11 @@ class GrowingScores:
         self._folder = target.with_name(f".{target.name}.partial")
         self._text = self._folder / f"text.{kind.removesuffix('.gz')}"
         self.num_records = 0
+        self.counts: Counter[str] = Counter()
         if resume and self._text.is_file():
             check_settings(self._folder / "settings.json", settings)
             progress = json.loads((self._folder / "progress.json").read_text(encoding="utf-8"))
-            self.num_records = progress["records"]
+            self.num_records, self.counts = progress["records"], Counter(progress["counts"])
             os.truncate(self._text, progress["bytes"])
             logger.info("%s: continuing after %s records", target, f"{self.num_records:,}")
         else:
@@ -102,16 +106,18 @@ class GrowingScores:
             self._note()
         self._file = open(self._text, "ab")
 
-    def write(self, text: str, records: int) -> None:
+    def write(self, text: str, scored: Sequence[Scored]) -> None:
         """Append the text of some records, and note that they are complete."""
         self._file.write(text.encode("latin-1", "replace"))
         self._file.flush()
-        self.num_records += records
+        self.num_records += len(scored)
+        self.counts.update(flag for one in scored for flag in one.flags)
         self._note()
 
     def _note(self) -> None:
-        """Write how many records and bytes are complete."""
-        write_json(self._folder / "progress.json", {"records": self.num_records, "bytes": self._text.stat().st_size})
+        """Write how many records and bytes are complete, and the counts of the summary."""
+        done = {"records": self.num_records, "bytes": self._text.stat().st_size, "counts": self.counts}
+        write_json(self._folder / "progress.json", done)
 
     def finish(self, *, is_sorted: bool = True) -> None:
         """Convert the text to the format of the file, and move it to its place; index a sorted .vcf.gz.

@@ -16,7 +16,15 @@ import numpy as np
 from transformers import AutoModelForMaskedLM, PreTrainedModel
 
 from ..errors import InputError
-from ..inference.loading import load_classifier, load_config, load_tokenizer, readable, task_of
+from ..inference.loading import (
+    check_finite,
+    load_classifier,
+    load_config,
+    load_tokenizer,
+    no_load_report,
+    readable,
+    task_of,
+)
 from ..inference.predict import input_digest, model_digest
 from ..inference.scores import ready
 from ..inference.windows import longest_window
@@ -229,13 +237,15 @@ def load_scorer(name: str) -> tuple[PreTrainedModel, KmerTokenizer]:
     Args:
         name: folder or Hub name.
 
+    Returns:
+        The model in float32 and in evaluation mode, and its tokenizer.
+
     Raises:
         InputError: if it cannot be loaded, or needs pairs, tracks or labels per nucleotide.
     """
     config = load_config(name)
     if "ForMaskedLM" in " ".join(config.architectures or []):
-        with readable(name):
-            return AutoModelForMaskedLM.from_pretrained(name).eval(), load_tokenizer(name)
+        return _load_masked(name), load_tokenizer(name)
     network, tokenizer = load_classifier(name)
     task = task_of(network.config, name)
     if task.level == "nt" or task.paired or task.track_names or task.nt_track_names:
@@ -244,7 +254,20 @@ def load_scorer(name: str) -> tuple[PreTrainedModel, KmerTokenizer]:
             f"{name} was fine-tuned on {kind}, which a variant does not have; give a pretrained model, or one that was "
             "fine-tuned on sequences"
         )
-    return network.eval(), tokenizer
+    return network.float(), tokenizer
+
+
+def _load_masked(name: str) -> PreTrainedModel:
+    """Load a masked-token model in float32; raise InputError if a weight is missing, NaN or infinite."""
+    with readable(name), no_load_report():
+        network, info = AutoModelForMaskedLM.from_pretrained(name, output_loading_info=True)
+    if missing := sorted(info["missing_keys"]):
+        raise InputError(
+            f"{name}: {len(missing)} weights are missing ({missing[0]}), so it predicts no tokens; copy all files of "
+            "the pretrained model"
+        )
+    check_finite(network.state_dict().items(), name)
+    return network.float().eval()
 
 
 def window_rule(model: PreTrainedModel, tokenizer: KmerTokenizer, window: int | None, frames: int = 3) -> WindowRule:
@@ -417,7 +440,6 @@ def _run(
     source: _Source, scorer: Scorer, table: GrowingScores, kind: Format, options: VariantOptions
 ) -> dict[str, Any]:
     """Score all records part by part, and write them."""
-    counts: dict[str, int] = {}
     order, seen, drawn = _Order(), 0, []
     fields, columns = _fields(scorer), scorer.columns()
     while part := list(islice(source.records, _PART)):
@@ -430,13 +452,11 @@ def _run(
             drawn += scored
         plain = source.header is None
         text = vcf_text(scored, fields, plain) if kind.startswith("vcf") else table_text(scored, columns)
-        for flag in (flag for one in scored for flag in one.flags):
-            counts[flag] = counts.get(flag, 0) + 1
-        table.write(text, len(part))
+        table.write(text, scored)
     if options.picture is not None and source.region is not None:
         _draw(options.picture, drawn, source.region, "llr" if scorer.is_masked else columns[-1])
     table.finish(is_sorted=order.is_sorted)
-    return _summary(counts, seen)
+    return _summary(table.counts, seen)
 
 
 class _Order:

@@ -10,7 +10,6 @@ from hf_genomics.compat import attention_name
 from hf_genomics.interpretation.attention import (
     attention_weights,
     cls_attention,
-    eager_attention,
     head_entropy,
     rollout,
 )
@@ -24,14 +23,6 @@ def test_weights_come_from_any_backend_which_is_put_back(model_of, backend):
     assert attention_name(model.config) == backend
     assert attentions[0].shape == (1, 2, 9, 9)
     torch.testing.assert_close(attentions[0].sum(-1), torch.ones(1, 2, 9))
-
-
-def test_the_backend_is_put_back_after_an_error(model_of):
-    model, _ = model_of("classes")
-    before = attention_name(model.config)
-    with pytest.raises(KeyError), eager_attention(model):
-        raise KeyError
-    assert attention_name(model.config) == before
 
 
 def test_rollout_multiplies_the_layers_and_ignores_padding_on_either_side():

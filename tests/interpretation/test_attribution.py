@@ -15,6 +15,7 @@ from hf_genomics.interpretation.targets import TargetFunction, choose_targets
 def test_captum_computes_the_same_with_mask_as_base(model_of):
     captum = pytest.importorskip("captum.attr")
     model, tokenizer = model_of("classes")
+    assert model.config.classifier_pooling == "cls"
     texts = ["ACGTACGTTGACGTACCA", "TTGACCGTACGATTACG"]
     batch = tokenizer(texts, padding=True, return_tensors="pt")
     ids, mask = batch["input_ids"], batch["attention_mask"]
@@ -59,7 +60,7 @@ def test_steps_must_be_positive():
 
 
 def test_the_base_is_the_mean_of_the_kmers_and_leaves_special_tokens():
-    table = torch.arange(69.0)[:, None]
-    assert mean_kmer_embedding(table, 3).item() == table[5:].mean()
+    table = torch.arange(80.0)[:, None]  # the rows after the 64 k-mers fill the table up
+    assert mean_kmer_embedding(table, 3).item() == table[5:69].mean()
     ids = torch.tensor([[2, 7, 3, 0]])
     assert embedding_base(table[ids], is_kmer(ids, 0), torch.tensor([-1.0]))[0, :, 0].tolist() == [2, -1, 3, 0]

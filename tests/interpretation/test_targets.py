@@ -5,7 +5,14 @@ from __future__ import annotations
 import pytest
 import torch
 
-from hf_genomics import InputError, KmerBertConfig, KmerBertForMaskedLM, KmerBertForTokenClassification, KmerTokenizer
+from hf_genomics import (
+    InputError,
+    KmerBertConfig,
+    KmerBertForMaskedLM,
+    KmerBertForSequenceClassification,
+    KmerBertForTokenClassification,
+    KmerTokenizer,
+)
 from hf_genomics.interpretation.targets import (
     Targets,
     choose_targets,
@@ -71,6 +78,24 @@ def test_a_model_per_token_is_loaded(tmp_path):
     KmerBertForTokenClassification(config()).save_pretrained(tmp_path)
     KmerTokenizer(k=3).save_pretrained(tmp_path)
     assert isinstance(load_explained(str(tmp_path))[0], KmerBertForTokenClassification)
+
+
+@pytest.mark.parametrize("kind", ["classes", "token"])
+def test_a_model_with_a_weight_that_is_no_number_is_refused(tmp_path, kind):
+    model = (KmerBertForTokenClassification if kind == "token" else KmerBertForSequenceClassification)(config())
+    torch.nn.init.constant_(model.get_input_embeddings().weight, float("nan"))
+    model.save_pretrained(tmp_path)
+    KmerTokenizer(k=3).save_pretrained(tmp_path)
+    with pytest.raises(InputError, match="word_embeddings"):
+        load_explained(str(tmp_path))
+
+
+def test_a_model_without_the_weights_of_its_head_is_refused(tmp_path):
+    KmerBertForMaskedLM(config()).save_pretrained(tmp_path)
+    KmerTokenizer(k=3).save_pretrained(tmp_path)
+    config(architectures=["KmerBertForSequenceClassification"]).save_pretrained(tmp_path)
+    with pytest.raises(InputError, match="missing"):
+        load_explained(str(tmp_path))
 
 
 @pytest.mark.parametrize("kind", ["classes", "nucleotides", "pairs", "parts", "tracks"])

@@ -125,6 +125,11 @@ def test_a_line_that_is_no_region_is_named(tmp_path, line, named):
     assert named in str(error.value) and "x.bed" in str(error.value)
 
 
+def test_a_contig_whose_name_begins_like_a_header_line_is_read(tmp_path):
+    regions = read_bed(write(tmp_path / "x.bed", "track1\t0\t5\nbrowserX\t1\t4\n"))
+    assert [region.contig for region in regions] == ["track1", "browserX"]
+
+
 @pytest.mark.parametrize("read", [read_bed, read_genes, read_sizes])
 @pytest.mark.parametrize("text", ["", "# nothing\n"])
 def test_an_empty_file_is_refused(tmp_path, read, text):

@@ -200,6 +200,18 @@ def test_several_sites_of_a_forward_pass_stay_apart_and_keep_their_questions():
     np.testing.assert_array_equal(run_plan(model, tokenizer, share_forwards(plan, 1)), exact)
 
 
+def test_rows_of_the_vocabulary_that_stand_for_no_kmer_change_nothing():
+    model, tokenizer = masked_model.__wrapped__(3, 1)
+    forward = strands_in_memory(0, as_letters(dna(30)))[0]
+    plan = Plan(rule_of(3, 1, 20))
+    plan.add_stretch(12, 16, forward)
+    plan.add_substitution(substitution(dna(30), 9, 1, 1), forward)
+    for estimator in ("joint", "marginal"):
+        before = run_plan(model, tokenizer, plan, estimator=estimator)
+        model.resize_token_embeddings(model.config.vocab_size + 11)
+        np.testing.assert_allclose(run_plan(model, tokenizer, plan, estimator=estimator), before, atol=1e-6)
+
+
 def test_a_stretch_has_the_log_probability_of_its_tokens_with_all_their_letters_hidden():
     model, tokenizer = masked_model(3, 1)
     contig = dna(30)

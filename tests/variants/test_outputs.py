@@ -35,18 +35,18 @@ def test_text_has_seven_digits_and_a_sign_for_what_is_missing():
 def test_nothing_is_left_of_a_wrong_input_and_everything_of_an_interruption(tmp_path):
     target = tmp_path / "a.tsv"
     with pytest.raises(InputError), GrowingScores(target, "tsv", "x\n", {"model": 1}, False) as file:
-        file.write("1\n", 1)
+        file.write("1\n", [SCORED])
         raise InputError("line 2")
     assert list(tmp_path.iterdir()) == []
     with pytest.raises(KeyboardInterrupt), GrowingScores(target, "tsv", "x\n", {"model": 1}, False) as file:
-        file.write("1\n", 1)
+        file.write("1\n", [SCORED])
         file._file.write(b"half a li")
         raise KeyboardInterrupt
     with pytest.raises(InputError, match="model"):
         GrowingScores(target, "tsv", "x\n", {"model": 2}, True)
     with GrowingScores(target, "tsv", "x\n", {"model": 1}, True) as file:
-        assert file.num_records == 1
-        file.write("2\n", 1)
+        assert file.num_records == 1 and file.counts == {"": 1, "symbolic": 1}
+        file.write("2\n", [SCORED])
         file.finish()
     assert target.read_text() == "x\n1\n2\n" and list(tmp_path.iterdir()) == [target]
 
@@ -54,7 +54,7 @@ def test_nothing_is_left_of_a_wrong_input_and_everything_of_an_interruption(tmp_
 def test_a_parquet_table_has_types_although_cells_look_like_others(tmp_path):
     header = "chrom\tpos\tid\tref\talt\tvariant_id\tllr\tref_ok\tflag\n"
     with GrowingScores(tmp_path / "a.parquet", "parquet", header, {}, False) as file:
-        file.write("1\t5\tNA\tA\tT\t1:5:A>T\t\ttrue\t\n", 1)
+        file.write("1\t5\tNA\tA\tT\t1:5:A>T\t\ttrue\t\n", [SCORED])
         file.finish()
     table = pd.read_parquet(tmp_path / "a.parquet")
     assert table.loc[0, ["chrom", "id", "flag"]].tolist() == ["1", "NA", ""]

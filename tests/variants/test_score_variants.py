@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 import pysam
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from small_files import dna
@@ -178,8 +179,8 @@ def test_parts_batches_and_a_soft_masked_genome_change_nothing(places, tmp_path,
 def test_an_interrupted_run_is_continued(places, tmp_path, monkeypatch):
     rows = [f"c {place} . {ref(place)} {other(place)} . . ." for place in range(1, 300, 9)]
     source = write_vcf(tmp_path / "in.vcf", *rows)
-    run(places, tmp_path / "whole.vcf", vcf=source)
     monkeypatch.setattr(module, "_PART", 4)
+    whole = run(places, tmp_path / "whole.vcf", vcf=source)
     calls = []
 
     def stop(self, records, *rest):
@@ -195,7 +196,7 @@ def test_an_interrupted_run_is_continued(places, tmp_path, monkeypatch):
     assert not (tmp_path / "out.vcf").exists() and (tmp_path / ".out.vcf.partial").is_dir()
     with pytest.raises(hg.InputError, match="options"):
         run(places, tmp_path / "out.vcf", vcf=source, resume=True, estimator="marginal")
-    run(places, tmp_path / "out.vcf", vcf=source, resume=True)
+    assert run(places, tmp_path / "out.vcf", vcf=source, resume=True) == whole
     assert (tmp_path / "out.vcf").read_bytes() == (tmp_path / "whole.vcf").read_bytes()
     assert not (tmp_path / ".out.vcf.partial").exists() and sum(calls[4:]) == len(rows) - 12
 
@@ -254,6 +255,25 @@ def test_pairs_are_scored_as_the_sum_of_their_substitutions(places, tmp_path):
     vcf = write_vcf(tmp_path / "in.vcf", f"s 21 . {ref(21)} {other(21)} . . .")
     fasta = write_fasta(tmp_path / "s.fa", s=sequence)
     assert run(places, tmp_path / "v.tsv", vcf=vcf, fasta=fasta)["llr"][0] == pytest.approx(table["llr"][0], abs=1e-5)
+
+
+def test_a_model_with_a_missing_weight_or_one_that_is_no_number_is_refused(tmp_path):
+    model, tokenizer = masked_model.__wrapped__(3, 1)
+    tensors = {name: value.clone() for name, value in model.state_dict().items()}
+    kept = {name: value for name, value in tensors.items() if "predictions.transform" not in name}
+    folder = save((model, tokenizer), tmp_path / "cut")
+    model.save_pretrained(folder, state_dict=kept)
+    with pytest.raises(hg.InputError, match="transform"):
+        module.load_scorer(folder)
+    torch.nn.init.constant_(model.cls.predictions.transform.dense.bias, float("nan"))
+    with pytest.raises(hg.InputError, match="NaN"):
+        module.load_scorer(save((model, tokenizer), tmp_path / "nan"))
+
+
+def test_a_model_saved_in_bfloat16_is_scored_in_float32(tmp_path):
+    model, tokenizer = masked_model.__wrapped__(3, 1)
+    found, _ = module.load_scorer(save((model.bfloat16(), tokenizer), tmp_path / "half"))
+    assert {weight.dtype for weight in found.parameters()} == {torch.float32}
 
 
 def test_a_fine_tuned_model_gives_the_logits_of_both_alleles(places, tmp_path):
