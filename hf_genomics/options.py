@@ -20,6 +20,7 @@ import warnings
 from argparse import ArgumentError
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from importlib.metadata import PackageNotFoundError
 from typing import Any, NamedTuple
 
 from .errors import InputError, StoppedError
@@ -638,12 +639,15 @@ def _instantiate(parser: Any, parsed: Any, classes: dict[type, str]) -> dict[str
     except (ValueError, TypeError, OverflowError, StrictDataclassError, NotImplementedError, ImportError) as error:
         # An import statement that fails sets error.name: that is a bug of ours. TrainingArguments raises an ImportError
         # without a name, for a setting that needs a package that is not installed.
-        if isinstance(error, ImportError) and error.name is not None:
+        # A PackageNotFoundError, for a package that transformers wants in some version, has its message for a name.
+        is_package = isinstance(error, PackageNotFoundError)
+        if isinstance(error, ImportError) and error.name is not None and not is_package:
             raise
         section = _section_of(error, classes)
         if section is None and isinstance(error, TypeError | OverflowError):  # not of a constructor: a bug of ours
             raise
         line = _last_line(error) if isinstance(error, StrictDataclassError) else _one_line(error)
+        line = _without_package(line) if is_package else line
         if without_gpu := next((ours for theirs, ours in _WITHOUT_GPU.items() if theirs in line), None):
             raise InputError(without_gpu) from error
         given = {key: value for key, value in parsed.items() if key.startswith(f"{section}.") or not section}
@@ -665,6 +669,16 @@ _WITHOUT_GPU = {
         "launch"
     ),
 }
+
+
+def _without_package(line: str) -> str:
+    """Return what to do about a package that is not installed, instead of the message of transformers.
+
+    >>> _without_package("No package metadata was found for The 'deepspeed>=0.9.3' distribution was not found")
+    'needs deepspeed>=0.9.3, which is not installed; install it, or omit the setting'
+    """
+    package = next(iter(re.findall(r"'([^']+)' distribution", line)), "a package")
+    return f"needs {package}, which is not installed; install it, or omit the setting"
 
 
 def _section_of(error: BaseException, classes: dict[type, str]) -> str | None:

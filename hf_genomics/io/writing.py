@@ -358,9 +358,9 @@ def check_output_file(output: str | os.PathLike[str], inputs: Iterable[object], 
 
 
 def _is_at(path: Path, given: Path) -> bool:
-    """Return whether a path leads to the file ``given``, or to an existing file directly in the folder ``given``."""
+    """Return whether a path leads to the file ``given``, or to an existing file in the folder ``given`` or below it."""
     with contextlib.suppress(OSError):
-        return path.samefile(given) or (given.is_dir() and destination(path).parent.samefile(given))
+        return path.samefile(given) or any(given.samefile(folder) for folder in destination(path).parents)
     return False
 
 

@@ -40,6 +40,8 @@ def _copied(work: Path) -> None:
     _files(work)
     saved_model(work, "copy")
     (work / "copy" / "metrics.json").write_text("{}")
+    (work / "copy" / "checkpoint-1").mkdir()
+    (work / "copy" / "checkpoint-1" / "model.safetensors").write_text("weights")
     (work / "scored").mkdir()
     (work / "scored" / "metrics.json").symlink_to("../copy/metrics.json")
 
@@ -68,6 +70,18 @@ CASES |= {
     "below_a_file": Case(f"{_PREDICT} old.tsv/p.tsv", named=("old.tsv", "is a file"), make=_files),
     "full_disk": Case(f"{_PREDICT} /dev/full", named=("/dev/full", "No space"), make=_files),
     "full_disk_by_a_link": Case(f"{_PREDICT} full", named=("full", "No space"), make=_files),
+    "weights_below_the_model": Case(
+        "predict --model copy --input in.fa --output copy/checkpoint-1/model.safetensors --overwrite true",
+        named=("copy/checkpoint-1/model.safetensors", "read"),
+        make=_copied,
+        remedy="predict --model copy --input in.fa --output copy/checkpoint-1/p.tsv",
+    ),
+    "a_store_below_a_file": Case(
+        "prepare in.fa --output_dir old.tsv/store",
+        named=("old.tsv", "is a file"),
+        make=_files,
+        remedy="prepare in.fa --output_dir store",
+    ),
     "a_descriptor_that_is_not_open": Case(f"{_PREDICT} /dev/fd/987", named=("/dev/fd/987",), make=_files),
     "a_stream_is_not_resumed": Case(
         f"{_PREDICT} /dev/null --resume true",
