@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from small_models import saved_model
+
 from .case import Case
-from .folders import saved_model
 
 CASES: dict[str, Case] = {}
 
