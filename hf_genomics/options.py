@@ -110,22 +110,6 @@ def run_verb(function: Callable[..., Any], words: list[str]) -> Any:
         return function(**_read(function, words, parser, keys))
 
 
-def read_arguments(function: Callable[..., Any], words: list[str]) -> dict[str, Any]:
-    """Return the arguments with which to call a verb's function.
-
-    Args:
-        function: the verb's function.
-        words: the words of the command line after the verb.
-
-    Raises:
-        InputError: if a key, a file or a value is wrong; the message names it.
-    """
-    parser = build_parser(function)
-    keys = _keys_of(function, parser)
-    with _named(keys, words):
-        return _read(function, words, parser, keys)
-
-
 @contextmanager
 def _named(keys: Keys, words: list[str]) -> Iterator[None]:
     """Let the errors of a verb name keys as the verb does; see `option_names.explain`."""

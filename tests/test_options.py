@@ -14,7 +14,7 @@ from transformers import TrainingArguments
 import hf_genomics
 from hf_genomics import InputError, options
 from hf_genomics.cli import VERBS, main
-from hf_genomics.options import build_parser, check_yaml, former_keys, gather_lists, read_arguments
+from hf_genomics.options import build_parser, check_yaml, former_keys, gather_lists, run_verb
 from hf_genomics.renamed import renamed
 
 PRETRAIN = """
@@ -85,6 +85,11 @@ def fit(pretrained: str, data: Data, trainer: TrainingArguments, head: Head = He
         head: what reads the encoder.
         storage: how letters lie on disk.
     """
+
+
+def read_arguments(function, words):
+    """Return the arguments with which the command line calls a verb's function."""
+    return run_verb(functools.wraps(function)(lambda **given: given), words)
 
 
 START = ["--pretrained", "m", "--data.train", "t.csv", "--trainer.output_dir", "out"]
