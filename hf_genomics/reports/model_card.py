@@ -264,7 +264,7 @@ def score_section(records: Records) -> str:
         names = [name for name in _SCORE_NAMES if name in found] + [name for name in found if name not in _SCORE_NAMES]
         rows = [[title, *(score.get(name) for name in names)] for title, score in models.items()]
         positive = metrics.get("positive") or metrics["test"].get("positive")
-        note = f" F1, AUROC and AUPRC refer to the class {positive}." if positive else ""
+        note = f" F1 and AUPRC refer to the class {positive}." if positive else ""
         reasons = metrics["test"].get("undefined") or {}
         note += "".join(f" {_SCORE_NAMES.get(name, name)} has no value: {why}." for name, why in reasons.items())
         table = _table(["model", *map(score_name, names)], rows)
