@@ -43,6 +43,8 @@ def _copied(work: Path) -> None:
     (work / "copy" / "metrics.json").write_text("{}")
     (work / "copy" / "checkpoint-1").mkdir()
     (work / "copy" / "checkpoint-1" / "model.safetensors").write_text("weights")
+    (work / "copy" / "results").mkdir()
+    (work / "copy" / "results" / "p.tsv").write_text("old")
     (work / "scored").mkdir()
     (work / "scored" / "metrics.json").symlink_to("../copy/metrics.json")
 
@@ -75,7 +77,7 @@ CASES |= {
         "predict --model copy --input in.fa --output copy/checkpoint-1/model.safetensors --overwrite true",
         named=("copy/checkpoint-1/model.safetensors", "read"),
         make=_copied,
-        remedy="predict --model copy --input in.fa --output copy/checkpoint-1/p.tsv",
+        remedy="predict --model copy --input in.fa --output copy/results/p.tsv --overwrite true",
     ),
     "a_store_below_a_file": Case(
         "prepare in.fa --output_dir old.tsv/store",
