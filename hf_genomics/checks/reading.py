@@ -150,17 +150,16 @@ def known_rows(table: LabelledSequences, k: int) -> LabelledSequences:
 
 def label_counts(table: LabelledSequences) -> dict[str, float] | None:
     """Count the rows (or nucleotides) of each class, or summarise the values; return None if there are no labels."""
-    if table.labels is None and table.nt_labels is None:
+    labels, names = table.labels, table.label_names or []
+    if table.nt_labels is not None or labels is not None and table.task.is_classification:
+        return {**class_counts(table)}
+    if labels is None:
         return None
-    if table.task.is_classification:
-        return class_counts(table)
-    names = table.label_names or []
     if table.problem == "multi_label_classification":
-        return dict(zip(names, np.nansum(table.labels, axis=0).tolist(), strict=True))
-    if table.problem == "regression" and names:  # several targets
-        known = [column[~np.isnan(column)] for column in table.labels.T]  # an empty column has no mean
+        return dict(zip(names, np.nansum(labels, axis=0).tolist(), strict=True))
+    if names:  # several targets
+        known = [column[~np.isnan(column)] for column in labels.T]  # an empty column has no mean
         return {f"mean {name}": float(column.mean()) for name, column in zip(names, known, strict=True) if len(column)}
-    labels = table.labels  # one target
     return {"min": float(labels.min()), "mean": float(labels.mean()), "max": float(labels.max())}
 
 
