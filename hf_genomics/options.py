@@ -22,6 +22,7 @@ import warnings
 from argparse import ArgumentError
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from importlib.metadata import PackageNotFoundError
 from typing import Any, NamedTuple
 
 from .errors import InputError, StoppedError
@@ -109,22 +110,6 @@ def run_verb(function: Callable[..., Any], words: list[str]) -> Any:
     keys = _keys_of(function, parser)
     with _named(keys, words):
         return function(**_read(function, words, parser, keys))
-
-
-def read_arguments(function: Callable[..., Any], words: list[str]) -> dict[str, Any]:
-    """Return the arguments with which to call a verb's function.
-
-    Args:
-        function: the verb's function.
-        words: the words of the command line after the verb.
-
-    Raises:
-        InputError: if a key, a file or a value is wrong; the message names it.
-    """
-    parser = build_parser(function)
-    keys = _keys_of(function, parser)
-    with _named(keys, words):
-        return _read(function, words, parser, keys)
 
 
 @contextmanager
@@ -640,12 +625,15 @@ def _instantiate(parser: Any, parsed: Any, classes: dict[type, str]) -> dict[str
     except (ValueError, TypeError, OverflowError, StrictDataclassError, NotImplementedError, ImportError) as error:
         # An import statement that fails sets error.name: that is a bug of ours. TrainingArguments raises an ImportError
         # without a name, for a setting that needs a package that is not installed.
-        if isinstance(error, ImportError) and error.name is not None:
+        # A PackageNotFoundError, for a package that transformers wants in some version, has its message for a name.
+        is_package = isinstance(error, PackageNotFoundError)
+        if isinstance(error, ImportError) and error.name is not None and not is_package:
             raise
         section = _section_of(error, classes)
         if section is None and isinstance(error, TypeError | OverflowError):  # not from a constructor: a bug of ours
             raise
         line = _last_line(error) if isinstance(error, StrictDataclassError) else _one_line(error)
+        line = _without_package(line) if is_package else line
         if without_gpu := next((ours for theirs, ours in _WITHOUT_GPU.items() if theirs in line), None):
             raise InputError(without_gpu) from error
         given = {key: value for key, value in parsed.items() if key.startswith(f"{section}.") or not section}
@@ -667,6 +655,16 @@ _WITHOUT_GPU = {
         "launch"
     ),
 }
+
+
+def _without_package(line: str) -> str:
+    """Return what to do about a package that is not installed, instead of the message of transformers.
+
+    >>> _without_package("No package metadata was found for The 'deepspeed>=0.9.3' distribution was not found")
+    'needs deepspeed>=0.9.3, which is not installed; install it, or omit the setting'
+    """
+    package = next(iter(re.findall(r"'([^']+)' distribution", line)), "a package")
+    return f"needs {package}, which is not installed; install it, or omit the setting"
 
 
 def _section_of(error: BaseException, classes: dict[type, str]) -> str | None:

@@ -60,6 +60,7 @@ from .tokenizer_arguments import (
     check_window_options,
     is_sequence,
     limit_beside,
+    named_tokens,
     read_options,
     read_pieces,
     read_rows,
@@ -205,6 +206,9 @@ class KmerTokenizer(KmerVocabulary):
         kwargs = super().convert_to_native_format(**kwargs)
         if kwargs.get("_format_version", 1) < _FORMAT_VERSION:
             kwargs.pop("split_special_tokens", None)
+        if named := named_tokens(kwargs):
+            kwargs = {name: value for name, value in kwargs.items() if name not in named}
+            kwargs["model_specific_special_tokens"] = named | (kwargs.get("model_specific_special_tokens") or {})
         vocabulary = kwargs.pop("vocab_file", None) or kwargs.pop("tokenizer_file", None)
         if vocabulary is not None:
             kwargs = {name: value for name, value in kwargs.items() if name not in BERT_ARGUMENTS}

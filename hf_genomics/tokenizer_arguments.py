@@ -56,6 +56,26 @@ def check_arguments(arguments: Iterable[str], cls: type) -> None:
             raise TypeError(f"{cls.__name__} has no argument {name!r}{did_you_mean(name, known)}")
 
 
+def named_tokens(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the special tokens that have names of their own in a saved tokenizer, such as {"species": "[HUMAN]"}.
+
+    transformers saves each of them as a setting, and has no list of their names: they are the unknown settings whose
+    value is an added token.
+
+    Args:
+        settings: content of tokenizer_config.json.
+    """
+    added = settings.get("added_tokens_decoder") or {}
+    special = {_content(token) for token in added.values()}
+    known = {*OWN_ARGUMENTS, *_FRAMEWORK_ARGUMENTS}
+    return {name: value for name, value in settings.items() if name not in known and _content(value) in special}
+
+
+def _content(token: Any) -> str:
+    """Return the text of a token: a str, an AddedToken, or what a file says of one."""
+    return str(token.get("content")) if isinstance(token, dict) else str(token)
+
+
 def check_size(k: int, stride: int, allow_gaps: bool, allow_large_k: bool) -> None:
     """Check k and stride; see `check_kmer`.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import logging
 import os
 import shutil
 import signal
@@ -148,6 +149,30 @@ def transformers_log(caplog):
     logging.warning_once.cache_clear()
     yield caplog
     logging.disable_propagation()
+
+
+@pytest.fixture
+def work(tmp_path, monkeypatch):
+    """An empty folder to run the command line in; what that sets for its process is put back."""
+    from transformers.utils import logging as transformers_logging
+
+    monkeypatch.chdir(tmp_path)
+    for name in ("HF_HUB_DISABLE_PROGRESS_BARS", "HF_UPDATE_DOWNLOAD_COUNTS"):
+        monkeypatch.setenv(name, os.environ.get(name, "1"))
+    bars = transformers_logging.is_progress_bar_enabled()
+    transformers_logging.disable_progress_bar()  # what the variable does for a process that starts with it
+    yield tmp_path
+    logging.getLogger("hf_genomics").setLevel(logging.NOTSET)
+    if bars:
+        transformers_logging.enable_progress_bar()
+
+
+@pytest.fixture(scope="module")
+def places(tmp_path_factory):
+    """Paths of files and folders, good and bad, by the names that stand for them in command lines."""
+    from places import make_places
+
+    return make_places(tmp_path_factory.mktemp("places"))
 
 
 @pytest.fixture(scope="session")

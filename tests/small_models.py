@@ -1,4 +1,4 @@
-"""Tiny model folders, to be damaged by tests of bad inputs."""
+"""Tiny model folders and adapters, to be damaged by tests of bad inputs."""
 
 from __future__ import annotations
 
@@ -9,26 +9,46 @@ import struct
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 SIZES = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
+LABELS = {"id2label": {0: "a", 1: "b"}, "label2id": {"a": 0, "b": 1}, "problem_type": "single_label_classification"}
 
 
 @functools.cache
-def _tuned() -> Path:
-    """Write a fine-tuned model of two classes once."""
-    from hf_genomics import KmerBertConfig, KmerBertForSequenceClassification, KmerTokenizer
+def _written(head: str) -> tempfile.TemporaryDirectory:
+    """Write a model of 3-mers and two classes, and its tokenizer, once."""
+    import hf_genomics as hg
 
-    folder = Path(tempfile.mkdtemp(prefix="tuned"))
-    names = {"id2label": {0: "a", 1: "b"}, "label2id": {"a": 0, "b": 1}, "problem_type": "single_label_classification"}
-    config = KmerBertConfig(k=3, max_position_embeddings=64, **SIZES, **names)
-    KmerBertForSequenceClassification(config).save_pretrained(folder)
-    KmerTokenizer(k=3).save_pretrained(folder)
+    folder = tempfile.TemporaryDirectory(prefix="small_model_")
+    config = hg.KmerBertConfig(k=3, max_position_embeddings=64, **SIZES, **LABELS)
+    for part in (getattr(hg, head)(config), hg.KmerTokenizer(k=3, model_max_length=64)):
+        part.save_pretrained(folder.name)
     return folder
 
 
-def tuned_copy(work: Path) -> Path:
-    """Copy a fine-tuned model to the folder ``model``, and return that folder."""
-    return Path(shutil.copytree(_tuned(), work / "model"))
+def saved_model(folder: Path, name: str = "model", head: str = "KmerBertForSequenceClassification") -> Path:
+    """Write a model of 3-mers and two classes, and its tokenizer, and return their folder."""
+    return Path(shutil.copytree(_written(head).name, folder / name))
+
+
+def saved_adapter(folder: Path, **changes: Any) -> Path:
+    """Write the model ``base`` and a LoRA of it as peft saves one, with some settings changed."""
+    import torch
+    from safetensors.torch import save_file
+
+    saved_model(folder, "base")
+    adapter = folder / "adapter"
+    adapter.mkdir()
+    layer = "base_model.model.bert.encoder.layer.0.attention.self.query"
+    save_file(
+        {f"{layer}.lora_A.weight": torch.eye(2, 32), f"{layer}.lora_B.weight": 5 * torch.eye(32, 2)},
+        adapter / "adapter_model.safetensors",
+        {"format": "pt"},
+    )
+    settings = {"peft_type": "LORA", "base_model_name_or_path": "base", "target_modules": ["query"], "r": 2}
+    (adapter / "adapter_config.json").write_text(json.dumps(settings | {"lora_alpha": 2} | changes))
+    return adapter
 
 
 def change_json(path: Path, **fields: object) -> None:

@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import importlib
-import logging
-import os
 import re
 from pathlib import Path
 
 import pytest
 from bad_inputs.case import Case
-from places import make_places
-from transformers.utils import logging as transformers_logging
 
 from hf_genomics.cli import main
 
@@ -33,26 +29,6 @@ TABLES = {kind: importlib.import_module(f"bad_inputs.{kind}").CASES for kind in 
 CASES: dict[str, Case] = {f"{kind}-{name}": case for kind in KINDS for name, case in TABLES[kind].items()}
 PREFIX = "hf-genomics: error: "
 BASES = re.compile(r"[ACGTUNacgtun]{31}")
-
-
-@pytest.fixture(scope="module")
-def places(tmp_path_factory) -> dict[str, str]:
-    """Paths of files and folders, good and bad."""
-    return make_places(tmp_path_factory.mktemp("places"))
-
-
-@pytest.fixture(autouse=True)
-def work(tmp_path, monkeypatch):
-    """Every case has its own empty folder; what the command line sets for its process is put back."""
-    monkeypatch.chdir(tmp_path)
-    for name in ("HF_HUB_DISABLE_PROGRESS_BARS", "HF_UPDATE_DOWNLOAD_COUNTS"):
-        monkeypatch.setenv(name, os.environ.get(name, "1"))
-    bars = transformers_logging.is_progress_bar_enabled()
-    transformers_logging.disable_progress_bar()
-    yield tmp_path
-    logging.getLogger("hf_genomics").setLevel(logging.NOTSET)
-    if bars:
-        transformers_logging.enable_progress_bar()
 
 
 def run(command: str, places: dict[str, str]) -> int:

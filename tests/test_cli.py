@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import json
-import logging
 import os
 import re
 import subprocess
@@ -12,7 +11,6 @@ import sys
 
 import numpy as np
 import pytest
-from transformers.utils import logging as transformers_logging
 
 import hf_genomics
 from hf_genomics import (
@@ -25,6 +23,8 @@ from hf_genomics import (
     prepare,
 )
 from hf_genomics.cli import VERBS, main
+
+pytestmark = pytest.mark.usefixtures("work")
 
 PREFIX = "hf-genomics: error: "
 SIZES = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
@@ -66,20 +66,6 @@ def home(tmp_path_factory):
         "trainer:\n  output_dir: out\n  max_steps: 2\n  learning_rate: 4e-4\n  use_cpu: true\n  bf16: false\n"
     )
     return folder
-
-
-@pytest.fixture(autouse=True)
-def work(tmp_path, monkeypatch):
-    """Every test works in its own empty folder; what the front sets for its process is put back."""
-    monkeypatch.chdir(tmp_path)
-    for name in ("HF_HUB_DISABLE_PROGRESS_BARS", "HF_UPDATE_DOWNLOAD_COUNTS"):
-        monkeypatch.setenv(name, os.environ.get(name, "1"))
-    bars = transformers_logging.is_progress_bar_enabled()
-    transformers_logging.disable_progress_bar()  # what the variable does for a process that starts with it
-    yield tmp_path
-    logging.getLogger("hf_genomics").setLevel(logging.NOTSET)
-    if bars:
-        transformers_logging.enable_progress_bar()
 
 
 def only_line(errors):

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import logging
-import os
 import re
 
 import pytest
-from places import make_places
-from transformers.utils import logging as transformers_logging
 
 from hf_genomics.cli import VERBS, main
 
@@ -93,26 +89,6 @@ MISTAKES = {
     # no verb
     "verb": ("pretrian", ["pretrian", "pretrain"]),
 }
-
-
-@pytest.fixture(scope="module")
-def places(tmp_path_factory) -> dict[str, str]:
-    """Paths of files and folders, good and bad."""
-    return make_places(tmp_path_factory.mktemp("places"))
-
-
-@pytest.fixture(autouse=True)
-def work(tmp_path, monkeypatch):
-    """Every test works in its own empty folder; what the command line sets for its process is put back."""
-    monkeypatch.chdir(tmp_path)
-    for name in ("HF_HUB_DISABLE_PROGRESS_BARS", "HF_UPDATE_DOWNLOAD_COUNTS"):
-        monkeypatch.setenv(name, os.environ.get(name, "1"))
-    bars = transformers_logging.is_progress_bar_enabled()
-    transformers_logging.disable_progress_bar()
-    yield
-    logging.getLogger("hf_genomics").setLevel(logging.NOTSET)
-    if bars:
-        transformers_logging.enable_progress_bar()
 
 
 @pytest.mark.parametrize(("command", "named"), MISTAKES.values(), ids=MISTAKES)

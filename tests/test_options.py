@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import functools
 import logging
-import os
 import re
 from dataclasses import dataclass, field
 
 import pytest
 import torch
 from transformers import TrainingArguments
-from transformers.utils import logging as transformers_logging
 
 import hf_genomics
 from hf_genomics import InputError, options
 from hf_genomics.cli import VERBS, main
-from hf_genomics.options import build_parser, check_yaml, former_keys, gather_lists, read_arguments
+from hf_genomics.options import build_parser, check_yaml, former_keys, gather_lists, run_verb
 from hf_genomics.renamed import renamed
 
 PRETRAIN = """
@@ -89,21 +87,18 @@ def fit(pretrained: str, data: Data, trainer: TrainingArguments, head: Head = He
     """
 
 
+def read_arguments(function, words):
+    """Return the arguments with which the command line calls a verb's function."""
+    return run_verb(functools.wraps(function)(lambda **given: given), words)
+
+
 START = ["--pretrained", "m", "--data.train", "t.csv", "--trainer.output_dir", "out"]
 
 
 @pytest.fixture(autouse=True)
-def work(tmp_path, monkeypatch):
-    """Every test works in its own empty folder; what the command line sets for its process is put back."""
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "pretrain.yaml").write_text(PRETRAIN)
-    for name in ("HF_HUB_DISABLE_PROGRESS_BARS", "HF_UPDATE_DOWNLOAD_COUNTS"):
-        monkeypatch.setenv(name, os.environ.get(name, "1"))
-    bars = transformers_logging.is_progress_bar_enabled()
-    yield tmp_path
-    logging.getLogger("hf_genomics").setLevel(logging.NOTSET)
-    if bars:
-        transformers_logging.enable_progress_bar()
+def recipe(work):
+    """Every test works in its own folder, in which there is a recipe."""
+    (work / "pretrain.yaml").write_text(PRETRAIN)
 
 
 @pytest.fixture
@@ -468,6 +463,13 @@ def test_a_torch_that_does_not_describe_the_cpu_trains_in_fp32(monkeypatch):
 def test_progress_bars_are_shown_on_a_screen_alone(monkeypatch, screen):
     monkeypatch.setattr("sys.stderr.isatty", lambda: screen, raising=False)
     assert options.trainer_defaults()["disable_tqdm"] is not screen
+
+
+def test_a_package_that_transformers_misses_is_named_with_the_key(monkeypatch):
+    # transformers would keep the settings of deepspeed for the next tests
+    monkeypatch.setattr("transformers.integrations.deepspeed.set_hf_deepspeed_config", lambda config: None)
+    with pytest.raises(InputError, match=r"trainer.deepspeed: needs deepspeed>=[\d.]+, which is not installed"):
+        read_arguments(hf_genomics.pretrain, ["--config", "pretrain.yaml", "--trainer.deepspeed", "x.json"])
 
 
 def test_an_anchor_that_contains_itself_is_refused():

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
-from small_models import split_weights, tuned_copy
+from small_models import saved_model, split_weights
 from transformers import AutoModel
 
 from hf_genomics.saved_files import check_shards, depth_of, read_index, read_json, read_tensors, weight_files
@@ -62,7 +62,7 @@ def test_good_json_is_read_as_python_reads_it(content) -> None:
     "name", ["../../x.safetensors", "/x.safetensors", "a/x.safetensors", "", "..", "x.py", "a\\b.bin"]
 )
 def test_an_index_that_leaves_its_folder_is_refused_before_anything_is_opened(name: str, tmp_path, monkeypatch) -> None:
-    index = split_weights(tuned_copy(tmp_path))
+    index = split_weights(saved_model(tmp_path))
     content = json.loads(index.read_text())
     content["weight_map"]["x"] = name
     index.write_text(json.dumps(content))
@@ -72,7 +72,7 @@ def test_an_index_that_leaves_its_folder_is_refused_before_anything_is_opened(na
 
 
 def test_links_are_followed_in_the_cache_of_the_hub_only(tmp_path) -> None:
-    index = split_weights(tuned_copy(tmp_path))
+    index = split_weights(saved_model(tmp_path))
     check_shards(index.parent)
     assert set(read_index(index)) == {"a.safetensors", "b.safetensors"}
     snapshot = tmp_path / "models--x--y" / "snapshots" / "1"

@@ -244,6 +244,24 @@ def test_an_added_token_is_one_token_however_it_was_added(add, tmp_path) -> None
     assert len(again) == 70 and again("ACG[HUMAN]CGT")["input_ids"] == [2, 16, 69, 50, 3]
 
 
+@pytest.mark.parametrize("name", ["species", "species_token"])
+def test_a_special_token_with_a_name_of_its_own_is_found_again(name, tmp_path) -> None:
+    KmerTokenizer(3, extra_special_tokens={name: "[HUMAN]"}).save_pretrained(tmp_path / "1")
+    for folder in ("1", "2"):
+        again = AutoTokenizer.from_pretrained(tmp_path / folder)
+        assert getattr(again, name) == "[HUMAN]" and "[HUMAN]" in again.all_special_tokens
+        assert len(again) == 70 and again("ACG[HUMAN]CGT")["input_ids"] == [2, 16, 69, 50, 3]
+        again.save_pretrained(tmp_path / "2")
+
+
+def test_an_unknown_setting_of_a_file_is_still_refused(tmp_path) -> None:
+    KmerTokenizer(3, extra_special_tokens={"species": "[HUMAN]"}).save_pretrained(tmp_path)
+    path = tmp_path / "tokenizer_config.json"
+    path.write_text(path.read_text().replace('"stride"', '"strid"'))
+    with pytest.raises(TypeError, match="'strid'.*'stride'"):
+        AutoTokenizer.from_pretrained(tmp_path)
+
+
 def test_a_model_learns_an_added_token(tiny_config, tmp_path) -> None:
     tokenizer = KmerTokenizer(3)
     tokenizer.add_special_tokens({"extra_special_tokens": ["[HUMAN]"]})

@@ -19,7 +19,7 @@ from ..labelled.tables import check_split, header_label, read_labelled, table_pr
 from ..sequence import as_letters, letter_digits, rolling_any
 from ..sequence_files.fasta import clean_letters, examine_records
 from .duplicates import Catalogue, CheckedSequence
-from .meaning import describe_labels, label_warnings, rarer_class
+from .meaning import class_counts, describe_labels, label_warnings, rarer_class
 from .report import FileReport, LetterCounts, with_keys_of_check
 
 _BATCH_NT = 1 << 20  # about a million letters are examined together
@@ -150,21 +150,17 @@ def known_rows(table: LabelledSequences, k: int) -> LabelledSequences:
 
 def label_counts(table: LabelledSequences) -> dict[str, float] | None:
     """Count the rows (or nucleotides) of each class, or summarise the values; return None if there are no labels."""
-    names = table.label_names or []
-    if table.nt_labels is not None:
-        nt_labels = np.concatenate(table.nt_labels)
-        return dict(zip(names, np.bincount(nt_labels[nt_labels >= 0], minlength=len(names)).tolist(), strict=True))
-    if table.labels is None:
+    labels, names = table.labels, table.label_names or []
+    if table.nt_labels is not None or labels is not None and table.task.is_classification:
+        return {**class_counts(table)}
+    if labels is None:
         return None
     if table.problem == "multi_label_classification":
-        return dict(zip(names, np.nansum(table.labels, axis=0).tolist(), strict=True))
-    if table.problem == "regression" and names:  # several targets
-        known = [column[~np.isnan(column)] for column in table.labels.T]  # an empty column has no mean
+        return dict(zip(names, np.nansum(labels, axis=0).tolist(), strict=True))
+    if names:  # several targets
+        known = [column[~np.isnan(column)] for column in labels.T]  # an empty column has no mean
         return {f"mean {name}": float(column.mean()) for name, column in zip(names, known, strict=True) if len(column)}
-    if table.problem == "regression":  # one target
-        labels = table.labels
-        return {"min": float(labels.min()), "mean": float(labels.mean()), "max": float(labels.max())}
-    return dict(zip(names, np.bincount(table.labels, minlength=len(names)).tolist(), strict=True))
+    return {"min": float(labels.min()), "mean": float(labels.mean()), "max": float(labels.max())}
 
 
 def rows_of(report: FileReport, table: LabelledSequences | None, rules: TableRules) -> Iterator[CheckedSequence]:

@@ -102,8 +102,9 @@ def evaluate(
         ``sequences_without_scores`` is their number.
 
     Raises:
-        InputError: if data and model do not fit, the folder holds a model, or an evaluation without ``overwrite``;
-            nothing has been written then.
+        InputError: if data and model do not fit, a row is shorter than the model reads (`predict` leaves the cells of
+            such a row empty), or the folder holds a model, or an evaluation without ``overwrite``; nothing has been
+            written then.
     """
     folder = _evaluation_folder(output_dir, [model, base_of(model), *data.paths().values()], overwrite)
     network, tokenizer = load_classifier(model)

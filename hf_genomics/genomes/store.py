@@ -27,7 +27,7 @@ import pandas as pd
 from ..errors import InputError
 from ..io.files import input_errors, sha256_of, shorten
 from ..io.progress import progress_bar
-from ..io.writing import HashedFile, replacing
+from ..io.writing import HashedFile, check_output, replacing
 from ..renamed import renamed
 from ..saved_files import read_json
 from ..sequence import tile
@@ -328,6 +328,7 @@ def prepare(
     if _is_up_to_date(target, info, fasta, overwrite):
         logger.info("%s: unchanged", target)
         return GenomeStore(target)
+    check_output(target, folder=True)
     for path in fasta:  # open all files once, so that a missing one is reported before hours of work
         with input_errors(path), open(path, "rb"):
             pass

@@ -24,6 +24,7 @@ from typing import Any, NamedTuple, TextIO
 from ..errors import InputError
 from ..io.streams import destination, is_stream, open_stream
 from ..io.writing import as_cell, output_errors, put_in_place, write_json
+from ..saved_files import read_json
 
 logger = logging.getLogger(__name__)
 
@@ -180,7 +181,7 @@ def _begins_sequence(cells: Sequence[object], start_column: int | None) -> bool:
 def check_settings(path: Path, settings: dict[str, Any]) -> None:
     """Raise InputError if an interrupted run had other settings."""
     try:
-        before = json.loads(path.read_text(encoding="utf-8"))
+        before = read_json(path)
     except (OSError, ValueError):
         before = {}
     for name, value in json.loads(json.dumps(settings)).items():  # tuples become lists, as they did in the file

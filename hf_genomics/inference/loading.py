@@ -35,7 +35,7 @@ from ..modeling_kmer_bert import check_encoder_complete
 from ..saved_files import StoredTensor, check_shards, check_tensors, read_json, read_tensors, weight_files
 from ..saved_settings import check_bounds, check_types, count_weights, encoder_shapes
 from ..tokenization_kmer import KmerTokenizer
-from ..tokenizer_arguments import check_arguments, check_size
+from ..tokenizer_arguments import check_arguments, check_size, named_tokens
 from .adapters import add_adapter, base_of, head_of, merge_adapter
 
 _WEIGHT_FILES = ("model.safetensors", "pytorch_model.bin", "adapter_model.safetensors")
@@ -76,7 +76,11 @@ def load_tokenizer(name: str) -> KmerTokenizer:
         InputError: if there is no such model, or the tokenizer has another k or stride than the model. (Without
             ``tokenizer_config.json``, transformers would load a tokenizer with the default k and stride.)
     """
-    config = load_config(name)
+    return _tokenizer_beside(name, load_config(name))
+
+
+def _tokenizer_beside(name: str, config: KmerBertConfig) -> KmerTokenizer:
+    """Load the tokenizer of a model whose configuration has been read; see `load_tokenizer`."""
     name = _folder_with(name, "tokenizer_config.json")
     try:
         with readable(name):
@@ -136,7 +140,7 @@ def load_classifier(name: str) -> tuple[PreTrainedModel, KmerTokenizer]:
             check_finite(model.state_dict().items(), base)
             model = add_adapter(model, name).eval()
         check_finite(model.state_dict().items(), name)
-        return model, load_tokenizer(name)
+        return model, _tokenizer_beside(name, config)
     with readable(name), no_load_report():
         model, info = auto.from_pretrained(name, output_loading_info=True)
         check_encoder_complete(model, info["missing_keys"], name)
@@ -146,7 +150,7 @@ def load_classifier(name: str) -> tuple[PreTrainedModel, KmerTokenizer]:
             "model, or run hf-genomics finetune"
         )
     check_finite(model.state_dict().items(), name)
-    return model, load_tokenizer(name)
+    return model, _tokenizer_beside(name, config)
 
 
 def load_merged(name: str) -> tuple[PreTrainedModel, KmerTokenizer]:
@@ -163,7 +167,7 @@ def load_merged(name: str) -> tuple[PreTrainedModel, KmerTokenizer]:
     with readable(base or name), no_load_report():
         model = merge_adapter(auto.from_pretrained(base, config=config), name)
     check_finite(model.state_dict().items(), name)
-    return model, load_tokenizer(name)
+    return model, _tokenizer_beside(name, config)
 
 
 def _folder_with(name: str, file: str) -> str:
@@ -205,9 +209,8 @@ def check_finite(weights: Iterable[tuple[str, torch.Tensor]], source: str | Path
         InputError: naming the file, the first such weight, and how many of its values are not finite.
     """
     for name, weight in weights:
-        # The sum of the absolute values is finite if all values are, unless it overflows; if it is not, each value is
-        # checked.
-        if not weight.is_floating_point() or torch.isfinite(weight.detach().abs().sum(dtype=torch.float32)):
+        # A finite sum has only finite terms. A sum may overflow although all terms are finite: then each is checked.
+        if not weight.is_floating_point() or torch.isfinite(weight.detach().sum(dtype=torch.float32)):
             continue
         finite = torch.isfinite(weight.float())
         if not finite.all():
@@ -470,7 +473,7 @@ def _check_tokenizer(path: Path, settings: dict[str, Any]) -> None:
         if settings.get(key) is not None:
             raise InputError(f"{path}: {key!r} names a file, but a KmerTokenizer reads none; delete it from the file")
     try:
-        check_arguments(settings, KmerTokenizer)
+        check_arguments(settings.keys() - named_tokens(settings), KmerTokenizer)
         gaps, large = bool(settings.get("allow_gaps")), bool(settings.get("allow_large_k"))
         check_size(settings.get("k") or 6, settings.get("stride") or 1, gaps, large)
     except (TypeError, ValueError) as error:

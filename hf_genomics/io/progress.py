@@ -9,10 +9,12 @@ from __future__ import annotations
 import logging
 import sys
 import time
-
-from tqdm.auto import tqdm
+from typing import TYPE_CHECKING
 
 from ..errors import lines_for_user
+
+if TYPE_CHECKING:
+    from tqdm.auto import tqdm
 
 _HELD_S = 30.0  # seconds for which log lines are held back: a model may take that long to load and check
 _DELAY_S = 1.0  # seconds after which a bar is shown
@@ -32,6 +34,8 @@ def progress_bar(logger: logging.Logger, verb: str, unit: str, total: int | None
     Returns:
         The bar, for a ``with`` block; ``bar.update(count)`` moves it on.
     """
+    from tqdm.auto import tqdm  # slow to import
+
     hidden = not logger.isEnabledFor(logging.INFO)
     # With ``disable=None`` tqdm shows the bar only if stderr is a terminal.
     return tqdm(
@@ -41,7 +45,8 @@ def progress_bar(logger: logging.Logger, verb: str, unit: str, total: int | None
 
 def clear_bars() -> None:
     """Remove all progress bars from the terminal, including those of libraries that use tqdm."""
-    for bar in list(getattr(tqdm, "_instances", ())):
+    library = sys.modules.get("tqdm")  # without it there is no bar
+    for bar in list(getattr(library.tqdm, "_instances", ()) if library else ()):
         bar.leave = False
         bar.close()
 

@@ -358,9 +358,15 @@ def check_output_file(output: str | os.PathLike[str], inputs: Iterable[object], 
 
 
 def _is_at(path: Path, given: Path) -> bool:
-    """Return whether a path leads to the file ``given``, or to an existing file directly in the folder ``given``."""
-    with contextlib.suppress(OSError):
-        return path.samefile(given) or (given.is_dir() and destination(path).parent.samefile(given))
+    """Return whether a path leads to the file ``given``, or to an existing file of the folder ``given``.
+
+    The checkpoints in a folder are part of it; other folders below it may hold results, such as an evaluation.
+    """
+    with contextlib.suppress(OSError, ValueError):  # the latter if it lies elsewhere
+        if path.samefile(given):
+            return True
+        parts = destination(path).relative_to(destination(given)).parts
+        return len(parts) == 1 or parts[0].startswith("checkpoint-")
     return False
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import InputError
+from ..saved_files import read_json, read_tensors
 
 #: Heading of the section that belongs to the author of the model; it is kept when a card is written again.
 NOTES = "## Notes"
@@ -89,39 +89,22 @@ def read_records(folder: Path, name: str | None = None) -> Records:
     Raises:
         InputError: if config.json or tokenizer_config.json is missing, or one of the files is not a JSON object.
     """
-    found = {}
-    for part in ("config", "tokenizer_config", "metrics", "run"):
-        path = folder / f"{part}.json"
-        if not path.is_file() and part in ("config", "tokenizer_config"):
+    paths = [folder / f"{part}.json" for part in ("config", "tokenizer_config", "metrics", "run")]
+    for path in paths[:2]:
+        if not path.is_file():
             raise InputError(f"{folder}: no {path.name} in this folder; name a folder with a saved model and tokenizer")
-        found[part] = _read_object(path) if path.is_file() else {}
-    config, tokenizer, metrics, run = found.values()
-    return Records(name or folder.resolve().name, config, tokenizer, metrics, run, _count_weights(folder))
-
-
-def _read_object(path: Path) -> dict[str, Any]:
-    """Read a JSON object; raise InputError if the file holds something else."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        config, tokenizer, metrics, run = (read_json(path) if path.is_file() else {} for path in paths)
+        num_weights = _count_weights(folder)
     except ValueError as error:
-        raise InputError(f"{path}: not a valid JSON file ({error}); copy or save it again") from error
-    if not isinstance(content, dict):
-        raise InputError(f"{path}: holds a {type(content).__name__}, not a JSON object; copy or save it again")
-    return content
+        raise InputError(str(error)) from error
+    return Records(name or folder.resolve().name, config, tokenizer, metrics, run, num_weights)
 
 
 def _count_weights(folder: Path) -> int | None:
     """Return the number of weights in safetensors files, from their headers; None if there are no such files."""
-    from safetensors import SafetensorError, safe_open
-
-    total = 0
-    for path in sorted(folder.glob("*.safetensors")):
-        try:
-            with safe_open(path, framework="numpy") as file:
-                total += sum(math.prod(file.get_slice(name).get_shape()) for name in file.keys())  # noqa: SIM118
-        except SafetensorError as error:
-            raise InputError(f"{path}: the weights are damaged ({error}); copy or save them again") from error
-    return total or None
+    headers = map(read_tensors, sorted(folder.glob("*.safetensors")))
+    return sum(math.prod(tensor.shape) for tensors in headers for tensor in tensors.values()) or None
 
 
 def render_card(records: Records, *, license: str | None = None, notes: str | None = None) -> str:

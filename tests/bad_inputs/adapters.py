@@ -7,8 +7,9 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+from small_models import saved_adapter, saved_model
+
 from .case import Case
-from .folders import saved_adapter, saved_model
 
 FILE = "adapter/adapter_config.json"
 PREDICT = "predict --model adapter --input TABLE --output out.tsv"

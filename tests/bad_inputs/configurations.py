@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from small_models import change_json, replace, tuned_copy
+from small_models import change_json, replace, saved_model
 
 from .case import Case
 
@@ -15,7 +15,7 @@ def with_fields(**fields: object):
     """Return a function that copies a good model folder and sets fields of its config.json."""
 
     def make(work: Path) -> None:
-        change_json(tuned_copy(work) / "config.json", **fields)
+        change_json(saved_model(work) / "config.json", **fields)
 
     return make
 
@@ -86,32 +86,32 @@ CASES |= {
     "a_key_twice": Case(
         "predict --model model --input OK --output out.tsv",
         ("config.json", "'k'", "twice"),
-        lambda work: replace(tuned_copy(work) / "config.json", b"{", b'{"k": 3, '),
+        lambda work: replace(saved_model(work) / "config.json", b"{", b'{"k": 3, '),
     ),
     "outputs_as_tuples": predict_refuses("return_dict", return_dict=False),
     "nested_deeply": Case(
         "predict --model model --input OK --output out.tsv",
         ("config.json", "nested"),
-        lambda work: (tuned_copy(work) / "config.json").write_text("[" * 100_000),
+        lambda work: (saved_model(work) / "config.json").write_text("[" * 100_000),
     ),
     "nan_as_a_number": Case(
         "predict --model model --input OK --output out.tsv",
         ("config.json", "NaN"),
-        lambda work: replace(tuned_copy(work) / "config.json", b'"focal_gamma": 0.0', b'"focal_gamma": NaN'),
+        lambda work: replace(saved_model(work) / "config.json", b'"focal_gamma": 0.0', b'"focal_gamma": NaN'),
     ),
     "with_a_byte_order_mark": Case(
         "predict --model model --input OK --output out.tsv",
         ("config.json", "BOM"),
-        lambda work: replace(tuned_copy(work) / "config.json", b"{", b"\xef\xbb\xbf{"),
+        lambda work: replace(saved_model(work) / "config.json", b"{", b"\xef\xbb\xbf{"),
     ),
     "in_utf_16": Case(
         "predict --model model --input OK --output out.tsv",
         ("config.json", "UTF-8"),
-        lambda work: (tuned_copy(work) / "config.json").write_text("{}", encoding="utf-16"),
+        lambda work: (saved_model(work) / "config.json").write_text("{}", encoding="utf-16"),
     ),
     "of_20_million_bytes": Case(
         "predict --model model --input OK --output out.tsv",
         ("config.json", "bytes"),
-        lambda work: (tuned_copy(work) / "config.json").write_text(" " * 20_000_000 + "{}"),
+        lambda work: (saved_model(work) / "config.json").write_text(" " * 20_000_000 + "{}"),
     ),
 }

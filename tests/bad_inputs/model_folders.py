@@ -12,7 +12,7 @@ CASES: dict[str, Case] = {}
 
 def without_weights(*names: str) -> Callable[[Path], object]:
     """Return what writes a fine-tuned model whose file of weights lacks those whose names begin so."""
-    from .folders import saved_model
+    from small_models import saved_model
 
     def make(folder: Path) -> None:
         from safetensors.torch import load_file, save_file

@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from small_models import saved_model
+
 from .case import Case
-from .folders import saved_model
 
 CASES: dict[str, Case] = {}
 
@@ -40,6 +41,10 @@ def _copied(work: Path) -> None:
     _files(work)
     saved_model(work, "copy")
     (work / "copy" / "metrics.json").write_text("{}")
+    (work / "copy" / "checkpoint-1").mkdir()
+    (work / "copy" / "checkpoint-1" / "model.safetensors").write_text("weights")
+    (work / "copy" / "results").mkdir()
+    (work / "copy" / "results" / "p.tsv").write_text("old")
     (work / "scored").mkdir()
     (work / "scored" / "metrics.json").symlink_to("../copy/metrics.json")
 
@@ -68,6 +73,18 @@ CASES |= {
     "below_a_file": Case(f"{_PREDICT} old.tsv/p.tsv", named=("old.tsv", "is a file"), make=_files),
     "full_disk": Case(f"{_PREDICT} /dev/full", named=("/dev/full", "No space"), make=_files),
     "full_disk_by_a_link": Case(f"{_PREDICT} full", named=("full", "No space"), make=_files),
+    "weights_below_the_model": Case(
+        "predict --model copy --input in.fa --output copy/checkpoint-1/model.safetensors --overwrite true",
+        named=("copy/checkpoint-1/model.safetensors", "read"),
+        make=_copied,
+        remedy="predict --model copy --input in.fa --output copy/results/p.tsv --overwrite true",
+    ),
+    "a_store_below_a_file": Case(
+        "prepare in.fa --output_dir old.tsv/store",
+        named=("old.tsv", "is a file"),
+        make=_files,
+        remedy="prepare in.fa --output_dir store",
+    ),
     "a_descriptor_that_is_not_open": Case(f"{_PREDICT} /dev/fd/987", named=("/dev/fd/987",), make=_files),
     "a_stream_is_not_resumed": Case(
         f"{_PREDICT} /dev/null --resume true",

@@ -6,10 +6,9 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
-from small_models import change_json, tuned_copy
+from small_models import change_json, saved_model
 
 from .case import Case
-from .folders import changed, saved_model
 
 FILE = "model/tokenizer_config.json"
 PREDICT = "predict --model model --input TABLE --output out.tsv"
@@ -17,7 +16,7 @@ PREDICT = "predict --model model --input TABLE --output out.tsv"
 
 def with_tokenizer(**values: object) -> Callable[[Path], object]:
     """Return what writes a model whose tokenizer_config.json has other values."""
-    return lambda folder: changed(saved_model(folder) / "tokenizer_config.json", **values)
+    return lambda folder: change_json(saved_model(folder) / "tokenizer_config.json", **values)
 
 
 def with_bytes(content: bytes | None) -> Callable[[Path], object]:
@@ -34,7 +33,7 @@ def with_bytes(content: bytes | None) -> Callable[[Path], object]:
 
 def with_config(**values: object) -> Callable[[Path], object]:
     """Return what writes a model whose config.json disagrees with its tokenizer."""
-    return lambda folder: changed(saved_model(folder) / "config.json", **values)
+    return lambda folder: change_json(saved_model(folder) / "config.json", **values)
 
 
 def with_more_tokens(folder: Path) -> None:
@@ -89,7 +88,7 @@ def tokenizer_with(*named: str, **fields: object) -> Case:
     return Case(
         PREDICT_RECORDS,
         ("tokenizer_config.json", *named),
-        lambda work: change_json(tuned_copy(work) / "tokenizer_config.json", **fields),
+        lambda work: change_json(saved_model(work) / "tokenizer_config.json", **fields),
     )
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from safetensors.torch import load_file, save_file
-from small_models import change_header, overlap, split_weights, tuned_copy
+from small_models import change_header, overlap, saved_model, split_weights
 
 from .case import Case
 
@@ -21,7 +21,7 @@ def in_shards(**changes: str):
     """Return a function that writes a model in two files, and names other files in its index."""
 
     def make(work: Path) -> None:
-        folder = tuned_copy(work)
+        folder = saved_model(work)
         index = split_weights(folder)
         content = json.loads(index.read_text())
         for weight, file in changes.items():
@@ -35,7 +35,7 @@ def with_tensors(change: Callable[[dict], object]):
     """Return a function that copies a good model folder and changes its tensors."""
 
     def make(work: Path) -> None:
-        file = tuned_copy(work) / "model.safetensors"
+        file = saved_model(work) / "model.safetensors"
         tensors = load_file(file)
         change(tensors)
         save_file(tensors, file, metadata={"format": "pt"})
@@ -47,7 +47,7 @@ def with_bytes(change: Callable[[bytes], bytes]):
     """Return a function that copies a good model folder and changes the bytes of its weights."""
 
     def make(work: Path) -> None:
-        file = tuned_copy(work) / "model.safetensors"
+        file = saved_model(work) / "model.safetensors"
         file.write_bytes(change(file.read_bytes()))
 
     return make
@@ -55,7 +55,7 @@ def with_bytes(change: Callable[[bytes], bytes]):
 
 def linked_away(work: Path) -> None:
     """Write a model in two files, one of which is a link out of the folder."""
-    folder = tuned_copy(work)
+    folder = saved_model(work)
     split_weights(folder)
     (folder / "b.safetensors").rename(work / "elsewhere.safetensors")
     (folder / "b.safetensors").symlink_to(work / "elsewhere.safetensors")

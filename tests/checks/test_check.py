@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 from small_files import BASES, dna, fasta, table
@@ -27,6 +27,7 @@ from hf_genomics.genomes.store import prepare
 from hf_genomics.labelled.columns import Columns
 from hf_genomics.labelled.data import LabelledData
 from hf_genomics.labelled.sequences import check_classes
+from hf_genomics.labelled.tables import check_split
 from hf_genomics.sequence import reverse_complement
 from hf_genomics.sequence_files.fasta import read_records
 

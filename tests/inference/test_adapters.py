@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from bad_inputs.folders import changed, saved_adapter, saved_model
+from small_models import change_json, saved_adapter, saved_model
 
 from hf_genomics import KmerBertForSequenceClassification, convert
 from hf_genomics.errors import InputError
@@ -53,7 +53,7 @@ def test_an_adapter_of_an_encoder_needs_the_settings_of_its_head(adapter) -> Non
     config = load_config("base")
     shutil.rmtree("base")
     encoder = saved_model(Path.cwd(), "base", "KmerBertForMaskedLM")
-    changed(adapter / "adapter_config.json", task_type="SEQ_CLS")
+    change_json(adapter / "adapter_config.json", task_type="SEQ_CLS")
     with pytest.raises(InputError, match="settings of the head"):
         load_classifier(str(adapter))
     config.classifier_pooling = "mean"

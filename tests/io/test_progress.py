@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from small_files import dna, fasta
+from tqdm.auto import tqdm
 
 from hf_genomics.io import progress
 from hf_genomics.io.progress import CommandLog, clear_bars, progress_bar
@@ -29,7 +30,7 @@ def test_a_bar_is_hidden_from_files_and_from_quiet_loggers(level: int, capsys: p
 
 @pytest.mark.parametrize(("unit", "scaled"), [("nt", True), ("B", True), ("genome", False)])
 def test_letters_and_bytes_are_shown_with_prefixes(unit: str, scaled: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(progress, "tqdm", lambda **options: options)
+    monkeypatch.setattr("tqdm.auto.tqdm", lambda **options: options)
     options = progress_bar(logging.getLogger("hf_genomics.test_progress"), "prepare", unit, total=3)
     assert (options["unit"], options["unit_scale"], options["total"]) == (unit, scaled, 3)
 
@@ -76,10 +77,10 @@ def test_logged_lines_are_safe_to_show(log, capsys) -> None:
 
 
 def test_bars_leave_nothing_behind(monkeypatch: pytest.MonkeyPatch) -> None:
-    bar = progress.tqdm(total=2, file=(text := io.StringIO()), disable=False)
+    bar = tqdm(total=2, file=(text := io.StringIO()), disable=False)
     bar.update(1)
     clear_bars()
-    assert text.getvalue().split("\r")[-1].strip() == "" and not list(progress.tqdm._instances)
+    assert text.getvalue().split("\r")[-1].strip() == "" and not list(tqdm._instances)
 
 
 def in_terminal(words: list[str], folder: Path) -> tuple[int, bytes]:

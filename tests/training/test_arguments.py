@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import json
-import logging
 import os
 import re
 import shutil
@@ -85,14 +84,10 @@ def home(tmp_path_factory) -> Path:
 
 
 @pytest.fixture
-def refused(home, tmp_path, monkeypatch, capsys):
+def refused(home, work, monkeypatch, capsys):
     """Run a command line that must be refused before the first step; gives its one line."""
-    monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(options, "build_parser", build_parser)  # half of the time of a refusal
     monkeypatch.setattr(ExactTrainer, "training_step", lambda *_, **__: pytest.fail("a step was taken"))
-    for name in ("HF_HUB_DISABLE_PROGRESS_BARS", "HF_UPDATE_DOWNLOAD_COUNTS"):
-        monkeypatch.setenv(name, os.environ.get(name, "1"))
-    transformers_logging.disable_progress_bar()
     level = transformers_logging.get_verbosity()
     transformers_logging.set_verbosity_error()  # its table of the weights of a new head
 
@@ -106,15 +101,13 @@ def refused(home, tmp_path, monkeypatch, capsys):
     def call(verb: str, words: str) -> str:
         start = [*starts[verb].split(), *QUICK] if verb in starts else []
         assert main([verb, *start, *words.replace("HOME", str(home)).split()]) == 2
-        assert not list(tmp_path.iterdir()), "something was written"
+        assert not list(work.iterdir()), "something was written"
         last = [line for line in capsys.readouterr().err.splitlines() if line.startswith("hf-genomics: error: ")]
         assert len(last) == 1
         return last[0]
 
     yield call
     transformers_logging.set_verbosity(level)
-    transformers_logging.enable_progress_bar()
-    logging.getLogger("hf_genomics").setLevel(logging.NOTSET)
 
 
 BEST = (
