@@ -63,6 +63,7 @@ def everything() -> dict[str, Tensor]:
     return found
 
 
+@pytest.mark.slow
 def test_without_its_names_models_start_compute_and_learn_the_same(tmp_path: Path, repo_root: Path) -> None:
     modules = " ".join(sorted({f"transformers.{entry.module}" for entry in _NAMES.values()}))
     paths = [str(repo_root), str(repo_root / "tests"), *filter(None, [os.environ.get("PYTHONPATH")])]

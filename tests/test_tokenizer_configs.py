@@ -101,6 +101,7 @@ def test_the_stride3_limit_holds_the_papers_window() -> None:
     assert tokenizer.num_tokens(1000) == 334 <= tokenizer.model_max_length
 
 
+@pytest.mark.slow
 def test_all_folders_load_in_a_new_process_the_fast_ones_without_the_package() -> None:
     paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
     done = subprocess.run(

@@ -441,6 +441,7 @@ def test_genomes_split_by_group_do_not_leak_and_injected_copies_do(tmp_path: Pat
 
 
 @needs_shared
+@pytest.mark.slow
 def test_clusters_of_95_percent_that_are_torn_apart_are_found(tmp_path: Path) -> None:
     meta = pd.read_csv(SHARED / "virus" / "virus_split.tsv", sep="\t", dtype=str)
     meta = meta[meta["class"] == "nonphage"]
@@ -453,6 +454,7 @@ def test_clusters_of_95_percent_that_are_torn_apart_are_found(tmp_path: Path) ->
 
 
 @needs_shared
+@pytest.mark.slow
 def test_strains_of_one_species_are_near_duplicates_of_each_other(tmp_path: Path) -> None:
     records = list(read_records(SHARED / "genomes" / "saureus_4_strains.fna.gz"))
     rows = [

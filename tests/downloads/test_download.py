@@ -413,6 +413,7 @@ def test_a_run_killed_at_any_step_leaves_whole_files_only_and_goes_on(server, fe
     assert last > 15
 
 
+@pytest.mark.slow
 def test_a_process_that_is_killed_leaves_whole_files_only_and_goes_on(server, tmp_path):
     (tmp_path / "list.txt").write_text("\n".join(server.entries) + "\n")
     options = ["--accessions", "list.txt", "--output_dir", "genomes", "--email", "a@example.org"]

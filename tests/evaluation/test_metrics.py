@@ -72,6 +72,7 @@ def test_scores_equal_those_of_scikit_learn_where_it_defines_them(data):
 
 
 @given(labelled_probabilities())
+@pytest.mark.slow
 def test_every_score_is_nan_or_in_its_range(data):
     scores = classification_metrics(*data)
     for name, value in scores.items():
@@ -79,6 +80,7 @@ def test_every_score_is_nan_or_in_its_range(data):
 
 
 @given(labelled_probabilities(num_classes=2))
+@pytest.mark.slow
 def test_swapping_the_classes_and_the_positive_class_changes_nothing(data):
     probabilities, labels = data
     # ties go to the first class, so a row that is exactly even is left out

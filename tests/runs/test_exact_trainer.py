@@ -66,6 +66,7 @@ def resumed_equals_whole(start, tmp_path, set_up, accumulation, workers, process
 EPOCH = 5  # steps of 4 of the 23 windows
 
 
+@pytest.mark.slow
 def test_two_processes_and_one_learn_alike_from_the_same_global_batch_and_share_no_window(start, tmp_path):
     """Two epochs, at whose ends 3 windows are left over."""
     losses, steps = {}, {}

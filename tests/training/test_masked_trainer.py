@@ -245,6 +245,7 @@ def test_scores_do_not_depend_on_the_batch_they_are_computed_in(run):
         assert one[f"eval_{score}"] == pytest.approx(other[f"eval_{score}"], rel=1e-5)
 
 
+@pytest.mark.slow
 def test_two_processes_score_and_count_what_one_does(start, tmp_path):
     """13 windows in batches of 3: the last ones are fewer, and processes must not count windows twice."""
     options = {"valid_split": "valid", "eval_strategy": "steps", "eval_steps": 2, "per_device_eval_batch_size": 3}
