@@ -94,12 +94,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _share_cores() -> None:
-    """Set waiting OpenMP threads to sleep instead of spin (benchmarks/contention.py), unless the user chose otherwise.
+    """Let threads that wait for each other spin for a short while only, then sleep, unless the user chose otherwise.
 
-    OpenMP reads the variable when torch is loaded, which happens later.
+    Threads that spin for long, as they do by default with GNU OpenMP, waste a core that other programs need; threads
+    that never spin are slow on a quiet machine (benchmarks/contention.py). OpenMP reads the variable when torch is
+    loaded, which is later than this.
     """
     if not {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME"} & set(os.environ):
-        os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
+        os.environ["GOMP_SPINCOUNT"] = "1000"
 
 
 def _run(verb: str, words: list[str]) -> int:

@@ -454,7 +454,8 @@ class KmerBertPreTrainedModel(PreTrainedModel):
         if pretrained_model_name_or_path is not None and os.path.isdir(pretrained_model_name_or_path):
             check_shards(Path(pretrained_model_name_or_path, kwargs.get("subfolder", "")))
         kwargs["key_mapping"] = _FORMER_WEIGHTS | (kwargs.get("key_mapping") or {})
-        with loading(head_seed):
+        # Without a checkpoint the model is a new one, which follows the global random numbers.
+        with loading(head_seed) if pretrained_model_name_or_path is not None else contextlib.nullcontext():
             model, info = super().from_pretrained(
                 pretrained_model_name_or_path, *model_args, output_loading_info=True, **kwargs
             )

@@ -148,6 +148,10 @@ class FusionConformance(ModelTesterMixin, unittest.TestCase):
     def test_inputs_embeds(self) -> None:
         pass
 
+    @unittest.skip("the mixin puts an added token between k-mers, where a track per nucleotide has no place for it")
+    def test_resize_tokens_embeddings(self) -> None:
+        pass
+
     @unittest.skip("the mixin writes a number into every setting with `std` in its name, and track_stds is a list")
     def test_can_load_ignoring_mismatched_shapes(self) -> None:
         pass
