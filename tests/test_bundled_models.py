@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from elsewhere import NOT_INSTALLED
 
-from hf_genomics import read_records
 from hf_genomics.reports.card_file import check_card
+from hf_genomics.sequence_files.fasta import read_records
 
 ROOT = Path(__file__).resolve().parents[1]
 MODELS = sorted(path.parent for path in ROOT.glob("model_cards/*/config.json"))
