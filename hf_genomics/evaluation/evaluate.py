@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
@@ -218,6 +219,27 @@ def score_predictions(predictions: Predictions, positive: str | None = None) -> 
     scores, labels = scores.reshape(len(scores), -1), labels.reshape(len(labels), -1)
     each = scores_per_column(measure, scores, labels, names) if task.labels_by_column else {}
     return explain_columns(measure(scores, labels), each, scores, labels, task.problem_type)
+
+
+def score_baselines(guesses: Mapping[str, Predictions], positive: str | None = None) -> dict[str, Any]:
+    """Compute the metrics of baselines.
+
+    Scores without a value are not logged: those of the same labels were logged for the model, and a constant guess has
+    no correlation with anything.
+
+    Args:
+        guesses: name -> predictions of a baseline, as `baseline_predictions` returns them.
+        positive: as in `score_predictions`.
+
+    Returns:
+        Name -> metrics, as `score_predictions` returns them.
+    """
+    metrics_logger = logging.getLogger(classification_metrics.__module__)
+    before, metrics_logger.disabled = metrics_logger.disabled, True
+    try:
+        return {name: score_predictions(guess, positive) for name, guess in guesses.items()}
+    finally:
+        metrics_logger.disabled = before
 
 
 def plot_predictions(predictions: Predictions, folder: Path, positive: str | None, others: dict[str, Any]) -> None:
