@@ -409,7 +409,7 @@ def cell_letter_error(text: str, index: int, start: int = 0) -> str:
     whole = words[:-1] if len(words) > 2 else words  # the last word may be cut off at the end of the stretch
     if text[index] == " " and 1 < k <= 8 and {len(word) for word in whole} == {k}:
         return (
-            f"position {start + index + 1}: {shorten(text, 30)} is {k}-mer text, but not every word begins with the last "
-            f"{k - 1} letters of the word before it, as in DNABERT's files; give the sequence instead"
+            f"position {start + index + 1}: {shorten(text, 30)} is {k}-mer text, but not every word begins with the "
+            f"last {k - 1} letters of the word before it, as in DNABERT's files; give the sequence instead"
         )
     return str(letter_error(text[index], start + index + 1, "")).removeprefix(", ")

@@ -1,4 +1,4 @@
-"""The convolutional baseline reads what it should for every kind of labels, and learns what k-mer counts cannot tell."""
+"""The convolutional baseline reads every kind of table as it should, and learns what k-mer counts cannot tell."""
 
 from __future__ import annotations
 
