@@ -30,6 +30,7 @@ from ..errors import InputError
 from ..evaluation.baseline import Baseline, baseline_predictions, check_baselines
 from ..evaluation.evaluate import (
     check_positive,
+    curves_of,
     plot_predictions,
     positive_class,
     score_baselines,
@@ -495,6 +496,5 @@ def _score_test(run: FinetuningTrainer, test: LabelledSequences, plan: Finetunin
         rc_probability=plan.head.rc_probability,
     )
     metrics["baselines"] = score_baselines(guesses, plan.positive)
-    curves = {name: guess.labelled() for name, guess in guesses.items() if name != "majority"}
-    plot_predictions(predictions, plan.folder, plan.positive, curves)
+    plot_predictions(predictions, plan.folder, plan.positive, curves_of(guesses))
     return metrics
