@@ -203,7 +203,8 @@ CASES |= {
         "--trainer.max_steps 1 --trainer.save_strategy no --trainer.report_to none --baseline_k 0",
     ),
     "an_unknown_baseline": Case(
-        "finetune --pretrained MLM --data.train TABLE --trainer.output_dir out --baselines k-mer", ("baselines", "k-mer")
+        "finetune --pretrained MLM --data.train TABLE --trainer.output_dir out --baselines k-mer",
+        ("baselines", "k-mer"),
     ),
     "baselines_without_a_training_table": Case(
         "evaluate --model TUNED --data.test TABLE --output_dir out --baselines kmer",
