@@ -40,7 +40,7 @@ logger = logging.getLogger(__name__)
 _DONE = "motifs.json"  # only a finished run leaves it
 _PERCENTILE = 99  # of the scores of negatives: high scores are above it
 _LEAST_SEQUENCES = 20
-_LEAST_IN_RUNS = 2  # sequences of a candidate
+_LEAST_SHARING = 2  # sequences of a candidate
 _MOST_STEPS = 64
 
 
@@ -177,7 +177,7 @@ def find_motifs(
     second = [some.take(np.sort(order[len(order) // 2 :])) for some, order in both]
     values = first[1].scores[np.isfinite(first[1].scores)]
     threshold = float(np.percentile(values, _PERCENTILE))
-    words = compare_words(first[0], threshold, second[0], second[1], _LEAST_IN_RUNS)
+    words = compare_words(first[0], threshold, second[0], second[1], _LEAST_SHARING)
     significant = [word for word in words if word.q < options.alpha]
     candidates = sum(not np.isnan(word.q) for word in words)
     made = make_motifs(significant, first[0], first[1], threshold, options.most)

@@ -210,7 +210,7 @@ def _write_report(path: Path, found: Found, summary: dict[str, Any], pictures: l
     chosen.append(header.index("median_distance_from_centre"))
     tables = [("Motifs", [header[column] for column in chosen], [[row[column] for column in chosen] for row in rows])]
     significant = [word for word in found.words if word.q < found.alpha][:_SHOWN]
-    columns = ["word", "in runs", "positives", "negatives", "-log10 q", "-log10 q of counting"]
+    columns = ["word", "in stretches", "positives", "negatives", "-log10 q", "-log10 q of counting"]
     words = [[*word[:4], _order(word.q), _order(word.q_counting)] for word in significant]
     tables.append((f"Significant words, the first {_SHOWN}", columns, words))
     if found.matches:

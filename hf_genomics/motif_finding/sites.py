@@ -77,7 +77,7 @@ class Site(NamedTuple):
     contribution: float
 
 
-def in_runs(sequences: ScoredSequences, threshold: float, width: int) -> np.ndarray:
+def in_stretches(sequences: ScoredSequences, threshold: float, width: int) -> np.ndarray:
     """Mark the positions where sites start of which at least half lies in stretches of high scores.
 
     Args:
@@ -118,7 +118,7 @@ def refine(
         odds = log_odds(matrix, background, count)
         scores, reverse = scan(positives, odds)
         if threshold is not None:
-            scores = np.where(in_runs(positives, threshold, len(matrix)), scores, -np.inf)
+            scores = np.where(in_stretches(positives, threshold, len(matrix)), scores, -np.inf)
         best, places = best_sites(positives, scores)
         if number == 0:  # the sites of the seed itself, which may be too short to be rare
             least = float(odds.max(1).sum()) - 1e-6

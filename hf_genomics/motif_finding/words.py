@@ -23,7 +23,7 @@ class Word(NamedTuple):
 
     Attributes:
         word: the letters; its reverse complement is the same word.
-        in_runs: number of positive sequences of the first half that contain it in a stretch of high scores.
+        in_stretches: number of positive sequences of the first half that contain it in a stretch of high scores.
         positives: number of positive sequences of the second half that contain it.
         negatives: the same of the negative sequences.
         p: probability of at least as many positive sequences if the word were as frequent in both.
@@ -32,7 +32,7 @@ class Word(NamedTuple):
     """
 
     word: str
-    in_runs: int
+    in_stretches: int
     positives: int
     negatives: int
     p: float
@@ -112,16 +112,16 @@ def compare_words(
     """
     found = []
     for width in WIDTHS:
-        in_runs = count_words(candidates, width, threshold)
+        in_stretches = count_words(candidates, width, threshold)
         counts = [count_words(some, width) for some in (positives, negatives)]
-        codes = np.flatnonzero((in_runs >= least) | (counts[0] + counts[1] > 0))
-        found.append(np.stack([np.full_like(codes, width), codes, in_runs[codes], counts[0][codes], counts[1][codes]]))
-    widths, codes, in_runs, with_word, without = np.concatenate(found, 1)
+        codes = np.flatnonzero((in_stretches >= least) | (counts[0] + counts[1] > 0))
+        found.append(np.stack([np.full_like(codes, width), codes, in_stretches[codes], counts[0][codes], counts[1][codes]]))
+    widths, codes, in_stretches, with_word, without = np.concatenate(found, 1)
     p = enrichment(with_word, without, (len(positives), len(negatives)))
     q, q_counting = np.full(len(p), np.nan), np.full(len(p), np.nan)
-    for rows, column in ((in_runs >= least, q), (with_word + without > 0, q_counting)):
+    for rows, column in ((in_stretches >= least, q), (with_word + without > 0, q_counting)):
         column[rows] = false_discovery_control(p[rows]) if rows.any() else np.nan
-    order = np.lexsort([-widths, -in_runs, p])
-    numbers = zip(in_runs, with_word, without, p, q, q_counting, strict=True)
+    order = np.lexsort([-widths, -in_stretches, p])
+    numbers = zip(in_stretches, with_word, without, p, q, q_counting, strict=True)
     rows = [tuple(value.item() for value in row) for row in numbers]
     return [Word(spell(int(codes[row]), int(widths[row])), *rows[row]) for row in order]

@@ -11,7 +11,7 @@ from hf_genomics.motif_finding.sites import (
     Site,
     distances_from_centre,
     evaluate_motif,
-    in_runs,
+    in_stretches,
     make_motifs,
     refine,
     sites_of,
@@ -46,8 +46,8 @@ def test_only_sites_of_high_scores_make_the_matrix():
 
 def test_a_site_needs_half_of_its_nucleotides_in_a_run():
     some = ScoredSequences.of(["a"], [as_letters("ACGTAC")], [np.array([0, 0, 1, 1, 0, 0])])
-    assert in_runs(some, 0.5, 4).tolist() == [True, True, True, False, False, False, False]
-    assert in_runs(some, 0.5, 9).tolist() == [False] * 7
+    assert in_stretches(some, 0.5, 4).tolist() == [True, True, True, False, False, False, False]
+    assert in_stretches(some, 0.5, 9).tolist() == [False] * 7
 
 
 def test_all_words_of_one_motif_are_joined_and_the_other_half_tests_it(planted):

@@ -67,7 +67,7 @@ def test_the_planted_word_is_significant_and_all_candidates_are_corrected(plante
     words = compare_words(candidates, 1.5, positives, negatives, 2)
     tested = [word for word in words if word.q == word.q]
     assert tested[0].positives == 40 and tested[0].q < 1e-15 and canonical("GGTGACTCAT"[:8]) in {w.word for w in tested}
-    assert all(word.in_runs >= 2 for word in tested) and {len(word.word) for word in tested} == set(WIDTHS)
+    assert all(word.in_stretches >= 2 for word in tested) and {len(word.word) for word in tested} == set(WIDTHS)
     for one in tested:  # Benjamini and Hochberg, written out
         later = [word.p * len(tested) / rank for rank, word in enumerate(tested, 1) if word.p >= one.p]
         assert one.q == pytest.approx(min(1, *later, 1))
