@@ -41,6 +41,8 @@ _HOME = {
     "PredictOptions": "inference.predict",
     "explain": "interpretation.explain",
     "ExplainOptions": "interpretation.explain",
+    "motifs": "motif_finding.motifs",
+    "MotifOptions": "motif_finding.motifs",
     "convert": "sharing.dnabert",
     "to_bert": "sharing.dnabert",
     "score_variants": "variants.score_variants",

@@ -38,6 +38,7 @@ VERBS = {
     "evaluate": "score a fine-tuned model on labelled sequences",
     "predict": "predict classes or values for the sequences of a file",
     "explain": "compute how much every nucleotide contributes to a prediction, with pictures",
+    "motifs": "find the motifs that a fine-tuned model looks for",
     "score-variants": "score the variants of a VCF file, of a region or of pairs of sequences",
     "convert": "convert a DNABERT folder, or a model back to one",
     "card": "write or check the card of a model folder",

@@ -17,6 +17,7 @@ KINDS = (
     "configurations",
     "explain",
     "model_folders",
+    "motifs",
     "outputs",
     "recipes",
     "sequence_files",

@@ -50,6 +50,7 @@ FLOORS = (
     {"inference", "checks"},
     {"evaluation", "sharing", "variants"},
     {"interpretation", "training"},
+    {"motif_finding"},
     {"studies"},
     {"option_names"},
     {"options"},
