@@ -49,7 +49,7 @@ FLOORS = (
     {"labelled", "runs"},
     {"inference", "checks"},
     {"evaluation", "sharing", "variants"},
-    {"interpretation", "training"},
+    {"interpretation", "training", "embedding"},
     {"studies"},
     {"option_names"},
     {"options"},
