@@ -39,6 +39,8 @@ _HOME = {
     "evaluate": "evaluation.evaluate",
     "predict": "inference.predict",
     "PredictOptions": "inference.predict",
+    "embed": "embedding.embed",
+    "EmbedOptions": "embedding.embed",
     "explain": "interpretation.explain",
     "ExplainOptions": "interpretation.explain",
     "motifs": "motif_finding.motifs",

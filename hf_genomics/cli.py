@@ -37,6 +37,7 @@ VERBS = {
     "finetune": "fine-tune a pretrained model on labelled sequences",
     "evaluate": "score a fine-tuned model on labelled sequences",
     "predict": "predict classes or values for the sequences of a file",
+    "embed": "turn the sequences of a file into vectors, with a picture",
     "explain": "compute how much every nucleotide contributes to a prediction, with pictures",
     "motifs": "find the motifs that a fine-tuned model looks for",
     "score-variants": "score the variants of a VCF file, of a region or of pairs of sequences",

@@ -15,6 +15,7 @@ KINDS = (
     "adapters",
     "checkpoints",
     "configurations",
+    "embedding",
     "explain",
     "model_folders",
     "motifs",

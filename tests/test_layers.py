@@ -49,7 +49,7 @@ FLOORS = (
     {"labelled", "runs"},
     {"inference", "checks"},
     {"evaluation", "sharing", "variants"},
-    {"interpretation", "training"},
+    {"interpretation", "training", "embedding"},
     {"motif_finding"},
     {"studies"},
     {"option_names"},
