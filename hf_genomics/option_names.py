@@ -24,6 +24,16 @@ _FLAG = re.compile(r" with --(?P<option>\w+) (?:auto|true|false)\b")
 _LEADING = re.compile(r"(?P<dashes>--)?(?P<key>[a-z_]\w*(?:\.\w+)*)(?=[ :,])")
 _SECTION_FIRST = re.compile(r"(?P<section>[a-z_]+(?:\.[a-z_]+)*): (?P<name>[a-z_]+)(?=[ :])")
 
+#: Options that have one name in all verbs on the command line -> the keys that it may stand for; the first one counts.
+_EVERYWHERE = {
+    "output_dir": ("trainer.output_dir",),
+    "batch_size": ("trainer.per_device_train_batch_size", "options.batch_size"),
+    "rna": ("data.rna", "records.rna", "options.rna"),
+    "label_column": ("data.columns.label", "columns.label", "options.columns.label"),
+    "sequence_column": ("data.columns.sequence", "columns.sequence", "options.columns.sequence"),
+    "id_column": ("data.columns.id", "columns.id", "options.columns.id"),
+}
+
 #: Names that people know from other programs, or from earlier versions of transformers -> what they are called here.
 _ELSEWHERE = {
     "lr": "learning_rate",
@@ -89,6 +99,19 @@ _NOT_HERE = {
     "early_stopping": "runs do not stop early, but load_best_model_at_end true keeps the best model",
     "patience": "runs do not stop early, but load_best_model_at_end true keeps the best model",
 }
+
+
+def everywhere(known: Collection[str]) -> dict[str, str]:
+    """Return the options that have one name in all verbs, with their keys in a verb.
+
+    >>> everywhere(["data.rna", "data.columns.label", "model"])
+    {'rna': 'data.rna', 'label_column': 'data.columns.label'}
+
+    Args:
+        known: the keys of the verb; what is a key itself needs no other name.
+    """
+    first = {name: next((key for key in keys if key in known), None) for name, keys in _EVERYWHERE.items()}
+    return {name: key for name, key in first.items() if key is not None and name not in known}
 
 
 def suggest(key: str, known: Collection[str]) -> str:
