@@ -79,7 +79,7 @@ def help_text(parser: Any, verb: str, short: Mapping[str, str], everything: bool
     required = [action for _, actions in sections for action in actions if _is_required(action)]
     blocks = [parser.format_usage().strip(), *_wrapped(parser.description or "", width)]
     blocks += _block("required:", [_option(action, short, width) for action in required])
-    for title, actions in sorted(sections, key=lambda section: _is_of_trainer(section[1][0])):
+    for title, actions in sorted(sections, key=_floor):
         shown = sorted((action for action in actions if action not in required), key=_place)
         listed = [action for action in shown if everything or not _is_of_trainer(action) or _help_of(action)]
         lines = [_option(action, short, width) for action in listed]
@@ -98,7 +98,14 @@ def _sections(group: Any) -> Iterator[tuple[str, list[Any]]]:
     if actions:
         section = actions[0].dest.rpartition(".")[0]
         title = "options of transformers.TrainingArguments" if _is_of_trainer(actions[0]) else str(group.title)
-        yield (f"{section}: {title}:" if section not in ("", "options") else f"{title}:"), actions
+        own = {"": f"{title}:", "options": "further options:"}
+        yield own.get(section, f"{section}: {title}:"), actions
+
+
+def _floor(section: tuple[str, list[Any]]) -> int:
+    """Return where a section stands: options without a section first, those of the Trainer last."""
+    first = section[1][0]
+    return 2 if _is_of_trainer(first) else int(first.dest.rpartition(".")[0] not in ("", "options"))
 
 
 def _is_option(action: Any) -> bool:

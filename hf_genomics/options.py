@@ -139,7 +139,7 @@ def _keys_of(function: Callable[..., Any], parser: Any) -> Keys:
 
 def _other_names(keys: Keys) -> dict[str, str]:
     """Return the keys of a verb that have another name on the command line, with that name."""
-    return {key: name for name, key in keys.everywhere.items()}
+    return {key: name for name, key in keys.everywhere.items() if keys.short.get(name) != key}
 
 
 def completion_of(functions: Iterable[Callable[..., Any]]) -> str:
@@ -152,7 +152,9 @@ def completion_of(functions: Iterable[Callable[..., Any]]) -> str:
     for function in functions:
         keys = _keys_of(function, build_parser(function))
         options[keys.verb] = sorted({*keys.known, *keys.short, *keys.everywhere, "help"} - set(keys.follows))
-    cases = "\n".join(f'    {verb}) words="{" ".join(f"--{key}" for key in keys)}" ;;' for verb, keys in options.items())
+    cases = "\n".join(
+        f'    {verb}) words="{" ".join(f"--{key}" for key in keys)}" ;;' for verb, keys in options.items()
+    )
     return (
         "_hf_genomics() {\n"
         "  local word=${COMP_WORDS[COMP_CWORD]} words\n"
