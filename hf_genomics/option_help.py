@@ -16,7 +16,9 @@ from typing import Any
 EXAMPLES = {
     "download": "hf-genomics download --accessions list.tsv --output_dir genomes --email you@example.org",
     "check": "hf-genomics check recipes/data/quickstart/*.fasta.gz",
-    "prepare": "hf-genomics prepare --fasta recipes/data/quickstart/*.fasta.gz --split 0.8 0.1 0.1 --output_dir runs/store",
+    "prepare": (
+        "hf-genomics prepare --fasta recipes/data/quickstart/*.fasta.gz --split 0.8 0.1 0.1 --output_dir runs/store"
+    ),
     "train-bpe": "hf-genomics train-bpe --store runs/store --output_dir runs/bpe",
     "pretrain": "hf-genomics pretrain --config recipes/pretrain_wide_cpu.yaml --data.store runs/store",
     "finetune": (
@@ -28,14 +30,16 @@ EXAMPLES = {
         "--output_dir runs/evaluated"
     ),
     "predict": (
-        "hf-genomics predict --model model_cards/phage-150nt --input recipes/data/quickstart/NC_001422.fasta.gz --output -"
+        "hf-genomics predict --model model_cards/phage-150nt --input recipes/data/quickstart/NC_001422.fasta.gz "
+        "--output -"
     ),
     "explain": (
         "hf-genomics explain --model model_cards/phage-150nt --input recipes/data/quickstart/NC_001422.fasta.gz "
         "--output_dir runs/explained"
     ),
     "score-variants": (
-        "hf-genomics score-variants --model model_cards/virus-wide --vcf in.vcf.gz --fasta genome.fa --output scored.vcf.gz"
+        "hf-genomics score-variants --model model_cards/virus-wide --vcf in.vcf.gz --fasta genome.fa "
+        "--output scored.vcf.gz"
     ),
     "convert": "hf-genomics convert zhihan1996/DNA_bert_6 --output_dir runs/dnabert6",
     "card": "hf-genomics card runs/mine --name you/mine --license mit",
@@ -127,7 +131,7 @@ def _is_required(action: Any) -> bool:
 
 
 def _place(action: Any) -> int:
-    """Return the place of an option among those of its section: the options of the Trainer in our order, then others."""
+    """Return the place of an option in its section: the options of the Trainer in our order, then others."""
     name = action.dest.rpartition(".")[2]
     return [*TRAINER].index(name) if _is_of_trainer(action) and name in TRAINER else len(TRAINER)
 

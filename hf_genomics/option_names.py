@@ -13,7 +13,11 @@ from collections.abc import Collection, Iterable, Mapping
 from .sequence import did_you_mean
 
 #: Sections that hold the same options in different verbs; "" stands for options without a section.
-_SAME = (("trainer", "pretraining", "finetuning"), ("data.columns", "columns"), ("data", "splits", "records", ""))
+_SAME = (
+    ("trainer", "pretraining", "finetuning"),
+    ("data.columns", "columns", "options.columns"),
+    ("data", "splits", "records", "", "options"),
+)
 _SECTIONS = sorted({name for names in _SAME for name in names if name}, key=len, reverse=True)
 #: A key with its section, or an option; neither part of a path nor of a file's name.
 _KEY = re.compile(
@@ -172,7 +176,8 @@ def names_here(key: str, known: Collection[str]) -> list[str]:
     if name == "output_dir" and name in known:
         return [name]
     same = next((names for names in _SAME if section in names), ())
-    return [other for other in (f"{place}.{name}".lstrip(".") for place in same) if other in known]
+    found = [other for other in (f"{place}.{name}".lstrip(".") for place in same) if other in known]
+    return [other.removeprefix("options.") for other in found]  # users need not write this section
 
 
 def explain(message: str, known: Collection[str], origins: Mapping[str, str], values: Collection[str] = ()) -> str:
