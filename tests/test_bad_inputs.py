@@ -16,6 +16,7 @@ KINDS = (
     "checkpoints",
     "configurations",
     "explain",
+    "genome_tables",
     "model_folders",
     "outputs",
     "recipes",
