@@ -157,7 +157,7 @@ def predict(
     windows = read_windows(input, network, tokenizer, columns, options.rna)
     if plan.kind:
         windows = check_names(windows, source_name(input), plan.kind == "bigwig")
-    unscored = Unscored(source_name(input), _noun(input), options.strict)
+    unscored = Unscored(source_name(input), noun_of(input), options.strict)
     with GrowingTable(target, plan.header, settings, resume, plan.start_column, plan.is_per_window) as table:
         remaining = _remaining(windows, table, plan.is_per_window)
         for row in plan.rows(network, tokenizer, remaining, batch_size, unscored):
@@ -296,7 +296,12 @@ def prediction_rows(
 
 
 def read_windows(
-    source: Source, model: PreTrainedModel, tokenizer: KmerTokenizer, columns: Columns, rna: bool
+    source: Source,
+    model: PreTrainedModel,
+    tokenizer: KmerTokenizer,
+    columns: Columns,
+    rna: bool,
+    verb: str = "predict",
 ) -> Iterator[Window]:
     """Iterate over the windows of a file while it is read; on a terminal, a progress bar counts the bytes read.
 
@@ -308,21 +313,22 @@ def read_windows(
         tokenizer: tokenizer of the model.
         columns: names of the columns, if the file is a table.
         rna: read U as T.
+        verb: name of the progress bar.
 
     Raises:
         InputError: if the file cannot be read, or no sequence is DNA.
     """
-    windows = examined(_cut_windows(source, model, tokenizer, columns, rna))
-    return check_alphabet(windows, source_name(source), _noun(source))
+    windows = examined(_cut_windows(source, model, tokenizer, columns, rna, verb))
+    return check_alphabet(windows, source_name(source), noun_of(source))
 
 
 def _cut_windows(
-    source: Source, model: PreTrainedModel, tokenizer: KmerTokenizer, columns: Columns, rna: bool
+    source: Source, model: PreTrainedModel, tokenizer: KmerTokenizer, columns: Columns, rna: bool, verb: str
 ) -> Iterator[Window]:
     """Iterate over the windows of a file; see `read_windows`."""
     is_file = isinstance(source, str | PathLike)
     size = os.path.getsize(source) if is_file and os.path.isfile(source) else None
-    with progress_bar(logger, "predict", "B", size) as bar:
+    with progress_bar(logger, verb, "B", size) as bar:
 
         def watch(content: memoryview) -> None:
             bar.update(len(content))
@@ -339,7 +345,7 @@ def _cut_windows(
             first += len(examples)
 
 
-def _noun(source: Source) -> str:
+def noun_of(source: Source) -> str:
     """Return what a sequence of a source is called in messages."""
     is_file = isinstance(source, str | PathLike)
     return "record" if is_file and Path(source).exists() and kind_of(source) == "sequences" else "data row"
