@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from ..checks.leaks import drop_leaks, find_leaks, warn_of_leaks
 from ..checks.meaning import describe_labels, task_facts
 from ..errors import InputError
 from ..inference.adapters import ADAPTER_CONFIG, base_of
@@ -26,7 +27,6 @@ from ..labelled.task import Task
 from ..sequence import did_you_mean
 from .baseline import Baseline, baseline_predictions, check_baselines
 from .explained_scores import explain_classification, explain_columns
-from .leaks import drop_leaks, find_leaks, warn_of_leaks
 from .metrics import (
     SCORES,
     SequenceClassificationMetrics,

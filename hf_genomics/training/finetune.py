@@ -24,7 +24,9 @@ from transformers import (
 )
 
 from ..batches.sequences import DataCollatorForSequences
+from ..checks.leaks import drop_leaks, find_leaks, warn_of_leaks
 from ..checks.meaning import describe_labels, label_warnings, rarer_class, task_facts
+from ..checks.splits import log_split, split_table
 from ..configuration_kmer_bert import HierarchicalKmerBertConfig, KmerBertConfig
 from ..errors import InputError
 from ..evaluation.baseline import Baseline, baseline_predictions, check_baselines
@@ -37,10 +39,8 @@ from ..evaluation.evaluate import (
     score_predictions,
 )
 from ..evaluation.explained_scores import undefined_by_classes, undefined_by_columns
-from ..evaluation.leaks import drop_leaks, find_leaks, warn_of_leaks
 from ..evaluation.metrics import SCORES, compute_metrics_for
 from ..evaluation.pictures import plot_loss
-from ..evaluation.splits import log_split, split_table
 from ..inference.adapters import base_of
 from ..inference.loading import check_finite, load_config, load_tokenizer, no_load_report, readable
 from ..inference.predictions import Predictions
