@@ -12,6 +12,7 @@ import numpy as np
 
 from ..checks.leaks import drop_leaks, find_leaks, warn_of_leaks
 from ..checks.meaning import describe_labels, task_facts
+from ..checks.splits import split_table
 from ..errors import InputError
 from ..inference.adapters import ADAPTER_CONFIG, base_of
 from ..inference.loading import load_classifier, task_of
@@ -36,7 +37,6 @@ from .metrics import (
     scores_per_column,
 )
 from .pictures import plot_confusion, plot_roc_pr
-from .splits import split_table
 
 logger = logging.getLogger(__name__)
 
