@@ -31,6 +31,8 @@ _HOME = {
     "WindowSampling": "genomes.sampling",
     "download": "downloads.download",
     "check": "checks.check",
+    "table": "genome_tables.table",
+    "FeatureRules": "genome_tables.features",
     "prepare": "genomes.store",
     "kmers_side_by_side": "training.bpe",
     "train_bpe": "training.bpe",

@@ -31,6 +31,7 @@ from .stopping import stop_at_signals
 VERBS = {
     "download": "fetch genomes from NCBI by accession",
     "check": "describe sequence files or tables, and list everything that would be rejected",
+    "table": "turn the features of a genome into a table of labelled sequences, with matched negatives",
     "prepare": "turn sequence files into a genome store",
     "train-bpe": "train a byte-pair encoding on a genome store",
     "pretrain": "pretrain a model on a genome store",

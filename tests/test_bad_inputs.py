@@ -17,6 +17,7 @@ KINDS = (
     "configurations",
     "embedding",
     "explain",
+    "genome_tables",
     "model_folders",
     "motifs",
     "outputs",

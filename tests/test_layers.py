@@ -46,7 +46,7 @@ FLOORS = (
     {"io", "batches"},
     {"sequence_files"},
     {"genomes", "downloads", "reports"},
-    {"labelled", "runs"},
+    {"labelled", "runs", "genome_tables"},
     {"inference", "checks"},
     {"evaluation", "sharing", "variants"},
     {"interpretation", "training", "embedding"},

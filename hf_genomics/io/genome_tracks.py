@@ -33,6 +33,7 @@ class Region(NamedTuple):
         strand: "+" or "-"; "." if it has none.
         name: name of a gene or region, possibly empty.
         line: number of the line in the file, from 1; 0 if it comes from no file.
+        kind: type of a GFF line or GenBank feature, such as "CDS"; empty in BED.
     """
 
     contig: str
@@ -41,6 +42,7 @@ class Region(NamedTuple):
     strand: str = "."
     name: str = ""
     line: int = 0
+    kind: str = ""
 
 
 class Stretch(NamedTuple):
@@ -234,6 +236,27 @@ def read_bed(path: str | PathLike[str], *, blanks: bool = False) -> list[Region]
     return regions
 
 
+def read_gff(path: str | PathLike[str]) -> list[Region]:
+    """Read the features of a GFF or GTF file, plain or gzipped, each with its type as ``kind``.
+
+    Args:
+        path: the file; a FASTA part at its end is ignored.
+
+    Raises:
+        InputError: if the file cannot be read or holds no feature; or naming the line that is not a feature.
+    """
+
+    def row(fields: list[str], where: str, line: int) -> Region:
+        if len(fields) != 9:
+            raise InputError(f"{where}: {len(fields)} of 9 columns; a GFF line has nine, separated by tabs")
+        return _gff_row(fields, where, line)
+
+    features = list(_rows(path, row))
+    if not features:
+        raise InputError(f"{path}: no feature in this file; a GFF line has nine columns, separated by tabs")
+    return features
+
+
 def read_genes(path: str | PathLike[str]) -> list[Region]:
     """Read genes from a BED or GFF/GTF file, plain or gzipped; of GFF, lines of type "gene" or, without any, "CDS".
 
@@ -414,7 +437,7 @@ def _gff_row(fields: list[str], where: str, line: int) -> Region:
         )
     tags = dict(re.findall(r'(?:^|;)\s*(\w+)[= ]"?([^;"]*)', fields[8]))
     name = next((tags[tag] for tag in _NAME_TAGS if tag in tags), "")
-    return Region(fields[0], start - 1, end, fields[6] if fields[6] in "+-" else ".", name, line)
+    return Region(fields[0], start - 1, end, fields[6] if fields[6] in "+-" else ".", name, line, fields[2])
 
 
 def _number(text: str, what: str, where: str) -> int:

@@ -20,6 +20,7 @@ from hf_genomics.io.genome_tracks import (
     read_bed,
     read_bedgraph,
     read_genes,
+    read_gff,
     read_sizes,
     read_values,
     runs_of,
@@ -214,3 +215,12 @@ def test_bedgraph_needs_a_number_in_column_4(tmp_path):
     for text in ("a\t1\t3\n", "a\t1\t3\tx\n"):
         with pytest.raises(InputError, match="column 4"):
             read_bedgraph(write(tmp_path / "x", text))
+
+
+def test_every_feature_of_gff_has_its_type_and_a_line_without_nine_columns_is_named(tmp_path):
+    path = write(tmp_path / "x.gff", "##gff-version 3\nc\tx\tCDS\t3\t9\t.\t-\t0\tgene=a\n##FASTA\n>c\nACGT\n")
+    assert read_gff(path) == [Region("c", 2, 9, "-", "a", 2, "CDS")]
+    with pytest.raises(InputError, match=r"y\.gff, line 1: 3 of 9 columns"):
+        read_gff(write(tmp_path / "y.gff", "c\t1\t9\n"))
+    with pytest.raises(InputError, match="no feature"):
+        read_gff(write(tmp_path / "z.gff", "# nothing\n"))
