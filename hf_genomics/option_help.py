@@ -33,11 +33,19 @@ EXAMPLES = {
         "hf-genomics predict --model model_cards/phage-150nt --input recipes/data/quickstart/NC_001422.fasta.gz "
         "--output -"
     ),
+    "embed": (
+        "hf-genomics embed --model model_cards/virus-wide --input recipes/data/windows_test.csv --color label "
+        "--output runs/vectors.parquet"
+    ),
     "explain": (
         "hf-genomics explain --model model_cards/phage-150nt --input recipes/data/quickstart/NC_001422.fasta.gz "
         "--output_dir runs/explained"
     ),
     "motifs": "hf-genomics motifs --model runs/ctcf --input peaks.fa --target peak --output_dir runs/ctcf_motifs",
+    "region-picture": (
+        "hf-genomics region-picture --region NC_001422.1:1-1000 --scores runs/explained/scores.bedgraph "
+        "--output runs/region.png"
+    ),
     "score-variants": (
         "hf-genomics score-variants --model model_cards/virus-wide --vcf in.vcf.gz --fasta genome.fa "
         "--output scored.vcf.gz"
