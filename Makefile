@@ -7,7 +7,7 @@ TEST_ENV := TOKENIZERS_PARALLELISM=false HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1
 PYTEST := $(TEST_ENV) $(BIN)/python -m pytest -n 2
 
 .DEFAULT_GOAL := help
-.PHONY: help install quickstart test test-slow test-newest test-lowest conformance fuzz fuzz-folders kill9 bench lint audit
+.PHONY: help install quickstart test test-slow test-newest test-lowest conformance fuzz fuzz-folders kill9 bench cards lint audit
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -65,6 +65,9 @@ bench: .venv/.installed ## print the measured speeds, as ratios in one run (abou
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/scaling.py
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/predict.py --mnt 1 20
 	$(BIN)/python benchmarks/train_step.py --rounds 1 --steps 2
+
+cards: .venv/.installed ## copy the package's code into the bundled models, after that code has changed
+	$(BIN)/python model_cards/renew_code.py
 
 lint: .venv/.installed-dev ## check style, types and the rules of security
 	$(BIN)/ruff check .

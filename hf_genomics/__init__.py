@@ -38,6 +38,7 @@ _HOME = {
     "finetune": "training.finetune",
     "evaluate": "evaluation.evaluate",
     "predict": "inference.predict",
+    "PredictOptions": "inference.predict",
     "explain": "interpretation.explain",
     "ExplainOptions": "interpretation.explain",
     "convert": "sharing.dnabert",

@@ -88,7 +88,7 @@ class Keys(NamedTuple):
 
     def current(self, key: str, where: str) -> str:
         """Return the full and current name of a key; log a warning for a name of version 0.1."""
-        if key not in self.former:
+        if key in self.short or key not in self.former:
             return self.short.get(key, key)
         new = self.former[key]
         logger.warning("%s: %r is called %r now; the old key will be removed in version 0.3", where, key, new)

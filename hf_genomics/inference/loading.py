@@ -135,10 +135,7 @@ def load_classifier(name: str) -> tuple[PreTrainedModel, KmerTokenizer]:
     config, base = load_config(name), base_of(name)
     auto = _auto_class(name, config, base)
     if base is not None:
-        with readable(base), no_load_report():
-            model = auto.from_pretrained(base, config=config)
-            check_finite(model.state_dict().items(), base)
-            model = add_adapter(model, name).eval()
+        model = add_adapter(_load_base(auto, base, config), name).eval()
         check_finite(model.state_dict().items(), name)
         return model, _tokenizer_beside(name, config)
     with readable(name), no_load_report():
@@ -164,10 +161,33 @@ def load_merged(name: str) -> tuple[PreTrainedModel, KmerTokenizer]:
     """
     config, base = load_config(name), base_of(name)
     auto = _auto_class(name, config, base)
-    with readable(base or name), no_load_report():
-        model = merge_adapter(auto.from_pretrained(base, config=config), name)
+    model = merge_adapter(_load_base(auto, base or name, config), name)
     check_finite(model.state_dict().items(), name)
     return model, _tokenizer_beside(name, config)
+
+
+def _load_base(auto: Any, base: str, config: KmerBertConfig) -> PreTrainedModel:
+    """Load the base model of an adapter; a head of another size is replaced by the adapter's.
+
+    Args:
+        auto: Auto class of the model.
+        base: folder or Hub name of the base model.
+        config: configuration of the adapted model.
+
+    Raises:
+        InputError: if the base model cannot be loaded, or a weight of its encoder has another size.
+    """
+    with readable(base), no_load_report():
+        model, info = auto.from_pretrained(base, config=config, output_loading_info=True, ignore_mismatched_sizes=True)
+        check_encoder_complete(model, info["missing_keys"], base)
+        check_finite(model.state_dict().items(), base)
+    for name, found, expected in sorted(info["mismatched_keys"]):
+        if name.startswith("bert.") and ".pooler." not in name:
+            raise InputError(
+                f"{base}: {name} is {tuple(found)}, but {tuple(expected)} in the model that the adapter changes; name "
+                "that model in base_model_name_or_path"
+            )
+    return model
 
 
 def _folder_with(name: str, file: str) -> str:

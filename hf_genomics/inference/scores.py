@@ -30,7 +30,7 @@ from ..errors import InputError
 from ..labelled.sequences import LabelledSequences
 from ..sequence import as_letters
 from ..tokenization_kmer import KmerTokenizer
-from .problems import OVERFLOW, UNKNOWN, Problem, Unscored, known_tokens, problem_of
+from .problems import OVERFLOW, UNKNOWN, Problem, Unscored, examined, known_tokens, problem_of
 from .windows import Window, collator_for, problem_before_reading, windows_of_examples
 
 _BUFFER_NT = 1 << 20  # nt of the windows that are sorted by length together
@@ -147,7 +147,7 @@ def _score_in_memory(
     """Score the windows of examples, showing a progress bar if stderr is a terminal."""
     unscored = Unscored(examples.source, "row", strict=False)
     with tqdm(total=sum(map(len, examples.sequences)), desc="predict", unit="nt", unit_scale=True, disable=None) as bar:
-        windows = windows_of_examples(examples, model, tokenizer)
+        windows = examined(windows_of_examples(examples, model, tokenizer))
         for window, scores in unscored.watch(score_windows(model, tokenizer, windows, batch_size)):
             yield window, scores
             bar.update(len(window.row["sequence"]))

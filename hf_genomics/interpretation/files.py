@@ -21,7 +21,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ..inference.growing_table import check_settings
-from ..io.genome_tracks import Region, Stretch, merge_stretches, place_of, write_bedgraph, write_bigwig
+from ..io.genome_tracks import Region, Stretch, column_of, merge_stretches, place_of, write_bedgraph, write_bigwig
 from ..io.writing import write_json, write_tsv
 from ..sequence import COMPLEMENT, as_letters
 from .scoring import Explanation
@@ -215,16 +215,12 @@ def write_tracks(folder: Path, placed: Placed, sizes: dict[str, int] | None) -> 
         placed: the explanations.
         sizes: length of each contig; None if they are not known.
     """
-
-    def scores() -> Iterator[Stretch]:
-        return (one._replace(values=one.values[:, 1]) for one in placed.stretches())
-
     with open(folder / "scores.bedgraph", "w", encoding="utf-8", newline="\n") as file:
-        write_bedgraph(file, scores())
+        write_bedgraph(file, column_of(placed.stretches(), 1))
     if sizes is not None:
         used = dict.fromkeys(region.contig for region in placed.regions)
         ordered = {contig: sizes[contig] for contig in used} | sizes
-        write_bigwig(folder / "scores.bw", scores(), ordered)
+        write_bigwig(folder / "scores.bw", column_of(placed.stretches(), 1), ordered)
 
 
 def write_parquet(path: Path, placed: Placed) -> None:

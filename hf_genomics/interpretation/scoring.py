@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from ..genomes.shuffling import dinucleotide_shuffle
 from ..inference.scores import ready
 from ..inference.windows import Window, collator_for, parts_of
 from ..sequence import CLS_ID, MASK_ID, SEP_ID, UNK_ID
@@ -27,7 +28,7 @@ from .nucleotides import (
     one_hot,
     spread_sum,
 )
-from .substitutions import dinucleotide_shuffle, ism, occlusion
+from .substitutions import ism, occlusion
 from .targets import TargetFunction, choose_targets, read_targets
 
 Method: TypeAlias = Literal["ig", "attention", "rollout", "occlusion", "ism", "nt_ig"]

@@ -1,4 +1,4 @@
-"""Compute how the output changes with the sequence: occlusion, saturation mutagenesis, and shuffled sequences."""
+"""Compute how the output changes with the sequence: occlusion and saturation mutagenesis."""
 
 from __future__ import annotations
 
@@ -75,46 +75,3 @@ def occlusion(
         rows.reshape(len(here), -1)[np.arange(len(here)), here] = mask_id
         falls.flat[here] = reference - func(rows)
     return reference, falls
-
-
-def dinucleotide_shuffle(letters: np.ndarray, random: np.random.Generator) -> np.ndarray:
-    """Shuffle a sequence so that it keeps the number of every pair of neighbouring letters.
-
-    Args:
-        letters: uint8 (nt,); soft-masked letters count as their capitals.
-        random: source of random numbers.
-
-    Returns:
-        uint8 (nt,), with the first and the last letter of the sequence.
-
-    Source: Altschul and Erickson 1985: a random Euler path; the last exits of the letters form a tree to the last one.
-    """
-    letters = letters & 0xDF
-    if len(letters) < 3:
-        return letters
-    exits = {int(letter): letters[1:][letters[:-1] == letter] for letter in np.unique(letters[:-1])}
-    last = int(letters[-1])
-    while True:
-        tree = {letter: int(random.choice(follow)) for letter, follow in exits.items() if letter != last}
-        if all(_reaches(letter, last, tree) for letter in tree):
-            break
-    queues = {}
-    for letter, follow in exits.items():
-        follow = random.permutation(follow)
-        if letter in tree:  # its last exit is the one in the tree
-            at = int(np.flatnonzero(follow == tree[letter])[0])
-            follow[[at, -1]] = follow[[-1, at]]
-        queues[letter] = iter(follow.tolist())
-    shuffled = [int(letters[0])]
-    while len(shuffled) < len(letters):
-        shuffled.append(next(queues[shuffled[-1]]))
-    return np.array(shuffled, np.uint8)
-
-
-def _reaches(letter: int, last: int, tree: dict[int, int]) -> bool:
-    """Check that the exits in a tree lead from a letter to the last one."""
-    for _ in range(len(tree) + 1):
-        if letter == last:
-            return True
-        letter = tree[letter]
-    return False

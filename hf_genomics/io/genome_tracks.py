@@ -106,34 +106,60 @@ def merge_stretches(stretches: Iterable[Stretch]) -> Iterator[Stretch]:
 
 
 def _mean_of(group: list[Stretch]) -> Stretch:
-    """Return the mean of stretches that overlap."""
+    """Return the mean of stretches that overlap; NaN counts only where all are NaN."""
     if len(group) == 1:
         return group[0]
     start, end = group[0].start, max(one.end for one in group)
     total = np.zeros((end - start, *group[0].values.shape[1:]))
-    count = np.zeros((end - start, *[1] * (group[0].values.ndim - 1)))
+    count = np.zeros_like(total)
     for one in group:
-        total[one.start - start : one.end - start] += one.values
-        count[one.start - start : one.end - start] += 1
-    return Stretch(group[0].contig, start, total / count)
+        known = ~np.isnan(one.values)
+        total[one.start - start : one.end - start] += np.where(known, one.values, 0)
+        count[one.start - start : one.end - start] += known
+    return Stretch(group[0].contig, start, np.where(count > 0, total, np.nan) / np.maximum(count, 1))
+
+
+def column_of(stretches: Iterable[Stretch], number: int) -> Iterator[Stretch]:
+    """Iterate over stretches with one column of their values only."""
+    return (one._replace(values=one.values[:, number]) for one in stretches)
 
 
 # Writing.
 
 
+def runs_of(values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Find the runs of equal values; NaN is left out.
+
+    >>> [column.tolist() for column in runs_of(np.array([2.0, 2.0, np.nan, 3.0]))]
+    [[0, 3], [2, 4], [2.0, 3.0]]
+
+    Args:
+        values: float32 or float64 (nt,).
+
+    Returns:
+        The start and the end (0-based, half-open) and the value of each run.
+    """
+    if not len(values):
+        return np.zeros(0, np.int64), np.zeros(0, np.int64), values
+    starts = np.concatenate([[0], np.flatnonzero(np.diff(values)) + 1])  # between NaNs the difference is NaN: a new run
+    ends = np.append(starts[1:], len(values))
+    known = ~np.isnan(values[starts])
+    return starts[known], ends[known], values[starts[known]]
+
+
 def write_bedgraph(file: TextIO, stretches: Iterable[Stretch]) -> None:
-    """Write scores as bedGraph: contig, start, end, value; neighbours of equal value share a line.
+    """Write scores as bedGraph: contig, start, end, value; neighbours of equal value share a line, NaN has none.
 
     Args:
         file: open file.
         stretches: without overlaps, values (nt,).
     """
     for contig, start, values in stretches:
-        values = np.asarray(values, np.float32)
-        bounds = np.concatenate([[0], np.flatnonzero(np.diff(values)) + 1, [len(values)]])
-        name = re.sub(r"\s", "_", contig)  # blanks separate columns
-        for begin, end in zip(bounds[:-1].tolist(), bounds[1:].tolist(), strict=True):
-            file.write(f"{name}\t{start + begin}\t{start + end}\t{values[begin]:.7g}\n")
+        name = _without_blanks(contig)
+        for begin, end, value in zip(
+            *(column.tolist() for column in runs_of(np.asarray(values, np.float32))), strict=True
+        ):
+            file.write(f"{name}\t{start + begin}\t{start + end}\t{value:.7g}\n")
 
 
 def write_bigwig(path: Path, stretches: Iterable[Stretch], sizes: Mapping[str, int]) -> None:
@@ -141,7 +167,8 @@ def write_bigwig(path: Path, stretches: Iterable[Stretch], sizes: Mapping[str, i
 
     Args:
         path: the file.
-        stretches: without overlaps, values (nt,), sorted by the order of the contigs in ``sizes`` and by start.
+        stretches: without overlaps, values (nt,), sorted by the order of the contigs in ``sizes`` and by start; NaN is
+            left out.
         sizes: length of each contig in nt.
     """
     import pyBigWig
@@ -151,7 +178,35 @@ def write_bigwig(path: Path, stretches: Iterable[Stretch], sizes: Mapping[str, i
         for contig, start, values in stretches:
             for begin in range(0, len(values), _STEP):
                 part = np.asarray(values[begin : begin + _STEP], np.float64)
-                file.addEntries(contig, start + begin, values=part, span=1, step=1)
+                first = start + begin
+                starts, ends, scores = runs_of(part)
+                if len(starts) > len(part) / 3 and not np.isnan(part).any():
+                    file.addEntries(contig, first, values=part, span=1, step=1)
+                elif len(starts):  # fewer, longer intervals
+                    places = (first + starts).tolist()
+                    file.addEntries(
+                        [contig] * len(places), places, ends=(first + ends).tolist(), values=scores.tolist()
+                    )
+
+
+def write_bed(file: TextIO, intervals: Iterable[tuple[Region, float]], colors: Mapping[str, str]) -> None:
+    """Write named intervals as BED with nine columns: the score is 1000 times the probability, colours are by name.
+
+    Args:
+        file: open file.
+        intervals: places, and the probability of each place's name.
+        colors: name -> colour, "#rrggbb".
+    """
+    for place, probability in intervals:
+        rgb = ",".join(str(int(colors[place.name][at : at + 2], 16)) for at in (1, 3, 5))
+        cells = [_without_blanks(place.contig), place.start, place.end, re.sub(r"\s", " ", place.name)]
+        cells += [round(1000 * probability), place.strand, place.start, place.end, rgb]
+        file.write("\t".join(map(str, cells)) + "\n")
+
+
+def _without_blanks(contig: str) -> str:
+    """Return the name of a contig without blanks, which separate columns in text files."""
+    return re.sub(r"\s", "_", contig)
 
 
 # Reading.

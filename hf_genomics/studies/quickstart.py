@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from ..errors import InputError
 from ..genomes.sampling import WindowSampling
 from ..genomes.splits import split_regions
 from ..genomes.store import prepare
-from ..inference.loading import load_classifier
+from ..inference.loading import load_classifier, load_tokenizer
 from ..inference.scores import predict_scores
 from ..io.writing import check_output, write_json
 from ..labelled.data import LabelledData
@@ -41,6 +41,8 @@ logger = logging.getLogger(__name__)
 
 #: Shares of each genome in its training, validation and test region.
 SHARES = (0.6, 0.15, 0.25)
+#: Name of the same model from random weights in the table of scores.
+TWIN = "the same model without pretraining"
 
 
 @dataclass(frozen=True)
@@ -68,13 +70,16 @@ def quickstart(
     windows: WindowSampling,
     pretraining: PretrainingArguments,
     finetuning: TrainingArguments,
+    pretrained: str | None = None,
 ) -> dict[str, Any]:
     """Run every verb to distinguish phages: prepare, pretrain, fine-tune, evaluate, reload in a new process, predict.
 
     Every genome is cut into a training, a validation and a test region, with a gap of one window between neighbouring
-    regions.
+    regions. With a model that is pretrained already, the same model from random weights (its twin) is fine-tuned too,
+    so that the report shows what pretraining gained.
 
-    Writes to ``output_dir``: store, pretrained, model, metrics.json, predictions.tsv, pictures and report.html.
+    Writes to ``output_dir``: store, pretrained (or twin), model, metrics.json, predictions.tsv, pictures and
+    report.html.
 
     Args:
         data: genomes, and the windows to classify.
@@ -85,6 +90,8 @@ def quickstart(
         windows: windows to pretrain on, as in ``pretrain``.
         pretraining: options of the pretraining run.
         finetuning: transformers.TrainingArguments of the fine-tuning run.
+        pretrained: folder of a pretrained model to start from, such as model_cards/virus-wide; without it, a model is
+            pretrained here, with the options above.
 
     Returns:
         The scores of the model and of each baseline on the test windows.
@@ -102,24 +109,35 @@ def quickstart(
     logger.info("1/5 genomes into regions, regions into a store")
     fasta, metadata = write_regions(source, folder, gap=data.length)
     store = prepare([str(fasta)], str(folder / "store"), str(metadata), overwrite=True)
-    logger.info("2/5 pretraining on unlabelled windows")
+    logger.info("2/5 pretraining on unlabelled windows" if pretrained is None else f"2/5 starting from {pretrained}")
     pretraining.output_dir, finetuning.output_dir = str(folder / "pretrained"), str(folder / "model")
-    pretrained = pretrain(
-        PretrainingData(str(store.path)), pretraining, tokenizer, model, masking, windows, overwrite=True
-    )
+    unlabelled, before = PretrainingData(str(store.path)), None
+    if pretrained is None:
+        before = pretrain(unlabelled, pretraining, tokenizer, model, masking, windows, overwrite=True)
     logger.info("3/5 fine-tuning: phage or not from %d nt", data.length)
     cut = LabelledWindows(data.length, data.train_step, per_genome=10**6, test_per_genome=200)
-    labelled, head = LabelledData(store=str(store.path), windows=cut), Head(rc_probability=0.5)
-    tuned = finetune(pretraining.output_dir, labelled, finetuning, head, positive="phage", overwrite=True)
+    labelled = LabelledData(store=str(store.path), windows=cut)
+    head = Head(rc_probability=0.5, pooling=model.classifier_pooling)
+    start = pretrained or pretraining.output_dir
+    tuned = finetune(start, labelled, finetuning, head, positive="phage", overwrite=True)
+    if pretrained is not None:
+        tuned["baselines"] = {TWIN: _score_of_twin(start, labelled, finetuning, head)} | tuned["baselines"]
     logger.info("4/5 the saved model, loaded by AutoModel in a new process, predicts the test windows")
-    test = labelled.require("test", tokenizer.k, why="there is nothing to predict")
-    results = _results(pretrained, tuned, test)
+    test = labelled.require("test", load_tokenizer(start).k, why="there is nothing to predict")
+    results = _results(before, tuned, test) | {"started_from": pretrained}
     results["largest_difference_after_reload"] = _predict_in_new_process(folder, test)
     results["minutes"] = (time.monotonic() - begin) / 60
     logger.info("5/5 report")
     _write_results(folder, results, metadata, data.length)
     error = {"standard error of a macro recall": results["macro_recall_standard_error"]}
     return {"KmerBert": tuned["test"], **tuned["baselines"], **error, "report": str(folder / "report.html")}
+
+
+def _score_of_twin(pretrained: str, data: LabelledData, finetuning: TrainingArguments, head: Head) -> dict[str, Any]:
+    """Fine-tune the same model from random weights, with the same options, and return its scores on the test split."""
+    arguments = replace(finetuning, output_dir=str(Path(finetuning.output_dir).with_name("twin")))
+    twin = replace(head, from_scratch=True)
+    return finetune(pretrained, data, arguments, twin, positive="phage", baseline_k=0, overwrite=True)["test"]
 
 
 def _check_folder(folder: Path, source: Path) -> None:
@@ -175,8 +193,8 @@ def macro_recall_error(macro_recall: float, labels: np.ndarray) -> float:
     return float(np.sqrt(macro_recall * (1 - macro_recall) * (1 / counts).sum()) / len(counts))
 
 
-def _results(pretrained: dict[str, Any], tuned: dict[str, Any], test: LabelledSequences) -> dict[str, Any]:
-    """Collect the numbers of the pretraining run and the fine-tuning run."""
+def _results(pretrained: dict[str, Any] | None, tuned: dict[str, Any], test: LabelledSequences) -> dict[str, Any]:
+    """Collect the numbers of the pretraining run, if there was one, and of the fine-tuning run."""
     return {
         "pretraining": pretrained,
         "test": tuned["test"],
@@ -212,10 +230,16 @@ def _write_results(folder: Path, results: dict[str, Any], metadata: Path, length
     """Write the numbers, the pictures and the report."""
     for picture in ("roc_pr.png", "confusion.png"):
         shutil.copyfile(folder / "model" / picture, folder / picture)
-    shutil.copyfile(folder / "pretrained" / "loss.png", folder / "loss.png")
+    pretrained_here = results["started_from"] is None
+    shutil.copyfile(folder / ("pretrained" if pretrained_here else "model") / "loss.png", folder / "loss.png")
     write_json(folder / "metrics.json", results)
     on_test = "on the test windows"
-    loss = "Left: the loss on masked tokens (a guess among all 6-mers has 8.32). Right: the share predicted correctly"
+    loss = "Fine-tuning: the loss."
+    if pretrained_here:
+        loss = (
+            "Pretraining. Left: the loss on masked tokens (a guess among all 6-mers has 8.32). Right: the share "
+            "predicted correctly in validation."
+        )
     write_report(
         folder / "report.html",
         title="hf_genomics quickstart: phage or not?",
@@ -227,14 +251,15 @@ def _write_results(folder: Path, results: dict[str, Any], metadata: Path, length
         pictures=[
             (f"ROC and precision-recall {on_test}, of the model and the 4-mer baseline.", folder / "roc_pr.png"),
             (f"Confusion matrix {on_test}.", folder / "confusion.png"),
-            (f"Pretraining. {loss} in validation.", folder / "loss.png"),
+            (loss, folder / "loss.png"),
         ],
     )
 
 
 def _score_table(results: dict[str, Any]) -> tuple[list[str], list[list[Any]]]:
     """Return header and rows of the scores: the model, then the baselines, the majority class last."""
-    scores = {"KmerBert (this model)": results["test"]} | dict(sorted(results["baselines"].items()))
+    baselines = sorted(results["baselines"].items(), key=lambda item: (item[0] == "majority", item[0]))
+    scores = {"KmerBert (this model)": results["test"]} | dict(baselines)
     names = ["accuracy", "macro_recall", "f1", "mcc", "auroc", "auprc"]
     header = ["model", "accuracy", "macro recall", "F1", "MCC", "AUROC", "AUPRC"]
     return header, [[title, *(score[name] for name in names)] for title, score in scores.items()]
@@ -251,26 +276,52 @@ def _genome_table(metadata: Path) -> tuple[list[str], list[list[Any]]]:
 
 def _summary(results: dict[str, Any], length: int) -> list[str]:
     """Write the paragraphs of the report: the result, what it is worth, how it was obtained, and what comes next."""
-    test, pre = results["test"], results["pretraining"]
+    test = results["test"]
     kmers = next(score for name, score in results["baselines"].items() if "mer" in name)
     return [
-        "A KmerBert pretrained and fine-tuned here, on your machine, distinguishes phage DNA from other DNA in "
-        f"{length}-nt windows with a macro recall of {test['macro_recall']:.1%} on {results['test_windows']} windows "
-        "it has not seen. "
-        f"Logistic regression on counts of 4-mers has {kmers['macro_recall']:.1%}, a guess 50%.",
+        f"{_origin(results)} distinguishes phage DNA from other DNA in {length}-nt windows with a macro recall of "
+        f"{test['macro_recall']:.1%} on {results['test_windows']} windows it has not seen labelled. "
+        f"Logistic regression on counts of 4-mers has {kmers['macro_recall']:.1%}, a guess 50%.{_gain(results)}",
         "Macro recall is the mean of two shares: the share of phage windows predicted as phage, and the share of other "
         "windows predicted as other. On so few windows it is accurate to about "
         f"± {196 * results['macro_recall_standard_error']:.0f} points (95%), and another seed changes it by some "
         "points: models that differ by less are about equal. AUROC, the probability that a phage window ranks above "
         f"another window, is {test['auroc']:.3f} against {kmers['auroc']:.3f}.",
-        "This is a demonstration. A model of a million parameters saw a handful of genomes for minutes, and test "
-        "regions come from the same genomes as training regions (never overlapping, one window apart), so it may "
-        "recognise genomes rather than phages. So little DNA cannot show what pretraining gains: see the study with "
-        "whole genomes held out in docs/results.md.",
-        f"Pretraining: {pre['parameters']:,} parameters, {pre['num_input_tokens_seen']:,} tokens ({pre['masking']}). "
-        f"Fine-tuning: {results['train_windows']:,} overlapping windows. The model was saved, loaded by AutoModel in "
-        "a new process, and gave the same probabilities (largest difference "
+        "This is a demonstration. A model of a million parameters saw a handful of labelled genomes for minutes, and "
+        "test regions come from the same genomes as training regions (never overlapping, one window apart), so it may "
+        "recognise genomes rather than phages. See the study with whole genomes held out in docs/results.md.",
+        f"{_pretraining(results)} Fine-tuning: {results['train_windows']:,} overlapping windows. The model was saved, "
+        "loaded by AutoModel in a new process, and gave the same probabilities (largest difference "
         f"{results['largest_difference_after_reload']:.1e}). All of it took {results['minutes']:.1f} minutes.",
         "Your own sequences come next: hf-genomics predict takes the folder model next to this report and a FASTA file "
         "with sequences of any length. README.md shows how.",
     ]
+
+
+def _origin(results: dict[str, Any]) -> str:
+    """Say which model was fine-tuned."""
+    if results["started_from"] is None:
+        return "A KmerBert pretrained and fine-tuned here, on your machine,"
+    return f"The pretrained model {Path(results['started_from']).name}, fine-tuned here, on your machine,"
+
+
+def _gain(results: dict[str, Any]) -> str:
+    """Compare with the same model without pretraining, where that was trained."""
+    if results["started_from"] is None:
+        return ""
+    return f" The same model without pretraining has {results['baselines'][TWIN]['macro_recall']:.1%}."
+
+
+def _pretraining(results: dict[str, Any]) -> str:
+    """Say how the model was pretrained, or that it may have seen the test regions unlabelled."""
+    pre = results["pretraining"]
+    if pre is None:
+        return (
+            "Pretraining: before this run, see the card of the model. Its pretraining data may contain genomes of this "
+            "demonstration, without their labels (virus-wide has seen HIV-1 and a close relative of phage lambda)."
+        )
+    return (
+        f"Pretraining: {pre['parameters']:,} parameters, {pre['num_input_tokens_seen']:,} tokens ({pre['masking']}). "
+        "So little DNA cannot show what pretraining gains; start from a pretrained model for that (--pretrained "
+        "model_cards/virus-wide)."
+    )

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from torch import nn
 from transformers import (
     AutoModelForSequenceClassification,
     AutoModelForTokenClassification,
@@ -44,7 +45,6 @@ from ..labelled.task import VALUE
 from ..modeling_kmer_bert import check_encoder_complete
 from ..renamed import renamed
 from ..runs.callbacks import SetEpoch
-from ..runs.exact_trainer import ExactTrainer
 from ..runs.flops import attention_for
 from ..runs.memory import check_memory
 from ..runs.output_folder import Resume, check_inputs_kept, check_room, claim_output_dir
@@ -54,6 +54,7 @@ from .arguments import check_arguments, check_best_metric
 from .head import FLAT_KEYS, Head
 from .record import run_record, split_record, write_run_record
 from .settings import check_head, derive_config, measure, resume_settings
+from .trained_weights import FinetuningTrainer, check_trained, choose_trained
 
 logger = logging.getLogger(__name__)
 
@@ -86,7 +87,8 @@ class FinetuningPlan:
         trainer: options of the Trainer.
         splits: labelled sequences.
         tokenizer: tokenizer of the pretrained model.
-        network: model with the weights from which training starts.
+        network: model with the weights from which training starts; with LoRA, inside a ``peft.PeftModel``.
+        frozen: modules of the model that are not trained.
         collator: function that builds batches.
         head: options of the head.
         positive: the class, of two, that F1 and AUPRC refer to; None for another number of classes.
@@ -101,7 +103,8 @@ class FinetuningPlan:
     trainer: TrainingArguments
     splits: Splits
     tokenizer: KmerTokenizer
-    network: PreTrainedModel
+    network: Any
+    frozen: list[nn.Module]
     collator: DataCollatorForSequences
     head: Head
     positive: str | None
@@ -186,13 +189,7 @@ def plan_finetuning(
     folder = claim_output_dir(trainer.output_dir, METRICS, overwrite=overwrite, resume=resume)
     check_inputs_kept(folder, {"pretrained": pretrained, **data.paths()})
     check_arguments(trainer)
-    if not 0 <= baseline_k <= 8:
-        raise InputError(f"baseline_k must lie in 0..8 (0 for no baseline), not {baseline_k}")
-    if base := base_of(pretrained):
-        raise InputError(
-            f"{pretrained} is an adapter of {base}; hf-genomics convert --source {pretrained} --output_dir NEW merges "
-            "the two into a model to start from"
-        )
+    _check_start(pretrained, baseline_k)
     tokenizer = load_tokenizer(pretrained)
     splits = _load_splits(data, tokenizer, head)
     _check_splits(splits, trainer, positive)
@@ -201,14 +198,16 @@ def plan_finetuning(
     positive = positive_class(positive or rarer_class(splits.training), splits.training.task)
     pretrained_config = load_config(pretrained)
     config = _configure(pretrained, pretrained_config, splits, head, tokenizer, positive)
+    check_trained(head, config, trainer)
     collator = collator_for(config, tokenizer, head.rc_probability, trainer.seed)
     attention = attention_for(trainer)
     first_batch = collator(_first_rows(SequenceDataset(splits.training), trainer))
     check_memory(trainer, config, partial(_auto(config).from_config, config), first_batch, attention)
     set_seed(trainer.seed)  # for the random weights of a model from scratch
-    network = build_classifier(
+    built = build_classifier(
         pretrained, config, pretrained_config, attention, from_scratch=head.from_scratch, head_seed=trainer.seed
     )
+    network, frozen = choose_trained(built, head, pretrained, trainer.seed)
     if not folder.exists():  # otherwise `train` checks the room, after deleting the remains of a killed run
         check_room(trainer, network)
     _log_task(splits.training, positive)
@@ -219,6 +218,7 @@ def plan_finetuning(
         splits=splits,
         tokenizer=tokenizer,
         network=network,
+        frozen=frozen,
         collator=collator,
         head=head,
         positive=positive,
@@ -227,6 +227,17 @@ def plan_finetuning(
         overwrite=overwrite,
         leaks=leaks,
     )
+
+
+def _check_start(pretrained: str, baseline_k: int) -> None:
+    """Check the k-mer size of the baseline, and that training starts from a whole model."""
+    if not 0 <= baseline_k <= 8:
+        raise InputError(f"baseline_k must lie in 0..8 (0 for no baseline), not {baseline_k}")
+    if base := base_of(pretrained):
+        raise InputError(
+            f"{pretrained} is an adapter of {base}; hf-genomics convert --source {pretrained} --output_dir NEW merges "
+            "the two into a model to start from"
+        )
 
 
 def run_finetuning(plan: FinetuningPlan) -> dict[str, Any]:
@@ -429,13 +440,16 @@ def _auto(config: KmerBertConfig) -> Any:
     return AutoModelForTokenClassification if config.labels_per == "nt" else AutoModelForSequenceClassification
 
 
-def _build_trainer(plan: FinetuningPlan) -> ExactTrainer:
+def _build_trainer(plan: FinetuningPlan) -> FinetuningTrainer:
     """Build the Trainer of a run; building it creates the output folder."""
     training, validation, _ = plan.splits
     rows = SequenceDataset(training, numbered=True)
     plan.trainer.remove_unused_columns = False  # the collator turns sequences into what the model takes
-    return ExactTrainer(
+    return FinetuningTrainer(
         model=plan.network,
+        frozen=plan.frozen,
+        layer_decay=plan.head.layer_decay,
+        patience=plan.head.early_stopping,
         args=plan.trainer,
         data_collator=plan.collator,
         train_dataset=rows,
@@ -450,7 +464,7 @@ def _build_trainer(plan: FinetuningPlan) -> ExactTrainer:
     )
 
 
-def _score_test(run: ExactTrainer, test: LabelledSequences, plan: FinetuningPlan) -> dict[str, Any]:
+def _score_test(run: FinetuningTrainer, test: LabelledSequences, plan: FinetuningPlan) -> dict[str, Any]:
     """Score the test split, write predictions and pictures, and score the baselines."""
     # accelerate leaves its bf16 wrapper on the model. It is removed, so that the test split is scored in full precision
     # and `evaluate` and `predict` return the same numbers later.

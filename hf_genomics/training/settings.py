@@ -17,6 +17,8 @@ from ..labelled.sequences import LabelledSequences
 from ..labelled.task import VALUE, Task
 from .head import Head
 
+# Options of the head that decide the course of a run and not the model.
+_OPTIONAL = ("train", "lora_rank", "layer_decay", "early_stopping")
 # Keys that a new model must not take over from the pretrained model's configuration.
 _IDENTITY = {"architectures", "model_type", "auto_map", "transformers_version", "dtype"}
 
@@ -296,6 +298,8 @@ def resume_settings(
         "data.valid": None if validation is None else digest(validation),
         "weights to start from": digest_arrays(weight.detach().cpu() for weight in network.state_dict().values()),
         "head.rc_probability": head.rc_probability,
+        # Options that are new in version 0.2 only if they are set, so that older checkpoints can be resumed.
+        **{f"head.{key}": getattr(head, key) for key in _OPTIONAL if getattr(head, key) != getattr(Head(), key)},
     }
 
 

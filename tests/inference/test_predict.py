@@ -15,7 +15,7 @@ import pandas as pd
 import pytest
 from datasets import Dataset
 
-from hf_genomics import cli, load_classifier, predict
+from hf_genomics import PredictOptions, cli, load_classifier, predict
 from hf_genomics.errors import InputError
 from hf_genomics.inference import predict as module
 from hf_genomics.inference import scores as scores_module
@@ -153,7 +153,7 @@ def test_an_interrupted_run_goes_on_to_the_same_file(kind, saved, draw, tmp_path
     scored = []
     monkeypatch.setattr(module, "prediction_rows", lambda *args: (scored.append(row[0]) or row for row in rows(*args)))
     with pytest.raises(InputError, match="options"):
-        predict(model, path, str(output), Columns(id="name"), rna=True, resume=True)
+        predict(model, path, str(output), Columns(id="name"), resume=True, options=PredictOptions(rna=True))
     table = predict(model, path, str(output), Columns(id="name"), batch_size=5, resume=True)
     frame = table.to_pandas()
     same_table(frame, expected)
@@ -203,7 +203,7 @@ def test_a_file_without_dna_is_refused_by_its_place_and_leaves_nothing(content, 
     assert not (tmp_path / "new").exists()
 
 
-GOOD = "ACGTTGCATTGA"
+GOOD, STRICT = "ACGTTGCATTGA", PredictOptions(strict=True)
 BAD = {  # a bad record, and what the warning says
     "short": ("AC", "shorter than the model reads"),
     "empty": ("", "shorter than the model reads"),
@@ -235,7 +235,13 @@ def test_one_bad_record_gets_empty_cells_and_one_warning(name, kind, form, saved
     (warning,) = [record.getMessage() for record in caplog.records]
     assert "1 of 3 sequences" in warning and warned in warning and str(tmp_path / "in") in warning
     with pytest.raises(InputError) as caught:
-        predict(saved(kind), str(tmp_path / "in"), str(tmp_path / "q.tsv"), batch_size=1, strict=True)
+        predict(
+            saved(kind),
+            str(tmp_path / "in"),
+            str(tmp_path / "q.tsv"),
+            batch_size=1,
+            options=PredictOptions(strict=True),
+        )
     assert f"{'record' if form == 'records' else 'data row'} 2" in str(caught.value)
     found = predict(saved(kind), str(tmp_path / "in"), str(tmp_path / "q.tsv"), batch_size=1, resume=True)
     assert found.path.read_bytes() == table.path.read_bytes(), "the rows before it were kept"
@@ -296,7 +302,7 @@ def test_outputs_of_a_model_that_overflows_are_empty_cells(model_of, saved, tmp_
     [row] = predict(saved("classes"), str(tmp_path / "in.fa"), str(tmp_path / "p.tsv"))
     assert list(row.values())[2:] == ["", "", ""] and "NaN or infinity" in caplog.text
     with pytest.raises(InputError, match="float32"):
-        predict(saved("classes"), str(tmp_path / "in.fa"), str(tmp_path / "q.tsv"), strict=True)
+        predict(saved("classes"), str(tmp_path / "in.fa"), str(tmp_path / "q.tsv"), options=STRICT)
 
 
 def test_a_pair_that_cannot_be_read_does_not_decide_over_its_table(saved, tmp_path, caplog):
@@ -349,6 +355,47 @@ def test_the_command_line_predicts(saved, draw, write_fasta, tmp_path, capsys):
     words = ["predict", "--model", saved("classes"), "--input", fasta, "--output", str(tmp_path / "p.tsv")]
     assert cli.main([*words, "--resume", "true"]) == 0 and not capsys.readouterr().out
     assert len((tmp_path / "p.tsv").read_text().splitlines()) == len(LENGTHS) + 1
+
+
+def test_a_list_is_predicted_in_memory_as_a_file_is(saved, tmp_path):
+    texts = [GOOD * 5, "AC", "ACG-ACGT", "N" * 20, GOOD]
+    (tmp_path / "in.fa").write_text("".join(f">{number}\n{text}\n" for number, text in enumerate(texts, start=1)))
+    for kind in ("classes", "value", "nucleotides"):
+        expected = predict(saved(kind), str(tmp_path / "in.fa"), str(tmp_path / f"{kind}.tsv")).to_pandas()
+        expected["id"] = expected["id"].astype(str)
+        same_table(predict(saved(kind), texts).to_pandas().fillna(-1), expected.fillna(-1))
+    for refused in ({"output": "x"}, {"options": STRICT}, {"options": PredictOptions(windows=True)}):
+        with pytest.raises(InputError, match="list"):
+            predict(saved("classes"), texts, **refused)
+    with pytest.raises(InputError, match="pairs"):
+        predict(saved("pairs"), texts)
+    with pytest.raises(InputError, match="output is not set"):
+        predict(saved("classes"), str(tmp_path / "in.fa"))
+
+
+def test_auto_begins_goes_on_accepts_what_is_finished_and_nothing_else(
+    saved, draw, write_fasta, tmp_path, monkeypatch, caplog
+):
+    caplog.set_level("INFO")
+    fasta, output = write_fasta(tmp_path / "s.fasta", draw(LENGTHS)), tmp_path / "p.tsv"
+    average = module.average_windows
+    monkeypatch.setattr(module, "average_windows", _stops_after_two(average))
+    with pytest.raises(RuntimeError):
+        predict(saved("classes"), fasta, str(output), resume="auto")
+    monkeypatch.setattr(module, "average_windows", average)
+    first = predict(saved("classes"), fasta, str(output), resume="auto")
+    whole = output.read_bytes()
+    monkeypatch.setattr(module, "average_windows", None)  # nothing is predicted any more
+    again = predict(saved("classes"), fasta, str(output), resume="auto")
+    assert again == first and output.read_bytes() == whole and "finished before" in caplog.text
+    monkeypatch.setattr(module, "average_windows", average)
+    with pytest.raises(InputError, match="was written with model"):
+        predict(saved("several"), fasta, str(output), resume="auto")
+    predict(saved("several"), fasta, str(output), overwrite=True)
+    with pytest.raises(InputError, match="nothing says which run"):
+        predict(saved("several"), fasta, str(output), resume="auto")
+    assert cli.main(["predict", "--model", saved("classes"), "--input", fasta, "--output", str(tmp_path / "q.tsv"),
+                     "--resume", "auto"]) == 0  # fmt: skip
 
 
 def test_models_and_inputs_are_named_by_their_content(saved, tmp_path):

@@ -9,13 +9,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from transformers import AutoModelForSequenceClassification, AutoTokenizer
+from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer
 
+from hf_genomics import KmerBertConfig, KmerBertForMaskedLM, KmerTokenizer
 from hf_genomics.cli import main
 from hf_genomics.errors import InputError
 from hf_genomics.sequence import reverse_complement
 from hf_genomics.sequence_files.fasta import read_records
-from hf_genomics.studies.quickstart import QuickstartData, macro_recall_error, quickstart, write_regions
+from hf_genomics.studies.quickstart import TWIN, QuickstartData, macro_recall_error, quickstart, write_regions
 
 RECIPES = Path(__file__).resolve().parents[2] / "recipes"
 
@@ -136,3 +137,24 @@ def test_the_quickstart_runs_through_every_verb_and_leaves_a_report(tmp_path, mo
     assert 0.02 < metrics["macro_recall_standard_error"] < 0.03 and "± 5 points" in report
     out = capsys.readouterr().out
     assert "4-mer logistic regression:" in out and "majority:" in out and "report.html" in out
+
+
+@pytest.mark.slow
+def test_the_quickstart_starts_from_a_pretrained_model_and_shows_its_twin(tmp_path, monkeypatch, repo_root, capsys):
+    monkeypatch.chdir(repo_root)
+    folder, pretrained = tmp_path / "quickstart", tmp_path / "little"
+    sizes = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 64}
+    KmerBertForMaskedLM(KmerBertConfig(k=6, stride=6, max_position_embeddings=40, **sizes)).save_pretrained(pretrained)
+    KmerTokenizer(k=6, stride=6).save_pretrained(pretrained)
+    options = ["--output_dir", str(folder), "--pretrained", str(pretrained), "--finetuning.max_steps", "2"]
+    options += ["--data.train_step", "300", "--finetuning.use_cpu", "true"]
+    assert main(["quickstart", "--config", "recipes/quickstart.yaml", *options]) == 0
+
+    metrics = json.loads((folder / "metrics.json").read_text())
+    assert metrics["pretraining"] is None and metrics["started_from"] == str(pretrained)
+    assert set(metrics["baselines"]) == {"majority", "4-mer logistic regression", TWIN}
+    config = AutoConfig.from_pretrained(folder / "model")
+    assert (config.stride, config.hidden_size, config.classifier_pooling) == (6, 32, "mean")
+    assert not (folder / "pretrained").exists() and (folder / "twin" / "metrics.json").exists()
+    report = (folder / "report.html").read_text()
+    assert TWIN in report and "little" in report and str(tmp_path) not in report

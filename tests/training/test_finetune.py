@@ -21,7 +21,7 @@ from hf_genomics.errors import InputError
 from hf_genomics.evaluation.evaluate import evaluate
 from hf_genomics.evaluation.metrics import classification_metrics, regression_metrics
 from hf_genomics.inference.loading import load_classifier, load_tokenizer
-from hf_genomics.inference.predict import predict
+from hf_genomics.inference.predict import PredictOptions, predict
 from hf_genomics.inference.scores import predict_scores
 from hf_genomics.labelled.columns import Columns
 from hf_genomics.labelled.data import LabelledData
@@ -201,7 +201,7 @@ def test_predict_reads_lower_case_and_unknown_letters_and_rna_when_told(tuned, t
     (tmp_path / "rna.fa").write_text(">r\nACGUUGAUUUGACC\n")
     with pytest.raises(InputError, match="rna true"):
         predict(str(folder), str(tmp_path / "rna.fa"), str(tmp_path / "q.tsv"))
-    predict(str(folder), str(tmp_path / "rna.fa"), str(tmp_path / "q.tsv"), rna=True)
+    predict(str(folder), str(tmp_path / "rna.fa"), str(tmp_path / "q.tsv"), options=PredictOptions(rna=True))
     assert pd.read_csv(tmp_path / "q.tsv", sep="\t")["p_gc"][0] == pytest.approx(found["p_gc"][0], abs=2e-6)
 
 
