@@ -49,13 +49,13 @@ def write_model(folder: Path) -> str:
 
 def settings(store: str, output: Path, setups: dict[str, str], **changes: Any) -> dict[str, Any]:
     """Return the recipe of a study of two steps: windows of 40 nt, and of 80 nt in two parts."""
-    grid = {"setups": setups, "lengths": [40, 80], "genomes": [6, 2], "arms": ["pretrained", "twin", "kmers"]}
+    grid = {"setups": setups, "lengths": [40, 80], "genomes": [4], "arms": ["pretrained", "twin", "kmers"]}
     trainer = {"max_steps": 2, "per_device_train_batch_size": 4, "use_cpu": True, "save_strategy": "no"}
     whole: dict[str, Any] = {
         "store": store,
         "output_dir": str(output),
         "grid": grid | {"seeds": [0], "ks": [1, 2]},
-        "finetuning": {"data": {"windows": {"per_genome": 4, "test_per_genome": 2}}, "trainer": trainer},
+        "finetuning": [{"options": {"data": {"windows": {"per_genome": 4, "test_per_genome": 2}}, "trainer": trainer}}],
         "intervals": {"samples": 50},
         "running": {"jobs": 1},
     }

@@ -69,10 +69,8 @@ def label_scarcity(
     grid: StudyGrid,
     store: str,
     output_dir: str,
-    finetuning: dict[str, Any],
-    overrides: list[CellOptions] = [],  # noqa: B006 (never changed)
+    finetuning: list[CellOptions],
     positive: str | None = None,
-    pretraining_stores: dict[str, str] = {},  # noqa: B006 (never changed)
     intervals: Intervals = Intervals(),  # noqa: B008 (immutable)
     running: Running = Running(),  # noqa: B008 (immutable)
 ) -> dict[str, Any]:
@@ -89,11 +87,8 @@ def label_scarcity(
         grid: set-ups, lengths, numbers of labelled genomes, arms and seeds.
         store: genome store with labels of two classes and the splits train, valid and test.
         output_dir: folder to write to; what is finished there is kept.
-        finetuning: options of `finetune` for all cells, in the sections of its recipes.
-        overrides: options for some of the cells; later ones win.
+        finetuning: options of `finetune` for the cells; later ones win.
         positive: class that F1 and AUROC refer to; by default the one with fewer training genomes.
-        pretraining_stores: set-up that is a folder -> store on which it was pretrained, to check that it holds no
-            validation or test genome of the study.
         intervals: bootstrap of the test set.
         running: number of processes, and time limit.
 
@@ -111,9 +106,9 @@ def label_scarcity(
     positive = choose_positive(genomes, positive)
     units = read_units(genomes, intervals.unit, positive)
     cells = list(cells_of(grid, grid.numbers(counts["train"])))
-    pretraining = check_setups(grid, genomes, pretraining_stores)
+    pretraining = check_setups(grid, genomes)
     facts = study_facts(folder, genomes, grid)
-    recipes = {cell: cell_recipe(cell, finetuning, overrides, store, positive) for cell in cells}
+    recipes = {cell: cell_recipe(cell, finetuning, store, positive) for cell in cells}
     pretraining_jobs, jobs = study_jobs(grid, recipes, store, folder)
     check_unchanged(jobs)
     write_json(folder / "study.json", facts)

@@ -36,6 +36,9 @@ class StudyGrid:
             (logistic regression on k-mer counts).
         seeds: seeds of the labelled genomes, the windows and the training.
         ks: sizes of k-mers, in nt; the one with the best macro recall on the validation genomes is used.
+        pretraining_stores: set-up that is a folder -> store on which it was pretrained, to check that it holds no
+            validation or test genome of the study, by name and sequence. Without it, names are checked if the folder
+            has a list genomes.tsv with the columns accession and split.
         pretraining_per_seed: run the recipe of a set-up once for every seed, instead of once with its own seed.
 
     Raises:
@@ -49,6 +52,7 @@ class StudyGrid:
     arms: list[Arm] = field(default_factory=lambda: ["pretrained", "twin", "frozen", "kmers"])
     seeds: list[int] = field(default_factory=lambda: [0, 1, 2])
     ks: list[int] = field(default_factory=lambda: [3, 4, 5, 6])
+    pretraining_stores: dict[str, str] = field(default_factory=dict)
     pretraining_per_seed: bool = False
 
     def __post_init__(self) -> None:
@@ -73,6 +77,10 @@ class StudyGrid:
         for name in self.setups:
             if not name.replace("-", "").replace("_", "").isalnum():
                 raise InputError(f"grid.setups: {name!r} becomes the name of a folder; use letters, digits, - and _")
+        for name in self.pretraining_stores:
+            if name not in self.setups:
+                known = ", ".join(self.setups)
+                raise InputError(f"grid.pretraining_stores: {name!r} is not in grid.setups ({known}); remove it")
 
     def numbers(self, total: int) -> list[int]:
         """Return all numbers of labelled genomes, in descending order.
@@ -90,17 +98,17 @@ class StudyGrid:
 
 @dataclass(frozen=True)
 class CellOptions:
-    """Options of `finetune` for some cells of the study: those that match every condition that is set.
+    """Options of `finetune` for the cells of the study that match every condition that is set.
 
     Args:
-        finetuning: the options, in the sections of a recipe of `finetune`.
+        options: the options, in the sections of a recipe of `finetune`.
         length: length of the windows, in nt.
         most_genomes: largest number of labelled genomes.
         setup: name of the set-up.
         arm: arm of the study.
     """
 
-    finetuning: dict[str, Any]
+    options: dict[str, Any]
     length: int | None = None
     most_genomes: int | None = None
     setup: str | None = None
@@ -151,22 +159,19 @@ def cells_of(grid: StudyGrid, numbers: list[int]) -> Iterator[Cell]:
                         yield Cell(length, number, setup, arm, seed)
 
 
-def cell_recipe(
-    cell: Cell, finetuning: dict[str, Any], options: list[CellOptions], store: str, positive: str | None
-) -> dict[str, Any]:
+def cell_recipe(cell: Cell, finetuning: list[CellOptions], store: str, positive: str | None) -> dict[str, Any]:
     """Return the recipe of `finetune` of a cell, without the model and the folder to write to.
 
     Args:
         cell: the cell.
-        finetuning: options of all cells, in the sections of a recipe of `finetune`.
-        options: options of some cells; later ones win.
+        finetuning: options of the cells; later ones win.
         store: genome store.
         positive: class that F1 and AUROC refer to.
     """
-    recipe = merged(finetuning, _ARM_OPTIONS[cell.arm])
-    for some in options:
+    recipe = _ARM_OPTIONS[cell.arm]
+    for some in finetuning:
         if some.match(cell):
-            recipe = merged(recipe, some.finetuning)
+            recipe = merged(recipe, some.options)
     own: dict[str, Any] = {
         "data": {
             "store": store,

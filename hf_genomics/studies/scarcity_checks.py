@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +16,14 @@ from ..genomes.splits import SPLITS
 from ..genomes.store import GenomeStore
 from ..inference.loading import load_config
 from ..io.files import sha256_of
+from ..io.text_tables import missing_column
 from ..labelled.tables import label_or_class
 from ..saved_files import weight_files
 from ..sequence import reverse_complement
 from .scarcity_cells import StudyGrid
+
+#: List of the genomes on which a shared model was pretrained, beside its weights.
+GENOMES = "genomes.tsv"
 
 
 def count_genomes(store: GenomeStore) -> dict[str, int]:
@@ -59,32 +63,32 @@ def choose_positive(store: GenomeStore, positive: str | None) -> str:
     return positive or str(numbers.index[0])
 
 
-def check_setups(grid: StudyGrid, store: GenomeStore, pretraining_stores: Mapping[str, str]) -> str:
+def check_setups(grid: StudyGrid, store: GenomeStore) -> str:
     """Check that set-ups exist and saw no validation or test genome; return what is known about their pretraining.
 
     Args:
         grid: grid of the study.
         store: store of the study.
-        pretraining_stores: set-up -> store on which it was pretrained.
 
     Raises:
         InputError: if a set-up is neither a model nor a recipe, or has seen such a genome.
     """
-    if unknown := next((name for name in pretraining_stores if name not in grid.setups), None):
-        raise InputError(f"pretraining_stores: {unknown!r} is not in grid.setups ({', '.join(grid.setups)}); remove it")
     told = []
     for name, place in grid.setups.items():
         path = Path(place)
         if path.is_file():
             told.append(f"{name} by {path.name}, on the training genomes only")
-        elif not path.is_dir():
+            continue
+        if not path.is_dir():
             raise InputError(f"grid.setups.{name}: {place} is neither a folder of a model nor a recipe; correct it")
-        elif name in pretraining_stores:
-            load_config(place)
-            check_unseen(GenomeStore(pretraining_stores[name]), store)
+        load_config(place)
+        if name in grid.pretraining_stores:
+            check_unseen(GenomeStore(grid.pretraining_stores[name]), store)
             told.append(f"{name} is {path.name}; no validation or test genome is among its training genomes (checked)")
+        elif (path / GENOMES).is_file():
+            check_listed(path / GENOMES, store)
+            told.append(f"{name} is {path.name}; its {GENOMES} lists no validation or test genome for training")
         else:
-            load_config(place)
             told.append(f"{name} is {path.name}; whether it has seen test genomes was not checked")
     return "; ".join(told) + "."
 
@@ -137,16 +141,44 @@ def check_unseen(pretraining: GenomeStore, store: GenomeStore, train_split: str 
         InputError: naming the first such contig.
     """
     seen = pretraining.select(train_split)
+    _refuse_seen(set(_names(pretraining, seen)), _names, "name", str(pretraining.path), store)
+    _refuse_seen(set(_digests(pretraining, seen)), _digests, "sequence", str(pretraining.path), store)
+
+
+def check_listed(genomes: Path, store: GenomeStore) -> None:
+    """Check that a list of the genomes on which a model was pretrained holds no validation or test genome of a study.
+
+    Args:
+        genomes: genomes.tsv in the folder of the model, with the columns accession and split.
+        store: store of the study.
+
+    Raises:
+        InputError: naming the first such genome, or a missing column.
+    """
+    table = pd.read_csv(genomes, sep="\t", dtype=str, keep_default_na=False)
+    for column in ("accession", "split"):
+        if column not in table:
+            raise missing_column(str(genomes), column, table)
+    seen = table["accession"][table["split"] == "train"].str.partition(".")[0]
+    _refuse_seen(set(seen), _names, "name", str(genomes), store)
+
+
+def _refuse_seen(
+    known: set[Any],
+    keys_of: Callable[[GenomeStore, np.ndarray], Iterable[Any]],
+    what: str,
+    source: str,
+    store: GenomeStore,
+) -> None:
+    """Raise InputError for the first validation or test contig whose key is known."""
     kept = np.concatenate([store.select(split) for split in ("valid", "test")])
-    for what, of in (("name", _names), ("sequence", _digests)):
-        known = set(of(pretraining, seen))
-        for row, key in zip(kept.tolist(), of(store, kept), strict=True):
-            if key in known:
-                contig = store.contigs.iloc[row]
-                raise InputError(
-                    f"{pretraining.path}: holds {contig['name']} of the {contig['split']} split of {store.path} (the "
-                    f"same {what}), so the study would score what pretraining has seen; pretrain without it"
-                )
+    for row, key in zip(kept.tolist(), keys_of(store, kept), strict=True):
+        if key in known:
+            contig = store.contigs.iloc[row]
+            raise InputError(
+                f"{source}: holds {contig['name']} of the {contig['split']} split of {store.path} (the same {what}), "
+                "so the study would score what pretraining has seen; pretrain without it"
+            )
 
 
 def _names(store: GenomeStore, rows: np.ndarray) -> Iterable[str]:

@@ -60,6 +60,8 @@ def test_a_store_is_cut_as_its_windows_say(store):
         (lambda: LabelledData(store="b", columns=Columns(pair="p")), "['p']"),
         (lambda: LabelledWindows(per_genome=0), "data.windows.per_genome must be at least 1, not 0"),
         (lambda: LabelledWindows(label_fraction=1.5), "data.windows.label_fraction"),
+        (lambda: LabelledWindows(label_fraction=0.5, label_genomes=3), "data.windows.label_genomes"),
+        (lambda: LabelledWindows(label_groups="family"), "data.windows.label_groups"),
     ],
 )
 def test_what_does_not_go_together_is_refused_by_key(make, part):

@@ -35,6 +35,7 @@ def test_the_cells_are_the_whole_grid_seed_by_seed_and_k_mers_need_no_set_up():
 
 def test_overrides_hold_for_the_cells_that_match_all_their_conditions_and_later_ones_win():
     options = [
+        CellOptions({"trainer": {"max_steps": 9}}),
         CellOptions({"trainer": {"max_steps": 5}}, length=1000),
         CellOptions({"trainer": {"max_steps": 3}}, most_genomes=26),
         CellOptions({"trainer": {"max_steps": 2}}, most_genomes=26, arm="twin", setup="wide"),
@@ -42,7 +43,7 @@ def test_overrides_hold_for_the_cells_that_match_all_their_conditions_and_later_
 
     def steps(length, genomes, setup, arm):
         cell = Cell(length, genomes, setup, arm, 0)
-        return cell_recipe(cell, {"trainer": {"max_steps": 9}}, options, "s", None)["trainer"]["max_steps"]
+        return cell_recipe(cell, options, "s", None)["trainer"]["max_steps"]
 
     assert steps(150, 262, "wide", "twin") == 9 and steps(1000, 262, "wide", "twin") == 5
     assert steps(1000, 26, "wide", "pretrained") == 3 and steps(150, 3, "base", "twin") == 3
@@ -53,7 +54,7 @@ def test_overrides_hold_for_the_cells_that_match_all_their_conditions_and_later_
     ("arm", "head"), [("pretrained", {}), ("twin", {"from_scratch": True}), ("frozen", {"train": "head"})]
 )
 def test_arms_differ_in_the_head_only(arm, head):
-    recipe = cell_recipe(Cell(150, 26, "wide", arm, 7), {"head": {"pooling": "mean"}}, [], "s", "phage")
+    recipe = cell_recipe(Cell(150, 26, "wide", arm, 7), [CellOptions({"head": {"pooling": "mean"}})], "s", "phage")
     assert recipe.pop("head") == {"pooling": "mean"} | head
     assert recipe == {
         "data": {"store": "s", "seed": 7, "windows": {"length": 150, "label_genomes": 26}},
@@ -92,6 +93,7 @@ def test_1000_nt_at_stride_1_are_read_in_two_parts(stride, positions, length, pa
         ({"genomes": [5], "ks": [9]}, "grid.ks: 9"),
         ({"genomes": [5], "setups": {"a/b": "x"}}, "'a/b'"),
         ({"genomes": [5], "setups": {}}, "grid.setups"),
+        ({"genomes": [5], "pretraining_stores": {"base": "x"}}, "'base'"),
     ],
 )
 def test_a_grid_that_cannot_be_is_refused_by_key(fields, named):
