@@ -20,6 +20,7 @@ KINDS = (
     "outputs",
     "recipes",
     "sequence_files",
+    "studies",
     "tables",
     "tokenizers",
     "variants",

@@ -17,7 +17,7 @@ from .scarcity_cells import CellOptions, StudyGrid, cell_recipe, cells_of
 from .scarcity_checks import check_setups, choose_positive, count_genomes, study_facts
 from .scarcity_jobs import check_unchanged, study_jobs
 from .scarcity_report import plot_scarcity, write_study_report
-from .scarcity_scores import markdown_table, model_name, published_rows, read_units, sample_scores, score_rows
+from .scarcity_scores import markdown_table, model_name, read_units, sample_scores, score_rows, study_table
 from .shared_work import share_work
 
 logger = logging.getLogger(__name__)
@@ -123,7 +123,7 @@ def label_scarcity(
     rows = score_rows(scores, finished, counts["train"])
     told = {"cells": len(cells), "finished": len(finished), "genomes": counts, "samples": intervals.samples}
     told |= {"unit": intervals.unit, "pretraining": pretraining}
-    table = pd.DataFrame([*rows, *published_rows(dict.fromkeys(row["length"] for row in rows))])
+    table = study_table(rows)
     _write_results(table, told, folder)
     return {"finished cells": f"{len(finished)} of {len(cells)}", **_best(table), "report": str(folder / "report.html")}
 

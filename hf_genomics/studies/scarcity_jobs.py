@@ -33,18 +33,18 @@ def study_jobs(
         store: genome store.
         folder: folder of the study.
     """
-    pretraining = {
-        name: {seed: _pretraining_job(grid, name, seed, store, folder) for seed in grid.seeds}
-        for name, place in grid.setups.items()
-        if not Path(place).is_dir()
-    }
+    pretraining: dict[Path, Job] = {}
     jobs = {}
     for cell, recipe in recipes.items():
-        needed = pretraining.get(cell.setup, {}).get(cell.seed)
-        model = needed.run if needed else Path(grid.setups[cell.setup]) if cell.setup else None
+        model, needed = None, None
+        if cell.setup and Path(grid.setups[cell.setup]).is_dir():
+            model = Path(grid.setups[cell.setup])
+        elif cell.setup:
+            job = _pretraining_job(grid, cell.setup, cell.seed, store, folder)
+            needed = pretraining.setdefault(job.folder, job)
+            model = needed.run
         jobs[cell] = _cell_job(cell, recipe, folder / "cells" / cell.name, model, needed, grid.ks)
-    unique = {job.folder: job for by_seed in pretraining.values() for job in by_seed.values()}
-    return list(unique.values()), jobs
+    return list(pretraining.values()), jobs
 
 
 def _pretraining_job(grid: StudyGrid, name: str, seed: int, store: str, folder: Path) -> Job:

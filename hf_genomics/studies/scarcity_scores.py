@@ -205,6 +205,16 @@ def published_rows(lengths: Iterable[int]) -> list[dict[str, Any]]:
     ]
 
 
+def study_table(rows: list[dict[str, Any]]) -> pd.DataFrame:
+    """Return the table of a study: its own rows, then the published ones of the same lengths.
+
+    Args:
+        rows: rows of the study, from `score_rows`.
+    """
+    table = pd.DataFrame([*rows, *published_rows(dict.fromkeys(row["length"] for row in rows))])
+    return table.astype({"seeds": "Int64"})  # whole numbers, although published rows have none
+
+
 def markdown_table(table: pd.DataFrame) -> str:
     """Return the table as Markdown: a section for each length, then the published scores.
 

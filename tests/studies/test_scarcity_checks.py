@@ -15,7 +15,7 @@ from tiny_study import write_model, write_store
 from hf_genomics import GenomeStore, prepare
 from hf_genomics.errors import InputError
 from hf_genomics.sequence import reverse_complement
-from hf_genomics.studies.scarcity_cells import StudyGrid
+from hf_genomics.studies.scarcity_cells import Cell, StudyGrid
 from hf_genomics.studies.scarcity_checks import (
     check_listed,
     check_setups,
@@ -130,7 +130,8 @@ def test_validation_and_test_genomes_do_not_change_what_pretraining_learns(tmp_p
         folder = tmp_path / str(seed)
         folder.mkdir()
         store = write_store(folder, held_out_seed=seed)
-        (job,), _ = scarcity_jobs.study_jobs(StudyGrid({"r": str(recipe)}, genomes=[2]), {}, store, folder)
+        cell = {Cell(40, 2, "r", "pretrained", 0): {}}
+        (job,), _ = scarcity_jobs.study_jobs(StudyGrid({"r": str(recipe)}, genomes=[2]), cell, store, folder)
         shared_work.share_work([job], 1)
         weights.append(load_file(job.run / "model.safetensors"))
         losses.append(pd.read_json(job.run / "metrics.jsonl", lines=True)["eval_loss"].dropna().tolist())
