@@ -69,7 +69,8 @@ def main() -> None:
     print(f"{'trained':<20} {'ms':>8} {'of all':>8} {'trained weights':>16}")
     for setting, taken in seconds.items():
         count = sum(weight.numel() for weight in trainers[setting].model.parameters() if weight.requires_grad)
-        print(f"{setting:<20} {1e3 * statistics.median(taken):8.1f} {statistics.median(taken) / whole:8.2f} {count:16,}")
+        median = statistics.median(taken)
+        print(f"{setting:<20} {1e3 * median:8.1f} {median / whole:8.2f} {count:16,}")
 
 
 if __name__ == "__main__":

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
+
+import numpy as np
 
 from ..checks.meaning import describe_labels, task_facts
 from ..errors import InputError
@@ -21,6 +24,7 @@ from ..labelled.sequences import LabelledSequences, check_classes
 from ..labelled.tables import read_labelled
 from ..labelled.task import Task
 from ..sequence import did_you_mean
+from .baseline import Baseline, baseline_predictions, check_baselines
 from .explained_scores import explain_classification, explain_columns
 from .leaks import find_leaks, warn_of_leaks
 from .metrics import (
@@ -78,6 +82,7 @@ def evaluate(
     positive: str | None = None,
     batch_size: int = 64,
     overwrite: bool = False,
+    baselines: list[Baseline] = [],  # noqa: B006 (never changed)
 ) -> dict[str, Any]:
     """Score a fine-tuned model on labelled sequences.
 
@@ -94,6 +99,8 @@ def evaluate(
             training data.
         batch_size: number of windows encoded together.
         overwrite: replace the files of an earlier evaluation.
+        baselines: what is fitted on the training sequences of ``data`` and scored beside the model: "kmer", a
+            regression on 4-mer counts, and "conv", a small convolutional network.
 
     Returns:
         The metrics that are written to metrics.json: the scores, what they mean, and "task", how the labels were
@@ -106,6 +113,7 @@ def evaluate(
             such a row empty), or the folder holds a model, or an evaluation without ``overwrite``; nothing has been
             written then.
     """
+    check_baselines(baselines)
     folder = _evaluation_folder(output_dir, [model, base_of(model), *data.paths().values()], overwrite)
     network, tokenizer = load_classifier(model)
     task = task_of(network.config, model)
@@ -117,6 +125,7 @@ def evaluate(
             f"{examples.source}: the labels are {examples.label_names}, but the model knows {task.names}; set "
             "data.columns.label to the column with the model's labels"
         )
+    training = data.require("train", shortest, task, why="baselines are fitted on it") if baselines else None
     known = with_known_kmers(examples, tokenizer, strict=data.strict, log=False)  # the others have no scores
     check_classes(known, known)
     task = replace(task, positive=positive_class(positive, task))
@@ -126,8 +135,10 @@ def evaluate(
     metrics |= {"task": task_facts(task, {split: examples})}
     if predictions.num_unscored:
         metrics["sequences_without_scores"] = predictions.num_unscored
+    guesses = baseline_predictions(training, predictions, baselines) if training else {}
+    metrics |= {"baselines": score_baselines(guesses, task.positive)} if guesses else {}
     predictions.write(folder / "predictions.tsv")
-    plot_predictions(predictions, folder, task.positive, {})
+    plot_predictions(predictions, folder, task.positive, curves_of(guesses))
     write_json(folder / "metrics.json", metrics)
     return metrics
 
@@ -218,6 +229,32 @@ def score_predictions(predictions: Predictions, positive: str | None = None) -> 
     scores, labels = scores.reshape(len(scores), -1), labels.reshape(len(labels), -1)
     each = scores_per_column(measure, scores, labels, names) if task.labels_by_column else {}
     return explain_columns(measure(scores, labels), each, scores, labels, task.problem_type)
+
+
+def score_baselines(guesses: Mapping[str, Predictions], positive: str | None = None) -> dict[str, Any]:
+    """Compute the metrics of baselines.
+
+    Scores without a value are not logged: those of the same labels were logged for the model, and a constant guess has
+    no correlation with anything.
+
+    Args:
+        guesses: name -> predictions of a baseline, as `baseline_predictions` returns them.
+        positive: as in `score_predictions`.
+
+    Returns:
+        Name -> metrics, as `score_predictions` returns them.
+    """
+    metrics_logger = logging.getLogger(classification_metrics.__module__)
+    before, metrics_logger.disabled = metrics_logger.disabled, True
+    try:
+        return {name: score_predictions(guess, positive) for name, guess in guesses.items()}
+    finally:
+        metrics_logger.disabled = before
+
+
+def curves_of(guesses: Mapping[str, Predictions]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Return scores and labels of the baselines whose curves are drawn: all but the constant guess."""
+    return {name: guess.labelled() for name, guess in guesses.items() if name != "majority"}
 
 
 def plot_predictions(predictions: Predictions, folder: Path, positive: str | None, others: dict[str, Any]) -> None:

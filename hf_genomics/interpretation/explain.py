@@ -132,8 +132,8 @@ def explain(
     number = class_number(network.config, target, model)
     settings = Settings(method, number, baseline, options.steps, batch_size=options.batch_size)
     if bed is None:
-        columns = _columns(network, model, options.columns)
-        windows = _check_windows(
+        columns = columns_without_labels(network, model, options.columns)
+        windows = check_windows(
             read_windows(input, network, tokenizer, columns, options.rna), network, tokenizer, input
         )
         windows = windows if sizes is None else _check_contigs(windows, sizes, options.sizes or "")
@@ -146,7 +146,7 @@ def explain(
     records = Records(_partial(folder), identity, options.resume)
     with _kept_if_interrupted(folder), records:
         for one in explain_windows(network, tokenizer, islice(windows, len(records), None), settings):
-            _check_finite(one, model)
+            check_finite_scores(one, model)
             records.add(one)
     placed = Placed(records)
     summary = _write(folder, placed, _known_sizes(placed, sizes, options.sizes or str(input)), network.config, pictures)
@@ -184,7 +184,7 @@ def _check_packages() -> None:
         )
 
 
-def _columns(network: PreTrainedModel, model: str, columns: Columns) -> Columns:
+def columns_without_labels(network: PreTrainedModel, model: str, columns: Columns) -> Columns:
     """Return the columns to read from a table; labels are not read."""
     task = task_of(network.config, model)
     return match_columns(columns, replace(task, problem_type="single_label_classification", level="sequence"))
@@ -258,7 +258,7 @@ def _windows_of_regions(
             first += 1
 
 
-def _check_windows(
+def check_windows(
     windows: Iterator[Window], network: PreTrainedModel, tokenizer: KmerTokenizer, source: Source
 ) -> Iterator[Window]:
     """Iterate over windows; raise InputError for one that the model cannot read, or a second sequence of one name."""
@@ -308,7 +308,7 @@ def _known_sizes(placed: Placed, sizes: dict[str, int] | None, source: str) -> d
 # Output.
 
 
-def _check_finite(one: Explanation, model: str) -> None:
+def check_finite_scores(one: Explanation, model: str) -> None:
     """Raise InputError if a model's output is NaN or infinite."""
     if not (np.isfinite(one.value) and np.isfinite(one.scores).all()):
         raise InputError(

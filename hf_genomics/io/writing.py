@@ -24,7 +24,7 @@ import tempfile
 import uuid
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -135,6 +135,41 @@ def write_partial(path: Path, content: bytes) -> Path:
         partial.unlink(missing_ok=True)
         raise
     return partial
+
+
+@contextlib.contextmanager
+def writing_file(path: Path) -> Iterator[BinaryIO]:
+    """Yield a binary file whose content becomes that of ``path`` when the block ends without an error.
+
+    Use it for content that is too large to be held in memory. Until the block ends, the content is in a temporary file,
+    also if it is meant for a stream.
+
+    Args:
+        path: the file or stream; missing folders on the way are created.
+
+    Raises:
+        OSError: if it cannot be written; ``filename`` is then set.
+    """
+    with names_file(path):
+        if is_stream(path):
+            with tempfile.TemporaryFile() as file:
+                yield file
+                file.seek(0)
+                with open_stream(path) as stream:
+                    shutil.copyfileobj(file, stream)
+            return
+        path = destination(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.partial")
+        try:
+            with open(partial, "xb") as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            put_in_place(partial, path)
+        except BaseException:
+            partial.unlink(missing_ok=True)
+            raise
 
 
 def write_text(path: Path, text: str) -> None:

@@ -7,6 +7,7 @@ trains, scores and writes.
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -26,11 +27,18 @@ from ..batches.sequences import DataCollatorForSequences
 from ..checks.meaning import describe_labels, label_warnings, rarer_class, task_facts
 from ..configuration_kmer_bert import HierarchicalKmerBertConfig, KmerBertConfig
 from ..errors import InputError
-from ..evaluation.baseline import kmer_baseline, majority_probabilities
-from ..evaluation.evaluate import check_positive, plot_predictions, positive_class, score_predictions
-from ..evaluation.explained_scores import explain_classification, undefined_by_classes, undefined_by_columns
+from ..evaluation.baseline import Baseline, baseline_predictions, check_baselines
+from ..evaluation.evaluate import (
+    check_positive,
+    curves_of,
+    plot_predictions,
+    positive_class,
+    score_baselines,
+    score_predictions,
+)
+from ..evaluation.explained_scores import undefined_by_classes, undefined_by_columns
 from ..evaluation.leaks import find_leaks, warn_of_leaks
-from ..evaluation.metrics import SCORES, classification_metrics, compute_metrics_for
+from ..evaluation.metrics import SCORES, compute_metrics_for
 from ..evaluation.pictures import plot_loss
 from ..inference.adapters import base_of
 from ..inference.loading import check_finite, load_config, load_tokenizer, no_load_report, readable
@@ -96,6 +104,7 @@ class FinetuningPlan:
         resume: continue from the newest checkpoint; "auto" begins, continues, or accepts a finished run.
         overwrite: replace a finished run.
         leaks: counts of sequences in two splits and of contradictory labels, as `find_leaks` returns them.
+        baselines: the baselines that are scored beside the constant guess.
     """
 
     folder: Path
@@ -112,6 +121,7 @@ class FinetuningPlan:
     resume: Resume
     overwrite: bool
     leaks: dict[str, Any] = field(default_factory=dict)
+    baselines: Sequence[Baseline] = ("kmer",)
 
 
 @renamed(**FLAT_KEYS)
@@ -124,8 +134,9 @@ def finetune(
     baseline_k: int = 4,
     resume: Resume = False,
     overwrite: bool = False,
+    baselines: list[Baseline] = ["kmer"],  # noqa: B006 (never changed)
 ) -> dict[str, Any]:
-    """Fine-tune a classifier (or regressor), and score it and the k-mer baseline on the test split.
+    """Fine-tune a classifier (or regressor), and score it and the baselines on the test split.
 
     The columns that ``data`` names decide what the model predicts (one label per sequence, several labels, values, or a
     label per nucleotide) and what it reads (single sequences or pairs, with numeric tracks or without).
@@ -140,12 +151,13 @@ def finetune(
         head: options of the classifier on top of the encoder.
         positive: the class, of two, that F1 and AUPRC refer to; by default the rarer one in the training data, and the
             second one if both are equally frequent. The model's configuration keeps it.
-        baseline_k: k-mer size, in nt, of the baseline: a logistic regression on k-mer counts, which is scored too if
-            each sequence has one label; 0 for no baseline.
+        baseline_k: k-mer size, in nt, of the baseline "kmer"; 0 for no such baseline.
         resume: continue from the newest valid checkpoint in the output folder, as if the run had not been stopped.
             "auto" begins a run that has no checkpoint yet, continues one that has, and accepts a finished one: the
             choice for a command that is started again and again.
         overwrite: train again even if the output folder holds a finished run.
+        baselines: what is scored beside the model: "kmer", a regression on k-mer counts, and "conv", a small
+            convolutional network, which takes a minute or two.
 
     Returns:
         The metrics that are written to metrics.json: the numbers of the training run, "task" (how the labels were
@@ -157,8 +169,9 @@ def finetune(
 
     Source: GenomeNet-BERT, section 3 (fine-tuning: [CLS], projection, classifier) and Table 1.
     """
+    check_baselines(baselines)
     plan = plan_finetuning(pretrained, data, trainer, head, positive, baseline_k, resume, overwrite)
-    return run_finetuning(plan)
+    return run_finetuning(replace(plan, baselines=baselines))
 
 
 def plan_finetuning(
@@ -474,42 +487,14 @@ def _score_test(run: FinetuningTrainer, test: LabelledSequences, plan: Finetunin
     metrics = {"test": score_predictions(predictions, plan.positive), "test_sequences": len(test)}
     if predictions.num_unscored:
         metrics["test_sequences_without_scores"] = predictions.num_unscored
-    if not test.task.is_classification or not predictions.names:
-        return metrics
-    names, guesses = predictions.names, _baselines(predictions, plan)
-    curves = {name: guess for name, guess in guesses.items() if name != "majority"}
-    plot_predictions(predictions, plan.folder, plan.positive, curves)
-    target = names.index(plan.positive) if plan.positive is not None else 1
-    metrics["baselines"] = {
-        name: explain_classification(
-            classification_metrics(*guess, positive=target), *guess, names=names, positive=plan.positive
-        )
-        for name, guess in guesses.items()
-    }
+    guesses = baseline_predictions(
+        plan.splits.training,
+        predictions,
+        plan.baselines,
+        plan.baseline_k,
+        seed=plan.trainer.seed,
+        rc_probability=plan.head.rc_probability,
+    )
+    metrics["baselines"] = score_baselines(guesses, plan.positive)
+    plot_predictions(predictions, plan.folder, plan.positive, curves_of(guesses))
     return metrics
-
-
-def _baselines(predictions: Predictions, plan: FinetuningPlan) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Predict the classes of the test split by always guessing the majority class, and from k-mer counts.
-
-    Args:
-        predictions: the model's predictions of the test split.
-        plan: plan of the run.
-
-    Returns:
-        name of the baseline -> (class probabilities, labels).
-    """
-    training, (_, labels) = plan.splits.training, predictions.labelled()
-    classes = len(predictions.names or [])
-    seen = training.known_labels if training.nt_labels is None else np.concatenate(training.nt_labels)
-    guesses = {"majority": (majority_probabilities(seen[seen >= 0], len(labels), num_classes=classes), labels)}
-    if plan.baseline_k and training.nt_labels is None and training.pairs is None:
-        scores = kmer_baseline(
-            training.sequences,
-            training.known_labels,
-            predictions.examples.take(np.flatnonzero(predictions.is_scored).tolist()).sequences,
-            plan.baseline_k,
-            num_classes=classes,
-        )
-        guesses[f"{plan.baseline_k}-mer logistic regression"] = (scores, labels)
-    return guesses

@@ -24,6 +24,7 @@ from hf_genomics.io.writing import (
     write_partial,
     write_text,
     write_tsv,
+    writing_file,
 )
 
 
@@ -157,3 +158,29 @@ def test_an_output_is_checked_before_the_work_starts(tmp_path: Path) -> None:
         with pytest.raises(InputError, match=str(path.parent if path.name == "x" else path)):
             check_output(path, folder=folder)
     assert os.listdir(tmp_path) == ["file"]
+
+
+def test_large_content_is_written_completely_or_not_at_all(tmp_path: Path) -> None:
+    for folder in (tmp_path, tmp_path / "new"):
+        with writing_file(folder / "x") as file:
+            file.write(b"first")
+            assert not (folder / "x").exists()
+            file.write(b" and second")
+        assert (folder / "x").read_bytes() == b"first and second"
+    with pytest.raises(ValueError), writing_file(tmp_path / "x") as file:  # noqa: PT012
+        file.write(b"half")
+        raise ValueError
+    assert (tmp_path / "x").read_bytes() == b"first and second"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["new", "x"]
+
+
+def test_large_content_reaches_a_pipe_only_when_it_is_complete(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    reader = os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK)
+    with pytest.raises(ValueError), writing_file(tmp_path / "pipe") as file:  # noqa: PT012
+        file.write(b"half")
+        raise ValueError
+    with writing_file(tmp_path / "pipe") as file:
+        file.write(b"whole")
+    assert os.read(reader, 99) == b"whole"
+    os.close(reader)

@@ -1,0 +1,61 @@
+"""Features and genomes for the verb `table`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from small_files import dna, fasta
+
+from .case import Case
+
+TABLE = "table --genome g.fa --output t.csv --bed f.bed"
+_GFF = "chr1\tx\tgene\t10\t30\t.\t+\t.\tID=a\nchr1\tx\tCDS\t10\t30\t.\t+\t0\tID=b\n"
+
+
+def made(features: str, name: str = "f.bed", **contigs: str) -> Callable[[Path], object]:
+    """Return a function that writes a genome and a file of features."""
+
+    def make(folder: Path) -> None:
+        fasta(folder / "g.fa", **(contigs or {"chr1": dna(300)}))
+        (folder / name).write_text(features)
+
+    return make
+
+
+def bed(features: str, *named: str, command: str = TABLE, **contigs: str) -> Case:
+    """Return a BED file that `table` rejects."""
+    return Case(command, named, made(features, **contigs))
+
+
+CASES: dict[str, Case] = {
+    "no features": Case("table --genome OK --output t.csv", ("bed", "gff", "GenBank")),
+    "two files of features": Case("table --genome OK --output t.csv --bed f.bed --gff f.gff", ("bed", "gff")),
+    "a feature beyond its contig": bed("chr1\t0\t9\nchr1\t290\t310\n", "f.bed, line 2", "310", "'chr1'", "300 nt"),
+    "a contig that the genome lacks": bed("chr1\t0\t9\nchr7\t0\t9\n", "f.bed, line 2", "'chr7'", "g.fa"),
+    "a contig without chr": bed("1\t0\t9\n", "f.bed, line 1", "'1'", "'chr1'", "rename"),
+    "a BED file with blanks": bed("chr1 0 9\n", "f.bed, line 1", "tabs"),
+    "an empty BED file": bed("# nothing\n", "f.bed", "no region"),
+    "FASTA as features": Case("table --genome OK --output t.csv --bed OK", ("ok.fa", "line 1")),
+    "GFF of several types": Case(
+        "table --genome g.fa --output t.csv --gff f.gff",
+        ("f.gff", "gene (1)", "CDS (1)", "--features.types"),
+        made(_GFF, "f.gff"),
+    ),
+    "a type that the file lacks": Case(
+        "table --genome g.fa --output t.csv --gff f.gff --features.types exon",
+        ("f.gff", "'exon'", "gene (1)"),
+        made(_GFF, "f.gff"),
+    ),
+    "types of BED": bed("chr1\t0\t9\n", "features.types", "f.bed", command=f"{TABLE} --features.types gene"),
+    "a genome of N": bed("chr1\t0\t9\n", "f.bed", "1 with letters other than", chr1="N" * 300),
+    "no room for a negative": bed("chr1\t0\t290\n", "f.bed", "without a negative", "dinucleotide_shuffled"),
+    "another word for negatives": bed("chr1\t0\t9\n", "negatives", command=f"{TABLE} --negatives random"),
+    "no negatives by number": bed("chr1\t0\t9\n", "per_feature", "0", command=f"{TABLE} --per_feature 0"),
+    "protein as a genome": Case(
+        "table --genome PROTEIN --output t.csv --bed f.bed", ("protein.fa",), made("p\t0\t3\n")
+    ),
+    "the genome as output": bed(
+        "chr1\t0\t9\n", "g.fa", "input", command="table --genome g.fa --output g.fa --bed f.bed --overwrite true"
+    ),
+}

@@ -1,0 +1,93 @@
+"""Features of BED, GFF and GenBank files become windows that are read alike on either strand."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hf_genomics.errors import InputError
+from hf_genomics.genome_tables.features import FeatureRules, by_contig, genbank_features, read_features, window_of
+from hf_genomics.io.genome_tracks import Region
+from hf_genomics.sequence import reverse_complement
+
+GENBANK = """LOCUS       NC_1 60 bp DNA
+VERSION     NC_1.2
+FEATURES             Location/Qualifiers
+     source          1..60
+     gene            complement(5..24)
+                     /gene="left"
+     CDS             join(30..35,40..50)
+                     /locus_tag="spliced"
+     CDS             join(55..60,1..4)
+                     /gene="over the origin"
+ORIGIN
+        1 acgtacgtac gtacgtacgt acgtacgtac gtacgtacgt acgtacgtac gtacgtacgt
+//
+"""
+GFF = "##gff-version 3\nchr1\tx\tgene\t5\t24\t.\t-\t.\tID=a\nchr1\tx\tCDS\t5\t10\t.\t+\t0\tID=b\n"
+
+
+def test_features_of_genbank_reach_from_their_first_to_their_last_part(tmp_path):
+    (tmp_path / "x.gb").write_text(GENBANK)
+    gene, spliced = genbank_features(str(tmp_path / "x.gb"))
+    assert gene == Region("NC_1.2", 4, 24, "-", "left", 0, "gene")
+    assert spliced == Region("NC_1.2", 29, 50, "+", "spliced", 0, "CDS")
+
+
+def test_types_are_chosen_or_asked_for(tmp_path):
+    (tmp_path / "x.gff").write_text(GFF)
+    arguments = ("genome.fa", None, str(tmp_path / "x.gff"))
+    [gene] = read_features(*arguments, FeatureRules(types=["gene"]))
+    assert gene == Region("chr1", 4, 24, "-", "a", 2, "gene")
+    assert len(read_features(*arguments, FeatureRules(types=["gene", "CDS"]))) == 2
+    with pytest.raises(InputError, match=r"x\.gff: features of several types: gene \(1\), CDS \(1\); .*types gene"):
+        read_features(*arguments, FeatureRules())
+    with pytest.raises(InputError, match="no feature of type 'cds' in .*did you mean 'CDS'"):
+        read_features(*arguments, FeatureRules(types=["cds"]))
+
+
+rules = st.builds(
+    lambda length, around, share: FeatureRules(length=length, around=around, before=int(share * length)),
+    st.integers(1, 30),
+    st.sampled_from(["center", "start", "end"]),
+    st.floats(0, 0.99),
+)
+
+
+@given(st.text("ACGT", min_size=120, max_size=120), st.integers(40, 60), st.integers(1, 20), rules)
+def test_a_feature_on_the_other_strand_gives_the_same_letters(genome, start, length, rules):
+    feature = Region("c", start, start + length, "+")
+    mirrored = Region("c", 120 - start - length, 120 - start, "-")
+    here, there = window_of(feature, rules), window_of(mirrored, rules)
+    assert here.end - here.start == rules.length
+    assert genome[here.start : here.end] == reverse_complement(reverse_complement(genome)[there.start : there.end])
+    anchor = {"start": start, "end": start + length - 1, "center": start + length // 2}[rules.around]
+    assert here.start + rules.before == anchor  # slow twin: count from the nucleotide that the window lies around
+
+
+def test_without_a_length_a_window_is_the_feature():
+    window = window_of(Region("c", 3, 9, "-", "", 1, "CDS"), FeatureRules(label_by="type"))
+    assert window == (3, 9, "-", "CDS", "c:3-9")
+
+
+def test_features_are_sorted_within_their_contigs():
+    found = by_contig([Region("b", 5, 6), Region("a", 1, 2), Region("b", 3, 9)])
+    assert {name: [feature.start for feature in here] for name, here in found.items()} == {"a": [1], "b": [3, 5]}
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        ({"around": "middle"}, "middle"),
+        ({"label_by": "score"}, "score"),
+        ({"length": 0}, "features.length"),
+        ({"block": -1}, "features.block"),
+        ({"around": "start"}, "features.length"),
+        ({"length": 10, "before": 10}, "0..9"),
+        ({"label": "background"}, "background"),
+    ],
+)
+def test_rules_that_contradict_each_other_are_refused(options, named):
+    with pytest.raises(InputError, match=named):
+        FeatureRules(**options)
