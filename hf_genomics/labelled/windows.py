@@ -71,8 +71,9 @@ class LabelledWindows:
         if split == "train":
             return self
         most = (self.valid_per_genome if split == "valid" else None) or self.test_per_genome
-        everything = {"label_fraction": 1.0, "label_genomes": None, "label_groups": None}
-        return replace(self, train_step=None, per_genome=most, **everything)
+        return replace(
+            self, train_step=None, per_genome=most, label_fraction=1.0, label_genomes=None, label_groups=None
+        )
 
 
 def labelled_windows(

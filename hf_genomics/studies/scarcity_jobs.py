@@ -70,9 +70,9 @@ def _cell_job(
         needs: job that pretrains the model, if it is part of the study.
         ks: sizes of k-mers to choose from.
     """
-    full = partial(_with_model, recipe, model, cell.length, place / "run")
-    if model is None:
-        full = partial(_of_kmers, recipe, place / "run", ks)
+    full = partial(_of_kmers, recipe, place / "run", ks)
+    if model is not None:
+        full = partial(_with_model, recipe, model, cell.length, place / "run")
     command = partial(_write_and_call, full, place, "kmers" if model is None else "finetune")
     kind = (cell.length, cell.genomes, cell.setup, cell.arm)
     return Job(place, command, needs, kind, partial(_describe, place / "run"), full)
