@@ -41,6 +41,13 @@ EXAMPLES = {
         "hf-genomics score-variants --model model_cards/virus-wide --vcf in.vcf.gz --fasta genome.fa "
         "--output scored.vcf.gz"
     ),
+    "table": "hf-genomics table --genome genome.fa.gz --bed peaks.bed --features.length 200 --output peaks.csv",
+    "embed": (
+        "hf-genomics embed --model model_cards/virus-wide --input recipes/data/windows_test.csv "
+        "--output runs/vectors.parquet"
+    ),
+    "motifs": "hf-genomics motifs --model runs/ctcf --input peaks.fa --target peak --output_dir runs/motifs",
+    "label-scarcity": "hf-genomics label-scarcity --config recipes/label_scarcity.yaml",
     "convert": "hf-genomics convert zhihan1996/DNA_bert_6 --output_dir runs/dnabert6",
     "card": "hf-genomics card runs/mine --name you/mine --license mit",
     "push": "hf-genomics push runs/mine --name you/mine --dry_run true",

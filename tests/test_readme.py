@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import re
 import shutil
@@ -71,12 +72,15 @@ def root(work, classifier):
     return work
 
 
-def run(example):
+def run(example, names=None):
     """Run an example of a page; a deprecated name in it is an error, other warnings are not."""
+    missing = [name for name in re.findall(r"model_cards/[\w-]+", example.code) if not (ROOT / name).is_dir()]
+    if missing:
+        pytest.skip(f"needs the bundled model {missing[0]}")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         warnings.filterwarnings("error", category=DeprecationWarning, module="__main__")
-        return page_examples.run(example, {"__name__": "__main__"})
+        return page_examples.run(example, {"__name__": "__main__"} if names is None else names)
 
 
 @pytest.mark.parametrize(
@@ -212,3 +216,19 @@ def test_the_file_tree_has_a_clause_for_every_file_of_the_package():
     modules = {path.relative_to(ROOT).as_posix() for path in PACKAGE.rglob("*.py")}
     modules = {path for path in modules if not path.endswith(("__init__.py", "__main__.py"))}
     assert sorted(modules - {path for path, clause in tree().items() if clause}) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "page", sorted(page for page in DOCS if page.startswith("docs/tutorials/")) + ["docs/start.md"]
+)
+def test_a_tutorial_runs_from_its_first_block_to_its_last(root, page):
+    names = {"__name__": "__main__"}
+    for example in page_examples.examples(page):
+        if is_installation(example):
+            continue
+        missing = re.findall(r"^from (sentence_transformers) ", example.code, re.MULTILINE)
+        if missing and importlib.util.find_spec(missing[0]) is None:
+            continue  # no extra of this package brings it
+        printed = run(example, names)
+        assert page_examples.differences(printed, example.output or "...") == [], (example.number, printed)

@@ -115,7 +115,9 @@ def compare_words(
         in_stretches = count_words(candidates, width, threshold)
         counts = [count_words(some, width) for some in (positives, negatives)]
         codes = np.flatnonzero((in_stretches >= least) | (counts[0] + counts[1] > 0))
-        found.append(np.stack([np.full_like(codes, width), codes, in_stretches[codes], counts[0][codes], counts[1][codes]]))
+        found.append(
+            np.stack([np.full_like(codes, width), codes, in_stretches[codes], counts[0][codes], counts[1][codes]])
+        )
     widths, codes, in_stretches, with_word, without = np.concatenate(found, 1)
     p = enrichment(with_word, without, (len(positives), len(negatives)))
     q, q_counting = np.full(len(p), np.nan), np.full(len(p), np.nan)
