@@ -303,6 +303,9 @@ def task_of(config: Any, source: str = "the model") -> Task:
     names = [config.id2label[number] for number in range(config.num_labels)]
     has_tracks = isinstance(config, FusionKmerBertConfig)
     positive = config.positive_class if config.positive_class in names else None
+    threshold = None
+    if positive is not None and config.decision_threshold is not None and len(names) == 2:
+        threshold = float(config.decision_threshold), names.index(positive)
     return Task(
         problem_type=config.problem_type or "single_label_classification",
         names=None if config.problem_type == "regression" and names == [VALUE] else names,
@@ -312,6 +315,7 @@ def task_of(config: Any, source: str = "the model") -> Task:
         nt_track_names=config.nt_track_names if has_tracks else None,
         source=source,
         positive=positive,
+        threshold=threshold,
     )
 
 

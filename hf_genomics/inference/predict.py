@@ -33,7 +33,15 @@ from ..tokenization_kmer import KmerTokenizer
 from .adapters import base_of
 from .growing_table import GrowingTable, finished_before
 from .loading import load_classifier, task_of
-from .predictions import RUN_COLUMNS, Predictions, PredictionTable, class_runs, sequence_columns
+from .predictions import (
+    RUN_COLUMNS,
+    Predictions,
+    PredictionTable,
+    check_strands,
+    class_runs,
+    log_threshold,
+    sequence_columns,
+)
 from .problems import Unscored, check_alphabet, examined
 from .scores import as_examples, average_windows, merge_windows, score_windows
 from .tracks import (
@@ -47,7 +55,7 @@ from .tracks import (
     track_rows,
     write_tracks,
 )
-from .windows import Window, longest_window, windows_of_chunks, windows_of_examples
+from .windows import Window, longest_window, windows_of_chunks, windows_of_examples, with_other_strand
 
 logger = logging.getLogger(__name__)
 
@@ -66,12 +74,15 @@ class PredictOptions:
     Args:
         windows: write a row per window instead of one per sequence: id, start, end (0-based, half-open) and what the
             model predicts.
+        both_strands: average the probabilities (or values) of each sequence and its reverse complement, so that both
+            strands get the same prediction; takes twice the time, and memory for the longest sequence.
         rna: read U as T.
         strict: refuse the first sequence that cannot be scored. The rows before it are kept, and can be continued
             without ``strict``.
     """
 
     windows: bool = False
+    both_strands: bool = False
     rna: bool = False
     strict: bool = False
 
@@ -148,13 +159,18 @@ def predict(
     plan = _plan(target, task_of(network.config, model), options)
     for path in plan.files:
         check_output_file(path, [input, model, base_of(model)], overwrite=overwrite or resume == "auto")
+    check_strands(plan.task, options.both_strands, along=plan.along)
+    log_threshold(plan.task, model)
     # Prediction needs no labels: `match_columns` asks for no column of labels if the task is one class per sequence.
     columns = match_columns(columns, replace(plan.task, problem_type="single_label_classification", level="sequence"))
-    used = {key: value for key, value in asdict(options).items() if key != "strict" and (value or key != "windows")}
+    new = ("windows", "both_strands")  # options that older runs did not know
+    used = {key: value for key, value in asdict(options).items() if key != "strict" and (value or key not in new)}
     settings = {"model": model_digest(network), **input_digest(input), "options": {**asdict(columns), **used}}
     if resume == "auto" and not overwrite and all(path.exists() for path in plan.files):
         return _say(plan, *finished_before(target, settings), "finished before")
     windows = read_windows(input, network, tokenizer, columns, options.rna)
+    if options.both_strands:
+        windows = with_other_strand(windows, longest_window(network.config, tokenizer))
     if plan.kind:
         windows = check_names(windows, source_name(input), plan.kind == "bigwig")
     unscored = Unscored(source_name(input), noun_of(input), options.strict)
@@ -261,7 +277,8 @@ def _predict_list(
     if task.paired or task.track_names or task.nt_track_names:
         raise InputError(f"{model} reads pairs or tracks, which a list of sequences does not have; give a table")
     texts = [text.upper().replace("U", "T") if options.rna else text for text in texts]
-    found = Predictions.of(network, tokenizer, as_examples(texts), batch_size)
+    check_strands(task, options.both_strands)
+    found = Predictions.of(network, tokenizer, as_examples(texts), batch_size, options.both_strands)
     if options.strict and found.num_unscored:
         number = int(np.flatnonzero(~found.is_scored)[0]) + 1
         raise InputError(f"sequence {number} of the list cannot be scored (strict: without it, its numbers are NaN)")

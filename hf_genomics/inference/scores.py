@@ -31,7 +31,14 @@ from ..labelled.sequences import LabelledSequences
 from ..sequence import as_letters
 from ..tokenization_kmer import KmerTokenizer
 from .problems import OVERFLOW, UNKNOWN, Problem, Unscored, examined, known_tokens, problem_of
-from .windows import Window, collator_for, problem_before_reading, windows_of_examples
+from .windows import (
+    Window,
+    collator_for,
+    longest_window,
+    problem_before_reading,
+    windows_of_examples,
+    with_other_strand,
+)
 
 _BUFFER_NT = 1 << 20  # nt of the windows that are sorted by length together
 
@@ -73,6 +80,7 @@ def predict_scores(
     tokenizer: KmerTokenizer,
     sequences: LabelledSequences | Sequence[str] | Sequence[np.ndarray],
     batch_size: int = 64,
+    both_strands: bool = False,
 ) -> np.ndarray:
     """Compute class probabilities, or the predicted values of a regression model, for sequences of any length.
 
@@ -87,6 +95,7 @@ def predict_scores(
         sequences: one text or one array of uint8 letters (nt,) for each sequence; or examples, with the pairs and
             tracks that the model reads.
         batch_size: number of windows that are encoded at once.
+        both_strands: average the scores of each sequence and its reverse complement.
 
     Returns:
         float64 (sequences, classes); (sequences, labels) for several labels; (sequences, targets) for regression. The
@@ -101,7 +110,7 @@ def predict_scores(
     array([[0.91, 0.09],
            [0.48, 0.52]])
     """
-    scored = _score_in_memory(model, tokenizer, as_examples(sequences), batch_size)
+    scored = _score_in_memory(model, tokenizer, as_examples(sequences), batch_size, both_strands)
     rows = [one.scores for one in average_windows(scored)]
     return np.array(rows, np.float64).reshape(-1, model.config.num_labels)
 
@@ -142,12 +151,18 @@ def as_examples(sequences: LabelledSequences | Sequence[str] | Sequence[np.ndarr
 
 
 def _score_in_memory(
-    model: PreTrainedModel, tokenizer: KmerTokenizer, examples: LabelledSequences, batch_size: int
+    model: PreTrainedModel,
+    tokenizer: KmerTokenizer,
+    examples: LabelledSequences,
+    batch_size: int,
+    both_strands: bool = False,
 ) -> Iterator[tuple[Window, np.ndarray]]:
     """Score the windows of examples, showing a progress bar if stderr is a terminal."""
     unscored = Unscored(examples.source, "row", strict=False)
     with tqdm(total=sum(map(len, examples.sequences)), desc="predict", unit="nt", unit_scale=True, disable=None) as bar:
         windows = examined(windows_of_examples(examples, model, tokenizer))
+        if both_strands:
+            windows = with_other_strand(windows, longest_window(model.config, tokenizer))
         for window, scores in unscored.watch(score_windows(model, tokenizer, windows, batch_size)):
             yield window, scores
             bar.update(len(window.row["sequence"]))

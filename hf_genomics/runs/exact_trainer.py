@@ -55,7 +55,10 @@ _DECISIVE = (
     "label_smoothing_factor average_tokens_across_devices"
 ).split()
 #: Keys of a model's configuration that do not change what is computed.
-_NOT_DECISIVE = {"transformers_version", "architectures", "dtype", "_name_or_path", "auto_map", "positive_class"}
+_NOT_DECISIVE = {"transformers_version", "architectures", "dtype", "_name_or_path", "auto_map"} | {
+    "positive_class",
+    "decision_threshold",
+}
 
 
 class ExactTrainer(FencedTrainer):
