@@ -43,15 +43,11 @@ def marked(example):
 
 
 def is_long(example):
-    return bool(example.verbs & LONG) or is_of_hub(example) or is_installation(example)
+    return bool(example.verbs & LONG) or is_of_hub(example) or example.is_installation
 
 
 def is_of_hub(example):
     return 'from_pretrained("zhihan1996/' in example.code and example.language == "python"
-
-
-def is_installation(example):
-    return "git clone" in example.code
 
 
 @pytest.fixture(scope="module")
@@ -85,7 +81,7 @@ def run(example, names=None):
 
 @pytest.mark.parametrize(
     "example",
-    [marked(example) for example in README if not is_of_hub(example) and not is_installation(example)],
+    [marked(example) for example in README if not is_of_hub(example) and not example.is_installation],
 )
 def test_an_example_of_the_readme_runs_and_prints_what_is_shown(root, example):
     printed = run(example)
@@ -110,7 +106,7 @@ def test_dnabert_is_loaded_by_its_name(root, tmp_path):
 
 @pytest.mark.slow
 def test_the_commands_of_the_installation_install_the_package(tmp_path):
-    (example,) = filter(is_installation, README)
+    (example,) = [example for example in README if example.is_installation]
     source = tmp_path / "source"  # what is in the working tree, as a repository
     kept = shutil.ignore_patterns(".git", ".venv*", "runs", "site", "shared", "build", "*.egg-info", ".*cache")
     shutil.copytree(ROOT, source, ignore=kept)
@@ -182,7 +178,7 @@ def test_make_help_lists_every_command():
 
 
 def test_the_verbs_and_recipes_it_names_exist():
-    commands = re.findall(r"hf[-_]genomics ([\w-]+)", "\n".join(SHELL))
+    commands = re.findall(r"hf[-_]genomics ([a-z][\w-]*)", "\n".join(SHELL))
     assert {"prepare", "pretrain", "finetune", "evaluate", "predict"} <= set(commands) <= set(VERBS)
     recipes = set(
         re.findall(r"recipes/[\w/]+\.yaml", "\n".join((ROOT / page).read_text() for page in ("README.md", *DOCS)))
@@ -225,7 +221,7 @@ def test_the_file_tree_has_a_clause_for_every_file_of_the_package():
 def test_a_tutorial_runs_from_its_first_block_to_its_last(root, page):
     names = {"__name__": "__main__"}
     for example in page_examples.examples(page):
-        if is_installation(example):
+        if example.is_installation:
             continue
         missing = re.findall(r"^from (sentence_transformers) ", example.code, re.MULTILINE)
         if missing and importlib.util.find_spec(missing[0]) is None:
