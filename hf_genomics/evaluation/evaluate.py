@@ -10,7 +10,9 @@ from typing import Any, Literal
 
 import numpy as np
 
+from ..checks.leaks import drop_leaks, find_leaks, warn_of_leaks
 from ..checks.meaning import describe_labels, task_facts
+from ..checks.splits import split_table
 from ..errors import InputError
 from ..inference.adapters import ADAPTER_CONFIG, base_of
 from ..inference.loading import load_classifier, task_of
@@ -26,7 +28,6 @@ from ..labelled.task import Task
 from ..sequence import did_you_mean
 from .baseline import Baseline, baseline_predictions, check_baselines
 from .explained_scores import explain_classification, explain_columns
-from .leaks import find_leaks, warn_of_leaks
 from .metrics import (
     SCORES,
     SequenceClassificationMetrics,
@@ -92,7 +93,8 @@ def evaluate(
         model: folder or Hub name of a fine-tuned model.
         data: labelled sequences. Tracks and several labels are read from columns with the names that the model knows,
             unless ``data.columns`` names other columns. If it names tables of several splits, sequences that occur in
-            two of them are counted, and a warning is logged.
+            two of them are counted, and a warning is logged. With ``data.split`` of the table that the model was
+            fine-tuned on, the rows of ``split`` are those that `finetune` left for it.
         output_dir: folder to write to, not the folder of a model.
         split: split to score.
         positive: the class, of two, that F1 and AUPRC refer to; by default the model's, which is the rarer class of its
@@ -119,7 +121,7 @@ def evaluate(
     task = task_of(network.config, model)
     check_positive(positive, task)
     shortest = shortest_sequence(network, tokenizer.k)
-    examples = data.require(split, shortest, task, why="there is nothing to evaluate")
+    examples, others, data_facts = _read_splits(data, split, shortest, task)
     if examples.label_names != task.names and not task.labels_by_column:
         raise InputError(
             f"{examples.source}: the labels are {examples.label_names}, but the model knows {task.names}; set "
@@ -131,7 +133,7 @@ def evaluate(
     task = replace(task, positive=positive_class(positive, task))
     logger.info("%s: %s", examples.source, describe_labels(examples, task.positive))
     predictions = Predictions.of(network, tokenizer, examples, batch_size)
-    metrics = score_predictions(predictions, task.positive) | _leaks(data, split, examples)
+    metrics = score_predictions(predictions, task.positive) | data_facts | _leaks(split, examples, others)
     metrics |= {"task": task_facts(task, {split: examples})}
     if predictions.num_unscored:
         metrics["sequences_without_scores"] = predictions.num_unscored
@@ -143,29 +145,84 @@ def evaluate(
     return metrics
 
 
-def _leaks(data: LabelledData, split: str, examples: LabelledSequences) -> dict[str, Any]:
-    """Count the sequences that occur in two splits, if there are several, and contradictory labels, if there are any.
-
-    Only the sequences of the other tables are read. A table that cannot be read is not compared, because the scores do
-    not depend on it. The splits of a store have no genome in common, and `finetune` has compared their windows.
+def _read_splits(
+    data: LabelledData, split: str, shortest: int, task: Task
+) -> tuple[LabelledSequences, dict[str, LabelledSequences], dict[str, Any]]:
+    """Read the split that is scored, and the sequences of the others.
 
     Args:
         data: the `data` section.
         split: the split that is scored.
-        examples: its sequences.
+        shortest: shortest sequence that the model reads, in nt.
+        task: task of the model.
+
+    Returns:
+        The rows that are scored; the other splits, by name; and what metrics.json holds about a table that was split
+        and about omitted training rows.
+    """
+    facts: dict[str, Any] = {}
+    if data.split is None:
+        examples = data.require(split, shortest, task, why="there is nothing to evaluate")
+        others = _other_tables(data, split)
+    else:
+        whole = split_table(data.require("train", shortest, task, why="there is nothing to evaluate"), data)
+        if split not in whole.parts:
+            raise InputError(f"data.split gives no rows to {split}: {data.split}; score another split")
+        others = dict(whole.parts)
+        examples, facts["split"] = others.pop(split), whole.facts
+    if data.drop_leaks:
+        parts = others | {split: examples}
+        if "train" in parts:
+            training = parts.pop("train")
+            kept, facts["dropped_leaks"] = drop_leaks(training, parts.values())
+            _log_dropped(training, facts["dropped_leaks"])
+            examples, others = (kept, others) if split == "train" else (examples, others | {"train": kept})
+    return examples, others, facts
+
+
+def _log_dropped(training: LabelledSequences, dropped: int) -> None:
+    """Log how many training rows do not count, and what that means for a model that was trained on them."""
+    if dropped:
+        logger.info(
+            "%s: %s of %s training rows are in other splits too and do not count (data.drop_leaks); a model that was "
+            "trained without data.drop_leaks has seen them, and its scores are too good",
+            *(training.source, f"{dropped:,}", f"{len(training):,}"),
+        )
+
+
+def _other_tables(data: LabelledData, split: str) -> dict[str, LabelledSequences]:
+    """Read the sequences of the tables of the other splits.
+
+    A table that cannot be read is not compared, because the scores do not depend on it. The splits of a store have no
+    genome in common, and `finetune` has compared their windows.
+
+    Args:
+        data: the `data` section.
+        split: the split that is scored.
     """
     columns = replace(data.columns, id=None, labels=None, nt_labels=None, tracks=None, nt_tracks=None)
-    splits: dict[str, LabelledSequences] = {}
+    found: dict[str, LabelledSequences] = {}
     for name in ("train", "valid", "test"):
         source = getattr(data, name)
-        if name == split:
-            splits[name] = examples
-        elif source is not None:
+        if name != split and source is not None:
             try:
-                splits[name] = read_labelled(source, columns, require_labels=False, rna=data.rna)
+                found[name] = read_labelled(source, columns, require_labels=False, rna=data.rna)
             except InputError as error:
                 reason = str(error).replace("--rna", "--data.rna")
                 logger.warning("data.%s is not compared with data.%s: %s", name, split, reason)
+    return found
+
+
+def _leaks(split: str, examples: LabelledSequences, others: Mapping[str, LabelledSequences]) -> dict[str, Any]:
+    """Count the sequences that occur in two splits, if there are several, and contradictory labels, if there are any.
+
+    Args:
+        split: the split that is scored.
+        examples: its sequences.
+        others: the other splits, by name.
+    """
+    every = {**others, split: examples}
+    splits = {name: every[name] for name in ("train", "valid", "test") if name in every}
     found = find_leaks(splits)
     warn_of_leaks(found, splits)
     compared = {"leaks": len(splits) > 1, "contradictory_labels": any(found["contradictory_labels"].values())}
