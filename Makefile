@@ -7,7 +7,7 @@ TEST_ENV := TOKENIZERS_PARALLELISM=false HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1
 PYTEST := $(TEST_ENV) $(BIN)/python -m pytest -n 2
 
 .DEFAULT_GOAL := help
-.PHONY: help install quickstart test test-slow test-newest test-lowest conformance fuzz fuzz-folders kill9 bench lint audit
+.PHONY: help install quickstart test test-slow test-newest test-lowest conformance fuzz fuzz-folders kill9 bench lint audit docs cards
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -66,10 +66,16 @@ bench: .venv/.installed ## print the measured speeds, as ratios in one run (abou
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/predict.py --mnt 1 20
 	$(BIN)/python benchmarks/train_step.py --rounds 1 --steps 2
 
+cards: .venv/.installed ## copy the package's code into the bundled models, after that code has changed
+	$(BIN)/python model_cards/renew_code.py
+
 lint: .venv/.installed-dev ## check style, types and the rules of security
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+docs: .venv/.installed-docs ## build the documentation as a site, in site/; a broken link is an error
+	$(TEST_ENV) $(BIN)/mkdocs build --strict
 
 # The pins are read as they stand (--no-deps --disable-pip): nothing is installed, and no package of this environment
 # that is not pinned is looked at. pip-audit asks the advisory database of PyPI, so this needs the network.
@@ -83,6 +89,10 @@ audit: .venv/.installed-dev ## look the pinned versions up in the database of kn
 
 .venv/.installed-dev: .venv/.installed
 	$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@
+
+.venv/.installed-docs: .venv/.installed
+	$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e '.[docs]'
 	@touch $@
 
 .PRECIOUS: %/bin/pip

@@ -24,7 +24,7 @@ from typing import Any
 
 from .errors import InputError, StoppedError, line_for_user, lines_for_user
 from .io.progress import clear_bars, command_log, take_over_logs
-from .options import run_verb
+from .options import completion_of, run_verb
 from .sequence import did_you_mean
 from .stopping import stop_at_signals
 
@@ -38,12 +38,16 @@ VERBS = {
     "finetune": "fine-tune a pretrained model on labelled sequences",
     "evaluate": "score a fine-tuned model on labelled sequences",
     "predict": "predict classes or values for the sequences of a file",
+    "embed": "turn the sequences of a file into vectors, with a picture",
     "explain": "compute how much every nucleotide contributes to a prediction, with pictures",
+    "motifs": "find the motifs that a fine-tuned model looks for",
+    "region-picture": "draw genes, tracks, scores and variants of a region of a genome",
     "score-variants": "score the variants of a VCF file, of a region or of pairs of sequences",
     "convert": "convert a DNABERT folder, or a model back to one",
     "card": "write or check the card of a model folder",
     "push": "upload a model folder to the Hub",
     "quickstart": "run everything on the bundled genomes within minutes, with a report",
+    "label-scarcity": "compare pretrained models with their rivals for fewer and fewer labelled genomes",
 }
 #: What to do about an error of the operating system, by its number.
 _REMEDIES = {
@@ -77,6 +81,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from . import __version__
 
         sys.stdout.write(f"hf_genomics {__version__}\n")
+        return 0
+    if words[0] == "--completion":
+        functions = (getattr(importlib.import_module(__package__), verb.replace("-", "_")) for verb in VERBS)
+        sys.stdout.write(completion_of(functions))
         return 0
     again = " with --resume auto" if words[0] in ("pretrain", "finetune") else ""
     _share_cores()
@@ -112,8 +120,8 @@ def _run(verb: str, words: list[str]) -> int:
     _set_up_logging()
     function = getattr(importlib.import_module(__package__), verb.replace("-", "_"))
     result = run_verb(function, words)
-    if isinstance(result, dict) and _rank() == 0:
-        sys.stdout.write(_table(result))
+    if isinstance(result, dict | str) and _rank() == 0:
+        sys.stdout.write(result if isinstance(result, str) else _table(result))
     if hasattr(result, "show"):  # a report that draws itself
         _show(result)
         return _complain(result.rejection) if result.rejection else 0
@@ -282,5 +290,6 @@ def _overview() -> str:
     verbs = "\n".join(f"  {verb:<{width}}  {what}" for verb, what in VERBS.items())
     return (
         f"usage: hf-genomics VERB [--config x.yaml] [--key value ...] [--debug]\n\n{verbs}\n\n"
-        "hf-genomics VERB --help lists the keys of a verb; --debug shows the traceback of an error.\n"
+        "hf-genomics VERB --help lists the options of a verb, with an example; --help all lists every one.\n"
+        "--debug shows the traceback of an error. --completion prints what makes a shell complete verbs and options.\n"
     )

@@ -13,7 +13,11 @@ from collections.abc import Collection, Iterable, Mapping
 from .sequence import did_you_mean
 
 #: Sections that hold the same options in different verbs; "" stands for options without a section.
-_SAME = (("trainer", "pretraining", "finetuning"), ("data.columns", "columns"), ("data", "splits", "records", ""))
+_SAME = (
+    ("trainer", "pretraining", "finetuning"),
+    ("data.columns", "columns", "options.columns"),
+    ("data", "splits", "records", "", "options"),
+)
 _SECTIONS = sorted({name for names in _SAME for name in names if name}, key=len, reverse=True)
 #: A key with its section, or an option; neither part of a path nor of a file's name.
 _KEY = re.compile(
@@ -23,6 +27,16 @@ _KEY = re.compile(
 _FLAG = re.compile(r" with --(?P<option>\w+) (?:auto|true|false)\b")
 _LEADING = re.compile(r"(?P<dashes>--)?(?P<key>[a-z_]\w*(?:\.\w+)*)(?=[ :,])")
 _SECTION_FIRST = re.compile(r"(?P<section>[a-z_]+(?:\.[a-z_]+)*): (?P<name>[a-z_]+)(?=[ :])")
+
+#: Options that have one name in all verbs on the command line -> the keys that it may stand for; the first one counts.
+_EVERYWHERE = {
+    "output_dir": ("trainer.output_dir",),
+    "batch_size": ("trainer.per_device_train_batch_size", "options.batch_size"),
+    "rna": ("data.rna", "records.rna", "options.rna"),
+    "label_column": ("data.columns.label", "columns.label", "options.columns.label"),
+    "sequence_column": ("data.columns.sequence", "columns.sequence", "options.columns.sequence"),
+    "id_column": ("data.columns.id", "columns.id", "options.columns.id"),
+}
 
 #: Names that people know from other programs, or from earlier versions of transformers -> what they are called here.
 _ELSEWHERE = {
@@ -91,6 +105,19 @@ _NOT_HERE = {
 }
 
 
+def everywhere(known: Collection[str]) -> dict[str, str]:
+    """Return the options that have one name in all verbs, with their keys in a verb.
+
+    >>> everywhere(["data.rna", "data.columns.label", "model"])
+    {'rna': 'data.rna', 'label_column': 'data.columns.label'}
+
+    Args:
+        known: the keys of the verb; what is a key itself needs no other name.
+    """
+    first = {name: next((key for key in keys if key in known), None) for name, keys in _EVERYWHERE.items()}
+    return {name: key for name, key in first.items() if key is not None and name not in known}
+
+
 def suggest(key: str, known: Collection[str]) -> str:
     """Build the end of a message about an unknown key: the key that was probably meant, or "" if none is near.
 
@@ -149,7 +176,8 @@ def names_here(key: str, known: Collection[str]) -> list[str]:
     if name == "output_dir" and name in known:
         return [name]
     same = next((names for names in _SAME if section in names), ())
-    return [other for other in (f"{place}.{name}".lstrip(".") for place in same) if other in known]
+    found = [other for other in (f"{place}.{name}".lstrip(".") for place in same) if other in known]
+    return [other.removeprefix("options.") for other in found]  # users need not write this section
 
 
 def explain(message: str, known: Collection[str], origins: Mapping[str, str], values: Collection[str] = ()) -> str:

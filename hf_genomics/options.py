@@ -26,7 +26,8 @@ from importlib.metadata import PackageNotFoundError
 from typing import Any, NamedTuple
 
 from .errors import InputError, StoppedError
-from .option_names import explain, suggest
+from .option_help import help_text
+from .option_names import everywhere, explain, suggest
 
 logger = logging.getLogger(__name__)
 
@@ -50,6 +51,7 @@ _LONG_NUMBER = re.compile(r"[-+]?0[xXoObB0-7][0-9a-fA-F_]{999,}")
 #: Limits of a YAML file: characters, values with all aliases written out, and levels of nesting.
 _MOST_CHARACTERS, _MOST_VALUES, _DEEPEST = 1_000_000, 20_000, 20
 _NO_VALUE = {"--help", "--print_config"}  # options without a value
+_HELP = {"-h", "--help"}
 
 
 class Keys(NamedTuple):
@@ -62,6 +64,7 @@ class Keys(NamedTuple):
         follows: key that users cannot set -> key whose value it takes.
         origins: key that the user set -> the file or option that set it last; filled while they are read.
         short: key without its section -> key, for the section whose name users need not write.
+        everywhere: name of an option that is the same in all verbs -> key; on the command line only.
     """
 
     verb: str
@@ -70,6 +73,7 @@ class Keys(NamedTuple):
     follows: dict[str, str]
     origins: dict[str, str]
     short: dict[str, str] = {}  # noqa: RUF012 (a field of a NamedTuple)
+    everywhere: dict[str, str] = {}  # noqa: RUF012
 
     def is_section(self, key: str) -> bool:
         """Return whether a key is a section, which holds other keys."""
@@ -88,7 +92,7 @@ class Keys(NamedTuple):
 
     def current(self, key: str, where: str) -> str:
         """Return the full and current name of a key; log a warning for a name of version 0.1."""
-        if key not in self.former:
+        if key in self.short or key not in self.former:
             return self.short.get(key, key)
         new = self.former[key]
         logger.warning("%s: %r is called %r now; the old key will be removed in version 0.3", where, key, new)
@@ -96,7 +100,7 @@ class Keys(NamedTuple):
 
 
 def run_verb(function: Callable[..., Any], words: list[str]) -> Any:
-    """Read the arguments of a verb, call it and return its result.
+    """Read the arguments of a verb, call it and return its result; for ``--help``, return the verb's help instead.
 
     Args:
         function: the verb's function.
@@ -108,6 +112,9 @@ def run_verb(function: Callable[..., Any], words: list[str]) -> Any:
     """
     parser = build_parser(function)
     keys = _keys_of(function, parser)
+    if asked := _HELP & set(words):
+        after = words[min(words.index(option) for option in asked) + 1 :]
+        return help_text(parser, keys.verb, _other_names(keys), everything=after[:1] == ["all"])
     with _named(keys, words):
         return function(**_read(function, words, parser, keys))
 
@@ -127,7 +134,34 @@ def _keys_of(function: Callable[..., Any], parser: Any) -> Keys:
     follows = {target: source for source, target in _LINKS.items() if source.split(".")[0] in _sections(function)}
     known = frozenset(parser.get_defaults().keys())
     short = {key.removeprefix(_UNNAMED): key for key in known if key.startswith(_UNNAMED)}
-    return Keys(verb_name(function), known, former_keys(function), follows, {}, short)
+    return Keys(verb_name(function), known, former_keys(function), follows, {}, short, everywhere(known))
+
+
+def _other_names(keys: Keys) -> dict[str, str]:
+    """Return the keys of a verb that have another name on the command line, with that name."""
+    return {key: name for name, key in keys.everywhere.items() if keys.short.get(name) != key}
+
+
+def completion_of(functions: Iterable[Callable[..., Any]]) -> str:
+    """Return a script that makes bash, or zsh with bashcompinit, complete verbs, their options and names of files.
+
+    Args:
+        functions: the functions of all verbs.
+    """
+    options: dict[str, list[str]] = {}
+    for function in functions:
+        keys = _keys_of(function, build_parser(function))
+        options[keys.verb] = sorted({*keys.known, *keys.short, *keys.everywhere, "help"} - set(keys.follows))
+    cases = "\n".join(
+        f'    {verb}) words="{" ".join(f"--{key}" for key in keys)}" ;;' for verb, keys in options.items()
+    )
+    return (
+        "_hf_genomics() {\n"
+        "  local word=${COMP_WORDS[COMP_CWORD]} words\n"
+        f'  case ${{COMP_WORDS[1]}} in\n{cases}\n  esac\n  [ $COMP_CWORD = 1 ] && words="{" ".join(options)}"\n'
+        '  [[ $COMP_CWORD = 1 || $word == -* ]] && COMPREPLY=($(compgen -W "$words" -- "$word"))\n'
+        "}\ncomplete -o default -F _hf_genomics hf-genomics\n"
+    )
 
 
 def _read(function: Callable[..., Any], words: list[str], parser: Any, keys: Keys) -> dict[str, Any]:
@@ -332,6 +366,7 @@ def _current_word(word: str, keys: Keys) -> str:
         return word
     append = "+" if name.endswith("+") else ""
     key = name.removeprefix("--").removesuffix("+")
+    key = keys.everywhere.get(key, key)
     return f"--{keys.current(key, name)}{append}{equals}{value}"
 
 

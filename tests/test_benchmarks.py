@@ -1,4 +1,7 @@
-"""The GPU benchmark: a table comes whatever settings do, and its settings compute the same on a CPU."""
+"""The GPU benchmark: a table comes whatever settings do, and its settings compute the same on a CPU.
+
+The benchmark of all tasks: what it reads from finished runs.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,7 @@ import subprocess
 import sys
 import time
 
+import numpy as np
 import pytest
 
 WORKER = """
@@ -113,3 +117,48 @@ def test_every_setting_of_the_gpu_benchmark_runs_on_a_cpu_and_starts_from_the_sa
         assert "setting" not in line or (line["tokens_per_second"] > 0 and line["mfu"] > 0)
     for values in losses.values():
         assert max(values) - min(values) < 0.01 and math.isfinite(sum(values))
+
+
+@pytest.fixture(scope="module")
+def tasks(repo_root):
+    """The script as a module."""
+    spec = importlib.util.spec_from_file_location("tasks_benchmark", repo_root / "benchmarks" / "tasks.py")
+    module = sys.modules["tasks_benchmark"] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+PREDICTED = {
+    "classes": "id\tlength\tlabel\tprediction\tp_0\tp_1\n1\t9\t0\t0\t0.9\t0.1\n2\t9\t1\t1\t0.2\t0.8\n",
+    "values": "id\tlength\tlabel\tprediction\n1\t9\t0.5\t0.1\n2\t9\t1.5\t0.2\n",
+    "marks": "id\tlength\tlabel_H3\tp_H3\tlabel_H4\tp_H4\n1\t9\t0.0\t0.1\t\t0.5\n2\t9\t1.0\t0.8\t1.0\t0.5\n",
+}
+
+
+@pytest.mark.parametrize(
+    ("kind", "score"), [("classes", "mcc"), ("classes", "auprc"), ("values", "spearman"), ("marks", "auroc")]
+)
+def test_the_benchmark_of_tasks_reads_the_predictions_of_every_kind(tasks, tmp_path, kind, score):
+    (tmp_path / "predictions.tsv").write_text(PREDICTED[kind])
+    scores, labels = tasks.read_predictions(tmp_path / "predictions.tsv")
+    assert len(scores) == len(labels) == 2
+    assert tasks.SCORES[score](scores, labels) == pytest.approx(1)
+
+
+def test_nucleotides_are_scored_by_the_intervals_of_their_classes(tasks, tmp_path):
+    (tmp_path / "test.csv").write_text("sequence,token_labels\nACGTAC,001100\nACGT,2222\n")
+    rows = [
+        "id\tstart\tend\tprediction\tprobability",
+        "1\t0\t2\t0\t1",
+        "1\t2\t4\t1\t1",
+        "1\t4\t6\t0\t1",
+        "2\t0\t4\t2\t1",
+    ]
+    (tmp_path / "predictions.tsv").write_text("\n".join(rows) + "\n")
+    found = tasks.resampled_nucleotides([tmp_path], tmp_path / "test.csv", np.random.default_rng(0))
+    assert found == [1.0] * tasks.RESAMPLES
+
+
+def test_every_task_has_a_recipe(tasks, repo_root):
+    for task in tasks.TASKS.values():
+        assert (repo_root / "recipes" / f"finetune_{task.recipe}.yaml").exists()

@@ -12,6 +12,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
@@ -96,3 +97,17 @@ def test_an_editable_install_is_a_path_entry(repo_root: Path, tmp_path: Path) ->
         entries = [name for name in archive.namelist() if "dist-info" not in name]
         assert [name.endswith(".pth") for name in entries] == [True]
         assert archive.read(entries[0]).decode().strip() == str(tmp_path)
+
+
+def test_every_file_states_the_same_address_of_the_repository(project: dict, repo_root: Path) -> None:
+    address = project["urls"]["Repository"]
+    owner = re.compile(r"https://github\.com/[\w-]+/hf_genomics")
+    files = ["pyproject.toml", "README.md", "CITATION.cff", "SECURITY.md", "mkdocs.yml"]
+    found = {file: set(owner.findall((repo_root / file).read_text())) for file in files}
+    assert found == dict.fromkeys(files, {address})
+
+
+def test_the_citation_is_of_this_version(project: dict, repo_root: Path) -> None:
+    citation = yaml.safe_load((repo_root / "CITATION.cff").read_text())
+    assert citation["version"] == project["version"] and citation["license"] == project["license"]
+    assert citation["cff-version"] == "1.2.0" and citation["authors"] and citation["title"] == project["name"]

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import pytest
 import torch
 import transformers
+from elsewhere import NOT_INSTALLED
 from safetensors.torch import load_file
 from transformers import AutoConfig, AutoTokenizer, pipeline
 from transformers.models.auto import modeling_auto
@@ -23,18 +24,9 @@ SIZES = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "i
 SIZES |= {"max_position_embeddings": 64, "hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
 
 # Runs where the package cannot be imported: loads every folder, computes, fills a pipeline, saves what it has loaded.
-ELSEWHERE = """
-import json, sys
-from pathlib import Path
-
-class NotInstalled:
-    def find_spec(self, name, path=None, target=None):
-        if name.split(".")[0] == "hf_genomics":
-            raise ModuleNotFoundError(name)
-
-sys.meta_path.insert(0, NotInstalled())
-import torch, transformers
-
+ELSEWHERE = (
+    NOT_INSTALLED
+    + """
 for auto, folder, task in json.loads(sys.argv[1]):
     folder, trust = Path(folder), {"trust_remote_code": True}
     config = transformers.AutoConfig.from_pretrained(folder, **trust)
@@ -51,6 +43,7 @@ for auto, folder, task in json.loads(sys.argv[1]):
     for part in (model, tokenizer):
         part.save_pretrained(folder / "again")
 """
+)
 PIPELINES = {
     "AutoModelForSequenceClassification": "text-classification",
     "AutoModelForTokenClassification": "token-classification",

@@ -22,10 +22,14 @@ import hf_genomics
 from hf_genomics import KmerBertConfig, KmerBertForMaskedLM, KmerTokenizer, WindowSampling, prepare
 from hf_genomics.batches.dose import masking_fractions
 from hf_genomics.cli import main
+from hf_genomics.studies.label_scarcity import label_scarcity
+from hf_genomics.studies.scarcity_cells import cell_recipe, cells_of, merged
 
 RECIPES = Path(__file__).resolve().parents[1] / "recipes"
 OLD = Path(__file__).parent / "golden" / "recipes_0.1"  # as they were in that version, comments included
 FILES = [path for path in sorted(RECIPES.rglob("*.yaml")) if path.parent.name != "accelerate"]  # Accelerate's own
+STUDIES = [path for path in FILES if path.stem.startswith("label_scarcity")]  # their cells are recipes of finetune
+FILES = [path for path in FILES if path not in STUDIES]
 CPU = [path for path in FILES if path.stem.endswith("_cpu")]
 PAPER = [path for path in FILES if path.stem + "_cpu" in {twin.stem for twin in CPU}]
 
@@ -75,7 +79,6 @@ def plain(section):
     ("name", "renamed"),
     [
         ("finetune_phage_1000nt", {"head.num_parts", "head.dropout", "data.windows.length"}),
-        ("finetune_several_labels", {"head.pooling", "head.balanced", "head.rc_probability", "data.columns.labels"}),
         ("pretrain_base", {"trainer.schedule_steps"}),
         ("quickstart", {"data.genomes", "data.length", "data.train_step", "model.classifier_pooling"}),
     ],
@@ -88,6 +91,14 @@ def test_a_recipe_of_version_0_1_means_what_it_meant(settings_of, caplog, name, 
     assert "is called" not in caplog.text
     assert not before.pop("resume", False) and today.pop("resume", "auto") == "auto"  # recipes ask for it since 0.2
     assert {key: plain(value) for key, value in before.items()} == {key: plain(value) for key, value in today.items()}
+
+
+def test_the_recipe_of_several_labels_of_version_0_1_means_what_histone_marks_mean_today(settings_of, caplog):
+    before = settings_of(OLD / "finetune_several_labels.yaml")
+    renamed = {"head.pooling", "head.balanced", "head.rc_probability", "data.columns.labels"}
+    assert [key for key in renamed if key not in caplog.text] == []
+    today = settings_of(RECIPES / "finetune_histone_marks.yaml")
+    assert before["head"] == today["head"] and before["data"].columns == today["data"].columns
 
 
 def test_there_are_the_recipes_of_the_paper_and_a_cpu_sized_twin_of_each():
@@ -157,6 +168,28 @@ def test_a_pretraining_recipe_has_the_papers_values(settings_of, setup):
     for section in PRETRAINING[setup]:
         wanted = PRETRAINING[setup][section] | EVERY.get(section, {})
         assert {name: getattr(seen[section], name) for name in wanted} == wanted
+
+
+@pytest.mark.parametrize("path", STUDIES, ids=stem)
+def test_every_cell_of_a_study_is_a_recipe_that_finetune_understands(settings_of, monkeypatch, tmp_path, path):
+    seen: dict = {}
+    monkeypatch.setattr(
+        hf_genomics, "label_scarcity", functools.wraps(label_scarcity)(lambda **given: seen.update(given))
+    )
+    assert main(["label-scarcity", "--config", str(path)]) == 0 and seen["output_dir"] == f"runs/{path.stem}"
+    assert all((RECIPES.parent / place).exists() for place in seen["grid"].setups.values())
+    kinds = {}
+    for cell in (cell for cell in cells_of(seen["grid"], seen["grid"].numbers(2619)) if cell.arm != "kmers"):
+        recipe = cell_recipe(cell, seen["finetuning"], seen["store"], seen["positive"])
+        kinds[yaml.safe_dump(recipe | {"data": None, "trainer": recipe["trainer"] | {"seed": 0}})] = recipe
+    for number, recipe in enumerate(kinds.values()):
+        whole = merged(recipe, {"pretrained": "x", "trainer": {"output_dir": "y"}})
+        (tmp_path / f"finetune_{number}.yaml").write_text(yaml.safe_dump(whole))
+        data = settings_of(tmp_path / f"finetune_{number}.yaml")["data"]
+        assert (
+            data.windows.test_per_genome == 64
+            and data.windows.label_genomes == recipe["data"]["windows"]["label_genomes"]
+        )
 
 
 def test_every_setting_of_the_windows_is_read_from_yaml(settings_of, tmp_path):
@@ -276,11 +309,19 @@ def test_a_cpu_sized_fine_tuning_recipe_runs(store, pretrained, tmp_path, path):
     assert set(metrics["baselines"]) == {"majority", "4-mer logistic regression"}
 
 
-# other kinds of tasks, on a few made sequences
+# one recipe for each task of the field, on a few made sequences
 
 MARKS = "H3 H3K14ac H3K36me3 H3K4me1 H3K4me2 H3K4me3 H3K79me3 H3K9ac H4 H4ac".split()
+PROFILES = "DNase_K562 CTCF_K562 H3K4me3_K562".split()
 SIGNALS = "ctcf dnase h3k4me3 rrbs".split()
-KINDS = ["several_labels", "nucleotides", "pairs", "tracks", "long"]
+#: Task -> names of its baselines.
+CLASSES = {"majority", "4-mer logistic regression", "convolutional network"}
+VALUES = {"mean", "4-mer ridge regression", "convolutional network"}
+TASKS = dict.fromkeys(
+    "promoter tf_binding histone histone_marks chromatin_profiles splice_sites coding crispr_off_target dnabert_file "
+    "methylation three_classes".split(),
+    CLASSES,
+) | {"expression": VALUES, "crispr_on_target": VALUES, "long": CLASSES - {"convolutional network"}}
 
 
 @pytest.fixture(scope="module")
@@ -295,26 +336,38 @@ def made(tmp_path_factory):
         length = 600 if row % 3 == 0 else 23
         dna, other = ("".join(random.choice(list("ACGT"), nt)) for nt in (length, 23))
         columns = {"sequence": dna, "offtarget": other, "label": row % 2}
+        columns["kmers6"] = " ".join(dna[start : start + 6] for start in range(length - 5))
         columns["token_labels"] = "".join(random.choice(list("012"), length))
         columns |= {name: "".join(random.choice(list("01"), length)) for name in SIGNALS}
-        rows.append(columns | {name: (row + place) % 2 for place, name in enumerate(MARKS)})
+        rows.append(columns | {name: (row + place) % 2 for place, name in enumerate(MARKS + PROFILES)})
     pd.DataFrame(rows).to_csv(folder / "table.csv", index=False)
     pd.DataFrame([row for row in rows if len(row["sequence"]) == 23]).to_csv(folder / "short.csv", index=False)
     return folder
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_a_recipe_of_another_kind_of_task_runs(made, tmp_path, kind, monkeypatch):
+def test_every_recipe_of_a_table_is_tried_on_one():
+    names = {path.stem.removeprefix("finetune_") for path in FILES if verb_of(path) == "finetune"}
+    assert {name for name in names if not name.startswith("phage")} == set(TASKS)
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_the_recipe_of_a_task_runs(made, tmp_path, task, monkeypatch):
     for name in (
         "training.finetune.plot_loss",
         "evaluation.evaluate.plot_roc_pr",
         "evaluation.evaluate.plot_confusion",
     ):
         monkeypatch.setattr(f"hf_genomics.{name}", lambda *_, **__: None)  # drawing would take most of the time
-    path, table = RECIPES / f"finetune_{kind}.yaml", made / ("table.csv" if kind == "long" else "short.csv")
+    monkeypatch.setattr("hf_genomics.evaluation.convolution._MAX_STEPS", 1)
+    path, table = RECIPES / f"finetune_{task}.yaml", made / ("table.csv" if task == "long" else "short.csv")
     words = ["--pretrained", str(made / "model"), "--data.train", str(table), "--data.test", str(table)]
+    words += ["--data.valid", str(table)] if "valid:" in path.read_text() else []
+    words += ["--data.columns.sequence", "kmers6"] if task == "dnabert_file" else []
     words += ["--trainer.output_dir", str(tmp_path / "out"), "--trainer.max_steps", "2"]
     words += ["--trainer.per_device_train_batch_size", "4", "--trainer.use_cpu", "true"]
     assert main(["finetune", "--config", str(path), *words]) == 0
     metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())
-    assert math.isfinite(metrics["train_loss"]) and 0 <= metrics["test"]["auroc"] <= 1
+    score = "mse" if TASKS[task] == VALUES else "auroc"
+    assert math.isfinite(metrics["train_loss"]) and metrics["test"][score] >= 0
+    assert set(metrics["baselines"]) == TASKS[task]
+    assert all(metrics["baselines"][name][score] >= 0 for name in TASKS[task])

@@ -1,28 +1,185 @@
-"""Baselines that a model must beat: logistic regression on k-mer counts, and always guessing the majority class.
+"""Baselines that a model must beat: regression on k-mer counts, a constant guess, and a small convolutional network.
 
 A deep model that does not beat the 4-mer baseline has not shown that it uses more than the frequencies of 4-letter
-words.
+words. One that does not beat the convolutional network (convolution.py) has not shown that pretraining is worth it.
 """
 
 from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Literal, TypeAlias, get_args
 
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.linear_model import LogisticRegression
+from sklearn.linear_model import LogisticRegression, RidgeCV
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from ..errors import InputError
+from ..inference.predictions import Predictions
+from ..labelled.sequences import LabelledSequences
 from ..sequence import as_letters, kmer_codes, reverse_complement_codes
+from .convolution import conv_scores
 
 logger = logging.getLogger(__name__)
+
+#: A baseline beside the constant guess: regression on k-mer counts, or a small convolutional network.
+Baseline: TypeAlias = Literal["kmer", "conv"]
+#: Predictions of sequences, (rows, outputs); or of nucleotides, (nt, classes) for each row.
+Scores: TypeAlias = "np.ndarray | list[np.ndarray]"
 
 #: Number of letters counted at a time, so that temporary arrays stay below about 50 MB for any amount of sequence.
 _CHUNK_NT = 2_000_000
 _SEPARATOR = np.frombuffer(b"N", np.uint8)
+_AROUND_NT = 60  # letters on either side of a nucleotide whose k-mers are counted for it
+_MOST_NT = 50_000  # labelled nucleotides on which the regression for labels per nucleotide is fitted
+
+
+def baseline_scores(
+    training: LabelledSequences,
+    test: LabelledSequences,
+    baselines: Sequence[Baseline] = ("kmer",),
+    k: int = 4,
+    *,
+    seed: int = 0,
+    rc_probability: float = 0.0,
+) -> dict[str, Scores]:
+    """Predict the labels of a test split by each baseline.
+
+    Args:
+        training: sequences with labels of any kind.
+        test: sequences with the same kind of inputs.
+        baselines: the baselines beside the constant guess.
+        k: k-mer size in nt; 0 for no regression on k-mer counts.
+        seed: seed of the baselines' random numbers.
+        rc_probability: probability with which the convolutional network reads a training sequence from the opposite
+            strand, as the model does.
+
+    Returns:
+        Name of the baseline -> its scores, in the form of a model's scores.
+    """
+    regression = training.problem == "regression"
+    found: dict[str, Scores] = {"mean" if regression else "majority": constant_scores(training, test)}
+    if "kmer" in baselines and k:
+        found[f"{k}-mer {'ridge' if regression else 'logistic'} regression"] = kmer_scores(training, test, k, seed)
+    if "conv" in baselines:
+        found["convolutional network"] = conv_scores(training, test, seed, rc_probability=rc_probability)
+    return found
+
+
+def check_baselines(baselines: Sequence[str]) -> None:
+    """Check the names of baselines.
+
+    Raises:
+        InputError: if a name is unknown.
+    """
+    for name in baselines:
+        if name not in get_args(Baseline):
+            raise InputError(f"baselines: {name!r} is not one of {', '.join(get_args(Baseline))}; correct or omit it")
+
+
+def baseline_predictions(
+    training: LabelledSequences,
+    predictions: Predictions,
+    baselines: Sequence[Baseline] = ("kmer",),
+    k: int = 4,
+    *,
+    seed: int = 0,
+    rc_probability: float = 0.0,
+) -> dict[str, Predictions]:
+    """Predict by each baseline what a model has predicted, and nothing that the model could not score.
+
+    Args:
+        training: as in `baseline_scores`.
+        predictions: the model's predictions.
+        baselines: as in `baseline_scores`.
+        k: as in `baseline_scores`.
+        seed: as in `baseline_scores`.
+        rc_probability: as in `baseline_scores`.
+
+    Returns:
+        Name of the baseline -> its predictions.
+    """
+    options: dict[str, Any] = {"seed": seed, "rc_probability": rc_probability}
+    found = {}
+    for name, scores in baseline_scores(training, predictions.examples, baselines, k, **options).items():
+        if isinstance(scores, list):
+            pairs = zip(scores, predictions.nt_scores, strict=True)
+            found[name] = predictions._replace(
+                nt_scores=[np.where(np.isnan(of_model), np.nan, x) for x, of_model in pairs]
+            )
+        else:
+            scores[~predictions.is_scored] = np.nan
+            found[name] = predictions._replace(scores=scores)
+    return found
+
+
+def constant_scores(training: LabelledSequences, test: LabelledSequences) -> Scores:
+    """Predict the same for everything: the frequencies of the classes or labels in training, or the mean of the values.
+
+    Args:
+        training: sequences with labels of any kind.
+        test: the sequences to predict.
+    """
+    if training.nt_labels is not None:
+        seen = np.concatenate(training.nt_labels)
+        guess = majority_probabilities(seen[seen >= 0], 1, num_classes=training.task.num_labels)
+        return [np.repeat(guess, len(letters), axis=0) for letters in test.sequences]
+    labels = training.known_labels
+    if training.task.is_classification:
+        return majority_probabilities(labels, len(test), num_classes=training.task.num_labels)
+    return np.tile(np.nanmean(labels.reshape(len(training), -1), axis=0), (len(test), 1))
+
+
+def kmer_scores(training: LabelledSequences, test: LabelledSequences, k: int = 4, seed: int = 0) -> Scores:
+    """Predict labels of any kind by regression on `kmer_features`.
+
+    Classes and yes/no labels are predicted by logistic regression (C = 1), values by ridge regression whose penalty is
+    chosen by leave-one-out errors. For labels per nucleotide, the k-mers within 60 nt are counted.
+
+    Args:
+        training: sequences with labels of any kind.
+        test: sequences with the same kind of inputs.
+        k: k-mer size in nt.
+        seed: seed of the solver's random numbers.
+    """
+    if training.nt_labels is not None:
+        return _nucleotide_scores(training, test, k, seed)
+    features, others = kmer_features(training, training, k), kmer_features(test, training, k)
+    if training.task.is_classification:
+        return _class_model(features, training.known_labels, seed, training.task.num_labels)(others)
+    scores = np.zeros((len(test), training.task.num_labels))
+    for column, labels in enumerate(training.known_labels.reshape(len(training), -1).T):
+        known = ~np.isnan(labels)
+        if training.problem == "regression":
+            ridge = make_pipeline(StandardScaler(), RidgeCV(np.logspace(-1, 5, 13)))
+            scores[:, column] = ridge.fit(features[known], labels[known]).predict(others)
+        else:
+            scores[:, column] = _class_model(features[known], labels[known].astype(int), seed, 2)(others)[:, 1]
+    return scores
+
+
+def kmer_features(examples: LabelledSequences, training: LabelledSequences, k: int) -> np.ndarray:
+    """Return relative k-mer counts and tracks of rows as features, float32 (rows, features).
+
+    A pair has the counts of both sequences and how far they are apart. A signal per nucleotide counts with its mean. A
+    missing number is replaced by the mean of the training rows.
+
+    Args:
+        examples: the rows.
+        training: the training rows.
+        k: k-mer size in nt.
+    """
+    parts = [kmer_counts(examples.sequences, k, relative=True)]
+    if examples.pairs is not None:
+        second = kmer_counts(examples.pairs, k, relative=True)
+        parts += [second, np.abs(parts[0] - second)]
+    numbers, known = _numbers_of(examples), _numbers_of(training)
+    if numbers.shape[1]:
+        parts.append(np.where(np.isnan(numbers), np.nanmean(known, axis=0), numbers))
+    return np.concatenate(parts, axis=1, dtype=np.float32)
 
 
 def kmer_counts(
@@ -89,15 +246,8 @@ def kmer_baseline(
         raise ValueError(f"training labels run {labels.min()}..{labels.max()}, classes 0..{num_classes - 1}")
     if len(np.unique(labels)) == 1:
         logger.warning("all training sequences are of class %d, so the baseline predicts no other", labels[0])
-        return majority_probabilities(labels, len(test_sequences), num_classes=num_classes)
-    # Counts of rare k-mers vary little; without scaling, the penalty on weights would keep their weights close to 0.
-    classifier = make_pipeline(StandardScaler(), LogisticRegression(C=1.0, max_iter=2000, random_state=seed))
-    _fit(classifier, kmer_counts(train_sequences, k, relative=True), labels)
-    probabilities = np.zeros((len(test_sequences), num_classes))
-    if len(test_sequences):
-        features = kmer_counts(test_sequences, k, relative=True)
-        probabilities[:, classifier.classes_] = classifier.predict_proba(features)
-    return probabilities
+    features = kmer_counts(train_sequences, k, relative=True)
+    return _class_model(features, labels, seed, num_classes)(kmer_counts(test_sequences, k, relative=True))
 
 
 def majority_probabilities(train_labels: np.ndarray, n_test: int, *, num_classes: int | None = None) -> np.ndarray:
@@ -117,6 +267,77 @@ def majority_probabilities(train_labels: np.ndarray, n_test: int, *, num_classes
     """
     frequencies = np.bincount(np.asarray(train_labels, np.int64), minlength=num_classes or 0) / len(train_labels)
     return np.tile(frequencies, (n_test, 1))
+
+
+def _class_model(
+    features: np.ndarray, labels: np.ndarray, seed: int, num_classes: int
+) -> Callable[[np.ndarray], np.ndarray]:
+    """Fit a logistic regression on standardised features, and return the function that predicts with it.
+
+    Args:
+        features: (training rows, features).
+        labels: class ids of the training rows, (training rows,).
+        seed: seed of the solver's random numbers.
+        num_classes: number of classes, of which some may be missing in training.
+
+    Returns:
+        A function from features, (rows, features), to probabilities, (rows, classes).
+    """
+    if len(np.unique(labels)) < 2:
+        return lambda others: majority_probabilities(labels, len(others), num_classes=num_classes)
+    # Counts of rare k-mers vary little; without scaling, the penalty on weights would keep their weights close to 0.
+    classifier = make_pipeline(StandardScaler(), LogisticRegression(C=1.0, max_iter=2000, random_state=seed))
+    _fit(classifier, features, labels)
+
+    def predict(others: np.ndarray) -> np.ndarray:
+        """Return the probabilities of the classes; a class without training rows has probability 0."""
+        probabilities = np.zeros((len(others), num_classes))
+        if len(others):
+            probabilities[:, classifier.classes_] = classifier.predict_proba(others)
+        return probabilities
+
+    return predict
+
+
+def _nucleotide_scores(training: LabelledSequences, test: LabelledSequences, k: int, seed: int) -> list[np.ndarray]:
+    """Predict a class for every nucleotide from the k-mers around it, (nt, classes) for each row.
+
+    The regression is fitted on `_MOST_NT` labelled nucleotides at most, chosen at random.
+    """
+    lengths = np.array([len(letters) for letters in training.sequences])
+    labels = np.concatenate(training.nt_labels or [])
+    chosen = np.random.default_rng(seed).permutation(np.flatnonzero(labels >= 0))[:_MOST_NT]
+    chosen.sort()
+    of_rows = np.split(chosen, np.searchsorted(chosen, np.cumsum(lengths)[:-1]))  # the chosen nucleotides of each row
+    starts = np.cumsum(lengths) - lengths
+    features = [
+        _counts_around(letters, of_row - start, k)
+        for letters, of_row, start in zip(training.sequences, of_rows, starts, strict=True)
+    ]
+    predict = _class_model(np.concatenate(features), labels[chosen], seed, training.task.num_labels)
+    return [predict(_counts_around(letters, np.arange(len(letters)), k)) for letters in test.sequences]
+
+
+def _counts_around(letters: np.ndarray, places: np.ndarray, k: int) -> np.ndarray:
+    """Count the k-mers within `_AROUND_NT` nt of some nucleotides of a sequence, float32 (places, 4**k)."""
+    if len(letters) < k:
+        return np.zeros((len(places), 4**k), np.float32)
+    codes, valid = kmer_codes(letters, k)
+    codes = np.pad(np.where(valid, codes, 4**k).astype(np.int64), _AROUND_NT, constant_values=4**k)
+    around = codes[places[:, None] + np.arange(2 * _AROUND_NT + 2 - k)]  # k-mers that lie within the stretch
+    entries = np.arange(len(places))[:, None] * (4**k + 1) + around  # one column more, for what is no k-mer
+    counts = np.bincount(entries.ravel(), minlength=len(places) * (4**k + 1)).reshape(-1, 4**k + 1)
+    return counts[:, :-1].astype(np.float32)
+
+
+def _numbers_of(examples: LabelledSequences) -> np.ndarray:
+    """Return the tracks of rows, and the mean of each signal per nucleotide, (rows, numbers), NaN where missing."""
+    parts = [np.zeros((len(examples), 0))] if examples.tracks is None else [examples.tracks]
+    if examples.nt_tracks is not None:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", RuntimeWarning)  # of a signal that is missing throughout
+            parts.append(np.stack([np.nanmean(signals, axis=0) for signals in examples.nt_tracks]))
+    return np.concatenate(parts, axis=1)
 
 
 def _chunks(sequences: Sequence[np.ndarray]) -> Iterator[tuple[int, list[np.ndarray]]]:

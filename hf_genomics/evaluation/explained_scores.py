@@ -19,6 +19,7 @@ def explain_classification(
     labels: np.ndarray,
     names: Sequence[str],
     positive: str | None,
+    predicted: np.ndarray | None = None,
 ) -> dict[str, Any]:
     """Return the scores of classes, and what they mean.
 
@@ -28,6 +29,7 @@ def explain_classification(
         labels: class ids, (examples,).
         names: names of the classes.
         positive: name of the positive class of two; None for another number of classes.
+        predicted: predicted class ids, (examples,); by default the most probable classes.
 
     Returns:
         The scores; "positive", the class that f1 and auprc refer to, if there are two; "means_over", the number of
@@ -36,7 +38,7 @@ def explain_classification(
     occurring = np.unique(labels)
     # The mean recall covers the classes that occur: the recall of any other class is 0 / 0. A class that is
     # predicted but does not occur has a precision of 0, so the mean precision and the mean F1 cover it, too.
-    decided = np.union1d(occurring, predictions.argmax(axis=1))
+    decided = np.union1d(occurring, predictions.argmax(axis=1) if predicted is None else predicted)
     means = {"macro_recall": len(occurring), "macro_precision": len(decided), "f1_macro": len(decided)}
     if len(names) > 2:
         ranked = len(occurring) if len(occurring) > 1 else 0

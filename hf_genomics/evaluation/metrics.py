@@ -43,14 +43,17 @@ macro_precision, f1 (two classes: F1 of the positive class; more: the macro mean
 classes: AUPRC of the positive class; more: mean over one class versus the rest)."""
 
 
-def classification_metrics(probabilities: np.ndarray, labels: np.ndarray, *, positive: int = 1) -> dict[str, float]:
-    """Compute the scores of class probabilities; the predicted class is the most probable one.
+def classification_metrics(
+    probabilities: np.ndarray, labels: np.ndarray, *, positive: int = 1, predicted: np.ndarray | None = None
+) -> dict[str, float]:
+    """Compute the scores of class probabilities.
 
     Args:
         probabilities: (examples, classes). Rows need not sum to 1: any scores that grow with the model's confidence
             are accepted.
         labels: class ids 0..classes-1, (examples,).
         positive: with two classes, id of the class that ``f1``, ``auroc`` and ``auprc`` refer to (paper: phage).
+        predicted: predicted class ids, (examples,); by default the most probable classes.
 
     Returns:
         accuracy, macro_recall (over the classes that occur in ``labels``), macro_precision and f1_macro (over the
@@ -64,8 +67,8 @@ def classification_metrics(probabilities: np.ndarray, labels: np.ndarray, *, pos
     Source: GenomeNet-BERT, Table 1 (macro recall) and its F1 with phages as positives.
     """
     probabilities, labels = _checked(probabilities, labels)
-    predicted, num_classes = probabilities.argmax(axis=1), probabilities.shape[1]
-    decisions = decision_metrics(predicted, labels, num_classes=num_classes, positive=positive)
+    predicted = probabilities.argmax(axis=1) if predicted is None else predicted
+    decisions = decision_metrics(predicted, labels, num_classes=probabilities.shape[1], positive=positive)
     return decisions | _ranking_metrics(probabilities, labels, positive)
 
 
@@ -286,6 +289,7 @@ class SequenceClassificationMetrics(evaluate.Metric):
         references: np.ndarray,
         positive: int | str = 1,
         label_names: Sequence[str] = (),
+        predicted: np.ndarray | None = None,
     ) -> dict[str, Any]:
         """Compute the scores that the references define.
 
@@ -294,11 +298,12 @@ class SequenceClassificationMetrics(evaluate.Metric):
             references: true class ids, (examples,).
             positive: positive class of two, by id or, if ``label_names`` are given, by name.
             label_names: names of the classes, by id; they also fix the number of classes.
+            predicted: predicted class ids (examples,), where they are not those of the largest probabilities.
         """
         predictions, references = np.asarray(predictions), np.asarray(references)
         positive_id = class_id(positive, label_names)
         if predictions.ndim == 2:
-            scores = classification_metrics(predictions, references, positive=positive_id)
+            scores = classification_metrics(predictions, references, positive=positive_id, predicted=predicted)
         else:
             num_classes = len(label_names) or max(2, predictions.max(initial=0) + 1, references.max(initial=0) + 1)
             scores = decision_metrics(predictions, references, num_classes=num_classes, positive=positive_id)

@@ -7,6 +7,8 @@ import importlib.util
 import json
 import os
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -167,4 +169,13 @@ def merge_adapter(model: Any, name: str) -> Any:
     from peft import PeftModel
 
     add_adapter(copy.deepcopy(model), name)  # checks that it fits
-    return PeftModel.from_pretrained(model, name).merge_and_unload()
+    with without_future_warnings():
+        return PeftModel.from_pretrained(model, name).merge_and_unload()
+
+
+@contextmanager
+def without_future_warnings() -> Iterator[None]:
+    """Hide, within the block, that peft calls a property of transformers by a name that is going away."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)
+        yield

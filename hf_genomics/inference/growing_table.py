@@ -3,7 +3,8 @@
 Until then the rows of ``NAME`` are in the folder ``.NAME.partial`` next to it: ``rows.tsv`` holds the rows, and
 ``settings.json`` names the model, input and options that they come from. Every row is passed to the operating system
 as soon as it is written, so a run that is killed loses at most part of its last row. Rows for standard output,
-a pipe or a device are written there directly.
+a pipe or a device are written there directly. Other files, such as tracks for a genome browser, can be made of the rows
+when they are complete. With `resume` "auto", ``.NAME.run.json`` beside the output records the run that wrote it.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import json
 import logging
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import takewhile
 from pathlib import Path
 from types import TracebackType
@@ -24,6 +25,7 @@ from typing import Any, NamedTuple, TextIO
 from ..errors import InputError
 from ..io.streams import destination, is_stream, open_stream
 from ..io.writing import as_cell, output_errors, put_in_place, write_json
+from ..runs.output_folder import Resume
 from ..saved_files import read_json
 
 logger = logging.getLogger(__name__)
@@ -53,10 +55,13 @@ class GrowingTable:
         target: path of the file; a symbolic link stays a link.
         header: names of the columns; the first column is the id of the sequence.
         settings: everything that the rows depend on, by name: model, input, options.
-        resume: continue after the last complete row of an interrupted run.
+        resume: continue after the last complete row of an interrupted run; "auto" also records the finished run, for
+            `finished_before`.
         start_column: number of a column that is 0 in the first row of each sequence and in no other row, if a sequence
-            may have several rows; a resumed run writes all rows of the last sequence again, because some may be
-            missing. None if each sequence has one row. (Ids cannot tell sequences apart: they may be repeated.)
+            may have several rows. None if each sequence has one row. (Ids cannot tell sequences apart: they may be
+            repeated.)
+        inside: whether a resumed run can continue inside a sequence. If not, it writes all rows of the last sequence
+            again, because some may be missing.
 
     Attributes:
         num_sequences: number of sequences in the table; when a run is resumed, it can skip as many.
@@ -67,9 +72,16 @@ class GrowingTable:
     """
 
     def __init__(
-        self, target: Path, header: list[str], settings: dict[str, Any], resume: bool, start_column: int | None = None
+        self,
+        target: Path,
+        header: list[str],
+        settings: dict[str, Any],
+        resume: Resume,
+        start_column: int | None = None,
+        inside: bool = False,
     ) -> None:
         self._name, self._header, self._settings, self._start_column = target, header, settings, start_column
+        self._resume = resume
         self._is_stream = is_stream(target)
         self._target = target if self._is_stream else destination(target)
         self._folder = self._target.with_name(f".{self._target.name}.partial")
@@ -81,7 +93,8 @@ class GrowingTable:
             raise InputError(f"{target} is not a file, so its rows cannot be continued; omit resume")
         if resume and self._rows.is_file():
             check_settings(self._folder / "settings.json", settings)
-            self.num_sequences, self.num_rows, offset = _find_progress(self._rows, len(header), start_column)
+            whole = start_column is not None and not inside
+            self.num_sequences, self.num_rows, offset = _find_progress(self._rows, len(header), start_column, whole)
             os.truncate(self._rows, offset)
             self._file = self._open()
             logger.info("%s: continuing after %s sequences", target, f"{self.num_sequences:,}")
@@ -99,8 +112,12 @@ class GrowingTable:
         self.num_sequences += _begins_sequence(cells, self._start_column)
         self.num_rows += 1
 
-    def finish(self) -> None:
+    def finish(self, convert: Callable[[Path], dict[Path, Path]] | None = None) -> None:
         """Flush the table to disk, move it to its target, and delete the temporary folder.
+
+        Args:
+            convert: function that is given the file of the rows, writes other files into its folder, and returns them,
+                each with the path to which it is to be moved; the table itself is then deleted. None to keep the table.
 
         Raises:
             ValueError: if no row was written.
@@ -114,8 +131,19 @@ class GrowingTable:
                 os.fsync(self._file.fileno())
             self._file.close()
             if not self._is_stream:
-                put_in_place(self._rows, self._target)
+                files = {self._rows: self._target} if convert is None else convert(self._rows)
+                self._record()
+                for partial, target in files.items():
+                    put_in_place(partial, destination(target))
                 shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _record(self) -> None:
+        """Record the run before its output appears, or delete the record of an earlier run."""
+        record = _record_of(self._target)
+        if self._resume == "auto":
+            write_json(record, {**self._settings, "sequences": self.num_sequences, "rows": self.num_rows})
+        else:
+            record.unlink(missing_ok=True)
 
     def _begin(self) -> TextIO:
         """Open the stream, or create the folder and the file of rows; write the header."""
@@ -180,32 +208,91 @@ def _begins_sequence(cells: Sequence[object], start_column: int | None) -> bool:
 
 def check_settings(path: Path, settings: dict[str, Any]) -> None:
     """Raise InputError if an interrupted run had other settings."""
+    if changed := _changed_setting(path, settings):
+        name, before, now = changed
+        raise InputError(
+            f"{path.parent}: the interrupted run had {name} {before}, this one has {now}; use the same again, or omit "
+            "resume to start from the beginning"
+        )
+
+
+def _changed_setting(path: Path, settings: dict[str, Any]) -> tuple[str, Any, Any] | None:
+    """Return the first setting that differs from a file of settings, its value there and its value now; or None."""
     try:
         before = read_json(path)
     except (OSError, ValueError):
         before = {}
     for name, value in json.loads(json.dumps(settings)).items():  # tuples become lists, as they did in the file
         if before.get(name) != value:
-            raise InputError(
-                f"{path.parent}: the interrupted run had {name} {before.get(name)}, this one has {value}; use the same "
-                "again, or omit resume to start from the beginning"
-            )
+            return name, before.get(name), value
+    return None
 
 
-def _find_progress(path: Path, width: int, start_column: int | None) -> _Progress:
+def finished_before(target: Path, settings: dict[str, Any]) -> tuple[int, int]:
+    """Return the numbers of sequences and rows of an output that a run with `resume` "auto" has finished.
+
+    Args:
+        target: the output, which exists.
+        settings: everything that the rows depend on.
+
+    Raises:
+        InputError: if the output is not the one that a run with these settings writes, or nothing says so.
+    """
+    record, remedy = _record_of(destination(target)), "pass --overwrite true to replace it, or name another file"
+    if not record.is_file():
+        raise InputError(
+            f"{target} exists, and nothing says which run wrote it (a run with --resume auto leaves {record.name}); "
+            f"{remedy}"
+        )
+    if changed := _changed_setting(record, settings):
+        name, before, now = changed
+        raise InputError(f"{target}: was written with {name} {before}, this run has {now}; {remedy}")
+    counts = read_json(record)
+    return int(counts.get("sequences") or 0), int(counts.get("rows") or 0)
+
+
+def _record_of(target: Path) -> Path:
+    """Return the file that records the run of an output."""
+    return target.with_name(f".{target.name}.run.json")
+
+
+def _find_progress(path: Path, width: int, start_column: int | None, whole: bool) -> _Progress:
     """Find which rows of an interrupted run are complete.
 
     Args:
         path: file of the rows, with a header.
         width: number of columns.
-        start_column: as in `GrowingTable`; if a sequence may have several rows, the rows of the last sequence do not
-            count, because some may be missing.
+        start_column: as in `GrowingTable`.
+        whole: whether only whole sequences count. The rows of the last one then do not, because some may be missing.
     """
-    offset = 0
+    rows = read_rows(path)
+    header = next(rows, None)
+    if header is None:
+        return _Progress(0, 0, 0)
+    progress = before_last = _Progress(0, 0, header[0])  # before_last: before the first row of the last sequence
+    for number, (offset, row) in enumerate(rows, start=1):
+        if len(row) != width:  # the run was killed in the middle of an id with a line break
+            break
+        if _begins_sequence(row, start_column):
+            before_last = progress
+            progress = progress._replace(sequences=progress.sequences + 1)
+        progress = progress._replace(rows=number, offset=offset)
+    return before_last if whole else progress
+
+
+def read_rows(path: Path, start: int = 0) -> Iterator[tuple[int, list[str]]]:
+    """Iterate over the rows of a table of `GrowingTable`, the header included, each with its end in bytes.
+
+    Args:
+        path: file of the rows; an incomplete last line is ignored.
+        start: offset in bytes of the first row to read.
+    """
+    offset = start
 
     def lines() -> Iterator[str]:
         nonlocal offset
         with open(path, "rb") as file:
+            file.seek(start)
             for line in file:
                 if not line.endswith(b"\n"):  # the run was killed while it wrote this line
                     return
@@ -213,15 +300,5 @@ def _find_progress(path: Path, width: int, start_column: int | None) -> _Progres
                 yield line.decode("utf-8")
 
     # For each row the reader takes only as many lines as the row has, so `offset` is the end of the row just read.
-    reader = csv.reader(lines(), delimiter="\t")
-    if next(reader, None) is None:
-        return _Progress(0, 0, 0)
-    progress = before_last = _Progress(0, 0, offset)  # before_last: before the first row of the last sequence
-    for rows, row in enumerate(reader, start=1):
-        if len(row) != width:  # the run was killed in the middle of an id with a line break
-            break
-        if _begins_sequence(row, start_column):
-            before_last = progress
-            progress = progress._replace(sequences=progress.sequences + 1)
-        progress = progress._replace(rows=rows, offset=offset)
-    return progress if start_column is None else before_last
+    for row in csv.reader(lines(), delimiter="\t"):
+        yield offset, row

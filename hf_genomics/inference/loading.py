@@ -31,7 +31,7 @@ from ..configuration_kmer_bert import (
 from ..errors import InputError
 from ..io.files import shorten
 from ..labelled.task import VALUE, Task
-from ..modeling_kmer_bert import check_encoder_complete
+from ..modeling_kmer_bert import KmerBertModel, check_encoder_complete
 from ..saved_files import StoredTensor, check_shards, check_tensors, read_json, read_tensors, weight_files
 from ..saved_settings import check_bounds, check_types, count_weights, encoder_shapes
 from ..tokenization_kmer import KmerTokenizer
@@ -135,10 +135,7 @@ def load_classifier(name: str) -> tuple[PreTrainedModel, KmerTokenizer]:
     config, base = load_config(name), base_of(name)
     auto = _auto_class(name, config, base)
     if base is not None:
-        with readable(base), no_load_report():
-            model = auto.from_pretrained(base, config=config)
-            check_finite(model.state_dict().items(), base)
-            model = add_adapter(model, name).eval()
+        model = add_adapter(_load_base(auto, base, config), name).eval()
         check_finite(model.state_dict().items(), name)
         return model, _tokenizer_beside(name, config)
     with readable(name), no_load_report():
@@ -153,6 +150,48 @@ def load_classifier(name: str) -> tuple[PreTrainedModel, KmerTokenizer]:
     return model, _tokenizer_beside(name, config)
 
 
+def load_encoder(name: str) -> tuple[KmerBertModel, KmerTokenizer]:
+    """Load the encoder of a pretrained or fine-tuned model, without its head, and its tokenizer.
+
+    Args:
+        name: folder or Hub name of the model, or folder of an adapter.
+
+    Returns:
+        The encoder in evaluation mode, and its tokenizer. The encoder of a model that reads sequences in parts reads
+        one part.
+
+    Raises:
+        InputError: if they cannot be loaded, or a weight is NaN or infinite.
+    """
+    config = load_config(name)
+    if base_of(name) is not None:
+        if type(config) is not KmerBertConfig:
+            raise InputError(f"{name} is an adapter of a model with parts or tracks; merge it by hf-genomics convert")
+        model, tokenizer = load_classifier(name)
+        return model.base_model, tokenizer
+    tokenizer = _tokenizer_beside(name, config)
+    with readable(name), no_load_report():
+        plain = _plain_config(config, tokenizer)
+        model, info = KmerBertModel.from_pretrained(
+            name, config=plain, add_pooling_layer=False, output_loading_info=True
+        )
+        check_encoder_complete(model, info["missing_keys"], name)
+    check_finite(model.state_dict().items(), name)
+    return model.eval(), tokenizer
+
+
+def _plain_config(config: KmerBertConfig, tokenizer: KmerTokenizer) -> KmerBertConfig:
+    """Return the configuration of a model's encoder: without parts and tracks, and with the length of one part."""
+    from .windows import longest_window, parts_of
+
+    parts, part_length = parts_of(config)
+    longest = longest_window(config, tokenizer)
+    known = KmerBertConfig().to_dict().keys() - {"model_type", "architectures", "auto_map"}
+    plain = KmerBertConfig.from_dict({key: value for key, value in config.to_dict().items() if key in known})
+    plain.max_sequence_length = min(part_length, longest) if part_length else -(-longest // parts)
+    return plain
+
+
 def load_merged(name: str) -> tuple[PreTrainedModel, KmerTokenizer]:
     """Load an adapter, merged into its base model, as a fine-tuned model, and its tokenizer.
 
@@ -164,10 +203,33 @@ def load_merged(name: str) -> tuple[PreTrainedModel, KmerTokenizer]:
     """
     config, base = load_config(name), base_of(name)
     auto = _auto_class(name, config, base)
-    with readable(base or name), no_load_report():
-        model = merge_adapter(auto.from_pretrained(base, config=config), name)
+    model = merge_adapter(_load_base(auto, base or name, config), name)
     check_finite(model.state_dict().items(), name)
     return model, _tokenizer_beside(name, config)
+
+
+def _load_base(auto: Any, base: str, config: KmerBertConfig) -> PreTrainedModel:
+    """Load the base model of an adapter; a head of another size is replaced by the adapter's.
+
+    Args:
+        auto: Auto class of the model.
+        base: folder or Hub name of the base model.
+        config: configuration of the adapted model.
+
+    Raises:
+        InputError: if the base model cannot be loaded, or a weight of its encoder has another size.
+    """
+    with readable(base), no_load_report():
+        model, info = auto.from_pretrained(base, config=config, output_loading_info=True, ignore_mismatched_sizes=True)
+        check_encoder_complete(model, info["missing_keys"], base)
+        check_finite(model.state_dict().items(), base)
+    for name, found, expected in sorted(info["mismatched_keys"]):
+        if name.startswith("bert.") and ".pooler." not in name:
+            raise InputError(
+                f"{base}: {name} is {tuple(found)}, but {tuple(expected)} in the model that the adapter changes; name "
+                "that model in base_model_name_or_path"
+            )
+    return model
 
 
 def _folder_with(name: str, file: str) -> str:
@@ -241,6 +303,9 @@ def task_of(config: Any, source: str = "the model") -> Task:
     names = [config.id2label[number] for number in range(config.num_labels)]
     has_tracks = isinstance(config, FusionKmerBertConfig)
     positive = config.positive_class if config.positive_class in names else None
+    threshold = None
+    if positive is not None and config.decision_threshold is not None and len(names) == 2:
+        threshold = float(config.decision_threshold), names.index(positive)
     return Task(
         problem_type=config.problem_type or "single_label_classification",
         names=None if config.problem_type == "regression" and names == [VALUE] else names,
@@ -250,6 +315,7 @@ def task_of(config: Any, source: str = "the model") -> Task:
         nt_track_names=config.nt_track_names if has_tracks else None,
         source=source,
         positive=positive,
+        threshold=threshold,
     )
 
 

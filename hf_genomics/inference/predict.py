@@ -5,12 +5,13 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
-from collections.abc import Iterable, Iterator
-from dataclasses import asdict, replace
-from itertools import dropwhile
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from itertools import dropwhile, islice
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import torch
@@ -26,33 +27,80 @@ from ..labelled.datasets import Source, source_name
 from ..labelled.tables import iterate_unlabelled
 from ..labelled.task import Task
 from ..renamed import renamed
+from ..runs.output_folder import Resume
 from ..sequence_files.fasta import read_unchecked_chunks
 from ..tokenization_kmer import KmerTokenizer
 from .adapters import base_of
-from .growing_table import GrowingTable
+from .growing_table import GrowingTable, finished_before
 from .loading import load_classifier, task_of
-from .predictions import RUN_COLUMNS, PredictionTable, class_runs, sequence_columns
+from .predictions import (
+    RUN_COLUMNS,
+    Predictions,
+    PredictionTable,
+    check_strands,
+    class_runs,
+    log_threshold,
+    sequence_columns,
+)
 from .problems import Unscored, check_alphabet, examined
-from .scores import average_windows, merge_windows, score_windows
-from .windows import Window, longest_window, windows_of_chunks, windows_of_examples
+from .scores import as_examples, average_windows, merge_windows, score_windows
+from .tracks import (
+    TrackFormat,
+    WrittenTracks,
+    check_along,
+    check_names,
+    row_header,
+    track_format,
+    track_paths,
+    track_rows,
+    write_tracks,
+)
+from .windows import Window, longest_window, windows_of_chunks, windows_of_examples, with_other_strand
 
 logger = logging.getLogger(__name__)
+
+if TYPE_CHECKING:
+    Input: TypeAlias = Source | Sequence[str]
+else:
+    Input = str  # on the command line; see `Source`
 
 _SAMPLE_BYTES = 1 << 20  # bytes at each end of an input file by which a resumed run recognises the file
 
 
-@renamed(**{f"{old}_column": f"columns.{old}" for old in ("sequence", "id", "pair")})
+@dataclass(frozen=True)
+class PredictOptions:
+    """Further options of `predict`; on the command line, omit the name of this section.
+
+    Args:
+        windows: write a row per window instead of one per sequence: id, start, end (0-based, half-open) and what the
+            model predicts.
+        both_strands: average the probabilities (or values) of each sequence and its reverse complement, so that both
+            strands get the same prediction; takes twice the time, and memory for the longest sequence.
+        rna: read U as T.
+        strict: refuse the first sequence that cannot be scored. The rows before it are kept, and can be continued
+            without ``strict``.
+    """
+
+    windows: bool = False
+    both_strands: bool = False
+    rna: bool = False
+    strict: bool = False
+
+
+@renamed(
+    **{f"{old}_column": f"columns.{old}" for old in ("sequence", "id", "pair")},
+    **{key: f"options.{key}" for key in ("rna", "strict")},
+)
 def predict(
     model: str,
-    input: Source,
-    output: str,
+    input: Input,
+    output: str | None = None,
     columns: Columns = Columns(),  # noqa: B008 (immutable)
-    rna: bool = False,
     batch_size: int = 64,
-    resume: bool = False,
+    resume: Resume = False,
     overwrite: bool = False,
-    strict: bool = False,
-) -> PredictionTable:
+    options: PredictOptions = PredictOptions(),  # noqa: B008 (immutable)
+) -> PredictionTable | WrittenTracks | Predictions:
     """Predict the class (or value) of every sequence of a file; long sequences are cut into windows and averaged.
 
     The file is read while predictions are made, in memory that depends neither on the number of sequences nor on their
@@ -66,28 +114,31 @@ def predict(
     from the mean. For a model that classifies nucleotides, the nucleotides of a window that cannot be scored form an
     interval with empty cells.
 
+    An output that ends in .bed, .bedgraph or .bw is a file for genome browsers: the class of each window (.bed), or the
+    probability of each class along each contig, one file per class (x.CLASS.bedgraph, x.CLASS.bw).
+
     Args:
         model: folder or Hub name of a fine-tuned model.
         input: FASTA, FASTQ, GenBank, 2bit, CSV, TSV or Parquet file, plain or gzipped; in Python also a
-            `datasets.Dataset`.
+            `datasets.Dataset`, or a list of str, which is predicted in memory.
         output: TSV file to write, "-" for standard output; a pipe or a device gets the rows as they are predicted. Its
             columns: id, length, prediction and a probability per class. For a model that classifies
             nucleotides: id, start, end (0-based, half-open), prediction and mean probability of every interval of
-            nucleotides of one class.
+            nucleotides of one class. With the suffix .bed, .bedgraph or .bw, tracks for a genome browser. None only for
+            a list.
         columns: names of the columns of a table; `sequence`, `id`, `pair` and tracks are read. By default, tracks are
             read from columns with the names that the model was fine-tuned with.
-        rna: read U as T.
         batch_size: number of windows that are encoded at once.
         resume: continue an interrupted run with the same model, input and options after its last complete row; a model
             that classifies nucleotides predicts the last sequence again. If false, rows of an interrupted run are
-            deleted.
+            deleted. "auto" begins a run, continues it, or accepts a finished one: the choice for a command that is
+            started again and again.
         overwrite: replace an existing output.
-        strict: refuse the first sequence that cannot be scored. The rows before it are kept, and can be continued
-            without ``strict``.
+        options: further options.
 
     Returns:
         The table of predictions; it reads the output file when its rows are used. What cannot be scored is None or NaN
-        in ``to_pandas``, and an empty text in the rows.
+        in ``to_pandas``, and an empty text in the rows. For tracks, the files; for a list, the predictions.
 
     Raises:
         InputError: if the input or the model cannot be read, no sequence is DNA, or the output exists or is one of the
@@ -95,28 +146,143 @@ def predict(
 
     >>> import hf_genomics as hg
     >>> hg.predict("runs/model", "contigs.fasta", "phages.tsv").to_pandas()  # doctest: +SKIP
+    >>> hg.predict("runs/model", ["ACGTACGTAA", "TTTTTTTTTT"]).to_pandas()  # doctest: +SKIP
     """
-    target = check_output_file(output, [input, model, base_of(model)], overwrite=overwrite)
     if batch_size < 1:
         raise InputError(f"batch_size must be at least 1, not {batch_size}")
+    if isinstance(input, list | tuple):
+        return _predict_list(model, input, output, batch_size, options)
+    if output is None:
+        raise InputError("output is not set: name a file to write, such as predictions.tsv, or - for standard output")
+    target = check_output_file(output, [input, model, base_of(model)], overwrite=overwrite or resume == "auto")
+    network, tokenizer = load_classifier(model)
+    plan = _plan(target, task_of(network.config, model), options)
+    for path in plan.files:
+        check_output_file(path, [input, model, base_of(model)], overwrite=overwrite or resume == "auto")
+    check_strands(plan.task, options.both_strands, along=plan.along)
+    log_threshold(plan.task, model)
+    # Prediction needs no labels: `match_columns` asks for no column of labels if the task is one class per sequence.
+    columns = match_columns(columns, replace(plan.task, problem_type="single_label_classification", level="sequence"))
+    new = ("windows", "both_strands")  # options that older runs did not know
+    used = {key: value for key, value in asdict(options).items() if key != "strict" and (value or key not in new)}
+    settings = {"model": model_digest(network), **input_digest(input), "options": {**asdict(columns), **used}}
+    if resume == "auto" and not overwrite and all(path.exists() for path in plan.files):
+        return _say(plan, *finished_before(target, settings), "finished before")
+    windows = read_windows(input, network, tokenizer, columns, options.rna)
+    if options.both_strands:
+        windows = with_other_strand(windows, longest_window(network.config, tokenizer))
+    if plan.kind:
+        windows = check_names(windows, source_name(input), plan.kind == "bigwig")
+    unscored = Unscored(source_name(input), noun_of(input), options.strict)
+    with GrowingTable(target, plan.header, settings, resume, plan.start_column, plan.is_per_window) as table:
+        remaining = _remaining(windows, table, plan.is_per_window)
+        for row in plan.rows(network, tokenizer, remaining, batch_size, unscored):
+            table.write(row)
+        table.finish(plan.convert)
+    unscored.warn()
+    return _say(plan, table.num_sequences, table.num_rows, "wrote")
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """What a run writes.
+
+    Attributes:
+        task: task of the model.
+        files: the files that appear in the end.
+        kind: format of tracks; None for a table.
+        along: whether rows are windows or pieces of contigs, rather than sequences.
+    """
+
+    task: Task
+    files: list[Path]
+    kind: TrackFormat | None
+    along: bool
+
+    @property
+    def is_per_window(self) -> bool:
+        """Whether each window has one row."""
+        return self.along and self.task.level == "sequence"
+
+    @property
+    def start_column(self) -> int | None:
+        """Number of the column of starts, if a sequence may have several rows."""
+        return 1 if self.along or self.task.level == "nt" else None
+
+    @property
+    def header(self) -> list[str]:
+        """Names of the columns of the rows."""
+        if self.along:
+            return row_header(self.task, self.kind)
+        # The columns of sequences without rows serve as the header: they depend on the task only.
+        empty = np.zeros((0, self.task.num_labels))
+        return RUN_COLUMNS if self.task.level == "nt" else list(sequence_columns(self.task, [], [], empty))
+
+    @property
+    def convert(self) -> Callable[[Path], dict[Path, Path]] | None:
+        """Function that makes tracks of the rows; None for a table."""
+        return partial(write_tracks, targets=self.files, kind=self.kind, task=self.task) if self.kind else None
+
+    def rows(
+        self,
+        model: PreTrainedModel,
+        tokenizer: KmerTokenizer,
+        windows: Iterable[Window],
+        batch_size: int,
+        unscored: Unscored,
+    ) -> Iterator[tuple[Any, ...]]:
+        """Iterate over the rows; the arguments are those of `prediction_rows`."""
+        if not self.along:
+            return prediction_rows(self.task, model, tokenizer, windows, batch_size, unscored)
+        scored = unscored.watch(score_windows(model, tokenizer, windows, batch_size))
+        return track_rows(self.task, self.kind, scored)
+
+
+def _plan(target: Path, task: Task, options: PredictOptions) -> _Plan:
+    """Return what a run writes; raise InputError if the model cannot give it."""
+    kind = track_format(target)
+    if options.windows or kind:
+        check_along(task, options.windows, kind)
+    return _Plan(task, track_paths(target, kind, task) if kind else [target], kind, options.windows or kind is not None)
+
+
+def _remaining(windows: Iterator[Window], table: GrowingTable, is_per_window: bool) -> Iterator[Window]:
+    """Iterate over the windows that an interrupted run has not predicted; the others are read again."""
+    if is_per_window:
+        return islice(windows, table.num_rows, None)
+    done = table.num_sequences
+    return dropwhile(lambda window: window.sequence_index < done, windows)
+
+
+def _say(plan: _Plan, sequences: int, rows: int, what: str) -> PredictionTable | WrittenTracks:
+    """Log which files hold which predictions, and return them."""
+    files = ", ".join(map(str, plan.files))
+    unit = "windows" if plan.is_per_window else "rows"
+    logger.info("%s %s: %s sequences, %s %s", what, files, f"{sequences:,}", f"{rows:,}", unit)
+    if plan.kind:
+        return WrittenTracks(plan.files, sequences, rows)
+    return PredictionTable(plan.files[0], plan.task, sequences, rows)
+
+
+def _predict_list(
+    model: str, texts: Sequence[str], output: str | None, batch_size: int, options: PredictOptions
+) -> Predictions:
+    """Predict a list of sequences in memory."""
+    if output is not None or options.windows:
+        raise InputError(
+            "a list of sequences is predicted in memory; omit output and windows, and write the result by to_pandas()"
+        )
     network, tokenizer = load_classifier(model)
     task = task_of(network.config, model)
-    # Prediction needs no labels: `match_columns` asks for no column of labels if the task is one class per sequence.
-    columns = match_columns(columns, replace(task, problem_type="single_label_classification", level="sequence"))
-    settings = {"model": model_digest(network), **input_digest(input), "options": {**asdict(columns), "rna": rna}}
-    # The columns of sequences without rows serve as the header: they depend on the task only.
-    header = RUN_COLUMNS if task.level == "nt" else list(sequence_columns(task, [], [], np.zeros((0, task.num_labels))))
-    windows = read_windows(input, network, tokenizer, columns, rna)
-    start_column = RUN_COLUMNS.index("start") if task.level == "nt" else None
-    unscored = Unscored(source_name(input), _noun(input), strict)
-    with GrowingTable(target, header, settings, resume, start_column) as table:
-        done = table.num_sequences  # of the interrupted run: read again, but not predicted again
-        remaining = dropwhile(lambda window: window.sequence_index < done, windows)
-        for row in prediction_rows(task, network, tokenizer, remaining, batch_size, unscored):
-            table.write(row)
-        table.finish()
-    unscored.warn()
-    return PredictionTable(target, task, table.num_sequences, table.num_rows)
+    if task.paired or task.track_names or task.nt_track_names:
+        raise InputError(f"{model} reads pairs or tracks, which a list of sequences does not have; give a table")
+    texts = [text.upper().replace("U", "T") if options.rna else text for text in texts]
+    check_strands(task, options.both_strands)
+    found = Predictions.of(network, tokenizer, as_examples(texts), batch_size, options.both_strands)
+    if options.strict and found.num_unscored:
+        number = int(np.flatnonzero(~found.is_scored)[0]) + 1
+        raise InputError(f"sequence {number} of the list cannot be scored (strict: without it, its numbers are NaN)")
+    return found._replace(examples=replace(found.examples, label_names=task.names, problem_type=task.problem_type))
 
 
 def prediction_rows(
@@ -147,7 +313,12 @@ def prediction_rows(
 
 
 def read_windows(
-    source: Source, model: PreTrainedModel, tokenizer: KmerTokenizer, columns: Columns, rna: bool
+    source: Source,
+    model: PreTrainedModel,
+    tokenizer: KmerTokenizer,
+    columns: Columns,
+    rna: bool,
+    verb: str = "predict",
 ) -> Iterator[Window]:
     """Iterate over the windows of a file while it is read; on a terminal, a progress bar counts the bytes read.
 
@@ -159,21 +330,22 @@ def read_windows(
         tokenizer: tokenizer of the model.
         columns: names of the columns, if the file is a table.
         rna: read U as T.
+        verb: name of the progress bar.
 
     Raises:
         InputError: if the file cannot be read, or no sequence is DNA.
     """
-    windows = examined(_cut_windows(source, model, tokenizer, columns, rna))
-    return check_alphabet(windows, source_name(source), _noun(source))
+    windows = examined(_cut_windows(source, model, tokenizer, columns, rna, verb))
+    return check_alphabet(windows, source_name(source), noun_of(source))
 
 
 def _cut_windows(
-    source: Source, model: PreTrainedModel, tokenizer: KmerTokenizer, columns: Columns, rna: bool
+    source: Source, model: PreTrainedModel, tokenizer: KmerTokenizer, columns: Columns, rna: bool, verb: str
 ) -> Iterator[Window]:
     """Iterate over the windows of a file; see `read_windows`."""
     is_file = isinstance(source, str | PathLike)
     size = os.path.getsize(source) if is_file and os.path.isfile(source) else None
-    with progress_bar(logger, "predict", "B", size) as bar:
+    with progress_bar(logger, verb, "B", size) as bar:
 
         def watch(content: memoryview) -> None:
             bar.update(len(content))
@@ -190,7 +362,7 @@ def _cut_windows(
             first += len(examples)
 
 
-def _noun(source: Source) -> str:
+def noun_of(source: Source) -> str:
     """Return what a sequence of a source is called in messages."""
     is_file = isinstance(source, str | PathLike)
     return "record" if is_file and Path(source).exists() and kind_of(source) == "sequences" else "data row"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import logging
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,8 @@ from ..tokenization_kmer import KmerTokenizer
 from .loading import task_of
 from .scores import NtScores, predict_nt_scores, predict_scores
 
+logger = logging.getLogger(__name__)
+
 #: Columns of a table of predictions per nucleotide; `start` and `end` are 0-based and half-open, as in BED.
 RUN_COLUMNS = ["id", "start", "end", "prediction", "probability"]
 
@@ -32,16 +35,24 @@ class Predictions(NamedTuple):
         scores: as `predict_scores` returns them; empty for a model that classifies nucleotides.
         nt_scores: as `predict_nt_scores` returns them; empty for a model that predicts one result per sequence.
         names: names of the classes, labels or targets; None for one value without a name.
+        threshold: probability of the positive class of two from which on it is predicted, with the id of this class;
+            None for the most probable class.
     """
 
     examples: LabelledSequences
     scores: np.ndarray
     nt_scores: list[np.ndarray]
     names: list[str] | None
+    threshold: tuple[float, int] | None = None
 
     @classmethod
     def of(
-        cls, model: PreTrainedModel, tokenizer: KmerTokenizer, examples: LabelledSequences, batch_size: int = 64
+        cls,
+        model: PreTrainedModel,
+        tokenizer: KmerTokenizer,
+        examples: LabelledSequences,
+        batch_size: int = 64,
+        both_strands: bool = False,
     ) -> Predictions:
         """Compute the predictions of a model for examples.
 
@@ -50,11 +61,14 @@ class Predictions(NamedTuple):
             tokenizer: tokenizer of the model.
             examples: sequences, with the pairs and tracks that the model reads.
             batch_size: number of windows that are encoded at once.
+            both_strands: average the scores of each sequence and its reverse complement; not for a model that
+                classifies nucleotides.
         """
         task = task_of(model.config)
         if task.level == "nt":
             return cls(examples, np.zeros(0), predict_nt_scores(model, tokenizer, examples, batch_size), task.names)
-        return cls(examples, predict_scores(model, tokenizer, examples, batch_size), [], task.names)
+        scores = predict_scores(model, tokenizer, examples, batch_size, both_strands)
+        return cls(examples, scores, [], task.names, task.threshold)
 
     def labelled(self) -> tuple[np.ndarray, np.ndarray]:
         """Return scores and labels, one row per sequence, or one row per nucleotide that has a label.
@@ -74,6 +88,16 @@ class Predictions(NamedTuple):
             raise InputError(f"{self.examples.source}: no sequence can be scored; check its letters, and the model")
         return (scores, labels) if scored.all() else (scores[scored], labels[scored])
 
+    def groups(self) -> np.ndarray | None:
+        """Return the group of each row of `labelled`: of a sequence, or the sequence of a nucleotide; None without."""
+        if self.nt_scores:
+            labels = np.concatenate(self.examples.nt_labels or [])
+            index = np.repeat(np.arange(len(self.nt_scores)), [len(scores) for scores in self.nt_scores])
+            scored = ~np.isnan(np.concatenate(self.nt_scores)).any(1)
+            return index[(labels >= 0) & scored]
+        groups = getattr(self.examples, "groups", None)
+        return None if groups is None else np.asarray(groups)[self.is_scored]
+
     @property
     def is_scored(self) -> np.ndarray:
         """Whether each sequence has a score, bool (sequences,)."""
@@ -90,7 +114,7 @@ class Predictions(NamedTuple):
         """Return the table of the predictions, column by column; see `sequence_columns` and `class_runs`."""
         if not self.nt_scores:
             lengths = [len(letters) for letters in self.examples.sequences]
-            task = Task(self.examples.problem, self.names)
+            task = Task(self.examples.problem, self.names, threshold=self.threshold)
             return sequence_columns(task, self.examples.ids, lengths, self.scores, self.examples.labels)
         named = zip(self.examples.ids, self.nt_scores, strict=True)
         # Each sequence is one piece, which starts at nucleotide 0.
@@ -150,6 +174,50 @@ class PredictionTable:
         return table
 
 
+def check_strands(task: Task, both_strands: bool, *, along: bool = False) -> None:
+    """Check that the predictions of both strands can be averaged.
+
+    Args:
+        task: task of the model.
+        both_strands: whether the user asks for it.
+        along: whether each window has a row of its own.
+
+    Raises:
+        InputError: if the model classifies nucleotides, or windows have rows of their own.
+    """
+    if both_strands and task.level == "nt":
+        raise InputError(f"both_strands: {task.source} labels nucleotides, which belong to one strand; omit it")
+    if both_strands and along:
+        raise InputError("both_strands averages whole sequences, not windows along them; omit it, or ask for a table")
+
+
+def log_threshold(task: Task, model: str) -> None:
+    """Log at which probability a class is predicted, if that is not the more probable one of two."""
+    if task.threshold is not None:
+        lowest, positive = task.threshold
+        logger.info("%s: predicts %r from a probability of %.3g on", model, (task.names or [])[positive], lowest)
+
+
+def decide(scores: np.ndarray, threshold: tuple[float, int] | None) -> np.ndarray:
+    """Return the predicted class of each row: the most probable one, or by the threshold of the positive class.
+
+    >>> decide(np.array([[0.7, 0.3], [0.2, 0.8]]), (0.25, 1)).tolist()
+    [1, 1]
+
+    Args:
+        scores: probabilities, (rows, classes).
+        threshold: lowest probability of a class of two at which it is predicted, and the id of this class; None for
+            the most probable class.
+
+    Returns:
+        int64 (rows,).
+    """
+    if threshold is None:
+        return scores.argmax(1)
+    lowest, positive = threshold
+    return np.where(scores[:, positive] >= lowest, positive, 1 - positive)
+
+
 def sequence_columns(
     task: Task, ids: list[str], lengths: list[int], scores: np.ndarray, labels: np.ndarray | None = None
 ) -> dict[str, Any]:
@@ -183,8 +251,9 @@ def sequence_columns(
     if names is None:
         return columns | {"prediction": scores[:, 0].astype(float).tolist()}
     unscored = np.isnan(scores).any(1)
+    predicted = decide(scores, task.threshold)
     columns["prediction"] = [
-        None if nothing else names[best] for best, nothing in zip(scores.argmax(1), unscored, strict=True)
+        None if nothing else names[best] for best, nothing in zip(predicted, unscored, strict=True)
     ]
     return columns | {f"p_{name}": scores[:, number].astype(float).tolist() for number, name in enumerate(names)}
 

@@ -180,10 +180,13 @@ class Unscored:
         source: name of the file, for messages.
         noun: what a sequence is called in it: "record" or "data row".
         strict: refuse a sequence without a score instead of counting it.
+        result: what a sequence gets if it has a score, and the participle, for messages.
     """
 
-    def __init__(self, source: str, noun: str, strict: bool) -> None:
-        self._source, self._noun, self._strict = source, noun, strict
+    def __init__(
+        self, source: str, noun: str, strict: bool, result: tuple[str, str] = ("prediction", "predicted")
+    ) -> None:
+        self._source, self._noun, self._strict, self._result = source, noun, strict, result
         self._names: dict[Kind, list[str]] = {}  # the first names of each kind
         self._counts: dict[Kind, int] = {}
         self._examples: dict[Kind, str] = {}
@@ -237,14 +240,14 @@ class Unscored:
         parts = []
         if found:
             parts.append(
-                f"no prediction for {self.count:,} of {self.num_sequences:,} sequences, whose cells are empty: "
+                f"no {self._result[0]} for {self.count:,} of {self.num_sequences:,} sequences, whose cells are empty: "
                 + ", ".join(found)
             )
         if "letters" in self._examples:
             parts.append(self._examples["letters"])
         if self._num_unknown:
             names = listed(self._mostly_unknown, self._num_unknown)
-            parts.append(f"{self._num_unknown:,} predicted from less than half of their k-mers ({names})")
+            parts.append(f"{self._num_unknown:,} {self._result[1]} from less than half of their k-mers ({names})")
         if parts:
             logger.warning("%s: %s", self._source, "; ".join(parts))
 

@@ -16,9 +16,9 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import groupby
-from typing import NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import scipy.special
@@ -30,8 +30,15 @@ from ..errors import InputError
 from ..labelled.sequences import LabelledSequences
 from ..sequence import as_letters
 from ..tokenization_kmer import KmerTokenizer
-from .problems import OVERFLOW, UNKNOWN, Problem, Unscored, known_tokens, problem_of
-from .windows import Window, collator_for, problem_before_reading, windows_of_examples
+from .problems import OVERFLOW, UNKNOWN, Problem, Unscored, examined, known_tokens, problem_of
+from .windows import (
+    Window,
+    collator_for,
+    longest_window,
+    problem_before_reading,
+    windows_of_examples,
+    with_other_strand,
+)
 
 _BUFFER_NT = 1 << 20  # nt of the windows that are sorted by length together
 
@@ -73,6 +80,7 @@ def predict_scores(
     tokenizer: KmerTokenizer,
     sequences: LabelledSequences | Sequence[str] | Sequence[np.ndarray],
     batch_size: int = 64,
+    both_strands: bool = False,
 ) -> np.ndarray:
     """Compute class probabilities, or the predicted values of a regression model, for sequences of any length.
 
@@ -87,6 +95,7 @@ def predict_scores(
         sequences: one text or one array of uint8 letters (nt,) for each sequence; or examples, with the pairs and
             tracks that the model reads.
         batch_size: number of windows that are encoded at once.
+        both_strands: average the scores of each sequence and its reverse complement.
 
     Returns:
         float64 (sequences, classes); (sequences, labels) for several labels; (sequences, targets) for regression. The
@@ -101,7 +110,7 @@ def predict_scores(
     array([[0.91, 0.09],
            [0.48, 0.52]])
     """
-    scored = _score_in_memory(model, tokenizer, as_examples(sequences), batch_size)
+    scored = _score_in_memory(model, tokenizer, as_examples(sequences), batch_size, both_strands)
     rows = [one.scores for one in average_windows(scored)]
     return np.array(rows, np.float64).reshape(-1, model.config.num_labels)
 
@@ -142,12 +151,18 @@ def as_examples(sequences: LabelledSequences | Sequence[str] | Sequence[np.ndarr
 
 
 def _score_in_memory(
-    model: PreTrainedModel, tokenizer: KmerTokenizer, examples: LabelledSequences, batch_size: int
+    model: PreTrainedModel,
+    tokenizer: KmerTokenizer,
+    examples: LabelledSequences,
+    batch_size: int,
+    both_strands: bool = False,
 ) -> Iterator[tuple[Window, np.ndarray]]:
     """Score the windows of examples, showing a progress bar if stderr is a terminal."""
     unscored = Unscored(examples.source, "row", strict=False)
     with tqdm(total=sum(map(len, examples.sequences)), desc="predict", unit="nt", unit_scale=True, disable=None) as bar:
-        windows = windows_of_examples(examples, model, tokenizer)
+        windows = examined(windows_of_examples(examples, model, tokenizer))
+        if both_strands:
+            windows = with_other_strand(windows, longest_window(model.config, tokenizer))
         for window, scores in unscored.watch(score_windows(model, tokenizer, windows, batch_size)):
             yield window, scores
             bar.update(len(window.row["sequence"]))
@@ -175,9 +190,40 @@ def score_windows(
     Raises:
         InputError: if ``batch_size`` is not positive.
     """
+    return map_windows(model, tokenizer, windows, batch_size, _Scorer(model, tokenizer))
+
+
+class BatchFunction(Protocol):
+    """What `map_windows` computes for windows."""
+
+    def nothing(self, window: Window) -> tuple[Window, np.ndarray]:
+        """Return a window that cannot be read, with NaN for its values."""
+
+    def __call__(self, windows: list[Window], device: torch.device) -> Iterable[tuple[Window, np.ndarray]]:
+        """Compute the values of the windows of one batch, in their order."""
+
+
+def map_windows(
+    model: PreTrainedModel,
+    tokenizer: KmerTokenizer,
+    windows: Iterable[Window],
+    batch_size: int,
+    score: BatchFunction,
+) -> Iterator[tuple[Window, np.ndarray]]:
+    """Iterate over windows with the values that a function computes for them in batches; see `score_windows`.
+
+    Args:
+        model: model that the function calls; it is moved to the accelerator meanwhile.
+        tokenizer: tokenizer of the model.
+        windows: any number of windows.
+        batch_size: number of windows that are encoded at once.
+        score: the function.
+
+    Raises:
+        InputError: if ``batch_size`` is not positive.
+    """
     if batch_size < 1:
         raise InputError(f"batch_size must be at least 1, not {batch_size}")
-    score = _Scorer(model, tokenizer)
     with ready(model) as device:
         for buffer in _buffers(windows, batch_size):
             buffer = [window._replace(problem=problem_before_reading(window, model, tokenizer)) for window in buffer]
@@ -213,8 +259,7 @@ class _Scorer:
 
     def __call__(self, windows: list[Window], device: torch.device) -> Iterator[tuple[Window, np.ndarray]]:
         """Iterate over windows of one batch with their scores."""
-        with _errors_only(type(self._tokenizer).__module__):  # `Unscored` reports unknown tokens, sequence by sequence
-            batch = self._collate([window.row for window in windows])
+        batch = collate_quietly(self._collate, self._tokenizer, windows)
         tokens = known_tokens(batch, self._tokenizer)
         # Inference mode covers the call of the model only: weights that are moved to another device in inference mode
         # can no longer be trained.
@@ -227,6 +272,20 @@ class _Scorer:
             problem = UNKNOWN if not counts[0] else None if np.isfinite(row).all() else OVERFLOW
             window = window._replace(tokens=counts, problem=problem)
             yield self.nothing(window) if problem else (window, as_scores(row, self._problem_type))
+
+
+def collate_quietly(
+    collate: Callable[[list[dict[str, Any]]], dict[str, torch.Tensor]], tokenizer: KmerTokenizer, windows: list[Window]
+) -> dict[str, torch.Tensor]:
+    """Collate windows without the tokenizer's warnings: `Unscored` reports unknown tokens, sequence by sequence.
+
+    Args:
+        collate: function that turns rows into inputs of the model.
+        tokenizer: tokenizer of the model.
+        windows: the windows.
+    """
+    with _errors_only(type(tokenizer).__module__):
+        return collate([window.row for window in windows])
 
 
 @contextlib.contextmanager

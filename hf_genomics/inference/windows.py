@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from itertools import groupby
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,7 +14,7 @@ from ..configuration_kmer_bert import FusionKmerBertConfig, HierarchicalKmerBert
 from ..errors import InputError
 from ..labelled.sequence_dataset import columns_beside
 from ..labelled.sequences import LabelledSequences
-from ..sequence import tile, tile_all
+from ..sequence import reverse_complement, tile, tile_all
 from ..sequence_files.fasta import RecordChunk
 from ..tokenization_kmer import KmerTokenizer
 from .problems import Problem, too_long, too_short
@@ -123,6 +124,43 @@ def _cut(sequence_index: int, name: str, offset: int, letters: bytes, longest: i
         return
     for start, end in zip(*map(np.ndarray.tolist, tile(len(array), longest, longest, end="flush")), strict=True):
         yield Window(sequence_index, name, offset + start, {"sequence": array[start:end]})
+
+
+def with_other_strand(windows: Iterable[Window], longest: int) -> Iterator[Window]:
+    """Iterate over the windows of each sequence, and then over those of its reverse complement.
+
+    The windows of the reverse complement are cut from its own start, so that a sequence and its reverse complement have
+    the same windows, in another order. All windows of one sequence are held in memory.
+
+    Args:
+        windows: windows of whole sequences; those of one sequence follow one another, from its start to its end.
+        longest: length of a window in nt, by which they were cut.
+    """
+    for _, group in groupby(windows, lambda window: window.sequence_index):
+        held = list(group)
+        yield from held
+        if all(window.problem is None for window in held):  # otherwise the sequence has no score anyway
+            yield from _of_other_strand(held, longest)
+
+
+def _of_other_strand(windows: list[Window], longest: int) -> Iterator[Window]:
+    """Iterate over the windows of the reverse complement of a sequence that is given by its windows."""
+    first = windows[0]
+    row = dict(first.row)
+    for name, reverse in (("sequence", reverse_complement), ("nt_tracks", np.flipud)):
+        if name in row:
+            # The last window overlaps the one before it.
+            ends = [0, *(window.end for window in windows[:-1])]
+            pieces = [window.row[name][end - window.start :] for end, window in zip(ends, windows, strict=True)]
+            row[name] = reverse(np.concatenate(pieces))
+    if "pair" in row:
+        row["pair"] = reverse_complement(row["pair"])
+    length = len(row["sequence"])
+    size = max(1, length) if "pair" in row else longest  # pairs are not cut
+    for start in range(0, max(1, length), size):
+        begin = max(0, min(start, length - size))  # the last window ends with the sequence
+        cut = {name: row[name][begin : begin + size] for name in ("sequence", "nt_tracks") if name in row}
+        yield Window(first.sequence_index, first.name, begin, row | cut)
 
 
 def parts_of(config: Any) -> tuple[int, int | None]:

@@ -8,7 +8,8 @@ import json
 import logging
 import os
 import shutil
-from collections.abc import Iterator
+from array import array
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field, replace
 from itertools import islice
 from pathlib import Path
@@ -132,8 +133,8 @@ def explain(
     number = class_number(network.config, target, model)
     settings = Settings(method, number, baseline, options.steps, batch_size=options.batch_size)
     if bed is None:
-        columns = _columns(network, model, options.columns)
-        windows = _check_windows(
+        columns = columns_without_labels(network, model, options.columns)
+        windows = check_windows(
             read_windows(input, network, tokenizer, columns, options.rna), network, tokenizer, input
         )
         windows = windows if sizes is None else _check_contigs(windows, sizes, options.sizes or "")
@@ -146,7 +147,7 @@ def explain(
     records = Records(_partial(folder), identity, options.resume)
     with _kept_if_interrupted(folder), records:
         for one in explain_windows(network, tokenizer, islice(windows, len(records), None), settings):
-            _check_finite(one, model)
+            check_finite_scores(one, model)
             records.add(one)
     placed = Placed(records)
     summary = _write(folder, placed, _known_sizes(placed, sizes, options.sizes or str(input)), network.config, pictures)
@@ -184,7 +185,7 @@ def _check_packages() -> None:
         )
 
 
-def _columns(network: PreTrainedModel, model: str, columns: Columns) -> Columns:
+def columns_without_labels(network: PreTrainedModel, model: str, columns: Columns) -> Columns:
     """Return the columns to read from a table; labels are not read."""
     task = task_of(network.config, model)
     return match_columns(columns, replace(task, problem_type="single_label_classification", level="sequence"))
@@ -258,7 +259,7 @@ def _windows_of_regions(
             first += 1
 
 
-def _check_windows(
+def check_windows(
     windows: Iterator[Window], network: PreTrainedModel, tokenizer: KmerTokenizer, source: Source
 ) -> Iterator[Window]:
     """Iterate over windows; raise InputError for one that the model cannot read, or a second sequence of one name."""
@@ -291,11 +292,11 @@ def _known_sizes(placed: Placed, sizes: dict[str, int] | None, source: str) -> d
     if facts[0]["pair"] is not None:
         return None
     if sizes is None:
-        if any(region.contig != region.name for region in placed.regions):
+        if any(region.contig != region.name for region in placed.regions()):
             logger.info("no bigWig: the lengths of the contigs are not known; pass --sizes chrom.sizes")
             return None
         return {one["id"]: one["end"] for one in facts}  # the last window ends with the sequence
-    for region in placed.regions:
+    for region in placed.regions():
         length = sizes.get(region.contig, 0)
         if region.end > length:
             raise InputError(
@@ -308,7 +309,7 @@ def _known_sizes(placed: Placed, sizes: dict[str, int] | None, source: str) -> d
 # Output.
 
 
-def _check_finite(one: Explanation, model: str) -> None:
+def check_finite_scores(one: Explanation, model: str) -> None:
     """Raise InputError if a model's output is NaN or infinite."""
     if not (np.isfinite(one.value) and np.isfinite(one.scores).all()):
         raise InputError(
@@ -357,23 +358,30 @@ def _write(
     return summary
 
 
-def summarise(facts: list[dict[str, Any]], names: list[str]) -> dict[str, Any]:
+def summarise(facts: Iterable[dict[str, Any]], names: list[str]) -> dict[str, Any]:
     """Return the numbers of a run: sequences, windows, windows of each target, and completeness errors.
 
     Args:
         facts: facts of all windows; see `Record`.
         names: names of the classes, labels or values.
     """
-    targets = np.bincount([one["target"] for one in facts], minlength=len(names))
+    targets, sequences = np.zeros(len(names), np.int64), 0
+    windows, nucleotides, last = 0, 0, -1
+    errors = array("d")
+    for one in facts:
+        targets[one["target"]] += 1
+        sequences, last = sequences + (one["sequence_index"] != last), one["sequence_index"]
+        windows, nucleotides = windows + 1, nucleotides + one["end"] - one["start"] + (one["pair"] or 0)
+        errors.append(one["error"])
     summary: dict[str, Any] = {
-        "sequences": len({one["sequence_index"] for one in facts}),
-        "windows": len(facts),
-        "nucleotides": sum(one["end"] - one["start"] + (one["pair"] or 0) for one in facts),
+        "sequences": sequences,
+        "windows": windows,
+        "nucleotides": nucleotides,
         "targets": {name: int(count) for name, count in zip(names, targets, strict=True) if count},
     }
-    errors = np.array([one["error"] for one in facts])
-    if not np.isnan(errors).any():
-        summary["median_completeness_error"] = float(np.median(errors))
-        summary["worst_completeness_error"] = float(errors.max())
-        summary["windows_above_1_percent"] = int((errors > 0.01).sum())
+    found = np.frombuffer(errors)
+    if not np.isnan(found).any():
+        summary["median_completeness_error"] = float(np.median(found))
+        summary["worst_completeness_error"] = float(found.max())
+        summary["windows_above_1_percent"] = int((found > 0.01).sum())
     return summary

@@ -6,7 +6,7 @@ Positions are 0-based and half-open throughout, as in BED; GFF, which counts fro
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from os import PathLike
 from pathlib import Path
 from typing import NamedTuple, TextIO
@@ -14,10 +14,12 @@ from typing import NamedTuple, TextIO
 import numpy as np
 
 from ..errors import InputError
+from ..sequence import did_you_mean
 from .files import input_errors, open_binary, shorten
 
 _PLACE = re.compile(r"(?:.*::)?(?P<contig>.+):(?P<start>[\d,]+)-(?P<end>[\d,]+)(?:\((?P<strand>[+.-])\))?")
 _NAME_TAGS = ("Name", "gene_name", "gene", "locus_tag", "ID", "gene_id")  # the first that a line has names it
+_BIGWIG = (b"\x26\xfc\x8f\x88", b"\x88\x8f\xfc\x26")  # first bytes of the file, in either byte order
 _STEP = 1 << 16  # values that are passed to pyBigWig at once
 
 
@@ -108,34 +110,60 @@ def merge_stretches(stretches: Iterable[Stretch]) -> Iterator[Stretch]:
 
 
 def _mean_of(group: list[Stretch]) -> Stretch:
-    """Return the mean of stretches that overlap."""
+    """Return the mean of stretches that overlap; NaN counts only where all are NaN."""
     if len(group) == 1:
         return group[0]
     start, end = group[0].start, max(one.end for one in group)
     total = np.zeros((end - start, *group[0].values.shape[1:]))
-    count = np.zeros((end - start, *[1] * (group[0].values.ndim - 1)))
+    count = np.zeros_like(total)
     for one in group:
-        total[one.start - start : one.end - start] += one.values
-        count[one.start - start : one.end - start] += 1
-    return Stretch(group[0].contig, start, total / count)
+        known = ~np.isnan(one.values)
+        total[one.start - start : one.end - start] += np.where(known, one.values, 0)
+        count[one.start - start : one.end - start] += known
+    return Stretch(group[0].contig, start, np.where(count > 0, total, np.nan) / np.maximum(count, 1))
+
+
+def column_of(stretches: Iterable[Stretch], number: int) -> Iterator[Stretch]:
+    """Iterate over stretches with one column of their values only."""
+    return (one._replace(values=one.values[:, number]) for one in stretches)
 
 
 # Writing.
 
 
+def runs_of(values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Find the runs of equal values; NaN is left out.
+
+    >>> [column.tolist() for column in runs_of(np.array([2.0, 2.0, np.nan, 3.0]))]
+    [[0, 3], [2, 4], [2.0, 3.0]]
+
+    Args:
+        values: float32 or float64 (nt,).
+
+    Returns:
+        The start and the end (0-based, half-open) and the value of each run.
+    """
+    if not len(values):
+        return np.zeros(0, np.int64), np.zeros(0, np.int64), values
+    starts = np.concatenate([[0], np.flatnonzero(np.diff(values)) + 1])  # between NaNs the difference is NaN: a new run
+    ends = np.append(starts[1:], len(values))
+    known = ~np.isnan(values[starts])
+    return starts[known], ends[known], values[starts[known]]
+
+
 def write_bedgraph(file: TextIO, stretches: Iterable[Stretch]) -> None:
-    """Write scores as bedGraph: contig, start, end, value; neighbours of equal value share a line.
+    """Write scores as bedGraph: contig, start, end, value; neighbours of equal value share a line, NaN has none.
 
     Args:
         file: open file.
         stretches: without overlaps, values (nt,).
     """
     for contig, start, values in stretches:
-        values = np.asarray(values, np.float32)
-        bounds = np.concatenate([[0], np.flatnonzero(np.diff(values)) + 1, [len(values)]])
-        name = re.sub(r"\s", "_", contig)  # blanks separate columns
-        for begin, end in zip(bounds[:-1].tolist(), bounds[1:].tolist(), strict=True):
-            file.write(f"{name}\t{start + begin}\t{start + end}\t{values[begin]:.7g}\n")
+        name = _without_blanks(contig)
+        for begin, end, value in zip(
+            *(column.tolist() for column in runs_of(np.asarray(values, np.float32))), strict=True
+        ):
+            file.write(f"{name}\t{start + begin}\t{start + end}\t{value:.7g}\n")
 
 
 def write_bigwig(path: Path, stretches: Iterable[Stretch], sizes: Mapping[str, int]) -> None:
@@ -143,7 +171,8 @@ def write_bigwig(path: Path, stretches: Iterable[Stretch], sizes: Mapping[str, i
 
     Args:
         path: the file.
-        stretches: without overlaps, values (nt,), sorted by the order of the contigs in ``sizes`` and by start.
+        stretches: without overlaps, values (nt,), sorted by the order of the contigs in ``sizes`` and by start; NaN is
+            left out.
         sizes: length of each contig in nt.
     """
     import pyBigWig
@@ -153,22 +182,55 @@ def write_bigwig(path: Path, stretches: Iterable[Stretch], sizes: Mapping[str, i
         for contig, start, values in stretches:
             for begin in range(0, len(values), _STEP):
                 part = np.asarray(values[begin : begin + _STEP], np.float64)
-                file.addEntries(contig, start + begin, values=part, span=1, step=1)
+                first = start + begin
+                starts, ends, scores = runs_of(part)
+                if len(starts) > len(part) / 3 and not np.isnan(part).any():
+                    file.addEntries(contig, first, values=part, span=1, step=1)
+                elif len(starts):  # fewer, longer intervals
+                    places = (first + starts).tolist()
+                    file.addEntries(
+                        [contig] * len(places), places, ends=(first + ends).tolist(), values=scores.tolist()
+                    )
+
+
+def write_bed(file: TextIO, intervals: Iterable[tuple[Region, float]], colors: Mapping[str, str]) -> None:
+    """Write named intervals as BED with nine columns: the score is 1000 times the probability, colours are by name.
+
+    Args:
+        file: open file.
+        intervals: places, and the probability of each place's name.
+        colors: name -> colour, "#rrggbb".
+    """
+    for place, probability in intervals:
+        rgb = ",".join(str(int(colors[place.name][at : at + 2], 16)) for at in (1, 3, 5))
+        cells = [_without_blanks(place.contig), place.start, place.end, re.sub(r"\s", " ", place.name)]
+        cells += [round(1000 * probability), place.strand, place.start, place.end, rgb]
+        file.write("\t".join(map(str, cells)) + "\n")
+
+
+def _without_blanks(contig: str) -> str:
+    """Return the name of a contig without blanks, which separate columns in text files."""
+    return re.sub(r"\s", "_", contig)
 
 
 # Reading.
 
 
-def read_bed(path: str | PathLike[str]) -> list[Region]:
+def read_bed(path: str | PathLike[str], *, blanks: bool = False) -> list[Region]:
     """Read the regions of a BED file, plain or gzipped.
 
     Args:
         path: the file; lines that begin with "#" or the words "track" or "browser" are skipped.
+        blanks: whether the columns of a line without tabs may be separated by blanks.
 
     Raises:
         InputError: if the file cannot be read or holds no region; or naming the line that is not a region.
     """
-    regions = list(_rows(path, _bed_row))
+
+    def row(fields: list[str], where: str, line: int) -> Region:
+        return _bed_row(fields[0].split() if blanks and len(fields) == 1 else fields, where, line)
+
+    regions = list(_rows(path, row))
     if not regions:
         raise InputError(f"{path}: no region in this file; a BED line is 'contig<TAB>start<TAB>end'")
     return regions
@@ -232,13 +294,71 @@ def read_bedgraph(path: str | PathLike[str]) -> list[tuple[Region, float]]:
 
     def row(fields: list[str], where: str, line: int) -> Region:
         region = _bed_row(fields[:3], where, line)
-        try:
-            values.append(float(fields[3]))
-        except (IndexError, ValueError):
-            raise InputError(f"{where}: column 4 must be a number, as bedGraph has it; fix the line") from None
+        values.append(_value_of(fields, where))
         return region
 
     return list(zip(_rows(path, row), values))  # noqa: B905 (values grow while rows are read)
+
+
+def read_values(path: str | PathLike[str], contig: str, start: int, end: int) -> np.ndarray:
+    """Read the values of a region from a bedGraph or bigWig file (.bw, .bigwig); a bedGraph file is read as a stream.
+
+    Args:
+        path: the file.
+        contig: name of the contig.
+        start: first position, 0-based.
+        end: position after the last one.
+
+    Returns:
+        float64 (end - start,), NaN where the file has no value.
+
+    Raises:
+        InputError: as `read_bed`; or if the file has no value on the contig.
+    """
+    if Path(path).suffix.lower() in (".bw", ".bigwig"):
+        return _bigwig_values(path, contig, start, end)
+    values, contigs = np.full(end - start, np.nan), set()
+
+    def row(fields: list[str], where: str, line: int) -> Region:
+        region, value = _bed_row(fields[:3], where, line), _value_of(fields, where)
+        contigs.add(region.contig)
+        if region.contig == contig and region.start < end and region.end > start:
+            values[max(0, region.start - start) : max(0, region.end - start)] = value
+        return region
+
+    for _ in _rows(path, row):
+        pass
+    _check_contig(path, contig, contigs)
+    return values
+
+
+def _bigwig_values(path: str | PathLike[str], contig: str, start: int, end: int) -> np.ndarray:
+    """Read the values of a region from a bigWig file; see `read_values`."""
+    try:
+        import pyBigWig
+    except ImportError as error:
+        raise InputError(f"{path}: bigWig files need pyBigWig; run: pip install 'hf_genomics[explain]'") from error
+    damaged = InputError(f"{path}: not a bigWig file, or a damaged one; write it again")
+    with input_errors(path), open_binary(path) as content:  # pyBigWig would write about it to standard error
+        if bytes(content.peek(4)[:4]) not in _BIGWIG:
+            raise damaged
+    values = np.full(end - start, np.nan)
+    try:
+        with pyBigWig.open(str(path)) as file:
+            _check_contig(path, contig, file.chroms())
+            last = min(end, file.chroms(contig))
+            if last > start:
+                values[: last - start] = file.values(contig, start, last)
+    except RuntimeError as error:
+        raise damaged from error
+    return values
+
+
+def _check_contig(path: str | PathLike[str], contig: str, contigs: Collection[str]) -> None:
+    """Raise InputError if a file has nothing on a contig."""
+    if contig not in contigs:
+        hint = did_you_mean(contig, contigs)
+        raise InputError(f"{path}: nothing on contig {shorten(contig)}{hint}; check the region and the file")
 
 
 def read_sizes(path: str | PathLike[str]) -> dict[str, int]:
@@ -298,6 +418,14 @@ def _bed_row(fields: list[str], where: str, line: int) -> Region:
     if not fields[0].strip():
         raise InputError(f"{where}: column 1, the contig, is empty; write its name")
     return Region(fields[0], start, end, strand, fields[3] if len(fields) > 3 else "", line)
+
+
+def _value_of(fields: list[str], where: str) -> float:
+    """Read the value of a line of a bedGraph file."""
+    try:
+        return float(fields[3])
+    except (IndexError, ValueError):
+        raise InputError(f"{where}: column 4 must be a number, as bedGraph has it; fix the line") from None
 
 
 def _gff_row(fields: list[str], where: str, line: int) -> Region:

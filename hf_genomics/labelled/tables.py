@@ -10,6 +10,7 @@ import logging
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
+from itertools import pairwise
 from os import PathLike
 from typing import Any, NamedTuple
 
@@ -412,6 +413,7 @@ def _groups(texts: list[str], rows: list[str], column: str) -> list[str]:
 
 def _sequences(texts: list[str], rows: list[str], rules: _Rules) -> list[np.ndarray]:
     """Return the letters of each sequence, uint8 (nt,); raise InputError for a wrong letter or a short sequence."""
+    texts = [join_kmers(text) if " " in text else text for text in texts]
     if not rules.checked:
         as_dna = str.maketrans("Uu", "Tt")
         return [as_letters(text.translate(as_dna) if rules.rna else text) for text in texts]
@@ -437,8 +439,21 @@ def _pairs(texts: list[str], rows: list[str], rules: _Rules) -> list[np.ndarray]
         raise InputError(f"{error} (column {rules.columns.pair!r})") from error
 
 
+def join_kmers(text: str) -> str:
+    """Return the sequence that overlapping k-mers spell, as in DNABERT's files; any other text stays as it is.
+
+    >>> join_kmers("ACG CGT GTA"), join_kmers("ACG TTT")
+    ('ACGTA', 'ACG TTT')
+    """
+    words = text.split()
+    k = len(words[0]) if len(words) > 1 else 0
+    if k < 2 or any(len(word) != k for word in words) or any(one[1:] != two[:-1] for one, two in pairwise(words)):
+        return text
+    return words[0] + "".join(word[-1] for word in words[1:])
+
+
 def cell_letter_error(text: str, index: int, start: int = 0) -> str:
-    """Return the end of an error message for a bad letter; for k-mers separated by blanks it says how to join them.
+    """Return the end of an error message for a bad letter; words of one length may be k-mers that do not overlap.
 
     Args:
         text: letters of a sequence, or of a stretch of it.
@@ -450,7 +465,7 @@ def cell_letter_error(text: str, index: int, start: int = 0) -> str:
     whole = words[:-1] if len(words) > 2 else words  # the last word may be cut off at the end of the stretch
     if text[index] == " " and 1 < k <= 8 and {len(word) for word in whole} == {k}:
         return (
-            f"position {start + index + 1}: {shorten(text, 30)} is {k}-mer text as DNABERT writes it, not DNA letters; "
-            "join it to a sequence: the first word, then the last letter of every following word"
+            f"position {start + index + 1}: {shorten(text, 30)} is {k}-mer text, but not every word begins with the "
+            f"last {k - 1} letters of the word before it, as in DNABERT's files; give the sequence instead"
         )
     return str(letter_error(text[index], start + index + 1, "")).removeprefix(", ")

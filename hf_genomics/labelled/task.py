@@ -23,6 +23,8 @@ class Task:
         nt_track_names: names of the signals, which have one number per nucleotide; None if there are none.
         positive: of two classes, the one that F1 and AUPRC refer to; None if it is not known or there are not two
             classes. Comparisons ignore it.
+        threshold: of two classes, the lowest probability of a class at which it is predicted, and the id of this class;
+            None if the most probable class is predicted. Comparisons ignore it.
         source: path of the file or name of the model that sets the task, for error messages; comparisons ignore it.
 
     >>> Task("multi_label_classification", ["H3", "H4"]).labels_by_column, Task("regression").num_labels
@@ -37,6 +39,7 @@ class Task:
     nt_track_names: list[str] | None = None
     source: str = field(default="the model", compare=False)
     positive: str | None = field(default=None, compare=False)
+    threshold: tuple[float, int] | None = field(default=None, compare=False)
 
     @property
     def is_classification(self) -> bool:

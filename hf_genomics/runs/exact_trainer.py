@@ -55,7 +55,10 @@ _DECISIVE = (
     "label_smoothing_factor average_tokens_across_devices"
 ).split()
 #: Keys of a model's configuration that do not change what is computed.
-_NOT_DECISIVE = {"transformers_version", "architectures", "dtype", "_name_or_path", "auto_map", "positive_class"}
+_NOT_DECISIVE = {"transformers_version", "architectures", "dtype", "_name_or_path", "auto_map"} | {
+    "positive_class",
+    "decision_threshold",
+}
 
 
 class ExactTrainer(FencedTrainer):
@@ -219,6 +222,16 @@ class ExactTrainer(FencedTrainer):
             with checkpoints.writing_files(Path(output_dir or self.args.output_dir)) as place:
                 self._write_model(place, weights)
 
+    def save_weights(self, model: Any, folder: Path, weights: dict[str, Any] | None) -> None:
+        """Write a model, without its tokenizer, for ``from_pretrained``; called on one process.
+
+        Args:
+            model: the model that is trained.
+            folder: folder to write to.
+            weights: its weights, gathered from all processes; None if this process has them.
+        """
+        model.save_pretrained(folder, state_dict=weights)
+
     def _whole_weights(self) -> dict[str, Any] | None:
         """Gather sharded weights; return None if every process has all weights."""
         return unshard(self.model) if self.is_fsdp_enabled else None
@@ -232,7 +245,7 @@ class ExactTrainer(FencedTrainer):
     def _write_model(self, folder: Path, weights: dict[str, Any] | None) -> None:
         """Write model and tokenizer, but no training_args.bin: that is a pickle, and loading a pickle can run code."""
         model = self.accelerator.unwrap_model(self.model, keep_torch_compile=False)
-        model.save_pretrained(folder, state_dict=weights)
+        self.save_weights(model, folder, weights)
         tokenizer = self.processing_class or getattr(self.data_collator, "tokenizer", None)
         if tokenizer is not None:
             tokenizer = copy.copy(tokenizer)  # the limit is the saved model's, not that of the caller's tokenizer

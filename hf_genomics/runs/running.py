@@ -213,7 +213,7 @@ def _reason_of_weights(folder: Path) -> str | None:
     remedy = "train again with --overwrite true"
     try:
         check_shards(folder)
-        weights = weight_files(folder)
+        weights = weight_files(folder) or [file for file in [folder / "adapter_model.safetensors"] if file.is_file()]
         for file in weights[:1]:
             read_tensors(file)
     except (OSError, ValueError) as error:

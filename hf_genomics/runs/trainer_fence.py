@@ -23,6 +23,11 @@ class FencedTrainer(Trainer):
 
     order: EpochOrder | None = None  # order of the training rows; None: the Trainer's own random order
 
+    @property
+    def is_over(self) -> bool:
+        """Whether a resumed run has nothing left to train before its last step."""
+        return False
+
     def note_gradient_norm(self, norm: Any) -> None:
         """Receive the gradient norm of a step, before clipping and before the optimizer takes the step."""
         raise NotImplementedError
@@ -56,7 +61,7 @@ class FencedTrainer(Trainer):
     def _run_epoch(self, *args: Any, **kwargs: Any) -> None:
         # A run resumed from the checkpoint of its last step would train one step too many: the Trainer looks at
         # control.should_training_stop after a step, never before one.
-        if self.state.global_step >= self.state.max_steps:
+        if self.state.global_step >= self.state.max_steps or self.is_over:
             self.control.should_training_stop = True
             return
         super()._run_epoch(*args, **kwargs)

@@ -7,12 +7,14 @@ trains, scores and writes.
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from torch import nn
 from transformers import (
     AutoModelForSequenceClassification,
     AutoModelForTokenClassification,
@@ -22,30 +24,38 @@ from transformers import (
 )
 
 from ..batches.sequences import DataCollatorForSequences
+from ..checks.leaks import drop_leaks, find_leaks, warn_of_leaks
 from ..checks.meaning import describe_labels, label_warnings, rarer_class, task_facts
+from ..checks.splits import log_split, split_table
 from ..configuration_kmer_bert import HierarchicalKmerBertConfig, KmerBertConfig
 from ..errors import InputError
-from ..evaluation.baseline import kmer_baseline, majority_probabilities
-from ..evaluation.evaluate import check_positive, plot_predictions, positive_class, score_predictions
-from ..evaluation.explained_scores import explain_classification, undefined_by_classes, undefined_by_columns
-from ..evaluation.leaks import drop_leaks, find_leaks, warn_of_leaks
-from ..evaluation.metrics import SCORES, classification_metrics, compute_metrics_for
+from ..evaluation.baseline import Baseline, baseline_predictions, check_baselines
+from ..evaluation.decisions import Reliability, calibrate, choose_threshold, reliability, with_temperature
+from ..evaluation.evaluate import (
+    check_positive,
+    curves_of,
+    plot_predictions,
+    positive_class,
+    reliability_of,
+    score_baselines,
+    score_predictions,
+)
+from ..evaluation.explained_scores import undefined_by_classes, undefined_by_columns
+from ..evaluation.metrics import SCORES, compute_metrics_for
 from ..evaluation.pictures import plot_loss
-from ..evaluation.splits import log_split, split_table
 from ..inference.adapters import base_of
-from ..inference.loading import check_finite, load_config, load_tokenizer, no_load_report, readable
-from ..inference.predictions import Predictions
+from ..inference.loading import check_finite, load_config, load_tokenizer, no_load_report, readable, task_of
+from ..inference.predictions import Predictions, log_threshold
 from ..inference.problems import with_known_kmers
 from ..inference.windows import check_longest, collator_for
 from ..labelled.data import LabelledData
-from ..labelled.sequence_dataset import SequenceDataset
+from ..labelled.sequence_dataset import SequenceDataset, balanced_rows
 from ..labelled.sequences import LabelledSequences
 from ..labelled.tables import check_split
 from ..labelled.task import VALUE
 from ..modeling_kmer_bert import check_encoder_complete
 from ..renamed import renamed
 from ..runs.callbacks import SetEpoch
-from ..runs.exact_trainer import ExactTrainer
 from ..runs.flops import attention_for
 from ..runs.memory import check_memory
 from ..runs.output_folder import Resume, check_inputs_kept, check_room, claim_output_dir
@@ -55,6 +65,7 @@ from .arguments import check_arguments, check_best_metric
 from .head import FLAT_KEYS, Head
 from .record import run_record, split_record, write_run_record
 from .settings import check_head, derive_config, measure, resume_settings
+from .trained_weights import FinetuningTrainer, check_trained, choose_trained
 
 logger = logging.getLogger(__name__)
 
@@ -87,7 +98,8 @@ class FinetuningPlan:
         trainer: options of the Trainer.
         splits: labelled sequences.
         tokenizer: tokenizer of the pretrained model.
-        network: model with the weights from which training starts.
+        network: model with the weights from which training starts; with LoRA, inside a ``peft.PeftModel``.
+        frozen: modules of the model that are not trained.
         collator: function that builds batches.
         head: options of the head.
         positive: the class, of two, that F1 and AUPRC refer to; None for another number of classes.
@@ -96,6 +108,7 @@ class FinetuningPlan:
         overwrite: replace a finished run.
         data_facts: what metrics.json holds about the data: sequences in two splits and contradictory labels (see
             `find_leaks`), how a table was split, and how many training rows were omitted.
+        baselines: the baselines that are scored beside the constant guess.
     """
 
     folder: Path
@@ -103,7 +116,8 @@ class FinetuningPlan:
     trainer: TrainingArguments
     splits: Splits
     tokenizer: KmerTokenizer
-    network: PreTrainedModel
+    network: Any
+    frozen: list[nn.Module]
     collator: DataCollatorForSequences
     head: Head
     positive: str | None
@@ -111,6 +125,7 @@ class FinetuningPlan:
     resume: Resume
     overwrite: bool
     data_facts: dict[str, Any] = field(default_factory=dict)
+    baselines: Sequence[Baseline] = ("kmer",)
 
 
 @renamed(**FLAT_KEYS)
@@ -123,8 +138,9 @@ def finetune(
     baseline_k: int = 4,
     resume: Resume = False,
     overwrite: bool = False,
+    baselines: list[Baseline] = ["kmer"],  # noqa: B006 (never changed)
 ) -> dict[str, Any]:
-    """Fine-tune a classifier (or regressor), and score it and the k-mer baseline on the test split.
+    """Fine-tune a classifier (or regressor), and score it and the baselines on the test split.
 
     The columns that ``data`` names decide what the model predicts (one label per sequence, several labels, values, or a
     label per nucleotide) and what it reads (single sequences or pairs, with numeric tracks or without).
@@ -139,12 +155,13 @@ def finetune(
         head: options of the classifier on top of the encoder.
         positive: the class, of two, that F1 and AUPRC refer to; by default the rarer one in the training data, and the
             second one if both are equally frequent. The model's configuration keeps it.
-        baseline_k: k-mer size, in nt, of the baseline: a logistic regression on k-mer counts, which is scored too if
-            each sequence has one label; 0 for no baseline.
+        baseline_k: k-mer size, in nt, of the baseline "kmer"; 0 for no such baseline.
         resume: continue from the newest valid checkpoint in the output folder, as if the run had not been stopped.
             "auto" begins a run that has no checkpoint yet, continues one that has, and accepts a finished one: the
             choice for a command that is started again and again.
         overwrite: train again even if the output folder holds a finished run.
+        baselines: what is scored beside the model: "kmer", a regression on k-mer counts, and "conv", a small
+            convolutional network, which takes a minute or two.
 
     Returns:
         The metrics that are written to metrics.json: the numbers of the training run, "task" (how the labels were
@@ -157,8 +174,9 @@ def finetune(
 
     Source: GenomeNet-BERT, section 3 (fine-tuning: [CLS], projection, classifier) and Table 1.
     """
+    check_baselines(baselines)
     plan = plan_finetuning(pretrained, data, trainer, head, positive, baseline_k, resume, overwrite)
-    return run_finetuning(plan)
+    return run_finetuning(replace(plan, baselines=baselines))
 
 
 def plan_finetuning(
@@ -189,29 +207,25 @@ def plan_finetuning(
     folder = claim_output_dir(trainer.output_dir, METRICS, overwrite=overwrite, resume=resume)
     check_inputs_kept(folder, {"pretrained": pretrained, **data.paths()})
     check_arguments(trainer)
-    if not 0 <= baseline_k <= 8:
-        raise InputError(f"baseline_k must lie in 0..8 (0 for no baseline), not {baseline_k}")
-    if base := base_of(pretrained):
-        raise InputError(
-            f"{pretrained} is an adapter of {base}; hf-genomics convert --source {pretrained} --output_dir NEW merges "
-            "the two into a model to start from"
-        )
+    _check_start(pretrained, baseline_k)
     tokenizer = load_tokenizer(pretrained)
     splits, data_facts = _load_splits(data, tokenizer, head, trainer)
-    _check_splits(splits, trainer, positive)
+    _check_splits(splits, trainer, positive, head)
     data_facts |= _find_leaks(splits, trainer)
     check_head(head, splits.training.task, tokenizer.k)
     positive = positive_class(positive or rarer_class(splits.training), splits.training.task)
     pretrained_config = load_config(pretrained)
     config = _configure(pretrained, pretrained_config, splits, head, tokenizer, positive)
+    check_trained(head, config, trainer)
     collator = collator_for(config, tokenizer, head.rc_probability, trainer.seed)
     attention = attention_for(trainer)
     first_batch = collator(_first_rows(SequenceDataset(splits.training), trainer))
     check_memory(trainer, config, partial(_auto(config).from_config, config), first_batch, attention)
     set_seed(trainer.seed)  # for the random weights of a model from scratch
-    network = build_classifier(
+    built = build_classifier(
         pretrained, config, pretrained_config, attention, from_scratch=head.from_scratch, head_seed=trainer.seed
     )
+    network, frozen = choose_trained(built, head, pretrained, trainer.seed)
     if not folder.exists():  # otherwise `train` checks the room, after deleting the remains of a killed run
         check_room(trainer, network)
     _log_task(splits.training, positive)
@@ -222,6 +236,7 @@ def plan_finetuning(
         splits=splits,
         tokenizer=tokenizer,
         network=network,
+        frozen=frozen,
         collator=collator,
         head=head,
         positive=positive,
@@ -230,6 +245,17 @@ def plan_finetuning(
         overwrite=overwrite,
         data_facts=data_facts,
     )
+
+
+def _check_start(pretrained: str, baseline_k: int) -> None:
+    """Check the k-mer size of the baseline, and that training starts from a whole model."""
+    if not 0 <= baseline_k <= 8:
+        raise InputError(f"baseline_k must lie in 0..8 (0 for no baseline), not {baseline_k}")
+    if base := base_of(pretrained):
+        raise InputError(
+            f"{pretrained} is an adapter of {base}; hf-genomics convert --source {pretrained} --output_dir NEW merges "
+            "the two into a model to start from"
+        )
 
 
 def run_finetuning(plan: FinetuningPlan) -> dict[str, Any]:
@@ -254,8 +280,9 @@ def run_finetuning(plan: FinetuningPlan) -> dict[str, Any]:
         metrics: dict[str, Any] = train(run, start, overwrite=plan.overwrite)
         metrics |= {"train_sequences": len(training), "task": _task_facts(plan), **plan.data_facts}
         if run.is_world_process_zero():
+            metrics |= _choose_decisions(run, plan)
             if plan.splits.test is not None:
-                metrics |= _score_test(run, plan.splits.test, plan)
+                metrics |= _score_test(run, plan.splits.test, plan, metrics.get("calibration", {}))
             plot_loss(run.state.log_history, plan.folder / "loss.png", ylabel="loss")
             splits = dict(zip(("train", "valid", "test"), plan.splits, strict=True))
             record = run_record("finetune", plan.trainer, run.state, split_record(splits), plan.pretrained)
@@ -360,10 +387,11 @@ def _read_splits(data: LabelledData, shortest: int, *, log: bool) -> tuple[Split
     return Splits(parts["train"], parts.get("valid"), parts.get("test")), {"split": split.facts}
 
 
-def _check_splits(splits: Splits, trainer: TrainingArguments, positive: str | None) -> None:
+def _check_splits(splits: Splits, trainer: TrainingArguments, positive: str | None, head: Head) -> None:
     """Check the options that depend on the labels and on the number of sequences."""
     training = splits.training
     missing = None if splits.validation else "there are no validation sequences; set data.valid"
+    _check_decisions(splits, head, trainer)
     check_best_metric(trainer, SCORES[training.problem], missing)
     check_positive(positive, training.task)
     _check_best_score(trainer, splits.validation)
@@ -373,6 +401,18 @@ def _check_splits(splits: Splits, trainer: TrainingArguments, positive: str | No
             f"{training.source}: {len(training)} sequences do not fill a step of {step}, and "
             "trainer.dataloader_drop_last omits incomplete steps; lower trainer.per_device_train_batch_size"
         )
+
+
+def _check_decisions(splits: Splits, head: Head, trainer: TrainingArguments) -> None:
+    """Check that the validation data can decide about a temperature and a threshold."""
+    asked = next((key for key in ("calibrate", "threshold") if getattr(head, key)), None)
+    if asked and splits.validation is None:
+        raise InputError(f"head.{asked} asks for validation, but there are no validation sequences; set data.valid")
+    if asked and trainer.fsdp:
+        raise InputError(f"head.{asked} needs a whole model on one device; omit it or trainer.fsdp")
+    by_row = splits.validation is not None and splits.validation.labels is not None
+    if head.threshold and splits.validation and by_row and len(np.unique(splits.validation.known_labels)) < 2:
+        raise InputError(f"head.threshold: {splits.validation.source} has one class only; give validation data of both")
 
 
 def _find_leaks(splits: Splits, trainer: TrainingArguments) -> dict[str, Any]:
@@ -460,13 +500,17 @@ def _auto(config: KmerBertConfig) -> Any:
     return AutoModelForTokenClassification if config.labels_per == "nt" else AutoModelForSequenceClassification
 
 
-def _build_trainer(plan: FinetuningPlan) -> ExactTrainer:
+def _build_trainer(plan: FinetuningPlan) -> FinetuningTrainer:
     """Build the Trainer of a run; building it creates the output folder."""
     training, validation, _ = plan.splits
-    rows = SequenceDataset(training, numbered=True)
+    chosen = balanced_rows(training.known_labels, plan.trainer.seed) if plan.head.oversample else None
+    rows = SequenceDataset(training, numbered=True, chosen=chosen)
     plan.trainer.remove_unused_columns = False  # the collator turns sequences into what the model takes
-    return ExactTrainer(
+    return FinetuningTrainer(
         model=plan.network,
+        frozen=plan.frozen,
+        layer_decay=plan.head.layer_decay,
+        patience=plan.head.early_stopping,
         args=plan.trainer,
         data_collator=plan.collator,
         train_dataset=rows,
@@ -481,7 +525,41 @@ def _build_trainer(plan: FinetuningPlan) -> ExactTrainer:
     )
 
 
-def _score_test(run: ExactTrainer, test: LabelledSequences, plan: FinetuningPlan) -> dict[str, Any]:
+def _choose_decisions(run: FinetuningTrainer, plan: FinetuningPlan) -> dict[str, Any]:
+    """Choose temperature and threshold on the validation data, if asked for, and save the model with both."""
+    validation, head = plan.splits.validation, plan.head
+    if validation is None or not (head.calibrate or head.threshold):
+        return {}
+    network, found = run.accelerator.unwrap_model(plan.network, keep_fp32_wrapper=False), {}
+    batch_size = plan.trainer.per_device_eval_batch_size
+    predictions = Predictions.of(network, plan.tokenizer, validation, batch_size)
+    if head.calibrate:
+        before, temperature = reliability(*predictions.labelled()).ece, calibrate(network, predictions)
+        predictions = Predictions.of(network, plan.tokenizer, validation, batch_size)
+        after = reliability(*predictions.labelled()).ece
+        found["calibration"] = {"temperature": temperature, "valid": {"ece_before": before, "ece": after}}
+        logger.info("temperature %.3g: ECE of the validation split %.3f, before %.3f", temperature, after, before)
+    if head.threshold and plan.positive is not None:
+        scores, labels = predictions.labelled()
+        number = (predictions.names or []).index(plan.positive)
+        network.config.decision_threshold = choose_threshold(scores[:, number], labels == number, head.threshold)
+        log_threshold(task_of(network.config), str(plan.folder))
+    run.save_model()
+    return found
+
+
+def _errors(predictions: Predictions, found: Reliability, temperature: float | None) -> dict[str, float]:
+    """Return the calibration error of predictions, and what it was before they had a temperature."""
+    if temperature is None:
+        return {"ece": found.ece}
+    scores, labels = predictions.labelled()
+    before = reliability(with_temperature(scores, labels, 1 / temperature), labels)
+    return {"ece_before": before.ece, "ece": found.ece}
+
+
+def _score_test(
+    run: FinetuningTrainer, test: LabelledSequences, plan: FinetuningPlan, calibration: dict[str, Any]
+) -> dict[str, Any]:
     """Score the test split, write predictions and pictures, and score the baselines."""
     # accelerate leaves its bf16 wrapper on the model. It is removed, so that the test split is scored in full precision
     # and `evaluate` and `predict` return the same numbers later.
@@ -489,44 +567,18 @@ def _score_test(run: ExactTrainer, test: LabelledSequences, plan: FinetuningPlan
     predictions = Predictions.of(network, plan.tokenizer, test, plan.trainer.per_device_eval_batch_size)
     predictions.write(plan.folder / "predictions.tsv")
     metrics = {"test": score_predictions(predictions, plan.positive), "test_sequences": len(test)}
+    if (found := reliability_of(predictions)) is not None:
+        metrics["calibration"] = calibration | {"test": _errors(predictions, found, calibration.get("temperature"))}
     if predictions.num_unscored:
         metrics["test_sequences_without_scores"] = predictions.num_unscored
-    if not test.task.is_classification or not predictions.names:
-        return metrics
-    names, guesses = predictions.names, _baselines(predictions, plan)
-    curves = {name: guess for name, guess in guesses.items() if name != "majority"}
-    plot_predictions(predictions, plan.folder, plan.positive, curves)
-    target = names.index(plan.positive) if plan.positive is not None else 1
-    metrics["baselines"] = {
-        name: explain_classification(
-            classification_metrics(*guess, positive=target), *guess, names=names, positive=plan.positive
-        )
-        for name, guess in guesses.items()
-    }
+    guesses = baseline_predictions(
+        plan.splits.training,
+        predictions,
+        plan.baselines,
+        plan.baseline_k,
+        seed=plan.trainer.seed,
+        rc_probability=plan.head.rc_probability,
+    )
+    metrics["baselines"] = score_baselines(guesses, plan.positive)
+    plot_predictions(predictions, plan.folder, plan.positive, curves_of(guesses))
     return metrics
-
-
-def _baselines(predictions: Predictions, plan: FinetuningPlan) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Predict the classes of the test split by always guessing the majority class, and from k-mer counts.
-
-    Args:
-        predictions: the model's predictions of the test split.
-        plan: plan of the run.
-
-    Returns:
-        name of the baseline -> (class probabilities, labels).
-    """
-    training, (_, labels) = plan.splits.training, predictions.labelled()
-    classes = len(predictions.names or [])
-    seen = training.known_labels if training.nt_labels is None else np.concatenate(training.nt_labels)
-    guesses = {"majority": (majority_probabilities(seen[seen >= 0], len(labels), num_classes=classes), labels)}
-    if plan.baseline_k and training.nt_labels is None and training.pairs is None:
-        scores = kmer_baseline(
-            training.sequences,
-            training.known_labels,
-            predictions.examples.take(np.flatnonzero(predictions.is_scored).tolist()).sequences,
-            plan.baseline_k,
-            num_classes=classes,
-        )
-        guesses[f"{plan.baseline_k}-mer logistic regression"] = (scores, labels)
-    return guesses

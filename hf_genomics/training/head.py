@@ -1,7 +1,8 @@
-"""Options of the head that fine-tuning puts on an encoder: how it reads sequences, and how its loss is weighted."""
+"""Options of the head that fine-tuning puts on an encoder: how it reads sequences, its loss, and what is trained."""
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, fields
 from typing import Literal
 
@@ -34,6 +35,21 @@ class Head:
         rc_probability: probability of showing the reverse complement of a training sequence.
         from_scratch: start from random weights (BERT's own initialisation); only the sizes and the tokenizer of the
             pretrained model are used. This is the supervised twin of the studies.
+        train: which weights are trained: the "head" only, the head and the last N layers of the encoder ("last:N"), the
+            head and low-rank adapters of the encoder's linear layers ("lora"; needs the extra ``lora``), or "all".
+            Frozen layers run without dropout. "lora" leaves a small folder that names the pretrained model, and that
+            the other verbs take as they take a model.
+        lora_rank: rank of the adapters; only for "lora".
+        layer_decay: factor of the learning rate from each layer to the next lower one: the head learns at
+            ``trainer.learning_rate``, the last layer at this rate times layer_decay, and so on down to the embeddings.
+        early_stopping: number of evaluations without a better ``trainer.metric_for_best_model`` after which training
+            stops; needs ``trainer.load_best_model_at_end``. By default, all steps are taken.
+        oversample: show the rows of rarer classes more often, so that each class is seen as often as the most frequent
+            one.
+        calibrate: after training, divide the logits by the temperature that fits the validation data best, so that
+            probabilities mean what they say.
+        threshold: score by which the probability from which on the positive class, of two, is predicted is chosen on
+            the validation data; by default, the more probable class is predicted. The model's configuration keeps it.
 
     Raises:
         InputError: if a number is out of range, naming its key.
@@ -50,6 +66,13 @@ class Head:
     focal_gamma: float = 0.0
     rc_probability: float = 0.0
     from_scratch: bool = False
+    train: str = "all"
+    lora_rank: int = 8
+    layer_decay: float = 1.0
+    early_stopping: int | None = None
+    oversample: bool = False
+    calibrate: bool = False
+    threshold: Literal["macro_recall", "f1", "mcc"] | None = None
 
     def __post_init__(self) -> None:
         """Check the ranges of the numbers; `check_head` checks the options that depend on the data."""
@@ -61,14 +84,33 @@ class Head:
             raise InputError(f"head.dropout must lie in 0..1 (1 excluded), not {self.dropout}")
         if not 0 <= self.focal_gamma < float("inf"):
             raise InputError(f"head.focal_gamma must be 0 or more, not {self.focal_gamma}")
+        if self.train not in ("head", "lora", "all") and not re.fullmatch(r"last:[1-9]\d{0,3}", self.train):
+            raise InputError(
+                f"head.train must be head, last:N (N layers, such as last:2), lora or all, not {self.train!r}"
+            )
+        if not 1 <= self.lora_rank <= 1024:
+            raise InputError(f"head.lora_rank must lie in 1..1024, not {self.lora_rank}")
+        if not 0 < self.layer_decay <= 1:
+            raise InputError(f"head.layer_decay must lie in 0..1 (0 excluded), not {self.layer_decay}")
+        if self.early_stopping is not None and self.early_stopping < 1:
+            raise InputError(f"head.early_stopping must be at least 1 evaluation, not {self.early_stopping}")
 
     @property
     def cuts(self) -> bool:
         """Whether sequences are cut into parts."""
         return self.num_parts > 1 or self.part_length is not None
 
+    @property
+    def trained_layers(self) -> int | None:
+        """Number of encoder layers that are trained, if the others are frozen: 0 for the head only; otherwise None."""
+        if self.train in ("lora", "all"):
+            return None
+        return 0 if self.train == "head" else int(self.train.removeprefix("last:"))
 
+
+#: Options that are new in version 0.2.
+NEW_KEYS = ("train", "lora_rank", "layer_decay", "early_stopping", "oversample", "calibrate", "threshold")
 #: Keys of version 0.1, which had no section for the head: old key -> new key.
 FLAT_KEYS = {"num_windows": "head.num_parts"} | {
-    field.name: f"head.{field.name}" for field in fields(Head) if field.name != "num_parts"
+    field.name: f"head.{field.name}" for field in fields(Head) if field.name not in {"num_parts", *NEW_KEYS}
 }

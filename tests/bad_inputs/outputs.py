@@ -165,3 +165,44 @@ CASES |= {
         ),
     ),
 }
+
+
+def _for_tracks(work: Path) -> None:
+    """Write sequences of one name, a part of a contig, a table, and a finished track."""
+    (work / "two.fa").write_text(">c\nACGTTGCATTGA\n>c\nACGTTGCATTGA\n")
+    (work / "part.fa").write_text(">chr1:100-112\nACGTTGCATTGA\n")
+    (work / "in.fa").write_text(">r\nACGTTGCATTGA\n")
+    (work / "x.a.bw").write_text("mine")
+    (work / "p.tsv").write_text("mine")
+
+
+_TRACK = "predict --model TUNED --input"
+CASES |= {
+    "two_tracks_of_one_name": Case(
+        f"{_TRACK} two.fa --output y.bw",
+        named=("two.fa", "two sequences", "'c'"),
+        make=_for_tracks,
+        remedy=f"{_TRACK} two.fa --output y.tsv",
+    ),
+    "a_bigwig_of_a_part": Case(
+        f"{_TRACK} part.fa --output y.bw",
+        named=("part.fa", "chr1:100-112", ".bedgraph"),
+        make=_for_tracks,
+        remedy=f"{_TRACK} part.fa --output y.bedgraph",
+    ),
+    "a_track_that_exists": Case(
+        f"{_TRACK} in.fa --output x.bw",
+        named=("x.a.bw", "exists"),
+        make=_for_tracks,
+        remedy=f"{_TRACK} in.fa --output x.bw --overwrite true",
+    ),
+    "no_output": Case(f"{_TRACK} in.fa", named=("output", "predictions.tsv"), make=_for_tracks),
+    "auto_over_another_file": Case(
+        f"{_TRACK} in.fa --output p.tsv --resume auto",
+        named=("p.tsv", "which run", "--overwrite"),
+        make=_for_tracks,
+        remedy=f"{_TRACK} in.fa --output p.tsv --resume auto --overwrite true",
+    ),
+    "resume_maybe": Case(f"{_TRACK} in.fa --output y.tsv --resume maybe", named=("resume",), make=_for_tracks),
+    "windows_is_a_number": Case(f"{_TRACK} in.fa --output y.tsv --windows 3", named=("windows",), make=_for_tracks),
+}

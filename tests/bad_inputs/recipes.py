@@ -202,6 +202,15 @@ CASES |= {
         remedy="finetune --pretrained MLM --data.train rna.csv --trainer.output_dir out --data.rna true "
         "--trainer.max_steps 1 --trainer.save_strategy no --trainer.report_to none --baseline_k 0",
     ),
+    "an_unknown_baseline": Case(
+        "finetune --pretrained MLM --data.train TABLE --trainer.output_dir out --baselines k-mer",
+        ("baselines", "k-mer"),
+    ),
+    "baselines_without_a_training_table": Case(
+        "evaluate --model TUNED --data.test TABLE --output_dir out --baselines kmer",
+        ("data.train",),
+        remedy="evaluate --model TUNED --data.test TABLE --output_dir out --baselines kmer --data.train TABLE",
+    ),
     "a_pair_for_a_model_of_single_sequences": Case(
         "predict --model TUNED --input TABLE --output p.tsv --columns.pair x",
         ("does not take second sequences", "columns.pair"),

@@ -9,8 +9,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hf_genomics.evaluation import baseline
-from hf_genomics.evaluation.baseline import kmer_baseline, kmer_counts, majority_probabilities
+from hf_genomics.evaluation.baseline import (
+    baseline_scores,
+    constant_scores,
+    kmer_baseline,
+    kmer_counts,
+    kmer_features,
+    kmer_scores,
+    majority_probabilities,
+)
 from hf_genomics.evaluation.metrics import classification_metrics
+from hf_genomics.labelled.sequences import LabelledSequences
 from hf_genomics.sequence import ALPHABET, as_letters, reverse_complement
 
 sequences_of_dna = st.lists(st.text("ACGTNacgtRU", max_size=30), max_size=6)
@@ -142,3 +151,94 @@ def test_sequences_and_labels_that_do_not_fit_are_refused(sequences, labels, mes
 def test_the_majority_guess_gives_everybody_the_class_frequencies():
     probabilities = majority_probabilities(np.array([0, 2, 2]), 2, num_classes=4)
     np.testing.assert_allclose(probabilities, [[1 / 3, 0, 2 / 3, 0]] * 2)
+
+
+# every kind of labels
+
+
+def rows_of(sequences, **fields):
+    return LabelledSequences("t", [str(row) for row in range(len(sequences))], sequences, **fields)
+
+
+def shares(rows, letter):
+    return np.array([np.mean(letters == ord(letter)) for letters in rows])
+
+
+@pytest.fixture(scope="module")
+def drawn():
+    """Sequences of different compositions."""
+    rng = np.random.default_rng(0)
+    return [as_letters("".join(rng.choice(list("ACGT"), 60, p=rng.dirichlet([2] * 4)))) for _ in range(120)]
+
+
+def test_classes_of_rows_are_those_of_the_plain_baseline(drawn):
+    rows = rows_of(drawn, labels=(shares(drawn, "G") > 0.25).astype(int), label_names=["no", "yes"])
+    train, test = rows.take(range(90)), rows.take(range(90, 120))
+    expected = kmer_baseline(train.sequences, train.labels, test.sequences)
+    np.testing.assert_array_equal(kmer_scores(train, test), expected)
+    assert set(baseline_scores(train, test, ["kmer"], 0)) == {"majority"}
+    assert set(baseline_scores(train, test, [], 3)) == {"majority"}
+
+
+def test_values_are_predicted_in_their_unit_and_a_missing_one_does_not_count(drawn):
+    values = np.stack([1000 * shares(drawn, "G"), shares(drawn, "A")], 1)
+    values[3, 0], values[5, 1] = np.nan, np.nan
+    rows = rows_of(drawn, labels=values, label_names=["g", "a"], problem_type="regression")
+    train, test = rows.take(range(90)), rows.take(range(90, 120))
+    found = kmer_scores(train, test, k=2)
+    for column in range(2):
+        assert np.corrcoef(found[:, column], test.labels[:, column])[0, 1] > 0.98
+    np.testing.assert_allclose(constant_scores(train, test), np.tile(np.nanmean(train.labels, 0), (30, 1)))
+
+
+def test_several_labels_are_predicted_one_by_one_where_they_were_measured(drawn):
+    labels = np.stack([shares(drawn, "G") > 0.25, np.ones(len(drawn))], 1).astype(float)
+    labels[::4, 0] = np.nan
+    names = {"label_names": ["g", "always"], "problem_type": "multi_label_classification"}
+    rows = rows_of(drawn, labels=labels, **names)
+    found, known = kmer_scores(rows, rows, k=2), ~np.isnan(labels[:, 0])
+    measured = kmer_baseline([drawn[row] for row in np.flatnonzero(known)], labels[known, 0].astype(int), drawn, k=2)
+    np.testing.assert_allclose(found[:, 0], measured[:, 1])
+    assert (found[:, 1] == 1).all()
+    np.testing.assert_allclose(constant_scores(rows, rows)[0], [np.nanmean(labels[:, 0]), 1])
+
+
+def test_features_of_pairs_and_tracks_stand_beside_the_counts(drawn):
+    tracks = np.array([[1.0], [np.nan], [5.0]], np.float32)
+    signals = [np.full((60, 1), value, np.float32) for value in (2, np.nan, 4)]
+    rows = rows_of(
+        drawn[:3], pairs=drawn[3:6], tracks=tracks, track_names=["t"], nt_tracks=signals, nt_track_names=["s"]
+    )
+    found = kmer_features(rows, rows, 1)
+    first, second = (kmer_counts(some, 1, relative=True) for some in (drawn[:3], drawn[3:6]))
+    numbers = [[1, 2], [3, 3], [5, 4]]  # a missing number is the mean of the others
+    np.testing.assert_allclose(found, np.concatenate([first, second, np.abs(first - second), numbers], 1))
+
+
+@given(st.text("ACGTN", max_size=30), st.integers(1, 3), st.data())
+def test_the_kmers_around_a_nucleotide_equal_those_of_the_stretch_cut_out(sequence, k, data):
+    around, baseline._AROUND_NT = baseline._AROUND_NT, 4
+    try:
+        places = data.draw(st.lists(st.integers(0, max(0, len(sequence) - 1)), max_size=4 if sequence else 0))
+        found = baseline._counts_around(as_letters(sequence), np.array(places, int), k)
+    finally:
+        baseline._AROUND_NT = around
+    stretches = [as_letters(sequence[max(0, place - 4) : place + 5]) for place in places]
+    np.testing.assert_array_equal(found, kmer_counts(stretches, k))
+
+
+def test_every_nucleotide_is_predicted_from_the_letters_around_it(monkeypatch):
+    monkeypatch.setattr(baseline, "_AROUND_NT", 2)
+    rng = np.random.default_rng(0)
+    sequences = [rng.choice(np.frombuffer(b"AC", np.uint8), length) for length in (80, 50, 70)]
+    for letters in sequences:
+        letters[20:40] = ord("G")
+    labels = [(letters == ord("G")).astype(int) for letters in sequences]
+    labels[0][:10] = -100
+    rows = rows_of(sequences, nt_labels=labels, label_names=["no", "yes"])
+    found = kmer_scores(rows, rows, k=1)
+    assert [scores.shape for scores in found] == [(80, 2), (50, 2), (70, 2)]
+    assert np.mean(np.concatenate(found).argmax(1) == np.concatenate(labels)) > 0.9
+    np.testing.assert_allclose(constant_scores(rows, rows)[1], np.tile([130 / 190, 60 / 190], (50, 1)))
+    monkeypatch.setattr(baseline, "_MOST_NT", 40)
+    assert len(np.concatenate(kmer_scores(rows, rows, k=1))) == 200

@@ -172,12 +172,23 @@ def test_evaluate_writes_what_it_returns(model: Path, tmp_path: Path) -> None:
         ("abba", {"positive": "c"}, "positive"),
         ("abba", {"split": "valid"}, r"data\.valid"),
         ("abba", {"batch_size": 0}, "batch_size"),
+        ("abba", {"baselines": ["kmer"]}, r"data\.train"),
+        ("abba", {"baselines": ["k-mer"]}, "baselines: 'k-mer'"),
     ],
 )
 def test_evaluate_refuses_what_does_not_fit_and_writes_nothing(model, tmp_path, labels, options, part) -> None:
     with pytest.raises(InputError, match=part):
         evaluate(str(model), table(tmp_path / "t.csv", labels), str(tmp_path / "out"), **options)
     assert not (tmp_path / "out").exists()
+
+
+def test_baselines_are_fitted_on_the_training_table_and_stand_beside_the_model(model, tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr("hf_genomics.evaluation.convolution._MAX_STEPS", 1)
+    data = replace(table(tmp_path / "t.csv", "abba"), train=table(tmp_path / "train.csv", "aabb").test)
+    found = evaluate(str(model), data, str(tmp_path / "out"), baselines=["kmer", "conv"])
+    assert set(found["baselines"]) == {"majority", "4-mer logistic regression", "convolutional network"}
+    assert found["baselines"]["majority"]["accuracy"] == 0.5
+    assert found["baselines"]["4-mer logistic regression"].keys() >= {"auroc", "positive", "means_over"}
 
 
 def test_evaluate_takes_the_positive_class_of_the_model_and_says_how_labels_were_understood(

@@ -6,6 +6,7 @@ import gzip
 import itertools
 import json
 import os
+import shutil
 import stat
 import tracemalloc
 from pathlib import Path
@@ -14,8 +15,9 @@ import numpy as np
 import pandas as pd
 import pytest
 from datasets import Dataset
+from small_models import change_json
 
-from hf_genomics import cli, load_classifier, predict
+from hf_genomics import PredictOptions, cli, load_classifier, predict
 from hf_genomics.errors import InputError
 from hf_genomics.inference import predict as module
 from hf_genomics.inference import scores as scores_module
@@ -23,6 +25,7 @@ from hf_genomics.inference.predict import input_digest, model_digest
 from hf_genomics.inference.predictions import Predictions
 from hf_genomics.labelled.columns import Columns
 from hf_genomics.labelled.tables import read_labelled
+from hf_genomics.sequence import reverse_complement
 from hf_genomics.sequence_files.fasta import read_unchecked_chunks
 
 LENGTHS = (7, 40, 41, 90, 300, 3, 80, 39, 500, 12)
@@ -153,7 +156,7 @@ def test_an_interrupted_run_goes_on_to_the_same_file(kind, saved, draw, tmp_path
     scored = []
     monkeypatch.setattr(module, "prediction_rows", lambda *args: (scored.append(row[0]) or row for row in rows(*args)))
     with pytest.raises(InputError, match="options"):
-        predict(model, path, str(output), Columns(id="name"), rna=True, resume=True)
+        predict(model, path, str(output), Columns(id="name"), resume=True, options=PredictOptions(rna=True))
     table = predict(model, path, str(output), Columns(id="name"), batch_size=5, resume=True)
     frame = table.to_pandas()
     same_table(frame, expected)
@@ -203,7 +206,7 @@ def test_a_file_without_dna_is_refused_by_its_place_and_leaves_nothing(content, 
     assert not (tmp_path / "new").exists()
 
 
-GOOD = "ACGTTGCATTGA"
+GOOD, STRICT = "ACGTTGCATTGA", PredictOptions(strict=True)
 BAD = {  # a bad record, and what the warning says
     "short": ("AC", "shorter than the model reads"),
     "empty": ("", "shorter than the model reads"),
@@ -235,7 +238,13 @@ def test_one_bad_record_gets_empty_cells_and_one_warning(name, kind, form, saved
     (warning,) = [record.getMessage() for record in caplog.records]
     assert "1 of 3 sequences" in warning and warned in warning and str(tmp_path / "in") in warning
     with pytest.raises(InputError) as caught:
-        predict(saved(kind), str(tmp_path / "in"), str(tmp_path / "q.tsv"), batch_size=1, strict=True)
+        predict(
+            saved(kind),
+            str(tmp_path / "in"),
+            str(tmp_path / "q.tsv"),
+            batch_size=1,
+            options=PredictOptions(strict=True),
+        )
     assert f"{'record' if form == 'records' else 'data row'} 2" in str(caught.value)
     found = predict(saved(kind), str(tmp_path / "in"), str(tmp_path / "q.tsv"), batch_size=1, resume=True)
     assert found.path.read_bytes() == table.path.read_bytes(), "the rows before it were kept"
@@ -296,7 +305,7 @@ def test_outputs_of_a_model_that_overflows_are_empty_cells(model_of, saved, tmp_
     [row] = predict(saved("classes"), str(tmp_path / "in.fa"), str(tmp_path / "p.tsv"))
     assert list(row.values())[2:] == ["", "", ""] and "NaN or infinity" in caplog.text
     with pytest.raises(InputError, match="float32"):
-        predict(saved("classes"), str(tmp_path / "in.fa"), str(tmp_path / "q.tsv"), strict=True)
+        predict(saved("classes"), str(tmp_path / "in.fa"), str(tmp_path / "q.tsv"), options=STRICT)
 
 
 def test_a_pair_that_cannot_be_read_does_not_decide_over_its_table(saved, tmp_path, caplog):
@@ -351,6 +360,47 @@ def test_the_command_line_predicts(saved, draw, write_fasta, tmp_path, capsys):
     assert len((tmp_path / "p.tsv").read_text().splitlines()) == len(LENGTHS) + 1
 
 
+def test_a_list_is_predicted_in_memory_as_a_file_is(saved, tmp_path):
+    texts = [GOOD * 5, "AC", "ACG-ACGT", "N" * 20, GOOD]
+    (tmp_path / "in.fa").write_text("".join(f">{number}\n{text}\n" for number, text in enumerate(texts, start=1)))
+    for kind in ("classes", "value", "nucleotides"):
+        expected = predict(saved(kind), str(tmp_path / "in.fa"), str(tmp_path / f"{kind}.tsv")).to_pandas()
+        expected["id"] = expected["id"].astype(str)
+        same_table(predict(saved(kind), texts).to_pandas().fillna(-1), expected.fillna(-1))
+    for refused in ({"output": "x"}, {"options": STRICT}, {"options": PredictOptions(windows=True)}):
+        with pytest.raises(InputError, match="list"):
+            predict(saved("classes"), texts, **refused)
+    with pytest.raises(InputError, match="pairs"):
+        predict(saved("pairs"), texts)
+    with pytest.raises(InputError, match="output is not set"):
+        predict(saved("classes"), str(tmp_path / "in.fa"))
+
+
+def test_auto_begins_goes_on_accepts_what_is_finished_and_nothing_else(
+    saved, draw, write_fasta, tmp_path, monkeypatch, caplog
+):
+    caplog.set_level("INFO")
+    fasta, output = write_fasta(tmp_path / "s.fasta", draw(LENGTHS)), tmp_path / "p.tsv"
+    average = module.average_windows
+    monkeypatch.setattr(module, "average_windows", _stops_after_two(average))
+    with pytest.raises(RuntimeError):
+        predict(saved("classes"), fasta, str(output), resume="auto")
+    monkeypatch.setattr(module, "average_windows", average)
+    first = predict(saved("classes"), fasta, str(output), resume="auto")
+    whole = output.read_bytes()
+    monkeypatch.setattr(module, "average_windows", None)  # nothing is predicted any more
+    again = predict(saved("classes"), fasta, str(output), resume="auto")
+    assert again == first and output.read_bytes() == whole and "finished before" in caplog.text
+    monkeypatch.setattr(module, "average_windows", average)
+    with pytest.raises(InputError, match="was written with model"):
+        predict(saved("several"), fasta, str(output), resume="auto")
+    predict(saved("several"), fasta, str(output), overwrite=True)
+    with pytest.raises(InputError, match="nothing says which run"):
+        predict(saved("several"), fasta, str(output), resume="auto")
+    assert cli.main(["predict", "--model", saved("classes"), "--input", fasta, "--output", str(tmp_path / "q.tsv"),
+                     "--resume", "auto"]) == 0  # fmt: skip
+
+
 def test_models_and_inputs_are_named_by_their_content(saved, tmp_path):
     one, other = (load_classifier(saved(kind))[0] for kind in ("classes", "several"))
     assert model_digest(one) == model_digest(load_classifier(saved("classes"))[0]) != model_digest(other)
@@ -364,3 +414,42 @@ def test_models_and_inputs_are_named_by_their_content(saved, tmp_path):
     assert input_digest(dataset) != input_digest(dataset.select([0]))
     with pytest.raises(InputError, match="none"):
         input_digest(str(tmp_path / "none"))
+
+
+def test_both_strands_get_the_same_row_and_one_that_cannot_be_scored_none(saved, draw, write_fasta, tmp_path):
+    sequences = [*draw([90, 41, 7]), "ACGTMKVLAAGE", "NNNNNNNN"]
+    files = [
+        write_fasta(tmp_path / f"{n}.fa", some)
+        for n, some in enumerate((sequences, [reverse_complement(text) for text in sequences]))
+    ]
+    options = PredictOptions(both_strands=True)
+    one, two = (predict(saved("classes"), file, f"{file}.tsv", options=options).to_pandas() for file in files)
+    assert np.allclose(one["p_phage"], two["p_phage"], atol=1e-5, equal_nan=True)
+    assert one["length"].tolist() == [90, 41, 7, 12, 8] and one["p_phage"].isna().tolist() == [False] * 3 + [True] * 2
+    in_memory = predict(saved("classes"), sequences[:3], options=options)
+    assert np.allclose(in_memory.scores[:, 1], one["p_phage"][:3], atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("kind", "options", "output"),
+    [("nucleotides", {}, "x.tsv"), ("classes", {"windows": True}, "x.tsv"), ("classes", {}, "x.bedgraph")],
+)
+def test_both_strands_are_refused_where_places_count(saved, draw, write_fasta, tmp_path, kind, options, output):
+    file = write_fasta(tmp_path / "x.fa", draw([90]))
+    with pytest.raises(InputError, match="both_strands"):
+        predict(saved(kind), file, str(tmp_path / output), options=PredictOptions(both_strands=True, **options))
+    assert not (tmp_path / output).exists()
+
+
+def test_the_threshold_of_a_model_decides_and_is_said(saved, draw, write_fasta, tmp_path, caplog):
+    file = write_fasta(tmp_path / "x.fa", draw([40] * 8))
+    before = predict(saved("classes"), file, str(tmp_path / "before.tsv")).to_pandas()
+    threshold = sorted(before["p_phage"])[2]
+    folder = tmp_path / "model"
+    shutil.copytree(saved("classes"), folder)
+    change_json(folder / "config.json", positive_class="phage", decision_threshold=float(threshold) - 1e-6)
+    with caplog.at_level("INFO"):
+        after = predict(str(folder), file, str(tmp_path / "after.tsv")).to_pandas()
+    assert after["p_phage"].tolist() == before["p_phage"].tolist()
+    assert ((after["prediction"] == "phage") == (after["p_phage"] >= threshold - 1e-6)).all()
+    assert (after["prediction"] == "phage").sum() == 6 and "'phage' from a probability" in caplog.text

@@ -21,7 +21,7 @@ from hf_genomics.errors import InputError
 from hf_genomics.evaluation.evaluate import evaluate
 from hf_genomics.evaluation.metrics import classification_metrics, regression_metrics
 from hf_genomics.inference.loading import load_classifier, load_tokenizer
-from hf_genomics.inference.predict import predict
+from hf_genomics.inference.predict import PredictOptions, predict
 from hf_genomics.inference.scores import predict_scores
 from hf_genomics.labelled.columns import Columns
 from hf_genomics.labelled.data import LabelledData
@@ -105,6 +105,7 @@ def test_a_run_leaves_model_numbers_predictions_and_pictures(tuned):
     assert left == {
         *("config.json", "model.safetensors", "tokenizer_config.json", "trainer_state.json"),
         *("metrics.json", "predictions.tsv", "loss.png", "roc_pr.png", "confusion.png", "run.json"),
+        "reliability.png",
         *("settings.json", "README.md"),
     }
     check_card(folder)
@@ -141,7 +142,7 @@ def test_evaluate_says_of_the_saved_model_what_finetune_said(tuned, home, tmp_pa
     assert scores["positive"] == "gc" and scores["task"]["counts"] == {"test": metrics["task"]["counts"]["test"]}
     assert json.loads((tmp_path / "out" / "metrics.json").read_text()) == scores
     assert {path.name for path in (tmp_path / "out").iterdir()} == {
-        *("metrics.json", "predictions.tsv", "roc_pr.png", "confusion.png")
+        *("metrics.json", "predictions.tsv", "roc_pr.png", "confusion.png", "reliability.png")
     }
 
 
@@ -202,7 +203,7 @@ def test_predict_reads_lower_case_and_unknown_letters_and_rna_when_told(tuned, t
     (tmp_path / "rna.fa").write_text(">r\nACGUUGAUUUGACC\n")
     with pytest.raises(InputError, match="rna true"):
         predict(str(folder), str(tmp_path / "rna.fa"), str(tmp_path / "q.tsv"))
-    predict(str(folder), str(tmp_path / "rna.fa"), str(tmp_path / "q.tsv"), rna=True)
+    predict(str(folder), str(tmp_path / "rna.fa"), str(tmp_path / "q.tsv"), options=PredictOptions(rna=True))
     assert pd.read_csv(tmp_path / "q.tsv", sep="\t")["p_gc"][0] == pytest.approx(found["p_gc"][0], abs=2e-6)
 
 
@@ -236,7 +237,8 @@ def test_another_process_gives_the_same_scores_by_the_auto_classes_alone(tuned, 
 def test_labels_with_decimals_make_a_regression(home, tmp_path):
     data = tables(home, "train", "test", columns=Columns(label="gc"))
     metrics = finetune(pretrained(home), data, arguments(tmp_path / "out", max_steps=40, learning_rate=3e-3))
-    assert set(metrics["test"]) == {"mse", "mae", "r2", "pearson", "spearman"} and "baselines" not in metrics
+    assert set(metrics["test"]) == {"mse", "mae", "r2", "pearson", "spearman"}
+    assert set(metrics["baselines"]) == {"mean", "4-mer ridge regression"}
     assert metrics["test"]["pearson"] > 0.8
     found = pd.read_csv(tmp_path / "out" / "predictions.tsv", sep="\t")
     assert list(found.columns) == ["id", "length", "label", "prediction"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from hf_genomics.errors import InputError
-from hf_genomics.training.head import FLAT_KEYS, Head
+from hf_genomics.training.head import FLAT_KEYS, NEW_KEYS, Head
 
 
 @pytest.mark.parametrize(
@@ -19,6 +19,13 @@ from hf_genomics.training.head import FLAT_KEYS, Head
         ("focal_gamma", -1.0),
         ("focal_gamma", float("inf")),
         ("focal_gamma", float("nan")),
+        ("train", "last:0"),
+        ("train", "last"),
+        ("train", "heads"),
+        ("lora_rank", 0),
+        ("layer_decay", 0.0),
+        ("layer_decay", 1.1),
+        ("early_stopping", 0),
     ],
 )
 def test_a_number_out_of_range_is_refused_by_key_and_value(key, value):
@@ -37,4 +44,8 @@ def test_sequences_are_cut_if_parts_or_their_length_are_given():
 
 def test_every_option_had_a_flat_key_in_version_0_1():
     assert FLAT_KEYS["num_windows"] == "head.num_parts" and FLAT_KEYS["pooling"] == "head.pooling"
-    assert {new.removeprefix("head.") for new in FLAT_KEYS.values()} == set(vars(Head()))
+    assert {key.removeprefix("head.") for key in FLAT_KEYS.values()} == set(vars(Head())) - set(NEW_KEYS)
+
+
+def test_the_number_of_trained_layers_follows_from_what_is_trained():
+    assert [Head(train=train).trained_layers for train in ("head", "last:2", "all", "lora")] == [0, 2, None, None]

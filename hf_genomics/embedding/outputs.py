@@ -1,0 +1,121 @@
+"""Write vectors as Parquet or npy; while a run computes, they are the last column of a table that can be continued."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from ..errors import InputError
+from ..inference.growing_table import read_rows
+from ..io.writing import as_cell
+from .vectors import Embedded, Pooling
+
+_CHUNK = 4096  # vectors in memory
+HEADERS = {"mean": ["id", "length"], "cls": ["id", "length"], "tokens": ["id", "start", "end"]}
+
+
+def output_files(path: Path) -> list[Path]:
+    """Return the files of an output: a Parquet file; or an npy file, and a table of its rows.
+
+    Args:
+        path: the output that the user named.
+
+    Raises:
+        InputError: if its name ends in neither .parquet nor .npy.
+    """
+    suffix = path.suffix.lower()
+    if suffix not in (".parquet", ".npy"):
+        raise InputError(f"{path}: vectors are written as .parquet or .npy; end the name of output in one of them")
+    return [path] if suffix == ".parquet" else [path, path.with_suffix(".rows.tsv")]
+
+
+def row_of(one: Embedded, pooling: Pooling) -> tuple[object, ...]:
+    """Return the row of a vector in the table of a run: what it stands for, and its float32 numbers as base 64."""
+    places = (one.start, one.end) if pooling == "tokens" else (one.end,)
+    return one.name, *places, base64.b64encode(one.vector.astype("<f4").tobytes()).decode("ascii")
+
+
+def read_vectors(rows: Path) -> Iterator[tuple[list[list[str]], np.ndarray]]:
+    """Iterate over the table of a run in chunks: cells without the vectors, and vectors, float32 (rows, hidden).
+
+    Args:
+        rows: the complete table.
+    """
+    table = (row for _, row in read_rows(rows))
+    next(table)  # the header
+    while chunk := list(islice(table, _CHUNK)):
+        vectors = np.frombuffer(b"".join(base64.b64decode(row[-1]) for row in chunk), "<f4")
+        yield [row[:-1] for row in chunk], vectors.reshape(len(chunk), -1)
+
+
+def write_vectors(rows: Path, targets: list[Path], pooling: Pooling, size: int) -> dict[Path, Path]:
+    """Write the files of an output beside the complete table of a run.
+
+    Args:
+        rows: the complete table.
+        targets: the files, as from `output_files`.
+        pooling: kind of the vectors.
+        size: number of features of a vector.
+
+    Returns:
+        The files, each with its target.
+    """
+    written = {rows.with_name(f"output{''.join(target.suffixes[-2:])}"): target for target in targets}
+    if len(targets) == 1:
+        _write_parquet(next(iter(written)), rows, HEADERS[pooling], size)
+    else:
+        _write_npy(*written, rows, HEADERS[pooling], size)
+    return written
+
+
+def _write_parquet(path: Path, rows: Path, header: list[str], size: int) -> None:
+    """Write a column for each cell, and the vectors as lists of a fixed size; null where there is no vector."""
+    fields = [(name, pa.string() if name == "id" else pa.int64()) for name in header]
+    schema = pa.schema([*fields, ("embedding", pa.list_(pa.float32(), size))])
+    with pq.ParquetWriter(path, schema, compression="zstd") as writer:
+        for cells, vectors in read_vectors(rows):
+            columns = [
+                pa.array(column if name == "id" else [*map(int, column)], kind)
+                for (name, kind), column in zip(fields, zip(*cells, strict=True), strict=True)
+            ]
+            missing = pa.array(np.isnan(vectors).any(1))
+            flat = pa.array(np.ascontiguousarray(vectors).reshape(-1))
+            lists = pa.FixedSizeListArray.from_arrays(flat, size, mask=missing)
+            writer.write_table(pa.Table.from_arrays([*columns, lists], schema=schema))
+
+
+def _write_npy(path: Path, beside: Path, rows: Path, header: list[str], size: int) -> None:
+    """Write an array, float32 (rows, hidden), NaN where there is no vector; and a table of what its rows stand for."""
+    count = 0
+    with open(path, "wb") as file, open(beside, "w", encoding="utf-8", newline="") as table:
+        file.write(_npy_header(count, size))
+        table.write("\t".join(header) + "\n")
+        for cells, vectors in read_vectors(rows):
+            file.write(np.ascontiguousarray(vectors, "<f4").tobytes())
+            table.writelines("\t".join(map(str, map(as_cell, map(_on_a_line, row)))) + "\n" for row in cells)
+            count += len(cells)
+        file.seek(0)
+        file.write(_npy_header(count, size))
+
+
+def _on_a_line(cell: str) -> str:
+    """Return a cell without tabs and line breaks."""
+    return " ".join(cell.split("\t")).replace("\n", " ").replace("\r", " ")
+
+
+def _npy_header(count: int, size: int) -> bytes:
+    """Return the first bytes of an npy file, which are as many for every number of rows."""
+    buffer = io.BytesIO()
+    np.lib.format.write_array_header_1_0(buffer, {"descr": "<f4", "fortran_order": False, "shape": (count, size)})
+    header = buffer.getvalue()
+    # numpy ends a header with blanks and a line break; here they fill up a fixed length.
+    length = 192
+    content = header[10:].rstrip(b" \n").ljust(length - 11) + b"\n"
+    return header[:8] + (length - 10).to_bytes(2, "little") + content

@@ -1,0 +1,129 @@
+"""Compute vectors of sequences with the encoder of a model: one per sequence, or one per token."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Literal, NamedTuple, TypeAlias
+
+import numpy as np
+import torch
+
+from ..batches.sequences import DataCollatorForSequences
+from ..inference.problems import OVERFLOW, UNKNOWN, Scored, known_tokens
+from ..inference.scores import average_windows, collate_quietly, map_windows
+from ..inference.windows import Window
+from ..modeling_kmer_bert import KmerBertModel
+from ..pooling import pool
+from ..sequence import CLS_ID, SEP_ID
+from ..tokenization_kmer import KmerTokenizer
+
+Pooling: TypeAlias = Literal["mean", "cls", "tokens"]
+
+
+class Embedded(NamedTuple):
+    """A vector, and what it stands for.
+
+    Attributes:
+        sequence_index: index of the sequence, from 0.
+        name: id of the sequence.
+        start: first nucleotide, 0-based: of the token, or 0.
+        end: position after the last nucleotide of the token, or of the sequence.
+        vector: float32 (hidden,), NaN if there is none.
+    """
+
+    sequence_index: int
+    name: str
+    start: int
+    end: int
+    vector: np.ndarray
+
+
+def embed_windows(
+    model: KmerBertModel, tokenizer: KmerTokenizer, windows: Iterable[Window], batch_size: int, pooling: Pooling
+) -> Iterator[Scored]:
+    """Iterate over windows with their vectors, in the order of the windows; memory does not grow with their number.
+
+    Args:
+        model: encoder.
+        tokenizer: tokenizer of the model.
+        windows: any number of windows.
+        batch_size: number of windows that are encoded at once.
+        pooling: "mean" of all tokens, [CLS] and [SEP] included; "cls" for [CLS]; "tokens" for each k-mer.
+
+    Yields:
+        Each window, with its problem if it has no vector, and its vector, float64 (hidden,), or (k-mers, hidden); NaN,
+        or no k-mer, if it has none.
+    """
+    return map_windows(model, tokenizer, windows, batch_size, _Embedder(model, tokenizer, pooling))
+
+
+class _Embedder:
+    """Computes the vectors of a batch of windows; the arguments are those of `embed_windows`."""
+
+    def __init__(self, model: KmerBertModel, tokenizer: KmerTokenizer, pooling: Pooling) -> None:
+        self._model, self._tokenizer, self._pooling = model, tokenizer, pooling
+        self._collate = DataCollatorForSequences(tokenizer)
+
+    def nothing(self, window: Window) -> Scored:
+        """Return a window without a vector."""
+        size = self._model.config.hidden_size
+        return window, np.full((0, size) if self._pooling == "tokens" else size, np.nan)
+
+    def __call__(self, windows: list[Window], device: torch.device) -> Iterator[Scored]:
+        """Iterate over the windows of one batch with their vectors."""
+        rows = [window._replace(row={"sequence": window.row["sequence"]}) for window in windows]
+        batch = collate_quietly(self._collate, self._tokenizer, rows)
+        tokens = known_tokens(batch, self._tokenizer)
+        batch = {name: column.to(device) for name, column in batch.items()}
+        real = batch["attention_mask"].bool()
+        with torch.inference_mode():
+            hidden = self._model(**batch).last_hidden_state.float()
+            pooled = hidden if self._pooling == "tokens" else pool(hidden, real, self._pooling)
+        kmers = (real & (batch["input_ids"] != CLS_ID) & (batch["input_ids"] != SEP_ID)).cpu().numpy()
+        values = pooled.double().cpu().numpy()
+        for number, (window, counts) in enumerate(zip(windows, tokens, strict=True)):
+            found = values[number][kmers[number]] if self._pooling == "tokens" else values[number]
+            problem = UNKNOWN if not counts[0] else None if np.isfinite(found).all() else OVERFLOW
+            window = window._replace(tokens=counts, problem=problem)
+            yield self.nothing(window) if problem else (window, found)
+
+
+def embedded_sequences(scored: Iterable[Scored]) -> Iterator[Embedded]:
+    """Iterate over sequences with the mean of their windows' vectors; windows without a known token are omitted.
+
+    Args:
+        scored: windows and their vectors (hidden,); the windows of one sequence follow one another.
+    """
+    for one in average_windows(scored):
+        yield Embedded(one.sequence_index, one.name, 0, one.length, one.scores.astype(np.float32))
+
+
+def embedded_tokens(scored: Iterable[Scored], k: int, stride: int, size: int) -> Iterator[Embedded]:
+    """Iterate over the tokens of sequences; a sequence without a vector gives one row, from 0 to 0.
+
+    Where the last window of a sequence overlaps the one before, tokens that begin in the overlap are those of the
+    window before. No token begins so near the end of a window that it would reach into the next one.
+
+    Args:
+        scored: windows and the vectors of their k-mers (k-mers, hidden).
+        k: k-mer size in nt.
+        stride: nt between the starts of neighbouring k-mers.
+        size: number of features of a vector.
+    """
+    sequence_index, first = -1, 0  # first: where the next token of this sequence may begin
+    waiting: Embedded | None = None  # a sequence without a token so far
+    for window, vectors in scored:
+        if window.sequence_index != sequence_index:
+            if waiting is not None:
+                yield waiting
+            sequence_index, first = window.sequence_index, 0
+            waiting = Embedded(sequence_index, window.name, 0, 0, np.full(size, np.nan, np.float32))
+        for number, vector in enumerate(vectors):
+            start = window.start + number * stride
+            if start >= first:
+                if waiting is not None and start > 0:
+                    yield waiting  # the row that begins the sequence: nothing is known of its first nucleotide
+                waiting, first = None, start + 1
+                yield Embedded(sequence_index, window.name, start, start + k, vector.astype(np.float32))
+    if waiting is not None:
+        yield waiting

@@ -1,0 +1,311 @@
+"""Find the motifs that a fine-tuned model looks for: `hf-genomics motifs`."""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from transformers import PreTrainedModel
+
+from ..errors import InputError
+from ..genomes.shuffling import dinucleotide_shuffle
+from ..inference.loading import task_of
+from ..inference.predict import input_digest, model_digest, read_windows
+from ..inference.windows import Window, parts_of
+from ..interpretation.explain import check_finite_scores, check_windows, columns_without_labels
+from ..interpretation.scoring import Explanation, Method, Settings, explain_windows
+from ..interpretation.targets import class_names, class_number, load_explained
+from ..io.progress import progress_bar
+from ..io.text_tables import list_names
+from ..io.writing import check_output, replacing
+from ..labelled.columns import Columns
+from ..labelled.datasets import Source, source_name
+from ..tokenization_kmer import KmerTokenizer
+from .comparison import Match, check_memelite, compare_motifs
+from .matrices import background_of, consensus
+from .meme import MemeMotif, read_meme
+from .outputs import Found, write_found
+from .pairs import PairAttention, SitePair, closest_pairs, cooccurrence, pair_attention
+from .sequences import ScoredSequences, merge_windows
+from .sites import Motif, evaluate_motif, make_motifs, sites_of
+from .words import compare_words
+
+logger = logging.getLogger(__name__)
+
+_DONE = "motifs.json"  # only a finished run leaves it
+_PERCENTILE = 99  # of the scores of negatives: high scores are above it
+_LEAST_SEQUENCES = 20
+_LEAST_SHARING = 2  # sequences of a candidate
+
+
+@dataclass(frozen=True)
+class MotifOptions:
+    """Further options of `motifs`; on the command line, omit the name of this section.
+
+    Args:
+        columns: names of the columns of a table, as in `predict`.
+        rna: read U as T.
+        batch_size: number of windows that are encoded at once.
+        steps: number of gradients of the methods "ig" and "nt_ig"; fewer than in `explain`, because which nucleotides
+            have the highest scores depends little on it.
+        alpha: false discovery rate: words with a lower q are significant.
+        most: number of motifs at which the search stops.
+        attention: compare the attention between sites with that in shuffled sequences.
+        seed: seed of the halves and of the shuffles.
+        overwrite: replace the output of an earlier run.
+
+    Raises:
+        InputError: if a number is out of range.
+    """
+
+    columns: Columns = field(default_factory=Columns)
+    rna: bool = False
+    batch_size: int = 16
+    steps: int = 16
+    alpha: float = 0.01
+    most: int = 10
+    attention: bool = True
+    seed: int = 0
+    overwrite: bool = False
+
+    def __post_init__(self) -> None:
+        """Check the ranges of the numbers."""
+        for key, least in (("batch_size", 1), ("steps", 1), ("most", 1), ("seed", 0)):
+            if getattr(self, key) < least:
+                raise InputError(f"{key} must be at least {least}, not {getattr(self, key)}")
+        if self.steps > 512:
+            raise InputError(f"steps must be at most 512, not {self.steps}; more give the same scores")
+        if not 0 < self.alpha < 1:
+            raise InputError(f"alpha must lie between 0 and 1, not {self.alpha}; 0.01 is the default")
+
+
+def motifs(
+    model: str,
+    input: Source,
+    output_dir: str,
+    target: str,
+    negatives: Source | None = None,
+    method: Method = "ig",
+    compare: str | None = None,
+    options: MotifOptions = MotifOptions(),  # noqa: B008 (immutable)
+) -> dict[str, Any]:
+    """Find the motifs that a fine-tuned model looks for in the sequences of a class.
+
+    Words of 6 to 8 nt are collected where the scores of one half of the sequences are higher than 99 % of the scores of
+    negative sequences; the other half shows which of them are more frequent than in negative sequences. The words
+    become matrices, which are refined from their sites. docs/motifs.md explains all steps and files.
+
+    Writes to ``output_dir``: motifs.meme, instances.bed, motifs.tsv, words.tsv (beside the words that counting alone
+    finds), pairs.tsv, logos/ with PNG and SVG, report.html, motifs.json, and with `compare` matches.tsv. The folder
+    appears when it is complete. All sequences and scores are held in memory.
+
+    Args:
+        model: folder or Hub name of a fine-tuned model.
+        input: positive sequences, at least 20, best ones that the model was not trained with: FASTA, FASTQ, GenBank,
+            2bit, CSV, TSV or Parquet file, plain or gzipped; in Python also a `datasets.Dataset`. A name such as
+            ``chr1:1000-1200`` states where a sequence lies.
+        output_dir: folder to write.
+        target: name of the class, label or value whose motifs are searched.
+        negatives: negative sequences, like `input`; by default a shuffle of each positive sequence that keeps its
+            dinucleotides.
+        method: how nucleotides are scored, as in `explain`.
+        compare: MEME file of known motifs, with which the motifs are compared by TOMTOM.
+        options: further options.
+
+    Returns:
+        The numbers of sequences, candidates, significant words and motifs, and the consensus of each motif.
+
+    Raises:
+        InputError: if an input, an option or the model is wrong, or a package is missing; no output is written.
+
+    >>> import hf_genomics as hg
+    >>> hg.motifs("runs/ctcf", "peaks.fa", "ctcf_motifs", target="peak")  # doctest: +SKIP
+    """
+    folder = _claim(Path(output_dir), options.overwrite)
+    _check_packages()
+    known = None if compare is None else _read_known(compare)
+    network, tokenizer = load_explained(model)
+    number = _target(network, target, model)
+    settings = Settings(method, number, "mean", options.steps, options.steps, options.batch_size)
+    columns = columns_without_labels(network, model, options.columns)
+    inputs = {name: input_digest(source) for name, source in (("positives", input), ("negatives", negatives)) if source}
+    windows = list(_windows(input, network, tokenizer, columns, options.rna))
+    positives = _scores(network, tokenizer, windows, settings, str(source_name(input)), model)
+    if negatives is None:
+        beside = _shuffled_windows(network, tokenizer, positives, windows, options.seed)
+    else:
+        beside = list(_windows(negatives, network, tokenizer, columns, options.rna))
+    controls = _scores(network, tokenizer, beside, settings, source_name(negatives or input), model)
+    found, summary = find_motifs(positives, controls, options, paired=negatives is None)
+    found = replace(found, attention=_attention(network, tokenizer, windows, found, options))
+    if known is not None:
+        found = replace(found, matches=_compare(found.motifs, known, str(compare)))
+    kept = {key: value for key, value in asdict(options).items() if key not in ("batch_size", "overwrite")}
+    identity = {"model": model_digest(network), **inputs, "target": target, "method": method, "options": kept}
+    with replacing(folder) as partial:
+        write_found(partial, found, identity, summary)
+    return summary
+
+
+def find_motifs(
+    positives: ScoredSequences, negatives: ScoredSequences, options: MotifOptions, paired: bool = False
+) -> tuple[Found, dict[str, Any]]:
+    """Find motifs in sequences whose nucleotides have scores.
+
+    One half of the sequences gives the threshold of high scores, the candidates and the matrices; the other half tests
+    them.
+
+    Args:
+        positives: positive sequences and their scores.
+        negatives: negative sequences and their scores.
+        options: as in `motifs`; the model's options are not used.
+        paired: the negatives are shuffles of the positives in the same order, and stay in the half of their sequence.
+
+    Returns:
+        What was found, without attention and matches; and a summary of the numbers.
+    """
+    generator = np.random.default_rng(options.seed)
+    orders = [generator.permutation(len(positives))]
+    orders.append(orders[0] if paired else generator.permutation(len(negatives)))
+    both = list(zip((positives, negatives), orders, strict=True))
+    first = [some.take(np.sort(order[: len(order) // 2])) for some, order in both]
+    second = [some.take(np.sort(order[len(order) // 2 :])) for some, order in both]
+    values = first[1].scores[np.isfinite(first[1].scores)]
+    threshold = float(np.percentile(values, _PERCENTILE))
+    words = compare_words(first[0], threshold, second[0], second[1], _LEAST_SHARING)
+    significant = [word for word in words if word.q < options.alpha]
+    candidates = sum(not np.isnan(word.q) for word in words)
+    made = make_motifs(significant, first[0], first[1], threshold, options.most)
+    tested = [evaluate_motif(motif, *second) for motif in made]
+    kept = sorted((one for one in tested if one.p * candidates < options.alpha), key=lambda one: one.p)
+    kept = [one._replace(name=f"{rank}_{consensus(one.matrix)}") for rank, one in enumerate(kept, start=1)]
+    sites = [sites_of(motif, positives) for motif in kept]
+    pairs = cooccurrence(closest_pairs(sites), sites, len(positives))
+    background, sizes = background_of(negatives), (len(second[0]), len(second[1]))
+    found = Found(kept, words, options.alpha, sites, positives, background, pairs, None, None, sizes)
+    return found, {
+        "sequences": len(positives),
+        "negatives": len(negatives),
+        "threshold": threshold,
+        "candidates": candidates,
+        "significant_words": len(significant),
+        "significant_by_counting": sum(word.q_counting < options.alpha for word in words),
+        "motifs": {
+            one.name: f"sites in {one.positives} of {sizes[0]} and {one.negatives} of {sizes[1]}" for one in kept
+        },
+    }
+
+
+# Checks before the work starts.
+
+
+def _claim(folder: Path, overwrite: bool) -> Path:
+    """Return the output folder; raise InputError if it may not be written, without creating it."""
+    check_output(folder, folder=True)
+    if folder.is_dir() and any(folder.iterdir()):
+        if not (folder / _DONE).is_file():
+            raise InputError(f"{folder} holds files that motifs did not write; name a new folder as output_dir")
+        if not overwrite:
+            raise InputError(f"{folder} holds a finished run; choose another output_dir, or pass --overwrite true")
+    return folder
+
+
+def _check_packages() -> None:
+    """Raise InputError if the package that draws logos is missing, with the command that installs it."""
+    if importlib.util.find_spec("logomaker") is None:
+        raise InputError("motifs needs logomaker for its logos; run: pip install 'hf_genomics[motifs]'")
+
+
+def _read_known(path: str) -> list[MemeMotif]:
+    """Read the motifs to compare with, before anything is computed."""
+    check_memelite()
+    return read_meme(path)
+
+
+def _target(model: PreTrainedModel, target: str, source: str) -> int:
+    """Return the number of the class; raise InputError for a model that reads pairs."""
+    if task_of(model.config, source).paired:
+        raise InputError(f"{source} reads pairs of sequences, in which motifs cannot be searched; use another model")
+    number = class_number(model.config, target, source)
+    if number is None:
+        raise InputError(f"target is not set; name one of {list_names(class_names(model.config))}")
+    return number
+
+
+# Scores.
+
+
+def _windows(
+    source: Source, model: PreTrainedModel, tokenizer: KmerTokenizer, columns: Columns, rna: bool
+) -> Iterator[Window]:
+    """Iterate over the windows of a file, each with what the model reads beside it."""
+    return check_windows(read_windows(source, model, tokenizer, columns, rna), model, tokenizer, source)
+
+
+def _shuffled_windows(
+    model: PreTrainedModel,
+    tokenizer: KmerTokenizer,
+    sequences: ScoredSequences,
+    windows: Sequence[Window],
+    seed: int,
+) -> list[Window]:
+    """Return the windows of a shuffle of every sequence; tracks stay where they are."""
+    generator, bounds = np.random.default_rng(seed), sequences.starts
+    shuffles: list[np.ndarray] = []
+    alphabet = np.frombuffer(b"ATCGN", np.uint8)
+    for start, end in zip(bounds[:-1].tolist(), (bounds[1:] - 1).tolist(), strict=True):
+        shuffles.append(dinucleotide_shuffle(alphabet[sequences.digits[start:end]], generator))
+    return [
+        window._replace(row={**window.row, "sequence": shuffles[window.sequence_index][window.start : window.end]})
+        for window in windows
+    ]
+
+
+def _scores(
+    model: PreTrainedModel,
+    tokenizer: KmerTokenizer,
+    windows: Sequence[Window],
+    settings: Settings,
+    source: str,
+    name: str,
+) -> ScoredSequences:
+    """Score all windows, and put those of each sequence together."""
+    count = len({window.sequence_index for window in windows})
+    if count < _LEAST_SEQUENCES:
+        raise InputError(f"{source}: {count} sequences are too few to find motifs; give at least {_LEAST_SEQUENCES}")
+
+    def checked() -> Iterator[Explanation]:
+        with progress_bar(logger, "score", "window", len(windows)) as bar:
+            for one in explain_windows(model, tokenizer, windows, settings):
+                check_finite_scores(one, name)
+                bar.update(1)
+                yield one
+
+    return merge_windows(checked())
+
+
+# Beside the motifs.
+
+
+def _attention(
+    model: PreTrainedModel, tokenizer: KmerTokenizer, windows: Sequence[Window], found: Found, options: MotifOptions
+) -> dict[tuple[int, int], PairAttention] | None:
+    """Compare the attention between sites with that in shuffles, if the model reads a sequence as one row."""
+    if not options.attention:
+        return None
+    count, part_length = parts_of(model.config)
+    if count > 1 or part_length:
+        logger.info("attention between sites is left out: the model reads a sequence in parts")
+        return None
+    pairs: list[SitePair] = closest_pairs(found.sites)
+    return pair_attention(model, tokenizer, windows, pairs, options.batch_size, options.seed)
+
+
+def _compare(motifs: Sequence[Motif], known: Sequence[MemeMotif], source: str) -> list[Match]:
+    """Compare the motifs with known ones."""
+    return compare_motifs([(one.name, one.matrix) for one in motifs], known, source)

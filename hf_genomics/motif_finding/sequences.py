@@ -1,0 +1,98 @@
+"""Hold many sequences and the scores of their nucleotides in three arrays, so that all are searched at once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+
+import numpy as np
+
+from ..interpretation.scoring import Explanation
+from ..sequence import letter_digits, ranges
+
+#: Digit of the letters that are none of A, T, C and G, and of the gaps between sequences.
+UNKNOWN = 4
+
+
+@dataclass(frozen=True)
+class ScoredSequences:
+    """Sequences one after another; a gap of one unknown letter follows each, so that no word spans two of them.
+
+    Attributes:
+        names: name of each sequence.
+        starts: int64 (sequences + 1,), where each sequence starts; the last number is the length of the arrays.
+        digits: uint8 (total,), A0 T1 C2 G3, and `UNKNOWN`.
+        scores: float32 (total,), the score of each nucleotide, -infinity in the gaps.
+    """
+
+    names: list[str]
+    starts: np.ndarray
+    digits: np.ndarray
+    scores: np.ndarray
+
+    @classmethod
+    def of(
+        cls, names: Sequence[str], letters: Sequence[np.ndarray], scores: Sequence[np.ndarray] | None = None
+    ) -> ScoredSequences:
+        """Put sequences one after another.
+
+        Args:
+            names: name of each sequence.
+            letters: uint8 (nt,) of each sequence.
+            scores: (nt,) of each sequence; by default 0.
+        """
+        starts = np.concatenate([[0], np.cumsum([len(one) + 1 for one in letters], dtype=np.int64)])
+        digits = np.full(starts[-1], UNKNOWN, np.uint8)
+        values = np.full(starts[-1], -np.inf, np.float32)
+        for number, (start, one) in enumerate(zip(starts[:-1].tolist(), letters, strict=True)):
+            digits[start : start + len(one)] = letter_digits(one)
+            values[start : start + len(one)] = 0 if scores is None else scores[number]
+        return cls(list(names), starts, digits, values)
+
+    def __len__(self) -> int:
+        """Return the number of sequences."""
+        return len(self.names)
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """Length of each sequence in nt, int64 (sequences,)."""
+        return np.diff(self.starts) - 1
+
+    @property
+    def owners(self) -> np.ndarray:
+        """Number of the sequence that each position belongs to, int64 (total,); a gap belongs to the one before."""
+        return np.repeat(np.arange(len(self)), np.diff(self.starts))
+
+    def take(self, rows: np.ndarray) -> ScoredSequences:
+        """Return some of the sequences.
+
+        Args:
+            rows: int64 (n,), numbers of the sequences.
+        """
+        sizes = np.diff(self.starts)[rows]
+        places = ranges(self.starts[rows], sizes)
+        starts = np.concatenate([[0], np.cumsum(sizes)])
+        return ScoredSequences([self.names[row] for row in rows], starts, self.digits[places], self.scores[places])
+
+
+def merge_windows(explanations: Iterable[Explanation]) -> ScoredSequences:
+    """Put the windows of each sequence together; a nucleotide in two windows gets the mean of both scores.
+
+    Args:
+        explanations: scores of windows; the windows of a sequence follow one another.
+    """
+    names, letters, scores = [], [], []
+    for _, group in groupby(explanations, lambda one: one.window.sequence_index):
+        windows = list(group)
+        length = max(one.window.end for one in windows)
+        text, total, count = np.zeros(length, np.uint8), np.zeros(length), np.zeros(length)
+        for one in windows:
+            here = slice(one.window.start, one.window.end)
+            text[here] = one.window.row["sequence"]
+            total[here] += one.scores
+            count[here] += 1
+        names.append(windows[0].window.name)
+        letters.append(text)
+        scores.append((total / np.maximum(count, 1)).astype(np.float32))
+    return ScoredSequences.of(names, letters, scores)

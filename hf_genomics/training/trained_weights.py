@@ -1,0 +1,221 @@
+"""Choose which weights fine-tuning trains, how fast those of each layer learn, and when training stops."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import EarlyStoppingCallback, PreTrainedModel, TrainingArguments
+
+from ..configuration_kmer_bert import KmerBertConfig
+from ..errors import InputError
+from ..inference.adapters import without_future_warnings
+from ..runs.exact_trainer import ExactTrainer
+from .head import Head
+
+#: The linear layers of the encoder, which LoRA changes (a regular expression over names of modules).
+_ENCODER_LINEAR = r"(.*\.)?bert\.encoder\.layer\.\d+\.(.*\.)?(query|key|value|dense)"
+_LAYER = re.compile(r"(?:^|\.)bert\.encoder\.layer\.(\d+)\.")
+_EMBEDDINGS = re.compile(r"(?:^|\.)bert\.embeddings\.")
+
+
+class FinetuningTrainer(ExactTrainer):
+    """ExactTrainer for a model of which only some weights are trained, or whose lower layers learn more slowly.
+
+    Args:
+        frozen: modules that are not trained; they run without dropout.
+        layer_decay: factor of the learning rate from one layer to the next lower one; see `split_by_depth`.
+        patience: number of evaluations without improvement after which training stops; None for no early stop.
+        options: arguments of ExactTrainer.
+    """
+
+    def __init__(
+        self, *, frozen: list[nn.Module], layer_decay: float = 1.0, patience: int | None = None, **options: Any
+    ) -> None:
+        super().__init__(**options)
+        self._frozen, self._layer_decay = frozen, layer_decay
+        self._early_stop = None if patience is None else EarlyStoppingCallback(patience)
+        if self._early_stop is not None:
+            self.add_callback(self._early_stop)
+
+    def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
+        """Create the optimizer, with a learning rate for each layer."""
+        created = self.optimizer is None
+        optimizer = super().create_optimizer(model)
+        if created and self._layer_decay != 1:
+            names = {id(weight): name for name, weight in (model or self.model).named_parameters()}
+            split_by_depth(optimizer, names, self._layer_decay, self.model.config.num_hidden_layers)
+        return optimizer
+
+    def compute_loss(self, model: Any, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
+        """Compute the loss of a batch, with frozen modules in evaluation mode."""
+        for module in self._frozen:  # here, because the Trainer puts the whole model into training mode at each step
+            module.eval()
+        return super().compute_loss(model, inputs, *args, **kwargs)
+
+    def save_weights(self, model: Any, folder: Path, weights: dict[str, Any] | None) -> None:
+        """Write a model; of an adapter, its weights and settings, and the configuration of its whole model."""
+        if not hasattr(model, "peft_config"):
+            super().save_weights(model, folder, weights)
+            return
+        # "auto" would look for the base model's vocabulary on the Hub.
+        model.save_pretrained(folder, state_dict=weights, save_embedding_layers=False)
+        (folder / "README.md").unlink(missing_ok=True)  # peft's card; `finish` writes ours
+        network = model.get_base_model()
+        network.config.architectures = [type(network).__name__]
+        network.config.save_pretrained(folder)
+
+    def restore_states(self) -> None:
+        """Restore the states of a resumed run, and how often its validation score did not improve."""
+        super().restore_states()
+        saved = self.state.stateful_callbacks.get("EarlyStoppingCallback")
+        if self._early_stop is not None and isinstance(saved, dict):
+            self._early_stop.early_stopping_patience_counter = saved["attributes"]["early_stopping_patience_counter"]
+
+    @property
+    def is_over(self) -> bool:
+        """Whether a resumed run had already been stopped early."""
+        stop = self._early_stop
+        return stop is not None and stop.early_stopping_patience_counter >= stop.early_stopping_patience
+
+
+def check_trained(head: Head, config: KmerBertConfig, trainer: TrainingArguments) -> None:
+    """Check the options about what is trained against the model, the Trainer and the installed packages.
+
+    Args:
+        head: options of the head.
+        config: configuration of the model.
+        trainer: options of the Trainer.
+
+    Raises:
+        InputError: naming the key and the remedy.
+    """
+    layers = head.trained_layers
+    if layers is not None and layers > config.num_hidden_layers:
+        raise InputError(
+            f"head.train last:{layers} names more layers than the {config.num_hidden_layers} of the model; set it to "
+            f"last:{config.num_hidden_layers} or less, or to all"
+        )
+    if head.early_stopping is not None and not trainer.load_best_model_at_end:
+        raise InputError(
+            f"head.early_stopping {head.early_stopping} keeps the best model; set trainer.load_best_model_at_end true, "
+            "and trainer.eval_strategy and trainer.save_strategy to the same steps"
+        )
+    if head.train != "lora":
+        return
+    for key in ("from_scratch", "stretch_positions"):
+        if getattr(head, key):
+            raise InputError(
+                f"head.train lora keeps the weights of the pretrained model, which head.{key} changes; omit one of them"
+            )
+    if getattr(config, "track_names", None) and getattr(config, "nt_track_names", None):
+        # peft names the modules to save by the ends of their names, so "tracks" would also be a part of "fusion".
+        raise InputError(
+            "head.train lora cannot save a head for tracks both per sequence and per nucleotide; set head.train to "
+            "last:N or all"
+        )
+    if trainer.fsdp:
+        raise InputError("head.train lora: a sharded adapter cannot be saved; omit trainer.fsdp")
+    if importlib.util.find_spec("peft") is None:
+        raise InputError("head.train lora needs the package peft; pip install 'hf_genomics[lora]'")
+
+
+def choose_trained(network: PreTrainedModel, head: Head, pretrained: str, seed: int) -> tuple[Any, list[nn.Module]]:
+    """Prepare a model so that only the weights that a head's options name are trained.
+
+    Args:
+        network: model with a head; its weights are frozen or receive an adapter in place.
+        head: options of the head.
+        pretrained: folder or Hub name of the model that the encoder comes from.
+        seed: seed of the adapter's first weights.
+
+    Returns:
+        The model, for LoRA inside a ``peft.PeftModel``, and the modules that are not trained and shall run without
+        dropout.
+    """
+    if head.train == "lora":
+        return _with_lora(network, head, pretrained, seed), []
+    layers = head.trained_layers
+    return network, [] if layers is None else freeze(network, layers)
+
+
+def freeze(network: PreTrainedModel, layers: int) -> list[nn.Module]:
+    """Freeze the embeddings and all but the last layers of an encoder; return the frozen modules.
+
+    Autograd records nothing below the first trained layer, so a step costs less memory and time.
+
+    Args:
+        network: model with a head; the head, its pooler included, is not frozen.
+        layers: number of encoder layers that are trained; 0 for the head only.
+    """
+    encoder = network.base_model
+    stack = list(encoder.encoder.layer)
+    frozen = [encoder.embeddings, *stack[: len(stack) - layers]]
+    for module in frozen:
+        module.requires_grad_(False)
+    return frozen
+
+
+def _with_lora(network: PreTrainedModel, head: Head, pretrained: str, seed: int) -> Any:
+    """Add low-rank adapters to the linear layers of the encoder; the head is trained as a whole."""
+    from peft import LoraConfig, get_peft_model
+
+    heads = [name for name, part in network.named_children() if name != "bert" and list(part.parameters())]
+    if getattr(network.base_model, "pooler", None) is not None:
+        heads.append("pooler")
+    config = LoraConfig(
+        task_type="TOKEN_CLS" if network.config.labels_per == "nt" else "SEQ_CLS",
+        r=head.lora_rank,
+        lora_alpha=2 * head.lora_rank,
+        target_modules=_ENCODER_LINEAR,
+        modules_to_save=heads,
+    )
+    with torch.random.fork_rng(devices=[]), without_future_warnings():
+        torch.manual_seed(seed)
+        adapted = get_peft_model(network, config)
+    adapted.peft_config["default"].base_model_name_or_path = pretrained
+    return adapted
+
+
+def depth_of(name: str, num_layers: int) -> int:
+    """Return how many layers a weight lies below the head: 0 in the head, 1 in the last layer of the encoder ...
+
+    >>> [depth_of(f"bert.{name}.weight", 12) for name in ("encoder.layer.11.output.dense", "embeddings.LayerNorm")]
+    [1, 13]
+
+    Args:
+        name: name of the weight in the model, or in an adapted model.
+        num_layers: number of layers of the encoder.
+    """
+    if layer := _LAYER.search(name):
+        return num_layers - int(layer[1])
+    return num_layers + 1 if _EMBEDDINGS.search(name) else 0
+
+
+def split_by_depth(optimizer: torch.optim.Optimizer, names: dict[int, str], decay: float, num_layers: int) -> None:
+    """Split the groups of an optimizer by depth, each with the learning rate times ``decay`` to the power of its depth.
+
+    Args:
+        optimizer: a new optimizer, which has not taken a step.
+        names: id of each weight -> its name.
+        decay: factor from one layer to the next lower one.
+        num_layers: number of layers of the encoder.
+
+    Source: ELECTRA (Clark et al. 2020), layer-wise learning-rate decay; ULMFiT (Howard & Ruder 2018).
+    """
+    groups: list[dict[str, Any]] = []
+    for group in optimizer.param_groups:
+        by_depth: dict[int, list[Tensor]] = defaultdict(list)
+        for weight in group["params"]:
+            by_depth[depth_of(names[id(weight)], num_layers)].append(weight)
+        # The head comes first: the Trainer logs the learning rate of the first group.
+        groups += [
+            {**group, "params": weights, "lr": group["lr"] * decay**depth}
+            for depth, weights in sorted(by_depth.items())
+        ]
+    optimizer.param_groups[:] = groups

@@ -1,0 +1,50 @@
+"""Inputs of `hf-genomics motifs`: models, targets, too few sequences, MEME files and output folders."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from small_files import dna, fasta
+
+from .case import Case
+
+RUN = "motifs --model TUNED --input p.fa --target b --output_dir out --steps 1 --attention false"
+MEME = "MEME version 4\n\nALPHABET= ACGT\n\nMOTIF one\nletter-probability matrix: alength= 4 w= 2\n"
+
+
+def peaks(folder: Path) -> None:
+    """Write enough sequences."""
+    fasta(folder / "p.fa", **{f"p{row}": dna(30, row) for row in range(20)})
+
+
+def beside(name: str, text: str):  # noqa: ANN201
+    """Write enough sequences and another file."""
+    return lambda folder: (peaks(folder), (folder / name).write_text(text))
+
+
+def filled(folder: Path) -> None:
+    """Write enough sequences and an output folder that holds something else."""
+    peaks(folder)
+    (folder / "out").mkdir()
+    (folder / "out" / "thesis.txt").write_text("mine")
+
+
+CASES: dict[str, Case] = {
+    "no_target": Case(RUN.replace("--target b ", ""), ("target",), peaks),
+    "unknown_target": Case(RUN.replace("--target b", "--target c"), ("target", "'c'", "'a', 'b'"), peaks),
+    "masked_model": Case(RUN.replace("TUNED", "MLM"), ("mlm", "finetune"), peaks),
+    "too_few_sequences": Case(RUN.replace("p.fa", "OK"), ("ok.fa", "6 sequences", "at least 20")),
+    "too_few_negatives": Case(f"{RUN} --negatives OK", ("ok.fa", "6 sequences", "at least 20"), peaks),
+    "no_negatives": Case(f"{RUN} --negatives gone.fa", ("gone.fa", "no such file"), peaks),
+    "alpha_of_5": Case(f"{RUN} --alpha 5", ("alpha", "5"), peaks),
+    "no_motifs": Case(f"{RUN} --most 0", ("most", "0"), peaks),
+    "foreign_folder": Case(f"{RUN} --overwrite true", ("out", "new folder"), filled),
+    "no_meme_file": Case(f"{RUN} --compare gone.meme", ("gone.meme", "no such file"), peaks),
+    "fasta_as_meme": Case(f"{RUN} --compare p.fa", ("p.fa", "MEME version"), peaks),
+    "meme_cut_off": Case(
+        f"{RUN} --compare m.meme", ("m.meme, line 6", "motif 'one'", "1 rows"), beside("m.meme", MEME + "1 0 0 0\n")
+    ),
+    "meme_of_counts": Case(
+        f"{RUN} --compare m.meme", ("m.meme, line 7", "motif 'one'", "12"), beside("m.meme", MEME + "12 1 3 4\n" * 2)
+    ),
+}

@@ -1,0 +1,128 @@
+"""The verb: halves, shuffles, files, refusals, and nothing half-written."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import hf_genomics as hg
+from hf_genomics.motif_finding import motifs as module
+from hf_genomics.motif_finding.meme import read_meme
+from hf_genomics.motif_finding.motifs import MotifOptions, find_motifs
+from hf_genomics.motif_finding.sequences import ScoredSequences
+from hf_genomics.sequence import reverse_complement
+
+pytest.importorskip("logomaker")
+PLANTED = "GGTGACTCAT"
+
+
+def sequences(count: int, seed: int, word: str = PLANTED) -> dict[str, str]:
+    """Draw sequences of 36 nt with a word in the middle."""
+    random = np.random.default_rng(seed)
+    texts = ["".join(random.choice(list("ACGT"), 36)) for _ in range(count)]
+    cut = (36 - len(word)) // 2
+    return {
+        f"chr{seed}:{100 * row}-{100 * row + 36}": text[:cut] + word + text[cut + len(word) :]
+        for row, text in enumerate(texts)
+    }
+
+
+def write(path, records):
+    path.write_text("".join(f">{name}\n{text}\n" for name, text in records.items()))
+    return str(path)
+
+
+@pytest.fixture
+def knowing(monkeypatch):
+    """A model that gives high scores to the planted word; the windows that it saw."""
+    seen, real = [], module.explain_windows
+
+    def explain(model, tokenizer, windows, settings):
+        for one in real(model, tokenizer, windows, settings):
+            text = one.window.row["sequence"].tobytes().decode()
+            seen.append(text)
+            scores = np.random.default_rng(len(seen)).random(len(text))
+            if PLANTED in text:
+                scores[text.index(PLANTED) : text.index(PLANTED) + 10] += 5
+            yield one._replace(scores=scores)
+
+    monkeypatch.setattr(module, "explain_windows", explain)
+    return seen
+
+
+def run(saved, source, output, kind="classes", options=None, **arguments):
+    options = MotifOptions(**({"steps": 1, "attention": False} | (options or {})))
+    return hg.motifs(saved(kind), source, str(output), "phage", options=options, **arguments)
+
+
+def test_the_planted_word_is_found_and_placed_in_the_genome(tmp_path, saved, knowing):
+    summary = run(saved, write(tmp_path / "p.fa", sequences(60, 0)), tmp_path / "out", options={"attention": True})
+    assert summary["sequences"] == summary["negatives"] == 60 and len(summary["motifs"]) == 1
+    [motif] = read_meme(tmp_path / "out" / "motifs.meme")
+    assert PLANTED in motif.name or reverse_complement(PLANTED) in motif.name
+    lines = pd.read_csv(tmp_path / "out" / "instances.bed", sep="\t", header=None)
+    assert set(lines[0]) == {"chr0"} and len(lines) >= 60
+    centres, contributions = (lines[1] + lines[2]) / 2 % 100, lines[7]
+    assert (centres.between(17, 19) & (contributions > 2)).sum() == 60
+    record = json.loads((tmp_path / "out" / "motifs.json").read_text())
+    assert record["summary"] == summary and record["target"] == "phage"
+    pairs = Counter(a + b for a, b in zip(knowing[0], knowing[0][1:], strict=False))
+    shuffled = Counter(a + b for a, b in zip(knowing[60], knowing[60][1:], strict=False))
+    assert pairs == shuffled and knowing[0] != knowing[60]
+
+
+def test_negatives_of_a_file_are_used_and_a_control_has_no_motif(tmp_path, saved, knowing):
+    source, controls = write(tmp_path / "p.fa", sequences(60, 0, "")), write(tmp_path / "n.fa", sequences(40, 1, ""))
+    summary = run(saved, source, tmp_path / "out", negatives=controls)
+    assert (summary["sequences"], summary["negatives"], summary["motifs"]) == (60, 40, {})
+    assert len(knowing) == 100 and (tmp_path / "out" / "report.html").is_file()
+
+
+@pytest.mark.slow
+def test_the_same_seed_gives_the_same_files(tmp_path, saved):
+    source = write(tmp_path / "p.fa", sequences(30, 0))
+    for name in "ab":
+        run(saved, source, tmp_path / name, kind="nucleotides")
+    for path in (tmp_path / "a").rglob("*.tsv"):
+        assert path.read_bytes() == (tmp_path / "b" / path.relative_to(tmp_path / "a")).read_bytes()
+
+
+@pytest.mark.parametrize("kind", ["parts", "value"])
+def test_every_head_that_reads_one_sequence_works(tmp_path, saved, kind):
+    source, target = write(tmp_path / "p.fa", sequences(20, 0)), "value" if kind == "value" else "phage"
+    options = MotifOptions(steps=1)
+    assert hg.motifs(saved(kind), source, str(tmp_path / "out"), target, options=options)["sequences"] == 20
+
+
+def test_tracks_stay_beside_a_shuffled_sequence(tmp_path, saved):
+    rows = [f"{text},{row},{' '.join(['1'] * 36)}" for row, text in enumerate(sequences(20, 0).values())]
+    (tmp_path / "t.csv").write_text("\n".join(["sequence,age,signal", *rows]) + "\n")
+    assert run(saved, str(tmp_path / "t.csv"), tmp_path / "out", kind="tracks")["negatives"] == 20
+
+
+def test_pairs_are_refused_and_nothing_is_written(tmp_path, saved):
+    (tmp_path / "pairs.csv").write_text("sequence,pair\nACGTACGT,ACGTACGT\n")
+    with pytest.raises(hg.InputError, match="pairs"):
+        run(saved, str(tmp_path / "pairs.csv"), tmp_path / "out", kind="pairs")
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_halves_share_no_sequence_and_a_shuffle_stays_with_its_sequence(monkeypatch):
+    names = [str(row) for row in range(40)]
+    some = ScoredSequences.of(names, [np.full(20, 65, np.uint8)] * 40, [np.arange(20.0)] * 40)
+    calls = {}
+    monkeypatch.setattr(module, "compare_words", lambda *given: calls.update(words=given) or [])
+    find_motifs(some, some, MotifOptions(), paired=True)
+    candidates, _, positives, negatives, _ = calls["words"]
+    assert not set(candidates.names) & set(positives.names) and len(candidates) + len(positives) == 40
+    assert negatives.names == positives.names
+
+
+def test_a_missing_package_is_named_with_its_command(tmp_path, monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(hg.InputError, match=r"logomaker.*pip install 'hf_genomics\[motifs\]'"):
+        hg.motifs("model", "x.fa", str(tmp_path / "out"), "a")
