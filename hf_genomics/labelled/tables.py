@@ -112,7 +112,7 @@ def read_labelled(
         return _from_frame(dataset_frame(source, choose), name, rules)
     with input_errors(source), open_binary(source) as file:
         if kind_of_open(file) != "sequences":
-            [frame] = text_frames(file, source, choose)
+            [frame] = text_frames(file, source, choose, header=columns.header)
             return _from_frame(frame, name, rules)
     return _from_records(source, rules)
 
@@ -151,7 +151,7 @@ def iterate_unlabelled(
     if kind in ("parquet", "excel"):
         watch = None  # such a file is not read from beginning to end, so the bytes read do not show the progress
     with input_errors(source), open_binary(source, watch) as file:
-        for frame in text_frames(file, source, choose, _FRAME_LETTERS):
+        for frame in text_frames(file, source, choose, _FRAME_LETTERS, header=columns.header):
             yield _from_frame(frame, name, rules, first)
             first += len(frame)
 
@@ -179,7 +179,8 @@ def table_problems(
     """
     rules = _rules(columns, task, True, regression, rna, min_length)
     try:
-        frame = read_text_columns(path, [columns.sequence], [rules.label] if rules.label else [])
+        wanted = [rules.label] if rules.label else []
+        frame = read_text_columns(path, [columns.sequence], wanted, header=columns.header)
     except InputError:
         return [first]
     problems = {str(first): first}  # by message, because the loop below meets the first error again
@@ -280,11 +281,22 @@ def _choice(rules: _Rules, source: str) -> Callable[[list[str]], list[str]]:
         taken = {like_column(name, present): name for name in names if name is not None}
         for column in taken:
             if column not in present:
-                raise missing_column(source, column, present)
+                raise _no_column(source, column, present, rules.columns.header)
         log_headings(source, taken)
         return list(taken)
 
     return choose
+
+
+def _no_column(source: str, column: str, present: list[str], header: bool) -> InputError:
+    """Build the error for a column that a table does not have, also if its columns are to be named by number."""
+    error = missing_column(source, column, present)
+    if not header:
+        return InputError(f"{error}; without a header, name columns by number: columns.sequence 1, columns.label 2")
+    if "first line holds data" in str(error):
+        ways = "set columns.header false, and columns.sequence, columns.label ... to the numbers of columns, from 1"
+        return InputError(f"{error}, or {ways}")
+    return error
 
 
 def _from_frame(frame: pd.DataFrame, source: str, rules: _Rules, first: int = 1) -> LabelledSequences:

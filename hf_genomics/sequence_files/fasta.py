@@ -240,7 +240,7 @@ def read_unchecked_chunks(
         if header is not None:
             name, number, length = first_word(header, number), number + 1, 0
             name = name if name.isprintable() else name.encode("unicode_escape").decode()
-        yield RecordChunk(name, length, letters.translate(_AS_DNA) if rna else letters)
+        yield RecordChunk(name, length, letters.translate(_AS_DNA) if rna else letters, header or "")
         length += len(letters)
     if not number:
         raise _no_record(path)
