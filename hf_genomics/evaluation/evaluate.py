@@ -136,7 +136,7 @@ def evaluate(
             f"{examples.source}: the labels are {examples.label_names}, but the model knows {task.names}; set "
             "data.columns.label to the column with the model's labels"
         )
-    training = data.require("train", shortest, task, why="baselines are fitted on it") if baselines else None
+    training = _training_rows(data, examples, others, shortest) if baselines else None
     known = with_known_kmers(examples, tokenizer, strict=data.strict, log=False)  # the others have no scores
     check_classes(known, known)
     task = replace(task, positive=positive_class(positive, task))
@@ -189,6 +189,28 @@ def _read_splits(
             _log_dropped(training, facts["dropped_leaks"])
             examples, others = (kept, others) if split == "train" else (examples, others | {"train": kept})
     return examples, others, facts
+
+
+def _training_rows(
+    data: LabelledData, examples: LabelledSequences, others: Mapping[str, LabelledSequences], shortest: int
+) -> LabelledSequences:
+    """Return the training rows on which baselines are fitted.
+
+    Args:
+        data: the `data` section.
+        examples: the rows that are scored.
+        others: the other splits, by name; they have labels if a table was split.
+        shortest: shortest sequence that the model reads, in nt.
+
+    Raises:
+        InputError: if there are none beside the rows that are scored.
+    """
+    if data.split is not None:
+        if "train" not in others:
+            raise InputError("baselines are fitted on the training rows, which are scored here; score another split")
+        return others["train"]
+    training = data.require("train", shortest, examples.task, why="baselines are fitted on it")
+    return drop_leaks(training, [examples])[0] if data.drop_leaks else training
 
 
 def _log_dropped(training: LabelledSequences, dropped: int) -> None:

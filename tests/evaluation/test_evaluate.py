@@ -14,6 +14,7 @@ import hf_genomics
 from hf_genomics import KmerBertConfig, KmerBertForSequenceClassification, KmerTokenizer, LabelledData
 from hf_genomics.errors import InputError
 from hf_genomics.evaluation.evaluate import (
+    _training_rows,
     check_positive,
     evaluate,
     plot_predictions,
@@ -189,6 +190,16 @@ def test_baselines_are_fitted_on_the_training_table_and_stand_beside_the_model(m
     assert set(found["baselines"]) == {"majority", "4-mer logistic regression", "convolutional network"}
     assert found["baselines"]["majority"]["accuracy"] == 0.5
     assert found["baselines"]["4-mer logistic regression"].keys() >= {"auroc", "positive", "means_over"}
+
+
+def test_baselines_never_see_the_rows_that_are_scored(model, tmp_path) -> None:
+    rows = table(tmp_path / "t.csv", "abba").load("test", 3)
+    data = LabelledData(train=str(tmp_path / "t.csv"), split=[0.5, 0.0, 0.5])
+    assert _training_rows(data, rows.take([0, 1]), {"train": rows.take([2, 3])}, 3).ids == ["3", "4"]
+    with pytest.raises(InputError, match="score another split"):
+        _training_rows(data, rows, {"test": rows}, 3)
+    dropping = LabelledData(train=str(tmp_path / "t.csv"), drop_leaks=True)
+    assert _training_rows(dropping, rows.take([0, 1]), {}, 3).ids == ["3", "4"]
 
 
 def test_evaluate_takes_the_positive_class_of_the_model_and_says_how_labels_were_understood(
