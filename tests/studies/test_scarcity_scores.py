@@ -122,8 +122,8 @@ def test_the_published_table_is_that_of_the_paper(table):
 def test_markdown_names_models_and_shows_intervals(table):
     text = markdown_table(table)
     (line,) = [line for line in text.splitlines() if "w, pretrained" in line]
-    assert line.startswith("| 4 (0.33) | w, pretrained | 83.3 [") and "± 23.6" in line and line.endswith("| 2 |")
-    assert "4-mer regression" in text and "about 4000 (0.1)" in text and "## 150 nt" in text
+    assert line.startswith("| 4 (33 %) | w, pretrained | 83.3 [") and "± 23.6" in line and line.endswith("| 2 |")
+    assert "4-mer regression" in text and "4,000 (10 %)" in text and "## 150 nt" in text
     assert {row.count("|") for row in text.splitlines() if row.startswith("| 4 (")} == {9}
 
 
