@@ -7,11 +7,14 @@ two classes.
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
+import torch
 from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax, logit
+
+from ..inference.predictions import Predictions
 
 #: Scores by which a threshold can be chosen.
 ThresholdScore = Literal["macro_recall", "f1", "mcc"]
@@ -100,6 +103,29 @@ def _logits(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """Return logits that have these probabilities, without infinite ones."""
     clipped = np.clip(probabilities, 1e-12, 1 - 1e-12)
     return np.log(clipped) if labels.ndim == 1 else logit(clipped)
+
+
+def calibrate(network: Any, predictions: Predictions) -> float:
+    """Divide the logits of a model by the temperature that fits its predictions best; return the temperature.
+
+    Weights and bias of the classifier, the last layer, are divided, so that every program that loads the model gets
+    the calibrated probabilities.
+
+    Args:
+        network: model for classes or several labels; it is changed.
+        predictions: its predictions for validation data, with labels.
+    """
+    temperature = fit_temperature(*predictions.labelled())
+    with torch.no_grad():
+        for weight in _classifier_of(network).parameters():
+            weight /= temperature
+    return temperature
+
+
+def _classifier_of(network: Any) -> torch.nn.Module:
+    """Return the last layer of a model; of an adapter the layer that was trained."""
+    classifier = (network.get_base_model() if hasattr(network, "peft_config") else network).classifier
+    return classifier.modules_to_save["default"] if hasattr(classifier, "modules_to_save") else classifier
 
 
 class Reliability(NamedTuple):

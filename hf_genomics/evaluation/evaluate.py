@@ -10,11 +10,13 @@ from typing import Any, Literal
 
 import numpy as np
 
+from ..checks.leaks import drop_leaks, find_leaks, warn_of_leaks
 from ..checks.meaning import describe_labels, task_facts
+from ..checks.splits import split_table
 from ..errors import InputError
 from ..inference.adapters import ADAPTER_CONFIG, base_of
 from ..inference.loading import load_classifier, task_of
-from ..inference.predictions import Predictions
+from ..inference.predictions import Predictions, check_strands, decide, log_threshold
 from ..inference.problems import with_known_kmers
 from ..inference.windows import shortest_sequence
 from ..io.streams import destination
@@ -25,8 +27,9 @@ from ..labelled.tables import read_labelled
 from ..labelled.task import Task
 from ..sequence import did_you_mean
 from .baseline import Baseline, baseline_predictions, check_baselines
+from .decisions import Reliability, reliability
 from .explained_scores import explain_classification, explain_columns
-from .leaks import drop_leaks, find_leaks, warn_of_leaks
+from .intervals import bootstrap
 from .metrics import (
     SCORES,
     SequenceClassificationMetrics,
@@ -35,8 +38,7 @@ from .metrics import (
     regression_metrics,
     scores_per_column,
 )
-from .pictures import plot_confusion, plot_roc_pr
-from .splits import split_table
+from .pictures import plot_confusion, plot_reliability, plot_roc_pr
 
 logger = logging.getLogger(__name__)
 
@@ -84,10 +86,12 @@ def evaluate(
     batch_size: int = 64,
     overwrite: bool = False,
     baselines: list[Baseline] = [],  # noqa: B006 (never changed)
+    both_strands: bool = False,
 ) -> dict[str, Any]:
     """Score a fine-tuned model on labelled sequences.
 
-    Writes to ``output_dir``: metrics.json, predictions.tsv, and for classes roc_pr.png and confusion.png.
+    Writes to ``output_dir``: metrics.json, predictions.tsv, and for classes roc_pr.png, confusion.png and
+    reliability.png.
 
     Args:
         model: folder or Hub name of a fine-tuned model.
@@ -103,10 +107,13 @@ def evaluate(
         overwrite: replace the files of an earlier evaluation.
         baselines: what is fitted on the training sequences of ``data`` and scored beside the model: "kmer", a
             regression on 4-mer counts, and "conv", a small convolutional network.
+        both_strands: average the probabilities (or values) of each sequence and its reverse complement.
 
     Returns:
         The metrics that are written to metrics.json: the scores, what they mean, and "task", how the labels were
-        understood. A score without a value is NaN (null in the file), and "undefined" says why. Sequences that cannot
+        understood. A score without a value is NaN (null in the file), and "undefined" says why. "intervals" are 95 %
+        intervals by bootstrap over rows (over sequences if nucleotides are scored; over groups if the data name
+        groups), and "calibration" the expected calibration error (ECE) of the probabilities. Sequences that cannot
         be scored (see `predict`) have empty cells in predictions.tsv and do not count; if there are any,
         ``sequences_without_scores`` is their number.
 
@@ -120,6 +127,8 @@ def evaluate(
     network, tokenizer = load_classifier(model)
     task = task_of(network.config, model)
     check_positive(positive, task)
+    check_strands(task, both_strands)
+    log_threshold(task, model)
     shortest = shortest_sequence(network, tokenizer.k)
     examples, others, data_facts = _read_splits(data, split, shortest, task)
     if examples.label_names != task.names and not task.labels_by_column:
@@ -132,9 +141,11 @@ def evaluate(
     check_classes(known, known)
     task = replace(task, positive=positive_class(positive, task))
     logger.info("%s: %s", examples.source, describe_labels(examples, task.positive))
-    predictions = Predictions.of(network, tokenizer, examples, batch_size)
+    predictions = Predictions.of(network, tokenizer, examples, batch_size, both_strands)
     metrics = score_predictions(predictions, task.positive) | data_facts | _leaks(split, examples, others)
-    metrics |= {"task": task_facts(task, {split: examples})}
+    metrics |= {"task": task_facts(task, {split: examples})} | ({"both_strands": True} if both_strands else {})
+    if (found := reliability_of(predictions)) is not None:
+        metrics["calibration"] = {"ece": found.ece}
     if predictions.num_unscored:
         metrics["sequences_without_scores"] = predictions.num_unscored
     guesses = baseline_predictions(training, predictions, baselines) if training else {}
@@ -230,7 +241,7 @@ def _leaks(split: str, examples: LabelledSequences, others: Mapping[str, Labelle
 
 
 #: Files that an evaluation writes.
-FILES = ("metrics.json", "predictions.tsv", "roc_pr.png", "confusion.png")
+FILES = ("metrics.json", "predictions.tsv", "roc_pr.png", "confusion.png", "reliability.png")
 
 
 def _evaluation_folder(output_dir: str, inputs: list[str | None], overwrite: bool) -> Path:
@@ -267,21 +278,53 @@ def score_predictions(predictions: Predictions, positive: str | None = None) -> 
         positive: the class, of two, that F1 and AUPRC refer to; by default the second one.
 
     Returns:
-        The metrics and what they mean, as `explain_classification` and `explain_columns` return them.
+        The metrics and what they mean, as `explain_classification` and `explain_columns` return them; "intervals", the
+        95 % interval of each score, and "bootstrap", over what and from how many replicates; and, if it is not 0.5,
+        "threshold", the probability from which on the positive class is predicted.
     """
     scores, labels = predictions.labelled()
     task, names = predictions.examples.task, predictions.names or []
-    if task.is_classification:
-        positive = positive_class(positive, replace(task, names=names))
-        target = names.index(positive) if positive else 1
-        if task.level == "nt":  # not by evaluate.Metric, which copies row by row: 12 s for a million nucleotides
-            found = classification_metrics(scores, labels, positive=target)
-        else:
-            undefined = dict.fromkeys(SCORES["single_label_classification"], float("nan"))
-            del undefined["loss"]
-            given = {"predictions": scores, "references": labels, "positive": target}
-            found = undefined | (SequenceClassificationMetrics().compute(**given) or {})
-        return explain_classification(found, scores, labels, names, positive)
+    positive = positive_class(positive, replace(task, names=names)) if task.is_classification else None
+    target = names.index(positive) if positive else 1
+    predicted = decide(scores, predictions.threshold) if task.is_classification else None
+    drawn = bootstrap(
+        task.problem_type, scores, labels, positive=target, predicted=predicted, groups=predictions.groups()
+    )
+    if predicted is not None:
+        found = _score_classes(scores, labels, target, predicted, by_metric=task.level != "nt")
+        explained = explain_classification(found, scores, labels, names, positive, predicted)
+    else:
+        explained = _score_columns(scores, labels, task, names)
+    explained |= {"intervals": drawn.intervals()}
+    explained["bootstrap"] = {"replicates": drawn.replicates, "over": drawn.over, "seed": 0}
+    if predictions.threshold is not None:
+        lowest, number = predictions.threshold
+        explained["threshold"] = {"class": names[number], "probability": lowest}
+    return explained
+
+
+def _score_classes(
+    scores: np.ndarray, labels: np.ndarray, positive: int, predicted: np.ndarray, *, by_metric: bool
+) -> dict[str, float]:
+    """Compute the metrics of classes.
+
+    Args:
+        scores: probabilities, (examples, classes).
+        labels: class ids, (examples,).
+        positive: id of the class that F1 and AUPRC refer to.
+        predicted: predicted class ids, (examples,).
+        by_metric: compute them by the exported evaluate.Metric. It copies row by row (12 s for a million nucleotides).
+    """
+    if not by_metric:
+        return classification_metrics(scores, labels, positive=positive, predicted=predicted)
+    undefined = dict.fromkeys(SCORES["single_label_classification"], float("nan"))
+    del undefined["loss"]
+    given = {"predictions": scores, "references": labels, "positive": positive, "predicted": predicted}
+    return undefined | (SequenceClassificationMetrics().compute(**given) or {})
+
+
+def _score_columns(scores: np.ndarray, labels: np.ndarray, task: Task, names: list[str]) -> dict[str, Any]:
+    """Compute the metrics of several labels, or of values."""
     measure = regression_metrics if task.problem_type == "regression" else multilabel_metrics
     scores, labels = scores.reshape(len(scores), -1), labels.reshape(len(labels), -1)
     each = scores_per_column(measure, scores, labels, names) if task.labels_by_column else {}
@@ -309,17 +352,24 @@ def score_baselines(guesses: Mapping[str, Predictions], positive: str | None = N
         metrics_logger.disabled = before
 
 
+def reliability_of(predictions: Predictions) -> Reliability | None:
+    """Compare confidence and accuracy of predictions with known labels; None for values, which have no confidence."""
+    if predictions.examples.task.problem_type == "regression":
+        return None
+    return reliability(*predictions.labelled())
+
+
 def curves_of(guesses: Mapping[str, Predictions]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """Return scores and labels of the baselines whose curves are drawn: all but the constant guess."""
     return {name: guess.labelled() for name, guess in guesses.items() if name != "majority"}
 
 
 def plot_predictions(predictions: Predictions, folder: Path, positive: str | None, others: dict[str, Any]) -> None:
-    """Draw ROC curves, precision-recall curves and the confusion matrix, if the labels are classes.
+    """Draw ROC and precision-recall curves, the confusion matrix and the reliability, if the labels are classes.
 
     Args:
         predictions: predictions of examples with labels; nothing is drawn unless the labels are classes.
-        folder: folder for roc_pr.png and confusion.png.
+        folder: folder for roc_pr.png, confusion.png and reliability.png.
         positive: the class, of two, that the curves refer to; by default the second one.
         others: name -> (scores, labels) of other models, whose curves are drawn too.
     """
@@ -330,4 +380,5 @@ def plot_predictions(predictions: Predictions, folder: Path, positive: str | Non
     target = names.index(positive) if positive else 1
     of_what = names[target] if len(names) == 2 else f"mean over {len(names)} classes"
     plot_roc_pr({"KmerBert": (scores, labels), **others}, folder / "roc_pr.png", positive=target, of_what=of_what)
-    plot_confusion(labels, scores, names, folder / "confusion.png")
+    plot_confusion(labels, decide(scores, predictions.threshold), names, folder / "confusion.png")
+    plot_reliability({"KmerBert": reliability(scores, labels)}, folder / "reliability.png")

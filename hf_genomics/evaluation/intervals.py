@@ -99,14 +99,16 @@ def _strata(units: np.ndarray, labels: np.ndarray) -> list[np.ndarray]:
 
 def _draws(strata: list[np.ndarray], number: int, chunk: int, seed: int) -> Iterator[np.ndarray]:
     """Iterate over how often each unit is drawn in each replicate, int64 (up to ``chunk`` replicates, units)."""
-    random, units = np.random.default_rng(seed), sum(map(len, strata))
+    # Each class has random numbers of its own, so that the size of a chunk does not change the draws.
+    randoms = [np.random.default_rng([seed, place]) for place in range(len(strata))]
+    units = sum(map(len, strata))
     for begin in range(0, number, chunk):
         rows = min(chunk, number - begin)
         counts = np.zeros((rows, units), np.int64)
-        for row in range(rows):  # one replicate after another, so that the chunk's size does not change the draws
-            for stratum in strata:
-                drawn = random.integers(len(stratum), size=len(stratum))
-                counts[row, stratum] = np.bincount(drawn, minlength=len(stratum))
+        for random, stratum in zip(randoms, strata, strict=True):
+            size = len(stratum)
+            drawn = random.integers(size, size=(rows, size)) + size * np.arange(rows)[:, None]
+            counts[:, stratum] = np.bincount(drawn.ravel(), minlength=rows * size).reshape(rows, size)
         yield counts
 
 

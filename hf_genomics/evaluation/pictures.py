@@ -24,6 +24,7 @@ from sklearn import metrics as sk
 
 from ..io.files import shorten
 from ..io.writing import write_bytes
+from .decisions import Reliability
 
 logger = logging.getLogger(__name__)
 
@@ -196,6 +197,25 @@ def plot_confusion(
     axes.grid(False)
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
+    _save(figure, path)
+
+
+def plot_reliability(found: Mapping[str, Reliability], path: str | os.PathLike[str]) -> None:
+    """Draw accuracy against confidence; the area of a point shows how many predictions have this confidence.
+
+    Args:
+        found: name -> reliability, such as before and after calibration.
+        path: PNG file to write.
+    """
+    figure, (axes,) = _figure(4.6, 4.35, 1)
+    axes.plot((0, 1), (0, 1), color=_FAINT, linewidth=1, linestyle=_CHANCE_LINE, zorder=1)
+    for color, (name, one) in zip(PALETTE, found.items(), strict=False):
+        share = one.count / max(1, one.count.sum())
+        axes.plot(one.confidence, one.accuracy, color=color, linewidth=1.2, label=f"{name}  ECE {one.ece:.3f}")
+        axes.scatter(one.confidence, one.accuracy, s=12 + 240 * share, color=color, alpha=0.7, linewidths=0)
+    axes.set(xlabel="confidence (probability given by the model)", ylabel="share of predictions that are right")
+    axes.set(xlim=(0, 1.02), ylim=(0, 1.02))
+    axes.legend(loc="upper left", framealpha=0.9, edgecolor="none", fontsize=9.5)
     _save(figure, path)
 
 

@@ -88,6 +88,16 @@ class Predictions(NamedTuple):
             raise InputError(f"{self.examples.source}: no sequence can be scored; check its letters, and the model")
         return (scores, labels) if scored.all() else (scores[scored], labels[scored])
 
+    def groups(self) -> np.ndarray | None:
+        """Return the group of each row of `labelled`: of a sequence, or the sequence of a nucleotide; None without."""
+        if self.nt_scores:
+            labels = np.concatenate(self.examples.nt_labels or [])
+            index = np.repeat(np.arange(len(self.nt_scores)), [len(scores) for scores in self.nt_scores])
+            scored = ~np.isnan(np.concatenate(self.nt_scores)).any(1)
+            return index[(labels >= 0) & scored]
+        groups = getattr(self.examples, "groups", None)
+        return None if groups is None else np.asarray(groups)[self.is_scored]
+
     @property
     def is_scored(self) -> np.ndarray:
         """Whether each sequence has a score, bool (sequences,)."""

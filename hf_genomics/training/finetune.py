@@ -24,30 +24,32 @@ from transformers import (
 )
 
 from ..batches.sequences import DataCollatorForSequences
+from ..checks.leaks import drop_leaks, find_leaks, warn_of_leaks
 from ..checks.meaning import describe_labels, label_warnings, rarer_class, task_facts
+from ..checks.splits import log_split, split_table
 from ..configuration_kmer_bert import HierarchicalKmerBertConfig, KmerBertConfig
 from ..errors import InputError
-from ..evaluation.baseline import Baseline, baseline_predictions, check_baselines
+from ..evaluation.baseline import Baseline, baseline_predictions, check_baselines, with_thresholds
+from ..evaluation.decisions import Reliability, calibrate, choose_threshold, reliability, with_temperature
 from ..evaluation.evaluate import (
     check_positive,
     curves_of,
     plot_predictions,
     positive_class,
+    reliability_of,
     score_baselines,
     score_predictions,
 )
 from ..evaluation.explained_scores import undefined_by_classes, undefined_by_columns
-from ..evaluation.leaks import drop_leaks, find_leaks, warn_of_leaks
 from ..evaluation.metrics import SCORES, compute_metrics_for
 from ..evaluation.pictures import plot_loss
-from ..evaluation.splits import log_split, split_table
 from ..inference.adapters import base_of
-from ..inference.loading import check_finite, load_config, load_tokenizer, no_load_report, readable
-from ..inference.predictions import Predictions
+from ..inference.loading import check_finite, load_config, load_tokenizer, no_load_report, readable, task_of
+from ..inference.predictions import Predictions, log_threshold
 from ..inference.problems import with_known_kmers
 from ..inference.windows import check_longest, collator_for
 from ..labelled.data import LabelledData
-from ..labelled.sequence_dataset import SequenceDataset
+from ..labelled.sequence_dataset import SequenceDataset, balanced_rows
 from ..labelled.sequences import LabelledSequences
 from ..labelled.tables import check_split
 from ..labelled.task import VALUE
@@ -208,7 +210,7 @@ def plan_finetuning(
     _check_start(pretrained, baseline_k)
     tokenizer = load_tokenizer(pretrained)
     splits, data_facts = _load_splits(data, tokenizer, head, trainer)
-    _check_splits(splits, trainer, positive)
+    _check_splits(splits, trainer, positive, head)
     data_facts |= _find_leaks(splits, trainer)
     check_head(head, splits.training.task, tokenizer.k)
     positive = positive_class(positive or rarer_class(splits.training), splits.training.task)
@@ -278,8 +280,9 @@ def run_finetuning(plan: FinetuningPlan) -> dict[str, Any]:
         metrics: dict[str, Any] = train(run, start, overwrite=plan.overwrite)
         metrics |= {"train_sequences": len(training), "task": _task_facts(plan), **plan.data_facts}
         if run.is_world_process_zero():
+            metrics |= _choose_decisions(run, plan)
             if plan.splits.test is not None:
-                metrics |= _score_test(run, plan.splits.test, plan)
+                metrics |= _score_test(run, plan.splits.test, plan, metrics.get("calibration", {}))
             plot_loss(run.state.log_history, plan.folder / "loss.png", ylabel="loss")
             splits = dict(zip(("train", "valid", "test"), plan.splits, strict=True))
             record = run_record("finetune", plan.trainer, run.state, split_record(splits), plan.pretrained)
@@ -384,10 +387,11 @@ def _read_splits(data: LabelledData, shortest: int, *, log: bool) -> tuple[Split
     return Splits(parts["train"], parts.get("valid"), parts.get("test")), {"split": split.facts}
 
 
-def _check_splits(splits: Splits, trainer: TrainingArguments, positive: str | None) -> None:
+def _check_splits(splits: Splits, trainer: TrainingArguments, positive: str | None, head: Head) -> None:
     """Check the options that depend on the labels and on the number of sequences."""
     training = splits.training
     missing = None if splits.validation else "there are no validation sequences; set data.valid"
+    _check_decisions(splits, head, trainer)
     check_best_metric(trainer, SCORES[training.problem], missing)
     check_positive(positive, training.task)
     _check_best_score(trainer, splits.validation)
@@ -397,6 +401,18 @@ def _check_splits(splits: Splits, trainer: TrainingArguments, positive: str | No
             f"{training.source}: {len(training)} sequences do not fill a step of {step}, and "
             "trainer.dataloader_drop_last omits incomplete steps; lower trainer.per_device_train_batch_size"
         )
+
+
+def _check_decisions(splits: Splits, head: Head, trainer: TrainingArguments) -> None:
+    """Check that the validation data can decide about a temperature and a threshold."""
+    asked = next((key for key in ("calibrate", "threshold") if getattr(head, key)), None)
+    if asked and splits.validation is None:
+        raise InputError(f"head.{asked} asks for validation, but there are no validation sequences; set data.valid")
+    if asked and trainer.fsdp:
+        raise InputError(f"head.{asked} needs a whole model on one device; omit it or trainer.fsdp")
+    by_row = splits.validation is not None and splits.validation.labels is not None
+    if head.threshold and splits.validation and by_row and len(np.unique(splits.validation.known_labels)) < 2:
+        raise InputError(f"head.threshold: {splits.validation.source} has one class only; give validation data of both")
 
 
 def _find_leaks(splits: Splits, trainer: TrainingArguments) -> dict[str, Any]:
@@ -487,7 +503,8 @@ def _auto(config: KmerBertConfig) -> Any:
 def _build_trainer(plan: FinetuningPlan) -> FinetuningTrainer:
     """Build the Trainer of a run; building it creates the output folder."""
     training, validation, _ = plan.splits
-    rows = SequenceDataset(training, numbered=True)
+    chosen = balanced_rows(training.known_labels, plan.trainer.seed) if plan.head.oversample else None
+    rows = SequenceDataset(training, numbered=True, chosen=chosen)
     plan.trainer.remove_unused_columns = False  # the collator turns sequences into what the model takes
     return FinetuningTrainer(
         model=plan.network,
@@ -508,7 +525,55 @@ def _build_trainer(plan: FinetuningPlan) -> FinetuningTrainer:
     )
 
 
-def _score_test(run: FinetuningTrainer, test: LabelledSequences, plan: FinetuningPlan) -> dict[str, Any]:
+def _choose_decisions(run: FinetuningTrainer, plan: FinetuningPlan) -> dict[str, Any]:
+    """Choose temperature and threshold on the validation data, if asked for, and save the model with both."""
+    validation, head = plan.splits.validation, plan.head
+    if validation is None or not (head.calibrate or head.threshold):
+        return {}
+    network, found = run.accelerator.unwrap_model(plan.network, keep_fp32_wrapper=False), {}
+    batch_size = plan.trainer.per_device_eval_batch_size
+    predictions = Predictions.of(network, plan.tokenizer, validation, batch_size)
+    if head.calibrate:
+        before, temperature = reliability(*predictions.labelled()).ece, calibrate(network, predictions)
+        predictions = Predictions.of(network, plan.tokenizer, validation, batch_size)
+        after = reliability(*predictions.labelled()).ece
+        found["calibration"] = {"temperature": temperature, "valid": {"ece_before": before, "ece": after}}
+        logger.info("temperature %.3g: ECE of the validation split %.3f, before %.3f", temperature, after, before)
+    if head.threshold and plan.positive is not None:
+        scores, labels = predictions.labelled()
+        number = (predictions.names or []).index(plan.positive)
+        network.config.decision_threshold = choose_threshold(scores[:, number], labels == number, head.threshold)
+        log_threshold(task_of(network.config), str(plan.folder))
+    run.save_model()
+    return found
+
+
+def _errors(predictions: Predictions, found: Reliability, temperature: float | None) -> dict[str, float]:
+    """Return the calibration error of predictions, and what it was before they had a temperature."""
+    if temperature is None:
+        return {"ece": found.ece}
+    scores, labels = predictions.labelled()
+    before = reliability(with_temperature(scores, labels, 1 / temperature), labels)
+    return {"ece_before": before.ece, "ece": found.ece}
+
+
+def _predict_by_baselines(predictions: Predictions, plan: FinetuningPlan) -> dict[str, Predictions]:
+    """Predict by the baselines what the model has predicted; where the model has a threshold, they have their own."""
+
+    def guess(by_model: Predictions) -> dict[str, Predictions]:
+        options: dict[str, Any] = {"seed": plan.trainer.seed, "rc_probability": plan.head.rc_probability}
+        return baseline_predictions(plan.splits.training, by_model, plan.baselines, plan.baseline_k, **options)
+
+    guesses, validation = guess(predictions), plan.splits.validation
+    if predictions.threshold is None or validation is None or plan.positive is None or plan.head.threshold is None:
+        return guesses
+    scored = predictions._replace(examples=validation, scores=np.zeros((len(validation), 2)))
+    return with_thresholds(guesses, guess(scored), plan.positive, plan.head.threshold)
+
+
+def _score_test(
+    run: FinetuningTrainer, test: LabelledSequences, plan: FinetuningPlan, calibration: dict[str, Any]
+) -> dict[str, Any]:
     """Score the test split, write predictions and pictures, and score the baselines."""
     # accelerate leaves its bf16 wrapper on the model. It is removed, so that the test split is scored in full precision
     # and `evaluate` and `predict` return the same numbers later.
@@ -516,16 +581,11 @@ def _score_test(run: FinetuningTrainer, test: LabelledSequences, plan: Finetunin
     predictions = Predictions.of(network, plan.tokenizer, test, plan.trainer.per_device_eval_batch_size)
     predictions.write(plan.folder / "predictions.tsv")
     metrics = {"test": score_predictions(predictions, plan.positive), "test_sequences": len(test)}
+    if (found := reliability_of(predictions)) is not None:
+        metrics["calibration"] = calibration | {"test": _errors(predictions, found, calibration.get("temperature"))}
     if predictions.num_unscored:
         metrics["test_sequences_without_scores"] = predictions.num_unscored
-    guesses = baseline_predictions(
-        plan.splits.training,
-        predictions,
-        plan.baselines,
-        plan.baseline_k,
-        seed=plan.trainer.seed,
-        rc_probability=plan.head.rc_probability,
-    )
+    guesses = _predict_by_baselines(predictions, plan)
     metrics["baselines"] = score_baselines(guesses, plan.positive)
     plot_predictions(predictions, plan.folder, plan.positive, curves_of(guesses))
     return metrics

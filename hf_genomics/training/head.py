@@ -44,6 +44,12 @@ class Head:
             ``trainer.learning_rate``, the last layer at this rate times layer_decay, and so on down to the embeddings.
         early_stopping: number of evaluations without a better ``trainer.metric_for_best_model`` after which training
             stops; needs ``trainer.load_best_model_at_end``. By default, all steps are taken.
+        oversample: show the rows of rarer classes more often, so that each class is seen as often as the most frequent
+            one.
+        calibrate: after training, divide the logits by the temperature that fits the validation data best, so that
+            probabilities mean what they say.
+        threshold: score by which the probability from which on the positive class, of two, is predicted is chosen on
+            the validation data; by default, the more probable class is predicted. The model's configuration keeps it.
 
     Raises:
         InputError: if a number is out of range, naming its key.
@@ -64,6 +70,9 @@ class Head:
     lora_rank: int = 8
     layer_decay: float = 1.0
     early_stopping: int | None = None
+    oversample: bool = False
+    calibrate: bool = False
+    threshold: Literal["macro_recall", "f1", "mcc"] | None = None
 
     def __post_init__(self) -> None:
         """Check the ranges of the numbers; `check_head` checks the options that depend on the data."""
@@ -99,8 +108,9 @@ class Head:
         return 0 if self.train == "head" else int(self.train.removeprefix("last:"))
 
 
-_NEW = {"train", "lora_rank", "layer_decay", "early_stopping"}  # since version 0.2
+#: Options that are new in version 0.2.
+NEW_KEYS = ("train", "lora_rank", "layer_decay", "early_stopping", "oversample", "calibrate", "threshold")
 #: Keys of version 0.1, which had no section for the head: old key -> new key.
 FLAT_KEYS = {"num_windows": "head.num_parts"} | {
-    field.name: f"head.{field.name}" for field in fields(Head) if field.name not in {"num_parts", *_NEW}
+    field.name: f"head.{field.name}" for field in fields(Head) if field.name not in {"num_parts", *NEW_KEYS}
 }

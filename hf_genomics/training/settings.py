@@ -15,10 +15,8 @@ from ..configuration_kmer_bert import FusionKmerBertConfig, HierarchicalKmerBert
 from ..errors import InputError
 from ..labelled.sequences import LabelledSequences
 from ..labelled.task import VALUE, Task
-from .head import Head
+from .head import NEW_KEYS, Head
 
-# Options of the head that decide the course of a run and not the model.
-_OPTIONAL = ("train", "lora_rank", "layer_decay", "early_stopping")
 # Keys that a new model must not take over from the pretrained model's configuration.
 _IDENTITY = {"architectures", "model_type", "auto_map", "transformers_version", "dtype"}
 
@@ -115,6 +113,7 @@ def check_head(head: Head, task: Task, k: int) -> None:
     if head.rc_probability and task.level == "nt":
         raise InputError("head.rc_probability: labels per nucleotide belong to one strand; leave it at 0")
     _check_weights(head, task)
+    _check_decisions(head, task)
     _check_parts(head, task, k)
 
 
@@ -131,6 +130,21 @@ def _check_weights(head: Head, task: Task) -> None:
     if head.class_weights and (len(head.class_weights) != len(names) or min(head.class_weights) <= 0):
         raise InputError(
             f"head.class_weights must be one positive number for each of {names}, not {head.class_weights}"
+        )
+
+
+def _check_decisions(head: Head, task: Task) -> None:
+    """Check the options about rare classes and about decisions."""
+    if head.threshold is not None and (not task.is_classification or len(task.names or []) != 2):
+        raise InputError("head.threshold decides between two classes, which the labels are not; omit it")
+    if head.threshold is not None and task.level == "nt":
+        raise InputError("head.threshold decides about sequences, but the labels belong to nucleotides; omit it")
+    if head.calibrate and task.problem_type == "regression":
+        raise InputError("head.calibrate is for probabilities, but the labels are values; omit it")
+    if head.oversample and (not task.is_classification or task.level == "nt"):
+        raise InputError(
+            "head.oversample repeats sequences of rare classes, but not each sequence has one class; omit it, or set "
+            "head.balanced, which weights the loss"
         )
 
 
@@ -298,8 +312,8 @@ def resume_settings(
         "data.valid": None if validation is None else digest(validation),
         "weights to start from": digest_arrays(weight.detach().cpu() for weight in network.state_dict().values()),
         "head.rc_probability": head.rc_probability,
-        # Options that are new in version 0.2 only if they are set, so that older checkpoints can be resumed.
-        **{f"head.{key}": getattr(head, key) for key in _OPTIONAL if getattr(head, key) != getattr(Head(), key)},
+        # New options only if they are set, so that older checkpoints can be resumed.
+        **{f"head.{key}": getattr(head, key) for key in NEW_KEYS if getattr(head, key) != getattr(Head(), key)},
     }
 
 

@@ -202,6 +202,8 @@ class KmerBertConfig(PreTrainedConfig):
         focal_gamma: exponent of the focal loss, which gives less weight to labels that are predicted well already; 0
             switches it off.
         positive_class: name of the class, of two, that F1 and AUPRC refer to; `evaluate` reads it, the model does not.
+        decision_threshold: lowest probability of positive_class at which `predict` and `evaluate` predict it; None for
+            the more probable class of two. The model does not read it.
             A name that is not in ``id2label`` has no effect.
         labels_per: whether token classification returns logits and takes labels per "token" or per "nt".
         paired: whether the classifier was fine-tuned on pairs of sequences.
@@ -252,6 +254,7 @@ class KmerBertConfig(PreTrainedConfig):
     class_weights: list[float | int] | None = None
     focal_gamma: float | int = 0.0
     positive_class: str | None = None
+    decision_threshold: float | int | None = None
     labels_per: Literal["token", "nt"] = "token"
     paired: bool = False
     target_means: list[float | int] | None = None
@@ -441,6 +444,8 @@ class KmerBertConfig(PreTrainedConfig):
         for name in ("initializer_range", "layer_norm_eps", "focal_gamma"):
             if not 0 <= getattr(self, name) < float("inf"):
                 raise ValueError(f"{name} must be 0 or more, not {getattr(self, name)}")
+        if not 0 <= (self.decision_threshold or 0) <= 1:
+            raise ValueError(f"decision_threshold must lie in 0..1, not {self.decision_threshold}")
         if not self.rope_theta > 0:
             raise ValueError(f"rope_theta must be above 0, not {self.rope_theta}")
 

@@ -42,6 +42,7 @@ LARGEST: dict[str, float] = {
     "layer_norm_eps": 1,
     "rope_theta": 1e12,
     "focal_gamma": 1000,
+    "decision_threshold": 1,
 }
 #: Settings that hold one value for each label, track or layer -> the largest number of values.
 MOST_VALUES: dict[str, int] = {
@@ -57,7 +58,7 @@ LONGEST_NAME = 1000  # characters of a label or a track
 
 _FRACTIONS = (
     "hidden_dropout_prob attention_probs_dropout_prob classifier_dropout initializer_range layer_norm_eps rope_theta "
-    "focal_gamma".split()
+    "focal_gamma decision_threshold".split()
 )
 _WHOLE, _NUMBER, _TEXT, _YES_NO = "a whole number", "a number", "a string", "true or false"
 _TEXTS, _NAMES, _NUMBERS_OF = "a list of strings", "an object of strings", "an object of whole numbers"

@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.special import softmax
+from small_models import saved_model
 
 from hf_genomics.evaluation.decisions import (
+    calibrate,
     choose_threshold,
     fit_temperature,
     reliability,
     with_temperature,
 )
 from hf_genomics.evaluation.metrics import decision_metrics
-from hf_genomics.inference.predictions import decide
+from hf_genomics.inference.loading import load_classifier
+from hf_genomics.inference.predictions import Predictions, decide
+from hf_genomics.inference.scores import as_examples
 
 
 @settings(max_examples=12, deadline=None)
@@ -87,3 +96,18 @@ def test_the_calibration_error_is_the_weighted_distance_of_confidence_and_accura
     found = reliability(rows, labels)
     assert found.count.tolist() == [30, 10] and found.accuracy.tolist() == [1.0, 0.5]
     assert found.ece == pytest.approx((30 * 0.4 + 10 * 0.4) / 40)
+
+
+def test_calibrating_divides_the_logits_of_the_model_by_the_temperature():
+    with tempfile.TemporaryDirectory() as folder:
+        network, tokenizer = load_classifier(str(saved_model(Path(folder))))
+    with torch.no_grad():
+        network.classifier.weight *= 300
+    texts = ["".join(np.random.default_rng(seed).choice(list("ACGT"), 30)) for seed in range(30)]
+    labels = np.random.default_rng(1).integers(0, 2, 30)
+    examples = replace(as_examples(texts), labels=labels, label_names=["a", "b"])
+    before = Predictions.of(network, tokenizer, examples)
+    temperature = calibrate(network, before)
+    after = Predictions.of(network, tokenizer, examples)
+    assert temperature > 1.5
+    assert after.scores == pytest.approx(with_temperature(before.scores, labels, temperature), abs=1e-5)

@@ -6,6 +6,7 @@ import gzip
 import itertools
 import json
 import os
+import shutil
 import stat
 import tracemalloc
 from pathlib import Path
@@ -14,6 +15,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from datasets import Dataset
+from small_models import change_json
 
 from hf_genomics import PredictOptions, cli, load_classifier, predict
 from hf_genomics.errors import InputError
@@ -23,6 +25,7 @@ from hf_genomics.inference.predict import input_digest, model_digest
 from hf_genomics.inference.predictions import Predictions
 from hf_genomics.labelled.columns import Columns
 from hf_genomics.labelled.tables import read_labelled
+from hf_genomics.sequence import reverse_complement
 from hf_genomics.sequence_files.fasta import read_unchecked_chunks
 
 LENGTHS = (7, 40, 41, 90, 300, 3, 80, 39, 500, 12)
@@ -411,3 +414,42 @@ def test_models_and_inputs_are_named_by_their_content(saved, tmp_path):
     assert input_digest(dataset) != input_digest(dataset.select([0]))
     with pytest.raises(InputError, match="none"):
         input_digest(str(tmp_path / "none"))
+
+
+def test_both_strands_get_the_same_row_and_one_that_cannot_be_scored_none(saved, draw, write_fasta, tmp_path):
+    sequences = [*draw([90, 41, 7]), "ACGTMKVLAAGE", "NNNNNNNN"]
+    files = [
+        write_fasta(tmp_path / f"{n}.fa", some)
+        for n, some in enumerate((sequences, [reverse_complement(text) for text in sequences]))
+    ]
+    options = PredictOptions(both_strands=True)
+    one, two = (predict(saved("classes"), file, f"{file}.tsv", options=options).to_pandas() for file in files)
+    assert np.allclose(one["p_phage"], two["p_phage"], atol=1e-5, equal_nan=True)
+    assert one["length"].tolist() == [90, 41, 7, 12, 8] and one["p_phage"].isna().tolist() == [False] * 3 + [True] * 2
+    in_memory = predict(saved("classes"), sequences[:3], options=options)
+    assert np.allclose(in_memory.scores[:, 1], one["p_phage"][:3], atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("kind", "options", "output"),
+    [("nucleotides", {}, "x.tsv"), ("classes", {"windows": True}, "x.tsv"), ("classes", {}, "x.bedgraph")],
+)
+def test_both_strands_are_refused_where_places_count(saved, draw, write_fasta, tmp_path, kind, options, output):
+    file = write_fasta(tmp_path / "x.fa", draw([90]))
+    with pytest.raises(InputError, match="both_strands"):
+        predict(saved(kind), file, str(tmp_path / output), options=PredictOptions(both_strands=True, **options))
+    assert not (tmp_path / output).exists()
+
+
+def test_the_threshold_of_a_model_decides_and_is_said(saved, draw, write_fasta, tmp_path, caplog):
+    file = write_fasta(tmp_path / "x.fa", draw([40] * 8))
+    before = predict(saved("classes"), file, str(tmp_path / "before.tsv")).to_pandas()
+    threshold = sorted(before["p_phage"])[2]
+    folder = tmp_path / "model"
+    shutil.copytree(saved("classes"), folder)
+    change_json(folder / "config.json", positive_class="phage", decision_threshold=float(threshold) - 1e-6)
+    with caplog.at_level("INFO"):
+        after = predict(str(folder), file, str(tmp_path / "after.tsv")).to_pandas()
+    assert after["p_phage"].tolist() == before["p_phage"].tolist()
+    assert ((after["prediction"] == "phage") == (after["p_phage"] >= threshold - 1e-6)).all()
+    assert (after["prediction"] == "phage").sum() == 6 and "'phage' from a probability" in caplog.text

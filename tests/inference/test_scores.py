@@ -20,6 +20,7 @@ from hf_genomics.inference.scores import (
     score_windows,
 )
 from hf_genomics.inference.windows import Window, windows_of_examples
+from hf_genomics.sequence import reverse_complement
 
 LENGTHS = (3, 40, 41, 90, 7, 80, 200, 39)
 
@@ -52,6 +53,17 @@ def test_a_sequence_gets_the_mean_of_its_windows(model_of, draw, buffer):
     for batch_size in (1, 3, 64):
         found = predict_scores(model, tokenizer, sequences, batch_size)
         assert found.dtype == np.float64 and np.allclose(found, expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["classes", "value", "several", "parts"])
+def test_both_strands_of_a_sequence_have_the_same_scores(model_of, draw, kind):
+    model, tokenizer = model_of(kind)
+    sequences = draw(LENGTHS[2:])  # up to five windows
+    other = [reverse_complement(text) for text in sequences]
+    found = predict_scores(model, tokenizer, sequences, both_strands=True)
+    assert np.allclose(found, predict_scores(model, tokenizer, other, 3, both_strands=True), atol=1e-5, rtol=0)
+    one, two = (predict_scores(model, tokenizer, texts) for texts in (sequences, other))
+    assert np.allclose(found, (one + two) / 2, atol=1e-5) and not np.allclose(one, two, atol=1e-3)
 
 
 def test_a_nucleotide_gets_the_mean_of_the_windows_over_it(model_of, draw, buffer):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -18,9 +20,10 @@ from hf_genomics.inference.windows import (
     shortest_sequence,
     windows_of_chunks,
     windows_of_examples,
+    with_other_strand,
 )
 from hf_genomics.labelled.sequences import LabelledSequences
-from hf_genomics.sequence import tile
+from hf_genomics.sequence import reverse_complement, tile
 from hf_genomics.sequence_files.fasta import RecordChunk
 
 
@@ -82,6 +85,31 @@ def test_signals_are_cut_along_and_pairs_stay_whole(model_of):
     pairs = LabelledSequences("t", ["a"], [letters], pairs=[letters[:50]])
     [window] = windows_of_examples(pairs, *model_of("pairs"))
     assert len(window.row["sequence"]) == 90 and len(window.row["pair"]) == 50
+
+
+@pytest.mark.parametrize("kind", ["classes", "tracks", "pairs"])
+def test_the_windows_of_the_other_strand_are_those_of_the_reverse_complements(model_of, draw, kind):
+    (model, tokenizer), random = model_of(kind), np.random.default_rng(0)
+    examples = as_examples(draw([7, 40, 41, 100, 80]))
+    if kind == "tracks":
+        signals = [random.random((len(letters), 1)).astype(np.float32) for letters in examples.sequences]
+        examples = replace(examples, tracks=np.ones((5, 1), np.float32), nt_tracks=signals)
+    if kind == "pairs":
+        examples = replace(examples, pairs=examples.sequences[::-1])
+    other = replace(
+        examples,
+        sequences=[reverse_complement(letters) for letters in examples.sequences],
+        pairs=examples.pairs and [reverse_complement(letters) for letters in examples.pairs],
+        nt_tracks=examples.nt_tracks and [np.flipud(signals) for signals in examples.nt_tracks],
+    )
+    slow = [window for some in (examples, other) for window in windows_of_examples(some, model, tokenizer)]
+    slow.sort(key=lambda window: window.sequence_index)  # stable: first the windows of one strand, then of the other
+    windows = windows_of_examples(examples, model, tokenizer)
+    found = list(with_other_strand(windows, longest_window(model.config, tokenizer)))
+    assert [window[:3] for window in found] == [window[:3] for window in slow]
+    for ours, theirs in zip(found, slow, strict=True):
+        assert ours.row.keys() == theirs.row.keys()
+        assert all(np.array_equal(ours.row[name], theirs.row[name]) for name in ours.row)
 
 
 def test_a_pair_that_does_not_fit_is_named():

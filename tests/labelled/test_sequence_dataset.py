@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from hf_genomics.labelled.sequence_dataset import SequenceDataset, columns_beside
+from hf_genomics.labelled.sequence_dataset import SequenceDataset, balanced_rows, columns_beside
 from hf_genomics.labelled.sequences import LabelledSequences
 
 LETTERS = [np.frombuffer(b"ACGT", np.uint8), np.frombuffer(b"GG", np.uint8)]
@@ -34,3 +34,21 @@ def test_what_stands_beside_the_sequence_comes_along():
     assert set(columns_beside(examples, 0)) == {"pair", "nt_tracks"}
     assert columns_beside(examples, 0)["pair"] is LETTERS[1] and columns_beside(examples, 1)["nt_tracks"] is signals[1]
     assert "label" not in SequenceDataset(examples)[0]
+
+
+def test_balanced_rows_show_each_class_equally_often_and_each_row_of_it_nearly_so():
+    labels = np.array([0] * 7 + [1] * 2 + [3] * 3)
+    rows = balanced_rows(labels, seed=5)
+    assert rows[:12].tolist() == list(range(12)) and np.bincount(labels[rows]).tolist() == [7, 7, 0, 7]
+    for label in (0, 1, 3):
+        times = np.bincount(rows, minlength=12)[labels == label]
+        assert times.max() - times.min() <= 1
+    assert balanced_rows(labels, seed=5).tolist() == rows.tolist() != balanced_rows(labels, seed=6).tolist()
+
+
+def test_a_repeated_row_has_an_index_of_its_own_and_is_described_as_the_row_of_the_file():
+    examples = LabelledSequences("t", ["a", "b"], LETTERS, np.array([1, 0]), ["x", "y"])
+    dataset = SequenceDataset(examples, numbered=True, chosen=np.array([0, 1, 1]))
+    assert len(dataset) == 3 and dataset[2]["window_index"] == dataset[2]["row_number"] == 2
+    assert dataset[2]["sequence"] is LETTERS[1] and dataset[2]["label"] == 0
+    assert dataset.describe(None, np.array([2])) == [{"file": "t", "row": 2, "record": "b"}]

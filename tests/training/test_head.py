@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from hf_genomics.errors import InputError
-from hf_genomics.training.head import FLAT_KEYS, Head
+from hf_genomics.training.head import FLAT_KEYS, NEW_KEYS, Head
 
 
 @pytest.mark.parametrize(
@@ -44,8 +44,7 @@ def test_sequences_are_cut_if_parts_or_their_length_are_given():
 
 def test_every_option_had_a_flat_key_in_version_0_1():
     assert FLAT_KEYS["num_windows"] == "head.num_parts" and FLAT_KEYS["pooling"] == "head.pooling"
-    new = {"train", "lora_rank", "layer_decay", "early_stopping"}
-    assert {key.removeprefix("head.") for key in FLAT_KEYS.values()} == set(vars(Head())) - new
+    assert {key.removeprefix("head.") for key in FLAT_KEYS.values()} == set(vars(Head())) - set(NEW_KEYS)
 
 
 def test_the_number_of_trained_layers_follows_from_what_is_trained():

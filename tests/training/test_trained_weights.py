@@ -10,6 +10,7 @@ import pytest
 import torch
 from finetune_tables import arguments, write_table
 from safetensors.torch import load_file
+from small_models import change_json
 from tiny_runs import outcome
 
 from hf_genomics import (
@@ -214,3 +215,57 @@ def test_lora_is_refused_for_tracks_of_both_kinds(home, tmp_path) -> None:
     splits = LabelledData(train=str(home / "train.csv"), columns=columns)
     with pytest.raises(InputError, match="head.train lora cannot save a head for tracks"):
         finetune(str(home / "pretrained"), splits, arguments(tmp_path / "out"), Head(train="lora"), baseline_k=0)
+
+
+def test_temperature_and_threshold_are_chosen_on_validation_and_kept_in_the_folder(home, tmp_path) -> None:
+    out = tmp_path / "out"
+    metrics = tune(home, out, Head(oversample=True, calibrate=True, threshold="macro_recall"), max_steps=2)
+    config = json.loads((out / "config.json").read_text())
+    assert metrics["test"]["threshold"] == {
+        "class": config["positive_class"],
+        "probability": config["decision_threshold"],
+    }
+    assert metrics["calibration"]["valid"].keys() == metrics["calibration"]["test"].keys() == {"ece_before", "ece"}
+    again = evaluate(str(out), data(home, "test"), str(tmp_path / "scores"), both_strands=False)
+    assert scores(again) == pytest.approx(scores(metrics["test"]), abs=1e-6)
+    assert again["intervals"] == metrics["test"]["intervals"]
+    assert again["calibration"]["ece"] == pytest.approx(metrics["calibration"]["test"]["ece"], abs=1e-6)
+    # On the validation split no other threshold is better than the one that was chosen there.
+    valid = evaluate(str(out), data(home, "valid"), str(tmp_path / "valid"), split="valid")
+    (tmp_path / "half").mkdir()
+    shutil.copytree(out, tmp_path / "half" / "model")
+    change_json(tmp_path / "half" / "model" / "config.json", decision_threshold=0.5)
+    half = evaluate(str(tmp_path / "half" / "model"), data(home, "valid"), str(tmp_path / "half" / "s"), split="valid")
+    assert valid["macro_recall"] >= half["macro_recall"] and valid["auroc"] == half["auroc"]
+
+
+@pytest.mark.slow
+def test_an_oversampled_run_resumes_exactly(home, tmp_path) -> None:
+    head = Head(oversample=True, rc_probability=0.5)
+    tune(home, tmp_path / "whole", head, max_steps=6, save_strategy="steps", save_steps=2)
+    for step in (2, 4):
+        shutil.copytree(tmp_path / "whole" / f"checkpoint-{step}", tmp_path / f"{step}" / f"checkpoint-{step}")
+        tune(home, tmp_path / f"{step}", head, resume=True, max_steps=6, save_strategy="steps", save_steps=2)
+        assert folder_outcome(tmp_path / f"{step}") == folder_outcome(tmp_path / "whole")
+
+
+@pytest.mark.parametrize("options", [{"calibrate": True}, {"threshold": "f1"}])
+def test_decisions_need_validation_data(home, tmp_path, options) -> None:
+    with pytest.raises(InputError, match="validation"):
+        finetune(str(home / "pretrained"), data(home, "train"), arguments(tmp_path / "out"), Head(**options))
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("columns", "options", "message"),
+    [
+        ({"label": "share_g"}, {"calibrate": True}, "head.calibrate"),
+        ({"labels": ["much_g", "much_a"]}, {"threshold": "f1"}, "head.threshold"),
+        ({"nt_labels": "is_g"}, {"oversample": True}, "head.oversample"),
+        ({"nt_labels": "is_g"}, {"threshold": "f1"}, "head.threshold"),
+    ],
+)
+def test_options_about_decisions_that_do_not_fit_the_labels_are_refused(home, tmp_path, columns, options, message):
+    splits = LabelledData(train=str(home / "train.csv"), valid=str(home / "valid.csv"), columns=Columns(**columns))
+    with pytest.raises(InputError, match=message):
+        finetune(str(home / "pretrained"), splits, arguments(tmp_path / "out"), Head(**options))

@@ -9,13 +9,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..checks.meaning import class_counts
-from ..checks.sketch import Sketch, near_duplicate_pairs
 from ..errors import InputError
 from ..genomes.splits import SPLITS
 from ..labelled.data import LabelledData
 from ..labelled.sequences import LabelledSequences
 from .leaks import row_hashes
+from .meaning import class_counts
+from .sketch import Sketch, near_duplicate_pairs
 
 logger = logging.getLogger(__name__)
 

@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from small_files import dna
 
+from hf_genomics.checks.leaks import find_leaks
 from hf_genomics.checks.sketch import near_duplicates
+from hf_genomics.checks.splits import _sketch_of, assign, bundle_rows, split_table
 from hf_genomics.errors import InputError
-from hf_genomics.evaluation.leaks import find_leaks
-from hf_genomics.evaluation.splits import _sketch_of, assign, bundle_rows, split_table
 from hf_genomics.labelled.data import LabelledData
 from hf_genomics.labelled.sequences import LabelledSequences
 from hf_genomics.sequence import reverse_complement

@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from small_files import dna
 
+from hf_genomics.checks import leaks as leaks_module
+from hf_genomics.checks.leaks import drop_leaks, find_leaks, row_hashes, sequence_hashes, warn_of_leaks
 from hf_genomics.errors import InputError
-from hf_genomics.evaluation import leaks as leaks_module
-from hf_genomics.evaluation.leaks import drop_leaks, find_leaks, row_hashes, sequence_hashes, warn_of_leaks
 from hf_genomics.labelled.sequences import LabelledSequences
 from hf_genomics.sequence import reverse_complement
 
