@@ -47,7 +47,6 @@ EXAMPLES = {
         "hf-genomics embed --model model_cards/virus-wide --input recipes/data/windows_test.csv "
         "--output runs/vectors.parquet"
     ),
-    "motifs": "hf-genomics motifs --model runs/ctcf --input peaks.fa --target peak --output_dir runs/motifs",
     "label-scarcity": "hf-genomics label-scarcity --config recipes/label_scarcity.yaml",
     "region-picture": (
         "hf-genomics region-picture --region chr1:1001-3000 --genes genes.gff --tracks runs/along.bedgraph "
