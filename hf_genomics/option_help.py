@@ -33,25 +33,25 @@ EXAMPLES = {
         "hf-genomics predict --model model_cards/phage-150nt --input recipes/data/quickstart/NC_001422.fasta.gz "
         "--output -"
     ),
+    "embed": (
+        "hf-genomics embed --model model_cards/virus-wide --input recipes/data/windows_test.csv --color label "
+        "--output runs/vectors.parquet"
+    ),
     "explain": (
         "hf-genomics explain --model model_cards/phage-150nt --input recipes/data/quickstart/NC_001422.fasta.gz "
         "--output_dir runs/explained"
     ),
     "motifs": "hf-genomics motifs --model runs/ctcf --input peaks.fa --target peak --output_dir runs/ctcf_motifs",
+    "region-picture": (
+        "hf-genomics region-picture --region NC_001422.1:1-1000 --scores runs/explained/scores.bedgraph "
+        "--output runs/region.png"
+    ),
     "score-variants": (
         "hf-genomics score-variants --model model_cards/virus-wide --vcf in.vcf.gz --fasta genome.fa "
         "--output scored.vcf.gz"
     ),
     "table": "hf-genomics table --genome genome.fa.gz --bed peaks.bed --features.length 200 --output peaks.csv",
-    "embed": (
-        "hf-genomics embed --model model_cards/virus-wide --input recipes/data/windows_test.csv "
-        "--output runs/vectors.parquet"
-    ),
     "label-scarcity": "hf-genomics label-scarcity --config recipes/label_scarcity.yaml",
-    "region-picture": (
-        "hf-genomics region-picture --region chr1:1001-3000 --genes genes.gff --tracks runs/along.bedgraph "
-        "--output region.png"
-    ),
     "convert": "hf-genomics convert zhihan1996/DNA_bert_6 --output_dir runs/dnabert6",
     "card": "hf-genomics card runs/mine --name you/mine --license mit",
     "push": "hf-genomics push runs/mine --name you/mine --dry_run true",

@@ -50,7 +50,7 @@ class Example:
     @property
     def is_of_hub(self) -> bool:
         """Whether the block loads DNABERT from the Hub."""
-        return "from_pretrained(\"zhihan1996/" in self.code and self.language == "python"
+        return 'from_pretrained("zhihan1996/' in self.code and self.language == "python"
 
     @property
     def verbs(self) -> set[str]:
