@@ -1,12 +1,12 @@
 """Which motifs `hf-genomics motifs` finds: a planted one, nothing in shuffled controls, and CTCF's in human peaks.
 
-    OMP_NUM_THREADS=1 python benchmarks/motifs.py planted --genome hg38_chr1_first1m.fa.gz --output runs/motifs
+    OMP_NUM_THREADS=1 python benchmarks/motifs.py planted --genome hg38_chr1_first1m.fa.gz --models runs/attribution/*
     OMP_NUM_THREADS=1 python benchmarks/motifs.py ctcf --peaks human_ctcf_peaks.fa.gz --output runs/motifs --docs docs
 
-planted: sequences with one instance of a motif at a random place, as in benchmarks/attribution.py, and their shuffles;
-10 draws of sequences for each of 2 small models. Controls: the shuffles of a draw against those of the draw before. ctcf:
-a small model learns to tell peaks from their shuffles; motifs are searched in peaks that it has not seen, and compared
-with the consensus and with a motif that is made from counts of words alone. Models that are finished are not trained
+planted: 5 draws of sequences with one instance of a motif at a random place for each of the models that
+benchmarks/attribution.py trained with such sequences. Controls: shuffles of a draw against those of the draw before.
+ctcf: a small model learns to tell peaks from their shuffles; motifs are searched in peaks that it has not seen, and
+compared with the consensus and with a motif that is made from counts of words alone. A finished model is not trained
 again.
 """
 
@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from attribution import CERTAIN, CONSENSUS, draw, read_genome, train
+from attribution import CERTAIN, CONSENSUS, draw, read_genome
 from sklearn.metrics import roc_auc_score
 
 from hf_genomics import KmerBertConfig, KmerBertForSequenceClassification, KmerTokenizer, MotifOptions, motifs
@@ -36,21 +36,11 @@ from hf_genomics.motif_finding.words import Word, compare_words
 from hf_genomics.sequence import as_letters
 from hf_genomics.sequence_files.fasta import read_records
 
-STEPS, MOST_STEPS = 16, 64  # of integrated gradients, as `motifs` has them
-PLANTED = 200  # sequences of a draw
-CTCF, CTCF_PEAKS, HELD_OUT = "CCASYAGRKGGCRSY", 2000, 4000
+STEPS = 16  # of integrated gradients, as `motifs` has them
+PLANTED = 150  # sequences of a draw
+CTCF, HELD_OUT = "CCASYAGRKGGCRSY", 4000
+CTCF_PEAKS = slice(1000, 3000)  # of those held out; the first 1,000 were used while methods were chosen
 CTCF_STEPS, CTCF_BATCH = 1000, 64
-
-
-def train_planted(genome: np.ndarray, output: Path, stride: int) -> Path:
-    """Train a model that knows the planted motif; return its folder."""
-    folder = output / f"planted-stride{stride}"
-    if not (folder / "config.json").exists():
-        begin = time.process_time()
-        model, auroc = train(stride, "mean", genome, 0)
-        print(folder.name, f"test AUROC {auroc:.3f}", f"{time.process_time() - begin:.0f} CPU s", flush=True)
-        save(model, KmerTokenizer(k=6, stride=stride), folder)
-    return folder
 
 
 def save(model: KmerBertForSequenceClassification, tokenizer: KmerTokenizer, folder: Path) -> None:
@@ -102,7 +92,7 @@ def beside_shuffles(rows: np.ndarray, tokenizer: KmerTokenizer, random: np.rando
 def planted(genome: np.ndarray, folder: Path, draws: int) -> None:
     """Search a planted motif in several draws of sequences, and in shuffles only; print a line for each."""
     model, tokenizer = load_explained(str(folder))
-    settings = Settings("ig", 1, "mean", STEPS, MOST_STEPS, 32)
+    settings = Settings("ig", 1, "mean", STEPS, STEPS)
     wanted = matrix_of_word(CONSENSUS, CERTAIN + (1 - CERTAIN) / 4)
     controls, found_by_model, found_by_counting = [], 0, 0
     for seed in range(draws):
@@ -185,22 +175,22 @@ def main() -> None:
     parser.add_argument("--genome", type=Path)
     parser.add_argument("--peaks", type=Path)
     parser.add_argument("--output", type=Path, default=Path("runs/motifs"))
-    parser.add_argument("--strides", type=int, nargs="+", default=[1, 3])
-    parser.add_argument("--draws", type=int, default=10, help="of sequences, for each model")
+    parser.add_argument("--models", type=Path, nargs="+", default=[])
+    parser.add_argument("--draws", type=int, default=5, help="of sequences, for each model")
     parser.add_argument("--docs", type=Path, help="folder for the logo of the documentation")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     if arguments.part == "planted":
         genome = read_genome(arguments.genome)
-        for stride in arguments.strides:
-            planted(genome, train_planted(genome, arguments.output, stride), arguments.draws)
+        for folder in arguments.models:
+            planted(genome, folder, arguments.draws)
         return
     names, peaks = read_peaks(arguments.peaks)
     order = np.random.default_rng(0).permutation(len(peaks))
     folder = arguments.output / "ctcf"
     if not (folder / "config.json").exists():
         train_ctcf(peaks[order[HELD_OUT:]], folder)
-    ctcf(folder, [(names[row], peaks[row]) for row in order[:CTCF_PEAKS]], arguments.output, arguments.docs)
+    ctcf(folder, [(names[row], peaks[row]) for row in order[CTCF_PEAKS]], arguments.output, arguments.docs)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@
 The genome is E. coli K-12 MG1655. A model is pretrained on its first 4.0 Mb with recipes/pretrain_ecoli_cpu.yaml (about
 6 minutes of one thread; --model names a model that is there already) and scores substitutions in the genes after that.
 The folder --pairs holds train.csv.gz and test.csv.gz with the columns sequence, alt_sequence, ref_expression,
-alt_expression and delta.
+alt_expression and delta. --seed 1 scores other sites with another model.
 "nonsense / synonymous" is the AUROC over all sites; "same site" compares alternatives of one position, so composition
 and codon position cancel.
 """
@@ -51,7 +51,7 @@ def read_genome(path: str) -> tuple[str, str]:
     return header[1:].split()[0], rest.split(">")[0].replace("\n", "").upper()
 
 
-def pretrain(letters: str, folder: Path) -> str:
+def pretrain(letters: str, folder: Path, seed: int) -> str:
     """Pretrain a model on the genome before the held-out part, and return its folder."""
     from hf_genomics.cli import main
 
@@ -60,10 +60,11 @@ def pretrain(letters: str, folder: Path) -> str:
     (folder / "splits.tsv").write_text("accession\tsplit\ntrain\ttrain\nvalid\tvalid\n")
     store, model = str(folder / "store"), str(folder / "pretrained")
     recipe = str(Path(__file__).parents[1] / "recipes" / "pretrain_ecoli_cpu.yaml")
+    seeds = ["--trainer.seed", str(seed)]
     prepare = ["prepare", "--fasta", str(folder / "train.fa"), "--metadata", str(folder / "splits.tsv")]
     for words in (
         [*prepare, "--output_dir", store],
-        ["pretrain", "--config", recipe, "--data.store", store, "--trainer.output_dir", model],
+        ["pretrain", "--config", recipe, "--data.store", store, "--trainer.output_dir", model, *seeds],
     ):
         if code := main(words):
             sys.exit(code)
@@ -263,11 +264,12 @@ def main() -> None:
     parser.add_argument("--pairs", type=Path)
     parser.add_argument("--output_dir", type=Path, required=True)
     parser.add_argument("--model")
+    parser.add_argument("--seed", type=int, default=0, help="of the sites, and of a model trained here")
     args = parser.parse_args()
     args.output_dir.mkdir(parents=True, exist_ok=True)
     name, letters = read_genome(args.genome)
-    model = args.model or pretrain(letters, args.output_dir)
-    score_genes(model, name, letters, coding_substitutions(letters, args.genes, np.random.default_rng(0)))
+    model = args.model or pretrain(letters, args.output_dir, args.seed)
+    score_genes(model, name, letters, coding_substitutions(letters, args.genes, np.random.default_rng(args.seed)))
     if args.pairs:
         score_pairs(model, args.pairs, args.output_dir)
 

@@ -37,6 +37,7 @@ EXAMPLES = {
         "hf-genomics explain --model model_cards/phage-150nt --input recipes/data/quickstart/NC_001422.fasta.gz "
         "--output_dir runs/explained"
     ),
+    "motifs": "hf-genomics motifs --model runs/ctcf --input peaks.fa --target peak --output_dir runs/ctcf_motifs",
     "score-variants": (
         "hf-genomics score-variants --model model_cards/virus-wide --vcf in.vcf.gz --fasta genome.fa "
         "--output scored.vcf.gz"

@@ -21,6 +21,7 @@ KINDS = (
     "model_folders",
     "motifs",
     "outputs",
+    "pictures",
     "recipes",
     "sequence_files",
     "tables",

@@ -51,7 +51,7 @@ FLOORS = (
     {"evaluation", "sharing", "variants"},
     {"interpretation", "training", "embedding"},
     {"motif_finding"},
-    {"studies"},
+    {"studies", "pictures"},
     {"option_names", "option_help"},
     {"options"},
     {"cli"},

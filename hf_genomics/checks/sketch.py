@@ -205,6 +205,45 @@ def near_duplicates(
     return found
 
 
+def near_duplicate_pairs(
+    sketch: Sketch, count: int, min_identity: float = 0.85, min_shared: int = 5
+) -> tuple[np.ndarray, np.ndarray]:
+    """Find all pairs of near-duplicates among the records, on either strand, as a whole or in part.
+
+    Args:
+        sketch: sketch of all records.
+        count: number of records.
+        min_identity: as in `near_duplicates`.
+        min_shared: as in `near_duplicates`.
+
+    Returns:
+        The numbers of the two records of each pair, (pairs,) int64 each; the first is the smaller one.
+    """
+    codes, records = sketch.entries()
+    order = np.lexsort((records, codes))
+    codes, records = codes[order], records[order]
+    new = np.ones(len(codes), bool)  # a 24-mer counts once in a record
+    new[1:] = (codes[1:] != codes[:-1]) | (records[1:] != records[:-1])
+    codes, records = codes[new], records[new].astype(np.int64)
+    if not len(codes):
+        return records, records
+    sizes = np.bincount(records, minlength=count)
+    begin = np.flatnonzero(np.diff(codes, prepend=codes[:1] - np.uint64(1)))
+    end = np.repeat(np.append(begin[1:], len(codes)), np.diff(begin, append=len(codes)))
+    later = end - np.arange(len(codes)) - 1  # records after this one that have its 24-mer, too
+    shared = np.flatnonzero(later)
+    owners = np.argsort(records[shared], kind="stable")
+    shared = shared[owners]  # entries with partners, record after record
+    firsts, seconds = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
+    for record, first, last in _runs(records[shared], _distinct(records[shared])):
+        own = shared[first:last]
+        partners, times = np.unique(records[ranges(own + 1, later[own])], return_counts=True)
+        is_near = (times >= min_shared) & (times / np.minimum(sizes[partners], sizes[record]) >= min_identity**K)
+        firsts.append(np.full(int(is_near.sum()), record, np.int64))
+        seconds.append(partners[is_near])
+    return np.concatenate(firsts), np.concatenate(seconds)
+
+
 def _shared_between_splits(codes: np.ndarray, records: np.ndarray, splits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the distinct entries whose code occurs in at least two splits, sorted by code and record.
 

@@ -5,12 +5,15 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
+from ..checks.leaks import drop_leaks, find_leaks, warn_of_leaks
 from ..checks.meaning import describe_labels, task_facts
+from ..checks.splits import split_table
 from ..errors import InputError
 from ..inference.adapters import ADAPTER_CONFIG, base_of
 from ..inference.loading import load_classifier, task_of
@@ -28,8 +31,14 @@ from .baseline import Baseline, baseline_predictions, check_baselines
 from .decisions import Reliability, reliability
 from .explained_scores import explain_classification, explain_columns
 from .intervals import bootstrap
-from .leaks import find_leaks, warn_of_leaks
-from .metrics import classification_metrics, multilabel_metrics, regression_metrics, scores_per_column
+from .metrics import (
+    SCORES,
+    SequenceClassificationMetrics,
+    classification_metrics,
+    multilabel_metrics,
+    regression_metrics,
+    scores_per_column,
+)
 from .pictures import plot_confusion, plot_reliability, plot_roc_pr
 
 logger = logging.getLogger(__name__)
@@ -89,7 +98,8 @@ def evaluate(
         model: folder or Hub name of a fine-tuned model.
         data: labelled sequences. Tracks and several labels are read from columns with the names that the model knows,
             unless ``data.columns`` names other columns. If it names tables of several splits, sequences that occur in
-            two of them are counted, and a warning is logged.
+            two of them are counted, and a warning is logged. With ``data.split`` of the table that the model was
+            fine-tuned on, the rows of ``split`` are those that `finetune` left for it.
         output_dir: folder to write to, not the folder of a model.
         split: split to score.
         positive: the class, of two, that F1 and AUPRC refer to; by default the model's, which is the rarer class of its
@@ -121,7 +131,7 @@ def evaluate(
     check_strands(task, both_strands)
     log_threshold(task, model)
     shortest = shortest_sequence(network, tokenizer.k)
-    examples = data.require(split, shortest, task, why="there is nothing to evaluate")
+    examples, others, data_facts = _read_splits(data, split, shortest, task)
     if examples.label_names != task.names and not task.labels_by_column:
         raise InputError(
             f"{examples.source}: the labels are {examples.label_names}, but the model knows {task.names}; set "
@@ -133,7 +143,7 @@ def evaluate(
     task = replace(task, positive=positive_class(positive, task))
     logger.info("%s: %s", examples.source, describe_labels(examples, task.positive))
     predictions = Predictions.of(network, tokenizer, examples, batch_size, both_strands)
-    metrics = score_predictions(predictions, task.positive) | _leaks(data, split, examples)
+    metrics = score_predictions(predictions, task.positive) | data_facts | _leaks(split, examples, others)
     metrics |= {"task": task_facts(task, {split: examples})} | ({"both_strands": True} if both_strands else {})
     if (found := reliability_of(predictions)) is not None:
         metrics["calibration"] = {"ece": found.ece}
@@ -147,29 +157,84 @@ def evaluate(
     return metrics
 
 
-def _leaks(data: LabelledData, split: str, examples: LabelledSequences) -> dict[str, Any]:
-    """Count the sequences that occur in two splits, if there are several, and contradictory labels, if there are any.
-
-    Only the sequences of the other tables are read. A table that cannot be read is not compared, because the scores do
-    not depend on it. The splits of a store have no genome in common, and `finetune` has compared their windows.
+def _read_splits(
+    data: LabelledData, split: str, shortest: int, task: Task
+) -> tuple[LabelledSequences, dict[str, LabelledSequences], dict[str, Any]]:
+    """Read the split that is scored, and the sequences of the others.
 
     Args:
         data: the `data` section.
         split: the split that is scored.
-        examples: its sequences.
+        shortest: shortest sequence that the model reads, in nt.
+        task: task of the model.
+
+    Returns:
+        The rows that are scored; the other splits, by name; and what metrics.json holds about a table that was split
+        and about omitted training rows.
+    """
+    facts: dict[str, Any] = {}
+    if data.split is None:
+        examples = data.require(split, shortest, task, why="there is nothing to evaluate")
+        others = _other_tables(data, split)
+    else:
+        whole = split_table(data.require("train", shortest, task, why="there is nothing to evaluate"), data)
+        if split not in whole.parts:
+            raise InputError(f"data.split gives no rows to {split}: {data.split}; score another split")
+        others = dict(whole.parts)
+        examples, facts["split"] = others.pop(split), whole.facts
+    if data.drop_leaks:
+        parts = others | {split: examples}
+        if "train" in parts:
+            training = parts.pop("train")
+            kept, facts["dropped_leaks"] = drop_leaks(training, parts.values())
+            _log_dropped(training, facts["dropped_leaks"])
+            examples, others = (kept, others) if split == "train" else (examples, others | {"train": kept})
+    return examples, others, facts
+
+
+def _log_dropped(training: LabelledSequences, dropped: int) -> None:
+    """Log how many training rows do not count, and what that means for a model that was trained on them."""
+    if dropped:
+        logger.info(
+            "%s: %s of %s training rows are in other splits too and do not count (data.drop_leaks); a model that was "
+            "trained without data.drop_leaks has seen them, and its scores are too good",
+            *(training.source, f"{dropped:,}", f"{len(training):,}"),
+        )
+
+
+def _other_tables(data: LabelledData, split: str) -> dict[str, LabelledSequences]:
+    """Read the sequences of the tables of the other splits.
+
+    A table that cannot be read is not compared, because the scores do not depend on it. The splits of a store have no
+    genome in common, and `finetune` has compared their windows.
+
+    Args:
+        data: the `data` section.
+        split: the split that is scored.
     """
     columns = replace(data.columns, id=None, labels=None, nt_labels=None, tracks=None, nt_tracks=None)
-    splits: dict[str, LabelledSequences] = {}
+    found: dict[str, LabelledSequences] = {}
     for name in ("train", "valid", "test"):
         source = getattr(data, name)
-        if name == split:
-            splits[name] = examples
-        elif source is not None:
+        if name != split and source is not None:
             try:
-                splits[name] = read_labelled(source, columns, require_labels=False, rna=data.rna)
+                found[name] = read_labelled(source, columns, require_labels=False, rna=data.rna)
             except InputError as error:
                 reason = str(error).replace("--rna", "--data.rna")
                 logger.warning("data.%s is not compared with data.%s: %s", name, split, reason)
+    return found
+
+
+def _leaks(split: str, examples: LabelledSequences, others: Mapping[str, LabelledSequences]) -> dict[str, Any]:
+    """Count the sequences that occur in two splits, if there are several, and contradictory labels, if there are any.
+
+    Args:
+        split: the split that is scored.
+        examples: its sequences.
+        others: the other splits, by name.
+    """
+    every = {**others, split: examples}
+    splits = {name: every[name] for name in ("train", "valid", "test") if name in every}
     found = find_leaks(splits)
     warn_of_leaks(found, splits)
     compared = {"leaks": len(splits) > 1, "contradictory_labels": any(found["contradictory_labels"].values())}
@@ -226,17 +291,27 @@ def score_predictions(predictions: Predictions, positive: str | None = None) -> 
     drawn = bootstrap(
         task.problem_type, scores, labels, positive=target, predicted=predicted, groups=predictions.groups()
     )
-    if predicted is not None:
-        found = classification_metrics(scores, labels, positive=target, predicted=predicted)
-        explained = explain_classification(found, scores, labels, names, positive, predicted)
-    else:
+    if predicted is None:
         explained = _score_columns(scores, labels, task, names)
+    else:
+        # evaluate.Metric copies row by row: 12 s for a million nucleotides.
+        by_metric = task.level == "sequence" and predictions.threshold is None
+        measure = _by_metric if by_metric else partial(classification_metrics, predicted=predicted)
+        found = measure(scores, labels, positive=target)
+        explained = explain_classification(found, scores, labels, names, positive, predicted)
     explained |= {"intervals": drawn.intervals()}
     explained["bootstrap"] = {"replicates": drawn.replicates, "over": drawn.over, "seed": 0}
     if predictions.threshold is not None:
         lowest, number = predictions.threshold
         explained["threshold"] = {"class": names[number], "probability": lowest}
     return explained
+
+
+def _by_metric(scores: np.ndarray, labels: np.ndarray, positive: int) -> dict[str, float]:
+    """Compute the scores of classes by the exported metric; NaN for those that it omits."""
+    undefined = {name: float("nan") for name in SCORES["single_label_classification"] if name != "loss"}
+    given = {"predictions": scores, "references": labels, "positive": positive}
+    return undefined | (SequenceClassificationMetrics().compute(**given) or {})
 
 
 def _score_columns(scores: np.ndarray, labels: np.ndarray, task: Task, names: list[str]) -> dict[str, Any]:

@@ -20,6 +20,8 @@ from ..io.genome_tracks import Region
 LETTER_COLORS = {"A": "#009E73", "C": "#0072B2", "G": "#E69F00", "T": "#CC79A7", "N": "#9aa4ae"}
 _INK, _FAINT, _GRID = "#1f2328", "#6e7781", "#e4e7eb"
 _ROWS = 4  # of genes
+_NAMED = 12  # variants that are few enough for their names
+_POINTS = 4000  # values of a track that a picture can show
 _DIVERGING = "RdBu_r"
 
 
@@ -29,17 +31,42 @@ class Track(NamedTuple):
     Attributes:
         name: name on the axis.
         start: first position, 0-based.
-        values: (nt,), NaN where there is none.
+        values: (values,), NaN where there is none.
+        step: nt that each value stands for.
     """
 
     name: str
     start: int
     values: np.ndarray
+    step: int = 1
 
     @property
     def positions(self) -> np.ndarray:
-        """Position of each value, (nt,)."""
-        return self.start + np.arange(len(self.values))
+        """Position of each value, the middle of its nucleotides, (values,)."""
+        return self.start + (self.step - 1) / 2 + self.step * np.arange(len(self.values))
+
+    def thinned(self, most: int) -> Track:
+        """Return the track with at most so many values: of each stretch the one that is furthest from 0."""
+        step = -(-len(self.values) // most)
+        if step <= 1:
+            return self
+        padded = np.append(self.values, np.full(-len(self.values) % step, np.nan)).reshape(-1, step)
+        furthest = np.where(np.isnan(padded), -1, np.abs(padded)).argmax(1)
+        return Track(self.name, self.start, padded[np.arange(len(padded)), furthest], step)
+
+
+class Variant(NamedTuple):
+    """A variant of a genome, for a picture.
+
+    Attributes:
+        position: first nucleotide of the reference allele, 0-based.
+        name: what is written beside it, such as "A>G".
+        score: how far it is drawn from 0, such as its log-likelihood ratio; NaN if it has none.
+    """
+
+    position: int
+    name: str
+    score: float
 
 
 def draw_logo(ax: Axes, letters: str, scores: np.ndarray, start: int = 0) -> None:
@@ -143,6 +170,32 @@ def draw_genes(ax: Axes, genes: Sequence[Region], start: int, end: int) -> None:
     _plain(ax)
 
 
+def draw_variants(ax: Axes, variants: Sequence[Variant], name: str = "variants") -> None:
+    """Draw variants as pins whose heights are their scores; those without a score stand at 0 as open circles.
+
+    Args:
+        ax: where to draw.
+        variants: the variants.
+        name: name on the axis.
+    """
+    scored = [one for one in variants if one.score == one.score]
+    others = [one for one in variants if one.score != one.score]
+    ax.vlines([one.position for one in scored], 0, [one.score for one in scored], color=PALETTE[3], linewidth=0.9)
+    ax.scatter([one.position for one in scored], [one.score for one in scored], s=14, color=PALETTE[3], zorder=3)
+    open_circle = {"facecolors": "none", "edgecolors": _FAINT, "linewidths": 0.9}
+    ax.scatter([one.position for one in others], [0] * len(others), s=14, zorder=3, **open_circle)
+    for one in variants if len(variants) <= _NAMED else ():
+        height = one.score if one.score == one.score else 0.0
+        offset, side = ((0, -5), "top") if height < 0 else ((0, 5), "bottom")
+        place = {"xytext": offset, "textcoords": "offset points", "va": side, "ha": "center"}
+        ax.annotate(one.name, (one.position, height), fontsize=7, color=_INK, annotation_clip=True, **place)
+    if not variants:
+        ax.text(0.5, 0.5, "no variant here", transform=ax.transAxes, ha="center", va="center", color=_FAINT, fontsize=9)
+    ax.margins(y=0.25)
+    ax.set_ylabel(name)
+    _plain(ax)
+
+
 def draw_entropy(ax: Axes, entropy: np.ndarray) -> Any:
     """Draw the entropy of every attention head, (layers, heads), as a heat map with its numbers.
 
@@ -166,19 +219,29 @@ def draw_entropy(ax: Axes, entropy: np.ndarray) -> Any:
 
 
 def region_figure(
-    contig: str, start: int, end: int, tracks: Sequence[Track], scores: Track, genes: Sequence[Region] | None = None
+    contig: str,
+    start: int,
+    end: int,
+    tracks: Sequence[Track],
+    scores: Track | None,
+    genes: Sequence[Region] | None = None,
+    variants: Sequence[Variant] | None = None,
+    variant_name: str = "variants",
 ) -> Figure:
-    """Draw genes, tracks and scores of a region of a genome one below the other.
+    """Draw genes, tracks, scores and variants of a region of a genome one below the other.
 
     Args:
         contig: name of the contig.
         start: first position, 0-based.
         end: position after the last one.
         tracks: class probabilities and the like.
-        scores: the contribution of each nucleotide.
+        scores: the contribution of each nucleotide; None for no such row.
         genes: genes of the contig; None for no row of genes.
+        variants: variants of the region; None for no row of variants.
+        variant_name: name on the axis of the variants.
     """
-    heights = [1.0] * (genes is not None) + [1.0] * len(tracks) + [1.6]
+    heights = [1.0] * (genes is not None) + [1.0] * len(tracks)
+    heights += [1.6] * (scores is not None) + [1.3] * (variants is not None)
     figure = new_figure(9.0, 0.9 + sum(heights))
     axes = figure.subplots(len(heights), 1, sharex=True, squeeze=False, height_ratios=heights)[:, 0].tolist()
     figure.suptitle(f"{contig}:{start:,}\N{EN DASH}{end:,}", fontsize=11, fontweight="bold", color=_INK)
@@ -186,8 +249,11 @@ def region_figure(
     if genes is not None:
         draw_genes(next(rest), [gene for gene in genes if gene.contig == contig], start, end)
     for track in tracks:
-        draw_line(next(rest), track)
-    draw_bars(next(rest), scores)
+        draw_line(next(rest), track.thinned(_POINTS))
+    if scores is not None:
+        draw_bars(next(rest), scores.thinned(_POINTS))
+    if variants is not None:
+        draw_variants(next(rest), variants, variant_name)
     for ax in axes[:-1]:
         ax.tick_params(labelbottom=False)
     axes[-1].set_xlim(start - 0.5, end - 0.5)

@@ -6,7 +6,7 @@ Positions are 0-based and half-open throughout, as in BED; GFF, which counts fro
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from os import PathLike
 from pathlib import Path
 from typing import NamedTuple, TextIO
@@ -14,10 +14,12 @@ from typing import NamedTuple, TextIO
 import numpy as np
 
 from ..errors import InputError
+from ..sequence import did_you_mean
 from .files import input_errors, open_binary, shorten
 
 _PLACE = re.compile(r"(?:.*::)?(?P<contig>.+):(?P<start>[\d,]+)-(?P<end>[\d,]+)(?:\((?P<strand>[+.-])\))?")
 _NAME_TAGS = ("Name", "gene_name", "gene", "locus_tag", "ID", "gene_id")  # the first that a line has names it
+_BIGWIG = (b"\x26\xfc\x8f\x88", b"\x88\x8f\xfc\x26")  # first bytes of the file, in either byte order
 _STEP = 1 << 16  # values that are passed to pyBigWig at once
 
 
@@ -287,13 +289,71 @@ def read_bedgraph(path: str | PathLike[str]) -> list[tuple[Region, float]]:
 
     def row(fields: list[str], where: str, line: int) -> Region:
         region = _bed_row(fields[:3], where, line)
-        try:
-            values.append(float(fields[3]))
-        except (IndexError, ValueError):
-            raise InputError(f"{where}: column 4 must be a number, as bedGraph has it; fix the line") from None
+        values.append(_value_of(fields, where))
         return region
 
     return list(zip(_rows(path, row), values))  # noqa: B905 (values grow while rows are read)
+
+
+def read_values(path: str | PathLike[str], contig: str, start: int, end: int) -> np.ndarray:
+    """Read the values of a region from a bedGraph or bigWig file (.bw, .bigwig); a bedGraph file is read as a stream.
+
+    Args:
+        path: the file.
+        contig: name of the contig.
+        start: first position, 0-based.
+        end: position after the last one.
+
+    Returns:
+        float64 (end - start,), NaN where the file has no value.
+
+    Raises:
+        InputError: as `read_bed`; or if the file has no value on the contig.
+    """
+    if Path(path).suffix.lower() in (".bw", ".bigwig"):
+        return _bigwig_values(path, contig, start, end)
+    values, contigs = np.full(end - start, np.nan), set()
+
+    def row(fields: list[str], where: str, line: int) -> Region:
+        region, value = _bed_row(fields[:3], where, line), _value_of(fields, where)
+        contigs.add(region.contig)
+        if region.contig == contig and region.start < end and region.end > start:
+            values[max(0, region.start - start) : max(0, region.end - start)] = value
+        return region
+
+    for _ in _rows(path, row):
+        pass
+    _check_contig(path, contig, contigs)
+    return values
+
+
+def _bigwig_values(path: str | PathLike[str], contig: str, start: int, end: int) -> np.ndarray:
+    """Read the values of a region from a bigWig file; see `read_values`."""
+    try:
+        import pyBigWig
+    except ImportError as error:
+        raise InputError(f"{path}: bigWig files need pyBigWig; run: pip install 'hf_genomics[explain]'") from error
+    damaged = InputError(f"{path}: not a bigWig file, or a damaged one; write it again")
+    with input_errors(path), open_binary(path) as content:  # pyBigWig would write about it to standard error
+        if bytes(content.peek(4)[:4]) not in _BIGWIG:
+            raise damaged
+    values = np.full(end - start, np.nan)
+    try:
+        with pyBigWig.open(str(path)) as file:
+            _check_contig(path, contig, file.chroms())
+            last = min(end, file.chroms(contig))
+            if last > start:
+                values[: last - start] = file.values(contig, start, last)
+    except RuntimeError as error:
+        raise damaged from error
+    return values
+
+
+def _check_contig(path: str | PathLike[str], contig: str, contigs: Collection[str]) -> None:
+    """Raise InputError if a file has nothing on a contig."""
+    if contig not in contigs:
+        hint = did_you_mean(contig, contigs)
+        raise InputError(f"{path}: nothing on contig {shorten(contig)}{hint}; check the region and the file")
 
 
 def read_sizes(path: str | PathLike[str]) -> dict[str, int]:
@@ -353,6 +413,14 @@ def _bed_row(fields: list[str], where: str, line: int) -> Region:
     if not fields[0].strip():
         raise InputError(f"{where}: column 1, the contig, is empty; write its name")
     return Region(fields[0], start, end, strand, fields[3] if len(fields) > 3 else "", line)
+
+
+def _value_of(fields: list[str], where: str) -> float:
+    """Read the value of a line of a bedGraph file."""
+    try:
+        return float(fields[3])
+    except (IndexError, ValueError):
+        raise InputError(f"{where}: column 4 must be a number, as bedGraph has it; fix the line") from None
 
 
 def _gff_row(fields: list[str], where: str, line: int) -> Region:

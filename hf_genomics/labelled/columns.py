@@ -26,6 +26,8 @@ class Columns:
         tracks: columns with one number per sequence; a cell is empty if its number is missing.
         nt_tracks: columns of signals, with one number per nucleotide: numbers separated by blanks or commas, or a text
             with one digit for each; "." for a missing number, an empty cell if all are missing.
+        group: column with the group of each row, such as its chromosome, species or patient; the rows of a group stay
+            in one split if `finetune` splits the table.
 
     Raises:
         InputError: if `labels` and `nt_labels` are both set, or a list names a column twice.
@@ -39,6 +41,7 @@ class Columns:
     pair: str | None = None
     tracks: list[str] | None = None
     nt_tracks: list[str] | None = None
+    group: str | None = None
 
     def __post_init__(self) -> None:
         """Check that the columns do not contradict each other."""

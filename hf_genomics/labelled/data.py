@@ -45,12 +45,18 @@ class LabelledData:
         store: folder made by ``hf-genomics prepare`` with a metadata table that has a label and a split column.
         windows: how the genomes of a store are cut into windows.
         seed: seed for the random choice of genomes and windows.
+        split: shares of training, validation and test rows, such as 0.8 0.1 0.1, into which `train` is split, in place
+            of `valid` and `test`. Rows of one group (`columns.group`), equal sequences and near-duplicates, on either
+            strand, stay together; every class is split by these shares as nearly as possible.
+        min_identity: smallest estimated identity of the near-duplicates that `split` keeps together, as in `check`; 1
+            for equal sequences only.
+        drop_leaks: omit training rows whose sequence, on either strand, is in the validation or test rows.
         strict: refuse a sequence from which nothing can be learnt or predicted, because it has no k-mer of A, C, G and
             T only. If false, `finetune` omits it and `evaluate` leaves its cells empty, with a warning.
 
     Raises:
-        InputError: if tables and a store are both set, or neither is; or if an option is set that only the other of the
-            two uses.
+        InputError: if tables and a store are both set, or neither is; if an option is set that only the other of the
+            two uses; or if the shares of a split are invalid, or set beside tables of the splits.
     """
 
     train: Source | None = None
@@ -63,6 +69,9 @@ class LabelledData:
     windows: LabelledWindows = field(default_factory=LabelledWindows)
     seed: int = 0
     strict: bool = False
+    split: list[float] | None = None
+    min_identity: float = 0.85
+    drop_leaks: bool = False
 
     def __post_init__(self) -> None:
         """Check that the sequences come either from tables or from a store, and that all options belong to it."""
@@ -77,6 +86,27 @@ class LabelledData:
             raise InputError(
                 f"data.columns: {self.columns.beside()} are columns of tables, but data.store is set; omit one of them"
             )
+        if self.split is not None:
+            self._check_split(self.split)
+        elif self.columns.group is not None:
+            raise InputError(
+                "data.columns.group keeps rows together in data.split, which is not set; omit it or set both"
+            )
+
+    def _check_split(self, shares: list[float]) -> None:
+        """Check the shares of a split, and that nothing else states the splits."""
+        if self.train is None or self.valid is not None or self.test is not None:
+            raise InputError("data.split divides the one table data.train; set it, and omit data.valid and data.test")
+        if len(shares) != 3 or not all(0 <= share <= 1 for share in shares) or abs(sum(shares) - 1) > 1e-6:
+            raise InputError(
+                f"data.split: give three shares (train, valid, test) that sum to 1, such as 0.8 0.1 0.1, not {shares}"
+            )
+        if not shares[0] or shares[0] == 1:
+            raise InputError(
+                f"data.split: {shares} leaves no row to train on, or none to score; set for instance 0.8 0.1 0.1"
+            )
+        if not 0 < self.min_identity <= 1:
+            raise InputError(f"data.min_identity must be above 0 and at most 1, not {self.min_identity}")
 
     def paths(self) -> dict[str, str]:
         """Return the files and folders that are read, by their keys."""
@@ -87,7 +117,8 @@ class LabelledData:
         """Read one split; return None if the user set no file for it, or the store has no validation split.
 
         Args:
-            split: "train", "valid" or "test".
+            split: "train", "valid" or "test". If ``self.split`` is set, "train" is the whole table, see
+                `split_table`, and there are no others.
             k: shortest sequence that the model can read, in nt.
             task: task of the training sequences or of the model; classes, labels and tracks of the split must be the
                 same. None for the training sequences themselves.

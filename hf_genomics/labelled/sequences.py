@@ -40,6 +40,7 @@ class LabelledSequences:
         nt_track_names: names of ``nt_tracks``, (signals,).
         label_column: name of the column of one label per sequence or nucleotide, for messages; None if labels are in
             headers.
+        groups: the group of each row, (rows,); rows of one group stay together if the table is split.
     """
 
     source: str
@@ -55,6 +56,7 @@ class LabelledSequences:
     nt_tracks: list[np.ndarray] | None = None
     nt_track_names: list[str] | None = None
     label_column: str | None = None
+    groups: list[str] | None = None
 
     @classmethod
     def from_dataset(
@@ -125,7 +127,7 @@ class LabelledSequences:
             rows: indices of the rows.
         """
         columns: dict[str, Any] = {}
-        for name in ("ids", "sequences", "nt_labels", "pairs", "nt_tracks"):
+        for name in ("ids", "sequences", "nt_labels", "pairs", "nt_tracks", "groups"):
             column = getattr(self, name)
             columns[name] = None if column is None else [column[row] for row in rows]
         for name in ("labels", "tracks"):

@@ -60,8 +60,10 @@ class _Rules(NamedTuple):
 
     def other_columns(self) -> list[str]:
         """List the columns to read in addition to the sequence, the id and the label per sequence."""
+        if self.require_labels:
+            return [*self.columns.beside(), *([self.columns.group] if self.columns.group else [])]
         labels = [*(self.columns.labels or []), self.columns.nt_labels]
-        return [column for column in self.columns.beside() if self.require_labels or column not in labels]
+        return [column for column in self.columns.beside() if column not in labels]
 
 
 def read_labelled(
@@ -295,6 +297,8 @@ def _from_frame(frame: pd.DataFrame, source: str, rules: _Rules, first: int = 1)
         labels_of_rows = nt_labels(texts[columns.nt_labels], table, columns.nt_labels, rules.names)
         found["nt_labels"], found["label_names"] = labels_of_rows
         found["label_column"] = columns.nt_labels
+    if columns.group and rules.require_labels:
+        found["groups"] = _groups(texts[columns.group], rows, columns.group)
     if columns.pair:
         found["pairs"] = _pairs(texts[columns.pair], rows, rules)
     if columns.tracks:
@@ -353,6 +357,14 @@ def _ids(frame: pd.DataFrame, column: str | None, rows: list[str], first: int, *
             raise InputError(f"{row}: row {seen[name]} has the same id {shorten(name)}; make the ids unique")
         seen[name] = number
     return ids
+
+
+def _groups(texts: list[str], rows: list[str], column: str) -> list[str]:
+    """Return the group of each row; raise InputError for an empty cell."""
+    for text, row in zip(texts, rows, strict=True):
+        if not text:
+            raise InputError(f"{row}: no group in column {column!r}; fill it in")
+    return texts
 
 
 def _sequences(texts: list[str], rows: list[str], rules: _Rules) -> list[np.ndarray]:

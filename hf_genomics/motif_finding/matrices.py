@@ -68,7 +68,7 @@ def background_of(sequences: ScoredSequences) -> np.ndarray:
 
 
 def log_odds(matrix: np.ndarray, background: np.ndarray, sites: float) -> np.ndarray:
-    """Compute log-odds in bits, with one pseudo-site of background letters.
+    """Compute log-odds in bits, with the square root of the number of sites as pseudo-sites of background letters.
 
     Args:
         matrix: (width, 4).
@@ -77,8 +77,11 @@ def log_odds(matrix: np.ndarray, background: np.ndarray, sites: float) -> np.nda
 
     Returns:
         float64 (width, 4).
+
+    Source: Lawrence et al. 1993. With one pseudo-site, a single mismatch would rule out a site.
     """
-    smoothed = (matrix * sites + background) / (sites + 1)
+    pseudo = np.sqrt(sites)
+    smoothed = (matrix * sites + background * pseudo) / (sites + pseudo)
     return np.log2(smoothed / background)
 
 

@@ -41,7 +41,6 @@ _DONE = "motifs.json"  # only a finished run leaves it
 _PERCENTILE = 99  # of the scores of negatives: high scores are above it
 _LEAST_SEQUENCES = 20
 _LEAST_SHARING = 2  # sequences of a candidate
-_MOST_STEPS = 64
 
 
 @dataclass(frozen=True)
@@ -52,7 +51,8 @@ class MotifOptions:
         columns: names of the columns of a table, as in `predict`.
         rna: read U as T.
         batch_size: number of windows that are encoded at once.
-        steps: number of gradients of the methods "ig" and "nt_ig".
+        steps: number of gradients of the methods "ig" and "nt_ig"; fewer than in `explain`, because which nucleotides
+            have the highest scores depends little on it.
         alpha: false discovery rate: words with a lower q are significant.
         most: number of motifs at which the search stops.
         attention: compare the attention between sites with that in shuffled sequences.
@@ -131,7 +131,7 @@ def motifs(
     known = None if compare is None else _read_known(compare)
     network, tokenizer = load_explained(model)
     number = _target(network, target, model)
-    settings = Settings(method, number, "mean", options.steps, max(options.steps, _MOST_STEPS), options.batch_size)
+    settings = Settings(method, number, "mean", options.steps, options.steps, options.batch_size)
     columns = columns_without_labels(network, model, options.columns)
     inputs = {name: input_digest(source) for name, source in (("positives", input), ("negatives", negatives)) if source}
     windows = list(_windows(input, network, tokenizer, columns, options.rna))

@@ -22,6 +22,7 @@ from .sequences import ScoredSequences
 from .words import Word, enrichment
 
 _ROUNDS = 8  # of refinement
+_MOST_SEEDS = 50  # words that are refined
 _GROWTH = 3  # nt that a matrix may grow on either side in each round
 _WIDEST, _NARROWEST = 24, 6  # nt
 _LEAST_INFORMATION = 0.25  # bits of an outer position
@@ -164,9 +165,11 @@ def make_motifs(
         most: number of motifs at which to stop.
     """
     found: list[Motif] = []
+    tried = 0
     for word in words:
         seed = matrix_of_word(word.word)
-        if (earlier := _same(seed, found)) is None and len(found) < most:
+        if (earlier := _same(seed, found)) is None and len(found) < most and tried < _MOST_SEEDS:
+            tried += 1
             motif = refine(seed, positives, negatives, threshold)
             if motif is None:
                 continue

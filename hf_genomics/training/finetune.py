@@ -24,7 +24,9 @@ from transformers import (
 )
 
 from ..batches.sequences import DataCollatorForSequences
+from ..checks.leaks import drop_leaks, find_leaks, warn_of_leaks
 from ..checks.meaning import describe_labels, label_warnings, rarer_class, task_facts
+from ..checks.splits import log_split, split_table
 from ..configuration_kmer_bert import HierarchicalKmerBertConfig, KmerBertConfig
 from ..errors import InputError
 from ..evaluation.baseline import Baseline, baseline_predictions, check_baselines
@@ -39,7 +41,6 @@ from ..evaluation.evaluate import (
     score_predictions,
 )
 from ..evaluation.explained_scores import undefined_by_classes, undefined_by_columns
-from ..evaluation.leaks import find_leaks, warn_of_leaks
 from ..evaluation.metrics import SCORES, compute_metrics_for
 from ..evaluation.pictures import plot_loss
 from ..inference.adapters import base_of
@@ -105,7 +106,8 @@ class FinetuningPlan:
         baseline_k: k-mer size of the baseline, in nt; 0 for no baseline.
         resume: continue from the newest checkpoint; "auto" begins, continues, or accepts a finished run.
         overwrite: replace a finished run.
-        leaks: counts of sequences in two splits and of contradictory labels, as `find_leaks` returns them.
+        data_facts: what metrics.json holds about the data: sequences in two splits and contradictory labels (see
+            `find_leaks`), how a table was split, and how many training rows were omitted.
         baselines: the baselines that are scored beside the constant guess.
     """
 
@@ -122,7 +124,7 @@ class FinetuningPlan:
     baseline_k: int
     resume: Resume
     overwrite: bool
-    leaks: dict[str, Any] = field(default_factory=dict)
+    data_facts: dict[str, Any] = field(default_factory=dict)
     baselines: Sequence[Baseline] = ("kmer",)
 
 
@@ -163,7 +165,8 @@ def finetune(
 
     Returns:
         The metrics that are written to metrics.json: the numbers of the training run, "task" (how the labels were
-        understood), "leaks" and "contradictory_labels" (see `find_leaks`), "test" (the scores of the model) and
+        understood), "leaks" and "contradictory_labels" (see `find_leaks`), "split" (see `split_table`) and
+        "dropped_leaks" (number of training rows) if ``data`` asks for them, "test" (the scores of the model) and
         "baselines". A score without a value is NaN (null in the file), and "undefined" says why.
 
     Raises:
@@ -206,9 +209,9 @@ def plan_finetuning(
     check_arguments(trainer)
     _check_start(pretrained, baseline_k)
     tokenizer = load_tokenizer(pretrained)
-    splits = _load_splits(data, tokenizer, head)
+    splits, data_facts = _load_splits(data, tokenizer, head, trainer)
     _check_splits(splits, trainer, positive, head)
-    leaks = _find_leaks(splits, trainer)
+    data_facts |= _find_leaks(splits, trainer)
     check_head(head, splits.training.task, tokenizer.k)
     positive = positive_class(positive or rarer_class(splits.training), splits.training.task)
     pretrained_config = load_config(pretrained)
@@ -240,7 +243,7 @@ def plan_finetuning(
         baseline_k=baseline_k,
         resume=resume,
         overwrite=overwrite,
-        leaks=leaks,
+        data_facts=data_facts,
     )
 
 
@@ -275,7 +278,7 @@ def run_finetuning(plan: FinetuningPlan) -> dict[str, Any]:
         if start.finished:
             return finished_metrics(plan.folder)
         metrics: dict[str, Any] = train(run, start, overwrite=plan.overwrite)
-        metrics |= {"train_sequences": len(training), "task": _task_facts(plan), **plan.leaks}
+        metrics |= {"train_sequences": len(training), "task": _task_facts(plan), **plan.data_facts}
         if run.is_world_process_zero():
             metrics |= _choose_decisions(run, plan)
             if plan.splits.test is not None:
@@ -336,24 +339,52 @@ def build_classifier(
     return network
 
 
-def _load_splits(data: LabelledData, tokenizer: KmerTokenizer, head: Head) -> Splits:
+def _load_splits(
+    data: LabelledData, tokenizer: KmerTokenizer, head: Head, trainer: TrainingArguments
+) -> tuple[Splits, dict[str, Any]]:
     """Read training, validation and test sequences, and check that every split has every class.
 
     Args:
         data: labelled sequences.
         tokenizer: tokenizer of the model; sequences without a known k-mer are omitted.
         head: options of the head, which may cut sequences into parts.
+        trainer: options of the Trainer; the first process logs how a table was split.
+
+    Returns:
+        The splits, and what metrics.json holds about a table that was split and about omitted training rows.
     """
-    shortest = tokenizer.k * head.num_parts
-    training = data.require("train", shortest, why="fine-tuning needs labelled training sequences")
-    check_split(training)
-    splits = Splits(training, *(data.load(split, shortest, training.task) for split in ("valid", "test")))
+    is_first = trainer.process_index == 0
+    splits, facts = _read_splits(data, tokenizer.k * head.num_parts, log=is_first)
     known = [examples and with_known_kmers(examples, tokenizer, strict=data.strict) for examples in splits]
-    splits = Splits(known[0] or training, *known[1:])
+    splits = Splits(known[0] or splits.training, *known[1:])
+    if data.drop_leaks:
+        training, dropped = drop_leaks(splits.training, filter(None, splits[1:]))
+        splits, facts["dropped_leaks"] = splits._replace(training=training), dropped
+        if is_first:
+            logger.info("%s: %s training rows omitted, which are in other splits too", training.source, f"{dropped:,}")
     check_split(splits.training)
     for examples in filter(None, splits[1:]):
         check_split(examples, splits.training)
-    return splits
+    return splits, facts
+
+
+def _read_splits(data: LabelledData, shortest: int, *, log: bool) -> tuple[Splits, dict[str, Any]]:
+    """Read the splits, or one table that is then split.
+
+    Args:
+        data: labelled sequences.
+        shortest: shortest sequence that the model reads, in nt.
+        log: whether to log how a table was split.
+    """
+    training = data.require("train", shortest, why="fine-tuning needs labelled training sequences")
+    check_split(training)
+    if data.split is None:
+        return Splits(training, *(data.load(split, shortest, training.task) for split in ("valid", "test"))), {}
+    split = split_table(training, data)
+    if log:
+        log_split(split, training.source)
+    parts = split.parts
+    return Splits(parts["train"], parts.get("valid"), parts.get("test")), {"split": split.facts}
 
 
 def _check_splits(splits: Splits, trainer: TrainingArguments, positive: str | None, head: Head) -> None:

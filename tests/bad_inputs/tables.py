@@ -326,3 +326,35 @@ CASES |= {
         ),
     ),
 }
+
+
+# One table that is split.
+
+_SPLIT = f"{FINETUNE} --data.split"
+
+CASES |= {
+    "shares that do not sum to 1": Case(f"{_SPLIT} 0.8 0.1 0.2", ("data.split", "0.8"), labels("a", "b", times=9)),
+    "two shares": Case(f"{_SPLIT} 0.8 0.2", ("data.split", "three shares"), labels("a", "b", times=9)),
+    "a split beside a test table": Case(
+        f"{_SPLIT} 0.8 0.1 0.1 --data.test TABLE", ("data.split", "data.test"), labels("a", "b", times=9)
+    ),
+    "a group without a split": Case(
+        f"{FINETUNE} --data.columns.group g", ("data.columns.group", "data.split"), labels("a", "b", times=9)
+    ),
+    "an empty group": Case(
+        f"{_SPLIT} 0.8 0.1 0.1 --data.columns.group g",
+        ("t.csv: data row 2", "'g'"),
+        columns(label=["a", "b"], g=["x", ""]),
+    ),
+    "one group to split": Case(
+        f"{_SPLIT} 0.8 0.1 0.1 --data.columns.group g",
+        ("t.csv", "data.split", "data.columns.group"),
+        columns(label=["a", "b"] * 5, g=["x"] * 10),
+    ),
+    "a class of two rows for three splits": Case(
+        f"{_SPLIT} 0.8 0.1 0.1", ("t.csv (", "no row of class 'b'"), labels(*"aaaaaaaaaabb")
+    ),
+    "all training rows in the test table": Case(
+        f"{FINETUNE} --data.test t.csv --data.drop_leaks true", ("t.csv", "data.drop_leaks"), labels("a", "b", times=9)
+    ),
+}

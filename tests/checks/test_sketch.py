@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hf_genomics.checks import sketch as module
-from hf_genomics.checks.sketch import K, Sketch, near_duplicates, sampled_kmers
+from hf_genomics.checks.sketch import K, Sketch, near_duplicate_pairs, near_duplicates, sampled_kmers
 from hf_genomics.sequence import as_letters, reverse_complement
 
 ALL = 32896  # canonical 8-mers: (4^8 + 4^4) / 2
@@ -192,3 +192,12 @@ def test_near_duplicates_are_those_of_all_pairs(seed: int, count: int, min_share
         texts, splits.tolist(), min_shared, min_identity
     )
     assert Counter(splits[pair.other] < splits[pair.record] for pair in found)[False] == 0
+
+
+def test_pairs_of_near_duplicates_are_those_that_splits_of_one_record_show() -> None:
+    records = [dna(300), dna(300)[100:200], dna(300, 1), np.concatenate([dna(100, 2), dna(300, 1)[:150]]), dna(9)]
+    sketch = sketch_of(records)
+    found = near_duplicate_pairs(sketch, len(records))
+    assert [pair for pair in zip(*(column.tolist() for column in found), strict=True)] == [(0, 1), (2, 3)]
+    assert [pair[:2] for pair in near_duplicates(sketch, np.arange(5))] == [(1, 0), (3, 2)]
+    assert [len(column) for column in near_duplicate_pairs(Sketch(), 0)] == [0, 0]

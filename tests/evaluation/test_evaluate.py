@@ -98,7 +98,7 @@ def test_pictures_are_drawn_for_classes_only(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
     classes = predictions(some_scores(2), ["no", "yes"], labels=np.array([0, 1, 1, 0]))
     plot_predictions(classes, tmp_path, "no", {"guess": (np.full((4, 2), 0.5), np.array([0, 1, 1, 0]))})
-    assert {path.name for path in tmp_path.iterdir()} == {"roc_pr.png", "confusion.png"}
+    assert {path.name for path in tmp_path.iterdir()} == {"roc_pr.png", "confusion.png", "reliability.png"}
 
 
 # the positive class
@@ -160,7 +160,7 @@ def table(path: Path, labels: str) -> LabelledData:
 def test_evaluate_writes_what_it_returns(model: Path, tmp_path: Path) -> None:
     found = evaluate(str(model), table(tmp_path / "t.csv", "abba"), str(tmp_path / "out"))
     assert json.loads((tmp_path / "out" / "metrics.json").read_text()) == found
-    names = {"metrics.json", "predictions.tsv", "roc_pr.png", "confusion.png"}
+    names = {"metrics.json", "predictions.tsv", "roc_pr.png", "confusion.png", "reliability.png"}
     assert {path.name for path in (tmp_path / "out").iterdir()} == names
 
 

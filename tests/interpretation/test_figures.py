@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from hf_genomics.interpretation.figures import (
     Track,
+    Variant,
     draw_bars,
     draw_entropy,
     draw_genes,
     draw_heat_map,
     draw_line,
     draw_logo,
+    draw_variants,
     logo_figure,
     new_figure,
     region_figure,
@@ -49,11 +53,35 @@ def test_genes_that_overlap_have_rows_of_their_own(ax):
     draw_genes(new_figure(2, 1).subplots(), [], 0, 10)
 
 
+@given(st.lists(st.sampled_from([0.0, -3.0, 2.0, float("nan")]), min_size=1, max_size=40), st.integers(1, 12))
+@settings(deadline=None)
+def test_a_thinned_track_keeps_what_is_furthest_from_0(values, most):
+    track = Track("score", 7, np.array(values))
+    found = track.thinned(most)
+    assert len(found.values) <= max(most, len(values) if most >= len(values) else most)
+    for position, value in zip(found.positions, found.values, strict=True):
+        begin = int(position - (found.step - 1) / 2) - 7
+        stretch = [one for one in values[begin : begin + found.step] if one == one]
+        assert value != value if not stretch else abs(value) == max(map(abs, stretch)) and value in stretch
+
+
+def test_variants_are_pins_with_names_if_they_are_few(ax):
+    variants = [Variant(5, "A>G", -1.5), Variant(9, "C>T", float("nan")), Variant(11, "G>C", 0.5)]
+    draw_variants(ax, variants, "llr")
+    assert {text.get_text() for text in ax.texts} == {"A>G", "C>T", "G>C"} and ax.get_ylabel() == "llr"
+    assert [len(points.get_offsets()) for points in ax.collections[1:]] == [2, 1]
+    other = new_figure(2, 1).subplots()
+    draw_variants(other, [])
+    assert [text.get_text() for text in other.texts] == ["no variant here"]
+
+
 @pytest.mark.parametrize("genes", [None, GENES])
 def test_a_region_shows_genes_tracks_and_scores_below_one_another(tmp_path, genes):
     tracks = [Track("phage", 10, np.linspace(0, 1, 90))]
     figure = region_figure("c", 10, 100, tracks, Track("score", 10, np.sin(np.arange(90))), genes)
     assert len(figure.axes) == 2 + (genes is not None)
+    more = region_figure("c", 10, 100, tracks, None, genes, [Variant(20, "A>G", 1.0)], "llr")
+    assert len(more.axes) == 2 + (genes is not None) and more.axes[-1].get_ylabel() == "llr"
     save_figure(figure, tmp_path / "x.y")
     assert (tmp_path / "x.y.png").read_bytes()[:4] == b"\x89PNG" and "<svg" in (tmp_path / "x.y.svg").read_text()
 

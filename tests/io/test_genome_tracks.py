@@ -22,6 +22,9 @@ from hf_genomics.io.genome_tracks import (
     read_genes,
     read_gff,
     read_sizes,
+    read_values,
+    runs_of,
+    write_bed,
     write_bedgraph,
     write_bigwig,
 )
@@ -71,6 +74,55 @@ def test_contigs_are_not_merged():
 
 
 VALUES = st.lists(st.sampled_from([0.0, 1.5, -2.25, 1e-7, 3e8]), min_size=1, max_size=30)
+GAPS = st.lists(st.sampled_from([0.0, 1.5, -2.25, float("nan")]), min_size=1, max_size=30)
+
+
+@given(GAPS)
+@settings(deadline=None)
+def test_runs_cover_all_known_values_and_nothing_else(values):
+    starts, ends, found = runs_of(np.array(values))
+    back = np.full(len(values), np.nan)
+    for start, end, value in zip(starts, ends, found, strict=True):
+        assert start < end and np.isnan(back[start:end]).all()
+        back[start:end] = value
+    np.testing.assert_array_equal(back, values)
+
+
+def test_an_overlap_of_a_known_and_an_unknown_value_is_the_known_one():
+    nan = float("nan")
+    [found] = merge_stretches([Stretch("c", 0, np.array([1.0, 2.0, nan])), Stretch("c", 1, np.array([nan, nan, 4.0]))])
+    np.testing.assert_array_equal(found.values, [1.0, 2.0, nan, 4.0])
+
+
+@given(GAPS, st.integers(0, 40), st.integers(0, 40), st.integers(1, 20))
+@settings(deadline=None, max_examples=25)
+def test_values_of_a_region_are_those_that_were_written(tmp_path_factory, values, offset, start, length):
+    folder = tmp_path_factory.mktemp("values")
+    stretches = [Stretch("a", 0, np.ones(2)), Stretch("c", offset, np.array(values))]
+    with open(folder / "x.bedgraph", "w") as file:
+        write_bedgraph(file, stretches)
+    write_bigwig(folder / "x.bw", stretches, {"a": 2, "c": offset + len(values)})
+    expected = np.full(200, np.nan)
+    expected[offset : offset + len(values)] = values
+    for name in ("x.bedgraph", "x.bw"):
+        if name == "x.bw" or not np.isnan(values).all():
+            found = read_values(folder / name, "c", start, start + length)
+            np.testing.assert_array_equal(found, expected[start : start + length])
+        with pytest.raises(InputError, match="nothing on contig 'b'"):
+            read_values(folder / name, "b", 0, 3)
+
+
+def test_a_file_that_is_no_bigwig_is_refused(tmp_path):
+    (tmp_path / "x.bw").write_text("chr1\t0\t1\t2\n")
+    for name, named in (("x.bw", "not a bigWig"), ("gone.bw", "no such file")):
+        with pytest.raises(InputError, match=named):
+            read_values(tmp_path / name, "chr1", 0, 1)
+
+
+def test_bed_lines_have_nine_columns():
+    file = io.StringIO()
+    write_bed(file, [(Region("chr 1", 3, 9, "-", "a b"), 0.1236)], {"a b": "#0072B2"})
+    assert file.getvalue() == "chr_1\t3\t9\ta b\t124\t-\t3\t9\t0,114,178\n"
 
 
 @given(VALUES, st.integers(0, 1000))

@@ -51,6 +51,15 @@ def test_a_store_is_cut_as_its_windows_say(store):
         data.load("train", 60)
 
 
+def test_the_groups_of_a_table_are_read_with_its_labels(tmp_path):
+    (tmp_path / "t.csv").write_text("sequence,label,chrom\nACGTACGT,a,1\nTTGACCAT,b,X\n")
+    data = LabelledData(train=str(tmp_path / "t.csv"), split=[0.5, 0, 0.5], columns=Columns(group="chrom"))
+    assert data.require("train", 3, why="").groups == ["1", "X"] and data.load("test", 3) is None
+    (tmp_path / "t.csv").write_text("sequence,label,chrom\nACGTACGT,a,1\nTTGACCAT,b,\n")
+    with pytest.raises(InputError, match=r"data row 2: no group in column 'chrom'"):
+        data.load("train", 3)
+
+
 @pytest.mark.parametrize(
     ("make", "part"),
     [
@@ -58,6 +67,13 @@ def test_a_store_is_cut_as_its_windows_say(store):
         (lambda: LabelledData(train="a.csv", store="b"), "data.store"),
         (lambda: LabelledData(train="a.csv", windows=LabelledWindows(length=10)), "data.windows.length"),
         (lambda: LabelledData(store="b", columns=Columns(pair="p")), "['p']"),
+        (lambda: LabelledData(train="a.csv", test="b.csv", split=[0.8, 0.1, 0.1]), "data.split"),
+        (lambda: LabelledData(store="b", split=[0.8, 0.1, 0.1]), "data.train"),
+        (lambda: LabelledData(train="a.csv", split=[0.8, 0.1]), "three shares"),
+        (lambda: LabelledData(train="a.csv", split=[0.8, 0.1, 0.2]), "sum to 1"),
+        (lambda: LabelledData(train="a.csv", split=[1, 0, 0]), "none to score"),
+        (lambda: LabelledData(train="a.csv", split=[0.8, 0.1, 0.1], min_identity=0), "data.min_identity"),
+        (lambda: LabelledData(train="a.csv", columns=Columns(group="g")), "data.columns.group"),
         (lambda: LabelledWindows(per_genome=0), "data.windows.per_genome must be at least 1, not 0"),
         (lambda: LabelledWindows(label_fraction=1.5), "data.windows.label_fraction"),
     ],

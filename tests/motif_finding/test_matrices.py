@@ -35,7 +35,7 @@ def score(text: str, odds: np.ndarray) -> float:
 
 
 @given(TEXTS, st.integers(1, 4), st.integers(0, 99))
-@settings(deadline=None)
+@settings(deadline=None, max_examples=30)
 def test_every_position_gets_the_score_of_its_better_strand(texts, width, seed):
     odds = np.random.default_rng(seed).normal(size=(width, 4))
     some = of(*texts)
@@ -82,6 +82,7 @@ def test_information_is_2_bits_for_certain_letters_and_0_for_equal_shares():
 
 
 @given(st.integers(0, 99), st.integers(-3, 3), st.booleans())
+@settings(deadline=None, max_examples=30)
 def test_a_shifted_or_reversed_matrix_is_found_again(seed, shift, is_reverse):
     matrix = np.random.default_rng(seed).dirichlet([0.2] * 4, 12)
     part = matrix[max(0, shift) : 12 + min(0, shift)]

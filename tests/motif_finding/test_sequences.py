@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hf_genomics.inference.windows import Window
@@ -14,6 +14,7 @@ from hf_genomics.sequence import as_letters, letter_digits
 TEXTS = st.lists(st.text("ACGTN", min_size=1, max_size=12), min_size=1, max_size=6)
 
 
+@settings(deadline=None, max_examples=30)
 @given(TEXTS, st.randoms(use_true_random=False))
 def test_sequences_are_found_again_in_the_array(texts, random):
     letters = [as_letters(text) for text in texts]

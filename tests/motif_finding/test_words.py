@@ -29,7 +29,7 @@ def canonical(word: str) -> str:
 
 
 @given(TEXTS, st.integers(2, 4), st.integers(0, 99))
-@settings(deadline=None)
+@settings(deadline=None, max_examples=30)
 def test_words_are_counted_once_per_sequence_on_either_strand_inside_high_scores(texts, width, seed):
     scores = [np.random.default_rng([seed, row]).random(len(text)) for row, text in enumerate(texts)]
     some = ScoredSequences.of(texts, [as_letters(text) for text in texts], scores)

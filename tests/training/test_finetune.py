@@ -27,6 +27,7 @@ from hf_genomics.labelled.columns import Columns
 from hf_genomics.labelled.data import LabelledData
 from hf_genomics.labelled.windows import LabelledWindows
 from hf_genomics.reports.card_file import check_card
+from hf_genomics.sequence import reverse_complement
 from hf_genomics.training.finetune import finetune, plan_finetuning, run_finetuning
 from hf_genomics.training.head import Head
 
@@ -236,7 +237,7 @@ def test_another_process_gives_the_same_scores_by_the_auto_classes_alone(tuned, 
 def test_labels_with_decimals_make_a_regression(home, tmp_path):
     data = tables(home, "train", "test", columns=Columns(label="gc"))
     metrics = finetune(pretrained(home), data, arguments(tmp_path / "out", max_steps=40, learning_rate=3e-3))
-    assert set(metrics["test"]) == {"mse", "mae", "r2", "pearson", "spearman"}
+    assert set(numbers(metrics["test"])) == {"mse", "mae", "r2", "pearson", "spearman"}
     assert set(metrics["baselines"]) == {"mean", "4-mer ridge regression"}
     assert metrics["test"]["pearson"] > 0.8
     found = pd.read_csv(tmp_path / "out" / "predictions.tsv", sep="\t")
@@ -495,3 +496,34 @@ def test_old_keys_reach_the_head_with_a_warning(home, tmp_path, monkeypatch):
         "head.dropout",
         "head.num_parts",
     ]
+
+
+def test_one_table_is_split_alike_for_training_and_for_scores(home, tuned, tmp_path, caplog):
+    data = tables(home, "train", columns=Columns(id="name"), split=[0.7, 0.1, 0.2])
+    with caplog.at_level(logging.INFO, "hf_genomics"):
+        plan = plan_finetuning(pretrained(home), data, arguments(tmp_path / "split"))
+    facts = plan.data_facts
+    assert facts["split"]["rows"] == {"train": 112, "valid": 16, "test": 32}
+    assert facts["leaks"] == {"train/valid": 0, "train/test": 0, "valid/test": 0}
+    assert "test gets 32 rows, 20.0 % (at 16, gc 16)" in caplog.text
+    scores = evaluate(str(tuned[0]), data, str(tmp_path / "scores"))
+    assert {name: scores[name] for name in ("split", "leaks")} == {name: facts[name] for name in ("split", "leaks")}
+    scored = pd.read_csv(tmp_path / "scores" / "predictions.tsv", sep="\t")["id"]
+    assert scored.tolist() == plan.splits.test.ids
+    with pytest.raises(InputError, match=r"data\.split gives no rows to valid"):
+        evaluate(str(tuned[0]), tables(home, "train", split=[0.7, 0, 0.3]), str(tmp_path / "none"), "valid")
+
+
+def test_training_rows_of_other_splits_are_dropped_on_request(home, tuned, tmp_path, caplog):
+    rows = pd.read_csv(home / "train.csv").head(40)
+    rows.to_csv(tmp_path / "some.csv", index=False)
+    rows.head(6).assign(sequence=[reverse_complement(text) for text in rows.sequence[:6]]).to_csv(
+        tmp_path / "leaky.csv", index=False
+    )
+    data = LabelledData(train=str(tmp_path / "some.csv"), test=str(tmp_path / "leaky.csv"), drop_leaks=True)
+    with caplog.at_level(logging.INFO, "hf_genomics"):
+        plan = plan_finetuning(pretrained(home), data, arguments(tmp_path / "dropped"))
+    assert plan.data_facts["dropped_leaks"] == 6 and plan.data_facts["leaks"] == {"train/test": 0}
+    assert plan.splits.training.ids == [str(row) for row in range(7, 41)] and "6 training rows omitted" in caplog.text
+    metrics = evaluate(str(tuned[0]), data, str(tmp_path / "scores"))
+    assert metrics["dropped_leaks"] == 6 and metrics["leaks"] == {"train/test": 0}

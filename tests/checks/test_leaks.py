@@ -12,8 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from small_files import dna
 
-from hf_genomics.evaluation import leaks as leaks_module
-from hf_genomics.evaluation.leaks import find_leaks, row_hashes, sequence_hashes, warn_of_leaks
+from hf_genomics.checks import leaks as leaks_module
+from hf_genomics.checks.leaks import drop_leaks, find_leaks, row_hashes, sequence_hashes, warn_of_leaks
+from hf_genomics.errors import InputError
 from hf_genomics.labelled.sequences import LabelledSequences
 from hf_genomics.sequence import reverse_complement
 
@@ -108,3 +109,16 @@ def test_warnings_name_both_files_and_count(caplog: pytest.LogCaptureFixture) ->
     assert len(lines) == 2 and "2 of 2 test sequences are in train too (t.csv)" in lines[0]
     assert "2 of 2 test sequences occur again with another label" in lines[1]
     assert Counter(name for line in lines for name in line.split() if name in (one, other)) == {}
+
+
+@given(TEXTS, TEXTS)
+def test_dropped_rows_are_those_that_other_splits_have(texts: list[str], others: list[str]) -> None:
+    seen = {canonical(text) for text in others}
+    kept = [str(row) for row, text in enumerate(texts) if canonical(text) not in seen]
+    if not kept:
+        with pytest.raises(InputError, match=r"t\.csv: data\.drop_leaks leaves no training row"):
+            drop_leaks(examples(texts), [examples(others)])
+        return
+    training, dropped = drop_leaks(examples(texts), [examples(others[:3]), examples(others[3:])])
+    assert training.ids == kept and dropped == len(texts) - len(kept)
+    assert find_leaks({"train": training, "test": examples(others)})["leaks"] == {"train/test": 0}

@@ -8,13 +8,14 @@ ten million cases.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import combinations
 from typing import Any
 
 import numpy as np
 
 from ..batches.chance import mix
+from ..errors import InputError
 from ..labelled.sequences import LabelledSequences
 from ..sequence import COMPLEMENT
 
@@ -88,6 +89,30 @@ def find_leaks(splits: Mapping[str, LabelledSequences]) -> dict[str, Any]:
             name: int(contradictory_rows(examples, hashes[name]).sum()) for name, examples in labelled.items()
         },
     }
+
+
+def drop_leaks(training: LabelledSequences, others: Iterable[LabelledSequences]) -> tuple[LabelledSequences, int]:
+    """Omit the training rows whose sequence, on either strand, is in another split.
+
+    Args:
+        training: the training rows.
+        others: the rows of the other splits.
+
+    Returns:
+        The training rows that are left, and how many were omitted.
+
+    Raises:
+        InputError: if none is left.
+    """
+    seen = [np.zeros(0, np.uint64), *(row_hashes(examples) for examples in others)]
+    kept = np.flatnonzero(~np.isin(row_hashes(training), np.concatenate(seen)))
+    if not len(kept):
+        raise InputError(
+            f"{training.source}: data.drop_leaks leaves no training row, because all are in the other splits too; "
+            "give other files"
+        )
+    dropped = len(training) - len(kept)
+    return (training.take(kept.tolist()) if dropped else training), dropped
 
 
 def contradictory_rows(examples: LabelledSequences, hashes: np.ndarray) -> np.ndarray:

@@ -1,0 +1,1 @@
+"""Draw what other verbs have written: regions of a genome with genes, tracks, scores and variants."""
