@@ -312,7 +312,10 @@ CASES |= {
         warned=("6 of 6 test sequences are in train too", "table.csv"),
         leaves=(
             "out",
-            *(f"out/{name}" for name in ("metrics.json", "predictions.tsv", "roc_pr.png", "confusion.png")),
+            *(
+                f"out/{name}"
+                for name in ("metrics.json", "predictions.tsv", "roc_pr.png", "confusion.png", "reliability.png")
+            ),
         ),
     ),
     "contradictory labels": Case(
@@ -322,7 +325,10 @@ CASES |= {
         warned=("2 of 3 test sequences occur again with another label", "t.csv"),
         leaves=(
             "out",
-            *(f"out/{name}" for name in ("metrics.json", "predictions.tsv", "roc_pr.png", "confusion.png")),
+            *(
+                f"out/{name}"
+                for name in ("metrics.json", "predictions.tsv", "roc_pr.png", "confusion.png", "reliability.png")
+            ),
         ),
     ),
 }
