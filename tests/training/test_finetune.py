@@ -105,7 +105,7 @@ def test_a_run_leaves_model_numbers_predictions_and_pictures(tuned):
     assert left == {
         *("config.json", "model.safetensors", "tokenizer_config.json", "trainer_state.json"),
         *("metrics.json", "predictions.tsv", "loss.png", "roc_pr.png", "confusion.png", "run.json"),
-        "reliability.png",
+        *("reliability.png", "report.html"),
         *("settings.json", "README.md"),
     }
     check_card(folder)
@@ -142,7 +142,8 @@ def test_evaluate_says_of_the_saved_model_what_finetune_said(tuned, home, tmp_pa
     assert scores["positive"] == "gc" and scores["task"]["counts"] == {"test": metrics["task"]["counts"]["test"]}
     assert json.loads((tmp_path / "out" / "metrics.json").read_text()) == scores
     assert {path.name for path in (tmp_path / "out").iterdir()} == {
-        *("metrics.json", "predictions.tsv", "roc_pr.png", "confusion.png", "reliability.png")
+        *("metrics.json", "predictions.tsv", "roc_pr.png", "confusion.png", "reliability.png"),
+        "report.html",
     }
 
 
