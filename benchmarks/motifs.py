@@ -108,19 +108,21 @@ def planted(genome: np.ndarray, folder: Path, draws: int) -> None:
         print(folder.name, seed, f"correlation {best:.3f}, by counting {plain:.3f}", summary, flush=True)
         controls.append(shuffles)
         found_by_model, found_by_counting = found_by_model + (best >= 0.95), found_by_counting + (plain >= 0.95)
-    significant = [check_control(controls[seed], controls[seed - 1], seed) for seed in range(draws)]
+    lowest = [check_control(controls[seed], controls[seed - 1], seed) for seed in range(draws)]
     print(
         folder.name,
-        f"correlation >= 0.95: {found_by_model} of {draws}, by counting {found_by_counting}; controls "
-        f"with a significant word: {sum(map(bool, significant))} of {draws}",
+        f"correlation >= 0.95: {found_by_model} of {draws}, by counting {found_by_counting}; controls with a word at "
+        f"q < 0.01: {sum(q < 0.01 for q in lowest)}, at q < 0.05: {sum(q < 0.05 for q in lowest)}, of {draws}",
+        flush=True,
     )
 
 
-def check_control(positives: ScoredSequences, negatives: ScoredSequences, seed: int) -> int:
-    """Compare shuffles with other shuffles; print and return the number of significant words."""
-    _, summary = find_motifs(positives, negatives, MotifOptions(seed=seed))
-    print("control", seed, {key: summary[key] for key in ("candidates", "significant_words", "motifs")}, flush=True)
-    return summary["significant_words"]
+def check_control(positives: ScoredSequences, negatives: ScoredSequences, seed: int) -> float:
+    """Compare shuffles with other shuffles; print what is significant, and return the lowest q."""
+    found, summary = find_motifs(positives, negatives, MotifOptions(seed=seed))
+    lowest = min((word.q for word in found.words if word.q == word.q), default=1.0)
+    print("control", seed, f"lowest q {lowest:.3f}", summary, flush=True)
+    return lowest
 
 
 def scored(
@@ -144,7 +146,7 @@ def ctcf(model: Path, peaks: list[tuple[str, np.ndarray]], output: Path, docs: P
     random, wanted = np.random.default_rng(1), matrix_of_word(CTCF, 1.0)
     others = [MemeMotif(f"random{number}", random.dirichlet([0.3] * 4, 14)) for number in range(60)]
     (output / "known.meme").write_text(meme_text([MemeMotif("CTCF_consensus", wanted), *others], np.full(4, 0.25)))
-    begin, options = time.process_time(), MotifOptions(overwrite=True)
+    begin, options = time.process_time(), MotifOptions(alpha=0.05, overwrite=True)
     folder = output / "ctcf_motifs"
     summary = motifs(str(model), str(fasta), str(folder), "peak", compare=str(output / "known.meme"), options=options)
     print(summary, f"{time.process_time() - begin:.0f} CPU s")

@@ -24,6 +24,7 @@ KINDS = (
     "pictures",
     "recipes",
     "sequence_files",
+    "studies",
     "tables",
     "tokenizers",
     "variants",

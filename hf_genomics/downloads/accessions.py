@@ -94,7 +94,7 @@ def _is_table(path: str | PathLike[str]) -> bool:
     kind = require_table(path, start)
     lines = [line for line in decode_start(start, kind.encoding).splitlines() if line.strip() and line[0] != "#"]
     first = lines[0].strip() if lines else ""
-    return kind.reader == "parquet" or bool(set(first) & set("\t,;")) or first.lower() == "accession"
+    return kind.reader in ("parquet", "excel") or bool(set(first) & set("\t,;")) or first.lower() == "accession"
 
 
 def _plain_rows(path: str | PathLike[str]) -> list[tuple[str, dict[str, str]]]:

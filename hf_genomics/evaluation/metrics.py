@@ -289,6 +289,7 @@ class SequenceClassificationMetrics(evaluate.Metric):
         references: np.ndarray,
         positive: int | str = 1,
         label_names: Sequence[str] = (),
+        predicted: np.ndarray | None = None,
     ) -> dict[str, Any]:
         """Compute the scores that the references define.
 
@@ -297,11 +298,12 @@ class SequenceClassificationMetrics(evaluate.Metric):
             references: true class ids, (examples,).
             positive: positive class of two, by id or, if ``label_names`` are given, by name.
             label_names: names of the classes, by id; they also fix the number of classes.
+            predicted: predicted class ids (examples,), where they are not those of the largest probabilities.
         """
         predictions, references = np.asarray(predictions), np.asarray(references)
         positive_id = class_id(positive, label_names)
         if predictions.ndim == 2:
-            scores = classification_metrics(predictions, references, positive=positive_id)
+            scores = classification_metrics(predictions, references, positive=positive_id, predicted=predicted)
         else:
             num_classes = len(label_names) or max(2, predictions.max(initial=0) + 1, references.max(initial=0) + 1)
             scores = decision_metrics(predictions, references, num_classes=num_classes, positive=positive_id)

@@ -10,7 +10,7 @@ import pandas as pd
 
 from ..errors import InputError
 from ..io.files import shorten
-from ..io.text_tables import MISSING, column_names, missing_column, read_text_columns
+from ..io.text_tables import MISSING, column_names, like_column, log_headings, missing_column, read_text_columns
 from ..sequence_files.fasta import Naming, first_word
 from .splits import SPLITS, check_disjoint, split_genomes
 
@@ -91,7 +91,7 @@ def read_metadata(path: str, key: str) -> pd.DataFrame:
     """Read a metadata table.
 
     Args:
-        path: CSV, TSV or Parquet table with one row for each record.
+        path: CSV, TSV, Parquet or Excel table with one row for each record.
         key: column with the names of records.
 
     Returns:
@@ -101,9 +101,13 @@ def read_metadata(path: str, key: str) -> pd.DataFrame:
     Raises:
         InputError: if the file is not a table, lacks the column, or has two rows for one record.
     """
-    if key not in (columns := column_names(path)):
+    columns = column_names(path)
+    taken = {like_column(name, columns): name for name in (key, "genome", "group", "split")}
+    if like_column(key, columns) not in columns:
         raise missing_column(path, key, columns)
-    table = read_text_columns(path, [key])
+    taken = {column: name for column, name in taken.items() if column in columns}
+    log_headings(path, taken)
+    table = read_text_columns(path, list(taken.values()))
     double = table[key].duplicated()
     if double.any():
         row = int(double.to_numpy().argmax())

@@ -44,6 +44,21 @@ def cls_attention(attentions: Sequence[Tensor], real: Tensor) -> Tensor:
     return attentions[-1].mean(1)[torch.arange(len(real), device=real.device), first]
 
 
+def attention_received(attentions: Sequence[Tensor], real: Tensor) -> Tensor:
+    """Return how much attention each token receives, averaged over the tokens that attend, heads and layers.
+
+    Args:
+        attentions: as in `cls_attention`.
+        real: as in `cls_attention`.
+
+    Returns:
+        (rows, tokens), which sum to 1; 0 on padding.
+    """
+    keep = real.to(attentions[0].dtype)
+    mean = torch.stack([layer.mean(1) for layer in attentions]).mean(0)  # (rows, tokens, tokens)
+    return (keep.unsqueeze(1) @ mean).squeeze(1) * keep / keep.sum(1, keepdim=True)
+
+
 def rollout(attentions: Sequence[Tensor], real: Tensor) -> Tensor:
     """Return how much of each token reaches the last layer, averaged over the tokens there.
 

@@ -8,7 +8,8 @@ import json
 import logging
 import os
 import shutil
-from collections.abc import Iterator
+from array import array
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field, replace
 from itertools import islice
 from pathlib import Path
@@ -291,11 +292,11 @@ def _known_sizes(placed: Placed, sizes: dict[str, int] | None, source: str) -> d
     if facts[0]["pair"] is not None:
         return None
     if sizes is None:
-        if any(region.contig != region.name for region in placed.regions):
+        if any(region.contig != region.name for region in placed.regions()):
             logger.info("no bigWig: the lengths of the contigs are not known; pass --sizes chrom.sizes")
             return None
         return {one["id"]: one["end"] for one in facts}  # the last window ends with the sequence
-    for region in placed.regions:
+    for region in placed.regions():
         length = sizes.get(region.contig, 0)
         if region.end > length:
             raise InputError(
@@ -357,23 +358,30 @@ def _write(
     return summary
 
 
-def summarise(facts: list[dict[str, Any]], names: list[str]) -> dict[str, Any]:
+def summarise(facts: Iterable[dict[str, Any]], names: list[str]) -> dict[str, Any]:
     """Return the numbers of a run: sequences, windows, windows of each target, and completeness errors.
 
     Args:
         facts: facts of all windows; see `Record`.
         names: names of the classes, labels or values.
     """
-    targets = np.bincount([one["target"] for one in facts], minlength=len(names))
+    targets, sequences = np.zeros(len(names), np.int64), 0
+    windows, nucleotides, last = 0, 0, -1
+    errors = array("d")
+    for one in facts:
+        targets[one["target"]] += 1
+        sequences, last = sequences + (one["sequence_index"] != last), one["sequence_index"]
+        windows, nucleotides = windows + 1, nucleotides + one["end"] - one["start"] + (one["pair"] or 0)
+        errors.append(one["error"])
     summary: dict[str, Any] = {
-        "sequences": len({one["sequence_index"] for one in facts}),
-        "windows": len(facts),
-        "nucleotides": sum(one["end"] - one["start"] + (one["pair"] or 0) for one in facts),
+        "sequences": sequences,
+        "windows": windows,
+        "nucleotides": nucleotides,
         "targets": {name: int(count) for name, count in zip(names, targets, strict=True) if count},
     }
-    errors = np.array([one["error"] for one in facts])
-    if not np.isnan(errors).any():
-        summary["median_completeness_error"] = float(np.median(errors))
-        summary["worst_completeness_error"] = float(errors.max())
-        summary["windows_above_1_percent"] = int((errors > 0.01).sum())
+    found = np.frombuffer(errors)
+    if not np.isnan(found).any():
+        summary["median_completeness_error"] = float(np.median(found))
+        summary["worst_completeness_error"] = float(found.max())
+        summary["windows_above_1_percent"] = int((found > 0.01).sum())
     return summary

@@ -2,17 +2,19 @@
 
 While a run computes, its folder holds ``windows.jsonl``, one line per window, and one file of float32 numbers for each
 array. A line states where the window's numbers end in each file; a resumed run cuts off whatever lies beyond the last
-whole line. The finished run writes bedGraph, bigWig, Parquet, NPZ for TF-MoDISco, and a table.
+whole line. Windows are read back one by one, so memory does not grow with their number, except by one number for each
+window where they have to be sorted. The finished run writes bedGraph, bigWig, Parquet, NPZ for TF-MoDISco, and a table.
 """
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import shutil
 import zipfile
-from collections.abc import Callable, Iterator
-from itertools import groupby
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import groupby, islice
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
@@ -22,7 +24,7 @@ import pyarrow.parquet as pq
 
 from ..inference.growing_table import check_settings
 from ..io.genome_tracks import Region, Stretch, column_of, merge_stretches, place_of, write_bedgraph, write_bigwig
-from ..io.writing import write_json, write_tsv
+from ..io.writing import as_cell, write_json
 from ..sequence import COMPLEMENT, as_letters
 from .scoring import Explanation
 
@@ -30,6 +32,8 @@ _ACGT = as_letters("ACGT")
 
 #: Columns of one row of each array, if an array has more than one: four letters.
 _WIDTHS = {"letters": 4}
+#: Place of a window, for sorting: number of the contig, start and end.
+_PLACE = np.dtype([("contig", "<i8"), ("start", "<i8"), ("end", "<i8")])
 
 
 class Record(NamedTuple):
@@ -47,6 +51,57 @@ class Record(NamedTuple):
     dna: np.ndarray
     scores: np.ndarray
     columns: dict[str, np.ndarray]
+
+
+class Facts(Sequence[dict[str, Any]]):
+    """The lines of ``windows.jsonl`` as dictionaries, read when they are used; ``windows.index`` holds their ends.
+
+    Args:
+        folder: folder of the two files; the index has an int64 number, in bytes, for each line.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._lines, self._index = folder / "windows.jsonl", folder / "windows.index"
+        self.count = 0
+
+    def __len__(self) -> int:
+        """Return the number of windows."""
+        return self.count
+
+    def __getitem__(self, number: Any) -> Any:
+        """Return the facts of a window; a negative number counts from the end."""
+        row = number + self.count if number < 0 else number
+        if not 0 <= row < self.count:
+            raise IndexError(number)
+        first = max(0, row - 1)
+        ends = np.fromfile(self._index, "<i8", row + 1 - first, offset=8 * first).tolist()
+        begin = ends[0] if row else 0
+        with open(self._lines, "rb") as file:
+            file.seek(begin)
+            return json.loads(file.read(ends[-1] - begin))
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        """Iterate over the facts of all windows."""
+        if self.count:
+            with open(self._lines, "rb") as file:
+                yield from map(json.loads, islice(file, self.count))
+
+    def restore(self) -> dict[str, int]:
+        """Count the windows of an interrupted run whose numbers are complete, and cut off the rest.
+
+        Returns:
+            Where the numbers of the last of these windows end in each file.
+        """
+        offset, ends = 0, {}
+        with open(self._lines, "rb") as lines, open(self._index, "wb") as index:
+            for line in lines:
+                facts = _whole(line, self._lines.parent)
+                if facts is None:
+                    break
+                offset, ends, self.count = offset + len(line), facts["ends"], self.count + 1
+                index.write(offset.to_bytes(8, "little"))
+        os.truncate(self._lines, offset)
+        return ends
 
 
 class Records:
@@ -67,15 +122,12 @@ class Records:
 
     def __init__(self, folder: Path, settings: dict[str, Any], resume: bool) -> None:
         self.folder, self.settings = folder, settings
-        self.facts: list[dict[str, Any]] = []
+        self.facts = Facts(folder)
         self._files: dict[str, BinaryIO] = {}
         if resume and (folder / "windows.jsonl").is_file():
             check_settings(folder / "settings.json", settings)
-            self.facts = list(_whole_lines(folder))
-            for name, end in (self.facts[-1]["ends"] if self.facts else {}).items():
+            for name, end in self.facts.restore().items():
                 os.truncate(folder / name, end)
-            lines = "".join(json.dumps(line) + "\n" for line in self.facts)
-            (folder / "windows.jsonl").write_text(lines, encoding="utf-8")
 
     def add(self, one: Explanation) -> None:
         """Append an explanation."""
@@ -101,8 +153,9 @@ class Records:
             "tracks": one.columns["tracks"].tolist() if "tracks" in one.columns else [],
             "ends": ends,
         }
-        self.facts.append(facts)
-        self._append("windows.jsonl", (json.dumps(facts) + "\n").encode())
+        end = self._append("windows.jsonl", (json.dumps(facts) + "\n").encode())
+        self._append("windows.index", end.to_bytes(8, "little"))
+        self.facts.count += 1
 
     def _append(self, name: str, content: bytes) -> int:
         """Append to a file, pass it to the operating system, and return the file's size."""
@@ -118,8 +171,10 @@ class Records:
 
     def read(self, number: int) -> Record:
         """Read an explanation back; only its own numbers are read."""
-        facts = self.facts[number]
-        before = self.facts[number - 1]["ends"] if number else {}
+        return self._read(self.facts[number], self.facts[number - 1]["ends"] if number else {})
+
+    def _read(self, facts: dict[str, Any], before: dict[str, int]) -> Record:
+        """Read the numbers of a window that begin where those of the one before end."""
         arrays = {}
         for name, end in facts["ends"].items():
             start, dtype = before.get(name, 0), np.uint8 if name == "dna" else np.float32
@@ -133,7 +188,10 @@ class Records:
 
     def __iter__(self) -> Iterator[Record]:
         """Iterate over all explanations."""
-        return map(self.read, range(len(self)))
+        before: dict[str, int] = {}
+        for facts in self.facts:
+            yield self._read(facts, before)
+            before = facts["ends"]
 
     def __enter__(self) -> Records:
         return self
@@ -144,17 +202,15 @@ class Records:
             file.close()
 
 
-def _whole_lines(folder: Path) -> Iterator[dict[str, Any]]:
-    """Iterate over the windows of an interrupted run whose numbers are complete."""
-    for line in (folder / "windows.jsonl").read_bytes().splitlines(keepends=True):
-        try:
-            facts = json.loads(line)
-        except ValueError:  # the run was killed while it wrote this line
-            return
-        files = [(folder / name, end) for name, end in facts["ends"].items()]
-        if not line.endswith(b"\n") or not all(path.is_file() and path.stat().st_size >= end for path, end in files):
-            return
-        yield facts
+def _whole(line: bytes, folder: Path) -> dict[str, Any] | None:
+    """Return the facts of a line of an interrupted run, or None if it or the numbers of its window are incomplete."""
+    try:
+        facts = json.loads(line)
+    except ValueError:  # the run was killed while it wrote this line
+        return None
+    files = [(folder / name, end) for name, end in facts["ends"].items()]
+    is_whole = line.endswith(b"\n") and all(path.is_file() and path.stat().st_size >= end for path, end in files)
+    return facts if is_whole else None
 
 
 class Placed:
@@ -166,73 +222,118 @@ class Placed:
     """
 
     def __init__(self, records: Records, place: Callable[[str, int], Region] = place_of) -> None:
-        self.records, self.names = records, sorted(records.facts[0]["ends"].keys() - {"windows.jsonl"})
-        self.regions: list[Region] = []  # of each window, in its genome
-        for _, group in groupby(records.facts, lambda facts: facts["sequence_index"]):
-            windows = list(group)
-            whole = place(windows[0]["id"], windows[-1]["end"])
-            for facts in windows:
-                if whole.strand == "-":
-                    start, end = whole.end - facts["end"], whole.end - facts["start"]
-                else:
-                    start, end = whole.start + facts["start"], whole.start + facts["end"]
-                contig = f"{whole.contig}/1" if facts["pair"] is not None else whole.contig
-                self.regions.append(Region(contig, start, end, whole.strand, facts["id"]))
+        self.records, self._place = records, place
+        self.names = sorted(records.facts[0]["ends"].keys() - {"windows.jsonl"})
+        self._lengths = records.folder / "lengths"  # of the sequence of each window
+        self._places = records.folder / "places"  # of each window, as _PLACE
+        self._write_lengths()
+        contigs: dict[str, int] = {}
+        is_sorted, before = True, (0, 0, 0)
+        with open(self._places, "wb") as file:
+            for one in self.regions():
+                now = (contigs.setdefault(one.contig, len(contigs)), one.start, one.end)
+                is_sorted, before = is_sorted and now >= before, now
+                file.write(np.array(now, "<i8").tobytes())
+        self.contigs = list(contigs)
+        self._is_sorted = is_sorted
+
+    def _write_lengths(self) -> None:
+        """Write the length of the sequence of each window: the end of its last window."""
+        with open(self._lengths, "wb") as file:
+            for _, group in groupby(self.records.facts, lambda facts: facts["sequence_index"]):
+                count, end = 0, 0
+                for facts in group:
+                    count, end = count + 1, facts["end"]
+                for _ in range(count):
+                    file.write(end.to_bytes(8, "little"))
+
+    def region(self, row: int) -> Region:
+        """Return where a window lies in its genome."""
+        [length] = np.fromfile(self._lengths, "<i8", 1, offset=8 * row).tolist()
+        return self._region(self.records.facts[row], length)
+
+    def regions(self) -> Iterator[Region]:
+        """Iterate over the places of all windows, in the order of the input."""
+        with open(self._lengths, "rb") as file:
+            for facts in self.records.facts:
+                yield self._region(facts, int.from_bytes(file.read(8), "little"))
+
+    def _region(self, facts: dict[str, Any], length: int) -> Region:
+        """Return the place of a window of a sequence of this length."""
+        whole = self._place(facts["id"], length)
+        if whole.strand == "-":
+            start, end = whole.end - facts["end"], whole.end - facts["start"]
+        else:
+            start, end = whole.start + facts["start"], whole.start + facts["end"]
+        contig = f"{whole.contig}/1" if facts["pair"] is not None else whole.contig
+        return Region(contig, start, end, whole.strand, facts["id"])
+
+    def _order(self) -> Iterable[int]:
+        """Return the numbers of the windows in the order of the genome."""
+        if self._is_sorted:
+            return range(len(self.records))
+        places = np.memmap(self._places, _PLACE, "r")
+        return map(int, np.lexsort([places["end"], places["start"], places["contig"]]))
 
     def stretches(self) -> Iterator[Stretch]:
         """Iterate over the genome: contigs in the order of the input, positions in their order, overlaps averaged.
 
-        The columns of the values are the letter (its code), the score, and four further columns if there are any.
+        The columns of the values are the letter (its code), the score, and further columns: see `columns`.
         """
-        contigs = {contig: number for number, contig in enumerate(dict.fromkeys(one.contig for one in self.regions))}
-        order = sorted(range(len(self.regions)), key=lambda row: (contigs[self.regions[row].contig], self.regions[row]))
-        pairs = any(facts["pair"] is not None for facts in self.records.facts)
-        pieces = (self._stretch(row, second=False) for row in order)
-        yield from merge_stretches(pieces)
-        if pairs:
-            yield from merge_stretches(self._stretch(row, second=True) for row in order)
+        yield from merge_stretches(self._stretch(row, second=False) for row in self._order())
+        if self.records.facts[0]["pair"] is not None:
+            yield from merge_stretches(self._stretch(row, second=True) for row in self._order())
+
+    @property
+    def columns(self) -> list[str]:
+        """Names of the columns of numbers: score, A C G T if there are scores of letters, received (attention)."""
+        letters = list("ACGT") if "letters" in self.names else []
+        return ["score", *letters, *(["received"] if "received" in self.names else [])]
 
     def _stretch(self, row: int, second: bool) -> Stretch:
         """Return the values of a window along its genome; of a pair, of its first or its second sequence."""
-        record, region = self.records.read(row), self.regions[row]
-        values = np.column_stack([record.dna & 0xDF, record.scores, *record.columns.get("letters", np.empty((0, 0))).T])
+        record, region = self.records.read(row), self.region(row)
+        further = [*record.columns.get("letters", np.empty((0, 0))).T]
+        further += [record.columns["received"]] if "received" in record.columns else []
+        values = np.column_stack([record.dna & 0xDF, record.scores, *further])
         if record.facts["pair"] is not None:
             cut = len(record.dna) - record.facts["pair"]
             values = values[cut:] if second else values[:cut]
         if region.strand == "-":
             values = values[::-1]
             values[:, 0] = COMPLEMENT[values[:, 0].astype(np.uint8)]
-            values[:, 2:] = values[:, 2:][:, ::-1]  # the complements of A C G T are T G C A
+            if "letters" in record.columns:
+                values[:, 2:6] = values[:, 2:6][:, ::-1]  # the complements of A C G T are T G C A
         contig = f"{region.contig[:-1]}2" if second else region.contig
         return Stretch(contig, region.start, values)
 
 
 def write_tracks(folder: Path, placed: Placed, sizes: dict[str, int] | None) -> None:
-    """Write ``scores.bedgraph``, and ``scores.bw`` if the lengths of the contigs are known.
+    """Write ``scores.bedgraph``, and ``scores.bw`` if the lengths of the contigs are known; the same of "received".
 
     Args:
         folder: existing folder.
         placed: the explanations.
         sizes: length of each contig; None if they are not known.
     """
-    with open(folder / "scores.bedgraph", "w", encoding="utf-8", newline="\n") as file:
-        write_bedgraph(file, column_of(placed.stretches(), 1))
-    if sizes is not None:
-        used = dict.fromkeys(region.contig for region in placed.regions)
-        ordered = {contig: sizes[contig] for contig in used} | sizes
-        write_bigwig(folder / "scores.bw", column_of(placed.stretches(), 1), ordered)
+    names = {"scores": 1} | ({"received": 2} if "received" in placed.columns else {})
+    for name, column in names.items():
+        with open(folder / f"{name}.bedgraph", "w", encoding="utf-8", newline="\n") as file:
+            write_bedgraph(file, column_of(placed.stretches(), column))
+        if sizes is not None:
+            ordered = {contig: sizes[contig] for contig in placed.contigs} | sizes
+            write_bigwig(folder / f"{name}.bw", column_of(placed.stretches(), column), ordered)
 
 
 def write_parquet(path: Path, placed: Placed) -> None:
-    """Write a row per nucleotide: contig, position (0-based), letter, score, and A C G T if there are such columns.
+    """Write a row per nucleotide: contig, position (0-based), letter, and the columns of the explanations.
 
     Args:
         path: the file.
         placed: the explanations.
     """
-    numbers = ["score", *("ACGT" if "letters" in placed.names else "")]
     fields = [("contig", pa.dictionary(pa.int32(), pa.string())), ("position", pa.int64()), ("letter", pa.string())]
-    schema = pa.schema(fields + [(name, pa.float32()) for name in numbers])
+    schema = pa.schema(fields + [(name, pa.float32()) for name in placed.columns])
     with pq.ParquetWriter(path, schema, compression="zstd") as writer:
         for contig, start, values in placed.stretches():
             codes = pa.array(np.zeros(len(values), np.int32))
@@ -286,12 +387,15 @@ def write_windows(path: Path, placed: Placed, names: list[str], tracks: list[str
         tracks: names of the tracks.
     """
     header = "id contig start end strand target value base_value sum special completeness_error steps".split()
-    write_tsv(path, header + [f"track_{name}" for name in tracks], _window_rows(placed, names))
+    with open(path, "w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, delimiter="\t", lineterminator="\n")
+        writer.writerow(header + [f"track_{name}" for name in tracks])
+        writer.writerows([as_cell(cell) for cell in row] for row in _window_rows(placed, names))
 
 
 def _window_rows(placed: Placed, names: list[str]) -> Iterator[list[Any]]:
     """Iterate over the rows of the table of windows; a number that a method does not have is an empty cell."""
-    for facts, region in zip(placed.records.facts, placed.regions, strict=True):
+    for facts, region in zip(placed.records.facts, placed.regions(), strict=True):
         numbers = [facts[name] for name in ("value", "base_value", "sum", "special", "error")]
         cells = ["" if number != number else float(number) for number in numbers]
         row = [facts["id"], region.contig, region.start, region.end, region.strand, names[facts["target"]]]

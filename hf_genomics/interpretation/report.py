@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -100,7 +101,7 @@ def write_explanation_report(
         drawn += _draw_window(folder / "figures", rank, row, placed, names, pictures)
     if pictures.count:
         drawn += _draw_all(folder / "figures", placed)
-    facts = [(placed.records.facts[row], placed.regions[row]) for row in best]
+    facts = [(placed.records.facts[row], placed.region(row)) for row in best]
     header = ["window", "target", "logit", "sum of scores", "completeness error (%)"]
     rows = [
         [f"{one.contig}:{one.start}-{one.end}", names[fact["target"]], fact["value"], fact["sum"], 100 * fact["error"]]
@@ -134,17 +135,17 @@ def _paragraphs(placed: Placed, summary: dict[str, Any]) -> list[str]:
 
 def _best_windows(placed: Placed, count: int) -> list[int]:
     """Return the windows with the highest sums of absolute scores, in falling order."""
-    if not count:
+    if not count:  # no need to read the scores
         return []
-    totals = np.array([np.abs(record.scores).sum() for record in placed.records])
-    return np.argsort(-totals, kind="stable")[:count].tolist()
+    totals = ((float(np.abs(record.scores).sum()), -row) for row, record in enumerate(placed.records))
+    return [-row for _, row in heapq.nlargest(count, totals)]
 
 
 def _draw_window(
     folder: Path, rank: int, row: int, placed: Placed, names: list[str], pictures: Pictures
 ) -> list[tuple[str, Path]]:
     """Draw a window along its genome, and its highest stretch as a logo."""
-    record, region = placed.records.read(row), placed.regions[row]
+    record, region = placed.records.read(row), placed.region(row)
     length = region.end - region.start
     dna, scores = record.dna[:length], record.scores[:length]
     target, stem = (

@@ -17,7 +17,7 @@ from ..inference.scores import ready
 from ..inference.windows import Window, collator_for, parts_of
 from ..sequence import CLS_ID, MASK_ID, SEP_ID, UNK_ID
 from ..tokenization_kmer import KmerTokenizer
-from .attention import attention_weights, cls_attention, head_entropy, rollout
+from .attention import attention_received, attention_weights, cls_attention, head_entropy, rollout
 from .attribution import Attribution, embedding_base, integrated_gradients, mean_kmer_embedding
 from .nucleotides import (
     TO_ACGT,
@@ -49,7 +49,7 @@ class Explanation(NamedTuple):
         steps: number of gradients; 0 for methods without gradients.
         scores: float64 (nt,), the contribution of each nucleotide; of a pair, the second sequence follows the first.
         columns: further arrays: "letters" (nt, 4), the hypothetical scores or changes for A C G T; "tracks"
-            (tracks,), see `track_contributions`; "entropy" (layers, heads).
+            (tracks,), see `track_contributions`; "entropy" (layers, heads); "received" (nt,), see `attention_received`.
     """
 
     window: Window
@@ -339,11 +339,15 @@ def _by_attention(batch: WindowBatch, method: Method) -> Iterator[Explanation]:
     real = mask[present] if mask.ndim == 3 else mask  # (parts of all rows, tokens)
     weights = (cls_attention if method == "attention" else rollout)(attentions, real).double()
     entropies = head_entropy(attentions, real).double().cpu().numpy()
-    scores = torch.zeros(mask.shape, dtype=torch.float64, device=mask.device)
+    scores, received = (torch.zeros(mask.shape, dtype=torch.float64, device=mask.device) for _ in range(2))
     scores[present if mask.ndim == 3 else slice(None)] = weights
+    received[present if mask.ndim == 3 else slice(None)] = attention_received(attentions, real).double()
     owner = present.nonzero()[:, 0].cpu().numpy()  # row of each part
     for row in range(len(batch.windows)):
         columns = {"entropy": entropies[owner == row].mean(0)}
+        if method == "attention":
+            tokens, length = received[row].cpu().numpy(), len(batch.letters(row))
+            columns["received"] = mean_of_cover(tokens, batch.starts[row], batch.k, length)
         row_scores = scores[row].cpu().numpy()
         yield batch.of_tokens(row, row_scores, mean_of_cover, value=float(values[row]), columns=columns)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection, Iterable
 from typing import Literal, TypeAlias
 
 #: What a text looks like. "whole" and "decimal" are numbers that float() reads; an "unclear number" is written in a way
@@ -25,6 +26,8 @@ _UNCLEAR = re.compile(
     r"|[+-]?\d*\.\d+\s+[a-zµμ]{1,3}(?:/[a-zµμ]{1,3})?",  # 1.5 nM, 0.2 mg/mL
     re.IGNORECASE,
 )
+_DECIMAL_COMMA = re.compile(r"[+-]?\d*,\d+(?:e[+-]?\d+)?", re.IGNORECASE)
+_THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2},\d{3}")  # 1,234 is 1234 or 1.234, but 0,123 and 1,23 are not thousands
 _MINUS = re.compile("^[\u2212\u2013\u2014]")  # the minus sign, and dashes that word processors write instead
 _BLANKS = {"-", "--", "---", "?", ".", "n.d.", "nd", "n.a.", "-nan", "inf", "+inf", "-inf", "infinity", "-infinity"}
 
@@ -60,6 +63,29 @@ def look_of(text: str) -> Look:
     if _UNCLEAR.fullmatch(_MINUS.sub("-", text)) or (_MINUS.match(text) and as_number(text[1:]) == as_number(text[1:])):
         return "unclear number"
     return "word"
+
+
+def with_decimal_points(texts: Iterable[str], blanks: Collection[str] = ()) -> dict[str, str] | None:
+    """Return numbers with decimal points for numbers with decimal commas, as half of Europe writes them.
+
+    Args:
+        texts: the texts of a column, without blanks around them.
+        blanks: texts in lower case that stand for no value.
+
+    Returns:
+        text with a comma -> text with a point; None if no text has a comma, if some text is neither a whole number nor
+        one with a single comma, or if all commas may separate thousands.
+
+    >>> with_decimal_points(["0,5", "12"]), with_decimal_points(["1,234", "5"]), with_decimal_points(["0,5", "0.5"])
+    ({'0,5': '0.5'}, None, None)
+    """
+    numbers = {text for text in texts if text.lower() not in blanks}
+    with_comma = {text for text in numbers if _DECIMAL_COMMA.fullmatch(text)}
+    if not all(_WHOLE.fullmatch(text) for text in numbers - with_comma):
+        return None
+    if all(_THOUSANDS.fullmatch(text) for text in with_comma):
+        return None
+    return {text: text.replace(",", ".") for text in with_comma}
 
 
 def plain_spelling(text: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import gzip
 import hashlib
@@ -45,6 +46,45 @@ def open_binary(path: str | PathLike[str], watch: Callable[[memoryview], object]
 
         with xopen(file, "rb", threads=0, format="gz") as unzipped:
             yield cast(gzip.GzipFile, unzipped)
+
+
+def as_utf8(file: BinaryFile, encoding: str) -> BinaryFile:
+    """Return a text file whose bytes are UTF-8 without a byte order mark.
+
+    Args:
+        file: the open file, at its beginning.
+        encoding: its encoding; "utf-8-sig" for UTF-8 with or without a byte order mark.
+    """
+    if encoding != "utf-8-sig":
+        return io.BufferedReader(_Recoded(file, encoding), _BUFFER_BYTES)
+    if file.peek(3)[:3] == codecs.BOM_UTF8:
+        file.read(3)
+    return file
+
+
+class _Recoded(io.RawIOBase):
+    """Text in another encoding as UTF-8; bytes that are no text become the replacement character."""
+
+    def __init__(self, file: BinaryFile, encoding: str) -> None:
+        super().__init__()
+        self._file, self._decoder = file, codecs.getincrementaldecoder(encoding)("replace")
+        self._held = b""
+
+    def readable(self) -> bool:
+        """Return True; BufferedReader checks this."""
+        return True
+
+    # The base class accepts any writable buffer; BufferedReader always passes a memoryview.
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
+        """Fill ``buffer`` and return the number of bytes, 0 at the end of the file."""
+        while not self._held:
+            raw = self._file.read(len(buffer))
+            self._held = self._decoder.decode(raw, final=not raw).encode()
+            if not raw:
+                break
+        count = min(len(buffer), len(self._held))
+        buffer[:count], self._held = self._held[:count], self._held[count:]
+        return count
 
 
 class _Watched(io.RawIOBase):

@@ -216,16 +216,21 @@ def _without_blanks(contig: str) -> str:
 # Reading.
 
 
-def read_bed(path: str | PathLike[str]) -> list[Region]:
+def read_bed(path: str | PathLike[str], *, blanks: bool = False) -> list[Region]:
     """Read the regions of a BED file, plain or gzipped.
 
     Args:
         path: the file; lines that begin with "#" or the words "track" or "browser" are skipped.
+        blanks: whether the columns of a line without tabs may be separated by blanks.
 
     Raises:
         InputError: if the file cannot be read or holds no region; or naming the line that is not a region.
     """
-    regions = list(_rows(path, _bed_row))
+
+    def row(fields: list[str], where: str, line: int) -> Region:
+        return _bed_row(fields[0].split() if blanks and len(fields) == 1 else fields, where, line)
+
+    regions = list(_rows(path, row))
     if not regions:
         raise InputError(f"{path}: no region in this file; a BED line is 'contig<TAB>start<TAB>end'")
     return regions

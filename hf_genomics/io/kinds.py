@@ -13,7 +13,7 @@ from typing import Literal, NamedTuple, TypeAlias
 from ..errors import InputError
 from ..sequence import IUPAC
 
-Reader: TypeAlias = Literal["sequences", "table", "parquet", "nothing"]
+Reader: TypeAlias = Literal["sequences", "table", "parquet", "excel", "nothing"]
 
 START_BYTES = 1 << 16  # bytes at the beginning of a file that decide on its kind
 #: First bytes of 2bit files in either byte order.
@@ -25,9 +25,10 @@ class FileKind(NamedTuple):
 
     Attributes:
         name: the kind, as an error message calls it.
-        reader: what reads it: the reader of sequences, of text tables or of Parquet tables, or nothing.
+        reader: what reads it: the reader of sequences, of text tables, of Parquet tables or of Excel workbooks, or
+            nothing.
         remedy: what to do about a file that nothing reads.
-        encoding: encoding of a text table.
+        encoding: encoding of text.
     """
 
     name: str
@@ -84,7 +85,7 @@ _MAGICS: dict[bytes, FileKind] = {
     b"\x1f\x8b": FileKind("gzip inside gzip", remedy="decompress it once"),
 }
 _ZIPS = {
-    b"xl/": FileKind("an Excel workbook (xlsx)", remedy=_SHEET),
+    b"xl/": FileKind("an Excel workbook (xlsx)", "excel"),
     b"word/": FileKind("a Word document (docx)", remedy="save it as plain text"),
     b"opendocument.spreadsheet": FileKind("a LibreOffice spreadsheet (ods)", remedy=_SHEET),
     b"opendocument.text": FileKind("a LibreOffice document (odt)", remedy="save it as plain text"),
@@ -118,7 +119,6 @@ _LETTERS = re.compile(f"[{IUPAC}U.*-]*", re.IGNORECASE | re.ASCII)
 _BOMS = {b"\xef\xbb\xbf": "utf-8-sig", b"\xff\xfe\0\0": "utf-32", b"\0\0\xfe\xff": "utf-32"}
 _BOMS |= {b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
 _UNICODE_NAMES = {
-    "utf-8-sig": FileKind("text with a byte order mark", remedy="save it as UTF-8 without BOM"),
     "utf-16": FileKind("UTF-16 text", remedy="save it as UTF-8 without BOM (iconv -f UTF-16 -t UTF-8)"),
     "utf-32": FileKind("UTF-32 text", remedy="save it as UTF-8 without BOM (iconv -f UTF-32 -t UTF-8)"),
 }
@@ -127,7 +127,7 @@ _UNICODE_NAMES = {
 def kind_of_start(start: bytes) -> FileKind:
     r"""Recognise what a file is by its first bytes, after decompression.
 
-    A labelled table may be CSV, TSV or text with semicolons, in UTF-8 or, with a byte order mark, in UTF-16 or UTF-32.
+    Tables and sequences may be UTF-8, with a byte order mark or without, UTF-16 or UTF-32, as Windows writes text.
 
     Args:
         start: the first `START_BYTES` bytes, or all bytes of a shorter file.
@@ -139,8 +139,7 @@ def kind_of_start(start: bytes) -> FileKind:
         return EMPTY
     for bom, encoding in _BOMS.items():
         if start.startswith(bom):
-            inside = kind_of_text(decode_start(start, encoding))
-            return TABLE._replace(encoding=encoding) if inside.reader == "table" else _UNICODE_NAMES[encoding]
+            return _kind_in_unicode(start, encoding)
     for magic, kind in _MAGICS.items():
         if start.startswith(magic):
             return kind
@@ -150,8 +149,16 @@ def kind_of_start(start: bytes) -> FileKind:
     if start[257:262] == b"ustar":
         return FileKind("a tar archive", remedy="unpack it")
     if _has_every_second_zero(start):
-        return _UNICODE_NAMES["utf-16"]
+        return _kind_in_unicode(start, "utf-16-be" if start[0] == 0 else "utf-16-le")
     return kind_of_text(decode_start(start, "utf-8"))
+
+
+def _kind_in_unicode(start: bytes, encoding: str) -> FileKind:
+    """Recognise what a text file is in an encoding; of text that nothing reads, the encoding is the first fault."""
+    inside = kind_of_text(decode_start(start, encoding))
+    if encoding == "utf-8-sig":
+        return inside
+    return _UNICODE_NAMES[encoding[:6]] if inside.reader == "nothing" else inside._replace(encoding=encoding)
 
 
 def kind_of_text(text: str) -> FileKind:
@@ -201,8 +208,9 @@ def require_sequences(path: str | PathLike[str], start: bytes) -> FileKind:
             f"{path}: this looks like a table, with text before the first header: {line}; give FASTA, in which a "
             "record starts with a line '>name'"
         )
-    if kind.reader == "parquet":
-        raise InputError(f"{path}: this looks like Parquet, a table; give FASTA, FASTQ, GenBank or 2bit")
+    if kind.reader in ("parquet", "excel"):
+        name = kind.name if kind.reader == "excel" else "Parquet"
+        raise InputError(f"{path}: this looks like {name}, a table; give FASTA, FASTQ, GenBank or 2bit")
     if kind.reader == "nothing" and kind is not LETTERS:
         raise InputError(f"{path}: this looks like {kind.name}; {kind.remedy}")
     return kind
@@ -216,7 +224,7 @@ def require_table(path: str | PathLike[str], start: bytes) -> FileKind:
         start: its first bytes.
 
     Returns:
-        The kind of the file, whose reader is "table" or "parquet".
+        The kind of the file, whose reader is "table", "parquet" or "excel".
 
     Raises:
         InputError: if it holds something else; the message says what, and how to convert it.

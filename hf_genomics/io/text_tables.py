@@ -1,6 +1,7 @@
-"""Read CSV, TSV and Parquet tables once, every cell as text.
+"""Read CSV, TSV, Parquet and Excel tables once, every cell as text.
 
-Text may be separated by commas, tabs or semicolons and, with a byte order mark, be UTF-16, as spreadsheets write it.
+Text may be separated by commas, tabs or semicolons, and be UTF-16, as spreadsheets write it. The name of a column is
+also found if the table writes it in capitals.
 
 Cells stay text until a caller who knows their meaning converts them: pandas by itself would turn "NA" into NaN, and no
 error message could show the text of the cell. A large table can be read as a series of pandas frames with some rows
@@ -11,10 +12,12 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import logging
 import re
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from os import PathLike
-from typing import Literal, NamedTuple, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 import pandas as pd
 import pyarrow
@@ -22,10 +25,12 @@ import pyarrow.parquet
 
 from ..errors import InputError
 from ..sequence import did_you_mean
-from .files import BinaryFile, input_errors, open_binary
+from .files import BinaryFile, input_errors, open_binary, shorten
 from .kinds import START_BYTES, decode_start, kind_of_start, require_table
 
-Kind: TypeAlias = Literal["table", "parquet", "sequences"]
+logger = logging.getLogger(__name__)
+
+Kind: TypeAlias = Literal["table", "parquet", "excel", "sequences"]
 #: Function that returns the columns to read, given the names of all columns; it may raise `missing_column`.
 Choice: TypeAlias = Callable[[list[str]], list[str]]
 
@@ -38,7 +43,7 @@ _FIRST_ROWS, _MOST_ROWS = 64, 1 << 16  # rows of the first frame, and most rows 
 
 
 def kind_of(path: str | PathLike[str]) -> Kind:
-    """Recognise by its content whether a file is a CSV or TSV table, a Parquet table, or a sequence file.
+    """Recognise by its content whether a file is a table (CSV or TSV, Parquet, Excel) or a sequence file.
 
     Args:
         path: the file, plain or gzipped.
@@ -81,6 +86,33 @@ def missing_column(path: str, column: str, columns: Iterable[str]) -> InputError
     return InputError(f"{path}: no column {column!r}{guess} (the columns are {list_names(columns)})")
 
 
+def like_column(name: str, columns: Iterable[str]) -> str:
+    """Return the column of that name, or the only one whose name differs in case or outer blanks; else the name itself.
+
+    Args:
+        name: name of the column that is wanted.
+        columns: names of all columns.
+
+    >>> like_column("label", ["Sequence", "LABEL"]), like_column("label", ["Label", "LABEL"])
+    ('LABEL', 'label')
+    """
+    columns = list(columns)
+    alike = [column for column in columns if column.strip().lower() == name.strip().lower()]
+    return name if name in columns or len(alike) != 1 else alike[0]
+
+
+def log_headings(path: str | PathLike[str], taken: dict[str, str]) -> None:
+    """Log which columns were taken although their names differ in case.
+
+    Args:
+        path: path of the file.
+        taken: name of a column in the file -> name that was wanted.
+    """
+    for column, name in taken.items():
+        if column != name:
+            logger.info("%s: column %r is taken for %r", path, column, name)
+
+
 def choose_columns(names: Sequence[str], choose: Choice, path: str | PathLike[str]) -> list[str]:
     """Return the columns that ``choose`` selects; each must be the only one of its name.
 
@@ -114,13 +146,16 @@ def list_names(names: Sequence[str], most: int = 8) -> str:
 
 
 def column_names(path: str | PathLike[str]) -> list[str]:
-    """Read the names of the columns of a CSV, TSV or Parquet table.
+    """Read the names of the columns of a CSV, TSV, Parquet or Excel table.
 
     Raises:
         InputError: if the file is missing, empty or not a table.
     """
     with input_errors(path), open_binary(path) as file:
-        if require_table(path, file.peek(START_BYTES)).reader == "parquet":
+        reader = require_table(path, file.peek(START_BYTES)).reader
+        if reader == "excel":
+            return _excel_rows(file, path)[0]
+        if reader == "parquet":
             with _parquet_errors(path):
                 return [str(name) for name in pyarrow.parquet.ParquetFile(file).schema_arrow.names]
         with _csv_errors(path), _open_csv(file, path) as reader:
@@ -130,11 +165,11 @@ def column_names(path: str | PathLike[str]) -> list[str]:
 def read_text_columns(
     path: str | PathLike[str], needed: Sequence[str], wanted: Sequence[str] | None = None
 ) -> pd.DataFrame:
-    """Read columns of a CSV, TSV or Parquet table as text; a missing cell becomes an empty text.
+    """Read columns of a CSV, TSV, Parquet or Excel table as text; a missing cell becomes an empty text.
 
     Args:
         path: the table; its kind, separator and compression are recognised by its content.
-        needed: columns that the table must have.
+        needed: columns that the table must have; see `like_column`. They have these names in the result.
         wanted: further columns, which are read if the table has them; None reads all columns.
 
     Raises:
@@ -142,15 +177,16 @@ def read_text_columns(
     """
 
     def choose(present: list[str]) -> list[str]:
-        for column in needed:
-            if column not in present:
-                raise missing_column(str(path), column, present)
-        chosen = {*needed, *(present if wanted is None else wanted)}
-        return [column for column in present if column in chosen]
+        for name in needed:
+            if like_column(name, present) not in present:
+                raise missing_column(str(path), name, present)
+        taken.update((like_column(name, present), name) for name in (*needed, *(wanted or [])))
+        return [column for column in present if wanted is None or column in taken]
 
+    taken: dict[str, str] = {}
     with input_errors(path), open_binary(path) as file:
         [frame] = text_frames(file, path, choose)
-    return frame
+    return frame.rename(columns=taken)
 
 
 def text_frames(
@@ -159,7 +195,7 @@ def text_frames(
     """Iterate over the rows of an open table as frames of text, with the chosen columns.
 
     Args:
-        file: the open CSV, TSV or Parquet file.
+        file: the open CSV, TSV, Parquet or Excel file.
         path: path of the file, for error messages.
         choose: function that returns the columns to read, given the names of all columns; called once.
         letters: approximate number of letters of text in a frame; None reads the whole table into one frame.
@@ -168,7 +204,8 @@ def text_frames(
         InputError: if the file is not a table, or has no rows; also any error that ``choose`` raises.
     """
     rows = 0
-    read = _parquet_frames if require_table(path, file.peek(START_BYTES)).reader == "parquet" else _csv_frames
+    readers = {"parquet": _parquet_frames, "excel": _excel_frames}
+    read = readers.get(require_table(path, file.peek(START_BYTES)).reader, _csv_frames)
     for frame in read(file, path, choose, letters):
         rows += len(frame)
         yield frame
@@ -206,6 +243,62 @@ def _reject_nested(field: pyarrow.Field, path: str | PathLike[str]) -> None:
             f"{path}: column {field.name!r} holds {field.type}, not text or numbers; write each cell as one text, "
             "with blanks between its values"
         )
+
+
+def _excel_frames(
+    file: BinaryFile, path: str | PathLike[str], choose: Choice, letters: int | None
+) -> Iterator[pd.DataFrame]:
+    """Iterate over the frames of an Excel workbook, whose first sheet with rows is the table."""
+    names, rows = _excel_rows(file, path)
+    columns = choose_columns(names, choose, path)
+    step = max(1, len(rows)) if letters is None else 1024
+    for first in range(0, max(1, len(rows)), step):
+        frame = pd.DataFrame(rows[first : first + step], columns=names, dtype=object)
+        yield frame[columns]
+
+
+def _excel_rows(file: BinaryFile, path: str | PathLike[str]) -> tuple[list[str], list[list[str]]]:
+    """Read the first sheet of an Excel workbook that has rows; blank rows are skipped.
+
+    Returns:
+        Names of the columns, and the cells of each row as text.
+
+    Raises:
+        InputError: if the workbook is damaged or empty, or openpyxl is not installed.
+    """
+    try:
+        import openpyxl
+    except ImportError as error:
+        raise InputError(
+            f"{path}: an Excel workbook; to read it: pip install 'hf_genomics[excel]', or save the sheet as CSV (UTF-8)"
+        ) from error
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # openpyxl warns of styles and rules that it does not read
+        try:
+            book = openpyxl.load_workbook(file, read_only=True, data_only=True)
+            sheets = [(sheet.title, _sheet_rows(sheet)) for sheet in book.worksheets]
+        except Exception as error:  # openpyxl has no error of its own for a damaged file
+            raise InputError(f"{path}: damaged Excel workbook ({shorten(str(error))}); save it as CSV") from error
+    filled = [(title, rows) for title, rows in sheets if rows]
+    if not filled:
+        raise InputError(f"{path}: the Excel workbook is empty; give a table with a header row")
+    title, (names, *rows) = filled[0]
+    if len(filled) > 1:
+        logger.info("%s: sheet %r is read, and %s not", path, title, list_names([other for other, _ in filled[1:]]))
+    if any(len(row) > len(names) for row in rows):
+        raise InputError(f"{path}: sheet {title!r} has rows with more cells than the header; fix its header")
+    return names, [row + [""] * (len(names) - len(row)) for row in rows]
+
+
+def _sheet_rows(sheet: Any) -> list[list[str]]:
+    """Return the cells of the rows of a sheet that are not blank, as text, without empty cells at their ends."""
+    rows = []
+    for cells in sheet.iter_rows(values_only=True):
+        texts = ["" if cell is None else str(cell) for cell in cells]
+        while texts and not texts[-1].strip():
+            texts.pop()
+        rows += [texts] if texts else []
+    return rows
 
 
 def _csv_frames(

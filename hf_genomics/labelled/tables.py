@@ -18,8 +18,18 @@ import numpy as np
 import pandas as pd
 
 from ..errors import InputError
+from ..io.cells import with_decimal_points
 from ..io.files import input_errors, open_binary, shorten
-from ..io.text_tables import kind_of, kind_of_open, missing_column, read_text_columns, text_frames
+from ..io.text_tables import (
+    MISSING,
+    kind_of,
+    kind_of_open,
+    like_column,
+    log_headings,
+    missing_column,
+    read_text_columns,
+    text_frames,
+)
 from ..sequence import as_letters
 from ..sequence_files.fasta import check_length, clean_letters, letter_error, read_records
 from .columns import Columns, check_task
@@ -138,8 +148,8 @@ def iterate_unlabelled(
     kind = kind_of(source)
     if kind == "sequences":
         raise _no_columns(name, rules)
-    if kind == "parquet":
-        watch = None  # a Parquet file is not read from beginning to end, so the bytes read do not show the progress
+    if kind in ("parquet", "excel"):
+        watch = None  # such a file is not read from beginning to end, so the bytes read do not show the progress
     with input_errors(source), open_binary(source, watch) as file:
         for frame in text_frames(file, source, choose, _FRAME_LETTERS):
             yield _from_frame(frame, name, rules, first)
@@ -173,7 +183,9 @@ def table_problems(
     except InputError:
         return [first]
     problems = {str(first): first}  # by message, because the loop below meets the first error again
-    texts = frame[rules.label].tolist() if rules.label in frame else None
+    columns_read = {str(name): frame[name].str.strip().tolist() for name in frame}
+    _read_decimal_commas(columns_read, str(path), rules, log=False)
+    texts = columns_read.get(rules.label or "")
     if rules.regression is None and texts is not None:  # a single label may look like a class or a value
         rules = rules._replace(regression=_are_values(texts))
     for index, (cell, row) in enumerate(zip(frame[columns.sequence].str.strip(), _rows(str(path), frame), strict=True)):
@@ -242,8 +254,11 @@ def label_or_class(column: str, columns: Iterable[str], source: str) -> str:
 
 def _label_or_class(column: str, columns: Iterable[str]) -> str:
     """Return the column that `label_or_class` returns, without a log message."""
-    other, columns = {"label": "class", "class": "label"}.get(column), set(columns)
-    return other if other in columns and column not in columns and other is not None else column
+    columns = list(columns)
+    other = {"label": "class", "class": "label"}.get(column, column)
+    if like_column(column, columns) in columns or like_column(other, columns) not in columns:
+        return column
+    return like_column(other, columns)
 
 
 def _rules(
@@ -261,12 +276,13 @@ def _choice(rules: _Rules, source: str) -> Callable[[list[str]], list[str]]:
 
     def choose(present: list[str]) -> list[str]:
         label = rules.label and label_or_class(rules.label, present, source)
-        columns = [rules.columns.sequence, label, rules.columns.id, *rules.other_columns()]
-        needed = list(dict.fromkeys(column for column in columns if column is not None))
-        for column in needed:
+        names = [rules.columns.sequence, label, rules.columns.id, *rules.other_columns()]
+        taken = {like_column(name, present): name for name in names if name is not None}
+        for column in taken:
             if column not in present:
                 raise missing_column(source, column, present)
-        return needed
+        log_headings(source, taken)
+        return list(taken)
 
     return choose
 
@@ -281,7 +297,9 @@ def _from_frame(frame: pd.DataFrame, source: str, rules: _Rules, first: int = 1)
         first: number of the frame's first row in the table, counted from 1.
     """
     columns, rows = rules.columns, _rows(source, frame, first)
+    frame = _as_named(frame, rules)
     texts = {column: frame[column].str.strip().tolist() for column in frame}
+    _read_decimal_commas(texts, source, rules, log=first == 1)
     ids = _ids(frame, columns.id, rows, first, checked=rules.checked)
     table = LabelledSequences(source, ids, _sequences(texts[columns.sequence], rows, rules))
     found: dict[str, Any] = {}  # fields of the examples
@@ -309,6 +327,32 @@ def _from_frame(frame: pd.DataFrame, source: str, rules: _Rules, first: int = 1)
         signals = [nt_signals(texts[name], table, name) for name in columns.nt_tracks]
         found["nt_tracks"] = [np.stack(of_row, 1) for of_row in zip(*signals, strict=True)]
     return replace(table, **found)
+
+
+def _as_named(frame: pd.DataFrame, rules: _Rules) -> pd.DataFrame:
+    """Return a frame whose columns have the names by which they are read; see `like_column`."""
+    label = rules.label and _label_or_class(rules.label, frame)
+    names = [rules.columns.sequence, label, rules.columns.id, *rules.other_columns()]
+    taken = {like_column(name, frame): name for name in names if name is not None}
+    return frame.rename(columns={column: name for column, name in taken.items() if column != name})
+
+
+def _read_decimal_commas(texts: dict[str, list[str]], source: str, rules: _Rules, *, log: bool) -> None:
+    """Write numbers with decimal commas with decimal points, in columns that may hold numbers.
+
+    Args:
+        texts: column -> texts of its rows; changed in place.
+        source: path of the file, for the log.
+        rules: how to read the rows.
+        log: whether to log which columns have decimal commas.
+    """
+    may_be_values = rules.regression is not False and rules.names is None
+    labels = [rules.label and _label_or_class(rules.label, texts), *(rules.columns.labels or [])]
+    for column in (*(labels if may_be_values else []), *(rules.columns.tracks or [])):
+        if column in texts and (points := with_decimal_points(texts[column], MISSING)):
+            texts[column] = [points.get(text, text) for text in texts[column]]
+            if log:
+                logger.info("%s: numbers in column %r have decimal commas, which are read as points", source, column)
 
 
 def _from_records(path: str | PathLike[str], rules: _Rules) -> LabelledSequences:

@@ -67,7 +67,7 @@ class MotifOptions:
     rna: bool = False
     batch_size: int = 16
     steps: int = 16
-    alpha: float = 0.05
+    alpha: float = 0.01
     most: int = 10
     attention: bool = True
     seed: int = 0
@@ -81,7 +81,7 @@ class MotifOptions:
         if self.steps > 512:
             raise InputError(f"steps must be at most 512, not {self.steps}; more give the same scores")
         if not 0 < self.alpha < 1:
-            raise InputError(f"alpha must lie between 0 and 1, not {self.alpha}; 0.05 is usual")
+            raise InputError(f"alpha must lie between 0 and 1, not {self.alpha}; 0.01 is the default")
 
 
 def motifs(

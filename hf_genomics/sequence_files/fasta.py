@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, TypeAlias, TypeVar
 import numpy as np
 
 from ..errors import InputError
-from ..io.files import BinaryFile, input_errors, open_binary, shorten
+from ..io.files import BinaryFile, as_utf8, input_errors, open_binary, shorten
 from ..io.kinds import START_BYTES, require_sequences
 from ..sequence import IUPAC, as_letters
 from .fastx import RawChunk, fasta_chunks, fastq_chunks, no_header
@@ -254,8 +254,9 @@ def _raw_chunks(path: str | PathLike[str], watch: Callable[[memoryview], object]
 
 def _parse(file: BinaryFile, path: str | PathLike[str]) -> Iterator[RawChunk]:
     """Recognise the format by the first bytes of a file, and choose its parser."""
+    kind = require_sequences(path, file.peek(START_BYTES))
+    file = as_utf8(file, kind.encoding)
     start = file.peek(START_BYTES)
-    require_sequences(path, start)
     if start.startswith(b"LOCUS "):
         return genbank_chunks(file, path)
     if start[:4] in MAGICS:

@@ -15,21 +15,14 @@ from typing import NamedTuple
 import numpy as np
 
 from ..errors import InputError
-from ..io.files import input_errors, open_binary, shorten
+from ..io.files import shorten
+from ..io.genome_tracks import Region, read_bed
 from ..sequence import LETTER_CODE, reverse_complement
 from ..sequence_files.reference import Reference, Strand
 from .sites import Event
 
 _CONTEXT = 5  # letters of the context, with the site in its middle
 _LEAST = 5  # sites of one context below which there is no calibrated score
-
-
-class Interval(NamedTuple):
-    """A line of a BED file: contig of the genome, start and end, 0-based and half-open."""
-
-    contig: str
-    start: int
-    end: int
 
 
 class Background(NamedTuple):
@@ -54,43 +47,27 @@ class Background(NamedTuple):
         return float(np.searchsorted(self.ordered, score, side="right") / len(self.ordered))
 
 
-def read_bed(path: str, reference: Reference) -> list[Interval]:
-    """Read the intervals of a BED file.
+def read_neutral(path: str, reference: Reference) -> list[Region]:
+    """Read neutral regions from a BED file, with the names that their contigs have in the genome.
 
     Args:
-        path: the file, plain or gzipped; header lines (track, browser, #) are skipped.
+        path: the file, plain or gzipped.
         reference: the genome.
 
     Raises:
-        InputError: naming file and line, if a line is not an interval of a contig of the genome, or there is none.
+        InputError: naming file and line, if a line is not a region of a contig of the genome, or there is none.
     """
-    intervals = []
-    with input_errors(path), open_binary(path) as file:
-        for number, raw in enumerate(file, start=1):
-            line = raw.decode("latin-1").strip("\r\n")
-            if not line.strip() or line.startswith("#") or line.split(None, 1)[0] in ("track", "browser"):
-                continue
-            intervals.append(_parse_interval(line, f"{path}: line {number}", reference))
-    if not intervals:
-        raise InputError(f"{path}: no interval in this file; give a BED file of neutral regions")
-    return intervals
-
-
-def _parse_interval(line: str, where: str, reference: Reference) -> Interval:
-    """Read one line of a BED file."""
-    cells = line.split("\t") if "\t" in line else line.split()
-    if len(cells) < 3:
-        raise InputError(f"{where} has {len(cells)} columns, but BED has 3 or more (contig, start, end); fix it")
-    for cell in cells[1:3]:
-        if not (cell.isascii() and cell.isdigit()):
-            raise InputError(f"{where}: {shorten(cell, 30)} is not a position, a whole number from 0; fix it")
-    name, start, end = reference.find(cells[0], where), int(cells[1]), int(cells[2])
-    if not start < end <= reference.lengths[name]:
-        raise InputError(
-            f"{where}: start {start} and end {end} must be in this order and within the {reference.lengths[name]:,} nt "
-            f"of {name[:60]!r} (0-based, half-open); fix it"
-        )
-    return Interval(name, start, end)
+    regions = []
+    for region in read_bed(path, blanks=True):
+        where = f"{path}, line {region.line}"
+        name = reference.find(region.contig, where)
+        if region.end > reference.lengths[name]:
+            raise InputError(
+                f"{where}: end {region.end} lies beyond {shorten(name)}, which has {reference.lengths[name]:,} nt; fix "
+                "the line"
+            )
+        regions.append(region._replace(contig=name))
+    return regions
 
 
 def canonical_change(context: str, alt: str) -> tuple[str, str]:
@@ -119,26 +96,26 @@ def context_of(strand: Strand, position: int) -> str | None:
 
 
 def neutral_events(
-    intervals: list[Interval], reference: Reference, most: int, seed: int = 0
+    regions: list[Region], reference: Reference, most: int, seed: int = 0
 ) -> list[tuple[Event, tuple[Strand, Strand], str]]:
     """Sample neutral sites, with their three substitutions each, their strands and their 5-mers.
 
     Args:
-        intervals: where neutral sites are.
+        regions: where neutral sites are.
         reference: the genome.
         most: largest number of sites.
         seed: seed of the choice.
     """
-    ends = np.cumsum([one.end - one.start for one in intervals])
+    ends = np.cumsum([one.end - one.start for one in regions])
     total = int(ends[-1])
     rng = np.random.default_rng(seed)
     chosen = np.arange(total) if total <= most else np.sort(rng.choice(total, most, replace=False))
     events = []
     for place in chosen.tolist():
         index = int(np.searchsorted(ends, place, side="right"))
-        interval = intervals[index]
-        position = interval.end - (int(ends[index]) - place)
-        both = reference.strands(interval.contig)
+        region = regions[index]
+        position = region.end - (int(ends[index]) - place)
+        both = reference.strands(region.contig)
         context = context_of(both[0], position)
         if context is not None:
             ref = context[_CONTEXT // 2]

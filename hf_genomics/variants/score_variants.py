@@ -33,7 +33,7 @@ from ..io.writing import check_output_file
 from ..sequence import covered_nt, num_kmers
 from ..sequence_files.reference import Reference, import_pysam
 from ..tokenization_kmer import KmerTokenizer
-from .calibration import Background, measure_background, neutral_events, read_bed
+from .calibration import Background, measure_background, neutral_events, read_neutral
 from .effects import Effect
 from .likelihood import Estimator, score_events
 from .outputs import AFTER, BEFORE, Format, GrowingScores, Scored, draw_region, format_of, table_text, vcf_text
@@ -360,7 +360,7 @@ def _background(path: str, most: int, reference: Reference, scorer: Scorer) -> B
     """Score the neutral sites of a BED file, ``most`` at most."""
     if not scorer.is_masked:
         raise InputError("--background calibrates the LLR of a pretrained model; omit it for a fine-tuned one")
-    events = neutral_events(read_bed(path, reference), reference, most)
+    events = neutral_events(read_neutral(path, reference), reference, most)
     return measure_background(
         events,
         lambda chosen: score_events(

@@ -33,7 +33,7 @@ def _predict(content: str | bytes, *named: str) -> Case:
 
 _XLSX = b"PK\x03\x04" + bytes(26) + b"[Content_Types].xml" + bytes(40) + b"xl/workbook.xml"
 CASES |= {
-    "an Excel workbook": _prepare(_XLSX, "Excel", "CSV"),
+    "an Excel workbook": _prepare(_XLSX, "Excel", "FASTA"),
     "an Excel workbook to predict": _predict(_XLSX, "Excel", "CSV"),
     "an old Excel workbook": _prepare(b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "xls", "CSV"),
     "a Word document": _prepare(b"PK\x03\x04" + bytes(26) + b"word/document.xml", "docx", "plain text"),
@@ -56,8 +56,8 @@ CASES |= {
     "JSON": _prepare('{"id": "a", "sequence": "ACGT"}\n', "JSON", "CSV", "FASTA"),
     "a Git LFS pointer": _prepare("version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "LFS", "git lfs pull"),
     "an alignment": _prepare("CLUSTAL W (1.82)\n\na ACGT-\n", "alignment", "gaps"),
-    "UTF-16, as PowerShell writes it": _prepare(">a\nACGT\n".encode("utf-16"), "UTF-16", "UTF-8"),
-    "UTF-16 without a byte order mark": _prepare(">a\nACGT\n".encode("utf-16-le"), "UTF-16", "UTF-8"),
+    "gaps in UTF-16": _prepare(">a\nAC-GT\n".encode("utf-16"), "record 1 ('a'), position 3", "gaps"),
+    "gaps after a byte order mark": _prepare(b"\xef\xbb\xbf>a\nAC-GT\n", "record 1 ('a'), position 3", "gaps"),
     "a table for prepare": _prepare("sequence,label\nACGT,a\n", "table", "'sequence,label'", "FASTA"),
     "semicolons for prepare": _prepare("sequence;label\nACGT;a\n", "table", "FASTA"),
     "Parquet for prepare": _prepare(b"PAR1", "Parquet", "FASTA"),

@@ -75,7 +75,6 @@ CASES: dict[str, Case] = {
     "whole floats of three classes": unclear("1.0", "2.0", "3.0", "1.0", value="'1.0'"),
     "whole floats beside whole numbers": unclear("1", "2.0", "1", "2", value="'2.0'"),
     "whole floats without a digit after the point": unclear("0.", "1.", "1.", value="'0.'"),
-    "decimal commas": unclear("0,077", "1,5", "0,3", "0,077", value="'0,077'"),
     "one decimal comma": unclear("0.5", "1,5", "0.3", value="'1,5'"),
     "thousands separators": unclear("1,234", "12", "5", value="'1,234'"),
     "thousands separated by blanks": unclear("1 234", "5 678", "9 012", value="'1 234'"),
@@ -121,8 +120,8 @@ CASES: dict[str, Case] = {
         labels("0.0", "1.0", column="score"),
         remedy=f"{CHECK} --columns.label score --splits.regression true",
     ),
-    "decimal commas read as values": Case(
-        f"{FINETUNE} --data.regression true", ("t.csv: data row 1", "'0,077'", "1234.5"), labels("0,077", "0,5")
+    "thousands separators read as values": Case(
+        f"{FINETUNE} --data.regression true", ("t.csv: data row 1", "'1,077'", "1234.5"), labels("1,077", "2,500")
     ),
     "a number beyond float32": Case(FINETUNE, ("t.csv: data row 2", "'1e39'", "finite"), labels("0.5", "1e39", "0.7")),
     # missing labels
@@ -183,7 +182,7 @@ CASES: dict[str, Case] = {
     "a decimal comma in a track": Case(
         f"{FINETUNE} --data.columns.tracks age",
         ("t.csv: data row 1", "'age'", "'3,5'", "1234.5"),
-        columns(label=["a", "b"], age=["3,5", "4"]),
+        columns(label=["a", "b"], age=["3,5", "4.5"]),
     ),
     # other splits
     "a class that training lacks": Case(
@@ -223,6 +222,19 @@ CASES: dict[str, Case] = {
         "'v' is 0 in every row", make=columns(u=[0, 1] * 5, v=[0] * 10), command=f"{CHECK} --columns.labels u v"
     ),
     # accepted, and said how
+    "decimal commas": warned("'label' have decimal commas", make=labels("0,077", "1,5", "0,3", "1,234")),
+    "decimal commas in several columns": warned(
+        "2 targets: 'u' 4 numbers from 0.5 to 3",
+        make=columns(u=["0,5", "0,7", "", "3", "1,5"], v=["0.1", "0.2", "0.3", "0.4", "0.5"]),
+        command=f"{CHECK} --columns.labels u v",
+    ),
+    "headings in capitals": warned(
+        "'LABEL' is taken for 'label'",
+        "2 classes: a 2, b 2",
+        make=lambda folder: pd.DataFrame(
+            {"Sequence ": [dna(40, row) for row in range(4)], "LABEL": list("abab")}
+        ).to_csv(folder / "t.csv", index=False),
+    ),
     "booleans of a spreadsheet": warned("2 classes: False 6, True 12", make=labels("TRUE", "True", "FALSE", times=6)),
     "blanks around labels": warned("2 classes: a 12, b 6", make=labels(" a", "a ", "b", times=6)),
     "classes that are not 0 to n - 1": warned("2 classes: -1 6, 3 6", make=labels(-1, 3, times=6)),
@@ -288,7 +300,10 @@ CASES |= {
     "one class": _rejected("sequence,label\nACGTACGT,a\nTTGACCAT,a\n", "only one class", "'a'"),
     "an Excel workbook": _rejected(b"PK\x03\x04" + bytes(26) + b"xl/workbook.xml", "Excel", "CSV"),
     "JSON": _rejected('[{"sequence": "ACGT", "label": "a"}]', "JSON", "CSV"),
-    "UTF-16 without a byte order mark": _rejected(_GOOD.encode("utf-16-le"), "UTF-16", "UTF-8"),
+    "headings that differ in case only": _rejected("sequence,Label,LABEL\nACGT,a,b\nTTGA,b,a\n", "no column 'label'"),
+    "a missing label in UTF-16 without a byte order mark": _rejected(
+        (_GOOD + "ACGTACGT,\n").encode("utf-16-le"), "data row 3", "missing"
+    ),
     "bars between columns": _rejected(_GOOD.replace(",", "|"), "'sequence'", "commas, tabs or semicolons"),
     "no header": _rejected(f"{_DNA},a\n{_DNA},b\n", "'sequence'", "first line holds data"),
     "no header, two sequences": _rejected(f"{_DNA},{_DNA},{_DNA},a\n", "first line holds data"),

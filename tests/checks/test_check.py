@@ -66,7 +66,7 @@ FILES = {
     "awkward/hs_owlmonkey.fasta": Verdict(2, 2, 392, ("('human'), position 28", "('owlmonkey'), position 86")),
     "awkward/lavender.fasta": Verdict(0, 1, 550),
     "awkward/ls_orchid.gbk.bgz": Verdict(0, 94, 67518),
-    "awkward/made_bom_comment.fasta": Verdict(1, 0, 0, ("byte order mark",)),
+    "awkward/made_bom_comment.fasta": Verdict(1, 0, 0, ("before the first header",)),
     "awkward/made_concatenated.fasta.gz": Verdict(0, 2, 9185, ("1 record shorter than k = 6 nt ('second')",)),
     "awkward/made_duplicate_names.fasta": Verdict(
         2, 3, 1000, ("record 2 ('x')", "record 3 ('x')", "1 record with the sequence of an earlier one")

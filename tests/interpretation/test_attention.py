@@ -8,6 +8,7 @@ import torch
 
 from hf_genomics.compat import attention_name
 from hf_genomics.interpretation.attention import (
+    attention_received,
     attention_weights,
     cls_attention,
     head_entropy,
@@ -41,6 +42,17 @@ def test_rollout_multiplies_the_layers_and_ignores_padding_on_either_side():
         found = rollout(padded, torch.nn.functional.pad(real, padding[:2]))[0]
         torch.testing.assert_close(found[before : before + 4], expected)
         assert found.sum().item() == pytest.approx(1)
+
+
+def test_received_attention_is_the_mean_over_everything_that_attends():
+    random = torch.Generator().manual_seed(0)
+    layers = [torch.rand(1, 2, 4, 4, generator=random).softmax(-1) for _ in range(3)]
+    expected = torch.cat(layers).mean((0, 1, 2))  # layers, heads, tokens that attend
+    real = torch.ones(1, 4, dtype=torch.bool)
+    torch.testing.assert_close(attention_received(layers, real)[0], expected)
+    padded = [torch.nn.functional.pad(layer, (1, 2, 1, 2)) for layer in layers]
+    found = attention_received(padded, torch.nn.functional.pad(real, (1, 2)))[0]
+    torch.testing.assert_close(found, torch.nn.functional.pad(expected, (1, 2)))
 
 
 def test_cls_is_the_first_real_token():

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hf_genomics.io.cells import as_number, look_of, plain_spelling
+from hf_genomics.io.cells import as_number, look_of, plain_spelling, with_decimal_points
 
 LOOKS = {
     "whole": "0 7 -1 +3 007 12345",
@@ -48,3 +48,31 @@ def test_any_text_has_a_look_and_plain_numbers_are_finite(text):
 @given(st.integers(-(10**9), 10**9))
 def test_a_whole_number_has_one_plain_spelling(value):
     assert {plain_spelling(text) for text in (f"{value}", f"{value}.0", f"{value}.")} == {str(value)}
+
+
+@pytest.mark.parametrize(
+    ("texts", "points"),
+    [
+        (["0,5", "1,25"], ["0.5", "1.25"]),
+        (["0,123", "1,234"], ["0.123", "1.234"]),
+        (["1,5", "", "3"], ["1.5", "", "3"]),
+        (["-2,5e-3", "1"], ["-2.5e-3", "1"]),
+        (["12345,678"], ["12345.678"]),
+        ([",5"], [".5"]),
+        (["1,234", "12,345"], None),  # thousands?
+        (["0,5", "0.5"], None),
+        (["0,5", "a"], None),
+        (["1,2,3"], None),
+        (["1", "2"], None),
+        ([], None),
+    ],
+)
+def test_decimal_commas_are_read_where_nothing_else_can_be_meant(texts: list[str], points: list[str] | None) -> None:
+    found = with_decimal_points(texts, {""})
+    assert (found and [found.get(text, text) for text in texts]) == points
+
+
+@given(st.lists(st.floats(0.001, 0.999).map(lambda value: f"{value:.4f}"), min_size=1))
+def test_numbers_come_back_from_decimal_commas(numbers: list[str]) -> None:
+    found = with_decimal_points(number.replace(".", ",") for number in numbers)
+    assert sorted(found.values()) == sorted(set(numbers))

@@ -58,12 +58,17 @@ READ = {
     "UTF-16": (TABLE.encode("utf-16"), "table"),
     "UTF-16, big-endian": (b"\xfe\xff" + TABLE.encode("utf-16-be"), "table"),
     "UTF-32": (TABLE.encode("utf-32"), "table"),
+    "UTF-16 without a byte order mark": (TABLE.encode("utf-16-le"), "table"),
+    "UTF-16, big-endian, without a byte order mark": (TABLE.encode("utf-16-be"), "table"),
+    "FASTA with a byte order mark": (b"\xef\xbb\xbf>a\nACGT\n", "sequences"),
+    "FASTA in UTF-16": (">a\nACGT\n".encode("utf-16"), "sequences"),
+    "FASTA in UTF-16 without a byte order mark": (">a\nACGT\n".encode("utf-16-le"), "sequences"),
+    "xlsx": (zipped("[Content_Types].xml", "xl/workbook.xml"), "excel"),
     "Parquet": (of_pandas("to_parquet"), "parquet"),
     "one column": (b"sequence\nACGT\n", "table"),
 }
 WRONG = {
     "empty": (b"", "empty"),
-    "xlsx": (zipped("[Content_Types].xml", "xl/workbook.xml"), "Excel"),
     "xls": (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "xls"),
     "ods": (b"PK\x03\x04" + b"\0" * 26 + b"mimetypeapplication/vnd.oasis.opendocument.spreadsheet", "ods"),
     "docx": (zipped("[Content_Types].xml", "word/document.xml"), "Word"),
@@ -97,9 +102,8 @@ WRONG = {
     "Feather": (of_pandas("to_feather"), "Feather"),
     "SQLite": (b"SQLite format 3\0", "SQLite"),
     "Git LFS": (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n", "LFS"),
-    "FASTA with a byte order mark": (b"\xef\xbb\xbf>a\nACGT\n", "byte order mark"),
-    "FASTA in UTF-16": (">a\nACGT\n".encode("utf-16"), "UTF-16"),
-    "UTF-16 without a byte order mark": (TABLE.encode("utf-16-le"), "UTF-16"),
+    "BED in UTF-16": ("chr1\t100\t200\tpeak\n".encode("utf-16"), "UTF-16"),
+    "BED with a byte order mark": (b"\xef\xbb\xbfchr1\t100\t200\tpeak\n", "BED"),
     "binary": (b"\x80\x05\x95\0\0\0\0", "not text"),
 }
 

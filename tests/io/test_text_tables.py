@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import sys
 import tempfile
 from pathlib import Path
 
@@ -81,6 +82,8 @@ SPREADSHEETS = {
     "big-endian": b"\xfe\xff" + TABLE.encode("utf-16-be"),
     "UTF-16, zipped": gzip.compress(TABLE.encode("utf-16"), mtime=0),
     "UTF-32": TABLE.encode("utf-32"),
+    "UTF-16 without a byte order mark": TABLE.encode("utf-16-le"),
+    "headings in capitals": TABLE.replace("id", " ID").replace("sequence", "Sequence").encode(),
     "old Mac": TABLE.replace("\n", "\r").encode(),
     "quoted": b'"id","sequence"\n"a","ACGT"\n"b","GG"\n',
     "quoted semicolons": b'"id";"sequence"\n"a";"ACGT"\n"b";"GG"\n',
@@ -94,7 +97,7 @@ def test_tables_are_read_as_spreadsheets_write_them(content: bytes, tmp_path: Pa
     (tmp_path / "t").write_bytes(content)
     frame = read_text_columns(tmp_path / "t", ["id", "sequence"], [])
     assert frame.to_dict("list") == {"id": ["a", "b"], "sequence": ["ACGT", "GG"]}
-    assert column_names(tmp_path / "t")[:2] == ["id", "sequence"]
+    assert [name.strip().lower() for name in column_names(tmp_path / "t")[:2]] == ["id", "sequence"]
 
 
 @pytest.mark.parametrize(
@@ -143,8 +146,8 @@ def test_of_two_columns_of_one_name_neither_is_taken(wanted: list[str] | None, t
 def test_needed_columns_are_missed_by_name_and_others_are_read_where_they_are(tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text(TABLE)
     assert list(read_text_columns(tmp_path / "t.csv", ["sequence"], ["length"])) == ["sequence"]
-    with pytest.raises(InputError, match=r"t\.csv: no column 'Sequence'; did you mean 'sequence'"):
-        read_text_columns(tmp_path / "t.csv", ["Sequence"])
+    with pytest.raises(InputError, match=r"t\.csv: no column 'Seqence'; did you mean 'sequence'"):
+        read_text_columns(tmp_path / "t.csv", ["Seqence"])
 
 
 @pytest.mark.parametrize("kind", ["csv", "parquet"])
@@ -173,3 +176,49 @@ def test_a_table_without_rows_is_an_error(tmp_path: Path) -> None:
 
 def test_long_lists_of_names_are_cut_short() -> None:
     assert list_names([str(number) for number in range(10)], most=2) == "'0', '1', ... (10 in all)"
+
+
+def workbook(path: Path, *sheets: list[list[object]]) -> Path:
+    """Write an Excel workbook."""
+    import openpyxl
+
+    book = openpyxl.Workbook()
+    book.remove(book.active)
+    for number, rows in enumerate(sheets):
+        sheet = book.create_sheet(f"s{number}")
+        for row in rows:
+            sheet.append(row)
+    book.save(path)
+    return path
+
+
+def test_an_excel_workbook_is_read_as_a_table(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    rows = [["Id", "sequence", "label", "value"], [], ["a", "ACGT", True, 0.5], ["b", None, 1, 2], [7, "GG"]]
+    path = workbook(tmp_path / "t", [], rows, [["other"]])
+    assert kind_of(path) == "excel" and column_names(path) == ["Id", "sequence", "label", "value"]
+    with caplog.at_level("INFO", "hf_genomics"):
+        frame = read_text_columns(path, ["id", "label", "value"], ["sequence"])
+    assert frame.to_dict("list") == {
+        "id": ["a", "b", "7"],
+        "sequence": ["ACGT", "", "GG"],
+        "label": ["True", "1", ""],
+        "value": ["0.5", "2", ""],
+    }
+    assert "sheet 's1' is read, and 's2' not" in caplog.text
+    with open_binary(path) as file:
+        assert [len(part) for part in text_frames(file, path, lambda names: names, 1)] == [3]
+
+
+def test_an_excel_workbook_that_cannot_be_read_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, content, fact in (
+        ("empty", workbook(tmp_path / "e", []).read_bytes(), "empty"),
+        ("cut", workbook(tmp_path / "e", [["a"], [1]]).read_bytes()[:-400], "damaged Excel workbook"),
+        ("wide", workbook(tmp_path / "e", [["a"], [1, 2]]).read_bytes(), "more cells than the header"),
+        ("header", workbook(tmp_path / "e", [["a"]]).read_bytes(), "no row below its header"),
+    ):
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(InputError, match=f"{name}: .*{fact}.*; "):
+            read_text_columns(tmp_path / name, ["a"])
+    monkeypatch.setitem(sys.modules, "openpyxl", None)
+    with pytest.raises(InputError, match=r"header: .*pip install 'hf_genomics\[excel\]', or save the sheet as CSV"):
+        read_text_columns(tmp_path / "header", ["a"])

@@ -109,7 +109,7 @@ def test_out_and_in_again_gives_the_same(examples, columns, paired):
     ("rows", "columns", "part"),
     [
         ({"sequence": ["ACGT", "AC-T"], "label": ["a", "b"]}, Columns(), "dataset: data row 2, position 3"),
-        ({"sequence": ["ACGT"], "Label": ["a"]}, Columns(), "dataset: no column 'label'; did you mean 'Label'"),
+        ({"sequence": ["ACGT"], "Lable": ["a"]}, Columns(), "dataset: no column 'label'; did you mean 'Lable'"),
         ({"sequence": ["ACGT"], "y": [[0, 1]]}, Columns(nt_labels="y"), "dataset: data row 1, column 'y': 2 labels"),
         (
             {"sequence": ["AC", "AC"], "label": ["a", "b"], "n": ["x", "x"]},

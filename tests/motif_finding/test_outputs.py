@@ -42,8 +42,8 @@ def test_tables_and_summary_agree(run):
     header, rows = word_table(found)
     words = [dict(zip(header, row, strict=True)) for row in rows]
     assert sum(word["q"] == word["q"] for word in words) == summary["candidates"]
-    assert sum(word["q"] < 0.05 for word in words) == summary["significant_words"]
-    assert sum(word["q_counting"] < 0.05 for word in words) == summary["significant_by_counting"]
+    assert sum(word["q"] < found.alpha for word in words) == summary["significant_words"]
+    assert sum(word["q_counting"] < found.alpha for word in words) == summary["significant_by_counting"]
     assert {word["motif"] for word in words if word["word"] in row["words"].split(",")} == {row["motif"]}
 
 

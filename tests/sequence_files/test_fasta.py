@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hf_genomics.errors import InputError
-from hf_genomics.sequence_files.fasta import Record, read_chunks, read_records
+from hf_genomics.sequence_files.fasta import Record, read_chunks, read_records, read_unchecked_chunks
 
 SHARED = Path(os.environ.get("HF_GENOMICS_DATA", Path(__file__).parents[3] / "shared" / "data"))
 LETTERS = "ACGTRYSWKMBDHVNacgtryswkmbdhvn"
@@ -37,7 +37,7 @@ AWKWARD: dict[str, tuple[int, int] | str] = {
     "hs_owlmonkey.fasta": r"record 1 \('human'\), position 28: '-' .*gaps",
     "lavender.fasta": (1, 550),
     "ls_orchid.gbk.bgz": (94, 67518),
-    "made_bom_comment.fasta": "byte order mark",
+    "made_bom_comment.fasta": "text before the first header",
     "made_concatenated.fasta.gz": (2, 9185),
     "made_duplicate_names.fasta": r"record 2 \('x'\): record 1 has the same name",
     "made_empty.fasta": "the file is empty",
@@ -161,8 +161,6 @@ def test_bad_letter_is_named_with_record_and_position(
         (b">a\r\r\nACGT\r\r\n", "carriage return"),
         (b"; old comment\n>a\nACGT\n", "text before the first header: '; old comment'"),
         (b"<!DOCTYPE html>\n<html>", "HTML"),
-        (b"\xef\xbb\xbf>a\nACGT\n", "byte order mark"),
-        (">a\nAC\n".encode("utf-16"), "UTF-16"),
         (b"ID   X; SV 1;\n", "EMBL"),
         (b"##fileformat=VCFv4.2\n", "VCF"),
         (b"PK\x03\x04", "zip"),
@@ -268,3 +266,23 @@ def test_the_position_is_that_of_the_first_letter_a_plain_loop_refuses(
         assert f"position {bad[0]}: " in error_of(path, f">a\n{sequence}\n".encode())
     else:
         assert len(records_of(path, f">a\n{sequence}\n".encode())) == 1
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32"])
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_text_as_windows_saves_it_gives_the_same_records(tmp_path, encoding, end):
+    texts = {
+        "fasta": f">a \xe9{end}ACGT{end}GG{end}>b{end}{'TTGACC' * 20000}{end}",
+        "fastq": f"@a{end}ACGT{end}+{end}IIII{end}",
+    }
+    for kind, text in texts.items():
+        (tmp_path / "plain").write_bytes(text.encode())
+        (tmp_path / "other").write_bytes(text.encode(encoding))
+        found = [
+            [(r.name, r.description, r.letters.tobytes()) for r in read_records(tmp_path / name)]
+            for name in ("plain", "other")
+        ]
+        assert found[0] == found[1] and len(found[0]) == {"fasta": 2, "fastq": 1}[kind]
+        assert b"".join(chunk.letters for chunk in read_unchecked_chunks(tmp_path / "other")) == b"".join(
+            letters for _, _, letters in found[0]
+        )

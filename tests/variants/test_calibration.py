@@ -8,16 +8,16 @@ from small_files import dna
 from tiny_variants import write_fasta
 
 from hf_genomics import InputError
+from hf_genomics.io.genome_tracks import Region
 from hf_genomics.sequence import as_letters, reverse_complement
 from hf_genomics.sequence_files.reference import Reference, strands_in_memory
 from hf_genomics.variants.calibration import (
     Background,
-    Interval,
     canonical_change,
     context_of,
     measure_background,
     neutral_events,
-    read_bed,
+    read_neutral,
 )
 
 CONTIG = dna(400)
@@ -32,10 +32,11 @@ def reference(tmp_path):
 
 def test_bed_lines_are_read_and_header_lines_skipped(tmp_path, reference):
     (tmp_path / "a.bed").write_text("track name=x\n# note\nc\t10\t60\tname\t0\t+\n\nc 100 160\n")
-    assert read_bed(str(tmp_path / "a.bed"), reference) == [Interval("c", 10, 60), Interval("c", 100, 160)]
+    found = read_neutral(str(tmp_path / "a.bed"), reference)
+    assert [region[:3] for region in found] == [("c", 10, 60), ("c", 100, 160)]
     (tmp_path / "b.bed").write_text("c\t10\t10\n")
-    with pytest.raises(InputError, match=r"b.bed: line 1"):
-        read_bed(str(tmp_path / "b.bed"), reference)
+    with pytest.raises(InputError, match=r"b.bed, line 1"):
+        read_neutral(str(tmp_path / "b.bed"), reference)
 
 
 def test_a_change_and_its_opposite_strand_are_one(reference):
@@ -45,7 +46,7 @@ def test_a_change_and_its_opposite_strand_are_one(reference):
 
 
 def test_every_neutral_site_is_drawn_once_with_its_letters(reference):
-    intervals = [Interval("c", 0, 20), Interval("c", 390, 400)]
+    intervals = [Region("c", 0, 20), Region("c", 390, 400)]
     events = neutral_events(intervals, reference, 1000)
     places = sorted({event.start for event, _, _ in events})
     assert places == [*range(2, 20), *range(390, 398)] and len(events) == 3 * len(places)
@@ -55,7 +56,7 @@ def test_every_neutral_site_is_drawn_once_with_its_letters(reference):
 
 
 def test_calibration_takes_away_the_mean_and_the_quantile_is_a_share(reference):
-    events = neutral_events([Interval("c", 0, 400)], reference, 400)
+    events = neutral_events([Region("c", 0, 400)], reference, 400)
 
     def score(chosen):
         return np.array([[event.start, event.start] for event, _ in chosen], np.float64)
