@@ -172,10 +172,14 @@ class ExactTrainer(FencedTrainer):
         logs.update(dict.fromkeys(not_finite, cast(float, None)))  # the log is JSON, which has null instead of NaN
         super().log(logs, *args, **kwargs)
         if self.is_world_process_zero():
-            numbers = (f"{name} {value:.6g}" for name, value in logs.items() if isinstance(value, int | float))
-            logger.info("step %d: %s", self.state.global_step, ", ".join(numbers))
+            logger.info("step %d%s", self.state.global_step, self.in_words(logs))
         if not math.isfinite(eval_loss):
             raise divergence_error(f"eval_loss is {eval_loss} at step {self.state.global_step}")
+
+    def in_words(self, logs: dict[str, float]) -> str:
+        """Describe numbers in the rest of a line that begins with "step 10"."""
+        numbers = (f"{name} {value:.6g}" for name, value in logs.items() if isinstance(value, int | float))
+        return f": {', '.join(numbers)}"
 
     def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
         """Evaluate, and check that the score by which the best model is chosen has a value.
