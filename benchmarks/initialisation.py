@@ -4,7 +4,8 @@
     python benchmarks/initialisation.py masks --data DATA --output runs/initialisation    # spans, strides
     python benchmarks/initialisation.py start --output runs/initialisation --only base-kmer base-bert
 
-DATA is the same folder as for benchmarks/phage.py. Each variant pretrains a model of 3 layers x 128 on windows of 150
+DATA is a folder with phage.fasta.gz, nonphage.fasta.gz and virus_split.tsv (columns accession, class and split;
+related genomes are in the same split). Each variant pretrains a model of 3 layers x 128 on windows of 150
 nt (32 windows a step; AdamW with a learning rate of 2e-3, constant after a warm-up of 0.2 M tokens; no dropout) in a
 process of its own with one thread. All models have the weights of a plain BERT; only their initial values differ:
 

@@ -50,6 +50,8 @@ EXAMPLES = {
         "hf-genomics score-variants --model model_cards/virus-wide --vcf in.vcf.gz --fasta genome.fa "
         "--output scored.vcf.gz"
     ),
+    "table": "hf-genomics table --genome genome.fa.gz --bed peaks.bed --features.length 200 --output peaks.csv",
+    "label-scarcity": "hf-genomics label-scarcity --config recipes/label_scarcity.yaml",
     "convert": "hf-genomics convert zhihan1996/DNA_bert_6 --output_dir runs/dnabert6",
     "card": "hf-genomics card runs/mine --name you/mine --license mit",
     "push": "hf-genomics push runs/mine --name you/mine --dry_run true",
@@ -158,7 +160,7 @@ def _option(action: Any, short: Mapping[str, str], width: int) -> str:
     other = f", or --{short[action.dest]}" if action.dest in short else ""
     head = f"  {name}{other} {_kind(action)}{default if has_default else ''}"
     indent = " " * 6
-    return "\n".join([head, *textwrap.wrap(_help_of(action), width, initial_indent=indent, subsequent_indent=indent)])
+    return "\n".join([head, *_lines(_help_of(action), width, indent)])
 
 
 def _kind(action: Any) -> str:
@@ -187,7 +189,12 @@ def _word_of(kind: Any) -> str:
 
 def _wrapped(text: str, width: int) -> list[str]:
     """Return the paragraphs of a text, with lines of a width."""
-    return [textwrap.fill(paragraph, width) for paragraph in text.split("\n\n") if paragraph.strip()]
+    return ["\n".join(_lines(paragraph, width)) for paragraph in text.split("\n\n") if paragraph.strip()]
+
+
+def _lines(text: str, width: int, indent: str = "") -> list[str]:
+    """Return the lines of a paragraph; names of verbs are not cut at their hyphens."""
+    return textwrap.wrap(text, width, initial_indent=indent, subsequent_indent=indent, break_on_hyphens=False)
 
 
 def _block(title: str, lines: list[str]) -> list[str]:

@@ -43,6 +43,11 @@ class Example:
     place: tuple[int, int] | None = None
 
     @property
+    def is_installation(self) -> bool:
+        """Whether the block installs the package, which takes an environment of its own."""
+        return "git clone" in self.code
+
+    @property
     def verbs(self) -> set[str]:
         """The verbs of hf-genomics that the block runs."""
         return set(re.findall(r"^hf-genomics ([\w-]+)", self.code, re.MULTILINE))
@@ -161,7 +166,8 @@ def mirror(folder: Path) -> None:
 def write_outputs(page: str) -> None:
     """Run the examples of a page and write what they print into it, where it shows complete output."""
     text, names = (ROOT / page).read_text(), {"__name__": "__main__"}
-    printed = [(example, run(example, names)) for example in examples(page)]
+    runs = [example for example in examples(page) if not example.is_installation]
+    printed = [(example, run(example, names)) for example in runs]
     for example, output in reversed(printed):
         if example.place is None:
             continue

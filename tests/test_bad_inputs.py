@@ -26,6 +26,7 @@ KINDS = (
     "pictures",
     "recipes",
     "sequence_files",
+    "studies",
     "tables",
     "tokenizers",
     "variants",

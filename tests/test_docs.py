@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import re
+import runpy
+import subprocess
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+
+import hf_genomics
 
 ROOT = Path(__file__).resolve().parents[1]
 OUTSIDE = {
@@ -14,6 +20,7 @@ OUTSIDE = {
     ".venv-newest",
     ".git",
     "runs",
+    "site",
     "shared",
     "build",
     "dist",
@@ -115,3 +122,38 @@ def test_the_table_of_decisions_lists_every_heading_of_its_pages_newest_first():
     assert sorted(link for _, link in rows) == sorted(headings)
     dates = [date for date, _ in rows]
     assert dates == sorted(dates, reverse=True)
+
+
+def test_every_page_has_its_place_in_the_menu_of_the_site():
+    menu = set(re.findall(r"([\w/]+\.md)\s*$", (ROOT / "mkdocs.yml").read_text(), re.MULTILINE))
+    assert {path.relative_to(ROOT / "docs").as_posix() for path in (ROOT / "docs").rglob("*.md")} == menu
+
+
+def test_every_public_name_is_in_the_reference_under_the_module_that_defines_it():
+    pages = "\n".join(path.read_text() for path in (ROOT / "docs" / "api").glob("*.md"))
+    listed = re.findall(r"^::: hf_genomics\.([\w.]+)\.(\w+)$", pages, re.MULTILINE)
+    assert sorted((name, home) for home, name in listed) == sorted(hf_genomics._HOME.items())
+
+
+def test_links_that_leave_the_pages_lead_to_the_repository():
+    griffe = pytest.importorskip("griffe")
+    hooks = runpy.run_path(str(ROOT / "docs" / "hooks.py"))
+    page = SimpleNamespace(file=SimpleNamespace(src_uri="tutorials/page.md"))
+    config = {"config_file_path": str(ROOT / "mkdocs.yml"), "repo_url": "https://example.org/x"}
+    text = "[a](../../recipes/README.md#windows) [b](../results.md) [c](https://x.org/y) [d](#e) [f](../../recipes)"
+    on_site = hooks["on_page_markdown"](text, page=page, config=config)
+    assert "https://example.org/x/blob/main/recipes/README.md#windows" in on_site
+    assert "https://example.org/x/tree/main/recipes)" in on_site
+    assert all(link in on_site for link in ("(../results.md)", "(https://x.org/y)", "(#e)"))
+    with griffe.temporary_visited_module('def f():\n    """One.\n\n    >>> f()\n    [[1]]\n    """\n') as module:
+        hooks["ExamplesAsCode"]().on_object(obj=module["f"])
+        assert module["f"].docstring.value.endswith("```pycon\n>>> f()\n[[1]]\n```")
+
+
+@pytest.mark.slow
+def test_the_site_is_built_without_a_warning(tmp_path):
+    pytest.importorskip("mkdocs")
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(tmp_path)]
+    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert ended.returncode == 0, ended.stderr[-3000:]
+    assert (tmp_path / "index.html").is_file() and "KmerTokenizer" in (tmp_path / "api" / "models.html").read_text()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import re
 import shutil
@@ -42,15 +43,11 @@ def marked(example):
 
 
 def is_long(example):
-    return bool(example.verbs & LONG) or is_of_hub(example) or is_installation(example)
+    return bool(example.verbs & LONG) or is_of_hub(example) or example.is_installation
 
 
 def is_of_hub(example):
     return 'from_pretrained("zhihan1996/' in example.code and example.language == "python"
-
-
-def is_installation(example):
-    return "git clone" in example.code
 
 
 @pytest.fixture(scope="module")
@@ -71,17 +68,20 @@ def root(work, classifier):
     return work
 
 
-def run(example):
+def run(example, names=None):
     """Run an example of a page; a deprecated name in it is an error, other warnings are not."""
+    missing = [name for name in re.findall(r"model_cards/[\w-]+", example.code) if not (ROOT / name).is_dir()]
+    if missing:
+        pytest.skip(f"needs the bundled model {missing[0]}")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         warnings.filterwarnings("error", category=DeprecationWarning, module="__main__")
-        return page_examples.run(example, {"__name__": "__main__"})
+        return page_examples.run(example, {"__name__": "__main__"} if names is None else names)
 
 
 @pytest.mark.parametrize(
     "example",
-    [marked(example) for example in README if not is_of_hub(example) and not is_installation(example)],
+    [marked(example) for example in README if not is_of_hub(example) and not example.is_installation],
 )
 def test_an_example_of_the_readme_runs_and_prints_what_is_shown(root, example):
     printed = run(example)
@@ -106,7 +106,7 @@ def test_dnabert_is_loaded_by_its_name(root, tmp_path):
 
 @pytest.mark.slow
 def test_the_commands_of_the_installation_install_the_package(tmp_path):
-    (example,) = filter(is_installation, README)
+    (example,) = [example for example in README if example.is_installation]
     source = tmp_path / "source"  # what is in the working tree, as a repository
     kept = shutil.ignore_patterns(".git", ".venv*", "runs", "site", "shared", "build", "*.egg-info", ".*cache")
     shutil.copytree(ROOT, source, ignore=kept)
@@ -178,7 +178,7 @@ def test_make_help_lists_every_command():
 
 
 def test_the_verbs_and_recipes_it_names_exist():
-    commands = re.findall(r"hf[-_]genomics ([\w-]+)", "\n".join(SHELL))
+    commands = re.findall(r"hf[-_]genomics ([a-z][\w-]*)", "\n".join(SHELL))
     assert {"prepare", "pretrain", "finetune", "evaluate", "predict"} <= set(commands) <= set(VERBS)
     recipes = set(
         re.findall(r"recipes/[\w/]+\.yaml", "\n".join((ROOT / page).read_text() for page in ("README.md", *DOCS)))
@@ -212,3 +212,19 @@ def test_the_file_tree_has_a_clause_for_every_file_of_the_package():
     modules = {path.relative_to(ROOT).as_posix() for path in PACKAGE.rglob("*.py")}
     modules = {path for path in modules if not path.endswith(("__init__.py", "__main__.py"))}
     assert sorted(modules - {path for path, clause in tree().items() if clause}) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "page", sorted(page for page in DOCS if page.startswith("docs/tutorials/")) + ["docs/start.md"]
+)
+def test_a_tutorial_runs_from_its_first_block_to_its_last(root, page):
+    names = {"__name__": "__main__"}
+    for example in page_examples.examples(page):
+        if example.is_installation:
+            continue
+        missing = re.findall(r"^from (sentence_transformers) ", example.code, re.MULTILINE)
+        if missing and importlib.util.find_spec(missing[0]) is None:
+            continue  # no extra of this package brings it
+        printed = run(example, names)
+        assert page_examples.differences(printed, example.output or "...") == [], (example.number, printed)

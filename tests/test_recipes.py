@@ -22,10 +22,14 @@ import hf_genomics
 from hf_genomics import KmerBertConfig, KmerBertForMaskedLM, KmerTokenizer, WindowSampling, prepare
 from hf_genomics.batches.dose import masking_fractions
 from hf_genomics.cli import main
+from hf_genomics.studies.label_scarcity import label_scarcity
+from hf_genomics.studies.scarcity_cells import cell_recipe, cells_of, merged
 
 RECIPES = Path(__file__).resolve().parents[1] / "recipes"
 OLD = Path(__file__).parent / "golden" / "recipes_0.1"  # as they were in that version, comments included
 FILES = [path for path in sorted(RECIPES.rglob("*.yaml")) if path.parent.name != "accelerate"]  # Accelerate's own
+STUDIES = [path for path in FILES if path.stem.startswith("label_scarcity")]  # their cells are recipes of finetune
+FILES = [path for path in FILES if path not in STUDIES]
 CPU = [path for path in FILES if path.stem.endswith("_cpu")]
 PAPER = [path for path in FILES if path.stem + "_cpu" in {twin.stem for twin in CPU}]
 
@@ -164,6 +168,28 @@ def test_a_pretraining_recipe_has_the_papers_values(settings_of, setup):
     for section in PRETRAINING[setup]:
         wanted = PRETRAINING[setup][section] | EVERY.get(section, {})
         assert {name: getattr(seen[section], name) for name in wanted} == wanted
+
+
+@pytest.mark.parametrize("path", STUDIES, ids=stem)
+def test_every_cell_of_a_study_is_a_recipe_that_finetune_understands(settings_of, monkeypatch, tmp_path, path):
+    seen: dict = {}
+    monkeypatch.setattr(
+        hf_genomics, "label_scarcity", functools.wraps(label_scarcity)(lambda **given: seen.update(given))
+    )
+    assert main(["label-scarcity", "--config", str(path)]) == 0 and seen["output_dir"] == f"runs/{path.stem}"
+    assert all((RECIPES.parent / place).exists() for place in seen["grid"].setups.values())
+    kinds = {}
+    for cell in (cell for cell in cells_of(seen["grid"], seen["grid"].numbers(2619)) if cell.arm != "kmers"):
+        recipe = cell_recipe(cell, seen["finetuning"], seen["store"], seen["positive"])
+        kinds[yaml.safe_dump(recipe | {"data": None, "trainer": recipe["trainer"] | {"seed": 0}})] = recipe
+    for number, recipe in enumerate(kinds.values()):
+        whole = merged(recipe, {"pretrained": "x", "trainer": {"output_dir": "y"}})
+        (tmp_path / f"finetune_{number}.yaml").write_text(yaml.safe_dump(whole))
+        data = settings_of(tmp_path / f"finetune_{number}.yaml")["data"]
+        assert (
+            data.windows.test_per_genome == 64
+            and data.windows.label_genomes == recipe["data"]["windows"]["label_genomes"]
+        )
 
 
 def test_every_setting_of_the_windows_is_read_from_yaml(settings_of, tmp_path):

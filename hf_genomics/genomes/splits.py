@@ -103,6 +103,50 @@ def label_subset(genomes: Sequence[str], labels: Sequence[object], fraction: flo
     return np.array([str(genome) in chosen for genome in genomes], bool)
 
 
+def labelled_genomes(
+    genomes: Sequence[str],
+    labels: Sequence[object],
+    count: int,
+    seed: int = 0,
+    groups: Sequence[str] | None = None,
+) -> np.ndarray:
+    """Choose a number of genomes whose labels an experiment with few labels may use.
+
+    Every class gets one genome, and the rest is shared in proportion to the sizes of the classes (Sainte-Laguë). For
+    one seed, a smaller subset lies inside a larger one, and where the numbers per class agree with those of
+    `label_subset`, so do the genomes.
+
+    Args:
+        genomes: (rows,) genome (FASTA file) of each row; all rows of a genome are chosen or none.
+        labels: (rows,) class of each row; a genome has one class.
+        count: number of genomes to choose.
+        seed: seed of the choice; a different seed gives a different subset.
+        groups: (rows,) group of relatives of each row. The genomes of a class are then taken group by group, so that a
+            small subset holds few groups, as if one had labelled a few families; by default, genome by genome.
+
+    Returns:
+        (rows,) bool, True where the label may be used.
+
+    Raises:
+        InputError: if there are fewer genomes, or more classes, than ``count``, or a genome has two classes or groups.
+
+    >>> labelled_genomes(["a", "b", "c", "d"], ["x", "x", "x", "y"], 4).tolist()
+    [True, True, True, True]
+    """
+    group_of = _one_value_each(genomes, genomes if groups is None else groups, "genome", "groups")
+    members: dict[str, list[str]] = {}
+    for genome, label in _one_value_each(genomes, labels, "genome", "classes").items():
+        members.setdefault(label, []).append(genome)
+    most = sum(map(len, members.values()))
+    if not len(members) <= count <= most:
+        raise InputError(f"{count} labelled genomes: there must be {len(members)} (one per class) to {most} (all)")
+    chosen: set[str] = set()
+    for label, size in _seats({label: len(names) for label, names in members.items()}, count).items():
+        key = {name: (_uniform(seed, group_of[name]), group_of[name]) for name in members[label]}
+        chosen.update(sorted(members[label], key=lambda name: (*key[name], _uniform(seed, name), name))[:size])
+    return np.array([str(genome) in chosen for genome in genomes], bool)
+
+
 def split_regions(lengths: Sequence[int], fractions: tuple[float, float, float], gap: int) -> list[Region]:
     """Cut every contig into a train, a valid and a test region, in this order, with ``gap`` unused nt between them.
 
@@ -189,6 +233,21 @@ def _group_sizes(groups: Sequence[str], weights: Sequence[int] | None) -> dict[s
             raise InputError(f"group {group!r}: weight {weight} must be 0 or more")
         sizes[group] = sizes.get(group, 0) + float(weight)
     return sizes
+
+
+def _seats(sizes: dict[str, int], count: int) -> dict[str, int]:
+    """Share ``count`` places among classes by the method of Sainte-Laguë, at least one each.
+
+    Places are given one after another, so that no class loses one when ``count`` grows: subsets are nested.
+
+    >>> _seats({"phage": 380, "other": 2239}, 26)
+    {'phage': 4, 'other': 22}
+    """
+    seats = dict.fromkeys(sizes, 1)
+    for _ in range(count - len(sizes)):
+        open_classes = [label for label in sizes if seats[label] < sizes[label]]
+        seats[max(open_classes, key=lambda label: sizes[label] / (2 * seats[label] + 1))] += 1
+    return seats
 
 
 def _assign(sizes: dict[str, float], room: dict[int, float], seed: int) -> dict[str, int]:

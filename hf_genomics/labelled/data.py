@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields
 from os import PathLike
 
 from ..errors import InputError
@@ -167,9 +167,7 @@ class LabelledData:
         """Cut the windows of one split; return None for a validation split that the store does not have."""
         if split == "valid" and "valid" not in set(store.contigs.get("split", [])):
             return None
-        windows = self.windows
-        if split != "train":  # scores use all labelled genomes, and windows that lie side by side
-            windows = replace(windows, train_step=None, per_genome=windows.test_per_genome, label_fraction=1.0)
+        windows = self.windows.of_split(split)  # scores use all labelled genomes, and windows that lie side by side
         return labelled_windows(
             store, split, windows, label_column=self.columns.label, balanced=split == "train", seed=self.seed
         )

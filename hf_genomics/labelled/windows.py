@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from ..batches.chance import Stream, random_bits_at, row_keys
 from ..errors import InputError
-from ..genomes.splits import label_subset
+from ..genomes.splits import label_subset, labelled_genomes
 from ..genomes.store import GenomeStore
 from ..genomes.unknown_letters import UnknownLetters
 from ..io.text_tables import missing_column
@@ -29,9 +29,12 @@ class LabelledWindows:
         per_genome: largest number of training windows from one genome.
         test_per_genome: largest number of validation or test windows from one genome (64 in the paper).
         label_fraction: share of the training genomes whose labels may be used (0.1, 0.01 and 0.001 in the paper).
+        label_genomes: number of training genomes whose labels may be used, instead of a share.
+        label_groups: column of the store with groups of related genomes; label_genomes are then taken group by group.
+        valid_per_genome: largest number of validation windows from one genome; by default as for the test.
 
     Raises:
-        InputError: if a number is out of range.
+        InputError: if a number is out of range, or two options contradict each other.
     """
 
     length: int = 150
@@ -39,10 +42,13 @@ class LabelledWindows:
     per_genome: int = 1000
     test_per_genome: int = 64
     label_fraction: float = 1.0
+    label_genomes: int | None = None
+    label_groups: str | None = None
+    valid_per_genome: int | None = None
 
     def __post_init__(self) -> None:
         """Check the numbers."""
-        for name in ("length", "train_step", "per_genome", "test_per_genome"):
+        for name in ("length", "train_step", "per_genome", "test_per_genome", "label_genomes", "valid_per_genome"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise InputError(f"data.windows.{name} must be at least 1, not {value}")
@@ -51,6 +57,23 @@ class LabelledWindows:
                 "data.windows.label_fraction must be above 0 and at most 1, such as 0.1 for 10 %, not "
                 f"{self.label_fraction}"
             )
+        if self.label_genomes is not None and self.label_fraction != 1:
+            raise InputError("data.windows.label_genomes and data.windows.label_fraction exclude each other; omit one")
+        if self.label_groups is not None and self.label_genomes is None:
+            raise InputError("data.windows.label_groups is for data.windows.label_genomes; set that, or omit it")
+
+    def of_split(self, split: str) -> LabelledWindows:
+        """Return how the genomes of a split are cut; all labels of the validation and test split are used.
+
+        Args:
+            split: "train", "valid" or "test".
+        """
+        if split == "train":
+            return self
+        most = (self.valid_per_genome if split == "valid" else None) or self.test_per_genome
+        return replace(
+            self, train_step=None, per_genome=most, label_fraction=1.0, label_genomes=None, label_groups=None
+        )
 
 
 def labelled_windows(
@@ -68,8 +91,8 @@ def labelled_windows(
     Args:
         store: genomes with a column of class names.
         split: split whose contigs are cut; None takes all contigs.
-        windows: length, step and number of the windows; ``train_step``, ``per_genome`` and ``label_fraction`` hold for
-            every split here, and ``test_per_genome`` is not used.
+        windows: length, step and number of the windows; ``train_step``, ``per_genome`` and the labels to use hold for
+            every split here, and ``test_per_genome`` and ``valid_per_genome`` are not used.
         label_column: column of the store that holds the class names.
         balanced: take equally many windows of each class.
         max_unknown: largest share of letters other than A, C, G, T in a window.
@@ -84,8 +107,7 @@ def labelled_windows(
     names, classes = _classes(store, label_column)
     rows, length = store.select(split), windows.length
     genomes = store.contigs["genome"].astype(str).to_numpy()
-    if windows.label_fraction < 1:
-        rows = rows[label_subset(genomes[rows], classes[rows], windows.label_fraction, seed)]
+    rows = rows[_labelled_rows(store, rows, genomes, classes, windows, seed)]
     contig, start = _shuffled_windows(store, rows, length, windows.train_step or length, seed)
     contig, start = _without_unknown(store, contig, start, length, max_unknown)
     # The windows are in random order, so the first ones of a genome, or of a class further down, are a random choice.
@@ -108,6 +130,25 @@ def labelled_windows(
         labels=classes[contig],
         label_names=names,
     )
+
+
+def _labelled_rows(
+    store: GenomeStore, rows: np.ndarray, genomes: np.ndarray, classes: np.ndarray, windows: LabelledWindows, seed: int
+) -> np.ndarray:
+    """Return which of some contigs have a label that may be used, bool (rows,)."""
+    if windows.label_genomes is None and windows.label_fraction == 1:
+        return np.ones(len(rows), bool)
+    if windows.label_genomes is None:
+        return label_subset(genomes[rows], classes[rows], windows.label_fraction, seed)
+    groups = None
+    if windows.label_groups is not None:
+        if windows.label_groups not in store.contigs:
+            raise missing_column(str(store.path), windows.label_groups, store.contigs)
+        groups = store.contigs[windows.label_groups].to_numpy()[rows]
+    try:
+        return labelled_genomes(genomes[rows], classes[rows], windows.label_genomes, seed, groups)
+    except InputError as error:
+        raise InputError(f"{store.path}: {error}; change data.windows.label_genomes") from error
 
 
 def _shuffled_windows(

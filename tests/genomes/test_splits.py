@@ -11,7 +11,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hf_genomics.errors import InputError
-from hf_genomics.genomes.splits import SPLITS, Region, check_disjoint, label_subset, split_genomes, split_regions
+from hf_genomics.genomes.splits import (
+    SPLITS,
+    Region,
+    check_disjoint,
+    label_subset,
+    labelled_genomes,
+    split_genomes,
+    split_regions,
+)
 
 GROUPS = st.lists(st.text("abcdef", min_size=1, max_size=3), min_size=1, max_size=60)
 SEEDS = st.integers(0, 5)
@@ -93,6 +101,43 @@ def test_label_subsets_are_nested_and_hold_every_class(
     for label, count in Counter(labels).items():
         chosen = small[np.array(labels) == label].sum()
         assert 1 <= chosen and abs(chosen - min(first, second) * count) <= 1
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.sets(st.integers(0, 200), min_size=8), st.integers(1, 4), st.integers(1, 9), st.booleans(), SEEDS, st.data())
+def test_numbers_of_labelled_genomes_are_nested_exact_and_hold_every_class(
+    numbers: set[int], classes: int, size: int, by_group: bool, seed: int, data: st.DataObject
+) -> None:
+    genomes, labels = [f"{number}.fa" for number in numbers], [number % classes for number in numbers]
+    groups = [str(number // size) for number in numbers] if by_group else None
+    kinds = len(set(labels))
+    first, second = sorted(data.draw(st.tuples(*[st.integers(kinds, len(numbers))] * 2)))
+    small, large = (labelled_genomes(genomes, labels, count, seed, groups) for count in (first, second))
+    assert (small.sum(), large.sum()) == (first, second) and not (small & ~large).any()
+    assert set(np.array(labels)[small]) == set(labels)
+    if groups is None:
+        return
+    for label in set(labels):  # of each class, all groups but one are taken as a whole or not at all
+        own = np.array(labels) == label
+        parts = [
+            small[own & (np.array(groups) == group)] for group in {g for g, o in zip(groups, own, strict=True) if o}
+        ]
+        assert sum(not part.all() and part.any() for part in parts) <= 1
+
+
+@pytest.mark.parametrize(("count", "share"), [(262, 0.1), (26, 0.01), (3, 0.001)])
+def test_a_number_of_genomes_chooses_those_of_the_share_that_has_as_many(count: int, share: float) -> None:
+    genomes = [f"{number}.fa" for number in range(2619)]
+    labels = ["phage"] * 380 + ["other"] * 2239
+    assert (labelled_genomes(genomes, labels, count, 5) == label_subset(genomes, labels, share, 5)).all()
+
+
+def test_a_number_of_labelled_genomes_that_cannot_be_is_refused() -> None:
+    for count in (1, 4):
+        with pytest.raises(InputError, match=f"{count} labelled genomes"):
+            labelled_genomes(["a", "b", "c"], ["x", "y", "y"], count)
+    with pytest.raises(InputError, match="two groups"):
+        labelled_genomes(["a", "a", "b"], ["x", "x", "y"], 2, groups=["1", "2", "3"])
 
 
 @pytest.mark.parametrize(

@@ -76,6 +76,8 @@ def test_the_groups_of_a_table_are_read_with_its_labels(tmp_path):
         (lambda: LabelledData(train="a.csv", columns=Columns(group="g")), "data.columns.group"),
         (lambda: LabelledWindows(per_genome=0), "data.windows.per_genome must be at least 1, not 0"),
         (lambda: LabelledWindows(label_fraction=1.5), "data.windows.label_fraction"),
+        (lambda: LabelledWindows(label_fraction=0.5, label_genomes=3), "data.windows.label_genomes"),
+        (lambda: LabelledWindows(label_groups="family"), "data.windows.label_groups"),
     ],
 )
 def test_what_does_not_go_together_is_refused_by_key(make, part):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +23,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> GenomeStore:
 
 def cut(store: GenomeStore, split: str | None, length: int, per_genome: int, **options: object) -> LabelledSequences:
     """Cut windows; those of `options` that are fields of LabelledWindows go there."""
-    fields = {key: options.pop(key) for key in ("train_step", "label_fraction") if key in options}
+    fields = {key: options.pop(key) for key in ("train_step", "label_fraction", "label_genomes") if key in options}
     return labelled_windows(store, split, LabelledWindows(length, per_genome=per_genome, **fields), **options)
 
 
@@ -86,6 +87,30 @@ def test_a_smaller_label_fraction_lies_inside_a_larger_one(store: GenomeStore) -
         genomes[fraction] = {title.split(":")[0] for title in examples.ids}
     assert genomes[0.1] < genomes[0.25] < genomes[0.5] < genomes[1.0]
     assert [len(genomes[fraction]) for fraction in genomes] == [2, 4, 8, 16], "the same share of each class"
+
+
+def test_a_number_of_labelled_genomes_is_taken_group_by_group_if_asked(store: GenomeStore, tmp_path: Path) -> None:
+    def labelled(of, **options):
+        windows = LabelledWindows(length=20, per_genome=2, label_genomes=4, **options)
+        return {title.split(":")[0] for title in labelled_windows(of, None, windows, seed=1).ids}
+
+    rows = [f"c{row},{'ab'[row % 2]},{row // 4}" for row in range(16)]
+    table = "\n".join(["accession,label,family", *rows]).replace(",", "\t") + "\n"
+    grouped = store_of(tmp_path, *["ACGT" * 20] * 16, metadata=table)
+    family = dict(zip(grouped.contigs["name"], grouped.contigs["family"], strict=True))
+    assert len(labelled(grouped)) == 4 and len({family[name] for name in labelled(grouped)}) > 2
+    assert len({family[name] for name in labelled(grouped, label_groups="family")}) <= 2
+    with pytest.raises(InputError, match="no column 'genus'"):
+        labelled(grouped, label_groups="genus")
+    with pytest.raises(InputError, match=r"17 labelled genomes.*data\.windows\.label_genomes"):
+        cut(store, "train", length=100, per_genome=1, label_genomes=17)
+
+
+def test_scores_use_all_labels_and_their_own_number_of_windows() -> None:
+    windows = LabelledWindows(label_genomes=4, label_groups="g", train_step=5, per_genome=9, test_per_genome=7)
+    assert windows.of_split("train") is windows
+    assert windows.of_split("test") == windows.of_split("valid") == LabelledWindows(per_genome=7, test_per_genome=7)
+    assert replace(windows, valid_per_genome=3).of_split("valid").per_genome == 3
 
 
 def test_windows_full_of_n_have_no_label(tmp_path: Path) -> None:

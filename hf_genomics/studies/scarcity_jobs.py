@@ -1,0 +1,137 @@
+"""The processes of the label-scarcity study: pretraining where a set-up is a recipe, then a process for each cell."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from ..errors import InputError
+from ..inference.loading import load_config
+from ..io.writing import write_text
+from .scarcity_cells import Cell, StudyGrid, merged, parts_needed
+from .shared_work import Job
+
+RECIPE = "recipe.yaml"
+#: Keys that may change between two calls: the folders may have been moved.
+_PATHS = {"pretrained", "output_dir", "trainer.output_dir", "data.store"}
+
+
+def study_jobs(
+    grid: StudyGrid, recipes: Mapping[Cell, dict[str, Any]], store: str, folder: Path
+) -> tuple[list[Job], dict[Cell, Job]]:
+    """Return the jobs of a study: those of pretraining, and that of each cell.
+
+    Args:
+        grid: grid of the study.
+        recipes: recipe of each cell, from `cell_recipe`.
+        store: genome store.
+        folder: folder of the study.
+    """
+    pretraining: dict[Path, Job] = {}
+    jobs = {}
+    for cell, recipe in recipes.items():
+        model, needed = None, None
+        if cell.setup and Path(grid.setups[cell.setup]).is_dir():
+            model = Path(grid.setups[cell.setup])
+        elif cell.setup:
+            job = _pretraining_job(grid, cell.setup, cell.seed, store, folder)
+            needed = pretraining.setdefault(job.folder, job)
+            model = needed.run
+        jobs[cell] = _cell_job(cell, recipe, folder / "cells" / cell.name, model, needed, grid.ks)
+    return list(pretraining.values()), jobs
+
+
+def _pretraining_job(grid: StudyGrid, name: str, seed: int, store: str, folder: Path) -> Job:
+    """Return the job that pretrains a set-up on the training genomes of the study."""
+    place = folder / "pretrained" / (f"{name}-{seed}" if grid.pretraining_per_seed else name)
+    words = ["pretrain", "--config", grid.setups[name], "--data.store", store, "--data.train_split", "train"]
+    words += ["--trainer.output_dir", str(place / "run"), "--trainer.disable_tqdm", "true", "--resume", "auto"]
+    words += ["--trainer.seed", str(seed)] if grid.pretraining_per_seed else []
+    command = [sys.executable, "-m", "hf_genomics", *words]
+    return Job(place, command.copy, kind=name, describe=lambda: "pretrained")
+
+
+def _cell_job(
+    cell: Cell, recipe: dict[str, Any], place: Path, model: Path | None, needs: Job | None, ks: list[int]
+) -> Job:
+    """Return the job of a cell.
+
+    Args:
+        cell: the cell.
+        recipe: its recipe, from `cell_recipe`.
+        place: folder of the cell.
+        model: folder of the pretrained model; None for k-mers.
+        needs: job that pretrains the model, if it is part of the study.
+        ks: sizes of k-mers to choose from.
+    """
+    full = partial(_of_kmers, recipe, place / "run", ks)
+    if model is not None:
+        full = partial(_with_model, recipe, model, cell.length, place / "run")
+    command = partial(_write_and_call, full, place, "kmers" if model is None else "finetune")
+    kind = (cell.length, cell.genomes, cell.setup, cell.arm)
+    return Job(place, command, needs, kind, partial(_describe, place / "run"), full)
+
+
+def _with_model(recipe: dict[str, Any], model: Path, length: int, run: Path) -> dict[str, Any]:
+    """Return the recipe of a cell with its model and folder, and in as many parts as the model needs to read it."""
+    head = recipe.get("head", {})
+    added: dict[str, Any] = {"pretrained": str(model), "trainer": {"output_dir": str(run)}}
+    if not {"num_parts", "part_length", "stretch_positions"} & head.keys():
+        added["head"] = {"num_parts": parts_needed(length, load_config(str(model)))}
+    return merged(recipe, added)
+
+
+def _of_kmers(recipe: dict[str, Any], run: Path, ks: list[int]) -> dict[str, Any]:
+    """Return the recipe of a k-mer regression on the windows of a recipe."""
+    kept = {key: recipe[key] for key in ("data", "positive")}
+    return kept | {"ks": ks, "seed": recipe["trainer"]["seed"], "output_dir": str(run)}
+
+
+def _write_and_call(full: partial[dict[str, Any]], place: Path, what: str) -> list[str]:
+    """Write the recipe of a cell, and return the command that runs it."""
+    write_text(place / RECIPE, yaml.safe_dump(full(), sort_keys=False))
+    verb = ["hf_genomics.studies.kmer_regression"] if what == "kmers" else ["hf_genomics", what, "--config"]
+    return [sys.executable, "-m", *verb, str(place / RECIPE)]
+
+
+def _describe(run: Path) -> str:
+    """Return the macro recall of a finished cell in a few words."""
+    metrics = json.loads((run / "metrics.json").read_text(encoding="utf-8"))
+    return f"macro recall {100 * metrics['test']['macro_recall']:.1f}"
+
+
+def check_unchanged(jobs: Mapping[Cell, Job]) -> None:
+    """Check that finished cells were run by the recipes of today.
+
+    Args:
+        jobs: job of each cell.
+
+    Raises:
+        InputError: naming the cell, and the first option that has changed.
+    """
+    for cell, job in jobs.items():
+        if not job.finished or job.recipe is None:
+            continue
+        path = job.folder / RECIPE
+        old, new = (dict(_flat(each)) for each in (yaml.safe_load(path.read_text(encoding="utf-8")), job.recipe()))
+        changed = [key for key in {*old, *new} - _PATHS if old.get(key) != new.get(key)]
+        if changed:
+            key = min(changed)
+            raise InputError(
+                f"{job.folder}: {key} was {old.get(key)} when this cell was run, and is {new.get(key)} now; choose "
+                f"another output_dir, or delete the folder {cell.name}"
+            )
+
+
+def _flat(settings: dict[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
+    """Return nested settings as full keys and values."""
+    found: list[tuple[str, Any]] = []
+    for name, value in settings.items():
+        found += _flat(value, f"{prefix}{name}.") if isinstance(value, dict) else [(f"{prefix}{name}", value)]
+    return found

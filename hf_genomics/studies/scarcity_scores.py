@@ -1,0 +1,288 @@
+"""Scores of the label-scarcity study: with intervals over test genomes, in pairs, and beside the published ones."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from ..errors import InputError
+from ..genomes.store import GenomeStore
+from ..io.text_tables import missing_column
+from ..labelled.tables import label_or_class
+from .bootstrap import SCORES, Estimate, UnitCounts, count_units, draw_weights, estimate, weighted_scores
+from .scarcity_cells import Cell
+
+#: Differences of macro recall that are shown: name -> arm that is subtracted.
+DIFFERENCES = {"over_twin": "twin", "over_kmers": "kmers"}
+#: Rounded number of FASTA files of the paper ("about 40k", A.2), of which it labels 10, 1 and 0.1 %.
+PAPER_GENOMES = 40_000
+_PAPER_SHARES = (0.1, 0.01, 0.001)
+#: Table 1 of the paper: length -> model -> (macro recall in %, F1) for 10, 1 and 0.1 % of the labels; NaN: not given.
+PUBLISHED: dict[int, dict[str, tuple[tuple[float, float], ...]]] = {
+    150: {
+        "self-GenomeNet": ((78.2, 0.785), (75.3, 0.751), (67.2, 0.700)),
+        "supervised": ((71.8, 0.710), (67.6, 0.673), (62.4, 0.608)),
+        "GenomeNet-BERT": ((85.7, 0.851), (82.2, 0.821), (77.8, 0.780)),
+        "GenomeNet-BERT-mask8": ((85.0, 0.845), (81.7, 0.812), (76.7, 0.762)),
+        "GenomeNet-BERT-stride3": ((80.8, 0.801), (75.1, 0.757), (65.6, 0.654)),
+    },
+    1000: {
+        "self-GenomeNet": ((94.0, np.nan), (85.9, np.nan), (73.1, 0.846)),
+        "supervised": ((81.5, 0.871), (77.2, 0.867), (70.6, 0.773)),
+        "GenomeNet-BERT": ((97.9, 0.986), (94.4, 0.968), (87.8, 0.930)),
+        "GenomeNet-BERT-mask8": ((97.2, 0.983), (91.7, 0.953), (81.7, 0.901)),
+        "GenomeNet-BERT-stride3": ((98.1, 0.988), (90.9, 0.949), (87.2, 0.927)),
+    },
+}
+
+
+class TestUnits(NamedTuple):
+    """What the bootstrap draws: the test genomes, or groups of them.
+
+    Attributes:
+        of_contig: name of a test contig -> number of its unit.
+        classes: whether each unit is of the positive class, int (units,).
+    """
+
+    of_contig: dict[str, int]
+    classes: np.ndarray
+
+
+def read_units(store: GenomeStore, column: str, positive: str) -> TestUnits:
+    """Read the units of the bootstrap from a store.
+
+    Args:
+        store: genome store with labels and a test split.
+        column: column of the units, such as "genome" or "group". The genomes of a unit that are of different classes
+            become two units.
+        positive: positive class of two.
+
+    Raises:
+        InputError: if the store has no such column.
+    """
+    if column not in store.contigs:
+        raise missing_column(str(store.path), column, store.contigs)
+    rows = store.contigs.iloc[store.select("test")]
+    labels = rows[label_or_class("label", rows, str(store.path))].astype(str).to_numpy() == positive
+    keys = sorted(zip(rows[column].astype(str), labels, strict=True))
+    number = {key: place for place, key in enumerate(dict.fromkeys(keys))}
+    found = [number[key] for key in zip(rows[column].astype(str), labels, strict=True)]
+    return TestUnits(
+        dict(zip(rows["name"].astype(str), found, strict=True)),
+        np.array([int(is_positive) for _, is_positive in number]),
+    )
+
+
+def read_counts(predictions: Path, units: TestUnits, positive: str) -> UnitCounts:
+    """Count the predictions of a cell per unit.
+
+    Args:
+        predictions: predictions.tsv of the cell.
+        units: units of the bootstrap.
+        positive: positive class of two.
+
+    Raises:
+        InputError: if the table is of another study.
+    """
+    table = pd.read_csv(
+        predictions, sep="\t", dtype={"id": str, "label": str, "prediction": str}, keep_default_na=False
+    )
+    contigs = table["id"].str.rsplit(":", n=1).str[0]
+    known = contigs.isin(units.of_contig)
+    if not known.all() or f"p_{positive}" not in table:
+        raise InputError(f"{predictions}: its rows are not the test windows of this study; delete the folder")
+    numbers = contigs.map(units.of_contig).to_numpy(int)
+    truth, predicted = ((table[name] == positive).to_numpy(bool) for name in ("label", "prediction"))
+    return count_units(table[f"p_{positive}"].to_numpy(float), truth, predicted, numbers, len(units.classes))
+
+
+def sample_scores(
+    folders: Mapping[Cell, Path], units: TestUnits, positive: str, samples: int
+) -> dict[Cell, np.ndarray]:
+    """Compute the scores of all cells in the same bootstrap samples, so that cells can be compared sample by sample.
+
+    Args:
+        folders: finished cell -> folder of its results.
+        units: units of the bootstrap.
+        positive: positive class of two.
+        samples: number of samples.
+
+    Returns:
+        Scores of each cell, (samples + 1, scores): those of the data first.
+    """
+    found: dict[Cell, np.ndarray] = {}
+    for length in {cell.length for cell in folders}:
+        counts = {
+            cell: read_counts(folder / "predictions.tsv", units, positive)
+            for cell, folder in folders.items()
+            if cell.length == length
+        }
+        # Units that are too short for a window of this length are not drawn.
+        present = np.any([count.confusion.sum(axis=(1, 2)) > 0 for count in counts.values()], axis=0)
+        weights = np.zeros((samples + 1, len(present)))
+        weights[:, present] = draw_weights(units.classes[present], samples)
+        found |= {cell: weighted_scores(count, weights) for cell, count in counts.items()}
+    return found
+
+
+def score_rows(scores: Mapping[Cell, np.ndarray], folders: Mapping[Cell, Path], total: int) -> list[dict[str, Any]]:
+    """Return a row for each length, number of labelled genomes, set-up and arm: means over seeds, with intervals.
+
+    Args:
+        scores: scores of each cell in the bootstrap samples.
+        folders: finished cell -> folder of its results.
+        total: number of training genomes.
+
+    Returns:
+        Rows for table.csv. A difference is the mean over the seeds that both arms have.
+    """
+    rows = []
+    for key in dict.fromkeys(cell._replace(seed=0) for cell in sorted(scores, key=_order)):
+        cells = [cell for cell in scores if cell._replace(seed=0) == key]
+        row: dict[str, Any] = {"source": "this study", "length": key.length, "genomes": key.genomes}
+        row |= {"share": key.genomes / total, "setup": key.setup, "arm": key.arm, "seeds": len(cells)}
+        mean = np.mean([scores[cell] for cell in cells], axis=0)
+        for place, name in enumerate(SCORES):
+            row |= _columns(name, estimate(mean[:, place]))
+        recalls = [scores[cell][0, 0] for cell in cells]
+        row["macro_recall_sd"] = float(np.std(recalls, ddof=1)) if len(recalls) > 1 else np.nan
+        for name, arm in DIFFERENCES.items():
+            row |= _columns(name, _difference(scores, cells, arm))
+        row["k"] = " ".join(str(_metrics(folders[cell]).get("k", "")) for cell in cells).strip()
+        rows.append(row)
+    return rows
+
+
+def _order(cell: Cell) -> tuple[Any, ...]:
+    """Return the key by which rows are sorted: short windows and many genomes first, arms in the order of the text."""
+    arms = ("pretrained", "twin", "frozen", "kmers")
+    return cell.length, -cell.genomes, cell.arm == "kmers", cell.setup, arms.index(cell.arm), cell.seed
+
+
+def _difference(scores: Mapping[Cell, np.ndarray], cells: Sequence[Cell], arm: str) -> Estimate:
+    """Return by how much the macro recall of cells exceeds that of another arm, in the same samples and seeds."""
+    pairs = [(cell, cell._replace(arm=arm, setup="" if arm == "kmers" else cell.setup)) for cell in cells]
+    known = [(ours, theirs) for ours, theirs in pairs if theirs in scores and ours != theirs and ours.setup]
+    if not known:
+        return Estimate(np.nan, np.nan, np.nan)
+    return estimate(np.mean([scores[ours][:, 0] - scores[theirs][:, 0] for ours, theirs in known], axis=0))
+
+
+def _columns(name: str, found: Estimate) -> dict[str, float]:
+    """Return the columns of an estimate."""
+    return {name: found.value, f"{name}_low": found.low, f"{name}_high": found.high}
+
+
+def _metrics(folder: Path) -> dict[str, Any]:
+    """Read the metrics of a finished cell."""
+    return json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
+
+
+def published_rows(lengths: Iterable[int]) -> list[dict[str, Any]]:
+    """Return the rows of the paper's Table 1, for table.csv.
+
+    Args:
+        lengths: lengths of the windows in nt.
+    """
+    return [
+        {
+            "source": "GenomeNet-BERT, Table 1",
+            "length": length,
+            "genomes": round(share * PAPER_GENOMES),
+            "share": share,
+            "arm": model,
+            "macro_recall": recall / 100,
+            "f1": f1,
+        }
+        for length in lengths
+        for model, values in PUBLISHED.get(length, {}).items()
+        for share, (recall, f1) in zip(_PAPER_SHARES, values, strict=True)
+    ]
+
+
+def study_table(rows: list[dict[str, Any]]) -> pd.DataFrame:
+    """Return the table of a study: its own rows, then the published ones of the same lengths.
+
+    Args:
+        rows: rows of the study, from `score_rows`.
+    """
+    table = pd.DataFrame([*rows, *published_rows(dict.fromkeys(row["length"] for row in rows))])
+    return table.astype({"seeds": "Int64"})  # whole numbers, although published rows have none
+
+
+def markdown_table(table: pd.DataFrame) -> str:
+    """Return the table as Markdown: a section for each length, then the published scores.
+
+    Args:
+        table: the table, as written to table.csv.
+    """
+    lines: list[str] = []
+    for length in table["length"].unique():
+        rows = table[table["length"] == length]
+        ours, paper = rows[rows["source"] == "this study"], rows[rows["source"] != "this study"]
+        lines += [f"## {length} nt", "", _line(HEADER), _line(["---"] * len(HEADER))]
+        lines += [_line(readable(row)) for _, row in ours.iterrows()]
+        if len(paper):
+            lines += ["", "Published, on other genomes:", "", _line(PAPER_HEADER), _line(["---"] * len(PAPER_HEADER))]
+            lines += [_line(readable_published(row)) for _, row in paper.iterrows()]
+        lines.append("")
+    return "\n".join(lines)
+
+
+HEADER = (
+    "labelled genomes", "model", "macro recall (%)", "F1", "AUROC", "above the twin", "above k-mers", "seeds",
+)  # fmt: skip
+PAPER_HEADER = ("labelled genomes", "model", "macro recall (%)", "F1")
+
+
+def readable(row: pd.Series) -> list[str]:
+    """Return the cells of a row of this study as a reader sees them.
+
+    Args:
+        row: row of the table.
+    """
+    name = model_name(row)
+    recall = _with_interval(row, "macro_recall", 100, 1)
+    if row["seeds"] > 1:
+        recall += f" ± {100 * row['macro_recall_sd']:.1f}"
+    scores = [recall, *(_with_interval(row, score, 1, 3) for score in ("f1", "auroc"))]
+    differences = [_with_interval(row, score, 100, 1, sign="+") for score in DIFFERENCES]
+    return [f"{row['genomes']} ({row['share']:.2g})", name, *scores, *differences, str(row["seeds"])]
+
+
+def readable_published(row: pd.Series) -> list[str]:
+    """Return the cells of a published row as a reader sees them.
+
+    Args:
+        row: row of the table.
+    """
+    f1 = "" if np.isnan(row["f1"]) else f"{row['f1']:.3f}"
+    return [f"about {row['genomes']} ({row['share']:g})", row["arm"], f"{100 * row['macro_recall']:.1f}", f1]
+
+
+def model_name(row: pd.Series) -> str:
+    """Return the name of a row's model.
+
+    Args:
+        row: row of the table.
+    """
+    if row["arm"] != "kmers":
+        return f"{row['setup']}, {row['arm']}"
+    ks = sorted(set(str(row["k"]).split()))
+    return f"{' or '.join(ks)}-mer regression" if ks else "k-mer regression"
+
+
+def _with_interval(row: pd.Series, name: str, factor: float, digits: int, sign: str = "") -> str:
+    """Return a score with its interval, or an empty text if there is none."""
+    value, low, high = (factor * float(row[column]) for column in (name, f"{name}_low", f"{name}_high"))
+    return "" if np.isnan(value) else f"{value:{sign}.{digits}f} [{low:{sign}.{digits}f}, {high:{sign}.{digits}f}]"
+
+
+def _line(cells: Iterable[str]) -> str:
+    """Return a line of a Markdown table."""
+    return f"| {' | '.join(cells)} |"

@@ -1,0 +1,198 @@
+"""Run many jobs in processes of their own; commands that are started on the same folder share them.
+
+A job is finished once its file of results exists, and is never run again. While it runs, its folder is locked, so
+that every command takes a job that nobody works on; the system releases the lock of a command that was killed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..errors import InputError
+from ..runs.output_folder import LOCK, locked
+
+logger = logging.getLogger(__name__)
+
+_PAUSE = 0.5  # seconds between two looks for a job that others have left, or that has become ready
+_MARK = "hf-genomics: error: "
+
+
+@dataclass(frozen=True)
+class Job:
+    """A process to run once.
+
+    Attributes:
+        folder: folder of the job; its process writes to the folder `run` in it, and its output goes to log.txt.
+        command: builds the command line just before the job starts; it may write to the folder.
+        needs: job that must be finished before, or None.
+        kind: jobs of one kind are expected to take equally long.
+        describe: returns the result of a finished job in a few words.
+        recipe: returns the settings of the job; None if it has none.
+    """
+
+    folder: Path
+    command: Callable[[], list[str]]
+    needs: Job | None = None
+    kind: object = None
+    describe: Callable[[], str] = str
+    recipe: Callable[[], dict[str, Any]] | None = None
+
+    @property
+    def run(self) -> Path:
+        """Folder of the results."""
+        return self.folder / "run"
+
+    @property
+    def finished(self) -> bool:
+        """Whether the job is finished; a process that still writes, or was killed, has left its lock."""
+        return (self.run / "metrics.json").exists() and not (self.run / LOCK).exists()
+
+
+def share_work(jobs: Sequence[Job], workers: int, *, minutes: float | None = None, devices: Sequence[str] = ()) -> None:
+    """Run all jobs that are not finished, several at a time, and wait for those that other commands run.
+
+    Args:
+        jobs: the jobs, the most urgent first.
+        workers: number of processes at a time.
+        minutes: start no job after this time; None for no limit.
+        devices: names of GPUs for CUDA_VISIBLE_DEVICES, one for each worker in turn; empty for the CPU.
+
+    Raises:
+        InputError: if a job fails for a mistake of the user's; the jobs that run at that time are finished first.
+        RuntimeError: if a job fails for another reason.
+    """
+    end = time.monotonic() + 60 * minutes if minutes else float("inf")
+    board = _Board(jobs, workers, end)
+    with ThreadPoolExecutor(workers) as pool:
+        threads = [
+            pool.submit(board.work, devices[slot % len(devices)] if devices else None) for slot in range(workers)
+        ]
+        try:
+            for thread in threads:
+                thread.result()
+        except BaseException as error:
+            board.stop(kill=not isinstance(error, Exception))  # at a signal, at once
+            raise
+
+
+class _Board:
+    """The jobs that are left, and those that this command runs.
+
+    Args:
+        jobs: all jobs.
+        workers: number of processes at a time.
+        end: time.monotonic() after which no job is started.
+    """
+
+    def __init__(self, jobs: Sequence[Job], workers: int, end: float) -> None:
+        self.jobs, self.workers, self.end = jobs, workers, end
+        self.mutex, self.stopped = threading.Lock(), threading.Event()
+        self.running: dict[Path, subprocess.Popen | None] = {}  # folder of the job -> its process
+        self.seconds: dict[object, list[float]] = {}  # kind -> how long its jobs took
+
+    def work(self, device: str | None) -> None:
+        """Run one job after another until none is left."""
+        while not self.stopped.is_set() and time.monotonic() < self.end:
+            with contextlib.ExitStack() as held:
+                job, left = self._take(held)
+                if job is None and not left:
+                    return
+                if job is None:
+                    self.stopped.wait(_PAUSE)
+                    continue
+                try:
+                    self._run(job, device)
+                except BaseException:
+                    self.stopped.set()
+                    raise
+                finally:
+                    with self.mutex:
+                        del self.running[job.folder]
+
+    def stop(self, *, kill: bool) -> None:
+        """Start no further job; with ``kill``, also end those that run."""
+        self.stopped.set()
+        with self.mutex:
+            for process in self.running.values() if kill else ():
+                if process is not None:
+                    process.terminate()
+
+    def _take(self, held: contextlib.ExitStack) -> tuple[Job | None, bool]:
+        """Lock the first job that can be run, and return it and whether any job is left at all."""
+        left = False
+        with self.mutex:
+            for job in self.jobs:
+                if job.finished:
+                    continue
+                left = True
+                if job.folder in self.running or (job.needs and not job.needs.finished):
+                    continue
+                job.folder.mkdir(parents=True, exist_ok=True)
+                try:
+                    held.enter_context(locked(job.folder))
+                except InputError:  # another command runs it
+                    continue
+                if not job.finished:  # it may have been finished just before the lock was released
+                    self.running[job.folder] = None
+                    return job, True
+        return None, left
+
+    def _run(self, job: Job, device: str | None) -> None:
+        """Run a job and wait for it."""
+        environment = os.environ | {"TOKENIZERS_PARALLELISM": "false", "HF_GENOMICS_DEBUG": "0"}
+        environment.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // self.workers)))
+        if device is not None:
+            environment["CUDA_VISIBLE_DEVICES"] = device
+        begin, log = time.monotonic(), job.folder / "log.txt"
+        command = job.command()
+        with open(log, "w", encoding="utf-8") as output:
+            with self.mutex:
+                if self.stopped.is_set():
+                    return
+                process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, env=environment)  # noqa: S603
+                self.running[job.folder] = process
+            code = process.wait()
+        if self.stopped.is_set() and code:
+            return
+        if code or not job.finished:
+            raise _failure(job, code, log)
+        self._log_finished(job, time.monotonic() - begin)
+
+    def _log_finished(self, job: Job, seconds: float) -> None:
+        """Log a finished job, how many there are, and how long the others will take."""
+        with self.mutex:
+            self.seconds.setdefault(job.kind, []).append(seconds)
+        left = [other for other in self.jobs if not other.finished]
+        minutes = sum(map(self._expected, left)) / self.workers / 60
+        rest = f"about {minutes:.0f} minutes left" if left else "none left"
+        logger.info(
+            "%d of %d: %s, %s (%.1f minutes); %s",
+            len(self.jobs) - len(left), len(self.jobs), job.folder.name, job.describe(), seconds / 60, rest,
+        )  # fmt: skip
+
+    def _expected(self, job: Job) -> float:
+        """Return how many seconds a job is expected to take: the mean of its kind, or of all."""
+        known = self.seconds.get(job.kind) or [took for kind in self.seconds.values() for took in kind]
+        return sum(known) / len(known)
+
+
+def _failure(job: Job, code: int, log: Path) -> Exception:
+    """Return the error of a job that failed, with the line by which its process explained itself."""
+    lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
+    reason = next((line[len(_MARK) :] for line in reversed(lines) if line.startswith(_MARK)), None)
+    if code == 2 and reason:
+        return InputError(f"{job.folder}: {reason}")
+    if code < 0 or code >= 128:
+        number = -code if code < 0 else code - 128
+        return InputError(f"{job.folder}: its process was ended by signal {number}; start again to continue ({log})")
+    return RuntimeError(f"{job.folder}: its process failed with exit code {code}; {log} says why")
