@@ -31,7 +31,7 @@ from ..io.text_tables import (
     text_frames,
 )
 from ..sequence import as_letters
-from ..sequence_files.fasta import check_length, clean_letters, letter_error, read_records
+from ..sequence_files.fasta import check_length, clean_letters, letter_error, read_records, read_unchecked_records
 from .columns import Columns, check_task
 from .datasets import Source, dataset_frame, dataset_frames, source_name
 from .labels import are_values, check_columns, number_columns, read_labels, read_several
@@ -85,6 +85,7 @@ def read_labelled(
     regression: bool | None = None,
     rna: bool = False,
     min_length: int = 1,
+    checked: bool = True,
 ) -> LabelledSequences:
     """Read labelled sequences with their pairs and tracks.
 
@@ -102,11 +103,13 @@ def read_labelled(
             labels.
         rna: read U as T.
         min_length: shortest sequence allowed, in nt.
+        checked: check letters, lengths and names. If False, the caller judges each sequence: it may be empty or have
+            letters that are not nucleotides, and its name may be missing or repeated. Labels are checked in any case.
 
     Raises:
         InputError: naming file, row (data rows are counted from 1, below the header) or record, and what to do.
     """
-    rules = _rules(columns, task, require_labels, regression, rna, min_length)
+    rules = _rules(columns, task, require_labels, regression, rna, min_length)._replace(checked=checked)
     name, choose = source_name(source), _choice(rules, source_name(source))
     if not isinstance(source, str | PathLike):
         return _from_frame(dataset_frame(source, choose), name, rules)
@@ -371,7 +374,10 @@ def _from_records(path: str | PathLike[str], rules: _Rules) -> LabelledSequences
     """Read examples from a sequence file; labels are in the headers of its records."""
     if rules.other_columns():
         raise _no_columns(str(path), rules)
-    records = list(read_records(path, rna=rules.rna, min_length=rules.min_length))
+    if rules.checked:
+        records = list(read_records(path, rna=rules.rna, min_length=rules.min_length))
+    else:
+        records = list(read_unchecked_records(path, rna=rules.rna))
     table = LabelledSequences(str(path), [one.name for one in records], [one.letters for one in records])
     if rules.label is None:
         return table

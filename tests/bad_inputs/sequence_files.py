@@ -211,8 +211,30 @@ CASES |= {
     "evaluate_unknown_rows": Case(
         "evaluate --model TUNED --data.test x.csv --data.strict true --output_dir out",
         make=_one("x.csv", "sequence,label\n" + "ACGTACGT,a\nTTGACCAT,b\nNNNNNN,a\n" * 2),
-        named=("x.csv", "2 of 6", "'3'"),
+        named=("x.csv: data row 3", "k-mer", "data.strict"),
         remedy="evaluate --model TUNED --data.test x.csv --output_dir out",
+    ),
+    "evaluate_a_short_row": Case(
+        "evaluate --model TUNED --data.test x.csv --data.strict true --output_dir out",
+        make=_one("x.csv", "sequence,label\nACGTACGT,a\nTTGACCAT,b\nAC,a\n"),
+        named=("x.csv: data row 3", "2 nt", "3 nt", "data.strict"),
+        remedy="evaluate --model TUNED --data.test x.csv --output_dir out",
+    ),
+    "evaluate_a_gap": Case(
+        "evaluate --model TUNED --data.test x.fa --data.strict true --output_dir out",
+        make=_one("x.fa", ">c label=a\nACGTACGT\n>c label=b\nTTGA-CAT\n"),
+        named=("x.fa: record 2 ('c'), position 5", "'-'"),
+    ),
+    "evaluate_proteins": Case(
+        "evaluate --model TUNED --data.test x.csv --output_dir out",
+        make=_one("x.csv", "sequence,label\nMKVLAAGE,a\nMKLLAAGE,b\n"),
+        named=("x.csv: data row 1, position 4", "protein", "no other sequence"),
+    ),
+    "evaluate_rna": Case(
+        "evaluate --model TUNED --data.test x.csv --output_dir out",
+        make=_one("x.csv", "sequence,label\nACGUACGU,a\nUUGACCAU,b\n"),
+        named=("x.csv: data row 1", "--data.rna true"),
+        remedy="evaluate --model TUNED --data.test x.csv --output_dir out --data.rna true",
     ),
     "evaluate_a_class_of_unknown_rows": Case(
         "evaluate --model TUNED --data.test x.csv --output_dir out",

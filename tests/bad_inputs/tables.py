@@ -13,6 +13,8 @@ from .case import Case
 
 FINETUNE = "finetune --pretrained MLM --trainer.output_dir out --data.train t.csv"
 CHECK = "check --k 3 --splits.train t.csv"
+#: What an evaluation of classes leaves.
+_LEFT = ("metrics.json", "predictions.tsv", "report.html", "roc_pr.png", "confusion.png", "reliability.png")
 AS_CLASSES, AS_VALUES = f"{CHECK} --splits.regression false", f"{CHECK} --splits.regression true"
 BOTH_WAYS = ("data.regression true", "data.regression false")
 
@@ -342,7 +344,10 @@ CASES |= {
         warned=("6 of 6 test sequences are in train too", "table.csv"),
         leaves=(
             "out",
-            *(f"out/{name}" for name in ("metrics.json", "predictions.tsv", "roc_pr.png", "confusion.png")),
+            *(
+                f"out/{name}"
+                for name in ("metrics.json", "predictions.tsv", "roc_pr.png", "confusion.png", "reliability.png")
+            ),
         ),
     ),
     "contradictory labels": Case(
@@ -352,7 +357,10 @@ CASES |= {
         warned=("2 of 3 test sequences occur again with another label", "t.csv"),
         leaves=(
             "out",
-            *(f"out/{name}" for name in ("metrics.json", "predictions.tsv", "roc_pr.png", "confusion.png")),
+            *(
+                f"out/{name}"
+                for name in ("metrics.json", "predictions.tsv", "roc_pr.png", "confusion.png", "reliability.png")
+            ),
         ),
     ),
 }

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from hf_genomics.evaluation import baseline
 from hf_genomics.evaluation.baseline import (
+    baseline_predictions,
     baseline_scores,
     constant_scores,
     kmer_baseline,
@@ -17,8 +18,10 @@ from hf_genomics.evaluation.baseline import (
     kmer_features,
     kmer_scores,
     majority_probabilities,
+    with_thresholds,
 )
 from hf_genomics.evaluation.metrics import classification_metrics
+from hf_genomics.inference.predictions import Predictions, decide
 from hf_genomics.labelled.sequences import LabelledSequences
 from hf_genomics.sequence import ALPHABET, as_letters, reverse_complement
 
@@ -242,3 +245,34 @@ def test_every_nucleotide_is_predicted_from_the_letters_around_it(monkeypatch):
     np.testing.assert_allclose(constant_scores(rows, rows)[1], np.tile([130 / 190, 60 / 190], (50, 1)))
     monkeypatch.setattr(baseline, "_MOST_NT", 40)
     assert len(np.concatenate(kmer_scores(rows, rows, k=1))) == 200
+
+
+def test_a_baseline_gets_the_threshold_that_its_own_validation_scores_ask_for_and_a_constant_guess_none() -> None:
+    names, labels = ["no", "yes"], np.array([0, 0, 1, 1])
+    examples = LabelledSequences("t.csv", list("abcd"), [np.full(9, 65, np.uint8)] * 4, labels, label_names=names)
+    chances = {"4-mer": [0.1, 0.2, 0.3, 0.4], "majority": [0.4] * 4}
+    guesses = {
+        name: Predictions(examples, np.stack([1 - np.array(p), p], 1), [], names, threshold=None)
+        for name, p in chances.items()
+    }
+    found = with_thresholds(guesses, guesses, "yes", "macro_recall")
+    lowest, number = found["4-mer"].threshold
+    assert 0.2 < lowest <= 0.3 and number == 1 and found["majority"].threshold is None
+    assert np.array_equal(decide(found["4-mer"].scores, found["4-mer"].threshold), labels)
+
+
+def test_a_baseline_predicts_what_the_model_could_score_and_has_no_threshold_of_the_model(drawn):
+    rows = rows_of(drawn[:4], labels=np.array([0, 1, 1, 1]), label_names=["no", "yes"])
+    scores = np.full((4, 2), 0.5)
+    scores[2] = np.nan
+    found = baseline_predictions(rows, Predictions(rows, scores, [], ["no", "yes"], (0.9, 1)), [])["majority"]
+    assert found.threshold is None and found.is_scored.tolist() == [True, True, False, True]
+    of_model = [np.full((60, 2), 0.5) for _ in range(4)]
+    of_model[1][:7] = np.nan
+    labels = [np.arange(60) % 2 for _ in range(4)]
+    nucleotides = rows_of(drawn[:4], nt_labels=labels, label_names=["no", "yes"])
+    found = baseline_predictions(
+        nucleotides, Predictions(nucleotides, np.zeros(0), of_model, ["no", "yes"]), ["kmer"], 2
+    )
+    for guess in found.values():
+        np.testing.assert_array_equal(np.isnan(np.concatenate(guess.nt_scores)), np.isnan(np.concatenate(of_model)))
