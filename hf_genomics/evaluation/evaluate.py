@@ -276,7 +276,7 @@ def _other_tables(data: LabelledData, split: str) -> dict[str, LabelledSequences
         data: the `data` section.
         split: the split that is scored.
     """
-    columns = replace(data.columns, id=None, labels=None, nt_labels=None, tracks=None, nt_tracks=None)
+    columns = replace(data.columns, id=None, labels=None, nt_labels=None, tracks=None, nt_tracks=None, group=None)
     found: dict[str, LabelledSequences] = {}
     for name in ("train", "valid", "test"):
         source = getattr(data, name)
