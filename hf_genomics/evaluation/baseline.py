@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Literal, TypeAlias, get_args
 
 import numpy as np
@@ -22,6 +22,7 @@ from ..inference.predictions import Predictions
 from ..labelled.sequences import LabelledSequences
 from ..sequence import as_letters, kmer_codes, reverse_complement_codes
 from .convolution import conv_scores
+from .decisions import choose_threshold
 
 logger = logging.getLogger(__name__)
 
@@ -103,14 +104,40 @@ def baseline_predictions(
         Name of the baseline -> its predictions.
     """
     options: dict[str, Any] = {"seed": seed, "rc_probability": rc_probability}
-    found, plain = {}, predictions._replace(threshold=None)  # the threshold was chosen for the model
+    found = {}  # without the threshold, which was chosen for the model
     for name, scores in baseline_scores(training, predictions.examples, baselines, k, **options).items():
         if isinstance(scores, list):
             pairs = zip(scores, predictions.nt_scores, strict=True)
-            found[name] = plain._replace(nt_scores=[np.where(np.isnan(of_model), np.nan, x) for x, of_model in pairs])
+            found[name] = predictions._replace(
+                nt_scores=[np.where(np.isnan(of_model), np.nan, x) for x, of_model in pairs], threshold=None
+            )
         else:
             scores[~predictions.is_scored] = np.nan
-            found[name] = plain._replace(scores=scores)
+            found[name] = predictions._replace(scores=scores, threshold=None)
+    return found
+
+
+def with_thresholds(
+    guesses: Mapping[str, Predictions], on_validation: Mapping[str, Predictions], positive: str, score: str
+) -> dict[str, Predictions]:
+    """Give each baseline a threshold of its own, chosen on validation data as the model's threshold is.
+
+    Args:
+        guesses: name -> predictions of a baseline for two classes.
+        on_validation: name -> its predictions of the validation split.
+        positive: name of the positive class.
+        score: the score that shall be best: "macro_recall", "f1" or "mcc".
+
+    Returns:
+        The same predictions with thresholds; a constant guess has none.
+    """
+    found = dict(guesses)
+    for name, validation in on_validation.items():
+        number = (validation.names or []).index(positive)
+        scores, labels = validation.labelled()
+        if np.ptp(scores[:, number]) > 0:
+            lowest = choose_threshold(scores[:, number], labels == number, score)
+            found[name] = guesses[name]._replace(threshold=(lowest, number))
     return found
 
 

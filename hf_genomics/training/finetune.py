@@ -29,7 +29,7 @@ from ..checks.meaning import describe_labels, label_warnings, rarer_class, task_
 from ..checks.splits import log_split, split_table
 from ..configuration_kmer_bert import HierarchicalKmerBertConfig, KmerBertConfig
 from ..errors import InputError
-from ..evaluation.baseline import Baseline, baseline_predictions, check_baselines
+from ..evaluation.baseline import Baseline, baseline_predictions, check_baselines, with_thresholds
 from ..evaluation.decisions import Reliability, calibrate, choose_threshold, reliability, with_temperature
 from ..evaluation.evaluate import (
     check_positive,
@@ -557,6 +557,20 @@ def _errors(predictions: Predictions, found: Reliability, temperature: float | N
     return {"ece_before": before.ece, "ece": found.ece}
 
 
+def _predict_by_baselines(predictions: Predictions, plan: FinetuningPlan) -> dict[str, Predictions]:
+    """Predict by the baselines what the model has predicted; where the model has a threshold, they have their own."""
+
+    def guess(by_model: Predictions) -> dict[str, Predictions]:
+        options: dict[str, Any] = {"seed": plan.trainer.seed, "rc_probability": plan.head.rc_probability}
+        return baseline_predictions(plan.splits.training, by_model, plan.baselines, plan.baseline_k, **options)
+
+    guesses, validation = guess(predictions), plan.splits.validation
+    if predictions.threshold is None or validation is None or plan.positive is None or plan.head.threshold is None:
+        return guesses
+    scored = predictions._replace(examples=validation, scores=np.zeros((len(validation), 2)))
+    return with_thresholds(guesses, guess(scored), plan.positive, plan.head.threshold)
+
+
 def _score_test(
     run: FinetuningTrainer, test: LabelledSequences, plan: FinetuningPlan, calibration: dict[str, Any]
 ) -> dict[str, Any]:
@@ -571,14 +585,7 @@ def _score_test(
         metrics["calibration"] = calibration | {"test": _errors(predictions, found, calibration.get("temperature"))}
     if predictions.num_unscored:
         metrics["test_sequences_without_scores"] = predictions.num_unscored
-    guesses = baseline_predictions(
-        plan.splits.training,
-        predictions,
-        plan.baselines,
-        plan.baseline_k,
-        seed=plan.trainer.seed,
-        rc_probability=plan.head.rc_probability,
-    )
+    guesses = _predict_by_baselines(predictions, plan)
     metrics["baselines"] = score_baselines(guesses, plan.positive)
     plot_predictions(predictions, plan.folder, plan.positive, curves_of(guesses))
     return metrics
