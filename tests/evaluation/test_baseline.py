@@ -247,6 +247,20 @@ def test_every_nucleotide_is_predicted_from_the_letters_around_it(monkeypatch):
     assert len(np.concatenate(kmer_scores(rows, rows, k=1))) == 200
 
 
+def test_a_baseline_gets_the_threshold_that_its_own_validation_scores_ask_for_and_a_constant_guess_none() -> None:
+    names, labels = ["no", "yes"], np.array([0, 0, 1, 1])
+    examples = LabelledSequences("t.csv", list("abcd"), [np.full(9, 65, np.uint8)] * 4, labels, label_names=names)
+    chances = {"4-mer": [0.1, 0.2, 0.3, 0.4], "majority": [0.4] * 4}
+    guesses = {
+        name: Predictions(examples, np.stack([1 - np.array(p), p], 1), [], names, threshold=None)
+        for name, p in chances.items()
+    }
+    found = with_thresholds(guesses, guesses, "yes", "macro_recall")
+    lowest, number = found["4-mer"].threshold
+    assert 0.2 < lowest <= 0.3 and number == 1 and found["majority"].threshold is None
+    assert np.array_equal(decide(found["4-mer"].scores, found["4-mer"].threshold), labels)
+
+
 def test_a_baseline_predicts_what_the_model_could_score_and_has_no_threshold_of_the_model(drawn):
     rows = rows_of(drawn[:4], labels=np.array([0, 1, 1, 1]), label_names=["no", "yes"])
     scores = np.full((4, 2), 0.5)
@@ -262,17 +276,3 @@ def test_a_baseline_predicts_what_the_model_could_score_and_has_no_threshold_of_
     )
     for guess in found.values():
         np.testing.assert_array_equal(np.isnan(np.concatenate(guess.nt_scores)), np.isnan(np.concatenate(of_model)))
-
-
-def test_a_baseline_gets_the_threshold_that_its_own_validation_scores_ask_for_and_a_constant_guess_none() -> None:
-    names, labels = ["no", "yes"], np.array([0, 0, 1, 1])
-    examples = LabelledSequences("t.csv", list("abcd"), [np.full(9, 65, np.uint8)] * 4, labels, label_names=names)
-    chances = {"4-mer": [0.1, 0.2, 0.3, 0.4], "majority": [0.4] * 4}
-    guesses = {
-        name: Predictions(examples, np.stack([1 - np.array(p), p], 1), [], names, threshold=None)
-        for name, p in chances.items()
-    }
-    found = with_thresholds(guesses, guesses, "yes", "macro_recall")
-    lowest, number = found["4-mer"].threshold
-    assert 0.2 < lowest <= 0.3 and number == 1 and found["majority"].threshold is None
-    assert np.array_equal(decide(found["4-mer"].scores, found["4-mer"].threshold), labels)
