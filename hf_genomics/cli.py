@@ -121,7 +121,8 @@ def _run(verb: str, words: list[str]) -> int:
     function = getattr(importlib.import_module(__package__), verb.replace("-", "_"))
     result = run_verb(function, words)
     if isinstance(result, dict | str) and _rank() == 0:
-        sys.stdout.write(result if isinstance(result, str) else _table(result))
+        screen = result.screen() if hasattr(result, "screen") else None
+        sys.stdout.write(result if isinstance(result, str) else screen or _table(result))
     if hasattr(result, "show"):  # a report that draws itself
         _show(result)
         return _complain(result.rejection) if result.rejection else 0

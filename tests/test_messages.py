@@ -32,7 +32,7 @@ MISTAKES = {
     # check
     "check_nothing": ("check", ["files"]),
     "check_k": ("check OK --k 0", ["k", "0"]),
-    "check_identity": ("check OK --min_identity 2", ["min_identity", "2"]),
+    "check_identity": ("check OK --splits.min_identity 2", ["min_identity", "2"]),
     "check_output": ("check OK --output OK", ["ok.fa"]),
     "check_rejected": ("check PROTEIN", ["1 problem"]),
     # prepare
@@ -87,6 +87,9 @@ MISTAKES = {
     "convert_filled": ("convert MLM --output_dir FILLED", ["filled"]),
     "card_folder": ("card FILLED", ["filled"]),
     "push_folder": ("push --model FILLED --name x/y", ["filled"]),
+    "table_features": ("table --genome OK --output t.csv", ["bed", "gff"]),
+    "motifs_untuned": ("motifs --model MLM --input OK --target b --output_dir out", ["mlm"]),
+    "scarcity_recipe": ("label-scarcity --config no.yaml", ["no.yaml"]),
     "quickstart_genomes": ("quickstart --config QUICKSTART --data.genomes no", ["no"]),
     # no verb
     "verb": ("pretrian", ["pretrian", "pretrain"]),

@@ -6,30 +6,32 @@ import logging
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
 from ..checks.leaks import drop_leaks, find_leaks, warn_of_leaks
-from ..checks.meaning import describe_labels, task_facts
+from ..checks.meaning import KINDS, describe_labels, task_facts
 from ..checks.splits import split_table
 from ..errors import InputError
 from ..inference.adapters import ADAPTER_CONFIG, base_of
 from ..inference.loading import load_classifier, task_of
 from ..inference.predictions import Predictions, check_strands, decide, log_threshold
-from ..inference.problems import with_known_kmers
-from ..inference.windows import shortest_sequence
+from ..inference.problems import Problem, joined, noun_of, place_of
+from ..inference.windows import row_problems, shortest_sequence
 from ..io.streams import destination
 from ..io.writing import check_output, check_output_file, write_json
 from ..labelled.data import LabelledData
+from ..labelled.datasets import Source
 from ..labelled.sequences import LabelledSequences, check_classes
 from ..labelled.tables import read_labelled
 from ..labelled.task import Task
+from ..reports.score_report import Scored, ScoreReport, main_score, write_score_report
 from ..sequence import did_you_mean
 from .baseline import Baseline, baseline_predictions, check_baselines
 from .decisions import Reliability, reliability
 from .explained_scores import explain_classification, explain_columns
-from .intervals import bootstrap
+from .intervals import Bootstrap, bootstrap
 from .metrics import (
     SCORES,
     SequenceClassificationMetrics,
@@ -38,7 +40,7 @@ from .metrics import (
     regression_metrics,
     scores_per_column,
 )
-from .pictures import plot_confusion, plot_reliability, plot_roc_pr
+from .pictures import plot_confusion, plot_reliability, plot_roc_pr, plot_scatter
 
 logger = logging.getLogger(__name__)
 
@@ -118,9 +120,8 @@ def evaluate(
         ``sequences_without_scores`` is their number.
 
     Raises:
-        InputError: if data and model do not fit, a row is shorter than the model reads (`predict` leaves the cells of
-            such a row empty), or the folder holds a model, or an evaluation without ``overwrite``; nothing has been
-            written then.
+        InputError: if data and model do not fit, no sequence can be scored (with ``data.strict``, if one cannot), or
+            the folder holds a model, or an evaluation without ``overwrite``; nothing has been written then.
     """
     check_baselines(baselines)
     folder = _evaluation_folder(output_dir, [model, base_of(model), *data.paths().values()], overwrite)
@@ -136,24 +137,65 @@ def evaluate(
             f"{examples.source}: the labels are {examples.label_names}, but the model knows {task.names}; set "
             "data.columns.label to the column with the model's labels"
         )
-    training = data.require("train", shortest, task, why="baselines are fitted on it") if baselines else None
-    known = with_known_kmers(examples, tokenizer, strict=data.strict, log=False)  # the others have no scores
-    check_classes(known, known)
+    unscorable = row_problems(examples, network, tokenizer)
+    if unscorable and (data.strict or len(unscorable) == len(examples)):
+        source = getattr(data, split) or data.train
+        raise _unscorable_error(examples, source, *min(unscorable.items()), strict=data.strict)
+    scorable = examples.take([row for row in range(len(examples)) if row not in unscorable])
+    check_classes(scorable, scorable)
+    training = _training_rows(data, examples, others, shortest) if baselines else None
     task = replace(task, positive=positive_class(positive, task))
     logger.info("%s: %s", examples.source, describe_labels(examples, task.positive))
     predictions = Predictions.of(network, tokenizer, examples, batch_size, both_strands)
-    metrics = score_predictions(predictions, task.positive) | data_facts | _leaks(split, examples, others)
+    guesses = baseline_predictions(training, predictions, baselines) if training else {}
+    beside = score_beside(predictions, guesses, task.positive)
+    metrics = ScoreReport(beside.scores | data_facts | _leaks(split, examples, others))
     metrics |= {"task": task_facts(task, {split: examples})} | ({"both_strands": True} if both_strands else {})
     if (found := reliability_of(predictions)) is not None:
         metrics["calibration"] = {"ece": found.ece}
     if predictions.num_unscored:
         metrics["sequences_without_scores"] = predictions.num_unscored
-    guesses = baseline_predictions(training, predictions, baselines) if training else {}
-    metrics |= {"baselines": score_baselines(guesses, task.positive)} if guesses else {}
+    metrics |= {"baselines": beside.baselines, "ahead": beside.ahead} if guesses else {}
     predictions.write(folder / "predictions.tsv")
     plot_predictions(predictions, folder, task.positive, curves_of(guesses))
     write_json(folder / "metrics.json", metrics)
+    name = Path(model).resolve().name if Path(model).exists() else model
+    metrics.scored = Scored(name, folder, split, metrics["task"], *beside, metrics.get("leaks", {}), notes_of(metrics))
+    write_score_report(metrics.scored)
     return metrics
+
+
+def notes_of(metrics: Mapping[str, Any]) -> list[str]:
+    """Return what a reader of the scores should know besides, a sentence each.
+
+    Args:
+        metrics: metrics of `evaluate`.
+    """
+    notes = []
+    if metrics.get("both_strands"):
+        notes.append("Probabilities are means of each sequence and its reverse complement.")
+    if threshold := metrics.get("threshold"):
+        notes.append(f"{threshold['class']!r} is predicted from a probability of {threshold['probability']:.3g} on.")
+    if unscored := metrics.get("sequences_without_scores"):
+        notes.append(f"{unscored:,} sequences cannot be scored and do not count.")
+    return notes
+
+
+def _unscorable_error(
+    examples: LabelledSequences, source: Source | None, row: int, problem: Problem, *, strict: bool
+) -> InputError:
+    """Build the error for a sequence that cannot be scored.
+
+    Args:
+        examples: the sequences that were to be scored.
+        source: the table that they were read from; None for the windows of a store.
+        row: index of the sequence.
+        problem: why it cannot be scored.
+        strict: whether it is refused although others can be scored.
+    """
+    noun = "window" if source is None else noun_of(source)
+    more = " (data.strict: without it, its cells are empty)" if strict else "; no other sequence can be scored either"
+    return InputError(f"{place_of(examples.source, noun, row, examples.ids[row])}{joined(problem)}{more}")
 
 
 def _read_splits(
@@ -173,7 +215,7 @@ def _read_splits(
     """
     facts: dict[str, Any] = {}
     if data.split is None:
-        examples = data.require(split, shortest, task, why="there is nothing to evaluate")
+        examples = data.require(split, shortest, task, why="there is nothing to evaluate", checked=False)
         others = _other_tables(data, split)
     else:
         whole = split_table(data.require("train", shortest, task, why="there is nothing to evaluate"), data)
@@ -189,6 +231,28 @@ def _read_splits(
             _log_dropped(training, facts["dropped_leaks"])
             examples, others = (kept, others) if split == "train" else (examples, others | {"train": kept})
     return examples, others, facts
+
+
+def _training_rows(
+    data: LabelledData, examples: LabelledSequences, others: Mapping[str, LabelledSequences], shortest: int
+) -> LabelledSequences:
+    """Return the training rows on which baselines are fitted.
+
+    Args:
+        data: the `data` section.
+        examples: the rows that are scored.
+        others: the other splits, by name; they have labels if a table was split.
+        shortest: shortest sequence that the model reads, in nt.
+
+    Raises:
+        InputError: if there are none beside the rows that are scored.
+    """
+    if data.split is not None:
+        if "train" not in others:
+            raise InputError("baselines are fitted on the training rows, which are scored here; score another split")
+        return others["train"]
+    training = data.require("train", shortest, examples.task, why="baselines are fitted on it")
+    return drop_leaks(training, [examples])[0] if data.drop_leaks else training
 
 
 def _log_dropped(training: LabelledSequences, dropped: int) -> None:
@@ -241,7 +305,15 @@ def _leaks(split: str, examples: LabelledSequences, others: Mapping[str, Labelle
 
 
 #: Files that an evaluation writes.
-FILES = ("metrics.json", "predictions.tsv", "roc_pr.png", "confusion.png", "reliability.png")
+FILES = (
+    "metrics.json",
+    "predictions.tsv",
+    "report.html",
+    "roc_pr.png",
+    "confusion.png",
+    "reliability.png",
+    "scatter.png",
+)
 
 
 def _evaluation_folder(output_dir: str, inputs: list[str | None], overwrite: bool) -> Path:
@@ -282,6 +354,11 @@ def score_predictions(predictions: Predictions, positive: str | None = None) -> 
         95 % interval of each score, and "bootstrap", over what and from how many replicates; and, if it is not 0.5,
         "threshold", the probability from which on the positive class is predicted.
     """
+    return _score(predictions, positive)[0]
+
+
+def _score(predictions: Predictions, positive: str | None) -> tuple[dict[str, Any], Bootstrap]:
+    """Return what `score_predictions` returns, and the replicates."""
     scores, labels = predictions.labelled()
     task, names = predictions.examples.task, predictions.names or []
     positive = positive_class(positive, replace(task, names=names)) if task.is_classification else None
@@ -300,7 +377,7 @@ def score_predictions(predictions: Predictions, positive: str | None = None) -> 
     if predictions.threshold is not None:
         lowest, number = predictions.threshold
         explained["threshold"] = {"class": names[number], "probability": lowest}
-    return explained
+    return explained, drawn
 
 
 def _score_classes(
@@ -331,25 +408,49 @@ def _score_columns(scores: np.ndarray, labels: np.ndarray, task: Task, names: li
     return explain_columns(measure(scores, labels), each, scores, labels, task.problem_type)
 
 
-def score_baselines(guesses: Mapping[str, Predictions], positive: str | None = None) -> dict[str, Any]:
-    """Compute the metrics of baselines.
+class Beside(NamedTuple):
+    """Scores of a model and of the baselines beside it.
 
-    Scores without a value are not logged: those of the same labels were logged for the model, and a constant guess has
-    no correlation with anything.
+    Attributes:
+        scores: metrics of the model, as `score_predictions` returns them.
+        baselines: name of a baseline -> its metrics.
+        ahead: name of a baseline -> "score", the score that is compared; "difference", model minus baseline; and
+            "interval", its 95 % interval over the same replicates. Baselines without this score are omitted.
+    """
+
+    scores: dict[str, Any]
+    baselines: dict[str, dict[str, Any]]
+    ahead: dict[str, dict[str, Any]]
+
+
+def score_beside(predictions: Predictions, guesses: Mapping[str, Predictions], positive: str | None = None) -> Beside:
+    """Compute the metrics of a model and of baselines, and which is ahead.
+
+    Scores of baselines without a value are not logged: those of the same labels were logged for the model, and a
+    constant guess has no correlation with anything.
 
     Args:
-        guesses: name -> predictions of a baseline, as `baseline_predictions` returns them.
+        predictions: predictions of the model.
+        guesses: name -> predictions of a baseline for the same examples, as `baseline_predictions` returns them.
         positive: as in `score_predictions`.
-
-    Returns:
-        Name -> metrics, as `score_predictions` returns them.
     """
+    scores, drawn = _score(predictions, positive)
     metrics_logger = logging.getLogger(classification_metrics.__module__)
     before, metrics_logger.disabled = metrics_logger.disabled, True
     try:
-        return {name: score_predictions(guess, positive) for name, guess in guesses.items()}
+        found = {name: _score(guess, positive) for name, guess in guesses.items()}
     finally:
         metrics_logger.disabled = before
+    main = main_score({"kind": KINDS[predictions.examples.task.problem_type]})
+    ahead = {}
+    for name, (theirs, their_draws) in found.items():
+        # The same rows of the same classes draw the same replicates, so the difference is that of pairs.
+        ours, others = (one.values.get(main, np.zeros(0)) for one in (drawn, their_draws))
+        if len(ours) and len(ours) == len(others) and not np.isnan([scores[main], theirs[main]]).any():
+            interval = Bootstrap({main: ours - others}, drawn.over).intervals().get(main)
+            if interval is not None:
+                ahead[name] = {"score": main, "difference": scores[main] - theirs[main], "interval": interval}
+    return Beside(scores, {name: theirs for name, (theirs, _) in found.items()}, ahead)
 
 
 def reliability_of(predictions: Predictions) -> Reliability | None:
@@ -365,18 +466,22 @@ def curves_of(guesses: Mapping[str, Predictions]) -> dict[str, tuple[np.ndarray,
 
 
 def plot_predictions(predictions: Predictions, folder: Path, positive: str | None, others: dict[str, Any]) -> None:
-    """Draw ROC and precision-recall curves, the confusion matrix and the reliability, if the labels are classes.
+    """Draw curves, confusion matrix and reliability of classes, the reliability of labels, or a scatter of values.
 
     Args:
-        predictions: predictions of examples with labels; nothing is drawn unless the labels are classes.
-        folder: folder for roc_pr.png, confusion.png and reliability.png.
+        predictions: predictions of examples with labels.
+        folder: folder for roc_pr.png, confusion.png and reliability.png, or for scatter.png.
         positive: the class, of two, that the curves refer to; by default the second one.
         others: name -> (scores, labels) of other models, whose curves are drawn too.
     """
-    names = predictions.names
-    if not predictions.examples.task.is_classification or not names:
-        return
+    names, task = predictions.names, predictions.examples.task
     scores, labels = predictions.labelled()
+    if task.problem_type == "regression":
+        plot_scatter(scores, labels, names or [predictions.examples.label_column or "value"], folder / "scatter.png")
+        return
+    if not task.is_classification or not names:
+        plot_reliability({"KmerBert": reliability(scores, labels)}, folder / "reliability.png")
+        return
     target = names.index(positive) if positive else 1
     of_what = names[target] if len(names) == 2 else f"mean over {len(names)} classes"
     plot_roc_pr({"KmerBert": (scores, labels), **others}, folder / "roc_pr.png", positive=target, of_what=of_what)

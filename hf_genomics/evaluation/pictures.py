@@ -194,6 +194,7 @@ def plot_confusion(
     axes.set(xlabel="predicted", ylabel="true", xticks=ticks, yticks=ticks)
     axes.set_xticklabels(label_names, rotation=0 if len(label_names) < 5 else 45)
     axes.set_yticklabels(label_names, rotation=0)
+    axes.set_title("Confusion matrix", **_TITLE)
     axes.grid(False)
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
@@ -213,9 +214,35 @@ def plot_reliability(found: Mapping[str, Reliability], path: str | os.PathLike[s
         share = one.count / max(1, one.count.sum())
         axes.plot(one.confidence, one.accuracy, color=color, linewidth=1.2, label=f"{name}  ECE {one.ece:.3f}")
         axes.scatter(one.confidence, one.accuracy, s=12 + 240 * share, color=color, alpha=0.7, linewidths=0)
+    axes.set_title("Reliability", **_TITLE)
     axes.set(xlabel="confidence (probability given by the model)", ylabel="share of predictions that are right")
     axes.set(xlim=(0, 1.02), ylim=(0, 1.02))
     axes.legend(loc="upper left", framealpha=0.9, edgecolor="none", fontsize=9.5)
+    _save(figure, path)
+
+
+def plot_scatter(predicted: np.ndarray, true: np.ndarray, names: Sequence[str], path: str | os.PathLike[str]) -> None:
+    """Draw predicted against true values, a panel for each of the first three targets.
+
+    Args:
+        predicted: (examples, targets) or (examples,).
+        true: true values in the shape of ``predicted``, NaN where unknown.
+        names: names of the targets, with their units if they have any.
+        path: PNG file to write.
+    """
+    predicted, true = (np.asarray(values, np.float64).reshape(len(values), -1) for values in (predicted, true))
+    panels = min(3, true.shape[1])
+    figure, all_axes = _figure(4.4 * panels, 4.35, panels)
+    for number, axes in enumerate(all_axes):
+        known = ~np.isnan(true[:, number])
+        x, y = true[known, number], predicted[known, number]
+        size = float(np.clip(2000 / max(1, len(x)), 2, 24))
+        axes.scatter(x, y, s=size, color=PALETTE[0], alpha=0.5, linewidths=0, rasterized=True)
+        if len(x):
+            ends = min(x.min(), y.min()), max(x.max(), y.max())
+            axes.plot(ends, ends, color=_FAINT, linewidth=1, linestyle=_CHANCE_LINE, zorder=1)
+        axes.set(xlabel=f"true {names[number]}", ylabel=f"predicted {names[number]}")
+        axes.set_title(f"{len(x):,} sequences", **_TITLE)
     _save(figure, path)
 
 

@@ -85,7 +85,7 @@ def check_room(args: TrainingArguments, network: PreTrainedModel) -> None:
 
 
 #: Files and folders of a run, which `clear_outputs` deletes.
-_OUTPUTS = ("checkpoint-*", "*.json", "*.jsonl", "*.safetensors", "*.png", "*.tsv", "*.bin")
+_OUTPUTS = ("checkpoint-*", "*.json", "*.jsonl", "*.safetensors", "*.png", "*.tsv", "*.bin", "report.html")
 
 
 def check_inputs_kept(folder: Path, inputs: dict[str, str]) -> None:

@@ -34,11 +34,11 @@ from ..evaluation.decisions import Reliability, calibrate, choose_threshold, rel
 from ..evaluation.evaluate import (
     check_positive,
     curves_of,
+    notes_of,
     plot_predictions,
     positive_class,
     reliability_of,
-    score_baselines,
-    score_predictions,
+    score_beside,
 )
 from ..evaluation.explained_scores import undefined_by_classes, undefined_by_columns
 from ..evaluation.metrics import SCORES, compute_metrics_for
@@ -55,6 +55,7 @@ from ..labelled.tables import check_split
 from ..labelled.task import VALUE
 from ..modeling_kmer_bert import check_encoder_complete
 from ..renamed import renamed
+from ..reports.score_report import Scored, ScoreReport, write_score_report
 from ..runs.callbacks import SetEpoch
 from ..runs.flops import attention_for
 from ..runs.memory import check_memory
@@ -276,7 +277,7 @@ def run_finetuning(plan: FinetuningPlan) -> dict[str, Any]:
     logger.info("%s training sequences from %s", f"{len(training):,}", training.source)
     with starting(run, resume=plan.resume, overwrite=plan.overwrite) as start:
         if start.finished:
-            return finished_metrics(plan.folder)
+            return _with_report(plan.folder, finished_metrics(plan.folder))
         metrics: dict[str, Any] = train(run, start, overwrite=plan.overwrite)
         metrics |= {"train_sequences": len(training), "task": _task_facts(plan), **plan.data_facts}
         if run.is_world_process_zero():
@@ -286,8 +287,27 @@ def run_finetuning(plan: FinetuningPlan) -> dict[str, Any]:
             plot_loss(run.state.log_history, plan.folder / "loss.png", ylabel="loss")
             splits = dict(zip(("train", "valid", "test"), plan.splits, strict=True))
             record = run_record("finetune", plan.trainer, run.state, split_record(splits), plan.pretrained)
+            metrics = _with_report(plan.folder, metrics)
+            write_score_report(metrics.scored)
             finish(plan.folder, metrics, partial(write_run_record, plan.folder, record))
     return metrics
+
+
+def _with_report(folder: Path, metrics: dict[str, Any]) -> ScoreReport:
+    """Return metrics that can describe themselves.
+
+    Args:
+        folder: output folder of the run.
+        metrics: content of metrics.json.
+    """
+    report, scores = ScoreReport(metrics), metrics.get("test", {})
+    about = [metrics.get(name, {}) for name in ("task", "baselines", "ahead", "leaks")]
+    task, baselines, ahead, leaks = about
+    notes = notes_of(scores | {"sequences_without_scores": metrics.get("test_sequences_without_scores")})
+    if temperature := metrics.get("calibration", {}).get("temperature"):
+        notes.append(f"Logits were divided by a temperature of {temperature:.3g}, fitted on the validation split.")
+    report.scored = Scored(folder.resolve().name, folder, "test", task, scores, baselines, ahead, leaks, notes)
+    return report
 
 
 def build_classifier(
@@ -580,12 +600,13 @@ def _score_test(
     network = run.accelerator.unwrap_model(plan.network, keep_fp32_wrapper=False)
     predictions = Predictions.of(network, plan.tokenizer, test, plan.trainer.per_device_eval_batch_size)
     predictions.write(plan.folder / "predictions.tsv")
-    metrics = {"test": score_predictions(predictions, plan.positive), "test_sequences": len(test)}
+    guesses = _predict_by_baselines(predictions, plan)
+    beside = score_beside(predictions, guesses, plan.positive)
+    metrics: dict[str, Any] = {"test": beside.scores, "test_sequences": len(test)}
     if (found := reliability_of(predictions)) is not None:
         metrics["calibration"] = calibration | {"test": _errors(predictions, found, calibration.get("temperature"))}
     if predictions.num_unscored:
         metrics["test_sequences_without_scores"] = predictions.num_unscored
-    guesses = _predict_by_baselines(predictions, plan)
-    metrics["baselines"] = score_baselines(guesses, plan.positive)
+    metrics |= {"baselines": beside.baselines, "ahead": beside.ahead}
     plot_predictions(predictions, plan.folder, plan.positive, curves_of(guesses))
     return metrics

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import datetime
 import importlib.util
 import re
+import time
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
@@ -17,10 +19,14 @@ from ..errors import InputError
 from ..inference.adapters import without_future_warnings
 from ..runs.exact_trainer import ExactTrainer
 from .head import Head
+from .progress import seconds_left
 
 #: The linear layers of the encoder, which LoRA changes (a regular expression over names of modules).
 _ENCODER_LINEAR = r"(.*\.)?bert\.encoder\.layer\.\d+\.(.*\.)?(query|key|value|dense)"
 _LAYER = re.compile(r"(?:^|\.)bert\.encoder\.layer\.(\d+)\.")
+#: Numbers of a line of the log, the most important ones first.
+_OF_TRAINING = ("loss", "grad_norm", "learning_rate")
+_OF_EVALUATION = ("eval_macro_recall", "eval_auroc", "eval_f1", "eval_spearman", "eval_r2")
 _EMBEDDINGS = re.compile(r"(?:^|\.)bert\.embeddings\.")
 
 
@@ -39,9 +45,27 @@ class FinetuningTrainer(ExactTrainer):
     ) -> None:
         super().__init__(**options)
         self._frozen, self._layer_decay = frozen, layer_decay
+        self._begun: tuple[float, int] | None = None  # time and step of the first batch
         self._early_stop = None if patience is None else EarlyStoppingCallback(patience)
         if self._early_stop is not None:
             self.add_callback(self._early_stop)
+
+    def training_step(self, *args: Any, **kwargs: Any) -> Tensor:
+        """Train on a batch, and remember when the first one began."""
+        self._begun = self._begun or (time.perf_counter(), self.state.global_step)
+        return super().training_step(*args, **kwargs)
+
+    def in_words(self, logs: dict[str, float]) -> str:
+        """Describe three numbers of training or of an evaluation, and the time left."""
+        found = {name: value for name, value in logs.items() if isinstance(value, int | float)}
+        best = f"eval_{(self.args.metric_for_best_model or 'loss').removeprefix('eval_')}"
+        wanted = [name for name in (*_OF_TRAINING, "eval_loss", best, *_OF_EVALUATION) if name in found]
+        if self._begun is None or "train_loss" in found or not wanted:
+            return super().in_words(logs)
+        numbers = ", ".join(f"{name} {found[name]:.4g}" for name in [*dict.fromkeys(wanted)][:3])
+        (begun, first), step, last = self._begun, self.state.global_step, self.state.max_steps
+        left = seconds_left(time.perf_counter() - begun, step - first, last - step)
+        return f" of {last}: {numbers}, {datetime.timedelta(seconds=round(left))} left"
 
     def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
         """Create the optimizer, with a learning rate for each layer."""

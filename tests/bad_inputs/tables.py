@@ -13,6 +13,8 @@ from .case import Case
 
 FINETUNE = "finetune --pretrained MLM --trainer.output_dir out --data.train t.csv"
 CHECK = "check --k 3 --splits.train t.csv"
+#: What an evaluation of classes leaves.
+_LEFT = ("metrics.json", "predictions.tsv", "report.html", "roc_pr.png", "confusion.png", "reliability.png")
 AS_CLASSES, AS_VALUES = f"{CHECK} --splits.regression false", f"{CHECK} --splits.regression true"
 BOTH_WAYS = ("data.regression true", "data.regression false")
 
@@ -303,7 +305,22 @@ CASES |= {
         (_GOOD + "ACGTACGT,\n").encode("utf-16-le"), "data row 3", "missing"
     ),
     "bars between columns": _rejected(_GOOD.replace(",", "|"), "'sequence'", "commas, tabs or semicolons"),
-    "no header": _rejected(f"{_DNA},a\n{_DNA},b\n", "'sequence'", "first line holds data"),
+    "no header": Case(
+        f"{_FINETUNE} t.csv",
+        ("t.csv: ", "'sequence'", "first line holds data", "data.columns.header"),
+        _made(f"{_DNA},a\n{_DNA},b\n"),
+        remedy="check --k 3 --splits.train t.csv --columns.header false --columns.sequence 1 --columns.label 2",
+    ),
+    "no header, as asked, and no numbers of columns": Case(
+        f"{_FINETUNE} t.csv --data.columns.header false",
+        ("t.csv: no column 'sequence'", "'1', '2'", "data.columns.sequence 1"),
+        _made(f"{_DNA},a\n{_DNA},b\n"),
+    ),
+    "a missing label without a header": Case(
+        f"{_FINETUNE} t.csv --data.columns.header false --data.columns.sequence 2 --data.columns.label 1",
+        ("t.csv: data row 3", "column '1'"),
+        _made(f"a;{_DNA}\nb;{_DNA}\n;{_DNA}\n"),
+    ),
     "no header, two sequences": _rejected(f"{_DNA},{_DNA},{_DNA},a\n", "first line holds data"),
     "no header, k-mers": _rejected(" ".join(_DNA[at : at + 6] for at in range(40)) + "\ta\n", "first line holds data"),
     "a sequence as a label of the test table": Case(
@@ -327,7 +344,10 @@ CASES |= {
         warned=("6 of 6 test sequences are in train too", "table.csv"),
         leaves=(
             "out",
-            *(f"out/{name}" for name in ("metrics.json", "predictions.tsv", "roc_pr.png", "confusion.png")),
+            *(
+                f"out/{name}"
+                for name in ("metrics.json", "predictions.tsv", "roc_pr.png", "confusion.png", "reliability.png")
+            ),
         ),
     ),
     "contradictory labels": Case(
@@ -337,7 +357,10 @@ CASES |= {
         warned=("2 of 3 test sequences occur again with another label", "t.csv"),
         leaves=(
             "out",
-            *(f"out/{name}" for name in ("metrics.json", "predictions.tsv", "roc_pr.png", "confusion.png")),
+            *(
+                f"out/{name}"
+                for name in ("metrics.json", "predictions.tsv", "roc_pr.png", "confusion.png", "reliability.png")
+            ),
         ),
     ),
 }

@@ -14,10 +14,12 @@ import hf_genomics
 from hf_genomics import KmerBertConfig, KmerBertForSequenceClassification, KmerTokenizer, LabelledData
 from hf_genomics.errors import InputError
 from hf_genomics.evaluation.evaluate import (
+    _training_rows,
     check_positive,
     evaluate,
     plot_predictions,
     positive_class,
+    score_beside,
     score_predictions,
 )
 from hf_genomics.evaluation.metrics import (
@@ -27,6 +29,7 @@ from hf_genomics.evaluation.metrics import (
     regression_metrics,
 )
 from hf_genomics.inference.predictions import Predictions
+from hf_genomics.labelled.columns import Columns
 from hf_genomics.labelled.sequences import LabelledSequences
 from hf_genomics.labelled.task import Task
 from hf_genomics.sequence import as_letters
@@ -92,13 +95,17 @@ def test_one_value_has_no_scores_one_by_one() -> None:
     assert found["mae"] == pytest.approx(1) and "each" not in found
 
 
-def test_pictures_are_drawn_for_classes_only(tmp_path: Path) -> None:
+def test_values_have_a_scatter_labels_their_reliability_and_classes_all_other_pictures(tmp_path: Path) -> None:
     values = predictions(np.ones((4, 1)), None, labels=np.ones(4), problem_type="regression")
     plot_predictions(values, tmp_path, None, {})
-    assert list(tmp_path.iterdir()) == []
+    assert [path.name for path in tmp_path.iterdir()] == ["scatter.png"]
+    (tmp_path / "scatter.png").unlink()
+    several = predictions(some_scores(2), ["g", "a"], labels=np.eye(4, 2), problem_type="multi_label_classification")
+    plot_predictions(several, tmp_path, None, {})
+    assert [path.name for path in tmp_path.iterdir()] == ["reliability.png"]
     classes = predictions(some_scores(2), ["no", "yes"], labels=np.array([0, 1, 1, 0]))
     plot_predictions(classes, tmp_path, "no", {"guess": (np.full((4, 2), 0.5), np.array([0, 1, 1, 0]))})
-    assert {path.name for path in tmp_path.iterdir()} == {"roc_pr.png", "confusion.png"}
+    assert {path.name for path in tmp_path.iterdir()} == {"roc_pr.png", "confusion.png", "reliability.png"}
 
 
 # the positive class
@@ -160,7 +167,7 @@ def table(path: Path, labels: str) -> LabelledData:
 def test_evaluate_writes_what_it_returns(model: Path, tmp_path: Path) -> None:
     found = evaluate(str(model), table(tmp_path / "t.csv", "abba"), str(tmp_path / "out"))
     assert json.loads((tmp_path / "out" / "metrics.json").read_text()) == found
-    names = {"metrics.json", "predictions.tsv", "roc_pr.png", "confusion.png"}
+    names = {"metrics.json", "predictions.tsv", "report.html", "roc_pr.png", "confusion.png", "reliability.png"}
     assert {path.name for path in (tmp_path / "out").iterdir()} == names
 
 
@@ -191,6 +198,16 @@ def test_baselines_are_fitted_on_the_training_table_and_stand_beside_the_model(m
     assert found["baselines"]["4-mer logistic regression"].keys() >= {"auroc", "positive", "means_over"}
 
 
+def test_baselines_never_see_the_rows_that_are_scored(model, tmp_path) -> None:
+    rows = table(tmp_path / "t.csv", "abba").load("test", 3)
+    data = LabelledData(train=str(tmp_path / "t.csv"), split=[0.5, 0.0, 0.5])
+    assert _training_rows(data, rows.take([0, 1]), {"train": rows.take([2, 3])}, 3).ids == ["3", "4"]
+    with pytest.raises(InputError, match="score another split"):
+        _training_rows(data, rows, {"test": rows}, 3)
+    dropping = LabelledData(train=str(tmp_path / "t.csv"), drop_leaks=True)
+    assert _training_rows(dropping, rows.take([0, 1]), {}, 3).ids == ["3", "4"]
+
+
 def test_evaluate_takes_the_positive_class_of_the_model_and_says_how_labels_were_understood(
     model: Path, tmp_path: Path, caplog
 ) -> None:
@@ -212,16 +229,33 @@ def test_what_cannot_be_scored_has_empty_cells_and_does_not_count(model: Path, t
     data = table(tmp_path / "t.csv", "abba")
     expected = evaluate(str(model), data, str(tmp_path / "four"))
     with open(tmp_path / "t.csv", "a") as file:
-        file.write("NNNNNNNN,a\n")
+        file.write('NNNNNNNN,a\nA,a\n"",b\nACGT-ACGT,a\n')
     found = evaluate(str(model), data, str(tmp_path / "five"))
     assert expected.pop("task")["counts"] == {"test": {"a": 2, "b": 2}}
-    assert found.pop("task")["counts"] == {"test": {"a": 3, "b": 2}}
-    assert found == expected | {"sequences_without_scores": 1} and "1 of 5" in caplog.text
+    assert found.pop("task")["counts"] == {"test": {"a": 5, "b": 3}}
+    assert found.pop("calibration") == pytest.approx(expected.pop("calibration"), abs=1e-6)
+    assert found == expected | {"sequences_without_scores": 4} and "4 of 8" in caplog.text
     rows = (tmp_path / "five" / "predictions.tsv").read_text().splitlines()
     assert rows[:5] == (tmp_path / "four" / "predictions.tsv").read_text().splitlines()
-    assert rows[5] == "5\t8\ta\t\t\t"
-    with pytest.raises(InputError, match="'5'"):
+    assert rows[5:] == ["5\t8\ta\t\t\t", "6\t1\ta\t\t\t", "7\t0\tb\t\t\t", "8\t9\ta\t\t\t"]
+    with pytest.raises(InputError, match="data row 5"):
         evaluate(str(model), LabelledData(test=data.test, strict=True), str(tmp_path / "six"))
+
+
+def test_names_of_scored_sequences_may_be_repeated_or_missing(model: Path, tmp_path: Path) -> None:
+    expected = evaluate(str(model), table(tmp_path / "t.csv", "abba"), str(tmp_path / "table"))
+    texts = zip(("ACGT", "TTTT", "GCAA", "CCCC"), "abba", strict=True)
+    records = "".join(
+        f">{name} label={label}\n{letters}\n" for name, (letters, label) in zip("xyxx", texts, strict=True)
+    )
+    (tmp_path / "t.fa").write_text(records)
+    found = evaluate(str(model), LabelledData(test=str(tmp_path / "t.fa")), str(tmp_path / "records"))
+    assert found == expected
+    written = (tmp_path / "records" / "predictions.tsv").read_text().splitlines()[1:]
+    assert [row[0] for row in written] == ["x", "y", "x", "x"]
+    (tmp_path / "t.csv").write_text("id,sequence,label\nx,ACGT,a\nx,TTTT,b\n,GCAA,b\nx,CCCC,a\n")
+    data = LabelledData(test=str(tmp_path / "t.csv"), columns=Columns(id="id"))
+    assert evaluate(str(model), data, str(tmp_path / "ids")) == expected
 
 
 def test_an_evaluation_never_replaces_the_files_of_a_training(model: Path, tmp_path: Path) -> None:
@@ -237,3 +271,36 @@ def test_an_evaluation_never_replaces_the_files_of_a_training(model: Path, tmp_p
     with pytest.raises(InputError, match=r"metrics\.json exists"):
         evaluate(str(model), data, str(tmp_path / "new"))
     evaluate(str(model), data, str(tmp_path / "new"), overwrite=True)
+
+
+def test_the_model_is_ahead_of_a_baseline_by_the_difference_of_their_scores() -> None:
+    labels = np.array([0, 1, 1, 0])
+    right = predictions(np.eye(2)[labels] * 0.8 + 0.1, ["no", "yes"], labels=labels)
+    wrong = predictions(np.eye(2)[1 - labels] * 0.8 + 0.1, ["no", "yes"], labels=labels)
+    beside = score_beside(right, {"other": wrong, "same": right})
+    assert beside.scores == score_predictions(right) and beside.baselines["other"] == score_predictions(wrong)
+    assert beside.ahead["same"] == {"score": "macro_recall", "difference": 0.0, "interval": [0.0, 0.0]}
+    assert beside.ahead["other"]["difference"] == 1.0 and beside.ahead["other"]["interval"][0] > 0
+    assert beside.scores["intervals"]["accuracy"] == [1.0, 1.0] and beside.scores["bootstrap"]["over"] == "rows"
+
+
+def test_intervals_are_over_sequences_if_nucleotides_are_scored() -> None:
+    labels = [np.array([0, 1, 1])] * 4
+    found = score_predictions(predictions([], ["no", "yes"], [np.full((3, 2), 0.5)] * 4, nt_labels=labels))
+    assert found["bootstrap"]["over"] == "groups"
+
+
+def test_a_threshold_decides_which_class_is_predicted() -> None:
+    labels, scores = np.array([0, 1, 1, 0]), np.array([[0.9, 0.1], [0.7, 0.3], [0.6, 0.4], [0.8, 0.2]])
+    half = predictions(scores, ["no", "yes"], labels=labels)
+    found = score_predictions(half._replace(threshold=(0.25, 1)))
+    assert found["accuracy"] == 1.0 and score_predictions(half)["accuracy"] == 0.5
+    assert found["auroc"] == score_predictions(half)["auroc"]
+    assert found["threshold"] == {"class": "yes", "probability": 0.25}
+
+
+def test_evaluate_describes_itself_in_ten_lines_and_a_page(model: Path, tmp_path: Path) -> None:
+    found = evaluate(str(model), table(tmp_path / "t.csv", "abba"), str(tmp_path / "out"), both_strands=True)
+    lines = found.screen().splitlines()
+    assert 5 <= len(lines) <= 10 and "2 classes" in lines[0] and str(tmp_path / "out") in lines[-1]
+    assert found["both_strands"] and "reverse complement" in (tmp_path / "out" / "report.html").read_text()

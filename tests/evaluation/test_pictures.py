@@ -10,12 +10,15 @@ from scipy.special import softmax
 from sklearn.metrics import auc
 
 from hf_genomics.evaluation import pictures
+from hf_genomics.evaluation.decisions import reliability
 from hf_genomics.evaluation.metrics import classification_metrics
 from hf_genomics.evaluation.pictures import (
     one_versus_rest,
     plot_confusion,
     plot_loss,
+    plot_reliability,
     plot_roc_pr,
+    plot_scatter,
     pr_curve,
     roc_curve,
     smooth,
@@ -126,6 +129,26 @@ def test_the_confusion_matrix_takes_ids_and_probabilities_alike(tmp_path):
     plot_confusion(labels, probabilities, ["a", "b", "never & seen"], tmp_path / "p.png")
     plot_confusion(labels, probabilities.argmax(axis=1), ["a", "b", "never & seen"], tmp_path / "i.png")
     assert (tmp_path / "p.png").read_bytes() == (tmp_path / "i.png").read_bytes()
+
+
+def test_values_are_drawn_beside_the_diagonal_and_unknown_ones_left_out(tmp_path, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(pictures, "_save", lambda figure, path: drawn.append(figure))
+    true = np.array([[1.0, np.nan], [2.0, 3.0], [4.0, 5.0]])
+    plot_scatter(true + 1, true, ["a (nM)", "b"], tmp_path / "scatter.png")
+    first, second = drawn[0].axes
+    assert first.get_xlabel() == "true a (nM)" and first.get_ylabel() == "predicted a (nM)"
+    assert [len(axes.collections[0].get_offsets()) for axes in (first, second)] == [3, 2]
+    plot_scatter(np.ones(2), np.ones(2), ["value"], tmp_path / "scatter.png")
+
+
+def test_reliability_has_a_point_for_each_bin_with_predictions(tmp_path, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(pictures, "_save", lambda figure, path: drawn.append(figure))
+    rows = np.array([[0.9, 0.1]] * 3 + [[0.4, 0.6]])
+    plot_reliability({"KmerBert": reliability(rows, np.array([0, 0, 1, 1]))}, tmp_path / "reliability.png")
+    points = drawn[0].axes[0].collections[0].get_offsets()
+    assert np.allclose(points, [[0.6, 1.0], [0.9, 2 / 3]])
 
 
 def test_equal_data_gives_equal_bytes_and_leaves_no_temporary_file(tmp_path):

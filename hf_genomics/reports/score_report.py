@@ -1,0 +1,232 @@
+"""Show the scores of a model beside its baselines: ten lines for the terminal, and a report of one HTML file.
+
+Everything is read from what metrics.json holds, so that a report can be made again from the files of a run.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from .html import Cell, write_report
+
+REPORT = "report.html"
+#: Scores in the order of the tables, by the kind of labels; the first one decides who is ahead.
+_SCORES = {
+    "classes": ("macro_recall", "auroc", "auprc", "f1", "mcc", "accuracy"),
+    "yes/no labels": ("auroc", "auprc", "f1"),
+    "values": ("spearman", "pearson", "r2", "mae"),
+}
+_NAMES = {"auroc": "AUROC", "auprc": "AUPRC", "f1": "F1", "mcc": "MCC", "r2": "R2", "mae": "MAE", "mse": "MSE"}
+_NAMES |= {"pearson": "Pearson r", "spearman": "Spearman rho"}
+_ON_SCREEN = 3  # scores in a line of the terminal
+_MOST_CLASSES = 6  # classes named in a line
+_PICTURES = {
+    "roc_pr.png": "ROC and precision-recall curves of the scored sequences, of the model and of the baselines.",
+    "confusion.png": "Confusion matrix: how many sequences of each class are predicted as which class.",
+    "scatter.png": "Predicted against true values. On the diagonal the prediction is right.",
+    "reliability.png": "Reliability. On the diagonal, predictions of a confidence of 80 % are right in 80 % of the "
+    "cases. The area of a point shows how many predictions have this confidence.",
+    "loss.png": "Fine-tuning: loss of the training and validation data against optimiser steps.",
+}
+
+
+class ScoreReport(dict):
+    """Metrics, as metrics.json holds them, that can describe themselves.
+
+    Attributes:
+        scored: what `screen` shows; set by the verb.
+    """
+
+    scored: Scored | None = None
+
+    def screen(self) -> str | None:
+        """Return the lines for the terminal; None if nothing was scored."""
+        return None if self.scored is None else "\n".join(screen_lines(self.scored)) + "\n"
+
+
+class Scored(NamedTuple):
+    """A model that was scored.
+
+    Attributes:
+        model: name of the model.
+        folder: folder with metrics.json, predictions.tsv and the pictures.
+        split: split that was scored, such as "test".
+        task: how the labels were understood: "kind", "positive", "counts" of each split.
+        scores: scores of the model, with "intervals" and "bootstrap".
+        baselines: name of a baseline -> its scores.
+        ahead: name of a baseline -> "score", "difference" and "interval" of model minus baseline.
+        leaks: two splits, as "train/test" -> sequences in both.
+        notes: further facts, a sentence each.
+    """
+
+    model: str
+    folder: Path
+    split: str
+    task: Mapping[str, Any]
+    scores: Mapping[str, Any]
+    baselines: Mapping[str, Mapping[str, Any]]
+    ahead: Mapping[str, Mapping[str, Any]]
+    leaks: Mapping[str, int]
+    notes: Sequence[str] = ()
+
+    @property
+    def rows(self) -> dict[str, Mapping[str, Any]]:
+        """Name -> scores of the model and then of the baselines, the best first."""
+        main = main_score(self.task)
+        order = sorted(self.baselines, key=lambda name: -_sortable(self.baselines[name].get(main)))
+        return {"KmerBert": self.scores} | {name: self.baselines[name] for name in order}
+
+
+def main_score(task: Mapping[str, Any]) -> str:
+    """Return the name of the score by which models are compared.
+
+    Args:
+        task: how the labels were understood.
+    """
+    return _scores_of(task)[0]
+
+
+def _scores_of(task: Mapping[str, Any]) -> tuple[str, ...]:
+    return _SCORES.get(str(task.get("kind")), _SCORES["classes"])
+
+
+def screen_lines(scored: Scored) -> list[str]:
+    """Return about ten lines: task, classes, table of scores, who is ahead, leaks, and where the files are.
+
+    Args:
+        scored: the model that was scored.
+    """
+    names = _scores_of(scored.task)[:_ON_SCREEN]
+    table = [[f"scores ({scored.split})", *map(_title, names)]]
+    for title, scores in scored.rows.items():
+        table.append([title, *(_with_interval(scores, name).replace("\N{NO-BREAK SPACE}", " ") for name in names)])
+    widths = [max(len(row[column]) for row in table) for column in range(len(table[0]))]
+    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in table]
+    return [
+        *(f"{what}: {text}" for what, text in _about(scored)),
+        *(lines if scored.scores else []),
+        verdict(scored),
+        f"files: {scored.folder} ({REPORT}, metrics.json{', predictions.tsv' if scored.scores else ''})",
+    ]
+
+
+def _about(scored: Scored) -> list[tuple[str, str]]:
+    """Return what was learnt, on which sequences, and their leaks."""
+    about = [("task", _task_line(scored.task))]
+    about += [(split, _counts_line(counts)) for split, counts in scored.task.get("counts", {}).items()]
+    if scored.leaks:
+        found = [f"{count:,} in {pair.replace('/', ' and ')}" for pair, count in scored.leaks.items() if count]
+        about.append(("leaks", ", ".join(found) or "no sequence is in two splits"))
+    return about
+
+
+def _task_line(task: Mapping[str, Any]) -> str:
+    """Describe the labels in one line."""
+    counts = next(iter(task.get("counts", {}).values()), {})
+    per = " per nucleotide" if task.get("labels_per") == "nucleotide" else ""
+    kind = str(task.get("kind"))
+    what = f"{len(counts):,} {kind.removesuffix('s') if len(counts) == 1 else kind}{per}"
+    return f"{what}; F1 and AUPRC are of {task['positive']!r}" if task.get("positive") else what
+
+
+def _counts_line(counts: Mapping[str, Any]) -> str:
+    """Describe the labels of a split in one line: rows of each class, positives of each label, range of each value."""
+    texts = []
+    for name, count in [*counts.items()][:_MOST_CLASSES]:
+        if not isinstance(count, Mapping):
+            texts.append(f"{name}: {count:,}")
+        elif "yes" in count:
+            texts.append(f"{name}: {count['yes']:,} of {count['yes'] + count['no']:,}")
+        else:
+            texts.append(f"{name}: {count['numbers']:,} from {count['smallest']:.4g} to {count['largest']:.4g}")
+    return ", ".join(texts) + (f" and {len(counts) - _MOST_CLASSES} more" if len(counts) > _MOST_CLASSES else "")
+
+
+def verdict(scored: Scored) -> str:
+    """Say who is ahead, the model or the best baseline, and how sure that is.
+
+    Args:
+        scored: the model that was scored.
+    """
+    if not scored.scores:
+        return "result: there are no test data to score (data.test)"
+    name = _title(main_score(scored.task))
+    if not scored.ahead:
+        return f"result: there is no baseline to compare with, or {name} has no value"
+    best = min(scored.ahead, key=lambda one: scored.ahead[one]["difference"])
+    difference, (low, high) = scored.ahead[best]["difference"], scored.ahead[best]["interval"]
+    if low <= 0 <= high:
+        how = f"difference {difference:+.3f}, 95 % interval {low:+.3f} to {high:+.3f}"
+        return f"result: KmerBert and {best} do not differ clearly in {name} ({how})"
+    first, second = ("KmerBert", best) if low > 0 else (best, "KmerBert")
+    low, high = sorted((abs(low), abs(high)))
+    by = f"by {abs(difference):.3f} in {name} (95 % interval {low:.3f} to {high:.3f})"
+    return f"result: {first} is ahead of {second} {by}"
+
+
+def write_score_report(scored: Scored) -> Path:
+    """Write report.html into the folder of a model that was scored, and return its path.
+
+    Args:
+        scored: the model; pictures that are in its folder are embedded.
+    """
+    path = scored.folder / REPORT
+    about = [f"{_capital(what)}: {text}." for what, text in _about(scored) if what in ("task", "leaks")]
+    found = [(caption, scored.folder / name) for name, caption in _PICTURES.items()]
+    write_report(
+        path,
+        title=f"{scored.model}: scores on the {scored.split} split",
+        summary=[_capital(verdict(scored).removeprefix("result: ")) + ".", *about, *scored.notes],
+        tables=_tables(scored),
+        pictures=[(caption, file) for caption, file in found if file.is_file()],
+    )
+    return path
+
+
+def _tables(scored: Scored) -> list[tuple[str, list[str], list[list[Cell]]]]:
+    """Return the tables of the report: scores, differences from the baselines, and labels of each split."""
+    names, boot = _scores_of(scored.task), scored.scores.get("bootstrap", {})
+    how = f"{boot.get('replicates', 0):,} bootstrap replicates over {boot.get('over', 'rows')}"
+    scores = [[title, *(_with_interval(one, name, 2) for name in names)] for title, one in scored.rows.items()]
+    labels = [[split, _counts_line(counts)] for split, counts in scored.task.get("counts", {}).items()]
+    tables: list[tuple[str, list[str], list[list[Cell]]]] = []
+    if scored.scores:
+        caption = f"Scores of the {scored.split} split, with 95 % intervals ({how})"
+        tables.append((caption, ["model", *map(_title, names)], [[*row] for row in scores]))
+    if scored.ahead:
+        caption = f"Difference of {_title(main_score(scored.task))}, KmerBert minus baseline, on the same replicates"
+        tables.append((caption, ["baseline", "difference", "95 % interval"], _differences(scored)))
+    tables.append(("Labels of each split", ["split", "labels"], [[*row] for row in labels]))
+    return tables
+
+
+def _differences(scored: Scored) -> list[list[Cell]]:
+    """Return a row for each baseline: the difference of the main score, and its interval."""
+    return [
+        [name, f"{facts['difference']:+.3f}", "{:+.3f} to {:+.3f}".format(*facts["interval"])]
+        for name, facts in sorted(scored.ahead.items(), key=lambda item: item[1]["difference"])
+    ]
+
+
+def _with_interval(scores: Mapping[str, Any], name: str, digits: int = 3) -> str:
+    """Return a score and its interval, with this number of decimals, as text that breaks between the two; or a dash."""
+    value, ends = scores.get(name), scores.get("intervals", {}).get(name)
+    if value is None or math.isnan(value):
+        return "\N{EN DASH}"
+    return f"{value:.3f}" + (f" [{ends[0]:.{digits}f},\N{NO-BREAK SPACE}{ends[1]:.{digits}f}]" if ends else "")
+
+
+def _title(name: str) -> str:
+    """Return the name of a score as readers know it."""
+    return _NAMES.get(name, name.replace("_", " "))
+
+
+def _sortable(value: Any) -> float:
+    return -math.inf if value is None or math.isnan(value) else float(value)
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
