@@ -27,6 +27,7 @@ KINDS = (
     "studies",
     "tables",
     "tokenizers",
+    "tuning",
     "variants",
     "weights",
 )
