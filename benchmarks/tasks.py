@@ -87,8 +87,9 @@ def tables(name: str, data: Path, work: Path) -> dict[str, Path]:
         return {split: path for split, path in found.items() if path.exists()}
     folder = work / "tables" / name
     if not folder.exists():
+        parts = made[name](data)
         folder.mkdir(parents=True)
-        for split, table in made[name](data).items():
+        for split, table in parts.items():
             table.to_csv(folder / f"{split}.csv.gz", index=False)
     return {split: folder / f"{split}.csv.gz" for split in SPLITS if (folder / f"{split}.csv.gz").exists()}
 
@@ -138,7 +139,7 @@ def three_classes(data: Path) -> dict[str, pd.DataFrame]:
 def records(path: Path) -> Iterator[tuple[str, str]]:
     """Iterate over the names and sequences of a FASTA file."""
     with gzip.open(path, "rt") as file:
-        for record in file.read().split(">")[1:]:
+        for record in file.read().removeprefix(">").split("\n>"):
             header, *lines = record.split("\n")
             yield header.split()[0], "".join(lines)
 

@@ -669,6 +669,7 @@ def _instantiate(parser: Any, parsed: Any, classes: dict[type, str]) -> dict[str
             raise
         line = _last_line(error) if isinstance(error, StrictDataclassError) else _one_line(error)
         line = _without_package(line) if is_package else line
+        line = line.replace(_UNKNOWN_OF_ACCELERATE, "trainer.accelerator_config has no key")
         if without_gpu := next((ours for theirs, ours in _WITHOUT_GPU.items() if theirs in line), None):
             raise InputError(without_gpu) from error
         given = {key: value for key, value in parsed.items() if key.startswith(f"{section}.") or not section}
@@ -676,6 +677,7 @@ def _instantiate(parser: Any, parsed: Any, classes: dict[type, str]) -> dict[str
     return {name: value for name, value in vars(built).items() if name != "config"}
 
 
+_UNKNOWN_OF_ACCELERATE = "AcceleratorConfig.__init__() got an unexpected keyword argument"
 # Part of a message of transformers about the machine -> what we say instead, with our keys.
 _WITHOUT_GPU = {
     "support bf16/gpu": (

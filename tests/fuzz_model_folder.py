@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import copy
 import json
 import logging
 import os
@@ -121,7 +122,7 @@ def change_value(content: Any, rng: random.Random) -> Any:
         places += [each for each in inner if isinstance(each, dict | list)]
     place = rng.choice(places)
     if isinstance(place, list):
-        place.insert(rng.randint(0, len(place)), rng.choice(VALUES))
+        place.insert(rng.randint(0, len(place)), _value(rng))
         return content
     action = rng.choice(["set", "set", "set", "delete", "add", "add", "rename"])
     name = rng.choice(sorted(place, key=str)) if place else "x"
@@ -130,8 +131,13 @@ def change_value(content: Any, rng: random.Random) -> Any:
     elif action == "rename":
         place[rng.choice([*FIELDS, f"{name}s", str(name)[1:], str(name).upper()])] = place.pop(name, None)
     else:
-        place[name if action == "set" else rng.choice(FIELDS)] = rng.choice(VALUES)
+        place[name if action == "set" else rng.choice(FIELDS)] = _value(rng)
     return content
+
+
+def _value(rng: random.Random) -> Any:
+    """Return one of the values, as a copy: later changes may reach into it, and other cases must not see them."""
+    return copy.deepcopy(rng.choice(VALUES))
 
 
 def change_text(data: bytes, rng: random.Random) -> bytes:

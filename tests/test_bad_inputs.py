@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import re
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 from bad_inputs.case import Case
 
+from hf_genomics import options
 from hf_genomics.cli import main
 
 KINDS = (
@@ -35,6 +37,15 @@ TABLES = {kind: importlib.import_module(f"bad_inputs.{kind}").CASES for kind in 
 CASES: dict[str, Case] = {f"{kind}-{name}": case for kind in KINDS for name, case in TABLES[kind].items()}
 PREFIX = "hf-genomics: error: "
 BASES = re.compile(r"[ACGTUNacgtun]{31}")
+
+
+build_parser = functools.cache(options.build_parser)
+
+
+@pytest.fixture(autouse=True)
+def one_parser_per_verb(monkeypatch):
+    """Build the parser of a verb once, which takes half of the time of a refusal."""
+    monkeypatch.setattr(options, "build_parser", build_parser)
 
 
 def run(command: str, places: dict[str, str]) -> int:

@@ -32,7 +32,7 @@ MISTAKES = {
     # check
     "check_nothing": ("check", ["files"]),
     "check_k": ("check OK --k 0", ["k", "0"]),
-    "check_identity": ("check OK --min_identity 2", ["min_identity", "2"]),
+    "check_identity": ("check OK --splits.min_identity 2", ["min_identity", "2"]),
     "check_output": ("check OK --output OK", ["ok.fa"]),
     "check_rejected": ("check PROTEIN", ["1 problem"]),
     # prepare

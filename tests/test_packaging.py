@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import importlib.metadata
+import os
 import re
 import shutil
 import subprocess
@@ -97,6 +98,23 @@ def test_an_editable_install_is_a_path_entry(repo_root: Path, tmp_path: Path) ->
         entries = [name for name in archive.namelist() if "dist-info" not in name]
         assert [name.endswith(".pth") for name in entries] == [True]
         assert archive.read(entries[0]).decode().strip() == str(tmp_path)
+
+
+@pytest.mark.parametrize("installed", ["copied", "as a path entry"])
+def test_in_the_folder_above_a_clone_python_finds_the_package(tmp_path: Path, installed: str) -> None:
+    # The folder of a clone has the name of the package, but no __init__.py.
+    clone, packages = tmp_path / "hf_genomics", tmp_path / "site-packages"
+    for place in (clone, packages) if installed == "copied" else (clone,):
+        (place / "hf_genomics").mkdir(parents=True)
+        (place / "hf_genomics" / "__init__.py").write_text("GenomeStore = 1\n")
+    if installed == "as a path entry":
+        packages.mkdir()
+        (packages / "hf_genomics.pth").write_text(f"{clone}\n")
+    code = f"import site; site.addsitedir({str(packages)!r}); import hf_genomics; print(hf_genomics.GenomeStore)"
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    command = [sys.executable, "-S", "-c", code]
+    found = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert found.stdout == "1\n", found.stderr
 
 
 def test_every_file_states_the_same_address_of_the_repository(project: dict, repo_root: Path) -> None:

@@ -43,11 +43,7 @@ def marked(example):
 
 
 def is_long(example):
-    return bool(example.verbs & LONG) or is_of_hub(example) or example.is_installation
-
-
-def is_of_hub(example):
-    return 'from_pretrained("zhihan1996/' in example.code and example.language == "python"
+    return bool(example.verbs & LONG) or example.is_of_hub or example.is_installation
 
 
 @pytest.fixture(scope="module")
@@ -81,7 +77,7 @@ def run(example, names=None):
 
 @pytest.mark.parametrize(
     "example",
-    [marked(example) for example in README if not is_of_hub(example) and not example.is_installation],
+    [marked(example) for example in README if not example.is_of_hub and not example.is_installation],
 )
 def test_an_example_of_the_readme_runs_and_prints_what_is_shown(root, example):
     printed = run(example)
@@ -90,7 +86,7 @@ def test_an_example_of_the_readme_runs_and_prints_what_is_shown(root, example):
 
 @pytest.mark.slow
 def test_dnabert_is_loaded_by_its_name(root, tmp_path):
-    (example,) = filter(is_of_hub, README)
+    (example,) = [example for example in README if example.is_of_hub]
     bert = tmp_path / "bert"
     to_bert(KmerBertForMaskedLM(KmerBertConfig(k=6, **SIZES)), str(bert))
     (bert / "tokenizer_config.json").write_text('{"do_lower_case": true, "max_len": 512}')  # as in DNABERT's repository

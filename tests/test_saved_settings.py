@@ -58,7 +58,7 @@ def test_a_billion_labels_are_refused_before_a_name_is_made_for_each(tmp_path) -
         ("transformers_weights", "../x.safetensors"),
         ("auto_map", {"AutoModel": "x/y--evil.Model"}),
         ("rope_scaling", {"type": "linear"}),
-        ("max_length", 20),
+        ("max_length", 21),
         ("to_dict", 1),
     ],
 )
@@ -77,6 +77,22 @@ def test_all_that_transformers_writes_is_known(kind: type) -> None:
     assert [name for name in content if is_acted_upon(name, kind) and name not in vars(config) | content] == []
 
 
+#: Every field that some version of transformers wrote into the config.json of any model, with its default.
+FORMER = {
+    **dict.fromkeys(("output_hidden_states", "torchscript", "use_bfloat16", "tf_legacy_loss", "do_sample"), False),
+    **dict.fromkeys(("tie_encoder_decoder", "early_stopping", "output_scores", "return_dict_in_generate"), False),
+    **dict.fromkeys(("remove_invalid_values", "gradient_checkpointing", "add_cross_attention"), False),
+    **dict.fromkeys(("cross_attention_hidden_size", "finetuning_task", "tokenizer_class", "prefix"), None),
+    **dict.fromkeys(("decoder_start_token_id", "task_specific_params", "bad_words_ids", "suppress_tokens"), None),
+    **dict.fromkeys(("begin_suppress_tokens", "forced_bos_token_id", "forced_eos_token_id", "xla_device"), None),
+    **dict.fromkeys(("exponential_decay_length_penalty", "quantization_config", "base_model_tp_plan"), None),
+    **dict.fromkeys(("min_length", "no_repeat_ngram_size", "encoder_no_repeat_ngram_size"), 0),
+    **dict.fromkeys(("num_beams", "num_beam_groups", "num_return_sequences"), 1),
+    **dict.fromkeys(("temperature", "top_p", "typical_p", "repetition_penalty", "length_penalty"), 1.0),
+    **{"diversity_penalty": 0.0, "max_length": 20, "top_k": 50, "output_past": True},
+}
+
+
 def test_what_older_versions_wrote_still_loads() -> None:
     old = {
         "pruned_heads": {},
@@ -85,8 +101,22 @@ def test_what_older_versions_wrote_still_loads() -> None:
         "_num_labels": 2,
         "tie_encoder_decoder": False,
     }
-    config = KmerBertConfig.from_dict({**SMALL, "model_type": "kmer_bert", **old, "pooling": "mean", "note": "mine"})
-    assert config.classifier_pooling == "mean" and config.note == "mine"
+    config = KmerBertConfig.from_dict({**SMALL, "model_type": "kmer_bert", **old, **FORMER, "pooling": "mean"})
+    assert config.classifier_pooling == "mean" and not hasattr(config, "top_k")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(("name", "value"), [("note", "mine"), ("num_experts", 4), ("hiden_size", 64), ("x", [0])])
+def test_an_unknown_field_may_change_the_model_and_is_refused_by_name(kind: type, name: str, value: object) -> None:
+    content = json.loads(kind(**SMALL).to_json_string())
+    with pytest.raises(ValueError, match=name):
+        kind.from_dict(content | {name: value})
+    assert not hasattr(kind.from_dict(content | {name: None}), name)
+
+
+def test_a_setting_of_another_kind_of_model_is_refused() -> None:
+    with pytest.raises(ValueError, match="num_parts"):
+        KmerBertConfig.from_dict({**SMALL, "num_parts": 3})
 
 
 @settings(max_examples=20, deadline=None)

@@ -56,7 +56,6 @@ def settings(store: str, output: Path, setups: dict[str, str], **changes: Any) -
         "output_dir": str(output),
         "grid": grid | {"seeds": [0], "ks": [1, 2]},
         "finetuning": [{"options": {"data": {"windows": {"per_genome": 4, "test_per_genome": 2}}, "trainer": trainer}}],
-        "intervals": {"samples": 50},
         "running": {"jobs": 1},
     }
     for section, change in changes.items():

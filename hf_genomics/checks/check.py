@@ -22,13 +22,15 @@ from ..genomes.metadata import RecordRules, genome_name, join_metadata, read_met
 from ..genomes.splits import SPLITS
 from ..genomes.store import check_files
 from ..io.progress import progress_bar
-from ..io.streams import STDOUT
+from ..io.streams import STDOUT, is_stream
 from ..io.text_tables import kind_of
 from ..io.writing import check_output_file
 from ..labelled.columns import Columns
 from ..labelled.sequences import LabelledSequences
 from ..renamed import renamed
+from ..sequence_files.fasta import examine_records
 from .duplicates import Catalogue
+from .fix import Fixed, write_fixed
 from .reading import TableRules, describe, read_table_or_note, records_of, rows_of
 from .report import CheckReport, FileReport
 from .sketch import Sketch
@@ -46,12 +48,14 @@ class SplitFiles:
         test: files of the test split.
         regression: whether labels are values (true) or classes (false), as in `finetune`; by default decimals are
             values, words and whole numbers are classes, and labels that may be either are rejected.
+        min_identity: smallest estimated identity of the near-duplicates to report, a share above 0 and at most 1.
     """
 
     train: list[str] | None = None
     valid: list[str] | None = None
     test: list[str] | None = None
     regression: bool | None = None
+    min_identity: float = 0.85
 
 
 @renamed(
@@ -59,6 +63,7 @@ class SplitFiles:
     valid="splits.valid",
     test="splits.test",
     regression="splits.regression",
+    min_identity="splits.min_identity",
     metadata_key="records.metadata_key",
     genome_by="records.genome_by",
     rna="records.rna",
@@ -79,8 +84,8 @@ def check(
     columns: Columns = Columns(),  # noqa: B008 (frozen)
     records: RecordRules = RecordRules(),  # noqa: B008 (frozen)
     k: int = 6,
-    min_identity: float = 0.85,
     output: str | None = None,
+    fix: str | None = None,
     overwrite: bool = False,
 ) -> CheckReport:
     """Describe sequence files and labelled tables, and list everything that would be rejected, with warnings.
@@ -101,23 +106,24 @@ def check(
             apply to tables, too.
         k: size of the k-mers that the model will read, in nt; a shorter row of a table is rejected, a shorter record of
             a sequence file causes a warning.
-        min_identity: smallest estimated identity of the near-duplicates to report, a share above 0 and at most 1.
         output: JSON file to write, with everything that the table on the terminal omits; "-" for standard output (the
             table then goes to standard error).
-        overwrite: replace an existing ``output``.
+        fix: FASTA file to write, a cleaned copy of the one sequence file that is checked: without gaps, blanks, digits
+            and a byte order mark, with T for U, in capitals, with a number after a repeated name. What was changed is
+            listed, and the exit code is 0 if the copy would be accepted.
+        overwrite: replace an existing ``output`` or ``fix``.
 
     Returns:
         The findings; ``report.all_problems`` is empty if nothing would be rejected.
 
     Raises:
-        InputError: if an argument is invalid; problems of the files are in the report instead.
+        InputError: if an argument is invalid, or ``fix`` meets a letter that it cannot mend; problems of the files are
+            in the report instead.
     """
     given = {None: files, "train": splits.train, "valid": splits.valid, "test": splits.test}
     named = [(path, split) for split, paths in given.items() for path in paths or []]
-    _check_arguments(named, k, min_identity)
-    target = None
-    if output is not None:
-        target = check_output_file(output, [*dict(named), metadata], overwrite=overwrite)
+    _check_arguments(named, k, splits.min_identity)
+    target, copy = _targets(output, fix, [*dict(named), metadata], overwrite)
     reports = [FileReport(path, "table" if _is_table(path) else "sequences", split) for path, split in named]
     problems = _problems_across([report.file for report in reports if report.kind == "sequences"], records.genome_by)
     metadata_table = Metadata.read(metadata, records.metadata_key, problems)
@@ -127,19 +133,44 @@ def check(
     _read_files(reports, metadata_table, catalogue, TableRules(columns, records, k, splits.regression))
     problems += metadata_table.problems(catalogue, reports, records.genome_by)
     counts = {name: catalogue.splits.count(number) for number, name in enumerate(SPLITS)}
+    fixed = None if copy is None else _fix(reports, copy, records)
     result = CheckReport(
         files=reports,
         problems=problems,
         duplicates=catalogue.duplicates(),
-        leaks=catalogue.leaks(min_identity),
+        leaks=catalogue.leaks(splits.min_identity),
         splits={name: count for name, count in counts.items() if count},
-        min_identity=min_identity,
+        min_identity=splits.min_identity,
         density=None if catalogue.sketch is None else catalogue.sketch.density,
-        is_on_stdout=target == STDOUT,
+        is_on_stdout=STDOUT in (target, copy),
+        fixed=fixed,
     )
     if target is not None:
         result.write_json(target)
     return result
+
+
+def _targets(
+    output: str | None, fix: str | None, inputs: list[object], overwrite: bool
+) -> tuple[Path | None, Path | None]:
+    """Check that the report and the cleaned copy may be written, and return their paths."""
+    target = None if output is None else check_output_file(output, inputs, overwrite=overwrite)
+    copy = None if fix is None else check_output_file(fix, [*inputs, target], overwrite=overwrite)
+    if target is not None and target == copy:
+        raise InputError(f"output and fix are both {output}; name two files")
+    return target, copy
+
+
+def _fix(reports: list[FileReport], target: Path, rules: RecordRules) -> Fixed:
+    """Write a cleaned copy of the only file, which must hold sequences, and count what would still be rejected."""
+    if len(reports) != 1 or reports[0].kind != "sequences":
+        files = ", ".join(report.file for report in reports[:3])
+        raise InputError(f"fix writes a copy of one sequence file, not of {files}; check one FASTA file at a time")
+    fixed = write_fixed(reports[0].file, target)
+    if not is_stream(target):
+        left = examine_records(target, min_length=rules.min_length, naming=rules.naming(reports[0].file, 0))
+        fixed.problems = [str(problem) for _, problems in left for problem in problems]
+    return fixed
 
 
 def _read_files(reports: list[FileReport], metadata: Metadata, catalogue: Catalogue, rules: TableRules) -> None:
@@ -238,7 +269,9 @@ def _check_arguments(named: list[tuple[str, str | None]], k: int, min_identity: 
     if k < 1:
         raise InputError(f"k must be at least 1 nt, not {k}; use the k of the tokenizer, such as 6")
     if not 0 < min_identity <= 1:
-        raise InputError(f"min_identity must be above 0 and at most 1, not {min_identity}; use a share such as 0.85")
+        raise InputError(
+            f"splits.min_identity must be above 0 and at most 1, not {min_identity}; use a share such as 0.85"
+        )
 
 
 def _is_table(path: str) -> bool:

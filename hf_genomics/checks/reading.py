@@ -177,7 +177,7 @@ def rows_of(report: FileReport, table: LabelledSequences | None, rules: TableRul
         for name, letters, label in zip(table.ids, table.sequences, labels, strict=True):
             yield CheckedSequence(name, letters, split, sound=True, label=str(label))
         return
-    for number, text in enumerate(cell_texts(report.file, rules.columns.sequence), start=1):
+    for number, text in enumerate(cell_texts(report.file, rules.columns.sequence, rules.columns.header), start=1):
         letters = as_letters(text)
         cleaned = clean_letters(letters, rules.records.rna)
         sound = bool(cleaned.all())

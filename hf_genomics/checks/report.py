@@ -22,6 +22,7 @@ from ..errors import InputError, escape_controls, line_for_user
 from ..io.files import shorten
 from ..io.writing import output_errors, write_json
 from .duplicates import DuplicatePair
+from .fix import Fixed
 
 _QUANTILES = {"min": 0, "5 %": 5, "25 %": 25, "median": 50, "75 %": 75, "95 %": 95, "max": 100}
 _WIDE = "records,nt,min nt,median nt,max nt,GC %,N %,IUPAC %,soft-masked %,duplicates".split(",")
@@ -178,7 +179,9 @@ class CheckReport:
         splits: number of records in each split.
         min_identity: smallest estimated identity of sequences that count as nearly the same, a share.
         density: share of the 24-mers that were compared to find near-duplicates; None if none were searched.
-        is_on_stdout: whether the JSON file is standard output, so that nothing else may be written there.
+        is_on_stdout: whether the JSON file, or a cleaned copy, is standard output, so that nothing else may be written
+            there.
+        fixed: the cleaned copy; None if there is none.
     """
 
     files: list[FileReport]
@@ -189,6 +192,7 @@ class CheckReport:
     min_identity: float
     density: float | None
     is_on_stdout: bool = False
+    fixed: Fixed | None = None
 
     @property
     def all_problems(self) -> list[str]:
@@ -198,6 +202,9 @@ class CheckReport:
     @property
     def rejection(self) -> str | None:
         """One line that says how much would be rejected; None if nothing would be."""
+        if self.fixed is not None and not self.problems:
+            left = self.fixed.problems
+            return f"{len(left)} problem{'s' * (len(left) > 1)} cannot be fixed: {left[0]}" if left else None
         count = len(self.all_problems)
         if not count:
             return None
@@ -273,7 +280,8 @@ class CheckReport:
         lines = [f"{file.file}: {file.understood}" for file in self.files if file.understood]
         for problems in (self.problems, *(file.problems for file in self.files)):
             lines += [f"rejected: {problem}" for problem in _shown(problems, most)]
-        for line in lines + [f"warning: {warning}" for warning in self.warnings()]:
+        fixed = [] if self.fixed is None else [f"fixed: {line}" for line in self.fixed.lines()]
+        for line in lines + [f"warning: {warning}" for warning in self.warnings()] + fixed:
             console.print(line_for_user(line), soft_wrap=True, markup=False, highlight=False)
 
     def _show_table(self, console: Console) -> None:

@@ -71,7 +71,8 @@ def write_vectors(rows: Path, targets: list[Path], pooling: Pooling, size: int) 
     if len(targets) == 1:
         _write_parquet(next(iter(written)), rows, HEADERS[pooling], size)
     else:
-        _write_npy(*written, rows, HEADERS[pooling], size)
+        array, beside = written
+        _write_npy(array, beside, rows, HEADERS[pooling], size)
     return written
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -39,7 +39,9 @@ def principal_components(chunks: Iterable[np.ndarray]) -> Components | None:
     Returns:
         The components; None for fewer than three vectors.
     """
-    count, total, products = 0, np.zeros(()), np.zeros(())
+    count = 0
+    total: Any = 0.0
+    products: Any = 0.0
     shift: np.ndarray | None = None  # near the mean, so that products do not lose digits
     for chunk in chunks:
         known = chunk[~np.isnan(chunk).any(1)].astype(np.float64)
@@ -79,7 +81,7 @@ def draw_components(
     figure = Figure(figsize=(7.0, 5.6), layout="constrained", facecolor="white")
     FigureCanvasAgg(figure)
     ax = figure.subplots()
-    style = {"s": 12, "alpha": 0.7, "linewidths": 0}
+    style: dict[str, Any] = {"s": 12, "alpha": 0.7, "linewidths": 0}
     if labels is None:
         ax.scatter(*points.T, color=PALETTE[0], **style)
     else:

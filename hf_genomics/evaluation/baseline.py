@@ -104,16 +104,14 @@ def baseline_predictions(
         Name of the baseline -> its predictions.
     """
     options: dict[str, Any] = {"seed": seed, "rc_probability": rc_probability}
-    found = {}
+    found, plain = {}, predictions._replace(threshold=None)  # the threshold was chosen for the model
     for name, scores in baseline_scores(training, predictions.examples, baselines, k, **options).items():
         if isinstance(scores, list):
             pairs = zip(scores, predictions.nt_scores, strict=True)
-            found[name] = predictions._replace(
-                nt_scores=[np.where(np.isnan(of_model), np.nan, x) for x, of_model in pairs], threshold=None
-            )
+            found[name] = plain._replace(nt_scores=[np.where(np.isnan(of_model), np.nan, x) for x, of_model in pairs])
         else:
             scores[~predictions.is_scored] = np.nan
-            found[name] = predictions._replace(scores=scores, threshold=None)
+            found[name] = plain._replace(scores=scores)
     return found
 
 

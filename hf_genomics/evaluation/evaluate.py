@@ -17,11 +17,12 @@ from ..errors import InputError
 from ..inference.adapters import ADAPTER_CONFIG, base_of
 from ..inference.loading import load_classifier, task_of
 from ..inference.predictions import Predictions, check_strands, decide, log_threshold
-from ..inference.problems import with_known_kmers
-from ..inference.windows import shortest_sequence
+from ..inference.problems import Problem, joined, noun_of, place_of
+from ..inference.windows import row_problems, shortest_sequence
 from ..io.streams import destination
 from ..io.writing import check_output, check_output_file, write_json
 from ..labelled.data import LabelledData
+from ..labelled.datasets import Source
 from ..labelled.sequences import LabelledSequences, check_classes
 from ..labelled.tables import read_labelled
 from ..labelled.task import Task
@@ -119,9 +120,8 @@ def evaluate(
         ``sequences_without_scores`` is their number.
 
     Raises:
-        InputError: if data and model do not fit, a row is shorter than the model reads (`predict` leaves the cells of
-            such a row empty), or the folder holds a model, or an evaluation without ``overwrite``; nothing has been
-            written then.
+        InputError: if data and model do not fit, no sequence can be scored (with ``data.strict``, if one cannot), or
+            the folder holds a model, or an evaluation without ``overwrite``; nothing has been written then.
     """
     check_baselines(baselines)
     folder = _evaluation_folder(output_dir, [model, base_of(model), *data.paths().values()], overwrite)
@@ -137,9 +137,13 @@ def evaluate(
             f"{examples.source}: the labels are {examples.label_names}, but the model knows {task.names}; set "
             "data.columns.label to the column with the model's labels"
         )
-    training = data.require("train", shortest, task, why="baselines are fitted on it") if baselines else None
-    known = with_known_kmers(examples, tokenizer, strict=data.strict, log=False)  # the others have no scores
-    check_classes(known, known)
+    unscorable = row_problems(examples, network, tokenizer)
+    if unscorable and (data.strict or len(unscorable) == len(examples)):
+        source = getattr(data, split) or data.train
+        raise _unscorable_error(examples, source, *min(unscorable.items()), strict=data.strict)
+    scorable = examples.take([row for row in range(len(examples)) if row not in unscorable])
+    check_classes(scorable, scorable)
+    training = _training_rows(data, examples, others, shortest) if baselines else None
     task = replace(task, positive=positive_class(positive, task))
     logger.info("%s: %s", examples.source, describe_labels(examples, task.positive))
     predictions = Predictions.of(network, tokenizer, examples, batch_size, both_strands)
@@ -177,6 +181,23 @@ def notes_of(metrics: Mapping[str, Any]) -> list[str]:
     return notes
 
 
+def _unscorable_error(
+    examples: LabelledSequences, source: Source | None, row: int, problem: Problem, *, strict: bool
+) -> InputError:
+    """Build the error for a sequence that cannot be scored.
+
+    Args:
+        examples: the sequences that were to be scored.
+        source: the table that they were read from; None for the windows of a store.
+        row: index of the sequence.
+        problem: why it cannot be scored.
+        strict: whether it is refused although others can be scored.
+    """
+    noun = "window" if source is None else noun_of(source)
+    more = " (data.strict: without it, its cells are empty)" if strict else "; no other sequence can be scored either"
+    return InputError(f"{place_of(examples.source, noun, row, examples.ids[row])}{joined(problem)}{more}")
+
+
 def _read_splits(
     data: LabelledData, split: str, shortest: int, task: Task
 ) -> tuple[LabelledSequences, dict[str, LabelledSequences], dict[str, Any]]:
@@ -194,7 +215,7 @@ def _read_splits(
     """
     facts: dict[str, Any] = {}
     if data.split is None:
-        examples = data.require(split, shortest, task, why="there is nothing to evaluate")
+        examples = data.require(split, shortest, task, why="there is nothing to evaluate", checked=False)
         others = _other_tables(data, split)
     else:
         whole = split_table(data.require("train", shortest, task, why="there is nothing to evaluate"), data)
@@ -210,6 +231,28 @@ def _read_splits(
             _log_dropped(training, facts["dropped_leaks"])
             examples, others = (kept, others) if split == "train" else (examples, others | {"train": kept})
     return examples, others, facts
+
+
+def _training_rows(
+    data: LabelledData, examples: LabelledSequences, others: Mapping[str, LabelledSequences], shortest: int
+) -> LabelledSequences:
+    """Return the training rows on which baselines are fitted.
+
+    Args:
+        data: the `data` section.
+        examples: the rows that are scored.
+        others: the other splits, by name; they have labels if a table was split.
+        shortest: shortest sequence that the model reads, in nt.
+
+    Raises:
+        InputError: if there are none beside the rows that are scored.
+    """
+    if data.split is not None:
+        if "train" not in others:
+            raise InputError("baselines are fitted on the training rows, which are scored here; score another split")
+        return others["train"]
+    training = data.require("train", shortest, examples.task, why="baselines are fitted on it")
+    return drop_leaks(training, [examples])[0] if data.drop_leaks else training
 
 
 def _log_dropped(training: LabelledSequences, dropped: int) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from transformers import TokenClassificationPipeline
-from transformers.pipelines import PIPELINE_REGISTRY
+from transformers.pipelines import PIPELINE_REGISTRY, AggregationStrategy
 from transformers.utils import logging
 
 from ..tokenization_kmer import KmerTokenizer
@@ -24,8 +24,21 @@ class DnaTokenClassificationPipeline(TokenClassificationPipeline):
     """Classify the tokens or the nucleotides of DNA.
 
     "start" and "end" of an entity are 0-based and half-open, in nt. With a model per nucleotide, an entity is one
-    nucleotide, whose "index" is its position, or, with ``aggregation_strategy="simple"``, a run of one class.
+    nucleotide, whose "index" is its position, or, with ``aggregation_strategy="simple"`` (or "first", "average" or
+    "max", which are the same here), a run of one class.
     """
+
+    def _sanitize_parameters(self, aggregation_strategy: Any = None, stride: Any = None, **parameters: Any) -> tuple:
+        # transformers refuses both for tokenizers in Python: `stride`, and the strategies that combine the tokens of a
+        # word ("first", "average", "max"). A k-mer or a nucleotide is a whole word, so these strategies mean "simple".
+        if isinstance(self.tokenizer, KmerTokenizer):
+            if stride is not None:
+                raise ValueError("this pipeline reads one window; hf-genomics predict reads sequences of any length")
+            if isinstance(aggregation_strategy, str):
+                aggregation_strategy = AggregationStrategy(aggregation_strategy.lower())
+            if aggregation_strategy not in (None, AggregationStrategy.NONE):
+                aggregation_strategy = AggregationStrategy.SIMPLE
+        return super()._sanitize_parameters(aggregation_strategy=aggregation_strategy, stride=stride, **parameters)
 
     def preprocess(self, sentence: Any, offset_mapping: Any = None, **preprocess_params: Any) -> Iterator[dict]:
         """Encode a sequence, with the positions of its tokens.

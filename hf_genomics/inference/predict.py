@@ -42,7 +42,7 @@ from .predictions import (
     log_threshold,
     sequence_columns,
 )
-from .problems import Unscored, check_alphabet, examined
+from .problems import Unscored, check_alphabet, examined, noun_of
 from .scores import as_examples, average_windows, merge_windows, score_windows
 from .tracks import (
     TrackFormat,
@@ -358,14 +358,8 @@ def _cut_windows(
             return
         first = 0
         for examples in iterate_unlabelled(source, columns, rna=rna, watch=watch):
-            yield from windows_of_examples(examples, model, tokenizer, first, refuse_long_pairs=False)
+            yield from windows_of_examples(examples, model, tokenizer, first)
             first += len(examples)
-
-
-def noun_of(source: Source) -> str:
-    """Return what a sequence of a source is called in messages."""
-    is_file = isinstance(source, str | PathLike)
-    return "record" if is_file and Path(source).exists() and kind_of(source) == "sequences" else "data row"
 
 
 def model_digest(model: PreTrainedModel) -> str:

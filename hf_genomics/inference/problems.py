@@ -14,6 +14,8 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
+from os import PathLike
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias, TypeVar
 
 import numpy as np
@@ -21,6 +23,8 @@ import torch
 
 from ..errors import InputError
 from ..io.files import shorten
+from ..io.text_tables import kind_of
+from ..labelled.datasets import Source
 from ..labelled.sequences import LabelledSequences, rows_with_known_kmers
 from ..labelled.tables import cell_letter_error
 from ..sequence_files.fasta import find_wrong_letter
@@ -94,13 +98,18 @@ def examined(windows: Iterable[Window]) -> Iterator[Window]:
     for window in windows:
         problem = None
         for name in ("sequence", "pair"):
-            if name in window.row and (problem := _wrong_letter(window.row[name], window.start)):
+            if name in window.row and (problem := wrong_letter(window.row[name], window.start)):
                 break
         yield window if problem is None else window._replace(problem=problem)
 
 
-def _wrong_letter(letters: np.ndarray, start: int) -> Problem | None:
-    """Return the problem of letters that are not all nucleotides; ``start`` is their 0-based place in the sequence."""
+def wrong_letter(letters: np.ndarray, start: int = 0) -> Problem | None:
+    """Return the problem of letters that are not all nucleotides, or None.
+
+    Args:
+        letters: a sequence or a stretch of it, uint8 (nt,).
+        start: 0-based place of the stretch in the sequence.
+    """
     content = letters.tobytes()
     index = find_wrong_letter(content)
     return None if index is None else Problem("letters", cell_letter_error(content.decode("latin-1"), index, start))
@@ -127,7 +136,7 @@ def check_alphabet(windows: Iterable[Window], source: str, noun: str) -> Iterato
     wrong = [window for window in held if window.problem is not None and window.problem.kind == "letters"]
     if wrong and len(wrong) == len(held):
         first = wrong[0]
-        raise InputError(f"{place_of(source, noun, first)}{_joined(first.problem)}")
+        raise InputError(f"{place_of(source, noun, first.sequence_index, first.name)}{joined(first.problem)}")
     yield from held
     yield from windows
 
@@ -161,13 +170,26 @@ def problem_of(problems: Iterable[Problem | None]) -> Problem | None:
     return of_all or (problems[0] if None not in problems else None)
 
 
-def place_of(source: str, noun: str, window: Window) -> str:
-    """Return file, number and name of the sequence of a window, for a message."""
-    name = f" ({shorten(window.name)})" if window.name and window.name != str(window.sequence_index + 1) else ""
-    return f"{source}: {noun} {window.sequence_index + 1}{name}"
+def place_of(source: str, noun: str, index: int, name: str) -> str:
+    """Return file, number and name of a sequence, for a message.
+
+    Args:
+        source: name of the file.
+        noun: what a sequence is called in it; see `noun_of`.
+        index: index of the sequence in the file, from 0.
+        name: id of the sequence.
+    """
+    shown = f" ({shorten(name)})" if name and name != str(index + 1) else ""
+    return f"{source}: {noun} {index + 1}{shown}"
 
 
-def _joined(problem: Problem | None) -> str:
+def noun_of(source: Source) -> str:
+    """Return what a sequence of a source is called in messages: "record" or "data row"."""
+    is_file = isinstance(source, str | PathLike)
+    return "record" if is_file and Path(source).exists() and kind_of(source) == "sequences" else "data row"
+
+
+def joined(problem: Problem | None) -> str:
     """Return the end of a message about a sequence; a place inside the sequence follows after a comma."""
     message = problem.message if problem else ""
     return f", {message}" if message.startswith("position") else f": {message}"
@@ -225,7 +247,7 @@ class Unscored:
 
     def _note(self, window: Window, problem: Problem) -> None:
         """Count a sequence without a score, or refuse it."""
-        message = f"{place_of(self._source, self._noun, window)}{_joined(problem)}"
+        message = f"{place_of(self._source, self._noun, window.sequence_index, window.name)}{joined(problem)}"
         if self._strict:
             raise InputError(f"{message} (strict: without it, the cells of this {self._noun} are empty)")
         self._counts[problem.kind] = self._counts.get(problem.kind, 0) + 1
@@ -267,9 +289,7 @@ def listed(names: Sequence[str], count: int) -> str:
     return ", ".join(map(shorten, names[:_MOST_NAMES])) + (", ..." if count > min(len(names), _MOST_NAMES) else "")
 
 
-def with_known_kmers(
-    examples: LabelledSequences, tokenizer: KmerTokenizer, *, strict: bool, log: bool = True
-) -> LabelledSequences:
+def with_known_kmers(examples: LabelledSequences, tokenizer: KmerTokenizer, *, strict: bool) -> LabelledSequences:
     """Return the examples from which a model can learn something, and warn about the others.
 
     A sequence without a known k-mer (all N, for example), or a pair with such a sequence, would teach a model nothing
@@ -279,7 +299,6 @@ def with_known_kmers(
         examples: sequences to train or to be scored on.
         tokenizer: tokenizer of the model.
         strict: refuse such an example instead of omitting it.
-        log: warn about the examples that are omitted.
 
     Raises:
         InputError: if ``strict`` is set and an example would be omitted, or if no example would be left.
@@ -294,6 +313,5 @@ def with_known_kmers(
     if strict or not known:
         more = " (data.strict: without it they are omitted)" if strict else ""
         raise InputError(f"{what}: there is nothing to learn from them; drop them{more}")
-    if log:
-        logger.warning("%s are omitted: there is nothing to learn from them", what)
+    logger.warning("%s are omitted: there is nothing to learn from them", what)
     return examples.take(known)

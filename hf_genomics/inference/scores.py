@@ -40,6 +40,12 @@ from .windows import (
     with_other_strand,
 )
 
+logger = logging.getLogger(__name__)
+
+#: Difference between two logits beyond which the larger one gives a probability that is 1 in float64: 53 ln 2.
+_CERTAIN = 36.8
+_U_AS_T = np.arange(256, dtype=np.uint8)
+_U_AS_T[[ord("U"), ord("u")]] = ord("T"), ord("t")
 _BUFFER_NT = 1 << 20  # nt of the windows that are sorted by length together
 
 
@@ -100,10 +106,11 @@ def predict_scores(
     Returns:
         float64 (sequences, classes); (sequences, labels) for several labels; (sequences, targets) for regression. The
         row of a sequence that cannot be scored is NaN: one shorter than a k-mer, without a k-mer of A, C, G and T only,
-        or for which the model returns NaN or infinity. A warning says how many there are.
+        or for which the model returns NaN or infinity, and a pair that does not fit the model. A warning says how many
+        there are.
 
     Raises:
-        InputError: if ``batch_size`` is not positive, or a pair does not fit the model.
+        InputError: if ``batch_size`` is not positive.
 
     >>> from hf_genomics import load_classifier, predict_scores
     >>> predict_scores(*load_classifier("runs/model"), ["ACGTACGTAA", "TTTTTTTTTT"])  # doctest: +SKIP
@@ -143,11 +150,11 @@ def predict_nt_scores(
 
 
 def as_examples(sequences: LabelledSequences | Sequence[str] | Sequence[np.ndarray]) -> LabelledSequences:
-    """Return sequences of any accepted form as examples; texts and arrays are numbered from 1."""
+    """Return sequences of any accepted form as examples; texts and arrays are numbered from 1, and U is read as T."""
     if isinstance(sequences, LabelledSequences):
         return sequences
     names = [str(number) for number in range(1, len(sequences) + 1)]
-    return LabelledSequences("sequences", names, [as_letters(sequence) for sequence in sequences])
+    return LabelledSequences("sequences", names, [_U_AS_T[as_letters(sequence)] for sequence in sequences])
 
 
 def _score_in_memory(
@@ -237,6 +244,12 @@ def map_windows(
                 scored |= dict(zip(chosen, results, strict=True))
             for number in range(len(buffer)):
                 yield scored.pop(number)
+    if 0 < score.num_scored == score.num_saturated:
+        logger.warning(
+            "every prediction is certain (logits differ by up to %.3g, which gives a probability of 1): the weights of "
+            "such a model are usually damaged, or its training diverged",
+            score.largest,
+        )
 
 
 class _Scorer:
@@ -251,6 +264,8 @@ class _Scorer:
         self._model, self._tokenizer = model, tokenizer
         self._collate, self._problem_type = collator_for(model.config, tokenizer), model.config.problem_type
         self._per_nt = model.config.labels_per == "nt"
+        self.num_scored = self.num_saturated = 0  # windows
+        self.largest = 0.0  # difference between the logits of one window
 
     def nothing(self, window: Window) -> tuple[Window, np.ndarray]:
         """Return a window that cannot be scored, with NaN for its scores."""
@@ -271,7 +286,20 @@ class _Scorer:
             row = row[: len(window.row["sequence"])] if row.ndim > 1 else row
             problem = UNKNOWN if not counts[0] else None if np.isfinite(row).all() else OVERFLOW
             window = window._replace(tokens=counts, problem=problem)
+            if problem is None and self._problem_type != "regression":
+                self._note_certainty(row)
             yield self.nothing(window) if problem else (window, as_scores(row, self._problem_type))
+
+    def _note_certainty(self, logits: np.ndarray) -> None:
+        """Count a window, and note whether all of its probabilities are 0 or 1 as far as float64 can tell."""
+        if self._problem_type == "multi_label_classification":
+            margins = np.abs(logits)
+        else:
+            ranked = np.sort(logits, axis=-1)
+            margins = ranked[..., -1] - ranked[..., -2] if ranked.shape[-1] > 1 else np.zeros(1)
+        self.num_scored += 1
+        self.num_saturated += bool(margins.min(initial=np.inf) > _CERTAIN)
+        self.largest = max(self.largest, float(margins.max(initial=0)))
 
 
 def collate_quietly(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 from typing import Any, NamedTuple
 
@@ -13,11 +13,11 @@ from ..batches.sequences import DataCollatorForSequences
 from ..configuration_kmer_bert import FusionKmerBertConfig, HierarchicalKmerBertConfig
 from ..errors import InputError
 from ..labelled.sequence_dataset import columns_beside
-from ..labelled.sequences import LabelledSequences
+from ..labelled.sequences import LabelledSequences, rows_with_known_kmers
 from ..sequence import reverse_complement, tile, tile_all
 from ..sequence_files.fasta import RecordChunk
 from ..tokenization_kmer import KmerTokenizer
-from .problems import Problem, too_long, too_short
+from .problems import UNKNOWN, Problem, too_long, too_short, wrong_letter
 
 
 class Window(NamedTuple):
@@ -51,8 +51,6 @@ def windows_of_examples(
     model: PreTrainedModel,
     tokenizer: KmerTokenizer,
     first: int = 0,
-    *,
-    refuse_long_pairs: bool = True,
 ) -> Iterator[Window]:
     """Iterate over the windows of examples; tracks per nucleotide are cut like their sequences; pairs are not cut.
 
@@ -63,14 +61,8 @@ def windows_of_examples(
         model: model whose configuration sets the length of the windows.
         tokenizer: tokenizer of the model.
         first: index (``sequence_index``) of the first sequence.
-        refuse_long_pairs: refuse a pair, which cannot be cut, if it does not fit the model; otherwise it gets no score.
-
-    Raises:
-        InputError: if such a pair is refused.
     """
     if examples.pairs is not None:
-        if refuse_long_pairs:
-            check_pairs(examples, tokenizer, model.config.max_position_embeddings)
         longest = max(1, *map(len, examples.sequences), 1)
     else:
         longest = longest_window(model.config, tokenizer)
@@ -263,13 +255,45 @@ def problem_before_reading(window: Window, model: PreTrainedModel, tokenizer: Km
     """
     if window.problem is not None:
         return window.problem
-    shortest = shortest_sequence(model, tokenizer.k)
-    lengths = [len(window.row[name]) for name in ("sequence", "pair") if name in window.row]
+    read = [window.row[name] for name in ("sequence", "pair") if name in window.row]
+    return problem_of_length(read, model, tokenizer)
+
+
+def row_problems(examples: LabelledSequences, model: PreTrainedModel, tokenizer: KmerTokenizer) -> dict[int, Problem]:
+    """Find the examples that a model cannot score, as far as their letters show it.
+
+    Args:
+        examples: sequences or pairs, whose letters need not have been checked.
+        model: the model.
+        tokenizer: tokenizer of the model.
+
+    Returns:
+        index of the row -> its problem.
+    """
+    columns = [examples.sequences] if examples.pairs is None else [examples.sequences, examples.pairs]
+    known = {*rows_with_known_kmers(examples, tokenizer.k)}
+    found: dict[int, Problem] = {}
+    for row, read in enumerate(zip(*columns, strict=True)):
+        wrong = next(filter(None, map(wrong_letter, read)), None)
+        problem = wrong or problem_of_length(read, model, tokenizer) or (None if row in known else UNKNOWN)
+        if problem:
+            found[row] = problem
+    return found
+
+
+def problem_of_length(read: Sequence[np.ndarray], model: PreTrainedModel, tokenizer: KmerTokenizer) -> Problem | None:
+    """Return why a sequence, or a pair, is too short for a model, or a pair too long; None if it is not.
+
+    Args:
+        read: letters of the sequence, or of both sequences of the pair.
+        model: the model.
+        tokenizer: tokenizer of the model.
+    """
+    shortest, lengths = shortest_sequence(model, tokenizer.k), [*map(len, read)]
     if min(lengths) < shortest:
         return too_short(min(lengths), shortest)
-    if "pair" in window.row:
-        tokens = pair_tokens(tokenizer, window.row["sequence"], window.row["pair"])
-        return too_long(lengths, tokens, model.config.max_position_embeddings)
+    if len(read) == 2:
+        return too_long(lengths, pair_tokens(tokenizer, *read), model.config.max_position_embeddings)
     return None
 
 

@@ -182,12 +182,12 @@ def draw_variants(ax: Axes, variants: Sequence[Variant], name: str = "variants")
     others = [one for one in variants if one.score != one.score]
     ax.vlines([one.position for one in scored], 0, [one.score for one in scored], color=PALETTE[3], linewidth=0.9)
     ax.scatter([one.position for one in scored], [one.score for one in scored], s=14, color=PALETTE[3], zorder=3)
-    open_circle = {"facecolors": "none", "edgecolors": _FAINT, "linewidths": 0.9}
+    open_circle: dict[str, Any] = {"facecolors": "none", "edgecolors": _FAINT, "linewidths": 0.9}
     ax.scatter([one.position for one in others], [0] * len(others), s=14, zorder=3, **open_circle)
     for one in variants if len(variants) <= _NAMED else ():
         height = one.score if one.score == one.score else 0.0
         offset, side = ((0, -5), "top") if height < 0 else ((0, 5), "bottom")
-        place = {"xytext": offset, "textcoords": "offset points", "va": side, "ha": "center"}
+        place: dict[str, Any] = {"xytext": offset, "textcoords": "offset points", "va": side, "ha": "center"}
         ax.annotate(one.name, (one.position, height), fontsize=7, color=_INK, annotation_clip=True, **place)
     if not variants:
         ax.text(0.5, 0.5, "no variant here", transform=ax.transAxes, ha="center", va="center", color=_FAINT, fontsize=9)

@@ -58,20 +58,23 @@ class Facts(Sequence[dict[str, Any]]):
 
     Args:
         folder: folder of the two files; the index has an int64 number, in bytes, for each line.
+
+    Attributes:
+        num_windows: number of windows.
     """
 
     def __init__(self, folder: Path) -> None:
         self._lines, self._index = folder / "windows.jsonl", folder / "windows.index"
-        self.count = 0
+        self.num_windows = 0
 
     def __len__(self) -> int:
         """Return the number of windows."""
-        return self.count
+        return self.num_windows
 
     def __getitem__(self, number: Any) -> Any:
         """Return the facts of a window; a negative number counts from the end."""
-        row = number + self.count if number < 0 else number
-        if not 0 <= row < self.count:
+        row = number + self.num_windows if number < 0 else number
+        if not 0 <= row < self.num_windows:
             raise IndexError(number)
         first = max(0, row - 1)
         ends = np.fromfile(self._index, "<i8", row + 1 - first, offset=8 * first).tolist()
@@ -82,9 +85,9 @@ class Facts(Sequence[dict[str, Any]]):
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
         """Iterate over the facts of all windows."""
-        if self.count:
+        if self.num_windows:
             with open(self._lines, "rb") as file:
-                yield from map(json.loads, islice(file, self.count))
+                yield from map(json.loads, islice(file, self.num_windows))
 
     def restore(self) -> dict[str, int]:
         """Count the windows of an interrupted run whose numbers are complete, and cut off the rest.
@@ -92,13 +95,14 @@ class Facts(Sequence[dict[str, Any]]):
         Returns:
             Where the numbers of the last of these windows end in each file.
         """
-        offset, ends = 0, {}
+        offset = 0
+        ends: dict[str, int] = {}
         with open(self._lines, "rb") as lines, open(self._index, "wb") as index:
             for line in lines:
                 facts = _whole(line, self._lines.parent)
                 if facts is None:
                     break
-                offset, ends, self.count = offset + len(line), facts["ends"], self.count + 1
+                offset, ends, self.num_windows = offset + len(line), facts["ends"], self.num_windows + 1
                 index.write(offset.to_bytes(8, "little"))
         os.truncate(self._lines, offset)
         return ends
@@ -155,7 +159,7 @@ class Records:
         }
         end = self._append("windows.jsonl", (json.dumps(facts) + "\n").encode())
         self._append("windows.index", end.to_bytes(8, "little"))
-        self.facts.count += 1
+        self.facts.num_windows += 1
 
     def _append(self, name: str, content: bytes) -> int:
         """Append to a file, pass it to the operating system, and return the file's size."""

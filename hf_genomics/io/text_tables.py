@@ -64,10 +64,10 @@ def kind_of_open(file: BinaryFile) -> Kind:
     return "sequences" if reader == "nothing" else reader
 
 
-def cell_texts(path: str | PathLike[str], column: str) -> list[str]:
+def cell_texts(path: str | PathLike[str], column: str, header: bool = True) -> list[str]:
     """Return the cells of a column of a table; an empty list if the column cannot be read."""
     try:
-        return read_text_columns(path, [column], [])[column].str.strip().tolist()
+        return read_text_columns(path, [column], [], header=header)[column].str.strip().tolist()
     except InputError:
         return []
 
@@ -163,7 +163,7 @@ def column_names(path: str | PathLike[str]) -> list[str]:
 
 
 def read_text_columns(
-    path: str | PathLike[str], needed: Sequence[str], wanted: Sequence[str] | None = None
+    path: str | PathLike[str], needed: Sequence[str], wanted: Sequence[str] | None = None, header: bool = True
 ) -> pd.DataFrame:
     """Read columns of a CSV, TSV, Parquet or Excel table as text; a missing cell becomes an empty text.
 
@@ -171,6 +171,7 @@ def read_text_columns(
         path: the table; its kind, separator and compression are recognised by its content.
         needed: columns that the table must have; see `like_column`. They have these names in the result.
         wanted: further columns, which are read if the table has them; None reads all columns.
+        header: as in `text_frames`.
 
     Raises:
         InputError: if the file is not a table, has no rows, or lacks a needed column.
@@ -185,12 +186,12 @@ def read_text_columns(
 
     taken: dict[str, str] = {}
     with input_errors(path), open_binary(path) as file:
-        [frame] = text_frames(file, path, choose)
+        [frame] = text_frames(file, path, choose, header=header)
     return frame.rename(columns=taken)
 
 
 def text_frames(
-    file: BinaryFile, path: str | PathLike[str], choose: Choice, letters: int | None = None
+    file: BinaryFile, path: str | PathLike[str], choose: Choice, letters: int | None = None, *, header: bool = True
 ) -> Iterator[pd.DataFrame]:
     """Iterate over the rows of an open table as frames of text, with the chosen columns.
 
@@ -199,14 +200,19 @@ def text_frames(
         path: path of the file, for error messages.
         choose: function that returns the columns to read, given the names of all columns; called once.
         letters: approximate number of letters of text in a frame; None reads the whole table into one frame.
+        header: whether the first row holds the names of the columns; if not, they are called 1, 2, 3 ... (The columns
+            of Parquet always have names.)
 
     Raises:
         InputError: if the file is not a table, or has no rows; also any error that ``choose`` raises.
     """
     rows = 0
-    readers = {"parquet": _parquet_frames, "excel": _excel_frames}
-    read = readers.get(require_table(path, file.peek(START_BYTES)).reader, _csv_frames)
-    for frame in read(file, path, choose, letters):
+    reader = require_table(path, file.peek(START_BYTES)).reader
+    if reader == "parquet":
+        frames = _parquet_frames(file, path, choose, letters)
+    else:
+        frames = (_excel_frames if reader == "excel" else _csv_frames)(file, path, choose, letters, header)
+    for frame in frames:
         rows += len(frame)
         yield frame
     if not rows:
@@ -246,10 +252,10 @@ def _reject_nested(field: pyarrow.Field, path: str | PathLike[str]) -> None:
 
 
 def _excel_frames(
-    file: BinaryFile, path: str | PathLike[str], choose: Choice, letters: int | None
+    file: BinaryFile, path: str | PathLike[str], choose: Choice, letters: int | None, header: bool
 ) -> Iterator[pd.DataFrame]:
     """Iterate over the frames of an Excel workbook, whose first sheet with rows is the table."""
-    names, rows = _excel_rows(file, path)
+    names, rows = _excel_rows(file, path, header)
     columns = choose_columns(names, choose, path)
     step = max(1, len(rows)) if letters is None else 1024
     for first in range(0, max(1, len(rows)), step):
@@ -257,7 +263,7 @@ def _excel_frames(
         yield frame[columns]
 
 
-def _excel_rows(file: BinaryFile, path: str | PathLike[str]) -> tuple[list[str], list[list[str]]]:
+def _excel_rows(file: BinaryFile, path: str | PathLike[str], header: bool = True) -> tuple[list[str], list[list[str]]]:
     """Read the first sheet of an Excel workbook that has rows; blank rows are skipped.
 
     Returns:
@@ -282,12 +288,18 @@ def _excel_rows(file: BinaryFile, path: str | PathLike[str]) -> tuple[list[str],
     filled = [(title, rows) for title, rows in sheets if rows]
     if not filled:
         raise InputError(f"{path}: the Excel workbook is empty; give a table with a header row")
-    title, (names, *rows) = filled[0]
+    title, rows = filled[0]
+    names, rows = (rows[0], rows[1:]) if header else (_numbers(max(map(len, rows))), rows)
     if len(filled) > 1:
         logger.info("%s: sheet %r is read, and %s not", path, title, list_names([other for other, _ in filled[1:]]))
     if any(len(row) > len(names) for row in rows):
         raise InputError(f"{path}: sheet {title!r} has rows with more cells than the header; fix its header")
     return names, [row + [""] * (len(names) - len(row)) for row in rows]
+
+
+def _numbers(count: int) -> list[str]:
+    """Return the names of columns without a header: 1, 2, 3 ..."""
+    return [str(number) for number in range(1, count + 1)]
 
 
 def _sheet_rows(sheet: Any) -> list[list[str]]:
@@ -302,12 +314,12 @@ def _sheet_rows(sheet: Any) -> list[list[str]]:
 
 
 def _csv_frames(
-    file: BinaryFile, path: str | PathLike[str], choose: Choice, letters: int | None
+    file: BinaryFile, path: str | PathLike[str], choose: Choice, letters: int | None, header: bool
 ) -> Iterator[pd.DataFrame]:
     """Iterate over the frames of a CSV or TSV table, each with about ``letters`` letters of text."""
     columns: list[str] | None = None
     rows = None if letters is None else _FIRST_ROWS
-    with _csv_errors(path), _open_csv(file, path) as reader:
+    with _csv_errors(path), _open_csv(file, path, header) as reader:
         # A table without rows gives one frame without rows, so `choose` sees the header in any case.
         while (frame := _next_chunk(reader.rows, rows)) is not None:
             # If rows have more cells than the header, pandas takes their first cells for an index.
@@ -340,11 +352,11 @@ class _Reader(NamedTuple):
 
     Attributes:
         rows: iterator over its rows.
-        header: names of the columns as they stand in the file.
+        header: names of the columns as they stand in the file; None if it has none.
     """
 
     rows: pd.io.parsers.TextFileReader
-    header: list[str]
+    header: list[str] | None
 
     def __enter__(self) -> _Reader:
         """Return the open table."""
@@ -356,12 +368,14 @@ class _Reader(NamedTuple):
 
     def names(self, frame: pd.DataFrame) -> list[str]:
         """Return the names of a frame's columns; pandas has changed those that occur twice, to "label.1"."""
+        if self.header is None:
+            return _numbers(len(frame.columns))
         if len(self.header) != len(frame.columns):
             return [str(name) for name in frame.columns]
         return [own or str(name) for own, name in zip(self.header, frame.columns, strict=True)]
 
 
-def _open_csv(file: BinaryFile, path: str | PathLike[str]) -> _Reader:
+def _open_csv(file: BinaryFile, path: str | PathLike[str], has_header: bool = True) -> _Reader:
     """Open a CSV or TSV file for reading as text; its first lines show the separator."""
     start = file.peek(START_BYTES)
     encoding = require_table(path, start).encoding
@@ -373,6 +387,7 @@ def _open_csv(file: BinaryFile, path: str | PathLike[str]) -> _Reader:
     rows = pd.read_csv(
         file,
         sep=separator,
+        header=0 if has_header else None,
         skiprows=1 if stated else 0,
         dtype=object,
         keep_default_na=False,
@@ -380,6 +395,8 @@ def _open_csv(file: BinaryFile, path: str | PathLike[str]) -> _Reader:
         low_memory=False,
         iterator=True,
     )
+    if not has_header:
+        return _Reader(rows, None)
     header = "\n".join(lines[bool(stated) :])  # with a quoted line end, more than its first line
     return _Reader(rows, next(csv.reader(header.splitlines(keepends=True), delimiter=separator), []))
 

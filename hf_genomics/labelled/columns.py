@@ -28,6 +28,8 @@ class Columns:
             with one digit for each; "." for a missing number, an empty cell if all are missing.
         group: column with the group of each row, such as its chromosome, species or patient; the rows of a group stay
             in one split if `finetune` splits the table.
+        header: whether the first row of a table holds the names of its columns; if not (false), columns are named by
+            their numbers: 1 for the first one.
 
     Raises:
         InputError: if `labels` and `nt_labels` are both set, or a list names a column twice.
@@ -42,6 +44,7 @@ class Columns:
     tracks: list[str] | None = None
     nt_tracks: list[str] | None = None
     group: str | None = None
+    header: bool = True
 
     def __post_init__(self) -> None:
         """Check that the columns do not contradict each other."""

@@ -51,8 +51,9 @@ class LabelledData:
         min_identity: smallest estimated identity of the near-duplicates that `split` keeps together, as in `check`; 1
             for equal sequences only.
         drop_leaks: omit training rows whose sequence, on either strand, is in the validation or test rows.
-        strict: refuse a sequence from which nothing can be learnt or predicted, because it has no k-mer of A, C, G and
-            T only. If false, `finetune` omits it and `evaluate` leaves its cells empty, with a warning.
+        strict: refuse a sequence from which nothing can be learnt or predicted. If false, with a warning, `finetune`
+            omits a sequence without a k-mer of A, C, G and T only, and `evaluate` leaves the cells of every sequence
+            empty that `predict` cannot score either.
 
     Raises:
         InputError: if tables and a store are both set, or neither is; if an option is set that only the other of the
@@ -113,7 +114,7 @@ class LabelledData:
         named = {f"data.{key}": getattr(self, key) for key in ("train", "valid", "test", "store")}
         return {key: str(path) for key, path in named.items() if isinstance(path, str | PathLike)}
 
-    def load(self, split: str, k: int, task: Task | None = None) -> LabelledSequences | None:
+    def load(self, split: str, k: int, task: Task | None = None, *, checked: bool = True) -> LabelledSequences | None:
         """Read one split; return None if the user set no file for it, or the store has no validation split.
 
         Args:
@@ -122,6 +123,7 @@ class LabelledData:
             k: shortest sequence that the model can read, in nt.
             task: task of the training sequences or of the model; classes, labels and tracks of the split must be the
                 same. None for the training sequences themselves.
+            checked: as in `read_labelled`; if False, the caller judges names, lengths and letters.
 
         Raises:
             InputError: if a file, a label or a letter is invalid.
@@ -137,9 +139,13 @@ class LabelledData:
             return None
         columns = self.columns if task is None else match_columns(self.columns, task)
         regression = self.regression if task is None else None
-        return read_labelled(path, columns, task=task, regression=regression, rna=self.rna, min_length=k)
+        return read_labelled(
+            path, columns, task=task, regression=regression, rna=self.rna, min_length=k, checked=checked
+        )
 
-    def require(self, split: str, k: int, task: Task | None = None, *, why: str) -> LabelledSequences:
+    def require(
+        self, split: str, k: int, task: Task | None = None, *, why: str, checked: bool = True
+    ) -> LabelledSequences:
         """Read one split that must exist.
 
         Args:
@@ -147,11 +153,12 @@ class LabelledData:
             k: as in `load`.
             task: as in `load`.
             why: end of the error message about a missing split.
+            checked: as in `load`.
 
         Raises:
             InputError: as in `load`, or if the split is missing.
         """
-        examples = self.load(split, k, task)
+        examples = self.load(split, k, task, checked=checked)
         if examples is None:
             raise InputError(f"data.{split} is not set: {why}")
         return examples

@@ -24,7 +24,7 @@ class LabelledSequences:
 
     Attributes:
         source: path of the file, for error messages.
-        ids: unique names of the sequences, (rows,).
+        ids: names of the sequences, (rows,); unique unless the sequences were read to be scored only.
         sequences: uint8 letters, one array (nt,) for each row.
         labels: class numbers, int64 (rows,); or values to regress on, float64 (rows,); or several labels or targets,
             float64 (rows, labels), NaN for a missing one; None without labels per sequence.

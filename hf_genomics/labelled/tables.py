@@ -31,7 +31,7 @@ from ..io.text_tables import (
     text_frames,
 )
 from ..sequence import as_letters
-from ..sequence_files.fasta import check_length, clean_letters, letter_error, read_records
+from ..sequence_files.fasta import check_length, clean_letters, letter_error, read_records, read_unchecked_records
 from .columns import Columns, check_task
 from .datasets import Source, dataset_frame, dataset_frames, source_name
 from .labels import are_values, check_columns, number_columns, read_labels, read_several
@@ -85,6 +85,7 @@ def read_labelled(
     regression: bool | None = None,
     rna: bool = False,
     min_length: int = 1,
+    checked: bool = True,
 ) -> LabelledSequences:
     """Read labelled sequences with their pairs and tracks.
 
@@ -102,17 +103,19 @@ def read_labelled(
             labels.
         rna: read U as T.
         min_length: shortest sequence allowed, in nt.
+        checked: check letters, lengths and names. If False, the caller judges each sequence: it may be empty or have
+            letters that are not nucleotides, and its name may be missing or repeated. Labels are checked in any case.
 
     Raises:
         InputError: naming file, row (data rows are counted from 1, below the header) or record, and what to do.
     """
-    rules = _rules(columns, task, require_labels, regression, rna, min_length)
+    rules = _rules(columns, task, require_labels, regression, rna, min_length)._replace(checked=checked)
     name, choose = source_name(source), _choice(rules, source_name(source))
     if not isinstance(source, str | PathLike):
         return _from_frame(dataset_frame(source, choose), name, rules)
     with input_errors(source), open_binary(source) as file:
         if kind_of_open(file) != "sequences":
-            [frame] = text_frames(file, source, choose)
+            [frame] = text_frames(file, source, choose, header=columns.header)
             return _from_frame(frame, name, rules)
     return _from_records(source, rules)
 
@@ -151,7 +154,7 @@ def iterate_unlabelled(
     if kind in ("parquet", "excel"):
         watch = None  # such a file is not read from beginning to end, so the bytes read do not show the progress
     with input_errors(source), open_binary(source, watch) as file:
-        for frame in text_frames(file, source, choose, _FRAME_LETTERS):
+        for frame in text_frames(file, source, choose, _FRAME_LETTERS, header=columns.header):
             yield _from_frame(frame, name, rules, first)
             first += len(frame)
 
@@ -179,7 +182,8 @@ def table_problems(
     """
     rules = _rules(columns, task, True, regression, rna, min_length)
     try:
-        frame = read_text_columns(path, [columns.sequence], [rules.label] if rules.label else [])
+        wanted = [rules.label] if rules.label else []
+        frame = read_text_columns(path, [columns.sequence], wanted, header=columns.header)
     except InputError:
         return [first]
     problems = {str(first): first}  # by message, because the loop below meets the first error again
@@ -280,11 +284,22 @@ def _choice(rules: _Rules, source: str) -> Callable[[list[str]], list[str]]:
         taken = {like_column(name, present): name for name in names if name is not None}
         for column in taken:
             if column not in present:
-                raise missing_column(source, column, present)
+                raise _no_column(source, column, present, rules.columns.header)
         log_headings(source, taken)
         return list(taken)
 
     return choose
+
+
+def _no_column(source: str, column: str, present: list[str], header: bool) -> InputError:
+    """Build the error for a column that a table does not have, also if its columns are to be named by number."""
+    error = missing_column(source, column, present)
+    if not header:
+        return InputError(f"{error}; without a header, name columns by number: columns.sequence 1, columns.label 2")
+    if "first line holds data" in str(error):
+        ways = "set columns.header false, and columns.sequence, columns.label ... to the numbers of columns, from 1"
+        return InputError(f"{error}, or {ways}")
+    return error
 
 
 def _from_frame(frame: pd.DataFrame, source: str, rules: _Rules, first: int = 1) -> LabelledSequences:
@@ -359,7 +374,10 @@ def _from_records(path: str | PathLike[str], rules: _Rules) -> LabelledSequences
     """Read examples from a sequence file; labels are in the headers of its records."""
     if rules.other_columns():
         raise _no_columns(str(path), rules)
-    records = list(read_records(path, rna=rules.rna, min_length=rules.min_length))
+    if rules.checked:
+        records = list(read_records(path, rna=rules.rna, min_length=rules.min_length))
+    else:
+        records = list(read_unchecked_records(path, rna=rules.rna))
     table = LabelledSequences(str(path), [one.name for one in records], [one.letters for one in records])
     if rules.label is None:
         return table

@@ -25,11 +25,15 @@ from typing import Any
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
+from transformers import TrainerState
 
 from ..errors import InputError
+from ..io.files import shorten
 from ..io.writing import replacing, sync_folder
-from ..saved_files import read_json
+from ..saved_files import read_json, read_tensors
+from ..saved_settings import shown
 
 logger = logging.getLogger(__name__)
 
@@ -44,6 +48,22 @@ _known_hashes: dict[tuple[int, ...], str] = {}
 #: Nanoseconds without a change after which the times of a file can be trusted: the clocks of file systems tick every 1
 #: to 10 ms, and a second change within a tick would not show.
 _REST = 50_000_000
+
+
+#: Errors of the libraries that read or restore a damaged file.
+_DAMAGE = (
+    *(OSError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RuntimeError),
+    SafetensorError,
+)
+#: Values of a Trainer's state whose type differs from that of their default.
+_STATE_KINDS: dict[str, tuple[type, ...]] = {
+    **dict.fromkeys(("epoch", "total_flos", "num_train_epochs"), (int, float)),
+    **dict.fromkeys(("logging_steps", "eval_steps", "save_steps"), (int, float)),
+    **dict.fromkeys(("train_batch_size", "best_global_step"), (int, type(None))),
+    "best_metric": (int, float, type(None)),
+    **dict.fromkeys(("best_model_checkpoint", "trial_name"), (str, type(None))),
+    "trial_params": (dict, type(None)),
+}
 
 
 # States of optimizer, schedule and random number generators as JSON and tensors, exactly
@@ -112,9 +132,15 @@ def save_tree(tree: Any, folder: Path, name: str) -> None:
 
 
 def load_tree(folder: Path, name: str) -> Any:
-    """Read the tree that ``save_tree`` wrote."""
-    tensors = load_file(folder / f"{name}.safetensors")
-    return join_tensors(json.loads((folder / f"{name}.json").read_text(encoding="utf-8")), tensors)
+    """Read the tree that ``save_tree`` wrote.
+
+    Raises:
+        InputError: naming the file that is damaged.
+    """
+    with damage(folder / f"{name}.safetensors"):
+        tensors = load_file(folder / f"{name}.safetensors")
+    with damage(folder / f"{name}.json"):
+        return join_tensors(json.loads((folder / f"{name}.json").read_text(encoding="utf-8")), tensors)
 
 
 def random_state() -> dict[str, Any]:
@@ -182,6 +208,87 @@ def problem_of(checkpoint: Path) -> str | None:
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         return f"its {MANIFEST} is damaged ({type(error).__name__})"
     return None if TRAINER_STATE in files else f"its {MANIFEST} does not name {TRAINER_STATE}"
+
+
+@contextmanager
+def damage(file: Path) -> Iterator[None]:
+    """Turn every error while a file of a checkpoint is read or restored into one line.
+
+    The manifest shows that a file has not changed since it was written, but a checkpoint may come from anybody.
+
+    Args:
+        file: the file, for the message.
+
+    Raises:
+        InputError: naming the file, and what to do without this checkpoint.
+    """
+    try:
+        yield
+    except InputError:
+        raise
+    except _DAMAGE as error:
+        reason = (" ".join(str(error).split()) or type(error).__name__)[:150]
+        is_part = _NAME.fullmatch(file.parent.name)
+        remedy = f"{file.parent}, so that the run continues from an earlier checkpoint" if is_part else "this file"
+        raise InputError(
+            f"{file}: damaged ({reason.removeprefix(f'{file}: ')}); delete {remedy}, or begin again with --resume "
+            "false --overwrite true"
+        ) from error
+
+
+def read_object(path: Path) -> dict[str, Any]:
+    """Read a file of a checkpoint that must hold a JSON object.
+
+    Unlike a configuration, such a file may hold NaN and infinite numbers, and be large.
+
+    Raises:
+        InputError: if it is damaged.
+    """
+    with damage(path):
+        content = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(content, dict):
+            raise ValueError("not a JSON object")
+        return content
+
+
+def read_state(folder: Path) -> dict[str, Any]:
+    """Read the Trainer's state of a checkpoint or of a finished run, and check the types of its values.
+
+    Args:
+        folder: the checkpoint, or the output folder.
+
+    Raises:
+        InputError: if the file is damaged; the message names the value.
+    """
+    path = folder / TRAINER_STATE
+    state = read_object(path)
+    with damage(path):
+        fresh = vars(TrainerState())
+        for name, value in state.items():
+            if name not in fresh:
+                raise ValueError(f"{shorten(name)} is not a value of it")
+            kinds = _STATE_KINDS.get(name) or (type(fresh[name]),)
+            if not isinstance(value, kinds) or isinstance(value, bool) and bool not in kinds:
+                raise ValueError(f"{name} must not be {shown(value)}")
+        for name in ("global_step", "max_steps", "num_train_epochs"):
+            if not 0 <= state[name] < 2**53:
+                raise ValueError(f"{name} must not be {shown(state[name])}")
+        if not all(isinstance(entry, dict) for entry in state.get("log_history") or []):
+            raise ValueError("log_history must hold objects only")
+    return state
+
+
+def check_files(checkpoint: Path) -> None:
+    """Check those files of a checkpoint that the Trainer reads by itself, as far as no weights need to be read.
+
+    Raises:
+        InputError: naming the file that is damaged.
+    """
+    read_state(checkpoint)
+    with damage(checkpoint / "config.json"):
+        read_json(checkpoint / "config.json")
+    with damage(checkpoint / "model.safetensors"):
+        read_tensors(checkpoint / "model.safetensors")
 
 
 def checkpoints_in(folder: Path) -> list[Path]:

@@ -280,7 +280,9 @@ class ExactTrainer(FencedTrainer):
 
     def _own_state(self, checkpoint: Path) -> dict[str, Any]:
         """Read what `_process_state` collected of this process when the checkpoint was written."""
-        return checkpoints.load_tree(checkpoint, "processes")[self.args.process_index]
+        states = checkpoints.load_tree(checkpoint, "processes")
+        with checkpoints.damage(checkpoint / "processes.json"):
+            return states[self.args.process_index]
 
     def load_sharded_weights(self, checkpoint: Path) -> None:
         """Load the weights of a checkpoint into a model that is sharded over processes."""
@@ -308,7 +310,9 @@ class ExactTrainer(FencedTrainer):
 
     def restore_random_state(self, checkpoint: Path) -> None:
         """Restore this process's random number generators from a checkpoint."""
-        checkpoints.set_random_state(self._own_state(checkpoint)["random"])
+        own = self._own_state(checkpoint)
+        with checkpoints.damage(checkpoint / "processes.json"):
+            checkpoints.set_random_state(own["random"])
 
     def restore_states(self) -> None:
         """Restore optimizer, schedule and running losses of a resumed run.
@@ -318,17 +322,19 @@ class ExactTrainer(FencedTrainer):
         if self._resumed_from is None:
             return
         states = checkpoints.load_tree(self._resumed_from, "optimizer")
-        if self.is_fsdp_enabled:
-            shard_optimizer(self.model, self.optimizer.optimizer, states["optimizer"])
-        else:
-            self.optimizer.load_state_dict(states["optimizer"])
-        self.lr_scheduler.load_state_dict(states["schedule"])
-        if states["scaler"]:
-            self.accelerator.scaler.load_state_dict(states["scaler"])
+        with checkpoints.damage(self._resumed_from / "optimizer.json"):
+            if self.is_fsdp_enabled:
+                shard_optimizer(self.model, self.optimizer.optimizer, states["optimizer"])
+            else:
+                self.optimizer.load_state_dict(states["optimizer"])
+            self.lr_scheduler.load_state_dict(states["schedule"])
+            if states["scaler"]:
+                self.accelerator.scaler.load_state_dict(states["scaler"])
         self.state.compute_steps(self.args, self.state.max_steps)  # by this run's arguments, not the checkpoint's
         own = self._own_state(self._resumed_from)
-        self._watch.running.restore(own["running_loss"])
-        self._watch.is_spike = SpikeDetector(own["recent_losses"])
+        with checkpoints.damage(self._resumed_from / "processes.json"):
+            self._watch.running.restore(own["running_loss"])
+            self._watch.is_spike = SpikeDetector(own["recent_losses"])
 
 
 class _Restore(TrainerCallback):

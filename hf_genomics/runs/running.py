@@ -16,16 +16,19 @@ from accelerate.utils import broadcast_object_list
 
 from ..errors import InputError
 from ..io.writing import write_json, write_text
-from ..saved_files import check_shards, read_tensors, weight_files
+from ..saved_files import check_shards, read_json, read_tensors, weight_files
 from .callbacks import ReturnMemory
 from .checkpoints import (
     SETTINGS,
     TRAINER_STATE,
     changed_settings,
+    check_files,
     checkpoints_in,
     clear_remains,
     newest_valid,
     problem_of,
+    read_object,
+    read_state,
 )
 from .exact_trainer import ExactTrainer, disk_errors
 from .incidents import divergence_error
@@ -157,9 +160,9 @@ def finished_metrics(folder: Path) -> dict[str, Any]:
     """
     path = folder / METRICS
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return read_json(path)
     except ValueError as error:
-        raise InputError(f"{path}: not a valid JSON file ({error}); train again with --overwrite true") from error
+        raise InputError(f"{error}, or train again with --overwrite true") from error
 
 
 def choose_start(trainer: ExactTrainer, folder: Path, resume: Resume, overwrite: bool) -> Start:
@@ -188,9 +191,9 @@ def _finished_start(trainer: ExactTrainer, folder: Path, resume: Resume, overwri
     if resume != "auto" or overwrite or not (folder / METRICS).exists():
         return None
     try:
-        state = json.loads((folder / TRAINER_STATE).read_text(encoding="utf-8"))
+        state = read_state(folder)
         steps = (state["global_step"], state["max_steps"], state["num_train_epochs"])
-    except (OSError, ValueError, KeyError, TypeError):
+    except InputError:
         return Start(
             reason=f"{folder}: holds {METRICS}, but no log of a training run ({TRAINER_STATE}); choose another "
             "trainer.output_dir, or train here with --overwrite true"
@@ -269,7 +272,8 @@ def _reason_not_to_resume(trainer: ExactTrainer, checkpoint: Path) -> str | None
     if reason := _reason_of_changes(checkpoint / SETTINGS, trainer):
         return reason
     finished = (Path(trainer.args.output_dir) / "metrics.json").exists()
-    state = json.loads((checkpoint / TRAINER_STATE).read_text(encoding="utf-8"))
+    check_files(checkpoint)
+    state = read_state(checkpoint)
     if finished and 0 < trainer.args.max_steps <= state["global_step"]:
         return (
             f"{checkpoint}: already trained for {state['global_step']} steps; raise trainer.max_steps to continue, or "
@@ -292,7 +296,7 @@ def _reason_not_to_resume(trainer: ExactTrainer, checkpoint: Path) -> str | None
 
 def _reason_of_changes(saved: Path, trainer: ExactTrainer) -> str | None:
     """Return which settings of a run differ from those saved in a file, and what to do; None if none does."""
-    changed = changed_settings(json.loads(saved.read_text(encoding="utf-8")), trainer.settings)
+    changed = changed_settings(read_object(saved), trainer.settings)
     if not changed:
         return None
     more = f" (and {len(changed) - _NAMED} more)" if len(changed) > _NAMED else ""

@@ -15,6 +15,7 @@ from typing import Any
 from transformers import Trainer
 
 from ..genomes.order import EpochOrder
+from .checkpoints import damage
 from .sharding import one_group_of_tied_weights
 
 
@@ -85,7 +86,8 @@ class FencedTrainer(Trainer):
         if self.is_fsdp_enabled:
             self.load_sharded_weights(Path(resume_from_checkpoint))
         else:
-            super()._load_from_checkpoint(resume_from_checkpoint, model)
+            with damage(Path(resume_from_checkpoint) / "model.safetensors"):
+                super()._load_from_checkpoint(resume_from_checkpoint, model)
 
     def _issue_warnings_after_load(self, load_result: Any) -> None:
         # The Trainer only warns, and also of tied weights, which are saved under one name. A wrong weight must end the

@@ -238,12 +238,36 @@ def read_unchecked_chunks(
     name, number, length = "", 0, 0
     for header, letters in _raw_chunks(path, watch):
         if header is not None:
-            name, number, length = first_word(header, number), number + 1, 0
-            name = name if name.isprintable() else name.encode("unicode_escape").decode()
-        yield RecordChunk(name, length, letters.translate(_AS_DNA) if rna else letters)
+            name, number, length = _printable(first_word(header, number)), number + 1, 0
+        yield RecordChunk(name, length, letters.translate(_AS_DNA) if rna else letters, header or "")
         length += len(letters)
     if not number:
         raise _no_record(path)
+
+
+def read_unchecked_records(path: str | PathLike[str], *, rna: bool = False) -> Iterator[Record]:
+    """Yield the records of `read_unchecked_chunks`, each of them whole.
+
+    Args:
+        path: the file, as in `read_records`.
+        rna: read U as T.
+
+    Raises:
+        InputError: as in `read_unchecked_chunks`.
+    """
+    is_empty = True
+    for header, letters in _join_chunks(_raw_chunks(path)):
+        is_empty = False
+        name, description = _split_header(header)
+        letters = letters.translate(_AS_DNA) if rna else letters
+        yield Record(_printable(name), description, np.frombuffer(letters, np.uint8))
+    if is_empty:
+        raise _no_record(path)
+
+
+def _printable(name: str) -> str:
+    """Return a name with its unprintable letters escaped."""
+    return name if name.isprintable() else name.encode("unicode_escape").decode()
 
 
 def _raw_chunks(path: str | PathLike[str], watch: Callable[[memoryview], object] | None = None) -> Iterator[RawChunk]:

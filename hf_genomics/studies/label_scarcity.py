@@ -24,25 +24,6 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Intervals:
-    """Bootstrap of the test set.
-
-    Args:
-        samples: number of bootstrap samples.
-        unit: column of the store whose values are drawn as a whole: "genome", or a column with groups of related
-            genomes, which gives wider intervals.
-    """
-
-    samples: int = 1000
-    unit: str = "genome"
-
-    def __post_init__(self) -> None:
-        """Check the number."""
-        if not 1 <= self.samples <= 10**5:
-            raise InputError(f"intervals.samples must lie in 1..100000, not {self.samples}")
-
-
-@dataclass(frozen=True)
 class Running:
     """How many cells run at a time, and for how long new ones are started.
 
@@ -71,7 +52,7 @@ def label_scarcity(
     output_dir: str,
     finetuning: list[CellOptions],
     positive: str | None = None,
-    intervals: Intervals = Intervals(),  # noqa: B008 (immutable)
+    unit: str = "genome",
     running: Running = Running(),  # noqa: B008 (immutable)
 ) -> dict[str, Any]:
     """Compare pretrained models with their twins and with k-mers, for fewer and fewer labelled genomes.
@@ -89,7 +70,8 @@ def label_scarcity(
         output_dir: folder to write to; what is finished there is kept.
         finetuning: options of `finetune` for the cells; later ones win.
         positive: class that F1 and AUROC refer to; by default the one with fewer training genomes.
-        intervals: bootstrap of the test set.
+        unit: column of the store whose values the bootstrap of the test set draws as a whole: "genome", or a column
+            with groups of related genomes, which gives wider intervals.
         running: number of processes, and time limit.
 
     Returns:
@@ -104,7 +86,7 @@ def label_scarcity(
     check_output(folder, folder=True)
     counts = count_genomes(genomes)
     positive = choose_positive(genomes, positive)
-    units = read_units(genomes, intervals.unit, positive)
+    units = read_units(genomes, unit)
     cells = list(cells_of(grid, grid.numbers(counts["train"])))
     pretraining = check_setups(grid, genomes)
     facts = study_facts(folder, genomes, grid)
@@ -119,10 +101,10 @@ def label_scarcity(
     finished = {cell: job.run for cell, job in jobs.items() if job.finished}
     if not finished:
         return {"finished cells": f"0 of {len(cells)}"}
-    scores = sample_scores(finished, units, positive, intervals.samples)
+    scores = sample_scores(finished, units, positive)
     rows = score_rows(scores, finished, counts["train"])
-    told = {"cells": len(cells), "finished": len(finished), "genomes": counts, "samples": intervals.samples}
-    told |= {"unit": intervals.unit, "pretraining": pretraining}
+    told = {"cells": len(cells), "finished": len(finished), "genomes": counts}
+    told |= {"samples": len(next(iter(scores.values()))) - 1, "unit": unit, "pretraining": pretraining}
     table = study_table(rows)
     _write_results(table, told, folder)
     return {"finished cells": f"{len(finished)} of {len(cells)}", **_best(table), "report": str(folder / "report.html")}

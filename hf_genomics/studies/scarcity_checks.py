@@ -77,19 +77,19 @@ def check_setups(grid: StudyGrid, store: GenomeStore) -> str:
     for name, place in grid.setups.items():
         path = Path(place)
         if path.is_file():
-            told.append(f"{name} by {path.name}, on the training genomes only")
+            told.append(f"{name}: {path.name} was run on the training genomes only")
             continue
         if not path.is_dir():
             raise InputError(f"grid.setups.{name}: {place} is neither a folder of a model nor a recipe; correct it")
         load_config(place)
         if name in grid.pretraining_stores:
             check_unseen(GenomeStore(grid.pretraining_stores[name]), store)
-            told.append(f"{name} is {path.name}; no validation or test genome is among its training genomes (checked)")
+            told.append(f"{name}: checked, none of its training genomes is a validation or test genome")
         elif (path / GENOMES).is_file():
             check_listed(path / GENOMES, store)
-            told.append(f"{name} is {path.name}; its {GENOMES} lists no validation or test genome for training")
+            told.append(f"{name}: checked, its {GENOMES} names no validation or test genome for training")
         else:
-            told.append(f"{name} is {path.name}; whether it has seen test genomes was not checked")
+            told.append(f"{name}: not checked whether it has seen validation or test genomes")
     return "; ".join(told) + "."
 
 

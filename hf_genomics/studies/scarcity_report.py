@@ -21,6 +21,7 @@ from .scarcity_scores import (
     DIFFERENCES,
     HEADER,
     PAPER_HEADER,
+    PUBLISHED_CAPTION,
     model_name,
     readable,
     readable_published,
@@ -28,6 +29,7 @@ from .scarcity_scores import (
 
 _COLORS = {"pretrained": PALETTE[0], "twin": PALETTE[1], "frozen": PALETTE[2], "kmers": PALETTE[6]}
 _LINES = ("-", (0, (6, 1.5)), (0, (3, 1, 1, 1)), (0, (1, 1)))
+_PUBLISHED = "paper: "
 _PAPER = {"GenomeNet-BERT": "^", "self-GenomeNet": "s", "supervised": "v"}
 _INK, _FAINT, _GRID = "#1f2328", "#6e7781", "#e4e7eb"
 _DPI = 200
@@ -52,7 +54,11 @@ def plot_scarcity(table: pd.DataFrame, path: Path) -> None:
         axes.set_title(f"{length} nt", fontsize=11, fontweight="bold", color=_INK)
     panels[0].set_ylabel("macro recall on test genomes (%)", fontsize=10.5, color=_INK)
     named = {label: handle for axes in panels for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)}
-    figure.legend(named.values(), named.keys(), loc="outside lower center", ncols=3, frameon=False, fontsize=9)
+    order = sorted(named, key=lambda label: label.startswith(_PUBLISHED))  # ours first
+    figure.legend(
+        [named[label] for label in order], order, loc="outside lower center", ncols=1 + len(lengths), frameon=False,
+        fontsize=9, title="grey: published scores, on other genomes", title_fontsize=9,
+    )  # fmt: skip
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=_DPI, metadata={"Software": None})
     write_bytes(path, buffer.getvalue())
@@ -84,7 +90,7 @@ def _draw_paper(axes: Axes, rows: pd.DataFrame) -> None:
             axes.plot(
                 line["genomes"].to_numpy(float), 100 * line["macro_recall"].to_numpy(float), color="#9aa4ae",
                 linewidth=1, linestyle=":", marker=marker, markersize=5, markerfacecolor="white",
-                label=f"paper: {model} (other genomes)", zorder=2,
+                label=f"{_PUBLISHED}{model}", zorder=2,
             )  # fmt: skip
 
 
@@ -119,13 +125,12 @@ def write_study_report(table: pd.DataFrame, facts: dict[str, Any], folder: Path)
     ours, paper = table[table["source"] == "this study"], table[table["source"] != "this study"]
     tables: list[tuple[str, Sequence[str], list[list[Any]]]] = []
     for length in dict.fromkeys(ours["length"]):
-        caption = f"{length} nt: scores and, in points of macro recall, how far each model is above its rivals"
+        caption = f"{length} nt. Scores with 95 % intervals; how far macro recall is above rivals is in points"
         rows = ours[ours["length"] == length]
         tables.append((caption, HEADER, [readable(row) for _, row in rows.iterrows()]))
         rows = paper[paper["length"] == length]
         if len(rows):
-            caption = f"{length} nt: published in Table 1 of GenomeNet-BERT, on other genomes"
-            tables.append((caption, PAPER_HEADER, [readable_published(row) for _, row in rows.iterrows()]))
+            tables.append((f"{length} nt. {PUBLISHED_CAPTION}", PAPER_HEADER, readable_published(rows)))
     caption = (
         "Macro recall against labelled genomes. Bars are 95 % intervals; points are drawn side by side. Grey: "
         "published scores, on other genomes and test windows, so that only the slopes can be compared."

@@ -11,12 +11,14 @@ import numpy as np
 import pandas as pd
 
 from ..errors import InputError
+from ..evaluation.intervals import bootstrap
+from ..evaluation.metrics import classification_metrics
 from ..genomes.store import GenomeStore
 from ..io.text_tables import missing_column
 from ..labelled.tables import label_or_class
-from .bootstrap import SCORES, Estimate, UnitCounts, count_units, draw_weights, estimate, weighted_scores
 from .scarcity_cells import Cell
 
+SCORES = ("macro_recall", "f1", "auroc")
 #: Differences of macro recall that are shown: name -> arm that is subtracted.
 DIFFERENCES = {"over_twin": "twin", "over_kmers": "kmers"}
 #: Rounded number of FASTA files of the paper ("about 40k", A.2), of which it labels 10, 1 and 0.1 %.
@@ -41,26 +43,40 @@ PUBLISHED: dict[int, dict[str, tuple[tuple[float, float], ...]]] = {
 }
 
 
-class TestUnits(NamedTuple):
-    """What the bootstrap draws: the test genomes, or groups of them.
+class Estimate(NamedTuple):
+    """A score with its 95 % confidence interval.
 
     Attributes:
-        of_contig: name of a test contig -> number of its unit.
-        classes: whether each unit is of the positive class, int (units,).
+        value: score of the data.
+        low: lower end of the interval.
+        high: upper end of the interval.
     """
 
-    of_contig: dict[str, int]
-    classes: np.ndarray
+    value: float
+    low: float
+    high: float
 
 
-def read_units(store: GenomeStore, column: str, positive: str) -> TestUnits:
-    """Read the units of the bootstrap from a store.
+def estimate(samples: np.ndarray) -> Estimate:
+    """Return a score and the percentile interval of its bootstrap samples.
+
+    Args:
+        samples: the score of the data, then the scores of the samples.
+
+    >>> estimate(np.array([0.5, 0.0, 1.0]))
+    Estimate(value=0.5, low=0.025, high=0.975)
+    """
+    low, high = np.percentile(samples[1:], [2.5, 97.5])
+    return Estimate(float(samples[0]), float(low), float(high))
+
+
+def read_units(store: GenomeStore, column: str) -> dict[str, str]:
+    """Return the unit of the bootstrap to which each test contig belongs, by name.
 
     Args:
         store: genome store with labels and a test split.
         column: column of the units, such as "genome" or "group". The genomes of a unit that are of different classes
             become two units.
-        positive: positive class of two.
 
     Raises:
         InputError: if the store has no such column.
@@ -68,66 +84,57 @@ def read_units(store: GenomeStore, column: str, positive: str) -> TestUnits:
     if column not in store.contigs:
         raise missing_column(str(store.path), column, store.contigs)
     rows = store.contigs.iloc[store.select("test")]
-    labels = rows[label_or_class("label", rows, str(store.path))].astype(str).to_numpy() == positive
-    keys = sorted(zip(rows[column].astype(str), labels, strict=True))
-    number = {key: place for place, key in enumerate(dict.fromkeys(keys))}
-    found = [number[key] for key in zip(rows[column].astype(str), labels, strict=True)]
-    return TestUnits(
-        dict(zip(rows["name"].astype(str), found, strict=True)),
-        np.array([int(is_positive) for _, is_positive in number]),
-    )
+    labels = rows[label_or_class("label", rows, str(store.path))].astype(str)
+    return dict(zip(rows["name"].astype(str), labels + " " + rows[column].astype(str), strict=True))
 
 
-def read_counts(predictions: Path, units: TestUnits, positive: str) -> UnitCounts:
-    """Count the predictions of a cell per unit.
+def cell_samples(predictions: Path, units: Mapping[str, str], positive: str) -> np.ndarray:
+    """Compute the scores of a cell, and those of bootstrap samples of its test set.
+
+    Cells of one length have the same units, so the same samples are drawn for them, and they can be compared sample by
+    sample.
 
     Args:
         predictions: predictions.tsv of the cell.
-        units: units of the bootstrap.
+        units: name of a test contig -> its unit, which is drawn as a whole.
         positive: positive class of two.
+
+    Returns:
+        `SCORES`, (samples + 1, 3): those of the data first.
 
     Raises:
         InputError: if the table is of another study.
     """
-    table = pd.read_csv(
-        predictions, sep="\t", dtype={"id": str, "label": str, "prediction": str}, keep_default_na=False
-    )
-    contigs = table["id"].str.rsplit(":", n=1).str[0]
-    known = contigs.isin(units.of_contig)
-    if not known.all() or f"p_{positive}" not in table:
+    texts = dict.fromkeys(("id", "label", "prediction"), str)
+    table = pd.read_csv(predictions, sep="\t", dtype=texts, keep_default_na=False)
+    found = table["id"].str.rsplit(":", n=1).str[0].map(dict(units))
+    names = sorted(set(table["label"]) | {positive})
+    if found.isna().any() or len(names) != 2 or not {f"p_{name}" for name in names} <= {*table}:
         raise InputError(f"{predictions}: its rows are not the test windows of this study; delete the folder")
-    numbers = contigs.map(units.of_contig).to_numpy(int)
-    truth, predicted = ((table[name] == positive).to_numpy(bool) for name in ("label", "prediction"))
-    return count_units(table[f"p_{positive}"].to_numpy(float), truth, predicted, numbers, len(units.classes))
+    scores = table[[f"p_{name}" for name in names]].to_numpy(float)
+    labels, predicted = (table[column].map(names.index).to_numpy(int) for column in ("label", "prediction"))
+    target = names.index(positive)
+    drawn = bootstrap(
+        "single_label_classification", scores, labels, positive=target, predicted=predicted, groups=found.to_numpy()
+    )
+    own = classification_metrics(scores, labels, positive=target)
+    return np.stack([[own[name], *drawn.values[name]] for name in SCORES], axis=1)
 
 
-def sample_scores(
-    folders: Mapping[Cell, Path], units: TestUnits, positive: str, samples: int
-) -> dict[Cell, np.ndarray]:
-    """Compute the scores of all cells in the same bootstrap samples, so that cells can be compared sample by sample.
+def sample_scores(folders: Mapping[Cell, Path], units: Mapping[str, str], positive: str) -> dict[Cell, np.ndarray]:
+    """Compute the scores of all cells in the same bootstrap samples.
 
     Args:
         folders: finished cell -> folder of its results.
-        units: units of the bootstrap.
+        units: name of a test contig -> its unit.
         positive: positive class of two.
-        samples: number of samples.
 
     Returns:
-        Scores of each cell, (samples + 1, scores): those of the data first.
+        Scores of each cell, (samples + 1, 3): those of the data first.
     """
-    found: dict[Cell, np.ndarray] = {}
-    for length in {cell.length for cell in folders}:
-        counts = {
-            cell: read_counts(folder / "predictions.tsv", units, positive)
-            for cell, folder in folders.items()
-            if cell.length == length
-        }
-        # Units that are too short for a window of this length are not drawn.
-        present = np.any([count.confusion.sum(axis=(1, 2)) > 0 for count in counts.values()], axis=0)
-        weights = np.zeros((samples + 1, len(present)))
-        weights[:, present] = draw_weights(units.classes[present], samples)
-        found |= {cell: weighted_scores(count, weights) for cell, count in counts.items()}
-    return found
+    found = {cell: cell_samples(folder / "predictions.tsv", units, positive) for cell, folder in folders.items()}
+    most = min(map(len, found.values()))  # of very many windows fewer samples are drawn
+    return {cell: samples[:most] for cell, samples in found.items()}
 
 
 def score_rows(scores: Mapping[Cell, np.ndarray], folders: Mapping[Cell, Path], total: int) -> list[dict[str, Any]]:
@@ -228,16 +235,20 @@ def markdown_table(table: pd.DataFrame) -> str:
         lines += [f"## {length} nt", "", _line(HEADER), _line(["---"] * len(HEADER))]
         lines += [_line(readable(row)) for _, row in ours.iterrows()]
         if len(paper):
-            lines += ["", "Published, on other genomes:", "", _line(PAPER_HEADER), _line(["---"] * len(PAPER_HEADER))]
-            lines += [_line(readable_published(row)) for _, row in paper.iterrows()]
+            lines += ["", f"{PUBLISHED_CAPTION}:", "", _line(PAPER_HEADER), _line(["---"] * len(PAPER_HEADER))]
+            lines += [_line(row) for row in readable_published(paper)]
         lines.append("")
     return "\n".join(lines)
 
 
 HEADER = (
-    "labelled genomes", "model", "macro recall (%)", "F1", "AUROC", "above the twin", "above k-mers", "seeds",
+    "labelled genomes", "model", "macro recall (%)", "F1", "AUROC", "above twin", "above k-mers", "seeds",
 )  # fmt: skip
-PAPER_HEADER = ("labelled genomes", "model", "macro recall (%)", "F1")
+PUBLISHED_CAPTION = "Published in Table 1 of GenomeNet-BERT, on other genomes: macro recall in %, F1 in brackets"
+PAPER_HEADER = (
+    "labelled genomes, about",
+    *(f"{share * PAPER_GENOMES:,.0f} ({100 * share:g} %)" for share in _PAPER_SHARES),
+)
 
 
 def readable(row: pd.Series) -> list[str]:
@@ -252,17 +263,20 @@ def readable(row: pd.Series) -> list[str]:
         recall += f" ± {100 * row['macro_recall_sd']:.1f}"
     scores = [recall, *(_with_interval(row, score, 1, 3) for score in ("f1", "auroc"))]
     differences = [_with_interval(row, score, 100, 1, sign="+") for score in DIFFERENCES]
-    return [f"{row['genomes']} ({row['share']:.2g})", name, *scores, *differences, str(row["seeds"])]
+    return [f"{row['genomes']} ({100 * row['share']:.2g} %)", name, *scores, *differences, str(row["seeds"])]
 
 
-def readable_published(row: pd.Series) -> list[str]:
-    """Return the cells of a published row as a reader sees them.
+def readable_published(rows: pd.DataFrame) -> list[list[str]]:
+    """Return the published rows of one length as a reader sees them: a row for each model.
 
     Args:
-        row: row of the table.
+        rows: published rows of the table.
     """
-    f1 = "" if np.isnan(row["f1"]) else f"{row['f1']:.3f}"
-    return [f"about {row['genomes']} ({row['share']:g})", row["arm"], f"{100 * row['macro_recall']:.1f}", f1]
+    found: dict[str, list[str]] = {}
+    for _, row in rows.iterrows():
+        f1 = "" if np.isnan(row["f1"]) else f" ({row['f1']:.3f})"
+        found.setdefault(row["arm"], [row["arm"]]).append(f"{100 * row['macro_recall']:.1f}{f1}")
+    return list(found.values())
 
 
 def model_name(row: pd.Series) -> str:

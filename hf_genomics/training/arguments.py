@@ -7,11 +7,14 @@ remedy.
 
 from __future__ import annotations
 
+import copy
 import logging
+import multiprocessing
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from accelerate.utils import DynamoBackend
@@ -80,7 +83,12 @@ _MUST_KEEP_DEFAULT = {
     "label_smoothing_factor": "must be 0: label smoothing would bypass the heads' own losses, their class weights and "
     "the division by the number of labels in a whole step",
     "use_liger_kernel": "must be false: there are no Liger kernels for KmerBert",
+    "label_names": "must not be set: the heads name their labels themselves",
+    "debug": "must be empty: transformers' search for overflows cannot read attention masks; a NaN or infinite loss is "
+    "reported without it",
 }
+#: Words in the names of optimizers that train chosen modules only.
+_OF_MODULES = ("galore", "apollo")
 #: Options of torch.utils.checkpoint.checkpoint.
 _CHECKPOINTING = {"use_reentrant", "preserve_rng_state", "determinism_check", "debug", "context_fn", "early_stop"}
 
@@ -159,8 +167,14 @@ def check_arguments(args: TrainingArguments) -> None:
     for name, why in _MUST_KEEP_DEFAULT.items():
         if getattr(args, name, None):
             raise InputError(f"trainer.{name} {why}")
+    if not args.eval_do_concat_batches:
+        raise InputError("trainer.eval_do_concat_batches must be true: scores are computed over all predictions")
+    for name in ("fp16", "fp16_full_eval"):
+        if getattr(args, name) and args.device.type == "cpu":
+            raise InputError(f"trainer.{name} needs a GPU; set trainer.{name.replace('fp', 'bf')}, which a CPU can do")
     _check_steps(args)
     _check_names(args)
+    _check_optimizer_options(args)
     check_optimizer(args)
     checkpoint = args.resume_from_checkpoint
     if isinstance(checkpoint, str) and not (Path(checkpoint) / "trainer_state.json").is_file():
@@ -217,10 +231,21 @@ def _check_names(args: TrainingArguments) -> None:
         raise InputError(
             "trainer.train_sampling_strategy: group_by_length needs lengths that windows do not have; use random"
         )
+    for name in args.include_for_metrics:
+        _one_of("trainer.include_for_metrics", name, ("inputs", "loss"))
     for name in ("log_level", "log_level_replica"):
         _one_of(f"trainer.{name}", getattr(args, name), trainer_log_levels)
+    if args.torch_compile_mode:
+        _one_of("trainer.torch_compile_mode", args.torch_compile_mode, torch._inductor.list_mode_options())
     if args.torch_compile_backend:
         _one_of("trainer.torch_compile_backend", args.torch_compile_backend.upper(), DynamoBackend.list())
+    if context := args.dataloader_multiprocessing_context:
+        _one_of("trainer.dataloader_multiprocessing_context", context, multiprocessing.get_all_start_methods())
+        if not args.dataloader_num_workers:
+            raise InputError(
+                "trainer.dataloader_multiprocessing_context is for worker processes, but "
+                "trainer.dataloader_num_workers is 0; omit it"
+            )
     unknown = sorted(set(args.gradient_checkpointing_kwargs or {}) - _CHECKPOINTING)
     if unknown:
         raise InputError(
@@ -260,18 +285,57 @@ def check_optimizer(args: TrainingArguments) -> None:
         if "pass a model" in str(error):  # an optimizer that is built from the model's layers cannot be tried here
             return
         text = " ".join(str(error).split())
+        if not isinstance(error, ImportError) and args.optim_args:
+            raise InputError(f"trainer.optim_args {args.optim_args}: {text}; correct or omit it") from error
         raise InputError(
-            f"trainer.optim {getattr(args.optim, 'value', args.optim)} (with trainer.optim_args {args.optim_args}) "
-            f"cannot be used: {text}; adamw_torch needs no other package"
+            f"trainer.optim {_name(args.optim)} cannot be used: {text}; adamw_torch needs no other package"
         ) from error
     try:
         get_scheduler(args.lr_scheduler_type, optimizer, 0, 1, scheduler_specific_kwargs=args.lr_scheduler_kwargs or {})
     except (ValueError, TypeError, AttributeError) as error:
         text = " ".join(str(error).split())
         raise InputError(
-            f"trainer.lr_scheduler_type {getattr(args.lr_scheduler_type, 'value', args.lr_scheduler_type)} with "
-            f"trainer.lr_scheduler_kwargs {args.lr_scheduler_kwargs or {}} cannot be used: {text}"
+            f"trainer.lr_scheduler_type {_name(args.lr_scheduler_type)} with trainer.lr_scheduler_kwargs "
+            f"{args.lr_scheduler_kwargs or {}} cannot be used: {text}; correct the latter, or omit both"
         ) from error
+
+
+def _check_optimizer_options(args: TrainingArguments) -> None:
+    """Check that the chosen optimizer reads every option that is meant for optimizers only."""
+    pairs = [pair.strip() for pair in (args.optim_args or "").split(",") if pair.strip()]
+    for pair in pairs:
+        if not re.fullmatch(r"\w+\s*=[^=]+", pair):
+            raise InputError(f"trainer.optim_args must be pairs such as eps=1e-6, separated by commas, not {pair!r}")
+    chosen = _optimizer_arguments(args, pairs)
+    for pair in pairs if isinstance(chosen, tuple) else ():  # otherwise `check_optimizer` says what is wrong
+        key = pair.partition("=")[0].strip()
+        others = [other for other in pairs if other is not pair]
+        # An option has an effect if the arguments of the optimizer differ without it, or with another value of it.
+        if chosen == _optimizer_arguments(args, others) == _optimizer_arguments(args, [*others, f"{key}=0.1234"]):
+            raise InputError(
+                f"trainer.optim_args: {_name(args.optim)} does not read {key!r}; omit it (betas, epsilon and weight "
+                "decay are trainer.adam_beta1, adam_beta2, adam_epsilon and weight_decay)"
+            )
+    if args.optim_target_modules and not any(word in _name(args.optim) for word in _OF_MODULES):
+        raise InputError(
+            f"trainer.optim_target_modules: {_name(args.optim)} trains all modules; omit it, or choose a GaLore or "
+            "APOLLO optimizer as trainer.optim"
+        )
+
+
+def _optimizer_arguments(args: TrainingArguments, pairs: list[str]) -> Any:
+    """Return class and arguments of the optimizer, given pairs for `trainer.optim_args`; an error as its text."""
+    changed = copy.copy(args)
+    changed.optim_args = ",".join(pairs)
+    try:
+        return Trainer.get_optimizer_cls_and_kwargs(changed)
+    except (ImportError, ValueError, TypeError, RuntimeError) as error:
+        return str(error)
+
+
+def _name(value: Any) -> str:
+    """Return the name of an optimizer or a schedule, as the user writes it."""
+    return str(getattr(value, "value", value))
 
 
 def check_best_metric(args: TrainingArguments, scores: Mapping[str, bool], missing: str | None) -> None:

@@ -77,10 +77,15 @@ CASES |= {
     "base_model_tp_plan": predict_refuses("base_model_tp_plan", base_model_tp_plan={"layer": "colwise"}),
     "pruned_heads": predict_refuses("pruned_heads", pruned_heads={"0": [1]}),
     "custom_pipelines": predict_refuses("custom_pipelines", custom_pipelines={"x": {"impl": "evil.Pipeline"}}),
-    "a_field_of_generation": predict_refuses("max_length", max_length=20),
+    "a_field_of_generation": predict_refuses("max_length", max_length=21),
     "the_name_of_a_method": predict_refuses("to_dict", to_dict=1),
     "another_file_of_settings": predict_refuses("configuration_files", configuration_files=["../config.json"]),
     "settings_for_each_layer": predict_refuses("per_layer_config", per_layer_config={"0": {"hidden_size": 2**31}}),
+    "a_note": predict_refuses("'note'", "'mine'", "delete it", note="mine"),
+    "a_setting_of_a_later_version": predict_refuses("'num_experts'", "4", "update hf_genomics", num_experts=4),
+    "a_misspelt_setting": predict_refuses("'hiden_size'", hiden_size=64),
+    "a_setting_of_another_model": predict_refuses("'num_parts'", "3", num_parts=3),
+    "an_unknown_setting_of_the_wrong_type": predict_refuses("'attention_sinks'", attention_sinks=[{"a": [1]}]),
     "is_a_decoder": predict_refuses("is_decoder", is_decoder=True),
     # Whole files.
     "a_key_twice": Case(

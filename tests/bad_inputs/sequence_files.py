@@ -58,6 +58,29 @@ CASES |= {
     "an alignment": _prepare("CLUSTAL W (1.82)\n\na ACGT-\n", "alignment", "gaps"),
     "gaps in UTF-16": _prepare(">a\nAC-GT\n".encode("utf-16"), "record 1 ('a'), position 3", "gaps"),
     "gaps after a byte order mark": _prepare(b"\xef\xbb\xbf>a\nAC-GT\n", "record 1 ('a'), position 3", "gaps"),
+    "protein to fix": Case("check PROTEIN --fix out.fa", ("protein.fa: record 1 ('p')", "protein", "`fix` cannot")),
+    "two files to fix": Case("check OK SHORT --fix out.fa", ("fix", "ok.fa, ", "one FASTA file at a time")),
+    "a table to fix": Case("check TABLE --fix out.fa", ("fix", "table.csv")),
+    "a fixed file that is the input": Case("check x.fa --fix x.fa", ("x.fa", "input"), _holding(">a\nACGT\n")),
+    "a fixed file that would be lost": Case(
+        "check OK --fix x.fa", ("x.fa exists", "--overwrite true"), _holding(">a\nACGT\n")
+    ),
+    "a fixed file that is the report": Case("check OK --fix x.fa --output x.fa", ("output", "fix", "x.fa")),
+    "nothing left to fix": Case("check x.fa --fix out.fa", ("no record has a nucleotide",), _holding(">a\n--\n")),
+    "a record too short to be fixed": Case(
+        "check x.fa --fix out.fa --records.min_length 6",
+        ("1 problem cannot be fixed", "out.fa: record 1 ('a')", "4 nt"),
+        _holding(">a\nAC-GT\n>b\nACGTACGT\n"),
+        leaves=("out.fa",),
+    ),
+    "what can be fixed": Case(
+        "check x.fa --fix out.fa",
+        code=0,
+        make=_holding(b"\xef\xbb\xbf>a\nAC-GU\n>a\nacg\n"),
+        warned=("byte order mark removed: 1", "gaps removed: 1", "U written as T: 1", "repeated names numbered: 1"),
+        remedy="check out.fa --k 3",
+        leaves=("out.fa",),
+    ),
     "a table for prepare": _prepare("sequence,label\nACGT,a\n", "table", "'sequence,label'", "FASTA"),
     "semicolons for prepare": _prepare("sequence;label\nACGT;a\n", "table", "FASTA"),
     "Parquet for prepare": _prepare(b"PAR1", "Parquet", "FASTA"),
@@ -188,8 +211,30 @@ CASES |= {
     "evaluate_unknown_rows": Case(
         "evaluate --model TUNED --data.test x.csv --data.strict true --output_dir out",
         make=_one("x.csv", "sequence,label\n" + "ACGTACGT,a\nTTGACCAT,b\nNNNNNN,a\n" * 2),
-        named=("x.csv", "2 of 6", "'3'"),
+        named=("x.csv: data row 3", "k-mer", "data.strict"),
         remedy="evaluate --model TUNED --data.test x.csv --output_dir out",
+    ),
+    "evaluate_a_short_row": Case(
+        "evaluate --model TUNED --data.test x.csv --data.strict true --output_dir out",
+        make=_one("x.csv", "sequence,label\nACGTACGT,a\nTTGACCAT,b\nAC,a\n"),
+        named=("x.csv: data row 3", "2 nt", "3 nt", "data.strict"),
+        remedy="evaluate --model TUNED --data.test x.csv --output_dir out",
+    ),
+    "evaluate_a_gap": Case(
+        "evaluate --model TUNED --data.test x.fa --data.strict true --output_dir out",
+        make=_one("x.fa", ">c label=a\nACGTACGT\n>c label=b\nTTGA-CAT\n"),
+        named=("x.fa: record 2 ('c'), position 5", "'-'"),
+    ),
+    "evaluate_proteins": Case(
+        "evaluate --model TUNED --data.test x.csv --output_dir out",
+        make=_one("x.csv", "sequence,label\nMKVLAAGE,a\nMKLLAAGE,b\n"),
+        named=("x.csv: data row 1, position 4", "protein", "no other sequence"),
+    ),
+    "evaluate_rna": Case(
+        "evaluate --model TUNED --data.test x.csv --output_dir out",
+        make=_one("x.csv", "sequence,label\nACGUACGU,a\nUUGACCAU,b\n"),
+        named=("x.csv: data row 1", "--data.rna true"),
+        remedy="evaluate --model TUNED --data.test x.csv --output_dir out --data.rna true",
     ),
     "evaluate_a_class_of_unknown_rows": Case(
         "evaluate --model TUNED --data.test x.csv --output_dir out",

@@ -32,5 +32,5 @@ CASES |= {
     "k_of_nine": study("", "grid.ks", "9", grid={"ks": [9]}),
     "an_arm_that_does_not_exist": study("", "grid.arms", "twins", grid={"arms": ["twins"]}),
     "minutes_below_zero": study("--running.minutes -1", "running.minutes", "-1"),
-    "no_bootstrap_samples": study("--intervals.samples 0", "intervals.samples", "0"),
+    "a_column_without_a_value": study("--unit", "unit"),
 }

@@ -305,7 +305,22 @@ CASES |= {
         (_GOOD + "ACGTACGT,\n").encode("utf-16-le"), "data row 3", "missing"
     ),
     "bars between columns": _rejected(_GOOD.replace(",", "|"), "'sequence'", "commas, tabs or semicolons"),
-    "no header": _rejected(f"{_DNA},a\n{_DNA},b\n", "'sequence'", "first line holds data"),
+    "no header": Case(
+        f"{_FINETUNE} t.csv",
+        ("t.csv: ", "'sequence'", "first line holds data", "data.columns.header"),
+        _made(f"{_DNA},a\n{_DNA},b\n"),
+        remedy="check --k 3 --splits.train t.csv --columns.header false --columns.sequence 1 --columns.label 2",
+    ),
+    "no header, as asked, and no numbers of columns": Case(
+        f"{_FINETUNE} t.csv --data.columns.header false",
+        ("t.csv: no column 'sequence'", "'1', '2'", "data.columns.sequence 1"),
+        _made(f"{_DNA},a\n{_DNA},b\n"),
+    ),
+    "a missing label without a header": Case(
+        f"{_FINETUNE} t.csv --data.columns.header false --data.columns.sequence 2 --data.columns.label 1",
+        ("t.csv: data row 3", "column '1'"),
+        _made(f"a;{_DNA}\nb;{_DNA}\n;{_DNA}\n"),
+    ),
     "no header, two sequences": _rejected(f"{_DNA},{_DNA},{_DNA},a\n", "first line holds data"),
     "no header, k-mers": _rejected(" ".join(_DNA[at : at + 6] for at in range(40)) + "\ta\n", "first line holds data"),
     "a sequence as a label of the test table": Case(

@@ -476,7 +476,7 @@ def test_exact_copies_are_not_listed_again_as_near_ones(tmp_path: Path) -> None:
         ("e", "b", "near"),
     ]
     assert "2 of 3 test records are in train too: 1 exactly, 1 nearly ('d ~ a, 100.0 %', 'e ~ b, 9" in said(report)
-    assert len(check(splits=SplitFiles(train=[train], test=[test]), min_identity=0.99).leaks) == 1
+    assert len(check(splits=SplitFiles(train=[train], test=[test], min_identity=0.99)).leaks) == 1
 
 
 # arguments and old keys
@@ -487,7 +487,8 @@ def test_exact_copies_are_not_listed_again_as_near_ones(tmp_path: Path) -> None:
     [
         ({"files": []}, "no file given"),
         ({"k": 0}, "k must be at least 1"),
-        ({"min_identity": 0}, "min_identity"),
+        ({"splits": SplitFiles(min_identity=0)}, "splits.min_identity"),
+        ({"fix": "."}, "is a folder"),
         ({"output": "."}, "is a folder"),
     ],
 )

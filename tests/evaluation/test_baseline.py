@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from hf_genomics.evaluation import baseline
 from hf_genomics.evaluation.baseline import (
+    baseline_predictions,
     baseline_scores,
     constant_scores,
     kmer_baseline,
@@ -258,3 +259,20 @@ def test_a_baseline_gets_the_threshold_that_its_own_validation_scores_ask_for_an
     lowest, number = found["4-mer"].threshold
     assert 0.2 < lowest <= 0.3 and number == 1 and found["majority"].threshold is None
     assert np.array_equal(decide(found["4-mer"].scores, found["4-mer"].threshold), labels)
+
+
+def test_a_baseline_predicts_what_the_model_could_score_and_has_no_threshold_of_the_model(drawn):
+    rows = rows_of(drawn[:4], labels=np.array([0, 1, 1, 1]), label_names=["no", "yes"])
+    scores = np.full((4, 2), 0.5)
+    scores[2] = np.nan
+    found = baseline_predictions(rows, Predictions(rows, scores, [], ["no", "yes"], (0.9, 1)), [])["majority"]
+    assert found.threshold is None and found.is_scored.tolist() == [True, True, False, True]
+    of_model = [np.full((60, 2), 0.5) for _ in range(4)]
+    of_model[1][:7] = np.nan
+    labels = [np.arange(60) % 2 for _ in range(4)]
+    nucleotides = rows_of(drawn[:4], nt_labels=labels, label_names=["no", "yes"])
+    found = baseline_predictions(
+        nucleotides, Predictions(nucleotides, np.zeros(0), of_model, ["no", "yes"]), ["kmer"], 2
+    )
+    for guess in found.values():
+        np.testing.assert_array_equal(np.isnan(np.concatenate(guess.nt_scores)), np.isnan(np.concatenate(of_model)))

@@ -14,6 +14,7 @@ import hf_genomics
 from hf_genomics import KmerBertConfig, KmerBertForSequenceClassification, KmerTokenizer, LabelledData
 from hf_genomics.errors import InputError
 from hf_genomics.evaluation.evaluate import (
+    _training_rows,
     check_positive,
     evaluate,
     plot_predictions,
@@ -28,6 +29,7 @@ from hf_genomics.evaluation.metrics import (
     regression_metrics,
 )
 from hf_genomics.inference.predictions import Predictions
+from hf_genomics.labelled.columns import Columns
 from hf_genomics.labelled.sequences import LabelledSequences
 from hf_genomics.labelled.task import Task
 from hf_genomics.sequence import as_letters
@@ -196,6 +198,16 @@ def test_baselines_are_fitted_on_the_training_table_and_stand_beside_the_model(m
     assert found["baselines"]["4-mer logistic regression"].keys() >= {"auroc", "positive", "means_over"}
 
 
+def test_baselines_never_see_the_rows_that_are_scored(model, tmp_path) -> None:
+    rows = table(tmp_path / "t.csv", "abba").load("test", 3)
+    data = LabelledData(train=str(tmp_path / "t.csv"), split=[0.5, 0.0, 0.5])
+    assert _training_rows(data, rows.take([0, 1]), {"train": rows.take([2, 3])}, 3).ids == ["3", "4"]
+    with pytest.raises(InputError, match="score another split"):
+        _training_rows(data, rows, {"test": rows}, 3)
+    dropping = LabelledData(train=str(tmp_path / "t.csv"), drop_leaks=True)
+    assert _training_rows(dropping, rows.take([0, 1]), {}, 3).ids == ["3", "4"]
+
+
 def test_evaluate_takes_the_positive_class_of_the_model_and_says_how_labels_were_understood(
     model: Path, tmp_path: Path, caplog
 ) -> None:
@@ -217,17 +229,33 @@ def test_what_cannot_be_scored_has_empty_cells_and_does_not_count(model: Path, t
     data = table(tmp_path / "t.csv", "abba")
     expected = evaluate(str(model), data, str(tmp_path / "four"))
     with open(tmp_path / "t.csv", "a") as file:
-        file.write("NNNNNNNN,a\n")
+        file.write('NNNNNNNN,a\nA,a\n"",b\nACGT-ACGT,a\n')
     found = evaluate(str(model), data, str(tmp_path / "five"))
     assert expected.pop("task")["counts"] == {"test": {"a": 2, "b": 2}}
-    assert found.pop("task")["counts"] == {"test": {"a": 3, "b": 2}}
+    assert found.pop("task")["counts"] == {"test": {"a": 5, "b": 3}}
     assert found.pop("calibration") == pytest.approx(expected.pop("calibration"), abs=1e-6)
-    assert found == expected | {"sequences_without_scores": 1} and "1 of 5" in caplog.text
+    assert found == expected | {"sequences_without_scores": 4} and "4 of 8" in caplog.text
     rows = (tmp_path / "five" / "predictions.tsv").read_text().splitlines()
     assert rows[:5] == (tmp_path / "four" / "predictions.tsv").read_text().splitlines()
-    assert rows[5] == "5\t8\ta\t\t\t"
-    with pytest.raises(InputError, match="'5'"):
+    assert rows[5:] == ["5\t8\ta\t\t\t", "6\t1\ta\t\t\t", "7\t0\tb\t\t\t", "8\t9\ta\t\t\t"]
+    with pytest.raises(InputError, match="data row 5"):
         evaluate(str(model), LabelledData(test=data.test, strict=True), str(tmp_path / "six"))
+
+
+def test_names_of_scored_sequences_may_be_repeated_or_missing(model: Path, tmp_path: Path) -> None:
+    expected = evaluate(str(model), table(tmp_path / "t.csv", "abba"), str(tmp_path / "table"))
+    texts = zip(("ACGT", "TTTT", "GCAA", "CCCC"), "abba", strict=True)
+    records = "".join(
+        f">{name} label={label}\n{letters}\n" for name, (letters, label) in zip("xyxx", texts, strict=True)
+    )
+    (tmp_path / "t.fa").write_text(records)
+    found = evaluate(str(model), LabelledData(test=str(tmp_path / "t.fa")), str(tmp_path / "records"))
+    assert found == expected
+    written = (tmp_path / "records" / "predictions.tsv").read_text().splitlines()[1:]
+    assert [row[0] for row in written] == ["x", "y", "x", "x"]
+    (tmp_path / "t.csv").write_text("id,sequence,label\nx,ACGT,a\nx,TTTT,b\n,GCAA,b\nx,CCCC,a\n")
+    data = LabelledData(test=str(tmp_path / "t.csv"), columns=Columns(id="id"))
+    assert evaluate(str(model), data, str(tmp_path / "ids")) == expected
 
 
 def test_an_evaluation_never_replaces_the_files_of_a_training(model: Path, tmp_path: Path) -> None:

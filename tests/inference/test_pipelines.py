@@ -62,6 +62,17 @@ def test_runs_of_one_class_cover_the_sequence(saved) -> None:
 
 
 @pytest.mark.parametrize("labels_per", ["token", "nt"])
+def test_all_strategies_of_aggregation_join_neighbours_of_one_class(saved, labels_per: str) -> None:
+    classify, _ = saved(labels_per)
+    runs = classify(DNA, aggregation_strategy="simple")
+    for strategy in ("first", "average", "max", "MAX"):
+        assert classify(DNA, aggregation_strategy=strategy) == runs
+    for wrong in ({"aggregation_strategy": "mean"}, {"stride": 2}):
+        with pytest.raises(ValueError, match="simple|hf-genomics predict"):
+            classify(DNA, **wrong)
+
+
+@pytest.mark.parametrize("labels_per", ["token", "nt"])
 def test_batches_give_what_single_sequences_give(saved, labels_per: str) -> None:
     classify, _ = saved(labels_per)
     rows = [DNA, "ACGTA", "", "AC", DNA[::-1]]

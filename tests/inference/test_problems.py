@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -26,7 +27,7 @@ from hf_genomics.inference.problems import (
     with_known_kmers,
 )
 from hf_genomics.inference.scores import as_examples
-from hf_genomics.inference.windows import Window
+from hf_genomics.inference.windows import Window, row_problems
 from hf_genomics.labelled.sequences import LabelledSequences
 from hf_genomics.sequence import as_letters
 
@@ -44,7 +45,20 @@ def test_known_tokens_are_counted_as_by_hand(text, k, stride):
     assert known_tokens({"input_ids": torch.from_numpy(ids.astype(np.int64))}, tokenizer) == [(known, len(kmers))]
     examples = LabelledSequences("t", ["a", "b"], [as_letters(text), as_letters("A" * k)])
     has_one = any(set(text[at : at + k].upper()) <= set("ACGTU") for at in range(len(text) - k + 1))
-    assert len(with_known_kmers(examples, tokenizer, strict=False, log=False)) == 1 + has_one
+    assert len(with_known_kmers(examples, tokenizer, strict=False)) == 1 + has_one
+
+
+@pytest.mark.parametrize("pairs", [False, True])
+def test_what_the_letters_show_before_is_what_the_scores_show_after(model_of, pairs):
+    model, tokenizer = model_of("pairs" if pairs else "classes")
+    texts = ["ACGTTGCA", "", "AC", "N" * 90, "NNNACGNNN", "acgttgca", "NANCNG", "ACGT" * 30, "AC-GTT"]
+    examples = as_examples(texts)
+    if pairs:
+        examples = replace(examples, pairs=[as_letters(text) for text in reversed(texts)])
+    found = row_problems(examples, model, tokenizer)
+    assert [*found] == np.flatnonzero(np.isnan(predict_scores(model, tokenizer, examples)).all(1)).tolist()
+    wrong = row_problems(as_examples(["ACGT", "ACG-ACG", "MKVL"]), model, tokenizer)
+    assert {row: problem.kind for row, problem in wrong.items()} == {1: "letters", 2: "letters"}
 
 
 def test_of_a_pair_the_side_that_knows_less_counts():

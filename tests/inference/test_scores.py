@@ -154,3 +154,16 @@ def test_logits_become_what_the_problem_asks_for():
     assert np.allclose(as_scores(logits, None), [[0.25, 0.75]])
     assert np.allclose(as_scores(logits, "multi_label_classification"), [[0.5, 0.75]])
     assert as_scores(logits, "regression") is logits
+
+
+@pytest.mark.parametrize("kind", ["classes", "several", "nucleotides"])
+def test_a_warning_says_that_every_prediction_is_certain(model_of, caplog, kind):
+    model, tokenizer = model_of(kind)
+    score = predict_nt_scores if kind == "nucleotides" else predict_scores
+    score(model, tokenizer, ["ACGTTGCA", "TTGACA"])
+    assert "certain" not in caplog.text
+    with torch.no_grad():
+        model.classifier.weight.mul_(1e9)
+        model.classifier.bias.copy_(torch.linspace(1e3, 1e8, len(model.classifier.bias)))
+    score(model, tokenizer, ["ACGTTGCA", "TTGACA"])
+    assert caplog.text.count("every prediction is certain") == 1

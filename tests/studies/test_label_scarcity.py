@@ -94,7 +94,7 @@ def test_the_report_is_complete_and_1000_nt_would_be_read_in_parts(study):
         (["--grid.ks", "[1]"], "ks"),
         (["--grid.genomes", "[13]"], "13"),
         (["--positive", "fage"], "'fage'"),
-        (["--intervals.unit", "familly"], "'familly'"),
+        (["--unit", "familly"], "'familly'"),
         (["--grid.pretraining_stores.base", "x"], "'base'"),
         (["--grid.setups", "{tiny: nowhere}"], "nowhere"),
     ],

@@ -88,7 +88,7 @@ def test_the_list_beside_a_model_is_checked(home, store, tmp_path):
     assert "not checked" in check_setups(grid, store)
     listed = tmp_path / "model" / "genomes.tsv"
     listed.write_text("accession\tsplit\nphage_train_0\ttrain\nphage_test_0\tvalid\n")
-    assert "lists no" in check_setups(grid, store)
+    assert "names no" in check_setups(grid, store)
     listed.write_text("accession\tsplit\nphage_valid_1.1\ttrain\n")
     with pytest.raises(InputError, match=r"genomes\.tsv: holds phage_valid_1"):
         check_listed(listed, store)

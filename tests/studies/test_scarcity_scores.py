@@ -12,10 +12,10 @@ from hf_genomics.errors import InputError
 from hf_genomics.studies.scarcity_cells import Cell
 from hf_genomics.studies.scarcity_scores import (
     PUBLISHED,
+    cell_samples,
     markdown_table,
     model_name,
     published_rows,
-    read_counts,
     read_units,
     sample_scores,
     score_rows,
@@ -40,19 +40,19 @@ def predict(folder, right):
                 )
     folder.mkdir(parents=True, exist_ok=True)
     table = pd.DataFrame(rows, columns=["id", "label", "prediction", "p_phage"])
+    table["p_other"] = 1 - table["p_phage"]
     table.to_csv(folder / "predictions.tsv", sep="\t", index=False)
     (folder / "metrics.json").write_text('{"k": 4}')
     return folder
 
 
 def test_units_are_genomes_or_groups_of_one_class(store):
-    genomes, groups = (read_units(store, column, "phage") for column in ("genome", "group"))
-    assert len(genomes.of_contig) == len(genomes.classes) == 6 and genomes.classes.sum() == 3
-    assert len(groups.classes) == 4 and groups.of_contig["phage_test_0"] == groups.of_contig["phage_test_1"]
-    mixed = read_units(store, "split", "phage")
-    assert sorted(mixed.classes) == [0, 1], "relatives of two classes are two units"
+    genomes, groups = (read_units(store, column) for column in ("genome", "group"))
+    assert len(genomes) == len(set(genomes.values())) == 6
+    assert len(set(groups.values())) == 4 and groups["phage_test_0"] == groups["phage_test_1"]
+    assert len(set(read_units(store, "split").values())) == 2, "relatives of two classes are two units"
     with pytest.raises(InputError, match="'family'"):
-        read_units(store, "family", "phage")
+        read_units(store, "family")
 
 
 def test_predictions_of_another_store_are_refused(store, tmp_path):
@@ -60,7 +60,17 @@ def test_predictions_of_another_store_are_refused(store, tmp_path):
     table = (folder / "predictions.tsv").read_text()
     (folder / "predictions.tsv").write_text(table.replace("phage_test_1:", "phage_train_1:"))
     with pytest.raises(InputError, match=r"predictions\.tsv"):
-        read_counts(folder / "predictions.tsv", read_units(store, "genome", "phage"), "phage")
+        cell_samples(folder / "predictions.tsv", read_units(store, "genome"), "phage")
+
+
+def test_samples_draw_the_windows_of_a_unit_together(store, tmp_path):
+    """Two of three phages are recognised, so a sample of three genomes has 0 to 3 thirds of the recall."""
+    folder = predict(tmp_path, lambda kind, place: kind == "other" or place > 0)
+    samples = cell_samples(folder / "predictions.tsv", read_units(store, "genome"), "phage")
+    assert samples.shape == (1001, 3) and samples[0, 0] == pytest.approx((1 + 2 / 3) / 2)
+    found, counts = np.unique(samples[1:, 0].round(6), return_counts=True)
+    assert found.tolist() == pytest.approx([1 / 2, 2 / 3, 5 / 6, 1], abs=1e-5)
+    assert counts / 1000 == pytest.approx([1 / 27, 6 / 27, 12 / 27, 8 / 27], abs=0.05), "binomial"
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +86,7 @@ def table(store, tmp_path_factory):
     }
     cells = {Cell(40, 4, setup, arm, seed): rule for (setup, arm, seed), rule in right.items()}
     folders = {cell: predict(home / cell.name, rule) for cell, rule in cells.items()}
-    scores = sample_scores(folders, read_units(store, "genome", "phage"), "phage", 200)
+    scores = sample_scores(folders, read_units(store, "genome"), "phage")
     rows = score_rows(scores, folders, 12)
     table = study_table(rows)
     assert table["source"].tolist() == ["this study"] * len(rows), "40 nt are not in the paper"
@@ -104,7 +114,7 @@ def test_a_paired_interval_is_narrower_than_that_of_either_model(store, tmp_path
         Cell(40, 4, "w", "pretrained", 0): predict(tmp_path / "a", lambda kind, place: place > 0),
         Cell(40, 4, "w", "twin", 0): predict(tmp_path / "b", lambda kind, place: place > 0),
     }
-    scores = sample_scores(folders, read_units(store, "genome", "phage"), "phage", 200)
+    scores = sample_scores(folders, read_units(store, "genome"), "phage")
     row = score_rows(scores, folders, 12)[0]
     assert row["macro_recall_high"] - row["macro_recall_low"] > 0.3
     assert (row["over_twin"], row["over_twin_low"], row["over_twin_high"]) == (0, 0, 0)
@@ -122,8 +132,8 @@ def test_the_published_table_is_that_of_the_paper(table):
 def test_markdown_names_models_and_shows_intervals(table):
     text = markdown_table(table)
     (line,) = [line for line in text.splitlines() if "w, pretrained" in line]
-    assert line.startswith("| 4 (0.33) | w, pretrained | 83.3 [") and "± 23.6" in line and line.endswith("| 2 |")
-    assert "4-mer regression" in text and "about 4000 (0.1)" in text and "## 150 nt" in text
+    assert line.startswith("| 4 (33 %) | w, pretrained | 83.3 [") and "± 23.6" in line and line.endswith("| 2 |")
+    assert "4-mer regression" in text and "4,000 (10 %)" in text and "## 150 nt" in text
     assert {row.count("|") for row in text.splitlines() if row.startswith("| 4 (")} == {9}
 
 

@@ -1,0 +1,184 @@
+"""Write a cleaned copy of a sequence file: letters that do not belong in it removed, names unique."""
+
+from __future__ import annotations
+
+import codecs
+import contextlib
+import gzip
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any
+
+from ..errors import InputError
+from ..io.files import input_errors, open_binary, shorten
+from ..io.kinds import START_BYTES, kind_of_start
+from ..io.writing import output_errors, writing_file
+from ..sequence_files.fasta import RecordChunk, find_wrong_letter, letter_error, read_unchecked_chunks
+
+_LINE_NT = 80  # letters on a line of the new file
+#: Letters that are removed -> what they are called.
+_REMOVED = {
+    "gaps": b"-.",
+    "blanks": b" \t\v\f\xa0",
+    "digits": b"0123456789",
+    "stars": b"*",
+}
+_ALL_REMOVED = b"".join(_REMOVED.values())
+_LOWER = bytes(range(ord("a"), ord("z") + 1))
+_TO_DNA = bytes.maketrans(_LOWER + b"UX?", _LOWER.upper().replace(b"U", b"T").replace(b"X", b"N") + b"TNN")
+
+
+@dataclass
+class Fixed:
+    """What was changed in a cleaned copy.
+
+    Attributes:
+        path: the new file.
+        records: number of records in it.
+        changes: kind of change -> how often it was made.
+        problems: what would still be rejected, one line each.
+    """
+
+    path: Path
+    records: int = 0
+    changes: Counter[str] = field(default_factory=Counter)
+    problems: list[str] = field(default_factory=list)
+
+    def lines(self) -> list[str]:
+        """Describe the file and its changes, one line each."""
+        made = [f"{self.path}: {what}: {count:,}" for what, count in self.changes.items() if count]
+        written = f"{self.path}: {self.records:,} record{'s' * (self.records > 1)} written"
+        return [written, *(made or [f"{self.path}: nothing had to be changed"])]
+
+
+def write_fixed(source: str, target: Path) -> Fixed:
+    """Write a cleaned copy of a sequence file as FASTA, completely or not at all.
+
+    Gaps, blanks, digits and stars are removed, U becomes T, X and ? become N, and small letters capitals; a byte order
+    mark is left out. A repeated name gets a number, and a record without a name or without letters gets a name or is
+    omitted.
+
+    Args:
+        source: FASTA, FASTQ, GenBank or 2bit file, plain or gzipped.
+        target: the new file, gzipped if its name ends with .gz.
+
+    Raises:
+        InputError: naming the record, if it has a letter that no rule mends, such as those of protein; or if no record
+            is left.
+    """
+    fixed = Fixed(target, changes=_encoding_changes(source))
+    with output_errors(target), writing_file(target) as file, _compressed(file, target) as out:
+        writer = _Writer(out)
+        for name, letters in _fixed_chunks(source, fixed):
+            writer.add(name, letters)
+        writer.end()
+        if not fixed.records:
+            raise InputError(f"{source}: no record has a nucleotide, so nothing is left to write; give another file")
+    return fixed
+
+
+def _encoding_changes(source: str) -> Counter[str]:
+    """Return the changes of the encoding of a file, which is UTF-8 without a byte order mark afterwards."""
+    with input_errors(source), open_binary(source) as file:
+        start = file.peek(START_BYTES)
+    encoding = kind_of_start(start).encoding
+    if encoding != "utf-8-sig":
+        return Counter({f"{encoding.upper()} written as UTF-8": 1})
+    return Counter({"byte order mark removed": int(start.startswith(codecs.BOM_UTF8))})
+
+
+@contextlib.contextmanager
+def _compressed(file: IO[bytes], path: Path) -> Iterator[Any]:
+    """Yield the file, or if its name ends with .gz, a file that compresses what is written into it."""
+    if path.suffix.lower() != ".gz":
+        yield file
+        return
+    with gzip.GzipFile("", "wb", fileobj=file, mtime=0) as zipped:
+        yield zipped
+
+
+def _fixed_chunks(source: str, fixed: Fixed) -> Iterator[tuple[str | None, bytes]]:
+    """Iterate over the chunks of all records, and count the changes.
+
+    Args:
+        source: the file.
+        fixed: counts of changes.
+
+    Yields:
+        Header of a record with its first letters, then None with further letters.
+    """
+    used: set[str] = set()
+    number, kept, header = 0, 0, ""  # of the record: its number, how many letters are kept, its new header
+    for chunk in read_unchecked_chunks(source):
+        if chunk.start == 0:
+            fixed.changes["records without letters omitted"] += bool(number) and not kept
+            number, kept = number + 1, 0
+            header = _new_header(chunk, number, used, fixed.changes)
+        letters = _clean(chunk, number, source, fixed.changes)
+        if letters:
+            fixed.records += not kept
+            yield (None if kept else header), letters
+            kept += len(letters)
+    fixed.changes["records without letters omitted"] += bool(number) and not kept
+
+
+def _new_header(chunk: RecordChunk, number: int, used: set[str], changes: Counter[str]) -> str:
+    """Return a header whose first word no earlier record has."""
+    name = chunk.name
+    if not name:
+        changes["records without a name named"] += 1
+        name = f"record_{number}"
+    unique, times = name, 1
+    while unique in used:
+        times += 1
+        unique = f"{name}_{times}"
+    changes["repeated names numbered"] += unique != name
+    used.add(unique)
+    rest = chunk.header.strip().split(None, 1)[1:]
+    return " ".join([unique, *rest])
+
+
+def _clean(chunk: RecordChunk, number: int, source: str, changes: Counter[str]) -> bytes:
+    """Return the letters of a chunk as nucleotides, and count the changes."""
+    letters = chunk.letters
+    for what, bad in _REMOVED.items():
+        changes[f"{what} removed"] += sum(letters.count(letter) for letter in bad)
+    changes["U written as T"] += letters.count(b"U") + letters.count(b"u")
+    changes["X and ? written as N"] += sum(letters.count(letter) for letter in b"Xx?")
+    changes["small letters written as capitals"] += len(letters) - len(letters.translate(None, _LOWER))
+    cleaned = letters.translate(_TO_DNA, _ALL_REMOVED)
+    if (index := find_wrong_letter(cleaned)) is not None:
+        at = next(place for place, letter in enumerate(letters) if _TO_DNA[letter] == cleaned[index])
+        where = f"{source}: record {number} ({shorten(chunk.name)})"
+        raise InputError(f"{letter_error(chr(letters[at]), chunk.start + at + 1, where)}, so `fix` cannot mend it")
+    return cleaned
+
+
+class _Writer:
+    """Writes FASTA with lines of equal length.
+
+    Args:
+        file: the open file.
+    """
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file, self._held = file, b""
+
+    def add(self, header: str | None, letters: bytes) -> None:
+        """Write letters, which begin a record if there is a header."""
+        if header is not None:
+            self.end()
+            self._file.write(b">" + header.encode() + b"\n")
+        self._held += letters
+        whole = len(self._held) // _LINE_NT * _LINE_NT
+        lines = (self._held[start : start + _LINE_NT] + b"\n" for start in range(0, whole, _LINE_NT))
+        self._file.write(b"".join(lines))
+        self._held = self._held[whole:]
+
+    def end(self) -> None:
+        """Write the rest of a record."""
+        if self._held:
+            self._file.write(self._held + b"\n")
+        self._held = b""

@@ -1,0 +1,78 @@
+"""The cleaned copy of a sequence file: what is mended, what is counted, and what no rule can mend."""
+
+from __future__ import annotations
+
+import gzip
+from collections import Counter
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hf_genomics.checks.check import SplitFiles, check
+from hf_genomics.checks.fix import write_fixed
+from hf_genomics.errors import InputError
+from hf_genomics.sequence_files.fasta import read_records
+
+RECORDS = st.lists(
+    st.tuples(st.sampled_from(["a", "b", "a_2", ""]), st.text("ACGTNacgtuUX?-.*7 R", max_size=200)), min_size=1
+)
+
+
+def slowly_fixed(records):
+    """Letter by letter and name by name."""
+    used, found = set(), []
+    for number, (name, text) in enumerate(records, start=1):
+        name = name or f"record_{number}"
+        unique = next(one for one in [name, *(f"{name}_{times}" for times in range(2, 99))] if one not in used)
+        used.add(unique)
+        letters = "".join(
+            {"U": "T", "X": "N", "?": "N"}.get(letter, letter) for letter in text.upper() if letter not in "-.*7 "
+        )
+        if letters:
+            found.append((unique, letters))
+    return found
+
+
+@given(RECORDS)
+def test_every_record_is_mended_as_letter_by_letter(tmp_path_factory, records):
+    folder = tmp_path_factory.mktemp("fix")
+    (folder / "x.fa").write_text("".join(f">{name}\n{text[:50]}\n{text[50:]}\n" for name, text in records))
+    expected = slowly_fixed(records)
+    if not expected:
+        with pytest.raises(InputError, match="no record has a nucleotide"):
+            write_fixed(str(folder / "x.fa"), folder / "y.fa")
+        assert not (folder / "y.fa").exists()
+        return
+    fixed = write_fixed(str(folder / "x.fa"), folder / "y.fa")
+    assert [(one.name, one.letters.tobytes().decode()) for one in read_records(folder / "y.fa")] == expected
+    letters = Counter("".join(text for _, text in records))
+    assert fixed.records == len(expected)
+    assert fixed.changes["gaps removed"] == letters["-"] + letters["."]
+    assert fixed.changes["U written as T"] == letters["u"] + letters["U"]
+    assert fixed.changes["records without letters omitted"] == len(records) - len(expected)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_text_of_windows_becomes_plain_text_and_descriptions_are_kept(tmp_path, encoding):
+    (tmp_path / "x.fa").write_bytes(f">a of caf\xe9\r\n{'acgt' * 30}\r\n".encode(encoding))
+    report = check([str(tmp_path / "x.fa")], fix=str(tmp_path / "y.fa"))
+    assert (tmp_path / "y.fa").read_text() == f">a of caf\xe9\n{'ACGT' * 20}\n{'ACGT' * 10}\n"
+    assert report.rejection is None and report.fixed.changes["small letters written as capitals"] == 120
+    assert {"byte order mark removed: 1", "UTF-16 written as UTF-8: 1"} & {
+        line.split(": ", 1)[1] for line in report.fixed.lines()
+    }
+
+
+def test_a_copy_may_be_gzipped_and_one_that_needs_no_change_says_so(tmp_path):
+    (tmp_path / "x.fa").write_text(">a\nACGTACGT\n")
+    report = check(splits=SplitFiles(train=[str(tmp_path / "x.fa")]), fix=str(tmp_path / "y.fa.gz"))
+    assert gzip.decompress((tmp_path / "y.fa.gz").read_bytes()) == b">a\nACGTACGT\n"
+    assert "nothing had to be changed" in report.fixed.lines()[1]
+
+
+def test_a_letter_that_no_rule_mends_is_named_where_it_stands_and_nothing_is_written(tmp_path):
+    (tmp_path / "x.fa").write_text(">a\nACGT\n>b\nAC--gt-elv\n")
+    with pytest.raises(InputError, match=r"x\.fa: record 2 \('b'\), position 8: 'e' .*protein"):
+        write_fixed(str(tmp_path / "x.fa"), tmp_path / "y.fa")
+    assert [path.name for path in tmp_path.iterdir()] == ["x.fa"]
