@@ -344,10 +344,7 @@ CASES |= {
         warned=("6 of 6 test sequences are in train too", "table.csv"),
         leaves=(
             "out",
-            *(
-                f"out/{name}"
-                for name in ("metrics.json", "predictions.tsv", "roc_pr.png", "confusion.png", "reliability.png")
-            ),
+            *(f"out/{name}" for name in _LEFT),
         ),
     ),
     "contradictory labels": Case(
@@ -357,10 +354,7 @@ CASES |= {
         warned=("2 of 3 test sequences occur again with another label", "t.csv"),
         leaves=(
             "out",
-            *(
-                f"out/{name}"
-                for name in ("metrics.json", "predictions.tsv", "roc_pr.png", "confusion.png", "reliability.png")
-            ),
+            *(f"out/{name}" for name in _LEFT),
         ),
     ),
 }
