@@ -125,7 +125,7 @@ def _about(scored: Scored) -> list[tuple[str, str]]:
 
 def _task_line(task: Mapping[str, Any]) -> str:
     """Describe the labels in one line."""
-    counts = next(iter(task.get("counts", {}).values()), {})
+    counts: Mapping[str, Any] = next(iter(task.get("counts", {}).values()), {})
     per = " per nucleotide" if task.get("labels_per") == "nucleotide" else ""
     kind = str(task.get("kind"))
     what = f"{len(counts):,} {kind.removesuffix('s') if len(counts) == 1 else kind}{per}"
