@@ -197,7 +197,14 @@ def score_windows(
     Raises:
         InputError: if ``batch_size`` is not positive.
     """
-    return map_windows(model, tokenizer, windows, batch_size, _Scorer(model, tokenizer))
+    score = _Scorer(model, tokenizer)
+    yield from map_windows(model, tokenizer, windows, batch_size, score)
+    if 0 < score.num_scored == score.num_saturated:
+        logger.warning(
+            "every prediction is certain (logits differ by up to %.3g, which gives a probability of 1): the weights of "
+            "such a model are usually damaged, or its training diverged",
+            score.largest,
+        )
 
 
 class BatchFunction(Protocol):
@@ -244,12 +251,6 @@ def map_windows(
                 scored |= dict(zip(chosen, results, strict=True))
             for number in range(len(buffer)):
                 yield scored.pop(number)
-    if 0 < score.num_scored == score.num_saturated:
-        logger.warning(
-            "every prediction is certain (logits differ by up to %.3g, which gives a probability of 1): the weights of "
-            "such a model are usually damaged, or its training diverged",
-            score.largest,
-        )
 
 
 class _Scorer:
