@@ -370,8 +370,8 @@ CASES |= {
     "a split beside a test table": Case(
         f"{_SPLIT} 0.8 0.1 0.1 --data.test TABLE", ("data.split", "data.test"), labels("a", "b", times=9)
     ),
-    "a group without a split": Case(
-        f"{FINETUNE} --data.columns.group g", ("data.columns.group", "data.split"), labels("a", "b", times=9)
+    "a group that the table lacks": Case(
+        f"{FINETUNE} --data.columns.group g", ("t.csv", "no column 'g'"), labels("a", "b", times=9)
     ),
     "an empty group": Case(
         f"{_SPLIT} 0.8 0.1 0.1 --data.columns.group g",
