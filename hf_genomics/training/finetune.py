@@ -531,6 +531,7 @@ def _build_trainer(plan: FinetuningPlan) -> FinetuningTrainer:
     training, validation, _ = plan.splits
     chosen = balanced_rows(training.known_labels, plan.trainer.seed) if plan.head.oversample else None
     rows = SequenceDataset(training, numbered=True, chosen=chosen)
+    _log_often(plan.trainer, len(rows))
     plan.trainer.remove_unused_columns = False  # the collator turns sequences into what the model takes
     return FinetuningTrainer(
         model=plan.network,
@@ -549,6 +550,15 @@ def _build_trainer(plan: FinetuningPlan) -> FinetuningTrainer:
         describe=rows.describe,
         settings=resume_settings(training, validation, plan.network, plan.head),
     )
+
+
+def _log_often(trainer: TrainingArguments, rows: int) -> None:
+    """Log 20 times in a run that would end before its twentieth line with the Trainer's default of 500 steps."""
+    default = TrainingArguments.__dataclass_fields__["logging_steps"].default
+    step = trainer.train_batch_size * trainer.gradient_accumulation_steps * trainer.world_size
+    steps = trainer.max_steps if trainer.max_steps > 0 else trainer.num_train_epochs * rows / step
+    if trainer.logging_strategy == "steps" and trainer.logging_steps == default and steps < 20 * default:
+        trainer.logging_steps = 0.05  # a share of all steps
 
 
 def _choose_decisions(run: FinetuningTrainer, plan: FinetuningPlan) -> dict[str, Any]:
