@@ -87,6 +87,9 @@ MISTAKES = {
     "convert_filled": ("convert MLM --output_dir FILLED", ["filled"]),
     "card_folder": ("card FILLED", ["filled"]),
     "push_folder": ("push --model FILLED --name x/y", ["filled"]),
+    "table_features": ("table --genome OK --output t.csv", ["bed", "gff"]),
+    "motifs_untuned": ("motifs --model MLM --input OK --target b --output_dir out", ["mlm"]),
+    "scarcity_recipe": ("label-scarcity --config no.yaml", ["no.yaml"]),
     "quickstart_genomes": ("quickstart --config QUICKSTART --data.genomes no", ["no"]),
     # no verb
     "verb": ("pretrian", ["pretrian", "pretrain"]),
