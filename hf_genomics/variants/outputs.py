@@ -277,7 +277,7 @@ def draw_region(path: str, llr: np.ndarray, ref: str, contig: str, start: int) -
     ax = figure.subplots()
     plot_variants(llr, ref, ax, start=start)
     ax.set_xlabel(f"{contig}, position (1-based); dots mark the reference")
-    ax.ticklabel_format(axis="x", useOffset=False, style="plain")
+    ax.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
     buffer = io.BytesIO()
     figure.savefig(buffer, format=path.rsplit(".", 1)[-1].lower(), dpi=200)
     write_bytes(Path(path), buffer.getvalue())
