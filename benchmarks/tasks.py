@@ -30,7 +30,7 @@ import numpy as np
 import pandas as pd
 import scipy.stats
 from safetensors import safe_open
-from sklearn.metrics import average_precision_score, f1_score, matthews_corrcoef, roc_auc_score
+from sklearn.metrics import average_precision_score, f1_score, matthews_corrcoef
 
 import hf_genomics.training.finetune  # noqa: F401 (imported once, before the runs are forked)
 from hf_genomics.cli import main as hf_genomics_command
@@ -179,16 +179,18 @@ SCORES: dict[str, Callable[[np.ndarray, np.ndarray], float]] = {
     "mcc": lambda scores, labels: matthews_corrcoef(labels, scores.argmax(1)),
     "auprc": lambda scores, labels: average_precision_score(labels == 1, scores[:, 1]),
     "spearman": lambda scores, labels: scipy.stats.spearmanr(scores[:, 0], labels).statistic,
-    "auroc": lambda scores, labels: np.mean([roc_auc_score(*pair) for pair in known_columns(labels, scores)]),
+    "auroc": lambda scores, labels: np.nanmean(aurocs(scores, labels)),
 }
 
 
-def known_columns(labels: np.ndarray, scores: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Iterate over the known labels and their scores, column by column, where both labels occur."""
-    for truth, found in zip(labels.T, scores.T, strict=True):
-        known = ~np.isnan(truth)
-        if len(np.unique(truth[known])) > 1:
-            yield truth[known], found[known]
+def aurocs(scores: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Compute the AUROC of each column, NaN where one label is missing; NaN labels do not count."""
+    known, positive = ~np.isnan(labels), labels == 1
+    ranks = scipy.stats.rankdata(np.where(known, scores, np.inf), axis=0)  # those without a label come last
+    ones, zeros = positive.sum(0), (known & ~positive).sum(0)
+    above = (ranks * positive).sum(0) - ones * (ones + 1) / 2  # pairs in which the positive one is scored higher
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return above / (ones * zeros)
 
 
 def read_predictions(path: Path) -> tuple[np.ndarray, np.ndarray]:

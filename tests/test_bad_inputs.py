@@ -29,6 +29,7 @@ KINDS = (
     "studies",
     "tables",
     "tokenizers",
+    "tuning",
     "variants",
     "weights",
 )

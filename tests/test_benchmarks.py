@@ -16,6 +16,7 @@ import time
 
 import numpy as np
 import pytest
+from sklearn.metrics import roc_auc_score
 
 WORKER = """
 import json, os, sys, time
@@ -162,3 +163,14 @@ def test_nucleotides_are_scored_by_the_intervals_of_their_classes(tasks, tmp_pat
 def test_every_task_has_a_recipe(tasks, repo_root):
     for task in tasks.TASKS.values():
         assert (repo_root / "recipes" / f"finetune_{task.recipe}.yaml").exists()
+
+
+def test_the_benchmark_computes_the_auroc_of_many_columns_as_scikit_learn_does(tasks):
+    random = np.random.default_rng(0)
+    scores, labels = random.integers(0, 9, (40, 5)) / 9, random.choice([0.0, 1.0, np.nan], (40, 5))
+    labels[:, 4] = 0
+    found = tasks.aurocs(scores, labels)
+    assert np.isnan(found[4])
+    for column in range(4):
+        known = ~np.isnan(labels[:, column])
+        assert found[column] == pytest.approx(roc_auc_score(labels[known, column], scores[known, column]))

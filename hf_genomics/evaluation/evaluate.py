@@ -14,6 +14,7 @@ from ..checks.leaks import drop_leaks, find_leaks, warn_of_leaks
 from ..checks.meaning import KINDS, describe_labels, task_facts
 from ..checks.splits import split_table
 from ..errors import InputError
+from ..genomes.splits import SPLITS
 from ..inference.adapters import ADAPTER_CONFIG, base_of
 from ..inference.loading import load_classifier, task_of
 from ..inference.predictions import Predictions, check_strands, decide, log_threshold
@@ -275,7 +276,7 @@ def _other_tables(data: LabelledData, split: str) -> dict[str, LabelledSequences
         data: the `data` section.
         split: the split that is scored.
     """
-    columns = replace(data.columns, id=None, labels=None, nt_labels=None, tracks=None, nt_tracks=None)
+    columns = replace(data.columns, id=None, labels=None, nt_labels=None, tracks=None, nt_tracks=None, group=None)
     found: dict[str, LabelledSequences] = {}
     for name in ("train", "valid", "test"):
         source = getattr(data, name)
@@ -297,7 +298,7 @@ def _leaks(split: str, examples: LabelledSequences, others: Mapping[str, Labelle
         others: the other splits, by name.
     """
     every = {**others, split: examples}
-    splits = {name: every[name] for name in ("train", "valid", "test") if name in every}
+    splits: dict[str, LabelledSequences] = {name: every[name] for name in SPLITS if name in every}
     found = find_leaks(splits)
     warn_of_leaks(found, splits)
     compared = {"leaks": len(splits) > 1, "contradictory_labels": any(found["contradictory_labels"].values())}

@@ -260,9 +260,10 @@ class _RowMaker:
         starts, ends = np.array([window[:2] for window in windows]).T
         whole = np.array([feature[1:3] for feature in features]).T  # also what lies outside the window
         gaps = gaps_of(len(digits), [unknown, (whole[0], whole[1]), (starts, ends)])
-        counts = GcCounts(digits)
-        repeated = (np.tile(column, self._per_feature) for column in (starts, ends))
-        return matched_places(*repeated, counts, gaps, random).reshape(self._per_feature, -1).T
+        places = matched_places(
+            np.tile(starts, self._per_feature), np.tile(ends, self._per_feature), GcCounts(digits), gaps, random
+        )
+        return places.reshape(self._per_feature, -1).T
 
     def _negatives_of(
         self, window: Window, starts: np.ndarray, letters: np.ndarray, random: np.random.Generator

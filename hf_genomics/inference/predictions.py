@@ -95,7 +95,7 @@ class Predictions(NamedTuple):
             index = np.repeat(np.arange(len(self.nt_scores)), [len(scores) for scores in self.nt_scores])
             scored = ~np.isnan(np.concatenate(self.nt_scores)).any(1)
             return index[(labels >= 0) & scored]
-        groups = getattr(self.examples, "groups", None)
+        groups = self.examples.groups
         return None if groups is None else np.asarray(groups)[self.is_scored]
 
     @property

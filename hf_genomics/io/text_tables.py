@@ -152,10 +152,10 @@ def column_names(path: str | PathLike[str]) -> list[str]:
         InputError: if the file is missing, empty or not a table.
     """
     with input_errors(path), open_binary(path) as file:
-        reader = require_table(path, file.peek(START_BYTES)).reader
-        if reader == "excel":
+        kind = require_table(path, file.peek(START_BYTES)).reader
+        if kind == "excel":
             return _excel_rows(file, path)[0]
-        if reader == "parquet":
+        if kind == "parquet":
             with _parquet_errors(path):
                 return [str(name) for name in pyarrow.parquet.ParquetFile(file).schema_arrow.names]
         with _csv_errors(path), _open_csv(file, path) as reader:

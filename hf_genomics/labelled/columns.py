@@ -27,7 +27,7 @@ class Columns:
         nt_tracks: columns of signals, with one number per nucleotide: numbers separated by blanks or commas, or a text
             with one digit for each; "." for a missing number, an empty cell if all are missing.
         group: column with the group of each row, such as its chromosome, species or patient; the rows of a group stay
-            in one split if `finetune` splits the table.
+            in one split if `finetune` splits the table, and are drawn together for the intervals of scores.
         header: whether the first row of a table holds the names of its columns; if not (false), columns are named by
             their numbers: 1 for the first one.
 

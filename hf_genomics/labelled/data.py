@@ -89,10 +89,8 @@ class LabelledData:
             )
         if self.split is not None:
             self._check_split(self.split)
-        elif self.columns.group is not None:
-            raise InputError(
-                "data.columns.group keeps rows together in data.split, which is not set; omit it or set both"
-            )
+        elif self.store and self.columns.group is not None:
+            raise InputError("data.columns.group is a column of tables, but data.store is set; omit one of them")
 
     def _check_split(self, shares: list[float]) -> None:
         """Check the shares of a split, and that nothing else states the splits."""

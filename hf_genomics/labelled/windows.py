@@ -129,6 +129,7 @@ def labelled_windows(
         sequences=list(_letters(store, contig, start, length)),
         labels=classes[contig],
         label_names=names,
+        groups=genomes[contig].tolist(),
     )
 
 

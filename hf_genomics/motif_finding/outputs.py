@@ -98,8 +98,15 @@ def motif_table(found: Found) -> tuple[list[str], list[list[Any]]]:
         distances = distances_from_centre(sites, found.sequences.lengths)
         chance = np.median(np.maximum(found.sequences.lengths - len(motif.matrix), 0) / 4)
         counts = [motif.positives, motif.negatives, *found.tested, motif.p, min(1.0, motif.p * found.candidates)]
-        words = ",".join(word.word for word in motif.words)
-        row = [motif.name, len(motif.matrix), motif.sites, *counts, motif.words[0].word, motif.words[0].q, words]
+        row = [
+            motif.name,
+            len(motif.matrix),
+            motif.sites,
+            *counts,
+            motif.words[0].word,
+            motif.words[0].q,
+            len(motif.words),
+        ]
         with_site = len({site.sequence for site in sites})
         mean = float(np.mean([site.contribution for site in sites])) if sites else np.nan
         median = float(np.median(distances)) if len(distances) else np.nan

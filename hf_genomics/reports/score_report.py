@@ -21,7 +21,7 @@ _SCORES = {
 }
 _NAMES = {"auroc": "AUROC", "auprc": "AUPRC", "f1": "F1", "mcc": "MCC", "r2": "R2", "mae": "MAE", "mse": "MSE"}
 _NAMES |= {"pearson": "Pearson r", "spearman": "Spearman rho"}
-_ON_SCREEN = 3  # scores in a line of the terminal
+_ON_SCREEN, _ON_PAGE = 3, 5  # scores that fit into a line of the terminal, and of the page
 _MOST_CLASSES = 6  # classes named in a line
 _PICTURES = {
     "roc_pr.png": "ROC and precision-recall curves of the scored sequences, of the model and of the baselines.",
@@ -125,7 +125,7 @@ def _about(scored: Scored) -> list[tuple[str, str]]:
 
 def _task_line(task: Mapping[str, Any]) -> str:
     """Describe the labels in one line."""
-    counts = next(iter(task.get("counts", {}).values()), {})
+    counts: Mapping[str, Any] = next(iter(task.get("counts", {}).values()), {})
     per = " per nucleotide" if task.get("labels_per") == "nucleotide" else ""
     kind = str(task.get("kind"))
     what = f"{len(counts):,} {kind.removesuffix('s') if len(counts) == 1 else kind}{per}"
@@ -140,6 +140,8 @@ def _counts_line(counts: Mapping[str, Any]) -> str:
             texts.append(f"{name}: {count:,}")
         elif "yes" in count:
             texts.append(f"{name}: {count['yes']:,} of {count['yes'] + count['no']:,}")
+        elif not count["numbers"]:  # not measured in any row
+            texts.append(f"{name}: none")
         else:
             texts.append(f"{name}: {count['numbers']:,} from {count['smallest']:.4g} to {count['largest']:.4g}")
     return ", ".join(texts) + (f" and {len(counts) - _MOST_CLASSES} more" if len(counts) > _MOST_CLASSES else "")
@@ -188,7 +190,7 @@ def write_score_report(scored: Scored) -> Path:
 
 def _tables(scored: Scored) -> list[tuple[str, list[str], list[list[Cell]]]]:
     """Return the tables of the report: scores, differences from the baselines, and labels of each split."""
-    names, boot = _scores_of(scored.task), scored.scores.get("bootstrap", {})
+    names, boot = _scores_of(scored.task)[:_ON_PAGE], scored.scores.get("bootstrap", {})
     how = f"{boot.get('replicates', 0):,} bootstrap replicates over {boot.get('over', 'rows')}"
     scores = [[title, *(_with_interval(one, name, 2) for name in names)] for title, one in scored.rows.items()]
     labels = [[split, _counts_line(counts)] for split, counts in scored.task.get("counts", {}).items()]

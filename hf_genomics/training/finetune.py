@@ -288,26 +288,32 @@ def run_finetuning(plan: FinetuningPlan) -> dict[str, Any]:
             splits = dict(zip(("train", "valid", "test"), plan.splits, strict=True))
             record = run_record("finetune", plan.trainer, run.state, split_record(splits), plan.pretrained)
             metrics = _with_report(plan.folder, metrics)
-            write_score_report(metrics.scored)
+            write_score_report(_scored(plan.folder, metrics))
             finish(plan.folder, metrics, partial(write_run_record, plan.folder, record))
     return metrics
 
 
 def _with_report(folder: Path, metrics: dict[str, Any]) -> ScoreReport:
-    """Return metrics that can describe themselves.
+    """Return metrics that can describe themselves; arguments as in `_scored`."""
+    report = ScoreReport(metrics)
+    report.scored = _scored(folder, metrics)
+    return report
+
+
+def _scored(folder: Path, metrics: dict[str, Any]) -> Scored:
+    """Collect what a report tells about a fine-tuned model.
 
     Args:
         folder: output folder of the run.
         metrics: content of metrics.json.
     """
-    report, scores = ScoreReport(metrics), metrics.get("test", {})
+    scores = metrics.get("test", {})
     about = [metrics.get(name, {}) for name in ("task", "baselines", "ahead", "leaks")]
     task, baselines, ahead, leaks = about
     notes = notes_of(scores | {"sequences_without_scores": metrics.get("test_sequences_without_scores")})
     if temperature := metrics.get("calibration", {}).get("temperature"):
         notes.append(f"Logits were divided by a temperature of {temperature:.3g}, fitted on the validation split.")
-    report.scored = Scored(folder.resolve().name, folder, "test", task, scores, baselines, ahead, leaks, notes)
-    return report
+    return Scored(folder.resolve().name, folder, "test", task, scores, baselines, ahead, leaks, notes)
 
 
 def build_classifier(
@@ -525,6 +531,7 @@ def _build_trainer(plan: FinetuningPlan) -> FinetuningTrainer:
     training, validation, _ = plan.splits
     chosen = balanced_rows(training.known_labels, plan.trainer.seed) if plan.head.oversample else None
     rows = SequenceDataset(training, numbered=True, chosen=chosen)
+    _log_often(plan.trainer, len(rows))
     plan.trainer.remove_unused_columns = False  # the collator turns sequences into what the model takes
     return FinetuningTrainer(
         model=plan.network,
@@ -543,6 +550,15 @@ def _build_trainer(plan: FinetuningPlan) -> FinetuningTrainer:
         describe=rows.describe,
         settings=resume_settings(training, validation, plan.network, plan.head),
     )
+
+
+def _log_often(trainer: TrainingArguments, rows: int) -> None:
+    """Log 20 times in a run that would end before its twentieth line with the Trainer's default of 500 steps."""
+    default = TrainingArguments.__dataclass_fields__["logging_steps"].default
+    step = trainer.train_batch_size * trainer.gradient_accumulation_steps * trainer.world_size
+    steps = trainer.max_steps if trainer.max_steps > 0 else trainer.num_train_epochs * rows / step
+    if trainer.logging_strategy == "steps" and trainer.logging_steps == default and steps < 20 * default:
+        trainer.logging_steps = 0.05  # a share of all steps
 
 
 def _choose_decisions(run: FinetuningTrainer, plan: FinetuningPlan) -> dict[str, Any]:

@@ -344,10 +344,7 @@ CASES |= {
         warned=("6 of 6 test sequences are in train too", "table.csv"),
         leaves=(
             "out",
-            *(
-                f"out/{name}"
-                for name in ("metrics.json", "predictions.tsv", "roc_pr.png", "confusion.png", "reliability.png")
-            ),
+            *(f"out/{name}" for name in _LEFT),
         ),
     ),
     "contradictory labels": Case(
@@ -357,10 +354,7 @@ CASES |= {
         warned=("2 of 3 test sequences occur again with another label", "t.csv"),
         leaves=(
             "out",
-            *(
-                f"out/{name}"
-                for name in ("metrics.json", "predictions.tsv", "roc_pr.png", "confusion.png", "reliability.png")
-            ),
+            *(f"out/{name}" for name in _LEFT),
         ),
     ),
 }
@@ -376,8 +370,8 @@ CASES |= {
     "a split beside a test table": Case(
         f"{_SPLIT} 0.8 0.1 0.1 --data.test TABLE", ("data.split", "data.test"), labels("a", "b", times=9)
     ),
-    "a group without a split": Case(
-        f"{FINETUNE} --data.columns.group g", ("data.columns.group", "data.split"), labels("a", "b", times=9)
+    "a group that the table lacks": Case(
+        f"{FINETUNE} --data.columns.group g", ("t.csv", "no column 'g'"), labels("a", "b", times=9)
     ),
     "an empty group": Case(
         f"{_SPLIT} 0.8 0.1 0.1 --data.columns.group g",

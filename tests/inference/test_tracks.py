@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -175,6 +176,29 @@ def test_a_run_that_stopped_inside_a_contig_goes_on_there(output, saved, draw, t
     for one, other in names:
         first, second = (pd.read_csv(tmp_path / name, sep="\t", header=None) for name in (one, other))
         assert first.equals(second)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("output", ["x.tsv", "x.bedgraph", "x.bw"])
+@pytest.mark.parametrize("kind", ["classes", "nucleotides"])
+def test_memory_does_not_grow_with_the_contig(kind, output, saved, tmp_path, monkeypatch):
+    if kind == "nucleotides" and output == "x.tsv":
+        pytest.skip("such a model has no row per window")
+
+    def no_model(network, tokenizer, windows, batch_size):
+        for window in windows:
+            yield window, np.full((40, 2) if kind == "nucleotides" else 2, 0.5)
+
+    monkeypatch.setattr(module, "score_windows", no_model)
+    monkeypatch.setattr("hf_genomics.sequence_files.fastx._BLOCK_BYTES", 1 << 14)
+    peaks = []
+    for nt in (40_000, 400_000):
+        path = fasta(tmp_path / f"{nt}", {"c": "\n".join(["ACGT" * 20] * (nt // 80))})
+        tracemalloc.start()
+        predict(saved(kind), path, str(tmp_path / output), overwrite=True, options=WINDOWS)
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert peaks[1] < 1.3 * peaks[0] + 20_000
 
 
 def test_windows_go_to_standard_output(saved, draw, tmp_path, capfdbinary):

@@ -225,7 +225,7 @@ def test_an_excel_workbook_that_cannot_be_read_says_what_to_do(tmp_path: Path, m
 
 
 def test_columns_without_a_header_are_named_by_number(tmp_path: Path) -> None:
-    (tmp_path / "t").write_text("a;ACGT;0,5\nb;GG\n")
+    (tmp_path / "t").write_text("a;ACGT;0,5\nb;GG;\n")
     workbook(tmp_path / "x", [["a", "ACGT", 0.5], ["b", "GG"]])
     for name, value in (("t", "0,5"), ("x", "0.5")):
         frame = read_text_columns(tmp_path / name, ["2", "3"], header=False)

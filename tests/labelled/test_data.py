@@ -73,7 +73,7 @@ def test_the_groups_of_a_table_are_read_with_its_labels(tmp_path):
         (lambda: LabelledData(train="a.csv", split=[0.8, 0.1, 0.2]), "sum to 1"),
         (lambda: LabelledData(train="a.csv", split=[1, 0, 0]), "none to score"),
         (lambda: LabelledData(train="a.csv", split=[0.8, 0.1, 0.1], min_identity=0), "data.min_identity"),
-        (lambda: LabelledData(train="a.csv", columns=Columns(group="g")), "data.columns.group"),
+        (lambda: LabelledData(store="b", columns=Columns(group="g")), "data.columns.group"),
         (lambda: LabelledWindows(per_genome=0), "data.windows.per_genome must be at least 1, not 0"),
         (lambda: LabelledWindows(label_fraction=1.5), "data.windows.label_fraction"),
         (lambda: LabelledWindows(label_fraction=0.5, label_genomes=3), "data.windows.label_genomes"),

@@ -56,6 +56,11 @@ def test_no_genome_gives_more_windows_than_allowed(store: GenomeStore) -> None:
     assert np.std(starts) > 500, "chosen by chance, not from the start"
 
 
+def test_the_windows_of_a_genome_are_a_group(store: GenomeStore) -> None:
+    found, genome_of = cut(store, None, 50, 3), dict(zip(store.contigs["name"], store.contigs["genome"], strict=True))
+    assert found.groups == [str(genome_of[name.rpartition(":")[0]]) for name in found.ids]
+
+
 def test_windows_may_overlap_where_a_step_is_given(store: GenomeStore) -> None:
     examples = cut(store, "test", length=100, per_genome=10**6, train_step=50)
     assert len(examples) == 4 * len(tile(3000, 100, 50, end="drop")[0])

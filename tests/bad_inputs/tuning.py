@@ -1,0 +1,37 @@
+"""Options about what is trained, when training stops, and how classes are decided."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from .case import Case
+
+_FINETUNE = "finetune --pretrained MLM --trainer.output_dir out --trainer.max_steps 1 --trainer.use_cpu true"
+
+
+def _head(option: str, value: str, *named: str, data: str = "--data.train TABLE --data.valid TABLE") -> Case:
+    """Build the case of an option of the head that finetune refuses."""
+    return Case(f"{_FINETUNE} {data} --head.{option} {value}", (f"head.{option}", *named))
+
+
+def _values(folder: Path) -> None:
+    """Write a table of sequences and values."""
+    rows = ("ACGTACGTAC,0.31", "TTGACCATGA,0.72", "GGGTACGTAC,1.44")
+    (folder / "t.csv").write_text("\n".join(("sequence,label", *rows, "")))
+
+
+CASES = {
+    "no_layer": _head("train", "last:0", "last:0", "last:2"),
+    "more_layers_than_there_are": _head("train", "last:9", "last:9", "last:1"),
+    "an_unknown_part": _head("train", "heads", "heads"),
+    "lora_of_random_weights": _head("train", "lora --head.from_scratch true", "from_scratch"),
+    "a_rank_of_0": _head("lora_rank", "0", "0"),
+    "a_decay_above_1": _head("layer_decay", "1.5", "1.5"),
+    "an_early_stop_without_the_best_model": _head("early_stopping", "2", "trainer.load_best_model_at_end"),
+    "a_temperature_without_validation": _head("calibrate", "true", "data.valid", data="--data.train TABLE"),
+    "a_threshold_by_an_unknown_score": _head("threshold", "f2", "f2"),
+    "a_threshold_of_values": Case(
+        f"{_FINETUNE} --data.train t.csv --data.valid t.csv --head.threshold f1", ("head.threshold",), _values
+    ),
+    "rare_values": Case(f"{_FINETUNE} --data.train t.csv --head.oversample true", ("head.oversample",), _values),
+}
