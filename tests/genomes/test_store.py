@@ -265,7 +265,7 @@ def test_a_metadata_table_may_have_the_key_alone(fasta: list[str], output: str, 
     ("text", "pattern"),
     [
         ("accession\tlabel\na\tx\n", r"no row for 2 of 3 records \('b', 'c'\); column 'accession' must hold"),
-        ("Accession\tlabel\na\tx\n", "no column 'accession'; did you mean 'Accession'"),
+        ("Accession\tlabel\na\tx\n", r"no row for 2 of 3 records \('b', 'c'\)"),  # its case may differ
         ("accession\tlabel\na\tx\nb\tx\na\ty\n", "data row 3: 'a' has a row already"),
         ("accession\tlabel\n", "no row below its header"),
         ("", "the file is empty"),
