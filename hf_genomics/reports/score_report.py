@@ -140,6 +140,8 @@ def _counts_line(counts: Mapping[str, Any]) -> str:
             texts.append(f"{name}: {count:,}")
         elif "yes" in count:
             texts.append(f"{name}: {count['yes']:,} of {count['yes'] + count['no']:,}")
+        elif not count["numbers"]:
+            texts.append(f"{name}: not measured")
         else:
             texts.append(f"{name}: {count['numbers']:,} from {count['smallest']:.4g} to {count['largest']:.4g}")
     return ", ".join(texts) + (f" and {len(counts) - _MOST_CLASSES} more" if len(counts) > _MOST_CLASSES else "")
