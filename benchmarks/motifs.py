@@ -39,7 +39,7 @@ from hf_genomics.sequence_files.fasta import read_records
 STEPS = 16  # of integrated gradients, as `motifs` has them
 PLANTED = 150  # sequences of a draw
 CTCF, HELD_OUT = "CCASYAGRKGGCRSY", 4000
-CTCF_PEAKS = slice(1000, 2000)  # of those held out; the first 1,000 were used while methods were chosen
+CTCF_PEAKS = slice(1000, 3000)  # of those held out; the first 1,000 were used while methods were chosen
 OTHERS = 10_000  # peaks that no motif was made of, on which sites are counted
 CTCF_STEPS, CTCF_BATCH = 1000, 64
 
@@ -208,7 +208,7 @@ def main() -> None:
     if not (folder / "config.json").exists():
         train_ctcf(peaks[order[HELD_OUT:]], folder)
     some = [(names[row], peaks[row]) for row in order[CTCF_PEAKS]]
-    ctcf(folder, some, peaks[order[-OTHERS:]], arguments.output, arguments.docs)
+    ctcf(folder, some, peaks[order[HELD_OUT : HELD_OUT + OTHERS]], arguments.output, arguments.docs)
 
 
 if __name__ == "__main__":

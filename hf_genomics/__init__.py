@@ -68,6 +68,7 @@ _HOME = {
     "QuickstartData": "studies.quickstart",
     "StudyGrid": "studies.scarcity_cells",
     "CellOptions": "studies.scarcity_cells",
+    "StudyRun": "studies.label_scarcity",
     "Retry": "downloads.download",
     "score_events": "variants.likelihood",
     "load_classifier": "inference.loading",

@@ -103,7 +103,7 @@ def test_dnabert_is_loaded_by_its_name(root, tmp_path):
 @pytest.mark.slow
 def test_the_commands_of_the_installation_install_the_package(tmp_path):
     (example,) = [example for example in README if example.is_installation]
-    source = tmp_path / "source"  # what is in the working tree, as a repository
+    source = tmp_path / "origin" / "hf_genomics"  # what is in the working tree, as a repository
     kept = shutil.ignore_patterns(".git", ".venv*", "runs", "site", "shared", "build", "*.egg-info", ".*cache")
     shutil.copytree(ROOT, source, ignore=kept)
     git = ["git", "-c", "user.name=x", "-c", "user.email=x@example.org", "-C", str(source)]

@@ -350,7 +350,13 @@ def test_every_recipe_of_a_table_is_tried_on_one():
     assert {name for name in names if not name.startswith("phage")} == set(TASKS)
 
 
-@pytest.mark.parametrize("task", TASKS)
+#: One recipe for each kind of columns; the others differ from these in their numbers.
+QUICK = {"histone_marks", "coding", "crispr_off_target", "crispr_on_target", "long"}
+
+
+@pytest.mark.parametrize(
+    "task", [pytest.param(task, marks=[] if task in QUICK else [pytest.mark.slow]) for task in TASKS]
+)
 def test_the_recipe_of_a_task_runs(made, tmp_path, task, monkeypatch):
     for name in (
         "training.finetune.plot_loss",

@@ -22,7 +22,7 @@ from ..inference.predictions import Predictions
 from ..labelled.sequences import LabelledSequences
 from ..sequence import as_letters, kmer_codes, reverse_complement_codes
 from .convolution import conv_scores
-from .decisions import choose_threshold
+from .decisions import ThresholdScore, choose_threshold
 
 logger = logging.getLogger(__name__)
 
@@ -116,7 +116,7 @@ def baseline_predictions(
 
 
 def with_thresholds(
-    guesses: Mapping[str, Predictions], on_validation: Mapping[str, Predictions], positive: str, score: str
+    guesses: Mapping[str, Predictions], on_validation: Mapping[str, Predictions], positive: str, score: ThresholdScore
 ) -> dict[str, Predictions]:
     """Give each baseline a threshold of its own, chosen on validation data as the model's threshold is.
 

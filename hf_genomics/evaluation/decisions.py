@@ -118,7 +118,7 @@ def calibrate(network: Any, predictions: Predictions) -> float:
     temperature = fit_temperature(*predictions.labelled())
     with torch.no_grad():
         for weight in _classifier_of(network).parameters():
-            weight /= temperature
+            weight.div_(temperature)
     return temperature
 
 
@@ -134,17 +134,17 @@ class Reliability(NamedTuple):
     Attributes:
         confidence: mean confidence of the predictions in each bin, (bins,).
         accuracy: share of them that is right, (bins,).
-        count: number of them, (bins,); bins without any are omitted.
+        counts: number of them, (bins,); bins without any are omitted.
     """
 
     confidence: np.ndarray
     accuracy: np.ndarray
-    count: np.ndarray
+    counts: np.ndarray
 
     @property
     def ece(self) -> float:
         """Expected calibration error: mean distance of confidence and accuracy, weighted by the counts."""
-        return float((np.abs(self.confidence - self.accuracy) * self.count).sum() / max(1, self.count.sum()))
+        return float((np.abs(self.confidence - self.accuracy) * self.counts).sum() / max(1, self.counts.sum()))
 
 
 def reliability(probabilities: np.ndarray, labels: np.ndarray, bins: int = _BINS) -> Reliability:
@@ -168,5 +168,7 @@ def reliability(probabilities: np.ndarray, labels: np.ndarray, bins: int = _BINS
     places = np.minimum((confidence * bins).astype(np.int64), bins - 1)
     count = np.bincount(places, minlength=bins)
     filled = count > 0
-    means = [np.bincount(places, values, minlength=bins)[filled] / count[filled] for values in (confidence, right)]
-    return Reliability(*means, count[filled])
+    of_confidence, of_right = (
+        np.bincount(places, values, minlength=bins)[filled] / count[filled] for values in (confidence, right)
+    )
+    return Reliability(of_confidence, of_right, count[filled])

@@ -54,7 +54,7 @@ def bootstrap(
     *,
     positive: int = 1,
     predicted: np.ndarray | None = None,
-    groups: Sequence[Any] | None = None,
+    groups: Sequence[Any] | np.ndarray | None = None,
     seed: int = 0,
 ) -> Bootstrap:
     """Compute the scores of bootstrap replicates; the same labels, groups and seed draw the same replicates.
@@ -143,10 +143,10 @@ def _decision_scores(
 ) -> dict[str, np.ndarray]:
     """Compute the scores that follow from the confusion matrix of each replicate."""
     cells = labels * classes + predicted
-    confusion = np.zeros((len(weights), classes * classes))
+    counts = np.zeros((len(weights), classes * classes))
     for cell in np.unique(cells):
-        confusion[:, cell] = weights[:, cells == cell].sum(1)
-    confusion = confusion.reshape(-1, classes, classes)  # (replicates, true class, predicted class)
+        counts[:, cell] = weights[:, cells == cell].sum(1)
+    confusion = counts.reshape(-1, classes, classes)  # (replicates, true class, predicted class)
     right, true, guessed = confusion.diagonal(axis1=1, axis2=2), confusion.sum(2), confusion.sum(1)
     total, seen = true.sum(1), (true > 0) | (guessed > 0)
     recall, precision = _ratio(right, true), _ratio(right, guessed)

@@ -211,7 +211,7 @@ def plot_reliability(found: Mapping[str, Reliability], path: str | os.PathLike[s
     figure, (axes,) = _figure(4.6, 4.35, 1)
     axes.plot((0, 1), (0, 1), color=_FAINT, linewidth=1, linestyle=_CHANCE_LINE, zorder=1)
     for color, (name, one) in zip(PALETTE, found.items(), strict=False):
-        share = one.count / max(1, one.count.sum())
+        share = one.counts / max(1, one.counts.sum())
         axes.plot(one.confidence, one.accuracy, color=color, linewidth=1.2, label=f"{name}  ECE {one.ece:.3f}")
         axes.scatter(one.confidence, one.accuracy, s=12 + 240 * share, color=color, alpha=0.7, linewidths=0)
     axes.set_title("Reliability", **_TITLE)

@@ -197,7 +197,9 @@ def score_windows(
     Raises:
         InputError: if ``batch_size`` is not positive.
     """
-    return map_windows(model, tokenizer, windows, batch_size, _Scorer(model, tokenizer))
+    scorer = _Scorer(model, tokenizer)
+    yield from map_windows(model, tokenizer, windows, batch_size, scorer)
+    scorer.warn_of_certainty()
 
 
 class BatchFunction(Protocol):
@@ -244,12 +246,6 @@ def map_windows(
                 scored |= dict(zip(chosen, results, strict=True))
             for number in range(len(buffer)):
                 yield scored.pop(number)
-    if 0 < score.num_scored == score.num_saturated:
-        logger.warning(
-            "every prediction is certain (logits differ by up to %.3g, which gives a probability of 1): the weights of "
-            "such a model are usually damaged, or its training diverged",
-            score.largest,
-        )
 
 
 class _Scorer:
@@ -300,6 +296,15 @@ class _Scorer:
         self.num_scored += 1
         self.num_saturated += bool(margins.min(initial=np.inf) > _CERTAIN)
         self.largest = max(self.largest, float(margins.max(initial=0)))
+
+    def warn_of_certainty(self) -> None:
+        """Log a warning if every window had a probability of 1."""
+        if 0 < self.num_scored == self.num_saturated:
+            logger.warning(
+                "every prediction is certain (logits differ by up to %.3g, which gives a probability of 1): the "
+                "weights of such a model are usually damaged, or its training diverged",
+                self.largest,
+            )
 
 
 def collate_quietly(

@@ -152,23 +152,21 @@ def count_matrix(
     return np.stack([(inside & (columns == letter)).sum(0) for letter in range(4)], 1).astype(float)
 
 
-def information(counts: np.ndarray, background: np.ndarray | None = None) -> np.ndarray:
+def information(counts: np.ndarray) -> np.ndarray:
     """Compute the information of each position in bits, corrected for the number of sites.
 
     Args:
         counts: (width, 4).
-        background: frequencies of A, C, G and T with which the letters are compared, (4,); by default equal ones.
 
     Returns:
-        float64 (width,), not below 0; at most 2 for equal frequencies.
+        float64 (width,), from 0 to 2.
 
     Source: Schneider et al. 1986.
     """
     totals = np.maximum(counts.sum(1), 1)
     shares = counts / totals[:, None]
-    expected = np.full(4, 0.25) if background is None else background
-    gained = (shares * np.log2(np.where(shares > 0, shares, 1) / expected)).sum(1)
-    return np.maximum(gained - 3 / (2 * np.log(2) * totals), 0)
+    entropy = -(shares * np.log2(np.where(shares > 0, shares, 1))).sum(1)
+    return np.maximum(2 - entropy - 3 / (2 * np.log(2) * totals), 0)
 
 
 class Alignment(NamedTuple):

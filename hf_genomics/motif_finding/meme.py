@@ -123,7 +123,7 @@ def _read_motif(path: str | PathLike[str], lines: Sequence[str], start: int, end
     sizes = dict(_SIZES.findall(lines[header]))
     if sizes.get("alength", "4") != "4":
         raise InputError(f"{where.format(header + 1)}alength= {sizes['alength']}, but DNA has 4 letters; fix the line")
-    rows = []
+    rows: list[list[float]] = []
     for number in range(header + 1, end):
         if not re.match(r"\s*[-+.\d]|\s*nan", lines[number], re.IGNORECASE):
             if rows or lines[number].strip():

@@ -181,8 +181,8 @@ def _summary(measured: np.ndarray) -> PairAttention:
     real, shuffled = measured[:, 0], measured[:, 1:].mean(1)
     difference = real[:, 1] - shuffled[:, 1]
     p = float(wilcoxon(difference, alternative="greater").pvalue) if difference.any() else 1.0
-    means = (real[:, 0].mean(), shuffled[:, 0].mean(), real[:, 1].mean(), shuffled[:, 1].mean())
-    return PairAttention(len(measured), *map(float, means), p)
+    attention, relative = ((float(real[:, n].mean()), float(shuffled[:, n].mean())) for n in (0, 1))
+    return PairAttention(len(measured), *attention, *relative, p)
 
 
 def _measure(

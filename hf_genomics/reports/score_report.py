@@ -125,7 +125,7 @@ def _about(scored: Scored) -> list[tuple[str, str]]:
 
 def _task_line(task: Mapping[str, Any]) -> str:
     """Describe the labels in one line."""
-    counts = next(iter(task.get("counts", {}).values()), {})
+    counts: Mapping[str, Any] = next(iter(task.get("counts", {}).values()), {})
     per = " per nucleotide" if task.get("labels_per") == "nucleotide" else ""
     kind = str(task.get("kind"))
     what = f"{len(counts):,} {kind.removesuffix('s') if len(counts) == 1 else kind}{per}"
@@ -140,8 +140,8 @@ def _counts_line(counts: Mapping[str, Any]) -> str:
             texts.append(f"{name}: {count:,}")
         elif "yes" in count:
             texts.append(f"{name}: {count['yes']:,} of {count['yes'] + count['no']:,}")
-        elif not count["numbers"]:
-            texts.append(f"{name}: not measured")
+        elif not count["numbers"]:  # not measured in any row
+            texts.append(f"{name}: none")
         else:
             texts.append(f"{name}: {count['numbers']:,} from {count['smallest']:.4g} to {count['largest']:.4g}")
     return ", ".join(texts) + (f" and {len(counts) - _MOST_CLASSES} more" if len(counts) > _MOST_CLASSES else "")

@@ -24,7 +24,7 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Running:
+class StudyRun:
     """How many cells run at a time, and for how long new ones are started.
 
     Args:
@@ -53,7 +53,7 @@ def label_scarcity(
     finetuning: list[CellOptions],
     positive: str | None = None,
     unit: str = "genome",
-    running: Running = Running(),  # noqa: B008 (immutable)
+    running: StudyRun = StudyRun(),  # noqa: B008 (immutable)
 ) -> dict[str, Any]:
     """Compare pretrained models with their twins and with k-mers, for fewer and fewer labelled genomes.
 

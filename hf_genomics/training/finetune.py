@@ -288,26 +288,32 @@ def run_finetuning(plan: FinetuningPlan) -> dict[str, Any]:
             splits = dict(zip(("train", "valid", "test"), plan.splits, strict=True))
             record = run_record("finetune", plan.trainer, run.state, split_record(splits), plan.pretrained)
             metrics = _with_report(plan.folder, metrics)
-            write_score_report(metrics.scored)
+            write_score_report(_scored(plan.folder, metrics))
             finish(plan.folder, metrics, partial(write_run_record, plan.folder, record))
     return metrics
 
 
 def _with_report(folder: Path, metrics: dict[str, Any]) -> ScoreReport:
-    """Return metrics that can describe themselves.
+    """Return metrics that can describe themselves; arguments as in `_scored`."""
+    report = ScoreReport(metrics)
+    report.scored = _scored(folder, metrics)
+    return report
+
+
+def _scored(folder: Path, metrics: dict[str, Any]) -> Scored:
+    """Collect what a report tells about a fine-tuned model.
 
     Args:
         folder: output folder of the run.
         metrics: content of metrics.json.
     """
-    report, scores = ScoreReport(metrics), metrics.get("test", {})
+    scores = metrics.get("test", {})
     about = [metrics.get(name, {}) for name in ("task", "baselines", "ahead", "leaks")]
     task, baselines, ahead, leaks = about
     notes = notes_of(scores | {"sequences_without_scores": metrics.get("test_sequences_without_scores")})
     if temperature := metrics.get("calibration", {}).get("temperature"):
         notes.append(f"Logits were divided by a temperature of {temperature:.3g}, fitted on the validation split.")
-    report.scored = Scored(folder.resolve().name, folder, "test", task, scores, baselines, ahead, leaks, notes)
-    return report
+    return Scored(folder.resolve().name, folder, "test", task, scores, baselines, ahead, leaks, notes)
 
 
 def build_classifier(

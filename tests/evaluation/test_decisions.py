@@ -94,7 +94,7 @@ def test_the_calibration_error_is_the_weighted_distance_of_confidence_and_accura
     rows = np.array([[0.9, 0.1]] * 10 + [[0.4, 0.6]] * 30)
     labels = np.array([0] * 5 + [1] * 5 + [1] * 30)
     found = reliability(rows, labels)
-    assert found.count.tolist() == [30, 10] and found.accuracy.tolist() == [1.0, 0.5]
+    assert found.counts.tolist() == [30, 10] and found.accuracy.tolist() == [1.0, 0.5]
     assert found.ece == pytest.approx((30 * 0.4 + 10 * 0.4) / 40)
 
 
