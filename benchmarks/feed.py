@@ -196,7 +196,7 @@ def filling(store: GenomeStore, batches: int = 20) -> None:
     for name in SET_UPS:
         for rows in ROWS:
             windows, collator, _ = parts(RECIPES / f"pretrain_{name}.yaml", store, rows)
-            order = EpochOrder(len(windows), batches * max(sizes)).order(0)
+            order = EpochOrder(len(windows), batches * max(sizes)).rows_of_epoch(0)
             cells = []
             for size in sizes:
                 drawn = order[: batches * size].reshape(batches, size)

@@ -116,3 +116,13 @@ def test_sdpa_drops_as_eager_does_behind_every_mask(tiny_config: KmerBertConfig)
             model = KmerBertForMaskedLM._from_config(copy.deepcopy(tiny_config), attn_implementation=attention)
             states.append(model.bert.train()(ids, mask).last_hidden_state[shown.bool()])
         assert torch.allclose(*states, atol=1e-6)
+
+
+def test_dropout_in_place_is_refused_because_it_never_is() -> None:
+    with pytest.raises(TypeError, match="inplace"):
+        KmerBertDropout(0.5, inplace=True)
+
+
+def test_in_short_types_the_factor_is_the_rounded_one() -> None:
+    factor = keep_factors((100,), 0.1, torch.bfloat16).max()
+    assert float(factor) == 1.109375  # 1 / (1 - p) is 1.11112

@@ -13,7 +13,16 @@ from safetensors.torch import save_file
 from small_models import saved_model, split_weights
 from transformers import AutoModel
 
-from hf_genomics.saved_files import check_shards, depth_of, read_index, read_json, read_tensors, weight_files
+from hf_genomics.saved_files import (
+    StoredTensor,
+    check_shards,
+    check_tensors,
+    depth_of,
+    read_index,
+    read_json,
+    read_tensors,
+    weight_files,
+)
 
 
 @pytest.mark.parametrize(
@@ -23,6 +32,7 @@ from hf_genomics.saved_files import check_shards, depth_of, read_index, read_jso
         (b'{"a": {"b": 1, "b": 1}}', "'b' is given twice"),
         (b'{"a": NaN}', "NaN"),
         (b'{"a": -Infinity}', "Infinity"),
+        (b'{"a": [-1e999]}', "-1e999 is too large"),
         (b"[" * 100_000, "nested"),
         (b'{"a": ' * 40 + b"1" + b"}" * 40, "nested"),
         (b"1" * 5000, "digits"),
@@ -112,3 +122,24 @@ def test_a_damaged_header_is_refused_wherever_the_library_refuses_it(data, tmp_p
             assert set(read_tensors(path)) == names
         except ValueError as error:  # stricter: a key twice
             assert "damaged" in str(error)
+
+
+def test_a_repeated_key_is_found_among_a_hundred_thousand_without_comparing_every_pair(tmp_path) -> None:
+    keys = [*range(100_000), 99_999]
+    (tmp_path / "x.json").write_text("{" + ", ".join(f'"{key}": 1' for key in keys) + "}")
+    with pytest.raises(ValueError, match="'99999' is given twice"):
+        read_json(tmp_path / "x.json")
+
+
+def test_a_damaged_header_names_its_file_and_the_remedy_once(tmp_path) -> None:
+    path = tmp_path / "model.safetensors"
+    path.write_bytes((9).to_bytes(8, "little") + b"not JSON!")
+    with pytest.raises(ValueError, match="not that of a safetensors file") as error:
+        read_tensors(path)
+    assert str(error.value).count(str(path)) == 1 and str(error.value).count("copy or save") == 1
+
+
+def test_weights_of_whole_numbers_are_refused_as_such(tmp_path) -> None:
+    tensor = StoredTensor(tmp_path / "model.safetensors", "I64", (2,))
+    with pytest.raises(ValueError, match="type I64, not floating-point"):
+        check_tensors([("a", tensor)], {"a": (2,)}, "model.safetensors")

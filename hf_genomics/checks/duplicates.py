@@ -24,14 +24,14 @@ class CheckedSequence(NamedTuple):
         name: name of the record, or number of the row.
         letters: letters of the sequence, (length,) uint8.
         split: number of the sequence's split in `SPLITS`; -1 for none.
-        sound: whether all letters are nucleotides.
+        is_nucleotides: whether all letters are nucleotides.
         label: label of the row as text; empty for records of sequence files.
     """
 
     name: str
     letters: np.ndarray
     split: int
-    sound: bool
+    is_nucleotides: bool
     label: str = ""
 
 
@@ -96,7 +96,7 @@ class Catalogue:
             self.sketch.add(letters, ends, len(self.names))
         for sequence in batch:
             digest, strand = (
-                canonical_digest(sequence.letters) if sequence.sound and len(sequence.letters) else (None, 0)
+                canonical_digest(sequence.letters) if sequence.is_nucleotides and len(sequence.letters) else (None, 0)
             )
             self._contents.append(-1 if digest is None else self._numbers.setdefault(digest, len(self._numbers)))
             self._strands.append(strand)

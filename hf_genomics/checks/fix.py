@@ -25,6 +25,7 @@ _REMOVED = {
     "digits": b"0123456789",
     "stars": b"*",
 }
+_NO_BREAK_SPACE = "\xa0".encode()  # two bytes in UTF-8, one in Latin-1
 _ALL_REMOVED = b"".join(_REMOVED.values())
 _LOWER = bytes(range(ord("a"), ord("z") + 1))
 _TO_DNA = bytes.maketrans(_LOWER + b"UX?", _LOWER.upper().replace(b"U", b"T").replace(b"X", b"N") + b"TNN")
@@ -56,9 +57,10 @@ class Fixed:
 def write_fixed(source: str, target: Path) -> Fixed:
     """Write a cleaned copy of a sequence file as FASTA, completely or not at all.
 
-    Gaps, blanks, digits and stars are removed, U becomes T, X and ? become N, and small letters capitals; a byte order
-    mark is left out. A repeated name gets a number, and a record without a name or without letters gets a name or is
-    omitted.
+    Gaps, blanks, digits and stars are removed, U becomes T, X and ? become N, and lower case becomes upper case; a byte
+    order mark is left out. A repeated name gets a number. A record without a name gets one; a record without letters is
+    omitted. Soft masking (lower case) is lost, so do not clean a masked genome whose repeats matter. The qualities of
+    FASTQ are lost too, because FASTA has no place for them.
 
     Args:
         source: FASTA, FASTQ, GenBank or 2bit file, plain or gzipped.
@@ -80,7 +82,7 @@ def write_fixed(source: str, target: Path) -> Fixed:
 
 
 def _encoding_changes(source: str) -> Counter[str]:
-    """Return the changes of the encoding of a file, which is UTF-8 without a byte order mark afterwards."""
+    """Return what writing the file as UTF-8 without a byte order mark changes."""
     with input_errors(source), open_binary(source) as file:
         start = file.peek(START_BYTES)
     encoding = kind_of_start(start).encoding
@@ -109,47 +111,61 @@ def _fixed_chunks(source: str, fixed: Fixed) -> Iterator[tuple[str | None, bytes
     Yields:
         Header of a record with its first letters, then None with further letters.
     """
-    used: set[str] = set()
-    number, kept, header = 0, 0, ""  # of the record: its number, how many letters are kept, its new header
+    numbers: dict[str, int] = {}
+    number = 0  # of the record
+    kept = 0  # letters of the record so far
+    first = None  # chunk of the record, with its header
     for chunk in read_unchecked_chunks(source):
         if chunk.start == 0:
-            fixed.changes["records without letters omitted"] += bool(number) and not kept
-            number, kept = number + 1, 0
-            header = _new_header(chunk, number, used, fixed.changes)
+            if number and not kept:
+                fixed.changes["records without letters omitted"] += 1
+            number += 1
+            kept = 0
+            first = chunk
         letters = _clean(chunk, number, source, fixed.changes)
-        if letters:
+        if letters and first is not None:
             fixed.records += not kept
-            yield (None if kept else header), letters
+            yield (None if kept else _new_header(first, number, numbers, fixed.changes)), letters
             kept += len(letters)
-    fixed.changes["records without letters omitted"] += bool(number) and not kept
+    if number and not kept:
+        fixed.changes["records without letters omitted"] += 1
 
 
-def _new_header(chunk: RecordChunk, number: int, used: set[str], changes: Counter[str]) -> str:
-    """Return a header whose first word no earlier record has."""
+def _new_header(chunk: RecordChunk, number: int, numbers: dict[str, int], changes: Counter[str]) -> str:
+    """Return the header with a name that no earlier record uses.
+
+    Args:
+        chunk: first chunk of the record.
+        number: number of the record in the file.
+        numbers: every name that is used -> last number that was given to a record of this name; the name is added.
+        changes: counts of changes.
+    """
     name = chunk.name
     if not name:
-        changes["records without a name named"] += 1
+        changes["names given to unnamed records"] += 1
         name = f"record_{number}"
-    unique, times = name, 1
-    while unique in used:
+    unique, times = name, numbers.get(name, 1)
+    while unique in numbers:
         times += 1
         unique = f"{name}_{times}"
     changes["repeated names numbered"] += unique != name
-    used.add(unique)
+    numbers[name] = times
+    numbers.setdefault(unique, 1)
     rest = chunk.header.strip().split(None, 1)[1:]
     return " ".join([unique, *rest])
 
 
 def _clean(chunk: RecordChunk, number: int, source: str, changes: Counter[str]) -> bytes:
     """Return the letters of a chunk as nucleotides, and count the changes."""
-    letters = chunk.letters
+    letters = chunk.letters.replace(_NO_BREAK_SPACE, b"\xa0")
     for what, bad in _REMOVED.items():
         changes[f"{what} removed"] += sum(letters.count(letter) for letter in bad)
     changes["U written as T"] += letters.count(b"U") + letters.count(b"u")
     changes["X and ? written as N"] += sum(letters.count(letter) for letter in b"Xx?")
-    changes["small letters written as capitals"] += len(letters) - len(letters.translate(None, _LOWER))
+    changes["lower case written as upper case"] += len(letters) - len(letters.translate(None, _LOWER))
     cleaned = letters.translate(_TO_DNA, _ALL_REMOVED)
     if (index := find_wrong_letter(cleaned)) is not None:
+        letters = chunk.letters
         at = next(place for place, letter in enumerate(letters) if _TO_DNA[letter] == cleaned[index])
         where = f"{source}: record {number} ({shorten(chunk.name)})"
         raise InputError(f"{letter_error(chr(letters[at]), chunk.start + at + 1, where)}, so `fix` cannot mend it")

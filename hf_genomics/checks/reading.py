@@ -32,7 +32,7 @@ class TableRules(NamedTuple):
         columns: names of the columns of the tables.
         records: rules for records, of which ``rna`` and ``min_length`` apply to the rows of tables, too.
         k: size of the k-mers, in nt; a shorter row is rejected.
-        regression: whether labels are values (True) or classes (False); None for what the labels look like.
+        regression: whether labels are values (True) or classes (False); None to infer it from the labels.
     """
 
     columns: Columns
@@ -44,15 +44,15 @@ class TableRules(NamedTuple):
         """Return the options of `read_labelled` for a table.
 
         Args:
-            training: the training table, whose task the table must have; None if none has been read.
-            split: split of the table, or None.
+            training: the training table, whose task the tables of other splits must have; None if none has been read.
+            split: split of the table; None if it has none, which is judged as a training table of its own.
         """
         options: dict[str, Any] = {
             "rna": self.records.rna,
             "min_length": max(self.k, self.records.min_length),
             "regression": self.regression,
         }
-        if training is not None and split != "train":
+        if training is not None and split not in ("train", None):
             # The training table has decided what the labels are, so they are not to be guessed again.
             options |= {"task": training.task, "regression": None}
         return options
@@ -65,8 +65,8 @@ def records_of(
 
     Args:
         report: report of the file.
-        splits: record name -> number of its split in `SPLITS`; used only if the command line does not say which split
-            the file is.
+        splits: record name -> index of its split in `SPLITS`; used only if the user did not assign the whole file to a
+            split.
         seen: record name -> file and header with which it occurred first; this function adds the names of its file.
         rules: rules for records, as in `prepare`.
     """
@@ -89,10 +89,16 @@ def records_of(
             report.labelled += bool(header_label(record.description))
             split = splits.get(record.name, -1) if report.split is None else SPLITS.index(report.split)
             # A record that is rejected for its name or length only may still consist of nucleotides.
-            sound = not problems or bool(clean_letters(record.letters).all())
-            yield CheckedSequence(record.name, record.letters, split, sound)
+            letters, is_nucleotides = _read_letters(record.letters, rules.rna) if problems else (record.letters, True)
+            yield CheckedSequence(record.name, letters, split, is_nucleotides)
     except InputError as error:
         report.add_problems([error])
+
+
+def _read_letters(letters: np.ndarray, rna: bool) -> tuple[np.ndarray, bool]:
+    """Return the letters of a rejected record or row, U read as T if ``rna``, and whether all are nucleotides."""
+    cleaned = clean_letters(letters, rna)
+    return np.where(cleaned != 0, cleaned, letters), bool(cleaned.all())
 
 
 def read_table_or_note(
@@ -114,19 +120,19 @@ def read_table_or_note(
     except InputError as error:
         is_table = report.kind == "table"
         problems = table_problems(report.file, error, rules.columns, **options) if is_table else [error]
-        known = set(report.problems)  # a sequence file has been read before, as `prepare` reads it
-        report.add_problems([problem for problem in problems if with_keys_of_check(str(problem)) not in known])
+        reported = set(report.problems)  # a sequence file has been read before, as `prepare` reads it
+        report.add_problems([problem for problem in problems if with_keys_of_check(str(problem)) not in reported])
         return None
+    # A table without a split is judged as a training table.
+    others = None if report.split in ("train", None) else training or table
     try:
-        # A table without a split is judged as a training table.
-        others = None if report.split in ("train", None) else training or table
         check_split(table, others)
-        check_split(known_rows(table, rules.k), others)  # `finetune` omits the others
+        check_split(known_rows(table, rules.k), others)  # `finetune` ignores rows without a known k-mer
     except InputError as error:
         report.add_problems([error])
     report.labels = label_counts(table)
     if report.labels is not None:
-        report.understood = describe_labels(table, rarer_class(training or table))
+        report.understood = describe_labels(table, rarer_class(table if report.split is None else training or table))
         if report.split in (None, "train"):
             report.remarks = label_warnings(table)
     return table
@@ -151,7 +157,7 @@ def known_rows(table: LabelledSequences, k: int) -> LabelledSequences:
 def label_counts(table: LabelledSequences) -> dict[str, float] | None:
     """Count the rows (or nucleotides) of each class, or summarise the values; return None if there are no labels."""
     labels, names = table.labels, table.label_names or []
-    if table.nt_labels is not None or labels is not None and table.task.is_classification:
+    if table.nt_labels is not None or (labels is not None and table.task.is_classification):
         return {**class_counts(table)}
     if labels is None:
         return None
@@ -175,13 +181,11 @@ def rows_of(report: FileReport, table: LabelledSequences | None, rules: TableRul
     if table is not None:
         labels = [""] * len(table) if table.labels is None else table.labels.tolist()
         for name, letters, label in zip(table.ids, table.sequences, labels, strict=True):
-            yield CheckedSequence(name, letters, split, sound=True, label=str(label))
+            yield CheckedSequence(name, letters, split, is_nucleotides=True, label=str(label))
         return
     for number, text in enumerate(cell_texts(report.file, rules.columns.sequence, rules.columns.header), start=1):
-        letters = as_letters(text)
-        cleaned = clean_letters(letters, rules.records.rna)
-        sound = bool(cleaned.all())
-        yield CheckedSequence(str(number), cleaned if sound else letters, split, sound)
+        letters, is_nucleotides = _read_letters(as_letters(text), rules.records.rna)
+        yield CheckedSequence(str(number), letters, split, is_nucleotides)
 
 
 def describe(sequences: Iterator[CheckedSequence], report: FileReport, catalogue: Catalogue, k: int, bar: tqdm) -> None:
@@ -190,7 +194,7 @@ def describe(sequences: Iterator[CheckedSequence], report: FileReport, catalogue
     Args:
         sequences: the records or rows of the file.
         report: report of the file.
-        catalogue: catalogue of the sequences of all files.
+        catalogue: catalogue of the sequences of all files, in which near-duplicates are found.
         k: size of the k-mers, in nt.
         bar: progress bar, in nt.
     """
@@ -203,7 +207,7 @@ def describe(sequences: Iterator[CheckedSequence], report: FileReport, catalogue
         # A long record is alone in its batch, and is searched in blocks: `_has_kmer` needs memory for each letter.
         found = _has_kmer(letters, ends - lengths, k) if len(batch) > 1 else [_long_has_kmer(letters, k)]
         for sequence, length, has_kmer in zip(batch, lengths, found, strict=True):
-            if sequence.sound and length and not has_kmer:
+            if sequence.is_nucleotides and length and not has_kmer:
                 kind = "without a k-mer of A, C, G and T only" if length >= k else f"shorter than k = {k} nt"
                 report.note(kind, sequence.name)
         catalogue.add(report.file, batch, letters, ends)
@@ -212,7 +216,7 @@ def describe(sequences: Iterator[CheckedSequence], report: FileReport, catalogue
 
 def _count_foreign(sequence: CheckedSequence) -> int:
     """Count the letters of a sequence that are not nucleotides."""
-    return 0 if sequence.sound else int(np.count_nonzero(clean_letters(sequence.letters) == 0))
+    return 0 if sequence.is_nucleotides else int(np.count_nonzero(clean_letters(sequence.letters) == 0))
 
 
 def _batches(sequences: Iterator[CheckedSequence]) -> Iterator[list[CheckedSequence]]:

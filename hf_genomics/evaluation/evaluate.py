@@ -64,7 +64,10 @@ def check_positive(positive: str | None, task: Task) -> None:
     if positive not in names:
         raise InputError(f"positive: {positive!r} is not a class{did_you_mean(positive, names)}; name one of {names}")
     if len(names) != 2:
-        raise InputError(f"positive is {positive!r}, but there are {len(names)} classes, and F1 is their mean; omit it")
+        raise InputError(
+            f"positive is {positive!r}, but F1 is averaged over all {len(names)} classes, so no single one is "
+            "positive; omit it"
+        )
 
 
 def positive_class(positive: str | None, task: Task) -> str | None:
@@ -98,33 +101,39 @@ def evaluate(
 
     Args:
         model: folder or Hub name of a fine-tuned model.
-        data: labelled sequences. Tracks and several labels are read from columns with the names that the model knows,
-            unless ``data.columns`` names other columns. If it names tables of several splits, sequences that occur in
-            two of them are counted, and a warning is logged. With ``data.split`` of the table that the model was
-            fine-tuned on, the rows of ``split`` are those that `finetune` left for it.
+        data: labelled sequences. Columns of tracks, and of labels if there are several, are found by the names stored
+            in the model, unless ``data.columns`` names other columns. If it names tables of several splits, sequences
+            that occur in two of them are counted, and a warning is logged. With ``data.split`` of the table that the
+            model was fine-tuned on, the rows of ``split`` are those that `finetune` left for it.
         output_dir: folder to write to, not the folder of a model.
         split: split to score.
         positive: the class, of two, that F1 and AUPRC refer to; by default the model's, which is the rarer class of its
             training data.
         batch_size: number of windows encoded together.
         overwrite: replace the files of an earlier evaluation.
-        baselines: what is fitted on the training sequences of ``data`` and scored beside the model: "kmer", a
+        baselines: simple models to train on the training sequences of ``data`` and score for comparison: "kmer", a
             regression on 4-mer counts, and "conv", a small convolutional network.
         both_strands: average the probabilities (or values) of each sequence and its reverse complement.
 
     Returns:
-        The metrics that are written to metrics.json: the scores, what they mean, and "task", how the labels were
-        understood. A score without a value is NaN (null in the file), and "undefined" says why. "intervals" are 95 %
-        intervals by bootstrap over rows (over sequences if nucleotides are scored; over groups if the data name
-        groups), and "calibration" the expected calibration error (ECE) of the probabilities. Sequences that cannot
-        be scored (see `predict`) have empty cells in predictions.tsv and do not count; if there are any,
-        ``sequences_without_scores`` is their number.
+        The metrics that are written to metrics.json:
+
+        - the scores, and what they mean; a score without a value is NaN (null in the file), and "undefined" says why
+        - "task": how the labels were understood
+        - "intervals": 95 % intervals by bootstrap over rows (over sequences if nucleotides are scored; over groups if
+          the data name groups)
+        - "calibration": the expected calibration error (ECE) of the probabilities
+        - "sequences_without_scores": the number of sequences that cannot be scored (see `predict`), if there are any;
+          they have empty cells in predictions.tsv and do not count
 
     Raises:
         InputError: if data and model do not fit, no sequence can be scored (with ``data.strict``, if one cannot), or
-            the folder holds a model, or an evaluation without ``overwrite``; nothing has been written then.
+            the folder holds a model, or holds an earlier evaluation and ``overwrite`` is false; nothing has been
+            written then.
     """
     check_baselines(baselines)
+    if baselines and split == "train":
+        raise InputError("baselines are fitted on the training rows, which are scored here; score another split")
     folder = _evaluation_folder(output_dir, [model, base_of(model), *data.paths().values()], overwrite)
     network, tokenizer = load_classifier(model)
     task = task_of(network.config, model)
@@ -143,7 +152,7 @@ def evaluate(
         source = getattr(data, split) or data.train
         raise _unscorable_error(examples, source, *min(unscorable.items()), strict=data.strict)
     scorable = examples.take([row for row in range(len(examples)) if row not in unscorable])
-    check_classes(scorable, scorable)
+    check_classes(scorable, scorable)  # the table is its own reference: it must contain every class
     training = _training_rows(data, examples, others, shortest) if baselines else None
     task = replace(task, positive=positive_class(positive, task))
     logger.info("%s: %s", examples.source, describe_labels(examples, task.positive))
@@ -176,7 +185,7 @@ def notes_of(metrics: Mapping[str, Any]) -> list[str]:
     if metrics.get("both_strands"):
         notes.append("Probabilities are means of each sequence and its reverse complement.")
     if threshold := metrics.get("threshold"):
-        notes.append(f"{threshold['class']!r} is predicted from a probability of {threshold['probability']:.3g} on.")
+        notes.append(f"{threshold['class']!r} is predicted at a probability of {threshold['probability']:.3g} or more.")
     if unscored := metrics.get("sequences_without_scores"):
         notes.append(f"{unscored:,} sequences cannot be scored and do not count.")
     return notes
@@ -246,22 +255,25 @@ def _training_rows(
         shortest: shortest sequence that the model reads, in nt.
 
     Raises:
-        InputError: if there are none beside the rows that are scored.
+        InputError: if there are none.
     """
     if data.split is not None:
         if "train" not in others:
-            raise InputError("baselines are fitted on the training rows, which are scored here; score another split")
+            raise InputError(f"data.split gives no rows to train on: {data.split}; omit the baselines")
         return others["train"]
     training = data.require("train", shortest, examples.task, why="baselines are fitted on it")
-    return drop_leaks(training, [examples])[0] if data.drop_leaks else training
+    if not data.drop_leaks:
+        return training
+    held_out = [rows for name, rows in others.items() if name != "train"]
+    return drop_leaks(training, [examples, *held_out])[0]
 
 
 def _log_dropped(training: LabelledSequences, dropped: int) -> None:
-    """Log how many training rows do not count, and what that means for a model that was trained on them."""
+    """Log how many training rows are ignored, and what that means for a model that was trained on them."""
     if dropped:
         logger.info(
-            "%s: %s of %s training rows are in other splits too and do not count (data.drop_leaks); a model that was "
-            "trained without data.drop_leaks has seen them, and its scores are too good",
+            "%s: %s of %s training rows are in other splits too and are ignored (data.drop_leaks); a model that was "
+            "trained without data.drop_leaks has seen them, and its scores are inflated",
             *(training.source, f"{dropped:,}", f"{len(training):,}"),
         )
 
@@ -269,8 +281,8 @@ def _log_dropped(training: LabelledSequences, dropped: int) -> None:
 def _other_tables(data: LabelledData, split: str) -> dict[str, LabelledSequences]:
     """Read the sequences of the tables of the other splits.
 
-    A table that cannot be read is not compared, because the scores do not depend on it. The splits of a store have no
-    genome in common, and `finetune` has compared their windows.
+    A table that cannot be read is not compared, because the scores do not depend on it. A genome store is not compared
+    here: no genome is in two of its splits, and `finetune` has already compared the windows.
 
     Args:
         data: the `data` section.
@@ -284,7 +296,8 @@ def _other_tables(data: LabelledData, split: str) -> dict[str, LabelledSequences
             try:
                 found[name] = read_labelled(source, columns, require_labels=False, rna=data.rna)
             except InputError as error:
-                reason = str(error).replace("--rna", "--data.rna")
+                # Shared readers name the key of `prepare`; the command line renames it in errors, not in warnings.
+                reason = str(error).replace("set --records.rna", "set --data.rna")
                 logger.warning("data.%s is not compared with data.%s: %s", name, split, reason)
     return found
 
@@ -301,8 +314,12 @@ def _leaks(split: str, examples: LabelledSequences, others: Mapping[str, Labelle
     splits: dict[str, LabelledSequences] = {name: every[name] for name in SPLITS if name in every}
     found = find_leaks(splits)
     warn_of_leaks(found, splits)
-    compared = {"leaks": len(splits) > 1, "contradictory_labels": any(found["contradictory_labels"].values())}
-    return {key: found[key] for key, wanted in compared.items() if wanted}
+    facts = {}
+    if len(splits) > 1:
+        facts["leaks"] = found["leaks"]
+    if any(found["contradictory_labels"].values()):
+        facts["contradictory_labels"] = found["contradictory_labels"]
+    return facts
 
 
 #: Files that an evaluation writes.
@@ -337,9 +354,9 @@ def _evaluation_folder(output_dir: str, inputs: list[str | None], overwrite: boo
         )
     for path in (folder / name for name in FILES):
         try:
-            check_output_file(str(path), inputs, overwrite=overwrite)
+            check_output_file(str(path), inputs, overwrite=overwrite, other="another folder")
         except InputError as error:
-            raise InputError(f"output_dir: {error}".replace("another file", "another folder")) from error
+            raise InputError(f"output_dir: {error}") from error
     return destination(folder)
 
 
@@ -353,7 +370,7 @@ def score_predictions(predictions: Predictions, positive: str | None = None) -> 
     Returns:
         The metrics and what they mean, as `explain_classification` and `explain_columns` return them; "intervals", the
         95 % interval of each score, and "bootstrap", over what and from how many replicates; and, if it is not 0.5,
-        "threshold", the probability from which on the positive class is predicted.
+        "threshold", the lowest probability at which the positive class is predicted.
     """
     return _score(predictions, positive)[0]
 
@@ -369,7 +386,7 @@ def _score(predictions: Predictions, positive: str | None) -> tuple[dict[str, An
         task.problem_type, scores, labels, positive=target, predicted=predicted, groups=predictions.groups()
     )
     if predicted is not None:
-        found = _score_classes(scores, labels, target, predicted, by_metric=task.level != "nt")
+        found = _score_classes(scores, labels, target, predicted, use_evaluate_metric=task.level != "nt")
         explained = explain_classification(found, scores, labels, names, positive, predicted)
     else:
         explained = _score_columns(scores, labels, task, names)
@@ -382,7 +399,7 @@ def _score(predictions: Predictions, positive: str | None) -> tuple[dict[str, An
 
 
 def _score_classes(
-    scores: np.ndarray, labels: np.ndarray, positive: int, predicted: np.ndarray, *, by_metric: bool
+    scores: np.ndarray, labels: np.ndarray, positive: int, predicted: np.ndarray, *, use_evaluate_metric: bool
 ) -> dict[str, float]:
     """Compute the metrics of classes.
 
@@ -391,9 +408,10 @@ def _score_classes(
         labels: class ids, (examples,).
         positive: id of the class that F1 and AUPRC refer to.
         predicted: predicted class ids, (examples,).
-        by_metric: compute them by the exported evaluate.Metric. It copies row by row (12 s for a million nucleotides).
+        use_evaluate_metric: compute them by the exported evaluate.Metric, which copies row by row (12 s for a million
+            nucleotides).
     """
-    if not by_metric:
+    if not use_evaluate_metric:
         return classification_metrics(scores, labels, positive=positive, predicted=predicted)
     undefined = dict.fromkeys(SCORES["single_label_classification"], float("nan"))
     del undefined["loss"]
@@ -403,10 +421,10 @@ def _score_classes(
 
 def _score_columns(scores: np.ndarray, labels: np.ndarray, task: Task, names: list[str]) -> dict[str, Any]:
     """Compute the metrics of several labels, or of values."""
-    measure = regression_metrics if task.problem_type == "regression" else multilabel_metrics
+    compute = regression_metrics if task.problem_type == "regression" else multilabel_metrics
     scores, labels = scores.reshape(len(scores), -1), labels.reshape(len(labels), -1)
-    each = scores_per_column(measure, scores, labels, names) if task.labels_by_column else {}
-    return explain_columns(measure(scores, labels), each, scores, labels, task.problem_type)
+    each = scores_per_column(compute, scores, labels, names) if task.labels_by_column else {}
+    return explain_columns(compute(scores, labels), each, scores, labels, task.problem_type)
 
 
 class Beside(NamedTuple):
@@ -469,12 +487,17 @@ def curves_of(guesses: Mapping[str, Predictions]) -> dict[str, tuple[np.ndarray,
 def plot_predictions(predictions: Predictions, folder: Path, positive: str | None, others: dict[str, Any]) -> None:
     """Draw curves, confusion matrix and reliability of classes, the reliability of labels, or a scatter of values.
 
+    The pictures of an earlier evaluation are removed.
+
     Args:
         predictions: predictions of examples with labels.
         folder: folder for roc_pr.png, confusion.png and reliability.png, or for scatter.png.
         positive: the class, of two, that the curves refer to; by default the second one.
         others: name -> (scores, labels) of other models, whose curves are drawn too.
     """
+    for name in FILES:  # of an earlier evaluation of another kind of model, whose pictures have other names
+        if name.endswith(".png"):
+            (folder / name).unlink(missing_ok=True)
     names, task = predictions.names, predictions.examples.task
     scores, labels = predictions.labelled()
     if task.problem_type == "regression":

@@ -14,8 +14,8 @@ _NEED_VARYING_TARGETS = ("r2", "pearson", "spearman")
 
 
 def explain_classification(
-    scores: Mapping[str, float],
-    predictions: np.ndarray,
+    metrics: Mapping[str, float],
+    probabilities: np.ndarray,
     labels: np.ndarray,
     names: Sequence[str],
     positive: str | None,
@@ -24,8 +24,8 @@ def explain_classification(
     """Return the scores of classes, and what they mean.
 
     Args:
-        scores: as `classification_metrics` returns them.
-        predictions: probabilities, (examples, classes).
+        metrics: as `classification_metrics` returns them.
+        probabilities: (examples, classes).
         labels: class ids, (examples,).
         names: names of the classes.
         positive: name of the positive class of two; None for another number of classes.
@@ -38,19 +38,20 @@ def explain_classification(
     occurring = np.unique(labels)
     # The mean recall covers the classes that occur: the recall of any other class is 0 / 0. A class that is
     # predicted but does not occur has a precision of 0, so the mean precision and the mean F1 cover it, too.
-    decided = np.union1d(occurring, predictions.argmax(axis=1) if predicted is None else predicted)
-    means = {"macro_recall": len(occurring), "macro_precision": len(decided), "f1_macro": len(decided)}
+    predicted = probabilities.argmax(axis=1) if predicted is None else predicted
+    num_classes = len(np.union1d(occurring, predicted))
+    means = {"macro_recall": len(occurring), "macro_precision": num_classes, "f1_macro": num_classes}
     if len(names) > 2:
-        ranked = len(occurring) if len(occurring) > 1 else 0
-        means |= {"f1": len(decided), "auroc": ranked, "auprc": ranked}
-    explained: dict[str, Any] = dict(scores)
+        num_ranked_classes = len(occurring) if len(occurring) > 1 else 0
+        means |= {"f1": num_classes, "auroc": num_ranked_classes, "auprc": num_ranked_classes}
+    explained: dict[str, Any] = dict(metrics)
     if positive is not None and len(names) == 2:
         explained["positive"] = positive
-    return explained | {"means_over": means} | _reasons(scores, undefined_by_classes(labels, names))
+    return explained | {"means_over": means} | _reasons(metrics, undefined_by_classes(labels, names))
 
 
 def explain_columns(
-    scores: Mapping[str, float],
+    metrics: Mapping[str, float],
     each: Mapping[str, Mapping[str, float]],
     predictions: np.ndarray,
     labels: np.ndarray,
@@ -59,7 +60,7 @@ def explain_columns(
     """Return the scores of several labels or targets, or of one value, and what they mean.
 
     Args:
-        scores: means over the columns.
+        metrics: means over the columns.
         each: scores of each column by its name, in the order of the columns.
         predictions: probabilities or predicted numbers, (examples, columns).
         labels: true labels or targets, (examples, columns), NaN where missing.
@@ -70,15 +71,16 @@ def explain_columns(
         the number of columns in each mean, and "each", the scores of every column with the reasons of its own.
     """
     reasons = undefined_by_columns(labels, problem, predictions)
-    explained: dict[str, Any] = dict(scores) | _reasons(scores, reasons)
+    explained: dict[str, Any] = dict(metrics) | _reasons(metrics, reasons)
     if len(each) < 2:
         return explained
-    explained["means_over"] = {name: sum(not np.isnan(one[name]) for one in each.values()) for name in scores}
+    explained["means_over"] = {
+        name: sum(not np.isnan(column_scores[name]) for column_scores in each.values()) for name in metrics
+    }
     explained["each"] = {}
-    for number, (column, of_column) in enumerate(each.items()):
-        one = slice(number, number + 1)
-        reasons = undefined_by_columns(labels[:, one], problem, predictions[:, one])
-        explained["each"][column] = dict(of_column) | _reasons(of_column, reasons)
+    for number, (column, column_scores) in enumerate(each.items()):
+        reasons = undefined_by_columns(labels[:, [number]], problem, predictions[:, [number]])
+        explained["each"][column] = dict(column_scores) | _reasons(column_scores, reasons)
     return explained
 
 
@@ -133,7 +135,8 @@ def undefined_by_columns(labels: np.ndarray, problem: str, predictions: np.ndarr
     return {} if predicted else dict.fromkeys(("pearson", "spearman"), "the predictions do not vary")
 
 
-def _reasons(scores: Mapping[str, float], reasons: Mapping[str, str]) -> dict[str, dict[str, str]]:
+def _reasons(metrics: Mapping[str, float], reasons: Mapping[str, str]) -> dict[str, dict[str, str]]:
     """Return {"undefined": the reason for each score that is NaN}; nothing if all scores have a value."""
-    undefined = {name: reasons.get(name, "not a number") for name, value in scores.items() if np.isnan(value)}
+    unexplained = "the score could not be computed from these predictions"
+    undefined = {name: reasons.get(name, unexplained) for name, value in metrics.items() if np.isnan(value)}
     return {"undefined": undefined} if undefined else {}

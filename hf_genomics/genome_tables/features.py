@@ -7,11 +7,13 @@ import warnings
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, Literal, NamedTuple, get_args
 
 from ..errors import InputError
 from ..io.files import input_errors, open_binary, shorten
-from ..io.genome_tracks import Region, read_bed, read_gff
+from ..io.genome_tracks import Region as Feature
+from ..io.genome_tracks import read_bed, read_gff
 from ..sequence import did_you_mean
 
 Anchor = Literal["center", "start", "end"]
@@ -28,9 +30,9 @@ class FeatureRules:
         types: types of features to take from a GFF or GenBank file, such as gene or CDS; by default the only type that
             the file has.
         length: length of every row in nt; by default each row is a feature from its start to its end.
-        around: where a window of this length lies: around the "center" of the feature, or around its first or last
-            nucleotide ("start", "end"), read in the direction of its strand.
-        before: nt of the window before that nucleotide; by default half of the window.
+        around: anchor of a window of this length: the nucleotide at the "center" of the feature, or its first or last
+            one ("start", "end"), read in the direction of its strand.
+        before: nt of the window upstream of the anchor; by default half of the window.
         label: label of the features.
         label_by: take the label from the "type" or the "name" of each feature instead.
         background: label of the negatives.
@@ -38,7 +40,7 @@ class FeatureRules:
             chromosome is one group. Rows of one group stay together if the table is split.
 
     Raises:
-        InputError: if a number or a word is out of range, or an option needs another one.
+        InputError: if a number or a word is out of range, or an option is given without the one it depends on.
     """
 
     types: list[str] | None = None
@@ -62,7 +64,10 @@ class FeatureRules:
             raise InputError("features.around and features.before place a window; set features.length, too")
         if self.length is not None and self.before is not None and not 0 <= self.before < self.length:
             raise InputError(f"features.before must lie in 0..{self.length - 1}, inside the window, not {self.before}")
-        if not self.label or self.label_by is None and self.label == self.background:
+        for key, value in (("label", self.label), ("background", self.background)):
+            if not value:
+                raise InputError(f"features.{key} is empty; name a class, such as {key}")
+        if self.label_by is None and self.label == self.background:
             raise InputError(f"features.label and features.background are both {self.label!r}; name two classes")
 
 
@@ -84,7 +89,7 @@ class Window(NamedTuple):
     name: str
 
 
-def read_features(genome: str, bed: str | None, gff: str | None, rules: FeatureRules) -> list[Region]:
+def read_features(genome: str, bed: str | None, gff: str | None, rules: FeatureRules) -> list[Feature]:
     """Read the features of the chosen types.
 
     Args:
@@ -94,9 +99,23 @@ def read_features(genome: str, bed: str | None, gff: str | None, rules: FeatureR
         rules: which types are taken.
 
     Raises:
-        InputError: if no file of features or more than one is given, a line is invalid, or the types are unclear.
+        InputError: if no file of features or more than one is given, a line is invalid, the types are unclear, or
+            features without a name are to be labelled by their names.
     """
-    if (bed is None) + (gff is None) == 0:
+    path = bed or gff or genome
+    features = _features_of(genome, bed, gff, rules)
+    if rules.label_by == "name" and (unnamed := next((one for one in features if not one.name), None)):
+        place = f"{unnamed.contig[:60]}:{unnamed.start}-{unnamed.end}"
+        at = f"{path}, line {unnamed.line}" if unnamed.line else path
+        raise InputError(
+            f"{at}: the feature at {place} has no name to be its label; omit features.label_by, or name it"
+        )
+    return features
+
+
+def _features_of(genome: str, bed: str | None, gff: str | None, rules: FeatureRules) -> list[Feature]:
+    """Read the features of the chosen types from the file that has them; arguments as in `read_features`."""
+    if bed is not None and gff is not None:
         raise InputError("bed and gff both name features; give one of them")
     if bed is not None:
         if rules.types or rules.label_by == "type":
@@ -118,7 +137,7 @@ def _is_genbank(path: str) -> bool:
         return file.peek(6)[:6] == b"LOCUS "
 
 
-def _of_types(features: list[Region], types: list[str] | None, path: str) -> list[Region]:
+def _of_types(features: list[Feature], types: list[str] | None, path: str) -> list[Feature]:
     """Return the features of some types, which must be named if there are several."""
     counts = Counter(feature.kind for feature in features)
     shown = ", ".join(f"{kind} ({count:,})" for kind, count in counts.most_common(_MOST_TYPES))
@@ -133,11 +152,12 @@ def _of_types(features: list[Region], types: list[str] | None, path: str) -> lis
     return [feature for feature in features if not types or feature.kind in types]
 
 
-def genbank_features(path: str) -> Iterator[Region]:
+def genbank_features(path: str) -> Iterator[Feature]:
     """Iterate over the features of a GenBank file; needs Biopython.
 
     A feature of several parts, such as a spliced CDS, reaches from the first to the last part. One that continues over
-    the origin of a circular record is left out, and so is "source", the record itself.
+    the origin of a circular record is left out, and so is "source", the record itself. A record that does not state
+    whether it is circular is taken for circular if the parts of the feature are in such an order.
 
     Args:
         path: the file, plain or gzipped.
@@ -165,41 +185,55 @@ def genbank_features(path: str) -> Iterator[Region]:
         raise InputError(f"{path}: no feature in this file; give the features as BED or GFF (bed, gff)")
 
 
-def _regions_of(record: Any) -> Iterator[Region]:
+def _regions_of(record: Any) -> Iterator[Feature]:
     """Iterate over the features of a record of Biopython."""
     for feature in record.features:
         place = feature.location
         if place is None or feature.type == "source":
             continue
         start, end = int(place.start), int(place.end)
-        if start >= end or len(place.parts) > 1 and (start, end) == (0, len(record)):
+        if start >= end or _crosses_origin(place, len(record), record.annotations.get("topology", "")):
             continue
         strand = {1: "+", -1: "-"}.get(place.strand, ".")
         tags = ("gene", "locus_tag", "product", "label")
         name = next((feature.qualifiers[tag][0] for tag in tags if tag in feature.qualifiers), "")
-        yield Region(record.id, start, end, strand, name, 0, feature.type)
+        yield Feature(contig=record.id, start=start, end=end, strand=strand, name=name, line=0, kind=feature.type)
 
 
-def by_contig(features: Iterable[Region]) -> dict[str, list[Region]]:
+def _crosses_origin(place: Any, length: int, topology: str) -> bool:
+    """Return whether a feature continues over the origin of a circular record.
+
+    Args:
+        place: location of the feature, of Biopython: its parts are in the order of transcription.
+        length: length of the record in nt.
+        topology: "circular" or "linear"; "" if the record does not say.
+    """
+    if topology == "linear" or len(place.parts) < 2 or (int(place.start), int(place.end)) != (0, length):
+        return False
+    parts = place.parts[::-1] if place.strand == -1 else place.parts
+    # A spliced feature ascends from part to part on its strand; only behind the origin do places start again at 0.
+    return any(int(left.start) > int(right.start) for left, right in pairwise(parts))
+
+
+def by_contig(features: Iterable[Feature]) -> dict[str, list[Feature]]:
     """Return the features of each contig, in the order of their starts."""
-    found: dict[str, list[Region]] = {}
+    found: dict[str, list[Feature]] = {}
     for feature in sorted(features, key=lambda one: (one.start, one.end, one.strand)):
         found.setdefault(feature.contig, []).append(feature)
     return found
 
 
-def window_of(feature: Region, rules: FeatureRules) -> Window:
+def window_of(feature: Feature, rules: FeatureRules) -> Window:
     """Return the window of a feature; it may extend over an end of the contig.
 
-    In the direction of the strand, the nucleotide that the window lies around has ``rules.before`` nt of the window
-    before it, on either strand.
+    ``rules.before`` nt of the window lie upstream of the anchor nucleotide, whichever strand the feature is on.
 
     Args:
         feature: the feature.
         rules: where windows lie, and what their labels are.
 
     >>> rules = FeatureRules(length=10, around="start", before=6)
-    >>> window_of(Region("chr1", 100, 200, "+"), rules)[:2], window_of(Region("chr1", 100, 200, "-"), rules)[:2]
+    >>> window_of(Feature("chr1", 100, 200, "+"), rules)[:2], window_of(Feature("chr1", 100, 200, "-"), rules)[:2]
     ((94, 104), (196, 206))
     """
     start, end = feature.start, feature.end
@@ -209,14 +243,14 @@ def window_of(feature: Region, rules: FeatureRules) -> Window:
         before = rules.length // 2 if rules.before is None else rules.before
         is_reverse = feature.strand == "-"
         first, last = (end - 1, start) if is_reverse else (start, end - 1)
-        middle = (start + end - is_reverse) // 2  # of an even number of nt, the second one on its own strand
-        anchor = {"center": middle, "start": first, "end": last}[rules.around]
+        center = (start + end - is_reverse) // 2  # of an even number of nt, the second one on its own strand
+        anchor = {"center": center, "start": first, "end": last}[rules.around]
         start = anchor + 1 + before - rules.length if is_reverse else anchor - before
         end = start + rules.length
     return Window(start, end, feature.strand, label, name)
 
 
-def check_features(features: list[Region], contig: str, length: int, path: str) -> None:
+def check_features(features: list[Feature], contig: str, length: int, path: str) -> None:
     """Check that features lie inside their contig.
 
     Args:
@@ -236,6 +270,6 @@ def check_features(features: list[Region], contig: str, length: int, path: str) 
             )
 
 
-def where(feature: Region, path: str) -> str:
+def where(feature: Feature, path: str) -> str:
     """Return file and line of a feature, for error messages."""
     return f"{path}, line {feature.line}" if feature.line else f"{path}: feature {shorten(feature.name)}"

@@ -5,7 +5,7 @@ upper and lower case. A byte of ``codes.bin`` holds four letters, the first one 
 
     letter   A        C        T        G
     ASCII    1000001  1000011  1010100  1000111      bits 2 and 1 of each:
-                  --       --       --       --
+                 --       --       --       --
     number   0        1        2        3
 
     letters "ACTG"  ->  11 10 01 00
@@ -37,7 +37,8 @@ _BLOCK_NT = 1 << 18  # encoded at once; a multiple of 4
 _ALPHABET = b"ACTG"
 _MARKS = bytes(letter ^ _ALPHABET[(letter >> 1) & 3] for letter in range(256))
 _FOUR_LETTERS = four_letters(_ALPHABET, shifts=(0, 2, 4, 6))
-# Bytes after the last letter: windows of equal length are read as the same number of bytes, up to two more than needed.
+# Bytes after the last letter: every window of one length reads equally many bytes, which may reach two bytes past the
+# end.
 _SLACK = b"\0\0"
 
 
@@ -66,7 +67,7 @@ def gather_bytes(source: np.ndarray, starts: np.ndarray, lengths: np.ndarray) ->
 
 
 def two_bit_codes(letters: np.ndarray) -> np.ndarray:
-    """Store letters in two bits each.
+    """Pack letters into two bits each.
 
     Args:
         letters: (size,) uint8, size a multiple of 4.
@@ -74,8 +75,8 @@ def two_bit_codes(letters: np.ndarray) -> np.ndarray:
     Returns:
         (size / 4,) uint8, the first of four letters in the lowest bits.
 
-    >>> two_bit_codes(np.frombuffer(b"ACTGactg", np.uint8)).tolist() == [0b11_10_01_00] * 2
-    True
+    >>> bin(two_bit_codes(np.frombuffer(b"ACTG", np.uint8))[0])
+    '0b11100100'
     """
     # Four letters a, b, c, d are one 32-bit number, a in its lowest byte. Each keeps its two bits; the multiplication
     # lifts them into the highest byte, side by side, and no two products overlap, so that nothing is carried:
@@ -138,54 +139,68 @@ class TwoBitLetters:
         """Decode and concatenate windows that lie inside the store; arguments as in `gather_bytes`."""
         num_bytes = (lengths + 6) // 4  # enough for windows that begin in the middle of a byte
         decoded = _FOUR_LETTERS.take(gather_bytes(self._codes, starts // 4, num_bytes)).view(np.uint8)
-        row_starts = 4 * (np.cumsum(num_bytes) - num_bytes)
-        letters = gather_bytes(decoded, row_starts + starts % 4, lengths)
-        for place, marks in _marks_of_windows(self._changes, starts, lengths):
-            letters[place : place + len(marks)] ^= marks
+        decoded_starts = 4 * (np.cumsum(num_bytes) - num_bytes)
+        letters = gather_bytes(decoded, decoded_starts + starts % 4, lengths)
+        first, last = _changes_inside(self._changes, starts, lengths)
+        mark_at_start = self._changes[first - 1] & 255
+        marked = np.flatnonzero((lengths > 0) & ((mark_at_start != 0) | (first != last)))
+        if len(marked):
+            offsets = (np.cumsum(lengths) - lengths)[marked].tolist()
+            marks, place = _decode_marks(self._changes, starts[marked], lengths[marked], first[marked], last[marked]), 0
+            for offset, length in zip(offsets, lengths[marked].tolist(), strict=True):
+                letters[offset : offset + length] ^= marks[place : place + length]
+                place += length
         return letters
 
 
-def _marks_of_windows(changes: np.ndarray, starts: np.ndarray, lengths: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
-    """Decode the marks of all windows that have a mark other than 0.
-
-    These windows are concatenated and decoded together. An array of *flips* holds, for each letter, its mark XOR the
-    mark of the previous letter: 0 except where the mark changes or a window begins. The running XOR of the flips is the
-    marks::
-
-        marks   0  0  9  9  9  0
-        flips   0  0  9  0  0  9
+def _changes_inside(changes: np.ndarray, starts: np.ndarray, lengths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Find the changes of the mark after the first letter of each window.
 
     Args:
         changes: int64 (changes,), place * 256 + mark, ascending; the first one is at place 0.
         starts: int64 (windows,), first nt of each window.
         lengths: int64 (windows,), nt of each window.
 
-    Yields:
-        Position of a window among the letters of all windows concatenated, and its marks, uint8 (length,).
+    Returns:
+        Index of the first such change, and of the change after the last one, int64 (windows,) each. The change before
+        the first one holds the mark of the first letter.
     """
     # A change is place * 256 + mark, so these are the first changes with place > start, and with place >= end.
-    first = changes.searchsorted((starts + 1) << 8)
-    last = changes.searchsorted((starts + lengths) << 8)
-    mark_at_start, mark_at_end = changes[first - 1] & 255, changes[last - 1] & 255
-    marked = np.flatnonzero((lengths > 0) & ((mark_at_start != 0) | (first != last)))
-    if not len(marked):
-        return
-    ends = np.cumsum(lengths)[marked].tolist()  # in the letters of all windows concatenated
-    starts, lengths, first, last, mark_at_start, mark_at_end = (
-        column[marked] for column in (starts, lengths, first, last, mark_at_start, mark_at_end)
-    )
-    offsets = np.cumsum(lengths) - lengths  # start of each window in the marked windows concatenated
+    return changes.searchsorted((starts + 1) << 8), changes.searchsorted((starts + lengths) << 8)
+
+
+def _decode_marks(
+    changes: np.ndarray, starts: np.ndarray, lengths: np.ndarray, first: np.ndarray, last: np.ndarray
+) -> np.ndarray:
+    """Decode the marks of all letters of windows, concatenated.
+
+    An array of *flips* holds, for each letter, its mark XOR the mark of the previous letter: 0 except where the mark
+    changes or a window begins. The running XOR of the flips is the marks::
+
+        marks   0  0  9  9  9  0
+        flips   0  0  9  0  0  9
+
+    Args:
+        changes: as in `_changes_inside`.
+        starts: int64 (windows,), first nt of each window.
+        lengths: int64 (windows,), nt of each window, 1 or more.
+        first: int64 (windows,), the first change inside each window, as `_changes_inside` finds it.
+        last: int64 (windows,), the change after the last one inside.
+
+    Returns:
+        uint8 (sum of lengths, rounded up to a multiple of 8).
+    """
+    offsets = np.cumsum(lengths) - lengths  # start of each window in the windows concatenated
     count = int(lengths.sum())
     flips = np.zeros(count + -count % 8, np.uint8)  # `_running_xor` takes eight bytes at a time
     # At the start of a window the running XOR still holds the last mark of the previous window.
+    mark_at_start, mark_at_end = changes[first - 1] & 255, changes[last - 1] & 255
     flips[offsets] = mark_at_start ^ np.concatenate(([0], mark_at_end[:-1]))
     num_changes = last - first
-    inside = ranges(first, num_changes)  # the changes after the first letter of each window
+    inside = ranges(first, num_changes)
     places = (changes[inside] >> 8) + np.repeat(offsets - starts, num_changes)
     flips[places] = (changes[inside] ^ changes[inside - 1]) & 255
-    marks = _running_xor(flips)
-    for end, offset, length in zip(ends, offsets.tolist(), lengths.tolist(), strict=True):
-        yield end - length, marks[offset : offset + length]
+    return _running_xor(flips)
 
 
 def _running_xor(values: np.ndarray) -> np.ndarray:
@@ -202,7 +217,7 @@ def _running_xor(values: np.ndarray) -> np.ndarray:
     words = values.view("<u8")
     for bits in (8, 16, 32):
         words ^= words << bits
-    # Then every byte of a word is XORed with all earlier words.
+    # Now each byte has been XORed with all earlier bytes of its word. The earlier words follow.
     carried = np.bitwise_xor.accumulate(words >> 56)
     words[1:] ^= carried[:-1] * np.uint64(0x0101010101010101)
     return values

@@ -1,4 +1,4 @@
-"""Order of the windows in an epoch, and the windows of any single step of any process."""
+"""Order of the rows of a dataset in an epoch, and the rows of any single step of any process."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from ..batches.chance import mix
 class EpochOrder(Sampler[int]):
     """A sampler that shuffles all rows again in each epoch, and omits the last rows, which do not fill a whole step.
 
-    The order depends only on seed and epoch. No process fills up its last batch with rows of other processes, and 1
-    process with batches of 2n rows sees the same rows as 2 processes with batches of n. The few rows that one epoch
-    omits occur in other epochs.
+    The order depends only on seed and epoch. Every step is complete, so no rows are repeated to fill a batch; one
+    process with batches of 2n rows sees the same rows in each step as two processes with batches of n. The few rows
+    that one epoch omits occur in other epochs.
 
     Args:
         rows: number of rows in the dataset.
@@ -30,10 +30,10 @@ class EpochOrder(Sampler[int]):
 
     def __init__(self, rows: int, batch: int, accumulation: int = 1, processes: int = 1, seed: int = 0) -> None:
         self.rows, self.seed, self.epoch = rows, seed, 0
-        self._steps_of_epoch: tuple[int, np.ndarray] | None = None  # the last answer of `steps_of`
+        self._step_of_row: tuple[int, np.ndarray] | None = None  # the last epoch that `step_of_rows` was asked for
         self.batch, self.accumulation, self.processes = batch, accumulation, processes
-        self.steps = rows // (batch * accumulation * processes)
-        if not self.steps:
+        self.steps_per_epoch = rows // (batch * accumulation * processes)
+        if not self.steps_per_epoch:
             raise ValueError(f"{rows} rows are too few: one step needs {batch * accumulation * processes}")
 
     def set_epoch(self, epoch: int) -> None:
@@ -42,19 +42,19 @@ class EpochOrder(Sampler[int]):
 
     def __len__(self) -> int:
         """Return the number of rows in one epoch, over all processes."""
-        return self.steps * self.batch * self.accumulation * self.processes
+        return self.steps_per_epoch * self.batch * self.accumulation * self.processes
 
     def __iter__(self) -> Iterator[int]:
         """Iterate over the rows of the epoch; each ``batch`` rows form a batch, and processes take batches in turn."""
-        return iter(self.order(self.epoch).tolist())
+        return iter(self.rows_of_epoch(self.epoch).tolist())
 
-    def order(self, epoch: int) -> np.ndarray:
+    def rows_of_epoch(self, epoch: int) -> np.ndarray:
         """Return the rows of an epoch in their order, int64 (len(self),)."""
         # Sorting rows by a hash of (seed, epoch, row) shuffles them.
         start = mix(mix(np.array([self.seed], np.int64).astype(np.uint64)) + np.uint64(epoch))
         return np.argsort(mix(start + np.arange(self.rows, dtype=np.uint64)), kind="stable")[: len(self)]
 
-    def of_step(self, step: int, process: int = 0) -> tuple[int, np.ndarray]:
+    def rows_of_step(self, step: int, process: int = 0) -> tuple[int, np.ndarray]:
         """Find the rows that a process sees in a step of the run.
 
         Args:
@@ -65,15 +65,15 @@ class EpochOrder(Sampler[int]):
             The epoch; and the rows of each forward pass, int64 (accumulation, batch).
 
         >>> order = EpochOrder(100, batch=2, accumulation=3, processes=2)
-        >>> epoch, rows = order.of_step(9, process=1)
+        >>> epoch, rows = order.rows_of_step(9, process=1)
         >>> epoch, rows.shape
         (1, (3, 2))
         """
-        epoch, within = divmod(step, self.steps)
-        batches = self.order(epoch).reshape(self.steps, self.accumulation, self.processes, self.batch)
+        epoch, within = divmod(step, self.steps_per_epoch)
+        batches = self.rows_of_epoch(epoch).reshape(self.steps_per_epoch, self.accumulation, self.processes, self.batch)
         return epoch, batches[within, :, process]
 
-    def steps_of(self, epoch: int, rows: np.ndarray) -> np.ndarray:
+    def step_of_rows(self, epoch: int, rows: np.ndarray) -> np.ndarray:
         """Find the step of the run in which each row is trained on.
 
         The result depends only on the arguments, so the workers of a data loader may ask before the step is reached.
@@ -87,12 +87,14 @@ class EpochOrder(Sampler[int]):
             int64 (rows,), counted from 0 over all epochs.
 
         >>> order = EpochOrder(100, batch=2, accumulation=3, processes=2)
-        >>> order.steps_of(1, order.of_step(9, process=1)[1][0]).tolist()
+        >>> order.step_of_rows(1, order.rows_of_step(9, process=1)[1][0]).tolist()
         [9, 9]
         """
-        if self._steps_of_epoch is None or self._steps_of_epoch[0] != epoch:
-            step_of_row = np.full(self.rows, (epoch + 1) * self.steps - 1)
-            rows_per_step = len(self) // self.steps
-            step_of_row[self.order(epoch)] = epoch * self.steps + np.arange(len(self)) // rows_per_step
-            self._steps_of_epoch = epoch, step_of_row
-        return self._steps_of_epoch[1][rows]
+        if self._step_of_row is None or self._step_of_row[0] != epoch:
+            step_of_row = np.full(self.rows, (epoch + 1) * self.steps_per_epoch - 1)
+            rows_per_step = len(self) // self.steps_per_epoch
+            step_of_row[self.rows_of_epoch(epoch)] = (
+                epoch * self.steps_per_epoch + np.arange(len(self)) // rows_per_step
+            )
+            self._step_of_row = epoch, step_of_row
+        return self._step_of_row[1][rows]

@@ -43,8 +43,8 @@ def split_genomes(
     """Assign groups of genomes to train, valid and test; a group is never in two splits.
 
     Groups are dealt from the heaviest down. Each goes to a split that still has room for it, chosen at random in
-    proportion to the room left; if no split has enough room, to the one with the most room. A split therefore exceeds
-    its share by less than one group.
+    proportion to the room left; if no split has enough room, to the one with the most room. When only as many groups
+    remain as there are empty splits, each must fill an empty one. A split exceeds its share by less than one group.
 
     Args:
         groups: (rows,) group of each genome or contig, such as species, cluster or the genome itself.
@@ -93,7 +93,7 @@ def label_subset(genomes: Sequence[str], labels: Sequence[object], fraction: flo
     if not 0 < fraction <= 1:
         raise InputError(f"label fraction {fraction} must be above 0 and at most 1, such as 0.1 for 10 %")
     members: dict[str, list[str]] = {}
-    for genome, label in _one_value_each(genomes, labels, "genome", "classes").items():
+    for genome, label in _one_value_each(genomes, labels, "genome", "class").items():
         members.setdefault(label, []).append(genome)
     chosen: set[str] = set()
     for names in members.values():
@@ -112,9 +112,9 @@ def labelled_genomes(
 ) -> np.ndarray:
     """Choose a number of genomes whose labels an experiment with few labels may use.
 
-    Every class gets one genome, and the rest is shared in proportion to the sizes of the classes (Sainte-Laguë). For
-    one seed, a smaller subset lies inside a larger one, and where the numbers per class agree with those of
-    `label_subset`, so do the genomes.
+    Every class gets one genome, and the rest is shared in proportion to the sizes of the classes (the Sainte-Laguë
+    method, which parliaments use to share seats among parties). For one seed, a smaller subset lies inside a larger
+    one. Without ``groups``, where the numbers per class agree with those of `label_subset`, so do the genomes.
 
     Args:
         genomes: (rows,) genome (FASTA file) of each row; all rows of a genome are chosen or none.
@@ -130,12 +130,12 @@ def labelled_genomes(
     Raises:
         InputError: if there are fewer genomes, or more classes, than ``count``, or a genome has two classes or groups.
 
-    >>> labelled_genomes(["a", "b", "c", "d"], ["x", "x", "x", "y"], 4).tolist()
-    [True, True, True, True]
+    >>> labelled_genomes(["a", "b", "c", "d"], ["x", "x", "x", "y"], 2).tolist()
+    [False, False, True, True]
     """
-    group_of = _one_value_each(genomes, genomes if groups is None else groups, "genome", "groups")
+    group_of = _one_value_each(genomes, genomes if groups is None else groups, "genome", "group")
     members: dict[str, list[str]] = {}
-    for genome, label in _one_value_each(genomes, labels, "genome", "classes").items():
+    for genome, label in _one_value_each(genomes, labels, "genome", "class").items():
         members.setdefault(label, []).append(genome)
     most = sum(map(len, members.values()))
     if not len(members) <= count <= most:
@@ -196,28 +196,49 @@ def check_disjoint(groups: Sequence[str], splits: Sequence[str]) -> None:
     Raises:
         InputError: if a group is in two splits; the message names the first one.
     """
-    _one_value_each(groups, splits, "group", "splits")
+    _one_value_each(groups, splits, "group", "split")
 
 
 def _one_value_each(keys: Sequence[str], values: Sequence[object], key_word: str, value_word: str) -> dict[str, str]:
-    """Map each key to its value, both as text, and check that no key has two values."""
-    if len(keys) != len(values):
-        raise InputError(f"{len(keys)} {key_word}s do not fit {len(values)} {value_word}; give one for each row")
+    """Map each key to its value, both as text, and check that no key has two values.
+
+    Args:
+        keys: (rows,) the keys.
+        values: (rows,) the values.
+        key_word: what a key is, for messages: "genome" or "group".
+        value_word: what a value is: "class", "group" or "split".
+    """
+    _check_lengths(keys, key_word, values, value_word)
     found: dict[str, str] = {}
     for row, (key, value) in enumerate(zip(_names(keys, key_word), _names(values, value_word), strict=True), start=1):
         if found.setdefault(key, value) != value:
             raise InputError(
-                f"{key_word} {key!r} is in two {value_word}, {found[key]!r} and (row {row}) {value!r}; "
+                f"{key_word} {key!r} is in two {_plural(value_word)}, {found[key]!r} and (row {row}) {value!r}; "
                 f"give all its rows the same one, or rename one {key_word}"
             )
     return found
+
+
+def _check_lengths(keys: Sequence[object], key_word: str, values: Sequence[object], value_word: str) -> None:
+    """Check that there is a value for each key."""
+    if len(keys) != len(values):
+        counts = [
+            f"{len(items)} {word if len(items) == 1 else _plural(word)}"
+            for items, word in ((keys, key_word), (values, value_word))
+        ]
+        raise InputError(f"{counts[0]}, but {counts[1]}; give one {value_word} for each row")
+
+
+def _plural(word: str) -> str:
+    """Return the plural of a word."""
+    return word + ("es" if word.endswith("s") else "s")
 
 
 def _names(values: Iterable[object], word: str) -> Iterable[str]:
     """Yield values as text, and check that none is missing (None, NaN, empty)."""
     for row, value in enumerate(values, start=1):
         if pd.isna(value) or value == "":
-            raise InputError(f"row {row}: no name for its {word}; fill it in")
+            raise InputError(f"row {row} has no {word}; fill it in")
         yield str(value)
 
 
@@ -225,12 +246,11 @@ def _group_sizes(groups: Sequence[str], weights: Sequence[int] | None) -> dict[s
     """Sum the weights of the rows of each group."""
     if weights is None:
         weights = [1] * len(groups)
-    if len(weights) != len(groups):
-        raise InputError(f"{len(weights)} weights do not fit {len(groups)} groups; give one for each row")
+    _check_lengths(groups, "group", weights, "weight")
     sizes: dict[str, float] = {}
     for group, weight in zip(_names(groups, "group"), weights, strict=True):
         if not 0 <= weight < math.inf:
-            raise InputError(f"group {group!r}: weight {weight} must be 0 or more")
+            raise InputError(f"group {group!r}: weight {weight} must be a finite number, 0 or more")
         sizes[group] = sizes.get(group, 0) + float(weight)
     return sizes
 
@@ -238,14 +258,15 @@ def _group_sizes(groups: Sequence[str], weights: Sequence[int] | None) -> dict[s
 def _seats(sizes: dict[str, int], count: int) -> dict[str, int]:
     """Share ``count`` places among classes by the method of Sainte-Laguë, at least one each.
 
-    Places are given one after another, so that no class loses one when ``count`` grows: subsets are nested.
+    Places are given one after another, so that no class loses one when ``count`` grows: subsets are nested. Of classes
+    with the same claim, the first one in alphabetical order gets the place.
 
     >>> _seats({"phage": 380, "other": 2239}, 26)
     {'phage': 4, 'other': 22}
     """
     seats = dict.fromkeys(sizes, 1)
     for _ in range(count - len(sizes)):
-        open_classes = [label for label in sizes if seats[label] < sizes[label]]
+        open_classes = [label for label in sorted(sizes) if seats[label] < sizes[label]]
         seats[max(open_classes, key=lambda label: sizes[label] / (2 * seats[label] + 1))] += 1
     return seats
 
@@ -261,13 +282,14 @@ def _assign(sizes: dict[str, float], room: dict[int, float], seed: int) -> dict[
     assigned: dict[str, int] = {}
     empty = set(room)
     for group in sorted(sizes, key=lambda name: (-sizes[name], _uniform(seed, name), name)):
-        # With as many groups left as splits without any, each of these groups must go to one of these splits.
+        # When only as many groups remain as there are empty splits, each must fill an empty one.
         must_fill = len(sizes) - len(assigned) <= len(empty)
         open_splits = sorted(empty if must_fill else room)
         # A group of weight 0 fits everywhere; it goes to the split with the most room instead of a random one.
         fitting = [split for split in open_splits if room[split] >= sizes[group] > 0]
         if fitting:
-            chosen = _draw(fitting, room, _uniform(seed, f"side of {group}"))  # another text would draw other splits
+            # Do not change this text: it determines every existing split.
+            chosen = _draw(fitting, room, _uniform(seed, f"side of {group}"))
         else:
             chosen = max(open_splits, key=lambda split: room[split])
         assigned[group] = chosen

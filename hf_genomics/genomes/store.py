@@ -2,8 +2,9 @@
 
 A store is a folder that is either complete or absent: it appears only when all its files are written. It holds
 
-- the letters of all sequences ("contigs", one for each record of a file), one contig after the other. They are kept
-  exactly (see ``letters.py``): lower case marks repeats ("soft masking"), N is an unknown letter, and the other IUPAC
+- ``letters.bin`` (a byte for each nucleotide), or ``codes.bin`` and ``changes.bin`` (two bits for each): the letters of
+  all sequences ("contigs", one for each record of a file), one contig after the other. They are kept exactly (see
+  ``letters.py``): lower case marks repeats ("soft masking"), N is an unknown letter, and the other IUPAC
   codes stand for one of several letters;
 - ``contigs.parquet``: name, genome, start and length of each contig, then the columns of a metadata table. A genome is
   one contig or all contigs of a file (``genome_by``);
@@ -309,8 +310,8 @@ def prepare(
         split: shares of train, valid and test, counted in nt, such as 0.8 0.1 0.1: whole genomes (or, if the metadata
             table has a column "group", whole groups) are assigned; omit it if the metadata table has a column "split".
         seed: seed of the split.
-        storage: "8bit" takes a byte for each nucleotide, "2bit" is about four times smaller on disk and somewhat
-            slower to read; both return the same letters, soft masking, N and IUPAC codes included.
+        storage: "8bit" takes a byte for each nucleotide. "2bit" is about four times smaller on disk and somewhat slower
+            to read. Both return the same letters, with soft masking, N and IUPAC codes.
         overwrite: replace a store made from other inputs or with other options.
 
     Returns:
@@ -362,9 +363,11 @@ def check_files(fasta: list[str], genome_by: str) -> None:
     seen: dict[str, str] = {}
     for path in fasta:
         key = genome_name(path) if genome_by == "file" else os.path.abspath(path)
+        if key in seen and os.path.abspath(seen[key]) == os.path.abspath(path):
+            raise InputError(f"{path}: given twice; give each file once")
         if key in seen:
             raise InputError(
-                f"{path}: same genome as {seen[key]}; give each file once, and give different files different names"
+                f"{path}: same genome as {seen[key]} (a genome is named like its file); give the files different names"
             )
         seen[key] = path
 
@@ -459,12 +462,13 @@ def check_unique(name: str, path: str, header: str, seen: dict[str, tuple[str, s
     Raises:
         InputError: if another file has one; the message names both files and both headers.
     """
+    # Reuse the same string object where header and name are equal: it saves memory for millions of records.
     other, other_header = seen.setdefault(name, (path, name if header == name else header))
     if other != path:
         raise InputError(
             f"{path}: record {shorten(name)} occurs in {other} as well; their headers are {shorten(header)} and "
-            f"{shorten(other_header)}; rename or drop one of them, or set records.names numbered (or file or header, "
-            "if they differ then)"
+            f"{shorten(other_header)}; rename or drop one of them, or set records.names to numbered (or to file or "
+            "header, if that makes them different)"
         )
 
 

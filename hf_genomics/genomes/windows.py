@@ -49,8 +49,8 @@ class WindowDataset(Dataset):
         size: int | None = None,
     ) -> None:
         self.store, self.sampling, self.seed, self.epoch = store, sampling or WindowSampling(), seed, 0
-        #: Computes the optimiser steps of rows of an epoch (`EpochOrder.steps_of`); if set, rows have a ``step`` too.
-        self.steps_of: Callable[[int, np.ndarray], np.ndarray] | None = None
+        #: Computes the optimiser steps of rows of an epoch (`EpochOrder.step_of_rows`); if set, rows have a ``step``.
+        self.step_of_rows: Callable[[int, np.ndarray], np.ndarray] | None = None
         contigs = np.arange(len(store.contigs)) if contigs is None else np.asarray(contigs)
         rows, probabilities = self._usable_contigs(contigs)
         self.starts = store.contigs["start"].to_numpy()[rows]
@@ -85,8 +85,8 @@ class WindowDataset(Dataset):
             raise IndexError(f"window {index[outside][0]} of {self.size}")
         starts, lengths = self.places(index)
         columns = {"window_index": index, "epoch": np.full(len(index), self.epoch)}
-        if self.steps_of is not None:
-            columns["step"] = self.steps_of(self.epoch, index)
+        if self.step_of_rows is not None:
+            columns["step"] = self.step_of_rows(self.epoch, index)
         rows = JoinedRows(self.store.gather(starts, lengths), lengths, **columns)
         if self.sampling.rc_probability:
             bits = random_bits(self._keys(index), Stream.WINDOW_STRAND, 1)[:, 0]

@@ -35,7 +35,7 @@ class Predictions(NamedTuple):
         scores: as `predict_scores` returns them; empty for a model that classifies nucleotides.
         nt_scores: as `predict_nt_scores` returns them; empty for a model that predicts one result per sequence.
         names: names of the classes, labels or targets; None for one value without a name.
-        threshold: probability of the positive class of two from which on it is predicted, with the id of this class;
+        threshold: lowest probability at which the positive class of two is predicted, with the id of this class;
             None for the most probable class.
     """
 
@@ -195,7 +195,7 @@ def log_threshold(task: Task, model: str) -> None:
     """Log at which probability a class is predicted, if that is not the more probable one of two."""
     if task.threshold is not None:
         lowest, positive = task.threshold
-        logger.info("%s: predicts %r from a probability of %.3g on", model, (task.names or [])[positive], lowest)
+        logger.info("%s: predicts %r at a probability of %.3g or more", model, (task.names or [])[positive], lowest)
 
 
 def decide(scores: np.ndarray, threshold: tuple[float, int] | None) -> np.ndarray:

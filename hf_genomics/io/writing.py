@@ -363,13 +363,16 @@ def check_output(path: Path, *, folder: bool) -> None:
     check_writable(path, "the output")
 
 
-def check_output_file(output: str | os.PathLike[str], inputs: Iterable[object], *, overwrite: bool) -> Path:
+def check_output_file(
+    output: str | os.PathLike[str], inputs: Iterable[object], *, overwrite: bool, other: str = "another file"
+) -> Path:
     """Check that a result may be written to a file, and return its path; nothing is created.
 
     Args:
         output: what the user named: a file, a link to one, a pipe or a device, or "-" for standard output.
         inputs: files and folders that are read; those that are not paths are ignored.
         overwrite: whether an existing file may be replaced.
+        other: what the user may name instead, for messages.
 
     Raises:
         InputError: if it is a folder, one of the inputs (also by a link or another spelling), a file in a folder that
@@ -384,11 +387,11 @@ def check_output_file(output: str | os.PathLike[str], inputs: Iterable[object], 
         return path
     for given in inputs:
         if isinstance(given, str | os.PathLike) and _is_at(path, Path(given)):
-            raise InputError(f"{text} is read as an input ({given}) and would be lost; name another file")
+            raise InputError(f"{text} is read as an input ({given}) and would be lost; name {other}")
     if path.exists() and not overwrite:
-        raise InputError(f"{text} exists; pass --overwrite true to replace it, or name another file")
+        raise InputError(f"{text} exists; pass --overwrite true to replace it, or name {other}")
     if path.exists() and not os.access(path, os.W_OK):
-        raise InputError(f"{text}: you have no permission to change this file; name another file")
+        raise InputError(f"{text}: you have no permission to change this file; name {other}")
     return path
 
 

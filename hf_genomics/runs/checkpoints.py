@@ -287,8 +287,14 @@ def check_files(checkpoint: Path) -> None:
     read_state(checkpoint)
     with damage(checkpoint / "config.json"):
         read_json(checkpoint / "config.json")
-    with damage(checkpoint / "model.safetensors"):
-        read_tensors(checkpoint / "model.safetensors")
+    with damage(weights_of(checkpoint)):
+        read_tensors(weights_of(checkpoint))
+
+
+def weights_of(checkpoint: Path) -> Path:
+    """Return the file of a checkpoint's weights: those of a model, or of an adapter."""
+    adapter = checkpoint / "adapter_model.safetensors"
+    return adapter if adapter.is_file() else checkpoint / "model.safetensors"
 
 
 def checkpoints_in(folder: Path) -> list[Path]:

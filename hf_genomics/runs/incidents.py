@@ -204,7 +204,7 @@ class WatchSteps(TrainerCallback):
         loss = f"loss {sum(losses):.4g}" + ("" if norm is None else f", gradient norm {norm:.4g}")
         what = f"step {step + 1}, rank {rank}: {loss}"
         if self.order is not None and self.describe is not None:
-            epoch, rows = self.order.of_step(step, rank)
+            epoch, rows = self.order.rows_of_step(step, rank)
             windows = self.describe(epoch, culprits(losses, rows) if len(losses) > 1 else rows.reshape(-1))
             facts |= {"epoch": epoch, "windows": windows}
             what += f" in {name_windows(windows)} of epoch {epoch} (all listed in {FILE})"

@@ -48,7 +48,7 @@ class Head:
             one.
         calibrate: after training, divide the logits by the temperature that fits the validation data best, so that
             probabilities mean what they say.
-        threshold: score by which the probability from which on the positive class, of two, is predicted is chosen on
+        threshold: score by which the lowest probability at which the positive class, of two, is predicted is chosen on
             the validation data; by default, the more probable class is predicted. The model's configuration keeps it.
 
     Raises:

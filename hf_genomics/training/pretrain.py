@@ -180,9 +180,9 @@ def plan_pretraining(
         _check_contigs(split, tokenizer.k)
     masking = choose_packing(masking, trainer, tokenizer.num_tokens(windows.length))
     order = _order_windows(training, trainer)
-    training.steps_of = order.steps_of if masking.schedule else None
+    training.step_of_rows = order.step_of_rows if masking.schedule else None
     attention = attention_for(trainer)
-    first_batch = masking(training.__getitems__(order.of_step(0)[1][0].tolist()))
+    first_batch = masking(training.__getitems__(order.rows_of_step(0)[1][0].tolist()))
     check_memory(trainer, model, partial(KmerBertForMaskedLM, model), first_batch, attention)
     set_seed(trainer.seed)  # for the initial weights
     network = AutoModelForMaskedLM.from_config(model, attn_implementation=attention)

@@ -12,7 +12,7 @@ from typing import NamedTuple
 from ..errors import InputError
 from ..io.files import input_errors, open_binary, shorten
 
-#: Prefix of our fields in column INFO.
+#: Prefix of the fields that this package adds to column INFO.
 PREFIX = "HFG_"
 _COLUMNS = ("#CHROM", "POS", "ID", "REF", "ALT", "QUAL", "FILTER", "INFO")
 _OUR_HEADERS = ("##hf_genomics", f"##INFO=<ID={PREFIX}")
@@ -20,7 +20,7 @@ _INFO_ID = re.compile(r"##INFO=<ID=([^,>]+)")
 _REF = re.compile(r"[ACGTURYSWKMBDHVNacgturyswkmbdhvn]+")
 _ALT = re.compile(r"[ACGTURYSWKMBDHVNacgturyswkmbdhvn]+|\*|\.|<[^<>,\s]+>|[^\s,]*[\[\]][^\s,]*|\.[A-Za-z]+|[A-Za-z]+\.")
 _OTHER_FORMATS = {
-    b"BCF": "BCF; convert it by bcftools view -O z",
+    b"BCF": "BCF; convert it with bcftools view -O z",
     b"\xff\xfe": "UTF-16 text; save it as UTF-8",
     b"\xfe\xff": "UTF-16 text; save it as UTF-8",
     b"\xef\xbb\xbf": "text with a byte order mark; save it as UTF-8 without BOM",
@@ -71,7 +71,7 @@ class Header(NamedTuple):
 
 
 def read_vcf(path: str, watch: Callable[[memoryview], object] | None = None) -> tuple[Header, Iterator[Line]]:
-    """Read a VCF file, plain or compressed: its header, and its records while they are needed.
+    """Read a VCF file, plain or compressed: its header, and its records, one at a time as they are needed.
 
     Args:
         path: the file.
@@ -109,17 +109,22 @@ def _read_header(path: str, numbered: Iterator[tuple[int, str]]) -> Header:
         if not line.startswith("#"):
             raise InputError(f"{path}: line {number} is not a header line, but '#CHROM POS ID ...' is still missing")
         if tuple(names[:8]) != _COLUMNS:
-            wrong = next(
-                (name for name, known in zip(names, _COLUMNS, strict=False) if name != known), "INFO is missing"
-            )
             raise InputError(
-                f"{path}: line {number}, {shorten(wrong, 30)}: the columns must be "
-                f"{' '.join(_COLUMNS)}, separated by tabs; write the line again"
+                f"{path}: line {number}: {_wrong_column(names)}; the columns must be {' '.join(_COLUMNS)}, separated "
+                "by tabs; write the line again"
             )
         lines.append(line)
         declared = [match[1] for text in lines if (match := _INFO_ID.match(text))]
         return Header(lines, len(names), declared)
     raise InputError(f"{path}: the line '#CHROM POS ID ...' is missing; give a complete VCF file")
+
+
+def _wrong_column(names: list[str]) -> str:
+    """Describe the first column of a header that is not as it must be."""
+    for name, known in zip(names, _COLUMNS, strict=False):
+        if name != known:
+            return f"{shorten(name, 30)} is not {known}"
+    return f"column {_COLUMNS[len(names)]} is missing"
 
 
 def _parse(text: str, where: str, columns: int) -> Line:
@@ -145,21 +150,23 @@ def _parse(text: str, where: str, columns: int) -> Line:
             raise InputError(f"{where}, column {name.lstrip('#')}: {shorten(cell, 30)} has blanks; remove them")
     chrom, position, identifier, ref, alt = cells[:5]
     if not (position.isascii() and position.isdigit()):
-        raise InputError(f"{where}, column POS: {shorten(position, 30)} is not a whole number, 1 or more; fix it")
+        raise InputError(f"{where}, column POS: {shorten(position, 30)} is not a whole number, 0 or more; fix it")
     if not _REF.fullmatch(ref):
-        raise InputError(f"{where}, column REF: {shorten(ref, 20)} is not nucleotides; fix the line or delete it")
+        raise InputError(
+            f"{where}, column REF: {shorten(ref, 20)} is not a nucleotide sequence; fix the line or delete it"
+        )
     alts = alt.split(",")
     for allele in alts:
         if not _ALT.fullmatch(allele) or (allele == "." and len(alts) > 1):
             raise InputError(
-                f"{where}, column ALT: {shorten(allele, 20)} is neither nucleotides nor '*', '.', <NAME> or a "
-                "breakend; fix the line or delete it"
+                f"{where}, column ALT: {shorten(allele, 20)} is neither a nucleotide sequence nor '*', '.', <NAME> or "
+                "a breakend; fix the line or delete it"
             )
     return Line(where, text, chrom, int(position), identifier, ref, alts)
 
 
 def add_header(header: Header, fields: dict[str, str], facts: dict[str, str]) -> list[str]:
-    """Return the header with our fields declared before the line of column names.
+    """Return the header with the fields that this package adds declared before the line of column names.
 
     Args:
         header: the header.
@@ -197,7 +204,7 @@ def add_info(text: str, values: dict[str, str]) -> str:
 
 
 def strip_info(text: str) -> str:
-    """Return a record without our fields in column INFO: the opposite of `add_info`."""
+    """Return a record without the fields of this package in column INFO: the opposite of `add_info`."""
     if PREFIX not in text:
         return text
     end = _line_end(text)
@@ -215,7 +222,7 @@ def strip_header(lines: Sequence[str]) -> list[str]:
 
 
 def refuse_fields(path: str, header: Header) -> None:
-    """Check that a file has no scores of ours yet.
+    """Check that this package has not scored a file yet.
 
     Raises:
         InputError: naming the first declared field; a second run would mix two models.
@@ -229,7 +236,7 @@ def refuse_fields(path: str, header: Header) -> None:
 
 
 def refuse_info(line: Line) -> None:
-    """Check that a record has no scores of ours, for a header that does not declare them.
+    """Check that a record has no scores of this package, for a header that does not declare them.
 
     Raises:
         InputError: naming the line and the field.

@@ -20,7 +20,8 @@ LEVELS = 2**16
 def drop(states: Tensor, p: float, training: bool = True) -> Tensor:
     """Set values to 0 with probability ``p`` and divide the other values by 1 - p.
 
-    On a CPU ``p`` is rounded to a multiple of 1 / 65,536, also in the division, so that the expected value is exact.
+    On a CPU, ``p`` is rounded to a multiple of 1 / 65,536, also in the division, so that dropout keeps the expected
+    value (in bfloat16 and float16, up to the rounding of 1 / (1 - p) to that type).
 
     Args:
         states: tensor of any shape.
@@ -30,7 +31,7 @@ def drop(states: Tensor, p: float, training: bool = True) -> Tensor:
     Returns:
         The states after dropout, in the same shape.
     """
-    # In a recorded graph numpy's random numbers would be constants: drawn once, when the graph is recorded.
+    # When torch.compile or an exporter traces the model, numpy's random numbers would become constants of the graph.
     if states.device.type != "cpu" or not training or not 0 < p < 1 or is_tracing(states):
         return nn.functional.dropout(states, p, training)
     return states * keep_factors(states.shape, p, states.dtype)
@@ -44,10 +45,11 @@ def keep_factors(shape: Sequence[int], p: float, dtype: torch.dtype) -> Tensor:
         p: probability of 0, which is rounded to a multiple of 1 / 65,536 below 1.
         dtype: type of the result.
     """
-    dropped = min(round(p * LEVELS), LEVELS - 1)  # the lowest `dropped` of the 65,536 values of an int16 give 0
+    num_dropped = min(round(p * LEVELS), LEVELS - 1)  # of the 65,536 values of an int16, the lowest ones give 0
+    threshold = num_dropped - LEVELS // 2  # int16 runs from -32,768
     factors = torch.empty(shape, dtype=dtype)
-    torch.ge(draw_int16(shape), dropped - LEVELS // 2, out=factors)  # 1 if kept; an int16 starts at -LEVELS // 2
-    return factors.mul_(LEVELS / (LEVELS - dropped))
+    torch.ge(draw_int16(shape), threshold, out=factors)  # 1 if kept
+    return factors.mul_(LEVELS / (LEVELS - num_dropped))
 
 
 def draw_int16(shape: Sequence[int]) -> Tensor:
@@ -59,7 +61,14 @@ def draw_int16(shape: Sequence[int]) -> Tensor:
 
 
 class KmerBertDropout(nn.Dropout):
-    """Dropout of hidden states; see `drop`."""
+    """Dropout of hidden states; see `drop`. It never changes its input in place.
+
+    Args:
+        p: probability that a value is dropped.
+    """
+
+    def __init__(self, p: float = 0.5) -> None:
+        super().__init__(p)
 
     def forward(self, input: Tensor) -> Tensor:
         """Drop values of any shape, while training."""

@@ -9,6 +9,7 @@ import json
 import math
 import os
 import struct
+from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -31,8 +32,8 @@ _BITS = {
 _FLOATS = ("F64", "F32", "F16", "BF16", "float64", "float32", "float16", "bfloat16")
 #: Former name of the weights of a LayerNorm, in BERT checkpoints -> name today.
 _FORMER_ENDINGS = {".gamma": ".weight", ".beta": ".bias"}
-#: Weight files in the order in which transformers looks for them.
-_SINGLE = {"model.safetensors": "model.safetensors.index.json", "pytorch_model.bin": "pytorch_model.bin.index.json"}
+#: Weight file -> index of a model in several files, in the order in which transformers looks for them.
+_INDEX_OF = {"model.safetensors": "model.safetensors.index.json", "pytorch_model.bin": "pytorch_model.bin.index.json"}
 
 
 class StoredTensor(NamedTuple):
@@ -64,13 +65,20 @@ def parse_json(text: str | bytes, source: str | os.PathLike) -> Any:
             the message names the file.
     """
     try:
-        content = json.loads(text, object_pairs_hook=_unique, parse_constant=_refuse_constant)
+        return _parse(text)
+    except ValueError as error:
+        raise ValueError(f"{source}: not a valid JSON file ({_one_line(error)}); copy or save it again") from error
+
+
+def _parse(text: str | bytes) -> Any:
+    """Parse JSON, as `parse_json` does, but raise ValueError without the name of the file."""
+    try:
+        # ValueErrors of json: JSONDecodeError, UnicodeDecodeError, and numbers of thousands of digits.
+        content = json.loads(text, object_pairs_hook=_unique, parse_constant=_refuse_constant, parse_float=_finite)
     except RecursionError:
-        raise ValueError(f"{source}: nested more than {DEEPEST} levels deep; copy or save it again") from None
-    except ValueError as error:  # JSONDecodeError, UnicodeDecodeError, and numbers of thousands of digits
-        raise ValueError(f"{source}: not a valid JSON file ({_first_line(error)}); copy or save it again") from error
+        raise ValueError(f"nested more than {DEEPEST} levels deep") from None
     if depth_of(content) > DEEPEST:
-        raise ValueError(f"{source}: nested more than {DEEPEST} levels deep; copy or save it again")
+        raise ValueError(f"nested more than {DEEPEST} levels deep")
     return content
 
 
@@ -124,8 +132,8 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """Build the dictionary of a JSON object; of two equal keys, Python would keep the last without a warning."""
     content = dict(pairs)
     if len(content) < len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in content if names.count(name) > 1)
+        counts = Counter(name for name, _ in pairs)
+        twice = next(name for name, count in counts.items() if count > 1)
         raise ValueError(f"the key {twice[:60]!r} is given twice")
     return content
 
@@ -134,7 +142,15 @@ def _refuse_constant(name: str) -> float:
     raise ValueError(f"{name} is not a number in JSON")
 
 
-def _first_line(error: Exception) -> str:
+def _finite(digits: str) -> float:
+    """Return a number with a fraction or an exponent; Python would read 1e999 as infinite without a warning."""
+    number = float(digits)
+    if math.isinf(number):
+        raise ValueError(f"{digits[:60]} is too large a number")
+    return number
+
+
+def _one_line(error: Exception) -> str:
     return " ".join(str(error).split())[:200]
 
 
@@ -149,9 +165,9 @@ def weight_files(folder: Path) -> list[Path]:
 
     Raises:
         ValueError: if the index of a model in several files is damaged, or names a file that is missing or outside
-            the folder. No such file is opened.
+            the folder. A file outside the folder is never opened.
     """
-    for name, index in _SINGLE.items():
+    for name, index in _INDEX_OF.items():
         if (folder / name).exists():
             return [folder / name]
         if (folder / index).exists():
@@ -194,7 +210,7 @@ def _check_shard(index: Path, shard: str) -> None:
     if shard in ("", ".", "..") or set(shard) & set("/\\:\0") or not shard.endswith((".safetensors", ".bin")):
         raise ValueError(
             f"{index}: names the weight file {shard!r:.60}, which is not the name of a file in this folder; nothing "
-            "was loaded: take the folder from its source again"
+            "was loaded: download or copy the folder again"
         )
     file = index.parent / shard
     real, home = Path(os.path.realpath(file)), Path(os.path.realpath(index.parent))
@@ -232,12 +248,12 @@ def read_tensors(path: Path) -> dict[str, StoredTensor]:
             raise ValueError(_damaged(path, f"it has {size:,} bytes, and its first 8 are not the length of a header"))
         header = file.read(length)
     try:
-        entries = parse_json(header.decode("utf-8"), path)
+        entries = _parse(header.decode("utf-8"))
         entries.pop("__metadata__", None)
         found = {name: _stored(path, entry) for name, entry in entries.items()}
         ends = sorted(tuple(entry["data_offsets"]) for entry in entries.values())
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        why = f"its header is not that of a safetensors file: {_first_line(error)}"
+        why = f"its header is not that of a safetensors file: {_one_line(error)}"
         raise ValueError(_damaged(path, why)) from error
     place = 0
     for begin, end in ends:
@@ -274,7 +290,7 @@ def check_shards(folder: Path) -> None:
     Raises:
         ValueError: if a file is damaged, or does not hold a weight that the index says it holds.
     """
-    index = folder / _SINGLE["model.safetensors"]
+    index = folder / _INDEX_OF["model.safetensors"]
     if (folder / "model.safetensors").exists() or not index.exists():
         return
     for shard, weights in read_index(index).items():
@@ -300,13 +316,13 @@ def check_tensors(tensors: Iterable[tuple[str, StoredTensor]], shapes: dict[str,
     for name, (stored_name, tensor) in found.items():
         if name in shapes and tensor.shape != shapes[name]:
             raise ValueError(
-                f"{tensor.file}: the weights have other sizes than config.json says: {stored_name} is "
-                f"{list(tensor.shape)}, by config.json {list(shapes[name])}; fix config.json"
+                f"{tensor.file}: {stored_name} has shape {list(tensor.shape)}, but according to config.json it should "
+                f"be {list(shapes[name])}; fix config.json"
             )
         if name in shapes and tensor.dtype not in _FLOATS:
             raise ValueError(
-                f"{tensor.file}: {stored_name} has numbers of type {tensor.dtype}, not of 16, 32 or 64 bits; save the "
-                "weights as float32"
+                f"{tensor.file}: {stored_name} has numbers of type {tensor.dtype}, not floating-point numbers of 16, "
+                "32 or 64 bits; save the weights as float32"
             )
         if name.startswith("encoder.layer.") and name not in shapes and _layer(name) not in _layers(shapes):
             raise ValueError(

@@ -14,7 +14,6 @@ from huggingface_hub import hf_hub_download
 from huggingface_hub.dataclasses import strict
 from huggingface_hub.errors import EntryNotFoundError
 from transformers import PreTrainedConfig
-from transformers.utils import logging
 
 from .compat import ACT2FN, declare_to_peft
 from .saved_settings import (
@@ -23,13 +22,10 @@ from .saved_settings import (
     check_saved,
     check_types,
     check_weight_count,
-    is_acted_upon,
     is_whole,
     shown,
 )
 from .sequence import check_vocabulary, did_you_mean, read_vocabulary, vocabulary_k, vocabulary_size
-
-logger = logging.get_logger(__name__)
 
 FULL, SLIDING = "full_attention", "sliding_attention"  # transformers' words for the two kinds of layers
 
@@ -307,34 +303,29 @@ class KmerBertConfig(PreTrainedConfig):
     def from_dict(cls, config_dict: dict[str, Any], **kwargs: Any) -> Any:
         """Build the configuration of a saved file; see ``PreTrainedConfig.from_dict``.
 
-        A user may misspell a name, so an unknown argument is an error. A file may come from a later version, or hold a
-        note that somebody added, so unknown names in a file are kept as they are, with a warning. Names that
-        transformers would act upon, such as ``quantization_config``, are an error in a file.
+        Unknown names are an error, as they are in the constructor. Names that older versions of transformers wrote into
+        every file are omitted if their values switch nothing on.
 
         Args:
             config_dict: the settings of the file, under today's names or the names of version 0.1.
             kwargs: settings that replace saved ones. They are checked in the same way, which transformers does not do.
 
         Raises:
-            ValueError: for values that are impossible or do not fit together.
+            ValueError: for a name that is unknown, and for values that are impossible or do not fit together.
         """
         names = {field.name for field in fields(cls)}
-        check_saved(config_dict, cls, names)  # before they are translated, and again under today's names
+        check_types(config_dict)  # before they are translated
         saved = current_settings(config_dict)
-        check_saved(saved, cls, names)
-        known = {*names, *KINDS}
-        saved = {name: value for name, value in saved.items() if name in known or not is_acted_upon(name, cls)}
+        known = {name for name in saved if name in names or name in KINDS and cls._knows(name)}
+        check_saved(saved, cls, known)
+        saved = {name: saved[name] for name in known}
         kwargs = current_settings(kwargs, saved, warn=True)
-        unknown = {name: value for name, value in saved.items() if not cls._knows(name)}
-        loaded = super().from_dict({name: saved[name] for name in saved if name not in unknown}, **kwargs)
+        loaded = super().from_dict(saved, **kwargs)
         config = loaded[0] if isinstance(loaded, tuple) else loaded
         check_bounds(vars(config))
         config._fill_in_layer_types()
         config._check_values()
         config._check_labels()
-        for name, value in unknown.items():
-            logger.warning_once(f"the saved configuration has {name!r}, which {cls.__name__} does not know and ignores")
-            setattr(config, name, value)
         return loaded
 
     @property

@@ -2,8 +2,8 @@
 
 A config.json may come from anybody. Whoever builds a model reads its sizes, and transformers reads many more fields:
 some name code or kernels to load, others fail deep inside with a TypeError. So all of them are checked before anything
-is built from them. A field is taken over if it is known and of the right type. A field that transformers would act
-upon is refused. A name that nobody reads, such as a note that somebody added, has no effect.
+is built from them. A field is taken over if it is known and of the right type; every other field is refused by name,
+unless its value switches nothing on.
 """
 
 import math
@@ -141,8 +141,19 @@ _ACTED_UPON = frozenset(
     "tokenizer_class torchscript transformers_weights use_bfloat16 use_kernels vision_config".split()
 )
 _REFERENCE = re.compile(r"\w+\.\w+")  # module.Class of an auto_map
-#: Harmless values of fields that transformers acts upon otherwise; older versions wrote them into every file.
+#: Values of an unknown field that switch nothing on. Older versions of transformers wrote such fields into every file,
+#: and so may later versions of this package.
 _HARMLESS: tuple[Any, ...] = (None, False, {}, [], "")
+#: Fields of older versions of transformers whose default is another value, and that default.
+_FORMER_DEFAULTS: dict[str, Any] = {
+    **dict.fromkeys(("num_beams", "num_beam_groups", "num_return_sequences"), 1),
+    **dict.fromkeys(("temperature", "top_p", "typical_p", "repetition_penalty", "length_penalty"), 1.0),
+    "max_length": 20,
+    "top_k": 50,
+    "output_past": True,
+}
+#: Fields of older versions of transformers that never had an effect on a model.
+_WITHOUT_EFFECT = frozenset(("finetuning_task", "xla_device", "cross_attention_hidden_size"))
 
 
 def shown(value: Any, width: int = 30) -> str:
@@ -238,22 +249,36 @@ def check_types(settings: Mapping[str, Any]) -> None:
 def check_saved(settings: Mapping[str, Any], cls: type, fields: Collection[str]) -> None:
     """Check all fields of a config.json before a configuration is built from them.
 
+    An unknown field is refused even if nothing would act upon it: it may be a setting of a later version, without which
+    the model would compute something else.
+
     Args:
         settings: the content of the file, under today's names.
         cls: class of the configuration.
-        fields: names of the settings of that class.
+        fields: names of the fields that a file of that class may have.
 
     Raises:
-        ValueError: naming a field that is of the wrong type, too large, or one that transformers would act upon.
+        ValueError: naming a field that is unknown, of the wrong type, or too large.
     """
     check_types(settings)
     for name, value in settings.items():
-        if name not in fields and name not in KINDS and is_acted_upon(name, cls) and value not in _HARMLESS:
-            raise ValueError(
-                f"{shown(name)} ({shown(value)}) is not a setting of a {cls.__name__}, and transformers would act upon "
-                "it; delete it from config.json"
-            )
+        if name in fields or has_no_effect(name, value):
+            continue
+        what = f"{shown(name)} ({shown(value)}) is not a setting of a {cls.__name__}"
+        if is_acted_upon(name, cls):
+            raise ValueError(f"{what}, and transformers would act upon it; delete it from config.json")
+        raise ValueError(f"{what}; update hf_genomics if a later version wrote it, or delete it from config.json")
     check_bounds(settings)
+
+
+def has_no_effect(name: str, value: Any) -> bool:
+    """Check whether a field that is not one of ours may be omitted, because its value switches nothing on.
+
+    Args:
+        name: name of the field.
+        value: its value in the file.
+    """
+    return value in _HARMLESS or name in _WITHOUT_EFFECT or name in _FORMER_DEFAULTS and value == _FORMER_DEFAULTS[name]
 
 
 def is_acted_upon(name: str, cls: type = PreTrainedConfig) -> bool:

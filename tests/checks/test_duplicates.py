@@ -18,7 +18,7 @@ def catalogue_of(sequences: list[str], splits: list[int], labels: list[str] | No
     catalogue = Catalogue()
     for row, (sequence, split) in enumerate(zip(sequences, splits, strict=True)):
         letters = as_letters(sequence)
-        item = CheckedSequence(f"r{row}", letters, split, sound=True, label=labels[row] if labels else "")
+        item = CheckedSequence(f"r{row}", letters, split, is_nucleotides=True, label=labels[row] if labels else "")
         catalogue.add("x.fa", [item], letters, np.array([len(letters)]))
     return catalogue
 
@@ -75,6 +75,6 @@ def test_another_label_of_the_same_sequence_is_told() -> None:
 def test_records_that_are_no_dna_or_empty_are_nobodys_duplicates() -> None:
     catalogue = Catalogue()
     letters = as_letters("AC-T")
-    for sound, sequence in ((False, letters), (False, letters), (True, letters[:0]), (True, letters[:0])):
-        catalogue.add("x.fa", [CheckedSequence("r", sequence, 0, sound)], sequence, np.array([len(sequence)]))
+    for is_nucleotides, sequence in ((False, letters), (False, letters), (True, letters[:0]), (True, letters[:0])):
+        catalogue.add("x.fa", [CheckedSequence("r", sequence, 0, is_nucleotides)], sequence, np.array([len(sequence)]))
     assert catalogue.duplicates() == catalogue.leaks(0.85) == [] and catalogue.lengths == [4, 4, 0, 0]

@@ -25,11 +25,11 @@ def slowly_fixed(records):
     for number, (name, text) in enumerate(records, start=1):
         name = name or f"record_{number}"
         unique = next(one for one in [name, *(f"{name}_{times}" for times in range(2, 99))] if one not in used)
-        used.add(unique)
         letters = "".join(
             {"U": "T", "X": "N", "?": "N"}.get(letter, letter) for letter in text.upper() if letter not in "-.*7 "
         )
         if letters:
+            used.add(unique)
             found.append((unique, letters))
     return found
 
@@ -58,7 +58,7 @@ def test_text_of_windows_becomes_plain_text_and_descriptions_are_kept(tmp_path, 
     (tmp_path / "x.fa").write_bytes(f">a of caf\xe9\r\n{'acgt' * 30}\r\n".encode(encoding))
     report = check([str(tmp_path / "x.fa")], fix=str(tmp_path / "y.fa"))
     assert (tmp_path / "y.fa").read_text() == f">a of caf\xe9\n{'ACGT' * 20}\n{'ACGT' * 10}\n"
-    assert report.rejection is None and report.fixed.changes["small letters written as capitals"] == 120
+    assert report.rejection is None and report.fixed.changes["lower case written as upper case"] == 120
     assert {"byte order mark removed: 1", "UTF-16 written as UTF-8: 1"} & {
         line.split(": ", 1)[1] for line in report.fixed.lines()
     }
@@ -76,3 +76,26 @@ def test_a_letter_that_no_rule_mends_is_named_where_it_stands_and_nothing_is_wri
     with pytest.raises(InputError, match=r"x\.fa: record 2 \('b'\), position 8: 'e' .*protein"):
         write_fixed(str(tmp_path / "x.fa"), tmp_path / "y.fa")
     assert [path.name for path in tmp_path.iterdir()] == ["x.fa"]
+
+
+def test_a_record_that_is_omitted_uses_no_name_and_is_counted_once(tmp_path):
+    (tmp_path / "x.fa").write_text(">a\n--\n>\n--\n>a\nACGT\n")
+    fixed = write_fixed(str(tmp_path / "x.fa"), tmp_path / "y.fa")
+    assert (tmp_path / "y.fa").read_text() == ">a\nACGT\n"
+    assert {what: count for what, count in fixed.changes.items() if count} == {
+        "records without letters omitted": 2,
+        "gaps removed": 4,
+    }
+
+
+def test_thousands_of_records_of_one_name_are_numbered_without_trying_every_number_again(tmp_path):
+    (tmp_path / "x.fa").write_text(">a\nA\n" * 20_000)  # a quadratic search would try 200 million names
+    write_fixed(str(tmp_path / "x.fa"), tmp_path / "y.fa")
+    assert (tmp_path / "y.fa").read_text().endswith(">a_20000\nA\n")
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16", "latin-1"])
+def test_a_no_break_space_is_a_blank_in_every_encoding(tmp_path, encoding):
+    (tmp_path / "x.fa").write_bytes(">a\nAC\xa0GT\xa0\xa0A\n".encode(encoding))
+    fixed = write_fixed(str(tmp_path / "x.fa"), tmp_path / "y.fa")
+    assert (tmp_path / "y.fa").read_text() == ">a\nACGTA\n" and fixed.changes["blanks removed"] == 3

@@ -16,6 +16,8 @@ from hf_genomics.checks import reading as reading_module
 from hf_genomics.checks import report as report_module
 from hf_genomics.checks.check import SplitFiles, check
 from hf_genomics.checks.reading import label_counts
+from hf_genomics.genomes.metadata import RecordRules
+from hf_genomics.labelled.columns import Columns
 from hf_genomics.labelled.sequences import LabelledSequences
 
 
@@ -63,6 +65,24 @@ def test_a_rejected_table_is_still_described_as_the_file_has_it(tmp_path: Path) 
     (one,) = check(splits=SplitFiles(train=[path])).files
     assert (list(one.lengths), one.letters.nt, one.letters.foreign) == ([20, 30], 50, 1)
     assert len(one.problems) == 1 and "data row 2, position 30" in one.problems[0]
+
+
+def test_u_of_a_rejected_row_or_record_is_a_nucleotide_if_rna_is_read(tmp_path: Path) -> None:
+    rows = table(tmp_path / "x.csv", "ACGUACGU,a", "ACGU-CGU,b")
+    records = fasta(tmp_path / "x.fa", a="ACGUACGU", b="ACGU-CGU", c="UU")
+    rules = RecordRules(rna=True, min_length=4)
+    one, two = check([records], splits=SplitFiles(train=[rows]), records=rules, k=3).files
+    assert (one.letters.foreign, two.letters.foreign) == (1, 1)
+
+
+def test_a_table_without_a_split_has_a_task_of_its_own(tmp_path: Path) -> None:
+    classes = table(tmp_path / "train.csv", f"{dna(20)},a", f"{dna(20, 1)},b")
+    values = table(tmp_path / "x.csv", *(f"{dna(20, seed)},{seed / 8}" for seed in range(2, 7)))
+    report = check([values], splits=SplitFiles(train=[classes]))
+    assert report.all_problems == []
+    training = LabelledSequences("t", ["1"], [np.frombuffer(b"ACGT", np.uint8)], np.array([0]), ["a"])
+    rules = reading_module.TableRules(Columns(), RecordRules(), 6, None)
+    assert "task" not in rules.options(training, None) and "task" in rules.options(training, "valid")
 
 
 def test_problems_name_the_keys_of_check(tmp_path):

@@ -95,17 +95,22 @@ def test_one_value_has_no_scores_one_by_one() -> None:
     assert found["mae"] == pytest.approx(1) and "each" not in found
 
 
-def test_values_have_a_scatter_labels_their_reliability_and_classes_all_other_pictures(tmp_path: Path) -> None:
+def test_each_kind_of_labels_has_its_pictures_and_those_of_another_kind_are_removed(
+    tmp_path: Path,
+) -> None:
     values = predictions(np.ones((4, 1)), None, labels=np.ones(4), problem_type="regression")
     plot_predictions(values, tmp_path, None, {})
     assert [path.name for path in tmp_path.iterdir()] == ["scatter.png"]
-    (tmp_path / "scatter.png").unlink()
     several = predictions(some_scores(2), ["g", "a"], labels=np.eye(4, 2), problem_type="multi_label_classification")
     plot_predictions(several, tmp_path, None, {})
     assert [path.name for path in tmp_path.iterdir()] == ["reliability.png"]
     classes = predictions(some_scores(2), ["no", "yes"], labels=np.array([0, 1, 1, 0]))
+    (tmp_path / "mine.png").touch()
     plot_predictions(classes, tmp_path, "no", {"guess": (np.full((4, 2), 0.5), np.array([0, 1, 1, 0]))})
-    assert {path.name for path in tmp_path.iterdir()} == {"roc_pr.png", "confusion.png", "reliability.png"}
+    names = {"roc_pr.png", "confusion.png", "reliability.png", "mine.png"}
+    assert {path.name for path in tmp_path.iterdir()} == names
+    plot_predictions(values, tmp_path, None, {})
+    assert {path.name for path in tmp_path.iterdir()} == {"scatter.png", "mine.png"}
 
 
 # the positive class
@@ -134,7 +139,7 @@ def test_another_positive_class_is_refused_by_name(task, positive, part) -> None
 
 def test_three_classes_have_no_positive_one() -> None:
     task = Task("single_label_classification", ["a", "b", "c"])
-    with pytest.raises(InputError, match="positive is 'a', but there are 3 classes"):
+    with pytest.raises(InputError, match="positive is 'a', but F1 is averaged over all 3 classes"):
         check_positive("a", task)
     assert positive_class(None, task) is None
 
@@ -181,6 +186,7 @@ def test_evaluate_writes_what_it_returns(model: Path, tmp_path: Path) -> None:
         ("abba", {"batch_size": 0}, "batch_size"),
         ("abba", {"baselines": ["kmer"]}, r"data\.train"),
         ("abba", {"baselines": ["k-mer"]}, "baselines: 'k-mer'"),
+        ("abba", {"baselines": ["kmer"], "split": "train"}, "score another split"),
     ],
 )
 def test_evaluate_refuses_what_does_not_fit_and_writes_nothing(model, tmp_path, labels, options, part) -> None:
@@ -202,10 +208,12 @@ def test_baselines_never_see_the_rows_that_are_scored(model, tmp_path) -> None:
     rows = table(tmp_path / "t.csv", "abba").load("test", 3)
     data = LabelledData(train=str(tmp_path / "t.csv"), split=[0.5, 0.0, 0.5])
     assert _training_rows(data, rows.take([0, 1]), {"train": rows.take([2, 3])}, 3).ids == ["3", "4"]
-    with pytest.raises(InputError, match="score another split"):
+    with pytest.raises(InputError, match="no rows to train on"):
         _training_rows(data, rows, {"test": rows}, 3)
     dropping = LabelledData(train=str(tmp_path / "t.csv"), drop_leaks=True)
     assert _training_rows(dropping, rows.take([0, 1]), {}, 3).ids == ["3", "4"]
+    others = {"train": rows, "valid": rows.take([2])}  # a row of any other split is a leak, as metrics.json counts it
+    assert _training_rows(dropping, rows.take([0]), others, 3).ids == ["2", "4"]
 
 
 def test_evaluate_takes_the_positive_class_of_the_model_and_says_how_labels_were_understood(
@@ -240,6 +248,13 @@ def test_what_cannot_be_scored_has_empty_cells_and_does_not_count(model: Path, t
     assert rows[5:] == ["5\t8\ta\t\t\t", "6\t1\ta\t\t\t", "7\t0\tb\t\t\t", "8\t9\ta\t\t\t"]
     with pytest.raises(InputError, match="data row 5"):
         evaluate(str(model), LabelledData(test=data.test, strict=True), str(tmp_path / "six"))
+
+
+def test_a_table_that_is_not_compared_is_named_with_a_remedy_of_evaluate(model: Path, tmp_path: Path, caplog) -> None:
+    (tmp_path / "rna.csv").write_text("sequence,label\nACGU,a\nTTTT,b\n")
+    data = replace(table(tmp_path / "t.csv", "abba"), valid=str(tmp_path / "rna.csv"))
+    evaluate(str(model), data, str(tmp_path / "out"))
+    assert "data.valid is not compared with data.test" in caplog.text and "--data.rna true" in caplog.text
 
 
 def test_names_of_scored_sequences_may_be_repeated_or_missing(model: Path, tmp_path: Path) -> None:

@@ -96,4 +96,4 @@ def test_exactly_the_scores_that_are_nan_have_a_known_reason(seed, rows, width, 
     for scores in (found, *found.get("each", {}).values()):
         missing = {name for name, value in scores.items() if isinstance(value, float) and np.isnan(value)}
         assert set(scores.get("undefined", {})) == missing
-        assert "not a number" not in scores.get("undefined", {}).values()
+        assert "the score could not be computed from these predictions" not in scores.get("undefined", {}).values()

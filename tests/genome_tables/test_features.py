@@ -86,8 +86,41 @@ def test_features_are_sorted_within_their_contigs():
         ({"around": "start"}, "features.length"),
         ({"length": 10, "before": 10}, "0..9"),
         ({"label": "background"}, "background"),
+        ({"label": ""}, "features.label is empty"),
+        ({"background": "", "label_by": "type"}, "features.background is empty"),
     ],
 )
 def test_rules_that_contradict_each_other_are_refused(options, named):
     with pytest.raises(InputError, match=named):
         FeatureRules(**options)
+
+
+@pytest.mark.parametrize(
+    ("topology", "location", "kept"),
+    [
+        ("linear", "join(1..20,40..60)", True),
+        ("linear", "complement(join(1..20,40..60))", True),
+        ("circular", "join(1..20,40..60)", True),
+        ("circular", "complement(join(1..20,40..60))", True),
+        ("circular", "join(40..60,1..20)", False),
+        ("circular", "complement(join(40..60,1..20))", False),
+        ("", "join(1..20,40..60)", True),
+        ("", "join(40..60,1..20)", False),
+    ],
+)
+def test_a_feature_over_the_whole_record_is_left_out_only_if_it_continues_over_the_origin(
+    tmp_path, topology, location, kept
+):
+    name, _, rest = GENBANK.partition("\n")
+    name = f"LOCUS       NC_1                      60 bp    DNA     {topology:8} BCT 01-JAN-2020"
+    text = f"{name}\n{rest}".replace("complement(5..24)", location)
+    (tmp_path / "x.gb").write_text(text)
+    found = [feature for feature in genbank_features(str(tmp_path / "x.gb")) if feature.kind == "gene"]
+    assert [feature[1:3] for feature in found] == [(0, 60)] * kept
+
+
+def test_a_feature_without_a_name_cannot_be_labelled_by_its_name(tmp_path):
+    (tmp_path / "x.gff").write_text(GFF.replace("ID=b", "."))
+    rules = FeatureRules(types=["gene", "CDS"], label_by="name")
+    with pytest.raises(InputError, match=r"x\.gff, line 3: the feature at chr1:4-10 has no name"):
+        read_features("genome.fa", None, str(tmp_path / "x.gff"), rules)

@@ -97,3 +97,10 @@ def test_files_that_are_too_small_are_not_mapped(tmp_path: Path) -> None:
         open_letters(tmp_path, "2bit", 60)
     with pytest.raises(OSError, match="letters.bin"):
         open_letters(tmp_path, "8bit", 40)
+
+
+def test_the_drawing_of_the_two_bits_points_at_bits_2_and_1() -> None:
+    lines = (letters_module.__doc__ or "").splitlines()
+    at = next(row for row, line in enumerate(lines) if line.startswith("    ASCII"))
+    shown = ["".join(a for a, b in zip(lines[at], lines[at + 1], strict=False) if b == "-")]
+    assert shown == ["".join(f"{letter >> 1 & 3:02b}" for letter in b"ACTG")]

@@ -23,7 +23,7 @@ def test_an_epoch_shows_distinct_rows_in_whole_steps(size, seed, epoch):
         with pytest.raises(ValueError, match=f"^{rows} rows .* {step}$"):
             EpochOrder(*size)
         return
-    order = EpochOrder(*size, seed=seed).order(epoch)
+    order = EpochOrder(*size, seed=seed).rows_of_epoch(epoch)
     assert len(set(order.tolist())) == len(order) == rows // step * step
     assert order.min() >= 0 and order.max() < rows
 
@@ -41,11 +41,13 @@ def test_rows_of_a_step_are_what_the_processes_batches_hold(size, seed):
             list(BatchSamplerShard(BatchSampler(order, batch, drop_last=False), processes, process))
             for process in range(processes)
         ]
-        assert sorted(row for own in dealt for rows in own for row in rows) == sorted(order.order(epoch).tolist())
+        assert sorted(row for own in dealt for rows in own for row in rows) == sorted(
+            order.rows_of_epoch(epoch).tolist()
+        )
         for process, own in enumerate(dealt):
-            assert len(own) == order.steps * accumulation
-            for step in range(order.steps):
-                told, seen = order.of_step(epoch * order.steps + step, process)
+            assert len(own) == order.steps_per_epoch * accumulation
+            for step in range(order.steps_per_epoch):
+                told, seen = order.rows_of_step(epoch * order.steps_per_epoch + step, process)
                 assert told == epoch
                 assert seen.tolist() == own[step * accumulation : (step + 1) * accumulation]
 
@@ -56,15 +58,15 @@ def test_however_a_step_is_shared_it_has_the_same_rows(rows, seed, step):
     seen = []
     for batch, accumulation, processes in ways:
         order = EpochOrder(rows, batch, accumulation, processes, seed)
-        parts = [order.of_step(step, process) for process in range(processes)]
+        parts = [order.rows_of_step(step, process) for process in range(processes)]
         seen.append((parts[0][0], sorted(np.concatenate([part.reshape(-1) for _, part in parts]).tolist())))
     assert all(way == seen[0] for way in seen)
 
 
 def test_epochs_and_seeds_have_other_orders_and_places_are_even():
-    orders = [EpochOrder(1000, 1, seed=seed).order(epoch) for seed in (0, 1) for epoch in (0, 1, 2)]
+    orders = [EpochOrder(1000, 1, seed=seed).rows_of_epoch(epoch) for seed in (0, 1) for epoch in (0, 1, 2)]
     assert len({tuple(order) for order in orders}) == 6
-    first = np.array([EpochOrder(10, 1, seed=seed).order(0)[0] for seed in range(2000)])
+    first = np.array([EpochOrder(10, 1, seed=seed).rows_of_epoch(0)[0] for seed in range(2000)])
     assert np.bincount(first, minlength=10).min() > 140  # 200 expected
 
 
@@ -72,4 +74,4 @@ def test_a_data_loader_takes_it_as_a_sampler():
     order = EpochOrder(11, batch=2, processes=2)
     order.set_epoch(3)
     rows = [batch.tolist() for batch in DataLoader(torch.arange(11), batch_size=2, sampler=order)]
-    assert rows == order.order(3).reshape(-1, 2).tolist()
+    assert rows == order.rows_of_epoch(3).reshape(-1, 2).tolist()

@@ -223,7 +223,7 @@ def test_names_must_be_unique_over_all_files(fasta: list[str], output: str, tmp_
     (tmp_path / "three.fa").write_text(">b\nA\n")
     with pytest.raises(InputError, match=r"three.fa: record 'b' occurs in .*one.v1.fa as well"):
         prepare([*fasta, str(tmp_path / "three.fa")], output)
-    with pytest.raises(InputError, match="give each file once"):
+    with pytest.raises(InputError, match="one.v1.fa: given twice; give each file once"):
         prepare([fasta[0], fasta[0]], output)
     with pytest.raises(InputError, match="no file given"):
         prepare([], output)
@@ -265,7 +265,7 @@ def test_a_metadata_table_may_have_the_key_alone(fasta: list[str], output: str, 
     ("text", "pattern"),
     [
         ("accession\tlabel\na\tx\n", r"no row for 2 of 3 records \('b', 'c'\); column 'accession' must hold"),
-        ("Accession\tlabel\na\tx\n", "no column 'accession'; did you mean 'Accession'"),
+        ("Accession\tlabel\na\tx\n", r"no row for 2 of 3 records \('b', 'c'\)"),  # its case may differ
         ("accession\tlabel\na\tx\nb\tx\na\ty\n", "data row 3: 'a' has a row already"),
         ("accession\tlabel\n", "no row below its header"),
         ("", "the file is empty"),

@@ -72,6 +72,8 @@ def test_other_labels_have_other_scores():
         "spearman",
     ]
     values = {"value": {"numbers": 40, "distinct": 40, "smallest": 0.5, "largest": 2.0}}
+    none = {"value": {"numbers": 0, "distinct": 0, "smallest": None, "largest": None}}
+    assert "value: none" in screen_lines(example(task={"kind": "values", "counts": {"test": none}}))[1]
     task = {"kind": "values", "counts": {"test": values}}
     found = {"spearman": NAN, "pearson": None, "r2": 0.5, "intervals": {}}
     lines = screen_lines(example(task=task, scores=found, baselines={}, ahead={}))

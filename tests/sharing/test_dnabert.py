@@ -334,7 +334,7 @@ REFUSED = {
     ),
     "a_decoder": (with_config(is_decoder=True), "is_decoder=True"),
     "pruned": (with_config(pruned_heads={"0": [1]}), "pruned_heads"),
-    "other_sizes": (with_config(hidden_size=64), "other sizes than config.json says"),
+    "other_sizes": (with_config(hidden_size=64), "according to config.json it should"),
     "a_type": (with_config(hidden_size="32"), "dnabert/config.json: 'hidden_size' must be a whole number, not '32'"),
     "no_names": (with_config(id2label=[]), "dnabert/config.json: 'id2label'"),
     "code": (

@@ -294,7 +294,7 @@ OTHERS = [
     (
         "evaluate",
         "--model HOME/wider_tuned --data.test HOME/valid.csv --output_dir out",
-        "have other sizes than config",
+        "according to config.json it should be",
     ),
     ("evaluate", "--model HOME/tuned --data.test HOME/valid.csv --output_dir /proc/x", "/proc/x: "),
     ("evaluate", "--model HOME/tuned --data.test HOME/three.csv --output_dir out", "unknown label 'c'"),

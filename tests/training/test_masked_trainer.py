@@ -129,25 +129,25 @@ def test_the_dose_rises_at_its_step_however_windows_are_fetched(store, run, tmp_
     windows = WindowDataset(genomes, WindowSampling(length=60, min_length=30), genomes.select("train"), seed=1)
     order, expected = EpochOrder(len(windows), batch=4, seed=1), []
     for step in range(9):
-        epoch, rows = order.of_step(step)
+        epoch, rows = order.rows_of_step(step)
         windows.set_epoch(epoch)
         rate = 0.02 if step < 3 else 0.9 if step < 7 else 0.3
         collate = DataCollatorForSpanMasking(KmerTokenizer(3), span=1, start_rate=rate)
         labels = [collate([windows[row]])["labels"][0, 1:-1] for row in rows[0]]
         expected.append(sum(int((each != -100).sum()) for each in labels) / sum(map(len, labels)))
-    assert order.steps < 9 and shares == pytest.approx(expected)
+    assert order.steps_per_epoch < 9 and shares == pytest.approx(expected)
 
 
 def test_rows_know_their_step_whoever_asks(store):
     windows = WindowDataset(GenomeStore(store), WindowSampling(length=60, min_length=30))
     order = EpochOrder(len(windows), batch=2, accumulation=2, processes=2, seed=3)
-    windows.steps_of = order.steps_of
-    for step in range(2 * order.steps):
+    windows.step_of_rows = order.step_of_rows
+    for step in range(2 * order.steps_per_epoch):
         for process in range(2):
-            epoch, rows = order.of_step(step, process)
+            epoch, rows = order.rows_of_step(step, process)
             windows.set_epoch(epoch)
             assert [row["step"] for row in windows.__getitems__(rows.reshape(-1).tolist())] == [step] * 4
-    windows.steps_of = None
+    windows.step_of_rows = None
     assert "step" not in windows[0]
 
 
@@ -380,7 +380,7 @@ def test_operations_are_those_of_the_windows_of_a_step(store, run, tmp_path, mon
     (line,) = (line for line in lines_of(tmp_path / "out") if "mfu" in line)
     genomes = GenomeStore(store)
     windows = WindowDataset(genomes, WindowSampling(length=60, min_length=30), genomes.select("train"), seed=1)
-    rows = EpochOrder(len(windows), batch=5, seed=1).of_step(0)[1][0]
+    rows = EpochOrder(len(windows), batch=5, seed=1).rows_of_step(0)[1][0]
     tokens = windows.places(rows)[1] - 3 + 1 + 2
     predicted = round(line["masked_share"] * (tokens - 2).sum())
     expected = training_flops(KmerBertConfig(k=3, **SIZES), tokens.sum(), (tokens**2).sum(), predicted)

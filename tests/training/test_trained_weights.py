@@ -47,8 +47,12 @@ def home(tmp_path_factory) -> Path:
 
 @pytest.fixture(autouse=True)
 def no_pictures(monkeypatch) -> None:
-    for name in ("plot_loss", "plot_predictions"):
-        monkeypatch.setattr(f"hf_genomics.training.finetune.{name}", lambda *_, **__: None)
+    for name in (
+        "training.finetune.plot_loss",
+        "training.finetune.plot_predictions",
+        "evaluation.evaluate.plot_predictions",
+    ):
+        monkeypatch.setattr(f"hf_genomics.{name}", lambda *_, **__: None)
 
 
 def data(home: Path, *splits: str) -> LabelledData:
@@ -141,6 +145,7 @@ def folder_outcome(folder: Path) -> dict:
     return found
 
 
+@pytest.mark.slow
 def test_a_run_is_resumed_only_with_the_same_trained_weights(home, tmp_path) -> None:
     tune(home, tmp_path / "out", Head(), max_steps=1, save_strategy="steps", save_steps=1)
     for head in (Head(train="head"), Head(layer_decay=0.5)):
@@ -173,6 +178,7 @@ def test_the_rate_of_each_weight_is_that_of_its_depth() -> None:
     assert optimizer.param_groups[0]["lr"] == 1.0
 
 
+@pytest.mark.slow
 def test_training_at_rates_by_layer_equals_one_optimizer_per_layer(home, tmp_path) -> None:
     """The slow twin: after one step of plain SGD, each weight has moved by its own rate times its gradient."""
     moved = {}

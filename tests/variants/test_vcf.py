@@ -88,3 +88,17 @@ def test_scores_of_an_earlier_run_are_refused_by_the_name_of_the_field(tmp_path)
         refuse_fields("a.vcf", header)
     with pytest.raises(InputError, match=r"line 4.*HFG_LLR"):
         refuse_info(next(lines))
+
+
+def test_position_0_is_the_telomere_and_the_message_allows_it(tmp_path):
+    (tmp_path / "a.vcf").write_text(HEADER + "1\t0\t.\tN\t<DEL>\t.\t.\t.\n1\t-1\t.\tA\tT\t.\t.\t.\n")
+    _, lines = read_vcf(str(tmp_path / "a.vcf"))
+    assert next(lines).position == 0
+    with pytest.raises(InputError, match="line 4, column POS: '-1' is not a whole number, 0 or more"):
+        next(lines)
+
+
+def test_a_column_that_the_header_lacks_is_named(tmp_path):
+    (tmp_path / "a.vcf").write_text("##fileformat=VCFv4.2\n#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\n")
+    with pytest.raises(InputError, match="line 2: column INFO is missing"):
+        read_vcf(str(tmp_path / "a.vcf"))
