@@ -8,7 +8,16 @@ import pytest
 from matplotlib.figure import Figure
 
 from hf_genomics import InputError
-from hf_genomics.variants.outputs import GrowingScores, Scored, format_of, number, plot_variants, table_text, vcf_text
+from hf_genomics.variants.outputs import (
+    GrowingScores,
+    Scored,
+    draw_region,
+    format_of,
+    number,
+    plot_variants,
+    table_text,
+    vcf_text,
+)
 from hf_genomics.variants.sources import Allele, Record
 
 LINE = "c\t5\t.\tA\tT,<DEL>\t.\t.\tDP=1\n"
@@ -66,3 +75,8 @@ def test_a_heat_map_has_a_row_for_every_letter():
     plot_variants(np.array([[np.nan, 1.0], [-2.0, np.nan], [0, 0], [1, 1]]), "AC", ax, start=10)
     assert [text.get_text() for text in ax.get_yticklabels()] == list("ACGT")
     assert ax.get_xlim() == (10.5, 12.5) and ax.images[0].get_clim() == (-2, 2)
+
+
+def test_positions_below_a_heat_map_have_grouped_digits(tmp_path):
+    draw_region(str(tmp_path / "x.svg"), np.zeros((4, 80)), "ACGT" * 20, "chr1", 4_002_845)
+    assert "<!-- 4,002,850 -->" in (tmp_path / "x.svg").read_text()
