@@ -16,7 +16,8 @@ from hf_genomics.options import run_verb
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = (ROOT / "docs" / "gallery.md").read_text()
 SCRIPT = runpy.run_path(str(ROOT / "docs" / "gallery.py"))
-LINES = [shlex.split(line) for block in SCRIPT["commands"](PAGE) for line in block.splitlines()]
+CODE = "".join(SCRIPT["commands"](PAGE)).replace("\\\n", "")
+LINES = [shlex.split(line) for line in CODE.splitlines()]
 VERBS = [line[1:] for line in LINES if line[0] == "hf-genomics"]
 
 
