@@ -271,7 +271,7 @@ def read_state(folder: Path) -> dict[str, Any]:
             if not isinstance(value, kinds) or isinstance(value, bool) and bool not in kinds:
                 raise ValueError(f"{name} must not be {shown(value)}")
         for name in ("global_step", "max_steps", "num_train_epochs"):
-            if not 0 <= state[name] < 2**53:
+            if not -(name == "max_steps") <= state[name] < 2**53:  # -1: the number of epochs decides
                 raise ValueError(f"{name} must not be {shown(state[name])}")
         if not all(isinstance(entry, dict) for entry in state.get("log_history") or []):
             raise ValueError("log_history must hold objects only")
@@ -281,14 +281,17 @@ def read_state(folder: Path) -> dict[str, Any]:
 def check_files(checkpoint: Path) -> None:
     """Check those files of a checkpoint that the Trainer reads by itself, as far as no weights need to be read.
 
+    A missing file is no fault here: the manifest says which files there are, and large models have several files of
+    weights.
+
     Raises:
         InputError: naming the file that is damaged.
     """
     read_state(checkpoint)
-    with damage(checkpoint / "config.json"):
-        read_json(checkpoint / "config.json")
-    with damage(weights_of(checkpoint)):
-        read_tensors(weights_of(checkpoint))
+    for path, read in ((checkpoint / "config.json", read_json), (weights_of(checkpoint), read_tensors)):
+        if path.is_file():
+            with damage(path):
+                read(path)
 
 
 def weights_of(checkpoint: Path) -> Path:

@@ -452,4 +452,4 @@ def test_the_threshold_of_a_model_decides_and_is_said(saved, draw, write_fasta, 
         after = predict(str(folder), file, str(tmp_path / "after.tsv")).to_pandas()
     assert after["p_phage"].tolist() == before["p_phage"].tolist()
     assert ((after["prediction"] == "phage") == (after["p_phage"] >= threshold - 1e-6)).all()
-    assert (after["prediction"] == "phage").sum() == 6 and "'phage' from a probability" in caplog.text
+    assert (after["prediction"] == "phage").sum() == 6 and "predicts 'phage' at" in caplog.text

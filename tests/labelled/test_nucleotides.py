@@ -107,7 +107,7 @@ def test_for_prediction_labels_are_left_alone(tmp_path: Path) -> None:
             "data row 2, column 's': 2 values for a sequence of 5 nt",
         ),
         ({"s": ["0x01", ""]}, {"nt_tracks": ["s"]}, "data row 1, column 's': 'x' is not a finite number"),
-        ({"y": ["0101", "01010"]}, {"nt_labels": "Y"}, "no column 'Y'; did you mean 'y'?"),
+        ({"states": ["0101", "01010"]}, {"nt_labels": "state"}, "no column 'state'; did you mean 'states'?"),
         ({"p": ["ACGT", ""]}, {"pair": "p"}, r"data row 2.*\(column 'p'\)"),
     ],
 )
