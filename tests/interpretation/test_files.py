@@ -154,6 +154,7 @@ def test_received_attention_is_a_column_and_a_track(tmp_path, windows_for):
     assert (rows["end"] - rows["start"]).sum() == 72 and (tmp_path / "received.bw").exists()
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_number_of_windows(tmp_path):
     peaks = []
     for count in (50, 500):

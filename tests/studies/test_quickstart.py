@@ -95,6 +95,7 @@ def test_old_keys_reach_the_section_with_a_warning(tmp_path):
         quickstart(genomes=str(tmp_path), output_dir=str(tmp_path / "out"), **sections)
 
 
+@pytest.mark.slow
 def test_the_quickstart_runs_through_every_verb_and_leaves_a_report(tmp_path, monkeypatch, repo_root, capsys):
     monkeypatch.chdir(repo_root)  # as the recipe's paths and the process that predicts expect it
     folder = tmp_path / "quickstart"

@@ -49,6 +49,7 @@ def test_the_nucleotide_transformers_tokenizer_is_the_folder_of_tokenizer_config
     assert files(tmp_path) == files(ROOT / "tokenizer_configs" / "nt_6mers")
 
 
+@pytest.mark.slow
 def test_threads_and_the_process_make_no_difference(small, tmp_path):
     train_bpe(small, str(tmp_path / "here"), vocab_size=64)
     command = [sys.executable, "-m", "hf_genomics", "train-bpe", "--store", small, "--vocab_size", "64"]

@@ -99,6 +99,7 @@ print("asked", asked)
 """
 
 
+@pytest.mark.slow
 def test_local_work_asks_the_network_for_nothing(tmp_path, repo_root):
     """From FASTA to predictions, as on a machine with a network: no variable here says offline."""
     genomes = repo_root / "recipes" / "data" / "quickstart" / "NC_001416.fasta.gz"
