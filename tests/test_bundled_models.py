@@ -103,7 +103,11 @@ def test_the_code_in_a_bundled_model_is_that_of_the_package(folder: Path) -> Non
     assert not differing, "`make cards` copies the package's code into the folders"
 
 
-@pytest.mark.parametrize("folder", MODELS, ids=NAMES)
+@pytest.mark.parametrize(
+    "folder",
+    [pytest.param(path, marks=[pytest.mark.slow] * (path.name != "phage-150nt")) for path in MODELS],
+    ids=NAMES,
+)
 def test_a_bundled_model_scores_what_its_card_says_where_the_package_is_not_installed(folder: Path, windows) -> None:
     promised = PROMISE.search(" ".join((folder / "README.md").read_text().split()))
     command = [sys.executable, "-c", SCORE, str(folder)]

@@ -140,7 +140,7 @@ def test_eager_and_sdpa_agree(case: str) -> None:
     assert len(recorded.hidden_states) == 3 and len(recorded.attentions) == 2
 
 
-@pytest.mark.parametrize("backend", ["sdpa", "flex_attention"])
+@pytest.mark.parametrize("backend", ["sdpa", pytest.param("flex_attention", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("case", CASES)
 @torch.no_grad()
 def test_attentions_are_those_of_eager_whatever_the_backend(case: str, backend: str) -> None:

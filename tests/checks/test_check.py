@@ -375,6 +375,7 @@ def test_a_table_is_told_by_its_content_and_described(tmp_path: Path) -> None:
         assert "1 row with the sequence of an earlier one but another label" in said(report)
 
 
+@pytest.mark.slow
 @needs_shared
 @pytest.mark.parametrize(
     ("task", "within_train", "valid", "test"),
@@ -398,6 +399,7 @@ def test_duplicates_of_a_real_task_are_those_its_readme_states(
         assert sum(pair.kind != "near" for pair in leaks) == expected
 
 
+@pytest.mark.slow
 @needs_shared
 @pytest.mark.parametrize(
     ("task", "columns", "label"),

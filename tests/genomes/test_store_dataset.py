@@ -72,6 +72,7 @@ def test_another_store_in_the_same_place_has_other_rows(tmp_path: Path) -> None:
     assert store_of(tmp_path, "TTTT").to_dataset()["sequence"][:] == ["TTTT"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("length", [100, 4000])
 def test_memory_does_not_grow_with_the_store(tmp_path: Path, length: int) -> None:
     letters = np.random.default_rng(0).choice(np.frombuffer(b"ACGT", np.uint8), 12_000_000).tobytes().decode()

@@ -114,7 +114,7 @@ def in_terminal(words: list[str], folder: Path) -> tuple[int, bytes]:
             ["prepare", "--fasta", "esc\x1b[31m\nname.fa", "--output_dir", "store"],
             rb"esc\x1b[31m\nname.fa: no such file",
         ),
-        (["check", "bad.fa", "bad.csv"], b"2 problems, in 2 of 2 files"),
+        pytest.param(["check", "bad.fa", "bad.csv"], b"2 problems, in 2 of 2 files", marks=pytest.mark.slow),
     ],
 )
 def test_an_error_in_a_terminal_is_one_plain_line(words: list[str], fact: bytes, tmp_path: Path) -> None:

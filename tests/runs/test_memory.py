@@ -277,6 +277,7 @@ def test_a_user_learns_it_before_the_first_step(tmp_path, monkeypatch, capsys) -
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="the memory of this process is read from /proc")
 def test_freed_memory_between_arrays_in_use_goes_back_to_the_system():
     program = """

@@ -234,7 +234,7 @@ def test_one_command_in_a_loop_with_kills_at_random_moments_ends_as_if_nothing_h
     assert contents(tmp_path / "out") == before
 
 
-@pytest.mark.parametrize("name", ["SIGTERM", "SIGUSR1"])
+@pytest.mark.parametrize("name", ["SIGTERM", pytest.param("SIGUSR1", marks=pytest.mark.slow)])
 def test_one_command_in_a_loop_with_a_signal_in_every_step_ends_as_if_nothing_had_happened(start, tmp_path, name):
     assert start("whole", max_steps=4)[0] == 0
     codes = [start("out", job=plant(name, step=1), max_steps=4, save_strategy="no", resume="auto")[0] for _ in range(4)]

@@ -254,6 +254,7 @@ def test_labels_with_decimals_make_a_regression(home, tmp_path):
     assert np.allclose(again["prediction"], found["prediction"], atol=1e-5)
 
 
+@pytest.mark.slow
 def test_values_in_any_units_are_learnt_alike(home, tmp_path):
     """Targets of -1000 to -300 are learnt standardised, and predicted in their own units."""
     for split in ("train", "test"):
@@ -271,6 +272,7 @@ def test_values_in_any_units_are_learnt_alike(home, tmp_path):
     assert config.target_scales == pytest.approx([targets.std(ddof=0)])
 
 
+@pytest.mark.slow
 def test_stretched_positions_take_longer_sequences(home, tmp_path):
     table = write_table(tmp_path / "long.csv", 8, 3)
     frame = pd.read_csv(table)

@@ -254,6 +254,7 @@ def packed(pack_to):
     return DataCollatorForSpanMasking(KmerTokenizer(k=3), span=3, start_rate=0.05, seed=1, pack_to=pack_to)
 
 
+@pytest.mark.slow
 def test_packed_rows_train_like_padded_ones_with_hardly_a_token_of_padding(run, tmp_path):
     losses, padding = {}, {}
     for name, options in {"padded": {"packing": False}, "row": {}, "rows": {"masking": packed(200)}}.items():
