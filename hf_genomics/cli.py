@@ -47,7 +47,7 @@ VERBS = {
     "card": "write or check the card of a model folder",
     "push": "upload a model folder to the Hub",
     "quickstart": "run everything on the bundled genomes within minutes, with a report",
-    "label-scarcity": "compare pretrained models with their rivals for fewer and fewer labelled genomes",
+    "label-scarcity": "compare pretrained models with baselines for fewer and fewer labelled genomes",
 }
 #: What to do about an error of the operating system, by its number.
 _REMEDIES = {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import logging
+import math
 import shutil
 import subprocess
 import sys
@@ -123,8 +124,9 @@ def quickstart(
     if pretrained is not None:
         tuned["baselines"] = {TWIN: _score_of_twin(start, labelled, finetuning, head)} | tuned["baselines"]
     logger.info("4/5 the saved model, loaded by AutoModel in a new process, predicts the test windows")
-    test = labelled.require("test", load_tokenizer(start).k, why="there is nothing to predict")
-    results = _results(before, tuned, test) | {"started_from": pretrained}
+    k = load_tokenizer(start).k
+    test = labelled.require("test", k, why="there is nothing to predict")
+    results = _results(before, tuned, test) | {"started_from": pretrained, "k": k}
     results["largest_difference_after_reload"] = _predict_in_new_process(folder, test)
     results["minutes"] = (time.monotonic() - begin) / 60
     logger.info("5/5 report")
@@ -236,9 +238,10 @@ def _write_results(folder: Path, results: dict[str, Any], metadata: Path, length
     on_test = "on the test windows"
     loss = "Fine-tuning: the loss."
     if pretrained_here:
+        k = results["k"]
         loss = (
-            "Pretraining. Left: the loss on masked tokens (a guess among all 6-mers has 8.32). Right: the share "
-            "predicted correctly in validation."
+            f"Pretraining. Left: the loss on masked tokens (a guess among all {k}-mers has {k * math.log(4):.2f}). "
+            "Right: the share predicted correctly in validation."
         )
     write_report(
         folder / "report.html",
@@ -287,9 +290,9 @@ def _summary(results: dict[str, Any], length: int) -> list[str]:
         f"± {196 * results['macro_recall_standard_error']:.0f} points (95%), and another seed changes it by some "
         "points: models that differ by less are about equal. AUROC, the probability that a phage window ranks above "
         f"another window, is {test['auroc']:.3f} against {kmers['auroc']:.3f}.",
-        "This is a demonstration. A model of a million parameters saw a handful of labelled genomes for minutes, and "
-        "test regions come from the same genomes as training regions (never overlapping, one window apart), so it may "
-        "recognise genomes rather than phages. See the study with whole genomes held out in docs/results.md.",
+        "This is a demonstration. Test regions come from the same genomes as training regions (never overlapping, one "
+        "window apart), so the model may recognise genomes rather than phages. See the study with whole genomes held "
+        "out in docs/results.md.",
         f"{_pretraining(results)} Fine-tuning: {results['train_windows']:,} overlapping windows. The model was saved, "
         "loaded by AutoModel in a new process, and gave the same probabilities (largest difference "
         f"{results['largest_difference_after_reload']:.1e}). All of it took {results['minutes']:.1f} minutes.",
@@ -317,8 +320,8 @@ def _pretraining(results: dict[str, Any]) -> str:
     pre = results["pretraining"]
     if pre is None:
         return (
-            "Pretraining: before this run, see the card of the model. Its pretraining data may contain genomes of this "
-            "demonstration, without their labels (virus-wide has seen HIV-1 and a close relative of phage lambda)."
+            "Pretraining: before this run; the card of the model describes it. It may have used genomes of this "
+            "demonstration, or relatives of them, without their labels."
         )
     return (
         f"Pretraining: {pre['parameters']:,} parameters, {pre['num_input_tokens_seen']:,} tokens ({pre['masking']}). "

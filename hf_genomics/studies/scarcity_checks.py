@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from ..checks.duplicates import canonical_digest
 from ..errors import InputError
 from ..genomes.splits import SPLITS
 from ..genomes.store import GenomeStore
@@ -19,7 +19,6 @@ from ..io.files import sha256_of
 from ..io.text_tables import missing_column
 from ..labelled.tables import label_or_class
 from ..saved_files import weight_files
-from ..sequence import reverse_complement
 from .scarcity_cells import StudyGrid
 
 #: List of the genomes on which a shared model was pretrained, beside its weights.
@@ -189,6 +188,4 @@ def _names(store: GenomeStore, rows: np.ndarray) -> Iterable[str]:
 def _digests(store: GenomeStore, rows: np.ndarray) -> Iterable[bytes]:
     """Iterate over hashes of contigs that are equal for a sequence and its reverse complement."""
     for row, length in zip(rows.tolist(), store.contigs["length"].iloc[rows].tolist(), strict=True):
-        letters = np.char.upper(store.window(row, 0, length).view("S1")).view(np.uint8)
-        strands = sorted((letters.tobytes(), reverse_complement(letters).tobytes()))
-        yield hashlib.blake2b(strands[0], digest_size=16).digest()
+        yield canonical_digest(store.window(row, 0, length))[0]

@@ -125,7 +125,7 @@ def write_study_report(table: pd.DataFrame, facts: dict[str, Any], folder: Path)
     ours, paper = table[table["source"] == "this study"], table[table["source"] != "this study"]
     tables: list[tuple[str, Sequence[str], list[list[Any]]]] = []
     for length in dict.fromkeys(ours["length"]):
-        caption = f"{length} nt. Scores with 95 % intervals; how far macro recall is above rivals is in points"
+        caption = f"{length} nt. Scores with 95 % intervals; differences of macro recall are in points"
         rows = ours[ours["length"] == length]
         tables.append((caption, HEADER, [readable(row) for _, row in rows.iterrows()]))
         rows = paper[paper["length"] == length]

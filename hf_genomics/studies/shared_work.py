@@ -71,7 +71,7 @@ def share_work(jobs: Sequence[Job], workers: int, *, minutes: float | None = Non
         InputError: if a job fails for a mistake of the user's; the jobs that run at that time are finished first.
         RuntimeError: if a job fails for another reason.
     """
-    end = time.monotonic() + 60 * minutes if minutes else float("inf")
+    end = time.monotonic() + 60 * minutes if minutes is not None else float("inf")
     board = _Board(jobs, workers, end)
     with ThreadPoolExecutor(workers) as pool:
         threads = [

@@ -50,8 +50,9 @@ def test_gpus_are_used_in_turn(tmp_path):
     assert {line.split("-")[1] for line in ran(tmp_path)} <= {"3", "5"} and len(ran(tmp_path)) == 4
 
 
-def test_no_job_is_started_after_the_time_limit(tmp_path):
-    share_work([job(tmp_path, "late")], 1, minutes=1e-9)
+@pytest.mark.parametrize("minutes", [0, 1e-9])
+def test_no_job_is_started_after_the_time_limit(tmp_path, minutes):
+    share_work([job(tmp_path, "late")], 1, minutes=minutes)
     assert ran(tmp_path) == []
 
 
