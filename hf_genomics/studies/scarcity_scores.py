@@ -117,7 +117,7 @@ def cell_samples(predictions: Path, units: Mapping[str, str], positive: str) -> 
     drawn = bootstrap(
         "single_label_classification", scores, labels, positive=target, predicted=predicted, groups=found.to_numpy()
     )
-    own = classification_metrics(scores, labels, positive=target)
+    own = classification_metrics(scores, labels, positive=target, predicted=predicted)
     return np.stack([[own[name], *drawn.values[name]] for name in SCORES], axis=1)
 
 

@@ -73,6 +73,16 @@ def test_samples_draw_the_windows_of_a_unit_together(store, tmp_path):
     assert counts / 1000 == pytest.approx([1 / 27, 6 / 27, 12 / 27, 8 / 27], abs=0.05), "binomial"
 
 
+def test_a_cell_with_a_decision_threshold_is_scored_by_its_own_decisions(store, tmp_path):
+    path = predict(tmp_path, lambda kind, place: True) / "predictions.tsv"
+    rows = pd.read_csv(path, sep="\t")
+    rows["p_phage"] /= 3  # 0.3 for phages: right at a threshold of 0.2, wrong at 0.5
+    rows["p_other"] = 1 - rows["p_phage"]
+    rows.to_csv(path, sep="\t", index=False)
+    samples = cell_samples(path, read_units(store, "genome"), "phage")
+    assert (samples == 1).all()
+
+
 @pytest.fixture(scope="module")
 def table(store, tmp_path_factory):
     """The table of a study of two seeds in which k-mers have one seed, and the model is better than its twin."""
