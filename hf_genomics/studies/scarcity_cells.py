@@ -73,7 +73,7 @@ class StudyGrid:
             values = getattr(self, name)
             twice = next((value for value in values if values.count(value) > 1), None)
             if twice is not None:
-                raise InputError(f"grid.{name}: {twice} is there twice; name it once")
+                raise InputError(f"grid.{name}: {twice} is given twice; name it once")
         for name in self.setups:
             if not name.replace("-", "").replace("_", "").isalnum():
                 raise InputError(f"grid.setups: {name!r} becomes the name of a folder; use letters, digits, - and _")

@@ -267,7 +267,10 @@ def check_saved(settings: Mapping[str, Any], cls: type, fields: Collection[str])
         what = f"{shown(name)} ({shown(value)}) is not a setting of a {cls.__name__}"
         if is_acted_upon(name, cls):
             raise ValueError(f"{what}, and transformers would act upon it; delete it from config.json")
-        raise ValueError(f"{what}; update hf_genomics if a later version wrote it, or delete it from config.json")
+        raise ValueError(
+            f"{what}; update hf_genomics and transformers if a later version wrote it, or delete it from config.json "
+            "(README.md is the place for notes)"
+        )
     check_bounds(settings)
 
 

@@ -198,9 +198,9 @@ class KmerBertConfig(PreTrainedConfig):
         focal_gamma: exponent of the focal loss, which gives less weight to labels that are predicted well already; 0
             switches it off.
         positive_class: name of the class, of two, that F1 and AUPRC refer to; `evaluate` reads it, the model does not.
+            A name that is not in ``id2label`` has no effect.
         decision_threshold: lowest probability of positive_class at which `predict` and `evaluate` predict it; None for
             the more probable class of two. The model does not read it.
-            A name that is not in ``id2label`` has no effect.
         labels_per: whether token classification returns logits and takes labels per "token" or per "nt".
         paired: whether the classifier was fine-tuned on pairs of sequences.
         target_means: mean of each training target of a regression, (num_labels,). With ``target_scales`` the model
