@@ -16,7 +16,7 @@ from hf_genomics.cli import main
 from hf_genomics.errors import InputError
 from hf_genomics.sequence import reverse_complement
 from hf_genomics.sequence_files.fasta import read_records
-from hf_genomics.studies.quickstart import TWIN, QuickstartData, macro_recall_error, quickstart, write_regions
+from hf_genomics.studies.quickstart import TWIN, QuickstartData, quickstart, write_regions
 
 RECIPES = Path(__file__).resolve().parents[2] / "recipes"
 
@@ -76,13 +76,6 @@ def test_both_classes_are_in_every_split(regions):
     assert (regions[0].groupby(["label", "split"]).size() >= 3).all() and set(regions[0]["label"]) == {"phage", "other"}
 
 
-def test_the_standard_error_of_a_macro_recall_is_that_of_simulated_runs():
-    labels, random = np.repeat([0, 1], [100, 300]), np.random.default_rng(0)
-    right = random.random((4000, 400)) < 0.8
-    found = (right[:, :100].mean(1) + right[:, 100:].mean(1)) / 2
-    assert macro_recall_error(0.8, labels) == pytest.approx(found.std(), rel=0.05)
-
-
 def test_a_folder_without_metadata_is_refused_with_the_key_to_set(tmp_path):
     with pytest.raises(InputError, match=r"metadata\.tsv.*data\.genomes"):
         quickstart(QuickstartData(str(tmp_path)), str(tmp_path / "out"), *[None] * 6)
@@ -135,7 +128,9 @@ def test_the_quickstart_runs_through_every_verb_and_leaves_a_report(tmp_path, mo
     report = (folder / "report.html").read_text()
     assert report.count('src="data:image/png;base64,') == 3 and "demonstration" in report
     assert f"{metrics['test']['macro_recall']:.1%}" in report
-    assert 0.02 < metrics["macro_recall_standard_error"] < 0.03 and "± 5 points" in report
+    low, high = metrics["test"]["intervals"]["macro_recall"]
+    assert metrics["test"]["bootstrap"]["over"] == "groups", "windows of a genome resemble each other"
+    assert low < metrics["test"]["macro_recall"] < high and f"{low:.1%} to {high:.1%}" in report
     out = capsys.readouterr().out
     assert "4-mer logistic regression:" in out and "majority:" in out and "report.html" in out
 
