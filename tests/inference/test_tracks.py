@@ -214,6 +214,18 @@ def test_repeated_names_are_refused_for_tracks_only(saved, draw, tmp_path):
     assert predict(saved("classes"), str(tmp_path / "in.fa"), str(tmp_path / "x"), options=WINDOWS).num_rows == 4
 
 
+def test_a_track_that_another_program_wrote_is_kept(saved, draw, tmp_path):
+    path, output = fasta(tmp_path / "in.fa", {"c": draw([50])[0]}), str(tmp_path / "x.bedgraph")
+    (tmp_path / "x.phage.bedgraph").write_text("mine")
+    with pytest.raises(InputError, match="nothing says which run wrote it"):
+        predict(saved("classes"), path, output, resume="auto")
+    assert (tmp_path / "x.phage.bedgraph").read_text() == "mine"
+    done = predict(saved("classes"), path, output, resume="auto", overwrite=True)
+    done.files[0].unlink()
+    assert predict(saved("classes"), path, output, resume="auto").num_rows == done.num_rows
+    assert all(file.exists() for file in done.files)
+
+
 def test_models_without_places_are_refused(saved, draw, tmp_path):
     path = fasta(tmp_path / "in.fa", {"c": draw([50])[0]})
     for kind, output, named in (("pairs", "x.bed", "pairs"), ("nucleotides", "x.tsv", "interval of one class")):
