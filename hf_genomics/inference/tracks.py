@@ -322,8 +322,8 @@ def _by_start(sequences: Iterable[tuple[float, Iterator[_Row]]]) -> Iterator[_Ro
                 heapq.heappop(waiting)
             else:
                 heapq.heapreplace(waiting, (following.place.start, owner, following, further))
-        if (row := next(rows, None)) is not None:
-            heapq.heappush(waiting, (row.place.start, number, row, rows))
+        if (begin := next(rows, None)) is not None:
+            heapq.heappush(waiting, (begin.place.start, number, begin, rows))
 
 
 def _sequences_in(path: Path) -> Iterator[_Sequence]:
