@@ -92,6 +92,13 @@ def one_thread_per_worker():
         sys.modules["torch"].set_num_threads(1)
 
 
+@pytest.fixture(autouse=True)
+def quiet_again():
+    """Reset the level of the package's logger, which the command line sets for its process."""
+    yield
+    logging.getLogger("hf_genomics").setLevel(logging.NOTSET)
+
+
 @pytest.fixture(scope="session")
 def repo_root():
     """Folder that holds pyproject.toml."""
@@ -162,7 +169,6 @@ def work(tmp_path, monkeypatch):
     bars = transformers_logging.is_progress_bar_enabled()
     transformers_logging.disable_progress_bar()  # what the variable does for a process that starts with it
     yield tmp_path
-    logging.getLogger("hf_genomics").setLevel(logging.NOTSET)
     if bars:
         transformers_logging.enable_progress_bar()
 

@@ -6,7 +6,6 @@ import contextlib
 import dataclasses
 import functools
 import json
-import logging
 import math
 import re
 from operator import attrgetter
@@ -40,13 +39,6 @@ def verb_of(path):
 
 def stem(path):
     return path.stem
-
-
-@pytest.fixture(autouse=True)
-def quiet_again():
-    """The front makes the package's logger speak; that is for one test only."""
-    yield
-    logging.getLogger("hf_genomics").setLevel(logging.NOTSET)
 
 
 @pytest.fixture

@@ -117,8 +117,8 @@ def check(
         The findings; ``report.all_problems`` is empty if nothing would be rejected.
 
     Raises:
-        InputError: if an argument is invalid, or ``fix`` meets a letter that it cannot mend; problems of the files are
-            in the report instead.
+        InputError: if an argument is invalid, or ``fix`` finds a letter that it cannot correct; problems of the files
+            are in the report instead.
     """
     given = {None: files, "train": splits.train, "valid": splits.valid, "test": splits.test}
     named = [(path, split) for split, paths in given.items() for path in paths or []]

@@ -67,8 +67,8 @@ def write_fixed(source: str, target: Path) -> Fixed:
         target: the new file, gzipped if its name ends with .gz.
 
     Raises:
-        InputError: naming the record, if it has a letter that no rule mends, such as those of protein; or if no record
-            is left.
+        InputError: naming the record, if it has a letter that no rule corrects, such as those of protein; or if no
+            record is left.
     """
     fixed = Fixed(target, changes=_encoding_changes(source))
     with output_errors(target), writing_file(target) as file, _compressed(file, target) as out:
@@ -168,7 +168,7 @@ def _clean(chunk: RecordChunk, number: int, source: str, changes: Counter[str]) 
         letters = chunk.letters
         at = next(place for place, letter in enumerate(letters) if _TO_DNA[letter] == cleaned[index])
         where = f"{source}: record {number} ({shorten(chunk.name)})"
-        raise InputError(f"{letter_error(chr(letters[at]), chunk.start + at + 1, where)}, so `fix` cannot mend it")
+        raise InputError(f"{letter_error(chr(letters[at]), chunk.start + at + 1, where)}, so `fix` cannot correct it")
     return cleaned
 
 

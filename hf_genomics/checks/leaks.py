@@ -74,10 +74,9 @@ def find_leaks(splits: Mapping[str, LabelledSequences]) -> dict[str, Any]:
         splits: the rows of each split, by name, in the order train, valid, test.
 
     Returns:
-        "leaks": for each pair of splits, the number of rows of the second whose sequence occurs in the first, on either
-            strand:
-        ``{"train/test": 12}``; and "contradictory_labels": for each split with labels, how many rows have a sequence
-        that occurs in another row with another label, see `contradictory_rows`.
+        "leaks", such as ``{"train/test": 12}``: for each pair of splits, the number of rows of the second whose
+        sequence occurs in the first, on either strand; and "contradictory_labels": for each split with labels, how many
+        rows have a sequence that occurs in another row with another label, see `contradictory_rows`.
     """
     hashes = {name: row_hashes(examples) for name, examples in splits.items()}
     labelled = {name: rows for name, rows in splits.items() if rows.labels is not None or rows.nt_labels is not None}

@@ -19,7 +19,7 @@ from .sketch import Sketch, near_duplicate_pairs
 
 logger = logging.getLogger(__name__)
 
-_GAP = np.zeros(1, np.uint8)  # between two sequences; it is no nucleotide
+_GAP = np.zeros(1, np.uint8)  # between two sequences; not a nucleotide
 _BATCH_ROWS = 1024  # rows that are sketched together
 
 

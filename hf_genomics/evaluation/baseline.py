@@ -116,26 +116,30 @@ def baseline_predictions(
 
 
 def with_thresholds(
-    guesses: Mapping[str, Predictions], on_validation: Mapping[str, Predictions], positive: str, score: ThresholdScore
+    guesses: Mapping[str, Predictions],
+    on_validation: Mapping[str, Scores],
+    is_positive: np.ndarray,
+    positive: int,
+    score: ThresholdScore,
 ) -> dict[str, Predictions]:
-    """Give each baseline a threshold of its own, chosen on validation data as the model's threshold is.
+    """Choose a threshold for each baseline on validation data, as for the model.
 
     Args:
         guesses: name -> predictions of a baseline for two classes.
-        on_validation: name -> its predictions of the validation split.
-        positive: name of the positive class.
-        score: the score that shall be best: "macro_recall", "f1" or "mcc".
+        on_validation: name -> its scores of the validation split, (rows, 2).
+        is_positive: whether each validation row belongs to the positive class, bool (rows,).
+        positive: id of the positive class.
+        score: score that the threshold maximises: "macro_recall", "f1" or "mcc".
 
     Returns:
         The same predictions with thresholds; a constant guess has none.
     """
     found = dict(guesses)
-    for name, validation in on_validation.items():
-        number = (validation.names or []).index(positive)
-        scores, labels = validation.labelled()
-        if np.ptp(scores[:, number]) > 0:
-            lowest = choose_threshold(scores[:, number], labels == number, score)
-            found[name] = guesses[name]._replace(threshold=(lowest, number))
+    for name, scores in on_validation.items():
+        probabilities = np.asarray(scores)[:, positive]
+        if np.ptp(probabilities) > 0:
+            lowest = choose_threshold(probabilities, is_positive, score)
+            found[name] = guesses[name]._replace(threshold=(lowest, positive))
     return found
 
 
@@ -338,7 +342,17 @@ def _nucleotide_scores(training: LabelledSequences, test: LabelledSequences, k: 
         for letters, of_row, start in zip(training.sequences, of_rows, starts, strict=True)
     ]
     predict = _class_model(np.concatenate(features), labels[chosen], seed, training.task.num_labels)
-    return [predict(_counts_around(letters, np.arange(len(letters)), k)) for letters in test.sequences]
+    step = max(1, _CHUNK_NT // 4**k)  # nucleotides whose counts are in memory at a time
+
+    def predict_all(letters: np.ndarray) -> np.ndarray:
+        """Return the probabilities of the classes of all nucleotides of a sequence, (nt, classes)."""
+        found = [np.zeros((0, training.task.num_labels))]
+        for start in range(0, len(letters), step):
+            begin, end = max(0, start - _AROUND_NT), min(start + step, len(letters))
+            found.append(predict(_counts_around(letters[begin : end + _AROUND_NT], np.arange(start, end) - begin, k)))
+        return np.concatenate(found)
+
+    return [predict_all(letters) for letters in test.sequences]
 
 
 def _counts_around(letters: np.ndarray, places: np.ndarray, k: int) -> np.ndarray:
@@ -348,7 +362,7 @@ def _counts_around(letters: np.ndarray, places: np.ndarray, k: int) -> np.ndarra
     codes, valid = kmer_codes(letters, k)
     codes = np.pad(np.where(valid, codes, 4**k).astype(np.int64), _AROUND_NT, constant_values=4**k)
     around = codes[places[:, None] + np.arange(2 * _AROUND_NT + 2 - k)]  # k-mers that lie within the stretch
-    entries = np.arange(len(places))[:, None] * (4**k + 1) + around  # one column more, for what is no k-mer
+    entries = np.arange(len(places))[:, None] * (4**k + 1) + around  # the last column counts all that is not a k-mer
     counts = np.bincount(entries.ravel(), minlength=len(places) * (4**k + 1)).reshape(-1, 4**k + 1)
     return counts[:, :-1].astype(np.float32)
 

@@ -1,4 +1,4 @@
-"""A small convolutional network, trained from random weights: the rival that a pretrained model should beat.
+"""A small convolutional network, trained from random weights: a baseline that a pretrained model should beat.
 
 It finds short motifs and roughly where they are, which k-mer counts cannot. It reads one-hot letters; labels per
 sequence are predicted from the maxima of 16 stretches, labels per nucleotide by convolutions whose reach doubles from
@@ -23,7 +23,7 @@ from ..sequence import IGNORE_INDEX, LETTER_CODE
 
 _WIDTH = 8192  # letters of a sequence that are read, from its middle
 _NT_WIDTH = 1024  # length of the pieces into which sequences with labels per nucleotide are cut
-_STRETCHES = 16  # of a sequence, each with maxima of its own, so that the network knows roughly where a motif is
+_STRETCHES = 16  # of a sequence, whose maxima are kept apart, so that the network knows roughly where a motif is
 _BATCH = 64
 _MAX_STEPS = 3000
 _PATIENCE = 8  # rounds without a lower loss of the held-out rows, after which training ends

@@ -24,6 +24,7 @@ from ..io.streams import destination
 from ..io.writing import check_output, check_output_file, write_json
 from ..labelled.data import LabelledData
 from ..labelled.datasets import Source
+from ..labelled.labels import check_columns
 from ..labelled.sequences import LabelledSequences, check_classes
 from ..labelled.tables import read_labelled
 from ..labelled.task import Task
@@ -112,7 +113,8 @@ def evaluate(
         batch_size: number of windows encoded together.
         overwrite: replace the files of an earlier evaluation.
         baselines: simple models to train on the training sequences of ``data`` and score for comparison: "kmer", a
-            regression on 4-mer counts, and "conv", a small convolutional network.
+            regression on 4-mer counts, and "conv", a small convolutional network. They predict the most probable
+            class, even if the model has a threshold.
         both_strands: average the probabilities (or values) of each sequence and its reverse complement.
 
     Returns:
@@ -166,6 +168,8 @@ def evaluate(
     if predictions.num_unscored:
         metrics["sequences_without_scores"] = predictions.num_unscored
     metrics |= {"baselines": beside.baselines, "ahead": beside.ahead} if guesses else {}
+    if guesses and predictions.threshold is not None:
+        logger.warning("%s", _UNEQUAL)
     predictions.write(folder / "predictions.tsv")
     plot_predictions(predictions, folder, task.positive, curves_of(guesses))
     write_json(folder / "metrics.json", metrics)
@@ -173,6 +177,13 @@ def evaluate(
     metrics.scored = Scored(name, folder, split, metrics["task"], *beside, metrics.get("leaks", {}), notes_of(metrics))
     write_score_report(metrics.scored)
     return metrics
+
+
+#: Why a model with a threshold and the baselines of `evaluate` are compared by scores that depend on no threshold.
+_UNEQUAL = (
+    "Only the model has a threshold that was chosen on validation data; the baselines predict the most probable class. "
+    "Compare them by AUROC and AUPRC, which do not depend on a threshold."
+)
 
 
 def notes_of(metrics: Mapping[str, Any]) -> list[str]:
@@ -186,6 +197,8 @@ def notes_of(metrics: Mapping[str, Any]) -> list[str]:
         notes.append("Probabilities are means of each sequence and its reverse complement.")
     if threshold := metrics.get("threshold"):
         notes.append(f"{threshold['class']!r} is predicted at a probability of {threshold['probability']:.3g} or more.")
+        if metrics.get("baselines"):
+            notes.append(_UNEQUAL)
     if unscored := metrics.get("sequences_without_scores"):
         notes.append(f"{unscored:,} sequences cannot be scored and do not count.")
     return notes
@@ -255,17 +268,19 @@ def _training_rows(
         shortest: shortest sequence that the model reads, in nt.
 
     Raises:
-        InputError: if there are none.
+        InputError: if there are none, or a column is empty in all of them.
     """
-    if data.split is not None:
-        if "train" not in others:
-            raise InputError(f"data.split gives no rows to train on: {data.split}; omit the baselines")
-        return others["train"]
-    training = data.require("train", shortest, examples.task, why="baselines are fitted on it")
-    if not data.drop_leaks:
-        return training
-    held_out = [rows for name, rows in others.items() if name != "train"]
-    return drop_leaks(training, [examples, *held_out])[0]
+    if data.split is None:
+        training = data.require("train", shortest, examples.task, why="baselines are fitted on it")
+        if data.drop_leaks:
+            held_out = [rows for name, rows in others.items() if name != "train"]
+            training, _ = drop_leaks(training, [examples, *held_out])
+    elif "train" in others:
+        training = others["train"]
+    else:
+        raise InputError(f"data.split gives no rows to train on: {data.split}; omit the baselines")
+    check_columns(training)
+    return training
 
 
 def _log_dropped(training: LabelledSequences, dropped: int) -> None:

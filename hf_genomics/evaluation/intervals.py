@@ -99,7 +99,7 @@ def _strata(units: np.ndarray, labels: np.ndarray) -> list[np.ndarray]:
 
 def _draws(strata: list[np.ndarray], number: int, chunk: int, seed: int) -> Iterator[np.ndarray]:
     """Iterate over how often each unit is drawn in each replicate, int64 (up to ``chunk`` replicates, units)."""
-    # Each class has random numbers of its own, so that the size of a chunk does not change the draws.
+    # Each class has its own generator, so that the size of a chunk does not change the draws.
     randoms = [np.random.default_rng([seed, place]) for place in range(len(strata))]
     units = sum(map(len, strata))
     for begin in range(0, number, chunk):

@@ -224,7 +224,7 @@ def damage(file: Path) -> Iterator[None]:
     """
     try:
         yield
-    except InputError:
+    except (InputError, torch.OutOfMemoryError):  # a full GPU, a RuntimeError, says nothing about the file
         raise
     except _DAMAGE as error:
         reason = (" ".join(str(error).split()) or type(error).__name__)[:150]

@@ -206,6 +206,7 @@ def step_memory(
     shape: BatchShape,
     mode: ComputeMode,
     *,
+    num_trained: int | None = None,
     state: float = 2.0,
     processes: int = 1,
 ) -> StepMemory:
@@ -216,15 +217,17 @@ def step_memory(
         num_parameters: number of weights, in float32; half precision keeps a second copy of them.
         shape: shape of the batch of one forward pass.
         mode: how the step is computed.
-        state: numbers that the optimizer keeps for each weight.
+        num_trained: number of weights that are trained, which alone have gradients and an optimizer's state; by default
+            all of them.
+        state: numbers that the optimizer keeps for each trained weight.
         processes: number of processes that train together; with several, a second copy of the gradients lies in the
             buckets in which the processes exchange them.
     """
-    weights = 4 * num_parameters
-    gradients = weights * (2 if processes > 1 else 1)
+    weights, trained = 4 * num_parameters, 4 * (num_parameters if num_trained is None else num_trained)
+    gradients = trained * (2 if processes > 1 else 1)
     activations = activation_bytes(config, shape, mode) + (weights // 2 if mode.half else 0)
     activations = int(activations * (_HEAP if mode.device == "cpu" else 1))
-    return StepMemory(weights, gradients, int(state * weights), activations)
+    return StepMemory(weights, gradients, int(state * trained), activations)
 
 
 def free_memory(device: torch.device, processes: int = 1) -> int:
@@ -273,7 +276,8 @@ def check_memory(
     Args:
         args: arguments of the Trainer.
         config: configuration of the model.
-        build: function that builds the model; called on the meta device, where weights take no memory.
+        build: function that builds the model, frozen weights without ``requires_grad``; called on the meta device,
+            where weights take no memory.
         batch: batch of one forward pass.
         attention: attention backend.
 
@@ -288,10 +292,13 @@ def check_memory(
     state = _STATE.get(getattr(args.optim, "value", str(args.optim)).split("_")[0], 2.0)
     try:
         with torch.device("meta"):
-            count = sum(parameter.numel() for parameter in build().parameters())
+            parameters = list(build().parameters())
     except ValueError as error:  # more weights than the memory of this machine holds
         raise InputError(str(error)) from error
-    needed = step_memory(config, count, BatchShape.of(batch), mode, state=state, processes=args.world_size)
+    count = sum(weight.numel() for weight in parameters)
+    trained = sum(weight.numel() for weight in parameters if weight.requires_grad)
+    options: Any = {"num_trained": trained, "state": state, "processes": args.world_size}
+    needed = step_memory(config, count, BatchShape.of(batch), mode, **options)
     free = free_memory(device, int(os.environ.get("LOCAL_WORLD_SIZE", "1")) if device.type == "cpu" else 1)
     if needed.total * HIGHEST <= free:
         return

@@ -10,6 +10,7 @@ from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 from safetensors import SafetensorError, safe_open
 
 from ..errors import InputError
+from ..inference.adapters import ADAPTER_CONFIG
 from ..inference.loading import check_finite, check_model_folder
 from ..reports.card_file import check_card
 
@@ -44,13 +45,18 @@ def push(
         The address of the ``commit`` (null for a dry run), and the size in bytes of each of the ``files``.
 
     Raises:
-        InputError: if the folder holds no complete model, a weight is NaN or infinite, the card is missing or wrong, or
-            the Hub rejects the upload.
+        InputError: if the folder holds no complete model, or an adapter, a weight is NaN or infinite, the card is
+            missing or wrong, or the Hub rejects the upload.
     """
     folder = Path(model)
     for needed in ("config.json", "tokenizer_config.json"):
         if not (folder / needed).is_file():
             raise InputError(f"{folder}: no {needed} there; name a folder with a saved model and tokenizer")
+    if (folder / ADAPTER_CONFIG).is_file():  # our verbs load adapters from folders only
+        raise InputError(
+            f"{folder} is an adapter; hf-genomics convert --source {folder} --output_dir NEW merges it with its base "
+            "model into a model to push"
+        )
     # Exact names, not patterns: "*.py" must not reach into the folders of checkpoints.
     files = sorted({path.name for pattern in _UPLOADED for path in folder.glob(pattern)})
     if not any(file.endswith(".safetensors") for file in files):

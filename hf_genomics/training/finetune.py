@@ -29,7 +29,7 @@ from ..checks.meaning import describe_labels, label_warnings, rarer_class, task_
 from ..checks.splits import log_split, split_table
 from ..configuration_kmer_bert import HierarchicalKmerBertConfig, KmerBertConfig
 from ..errors import InputError
-from ..evaluation.baseline import Baseline, baseline_predictions, check_baselines, with_thresholds
+from ..evaluation.baseline import Baseline, baseline_predictions, baseline_scores, check_baselines, with_thresholds
 from ..evaluation.decisions import Reliability, calibrate, choose_threshold, reliability, with_temperature
 from ..evaluation.evaluate import (
     check_positive,
@@ -221,7 +221,8 @@ def plan_finetuning(
     collator = collator_for(config, tokenizer, head.rc_probability, trainer.seed)
     attention = attention_for(trainer)
     first_batch = collator(_first_rows(SequenceDataset(splits.training), trainer))
-    check_memory(trainer, config, partial(_auto(config).from_config, config), first_batch, attention)
+    build = partial(_build_unloaded, config, head, pretrained, trainer.seed)
+    check_memory(trainer, config, build, first_batch, attention)
     set_seed(trainer.seed)  # for the random weights of a model from scratch
     built = build_classifier(
         pretrained, config, pretrained_config, attention, from_scratch=head.from_scratch, head_seed=trainer.seed
@@ -526,6 +527,11 @@ def _auto(config: KmerBertConfig) -> Any:
     return AutoModelForTokenClassification if config.labels_per == "nt" else AutoModelForSequenceClassification
 
 
+def _build_unloaded(config: KmerBertConfig, head: Head, pretrained: str, seed: int) -> Any:
+    """Build a model without the pretrained weights, with those weights frozen that will not be trained."""
+    return choose_trained(_auto(config).from_config(config), head, pretrained, seed)[0]
+
+
 def _build_trainer(plan: FinetuningPlan) -> FinetuningTrainer:
     """Build the Trainer of a run; building it creates the output folder."""
     training, validation, _ = plan.splits
@@ -594,17 +600,16 @@ def _errors(predictions: Predictions, found: Reliability, temperature: float | N
 
 
 def _predict_by_baselines(predictions: Predictions, plan: FinetuningPlan) -> dict[str, Predictions]:
-    """Predict by the baselines what the model has predicted; where the model has a threshold, they have their own."""
-
-    def guess(by_model: Predictions) -> dict[str, Predictions]:
-        options: dict[str, Any] = {"seed": plan.trainer.seed, "rc_probability": plan.head.rc_probability}
-        return baseline_predictions(plan.splits.training, by_model, plan.baselines, plan.baseline_k, **options)
-
-    guesses, validation = guess(predictions), plan.splits.validation
-    if predictions.threshold is None or validation is None or plan.positive is None or plan.head.threshold is None:
+    """Predict by the baselines what the model has predicted; if it has a threshold, choose one for each of them too."""
+    training, validation, _ = plan.splits
+    which: Any = (plan.baselines, plan.baseline_k)
+    options: dict[str, Any] = {"seed": plan.trainer.seed, "rc_probability": plan.head.rc_probability}
+    guesses = baseline_predictions(training, predictions, *which, **options)
+    if predictions.threshold is None or validation is None or plan.head.threshold is None:
         return guesses
-    scored = predictions._replace(examples=validation, scores=np.zeros((len(validation), 2)))
-    return with_thresholds(guesses, guess(scored), plan.positive, plan.head.threshold)
+    _, positive = predictions.threshold
+    on_validation = baseline_scores(training, validation, *which, **options)
+    return with_thresholds(guesses, on_validation, validation.known_labels == positive, positive, plan.head.threshold)
 
 
 def _score_test(

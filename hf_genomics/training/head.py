@@ -37,8 +37,8 @@ class Head:
             pretrained model are used. This is the supervised twin of the studies.
         train: which weights are trained: the "head" only, the head and the last N layers of the encoder ("last:N"), the
             head and low-rank adapters of the encoder's linear layers ("lora"; needs the extra ``lora``), or "all".
-            Frozen layers run without dropout. "lora" leaves a small folder that names the pretrained model, and that
-            the other verbs take as they take a model.
+            Frozen layers run without dropout. "lora" leaves a small folder that names the pretrained model;
+            `predict`, `evaluate`, `explain` and `convert` take it as they take a model.
         lora_rank: rank of the adapters; only for "lora".
         layer_decay: factor of the learning rate from each layer to the next lower one: the head learns at
             ``trainer.learning_rate``, the last layer at this rate times layer_decay, and so on down to the embeddings.

@@ -1,4 +1,4 @@
-"""The cleaned copy of a sequence file: what is mended, what is counted, and what no rule can mend."""
+"""The cleaned copy of a sequence file: what is corrected, what is counted, and what no rule corrects."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def slowly_fixed(records):
 
 
 @given(RECORDS)
-def test_every_record_is_mended_as_letter_by_letter(tmp_path_factory, records):
+def test_every_record_is_corrected_as_letter_by_letter(tmp_path_factory, records):
     folder = tmp_path_factory.mktemp("fix")
     (folder / "x.fa").write_text("".join(f">{name}\n{text[:50]}\n{text[50:]}\n" for name, text in records))
     expected = slowly_fixed(records)
@@ -71,7 +71,7 @@ def test_a_copy_may_be_gzipped_and_one_that_needs_no_change_says_so(tmp_path):
     assert "nothing had to be changed" in report.fixed.lines()[1]
 
 
-def test_a_letter_that_no_rule_mends_is_named_where_it_stands_and_nothing_is_written(tmp_path):
+def test_a_letter_that_no_rule_corrects_is_named_where_it_stands_and_nothing_is_written(tmp_path):
     (tmp_path / "x.fa").write_text(">a\nACGT\n>b\nAC--gt-elv\n")
     with pytest.raises(InputError, match=r"x\.fa: record 2 \('b'\), position 8: 'e' .*protein"):
         write_fixed(str(tmp_path / "x.fa"), tmp_path / "y.fa")

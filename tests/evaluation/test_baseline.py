@@ -243,11 +243,13 @@ def test_every_nucleotide_is_predicted_from_the_letters_around_it(monkeypatch):
     assert [scores.shape for scores in found] == [(80, 2), (50, 2), (70, 2)]
     assert np.mean(np.concatenate(found).argmax(1) == np.concatenate(labels)) > 0.9
     np.testing.assert_allclose(constant_scores(rows, rows)[1], np.tile([130 / 190, 60 / 190], (50, 1)))
+    monkeypatch.setattr(baseline, "_CHUNK_NT", 28)  # of a long sequence, 7 nt are predicted at a time
+    np.testing.assert_allclose(np.concatenate(kmer_scores(rows, rows, k=1)), np.concatenate(found))
     monkeypatch.setattr(baseline, "_MOST_NT", 40)
     assert len(np.concatenate(kmer_scores(rows, rows, k=1))) == 200
 
 
-def test_a_baseline_gets_the_threshold_that_its_own_validation_scores_ask_for_and_a_constant_guess_none() -> None:
+def test_the_threshold_of_a_baseline_is_chosen_by_its_validation_scores_and_a_constant_guess_has_none() -> None:
     names, labels = ["no", "yes"], np.array([0, 0, 1, 1])
     examples = LabelledSequences("t.csv", list("abcd"), [np.full(9, 65, np.uint8)] * 4, labels, label_names=names)
     chances = {"4-mer": [0.1, 0.2, 0.3, 0.4], "majority": [0.4] * 4}
@@ -255,7 +257,8 @@ def test_a_baseline_gets_the_threshold_that_its_own_validation_scores_ask_for_an
         name: Predictions(examples, np.stack([1 - np.array(p), p], 1), [], names, threshold=None)
         for name, p in chances.items()
     }
-    found = with_thresholds(guesses, guesses, "yes", "macro_recall")
+    on_validation = {name: guess.scores for name, guess in guesses.items()}
+    found = with_thresholds(guesses, on_validation, labels == 1, 1, "macro_recall")
     lowest, number = found["4-mer"].threshold
     assert 0.2 < lowest <= 0.3 and number == 1 and found["majority"].threshold is None
     assert np.array_equal(decide(found["4-mer"].scores, found["4-mer"].threshold), labels)

@@ -59,7 +59,7 @@ def test_a_row_read_from_the_opposite_strand_is_the_row_of_the_reverse_complemen
     assert torch.equal(flipped.channels()[:3], opposite.channels()[:3])
     assert torch.equal(flipped.channels()[3:], inputs.channels()[3:])
     assert inputs.channels().shape == (6, inputs.num_channels, 24)
-    assert not inputs.channels()[2, :4, 3].any(), "N is no letter"
+    assert not inputs.channels()[2, :4, 3].any(), "N is not one of the four letters"
 
 
 def test_a_sequence_stands_in_the_middle_and_a_longer_one_shows_its_middle():

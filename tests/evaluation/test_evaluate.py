@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from small_models import change_json
 
 import hf_genomics
 from hf_genomics import KmerBertConfig, KmerBertForSequenceClassification, KmerTokenizer, LabelledData
@@ -202,6 +203,27 @@ def test_baselines_are_fitted_on_the_training_table_and_stand_beside_the_model(m
     assert set(found["baselines"]) == {"majority", "4-mer logistic regression", "convolutional network"}
     assert found["baselines"]["majority"]["accuracy"] == 0.5
     assert found["baselines"]["4-mer logistic regression"].keys() >= {"auroc", "positive", "means_over"}
+
+
+def test_a_warning_says_that_only_the_model_has_a_threshold(model, tmp_path, caplog, monkeypatch) -> None:
+    monkeypatch.setattr("hf_genomics.evaluation.evaluate.plot_predictions", lambda *_: None)
+    data = replace(table(tmp_path / "t.csv", "abba"), train=table(tmp_path / "train.csv", "aabb").test)
+    evaluate(str(model), data, str(tmp_path / "plain"), baselines=["kmer"])
+    assert "threshold" not in caplog.text
+    shutil.copytree(model, tmp_path / "model")
+    change_json(tmp_path / "model" / "config.json", positive_class="a", decision_threshold=0.3)
+    found = evaluate(str(tmp_path / "model"), data, str(tmp_path / "out"), baselines=["kmer"])
+    assert "threshold" in found and not any("threshold" in scores for scores in found["baselines"].values())
+    assert "Only the model has a threshold" in caplog.text
+    assert "Only the model has a threshold" in (tmp_path / "out" / "report.html").read_text()
+
+
+def test_baselines_are_not_fitted_on_an_empty_column(tmp_path) -> None:
+    (tmp_path / "train.csv").write_text("sequence,label,pH\nACGT,a,\nTTTT,b,\n")
+    columns = Columns(tracks=["pH"])
+    rows = replace(table(tmp_path / "t.csv", "abba").load("test", 3), tracks=np.ones((4, 1)), track_names=["pH"])
+    with pytest.raises(InputError, match=r"train\.csv: column 'pH' is empty in every row"):
+        _training_rows(LabelledData(train=str(tmp_path / "train.csv"), columns=columns), rows, {}, 3)
 
 
 def test_baselines_never_see_the_rows_that_are_scored(model, tmp_path) -> None:

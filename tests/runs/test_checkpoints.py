@@ -307,6 +307,15 @@ def test_too_little_room_is_refused_with_both_numbers(tmp_path, monkeypatch):
         check_space(tmp_path, 2_000_000_000, "a checkpoint")
 
 
+def test_an_error_while_a_file_is_restored_is_its_damage_and_a_full_gpu_is_not(tmp_path):
+    with pytest.raises(InputError, match=r"optimizer\.json: damaged \(no such weight\); delete .*checkpoint-2,"):
+        with checkpoints.damage(tmp_path / "checkpoint-2" / "optimizer.json"):
+            raise RuntimeError("no such weight")
+    with pytest.raises(torch.OutOfMemoryError):
+        with checkpoints.damage(tmp_path / "checkpoint-2" / "optimizer.json"):
+            raise torch.OutOfMemoryError
+
+
 def test_other_settings_are_named_with_both_values():
     before = {"trainer.seed": 1, "windows.length": 60, "masking.span": 6, "model.id2label": {0: "a"}}
     assert changed_settings(before, dict(before)) == []

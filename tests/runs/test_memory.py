@@ -106,6 +106,8 @@ def test_memory_grows_as_it_should() -> None:
     one, two = (step_memory(config, 10**8, shape, ComputeMode(), processes=processes) for processes in (1, 2))
     assert (one.weights, one.gradients, one.optimizer) == (4 * 10**8, 4 * 10**8, 8 * 10**8)
     assert two.gradients == 2 * one.gradients and two.activations == one.activations
+    head = step_memory(config, 10**8, shape, ComputeMode(), num_trained=10**6)
+    assert head == (4 * 10**8, 4 * 10**6, 8 * 10**6, one.activations), "frozen weights have neither gradient nor state"
     assert step_memory(config, 10**8, shape, ComputeMode(checkpointing=True)).activations < one.activations / 5
     tiles = step_memory(config, 10**8, shape, ComputeMode("cuda", "sdpa")).activations
     assert tiles < one.activations / 2, "a GPU's kernels keep no scores"

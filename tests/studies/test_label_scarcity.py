@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 
 import pandas as pd
 import pytest
@@ -13,13 +12,6 @@ from tiny_study import InThisProcess, settings, write_model, write_store
 
 from hf_genomics.cli import main
 from hf_genomics.studies import shared_work
-
-
-@pytest.fixture(autouse=True)
-def quiet_again():
-    """The command line makes the package's logger speak; that is for one test only."""
-    yield
-    logging.getLogger("hf_genomics").setLevel(logging.NOTSET)
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 from pathlib import Path
 
 import numpy as np
@@ -19,13 +18,6 @@ from hf_genomics.sequence_files.fasta import read_records
 from hf_genomics.studies.quickstart import TWIN, QuickstartData, quickstart, write_regions
 
 RECIPES = Path(__file__).resolve().parents[2] / "recipes"
-
-
-@pytest.fixture(autouse=True)
-def quiet_again():
-    """The command line makes the package's logger speak; that is for one test only."""
-    yield
-    logging.getLogger("hf_genomics").setLevel(logging.NOTSET)
 
 
 @pytest.fixture(scope="module")

@@ -18,13 +18,16 @@ from hf_genomics import (
     KmerBertForMaskedLM,
     KmerBertForSequenceClassification,
     KmerTokenizer,
+    card,
     convert,
     predict,
+    push,
 )
 from hf_genomics.errors import InputError
 from hf_genomics.evaluation.evaluate import evaluate
 from hf_genomics.labelled.columns import Columns
 from hf_genomics.labelled.data import LabelledData
+from hf_genomics.runs import memory
 from hf_genomics.training.finetune import finetune, plan_finetuning, run_finetuning
 from hf_genomics.training.head import Head
 from hf_genomics.training.trained_weights import FinetuningTrainer, depth_of, freeze, split_by_depth
@@ -59,10 +62,11 @@ def data(home: Path, *splits: str) -> LabelledData:
     return LabelledData(**{name: str(home / f"{name}.csv") for name in splits}, columns=Columns(label="more_g"))
 
 
-def tune(home: Path, out: Path, head: Head, resume: bool = False, **options: object) -> dict:
+def tune(home: Path, out: Path, head: Head, resume: bool = False, baseline_k: int = 0, **options: object) -> dict:
     settings = {"learning_rate": 1e-2, "logging_steps": 1, "per_device_train_batch_size": 8} | options
     splits = data(home, "train", "valid", "test")
-    return finetune(str(home / "pretrained"), splits, arguments(out, **settings), head, baseline_k=0, resume=resume)
+    run = arguments(out, **settings)
+    return finetune(str(home / "pretrained"), splits, run, head, baseline_k=baseline_k, resume=resume)
 
 
 def scores(metrics: dict) -> dict:
@@ -100,7 +104,11 @@ def test_a_lora_folder_is_taken_as_a_model_and_merges_into_one(home, tmp_path) -
     heads = {name.split(".")[-2] for name in saved if "lora" not in name}
     assert {"classifier"} <= heads and any(".pooler." in name for name in saved)
     assert sum(".lora_A." in name for name in saved) == 2 * 6  # six linear layers in each of two layers
+    with pytest.raises(InputError, match=r"is an adapter; hf-genomics convert"):
+        push(str(out), "user/model", dry_run=True)
     convert(str(out), str(tmp_path / "merged"))
+    card(str(tmp_path / "merged"))
+    assert "model.safetensors" in push(str(tmp_path / "merged"), "user/model", dry_run=True)["files"]
     for model in (out, tmp_path / "merged"):
         again = evaluate(str(model), data(home, "test"), str(tmp_path / f"scores_{model.name}"))
         assert scores(again) == pytest.approx(scores(metrics["test"]), abs=1e-5)
@@ -210,6 +218,23 @@ def test_options_that_do_not_fit_are_refused_before_anything_is_written(home, tm
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize("train", ["head", "last:1", "lora", "all"])
+def test_the_estimate_of_memory_counts_the_gradients_of_trained_weights_only(home, tmp_path, monkeypatch, train):
+    noted = []
+
+    def note(config, count, *_, num_trained, **__):
+        noted.append((count, num_trained))
+        return memory.StepMemory(0, 0, 0, 0)
+
+    monkeypatch.setattr(memory, "step_memory", note)
+    plan = plan_finetuning(
+        str(home / "pretrained"), data(home, "train"), arguments(tmp_path / "out"), Head(train=train)
+    )
+    weights = list(plan.network.parameters())
+    trained = sum(weight.numel() for weight in weights if weight.requires_grad)
+    assert noted == [(sum(weight.numel() for weight in weights), trained)]
+
+
 def test_lora_without_peft_names_the_extra(home, tmp_path, monkeypatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(InputError, match=r"peft.*pip install 'hf_genomics\[lora\]'"):
@@ -225,12 +250,16 @@ def test_lora_is_refused_for_tracks_of_both_kinds(home, tmp_path) -> None:
 
 def test_temperature_and_threshold_are_chosen_on_validation_and_kept_in_the_folder(home, tmp_path) -> None:
     out = tmp_path / "out"
-    metrics = tune(home, out, Head(oversample=True, calibrate=True, threshold="macro_recall"), max_steps=2)
+    head = Head(oversample=True, calibrate=True, threshold="macro_recall")
+    metrics = tune(home, out, head, baseline_k=2, max_steps=2)
     config = json.loads((out / "config.json").read_text())
     assert metrics["test"]["threshold"] == {
         "class": config["positive_class"],
         "probability": config["decision_threshold"],
     }
+    of_baseline = metrics["baselines"]["2-mer logistic regression"]["threshold"]
+    assert of_baseline["class"] == config["positive_class"]
+    assert of_baseline["probability"] != config["decision_threshold"]
     assert metrics["calibration"]["valid"].keys() == metrics["calibration"]["test"].keys() == {"ece_before", "ece"}
     again = evaluate(str(out), data(home, "test"), str(tmp_path / "scores"), both_strands=False)
     assert scores(again) == pytest.approx(scores(metrics["test"]), abs=1e-6)
