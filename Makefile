@@ -2,9 +2,10 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-# Two test processes with one thread each: on two cores, more threads would be slower. No test may reach the Hub.
+# Two test processes with one thread each: on two cores, more threads would be slower. A process that has finished its
+# tests takes over some of the other's (worksteal). No test may reach the Hub.
 TEST_ENV := TOKENIZERS_PARALLELISM=false HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1
-PYTEST := $(TEST_ENV) $(BIN)/python -m pytest -n 2
+PYTEST := $(TEST_ENV) $(BIN)/python -m pytest -n 2 --dist worksteal
 
 .DEFAULT_GOAL := help
 .PHONY: help install quickstart test test-slow test-newest test-lowest conformance fuzz fuzz-folders kill9 bench lint audit docs cards
