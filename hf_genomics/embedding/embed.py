@@ -124,17 +124,19 @@ def embed(
         raise InputError(f"batch_size must be at least 1, not {batch_size}")
     if isinstance(input, list | tuple):
         return _embed_list(model, input, output, pooling, batch_size, options)
-    files = _check_files(model, input, output, overwrite or resume == "auto", options)
+    files = _check_files(model, input, output, overwrite, resume == "auto", options)
     if columns.pair or columns.tracks or columns.nt_tracks:
         raise InputError("columns: the encoder reads single sequences; omit columns.pair and tracks")
-    colors = _read_colors(input, options, pooling)
+    colors = _read_colors(input, columns.header, options, pooling)
     encoder, tokenizer = load_encoder(model)
-    chosen = {"sequence": columns.sequence, "id": columns.id, "rna": options.rna, "pooling": pooling}
+    read = Columns(sequence=columns.sequence, id=columns.id, header=columns.header)
+    chosen = {"sequence": read.sequence, "id": read.id, "header": read.header, "rna": options.rna, "pooling": pooling}
     settings = {"model": model_digest(encoder), **input_digest(input), "options": chosen}
     size = encoder.config.hidden_size
-    if resume == "auto" and not overwrite and all(path.exists() for path in files.data):
-        return _say(Embeddings(files.found(), *finished_before(files.data[0], settings), size), "finished before")
-    read = Columns(sequence=columns.sequence, id=columns.id)
+    if resume == "auto" and not overwrite and files.data[0].exists():
+        counts = finished_before(files.data[0], settings)
+        if all(path.exists() for path in files.data):
+            return _say(Embeddings(files.found(), *counts, size), "finished before")
     windows = read_windows(input, encoder, tokenizer, read, options.rna, "embed")
     unscored = Unscored(source_name(input), noun_of(input), options.strict, ("vector", "embedded"))
     header, start_column = [*HEADERS[pooling], "embedding"], 1 if pooling == "tokens" else None
@@ -143,7 +145,7 @@ def embed(
         remaining = dropwhile(lambda window: window.sequence_index < done, windows)
         for one in embedded(encoder, tokenizer, remaining, batch_size, pooling, unscored):
             table.write(row_of(one, pooling))
-        table.finish(partial(_write, files=files, pooling=pooling, size=size, colors=colors))
+        table.finish(partial(_write, files=files, pooling=pooling, shape=(table.num_rows, size), colors=colors))
     unscored.warn()
     return _say(Embeddings(files.found(), table.num_sequences, table.num_rows, size), "wrote")
 
@@ -210,25 +212,28 @@ class _Files(NamedTuple):
     picture: Path | None
 
     def found(self) -> list[Path]:
-        """Return the files that exist; there is no picture of fewer than three vectors."""
+        """Return the files that exist; fewer than three vectors are not drawn."""
         return [*self.data, *([self.picture] if self.picture and self.picture.exists() else [])]
 
 
-def _check_files(model: str, source: Input, output: str | None, overwrite: bool, options: EmbedOptions) -> _Files:
+def _check_files(
+    model: str, source: Input, output: str | None, overwrite: bool, auto: bool, options: EmbedOptions
+) -> _Files:
     """Return the files to write; raise InputError if one may not be written."""
     if output is None:
         raise InputError("output is not set: name a file to write that ends in .parquet or .npy")
     inputs = [source, model, base_of(model)]
-    target = check_output_file(output, inputs, overwrite=overwrite)
+    target = check_output_file(output, inputs, overwrite=overwrite or auto)
     if is_stream(target):
         raise InputError(f"{output} is not a file, and vectors are written as .parquet or .npy; name such a file")
     files = _Files(output_files(target), target.with_suffix(".png") if options.picture else None)
-    for path in (*files.data, *([files.picture] if files.picture else [])):
-        check_output_file(path, inputs, overwrite=overwrite)
+    known = auto and target.exists()  # `finished_before` shows that an earlier run wrote it, and the files beside it
+    for path in (*files.data[1:], *([files.picture] if files.picture else [])):
+        check_output_file(path, inputs, overwrite=overwrite or known)
     return files
 
 
-def _read_colors(source: Input, options: EmbedOptions, pooling: Pooling) -> list[str] | None:
+def _read_colors(source: Input, header: bool, options: EmbedOptions, pooling: Pooling) -> list[str] | None:
     """Return the texts that give the points of the picture their colours, one per sequence; or None."""
     if options.color is None:
         return None
@@ -238,12 +243,14 @@ def _read_colors(source: Input, options: EmbedOptions, pooling: Pooling) -> list
             f"color names the column {options.color!r} of a table, for a picture with a point per sequence; give a "
             "table as input, or omit color"
         )
-    return read_text_columns(str(source), [options.color], [])[options.color].str.strip().tolist()
+    return read_text_columns(str(source), [options.color], [], header)[options.color].str.strip().tolist()
 
 
-def _write(rows: Path, files: _Files, pooling: Pooling, size: int, colors: list[str] | None) -> dict[Path, Path]:
+def _write(
+    rows: Path, files: _Files, pooling: Pooling, shape: tuple[int, int], colors: list[str] | None
+) -> dict[Path, Path]:
     """Write the files of an output beside the complete table of a run, and return them with their targets."""
-    written = write_vectors(rows, files.data, pooling, size)
+    written = write_vectors(rows, files.data, pooling, shape)
     if files.picture is not None:
         png, title = rows.with_name("picture.png"), _TITLES[pooling]
 

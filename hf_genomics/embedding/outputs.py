@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-import io
+import re
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
@@ -14,7 +14,6 @@ import pyarrow.parquet as pq
 
 from ..errors import InputError
 from ..inference.growing_table import read_rows
-from ..io.writing import as_cell
 from .vectors import Embedded, Pooling
 
 _CHUNK = 4096  # vectors in memory
@@ -55,29 +54,29 @@ def read_vectors(rows: Path) -> Iterator[tuple[list[list[str]], np.ndarray]]:
         yield [row[:-1] for row in chunk], vectors.reshape(len(chunk), -1)
 
 
-def write_vectors(rows: Path, targets: list[Path], pooling: Pooling, size: int) -> dict[Path, Path]:
+def write_vectors(rows: Path, targets: list[Path], pooling: Pooling, shape: tuple[int, int]) -> dict[Path, Path]:
     """Write the files of an output beside the complete table of a run.
 
     Args:
         rows: the complete table.
         targets: the files, as from `output_files`.
         pooling: kind of the vectors.
-        size: number of features of a vector.
+        shape: number of vectors, and number of features of a vector.
 
     Returns:
         The files, each with its target.
     """
     written = {rows.with_name(f"output{''.join(target.suffixes[-2:])}"): target for target in targets}
     if len(targets) == 1:
-        _write_parquet(next(iter(written)), rows, HEADERS[pooling], size)
+        _write_parquet(next(iter(written)), rows, HEADERS[pooling], shape[1])
     else:
         array, beside = written
-        _write_npy(array, beside, rows, HEADERS[pooling], size)
+        _write_npy(array, beside, rows, HEADERS[pooling], shape)
     return written
 
 
 def _write_parquet(path: Path, rows: Path, header: list[str], size: int) -> None:
-    """Write a column for each cell, and the vectors as lists of a fixed size; null where there is no vector."""
+    """Write a column for each cell, and the vectors as lists of a fixed size, null for a row without one."""
     fields = [(name, pa.string() if name == "id" else pa.int64()) for name in header]
     schema = pa.schema([*fields, ("embedding", pa.list_(pa.float32(), size))])
     with pq.ParquetWriter(path, schema, compression="zstd") as writer:
@@ -92,31 +91,16 @@ def _write_parquet(path: Path, rows: Path, header: list[str], size: int) -> None
             writer.write_table(pa.Table.from_arrays([*columns, lists], schema=schema))
 
 
-def _write_npy(path: Path, beside: Path, rows: Path, header: list[str], size: int) -> None:
-    """Write an array, float32 (rows, hidden), NaN where there is no vector; and a table of what its rows stand for."""
-    count = 0
+def _write_npy(path: Path, beside: Path, rows: Path, header: list[str], shape: tuple[int, int]) -> None:
+    """Write an array, float32 (rows, hidden), NaN for a row without a vector; and a table of what each row is."""
     with open(path, "wb") as file, open(beside, "w", encoding="utf-8", newline="") as table:
-        file.write(_npy_header(count, size))
+        np.lib.format.write_array_header_1_0(file, {"descr": "<f4", "fortran_order": False, "shape": shape})
         table.write("\t".join(header) + "\n")
         for cells, vectors in read_vectors(rows):
-            file.write(np.ascontiguousarray(vectors, "<f4").tobytes())
-            table.writelines("\t".join(map(str, map(as_cell, map(_on_a_line, row)))) + "\n" for row in cells)
-            count += len(cells)
-        file.seek(0)
-        file.write(_npy_header(count, size))
+            file.write(vectors.tobytes())
+            table.writelines("\t".join(map(_on_a_line, row)) + "\n" for row in cells)
 
 
 def _on_a_line(cell: str) -> str:
     """Return a cell without tabs and line breaks."""
-    return " ".join(cell.split("\t")).replace("\n", " ").replace("\r", " ")
-
-
-def _npy_header(count: int, size: int) -> bytes:
-    """Return the first bytes of an npy file, which are as many for every number of rows."""
-    buffer = io.BytesIO()
-    np.lib.format.write_array_header_1_0(buffer, {"descr": "<f4", "fortran_order": False, "shape": (count, size)})
-    header = buffer.getvalue()
-    # numpy ends a header with blanks and a line break; here they fill up a fixed length.
-    length = 192
-    content = header[10:].rstrip(b" \n").ljust(length - 11) + b"\n"
-    return header[:8] + (length - 10).to_bytes(2, "little") + content
+    return re.sub(r"[\t\r\n]", " ", cell)

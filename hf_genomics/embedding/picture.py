@@ -93,8 +93,9 @@ def draw_components(
         for name, color in zip(common, PALETTE, strict=False):
             ax.scatter(*points[named == name].T, color=color, label=name or "no label", **style)
         ax.legend(frameon=False, fontsize=9, markerscale=1.6)
-    for axis, share in zip(("x", "y"), found.shares, strict=True):
-        ax.set(**{f"{axis}label": f"principal component {'xy'.find(axis) + 1} ({share:.0%} of the variance)"})
+    shares = enumerate(found.shares, start=1)
+    first, second = (f"principal component {number} ({share:.0%} of the variance)" for number, share in shares)
+    ax.set(xlabel=first, ylabel=second)
     ax.set_title(title, fontsize=11, fontweight="bold", loc="left", parse_math=False)
     ax.spines[["top", "right"]].set_visible(False)
     figure.savefig(path, dpi=150)

@@ -122,7 +122,7 @@ def embedded_tokens(scored: Iterable[Scored], k: int, stride: int, size: int) ->
             start = window.start + number * stride
             if start >= first:
                 if waiting is not None and start > 0:
-                    yield waiting  # the row that begins the sequence: nothing is known of its first nucleotide
+                    yield waiting  # the row that begins the sequence, whose first k-mer has no vector
                 waiting, first = None, start + 1
                 yield Embedded(sequence_index, window.name, start, start + k, vector.astype(np.float32))
     if waiting is not None:

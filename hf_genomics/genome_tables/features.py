@@ -99,22 +99,8 @@ def read_features(genome: str, bed: str | None, gff: str | None, rules: FeatureR
         rules: which types are taken.
 
     Raises:
-        InputError: if no file of features or more than one is given, a line is invalid, the types are unclear, or
-            features without a name are to be labelled by their names.
+        InputError: if no file of features or more than one is given, a line is invalid, or the types are unclear.
     """
-    path = bed or gff or genome
-    features = _features_of(genome, bed, gff, rules)
-    if rules.label_by == "name" and (unnamed := next((one for one in features if not one.name), None)):
-        place = f"{unnamed.contig[:60]}:{unnamed.start}-{unnamed.end}"
-        at = f"{path}, line {unnamed.line}" if unnamed.line else path
-        raise InputError(
-            f"{at}: the feature at {place} has no name to be its label; omit features.label_by, or name it"
-        )
-    return features
-
-
-def _features_of(genome: str, bed: str | None, gff: str | None, rules: FeatureRules) -> list[Feature]:
-    """Read the features of the chosen types from the file that has them; arguments as in `read_features`."""
     if bed is not None and gff is not None:
         raise InputError("bed and gff both name features; give one of them")
     if bed is not None:
@@ -271,5 +257,6 @@ def check_features(features: list[Feature], contig: str, length: int, path: str)
 
 
 def where(feature: Feature, path: str) -> str:
-    """Return file and line of a feature, for error messages."""
-    return f"{path}, line {feature.line}" if feature.line else f"{path}: feature {shorten(feature.name)}"
+    """Return the file of a feature and its line, or else its name or place, for error messages."""
+    name = feature.name or f"{feature.contig}:{feature.start}-{feature.end}"
+    return f"{path}, line {feature.line}" if feature.line else f"{path}: feature {shorten(name)}"

@@ -50,7 +50,7 @@ class Gaps(NamedTuple):
     ends: np.ndarray
 
     def draw(self, length: int, shape: tuple[int, ...], random: np.random.Generator) -> np.ndarray | None:
-        """Draw places of windows, each possible start with the same probability; return None if there is no place.
+        """Draw places of windows, uniformly from all possible starts; return None if no window fits.
 
         Args:
             length: length of the windows in nt.

@@ -158,7 +158,10 @@ def _check_labels(features: list[Region], rules: FeatureRules, negatives: str, p
     for feature in features if rules.label_by else ():
         label = feature.kind if rules.label_by == "type" else feature.name
         if not label:
-            raise InputError(f"{where(feature, path)}: no {rules.label_by} to take the label from; fill it in")
+            raise InputError(
+                f"{where(feature, path)}: no {rules.label_by} to take the label from; fill it in, or omit "
+                "features.label_by"
+            )
         if label == rules.background and negatives != "none":
             raise InputError(f"{where(feature, path)}: {label!r} is features.background, too; give that another name")
 

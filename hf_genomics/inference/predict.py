@@ -166,8 +166,10 @@ def predict(
     new = ("windows", "both_strands")  # options that older runs did not know
     used = {key: value for key, value in asdict(options).items() if key != "strict" and (value or key not in new)}
     settings = {"model": model_digest(network), **input_digest(input), "options": {**asdict(columns), **used}}
-    if resume == "auto" and not overwrite and all(path.exists() for path in plan.files):
-        return _say(plan, *finished_before(target, settings), "finished before")
+    if resume == "auto" and not overwrite and any(path.exists() for path in plan.files):
+        counts = finished_before(target, settings)
+        if all(path.exists() for path in plan.files):
+            return _say(plan, *counts, "finished before")
     windows = read_windows(input, network, tokenizer, columns, options.rna)
     if options.both_strands:
         windows = with_other_strand(windows, longest_window(network.config, tokenizer))

@@ -8,10 +8,12 @@ A sequence whose name states a place, such as ``chr1:1000-1200``, is drawn there
 from __future__ import annotations
 
 import base64
+import heapq
 import importlib.util
+import math
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import groupby
+from itertools import chain, groupby
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeAlias
 
@@ -221,6 +223,20 @@ class _Sequence(NamedTuple):
     rows: int
 
 
+class _Row(NamedTuple):
+    """A row of the table.
+
+    Attributes:
+        place: its place in the genome.
+        cells: its cells.
+        is_reverse: whether its sequence is on the reverse strand.
+    """
+
+    place: Region
+    cells: list[str]
+    is_reverse: bool
+
+
 class TrackRows:
     """The rows of a complete table, in the order of the genome.
 
@@ -240,16 +256,19 @@ class TrackRows:
         """Length of each contig, as far as there are rows."""
         return {one.place.contig: one.place.end for one in self._sequences if one.place.end}
 
-    def _rows(self) -> Iterator[tuple[Region, list[str], bool]]:
-        """Iterate over the places and cells of all rows, and whether the row is on the reverse strand."""
-        for one in self._sequences:
-            reverse = one.place.strand == "-"
-            rows = (row for (_, row), _ in zip(read_rows(self._path, one.offset), range(one.rows), strict=False))
-            for row in reversed(list(rows)) if reverse else rows:
-                start, end = int(row[1]), int(row[2])
-                start, end = (one.place.end - end, one.place.end - start) if reverse else (start, end)
-                shift = 0 if reverse else one.place.start
-                yield Region(one.place.contig, start + shift, end + shift, one.place.strand), row, reverse
+    def _rows(self) -> Iterator[_Row]:
+        """Iterate over all rows by contig and start; sequences that overlap are read side by side."""
+        for _, group in groupby(self._sequences, lambda one: one.place.contig):
+            yield from _by_start((one.place.start, self._rows_of(one)) for one in group)
+
+    def _rows_of(self, one: _Sequence) -> Iterator[_Row]:
+        """Iterate over the rows of a sequence, by start."""
+        reverse, place = one.place.strand == "-", one.place
+        rows = (row for (_, row), _ in zip(read_rows(self._path, one.offset), range(one.rows), strict=False))
+        for row in reversed(list(rows)) if reverse else rows:
+            start, end = int(row[1]), int(row[2])
+            start, end = (place.end - end, place.end - start) if reverse else (place.start + start, place.start + end)
+            yield _Row(Region(place.contig, start, end, place.strand), row, reverse)
 
     def stretches(self) -> Iterator[Stretch]:
         """Iterate over the scores (nt, classes) of the genome; where two windows overlap, their mean."""
@@ -285,6 +304,26 @@ class TrackRows:
             for name, cell in found:
                 if cell:
                     yield place._replace(name=name), float(cell)
+
+
+def _by_start(sequences: Iterable[tuple[float, Iterator[_Row]]]) -> Iterator[_Row]:
+    """Merge the rows of the sequences of a contig by start.
+
+    Args:
+        sequences: start and rows of each sequence, both in ascending order; its rows are not read before its start.
+    """
+    waiting: list[tuple[int, int, _Row, Iterator[_Row]]] = []  # a heap: start, number, next row, further rows
+    end: tuple[float, Iterator[_Row]] = (math.inf, iter(()))
+    for number, (start, rows) in enumerate(chain(sequences, [end])):
+        while waiting and waiting[0][0] < start:
+            _, owner, row, further = waiting[0]
+            yield row
+            if (following := next(further, None)) is None:
+                heapq.heappop(waiting)
+            else:
+                heapq.heapreplace(waiting, (following.place.start, owner, following, further))
+        if (begin := next(rows, None)) is not None:
+            heapq.heappush(waiting, (begin.place.start, number, begin, rows))
 
 
 def _sequences_in(path: Path) -> Iterator[_Sequence]:

@@ -244,7 +244,6 @@ def region_figure(
     heights += [1.6] * (scores is not None) + [1.3] * (variants is not None)
     figure = new_figure(9.0, 0.9 + sum(heights))
     axes = figure.subplots(len(heights), 1, sharex=True, squeeze=False, height_ratios=heights)[:, 0].tolist()
-    figure.suptitle(f"{contig}:{start:,}\N{EN DASH}{end:,}", fontsize=11, fontweight="bold", color=_INK)
     rest = iter(axes)
     if genes is not None:
         draw_genes(next(rest), [gene for gene in genes if gene.contig == contig], start, end)
@@ -290,6 +289,18 @@ def new_figure(width: float, height: float) -> Figure:
     figure = Figure(figsize=(width, height), layout="constrained", facecolor="white")
     FigureCanvasAgg(figure)
     return figure
+
+
+def name_figure(figure: Figure, contig: str, first: int, last: int) -> None:
+    """Write the place that a figure shows above it.
+
+    Args:
+        figure: the figure.
+        contig: name of the contig.
+        first: first position, counted as the user counts.
+        last: last position, or the position after it, as the user counts.
+    """
+    figure.suptitle(f"{contig}:{first:,}\N{EN DASH}{last:,}", fontsize=11, fontweight="bold", color=_INK)
 
 
 def mark_positions(ax: Axes, what: str) -> None:

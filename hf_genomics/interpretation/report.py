@@ -20,6 +20,7 @@ from .figures import (
     draw_line,
     logo_figure,
     mark_positions,
+    name_figure,
     new_figure,
     region_figure,
     save_figure,
@@ -155,6 +156,7 @@ def _draw_window(
     along = Track("score", region.start, scores[::-1] if region.strand == "-" else scores)
     tracks = pictures.tracks_of(region.contig, region.start, region.end)
     figure = region_figure(region.contig, region.start, region.end, tracks, along, pictures.genes)
+    name_figure(figure, region.contig, region.start, region.end)
     save_figure(figure, folder / stem)
     begin = highest_stretch(scores, _LOGO)
     chosen = slice(begin, begin + _LOGO)

@@ -266,16 +266,14 @@ def read_genes(path: str | PathLike[str]) -> list[Region]:
     Raises:
         InputError: as `read_bed`.
     """
-    kinds: list[str] = []
 
     def row(fields: list[str], where: str, line: int) -> Region:
         is_gff = len(fields) == 9 and not fields[1].isdigit()
-        kinds.append(fields[2] if is_gff else "gene")
         return _gff_row(fields, where, line) if is_gff else _bed_row(fields, where, line)
 
     found = list(_rows(path, row))
-    wanted = "gene" if "gene" in kinds else "CDS"
-    genes = [region for region, kind in zip(found, kinds, strict=True) if kind == wanted]
+    genes = [region for region in found if region.kind in ("gene", "")]  # lines of BED have no type
+    genes = genes or [region for region in found if region.kind == "CDS"]
     if not genes:
         raise InputError(f"{path}: no gene in this file; give a BED file, or a GFF file with lines of type gene or CDS")
     return genes
@@ -437,7 +435,7 @@ def _gff_row(fields: list[str], where: str, line: int) -> Region:
         )
     tags = dict(re.findall(r'(?:^|;)\s*(\w+)[= ]"?([^;"]*)', fields[8]))
     name = next((tags[tag] for tag in _NAME_TAGS if tag in tags), "")
-    return Region(fields[0], start - 1, end, fields[6] if fields[6] in "+-" else ".", name, line, fields[2])
+    return Region(fields[0], start - 1, end, fields[6] if fields[6] in ("+", "-") else ".", name, line, fields[2])
 
 
 def _number(text: str, what: str, where: str) -> int:

@@ -62,9 +62,9 @@ def read_meme(path: str | PathLike[str]) -> list[MemeMotif]:
         path: the file: DNA motifs in MEME text, minimal or in full, version 4 or later.
 
     Raises:
-        InputError: if the file cannot be read, is no MEME text, holds motifs of another alphabet or none at all; or
+        InputError: if the file cannot be read, is not MEME text, or has motifs of another alphabet or none at all; or
             naming the motif and the line: a matrix is missing or cut off, a row does not sum to 1 (within 0.01), a
-            value is no probability, or a name occurs twice.
+            value is not a probability, or a name occurs twice.
     """
     with input_errors(path), open_binary(path) as file:
         lines = file.read().decode("utf-8", "replace").splitlines()
@@ -148,7 +148,7 @@ def _read_row(line: str, where: str) -> list[float]:
     values = [_number(cell, "a probability", where) for cell in cells]
     if not all(0 <= value <= 1 for value in values):
         wrong = next(cell for cell, value in zip(cells, values, strict=True) if not 0 <= value <= 1)
-        raise InputError(f"{where}{wrong} is no probability; write values from 0 to 1")
+        raise InputError(f"{where}{wrong} is not a probability; write values from 0 to 1")
     if abs(sum(values) - 1) > _TOLERANCE:
         raise InputError(f"{where}the row sums to {sum(values):.4g}, not to 1; divide each count by their sum")
     return [value / sum(values) for value in values]

@@ -27,7 +27,7 @@ class Word(NamedTuple):
         positives: number of positive sequences of the second half that contain it.
         negatives: the same of the negative sequences.
         p: probability of at least as many positive sequences if the word were as frequent in both.
-        q: p corrected for all candidates (Benjamini and Hochberg); NaN if the word is no candidate.
+        q: p corrected for all candidates (Benjamini and Hochberg); NaN if the word is not a candidate.
         q_counting: p corrected for all words in the sequences of the second half, which counting without a model tests.
     """
 

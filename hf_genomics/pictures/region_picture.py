@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import InputError
-from ..interpretation.figures import Track, Variant, region_figure
+from ..interpretation.figures import Track, Variant, name_figure, region_figure
 from ..io.files import shorten
 from ..io.genome_tracks import read_genes, read_values
 from ..io.streams import is_stream
@@ -72,6 +72,7 @@ def region_picture(
     bars = None if scores is None else Track("score", start, read_values(scores, contig, start, end))
     found = None if variants is None else list(read_variants(variants, column, contig, start, end))
     figure = region_figure(contig, start, end, rows, bars, None if genes is None else read_genes(genes), found, column)
+    name_figure(figure, contig, start + 1, end)  # as in `region`, from 1 with both ends included
     buffer = io.BytesIO()
     figure.savefig(buffer, format=path.suffix[1:].lower(), dpi=200, metadata=_METADATA[path.suffix.lower()])
     write_bytes(path, buffer.getvalue())
@@ -123,7 +124,7 @@ def read_variants(path: str, column: str, contig: str, start: int, end: int) -> 
 
 def _of_table(path: str, column: str) -> Iterator[tuple[str, int, str, str, float]]:
     """Iterate over the rows of a table: chrom, pos (1-based), ref, alt, score."""
-    frame = read_text_columns(path, [*_TABLE, column])
+    frame = read_text_columns(path, [*_TABLE, column], [])
     for number, row in enumerate(frame[[*_TABLE, column]].itertuples(index=False, name=None), start=1):
         chrom, position, ref, alt, score = row
         if not position.isdecimal():

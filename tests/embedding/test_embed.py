@@ -57,6 +57,16 @@ def test_a_table_gives_parquet_and_a_picture_in_colours(inputs, encoder_folder, 
             hg.embed(encoder_folder("tuned"), source, str(tmp_path / "y.npy"), options=options)
 
 
+def test_a_table_without_a_header_loses_no_row(encoder_folder, tmp_path):
+    (tmp_path / "in.csv").write_text("".join(f"{text},{label}\n" for text, label in zip(TEXTS, "ababa", strict=True)))
+    columns, options = hg.Columns(sequence="1", header=False), hg.EmbedOptions(color="2")
+    source, output = str(tmp_path / "in.csv"), str(tmp_path / "x.npy")
+    done = hg.embed(encoder_folder("tuned"), source, output, columns=columns, options=options)
+    expected = hg.embed(encoder_folder("tuned"), TEXTS)
+    assert len(done.files) == 3
+    np.testing.assert_allclose(np.load(output), expected, atol=1e-5)
+
+
 @pytest.mark.parametrize("pooling", ["mean", "tokens"])
 def test_an_interrupted_run_goes_on_and_a_finished_one_is_accepted(
     pooling, inputs, encoder_folder, tmp_path, monkeypatch
@@ -95,5 +105,10 @@ def test_outputs_that_cannot_hold_vectors_are_refused(inputs, encoder_folder, tm
     with pytest.raises(hg.InputError, match="list"):
         hg.embed(folder, TEXTS, str(tmp_path / "x.npy"))
     (tmp_path / "x.rows.tsv").write_text("mine")
-    with pytest.raises(hg.InputError, match=r"x\.rows\.tsv exists"):
-        hg.embed(folder, inputs["fasta"], str(tmp_path / "x.npy"))
+    for resume in (False, "auto"):
+        with pytest.raises(hg.InputError, match=r"x\.rows\.tsv exists"):
+            hg.embed(folder, inputs["fasta"], str(tmp_path / "x.npy"), resume=resume)
+    (tmp_path / "y.npy").write_text("mine")
+    with pytest.raises(hg.InputError, match=r"y\.npy exists"):
+        hg.embed(folder, inputs["fasta"], str(tmp_path / "y.npy"), resume="auto")
+    assert (tmp_path / "y.npy").read_text() == "mine"

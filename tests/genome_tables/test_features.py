@@ -117,10 +117,3 @@ def test_a_feature_over_the_whole_record_is_left_out_only_if_it_continues_over_t
     (tmp_path / "x.gb").write_text(text)
     found = [feature for feature in genbank_features(str(tmp_path / "x.gb")) if feature.kind == "gene"]
     assert [feature[1:3] for feature in found] == [(0, 60)] * kept
-
-
-def test_a_feature_without_a_name_cannot_be_labelled_by_its_name(tmp_path):
-    (tmp_path / "x.gff").write_text(GFF.replace("ID=b", "."))
-    rules = FeatureRules(types=["gene", "CDS"], label_by="name")
-    with pytest.raises(InputError, match=r"x\.gff, line 3: the feature at chr1:4-10 has no name"):
-        read_features("genome.fa", None, str(tmp_path / "x.gff"), rules)

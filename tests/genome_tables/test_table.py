@@ -119,6 +119,10 @@ def test_labels_come_from_types_or_names(tmp_path):
     rules = FeatureRules(types=["gene", "exon"], label_by="type")
     made = table(str(tmp_path / "g.fa"), str(tmp_path / "t.csv"), gff=str(tmp_path / "f.gff"), features=rules)
     assert made.rows == {"gene": 2, "exon": 1, "background": 3}
+    (tmp_path / "f.gff").write_text("c\tx\tgene\t10\t30\t.\t+\t.\tID=a\nc\tx\tgene\t50\t70\t.\t+\t.\t.\n")
+    with pytest.raises(InputError, match=r"f\.gff, line 2: no name"):
+        rules = FeatureRules(label_by="name")
+        table(str(tmp_path / "g.fa"), str(tmp_path / "n.csv"), gff=str(tmp_path / "f.gff"), features=rules)
 
 
 def test_what_is_left_out_is_said(genome, tmp_path, caplog):

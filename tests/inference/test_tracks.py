@@ -214,6 +214,18 @@ def test_repeated_names_are_refused_for_tracks_only(saved, draw, tmp_path):
     assert predict(saved("classes"), str(tmp_path / "in.fa"), str(tmp_path / "x"), options=WINDOWS).num_rows == 4
 
 
+def test_a_track_that_another_program_wrote_is_kept(saved, draw, tmp_path):
+    path, output = fasta(tmp_path / "in.fa", {"c": draw([50])[0]}), str(tmp_path / "x.bedgraph")
+    (tmp_path / "x.phage.bedgraph").write_text("mine")
+    with pytest.raises(InputError, match="nothing says which run wrote it"):
+        predict(saved("classes"), path, output, resume="auto")
+    assert (tmp_path / "x.phage.bedgraph").read_text() == "mine"
+    done = predict(saved("classes"), path, output, resume="auto", overwrite=True)
+    done.files[0].unlink()
+    assert predict(saved("classes"), path, output, resume="auto").num_rows == done.num_rows
+    assert all(file.exists() for file in done.files)
+
+
 def test_models_without_places_are_refused(saved, draw, tmp_path):
     path = fasta(tmp_path / "in.fa", {"c": draw([50])[0]})
     for kind, output, named in (("pairs", "x.bed", "pairs"), ("nucleotides", "x.tsv", "interval of one class")):
@@ -227,6 +239,26 @@ def test_the_name_of_the_output_decides():
     task = Task("single_label_classification", ["a/b", "A b", "a_b"])
     names = [path.name for path in track_paths(Path("d/x.bw"), "bigwig", task)]
     assert len(set(map(str.lower, names))) == 3 and not any("/" in name for name in names)
+
+
+@given(st.lists(st.tuples(st.integers(0, 25), st.integers(1, 4), st.booleans()), min_size=1, max_size=5, unique=True))
+@settings(deadline=None, max_examples=20)
+def test_sequences_that_overlap_are_averaged_where_they_overlap(tmp_path_factory, sequences):
+    folder, task = tmp_path_factory.mktemp("rows"), Task("single_label_classification", ["a", "b"])
+    found: list[list[float]] = [[] for _ in range(60)]
+    with GrowingTable(folder / "x.bedgraph", row_header(task, "bedgraph"), {}, False, 1, True) as table:
+        for number, (first, windows, is_reverse) in enumerate(sequences):
+            last, score = first + 7 * windows, 0.5 + number / 16
+            for start in range(0, 7 * windows, 7):
+                name, value = f"c:{first}-{last}({'-' if is_reverse else '+'})", score + start / 1024
+                table.write((name, start, start + 7, "a", value, 1 - value))
+                begin = last - start - 7 if is_reverse else first + start
+                for position in range(begin, begin + 7):
+                    found[position].append(value)
+        table.finish(lambda rows: write_tracks(rows, [folder / "a", folder / "b"], "bedgraph", task))
+    rows = pd.read_csv(folder / "a", sep="\t", names=["contig", "start", "end", "value"])
+    assert rows["start"].is_monotonic_increasing
+    np.testing.assert_allclose(spread(rows, 60), [np.mean(one) if one else np.nan for one in found], atol=1e-6)
 
 
 SCORES = st.lists(st.sampled_from([0.25, 0.5, float("nan")]), min_size=1, max_size=6)

@@ -40,6 +40,7 @@ def test_all_rows_are_drawn_on_one_axis(work, monkeypatch):
     [figure] = drawn
     assert [ax.get_ylabel() for ax in figure.axes] == ["genes", "phage", "score", "llr"]
     assert all(ax.get_xlim() == (9.5, 89.5) for ax in figure.axes)
+    assert figure.get_suptitle() == "c:11\N{EN DASH}90"
     texts = {text.get_text() for ax in figure.axes for text in ax.texts}
     assert {"thrA", "A>G", "A>T", "8 nt > 1 nt"} <= texts
     assert (work / "x.png").read_bytes().startswith(b"\x89PNG")
