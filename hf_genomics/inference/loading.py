@@ -292,8 +292,9 @@ def check_finite(weights: Iterable[tuple[str, torch.Tensor]], source: str | Path
         finite = torch.isfinite(weight.float())
         if not finite.all():
             raise InputError(
-                f"{_file_of_weight(Path(source), name)}: {int((~finite).sum()):,} of {weight.numel():,} values of {name} "
-                "are NaN or infinite; copy the file again, or take a checkpoint from before the training diverged"
+                f"{_file_of_weight(Path(source), name)}: {int((~finite).sum()):,} of {weight.numel():,} values of "
+                f"{name} are NaN or infinite; copy the file again, or take a checkpoint from before the training "
+                "diverged"
             )
 
 
