@@ -236,13 +236,28 @@ def _load_base(auto: Any, base: str, config: KmerBertConfig) -> PreTrainedModel:
         model, info = auto.from_pretrained(base, config=config, output_loading_info=True, ignore_mismatched_sizes=True)
         check_encoder_complete(model, info["missing_keys"], base)
         check_finite(model.state_dict().items(), base)
+    if misfit := encoder_misfit(info):
+        name, found, expected = misfit
+        raise InputError(
+            f"{base}: {name} is {found}, but {expected} in the model that the adapter changes; name that model in "
+            "base_model_name_or_path"
+        )
+    return model
+
+
+def encoder_misfit(info: dict[str, Any]) -> tuple[str, tuple[int, ...], tuple[int, ...]] | None:
+    """Return the first weight of an encoder that is stored in another size: its name, and the sizes found and expected.
+
+    None if all have the right size. A head may have another size; the pooler counts as a part of the head, as in
+    `check_encoder_complete`.
+
+    Args:
+        info: what ``from_pretrained`` returns with ``output_loading_info=True`` and ``ignore_mismatched_sizes=True``.
+    """
     for name, found, expected in sorted(info["mismatched_keys"]):
         if name.startswith("bert.") and ".pooler." not in name:
-            raise InputError(
-                f"{base}: {name} is {tuple(found)}, but {tuple(expected)} in the model that the adapter changes; name "
-                "that model in base_model_name_or_path"
-            )
-    return model
+            return name, tuple(found), tuple(expected)
+    return None
 
 
 def _folder_with(name: str, file: str) -> str:
