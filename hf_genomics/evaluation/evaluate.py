@@ -517,7 +517,7 @@ def compare_with_baselines(
     ahead = {}
     for name, (theirs, their_draws) in found.items():
         # Same rows, same seed: replicate i drew the same rows for both, so scores are subtracted replicate by
-        # replicate. One may have no replicates (zeros(0)): its score is not defined.
+        # replicate. There are none (zeros(0)) if no row has a label.
         ours, others = (one.values.get(main, np.zeros(0)) for one in (drawn, their_draws))
         if len(ours) and len(ours) == len(others) and not np.isnan([scores[main], theirs[main]]).any():
             interval = Bootstrap({main: ours - others}, drawn.over).intervals().get(main)

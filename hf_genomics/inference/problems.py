@@ -176,7 +176,7 @@ def problem_after_reading(tokens: tuple[int, int], values: np.ndarray) -> Proble
     return None if np.isfinite(values).all() else OVERFLOW
 
 
-def problem_of(problems: Iterable[Problem | None]) -> Problem | None:
+def problem_of_sequence(problems: Iterable[Problem | None]) -> Problem | None:
     """Return why a sequence has no score, given the problems of its windows; None if it has one."""
     problems = list(problems)
     of_all = next((problem for problem in problems if problem and problem.kind in _OF_THE_SEQUENCE), None)
@@ -252,7 +252,7 @@ class Unscored:
                     self._note(window, window.problem)
                 yield window, scores
             self.num_sequences += 1
-            if problem := problem_of(problems):
+            if problem := problem_of_sequence(problems):
                 self._note(window, problem)
             elif known < (1 - MOSTLY_UNKNOWN) * tokens:
                 self._num_unknown += 1

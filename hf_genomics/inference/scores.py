@@ -30,7 +30,7 @@ from ..errors import InputError
 from ..labelled.sequences import LabelledSequences
 from ..sequence import as_letters
 from ..tokenization_kmer import KmerTokenizer
-from .problems import Problem, Unscored, examined, known_tokens, problem_after_reading, problem_of
+from .problems import Problem, Unscored, examined, known_tokens, problem_after_reading, problem_of_sequence
 from .windows import (
     Window,
     collator_for,
@@ -379,7 +379,7 @@ def average_windows(scored: Iterable[tuple[Window, np.ndarray]]) -> Iterator[Seq
             problems.add(window.problem)
             if window.problem is None:
                 count, total = count + 1, total + scores
-        yield SequenceScores(sequence_index, name, length, nothing if problem_of(problems) else total / count)
+        yield SequenceScores(sequence_index, name, length, nothing if problem_of_sequence(problems) else total / count)
 
 
 def merge_windows(scored: Iterable[tuple[Window, np.ndarray]]) -> Iterator[NtScores]:
