@@ -234,7 +234,7 @@ def notes_of(metrics: Mapping[str, Any]) -> list[str]:
 def _unscorable_error(
     examples: LabelledSequences, source: Source | None, row: int, problem: Problem, *, strict: bool
 ) -> InputError:
-    """Build the error for a sequence that cannot be scored.
+    """Build the error for a sequence that cannot be scored, such as "test.tsv: data row 3 (seq7): has no k-mer of ...".
 
     Args:
         examples: the sequences that were to be scored.

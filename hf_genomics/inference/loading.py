@@ -1,7 +1,7 @@
 """Load models from disk or the Hub, check the files of a model folder first, and read a model's task.
 
-The upper half loads; the lower half, from `_DAMAGED` on, checks. Every loader runs inside `readable`, which checks the
-folder and turns what is wrong with it into a one-line InputError.
+The upper half loads; the lower half, from `_PICKLE_ERRORS` on, checks. Every loader runs inside `readable`, which
+checks the folder and turns what is wrong with it into a one-line InputError.
 """
 
 from __future__ import annotations
@@ -354,7 +354,7 @@ def task_of(config: Any, source: str = "the model") -> Task:
 # Checks of the files in a model folder.
 
 # Errors of torch.load for a file that is truncated or not a checkpoint; UnpicklingError also for a rejected pickle.
-_DAMAGED = (pickle.UnpicklingError, EOFError, struct.error)
+_PICKLE_ERRORS = (pickle.UnpicklingError, EOFError, struct.error)
 
 _OBJECT, _TEXT = (dict,), (str,)
 _IN_JSON = {
@@ -415,7 +415,7 @@ def readable(source: str) -> Iterator[None]:
         raise
     except SafetensorError as error:
         raise InputError(f"{source}: the weights are damaged ({error}); copy or save them again") from error
-    except _DAMAGED as error:
+    except _PICKLE_ERRORS as error:
         raise InputError(_damaged_pickle(source)) from error
     except RuntimeError as error:
         if "ignore_mismatched_sizes" in str(error):  # what transformers advises when sizes differ
@@ -622,7 +622,7 @@ def _check_pickle(path: Path) -> dict[str, StoredTensor]:
     try:
         weights = torch.load(path, map_location="meta", weights_only=True)
     except (
-        *_DAMAGED,
+        *_PICKLE_ERRORS,
         LookupError,
         ValueError,
         RuntimeError,
