@@ -17,10 +17,23 @@ from ..sequence import num_kmers, reverse_complement
 
 #: Why an allele has no score, or how its score differs from that of a single substitution.
 Flag = Literal[
-    "symbolic", "star", "breakend", "ambiguous", "no_change", "no_alt",  # never scored
-    "ref_mismatch", "ref_n", "too_long",  # not scorable here
-    "mnv", "mnv_long", "indel", "several",  # scored
-]  # fmt: skip
+    # Never scored:
+    "symbolic",  # a name instead of letters, such as <DEL>
+    "star",  # "*": another variant deletes this place
+    "breakend",  # a join with a distant place, such as G]chr2:321681]
+    "ambiguous",  # letters other than A, C, G and T
+    "no_change",  # both alleles are equal
+    "no_alt",  # "."
+    # Not scorable here:
+    "ref_mismatch",  # the genome has other letters than REF
+    "ref_n",  # the genome has no A, C, G or T there, or no token without such letters shows the place
+    "too_long",  # an insertion, a deletion or a longer substitution that fills more than half a window
+    # Scored:
+    "mnv",  # multi-nucleotide variant: a substitution of 2 to k nt
+    "mnv_long",  # a substitution of more than k nt, scored like an insertion or a deletion
+    "indel",  # an insertion or a deletion, possibly with replaced letters
+    "several",  # scattered substitutions of a pair of sequences: the sum of their scores
+]
 
 _LETTERS = re.compile(r"[ACGTacgt]+")
 
