@@ -130,7 +130,7 @@ def trim(start: int, ref: str, alt: str) -> Event:
     """Build the event of two alleles without the letters that they share at their ends.
 
     Where shared letters may be cut at either end (``AT`` to ``ATT``), both choices stay inside the event, so that the
-    opposite strand gives the same one.
+    opposite strand gives the same one. Equal alleles stay whole; `classify` sorts them out.
 
     Args:
         start: position of the first letter of ``ref``, 0-based.
