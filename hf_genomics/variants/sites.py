@@ -13,7 +13,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from ..sequence import num_kmers, reverse_complement
+from ..sequence import ALPHABET, num_kmers, reverse_complement
 
 #: Why an allele has no score, or how its score differs from that of a single substitution.
 Flag = Literal[
@@ -216,7 +216,7 @@ def id_shift(event: Event, token_start: int, k: int) -> int:
     shift = 0
     for index, (ref, alt) in enumerate(zip(event.ref, event.alt, strict=True)):
         place = k - 1 - (event.start + index - token_start)
-        shift += ("ATCG".index(alt) - "ATCG".index(ref)) * 4**place
+        shift += (ALPHABET.index(alt) - ALPHABET.index(ref)) * 4**place
     return shift
 
 
