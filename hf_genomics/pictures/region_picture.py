@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import io
 import logging
+import math
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from ..errors import InputError
 from ..interpretation.figures import Track, Variant, name_figure, region_figure
 from ..io.files import shorten
-from ..io.genome_tracks import read_genes, read_values
+from ..io.genome_tracks import MOST_DIGITS, Region, check_contig, read_genes, read_values
 from ..io.streams import is_stream
 from ..io.text_tables import read_text_columns
 from ..io.writing import check_output_file, write_bytes
@@ -21,9 +24,11 @@ from ..variants.vcf import PREFIX, Line, read_vcf
 logger = logging.getLogger(__name__)
 
 _REGION = re.compile(r"(?P<contig>.+):(?P<start>[\d,]+)-(?P<end>[\d,]+)")
+_CONTIG = re.compile(r"##contig=<ID=([^,>]+)")
 _LONGEST = 10_000_000  # nt of a picture
 #: Suffix of a picture -> facts that are not written, so that the same input gives the same file.
 _METADATA: dict[str, dict[str, Any]] = {".png": {}, ".svg": {"Date": None}, ".pdf": {"CreationDate": None}}
+_COLUMN = "llr"
 _TABLE = ["chrom", "pos", "ref", "alt"]  # columns of a table of score-variants
 
 
@@ -34,7 +39,7 @@ def region_picture(
     tracks: list[str] | None = None,
     scores: str | None = None,
     variants: str | None = None,
-    column: str = "llr",
+    column: str = _COLUMN,
     overwrite: bool = False,
 ) -> Path:
     """Draw a region of a genome: genes, tracks, scores and variants below one another, on one axis of positions.
@@ -69,9 +74,13 @@ def region_picture(
         raise InputError(f"{output}: the suffix decides the format; name a file {', '.join(_METADATA)}")
     contig, start, end = parse_region(region)
     rows = [Track(name, start, read_values(file, contig, start, end)) for name, file in _named(tracks or [])]
+    for row, file in zip(rows, tracks or [], strict=True):
+        if np.isnan(row.values).all():
+            logger.warning("%s: no value in %s", file, shorten(region))
     bars = None if scores is None else Track("score", start, read_values(scores, contig, start, end))
     found = None if variants is None else list(read_variants(variants, column, contig, start, end))
-    figure = region_figure(contig, start, end, rows, bars, None if genes is None else read_genes(genes), found, column)
+    shown = None if genes is None else _read_genes(genes, contig)
+    figure = region_figure(contig, start, end, rows, bars, shown, found, column)
     name_figure(figure, contig, start + 1, end)  # as in `region`, from 1 with both ends included
     buffer = io.BytesIO()
     figure.savefig(buffer, format=path.suffix[1:].lower(), dpi=200, metadata=_METADATA[path.suffix.lower()])
@@ -93,7 +102,8 @@ def parse_region(region: str) -> tuple[str, int, int]:
         InputError: if it is not a region, or too long for a picture.
     """
     match = _REGION.fullmatch(region.strip())
-    start, end = (int(match[key].replace(",", "") or 0) for key in ("start", "end")) if match else (0, 0)
+    numbers = [match[key].replace(",", "") for key in ("start", "end")] if match else []
+    start, end = (int(text or 0) if len(text) <= MOST_DIGITS else 0 for text in numbers) if match else (0, 0)
     if match is None or not 1 <= start <= end:
         raise InputError(f"region {shorten(region)} is not contig:start-end, such as chr1:1001-1200; write it so")
     if end - start >= _LONGEST:
@@ -114,12 +124,22 @@ def read_variants(path: str, column: str, contig: str, start: int, end: int) -> 
     Raises:
         InputError: if the file is wrong.
     """
-    is_table = Path(path).suffix.lower() in (".tsv", ".parquet")
-    rows = _of_table(path, column) if is_table else _of_vcf(path, column)
+    is_table = Path(path).suffix.lower() in (".tsv", ".csv", ".parquet")
+    contigs: set[str] = set()
+    rows = _of_table(path, column) if is_table else _of_vcf(path, column, contigs)
     for chrom, position, ref, alt, score in rows:
+        contigs.add(chrom)
         if chrom == contig and start < position <= end:
             name = f"{ref}>{alt}" if len(ref) + len(alt) <= 8 else f"{len(ref)} nt > {len(alt)} nt"
             yield Variant(position - 1, name, score)
+    check_contig(path, contig, contigs)
+
+
+def _read_genes(path: str, contig: str) -> list[Region]:
+    """Read genes, and check that the file names the contig."""
+    genes = read_genes(path)
+    check_contig(path, contig, {gene.contig for gene in genes})
+    return genes
 
 
 def _of_table(path: str, column: str) -> Iterator[tuple[str, int, str, str, float]]:
@@ -127,14 +147,25 @@ def _of_table(path: str, column: str) -> Iterator[tuple[str, int, str, str, floa
     frame = read_text_columns(path, [*_TABLE, column], [])
     for number, row in enumerate(frame[[*_TABLE, column]].itertuples(index=False, name=None), start=1):
         chrom, position, ref, alt, score = row
-        if not position.isdecimal():
+        if not position.isdecimal() or len(position) > MOST_DIGITS:
             raise InputError(f"{path}: data row {number}: pos {shorten(position)} is not a whole number; fix the cell")
         yield chrom, int(position), ref, alt, _number(score, f"{path}: data row {number}, {column}")
 
 
-def _of_vcf(path: str, column: str) -> Iterator[tuple[str, int, str, str, float]]:
-    """Iterate over the alleles of a VCF file, as `_of_table` does; without the INFO field, scores are NaN."""
-    _, lines = read_vcf(path)
+def _of_vcf(path: str, column: str, contigs: set[str]) -> Iterator[tuple[str, int, str, str, float]]:
+    """Iterate over the alleles of a VCF file, as `_of_table` does; without the INFO field, scores are NaN.
+
+    Args:
+        path: the file.
+        column: name of the score.
+        contigs: receives the contigs that the header declares, which may have no variant.
+    """
+    header, lines = read_vcf(path)
+    contigs.update(match[1] for line in header.lines if (match := _CONTIG.match(line)))
+    scored = [name for name in header.declared if name.startswith(PREFIX)]
+    if f"{PREFIX}{column.upper()}" not in scored and (scored or column != _COLUMN):
+        has = f"it has {', '.join(scored)}" if scored else "score it by hf-genomics score-variants"
+        raise InputError(f"{path}: the header declares no {PREFIX}{column.upper()[:40]}, the field of column; {has}")
     for line in lines:
         scores = _info(line, f"{PREFIX}{column.upper()}")
         for number, alt in enumerate(line.alts):
@@ -151,9 +182,12 @@ def _info(line: Line, name: str) -> list[str]:
 def _number(text: str, where: str) -> float:
     """Read a score; an empty cell and "." are NaN."""
     try:
-        return float(text) if text not in ("", ".") else float("nan")
+        score = float(text) if text not in ("", ".") else math.nan
     except ValueError:
-        raise InputError(f"{where}: {shorten(text)} is not a number; fix it") from None
+        score = math.inf
+    if math.isinf(score):
+        raise InputError(f"{where}: {shorten(text)} is not a finite number; fix it")
+    return score
 
 
 def _named(paths: Iterable[str]) -> Iterator[tuple[str, str]]:

@@ -10,6 +10,7 @@ import numpy as np
 
 from ..errors import InputError
 from ..io.files import input_errors, open_binary
+from ..io.genome_tracks import MOST_DIGITS
 from ..io.text_tables import kind_of, missing_column, text_frames
 from ..sequence import IUPAC, LETTER_CODE, as_letters
 from ..sequence_files.reference import Reference, Strand, strands_in_memory
@@ -137,7 +138,7 @@ def parse_region(region: str, reference: Reference) -> tuple[str, int, int]:
         InputError: if it is written otherwise, or reaches past the contig.
     """
     match = _REGION.fullmatch(region.strip())
-    if match is None:
+    if match is None or max(map(len, match.group(2, 3))) > 2 * MOST_DIGITS:
         raise InputError(f"--region {region[:60]!r} is not contig:start-end, such as chr1:1001-1200; write it so")
     name = reference.find(match[1], "--region")
     start, end = (int(text.replace(",", "") or 0) for text in (match[2], match[3]))
