@@ -213,8 +213,7 @@ class Line:
         place = self._at(key)
         name = f"--{key}" if place is None else self._parts[place][0].partition("=")[0]
         part = [f"{name}={value}"] if value.startswith("-") else [name, value]
-        parts = [*self._parts, part] if place is None else [*self._parts[:place], part, *self._parts[place + 1 :]]
-        return [*self._before, *(word for one in parts for word in one)]
+        return [*self.without(key), *part]  # at the end, because later options win over a file
 
     def renamed(self, key: str, name: str) -> list[str]:
         """Return the words with another name for an option."""
@@ -229,7 +228,7 @@ _SUBJECT = r"(?:--)?([a-z_]\w*(?:\.\w+)*)"
 _BOUNDS = re.compile(
     rf"{_SUBJECT}(?: \([^()]*\))? must (?:be|lie) [^;]*?"
     rf"(?:in ({_NUMBER})\.\.({_NUMBER})|above (\d+) and at most ({_NUMBER})|between ({_NUMBER}) and ({_NUMBER})"
-    rf"|at least ({_NUMBER})|at most ({_NUMBER})|above (\d+))"
+    rf"|at least ({_NUMBER})|at most ({_NUMBER})|above (\d+)|({_NUMBER}) or more)(?! bits)"
 )
 _CHOICE = re.compile(rf"{_SUBJECT} must be (?:one of )?((?:['\w.-]+(?:, | or |, or ))+['\w.-]+)(?=,? not |;|$)")
 _SETTING = re.compile(
@@ -264,7 +263,7 @@ def ways_out(words: list[str], message: str, keys: Keys) -> Iterator[list[str]]:
         if line.key_of(match[1]) in known:
             yield from (line.with_value(match[1], _value(bound)) for bound in _bounds(match))
     for match in _CHOICE.finditer(message):
-        if line.key_of(match[1]) in known:
+        if line.key_of(match[1]) in known and "or more" not in match[2]:
             values = re.split(r", or |, | or ", match[2])
             yield from (line.with_value(match[1], value.strip("'")) for value in values)
     for match in _SETTING.finditer(message.split("; see hf-genomics")[0]):
@@ -281,7 +280,7 @@ def _bounds(match: re.Match[str]) -> list[str]:
     if match[4] is not None:  # the smallest value is excluded
         found = found[1:]
     if match[10] is not None:
-        found = [str(int(match[10]) + 1)]
+        found = [str(int(match[10]) + 1)] if "below" not in match.string[match.end() : match.end() + 8] else ["0.5"]
     excluded = "1 excluded" in match.string[match.end() : match.end() + 15]
     return found[:1] if excluded else found
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import io
+import re
 import sys
 from typing import NamedTuple
 
@@ -82,9 +83,6 @@ def played(tmp_path_factory):
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(options, "build_parser", build_parser)
-        for module, name in (("finetune", "run_finetuning"), ("pretrain", "run_pretraining")):
-            # Trainings end where they would begin: what a message asks for has been checked by then.
-            patch.setattr(importlib.import_module(f"hf_genomics.training.{module}"), name, lambda plan: {})
         places = make_places(tmp_path_factory.mktemp("places"))
         return [play(name, places, patch, tmp_path_factory) for name in COMMANDS]
 
@@ -98,7 +96,11 @@ def play(name, places, patch, factory) -> Played:
     if first.code == 2 and words[0] in VERBS:
         for way in ways_out(words, first.message, keys_of(words[0])):
             ways += [] if way in (words, *ways) else [way]
-    return Played(name, first, [attempt(way, make, patch, factory) for way in ways], is_mended)
+    with patch.context() as inner:
+        for module, run in (("finetune", "run_finetuning"), ("pretrain", "run_pretraining")):
+            # Trainings end where they would begin: what a message asks for has been checked by then.
+            inner.setattr(importlib.import_module(f"hf_genomics.training.{module}"), run, lambda plan: {})
+        return Played(name, first, [attempt(way, make, patch, factory) for way in ways], is_mended)
 
 
 def attempt(words, make, patch, factory) -> Attempt:
@@ -129,14 +131,14 @@ def test_whoever_does_what_a_message_says_gets_past_it(played):
         (one.name, one.first.message, " ".join(way.words), way.message)
         for one in played
         for way in one.tried
-        if way.code != 0 and (way.code != 2 or not is_another(way, one.first)) and one.name not in NOT_FOLLOWED
+        if way.code != 0 and (way.code != 2 or is_same(way, one.first)) and one.name not in NOT_FOLLOWED
     ]
     assert stuck == []
 
 
-def is_another(way: Attempt, first: Attempt) -> bool:
-    """Return whether a second message is about something else than the first one."""
-    return way.message != first.message and way.made != first.made
+def is_same(way: Attempt, first: Attempt) -> bool:
+    """Return whether a second message says the same as the first one, perhaps of another value."""
+    return re.sub(r"[\d.,]+", "", way.message) == re.sub(r"[\d.,]+", "", first.message)
 
 
 @pytest.mark.slow

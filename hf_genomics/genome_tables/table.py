@@ -133,8 +133,8 @@ def table(
     """
     if negatives not in get_args(Negatives):
         raise InputError(f"negatives must be {' or '.join(get_args(Negatives))}, not {negatives!r}")
-    if per_feature < 1:
-        raise InputError(f"per_feature must be at least 1, not {per_feature}; for no negatives set negatives to none")
+    if per_feature < 1 and negatives != "none":
+        raise InputError(f"per_feature must be at least 1, not {per_feature}; set negatives to none for no negatives")
     if per_feature > _MOST_NEGATIVES:
         raise InputError(f"per_feature must be at most {_MOST_NEGATIVES}, not {per_feature}")
     if seed < 0:

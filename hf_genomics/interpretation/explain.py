@@ -151,6 +151,7 @@ def explain(
             check_finite_scores(one, model)
             records.add(one)
     placed = Placed(records)
+    _warn_of_other_contigs(placed, pictures, options)
     summary = _write(folder, placed, _known_sizes(placed, sizes, options.sizes or str(input)), network.config, pictures)
     shutil.rmtree(_partial(folder))
     return summary
@@ -324,6 +325,17 @@ def _known_sizes(placed: Placed, sizes: dict[str, int] | None, source: str) -> d
 
 
 # Output.
+
+
+def _warn_of_other_contigs(placed: Placed, pictures: Pictures, options: ExplainOptions) -> None:
+    """Log a warning for each file of genes or values that has nothing on any contig of the input."""
+    contigs = {region.contig for region in placed.regions()}
+    values = [[region for region, _ in intervals] for intervals in pictures.tracks.values()]
+    files = [(options.genes, pictures.genes or []), *zip(options.tracks or [], values, strict=True)]
+    for path, regions in files if pictures.count else ():
+        if path is not None and contigs.isdisjoint(region.contig for region in regions):
+            there, here = shorten(regions[0].contig), shorten(min(contigs))
+            logger.warning("%s: nothing on the contigs of the input; it has %s, the input %s", path, there, here)
 
 
 def check_finite_scores(one: Explanation, model: str) -> None:
