@@ -189,7 +189,7 @@ def start_rate_hiding(hidden_fraction: float, spans: Spans, k: int, stride: int 
         ValueError: if the share is not between 0 and 1, or spans are so short that none hides a nucleotide.
     """
     if not 0 < hidden_fraction < 1:
-        raise ValueError(f"hidden_fraction must lie between 0 and 1, not {hidden_fraction}")
+        raise ValueError(f"hidden_fraction must be above 0 and below 1, not {hidden_fraction}")
     longest, least = len(length_probabilities(spans)) - 1, int(kmers_over_nucleotides(k, stride).min())
     if longest < least:
         raise ValueError(
@@ -232,7 +232,7 @@ def chosen_spans(
     if span_geometric is not None:
         if not 0 < span_geometric < 1 or span_cap < 1:
             raise ValueError(
-                f"span_geometric must lie between 0 and 1, not {span_geometric}, and span_cap be at least 1 token, "
+                f"span_geometric must be above 0 and below 1, not {span_geometric}, and span_cap be at least 1 token, "
                 f"not {span_cap}"
             )
         return geometric_lengths(span_geometric, span_cap)
@@ -288,7 +288,7 @@ def chosen_rates(
     for step, dose in doses.items():
         if not 0 < dose < 1:
             where = f"schedule: the {name} from step {step} on" if step else name
-            raise ValueError(f"{where} must lie between 0 and 1, not {dose}")
+            raise ValueError(f"{where} must be above 0 and below 1, not {dose}")
     return doses if hidden_fraction is None else {step: rate_hiding(dose) for step, dose in doses.items()}
 
 
