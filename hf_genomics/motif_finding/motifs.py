@@ -25,6 +25,7 @@ from ..io.text_tables import list_names
 from ..io.writing import check_output, replacing
 from ..labelled.columns import Columns
 from ..labelled.datasets import Source, source_name
+from ..sequence import reverse_complement
 from ..tokenization_kmer import KmerTokenizer
 from .comparison import Match, check_memelite, compare_motifs
 from .matrices import background_of, consensus
@@ -81,7 +82,7 @@ class MotifOptions:
         if self.steps > 512:
             raise InputError(f"steps must be at most 512, not {self.steps}; more give the same scores")
         if not 0 < self.alpha < 1:
-            raise InputError(f"alpha must lie between 0 and 1, not {self.alpha}; 0.01 is the default")
+            raise InputError(f"alpha must be above 0 and below 1, not {self.alpha}; 0.01 is the default")
 
 
 def motifs(
@@ -140,6 +141,7 @@ def motifs(
         beside = _shuffled_windows(network, tokenizer, positives, windows, options.seed)
     else:
         beside = list(_windows(negatives, network, tokenizer, columns, options.rna))
+        _warn_of_shared(windows, beside, source_name(negatives))
     controls = _scores(network, tokenizer, beside, settings, source_name(negatives or input), model)
     found, summary = find_motifs(positives, controls, options, paired=negatives is None)
     found = replace(found, attention=_attention(network, tokenizer, windows, found, options))
@@ -245,6 +247,15 @@ def _windows(
 ) -> Iterator[Window]:
     """Iterate over the windows of a file, each with what the model reads beside it."""
     return check_windows(read_windows(source, model, tokenizer, columns, rna), model, tokenizer, source)
+
+
+def _warn_of_shared(positives: Sequence[Window], negatives: Sequence[Window], source: str) -> None:
+    """Log how many negatives are positives, too, on either strand: motifs in both are not found."""
+    seen = {window.row["sequence"].tobytes() for window in positives}
+    seen |= {reverse_complement(window.row["sequence"]).tobytes() for window in positives}
+    shared = sum(window.row["sequence"].tobytes() in seen for window in negatives)
+    if shared:
+        logger.warning("%s: %d of %d windows of negatives are in the input, too", source, shared, len(negatives))
 
 
 def _shuffled_windows(

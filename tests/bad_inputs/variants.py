@@ -170,3 +170,10 @@ CASES: dict[str, Case] = {
         "score-variants --model no_model --output o.tsv --vcf good.vcf --fasta g.fa", ("no_model",), files()
     ),
 }
+
+CASES |= {
+    "position_of_5000_digits": Case(
+        VCF, ("in.vcf: line 4", "POS"), row(f"c\t{'9' * 5000}\t.\tA\tT\t.\t.\t."), remedy=FIXED
+    ),
+    "region_of_5000_digits": Case(f"{REGION} c:1-{'9' * 5000}", ("--region",), files(), remedy=f"{REGION} c:1-9"),
+}
