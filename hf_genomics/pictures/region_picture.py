@@ -71,8 +71,9 @@ def region_picture(
     rows = [Track(name, start, read_values(file, contig, start, end)) for name, file in _named(tracks or [])]
     bars = None if scores is None else Track("score", start, read_values(scores, contig, start, end))
     found = None if variants is None else list(read_variants(variants, column, contig, start, end))
-    figure = region_figure(contig, start, end, rows, bars, None if genes is None else read_genes(genes), found, column)
-    name_figure(figure, contig, start + 1, end)  # as in `region`, from 1 with both ends included
+    name = "LLR (nats)" if column == "llr" else column
+    figure = region_figure(contig, start, end, rows, bars, None if genes is None else read_genes(genes), found, name)
+    name_figure(figure, contig, start, end)
     buffer = io.BytesIO()
     figure.savefig(buffer, format=path.suffix[1:].lower(), dpi=200, metadata=_METADATA[path.suffix.lower()])
     write_bytes(path, buffer.getvalue())
