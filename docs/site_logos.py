@@ -49,7 +49,6 @@ def draw(panels: list[list[str]]) -> Figure:
         draw_letters(axes[1, column], means, places)
         axes[0, column].set_title(f"{title} ({len(letters):,})", loc="left", fontsize=10, fontweight="bold")
         axes[0, column].tick_params(labelbottom=False)
-    axes[0, 0].set_ylim(0, 2)
     axes[0, 0].set_ylabel("information (bits)")
     axes[1, 0].set_ylabel("mean contribution (logit)")
     figure.align_ylabels(axes[:, 0])
