@@ -140,20 +140,18 @@ def explain(
         )
         windows = windows if sizes is None else _check_contigs(windows, sizes, options.sizes or "")
     else:
-        genome = _check_genome(input, task_of(network.config, model), options.rna)
-        regions = _check_regions(bed, genome, str(input), shortest_sequence(network, tokenizer.k))
-        windows = _windows_of_regions(str(input), regions, network, tokenizer, options.rna)
+        windows, genome = windows_of_bed(input, bed, network, tokenizer, model, options.rna)
         sizes = genome if sizes is None else sizes
     identity = _identity(network, input, bed, settings, options)
-    records = Records(_partial(folder), identity, options.resume)
-    with _kept_if_interrupted(folder), records:
+    records = Records(partial_folder(folder), identity, options.resume)
+    with kept_if_interrupted(folder), records:
         for one in explain_windows(network, tokenizer, islice(windows, len(records), None), settings):
             check_finite_scores(one, model)
             records.add(one)
     placed = Placed(records)
     _warn_of_other_contigs(placed, pictures, options)
     summary = _write(folder, placed, _known_sizes(placed, sizes, options.sizes or str(input)), network.config, pictures)
-    shutil.rmtree(_partial(folder))
+    shutil.rmtree(partial_folder(folder))
     return summary
 
 
@@ -168,12 +166,12 @@ def _claim(folder: Path, options: ExplainOptions) -> Path:
         raise InputError(f"{folder} holds files that explain did not write; name a new folder as output_dir")
     if is_filled and not options.overwrite:
         raise InputError(f"{folder} holds a finished run; choose another output_dir, or pass --overwrite true")
-    if options.resume and not (_partial(folder) / "windows.jsonl").is_file():
+    if options.resume and not (partial_folder(folder) / "windows.jsonl").is_file():
         raise InputError(f"{folder}: no interrupted run to resume; omit --resume")
     return folder
 
 
-def _partial(folder: Path) -> Path:
+def partial_folder(folder: Path) -> Path:
     """Return the folder that holds the explanations of a run that is not finished."""
     return folder.absolute().with_name(f".{folder.absolute().name}.partial")
 
@@ -204,6 +202,29 @@ def _identity(
 
 
 # Regions of a genome.
+
+
+def windows_of_bed(
+    source: Source, bed: str, network: PreTrainedModel, tokenizer: KmerTokenizer, model: str, rna: bool
+) -> tuple[Iterator[Window], dict[str, int]]:
+    """Return the windows of the regions of a genome, and the lengths of its contigs.
+
+    The regions are checked first; then one contig at a time is held in memory.
+
+    Args:
+        source: FASTA file of the genome.
+        bed: BED file of the regions; column 6 names their strand.
+        network: the model that reads the windows.
+        tokenizer: tokenizer of the model.
+        model: name of the model, for messages.
+        rna: read U as T.
+
+    Raises:
+        InputError: if the model cannot read regions, or a region is not in the genome; the message names the line.
+    """
+    genome = _check_genome(source, task_of(network.config, model), rna)
+    regions = _check_regions(bed, genome, str(source), shortest_sequence(network, tokenizer.k))
+    return _windows_of_regions(str(source), regions, network, tokenizer, rna), genome
 
 
 def _check_genome(source: Source, task: Task, rna: bool) -> dict[str, int]:
@@ -348,16 +369,20 @@ def check_finite_scores(one: Explanation, model: str) -> None:
 
 
 @contextlib.contextmanager
-def _kept_if_interrupted(folder: Path) -> Iterator[None]:
-    """Delete the explanations so far if the input is wrong; keep them after any other exception, and say where."""
+def kept_if_interrupted(folder: Path) -> Iterator[None]:
+    """Delete the explanations so far if the input is wrong; keep them after any other exception, and say where.
+
+    Args:
+        folder: output folder of the run.
+    """
     try:
         yield
     except InputError as error:
         if not isinstance(error.__cause__, OSError):
-            shutil.rmtree(_partial(folder), ignore_errors=True)
+            shutil.rmtree(partial_folder(folder), ignore_errors=True)
         raise
     except BaseException:
-        if _partial(folder).is_dir():
+        if partial_folder(folder).is_dir():
             logger.warning("%s: interrupted; run again with --resume true to continue", folder)
         raise
 
@@ -375,7 +400,8 @@ def _write(
         write_windows(partial / "windows.tsv", placed, names, tracks)
         if "letters" in placed.names:
             write_modisco(partial, records)
-        write_explanation_report(partial, placed, names, summary, pictures)
+        unit = "value" if config.problem_type == "regression" else "logit"
+        write_explanation_report(partial, placed, names, summary, replace(pictures, unit=unit))
         settings = json.loads((records.folder / "settings.json").read_text(encoding="utf-8"))
         write_json(partial / _DONE, {**settings, "summary": summary})
     if summary.get("windows_above_1_percent"):

@@ -87,8 +87,9 @@ def region_picture(
     bars = None if scores is None else Track("score", start, read_values(scores, contig, start, end))
     found = None if variants is None else list(read_variants(variants, column, contig, start, end))
     shown = None if genes is None else _read_genes(genes, contig)
-    figure = region_figure(contig, start, end, panels, bars, shown, found, column)
-    name_figure(figure, contig, start + 1, end)  # as in `region`, from 1 with both ends included
+    name = "LLR (nats)" if column == _COLUMN else column
+    figure = region_figure(contig, start, end, panels, bars, shown, found, name)
+    name_figure(figure, contig, start, end)
     buffer = io.BytesIO()
     figure.savefig(buffer, format=path.suffix[1:].lower(), dpi=200, metadata=_METADATA[path.suffix.lower()])
     write_bytes(path, buffer.getvalue())
