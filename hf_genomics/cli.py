@@ -41,6 +41,7 @@ VERBS = {
     "embed": "turn the sequences of a file into vectors, with a picture",
     "explain": "compute how much every nucleotide contributes to a prediction, with pictures",
     "motifs": "find the motifs that a fine-tuned model looks for",
+    "demo": "show a page in the browser on which a model can be tried",
     "region-picture": "draw genes, tracks, scores and variants of a region of a genome",
     "score-variants": "score the variants of a VCF file, of a region or of pairs of sequences",
     "convert": "convert a DNABERT folder, or a model back to one",
