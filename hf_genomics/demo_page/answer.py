@@ -121,7 +121,7 @@ def answer(demo: DemoModel, question: Question) -> Answer:
     notes = [f"{len(examples):,} sequence{'s' * (len(examples) > 1)}, {sum(map(len, examples.sequences)):,} nt."]
     if demo.task.threshold is not None:
         least, positive = demo.task.threshold
-        notes.append(f"Predicted as {targets_of(demo)[positive]} from a probability of {least:.3g}.")
+        notes.append(f"The model calls {targets_of(demo)[positive]} what has a probability of {least:.3g} or more.")
     if len(rows) > _MOST_ROWS:
         notes.append(f"The table shows the first {_MOST_ROWS} of {len(rows):,} rows; hf-genomics predict writes all.")
     notes += [f"No prediction: {reason}." for reason in reasons]

@@ -84,7 +84,8 @@ $style
 <div><label for="target">Class to show</label>
 <select id="target" name="target">$default$options</select></div>
 <div><label for="position">Position to look at</label>
-<input id="position" name="position" inputmode="numeric" pattern="[0-9]*" placeholder="highest score" autocomplete="off"></div>
+<input id="position" name="position" inputmode="numeric" pattern="[0-9]*" autocomplete="off"
+ placeholder="highest score"></div>
 <button>Predict</button>
 </div>
 <p class="limits">$limits</p>
