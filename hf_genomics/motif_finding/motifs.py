@@ -40,7 +40,7 @@ logger = logging.getLogger(__name__)
 _DONE = "motifs.json"  # only a finished run leaves it
 _PERCENTILE = 99  # of the scores of negatives: high scores are above it
 _LEAST_SEQUENCES = 20
-_LEAST_SHARING = 2  # sequences of a candidate
+_LEAST_SHARING = 2  # sequences with a word in a stretch of high scores that make it a candidate
 
 
 @dataclass(frozen=True)

@@ -39,7 +39,7 @@ from .likelihood import Estimator, score_events
 from .outputs import AFTER, BEFORE, Format, GrowingScores, Scored, draw_region, format_of, table_text, vcf_text
 from .scoring import Scorer
 from .sites import WindowRule, spread_frames
-from .sources import OnMismatch, Record, pair_records, parse_region, region_records, vcf_records
+from .sources import OnMismatch, Record, pair_records, region_of_genome, region_records, vcf_records
 from .vcf import PREFIX, Header, Line, add_header, read_vcf, refuse_fields, refuse_info, strip_header, strip_info
 
 logger = logging.getLogger(__name__)
@@ -310,7 +310,7 @@ def _open_source(
         raise ValueError("a VCF file or region needs a genome")
     digest = {f"genome_{name}": value for name, value in input_digest(reference.path).items()}
     if region is not None:
-        place = parse_region(region, reference)
+        place = region_of_genome(region, reference)
         if options.picture is not None and place[2] - place[1] > _MOST_DRAWN:
             raise InputError(f"--picture draws up to {_MOST_DRAWN} nt; name a shorter --region")
         bar = stack.enter_context(progress_bar(logger, "score-variants", "site", place[2] - place[1]))

@@ -66,7 +66,7 @@ class Scorer:
             advance: called with the number of windows after each batch.
         """
         tasks = [_Task(record, allele) for record in records for allele in record.alleles]
-        scorable = [task for task in tasks if task.allele.events and task.record.strands is not None]
+        scorable = [task for task in tasks if task.allele.events]
         (self._score_masked if self.is_masked else self._score_classes)(scorable, advance)
         left = iter(tasks)
         return [_collect(record, [next(left) for _ in record.alleles]) for record in records]
@@ -136,8 +136,6 @@ class _Task:
     @property
     def strands(self) -> tuple[Strand, Strand]:
         """Both strands of the contig."""
-        if self.record.strands is None:
-            raise ValueError("a record without a contig has no strands")
         return self.record.strands
 
     def read(self, ratios: np.ndarray, stretches: np.ndarray) -> None:
