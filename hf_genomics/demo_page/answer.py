@@ -11,7 +11,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from transformers import PreTrainedModel
 
-from ..errors import MOST_LETTERS, InputError
+from ..errors import MOST_LETTERS, InputError, is_private
 from ..inference.loading import load_classifier, task_of
 from ..inference.predictions import RUN_COLUMNS, class_runs, decide, sequence_columns
 from ..inference.problems import examined, joined, place_of, problem_of
@@ -244,20 +244,18 @@ def _draw_along(name: str, values: np.ndarray, window: Window) -> bytes:
 
 
 def _draw_explanation(name: str, one: Explanation) -> list[tuple[str, bytes]]:
-    """Draw the contributions of the nucleotides of a window, and the 30 with the highest scores as letters."""
+    """Draw the contributions of the nucleotides of a window, and, unless private, the 30 highest as letters."""
     window, scores = one.window, one.scores[: len(one.window.row["sequence"])]
+    bars = region_figure("sequence", window.start, window.end, [], Track("score", window.start, scores))
+    caption = f"Contribution of each nucleotide to {name}. Positive scores speak for it, negative ones against."
+    if is_private():
+        return [(caption, _png(bars))]
     begin = highest_stretch(scores, MOST_LETTERS)
     chosen = slice(begin, begin + MOST_LETTERS)
     letters = (window.row["sequence"][chosen] & 0xDF).tobytes().decode("ascii")
-    bars = region_figure("sequence", window.start, window.end, [], Track("score", window.start, scores))
     logo = logo_figure(f"score for {name}", letters, scores[chosen], window.start + begin)
-    return [
-        (
-            f"Contribution of each nucleotide to {name}. Positive scores speak for it, negative ones against.",
-            _png(bars),
-        ),
-        (f"The {len(letters)} nucleotides with the highest scores. Letters below the line speak against.", _png(logo)),
-    ]
+    below = f"The {len(letters)} nucleotides with the highest scores. Letters below the line speak against."
+    return [(caption, _png(bars)), (below, _png(logo))]
 
 
 def _png(figure: Figure) -> bytes:

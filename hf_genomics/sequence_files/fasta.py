@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 import numpy as np
 
-from ..errors import InputError
+from ..errors import InputError, is_private, keep_secret
 from ..io.files import BinaryFile, as_utf8, input_errors, open_binary, shorten
 from ..io.kinds import START_BYTES, require_sequences
 from ..sequence import IUPAC, as_letters
@@ -294,7 +294,16 @@ def _printable(name: str) -> str:
 def _raw_chunks(path: str | PathLike[str], watch: Callable[[memoryview], object] | None = None) -> Iterator[RawChunk]:
     """Open and parse a file; every error of the system and of a format is an `InputError` that names the file."""
     with input_errors(path), open_binary(path, watch) as file:
-        yield from _parse(file, path)
+        chunks = _parse(file, path)
+        yield from _kept_secret(chunks) if is_private() else chunks
+
+
+def _kept_secret(chunks: Iterator[RawChunk]) -> Iterator[RawChunk]:
+    """Yield chunks; the names of their records are not shown from then on."""
+    for header, letters in chunks:
+        if header is not None:
+            keep_secret([first_word(header, 0), header])
+        yield header, letters
 
 
 def _parse(file: BinaryFile, path: str | PathLike[str]) -> Iterator[RawChunk]:
