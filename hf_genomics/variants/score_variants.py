@@ -15,7 +15,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from transformers import AutoModelForMaskedLM, PreTrainedModel
 
-from ..errors import InputError
+from ..errors import InputError, is_private
 from ..inference.loading import (
     check_finite,
     load_classifier,
@@ -226,6 +226,10 @@ def _check(
     if options.picture is not None:
         if region is None:
             raise InputError("--picture draws a region; add --region contig:start-end, or omit --picture")
+        if is_private():
+            raise InputError(
+                "--picture shows the reference sequence, which a private run does not draw; omit --picture"
+            )
         if not options.picture.lower().endswith((".png", ".svg")):
             raise InputError(f"--picture {options.picture}: name a file .png or .svg")
 
