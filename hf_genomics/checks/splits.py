@@ -1,4 +1,4 @@
-"""Split one table into training, validation and test rows, with everything that belongs together on one side."""
+"""Split one table into training, validation and test rows, with everything that belongs together in one split."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def split_table(examples: LabelledSequences, data: LabelledData) -> TableSplit:
     classes = np.zeros(len(examples), np.int64)
     if examples.task.is_classification and examples.labels is not None:
         classes = examples.known_labels
-    sides = assign(bundles, classes, shares, data.seed)
+    assigned = assign(bundles, classes, shares, data.seed)
     used = [number for number, share in enumerate(shares) if share > 0]
     sizes = np.bincount(bundles)
     if len(sizes) < len(used):
@@ -60,10 +60,10 @@ def split_table(examples: LabelledSequences, data: LabelledData) -> TableSplit:
             f"{' or one group' if examples.groups else ''}); raise data.min_identity{_or_group(examples)}"
         )
     splits = {
-        SPLITS[side]: replace(
-            examples.take(np.flatnonzero(sides == side).tolist()), source=f"{examples.source} ({SPLITS[side]})"
+        SPLITS[split]: replace(
+            examples.take(np.flatnonzero(assigned == split).tolist()), source=f"{examples.source} ({SPLITS[split]})"
         )
-        for side in used
+        for split in used
     }
     facts = {
         "shares": list(shares),
@@ -163,19 +163,19 @@ def assign(bundles: np.ndarray, classes: np.ndarray, shares: Sequence[float], se
     room = _room(counts, np.asarray(shares, float))
     random = np.random.default_rng(seed)
     order = np.lexsort((random.permutation(len(counts)), -counts.sum(1)))
-    used, sides = np.asarray(shares) > 0, np.zeros(len(counts), np.int64)
+    used, assigned = np.asarray(shares) > 0, np.zeros(len(counts), np.int64)
     for bundle, draw in zip(order.tolist(), random.random(len(order)).tolist(), strict=True):
         wanted = counts[bundle]
         fits = used & (room + 1e-9 >= wanted).all(1)
         weight = np.where(fits, room @ wanted, 0)
         if weight.sum() > 0:
             edges = np.cumsum(weight)
-            side = int(np.searchsorted(edges, draw * edges[-1], side="right"))
+            split = int(np.searchsorted(edges, draw * edges[-1], side="right"))
         else:
-            side = int(np.argmax(np.where(used, room @ wanted, -np.inf)))
-        sides[bundle] = side
-        room[side] -= wanted
-    return sides[bundles]
+            split = int(np.argmax(np.where(used, room @ wanted, -np.inf)))
+        assigned[bundle] = split
+        room[split] -= wanted
+    return assigned[bundles]
 
 
 def _room(counts: np.ndarray, shares: np.ndarray) -> np.ndarray:

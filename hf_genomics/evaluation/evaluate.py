@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -425,20 +426,20 @@ def score_predictions(predictions: Predictions, positive: str | None = None) -> 
 
 def _score(predictions: Predictions, positive: str | None) -> tuple[dict[str, Any], Bootstrap]:
     """Return what `score_predictions` returns, and the replicates."""
-    scores, labels = predictions.labelled()
+    outputs, labels = predictions.labelled()
     # The names of the predictions, in the order of their columns; the table may have them in another order.
     task, names = predictions.examples.task, predictions.names or []
     positive = positive_class(positive, replace(task, names=names)) if task.is_classification else None
     positive_id = names.index(positive) if positive else 1  # read only if there are two classes
-    predicted = decide(scores, predictions.threshold) if task.is_classification else None
+    predicted = decide(outputs, predictions.threshold) if task.is_classification else None
     drawn = bootstrap(
-        task.problem_type, scores, labels, positive=positive_id, predicted=predicted, groups=predictions.groups()
+        task.problem_type, outputs, labels, positive=positive_id, predicted=predicted, groups=predictions.groups()
     )
     if predicted is not None:
-        found = _score_classes(scores, labels, positive_id, predicted, use_evaluate_metric=task.level != "nt")
-        explained = explain_classification(found, scores, labels, names, positive, predicted)
+        found = _score_classes(outputs, labels, positive_id, predicted, use_evaluate_metric=task.level != "nt")
+        explained = explain_classification(found, outputs, labels, names, positive, predicted)
     else:
-        explained = _score_columns(scores, labels, task, names)
+        explained = _score_columns(outputs, labels, task, names)
     explained |= {"intervals": drawn.intervals()}
     explained["bootstrap"] = {"replicates": drawn.replicates, "over": drawn.over, "seed": SEED}
     if predictions.threshold is not None:
@@ -448,12 +449,12 @@ def _score(predictions: Predictions, positive: str | None) -> tuple[dict[str, An
 
 
 def _score_classes(
-    scores: np.ndarray, labels: np.ndarray, positive_id: int, predicted: np.ndarray, *, use_evaluate_metric: bool
+    outputs: np.ndarray, labels: np.ndarray, positive_id: int, predicted: np.ndarray, *, use_evaluate_metric: bool
 ) -> dict[str, float]:
     """Compute the metrics of classes.
 
     Args:
-        scores: probabilities, (examples, classes).
+        outputs: probabilities, (examples, classes).
         labels: class ids, (examples,).
         positive_id: id of the class that F1 and AUPRC refer to.
         predicted: predicted class ids, (examples,).
@@ -462,20 +463,20 @@ def _score_classes(
             million).
     """
     if not use_evaluate_metric:
-        return classification_metrics(scores, labels, positive=positive_id, predicted=predicted)
+        return classification_metrics(outputs, labels, positive=positive_id, predicted=predicted)
     undefined = dict.fromkeys(SCORES["single_label_classification"], float("nan"))
     del undefined["loss"]
-    given = {"predictions": scores, "references": labels, "positive": positive_id, "predicted": predicted}
+    given = {"predictions": outputs, "references": labels, "positive": positive_id, "predicted": predicted}
     # compute() leaves out the scores that the labels do not define: they are NaN here.
     return undefined | (SequenceClassificationMetrics().compute(**given) or {})
 
 
-def _score_columns(scores: np.ndarray, labels: np.ndarray, task: Task, names: list[str]) -> dict[str, Any]:
+def _score_columns(outputs: np.ndarray, labels: np.ndarray, task: Task, names: list[str]) -> dict[str, Any]:
     """Compute the metrics of several labels, or of values."""
     compute = regression_metrics if task.problem_type == "regression" else multilabel_metrics
-    scores, labels = scores.reshape(len(scores), -1), labels.reshape(len(labels), -1)
-    each = scores_per_column(compute, scores, labels, names) if task.labels_by_column else {}
-    return explain_columns(compute(scores, labels), each, scores, labels, task.problem_type)
+    outputs, labels = outputs.reshape(len(outputs), -1), labels.reshape(len(labels), -1)
+    each = scores_per_column(compute, outputs, labels, names) if task.labels_by_column else {}
+    return explain_columns(compute(outputs, labels), each, outputs, labels, task.problem_type)
 
 
 class Comparison(NamedTuple):
@@ -498,8 +499,8 @@ def compare_with_baselines(
 ) -> Comparison:
     """Compute the metrics of a model and of baselines, and which is ahead.
 
-    Scores of baselines without a value are not logged: those of the same labels were logged for the model, and a
-    constant guess has no correlation with anything.
+    Nothing is logged for baselines: what the same labels do not define was logged for the model, and a constant guess
+    has no correlation with anything.
 
     Args:
         predictions: predictions of the model.
@@ -507,12 +508,8 @@ def compare_with_baselines(
         positive: as in `score_predictions`.
     """
     scores, drawn = _score(predictions, positive)
-    metrics_logger = logging.getLogger(classification_metrics.__module__)
-    before, metrics_logger.disabled = metrics_logger.disabled, True
-    try:
+    with _silenced(classification_metrics.__module__), _silenced(bootstrap.__module__):
         found = {name: _score(guessed, positive) for name, guessed in by_baseline.items()}
-    finally:
-        metrics_logger.disabled = before
     main = main_score({"kind": KINDS[predictions.examples.task.problem_type]})
     ahead = {}
     for name, (theirs, their_draws) in found.items():
@@ -524,6 +521,17 @@ def compare_with_baselines(
             if interval is not None:
                 ahead[name] = {"score": main, "difference": scores[main] - theirs[main], "interval": interval}
     return Comparison(scores, {name: theirs for name, (theirs, _) in found.items()}, ahead)
+
+
+@contextlib.contextmanager
+def _silenced(module: str) -> Iterator[None]:
+    """Disable the logger of a module inside a ``with`` block."""
+    module_logger = logging.getLogger(module)
+    before, module_logger.disabled = module_logger.disabled, True
+    try:
+        yield
+    finally:
+        module_logger.disabled = before
 
 
 def reliability_of(predictions: Predictions) -> Reliability | None:

@@ -62,6 +62,7 @@ from ..labelled.sequences import LabelledSequences
 from ..labelled.tables import check_split
 from ..labelled.task import VALUE
 from ..modeling_kmer_bert import check_encoder_complete
+from ..privacy.budget import Budget
 from ..renamed import renamed
 from ..reports.score_report import ScoredModel, ScoreReport, write_score_report
 from ..runs.callbacks import SetEpoch
@@ -74,7 +75,13 @@ from .arguments import check_arguments, check_best_metric
 from .head import FLAT_KEYS, Head
 from .record import run_record, split_record, write_run_record
 from .settings import check_head, derive_config, measure, resume_settings
-from .trained_weights import FinetuningTrainer, check_trained, choose_trained
+from .trained_weights import (
+    FinetuningTrainer,
+    PrivateFinetuningTrainer,
+    check_trained,
+    choose_trained,
+    plan_privacy,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -118,6 +125,7 @@ class FinetuningPlan:
         data_facts: what metrics.json holds about the data: sequences in two splits and contradictory labels (see
             `find_leaks`), how a table was split, and how many training rows were omitted.
         baselines: the baselines that are scored beside the constant guess.
+        budget: noise and steps of a private run; None for any other.
     """
 
     folder: Path
@@ -135,6 +143,7 @@ class FinetuningPlan:
     overwrite: bool
     data_facts: dict[str, Any] = field(default_factory=dict)
     baselines: Sequence[Baseline] = ("kmer",)
+    budget: Budget | None = None
 
 
 @renamed(**FLAT_KEYS)  # keys of version 0.1, which had no section `head`
@@ -230,6 +239,7 @@ def plan_finetuning(
     pretrained_config = load_config(pretrained)
     config = _configure(pretrained, pretrained_config, splits, head, tokenizer, positive)
     check_trained(head, config, trainer)
+    budget = plan_privacy(head, splits.training, trainer, resume)
     collator = collator_for(config, tokenizer, head.rc_probability, trainer.seed)
     attention = attention_for(trainer)
     sample_batch = collator(_sample_rows(SequenceDataset(splits.training), trainer))
@@ -258,6 +268,7 @@ def plan_finetuning(
         resume=resume,
         overwrite=overwrite,
         data_facts=data_facts,
+        budget=budget,
     )
 
 
@@ -293,13 +304,16 @@ def run_finetuning(plan: FinetuningPlan) -> dict[str, Any]:
             return _with_report(plan.folder, finished_metrics(plan.folder))
         metrics: dict[str, Any] = train(run, start, overwrite=plan.overwrite)
         metrics |= {"train_sequences": len(training), "task": _task_facts(plan), **plan.data_facts}
+        if isinstance(run, PrivateFinetuningTrainer):
+            metrics["privacy"] = run.spent
         if run.is_world_process_zero():
             metrics |= _choose_decisions(run, plan)
             if plan.splits.test is not None:
                 metrics |= _score_test(run, plan.splits.test, plan, metrics.get("calibration", {}))
             plot_loss(run.state.log_history, plan.folder / "loss.png", ylabel="loss")
             splits = dict(zip(("train", "valid", "test"), plan.splits, strict=True))
-            record = run_record("finetune", plan.trainer, run.state, split_record(splits), plan.pretrained)
+            data = split_record(splits, private=plan.budget is not None)
+            record = run_record("finetune", plan.trainer, run.state, data, plan.pretrained)
             metrics = _with_report(plan.folder, metrics)
             write_score_report(_scored(plan.folder, metrics))
             finish(plan.folder, metrics, partial(write_run_record, plan.folder, record))
@@ -561,7 +575,8 @@ def _build_trainer(plan: FinetuningPlan) -> FinetuningTrainer:
     rows = SequenceDataset(training, numbered=True, chosen=chosen)  # numbered: an error names the rows of a NaN loss
     _log_often(plan.trainer, len(rows))
     plan.trainer.remove_unused_columns = False  # the collator turns sequences into what the model takes
-    return FinetuningTrainer(
+    private = {} if plan.budget is None else {"budget": plan.budget}
+    return (PrivateFinetuningTrainer if private else FinetuningTrainer)(
         model=plan.network,
         frozen=plan.frozen,
         layer_decay=plan.head.layer_decay,
@@ -577,7 +592,10 @@ def _build_trainer(plan: FinetuningPlan) -> FinetuningTrainer:
         ),
         callbacks=[SetEpoch(rows)],
         describe=rows.describe,
-        settings=resume_settings(training, validation, plan.network, plan.head),
+        # Who knows all training rows but one could find that one by the hash of all, so a private run keeps none.
+        settings=resume_settings(training, validation, plan.network, plan.head)
+        | ({"data.train": None} if private else {}),
+        **private,
     )
 
 
