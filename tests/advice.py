@@ -271,7 +271,9 @@ def ways_out(words: list[str], message: str, keys: Keys) -> Iterator[list[str]]:
             rf"{re.escape(match[0])}\b,? (?:is|was|must|needs)", message
         ):
             yield line.with_value(match[1], match[2])
-    yield from _omissions(line, message, [key for key in _keys_in(message) if line.has(key)])
+    given = [key for key in _keys_in(message) if line.has(key)]
+    # A word such as "pretrained" is a key only where the message names no key with its section.
+    yield from _omissions(line, message, [key for key in given if "." in key] or given)
 
 
 def _bounds(match: re.Match[str]) -> list[str]:
@@ -281,8 +283,8 @@ def _bounds(match: re.Match[str]) -> list[str]:
         found = found[1:]
     if match[10] is not None:
         found = [str(int(match[10]) + 1)] if "below" not in match.string[match.end() : match.end() + 8] else ["0.5"]
-    excluded = "1 excluded" in match.string[match.end() : match.end() + 15]
-    return found[:1] if excluded else found
+    after = match.string[match.end() : match.end() + 15]
+    return found[:1] if "1 excluded" in after else found[1:] if "0 excluded" in after else found
 
 
 def _other_names(line: Line, message: str) -> Iterator[list[str]]:
