@@ -259,6 +259,8 @@ def ways_out(words: list[str], message: str, keys: Keys) -> Iterator[list[str]]:
     line = Line(words, keys)
     known = keys.known | keys.short.keys() | keys.everywhere.keys()
     yield from _other_names(line, message)
+    if listed := re.search(rf"{_SUBJECT}:? .*name one of \[?('[^']+'(?:, '[^']+')*)", message):
+        yield from (line.with_value(listed[1], name) for name in re.findall(r"'([^']+)'", listed[2]))
     for match in _BOUNDS.finditer(message):
         if line.key_of(match[1]) in known:
             yield from (line.with_value(match[1], _value(bound)) for bound in _bounds(match))
