@@ -143,22 +143,20 @@ def explain(
         )
         windows = windows if sizes is None else _check_contigs(windows, sizes, options.sizes or "")
     else:
-        genome = _check_genome(input, task_of(network.config, model), options.rna)
-        regions = _check_regions(bed, genome, str(input), shortest_sequence(network, tokenizer.k))
-        windows = _windows_of_regions(str(input), regions, network, tokenizer, options.rna)
+        windows, genome = windows_of_bed(input, bed, network, tokenizer, model, options.rna)
         sizes = genome if sizes is None else sizes
     identity = _identity(network, input, bed, settings, options)
     if options.resume == "auto" and not options.overwrite and (folder / _DONE).is_file():
         return _finished(folder, identity)
-    records = Records(_partial(folder), identity, bool(options.resume) and not options.overwrite)
-    with _kept_if_interrupted(folder), records:
+    records = Records(partial_folder(folder), identity, bool(options.resume) and not options.overwrite)
+    with kept_if_interrupted(folder), records:
         for one in explain_windows(network, tokenizer, islice(windows, len(records), None), settings):
             check_finite_scores(one, model)
             records.add(one)
     placed = Placed(records)
     _warn_of_other_contigs(placed, pictures, options)
     summary = _write(folder, placed, _known_sizes(placed, sizes, options.sizes or str(input)), network.config, pictures)
-    shutil.rmtree(_partial(folder))
+    shutil.rmtree(partial_folder(folder))
     return summary
 
 
@@ -173,7 +171,7 @@ def _claim(folder: Path, options: ExplainOptions) -> Path:
         raise InputError(f"{folder} holds files that explain did not write; name a new folder as output_dir")
     if is_filled and not (options.overwrite or options.resume == "auto"):
         raise InputError(f"{folder} holds a finished run; choose another output_dir, or pass --overwrite true")
-    if options.resume is True and not (_partial(folder) / "windows.jsonl").is_file():
+    if options.resume is True and not (partial_folder(folder) / "windows.jsonl").is_file():
         raise InputError(f"{folder}: no interrupted run to resume; omit --resume, or set it to auto")
     return folder
 
@@ -190,7 +188,7 @@ def _finished(folder: Path, identity: dict[str, Any]) -> dict[str, Any]:
     return json.loads((folder / _DONE).read_text(encoding="utf-8"))["summary"]
 
 
-def _partial(folder: Path) -> Path:
+def partial_folder(folder: Path) -> Path:
     """Return the folder that holds the explanations of a run that is not finished."""
     return folder.absolute().with_name(f".{folder.absolute().name}.partial")
 
@@ -221,6 +219,29 @@ def _identity(
 
 
 # Regions of a genome.
+
+
+def windows_of_bed(
+    source: Source, bed: str, network: PreTrainedModel, tokenizer: KmerTokenizer, model: str, rna: bool
+) -> tuple[Iterator[Window], dict[str, int]]:
+    """Return the windows of the regions of a genome, and the lengths of its contigs.
+
+    The regions are checked first; then one contig at a time is held in memory.
+
+    Args:
+        source: FASTA file of the genome.
+        bed: BED file of the regions; column 6 names their strand.
+        network: the model that reads the windows.
+        tokenizer: tokenizer of the model.
+        model: name of the model, for messages.
+        rna: read U as T.
+
+    Raises:
+        InputError: if the model cannot read regions, or a region is not in the genome; the message names the line.
+    """
+    genome = _check_genome(source, task_of(network.config, model), rna)
+    regions = _check_regions(bed, genome, str(source), shortest_sequence(network, tokenizer.k))
+    return _windows_of_regions(str(source), regions, network, tokenizer, rna), genome
 
 
 def _check_genome(source: Source, task: Task, rna: bool) -> dict[str, int]:
@@ -287,20 +308,20 @@ def check_windows(
         InputError: for a second sequence of one name, or if no window is left.
     """
     seen: dict[str, int] = {}
-    left_out: list[str] = []
+    left_out, first = 0, ""
     for window in windows:
         where = f"{source_name(source)}: sequence {shorten(window.name)}"
         problem = problem_before_reading(window, network, tokenizer)
         if problem := problem or (None if _has_known_kmers(window, tokenizer.k) else UNKNOWN):
-            left_out.append(f"{where}{joined(problem)}")
+            left_out, first = left_out + 1, first or f"{where}{joined(problem)}"
             continue
         if seen.setdefault(window.name, window.sequence_index) != window.sequence_index:
             raise InputError(f"{where}: an earlier sequence has the same name; rename or drop one of them")
         yield window
     if left_out and not seen:
-        raise InputError(left_out[0])
+        raise InputError(first)
     if left_out:
-        logger.warning("windows left out: %s, the first because of %s", f"{len(left_out):,}", left_out[0])
+        logger.warning("windows left out: %s, the first because of %s", f"{left_out:,}", first)
 
 
 def _has_known_kmers(window: Window, k: int) -> bool:
@@ -365,16 +386,20 @@ def check_finite_scores(one: Explanation, model: str) -> None:
 
 
 @contextlib.contextmanager
-def _kept_if_interrupted(folder: Path) -> Iterator[None]:
-    """Delete the explanations so far if the input is wrong; keep them after any other exception, and say where."""
+def kept_if_interrupted(folder: Path) -> Iterator[None]:
+    """Delete the explanations so far if the input is wrong; keep them after any other exception, and say where.
+
+    Args:
+        folder: output folder of the run.
+    """
     try:
         yield
     except InputError as error:
         if not isinstance(error.__cause__, OSError):
-            shutil.rmtree(_partial(folder), ignore_errors=True)
+            shutil.rmtree(partial_folder(folder), ignore_errors=True)
         raise
     except BaseException:
-        if _partial(folder).is_dir():
+        if partial_folder(folder).is_dir():
             logger.warning("%s: interrupted; run again with --resume true to continue", folder)
         raise
 
@@ -392,7 +417,8 @@ def _write(
         write_windows(partial / "windows.tsv", placed, names, tracks)
         if "letters" in placed.names:
             write_modisco(partial, records)
-        write_explanation_report(partial, placed, names, summary, pictures)
+        unit = "value" if config.problem_type == "regression" else "logit"
+        write_explanation_report(partial, placed, names, summary, replace(pictures, unit=unit))
         settings = json.loads((records.folder / "settings.json").read_text(encoding="utf-8"))
         write_json(partial / _DONE, {**settings, "summary": summary})
     if summary.get("windows_above_1_percent"):

@@ -14,12 +14,13 @@ from typing import NamedTuple, TextIO
 
 import numpy as np
 
-from ..errors import InputError
+from ..errors import InputError, keep_secret
 from ..sequence import did_you_mean
 from .files import input_errors, open_binary, shorten
 from .kinds import START_BYTES, require_text
 
 _PLACE = re.compile(r"(?:.*::)?(?P<contig>.+):(?P<start>[\d,]+)-(?P<end>[\d,]+)(?:\((?P<strand>[+.-])\))?")
+_REGION = re.compile(r"(?P<contig>.+):(?P<start>[\d,]+)-(?P<end>[\d,]+)")
 _NAME_TAGS = ("Name", "gene_name", "gene", "locus_tag", "ID", "gene_id")  # the first that a line has names it
 _BIGWIG = (b"\x26\xfc\x8f\x88", b"\x88\x8f\xfc\x26")  # first bytes of the file, in either byte order
 _STEP = 1 << 16  # values that are passed to pyBigWig at once
@@ -69,6 +70,28 @@ class Stretch(NamedTuple):
 
 
 # Places.
+
+
+def parse_region(region: str) -> tuple[str, int, int]:
+    """Return contig, start and end (0-based, half-open) of a region as samtools and genome browsers write it.
+
+    >>> parse_region("chr1:1,001-1,200")
+    ('chr1', 1000, 1200)
+
+    Args:
+        region: ``contig:start-end``, 1-based, both ends included; digits may be grouped by commas.
+
+    Raises:
+        InputError: if it is written otherwise.
+    """
+    match = _REGION.fullmatch(region.strip())
+    if match is None or max(map(len, match.group("start", "end"))) > 2 * MOST_DIGITS:  # commas count, too
+        raise InputError(f"region {shorten(region)} is not contig:start-end, such as chr1:1001-1200; write it so")
+    # "or 0": a text of commas only has no digits.
+    start, end = (int(match[key].replace(",", "") or 0) for key in ("start", "end"))
+    if not 1 <= start <= end:
+        raise InputError(f"region {shorten(region)}: write start and end in this order; positions count from 1")
+    return match["contig"], start - 1, end
 
 
 def place_of(header: str, length: int) -> Region:
@@ -412,7 +435,9 @@ def _rows(path: str | PathLike[str], row: Callable[[list[str], str, int], Region
                 return
             if not text.strip() or text.startswith("#") or text.split(None, 1)[0] in ("track", "browser"):
                 continue
-            yield row(text.split("\t"), f"{path}, line {line}", line)
+            fields = text.split("\t")
+            keep_secret(fields[:1])
+            yield row(fields, f"{path}, line {line}", line)
 
 
 def _bed_row(fields: list[str], where: str, line: int) -> Region:

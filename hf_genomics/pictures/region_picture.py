@@ -6,7 +6,8 @@ import io
 import logging
 import math
 import re
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ import numpy as np
 from ..errors import InputError
 from ..interpretation.figures import Track, Variant, name_figure, region_figure
 from ..io.files import shorten
-from ..io.genome_tracks import MOST_DIGITS, Region, check_contig, read_genes, read_values
+from ..io.genome_tracks import MOST_DIGITS, Region, check_contig, parse_region, read_genes, read_values
 from ..io.streams import is_stream
 from ..io.text_tables import read_text_columns
 from ..io.writing import check_output_file, write_bytes
@@ -23,10 +24,9 @@ from ..variants.vcf import PREFIX, Line, read_vcf
 
 logger = logging.getLogger(__name__)
 
-_REGION = re.compile(r"(?P<contig>.+):(?P<start>[\d,]+)-(?P<end>[\d,]+)")
 _CONTIG = re.compile(r"##contig=<ID=([^,>]+)")
-_LONGEST = 10_000_000  # nt of a picture
-#: Suffix of a picture -> facts that are not written, so that the same input gives the same file.
+_LONGEST = 10_000_000  # longest region, nt
+#: Suffix of a picture -> metadata that matplotlib would write, set to None, so that the same input gives the same file.
 _METADATA: dict[str, dict[str, Any]] = {".png": {}, ".svg": {"Date": None}, ".pdf": {"CreationDate": None}}
 _COLUMN = "llr"
 _TABLE = ["chrom", "pos", "ref", "alt"]  # columns of a table of score-variants
@@ -42,7 +42,7 @@ def region_picture(
     column: str = _COLUMN,
     overwrite: bool = False,
 ) -> Path:
-    """Draw a region of a genome: genes, tracks, scores and variants below one another, on one axis of positions.
+    """Draw a region of a genome: genes, tracks, scores and variants one below the other, on one axis of positions.
 
     Everything is read from files that other commands write: class probabilities of `predict` (.bedgraph, .bw), scores
     of nucleotides of `explain` (scores.bedgraph, scores.bw), and variants of `score-variants`.
@@ -51,10 +51,11 @@ def region_picture(
         region: ``contig:start-end``, 1-based with both ends included, as in `score-variants` and genome browsers.
         output: picture to write, .png, .svg or .pdf.
         genes: BED or GFF file of genes.
-        tracks: bedGraph or bigWig files, such as class probabilities; each has a row, named after its file.
+        tracks: bedGraph or bigWig files, such as class probabilities; each has a panel, named after its file.
         scores: bedGraph or bigWig file of scores of nucleotides, drawn as bars.
-        variants: VCF file, or table (.tsv, .parquet) of `score-variants`; without scores, variants are open circles.
-        column: score of the variants that is drawn; in a VCF file it is the INFO field HFG_ and this name in capitals.
+        variants: VCF file or table (.tsv, .parquet) of `score-variants`; variants without a score are open circles.
+        column: the score of variants to draw, such as llr: a column of the table, or the INFO field HFG_LLR of a VCF
+            file.
         overwrite: replace an existing picture.
 
     Returns:
@@ -66,22 +67,29 @@ def region_picture(
     >>> import hf_genomics as hg
     >>> hg.region_picture("chr1:1001-1200", "x.png", tracks=["x.phage.bw"], scores="scores.bw")  # doctest: +SKIP
     """
-    read = [path for path in (genes, scores, variants, *(tracks or [])) if path is not None]
-    if not read:
+    inputs = [path for path in (genes, scores, variants, *(tracks or [])) if path is not None]
+    if not inputs:
         raise InputError("nothing to draw; name at least one of genes, tracks, scores and variants")
-    path = check_output_file(output, read, overwrite=overwrite)
+    path = check_output_file(output, inputs, overwrite=overwrite)
     if path.suffix.lower() not in _METADATA or is_stream(path):
         raise InputError(f"{output}: the suffix decides the format; name a file {', '.join(_METADATA)}")
     contig, start, end = parse_region(region)
-    rows = [Track(name, start, read_values(file, contig, start, end)) for name, file in _named(tracks or [])]
-    for row, file in zip(rows, tracks or [], strict=True):
-        if np.isnan(row.values).all():
+    if end - start > _LONGEST:
+        raise InputError(f"region {shorten(region)} has {end - start:,} nt; a picture shows {_LONGEST:,} at most")
+    names = panel_names(tracks or [])
+    panels = [
+        Track(name, start, read_values(file, contig, start, end))
+        for name, file in zip(names, tracks or [], strict=True)
+    ]
+    for panel, file in zip(panels, tracks or [], strict=True):
+        if np.isnan(panel.values).all():
             logger.warning("%s: no value in %s", file, shorten(region))
     bars = None if scores is None else Track("score", start, read_values(scores, contig, start, end))
     found = None if variants is None else list(read_variants(variants, column, contig, start, end))
     shown = None if genes is None else _read_genes(genes, contig)
-    figure = region_figure(contig, start, end, rows, bars, shown, found, column)
-    name_figure(figure, contig, start + 1, end)  # as in `region`, from 1 with both ends included
+    name = "LLR (nats)" if column == _COLUMN else column
+    figure = region_figure(contig, start, end, panels, bars, shown, found, name)
+    name_figure(figure, contig, start, end)
     buffer = io.BytesIO()
     figure.savefig(buffer, format=path.suffix[1:].lower(), dpi=200, metadata=_METADATA[path.suffix.lower()])
     write_bytes(path, buffer.getvalue())
@@ -89,30 +97,8 @@ def region_picture(
     return path
 
 
-def parse_region(region: str) -> tuple[str, int, int]:
-    """Return contig, start and end (0-based, half-open) of a region as genome browsers write it.
-
-    >>> parse_region("chr1:1,001-1,200")
-    ('chr1', 1000, 1200)
-
-    Args:
-        region: ``contig:start-end``, 1-based, both ends included; digits may be grouped by commas.
-
-    Raises:
-        InputError: if it is not a region, or too long for a picture.
-    """
-    match = _REGION.fullmatch(region.strip())
-    numbers = [match[key].replace(",", "") for key in ("start", "end")] if match else []
-    start, end = (int(text or 0) if len(text) <= MOST_DIGITS else 0 for text in numbers) if match else (0, 0)
-    if match is None or not 1 <= start <= end:
-        raise InputError(f"region {shorten(region)} is not contig:start-end, such as chr1:1001-1200; write it so")
-    if end - start >= _LONGEST:
-        raise InputError(f"region {shorten(region)} has {end - start + 1:,} nt; a picture shows {_LONGEST:,} at most")
-    return match["contig"], start - 1, end
-
-
 def read_variants(path: str, column: str, contig: str, start: int, end: int) -> Iterator[Variant]:
-    """Iterate over the variants of a region, each allele by itself.
+    """Iterate over the variants that start in a region, each allele by itself.
 
     Args:
         path: VCF file, or table of `score-variants` (.tsv, .parquet).
@@ -122,7 +108,7 @@ def read_variants(path: str, column: str, contig: str, start: int, end: int) -> 
         end: position after the last one.
 
     Raises:
-        InputError: if the file is wrong.
+        InputError: if the file is wrong, or has nothing on the contig.
     """
     is_table = Path(path).suffix.lower() in (".tsv", ".csv", ".parquet")
     contigs: set[str] = set()
@@ -130,9 +116,23 @@ def read_variants(path: str, column: str, contig: str, start: int, end: int) -> 
     for chrom, position, ref, alt, score in rows:
         contigs.add(chrom)
         if chrom == contig and start < position <= end:
-            name = f"{ref}>{alt}" if len(ref) + len(alt) <= 8 else f"{len(ref)} nt > {len(alt)} nt"
-            yield Variant(position - 1, name, score)
+            yield Variant(position - 1, name_change(ref, alt), score)
     check_contig(path, contig, contigs)
+
+
+def name_change(ref: str, alt: str) -> str:
+    """Name what an allele changes: its letters, their number if they are many, or a symbolic allele or breakend itself.
+
+    >>> name_change("A", "GT"), name_change("ACGTACGT", "A"), name_change("A", "<DUP:TANDEM>")
+    ('A>GT', '8 nt > 1 nt', '<DUP:TANDEM>')
+
+    Args:
+        ref: reference allele.
+        alt: alternative allele, as a VCF file has it.
+    """
+    if not (alt.isalpha() or alt in ("*", ".")):
+        return alt if len(alt) <= 20 else f"{alt[:17]}..."
+    return f"{ref}>{alt}" if len(ref) + len(alt) <= 8 else f"{len(ref)} nt > {len(alt)} nt"
 
 
 def _read_genes(path: str, contig: str) -> list[Region]:
@@ -190,8 +190,18 @@ def _number(text: str, where: str) -> float:
     return score
 
 
-def _named(paths: Iterable[str]) -> Iterator[tuple[str, str]]:
-    """Iterate over files with the names of their rows: NAME of x.NAME.bw, or x of x.bw."""
-    for path in paths:
-        name = re.sub(r"\.gz$", "", Path(path).name)
-        yield name.rpartition(".")[0].rpartition(".")[2] or name, path
+def panel_names(paths: Sequence[str]) -> list[str]:
+    """Return the name of each file's panel: NAME of x.NAME.bw, as `predict` writes it, or x of x.bw.
+
+    Where two names would be equal, the whole name of the file is used, or its path.
+
+    >>> panel_names(["x.phage.bw", "x.bw"]), panel_names(["SRR1.sorted.bw", "SRR2.sorted.bw"])
+    (['phage', 'x'], ['SRR1.sorted', 'SRR2.sorted'])
+    """
+    files = [re.sub(r"\.gz$", "", Path(path).name) for path in paths]
+    whole = [file.rpartition(".")[0] or file for file in files]
+    names = [name.rpartition(".")[2] or name for name in whole]
+    for longer in (whole, paths):
+        number = Counter(names)
+        names = [other if number[name] > 1 else name for name, other in zip(names, longer, strict=True)]
+    return names

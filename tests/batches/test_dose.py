@@ -196,7 +196,7 @@ def test_geometric_lengths_are_geometric_and_add_up_to_one(chance: float, cap: i
         ({"hidden_fraction": 1.0}, "hidden_fraction must be above 0 and below 1, not 1.0"),
         (
             {"hidden_fraction": 0.1, "span": 5},
-            "a span of 5 tokens hides no nucleotide, since 6 or more 6-mers at stride 1",
+            "spans of 6 tokens or more at k 6 and stride 1; a span of 5 hides no nucleotide",
         ),
         ({"span": 6, "span_geometric": 0.2}, "span and span_geometric both define"),
         ({"span_geometric": 0.2, "span_lengths": {3: 1.0}}, "span_lengths and span_geometric both"),
