@@ -36,6 +36,8 @@ _EVERYWHERE = {
     "label_column": ("data.columns.label", "columns.label", "options.columns.label"),
     "sequence_column": ("data.columns.sequence", "columns.sequence", "options.columns.sequence"),
     "id_column": ("data.columns.id", "columns.id", "options.columns.id"),
+    "dp_epsilon": ("head.dp_epsilon",),
+    "dp_delta": ("head.dp_delta",),
 }
 
 #: Names that people know from other programs, or from earlier versions of transformers -> what they are called here.

@@ -246,6 +246,7 @@ def _training(records: Records) -> str:
         ["masking", metrics.get("masking")],
         ["tokens seen", metrics.get("num_input_tokens_seen")],
         *([name.replace("_", " "), value] for name, value in (run.get("training") or {}).items()),
+        ["privacy", _privacy(metrics.get("privacy"))],
         ["hours", round(metrics["train_runtime"] / 3600, 3) if metrics.get("train_runtime") else None],
         ["energy", "not measured"],
         ["hardware", run.get("hardware")],
@@ -253,6 +254,18 @@ def _training(records: Records) -> str:
     ]
     text = _table(["", ""], [row for row in rows if row[1] not in (None, "")])
     return f"{text}\n\nCommand:\n\n    {run['command']}" if run.get("command") else text
+
+
+def _privacy(spent: dict[str, Any] | None) -> str | None:
+    """Describe the differential privacy of a run; None if it was not private."""
+    if not spent:
+        return None
+    return (
+        f"({spent['epsilon']:.3g}, {spent['delta']:.2g})-differential privacy of the weights for {spent['unit']} "
+        f"(DP-SGD: clipped at {spent['clip']:g}, noise multiplier {spent['noise_multiplier']:.3g}, {spent['steps']:,} "
+        f"steps with sample rate {spent['sample_rate']:.3g}); scores, counts and baselines of this card are computed "
+        "without noise"
+    )
 
 
 def score_section(records: Records) -> str:

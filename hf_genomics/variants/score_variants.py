@@ -36,7 +36,7 @@ from ..tokenization_kmer import KmerTokenizer
 from .calibration import Background, measure_background, neutral_events, read_neutral
 from .effects import Effect
 from .likelihood import Estimator, score_events
-from .outputs import AFTER, BEFORE, Format, GrowingScores, Scored, draw_region, format_of, table_text, vcf_text
+from .outputs import AFTER, BEFORE, Format, GrowingScores, ScoredVariant, draw_region, format_of, table_text, vcf_text
 from .scoring import Scorer
 from .sites import WindowRule, spread_frames
 from .sources import OnMismatch, Record, pair_records, region_of_genome, region_records, vcf_records
@@ -489,7 +489,7 @@ def _summary(counts: dict[str, int], records: int) -> dict[str, Any]:
     return result
 
 
-def _draw(path: str, scored: list[Scored], region: tuple[str, int, int], column: str) -> None:
+def _draw(path: str, scored: list[ScoredVariant], region: tuple[str, int, int], column: str) -> None:
     """Draw the heat map of a region."""
     llr = np.full((4, len(scored)), np.nan)
     for place, (record, scores, _) in enumerate(scored):

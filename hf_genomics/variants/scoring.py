@@ -13,7 +13,7 @@ from ..tokenization_kmer import KmerTokenizer
 from .calibration import Background, context_of
 from .effects import COLUMNS, Alleles, Effect, class_logits, compare, cut_alleles
 from .likelihood import Estimator, Plan, mean, on_strand, run_plan, share_forwards
-from .outputs import Scored
+from .outputs import ScoredVariant
 from .sites import Event, WindowRule, widen
 from .sources import Allele, Record
 
@@ -58,7 +58,9 @@ class Scorer:
         effects = [name for effect in self.effects for name in COLUMNS[effect]]
         return ["llr", "llr_fwd", "llr_rev", *calibrated, "pll_delta", *effects]
 
-    def score(self, records: Sequence[Record], advance: Callable[[int], object] = lambda windows: None) -> list[Scored]:
+    def score(
+        self, records: Sequence[Record], advance: Callable[[int], object] = lambda windows: None
+    ) -> list[ScoredVariant]:
         """Score records together; alleles that mask the same tokens of the same window share a forward pass.
 
         Args:
@@ -202,6 +204,8 @@ def _calibrate(task: _Task, background: Background) -> None:
     task.scores["llr_quantile"] = background.quantile(llr)
 
 
-def _collect(record: Record, tasks: list[_Task]) -> Scored:
+def _collect(record: Record, tasks: list[_Task]) -> ScoredVariant:
     """Join the alleles of a record."""
-    return Scored(record, [task.scores for task in tasks], [task.flag or task.allele.flag or "" for task in tasks])
+    return ScoredVariant(
+        record, [task.scores for task in tasks], [task.flag or task.allele.flag or "" for task in tasks]
+    )
