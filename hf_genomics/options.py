@@ -694,6 +694,8 @@ def _instantiate(parser: Any, parsed: Any, classes: dict[type, str]) -> dict[str
         if without_gpu := next((ours for theirs, ours in _WITHOUT_GPU.items() if theirs in line), None):
             raise InputError(without_gpu) from error
         given = {key: value for key, value in parsed.items() if key.startswith(f"{section}.") or not section}
+        if isinstance(error, json.JSONDecodeError):
+            raise InputError(_not_json(error, given)) from error
         raise InputError(_with_key(line, given, dict(parser.get_defaults().items()))) from error
     return {name: value for name, value in vars(built).items() if name != "config"}
 
@@ -713,6 +715,12 @@ _WITHOUT_GPU = {
         "launch"
     ),
 }
+
+
+def _not_json(error: json.JSONDecodeError, given: dict[str, Any]) -> str:
+    """Return the message about a value that transformers reads as JSON, with its key."""
+    keys = [key for key, value in given.items() if value == error.doc]
+    return f'{", ".join(keys) or "a value"} is not JSON ({error}); write names in double quotes, as in {{"name": 1}}'
 
 
 def _without_package(line: str) -> str:

@@ -211,8 +211,10 @@ def problem_of(checkpoint: Path) -> str | None:
                 return f"{name} has changed since it was written"
     except FileNotFoundError:
         return f"it has no {MANIFEST}"
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         return f"its {MANIFEST} is damaged ({type(error).__name__})"
+    except OSError as error:
+        return f"it cannot be read ({error.strerror or error})"
     return None if TRAINER_STATE in files else f"its {MANIFEST} does not name {TRAINER_STATE}"
 
 
@@ -226,13 +228,15 @@ def reporting_damage(file: Path) -> Iterator[None]:
         file: the file, for the message.
 
     Raises:
-        InputError: naming the file, and what to do without this checkpoint.
+        InputError: naming the file, and what to do without this checkpoint; or, if the system does not let this process
+            read the file, how to go on, because the file may be whole.
     """
     try:
         yield
     except (InputError, torch.OutOfMemoryError):  # a full GPU, a RuntimeError, says nothing about the file
         raise
     except _DAMAGE as error:
+        check_readable(file)
         reason = (" ".join(str(error).split()) or type(error).__name__)[:150]
         in_checkpoint = _NAME.fullmatch(file.parent.name)
         remedy = (
@@ -241,6 +245,26 @@ def reporting_damage(file: Path) -> Iterator[None]:
         raise InputError(
             f"{file}: damaged ({reason.removeprefix(f'{file}: ')}); delete {remedy}, or begin again with --resume "
             "false --overwrite true"
+        ) from error
+
+
+def check_readable(path: Path) -> None:
+    """Check that this process may read a file, or each file of a folder; what is missing is not checked.
+
+    Raises:
+        InputError: naming the file. It is not called damaged: advice to delete it would lose a good checkpoint.
+    """
+    try:
+        files = [path, *sorted(path.rglob("*"))] if path.is_dir() else [path]
+        for file in files:
+            with open(file, "rb") if not file.is_dir() else os.scandir(file) as opened:
+                next(iter(opened), None)
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    except OSError as error:
+        raise InputError(
+            f"{error.filename or path}: cannot be read: {error.strerror or error}; it may be whole, so make it "
+            "readable, and start the run again"
         ) from error
 
 

@@ -37,11 +37,11 @@ def test_all_rows_are_drawn_on_one_axis(work, monkeypatch):
     words = "region-picture --region c:11-90 --output x.png --genes g.gff --tracks p.phage.bedgraph --scores s.bw"
     assert cli.main([*words.split(), "--variants", "v.vcf"]) == 0
     [figure] = drawn
-    assert [ax.get_ylabel() for ax in figure.axes] == ["genes", "phage", "score", "llr"]
+    assert [ax.get_ylabel() for ax in figure.axes] == ["genes", "phage", "score", "LLR (nats)"]
     assert all(ax.get_xlim() == (9.5, 89.5) for ax in figure.axes)
     assert figure.get_suptitle() == "c:11\N{EN DASH}90"
     texts = {text.get_text() for ax in figure.axes for text in ax.texts}
-    assert {"thrA", "A>G", "A>T", "8 nt > 1 nt"} <= texts
+    assert {"\N{LEFTWARDS ARROW} thrA", "A>G", "A>T", "8 nt > 1 nt"} <= texts
     assert (work / "x.png").read_bytes().startswith(b"\x89PNG")
 
 
@@ -68,17 +68,6 @@ def test_panels_of_different_files_have_different_names():
 )
 def test_only_letters_are_counted_as_nucleotides(alt, name):
     assert name_change("A", alt) == name
-
-
-@pytest.mark.parametrize("option", ["genes", "variants"])
-def test_a_file_without_the_contig_is_named_in_a_warning(option, work, caplog):
-    file = {"genes": "g.gff", "variants": "v.vcf"}[option]
-    region_picture("chrc:1-40", "x.png", **{option: file})
-    [warning] = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
-    assert file in warning and "'chrc'" in warning and "'c'" in warning
-    caplog.clear()
-    region_picture("c:1-40", "y.png", **{option: file})
-    assert not [record for record in caplog.records if record.levelname == "WARNING"]
 
 
 @pytest.mark.parametrize("file", ["v.vcf", "v.tsv"])
