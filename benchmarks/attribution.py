@@ -27,7 +27,7 @@ from transformers import PreTrainedModel
 
 from hf_genomics import ExplainOptions, KmerBertConfig, KmerBertForSequenceClassification, KmerTokenizer, explain
 from hf_genomics.inference.windows import Window
-from hf_genomics.interpretation.attribution import embedding_base, mean_kmer_embedding
+from hf_genomics.interpretation.attribution import baseline_embeddings, mean_kmer_embedding
 from hf_genomics.interpretation.nucleotides import spread_sum
 from hf_genomics.interpretation.scoring import Settings, WindowBatch, explain_windows
 from hf_genomics.sequence import as_letters
@@ -112,7 +112,7 @@ def gradient_times_input(model: PreTrainedModel, tokenizer: KmerTokenizer, windo
     table = model.get_input_embeddings().weight.detach()
     embedded = table[batch.func.batch["input_ids"]].requires_grad_()
     [gradient] = torch.autograd.grad(batch.func(torch.arange(len(windows)), embedded).sum(), embedded)
-    way = embedded - embedding_base(embedded, batch.kmers, mean_kmer_embedding(table, batch.k))
+    way = embedded - baseline_embeddings(embedded, batch.kmers, mean_kmer_embedding(table, batch.k))
     scores = (way * gradient).sum(-1).detach().double().numpy()
     return [spread_sum(one, starts, batch.k, LENGTH) for one, starts in zip(scores, batch.starts, strict=True)]
 

@@ -10,6 +10,7 @@ import importlib.util
 import json
 import math
 import os
+import runpy
 import subprocess
 import sys
 import time
@@ -203,3 +204,11 @@ def test_no_sequence_of_a_test_pair_is_trained_on_from_either_strand(repo_root, 
     pd.DataFrame({"sequence": ["AAA", "TTT", "GGG"], "label": [5.0, 6.0, 7.0]}).to_csv(tmp_path / "train.csv.gz")
     rows = load(repo_root, "variant_effects").training_rows(train, test, tmp_path)
     assert dict(zip(rows["sequence"], rows["label"], strict=True)) == {"AAC": 1.0, "AAG": 2.0, "GGG": 7.0}
+
+
+def test_the_picture_of_initialisations_shows_every_variant_of_the_table(repo_root):
+    script = runpy.run_path(str(repo_root / "benchmarks" / "initialisation.py"))
+    losses = script["read_losses"]((repo_root / "docs" / "results.md").read_text())
+    shown = [name for rows in script["GROUPS"].values() for names in rows.values() for name in names]
+    assert sorted(shown) == sorted(losses) == sorted(script["variants"]("start"))
+    assert losses["base-kmer"] == 2.96 and losses["k3-bert"] == 3.80

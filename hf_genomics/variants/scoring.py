@@ -13,7 +13,7 @@ from ..tokenization_kmer import KmerTokenizer
 from .calibration import Background, context_of
 from .effects import COLUMNS, Alleles, Effect, class_logits, compare, cut_alleles
 from .likelihood import Estimator, Plan, mean, on_strand, run_plan, share_forwards
-from .outputs import Scored
+from .outputs import ScoredVariant
 from .sites import Event, WindowRule, widen
 from .sources import Allele, Record
 
@@ -60,7 +60,9 @@ class Scorer:
         effects = [name for effect in self.effects for name in COLUMNS[effect]]
         return ["llr", "llr_fwd", "llr_rev", *calibrated, "pll_delta", *effects]
 
-    def score(self, records: Sequence[Record], advance: Callable[[int], object] = lambda windows: None) -> list[Scored]:
+    def score(
+        self, records: Sequence[Record], advance: Callable[[int], object] = lambda windows: None
+    ) -> list[ScoredVariant]:
         """Score records together; alleles that mask the same tokens of the same window share a forward pass.
 
         Args:
@@ -68,7 +70,7 @@ class Scorer:
             advance: called with the number of windows after each batch.
         """
         tasks = [_Task(record, allele) for record in records for allele in record.alleles]
-        scorable = [task for task in tasks if task.allele.events and task.record.strands is not None]
+        scorable = [task for task in tasks if task.allele.events]
         (self._score_masked if self.is_masked else self._score_classes)(scorable, advance)
         left = iter(tasks)
         return [_collect(record, [next(left) for _ in record.alleles]) for record in records]
@@ -139,8 +141,6 @@ class _Task:
     @property
     def strands(self) -> tuple[Strand, Strand]:
         """Both strands of the contig."""
-        if self.record.strands is None:
-            raise ValueError("a record without a contig has no strands")
         return self.record.strands
 
     def read(self, ratios: np.ndarray, stretches: np.ndarray) -> None:
@@ -207,6 +207,8 @@ def _calibrate(task: _Task, background: Background) -> None:
     task.scores["llr_quantile"] = background.quantile(llr)
 
 
-def _collect(record: Record, tasks: list[_Task]) -> Scored:
+def _collect(record: Record, tasks: list[_Task]) -> ScoredVariant:
     """Join the alleles of a record."""
-    return Scored(record, [task.scores for task in tasks], [task.flag or task.allele.flag or "" for task in tasks])
+    return ScoredVariant(
+        record, [task.scores for task in tasks], [task.flag or task.allele.flag or "" for task in tasks]
+    )
