@@ -29,7 +29,7 @@ import numpy as np
 HELD_OUT = 4_000_000  # nt; genes after that are scored
 VALID_NT = 50_000
 NONSENSE_SITES, OTHER_SITES = 1200, 1800
-EPOCHS = 20  # of fine-tuning on expressions
+EPOCHS = 10  # of fine-tuning on expressions
 BASES = "TCAG"
 AMINO_ACIDS = "FFLLSSSSYY**CC*WLLLLPPPPHHQQRRRRIIIMTTTTNNKKSSRRVVVVAAAADDEEGGGG"
 CODONS = {
