@@ -47,6 +47,7 @@ _HOME = {
     "ExplainOptions": "interpretation.explain",
     "motifs": "motif_finding.motifs",
     "MotifOptions": "motif_finding.motifs",
+    "demo": "demo_page.demo",
     "region_picture": "pictures.region_picture",
     "convert": "sharing.dnabert",
     "to_bert": "sharing.dnabert",
@@ -79,6 +80,7 @@ _HOME = {
     "SetEpoch": "runs.callbacks",
     "SequenceClassificationMetrics": "evaluation.metrics",
     "InputError": "errors",
+    "bundled": "io.bundled",
 }
 __all__ = list(_HOME)
 

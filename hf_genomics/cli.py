@@ -1,7 +1,9 @@
 """Run the command line: ``hf-genomics VERB --config x.yaml --section.key value``.
 
 A verb is a library function; options.py reads its arguments. A mistake of the user's ends with exit code 2 and one
-line; any other error ends with exit code 1, its traceback, and a line that asks for a report.
+line; any other error ends with exit code 1, its traceback, and a line that asks for a report. Log lines of the first
+seconds are held back (`CommandLog`): if the command ends with a mistake of the user's, they are dropped, so that its
+line stands alone.
 """
 
 from __future__ import annotations
@@ -22,7 +24,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from .errors import InputError, StoppedError, line_for_user, lines_for_user
+from .errors import InputError, StoppedError, line_for_user, lines_for_user, private_run
 from .io.progress import clear_bars, command_log, take_over_logs
 from .options import completion_of, run_verb
 from .sequence import did_you_mean
@@ -41,6 +43,7 @@ VERBS = {
     "embed": "turn the sequences of a file into vectors, with a picture",
     "explain": "compute how much every nucleotide contributes to a prediction, with pictures",
     "motifs": "find the motifs that a fine-tuned model looks for",
+    "demo": "show a page in the browser on which a model can be tried",
     "region-picture": "draw genes, tracks, scores and variants of a region of a genome",
     "score-variants": "score the variants of a VCF file, of a region or of pairs of sequences",
     "convert": "convert a DNABERT folder, or a model back to one",
@@ -49,16 +52,19 @@ VERBS = {
     "quickstart": "run everything on the bundled genomes within minutes, with a report",
     "label-scarcity": "compare pretrained models with baselines for fewer and fewer labelled genomes",
 }
-#: What to do about an error of the operating system, by its number.
+#: What to do about an error of the operating system, by its number. Files are opened all over the package, so all of
+#: these are treated as mistakes of the user's; --debug shows where they were raised.
 _REMEDIES = {
-    **dict.fromkeys((errno.EACCES, errno.EPERM, errno.EEXIST, errno.ENOENT), "name another place"),
+    errno.ENOENT: "check that it exists, or name another place",
+    **dict.fromkeys((errno.EACCES, errno.EPERM, errno.EEXIST), "name another place"),
     **dict.fromkeys((errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG), "name another place"),
     **dict.fromkeys((errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG), "make room or write to another place"),
     **dict.fromkeys((errno.EIO, errno.ESTALE), "the disk or network failed; start again, or name another place"),
     **dict.fromkeys((errno.EMFILE, errno.ENFILE), "raise the limit on open files (ulimit -n)"),
 }
+# Scores that depend on which of two classes is the positive one.
+_OF_POSITIVE = ("f1", "auprc")
 # Seconds. Launchers check their processes several times a second, so they end a waiting process long before.
-_OF_POSITIVE = ("f1", "auprc")  # scores that depend on which of two classes is the positive one
 _WAIT_FOR_LAUNCHER = 10.0
 
 
@@ -73,7 +79,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in words or os.environ.get("HF_GENOMICS_DEBUG") == "1"
-    words = [word for word in words if word != "--debug"]
+    private = "--private" in words
+    words = [word for word in words if word not in ("--debug", "--private")]
     if not words or words[0] in ("-h", "--help"):
         sys.stdout.write(_overview())
         return 0
@@ -88,18 +95,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     again = " with --resume auto" if words[0] in ("pretrain", "finetune") else ""
     _share_cores()
-    try:
-        with stop_at_signals(f"start it again{again}"):
-            return _run(words[0], words[1:])
-    except KeyboardInterrupt:
-        return _complain("interrupted", code=130)
-    except BrokenPipeError:
-        return _end_quietly()
-    except (Exception, StoppedError) as error:
-        return _end(error, debug)
-    finally:
-        if log := command_log():
-            log.show_held()
+    with private_run(private):  # also while errors are reported
+        try:
+            with stop_at_signals(f"start it again{again}"):
+                return _run(words[0], words[1:])
+        except KeyboardInterrupt:
+            return _complain("interrupted", code=130)
+        except BrokenPipeError:
+            return _end_quietly()
+        except (Exception, StoppedError) as error:  # StoppedError, like KeyboardInterrupt, is no Exception
+            return _end(error, debug)
+        finally:
+            if log := command_log():
+                log.show_held()
 
 
 def _share_cores() -> None:
@@ -121,9 +129,10 @@ def _run(verb: str, words: list[str]) -> int:
     function = getattr(importlib.import_module(__package__), verb.replace("-", "_"))
     result = run_verb(function, words)
     if isinstance(result, dict | str) and _rank() == 0:
+        # `evaluate` and `finetune` return a ScoreReport, which has a text for the terminal.
         screen = result.screen() if hasattr(result, "screen") else None
         sys.stdout.write(result if isinstance(result, str) else screen or _table(result))
-    if hasattr(result, "show"):  # a report that draws itself
+    if hasattr(result, "show"):  # the report of `check`
         _show(result)
         return _complain(result.rejection) if result.rejection else 0
     return 0
@@ -134,7 +143,7 @@ def _show(report: Any) -> None:
     from rich.console import Console
 
     file = sys.stderr if report.is_on_stdout else sys.stdout  # a JSON file on stdout stands alone
-    # Without a height, rich would take a width of 80 for some terminals, whatever width it is given.
+    # Without a height, rich ignores the width and takes 80, if TERM is "dumb" and FORCE_COLOR is set.
     report.show(Console(file=file) if file.isatty() else Console(file=file, width=1 << 20, height=25))
 
 
@@ -176,12 +185,16 @@ def _message(error: BaseException) -> tuple[str, int]:
 
 
 def _file_of(error: OSError) -> str:
-    """Return the file that an error is about: the error names it, or a file was open where it was raised."""
+    """Return the file that an error names; if it names none, guess from the variables where it was raised.
+
+    An error that a disk is full names no file, for example. The guess is the first open file or Path among the local
+    variables, from the innermost function outwards.
+    """
     if error.filename is not None:
         return os.fsdecode(error.filename) if isinstance(error.filename, bytes) else str(error.filename)
     for frame, _ in reversed([*traceback.walk_tb(error.__traceback__)]):
-        mine = frame.f_locals.get("self")
-        for value in (*frame.f_locals.values(), *(vars(mine).values() if hasattr(mine, "__dict__") else ())):
+        owner = frame.f_locals.get("self")
+        for value in (*frame.f_locals.values(), *(vars(owner).values() if hasattr(owner, "__dict__") else ())):
             if isinstance(value, io.IOBase) and isinstance(getattr(value, "name", None), str):
                 return value.name  # type: ignore[attr-defined]
             if isinstance(value, Path):
@@ -206,12 +219,12 @@ def _complain(message: str, code: int = 2) -> int:
     first one ends, the launcher ends the other ones, so these wait before they report anything. A process that is still
     alive after the wait has an error of its own, and reports it.
 
-    With code 1 (another process has ended before this one) the first process waits, too, after its report: otherwise
-    the launcher might take it for the process that ended first.
+    A StoppedError has code 1 if another process has ended before this one. Then the first process waits after its
+    report, too: otherwise the launcher might take it for the process that ended first.
 
     Args:
         message: the line, without the program's name.
-        code: exit code.
+        code: exit code: 2, 130, or that of a StoppedError.
 
     Returns:
         ``code``.
@@ -279,9 +292,9 @@ def _table(result: dict[str, Any]) -> str:
             lines += [f"{name}:"] + [f"  {line}" for line in _table(value).splitlines()]
         else:
             of_class = f" of {result['positive']}" if name in _OF_POSITIVE and "positive" in result else ""
-            is_number = isinstance(value, float) and math.isfinite(value)
-            text = f"{value:.4f}" if is_number else "none" if isinstance(value, float) else value
-            lines.append(f"{name}{of_class}: {text}")
+            if isinstance(value, float):
+                value = f"{value:.4f}" if math.isfinite(value) else "none"
+            lines.append(f"{name}{of_class}: {value}")
     return "\n".join(lines) + "\n"
 
 
@@ -290,7 +303,8 @@ def _overview() -> str:
     width = max(map(len, VERBS))
     verbs = "\n".join(f"  {verb:<{width}}  {what}" for verb, what in VERBS.items())
     return (
-        f"usage: hf-genomics VERB [--config x.yaml] [--key value ...] [--debug]\n\n{verbs}\n\n"
+        f"usage: hf-genomics VERB [--config x.yaml] [--key value ...] [--debug] [--private]\n\n{verbs}\n\n"
         "hf-genomics VERB --help lists the options of a verb, with an example; --help all lists every one.\n"
-        "--debug shows the traceback of an error. --completion prints what makes a shell complete verbs and options.\n"
+        "--debug shows the traceback of an error. --private hides the names of records in logs and errors, draws no\n"
+        "sequence, and writes files that only you can read. --completion prints what makes a shell complete options.\n"
     )

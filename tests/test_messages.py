@@ -49,6 +49,7 @@ MISTAKES = {
     "bpe_store": ("train-bpe --store no --output_dir out", ["no"]),
     "bpe_size": ("train-bpe --store STORE --vocab_size 3 --output_dir out", ["vocab_size", "3"]),
     # pretrain
+    "pretrain_of_a_classifier": (f"{PRETRAIN} --pretrained TUNED", ["tuned", "SequenceClassification"]),
     "pretrain_nothing": ("pretrain", ["data.store"]),
     "pretrain_folder": ("pretrain --data.store STORE", ["trainer.output_dir"]),
     "pretrain_key": (f"{PRETRAIN} --trainer.max_stepz 2", ["trainer.max_stepz", "trainer.max_steps"]),
@@ -73,6 +74,7 @@ MISTAKES = {
     "evaluate_split": (f"{EVALUATE} TABLE --split training", ["split", "training"]),
     "explain_untuned": ("explain --model MLM --input OK --output_dir out", ["mlm"]),
     "explain_method": ("explain --model TUNED --input OK --output_dir out --method lrp", ["method", "lrp"]),
+    "demo_untuned": ("demo --model MLM --port 0", ["mlm"]),
     "embed_output": ("embed --model MLM --input OK --output v.txt", ["v.txt", ".parquet"]),
     "region_picture_of_nothing": ("region-picture --region c:1-9 --output x.png", ["tracks"]),
     "variants_model": ("score-variants --model no --pairs OK --output p.tsv", ["no"]),

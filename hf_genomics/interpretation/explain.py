@@ -21,6 +21,7 @@ from transformers import PreTrainedModel
 from ..errors import InputError
 from ..inference.loading import task_of
 from ..inference.predict import input_digest, model_digest, read_windows
+from ..inference.problems import UNKNOWN, joined
 from ..inference.windows import Window, problem_before_reading, shortest_sequence, windows_of_examples
 from ..io.files import sha256_of, shorten
 from ..io.genome_tracks import Region, read_bed, read_sizes
@@ -28,7 +29,7 @@ from ..io.text_tables import kind_of
 from ..io.writing import check_output, replacing, write_json
 from ..labelled.columns import Columns, match_columns
 from ..labelled.datasets import Source, source_name
-from ..labelled.sequences import LabelledSequences
+from ..labelled.sequences import LabelledSequences, has_known_kmer
 from ..labelled.task import Task
 from ..sequence import did_you_mean, reverse_complement
 from ..sequence_files.fasta import read_records
@@ -148,6 +149,7 @@ def explain(
             check_finite_scores(one, model)
             records.add(one)
     placed = Placed(records)
+    _warn_of_other_contigs(placed, pictures, options)
     summary = _write(folder, placed, _known_sizes(placed, sizes, options.sizes or str(input)), network.config, pictures)
     shutil.rmtree(partial_folder(folder))
     return summary
@@ -283,15 +285,31 @@ def _windows_of_regions(
 def check_windows(
     windows: Iterator[Window], network: PreTrainedModel, tokenizer: KmerTokenizer, source: Source
 ) -> Iterator[Window]:
-    """Iterate over windows; raise InputError for one that the model cannot read, or a second sequence of one name."""
+    """Iterate over the windows that the model can read; a warning at the end names the first of the others.
+
+    Raises:
+        InputError: for a second sequence of one name, or if no window is left.
+    """
     seen: dict[str, int] = {}
+    left_out: list[str] = []
     for window in windows:
         where = f"{source_name(source)}: sequence {shorten(window.name)}"
-        if problem := problem_before_reading(window, network, tokenizer):
-            raise InputError(f"{where}{'' if problem.message[:1] in ',:' else ': '}{problem.message}")
+        problem = problem_before_reading(window, network, tokenizer)
+        if problem := problem or (None if _has_known_kmers(window, tokenizer.k) else UNKNOWN):
+            left_out.append(f"{where}{joined(problem)}")
+            continue
         if seen.setdefault(window.name, window.sequence_index) != window.sequence_index:
             raise InputError(f"{where}: an earlier sequence has the same name; rename or drop one of them")
         yield window
+    if left_out and not seen:
+        raise InputError(left_out[0])
+    if left_out:
+        logger.warning("windows left out: %s, the first because of %s", f"{len(left_out):,}", left_out[0])
+
+
+def _has_known_kmers(window: Window, k: int) -> bool:
+    """Return whether a window, or both of a pair, have a k-mer of A, C, G and T only."""
+    return all(has_known_kmer(window.row[name], k) for name in ("sequence", "pair") if name in window.row)
 
 
 def _check_contigs(windows: Iterator[Window], sizes: dict[str, int], source: str) -> Iterator[Window]:
@@ -328,6 +346,17 @@ def _known_sizes(placed: Placed, sizes: dict[str, int] | None, source: str) -> d
 
 
 # Output.
+
+
+def _warn_of_other_contigs(placed: Placed, pictures: Pictures, options: ExplainOptions) -> None:
+    """Log a warning for each file of genes or values that has nothing on any contig of the input."""
+    contigs = {region.contig for region in placed.regions()}
+    values = [[region for region, _ in intervals] for intervals in pictures.tracks.values()]
+    files = [(options.genes, pictures.genes or []), *zip(options.tracks or [], values, strict=True)]
+    for path, regions in files if pictures.count else ():
+        if path is not None and contigs.isdisjoint(region.contig for region in regions):
+            there, here = shorten(regions[0].contig), shorten(min(contigs))
+            logger.warning("%s: nothing on the contigs of the input; it has %s, the input %s", path, there, here)
 
 
 def check_finite_scores(one: Explanation, model: str) -> None:

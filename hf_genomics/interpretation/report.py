@@ -32,7 +32,7 @@ _LOGO = 60  # nt of a logo
 _ALIGNED = 200  # windows in the heat map of all windows
 _METHODS = {
     "ig": "Integrated gradients over k-mer embeddings: the scores of a window add up to the difference between the "
-    "logit of its target and the logit of the base.",
+    "logit of its target and the logit of the baseline.",
     "nt_ig": "Integrated gradients over letters, from equal shares of A, C, G and T.",
     "ism": "All single substitutions: the score is the largest absolute change of the logit, the heat maps show all.",
     "occlusion": "Each token was hidden by [MASK]: the score is the drop in the logit, shared among its nucleotides.",

@@ -41,6 +41,7 @@ from ..labelled.columns import Columns
 from ..labelled.datasets import Source, source_name
 from ..runs.output_folder import Resume
 from ..saved_files import read_json
+from ..sequence import reverse_complement
 from ..tokenization_kmer import KmerTokenizer
 from .comparison import Match, check_memelite, compare_motifs
 from .matrices import background_of, consensus
@@ -57,7 +58,7 @@ _DONE = "motifs.json"  # only a finished run leaves it
 _KEPT = ("positives", "negatives")  # folders of the scores of an interrupted run
 _PERCENTILE = 99  # of the scores of negatives: high scores are above it
 _LEAST_SEQUENCES = 20
-_LEAST_SHARING = 2  # sequences of a candidate
+_LEAST_SHARING = 2  # sequences with a word in a stretch of high scores that make it a candidate
 
 
 @dataclass(frozen=True)
@@ -101,7 +102,7 @@ class MotifOptions:
         if self.steps > 512:
             raise InputError(f"steps must be at most 512, not {self.steps}; more give the same scores")
         if not 0 < self.alpha < 1:
-            raise InputError(f"alpha must lie between 0 and 1, not {self.alpha}; 0.01 is the default")
+            raise InputError(f"alpha must be above 0 and below 1, not {self.alpha}; 0.01 is the default")
         if self.resume and self.overwrite:
             raise InputError("resume continues the run that overwrite would delete; pass only one of them")
 
@@ -160,6 +161,8 @@ def motifs(
     windows = _windows(input, bed, network, tokenizer, model, options)
     beside = None if negatives is None else _windows(negatives, None, network, tokenizer, model, options)
     _warn_of_overlaps(windows, source_name(input) if bed is None else bed)
+    if beside is not None and negatives is not None:
+        _warn_of_shared(windows, beside, source_name(negatives))
     identity = _identity(network, {"positives": input, "negatives": negatives}, bed, settings, options)
     identity |= {"target": target, "compare": None if compare is None else sha256_of(compare)[:12]}
     if options.resume == "auto" and (folder / _DONE).is_file():
@@ -345,6 +348,15 @@ def _kept_scores(folder: Path, identity: dict[str, Any], options: MotifOptions) 
             shutil.rmtree(partial, ignore_errors=True)
         yield positives, negatives
     shutil.rmtree(partial)
+
+
+def _warn_of_shared(positives: Sequence[Window], negatives: Sequence[Window], source: str) -> None:
+    """Log how many negatives are positives, too, on either strand: motifs in both are not found."""
+    seen = {window.row["sequence"].tobytes() for window in positives}
+    seen |= {reverse_complement(window.row["sequence"]).tobytes() for window in positives}
+    shared = sum(window.row["sequence"].tobytes() in seen for window in negatives)
+    if shared:
+        logger.warning("%s: %d of %d windows of negatives are in the input, too", source, shared, len(negatives))
 
 
 def _shuffled_windows(

@@ -72,7 +72,7 @@ class PretrainingData:
 
     def __post_init__(self) -> None:
         """Check the number of windows."""
-        if not 1 <= self.valid_windows <= 10**9:
+        if self.valid_split is not None and not 1 <= self.valid_windows <= 10**9:
             raise InputError(
                 f"data.valid_windows must be at least 1 and at most 10^9, not {self.valid_windows}; set "
                 "data.valid_split to null for no validation"
@@ -239,7 +239,7 @@ def plan_pretraining(
     trainer = PretrainingArguments.of(trainer)
     folder = claim_output_dir(trainer.output_dir, METRICS, overwrite=overwrite, resume=resume)
     start = model if isinstance(model, PreTrainedModel) else None
-    config: KmerBertConfig = model if start is None else start.config  # type: ignore[assignment]
+    config: KmerBertConfig = model if start is None else start.config
     check_inputs_kept(folder, {"data.store": data.store} | ({"pretrained": start.name_or_path} if start else {}))
     _check_settings(data, trainer, tokenizer, config, windows, "" if start else _MORE_POSITIONS)
     store = GenomeStore(data.store)

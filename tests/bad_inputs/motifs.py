@@ -64,3 +64,11 @@ CASES: dict[str, Case] = {
         f"{RUN} --compare m.meme", ("m.meme, line 7", "motif 'one'", "12"), beside("m.meme", MEME + "12 1 3 4\n" * 2)
     ),
 }
+
+
+def unknown(folder: Path) -> None:
+    """Write sequences of unknown letters only."""
+    fasta(folder / "p.fa", **{f"p{row}": "N" * 30 for row in range(20)})
+
+
+CASES |= {"unknown_letters_only": Case(RUN, ("p.fa", "'p0'", "k-mer"), unknown, mend=peaks)}

@@ -192,22 +192,22 @@ def test_geometric_lengths_are_geometric_and_add_up_to_one(chance: float, cap: i
     ("options", "message"),
     [
         ({"start_rate": 0.1, "hidden_fraction": 0.1}, r"start_rate \(0.1\) and hidden_fraction \(0.1\) both set"),
-        ({"hidden_fraction": 0.0}, "hidden_fraction must lie between 0 and 1, not 0.0"),
-        ({"hidden_fraction": 1.0}, "hidden_fraction must lie between 0 and 1, not 1.0"),
+        ({"hidden_fraction": 0.0}, "hidden_fraction must be above 0 and below 1, not 0.0"),
+        ({"hidden_fraction": 1.0}, "hidden_fraction must be above 0 and below 1, not 1.0"),
         (
             {"hidden_fraction": 0.1, "span": 5},
-            "a span of 5 tokens hides no nucleotide, since 6 or more 6-mers at stride 1",
+            "spans of 6 tokens or more at k 6 and stride 1; a span of 5 hides no nucleotide",
         ),
         ({"span": 6, "span_geometric": 0.2}, "span and span_geometric both define"),
         ({"span_geometric": 0.2, "span_lengths": {3: 1.0}}, "span_lengths and span_geometric both"),
-        ({"span_geometric": 1.0}, "span_geometric must lie between 0 and 1, not 1.0"),
+        ({"span_geometric": 1.0}, "span_geometric must be above 0 and below 1, not 1.0"),
         ({"span_geometric": 0.2, "span_cap": 0}, "span_cap be at least 1 token, not 0"),
         ({"span_lengths": {3: 0.5}}, "must add up to 1, not 0.5"),
         ({"span_lengths": {0: 1.0}}, "gives 0 tokens the probability 1.0"),
         ({"span_lengths": {}}, "must add up to 1, not 0"),
         ({"schedule": {0: 0.1}}, "steps are 1 or more, not 0; start_rate"),
-        ({"schedule": {100: 1.5}}, "the start_rate from step 100 on must lie between 0 and 1, not 1.5"),
-        ({"hidden_fraction": 0.1, "schedule": {9: 0}}, "the hidden_fraction from step 9 on must lie between"),
+        ({"schedule": {100: 1.5}}, "the start_rate from step 100 on must be above 0 and below 1, not 1.5"),
+        ({"hidden_fraction": 0.1, "schedule": {9: 0}}, "the hidden_fraction from step 9 on must be above 0"),
     ],
 )
 def test_doses_that_contradict_or_cannot_be_are_refused(options, message) -> None:

@@ -7,12 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import hf_genomics as hg
 from hf_genomics import cli
 from hf_genomics.interpretation.figures import Variant
 from hf_genomics.io.genome_tracks import Stretch, write_bigwig
 from hf_genomics.pictures import region_picture as module
-from hf_genomics.pictures.region_picture import parse_region, read_variants, region_picture
+from hf_genomics.pictures.region_picture import name_change, panel_names, read_variants, region_picture
 
 VCF = (
     "##fileformat=VCFv4.2\n#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\n"
@@ -52,6 +51,25 @@ def test_pictures_of_one_region_are_the_same_file(work):
         assert one.stat().st_size and (suffix == "svg" or one.read_bytes() == other.read_bytes())
 
 
+def test_panels_of_different_files_have_different_names():
+    files = ["a/SRR1.sorted.bw", "a/SRR2.sorted.bw", "x.phage.bedgraph.gz", "b/SRR1.sorted.bw", ".bw"]
+    assert panel_names(files) == ["a/SRR1.sorted.bw", "SRR2.sorted", "phage", "b/SRR1.sorted.bw", "bw"]
+
+
+@pytest.mark.parametrize(
+    ("alt", "name"),
+    [
+        ("<DUP:TANDEM>", "<DUP:TANDEM>"),
+        ("]chr17:198982]A", "]chr17:198982]A"),
+        ("*", "A>*"),
+        (".", "A>."),
+        ("G", "A>G"),
+    ],
+)
+def test_only_letters_are_counted_as_nucleotides(alt, name):
+    assert name_change("A", alt) == name
+
+
 @pytest.mark.parametrize("file", ["v.vcf", "v.tsv"])
 def test_variants_of_a_region_are_read_allele_by_allele(file, work):
     found = list(read_variants(file, "llr", "c", 10, 90))
@@ -59,10 +77,3 @@ def test_variants_of_a_region_are_read_allele_by_allele(file, work):
     assert [one[:2] for one in found] == [one[:2] for one in expected]
     np.testing.assert_array_equal([one.score for one in found], [one.score for one in expected])
     assert not list(read_variants(file, "llr", "c", 11, 89))
-
-
-def test_regions_are_read_as_browsers_write_them():
-    assert parse_region(" HLA:A:01:1,001-1,200 ") == ("HLA:A:01", 1000, 1200)
-    for region in ("chr1", "chr1:0-5", "chr1:9-5", "chr1:a-b", "chr1:1-99000000"):
-        with pytest.raises(hg.InputError, match="chr1"):
-            parse_region(region)
