@@ -192,7 +192,7 @@ def start_rate_hiding(hidden_fraction: float, spans: Spans, k: int, stride: int 
         ValueError: if the share is not between 0 and 1, or no span is long enough to hide a nucleotide by itself.
     """
     if not 0 < hidden_fraction < 1:
-        raise ValueError(f"hidden_fraction must lie between 0 and 1, not {hidden_fraction}")
+        raise ValueError(f"hidden_fraction must be above 0 and below 1, not {hidden_fraction}")
     longest, least = len(length_probabilities(spans)) - 1, int(kmers_over_nucleotides(k, stride).min())
     if longest < least:  # only spans side by side would hide nucleotides, and nearly all tokens would have to be masked
         raise ValueError(
@@ -235,7 +235,7 @@ def chosen_spans(
     if span_geometric is not None:
         if not 0 < span_geometric < 1 or span_cap < 1:
             raise ValueError(
-                f"span_geometric must lie between 0 and 1, not {span_geometric}, and span_cap be at least 1 token, "
+                f"span_geometric must be above 0 and below 1, not {span_geometric}, and span_cap be at least 1 token, "
                 f"not {span_cap}"
             )
         return geometric_lengths(span_geometric, span_cap)
@@ -291,7 +291,7 @@ def chosen_rates(
     for step, value in values.items():
         if not 0 < value < 1:
             where = f"schedule: the {name} from step {step} on" if step else name
-            raise ValueError(f"{where} must lie between 0 and 1, not {value}")
+            raise ValueError(f"{where} must be above 0 and below 1, not {value}")
     return values if hidden_fraction is None else {step: rate_hiding(value) for step, value in values.items()}
 
 

@@ -27,11 +27,11 @@ class TableSplit(NamedTuple):
     """The splits of one table.
 
     Attributes:
-        parts: rows of each split that has any, by name.
+        splits: rows of each split that has any, by name.
         facts: how the table was split, as metrics.json holds it.
     """
 
-    parts: dict[str, LabelledSequences]
+    splits: dict[str, LabelledSequences]
     facts: dict[str, Any]
 
 
@@ -59,7 +59,7 @@ def split_table(examples: LabelledSequences, data: LabelledData) -> TableSplit:
             f"but all {len(examples):,} rows belong to {len(sizes)} (equal or nearly equal sequences"
             f"{' or one group' if examples.groups else ''}); raise data.min_identity{_or_group(examples)}"
         )
-    parts = {
+    splits = {
         SPLITS[split]: replace(
             examples.take(np.flatnonzero(assigned == split).tolist()), source=f"{examples.source} ({SPLITS[split]})"
         )
@@ -69,11 +69,11 @@ def split_table(examples: LabelledSequences, data: LabelledData) -> TableSplit:
         "shares": list(shares),
         "seed": data.seed,
         "min_identity": data.min_identity,
-        "rows": {name: len(part) for name, part in parts.items()},
+        "rows": {name: len(rows) for name, rows in splits.items()},
         "separate_groups": len(sizes),
         "largest_group": int(sizes.max()),
     }
-    return TableSplit(parts, facts)
+    return TableSplit(splits, facts)
 
 
 def _or_group(examples: LabelledSequences) -> str:
@@ -81,20 +81,20 @@ def _or_group(examples: LabelledSequences) -> str:
     return ", or name another column in data.columns.group" if examples.groups else ""
 
 
-def log_split(split: TableSplit, source: str) -> None:
+def log_split(table: TableSplit, source: str) -> None:
     """Log what each split received.
 
     Args:
-        split: the splits.
+        table: the table that was split.
         source: file of the table.
     """
-    for name, part in split.parts.items():
+    for name, rows in table.splits.items():
         counts = ""
-        if part.task.is_classification:
-            counts = f" ({', '.join(f'{label} {count:,}' for label, count in class_counts(part).items())})"
-        share = len(part) / sum(split.facts["rows"].values())
-        logger.info("%s: %s gets %s rows, %.1f %%%s", source, name, f"{len(part):,}", 100 * share, counts)
-    largest = split.facts["largest_group"]
+        if rows.task.is_classification:
+            counts = f" ({', '.join(f'{label} {count:,}' for label, count in class_counts(rows).items())})"
+        share = len(rows) / sum(table.facts["rows"].values())
+        logger.info("%s: %s gets %s rows, %.1f %%%s", source, name, f"{len(rows):,}", 100 * share, counts)
+    largest = table.facts["largest_group"]
     if largest > 1:
         logger.info(
             "%s: rows of a group and rows with equal or nearly equal sequences stay together; the largest such set has "

@@ -21,6 +21,7 @@ import numpy as np
 logger = logging.getLogger(__name__)
 
 REPLICATES = 1000
+SEED = 0  # of the draws, unless a caller chooses another
 _LEAST_REPLICATES = 100
 _MOST_CELLS = 2e8  # replicates x rows x columns: seconds of work; for more data there are fewer replicates
 _CHUNK_CELLS = 1 << 20  # replicates x rows computed at once
@@ -63,7 +64,7 @@ def bootstrap(
     positive: int = 1,
     predicted: np.ndarray | None = None,
     groups: Sequence[Any] | np.ndarray | None = None,
-    seed: int = 0,
+    seed: int = SEED,
 ) -> Bootstrap:
     """Compute the scores of bootstrap replicates; the same labels, groups and seed draw the same replicates.
 

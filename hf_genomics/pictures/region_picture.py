@@ -4,26 +4,31 @@ from __future__ import annotations
 
 import io
 import logging
+import math
 import re
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from ..errors import InputError
 from ..interpretation.figures import Track, Variant, name_figure, region_figure
 from ..io.files import shorten
-from ..io.genome_tracks import parse_region, read_genes, read_values
+from ..io.genome_tracks import MOST_DIGITS, Region, check_contig, parse_region, read_genes, read_values
 from ..io.streams import is_stream
-from ..io.text_tables import list_names, read_text_columns
+from ..io.text_tables import read_text_columns
 from ..io.writing import check_output_file, write_bytes
 from ..variants.vcf import PREFIX, Line, read_vcf
 
 logger = logging.getLogger(__name__)
 
+_CONTIG = re.compile(r"##contig=<ID=([^,>]+)")
 _LONGEST = 10_000_000  # longest region, nt
 #: Suffix of a picture -> metadata that matplotlib would write, set to None, so that the same input gives the same file.
 _METADATA: dict[str, dict[str, Any]] = {".png": {}, ".svg": {"Date": None}, ".pdf": {"CreationDate": None}}
+_COLUMN = "llr"
 _TABLE = ["chrom", "pos", "ref", "alt"]  # columns of a table of score-variants
 
 
@@ -34,7 +39,7 @@ def region_picture(
     tracks: list[str] | None = None,
     scores: str | None = None,
     variants: str | None = None,
-    column: str = "llr",
+    column: str = _COLUMN,
     overwrite: bool = False,
 ) -> Path:
     """Draw a region of a genome: genes, tracks, scores and variants one below the other, on one axis of positions.
@@ -76,13 +81,15 @@ def region_picture(
         Track(name, start, read_values(file, contig, start, end))
         for name, file in zip(names, tracks or [], strict=True)
     ]
+    for panel, file in zip(panels, tracks or [], strict=True):
+        if np.isnan(panel.values).all():
+            logger.warning("%s: no value in %s", file, shorten(region))
     bars = None if scores is None else Track("score", start, read_values(scores, contig, start, end))
     found = None if variants is None else list(read_variants(variants, column, contig, start, end))
-    regions = None if genes is None else read_genes(genes)
-    if genes is not None and regions is not None:
-        _warn_if_missing(genes, contig, {region.contig for region in regions})
-    figure = region_figure(contig, start, end, panels, bars, regions, found, column)
-    name_figure(figure, contig, start + 1, end)  # as in `region`, from 1 with both ends included
+    shown = None if genes is None else _read_genes(genes, contig)
+    name = "LLR (nats)" if column == _COLUMN else column
+    figure = region_figure(contig, start, end, panels, bars, shown, found, name)
+    name_figure(figure, contig, start, end)
     buffer = io.BytesIO()
     figure.savefig(buffer, format=path.suffix[1:].lower(), dpi=200, metadata=_METADATA[path.suffix.lower()])
     write_bytes(path, buffer.getvalue())
@@ -91,7 +98,7 @@ def region_picture(
 
 
 def read_variants(path: str, column: str, contig: str, start: int, end: int) -> Iterator[Variant]:
-    """Iterate over the variants that start in a region, each allele by itself; warn if the contig has none.
+    """Iterate over the variants that start in a region, each allele by itself.
 
     Args:
         path: VCF file, or table of `score-variants` (.tsv, .parquet).
@@ -101,16 +108,16 @@ def read_variants(path: str, column: str, contig: str, start: int, end: int) -> 
         end: position after the last one.
 
     Raises:
-        InputError: if the file is wrong.
+        InputError: if the file is wrong, or has nothing on the contig.
     """
-    is_table = Path(path).suffix.lower() in (".tsv", ".parquet")
-    rows = _of_table(path, column) if is_table else _of_vcf(path, column)
-    contigs = set()
+    is_table = Path(path).suffix.lower() in (".tsv", ".csv", ".parquet")
+    contigs: set[str] = set()
+    rows = _of_table(path, column) if is_table else _of_vcf(path, column, contigs)
     for chrom, position, ref, alt, score in rows:
         contigs.add(chrom)
         if chrom == contig and start < position <= end:
             yield Variant(position - 1, name_change(ref, alt), score)
-    _warn_if_missing(path, contig, contigs)
+    check_contig(path, contig, contigs)
 
 
 def name_change(ref: str, alt: str) -> str:
@@ -128,11 +135,11 @@ def name_change(ref: str, alt: str) -> str:
     return f"{ref}>{alt}" if len(ref) + len(alt) <= 8 else f"{len(ref)} nt > {len(alt)} nt"
 
 
-def _warn_if_missing(path: str, contig: str, contigs: Collection[str]) -> None:
-    """Warn if a file has nothing on a contig; it may be right, but more often the contig has another name there."""
-    if contig not in contigs:
-        has = f"; it has {list_names(sorted(contigs), 3)}" if contigs else ""
-        logger.warning("%s: nothing on contig %s%s", path, shorten(contig), has)
+def _read_genes(path: str, contig: str) -> list[Region]:
+    """Read genes, and check that the file names the contig."""
+    genes = read_genes(path)
+    check_contig(path, contig, {gene.contig for gene in genes})
+    return genes
 
 
 def _of_table(path: str, column: str) -> Iterator[tuple[str, int, str, str, float]]:
@@ -140,14 +147,25 @@ def _of_table(path: str, column: str) -> Iterator[tuple[str, int, str, str, floa
     frame = read_text_columns(path, [*_TABLE, column], [])
     for number, row in enumerate(frame[[*_TABLE, column]].itertuples(index=False, name=None), start=1):
         chrom, position, ref, alt, score = row
-        if not position.isdecimal():
+        if not position.isdecimal() or len(position) > MOST_DIGITS:
             raise InputError(f"{path}: data row {number}: pos {shorten(position)} is not a whole number; fix the cell")
         yield chrom, int(position), ref, alt, _number(score, f"{path}: data row {number}, {column}")
 
 
-def _of_vcf(path: str, column: str) -> Iterator[tuple[str, int, str, str, float]]:
-    """Iterate over the alleles of a VCF file, as `_of_table` does; without the INFO field, scores are NaN."""
-    _, lines = read_vcf(path)
+def _of_vcf(path: str, column: str, contigs: set[str]) -> Iterator[tuple[str, int, str, str, float]]:
+    """Iterate over the alleles of a VCF file, as `_of_table` does; without the INFO field, scores are NaN.
+
+    Args:
+        path: the file.
+        column: name of the score.
+        contigs: receives the contigs that the header declares, which may have no variant.
+    """
+    header, lines = read_vcf(path)
+    contigs.update(match[1] for line in header.lines if (match := _CONTIG.match(line)))
+    scored = [name for name in header.declared if name.startswith(PREFIX)]
+    if f"{PREFIX}{column.upper()}" not in scored and (scored or column != _COLUMN):
+        has = f"it has {', '.join(scored)}" if scored else "score it by hf-genomics score-variants"
+        raise InputError(f"{path}: the header declares no {PREFIX}{column.upper()[:40]}, the field of column; {has}")
     for line in lines:
         scores = _info(line, f"{PREFIX}{column.upper()}")
         for number, alt in enumerate(line.alts):
@@ -164,9 +182,12 @@ def _info(line: Line, name: str) -> list[str]:
 def _number(text: str, where: str) -> float:
     """Read a score; an empty cell and "." are NaN."""
     try:
-        return float(text) if text not in ("", ".") else float("nan")
+        score = float(text) if text not in ("", ".") else math.nan
     except ValueError:
-        raise InputError(f"{where}: {shorten(text)} is not a number; fix it") from None
+        score = math.inf
+    if math.isinf(score):
+        raise InputError(f"{where}: {shorten(text)} is not a finite number; fix it")
+    return score
 
 
 def panel_names(paths: Sequence[str]) -> list[str]:

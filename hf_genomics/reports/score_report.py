@@ -40,14 +40,14 @@ class ScoreReport(dict):
         scored: what `screen` shows; set by the verb.
     """
 
-    scored: Scored | None = None
+    scored: ScoredModel | None = None
 
     def screen(self) -> str | None:
         """Return the lines for the terminal; None if nothing was scored."""
         return None if self.scored is None else "\n".join(screen_lines(self.scored)) + "\n"
 
 
-class Scored(NamedTuple):
+class ScoredModel(NamedTuple):
     """A model that was scored.
 
     Attributes:
@@ -93,7 +93,7 @@ def _scores_of(task: Mapping[str, Any]) -> tuple[str, ...]:
     return _SCORES.get(str(task.get("kind")), _SCORES["classes"])
 
 
-def screen_lines(scored: Scored) -> list[str]:
+def screen_lines(scored: ScoredModel) -> list[str]:
     """Return about ten lines: task, classes, table of scores, who is ahead, leaks, and where the files are.
 
     Args:
@@ -113,7 +113,7 @@ def screen_lines(scored: Scored) -> list[str]:
     ]
 
 
-def _about(scored: Scored) -> list[tuple[str, str]]:
+def _about(scored: ScoredModel) -> list[tuple[str, str]]:
     """Return what was learnt, on which sequences, and their leaks."""
     about = [("task", _task_line(scored.task))]
     about += [(split, _counts_line(counts)) for split, counts in scored.task.get("counts", {}).items()]
@@ -147,7 +147,7 @@ def _counts_line(counts: Mapping[str, Any]) -> str:
     return ", ".join(texts) + (f" and {len(counts) - _MOST_CLASSES} more" if len(counts) > _MOST_CLASSES else "")
 
 
-def verdict(scored: Scored) -> str:
+def verdict(scored: ScoredModel) -> str:
     """Say who is ahead, the model or the best baseline, and how sure that is.
 
     Args:
@@ -169,7 +169,7 @@ def verdict(scored: Scored) -> str:
     return f"result: {first} is ahead of {second} {by}"
 
 
-def write_score_report(scored: Scored) -> Path:
+def write_score_report(scored: ScoredModel) -> Path:
     """Write report.html into the folder of a model that was scored, and return its path.
 
     Args:
@@ -188,7 +188,7 @@ def write_score_report(scored: Scored) -> Path:
     return path
 
 
-def _tables(scored: Scored) -> list[tuple[str, list[str], list[list[Cell]]]]:
+def _tables(scored: ScoredModel) -> list[tuple[str, list[str], list[list[Cell]]]]:
     """Return the tables of the report: scores, differences from the baselines, and labels of each split."""
     names, boot = _scores_of(scored.task)[:_ON_PAGE], scored.scores.get("bootstrap", {})
     how = f"{boot.get('replicates', 0):,} bootstrap replicates over {boot.get('over', 'rows')}"
@@ -205,7 +205,7 @@ def _tables(scored: Scored) -> list[tuple[str, list[str], list[list[Cell]]]]:
     return tables
 
 
-def _differences(scored: Scored) -> list[list[Cell]]:
+def _differences(scored: ScoredModel) -> list[list[Cell]]:
     """Return a row for each baseline: the difference of the main score, and its interval."""
     return [
         [name, f"{facts['difference']:+.3f}", "{:+.3f} to {:+.3f}".format(*facts["interval"])]

@@ -25,6 +25,7 @@ from ..genomes.splits import split_regions
 from ..genomes.store import prepare
 from ..inference.loading import load_classifier, load_tokenizer
 from ..inference.scores import predict_scores
+from ..io.bundled import bundled
 from ..io.writing import check_output, write_json
 from ..labelled.data import LabelledData
 from ..labelled.sequences import LabelledSequences
@@ -101,10 +102,10 @@ def quickstart(
         InputError: if the folder of genomes has no metadata.tsv, or ``output_dir`` holds something else than an earlier
             quickstart.
     """
-    begin, folder, source = time.monotonic(), Path(output_dir), Path(data.genomes)
+    begin, folder, source = time.monotonic(), Path(output_dir), Path(bundled(data.genomes))
     if not (source / "metadata.tsv").is_file():
         raise InputError(
-            f"{source}: no metadata.tsv in this folder; run the quickstart in the project's folder, or set data.genomes"
+            f"{source}: no metadata.tsv in this folder; set data.genomes to a folder that has one, or omit it"
         )
     _check_folder(folder, source)
     logger.info("1/5 genomes into regions, regions into a store")

@@ -72,7 +72,7 @@ class PretrainingData:
 
     def __post_init__(self) -> None:
         """Check the number of windows."""
-        if not 1 <= self.valid_windows <= 10**9:
+        if self.valid_split is not None and not 1 <= self.valid_windows <= 10**9:
             raise InputError(
                 f"data.valid_windows must be at least 1 and at most 10^9, not {self.valid_windows}; set "
                 "data.valid_split to null for no validation"

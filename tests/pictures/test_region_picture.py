@@ -37,11 +37,11 @@ def test_all_rows_are_drawn_on_one_axis(work, monkeypatch):
     words = "region-picture --region c:11-90 --output x.png --genes g.gff --tracks p.phage.bedgraph --scores s.bw"
     assert cli.main([*words.split(), "--variants", "v.vcf"]) == 0
     [figure] = drawn
-    assert [ax.get_ylabel() for ax in figure.axes] == ["genes", "phage", "score", "llr"]
+    assert [ax.get_ylabel() for ax in figure.axes] == ["genes", "phage", "score", "LLR (nats)"]
     assert all(ax.get_xlim() == (9.5, 89.5) for ax in figure.axes)
     assert figure.get_suptitle() == "c:11\N{EN DASH}90"
     texts = {text.get_text() for ax in figure.axes for text in ax.texts}
-    assert {"thrA", "A>G", "A>T", "8 nt > 1 nt"} <= texts
+    assert {"\N{LEFTWARDS ARROW} thrA", "A>G", "A>T", "8 nt > 1 nt"} <= texts
     assert (work / "x.png").read_bytes().startswith(b"\x89PNG")
 
 
