@@ -38,6 +38,7 @@ _HOME = {
     "train_bpe": "training.bpe",
     "pretrain": "training.pretrain",
     "finetune": "training.finetune",
+    "FinetuneOptions": "training.finetune",
     "evaluate": "evaluation.evaluate",
     "predict": "inference.predict",
     "PredictOptions": "inference.predict",

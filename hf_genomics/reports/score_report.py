@@ -38,13 +38,15 @@ class ScoreReport(dict):
 
     Attributes:
         scored: what `screen` shows; set by the verb.
+        above: lines that `screen` shows before it.
     """
 
     scored: Scored | None = None
+    above: Sequence[str] = ()
 
     def screen(self) -> str | None:
         """Return the lines for the terminal; None if nothing was scored."""
-        return None if self.scored is None else "\n".join(screen_lines(self.scored)) + "\n"
+        return None if self.scored is None else "\n".join([*self.above, *screen_lines(self.scored)]) + "\n"
 
 
 class Scored(NamedTuple):
