@@ -243,7 +243,13 @@ class Rows(Dataset):
         return {name: column[index] for name, column in self.columns.items()}
 
 
-@pytest.mark.parametrize("case", [*CASES, *MASKED])
+#: One case of each kind of loss; the other cases differ in pooling and inputs.
+QUICK = {"masked", "mean", "nt", "tracks_and_signals"}
+
+
+@pytest.mark.parametrize(
+    "case", [pytest.param(case, marks=[] if case in QUICK else [pytest.mark.slow]) for case in [*CASES, *MASKED]]
+)
 def test_the_trainer_takes_the_same_step_however_it_accumulates(case: str, tmp_path: Path) -> None:
     results = []
     for size in (8, 4, 2):

@@ -69,7 +69,10 @@ def test_a_worker_outlives_the_signals_that_a_scheduler_sends_to_every_process()
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGHUP])
+@pytest.mark.parametrize(
+    "number",
+    [signal.SIGTERM, *(pytest.param(other, marks=pytest.mark.slow) for other in SIGNALS if other != signal.SIGTERM)],
+)
 def test_a_command_that_is_stopped_while_it_imports_says_one_line_and_leaves_nothing(number, tmp_path, repo_root):
     """A function of the package is replaced by one that signals its own process, as if during an import."""
     code = (

@@ -31,7 +31,14 @@ CASES = {
 }
 
 
-@pytest.mark.parametrize(("setting", "steps"), CASES.values(), ids=CASES)
+#: The slow tests try every combination of set-up, accumulation, workers and processes.
+QUICK = {"base", "stride3, workers, 2 processes"}
+
+
+@pytest.mark.parametrize(
+    ("setting", "steps"),
+    [pytest.param(*case, marks=[] if name in QUICK else [pytest.mark.slow], id=name) for name, case in CASES.items()],
+)
 def test_a_resumed_run_equals_one_that_was_never_stopped(start, tmp_path, setting, steps):
     resumed_equals_whole(start, tmp_path, *setting, steps)
 
