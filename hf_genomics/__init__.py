@@ -42,6 +42,8 @@ _HOME = {
     "evaluate": "evaluation.evaluate",
     "predict": "inference.predict",
     "PredictOptions": "inference.predict",
+    "probe": "embedding.probe",
+    "ProbeOptions": "embedding.probe",
     "embed": "embedding.embed",
     "EmbedOptions": "embedding.embed",
     "explain": "interpretation.explain",
