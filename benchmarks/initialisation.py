@@ -3,6 +3,7 @@
     python benchmarks/initialisation.py start --data DATA --output runs/initialisation    # ablation, scales, k
     python benchmarks/initialisation.py masks --data DATA --output runs/initialisation    # spans, strides
     python benchmarks/initialisation.py start --output runs/initialisation --only base-kmer base-bert
+    python benchmarks/initialisation.py start --table docs/results.md      # docs/initialisation.png, of the table there
 
 DATA is a folder with phage.fasta.gz, nonphage.fasta.gz and virus_split.tsv (columns accession, class and split;
 related genomes are in the same split). Each variant pretrains a model of 3 layers x 128 on windows of 150
@@ -45,6 +46,27 @@ TWICE = {"embeddings": 0.2, "positions": 0.168}
 BASE = {"k": 6, "stride": 1, "span": 6, "start_rate": 0.025}
 SETUPS = {"base": BASE, "mask8": BASE | {"span": 8}, "stride3": BASE | {"stride": 3, "span": 3}}
 FINETUNING = {"tokens": 800_000, "batch": 32}
+#: Groups of the picture: heading -> label -> variants, the k-mer initialisation or a change of it first, BERT's second.
+GROUPS: dict[str, dict[str, list[str]]] = {
+    "set-up": {name: [f"{name}-kmer", f"{name}-bert"] for name in SETUPS},
+    "positions, base": {name: [f"{name}-kmer", f"{name}-bert"] for name in ("sinusoidal", "rotary")},
+    "k, stride 1, spans of k": {f"k = {k}": [f"k{k}-kmer", f"k{k}-bert"] for k in (5, 4, 3)},
+    "some parts only, base": {
+        parts: [f"base-{parts.replace(' ', '')}"]
+        for parts in (
+            "embeddings",
+            "positions",
+            "embeddings + positions",
+            "positions + attention",
+            "embeddings + positions + attention",
+        )
+    },
+    "scales of embeddings and positions, base": {
+        f"{scale} and {other}": [f"base-{scale}-{other}-6"]
+        for scale, other in (("0.05", "0.042"), ("0.2", "0.168"), ("0.4", "0.336"))
+    },
+    "peak of attention, base": {f"{peak}": [f"base-0.1-0.084-{peak}"] for peak in (3, 12)},
+}
 
 
 def variants(study: str) -> dict[str, dict[str, Any]]:
@@ -389,6 +411,46 @@ def draw(found: dict[str, dict[str, Any]], file: Path) -> None:
     figure.savefig(file, dpi=120)
 
 
+def read_losses(page: str) -> dict[str, float]:
+    """Read the validation losses of the variants from a page that holds the table of the study `start`."""
+    cells = [[cell.strip() for cell in line.strip("| \n").split("|")] for line in page.splitlines() if "|" in line]
+    return {row[0]: float(row[1]) for row in cells if row[0] in variants("start") and len(row) == 7}
+
+
+def draw_losses(losses: dict[str, float], file: Path) -> None:
+    """Draw the validation loss of every variant of the study `start`, a row for each set-up."""
+    import matplotlib
+
+    matplotlib.use("agg")
+    from matplotlib import pyplot
+
+    heights = [len(rows) for rows in GROUPS.values()]
+    figure, axes = pyplot.subplots(
+        len(GROUPS), 1, figsize=(8, 6.4), sharex=True, height_ratios=heights, layout="constrained"
+    )
+    for ax, (heading, rows) in zip(axes, GROUPS.items(), strict=True):
+        for row, names in enumerate(rows.values()):
+            found = [losses[name] for name in names]
+            ax.plot(found, [row] * len(found), color="#9aa4ae", linewidth=2, zorder=1)
+            for loss, color, kind in zip(
+                found, ("#0072B2", "#D55E00"), ("k-mer initialisation", "BERT's"), strict=False
+            ):
+                ax.scatter(loss, row, s=42, color=color, label=kind if not row else None, zorder=2)
+                beside = {"xytext": (7, 0), "ha": "left"} if loss == found[-1] else {"xytext": (-7, 0), "ha": "right"}
+                place = {"textcoords": "offset points", "va": "center", "fontsize": 8} | beside
+                ax.annotate(f"{loss:.2f}", (loss, row), **place)
+        ax.set_yticks(range(len(rows)), rows, fontsize=8.5)
+        ax.set_ylim(len(rows) - 0.4, -0.6)
+        ax.set_title(heading, loc="left", fontsize=9, fontweight="bold")
+        ax.grid(axis="x", color="#e4e7eb")
+        ax.spines[["top", "right", "left"]].set_visible(False)
+        ax.tick_params(length=0)
+    axes[0].legend(loc="lower center", bbox_to_anchor=(0.5, 1.1), ncols=2, frameon=False, fontsize=9)
+    axes[-1].set_xlim(0, 8.6)
+    axes[-1].set_xlabel("validation loss after 1.2 M tokens (nats per masked token)")
+    figure.savefig(file, dpi=130)
+
+
 def prepare(arguments: argparse.Namespace) -> None:
     """Prepare the genome store, unless it exists already."""
     if (arguments.output / "store").exists():
@@ -413,7 +475,10 @@ def main() -> None:
     parser.add_argument("--finetuning_seeds", type=int, nargs="*", default=[0])
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--variant", help=argparse.SUPPRESS)  # run this one here
+    parser.add_argument("--table", type=Path, help="only draw the losses of a page that holds the table of `start`")
     arguments = parser.parse_args()
+    if arguments.table:
+        return draw_losses(read_losses(arguments.table.read_text()), arguments.table.parent / "initialisation.png")
     arguments.stops = arguments.stops or ([1_200_000] if arguments.study == "start" else [0, 1_000_000, 3_000_000])
     if arguments.variant:
         return one(arguments, arguments.variant)

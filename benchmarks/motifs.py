@@ -131,7 +131,7 @@ def scored(
 ) -> ScoredSequences:
     """Score sequences (count, nt)."""
     windows = [Window(number, str(number), 0, {"sequence": row}) for number, row in enumerate(rows)]
-    return merge_windows(explain_windows(model, tokenizer, windows, settings))
+    return merge_windows((one.window, one.scores) for one in explain_windows(model, tokenizer, windows, settings))
 
 
 def by_counting(words: list[Word], positives: ScoredSequences, negatives: ScoredSequences) -> Motif | None:

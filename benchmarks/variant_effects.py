@@ -1,14 +1,18 @@
 """Show what variant scores tell of nonsense substitutions and of mutated promoters, beside plain baselines.
 
-    python benchmarks/variant_effects.py --genome ecoli.fna.gz --genes genes.bed --pairs yeast_variant_effect \
-        --output_dir runs/variant_effects
+    python benchmarks/variant_effects.py --genome ecoli.fna.gz --genes genes.bed --output_dir runs/variant_effects
+    python benchmarks/variant_effects.py --model model_cards/virus-wide --pairs yeast_variant_effect \
+        --expression yeast_expression_defined --output_dir runs/variant_effects_yeast
 
 The genome is E. coli K-12 MG1655. A model is pretrained on its first 4.0 Mb with recipes/pretrain_ecoli_cpu.yaml (about
 6 minutes of one thread; --model names a model that is there already) and scores substitutions in the genes after that.
+--seed 1 scores other sites with another model. "nonsense / synonymous" is the AUROC over all sites; "same site"
+compares alternatives of one position, so composition and codon position cancel.
+
 The folder --pairs holds train.csv.gz and test.csv.gz with the columns sequence, alt_sequence, ref_expression,
-alt_expression and delta. --seed 1 scores other sites with another model.
-"nonsense / synonymous" is the AUROC over all sites; "same site" compares alternatives of one position, so composition
-and codon position cancel.
+alt_expression and delta. The model scores the test pairs as it is, and again when it was fine-tuned on the measured
+expressions of the training pairs, and of the training table in the folder --expression (columns sequence and label).
+The k-mer regressions are fitted on the same rows.
 """
 
 from __future__ import annotations
@@ -25,6 +29,7 @@ import numpy as np
 HELD_OUT = 4_000_000  # nt; genes after that are scored
 VALID_NT = 50_000
 NONSENSE_SITES, OTHER_SITES = 1200, 1800
+EPOCHS = 20  # of fine-tuning on expressions
 BASES = "TCAG"
 AMINO_ACIDS = "FFLLSSSSYY**CC*WLLLLPPPPHHQQRRRRIIIMTTTTNNKKSSRRVVVVAAAADDEEGGGG"
 CODONS = {
@@ -191,53 +196,81 @@ def row(label: str, found: tuple[float, float, float, int]) -> str:
     return f"| {label} | {found[0]:.3f} | {found[1]:.3f} | {found[2]:.3f} | {found[3]} |"
 
 
-def score_pairs(model: str, pairs: Path, folder: Path) -> None:
+def score_pairs(model: str, pairs: Path, expression: Path | None, folder: Path, seed: int) -> None:
     """Print rank correlations with measured effects of mutated promoters: zero-shot, fine-tuned, k-mer regression."""
     import pandas as pd
     from scipy.stats import spearmanr
-    from sklearn.linear_model import RidgeCV
 
     import hf_genomics as hg
+
+    test = read_pairs(pairs / "test.csv.gz")
+    test.to_csv(folder / "pairs.csv", index=False)
+    scored: dict[str, Any] = {"pairs": str(folder / "pairs.csv"), "overwrite": True}
+    hg.score_variants(model, str(folder / "pairs.tsv"), effects=["embedding"], **scored)
+    zero = pd.read_csv(folder / "pairs.tsv", sep="\t")
+    found = {"zero-shot, LLR": zero["llr"], "zero-shot, embedding L2, with the size of the change": zero["emb_l2"]}
+
+    labelled = training_rows(read_pairs(pairs / "train.csv.gz"), test, expression)
+    tuned = finetune_on(labelled, model, folder, seed)
+    for strands, both in (("the strand of the promoter", False), ("both strands", True)):
+        hg.score_variants(tuned, str(folder / "tuned.tsv"), both_strands=both, **scored)
+        table = pd.read_csv(folder / "tuned.tsv", sep="\t")
+        found[f"fine-tuned, delta on {strands}"] = table[next(name for name in table if name.startswith("delta_logit"))]
+    for k in (4, 5):
+        found[f"{k}-mer ridge regression, delta"] = pd.Series(kmer_delta(labelled, test, k))
+    print("\n| score | Spearman with the measured change | pairs |\n|---|---|---|")
+    for label, values in found.items():
+        known = values.notna().to_numpy()
+        target = test["delta"].abs() if "size" in label else test["delta"]
+        print(f"| {label} | {spearmanr(values[known], target[known]).statistic:.3f} | {known.sum()} |")
+
+
+def training_rows(train: Any, test: Any, expression: Path | None) -> Any:
+    """Return sequences with their measured expressions (columns sequence and label), none of them in the test pairs."""
+    import pandas as pd
+
+    from hf_genomics.sequence import reverse_complement
+
+    columns = {"sequence": "ref_expression", "alt_sequence": "alt_expression"}
+    parts = [train[[one, value]].set_axis(["sequence", "label"], axis=1) for one, value in columns.items()]
+    if expression is not None:
+        parts.append(pd.read_csv(expression / "train.csv.gz")[["sequence", "label"]])
+    rows = pd.concat(parts).drop_duplicates("sequence")
+    tested = {*test["sequence"], *test["alt_sequence"]}
+    leaks = np.array([one in tested or reverse_complement(one) in tested for one in rows["sequence"]])
+    print(f"{len(rows) - leaks.sum()} training sequences, without {leaks.sum()} that are in the test pairs", flush=True)
+    return rows[~leaks].reset_index(drop=True)
+
+
+def finetune_on(labelled: Any, model: str, folder: Path, seed: int) -> str:
+    """Fine-tune a model on measured expressions with a fixed number of epochs, and return its folder."""
     from hf_genomics.cli import main
+
+    table, tuned = str(folder / "expression.csv"), str(folder / "tuned")
+    labelled.to_csv(table, index=False)
+    words = ["finetune", "--pretrained", model, "--data.train", table, "--data.regression", "true"]
+    words += ["--head.pooling", "mean", "--trainer.num_train_epochs", str(EPOCHS), "--trainer.seed", str(seed)]
+    words += ["--trainer.per_device_train_batch_size", "64", "--trainer.learning_rate", "1.0e-3"]
+    words += ["--trainer.warmup_steps", "0.1", "--trainer.weight_decay", "0.01", "--trainer.save_strategy", "no"]
+    words += ["--trainer.output_dir", tuned, "--trainer.disable_tqdm", "true", "--overwrite", "true"]
+    if code := main(words):
+        sys.exit(code)
+    return tuned
+
+
+def kmer_delta(labelled: Any, test: Any, k: int) -> np.ndarray:
+    """Compute the difference of both predictions of a ridge regression on k-mer counts, (pairs,)."""
+    from sklearn.linear_model import RidgeCV
+
     from hf_genomics.evaluation.baseline import kmer_counts
     from hf_genomics.sequence import as_letters
 
-    train, test = (read_pairs(pairs / f"{split}.csv.gz") for split in ("train", "test"))
-    test.to_csv(folder / "pairs.csv", index=False)
-    hg.score_variants(model, str(folder / "pairs.tsv"), pairs=str(folder / "pairs.csv"), effects=["embedding"])
-    zero = pd.read_csv(folder / "pairs.tsv", sep="\t")
-    found = {"zero-shot, LLR": zero["llr"], "zero-shot, embedding L2 (against |delta|)": zero["emb_l2"]}
-
-    columns = {"sequence": "ref_expression", "alt_sequence": "alt_expression"}
-    labelled = pd.concat(
-        [train[[s, e]].set_axis(["sequence", "label"], axis=1) for s, e in columns.items()]
-    ).drop_duplicates("sequence")
-    labelled.to_csv(folder / "expression.csv", index=False)
-    tuned = str(folder / "tuned")
-    words = ["finetune", "--pretrained", model, "--data.train", str(folder / "expression.csv")]
-    words += ["--data.regression", "true", "--head.pooling", "mean", "--head.rc_probability", "0"]
-    words += ["--trainer.num_train_epochs", "20", "--trainer.per_device_train_batch_size", "64"]
-    words += ["--trainer.learning_rate", "1.0e-3", "--trainer.warmup_steps", "0.1", "--trainer.save_strategy", "no"]
-    words += ["--trainer.output_dir", tuned, "--trainer.disable_tqdm", "true", "--trainer.weight_decay", "0.01"]
-    if code := main([*words, "--overwrite", "true"]):
-        sys.exit(code)
-    hg.score_variants(tuned, str(folder / "tuned.tsv"), pairs=str(folder / "pairs.csv"))
-    table = pd.read_csv(folder / "tuned.tsv", sep="\t")
-    found["fine-tuned, delta"] = table[next(name for name in table if name.startswith("delta_logit"))]
-
-    def counts(sequences: pd.Series, k: int) -> np.ndarray:
+    def counts(sequences: Any) -> np.ndarray:
         return kmer_counts([as_letters(one) for one in sequences], k)
 
-    for k in (4, 5):
-        ridge = RidgeCV(np.logspace(-1, 4, 11)).fit(counts(labelled["sequence"], k), labelled["label"])
-        both = [ridge.predict(counts(test[column], k)) for column in ("sequence", "alt_sequence")]
-        found[f"{k}-mer ridge regression, delta"] = pd.Series(both[1] - both[0])
-    print("\n| score | Spearman with the measured delta | n |\n|---|---|---|")
-    for label, values in found.items():
-        target = test["delta"].abs() if "|" in label else test["delta"]
-        known = values.notna().to_numpy()
-        value = spearmanr(values[known], target[known]).statistic
-        print(f"| {label.replace('|delta|', 'size of delta')} | {value:.3f} | {known.sum()} |")
+    ridge = RidgeCV(np.logspace(-1, 4, 11)).fit(counts(labelled["sequence"]), labelled["label"])
+    ref, alt = (ridge.predict(counts(test[column])) for column in ("sequence", "alt_sequence"))
+    return alt - ref
 
 
 def read_pairs(path: Path) -> Any:
@@ -257,21 +290,26 @@ def read_pairs(path: Path) -> Any:
 
 
 def main() -> None:
-    """Print both tables."""
+    """Print the table of genes, of pairs, or both."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--genome", required=True)
-    parser.add_argument("--genes", required=True)
+    parser.add_argument("--genome", help="FASTA file of the genome; without it, only pairs are scored")
+    parser.add_argument("--genes")
     parser.add_argument("--pairs", type=Path)
+    parser.add_argument("--expression", type=Path)
     parser.add_argument("--output_dir", type=Path, required=True)
     parser.add_argument("--model")
     parser.add_argument("--seed", type=int, default=0, help="of the sites, and of a model trained here")
     args = parser.parse_args()
+    if (args.genome is None) != (args.genes is None) or (args.genome or args.model) is None:
+        parser.error("give --genome with --genes, or --model with --pairs")
     args.output_dir.mkdir(parents=True, exist_ok=True)
-    name, letters = read_genome(args.genome)
-    model = args.model or pretrain(letters, args.output_dir, args.seed)
-    score_genes(model, name, letters, coding_substitutions(letters, args.genes, np.random.default_rng(args.seed)))
+    model = args.model
+    if args.genome:
+        name, letters = read_genome(args.genome)
+        model = model or pretrain(letters, args.output_dir, args.seed)
+        score_genes(model, name, letters, coding_substitutions(letters, args.genes, np.random.default_rng(args.seed)))
     if args.pairs:
-        score_pairs(model, args.pairs, args.output_dir)
+        score_pairs(model, args.pairs, args.expression, args.output_dir, args.seed)
 
 
 if __name__ == "__main__":

@@ -82,6 +82,7 @@ _HOME = {
     "SetEpoch": "runs.callbacks",
     "SequenceClassificationMetrics": "evaluation.metrics",
     "InputError": "errors",
+    "bundled": "io.bundled",
 }
 __all__ = list(_HOME)
 

@@ -66,11 +66,11 @@ def _register_models(module: str) -> None:
 
     for cls in _classes_of(module):
         # Only what this class defines itself; inherited entries are registered with the base class.
-        entries = dict(vars(cls).get("auto_map", {}))
-        config = entries.pop("AutoConfig", None)
-        for auto, reference in entries.items():
-            model = _class_by_reference(reference)
-            getattr(transformers, auto).register(_class_by_reference(config), model, exist_ok=True)
+        references = dict(vars(cls).get("auto_map", {}))
+        config_reference = references.pop("AutoConfig", None)
+        for auto_class, reference in references.items():
+            config, model = _class_by_reference(config_reference), _class_by_reference(reference)
+            getattr(transformers, auto_class).register(config, model, exist_ok=True)
 
 
 class _AfterImport(MetaPathFinder):
@@ -87,9 +87,9 @@ class _AfterImport(MetaPathFinder):
 
     def find_spec(self, fullname: str, path: Any = None, target: ModuleType | None = None) -> ModuleSpec | None:
         is_ours = fullname.startswith(f"{__package__}.")
-        action = self.actions.pop(fullname, None)  # pop: an action runs once
-        # The modules of a package lie in its folder (`path`), also in an editable install, so this finder is enough.
-        spec = PathFinder.find_spec(fullname, path, target) if is_ours or action else None
+        has_action = fullname in self.actions
+        # PathFinder is enough: the modules of a package lie in its folder (`path`), also in an editable install.
+        spec = PathFinder.find_spec(fullname, path, target) if is_ours or has_action else None
         if spec is None or spec.loader is None:
             return None
         load = spec.loader.exec_module
@@ -100,11 +100,14 @@ class _AfterImport(MetaPathFinder):
                 load(module)
             finally:
                 self.loading -= int(is_ours)
-            self.due += [action] if action else []
+            # pop: an action runs once, after the first complete import. Others may ask for a spec and not import.
+            if action := self.actions.pop(fullname, None):
+                self.due.append(action)
             while self.due and not self.loading:
                 self.due.pop(0)()
 
-        # The only way to act after a module's own code has run; changing this loader affects no other module.
+        # The only way to act after a module's own code has run. Each spec has a loader of its own, so no other module
+        # is affected.
         spec.loader.exec_module = load_then_act  # type: ignore[method-assign]
         return spec
 
@@ -120,6 +123,7 @@ _AFTER: dict[str, list[str | Callable[[], None]]] = {
     "tokenization_kmer": [_register_tokenizer],
     "modeling_kmer_bert": [
         partial(_register_models, "modeling_kmer_bert"),
+        # The Auto classes must know all three kinds of model, whichever is asked for first.
         "modeling_hierarchical",
         "modeling_fusion",
     ],
@@ -140,8 +144,12 @@ def register() -> None:
 
 
 def _act(steps: list[str | Callable[[], None]]) -> None:
+    """Take the steps of an entry of `_AFTER`."""
     for step in steps:
-        import_module(_full_name(step)) if isinstance(step, str) else step()
+        if isinstance(step, str):
+            import_module(_full_name(step))
+        else:
+            step()
 
 
 def _full_name(name: str) -> str:

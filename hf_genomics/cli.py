@@ -1,7 +1,9 @@
 """Run the command line: ``hf-genomics VERB --config x.yaml --section.key value``.
 
 A verb is a library function; options.py reads its arguments. A mistake of the user's ends with exit code 2 and one
-line; any other error ends with exit code 1, its traceback, and a line that asks for a report.
+line; any other error ends with exit code 1, its traceback, and a line that asks for a report. Log lines of the first
+seconds are held back (`CommandLog`): if the command ends with a mistake of the user's, they are dropped, so that its
+line stands alone.
 """
 
 from __future__ import annotations
@@ -50,16 +52,19 @@ VERBS = {
     "quickstart": "run everything on the bundled genomes within minutes, with a report",
     "label-scarcity": "compare pretrained models with baselines for fewer and fewer labelled genomes",
 }
-#: What to do about an error of the operating system, by its number.
+#: What to do about an error of the operating system, by its number. Files are opened all over the package, so all of
+#: these are treated as mistakes of the user's; --debug shows where they were raised.
 _REMEDIES = {
-    **dict.fromkeys((errno.EACCES, errno.EPERM, errno.EEXIST, errno.ENOENT), "name another place"),
+    errno.ENOENT: "check that it exists, or name another place",
+    **dict.fromkeys((errno.EACCES, errno.EPERM, errno.EEXIST), "name another place"),
     **dict.fromkeys((errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG), "name another place"),
     **dict.fromkeys((errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG), "make room or write to another place"),
     **dict.fromkeys((errno.EIO, errno.ESTALE), "the disk or network failed; start again, or name another place"),
     **dict.fromkeys((errno.EMFILE, errno.ENFILE), "raise the limit on open files (ulimit -n)"),
 }
+# Scores that depend on which of two classes is the positive one.
+_OF_POSITIVE = ("f1", "auprc")
 # Seconds. Launchers check their processes several times a second, so they end a waiting process long before.
-_OF_POSITIVE = ("f1", "auprc")  # scores that depend on which of two classes is the positive one
 _WAIT_FOR_LAUNCHER = 10.0
 
 
@@ -96,7 +101,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _complain("interrupted", code=130)
     except BrokenPipeError:
         return _end_quietly()
-    except (Exception, StoppedError) as error:
+    except (Exception, StoppedError) as error:  # StoppedError, like KeyboardInterrupt, is no Exception
         return _end(error, debug)
     finally:
         if log := command_log():
@@ -122,9 +127,10 @@ def _run(verb: str, words: list[str]) -> int:
     function = getattr(importlib.import_module(__package__), verb.replace("-", "_"))
     result = run_verb(function, words)
     if isinstance(result, dict | str) and _rank() == 0:
+        # `evaluate` and `finetune` return a ScoreReport, which has a text for the terminal.
         screen = result.screen() if hasattr(result, "screen") else None
         sys.stdout.write(result if isinstance(result, str) else screen or _table(result))
-    if hasattr(result, "show"):  # a report that draws itself
+    if hasattr(result, "show"):  # the report of `check`
         _show(result)
         return _complain(result.rejection) if result.rejection else 0
     return 0
@@ -135,7 +141,7 @@ def _show(report: Any) -> None:
     from rich.console import Console
 
     file = sys.stderr if report.is_on_stdout else sys.stdout  # a JSON file on stdout stands alone
-    # Without a height, rich would take a width of 80 for some terminals, whatever width it is given.
+    # Without a height, rich ignores the width and takes 80, if TERM is "dumb" and FORCE_COLOR is set.
     report.show(Console(file=file) if file.isatty() else Console(file=file, width=1 << 20, height=25))
 
 
@@ -177,12 +183,16 @@ def _message(error: BaseException) -> tuple[str, int]:
 
 
 def _file_of(error: OSError) -> str:
-    """Return the file that an error is about: the error names it, or a file was open where it was raised."""
+    """Return the file that an error names; if it names none, guess from the variables where it was raised.
+
+    An error that a disk is full names no file, for example. The guess is the first open file or Path among the local
+    variables, from the innermost function outwards.
+    """
     if error.filename is not None:
         return os.fsdecode(error.filename) if isinstance(error.filename, bytes) else str(error.filename)
     for frame, _ in reversed([*traceback.walk_tb(error.__traceback__)]):
-        mine = frame.f_locals.get("self")
-        for value in (*frame.f_locals.values(), *(vars(mine).values() if hasattr(mine, "__dict__") else ())):
+        owner = frame.f_locals.get("self")
+        for value in (*frame.f_locals.values(), *(vars(owner).values() if hasattr(owner, "__dict__") else ())):
             if isinstance(value, io.IOBase) and isinstance(getattr(value, "name", None), str):
                 return value.name  # type: ignore[attr-defined]
             if isinstance(value, Path):
@@ -207,12 +217,12 @@ def _complain(message: str, code: int = 2) -> int:
     first one ends, the launcher ends the other ones, so these wait before they report anything. A process that is still
     alive after the wait has an error of its own, and reports it.
 
-    With code 1 (another process has ended before this one) the first process waits, too, after its report: otherwise
-    the launcher might take it for the process that ended first.
+    A StoppedError has code 1 if another process has ended before this one. Then the first process waits after its
+    report, too: otherwise the launcher might take it for the process that ended first.
 
     Args:
         message: the line, without the program's name.
-        code: exit code.
+        code: exit code: 2, 130, or that of a StoppedError.
 
     Returns:
         ``code``.
@@ -280,9 +290,9 @@ def _table(result: dict[str, Any]) -> str:
             lines += [f"{name}:"] + [f"  {line}" for line in _table(value).splitlines()]
         else:
             of_class = f" of {result['positive']}" if name in _OF_POSITIVE and "positive" in result else ""
-            is_number = isinstance(value, float) and math.isfinite(value)
-            text = f"{value:.4f}" if is_number else "none" if isinstance(value, float) else value
-            lines.append(f"{name}{of_class}: {text}")
+            if isinstance(value, float):
+                value = f"{value:.4f}" if math.isfinite(value) else "none"
+            lines.append(f"{name}{of_class}: {value}")
     return "\n".join(lines) + "\n"
 
 

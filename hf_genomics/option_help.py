@@ -12,7 +12,7 @@ import typing
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-#: An example of each verb; it runs in a clone of the repository, as far as it names bundled files.
+#: An example of each verb; it runs as it stands, as far as it names bundled files.
 EXAMPLES = {
     "download": "hf-genomics download --accessions list.tsv --output_dir genomes --email you@example.org",
     "check": "hf-genomics check recipes/data/quickstart/*.fasta.gz",
@@ -59,7 +59,7 @@ EXAMPLES = {
     "convert": "hf-genomics convert zhihan1996/DNA_bert_6 --output_dir runs/dnabert6",
     "card": "hf-genomics card runs/mine --name you/mine --license mit",
     "push": "hf-genomics push runs/mine --name you/mine --dry_run true",
-    "quickstart": "hf-genomics quickstart --config recipes/quickstart.yaml",
+    "quickstart": "hf-genomics quickstart --output_dir runs/quickstart",
 }
 #: The options of transformers.TrainingArguments that people use, with what they do.
 TRAINER = {

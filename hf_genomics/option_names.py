@@ -24,7 +24,8 @@ _KEY = re.compile(
     r"(?<![\w./'\"-])(?:--(?P<option>[a-z_]\w*(?:\.\w+)*)"
     rf"|(?P<key>(?:{'|'.join(_SECTIONS)})(?:\.\w+)+))(?![\w/])"
 )
-_FLAG = re.compile(r" with --(?P<option>\w+) (?:auto|true|false)\b")
+_FLAG = re.compile(r"(?: with|, or set) --(?P<option>[\w.]+) (?:auto|true|false)\b")
+_OF_OPTIONS = re.compile(r"(?<![\w.])options\.(\w+(?:\.\w+)*)")
 _LEADING = re.compile(r"(?P<dashes>--)?(?P<key>[a-z_]\w*(?:\.\w+)*)(?=[ :,])")
 _SECTION_FIRST = re.compile(r"(?P<section>[a-z_]+(?:\.[a-z_]+)*): (?P<name>[a-z_]+)(?=[ :])")
 
@@ -36,6 +37,8 @@ _EVERYWHERE = {
     "label_column": ("data.columns.label", "columns.label", "options.columns.label"),
     "sequence_column": ("data.columns.sequence", "columns.sequence", "options.columns.sequence"),
     "id_column": ("data.columns.id", "columns.id", "options.columns.id"),
+    "dp_epsilon": ("head.dp_epsilon",),
+    "dp_delta": ("head.dp_delta",),
 }
 
 #: Names that people know from other programs, or from earlier versions of transformers -> what they are called here.
@@ -86,9 +89,7 @@ _ELSEWHERE = {
     "kmer_size": "k",
     "mask_prob": "start_rate",
     "mlm_probability": "start_rate",
-    "early_stopping_patience": "load_best_model_at_end",
-    "early_stopping": "load_best_model_at_end",
-    "patience": "load_best_model_at_end",
+    **dict.fromkeys(("early_stopping_patience", "early_stopping", "early_stop", "patience"), "early_stopping"),
 }
 #: Names without a counterpart here, and what to do instead.
 _NOT_HERE = {
@@ -99,9 +100,10 @@ _NOT_HERE = {
     "do_predict": "omit it, and run hf-genomics predict",
     "threads": "set the environment variable OMP_NUM_THREADS",
     "device": "omit it: the accelerator is found automatically",
-    "early_stopping_patience": "runs do not stop early, but load_best_model_at_end true keeps the best model",
-    "early_stopping": "runs do not stop early, but load_best_model_at_end true keeps the best model",
-    "patience": "runs do not stop early, but load_best_model_at_end true keeps the best model",
+    **dict.fromkeys(
+        ("early_stopping_patience", "early_stopping", "early_stop", "patience"),
+        "runs do not stop early, but trainer.load_best_model_at_end true keeps the best model",
+    ),
 }
 
 
@@ -132,7 +134,7 @@ def suggest(key: str, known: Collection[str]) -> str:
     """
     section, _, name = key.rpartition(".")
     plain = name.lower().replace("-", "_")
-    if plain in _NOT_HERE:
+    if plain in _NOT_HERE and not _in_sections(_ELSEWHERE.get(plain, ""), section, known):
         return f"; {_NOT_HERE[plain]}"
     # Most options that people know from elsewhere are the Trainer's.
     first = [] if section else [name for name in (f"trainer.{plain}",) if name in known]
@@ -199,6 +201,8 @@ def explain(message: str, known: Collection[str], origins: Mapping[str, str], va
         dashes = "--" if match["option"] else ""
         return " or ".join(f"{dashes}{name}" for name in names) or match[0]
 
+    # Users need not write the section `options`.
+    message = _OF_OPTIONS.sub(lambda match: match[1] if match[0] in known else match[0], message)
     # Advice to set an option that this verb does not have.
     message = _FLAG.sub(lambda match: match[0] if names_here(match["option"], known) else "", message)
     message = _KEY.sub(here, message)

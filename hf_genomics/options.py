@@ -26,6 +26,7 @@ from importlib.metadata import PackageNotFoundError
 from typing import Any, NamedTuple
 
 from .errors import InputError, StoppedError
+from .io.bundled import bundled, bundled_files
 from .option_help import help_text
 from .option_names import everywhere, explain, suggest
 
@@ -52,6 +53,12 @@ _LONG_NUMBER = re.compile(r"[-+]?0[xXoObB0-7][0-9a-fA-F_]{999,}")
 _MOST_CHARACTERS, _MOST_VALUES, _DEEPEST = 1_000_000, 20_000, 20
 _NO_VALUE = {"--help", "--print_config"}  # options without a value
 _HELP = {"-h", "--help"}
+#: Keys, without their sections, whose values may name what comes with the package: inputs only, and not those of the
+#: verbs that change or publish a folder.
+_INPUTS = set("pretrained model input files fasta genomes train valid test accessions source setups".split())
+_OWN_FOLDERS = {"card", "push"}
+#: Verb -> the bundled recipe that it follows without --config.
+_RECIPES = {"quickstart": "quickstart.yaml"}
 
 
 class Keys(NamedTuple):
@@ -178,6 +185,8 @@ def completion_of(functions: Iterable[Callable[..., Any]]) -> str:
 
 def _read(function: Callable[..., Any], words: list[str], parser: Any, keys: Keys) -> dict[str, Any]:
     """Return the arguments of a verb's function, and fill the origins of its keys."""
+    if keys.verb in _RECIPES and not any(word.split("=")[0] == "--config" for word in words):
+        words = [f"--config={_RECIPES[keys.verb]}", *words]
     words = [_current_word(word, keys) for word in words]
     words = _translate_files(gather_lists(words, function), keys)
     try:
@@ -190,7 +199,19 @@ def _read(function: Callable[..., Any], words: list[str], parser: Any, keys: Key
     check_parsed(dict(parsed.items()), dict(parser.get_defaults().items()), dict(_types(function)))
     if "trainer" in parsed and parsed.trainer.output_dir is None:  # transformers would write to ./trainer_output
         raise InputError("trainer.output_dir is not set: name the folder for the model, such as runs/x")
+    for key, value in dict(parsed.items()).items():
+        if key.rpartition(".")[2] in _INPUTS and keys.verb not in _OWN_FOLDERS:
+            parsed[key] = _with_bundled(value)
     return _instantiate(parser, parsed, _classes(function))
+
+
+def _with_bundled(value: Any) -> Any:
+    """Return the value of an input, with the paths of bundled files in place of their names."""
+    if isinstance(value, list):
+        return [path for name in value for path in (bundled_files(name) if isinstance(name, str) else [name])]
+    if isinstance(value, dict):
+        return {key: _with_bundled(name) for key, name in value.items()}
+    return bundled(value) if isinstance(value, str) else value
 
 
 def _with_origin(line: str, keys: Keys) -> str:
@@ -427,7 +448,7 @@ def _translate_files(words: list[str], keys: Keys) -> list[str]:
 def _load(path: str) -> dict[str, Any]:
     """Read a YAML file of keys and values."""
     try:
-        with open(path, encoding="utf-8") as file:
+        with open(bundled(path), encoding="utf-8") as file:
             text = file.read(_MOST_CHARACTERS + 1)
     except (OSError, UnicodeError) as error:
         if isinstance(error, UnicodeError):
@@ -689,6 +710,8 @@ def _instantiate(parser: Any, parsed: Any, classes: dict[type, str]) -> dict[str
         if without_gpu := next((ours for theirs, ours in _WITHOUT_GPU.items() if theirs in line), None):
             raise InputError(without_gpu) from error
         given = {key: value for key, value in parsed.items() if key.startswith(f"{section}.") or not section}
+        if isinstance(error, json.JSONDecodeError):
+            raise InputError(_not_json(error, given)) from error
         raise InputError(_with_key(line, given, dict(parser.get_defaults().items()))) from error
     return {name: value for name, value in vars(built).items() if name != "config"}
 
@@ -708,6 +731,12 @@ _WITHOUT_GPU = {
         "launch"
     ),
 }
+
+
+def _not_json(error: json.JSONDecodeError, given: dict[str, Any]) -> str:
+    """Return the message about a value that transformers reads as JSON, with its key."""
+    keys = [key for key, value in given.items() if value == error.doc]
+    return f'{", ".join(keys) or "a value"} is not JSON ({error}); write names in double quotes, as in {{"name": 1}}'
 
 
 def _without_package(line: str) -> str:

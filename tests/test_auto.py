@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from dataclasses import is_dataclass
+from importlib import import_module
 from importlib.util import find_spec
 from inspect import isclass
 from pathlib import Path
@@ -98,6 +99,25 @@ def test_registering_twice_does_no_harm(folder: Path) -> None:
         assert type(AutoModel.from_pretrained(folder)) is KmerBertModel
     finally:
         sys.meta_path[:] = before
+
+
+def test_an_action_waits_for_a_complete_import_when_others_only_look_or_fail(tmp_path: Path, monkeypatch) -> None:
+    (tmp_path / "looked_for.py").write_text("import sys\nif sys.dont_write_bytecode:\n    raise ImportError\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    runs: list[str] = []
+    finder = auto._AfterImport({"looked_for": lambda: runs.append("run")})
+    monkeypatch.setattr(sys, "meta_path", [finder, *sys.meta_path])
+    assert find_spec("looked_for") is not None and not runs
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    with pytest.raises(ImportError):
+        import_module("looked_for")
+    assert not runs
+    monkeypatch.setattr(sys, "dont_write_bytecode", False)
+    import_module("looked_for")
+    del sys.modules["looked_for"]
+    import_module("looked_for")
+    assert runs == ["run"]
+    del sys.modules["looked_for"]
 
 
 @pytest.mark.parametrize("verb", VERBS)

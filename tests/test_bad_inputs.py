@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import functools
 import importlib
 import re
 from pathlib import Path
 
 import pytest
+from advice import build_parser, unknown_in
 from bad_inputs.case import Case
 
 from hf_genomics import options
@@ -39,9 +39,6 @@ PREFIX = "hf-genomics: error: "
 BASES = re.compile(r"[ACGTUNacgtun]{31}")
 
 
-build_parser = functools.cache(options.build_parser)
-
-
 @pytest.fixture(autouse=True)
 def one_parser_per_verb(monkeypatch):
     """Build the parser of a verb once, which takes half of the time of a refusal."""
@@ -64,10 +61,13 @@ def test_a_bad_input_gets_its_verdict(case, places, work, capfd, caplog):
         (line,) = error.splitlines()
         assert line.startswith(PREFIX)
         assert [word for word in case.named if word not in line] == [], line
+        assert [*unknown_in(line, [case.command.split()[0]])] == [], line
     said = printed + error + caplog.text  # `check` prints its warnings below its table
     assert [word for word in case.warned if word not in said] == [], said
     assert not BASES.search(error)
     left = {Path(work, path) for path in case.leaves}
     assert {*work.rglob("*")} - before == left
-    if case.remedy:
-        assert run(case.remedy, places) == 0, capfd.readouterr().err
+    if case.mend:
+        case.mend(work)
+    if case.remedy or case.mend:
+        assert run(case.remedy or case.command, places) == 0, capfd.readouterr().err

@@ -10,6 +10,7 @@ import importlib.util
 import json
 import math
 import os
+import runpy
 import subprocess
 import sys
 import time
@@ -174,3 +175,11 @@ def test_the_benchmark_computes_the_auroc_of_many_columns_as_scikit_learn_does(t
     for column in range(4):
         known = ~np.isnan(labels[:, column])
         assert found[column] == pytest.approx(roc_auc_score(labels[known, column], scores[known, column]))
+
+
+def test_the_picture_of_initialisations_shows_every_variant_of_the_table(repo_root):
+    script = runpy.run_path(str(repo_root / "benchmarks" / "initialisation.py"))
+    losses = script["read_losses"]((repo_root / "docs" / "results.md").read_text())
+    shown = [name for rows in script["GROUPS"].values() for names in rows.values() for name in names]
+    assert sorted(shown) == sorted(losses) == sorted(script["variants"]("start"))
+    assert losses["base-kmer"] == 2.96 and losses["k3-bert"] == 3.80

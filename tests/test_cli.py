@@ -327,7 +327,9 @@ def test_a_bad_yaml_file_is_refused_by_key_or_file(refused, work, text, parts):
             ["masking.hidden_fraction", "span of 2 tokens"],
             id="impossible_dose",
         ),
-        pytest.param(["--masking.schedule", "{5: 2}"], ["start_rate from step 5 on", "between 0 and 1"], id="schedule"),
+        pytest.param(
+            ["--masking.schedule", "{5: 2}"], ["start_rate from step 5 on", "above 0 and below 1"], id="schedule"
+        ),
         pytest.param(["--masking.schedule", "{later: 0.1}"], ["masking.schedule", "later"], id="schedule_type"),
         pytest.param(["--masking.replacement", "word"], ["masking.replacement", "'span', 'token'"], id="choice"),
         pytest.param(["--model.hidden_size", "33"], ["hidden_size (33)", "num_attention_heads"], id="sizes"),

@@ -47,7 +47,7 @@ FLOORS = (
     {"sequence_files"},
     {"genomes", "downloads", "reports"},
     {"labelled", "runs", "genome_tables"},
-    {"inference", "checks"},
+    {"inference", "checks", "privacy"},
     {"evaluation", "sharing", "variants", "jobs"},
     {"interpretation", "training", "embedding"},
     {"motif_finding"},

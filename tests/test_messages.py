@@ -49,6 +49,7 @@ MISTAKES = {
     "bpe_store": ("train-bpe --store no --output_dir out", ["no"]),
     "bpe_size": ("train-bpe --store STORE --vocab_size 3 --output_dir out", ["vocab_size", "3"]),
     # pretrain
+    "pretrain_of_a_classifier": (f"{PRETRAIN} --pretrained TUNED", ["tuned", "SequenceClassification"]),
     "pretrain_nothing": ("pretrain", ["data.store"]),
     "pretrain_folder": ("pretrain --data.store STORE", ["trainer.output_dir"]),
     "pretrain_key": (f"{PRETRAIN} --trainer.max_stepz 2", ["trainer.max_stepz", "trainer.max_steps"]),

@@ -8,12 +8,13 @@ import subprocess
 from dataclasses import fields
 
 import pytest
+from advice import build_parser, keys_of
 from transformers import TrainingArguments
 
 import hf_genomics
 from hf_genomics.cli import VERBS, main
 from hf_genomics.option_help import EXAMPLES, TRAINER, help_text
-from hf_genomics.options import _keys_of, build_parser, completion_of, gather_lists
+from hf_genomics.options import completion_of, gather_lists
 
 OPTION = re.compile(r"^  (--[\w.]+)", re.MULTILINE)
 
@@ -22,8 +23,7 @@ OPTION = re.compile(r"^  (--[\w.]+)", re.MULTILINE)
 def verbs():
     """The function, the parser and the keys of every verb."""
     functions = {verb: getattr(hf_genomics, verb.replace("-", "_")) for verb in VERBS}
-    parsers = {verb: build_parser(function) for verb, function in functions.items()}
-    return {verb: (functions[verb], parsers[verb], _keys_of(functions[verb], parsers[verb])) for verb in VERBS}
+    return {verb: (function, build_parser(function), keys_of(verb)) for verb, function in functions.items()}
 
 
 def shown(text):

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import pytest
+from advice import keys_of
 
-import hf_genomics
 from hf_genomics.cli import VERBS
 from hf_genomics.option_names import _ELSEWHERE, explain, names_here, suggest
-from hf_genomics.options import build_parser
 
 
 @pytest.fixture(scope="module")
 def keys():
     """The keys of every verb."""
-    functions = {verb: getattr(hf_genomics, verb.replace("-", "_")) for verb in VERBS}
-    return {verb: [*build_parser(function).get_defaults().keys()] for verb, function in functions.items()}
+    return {verb: [*keys_of(verb).known] for verb in VERBS}
 
 
 @pytest.mark.parametrize(
@@ -90,7 +88,9 @@ def test_a_section_and_a_key_of_it_become_one_name(keys):
         ("finetune", "trainer.no_cuda", "trainer.use_cpu"),
         ("finetune", "model_name_or_path", "pretrained"),
         ("finetune", "overwrite_output_dir", "overwrite"),
-        ("finetune", "trainer.early_stopping_patience", "load_best_model_at_end"),
+        ("finetune", "trainer.early_stopping_patience", "head.early_stopping"),
+        ("finetune", "patience", "head.early_stopping"),
+        ("pretrain", "trainer.early_stopping_patience", "trainer.load_best_model_at_end"),
         ("finetune", "trainer.learning_rat", "trainer.learning_rate"),
         ("finetune", "train", "data.train"),
         ("finetune", "rna", "data.rna"),

@@ -6,9 +6,11 @@ import ast
 import importlib.metadata
 import os
 import re
+import runpy
 import shutil
 import subprocess
 import sys
+import venv
 import zipfile
 from pathlib import Path
 
@@ -16,6 +18,8 @@ import pytest
 import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+
+from hf_genomics.io.bundled import FOLDERS
 
 tomllib = pytest.importorskip("tomllib")  # Python 3.11
 
@@ -84,7 +88,7 @@ def test_the_pinned_versions_satisfy_the_bounds(project: dict, repo_root: Path) 
 
 def test_an_editable_install_is_a_path_entry(repo_root: Path, tmp_path: Path) -> None:
     # As an import hook it would come after the folder of a clone, which has the name of the package.
-    for name in ("pyproject.toml", "README.md", "LICENSE"):
+    for name in ("pyproject.toml", "setup.py", "README.md", "LICENSE"):
         shutil.copy(repo_root / name, tmp_path)
     (tmp_path / "hf_genomics" / "io").mkdir(parents=True)
     for folder in ("hf_genomics", "hf_genomics/io", "tests"):
@@ -100,14 +104,80 @@ def test_an_editable_install_is_a_path_entry(repo_root: Path, tmp_path: Path) ->
         assert archive.read(entries[0]).decode().strip() == str(tmp_path)
 
 
-@pytest.mark.parametrize("installed", ["copied", "as a path entry"])
-def test_in_the_folder_above_a_clone_python_finds_the_package(tmp_path: Path, installed: str) -> None:
+@pytest.fixture(scope="module")
+def wheel(repo_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A wheel, built by way of the source archive, as `python -m build` does it."""
+    source, output = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("wheel")
+    for name in ("hf_genomics", *FOLDERS):
+        shutil.copytree(repo_root / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("pyproject.toml", "setup.py", "MANIFEST.in", "README.md", "LICENSE", "CITATION.cff"):
+        shutil.copy(repo_root / name, source)
+    build = "from setuptools import build_meta; build_meta.build_{}(*__import__('sys').argv[1:])"
+    run = {"check": True, "capture_output": True}
+    subprocess.run([sys.executable, "-c", build.format("sdist"), str(output)], cwd=source, **run)
+    (archive,) = output.glob("*.tar.gz")
+    shutil.unpack_archive(archive, output, filter="data")
+    unpacked = output / archive.name.removesuffix(".tar.gz")
+    subprocess.run([sys.executable, "-c", build.format("wheel"), str(output)], cwd=unpacked, **run)
+    return next(output.glob("*.whl"))
+
+
+@pytest.mark.slow
+def test_a_wheel_holds_the_recipes_and_the_small_models(wheel: Path, repo_root: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        inside = {name.removeprefix("hf_genomics/bundled/") for name in archive.namelist() if "/bundled/" in name}
+    there = [path for name in FOLDERS for path in (repo_root / name).rglob("*") if path.is_file()]
+    wanted = {str(path.relative_to(repo_root)) for path in there if "__pycache__" not in path.parts}
+    assert wanted - inside == {"model_cards/renew_code.py"} and inside <= wanted
+    assert wheel.stat().st_size < 25e6
+
+
+@pytest.fixture(scope="module")
+def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The programs of an environment with the wheel; other packages are those of this environment."""
+    home = tmp_path_factory.mktemp("environment")
+    venv.create(home, with_pip=False)
+    (packages,) = home.glob("lib/python*/site-packages")
+    ours = next(path for path in sys.path if path.endswith("site-packages"))
+    (packages / "others.pth").write_text(f"{ours}\n")
+    pip = [sys.executable, "-m", "pip", "--python", str(home / "bin" / "python"), "install", "--no-deps", "--no-index"]
+    subprocess.run([*pip, "--force-reinstall", str(wheel)], check=True, capture_output=True)
+    return home / "bin"
+
+
+@pytest.mark.slow
+def test_an_installed_wheel_runs_the_quickstart_and_the_examples_from_an_empty_folder(
+    installed: Path, tmp_path: Path
+) -> None:
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+
+    def run(*words: str) -> str:
+        ended = subprocess.run(words, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=600)
+        assert ended.returncode == 0, ended.stderr[-2000:]
+        return ended.stdout
+
+    python, program = str(installed / "python"), str(installed / "hf-genomics")
+    code = "import time; a = time.time(); import hf_genomics as h; print(time.time() - a, h.bundled('virus-wide'))"
+    seconds, place = run(python, "-c", code).split()
+    assert float(seconds) < 3 and place.startswith(str(installed.parent))
+    few = "--pretraining.max_steps 2 --finetuning.max_steps 2 --pretraining.eval_strategy no"
+    assert "KmerBert" in run(program, "quickstart", *few.split())
+    assert (tmp_path / "runs" / "quickstart" / "report.html").is_file()
+    assert "NC_001422" in run(program, "check", "recipes/data/quickstart/*.fasta.gz")
+    genome = "recipes/data/quickstart/NC_001422.fasta.gz"
+    table = run(program, "predict", "--model", "phage-150nt", "--input", genome, "--output", "-")
+    assert table.splitlines()[1].startswith("NC_001422.1\t5386\t")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["runs"]
+
+
+@pytest.mark.parametrize("kind", ["copied", "as a path entry"])
+def test_in_the_folder_above_a_clone_python_finds_the_package(tmp_path: Path, kind: str) -> None:
     # The folder of a clone has the name of the package, but no __init__.py.
     clone, packages = tmp_path / "hf_genomics", tmp_path / "site-packages"
-    for place in (clone, packages) if installed == "copied" else (clone,):
+    for place in (clone, packages) if kind == "copied" else (clone,):
         (place / "hf_genomics").mkdir(parents=True)
         (place / "hf_genomics" / "__init__.py").write_text("GenomeStore = 1\n")
-    if installed == "as a path entry":
+    if kind == "as a path entry":
         packages.mkdir()
         (packages / "hf_genomics.pth").write_text(f"{clone}\n")
     code = f"import site; site.addsitedir({str(packages)!r}); import hf_genomics; print(hf_genomics.GenomeStore)"
@@ -115,6 +185,15 @@ def test_in_the_folder_above_a_clone_python_finds_the_package(tmp_path: Path, in
     command = [sys.executable, "-S", "-c", code]
     found = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert found.stdout == "1\n", found.stderr
+
+
+def test_the_wheel_is_built_with_the_folders_that_the_package_looks_for(
+    repo_root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("setuptools.setup", lambda **options: None)
+    assert runpy.run_path(str(repo_root / "setup.py"))["FOLDERS"] == FOLDERS
+    grafted = [line.split()[1] for line in (repo_root / "MANIFEST.in").read_text().splitlines() if "graft" in line]
+    assert tuple(grafted) == FOLDERS
 
 
 def test_every_file_states_the_same_address_of_the_repository(project: dict, repo_root: Path) -> None:

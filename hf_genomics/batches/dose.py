@@ -8,6 +8,7 @@ the collator shows some masked tokens after all (``replacement``); for that see 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from typing import TypeAlias
 
@@ -66,9 +67,10 @@ def masking_fractions(
 
     Returns:
         Share of masked tokens, share of hidden nucleotides. Nucleotides that no k-mer covers never count. The collator
-        masks one span in a row that would have none; that is not considered.
+        gives a window that would have no span one; that is not considered.
     """
-    masked = all_masked(spans, start_rate, -(-k // stride))  # at most k / stride k-mers, rounded up, cover a nucleotide
+    # masked[n]: probability that n neighbouring tokens are all masked, which hides a nucleotide under n k-mers.
+    masked = all_masked(spans, start_rate, math.ceil(k / stride))  # more k-mers never cover a nucleotide
     return float(masked[1]), float(masked[kmers_over_nucleotides(k, stride, window)].mean())
 
 
@@ -78,9 +80,9 @@ def unknown_fraction(
     """Compute the share of nucleotides that the model cannot read off its input.
 
     Some masked tokens are kept as they are (``keep_share``), and some are replaced by random tokens. A kept token shows
-    its nucleotides; a random token shows wrong ones, so they remain unknown. If one decision is made for each run of
-    masked tokens, all tokens that cover a hidden nucleotide are kept or none; if one is made for each token, a single
-    kept token shows it.
+    its nucleotides; a random token shows wrong ones, so they remain unknown. If one decision is made for each stretch
+    of masked tokens (overlapping or touching spans are one stretch), all tokens that cover a hidden nucleotide are kept
+    or none; if one is made for each token, a single kept token shows it.
 
     Args:
         spans: length of all spans in tokens, or the probability of each length.
@@ -88,13 +90,13 @@ def unknown_fraction(
         k: k-mer size in nt.
         stride: nt from the start of one k-mer to the start of the next.
         keep_share: share of masked tokens that are kept as they are.
-        per_span: whether one decision is made for each run of masked tokens, instead of one for each token.
+        per_span: whether one decision is made for each stretch of masked tokens, instead of one for each token.
 
     >>> round(100 * unknown_fraction(6, 0.025, k=6, keep_share=0.1, per_span=False), 2)
     1.78
     """
     counts = kmers_over_nucleotides(k, stride)
-    hidden = all_masked(spans, start_rate, -(-k // stride))[counts]
+    hidden = all_masked(spans, start_rate, math.ceil(k / stride))[counts]
     return float((hidden * (1 - keep_share) ** (1 if per_span else counts)).mean())
 
 
@@ -129,7 +131,8 @@ def all_masked(spans: Spans, start_rate: float, most: int) -> np.ndarray:
 
     Walk along the tokens and keep one number: how many tokens are still to be masked, the current one included. A token
     is masked if the number there is at least 1. At the next token the number is max(number - 1, length of the span that
-    starts there), so its distribution follows from the distribution at the token before: a Markov chain.
+    starts there), so its distribution follows from the distribution at the token before: a Markov chain. Spans may
+    start before the first token, as those of the collator do.
 
     Args:
         spans: length of all spans in tokens, or the probability of each length.
@@ -186,15 +189,15 @@ def start_rate_hiding(hidden_fraction: float, spans: Spans, k: int, stride: int 
     (0.02199, [0.2342, 0.15])
 
     Raises:
-        ValueError: if the share is not between 0 and 1, or spans are so short that none hides a nucleotide.
+        ValueError: if the share is not between 0 and 1, or no span is long enough to hide a nucleotide by itself.
     """
     if not 0 < hidden_fraction < 1:
-        raise ValueError(f"hidden_fraction must lie between 0 and 1, not {hidden_fraction}")
+        raise ValueError(f"hidden_fraction must be above 0 and below 1, not {hidden_fraction}")
     longest, least = len(length_probabilities(spans)) - 1, int(kmers_over_nucleotides(k, stride).min())
-    if longest < least:
+    if longest < least:  # only spans side by side would hide nucleotides, and nearly all tokens would have to be masked
         raise ValueError(
-            f"hidden_fraction cannot be met: a span of {longest} tokens hides no nucleotide, since {least} or more "
-            f"{k}-mers at stride {stride} cover each; use spans of {least} tokens or more"
+            f"hidden_fraction needs spans of {least} tokens or more at k {k} and stride {stride}; a span of {longest} "
+            "hides no nucleotide by itself; lengthen the spans, or set start_rate instead"
         )
     return _bisect(lambda rate: masking_fractions(spans, rate, k, stride)[1] < hidden_fraction)
 
@@ -216,7 +219,7 @@ def chosen_spans(
     Args:
         span: length of all spans in tokens.
         span_lengths: probability of each length.
-        span_geometric: parameter of a geometric distribution of lengths, see `geometric_lengths`.
+        span_geometric: probability that a span ends after each of its tokens, see `geometric_lengths`.
         span_cap: length of the longest span of that distribution in tokens.
 
     Raises:
@@ -232,7 +235,7 @@ def chosen_spans(
     if span_geometric is not None:
         if not 0 < span_geometric < 1 or span_cap < 1:
             raise ValueError(
-                f"span_geometric must lie between 0 and 1, not {span_geometric}, and span_cap be at least 1 token, "
+                f"span_geometric must be above 0 and below 1, not {span_geometric}, and span_cap be at least 1 token, "
                 f"not {span_cap}"
             )
         return geometric_lengths(span_geometric, span_cap)
@@ -280,16 +283,16 @@ def chosen_rates(
         name, first = "hidden_fraction", hidden_fraction
     else:
         name, first = "start_rate", DEFAULT_START_RATE if start_rate is None else start_rate
-    doses = {0: first}
+    values = {0: first}
     for step in sorted(schedule or {}):
         if step < 1:
             raise ValueError(f"schedule: steps are 1 or more, not {step}; {name} holds from the first step on")
-        doses[step] = (schedule or {})[step]
-    for step, dose in doses.items():
-        if not 0 < dose < 1:
+        values[step] = (schedule or {})[step]
+    for step, value in values.items():
+        if not 0 < value < 1:
             where = f"schedule: the {name} from step {step} on" if step else name
-            raise ValueError(f"{where} must lie between 0 and 1, not {dose}")
-    return doses if hidden_fraction is None else {step: rate_hiding(dose) for step, dose in doses.items()}
+            raise ValueError(f"{where} must be above 0 and below 1, not {value}")
+    return values if hidden_fraction is None else {step: rate_hiding(value) for step, value in values.items()}
 
 
 def describe_spans(spans: Spans) -> str:

@@ -33,16 +33,18 @@ def plan_rows(lengths: np.ndarray, max_tokens: int, *, in_order: bool = False) -
         ValueError: if a window does not fit into a row, or is empty.
     """
     _check_lengths(lengths, max_tokens)
-    room, rows = np.empty(len(lengths), np.int64), list[list[int]]()
-    for number in range(len(lengths)) if in_order else np.argsort(-lengths, kind="stable").tolist():
-        first = max(0, len(rows) - 1) if in_order else 0  # index of the first row that may take it
-        fits = room[first : len(rows)] >= lengths[number]
+    rows: list[list[int]] = []
+    room = np.empty(len(lengths), np.int64)  # free tokens of each row; there are no more rows than windows
+    order = range(len(lengths)) if in_order else np.argsort(-lengths, kind="stable").tolist()
+    for window in order:
+        first = max(0, len(rows) - 1) if in_order else 0  # in order, only the last row may take it
+        fits = room[first : len(rows)] >= lengths[window]
         row = first + int(fits.argmax()) if fits.any() else len(rows)
         if row == len(rows):
             rows.append([])
             room[row] = max_tokens
-        rows[row].append(number)
-        room[row] -= lengths[number]
+        rows[row].append(window)
+        room[row] -= lengths[window]
     return [np.array(row) for row in rows]
 
 
@@ -79,11 +81,13 @@ def pack_rows(
         max_tokens: number of tokens in a packed row; None makes one row of all windows, without padding, which is
             fastest on a CPU.
         fill: padding value by column name; by default -100 for labels and 0 for all others.
-        in_order: keep the order of windows; see `plan_rows`.
+        in_order: keep the order of windows. Otherwise they are arranged as in `plan_rows`, or, in the one row of
+            ``max_tokens=None``, from the shortest to the longest.
 
     Returns:
-        The columns, (rows, max_tokens) each, with ``position_ids``, which restart at 0 in each window, and
-        ``attention_mask``, 0 on padding.
+        The columns, (rows, max_tokens) each (one row of all tokens for None), with ``position_ids``, which restart at 0
+        in each window, and ``attention_mask``, 0 on padding. Which window went where is not returned: what belongs to a
+        window must be one of the columns.
 
     Raises:
         ValueError: if a window does not fit into a row, or is empty.
@@ -96,15 +100,15 @@ def pack_rows(
         rows = [np.arange(len(lengths)) if in_order else np.argsort(lengths, kind="stable")]
     else:
         rows = plan_rows(lengths, width, in_order=in_order)
-    # For each token of the packed rows, one after the other: its window (`source`) and its index in this window
-    # (`position`), such as 1 1 1 1 2 2 and 0 1 2 3 0 1; both are (tokens without padding,).
-    window = np.concatenate(rows)
-    ends = np.cumsum(lengths[window])
-    position = np.arange(ends[-1]) - np.repeat(ends - lengths[window], lengths[window])
-    source = np.repeat(window, lengths[window])
+    order = np.concatenate(rows)
+    ends = np.cumsum(lengths[order])
+    # For each token of the packed rows, one after another: its window and its index in this window, such as
+    # 1 1 1 1 2 2 and 0 1 2 3 0 1; both are (tokens without padding,).
+    window_of_token = np.repeat(order, lengths[order])
+    position = np.arange(ends[-1]) - np.repeat(ends - lengths[order], lengths[order])
     sizes = np.array([lengths[row].sum() for row in rows])
     filled = np.arange(width) < sizes[:, None]  # (rows, width)
-    values = {name: column[source, position] for name, column in columns.items() if name != "attention_mask"}
+    values = {name: column[window_of_token, position] for name, column in columns.items() if name != "attention_mask"}
     values |= {"position_ids": position, "attention_mask": np.ones_like(position)}
     padding = {"labels": IGNORE_INDEX} | (fill or {})
     return {name: _spread(value, filled, padding.get(name, 0)) for name, value in values.items()}

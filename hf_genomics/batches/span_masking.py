@@ -36,8 +36,8 @@ _MOST_TOKENS = 2**22
 class DataCollatorForSpanMasking:
     """Tokenise windows and mask spans of consecutive tokens.
 
-    A *masked* token is one to predict; it is shown as [MASK], as a random k-mer, or unchanged. Every row with a
-    maskable token gets at least one span; a row with no maskable token has no labels. Special tokens and [UNK] are
+    A *masked* token is one to predict; it is shown as [MASK], as a random k-mer, or unchanged. Every window with a
+    maskable token gets at least one span; one without has no labels. Special tokens and [UNK] are
     never masked.
 
     Args:
@@ -45,8 +45,9 @@ class DataCollatorForSpanMasking:
             which nucleotides it hides is known for k-mers only (see ``describe``).
         span: length of all spans in tokens; 6 if no other setting defines the length of spans.
         start_rate: probability that a token starts a span; 0.025 if ``hidden_fraction`` is not given either.
-        replacement: choose between [MASK], random and unchanged once for each run of masked tokens ("span": no
-            unchanged neighbour reveals a hidden letter) or for each token ("token", as in DNABERT).
+        replacement: choose between [MASK], random and unchanged once for each stretch of masked tokens ("span": no
+            unchanged neighbour reveals a hidden letter; overlapping or touching spans are one stretch) or for each
+            token ("token", as in DNABERT).
         mask_share: share of masked tokens shown as [MASK].
         random_share: share of masked tokens shown as a random k-mer; the rest is shown unchanged. An unchanged token
             hides nothing, a random one misleads; both are predicted like tokens shown as [MASK].
@@ -68,8 +69,8 @@ class DataCollatorForSpanMasking:
             Masks do not depend on it.
 
     Raises:
-        ValueError: if a number is out of range, two settings contradict each other, no start rate can hide that
-            fraction, the tokenizer has no mask or padding token, or a row has neither letters nor ids.
+        ValueError: if a number is out of range, two settings contradict each other, no span is long enough for
+            ``hidden_fraction``, the tokenizer has no mask or padding token, or a row has neither letters nor ids.
 
     Source: DNABERT (Ji et al. 2021), pretraining (spans; more tokens masked from step 100,000 on); GenomeNet-BERT
     section 2 and Figure 1; SpanBERT (Joshi et al. 2020) for geometric spans.
@@ -293,7 +294,7 @@ class DataCollatorForSpanMasking:
         ids.reshape(-1)[places] = values
 
     def _group_starts(self, places: np.ndarray, edges: np.ndarray) -> np.ndarray:
-        """Index the first token of each group that shares one replacement: a run of masked tokens, or a single token.
+        """Index the first token of each group that shares one replacement: a stretch of masked tokens, or one token.
 
         Args:
             places: int64 (masked,), as `choose` returns them.

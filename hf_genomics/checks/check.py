@@ -142,6 +142,8 @@ def check(
         splits={name: count for name, count in counts.items() if count},
         min_identity=splits.min_identity,
         density=None if catalogue.sketch is None else catalogue.sketch.density,
+        shortest=None if catalogue.sketch is None else catalogue.sketch.shortest(),
+        unsearched=catalogue.unsearched(),
         is_on_stdout=STDOUT in (target, copy),
         fixed=fixed,
     )

@@ -122,6 +122,13 @@ class Catalogue:
                 found.append(self._pair(row, other))
         return found
 
+    def unsearched(self) -> int:
+        """Count the sequences of splits that are too short for the sketch to find near-duplicates of them."""
+        if self.sketch is None:
+            return 0
+        splits, lengths = np.array(self.splits, np.int64), np.array(self.lengths, np.int64)
+        return int(((splits >= 0) & (lengths < self.sketch.shortest())).sum())
+
     def leaks(self, min_identity: float) -> list[DuplicatePair]:
         """List the records with a duplicate or near-duplicate in an earlier split, in the order train, valid, test.
 

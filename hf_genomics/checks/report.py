@@ -179,6 +179,8 @@ class CheckReport:
         splits: number of records in each split.
         min_identity: smallest estimated identity of sequences that count as nearly the same, a share.
         density: share of the 24-mers that were compared to find near-duplicates; None if none were searched.
+        shortest: length in nt from which near-duplicates are found; None if none were searched.
+        unsearched: number of records of splits that are shorter, so that only exact copies of them are found.
         is_on_stdout: whether the JSON file, or a cleaned copy, is standard output, so that nothing else may be written
             there.
         fixed: the cleaned copy; None if there is none.
@@ -191,6 +193,8 @@ class CheckReport:
     splits: dict[str, int]
     min_identity: float
     density: float | None
+    shortest: int | None = None
+    unsearched: int = 0
     is_on_stdout: bool = False
     fixed: Fixed | None = None
 
@@ -228,6 +232,11 @@ class CheckReport:
         relabelled = [pair for pair in self.duplicates if not pair.same_label and pair.kind == "exact"]
         if relabelled:
             lines.append(f"{_count(relabelled, 'row')} with the sequence of an earlier one but another label")
+        if self.unsearched:
+            total = f"{self.unsearched:,} of {sum(self.splits.values()):,} records are"
+            lines.append(
+                f"{total} shorter than {self.shortest:,} nt: only exact copies of them are found across splits"
+            )
         return lines + self._leak_lines()
 
     def _leak_lines(self) -> list[str]:
@@ -250,6 +259,8 @@ class CheckReport:
             "splits": self.splits,
             "min_identity": self.min_identity,
             "sketch_density": self.density,
+            "shortest_compared": self.shortest,
+            "not_compared": self.unsearched,
             "faults": self.problems,
             "warnings": self.warnings(),
             "files": [file.numbers() for file in self.files],

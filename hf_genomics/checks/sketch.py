@@ -2,8 +2,9 @@
 
 A 24-mer is in the sample if the 8-mer in its middle belongs to a fixed, random choice of 8-mers, which is the same on
 both strands. So the sample of a stretch of DNA is the same wherever the stretch occurs, and taking the sample costs one
-table look-up per nucleotide. The containment C, the share of the sampled 24-mers of one record that another record
-contains, too, estimates the identity of the two records: C^(1/24).
+table look-up per nucleotide. The containment C, the share of the smaller record's sampled 24-mers that the other record
+contains, too, estimates the identity of the two: C^(1/24), as if the smaller record corresponded to the other along its
+whole length. If they share a part only, the estimate is below the identity of that part.
 
     24-mer  |AACGTTAC|GATTACAG|TCCGATGA|   sampled if GATTACAG, or its reverse complement, is among the chosen 8-mers
 
@@ -13,6 +14,7 @@ by their content; here it is the content of their middle, as in the syncmers of 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -20,6 +22,7 @@ import numpy as np
 
 from ..sequence import letter_digits, ranges, reverse_complement_codes, rolling_any, rolling_codes
 
+MIN_SHARED = 5  # near-duplicates share this many sampled 24-mers; fewer may be a coincidence
 K = 24  # size of the sampled k-mers, in nt
 _THIRD = K // 3  # a 24-mer is three 8-mers, each a uint16
 _BLOCK_NT = 1 << 16  # fits in the processor's cache
@@ -49,7 +52,8 @@ class NearDuplicate(NamedTuple):
         other: number of the most similar record of the earlier split.
         shared: number of sampled 24-mers that both records contain.
         containment: ``shared`` divided by the number of sampled 24-mers of the record that has fewer.
-        identity: estimated identity of the two records where they correspond, containment^(1/24).
+        identity: estimated identity if the smaller record corresponds to the other along its whole length,
+            containment^(1/24). A shared part alone gives less than its own identity.
     """
 
     record: int
@@ -123,7 +127,8 @@ class Sketch:
 
         Args:
             budget: largest number of 24-mers to keep, 12 bytes each.
-            expected_nt: estimate of the number of nt that will be added; with it, few 24-mers are sampled in vain.
+            expected_nt: estimate of the number of nt that will be added; with it the sketch starts at about its final
+                density, instead of sampling 24-mers that it drops later.
         """
         self.budget, self.limit = budget, _NUM_CANONICAL
         while expected_nt > budget and self.limit > 1:
@@ -134,8 +139,19 @@ class Sketch:
 
     @property
     def density(self) -> float:
-        """Share of 24-mers that are sampled."""
+        """Expected share of 24-mers that are sampled."""
         return self.limit / _NUM_CANONICAL
+
+    def shortest(self, min_shared: int = MIN_SHARED) -> int:
+        """Return the length in nt from which a record is expected to have ``min_shared`` sampled 24-mers.
+
+        >>> Sketch().shortest(), Sketch(expected_nt=1 << 28).shortest()
+        (28, 343)
+
+        Args:
+            min_shared: number of 24-mers that near-duplicates must share.
+        """
+        return math.ceil(K - 1 + min_shared / self.density)
 
     def add(self, letters: np.ndarray, ends: np.ndarray, first: int) -> None:
         """Add records.
@@ -172,47 +188,55 @@ class Sketch:
 
 
 def near_duplicates(
-    sketch: Sketch, splits: np.ndarray, min_identity: float = 0.85, min_shared: int = 5
+    sketch: Sketch, splits: np.ndarray, min_identity: float = 0.85, min_shared: int = MIN_SHARED
 ) -> list[NearDuplicate]:
-    """Find the records that have a near-duplicate in an earlier split, on either strand, as a whole or in part.
+    """Find the records that have a near-duplicate in an earlier split, on either strand.
+
+    Two records are near-duplicates if they share ``min_shared`` sampled 24-mers, and at least ``min_identity``^24 of
+    those of the smaller record. So a record shorter than ``sketch.shortest(min_shared)`` is rarely found, not even an
+    exact copy.
 
     Args:
         sketch: sketch of all records.
-        splits: number of each record's split, in the order train, valid, test, or -1 for none, (records,).
-        min_identity: smallest estimated identity of a near-duplicate, a share.
+        splits: number of each record's split, in the order train, valid, test, or -1: not compared, (records,).
+        min_identity: smallest estimated identity of a near-duplicate, a share; at 0.85, 2 % of the 24-mers of the
+            smaller record are shared, at 0.95, 29 %.
         min_shared: smallest number of sampled 24-mers that near-duplicates share; fewer may be a coincidence.
 
     Returns:
-        For each record, ordered by number: the most similar record of every earlier split with a near-duplicate.
+        One result for each record and earlier split that has a near-duplicate of it: the most similar one; ordered by
+        record.
     """
     all_codes, all_records = sketch.entries()
     codes, records = _shared_between_splits(all_codes, all_records, splits)
-    # The entries are sorted by code, so all records with the same 24-mer are one run: a group.
-    begin = np.flatnonzero(np.diff(codes, prepend=codes[:1] - np.uint64(1)))  # start of each group
-    count = np.diff(begin, append=len(codes))  # records in each group
+    # code     7 7 7 | 9 9      entries sorted by 24-mer: 24-mer 0 begins at entry 0 and has three, 24-mer 1 begins at
+    # record   0 3 5 | 0 3      entry 3 and has two
+    # Sorted by record instead, record 0 has the 24-mers 0 and 1. All entries of these are records 0 3 5 and 0 3, so it
+    # shares two 24-mers with record 3, and one with record 5.
+    kmer_begin = _first_of_each(codes)
+    kmer_count = np.diff(kmer_begin, append=len(codes))
     sizes = np.zeros(len(splits), np.int64)
-    for record, first, last in _runs(all_records, _distinct(records)):
-        sizes[record] = len(_distinct(all_codes[first:last]))
-    # Sorted by record instead, the entries of one record are a run; each entry names a group, and so its other records.
+    for record, begin, end in _stretches(all_records, _distinct(records)):
+        sizes[record] = len(_distinct(all_codes[begin:end]))
     order = np.argsort(records, kind="stable")
-    owners, groups = records[order], np.repeat(np.arange(len(begin)), count)[order]
+    owners, kmers = records[order], np.repeat(np.arange(len(kmer_begin)), kmer_count)[order]
     found = []
-    for record, first, last in _runs(owners, _distinct(records)):
-        if last - first >= min_shared:
-            own_groups = groups[first:last]
-            others = records[ranges(begin[own_groups], count[own_groups])]
+    for record, begin, end in _stretches(owners, _distinct(records)):
+        if end - begin >= min_shared:  # its entries are distinct 24-mers, so it cannot share more than it has
+            own = kmers[begin:end]
+            others = records[ranges(kmer_begin[own], kmer_count[own])]  # all entries of these 24-mers
             found += _nearest(record, others, splits, sizes, min_identity, min_shared)
     return found
 
 
 def near_duplicate_pairs(
-    sketch: Sketch, count: int, min_identity: float = 0.85, min_shared: int = 5
+    sketch: Sketch, num_records: int, min_identity: float = 0.85, min_shared: int = MIN_SHARED
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Find all pairs of near-duplicates among the records, on either strand, as a whole or in part.
+    """Find all pairs of near-duplicates, as `near_duplicates` defines them, among the records.
 
     Args:
         sketch: sketch of all records.
-        count: number of records.
+        num_records: number of records.
         min_identity: as in `near_duplicates`.
         min_shared: as in `near_duplicates`.
 
@@ -227,18 +251,17 @@ def near_duplicate_pairs(
     codes, records = codes[new], records[new].astype(np.int64)
     if not len(codes):
         return records, records
-    sizes = np.bincount(records, minlength=count)
-    begin = np.flatnonzero(np.diff(codes, prepend=codes[:1] - np.uint64(1)))
-    end = np.repeat(np.append(begin[1:], len(codes)), np.diff(begin, append=len(codes)))
-    later = end - np.arange(len(codes)) - 1  # records after this one that have its 24-mer, too
-    shared = np.flatnonzero(later)
-    owners = np.argsort(records[shared], kind="stable")
-    shared = shared[owners]  # entries with partners, record after record
+    sizes = np.bincount(records, minlength=num_records)
+    kmer_begin = _first_of_each(codes)
+    kmer_end = np.repeat(np.append(kmer_begin[1:], len(codes)), np.diff(kmer_begin, append=len(codes)))
+    later = kmer_end - np.arange(len(codes)) - 1  # records after this one that have its 24-mer, too
+    paired = np.flatnonzero(later)
+    paired = paired[np.argsort(records[paired], kind="stable")]  # entries with partners, record after record
     firsts, seconds = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
-    for record, first, last in _runs(records[shared], _distinct(records[shared])):
-        own = shared[first:last]
-        partners, times = np.unique(records[ranges(own + 1, later[own])], return_counts=True)
-        is_near = (times >= min_shared) & (times / np.minimum(sizes[partners], sizes[record]) >= min_identity**K)
+    for record, begin, end in _stretches(records[paired], _distinct(records[paired])):
+        own = paired[begin:end]
+        partners, shared = np.unique(records[ranges(own + 1, later[own])], return_counts=True)
+        is_near = (shared >= min_shared) & (shared / np.minimum(sizes[partners], sizes[record]) >= min_identity**K)
         firsts.append(np.full(int(is_near.sum()), record, np.int64))
         seconds.append(partners[is_near])
     return np.concatenate(firsts), np.concatenate(seconds)
@@ -262,6 +285,7 @@ def _shared_between_splits(codes: np.ndarray, records: np.ndarray, splits: np.nd
     mixed = pooled[:-1][pooled[1:] == pooled[:-1]]
     if not len(mixed):
         return codes[:0], records[:0]
+    # Is each code in `mixed`? A binary search; np.isin would sort again.
     nearest = np.minimum(np.searchsorted(mixed, codes), len(mixed) - 1)
     kept = np.flatnonzero((mixed[nearest] == codes) & (split_of >= 0))
     kept = kept[np.lexsort((records[kept], codes[kept]))]
@@ -277,8 +301,14 @@ def _distinct(values: np.ndarray) -> np.ndarray:
     return values[np.concatenate([[True], values[1:] != values[:-1]])] if len(values) else values
 
 
-def _runs(ascending: np.ndarray, values: np.ndarray) -> Iterator[tuple[int, int, int]]:
-    """Iterate over values, and the start and the end of the run of each value in an ascending array."""
+def _first_of_each(codes: np.ndarray) -> np.ndarray:
+    """Return the index of the first entry of each distinct code, int64 (distinct,); ``codes`` ascend."""
+    # Another code in front, so that the first entry starts a 24-mer, too (0 - 1 wraps round).
+    return np.flatnonzero(np.diff(codes, prepend=codes[:1] - np.uint64(1)))
+
+
+def _stretches(ascending: np.ndarray, values: np.ndarray) -> Iterator[tuple[int, int, int]]:
+    """Iterate over values, and the start and the end of the stretch of each value in an ascending array."""
     ends = (np.searchsorted(ascending, values, side).tolist() for side in ("left", "right"))
     yield from zip(values.tolist(), *ends, strict=True)
 
@@ -301,7 +331,8 @@ def _nearest(
     containment[(shared < min_shared) | (containment < min_identity**K)] = 0
     found = []
     for split in np.unique(splits[partners[containment > 0]]):
-        # The largest containment; of equal ones, the largest number of shared 24-mers. -1: in another split.
+        # The largest containment; of equal ones, the largest number of shared 24-mers. Records of other splits get -1,
+        # so that they are never the best.
         best = int(np.lexsort((shared, np.where(splits[partners] == split, containment, -1)))[-1])
         share = float(containment[best])
         found.append(NearDuplicate(record, int(partners[best]), int(shared[best]), share, share ** (1 / K)))

@@ -1,4 +1,4 @@
-"""Split one table into training, validation and test rows, with everything that belongs together on one side."""
+"""Split one table into training, validation and test rows, with everything that belongs together in one split."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ class TableSplit(NamedTuple):
     """The splits of one table.
 
     Attributes:
-        parts: rows of each split that has any, by name.
+        splits: rows of each split that has any, by name.
         facts: how the table was split, as metrics.json holds it.
     """
 
-    parts: dict[str, LabelledSequences]
+    splits: dict[str, LabelledSequences]
     facts: dict[str, Any]
 
 
@@ -50,7 +50,7 @@ def split_table(examples: LabelledSequences, data: LabelledData) -> TableSplit:
     classes = np.zeros(len(examples), np.int64)
     if examples.task.is_classification and examples.labels is not None:
         classes = examples.known_labels
-    sides = assign(bundles, classes, shares, data.seed)
+    assigned = assign(bundles, classes, shares, data.seed)
     used = [number for number, share in enumerate(shares) if share > 0]
     sizes = np.bincount(bundles)
     if len(sizes) < len(used):
@@ -59,21 +59,21 @@ def split_table(examples: LabelledSequences, data: LabelledData) -> TableSplit:
             f"but all {len(examples):,} rows belong to {len(sizes)} (equal or nearly equal sequences"
             f"{' or one group' if examples.groups else ''}); raise data.min_identity{_or_group(examples)}"
         )
-    parts = {
-        SPLITS[side]: replace(
-            examples.take(np.flatnonzero(sides == side).tolist()), source=f"{examples.source} ({SPLITS[side]})"
+    splits = {
+        SPLITS[split]: replace(
+            examples.take(np.flatnonzero(assigned == split).tolist()), source=f"{examples.source} ({SPLITS[split]})"
         )
-        for side in used
+        for split in used
     }
     facts = {
         "shares": list(shares),
         "seed": data.seed,
         "min_identity": data.min_identity,
-        "rows": {name: len(part) for name, part in parts.items()},
+        "rows": {name: len(rows) for name, rows in splits.items()},
         "separate_groups": len(sizes),
         "largest_group": int(sizes.max()),
     }
-    return TableSplit(parts, facts)
+    return TableSplit(splits, facts)
 
 
 def _or_group(examples: LabelledSequences) -> str:
@@ -81,20 +81,20 @@ def _or_group(examples: LabelledSequences) -> str:
     return ", or name another column in data.columns.group" if examples.groups else ""
 
 
-def log_split(split: TableSplit, source: str) -> None:
+def log_split(table: TableSplit, source: str) -> None:
     """Log what each split received.
 
     Args:
-        split: the splits.
+        table: the table that was split.
         source: file of the table.
     """
-    for name, part in split.parts.items():
+    for name, rows in table.splits.items():
         counts = ""
-        if part.task.is_classification:
-            counts = f" ({', '.join(f'{label} {count:,}' for label, count in class_counts(part).items())})"
-        share = len(part) / sum(split.facts["rows"].values())
-        logger.info("%s: %s gets %s rows, %.1f %%%s", source, name, f"{len(part):,}", 100 * share, counts)
-    largest = split.facts["largest_group"]
+        if rows.task.is_classification:
+            counts = f" ({', '.join(f'{label} {count:,}' for label, count in class_counts(rows).items())})"
+        share = len(rows) / sum(table.facts["rows"].values())
+        logger.info("%s: %s gets %s rows, %.1f %%%s", source, name, f"{len(rows):,}", 100 * share, counts)
+    largest = table.facts["largest_group"]
     if largest > 1:
         logger.info(
             "%s: rows of a group and rows with equal or nearly equal sequences stay together; the largest such set has "
@@ -163,19 +163,19 @@ def assign(bundles: np.ndarray, classes: np.ndarray, shares: Sequence[float], se
     room = _room(counts, np.asarray(shares, float))
     random = np.random.default_rng(seed)
     order = np.lexsort((random.permutation(len(counts)), -counts.sum(1)))
-    used, sides = np.asarray(shares) > 0, np.zeros(len(counts), np.int64)
+    used, assigned = np.asarray(shares) > 0, np.zeros(len(counts), np.int64)
     for bundle, draw in zip(order.tolist(), random.random(len(order)).tolist(), strict=True):
         wanted = counts[bundle]
         fits = used & (room + 1e-9 >= wanted).all(1)
         weight = np.where(fits, room @ wanted, 0)
         if weight.sum() > 0:
             edges = np.cumsum(weight)
-            side = int(np.searchsorted(edges, draw * edges[-1], side="right"))
+            split = int(np.searchsorted(edges, draw * edges[-1], side="right"))
         else:
-            side = int(np.argmax(np.where(used, room @ wanted, -np.inf)))
-        sides[bundle] = side
-        room[side] -= wanted
-    return sides[bundles]
+            split = int(np.argmax(np.where(used, room @ wanted, -np.inf)))
+        assigned[bundle] = split
+        room[split] -= wanted
+    return assigned[bundles]
 
 
 def _room(counts: np.ndarray, shares: np.ndarray) -> np.ndarray:

@@ -123,7 +123,7 @@ def _read_request(where: str, cells: dict[str, str]) -> AccessionRequest:
             raise InputError(f"{where}: {shorten(accession)} {hint}")
     if not _ACCESSION.fullmatch(accession):
         raise InputError(f"{where}: {shorten(accession)} is not an accession; write it as NC_001416.1 or NC_001416")
-    if length and (not length.isdecimal() or int(length) == 0):
+    if length and (not length.isdecimal() or len(length) > 18 or int(length) == 0):
         raise InputError(f"{where}: length {shorten(length)} is not a number of nt; correct it or leave the cell empty")
     if digest and not _MD5.fullmatch(digest):
         raise InputError(

@@ -25,9 +25,9 @@ from ..sequence_files.fasta import clean_letters
 NCBI = "https://eutils.ncbi.nlm.nih.gov/entrez/eutils"
 Format = Literal["fasta", "genbank"]
 
-_RETURN_TYPE = {"fasta": "fasta", "genbank": "gbwithparts"}  # plain "gb" omits the letters of joined records
-_LONGEST_PAUSE = 120.0
-# Text of an HTTP 400 that is a failure inside NCBI (a relayed 502), not a mistake in the request.
+_RETURN_TYPE = {"fasta": "fasta", "genbank": "gbwithparts"}  # plain "gb" omits the letters of assembled records (CON)
+_LONGEST_PAUSE = 120.0  # seconds
+# Text of an HTTP error, usually 400, that is a failure inside NCBI (a relayed 502), not a mistake in the request.
 _TEMPORARY = re.compile(r"proxy_stream|temporar|unavailable|bad gateway|failed to connect|try again|timed? ?out", re.I)
 # Text of ESummary's error for an unknown id; its other errors are temporary.
 _UNKNOWN = re.compile(r"invalid (u?id|value)|cannot get document|not found", re.I)
@@ -54,7 +54,7 @@ class Summary(NamedTuple):
 
     Attributes:
         length: length in nt.
-        status: "live", or how NCBI has withdrawn it.
+        status: "live", or for instance "suppressed", or "dead, replaced by X.2".
     """
 
     length: int
@@ -98,20 +98,22 @@ class Server:
     def connected(self) -> Iterator[None]:
         """Configure Biopython for this server inside a ``with`` block, and restore its settings at the end.
 
+        The settings are global: use one server at a time.
+
         Raises:
             InputError: if Biopython is not installed.
         """
-        module = _entrez()
+        entrez = _entrez()
         settings: dict[str, Any] = {"email": self.email, "api_key": self.api_key, "tool": "hf_genomics", "max_tries": 1}
         settings["urlopen"] = self._open
-        before = {name: getattr(module, name) for name in settings}
+        before = {name: getattr(entrez, name) for name in settings}
         try:
             for name, value in settings.items():
-                setattr(module, name, value)
+                setattr(entrez, name, value)
             yield
         finally:
             for name, value in before.items():
-                setattr(module, name, value)
+                setattr(entrez, name, value)
 
     def _open(self, request: Request) -> Any:
         """Open a request with a time limit, at this server's address."""
@@ -131,6 +133,8 @@ def _entrez() -> Any:
 def fetch(accessions: Iterable[str], file_format: Format) -> Iterator[bytes]:
     """Request records and yield them one by one as they arrive, in the order of the answer.
 
+    Call it inside `Server.connected`, which sets address, identity and time limit.
+
     Args:
         accessions: accessions with or without version.
         file_format: "fasta" or "genbank".
@@ -142,17 +146,22 @@ def fetch(accessions: Iterable[str], file_format: Format) -> Iterator[bytes]:
         UnavailableError: if the connection is lost, or NCBI is too busy; records yielded before are complete.
         RefusedError: if NCBI answers that the request is wrong.
     """
-    ids = ",".join(accessions)
+    entrez, ids = _entrez(), ",".join(accessions)
     with _translated():
-        answer = _entrez().efetch(db="nuccore", id=ids, rettype=_RETURN_TYPE[file_format], retmode="text")
+        answer = entrez.efetch(db="nuccore", id=ids, rettype=_RETURN_TYPE[file_format], retmode="text")
         with answer:
-            yield from split_records(_lines(getattr(answer, "buffer", answer)), file_format)
+            yield from split_records(_lines(_binary(answer)), file_format)
+
+
+def _binary(answer: Any) -> Any:
+    """Return the bytes of an answer, which Biopython wraps as text."""
+    return getattr(answer, "buffer", answer)
 
 
 def _lines(response: Any) -> Iterator[bytes]:
     """Yield the lines of a response; raise an error if it ends early, which http.client does only for ``read()``."""
     yield from io.BufferedReader(response, 1 << 17)
-    if response.length:
+    if response.length:  # bytes that the header announced and that did not come
         raise IncompleteRead(b"", response.length)
 
 
@@ -196,7 +205,8 @@ def read_record(content: bytes, file_format: Format) -> FetchedRecord:
         file_format: "fasta" or "genbank".
 
     Raises:
-        ValueError: if it is not one complete record of DNA; the message quotes the start of an error page.
+        ValueError: if it is not a record of DNA, or a GenBank record without its end; the message quotes the start of
+            an error page. The text of a FASTA record does not show whether it is complete; `download` compares lengths.
     """
     from Bio import SeqIO
 
@@ -213,7 +223,7 @@ def read_record(content: bytes, file_format: Format) -> FetchedRecord:
     except Exception as error:  # parsers raise all kinds of errors on damaged text
         raise ValueError(f"the record cannot be read ({quote(str(error) or type(error).__name__)})") from error
     if not len(letters):
-        raise ValueError("the record holds no letters (a master record?); ask for the records it is made of")
+        raise ValueError("the record holds no letters (a WGS master record?); ask for the records it is made of")
     clean = clean_letters(letters)
     if not clean.all():
         place = int(clean.argmin())
@@ -226,6 +236,8 @@ def read_record(content: bytes, file_format: Format) -> FetchedRecord:
 def summaries(accessions: Iterable[str]) -> dict[str, Summary]:
     """Request the summaries of records from ESummary.
 
+    Call it inside `Server.connected`, which sets address, identity and time limit.
+
     Args:
         accessions: accessions with or without version.
 
@@ -237,12 +249,12 @@ def summaries(accessions: Iterable[str]) -> dict[str, Summary]:
         UnavailableError: if no readable answer comes.
         RefusedError: if NCBI answers that the request is wrong.
     """
-    module = _entrez()
+    entrez = _entrez()
     with _translated():
-        with module.esummary(db="nuccore", id=",".join(accessions), retmode="xml") as answer:
-            content = getattr(answer, "buffer", answer).read()
+        with entrez.esummary(db="nuccore", id=",".join(accessions), retmode="xml") as answer:
+            content = _binary(answer).read()
     try:
-        entries = list(module.read(io.BytesIO(content), ignore_errors=True))
+        entries = list(entrez.read(io.BytesIO(content), ignore_errors=True))
         known = {str(one["AccessionVersion"]): _summary(one) for one in entries if isinstance(one, dict)}
     except Exception as error:  # the parser raises all kinds of errors on damaged text
         raise UnavailableError(_no_summary(content.decode("utf-8", "replace"))) from error
@@ -271,9 +283,8 @@ def _translated() -> Iterator[None]:
     except HTTPError as error:
         raise _translate(error) from error
     except (OSError, HTTPException) as error:
-        cause = (
-            error.reason if isinstance(error, URLError) else error
-        )  # the text of a URLError looks like markup to `quote`
+        # The text of a URLError looks like markup to `quote`, so its reason is quoted.
+        cause = error.reason if isinstance(error, URLError) else error
         raise UnavailableError(f"connection lost: {quote(str(cause) or type(cause).__name__)}") from error
 
 
@@ -289,7 +300,7 @@ def _translate(error: HTTPError) -> Exception:
                 f"HTTP {error.code} {error.reason}", min(float(pause), _LONGEST_PAUSE) if pause.isdecimal() else 0.0
             )
         return RefusedError(f"HTTP {error.code} {error.reason}: {quote(_without_keys(text))}")
-    return UnavailableError(f"HTTP {error.code} {error.reason}")
+    return UnavailableError(f"HTTP {error.code} {error.reason}")  # the text of the error could not be read
 
 
 def _without_keys(text: str) -> str:

@@ -128,8 +128,9 @@ def embed(
     if isinstance(input, list | tuple):
         return _embed_list(model, input, output, pooling, batch_size, options)
     files = _check_files(model, input, output, overwrite, resume == "auto", options)
-    if columns.pair or columns.tracks or columns.nt_tracks:
-        raise InputError("columns: the encoder reads single sequences; omit columns.pair and tracks")
+    for key in ("pair", "tracks", "nt_tracks"):
+        if getattr(columns, key):
+            raise InputError(f"columns.{key}: the encoder reads single sequences; omit columns.{key}")
     colors = _read_colors(input, columns.header, options, pooling)
     encoder, tokenizer = load_encoder(model)
     read = Columns(sequence=columns.sequence, id=columns.id, header=columns.header)

@@ -19,7 +19,7 @@ from ..checks.meaning import describe_labels, label_warnings, rarer_class, task_
 from ..checks.splits import log_split, split_table
 from ..errors import InputError
 from ..evaluation.baseline import baseline_predictions, linear_scores
-from ..evaluation.evaluate import check_positive, evaluation_folder, positive_class, score_beside
+from ..evaluation.evaluate import check_positive, compare_with_baselines, evaluation_folder, positive_class
 from ..inference.adapters import base_of
 from ..inference.loading import load_encoder
 from ..inference.predictions import Predictions
@@ -30,7 +30,7 @@ from ..labelled.data import LabelledData
 from ..labelled.sequences import LabelledSequences
 from ..labelled.tables import check_split
 from ..modeling_kmer_bert import KmerBertModel
-from ..reports.score_report import Scored, ScoreReport, write_score_report
+from ..reports.score_report import ScoredModel, ScoreReport, write_score_report
 from ..tokenization_kmer import KmerTokenizer
 from .vectors import Pooling, embed_windows, embedded_sequences
 
@@ -124,12 +124,12 @@ def probe(
     facts |= {"task": _say_task(splits, positive), "pooling": pooling, "neighbours": options.neighbours}
     facts |= {"train_sequences": len(splits.train), "test_sequences": len(splits.test)}
     predictions, guesses = _predict(splits, train, test, options)
-    beside = score_beside(predictions, guesses, positive)
-    metrics = ScoreReport(beside.scores | facts | {"baselines": beside.baselines, "ahead": beside.ahead})
+    compared = compare_with_baselines(predictions, guesses, positive)
+    metrics = ScoreReport(compared.scores | facts | {"baselines": compared.baselines, "ahead": compared.ahead})
     predictions.write(folder / "predictions.tsv")
     write_json(folder / "metrics.json", metrics)
     name = Path(model).resolve().name if Path(model).exists() else model
-    metrics.scored = Scored(name, folder, "test", facts["task"], *beside, facts["leaks"], title=_PROBE)
+    metrics.scored = ScoredModel(name, folder, "test", facts["task"], *compared, facts["leaks"], title=_PROBE)
     write_score_report(metrics.scored)
     return metrics
 
@@ -152,9 +152,9 @@ def _read_splits(data: LabelledData, tokenizer: KmerTokenizer) -> tuple[_Splits,
     else:
         split = split_table(training, data)
         log_split(split, training.source)
-        if "test" not in split.parts:
+        if "test" not in split.splits:
             raise InputError(f"data.split gives no rows to test: {data.split}; give the third share some")
-        training, test, facts["split"] = split.parts["train"], split.parts["test"], split.facts
+        training, test, facts["split"] = split.splits["train"], split.splits["test"], split.facts
     training, test = (with_known_kmers(rows, tokenizer, strict=data.strict) for rows in (training, test))
     if data.drop_leaks:
         training, facts["dropped_leaks"] = drop_leaks(training, [test])

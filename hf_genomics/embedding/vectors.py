@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from ..batches.sequences import DataCollatorForSequences
-from ..inference.problems import OVERFLOW, UNKNOWN, Scored, known_tokens
+from ..inference.problems import ScoredWindow, known_tokens, problem_after_reading
 from ..inference.scores import average_windows, collate_quietly, map_windows
 from ..inference.windows import Window
 from ..io.processes import ALONE, Processes
@@ -27,8 +27,8 @@ class Embedded(NamedTuple):
     Attributes:
         sequence_index: index of the sequence, from 0.
         name: id of the sequence.
-        start: first nucleotide, 0-based: of the token, or 0.
-        end: position after the last nucleotide of the token, or of the sequence.
+        start: start of the token, 0-based; 0 for a sequence.
+        end: end of the token or the sequence (half-open); 0 for an empty row of `embedded_tokens`.
         vector: float32 (hidden,), NaN if there is none.
     """
 
@@ -46,7 +46,7 @@ def embed_windows(
     batch_size: int,
     pooling: Pooling,
     processes: Processes = ALONE,
-) -> Iterator[Scored]:
+) -> Iterator[ScoredWindow]:
     """Iterate over windows with their vectors, in the order of the windows; memory does not grow with their number.
 
     Args:
@@ -58,45 +58,49 @@ def embed_windows(
         processes: processes that share the batches; only the first one yields anything.
 
     Yields:
-        Each window, with its problem if it has no vector, and its vector, float64 (hidden,), or (k-mers, hidden); NaN,
-        or no k-mer, if it has none.
+        Each window and its vector, float64 (hidden,); for "tokens" the vectors of its k-mers, (k-mers, hidden). A
+        window that cannot be embedded has a ``problem``, and NaN or, for "tokens", no rows.
     """
     return map_windows(model, tokenizer, windows, batch_size, _Embedder(model, tokenizer, pooling), processes)
 
 
 class _Embedder:
-    """Computes the vectors of a batch of windows; the arguments are those of `embed_windows`."""
+    """The function that `map_windows` calls with each batch of windows; the arguments are those of `embed_windows`."""
 
     def __init__(self, model: KmerBertModel, tokenizer: KmerTokenizer, pooling: Pooling) -> None:
         self._model, self._tokenizer, self._pooling = model, tokenizer, pooling
         self._collate = DataCollatorForSequences(tokenizer)
 
-    def nothing(self, window: Window) -> Scored:
-        """Return a window without a vector."""
+    def nothing(self, window: Window) -> ScoredWindow:
+        """Return what a window gets that cannot be embedded."""
         size = self._model.config.hidden_size
         return window, np.full((0, size) if self._pooling == "tokens" else size, np.nan)
 
-    def __call__(self, windows: list[Window], device: torch.device) -> Iterator[Scored]:
+    def __call__(self, windows: list[Window], device: torch.device) -> Iterator[ScoredWindow]:
         """Iterate over the windows of one batch with their vectors."""
-        rows = [window._replace(row={"sequence": window.row["sequence"]}) for window in windows]
-        batch = collate_quietly(self._collate, self._tokenizer, rows)
+        # The collator would also take labels and tracks, which an encoder does not read.
+        plain = [window._replace(row={"sequence": window.row["sequence"]}) for window in windows]
+        batch = collate_quietly(self._collate, self._tokenizer, plain)
         tokens = known_tokens(batch, self._tokenizer)
         batch = {name: column.to(device) for name, column in batch.items()}
         real = batch["attention_mask"].bool()
         with torch.inference_mode():
             hidden = self._model(**batch).last_hidden_state.float()
             pooled = hidden if self._pooling == "tokens" else pool(hidden, real, self._pooling)
-        kmers = (real & (batch["input_ids"] != CLS_ID) & (batch["input_ids"] != SEP_ID)).cpu().numpy()
-        values = pooled.double().cpu().numpy()
+        # [UNK] counts as a k-mer, because it has a place in the sequence.
+        is_kmer = (real & (batch["input_ids"] != CLS_ID) & (batch["input_ids"] != SEP_ID)).cpu().numpy()
+        values = pooled.double().cpu().numpy()  # float64: the vectors of many windows are summed
         for number, (window, counts) in enumerate(zip(windows, tokens, strict=True)):
-            found = values[number][kmers[number]] if self._pooling == "tokens" else values[number]
-            problem = UNKNOWN if not counts[0] else None if np.isfinite(found).all() else OVERFLOW
+            found = values[number][is_kmer[number]] if self._pooling == "tokens" else values[number]
+            problem = problem_after_reading(counts, found)
             window = window._replace(tokens=counts, problem=problem)
             yield self.nothing(window) if problem else (window, found)
 
 
-def embedded_sequences(scored: Iterable[Scored]) -> Iterator[Embedded]:
+def embedded_sequences(scored: Iterable[ScoredWindow]) -> Iterator[Embedded]:
     """Iterate over sequences with the mean of their windows' vectors; windows without a known token are omitted.
+
+    Every window has the same weight, whatever its length.
 
     Args:
         scored: windows and their vectors (hidden,); the windows of one sequence follow one another.
@@ -105,11 +109,15 @@ def embedded_sequences(scored: Iterable[Scored]) -> Iterator[Embedded]:
         yield Embedded(one.sequence_index, one.name, 0, one.length, one.scores.astype(np.float32))
 
 
-def embedded_tokens(scored: Iterable[Scored], k: int, stride: int, size: int) -> Iterator[Embedded]:
-    """Iterate over the tokens of sequences; a sequence without a vector gives one row, from 0 to 0.
+def embedded_tokens(scored: Iterable[ScoredWindow], k: int, stride: int, size: int) -> Iterator[Embedded]:
+    """Iterate over the tokens of sequences.
 
-    Where the last window of a sequence overlaps the one before, tokens that begin in the overlap are those of the
-    window before. No token begins so near the end of a window that it would reach into the next one.
+    Every sequence begins with a row whose start is 0: an interrupted run finds the beginning of a sequence by it (see
+    `GrowingTable`). If no token with a vector starts at 0, this row is an empty one, from 0 to 0.
+
+    K-mers are read inside windows only: those across the border of two windows that lie side by side are missing. The
+    last window of a sequence overlaps the one before; of its k-mers, only those count that begin after the last one of
+    the window before.
 
     Args:
         scored: windows and the vectors of their k-mers (k-mers, hidden).
@@ -118,19 +126,19 @@ def embedded_tokens(scored: Iterable[Scored], k: int, stride: int, size: int) ->
         size: number of features of a vector.
     """
     sequence_index, first = -1, 0  # first: where the next token of this sequence may begin
-    waiting: Embedded | None = None  # a sequence without a token so far
+    empty_row: Embedded | None = None  # of the current sequence, until it has a row
     for window, vectors in scored:
         if window.sequence_index != sequence_index:
-            if waiting is not None:
-                yield waiting
+            if empty_row is not None:
+                yield empty_row
             sequence_index, first = window.sequence_index, 0
-            waiting = Embedded(sequence_index, window.name, 0, 0, np.full(size, np.nan, np.float32))
+            empty_row = Embedded(sequence_index, window.name, 0, 0, np.full(size, np.nan, np.float32))
         for number, vector in enumerate(vectors):
             start = window.start + number * stride
             if start >= first:
-                if waiting is not None and start > 0:
-                    yield waiting  # the row that begins the sequence, whose first k-mer has no vector
-                waiting, first = None, start + 1
+                if empty_row is not None and start > 0:  # the first token does not start at 0
+                    yield empty_row
+                empty_row, first = None, start + 1
                 yield Embedded(sequence_index, window.name, start, start + k, vector.astype(np.float32))
-    if waiting is not None:
-        yield waiting
+    if empty_row is not None:
+        yield empty_row

@@ -116,7 +116,7 @@ def baseline_predictions(
 
 
 def with_thresholds(
-    guesses: Mapping[str, Predictions],
+    by_baseline: Mapping[str, Predictions],
     on_validation: Mapping[str, Scores],
     is_positive: np.ndarray,
     positive: int,
@@ -125,7 +125,7 @@ def with_thresholds(
     """Choose a threshold for each baseline on validation data, as for the model.
 
     Args:
-        guesses: name -> predictions of a baseline for two classes.
+        by_baseline: name -> predictions of a baseline for two classes.
         on_validation: name -> its scores of the validation split, (rows, 2).
         is_positive: whether each validation row belongs to the positive class, bool (rows,).
         positive: id of the positive class.
@@ -134,12 +134,12 @@ def with_thresholds(
     Returns:
         The same predictions with thresholds; a constant guess has none.
     """
-    found = dict(guesses)
+    found = dict(by_baseline)
     for name, scores in on_validation.items():
         probabilities = np.asarray(scores)[:, positive]
         if np.ptp(probabilities) > 0:
             lowest = choose_threshold(probabilities, is_positive, score)
-            found[name] = guesses[name]._replace(threshold=(lowest, positive))
+            found[name] = by_baseline[name]._replace(threshold=(lowest, positive))
     return found
 
 

@@ -8,6 +8,7 @@ layer to layer.
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import pairwise
@@ -167,13 +168,13 @@ def _nucleotide_scores(training: LabelledSequences, test: LabelledSequences, see
         _train(network, inputs, torch.from_numpy(labels), _loss_of(training))
     found = _logits(network, _inputs(others, pieces, _NT_WIDTH)).softmax(1).transpose(1, 2).double().numpy()
     of_pieces = [scores[: len(letters)] for scores, letters in zip(found, others.sequences, strict=True)]
-    ends = np.cumsum([-(-len(letters) // _NT_WIDTH) for letters in test.sequences])
+    ends = np.cumsum([math.ceil(len(letters) / _NT_WIDTH) for letters in test.sequences])
     return [np.concatenate(of_pieces[start:end]) for start, end in pairwise([0, *ends.tolist()])]
 
 
 def _cut(examples: LabelledSequences) -> LabelledSequences:
     """Cut sequences, with their labels and signals per nucleotide, into pieces of up to `_NT_WIDTH` nt."""
-    counts = [-(-len(letters) // _NT_WIDTH) for letters in examples.sequences]
+    counts = [math.ceil(len(letters) / _NT_WIDTH) for letters in examples.sequences]
     columns: dict[str, Any] = {"ids": [name for name, n in zip(examples.ids, counts, strict=True) for _ in range(n)]}
     for name in ("sequences", "nt_labels", "nt_tracks"):
         if (column := getattr(examples, name)) is not None:
@@ -275,7 +276,8 @@ def _train(network: nn.Module, inputs: _Inputs, targets: Tensor, loss: Loss, rc_
     held_out, rows = order.tensor_split([max(1, len(order) // 10)])
     rows = rows if len(rows) else order  # of a single row
     optimizer = torch.optim.AdamW(network.parameters(), lr=1e-3, weight_decay=1e-3)
-    every = min(-(-len(rows) // _BATCH), 250)  # steps between two looks at the held-out rows: an epoch, if that is less
+    # Steps between two looks at the held-out rows: an epoch, if that is less.
+    every = min(math.ceil(len(rows) / _BATCH), 250)
     best, best_weights, waited = float("inf"), copy.deepcopy(network.state_dict()), 0
     for step, batch in enumerate(_batches(rows), start=1):
         some = inputs.take(batch)

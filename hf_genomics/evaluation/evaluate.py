@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -28,12 +29,12 @@ from ..labelled.labels import check_columns
 from ..labelled.sequences import LabelledSequences, check_classes
 from ..labelled.tables import read_labelled
 from ..labelled.task import Task
-from ..reports.score_report import Scored, ScoreReport, main_score, write_score_report
+from ..reports.score_report import ScoredModel, ScoreReport, main_score, write_score_report
 from ..sequence import did_you_mean
 from .baseline import Baseline, baseline_predictions, check_baselines
 from .decisions import Reliability, reliability
 from .explained_scores import explain_classification, explain_columns
-from .intervals import Bootstrap, bootstrap
+from .intervals import SEED, Bootstrap, bootstrap
 from .metrics import (
     SCORES,
     SequenceClassificationMetrics,
@@ -45,6 +46,12 @@ from .metrics import (
 from .pictures import plot_confusion, plot_reliability, plot_roc_pr, plot_scatter
 
 logger = logging.getLogger(__name__)
+
+#: Why a model with a threshold and the baselines of `evaluate` are compared by scores that depend on no threshold.
+_THRESHOLD_NOTE = (
+    "Only the model has a threshold that was chosen on validation data; the baselines predict the most probable class. "
+    "Compare them by AUROC and AUPRC, which do not depend on a threshold."
+)
 
 
 def check_positive(positive: str | None, task: Task) -> None:
@@ -97,8 +104,8 @@ def evaluate(
 ) -> dict[str, Any]:
     """Score a fine-tuned model on labelled sequences.
 
-    Writes to ``output_dir``: metrics.json, predictions.tsv, and for classes roc_pr.png, confusion.png and
-    reliability.png.
+    Writes to ``output_dir``: metrics.json, predictions.tsv, report.html and pictures: roc_pr.png, confusion.png and
+    reliability.png for classes, reliability.png for several labels, scatter.png for values.
 
     Args:
         model: folder or Hub name of a fine-tuned model.
@@ -113,8 +120,8 @@ def evaluate(
         batch_size: number of windows encoded together.
         overwrite: replace the files of an earlier evaluation.
         baselines: simple models to train on the training sequences of ``data`` and score for comparison: "kmer", a
-            regression on 4-mer counts, and "conv", a small convolutional network. They predict the most probable
-            class, even if the model has a threshold.
+            regression on 4-mer counts, and "conv", a small convolutional network. The most frequent class (or the mean
+            value) is scored with them. All of them predict the most probable class, even if the model has a threshold.
         both_strands: average the probabilities (or values) of each sequence and its reverse complement.
 
     Returns:
@@ -127,6 +134,10 @@ def evaluate(
         - "calibration": the expected calibration error (ECE) of the probabilities
         - "sequences_without_scores": the number of sequences that cannot be scored (see `predict`), if there are any;
           they have empty cells in predictions.tsv and do not count
+        - "baselines" and "ahead", if there are baselines: their scores, and how far the model is ahead (see
+          `Comparison`)
+        - "leaks", "contradictory_labels", "split", "dropped_leaks" and "both_strands": what is known about the data and
+          the options, if it applies
 
     Raises:
         InputError: if data and model do not fit, no sequence can be scored (with ``data.strict``, if one cannot), or
@@ -151,39 +162,56 @@ def evaluate(
         )
     unscorable = row_problems(examples, network, tokenizer)
     if unscorable and (data.strict or len(unscorable) == len(examples)):
-        source = getattr(data, split) or data.train
-        raise _unscorable_error(examples, source, *min(unscorable.items()), strict=data.strict)
+        source = getattr(data, split) or data.train  # with data.split, all splits are in the table data.train
+        row = min(unscorable)
+        raise _unscorable_error(examples, source, row, unscorable[row], strict=data.strict)
     scorable = examples.take([row for row in range(len(examples)) if row not in unscorable])
     check_classes(scorable, scorable)  # the table is its own reference: it must contain every class
     training = _training_rows(data, examples, others, shortest) if baselines else None
     task = replace(task, positive=positive_class(positive, task))
     logger.info("%s: %s", examples.source, describe_labels(examples, task.positive))
     predictions = Predictions.of(network, tokenizer, examples, batch_size, both_strands)
-    guesses = baseline_predictions(training, predictions, baselines) if training else {}
-    beside = score_beside(predictions, guesses, task.positive)
-    metrics = ScoreReport(beside.scores | data_facts | _leaks(split, examples, others))
+    by_baseline = baseline_predictions(training, predictions, baselines) if training else {}
+    compared = compare_with_baselines(predictions, by_baseline, task.positive)
+    metrics = ScoreReport(compared.scores | data_facts | _leak_facts(split, examples, others))
     metrics |= {"task": task_facts(task, {split: examples})} | ({"both_strands": True} if both_strands else {})
     if (found := reliability_of(predictions)) is not None:
         metrics["calibration"] = {"ece": found.ece}
     if predictions.num_unscored:
         metrics["sequences_without_scores"] = predictions.num_unscored
-    metrics |= {"baselines": beside.baselines, "ahead": beside.ahead} if guesses else {}
-    if guesses and predictions.threshold is not None:
-        logger.warning("%s", _UNEQUAL)
+    if by_baseline:
+        metrics |= {"baselines": compared.baselines, "ahead": compared.ahead}
+        if predictions.threshold is not None:
+            logger.warning("%s", _THRESHOLD_NOTE)
     predictions.write(folder / "predictions.tsv")
-    plot_predictions(predictions, folder, task.positive, curves_of(guesses))
+    plot_predictions(predictions, folder, task.positive, curves_of(by_baseline))
     write_json(folder / "metrics.json", metrics)
-    name = Path(model).resolve().name if Path(model).exists() else model
-    metrics.scored = Scored(name, folder, split, metrics["task"], *beside, metrics.get("leaks", {}), notes_of(metrics))
+    metrics.scored = _describe(model, folder, split, metrics, compared)
     write_score_report(metrics.scored)
     return metrics
 
 
-#: Why a model with a threshold and the baselines of `evaluate` are compared by scores that depend on no threshold.
-_UNEQUAL = (
-    "Only the model has a threshold that was chosen on validation data; the baselines predict the most probable class. "
-    "Compare them by AUROC and AUPRC, which do not depend on a threshold."
-)
+def _describe(model: str, folder: Path, split: str, metrics: Mapping[str, Any], compared: Comparison) -> ScoredModel:
+    """Collect what the report and the terminal show.
+
+    Args:
+        model: folder or Hub name of the model.
+        folder: folder of the evaluation.
+        split: the split that was scored.
+        metrics: the metrics.
+        compared: the scores among them.
+    """
+    return ScoredModel(
+        model=Path(model).resolve().name if Path(model).exists() else model,
+        folder=folder,
+        split=split,
+        task=metrics["task"],
+        scores=compared.scores,
+        baselines=compared.baselines,
+        ahead=compared.ahead,
+        leaks=metrics.get("leaks", {}),
+        notes=notes_of(metrics),
+    )
 
 
 def notes_of(metrics: Mapping[str, Any]) -> list[str]:
@@ -198,7 +226,7 @@ def notes_of(metrics: Mapping[str, Any]) -> list[str]:
     if threshold := metrics.get("threshold"):
         notes.append(f"{threshold['class']!r} is predicted at a probability of {threshold['probability']:.3g} or more.")
         if metrics.get("baselines"):
-            notes.append(_UNEQUAL)
+            notes.append(_THRESHOLD_NOTE)
     if unscored := metrics.get("sequences_without_scores"):
         notes.append(f"{unscored:,} sequences cannot be scored and do not count.")
     return notes
@@ -207,7 +235,7 @@ def notes_of(metrics: Mapping[str, Any]) -> list[str]:
 def _unscorable_error(
     examples: LabelledSequences, source: Source | None, row: int, problem: Problem, *, strict: bool
 ) -> InputError:
-    """Build the error for a sequence that cannot be scored.
+    """Build the error for a sequence that cannot be scored, such as "test.tsv: data row 3 (seq7): has no k-mer of ...".
 
     Args:
         examples: the sequences that were to be scored.
@@ -238,21 +266,26 @@ def _read_splits(
     """
     facts: dict[str, Any] = {}
     if data.split is None:
+        # checked=False: sequences that cannot be scored get empty cells, see `row_problems`, instead of an error.
         examples = data.require(split, shortest, task, why="there is nothing to evaluate", checked=False)
         others = _other_tables(data, split)
     else:
-        whole = split_table(data.require("train", shortest, task, why="there is nothing to evaluate"), data)
-        if split not in whole.parts:
+        # Checked: the split is that of `finetune`, which refuses a table with sequences that cannot be read.
+        table = split_table(data.require("train", shortest, task, why="there is nothing to evaluate"), data)
+        if split not in table.splits:
             raise InputError(f"data.split gives no rows to {split}: {data.split}; score another split")
-        others = dict(whole.parts)
-        examples, facts["split"] = others.pop(split), whole.facts
+        others = dict(table.splits)
+        examples, facts["split"] = others.pop(split), table.facts
     if data.drop_leaks:
-        parts = others | {split: examples}
-        if "train" in parts:
-            training = parts.pop("train")
-            kept, facts["dropped_leaks"] = drop_leaks(training, parts.values())
+        splits = others | {split: examples}
+        if "train" in splits:
+            training = splits.pop("train")
+            kept, facts["dropped_leaks"] = drop_leaks(training, splits.values())
             _log_dropped(training, facts["dropped_leaks"])
-            examples, others = (kept, others) if split == "train" else (examples, others | {"train": kept})
+            if split == "train":
+                examples = kept
+            else:
+                others["train"] = kept
     return examples, others, facts
 
 
@@ -303,6 +336,7 @@ def _other_tables(data: LabelledData, split: str) -> dict[str, LabelledSequences
         data: the `data` section.
         split: the split that is scored.
     """
+    # Only sequences are compared, so no other column needs to be there.
     columns = replace(data.columns, id=None, labels=None, nt_labels=None, tracks=None, nt_tracks=None, group=None)
     found: dict[str, LabelledSequences] = {}
     for name in ("train", "valid", "test"):
@@ -317,7 +351,7 @@ def _other_tables(data: LabelledData, split: str) -> dict[str, LabelledSequences
     return found
 
 
-def _leaks(split: str, examples: LabelledSequences, others: Mapping[str, LabelledSequences]) -> dict[str, Any]:
+def _leak_facts(split: str, examples: LabelledSequences, others: Mapping[str, LabelledSequences]) -> dict[str, Any]:
     """Count the sequences that occur in two splits, if there are several, and contradictory labels, if there are any.
 
     Args:
@@ -392,58 +426,61 @@ def score_predictions(predictions: Predictions, positive: str | None = None) -> 
 
 def _score(predictions: Predictions, positive: str | None) -> tuple[dict[str, Any], Bootstrap]:
     """Return what `score_predictions` returns, and the replicates."""
-    scores, labels = predictions.labelled()
+    outputs, labels = predictions.labelled()
+    # The names of the predictions, in the order of their columns; the table may have them in another order.
     task, names = predictions.examples.task, predictions.names or []
     positive = positive_class(positive, replace(task, names=names)) if task.is_classification else None
-    target = names.index(positive) if positive else 1
-    predicted = decide(scores, predictions.threshold) if task.is_classification else None
+    positive_id = names.index(positive) if positive else 1  # read only if there are two classes
+    predicted = decide(outputs, predictions.threshold) if task.is_classification else None
     drawn = bootstrap(
-        task.problem_type, scores, labels, positive=target, predicted=predicted, groups=predictions.groups()
+        task.problem_type, outputs, labels, positive=positive_id, predicted=predicted, groups=predictions.groups()
     )
     if predicted is not None:
-        found = _score_classes(scores, labels, target, predicted, use_evaluate_metric=task.level != "nt")
-        explained = explain_classification(found, scores, labels, names, positive, predicted)
+        found = _score_classes(outputs, labels, positive_id, predicted, use_evaluate_metric=task.level != "nt")
+        explained = explain_classification(found, outputs, labels, names, positive, predicted)
     else:
-        explained = _score_columns(scores, labels, task, names)
+        explained = _score_columns(outputs, labels, task, names)
     explained |= {"intervals": drawn.intervals()}
-    explained["bootstrap"] = {"replicates": drawn.replicates, "over": drawn.over, "seed": 0}
+    explained["bootstrap"] = {"replicates": drawn.replicates, "over": drawn.over, "seed": SEED}
     if predictions.threshold is not None:
-        lowest, number = predictions.threshold
-        explained["threshold"] = {"class": names[number], "probability": lowest}
+        lowest, threshold_id = predictions.threshold
+        explained["threshold"] = {"class": names[threshold_id], "probability": lowest}
     return explained, drawn
 
 
 def _score_classes(
-    scores: np.ndarray, labels: np.ndarray, positive: int, predicted: np.ndarray, *, use_evaluate_metric: bool
+    outputs: np.ndarray, labels: np.ndarray, positive_id: int, predicted: np.ndarray, *, use_evaluate_metric: bool
 ) -> dict[str, float]:
     """Compute the metrics of classes.
 
     Args:
-        scores: probabilities, (examples, classes).
+        outputs: probabilities, (examples, classes).
         labels: class ids, (examples,).
-        positive: id of the class that F1 and AUPRC refer to.
+        positive_id: id of the class that F1 and AUPRC refer to.
         predicted: predicted class ids, (examples,).
-        use_evaluate_metric: compute them by the exported evaluate.Metric, which copies row by row (12 s for a million
-            nucleotides).
+        use_evaluate_metric: compute them by `SequenceClassificationMetrics`, the exported evaluate.Metric, so that a
+            user's own Trainer gets the same scores; not for nucleotides, because it copies row by row (12 s for a
+            million).
     """
     if not use_evaluate_metric:
-        return classification_metrics(scores, labels, positive=positive, predicted=predicted)
+        return classification_metrics(outputs, labels, positive=positive_id, predicted=predicted)
     undefined = dict.fromkeys(SCORES["single_label_classification"], float("nan"))
     del undefined["loss"]
-    given = {"predictions": scores, "references": labels, "positive": positive, "predicted": predicted}
+    given = {"predictions": outputs, "references": labels, "positive": positive_id, "predicted": predicted}
+    # compute() leaves out the scores that the labels do not define: they are NaN here.
     return undefined | (SequenceClassificationMetrics().compute(**given) or {})
 
 
-def _score_columns(scores: np.ndarray, labels: np.ndarray, task: Task, names: list[str]) -> dict[str, Any]:
+def _score_columns(outputs: np.ndarray, labels: np.ndarray, task: Task, names: list[str]) -> dict[str, Any]:
     """Compute the metrics of several labels, or of values."""
     compute = regression_metrics if task.problem_type == "regression" else multilabel_metrics
-    scores, labels = scores.reshape(len(scores), -1), labels.reshape(len(labels), -1)
-    each = scores_per_column(compute, scores, labels, names) if task.labels_by_column else {}
-    return explain_columns(compute(scores, labels), each, scores, labels, task.problem_type)
+    outputs, labels = outputs.reshape(len(outputs), -1), labels.reshape(len(labels), -1)
+    each = scores_per_column(compute, outputs, labels, names) if task.labels_by_column else {}
+    return explain_columns(compute(outputs, labels), each, outputs, labels, task.problem_type)
 
 
-class Beside(NamedTuple):
-    """Scores of a model and of the baselines beside it.
+class Comparison(NamedTuple):
+    """Scores of a model and of baselines.
 
     Attributes:
         scores: metrics of the model, as `score_predictions` returns them.
@@ -457,34 +494,44 @@ class Beside(NamedTuple):
     ahead: dict[str, dict[str, Any]]
 
 
-def score_beside(predictions: Predictions, guesses: Mapping[str, Predictions], positive: str | None = None) -> Beside:
+def compare_with_baselines(
+    predictions: Predictions, by_baseline: Mapping[str, Predictions], positive: str | None = None
+) -> Comparison:
     """Compute the metrics of a model and of baselines, and which is ahead.
 
-    Scores of baselines without a value are not logged: those of the same labels were logged for the model, and a
-    constant guess has no correlation with anything.
+    Nothing is logged for baselines: what the same labels do not define was logged for the model, and a constant guess
+    has no correlation with anything.
 
     Args:
         predictions: predictions of the model.
-        guesses: name -> predictions of a baseline for the same examples, as `baseline_predictions` returns them.
+        by_baseline: name -> predictions of a baseline for the same examples, as `baseline_predictions` returns them.
         positive: as in `score_predictions`.
     """
     scores, drawn = _score(predictions, positive)
-    metrics_logger = logging.getLogger(classification_metrics.__module__)
-    before, metrics_logger.disabled = metrics_logger.disabled, True
-    try:
-        found = {name: _score(guess, positive) for name, guess in guesses.items()}
-    finally:
-        metrics_logger.disabled = before
+    with _silenced(classification_metrics.__module__), _silenced(bootstrap.__module__):
+        found = {name: _score(guessed, positive) for name, guessed in by_baseline.items()}
     main = main_score({"kind": KINDS[predictions.examples.task.problem_type]})
     ahead = {}
     for name, (theirs, their_draws) in found.items():
-        # The same rows of the same classes draw the same replicates, so the difference is that of pairs.
+        # Same rows, same seed: replicate i drew the same rows for both, so scores are subtracted replicate by
+        # replicate. There are none (zeros(0)) if no row has a label.
         ours, others = (one.values.get(main, np.zeros(0)) for one in (drawn, their_draws))
         if len(ours) and len(ours) == len(others) and not np.isnan([scores[main], theirs[main]]).any():
             interval = Bootstrap({main: ours - others}, drawn.over).intervals().get(main)
             if interval is not None:
                 ahead[name] = {"score": main, "difference": scores[main] - theirs[main], "interval": interval}
-    return Beside(scores, {name: theirs for name, (theirs, _) in found.items()}, ahead)
+    return Comparison(scores, {name: theirs for name, (theirs, _) in found.items()}, ahead)
+
+
+@contextlib.contextmanager
+def _silenced(module: str) -> Iterator[None]:
+    """Disable the logger of a module inside a ``with`` block."""
+    module_logger = logging.getLogger(module)
+    before, module_logger.disabled = module_logger.disabled, True
+    try:
+        yield
+    finally:
+        module_logger.disabled = before
 
 
 def reliability_of(predictions: Predictions) -> Reliability | None:
@@ -494,9 +541,9 @@ def reliability_of(predictions: Predictions) -> Reliability | None:
     return reliability(*predictions.labelled())
 
 
-def curves_of(guesses: Mapping[str, Predictions]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+def curves_of(by_baseline: Mapping[str, Predictions]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """Return scores and labels of the baselines whose curves are drawn: all but the constant guess."""
-    return {name: guess.labelled() for name, guess in guesses.items() if name != "majority"}
+    return {name: guessed.labelled() for name, guessed in by_baseline.items() if name != "majority"}
 
 
 def plot_predictions(predictions: Predictions, folder: Path, positive: str | None, others: dict[str, Any]) -> None:
@@ -521,8 +568,8 @@ def plot_predictions(predictions: Predictions, folder: Path, positive: str | Non
     if not task.is_classification or not names:
         plot_reliability({"KmerBert": reliability(scores, labels)}, folder / "reliability.png")
         return
-    target = names.index(positive) if positive else 1
-    of_what = names[target] if len(names) == 2 else f"mean over {len(names)} classes"
-    plot_roc_pr({"KmerBert": (scores, labels), **others}, folder / "roc_pr.png", positive=target, of_what=of_what)
+    positive_id = names.index(positive) if positive else 1
+    of_what = names[positive_id] if len(names) == 2 else f"mean over {len(names)} classes"
+    plot_roc_pr({"KmerBert": (scores, labels), **others}, folder / "roc_pr.png", positive=positive_id, of_what=of_what)
     plot_confusion(labels, decide(scores, predictions.threshold), names, folder / "confusion.png")
     plot_reliability({"KmerBert": reliability(scores, labels)}, folder / "reliability.png")

@@ -1,22 +1,29 @@
 """Confidence intervals of scores, by bootstrap over rows or over groups of rows.
 
-A replicate draws as many units (rows, or groups such as genomes) as there are, with replacement, and separately in each
-class, so that the balance of the classes is kept. Instead of copying rows, it counts how often each one was drawn; the
-scores are then weighted by these counts, for many replicates at once.
+A replicate draws as many units (rows, or groups such as genomes) as there are, with replacement. If each row has one
+class, units are drawn separately in each class, so that every replicate has as many rows (or groups) of each class as
+the data. Instead of copying rows, a replicate counts how often each one was drawn; the scores are then weighted by
+these counts, for many replicates at once. Scores are metrics here, such as F1; the numbers of a model are its outputs.
+
+A class with one group only is the same in every replicate, so its intervals are too narrow; a warning says so.
 
 Source: Efron & Tibshirani (1993), percentile intervals.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
+logger = logging.getLogger(__name__)
+
 REPLICATES = 1000
+SEED = 0  # of the draws, unless a caller chooses another
 _LEAST_REPLICATES = 100
-_MOST_CELLS = 2e8  # replicates x rows x columns; for more data there are fewer replicates
+_MOST_CELLS = 2e8  # replicates x rows x columns: seconds of work; for more data there are fewer replicates
 _CHUNK_CELLS = 1 << 20  # replicates x rows computed at once
 
 
@@ -37,55 +44,74 @@ class Bootstrap(NamedTuple):
         return len(next(iter(self.values.values()), ()))
 
     def intervals(self, share: float = 0.95) -> dict[str, list[float]]:
-        """Return the lower and upper bound of each score; a score that no replicate defines is left out.
+        """Return the lower and upper bound of each score over the replicates that define it.
+
+        A score that no replicate defines is left out.
 
         Args:
-            share: share of the replicates between the bounds.
+            share: confidence level: the share of the replicates between the bounds.
         """
-        ends = [50 * (1 - share), 50 * (1 + share)]
+        percentiles = [50 * (1 - share), 50 * (1 + share)]
         known = {name: values[~np.isnan(values)] for name, values in self.values.items()}
-        return {name: np.percentile(values, ends).tolist() for name, values in known.items() if len(values)}
+        return {name: np.percentile(values, percentiles).tolist() for name, values in known.items() if len(values)}
 
 
 def bootstrap(
     problem: str,
-    scores: np.ndarray,
+    outputs: np.ndarray,
     labels: np.ndarray,
     *,
     positive: int = 1,
     predicted: np.ndarray | None = None,
     groups: Sequence[Any] | np.ndarray | None = None,
-    seed: int = 0,
+    seed: int = SEED,
 ) -> Bootstrap:
     """Compute the scores of bootstrap replicates; the same labels, groups and seed draw the same replicates.
 
     Args:
         problem: "single_label_classification", "multi_label_classification" or "regression".
-        scores: probabilities (rows, classes), or probabilities or predicted values (rows, columns).
-        labels: class ids (rows,), or labels or values (rows, columns), NaN where unknown.
+        outputs: of the model: probabilities, (rows, classes) or (rows, labels), or predicted values, (rows, targets).
+        labels: class ids, (rows,), or yes/no labels or values, (rows, labels or targets), NaN where unknown.
         positive: positive class of two.
         predicted: predicted class ids, (rows,); by default the most probable class.
         groups: name of the group of each row, (rows,); None to draw rows.
         seed: seed of the draws.
 
     Returns:
-        The scores that `metrics` computes, by the same names.
+        The scores that `metrics` computes, by the same names. They are NaN if all replicates are the same because every
+        class has one group only: nothing is then known about how much the scores would vary.
     """
     single = problem == "single_label_classification"
     units = np.arange(len(labels)) if groups is None else np.unique(np.asarray(groups), return_inverse=True)[1]
-    strata = _strata(units, labels if single else np.zeros(len(labels), np.int64))
-    columns = 1 if scores.ndim == 1 else scores.shape[1]
+    strata = _strata(units, labels if single else np.zeros(len(labels), np.int64))  # yes/no labels, values: one stratum
+    columns = 1 if outputs.ndim == 1 else outputs.shape[1]
     number = int(np.clip(_MOST_CELLS / max(1, len(labels) * columns), _LEAST_REPLICATES, REPLICATES))
     found: list[dict[str, np.ndarray]] = []
     for counts in _draws(strata, number, max(1, _CHUNK_CELLS // max(1, len(labels))), seed):
         weights = counts[:, units].astype(np.float64)
         if single:
-            classes = scores.argmax(1) if predicted is None else predicted
-            found.append(class_scores(weights, scores, labels, classes, positive))
+            classes = outputs.argmax(1) if predicted is None else predicted
+            found.append(class_scores(weights, outputs, labels, classes, positive))
         else:
-            found.append(column_scores(weights, scores, labels, regression=problem == "regression"))
+            found.append(column_scores(weights, outputs, labels, regression=problem == "regression"))
     values = {name: np.concatenate([chunk[name] for chunk in found]) for name in found[0]}
-    return Bootstrap(values, "rows" if groups is None else "groups")
+    if groups is None:
+        return Bootstrap(values, "rows")
+    return Bootstrap(_without_single_groups(values, strata), "groups")
+
+
+def _without_single_groups(values: dict[str, np.ndarray], strata: list[np.ndarray]) -> dict[str, np.ndarray]:
+    """Return the scores of replicates, NaN if every class has one group only; warn if some classes have."""
+    single = sum(len(stratum) == 1 for stratum in strata)
+    if single == len(strata):
+        logger.warning("no intervals: there is one group only%s", " in each class" if len(strata) > 1 else "")
+        return {name: np.full_like(column, np.nan) for name, column in values.items()}
+    if single:
+        logger.warning(
+            "the intervals are too narrow: %d of %d classes have one group only, which does not vary",
+            single, len(strata),
+        )  # fmt: skip
+    return values
 
 
 def _strata(units: np.ndarray, labels: np.ndarray) -> list[np.ndarray]:
@@ -107,19 +133,20 @@ def _draws(strata: list[np.ndarray], number: int, chunk: int, seed: int) -> Iter
         counts = np.zeros((rows, units), np.int64)
         for random, stratum in zip(randoms, strata, strict=True):
             size = len(stratum)
+            # Shifting replicate r by r * size lets one bincount count all replicates.
             drawn = random.integers(size, size=(rows, size)) + size * np.arange(rows)[:, None]
             counts[:, stratum] = np.bincount(drawn.ravel(), minlength=rows * size).reshape(rows, size)
         yield counts
 
 
 def class_scores(
-    weights: np.ndarray, scores: np.ndarray, labels: np.ndarray, predicted: np.ndarray, positive: int
+    weights: np.ndarray, outputs: np.ndarray, labels: np.ndarray, predicted: np.ndarray, positive: int
 ) -> dict[str, np.ndarray]:
     """Compute the scores of `metrics.classification_metrics` for weighted rows.
 
     Args:
         weights: how often each row counts, float64 (replicates, rows).
-        scores: probabilities, (rows, classes).
+        outputs: probabilities, (rows, classes).
         labels: class ids, (rows,).
         predicted: predicted class ids, (rows,).
         positive: positive class of two.
@@ -127,10 +154,10 @@ def class_scores(
     Returns:
         name of the score -> (replicates,).
     """
-    classes = scores.shape[1]
+    classes = outputs.shape[1]
     found = _decision_scores(weights, labels, predicted, classes, positive)
     ranked = [
-        _ranking_scores(weights, scores[:, c], labels == c) for c in ([positive] if classes == 2 else range(classes))
+        _ranking_scores(weights, outputs[:, c], labels == c) for c in ([positive] if classes == 2 else range(classes))
     ]
     return found | {
         name: _mean(np.stack(values))
@@ -147,77 +174,86 @@ def _decision_scores(
     for cell in np.unique(cells):
         counts[:, cell] = weights[:, cells == cell].sum(1)
     confusion = counts.reshape(-1, classes, classes)  # (replicates, true class, predicted class)
-    right, true, guessed = confusion.diagonal(axis1=1, axis2=2), confusion.sum(2), confusion.sum(1)
-    total, seen = true.sum(1), (true > 0) | (guessed > 0)
-    recall, precision = _ratio(right, true), _ratio(right, guessed)
-    f1 = _ratio(2 * right, true + guessed)
-    f1_macro = _mean(np.where(seen, f1, np.nan).T)
+    # Per class: rows predicted correctly (true positives), rows that belong to it, rows predicted as it.
+    correct, actual, called = confusion.diagonal(axis1=1, axis2=2), confusion.sum(2), confusion.sum(1)
+    total = actual.sum(1)
+    recall, precision, f1 = _ratio(correct, actual), _ratio(correct, called), _ratio(2 * correct, actual + called)
+    # The same classes as in `metrics.classification_metrics`: recall needs a row of the class, precision and F1 need a
+    # row that belongs to it or is predicted as it.
+    occurs = (actual > 0) | (called > 0)
+    f1_macro = _mean(np.where(occurs, f1, np.nan).T)
     return {
-        "accuracy": right.sum(1) / total,
-        "macro_recall": _mean(np.where(true > 0, recall, np.nan).T),
-        "macro_precision": _mean(np.where(seen, precision, np.nan).T),
+        "accuracy": correct.sum(1) / total,
+        "macro_recall": _mean(np.where(actual > 0, recall, np.nan).T),
+        "macro_precision": _mean(np.where(occurs, precision, np.nan).T),
+        # 0 if no row is positive, as in `metrics.decision_metrics`; the F1 of a yes/no label is NaN then.
         "f1": f1[:, positive] if classes == 2 else f1_macro,
         "f1_macro": f1_macro,
-        "mcc": _mcc(right.sum(1), total, true, guessed),
+        "mcc": _mcc(correct.sum(1), total, actual, called),
     }
 
 
-def _mcc(right: np.ndarray, total: np.ndarray, true: np.ndarray, guessed: np.ndarray) -> np.ndarray:
-    """Compute Matthews' correlation from the sums of confusion matrices: NaN with one true class, 0 with one guess."""
-    covariance = right * total - (true * guessed).sum(1)
-    spread, of_guesses = total**2 - (true**2).sum(1), total**2 - (guessed**2).sum(1)
+def _mcc(correct: np.ndarray, total: np.ndarray, actual: np.ndarray, called: np.ndarray) -> np.ndarray:
+    """Compute Matthews' correlation from the sums of confusion matrices.
+
+    It is NaN if all rows are of one class, and 0 if all predictions are the same class.
+    """
+    covariance = correct * total - (actual * called).sum(1)
+    spread, of_calls = total**2 - (actual**2).sum(1), total**2 - (called**2).sum(1)
     with np.errstate(invalid="ignore", divide="ignore"):
-        found = covariance / np.sqrt(spread * of_guesses)
-    return np.where(spread == 0, np.nan, np.where(of_guesses == 0, 0.0, found))
+        found = covariance / np.sqrt(spread * of_calls)
+    return np.where(spread == 0, np.nan, np.where(of_calls == 0, 0.0, found))
 
 
-def _ranking_scores(weights: np.ndarray, scores: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Compute AUROC and AUPRC of one class for weighted rows; NaN where a replicate lacks either truth."""
-    order = np.argsort(-scores, kind="stable")
-    starts = np.flatnonzero(np.diff(scores[order], prepend=np.inf))  # rows with equal scores count together
+def _ranking_scores(weights: np.ndarray, outputs: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Compute AUROC and AUPRC of one class for weighted rows; NaN where a replicate lacks positives or negatives."""
+    order = np.argsort(-outputs, kind="stable")
+    starts = np.flatnonzero(np.diff(outputs[order], prepend=np.inf))  # rows with equal outputs count together
     weights, truth = weights[:, order], truth[order]
     positives = np.add.reduceat(weights * truth, starts, axis=1)
     negatives = np.add.reduceat(weights * ~truth, starts, axis=1)
+    # True and false positives at each threshold, from the highest output down.
     hits, alarms = positives.cumsum(1), negatives.cumsum(1)
     all_positive, all_negative = hits[:, -1], alarms[:, -1]
-    # A positive wins against the negatives ranked below it, and half against those of its own score.
+    # A positive wins against the negatives ranked below it, and half against those of its own output.
     wins = (positives * (all_negative[:, None] - alarms + negatives / 2)).sum(1)
-    area = _ratio((positives * _ratio(hits, hits + alarms)).sum(1), all_positive)
+    # AUPRC as average precision, without interpolation.
+    auprc = _ratio((positives * _ratio(hits, hits + alarms)).sum(1), all_positive)
     undefined = (all_positive == 0) | (all_negative == 0)
-    return np.where(undefined, np.nan, _ratio(wins, all_positive * all_negative)), np.where(undefined, np.nan, area)
+    return np.where(undefined, np.nan, _ratio(wins, all_positive * all_negative)), np.where(undefined, np.nan, auprc)
 
 
 def column_scores(
-    weights: np.ndarray, scores: np.ndarray, labels: np.ndarray, *, regression: bool
+    weights: np.ndarray, outputs: np.ndarray, labels: np.ndarray, *, regression: bool
 ) -> dict[str, np.ndarray]:
     """Compute the scores of `metrics.multilabel_metrics` or `metrics.regression_metrics` for weighted rows.
 
     Args:
         weights: how often each row counts, float64 (replicates, rows).
-        scores: probabilities or predicted values, (rows, columns) or (rows,).
-        labels: labels or values, NaN where unknown, in the shape of ``scores``.
+        outputs: probabilities or predicted values, (rows, columns) or (rows,).
+        labels: labels or values, NaN where unknown, in the shape of ``outputs``.
         regression: whether the columns hold values.
 
     Returns:
         name of the score -> its mean over the columns that define it, (replicates,).
     """
-    scores, labels = scores.reshape(len(scores), -1), labels.reshape(len(labels), -1)
+    outputs, labels = outputs.reshape(len(outputs), -1), labels.reshape(len(labels), -1)
     measure = _regression_column if regression else _label_column
     columns = []
-    for guess, truth in zip(scores.T, labels.T, strict=True):
+    for guess, truth in zip(outputs.T, labels.T, strict=True):
         known = ~np.isnan(truth)
         if known.any():
             columns.append(measure(weights[:, known], guess[known].astype(np.float64), truth[known].astype(np.float64)))
     return {name: _mean(np.stack([column[name] for column in columns])) for name in columns[0]} if columns else {}
 
 
-def _label_column(weights: np.ndarray, scores: np.ndarray, labels: np.ndarray) -> dict[str, np.ndarray]:
+def _label_column(weights: np.ndarray, outputs: np.ndarray, labels: np.ndarray) -> dict[str, np.ndarray]:
     """Compute the scores of one yes/no label."""
-    truth, guess = labels == 1, scores >= 0.5
-    true, guessed = (weights[:, rows].sum(1) for rows in (truth, guess))
-    f1 = _ratio(2 * weights[:, truth & guess].sum(1), true + guessed)
-    auroc, auprc = _ranking_scores(weights, scores, truth)
-    return {"f1": np.where(true > 0, f1, np.nan), "auroc": auroc, "auprc": auprc}
+    truth, guess = labels == 1, outputs >= 0.5
+    actual, called = (weights[:, rows].sum(1) for rows in (truth, guess))
+    f1 = _ratio(2 * weights[:, truth & guess].sum(1), actual + called)
+    auroc, auprc = _ranking_scores(weights, outputs, truth)
+    return {"f1": np.where(actual > 0, f1, np.nan), "auroc": auroc, "auprc": auprc}
 
 
 def _regression_column(weights: np.ndarray, guess: np.ndarray, truth: np.ndarray) -> dict[str, np.ndarray]:
@@ -226,38 +262,48 @@ def _regression_column(weights: np.ndarray, guess: np.ndarray, truth: np.ndarray
     squares = weights @ (guess - truth) ** 2
     mean = (weights @ truth / np.maximum(total, 1))[:, None]
     spread = (weights * (truth - mean) ** 2).sum(1)
+    # As in `metrics`: constant targets have no R2, and a constant has no correlation.
+    truth_varies = _varies(weights, truth)
+    both_vary = truth_varies & _varies(weights, guess)
     with np.errstate(invalid="ignore", divide="ignore"):
-        # A spread below rounding errors is that of equal values.
-        r2 = np.where(spread > 1e-12 * total * np.square(truth).max(), 1 - squares / spread, np.nan)
         errors = {"mse": squares / total, "mae": weights @ np.abs(guess - truth) / total}
-    ranks = _ranks(weights, guess), _ranks(weights, truth)
+        r2 = 1 - squares / spread
     rows = np.ones((len(weights), 1))
+    pearson = _correlation(weights, guess * rows, truth * rows)
+    spearman = _correlation(weights, _ranks(weights, guess), _ranks(weights, truth))
     return errors | {
-        "r2": r2,
-        "pearson": _correlation(weights, guess * rows, truth * rows),
-        "spearman": _correlation(weights, *ranks),
+        "r2": np.where(truth_varies, r2, np.nan),
+        "pearson": np.where(both_vary, pearson, np.nan),
+        "spearman": np.where(both_vary, spearman, np.nan),
     }
+
+
+def _varies(weights: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Return whether the drawn rows of each replicate have different values, bool (replicates,).
+
+    The values are compared, because the variance of equal ones is not exactly 0: rounding errors remain.
+    """
+    drawn, values = weights > 0, np.broadcast_to(values, weights.shape)
+    return values.max(1, where=drawn, initial=-np.inf) > values.min(1, where=drawn, initial=np.inf)
 
 
 def _ranks(weights: np.ndarray, values: np.ndarray) -> np.ndarray:
     """Return the ranks of values among weighted rows, equal values with the mean of their ranks, (replicates, rows)."""
-    _, place = np.unique(values, return_inverse=True)
-    of_place = np.zeros((len(weights), place.max() + 1))
-    order = np.argsort(place, kind="stable")
-    starts = np.searchsorted(place[order], np.arange(of_place.shape[1]))
-    of_place[:] = np.add.reduceat(weights[:, order], starts, axis=1)
-    return (of_place.cumsum(1) - of_place / 2 + 0.5)[:, place]
+    distinct, value_of_row = np.unique(values, return_inverse=True)
+    order = np.argsort(value_of_row, kind="stable")
+    starts = np.searchsorted(value_of_row[order], np.arange(len(distinct)))
+    rows_of_value = np.add.reduceat(weights[:, order], starts, axis=1)  # (replicates, distinct values)
+    # The mean rank of equal values: the rows with lower values, plus half of (their own number + 1).
+    return (rows_of_value.cumsum(1) - rows_of_value / 2 + 0.5)[:, value_of_row]
 
 
 def _correlation(weights: np.ndarray, first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Compute Pearson's correlation of weighted rows, (replicates,); NaN where one of the two does not vary."""
+    """Compute Pearson's correlation of weighted rows, (replicates,); meaningless where one of the two is constant."""
     total = np.maximum(weights.sum(1, keepdims=True), 1)
     first, second = (part - (weights * part).sum(1, keepdims=True) / total for part in (first, second))
     spreads = [(weights * part**2).sum(1) for part in (first, second)]
-    least = [1e-12 * total[:, 0] * np.square(part).max(1) for part in (first, second)]
     with np.errstate(invalid="ignore", divide="ignore"):
-        found = (weights * first * second).sum(1) / np.sqrt(spreads[0] * spreads[1])
-    return np.where((spreads[0] > least[0]) & (spreads[1] > least[1]), found, np.nan)
+        return (weights * first * second).sum(1) / (np.sqrt(spreads[0]) * np.sqrt(spreads[1]))
 
 
 def _ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:

@@ -139,9 +139,10 @@ def multilabel_metrics(probabilities: np.ndarray, labels: np.ndarray, *, thresho
     if not (np.isnan(labels) | (labels == 0) | (labels == 1)).all():
         raise ValueError("multi-label targets must be 0, 1 or NaN (not measured)")
     columns = []
-    for scores, truth in ((p, t == 1) for p, t in _known_columns(probabilities, labels)):
-        f1 = sk.f1_score(truth, scores >= threshold, zero_division=0.0) if truth.any() else np.nan
-        columns.append({"f1": float(f1)} | _ranking(truth, scores))
+    for outputs, truth in ((p, t == 1) for p, t in _known_columns(probabilities, labels)):
+        # NaN without a positive example, unlike F1 of a class, which is 0: a mean over labels omits labels without one.
+        f1 = sk.f1_score(truth, outputs >= threshold, zero_division=0.0) if truth.any() else np.nan
+        columns.append({"f1": float(f1)} | _ranking(truth, outputs))
     return _mean_of_scores(columns, ("f1", "auroc", "auprc"), what="label")
 
 
@@ -163,7 +164,7 @@ def scores_per_column(
         name of the column -> its scores.
     """
     columns = zip(names, predictions.T, np.asarray(labels).T, strict=True)
-    return {name: measure(scores[:, None], truth[:, None]) for name, scores, truth in columns}
+    return {name: measure(outputs[:, None], truth[:, None]) for name, outputs, truth in columns}
 
 
 def compute_metrics_for(
@@ -319,18 +320,18 @@ def _ranking_metrics(probabilities: np.ndarray, labels: np.ndarray, positive: in
     return _mean_of_scores(columns, ("auroc", "auprc"), what="class")
 
 
-def _ranking(truth: np.ndarray, scores: np.ndarray) -> dict[str, float]:
+def _ranking(truth: np.ndarray, outputs: np.ndarray) -> dict[str, float]:
     """Compute AUROC and AUPRC of one class, NaN if all examples or none belong to it.
 
     Args:
         truth: whether each example belongs to the class, bool (examples,).
-        scores: the model's score of the class, (examples,).
+        outputs: probability of the class, or any number that grows with the model's confidence, (examples,).
     """
     if truth.all() or not truth.any():
         return {"auroc": float("nan"), "auprc": float("nan")}
     return {
-        "auroc": float(sk.roc_auc_score(truth, scores)),
-        "auprc": float(sk.average_precision_score(truth, scores)),
+        "auroc": float(sk.roc_auc_score(truth, outputs)),
+        "auprc": float(sk.average_precision_score(truth, outputs)),
     }
 
 

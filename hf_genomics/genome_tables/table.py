@@ -17,6 +17,7 @@ import numpy as np
 from ..errors import InputError
 from ..genomes.shuffling import dinucleotide_shuffle
 from ..io.genome_tracks import Region
+from ..io.streams import is_stream
 from ..io.text_tables import list_names
 from ..io.writing import check_output_file, output_errors, writing_file
 from ..sequence import did_you_mean, letter_digits, reverse_complement
@@ -29,6 +30,8 @@ logger = logging.getLogger(__name__)
 Negatives = Literal["gc_matched", "dinucleotide_shuffled", "none"]
 
 COLUMNS = ("sequence", "label", "group", "chromosome", "start", "end", "strand", "name", "source")
+_SUFFIXES = (".csv", ".tsv")
+_MOST_NEGATIVES = 1000  # of a feature
 _UPPER = np.uint8(0xDF)  # clears the bit in which lower-case ASCII differs
 
 
@@ -130,9 +133,15 @@ def table(
     """
     if negatives not in get_args(Negatives):
         raise InputError(f"negatives must be {' or '.join(get_args(Negatives))}, not {negatives!r}")
-    if per_feature < 1:
-        raise InputError(f"per_feature must be at least 1, not {per_feature}; for no negatives set negatives to none")
+    if per_feature < 1 and negatives != "none":
+        raise InputError(f"per_feature must be at least 1, not {per_feature}; set negatives to none for no negatives")
+    if per_feature > _MOST_NEGATIVES:
+        raise InputError(f"per_feature must be at most {_MOST_NEGATIVES}, not {per_feature}")
+    if seed < 0:
+        raise InputError(f"seed must be at least 0, not {seed}")
     target = check_output_file(output, [genome, bed, gff], overwrite=overwrite)
+    if target.suffix.lower() not in _SUFFIXES and not is_stream(target):
+        raise InputError(f"{output}: the table is written as CSV or TSV; name a file .csv or .tsv")
     found = read_features(genome, bed, gff, features)
     named = bed or gff or genome
     _check_labels(found, features, negatives, named)

@@ -30,7 +30,8 @@ class EpochOrder(Sampler[int]):
 
     def __init__(self, rows: int, batch: int, accumulation: int = 1, processes: int = 1, seed: int = 0) -> None:
         self.rows, self.seed, self.epoch = rows, seed, 0
-        self._step_of_row: tuple[int, np.ndarray] | None = None  # the last epoch that `step_of_rows` was asked for
+        # Cache of `step_of_rows`: an epoch, and the step of each row in it.
+        self._steps_of_epoch: tuple[int, np.ndarray] | None = None
         self.batch, self.accumulation, self.processes = batch, accumulation, processes
         self.steps_per_epoch = rows // (batch * accumulation * processes)
         if not self.steps_per_epoch:
@@ -45,12 +46,13 @@ class EpochOrder(Sampler[int]):
         return self.steps_per_epoch * self.batch * self.accumulation * self.processes
 
     def __iter__(self) -> Iterator[int]:
-        """Iterate over the rows of the epoch; each ``batch`` rows form a batch, and processes take batches in turn."""
+        """Iterate over the rows of all processes; accelerate gives batch 0 to process 0, batch 1 to process 1, ..."""
         return iter(self.rows_of_epoch(self.epoch).tolist())
 
     def rows_of_epoch(self, epoch: int) -> np.ndarray:
         """Return the rows of an epoch in their order, int64 (len(self),)."""
-        # Sorting rows by a hash of (seed, epoch, row) shuffles them.
+        # `mix` hashes 64-bit integers. Rows sorted by a hash of (seed, epoch, row) are shuffled, in the same way by
+        # every version of NumPy.
         start = mix(mix(np.array([self.seed], np.int64).astype(np.uint64)) + np.uint64(epoch))
         return np.argsort(mix(start + np.arange(self.rows, dtype=np.uint64)), kind="stable")[: len(self)]
 
@@ -90,11 +92,9 @@ class EpochOrder(Sampler[int]):
         >>> order.step_of_rows(1, order.rows_of_step(9, process=1)[1][0]).tolist()
         [9, 9]
         """
-        if self._step_of_row is None or self._step_of_row[0] != epoch:
-            step_of_row = np.full(self.rows, (epoch + 1) * self.steps_per_epoch - 1)
+        if self._steps_of_epoch is None or self._steps_of_epoch[0] != epoch:
+            steps = np.full(self.rows, (epoch + 1) * self.steps_per_epoch - 1)
             rows_per_step = len(self) // self.steps_per_epoch
-            step_of_row[self.rows_of_epoch(epoch)] = (
-                epoch * self.steps_per_epoch + np.arange(len(self)) // rows_per_step
-            )
-            self._step_of_row = epoch, step_of_row
-        return self._step_of_row[1][rows]
+            steps[self.rows_of_epoch(epoch)] = epoch * self.steps_per_epoch + np.arange(len(self)) // rows_per_step
+            self._steps_of_epoch = epoch, steps
+        return self._steps_of_epoch[1][rows]

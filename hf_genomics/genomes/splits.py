@@ -1,6 +1,7 @@
 """Split genomes, labels and contigs so that nothing is in two splits: pure functions of their arguments and a seed.
 
 Random numbers are a hash of (seed, name), not of a position, so a split does not depend on the order of the input.
+Adding or removing a group may move other groups, so keep the split that a model was trained with.
 """
 
 from __future__ import annotations
@@ -42,7 +43,8 @@ def split_genomes(
 ) -> np.ndarray:
     """Assign groups of genomes to train, valid and test; a group is never in two splits.
 
-    Groups are dealt from the heaviest down. Each goes to a split that still has room for it, chosen at random in
+    Groups are dealt from the heaviest down, so one large group, such as a species with most of the genomes, is almost
+    always in train. Each goes to a split that still has room for it, chosen at random in
     proportion to the room left; if no split has enough room, to the one with the most room. When only as many groups
     remain as there are empty splits, each must fill an empty one. A split exceeds its share by less than one group.
 
@@ -56,7 +58,8 @@ def split_genomes(
         (rows,) of "train", "valid" or "test".
 
     Raises:
-        InputError: if the fractions do not sum to 1, a group has no name, or there are fewer groups than splits.
+        InputError: if the fractions do not sum to 1, a group has no name, or there are fewer groups than splits with a
+            fraction above 0.
     """
     _check_fractions(fractions)
     sizes = _group_sizes(groups, weights)
@@ -71,7 +74,7 @@ def split_genomes(
 
 
 def label_subset(genomes: Sequence[str], labels: Sequence[object], fraction: float, seed: int = 0) -> np.ndarray:
-    """Choose the genomes whose labels an experiment with few labels may use.
+    """Choose a share of the genomes of every class, whose labels an experiment with few labels may use.
 
     The same share of every class is chosen, rounded to the nearest whole number of genomes (half up), and at least one.
     For one seed, a smaller subset lies inside a larger one.
@@ -110,11 +113,11 @@ def labelled_genomes(
     seed: int = 0,
     groups: Sequence[str] | None = None,
 ) -> np.ndarray:
-    """Choose a number of genomes whose labels an experiment with few labels may use.
+    """Choose a number of genomes, shared among the classes, whose labels an experiment with few labels may use.
 
     Every class gets one genome, and the rest is shared in proportion to the sizes of the classes (the Sainte-Laguë
     method, which parliaments use to share seats among parties). For one seed, a smaller subset lies inside a larger
-    one. Without ``groups``, where the numbers per class agree with those of `label_subset`, so do the genomes.
+    one. Without ``groups``, the genomes of a class are those of `label_subset` wherever both choose equally many.
 
     Args:
         genomes: (rows,) genome (FASTA file) of each row; all rows of a genome are chosen or none.
@@ -157,7 +160,8 @@ def split_regions(lengths: Sequence[int], fractions: tuple[float, float, float],
         lengths: (contigs,) length of each contig in nt.
         fractions: shares of train, valid and test in the nucleotides outside the gaps; a split with share 0 gets no
             region.
-        gap: nt between two regions; use at least the length of a window, so that no window lies in two regions.
+        gap: nt between two regions that belong to no split; use at least the length of a window, so that no window of
+            one split is a direct neighbour of a window of another.
 
     Returns:
         The regions, contig after contig.
@@ -259,7 +263,7 @@ def _seats(sizes: dict[str, int], count: int) -> dict[str, int]:
     """Share ``count`` places among classes by the method of Sainte-Laguë, at least one each.
 
     Places are given one after another, so that no class loses one when ``count`` grows: subsets are nested. Of classes
-    with the same claim, the first one in alphabetical order gets the place.
+    with the same quotient, the first one in alphabetical order gets the place.
 
     >>> _seats({"phage": 380, "other": 2239}, 26)
     {'phage': 4, 'other': 22}
@@ -288,7 +292,7 @@ def _assign(sizes: dict[str, float], room: dict[int, float], seed: int) -> dict[
         # A group of weight 0 fits everywhere; it goes to the split with the most room instead of a random one.
         fitting = [split for split in open_splits if room[split] >= sizes[group] > 0]
         if fitting:
-            # Do not change this text: it determines every existing split.
+            # Do not change this text ("side" means split): it determines every existing split.
             chosen = _draw(fitting, room, _uniform(seed, f"side of {group}"))
         else:
             chosen = max(open_splits, key=lambda split: room[split])
@@ -307,7 +311,7 @@ def _draw(splits: list[int], room: dict[int, float], draw: float) -> int:
 def _uniform(seed: int, name: str) -> float:
     """Hash the seed and a name into a number in [0, 1)."""
     digest = hashlib.blake2b(f"{seed}\0{name}".encode(), digest_size=8).digest()
-    return (int.from_bytes(digest, "big") >> 11) / 2**53
+    return (int.from_bytes(digest, "big") >> 11) / 2**53  # 53 bits, the precision of a float
 
 
 def _check_fractions(fractions: tuple[float, float, float]) -> None:

@@ -66,6 +66,23 @@ def base_of(name: str) -> str | None:
     return base
 
 
+def check_whole(folder: Path, purpose: str) -> None:
+    """Check that a folder is not an adapter, which is no model without its base model.
+
+    Args:
+        folder: the folder.
+        purpose: what a model is needed for, for the message: "push".
+
+    Raises:
+        InputError: with the command that makes a model of the adapter.
+    """
+    if (folder / ADAPTER_CONFIG).is_file():
+        raise InputError(
+            f"{folder} is an adapter; hf-genomics convert --source {folder} --output_dir NEW merges it with its base "
+            f"model into a model to {purpose}"
+        )
+
+
 def read_adapter(folder: Path) -> dict[str, Any]:
     """Read adapter_config.json.
 

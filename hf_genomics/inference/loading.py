@@ -1,9 +1,14 @@
-"""Load models from disk or the Hub, with one-line errors, and read the task of a model from its configuration."""
+"""Load models from disk or the Hub, check the files of a model folder first, and read a model's task.
+
+The upper half loads; the lower half, from `_PICKLE_ERRORS` on, checks. Every loader runs inside `readable`, which
+checks the folder and turns what is wrong with it into a one-line InputError.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import json
+import math
 import pickle
 import re
 import struct
@@ -36,10 +41,10 @@ from ..saved_files import StoredTensor, check_shards, check_tensors, read_json, 
 from ..saved_settings import check_bounds, check_types, count_weights, encoder_shapes
 from ..tokenization_kmer import KmerTokenizer
 from ..tokenizer_arguments import check_arguments, check_size, named_tokens
-from .adapters import add_adapter, base_of, head_of, merge_adapter
+from .adapters import ADAPTER_CONFIG, add_adapter, base_of, head_of, merge_adapter
 
 _WEIGHT_FILES = ("model.safetensors", "pytorch_model.bin", "adapter_model.safetensors")
-_COPY = "copy the model's own tokenizer_config.json there"
+_COPY_TOKENIZER = "copy the model's own tokenizer_config.json there"
 
 
 def load_config(name: str) -> Any:
@@ -53,7 +58,7 @@ def load_config(name: str) -> Any:
     """
     name = _folder_with(name, "config.json")
     with readable(name):
-        kind = PreTrainedConfig.get_config_dict(name)[0].get("model_type")  # missing in DNABERT's first files
+        kind = PreTrainedConfig.get_config_dict(name)[0].get("model_type")  # the first DNABERT releases have none
         config = AutoConfig.from_pretrained(name) if kind else None
     if not isinstance(config, KmerBertConfig):
         what = (
@@ -88,6 +93,8 @@ def _tokenizer_beside(name: str, config: KmerBertConfig) -> KmerTokenizer:
     except TypeError as error:  # a setting that the tokenizer does not have
         raise InputError(f"{Path(name) / 'tokenizer_config.json'}: {error}; fix the file") from error
     is_kmers = isinstance(tokenizer, KmerTokenizer)
+    # With tokenizer.json, the model has a complete tokenizer of another kind, such as BPE. Without it,
+    # tokenizer_config.json is missing or wrong, as `_check_pair` reports.
     if not is_kmers and (Path(name) / "tokenizer.json").is_file():
         raise InputError(
             f"{name}: its tokenizer ({type(tokenizer).__name__}) is not a KmerTokenizer, which this verb needs; "
@@ -103,20 +110,22 @@ def _check_pair(name: str, tokenizer: Any, config: KmerBertConfig) -> None:
     if not isinstance(tokenizer, KmerTokenizer):
         raise InputError(
             f"{files} do not belong together: the first is missing or of another tokenizer "
-            f"({type(tokenizer).__name__}); {_COPY}"
+            f"({type(tokenizer).__name__}); {_COPY_TOKENIZER}"
         )
     pairs = {
         "k": (tokenizer.k, config.k),
         "stride": (tokenizer.stride, config.stride),
         "id of [PAD]": (tokenizer.pad_token_id, config.pad_token_id),
     }
-    for what, (ours, theirs) in pairs.items():
-        if ours != theirs:
-            raise InputError(f"{files} do not belong together: {what} is {ours} and {theirs}; {_COPY}")
+    for what, (in_tokenizer, in_config) in pairs.items():
+        if in_tokenizer != in_config:
+            raise InputError(
+                f"{files} do not belong together: {what} is {in_tokenizer} and {in_config}; {_COPY_TOKENIZER}"
+            )
     if len(tokenizer) > config.num_embeddings:  # a model may have more, for the sake of speed
         raise InputError(
             f"{files} do not belong together: the tokenizer has {len(tokenizer)} tokens, but vocab_size is "
-            f"{config.num_embeddings}; {_COPY}, or call resize_token_embeddings before saving the model"
+            f"{config.num_embeddings}; {_COPY_TOKENIZER}, or call resize_token_embeddings before saving the model"
         )
 
 
@@ -141,6 +150,7 @@ def load_classifier(name: str) -> tuple[PreTrainedModel, KmerTokenizer]:
     with readable(name), no_load_report():
         model, info = auto.from_pretrained(name, output_loading_info=True)
         check_encoder_complete(model, info["missing_keys"], name)
+    # Only weights of the head can still be missing: check_encoder_complete has raised for the others.
     if missing := sorted(info["missing_keys"]):
         raise InputError(
             f"{name}: {len(missing)} weights of the head are missing ({missing[0]}); copy all files of the fine-tuned "
@@ -181,14 +191,15 @@ def load_encoder(name: str) -> tuple[KmerBertModel, KmerTokenizer]:
 
 
 def _plain_config(config: KmerBertConfig, tokenizer: KmerTokenizer) -> KmerBertConfig:
-    """Return the configuration of a model's encoder: without parts and tracks, and with the length of one part."""
+    """Return the configuration of a model's encoder, without parts and tracks; it reads as many nt as one part has."""
     from .windows import longest_window, parts_of
 
     parts, part_length = parts_of(config)
     longest = longest_window(config, tokenizer)
     known = KmerBertConfig().to_dict().keys() - {"model_type", "architectures", "auto_map"}
     plain = KmerBertConfig.from_dict({key: value for key, value in config.to_dict().items() if key in known})
-    plain.max_sequence_length = min(part_length, longest) if part_length else -(-longest // parts)
+    # In nt. Parts have a largest length (`part_length`), or the sequence is cut into `parts` equal ones: rounded up.
+    plain.max_sequence_length = min(part_length, longest) if part_length else math.ceil(longest / parts)
     return plain
 
 
@@ -199,11 +210,13 @@ def load_merged(name: str) -> tuple[PreTrainedModel, KmerTokenizer]:
         name: folder of the adapter.
 
     Raises:
-        InputError: as in `load_classifier`.
+        InputError: as in `load_classifier`; also if the folder is not an adapter.
     """
     config, base = load_config(name), base_of(name)
+    if base is None:
+        raise InputError(f"{name}: not an adapter (no {ADAPTER_CONFIG} there); load the model by load_classifier")
     auto = _auto_class(name, config, base)
-    model = merge_adapter(_load_base(auto, base or name, config), name)
+    model = merge_adapter(_load_base(auto, base, config), name)
     check_finite(model.state_dict().items(), name)
     return model, _tokenizer_beside(name, config)
 
@@ -223,13 +236,28 @@ def _load_base(auto: Any, base: str, config: KmerBertConfig) -> PreTrainedModel:
         model, info = auto.from_pretrained(base, config=config, output_loading_info=True, ignore_mismatched_sizes=True)
         check_encoder_complete(model, info["missing_keys"], base)
         check_finite(model.state_dict().items(), base)
+    if misfit := encoder_misfit(info):
+        name, found, expected = misfit
+        raise InputError(
+            f"{base}: {name} is {found}, but {expected} in the model that the adapter changes; name that model in "
+            "base_model_name_or_path"
+        )
+    return model
+
+
+def encoder_misfit(info: dict[str, Any]) -> tuple[str, tuple[int, ...], tuple[int, ...]] | None:
+    """Return the first weight of an encoder that is stored in another size: its name, and the sizes found and expected.
+
+    None if all have the right size. A head may have another size; the pooler counts as a part of the head, as in
+    `check_encoder_complete`.
+
+    Args:
+        info: what ``from_pretrained`` returns with ``output_loading_info=True`` and ``ignore_mismatched_sizes=True``.
+    """
     for name, found, expected in sorted(info["mismatched_keys"]):
         if name.startswith("bert.") and ".pooler." not in name:
-            raise InputError(
-                f"{base}: {name} is {tuple(found)}, but {tuple(expected)} in the model that the adapter changes; name "
-                "that model in base_model_name_or_path"
-            )
-    return model
+            return name, tuple(found), tuple(expected)
+    return None
 
 
 def _folder_with(name: str, file: str) -> str:
@@ -244,18 +272,20 @@ def _auto_class(name: str, config: KmerBertConfig, base: str | None) -> Any:
     Raises:
         InputError: if the model has no fine-tuned head.
     """
-    heads = " ".join(config.architectures or [])
-    if base is not None and "Classification" not in heads:
-        heads = head_of(name) or ""
-        if not heads:
+    architecture = " ".join(config.architectures or [])
+    # An adapter without config.json has that of its base model, whose architecture may be the one for pretraining.
+    if base is not None and "Classification" not in architecture:
+        architecture = head_of(name) or ""
+        if not architecture:
             raise InputError(
                 f"{name}: its base model {base} is not fine-tuned, and no file holds the settings of the head "
                 "(classes, pooling) that was trained; write them beside the adapter by model.config.save_pretrained"
             )
-    per_nt = "TokenClassification" in heads and config.labels_per == "nt"
-    if not per_nt and "SequenceClassification" not in heads:
+    per_nt = "TokenClassification" in architecture and config.labels_per == "nt"
+    if not per_nt and "SequenceClassification" not in architecture:
         raise InputError(
-            f"{name} is {config.architectures}: not fine-tuned for classification; run hf-genomics finetune first"
+            f"{name} is not fine-tuned for classification or regression (architectures: {architecture or 'none'}); run "
+            "hf-genomics finetune first"
         )
     return AutoModelForTokenClassification if per_nt else AutoModelForSequenceClassification
 
@@ -277,17 +307,19 @@ def check_finite(weights: Iterable[tuple[str, torch.Tensor]], source: str | Path
         finite = torch.isfinite(weight.float())
         if not finite.all():
             raise InputError(
-                f"{_weight_file(Path(source), name)}: {int((~finite).sum()):,} of {weight.numel():,} values of {name} "
-                "are NaN or infinite; copy the file again, or take a checkpoint from before the training diverged"
+                f"{_file_of_weight(Path(source), name)}: {int((~finite).sum()):,} of {weight.numel():,} values of "
+                f"{name} are NaN or infinite; copy the file again, or take a checkpoint from before the training "
+                "diverged"
             )
 
 
-def _weight_file(source: Path, name: str) -> Path:
+def _file_of_weight(source: Path, name: str) -> Path:
     """Return the file in a model folder that holds a weight; ``source`` itself if it is a file or a Hub name."""
     index = source / "model.safetensors.index.json"
     if index.is_file():
         shards: dict[str, str] = json.loads(index.read_text(encoding="utf-8")).get("weight_map", {})
-        # In a model with a head, the encoder's weights have the name of the encoder before their own.
+        # The files of an encoder alone name its weights without the prefix "bert.", which they have in a model with a
+        # head.
         file = next((shard for key, shard in shards.items() if key == name or name.endswith(f".{key}")), None)
         return source / file if file else source
     return next((source / file for file in _WEIGHT_FILES if (source / file).is_file()), source)
@@ -319,8 +351,10 @@ def task_of(config: Any, source: str = "the model") -> Task:
     )
 
 
+# Checks of the files in a model folder.
+
 # Errors of torch.load for a file that is truncated or not a checkpoint; UnpicklingError also for a rejected pickle.
-_DAMAGED = (pickle.UnpicklingError, EOFError, struct.error)
+_PICKLE_ERRORS = (pickle.UnpicklingError, EOFError, struct.error)
 
 _OBJECT, _TEXT = (dict,), (str,)
 _IN_JSON = {
@@ -381,18 +415,22 @@ def readable(source: str) -> Iterator[None]:
         raise
     except SafetensorError as error:
         raise InputError(f"{source}: the weights are damaged ({error}); copy or save them again") from error
-    except _DAMAGED as error:
+    except _PICKLE_ERRORS as error:
         raise InputError(_damaged_pickle(source)) from error
     except RuntimeError as error:
-        if path.is_dir() and any(file.suffix == ".bin" for file in weight_files(path)):
-            raise InputError(_damaged_pickle(str(weight_files(path)[0]))) from error
-        if "ignore_mismatched_sizes" not in str(error):  # what transformers advises when sizes differ
+        if "ignore_mismatched_sizes" in str(error):  # what transformers advises when sizes differ
+            raise InputError(
+                f"{source}: the weights have other sizes than config.json says; fix config.json"
+            ) from error
+        is_pickle = path.is_dir() and any(file.suffix == ".bin" for file in weight_files(path))
+        if isinstance(error, torch.OutOfMemoryError) or not is_pickle:
             raise
-        raise InputError(f"{source}: the weights have other sizes than config.json says; fix config.json") from error
+        raise InputError(_damaged_pickle(str(weight_files(path)[0]))) from error
     except (OSError, ValueError, StrictDataclassError) as error:
         if isinstance(error, OSError) and not path.exists():
             raise InputError(
-                f"{source}: no such folder, and no such model on the Hub or in its cache; check the name"
+                f"{source}: no such folder, and no such model on the Hub or in its cache (or the Hub cannot be "
+                "reached, or the model is private); check the name, the network and your login"
             ) from error
         raise InputError(f"{source}: {' '.join(str(error).split()).removeprefix(f'{source}: ')}") from error
 
@@ -426,7 +464,8 @@ def _read_object(path: Path, types: dict[str, tuple[type, ...]]) -> dict[str, An
         content = read_json(path)
     for key, kinds in types.items():
         value = content.get(key)
-        if isinstance(value, bool) and bool not in kinds or not isinstance(value, (*kinds, type(None))):
+        allowed = isinstance(value, (*kinds, type(None)))  # null: as if the key were missing
+        if not allowed or (isinstance(value, bool) and bool not in kinds):  # to Python, True is an int
             wanted = " or ".join(dict.fromkeys(_IN_JSON[kind] for kind in kinds))
             raise InputError(f"{path}: {key!r} must be {wanted}, not {shorten(json.dumps(value))}; fix the file")
     return content
@@ -455,7 +494,7 @@ def _read_config(path: Path, settings: dict[str, Any]) -> KmerBertConfig | None:
     """
     from huggingface_hub.errors import StrictDataclassError
 
-    kind = settings.get("model_type", "bert")
+    kind = settings.get("model_type", "bert")  # the first DNABERT releases have none
     try:
         check_types({name: settings.get(name) for name in ("architectures", "model_type")})
         if settings.get("configuration_files"):
@@ -466,7 +505,7 @@ def _read_config(path: Path, settings: dict[str, Any]) -> KmerBertConfig | None:
             check_bounds(settings)
             try:
                 return KmerBertConfig.from_dict(translate_bert(settings))
-            except (ValueError, StrictDataclassError):  # a BERT of words; callers say which models they take
+            except (ValueError, StrictDataclassError):  # a BERT for text; callers report which models they take
                 return None
         classes = {cls.model_type: cls for cls in (KmerBertConfig, HierarchicalKmerBertConfig, FusionKmerBertConfig)}
         return classes[kind].from_dict(dict(settings)) if kind in classes else None
@@ -481,7 +520,7 @@ def _reason(error: Exception) -> str:
 
 
 def check_weights(folder: Path, config: KmerBertConfig | None) -> None:
-    """Check that the weight files of a folder are complete, and hold an encoder of the sizes in its configuration.
+    """Check that the weight files of a folder are complete, and that the model's sizes fit them and the free memory.
 
     Only headers are read, except for pickles, which torch reads without running code.
 
@@ -490,7 +529,7 @@ def check_weights(folder: Path, config: KmerBertConfig | None) -> None:
         config: configuration of the model, None if it is not a KmerBert.
 
     Raises:
-        ValueError: naming the file, and the weight.
+        ValueError: naming the file, and the weight; or the folder, if the weights need more memory than is free.
     """
     files = weight_files(folder)
     check_shards(folder)
@@ -508,6 +547,7 @@ def _check_memory(folder: Path, config: KmerBertConfig) -> None:
     """Raise InputError if the weights of a model take more memory than is free."""
     from ..runs.memory import free_memory  # slow to import
 
+    # float32: 4 bytes per weight.
     needed, free = 4 * count_weights(config), free_memory(torch.device("cpu"))
     if needed > free:
         raise InputError(
@@ -524,13 +564,13 @@ def _check_tokenizer(path: Path, settings: dict[str, Any]) -> None:
     for side in ("padding_side", "truncation_side"):
         if settings.get(side) not in (None, "left", "right"):
             raise InputError(f"{path}: {side!r} must be 'left' or 'right', not {shorten(settings[side])}; fix the file")
-    if not (settings.get("model_max_length") or 1) > 0:
-        longest = settings["model_max_length"]
+    longest = settings.get("model_max_length")
+    if longest is not None and not longest > 0:  # not `<= 0`: JSON may hold NaN
         raise InputError(f"{path}: 'model_max_length' must be above 0, not {longest}; fix the file")
     for reference in (settings.get("auto_map") or {}).values():
         references = reference if isinstance(reference, list) else [reference]
         is_known = all(value is None or re.fullmatch(r"\w+\.\w+", str(value)) for value in references)
-        if not is_known or isinstance(reference, list) and len(reference) != 2:
+        if not is_known or isinstance(reference, list) and len(reference) != 2:  # [slow tokenizer, fast tokenizer]
             raise InputError(f"{path}: 'auto_map' must name code of this folder, not {shorten(str(reference))}; fix it")
     _check_added_tokens(path, settings)
     if name != "KmerTokenizer":
@@ -541,7 +581,10 @@ def _check_tokenizer(path: Path, settings: dict[str, Any]) -> None:
     try:
         check_arguments(settings.keys() - named_tokens(settings), KmerTokenizer)
         gaps, large = bool(settings.get("allow_gaps")), bool(settings.get("allow_large_k"))
-        check_size(settings.get("k") or 6, settings.get("stride") or 1, gaps, large)
+        k, stride = (
+            default if settings.get(key) is None else settings[key] for key, default in (("k", 6), ("stride", 1))
+        )
+        check_size(k, stride, gaps, large)
     except (TypeError, ValueError) as error:
         raise InputError(f"{path}: {error}; fix the file") from error
 
@@ -566,6 +609,7 @@ def _check_added_tokens(path: Path, settings: dict[str, Any]) -> None:
 
 def _is_token(value: dict[str, Any]) -> bool:
     """Return whether a JSON object describes a token: its content, and flags."""
+    # transformers writes "__type" and "id".
     flags = {name: flag for name, flag in value.items() if name not in ("content", "__type", "id")}
     return isinstance(value.get("content"), str) and all(isinstance(flag, bool) for flag in flags.values())
 
@@ -578,7 +622,7 @@ def _check_pickle(path: Path) -> dict[str, StoredTensor]:
     try:
         weights = torch.load(path, map_location="meta", weights_only=True)
     except (
-        *_DAMAGED,
+        *_PICKLE_ERRORS,
         LookupError,
         ValueError,
         RuntimeError,

@@ -402,7 +402,7 @@ def input_digest(source: Source) -> dict[str, Any]:
         return {"input": hashlib.sha256(repr(ends).encode()).hexdigest()[:12], "input_size": len(source)}
     if not os.path.isfile(source) and os.path.exists(source) and not os.path.isdir(source):
         raise InputError(
-            f"{source}: is a pipe or a device, and predict must open a file several times; write it to a file first"
+            f"{source}: is a pipe or a device, and a file must be opened several times; write it to a file first"
         )
     with input_errors(source), open(source, "rb") as file:
         size = os.fstat(file.fileno()).st_size

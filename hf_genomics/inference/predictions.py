@@ -194,8 +194,8 @@ def check_strands(task: Task, both_strands: bool, *, along: bool = False) -> Non
 def log_threshold(task: Task, model: str) -> None:
     """Log at which probability a class is predicted, if that is not the more probable one of two."""
     if task.threshold is not None:
-        lowest, positive = task.threshold
-        logger.info("%s: predicts %r at a probability of %.3g or more", model, (task.names or [])[positive], lowest)
+        lowest, positive_id = task.threshold
+        logger.info("%s: predicts %r at a probability of %.3g or more", model, (task.names or [])[positive_id], lowest)
 
 
 def decide(scores: np.ndarray, threshold: tuple[float, int] | None) -> np.ndarray:
@@ -214,8 +214,8 @@ def decide(scores: np.ndarray, threshold: tuple[float, int] | None) -> np.ndarra
     """
     if threshold is None:
         return scores.argmax(1)
-    lowest, positive = threshold
-    return np.where(scores[:, positive] >= lowest, positive, 1 - positive)
+    lowest, positive_id = threshold
+    return np.where(scores[:, positive_id] >= lowest, positive_id, 1 - positive_id)
 
 
 def sequence_columns(

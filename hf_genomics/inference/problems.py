@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 Kind: TypeAlias = Literal["short", "long", "letters", "unknown", "overflow"]
-Scored: TypeAlias = "tuple[Window, np.ndarray]"
+ScoredWindow: TypeAlias = "tuple[Window, np.ndarray]"
 Item = TypeVar("Item")
 
 #: Share of unknown tokens above which a warning says that a prediction rests on little evidence.
@@ -163,7 +163,20 @@ def known_tokens(batch: dict[str, torch.Tensor], tokenizer: KmerTokenizer) -> li
     return [min(pair) for pair in zip(*sides, strict=True)]
 
 
-def problem_of(problems: Iterable[Problem | None]) -> Problem | None:
+def problem_after_reading(tokens: tuple[int, int], values: np.ndarray) -> Problem | None:
+    """Return what keeps a window from having a score, once the model has read it; None if nothing does.
+
+    Args:
+        tokens: number of tokens that stand for known nucleotides, and of all, as `known_tokens` counts them.
+        values: what the model returned for the window.
+    """
+    known, _ = tokens
+    if not known:
+        return UNKNOWN
+    return None if np.isfinite(values).all() else OVERFLOW
+
+
+def problem_of_sequence(problems: Iterable[Problem | None]) -> Problem | None:
     """Return why a sequence has no score, given the problems of its windows; None if it has one."""
     problems = list(problems)
     of_all = next((problem for problem in problems if problem and problem.kind in _OF_THE_SEQUENCE), None)
@@ -220,7 +233,7 @@ class Unscored:
         """Number of sequences without a score so far."""
         return sum(self._counts.values())
 
-    def watch(self, scored: Iterable[Scored]) -> Iterator[Scored]:
+    def watch(self, scored: Iterable[ScoredWindow]) -> Iterator[ScoredWindow]:
         """Iterate over windows and their scores, and count what they show.
 
         Args:
@@ -239,7 +252,7 @@ class Unscored:
                     self._note(window, window.problem)
                 yield window, scores
             self.num_sequences += 1
-            if problem := problem_of(problems):
+            if problem := problem_of_sequence(problems):
                 self._note(window, problem)
             elif known < (1 - MOSTLY_UNKNOWN) * tokens:
                 self._num_unknown += 1

@@ -32,7 +32,7 @@ from ..io.processes import ALONE, Processes
 from ..labelled.sequences import LabelledSequences
 from ..sequence import as_letters
 from ..tokenization_kmer import KmerTokenizer
-from .problems import OVERFLOW, UNKNOWN, Problem, Unscored, examined, known_tokens, problem_of
+from .problems import Problem, Unscored, examined, known_tokens, problem_after_reading, problem_of_sequence
 from .windows import (
     Window,
     collator_for,
@@ -300,7 +300,7 @@ class _Scorer:
         for window, counts, row in zip(windows, tokens, rows, strict=True):
             # Scores per nucleotide are as long as the longest window of the batch: cut off the scores of padding.
             row = row[: len(window.row["sequence"])] if row.ndim > 1 else row
-            problem = UNKNOWN if not counts[0] else None if np.isfinite(row).all() else OVERFLOW
+            problem = problem_after_reading(counts, row)
             window = window._replace(tokens=counts, problem=problem)
             if problem is None and self._problem_type != "regression":
                 self._note_certainty(row)
@@ -403,7 +403,7 @@ def average_windows(scored: Iterable[tuple[Window, np.ndarray]]) -> Iterator[Seq
             problems.add(window.problem)
             if window.problem is None:
                 count, total = count + 1, total + scores
-        yield SequenceScores(sequence_index, name, length, nothing if problem_of(problems) else total / count)
+        yield SequenceScores(sequence_index, name, length, nothing if problem_of_sequence(problems) else total / count)
 
 
 def merge_windows(scored: Iterable[tuple[Window, np.ndarray]]) -> Iterator[NtScores]:

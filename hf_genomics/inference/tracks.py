@@ -35,7 +35,7 @@ from ..io.streams import is_stream
 from ..labelled.task import Task
 from .growing_table import read_rows
 from .predictions import RUN_COLUMNS, class_runs, sequence_columns
-from .problems import Scored
+from .problems import ScoredWindow
 from .scores import merge_windows
 from .windows import Window
 
@@ -165,7 +165,7 @@ def row_header(task: Task, kind: TrackFormat | None) -> list[str]:
     return ["id", "start", "end", *(name for name in columns if name not in ("id", "length"))]
 
 
-def window_rows(task: Task, scored: Iterable[Scored]) -> Iterator[tuple[Any, ...]]:
+def window_rows(task: Task, scored: Iterable[ScoredWindow]) -> Iterator[tuple[Any, ...]]:
     """Iterate over the rows of windows: id, start, end (0-based, half-open), and what the model predicts.
 
     Args:
@@ -178,7 +178,7 @@ def window_rows(task: Task, scored: Iterable[Scored]) -> Iterator[tuple[Any, ...
         yield window.name, window.start, window.end, *cells
 
 
-def piece_rows(scored: Iterable[Scored]) -> Iterator[tuple[Any, ...]]:
+def piece_rows(scored: Iterable[ScoredWindow]) -> Iterator[tuple[Any, ...]]:
     """Iterate over pieces of contigs: id, start, end, and the float32 scores of each class, as base 64.
 
     Args:
@@ -193,7 +193,7 @@ def piece_rows(scored: Iterable[Scored]) -> Iterator[tuple[Any, ...]]:
                 yield piece.name, start, start + len(part), *cells
 
 
-def track_rows(task: Task, kind: TrackFormat | None, scored: Iterable[Scored]) -> Iterator[tuple[Any, ...]]:
+def track_rows(task: Task, kind: TrackFormat | None, scored: Iterable[ScoredWindow]) -> Iterator[tuple[Any, ...]]:
     """Iterate over the rows from which tracks, or a table of windows, are made.
 
     Args:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 from typing import Any, NamedTuple
@@ -316,7 +317,7 @@ def check_longest(examples: LabelledSequences, tokenizer: KmerTokenizer, config:
     shorter = "shorten it" if whole else "shorten it, cut every sequence into more parts by head.num_parts"
     check_positions(
         tokenizer,
-        min(length, part_length) if part_length else -(-length // parts),
+        min(length, part_length) if part_length else math.ceil(length / parts),
         config.max_position_embeddings,
         f"{examples.source}: sequence {name}: {'a part' if parts > 1 or part_length else 'a length'}",
         remedy=f"{'lower head.part_length' if part_length else shorter}, or read more by head.stretch_positions",

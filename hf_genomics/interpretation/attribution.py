@@ -1,4 +1,4 @@
-"""Integrated gradients: attribute the difference in output between an input and a base to the parts of the input.
+"""Integrated gradients: attribute the difference in output between an input and a baseline to parts of the input.
 
 Source: Sundararajan, Taly and Yan 2017, "Axiomatic attribution for deep networks", equation 1 and section 5.
 """
@@ -13,7 +13,8 @@ from torch import Tensor
 
 from ..sequence import NUM_SPECIAL, vocabulary_size
 
-#: A function of rows, int64 (n,), and of what these rows hold, (n, ...) each, that returns a number per row, (n,).
+#: A function of row numbers, int64 (n,), and of the inputs of these rows, (n, ...), that returns one output for each
+#: row, (n,).
 RowFunction: TypeAlias = Callable[..., Tensor]
 
 
@@ -23,43 +24,47 @@ class Attribution(NamedTuple):
     Attributes:
         scores: float64 (rows, ...), the contributions, in the shape of the input.
         values: float64 (rows,), the output for the input.
-        base_values: float64 (rows,), the output for the base.
+        baseline_values: float64 (rows,), the output for the baseline.
         steps: int64 (rows,), number of gradients averaged.
     """
 
     scores: Tensor
     values: Tensor
-    base_values: Tensor
+    baseline_values: Tensor
     steps: Tensor
 
     @property
     def errors(self) -> Tensor:
-        """Completeness error, (rows,): how far the sum of the scores of a row is from ``values - base_values``.
+        """Completeness error, (rows,): how far the sum of the scores of a row is from ``values - baseline_values``.
 
-        The distance is relative to ``values - base_values``, which the sum approaches as the number of steps grows.
+        The distance is relative to ``values - baseline_values``, which the sum approaches as the number of steps grows.
+        It is infinite if both outputs are equal but the scores do not sum to exactly 0, and NaN if an output is NaN.
         """
-        difference = self.values - self.base_values
+        difference = self.values - self.baseline_values
         distance = (self.scores.flatten(1).sum(1) - difference).abs()
-        return (distance / difference.abs()).where(distance > 0, 0)
+        return (distance / difference.abs()).where(distance != 0, 0)  # 0 / 0 is no error
 
 
 def integrated_gradients(
     func: RowFunction,
     inputs: Tensor,
-    bases: Tensor,
+    baselines: Tensor,
     steps: int = 64,
     most_steps: int = 512,
     tolerance: float = 0.01,
 ) -> Attribution:
-    """Compute the contributions of inputs by integrated gradients along the straight path from a base.
+    """Compute the contributions of inputs by integrated gradients along the straight path from a baseline.
 
     The integral is computed by the midpoint rule. Rows whose completeness error is above the tolerance are computed
-    again with twice as many steps, and so on.
+    again with twice as many steps, and so on, up to ``most_steps``; rows that are still above it are returned as they
+    are (see ``errors``). Rows whose output is nearly that of the baseline have a large relative error, so they are
+    computed with the most steps.
 
     Args:
-        func: function of rows and inputs, such as a `TargetFunction`; it must compute every row independently.
+        func: function of row numbers and inputs, such as a `targets.TargetFunction`, the output of a model for one
+            target. It must compute every row independently, since rows are differentiated together.
         inputs: (rows, ...).
-        bases: the base of each input, in the same shape.
+        baselines: the baseline of each input, in the same shape.
         steps: number of gradients to average.
         most_steps: number of steps at which doubling ends.
         tolerance: largest completeness error that is accepted.
@@ -75,31 +80,33 @@ def integrated_gradients(
         raise ValueError(f"steps must be at least 1, not {steps}")
     rows = torch.arange(len(inputs), device=inputs.device)
     with torch.no_grad():
-        values, base_values = (func(rows, given).double() for given in (inputs, bases))
-    found = Attribution(torch.zeros_like(inputs, dtype=torch.float64), values, base_values, torch.zeros_like(rows))
+        values, baseline_values = (func(rows, given).double() for given in (inputs, baselines))
+    scores = torch.zeros_like(inputs, dtype=torch.float64)
+    found = Attribution(scores, values, baseline_values, torch.zeros_like(rows))  # scores and steps are filled in below
     while True:
-        way = inputs[rows] - bases[rows]
-        found.scores[rows] = way * _mean_gradients(func, rows, bases[rows], way, steps)
+        difference = inputs[rows] - baselines[rows]
+        found.scores[rows] = difference * _mean_gradients(func, rows, baselines[rows], difference, steps)
         found.steps[rows] = steps
-        rows = (found.errors > tolerance).nonzero()[:, 0]
-        steps *= 2
+        rows = (found.errors > tolerance).nonzero()[:, 0]  # not NaN, which more steps do not change
+        steps *= 2  # all anew: the midpoints of twice as many steps are other points
         if not len(rows) or steps > most_steps:
             return found
 
 
-def _mean_gradients(func: RowFunction, rows: Tensor, start: Tensor, way: Tensor, steps: int) -> Tensor:
-    """Compute the mean gradient of some rows along a path, float64, at the middle of each of its steps."""
-    total = torch.zeros_like(way, dtype=torch.float64)
+def _mean_gradients(func: RowFunction, rows: Tensor, start: Tensor, difference: Tensor, steps: int) -> Tensor:
+    """Compute the mean gradient of some rows along a straight path, float64, at the middle of each of its steps."""
+    total = torch.zeros_like(difference, dtype=torch.float64)
     for step in range(steps):
-        point = (start + (step + 0.5) / steps * way).detach().requires_grad_()
+        point = (start + (step + 0.5) / steps * difference).detach().requires_grad_()
         with torch.enable_grad():
+            # Rows are independent, so the gradient of the sum holds the gradient of each row.
             [gradient] = torch.autograd.grad(func(rows, point).sum(), point)
         total += gradient
     return total / steps
 
 
 def mean_kmer_embedding(table: Tensor, k: int) -> Tensor:
-    """Compute the mean of the embeddings of all k-mers, the base that favours no k-mer.
+    """Compute the mean of the embeddings of all k-mers, the baseline that favours no k-mer.
 
     Args:
         table: (tokens, hidden), the token embeddings.
@@ -108,15 +115,16 @@ def mean_kmer_embedding(table: Tensor, k: int) -> Tensor:
     Returns:
         (hidden,).
     """
+    # Special tokens come first in the table, k-mers follow.
     return table[NUM_SPECIAL : vocabulary_size(k)].double().mean(0).to(table.dtype)
 
 
-def embedding_base(embeddings: Tensor, kmers: Tensor, base: Tensor) -> Tensor:
-    """Return embeddings in which all k-mers are replaced by a base, and special tokens keep their embeddings.
+def baseline_embeddings(embeddings: Tensor, kmers: Tensor, baseline: Tensor) -> Tensor:
+    """Return embeddings in which all k-mers are replaced by a baseline, and special tokens keep their embeddings.
 
     Args:
         embeddings: (..., tokens, hidden).
         kmers: bool (..., tokens), True on k-mers.
-        base: (hidden,), or in the shape of the embeddings.
+        baseline: (hidden,), or in the shape of the embeddings.
     """
-    return torch.where(kmers.unsqueeze(-1), base, embeddings)
+    return torch.where(kmers.unsqueeze(-1), baseline, embeddings)

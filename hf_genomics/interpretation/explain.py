@@ -21,6 +21,7 @@ from transformers import PreTrainedModel
 from ..errors import InputError
 from ..inference.loading import task_of
 from ..inference.predict import input_digest, model_digest, read_windows
+from ..inference.problems import UNKNOWN, joined
 from ..inference.windows import Window, problem_before_reading, shortest_sequence, windows_of_examples
 from ..io.files import sha256_of, shorten
 from ..io.genome_tracks import Region, read_bed, read_sizes
@@ -28,7 +29,7 @@ from ..io.text_tables import kind_of
 from ..io.writing import check_output, replacing, write_json
 from ..labelled.columns import Columns, match_columns
 from ..labelled.datasets import Source, source_name
-from ..labelled.sequences import LabelledSequences
+from ..labelled.sequences import LabelledSequences, has_known_kmer
 from ..labelled.task import Task
 from ..sequence import did_you_mean, reverse_complement
 from ..sequence_files.fasta import read_records
@@ -139,19 +140,18 @@ def explain(
         )
         windows = windows if sizes is None else _check_contigs(windows, sizes, options.sizes or "")
     else:
-        genome = _check_genome(input, task_of(network.config, model), options.rna)
-        regions = _check_regions(bed, genome, str(input), shortest_sequence(network, tokenizer.k))
-        windows = _windows_of_regions(str(input), regions, network, tokenizer, options.rna)
+        windows, genome = windows_of_bed(input, bed, network, tokenizer, model, options.rna)
         sizes = genome if sizes is None else sizes
     identity = _identity(network, input, bed, settings, options)
-    records = Records(_partial(folder), identity, options.resume)
-    with _kept_if_interrupted(folder), records:
+    records = Records(partial_folder(folder), identity, options.resume)
+    with kept_if_interrupted(folder), records:
         for one in explain_windows(network, tokenizer, islice(windows, len(records), None), settings):
             check_finite_scores(one, model)
             records.add(one)
     placed = Placed(records)
+    _warn_of_other_contigs(placed, pictures, options)
     summary = _write(folder, placed, _known_sizes(placed, sizes, options.sizes or str(input)), network.config, pictures)
-    shutil.rmtree(_partial(folder))
+    shutil.rmtree(partial_folder(folder))
     return summary
 
 
@@ -166,12 +166,12 @@ def _claim(folder: Path, options: ExplainOptions) -> Path:
         raise InputError(f"{folder} holds files that explain did not write; name a new folder as output_dir")
     if is_filled and not options.overwrite:
         raise InputError(f"{folder} holds a finished run; choose another output_dir, or pass --overwrite true")
-    if options.resume and not (_partial(folder) / "windows.jsonl").is_file():
+    if options.resume and not (partial_folder(folder) / "windows.jsonl").is_file():
         raise InputError(f"{folder}: no interrupted run to resume; omit --resume")
     return folder
 
 
-def _partial(folder: Path) -> Path:
+def partial_folder(folder: Path) -> Path:
     """Return the folder that holds the explanations of a run that is not finished."""
     return folder.absolute().with_name(f".{folder.absolute().name}.partial")
 
@@ -202,6 +202,29 @@ def _identity(
 
 
 # Regions of a genome.
+
+
+def windows_of_bed(
+    source: Source, bed: str, network: PreTrainedModel, tokenizer: KmerTokenizer, model: str, rna: bool
+) -> tuple[Iterator[Window], dict[str, int]]:
+    """Return the windows of the regions of a genome, and the lengths of its contigs.
+
+    The regions are checked first; then one contig at a time is held in memory.
+
+    Args:
+        source: FASTA file of the genome.
+        bed: BED file of the regions; column 6 names their strand.
+        network: the model that reads the windows.
+        tokenizer: tokenizer of the model.
+        model: name of the model, for messages.
+        rna: read U as T.
+
+    Raises:
+        InputError: if the model cannot read regions, or a region is not in the genome; the message names the line.
+    """
+    genome = _check_genome(source, task_of(network.config, model), rna)
+    regions = _check_regions(bed, genome, str(source), shortest_sequence(network, tokenizer.k))
+    return _windows_of_regions(str(source), regions, network, tokenizer, rna), genome
 
 
 def _check_genome(source: Source, task: Task, rna: bool) -> dict[str, int]:
@@ -262,15 +285,31 @@ def _windows_of_regions(
 def check_windows(
     windows: Iterator[Window], network: PreTrainedModel, tokenizer: KmerTokenizer, source: Source
 ) -> Iterator[Window]:
-    """Iterate over windows; raise InputError for one that the model cannot read, or a second sequence of one name."""
+    """Iterate over the windows that the model can read; a warning at the end names the first of the others.
+
+    Raises:
+        InputError: for a second sequence of one name, or if no window is left.
+    """
     seen: dict[str, int] = {}
+    left_out: list[str] = []
     for window in windows:
         where = f"{source_name(source)}: sequence {shorten(window.name)}"
-        if problem := problem_before_reading(window, network, tokenizer):
-            raise InputError(f"{where}{'' if problem.message[:1] in ',:' else ': '}{problem.message}")
+        problem = problem_before_reading(window, network, tokenizer)
+        if problem := problem or (None if _has_known_kmers(window, tokenizer.k) else UNKNOWN):
+            left_out.append(f"{where}{joined(problem)}")
+            continue
         if seen.setdefault(window.name, window.sequence_index) != window.sequence_index:
             raise InputError(f"{where}: an earlier sequence has the same name; rename or drop one of them")
         yield window
+    if left_out and not seen:
+        raise InputError(left_out[0])
+    if left_out:
+        logger.warning("windows left out: %s, the first because of %s", f"{len(left_out):,}", left_out[0])
+
+
+def _has_known_kmers(window: Window, k: int) -> bool:
+    """Return whether a window, or both of a pair, have a k-mer of A, C, G and T only."""
+    return all(has_known_kmer(window.row[name], k) for name in ("sequence", "pair") if name in window.row)
 
 
 def _check_contigs(windows: Iterator[Window], sizes: dict[str, int], source: str) -> Iterator[Window]:
@@ -309,6 +348,17 @@ def _known_sizes(placed: Placed, sizes: dict[str, int] | None, source: str) -> d
 # Output.
 
 
+def _warn_of_other_contigs(placed: Placed, pictures: Pictures, options: ExplainOptions) -> None:
+    """Log a warning for each file of genes or values that has nothing on any contig of the input."""
+    contigs = {region.contig for region in placed.regions()}
+    values = [[region for region, _ in intervals] for intervals in pictures.tracks.values()]
+    files = [(options.genes, pictures.genes or []), *zip(options.tracks or [], values, strict=True)]
+    for path, regions in files if pictures.count else ():
+        if path is not None and contigs.isdisjoint(region.contig for region in regions):
+            there, here = shorten(regions[0].contig), shorten(min(contigs))
+            logger.warning("%s: nothing on the contigs of the input; it has %s, the input %s", path, there, here)
+
+
 def check_finite_scores(one: Explanation, model: str) -> None:
     """Raise InputError if a model's output is NaN or infinite."""
     if not (np.isfinite(one.value) and np.isfinite(one.scores).all()):
@@ -319,16 +369,20 @@ def check_finite_scores(one: Explanation, model: str) -> None:
 
 
 @contextlib.contextmanager
-def _kept_if_interrupted(folder: Path) -> Iterator[None]:
-    """Delete the explanations so far if the input is wrong; keep them after any other exception, and say where."""
+def kept_if_interrupted(folder: Path) -> Iterator[None]:
+    """Delete the explanations so far if the input is wrong; keep them after any other exception, and say where.
+
+    Args:
+        folder: output folder of the run.
+    """
     try:
         yield
     except InputError as error:
         if not isinstance(error.__cause__, OSError):
-            shutil.rmtree(_partial(folder), ignore_errors=True)
+            shutil.rmtree(partial_folder(folder), ignore_errors=True)
         raise
     except BaseException:
-        if _partial(folder).is_dir():
+        if partial_folder(folder).is_dir():
             logger.warning("%s: interrupted; run again with --resume true to continue", folder)
         raise
 
@@ -346,7 +400,8 @@ def _write(
         write_windows(partial / "windows.tsv", placed, names, tracks)
         if "letters" in placed.names:
             write_modisco(partial, records)
-        write_explanation_report(partial, placed, names, summary, pictures)
+        unit = "value" if config.problem_type == "regression" else "logit"
+        write_explanation_report(partial, placed, names, summary, replace(pictures, unit=unit))
         settings = json.loads((records.folder / "settings.json").read_text(encoding="utf-8"))
         write_json(partial / _DONE, {**settings, "summary": summary})
     if summary.get("windows_above_1_percent"):

@@ -22,6 +22,7 @@ _INK, _FAINT, _GRID = "#1f2328", "#6e7781", "#e4e7eb"
 _ROWS = 4  # of genes
 _NAMED = 12  # variants that are few enough for their names
 _POINTS = 4000  # values of a track that a picture can show
+_ARROWS = {"+": "{} \N{RIGHTWARDS ARROW}", "-": "\N{LEFTWARDS ARROW} {}"}  # direction of a gene
 _DIVERGING = "RdBu_r"
 
 
@@ -163,7 +164,8 @@ def draw_genes(ax: Axes, genes: Sequence[Region], start: int, end: int) -> None:
         x = [left + before, right - after, right, right - after, left + before, left]
         y = [-0.25, -0.25, 0, 0.25, 0.25, 0]
         ax.fill(x, np.array(y) - 1.3 * row, color=PALETTE[5], edgecolor=PALETTE[0], linewidth=0.6)
-        ax.annotate(gene.name, (left, -1.3 * row - 0.3), fontsize=7.5, color=_INK, va="top", ha="left", clip_on=True)
+        name = _ARROWS.get(gene.strand, "{}").format(gene.name)  # the tip may lie outside the picture
+        ax.annotate(name, (left, -1.3 * row - 0.3), fontsize=7.5, color=_INK, va="top", ha="left", clip_on=True)
     ax.set(ylim=(-1.3 * max(shown - 1, 0) - 0.75, 0.45), yticks=[], ylabel="genes")
     if not shown:
         ax.text(0.5, 0.5, "no gene here", transform=ax.transAxes, ha="center", va="center", color=_FAINT, fontsize=9)
@@ -256,12 +258,19 @@ def region_figure(
     for ax in axes[:-1]:
         ax.tick_params(labelbottom=False)
     axes[-1].set_xlim(start - 0.5, end - 0.5)
-    mark_positions(axes[-1], contig)
+    mark_positions(axes[-1], f"{contig}, position")
     figure.align_ylabels(axes)
     return figure
 
 
-def logo_figure(title: str, letters: str, scores: np.ndarray, start: int, matrix: np.ndarray | None = None) -> Figure:
+def logo_figure(
+    title: str,
+    letters: str,
+    scores: np.ndarray,
+    start: int,
+    matrix: np.ndarray | None = None,
+    names: tuple[str, str] = ("score", "position"),
+) -> Figure:
     """Draw a short stretch as a logo, and its matrix of letters, if there is one, as a heat map below.
 
     Args:
@@ -270,17 +279,18 @@ def logo_figure(title: str, letters: str, scores: np.ndarray, start: int, matrix
         scores: (nt,).
         start: position of the first letter, 0-based.
         matrix: (nt, 4), values of A C G T; None for no heat map.
+        names: names of the scores and of the positions, for the axes.
     """
     figure = new_figure(9.0, 2.4 if matrix is None else 4.0)
     axes = figure.subplots(1 if matrix is None else 2, 1, squeeze=False, sharex=True)[:, 0]
     draw_logo(axes[0], letters, scores, start)
     axes[0].set_title(title, fontsize=11, fontweight="bold", color=_INK, loc="left")
-    axes[0].set_ylabel("score")
+    axes[0].set_ylabel(names[0])
     if matrix is not None:
         image = draw_heat_map(axes[1], matrix.T, list("ACGT"), start)
-        figure.colorbar(image, ax=axes.tolist(), shrink=0.5, pad=0.01)
+        figure.colorbar(image, ax=axes.tolist(), shrink=0.5, pad=0.01, label="of each letter")
         axes[0].tick_params(labelbottom=False)
-    mark_positions(axes[-1], "position")
+    mark_positions(axes[-1], names[1])
     return figure
 
 
@@ -291,23 +301,38 @@ def new_figure(width: float, height: float) -> Figure:
     return figure
 
 
-def name_figure(figure: Figure, contig: str, first: int, last: int) -> None:
-    """Write the place that a figure shows above it.
+def place_name(contig: str, start: int, end: int) -> str:
+    """Return the name of a place as genome browsers write it: counted from 1, both ends included.
+
+    >>> place_name("chr1", 1000, 1200)
+    'chr1:1,001–1,200'
 
     Args:
-        figure: the figure.
         contig: name of the contig.
-        first: first position, counted as the user counts.
-        last: last position, or the position after it, as the user counts.
+        start: first position, 0-based.
+        end: position after the last one.
     """
-    figure.suptitle(f"{contig}:{first:,}\N{EN DASH}{last:,}", fontsize=11, fontweight="bold", color=_INK)
+    return f"{contig}:{start + 1:,}\N{EN DASH}{end:,}"
+
+
+def name_figure(figure: Figure, contig: str, start: int, end: int) -> None:
+    """Write the place that a figure shows above it, as `place_name` names it."""
+    figure.suptitle(place_name(contig, start, end), fontsize=11, fontweight="bold", color=_INK)
 
 
 def mark_positions(ax: Axes, what: str) -> None:
-    """Label the axis of positions, whole numbers with grouped digits, counted from 0."""
-    ax.xaxis.set_major_locator(MaxNLocator(7, integer=True, steps=[1, 2, 5, 10]))
-    ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
-    ax.set_xlabel(f"{what}, nt from 0")
+    """Label the axis of positions, which the picture counts from 0, with round numbers counted from 1."""
+    ax.xaxis.set_major_locator(_LocatorFromOne(7, integer=True, steps=[1, 2, 5, 10]))
+    ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value + 1:,.0f}"))
+    ax.set_xlabel(f"{what} (nt, 1-based)")
+
+
+class _LocatorFromOne(MaxNLocator):
+    """Place ticks at positions whose 1-based numbers are round."""
+
+    def tick_values(self, vmin: float, vmax: float) -> Any:
+        """Return where the ticks are, 0-based."""
+        return super().tick_values(vmin + 1, vmax + 1) - 1
 
 
 def save_figure(figure: Figure, path: Path) -> None:

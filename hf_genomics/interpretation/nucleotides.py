@@ -139,7 +139,7 @@ def embeddings_of_letters(letters: Tensor, starts: Tensor, embeddings: Tensor, t
 
 
 def hypothetical_scores(gradients: Tensor) -> Tensor:
-    """Compute the contribution that each letter would have at each position, against a base of equal shares.
+    """Compute the contribution that each letter would have at each position, against a baseline of equal shares.
 
     Args:
         gradients: (..., 4), mean gradients along the path for the four letters.
@@ -147,6 +147,6 @@ def hypothetical_scores(gradients: Tensor) -> Tensor:
     Returns:
         (..., 4).
 
-    Source: DeepLIFT's hypothetical contributions (Shrikumar et al. 2018, TF-MoDISco), with a base of 1/4 each.
+    Source: DeepLIFT's hypothetical contributions (Shrikumar et al. 2018, TF-MoDISco), with a baseline of 1/4 each.
     """
     return gradients - gradients.mean(-1, keepdim=True)

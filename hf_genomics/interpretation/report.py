@@ -22,6 +22,7 @@ from .figures import (
     mark_positions,
     name_figure,
     new_figure,
+    place_name,
     region_figure,
     save_figure,
 )
@@ -31,7 +32,7 @@ _LOGO = 60  # nt of a logo
 _ALIGNED = 200  # windows in the heat map of all windows
 _METHODS = {
     "ig": "Integrated gradients over k-mer embeddings: the scores of a window add up to the difference between the "
-    "logit of its target and the logit of the base.",
+    "logit of its target and the logit of the baseline.",
     "nt_ig": "Integrated gradients over letters, from equal shares of A, C, G and T.",
     "ism": "All single substitutions: the score is the largest absolute change of the logit, the heat maps show all.",
     "occlusion": "Each token was hidden by [MASK]: the score is the drop in the logit, shared among its nucleotides.",
@@ -50,11 +51,13 @@ class Pictures:
         count: number of windows that are drawn.
         genes: genes; None for no row of genes.
         tracks: intervals and values of further tracks, by name.
+        unit: what scores are parts of: the logit of the target, or the predicted value.
     """
 
     count: int
     genes: list[Region] | None = None
     tracks: dict[str, list[tuple[Region, float]]] = field(default_factory=dict)
+    unit: str = "logit"
 
     @classmethod
     def read(cls, count: int, genes: str | None, tracks: list[str] | None) -> Pictures:
@@ -101,13 +104,10 @@ def write_explanation_report(
     for rank, row in enumerate(best, start=1):
         drawn += _draw_window(folder / "figures", rank, row, placed, names, pictures)
     if pictures.count:
-        drawn += _draw_all(folder / "figures", placed)
-    facts = [(placed.records.facts[row], placed.region(row)) for row in best]
-    header = ["window", "target", "logit", "sum of scores", "completeness error (%)"]
-    rows = [
-        [f"{one.contig}:{one.start}-{one.end}", names[fact["target"]], fact["value"], fact["sum"], 100 * fact["error"]]
-        for fact, one in facts
-    ]
+        drawn += _draw_all(folder / "figures", placed, pictures.unit)
+    facts = [(placed.records.facts[row], place_name(*placed.region(row)[:3])) for row in best]
+    header = ["window", "target", pictures.unit, "sum of scores", "completeness error (%)"]
+    rows = [[place, names[fact["target"]], fact["value"], fact["sum"], 100 * fact["error"]] for fact, place in facts]
     write_report(
         folder / "report.html",
         title="What the model sees",
@@ -131,7 +131,8 @@ def _paragraphs(placed: Placed, summary: dict[str, Any]) -> list[str]:
             f"The sum of the scores misses the difference of the logits by {median:.2g} % (median) and {worst:.2g} % "
             "(worst window)."
         )
-    return [*text, "Positions count from 0. windows.tsv, scores.bedgraph and scores.parquet hold all numbers."]
+    where = "Positions count from 1 in this report, as in genome browsers, and from 0 in the files, as in BED:"
+    return [*text, f"{where} windows.tsv, scores.bedgraph and scores.parquet hold all numbers."]
 
 
 def _best_windows(placed: Placed, count: int) -> list[int]:
@@ -153,7 +154,8 @@ def _draw_window(
         names[record.facts["target"]],
         f"{rank:02d}_{_file_name(record.facts['id'])}",
     )
-    along = Track("score", region.start, scores[::-1] if region.strand == "-" else scores)
+    name = _name_of_scores(placed, pictures.unit)
+    along = Track(name, region.start, scores[::-1] if region.strand == "-" else scores)
     tracks = pictures.tracks_of(region.contig, region.start, region.end)
     figure = region_figure(region.contig, region.start, region.end, tracks, along, pictures.genes)
     name_figure(figure, region.contig, region.start, region.end)
@@ -161,14 +163,24 @@ def _draw_window(
     begin = highest_stretch(scores, _LOGO)
     chosen = slice(begin, begin + _LOGO)
     matrix = record.columns["letters"][:length][chosen] if "letters" in record.columns else None
-    start = begin if region.strand == "-" else region.start + begin
+    is_reverse = region.strand == "-"
+    start, axis = (begin, "position in the window, 5' to 3'") if is_reverse else (region.start + begin, "position")
     letters = (dna[chosen] & 0xDF).tobytes().decode("ascii")
-    where = f"{region.contig}:{region.start}-{region.end}" + (", reverse strand" if region.strand == "-" else "")
-    save_figure(logo_figure(f"{target}, {where}", letters, scores[chosen], start, matrix), folder / f"{stem}_logo")
+    where = place_name(region.contig, region.start, region.end) + (", reverse strand" if is_reverse else "")
+    logo = logo_figure(f"{target}, {where}", letters, scores[chosen], start, matrix, (name, axis))
+    save_figure(logo, folder / f"{stem}_logo")
     return [
         (f"{where}, target {target}. Contribution of each nucleotide.", folder / f"{stem}.png"),
         (f"{where}, target {target}. The {len(letters)} nt with the highest scores.", folder / f"{stem}_logo.png"),
     ]
+
+
+def _name_of_scores(placed: Placed, unit: str) -> str:
+    """Return what the scores of a run are, for an axis."""
+    method = placed.records.settings["options"]["method"]
+    if method in ("attention", "rollout"):
+        return "attention"
+    return f"{'largest change' if method == 'ism' else 'contribution'} ({unit})"
 
 
 def _file_name(name: str) -> str:
@@ -189,7 +201,7 @@ def highest_stretch(scores: np.ndarray, width: int) -> int:
     return int((total[width:] - total[:-width]).argmax())
 
 
-def _draw_all(folder: Path, placed: Placed) -> list[tuple[str, Path]]:
+def _draw_all(folder: Path, placed: Placed, unit: str) -> list[tuple[str, Path]]:
     """Draw all windows as one heat map, if there are several of one length, and the entropy of attention heads."""
     drawn: list[tuple[str, Path]] = []
     records = placed.records
@@ -199,11 +211,12 @@ def _draw_all(folder: Path, placed: Placed) -> list[tuple[str, Path]]:
         figure = new_figure(9.0, 4.2)
         profile, below = figure.subplots(2, 1, sharex=True, height_ratios=[1, 2.4])
         draw_line(profile, Track("mean |score|", 0, np.abs(scores).mean(0)))
+        profile.set_title(f"{len(scores):,} windows", loc="left", fontsize=11, fontweight="bold")
         most = float(np.quantile(np.abs(scores), 0.995)) or 1.0  # a few outliers would make everything else pale
         image = draw_heat_map(below, scores.clip(-most, most), [])
         below.set_yticks([])
         below.set_ylabel(f"{len(scores):,} windows")
-        figure.colorbar(image, ax=below, pad=0.01, label="score")
+        figure.colorbar(image, ax=below, pad=0.01, label=_name_of_scores(placed, unit))
         mark_positions(below, "position in the window")
         save_figure(figure, folder / "windows")
         drawn.append(

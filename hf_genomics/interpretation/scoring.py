@@ -18,7 +18,7 @@ from ..inference.windows import Window, collator_for, parts_of
 from ..sequence import CLS_ID, MASK_ID, SEP_ID, UNK_ID
 from ..tokenization_kmer import KmerTokenizer
 from .attention import attention_received, attention_weights, cls_attention, head_entropy, rollout
-from .attribution import Attribution, embedding_base, integrated_gradients, mean_kmer_embedding
+from .attribution import Attribution, baseline_embeddings, integrated_gradients, mean_kmer_embedding
 from .nucleotides import (
     TO_ACGT,
     embeddings_of_letters,
@@ -43,9 +43,9 @@ class Explanation(NamedTuple):
         window: the window.
         target: number of the class, label or value.
         value: the logit or value that is explained.
-        base_value: the same for the base; NaN for methods without a base.
+        base_value: the same for the baseline; NaN for methods without a baseline.
         special: sum of the scores of [CLS], [SEP] and padding.
-        error: completeness error, relative to ``value - base_value``; NaN for methods without a base.
+        error: completeness error, relative to ``value - base_value``; NaN for methods without a baseline.
         steps: number of gradients; 0 for methods without gradients.
         scores: float64 (nt,), the contribution of each nucleotide; of a pair, the second sequence follows the first.
         columns: further arrays: "letters" (nt, 4), the hypothetical scores or changes for A C G T; "tracks"
@@ -256,13 +256,13 @@ def _by_gradients(batch: WindowBatch, settings: Settings) -> Iterator[Explanatio
     table = batch.func.model.get_input_embeddings().weight.detach()
     embeddings = table[batch.func.batch["input_ids"]]
     found = []
-    for base in _bases(batch, table, settings.baseline):
-        bases = embedding_base(embeddings, batch.kmers, base)
-        found.append(integrated_gradients(batch.func, embeddings, bases, settings.steps, settings.most_steps))
+    for baseline in _baselines(batch, table, settings.baseline):
+        baselines = baseline_embeddings(embeddings, batch.kmers, baseline)
+        found.append(integrated_gradients(batch.func, embeddings, baselines, settings.steps, settings.most_steps))
     mean = Attribution(
         torch.stack([one.scores for one in found]).mean(0),
         found[0].values,
-        torch.stack([one.base_values for one in found]).mean(0),
+        torch.stack([one.baseline_values for one in found]).mean(0),
         torch.stack([one.steps for one in found]).amax(0),
     )
     scores = mean.scores.sum(-1).cpu().numpy()
@@ -270,8 +270,8 @@ def _by_gradients(batch: WindowBatch, settings: Settings) -> Iterator[Explanatio
         yield batch.of_tokens(row, scores[row], spread_sum, **_path_facts(mean, row))
 
 
-def _bases(batch: WindowBatch, table: Tensor, baseline: Baseline) -> Iterator[Tensor]:
-    """Iterate over the bases of the embeddings of a batch: one, or several shuffled sequences."""
+def _baselines(batch: WindowBatch, table: Tensor, baseline: Baseline) -> Iterator[Tensor]:
+    """Iterate over the baselines of the embeddings of a batch: one, or several shuffled sequences."""
     if baseline == "mean":
         yield mean_kmer_embedding(table, batch.k)
     elif baseline == "mask":
@@ -294,10 +294,10 @@ def _shuffled_ids(batch: WindowBatch, number: int) -> Tensor:
 
 
 def _path_facts(found: Attribution, row: int) -> dict[str, Any]:
-    """Return the fields of an explanation that describe the path from its base."""
+    """Return the fields of an explanation that describe the path from its baseline."""
     return {
         "value": float(found.values[row]),
-        "base_value": float(found.base_values[row]),
+        "base_value": float(found.baseline_values[row]),
         "error": float(found.errors[row]),
         "steps": int(found.steps[row]),
     }
@@ -313,15 +313,15 @@ def _by_letters(batch: WindowBatch, settings: Settings) -> Iterator[Explanation]
     for row, length in enumerate(lengths):
         plain[row, :length] = one_hot(batch.letters(row))
     inputs = torch.from_numpy(plain).to(batch.device)
-    bases = torch.full_like(inputs, 0.25) * inputs.sum(-1, keepdim=True)
+    baselines = torch.full_like(inputs, 0.25) * inputs.sum(-1, keepdim=True)
     starts = torch.from_numpy(batch.starts).to(batch.device).masked_fill(ids == UNK_ID, -1)
 
     def func(rows: Tensor, letters: Tensor) -> Tensor:
         return batch.func(rows, embeddings_of_letters(letters, starts[rows], embeddings[rows], table, batch.k))
 
-    found = integrated_gradients(func, inputs, bases, settings.steps, settings.most_steps)
-    way = (inputs - bases).double()
-    gradients = found.scores / way.where(way != 0, 1)  # way is nowhere 0 at known letters
+    found = integrated_gradients(func, inputs, baselines, settings.steps, settings.most_steps)
+    difference = (inputs - baselines).double()
+    gradients = found.scores / difference.where(difference != 0, 1)  # nowhere 0 at known letters
     hypothetical = hypothetical_scores(gradients).cpu().numpy()
     scores = found.scores.sum(-1).cpu().numpy()
     for row, length in enumerate(lengths):

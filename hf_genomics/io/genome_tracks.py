@@ -5,6 +5,7 @@ Positions are 0-based and half-open throughout, as in BED; GFF, which counts fro
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from os import PathLike
@@ -16,11 +17,15 @@ import numpy as np
 from ..errors import InputError
 from ..sequence import did_you_mean
 from .files import input_errors, open_binary, shorten
+from .kinds import START_BYTES, require_text
 
 _PLACE = re.compile(r"(?:.*::)?(?P<contig>.+):(?P<start>[\d,]+)-(?P<end>[\d,]+)(?:\((?P<strand>[+.-])\))?")
+_REGION = re.compile(r"(?P<contig>.+):(?P<start>[\d,]+)-(?P<end>[\d,]+)")
 _NAME_TAGS = ("Name", "gene_name", "gene", "locus_tag", "ID", "gene_id")  # the first that a line has names it
 _BIGWIG = (b"\x26\xfc\x8f\x88", b"\x88\x8f\xfc\x26")  # first bytes of the file, in either byte order
 _STEP = 1 << 16  # values that are passed to pyBigWig at once
+#: Most digits of a position, which then fits into 64 bits.
+MOST_DIGITS = 18
 
 
 class Region(NamedTuple):
@@ -67,6 +72,28 @@ class Stretch(NamedTuple):
 # Places.
 
 
+def parse_region(region: str) -> tuple[str, int, int]:
+    """Return contig, start and end (0-based, half-open) of a region as samtools and genome browsers write it.
+
+    >>> parse_region("chr1:1,001-1,200")
+    ('chr1', 1000, 1200)
+
+    Args:
+        region: ``contig:start-end``, 1-based, both ends included; digits may be grouped by commas.
+
+    Raises:
+        InputError: if it is written otherwise.
+    """
+    match = _REGION.fullmatch(region.strip())
+    if match is None or max(map(len, match.group("start", "end"))) > 2 * MOST_DIGITS:  # commas count, too
+        raise InputError(f"region {shorten(region)} is not contig:start-end, such as chr1:1001-1200; write it so")
+    # "or 0": a text of commas only has no digits.
+    start, end = (int(match[key].replace(",", "") or 0) for key in ("start", "end"))
+    if not 1 <= start <= end:
+        raise InputError(f"region {shorten(region)}: write start and end in this order; positions count from 1")
+    return match["contig"], start - 1, end
+
+
 def place_of(header: str, length: int) -> Region:
     """Read where a sequence lies in a genome from its name, as bedtools (0-based) and samtools (1-based) write it.
 
@@ -82,7 +109,7 @@ def place_of(header: str, length: int) -> Region:
         The place; the sequence itself, from 0, if the name does not state a place of this length.
     """
     match = _PLACE.fullmatch(header)
-    if match:
+    if match and max(map(len, match.group("start", "end"))) <= MOST_DIGITS:
         start, end = (int(match[key].replace(",", "") or 0) for key in ("start", "end"))
         if end - start + 1 == length and start > 0:
             start -= 1
@@ -326,7 +353,7 @@ def read_values(path: str | PathLike[str], contig: str, start: int, end: int) ->
 
     for _ in _rows(path, row):
         pass
-    _check_contig(path, contig, contigs)
+    check_contig(path, contig, contigs)
     return values
 
 
@@ -343,7 +370,7 @@ def _bigwig_values(path: str | PathLike[str], contig: str, start: int, end: int)
     values = np.full(end - start, np.nan)
     try:
         with pyBigWig.open(str(path)) as file:
-            _check_contig(path, contig, file.chroms())
+            check_contig(path, contig, file.chroms())
             last = min(end, file.chroms(contig))
             if last > start:
                 values[: last - start] = file.values(contig, start, last)
@@ -352,10 +379,20 @@ def _bigwig_values(path: str | PathLike[str], contig: str, start: int, end: int)
     return values
 
 
-def _check_contig(path: str | PathLike[str], contig: str, contigs: Collection[str]) -> None:
-    """Raise InputError if a file has nothing on a contig."""
+def check_contig(path: str | PathLike[str], contig: str, contigs: Collection[str]) -> None:
+    """Check that a file names a contig, for otherwise its rows of a picture would be empty without a reason.
+
+    Args:
+        path: the file, for the message.
+        contig: name of the contig.
+        contigs: names of the contigs of the file.
+
+    Raises:
+        InputError: naming the contig, and those of the file.
+    """
     if contig not in contigs:
-        hint = did_you_mean(contig, contigs)
+        there = ", ".join(map(shorten, sorted(contigs)[:3])) + ", ..." * (len(contigs) > 3)
+        hint = did_you_mean(contig, contigs) or (f"; it has {there}" if contigs else "")
         raise InputError(f"{path}: nothing on contig {shorten(contig)}{hint}; check the region and the file")
 
 
@@ -391,6 +428,7 @@ def read_sizes(path: str | PathLike[str]) -> dict[str, int]:
 def _rows(path: str | PathLike[str], row: Callable[[list[str], str, int], Region]) -> Iterator[Region]:
     """Iterate over the regions of the lines of a file that are not comments."""
     with input_errors(path), open_binary(path) as file:
+        require_text(path, bytes(file.peek(START_BYTES)[:START_BYTES]))
         for line, raw in enumerate(file, start=1):
             text = raw.decode("utf-8-sig" if line == 1 else "utf-8").rstrip("\r\n")
             if text.startswith("##FASTA"):
@@ -421,9 +459,12 @@ def _bed_row(fields: list[str], where: str, line: int) -> Region:
 def _value_of(fields: list[str], where: str) -> float:
     """Read the value of a line of a bedGraph file."""
     try:
-        return float(fields[3])
+        value = float(fields[3])
     except (IndexError, ValueError):
         raise InputError(f"{where}: column 4 must be a number, as bedGraph has it; fix the line") from None
+    if math.isinf(value):
+        raise InputError(f"{where}: column 4 is infinite, which cannot be drawn; fix the line")
+    return value
 
 
 def _gff_row(fields: list[str], where: str, line: int) -> Region:
@@ -440,6 +481,6 @@ def _gff_row(fields: list[str], where: str, line: int) -> Region:
 
 def _number(text: str, what: str, where: str) -> int:
     """Read a position."""
-    if not text.strip().isdecimal():
-        raise InputError(f"{where}: {what} {shorten(text)} is not a whole number of nt; fix the column")
+    if not text.strip().isdecimal() or len(text) > MOST_DIGITS:
+        raise InputError(f"{where}: {what} {shorten(text, 30)} is not a whole number of nt; fix the column")
     return int(text)

@@ -216,6 +216,24 @@ def require_sequences(path: str | PathLike[str], start: bytes) -> FileKind:
     return kind
 
 
+def require_text(path: str | PathLike[str], start: bytes) -> None:
+    """Check that a file may be lines of text in UTF-8, as BED and GFF are.
+
+    Args:
+        path: the file.
+        start: its first bytes.
+
+    Raises:
+        InputError: if it is no such text, or sequences; the message says what it is.
+    """
+    kind = kind_of_start(start)
+    if kind.encoding != "utf-8-sig":
+        kind = _UNICODE_NAMES[kind.encoding[:6]]
+    if kind in (EMPTY, LETTERS, TABLE) or kind.name.startswith(("GFF", "BED")):
+        return
+    raise InputError(f"{path}: this looks like {kind.name}; give lines of text in UTF-8, with tabs between columns")
+
+
 def require_table(path: str | PathLike[str], start: bytes) -> FileKind:
     """Check that a file is a table.
 

@@ -155,11 +155,16 @@ def rows_with_known_kmers(examples: LabelledSequences, k: int) -> list[int]:
         k: size of the k-mers, in nt.
     """
     columns = [examples.sequences] if examples.pairs is None else [examples.sequences, examples.pairs]
-    return [row for row, of_row in enumerate(zip(*columns, strict=True)) if all(_has_known_kmer(x, k) for x in of_row)]
+    return [row for row, of_row in enumerate(zip(*columns, strict=True)) if all(has_known_kmer(x, k) for x in of_row)]
 
 
-def _has_known_kmer(letters: np.ndarray, k: int) -> bool:
-    """Return whether a sequence has a k-mer of A, C, G and T only, at any stride."""
+def has_known_kmer(letters: np.ndarray, k: int) -> bool:
+    """Return whether a sequence has a k-mer of A, C, G and T only, at any stride.
+
+    Args:
+        letters: uint8 (nt,).
+        k: size of the k-mers, in nt.
+    """
     unknown = np.flatnonzero(LETTER_CODE[letters] > 3)
     return bool(np.diff(unknown, prepend=-1, append=len(letters)).max() > k)
 

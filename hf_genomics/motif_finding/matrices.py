@@ -152,21 +152,23 @@ def count_matrix(
     return np.stack([(inside & (columns == letter)).sum(0) for letter in range(4)], 1).astype(float)
 
 
-def information(counts: np.ndarray) -> np.ndarray:
+def information(counts: np.ndarray, background: np.ndarray | None = None) -> np.ndarray:
     """Compute the information of each position in bits, corrected for the number of sites.
 
     Args:
         counts: (width, 4).
+        background: (4,), frequencies of letters that are no information; by default a quarter each.
 
     Returns:
-        float64 (width,), from 0 to 2.
+        float64 (width,), from 0 to 2 without a background.
 
     Source: Schneider et al. 1986.
     """
     totals = np.maximum(counts.sum(1), 1)
     shares = counts / totals[:, None]
-    entropy = -(shares * np.log2(np.where(shares > 0, shares, 1))).sum(1)
-    return np.maximum(2 - entropy - 3 / (2 * np.log(2) * totals), 0)
+    usual = np.full(4, 0.25) if background is None else background
+    ratios = np.where(shares > 0, shares, usual) / usual
+    return np.maximum((shares * np.log2(ratios)).sum(1) - 3 / (2 * np.log(2) * totals), 0)
 
 
 class Alignment(NamedTuple):

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
+import json
 import logging
+import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +21,27 @@ from ..genomes.shuffling import dinucleotide_shuffle
 from ..inference.loading import task_of
 from ..inference.predict import input_digest, model_digest, read_windows
 from ..inference.windows import Window, parts_of
-from ..interpretation.explain import check_finite_scores, check_windows, columns_without_labels
-from ..interpretation.scoring import Explanation, Method, Settings, explain_windows
+from ..interpretation.explain import (
+    check_finite_scores,
+    check_windows,
+    columns_without_labels,
+    kept_if_interrupted,
+    partial_folder,
+    windows_of_bed,
+)
+from ..interpretation.files import Records
+from ..interpretation.scoring import Method, Settings, explain_windows
 from ..interpretation.targets import class_names, class_number, load_explained
+from ..io.files import sha256_of
+from ..io.genome_tracks import place_of
 from ..io.progress import progress_bar
 from ..io.text_tables import list_names
 from ..io.writing import check_output, replacing
 from ..labelled.columns import Columns
 from ..labelled.datasets import Source, source_name
+from ..runs.output_folder import Resume
+from ..saved_files import read_json
+from ..sequence import reverse_complement
 from ..tokenization_kmer import KmerTokenizer
 from .comparison import Match, check_memelite, compare_motifs
 from .matrices import background_of, consensus
@@ -38,9 +55,10 @@ from .words import compare_words
 logger = logging.getLogger(__name__)
 
 _DONE = "motifs.json"  # only a finished run leaves it
+_KEPT = ("positives", "negatives")  # folders of the scores of an interrupted run
 _PERCENTILE = 99  # of the scores of negatives: high scores are above it
 _LEAST_SEQUENCES = 20
-_LEAST_SHARING = 2  # sequences of a candidate
+_LEAST_SHARING = 2  # sequences with a word in a stretch of high scores that make it a candidate
 
 
 @dataclass(frozen=True)
@@ -57,6 +75,8 @@ class MotifOptions:
         most: number of motifs at which the search stops.
         attention: compare the attention between sites with that in shuffled sequences.
         seed: seed of the halves and of the shuffles.
+        resume: continue an interrupted run with the same model, input and options; "auto" begins a run, continues it,
+            or accepts a finished one.
         overwrite: replace the output of an earlier run.
 
     Raises:
@@ -71,6 +91,7 @@ class MotifOptions:
     most: int = 10
     attention: bool = True
     seed: int = 0
+    resume: Resume = False
     overwrite: bool = False
 
     def __post_init__(self) -> None:
@@ -81,7 +102,9 @@ class MotifOptions:
         if self.steps > 512:
             raise InputError(f"steps must be at most 512, not {self.steps}; more give the same scores")
         if not 0 < self.alpha < 1:
-            raise InputError(f"alpha must lie between 0 and 1, not {self.alpha}; 0.01 is the default")
+            raise InputError(f"alpha must be above 0 and below 1, not {self.alpha}; 0.01 is the default")
+        if self.resume and self.overwrite:
+            raise InputError("resume continues the run that overwrite would delete; pass only one of them")
 
 
 def motifs(
@@ -90,6 +113,7 @@ def motifs(
     output_dir: str,
     target: str,
     negatives: Source | None = None,
+    bed: str | None = None,
     method: Method = "ig",
     compare: str | None = None,
     options: MotifOptions = MotifOptions(),  # noqa: B008 (immutable)
@@ -102,7 +126,7 @@ def motifs(
 
     Writes to ``output_dir``: motifs.meme, instances.bed, motifs.tsv, words.tsv (beside the words that counting alone
     finds), pairs.tsv, logos/ with PNG and SVG, report.html, motifs.json, and with `compare` matches.tsv. The folder
-    appears when it is complete. All sequences and scores are held in memory.
+    appears when it is complete. All sequences and scores are held in memory. An interrupted run keeps its scores.
 
     Args:
         model: folder or Hub name of a fine-tuned model.
@@ -113,6 +137,7 @@ def motifs(
         target: name of the class, label or value whose motifs are searched.
         negatives: negative sequences, like `input`; by default a shuffle of each positive sequence that keeps its
             dinucleotides.
+        bed: BED file of regions of the input, which is then a genome; they are the positive sequences, on their strand.
         method: how nucleotides are scored, as in `explain`.
         compare: MEME file of known motifs, with which the motifs are compared by TOMTOM.
         options: further options.
@@ -126,29 +151,33 @@ def motifs(
     >>> import hf_genomics as hg
     >>> hg.motifs("runs/ctcf", "peaks.fa", "ctcf_motifs", target="peak")  # doctest: +SKIP
     """
-    folder = _claim(Path(output_dir), options.overwrite)
+    folder = _claim(Path(output_dir), options)
     _check_packages()
     known = None if compare is None else _read_known(compare)
     network, tokenizer = load_explained(model)
-    number = _target(network, target, model)
-    settings = Settings(method, number, "mean", options.steps, options.steps, options.batch_size)
-    columns = columns_without_labels(network, model, options.columns)
-    inputs = {name: input_digest(source) for name, source in (("positives", input), ("negatives", negatives)) if source}
-    windows = list(_windows(input, network, tokenizer, columns, options.rna))
-    positives = _scores(network, tokenizer, windows, settings, str(source_name(input)), model)
-    if negatives is None:
-        beside = _shuffled_windows(network, tokenizer, positives, windows, options.seed)
-    else:
-        beside = list(_windows(negatives, network, tokenizer, columns, options.rna))
-    controls = _scores(network, tokenizer, beside, settings, source_name(negatives or input), model)
-    found, summary = find_motifs(positives, controls, options, paired=negatives is None)
-    found = replace(found, attention=_attention(network, tokenizer, windows, found, options))
-    if known is not None:
-        found = replace(found, matches=_compare(found.motifs, known, str(compare)))
-    kept = {key: value for key, value in asdict(options).items() if key not in ("batch_size", "overwrite")}
-    identity = {"model": model_digest(network), **inputs, "target": target, "method": method, "options": kept}
-    with replacing(folder) as partial:
-        write_found(partial, found, identity, summary)
+    settings = Settings(
+        method, _target(network, target, model), "mean", options.steps, options.steps, options.batch_size
+    )
+    windows = _windows(input, bed, network, tokenizer, model, options)
+    beside = None if negatives is None else _windows(negatives, None, network, tokenizer, model, options)
+    _warn_of_overlaps(windows, source_name(input) if bed is None else bed)
+    if beside is not None and negatives is not None:
+        _warn_of_shared(windows, beside, source_name(negatives))
+    identity = _identity(network, {"positives": input, "negatives": negatives}, bed, settings, options)
+    identity |= {"target": target, "compare": None if compare is None else sha256_of(compare)[:12]}
+    if options.resume == "auto" and (folder / _DONE).is_file():
+        return _finished_before(folder, identity)
+    with _kept_scores(folder, identity, options) as records:
+        positives = _scores(network, tokenizer, windows, settings, records[0], model)
+        if beside is None:
+            beside = _shuffled_windows(network, tokenizer, positives, windows, options.seed)
+        controls = _scores(network, tokenizer, beside, settings, records[1], model)
+        found, summary = find_motifs(positives, controls, options, paired=negatives is None)
+        found = replace(found, attention=_attention(network, tokenizer, windows, found, options))
+        if known is not None:
+            found = replace(found, matches=_compare(found.motifs, known, str(compare)))
+        with replacing(folder) as partial:
+            write_found(partial, found, identity, summary)
     return summary
 
 
@@ -204,14 +233,16 @@ def find_motifs(
 # Checks before the work starts.
 
 
-def _claim(folder: Path, overwrite: bool) -> Path:
+def _claim(folder: Path, options: MotifOptions) -> Path:
     """Return the output folder; raise InputError if it may not be written, without creating it."""
     check_output(folder, folder=True)
     if folder.is_dir() and any(folder.iterdir()):
         if not (folder / _DONE).is_file():
             raise InputError(f"{folder} holds files that motifs did not write; name a new folder as output_dir")
-        if not overwrite:
+        if not (options.overwrite or options.resume == "auto"):
             raise InputError(f"{folder} holds a finished run; choose another output_dir, or pass --overwrite true")
+    if options.resume is True and not (partial_folder(folder) / _KEPT[0] / "windows.jsonl").is_file():
+        raise InputError(f"{folder}: no interrupted run to resume; omit --resume")
     return folder
 
 
@@ -237,14 +268,95 @@ def _target(model: PreTrainedModel, target: str, source: str) -> int:
     return number
 
 
+def _identity(
+    network: PreTrainedModel,
+    sources: dict[str, Source | None],
+    bed: str | None,
+    settings: Settings,
+    options: MotifOptions,
+) -> dict[str, Any]:
+    """Return everything that the scores and motifs of a run depend on, without its target."""
+    inputs = {name: input_digest(source) for name, source in sources.items() if source is not None}
+    inputs |= {} if bed is None else {"bed": sha256_of(bed)[:12]}
+    kept = {key: value for key, value in asdict(options).items() if key not in ("batch_size", "resume", "overwrite")}
+    return {"model": model_digest(network), **inputs, "method": settings.method, "options": kept}
+
+
+def _finished_before(folder: Path, identity: dict[str, Any]) -> dict[str, Any]:
+    """Return the summary of a finished run; raise InputError if it had another model, input or option."""
+    before = read_json(folder / _DONE)
+    for name, value in json.loads(json.dumps(identity)).items():  # tuples become lists, as they did in the file
+        if before.get(name) != value:
+            raise InputError(
+                f"{folder} holds a finished run with another {name}; choose another output_dir, or pass --resume false "
+                "--overwrite true"
+            )
+    logger.info("%s holds the finished run; nothing to do", folder)
+    return before["summary"]
+
+
+def _warn_of_overlaps(windows: Sequence[Window], source: str) -> None:
+    """Warn of sequences that overlap in the genome: one in each half is no independent evidence."""
+    lengths = {window.name: window.end for window in windows}  # the last window ends with its sequence
+    places = [place_of(name, length) for name, length in lengths.items()]
+    count, contig, end = 0, "", 0
+    for place in sorted(places, key=lambda place: (place.contig, place.start)):
+        count += place.contig == contig and place.start < end
+        end = max(end, place.end) if place.contig == contig else place.end
+        contig = place.contig
+    if count:
+        logger.warning(
+            "%s: %s of %s sequences overlap one before them in the genome, so q is too low; merge or drop them",
+            source,
+            f"{count:,}",
+            f"{len(places):,}",
+        )
+
+
 # Scores.
 
 
 def _windows(
-    source: Source, model: PreTrainedModel, tokenizer: KmerTokenizer, columns: Columns, rna: bool
-) -> Iterator[Window]:
-    """Iterate over the windows of a file, each with what the model reads beside it."""
-    return check_windows(read_windows(source, model, tokenizer, columns, rna), model, tokenizer, source)
+    source: Source,
+    bed: str | None,
+    network: PreTrainedModel,
+    tokenizer: KmerTokenizer,
+    model: str,
+    options: MotifOptions,
+) -> list[Window]:
+    """Read the windows of a file, or of regions of a genome, each with what the model reads beside it."""
+    if bed is None:
+        columns = columns_without_labels(network, model, options.columns)
+        found = read_windows(source, network, tokenizer, columns, options.rna)
+        windows = list(check_windows(found, network, tokenizer, source))
+    else:
+        windows = list(windows_of_bed(source, bed, network, tokenizer, model, options.rna)[0])
+    count = len({window.sequence_index for window in windows})
+    if count < _LEAST_SEQUENCES:
+        where = source_name(source) if bed is None else bed
+        raise InputError(f"{where}: {count} sequences are too few to find motifs; give at least {_LEAST_SEQUENCES}")
+    return windows
+
+
+@contextlib.contextmanager
+def _kept_scores(folder: Path, identity: dict[str, Any], options: MotifOptions) -> Iterator[tuple[Records, Records]]:
+    """Yield what holds the scores of positives and of negatives; they are kept on disk until the block has ended."""
+    partial = partial_folder(folder)
+    positives, negatives = (Records(partial / name, identity, bool(options.resume)) for name in _KEPT)
+    with kept_if_interrupted(folder):
+        if not options.resume:
+            shutil.rmtree(partial, ignore_errors=True)
+        yield positives, negatives
+    shutil.rmtree(partial)
+
+
+def _warn_of_shared(positives: Sequence[Window], negatives: Sequence[Window], source: str) -> None:
+    """Log how many negatives are positives, too, on either strand: motifs in both are not found."""
+    seen = {window.row["sequence"].tobytes() for window in positives}
+    seen |= {reverse_complement(window.row["sequence"]).tobytes() for window in positives}
+    shared = sum(window.row["sequence"].tobytes() in seen for window in negatives)
+    if shared:
+        logger.warning("%s: %d of %d windows of negatives are in the input, too", source, shared, len(negatives))
 
 
 def _shuffled_windows(
@@ -267,26 +379,21 @@ def _shuffled_windows(
 
 
 def _scores(
-    model: PreTrainedModel,
+    network: PreTrainedModel,
     tokenizer: KmerTokenizer,
     windows: Sequence[Window],
     settings: Settings,
-    source: str,
-    name: str,
+    records: Records,
+    model: str,
 ) -> ScoredSequences:
-    """Score all windows, and put those of each sequence together."""
-    count = len({window.sequence_index for window in windows})
-    if count < _LEAST_SEQUENCES:
-        raise InputError(f"{source}: {count} sequences are too few to find motifs; give at least {_LEAST_SEQUENCES}")
-
-    def checked() -> Iterator[Explanation]:
-        with progress_bar(logger, "score", "window", len(windows)) as bar:
-            for one in explain_windows(model, tokenizer, windows, settings):
-                check_finite_scores(one, name)
-                bar.update(1)
-                yield one
-
-    return merge_windows(checked())
+    """Score the windows that have no scores yet, and put those of each sequence together."""
+    with records, progress_bar(logger, "score", "window", len(windows)) as bar:
+        bar.update(len(records))
+        for one in explain_windows(network, tokenizer, islice(windows, len(records), None), settings):
+            check_finite_scores(one, model)
+            records.add(one)
+            bar.update(1)
+    return merge_windows((window, record.scores) for window, record in zip(windows, records, strict=True))
 
 
 # Beside the motifs.

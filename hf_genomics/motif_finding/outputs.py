@@ -24,7 +24,7 @@ from .sites import Motif, Site, distances_from_centre
 from .words import Word
 
 _BITS = 2.0  # height of a logo
-_BINS = 24  # of the histogram of sites
+_BINS = 24  # of the histogram of sites, about
 _SHOWN = 30  # words in the report
 
 
@@ -175,6 +175,7 @@ def draw_motif(ax: Axes, matrix: np.ndarray, sites: int) -> None:
     ax.set_yticks([0, 1, 2])
     ax.set_ylabel("bits")
     ax.set_xticks(range(1, len(matrix) + 1))
+    ax.set_xlabel("position in the motif, nt")
     ax.spines["left"].set_visible(True)
     ax.tick_params(labelsize=8.5, length=2)
 
@@ -188,7 +189,10 @@ def draw_positions(ax: Axes, sites: Sequence[Site], lengths: np.ndarray) -> None
         lengths: length of each sequence in nt.
     """
     places = [(site.start + site.end) / 2 - lengths[site.sequence] / 2 for site in sites]
-    ax.hist(places, bins=_BINS, color="#5b7f95")
+    width = max(1, round(lengths.max(initial=1) / _BINS))  # a whole number of nt, or bins would hold unequal numbers
+    half = (lengths.max(initial=1) // 2 // width + 1) * width
+    ax.hist(places, bins=np.arange(-half - width / 2 - 0.25, half + width, width), color="#5b7f95")
+    ax.set_title(f"{len(sites):,} sites", loc="left", fontsize=9)
     ax.axvline(0, color="#1f2328", linewidth=0.8)
     ax.set_xlabel("distance from the centre, nt")
     ax.set_ylabel("sites")

@@ -8,7 +8,7 @@ from itertools import groupby
 
 import numpy as np
 
-from ..interpretation.scoring import Explanation
+from ..inference.windows import Window
 from ..sequence import letter_digits, ranges
 
 #: Digit of the letters that are none of A, T, C and G, and of the gaps between sequences.
@@ -76,23 +76,23 @@ class ScoredSequences:
         return ScoredSequences([self.names[row] for row in rows], starts, self.digits[places], self.scores[places])
 
 
-def merge_windows(explanations: Iterable[Explanation]) -> ScoredSequences:
+def merge_windows(scored: Iterable[tuple[Window, np.ndarray]]) -> ScoredSequences:
     """Put the windows of each sequence together; a nucleotide in two windows gets the mean of both scores.
 
     Args:
-        explanations: scores of windows; the windows of a sequence follow one another.
+        scored: windows and the scores of their nucleotides; the windows of a sequence follow one another.
     """
     names, letters, scores = [], [], []
-    for _, group in groupby(explanations, lambda one: one.window.sequence_index):
+    for _, group in groupby(scored, lambda one: one[0].sequence_index):
         windows = list(group)
-        length = max(one.window.end for one in windows)
+        length = max(window.end for window, _ in windows)
         text, total, count = np.zeros(length, np.uint8), np.zeros(length), np.zeros(length)
-        for one in windows:
-            here = slice(one.window.start, one.window.end)
-            text[here] = one.window.row["sequence"]
-            total[here] += one.scores
+        for window, values in windows:
+            here = slice(window.start, window.end)
+            text[here] = window.row["sequence"]
+            total[here] += values
             count[here] += 1
-        names.append(windows[0].window.name)
+        names.append(windows[0][0].name)
         letters.append(text)
         scores.append((total / np.maximum(count, 1)).astype(np.float32))
     return ScoredSequences.of(names, letters, scores)

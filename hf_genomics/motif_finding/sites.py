@@ -25,7 +25,8 @@ _ROUNDS = 8  # of refinement
 _MOST_SEEDS = 50  # words that are refined
 _GROWTH = 3  # nt that a matrix may grow on either side in each round
 _WIDEST, _NARROWEST = 24, 6  # nt
-_LEAST_INFORMATION = 0.25  # bits of an outer position
+_LEAST_INFORMATION = 0.1  # bits of an outer position; poorer ones, too, tell sites from other places
+_NOISE = 6.0  # bits x sites; 1 % of positions without information have more (chi-squared, 3 degrees of freedom)
 _LEAST_SITES = 8  # of a matrix
 _FALSE = 0.01  # share of negative sequences that may have a site
 _OVERLAP = 5  # nt by which two matrices must overlap to be compared
@@ -132,18 +133,19 @@ def refine(
         flank = _GROWTH if number < _ROUNDS else 0  # the last round only counts, so that matrix and sites agree
         counts = count_matrix(positives, places, reverse[places], len(matrix), flank)
         if number < _ROUNDS:
-            counts = _trim(counts)
+            counts = _trim(counts, background)
         matrix, count = counts / counts.sum(1, keepdims=True), len(places)
     return Motif(consensus(matrix), matrix, count, least, odds, [])
 
 
-def _trim(counts: np.ndarray) -> np.ndarray:
+def _trim(counts: np.ndarray, background: np.ndarray) -> np.ndarray:
     """Remove outer positions with little information, and the poorer end of a matrix that is too wide."""
-    known = information(counts)
+    known = information(counts, background)
+    least = max(_LEAST_INFORMATION, _NOISE / counts.sum(1).max())
     start, end = 0, len(counts)
     while end - start > _NARROWEST:
         is_wide = end - start > _WIDEST
-        if min(known[start], known[end - 1]) >= _LEAST_INFORMATION and not is_wide:
+        if min(known[start], known[end - 1]) >= least and not is_wide:
             break
         if known[start] <= known[end - 1]:
             start += 1

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import io
 import logging
+import math
 import re
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from ..errors import InputError
 from ..interpretation.figures import Track, Variant, name_figure, region_figure
 from ..io.files import shorten
-from ..io.genome_tracks import read_genes, read_values
+from ..io.genome_tracks import MOST_DIGITS, Region, check_contig, parse_region, read_genes, read_values
 from ..io.streams import is_stream
 from ..io.text_tables import read_text_columns
 from ..io.writing import check_output_file, write_bytes
@@ -20,10 +24,11 @@ from ..variants.vcf import PREFIX, Line, read_vcf
 
 logger = logging.getLogger(__name__)
 
-_REGION = re.compile(r"(?P<contig>.+):(?P<start>[\d,]+)-(?P<end>[\d,]+)")
-_LONGEST = 10_000_000  # nt of a picture
-#: Suffix of a picture -> facts that are not written, so that the same input gives the same file.
+_CONTIG = re.compile(r"##contig=<ID=([^,>]+)")
+_LONGEST = 10_000_000  # longest region, nt
+#: Suffix of a picture -> metadata that matplotlib would write, set to None, so that the same input gives the same file.
 _METADATA: dict[str, dict[str, Any]] = {".png": {}, ".svg": {"Date": None}, ".pdf": {"CreationDate": None}}
+_COLUMN = "llr"
 _TABLE = ["chrom", "pos", "ref", "alt"]  # columns of a table of score-variants
 
 
@@ -34,10 +39,10 @@ def region_picture(
     tracks: list[str] | None = None,
     scores: str | None = None,
     variants: str | None = None,
-    column: str = "llr",
+    column: str = _COLUMN,
     overwrite: bool = False,
 ) -> Path:
-    """Draw a region of a genome: genes, tracks, scores and variants below one another, on one axis of positions.
+    """Draw a region of a genome: genes, tracks, scores and variants one below the other, on one axis of positions.
 
     Everything is read from files that other commands write: class probabilities of `predict` (.bedgraph, .bw), scores
     of nucleotides of `explain` (scores.bedgraph, scores.bw), and variants of `score-variants`.
@@ -46,10 +51,11 @@ def region_picture(
         region: ``contig:start-end``, 1-based with both ends included, as in `score-variants` and genome browsers.
         output: picture to write, .png, .svg or .pdf.
         genes: BED or GFF file of genes.
-        tracks: bedGraph or bigWig files, such as class probabilities; each has a row, named after its file.
+        tracks: bedGraph or bigWig files, such as class probabilities; each has a panel, named after its file.
         scores: bedGraph or bigWig file of scores of nucleotides, drawn as bars.
-        variants: VCF file, or table (.tsv, .parquet) of `score-variants`; without scores, variants are open circles.
-        column: score of the variants that is drawn; in a VCF file it is the INFO field HFG_ and this name in capitals.
+        variants: VCF file or table (.tsv, .parquet) of `score-variants`; variants without a score are open circles.
+        column: the score of variants to draw, such as llr: a column of the table, or the INFO field HFG_LLR of a VCF
+            file.
         overwrite: replace an existing picture.
 
     Returns:
@@ -61,18 +67,29 @@ def region_picture(
     >>> import hf_genomics as hg
     >>> hg.region_picture("chr1:1001-1200", "x.png", tracks=["x.phage.bw"], scores="scores.bw")  # doctest: +SKIP
     """
-    read = [path for path in (genes, scores, variants, *(tracks or [])) if path is not None]
-    if not read:
+    inputs = [path for path in (genes, scores, variants, *(tracks or [])) if path is not None]
+    if not inputs:
         raise InputError("nothing to draw; name at least one of genes, tracks, scores and variants")
-    path = check_output_file(output, read, overwrite=overwrite)
+    path = check_output_file(output, inputs, overwrite=overwrite)
     if path.suffix.lower() not in _METADATA or is_stream(path):
         raise InputError(f"{output}: the suffix decides the format; name a file {', '.join(_METADATA)}")
     contig, start, end = parse_region(region)
-    rows = [Track(name, start, read_values(file, contig, start, end)) for name, file in _named(tracks or [])]
+    if end - start > _LONGEST:
+        raise InputError(f"region {shorten(region)} has {end - start:,} nt; a picture shows {_LONGEST:,} at most")
+    names = panel_names(tracks or [])
+    panels = [
+        Track(name, start, read_values(file, contig, start, end))
+        for name, file in zip(names, tracks or [], strict=True)
+    ]
+    for panel, file in zip(panels, tracks or [], strict=True):
+        if np.isnan(panel.values).all():
+            logger.warning("%s: no value in %s", file, shorten(region))
     bars = None if scores is None else Track("score", start, read_values(scores, contig, start, end))
     found = None if variants is None else list(read_variants(variants, column, contig, start, end))
-    figure = region_figure(contig, start, end, rows, bars, None if genes is None else read_genes(genes), found, column)
-    name_figure(figure, contig, start + 1, end)  # as in `region`, from 1 with both ends included
+    shown = None if genes is None else _read_genes(genes, contig)
+    name = "LLR (nats)" if column == _COLUMN else column
+    figure = region_figure(contig, start, end, panels, bars, shown, found, name)
+    name_figure(figure, contig, start, end)
     buffer = io.BytesIO()
     figure.savefig(buffer, format=path.suffix[1:].lower(), dpi=200, metadata=_METADATA[path.suffix.lower()])
     write_bytes(path, buffer.getvalue())
@@ -80,29 +97,8 @@ def region_picture(
     return path
 
 
-def parse_region(region: str) -> tuple[str, int, int]:
-    """Return contig, start and end (0-based, half-open) of a region as genome browsers write it.
-
-    >>> parse_region("chr1:1,001-1,200")
-    ('chr1', 1000, 1200)
-
-    Args:
-        region: ``contig:start-end``, 1-based, both ends included; digits may be grouped by commas.
-
-    Raises:
-        InputError: if it is not a region, or too long for a picture.
-    """
-    match = _REGION.fullmatch(region.strip())
-    start, end = (int(match[key].replace(",", "") or 0) for key in ("start", "end")) if match else (0, 0)
-    if match is None or not 1 <= start <= end:
-        raise InputError(f"region {shorten(region)} is not contig:start-end, such as chr1:1001-1200; write it so")
-    if end - start >= _LONGEST:
-        raise InputError(f"region {shorten(region)} has {end - start + 1:,} nt; a picture shows {_LONGEST:,} at most")
-    return match["contig"], start - 1, end
-
-
 def read_variants(path: str, column: str, contig: str, start: int, end: int) -> Iterator[Variant]:
-    """Iterate over the variants of a region, each allele by itself.
+    """Iterate over the variants that start in a region, each allele by itself.
 
     Args:
         path: VCF file, or table of `score-variants` (.tsv, .parquet).
@@ -112,14 +108,38 @@ def read_variants(path: str, column: str, contig: str, start: int, end: int) -> 
         end: position after the last one.
 
     Raises:
-        InputError: if the file is wrong.
+        InputError: if the file is wrong, or has nothing on the contig.
     """
-    is_table = Path(path).suffix.lower() in (".tsv", ".parquet")
-    rows = _of_table(path, column) if is_table else _of_vcf(path, column)
+    is_table = Path(path).suffix.lower() in (".tsv", ".csv", ".parquet")
+    contigs: set[str] = set()
+    rows = _of_table(path, column) if is_table else _of_vcf(path, column, contigs)
     for chrom, position, ref, alt, score in rows:
+        contigs.add(chrom)
         if chrom == contig and start < position <= end:
-            name = f"{ref}>{alt}" if len(ref) + len(alt) <= 8 else f"{len(ref)} nt > {len(alt)} nt"
-            yield Variant(position - 1, name, score)
+            yield Variant(position - 1, name_change(ref, alt), score)
+    check_contig(path, contig, contigs)
+
+
+def name_change(ref: str, alt: str) -> str:
+    """Name what an allele changes: its letters, their number if they are many, or a symbolic allele or breakend itself.
+
+    >>> name_change("A", "GT"), name_change("ACGTACGT", "A"), name_change("A", "<DUP:TANDEM>")
+    ('A>GT', '8 nt > 1 nt', '<DUP:TANDEM>')
+
+    Args:
+        ref: reference allele.
+        alt: alternative allele, as a VCF file has it.
+    """
+    if not (alt.isalpha() or alt in ("*", ".")):
+        return alt if len(alt) <= 20 else f"{alt[:17]}..."
+    return f"{ref}>{alt}" if len(ref) + len(alt) <= 8 else f"{len(ref)} nt > {len(alt)} nt"
+
+
+def _read_genes(path: str, contig: str) -> list[Region]:
+    """Read genes, and check that the file names the contig."""
+    genes = read_genes(path)
+    check_contig(path, contig, {gene.contig for gene in genes})
+    return genes
 
 
 def _of_table(path: str, column: str) -> Iterator[tuple[str, int, str, str, float]]:
@@ -127,14 +147,25 @@ def _of_table(path: str, column: str) -> Iterator[tuple[str, int, str, str, floa
     frame = read_text_columns(path, [*_TABLE, column], [])
     for number, row in enumerate(frame[[*_TABLE, column]].itertuples(index=False, name=None), start=1):
         chrom, position, ref, alt, score = row
-        if not position.isdecimal():
+        if not position.isdecimal() or len(position) > MOST_DIGITS:
             raise InputError(f"{path}: data row {number}: pos {shorten(position)} is not a whole number; fix the cell")
         yield chrom, int(position), ref, alt, _number(score, f"{path}: data row {number}, {column}")
 
 
-def _of_vcf(path: str, column: str) -> Iterator[tuple[str, int, str, str, float]]:
-    """Iterate over the alleles of a VCF file, as `_of_table` does; without the INFO field, scores are NaN."""
-    _, lines = read_vcf(path)
+def _of_vcf(path: str, column: str, contigs: set[str]) -> Iterator[tuple[str, int, str, str, float]]:
+    """Iterate over the alleles of a VCF file, as `_of_table` does; without the INFO field, scores are NaN.
+
+    Args:
+        path: the file.
+        column: name of the score.
+        contigs: receives the contigs that the header declares, which may have no variant.
+    """
+    header, lines = read_vcf(path)
+    contigs.update(match[1] for line in header.lines if (match := _CONTIG.match(line)))
+    scored = [name for name in header.declared if name.startswith(PREFIX)]
+    if f"{PREFIX}{column.upper()}" not in scored and (scored or column != _COLUMN):
+        has = f"it has {', '.join(scored)}" if scored else "score it by hf-genomics score-variants"
+        raise InputError(f"{path}: the header declares no {PREFIX}{column.upper()[:40]}, the field of column; {has}")
     for line in lines:
         scores = _info(line, f"{PREFIX}{column.upper()}")
         for number, alt in enumerate(line.alts):
@@ -151,13 +182,26 @@ def _info(line: Line, name: str) -> list[str]:
 def _number(text: str, where: str) -> float:
     """Read a score; an empty cell and "." are NaN."""
     try:
-        return float(text) if text not in ("", ".") else float("nan")
+        score = float(text) if text not in ("", ".") else math.nan
     except ValueError:
-        raise InputError(f"{where}: {shorten(text)} is not a number; fix it") from None
+        score = math.inf
+    if math.isinf(score):
+        raise InputError(f"{where}: {shorten(text)} is not a finite number; fix it")
+    return score
 
 
-def _named(paths: Iterable[str]) -> Iterator[tuple[str, str]]:
-    """Iterate over files with the names of their rows: NAME of x.NAME.bw, or x of x.bw."""
-    for path in paths:
-        name = re.sub(r"\.gz$", "", Path(path).name)
-        yield name.rpartition(".")[0].rpartition(".")[2] or name, path
+def panel_names(paths: Sequence[str]) -> list[str]:
+    """Return the name of each file's panel: NAME of x.NAME.bw, as `predict` writes it, or x of x.bw.
+
+    Where two names would be equal, the whole name of the file is used, or its path.
+
+    >>> panel_names(["x.phage.bw", "x.bw"]), panel_names(["SRR1.sorted.bw", "SRR2.sorted.bw"])
+    (['phage', 'x'], ['SRR1.sorted', 'SRR2.sorted'])
+    """
+    files = [re.sub(r"\.gz$", "", Path(path).name) for path in paths]
+    whole = [file.rpartition(".")[0] or file for file in files]
+    names = [name.rpartition(".")[2] or name for name in whole]
+    for longer in (whole, paths):
+        number = Counter(names)
+        names = [other if number[name] > 1 else name for name, other in zip(names, longer, strict=True)]
+    return names

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import logging
 import math
 import re
 from pathlib import Path
@@ -15,6 +17,8 @@ from .model_card import NO_NOTES, NOTES, Records, read_records, render_card, sco
 
 if TYPE_CHECKING:
     from huggingface_hub import ModelCardData
+
+logger = logging.getLogger(__name__)
 
 # What huggingface_hub raises for metadata that is not YAML, or is not what the Hub expects.
 _NOT_METADATA = (yaml.YAMLError, ValueError, TypeError, KeyError, AttributeError)
@@ -41,8 +45,17 @@ def write_card(folder: Path, name: str | None = None, license: str | None = None
     text = render_card(
         read_records(folder, name or title), license=license or licence, notes=notes_of(before) if before else None
     )
+    if before and NOTES not in before.splitlines():
+        _move_away(folder / CARD)
     write_text(folder / CARD, text)
     return text
+
+
+def _move_away(path: Path) -> None:
+    """Rename a README.md that is no card of ours, so that its text is not lost."""
+    names = (path.with_name(f"README.before{number or ''}.md") for number in itertools.count())
+    moved = path.rename(next(name for name in names if not name.exists()))
+    logger.warning("%s was not written by hf_genomics; it is %s now", path, moved)
 
 
 def check_card(folder: Path) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 
 from ..errors import InputError
 from ..saved_files import read_json, read_tensors
+from ..saved_settings import check_types
 
 #: Heading of the section that belongs to the author of the model; it is kept when a card is written again.
 NOTES = "## Notes"
@@ -46,6 +47,23 @@ _TASKS = {
     "MaskedLM": ("fill-mask", "masked language model", "AutoModelForMaskedLM"),
     "SequenceClassification": ("text-classification", "classifier of sequences", "AutoModelForSequenceClassification"),
     "TokenClassification": ("token-classification", "classifier of nucleotides", "AutoModelForTokenClassification"),
+}
+
+
+_OBJECT, _NUMBER, _TEXT = (dict, "an object"), ((int, float), "a number"), (str, "a string")
+# Parts of the records of a run, and their types; "*" stands for every entry.
+_RECORD: dict[str, dict[str, tuple[Any, str]]] = {
+    "metrics.json": {
+        **dict.fromkeys(("test", "test.undefined", "baselines", "baselines.*", "leaks"), _OBJECT),
+        "train_runtime": _NUMBER,
+    },
+    "run.json": {
+        **dict.fromkeys(("data", "data.splits", "data.splits.*", "data.splits.*.classes"), _OBJECT),
+        **dict.fromkeys(("training", "versions"), _OBJECT),
+        **dict.fromkeys(("base_model", "command", "data.splits.*.file", "data.splits.*.sha256"), _TEXT),
+        "data.splits.*.classes.*": _NUMBER,
+        "data.files": (list, "a list"),
+    },
 }
 
 
@@ -96,9 +114,23 @@ def read_records(folder: Path, name: str | None = None) -> Records:
     try:
         config, tokenizer, metrics, run = (read_json(path) if path.is_file() else {} for path in paths)
         num_weights = _count_weights(folder)
+        check_types(config)
+        for path, content in zip(paths[2:], (metrics, run), strict=True):
+            _check_record(path, content)
     except ValueError as error:
         raise InputError(str(error)) from error
     return Records(name or folder.resolve().name, config, tokenizer, metrics, run, num_weights)
+
+
+def _check_record(path: Path, content: dict[str, Any]) -> None:
+    """Raise ValueError if a part of metrics.json or run.json is not of the type that a card is written from."""
+    for key, (kind, what) in _RECORD.get(path.name, {}).items():
+        found: list[Any] = [content]
+        for name in key.split("."):
+            inside = (one.values() if name == "*" else [one.get(name)] for one in found if isinstance(one, dict))
+            found = [value for values in inside for value in values if value is not None]
+        if not all(isinstance(value, kind) for value in found):
+            raise ValueError(f"{path}: {key!r} must be {what}; copy the file again, or delete it")
 
 
 def _count_weights(folder: Path) -> int | None:
@@ -246,6 +278,7 @@ def _training(records: Records) -> str:
         ["masking", metrics.get("masking")],
         ["tokens seen", metrics.get("num_input_tokens_seen")],
         *([name.replace("_", " "), value] for name, value in (run.get("training") or {}).items()),
+        ["privacy", _privacy(metrics.get("privacy"))],
         ["hours", round(metrics["train_runtime"] / 3600, 3) if metrics.get("train_runtime") else None],
         ["energy", "not measured"],
         ["hardware", run.get("hardware")],
@@ -253,6 +286,18 @@ def _training(records: Records) -> str:
     ]
     text = _table(["", ""], [row for row in rows if row[1] not in (None, "")])
     return f"{text}\n\nCommand:\n\n    {run['command']}" if run.get("command") else text
+
+
+def _privacy(spent: dict[str, Any] | None) -> str | None:
+    """Describe the differential privacy of a run; None if it was not private."""
+    if not spent:
+        return None
+    return (
+        f"({spent['epsilon']:.3g}, {spent['delta']:.2g})-differential privacy of the weights for {spent['unit']} "
+        f"(DP-SGD: clipped at {spent['clip']:g}, noise multiplier {spent['noise_multiplier']:.3g}, {spent['steps']:,} "
+        f"steps with sample rate {spent['sample_rate']:.3g}); scores, counts and baselines of this card are computed "
+        "without noise"
+    )
 
 
 def score_section(records: Records) -> str:

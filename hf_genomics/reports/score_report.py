@@ -41,7 +41,7 @@ class ScoreReport(dict):
         above: lines that `screen` shows before it.
     """
 
-    scored: Scored | None = None
+    scored: ScoredModel | None = None
     above: Sequence[str] = ()
 
     def screen(self) -> str | None:
@@ -49,7 +49,7 @@ class ScoreReport(dict):
         return None if self.scored is None else "\n".join([*self.above, *screen_lines(self.scored)]) + "\n"
 
 
-class Scored(NamedTuple):
+class ScoredModel(NamedTuple):
     """A model that was scored.
 
     Attributes:
@@ -97,7 +97,7 @@ def _scores_of(task: Mapping[str, Any]) -> tuple[str, ...]:
     return _SCORES.get(str(task.get("kind")), _SCORES["classes"])
 
 
-def screen_lines(scored: Scored) -> list[str]:
+def screen_lines(scored: ScoredModel) -> list[str]:
     """Return about ten lines: task, classes, table of scores, who is ahead, leaks, and where the files are.
 
     Args:
@@ -117,7 +117,7 @@ def screen_lines(scored: Scored) -> list[str]:
     ]
 
 
-def _about(scored: Scored) -> list[tuple[str, str]]:
+def _about(scored: ScoredModel) -> list[tuple[str, str]]:
     """Return what was learnt, on which sequences, and their leaks."""
     about = [("task", _task_line(scored.task))]
     about += [(split, _counts_line(counts)) for split, counts in scored.task.get("counts", {}).items()]
@@ -151,7 +151,7 @@ def _counts_line(counts: Mapping[str, Any]) -> str:
     return ", ".join(texts) + (f" and {len(counts) - _MOST_CLASSES} more" if len(counts) > _MOST_CLASSES else "")
 
 
-def verdict(scored: Scored) -> str:
+def verdict(scored: ScoredModel) -> str:
     """Say who is ahead, the model or the best baseline, and how sure that is.
 
     Args:
@@ -173,7 +173,7 @@ def verdict(scored: Scored) -> str:
     return f"result: {first} is ahead of {second} {by}"
 
 
-def write_score_report(scored: Scored) -> Path:
+def write_score_report(scored: ScoredModel) -> Path:
     """Write report.html into the folder of a model that was scored, and return its path.
 
     Args:
@@ -192,7 +192,7 @@ def write_score_report(scored: Scored) -> Path:
     return path
 
 
-def _tables(scored: Scored) -> list[tuple[str, list[str], list[list[Cell]]]]:
+def _tables(scored: ScoredModel) -> list[tuple[str, list[str], list[list[Cell]]]]:
     """Return the tables of the report: scores, differences from the baselines, and labels of each split."""
     names, boot = _scores_of(scored.task)[:_ON_PAGE], scored.scores.get("bootstrap", {})
     how = f"{boot.get('replicates', 0):,} bootstrap replicates over {boot.get('over', 'rows')}"
@@ -211,7 +211,7 @@ def _tables(scored: Scored) -> list[tuple[str, list[str], list[list[Cell]]]]:
     return tables
 
 
-def _differences(scored: Scored) -> list[list[Cell]]:
+def _differences(scored: ScoredModel) -> list[list[Cell]]:
     """Return a row for each baseline: the difference of the main score, and its interval."""
     return [
         [name, f"{facts['difference']:+.3f}", "{:+.3f} to {:+.3f}".format(*facts["interval"])]

@@ -41,16 +41,18 @@ MANIFEST = "manifest.json"
 TRAINER_STATE = "trainer_state.json"
 SETTINGS = "settings.json"
 _NAME = re.compile(r"checkpoint-(\d+)")
-#: Folders that a killed run may leave: half-written checkpoints and models, and old checkpoints that it was deleting.
+#: Folders that a killed run may leave: half-written checkpoints (`replacing` names them), old checkpoints that `rotate`
+#: was deleting, and half-written models (`writing_files`).
 _REMAINS = (".checkpoint-*.partial", ".checkpoint-*.old", ".files.*.partial")
 #: SHA-256 of files that this process has read, by device, inode, size and times of the file; see ``_sha256``.
 _known_hashes: dict[tuple[int, ...], str] = {}
-#: Nanoseconds without a change after which the times of a file can be trusted: the clocks of file systems tick every 1
-#: to 10 ms, and a second change within a tick would not show.
-_REST = 50_000_000
+#: Nanoseconds that a file must have been unchanged before its hash is remembered: the clocks of file systems tick every
+#: 1 to 10 ms, and a second change within a tick would not show.
+_QUIET_NS = 50_000_000
 
 
-#: Errors of the libraries that read or restore a damaged file.
+#: Errors of the libraries that read or restore a damaged file. TypeError and AttributeError too: a Trainer restores
+#: states without checking their types. So a block that catches them must only read and restore.
 _DAMAGE = (
     *(OSError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RuntimeError),
     SafetensorError,
@@ -137,9 +139,9 @@ def load_tree(folder: Path, name: str) -> Any:
     Raises:
         InputError: naming the file that is damaged.
     """
-    with damage(folder / f"{name}.safetensors"):
+    with reporting_damage(folder / f"{name}.safetensors"):
         tensors = load_file(folder / f"{name}.safetensors")
-    with damage(folder / f"{name}.json"):
+    with reporting_damage(folder / f"{name}.json"):
         return join_tensors(json.loads((folder / f"{name}.json").read_text(encoding="utf-8")), tensors)
 
 
@@ -176,7 +178,11 @@ def writing(target: Path) -> Iterator[Path]:
 
 @contextmanager
 def writing_files(folder: Path) -> Iterator[Path]:
-    """Yield a temporary folder whose files are moved to ``folder``, flushed to disk, if the block raises nothing."""
+    """Yield a temporary folder whose files are moved to ``folder``, flushed to disk, if the block raises nothing.
+
+    Each file is replaced in one step, but not all of them together, because the folder holds other files: a kill in
+    between leaves some of the old ones.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     place = Path(tempfile.mkdtemp(prefix=".files.", suffix=".partial", dir=folder))
     try:
@@ -190,7 +196,7 @@ def writing_files(folder: Path) -> Iterator[Path]:
 
 
 def problem_of(checkpoint: Path) -> str | None:
-    """Return why a folder is not a valid checkpoint; None if every file matches the manifest, byte by byte."""
+    """Return why a folder is not a valid checkpoint; None if every file that the manifest names is as it says."""
     try:
         files = read_json(checkpoint / MANIFEST)["files"]
         for name, facts in files.items():
@@ -205,13 +211,15 @@ def problem_of(checkpoint: Path) -> str | None:
                 return f"{name} has changed since it was written"
     except FileNotFoundError:
         return f"it has no {MANIFEST}"
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         return f"its {MANIFEST} is damaged ({type(error).__name__})"
+    except OSError as error:
+        return f"it cannot be read ({error.strerror or error})"
     return None if TRAINER_STATE in files else f"its {MANIFEST} does not name {TRAINER_STATE}"
 
 
 @contextmanager
-def damage(file: Path) -> Iterator[None]:
+def reporting_damage(file: Path) -> Iterator[None]:
     """Turn every error while a file of a checkpoint is read or restored into one line.
 
     The manifest shows that a file has not changed since it was written, but a checkpoint may come from anybody.
@@ -220,19 +228,43 @@ def damage(file: Path) -> Iterator[None]:
         file: the file, for the message.
 
     Raises:
-        InputError: naming the file, and what to do without this checkpoint.
+        InputError: naming the file, and what to do without this checkpoint; or, if the system does not let this process
+            read the file, how to go on, because the file may be whole.
     """
     try:
         yield
     except (InputError, torch.OutOfMemoryError):  # a full GPU, a RuntimeError, says nothing about the file
         raise
     except _DAMAGE as error:
+        check_readable(file)
         reason = (" ".join(str(error).split()) or type(error).__name__)[:150]
-        is_part = _NAME.fullmatch(file.parent.name)
-        remedy = f"{file.parent}, so that the run continues from an earlier checkpoint" if is_part else "this file"
+        in_checkpoint = _NAME.fullmatch(file.parent.name)
+        remedy = (
+            f"{file.parent}, so that the run continues from an earlier checkpoint" if in_checkpoint else "this file"
+        )
         raise InputError(
             f"{file}: damaged ({reason.removeprefix(f'{file}: ')}); delete {remedy}, or begin again with --resume "
             "false --overwrite true"
+        ) from error
+
+
+def check_readable(path: Path) -> None:
+    """Check that this process may read a file, or each file of a folder; what is missing is not checked.
+
+    Raises:
+        InputError: naming the file. It is not called damaged: advice to delete it would lose a good checkpoint.
+    """
+    try:
+        files = [path, *sorted(path.rglob("*"))] if path.is_dir() else [path]
+        for file in files:
+            with open(file, "rb") if not file.is_dir() else os.scandir(file) as opened:
+                next(iter(opened), None)
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    except OSError as error:
+        raise InputError(
+            f"{error.filename or path}: cannot be read: {error.strerror or error}; it may be whole, so make it "
+            "readable, and start the run again"
         ) from error
 
 
@@ -244,7 +276,7 @@ def read_object(path: Path) -> dict[str, Any]:
     Raises:
         InputError: if it is damaged.
     """
-    with damage(path):
+    with reporting_damage(path):
         content = json.loads(path.read_text(encoding="utf-8"))
         if not isinstance(content, dict):
             raise ValueError("not a JSON object")
@@ -262,16 +294,19 @@ def read_state(folder: Path) -> dict[str, Any]:
     """
     path = folder / TRAINER_STATE
     state = read_object(path)
-    with damage(path):
+    with reporting_damage(path):
         fresh = vars(TrainerState())
         for name, value in state.items():
-            if name not in fresh:
+            if name not in fresh:  # TrainerState(**state), which the Trainer calls, would not take it
                 raise ValueError(f"{shorten(name)} is not a value of it")
             kinds = _STATE_KINDS.get(name) or (type(fresh[name]),)
-            if not isinstance(value, kinds) or isinstance(value, bool) and bool not in kinds:
+            if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):  # True is an int, too
                 raise ValueError(f"{name} must not be {shown(value)}")
         for name in ("global_step", "max_steps", "num_train_epochs"):
-            if not -(name == "max_steps") <= state[name] < 2**53:  # -1: the number of epochs decides
+            lowest = -1 if name == "max_steps" else 0  # -1: the number of epochs decides
+            if name not in state:
+                raise ValueError(f"{name} is missing")
+            if not lowest <= state[name] < 2**53:
                 raise ValueError(f"{name} must not be {shown(state[name])}")
         if not all(isinstance(entry, dict) for entry in state.get("log_history") or []):
             raise ValueError("log_history must hold objects only")
@@ -279,7 +314,7 @@ def read_state(folder: Path) -> dict[str, Any]:
 
 
 def check_files(checkpoint: Path) -> None:
-    """Check those files of a checkpoint that the Trainer reads by itself, as far as no weights need to be read.
+    """Check those files of a checkpoint that the Trainer reads by itself; of the weights only the header.
 
     A missing file is no fault here: the manifest says which files there are, and large models have several files of
     weights.
@@ -290,7 +325,7 @@ def check_files(checkpoint: Path) -> None:
     read_state(checkpoint)
     for path, read in ((checkpoint / "config.json", read_json), (weights_of(checkpoint), read_tensors)):
         if path.is_file():
-            with damage(path):
+            with reporting_damage(path):
                 read(path)
 
 
@@ -335,7 +370,8 @@ def rotate(folder: Path, limit: int | None, keep: str | None = None) -> None:
 
     Args:
         folder: the output folder.
-        limit: number of checkpoints to keep, the best one included; None or 0 keeps all.
+        limit: number of checkpoints to keep, the best one included (with 1, the newest and the best one stay); None or
+            0 keeps all.
         keep: path or name of the best checkpoint, which is not deleted.
     """
     if not limit or limit < 1:
@@ -413,12 +449,12 @@ def _sha256(path: Path) -> str:
         return _known_hashes[state]
     # A second change within one tick of the clock does not show in the times of a file. So a hash is remembered only if
     # the file had not changed for a while before it was read.
-    rested = time.time_ns() - max(facts.st_mtime_ns, facts.st_ctime_ns) > _REST
+    was_quiet = time.time_ns() - max(facts.st_mtime_ns, facts.st_ctime_ns) > _QUIET_NS
     digest = hashlib.sha256()
     with open(path, "rb") as file:
         while chunk := file.read(1 << 20):
             digest.update(chunk)
-    if rested:
+    if was_quiet:
         _known_hashes[state] = digest.hexdigest()
     return digest.hexdigest()
 

@@ -281,7 +281,7 @@ class ExactTrainer(FencedTrainer):
     def _own_state(self, checkpoint: Path) -> dict[str, Any]:
         """Read what `_process_state` collected of this process when the checkpoint was written."""
         states = checkpoints.load_tree(checkpoint, "processes")
-        with checkpoints.damage(checkpoint / "processes.json"):
+        with checkpoints.reporting_damage(checkpoint / "processes.json"):
             return states[self.args.process_index]
 
     def load_sharded_weights(self, checkpoint: Path) -> None:
@@ -311,7 +311,7 @@ class ExactTrainer(FencedTrainer):
     def restore_random_state(self, checkpoint: Path) -> None:
         """Restore this process's random number generators from a checkpoint."""
         own = self._own_state(checkpoint)
-        with checkpoints.damage(checkpoint / "processes.json"):
+        with checkpoints.reporting_damage(checkpoint / "processes.json"):
             checkpoints.set_random_state(own["random"])
 
     def restore_states(self) -> None:
@@ -322,7 +322,7 @@ class ExactTrainer(FencedTrainer):
         if self._resumed_from is None:
             return
         states = checkpoints.load_tree(self._resumed_from, "optimizer")
-        with checkpoints.damage(self._resumed_from / "optimizer.json"):
+        with checkpoints.reporting_damage(self._resumed_from / "optimizer.json"):
             if self.is_fsdp_enabled:
                 shard_optimizer(self.model, self.optimizer.optimizer, states["optimizer"])
             else:
@@ -332,7 +332,7 @@ class ExactTrainer(FencedTrainer):
                 self.accelerator.scaler.load_state_dict(states["scaler"])
         self.state.compute_steps(self.args, self.state.max_steps)  # by this run's arguments, not the checkpoint's
         own = self._own_state(self._resumed_from)
-        with checkpoints.damage(self._resumed_from / "processes.json"):
+        with checkpoints.reporting_damage(self._resumed_from / "processes.json"):
             self._watch.running.restore(own["running_loss"])
             self._watch.is_spike = SpikeDetector(own["recent_losses"])
 

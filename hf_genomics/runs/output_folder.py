@@ -167,4 +167,7 @@ def clear_outputs(folder: Path) -> None:
     """Delete the files of an earlier run, so that none of them is mixed up with files of the new run."""
     for pattern in _OUTPUTS:
         for path in folder.glob(pattern):
-            shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            else:
+                path.unlink()

@@ -23,6 +23,7 @@ from .checkpoints import (
     TRAINER_STATE,
     changed_settings,
     check_files,
+    check_readable,
     checkpoints_in,
     clear_remains,
     newest_valid,
@@ -249,10 +250,12 @@ def choose_checkpoint(trainer: ExactTrainer, folder: Path, resume: bool) -> tupl
     if isinstance(named, str):
         checkpoint, problem = Path(named), problem_of(Path(named))
         if problem:
+            check_readable(checkpoint)
             return None, f"trainer.resume_from_checkpoint: {checkpoint} is not valid: {problem}; name another"
     else:  # it may also be True: then take the newest checkpoint, as with --resume
         newest, problems = newest_valid(folder)
         for name, problem in problems.items():
+            check_readable(folder / name)
             logger.warning("%s/%s is skipped: %s", folder, name, problem)
         if newest is None:
             told = "".join(f"; {name}: {problem}" for name, problem in [*problems.items()][:1])

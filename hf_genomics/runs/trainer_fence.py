@@ -15,7 +15,7 @@ from typing import Any
 from transformers import Trainer
 
 from ..genomes.order import EpochOrder
-from .checkpoints import damage, weights_of
+from .checkpoints import reporting_damage, weights_of
 from .sharding import one_group_of_tied_weights
 
 
@@ -86,7 +86,7 @@ class FencedTrainer(Trainer):
         if self.is_fsdp_enabled:
             self.load_sharded_weights(Path(resume_from_checkpoint))
         else:
-            with damage(weights_of(Path(resume_from_checkpoint))):
+            with reporting_damage(weights_of(Path(resume_from_checkpoint))):
                 super()._load_from_checkpoint(resume_from_checkpoint, model)
 
     def _issue_warnings_after_load(self, load_result: Any) -> None:

@@ -30,7 +30,7 @@ _NUCLEOTIDES = (IUPAC + IUPAC.lower()).encode()
 _AS_DNA = bytes.maketrans(b"Uu", b"Tt")
 #: What to do about a letter that is not a nucleotide.
 _REMEDIES = {
-    "U": "this is RNA; set --records.rna true to read U as T",
+    "U": "this is RNA; write T for U, or set --records.rna true",
     "-": "gaps belong to an alignment; remove them first",
     ".": "gaps belong to an alignment; remove them first",
     "*": "`*` ends a protein; remove it, or give the DNA",

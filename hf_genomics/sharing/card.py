@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from ..inference.adapters import check_whole
 from ..reports.card_file import CARD, check_card, write_card
 
 
@@ -26,8 +27,10 @@ def card(model: str, name: str | None = None, license: str | None = None, check:
         The path of the card, and the number of characters in it.
 
     Raises:
-        InputError: if the folder holds no model, or the card to check has a problem.
+        InputError: if the folder holds no model, or an adapter, or the card to check has a problem.
     """
     folder = Path(model)
+    if not (folder / "config.json").is_file():  # `finetune` leaves one beside its adapters
+        check_whole(folder, "describe")
     text = check_card(folder) if check else write_card(folder, name, license)
     return {"card": str(folder / CARD), "characters": len(text)}

@@ -164,7 +164,7 @@ def _cannot_convert(architecture: str, to: str) -> str:
     if to == "bert":
         return f"stock BERT has no counterpart of a {architecture}, only of {', '.join(TO_BERT)}"
     if architecture.startswith("KmerBert"):
-        return f"is a {architecture} already; to: bert converts it to a BERT"
+        return f"is a {architecture} already; add --to bert to convert it to a BERT"
     if "Long" in architecture:
         return f"is a {architecture}, whose head has no counterpart; convert the pretrained model instead"
     return f"is a {architecture}; only {', '.join(FROM_BERT)} over k-mers can be converted"

@@ -7,11 +7,13 @@ from typing import Any
 
 from huggingface_hub import HfApi
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+from huggingface_hub.utils import validate_repo_id
 from safetensors import SafetensorError, safe_open
 
 from ..errors import InputError
-from ..inference.adapters import ADAPTER_CONFIG
+from ..inference.adapters import check_whole
 from ..inference.loading import check_finite, check_model_folder
+from ..io.files import shorten
 from ..reports.card_file import check_card
 
 #: Files that are uploaded; the folder of a run holds more (training_args.bin, checkpoints, scores, logs).
@@ -49,14 +51,11 @@ def push(
             missing or wrong, or the Hub rejects the upload.
     """
     folder = Path(model)
+    _check_name(name)
+    check_whole(folder, "push")
     for needed in ("config.json", "tokenizer_config.json"):
         if not (folder / needed).is_file():
             raise InputError(f"{folder}: no {needed} there; name a folder with a saved model and tokenizer")
-    if (folder / ADAPTER_CONFIG).is_file():  # our verbs load adapters from folders only
-        raise InputError(
-            f"{folder} is an adapter; hf-genomics convert --source {folder} --output_dir NEW merges it with its base "
-            "model into a model to push"
-        )
     # Exact names, not patterns: "*.py" must not reach into the folders of checkpoints.
     files = sorted({path.name for pattern in _UPLOADED for path in folder.glob(pattern)})
     if not any(file.endswith(".safetensors") for file in files):
@@ -85,6 +84,14 @@ def push(
     except (OSError, _HTTP_ERROR, HFValidationError) as error:
         raise InputError(f"{name}: cannot be pushed to ({str(error).strip().splitlines()[0]})") from error
     return {"commit": commit.commit_url, "files": sizes}
+
+
+def _check_name(name: str) -> None:
+    """Raise InputError if the Hub has no repository of such a name, before anything is read or sent."""
+    try:
+        validate_repo_id(name)
+    except HFValidationError as error:
+        raise InputError(f"name: {shorten(name)} is no name of a repository; write it as user/model") from error
 
 
 def _check_weights(path: Path) -> None:

@@ -82,7 +82,7 @@ def labelled_data(settings: dict[str, Any]) -> LabelledData:
         built = {name: kind(**settings[name]) for name, kind in sections.items() if name in settings}
         return LabelledData(**(settings | built))
     except TypeError as error:
-        raise InputError(f"finetuning.data: {error}; correct the key") from error
+        raise InputError(f"finetuning: options: data: {error}; correct the key") from error
 
 
 def main(recipe: str) -> None:

@@ -25,6 +25,7 @@ from ..genomes.splits import split_regions
 from ..genomes.store import prepare
 from ..inference.loading import load_classifier, load_tokenizer
 from ..inference.scores import predict_scores
+from ..io.bundled import bundled
 from ..io.writing import check_output, write_json
 from ..labelled.data import LabelledData
 from ..labelled.sequences import LabelledSequences
@@ -101,10 +102,10 @@ def quickstart(
         InputError: if the folder of genomes has no metadata.tsv, or ``output_dir`` holds something else than an earlier
             quickstart.
     """
-    begin, folder, source = time.monotonic(), Path(output_dir), Path(data.genomes)
+    begin, folder, source = time.monotonic(), Path(output_dir), Path(bundled(data.genomes))
     if not (source / "metadata.tsv").is_file():
         raise InputError(
-            f"{source}: no metadata.tsv in this folder; run the quickstart in the project's folder, or set data.genomes"
+            f"{source}: no metadata.tsv in this folder; set data.genomes to a folder that has one, or omit it"
         )
     _check_folder(folder, source)
     logger.info("1/5 genomes into regions, regions into a store")
@@ -265,14 +266,13 @@ def _summary(results: dict[str, Any], length: int) -> list[str]:
     """Write the paragraphs of the report: the result, what it is worth, how it was obtained, and what comes next."""
     test = results["test"]
     kmers = next(score for name, score in results["baselines"].items() if "mer" in name)
-    low, high = test["intervals"]["macro_recall"]
     return [
         f"{_origin(results)} distinguishes phage DNA from other DNA in {length}-nt windows with a macro recall of "
         f"{test['macro_recall']:.1%} on {results['test_windows']} windows it has not seen labelled. "
         f"Logistic regression on counts of 4-mers has {kmers['macro_recall']:.1%}, a guess 50%.{_gain(results)}",
         "Macro recall is the mean of two shares: the share of phage windows predicted as phage, and the share of other "
-        f"windows predicted as other. Its 95% interval, by bootstrap over the genomes, is {low:.1%} to {high:.1%}, and "
-        "another seed changes it by some points: models that differ by less are about equal. AUROC, the probability "
+        f"windows predicted as other. {_interval(test)}, and another seed changes it by some points: models that "
+        "differ by less are about equal. AUROC, the probability "
         f"that a phage window ranks above another window, is {test['auroc']:.3f} against {kmers['auroc']:.3f}.",
         "This is a demonstration. Test regions come from the same genomes as training regions (never overlapping, one "
         "window apart), so the model may recognise genomes rather than phages. See the study with whole genomes held "
@@ -283,6 +283,14 @@ def _summary(results: dict[str, Any], length: int) -> list[str]:
         "Your own sequences come next: hf-genomics predict takes the folder model next to this report and a FASTA file "
         "with sequences of any length. README.md shows how.",
     ]
+
+
+def _interval(test: dict[str, Any]) -> str:
+    """Say how precise the macro recall is; a test with one genome in each class has no interval."""
+    if "macro_recall" not in test["intervals"]:
+        return "It has no interval, because each class has one genome only"
+    low, high = test["intervals"]["macro_recall"]
+    return f"Its 95% interval, by bootstrap over the genomes, is {low:.1%} to {high:.1%}"
 
 
 def _origin(results: dict[str, Any]) -> str:

@@ -72,8 +72,10 @@ _SHARES = ("adam_beta1", "adam_beta2")
 #: Keys of seeds; NumPy accepts seeds of up to 32 bits.
 _SEEDS = ("seed", "data_seed")
 
+_NO_UPLOAD = "has no effect, because runs upload nothing; omit it, and run hf-genomics push afterwards"
 #: Keys that must keep their default value, and the end of the error message: what to do or why.
 _MUST_KEEP_DEFAULT = {
+    **dict.fromkeys(("hub_model_id", "hub_token", "hub_private_repo", "hub_always_push", "hub_revision"), _NO_UPLOAD),
     "push_to_hub": "would upload the whole folder, training_args.bin too; run hf-genomics push afterwards",
     "dataloader_persistent_workers": "must be false: workers that stay alive would repeat the first epoch",
     "save_only_model": "must be false: the run could not be resumed exactly",
@@ -167,6 +169,8 @@ def check_arguments(args: TrainingArguments) -> None:
     for name, why in _MUST_KEEP_DEFAULT.items():
         if getattr(args, name, None):
             raise InputError(f"trainer.{name} {why}")
+    if args.hub_strategy != "every_save":
+        raise InputError(f"trainer.hub_strategy {_NO_UPLOAD}")
     if not args.eval_do_concat_batches:
         raise InputError("trainer.eval_do_concat_batches must be true: scores are computed over all predictions")
     for name in ("fp16", "fp16_full_eval"):
@@ -251,6 +255,12 @@ def _check_names(args: TrainingArguments) -> None:
         raise InputError(
             f"trainer.gradient_checkpointing_kwargs: {unknown[0]!r} is not an option; the options are "
             f"{', '.join(sorted(_CHECKPOINTING))}"
+        )
+    # transformers fills in defaults, all of which switch nothing on.
+    if not args.fsdp and any((args.fsdp_config or {}).values()):
+        raise InputError(
+            "trainer.fsdp_config has no effect without trainer.fsdp; omit it, or set trainer.fsdp and start "
+            "several processes by accelerate launch with recipes/accelerate/fsdp2.yaml"
         )
     if args.fsdp and args.world_size == 1:
         raise InputError(

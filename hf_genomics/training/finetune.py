@@ -36,12 +36,12 @@ from ..evaluation.baseline import Baseline, baseline_predictions, baseline_score
 from ..evaluation.decisions import Reliability, calibrate, choose_threshold, reliability, with_temperature
 from ..evaluation.evaluate import (
     check_positive,
+    compare_with_baselines,
     curves_of,
     notes_of,
     plot_predictions,
     positive_class,
     reliability_of,
-    score_beside,
 )
 from ..evaluation.explained_scores import undefined_by_classes, undefined_by_columns
 from ..evaluation.metrics import SCORES, compute_metrics_for
@@ -49,6 +49,7 @@ from ..evaluation.pictures import plot_loss
 from ..inference.adapters import base_of
 from ..inference.loading import (
     check_finite,
+    encoder_misfit,
     load_classifier,
     load_config,
     load_tokenizer,
@@ -66,8 +67,9 @@ from ..labelled.sequences import LabelledSequences
 from ..labelled.tables import check_split
 from ..labelled.task import VALUE
 from ..modeling_kmer_bert import check_encoder_complete
+from ..privacy.budget import Budget
 from ..renamed import renamed
-from ..reports.score_report import Scored, ScoreReport, write_score_report
+from ..reports.score_report import ScoredModel, ScoreReport, write_score_report
 from ..runs.callbacks import SetEpoch
 from ..runs.flops import attention_for
 from ..runs.memory import check_memory
@@ -79,7 +81,13 @@ from .arguments import check_arguments, check_best_metric
 from .head import FLAT_KEYS, Head
 from .record import published_command, run_record, split_record, write_run_record
 from .settings import check_head, derive_config, measure, resume_settings
-from .trained_weights import FinetuningTrainer, check_trained, choose_trained
+from .trained_weights import (
+    FinetuningTrainer,
+    PrivateFinetuningTrainer,
+    check_trained,
+    choose_trained,
+    plan_privacy,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -143,14 +151,15 @@ class FinetuningPlan:
         network: model with the weights from which training starts; with LoRA, inside a ``peft.PeftModel``.
         frozen: modules of the model that are not trained.
         collator: function that builds batches.
-        head: options of the head.
+        head: options of the classifier on top of the encoder, and of how it is trained.
         positive: the class, of two, that F1 and AUPRC refer to; None for another number of classes.
-        baseline_k: k-mer size of the baseline, in nt; 0 for no baseline.
+        baseline_k: k-mer size of the baseline "kmer", in nt; 0 for no such baseline.
         resume: continue from the newest checkpoint; "auto" begins, continues, or accepts a finished run.
         overwrite: replace a finished run.
         data_facts: what metrics.json holds about the data: sequences in two splits and contradictory labels (see
             `find_leaks`), how a table was split, and how many training rows were omitted.
         options: further options.
+        budget: noise and steps of a private run; None for any other.
     """
 
     folder: Path
@@ -168,9 +177,10 @@ class FinetuningPlan:
     overwrite: bool
     data_facts: dict[str, Any] = field(default_factory=dict)
     options: FinetuneOptions = field(default_factory=FinetuneOptions)
+    budget: Budget | None = None
 
 
-@renamed(**FLAT_KEYS)
+@renamed(**FLAT_KEYS)  # keys of version 0.1, which had no section `head`
 def finetune(
     pretrained: str,
     data: LabelledData,
@@ -187,14 +197,15 @@ def finetune(
     The columns that ``data`` names decide what the model predicts (one label per sequence, several labels, values, or a
     label per nucleotide) and what it reads (single sequences or pairs, with numeric tracks or without).
 
-    Writes to ``trainer.output_dir``: model and tokenizer, metrics.json, predictions.tsv, loss.png, for classes
-    roc_pr.png and confusion.png, run.json (how the model was made) and README.md (the model card).
+    Writes to ``trainer.output_dir``: model and tokenizer, metrics.json, predictions.tsv, report.html, loss.png and the
+    pictures of `evaluate`, run.json (how the model was made) and README.md (the model card).
 
     Args:
         pretrained: folder or Hub name of the model to start from.
         data: labelled sequences.
         trainer: transformers.TrainingArguments.
-        head: options of the classifier on top of the encoder.
+        head: options of the classifier on top of the encoder, and of how it is trained: parts, loss, trained weights,
+            calibration.
         positive: the class, of two, that F1 and AUPRC refer to; by default the rarer one in the training data, and the
             second one if both are equally frequent. The model's configuration keeps it.
         baseline_k: k-mer size, in nt, of the baseline "kmer"; 0 for no such baseline.
@@ -207,9 +218,11 @@ def finetune(
     Returns:
         The metrics that are written to metrics.json: the numbers of the training run, "task" (how the labels were
         understood), "leaks" and "contradictory_labels" (see `find_leaks`), "split" (see `split_table`) and
-        "dropped_leaks" (number of training rows) if ``data`` asks for them, "test" (the scores of the model),
-        "baselines", and "sweep" (the score of each run in validation, and the best run) if there was one. A score
-        without a value is NaN (null in the file), and "undefined" says why.
+        "dropped_leaks" (number of training rows) if ``data`` asks for them, "train_sequences" and "test_sequences"
+        (numbers of sequences), "test_sequences_without_scores" if there are any, "test" (the scores of the model),
+        "baselines" and "ahead" (see `Comparison`), "calibration" (temperature and ECE), and "sweep" (the score of each
+        run in validation, and the best run). A score without a value is NaN (null in the file), and "undefined" says
+        why.
 
     Raises:
         InputError: if data, model or folder do not fit; nothing has been written then.
@@ -326,6 +339,8 @@ def _check_sweep(asked: _Request, grid: Mapping[str, Any]) -> None:
         raise InputError("sweep: it starts its own processes; run the command without a launcher, and set sweep_jobs")
     if any(not isinstance(getattr(data, name), str | Path | None) for name in ("train", "valid", "test")):
         raise InputError("sweep: its runs are processes that read files; save the dataset, and name the file in data")
+    if asked.head.dp_epsilon is not None or any(key.startswith("head.dp_") for key in grid):
+        raise InputError("sweep: every run would spend its own share of privacy; omit head.dp_epsilon, or the sweep")
     if not trainer.load_best_model_at_end:
         raise InputError(
             "sweep: its runs are compared in validation; set trainer.load_best_model_at_end true, "
@@ -405,11 +420,12 @@ def plan_finetuning(
     pretrained_config = load_config(pretrained)
     config = _configure(pretrained, pretrained_config, splits, head, tokenizer, positive)
     check_trained(head, config, trainer)
+    budget = plan_privacy(head, splits.training, trainer, resume)
     collator = collator_for(config, tokenizer, head.rc_probability, trainer.seed)
     attention = attention_for(trainer)
-    first_batch = collator(_first_rows(SequenceDataset(splits.training), trainer))
+    sample_batch = collator(_sample_rows(SequenceDataset(splits.training), trainer))
     build = partial(_build_unloaded, config, head, pretrained, trainer.seed)
-    check_memory(trainer, config, build, first_batch, attention)
+    check_memory(trainer, config, build, sample_batch, attention)
     set_seed(trainer.seed)  # for the random weights of a model from scratch
     built = build_classifier(
         pretrained, config, pretrained_config, attention, from_scratch=head.from_scratch, head_seed=trainer.seed
@@ -433,13 +449,14 @@ def plan_finetuning(
         resume=resume,
         overwrite=overwrite,
         data_facts=data_facts,
+        budget=budget,
     )
 
 
 def _check_start(pretrained: str, baseline_k: int) -> None:
     """Check the k-mer size of the baseline, and that training starts from a whole model."""
     if not 0 <= baseline_k <= 8:
-        raise InputError(f"baseline_k must lie in 0..8 (0 for no baseline), not {baseline_k}")
+        raise InputError(f"baseline_k must lie in 0..8 (0 for no k-mer baseline), not {baseline_k}")
     if base := base_of(pretrained):
         raise InputError(
             f"{pretrained} is an adapter of {base}; hf-genomics convert --source {pretrained} --output_dir NEW merges "
@@ -468,6 +485,8 @@ def run_finetuning(plan: FinetuningPlan) -> dict[str, Any]:
             return _with_report(plan.folder, finished_metrics(plan.folder))
         metrics: dict[str, Any] = train(run, start, overwrite=plan.overwrite)
         metrics |= {"train_sequences": len(training), "task": _task_facts(plan), **plan.data_facts}
+        if isinstance(run, PrivateFinetuningTrainer):
+            metrics["privacy"] = run.spent
         if run.is_world_process_zero():
             metrics |= _choose_decisions(run, plan)
             if plan.splits.test is not None and plan.options.score_test:
@@ -477,7 +496,8 @@ def run_finetuning(plan: FinetuningPlan) -> dict[str, Any]:
                 metrics |= _score_test(network, plan.splits.test, plan, metrics.get("calibration", {}))
             plot_loss(run.state.log_history, plan.folder / "loss.png", ylabel="loss")
             splits = dict(zip(("train", "valid", "test"), plan.splits, strict=True))
-            record = run_record("finetune", plan.trainer, run.state, split_record(splits), plan.pretrained)
+            data = split_record(splits, private=plan.budget is not None)
+            record = run_record("finetune", plan.trainer, run.state, data, plan.pretrained)
             metrics = _with_report(plan.folder, metrics)
             write_score_report(_scored(plan.folder, metrics))
             finish(plan.folder, metrics, partial(write_run_record, plan.folder, record))
@@ -492,7 +512,7 @@ def _with_report(folder: Path, metrics: dict[str, Any]) -> ScoreReport:
     return report
 
 
-def _scored(folder: Path, metrics: dict[str, Any]) -> Scored:
+def _scored(folder: Path, metrics: dict[str, Any]) -> ScoredModel:
     """Collect what a report tells about a fine-tuned model.
 
     Args:
@@ -500,8 +520,7 @@ def _scored(folder: Path, metrics: dict[str, Any]) -> Scored:
         metrics: content of metrics.json.
     """
     scores = metrics.get("test", {})
-    about = [metrics.get(name, {}) for name in ("task", "baselines", "ahead", "leaks")]
-    task, baselines, ahead, leaks = about
+    task, baselines, ahead, leaks = (metrics.get(name, {}) for name in ("task", "baselines", "ahead", "leaks"))
     notes = notes_of(scores | {"sequences_without_scores": metrics.get("test_sequences_without_scores")})
     if temperature := metrics.get("calibration", {}).get("temperature"):
         notes.append(f"Logits were divided by a temperature of {temperature:.3g}, fitted on the validation split.")
@@ -510,7 +529,17 @@ def _scored(folder: Path, metrics: dict[str, Any]) -> Scored:
             f"The best of {len(sweep['cells'])} runs by {sweep['metric']} in validation ({sweeps.TABLE}); the test "
             "split was scored for this run only."
         )
-    return Scored(folder.resolve().name, folder, "test", task, scores, baselines, ahead, leaks, notes)
+    return ScoredModel(
+        model=folder.resolve().name,
+        folder=folder,
+        split="test",
+        task=task,
+        scores=scores,
+        baselines=baselines,
+        ahead=ahead,
+        leaks=leaks,
+        notes=notes,
+    )
 
 
 def build_classifier(
@@ -526,7 +555,7 @@ def build_classifier(
 
     Args:
         pretrained: folder or Hub name of the pretrained model.
-        config: configuration of the new model.
+        config: configuration of the new model; its number of positions is changed while saved positions are loaded.
         pretrained_config: configuration of the pretrained model.
         attention: name of the attention backend, such as "sdpa".
         from_scratch: initialise all weights at random instead of loading them.
@@ -538,6 +567,7 @@ def build_classifier(
     auto = _auto(config)
     if from_scratch:
         return auto.from_config(config, attn_implementation=attention)
+    # ignore_mismatched_sizes: a head for other classes is replaced by a new one.
     options: dict[str, Any] = {"attn_implementation": attention, "ignore_mismatched_sizes": True}
     options["head_seed"] = head_seed
     if (
@@ -548,15 +578,13 @@ def build_classifier(
         # interpolates them to the new number.
         options["stretch_positions"] = config.max_position_embeddings
         config.max_position_embeddings = pretrained_config.max_position_embeddings
-    with readable(pretrained), no_load_report():  # a head for other classes does not fit: it is new
+    with readable(pretrained), no_load_report():
         network, info = auto.from_pretrained(pretrained, config=config, output_loading_info=True, **options)
         check_encoder_complete(network, info["missing_keys"], pretrained)
         check_finite(network.state_dict().items(), pretrained)
-    for name, found, expected in sorted(info["mismatched_keys"]):
-        if name.startswith("bert.") and ".pooler." not in name:
-            raise InputError(
-                f"{pretrained}: {name} is {tuple(found)}, but by config.json {tuple(expected)}; correct config.json"
-            )
+    if misfit := encoder_misfit(info):
+        name, found, expected = misfit
+        raise InputError(f"{pretrained}: {name} is {found}, but by config.json {expected}; correct config.json")
     if new := sorted({*info["missing_keys"], *(name for name, *_ in info["mismatched_keys"])}):
         logger.info("new weights, not taken from %s: %s", pretrained, ", ".join(new))
     return network
@@ -577,8 +605,9 @@ def _load_splits(
         The splits, and what metrics.json holds about a table that was split and about omitted training rows.
     """
     is_first = trainer.process_index == 0
-    splits, facts = _read_splits(data, tokenizer.k * head.num_parts, log=is_first)
+    splits, facts = _read_splits(data, tokenizer.k * head.num_parts, log=is_first)  # every part needs one k-mer
     known = [examples and with_known_kmers(examples, tokenizer, strict=data.strict) for examples in splits]
+    # known[0] is never empty, or with_known_kmers would have raised; "or" tells the type checker.
     splits = Splits(known[0] or splits.training, *known[1:])
     if data.drop_leaks:
         training, dropped = drop_leaks(splits.training, filter(None, splits[1:]))
@@ -603,11 +632,11 @@ def _read_splits(data: LabelledData, shortest: int, *, log: bool) -> tuple[Split
     check_split(training)
     if data.split is None:
         return Splits(training, *(data.load(split, shortest, training.task) for split in ("valid", "test"))), {}
-    split = split_table(training, data)
+    table = split_table(training, data)
     if log:
-        log_split(split, training.source)
-    parts = split.parts
-    return Splits(parts["train"], parts.get("valid"), parts.get("test")), {"split": split.facts}
+        log_split(table, training.source)
+    splits = table.splits
+    return Splits(splits["train"], splits.get("valid"), splits.get("test")), {"split": table.facts}
 
 
 def _check_splits(splits: Splits, trainer: TrainingArguments, positive: str | None, head: Head) -> None:
@@ -633,8 +662,9 @@ def _check_decisions(splits: Splits, head: Head, trainer: TrainingArguments) -> 
         raise InputError(f"head.{asked} asks for validation, but there are no validation sequences; set data.valid")
     if asked and trainer.fsdp:
         raise InputError(f"head.{asked} needs a whole model on one device; omit it or trainer.fsdp")
-    by_row = splits.validation is not None and splits.validation.labels is not None
-    if head.threshold and splits.validation and by_row and len(np.unique(splits.validation.known_labels)) < 2:
+    # A threshold needs one label per sequence; `check_head` refuses other labels.
+    has_labels = splits.validation is not None and splits.validation.labels is not None
+    if head.threshold and splits.validation and has_labels and len(np.unique(splits.validation.known_labels)) < 2:
         raise InputError(f"head.threshold: {splits.validation.source} has one class only; give validation data of both")
 
 
@@ -712,8 +742,8 @@ def _check_parts(pretrained: str, pretrained_config: KmerBertConfig, head: Head)
         raise InputError(f"{pretrained} joins {parts} parts; set head.num_parts to {parts}")
 
 
-def _first_rows(rows: SequenceDataset, trainer: TrainingArguments) -> list[dict[str, Any]]:
-    """Return random training rows, as many as a batch has, from which the memory of a step is estimated."""
+def _sample_rows(rows: SequenceDataset, trainer: TrainingArguments) -> list[dict[str, Any]]:
+    """Return as many random training rows as a batch has; the memory of a step is estimated from them."""
     chosen = np.random.default_rng(trainer.seed).permutation(len(rows))[: trainer.train_batch_size]
     return [rows[index] for index in chosen.tolist()]
 
@@ -732,10 +762,11 @@ def _build_trainer(plan: FinetuningPlan) -> FinetuningTrainer:
     """Build the Trainer of a run; building it creates the output folder."""
     training, validation, _ = plan.splits
     chosen = balanced_rows(training.known_labels, plan.trainer.seed) if plan.head.oversample else None
-    rows = SequenceDataset(training, numbered=True, chosen=chosen)
+    rows = SequenceDataset(training, numbered=True, chosen=chosen)  # numbered: an error names the rows of a NaN loss
     _log_often(plan.trainer, len(rows))
     plan.trainer.remove_unused_columns = False  # the collator turns sequences into what the model takes
-    return FinetuningTrainer(
+    private = {} if plan.budget is None else {"budget": plan.budget}
+    return (PrivateFinetuningTrainer if private else FinetuningTrainer)(
         model=plan.network,
         frozen=plan.frozen,
         layer_decay=plan.head.layer_decay,
@@ -743,6 +774,7 @@ def _build_trainer(plan: FinetuningPlan) -> FinetuningTrainer:
         args=plan.trainer,
         data_collator=plan.collator,
         train_dataset=rows,
+        # keep_strand: validation reads sequences as they are.
         eval_dataset=SequenceDataset(validation, keep_strand=True) if validation else None,
         processing_class=plan.tokenizer,
         compute_metrics=compute_metrics_for(
@@ -750,12 +782,18 @@ def _build_trainer(plan: FinetuningPlan) -> FinetuningTrainer:
         ),
         callbacks=[SetEpoch(rows)],
         describe=rows.describe,
-        settings=resume_settings(training, validation, plan.network, plan.head),
+        # Who knows all training rows but one could find that one by the hash of all, so a private run keeps none.
+        settings=resume_settings(training, validation, plan.network, plan.head)
+        | ({"data.train": None} if private else {}),
+        **private,
     )
 
 
 def _log_often(trainer: TrainingArguments, rows: int) -> None:
-    """Log 20 times in a run that would end before its twentieth line with the Trainer's default of 500 steps."""
+    """Log 20 times in a run that would end before its twentieth line with the Trainer's default of 500 steps.
+
+    The default cannot be told from a 500 that the user has set.
+    """
     default = TrainingArguments.__dataclass_fields__["logging_steps"].default
     step = trainer.train_batch_size * trainer.gradient_accumulation_steps * trainer.world_size
     steps = trainer.max_steps if trainer.max_steps > 0 else trainer.num_train_epochs * rows / step
@@ -772,7 +810,8 @@ def _choose_decisions(run: FinetuningTrainer, plan: FinetuningPlan) -> dict[str,
     batch_size = plan.trainer.per_device_eval_batch_size
     predictions = Predictions.of(network, plan.tokenizer, validation, batch_size)
     if head.calibrate:
-        before, temperature = reliability(*predictions.labelled()).ece, calibrate(network, predictions)
+        before = reliability(*predictions.labelled()).ece
+        temperature = calibrate(network, predictions)  # changes the classifier's weights, so the network predicts anew
         predictions = Predictions.of(network, plan.tokenizer, validation, batch_size)
         after = reliability(*predictions.labelled()).ece
         found["calibration"] = {"temperature": temperature, "valid": {"ece_before": before, "ece": after}}
@@ -782,11 +821,13 @@ def _choose_decisions(run: FinetuningTrainer, plan: FinetuningPlan) -> dict[str,
         number = (predictions.names or []).index(plan.positive)
         network.config.decision_threshold = choose_threshold(scores[:, number], labels == number, head.threshold)
         log_threshold(task_of(network.config), str(plan.folder))
+    # Only the first process is here. That is enough: without FSDP, which `_check_decisions` refuses, no weights are
+    # gathered.
     run.save_model()
     return found
 
 
-def _errors(predictions: Predictions, found: Reliability, temperature: float | None) -> dict[str, float]:
+def _calibration_errors(predictions: Predictions, found: Reliability, temperature: float | None) -> dict[str, float]:
     """Return the calibration error of predictions, and what it was before they had a temperature."""
     if temperature is None:
         return {"ece": found.ece}
@@ -798,14 +839,18 @@ def _errors(predictions: Predictions, found: Reliability, temperature: float | N
 def _predict_by_baselines(predictions: Predictions, plan: FinetuningPlan) -> dict[str, Predictions]:
     """Predict by the baselines what the model has predicted; if it has a threshold, choose one for each of them too."""
     training, validation, _ = plan.splits
-    which: Any = (plan.options.baselines, plan.baseline_k)
-    options: dict[str, Any] = {"seed": plan.trainer.seed, "rc_probability": plan.head.rc_probability}
-    guesses = baseline_predictions(training, predictions, *which, **options)
+    seed, rc_probability = plan.trainer.seed, plan.head.rc_probability
+    by_baseline = baseline_predictions(
+        training, predictions, plan.options.baselines, plan.baseline_k, seed=seed, rc_probability=rc_probability
+    )
     if predictions.threshold is None or validation is None or plan.head.threshold is None:
-        return guesses
-    _, positive = predictions.threshold
-    on_validation = baseline_scores(training, validation, *which, **options)
-    return with_thresholds(guesses, on_validation, validation.known_labels == positive, positive, plan.head.threshold)
+        return by_baseline
+    _, positive_id = predictions.threshold
+    on_validation = baseline_scores(
+        training, validation, plan.options.baselines, plan.baseline_k, seed=seed, rc_probability=rc_probability
+    )
+    is_positive = validation.known_labels == positive_id
+    return with_thresholds(by_baseline, on_validation, is_positive, positive_id, plan.head.threshold)
 
 
 def _score_test(
@@ -814,13 +859,15 @@ def _score_test(
     """Score the test split, write predictions and pictures, and score the baselines."""
     predictions = Predictions.of(network, plan.tokenizer, test, plan.trainer.per_device_eval_batch_size)
     predictions.write(plan.folder / "predictions.tsv")
-    guesses = _predict_by_baselines(predictions, plan)
-    beside = score_beside(predictions, guesses, plan.positive)
-    metrics: dict[str, Any] = {"test": beside.scores, "test_sequences": len(test)}
+    by_baseline = _predict_by_baselines(predictions, plan)
+    compared = compare_with_baselines(predictions, by_baseline, plan.positive)
+    metrics: dict[str, Any] = {"test": compared.scores, "test_sequences": len(test)}
     if (found := reliability_of(predictions)) is not None:
-        metrics["calibration"] = calibration | {"test": _errors(predictions, found, calibration.get("temperature"))}
+        metrics["calibration"] = calibration | {
+            "test": _calibration_errors(predictions, found, calibration.get("temperature"))
+        }
     if predictions.num_unscored:
         metrics["test_sequences_without_scores"] = predictions.num_unscored
-    metrics |= {"baselines": beside.baselines, "ahead": beside.ahead}
-    plot_predictions(predictions, plan.folder, plan.positive, curves_of(guesses))
+    metrics |= {"baselines": compared.baselines, "ahead": compared.ahead}
+    plot_predictions(predictions, plan.folder, plan.positive, curves_of(by_baseline))
     return metrics

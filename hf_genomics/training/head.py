@@ -50,6 +50,11 @@ class Head:
             probabilities mean what they say.
         threshold: score by which the lowest probability at which the positive class, of two, is predicted is chosen on
             the validation data; by default, the more probable class is predicted. The model's configuration keeps it.
+        dp_epsilon: train with differential privacy, and spend at most this epsilon: the weights then hardly depend on
+            any single training row (docs/privacy.md; needs the extra ``privacy``). ``trainer.max_grad_norm`` still
+            clips the noisy gradient of a step.
+        dp_delta: the delta of that promise; by default a tenth of 1 / training rows.
+        dp_clip: largest norm of the gradient of a row; longer ones are shortened. Only for dp_epsilon.
 
     Raises:
         InputError: if a number is out of range, naming its key.
@@ -73,6 +78,9 @@ class Head:
     oversample: bool = False
     calibrate: bool = False
     threshold: Literal["macro_recall", "f1", "mcc"] | None = None
+    dp_epsilon: float | None = None
+    dp_delta: float | None = None
+    dp_clip: float = 1.0
 
     def __post_init__(self) -> None:
         """Check the ranges of the numbers; `check_head` checks the options that depend on the data."""
@@ -94,6 +102,20 @@ class Head:
             raise InputError(f"head.layer_decay must lie in 0..1 (0 excluded), not {self.layer_decay}")
         if self.early_stopping is not None and self.early_stopping < 1:
             raise InputError(f"head.early_stopping must be at least 1 evaluation, not {self.early_stopping}")
+        self._check_privacy()
+
+    def _check_privacy(self) -> None:
+        """Check the numbers of a private run."""
+        if self.dp_epsilon is None:
+            if self.dp_delta is not None:
+                raise InputError("head.dp_delta belongs to head.dp_epsilon, which is not set; set it, too")
+            return
+        if not 1e-3 <= self.dp_epsilon <= 1000:
+            raise InputError(f"head.dp_epsilon must lie in 0.001..1000, such as 3, not {self.dp_epsilon}")
+        if self.dp_delta is not None and not 0 < self.dp_delta < 1:
+            raise InputError(f"head.dp_delta must lie in 0..1 (both excluded), not {self.dp_delta}")
+        if not 0 < self.dp_clip < float("inf"):
+            raise InputError(f"head.dp_clip must be above 0, not {self.dp_clip}")
 
     @property
     def cuts(self) -> bool:
@@ -110,6 +132,7 @@ class Head:
 
 #: Options that are new in version 0.2.
 NEW_KEYS = ("train", "lora_rank", "layer_decay", "early_stopping", "oversample", "calibrate", "threshold")
+NEW_KEYS += ("dp_epsilon", "dp_delta", "dp_clip")
 #: Keys of version 0.1, which had no section for the head: old key -> new key.
 FLAT_KEYS = {"num_windows": "head.num_parts"} | {
     field.name: f"head.{field.name}" for field in fields(Head) if field.name not in {"num_parts", *NEW_KEYS}

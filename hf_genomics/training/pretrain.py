@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from transformers import AutoModelForMaskedLM, PreTrainedModel, TrainingArguments, set_seed
 
 from ..batches.span_masking import DataCollatorForSpanMasking
@@ -27,8 +28,10 @@ from ..genomes.order import EpochOrder
 from ..genomes.sampling import WindowSampling
 from ..genomes.store import GenomeStore
 from ..genomes.windows import WindowDataset
+from ..inference.adapters import base_of
+from ..inference.loading import check_finite, load_config, load_tokenizer, no_load_report, readable
 from ..inference.windows import check_positions
-from ..modeling_kmer_bert import KmerBertForMaskedLM
+from ..modeling_kmer_bert import KmerBertForMaskedLM, check_encoder_complete
 from ..renamed import renamed
 from ..runs.callbacks import SetEpoch
 from ..runs.flops import attention_for
@@ -41,6 +44,14 @@ from .masked_trainer import MaskedTrainer, check_schedule
 from .record import run_record, store_record, write_run_record
 
 logger = logging.getLogger(__name__)
+
+#: Keys of a model's configuration that fit its weights; a model to continue from keeps its own values.
+_SIZES = (
+    "hidden_size num_hidden_layers num_attention_heads intermediate_size max_position_embeddings hidden_act "
+    "position_embedding_type rope_theta sliding_window layer_norm_eps"
+).split()
+_MORE_POSITIONS = ", raise tokenizer.stride, or set a larger model.max_position_embeddings"
+_DROPOUT = ("hidden_dropout_prob", "attention_probs_dropout_prob")
 
 
 @dataclass(frozen=True)
@@ -61,7 +72,7 @@ class PretrainingData:
 
     def __post_init__(self) -> None:
         """Check the number of windows."""
-        if not 1 <= self.valid_windows <= 10**9:
+        if self.valid_split is not None and not 1 <= self.valid_windows <= 10**9:
             raise InputError(
                 f"data.valid_windows must be at least 1 and at most 10^9, not {self.valid_windows}; set "
                 "data.valid_split to null for no validation"
@@ -114,6 +125,7 @@ def pretrain(
     windows: WindowSampling,
     resume: Resume = False,
     overwrite: bool = False,
+    pretrained: str | None = None,
 ) -> dict[str, Any]:
     """Pretrain a KmerBert on the windows of a genome store by masking spans of consecutive tokens.
 
@@ -132,6 +144,9 @@ def pretrain(
             "auto" begins a run that has no checkpoint yet, continues one that has, and accepts a finished one: the
             choice for a command that is started again and again.
         overwrite: train again even if the output folder holds a finished run.
+        pretrained: folder or Hub name of a model to continue from, such as one of DNABERT's; training starts from its
+            weights instead of random ones. Tokenizer and sizes are the model's own; options that ask for others are
+            errors, but for those of dropout, which replace the model's.
 
     Returns:
         The metrics that are written to metrics.json.
@@ -141,14 +156,66 @@ def pretrain(
 
     Source: DNABERT (Ji et al. 2021); GenomeNet-BERT section 2.
     """
-    return run_pretraining(plan_pretraining(data, trainer, tokenizer, model, masking, windows, resume, overwrite))
+    start: KmerBertConfig | PreTrainedModel = model
+    if pretrained is not None:
+        tokenizer, start = load_start(pretrained, tokenizer, model)
+        masking = replace(masking, tokenizer=tokenizer)
+    return run_pretraining(plan_pretraining(data, trainer, tokenizer, start, masking, windows, resume, overwrite))
+
+
+def load_start(
+    pretrained: str, tokenizer: KmerTokenizer, model: KmerBertConfig
+) -> tuple[KmerTokenizer, KmerBertForMaskedLM]:
+    """Load a model to continue pretraining from, and its tokenizer.
+
+    Args:
+        pretrained: folder or Hub name of the model.
+        tokenizer: tokenizer as the options describe it; k and stride must be the defaults or those of the model.
+        model: configuration as the options describe it; every key must have its default or the model's value, except
+            the probabilities of dropout, which the loaded model takes over unless they are the defaults.
+
+    Returns:
+        Tokenizer and model, in single precision.
+
+    Raises:
+        InputError: if there is no such model, it is of another kind or incomplete, or an option contradicts it.
+    """
+    if base := base_of(pretrained):
+        raise InputError(
+            f"{pretrained} is an adapter of {base}; hf-genomics convert --source {pretrained} --output_dir NEW merges "
+            "the two into a model to start from"
+        )
+    config, own = load_config(pretrained), load_tokenizer(pretrained)
+    if type(config) is not KmerBertConfig or "Classification" in str(config.architectures):
+        raise InputError(
+            f"{pretrained} is a {', '.join(config.architectures or [config.model_type])}, which predicts no masked "
+            "tokens; name the model that it was fine-tuned from"
+        )
+    asked = {"tokenizer.k": (tokenizer.k, 6, own.k), "tokenizer.stride": (tokenizer.stride, 1, own.stride)}
+    given, usual, theirs = model.to_dict(), KmerBertConfig().to_dict(), config.to_dict()
+    asked |= {f"model.{key}": (given[key], usual[key], theirs[key]) for key in _SIZES}
+    for key, (value, default, found) in asked.items():
+        if value not in (default, found):
+            raise InputError(f"{key} is {value}, but {pretrained} has {found}; omit {key}, or omit pretrained")
+    changed = {key: given[key] for key in _DROPOUT if given[key] != usual[key]}
+    with readable(pretrained), no_load_report():
+        network, info = KmerBertForMaskedLM.from_pretrained(
+            pretrained, dtype=torch.float32, output_loading_info=True, **changed
+        )
+        check_encoder_complete(network, info["missing_keys"], pretrained)
+        check_finite(network.state_dict().items(), pretrained)
+    if new := sorted(info["missing_keys"]):
+        logger.warning("%s has no weights for %s; these start from random values", pretrained, ", ".join(new))
+    sizes = ", ".join(f"{key} {theirs[key]}" for key in ("hidden_size", "num_hidden_layers"))
+    logger.info("training continues from %s: k %d, stride %d, %s", pretrained, own.k, own.stride, sizes)
+    return own, network
 
 
 def plan_pretraining(
     data: PretrainingData,
     trainer: TrainingArguments,
     tokenizer: KmerTokenizer,
-    model: KmerBertConfig,
+    model: KmerBertConfig | PreTrainedModel,
     masking: DataCollatorForSpanMasking,
     windows: WindowSampling,
     resume: Resume = False,
@@ -160,7 +227,7 @@ def plan_pretraining(
         data: as in `pretrain`.
         trainer: as in `pretrain`.
         tokenizer: as in `pretrain`.
-        model: as in `pretrain`.
+        model: configuration of a new model, or a model whose weights training starts from; it is trained in place.
         masking: as in `pretrain`.
         windows: as in `pretrain`.
         resume: as in `pretrain`.
@@ -171,8 +238,10 @@ def plan_pretraining(
     """
     trainer = PretrainingArguments.of(trainer)
     folder = claim_output_dir(trainer.output_dir, METRICS, overwrite=overwrite, resume=resume)
-    check_inputs_kept(folder, {"data.store": data.store})
-    _check_settings(data, trainer, tokenizer, model, windows)
+    start = model if isinstance(model, PreTrainedModel) else None
+    config: KmerBertConfig = model if start is None else start.config
+    check_inputs_kept(folder, {"data.store": data.store} | ({"pretrained": start.name_or_path} if start else {}))
+    _check_settings(data, trainer, tokenizer, config, windows, "" if start else _MORE_POSITIONS)
     store = GenomeStore(data.store)
     training = WindowDataset(store, windows, store.select(data.train_split), trainer.seed)
     validation = _load_validation(store, data, windows, trainer)
@@ -183,12 +252,11 @@ def plan_pretraining(
     training.step_of_rows = order.step_of_rows if masking.schedule else None
     attention = attention_for(trainer)
     first_batch = masking(training.__getitems__(order.rows_of_step(0)[1][0].tolist()))
-    check_memory(trainer, model, partial(KmerBertForMaskedLM, model), first_batch, attention)
-    set_seed(trainer.seed)  # for the initial weights
-    network = AutoModelForMaskedLM.from_config(model, attn_implementation=attention)
+    check_memory(trainer, config, partial(KmerBertForMaskedLM, config), first_batch, attention)
+    settings = _resume_settings(data, tokenizer, masking, windows, store, start)
+    network = _build_network(config, start, attention, trainer.seed)
     if not folder.exists():  # otherwise `train` checks the room, after deleting the remains of a killed run
         check_room(trainer, network)
-    settings = _resume_settings(data, tokenizer, masking, windows, store)
     settings |= {"trainer.schedule_steps": trainer.schedule_steps}
     return PretrainingPlan(
         folder, trainer, tokenizer, network, masking, training, validation, order, settings, resume, overwrite
@@ -223,7 +291,7 @@ def run_pretraining(plan: PretrainingPlan) -> dict[str, Any]:
             plot_loss(run.state.log_history, plan.folder / "loss.png")
             splits = {"train": plan.training, "valid": plan.validation}
             data = store_record(plan.training.store, {role: split.lengths for role, split in splits.items() if split})
-            record = run_record("pretrain", plan.trainer, run.state, data)
+            record = run_record("pretrain", plan.trainer, run.state, data, plan.network.name_or_path or None)
             finish(plan.folder, metrics, partial(write_run_record, plan.folder, record))
     return metrics
 
@@ -307,8 +375,9 @@ def _check_settings(
     tokenizer: KmerTokenizer,
     model: KmerBertConfig,
     windows: WindowSampling,
+    more_positions: str,
 ) -> None:
-    """Check the options that can be checked before data is read."""
+    """Check the options that can be checked before data is read; `more_positions` is a way to get them, for errors."""
     check_arguments(trainer)
     check_schedule(trainer.schedule_steps, trainer.max_steps)
     check_best_metric(trainer, SCORES, "data.valid_split is null; set it" if data.valid_split is None else None)
@@ -318,8 +387,7 @@ def _check_settings(
         windows.length,
         model.max_position_embeddings,
         "windows.length",
-        remedy=f"lower it, raise tokenizer.stride (now {tokenizer.stride}), or set a larger "
-        "model.max_position_embeddings",
+        remedy=f"lower it{more_positions}",
     )
 
 
@@ -387,12 +455,22 @@ def _build_trainer(plan: PretrainingPlan) -> MaskedTrainer:
     )
 
 
+def _build_network(config: KmerBertConfig, start: PreTrainedModel | None, attention: str, seed: int) -> PreTrainedModel:
+    """Return the model to train: the one to start from, or a new one with random weights."""
+    set_seed(seed)
+    if start is None:
+        return AutoModelForMaskedLM.from_config(config, attn_implementation=attention)
+    start.set_attn_implementation(attention)
+    return start
+
+
 def _resume_settings(
     data: PretrainingData,
     tokenizer: KmerTokenizer,
     masking: DataCollatorForSpanMasking,
     windows: WindowSampling,
     store: GenomeStore,
+    start: PreTrainedModel | None,
 ) -> dict[str, Any]:
     """Return the settings that must be equal when a run is resumed, in addition to trainer and model."""
     masking_options = {field.name: getattr(masking, field.name) for field in fields(masking) if field.init}
@@ -402,7 +480,16 @@ def _resume_settings(
         "masking": {name: value for name, value in masking_options.items() if name not in ("tokenizer", "epoch")},
         "windows": asdict(windows),
     }
-    return {f"{section}.{key}": value for section, keys in sections.items() for key, value in keys.items()}
+    found = {f"{section}.{key}": value for section, keys in sections.items() for key, value in keys.items()}
+    return found if start is None else found | {"pretrained": _digest_weights(start)}
+
+
+def _digest_weights(model: PreTrainedModel) -> str:
+    """Compute a hash of a model's weights."""
+    found = hashlib.sha256()
+    for name, weight in sorted(model.state_dict().items()):
+        found.update(name.encode() + weight.contiguous().numpy().tobytes())
+    return found.hexdigest()[:12]
 
 
 def _digest(store: GenomeStore) -> str:

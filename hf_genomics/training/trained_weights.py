@@ -13,10 +13,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from transformers import EarlyStoppingCallback, PreTrainedModel, TrainingArguments
+from transformers.trainer_utils import SaveStrategy
 
 from ..configuration_kmer_bert import KmerBertConfig
 from ..errors import InputError
 from ..inference.adapters import without_future_warnings
+from ..labelled.sequences import LabelledSequences
+from ..privacy.budget import Budget, plan_budget
+from ..privacy.steps import PrivateStep
 from ..runs.exact_trainer import ExactTrainer
 from .head import Head
 from .progress import seconds_left
@@ -106,6 +110,76 @@ class FinetuningTrainer(ExactTrainer):
         """Whether a resumed run had already been stopped early."""
         stop = self._early_stop
         return stop is not None and stop.early_stopping_patience_counter >= stop.early_stopping_patience
+
+
+class PrivateFinetuningTrainer(FinetuningTrainer, PrivateStep):
+    """FinetuningTrainer with private steps: by the order of its bases, ExactTrainer's step calls that of PrivateStep.
+
+    Args:
+        options: arguments of FinetuningTrainer, and ``budget``.
+    """
+
+
+def plan_privacy(
+    head: Head, training: LabelledSequences, trainer: TrainingArguments, resume: bool | str
+) -> Budget | None:
+    """Check whether a run can be private, and choose its noise.
+
+    Args:
+        head: options of the head.
+        training: training sequences.
+        trainer: options of the Trainer; a private run saves no checkpoints, so ``save_strategy`` is set to "no".
+        resume: whether the run is to be resumed.
+
+    Returns:
+        None if the run is not to be private.
+
+    Raises:
+        InputError: naming the key that stands against it, and the reason.
+    """
+    if head.dp_epsilon is None:
+        return None
+    if importlib.util.find_spec("opacus") is None:
+        raise InputError("head.dp_epsilon needs the package opacus; pip install 'hf_genomics[privacy]'")
+    against = _against_privacy(head, training, trainer, resume)
+    if reason := next((f"{key}: {why}" for key, (is_set, why) in against.items() if is_set), None):
+        raise InputError(f"{reason}; omit it or head.dp_epsilon")
+    trainer.save_strategy = SaveStrategy.NO
+    batch, steps = trainer.per_device_train_batch_size, max(trainer.max_steps, 0) or None
+    return plan_budget(
+        head.dp_epsilon, head.dp_delta, head.dp_clip, len(training), batch, steps, trainer.num_train_epochs
+    )
+
+
+def _against_privacy(
+    head: Head, training: LabelledSequences, trainer: TrainingArguments, resume: bool | str
+) -> dict[str, tuple[Any, str]]:
+    """Return for each key that may stand against a private run whether it does, and why."""
+    many = "the accountant and the noise are those of one process and one device"
+    exact = "config.json would hold statistics of the training rows without noise"
+    whole = "a private step needs the gradients of single rows, which this hides"
+    values = training.problem == "regression"
+    tracks = training.tracks is not None or training.nt_tracks is not None
+    return {
+        "head.num_parts": (head.num_parts > 1, "parts of sequences are not rows"),
+        "head.part_length": (head.part_length, "parts of sequences are not rows"),
+        "head.oversample": (head.oversample, "a row that is repeated would weigh more than the noise hides"),
+        "head.balanced": (head.balanced, f"{exact} (set head.class_weights instead)"),
+        "data.columns.label": (values, f"of values, {exact}: their mean and scale"),
+        "data.columns.tracks": (tracks, f"{exact}: mean and scale of the tracks"),
+        "resume": (resume, "a private run saves no checkpoint, which would hold the seed of its noise"),
+        "trainer.load_best_model_at_end": (trainer.load_best_model_at_end, "a private run saves no checkpoints"),
+        "trainer.gradient_accumulation_steps": (
+            trainer.gradient_accumulation_steps > 1,
+            "rows are drawn for a whole step, which is computed in parts anyway; raise "
+            "trainer.per_device_train_batch_size",
+        ),
+        "trainer.fp16": (trainer.fp16, "its loss scaling bypasses the clipping of rows"),
+        "trainer.gradient_checkpointing": (trainer.gradient_checkpointing, whole),
+        "trainer.torch_compile": (trainer.torch_compile, whole),
+        "trainer.fsdp": (trainer.fsdp, many),
+        "trainer": (trainer.world_size > 1 or trainer.n_gpu > 1, f"{many}; start one process with one device"),
+    }
 
 
 def check_trained(head: Head, config: KmerBertConfig, trainer: TrainingArguments) -> None:

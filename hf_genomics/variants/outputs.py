@@ -39,7 +39,7 @@ BEFORE = ["chrom", "pos", "id", "ref", "alt", "variant_id"]
 AFTER = ["ref_ok", "flag"]
 
 
-class Scored(NamedTuple):
+class ScoredVariant(NamedTuple):
     """A record with its scores.
 
     Attributes:
@@ -106,7 +106,7 @@ class GrowingScores:
             self._note()
         self._file = open(self._text, "ab")
 
-    def write(self, text: str, scored: Sequence[Scored]) -> None:
+    def write(self, text: str, scored: Sequence[ScoredVariant]) -> None:
         """Append the text of some records, and note that they are complete."""
         self._file.write(text.encode("latin-1", "replace"))
         self._file.flush()
@@ -203,7 +203,7 @@ def number(value: float, missing: str) -> str:
     return missing if math.isnan(value) else f"{value:.7g}"
 
 
-def table_text(scored: Iterable[Scored], columns: Sequence[str]) -> str:
+def table_text(scored: Iterable[ScoredVariant], columns: Sequence[str]) -> str:
     """Return the rows of a table, one for each allele.
 
     Args:
@@ -220,7 +220,7 @@ def table_text(scored: Iterable[Scored], columns: Sequence[str]) -> str:
     return "".join(rows)
 
 
-def vcf_text(scored: Iterable[Scored], fields: dict[str, str], plain: bool) -> str:
+def vcf_text(scored: Iterable[ScoredVariant], fields: dict[str, str], plain: bool) -> str:
     """Return the lines of a VCF file.
 
     Args:

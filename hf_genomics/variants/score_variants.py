@@ -36,10 +36,10 @@ from ..tokenization_kmer import KmerTokenizer
 from .calibration import Background, measure_background, neutral_events, read_neutral
 from .effects import Effect
 from .likelihood import Estimator, score_events
-from .outputs import AFTER, BEFORE, Format, GrowingScores, Scored, draw_region, format_of, table_text, vcf_text
+from .outputs import AFTER, BEFORE, Format, GrowingScores, ScoredVariant, draw_region, format_of, table_text, vcf_text
 from .scoring import Scorer
 from .sites import WindowRule, spread_frames
-from .sources import OnMismatch, Record, pair_records, parse_region, region_records, vcf_records
+from .sources import OnMismatch, Record, pair_records, region_of_genome, region_records, vcf_records
 from .vcf import PREFIX, Header, Line, add_header, read_vcf, refuse_fields, refuse_info, strip_header, strip_info
 
 logger = logging.getLogger(__name__)
@@ -64,6 +64,7 @@ class VariantOptions:
     background: str | None = None
     background_sites: int = 5000
     picture: str | None = None
+    both_strands: bool = True
     batch_size: int = 32
     overwrite: bool = False
 
@@ -132,6 +133,8 @@ def score_variants(
         background: BED file of neutral regions; adds a score calibrated by 5-mer, and a quantile.
         background_sites: largest number of neutral sites that are scored.
         picture: PNG or SVG file for a heat map of a region.
+        both_strands: average the logits of a fine-tuned model over both strands; set it to false for a model that was
+            fine-tuned on one strand, as on promoters.
         batch_size: number of windows that are encoded at once.
         overwrite: replace the output of an earlier run.
         options: the arguments from ``estimator`` on; see `VariantOptions` for their defaults.
@@ -161,8 +164,14 @@ def score_variants(
             settings.estimator,
             settings.sites_per_forward,
             tuple(dict.fromkeys(settings.effects or ())),
+            both_strands=settings.both_strands,
             batch_size=settings.batch_size,
         )
+        if scorer.is_masked and not settings.both_strands:
+            raise InputError(
+                f"--both_strands false is for fine-tuned models, and {model} predicts masked tokens; omit it, and read "
+                "the forward strand in column llr_fwd"
+            )
         reference = stack.enter_context(Reference(fasta, settings.match_chr)) if fasta is not None else None
         source = _open_source(stack, vcf, reference, pairs, region, scorer.rule.k, settings)
         stack.enter_context(ready(network))
@@ -310,7 +319,7 @@ def _open_source(
         raise ValueError("a VCF file or region needs a genome")
     digest = {f"genome_{name}": value for name, value in input_digest(reference.path).items()}
     if region is not None:
-        place = parse_region(region, reference)
+        place = region_of_genome(region, reference)
         if options.picture is not None and place[2] - place[1] > _MOST_DRAWN:
             raise InputError(f"--picture draws up to {_MOST_DRAWN} nt; name a shorter --region")
         bar = stack.enter_context(progress_bar(logger, "score-variants", "site", place[2] - place[1]))
@@ -428,6 +437,8 @@ def _header(kind: Format, source: _Source, scorer: Scorer, model: str, digest: s
         declared[name] = f'Number=A,Type=Float,Description="{meaning}"'
     declared[f"{PREFIX}FLAG"] = 'Number=A,Type=String,Description="why an allele has no score, or how it was scored"'
     how = "exact" if sites == 1 else f"sites_per_forward={sites}: approximate"
+    if not scorer.both_strands:
+        how += " forward strand only"
     facts = {
         "hf_genomicsVersion": __version__,
         "hf_genomicsCommand": f"score-variants window={rule.length} frames={len(rule.frames)} {how}",
@@ -489,7 +500,7 @@ def _summary(counts: dict[str, int], records: int) -> dict[str, Any]:
     return result
 
 
-def _draw(path: str, scored: list[Scored], region: tuple[str, int, int], column: str) -> None:
+def _draw(path: str, scored: list[ScoredVariant], region: tuple[str, int, int], column: str) -> None:
     """Draw the heat map of a region."""
     llr = np.full((4, len(scored)), np.nan)
     for place, (record, scores, _) in enumerate(scored):

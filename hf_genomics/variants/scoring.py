@@ -13,7 +13,7 @@ from ..tokenization_kmer import KmerTokenizer
 from .calibration import Background, context_of
 from .effects import COLUMNS, Alleles, Effect, class_logits, compare, cut_alleles
 from .likelihood import Estimator, Plan, mean, on_strand, run_plan, share_forwards
-from .outputs import Scored
+from .outputs import ScoredVariant
 from .sites import Event, WindowRule, widen
 from .sources import Allele, Record
 
@@ -32,6 +32,7 @@ class Scorer:
         sites_per_forward: as in `share_forwards`; 1 is exact.
         effects: as in `compare`.
         background: scores of neutral sites; None for no calibration.
+        both_strands: whether a fine-tuned model reads both strands, and their logits are averaged.
         batch_size: number of windows that are encoded at once.
     """
 
@@ -42,6 +43,7 @@ class Scorer:
     sites_per_forward: int | Literal["auto"] = 1
     effects: Sequence[Effect] = ()
     background: Background | None = None
+    both_strands: bool = True
     batch_size: int = 32
 
     @property
@@ -58,7 +60,9 @@ class Scorer:
         effects = [name for effect in self.effects for name in COLUMNS[effect]]
         return ["llr", "llr_fwd", "llr_rev", *calibrated, "pll_delta", *effects]
 
-    def score(self, records: Sequence[Record], advance: Callable[[int], object] = lambda windows: None) -> list[Scored]:
+    def score(
+        self, records: Sequence[Record], advance: Callable[[int], object] = lambda windows: None
+    ) -> list[ScoredVariant]:
         """Score records together; alleles that mask the same tokens of the same window share a forward pass.
 
         Args:
@@ -66,7 +70,7 @@ class Scorer:
             advance: called with the number of windows after each batch.
         """
         tasks = [_Task(record, allele) for record in records for allele in record.alleles]
-        scorable = [task for task in tasks if task.allele.events and task.record.strands is not None]
+        scorable = [task for task in tasks if task.allele.events]
         (self._score_masked if self.is_masked else self._score_classes)(scorable, advance)
         left = iter(tasks)
         return [_collect(record, [next(left) for _ in record.alleles]) for record in records]
@@ -111,15 +115,16 @@ class Scorer:
         self._add(tasks, logits)
 
     def _add(self, tasks: list[_Task], score: Callable[[list[Alleles]], dict[str, np.ndarray]]) -> None:
-        """Add the mean of both strands' values, by column, to the scores of tasks."""
-        windows = [window for task in tasks for window in task.windows(self.rule.length)]
+        """Add the mean of the strands' values, by column, to the scores of tasks."""
+        strands = 2 if self.both_strands else 1
+        windows = [window for task in tasks for window in task.windows(self.rule.length)[:strands]]
         fits = [min(len(window.ref), len(window.alt)) >= self.rule.k for window in windows]
         found = score([window for window, fit in zip(windows, fits, strict=True) if fit])
         for name, values in found.items():
             padded = np.full(len(windows), np.nan)
             padded[np.array(fits, bool)] = values
-            for task, both in zip(tasks, padded.reshape(-1, 2), strict=True):
-                task.scores[name] = float(both.mean())
+            for task, read in zip(tasks, padded.reshape(-1, strands), strict=True):
+                task.scores[name] = float(read.mean())
 
 
 @dataclass
@@ -136,8 +141,6 @@ class _Task:
     @property
     def strands(self) -> tuple[Strand, Strand]:
         """Both strands of the contig."""
-        if self.record.strands is None:
-            raise ValueError("a record without a contig has no strands")
         return self.record.strands
 
     def read(self, ratios: np.ndarray, stretches: np.ndarray) -> None:
@@ -204,6 +207,8 @@ def _calibrate(task: _Task, background: Background) -> None:
     task.scores["llr_quantile"] = background.quantile(llr)
 
 
-def _collect(record: Record, tasks: list[_Task]) -> Scored:
+def _collect(record: Record, tasks: list[_Task]) -> ScoredVariant:
     """Join the alleles of a record."""
-    return Scored(record, [task.scores for task in tasks], [task.flag or task.allele.flag or "" for task in tasks])
+    return ScoredVariant(
+        record, [task.scores for task in tasks], [task.flag or task.allele.flag or "" for task in tasks]
+    )

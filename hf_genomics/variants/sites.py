@@ -13,14 +13,27 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from ..sequence import num_kmers, reverse_complement
+from ..sequence import ALPHABET, num_kmers, reverse_complement
 
 #: Why an allele has no score, or how its score differs from that of a single substitution.
 Flag = Literal[
-    "symbolic", "star", "breakend", "ambiguous", "no_change", "no_alt",  # never scored
-    "ref_mismatch", "ref_n", "too_long",  # not scorable here
-    "mnv", "mnv_long", "indel", "several",  # scored
-]  # fmt: skip
+    # Never scored:
+    "symbolic",  # a name instead of letters, such as <DEL>
+    "star",  # "*": another variant deletes this place
+    "breakend",  # a join with a distant place, such as G]chr2:321681]
+    "ambiguous",  # letters other than A, C, G and T
+    "no_change",  # both alleles are equal
+    "no_alt",  # "."
+    # Not scorable here:
+    "ref_mismatch",  # the genome has other letters than REF
+    "ref_n",  # the genome has no A, C, G or T there, or no token without such letters shows the place
+    "too_long",  # an insertion, a deletion or a longer substitution that fills more than half a window
+    # Scored:
+    "mnv",  # multi-nucleotide variant: a substitution of 2 to k nt
+    "mnv_long",  # a substitution of more than k nt, scored like an insertion or a deletion
+    "indel",  # an insertion or a deletion, possibly with replaced letters
+    "several",  # scattered substitutions of a pair of sequences: the sum of their scores
+]
 
 _LETTERS = re.compile(r"[ACGTacgt]+")
 
@@ -117,7 +130,7 @@ def trim(start: int, ref: str, alt: str) -> Event:
     """Build the event of two alleles without the letters that they share at their ends.
 
     Where shared letters may be cut at either end (``AT`` to ``ATT``), both choices stay inside the event, so that the
-    opposite strand gives the same one.
+    opposite strand gives the same one. Equal alleles stay whole; `classify` sorts them out.
 
     Args:
         start: position of the first letter of ``ref``, 0-based.
@@ -203,7 +216,7 @@ def id_shift(event: Event, token_start: int, k: int) -> int:
     shift = 0
     for index, (ref, alt) in enumerate(zip(event.ref, event.alt, strict=True)):
         place = k - 1 - (event.start + index - token_start)
-        shift += ("ATCG".index(alt) - "ATCG".index(ref)) * 4**place
+        shift += (ALPHABET.index(alt) - ALPHABET.index(ref)) * 4**place
     return shift
 
 

@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Iterator
 from typing import Literal, NamedTuple
 
 import numpy as np
 
 from ..errors import InputError
-from ..io.files import input_errors, open_binary
+from ..io.files import input_errors, open_binary, shorten
+from ..io.genome_tracks import parse_region
 from ..io.text_tables import kind_of, missing_column, text_frames
 from ..sequence import IUPAC, LETTER_CODE, as_letters
 from ..sequence_files.reference import Reference, Strand, strands_in_memory
 from .sites import Event, Flag, classify, trim
 from .vcf import Line
 
-_REGION = re.compile(r"(.+):([\d,]+)-([\d,]+)")
 _CELL_LETTERS = 1 << 20  # letters in one frame of a table
 
-#: What happens to a record whose REF is not what the genome has.
+#: A record whose REF is not what the genome has: "error" ends the run; "skip" yields it without a score, with the flag
+#: "ref_mismatch".
 OnMismatch = Literal["error", "skip"]
 
 
@@ -29,7 +29,7 @@ class Allele(NamedTuple):
     Attributes:
         alt: the allele as the input writes it.
         events: what it changes; several for a sequence with scattered substitutions; empty if it has no score.
-        flag: why it has no score, or how its score is computed; None for a plain substitution.
+        flag: why it has no score, or how its score is computed, see `Flag`; None for a plain substitution.
     """
 
     alt: str
@@ -43,11 +43,12 @@ class Record(NamedTuple):
     Attributes:
         text: the line of the VCF file with its end; "" for other sources.
         chrom: name of the contig, or of the pair.
-        position: 1-based.
+        position: of the first letter of ``ref``, 1-based; 0 in a VCF file is the end of the contig before that.
         id: identifier; "." for none.
-        ref: reference allele.
+        ref: reference allele. Of a pair: the letters that differ, without a letter in front of an insertion or deletion
+            as in a VCF file; "." if no letter is replaced or the sequences are equal.
         alleles: the alternative alleles.
-        strands: forward and reverse strand of the contig; None if no allele can be scored.
+        strands: forward and reverse strand of the contig.
         ref_ok: whether the reference allele is what the genome has.
     """
 
@@ -57,18 +58,18 @@ class Record(NamedTuple):
     id: str
     ref: str
     alleles: tuple[Allele, ...]
-    strands: tuple[Strand, Strand] | None
+    strands: tuple[Strand, Strand]
     ref_ok: bool
 
 
-def vcf_records(lines: Iterable[Line], reference: Reference, on_mismatch: OnMismatch, rule_k: int) -> Iterator[Record]:
+def vcf_records(lines: Iterable[Line], reference: Reference, on_mismatch: OnMismatch, k: int) -> Iterator[Record]:
     """Iterate over the records of a VCF file, with their alleles checked against the genome.
 
     Args:
         lines: records of the file.
         reference: the genome.
-        on_mismatch: what to do if REF is not what the genome has.
-        rule_k: k-mer size in nt.
+        on_mismatch: see `OnMismatch`.
+        k: k-mer size in nt.
 
     Raises:
         InputError: naming the line, for a contig that the genome does not have, or another REF.
@@ -77,9 +78,9 @@ def vcf_records(lines: Iterable[Line], reference: Reference, on_mismatch: OnMism
         name = reference.find(line.chrom, line.where)
         ref_ok = _check_ref(line, reference, name, on_mismatch)
         alleles = tuple(
-            make_allele(line.position - 1, line.ref, alt, rule_k)
+            make_allele(line.position - 1, line.ref, alt, k)
             if ref_ok
-            else Allele(alt, (), classify(line.ref, alt) or "ref_mismatch")
+            else Allele(alt, (), classify(line.ref, alt) or "ref_mismatch")  # what is never scored keeps that reason
             for alt in line.alts
         )
         yield Record(line.text, line.chrom, line.position, line.id, line.ref, alleles, reference.strands(name), ref_ok)
@@ -106,14 +107,16 @@ def make_allele(start: int, ref: str, alt: str, k: int) -> Allele:
 
 
 def _check_ref(line: Line, reference: Reference, name: str, on_mismatch: OnMismatch) -> bool:
-    """Check that column REF is what the genome has; a letter that is unknown in the genome matches any other."""
+    """Check that column REF is what the genome has; N and other ambiguity codes, in either, match every letter."""
     start, end = line.position - 1, line.position - 1 + len(line.ref)
     length = reference.lengths[name]
-    if start < 0 and line.ref.upper() == "N":  # position 0: before the first letter, at the telomere
+    if start in (-1, length) and line.ref.upper() == "N":  # positions 0 and length + 1 stand for the telomeres
         return True
-    if 0 <= start and end <= length:
+    if start < 0:
+        has = "has no position 0"
+    elif end <= length:
         found, given = LETTER_CODE[reference.read(name, start, end)], LETTER_CODE[as_letters(line.ref)]
-        if ((found == given) | (found == 4) | (given == 4)).all():
+        if ((found == given) | (found == 4) | (given == 4)).all():  # 4: not A, C, G or T
             return True
         has = f"has {reference.read(name, start, min(end, start + 10)).tobytes().decode('latin-1')!r} there"
     else:
@@ -126,31 +129,28 @@ def _check_ref(line: Line, reference: Reference, name: str, on_mismatch: OnMisma
     )
 
 
-def parse_region(region: str, reference: Reference) -> tuple[str, int, int]:
-    """Return contig, start and end (0-based, half-open) of a region as samtools writes it: 1-based, both ends included.
+def region_of_genome(region: str, reference: Reference) -> tuple[str, int, int]:
+    """Return contig, start and end (0-based, half-open) of a region of a genome.
 
     Args:
-        region: "contig:start-end".
+        region: ``contig:start-end``, as `parse_region` reads it.
         reference: the genome.
 
     Raises:
         InputError: if it is written otherwise, or reaches past the contig.
     """
-    match = _REGION.fullmatch(region.strip())
-    if match is None:
-        raise InputError(f"--region {region[:60]!r} is not contig:start-end, such as chr1:1001-1200; write it so")
-    name = reference.find(match[1], "--region")
-    start, end = (int(text.replace(",", "") or 0) for text in (match[2], match[3]))
+    contig, start, end = parse_region(region)
+    name = reference.find(contig, "region")
     length = reference.lengths[name]
-    if not 1 <= start <= end <= length:
-        raise InputError(
-            f"--region {region[:60]!r}: start and end must lie in 1..{length:,} (all of {name[:60]!r}), in this order"
-        )
-    return name, start - 1, end
+    if end > length:
+        raise InputError(f"region {shorten(region)}: {shorten(name)} ends at {length:,}; name a region before that")
+    return name, start, end
 
 
 def region_records(reference: Reference, name: str, start: int, end: int) -> Iterator[Record]:
     """Iterate over the positions of a region, each with its three substitutions.
+
+    A position without A, C, G, T or U has the flag "ref_n" and no substitution.
 
     Args:
         reference: the genome.
@@ -158,14 +158,14 @@ def region_records(reference: Reference, name: str, start: int, end: int) -> Ite
         start: 0-based.
         end: 0-based, not included.
     """
-    both = reference.strands(name)
+    strands = reference.strands(name)
     for position in range(start, end):
         ref = chr(reference.read(name, position, position + 1)[0]).upper().replace("U", "T")
         alts = [letter for letter in "ACGT" if letter != ref] if ref in "ACGT" else ["."]
         alleles = tuple(
             Allele(alt, (Event(position, ref, alt),), None) if alt != "." else Allele(alt, (), "ref_n") for alt in alts
         )
-        yield Record("", name, position + 1, ".", ref, alleles, both, True)
+        yield Record("", name, position + 1, ".", ref, alleles, strands, True)
 
 
 def pair_records(path: str, k: int, watch: Callable[[memoryview], object] | None = None) -> Iterator[Record]:
@@ -174,7 +174,7 @@ def pair_records(path: str, k: int, watch: Callable[[memoryview], object] | None
     Args:
         path: CSV, TSV or Parquet table with the columns ``sequence`` and ``alt_sequence``, and ``id`` if there is one.
         k: k-mer size in nt.
-        watch: called with the bytes on disk as they are read.
+        watch: called with the bytes on disk as they are read, for a progress bar.
 
     Raises:
         InputError: naming the row of a cell that is empty or not DNA.
@@ -203,13 +203,16 @@ def _pair_columns(path: str, present: list[str]) -> list[str]:
 def _pair_record(name: str, ref: str, alt: str, where: str, k: int) -> Record:
     """Build the record of a pair of sequences."""
     ref, alt = (_checked_cell(text, column, where, k) for text, column in ((ref, "sequence"), (alt, "alt_sequence")))
-    event = trim(0, ref, alt)
     letters = as_letters(ref)
-    flag: Flag | None
+    strands = strands_in_memory(where, letters)  # keyed by file and row, since ids may repeat
     if ref == alt:
-        events: tuple[Event, ...] = ()
-        flag = "no_change"
-    elif len(ref) == len(alt):
+        return Record("", name, 1, ".", ".", (Allele(".", (), "no_change"),), strands, True)
+    event = trim(0, ref, alt)
+    events: tuple[Event, ...]
+    flag: Flag | None
+    if len(ref) == len(alt):
+        # A VCF record with the same letters is one substitution ("mnv"). A pair does not say which substitutions belong
+        # together, so each is an event of its own.
         changed = np.flatnonzero(letters != as_letters(alt)).tolist()
         events = tuple(Event(place, ref[place], alt[place]) for place in changed)
         flag = "several" if len(events) > 1 else None
@@ -219,8 +222,7 @@ def _pair_record(name: str, ref: str, alt: str, where: str, k: int) -> Record:
         plain = all(letter in "ACGT" for letter in event.ref + event.alt)
         events, flag = ((event,), "indel") if plain else ((), "ambiguous")
     allele = Allele(event.alt or ".", events, flag)
-    both = strands_in_memory(where, letters)  # ids may repeat
-    return Record("", name, event.start + 1, ".", event.ref or ".", (allele,), both, True)
+    return Record("", name, event.start + 1, ".", event.ref or ".", (allele,), strands, True)
 
 
 def _checked_cell(text: str, column: str, where: str, k: int) -> str:

@@ -5,9 +5,9 @@ transformers that did not exist when the model was saved. A name that transforme
 its fallback here. If that is not enough, a newer copy of this file, put into the folder, repairs a model saved long
 ago.
 
-The first five functions hide private attributes. The table `_NAMES`, at the end, lists the names that have a fallback.
-Each is looked up only when it is imported from here: some of them load most of transformers, which takes seconds and
-is not necessary for a configuration.
+The first four functions hide private attributes of transformers, the fifth a private list of peft. The table `_NAMES`,
+at the end, lists the names that have a fallback. Each is looked up only when it is imported from here: some of them
+load most of transformers, which takes seconds and is not necessary for a configuration.
 """
 
 import copy
@@ -52,12 +52,15 @@ def is_initialised(weight: Tensor) -> bool:
 def declare_to_peft(model_type: str) -> None:
     """Register a model type with peft, if peft is imported, so that it adapts the same modules as in a BERT by default.
 
-    peft has no public list for this; without an entry, ``LoraConfig()`` asks for ``target_modules``.
+    peft has no public list for this; without an entry, ``LoraConfig()`` asks for ``target_modules``. The method
+    ``to_dict`` of a configuration calls this function, and peft calls ``to_dict`` before it reads the list, so peft may
+    be imported at any time.
 
     Args:
         model_type: type of the model, as its configuration names it.
     """
-    for name, modules in vars(sys.modules.get("peft.utils.constants", object)).items():
+    constants = sys.modules.get("peft.utils.constants")
+    for name, modules in vars(constants).items() if constants else ():
         if name.startswith("TRANSFORMERS_MODELS_TO_") and isinstance(modules, dict) and "bert" in modules:
             modules.setdefault(model_type, modules["bert"])
 
@@ -101,7 +104,10 @@ class _Backends:
         """Return torch's attention for "sdpa" and the default for "eager"."""
         known = {"sdpa": _sdpa, "eager": default}
         if name not in known:
-            raise ValueError(f"transformers has no attn_implementation {name!r} here; load the model with 'sdpa'")
+            raise ValueError(
+                f"attn_implementation {name!r} needs another version of transformers; load the model with 'sdpa' or "
+                "'eager'"
+            )
         return known[name]
 
 
@@ -176,7 +182,7 @@ def _unless_loaded(fill: Callable) -> Callable:
 
     @wraps(fill)
     def wrapper(tensor: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-        return tensor if getattr(tensor, "_is_hf_initialized", False) else fill(tensor, *args, **kwargs)
+        return tensor if is_initialised(tensor) else fill(tensor, *args, **kwargs)
 
     return wrapper
 

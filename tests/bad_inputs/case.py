@@ -20,7 +20,9 @@ class Case:
         make: writes the files that the command reads into the folder that it is given.
         code: the exit code; 0 for an input that is accepted with a warning.
         warned: what the warnings must contain, for an input that is accepted.
-        remedy: a command line that follows the advice of the message and must end with exit code 0.
+        remedy: a command line that follows the advice of the message and must end with exit code 0; the same command
+            again if only ``mend`` is given.
+        mend: changes the files as the message advises, before the remedy is run.
         leaves: paths that exist afterwards besides the files of ``make``; any other new path fails the test.
     """
 
@@ -30,4 +32,5 @@ class Case:
     code: int = 2
     warned: tuple[str, ...] = ()
     remedy: str | None = None
+    mend: Callable[[Path], object] | None = None
     leaves: tuple[str, ...] = ()

@@ -51,6 +51,11 @@ CASES: dict[str, Case] = {
         remedy=f"{RUN} TABLE --output z.npy --color label",
     ),
     "pairs": Case(f"{RUN} TABLE --output z.npy --columns.pair label", ("columns.pair",)),
+    "tracks": Case(
+        f"{RUN} TABLE --output z.npy --columns.tracks label",
+        ("columns.tracks",),
+        remedy=f"{RUN} TABLE --output z.npy",
+    ),
     "protein": Case(f"{RUN} PROTEIN --output z.npy", ("protein.fa", "position 4")),
     "too_short": Case(
         f"{RUN} x.fa --output z.npy --strict true",

@@ -75,3 +75,36 @@ CASES: dict[str, Case] = {
     "track_without_values": Case(f"{RUN} --tracks r.bed", ("r.bed, line 1", "column 4"), bed("r1\t0\t20")),
     "misspelt_key": Case(f"{RUN} --batchsize 4", ("batchsize", "batch_size"), **DONE),
 }
+
+
+def fasta(*records: str):  # noqa: ANN201
+    """Return a function that writes sequences, named a, b ..."""
+    text = "".join(f">{name}\n{letters}\n" for name, letters in zip("abc", records, strict=False))
+    return lambda folder: (folder / "x.fa").write_text(text)
+
+
+#: What a run leaves, and what is kept of one that can be resumed.
+_WRITTEN = ("scores.bedgraph", "report.html", "explain.json", "windows.tsv", "figures", "scores.parquet", "scores.bw")
+_PARTIAL = ("windows.jsonl", "places", "settings.json", "scores", "windows.index", "dna", "lengths")
+_KEPT = (".out.partial", *(f".out.partial/{name}" for name in _PARTIAL))
+_EXPLAIN_X = "explain --model TUNED --input x.fa --output_dir out --figures 0 --steps 2"
+CASES |= {
+    "unknown_letters_only": Case(
+        _EXPLAIN_X, ("x.fa", "'a'", "k-mer"), fasta("N" * 60), mend=fasta("ACGTACGTTTGACA", "N" * 60)
+    ),
+    "a_short_sequence_between_others": Case(
+        f"{_EXPLAIN_X} --overwrite true",
+        make=fasta("ACGTACGTTTGACA", "AC", "N" * 60),
+        code=0,
+        warned=("windows left out: 2", "'b'", "2 nt"),
+        leaves=("out", *(f"out/{name}" for name in _WRITTEN)),
+    ),
+    "sizes_too_short": Case(
+        f"{_EXPLAIN_X} --sizes s.txt",
+        ("s.txt", "'a'", "14", "--resume true"),
+        lambda folder: (fasta("ACGTACGTTTGACA")(folder), (folder / "s.txt").write_text("a\t9\n")),
+        mend=lambda folder: (folder / "s.txt").write_text("a\t14\n"),
+        remedy=f"{_EXPLAIN_X} --sizes s.txt --resume true",
+        leaves=_KEPT,
+    ),
+}

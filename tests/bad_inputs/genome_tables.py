@@ -36,7 +36,7 @@ CASES: dict[str, Case] = {
     "a contig without chr": bed("1\t0\t9\n", "f.bed, line 1", "'1'", "'chr1'", "rename"),
     "a BED file with blanks": bed("chr1 0 9\n", "f.bed, line 1", "tabs"),
     "an empty BED file": bed("# nothing\n", "f.bed", "no region"),
-    "FASTA as features": Case("table --genome OK --output t.csv --bed OK", ("ok.fa", "line 1")),
+    "FASTA as features": Case("table --genome OK --output t.csv --bed OK", ("ok.fa", "FASTA")),
     "GFF of several types": Case(
         "table --genome g.fa --output t.csv --gff f.gff",
         ("f.gff", "gene (1)", "CDS (1)", "--features.types"),
@@ -57,5 +57,31 @@ CASES: dict[str, Case] = {
     ),
     "the genome as output": bed(
         "chr1\t0\t9\n", "g.fa", "input", command="table --genome g.fa --output g.fa --bed f.bed --overwrite true"
+    ),
+}
+
+_GOOD = "chr1\t0\t9\n"
+_EXCEL = "PK\x03\x04" + "\0" * 26 + "xl/workbook.xml"
+CASES |= {
+    "more negatives than there can be": Case(
+        f"{TABLE} --per_feature 1000000000000", ("per_feature", "1000"), made(_GOOD), remedy=f"{TABLE} --per_feature 2"
+    ),
+    "a seed below zero": Case(f"{TABLE} --seed=-1", ("seed", "-1"), made(_GOOD), remedy=f"{TABLE} --seed 0"),
+    "a position of 5000 digits": Case(
+        TABLE, ("f.bed, line 1", "end"), made(f"chr1\t0\t{'9' * 5000}\n"), mend=made(_GOOD)
+    ),
+    "an Excel workbook as BED": Case(TABLE, ("f.bed", "Excel"), made(_EXCEL), mend=made(_GOOD)),
+    "HTML as BED": Case(TABLE, ("f.bed", "HTML"), made("<!DOCTYPE html>\n<html>404</html>"), mend=made(_GOOD)),
+    "a table of another format": Case(
+        "table --genome g.fa --bed f.bed --output t.parquet",
+        ("t.parquet", ".csv or .tsv"),
+        made(_GOOD),
+        remedy="table --genome g.fa --bed f.bed --output t.tsv",
+    ),
+    "a genome of RNA": Case(
+        TABLE,
+        ("g.fa: record 1 ('chr1')", "'U'", "write T for U"),
+        made(_GOOD, chr1=dna(300).replace("T", "U")),
+        mend=made(_GOOD),
     ),
 }

@@ -35,3 +35,69 @@ CASES |= {
         without_weights("classifier"),
     ),
 }
+
+
+def _adapter(folder: Path) -> None:
+    """Write an adapter without a base model's config.json beside it, as peft saves one."""
+    from small_models import saved_adapter
+
+    saved_adapter(folder)
+
+
+def _with_record(name: str, text: str) -> Callable[[Path], object]:
+    """Return what writes a fine-tuned model with a record of its run."""
+    from small_models import saved_model
+
+    return lambda folder: (saved_model(folder) / name).write_text(text)
+
+
+def _deleted(name: str) -> Callable[[Path], object]:
+    """Return what deletes a file of the model."""
+    return lambda folder: (folder / "model" / name).unlink()
+
+
+CASES |= {
+    "an_adapter_to_push": Case(
+        "push --model adapter --name a/b --dry_run true",
+        ("adapter is an adapter", "hf-genomics convert --source adapter --output_dir NEW"),
+        _adapter,
+        remedy="convert --source adapter --output_dir NEW",
+    ),
+    "an_adapter_to_describe": Case(
+        "card adapter",
+        ("adapter is an adapter", "hf-genomics convert"),
+        _adapter,
+        remedy="convert --source adapter --output_dir NEW",
+    ),
+    "a_name_of_three_parts": Case(
+        "push --model model --name a/b/c --dry_run true", ("name", "'a/b/c'", "user/model"), _with_record("x", "")
+    ),
+    "a_name_that_leads_upwards": Case(
+        "push --model model --name ../x --dry_run true", ("name", "'../x'"), _with_record("x", "")
+    ),
+    "no_card_to_push": Case(
+        "push --model model --name a/b --dry_run true",
+        ("README.md", "hf-genomics card model"),
+        _with_record("x", ""),
+        remedy="card model",
+    ),
+    "scores_that_are_a_list": Case(
+        "card model",
+        ("metrics.json", "'test'"),
+        _with_record("metrics.json", '{"test": [1]}'),
+        mend=_deleted("metrics.json"),
+    ),
+    "a_record_of_a_number": Case(
+        "card model", ("run.json", "'data'"), _with_record("run.json", '{"data": 3}'), mend=_deleted("run.json")
+    ),
+    "a_split_that_is_text": Case(
+        "card model", ("run.json", "'data.splits.*'"), _with_record("run.json", '{"data": {"splits": {"test": "x"}}}')
+    ),
+    "a_card_that_is_not_ours": Case(
+        "card model",
+        make=_with_record("README.md", "# My thesis\n"),
+        code=0,
+        warned=("README.md", "README.before.md"),
+        leaves=("model/README.before.md",),
+    ),
+}

@@ -29,7 +29,23 @@ def filled(folder: Path) -> None:
     (folder / "out" / "thesis.txt").write_text("mine")
 
 
+def regions(line: str):  # noqa: ANN201
+    """Write a BED file of 21 regions, the last one being this line."""
+    return lambda folder: (folder / "r.bed").write_text("".join(f"r0\t{n}\t{n + 20}\n" for n in range(20)) + line)
+
+
+BED = f"{RUN.replace('p.fa', 'OK')} --bed r.bed"
 CASES: dict[str, Case] = {
+    "no_bed": Case(f"{RUN} --bed gone.bed", ("gone.bed", "no such file"), peaks),
+    "bed_of_another_genome": Case(BED, ("r.bed, line 21", "'chr1'", "ok.fa"), regions("chr1\t0\t20\n")),
+    "bed_beyond_the_end": Case(BED, ("r.bed, line 21", "900", "r0"), regions("r0\t0\t900\n")),
+    "bed_region_twice": Case(BED, ("r.bed, line 21", "line 1"), regions("r0\t0\t20\n")),
+    "bed_of_few_regions": Case(
+        BED, ("r.bed", "1 sequences", "20"), lambda folder: (folder / "r.bed").write_text("r0\t0\t20\n")
+    ),
+    "bed_for_a_table": Case(BED.replace("OK", "TABLE"), ("table.csv", "bed"), regions("r0\t50\t70\n")),
+    "nothing_to_resume": Case(f"{RUN} --resume true", ("out", "resume"), peaks),
+    "resume_and_overwrite": Case(f"{RUN} --resume auto --overwrite true", ("resume", "overwrite"), peaks),
     "no_target": Case(RUN.replace("--target b ", ""), ("target",), peaks),
     "unknown_target": Case(RUN.replace("--target b", "--target c"), ("target", "'c'", "'a', 'b'"), peaks),
     "masked_model": Case(RUN.replace("TUNED", "MLM"), ("mlm", "finetune"), peaks),
@@ -48,3 +64,11 @@ CASES: dict[str, Case] = {
         f"{RUN} --compare m.meme", ("m.meme, line 7", "motif 'one'", "12"), beside("m.meme", MEME + "12 1 3 4\n" * 2)
     ),
 }
+
+
+def unknown(folder: Path) -> None:
+    """Write sequences of unknown letters only."""
+    fasta(folder / "p.fa", **{f"p{row}": "N" * 30 for row in range(20)})
+
+
+CASES |= {"unknown_letters_only": Case(RUN, ("p.fa", "'p0'", "k-mer"), unknown, mend=peaks)}

@@ -41,3 +41,67 @@ CASES: dict[str, Case] = {
     "variants_without_column": Case(f"{RUN} --variants v.tsv --column score", ("v.tsv", "'score'"), **_DONE),
     "vcf_without_header": Case(f"{RUN} --variants v.vcf", ("v.vcf", "fileformat"), **_DONE),
 }
+
+
+VCF = "##fileformat=VCFv4.2\n{}#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\n{}\t11\t.\tA\tG\t.\t.\t{}\n"
+FIELD = '##INFO=<ID=HFG_LLR,Number=A,Type=Float,Description="x">\n'
+HEADER = "chrom\tpos\tref\talt\tllr\n"
+
+
+def text(name: str, content: str):  # noqa: ANN201
+    """Return a function that writes a file beside a good track."""
+    return lambda work: (files(work), (work / name).write_text(content))
+
+
+CASES |= {
+    "variants_of_another_contig": Case(
+        f"{RUN} --variants w.tsv",
+        ("w.tsv", "nothing on contig 'c'", "'chrC'"),
+        text("w.tsv", f"{HEADER}chrC\t11\tA\tG\t2\n"),
+        remedy=f"{RUN.replace('c:', 'chrC:')} --variants w.tsv",
+    ),
+    "variants_in_vcf_of_another_contig": Case(
+        f"{RUN} --variants w.vcf", ("w.vcf", "'chrC'"), text("w.vcf", VCF.format(FIELD, "chrC", "HFG_LLR=2"))
+    ),
+    "a_contig_without_variants": Case(
+        f"{RUN} --variants w.vcf",
+        make=text("w.vcf", VCF.format("##contig=<ID=c,length=50>\n", "chrC", ".")),
+        code=0,
+        leaves=("y.png",),
+    ),
+    "a_field_that_the_vcf_lacks": Case(
+        f"{RUN} --variants w.vcf --column influence",
+        ("w.vcf", "HFG_INFLUENCE", "HFG_LLR"),
+        text("w.vcf", VCF.format(FIELD, "c", "HFG_LLR=2")),
+        remedy=f"{RUN} --variants w.vcf",
+    ),
+    "genes_of_another_contig": Case(
+        f"{RUN} --genes w.bed",
+        ("w.bed", "nothing on contig 'c'", "'C'"),
+        text("w.bed", "C\t0\t20\tgene\n"),
+        remedy=f"{RUN.replace('c:', 'C:')} --genes w.bed",
+    ),
+    "an_infinite_score": Case(
+        f"{RUN} --variants w.tsv", ("w.tsv: data row 1", "'inf'"), text("w.tsv", f"{HEADER}c\t11\tA\tG\tinf\n")
+    ),
+    "an_infinite_value": Case(
+        f"{RUN} --tracks w.bedgraph",
+        ("w.bedgraph, line 1", "infinite"),
+        text("w.bedgraph", "c\t0\t50\tinf\n"),
+        mend=text("w.bedgraph", "c\t0\t50\t1\n"),
+    ),
+    "a_variant_at_5000_digits": Case(
+        f"{RUN} --variants w.tsv", ("w.tsv: data row 1", "pos"), text("w.tsv", f"{HEADER}c\t{'9' * 5000}\tA\tG\t1\n")
+    ),
+    "a_region_of_5000_digits": Case(
+        f"region-picture --region c:1-{'9' * 5000} --output y.png --tracks t.bedgraph", ("region", "chr1:1001"), **_DONE
+    ),
+    "fasta_as_a_track": Case(f"{RUN} --tracks OK", ("ok.fa", "FASTA"), **_DONE),
+    "a_region_without_a_value": Case(
+        "region-picture --region c:900-950 --output y.png --tracks t.bedgraph",
+        make=files,
+        code=0,
+        warned=("t.bedgraph", "'c:900-950'"),
+        leaves=("y.png",),
+    ),
+}

@@ -237,7 +237,7 @@ CASES |= {
 }
 CASES |= {
     "early_stopping_is_not_a_learning_rate": Case(
-        f"{FINETUNE} --trainer.early_stopping_patience 3", ("trainer.early_stopping_patience", "load_best_model_at_end")
+        f"{FINETUNE} --trainer.early_stopping_patience 3", ("trainer.early_stopping_patience", "'head.early_stopping'")
     ),
     "groups_by_length_are_not_needed": Case(
         f"{FINETUNE} --trainer.group_by_length true", ("group_by_length", "omit it")

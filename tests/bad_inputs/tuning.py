@@ -56,4 +56,24 @@ CASES = {
         f"{_FINETUNE} --data.train t.csv --data.valid t.csv --head.threshold f1", ("head.threshold",), _values
     ),
     "rare_values": Case(f"{_FINETUNE} --data.train t.csv --head.oversample true", ("head.oversample",), _values),
+    "an_epsilon_of_0": _head("dp_epsilon", "0", "0"),
+    "an_epsilon_that_is_a_word": _head("dp_epsilon", "small", "small"),
+    "a_delta_without_epsilon": _head("dp_delta", "1e-5", "head.dp_epsilon"),
+    "a_delta_that_protects_nobody": _head("dp_delta", "0.9 --dp_epsilon 3", "0.9"),
+    "a_private_run_to_resume": _head("dp_epsilon", "3 --resume auto", "resume"),
+    "private_values": Case(f"{_FINETUNE} --data.train t.csv --dp_epsilon 3", ("data.columns.label",), _values),
+}
+
+_TUNE = f"{_FINETUNE} --data.train TABLE"
+CASES |= {
+    "a_repository_of_the_trainer": Case(
+        f"{_TUNE} --trainer.hub_model_id a/b", ("--trainer.hub_model_id", "hf-genomics push")
+    ),
+    "when_the_trainer_uploads": Case(f"{_TUNE} --trainer.hub_strategy end", ("--trainer.hub_strategy", "push")),
+    "shards_without_fsdp": Case(
+        f"{_TUNE} --trainer.fsdp_config.min_num_params 5", ("trainer.fsdp_config", "trainer.fsdp;")
+    ),
+    "shards_that_are_not_json": Case(
+        f"{_TUNE} --trainer.fsdp_config {{min_num_params:5}}", ("trainer.fsdp_config", "double quotes")
+    ),
 }

@@ -126,7 +126,7 @@ CASES: dict[str, Case] = {
     ),
     "region_without_end": Case(f"{REGION} c:5", ("'c:5'", "contig:start-end"), files(), remedy=f"{REGION} c:5-6"),
     "region_past_the_contig": Case(f"{REGION} c:5-900", ("c:5-900", "200"), files(), remedy=f"{REGION} c:5-20"),
-    "region_from_zero": Case(f"{REGION} c:0-9", ("c:0-9", "1..200"), files(), remedy=f"{REGION} c:1-9"),
+    "region_from_zero": Case(f"{REGION} c:0-9", ("c:0-9", "from 1"), files(), remedy=f"{REGION} c:1-9"),
     "region_backwards": Case(f"{REGION} c:9-5", ("c:9-5", "order"), files(), remedy=f"{REGION} c:5-9"),
     "region_of_no_contig": Case(f"{REGION} d:1-9", ("--region", "'d'", "g.fa"), files(), remedy=f"{REGION} c:1-9"),
     "picture_of_a_vcf": Case(f"{FIXED} --picture a.png", ("--picture", "--region"), files(), remedy=FIXED),
@@ -166,7 +166,17 @@ CASES: dict[str, Case] = {
     "window_too_long": Case(f"{FIXED} --window 9000", ("window", "9000"), files(), remedy=f"{FIXED} --window 40"),
     "window_too_short": Case(f"{FIXED} --window 2", ("window", "2"), files(), remedy=f"{FIXED} --window 40"),
     "no_frames": Case(f"{FIXED} --frames 0", ("frames", "0"), files(), remedy=FIXED),
+    "one_strand_of_a_pretrained_model": Case(
+        f"{FIXED} --both_strands false", ("both_strands", "llr_fwd"), files(), remedy=FIXED
+    ),
     "model_is_missing": Case(
         "score-variants --model no_model --output o.tsv --vcf good.vcf --fasta g.fa", ("no_model",), files()
     ),
+}
+
+CASES |= {
+    "position_of_5000_digits": Case(
+        VCF, ("in.vcf: line 4", "POS"), row(f"c\t{'9' * 5000}\t.\tA\tT\t.\t.\t."), remedy=FIXED
+    ),
+    "region_of_5000_digits": Case(f"{REGION} c:1-{'9' * 5000}", ("--region",), files(), remedy=f"{REGION} c:1-9"),
 }

@@ -332,8 +332,8 @@ def test_rows_that_cannot_be_used_are_refused() -> None:
     ("values", "message"),
     [
         ({"span": 0}, "span must be a whole number of tokens, at least 1, not 0"),
-        ({"start_rate": 0.0}, "start_rate must lie between 0 and 1, not 0.0"),
-        ({"start_rate": 1.0}, "start_rate must lie between 0 and 1, not 1.0"),
+        ({"start_rate": 0.0}, "start_rate must be above 0 and below 1, not 0.0"),
+        ({"start_rate": 1.0}, "start_rate must be above 0 and below 1, not 1.0"),
         ({"replacement": "row"}, 'replacement must be "span" or "token", not \'row\''),
         ({"mask_share": 0.95}, r"mask_share \(0.95\) and random_share \(0.1\)"),
         ({"random_share": -0.1}, "must be at least 0 and together at most 1"),

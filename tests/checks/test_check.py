@@ -521,3 +521,14 @@ def test_old_keys_reach_their_sections_and_warn(tmp_path: Path) -> None:
         old = check([rna], train=[str(labelled)], rna=True, min_length=4, k=3, sequence_column="dna")
     new = check([rna], SplitFiles(train=[str(labelled)]), columns=Columns(sequence="dna"), records=rules, k=3)
     assert old.numbers() == new.numbers() and len(new.all_problems) == 1
+
+
+def test_sequences_too_short_for_near_duplicates_are_counted(tmp_path):
+    for split, length in (("train", 27), ("test", 28)):
+        (tmp_path / f"{split}.fa").write_text(f">a\n{dna(length)}\n>b\n{dna(60)}\n")
+    splits = SplitFiles(train=[str(tmp_path / "train.fa")], test=[str(tmp_path / "test.fa")])
+    numbers = check(splits=splits).numbers()
+    assert (numbers["not_compared"], numbers["shortest_compared"]) == (1, 28)
+    assert any("1 of 4 records" in warning for warning in numbers["warnings"])
+    alone = check([str(tmp_path / "train.fa")]).numbers()
+    assert (alone["not_compared"], alone["shortest_compared"]) == (0, None)

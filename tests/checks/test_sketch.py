@@ -201,3 +201,12 @@ def test_pairs_of_near_duplicates_are_those_that_splits_of_one_record_show() -> 
     assert [pair for pair in zip(*(column.tolist() for column in found), strict=True)] == [(0, 1), (2, 3)]
     assert [pair[:2] for pair in near_duplicates(sketch, np.arange(5))] == [(1, 0), (3, 2)]
     assert [len(column) for column in near_duplicate_pairs(Sketch(), 0)] == [0, 0]
+
+
+def test_a_record_that_is_too_short_for_the_sketch_is_counted_by_its_length() -> None:
+    sketch = Sketch(budget=1 << 10, expected_nt=1 << 16)
+    copies = np.concatenate([dna(300), dna(300)])
+    sketch.add(np.insert(copies, 300, ord("-")), np.array([300, 601]), 0)
+    assert sketch.density == 1 / 64 and sketch.shortest() == 23 + 5 * 64
+    assert near_duplicates(sketch, np.array([0, 2])) == []  # although they are equal
+    assert [pair[:2] for pair in near_duplicates(sketch_of([copies, copies[100:400]]), np.array([0, 2]))] == [(1, 0)]

@@ -17,10 +17,10 @@ from hf_genomics.errors import InputError
 from hf_genomics.evaluation.evaluate import (
     _training_rows,
     check_positive,
+    compare_with_baselines,
     evaluate,
     plot_predictions,
     positive_class,
-    score_beside,
     score_predictions,
 )
 from hf_genomics.evaluation.metrics import (
@@ -314,11 +314,11 @@ def test_the_model_is_ahead_of_a_baseline_by_the_difference_of_their_scores() ->
     labels = np.array([0, 1, 1, 0])
     right = predictions(np.eye(2)[labels] * 0.8 + 0.1, ["no", "yes"], labels=labels)
     wrong = predictions(np.eye(2)[1 - labels] * 0.8 + 0.1, ["no", "yes"], labels=labels)
-    beside = score_beside(right, {"other": wrong, "same": right})
-    assert beside.scores == score_predictions(right) and beside.baselines["other"] == score_predictions(wrong)
-    assert beside.ahead["same"] == {"score": "macro_recall", "difference": 0.0, "interval": [0.0, 0.0]}
-    assert beside.ahead["other"]["difference"] == 1.0 and beside.ahead["other"]["interval"][0] > 0
-    assert beside.scores["intervals"]["accuracy"] == [1.0, 1.0] and beside.scores["bootstrap"]["over"] == "rows"
+    compared = compare_with_baselines(right, {"other": wrong, "same": right})
+    assert compared.scores == score_predictions(right) and compared.baselines["other"] == score_predictions(wrong)
+    assert compared.ahead["same"] == {"score": "macro_recall", "difference": 0.0, "interval": [0.0, 0.0]}
+    assert compared.ahead["other"]["difference"] == 1.0 and compared.ahead["other"]["interval"][0] > 0
+    assert compared.scores["intervals"]["accuracy"] == [1.0, 1.0] and compared.scores["bootstrap"]["over"] == "rows"
 
 
 def test_intervals_are_over_sequences_if_nucleotides_are_scored() -> None:

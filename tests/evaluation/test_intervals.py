@@ -107,3 +107,31 @@ def test_a_score_that_no_replicate_defines_has_no_interval():
     found = bootstrap("single_label_classification", np.array([[0.2, 0.8], [0.6, 0.4]]), np.array([1, 1]))
     assert "auroc" not in found.intervals() and "accuracy" in found.intervals()
     assert Bootstrap({}, "rows").replicates == 0
+
+
+@pytest.mark.parametrize("constant", [0.1, 1.0, 1e6 / 3])
+def test_a_constant_prediction_has_no_interval_of_a_correlation(constant):
+    truth = np.random.default_rng(0).random(37)
+    found = bootstrap("regression", np.full(37, constant), truth).intervals()
+    assert {*found} == {"mse", "mae", "r2"}
+    found = bootstrap("regression", truth, np.full(37, constant)).intervals()
+    assert {*found} == {"mse", "mae"}
+
+
+def test_values_that_vary_little_have_the_intervals_that_their_metrics_have():
+    truth = np.random.default_rng(0).random(50)
+    small = bootstrap("regression", truth * 2**-24 + 1, truth * 2**-24 + 1).intervals()
+    assert small["r2"] == [1, 1] and small["pearson"] == pytest.approx([1, 1])
+
+
+def test_one_group_has_no_interval_and_a_class_of_one_group_is_reported(caplog):
+    outputs, labels = example(40)
+    assert not bootstrap("single_label_classification", outputs, labels, groups=labels).intervals()
+    assert not bootstrap("regression", outputs[:, 1], labels.astype(float), groups=["one"] * 40).intervals()
+    caplog.clear()
+    groups = np.where(labels == 1, "one", np.arange(40).astype(str))
+    found = bootstrap("single_label_classification", outputs, labels, groups=groups).intervals()
+    assert "accuracy" in found and "1 of 2 classes" in caplog.text
+    caplog.clear()
+    bootstrap("single_label_classification", outputs, labels, groups=np.arange(40))
+    assert not caplog.records

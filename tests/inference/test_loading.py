@@ -81,6 +81,10 @@ DAMAGE = {
     "other_sizes": (with_setting("config.json", hidden_size=64), "config.json"),
     "tokenizer_of_a_list": (with_content("tokenizer_config.json", b"[]"), "tokenizer_config.json"),
     "tokens_of_a_number": (with_setting("tokenizer_config.json", mask_token=3), "tokenizer_config.json: 'mask_token'"),
+    "no_letters_per_token": (with_setting("tokenizer_config.json", k=0), "tokenizer_config.json"),
+    "no_stride": (with_setting("tokenizer_config.json", stride=0), "tokenizer_config.json"),
+    "no_length": (with_setting("tokenizer_config.json", model_max_length=0), "tokenizer_config.json"),
+    "a_length_of_nan": (with_setting("tokenizer_config.json", model_max_length=float("nan")), "tokenizer_config.json"),
     "another_tokenizer": (with_setting("tokenizer_config.json", k=4), "tokenizer_config.json"),
     "weights_empty": (with_content("model.safetensors", b""), "weights"),
     "weights_cut_short": (with_content("model.safetensors", b"\x40" + bytes(7) + b"{}"), "weights"),
@@ -107,6 +111,20 @@ def test_a_pickle_of_plain_weights_is_loaded(folder: Path) -> None:
     with_pickle(lambda weights, saved: saved)(folder)
     model, tokenizer = load_classifier(str(folder))
     assert model.config.k == tokenizer.k == 3
+
+
+def test_a_pickle_with_a_head_for_other_classes_is_not_called_damaged(folder: Path) -> None:
+    with_pickle(lambda weights, saved: saved)(folder)
+    with_setting("config.json", id2label={str(number): str(number) for number in range(3)}, label2id={})(folder)
+    with pytest.raises(InputError, match=r"config\.json") as caught:
+        load_classifier(str(folder))
+    assert "pytorch_model.bin" not in str(caught.value)
+
+
+def test_a_full_memory_is_no_fault_of_a_pickle(folder: Path) -> None:
+    with_pickle(lambda weights, saved: saved)(folder)
+    with pytest.raises(torch.OutOfMemoryError), readable(str(folder)):
+        raise torch.OutOfMemoryError("full")
 
 
 def test_a_file_a_folder_of_something_else_and_nothing_are_named(tmp_path: Path) -> None:

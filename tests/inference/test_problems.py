@@ -21,7 +21,7 @@ from hf_genomics.inference.problems import (
     examined,
     known_tokens,
     listed,
-    problem_of,
+    problem_of_sequence,
     too_long,
     too_short,
     with_known_kmers,
@@ -72,8 +72,8 @@ def test_of_a_pair_the_side_that_knows_less_counts():
 
 def test_only_problems_of_the_whole_sequence_outweigh_windows_that_can_be_scored():
     short = too_short(2, 3)
-    assert problem_of([None, UNKNOWN]) is None and problem_of([UNKNOWN, UNKNOWN]) is UNKNOWN
-    assert problem_of([None, OVERFLOW]) is OVERFLOW and problem_of([UNKNOWN, short]) is short
+    assert problem_of_sequence([None, UNKNOWN]) is None and problem_of_sequence([UNKNOWN, UNKNOWN]) is UNKNOWN
+    assert problem_of_sequence([None, OVERFLOW]) is OVERFLOW and problem_of_sequence([UNKNOWN, short]) is short
     assert too_long([5, 5], 10, 10) is None and "11 tokens" in too_long([5, 5], 11, 10).message
 
 

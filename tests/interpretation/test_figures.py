@@ -18,7 +18,9 @@ from hf_genomics.interpretation.figures import (
     draw_logo,
     draw_variants,
     logo_figure,
+    mark_positions,
     new_figure,
+    place_name,
     region_figure,
     save_figure,
 )
@@ -90,3 +92,25 @@ def test_a_logo_with_a_heat_map(tmp_path):
     pytest.importorskip("logomaker")
     save_figure(logo_figure("t", "ACGT", np.ones(4), 7, np.eye(4)), tmp_path / "logo")
     assert (tmp_path / "logo.png").is_file()
+
+
+@given(st.integers(0, 10**8), st.integers(20, 10**6))
+@settings(deadline=None, max_examples=30)
+def test_ticks_are_round_positions_counted_from_1_and_places_include_both_ends(start, length):
+    ax = new_figure(4, 2).subplots()
+    ax.set_xlim(start - 0.5, start + length - 0.5)
+    mark_positions(ax, "c, position")
+    ticks = [round(tick) for tick in ax.get_xticks()]
+    labels = [ax.xaxis.get_major_formatter()(tick) for tick in ticks]
+    assert labels == [f"{tick + 1:,}" for tick in ticks]
+    step = ticks[1] - ticks[0]
+    assert all((tick + 1) % step == 0 for tick in ticks) and ax.get_xlabel().endswith("1-based)")
+    assert place_name("c", start, start + length) == f"c:{start + 1:,}\N{EN DASH}{start + length:,}"
+
+
+@pytest.mark.parametrize(
+    ("strand", "name"), [("+", "g \N{RIGHTWARDS ARROW}"), ("-", "\N{LEFTWARDS ARROW} g"), (".", "g")]
+)
+def test_a_gene_shows_its_direction_also_where_its_tip_lies_outside(ax, strand, name):
+    draw_genes(ax, [Region("c", 0, 500, strand, "g")], 100, 200)
+    assert [text.get_text() for text in ax.texts] == [name]

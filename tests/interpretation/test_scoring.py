@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from hf_genomics import KmerTokenizer, pack_rows
-from hf_genomics.interpretation.attribution import embedding_base, integrated_gradients, mean_kmer_embedding
+from hf_genomics.interpretation.attribution import baseline_embeddings, integrated_gradients, mean_kmer_embedding
 from hf_genomics.interpretation.scoring import Settings, explain_windows, is_kmer, track_contributions
 from hf_genomics.interpretation.targets import TargetFunction, choose_targets, replaced_embeddings
 
@@ -94,8 +94,8 @@ def test_a_track_contributes_what_its_mean_takes_away(windows_for):
 def gradients_of(model, batch, kmers, func):
     table = model.get_input_embeddings().weight.detach()
     embeddings = table[batch["input_ids"]]
-    bases = embedding_base(embeddings, kmers, mean_kmer_embedding(table, 3))
-    return integrated_gradients(func, embeddings, bases, 8, 8).scores.sum(-1)
+    baselines = baseline_embeddings(embeddings, kmers, mean_kmer_embedding(table, 3))
+    return integrated_gradients(func, embeddings, baselines, 8, 8).scores.sum(-1)
 
 
 def test_packing_and_left_padding_change_nothing(model_of):

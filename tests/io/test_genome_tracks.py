@@ -16,6 +16,7 @@ from hf_genomics.io.genome_tracks import (
     Region,
     Stretch,
     merge_stretches,
+    parse_region,
     place_of,
     read_bed,
     read_bedgraph,
@@ -224,3 +225,10 @@ def test_every_feature_of_gff_has_its_type_and_a_line_without_nine_columns_is_na
         read_gff(write(tmp_path / "y.gff", "c\t1\t9\n"))
     with pytest.raises(InputError, match="no feature"):
         read_gff(write(tmp_path / "z.gff", "# nothing\n"))
+
+
+def test_regions_are_read_as_browsers_write_them():
+    assert parse_region(" HLA:A:01:1,001-1,200 ") == ("HLA:A:01", 1000, 1200)
+    for region in ("chr1", "chr1:0-5", "chr1:9-5", "chr1:a-b", "chr1:,-,"):
+        with pytest.raises(InputError, match="chr1"):
+            parse_region(region)

@@ -81,6 +81,13 @@ def test_information_is_2_bits_for_certain_letters_and_0_for_equal_shares():
     assert information(np.array([[3.0, 0, 0, 0]]))[0] < 1.5  # few sites
 
 
+def test_the_composition_of_the_background_is_no_information():
+    background = np.array([0.16, 0.34, 0.34, 0.16])
+    assert information(1e6 * background[None], background) == pytest.approx([0], abs=1e-4)
+    assert information(1e6 * background[None])[0] > 0.05
+    assert information(np.array([[1e6, 0, 0, 0]]), background) == pytest.approx([-np.log2(0.16)], abs=1e-4)
+
+
 @given(st.integers(0, 99), st.integers(-3, 3), st.booleans())
 @settings(deadline=None, max_examples=30)
 def test_a_shifted_or_reversed_matrix_is_found_again(seed, shift, is_reverse):

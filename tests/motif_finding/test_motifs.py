@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 import hf_genomics as hg
+from hf_genomics.inference.windows import Window
 from hf_genomics.motif_finding import motifs as module
 from hf_genomics.motif_finding.meme import read_meme
 from hf_genomics.motif_finding.motifs import MotifOptions, find_motifs
@@ -80,6 +81,73 @@ def test_negatives_of_a_file_are_used_and_a_control_has_no_motif(tmp_path, saved
     summary = run(saved, source, tmp_path / "out", negatives=controls)
     assert (summary["sequences"], summary["negatives"], summary["motifs"]) == (60, 40, {})
     assert len(knowing) == 100 and (tmp_path / "out" / "report.html").is_file()
+
+
+def test_regions_of_a_genome_are_positives_and_their_sites_lie_in_it(tmp_path, saved, knowing, caplog):
+    texts = list(sequences(40, 2).values())
+    turned = [reverse_complement(text) if row % 2 else text for row, text in enumerate(texts)]
+    (tmp_path / "g.fa").write_text(">chr1 a genome\n" + "".join(f"{'A' * 10}{text}\n" for text in turned))
+    places = [(46 * row + 10, 46 * row + 46) for row in range(40)]
+    lines = [f"chr1\t{start}\t{end}\tr{row}\t0\t{'+-'[row % 2]}\n" for row, (start, end) in enumerate(places)]
+    (tmp_path / "r.bed").write_text("".join(lines))
+    assert run(saved, str(tmp_path / "g.fa"), tmp_path / "out", bed=str(tmp_path / "r.bed"))["sequences"] == 40
+    assert set(knowing[:40]) == set(texts)  # each region on its own strand
+    sites = pd.read_csv(tmp_path / "out" / "instances.bed", sep="\t", header=None)
+    planted = sites[sites[7] > 2]
+    assert set(planted[0]) == {"chr1"} and len(planted) == 40
+    assert set(planted[1].sub(10) // 46) == set(range(40)) and (planted[1] % 46).between(20, 26).all()
+    assert set(planted[5][::2]) != set(planted[5][1::2]) and "overlap" not in caplog.text
+
+
+def test_a_warning_counts_the_sequences_that_overlap_in_the_genome(caplog):
+    places = [("chr1", 0, 40), ("chr1", 30, 70), ("chr1", 70, 90), ("chr1", 35, 60), ("chr2", 0, 40), ("chr2", 0, 30)]
+    names = [f"{contig}:{start}-{end}" for contig, start, end in places] + ["loose", "end"]
+    rows = [{"sequence": np.full(end - start, 65, np.uint8)} for _, start, end in [*places, ("", 0, 9), ("", 0, 9)]]
+    module._warn_of_overlaps([Window(number, names[number], 0, rows[number]) for number in range(8)], "p.fa")
+    assert "3 of 8 sequences overlap" in caplog.text
+
+
+@pytest.mark.parametrize("at", [7, pytest.param(33, marks=pytest.mark.slow), pytest.param(39, marks=pytest.mark.slow)])
+def test_a_run_that_was_interrupted_anywhere_is_continued_with_the_same_files(
+    tmp_path, saved, knowing, monkeypatch, at
+):
+    source, real = write(tmp_path / "p.fa", sequences(20, 0, "")), module.explain_windows
+    whole = run(saved, source, tmp_path / "whole")
+    knowing.clear()
+
+    def killed(*given):
+        for one in real(*given):
+            if len(knowing) > at:
+                raise KeyboardInterrupt
+            yield one
+
+    monkeypatch.setattr(module, "explain_windows", killed)
+    with pytest.raises(KeyboardInterrupt):
+        run(saved, source, tmp_path / "out", options={"batch_size": 4})
+    assert not (tmp_path / "out").exists() and len(knowing) == at + 1
+    knowing.pop()  # its scores were lost, and depend on its place
+    monkeypatch.setattr(module, "explain_windows", real)
+    assert run(saved, source, tmp_path / "out", options={"resume": "auto", "batch_size": 4}) == whole
+    assert len(knowing) == 40 and {path.name for path in tmp_path.glob(".*")} == set()
+    for name in ("motifs.tsv", "instances.bed", "words.tsv", "motifs.json"):
+        assert (tmp_path / "out" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes(), name
+
+
+def test_a_finished_run_is_accepted_only_with_the_same_options(tmp_path, saved, knowing):
+    source = write(tmp_path / "p.fa", sequences(20, 0, ""))
+    first = run(saved, source, tmp_path / "out", options={"resume": "auto"})
+    seen = len(knowing)
+    assert run(saved, source, tmp_path / "out", options={"resume": "auto"}) == first and len(knowing) == seen
+    for changed in (
+        {"options": {"resume": "auto", "alpha": 0.2}},
+        {"options": {"resume": "auto"}, "method": "rollout"},
+    ):
+        with pytest.raises(hg.InputError, match="finished run with another"):
+            run(saved, source, tmp_path / "out", **changed)
+    with pytest.raises(hg.InputError, match="overwrite"):
+        run(saved, source, tmp_path / "out")
+    with pytest.raises(hg.InputError, match="no interrupted run"):
+        run(saved, source, tmp_path / "new", options={"resume": True})
 
 
 @pytest.mark.slow

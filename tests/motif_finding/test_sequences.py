@@ -7,7 +7,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hf_genomics.inference.windows import Window
-from hf_genomics.interpretation.scoring import Explanation
 from hf_genomics.motif_finding.sequences import UNKNOWN, ScoredSequences, merge_windows
 from hf_genomics.sequence import as_letters, letter_digits
 
@@ -29,16 +28,15 @@ def test_sequences_are_found_again_in_the_array(texts, random):
             assert (held.owners[start : end + 1] == number).all()
 
 
-def explanation(sequence: int, start: int, text: str, scores: list[float]) -> Explanation:
-    window = Window(sequence, f"s{sequence}", start, {"sequence": as_letters(text)})
-    return Explanation(window, 1, 0.0, 0.0, 0.0, 0.0, 1, np.array(scores), {})
+def scored(sequence: int, start: int, text: str, scores: list[float]) -> tuple[Window, np.ndarray]:
+    return Window(sequence, f"s{sequence}", start, {"sequence": as_letters(text)}), np.array(scores)
 
 
 def test_a_nucleotide_in_two_windows_gets_the_mean():
     windows = [
-        explanation(0, 0, "ACG", [1, 2, 3]),
-        explanation(0, 2, "GTT", [5, 6, 7]),
-        explanation(1, 0, "A", [9]),
+        scored(0, 0, "ACG", [1, 2, 3]),
+        scored(0, 2, "GTT", [5, 6, 7]),
+        scored(1, 0, "A", [9]),
     ]
     merged = merge_windows(windows)
     assert merged.names == ["s0", "s1"]

@@ -29,6 +29,18 @@ def test_a_matrix_grows_from_a_part_of_the_word_to_all_of_it(planted):
     assert motif.matrix.sum(1) == pytest.approx(1) and len(motif.name) == len(motif.matrix) <= 12
 
 
+@pytest.mark.parametrize(("count", "is_kept"), [(400, True), (30, False)])
+def test_a_poor_outer_position_is_kept_if_there_are_sites_enough_to_tell_it_from_chance(count, is_kept):
+    random = np.random.default_rng(0)
+    letters = random.choice(as_letters("ACGT"), (count, 30))
+    letters[:, 10:20] = as_letters(PLANTED)
+    letters[:, 21] = np.resize(as_letters("GGGGGACTAT"), count)  # half of them G: 0.24 bits
+    some = ScoredSequences.of([str(row) for row in range(count)], list(letters))
+    controls = ScoredSequences.of(list("n" * 200), list(random.choice(as_letters("ACGT"), (200, 30))))
+    motif = refine(EXACT, some, controls)
+    assert len(motif.matrix) == (12 if is_kept else 10) and similarity(motif.matrix, EXACT) > 0.99
+
+
 def test_a_word_without_sites_gives_no_motif(planted):
     assert refine(matrix_of_word("AAAAAAAA"), planted(60, 0), planted(200, 1, ""), threshold=1.5) is None
 

@@ -7,12 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import hf_genomics as hg
 from hf_genomics import cli
 from hf_genomics.interpretation.figures import Variant
 from hf_genomics.io.genome_tracks import Stretch, write_bigwig
 from hf_genomics.pictures import region_picture as module
-from hf_genomics.pictures.region_picture import parse_region, read_variants, region_picture
+from hf_genomics.pictures.region_picture import name_change, panel_names, read_variants, region_picture
 
 VCF = (
     "##fileformat=VCFv4.2\n#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\n"
@@ -38,11 +37,11 @@ def test_all_rows_are_drawn_on_one_axis(work, monkeypatch):
     words = "region-picture --region c:11-90 --output x.png --genes g.gff --tracks p.phage.bedgraph --scores s.bw"
     assert cli.main([*words.split(), "--variants", "v.vcf"]) == 0
     [figure] = drawn
-    assert [ax.get_ylabel() for ax in figure.axes] == ["genes", "phage", "score", "llr"]
+    assert [ax.get_ylabel() for ax in figure.axes] == ["genes", "phage", "score", "LLR (nats)"]
     assert all(ax.get_xlim() == (9.5, 89.5) for ax in figure.axes)
     assert figure.get_suptitle() == "c:11\N{EN DASH}90"
     texts = {text.get_text() for ax in figure.axes for text in ax.texts}
-    assert {"thrA", "A>G", "A>T", "8 nt > 1 nt"} <= texts
+    assert {"\N{LEFTWARDS ARROW} thrA", "A>G", "A>T", "8 nt > 1 nt"} <= texts
     assert (work / "x.png").read_bytes().startswith(b"\x89PNG")
 
 
@@ -52,6 +51,36 @@ def test_pictures_of_one_region_are_the_same_file(work):
         assert one.stat().st_size and (suffix == "svg" or one.read_bytes() == other.read_bytes())
 
 
+def test_panels_of_different_files_have_different_names():
+    files = ["a/SRR1.sorted.bw", "a/SRR2.sorted.bw", "x.phage.bedgraph.gz", "b/SRR1.sorted.bw", ".bw"]
+    assert panel_names(files) == ["a/SRR1.sorted.bw", "SRR2.sorted", "phage", "b/SRR1.sorted.bw", "bw"]
+
+
+@pytest.mark.parametrize(
+    ("alt", "name"),
+    [
+        ("<DUP:TANDEM>", "<DUP:TANDEM>"),
+        ("]chr17:198982]A", "]chr17:198982]A"),
+        ("*", "A>*"),
+        (".", "A>."),
+        ("G", "A>G"),
+    ],
+)
+def test_only_letters_are_counted_as_nucleotides(alt, name):
+    assert name_change("A", alt) == name
+
+
+@pytest.mark.parametrize("option", ["genes", "variants"])
+def test_a_file_without_the_contig_is_named_in_a_warning(option, work, caplog):
+    file = {"genes": "g.gff", "variants": "v.vcf"}[option]
+    region_picture("chrc:1-40", "x.png", **{option: file})
+    [warning] = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert file in warning and "'chrc'" in warning and "'c'" in warning
+    caplog.clear()
+    region_picture("c:1-40", "y.png", **{option: file})
+    assert not [record for record in caplog.records if record.levelname == "WARNING"]
+
+
 @pytest.mark.parametrize("file", ["v.vcf", "v.tsv"])
 def test_variants_of_a_region_are_read_allele_by_allele(file, work):
     found = list(read_variants(file, "llr", "c", 10, 90))
@@ -59,10 +88,3 @@ def test_variants_of_a_region_are_read_allele_by_allele(file, work):
     assert [one[:2] for one in found] == [one[:2] for one in expected]
     np.testing.assert_array_equal([one.score for one in found], [one.score for one in expected])
     assert not list(read_variants(file, "llr", "c", 11, 89))
-
-
-def test_regions_are_read_as_browsers_write_them():
-    assert parse_region(" HLA:A:01:1,001-1,200 ") == ("HLA:A:01", 1000, 1200)
-    for region in ("chr1", "chr1:0-5", "chr1:9-5", "chr1:a-b", "chr1:1-99000000"):
-        with pytest.raises(hg.InputError, match="chr1"):
-            parse_region(region)

@@ -7,7 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from hf_genomics.reports.score_report import Scored, ScoreReport, main_score, screen_lines, verdict, write_score_report
+from hf_genomics.reports.score_report import (
+    ScoredModel,
+    ScoreReport,
+    main_score,
+    screen_lines,
+    verdict,
+    write_score_report,
+)
 
 NAN = float("nan")
 
@@ -18,9 +25,9 @@ def scores(value: float, low: float, high: float) -> dict:
     return found | {"bootstrap": {"replicates": 1000, "over": "rows", "seed": 0}}
 
 
-def example(folder: Path = Path("runs/x"), low: float = 0.02, high: float = 0.12, **changes: object) -> Scored:
+def example(folder: Path = Path("runs/x"), low: float = 0.02, high: float = 0.12, **changes: object) -> ScoredModel:
     counts = {"other": 1200, "phage": 300}
-    scored = Scored(
+    scored = ScoredModel(
         "x",
         folder,
         "test",

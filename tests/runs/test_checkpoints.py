@@ -127,7 +127,7 @@ def hashes(monkeypatch):
 
 def rest():
     """Wait until files are so old that a change would show in their times."""
-    time.sleep(1.2 * checkpoints._REST / 1e9)
+    time.sleep(1.2 * checkpoints._QUIET_NS / 1e9)
 
 
 def test_a_save_hashes_its_own_files_and_none_of_earlier_checkpoints(tmp_path, hashes):
@@ -309,10 +309,10 @@ def test_too_little_room_is_refused_with_both_numbers(tmp_path, monkeypatch):
 
 def test_an_error_while_a_file_is_restored_is_its_damage_and_a_full_gpu_is_not(tmp_path):
     with pytest.raises(InputError, match=r"optimizer\.json: damaged \(no such weight\); delete .*checkpoint-2,"):
-        with checkpoints.damage(tmp_path / "checkpoint-2" / "optimizer.json"):
+        with checkpoints.reporting_damage(tmp_path / "checkpoint-2" / "optimizer.json"):
             raise RuntimeError("no such weight")
     with pytest.raises(torch.OutOfMemoryError):
-        with checkpoints.damage(tmp_path / "checkpoint-2" / "optimizer.json"):
+        with checkpoints.reporting_damage(tmp_path / "checkpoint-2" / "optimizer.json"):
             raise torch.OutOfMemoryError
 
 

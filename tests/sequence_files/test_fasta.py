@@ -119,7 +119,9 @@ def test_case_ambiguity_and_headers_come_through(tmp_path: Path) -> None:
 def test_u_is_read_as_t_with_its_case_when_rna_is_asked_for(tmp_path: Path) -> None:
     (record,) = records_of(tmp_path / "x.fa", b">a\nAUGu\n", rna=True)
     assert record.letters.tobytes() == b"ATGt"
-    assert "'u' is not a DNA letter; this is RNA; set --records.rna true" in error_of(tmp_path / "y.fa", b">a\nATGu\n")
+    assert "'u' is not a DNA letter; this is RNA; write T for U, or set --records.rna true" in error_of(
+        tmp_path / "y.fa", b">a\nATGu\n"
+    )
 
 
 @pytest.mark.parametrize(

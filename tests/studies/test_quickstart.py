@@ -15,7 +15,7 @@ from hf_genomics.cli import main
 from hf_genomics.errors import InputError
 from hf_genomics.sequence import reverse_complement
 from hf_genomics.sequence_files.fasta import read_records
-from hf_genomics.studies.quickstart import TWIN, QuickstartData, quickstart, write_regions
+from hf_genomics.studies.quickstart import TWIN, QuickstartData, _interval, quickstart, write_regions
 
 RECIPES = Path(__file__).resolve().parents[2] / "recipes"
 
@@ -26,6 +26,11 @@ def regions(tmp_path_factory):
     fasta, table = write_regions(RECIPES / "data" / "quickstart", tmp_path_factory.mktemp("regions"), gap=150)
     table = pd.read_csv(table, sep="\t", index_col="accession")
     return table, {record.name: record.letters for record in read_records(fasta)}
+
+
+def test_a_test_of_one_genome_in_each_class_has_no_interval():
+    assert "20.0% to 40.0%" in _interval({"intervals": {"macro_recall": [0.2, 0.4]}})
+    assert "%" not in _interval({"intervals": {}})
 
 
 def words(sequences, k=24):

@@ -16,6 +16,8 @@ from transformers import AutoModelForMaskedLM, AutoTokenizer, TrainerControl, Tr
 from hf_genomics import (
     DataCollatorForSpanMasking,
     KmerBertConfig,
+    KmerBertForMaskedLM,
+    KmerBertForSequenceClassification,
     KmerTokenizer,
     WindowDataset,
     WindowSampling,
@@ -25,7 +27,7 @@ from hf_genomics.errors import InputError
 from hf_genomics.reports.card_file import check_card
 from hf_genomics.runs.callbacks import SetEpoch
 from hf_genomics.training.arguments import PretrainingArguments
-from hf_genomics.training.pretrain import PretrainingData, choose_packing, plan_pretraining, pretrain
+from hf_genomics.training.pretrain import PretrainingData, choose_packing, load_start, plan_pretraining, pretrain
 
 SPLITS = ("train", "train", "train", "valid", "test")
 
@@ -50,8 +52,11 @@ def store(tmp_path_factory):
 def run(store, tmp_path, tiny_config):
     """Pretrain the tiny model for a few steps; ``options`` are the trainer's."""
 
-    def call(name="out", data=(), masking=None, windows=None, resume=False, overwrite=False, packing=True, **options):
-        tokenizer = KmerTokenizer(k=3)
+    def call(name="out", data=(), masking=None, windows=None, resume=False, packing=True, **options):
+        tokenizer, more = (
+            KmerTokenizer(k=3),
+            {key: options.pop(key) for key in ("pretrained", "overwrite") if key in options},
+        )
         settings = {"max_steps": 6, "per_device_train_batch_size": 8, "learning_rate": 1e-3, "logging_steps": 2}
         settings |= {"use_cpu": True, "save_strategy": "no", "disable_tqdm": True, "seed": 1}
         data = {"store": str(store.path), "valid_windows": 5} | dict(data)
@@ -63,7 +68,7 @@ def run(store, tmp_path, tiny_config):
             masking or DataCollatorForSpanMasking(tokenizer, span=3, start_rate=0.05, seed=1),
             windows or WindowSampling(length=60, min_length=10, rc_probability=0.5),
             resume=resume,
-            overwrite=overwrite,
+            **more,
         )
 
     return call
@@ -141,6 +146,56 @@ def test_a_resumed_run_ends_with_the_weights_of_one_that_was_not_stopped(run, tm
     assert same(weights(tmp_path / "whole"), weights(tmp_path / "stopped"))
     state = json.loads((tmp_path / "stopped" / "trainer_state.json").read_text())
     assert state["global_step"] == 8 and state["epoch"] == 2
+
+
+def test_training_continues_from_a_model_and_is_resumed_exactly(run, tmp_path):
+    start = str(tmp_path / "start")
+    run("start", max_steps=2)
+    run("still", pretrained=start, max_steps=1, learning_rate=0.0)
+    assert same(weights(tmp_path / "start"), weights(tmp_path / "still"))
+    assert json.loads((tmp_path / "still" / "run.json").read_text())["base_model"] == "start"
+    options = {"pretrained": start, "max_steps": 4, "save_strategy": "steps", "save_steps": 2}
+    run("whole", **options)
+    assert not same(weights(tmp_path / "start"), weights(tmp_path / "whole"))
+    shutil.copytree(tmp_path / "whole" / "checkpoint-2", tmp_path / "stopped" / "checkpoint-2")
+    with pytest.raises(InputError, match="pretrained was"):
+        run("stopped", resume=True, **(options | {"pretrained": None}))
+    run("stopped", resume=True, **options)
+    assert same(weights(tmp_path / "whole"), weights(tmp_path / "stopped"))
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory):
+    """Folder of a masked-LM of 3-mers at stride 2 with its tokenizer, and of a classifier."""
+    folder, sizes = tmp_path_factory.mktemp("small"), {"num_hidden_layers": 1, "num_attention_heads": 2}
+    config = KmerBertConfig(k=3, stride=2, hidden_size=16, intermediate_size=16, max_position_embeddings=40, **sizes)
+    KmerBertForMaskedLM(config).half().save_pretrained(folder / "masked")
+    KmerBertForSequenceClassification(config).save_pretrained(folder / "tuned")
+    for name in ("masked", "tuned"):
+        KmerTokenizer(k=3, stride=2).save_pretrained(folder / name)
+    return folder
+
+
+def test_a_model_to_continue_from_keeps_its_sizes_and_takes_another_dropout(small):
+    tokenizer, model = load_start(str(small / "masked"), KmerTokenizer(), KmerBertConfig(hidden_dropout_prob=0.3))
+    assert (tokenizer.k, tokenizer.stride, model.config.hidden_size) == (3, 2, 16)
+    assert model.config.hidden_dropout_prob == 0.3 and model.dtype == torch.float32
+
+
+@pytest.mark.parametrize(
+    ("folder", "k", "sizes", "named"),
+    [
+        ("masked", 4, {}, ["tokenizer.k is 4", "has 3"]),
+        ("masked", 3, {"hidden_size": 32, "num_attention_heads": 4}, ["model.hidden_size is 32", "has 16"]),
+        ("masked", 3, {"position_embedding_type": "rotary"}, ["model.position_embedding_type is rotary", "absolute"]),
+        ("tuned", 3, {}, ["KmerBertForSequenceClassification"]),
+        ("nowhere", 3, {}, ["nowhere"]),
+    ],
+)
+def test_options_that_contradict_the_model_to_continue_from_are_refused(small, folder, k, sizes, named):
+    with pytest.raises(InputError) as error:
+        load_start(str(small / folder), KmerTokenizer(k=k), KmerBertConfig(k=k, **sizes))
+    assert all(part in str(error.value) for part in named), error.value
 
 
 def test_resuming_where_nothing_was_saved_is_refused_and_writes_nothing(run, tmp_path):

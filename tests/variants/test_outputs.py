@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from hf_genomics import InputError
 from hf_genomics.variants.outputs import (
     GrowingScores,
-    Scored,
+    ScoredVariant,
     draw_region,
     format_of,
     number,
@@ -22,7 +22,7 @@ from hf_genomics.variants.sources import Allele, Record
 
 LINE = "c\t5\t.\tA\tT,<DEL>\t.\t.\tDP=1\n"
 RECORD = Record(LINE, "c", 5, ".", "A", (Allele("T", (), None), Allele("<DEL>", (), "symbolic")), None, True)
-SCORED = Scored(RECORD, [{"llr": -1.25}, {}], ["", "symbolic"])
+SCORED = ScoredVariant(RECORD, [{"llr": -1.25}, {}], ["", "symbolic"])
 
 
 @pytest.mark.parametrize("name", ["a.vcf", "a.vcf.gz", "a.tsv", "a.parquet"])

@@ -10,7 +10,7 @@ from tiny_variants import write_fasta, write_vcf
 from hf_genomics import InputError
 from hf_genomics.sequence_files.reference import Reference
 from hf_genomics.variants.sites import Event
-from hf_genomics.variants.sources import make_allele, pair_records, parse_region, region_records, vcf_records
+from hf_genomics.variants.sources import make_allele, pair_records, region_of_genome, region_records, vcf_records
 from hf_genomics.variants.vcf import read_vcf
 
 CONTIG = dna(80)
@@ -41,10 +41,10 @@ def test_an_allele_is_what_it_changes(ref, alt, flag, events):
 
 
 def test_regions_are_written_as_samtools_writes_them(reference):
-    assert parse_region("c:1-80", reference) == ("c", 0, 80)
-    assert parse_region("HLA:1:1,0-20", reference) == ("HLA:1", 9, 20)
+    assert region_of_genome("c:1-80", reference) == ("c", 0, 80)
+    assert region_of_genome("HLA:1:1,0-20", reference) == ("HLA:1", 9, 20)
     with pytest.raises(InputError, match="c:1-81"):
-        parse_region("c:1-81", reference)
+        region_of_genome("c:1-81", reference)
 
 
 def test_a_region_has_three_substitutions_of_every_known_letter(reference):
@@ -59,6 +59,23 @@ def test_a_record_keeps_its_line_and_checks_its_reference(tmp_path, reference):
     first, second = vcf_records(read_vcf(source)[1], reference, "error", 3)
     assert first.text.startswith("c\t3") and [one.flag for one in first.alleles] == ["symbolic", "indel"]
     assert second.ref_ok  # the genome does not know this letter
+
+
+def test_positions_0_and_past_the_end_are_telomeres_and_have_no_letter(tmp_path, reference):
+    source = write_vcf(tmp_path / "a.vcf", "c 0 . N <DEL> . . .", "c 81 . N ]n:1]N . . .", "c 0 . A C . . .")
+    lines = list(read_vcf(source)[1])
+    first, last, wrong = vcf_records(lines, reference, "skip", 3)
+    assert (first.ref_ok, last.ref_ok, wrong.ref_ok) == (True, True, False)
+    with pytest.raises(InputError, match="position 0") as caught:
+        list(vcf_records(lines[2:], reference, "error", 3))
+    assert "ends at" not in str(caught.value)
+
+
+def test_a_pair_of_equal_sequences_is_no_change_and_has_no_letters(tmp_path):
+    pd.DataFrame({"sequence": [CONTIG], "alt_sequence": [CONTIG]}).to_csv(tmp_path / "p.tsv", sep="\t", index=False)
+    [record] = pair_records(str(tmp_path / "p.tsv"), 3)
+    [allele] = record.alleles
+    assert (record.position, record.ref, allele.alt, allele.flag, allele.events) == (1, ".", ".", "no_change", ())
 
 
 def test_pairs_with_one_id_are_separate_contigs(tmp_path):

@@ -1,0 +1,150 @@
+"""Take private steps: Poisson samples of the rows, clipped gradients and noise."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Sampler
+
+from ..runs.trainer_fence import FencedTrainer
+from .budget import Budget, steps_of_epoch
+from .gradients import check_row_gradients, clipped_sum, noisy, row_gradients, secret_chance, take_row_gradients
+
+#: Bytes that the gradients of the rows of one backward pass may take.
+_MOST_BYTES = 2**30
+
+
+class PoissonBatches(Sampler[list[int]]):
+    """Batches to which each row belongs by chance, independently of the others; a batch may be empty.
+
+    The bound on epsilon is a theorem about such batches, not about shuffled rows in batches of one size.
+
+    Args:
+        rows: number of rows.
+        batch: expected number of rows in a batch.
+        chance: generator from `secret_chance`: nobody may know who was in a batch.
+    """
+
+    def __init__(self, rows: int, batch: int, chance: torch.Generator) -> None:
+        self.rows, self.chance = rows, chance
+        self.batch_size = min(batch, rows)  # read by accelerate
+        self.drop_last = False
+
+    def __len__(self) -> int:
+        """Return the number of batches in which each row is expected once."""
+        return steps_of_epoch(self.rows, self.batch_size)
+
+    def __iter__(self) -> Iterator[list[int]]:
+        """Iterate over the rows of each batch."""
+        for _ in range(len(self)):
+            chosen = torch.rand(self.rows, generator=self.chance, dtype=torch.float64) < self.batch_size / self.rows
+            yield chosen.nonzero()[:, 0].tolist()
+
+
+class PrivateStep(FencedTrainer):
+    """A Trainer whose steps are those of DP-SGD (Abadi et al. 2016), with the Trainer's own optimizer.
+
+    Args:
+        budget: noise and number of the steps.
+        options: arguments of transformers.Trainer.
+    """
+
+    def __init__(self, *, budget: Budget, **options: Any) -> None:
+        super().__init__(**options)
+        self.budget, self.steps_taken = budget, 0
+        self._noise, self._rows = secret_chance(self.args.device), secret_chance()
+        trained = sum(weight.numel() for weight in self.model.parameters() if weight.requires_grad)
+        self._rows_at_once = max(1, _MOST_BYTES // (4 * trained))
+
+    @property
+    def spent(self) -> dict[str, Any]:
+        """Return what metrics.json says about the privacy of the run so far."""
+        budget = self.budget
+        return {
+            "epsilon": budget.spent(self.steps_taken),
+            "delta": budget.delta,
+            "unit": "one training row",
+            "covers": "weights",
+            "clip": budget.clip,
+            "noise_multiplier": budget.noise_multiplier,
+            "sample_rate": budget.sample_rate,
+            "steps": self.steps_taken,
+            "accountant": "RDP",
+        }
+
+    def get_train_dataloader(self) -> Any:
+        """Build the loader of Poisson batches."""
+        args = self.args
+        loader = DataLoader(
+            self.train_dataset,
+            batch_sampler=PoissonBatches(self.budget.rows, self.budget.batch, self._rows),
+            collate_fn=self._collate,
+            num_workers=args.dataloader_num_workers,
+            pin_memory=args.dataloader_pin_memory,
+            prefetch_factor=args.dataloader_prefetch_factor,
+        )
+        return self.accelerator.prepare(loader)
+
+    def _collate(self, rows: list[dict[str, Any]]) -> Mapping[str, Tensor]:
+        """Build a batch; collators take no empty ones."""
+        if rows:
+            return self.data_collator(rows)
+        return {"input_ids": torch.zeros(0, 1, dtype=torch.int64), "row_numbers": torch.zeros(0, dtype=torch.int64)}
+
+    def train(self, *args: Any, **options: Any) -> Any:
+        """Train, with the gradients of rows."""
+        with row_gradients(self.model):
+            return super().train(*args, **options)
+
+    def training_step(self, model: Any, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> Tensor:
+        """Set the gradient of a step: the noisy sum of the rows' clipped gradients, divided by the expected rows.
+
+        Returns:
+            The mean loss of the rows, which is not private and goes to the log only.
+        """
+        budget = self.budget
+        if self.steps_taken == budget.steps:
+            raise RuntimeError(f"the noise was chosen for {budget.steps} steps, and there is another one")
+        model.train()
+        inputs = self._prepare_inputs(inputs)
+        trained = [weight for weight in model.parameters() if weight.requires_grad]
+        sums = [torch.zeros_like(weight, dtype=torch.float32) for weight in trained]
+        rows, loss = len(inputs["input_ids"]), torch.zeros((), device=self.args.device)
+        for start in range(0, rows, self._rows_at_once):
+            part = {name: column[start : start + self._rows_at_once] for name, column in inputs.items()}
+            gradients, part_loss = self._gradients_of(model, part, check=self.steps_taken == 0)
+            sums = [old + new for old, new in zip(sums, clipped_sum(gradients, budget.clip), strict=True)]
+            loss += part_loss
+        scale = budget.noise_multiplier * budget.clip
+        for weight, total in zip(trained, sums, strict=True):
+            weight.grad = (noisy(total, scale, self._noise) / (budget.sample_rate * budget.rows)).to(weight.dtype)
+        self.steps_taken += 1
+        return loss / max(rows, 1)
+
+    def _gradients_of(self, model: Any, part: dict[str, Tensor], *, check: bool) -> tuple[list[Tensor], Tensor]:
+        """Return the gradients of the rows of a part of the batch, and the sum of their losses."""
+        model.zero_grad()
+        with self.compute_loss_context_manager():
+            # Divided by 1: with the number of labels of the batch, the gradient of a row would depend on other rows.
+            loss = self.compute_loss(model, with_row_ids(part), num_items_in_batch=1)
+        loss.backward()
+        gradients = take_row_gradients(model, len(part["input_ids"]))
+        if check:
+            check_row_gradients(model, gradients)
+        return gradients, loss.detach()
+
+
+def with_row_ids(batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return a batch with the positions and types of tokens for each row.
+
+    Without them the model looks up positions once for all rows, and the gradients of rows would be lost there.
+
+    Args:
+        batch: with ``input_ids``, (rows, tokens).
+    """
+    ids = batch["input_ids"]
+    positions = torch.arange(ids.shape[1], device=ids.device).expand_as(ids)
+    return {"position_ids": positions, "token_type_ids": torch.zeros_like(ids), **batch}
