@@ -284,7 +284,7 @@ def _bounds(match: re.Match[str]) -> list[str]:
     if match[4] is not None:  # the smallest value is excluded
         found = found[1:]
     if match[10] is not None:
-        found = [str(int(match[10]) + 1)] if "below" not in match.string[match.end() : match.end() + 8] else ["0.5"]
+        found = [str(int(match[10]) + 1)] if "below" not in match.string[match.end() : match.end() + 12] else ["0.5"]
     after = match.string[match.end() : match.end() + 15]
     return found[:1] if "1 excluded" in after else found[1:] if "0 excluded" in after else found
 
