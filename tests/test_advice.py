@@ -36,6 +36,11 @@ def test_every_option_verb_and_extra_in_a_text_of_the_package_exists():
     assert wrong == []
 
 
+def test_the_list_of_messages_that_are_not_followed_names_messages_that_exist():
+    sites = list(sites_of())
+    assert [(place, part) for place, part in UNREACHED if not any(is_in(site, place, part) for site in sites)] == []
+
+
 # Following.
 
 
