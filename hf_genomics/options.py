@@ -97,10 +97,22 @@ class Keys(NamedTuple):
             hint = suggest(key, [*self.known, *self.former])
             raise InputError(f"{place}unknown key {key!r}{hint}; see hf-genomics {self.verb} --help")
 
+    def as_entry(self, key: str) -> str:
+        """Return a key for the parser; colons join the parts of an entry of a dictionary, which it would nest.
+
+        >>> Keys("finetune", frozenset({"sweep"}), {}, {}, {}).as_entry("sweep.trainer.seed")
+        'sweep.trainer:seed'
+        """
+        parts = key.split(".")
+        lengths = (length for length in range(1, len(parts)) if ".".join(parts[:length]) in self.known)
+        length = next(lengths, len(parts))
+        return ".".join([*parts[:length], *([":".join(parts[length:])] if parts[length:] else [])])
+
     def current(self, key: str, where: str) -> str:
         """Return the full and current name of a key; log a warning for a name of version 0.1."""
         if key in self.short or key not in self.former:
-            return self.short.get(key, key)
+            first, dot, rest = key.partition(".")  # an entry of a dictionary follows the name of the dictionary
+            return f"{self.short[first]}.{rest}" if dot and first in self.short else self.short.get(key, key)
         new = self.former[key]
         logger.warning("%s: %r is called %r now; the old key will be removed in version 0.3", where, key, new)
         return new
@@ -323,6 +335,7 @@ def gather_lists(words: list[str], function: Callable[..., Any]) -> list[str]:
     types = dict(_types(function))
     first = f"--{next(iter(types), '')}"
     lists = {f"--{key}": "float" in str(kind) for key, kind in types.items() if _is_list(kind)}  # whether of numbers
+    dicts = tuple(f"--{key}." for key, kind in types.items() if str(kind).startswith("dict["))
     is_word = next(iter(types.values()), None) is str
     gathered: list[str] = []
     unnamed: list[str] = []
@@ -337,6 +350,9 @@ def gather_lists(words: list[str], function: Callable[..., Any]) -> list[str]:
         values = 0 if "=" in word or word in _NO_VALUE else _count_values(rest)
         if word in lists and not (values and rest[0].startswith("[")):  # "[": the user wrote the list
             gathered.append(json.dumps([_number(value) if lists[word] else value for value in rest[:values]]))
+            del rest[:values]
+        elif values > 1 and word.startswith(dicts):  # an entry of a dictionary that is a list
+            gathered.append(json.dumps([_parse_yaml(value, word) for value in rest[:values]]))
             del rest[:values]
         elif values:
             gathered.append(rest.pop(0))
@@ -425,7 +441,7 @@ def _translate_files(words: list[str], keys: Keys) -> list[str]:
             if not settings:
                 raise InputError(f"{option} works in YAML files only; set model.layer_types, one entry for each layer")
             append = option.removeprefix(f"--{key}")  # "+", which appends to a list, or ""
-            translated += [f"--{name}{append}={value}" for name, value in settings.items()]
+            translated += [f"--{keys.as_entry(name)}{append}={value}" for name, value in settings.items()]
     return translated
 
 
@@ -696,6 +712,8 @@ def _instantiate(parser: Any, parsed: Any, classes: dict[type, str]) -> dict[str
         given = {key: value for key, value in parsed.items() if key.startswith(f"{section}.") or not section}
         if isinstance(error, json.JSONDecodeError):
             raise InputError(_not_json(error, given)) from error
+        # transformers names options as its own scripts do: --eval_steps
+        line = re.sub(r"(?<!\S)--(\w+)", lambda match: _full_name(match[1], section, parsed), line)
         raise InputError(_with_key(line, given, dict(parser.get_defaults().items()))) from error
     return {name: value for name, value in vars(built).items() if name != "config"}
 
@@ -710,11 +728,20 @@ _WITHOUT_GPU = {
     "--tf32 requires": (
         "trainer.tf32 needs an NVIDIA GPU of the Ampere generation or newer, which this machine does not have; omit it"
     ),
+    "save and eval strategy to match": (
+        "trainer.load_best_model_at_end needs the same trainer.eval_strategy and trainer.save_strategy; set both to "
+        "epoch or to steps"
+    ),
     "Default process group": (
         "trainer.ddp_backend is for several processes, but there is only one; omit it, or start several by accelerate "
         "launch"
     ),
 }
+
+
+def _full_name(name: str, section: str | None, known: Any) -> str:
+    """Return an option of a section with its section; any other option as it is."""
+    return f"{section}.{name}" if f"{section}.{name}" in known else f"--{name}"
 
 
 def _not_json(error: json.JSONDecodeError, given: dict[str, Any]) -> str:

@@ -14,7 +14,7 @@ from transformers import PreTrainedModel
 from ..errors import MOST_LETTERS, InputError, is_private
 from ..inference.loading import load_classifier, task_of
 from ..inference.predictions import RUN_COLUMNS, class_runs, decide, sequence_columns
-from ..inference.problems import examined, joined, place_of, problem_of
+from ..inference.problems import examined, joined, place_of, problem_of_sequence
 from ..inference.scores import average_windows, merge_windows, score_windows
 from ..inference.windows import Window, windows_of_examples
 from ..interpretation.explain import check_finite_scores
@@ -154,7 +154,7 @@ def _reasons(scored: Scored) -> tuple[list[str], set[int]]:
         problems.setdefault(window.sequence_index, []).append(window)
     found = {}
     for index, windows in problems.items():
-        if problem := problem_of(window.problem for window in windows):
+        if problem := problem_of_sequence(window.problem for window in windows):
             found[index] = f"{place_of(SOURCE, 'sequence', index, windows[0].name)}{joined(problem)}"
     return list(found.values())[:_MOST_REASONS], {*found}
 
