@@ -99,6 +99,13 @@ def predict(model: PreTrainedModel, tokenizer: KmerTokenizer, rows: np.ndarray) 
         return torch.cat([model(input_ids=part).logits for part in ids.split(64)]).numpy()
 
 
+def best_match_auroc(genome: np.ndarray) -> float:
+    """Compute the AUROC of a score that knows the motif: the letters that agree with it at the best place."""
+    rows, labels, _ = draw(genome, 8000, np.random.default_rng(99))
+    agree = np.lib.stride_tricks.sliding_window_view(rows, len(CONSENSUS), axis=1) == as_letters(CONSENSUS)
+    return float(roc_auc_score(labels, agree.sum(-1).max(1)))
+
+
 def gradient_times_input(model: PreTrainedModel, tokenizer: KmerTokenizer, windows: list[Window]) -> list[np.ndarray]:
     """Score nucleotides by gradient x (embedding - mean embedding): one step instead of a path."""
     batch = WindowBatch.of(model, tokenizer, windows, 1, torch.device("cpu"))
@@ -196,6 +203,7 @@ def main() -> None:
             results[name].append(json.loads((folder / "scores.json").read_text()))
             print(name, seed, json.dumps(results[name][-1]), flush=True)
     print(table(results))
+    print(f"best match to the motif, AUROC: {best_match_auroc(genome):.3f}")
     if arguments.pictures:
         draw_pictures(arguments.output / f"mean-stride1-{seeds[0]}", genome, arguments.pictures)
 

@@ -1,7 +1,8 @@
 """Make the pictures of gallery.md: ``python docs/gallery.py --data FOLDER`` runs the page's own commands.
 
-The folder holds genomes/ecoli_k12_mg1655.fna.gz and annotations/ecoli_k12_mg1655_genes.bed; the models and the other
-genomes are part of the project. The commands write to runs/gallery, and the pictures are copied to docs/pictures.
+The folder holds genomes/ecoli_k12_mg1655.fna.gz, annotations/ecoli_k12_mg1655_genes.bed, and the tables of two tasks,
+which the page names; the models and the other genomes are part of the project. The commands write to runs/gallery, and
+the pictures are copied to docs/pictures.
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ PICTURES = {  # what the commands write in runs/gallery: what the page shows
     "starts.png": "gallery_starts.png",
     "ig/figures/01_NC_001416.1_23100-23250.png": "gallery_window.png",
     "ig/figures/01_NC_001416.1_23100-23250_logo.png": "gallery_logo.png",
+    "splice.png": "gallery_splice.png",
+    "promoters.png": "gallery_promoter.png",
     "attention/figures/entropy.png": "gallery_entropy.png",
     "vectors.png": "gallery_embedding.png",
 }
@@ -34,7 +37,7 @@ COLOURS = 128
 def main() -> None:
     """Run the commands of the page, and copy their pictures."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", type=Path, required=True, help="folder with genomes/ and annotations/")
+    parser.add_argument("--data", type=Path, required=True, help="folder with genomes/, annotations/ and tasks/")
     data = parser.parse_args().data.resolve()
     (ROOT / "runs" / "gallery").mkdir(parents=True, exist_ok=True)
     run("\n".join(commands(PAGE.read_text())), data)

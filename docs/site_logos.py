@@ -39,7 +39,7 @@ def draw(panels: list[list[str]]) -> Figure:
     """Draw the information of the letters above the mean contributions, side by side for each panel."""
     figure = new_figure(WIDTH, HEIGHT)
     widths = [int(last) - int(first) for _, _, _, first, last in panels]
-    axes = figure.subplots(2, len(panels), squeeze=False, sharey="row", sharex="col", width_ratios=widths)
+    axes = figure.subplots(2, len(panels), squeeze=False, sharex="col", width_ratios=widths)
     for column, (title, folder, origin, first, last) in enumerate(panels):
         places = [place for place in range(int(first), int(last) + 1) if place]  # there is no nucleotide 0
         rows = [int(origin) - 1 + place - (place > 0) for place in places]
@@ -49,6 +49,7 @@ def draw(panels: list[list[str]]) -> Figure:
         draw_letters(axes[1, column], means, places)
         axes[0, column].set_title(f"{title} ({len(letters):,})", loc="left", fontsize=10, fontweight="bold")
         axes[0, column].tick_params(labelbottom=False)
+        axes[1, column].set_xlabel("position, nt")
     axes[0, 0].set_ylabel("information (bits)")
     axes[1, 0].set_ylabel("mean contribution (logit)")
     figure.align_ylabels(axes[:, 0])
@@ -62,9 +63,9 @@ def read(folder: Path) -> tuple[np.ndarray, np.ndarray]:
 
 
 def draw_letters(ax: Axes, heights: np.ndarray, places: list[int]) -> None:
-    """Draw letters of these heights, (nt, A C G T), side by side, and name every fifth and the two at the origin."""
+    """Draw letters of these heights, (nt, A C G T), side by side, and name every fifth and the first."""
     logomaker.Logo(pd.DataFrame(heights, columns=list("ACGT")), ax=ax, color_scheme=LETTER_COLORS, flip_below=False)
-    shown = [number for number, place in enumerate(places) if place % 5 == 0 or place in (-1, 1)]
+    shown = [number for number, place in enumerate(places) if place % 5 == 0 or place == 1]
     ax.set_xticks(shown, [f"{places[number]:+d}" for number in shown], fontsize=8)
     ax.axvline(places.index(1) - 0.5, color="#6e7781", linewidth=0.8, linestyle=":")
     ax.spines[["top", "right"]].set_visible(False)

@@ -50,6 +50,7 @@ _HOME = {
     "ExplainOptions": "interpretation.explain",
     "motifs": "motif_finding.motifs",
     "MotifOptions": "motif_finding.motifs",
+    "demo": "demo_page.demo",
     "region_picture": "pictures.region_picture",
     "convert": "sharing.dnabert",
     "to_bert": "sharing.dnabert",

@@ -57,7 +57,7 @@ def _register_tokenizer() -> None:
 
 
 def _register_pipeline() -> None:
-    import_module(f"{__package__}.inference.pipelines").register_pipeline()
+    import_module(f"{__package__}.inference.pipelines").register_pipelines()
 
 
 def _register_models(module: str) -> None:

@@ -24,7 +24,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from .errors import InputError, StoppedError, line_for_user, lines_for_user
+from .errors import InputError, StoppedError, line_for_user, lines_for_user, private_run
 from .io.progress import clear_bars, command_log, take_over_logs
 from .options import completion_of, run_verb
 from .sequence import did_you_mean
@@ -44,6 +44,7 @@ VERBS = {
     "embed": "turn the sequences of a file into vectors, with a picture",
     "explain": "compute how much every nucleotide contributes to a prediction, with pictures",
     "motifs": "find the motifs that a fine-tuned model looks for",
+    "demo": "show a page in the browser on which a model can be tried",
     "region-picture": "draw genes, tracks, scores and variants of a region of a genome",
     "score-variants": "score the variants of a VCF file, of a region or of pairs of sequences",
     "convert": "convert a DNABERT folder, or a model back to one",
@@ -79,7 +80,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in words or os.environ.get("HF_GENOMICS_DEBUG") == "1"
-    words = [word for word in words if word != "--debug"]
+    private = "--private" in words
+    words = [word for word in words if word not in ("--debug", "--private")]
     if not words or words[0] in ("-h", "--help"):
         sys.stdout.write(_overview())
         return 0
@@ -94,18 +96,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     again = " with --resume auto" if words[0] in ("pretrain", "finetune") else ""
     _share_cores()
-    try:
-        with stop_at_signals(f"start it again{again}"):
-            return _run(words[0], words[1:])
-    except KeyboardInterrupt:
-        return _complain("interrupted", code=130)
-    except BrokenPipeError:
-        return _end_quietly()
-    except (Exception, StoppedError) as error:  # StoppedError, like KeyboardInterrupt, is no Exception
-        return _end(error, debug)
-    finally:
-        if log := command_log():
-            log.show_held()
+    with private_run(private):  # also while errors are reported
+        try:
+            with stop_at_signals(f"start it again{again}"):
+                return _run(words[0], words[1:])
+        except KeyboardInterrupt:
+            return _complain("interrupted", code=130)
+        except BrokenPipeError:
+            return _end_quietly()
+        except (Exception, StoppedError) as error:  # StoppedError, like KeyboardInterrupt, is no Exception
+            return _end(error, debug)
+        finally:
+            if log := command_log():
+                log.show_held()
 
 
 def _share_cores() -> None:
@@ -301,7 +304,8 @@ def _overview() -> str:
     width = max(map(len, VERBS))
     verbs = "\n".join(f"  {verb:<{width}}  {what}" for verb, what in VERBS.items())
     return (
-        f"usage: hf-genomics VERB [--config x.yaml] [--key value ...] [--debug]\n\n{verbs}\n\n"
+        f"usage: hf-genomics VERB [--config x.yaml] [--key value ...] [--debug] [--private]\n\n{verbs}\n\n"
         "hf-genomics VERB --help lists the options of a verb, with an example; --help all lists every one.\n"
-        "--debug shows the traceback of an error. --completion prints what makes a shell complete verbs and options.\n"
+        "--debug shows the traceback of an error. --private hides the names of records in logs and errors, draws no\n"
+        "sequence, and writes files that only you can read. --completion prints what makes a shell complete options.\n"
     )

@@ -1,15 +1,18 @@
 """The errors that the command line reports in one line, and the rules for every line that a user reads.
 
 A sequence may be confidential, and a file may hold anything: a line for a user shows at most 30 letters of sequences,
-and no character that would start a new line or steer the terminal.
+and no character that would start a new line or steer the terminal. In a private run it names no record either.
 """
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import os
 import re
+import secrets
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 MOST_LETTERS = 30  # of sequences, in one line
 
@@ -55,12 +58,12 @@ def line_for_user(text: str) -> str:
     >>> line_for_user("x.fa: text before the first header: '" + "ACGT" * 20 + "'")
     "x.fa: text before the first header: 'ACGTACGTACGTACGTACGTACGTACGTAC...'"
     """
-    return cut_sequences(escape_controls(text))
+    return cut_sequences(hide_names(escape_controls(text)))
 
 
 def lines_for_user(text: str) -> str:
     """Return a text of several lines that is safe to show, as `line_for_user` does for one line."""
-    return "\n".join(map(escape_controls, cut_sequences(text).split("\n")))
+    return "\n".join(map(escape_controls, cut_sequences(hide_names(text)).split("\n")))
 
 
 def escape_controls(text: str) -> str:
@@ -177,3 +180,104 @@ def _in_file_name(text: str, begin: int, end: int) -> bool:
     """Return whether a stretch of a text is part of the name of an existing file."""
     words = (word for word in _WORD.finditer(text) if word.start() <= begin and end <= word.end())
     return any(_is_file(word[0].rstrip(".:")) for word in words)
+
+
+# Private runs.
+
+#: The key of the hashes that stand for names; the processes of a run share it by this variable.
+_KEY = "HF_GENOMICS_PRIVATE"
+_names: set[str] = set()  # names of records that have been read, as messages may show them
+_QUOTED = re.compile(r"'[^'\n]+'|\"[^\"\n]+\"")
+_RUN = re.compile(r"[^\s'\"]+")
+_PARTS = re.compile(r"\w+|\W")
+_MOST_PARTS = 40  # of a run of characters without blanks; a longer one is no name
+_SHORTENED = (60, 30, 20)  # characters after which messages cut a name
+
+
+@contextlib.contextmanager
+def private_run(asked: bool) -> Iterator[None]:
+    """Hide names of records in what is shown, and write files for their owner only, while the block lasts.
+
+    Args:
+        asked: whether the user asked for it; the variable HF_GENOMICS_PRIVATE asks for it, too.
+    """
+    if not (asked or is_private()):
+        yield
+        return
+    given = os.environ.get(_KEY)
+    os.environ[_KEY] = given or secrets.token_hex(16)
+    umask = os.umask(0o077)
+    try:
+        yield
+    finally:
+        os.umask(umask)
+        _names.clear()
+        if given is None:
+            del os.environ[_KEY]
+
+
+def is_private() -> bool:
+    """Return whether this run is private."""
+    return bool(os.environ.get(_KEY))
+
+
+def keep_secret(names: Iterable[str]) -> None:
+    """Hide names of records in all lines that are shown from now on, if this run is private.
+
+    Args:
+        names: names that have been read from a file.
+    """
+    if not is_private():
+        return
+    for name in names:
+        plain = name if name.isprintable() else name.encode("unicode_escape").decode()
+        _names.update({name, plain, *(f"{plain[: most - 3]}..." for most in _SHORTENED if len(plain) > most)})
+
+
+def shown_name(name: str) -> str:
+    """Return the name of a record as it may be shown: its hash in a private run.
+
+    Args:
+        name: the name.
+    """
+    if not is_private() or not name:
+        return name
+    key = os.environ[_KEY].encode()[:64]
+    return "#" + hashlib.blake2b(name.encode("utf-8", "replace"), key=key, digest_size=4).hexdigest()
+
+
+def hide_names(text: str) -> str:
+    """Replace the names of records in a text by their hashes, if this run is private; names of files stay.
+
+    A name counts where it stands in quotes, or between blanks and punctuation. There, numbers and names of one or two
+    characters stay: a text has too many of them.
+
+    Args:
+        text: one or several lines for a user.
+    """
+    if not _names or not is_private():
+        return text
+    start = len(_leading_path(text))
+    quoted = _QUOTED.sub(lambda match: _hidden_in_quotes(match[0]), text[start:])
+    for name in sorted((name for name in _names if " " in name and name in quoted), key=len, reverse=True):
+        quoted = quoted.replace(name, shown_name(name))
+    return text[:start] + _RUN.sub(lambda match: _hidden_in_run(match[0]), quoted)
+
+
+def _hidden_in_quotes(quoted: str) -> str:
+    """Return a text in quotes with its content hidden if it is a name."""
+    return f"{quoted[0]}{shown_name(quoted[1:-1])}{quoted[-1]}" if quoted[1:-1] in _names else quoted
+
+
+def _hidden_in_run(run: str) -> str:
+    """Return a run of characters without blanks, with the names in it hidden, the longest first."""
+    parts = _PARTS.findall(run)
+    if len(parts) > _MOST_PARTS or _is_file(run.rstrip(".:,;")):
+        return run
+    for length in range(len(parts), 0, -1):
+        for begin in range(len(parts) - length + 1):
+            piece = "".join(parts[begin : begin + length])
+            if piece in _names and len(piece) > 2 and not piece.isdigit():
+                before, after = "".join(parts[:begin]), "".join(parts[begin + length :])
+                return _hidden_in_run(before) + shown_name(piece) + _hidden_in_run(after)
+    return run

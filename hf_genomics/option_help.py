@@ -46,6 +46,7 @@ EXAMPLES = {
         "--output_dir runs/explained"
     ),
     "motifs": "hf-genomics motifs --model runs/ctcf --input peaks.fa --target peak --output_dir runs/ctcf_motifs",
+    "demo": "hf-genomics demo --model model_cards/phage-150nt",
     "region-picture": (
         "hf-genomics region-picture --region NC_001422.1:1-1000 --scores runs/explained/scores.bedgraph "
         "--output runs/region.png"

@@ -712,6 +712,8 @@ def _instantiate(parser: Any, parsed: Any, classes: dict[type, str]) -> dict[str
         given = {key: value for key, value in parsed.items() if key.startswith(f"{section}.") or not section}
         if isinstance(error, json.JSONDecodeError):
             raise InputError(_not_json(error, given)) from error
+        # transformers names options as its own scripts do: --eval_steps
+        line = re.sub(r"(?<!\S)--(\w+)", lambda match: _full_name(match[1], section, parsed), line)
         raise InputError(_with_key(line, given, dict(parser.get_defaults().items()))) from error
     return {name: value for name, value in vars(built).items() if name != "config"}
 
@@ -726,11 +728,20 @@ _WITHOUT_GPU = {
     "--tf32 requires": (
         "trainer.tf32 needs an NVIDIA GPU of the Ampere generation or newer, which this machine does not have; omit it"
     ),
+    "save and eval strategy to match": (
+        "trainer.load_best_model_at_end needs the same trainer.eval_strategy and trainer.save_strategy; set both to "
+        "epoch or to steps"
+    ),
     "Default process group": (
         "trainer.ddp_backend is for several processes, but there is only one; omit it, or start several by accelerate "
         "launch"
     ),
 }
+
+
+def _full_name(name: str, section: str | None, known: Any) -> str:
+    """Return an option of a section with its section; any other option as it is."""
+    return f"{section}.{name}" if f"{section}.{name}" in known else f"--{name}"
 
 
 def _not_json(error: json.JSONDecodeError, given: dict[str, Any]) -> str:

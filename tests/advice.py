@@ -259,6 +259,8 @@ def ways_out(words: list[str], message: str, keys: Keys) -> Iterator[list[str]]:
     line = Line(words, keys)
     known = keys.known | keys.short.keys() | keys.everywhere.keys()
     yield from _other_names(line, message)
+    if listed := re.search(rf"{_SUBJECT}:? .*name one of \[?('[^']+'(?:, '[^']+')*)", message):
+        yield from (line.with_value(listed[1], name) for name in re.findall(r"'([^']+)'", listed[2]))
     for match in _BOUNDS.finditer(message):
         if line.key_of(match[1]) in known:
             yield from (line.with_value(match[1], _value(bound)) for bound in _bounds(match))
@@ -271,7 +273,9 @@ def ways_out(words: list[str], message: str, keys: Keys) -> Iterator[list[str]]:
             rf"{re.escape(match[0])}\b,? (?:is|was|must|needs)", message
         ):
             yield line.with_value(match[1], match[2])
-    yield from _omissions(line, message, [key for key in _keys_in(message) if line.has(key)])
+    given = [key for key in _keys_in(message) if line.has(key)]
+    # A word such as "pretrained" is a key only where the message names no key with its section.
+    yield from _omissions(line, message, [key for key in given if "." in key] or given)
 
 
 def _bounds(match: re.Match[str]) -> list[str]:
@@ -281,8 +285,8 @@ def _bounds(match: re.Match[str]) -> list[str]:
         found = found[1:]
     if match[10] is not None:
         found = [str(int(match[10]) + 1)] if "below" not in match.string[match.end() : match.end() + 8] else ["0.5"]
-    excluded = "1 excluded" in match.string[match.end() : match.end() + 15]
-    return found[:1] if excluded else found
+    after = match.string[match.end() : match.end() + 15]
+    return found[:1] if "1 excluded" in after else found[1:] if "0 excluded" in after else found
 
 
 def _other_names(line: Line, message: str) -> Iterator[list[str]]:

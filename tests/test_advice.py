@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import pytest
 from advice import PACKAGE, SECTIONS, build_parser, keys_of, modules_of, sites_of, texts_of, unknown_in, ways_out
+from bad_inputs.followed import FOLLOWED
 from test_bad_inputs import CASES, PREFIX
 from test_messages import MISTAKES
 from unreached import NO_MESSAGES, NOT_FOLLOWED, UNREACHED
@@ -72,6 +73,7 @@ class Played(NamedTuple):
 
 COMMANDS = {
     **{name: (case.command, case.make, bool(case.remedy or case.mend)) for name, case in CASES.items()},
+    **{f"followed-{name}": (command, make, False) for name, (command, make) in FOLLOWED.items()},
     **{f"mistake-{name}": (command, None, False) for name, (command, _) in MISTAKES.items()},
 }
 

@@ -17,6 +17,7 @@ KINDS = (
     "adapters",
     "checkpoints",
     "configurations",
+    "demo",
     "embedding",
     "explain",
     "genome_tables",

@@ -1,6 +1,6 @@
 """The GPU benchmark: a table comes whatever settings do, and its settings compute the same on a CPU.
 
-The benchmark of all tasks: what it reads from finished runs.
+The benchmark of all tasks: what it reads from finished runs. Attribution and variant effects: what they train on.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import sys
 import time
 
 import numpy as np
+import pandas as pd
 import pytest
 from sklearn.metrics import roc_auc_score
 
@@ -175,6 +176,34 @@ def test_the_benchmark_computes_the_auroc_of_many_columns_as_scikit_learn_does(t
     for column in range(4):
         known = ~np.isnan(labels[:, column])
         assert found[column] == pytest.approx(roc_auc_score(labels[known, column], scores[known, column]))
+
+
+def load(repo_root, name):
+    """A script as a module."""
+    spec = importlib.util.spec_from_file_location(f"{name}_benchmark", repo_root / "benchmarks" / f"{name}.py")
+    module = sys.modules[f"{name}_benchmark"] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_a_planted_sequence_and_its_control_differ_in_the_order_of_the_motif_alone(repo_root):
+    attribution = load(repo_root, "attribution")
+    genome = np.random.default_rng(0).choice(np.frombuffer(b"ACGT", np.uint8), 999)
+    rows, labels, places = attribution.draw(genome, 20, np.random.default_rng(1), length=30, paired=True)
+    assert rows.shape == (20, 30) and labels.tolist() == [1] * 10 + [0] * 10
+    for planted, control, place in zip(rows[:10], rows[10:], places[:10], strict=True):
+        assert (np.sort(planted[place : place + 10]) == np.sort(control[place : place + 10])).all()
+        assert (np.delete(planted, range(place, place + 10)) == np.delete(control, range(place, place + 10))).all()
+    assert (places[:10] == places[10:]).all()
+
+
+def test_no_sequence_of_a_test_pair_is_trained_on_from_either_strand(repo_root, tmp_path):
+    columns = ["sequence", "alt_sequence", "ref_expression", "alt_expression", "delta"]
+    train = pd.DataFrame([("AAC", "AAG", 1.0, 2.0, 1.0), ("AAC", "CCG", 1.0, 3.0, 2.0)], columns=columns)
+    test = pd.DataFrame([("CGG", "TTT", 1.0, 2.0, 1.0)], columns=columns)
+    pd.DataFrame({"sequence": ["AAA", "TTT", "GGG"], "label": [5.0, 6.0, 7.0]}).to_csv(tmp_path / "train.csv.gz")
+    rows = load(repo_root, "variant_effects").training_rows(train, test, tmp_path)
+    assert dict(zip(rows["sequence"], rows["label"], strict=True)) == {"AAC": 1.0, "AAG": 2.0, "GGG": 7.0}
 
 
 def test_the_picture_of_initialisations_shows_every_variant_of_the_table(repo_root):

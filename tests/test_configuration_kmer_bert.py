@@ -185,3 +185,22 @@ def test_a_setting_that_no_version_knows_is_refused_by_name(tmp_path: Path) -> N
     path.write_text(json.dumps({**json.loads(path.read_text()), "hiden_size": 12}))
     with pytest.raises(ValueError, match=r"'hiden_size' \(12\).*config\.json"):
         KmerBertConfig.from_pretrained(tmp_path)
+
+
+@pytest.mark.parametrize("kind", [KmerBertConfig, FusionKmerBertConfig])
+def test_a_note_is_not_written_into_a_file_that_would_then_be_refused(kind, tmp_path: Path) -> None:
+    config = kind(k=3, hidden_size=24)
+    config.note = "mine"
+    with pytest.warns(UserWarning, match="'note' not written"):
+        config.save_pretrained(tmp_path)
+    loaded = kind.from_pretrained(tmp_path)
+    assert (loaded.k, loaded.hidden_size, config.note) == (3, 24, "mine")
+    assert not hasattr(loaded, "note")
+
+
+def test_what_transformers_would_act_upon_is_still_written_and_refused(tmp_path: Path) -> None:
+    config = KmerBertConfig(k=3)
+    config.quantization_config = {"quant_method": "x"}
+    config.save_pretrained(tmp_path)
+    with pytest.raises(ValueError, match="quantization_config"):
+        KmerBertConfig.from_pretrained(tmp_path)

@@ -51,7 +51,7 @@ FLOORS = (
     {"evaluation", "sharing", "variants", "jobs"},
     {"interpretation", "training", "embedding"},
     {"motif_finding"},
-    {"studies", "pictures"},
+    {"studies", "pictures", "demo_page"},
     {"option_names", "option_help"},
     {"options"},
     {"cli"},

@@ -200,6 +200,7 @@ def test_every_file_states_the_same_address_of_the_repository(project: dict, rep
     address = project["urls"]["Repository"]
     owner = re.compile(r"https://github\.com/[\w-]+/hf_genomics")
     files = ["pyproject.toml", "README.md", "CITATION.cff", "SECURITY.md", "mkdocs.yml"]
+    files += ["model_cards/space/requirements.txt", "model_cards/space/README.md"]
     found = {file: set(owner.findall((repo_root / file).read_text())) for file in files}
     assert found == dict.fromkeys(files, {address})
 

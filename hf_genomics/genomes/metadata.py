@@ -8,7 +8,7 @@ from typing import Any, Literal, get_args
 
 import pandas as pd
 
-from ..errors import InputError
+from ..errors import InputError, keep_secret
 from ..io.files import shorten
 from ..io.text_tables import MISSING, column_names, like_column, log_headings, missing_column, read_text_columns
 from ..sequence_files.fasta import Naming, first_word
@@ -108,6 +108,7 @@ def read_metadata(path: str, key: str) -> pd.DataFrame:
     taken = {column: name for column, name in taken.items() if column in columns}
     log_headings(path, taken)
     table = read_text_columns(path, list(taken.values()))
+    keep_secret(text for name in (key, "genome", "group") if name in table for text in table[name])
     double = table[key].duplicated()
     if double.any():
         row = int(double.to_numpy().argmax())

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any, get_args
 import numpy as np
 import pandas as pd
 
-from ..errors import InputError
+from ..errors import InputError, keep_secret
 from ..io.files import input_errors, sha256_of, shorten
 from ..io.progress import progress_bar
 from ..io.writing import HashedFile, check_output, replacing
@@ -68,6 +68,7 @@ class GenomeStore:
         try:
             self._check_files()
             self.contigs = pd.read_parquet(self.path / "contigs.parquet")
+            keep_secret([*self.contigs["name"], *self.contigs["genome"].astype(str)])
             self._letters = open_letters(self.path, self.info["storage"], self.total_nt)
         except InputError:
             raise

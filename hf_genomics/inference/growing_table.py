@@ -226,7 +226,7 @@ def _begins_sequence(cells: Sequence[object], start_column: int | None) -> bool:
 
 def check_settings(path: Path, settings: dict[str, Any]) -> None:
     """Raise InputError if an interrupted run had other settings."""
-    if changed := _changed_setting(path, settings):
+    if changed := changed_setting(path, settings):
         name, before, now = changed
         raise InputError(
             f"{path.parent}: the interrupted run had {name} {before}, this one has {now}; use the same again, or omit "
@@ -234,8 +234,13 @@ def check_settings(path: Path, settings: dict[str, Any]) -> None:
         )
 
 
-def _changed_setting(path: Path, settings: dict[str, Any]) -> tuple[str, Any, Any] | None:
-    """Return the first setting that differs from a file of settings, its value there and its value now; or None."""
+def changed_setting(path: Path, settings: dict[str, Any]) -> tuple[str, Any, Any] | None:
+    """Return the first setting that differs from a file of settings, its value there and its value now; or None.
+
+    Args:
+        path: JSON file of the settings of an earlier run.
+        settings: the settings of this run.
+    """
     try:
         before = read_json(path)
     except (OSError, ValueError):
@@ -262,7 +267,7 @@ def finished_before(target: Path, settings: dict[str, Any]) -> tuple[int, int]:
             f"{target} exists, and nothing says which run wrote it (a run with --resume auto leaves {record.name}); "
             f"{remedy}"
         )
-    if changed := _changed_setting(record, settings):
+    if changed := changed_setting(record, settings):
         name, before, now = changed
         raise InputError(f"{target}: was written with {name} {before}, this run has {now}; {remedy}")
     counts = read_json(record)

@@ -142,6 +142,7 @@ def load_classifier(name: str) -> tuple[PreTrainedModel, KmerTokenizer]:
         InputError: if they cannot be loaded, a weight is NaN or infinite, or the model has no fine-tuned head.
     """
     config, base = load_config(name), base_of(name)
+    _check_decision(config, name)
     auto = _auto_class(name, config, base)
     if base is not None:
         model = add_adapter(_load_base(auto, base, config), name).eval()
@@ -158,6 +159,17 @@ def load_classifier(name: str) -> tuple[PreTrainedModel, KmerTokenizer]:
         )
     check_finite(model.state_dict().items(), name)
     return model, _tokenizer_beside(name, config)
+
+
+def _check_decision(config: Any, name: str) -> None:
+    """Raise InputError for a threshold of a class that the model does not have: it would be ignored in silence."""
+    names = [*(config.id2label or {}).values()]
+    if config.decision_threshold is not None and config.positive_class not in names:
+        raise InputError(
+            f"{name}: config.json has decision_threshold {config.decision_threshold}, but positive_class "
+            f"{shorten(str(config.positive_class))} is none of its classes {names}; set it to one of them, "
+            "or decision_threshold to null"
+        )
 
 
 def load_encoder(name: str) -> tuple[KmerBertModel, KmerTokenizer]:

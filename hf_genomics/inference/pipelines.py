@@ -1,7 +1,8 @@
-"""The token-classification pipeline of transformers for our models: with positions, and for models per nucleotide.
+"""Two pipelines of transformers for our models: with positions, for models per nucleotide, and for long sequences.
 
-transformers' own pipeline asks only tokenizers of the Rust library for positions in the text, and expects one row of
-logits per token. auto.py registers this class in its place; with other tokenizers and models it is the same pipeline.
+transformers' own token-classification pipeline asks only tokenizers of the Rust library for positions in the text, and
+expects one row of logits per token; neither pipeline reads sequences that are longer than the model reads, or in parts.
+auto.py registers these classes in their place; with other tokenizers and models they are the same pipelines.
 """
 
 from __future__ import annotations
@@ -9,15 +10,81 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from transformers import TokenClassificationPipeline
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+from transformers import TextClassificationPipeline, TokenClassificationPipeline
 from transformers.pipelines import PIPELINE_REGISTRY, AggregationStrategy
+from transformers.pipelines.text_classification import ClassificationFunction
 from transformers.utils import logging
 
+from ..configuration_kmer_bert import FusionKmerBertConfig, HierarchicalKmerBertConfig
+from ..sequence import as_letters
 from ..tokenization_kmer import KmerTokenizer
 
 logger = logging.get_logger(__name__)
 
-_TASK = "token-classification"
+_PLAIN = "windows=True takes one plain sequence for each answer, as str; pairs and texts of k-mers are not cut"
+
+
+class DnaTextClassificationPipeline(TextClassificationPipeline):
+    """Classify DNA.
+
+    With ``windows=True``, sequences may have any length: they are cut into windows that the model can read, and the
+    probabilities (or values) of the windows are averaged, as `predict` does. Models that read sequences in parts always
+    read them so.
+    """
+
+    def _sanitize_parameters(self, windows: bool | None = None, **parameters: Any) -> tuple:
+        before, during, after = super()._sanitize_parameters(**parameters)
+        return before if windows is None else before | {"windows": windows}, during, after
+
+    def preprocess(self, inputs: Any, windows: bool = False, **preprocess_params: Any) -> dict[str, Any]:
+        """Encode a sequence, or take its letters if it is to be cut into windows.
+
+        Args:
+            inputs: the sequence, as str; without windows also what transformers takes.
+            windows: whether to cut it.
+            preprocess_params: as in transformers.
+
+        Raises:
+            ValueError: if the model reads tracks, or a pair or a text of k-mers is to be cut.
+        """
+        if not isinstance(self.tokenizer, KmerTokenizer):
+            return super().preprocess(inputs, **preprocess_params)
+        if isinstance(self.model.config, FusionKmerBertConfig):
+            raise ValueError("this model reads tracks, which a pipeline does not take; use hf_genomics.predict")
+        if windows or isinstance(self.model.config, HierarchicalKmerBertConfig):
+            return {"letters": _letters(inputs)}
+        return super().preprocess(inputs, **preprocess_params)
+
+    def _forward(self, model_inputs: Any) -> Any:
+        if "letters" not in model_inputs:
+            return super()._forward(model_inputs)
+        from .scores import predict_scores  # slow to import
+
+        scores = predict_scores(self.model, self.tokenizer, _sequences(model_inputs["letters"]))
+        return {"scores": torch.from_numpy(scores)}
+
+    def postprocess(self, model_outputs: Any, function_to_apply: Any = None, **postprocess_params: Any) -> Any:
+        """Turn scores into labels.
+
+        Args:
+            model_outputs: logits, or the mean scores of windows.
+            function_to_apply: as in transformers; not used for windows, whose scores are probabilities.
+            postprocess_params: as in transformers.
+
+        Raises:
+            ValueError: if a sequence cannot be scored.
+        """
+        if "scores" not in model_outputs:
+            return super().postprocess(model_outputs, function_to_apply, **postprocess_params)
+        if model_outputs["scores"].isnan().any():
+            raise ValueError("a sequence has no known k-mer, or a letter that is not DNA; hf-genomics check lists them")
+        return super().postprocess(
+            {"logits": model_outputs["scores"]}, ClassificationFunction.NONE, **postprocess_params
+        )
 
 
 class DnaTokenClassificationPipeline(TokenClassificationPipeline):
@@ -25,34 +92,48 @@ class DnaTokenClassificationPipeline(TokenClassificationPipeline):
 
     "start" and "end" of an entity are 0-based and half-open, in nt. With a model per nucleotide, an entity is one
     nucleotide, whose "index" is its position, or, with ``aggregation_strategy="simple"`` (or "first", "average" or
-    "max", which are the same here), a run of one class.
+    "max", which are the same here), a run of one class. With ``windows=True``, such a model reads sequences of any
+    length in windows, as `predict` does; nucleotides in a window without a known k-mer have no entity.
     """
 
-    def _sanitize_parameters(self, aggregation_strategy: Any = None, stride: Any = None, **parameters: Any) -> tuple:
+    def _sanitize_parameters(
+        self, aggregation_strategy: Any = None, stride: Any = None, windows: bool | None = None, **parameters: Any
+    ) -> tuple:
         # transformers refuses both for tokenizers in Python: `stride`, and the strategies that combine the tokens of a
         # word ("first", "average", "max"). A k-mer or a nucleotide is a whole word, so these strategies mean "simple".
         if isinstance(self.tokenizer, KmerTokenizer):
             if stride is not None:
-                raise ValueError("this pipeline reads one window; hf-genomics predict reads sequences of any length")
+                raise ValueError("stride is for other tokenizers; windows=True reads sequences of any length")
             if isinstance(aggregation_strategy, str):
                 aggregation_strategy = AggregationStrategy(aggregation_strategy.lower())
             if aggregation_strategy not in (None, AggregationStrategy.NONE):
                 aggregation_strategy = AggregationStrategy.SIMPLE
-        return super()._sanitize_parameters(aggregation_strategy=aggregation_strategy, stride=stride, **parameters)
+        parameters |= {"aggregation_strategy": aggregation_strategy, "stride": stride}
+        before, during, after = super()._sanitize_parameters(**parameters)
+        return before if windows is None else before | {"windows": windows}, during, after
 
-    def preprocess(self, sentence: Any, offset_mapping: Any = None, **preprocess_params: Any) -> Iterator[dict]:
-        """Encode a sequence, with the positions of its tokens.
+    def preprocess(
+        self, sentence: Any, offset_mapping: Any = None, windows: bool = False, **preprocess_params: Any
+    ) -> Iterator[dict]:
+        """Encode a sequence, with the positions of its tokens, or take its letters if it is to be cut into windows.
 
         Args:
             sentence: the sequence, as str.
             offset_mapping: positions of the tokens, which the tokenizer otherwise gives.
+            windows: whether to cut it.
             preprocess_params: as in transformers.
 
         Raises:
-            ValueError: if the model classifies nucleotides and the sequence contains blanks.
+            ValueError: if the model classifies nucleotides and the sequence contains blanks, or it classifies tokens
+                and the sequence is to be cut.
         """
         if not isinstance(self.tokenizer, KmerTokenizer) or not isinstance(sentence, str):
             yield from super().preprocess(sentence, offset_mapping, **preprocess_params)
+            return
+        if windows:
+            if not self._is_per_nt:
+                raise ValueError("windows=True is for models of sequences and nucleotides; use KmerTokenizer.windows")
+            yield {"letters": _letters(sentence), "sentence": sentence, "is_last": True}
             return
         if self._is_per_nt and len(sentence.split()) > 1:
             raise ValueError("a model of nucleotides takes one sequence at a time; remove the blanks in the text")
@@ -61,7 +142,7 @@ class DnaTokenClassificationPipeline(TokenClassificationPipeline):
         if whole["input_ids"].shape[1] > limit:
             logger.warning(
                 f"a sequence of {whole['input_ids'].shape[1]} tokens is truncated to the {limit} that the model reads; "
-                "hf-genomics predict reads all of it, and KmerTokenizer.windows cuts it into windows"
+                "windows=True reads all of it if the model classifies nucleotides, and KmerTokenizer.windows cuts it"
             )
         for inputs in super().preprocess(sentence, offset_mapping, **preprocess_params):
             if offset_mapping is None:
@@ -70,6 +151,21 @@ class DnaTokenClassificationPipeline(TokenClassificationPipeline):
                 places[:, last] = 0  # [SEP], also after truncation
                 inputs["offset_mapping"] = places
             yield inputs
+
+    def _forward(self, model_inputs: Any) -> Any:
+        if "letters" not in model_inputs:
+            return super()._forward(model_inputs)
+        from .scores import predict_nt_scores  # slow to import
+
+        found = predict_nt_scores(self.model, self.tokenizer, _sequences(model_inputs["letters"]))
+        # Log-probabilities are logits, too; what follows reads each nucleotide as a token at its own position.
+        logits = pad_sequence([torch.from_numpy(np.log(scores)) for scores in found], batch_first=True)
+        positions = torch.arange(logits.shape[1])
+        lengths = torch.tensor([len(scores) for scores in found])
+        mask = (positions >= lengths.unsqueeze(1)).long()  # 1 beyond the end of a sequence
+        places = torch.stack([positions, positions + 1], -1) * (1 - mask).unsqueeze(-1)
+        others = {name: model_inputs[name] for name in ("sentence", "is_last")}
+        return {"logits": logits, "input_ids": mask, "special_tokens_mask": mask, "offset_mapping": places, **others}
 
     def gather_pre_entities(
         self, sentence: str, input_ids: Any, scores: Any, offset_mapping: Any, *args: Any, **kwargs: Any
@@ -92,7 +188,21 @@ class DnaTokenClassificationPipeline(TokenClassificationPipeline):
         return [
             {"word": letter, "scores": row, "start": position, "end": position + 1, "index": position}
             for position, (letter, row) in enumerate(zip(sentence[:length], scores[:length], strict=True))
+            if not np.isnan(row).any()
         ]
+
+    def group_entities(self, entities: list[dict]) -> list[dict]:
+        """Merge neighbouring entities of one class; nucleotides without an entity lie between neighbours.
+
+        Args:
+            entities: tokens or nucleotides, from the start of the sequence to its end.
+        """
+        if not self._is_per_nt:
+            return super().group_entities(entities)
+        starts = [row for row in range(1, len(entities)) if entities[row]["start"] != entities[row - 1]["end"]]
+        bounds, group_run = [0, *starts, len(entities)], super().group_entities
+        runs = [entities[begin:end] for begin, end in zip(bounds[:-1], bounds[1:], strict=True)]
+        return [group for run in runs if run for group in group_run(run)]
 
     def group_sub_entities(self, entities: list[dict]) -> dict:
         """Merge neighbouring entities of one class.
@@ -108,14 +218,31 @@ class DnaTokenClassificationPipeline(TokenClassificationPipeline):
         return getattr(self.model.config, "labels_per", "token") == "nt"
 
 
-def register_pipeline() -> None:
-    """Register this pipeline for the task "token-classification"."""
-    entry = PIPELINE_REGISTRY.supported_tasks[_TASK]
+def _letters(sequence: Any) -> Tensor:
+    """Return the letters of a sequence, uint8 (1, nt); raise ValueError if it is not one plain sequence."""
+    if not isinstance(sequence, str) or len(sequence.split()) != 1:
+        raise ValueError(_PLAIN)
+    return torch.from_numpy(as_letters(sequence.strip()).copy()).unsqueeze(0)
+
+
+def _sequences(letters: Tensor) -> list[np.ndarray]:
+    """Return the sequences of a batch, which the pipeline has padded with zeros."""
+    return [row[row != 0] for row in letters.cpu().numpy()]
+
+
+def register_pipelines() -> None:
+    """Register these pipelines for their tasks."""
     level = logging.get_verbosity()
-    logging.set_verbosity_error()  # transformers warns that its own pipeline is replaced
+    logging.set_verbosity_error()  # transformers warns that its own pipelines are replaced
     try:
-        PIPELINE_REGISTRY.register_pipeline(
-            _TASK, DnaTokenClassificationPipeline, entry["pt"], entry.get("default"), entry.get("type")
-        )
+        for task, kind in _KINDS.items():
+            entry = PIPELINE_REGISTRY.supported_tasks[task]
+            PIPELINE_REGISTRY.register_pipeline(task, kind, entry["pt"], entry.get("default"), entry.get("type"))
     finally:
         logging.set_verbosity(level)
+
+
+_KINDS = {
+    "text-classification": DnaTextClassificationPipeline,
+    "token-classification": DnaTokenClassificationPipeline,
+}

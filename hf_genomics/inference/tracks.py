@@ -186,11 +186,11 @@ def piece_rows(scored: Iterable[ScoredWindow]) -> Iterator[tuple[Any, ...]]:
     """
     for piece in merge_windows(scored):
         for begin in range(0, max(1, len(piece.scores)), _PIECE):
-            part = piece.scores[begin : begin + _PIECE].astype("<f4")
+            scores = piece.scores[begin : begin + _PIECE].astype("<f4")
             start = piece.start + begin
-            if len(part) or start == 0:
-                cells = (base64.b64encode(column.tobytes()).decode("ascii") for column in part.T)
-                yield piece.name, start, start + len(part), *cells
+            if len(scores) or start == 0:  # `GrowingTable` finds the beginning of a sequence by a row whose start is 0
+                cells = (base64.b64encode(column.tobytes()).decode("ascii") for column in scores.T)
+                yield piece.name, start, start + len(scores), *cells
 
 
 def track_rows(task: Task, kind: TrackFormat | None, scored: Iterable[ScoredWindow]) -> Iterator[tuple[Any, ...]]:
@@ -264,10 +264,17 @@ class TrackRows:
     def _rows_of(self, one: _Sequence) -> Iterator[_Row]:
         """Iterate over the rows of a sequence, by start."""
         reverse, place = one.place.strand == "-", one.place
-        rows = (row for (_, row), _ in zip(read_rows(self._path, one.offset), range(one.rows), strict=False))
-        for row in reversed(list(rows)) if reverse else rows:
+        rows: Iterator[list[str]] = (
+            row for (_, row), _ in zip(read_rows(self._path, one.offset), range(one.rows), strict=False)
+        )
+        if reverse:
+            rows = reversed(list(rows))
+        for row in rows:
             start, end = int(row[1]), int(row[2])
-            start, end = (place.end - end, place.end - start) if reverse else (place.start + start, place.start + end)
+            if reverse:
+                start, end = place.end - end, place.end - start
+            else:
+                start, end = place.start + start, place.start + end
             yield _Row(Region(place.contig, start, end, place.strand), row, reverse)
 
     def stretches(self) -> Iterator[Stretch]:

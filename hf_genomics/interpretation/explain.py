@@ -19,6 +19,7 @@ import numpy as np
 from transformers import PreTrainedModel
 
 from ..errors import InputError
+from ..inference.growing_table import changed_setting
 from ..inference.loading import task_of
 from ..inference.predict import input_digest, model_digest, read_windows
 from ..inference.problems import UNKNOWN, joined
@@ -31,6 +32,7 @@ from ..labelled.columns import Columns, match_columns
 from ..labelled.datasets import Source, source_name
 from ..labelled.sequences import LabelledSequences, has_known_kmer
 from ..labelled.task import Task
+from ..runs.output_folder import Resume
 from ..sequence import did_you_mean, reverse_complement
 from ..sequence_files.fasta import read_records
 from ..tokenization_kmer import KmerTokenizer
@@ -59,7 +61,8 @@ class ExplainOptions:
         genes: BED or GFF file of genes, for the pictures.
         tracks: bedGraph files, such as the class probabilities of `predict`, for the pictures.
         figures: number of windows that are drawn, those with the highest scores; 0 for none.
-        resume: continue an interrupted run with the same model, input and options.
+        resume: continue an interrupted run with the same model, input and options. "auto" begins a run, continues it,
+            or accepts a finished one.
         overwrite: replace the output of an earlier run.
 
     Raises:
@@ -74,7 +77,7 @@ class ExplainOptions:
     genes: str | None = None
     tracks: list[str] | None = None
     figures: int = 6
-    resume: bool = False
+    resume: Resume = False
     overwrite: bool = False
 
     def __post_init__(self) -> None:
@@ -84,7 +87,7 @@ class ExplainOptions:
                 raise InputError(f"{key} must be at least {least}, not {getattr(self, key)}")
         if self.steps > 512:
             raise InputError(f"steps must be at most 512, not {self.steps}; more give the same scores")
-        if self.resume and self.overwrite:
+        if self.resume is True and self.overwrite:
             raise InputError("resume continues the run that overwrite would delete; pass only one of them")
 
 
@@ -143,7 +146,9 @@ def explain(
         windows, genome = windows_of_bed(input, bed, network, tokenizer, model, options.rna)
         sizes = genome if sizes is None else sizes
     identity = _identity(network, input, bed, settings, options)
-    records = Records(partial_folder(folder), identity, options.resume)
+    if options.resume == "auto" and not options.overwrite and (folder / _DONE).is_file():
+        return _finished(folder, identity)
+    records = Records(partial_folder(folder), identity, bool(options.resume) and not options.overwrite)
     with kept_if_interrupted(folder), records:
         for one in explain_windows(network, tokenizer, islice(windows, len(records), None), settings):
             check_finite_scores(one, model)
@@ -164,11 +169,23 @@ def _claim(folder: Path, options: ExplainOptions) -> Path:
     is_filled = folder.is_dir() and any(folder.iterdir())
     if is_filled and not (folder / _DONE).is_file():
         raise InputError(f"{folder} holds files that explain did not write; name a new folder as output_dir")
-    if is_filled and not options.overwrite:
+    if is_filled and not (options.overwrite or options.resume == "auto"):
         raise InputError(f"{folder} holds a finished run; choose another output_dir, or pass --overwrite true")
-    if options.resume and not (partial_folder(folder) / "windows.jsonl").is_file():
-        raise InputError(f"{folder}: no interrupted run to resume; omit --resume")
+    if options.resume is True and not (partial_folder(folder) / "windows.jsonl").is_file():
+        raise InputError(f"{folder}: no interrupted run to resume; omit --resume, or set it to auto")
     return folder
+
+
+def _finished(folder: Path, identity: dict[str, Any]) -> dict[str, Any]:
+    """Return the summary of a finished run; raise InputError if it had another model, input or options."""
+    if changed := changed_setting(folder / _DONE, identity):
+        name, before, now = changed
+        raise InputError(
+            f"{folder}: was written with {name} {before}, this run has {now}; pass --overwrite true to replace it, or "
+            "name another output_dir"
+        )
+    logger.info("%s: finished; nothing to do", folder)
+    return json.loads((folder / _DONE).read_text(encoding="utf-8"))["summary"]
 
 
 def partial_folder(folder: Path) -> Path:
@@ -291,20 +308,20 @@ def check_windows(
         InputError: for a second sequence of one name, or if no window is left.
     """
     seen: dict[str, int] = {}
-    left_out: list[str] = []
+    left_out, first = 0, ""
     for window in windows:
         where = f"{source_name(source)}: sequence {shorten(window.name)}"
         problem = problem_before_reading(window, network, tokenizer)
         if problem := problem or (None if _has_known_kmers(window, tokenizer.k) else UNKNOWN):
-            left_out.append(f"{where}{joined(problem)}")
+            left_out, first = left_out + 1, first or f"{where}{joined(problem)}"
             continue
         if seen.setdefault(window.name, window.sequence_index) != window.sequence_index:
             raise InputError(f"{where}: an earlier sequence has the same name; rename or drop one of them")
         yield window
     if left_out and not seen:
-        raise InputError(left_out[0])
+        raise InputError(first)
     if left_out:
-        logger.warning("windows left out: %s, the first because of %s", f"{len(left_out):,}", left_out[0])
+        logger.warning("windows left out: %s, the first because of %s", f"{left_out:,}", first)
 
 
 def _has_known_kmers(window: Window, k: int) -> bool:

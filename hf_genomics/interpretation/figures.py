@@ -23,7 +23,7 @@ _ROWS = 4  # of genes
 _NAMED = 12  # variants that are few enough for their names
 _POINTS = 4000  # values of a track that a picture can show
 _ARROWS = {"+": "{} \N{RIGHTWARDS ARROW}", "-": "\N{LEFTWARDS ARROW} {}"}  # direction of a gene
-_DIVERGING = "RdBu_r"
+_DIVERGING = "RdBu"  # blue above 0, as bars are
 
 
 class Track(NamedTuple):
@@ -288,7 +288,7 @@ def logo_figure(
     axes[0].set_ylabel(names[0])
     if matrix is not None:
         image = draw_heat_map(axes[1], matrix.T, list("ACGT"), start)
-        figure.colorbar(image, ax=axes.tolist(), shrink=0.5, pad=0.01, label="of each letter")
+        figure.colorbar(image, ax=axes.tolist(), shrink=0.5, pad=0.01, label="score of each letter")
         axes[0].tick_params(labelbottom=False)
     mark_positions(axes[-1], names[1])
     return figure
@@ -332,7 +332,7 @@ class _LocatorFromOne(MaxNLocator):
 
     def tick_values(self, vmin: float, vmax: float) -> Any:
         """Return where the ticks are, 0-based."""
-        return super().tick_values(vmin + 1, vmax + 1) - 1
+        return np.asarray(super().tick_values(vmin + 1, vmax + 1)) - 1
 
 
 def save_figure(figure: Figure, path: Path) -> None:

@@ -14,7 +14,7 @@ from typing import NamedTuple, TextIO
 
 import numpy as np
 
-from ..errors import InputError
+from ..errors import InputError, keep_secret
 from ..sequence import did_you_mean
 from .files import input_errors, open_binary, shorten
 from .kinds import START_BYTES, require_text
@@ -435,7 +435,9 @@ def _rows(path: str | PathLike[str], row: Callable[[list[str], str, int], Region
                 return
             if not text.strip() or text.startswith("#") or text.split(None, 1)[0] in ("track", "browser"):
                 continue
-            yield row(text.split("\t"), f"{path}, line {line}", line)
+            fields = text.split("\t")
+            keep_secret(fields[:1])
+            yield row(fields, f"{path}, line {line}", line)
 
 
 def _bed_row(fields: list[str], where: str, line: int) -> Region:

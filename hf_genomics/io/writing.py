@@ -28,7 +28,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from ..errors import InputError
+from ..errors import InputError, is_private
 from .streams import destination, is_stream, open_stream, output_path
 
 # Files
@@ -73,7 +73,12 @@ def put_in_place(partial: Path, path: Path) -> None:
 
 
 def _copy_access(old: Path, new: Path) -> None:
-    """Copy owner, group and permissions of the old file or folder to the new one, as far as this user may."""
+    """Copy owner, group and permissions of the old file or folder to the new one, as far as this user may.
+
+    In a private run the new one keeps its own, which no other user can read.
+    """
+    if is_private():
+        return
     facts = old.stat()
     with contextlib.suppress(OSError, AttributeError):  # Windows has no chown; a user may not give files away
         os.chown(new, facts.st_uid, facts.st_gid)

@@ -17,15 +17,15 @@ from .task import ProblemType
 
 _INTEGER = re.compile(r"[+-]?\d+")
 _LARGEST = float(np.finfo(np.float32).max)  # models compute in float32
-_FEW = 20  # up to this many different whole numbers with a point, such as 1.0, are probably classes
-_FEW_ROWS = 5  # up to this many rows may all have different classes
-_TRUE = "set data.regression true"
-_FALSE = "for classes set data.regression false"
+_FEW = 20  # up to this many different whole numbers, such as 1.0 and 2.0, are probably classes or codes
+_FEW_CLASSES = 5  # labels that differ in more than half of the rows are no classes, except up to this many of them
+_FOR_VALUES = "set data.regression true"
+_FOR_CLASSES = "for classes set data.regression false"
 
 
 def read_labels(
     texts: list[str],
-    rows: list[str],
+    places: list[str],
     remedy: str,
     names: Sequence[str] | None,
     regression: bool | None,
@@ -35,10 +35,11 @@ def read_labels(
 
     Args:
         texts: the labels as the file holds them.
-        rows: file and row of each label, for error messages.
+        places: file and row of each label, for error messages.
         remedy: what to do about a missing label, for error messages.
         names: classes of the training table; any other class is an error. None collects the classes from the texts.
-        regression: the labels are values (True) or classes (False); None decides by the texts.
+        regression: the labels are values (True) or classes (False); None decides by the texts or, with ``names``,
+            means classes.
         column: name of the column of the labels, for error messages; None if they are in headers.
 
     Returns:
@@ -49,20 +50,23 @@ def read_labels(
             labels may be either classes or values.
     """
     texts = [text.strip() for text in texts]
-    for text, row in zip(texts, rows, strict=True):
+    for text, place in zip(texts, places, strict=True):
         if text.lower() in MISSING:
-            raise InputError(f"{row}: the label is missing{f' ({text})' if text else ''}; {remedy}")
+            raise InputError(f"{place}: the label is missing{f' ({text})' if text else ''}; {remedy}")
     if regression is None and names is None:
-        regression = are_values(texts, rows, column)
-    return (_values(texts, rows), None) if regression else _classes(texts, rows, names)
+        regression = are_values(texts, places, column)
+    return (_values(texts, places), None) if regression else _classes(texts, places, names)
 
 
-def are_values(texts: list[str], rows: list[str], column: str | None = None) -> bool:
-    """Return whether labels are values rather than classes: numbers with decimals are values, all others are classes.
+def are_values(texts: list[str], places: list[str], column: str | None = None) -> bool:
+    """Return whether labels are values rather than classes: numbers with a decimal point are values.
+
+    Words and whole numbers are classes, also counts and temperatures, unless ``data.regression`` is true;
+    `meaning.label_warnings` warns of more than 20 whole numbers.
 
     Args:
         texts: the labels, without blanks around them.
-        rows: file and row of each label, for error messages.
+        places: file and row of each label, for error messages.
         column: name of the column of the labels, for error messages; None if they are in headers.
 
     Raises:
@@ -76,8 +80,8 @@ def are_values(texts: list[str], rows: list[str], column: str | None = None) -> 
         groups.setdefault(look_of(text), []).append(text)
     if doubt := _doubt(groups, len(texts)):
         where = f" (column {column!r})" if column else ""
-        row = rows[texts.index(doubt.text)]
-        raise InputError(f"{row}: label {shorten(doubt.text)} {doubt.why}{where}: {doubt.ways}")
+        place = places[texts.index(doubt.text)]
+        raise InputError(f"{place}: label {shorten(doubt.text)} {doubt.why}{where}: {doubt.ways}")
     return bool(groups.keys() & {"decimal", "whole float"})
 
 
@@ -95,6 +99,10 @@ class _Doubt(NamedTuple):
     ways: str
 
 
+# Looks: "whole" 12, "whole float" 1.0, "decimal" 1.5, "unclear number" 0,077 or <5, "boolean" TRUE, "blank" - or inf,
+# "word" phage.
+
+
 def _doubt(groups: dict[Look, list[str]], rows: int) -> _Doubt | None:
     """Return a label that makes it doubtful whether the labels are classes or values; None if it is clear.
 
@@ -108,34 +116,41 @@ def _doubt(groups: dict[Look, list[str]], rows: int) -> _Doubt | None:
     odd = groups.get("blank", []) + groups.get("boolean", []) + (words if decimals else [])
     if unclear := groups.get("unclear number"):
         return _Doubt(
-            unclear[0], "is not written as a plain number", f"for values {PLAIN_NUMBERS}, and {_TRUE}; {_FALSE}"
+            unclear[0],
+            "is not written as a plain number",
+            f"for values {PLAIN_NUMBERS}, and {_FOR_VALUES}; {_FOR_CLASSES}",
         )
-    if numbers and odd and (len(numbers) >= len(odd) or not words):
+    if numbers and odd and (len(numbers) >= len(odd) or not words):  # mostly numbers: the odd labels may be mistakes
         why = f"is not a finite number, but other labels are, such as {shorten(numbers[0])}"
-        return _Doubt(odd[0], why, f"for values correct it or drop the row, and {_TRUE}; {_FALSE}")
-    if numbers and odd:
+        return _Doubt(odd[0], why, f"for values correct it or drop the row, and {_FOR_VALUES}; {_FOR_CLASSES}")
+    if numbers and odd:  # mostly words: the numbers may be mistakes
         why = f"is a number, but other labels are not, such as {shorten(odd[0])}"
         return _Doubt(
-            decimals[0] if decimals else numbers[0], why, f"for values correct the others, and {_TRUE}; {_FALSE}"
+            decimals[0] if decimals else numbers[0],
+            why,
+            f"for values correct the others, and {_FOR_VALUES}; {_FOR_CLASSES}",
         )
+    # 0.0 and 1.0, as pandas writes classes if a label is missing.
     if decimals and "decimal" not in groups and len(numbers) <= _FEW:
         why = f"may be a class or a value: {len(numbers)} different labels, all whole numbers, written with a point"
-        return _Doubt(decimals[0], why, f"for values {_TRUE}; {_FALSE}")
+        return _Doubt(decimals[0], why, f"for values {_FOR_VALUES}; {_FOR_CLASSES}")
+    # More than half of the labels differ: measurements, names or ids rather than classes.
     distinct = sum(map(len, groups.values()))
-    if not decimals and distinct > max(_FEW_ROWS, rows / 2):
-        ways = f"for values {_TRUE}" if numbers and not words else "name the column of classes in columns.label"
+    if not decimals and distinct > max(_FEW_CLASSES, rows / 2):
+        ways = f"for values {_FOR_VALUES}" if numbers and not words else "name the column of classes in columns.label"
         why = f"is one of {distinct:,} different labels in {rows:,} rows, too many for classes"
-        return _Doubt(next(iter(groups.values()))[0], why, f"{ways}; {_FALSE}")
+        return _Doubt(next(iter(groups.values()))[0], why, f"{ways}; {_FOR_CLASSES}")
     return None
 
 
-def _values(texts: list[str], rows: list[str]) -> np.ndarray:
+def _values(texts: list[str], places: list[str]) -> np.ndarray:
     """Read labels as values to regress on, float64 (rows,)."""
     values = np.array([as_number(text) for text in texts])
-    for value, text, row in zip(values, texts, rows, strict=True):
+    for value, text, place in zip(values, texts, places, strict=True):
         if not abs(value) <= _LARGEST:  # NaN fails, too
             raise InputError(
-                f"{row}: label {shorten(text)} is not a finite number{_how_to_write(text)}; correct it or drop the row"
+                f"{place}: label {shorten(text)} is not a finite number{_how_to_write(text)}; "
+                "correct it or drop the row"
             )
     return values
 
@@ -145,29 +160,29 @@ def _how_to_write(text: str) -> str:
     return f" as it is written ({PLAIN_NUMBERS})" if look_of(text) == "unclear number" else ""
 
 
-def _classes(texts: list[str], rows: list[str], known: Sequence[str] | None) -> tuple[np.ndarray, list[str] | None]:
+def _classes(texts: list[str], places: list[str], known: Sequence[str] | None) -> tuple[np.ndarray, list[str] | None]:
     """Read labels as class numbers, in the order of the ``known`` classes or, if there are none, of `class_order`.
 
-    The classes of a table that says 0.0 and 1.0, or TRUE and FALSE, are those of a table that says 0 and 1, or True and
-    False.
+    0.0 and 1.0 are read as the classes 0 and 1, TRUE and FALSE as True and False, so that tables that were written by
+    different programs agree.
     """
     distinct = set(texts)
     if known is None:
-        spelling = spellings(distinct)
-        names = class_order(set(spelling.values()))
+        class_of = spellings(distinct)
+        names = class_order(set(class_of.values()))
     else:
         names = [str(name) for name in known]
         exact = {name: name for name in names}
         plain = {plain_spelling(name): name for name in names}
-        spelling = {text: exact.get(text) or plain.get(plain_spelling(text), text) for text in distinct}
+        class_of = {text: exact.get(text) or plain.get(plain_spelling(text), text) for text in distinct}
     number = {name: index for index, name in enumerate(names)}
-    for text, row in zip(texts, rows, strict=True):
-        if spelling[text] not in number:
+    for text, place in zip(texts, places, strict=True):
+        if class_of[text] not in number:
             raise InputError(
-                f"{row}: unknown label {shorten(text)}; the classes of the training table are {list_names(names)}: "
-                "correct it, drop the row, or train with it"
+                f"{place}: unknown label {shorten(text)}; the classes of the training table are {list_names(names)}: "
+                "correct it, drop the row, or add rows of this class to the training table"
             )
-    return np.array([number[spelling[text]] for text in texts], np.int64), names
+    return np.array([number[class_of[text]] for text in texts], np.int64), names
 
 
 def spellings(distinct: set[str]) -> dict[str, str]:
@@ -178,6 +193,7 @@ def spellings(distinct: set[str]) -> dict[str, str]:
     """
     looks = {text: look_of(text) for text in distinct}
     if {*looks.values()} <= {"whole", "whole float"} or {*looks.values()} == {"boolean"}:
+        # 01 and 1 stay two classes: leading zeros may belong to a code.
         return {text: text if look == "whole" else plain_spelling(text) for text, look in looks.items()}
     return {text: text for text in distinct}
 
@@ -248,7 +264,7 @@ def read_several(
     if missing.all():
         raise InputError(f"{path}: no row has a label in {', '.join(map(repr, columns))}; fill some in")
     not_yes_no = ~(missing | (values == 0) | (values == 1))
-    if regression or (regression is None and _are_targets(values, not_yes_no)):
+    if regression or (regression is None and _columns_are_values(values, not_yes_no)):
         return values, "regression"
     if not_yes_no.any():
         row, column = np.argwhere(not_yes_no)[0]
@@ -259,8 +275,8 @@ def read_several(
     return values, "multi_label_classification"
 
 
-def _are_targets(values: np.ndarray, not_yes_no: np.ndarray) -> bool:
-    """Return whether columns hold values: numbers with decimals, or many different ones, in every column.
+def _columns_are_values(values: np.ndarray, not_yes_no: np.ndarray) -> bool:
+    """Return whether columns hold values: no column is all 0 and 1, and the numbers are not a few whole codes.
 
     Args:
         values: (rows, columns), NaN for an empty cell.
@@ -269,7 +285,8 @@ def _are_targets(values: np.ndarray, not_yes_no: np.ndarray) -> bool:
     given = ~np.isnan(values)
     are_yes_no = given.any(axis=0) & ~not_yes_no.any(axis=0)
     known = values[given]
-    coded = bool((known == np.floor(known)).all()) and len(np.unique(known)) <= _FEW  # 1 and 2, or 0, 1 and 9
+    # Codes, not measurements: 1 and 2, or 0, 1 and 9 for unknown.
+    coded = bool((known == np.floor(known)).all()) and len(np.unique(known)) <= _FEW
     return bool(not_yes_no.any()) and not are_yes_no.any() and not coded
 
 

@@ -52,7 +52,8 @@ def nt_labels(
             if str(name) not in number:
                 raise InputError(
                     f"{place_of(table.source, row, column)}: unknown label {str(name)!r}; the classes are "
-                    f'{list(names)}, and "{NO_LABEL}" means none: correct it, or train with it'
+                    f'{list(names)}, and "{NO_LABEL}" means none: correct it, or '
+                    "add sequences with this class to the training table"
                 )
         labels.append(np.array([number[str(name)] for name in distinct], np.int64)[inverse])
     if all((of_row == IGNORE_INDEX).all() for of_row in labels):

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from ..errors import InputError
+from ..errors import InputError, keep_secret
 from ..io.cells import with_decimal_points
 from ..io.files import input_errors, open_binary, shorten
 from ..io.text_tables import (
@@ -411,6 +411,7 @@ def _ids(frame: pd.DataFrame, column: str | None, rows: list[str], first: int, *
     if column is None:
         return [str(number) for number in range(first, first + len(frame))]
     ids = frame[column].tolist()
+    keep_secret(ids)
     seen: dict[str, int] = {}
     for number, (name, row) in enumerate(zip(ids, rows, strict=True) if checked else (), start=first):
         if not name:
@@ -423,6 +424,7 @@ def _ids(frame: pd.DataFrame, column: str | None, rows: list[str], first: int, *
 
 def _groups(texts: list[str], rows: list[str], column: str) -> list[str]:
     """Return the group of each row; raise InputError for an empty cell."""
+    keep_secret(texts)
     for text, row in zip(texts, rows, strict=True):
         if not text:
             raise InputError(f"{row}: no group in column {column!r}; fill it in")

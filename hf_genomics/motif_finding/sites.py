@@ -25,7 +25,7 @@ _ROUNDS = 8  # of refinement
 _MOST_SEEDS = 50  # words that are refined
 _GROWTH = 3  # nt that a matrix may grow on either side in each round
 _WIDEST, _NARROWEST = 24, 6  # nt
-_LEAST_INFORMATION = 0.1  # bits of an outer position; poorer ones, too, tell sites from other places
+_LEAST_INFORMATION = 0.05  # bits of an outer position: many poor ones, too, tell sites from other places
 _NOISE = 6.0  # bits x sites; 1 % of positions without information have more (chi-squared, 3 degrees of freedom)
 _LEAST_SITES = 8  # of a matrix
 _FALSE = 0.01  # share of negative sequences that may have a site
@@ -80,7 +80,7 @@ class Site(NamedTuple):
 
 
 def in_stretches(sequences: ScoredSequences, threshold: float, width: int) -> np.ndarray:
-    """Mark the positions where sites start of which at least half lies in stretches of high scores.
+    """Mark the positions where sites start of which half, or 4 nt, lie in stretches of high scores.
 
     Args:
         sequences: the sequences.
@@ -93,7 +93,7 @@ def in_stretches(sequences: ScoredSequences, threshold: float, width: int) -> np
     high = np.concatenate([[0], np.cumsum(sequences.scores > threshold)])
     marked = np.zeros(len(sequences.digits), bool)
     count = max(0, len(marked) - width + 1)
-    marked[:count] = 2 * (high[width:] - high[:-width])[:count] >= width
+    marked[:count] = 2 * (high[width:] - high[:-width])[:count] >= min(width, 8)
     return marked
 
 

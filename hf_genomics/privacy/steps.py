@@ -54,7 +54,7 @@ class PrivateStep(FencedTrainer):
 
     def __init__(self, *, budget: Budget, **options: Any) -> None:
         super().__init__(**options)
-        self.budget, self.steps_taken = budget, 0
+        self.budget, self.steps_taken, self._checked = budget, 0, False
         self._noise, self._rows = secret_chance(self.args.device), secret_chance()
         trained = sum(weight.numel() for weight in self.model.parameters() if weight.requires_grad)
         self._rows_at_once = max(1, _MOST_BYTES // (4 * trained))
@@ -115,7 +115,7 @@ class PrivateStep(FencedTrainer):
         rows, loss = len(inputs["input_ids"]), torch.zeros((), device=self.args.device)
         for start in range(0, rows, self._rows_at_once):
             part = {name: column[start : start + self._rows_at_once] for name, column in inputs.items()}
-            gradients, part_loss = self._gradients_of(model, part, check=self.steps_taken == 0)
+            gradients, part_loss = self._gradients_of(model, part)
             sums = [old + new for old, new in zip(sums, clipped_sum(gradients, budget.clip), strict=True)]
             loss += part_loss
         scale = budget.noise_multiplier * budget.clip
@@ -124,7 +124,7 @@ class PrivateStep(FencedTrainer):
         self.steps_taken += 1
         return loss / max(rows, 1)
 
-    def _gradients_of(self, model: Any, part: dict[str, Tensor], *, check: bool) -> tuple[list[Tensor], Tensor]:
+    def _gradients_of(self, model: Any, part: dict[str, Tensor]) -> tuple[list[Tensor], Tensor]:
         """Return the gradients of the rows of a part of the batch, and the sum of their losses."""
         model.zero_grad()
         with self.compute_loss_context_manager():
@@ -132,8 +132,9 @@ class PrivateStep(FencedTrainer):
             loss = self.compute_loss(model, with_row_ids(part), num_items_in_batch=1)
         loss.backward()
         gradients = take_row_gradients(model, len(part["input_ids"]))
-        if check:
+        if not self._checked:
             check_row_gradients(model, gradients)
+            self._checked = True
         return gradients, loss.detach()
 
 

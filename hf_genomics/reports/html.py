@@ -46,33 +46,47 @@ def write_report(
         ValueError: if a row of a table is not as long as its header, or a picture is not a PNG file.
     """
     sections = [
-        _section("In short", "".join(f"<p>{_text(paragraph)}</p>" for paragraph in summary)),
-        _section("Results", "\n".join(_table(*table) for table in tables)),
-        _section("Pictures", "\n".join(_picture(caption, Path(picture)) for caption, picture in pictures)),
+        html_section("In short", "".join(f"<p>{html_text(paragraph)}</p>" for paragraph in summary)),
+        html_section("Results", "\n".join(html_table(*table) for table in tables)),
+        html_section("Pictures", "\n".join(_picture(caption, Path(picture)) for caption, picture in pictures)),
     ]
-    page = _PAGE.substitute(title=_text(title), style=_STYLE, body="\n".join(filter(None, sections)))
+    page = _PAGE.substitute(title=html_text(title), style=STYLE, body="\n".join(filter(None, sections)))
     write_bytes(Path(path), page.encode("utf-8"))
 
 
-def _section(heading: str, content: str) -> str:
-    """Write a section, or nothing if it has no content."""
+def html_section(heading: str, content: str) -> str:
+    """Write a section, or nothing if it has no content.
+
+    Args:
+        heading: heading of the section.
+        content: its content, HTML.
+    """
     return f"<section>\n<h2>{heading}</h2>\n{content}\n</section>" if content else ""
 
 
-def _table(caption: str, header: Sequence[str], rows: Sequence[Sequence[Cell]]) -> str:
-    """Write one table; the first column holds the row headings unless it holds numbers."""
+def html_table(caption: str, header: Sequence[str], rows: Sequence[Sequence[Cell]]) -> str:
+    """Write one table; the first column holds the row headings unless it holds numbers.
+
+    Args:
+        caption: text above the table.
+        header: names of the columns.
+        rows: cells of each row; see `write_report`.
+
+    Raises:
+        ValueError: if a row is not as long as the header.
+    """
     for row in rows:
         if len(row) != len(header):
             raise ValueError(f"table {caption!r}: a row has {len(row)} cells, the header {len(header)}: {list(row)}")
     numeric = [all(_is_number(row[column]) for row in rows) for column in range(len(header))]
     head = "".join(
-        f'<th scope="col"{_alignment(is_number)}>{_text(name)}</th>'
+        f'<th scope="col"{_alignment(is_number)}>{html_text(name)}</th>'
         for name, is_number in zip(header, numeric, strict=True)
     )
     lines = [f"<tr>{_row(row, numeric)}</tr>" for row in rows]
     return (
-        f'<figure class="table"><figcaption>{_text(caption)}</figcaption>\n'
-        f'<div class="scroll" role="region" tabindex="0" aria-label="{_text(caption)}"><table>\n'
+        f'<figure class="table"><figcaption>{html_text(caption)}</figcaption>\n'
+        f'<div class="scroll" role="region" tabindex="0" aria-label="{html_text(caption)}"><table>\n'
         f"<thead><tr>{head}</tr></thead>\n<tbody>\n" + "\n".join(lines) + "\n</tbody>\n</table></div></figure>"
     )
 
@@ -82,7 +96,7 @@ def _row(row: Sequence[Cell], numeric: Sequence[bool]) -> str:
     cells = []
     for column, (value, is_number) in enumerate(zip(row, numeric, strict=True)):
         tag, scope = ("th", ' scope="row"') if column == 0 and not is_number else ("td", "")
-        cells.append(f"<{tag}{scope}{_alignment(is_number)}>{_text(_cell(value))}</{tag}>")
+        cells.append(f"<{tag}{scope}{_alignment(is_number)}>{html_text(_cell(value))}</{tag}>")
     return "".join(cells)
 
 
@@ -105,22 +119,36 @@ def _cell(value: Cell) -> str:
 
 
 def _picture(caption: str, path: Path) -> str:
-    """Embed a PNG file at half its size in pixels, so that it is sharp on high-resolution screens."""
+    """Embed a PNG file."""
     data = path.read_bytes()
     if data[:8] != b"\x89PNG\r\n\x1a\n":
         raise ValueError(f"{path} is not a PNG file")
+    return html_picture(caption, data)
+
+
+def html_picture(caption: str, data: bytes) -> str:
+    """Embed a picture at half its size in pixels, so that it is sharp on high-resolution screens.
+
+    Args:
+        caption: text below the picture; screen readers read its first sentence.
+        data: content of a PNG file.
+    """
     # A PNG file states its width and height in bytes 16..23, big-endian.
     width, height = (pixels // _SHARPNESS for pixels in struct.unpack(">II", data[16:24]))
     source = base64.b64encode(data).decode("ascii")
     alt = caption.split(". ")[0].rstrip(".")
     return (
-        f'<figure><div class="scroll paper"><img width="{width}" height="{height}" alt="{_text(alt)}" '
-        f'src="data:image/png;base64,{source}"></div>\n<figcaption>{_text(caption)}</figcaption></figure>'
+        f'<figure><div class="scroll paper"><img width="{width}" height="{height}" alt="{html_text(alt)}" '
+        f'src="data:image/png;base64,{source}"></div>\n<figcaption>{html_text(caption)}</figcaption></figure>'
     )
 
 
-def _text(text: str) -> str:
-    """Escape text for HTML, quotes included, so that attributes can hold it too."""
+def html_text(text: str) -> str:
+    """Escape text for HTML, quotes included, so that attributes can hold it too.
+
+    Args:
+        text: the text.
+    """
     return html.escape(str(text), quote=True)
 
 
@@ -146,7 +174,8 @@ $body
 """)
 
 
-_STYLE = """
+#: The style of a report, which other pages share.
+STYLE = """
 :root {
   color-scheme: light dark;
   --page: #ffffff; --ink: #1f2328; --soft: #59636e; --line: #d9dee3; --accent: #0072B2; --stripe: #f6f8fa;

@@ -53,7 +53,7 @@ _QUIET_NS = 50_000_000
 
 #: Errors of the libraries that read or restore a damaged file. TypeError and AttributeError too: a Trainer restores
 #: states without checking their types. So a block that catches them must only read and restore.
-_DAMAGE = (
+_READ_ERRORS = (
     *(OSError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RuntimeError),
     SafetensorError,
 )
@@ -235,7 +235,7 @@ def reporting_damage(file: Path) -> Iterator[None]:
         yield
     except (InputError, torch.OutOfMemoryError):  # a full GPU, a RuntimeError, says nothing about the file
         raise
-    except _DAMAGE as error:
+    except _READ_ERRORS as error:
         check_readable(file)
         reason = (" ".join(str(error).split()) or type(error).__name__)[:150]
         in_checkpoint = _NAME.fullmatch(file.parent.name)

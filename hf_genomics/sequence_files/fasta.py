@@ -7,13 +7,14 @@ recognised by the content of a file, never by its name.
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable, Iterator
 from os import PathLike
 from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 import numpy as np
 
-from ..errors import InputError
+from ..errors import InputError, is_private, keep_secret
 from ..io.files import BinaryFile, as_utf8, input_errors, open_binary, shorten
 from ..io.kinds import START_BYTES, require_sequences
 from ..sequence import IUPAC, as_letters
@@ -255,8 +256,28 @@ def read_unchecked_records(path: str | PathLike[str], *, rna: bool = False) -> I
     Raises:
         InputError: as in `read_unchecked_chunks`.
     """
+    yield from _unchecked(_raw_chunks(path), path, rna)
+
+
+def read_unchecked_content(content: bytes, source: str, *, rna: bool = False) -> Iterator[Record]:
+    """Yield the records of a file whose content is in memory, as `read_unchecked_records` does.
+
+    Args:
+        content: content of a FASTA, FASTQ, GenBank or 2bit file, decompressed.
+        source: name of the file, for error messages.
+        rna: read U as T.
+
+    Raises:
+        InputError: if the content is damaged, empty or of another format.
+    """
+    with input_errors(source):
+        yield from _unchecked(_parse(io.BufferedReader(io.BytesIO(content)), source), source, rna)
+
+
+def _unchecked(chunks: Iterator[RawChunk], path: str | PathLike[str], rna: bool) -> Iterator[Record]:
+    """Yield records without checking their names, lengths and letters; raise InputError if there is none."""
     is_empty = True
-    for header, letters in _join_chunks(_raw_chunks(path)):
+    for header, letters in _join_chunks(chunks):
         is_empty = False
         name, description = _split_header(header)
         letters = letters.translate(_AS_DNA) if rna else letters
@@ -273,7 +294,16 @@ def _printable(name: str) -> str:
 def _raw_chunks(path: str | PathLike[str], watch: Callable[[memoryview], object] | None = None) -> Iterator[RawChunk]:
     """Open and parse a file; every error of the system and of a format is an `InputError` that names the file."""
     with input_errors(path), open_binary(path, watch) as file:
-        yield from _parse(file, path)
+        chunks = _parse(file, path)
+        yield from _kept_secret(chunks) if is_private() else chunks
+
+
+def _kept_secret(chunks: Iterator[RawChunk]) -> Iterator[RawChunk]:
+    """Yield chunks; the names of their records are not shown from then on."""
+    for header, letters in chunks:
+        if header is not None:
+            keep_secret([first_word(header, 0), header])
+        yield header, letters
 
 
 def _parse(file: BinaryFile, path: str | PathLike[str]) -> Iterator[RawChunk]:

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator
 from os import PathLike
 
-from ..errors import InputError
+from ..errors import InputError, keep_secret
 from ..io.files import BinaryFile, shorten
 from .fastx import RawChunk
 
@@ -45,6 +45,7 @@ def genbank_chunks(file: BinaryFile, path: str | PathLike[str]) -> Iterator[RawC
                 f"{path}: record {number} has no name (VERSION, ACCESSION or LOCUS); the file is damaged, "
                 "fetch it again"
             )
+        keep_secret([name])
         where = f"{path}: record {number} ({shorten(name)})"
         header: str | None = f"{name} {_text(fields, b'DEFINITION').rstrip('.')}"
         length = 0

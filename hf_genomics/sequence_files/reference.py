@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..errors import InputError
+from ..errors import InputError, keep_secret
 from ..io.files import input_errors, open_binary
 from ..io.kinds import require_sequences
 from ..io.text_tables import list_names
@@ -93,6 +93,7 @@ class Reference:
                     "write the file again, for instance by seqkit seq -w 60"
                 ) from error
         self.lengths = dict(zip(self._file.references, self._file.lengths, strict=True))
+        keep_secret(self.lengths)
         if set(self.lengths) != set(self._names):
             self.close()
             raise InputError(f"{path}.fai: not the index of {path}; delete it, and a new one is made")

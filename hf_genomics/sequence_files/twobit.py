@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..errors import InputError
+from ..errors import InputError, keep_secret
 from ..io.files import BinaryFile, shorten
 from ..io.kinds import TWOBIT_MAGICS
 from .fastx import RawChunk
@@ -77,6 +77,7 @@ def twobit_chunks(file: BinaryFile, path: str | PathLike[str]) -> Iterator[RawCh
     stream = _Stream(file, path)
     for place, name in sorted(stream.read_index()):
         stream.skip_to(place)
+        keep_secret([name])
         where = f"record {shorten(name)}"
         length = stream.number()
         unknown = stream.read_runs(length, where)

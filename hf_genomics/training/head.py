@@ -131,8 +131,8 @@ class Head:
 
 
 #: Options that are new in version 0.2.
-NEW_KEYS = ("train", "lora_rank", "layer_decay", "early_stopping", "oversample", "calibrate", "threshold")
-NEW_KEYS += ("dp_epsilon", "dp_delta", "dp_clip")
+NEW_KEYS: tuple[str, ...] = ("train", "lora_rank", "layer_decay", "early_stopping", "oversample", "calibrate")
+NEW_KEYS += ("threshold", "dp_epsilon", "dp_delta", "dp_clip")
 #: Keys of version 0.1, which had no section for the head: old key -> new key.
 FLAT_KEYS = {"num_windows": "head.num_parts"} | {
     field.name: f"head.{field.name}" for field in fields(Head) if field.name not in {"num_parts", *NEW_KEYS}

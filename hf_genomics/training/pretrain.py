@@ -361,10 +361,11 @@ def check_vocabulary(tokenizer: KmerTokenizer, model: KmerBertConfig) -> None:
     Raises:
         InputError: if k, stride or vocabulary size differ.
     """
-    ours, theirs = (len(tokenizer), tokenizer.k, tokenizer.stride), (model.vocab_size, model.k, model.stride)
-    if ours != theirs:
+    of_tokenizer = len(tokenizer), tokenizer.k, tokenizer.stride
+    of_model = model.vocab_size, model.k, model.stride
+    if of_tokenizer != of_model:
         raise InputError(
-            f"tokenizer and model do not belong together: (vocabulary, k, stride) are {ours} and {theirs}; "
+            f"tokenizer and model do not belong together: (vocabulary, k, stride) are {of_tokenizer} and {of_model}; "
             "set tokenizer.k and tokenizer.stride only, the model follows"
         )
 

@@ -25,7 +25,7 @@ from torch import Tensor
 
 from ..inference.scores import ready
 from ..modeling_kmer_bert import KmerBertForMaskedLM
-from ..sequence import MASK_ID, NUM_SPECIAL, vocabulary_size
+from ..sequence import ALPHABET, MASK_ID, NUM_SPECIAL, vocabulary_size
 from ..sequence_files.reference import Strand
 from ..tokenization_kmer import KmerTokenizer
 from .sites import Event, WindowRule, id_shift, place_event, place_frames
@@ -337,7 +337,7 @@ def _marginal_ratios(
         for allele in (question.event.alt, question.event.ref):
             index: list[Any] = [slice(None)] * k
             for offset, letter in enumerate(allele):
-                index[question.event.start - question.first + offset] = "ATCG".index(letter)
+                index[question.event.start - question.first + offset] = ALPHABET.index(letter)
             sums.append(by_letter[(row, *index)].flatten().logsumexp(0))
         ratios.append(sums[0] - sums[1])
     return torch.stack(ratios)
@@ -398,7 +398,7 @@ def _groups(plan: Plan, most: int, spacing: int) -> Iterator[list[int]]:
     """
     stride = plan.rule.stride
     # Sites at both ends of the window keep an eighth of it as context, and a whole token in any case.
-    span = min(plan.rule.length * 3 // 4, plan.rule.length - 2 * (plan.rule.k + stride))
+    reach = min(plan.rule.length * 3 // 4, plan.rule.length - 2 * (plan.rule.k + stride))
     lines: dict[tuple[object, ...], list[tuple[int, int, int]]] = {}
     for index, job in enumerate(plan.jobs):
         first = job.start + job.masked[0] * stride
@@ -411,7 +411,7 @@ def _groups(plan: Plan, most: int, spacing: int) -> Iterator[list[int]]:
             begin, before, end = left[0][0], left[0][0], left[0][1]
             for first, last, index in left[1:]:
                 apart = first - before >= spacing and first - end >= plan.rule.k
-                if len(group) < most and apart and last - begin <= span:
+                if len(group) < most and apart and last - begin <= reach:
                     group.append(index)
                     before, end = first, last
                 else:

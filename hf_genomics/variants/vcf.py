@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
-from ..errors import InputError
+from ..errors import InputError, keep_secret
 from ..io.files import input_errors, open_binary, shorten
 from ..io.genome_tracks import MOST_DIGITS
 
@@ -150,6 +150,7 @@ def _parse(text: str, where: str, columns: int) -> Line:
         if cell != cell.strip(" ") or (" " in cell and name not in ("INFO", "FILTER")):
             raise InputError(f"{where}, column {name.lstrip('#')}: {shorten(cell, 30)} has blanks; remove them")
     chrom, position, identifier, ref, alt = cells[:5]
+    keep_secret((chrom, identifier))
     if not (position.isascii() and position.isdigit() and len(position) <= MOST_DIGITS):
         raise InputError(f"{where}, column POS: {shorten(position, 30)} is not a whole number, 0 or more; fix it")
     if not _REF.fullmatch(ref):

@@ -1,5 +1,6 @@
 """Configurations of KmerBert, a BERT encoder over k-mers; the defaults are DNABERT-6, GenomeNet-BERT's base set-up."""
 
+import copy
 import os
 import warnings
 from collections.abc import Callable, Mapping
@@ -22,6 +23,8 @@ from .saved_settings import (
     check_saved,
     check_types,
     check_weight_count,
+    has_no_effect,
+    is_acted_upon,
     is_whole,
     shown,
 )
@@ -272,6 +275,31 @@ class KmerBertConfig(PreTrainedConfig):
         """
         declare_to_peft(self.model_type)
         return super().to_dict()
+
+    def to_json_file(self, json_file_path: str | os.PathLike, use_diff: bool = True) -> None:
+        """Write config.json; see ``PreTrainedConfig.to_json_file``.
+
+        Attributes that are no settings, such as ``config.note = "mine"``, are not written, with a warning: `from_dict`
+        would refuse the file.
+        """
+        known = {field.name for field in fields(self)} | {name for name in KINDS if self._knows(name)}
+        notes = [
+            name
+            for name, value in vars(self).items()
+            if not (name in known or is_acted_upon(name, type(self)) or has_no_effect(name, value))
+        ]
+        if not notes:
+            super().to_json_file(json_file_path, use_diff)
+            return
+        warnings.warn(
+            f"{json_file_path}: {', '.join(map(repr, notes))} not written, because they are not settings of a "
+            f"{type(self).__name__}; keep notes in README.md",
+            stacklevel=2,
+        )
+        kept = copy.copy(self)
+        for name in notes:
+            delattr(kept, name)
+        kept.to_json_file(json_file_path, use_diff)
 
     @classmethod
     def get_config_dict(

@@ -55,6 +55,11 @@ CASES |= {
     "id2label_numbered_by_letters": predict_refuses("id2label", "'x'", id2label={"x": "a", "1": "b"}),
     "id2label_of_long_names": predict_refuses("id2label", id2label={"0": "a" * 5000, "1": "b"}),
     "label2id_of_text": predict_refuses("label2id", label2id={"a": "0", "b": "1"}),
+    "label2id_the_other_way_round": predict_refuses("label2id", "'a'", label2id={"a": 1, "b": 0}),
+    "one_name_for_two_classes": predict_refuses("id2label", "'a'", id2label={"0": "a", "1": "a"}, label2id=None),
+    "a_threshold_of_no_class": predict_refuses(
+        "decision_threshold", "'promoter'", decision_threshold=0.3, positive_class="promoter"
+    ),
     # Fields by which transformers would load or convert something.
     "foreign_kernel": predict_refuses("attn_implementation", "'x/kernel'", attn_implementation="x/kernel"),
     "foreign_kernel_in_private": predict_refuses(

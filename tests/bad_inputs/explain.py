@@ -33,7 +33,7 @@ CASES: dict[str, Case] = {
     "no_batch": Case(f"{RUN} --batch_size 0", ("batch_size", "0"), **DONE),
     "negative_figures": Case(f"{RUN} --figures=-1", ("figures", "-1"), **DONE),
     "resume_and_overwrite": Case(f"{RUN} --resume true --overwrite true", ("resume", "overwrite"), **DONE),
-    "nothing_to_resume": Case(f"{RUN} --resume true", ("out", "resume"), **DONE),
+    "nothing_to_resume": Case(f"{RUN} --resume true", ("out", "resume"), remedy=f"{RUN} --resume auto"),
     "foreign_folder": Case(f"{RUN} --overwrite true", ("out", "new folder"), folder_of_files),
     "output_is_a_file": Case(RUN, ("out", "file"), lambda folder: (folder / "out").write_text("")),
     "protein": Case("explain --model TUNED --input PROTEIN --output_dir out", ("protein.fa", "p", "position 4")),

@@ -51,7 +51,12 @@ CASES: dict[str, Case] = {
     "a genome of N": bed("chr1\t0\t9\n", "f.bed", "1 with letters other than", chr1="N" * 300),
     "no room for a negative": bed("chr1\t0\t290\n", "f.bed", "without a negative", "dinucleotide_shuffled"),
     "another word for negatives": bed("chr1\t0\t9\n", "negatives", command=f"{TABLE} --negatives random"),
-    "no negatives by number": bed("chr1\t0\t9\n", "per_feature", "0", command=f"{TABLE} --per_feature 0"),
+    "no negatives by number": Case(
+        f"{TABLE} --per_feature 0",
+        ("per_feature", "0"),
+        made("chr1\t0\t9\n"),
+        remedy=f"{TABLE} --per_feature 0 --negatives none",
+    ),
     "protein as a genome": Case(
         "table --genome PROTEIN --output t.csv --bed f.bed", ("protein.fa",), made("p\t0\t3\n")
     ),

@@ -124,6 +124,9 @@ CASES: dict[str, Case] = {
         f"{FINETUNE} --data.regression true", ("t.csv: data row 1", "'1,077'", "1234.5"), labels("1,077", "2,500")
     ),
     "a number beyond float32": Case(FINETUNE, ("t.csv: data row 2", "'1e39'", "finite"), labels("0.5", "1e39", "0.7")),
+    "a number of 5000 digits": Case(
+        FINETUNE, ("t.csv", "only one class"), labels("9" * 5000, "9" * 5000, "9" * 5000, "9" * 5000)
+    ),
     # missing labels
     "an empty label": Case(FINETUNE, ("t.csv: data row 2", "'label'", "missing"), labels("a", "", "b")),
     "a blank label": Case(FINETUNE, ("t.csv: data row 2", "missing"), labels("a", "  ", "b")),

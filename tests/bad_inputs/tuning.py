@@ -64,6 +64,8 @@ CASES = {
     "private_values": Case(f"{_FINETUNE} --data.train t.csv --dp_epsilon 3", ("data.columns.label",), _values),
 }
 
+_BEST = f"{_FINETUNE} --data.train TABLE --data.valid TABLE --trainer.load_best_model_at_end true"
+CASES["the_best_model_without_evaluations"] = Case(_BEST, ("trainer.eval_strategy", "trainer.save_strategy", "epoch"))
 _TUNE = f"{_FINETUNE} --data.train TABLE"
 CASES |= {
     "a_repository_of_the_trainer": Case(

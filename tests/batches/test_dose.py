@@ -207,7 +207,7 @@ def test_geometric_lengths_are_geometric_and_add_up_to_one(chance: float, cap: i
         ({"span_lengths": {}}, "must add up to 1, not 0"),
         ({"schedule": {0: 0.1}}, "steps are 1 or more, not 0; start_rate"),
         ({"schedule": {100: 1.5}}, "the start_rate from step 100 on must be above 0 and below 1, not 1.5"),
-        ({"hidden_fraction": 0.1, "schedule": {9: 0}}, "the hidden_fraction from step 9 on must lie between"),
+        ({"hidden_fraction": 0.1, "schedule": {9: 0}}, "the hidden_fraction from step 9 on must be above 0"),
     ],
 )
 def test_doses_that_contradict_or_cannot_be_are_refused(options, message) -> None:

@@ -22,6 +22,7 @@ from hf_genomics.inference.loading import (
     check_finite,
     load_classifier,
     load_config,
+    load_merged,
     load_tokenizer,
     no_load_report,
     readable,
@@ -119,6 +120,11 @@ def test_a_pickle_with_a_head_for_other_classes_is_not_called_damaged(folder: Pa
     with pytest.raises(InputError, match=r"config\.json") as caught:
         load_classifier(str(folder))
     assert "pytorch_model.bin" not in str(caught.value)
+
+
+def test_a_model_that_is_no_adapter_is_not_merged_with_itself(folder: Path) -> None:
+    with pytest.raises(InputError, match=r"adapter_config\.json"):
+        load_merged(str(folder))
 
 
 def test_a_full_memory_is_no_fault_of_a_pickle(folder: Path) -> None:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from transformers import pipeline
 
+import hf_genomics as hg
 from hf_genomics import KmerBertConfig, KmerBertForSequenceClassification, KmerBertForTokenClassification, KmerTokenizer
 
 SIZES = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
@@ -68,7 +70,7 @@ def test_all_strategies_of_aggregation_join_neighbours_of_one_class(saved, label
     for strategy in ("first", "average", "max", "MAX"):
         assert classify(DNA, aggregation_strategy=strategy) == runs
     for wrong in ({"aggregation_strategy": "mean"}, {"stride": 2}):
-        with pytest.raises(ValueError, match="simple|hf-genomics predict"):
+        with pytest.raises(ValueError, match="simple|windows"):
             classify(DNA, **wrong)
 
 
@@ -89,6 +91,74 @@ def test_batches_give_what_single_sequences_give(saved, labels_per: str) -> None
 def test_a_long_sequence_is_truncated_to_what_the_model_reads(saved, labels_per: str, count: int) -> None:
     classify, _ = saved(labels_per)
     assert len(classify("ACGT" * 40)) == count
+
+
+LONG = ["ACGTTGcatTNACCGGATT" * 9, DNA, "ACGT" * 40]
+
+
+def test_windows_read_a_long_sequence_as_predict_does(tmp_path) -> None:
+    torch.manual_seed(0)
+    config = KmerBertConfig(k=3, max_position_embeddings=64, id2label={0: "a", 1: "b", 2: "c"}, **SIZES)
+    KmerBertForSequenceClassification(config).save_pretrained(tmp_path)
+    KmerTokenizer(3).save_pretrained(tmp_path)
+    expected = hg.predict_scores(*hg.load_classifier(str(tmp_path)), LONG)
+    classify = pipeline("text-classification", str(tmp_path), windows=True)
+    for found in (classify(LONG, top_k=None), classify(LONG, top_k=None, batch_size=2)):
+        scores = [{one["label"]: one["score"] for one in row} for row in found]
+        np.testing.assert_allclose([[row[name] for name in "abc"] for row in scores], expected, rtol=1e-5)
+    (best,) = classify(LONG[0])
+    assert best["label"] == "abc"[expected[0].argmax()] and len(classify(LONG[0], top_k=2)) == 2
+    (same,) = classify(DNA, windows=False)
+    assert same["score"] == pytest.approx(expected[1].max(), rel=1e-5)
+    for wrong in ("ACG CGT", {"text": DNA, "text_pair": DNA}, "NNNNNN", "ACGT!ACGT"):
+        with pytest.raises(ValueError, match="windows|known k-mer"):
+            classify(wrong)
+
+
+def test_windows_read_a_long_sequence_per_nucleotide_as_predict_does(saved) -> None:
+    classify, model = saved("nt")
+    scores = hg.predict_nt_scores(model, KmerTokenizer(3), LONG)
+    for found in (classify(LONG, windows=True), classify(LONG, windows=True, batch_size=3)):
+        for row, expected, dna in zip(found, scores, LONG, strict=True):
+            assert [(cell["start"], cell["end"], cell["word"]) for cell in row] == [
+                (place, place + 1, letter) for place, letter in enumerate(dna)
+            ]
+            assert [cell["entity"] for cell in row] == [model.config.id2label[best] for best in expected.argmax(1)]
+            np.testing.assert_allclose([cell["score"] for cell in row], expected.max(1), rtol=1e-5)
+    assert [len(row) for row in classify([DNA, LONG[2]])] == [len(DNA), 64]  # without windows, as before
+
+
+def test_nucleotides_of_a_window_without_a_known_kmer_have_no_entity_and_end_a_run(saved) -> None:
+    classify, _ = saved("nt")
+    gap = DNA[:16] * 4 + "N" * 128 + DNA[:16] * 4
+    cells = classify(gap, windows=True)
+    assert {cell["start"] for cell in cells} == {*range(64), *range(192, 256)}
+    runs = classify(gap, windows=True, aggregation_strategy="simple")
+    assert sum(run["end"] - run["start"] for run in runs) == 128 and all(run["word"].count("N") < 9 for run in runs)
+
+
+def test_a_model_per_token_has_no_windows(saved) -> None:
+    classify, _ = saved("token")
+    with pytest.raises(ValueError, match=r"KmerTokenizer\.windows"):
+        classify(LONG[0], windows=True)
+
+
+def test_a_model_of_parts_reads_sequences_of_any_length(tmp_path) -> None:
+    torch.manual_seed(0)
+    config = hg.HierarchicalKmerBertConfig(k=3, num_parts=2, max_position_embeddings=34, **SIZES)
+    hg.HierarchicalKmerBertForSequenceClassification(config).save_pretrained(tmp_path)
+    KmerTokenizer(3).save_pretrained(tmp_path)
+    expected = hg.predict_scores(*hg.load_classifier(str(tmp_path)), LONG)
+    found = pipeline("text-classification", str(tmp_path))(LONG)
+    np.testing.assert_allclose([row["score"] for row in found], expected.max(1), rtol=1e-5)
+
+
+def test_a_model_of_tracks_says_what_takes_tracks(tmp_path) -> None:
+    config = hg.FusionKmerBertConfig(k=3, track_names=["t"], max_position_embeddings=64, **SIZES)
+    hg.FusionKmerBertForSequenceClassification(config).save_pretrained(tmp_path)
+    KmerTokenizer(3).save_pretrained(tmp_path)
+    with pytest.raises(ValueError, match="tracks.*predict"):
+        pipeline("text-classification", str(tmp_path))(DNA)
 
 
 def test_a_model_per_nucleotide_refuses_several_sequences_in_one_text(saved) -> None:

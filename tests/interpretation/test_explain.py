@@ -119,6 +119,17 @@ def test_an_interrupted_run_is_continued_with_the_same_result(tmp_path, saved, d
     assert {path.name for path in tmp_path.glob(".*")} == set()
 
 
+def test_a_command_that_is_started_again_and_again_begins_and_then_finds_the_run_finished(tmp_path, saved, draw):
+    source = write(tmp_path / "x.fa", s=draw([30])[0])
+    first = run(saved, source, tmp_path / "out", options={"resume": "auto"})
+    before = (tmp_path / "out" / "explain.json").stat().st_mtime_ns
+    assert run(saved, source, tmp_path / "out", options={"resume": "auto"}) == first
+    assert (tmp_path / "out" / "explain.json").stat().st_mtime_ns == before
+    with pytest.raises(hg.InputError, match=r"options .*--overwrite true"):
+        run(saved, source, tmp_path / "out", options={"resume": "auto"}, target="other")
+    run(saved, source, tmp_path / "out", options={"resume": "auto", "overwrite": True}, target="other")
+
+
 def test_a_finished_run_is_replaced_only_on_request_and_foreign_files_never(tmp_path, saved, draw):
     source = write(tmp_path / "x.fa", s=draw([30])[0])
     run(saved, source, tmp_path / "out")

@@ -70,17 +70,6 @@ def test_only_letters_are_counted_as_nucleotides(alt, name):
     assert name_change("A", alt) == name
 
 
-@pytest.mark.parametrize("option", ["genes", "variants"])
-def test_a_file_without_the_contig_is_named_in_a_warning(option, work, caplog):
-    file = {"genes": "g.gff", "variants": "v.vcf"}[option]
-    region_picture("chrc:1-40", "x.png", **{option: file})
-    [warning] = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
-    assert file in warning and "'chrc'" in warning and "'c'" in warning
-    caplog.clear()
-    region_picture("c:1-40", "y.png", **{option: file})
-    assert not [record for record in caplog.records if record.levelname == "WARNING"]
-
-
 @pytest.mark.parametrize("file", ["v.vcf", "v.tsv"])
 def test_variants_of_a_region_are_read_allele_by_allele(file, work):
     found = list(read_variants(file, "llr", "c", 10, 90))

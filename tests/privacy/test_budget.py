@@ -42,7 +42,7 @@ def test_epsilon_equals_the_slow_twin(noise, rate, steps, delta):
 
 
 @pytest.mark.parametrize("epsilon", [0.1, 1.0])
-@pytest.mark.parametrize(("rows", "batch", "steps"), [(1000, 50, 200), (50, 100, 3), (10_000, 32, None)])
+@pytest.mark.parametrize(("rows", "batch", "steps"), [(50, 100, 3), (10_000, 32, None)])
 def test_the_noise_is_enough_and_hardly_more(epsilon, rows, batch, steps):
     budget = plan_budget(epsilon, None, 1.0, rows, batch, steps, epochs=1.5)
     assert budget.delta == 0.1 / rows and budget.steps == (steps or math.ceil(1.5 * steps_of_epoch(rows, batch)))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
@@ -51,7 +51,7 @@ def batch_for(kind: str, sequences: list[str] = SEQUENCES) -> dict[str, torch.Te
 
 def model_for(kind: str) -> nn.Module:
     torch.manual_seed(0)
-    settings = {
+    changes = {
         "mean": {"classifier_pooling": "mean"},
         "max": {"classifier_pooling": "max"},
         "attention": {"classifier_pooling": "attention"},
@@ -63,7 +63,7 @@ def model_for(kind: str) -> nn.Module:
         "weighted": {"class_weights": [1.0, 3.0], "focal_gamma": 2.0},
     }.get(kind, {})
     kind_of_model = KmerBertForTokenClassification if kind == "nt" else KmerBertForSequenceClassification
-    network = kind_of_model(KmerBertConfig(**SIZES, **settings)).train()
+    network = kind_of_model(KmerBertConfig(**SIZES, **changes)).train()
     if kind == "lora":
         from peft import LoraConfig, get_peft_model
 
@@ -142,6 +142,7 @@ def test_a_weight_whose_rows_are_not_known_is_named():
             check_row_gradients(model, gradients)
 
 
+@settings(max_examples=30)
 @given(st.integers(1, 6), st.floats(1e-3, 10), st.floats(1e-3, 1e3), st.integers(0, 1000))
 def test_one_row_more_or_less_changes_the_clipped_sum_by_at_most_the_bound(rows, bound, size, seed):
     chance = torch.Generator().manual_seed(seed)

@@ -64,6 +64,16 @@ def test_batches_are_poisson_samples():
     assert [] in [rows for _ in range(200) for rows in PoissonBatches(3, 1, secret_chance())]
 
 
+def test_the_loader_of_a_run_gives_poisson_batches(home, tmp_path):
+    run = arguments(tmp_path / "out", max_steps=1, per_device_train_batch_size=8)
+    head = Head(dp_epsilon=1.0)
+    trainer = _build_trainer(plan_finetuning(str(home / "pretrained"), table(home), run, head))
+    batches = [batch["row_numbers"].tolist() for _ in range(20) for batch in trainer.get_train_dataloader()]
+    assert len(batches) == 20 * 5 and all(len(set(rows)) == len(rows) for rows in batches)
+    sizes = torch.tensor([len(rows) for rows in batches], dtype=torch.float32)
+    assert abs(sizes.mean() - 8) < 1.3 and 3 < sizes.var() < 12  # binomial: 6.4
+
+
 def test_a_run_ends_within_its_epsilon_and_its_files_say_so(home, tmp_path):
     metrics = tune(home, tmp_path / "out", Head(dp_epsilon=2.0))
     private = json.loads((tmp_path / "out" / "metrics.json").read_text())["privacy"]

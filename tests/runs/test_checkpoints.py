@@ -316,6 +316,25 @@ def test_an_error_while_a_file_is_restored_is_its_damage_and_a_full_gpu_is_not(t
             raise torch.OutOfMemoryError
 
 
+def test_a_file_that_may_not_be_read_is_not_called_damaged(tmp_path, monkeypatch):
+    checkpoint = tmp_path / "checkpoint-2"
+    checkpoint.mkdir()
+    (checkpoint / "optimizer.json").write_text("{}")
+    checkpoints.check_readable(checkpoint)
+    checkpoints.check_readable(tmp_path / "checkpoint-3")
+
+    def refuse(path, mode):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(checkpoints, "open", refuse, raising=False)  # root may read every file
+    with pytest.raises(InputError, match=r"checkpoint-2/optimizer\.json: cannot be read: Permission denied") as error:
+        with checkpoints.damage(checkpoint / "optimizer.json"):
+            raise PermissionError(13, "Permission denied")
+    assert "delete" not in str(error.value) and "overwrite" not in str(error.value)
+    with pytest.raises(InputError, match=r"optimizer\.json: cannot be read"):
+        checkpoints.check_readable(checkpoint)
+
+
 def test_other_settings_are_named_with_both_values():
     before = {"trainer.seed": 1, "windows.length": 60, "masking.span": 6, "model.id2label": {0: "a"}}
     assert changed_settings(before, dict(before)) == []

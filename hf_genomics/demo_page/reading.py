@@ -1,0 +1,72 @@
+"""Read what a visitor of the page has pasted or chosen: letters, or a file of sequences, in memory only."""
+
+from __future__ import annotations
+
+import gzip
+import io
+
+import numpy as np
+
+from ..errors import InputError
+from ..io.files import input_errors
+from ..labelled.sequences import LabelledSequences
+from ..sequence_files.fasta import read_unchecked_content
+
+MOST_BYTES = 1 << 20  # of a request, and of a file after decompression
+MOST_NT = 100_000  # of all sequences
+MOST_SEQUENCES = 50
+#: What messages call the input.
+SOURCE = "your input"
+
+#: Beginnings of files; anything else is taken for the letters of one sequence.
+_STARTS = (b">", b"@", b";", b"LOCUS ", b"#", b"\x1aA'C", b"C'A\x1a")
+_AS_DNA = bytes.maketrans(b"Uu", b"Tt")
+
+
+def read_sequences(content: bytes) -> LabelledSequences:
+    """Read the sequences of an input; their letters are not checked.
+
+    Args:
+        content: the letters of one sequence, in which blanks and line ends do not count, or the content of a FASTA,
+            FASTQ, GenBank or 2bit file, plain or gzipped. U is read as T.
+
+    Returns:
+        The sequences and their names; a sequence without a name has its number for a name.
+
+    Raises:
+        InputError: if there is no sequence, the input exceeds a limit, or a file is damaged.
+    """
+    content = _unzipped(content)
+    if not content.strip():
+        raise InputError("no sequence: paste DNA, or choose a FASTA file")
+    if content.lstrip().startswith(_STARTS):
+        records = [(record.name, record.letters) for record in read_unchecked_content(content, SOURCE, rna=True)]
+    else:
+        records = [("", np.frombuffer(b"".join(content.split()).translate(_AS_DNA), np.uint8))]
+    total = sum(len(letters) for _, letters in records)
+    if total > MOST_NT:
+        raise InputError(
+            f"{SOURCE} has {total:,} nt, the page takes {MOST_NT:,}; shorten it, or run hf-genomics predict"
+        )
+    if len(records) > MOST_SEQUENCES:
+        raise InputError(
+            f"{SOURCE} has {len(records):,} sequences, the page takes {MOST_SEQUENCES}; give fewer, or run "
+            "hf-genomics predict"
+        )
+    names = [name or str(number) for number, (name, _) in enumerate(records, start=1)]
+    return LabelledSequences(SOURCE, names, [letters for _, letters in records])
+
+
+def _unzipped(content: bytes) -> bytes:
+    """Return the decompressed content of an input; raise InputError if it is too large or damaged."""
+    if content[:2] == b"\x1f\x8b":
+        with input_errors(SOURCE), gzip.GzipFile(fileobj=io.BytesIO(content)) as file:
+            content = file.read(MOST_BYTES + 1)  # a small file may decompress to gigabytes
+    if len(content) > MOST_BYTES:
+        raise too_large()
+    return content
+
+
+def too_large() -> InputError:
+    """Return the error for an input with too many bytes."""
+    return InputError(f"{SOURCE} is larger than {MOST_BYTES >> 20} MiB; shorten it, or run hf-genomics predict")
