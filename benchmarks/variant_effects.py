@@ -12,7 +12,7 @@ compares alternatives of one position, so composition and codon position cancel.
 The folder --pairs holds train.csv.gz and test.csv.gz with the columns sequence, alt_sequence, ref_expression,
 alt_expression and delta. The model scores the test pairs as it is, and again when it was fine-tuned on the measured
 expressions of the training pairs, and of the training table in the folder --expression (columns sequence and label).
-The k-mer regressions are fitted on the same rows.
+The k-mer regressions are fitted on the same rows. Further options are those of finetune: --head.rc_probability 0.5.
 """
 
 from __future__ import annotations
@@ -29,7 +29,6 @@ import numpy as np
 HELD_OUT = 4_000_000  # nt; genes after that are scored
 VALID_NT = 50_000
 NONSENSE_SITES, OTHER_SITES = 1200, 1800
-EPOCHS = 10  # of fine-tuning on expressions
 BASES = "TCAG"
 AMINO_ACIDS = "FFLLSSSSYY**CC*WLLLLPPPPHHQQRRRRIIIMTTTTNNKKSSRRVVVVAAAADDEEGGGG"
 CODONS = {
@@ -196,7 +195,7 @@ def row(label: str, found: tuple[float, float, float, int]) -> str:
     return f"| {label} | {found[0]:.3f} | {found[1]:.3f} | {found[2]:.3f} | {found[3]} |"
 
 
-def score_pairs(model: str, pairs: Path, expression: Path | None, folder: Path, seed: int) -> None:
+def score_pairs(model: str, pairs: Path, expression: Path | None, folder: Path, words: list[str]) -> None:
     """Print rank correlations with measured effects of mutated promoters: zero-shot, fine-tuned, k-mer regression."""
     import pandas as pd
     from scipy.stats import spearmanr
@@ -211,11 +210,10 @@ def score_pairs(model: str, pairs: Path, expression: Path | None, folder: Path, 
     found = {"zero-shot, LLR": zero["llr"], "zero-shot, embedding L2, with the size of the change": zero["emb_l2"]}
 
     labelled = training_rows(read_pairs(pairs / "train.csv.gz"), test, expression)
-    tuned = finetune_on(labelled, model, folder, seed)
-    for strands, both in (("the strand of the promoter", False), ("both strands", True)):
-        hg.score_variants(tuned, str(folder / "tuned.tsv"), both_strands=both, **scored)
-        table = pd.read_csv(folder / "tuned.tsv", sep="\t")
-        found[f"fine-tuned, delta on {strands}"] = table[next(name for name in table if name.startswith("delta_logit"))]
+    tuned = finetune_on(labelled, model, folder, words)
+    hg.score_variants(tuned, str(folder / "tuned.tsv"), **scored)
+    table = pd.read_csv(folder / "tuned.tsv", sep="\t")
+    found["fine-tuned, delta"] = table[next(name for name in table if name.startswith("delta_logit"))]
     for k in (4, 5):
         found[f"{k}-mer ridge regression, delta"] = pd.Series(kmer_delta(labelled, test, k))
     print("\n| score | Spearman with the measured change | pairs |\n|---|---|---|")
@@ -242,17 +240,17 @@ def training_rows(train: Any, test: Any, expression: Path | None) -> Any:
     return rows[~leaks].reset_index(drop=True)
 
 
-def finetune_on(labelled: Any, model: str, folder: Path, seed: int) -> str:
-    """Fine-tune a model on measured expressions with a fixed number of epochs, and return its folder."""
+def finetune_on(labelled: Any, model: str, folder: Path, further: list[str]) -> str:
+    """Fine-tune a model on measured expressions, with further options of the command, and return its folder."""
     from hf_genomics.cli import main
 
     table, tuned = str(folder / "expression.csv"), str(folder / "tuned")
     labelled.to_csv(table, index=False)
     words = ["finetune", "--pretrained", model, "--data.train", table, "--data.regression", "true"]
-    words += ["--head.pooling", "mean", "--trainer.num_train_epochs", str(EPOCHS), "--trainer.seed", str(seed)]
-    words += ["--trainer.per_device_train_batch_size", "64", "--trainer.learning_rate", "1.0e-3"]
-    words += ["--trainer.warmup_steps", "0.1", "--trainer.weight_decay", "0.01", "--trainer.save_strategy", "no"]
-    words += ["--trainer.output_dir", tuned, "--trainer.disable_tqdm", "true", "--overwrite", "true"]
+    words += ["--head.pooling", "mean", "--trainer.num_train_epochs", "10", "--trainer.learning_rate", "1.0e-3"]
+    words += ["--trainer.per_device_train_batch_size", "64", "--trainer.warmup_steps", "0.1"]
+    words += ["--trainer.weight_decay", "0.01", "--trainer.save_strategy", "no", "--trainer.disable_tqdm", "true"]
+    words += ["--trainer.output_dir", tuned, "--overwrite", "true", *further]
     if code := main(words):
         sys.exit(code)
     return tuned
@@ -299,7 +297,7 @@ def main() -> None:
     parser.add_argument("--output_dir", type=Path, required=True)
     parser.add_argument("--model")
     parser.add_argument("--seed", type=int, default=0, help="of the sites, and of a model trained here")
-    args = parser.parse_args()
+    args, words = parser.parse_known_args()
     if (args.genome is None) != (args.genes is None) or (args.genome or args.model) is None:
         parser.error("give --genome with --genes, or --model with --pairs")
     args.output_dir.mkdir(parents=True, exist_ok=True)
@@ -309,7 +307,7 @@ def main() -> None:
         model = model or pretrain(letters, args.output_dir, args.seed)
         score_genes(model, name, letters, coding_substitutions(letters, args.genes, np.random.default_rng(args.seed)))
     if args.pairs:
-        score_pairs(model, args.pairs, args.expression, args.output_dir, args.seed)
+        score_pairs(model, args.pairs, args.expression, args.output_dir, ["--trainer.seed", str(args.seed), *words])
 
 
 if __name__ == "__main__":

@@ -39,6 +39,7 @@ VERBS = {
     "pretrain": "pretrain a model on a genome store",
     "finetune": "fine-tune a pretrained model on labelled sequences",
     "evaluate": "score a fine-tuned model on labelled sequences",
+    "probe": "show within a minute what a model's vectors know about labels, without fine-tuning",
     "predict": "predict classes or values for the sequences of a file",
     "embed": "turn the sequences of a file into vectors, with a picture",
     "explain": "compute how much every nucleotide contributes to a prediction, with pictures",

@@ -29,6 +29,10 @@ EXAMPLES = {
         "hf-genomics evaluate --model model_cards/phage-150nt --data.test recipes/data/windows_test.csv "
         "--output_dir runs/evaluated"
     ),
+    "probe": (
+        "hf-genomics probe --model model_cards/virus-wide --data.train recipes/data/windows_train.csv "
+        "--data.test recipes/data/windows_test.csv --output_dir runs/probe"
+    ),
     "predict": (
         "hf-genomics predict --model model_cards/phage-150nt --input recipes/data/quickstart/NC_001422.fasta.gz "
         "--output -"

@@ -97,10 +97,22 @@ class Keys(NamedTuple):
             hint = suggest(key, [*self.known, *self.former])
             raise InputError(f"{place}unknown key {key!r}{hint}; see hf-genomics {self.verb} --help")
 
+    def as_entry(self, key: str) -> str:
+        """Return a key for the parser; colons join the parts of an entry of a dictionary, which it would nest.
+
+        >>> Keys("finetune", frozenset({"sweep"}), {}, {}, {}).as_entry("sweep.trainer.seed")
+        'sweep.trainer:seed'
+        """
+        parts = key.split(".")
+        lengths = (length for length in range(1, len(parts)) if ".".join(parts[:length]) in self.known)
+        length = next(lengths, len(parts))
+        return ".".join([*parts[:length], *([":".join(parts[length:])] if parts[length:] else [])])
+
     def current(self, key: str, where: str) -> str:
         """Return the full and current name of a key; log a warning for a name of version 0.1."""
         if key in self.short or key not in self.former:
-            return self.short.get(key, key)
+            first, dot, rest = key.partition(".")  # an entry of a dictionary follows the name of the dictionary
+            return f"{self.short[first]}.{rest}" if dot and first in self.short else self.short.get(key, key)
         new = self.former[key]
         logger.warning("%s: %r is called %r now; the old key will be removed in version 0.3", where, key, new)
         return new
@@ -326,6 +338,7 @@ def gather_lists(words: list[str], function: Callable[..., Any]) -> list[str]:
     types = dict(_types(function))
     first = f"--{next(iter(types), '')}"
     lists = {f"--{key}": "float" in str(kind) for key, kind in types.items() if _is_list(kind)}  # whether of numbers
+    dicts = tuple(f"--{key}." for key, kind in types.items() if str(kind).startswith("dict["))
     is_word = next(iter(types.values()), None) is str
     gathered: list[str] = []
     unnamed: list[str] = []
@@ -340,6 +353,9 @@ def gather_lists(words: list[str], function: Callable[..., Any]) -> list[str]:
         values = 0 if "=" in word or word in _NO_VALUE else _count_values(rest)
         if word in lists and not (values and rest[0].startswith("[")):  # "[": the user wrote the list
             gathered.append(json.dumps([_number(value) if lists[word] else value for value in rest[:values]]))
+            del rest[:values]
+        elif values > 1 and word.startswith(dicts):  # an entry of a dictionary that is a list
+            gathered.append(json.dumps([_parse_yaml(value, word) for value in rest[:values]]))
             del rest[:values]
         elif values:
             gathered.append(rest.pop(0))
@@ -428,7 +444,7 @@ def _translate_files(words: list[str], keys: Keys) -> list[str]:
             if not settings:
                 raise InputError(f"{option} works in YAML files only; set model.layer_types, one entry for each layer")
             append = option.removeprefix(f"--{key}")  # "+", which appends to a list, or ""
-            translated += [f"--{name}{append}={value}" for name, value in settings.items()]
+            translated += [f"--{keys.as_entry(name)}{append}={value}" for name, value in settings.items()]
     return translated
 
 

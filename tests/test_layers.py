@@ -48,7 +48,7 @@ FLOORS = (
     {"genomes", "downloads", "reports"},
     {"labelled", "runs", "genome_tables"},
     {"inference", "checks", "privacy"},
-    {"evaluation", "sharing", "variants"},
+    {"evaluation", "sharing", "variants", "jobs"},
     {"interpretation", "training", "embedding"},
     {"motif_finding"},
     {"studies", "pictures", "demo_page"},

@@ -75,6 +75,7 @@ MISTAKES = {
     "explain_untuned": ("explain --model MLM --input OK --output_dir out", ["mlm"]),
     "explain_method": ("explain --model TUNED --input OK --output_dir out --method lrp", ["method", "lrp"]),
     "demo_untuned": ("demo --model MLM --port 0", ["mlm"]),
+    "probe_pooling": ("probe --model MLM --data.train TABLE --output_dir out --pooling tokens", ["pooling", "tokens"]),
     "embed_output": ("embed --model MLM --input OK --output v.txt", ["v.txt", ".parquet"]),
     "region_picture_of_nothing": ("region-picture --region c:1-9 --output x.png", ["tracks"]),
     "variants_model": ("score-variants --model no --pairs OK --output p.tsv", ["no"]),

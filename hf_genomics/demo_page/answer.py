@@ -75,7 +75,7 @@ class Question:
     Attributes:
         content: as in `read_sequences`.
         target: name of the class to show; "" for the predicted class of the first sequence.
-        position: nucleotide of the first sequence to look at, from 0; None for the window with the highest score.
+        position: nucleotide of the first sequence to look at, from 1; None for the window with the highest score.
     """
 
     content: bytes = field(repr=False)
@@ -179,7 +179,7 @@ def _pictures(demo: DemoModel, scored: Scored, number: int | None, position: int
         demo: the model.
         scored: the windows of the first sequence, and their scores.
         number: number of the class; None for the predicted one.
-        position: nucleotide to look at, from 0; None for the window with the highest score.
+        position: nucleotide to look at, from 1; None for the window with the highest score.
     """
     along = _along(demo.task, scored)
     chosen = _predicted(demo.task, along) if number is None else number
@@ -191,7 +191,7 @@ def _pictures(demo: DemoModel, scored: Scored, number: int | None, position: int
     drawn = []
     if len(scored) > 1 or demo.task.level == "nt":
         what = "Value" if demo.task.problem_type == "regression" else "Probability"
-        shaded = f"The shaded stretch, {window.start:,} to {window.end:,}, is explained below."
+        shaded = f"The shaded stretch, {window.start + 1:,} to {window.end:,}, is explained below."
         drawn.append(
             (f"{what} of {name} along the first sequence. {shaded}", _draw_along(name, along[:, chosen], window))
         )
@@ -226,7 +226,7 @@ def _best_window(scored: Scored, number: int) -> Window:
 def _window_at(scored: Scored, position: int) -> Window:
     """Return the window at a position; raise InputError if there is none, or the model cannot read it."""
     length = scored[-1][0].end  # the last window ends with the sequence
-    window = next((window for window, _ in scored if window.start <= position < window.end), None)
+    window = next((window for window, _ in scored if window.start < position <= window.end), None)
     if window is None:
         raise InputError(f"position {position:,} is not in the first sequence, which has {length:,} nt; correct it")
     if window.problem is not None:

@@ -36,7 +36,8 @@ def write_page(
         default=_option("", "predicted class", target),
         limits=html_text(
             f"Blanks, line ends and lower case do not matter. At most {MOST_NT:,} nt in {MOST_SEQUENCES} sequences, "
-            f"{MOST_BYTES >> 20} MiB; pictures show the first sequence. Positions count from 0."
+            f"{MOST_BYTES >> 20} MiB; pictures show the first sequence. Positions count from 1, but start "
+            "and end of a table from 0, as in BED."
         ),
         found=f'<div id="answer">{found}</div>' if found else "",
     )

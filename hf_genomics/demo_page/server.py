@@ -112,7 +112,7 @@ async def _read_question(request: web.Request) -> Question:
         raise InputError("no form, or a damaged one: open the page in a browser, and send it again") from error
     position = fields.get("position", b"").decode("utf-8", "replace").strip()
     if position and not (position.isascii() and position.isdigit()):
-        raise InputError("position must be a whole number, 0 or more; correct it or leave it empty")
+        raise InputError("position must be a whole number, 1 or more; correct it or leave it empty")
     content = fields.get("file") or fields.get("dna", b"")
     target = fields.get("target", b"").decode("utf-8", "replace")
     return Question(content, target, int(position) if position else None)

@@ -21,6 +21,7 @@ from ..inference.predict import Input, input_digest, model_digest, noun_of, read
 from ..inference.problems import Unscored, examined
 from ..inference.scores import as_examples
 from ..inference.windows import Window, windows_of_examples
+from ..io.processes import ALONE, Processes, join_processes
 from ..io.streams import is_stream
 from ..io.text_tables import kind_of, read_text_columns
 from ..io.writing import check_output_file
@@ -93,6 +94,8 @@ def embed(
     the model reads is cut into windows, whose vectors are averaged. Every sequence has its row, in the order of the
     file. One that cannot be read, as in `predict`, has an empty row, and one warning says how many there are.
 
+    Several processes (``accelerate launch --num_processes 2 -m hf_genomics embed ...``) share the work as in `predict`.
+
     Args:
         model: folder or Hub name of a pretrained or fine-tuned model.
         input: FASTA, FASTQ, GenBank, 2bit, CSV, TSV or Parquet file, plain or gzipped; in Python also a
@@ -138,13 +141,14 @@ def embed(
         counts = finished_before(files.data[0], settings)
         if all(path.exists() for path in files.data):
             return _say(Embeddings(files.found(), *counts, size), "finished before")
+    processes = join_processes()
     windows = read_windows(input, encoder, tokenizer, read, options.rna, "embed")
     unscored = Unscored(source_name(input), noun_of(input), options.strict, ("vector", "embedded"))
     header, start_column = [*HEADERS[pooling], "embedding"], 1 if pooling == "tokens" else None
-    with GrowingTable(files.data[0], header, settings, resume, start_column) as table:
+    with GrowingTable(files.data[0], header, settings, resume, start_column, processes=processes) as table:
         done = table.num_sequences  # of the interrupted run: read again, but not embedded again
         remaining = dropwhile(lambda window: window.sequence_index < done, windows)
-        for one in embedded(encoder, tokenizer, remaining, batch_size, pooling, unscored):
+        for one in embedded(encoder, tokenizer, remaining, batch_size, pooling, unscored, processes):
             table.write(row_of(one, pooling))
         table.finish(partial(_write, files=files, pooling=pooling, shape=(table.num_rows, size), colors=colors))
     unscored.warn()
@@ -158,6 +162,7 @@ def embedded(
     batch_size: int,
     pooling: Pooling,
     unscored: Unscored,
+    processes: Processes = ALONE,
 ) -> Iterator[Embedded]:
     """Iterate over the vectors of sequences or of their tokens; windows are read only as vectors are needed.
 
@@ -168,8 +173,9 @@ def embedded(
         batch_size: number of windows that are encoded at once.
         pooling: as in `embed`.
         unscored: counts the sequences without a vector.
+        processes: processes that share the batches; only the first one has vectors.
     """
-    scored = unscored.watch(embed_windows(encoder, tokenizer, windows, batch_size, pooling))
+    scored = unscored.watch(embed_windows(encoder, tokenizer, windows, batch_size, pooling, processes))
     if pooling == "tokens":
         return embedded_tokens(scored, tokenizer.k, tokenizer.stride, encoder.config.hidden_size)
     return embedded_sequences(scored)

@@ -12,6 +12,7 @@ from ..batches.sequences import DataCollatorForSequences
 from ..inference.problems import ScoredWindow, known_tokens, problem_after_reading
 from ..inference.scores import average_windows, collate_quietly, map_windows
 from ..inference.windows import Window
+from ..io.processes import ALONE, Processes
 from ..modeling_kmer_bert import KmerBertModel
 from ..pooling import pool
 from ..sequence import CLS_ID, SEP_ID
@@ -39,7 +40,12 @@ class Embedded(NamedTuple):
 
 
 def embed_windows(
-    model: KmerBertModel, tokenizer: KmerTokenizer, windows: Iterable[Window], batch_size: int, pooling: Pooling
+    model: KmerBertModel,
+    tokenizer: KmerTokenizer,
+    windows: Iterable[Window],
+    batch_size: int,
+    pooling: Pooling,
+    processes: Processes = ALONE,
 ) -> Iterator[ScoredWindow]:
     """Iterate over windows with their vectors, in the order of the windows; memory does not grow with their number.
 
@@ -49,12 +55,13 @@ def embed_windows(
         windows: any number of windows.
         batch_size: number of windows that are encoded at once.
         pooling: "mean" of all tokens, [CLS] and [SEP] included; "cls" for [CLS]; "tokens" for each k-mer.
+        processes: processes that share the batches; only the first one yields anything.
 
     Yields:
         Each window and its vector, float64 (hidden,); for "tokens" the vectors of its k-mers, (k-mers, hidden). A
         window that cannot be embedded has a ``problem``, and NaN or, for "tokens", no rows.
     """
-    return map_windows(model, tokenizer, windows, batch_size, _Embedder(model, tokenizer, pooling))
+    return map_windows(model, tokenizer, windows, batch_size, _Embedder(model, tokenizer, pooling), processes)
 
 
 class _Embedder:

@@ -174,10 +174,24 @@ def kmer_scores(training: LabelledSequences, test: LabelledSequences, k: int = 4
     """
     if training.nt_labels is not None:
         return _nucleotide_scores(training, test, k, seed)
-    features, others = kmer_features(training, training, k), kmer_features(test, training, k)
+    return linear_scores(training, kmer_features(training, training, k), kmer_features(test, training, k), seed)
+
+
+def linear_scores(training: LabelledSequences, features: np.ndarray, others: np.ndarray, seed: int = 0) -> np.ndarray:
+    """Predict labels of sequences by regression on standardised features; see `kmer_scores`.
+
+    Args:
+        training: rows with classes, several labels or values.
+        features: features of the training rows, (training rows, features).
+        others: features of the rows to predict, (rows, features).
+        seed: seed of the solver's random numbers.
+
+    Returns:
+        Probabilities or values, (rows, outputs).
+    """
     if training.task.is_classification:
         return _class_model(features, training.known_labels, seed, training.task.num_labels)(others)
-    scores = np.zeros((len(test), training.task.num_labels))
+    scores = np.zeros((len(others), training.task.num_labels))
     for column, labels in enumerate(training.known_labels.reshape(len(training), -1).T):
         known = ~np.isnan(labels)
         if training.problem == "regression":

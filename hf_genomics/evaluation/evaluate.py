@@ -147,7 +147,7 @@ def evaluate(
     check_baselines(baselines)
     if baselines and split == "train":
         raise InputError("baselines are fitted on the training rows, which are scored here; score another split")
-    folder = _evaluation_folder(output_dir, [model, base_of(model), *data.paths().values()], overwrite)
+    folder = evaluation_folder(output_dir, [model, base_of(model), *data.paths().values()], overwrite)
     network, tokenizer = load_classifier(model)
     task = task_of(network.config, model)
     check_positive(positive, task)
@@ -383,7 +383,7 @@ FILES = (
 )
 
 
-def _evaluation_folder(output_dir: str, inputs: list[str | None], overwrite: bool) -> Path:
+def evaluation_folder(output_dir: str, inputs: list[str | None], overwrite: bool) -> Path:
     """Check that an evaluation may write its files to a folder, and return the folder.
 
     Args:

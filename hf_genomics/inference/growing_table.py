@@ -23,6 +23,7 @@ from types import TracebackType
 from typing import Any, NamedTuple, TextIO
 
 from ..errors import InputError
+from ..io.processes import ALONE, Processes
 from ..io.streams import destination, is_stream, open_stream
 from ..io.writing import as_cell, output_errors, put_in_place, write_json
 from ..runs.output_folder import Resume
@@ -62,6 +63,8 @@ class GrowingTable:
             repeated.)
         inside: whether a resumed run can continue inside a sequence. If not, it writes all rows of the last sequence
             again, because some may be missing.
+        processes: processes that share the work. The first one writes; all of them create the table and call `finish`,
+            after which all know its numbers of sequences and rows.
 
     Attributes:
         num_sequences: number of sequences in the table; when a run is resumed, it can skip as many.
@@ -79,7 +82,9 @@ class GrowingTable:
         resume: Resume,
         start_column: int | None = None,
         inside: bool = False,
+        processes: Processes = ALONE,
     ) -> None:
+        self._processes = processes
         self._name, self._header, self._settings, self._start_column = target, header, settings, start_column
         self._resume = resume
         self._is_stream = is_stream(target)
@@ -91,13 +96,14 @@ class GrowingTable:
         self.num_sequences = self.num_rows = 0
         if resume and self._is_stream:
             raise InputError(f"{target} is not a file, so its rows cannot be continued; omit resume")
-        if resume and self._rows.is_file():
+        if resume and processes.is_first and self._rows.is_file():
             check_settings(self._folder / "settings.json", settings)
             whole = start_column is not None and not inside
             self.num_sequences, self.num_rows, offset = _find_progress(self._rows, len(header), start_column, whole)
             os.truncate(self._rows, offset)
             self._file = self._open()
             logger.info("%s: continuing after %s sequences", target, f"{self.num_sequences:,}")
+        self._share_counts()
 
     def write(self, cells: tuple[object, ...]) -> None:
         """Append a row; numbers are rounded to seven digits, the precision of float32, and NaN is an empty cell.
@@ -115,6 +121,8 @@ class GrowingTable:
     def finish(self, convert: Callable[[Path], dict[Path, Path]] | None = None) -> None:
         """Flush the table to disk, move it to its target, and delete the temporary folder.
 
+        Of several processes, the others wait until the first one has done this.
+
         Args:
             convert: function that is given the file of the rows, writes other files into its folder, and returns them,
                 each with the path to which it is to be moved; the table itself is then deleted. None to keep the table.
@@ -123,19 +131,29 @@ class GrowingTable:
             ValueError: if no row was written.
             InputError: if the table cannot be written, for instance because the disk is full.
         """
-        if self._file is None:
-            raise ValueError(f"{self._name}: no row was written")
-        with output_errors(self._name):
-            self._file.flush()
-            if not self._is_stream:
-                os.fsync(self._file.fileno())
-            self._file.close()
-            if not self._is_stream:
-                files = {self._rows: self._target} if convert is None else convert(self._rows)
-                self._record()
-                for partial, target in files.items():
-                    put_in_place(partial, destination(target))
-                shutil.rmtree(self._folder, ignore_errors=True)
+        if self._processes.is_first:
+            if self._file is None:
+                raise ValueError(f"{self._name}: no row was written")
+            with output_errors(self._name):
+                self._finish(self._file, convert)
+        self._share_counts()
+
+    def _finish(self, file: TextIO, convert: Callable[[Path], dict[Path, Path]] | None) -> None:
+        """Flush the open file of rows and move it, or what is converted from it, into place; see `finish`."""
+        file.flush()
+        if not self._is_stream:
+            os.fsync(file.fileno())
+        file.close()
+        if not self._is_stream:
+            files = {self._rows: self._target} if convert is None else convert(self._rows)
+            self._record()
+            for partial, target in files.items():
+                put_in_place(partial, destination(target))
+            shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _share_counts(self) -> None:
+        """Tell the other processes how many sequences and rows there are."""
+        self.num_sequences, self.num_rows = self._processes.broadcast((self.num_sequences, self.num_rows))
 
     def _record(self) -> None:
         """Record the run before its output appears, or delete the record of an earlier run."""
@@ -179,7 +197,7 @@ class GrowingTable:
         if self._file is not None:
             with contextlib.suppress(OSError):  # a full disk: only an incomplete row is lost
                 self._file.close()
-        if error is None or self._is_stream:
+        if error is None or self._is_stream or not self._processes.is_first:
             return
         if not self.num_rows:
             self._delete_folder()

@@ -19,6 +19,7 @@ from transformers import PreTrainedModel
 
 from ..errors import InputError
 from ..io.files import input_errors
+from ..io.processes import ALONE, Processes, join_processes
 from ..io.progress import progress_bar
 from ..io.text_tables import kind_of
 from ..io.writing import check_output_file
@@ -114,6 +115,9 @@ def predict(
     from the mean. For a model that classifies nucleotides, the nucleotides of a window that cannot be scored form an
     interval with empty cells.
 
+    Several processes (``accelerate launch --num_processes 2 -m hf_genomics predict ...``) share the work: each computes
+    its share of the batches, and the first one writes what a single process would write.
+
     An output that ends in .bed, .bedgraph or .bw is a file for genome browsers: the class of each window (.bed), or the
     probability of each class along each contig, one file per class (x.CLASS.bedgraph, x.CLASS.bw).
 
@@ -170,13 +174,15 @@ def predict(
         counts = finished_before(target, settings)
         if all(path.exists() for path in plan.files):
             return _say(plan, *counts, "finished before")
+    plan = replace(plan, processes=join_processes())
     windows = read_windows(input, network, tokenizer, columns, options.rna)
     if options.both_strands:
         windows = with_other_strand(windows, longest_window(network.config, tokenizer))
     if plan.kind:
         windows = check_names(windows, source_name(input), plan.kind == "bigwig")
     unscored = Unscored(source_name(input), noun_of(input), options.strict)
-    with GrowingTable(target, plan.header, settings, resume, plan.start_column, plan.is_per_window) as table:
+    place = (plan.start_column, plan.is_per_window)
+    with GrowingTable(target, plan.header, settings, resume, *place, plan.processes) as table:
         remaining = _remaining(windows, table, plan.is_per_window)
         for row in plan.rows(network, tokenizer, remaining, batch_size, unscored):
             table.write(row)
@@ -194,12 +200,14 @@ class _Plan:
         files: the files that appear in the end.
         kind: format of tracks; None for a table.
         along: whether rows are windows or pieces of contigs, rather than sequences.
+        processes: processes that share the batches.
     """
 
     task: Task
     files: list[Path]
     kind: TrackFormat | None
     along: bool
+    processes: Processes = ALONE
 
     @property
     def is_per_window(self) -> bool:
@@ -235,8 +243,8 @@ class _Plan:
     ) -> Iterator[tuple[Any, ...]]:
         """Iterate over the rows; the arguments are those of `prediction_rows`."""
         if not self.along:
-            return prediction_rows(self.task, model, tokenizer, windows, batch_size, unscored)
-        scored = unscored.watch(score_windows(model, tokenizer, windows, batch_size))
+            return prediction_rows(self.task, model, tokenizer, windows, batch_size, unscored, self.processes)
+        scored = unscored.watch(score_windows(model, tokenizer, windows, batch_size, self.processes))
         return track_rows(self.task, self.kind, scored)
 
 
@@ -294,6 +302,7 @@ def prediction_rows(
     windows: Iterable[Window],
     batch_size: int,
     unscored: Unscored,
+    processes: Processes = ALONE,
 ) -> Iterator[tuple[Any, ...]]:
     """Iterate over the rows of a table of predictions; windows are read only as rows are needed.
 
@@ -304,8 +313,9 @@ def prediction_rows(
         windows: windows of all sequences, in the order of the sequences and of the starts in each sequence.
         batch_size: number of windows that are encoded at once.
         unscored: counts the sequences that cannot be scored.
+        processes: processes that share the batches; only the first one has rows.
     """
-    scored = unscored.watch(score_windows(model, tokenizer, windows, batch_size))
+    scored = unscored.watch(score_windows(model, tokenizer, windows, batch_size, processes))
     if task.level == "nt":
         yield from class_runs(merge_windows(scored), task.names or [])
         return

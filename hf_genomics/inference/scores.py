@@ -17,7 +17,8 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import groupby
+from functools import partial
+from itertools import chain, groupby
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -27,6 +28,7 @@ from tqdm.auto import tqdm
 from transformers import PreTrainedModel
 
 from ..errors import InputError
+from ..io.processes import ALONE, Processes
 from ..labelled.sequences import LabelledSequences
 from ..sequence import as_letters
 from ..tokenization_kmer import KmerTokenizer
@@ -177,7 +179,11 @@ def _score_in_memory(
 
 
 def score_windows(
-    model: PreTrainedModel, tokenizer: KmerTokenizer, windows: Iterable[Window], batch_size: int = 64
+    model: PreTrainedModel,
+    tokenizer: KmerTokenizer,
+    windows: Iterable[Window],
+    batch_size: int = 64,
+    processes: Processes = ALONE,
 ) -> Iterator[tuple[Window, np.ndarray]]:
     """Iterate over windows with their scores, in the order of the windows.
 
@@ -189,17 +195,19 @@ def score_windows(
         tokenizer: tokenizer of the model.
         windows: any number of windows.
         batch_size: number of windows that are encoded at once.
+        processes: processes that share the batches.
 
     Yields:
         Each window, with its problem if it cannot be scored, and its class probabilities or predicted values: float64
-        (labels,), or (nt, classes) from a model that classifies nucleotides; NaN if it cannot be scored.
+        (labels,), or (nt, classes) from a model that classifies nucleotides; NaN if it cannot be scored. Of several
+        processes only the first one yields anything.
 
     Raises:
         InputError: if ``batch_size`` is not positive.
     """
     scorer = _Scorer(model, tokenizer)
-    yield from map_windows(model, tokenizer, windows, batch_size, scorer)
-    scorer.warn_of_certainty()
+    yield from map_windows(model, tokenizer, windows, batch_size, scorer, processes)
+    scorer.warn_of_certainty(processes)
 
 
 class BatchFunction(Protocol):
@@ -218,6 +226,7 @@ def map_windows(
     windows: Iterable[Window],
     batch_size: int,
     score: BatchFunction,
+    processes: Processes = ALONE,
 ) -> Iterator[tuple[Window, np.ndarray]]:
     """Iterate over windows with the values that a function computes for them in batches; see `score_windows`.
 
@@ -227,6 +236,7 @@ def map_windows(
         windows: any number of windows.
         batch_size: number of windows that are encoded at once.
         score: the function.
+        processes: processes that share the batches.
 
     Raises:
         InputError: if ``batch_size`` is not positive.
@@ -240,12 +250,22 @@ def map_windows(
             scored = {number: score.nothing(window) for number, window in enumerate(buffer) if window.problem}
             # Windows are encoded from the shortest to the longest, but keep their own places in the buffer.
             order = [number for number in np.argsort(lengths, kind="stable").tolist() if number not in scored]
-            for begin in range(0, len(order), batch_size):
-                chosen = order[begin : begin + batch_size]
-                results = score([buffer[number] for number in chosen], device)
-                scored |= dict(zip(chosen, results, strict=True))
+            batches = [order[begin : begin + batch_size] for begin in range(0, len(order), batch_size)]
+            results = processes.map(partial(_compute, score, buffer, device), batches)
+            if results is None:  # the first process yields them
+                continue
+            for number, (problem, tokens, values) in zip(order, chain.from_iterable(results), strict=True):
+                scored[number] = buffer[number]._replace(problem=problem, tokens=tokens), values
             for number in range(len(buffer)):
                 yield scored.pop(number)
+
+
+def _compute(
+    score: BatchFunction, buffer: list[Window], device: torch.device, chosen: list[int]
+) -> list[tuple[Problem | None, tuple[int, int], np.ndarray]]:
+    """Compute a batch of the windows of a buffer; return problem, tokens and values of each, without its letters."""
+    found = score([buffer[number] for number in chosen], device)
+    return [(window.problem, window.tokens, values) for window, values in found]
 
 
 class _Scorer:
@@ -297,13 +317,17 @@ class _Scorer:
         self.num_saturated += bool(margins.min(initial=np.inf) > _CERTAIN)
         self.largest = max(self.largest, float(margins.max(initial=0)))
 
-    def warn_of_certainty(self) -> None:
-        """Log a warning if every window had a probability of 1."""
-        if 0 < self.num_scored == self.num_saturated:
+    def warn_of_certainty(self, processes: Processes) -> None:
+        """Log a warning if every window of all processes had a probability of 1."""
+        counts = processes.gather((self.num_scored, self.num_saturated, self.largest))
+        if counts is None:
+            return
+        scored, saturated, largest = zip(*counts, strict=True)
+        if 0 < sum(scored) == sum(saturated):
             logger.warning(
                 "every prediction is certain (logits differ by up to %.3g, which gives a probability of 1): the "
                 "weights of such a model are usually damaged, or its training diverged",
-                self.largest,
+                max(largest),
             )
 
 

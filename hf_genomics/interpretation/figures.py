@@ -332,7 +332,7 @@ class _LocatorFromOne(MaxNLocator):
 
     def tick_values(self, vmin: float, vmax: float) -> Any:
         """Return where the ticks are, 0-based."""
-        return super().tick_values(vmin + 1, vmax + 1) - 1
+        return np.asarray(super().tick_values(vmin + 1, vmax + 1)) - 1
 
 
 def save_figure(figure: Figure, path: Path) -> None:

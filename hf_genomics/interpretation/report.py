@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import InputError
+from ..errors import InputError, is_private, shown_name
 from ..io.genome_tracks import Region, read_bedgraph, read_genes
 from ..reports.html import write_report
 from .figures import (
@@ -105,7 +105,11 @@ def write_explanation_report(
         drawn += _draw_window(folder / "figures", rank, row, placed, names, pictures)
     if pictures.count:
         drawn += _draw_all(folder / "figures", placed, pictures.unit)
-    facts = [(placed.records.facts[row], place_name(*placed.region(row)[:3])) for row in best]
+    places = [placed.region(row) for row in best]
+    facts = [
+        (placed.records.facts[row], place_name(shown_name(place.contig), place.start, place.end))
+        for row, place in zip(best, places, strict=True)
+    ]
     header = ["window", "target", pictures.unit, "sum of scores", "completeness error (%)"]
     rows = [[place, names[fact["target"]], fact["value"], fact["sum"], 100 * fact["error"]] for fact, place in facts]
     write_report(
@@ -152,27 +156,30 @@ def _draw_window(
     dna, scores = record.dna[:length], record.scores[:length]
     target, stem = (
         names[record.facts["target"]],
-        f"{rank:02d}_{_file_name(record.facts['id'])}",
+        f"{rank:02d}_{_file_name(shown_name(record.facts['id']))}",
     )
     name = _name_of_scores(placed, pictures.unit)
     along = Track(name, region.start, scores[::-1] if region.strand == "-" else scores)
     tracks = pictures.tracks_of(region.contig, region.start, region.end)
-    figure = region_figure(region.contig, region.start, region.end, tracks, along, pictures.genes)
-    name_figure(figure, region.contig, region.start, region.end)
+    contig = shown_name(region.contig)
+    genes = pictures.genes and [gene._replace(contig=shown_name(gene.contig)) for gene in pictures.genes]
+    figure = region_figure(contig, region.start, region.end, tracks, along, genes)
+    name_figure(figure, contig, region.start, region.end)
     save_figure(figure, folder / stem)
+    is_reverse = region.strand == "-"
+    where = place_name(contig, region.start, region.end) + (", reverse strand" if is_reverse else "")
+    drawn = [(f"{where}, target {target}. Contribution of each nucleotide.", folder / f"{stem}.png")]
+    if is_private():  # a logo shows the sequence
+        return drawn
     begin = highest_stretch(scores, _LOGO)
     chosen = slice(begin, begin + _LOGO)
     matrix = record.columns["letters"][:length][chosen] if "letters" in record.columns else None
-    is_reverse = region.strand == "-"
     start, axis = (begin, "position in the window, 5' to 3'") if is_reverse else (region.start + begin, "position")
     letters = (dna[chosen] & 0xDF).tobytes().decode("ascii")
-    where = place_name(region.contig, region.start, region.end) + (", reverse strand" if is_reverse else "")
     logo = logo_figure(f"{target}, {where}", letters, scores[chosen], start, matrix, (name, axis))
     save_figure(logo, folder / f"{stem}_logo")
-    return [
-        (f"{where}, target {target}. Contribution of each nucleotide.", folder / f"{stem}.png"),
-        (f"{where}, target {target}. The {len(letters)} nt with the highest scores.", folder / f"{stem}_logo.png"),
-    ]
+    caption = f"{where}, target {target}. The {len(letters)} nt with the highest scores."
+    return [*drawn, (caption, folder / f"{stem}_logo.png")]
 
 
 def _name_of_scores(placed: Placed, unit: str) -> str:

@@ -191,7 +191,7 @@ def draw_positions(ax: Axes, sites: Sequence[Site], lengths: np.ndarray) -> None
     places = [(site.start + site.end) / 2 - lengths[site.sequence] / 2 for site in sites]
     width = max(1, round(lengths.max(initial=1) / _BINS))  # a whole number of nt, or bins would hold unequal numbers
     half = (lengths.max(initial=1) // 2 // width + 1) * width
-    ax.hist(places, bins=np.arange(-half - width / 2 - 0.25, half + width, width), color="#5b7f95")
+    ax.hist(places, bins=np.arange(-half - width / 2 - 0.25, half + width, width).tolist(), color="#5b7f95")
     ax.set_title(f"{len(sites):,} sites", loc="left", fontsize=9)
     ax.axvline(0, color="#1f2328", linewidth=0.8)
     ax.set_xlabel("distance from the centre, nt")

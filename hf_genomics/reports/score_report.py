@@ -38,13 +38,15 @@ class ScoreReport(dict):
 
     Attributes:
         scored: what `screen` shows; set by the verb.
+        above: lines that `screen` shows before it.
     """
 
     scored: ScoredModel | None = None
+    above: Sequence[str] = ()
 
     def screen(self) -> str | None:
         """Return the lines for the terminal; None if nothing was scored."""
-        return None if self.scored is None else "\n".join(screen_lines(self.scored)) + "\n"
+        return None if self.scored is None else "\n".join([*self.above, *screen_lines(self.scored)]) + "\n"
 
 
 class ScoredModel(NamedTuple):
@@ -60,6 +62,7 @@ class ScoredModel(NamedTuple):
         ahead: name of a baseline -> "score", "difference" and "interval" of model minus baseline.
         leaks: two splits, as "train/test" -> sequences in both.
         notes: further facts, a sentence each.
+        title: what the model is called in the tables.
     """
 
     model: str
@@ -71,13 +74,14 @@ class ScoredModel(NamedTuple):
     ahead: Mapping[str, Mapping[str, Any]]
     leaks: Mapping[str, int]
     notes: Sequence[str] = ()
+    title: str = "KmerBert"
 
     @property
     def rows(self) -> dict[str, Mapping[str, Any]]:
         """Name -> scores of the model and then of the baselines, the best first."""
         main = main_score(self.task)
         order = sorted(self.baselines, key=lambda name: -_sortable(self.baselines[name].get(main)))
-        return {"KmerBert": self.scores} | {name: self.baselines[name] for name in order}
+        return {self.title: self.scores} | {name: self.baselines[name] for name in order}
 
 
 def main_score(task: Mapping[str, Any]) -> str:
@@ -162,8 +166,8 @@ def verdict(scored: ScoredModel) -> str:
     difference, (low, high) = scored.ahead[best]["difference"], scored.ahead[best]["interval"]
     if low <= 0 <= high:
         how = f"difference {difference:+.3f}, 95 % interval {low:+.3f} to {high:+.3f}"
-        return f"result: KmerBert and {best} do not differ clearly in {name} ({how})"
-    first, second = ("KmerBert", best) if low > 0 else (best, "KmerBert")
+        return f"result: {scored.title} and {best} do not differ clearly in {name} ({how})"
+    first, second = (scored.title, best) if low > 0 else (best, scored.title)
     low, high = sorted((abs(low), abs(high)))
     by = f"by {abs(difference):.3f} in {name} (95 % interval {low:.3f} to {high:.3f})"
     return f"result: {first} is ahead of {second} {by}"
@@ -199,7 +203,9 @@ def _tables(scored: ScoredModel) -> list[tuple[str, list[str], list[list[Cell]]]
         caption = f"Scores of the {scored.split} split, with 95 % intervals ({how})"
         tables.append((caption, ["model", *map(_title, names)], [[*row] for row in scores]))
     if scored.ahead:
-        caption = f"Difference of {_title(main_score(scored.task))}, KmerBert minus baseline, on the same replicates"
+        caption = (
+            f"Difference of {_title(main_score(scored.task))}, {scored.title} minus baseline, on the same replicates"
+        )
         tables.append((caption, ["baseline", "difference", "95 % interval"], _differences(scored)))
     tables.append(("Labels of each split", ["split", "labels"], [[*row] for row in labels]))
     return tables

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,12 +12,12 @@ import pandas as pd
 from ..errors import InputError
 from ..genomes.store import GenomeStore
 from ..io.writing import check_output, write_json, write_text
+from ..jobs.shared_work import check_unchanged, share_work, workers_of
 from .scarcity_cells import CellOptions, StudyGrid, cell_recipe, cells_of
 from .scarcity_checks import check_setups, choose_positive, count_genomes, study_facts
-from .scarcity_jobs import check_unchanged, study_jobs
+from .scarcity_jobs import study_jobs
 from .scarcity_report import plot_scarcity, write_study_report
 from .scarcity_scores import markdown_table, model_name, read_units, sample_scores, score_rows, study_table
-from .shared_work import share_work
 
 logger = logging.getLogger(__name__)
 
@@ -92,9 +91,9 @@ def label_scarcity(
     facts = study_facts(folder, genomes, grid)
     recipes = {cell: cell_recipe(cell, finetuning, store, positive) for cell in cells}
     pretraining_jobs, jobs = study_jobs(grid, recipes, store, folder)
-    check_unchanged(jobs)
+    check_unchanged(jobs.values())
     write_json(folder / "study.json", facts)
-    workers, devices = _workers(running.jobs)
+    workers, devices = workers_of(running.jobs)
     left = sum(not job.finished for job in jobs.values())
     logger.info("%d cells, %d of them finished; %d processes at a time", len(cells), len(cells) - left, workers)
     share_work([*pretraining_jobs, *jobs.values()], workers, minutes=running.minutes, devices=devices)
@@ -108,19 +107,6 @@ def label_scarcity(
     table = study_table(rows)
     _write_results(table, told, folder)
     return {"finished cells": f"{len(finished)} of {len(cells)}", **_best(table), "report": str(folder / "report.html")}
-
-
-def _workers(jobs: int) -> tuple[int, list[str]]:
-    """Return the number of processes at a time, and the names of the GPUs that they use in turn."""
-    import torch  # here, because `hf-genomics --help` does not need it
-
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    devices = [name for name in visible.split(",") if name] if visible is not None else None
-    if not torch.cuda.is_available():
-        devices = []
-    elif devices is None:
-        devices = [str(number) for number in range(torch.cuda.device_count())]
-    return jobs or len(devices) or os.cpu_count() or 1, devices
 
 
 def _write_results(table: pd.DataFrame, facts: dict[str, Any], folder: Path) -> None:

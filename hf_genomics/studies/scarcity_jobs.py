@@ -11,15 +11,10 @@ from typing import Any
 
 import yaml
 
-from ..errors import InputError
 from ..inference.loading import load_config
 from ..io.writing import write_text
+from ..jobs.shared_work import RECIPE, Job
 from .scarcity_cells import Cell, StudyGrid, merged, parts_needed
-from .shared_work import Job
-
-RECIPE = "recipe.yaml"
-#: Keys that may change between two calls: the folders may have been moved.
-_PATHS = {"pretrained", "output_dir", "trainer.output_dir", "data.store"}
 
 
 def study_jobs(
@@ -104,34 +99,3 @@ def _describe(run: Path) -> str:
     """Return the macro recall of a finished cell in a few words."""
     metrics = json.loads((run / "metrics.json").read_text(encoding="utf-8"))
     return f"macro recall {100 * metrics['test']['macro_recall']:.1f}"
-
-
-def check_unchanged(jobs: Mapping[Cell, Job]) -> None:
-    """Check that finished cells were run by the recipes of today.
-
-    Args:
-        jobs: job of each cell.
-
-    Raises:
-        InputError: naming the cell, and the first option that has changed.
-    """
-    for cell, job in jobs.items():
-        if not job.finished or job.recipe is None:
-            continue
-        path = job.folder / RECIPE
-        old, new = (dict(_flat(each)) for each in (yaml.safe_load(path.read_text(encoding="utf-8")), job.recipe()))
-        changed = [key for key in {*old, *new} - _PATHS if old.get(key) != new.get(key)]
-        if changed:
-            key = min(changed)
-            raise InputError(
-                f"{job.folder}: {key} was {old.get(key)} when this cell was run, and is {new.get(key)} now; choose "
-                f"another output_dir, or delete the folder {cell.name}"
-            )
-
-
-def _flat(settings: dict[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
-    """Return nested settings as full keys and values."""
-    found: list[tuple[str, Any]] = []
-    for name, value in settings.items():
-        found += _flat(value, f"{prefix}{name}.") if isinstance(value, dict) else [(f"{prefix}{name}", value)]
-    return found

@@ -6,9 +6,12 @@ trains, scores and writes.
 
 from __future__ import annotations
 
+import copy
 import logging
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+from enum import Enum
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -47,6 +50,7 @@ from ..inference.adapters import base_of
 from ..inference.loading import (
     check_finite,
     encoder_misfit,
+    load_classifier,
     load_config,
     load_tokenizer,
     no_load_report,
@@ -56,6 +60,7 @@ from ..inference.loading import (
 from ..inference.predictions import Predictions, log_threshold
 from ..inference.problems import with_known_kmers
 from ..inference.windows import check_longest, collator_for
+from ..jobs import sweep as sweeps
 from ..labelled.data import LabelledData
 from ..labelled.sequence_dataset import SequenceDataset, balanced_rows
 from ..labelled.sequences import LabelledSequences
@@ -68,12 +73,13 @@ from ..reports.score_report import ScoredModel, ScoreReport, write_score_report
 from ..runs.callbacks import SetEpoch
 from ..runs.flops import attention_for
 from ..runs.memory import check_memory
-from ..runs.output_folder import Resume, check_inputs_kept, check_room, claim_output_dir
+from ..runs.output_folder import Resume, check_inputs_kept, check_room, claim_output_dir, clear_outputs
 from ..runs.running import METRICS, finish, finished_metrics, starting, train
+from ..saved_files import read_json
 from ..tokenization_kmer import KmerTokenizer
 from .arguments import check_arguments, check_best_metric
 from .head import FLAT_KEYS, Head
-from .record import run_record, split_record, write_run_record
+from .record import published_command, run_record, split_record, write_run_record
 from .settings import check_head, derive_config, measure, resume_settings
 from .trained_weights import (
     FinetuningTrainer,
@@ -84,6 +90,34 @@ from .trained_weights import (
 )
 
 logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class FinetuneOptions:
+    """Further options of `finetune`; on the command line, omit the name of this section.
+
+    Args:
+        baselines: what is scored beside the model: "kmer", a regression on k-mer counts, and "conv", a small
+            convolutional network, which takes a minute or two.
+        score_test: score the test split at the end; if false, it is only compared with the other splits.
+        sweep: try every combination of these values, key -> values, in a run each, and keep the model with the best
+            score in validation: ``--sweep.trainer.learning_rate 1e-4 3e-4 1e-3``. Keys of trainer and head, and
+            pretrained.
+        sweep_jobs: number of runs of a sweep at a time; 0 for one per GPU, or without a GPU one per core.
+
+    Raises:
+        InputError: if a number is out of range.
+    """
+
+    baselines: list[Baseline] = field(default_factory=lambda: ["kmer"])
+    score_test: bool = True
+    sweep: dict[str, Any] = field(default_factory=dict)
+    sweep_jobs: int = 0
+
+    def __post_init__(self) -> None:
+        """Check the number of runs at a time."""
+        if not 0 <= self.sweep_jobs <= 1024:
+            raise InputError(f"sweep_jobs must lie in 0..1024 (0: one per GPU or core), not {self.sweep_jobs}")
 
 
 class Splits(NamedTuple):
@@ -124,7 +158,7 @@ class FinetuningPlan:
         overwrite: replace a finished run.
         data_facts: what metrics.json holds about the data: sequences in two splits and contradictory labels (see
             `find_leaks`), how a table was split, and how many training rows were omitted.
-        baselines: the baselines that are scored beside the constant guess.
+        options: further options.
         budget: noise and steps of a run with differential privacy; None for any other.
     """
 
@@ -142,7 +176,7 @@ class FinetuningPlan:
     resume: Resume
     overwrite: bool
     data_facts: dict[str, Any] = field(default_factory=dict)
-    baselines: Sequence[Baseline] = ("kmer",)
+    options: FinetuneOptions = field(default_factory=FinetuneOptions)
     budget: Budget | None = None
 
 
@@ -156,7 +190,7 @@ def finetune(
     baseline_k: int = 4,
     resume: Resume = False,
     overwrite: bool = False,
-    baselines: list[Baseline] = ["kmer"],  # noqa: B006 (never changed)
+    options: FinetuneOptions = FinetuneOptions(),  # noqa: B008 (immutable)
 ) -> dict[str, Any]:
     """Fine-tune a classifier (or regressor), and score it and the baselines on the test split.
 
@@ -179,26 +213,173 @@ def finetune(
             "auto" begins a run that has no checkpoint yet, continues one that has, and accepts a finished one: the
             choice for a command that is started again and again.
         overwrite: train again even if the output folder holds a finished run.
-        baselines: what is scored beside the model: "kmer", a regression on k-mer counts, and "conv", a small
-            convolutional network, which takes a minute or two.
+        options: further options, among them a sweep over options of training.
 
     Returns:
         The metrics that are written to metrics.json: the numbers of the training run, "task" (how the labels were
         understood), "leaks" and "contradictory_labels" (see `find_leaks`), "split" (see `split_table`) and
         "dropped_leaks" (number of training rows) if ``data`` asks for them, "train_sequences" and "test_sequences"
         (numbers of sequences), "test_sequences_without_scores" if there are any, "test" (the scores of the model),
-        "baselines" and "ahead" (see `Comparison`), and "calibration" (temperature and ECE). A score without a value is
-        NaN (null in the file), and "undefined" says why.
+        "baselines" and "ahead" (see `Comparison`), "calibration" (temperature and ECE), and "sweep" (the score of each
+        run in validation, and the best run). A score without a value is NaN (null in the file), and "undefined" says
+        why.
 
     Raises:
         InputError: if data, model or folder do not fit; nothing has been written then.
 
     Source: GenomeNet-BERT, section 3 (fine-tuning: [CLS], projection, classifier) and Table 1.
     """
-    check_baselines(baselines)
-    plan = plan_finetuning(pretrained, data, trainer, head, positive, baseline_k, resume, overwrite)
-    # The plan does not depend on the baselines, which are fitted after the training.
-    return run_finetuning(replace(plan, baselines=baselines))
+    check_baselines(options.baselines)
+    asked = _Request(pretrained, data, trainer, head, positive, baseline_k, resume, overwrite, options)
+    return _run_sweep(asked) if options.sweep else run_finetuning(asked.plan())
+
+
+class _Request(NamedTuple):
+    """The arguments of `finetune`."""
+
+    pretrained: str
+    data: LabelledData
+    trainer: TrainingArguments
+    head: Head
+    positive: str | None
+    baseline_k: int
+    resume: Resume
+    overwrite: bool
+    options: FinetuneOptions
+
+    def plan(self) -> FinetuningPlan:
+        """Return the checked plan of the run."""
+        return replace(plan_finetuning(*self[:-1]), options=self.options)
+
+    def of(self, changes: Mapping[str, Any]) -> _Request:
+        """Return the request with some options changed, key -> value, as a run of a sweep has them.
+
+        Raises:
+            InputError: if a value is out of range, or not of the kind that its key takes.
+        """
+        trainer, head = copy.copy(self.trainer), {}
+        for key, value in changes.items():
+            section, _, name = key.rpartition(".")
+            current = getattr(getattr(self, section), name) if section else self.pretrained
+            _check_kind(key, value, current)
+            if section == "trainer":
+                setattr(trainer, name, _as_enum(key, value, current))
+            elif section == "head":
+                head[name] = value
+        check_arguments(trainer)
+        pretrained = changes.get("pretrained", self.pretrained)
+        return self._replace(pretrained=pretrained, trainer=trainer, head=replace(self.head, **head))
+
+    def recipe(self) -> dict[str, Any]:
+        """Return the recipe of a run of a sweep, without the options that the sweep sets."""
+        given = {"pretrained": self.pretrained, "positive": self.positive}
+        found = {"data": sweeps.changed_fields(self.data), "head": sweeps.changed_fields(self.head)}
+        # The defaults of these depend on the machine.
+        trainer = {name: getattr(self.trainer, name) for name in ("use_cpu", "bf16")}
+        plain = type(self.trainer)(output_dir=str(self.trainer.output_dir), use_cpu=self.trainer.use_cpu)
+        found["trainer"] = sweeps.changed_fields(self.trainer, plain) | trainer
+        return given | found | {"baselines": [], "baseline_k": 0, "score_test": False}
+
+
+def _check_kind(key: str, value: Any, current: Any) -> None:
+    """Check that a value of a sweep is of the kind of the value that it replaces; None may be replaced by anything."""
+    kinds = {bool: (bool, "true or false"), int: (int | float, "a number"), float: (int | float, "a number")}
+    kind, what = kinds.get(type(current), (str, "a text") if isinstance(current, str) else (object, ""))
+    if not isinstance(value, kind) or (isinstance(value, bool) and kind == int | float):
+        raise InputError(f"sweep.{key} takes {what}, not {value!r}; correct the value")
+
+
+def _as_enum(key: str, value: Any, current: Any) -> Any:
+    """Return a value of a sweep as a member of the enumeration of the value that it replaces, if that has one."""
+    if not isinstance(current, Enum):
+        return value
+    try:
+        return type(current)(value)
+    except ValueError as error:
+        raise InputError(
+            f"sweep.{key}: {value!r} is not one of {', '.join(one.value for one in type(current))}"
+        ) from error
+
+
+#: Keys of `trainer` that a sweep cannot vary: where a run writes, and by what its model is chosen.
+_NOT_SWEPT = {"output_dir", "load_best_model_at_end", "metric_for_best_model", "greater_is_better", "eval_strategy"}
+_NOT_SWEPT |= {"resume_from_checkpoint", "use_cpu", "report_to", "run_name", "save_strategy", "disable_tqdm"}
+#: Keys that change what a loss means.
+_OF_THE_LOSS = ("head.balanced", "head.class_weights", "head.focal_gamma")
+
+
+def _run_sweep(asked: _Request) -> dict[str, Any]:
+    """Fine-tune for every combination of a sweep, and make the output folder that of the best run in validation."""
+    trainer, options = asked.trainer, asked.options
+    asked = asked._replace(resume="auto" if asked.resume else False)
+    known = {f"trainer.{one.name}" for one in fields(trainer) if one.init and one.name not in _NOT_SWEPT}
+    grid = sweeps.grid_of(options.sweep, ["pretrained", *sorted(known), *(f"head.{one.name}" for one in fields(Head))])
+    _check_sweep(asked, grid)
+    cells = sweeps.cells_of(grid)
+    requests = {cell.name: asked.of(cell.options) for cell in cells}
+    plan = requests[cells[0].name].plan()  # every check of data and model, before a process is started
+    folder, metric = plan.folder, str(trainer.metric_for_best_model).removeprefix("eval_")
+    larger_is_better = bool(plan.trainer.greater_is_better)
+    del plan  # and its data and model, while others train
+    if asked.overwrite:
+        sweeps.clear_cells(folder)
+        (folder / METRICS).unlink(missing_ok=True)
+    scores = sweeps.run_sweep(folder, cells, asked.recipe(), metric, options.sweep_jobs)
+    best = sweeps.best_of(scores, larger_is_better)
+    with sweeps.waiting_for(folder):
+        if finished := _finished_sweep(folder, cells):  # by an earlier command, or by another one just now
+            return _with_report(folder, finished)
+        return _score_best(requests[best.cell.name], folder, scores, best, metric)
+
+
+def _check_sweep(asked: _Request, grid: Mapping[str, Any]) -> None:
+    """Check that the runs of a sweep can be started from files, and compared in validation."""
+    trainer, data = asked.trainer, asked.data
+    if trainer.world_size > 1:
+        raise InputError("sweep: it starts its own processes; run the command without a launcher, and set sweep_jobs")
+    if any(not isinstance(getattr(data, name), str | Path | None) for name in ("train", "valid", "test")):
+        raise InputError("sweep: its runs are processes that read files; save the dataset, and name the file in data")
+    if asked.head.dp_epsilon is not None or any(key.startswith("head.dp_") for key in grid):
+        raise InputError("sweep: every run would spend its own share of privacy; omit head.dp_epsilon, or the sweep")
+    if not trainer.load_best_model_at_end:
+        raise InputError(
+            "sweep: its runs are compared in validation; set trainer.load_best_model_at_end true, "
+            "trainer.eval_strategy, and trainer.metric_for_best_model"
+        )
+    if trainer.metric_for_best_model in ("loss", "eval_loss"):
+        if changed := next((key for key in _OF_THE_LOSS if key in grid), None):
+            raise InputError(
+                f"sweep.{changed} changes what the loss means, so the runs cannot be compared by it; set "
+                "trainer.metric_for_best_model to another score, such as macro_recall"
+            )
+
+
+def _finished_sweep(folder: Path, cells: list[sweeps.Cell]) -> dict[str, Any] | None:
+    """Return the metrics of a finished sweep over these cells; None if it is not finished, or was another one."""
+    if not (folder / METRICS).exists():
+        return None
+    metrics = finished_metrics(folder)
+    before = [cell["folder"] for cell in metrics.get("sweep", {}).get("cells", [])]
+    return metrics if sorted(before) == sorted(cell.name for cell in cells) else None
+
+
+def _score_best(
+    request: _Request, folder: Path, scores: list[sweeps.CellScore], best: sweeps.CellScore, metric: str
+) -> dict[str, Any]:
+    """Copy the best run of a sweep to the output folder, and score the test split as the run itself would have."""
+    plan = request._replace(resume=False, overwrite=True).plan()
+    clear_outputs(folder)
+    sweeps.copy_run(best.run, folder)
+    metrics = finished_metrics(best.run) | {"sweep": sweeps.write_sweep(folder, scores, best, metric)}
+    if plan.splits.test is not None and plan.options.score_test:
+        network, _ = load_classifier(str(folder))
+        metrics |= _score_test(network, plan.splits.test, plan, metrics.get("calibration", {}))
+    record = read_json(folder / "run.json") | {"command": published_command(sys.argv)}
+    metrics = _with_report(folder, metrics)
+    write_score_report(_scored(folder, metrics))
+    finish(folder, metrics, partial(write_run_record, folder, record))
+    logger.info("%s: the model of %s, the best of %d runs by %s in validation", folder, best.run, len(scores), metric)
+    return metrics
 
 
 def plan_finetuning(
@@ -308,8 +489,11 @@ def run_finetuning(plan: FinetuningPlan) -> dict[str, Any]:
             metrics["privacy"] = run.spent
         if run.is_world_process_zero():
             metrics |= _choose_decisions(run, plan)
-            if plan.splits.test is not None:
-                metrics |= _score_test(run, plan.splits.test, plan, metrics.get("calibration", {}))
+            if plan.splits.test is not None and plan.options.score_test:
+                # accelerate leaves its bf16 wrapper on the model. It is removed, so that the test split is scored in
+                # full precision and `evaluate` and `predict` return the same numbers later.
+                network = run.accelerator.unwrap_model(plan.network, keep_fp32_wrapper=False)
+                metrics |= _score_test(network, plan.splits.test, plan, metrics.get("calibration", {}))
             plot_loss(run.state.log_history, plan.folder / "loss.png", ylabel="loss")
             splits = dict(zip(("train", "valid", "test"), plan.splits, strict=True))
             data = split_record(splits, train_counted_only=plan.budget is not None)
@@ -324,6 +508,7 @@ def _with_report(folder: Path, metrics: dict[str, Any]) -> ScoreReport:
     """Return metrics that can describe themselves; arguments as in `_scored`."""
     report = ScoreReport(metrics)
     report.scored = _scored(folder, metrics)
+    report.above = sweeps.screen_lines(metrics["sweep"]) if "sweep" in metrics else []
     return report
 
 
@@ -339,6 +524,11 @@ def _scored(folder: Path, metrics: dict[str, Any]) -> ScoredModel:
     notes = notes_of(scores | {"sequences_without_scores": metrics.get("test_sequences_without_scores")})
     if temperature := metrics.get("calibration", {}).get("temperature"):
         notes.append(f"Logits were divided by a temperature of {temperature:.3g}, fitted on the validation split.")
+    if sweep := metrics.get("sweep"):
+        notes.append(
+            f"The best of {len(sweep['cells'])} runs by {sweep['metric']} in validation ({sweeps.TABLE}); the test "
+            "split was scored for this run only."
+        )
     return ScoredModel(
         model=folder.resolve().name,
         folder=folder,
@@ -651,25 +841,22 @@ def _predict_by_baselines(predictions: Predictions, plan: FinetuningPlan) -> dic
     training, validation, _ = plan.splits
     seed, rc_probability = plan.trainer.seed, plan.head.rc_probability
     by_baseline = baseline_predictions(
-        training, predictions, plan.baselines, plan.baseline_k, seed=seed, rc_probability=rc_probability
+        training, predictions, plan.options.baselines, plan.baseline_k, seed=seed, rc_probability=rc_probability
     )
     if predictions.threshold is None or validation is None or plan.head.threshold is None:
         return by_baseline
     _, positive_id = predictions.threshold
     on_validation = baseline_scores(
-        training, validation, plan.baselines, plan.baseline_k, seed=seed, rc_probability=rc_probability
+        training, validation, plan.options.baselines, plan.baseline_k, seed=seed, rc_probability=rc_probability
     )
     is_positive = validation.known_labels == positive_id
     return with_thresholds(by_baseline, on_validation, is_positive, positive_id, plan.head.threshold)
 
 
 def _score_test(
-    run: FinetuningTrainer, test: LabelledSequences, plan: FinetuningPlan, calibration: dict[str, Any]
+    network: PreTrainedModel, test: LabelledSequences, plan: FinetuningPlan, calibration: dict[str, Any]
 ) -> dict[str, Any]:
     """Score the test split, write predictions and pictures, and score the baselines."""
-    # accelerate leaves its bf16 wrapper on the model. It is removed, so that the test split is scored in full precision
-    # and `evaluate` and `predict` return the same numbers later.
-    network = run.accelerator.unwrap_model(plan.network, keep_fp32_wrapper=False)
     predictions = Predictions.of(network, plan.tokenizer, test, plan.trainer.per_device_eval_batch_size)
     predictions.write(plan.folder / "predictions.tsv")
     by_baseline = _predict_by_baselines(predictions, plan)

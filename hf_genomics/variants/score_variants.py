@@ -64,7 +64,6 @@ class VariantOptions:
     background: str | None = None
     background_sites: int = 5000
     picture: str | None = None
-    both_strands: bool = True
     batch_size: int = 32
     overwrite: bool = False
 
@@ -133,8 +132,6 @@ def score_variants(
         background: BED file of neutral regions; adds a score calibrated by 5-mer, and a quantile.
         background_sites: largest number of neutral sites that are scored.
         picture: PNG or SVG file for a heat map of a region.
-        both_strands: average the logits of a fine-tuned model over both strands; set it to false for a model that was
-            fine-tuned on one strand, as on promoters.
         batch_size: number of windows that are encoded at once.
         overwrite: replace the output of an earlier run.
         options: the arguments from ``estimator`` on; see `VariantOptions` for their defaults.
@@ -164,14 +161,8 @@ def score_variants(
             settings.estimator,
             settings.sites_per_forward,
             tuple(dict.fromkeys(settings.effects or ())),
-            both_strands=settings.both_strands,
             batch_size=settings.batch_size,
         )
-        if scorer.is_masked and not settings.both_strands:
-            raise InputError(
-                f"--both_strands false is for fine-tuned models, and {model} predicts masked tokens; omit it, and read "
-                "the forward strand in column llr_fwd"
-            )
         reference = stack.enter_context(Reference(fasta, settings.match_chr)) if fasta is not None else None
         source = _open_source(stack, vcf, reference, pairs, region, scorer.rule.k, settings)
         stack.enter_context(ready(network))
@@ -441,8 +432,6 @@ def _header(kind: Format, source: _Source, scorer: Scorer, model: str, digest: s
         declared[name] = f'Number=A,Type=Float,Description="{meaning}"'
     declared[f"{PREFIX}FLAG"] = 'Number=A,Type=String,Description="why an allele has no score, or how it was scored"'
     how = "exact" if sites == 1 else f"sites_per_forward={sites}: approximate"
-    if not scorer.both_strands:
-        how += " forward strand only"
     facts = {
         "hf_genomicsVersion": __version__,
         "hf_genomicsCommand": f"score-variants window={rule.length} frames={len(rule.frames)} {how}",

@@ -32,7 +32,6 @@ class Scorer:
         sites_per_forward: as in `share_forwards`; 1 is exact.
         effects: as in `compare`.
         background: scores of neutral sites; None for no calibration.
-        both_strands: whether a fine-tuned model reads both strands, and their logits are averaged.
         batch_size: number of windows that are encoded at once.
     """
 
@@ -43,7 +42,6 @@ class Scorer:
     sites_per_forward: int | Literal["auto"] = 1
     effects: Sequence[Effect] = ()
     background: Background | None = None
-    both_strands: bool = True
     batch_size: int = 32
 
     @property
@@ -115,16 +113,15 @@ class Scorer:
         self._add(tasks, logits)
 
     def _add(self, tasks: list[_Task], score: Callable[[list[Alleles]], dict[str, np.ndarray]]) -> None:
-        """Add the mean of the strands' values, by column, to the scores of tasks."""
-        strands = 2 if self.both_strands else 1
-        windows = [window for task in tasks for window in task.windows(self.rule.length)[:strands]]
+        """Add the mean of both strands' values, by column, to the scores of tasks."""
+        windows = [window for task in tasks for window in task.windows(self.rule.length)]
         fits = [min(len(window.ref), len(window.alt)) >= self.rule.k for window in windows]
         found = score([window for window, fit in zip(windows, fits, strict=True) if fit])
         for name, values in found.items():
             padded = np.full(len(windows), np.nan)
             padded[np.array(fits, bool)] = values
-            for task, read in zip(tasks, padded.reshape(-1, strands), strict=True):
-                task.scores[name] = float(read.mean())
+            for task, both in zip(tasks, padded.reshape(-1, 2), strict=True):
+                task.scores[name] = float(both.mean())
 
 
 @dataclass

@@ -16,6 +16,15 @@ def files(work: Path) -> None:
     (work / "y.png").write_text("mine")
 
 
+PROBE = "probe --model MLM --output_dir out --data.train"
+_PROBED = f"{PROBE} TABLE --data.test TABLE"
+
+
+def labelled(work: Path) -> None:
+    """Write a table with labels per nucleotide and a track, and one without rows to test."""
+    (work / "nt.csv").write_text("sequence,nt,age,label\nACGTACGTAC,aaaaabbbbb,3,a\nTTGACCATGA,aaaaabbbbb,4,b\n")
+
+
 _DONE = {"make": files, "remedy": f"{RUN} x.fa --output z.npy"}
 CASES: dict[str, Case] = {
     "no_output": Case(f"{RUN} x.fa", ("output", ".npy"), **_DONE),
@@ -63,4 +72,17 @@ CASES: dict[str, Case] = {
     ),
     "nan_weights": Case("embed --model NAN_MLM --input x.fa --output z.npy", ("nan_mlm", "NaN or infinite"), **_DONE),
     "no_model": Case("embed --model gone --input x.fa --output z.npy", ("gone", "no such folder"), **_DONE),
+    "probe_tokens": Case(f"{_PROBED} --pooling tokens", ("pooling", "tokens"), remedy=f"{_PROBED} --pooling cls"),
+    "probe_no_neighbours": Case(f"{_PROBED} --neighbours 0", ("neighbours", "0")),
+    "probe_long_kmers": Case(f"{_PROBED} --baseline_k 9", ("baseline_k", "9")),
+    "probe_no_test": Case(f"{PROBE} TABLE", ("data.test",)),
+    "probe_nothing_to_test": Case(f"{PROBE} TABLE --data.split 0.5 0.5 0", ("data.split", "test")),
+    "probe_nucleotides": Case(
+        f"{PROBE} nt.csv --data.test nt.csv --data.columns.nt_labels nt", ("nt.csv", "per nucleotide"), labelled
+    ),
+    "probe_tracks": Case(
+        f"{PROBE} nt.csv --data.test nt.csv --data.columns.tracks age", ("nt.csv", "data.columns.tracks"), labelled
+    ),
+    "probe_other_class": Case(f"{PROBE} TABLE --data.test OTHER", ("other.csv", "'c'")),
+    "probe_into_a_model": Case("probe --model MLM --data.train TABLE --data.test TABLE --output_dir MLM", ("mlm",)),
 }

@@ -20,7 +20,29 @@ def _values(folder: Path) -> None:
     (folder / "t.csv").write_text("\n".join(("sequence,label", *rows, "")))
 
 
+_VALIDATED = f"{_FINETUNE} --data.train TABLE --data.valid TABLE --trainer.eval_strategy steps --trainer.eval_steps 1"
+_VALIDATED += " --trainer.save_steps 1 --trainer.load_best_model_at_end true"
+
+
+def _sweep(words: str, *named: str) -> Case:
+    """Build the case of a sweep that finetune refuses before it starts a run."""
+    return Case(f"{_VALIDATED} --sweep.{words}", named)
+
+
 CASES = {
+    "a_sweep_over_data": _sweep("data.train a.csv b.csv", "data.train", "trainer or head"),
+    "a_sweep_over_a_key_with_a_slip": _sweep("trainer.lerning_rate 1e-4 1e-3", "lerning_rate", "trainer.learning_rate"),
+    "a_sweep_over_nothing": _sweep("trainer.learning_rate []", "sweep.trainer.learning_rate", "empty"),
+    "a_sweep_that_repeats_a_value": _sweep("trainer.learning_rate 1e-4 1e-4", "0.0001", "twice"),
+    "a_sweep_over_a_word_for_a_number": _sweep("trainer.learning_rate 1e-4 small", "trainer.learning_rate", "'small'"),
+    "a_sweep_over_a_negative_rate": _sweep("trainer.learning_rate [-1.0]", "trainer.learning_rate", "-1"),
+    "a_sweep_over_losses_of_other_meaning": _sweep(
+        "head.balanced true false", "head.balanced", "metric_for_best_model"
+    ),
+    "a_sweep_without_validation": Case(
+        f"{_FINETUNE} --data.train TABLE --sweep.trainer.learning_rate 1e-4 1e-3", ("sweep", "load_best_model_at_end")
+    ),
+    "a_sweep_with_fewer_than_no_processes": _sweep("head.train head all --sweep_jobs -1", "sweep_jobs", "-1"),
     "no_layer": _head("train", "last:0", "last:0", "last:2"),
     "more_layers_than_there_are": _head("train", "last:9", "last:9", "last:1"),
     "an_unknown_part": _head("train", "heads", "heads"),

@@ -166,9 +166,6 @@ CASES: dict[str, Case] = {
     "window_too_long": Case(f"{FIXED} --window 9000", ("window", "9000"), files(), remedy=f"{FIXED} --window 40"),
     "window_too_short": Case(f"{FIXED} --window 2", ("window", "2"), files(), remedy=f"{FIXED} --window 40"),
     "no_frames": Case(f"{FIXED} --frames 0", ("frames", "0"), files(), remedy=FIXED),
-    "one_strand_of_a_pretrained_model": Case(
-        f"{FIXED} --both_strands false", ("both_strands", "llr_fwd"), files(), remedy=FIXED
-    ),
     "model_is_missing": Case(
         "score-variants --model no_model --output o.tsv --vcf good.vcf --fasta g.fa", ("no_model",), files()
     ),

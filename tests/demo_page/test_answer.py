@@ -67,7 +67,7 @@ def test_pictures_show_the_score_along_the_sequence_and_the_best_window(demo, dr
 
 
 def test_a_position_chooses_the_window_and_no_picture_shows_more_than_30_letters(demo, drawn):
-    answer(demo, Question(FASTA, position=149))
+    answer(demo, Question(FASTA, position=150))
     assert drawn["region_figure"][1][1:3] == (150 - 64, 150)
     ((_, letters, *_),) = drawn["logo_figure"]
     assert len(letters) == 30 and letters in LONG
@@ -84,7 +84,7 @@ def test_a_short_sequence_has_no_picture_along_itself(demo):
         (Question(b"AC"), "2 nt"),
         (Question(b"NNNNNNNN"), "A, C, G and T"),
         (Question(FASTA, target="c"), "'c'"),
-        (Question(FASTA, position=150), "150"),
+        (Question(FASTA, position=151), "151"),
         (Question(f">x\n{'N' * 64}{LONG}".encode(), position=3), "position 3"),
     ],
 )

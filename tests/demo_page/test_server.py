@@ -75,7 +75,7 @@ def test_pasted_dna_and_files_are_answered(ask):
     first, pasted, chosen = ask(
         ("GET", {}),
         form(dna=f"\n{DNA}\n", file=b"", target="b", position=""),
-        form(dna="", file=gzip.compress(f">one\n{DNA}\n>two\n{DNA}\n".encode()), target="", position="149"),
+        form(dna="", file=gzip.compress(f">one\n{DNA}\n>two\n{DNA}\n".encode()), target="", position="150"),
     )
     assert first[0] == 200 and 'id="answer"' not in first[1]
     for status, text, headers in (pasted, chosen):

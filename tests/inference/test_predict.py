@@ -112,7 +112,7 @@ def test_the_first_rows_are_written_while_the_rest_is_read(saved, draw, write_fa
 def test_memory_does_not_grow_with_the_input(kind, form, saved, tmp_path, monkeypatch):
     """Ten times the input, the same peak; the model's own work is left out."""
 
-    def no_model(network, tokenizer, windows, batch_size):
+    def no_model(network, tokenizer, windows, batch_size, processes):
         scores = np.full((40, 2) if kind == "nucleotides" else 2, 0.5)
         for window in windows:
             yield window, scores[: len(window.row["sequence"])] if kind == "nucleotides" else scores

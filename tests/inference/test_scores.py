@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import scipy.special
 import torch
+from simulated_processes import run_all
 
 from hf_genomics.errors import InputError
 from hf_genomics.inference import scores as module
@@ -20,6 +21,7 @@ from hf_genomics.inference.scores import (
     score_windows,
 )
 from hf_genomics.inference.windows import Window, windows_of_examples
+from hf_genomics.io.processes import ALONE
 from hf_genomics.sequence import reverse_complement
 
 LENGTHS = (3, 40, 41, 90, 7, 80, 200, 39)
@@ -167,3 +169,21 @@ def test_a_warning_says_that_every_prediction_is_certain(model_of, caplog, kind)
         model.classifier.bias.copy_(torch.linspace(1e3, 1e8, len(model.classifier.bias)))
     score(model, tokenizer, ["ACGTTGCA", "TTGACA"])
     assert caplog.text.count("every prediction is certain") == 1
+
+
+@pytest.mark.parametrize("kind", ["classes", "nucleotides"])
+@pytest.mark.parametrize("count", [2, 3])
+def test_several_processes_give_the_windows_of_one(kind, count, model_of, draw, monkeypatch):
+    monkeypatch.setattr(module, "_BUFFER_NT", 200)
+    model, tokenizer = model_of(kind)
+    examples = as_examples(draw([40, 2, 90, 7, 300, 41] * 5))
+
+    def work(processes=ALONE):
+        windows = windows_of_examples(examples, model, tokenizer)
+        return list(score_windows(model, tokenizer, windows, 3, processes))
+
+    first, *others = run_all(count, work)
+    assert others == [[]] * (count - 1)
+    for (window, scores), (expected_window, expected) in zip(first, work(), strict=True):
+        assert window[2:3] + window[4:] == expected_window[2:3] + expected_window[4:]
+        np.testing.assert_array_equal(scores, expected)

@@ -11,7 +11,7 @@ from sklearn.metrics import roc_auc_score
 from tiny_study import InThisProcess, settings, write_model, write_store
 
 from hf_genomics.cli import main
-from hf_genomics.studies import shared_work
+from hf_genomics.jobs import shared_work
 
 
 @pytest.fixture(scope="module")

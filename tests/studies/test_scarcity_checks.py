@@ -113,7 +113,8 @@ def test_validation_and_test_genomes_do_not_change_what_pretraining_learns(tmp_p
     """The pretraining of a study, with other letters in all genomes that are held out, ends with the same weights."""
     from tiny_study import InThisProcess
 
-    from hf_genomics.studies import scarcity_jobs, shared_work
+    from hf_genomics.jobs import shared_work
+    from hf_genomics.studies import scarcity_jobs
 
     monkeypatch.setattr(shared_work.subprocess, "Popen", InThisProcess)
     monkeypatch.setattr("hf_genomics.training.pretrain.plot_loss", lambda *_, **__: None)

@@ -7,8 +7,9 @@ import yaml
 from tiny_study import write_model
 
 from hf_genomics.errors import InputError
+from hf_genomics.jobs.shared_work import check_unchanged
 from hf_genomics.studies.scarcity_cells import CellOptions, StudyGrid, cell_recipe, cells_of
-from hf_genomics.studies.scarcity_jobs import check_unchanged, study_jobs
+from hf_genomics.studies.scarcity_jobs import study_jobs
 
 
 @pytest.fixture(scope="module")
@@ -72,11 +73,11 @@ def test_a_finished_cell_is_accepted_with_its_own_options_only(home, tmp_path):
     _, jobs = jobs_of(home, tmp_path / "study")
     cell, job = next((cell, job) for cell, job in jobs.items() if cell.setup == "model")
     written(job)
-    check_unchanged(jobs_of(home, tmp_path / "study", steps=3)[1])  # it is not finished
+    check_unchanged(jobs_of(home, tmp_path / "study", steps=3)[1].values())  # it is not finished
     job.run.mkdir()
     (job.run / "metrics.json").write_text("{}")
-    check_unchanged(jobs)
+    check_unchanged(jobs.values())
     (tmp_path / "study").rename(tmp_path / "moved")
-    check_unchanged(jobs_of(home, tmp_path / "moved")[1])
+    check_unchanged(jobs_of(home, tmp_path / "moved")[1].values())
     with pytest.raises(InputError, match=rf"{cell.name}: trainer\.max_steps was 2 .* is 3 now"):
-        check_unchanged(jobs_of(home, tmp_path / "moved", steps=3)[1])
+        check_unchanged(jobs_of(home, tmp_path / "moved", steps=3)[1].values())

@@ -20,9 +20,8 @@ from small_files import dna
 from tiny_variants import HEADER, classifier, masked_model, opposite_vcf, save, write_fasta, write_vcf
 
 import hf_genomics as hg
-from hf_genomics.sequence import as_letters, reverse_complement
+from hf_genomics.sequence import reverse_complement
 from hf_genomics.variants import score_variants as module
-from hf_genomics.variants.effects import class_logits
 
 GENOME = dna(300)
 FIELDS = re.compile(rb"(\t|;)HFG_[^\t\r\n]*")  # our fields are the last ones of the column
@@ -290,18 +289,6 @@ def test_a_fine_tuned_model_gives_the_logits_of_both_alleles(places, tmp_path):
     run(places, tmp_path / "o.vcf.gz", "tuned", vcf=source)
     with pysam.VariantFile(str(tmp_path / "o.vcf.gz")) as file:
         assert {"HFG_DELTA_LOGIT_A_B", "HFG_DELTA_LOGIT_A_B_", "HFG_DELTA_LOGIT_C"} <= set(file.header.info)
-
-
-def test_a_fine_tuned_model_reads_one_strand_on_request(places, tmp_path):
-    sequence = GENOME[:40]
-    pairs = pd.DataFrame({"sequence": [sequence], "alt_sequence": [sequence[:20] + other(21) + sequence[21:]]})
-    pairs.to_csv(tmp_path / "p.csv", index=False)
-    table = run(places, tmp_path / "o.tsv", "tuned", pairs=str(tmp_path / "p.csv"), both_strands=False)
-    model, tokenizer = module.load_scorer(str(places["tuned"]))
-    expected = class_logits(model, tokenizer, [as_letters(text) for text in pairs.iloc[0]])
-    for allele, logits in zip(("ref", "alt"), expected, strict=True):
-        found = [table[f"{allele}_logit_{name}"][0] for name in ("a b", "a-b", "c")]
-        np.testing.assert_allclose(found, logits, atol=1e-5)
 
 
 @pytest.mark.slow

@@ -10,8 +10,8 @@ import time
 import pytest
 
 from hf_genomics.errors import InputError
+from hf_genomics.jobs.shared_work import Job, share_work
 from hf_genomics.runs.output_folder import locked
-from hf_genomics.studies.shared_work import Job, share_work
 
 WORK = """
 import os, sys, time
@@ -63,7 +63,7 @@ def test_two_commands_share_the_jobs(tmp_path):
         from pathlib import Path
         sys.path.insert(0, sys.argv[2])
         from test_shared_work import job
-        from hf_genomics.studies.shared_work import share_work
+        from hf_genomics.jobs.shared_work import share_work
         share_work([job(Path(sys.argv[1]), f"j{number}") for number in range(6)], 1)
     """)
     here = __file__.rsplit("/", 1)[0]

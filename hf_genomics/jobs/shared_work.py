@@ -12,11 +12,13 @@ import os
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import yaml
 
 from ..errors import InputError
 from ..runs.output_folder import LOCK, locked
@@ -25,6 +27,10 @@ logger = logging.getLogger(__name__)
 
 _PAUSE = 0.5  # seconds between two looks for a job that others have left, or that has become ready
 _MARK = "hf-genomics: error: "
+#: File in the folder of a job: the recipe that its process reads.
+RECIPE = "recipe.yaml"
+#: Keys that may change between two calls: the folders may have been moved.
+_PATHS = {"pretrained", "output_dir", "trainer.output_dir", "data.store"}
 
 
 @dataclass(frozen=True)
@@ -38,6 +44,8 @@ class Job:
         kind: jobs of one kind are expected to take equally long.
         describe: returns the result of a finished job in a few words.
         recipe: returns the settings of the job; None if it has none.
+        forgive: takes the message of a failed process, and returns whether the job counts as finished all the same; it
+            then writes metrics.json. None if every failure is an error.
     """
 
     folder: Path
@@ -46,6 +54,7 @@ class Job:
     kind: object = None
     describe: Callable[[], str] = str
     recipe: Callable[[], dict[str, Any]] | None = None
+    forgive: Callable[[str], bool] | None = None
 
     @property
     def run(self) -> Path:
@@ -165,7 +174,9 @@ class _Board:
         if self.stopped.is_set() and code:
             return
         if code or not job.finished:
-            raise _failure(job, code, log)
+            failure = _failure(job, code, log)
+            if job.forgive is None or not job.forgive(str(failure)):
+                raise failure
         self._log_finished(job, time.monotonic() - begin)
 
     def _log_finished(self, job: Job, seconds: float) -> None:
@@ -196,3 +207,52 @@ def _failure(job: Job, code: int, log: Path) -> Exception:
         number = -code if code < 0 else code - 128
         return InputError(f"{job.folder}: its process was ended by signal {number}; start again to continue ({log})")
     return RuntimeError(f"{job.folder}: its process failed with exit code {code}; {log} says why")
+
+
+def workers_of(jobs: int) -> tuple[int, list[str]]:
+    """Return the number of processes at a time, and the names of the GPUs that they use in turn.
+
+    Args:
+        jobs: number of processes that the user asks for; 0 for one per GPU, or without a GPU one per core.
+    """
+    import torch  # here, because `hf-genomics --help` does not need it
+
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    devices = [name for name in visible.split(",") if name] if visible is not None else None
+    if not torch.cuda.is_available():
+        devices = []
+    elif devices is None:
+        devices = [str(number) for number in range(torch.cuda.device_count())]
+    return jobs or len(devices) or os.cpu_count() or 1, devices
+
+
+def check_unchanged(jobs: Iterable[Job], may_change: Collection[str] = _PATHS) -> None:
+    """Check that finished jobs were run by the recipes of today.
+
+    Args:
+        jobs: the jobs; those without a recipe are not checked.
+        may_change: keys that are not compared.
+
+    Raises:
+        InputError: naming the folder of the job, and the first option that has changed.
+    """
+    for job in jobs:
+        if not job.finished or job.recipe is None:
+            continue
+        path = job.folder / RECIPE
+        old, new = (dict(_flat(each)) for each in (yaml.safe_load(path.read_text(encoding="utf-8")), job.recipe()))
+        changed = [key for key in {*old, *new} - {*may_change} if old.get(key) != new.get(key)]
+        if changed:
+            key = min(changed)
+            raise InputError(
+                f"{job.folder}: {key} was {old.get(key)} when this cell was run, and is {new.get(key)} now; choose "
+                f"another output_dir, or delete the folder {job.folder.name}"
+            )
+
+
+def _flat(settings: dict[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
+    """Return nested settings as full keys and values."""
+    found: list[tuple[str, Any]] = []
+    for name, value in settings.items():
+        found += _flat(value, f"{prefix}{name}.") if isinstance(value, dict) else [(f"{prefix}{name}", value)]
+    return found

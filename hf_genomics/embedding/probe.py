@@ -1,0 +1,275 @@
+"""Show in a minute what a model's vectors know about labels, without fine-tuning: the verb `probe`.
+
+The encoder stays as it is. A regression on its vectors (the linear probe) and the labels of the nearest training
+sequences predict the test split, beside the baselines that need no model.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from sklearn.preprocessing import StandardScaler
+
+from ..checks.leaks import drop_leaks, find_leaks, warn_of_leaks
+from ..checks.meaning import describe_labels, label_warnings, rarer_class, task_facts
+from ..checks.splits import log_split, split_table
+from ..errors import InputError
+from ..evaluation.baseline import baseline_predictions, linear_scores
+from ..evaluation.evaluate import check_positive, compare_with_baselines, evaluation_folder, positive_class
+from ..inference.adapters import base_of
+from ..inference.loading import load_encoder
+from ..inference.predictions import Predictions
+from ..inference.problems import with_known_kmers
+from ..inference.windows import longest_window, windows_of_examples, with_other_strand
+from ..io.writing import write_json
+from ..labelled.data import LabelledData
+from ..labelled.sequences import LabelledSequences
+from ..labelled.tables import check_split
+from ..modeling_kmer_bert import KmerBertModel
+from ..reports.score_report import ScoredModel, ScoreReport, write_score_report
+from ..tokenization_kmer import KmerTokenizer
+from .vectors import Pooling, embed_windows, embedded_sequences
+
+logger = logging.getLogger(__name__)
+
+_CHUNK = 256  # test sequences whose similarities to all training sequences are in memory
+_PROBE = "linear probe"
+
+
+@dataclass(frozen=True)
+class ProbeOptions:
+    """Further options of `probe`; on the command line, omit the name of this section.
+
+    Args:
+        neighbours: number of training sequences whose labels predict that of a test sequence.
+        both_strands: average the vectors of each sequence and its reverse complement.
+        baseline_k: k-mer size, in nt, of the k-mer regression beside; 0 for none.
+        seed: seed of the regressions' random numbers.
+
+    Raises:
+        InputError: if a number is out of range.
+    """
+
+    neighbours: int = 10
+    both_strands: bool = False
+    baseline_k: int = 4
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Check the numbers."""
+        if self.neighbours < 1:
+            raise InputError(f"neighbours must be at least 1, not {self.neighbours}")
+        if not 0 <= self.baseline_k <= 8:
+            raise InputError(f"baseline_k must lie in 0..8 (0 for no baseline), not {self.baseline_k}")
+        if not 0 <= self.seed < 2**32:
+            raise InputError(f"seed must lie in 0..{2**32 - 1}, not {self.seed}")
+
+
+def probe(
+    model: str,
+    data: LabelledData,
+    output_dir: str,
+    positive: str | None = None,
+    pooling: Pooling = "mean",
+    batch_size: int = 64,
+    overwrite: bool = False,
+    options: ProbeOptions = ProbeOptions(),  # noqa: B008 (immutable)
+) -> dict[str, Any]:
+    """Predict labels from the vectors of a model that is not trained further, by regression and nearest neighbours.
+
+    Logistic regression (for values, ridge regression) and the labels of the nearest training sequences by cosine, both
+    on standardised vectors, are scored on the test split beside k-mer regression and the constant guess, with 95 %
+    intervals. `finetune` usually reaches more; this takes a minute, and shows what pretraining alone has learnt.
+
+    Writes to ``output_dir``: metrics.json, predictions.tsv (of the regression) and report.html.
+
+    Args:
+        model: folder or Hub name of a pretrained or fine-tuned model.
+        data: labelled sequences: ``train`` and ``test``, or ``split``. Validation sequences are not used.
+        output_dir: folder to write to, not the folder of a model.
+        positive: the class, of two, that F1 and AUPRC refer to; by default the rarer one in the training data.
+        pooling: vector of a sequence: "mean" of all tokens, or "cls" for [CLS]. The vectors of a pair are joined with
+            their difference.
+        batch_size: number of windows that are encoded at once.
+        overwrite: replace the files of an earlier probe.
+        options: further options.
+
+    Returns:
+        What is written to metrics.json: the scores of the regression, "baselines" (the scores of the neighbours, the
+        k-mer regression and the constant guess), and what `evaluate` returns besides.
+
+    Raises:
+        InputError: if data and model do not fit, nucleotides are labelled, or the folder holds other files; nothing has
+            been written then.
+
+    >>> import hf_genomics as hg
+    >>> data = hg.LabelledData(train="train.csv", test="test.csv")
+    >>> hg.probe("model_cards/virus-wide", data, "runs/probe")["macro_recall"]  # doctest: +SKIP
+    """
+    if batch_size < 1:
+        raise InputError(f"batch_size must be at least 1, not {batch_size}")
+    if pooling == "tokens":
+        raise InputError("pooling is tokens, but a sequence needs one vector; set it to mean or cls")
+    folder = evaluation_folder(output_dir, [model, base_of(model), *data.paths().values()], overwrite)
+    encoder, tokenizer = load_encoder(model)
+    splits, facts = _read_splits(data, tokenizer)
+    check_positive(positive, splits.train.task)
+    positive = positive_class(positive or rarer_class(splits.train), splits.train.task)
+    vectors = [_features(encoder, tokenizer, rows, batch_size, pooling, options.both_strands) for rows in splits]
+    splits, (train, test) = _with_vectors(splits, vectors)
+    facts |= {"task": _say_task(splits, positive), "pooling": pooling, "neighbours": options.neighbours}
+    facts |= {"train_sequences": len(splits.train), "test_sequences": len(splits.test)}
+    predictions, guesses = _predict(splits, train, test, options)
+    compared = compare_with_baselines(predictions, guesses, positive)
+    metrics = ScoreReport(compared.scores | facts | {"baselines": compared.baselines, "ahead": compared.ahead})
+    predictions.write(folder / "predictions.tsv")
+    write_json(folder / "metrics.json", metrics)
+    name = Path(model).resolve().name if Path(model).exists() else model
+    metrics.scored = ScoredModel(name, folder, "test", facts["task"], *compared, facts["leaks"], title=_PROBE)
+    write_score_report(metrics.scored)
+    return metrics
+
+
+class _Splits(NamedTuple):
+    """The sequences on which the regression is fitted, and those that are scored."""
+
+    train: LabelledSequences
+    test: LabelledSequences
+
+
+def _read_splits(data: LabelledData, tokenizer: KmerTokenizer) -> tuple[_Splits, dict[str, Any]]:
+    """Read both splits as `finetune` does; return them, and what metrics.json holds about them."""
+    facts: dict[str, Any] = {}
+    why = "the regression is fitted on it"
+    training = data.require("train", tokenizer.k, why=why)
+    _check_task(training)
+    if data.split is None:
+        test = data.require("test", tokenizer.k, training.task, why="there is nothing to score")
+    else:
+        split = split_table(training, data)
+        log_split(split, training.source)
+        if "test" not in split.splits:
+            raise InputError(f"data.split gives no rows to test: {data.split}; give the third share some")
+        training, test, facts["split"] = split.splits["train"], split.splits["test"], split.facts
+    training, test = (with_known_kmers(rows, tokenizer, strict=data.strict) for rows in (training, test))
+    if data.drop_leaks:
+        training, facts["dropped_leaks"] = drop_leaks(training, [test])
+    check_split(training)
+    check_split(test, training)
+    facts |= find_leaks({"train": training, "test": test})
+    warn_of_leaks(facts, {"train": training, "test": test})
+    return _Splits(training, test), facts
+
+
+def _check_task(training: LabelledSequences) -> None:
+    """Check that one vector per sequence can predict the labels."""
+    if training.nt_labels is not None:
+        raise InputError(
+            f"{training.source}: data.columns.nt_labels names a label per nucleotide, but a probe has one vector per "
+            "sequence; use finetune"
+        )
+    if training.track_names or training.nt_track_names:
+        raise InputError(
+            f"{training.source}: the vectors are of sequences only; omit data.columns.tracks and nt_tracks"
+        )
+
+
+def _say_task(splits: _Splits, positive: str | None) -> dict[str, Any]:
+    """Log how the labels were understood, and return it."""
+    logger.info("%s: %s", splits.train.source, describe_labels(splits.train, positive))
+    for line in label_warnings(splits.train):
+        logger.warning("%s", line)
+    return task_facts(replace(splits.train.task, positive=positive), splits._asdict())
+
+
+def _features(
+    encoder: KmerBertModel,
+    tokenizer: KmerTokenizer,
+    examples: LabelledSequences,
+    batch_size: int,
+    pooling: Pooling,
+    both_strands: bool,
+) -> np.ndarray:
+    """Return the vectors of sequences, float32 (rows, hidden); of pairs (rows, 3 hidden), with their difference.
+
+    A sequence without a vector has NaN: none of its k-mers, at the stride of the model, consists of A, C, G and T.
+    """
+    sides = [replace(examples, pairs=None)]
+    if examples.pairs is not None:
+        sides.append(replace(sides[0], sequences=examples.pairs))
+    vectors = []
+    for side in sides:
+        windows = windows_of_examples(side, encoder, tokenizer)
+        if both_strands:
+            windows = with_other_strand(windows, longest_window(encoder.config, tokenizer))
+        found = embedded_sequences(embed_windows(encoder, tokenizer, windows, batch_size, pooling))
+        vectors.append(np.array([one.vector for one in found], np.float32).reshape(len(side), -1))
+    return np.concatenate([*vectors, *([np.abs(vectors[0] - vectors[1])] if len(vectors) > 1 else [])], axis=1)
+
+
+def _with_vectors(splits: _Splits, vectors: list[np.ndarray]) -> tuple[_Splits, list[np.ndarray]]:
+    """Return the rows of each split that have a vector, and these vectors; log how many rows have none."""
+    kept = [np.flatnonzero(~np.isnan(rows).any(1)) for rows in vectors]
+    for rows, known in zip(splits, kept, strict=True):
+        if not len(known):
+            raise InputError(f"{rows.source}: the model returns no vector for any of its sequences; check its letters")
+        if len(known) < len(rows):
+            logger.warning("%s: %s sequences without a vector are omitted", rows.source, f"{len(rows) - len(known):,}")
+    found = [rows.take(known.tolist()) for rows, known in zip(splits, kept, strict=True)]
+    return _Splits(*found), [rows[known] for rows, known in zip(vectors, kept, strict=True)]
+
+
+def _predict(
+    splits: _Splits, train: np.ndarray, test: np.ndarray, options: ProbeOptions
+) -> tuple[Predictions, dict[str, Predictions]]:
+    """Predict the test split from vectors by regression; and by neighbours and baselines, by name."""
+    names = splits.train.task.names
+    predictions = Predictions(splits.test, linear_scores(splits.train, train, test, options.seed), [], names)
+    near = neighbour_scores(splits.train, train, test, options.neighbours)
+    guesses = {f"{options.neighbours} nearest neighbours": predictions._replace(scores=near)}
+    return predictions, guesses | baseline_predictions(
+        splits.train, predictions, k=options.baseline_k, seed=options.seed
+    )
+
+
+def neighbour_scores(
+    training: LabelledSequences, features: np.ndarray, others: np.ndarray, neighbours: int
+) -> np.ndarray:
+    """Predict labels by the mean of those of the nearest training rows, by the cosine of standardised features.
+
+    Args:
+        training: rows with classes, several labels or values.
+        features: features of the training rows, (training rows, features).
+        others: features of the rows to predict, (rows, features).
+        neighbours: number of nearest rows; fewer if there are fewer training rows.
+
+    Returns:
+        The share of each class, or the mean of each label or value that is known, (rows, outputs); the mean of all
+        training rows for a label that no neighbour knows.
+    """
+    scaler = StandardScaler().fit(features)
+    near, far = (_unit(scaler.transform(rows)) for rows in (features, others))
+    labels = training.known_labels
+    columns = (
+        np.eye(training.task.num_labels)[labels] if training.task.is_classification else labels.reshape(len(labels), -1)
+    )
+    known, filled = ~np.isnan(columns), np.nan_to_num(columns)
+    count = min(neighbours, len(features))
+    scores = np.tile(filled.sum(0) / np.maximum(known.sum(0), 1), (len(others), 1))
+    for begin in range(0, len(far), _CHUNK):
+        similar = far[begin : begin + _CHUNK] @ near.T
+        rows = np.argpartition(-similar, count - 1, axis=1)[:, :count]
+        number = known[rows].sum(1)
+        means = filled[rows].sum(1) / np.maximum(number, 1)
+        scores[begin : begin + _CHUNK] = np.where(number > 0, means, scores[begin : begin + _CHUNK])
+    return scores
+
+
+def _unit(rows: np.ndarray) -> np.ndarray:
+    """Return rows divided by their length; a row of zeros stays as it is."""
+    lengths = np.linalg.norm(rows, axis=1, keepdims=True)
+    return rows / np.where(lengths > 0, lengths, 1)
