@@ -132,10 +132,8 @@ def evaluate(
         - "intervals": 95 % intervals by bootstrap over rows, over sequences if nucleotides are scored, or over groups
         - "calibration": the expected calibration error (ECE) of the probabilities
         - "sequences_without_scores": how many cannot be scored, if any; their cells in predictions.tsv are empty
-        - "baselines" and "ahead", if there are baselines: their scores, and how far the model is ahead (see
-          `Comparison`)
-        - "leaks", "contradictory_labels", "split", "dropped_leaks" and "both_strands": what is known about the data and
-          the options, if it applies
+        - "baselines" and "ahead": scores of the baselines, and how far the model is ahead (see `Comparison`)
+        - "leaks", "contradictory_labels", "split", "dropped_leaks", "both_strands": facts about data and options
 
     Raises:
         InputError: if data and model do not fit, no sequence can be scored (with ``data.strict``, if one cannot), or
