@@ -307,8 +307,8 @@ def _shuffled_ids(batch: WindowBatch, number: int) -> Tensor:
     ids = batch.func.batch["input_ids"].clone()
     for row, window in enumerate(batch.windows):
         given = window.row
-        # The sequence is its own seed, so the result depends neither on the batch nor on the order of windows; its first
-        # letters, in upper case, are enough for that.
+        # The sequence is its own seed, so the result depends neither on the batch nor on the order of windows. Its
+        # first letters, in upper case, are enough for that.
         random = np.random.default_rng([number, *(given["sequence"][:64] & 0xDF).tolist()])
         parts = [dinucleotide_shuffle(given[name], random) for name in ("sequence", "pair") if name in given]
         shuffled = batch.encode(row, np.concatenate(parts)[None])["input_ids"][0]
