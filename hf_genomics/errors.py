@@ -257,7 +257,8 @@ def hide_names(text: str) -> str:
     """
     if not _names or not is_private():
         return text
-    start = len(_leading_path(text))
+    path = text.partition(": ")[0]
+    start = len(path) if _is_file(path) else 0
     quoted = _QUOTED.sub(lambda match: _hidden_in_quotes(match[0]), text[start:])
     for name in sorted((name for name in _names if " " in name and name in quoted), key=len, reverse=True):
         quoted = quoted.replace(name, shown_name(name))
