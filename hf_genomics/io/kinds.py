@@ -10,7 +10,7 @@ import re
 from os import PathLike
 from typing import Literal, NamedTuple, TypeAlias
 
-from ..errors import InputError
+from ..errors import InputError, keep_secret
 from ..sequence import IUPAC
 
 Reader: TypeAlias = Literal["sequences", "table", "parquet", "excel", "nothing"]
@@ -218,6 +218,7 @@ def require_sequences(path: str | PathLike[str], start: bytes) -> FileKind:
         raise InputError(f"{path}: the file is empty; give a file of sequences or a table")
     if kind.reader == "table":
         first = _first_without_hash(_filled_lines(decode_start(start, kind.encoding)))  # FASTA may have comments
+        keep_secret([first])  # without a header, it holds the name of a record
         line = repr(first if len(first) <= 60 else first[:57] + "...")
         raise InputError(
             f"{path}: this looks like a table, with text before the first header: {line}; give FASTA, in which a "

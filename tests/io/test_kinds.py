@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hf_genomics.downloads.accessions import read_accessions
-from hf_genomics.errors import InputError
+from hf_genomics.errors import InputError, private_run
 from hf_genomics.io.kinds import START_BYTES, kind_of_start, require_sequences, require_table
 from hf_genomics.io.text_tables import column_names, kind_of
 from hf_genomics.labelled.tables import read_labelled
@@ -156,6 +156,17 @@ def test_a_table_is_no_sequence_file_and_a_sequence_file_no_table(tmp_path: Path
 def test_a_table_read_as_sequences_is_told_by_its_first_line_that_is_no_comment() -> None:
     with pytest.raises(InputError, match="'sequence,label'"):
         require_sequences("x", b"# made in May\n" + TABLE.encode())
+
+
+@pytest.mark.parametrize("name", ["miller-7", "miller 7", "miller-7" * 10])
+def test_a_private_run_does_not_show_the_first_row_of_a_table_without_a_header(name: str, tmp_path: Path) -> None:
+    content = f"{name},ACGTACGT,1\n"
+    (tmp_path / "t").write_text(content)
+    with private_run(True):
+        for read in (lambda: require_sequences("t", content.encode()), lambda: read_labelled(tmp_path / "t")):
+            with pytest.raises(InputError, match="first") as error:
+                read()
+            assert "miller" not in str(error.value)
 
 
 @given(st.binary(max_size=300))
