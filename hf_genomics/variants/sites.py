@@ -12,6 +12,7 @@ a genome and its reverse complement have the same scores.
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -190,7 +191,8 @@ def place_event(start: int, width: int, contig_length: int, rule: WindowRule, fr
     return Place(begin, end, covering, whole) if whole else None
 
 
-def place_frames(start: int, width: int, contig_length: int, rule: WindowRule) -> list[Place]:
+@lru_cache(maxsize=64)  # the alternatives of a position, on either strand, follow one another
+def place_frames(start: int, width: int, contig_length: int, rule: WindowRule) -> tuple[Place, ...]:
     """Place the windows of those frames at which one token shows all changed letters.
 
     If none of the rule's frames is such (near the end of a contig, or for several letters), all frames are tried.
@@ -203,9 +205,9 @@ def place_frames(start: int, width: int, contig_length: int, rule: WindowRule) -
     """
     for frames in (rule.frames, range(rule.stride)):
         found = [place_event(start, width, contig_length, rule, frame) for frame in frames]
-        if places := [place for place in found if place is not None]:
+        if places := tuple(place for place in found if place is not None):
             return places
-    return []
+    return ()
 
 
 def id_shift(event: Event, token_start: int, k: int) -> int:
