@@ -44,6 +44,7 @@ _EXTRA = re.compile(r"hf_genomics\[([a-z,]+)\]")
 
 #: Options that every verb has, or `hf-genomics` itself, and the word that stands for any of them.
 _OF_ALL_VERBS = {"config", "help", "debug", "version", "completion", "key", "print_config"}
+_OF_OTHERS = {"num_processes"}  # of `accelerate launch`
 
 
 class Named(NamedTuple):
@@ -71,7 +72,7 @@ def named_in(text: str) -> Named:
 
 def is_key(name: str, keys: Keys) -> bool:
     """Return whether a verb has an option or a section of this name, or another name for it."""
-    own = keys.known | keys.short.keys() | keys.everywhere.keys() | _OF_ALL_VERBS
+    own = keys.known | keys.short.keys() | keys.everywhere.keys() | _OF_ALL_VERBS | _OF_OTHERS
     return name in own or keys.is_section(name) or bool(names_here(name, keys.known))
 
 
@@ -106,9 +107,13 @@ def _extras() -> set[str]:
 def texts_of(module: Path) -> Iterator[tuple[int, str]]:
     """Iterate over the texts of a module that may be messages, with their lines; `GAP` is what an f-string fills in.
 
-    Docstrings, and texts without a blank, are no messages.
+    Docstrings, texts without a blank, and styles of pages (CSS has names such as --page) are no messages.
     """
-    return ((line, text) for line, text in _all_texts(module) if " " in text.strip())
+    return (
+        (line, text)
+        for line, text in _all_texts(module)
+        if " " in text.strip() and not re.search(r"var\(--|:root", text)
+    )
 
 
 def _all_texts(module: Path) -> Iterator[tuple[int, str]]:

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-#: Modules and texts that are no messages, although options seem to stand in them.
-NO_MESSAGES = {
-    "hf_genomics.reports.html",  # CSS has names such as --page
-    "--tf32 requires",  # what transformers says, to be recognised
-}
+#: Texts that are no messages, although options seem to stand in them.
+NO_MESSAGES = {"--tf32 requires"}  # what transformers says, to be recognised
 
 _NETWORK = "needs the servers of NCBI, which no test may reach"
 _PYTHON = "the parser of the command line refuses such a value first; callers from Python see it"
@@ -82,7 +79,6 @@ UNREACHED: dict[tuple[str, str], str] = {
     ("reports/card_file.py", ""): _FILE,
     ("runs", ""): _RUN,
     ("sequence_files/reference.py", "both named"): _FILE,
-    ("sharing/dnabert.py", ""): _FILE,
     ("studies", ""): "of a recipe of the study, which asks for another number there; tests/studies",
     ("training/arguments.py", "needs trainer.metric_for_best_model"): _PYTHON,
     ("training/arguments.py", "needs evaluations"): "tests/training/test_arguments.py",

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pandas as pd
@@ -137,8 +139,8 @@ def test_two_commands_share_the_runs_of_a_sweep(home, tmp_path):
     options += f" load_best_model_at_end=true metric_for_best_model=macro_recall output_dir={tmp_path}/out"
     words += [f"--trainer.{option}" for option in options.split()] + ["--pretrained", f"{home}/mlm"]
     words += ["--sweep.trainer.learning_rate", "1e-4", "1e-3", "1e-2", "--sweep_jobs", "1"]
-    command = [shared_work.sys.executable, "-m", "hf_genomics", "finetune", *words]
-    both = [shared_work.subprocess.Popen(command, stderr=-1, stdout=-1, text=True) for _ in range(2)]
+    command = [sys.executable, "-m", "hf_genomics", "finetune", *words]
+    both = [subprocess.Popen(command, stderr=-1, stdout=-1, text=True) for _ in range(2)]
     said = [process.communicate(timeout=300) for process in both]
     assert [process.returncode for process in both] == [0, 0], said
     assert said[0][0] == said[1][0] and "best" in said[0][0]
