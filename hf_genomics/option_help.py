@@ -143,7 +143,8 @@ def _is_of_trainer(action: Any) -> bool:
 
 def _is_required(action: Any) -> bool:
     """Return whether a verb cannot do without an option."""
-    return action.required or action.dest == "trainer.output_dir"
+    is_set = action.default not in (None, "==SUPPRESS==")  # by the recipe that a verb follows
+    return action.required and not is_set or action.dest == "trainer.output_dir"
 
 
 def _place(action: Any) -> int:
