@@ -25,9 +25,13 @@ def demo(tmp_path_factory):
     return DemoModel.load(str(saved_model(tmp_path_factory.mktemp("demo"))))
 
 
+_png = module._png
+
+
 @pytest.fixture(autouse=True)
-def quickly_drawn(monkeypatch):
-    monkeypatch.setattr(module, "_DPI", 20)
+def not_drawn(monkeypatch):
+    """Build figures without drawing them, which takes most of the time; the tests of the server draw all."""
+    monkeypatch.setattr(module, "_png", lambda figure: b"")
 
 
 @pytest.fixture
@@ -51,7 +55,9 @@ def test_the_table_is_what_predict_returns(demo):
         np.testing.assert_allclose(row[3:], [*expected][3:], rtol=1e-6)
 
 
-def test_pictures_show_the_score_along_the_sequence_and_the_best_window(demo, drawn):
+def test_pictures_show_the_score_along_the_sequence_and_the_best_window(demo, drawn, monkeypatch):
+    monkeypatch.setattr(module, "_png", _png)
+    monkeypatch.setattr(module, "_DPI", 20)
     found = answer(demo, Question(FASTA, target="b"))
     assert [len(data) > 1000 and data[:8] == b"\x89PNG\r\n\x1a\n" for _, data in found.pictures] == [True] * 3
     windows = list(windows_of_examples(as_examples([LONG]), demo.model, demo.tokenizer))
