@@ -4,8 +4,8 @@
 
 WIDE is a masked-token model of 6-mers at stride 6 (benchmarks/variant_effects.py pretrains one), DENSE one at stride 1
 (the same recipe with --tokenizer.stride 1 --masking.span 6 --windows.length 300 --model.max_position_embeddings 302
---trainer.max_steps 220). Without them, models of the same sizes with random weights are measured, whose scores with
-several sites per forward pass mean nothing.
+--model.position_embedding_type rotary --trainer.max_steps 220). Without them, models of the same sizes with random
+weights are measured, whose scores with several sites per forward pass mean nothing.
 The naive loop scores one substitution at a time: for each strand and frame one forward pass per allele, a batch of one,
 and logits of all tokens. Times are processor seconds of one thread.
 """

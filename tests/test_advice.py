@@ -141,6 +141,7 @@ def test_whoever_does_what_a_message_says_gets_past_it(played):
         if way.code != 0 and (way.code != 2 or is_same(way, one.first)) and one.name not in NOT_FOLLOWED
     ]
     assert stuck == []
+    assert [one.name for one in played if one.name.startswith("followed-") and one.first.code != 2] == []
 
 
 def is_same(way: Attempt, first: Attempt) -> bool:

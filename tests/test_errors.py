@@ -22,6 +22,7 @@ from hf_genomics.errors import (
     is_private,
     keep_secret,
     line_for_user,
+    lines_for_user,
     private_run,
     shown_name,
 )
@@ -175,3 +176,25 @@ def test_two_private_runs_share_no_hash_unless_the_user_gives_a_key():
         with private_run(True):
             hashes.add(shown_name("patient7"))
     assert len(hashes) == 2 and shown_name("patient7") == "patient7"
+
+
+# Names that Python's repr, or the escapes of a line, spell differently.
+SPELLED = st.text("aé\\'\"\x07\t\u200b\xa0 ", min_size=3, max_size=70).filter(
+    lambda name: name == name.strip() and re.search(r"\w\w", name)
+)
+
+
+@given(SPELLED)
+def test_a_private_name_has_one_hash_however_a_message_spells_it(name):
+    with private_run(True):
+        keep_secret([name])
+        for written in (name, repr(name), f"'{name}'"):
+            for show in (line_for_user, lines_for_user):
+                assert shown_name(name) in show(f"x.fa: record {written}: empty")
+
+
+def test_a_name_with_an_accent_and_an_invisible_character_is_hidden():
+    with private_run(True):
+        keep_secret(["Jos\xe9\u200b7", "5'UTR_Meier", "ward\\Meier"])
+        line = line_for_user("x.fa: 'Jos\xe9\u200b7', 5'UTR_Meier of 3 nt, " + repr("ward\\Meier"))
+    assert "Jos" not in line and "Meier" not in line

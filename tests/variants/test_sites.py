@@ -110,6 +110,6 @@ def test_windows_cover_the_event_stay_on_the_contig_and_depend_on_the_token_only
 
 def test_an_event_that_no_token_shows_whole_has_no_place():
     rule = WindowRule(3, 1, 30, (0,))
-    assert place_frames(40, 4, 100, rule) == []
+    assert place_frames(40, 4, 100, rule) == ()
     assert len(place_frames(40, 3, 100, rule)[0].whole) == 1
     np.testing.assert_array_equal(place_frames(40, 3, 100, rule)[0].covering, range(13, 18))
