@@ -216,7 +216,7 @@ def best_of(scores: Sequence[CellScore], larger_is_better: bool) -> CellScore:
     """
     known = [one for one in scores if one.score is not None]
     if not known:
-        raise InputError(f"{scores[0].run.parents[1]}: every run diverged; give lower values of trainer.learning_rate")
+        raise InputError(f"{scores[0].run.parents[2]}: every run diverged; give lower values of trainer.learning_rate")
     return (max if larger_is_better else min)(known, key=lambda one: one.score or 0.0)
 
 
