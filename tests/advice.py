@@ -240,7 +240,7 @@ _BOUNDS = re.compile(
     rf"(?:in ({_NUMBER})\.\.({_NUMBER})|above (\d+) and at most ({_NUMBER})|between ({_NUMBER}) and ({_NUMBER})"
     rf"|at least ({_NUMBER})|at most ({_NUMBER})|above (\d+)|({_NUMBER}) or more)(?! bits)"
 )
-_CHOICE = re.compile(rf"{_SUBJECT} must be (?:one of )?((?:['\w.-]+(?:, | or |, or ))+['\w.-]+)(?=,? not |;|$)")
+_CHOICE = re.compile(rf"{_SUBJECT} must be (?:one of )?((?:['\w.:-]+(?:, | or |, or ))+['\w.:-]+)(?=,? not |;|$)")
 _SETTING = re.compile(
     rf"(?:set|pass|add|give|is|with|and|to|or) (?:only )?(?:--)?{_SUBJECT}(?: to)? "
     r"(true|false|null|none|auto|bert|[a-z]+_[a-z_]+|\d[\d.]*)\b"
@@ -325,6 +325,8 @@ def _bounds(match: re.Match[str]) -> list[str]:
 
 def _other_names(line: Line, message: str) -> Iterator[list[str]]:
     """Iterate over the command lines with a word that the message takes for what was meant."""
+    if unwanted := re.search(r"unknown key '([^']+)'; omit it", message):
+        yield line.without(unwanted[1])
     meant = re.search(r"did you mean ('[^']+'(?: or '[^']+')*)\?", message)
     if not meant:
         return
