@@ -269,6 +269,8 @@ def ways_out(words: list[str], message: str, keys: Keys) -> Iterator[list[str]]:
     line = Line(words, keys)
     message = message.split("; see hf-genomics")[0]
     yield from _other_names(line, message)
+    if "unknown key" in message:
+        return
     known = keys.known | keys.short.keys() | keys.everywhere.keys()
     yield from (line.with_value(key, value) for key, value in _values(message) if line.key_of(key) in known)
     for match in _SETTING.finditer(message):
