@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import os
 import re
+import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -43,6 +44,7 @@ def main() -> None:
     run("\n".join(commands(PAGE.read_text())), data)
     for made, shown in PICTURES.items():
         shrink(ROOT / "runs" / "gallery" / made, ROOT / "docs" / "pictures" / shown)
+    print(f"{resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime / 60:.1f} minutes of processor time")
 
 
 def commands(page: str) -> list[str]:

@@ -27,7 +27,7 @@ _ESCAPE = re.compile(
     r"\\x1b\[[0-9;]*[A-Za-z]|\\x[0-9a-f]{2}|\\u[0-9a-f]{4}|\\U[0-9a-f]{8}|\\[abfnrtv]"  # such as \n, \x1b[31m
 )
 _BASES = frozenset("ACGTUNacgtun")
-_COUNTED = 12  # a shorter run of letters is taken for a name or a word
+_SHORTEST = 12  # letters of a sequence of nucleotides; fewer in a row are taken for a name or a word
 _WORD = re.compile(r"[^\s'\",;()]+")
 
 
@@ -63,7 +63,13 @@ def line_for_user(text: str) -> str:
 
 def lines_for_user(text: str) -> str:
     """Return a text of several lines that is safe to show, as `line_for_user` does for one line."""
+    # Sequences are cut before the text is split into lines, because a sequence may continue on the next line.
     return "\n".join(map(escape_controls, cut_sequences(hide_names(text)).split("\n")))
+
+
+# Categories of Unicode: control and format characters, surrogates, private use, not assigned, ends of lines and of
+# paragraphs.
+_INVISIBLE = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
 
 
 def escape_controls(text: str) -> str:
@@ -74,22 +80,18 @@ def escape_controls(text: str) -> str:
     """
     if text.isprintable():
         return text
-    return "".join(_escaped(letter) if unicodedata.category(letter) in _HIDDEN else letter for letter in text)
-
-
-_HIDDEN = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
-
-
-def _escaped(letter: str) -> str:
-    """Return the escape sequence of a character, as Python writes it."""
-    return letter.encode("unicode_escape").decode() if not "\ud800" <= letter <= "\udfff" else f"\\u{ord(letter):04x}"
+    return "".join(
+        letter.encode("unicode_escape").decode() if unicodedata.category(letter) in _INVISIBLE else letter
+        for letter in text
+    )
 
 
 def cut_sequences(text: str) -> str:
     """Cut the sequences in a text, so that at most 30 letters of them remain in all; names of files stay whole.
 
     A sequence may be broken by blanks, line ends, escaped characters, quotes or numbers, as k-mers, wrapped lines, the
-    cells of a row and the lines of GenBank are.
+    cells of a row and the lines of GenBank are. What could be a word does not count as a sequence: fewer than 12
+    nucleotides, or up to 30 letters of protein.
 
     Args:
         text: one line for a user. If it begins with a path and a colon, the path stays whole, and so does the name of
@@ -118,15 +120,16 @@ def _is_file(path: str) -> bool:
 
 def _cut(text: str, kind: str) -> str:
     """Cut the sequences of one kind in a text."""
-    left = MOST_LETTERS
-    parts, done = [], 0
-    for pieces in _runs(text, kind):
+    left = MOST_LETTERS  # letters that may still be shown
+    parts, done = [], 0  # the new text, as far as position `done` of the old one
+    for pieces in _sequences_in(text, kind):
         length = sum(end - start for start, end in pieces)
         begin, end = pieces[0][0], pieces[-1][1]
-        if length < _COUNTED or (length <= left and kind == "nucleotides"):
-            left -= length if length >= _COUNTED else 0
+        may_be_word = length < _SHORTEST if kind == "nucleotides" else length <= MOST_LETTERS
+        if may_be_word or _in_file_name(text, begin, end):
             continue
-        if (kind == "protein" and length <= MOST_LETTERS) or _in_file_name(text, begin, end):
+        if length <= left:
+            left -= length
             continue
         parts += [text[done:begin], _first_letters(text, pieces, max(left, 0))]
         if not text.startswith("...", end):
@@ -135,7 +138,7 @@ def _cut(text: str, kind: str) -> str:
     return "".join(parts) + text[done:]
 
 
-def _runs(text: str, kind: str) -> Iterator[list[tuple[int, int]]]:
+def _sequences_in(text: str, kind: str) -> Iterator[list[tuple[int, int]]]:
     """Iterate over the sequences in a text, each as the starts and ends of its pieces."""
     text = _ESCAPE.sub(lambda match: "\0" * len(match[0]), text)  # its letters are not part of a sequence
     pieces: list[tuple[int, int]] = []
@@ -154,7 +157,7 @@ def _runs(text: str, kind: str) -> Iterator[list[tuple[int, int]]]:
 
 
 def _without_article(text: str, pieces: list[tuple[int, int]]) -> list[tuple[int, int]]:
-    """Remove a last piece such as the word "a" that follows a quoted sequence: "'ACGT'; a record"."""
+    """Remove a last piece of one or two letters if it is a word, such as "a" after a quotation: "'ACGT'; a record"."""
     if len(pieces) > 1 and pieces[-1][1] - pieces[-1][0] < 3 <= pieces[-2][1] - pieces[-2][0]:
         between = text[pieces[-2][1] : pieces[-1][0]]
         return pieces[:-1] if re.search(r"['\");:,]\s", between) else pieces
@@ -184,14 +187,16 @@ def _in_file_name(text: str, begin: int, end: int) -> bool:
 
 # Private runs.
 
-#: The key of the hashes that stand for names; the processes of a run share it by this variable.
-_KEY = "HF_GENOMICS_PRIVATE"
-_names: set[str] = set()  # names of records that have been read, as messages may show them
-_QUOTED = re.compile(r"'[^'\n]+'|\"[^\"\n]+\"")
-_RUN = re.compile(r"[^\s'\"]+")
-_PARTS = re.compile(r"\w+|\W")
-_MOST_PARTS = 40  # of a run of characters without blanks; a longer one is no name
+#: Environment variable that makes a run private. It holds the key of the hashes that stand for names, so that all
+#: processes of a run show the same hashes.
+_VARIABLE = "HF_GENOMICS_PRIVATE"
+_names: dict[str, str] = {}  # a name that has been read, as a message may write it -> the name that is hashed
 _SHORTENED = (60, 30, 20)  # characters after which messages cut a name
+_QUOTED = re.compile(r"'[^'\n]+'|\"[^\"\n]+\"")
+_BREAK = re.compile(r"[\s'\"]")
+_UNBROKEN = re.compile(r"[^\s'\"]+")
+_ATOMS = re.compile(r"\w+|\W")  # letters and digits in a row, or one other character
+_MOST_ATOMS = 40  # of a word that is searched for names; a longer one is no name
 
 
 @contextlib.contextmanager
@@ -204,8 +209,8 @@ def private_run(asked: bool) -> Iterator[None]:
     if not (asked or is_private()):
         yield
         return
-    given = os.environ.get(_KEY)
-    os.environ[_KEY] = given or secrets.token_hex(16)
+    given = os.environ.get(_VARIABLE)
+    os.environ[_VARIABLE] = given or secrets.token_hex(16)
     umask = os.umask(0o077)
     try:
         yield
@@ -213,12 +218,12 @@ def private_run(asked: bool) -> Iterator[None]:
         os.umask(umask)
         _names.clear()
         if given is None:
-            del os.environ[_KEY]
+            del os.environ[_VARIABLE]
 
 
 def is_private() -> bool:
     """Return whether this run is private."""
-    return bool(os.environ.get(_KEY))
+    return bool(os.environ.get(_VARIABLE))
 
 
 def keep_secret(names: Iterable[str]) -> None:
@@ -230,8 +235,10 @@ def keep_secret(names: Iterable[str]) -> None:
     if not is_private():
         return
     for name in names:
-        plain = name if name.isprintable() else name.encode("unicode_escape").decode()
-        _names.update({name, plain, *(f"{plain[: most - 3]}..." for most in _SHORTENED if len(plain) > most)})
+        shortened = [f"{name[: most - 3]}..." for most in _SHORTENED if len(name) > most]
+        for text in (name, *shortened):
+            # Messages write a text as it is, with control characters escaped, or as Python's repr does.
+            _names.update(dict.fromkeys((text, escape_controls(text), repr(text)[1:-1]), text))
 
 
 def shown_name(name: str) -> str:
@@ -242,7 +249,7 @@ def shown_name(name: str) -> str:
     """
     if not is_private() or not name:
         return name
-    key = os.environ[_KEY].encode()[:64]
+    key = os.environ[_VARIABLE].encode()[:64]  # blake2b accepts no longer key
     return "#" + hashlib.blake2b(name.encode("utf-8", "replace"), key=key, digest_size=4).hexdigest()
 
 
@@ -257,27 +264,35 @@ def hide_names(text: str) -> str:
     """
     if not _names or not is_private():
         return text
-    start = len(_leading_path(text))
-    quoted = _QUOTED.sub(lambda match: _hidden_in_quotes(match[0]), text[start:])
-    for name in sorted((name for name in _names if " " in name and name in quoted), key=len, reverse=True):
-        quoted = quoted.replace(name, shown_name(name))
-    return text[:start] + _RUN.sub(lambda match: _hidden_in_run(match[0]), quoted)
+    path = text.partition(": ")[0]
+    start = len(path) if _is_file(path) else 0
+    path, text = text[:start], text[start:]
+    # The patterns end at blanks and quotes, so names that contain one are replaced first.
+    for name in sorted((name for name in _names if name in text and _BREAK.search(name)), key=len, reverse=True):
+        text = text.replace(name, shown_name(_names[name])) if len(name) > 2 else text
+    text = _QUOTED.sub(lambda match: _hidden_in_quotes(match[0]), text)
+    return path + _UNBROKEN.sub(lambda match: _hidden_in_word(match[0]), text)
 
 
 def _hidden_in_quotes(quoted: str) -> str:
     """Return a text in quotes with its content hidden if it is a name."""
-    return f"{quoted[0]}{shown_name(quoted[1:-1])}{quoted[-1]}" if quoted[1:-1] in _names else quoted
+    name = _names.get(quoted[1:-1])
+    return quoted if name is None else f"{quoted[0]}{shown_name(name)}{quoted[-1]}"
 
 
-def _hidden_in_run(run: str) -> str:
-    """Return a run of characters without blanks, with the names in it hidden, the longest first."""
-    parts = _PARTS.findall(run)
-    if len(parts) > _MOST_PARTS or _is_file(run.rstrip(".:,;")):
-        return run
-    for length in range(len(parts), 0, -1):
-        for begin in range(len(parts) - length + 1):
-            piece = "".join(parts[begin : begin + length])
+def _hidden_in_word(word: str) -> str:
+    """Return a word with the names in it hidden, the longest first.
+
+    Args:
+        word: characters without blanks and quotes, such as "(s7|x):".
+    """
+    atoms = _ATOMS.findall(word)
+    if len(atoms) > _MOST_ATOMS or _is_file(word.rstrip(".:,;")):
+        return word
+    for length in range(len(atoms), 0, -1):
+        for begin in range(len(atoms) - length + 1):
+            piece = "".join(atoms[begin : begin + length])
             if piece in _names and len(piece) > 2 and not piece.isdigit():
-                before, after = "".join(parts[:begin]), "".join(parts[begin + length :])
-                return _hidden_in_run(before) + shown_name(piece) + _hidden_in_run(after)
-    return run
+                before, after = "".join(atoms[:begin]), "".join(atoms[begin + length :])
+                return _hidden_in_word(before) + shown_name(_names[piece]) + _hidden_in_word(after)
+    return word

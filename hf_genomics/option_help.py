@@ -131,7 +131,7 @@ def _floor(section: tuple[str, list[Any]]) -> int:
 def _is_option(action: Any) -> bool:
     """Return whether an action of the parser is an option with a value of its own, rather than a file of a section."""
     is_file = type(action).__name__ == "_ActionConfigLoad"  # the only mark that jsonargparse gives it
-    is_other = action.dest == "print_config" or action.dest.rpartition(".")[2] == "help"
+    is_other = action.dest in ("print_config", "print_shtab") or action.dest.rpartition(".")[2] == "help"
     is_option = any(text.startswith("--") for text in action.option_strings)  # a key that follows another has none
     return is_option and not is_file and not is_other
 
@@ -143,7 +143,8 @@ def _is_of_trainer(action: Any) -> bool:
 
 def _is_required(action: Any) -> bool:
     """Return whether a verb cannot do without an option."""
-    return action.required or action.dest == "trainer.output_dir"
+    is_set = action.default not in (None, "==SUPPRESS==")  # by the recipe that a verb follows
+    return action.required and not is_set or action.dest == "trainer.output_dir"
 
 
 def _place(action: Any) -> int:

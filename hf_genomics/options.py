@@ -133,6 +133,9 @@ def run_verb(function: Callable[..., Any], words: list[str]) -> Any:
     keys = _keys_of(function, parser)
     if asked := _HELP & set(words):
         after = words[min(words.index(option) for option in asked) + 1 :]
+        if recipe := _RECIPES.get(keys.verb):
+            parser.description += f"\n\nWithout --config, it follows the bundled recipe {recipe}, shown below."
+            parser.set_defaults(dict(_flat(_load(recipe), keys)))
         return help_text(parser, keys.verb, _other_names(keys), everything=after[:1] == ["all"])
     with _named(keys, words):
         return function(**_read(function, words, parser, keys))

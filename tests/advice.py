@@ -44,6 +44,7 @@ _EXTRA = re.compile(r"hf_genomics\[([a-z,]+)\]")
 
 #: Options that every verb has, or `hf-genomics` itself, and the word that stands for any of them.
 _OF_ALL_VERBS = {"config", "help", "debug", "version", "completion", "key", "print_config"}
+_OF_OTHERS = {"num_processes"}  # of `accelerate launch`
 
 
 class Named(NamedTuple):
@@ -71,7 +72,7 @@ def named_in(text: str) -> Named:
 
 def is_key(name: str, keys: Keys) -> bool:
     """Return whether a verb has an option or a section of this name, or another name for it."""
-    own = keys.known | keys.short.keys() | keys.everywhere.keys() | _OF_ALL_VERBS
+    own = keys.known | keys.short.keys() | keys.everywhere.keys() | _OF_ALL_VERBS | _OF_OTHERS
     return name in own or keys.is_section(name) or bool(names_here(name, keys.known))
 
 
@@ -106,9 +107,13 @@ def _extras() -> set[str]:
 def texts_of(module: Path) -> Iterator[tuple[int, str]]:
     """Iterate over the texts of a module that may be messages, with their lines; `GAP` is what an f-string fills in.
 
-    Docstrings, and texts without a blank, are no messages.
+    Docstrings, texts without a blank, and styles of pages (CSS has names such as --page) are no messages.
     """
-    return ((line, text) for line, text in _all_texts(module) if " " in text.strip())
+    return (
+        (line, text)
+        for line, text in _all_texts(module)
+        if " " in text.strip() and not re.search(r"var\(--|:root", text)
+    )
 
 
 def _all_texts(module: Path) -> Iterator[tuple[int, str]]:
@@ -199,6 +204,11 @@ class Line:
         """Return whether an option is given."""
         return self._at(key) is not None
 
+    def value_of(self, key: str) -> str | None:
+        """Return the value of an option; None if it is not given."""
+        place = self._at(key)
+        return None if place is None else self._parts[place][-1]
+
     def words(self) -> list[str]:
         """Return the words."""
         return [*self._before, *(word for part in self._parts for word in part)]
@@ -233,7 +243,7 @@ _BOUNDS = re.compile(
 _CHOICE = re.compile(rf"{_SUBJECT} must be (?:one of )?((?:['\w.-]+(?:, | or |, or ))+['\w.-]+)(?=,? not |;|$)")
 _SETTING = re.compile(
     rf"(?:set|pass|add|give|is|with|and|to|or) (?:only )?(?:--)?{_SUBJECT}(?: to)? "
-    r"(true|false|null|none|auto|[a-z]+_[a-z_]+|\d[\d.]*)\b"
+    r"(true|false|null|none|auto|bert|[a-z]+_[a-z_]+|\d[\d.]*)\b"
 )
 _OMIT = re.compile(r"\b[Oo]mit (it\b|one\b|them\b|--?\w[\w.]*|[a-z_]\w*(?:\.\w+)*)")
 
@@ -257,25 +267,49 @@ def ways_out(words: list[str], message: str, keys: Keys) -> Iterator[list[str]]:
         Other command lines; none if the message asks for something else, such as another file.
     """
     line = Line(words, keys)
-    known = keys.known | keys.short.keys() | keys.everywhere.keys()
+    message = message.split("; see hf-genomics")[0]
     yield from _other_names(line, message)
-    if listed := re.search(rf"{_SUBJECT}:? .*name one of \[?('[^']+'(?:, '[^']+')*)", message):
-        yield from (line.with_value(listed[1], name) for name in re.findall(r"'([^']+)'", listed[2]))
-    for match in _BOUNDS.finditer(message):
-        if line.key_of(match[1]) in known:
-            yield from (line.with_value(match[1], _value(bound)) for bound in _bounds(match))
-    for match in _CHOICE.finditer(message):
-        if line.key_of(match[1]) in known and "or more" not in match[2]:
-            values = re.split(r", or |, | or ", match[2])
-            yield from (line.with_value(match[1], value.strip("'")) for value in values)
-    for match in _SETTING.finditer(message.split("; see hf-genomics")[0]):
+    known = keys.known | keys.short.keys() | keys.everywhere.keys()
+    yield from (line.with_value(key, value) for key, value in _values(message) if line.key_of(key) in known)
+    for match in _SETTING.finditer(message):
         if line.key_of(match[1]) in known and not re.search(
             rf"{re.escape(match[0])}\b,? (?:is|was|must|needs)", message
         ):
             yield line.with_value(match[1], match[2])
     given = [key for key in _keys_in(message) if line.has(key)]
+    yield from _replacements(line, message, given)
     # A word such as "pretrained" is a key only where the message names no key with its section.
     yield from _omissions(line, message, [key for key in given if "." in key] or given)
+
+
+def _values(message: str) -> Iterator[tuple[str, str]]:
+    """Iterate over the keys to which a message allows certain values, with each of these values."""
+    for match in _BOUNDS.finditer(message):
+        yield from ((match[1], _value(bound)) for bound in _bounds(match))
+    for match in _CHOICE.finditer(re.sub(r" \([^()]*\)", "", message)):
+        values = [] if "or more" in match[2] else re.split(r", or |, | or ", match[2])
+        yield from ((match[1], value.strip("'")) for value in values if not re.search(r"[A-Z]", value))
+    if match := re.search(rf"{_SUBJECT}:? .*name one of \[?('[^']+'(?:, '[^']+')*)", message):
+        yield from ((match[1], value) for value in re.findall(r"'([^']+)'", match[2]))
+    if match := re.search(rf"{_SUBJECT} must be (true|false|0|null)\b", message):
+        yield match[1], match[2]
+    if match := re.search(r"key \"([\w.]+)\": .*typing\.Literal\[([^]]+)\]", message):
+        yield from ((match[1], value) for value in re.findall(r"'([^']+)'", match[2]))
+
+
+def _replacements(line: Line, message: str, given: list[str]) -> Iterator[list[str]]:
+    """Iterate over the command lines in which the option that a message is about has another value, or another name."""
+    for key in given[:1]:
+        if match := re.search(r"; use (\w+)$|\(the metrics are (\w+)", message):
+            yield line.with_value(key, match[1] or match[2])
+        for value in re.findall(r"(?:set it|or) to (last:\d+|all|auto|false)\b", message):
+            yield line.with_value(key, value)
+        if match := re.search(r"set ([\w.]+), which a CPU can do", message):
+            yield line.renamed(key, match[1])
+        if re.search(r"must (?:not be set|be empty|keep)|has no effect", message):
+            yield line.without(key)
+    if message.endswith("set data.valid") and (table := line.value_of("data.train")):
+        yield line.with_value("data.valid", table)
 
 
 def _bounds(match: re.Match[str]) -> list[str]:
@@ -284,7 +318,7 @@ def _bounds(match: re.Match[str]) -> list[str]:
     if match[4] is not None:  # the smallest value is excluded
         found = found[1:]
     if match[10] is not None:
-        found = [str(int(match[10]) + 1)] if "below" not in match.string[match.end() : match.end() + 8] else ["0.5"]
+        found = [str(int(match[10]) + 1)] if "below" not in match.string[match.end() : match.end() + 12] else ["0.5"]
     after = match.string[match.end() : match.end() + 15]
     return found[:1] if "1 excluded" in after else found[1:] if "0 excluded" in after else found
 
@@ -315,11 +349,11 @@ def _omissions(line: Line, message: str, given: list[str]) -> Iterator[list[str]
         what = match[1].lstrip("-")
         if what == "it" and given:
             yield line.without(given[0])
-        elif what == "one":
+        elif what in ("one", "them"):
             yield from (line.without(key) for key in given[:2])
         elif line.has(what):
             yield line.without(what)
-    if "pass only one of them" in message:
+    if re.search(r"(?:pass only|give|name|use|set) one of (?:them|the two)", message):
         yield from (line.without(key) for key in given[:2])
 
 

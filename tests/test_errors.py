@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 import re
 from pathlib import Path
 
@@ -10,7 +12,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hf_genomics.cli import main
-from hf_genomics.errors import MOST_LETTERS, InputError, StoppedError, cut_sequences, escape_controls, line_for_user
+from hf_genomics.errors import (
+    MOST_LETTERS,
+    InputError,
+    StoppedError,
+    cut_sequences,
+    escape_controls,
+    hide_names,
+    is_private,
+    keep_secret,
+    line_for_user,
+    lines_for_user,
+    private_run,
+    shown_name,
+)
 
 DNA = "ACGTTGCATTAGGCATCAGACCATTGACCGATCGGATTACAGGCTTAACGGATC"
 IUPAC = "ACGTRYKMSWBDHVNACGTRYKMSWBDHVNACGTRYKMSWBDHVN"
@@ -118,3 +133,68 @@ def test_a_line_is_one_printable_line(text: str) -> None:
     assert len(line.splitlines()) <= 1 and escape_controls(line) == line
     line.encode()  # no lone surrogates, which a terminal could not show
     assert not re.search("[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]", line)
+
+
+NAME = st.text("abcXYZ019_.|-#/", min_size=3, max_size=90).filter(lambda name: not name.isdigit())
+
+
+@given(
+    names=st.lists(NAME, min_size=1, max_size=4),
+    ends=st.lists(st.sampled_from([" ", "'", ", ", ": ", " ("]), min_size=4),
+)
+def test_no_name_of_a_private_record_is_left_between_blanks_or_punctuation(names, ends):
+    with private_run(True):
+        keep_secret(names)
+        text = "record 3 " + "".join(f"{end}{name} {end}" for name, end in zip(names, ends, strict=False)) + "x"
+        shown = hide_names(text)
+        assert all(shown_name(name) in shown for name, _ in zip(names, ends, strict=False))
+        assert hide_names("record 3 is empty") == "record 3 is empty" or "record" in names
+    assert hide_names(text) == text and not is_private()
+
+
+def test_names_in_messages_are_hidden_also_shortened_or_in_quotes_but_not_names_of_files(tmp_path, monkeypatch):
+    monkeypatch.setenv("HF_GENOMICS_PRIVATE", "secret")
+    monkeypatch.chdir(tmp_path)
+    Path("patient7.fa").touch()
+    long = "patient_" + "x" * 80
+    with private_run(False):
+        keep_secret(["patient7", "a", "12", "Ann Meier", long])
+        assert (
+            line_for_user("patient7.fa: record 1 ('patient7')") == f"patient7.fa: record 1 ('{shown_name('patient7')}')"
+        )
+        assert line_for_user("row 12: a name 'a', '12'") == f"row 12: a name '{shown_name('a')}', '{shown_name('12')}'"
+        assert "Ann" not in line_for_user("t.csv: pair Ann Meier of 3 nt")
+        assert "xxx" not in line_for_user(f"x.fa: record 2 ({long[:57] + '...'!r})")
+        assert line_for_user("see patient7.fa") == "see patient7.fa"
+        assert shown_name("patient7") == "#" + hashlib.blake2b(b"patient7", key=b"secret", digest_size=4).hexdigest()
+        assert os.environ["HF_GENOMICS_PRIVATE"] == "secret"
+
+
+def test_two_private_runs_share_no_hash_unless_the_user_gives_a_key():
+    hashes = set()
+    for _ in range(2):
+        with private_run(True):
+            hashes.add(shown_name("patient7"))
+    assert len(hashes) == 2 and shown_name("patient7") == "patient7"
+
+
+# Names that Python's repr, or the escapes of a line, spell differently.
+SPELLED = st.text("aé\\'\"\x07\t\u200b\xa0 ", min_size=3, max_size=70).filter(
+    lambda name: name == name.strip() and re.search(r"\w\w", name)
+)
+
+
+@given(SPELLED)
+def test_a_private_name_has_one_hash_however_a_message_spells_it(name):
+    with private_run(True):
+        keep_secret([name])
+        for written in (name, repr(name), f"'{name}'"):
+            for show in (line_for_user, lines_for_user):
+                assert shown_name(name) in show(f"x.fa: record {written}: empty")
+
+
+def test_a_name_with_an_accent_and_an_invisible_character_is_hidden():
+    with private_run(True):
+        keep_secret(["Jos\xe9\u200b7", "5'UTR_Meier", "ward\\Meier"])
+        line = line_for_user("x.fa: 'Jos\xe9\u200b7', 5'UTR_Meier of 3 nt, " + repr("ward\\Meier"))
+    assert "Jos" not in line and "Meier" not in line

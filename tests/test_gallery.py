@@ -27,7 +27,7 @@ def test_every_command_of_the_gallery_is_understood(words):
     function, seen = getattr(hf_genomics, words[0].replace("-", "_")), {}
     run_verb(functools.wraps(function)(lambda **given: seen.update(given)), words[1:])
     named = {word.removeprefix("--").partition(".")[0] for word in words if word.startswith("--")}
-    assert named and named - set(seen) <= {"color", "picture", "config", "figures"}  # options of a section
+    assert named and named - set(seen) <= {"color", "picture", "config", "figures", "baselines"}  # options of a section
     for key in ("model", "input"):
         if seen.get(key):
             made = seen[key].startswith("runs/gallery/") and CODE.count(seen[key]) > 1  # by an earlier command

@@ -57,6 +57,14 @@ def test_required_options_come_first(verbs):
     assert first < text.index("--positive") < text.index("--data.train") < text.index("--trainer.max_steps")
 
 
+def test_the_help_of_the_quickstart_shows_the_recipe_that_it_follows(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # where recipes/ is not
+    assert main(["quickstart", "--help"]) == 0
+    text = capsys.readouterr().out
+    assert "required:" not in text and "--output_dir TEXT (default: runs/quickstart)" in text
+    assert "--tokenizer.stride INT (default: 3)" in text
+
+
 def test_the_options_of_the_trainer_exist_in_transformers():
     assert len(TRAINER) == 15 and set(TRAINER) <= {field.name for field in fields(TrainingArguments)}
 

@@ -12,7 +12,7 @@ from ..genomes.splits import SPLITS
 from ..sequence import COMPLEMENT
 from .sketch import Sketch, near_duplicates
 
-_BLOCK_NT = 1 << 16
+_BLOCK_NT = 1 << 16  # nt of a long sequence that are compared and hashed at once
 _RC_TABLE = COMPLEMENT.tobytes()
 _TO_UPPER = np.uint8(0xDF)  # clears the bit in which lower-case ASCII differs
 
@@ -78,10 +78,10 @@ class Catalogue:
         self.splits: list[int] = []
         self.labels: list[str] = []
         self.lengths: list[int] = []
-        # Number of the content: equal for equal sequences and reverse complements; -1 for an empty one, or not DNA.
+        # The same number for equal sequences and their reverse complements; -1 for an empty sequence, or not DNA.
         self._contents: list[int] = []
         self._strands: list[int] = []  # as in `canonical_digest`
-        self._numbers: dict[bytes, int] = {}  # digest -> number of the content
+        self._numbers: dict[bytes, int] = {}  # digest -> number in `_contents`
 
     def add(self, file: str, batch: list[CheckedSequence], letters: np.ndarray, ends: np.ndarray) -> None:
         """Add sequences of a file.
@@ -133,17 +133,18 @@ class Catalogue:
         """List the records with a duplicate or near-duplicate in an earlier split, in the order train, valid, test.
 
         Args:
-            min_identity: smallest estimated identity of a near-duplicate, a share.
+            min_identity: smallest estimated identity of a near-duplicate, between 0 and 1.
         """
         splits, contents = np.array(self.splits, np.int64), np.array(self._contents, np.int64)
         found: dict[tuple[int, int], DuplicatePair] = {}
-        for number in range(len(SPLITS)):
-            rows = np.flatnonzero((splits == number) & (contents >= 0))
+        for earlier in range(len(SPLITS)):
+            rows = np.flatnonzero((splits == earlier) & (contents >= 0))
             # In reversed order, so that of several records with one content the first one stays in the dictionary.
             first = dict(zip(contents[rows[::-1]].tolist(), rows[::-1].tolist(), strict=True))
-            for row in np.flatnonzero((splits > number) & np.isin(contents, contents[rows])).tolist():
-                found[row, number] = self._pair(row, first[int(contents[row])])
-        for near in near_duplicates(self.sketch, splits, min_identity) if self.sketch is not None else []:
+            for row in np.flatnonzero((splits > earlier) & np.isin(contents, contents[rows])).tolist():
+                found[row, earlier] = self._pair(row, first[int(contents[row])])
+        nearly = [] if self.sketch is None else near_duplicates(self.sketch, splits, min_identity)
+        for near in nearly:
             pair = self._pair(near.record, near.other)._replace(
                 kind="near", containment=near.containment, identity=near.identity
             )
@@ -175,7 +176,7 @@ def canonical_digest(letters: np.ndarray) -> tuple[bytes, int]:
     """Return a hash of a sequence that does not depend on case or strand.
 
     Args:
-        letters: letters of the sequence, (length,) uint8.
+        letters: letters of the sequence, (length,) uint8, with T for U, as the readers of sequences return them.
 
     Returns:
         The hash, 16 bytes, of the strand that comes first in alphabetical order; and which strand that is: 1 for the

@@ -1,8 +1,8 @@
 """A folder of downloaded genomes, one file for each, with a manifest that describes the files.
 
 ``manifest.tsv`` is a metadata table for ``prepare``. Files are written under temporary names, then the manifest that
-describes them, and only then do they get their final names: whenever a run is killed, every file is complete and
-described.
+describes them, and only then do they get their final names. So whenever a run is killed, every file is complete and has
+a row in the manifest. A row may lack its file, which the next run then downloads.
 """
 
 from __future__ import annotations
@@ -30,7 +30,8 @@ class VerifiedRecord(NamedTuple):
 
     Attributes:
         record: the record as it came.
-        length_from: source of the length with which it was compared: "list", "esummary" or "nothing".
+        length_from: where the expected length came from: the user's "list", NCBI's "esummary", or "nothing" if the
+            length could not be checked.
     """
 
     record: FetchedRecord
@@ -83,7 +84,7 @@ class GenomeFolder:
         """Create the folder if it is missing, and delete temporary files that a killed run left."""
         self.path.mkdir(parents=True, exist_ok=True)
         for partial in self.path.glob(".*.partial"):
-            if partial.is_file():  # `predict` keeps the rows of an interrupted run in such a folder
+            if partial.is_file():  # a folder of this name is not ours: `predict` keeps an interrupted run's rows so
                 partial.unlink()
 
     def row(self, request: AccessionRequest) -> dict[str, str] | None:
@@ -106,9 +107,9 @@ class GenomeFolder:
         partial = {}
         # A record that is requested both with and without version is written once.
         for record, length_from in {item.record.accession: item for item in verified}.values():
-            file = destination(self.path / f"{record.accession}{self.ending}")
+            name = f"{record.accession}{self.ending}"
+            file = destination(self.path / name)  # of a symbolic link, the file it leads to is replaced, not the link
             partial[file] = write_partial(file, record.content)
-            name = f"{record.accession}{self.ending}"  # a link stays a link
             cells = (record.accession, name, record.length, record.sequence_md5, _md5(record.content), length_from)
             self.rows[record.accession] = dict(zip(_OWN_COLUMNS, map(str, cells), strict=True))
             self._index(record.accession)
@@ -118,7 +119,9 @@ class GenomeFolder:
                 put_in_place(temporary, file)
 
     def finish(self, requests: list[AccessionRequest], failed: dict[str, str]) -> None:
-        """Add the other columns of the user's list to the manifest, and write (or delete) ``failed.tsv``.
+        """Copy the other columns of the user's list to the manifest, and write ``failed.tsv``, or delete an old one.
+
+        A row of the manifest that the list requests loses the other columns of earlier lists.
 
         Args:
             requests: the lines of the list.
@@ -137,7 +140,7 @@ class GenomeFolder:
             (self.path / "failed.tsv").unlink(missing_ok=True)
 
     def _index(self, accession: str) -> None:
-        """Remember an accession with version if it has the newest version so far."""
+        """Remember an accession if its version is the newest so far; a request without a version means this one."""
         name = accession.rpartition(".")[0]
         if version_of(accession) >= version_of(self._newest.get(name, "")):
             self._newest[name] = accession

@@ -36,7 +36,7 @@ from .vectors import Pooling, embed_windows, embedded_sequences
 
 logger = logging.getLogger(__name__)
 
-_CHUNK = 256  # test sequences whose similarities to all training sequences are in memory
+_CHUNK = 256  # test sequences that are compared at once with all training sequences, which limits the memory
 _PROBE = "linear probe"
 
 
@@ -47,7 +47,7 @@ class ProbeOptions:
     Args:
         neighbours: number of training sequences whose labels predict that of a test sequence.
         both_strands: average the vectors of each sequence and its reverse complement.
-        baseline_k: k-mer size, in nt, of the k-mer regression beside; 0 for none.
+        baseline_k: k-mer size, in nt, of the baseline that counts k-mers; 0 for none.
         seed: seed of the regressions' random numbers.
 
     Raises:
@@ -100,7 +100,8 @@ def probe(
 
     Returns:
         What is written to metrics.json: the scores of the regression, "baselines" (the scores of the neighbours, the
-        k-mer regression and the constant guess), and what `evaluate` returns besides.
+        k-mer regression and the constant guess), "ahead" (by how much the regression is better than each of them), and
+        what else `evaluate` returns.
 
     Raises:
         InputError: if data and model do not fit, nucleotides are labelled, or the folder holds other files; nothing has
@@ -123,12 +124,13 @@ def probe(
     splits, (train, test) = _with_vectors(splits, vectors)
     facts |= {"task": _say_task(splits, positive), "pooling": pooling, "neighbours": options.neighbours}
     facts |= {"train_sequences": len(splits.train), "test_sequences": len(splits.test)}
-    predictions, guesses = _predict(splits, train, test, options)
-    compared = compare_with_baselines(predictions, guesses, positive)
+    predictions, by_baseline = _predict(splits, train, test, options)
+    compared = compare_with_baselines(predictions, by_baseline, positive)
     metrics = ScoreReport(compared.scores | facts | {"baselines": compared.baselines, "ahead": compared.ahead})
     predictions.write(folder / "predictions.tsv")
     write_json(folder / "metrics.json", metrics)
     name = Path(model).resolve().name if Path(model).exists() else model
+    # The three fields of `compared` are the scores of the regression, those of the baselines, and "ahead".
     metrics.scored = ScoredModel(name, folder, "test", facts["task"], *compared, facts["leaks"], title=_PROBE)
     write_score_report(metrics.scored)
     return metrics
@@ -196,7 +198,8 @@ def _features(
 ) -> np.ndarray:
     """Return the vectors of sequences, float32 (rows, hidden); of pairs (rows, 3 hidden), with their difference.
 
-    A sequence without a vector has NaN: none of its k-mers, at the stride of the model, consists of A, C, G and T.
+    A sequence gets NaN if every token that the model reads of it is [UNK]: at a stride above 1, the k-mers of A, C, G
+    and T only may all lie between the tokens.
     """
     sides = [replace(examples, pairs=None)]
     if examples.pairs is not None:
@@ -229,9 +232,9 @@ def _predict(
     """Predict the test split from vectors by regression; and by neighbours and baselines, by name."""
     names = splits.train.task.names
     predictions = Predictions(splits.test, linear_scores(splits.train, train, test, options.seed), [], names)
-    near = neighbour_scores(splits.train, train, test, options.neighbours)
-    guesses = {f"{options.neighbours} nearest neighbours": predictions._replace(scores=near)}
-    return predictions, guesses | baseline_predictions(
+    of_neighbours = neighbour_scores(splits.train, train, test, options.neighbours)
+    by_baseline = {f"{options.neighbours} nearest neighbours": predictions._replace(scores=of_neighbours)}
+    return predictions, by_baseline | baseline_predictions(
         splits.train, predictions, k=options.baseline_k, seed=options.seed
     )
 
@@ -252,19 +255,20 @@ def neighbour_scores(
         training rows for a label that no neighbour knows.
     """
     scaler = StandardScaler().fit(features)
-    near, far = (_unit(scaler.transform(rows)) for rows in (features, others))
+    known_rows, new_rows = (_unit(scaler.transform(rows)) for rows in (features, others))
     labels = training.known_labels
     columns = (
         np.eye(training.task.num_labels)[labels] if training.task.is_classification else labels.reshape(len(labels), -1)
     )
     known, filled = ~np.isnan(columns), np.nan_to_num(columns)
     count = min(neighbours, len(features))
+    # The means of all training rows, which remain where no neighbour has the label.
     scores = np.tile(filled.sum(0) / np.maximum(known.sum(0), 1), (len(others), 1))
-    for begin in range(0, len(far), _CHUNK):
-        similar = far[begin : begin + _CHUNK] @ near.T
-        rows = np.argpartition(-similar, count - 1, axis=1)[:, :count]
-        number = known[rows].sum(1)
-        means = filled[rows].sum(1) / np.maximum(number, 1)
+    for begin in range(0, len(new_rows), _CHUNK):
+        similar = new_rows[begin : begin + _CHUNK] @ known_rows.T
+        nearest = np.argpartition(-similar, count - 1, axis=1)[:, :count]
+        number = known[nearest].sum(1)
+        means = filled[nearest].sum(1) / np.maximum(number, 1)
         scores[begin : begin + _CHUNK] = np.where(number > 0, means, scores[begin : begin + _CHUNK])
     return scores
 

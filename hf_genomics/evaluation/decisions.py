@@ -18,7 +18,7 @@ from ..inference.predictions import Predictions
 
 #: Scores by which a threshold can be chosen.
 ThresholdScore = Literal["macro_recall", "f1", "mcc"]
-_HOTTEST = 100.0  # temperatures lie between 1 / this and this
+_MAX_TEMPERATURE = 100.0  # a fitted temperature lies between 1 / this and this
 _BINS = 15
 
 
@@ -40,26 +40,26 @@ def choose_threshold(probabilities: np.ndarray, is_positive: np.ndarray, score: 
         raise ValueError("a threshold needs examples of both classes")
     order = np.argsort(-probabilities, kind="stable")
     ranked, truth = probabilities[order], is_positive[order]
-    # The last example of each probability: a threshold cannot part examples of one probability.
+    # The last example of each probability: no threshold separates examples of equal probability.
     cuts = np.flatnonzero(np.diff(ranked, append=-np.inf))
-    hits, alarms = truth.cumsum()[cuts], (~truth).cumsum()[cuts]
-    found = _scores(hits, alarms, int(truth.sum()), int((~truth).sum()))[score]
+    true_positives, false_positives = truth.cumsum()[cuts], (~truth).cumsum()[cuts]
+    found = _scores(true_positives, false_positives, int(truth.sum()), int((~truth).sum()))[score]
     below = np.append(ranked[cuts[:-1] + 1], 0.0)
     thresholds = (ranked[cuts] + below) / 2
-    best = np.flatnonzero(found >= found.max() - 1e-12)
+    best = np.flatnonzero(found >= found.max() - 1e-12)  # equal scores may differ by rounding
     return float(thresholds[best[np.abs(thresholds[best] - 0.5).argmin()]])
 
 
-def _scores(hits: np.ndarray, alarms: np.ndarray, positives: int, negatives: int) -> dict[str, np.ndarray]:
-    """Compute the scores of thresholds from the positives and negatives above each of them."""
-    rejected = negatives - alarms
-    guesses = (hits + alarms) * (positives - hits + rejected)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        mcc = (hits * rejected - alarms * (positives - hits)) / np.sqrt(1.0 * guesses * positives * negatives)
+def _scores(tp: np.ndarray, fp: np.ndarray, positives: int, negatives: int) -> dict[str, np.ndarray]:
+    """Compute the scores of thresholds from the true and false positives (tp, fp) of each of them."""
+    fn, tn = positives - tp, negatives - fp
+    predicted = (tp + fp) * (fn + tn)  # number of positive predictions, times that of negative ones
+    with np.errstate(invalid="ignore", divide="ignore"):  # 0 / 0 if all predictions are the same; 0 by convention
+        mcc = (tp * tn - fp * fn) / np.sqrt(1.0 * predicted * positives * negatives)
     return {
-        "macro_recall": (hits / positives + rejected / negatives) / 2,
-        "f1": 2 * hits / (positives + hits + alarms),
-        "mcc": np.where(guesses == 0, 0.0, mcc),
+        "macro_recall": (tp / positives + tn / negatives) / 2,
+        "f1": 2 * tp / (positives + tp + fp),
+        "mcc": np.where(predicted == 0, 0.0, mcc),
     }
 
 
@@ -75,16 +75,16 @@ def fit_temperature(probabilities: np.ndarray, labels: np.ndarray) -> float:
 
     Source: Guo et al. 2017, On Calibration of Modern Neural Networks, section 4.2.
     """
-    logs = _logits(probabilities, labels)
+    logits = _logits(probabilities, labels)
 
     def loss(log_temperature: float) -> float:
-        scaled = logs / np.exp(log_temperature)
+        scaled = logits / np.exp(log_temperature)
         if labels.ndim == 1:
             return -float(log_softmax(scaled, axis=1)[np.arange(len(labels)), labels].mean())
-        return float(np.nanmean(np.logaddexp(0, scaled) - labels * scaled))
+        return float(np.nanmean(np.logaddexp(0, scaled) - labels * scaled))  # binary cross-entropy
 
-    width = np.log(_HOTTEST)
-    return float(np.exp(minimize_scalar(loss, bounds=(-width, width), method="bounded").x))
+    limit = np.log(_MAX_TEMPERATURE)
+    return float(np.exp(minimize_scalar(loss, bounds=(-limit, limit), method="bounded").x))
 
 
 def with_temperature(probabilities: np.ndarray, labels: np.ndarray, temperature: float) -> np.ndarray:
@@ -100,7 +100,7 @@ def with_temperature(probabilities: np.ndarray, labels: np.ndarray, temperature:
 
 
 def _logits(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Return logits that have these probabilities, without infinite ones."""
+    """Return finite logits whose softmax (for classes) or sigmoid (for labels) gives these probabilities."""
     clipped = np.clip(probabilities, 1e-12, 1 - 1e-12)
     return np.log(clipped) if labels.ndim == 1 else logit(clipped)
 

@@ -129,15 +129,11 @@ def evaluate(
 
         - the scores, and what they mean; a score without a value is NaN (null in the file), and "undefined" says why
         - "task": how the labels were understood
-        - "intervals": 95 % intervals by bootstrap over rows (over sequences if nucleotides are scored; over groups if
-          the data name groups)
+        - "intervals": 95 % intervals by bootstrap over rows, over sequences if nucleotides are scored, or over groups
         - "calibration": the expected calibration error (ECE) of the probabilities
-        - "sequences_without_scores": the number of sequences that cannot be scored (see `predict`), if there are any;
-          they have empty cells in predictions.tsv and do not count
-        - "baselines" and "ahead", if there are baselines: their scores, and how far the model is ahead (see
-          `Comparison`)
-        - "leaks", "contradictory_labels", "split", "dropped_leaks" and "both_strands": what is known about the data and
-          the options, if it applies
+        - "sequences_without_scores": how many cannot be scored, if any; their cells in predictions.tsv are empty
+        - "baselines" and "ahead": scores of the baselines, and how far the model is ahead (see `Comparison`)
+        - "leaks", "contradictory_labels", "split", "dropped_leaks", "both_strands": facts about data and options
 
     Raises:
         InputError: if data and model do not fit, no sequence can be scored (with ``data.strict``, if one cannot), or

@@ -42,6 +42,7 @@ def explain_classification(
     num_classes = len(np.union1d(occurring, predicted))
     means = {"macro_recall": len(occurring), "macro_precision": num_classes, "f1_macro": num_classes}
     if len(names) > 2:
+        # AUROC and AUPRC need examples of a class and of another one, so they have no value if only one class occurs.
         num_ranked_classes = len(occurring) if len(occurring) > 1 else 0
         means |= {"f1": num_classes, "auroc": num_ranked_classes, "auprc": num_ranked_classes}
     explained: dict[str, Any] = dict(metrics)
@@ -119,7 +120,8 @@ def undefined_by_columns(labels: np.ndarray, problem: str, predictions: np.ndarr
         return dict.fromkeys(scores, "no row has a label")
     varying = [len(column) > 1 and np.ptp(column) > 0 for column in columns]
     if problem == "multi_label_classification":
-        reasons = {} if any((column == 1).any() for column in columns) else {"f1": "no row has the label"}
+        without_positives = "every label is 0 in every row" if many else "no row has the label"
+        reasons = {} if any((column == 1).any() for column in columns) else {"f1": without_positives}
         if not any(varying):
             first = next(column[0] for column in columns if len(column))
             why = "no label has both 0 and 1" if many else f"the label is {first:g} in every row"
@@ -130,13 +132,14 @@ def undefined_by_columns(labels: np.ndarray, problem: str, predictions: np.ndarr
         return dict.fromkeys(_NEED_VARYING_TARGETS, why)
     if predictions is None:
         return {}
-    known = [column[~np.isnan(truth)] for column, truth in zip(predictions.T, labels.T, strict=True)]
-    predicted = any(varies and np.ptp(column) > 0 for column, varies in zip(known, varying, strict=True))
-    return {} if predicted else dict.fromkeys(("pearson", "spearman"), "the predictions do not vary")
+    # A correlation needs a column in which the targets and the predictions for them vary.
+    compared = [column[~np.isnan(truth)] for column, truth in zip(predictions.T, labels.T, strict=True)]
+    some_vary = any(varies and np.ptp(column) > 0 for column, varies in zip(compared, varying, strict=True))
+    return {} if some_vary else dict.fromkeys(("pearson", "spearman"), "the predictions do not vary")
 
 
 def _reasons(metrics: Mapping[str, float], reasons: Mapping[str, str]) -> dict[str, dict[str, str]]:
-    """Return {"undefined": the reason for each score that is NaN}; nothing if all scores have a value."""
+    """Return {"undefined": the reason for each score that is NaN}; {} if all scores have a value."""
     unexplained = "the score could not be computed from these predictions"
     undefined = {name: reasons.get(name, unexplained) for name, value in metrics.items() if np.isnan(value)}
     return {"undefined": undefined} if undefined else {}

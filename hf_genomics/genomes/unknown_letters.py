@@ -15,6 +15,9 @@ _CHUNK = 1 << 22  # nt read at once
 class UnknownLetters:
     """The letters other than A, C, G, T of some contigs of a store; each contig is read once, in chunks.
 
+    The contigs are treated as if they were concatenated in the given order. The runs of unknown letters in this
+    concatenation, with the number of unknown letters before each, answer any question about a window.
+
     Args:
         store: the genome store.
         contigs: (contigs,) rows of ``store.contigs``; the methods take a contig as its index in this array.
@@ -24,7 +27,10 @@ class UnknownLetters:
         starts = store.contigs["start"].to_numpy()[contigs]
         lengths = store.contigs["length"].to_numpy()[contigs]
         self.offsets = np.cumsum(lengths) - lengths  # start of each contig in all contigs concatenated
-        found = [_runs(store.gather(*stretches), first) for first, *stretches in _chunks(starts, lengths)]
+        found = [
+            _runs(store.gather(stretch_starts, stretch_lengths), first)
+            for first, stretch_starts, stretch_lengths in _chunks(starts, lengths)
+        ]
         # An empty run comes first, so that every position has a preceding run.
         self._starts = np.concatenate([[0], *(run_starts for run_starts, _ in found)])
         self._lengths = np.concatenate([[0], *(run_ends - run_starts for run_starts, run_ends in found)])
@@ -49,10 +55,10 @@ class UnknownLetters:
         before_start, before_end = self._count_before(np.stack([first, first + length]))
         return (before_end - before_start) / length
 
-    def _count_before(self, place: np.ndarray) -> np.ndarray:
-        """Count the unknown letters before a place in all contigs concatenated."""
-        run = np.searchsorted(self._starts, place, side="right") - 1
-        return self._before[run] + np.minimum(place - self._starts[run], self._lengths[run])
+    def _count_before(self, position: np.ndarray) -> np.ndarray:
+        """Count the unknown letters before positions in all contigs concatenated."""
+        run = np.searchsorted(self._starts, position, side="right") - 1  # the last one that starts there or before
+        return self._before[run] + np.minimum(position - self._starts[run], self._lengths[run])
 
 
 def _chunks(starts: np.ndarray, lengths: np.ndarray) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
@@ -68,6 +74,7 @@ def _chunks(starts: np.ndarray, lengths: np.ndarray) -> Iterator[tuple[int, np.n
     ends = np.cumsum(lengths)
     for first in range(0, int(lengths.sum()), _CHUNK):
         last = min(first + _CHUNK, int(ends[-1]))
+        # From the first contig that ends after the chunk starts to the first that ends with the chunk or after it.
         inside = slice(np.searchsorted(ends, first, "right"), np.searchsorted(ends, last, "left") + 1)
         contig_starts = ends[inside] - lengths[inside]
         begin = np.maximum(first, contig_starts)
@@ -78,5 +85,6 @@ def _chunks(starts: np.ndarray, lengths: np.ndarray) -> Iterator[tuple[int, np.n
 def _runs(letters: np.ndarray, first: int) -> tuple[np.ndarray, np.ndarray]:
     """Find the runs of unknown letters; return their starts and ends, plus ``first``."""
     unknown = LETTER_CODE[letters] > 3
+    # Where known letters change to unknown ones or back: starts and ends take turns.
     edges = np.flatnonzero(np.diff(unknown, prepend=False, append=False)) + first
     return edges[::2], edges[1::2]

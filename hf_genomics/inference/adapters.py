@@ -30,8 +30,8 @@ _TYPES: dict[str, tuple[type, ...]] = {
     "modules_to_save": (list,),
     "rank_pattern": (dict,),
 }
-#: Number types that the weights of an adapter may have, and kinds of adapters whose rank is a dimension of the weights.
-_FLOATS, _WITH_RANK = ("F64", "F32", "F16", "BF16"), ("LORA", "LOHA", "ADALORA")
+_FLOATS = ("F64", "F32", "F16", "BF16")  # types of numbers that the weights of an adapter may have
+_WITH_RANK = ("LORA", "LOHA", "ADALORA")  # kinds of adapters whose rank is a dimension of their weights
 _HEADS = {"SEQ_CLS": "SequenceClassification", "TOKEN_CLS": "TokenClassification"}
 
 
@@ -51,7 +51,8 @@ def base_of(name: str) -> str | None:
     file, base = folder / ADAPTER_CONFIG, settings.get("base_model_name_or_path")
     if not base:
         raise InputError(f"{file}: names no base model; set base_model_name_or_path to the folder of the model")
-    if not os.path.isdir(base) and (Path(base).is_absolute() or base.startswith(".") or base.count("/") != 1):
+    may_be_on_hub = base.count("/") == 1 and not (Path(base).is_absolute() or base.startswith("."))  # OWNER/NAME
+    if not (os.path.isdir(base) or may_be_on_hub):
         raise InputError(
             f"{file}: the base model {shorten(base)} is not there; set base_model_name_or_path to its folder"
         )
@@ -107,10 +108,10 @@ def read_adapter(folder: Path) -> dict[str, Any]:
 
 
 def head_of(name: str) -> str | None:
-    """Return which head an adapter trained ("SequenceClassification" ...); None if its own files do not say.
+    """Return which head an adapter was trained with, such as "SequenceClassification", if its own folder says it.
 
-    peft does not save the settings of the head (classes, pooling). They are known if the base model has the head, or if
-    the configuration was saved beside the adapter.
+    peft does not save the settings of the head (classes, pooling). They are in the folder only if the configuration of
+    the model was saved there, too. Otherwise, this function returns None, and the base model must have the head.
 
     Args:
         name: folder of an adapter.
@@ -133,7 +134,7 @@ def add_adapter(model: Any, name: str) -> Any:
     _check_weights(folder)
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)
+            warnings.simplefilter("ignore", UserWarning)  # what does not fit is an error below
             info = model.load_adapter(name)
     except RuntimeError as error:
         raise InputError(f"{_misfit(folder)}: weights of other sizes; {_REMEDY}") from error
@@ -185,7 +186,8 @@ def merge_adapter(model: Any, name: str) -> Any:
     """
     from peft import PeftModel
 
-    add_adapter(copy.deepcopy(model), name)  # checks that it fits
+    # PeftModel can merge weights, but does not check that they fit. So the adapter is first added to a copy.
+    add_adapter(copy.deepcopy(model), name)
     with without_future_warnings():
         return PeftModel.from_pretrained(model, name).merge_and_unload()
 

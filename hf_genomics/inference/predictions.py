@@ -23,7 +23,8 @@ from .scores import NtScores, predict_nt_scores, predict_scores
 
 logger = logging.getLogger(__name__)
 
-#: Columns of a table of predictions per nucleotide; `start` and `end` are 0-based and half-open, as in BED.
+#: Columns of a table of predictions per nucleotide, a row for each interval (run of nucleotides of one class); `start`
+#: and `end` are 0-based and half-open, as in BED.
 RUN_COLUMNS = ["id", "start", "end", "prediction", "probability"]
 
 
@@ -32,8 +33,10 @@ class Predictions(NamedTuple):
 
     Attributes:
         examples: the sequences, with labels if they are known.
-        scores: as `predict_scores` returns them; empty for a model that classifies nucleotides.
-        nt_scores: as `predict_nt_scores` returns them; empty for a model that predicts one result per sequence.
+        scores: probabilities or predicted values, float64 (sequences, classes, labels or targets), as `predict_scores`
+            returns them; empty for a model that classifies nucleotides.
+        nt_scores: probabilities, float64 (nt, classes) for each sequence, as `predict_nt_scores` returns them; empty
+            for a model that predicts one result per sequence.
         names: names of the classes, labels or targets; None for one value without a name.
         threshold: lowest probability at which the positive class of two is predicted, with the id of this class;
             None for the most probable class.
@@ -82,14 +85,20 @@ class Predictions(NamedTuple):
             scores, labels = self.scores, self.examples.known_labels
         else:
             labels = np.concatenate(self.examples.nt_labels or [])
-            scores, labels = np.concatenate(self.nt_scores)[labels >= 0], labels[labels >= 0]
+            has_label = labels >= 0  # otherwise -100
+            scores, labels = np.concatenate(self.nt_scores)[has_label], labels[has_label]
         scored = ~np.isnan(scores).any(1)
         if not scored.any():
-            raise InputError(f"{self.examples.source}: no sequence can be scored; check its letters, and the model")
+            raise InputError(
+                f"{self.examples.source}: no sequence can be scored; check the letters of the sequences, and the model"
+            )
         return (scores, labels) if scored.all() else (scores[scored], labels[scored])
 
     def groups(self) -> np.ndarray | None:
-        """Return the group of each row of `labelled`: of a sequence, or the sequence of a nucleotide; None without."""
+        """Return the group of each row of `labelled`; None if the examples have no groups.
+
+        The nucleotides of one sequence are a group of their own, whose name is the index of the sequence.
+        """
         if self.nt_scores:
             labels = np.concatenate(self.examples.nt_labels or [])
             index = np.repeat(np.arange(len(self.nt_scores)), [len(scores) for scores in self.nt_scores])
@@ -180,7 +189,7 @@ def check_strands(task: Task, both_strands: bool, *, along: bool = False) -> Non
     Args:
         task: task of the model.
         both_strands: whether the user asks for it.
-        along: whether each window has a row of its own.
+        along: whether the output follows each sequence from its start to its end: tracks, or a row per window.
 
     Raises:
         InputError: if the model classifies nucleotides, or windows have rows of their own.
@@ -188,11 +197,18 @@ def check_strands(task: Task, both_strands: bool, *, along: bool = False) -> Non
     if both_strands and task.level == "nt":
         raise InputError(f"both_strands: {task.source} labels nucleotides, which belong to one strand; omit it")
     if both_strands and along:
-        raise InputError("both_strands averages whole sequences, not windows along them; omit it, or ask for a table")
+        raise InputError(
+            "both_strands averages whole sequences, not windows along them; omit it, or write a row per sequence (.tsv)"
+        )
 
 
 def log_threshold(task: Task, model: str) -> None:
-    """Log at which probability a class is predicted, if that is not the more probable one of two."""
+    """Log from which probability the positive class is predicted, if the model has a threshold for it.
+
+    Args:
+        task: task of the model.
+        model: name of the model, for the message.
+    """
     if task.threshold is not None:
         lowest, positive_id = task.threshold
         logger.info("%s: predicts %r at a probability of %.3g or more", model, (task.names or [])[positive_id], lowest)
@@ -229,7 +245,8 @@ def sequence_columns(
         lengths: lengths of the sequences in nt.
         scores: float64 (sequences, classes), (sequences, labels) or (sequences, targets); NaN for a sequence that
             cannot be scored, whose class is None.
-        labels: known labels, which get columns next to the predictions; None if there are none.
+        labels: known labels, as in `LabelledSequences`, which get columns next to the predictions; None if there are
+            none.
 
     Returns:
         Column -> values: ``id`` and ``length``; for one class out of several ``prediction`` and a probability
@@ -242,8 +259,7 @@ def sequence_columns(
         prefix = "predicted" if task.problem_type == "regression" else "p"
         for number, name in enumerate(names):
             if labels is not None:
-                # NaN, the only number that is not equal to itself, stands for a label that was not measured.
-                columns[f"label_{name}"] = ["" if label != label else label for label in labels[:, number].tolist()]
+                columns[f"label_{name}"] = labels[:, number].tolist()
             columns[f"{prefix}_{name}"] = scores[:, number].astype(float).tolist()
         return columns
     if labels is not None:
@@ -251,9 +267,9 @@ def sequence_columns(
     if names is None:
         return columns | {"prediction": scores[:, 0].astype(float).tolist()}
     unscored = np.isnan(scores).any(1)
-    predicted = decide(scores, task.threshold)
+    class_ids = decide(scores, task.threshold)
     columns["prediction"] = [
-        None if nothing else names[best] for best, nothing in zip(predicted, unscored, strict=True)
+        None if is_unscored else names[class_id] for class_id, is_unscored in zip(class_ids, unscored, strict=True)
     ]
     return columns | {f"p_{name}": scores[:, number].astype(float).tolist() for number, name in enumerate(names)}
 
@@ -266,7 +282,7 @@ class _Interval(NamedTuple):
         name: id of the sequence.
         start: position of the first nucleotide, 0-based.
         end: position after the last nucleotide.
-        number: number of the predicted class; -1 if there is none, because the nucleotides cannot be scored.
+        class_id: the predicted class; -1 if there is none, because the nucleotides cannot be scored.
         total: sum of the probabilities of this class over the nucleotides.
     """
 
@@ -274,18 +290,18 @@ class _Interval(NamedTuple):
     name: str
     start: int
     end: int
-    number: int
+    class_id: int
     total: float
 
     def continues(self, before: _Interval) -> bool:
         """Return whether this interval has the sequence and the class of the interval ``before`` it."""
-        return (before.sequence_index, before.number) == (self.sequence_index, self.number)
+        return (before.sequence_index, before.class_id) == (self.sequence_index, self.class_id)
 
     def row(self, names: list[str]) -> tuple[str, int, int, str | None, float]:
         """Return the interval as a row of a table, with the mean probability of its class."""
-        if self.number < 0:
+        if self.class_id < 0:
             return self.name, self.start, self.end, None, float("nan")
-        return self.name, self.start, self.end, names[self.number], self.total / (self.end - self.start)
+        return self.name, self.start, self.end, names[self.class_id], self.total / (self.end - self.start)
 
 
 def class_runs(pieces: Iterable[NtScores], names: list[str]) -> Iterator[tuple[str, int, int, str | None, float]]:
@@ -318,13 +334,13 @@ def class_runs(pieces: Iterable[NtScores], names: list[str]) -> Iterator[tuple[s
 
 def _intervals_of(piece: NtScores) -> Iterator[_Interval]:
     """Iterate over the intervals of one piece; the last one may continue in the next piece."""
-    # best = 0 0 1 1 1 0 has the bounds 0, 2, 5 and 6: the start, every position where the class changes, and the end.
     if not len(piece.scores):
         yield _Interval(piece.sequence_index, piece.name, piece.start, piece.start, -1, 0.0)
         return
-    best = np.where(np.isnan(piece.scores).any(1), -1, piece.scores.argmax(1))
-    bounds = np.concatenate([[0], np.flatnonzero(np.diff(best)) + 1, [len(best)]]).tolist()
+    # class_ids = 0 0 1 1 1 0 has the bounds 0, 2, 5 and 6: the start, every change of the class, and the end.
+    class_ids = np.where(np.isnan(piece.scores).any(1), -1, piece.scores.argmax(1))
+    bounds = np.concatenate([[0], np.flatnonzero(np.diff(class_ids)) + 1, [len(class_ids)]]).tolist()
     for start, end in zip(bounds[:-1], bounds[1:], strict=True):
-        number = int(best[start])
-        total = float(piece.scores[start:end, number].sum()) if number >= 0 else 0.0
-        yield _Interval(piece.sequence_index, piece.name, piece.start + start, piece.start + end, number, total)
+        class_id = int(class_ids[start])
+        total = float(piece.scores[start:end, class_id].sum()) if class_id >= 0 else 0.0
+        yield _Interval(piece.sequence_index, piece.name, piece.start + start, piece.start + end, class_id, total)

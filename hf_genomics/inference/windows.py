@@ -64,7 +64,7 @@ def windows_of_examples(
         first: index (``sequence_index``) of the first sequence.
     """
     if examples.pairs is not None:
-        longest = max(1, *map(len, examples.sequences), 1)
+        longest = max([1, *map(len, examples.sequences)])  # so that none is cut
     else:
         longest = longest_window(model.config, tokenizer)
     # An empty sequence gives one empty window, so that it keeps its place among the others.
@@ -115,7 +115,8 @@ def _cut(sequence_index: int, name: str, offset: int, letters: bytes, longest: i
     if len(array) <= longest:  # quicker than `tile`: a file may hold millions of short reads
         yield Window(sequence_index, name, offset, {"sequence": array})
         return
-    for start, end in zip(*map(np.ndarray.tolist, tile(len(array), longest, longest, end="flush")), strict=True):
+    starts, ends = tile(len(array), longest, longest, end="flush")
+    for start, end in zip(starts.tolist(), ends.tolist(), strict=True):
         yield Window(sequence_index, name, offset + start, {"sequence": array[start:end]})
 
 
@@ -182,9 +183,9 @@ def longest_window(config: Any, tokenizer: KmerTokenizer) -> int:
 
 
 def shortest_sequence(model: PreTrainedModel, k: int) -> int:
-    """Return the shortest sequence that a model can read, in nt: one k-mer in each part."""
+    """Return the length of the shortest sequence that a model can read, in nt: one k-mer in each part."""
     parts, part_length = parts_of(model.config)
-    return k if part_length else k * parts
+    return k if part_length else k * parts  # with part_length, a short sequence is a single part
 
 
 def collator_for(config: Any, tokenizer: KmerTokenizer, rc_probability: float = 0, seed: int = 0) -> Any:
@@ -256,8 +257,8 @@ def problem_before_reading(window: Window, model: PreTrainedModel, tokenizer: Km
     """
     if window.problem is not None:
         return window.problem
-    read = [window.row[name] for name in ("sequence", "pair") if name in window.row]
-    return problem_of_length(read, model, tokenizer)
+    sequences = [window.row[name] for name in ("sequence", "pair") if name in window.row]
+    return problem_of_length(sequences, model, tokenizer)
 
 
 def row_problems(examples: LabelledSequences, model: PreTrainedModel, tokenizer: KmerTokenizer) -> dict[int, Problem]:
@@ -274,27 +275,31 @@ def row_problems(examples: LabelledSequences, model: PreTrainedModel, tokenizer:
     columns = [examples.sequences] if examples.pairs is None else [examples.sequences, examples.pairs]
     known = {*rows_with_known_kmers(examples, tokenizer.k)}
     found: dict[int, Problem] = {}
-    for row, read in enumerate(zip(*columns, strict=True)):
-        wrong = next(filter(None, map(wrong_letter, read)), None)
-        problem = wrong or problem_of_length(read, model, tokenizer) or (None if row in known else UNKNOWN)
+    for row, sequences in enumerate(zip(*columns, strict=True)):
+        wrong = next(filter(None, map(wrong_letter, sequences)), None)
+        problem = wrong or problem_of_length(sequences, model, tokenizer) or (None if row in known else UNKNOWN)
         if problem:
             found[row] = problem
     return found
 
 
-def problem_of_length(read: Sequence[np.ndarray], model: PreTrainedModel, tokenizer: KmerTokenizer) -> Problem | None:
+def problem_of_length(
+    sequences: Sequence[np.ndarray], model: PreTrainedModel, tokenizer: KmerTokenizer
+) -> Problem | None:
     """Return why a sequence, or a pair, is too short for a model, or a pair too long; None if it is not.
 
+    A single sequence is never too long, because it is cut into windows.
+
     Args:
-        read: letters of the sequence, or of both sequences of the pair.
+        sequences: letters of the sequence, or of both sequences of the pair.
         model: the model.
         tokenizer: tokenizer of the model.
     """
-    shortest, lengths = shortest_sequence(model, tokenizer.k), [*map(len, read)]
+    shortest, lengths = shortest_sequence(model, tokenizer.k), [*map(len, sequences)]
     if min(lengths) < shortest:
         return too_short(min(lengths), shortest)
-    if len(read) == 2:
-        return too_long(lengths, pair_tokens(tokenizer, *read), model.config.max_position_embeddings)
+    if len(sequences) == 2:
+        return too_long(lengths, pair_tokens(tokenizer, *sequences), model.config.max_position_embeddings)
     return None
 
 
@@ -313,13 +318,15 @@ def check_longest(examples: LabelledSequences, tokenizer: KmerTokenizer, config:
         return check_pairs(examples, tokenizer, config.max_position_embeddings)
     length, name = max((len(sequence), name) for sequence, name in zip(examples.sequences, examples.ids, strict=True))
     parts, part_length = parts_of(config)
-    whole = config.labels_per == "nt" or isinstance(config, FusionKmerBertConfig)  # such a model does not read parts
-    shorter = "shorten it" if whole else "shorten it, cut every sequence into more parts by head.num_parts"
-    check_positions(
-        tokenizer,
-        min(length, part_length) if part_length else math.ceil(length / parts),
-        config.max_position_embeddings,
-        f"{examples.source}: sequence {name}: {'a part' if parts > 1 or part_length else 'a length'}",
-        remedy=f"{'lower head.part_length' if part_length else shorter}, or read more by head.stretch_positions",
-    )
+    longest = min(length, part_length) if part_length else math.ceil(length / parts)
+    # "x.fa: sequence s7: a part of 900 nt gives 897 tokens with [CLS] and [SEP], the model takes 512; ..."
+    what = f"{examples.source}: sequence {name}: {'a part' if parts > 1 or part_length else 'a length'}"
+    if part_length:
+        remedy = "lower head.part_length"
+    elif config.labels_per == "nt" or isinstance(config, FusionKmerBertConfig):  # such a model does not read parts
+        remedy = "shorten it"
+    else:
+        remedy = "shorten it, cut every sequence into more parts by head.num_parts"
+    remedy += ", or read more by head.stretch_positions"
+    check_positions(tokenizer, longest, config.max_position_embeddings, what, remedy)
     return None

@@ -1,7 +1,9 @@
 """Convert scores of tokens to scores of nucleotides, and letters to embeddings of k-mers.
 
-The embedding of a k-mer is multilinear in its letters: a mixture of letters at each position gives the mixture of the
-k-mers' embeddings. So a model over k-mers has gradients for nucleotides, as models over one-hot letters have.
+A position may hold a mixture of letters. The embedding of a k-mer of mixed letters is the weighted mean of the
+embeddings of the k-mers that it may be: half A and half G, then T, gives the mean of the embeddings of AT and GT.
+Shares of letters can change gradually, so a model that reads k-mers has gradients for nucleotides, as models over
+one-hot letters have.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ from torch import Tensor
 
 from ..sequence import LETTER_CODE, NUM_SPECIAL, num_kmers, vocabulary_size
 
-#: Column of the digits A, T, C and G in arrays that other tools read, which have the letters A, C, G and T.
+#: Order that turns the columns A T C G, the order of the digits of k-mers, into A C G T, the order of other tools.
 TO_ACGT = [0, 2, 3, 1]
 
 
@@ -25,8 +27,8 @@ def kmer_starts(kmers: np.ndarray, segments: Sequence[Sequence[int]], k: int, st
     array([[-1,  0,  2, -1]])
 
     Args:
-        kmers: bool (rows, ..., tokens), True on k-mers; padding may be on either side.
-        segments: lengths in nt of the stretches of each row that are cut into k-mers separately: one number for a
+        kmers: bool (rows, ..., tokens), True on k-mers; tokens of padding may come before or after them.
+        segments: lengths in nt of the segments of each row, which are cut into k-mers separately: one number for a
             single sequence, one for each part, two for a pair.
         k: k-mer size in nt.
         stride: nt from the start of one k-mer to the start of the next.
@@ -72,8 +74,8 @@ def spread_sum(values: np.ndarray, starts: np.ndarray, k: int, length: int) -> n
 def mean_of_cover(values: np.ndarray, starts: np.ndarray, k: int, length: int) -> np.ndarray:
     """Compute the mean value of the k-mers that cover each nucleotide.
 
-    Inside a sequence this is `spread_sum` up to a factor; at its ends, where fewer k-mers cover a nucleotide, the sum
-    fades and the mean does not.
+    Inside a sequence this is proportional to `spread_sum`. At its ends fewer k-mers cover a nucleotide, so sums become
+    smaller there, and means do not.
 
     Args:
         values: as in `spread_sum`.
@@ -86,12 +88,15 @@ def mean_of_cover(values: np.ndarray, starts: np.ndarray, k: int, length: int) -
 
     Source: DNABERT (Ji et al. 2021), DNABERT-viz.
     """
-    cover = spread_sum(np.full(starts.shape, float(k)), starts, k, length)  # number of k-mers
+    # `spread_sum` gives each nucleotide 1/k of a value, so of the value k it gets 1: this counts the k-mers.
+    cover = spread_sum(np.full(starts.shape, float(k)), starts, k, length)
     return spread_sum(values * float(k), starts, k, length) / np.maximum(cover, 1)
 
 
 def one_hot(letters: np.ndarray) -> np.ndarray:
-    """Return letters as float32 (nt, 4), columns A T C G as the digits of k-mers; 0 in all four for any other letter.
+    """Return letters as float32 (nt, 4), with a 1 in one of the columns A T C G; all four are 0 for any other letter.
+
+    The columns are in the order of the digits of k-mers.
 
     Args:
         letters: uint8 (nt,).
@@ -110,9 +115,11 @@ def soft_embeddings(letters: Tensor, table: Tensor, k: int) -> Tensor:
     Returns:
         (..., hidden).
     """
-    shares = letters[..., 0, :]  # of the k-mers of one letter, then of two, and so on, in the order of their ids
-    for place in range(1, k):
-        shares = (shares.unsqueeze(-1) * letters[..., place, :].unsqueeze(-2)).flatten(-2)
+    # The share of a k-mer is the product of the shares of its letters. Each step of the loop appends a letter: 4 shares
+    # of 1-mers become 16 of 2-mers, 64 of 3-mers, and so on, always in the order of their ids.
+    shares = letters[..., 0, :]
+    for position in range(1, k):
+        shares = (shares.unsqueeze(-1) * letters[..., position, :].unsqueeze(-2)).flatten(-2)
     return shares @ table[NUM_SPECIAL : vocabulary_size(k)]
 
 
@@ -129,13 +136,11 @@ def embeddings_of_letters(letters: Tensor, starts: Tensor, embeddings: Tensor, t
     Returns:
         In the shape of ``embeddings``.
     """
-    kept = starts >= 0
-    row = torch.arange(len(letters), device=starts.device).view(-1, *[1] * (starts.ndim - 1)).expand_as(starts)[kept]
-    places = starts[kept].unsqueeze(-1) + torch.arange(k, device=starts.device)  # (k-mers, k)
+    replaced = starts >= 0
+    row = replaced.nonzero()[:, 0]  # row of each k-mer
+    places = starts[replaced].unsqueeze(-1) + torch.arange(k, device=starts.device)  # (k-mers, k)
     mixed = soft_embeddings(letters[row.unsqueeze(-1), places], table, k)
-    return torch.zeros_like(embeddings).masked_scatter(kept.unsqueeze(-1), mixed) + embeddings.masked_fill(
-        kept.unsqueeze(-1), 0
-    )
+    return embeddings.masked_scatter(replaced.unsqueeze(-1), mixed)
 
 
 def hypothetical_scores(gradients: Tensor) -> Tensor:
@@ -149,4 +154,6 @@ def hypothetical_scores(gradients: Tensor) -> Tensor:
 
     Source: DeepLIFT's hypothetical contributions (Shrikumar et al. 2018, TF-MoDISco), with a baseline of 1/4 each.
     """
+    # If the share of a letter rises from 1/4 to 1, those of the others fall to 0. Together they contribute 3/4 of its
+    # gradient minus 1/4 of each other gradient, which is its gradient minus the mean of all four.
     return gradients - gradients.mean(-1, keepdim=True)

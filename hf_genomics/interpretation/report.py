@@ -28,14 +28,16 @@ from .figures import (
 )
 from .files import Placed, mean_entropy
 
-_LOGO = 60  # nt of a logo
+_LOGO = 60  # nt of a logo, a picture in which each letter is as high as its score
 _ALIGNED = 200  # windows in the heat map of all windows
+_TO_UPPER = 0xDF  # clears the bit that distinguishes lower case in ASCII
+# What the scores of each method are. {unit} is "logit" or "value", see `Pictures`.
 _METHODS = {
     "ig": "Integrated gradients over k-mer embeddings: the scores of a window add up to the difference between the "
-    "logit of its target and the logit of the baseline.",
+    "{unit} of its target and the {unit} of the baseline.",
     "nt_ig": "Integrated gradients over letters, from equal shares of A, C, G and T.",
-    "ism": "All single substitutions: the score is the largest absolute change of the logit, the heat maps show all.",
-    "occlusion": "Each token was hidden by [MASK]: the score is the drop in the logit, shared among its nucleotides.",
+    "ism": "All single substitutions: the score is the largest absolute change of the {unit}, the heat maps show all.",
+    "occlusion": "Each token was hidden by [MASK]: the score is the drop in the {unit}, shared among its nucleotides.",
     "rollout": "Attention rollout. Attention shows what the layers read, not what the prediction rests on: it is weak "
     "evidence; compare it with the method ig.",
     "attention": "Attention of [CLS] in the last layer. Attention shows what a layer reads, not what the prediction "
@@ -51,7 +53,7 @@ class Pictures:
         count: number of windows that are drawn.
         genes: genes; None for no row of genes.
         tracks: intervals and values of further tracks, by name.
-        unit: what scores are parts of: the logit of the target, or the predicted value.
+        unit: what is explained: "logit" (of the target class), or "value" (predicted by a regression model).
     """
 
     count: int
@@ -81,7 +83,7 @@ class Pictures:
             values = np.full(end - start, np.nan)
             for region, value in intervals:
                 if region.contig == contig and region.start < end and region.end > start:
-                    values[max(0, region.start - start) : max(0, region.end - start)] = value
+                    values[max(0, region.start - start) : region.end - start] = value
             found.append(Track(name, start, values))
         return found
 
@@ -93,7 +95,7 @@ def write_explanation_report(
 
     Args:
         folder: existing folder.
-        placed: the explanations.
+        placed: the explanations of the windows, and where each window lies in its genome.
         names: names of the classes, labels or values.
         summary: numbers of the run.
         pictures: what is drawn.
@@ -105,34 +107,34 @@ def write_explanation_report(
         drawn += _draw_window(folder / "figures", rank, row, placed, names, pictures)
     if pictures.count:
         drawn += _draw_all(folder / "figures", placed, pictures.unit)
-    places = [placed.region(row) for row in best]
-    facts = [
-        (placed.records.facts[row], place_name(shown_name(place.contig), place.start, place.end))
-        for row, place in zip(best, places, strict=True)
-    ]
+    # The completeness error: how far the sum of the scores is from the difference that it should be; see `_paragraphs`.
     header = ["window", "target", pictures.unit, "sum of scores", "completeness error (%)"]
-    rows = [[place, names[fact["target"]], fact["value"], fact["sum"], 100 * fact["error"]] for fact, place in facts]
+    rows = []
+    for row in best:
+        facts, region = placed.records.facts[row], placed.region(row)
+        place = place_name(shown_name(region.contig), region.start, region.end)
+        rows.append([place, names[facts["target"]], facts["value"], facts["sum"], 100 * facts["error"]])
     write_report(
         folder / "report.html",
         title="What the model sees",
-        summary=_paragraphs(placed, summary),
+        summary=_paragraphs(placed, summary, pictures.unit),
         tables=[("Windows with the highest scores", header, rows)] if rows else [],
         pictures=drawn,
     )
 
 
-def _paragraphs(placed: Placed, summary: dict[str, Any]) -> list[str]:
-    """Return the text of a report."""
+def _paragraphs(placed: Placed, summary: dict[str, Any], unit: str) -> list[str]:
+    """Return the paragraphs at the start of a report."""
     targets = ", ".join(f"{name} ({count:,})" for name, count in summary["targets"].items())
     text = [
         f"{summary['windows']:,} windows of {summary['sequences']:,} sequences were explained, "
         f"{summary['nucleotides']:,} nt in all. Windows by target: {targets}.",
-        _METHODS[placed.records.settings["options"]["method"]],
+        _METHODS[placed.records.settings["options"]["method"]].format(unit=unit),
     ]
     if "worst_completeness_error" in summary:
         median, worst = (100 * summary[f"{which}_completeness_error"] for which in ("median", "worst"))
         text.append(
-            f"The sum of the scores misses the difference of the logits by {median:.2g} % (median) and {worst:.2g} % "
+            f"The sum of the scores misses the difference of the {unit}s by {median:.2g} % (median) and {worst:.2g} % "
             "(worst window)."
         )
     where = "Positions count from 1 in this report, as in genome browsers, and from 0 in the files, as in BED:"
@@ -140,9 +142,10 @@ def _paragraphs(placed: Placed, summary: dict[str, Any]) -> list[str]:
 
 
 def _best_windows(placed: Placed, count: int) -> list[int]:
-    """Return the windows with the highest sums of absolute scores, in falling order."""
+    """Return the indices of the windows with the highest sums of absolute scores, in falling order."""
     if not count:  # no need to read the scores
         return []
+    # Negative indices, so that of two equal sums the earlier window comes first.
     totals = ((float(np.abs(record.scores).sum()), -row) for row, record in enumerate(placed.records))
     return [-row for _, row in heapq.nlargest(count, totals)]
 
@@ -150,33 +153,32 @@ def _best_windows(placed: Placed, count: int) -> list[int]:
 def _draw_window(
     folder: Path, rank: int, row: int, placed: Placed, names: list[str], pictures: Pictures
 ) -> list[tuple[str, Path]]:
-    """Draw a window along its genome, and its highest stretch as a logo."""
+    """Draw a window along its genome, and the stretch of it with the highest scores as a logo."""
     record, region = placed.records.read(row), placed.region(row)
-    length = region.end - region.start
+    length = region.end - region.start  # of a pair, only the first sequence is drawn
     dna, scores = record.dna[:length], record.scores[:length]
-    target, stem = (
-        names[record.facts["target"]],
-        f"{rank:02d}_{_file_name(shown_name(record.facts['id']))}",
-    )
+    target = names[record.facts["target"]]
+    stem = f"{rank:02d}_{_file_name(shown_name(record.facts['id']))}"
     name = _name_of_scores(placed, pictures.unit)
-    along = Track(name, region.start, scores[::-1] if region.strand == "-" else scores)
+    is_reverse = region.strand == "-"  # scores are in reading direction, but the genome is drawn from left to right
+    along = Track(name, region.start, scores[::-1] if is_reverse else scores)
     tracks = pictures.tracks_of(region.contig, region.start, region.end)
     contig = shown_name(region.contig)
     genes = pictures.genes and [gene._replace(contig=shown_name(gene.contig)) for gene in pictures.genes]
     figure = region_figure(contig, region.start, region.end, tracks, along, genes)
     name_figure(figure, contig, region.start, region.end)
     save_figure(figure, folder / stem)
-    is_reverse = region.strand == "-"
     where = place_name(contig, region.start, region.end) + (", reverse strand" if is_reverse else "")
     drawn = [(f"{where}, target {target}. Contribution of each nucleotide.", folder / f"{stem}.png")]
     if is_private():  # a logo shows the sequence
         return drawn
     begin = highest_stretch(scores, _LOGO)
     chosen = slice(begin, begin + _LOGO)
-    matrix = record.columns["letters"][:length][chosen] if "letters" in record.columns else None
+    # (nt, 4): the score that each of A, C, G and T would have, or the change it makes; drawn below the logo.
+    of_letters = record.columns["letters"][:length][chosen] if "letters" in record.columns else None
     start, axis = (begin, "position in the window, 5' to 3'") if is_reverse else (region.start + begin, "position")
-    letters = (dna[chosen] & 0xDF).tobytes().decode("ascii")
-    logo = logo_figure(f"{target}, {where}", letters, scores[chosen], start, matrix, (name, axis))
+    letters = (dna[chosen] & _TO_UPPER).tobytes().decode("ascii")
+    logo = logo_figure(f"{target}, {where}", letters, scores[chosen], start, of_letters, (name, axis))
     save_figure(logo, folder / f"{stem}_logo")
     caption = f"{where}, target {target}. The {len(letters)} nt with the highest scores."
     return [*drawn, (caption, folder / f"{stem}_logo.png")]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
@@ -33,23 +34,27 @@ from .targets import TargetFunction, choose_targets, read_targets
 
 Method: TypeAlias = Literal["ig", "attention", "rollout", "occlusion", "ism", "nt_ig"]
 Baseline: TypeAlias = Literal["mean", "mask", "shuffled"]
-_SHUFFLES = 4  # shuffled references of a window
+_SHUFFLES = 4  # shuffled copies of a window that serve as its baselines
 
 
 class Explanation(NamedTuple):
     """The explanation of the prediction for one window.
 
+    A baseline is an input that tells the model nothing, such as a shuffled sequence; a method that has one explains the
+    difference between the outputs for the window and for the baseline.
+
     Attributes:
         window: the window.
         target: number of the class, label or value.
         value: the logit or value that is explained.
-        base_value: the same for the baseline; NaN for methods without a baseline.
+        base_value: the logit or value for the baseline; NaN for methods without a baseline.
         special: sum of the scores of [CLS], [SEP] and padding.
         error: completeness error, relative to ``value - base_value``; NaN for methods without a baseline.
         steps: number of gradients; 0 for methods without gradients.
         scores: float64 (nt,), the contribution of each nucleotide; of a pair, the second sequence follows the first.
-        columns: further arrays: "letters" (nt, 4), the hypothetical scores or changes for A C G T; "tracks"
-            (tracks,), see `track_contributions`; "entropy" (layers, heads); "received" (nt,), see `attention_received`.
+        columns: further arrays: "letters" (nt, 4), one number for each of A C G T, from "nt_ig" (see
+            `hypothetical_scores`) and "ism" (see `Substitutions.changes`); "tracks" (tracks,), see
+            `track_contributions`; "entropy" (layers, heads); "received" (nt,), see `attention_received`.
     """
 
     window: Window
@@ -68,11 +73,12 @@ class Settings:
     """How scores are computed.
 
     Args:
-        method: as in `explain`.
+        method: integrated gradients over tokens ("ig") or nucleotides ("nt_ig"), "attention", attention "rollout",
+            "occlusion" (hide tokens one by one), or "ism" (all single substitutions).
         target: number of the class, label or value; None for the predicted class of each window.
-        baseline: as in `explain`.
+        baseline: baseline of "ig": the "mean" embedding of all k-mers, "mask" ([MASK] tokens), or "shuffled" sequences.
         steps: number of gradients of "ig" and "nt_ig".
-        most_steps: number of gradients at which doubling ends.
+        most_steps: number of gradients beyond which ``steps`` is no longer doubled for windows with a large error.
         batch_size: number of windows, or changed windows, that are encoded at once.
     """
 
@@ -87,7 +93,7 @@ class Settings:
 def explain_windows(
     model: PreTrainedModel, tokenizer: KmerTokenizer, windows: Iterable[Window], settings: Settings
 ) -> Iterator[Explanation]:
-    """Iterate over the explanations of windows; windows are read one batch ahead.
+    """Iterate over the explanations of windows, which are read and encoded in batches.
 
     Args:
         model: fine-tuned model.
@@ -105,7 +111,8 @@ def explain_windows(
                 batch = WindowBatch.of(model, tokenizer, chunk, settings.target, device)
                 tracks = track_contributions(batch.func)
                 for one, contributions in zip(explain_batch(batch, settings), tracks, strict=True):
-                    one.columns.update({"tracks": contributions} if len(contributions) else {})
+                    if len(contributions):
+                        one.columns["tracks"] = contributions
                     yield one
         finally:
             for weight in weights:
@@ -116,12 +123,15 @@ def explain_windows(
 class WindowBatch:
     """Windows as the model reads them, and where their k-mers are.
 
+    Of a hierarchical model, which reads a window in parts, the "..." in a shape is the number of parts; of all others,
+    there is nothing in its place.
+
     Attributes:
         windows: the windows.
         collate: function that turns rows into inputs of the model.
         func: the explained number, as a function of the rows of the batch.
         kmers: bool (rows, ..., tokens), True on k-mers.
-        starts: int64 (rows, ..., tokens), first nucleotide of each k-mer; see `kmer_starts`.
+        starts: int64 (rows, ..., tokens), first nucleotide of each k-mer, -1 on other tokens; see `kmer_starts`.
         k: k-mer size in nt.
         device: device of the model.
     """
@@ -151,7 +161,7 @@ class WindowBatch:
         starts = kmer_starts(kmers.cpu().numpy(), segments, tokenizer.k, tokenizer.stride)
         with torch.no_grad():
             logits = model(**batch).logits
-        real = None
+        real = None  # which positions are not padding, for a model with logits for every token or nucleotide
         if logits.ndim == 3:
             lengths = torch.tensor([len(window.row["sequence"]) for window in windows], device=device)
             per_nt = model.config.labels_per == "nt"
@@ -164,30 +174,37 @@ class WindowBatch:
         given = self.windows[row].row
         return np.concatenate([given[name] for name in ("sequence", "pair") if name in given])
 
-    def encode(self, row: int, changed: np.ndarray) -> dict[str, Tensor]:
+    def encode(self, row: int, versions: np.ndarray) -> dict[str, Tensor]:
         """Encode versions of a row with other letters, uint8 (n, nt), as inputs of the model."""
         given, length = self.windows[row].row, len(self.windows[row].row["sequence"])
         rows = [
             {**given, "sequence": letters[:length]} | ({"pair": letters[length:]} if "pair" in given else {})
-            for letters in changed
+            for letters in versions
         ]
         return {name: column.to(self.device) for name, column in self.collate(rows).items()}
 
-    def values(self, row: int, changed: np.ndarray) -> np.ndarray:
+    def values(self, row: int, versions: np.ndarray) -> np.ndarray:
         """Compute the explained number for versions of a row with other letters, uint8 (n, nt); float64 (n,)."""
-        targets = self.func.targets.of(torch.full((len(changed),), row, device=self.device))
+        targets = self.func.targets.of(torch.full((len(versions),), row, device=self.device))
         with torch.no_grad():
-            logits = self.func.model(**self.encode(row, changed)).logits
+            logits = self.func.model(**self.encode(row, versions)).logits
         return read_targets(logits, targets).double().cpu().numpy()
 
     def of_tokens(self, row: int, scores: np.ndarray, spread: Callable[..., np.ndarray], **facts: Any) -> Explanation:
-        """Build the explanation of a row from the scores of its tokens, float64 (..., tokens)."""
+        """Build the explanation of a row from the scores of its tokens.
+
+        Args:
+            row: index of the window.
+            scores: float64 (..., tokens).
+            spread: function that turns scores of tokens into scores of nucleotides: `spread_sum` or `mean_of_cover`.
+            facts: other fields of the explanation.
+        """
         nt = spread(scores, self.starts[row], self.k, len(self.letters(row)))
-        special = float(scores[self.starts[row] < 0].sum())
+        special = float(scores[self.starts[row] < 0].sum())  # of all tokens that are not k-mers
         return self.of_nucleotides(row, nt, special=special, **facts)
 
     def of_nucleotides(self, row: int, scores: np.ndarray, **facts: Any) -> Explanation:
-        """Build the explanation of a row from the scores of its nucleotides, float64 (nt,)."""
+        """Build the explanation of a row from the scores of its nucleotides, float64 (nt,), and other fields."""
         missing: dict[str, Any] = {"base_value": np.nan, "special": 0.0, "error": np.nan, "steps": 0, "columns": {}}
         target = int(self.func.targets.classes[row])
         return Explanation(self.windows[row], target, scores=scores, **(missing | facts))
@@ -207,7 +224,7 @@ def track_contributions(func: TargetFunction) -> np.ndarray:
     for name, means in (("tracks", "track_means"), ("nt_tracks", "nt_track_means")):
         for number in range(func.batch[name].shape[-1] if name in func.batch else 0):
             values = func.batch[name].clone()
-            mean = (getattr(func.model.config, means) or [0.0] * values.shape[-1])[number]
+            mean = (getattr(func.model.config, means) or [0.0] * values.shape[-1])[number]  # no means stand for 0
             values[..., number] = values[..., number].masked_fill(~values[..., number].isnan(), mean)
             with torch.no_grad():
                 changed.append(func(rows, **{name: values}))
@@ -224,13 +241,17 @@ def is_kmer(ids: Tensor, pad_id: int) -> Tensor:
 
 
 def _segments(window: Window, config: Any) -> list[int]:
-    """Return the lengths of the stretches of a window that are cut into k-mers separately."""
+    """Return the lengths of the segments of a window, which are cut into k-mers separately.
+
+    A window has one segment; of a pair each sequence is one, and for a hierarchical model each part.
+    """
     length = len(window.row["sequence"])
     if "pair" in window.row:
         return [length, len(window.row["pair"])]
     count, part_length = parts_of(config)
-    count = -(-length // part_length) if part_length else count
-    return [len(part) for part in np.array_split(np.empty(length), count)]
+    count = math.ceil(length / part_length) if part_length else count
+    # The first parts are one nucleotide longer than the others if the length is not a multiple of their number.
+    return [length // count + (number < length % count) for number in range(count)]
 
 
 def explain_batch(batch: WindowBatch, settings: Settings) -> Iterator[Explanation]:
@@ -259,11 +280,11 @@ def _by_gradients(batch: WindowBatch, settings: Settings) -> Iterator[Explanatio
     for baseline in _baselines(batch, table, settings.baseline):
         baselines = baseline_embeddings(embeddings, batch.kmers, baseline)
         found.append(integrated_gradients(batch.func, embeddings, baselines, settings.steps, settings.most_steps))
-    mean = Attribution(
-        torch.stack([one.scores for one in found]).mean(0),
-        found[0].values,
-        torch.stack([one.baseline_values for one in found]).mean(0),
-        torch.stack([one.steps for one in found]).amax(0),
+    mean = Attribution(  # over the baselines
+        scores=torch.stack([one.scores for one in found]).mean(0),
+        values=found[0].values,  # the output for the windows themselves, the same with every baseline
+        baseline_values=torch.stack([one.baseline_values for one in found]).mean(0),
+        steps=torch.stack([one.steps for one in found]).amax(0),
     )
     scores = mean.scores.sum(-1).cpu().numpy()
     for row in range(len(batch.windows)):
@@ -286,6 +307,8 @@ def _shuffled_ids(batch: WindowBatch, number: int) -> Tensor:
     ids = batch.func.batch["input_ids"].clone()
     for row, window in enumerate(batch.windows):
         given = window.row
+        # The sequence is its own seed, so the result depends neither on the batch nor on the order of windows. Its
+        # first letters, in upper case, are enough for that.
         random = np.random.default_rng([number, *(given["sequence"][:64] & 0xDF).tolist()])
         parts = [dinucleotide_shuffle(given[name], random) for name in ("sequence", "pair") if name in given]
         shuffled = batch.encode(row, np.concatenate(parts)[None])["input_ids"][0]
@@ -304,7 +327,11 @@ def _path_facts(found: Attribution, row: int) -> dict[str, Any]:
 
 
 def _by_letters(batch: WindowBatch, settings: Settings) -> Iterator[Explanation]:
-    """Explain windows by integrated gradients over the shares of letters, from equal shares."""
+    """Explain windows by integrated gradients over nucleotides.
+
+    The input is the share of each of the four letters at a position: 1 for the letter that is there, 0 for the others.
+    The baseline has a share of 1/4 for each.
+    """
     table = batch.func.model.get_input_embeddings().weight.detach()
     ids = batch.func.batch["input_ids"]
     embeddings = table[ids]
@@ -313,7 +340,8 @@ def _by_letters(batch: WindowBatch, settings: Settings) -> Iterator[Explanation]
     for row, length in enumerate(lengths):
         plain[row, :length] = one_hot(batch.letters(row))
     inputs = torch.from_numpy(plain).to(batch.device)
-    baselines = torch.full_like(inputs, 0.25) * inputs.sum(-1, keepdim=True)
+    baselines = torch.full_like(inputs, 0.25) * inputs.sum(-1, keepdim=True)  # 0 at N and padding, as in the inputs
+    # -1 excludes [UNK]: a k-mer with an unknown letter has no mixture of k-mers, and keeps its own embedding.
     starts = torch.from_numpy(batch.starts).to(batch.device).masked_fill(ids == UNK_ID, -1)
 
     def func(rows: Tensor, letters: Tensor) -> Tensor:
@@ -321,11 +349,13 @@ def _by_letters(batch: WindowBatch, settings: Settings) -> Iterator[Explanation]
 
     found = integrated_gradients(func, inputs, baselines, settings.steps, settings.most_steps)
     difference = (inputs - baselines).double()
-    gradients = found.scores / difference.where(difference != 0, 1)  # nowhere 0 at known letters
+    # A score is the mean gradient times the difference from the baseline, which is 3/4 or -1/4, and 0 only at unknown
+    # letters and padding. The hypothetical scores need the gradient alone.
+    gradients = found.scores / difference.where(difference != 0, 1)
     hypothetical = hypothetical_scores(gradients).cpu().numpy()
     scores = found.scores.sum(-1).cpu().numpy()
     for row, length in enumerate(lengths):
-        columns = {"letters": hypothetical[row, :length, TO_ACGT].T}
+        columns = {"letters": hypothetical[row, :length][:, TO_ACGT]}
         yield batch.of_nucleotides(row, scores[row, :length], columns=columns, **_path_facts(found, row))
 
 
@@ -335,26 +365,28 @@ def _by_attention(batch: WindowBatch, method: Method) -> Iterator[Explanation]:
     logits, attentions = attention_weights(func.model, **inputs)
     values = read_targets(logits, func.targets).double().cpu().numpy()
     mask = inputs["attention_mask"].bool()
-    present = mask.any(-1) if mask.ndim == 3 else torch.ones_like(mask[:, 0])
-    real = mask[present] if mask.ndim == 3 else mask  # (parts of all rows, tokens)
+    # A hierarchical model has a mask of (rows, parts, tokens), and returns weights only for parts that are present. Of
+    # other models, each row is one part.
+    present = mask.any(-1)  # (rows, parts) or (rows,)
+    real = mask[present]  # (parts of all rows, tokens), False on padding
     weights = (cls_attention if method == "attention" else rollout)(attentions, real).double()
     entropies = head_entropy(attentions, real).double().cpu().numpy()
     scores, received = (torch.zeros(mask.shape, dtype=torch.float64, device=mask.device) for _ in range(2))
-    scores[present if mask.ndim == 3 else slice(None)] = weights
-    received[present if mask.ndim == 3 else slice(None)] = attention_received(attentions, real).double()
+    scores[present] = weights
+    received[present] = attention_received(attentions, real).double()
     owner = present.nonzero()[:, 0].cpu().numpy()  # row of each part
     for row in range(len(batch.windows)):
         columns = {"entropy": entropies[owner == row].mean(0)}
         if method == "attention":
-            tokens, length = received[row].cpu().numpy(), len(batch.letters(row))
-            columns["received"] = mean_of_cover(tokens, batch.starts[row], batch.k, length)
+            by_token, length = received[row].cpu().numpy(), len(batch.letters(row))
+            columns["received"] = mean_of_cover(by_token, batch.starts[row], batch.k, length)
         row_scores = scores[row].cpu().numpy()
         yield batch.of_tokens(row, row_scores, mean_of_cover, value=float(values[row]), columns=columns)
 
 
 def _by_ism(batch: WindowBatch, row: int, batch_size: int) -> Explanation:
     """Explain a window by all its substitutions."""
-    found = ism(lambda changed: batch.values(row, changed), batch.letters(row), batch_size)
+    found = ism(lambda versions: batch.values(row, versions), batch.letters(row), batch_size)
     return batch.of_nucleotides(row, found.largest, value=found.reference, columns={"letters": found.changes})
 
 

@@ -41,14 +41,16 @@ def bundled(name: str) -> str:
         place = root / "recipes" / name
     else:
         place = root / "model_cards" / name
-        place = place if os.path.isfile(place / "config.json") else Path(name)
+        if not os.path.isfile(place / "config.json"):  # not one of our models: perhaps a name on the Hub
+            return name
     return str(place) if os.path.exists(place) else name
 
 
 def bundled_files(pattern: str) -> list[str]:
     """Return the paths of the bundled files that a pattern such as ``recipes/data/quickstart/*.fasta.gz`` stands for.
 
-    A shell leaves a pattern as it is where it matches nothing, which it does outside a clone.
+    In a clone the shell replaces such a pattern by the names of the files. Elsewhere it finds none and passes the
+    pattern on.
 
     Args:
         pattern: a pattern, or the name of one file.

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Collection, Iterable
 from typing import Literal, TypeAlias
 
-#: What a text looks like. "whole" and "decimal" are numbers that float() reads; an "unclear number" is written in a way
-#: that float() does not read or that has several meanings (1,234 is 1234 or 1.234); a "blank" stands for no value.
+#: What a text looks like. "whole" (12), "whole float" (12.0) and "decimal" (1.5) are numbers that float() reads. An
+#: "unclear number" is written in a way that float() does not read or that has several meanings (1,234 is 1234 or
+#: 1.234). A "blank" is written where a value is missing or is not finite.
 Look: TypeAlias = Literal["whole", "whole float", "decimal", "unclear number", "boolean", "blank", "word"]
 
 #: What to write instead of an unclear number.
@@ -23,12 +25,13 @@ _UNCLEAR = re.compile(
     r"|\d+/\d+)"  # 1/2
     rf"|[+-]?[\d.,]+\s*[%‰]|[<>≤≥~±]=?\s*{_NUMBER}"
     rf"|[$€£¥]\s*{_NUMBER}|{_NUMBER}\s*[$€£¥]|{_NUMBER}\s*(?:±|\+/-)\s*{_NUMBER}"  # $1.50 and 1.5±0.2
-    r"|[+-]?\d*\.\d+\s+[a-zµμ]{1,3}(?:/[a-zµμ]{1,3})?",  # 1.5 nM, 0.2 mg/mL
+    r"|[+-]?\d*\.\d+\s+[a-zµμ]{1,3}(?:/[a-zµμ]{1,3})?",  # 1.5 nM, 0.2 mg/mL, not 3 UTR
     re.IGNORECASE,
 )
 _DECIMAL_COMMA = re.compile(r"[+-]?\d*,\d+(?:e[+-]?\d+)?", re.IGNORECASE)
 _THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2},\d{3}")  # 1,234 is 1234 or 1.234, but 0,123 and 1,23 are not thousands
 _MINUS = re.compile("^[\u2212\u2013\u2014]")  # the minus sign, and dashes that word processors write instead
+# For empty cells, NA and NaN see `text_tables.MISSING`.
 _BLANKS = {"-", "--", "---", "?", ".", "n.d.", "nd", "n.a.", "-nan", "inf", "+inf", "-inf", "infinity", "-infinity"}
 
 
@@ -60,7 +63,7 @@ def look_of(text: str) -> Look:
         return "boolean"
     if text.lower() in _BLANKS or re.fullmatch(r"#[A-Z/0]+[!?]", text):  # "#DIV/0!" of a spreadsheet
         return "blank"
-    if _UNCLEAR.fullmatch(_MINUS.sub("-", text)) or (_MINUS.match(text) and as_number(text[1:]) == as_number(text[1:])):
+    if _UNCLEAR.fullmatch(_MINUS.sub("-", text)) or (_MINUS.match(text) and not math.isnan(as_number(text[1:]))):
         return "unclear number"
     return "word"
 
@@ -81,7 +84,7 @@ def with_decimal_points(texts: Iterable[str], blanks: Collection[str] = ()) -> d
     """
     numbers = {text for text in texts if text.lower() not in blanks}
     with_comma = {text for text in numbers if _DECIMAL_COMMA.fullmatch(text)}
-    if not all(_WHOLE.fullmatch(text) for text in numbers - with_comma):
+    if not with_comma or not all(_WHOLE.fullmatch(text) for text in numbers - with_comma):
         return None
     if all(_THOUSANDS.fullmatch(text) for text in with_comma):
         return None

@@ -10,7 +10,7 @@ import re
 from os import PathLike
 from typing import Literal, NamedTuple, TypeAlias
 
-from ..errors import InputError
+from ..errors import InputError, keep_secret
 from ..sequence import IUPAC
 
 Reader: TypeAlias = Literal["sequences", "table", "parquet", "excel", "nothing"]
@@ -28,7 +28,7 @@ class FileKind(NamedTuple):
         reader: what reads it: the reader of sequences, of text tables, of Parquet tables or of Excel workbooks, or
             nothing.
         remedy: what to do about a file that nothing reads.
-        encoding: encoding of text.
+        encoding: encoding, if it is text; "utf-8-sig" is UTF-8 with or without a byte order mark.
     """
 
     name: str
@@ -92,7 +92,7 @@ _ZIPS = {
     b"data.pkl": FileKind("weights saved by torch.save", remedy=_NOT_DNA),
     b".npy": FileKind("NumPy arrays (npz)", remedy="save them as Parquet or CSV"),
 }
-# First line of text that nothing reads -> what it is; case does not count.
+# First line of text that nothing reads -> what it is. Case does not count, except inside (?-i:...).
 _TEXTS: dict[str, FileKind] = {
     r"(?-i:ID {3})": FileKind("EMBL", remedy="convert it to FASTA"),
     r"##fileformat=VCF": FileKind("VCF", remedy=_GENOME),
@@ -100,7 +100,8 @@ _TEXTS: dict[str, FileKind] = {
         "GFF", remedy=_GENOME
     ),
     r"@(HD|SQ|RG|PG|CO)\t": FileKind("SAM", remedy="convert it to FASTQ (samtools fastq)"),
-    r"(track|browser) |\S+\t\d+\t\d+(\t|\r|$)": FileKind(
+    # A table may have a header such as "Track number", and without a header begins with a sequence and two numbers.
+    r"(?-i:track \S+=|track\s*$|browser [a-z]+ )|(?![ACGTUN]{6,}\t)\S+\t\d+\t\d+(\t|\r|$)": FileKind(
         "BED, which holds no sequence", remedy="extract its sequences (bedtools getfasta)"
     ),
     r"fixedStep |variableStep ": FileKind("WIG, which holds no sequence", remedy=_GENOME),
@@ -154,10 +155,14 @@ def kind_of_start(start: bytes) -> FileKind:
 
 
 def _kind_in_unicode(start: bytes, encoding: str) -> FileKind:
-    """Recognise what a text file is in an encoding; of text that nothing reads, the encoding is the first fault."""
+    """Recognise what a text file is whose encoding is known.
+
+    Text in UTF-16 or UTF-32 that no command reads is called by its encoding, which has to be changed first.
+    """
     inside = kind_of_text(decode_start(start, encoding))
     if encoding == "utf-8-sig":
         return inside
+    # "utf-16-le" and "utf-16-be" have the name of "utf-16".
     return _UNICODE_NAMES[encoding[:6]] if inside.reader == "nothing" else inside._replace(encoding=encoding)
 
 
@@ -167,8 +172,8 @@ def kind_of_text(text: str) -> FileKind:
         return FileKind("GenBank", "sequences")
     # Files of several kinds may begin with lines of "#": comments of FASTA, the header of a table. The first line
     # without "#" is a record or a row, and shows which it is.
-    lines = [line for line in re.split(r"[\r\n]+", text) if line.strip()]
-    first = next((line for line in lines if not line.strip().startswith("#")), "").strip()
+    lines = _filled_lines(text)
+    first = _first_without_hash(lines).strip()
     if first.startswith(">"):
         return FASTA
     for pattern, kind in _TEXT_PATTERNS:
@@ -183,6 +188,16 @@ def kind_of_text(text: str) -> FileKind:
     # A line of nucleotide letters only is a sequence without a header line; anything else is taken for a table, and a
     # single word for the name of its only column.
     return LETTERS if _LETTERS.fullmatch(first) else TABLE
+
+
+def _filled_lines(text: str) -> list[str]:
+    """Return the lines of a text that are not blank."""
+    return [line for line in re.split(r"[\r\n]+", text) if line.strip()]
+
+
+def _first_without_hash(lines: list[str]) -> str:
+    """Return the first line that does not begin with "#"; an empty one if there is none."""
+    return next((line for line in lines if not line.strip().startswith("#")), "")
 
 
 def require_sequences(path: str | PathLike[str], start: bytes) -> FileKind:
@@ -202,15 +217,15 @@ def require_sequences(path: str | PathLike[str], start: bytes) -> FileKind:
     if kind is EMPTY:
         raise InputError(f"{path}: the file is empty; give a file of sequences or a table")
     if kind.reader == "table":
-        first = next(line for line in re.split(r"[\r\n]+", decode_start(start, kind.encoding)) if line.strip())
+        first = _first_without_hash(_filled_lines(decode_start(start, kind.encoding)))  # FASTA may have comments
+        keep_secret([first])  # without a header, it holds the name of a record
         line = repr(first if len(first) <= 60 else first[:57] + "...")
         raise InputError(
             f"{path}: this looks like a table, with text before the first header: {line}; give FASTA, in which a "
             "record starts with a line '>name'"
         )
     if kind.reader in ("parquet", "excel"):
-        name = kind.name if kind.reader == "excel" else "Parquet"
-        raise InputError(f"{path}: this looks like {name}, a table; give FASTA, FASTQ, GenBank or 2bit")
+        raise InputError(f"{path}: this looks like {kind.name}, a table; give FASTA, FASTQ, GenBank or 2bit")
     if kind.reader == "nothing" and kind is not LETTERS:
         raise InputError(f"{path}: this looks like {kind.name}; {kind.remedy}")
     return kind
@@ -224,7 +239,7 @@ def require_text(path: str | PathLike[str], start: bytes) -> None:
         start: its first bytes.
 
     Raises:
-        InputError: if it is no such text, or sequences; the message says what it is.
+        InputError: if it is not such text, or holds sequences; the message says what it is.
     """
     kind = kind_of_start(start)
     if kind.encoding != "utf-8-sig":
@@ -255,6 +270,7 @@ def require_table(path: str | PathLike[str], start: bytes) -> FileKind:
             f"{path}: this looks like {kind.name}, not a table; give CSV, TSV or Parquet with a header row"
         )
     if kind.reader == "nothing":
+        # Remedies such as "convert it to FASTQ" are for commands that read sequences, and do not help here.
         is_for_sequences = re.search("FAST[AQ]|genome|sequences", kind.remedy) and "CSV" not in kind.remedy
         remedy = "give CSV, TSV or Parquet" if is_for_sequences else kind.remedy
         raise InputError(f"{path}: this looks like {kind.name}; {remedy}")

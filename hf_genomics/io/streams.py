@@ -12,9 +12,10 @@ from typing import BinaryIO
 #: Path of standard output; `output_path` returns it for "-". It is recognised by its name on every system.
 STDOUT = Path("/dev/stdout")
 
-# An open file of a process by its number, 3. On Linux, /dev/fd is a link to /proc/1234/fd, where 1234 is the process; a
-# thread has /proc/1234/task/1235/fd. Elsewhere it is /dev/fd/3, always of this process, so the group "process" is None.
-_OPEN_FILE = re.compile(r"/dev/fd/(?P<number>\d+)|/proc/(?P<process>\d+)(?:/task/\d+)?/fd/(?P<its>\d+)")
+# The path of an open file of a process, here file number 3. On Linux, /dev/fd is a link to /proc/1234/fd, where 1234 is
+# the process; a thread has /proc/1234/task/1235/fd. On other systems the path is /dev/fd/3, always of this process, and
+# the group "process" is None.
+_OPEN_FILE = re.compile(r"(?:/dev|/proc/(?P<process>\d+)(?:/task/\d+)?)/fd/(?P<number>\d+)")
 _MOST_LINKS = 40  # as many as Linux follows
 
 
@@ -77,7 +78,7 @@ def _open_file(path: Path) -> int | None:
         if match := _OPEN_FILE.fullmatch(str(path)):
             # Another process's open files can be opened by their paths, but not by their numbers.
             is_ours = match["process"] in (None, str(os.getpid()))
-            return int(match["number"] or match["its"]) if is_ours else None
+            return int(match["number"]) if is_ours else None
         if not path.is_symlink():
             return None
         path = path.parent / os.readlink(path)

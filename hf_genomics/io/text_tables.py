@@ -23,7 +23,7 @@ import pandas as pd
 import pyarrow
 import pyarrow.parquet
 
-from ..errors import InputError
+from ..errors import InputError, keep_secret
 from ..sequence import did_you_mean
 from .files import BinaryFile, input_errors, open_binary, shorten
 from .kinds import START_BYTES, decode_start, kind_of_start, require_table
@@ -76,6 +76,7 @@ def missing_column(path: str, column: str, columns: Iterable[str]) -> InputError
     """Build the error for a column that a table does not have; it suggests what is wrong with the header."""
     columns = list(columns)
     if any(_SEQUENCE.fullmatch(name) for name in columns):
+        keep_secret(columns)  # one of them may be the name of a record
         return InputError(
             f"{path}: no column {column!r}, because the first line holds data ({list_names(columns)}); write a line "
             "with the names of the columns above it"

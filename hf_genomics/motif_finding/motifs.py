@@ -276,8 +276,8 @@ def _identity(
     options: MotifOptions,
 ) -> dict[str, Any]:
     """Return everything that the scores and motifs of a run depend on, without its target."""
-    inputs: dict[str, Any] = {name: input_digest(source) for name, source in sources.items() if source is not None}
-    inputs |= {} if bed is None else {"bed": sha256_of(bed)[:12]}
+    inputs: dict[str, Any] = {name: None if one is None else input_digest(one) for name, one in sources.items()}
+    inputs["bed"] = None if bed is None else sha256_of(bed)[:12]
     kept = {key: value for key, value in asdict(options).items() if key not in ("batch_size", "resume", "overwrite")}
     return {"model": model_digest(network), **inputs, "method": settings.method, "options": kept}
 

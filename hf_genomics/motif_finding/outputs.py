@@ -217,18 +217,19 @@ def _draw(path: Path, found: Found, number: int) -> tuple[str, Path]:
 def _write_report(path: Path, found: Found, summary: dict[str, Any], pictures: list[tuple[str, Path]]) -> None:
     """Write the report of a run."""
     header, rows = motif_table(found)
-    chosen = [header.index(name) for name in ("motif", "positives", "negatives", "best_word", "sequences_with_site")]
-    chosen.append(header.index("median_distance_from_centre"))
-    tables = [("Motifs", [header[column] for column in chosen], [[row[column] for column in chosen] for row in rows])]
+    names = ("motif", "positives", "negatives", "best_word", "sequences_with_site", "median_distance_from_centre")
+    chosen = [header.index(name) for name in names]
+    shown_names = ["motif", "positives", "negatives", "best word", "with site", "nt off centre"]  # narrow enough
+    tables = [("Motifs", shown_names, [[row[column] for column in chosen] for row in rows])]
     significant = [word for word in found.words if word.q < found.alpha][:_SHOWN]
-    columns = ["word", "in stretches", "positives", "negatives", "-log10 q", "-log10 q of counting"]
+    columns = ["word", "in stretches", "positives", "negatives", "-log10 q", "by counting"]
     words = [[*word[:4], _order(word.q), _order(word.q_counting)] for word in significant]
     tables.append((f"Significant words, the first {_SHOWN}", columns, words))
     if found.matches:
         cells = [[one.motif, one.target, one.other_name, _order(one.p)] for one in found.matches]
         tables.append(("Most similar motifs of the other file", ["motif", "target", "name", "-log10 p"], cells))
     numbers = f"{summary['sequences']:,} positive and {summary['negatives']:,} negative sequences"
-    text = f"{len(found.motifs)} motifs in {numbers}."
+    text = f"{len(found.motifs)} {'motif' if len(found.motifs) == 1 else 'motifs'} in {numbers}."
     details = (
         "Words were collected where one half of the positive sequences has higher scores than 99 % of the nucleotides "
         f"of negative ones, and tested on the other half: {summary['candidates']:,} candidates, "

@@ -26,7 +26,8 @@ _MOST_SEEDS = 50  # words that are refined
 _GROWTH = 3  # nt that a matrix may grow on either side in each round
 _WIDEST, _NARROWEST = 24, 6  # nt
 _LEAST_INFORMATION = 0.05  # bits of an outer position: many poor ones, too, tell sites from other places
-_NOISE = 6.0  # bits x sites; 1 % of positions without information have more (chi-squared, 3 degrees of freedom)
+_LIMIT_OF_FEW = 0.25  # the same with up to 60 sites, whose letters vary by chance
+_NOISE = 15.0  # bits x sites; positions without information hardly ever have more
 _LEAST_SITES = 8  # of a matrix
 _FALSE = 0.01  # share of negative sequences that may have a site
 _OVERLAP = 5  # nt by which two matrices must overlap to be compared
@@ -141,7 +142,7 @@ def refine(
 def _trim(counts: np.ndarray, background: np.ndarray) -> np.ndarray:
     """Remove outer positions with little information, and the poorer end of a matrix that is too wide."""
     known = information(counts, background)
-    least = max(_LEAST_INFORMATION, _NOISE / counts.sum(1).max())
+    least = min(max(_LEAST_INFORMATION, _NOISE / counts.sum(1).max()), _LIMIT_OF_FEW)
     start, end = 0, len(counts)
     while end - start > _NARROWEST:
         is_wide = end - start > _WIDEST

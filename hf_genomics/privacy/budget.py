@@ -1,4 +1,4 @@
-"""Choose the noise of a private run, and compute the epsilon that it spends."""
+"""Choose the noise of a run with differential privacy, and compute the epsilon that it spends."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _ORDERS = [1 + tenth / 10 for tenth in range(1, 30)] + [*range(4, 64)] + [64, 12
 
 @dataclass(frozen=True)
 class Budget:
-    """What a private run may spend, and how its steps are made.
+    """What a run with differential privacy may spend, and how its steps are made.
 
     Attributes:
         epsilon: the largest epsilon allowed.

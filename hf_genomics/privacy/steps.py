@@ -1,4 +1,4 @@
-"""Take private steps: Poisson samples of the rows, clipped gradients and noise."""
+"""Take the steps of DP-SGD: Poisson samples of the rows, clipped gradients and noise."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class PoissonBatches(Sampler[list[int]]):
             yield chosen.nonzero()[:, 0].tolist()
 
 
-class PrivateStep(FencedTrainer):
+class NoisyStep(FencedTrainer):
     """A Trainer whose steps are those of DP-SGD (Abadi et al. 2016), with the Trainer's own optimizer.
 
     Args:
@@ -103,7 +103,7 @@ class PrivateStep(FencedTrainer):
         """Set the gradient of a step: the noisy sum of the rows' clipped gradients, divided by the expected rows.
 
         Returns:
-            The mean loss of the rows, which is not private and goes to the log only.
+            The mean loss of the rows, which has no noise and goes to the log only.
         """
         budget = self.budget
         if self.steps_taken == budget.steps:

@@ -191,6 +191,7 @@ def _finished_start(trainer: ExactTrainer, folder: Path, resume: Resume, overwri
     """Return the start of a run with `resume` "auto" that is finished; None if there is something to do."""
     if resume != "auto" or overwrite or not (folder / METRICS).exists():
         return None
+    check_readable(folder / TRAINER_STATE)  # otherwise its lack of permission would pass for damage
     try:
         state = read_state(folder)
         steps = (state["global_step"], state["max_steps"], state["num_train_epochs"])
@@ -215,6 +216,8 @@ def _finished_start(trainer: ExactTrainer, folder: Path, resume: Resume, overwri
 def _reason_of_weights(folder: Path) -> str | None:
     """Return why a finished run has no model that could be used; None if its weights are complete."""
     remedy = "train again with --overwrite true"
+    for file in folder.glob("*.safetensors"):
+        check_readable(file)
     try:
         check_shards(folder)
         weights = weight_files(folder) or [file for file in [folder / "adapter_model.safetensors"] if file.is_file()]

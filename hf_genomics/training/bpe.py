@@ -92,10 +92,9 @@ def train_bpe(
     """
     if not 10 <= vocab_size <= 2**16:
         raise InputError(f"vocab_size must lie in 10..65536, not {vocab_size}")
-    if min(max_token_length, window, max_nt) < 2:
-        raise InputError(
-            f"max_token_length ({max_token_length}), window ({window}) and max_nt ({max_nt}) must be at least 2 nt each"
-        )
+    for name, length in (("max_token_length", max_token_length), ("window", window), ("max_nt", max_nt)):
+        if length < 2:
+            raise InputError(f"{name} must be at least 2 nt, not {length}")
     target = Path(output_dir)
     if target.exists() and not (target.is_dir() and not any(target.iterdir())):
         raise InputError(f"{target}: exists and is not an empty folder; choose another output_dir")

@@ -83,7 +83,7 @@ from .record import published_command, run_record, split_record, write_run_recor
 from .settings import check_head, derive_config, measure, resume_settings
 from .trained_weights import (
     FinetuningTrainer,
-    PrivateFinetuningTrainer,
+    NoisyFinetuningTrainer,
     check_trained,
     choose_trained,
     plan_privacy,
@@ -159,7 +159,7 @@ class FinetuningPlan:
         data_facts: what metrics.json holds about the data: sequences in two splits and contradictory labels (see
             `find_leaks`), how a table was split, and how many training rows were omitted.
         options: further options.
-        budget: noise and steps of a private run; None for any other.
+        budget: noise and steps of a run with differential privacy; None for any other.
     """
 
     folder: Path
@@ -485,7 +485,7 @@ def run_finetuning(plan: FinetuningPlan) -> dict[str, Any]:
             return _with_report(plan.folder, finished_metrics(plan.folder))
         metrics: dict[str, Any] = train(run, start, overwrite=plan.overwrite)
         metrics |= {"train_sequences": len(training), "task": _task_facts(plan), **plan.data_facts}
-        if isinstance(run, PrivateFinetuningTrainer):
+        if isinstance(run, NoisyFinetuningTrainer):
             metrics["privacy"] = run.spent
         if run.is_world_process_zero():
             metrics |= _choose_decisions(run, plan)
@@ -496,7 +496,7 @@ def run_finetuning(plan: FinetuningPlan) -> dict[str, Any]:
                 metrics |= _score_test(network, plan.splits.test, plan, metrics.get("calibration", {}))
             plot_loss(run.state.log_history, plan.folder / "loss.png", ylabel="loss")
             splits = dict(zip(("train", "valid", "test"), plan.splits, strict=True))
-            data = split_record(splits, private=plan.budget is not None)
+            data = split_record(splits, train_counted_only=plan.budget is not None)
             record = run_record("finetune", plan.trainer, run.state, data, plan.pretrained)
             metrics = _with_report(plan.folder, metrics)
             write_score_report(_scored(plan.folder, metrics))
@@ -765,8 +765,8 @@ def _build_trainer(plan: FinetuningPlan) -> FinetuningTrainer:
     rows = SequenceDataset(training, numbered=True, chosen=chosen)  # numbered: an error names the rows of a NaN loss
     _log_often(plan.trainer, len(rows))
     plan.trainer.remove_unused_columns = False  # the collator turns sequences into what the model takes
-    private = {} if plan.budget is None else {"budget": plan.budget}
-    return (PrivateFinetuningTrainer if private else FinetuningTrainer)(
+    noise = {} if plan.budget is None else {"budget": plan.budget}
+    return (NoisyFinetuningTrainer if noise else FinetuningTrainer)(
         model=plan.network,
         frozen=plan.frozen,
         layer_decay=plan.head.layer_decay,
@@ -782,10 +782,10 @@ def _build_trainer(plan: FinetuningPlan) -> FinetuningTrainer:
         ),
         callbacks=[SetEpoch(rows)],
         describe=rows.describe,
-        # Who knows all training rows but one could find that one by the hash of all, so a private run keeps none.
+        # Who knows all training rows but one could find that one by the hash of all, so a run with noise keeps none.
         settings=resume_settings(training, validation, plan.network, plan.head)
-        | ({"data.train": None} if private else {}),
-        **private,
+        | ({"data.train": None} if noise else {}),
+        **noise,
     )
 
 

@@ -105,7 +105,7 @@ class Head:
         self._check_privacy()
 
     def _check_privacy(self) -> None:
-        """Check the numbers of a private run."""
+        """Check the numbers about differential privacy."""
         if self.dp_epsilon is None:
             if self.dp_delta is not None:
                 raise InputError("head.dp_delta belongs to head.dp_epsilon, which is not set; set it, too")

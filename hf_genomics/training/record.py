@@ -82,16 +82,16 @@ def store_record(store: GenomeStore, lengths: dict[str, np.ndarray]) -> dict[str
     return {"files": store.info["inputs"], "splits": splits}
 
 
-def split_record(splits: dict[str, LabelledSequences | None], *, private: bool = False) -> dict[str, Any]:
+def split_record(splits: dict[str, LabelledSequences | None], *, train_counted_only: bool = False) -> dict[str, Any]:
     """Describe labelled splits: file, number of sequences, nucleotides, sequences per class, hash of the content.
 
     Args:
         splits: role (train, valid, test) -> sequences; None for a missing split.
-        private: describe the training rows by file and number only. Who knows all rows but one could find that one by
-            the hash.
+        train_counted_only: describe the training rows by file and number only. Who knows all rows but one could find
+            that one by the hash.
     """
     described = {role: _describe(examples) for role, examples in splits.items() if examples is not None}
-    if private:
+    if train_counted_only:
         described["train"] = {name: described["train"][name] for name in ("file", "sequences")}
     return {"splits": described}
 

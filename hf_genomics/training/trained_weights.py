@@ -20,7 +20,7 @@ from ..errors import InputError
 from ..inference.adapters import without_future_warnings
 from ..labelled.sequences import LabelledSequences
 from ..privacy.budget import Budget, plan_budget
-from ..privacy.steps import PrivateStep
+from ..privacy.steps import NoisyStep
 from ..runs.exact_trainer import ExactTrainer
 from .head import Head
 from .progress import seconds_left
@@ -112,8 +112,8 @@ class FinetuningTrainer(ExactTrainer):
         return stop is not None and stop.early_stopping_patience_counter >= stop.early_stopping_patience
 
 
-class PrivateFinetuningTrainer(FinetuningTrainer, PrivateStep):
-    """FinetuningTrainer with private steps: by the order of its bases, ExactTrainer's step calls that of PrivateStep.
+class NoisyFinetuningTrainer(FinetuningTrainer, NoisyStep):
+    """FinetuningTrainer with steps of DP-SGD: by the order of its bases, ExactTrainer's step calls that of NoisyStep.
 
     Args:
         options: arguments of FinetuningTrainer, and ``budget``.
@@ -123,16 +123,16 @@ class PrivateFinetuningTrainer(FinetuningTrainer, PrivateStep):
 def plan_privacy(
     head: Head, training: LabelledSequences, trainer: TrainingArguments, resume: bool | str
 ) -> Budget | None:
-    """Check whether a run can be private, and choose its noise.
+    """Check whether a run can be differentially private, and choose its noise.
 
     Args:
         head: options of the head.
         training: training sequences.
-        trainer: options of the Trainer; a private run saves no checkpoints, so ``save_strategy`` is set to "no".
+        trainer: options of the Trainer; ``save_strategy`` is set to "no", because a checkpoint would hold the noise.
         resume: whether the run is to be resumed.
 
     Returns:
-        None if the run is not to be private.
+        None without ``head.dp_epsilon``.
 
     Raises:
         InputError: naming the key that stands against it, and the reason.
@@ -154,10 +154,10 @@ def plan_privacy(
 def _against_privacy(
     head: Head, training: LabelledSequences, trainer: TrainingArguments, resume: bool | str
 ) -> dict[str, tuple[Any, str]]:
-    """Return for each key that may stand against a private run whether it does, and why."""
+    """Return for each key that may stand against differential privacy whether it does, and why."""
     many = "the accountant and the noise are those of one process and one device"
     exact = "config.json would hold statistics of the training rows without noise"
-    whole = "a private step needs the gradients of single rows, which this hides"
+    whole = "the noise needs the gradients of single rows, which this hides"
     values = training.problem == "regression"
     tracks = training.tracks is not None or training.nt_tracks is not None
     return {
@@ -167,8 +167,11 @@ def _against_privacy(
         "head.balanced": (head.balanced, f"{exact} (set head.class_weights instead)"),
         "data.columns.label": (values, f"of values, {exact}: their mean and scale"),
         "data.columns.tracks": (tracks, f"{exact}: mean and scale of the tracks"),
-        "resume": (resume, "a private run saves no checkpoint, which would hold the seed of its noise"),
-        "trainer.load_best_model_at_end": (trainer.load_best_model_at_end, "a private run saves no checkpoints"),
+        "resume": (resume, "there are no checkpoints, which would hold the seed of the noise"),
+        "trainer.load_best_model_at_end": (
+            trainer.load_best_model_at_end,
+            "there are no checkpoints, which would hold the seed of the noise",
+        ),
         "trainer.gradient_accumulation_steps": (
             trainer.gradient_accumulation_steps > 1,
             "rows are drawn for a whole step, which is computed in parts anyway; raise "

@@ -1,9 +1,12 @@
 """What a variant changes, and which window and tokens of each strand show it: pure arithmetic, no model.
 
-Everything is counted in the reading direction of a strand. A frame is a shift of the window: the variant stands
-``frame`` nt after the start of its token. The window depends on the start of that token only, so neighbouring variants
-in one token share a forward pass at exactly the same numbers, and each strand has a window of its own by the same rule,
-so a reverse-complemented genome has the same scores.
+Positions are counted along one strand, 5' to 3'. With a stride above 1, where a window starts decides at which index of
+its token a variant stands. This index is called the frame, in nt (it has nothing to do with reading frames); a score is
+the mean over several frames.
+
+A window depends only on the start of the variant's token. So neighbouring variants in one token share a window, and are
+scored in one pass through the model, with the same result as alone. Each strand has its own window by the same rule, so
+a genome and its reverse complement have the same scores.
 """
 
 from __future__ import annotations
@@ -25,15 +28,15 @@ Flag = Literal[
     "ambiguous",  # letters other than A, C, G and T
     "no_change",  # both alleles are equal
     "no_alt",  # "."
-    # Not scorable here:
+    # Not scorable at this place of the genome, or by this model:
     "ref_mismatch",  # the genome has other letters than REF
-    "ref_n",  # the genome has no A, C, G or T there, or no token without such letters shows the place
+    "ref_n",  # the genome has N there, or every token that shows the place contains an N (or another such letter)
     "too_long",  # an insertion, a deletion or a longer substitution that fills more than half a window
     # Scored:
     "mnv",  # multi-nucleotide variant: a substitution of 2 to k nt
     "mnv_long",  # a substitution of more than k nt, scored like an insertion or a deletion
     "indel",  # an insertion or a deletion, possibly with replaced letters
-    "several",  # scattered substitutions of a pair of sequences: the sum of their scores
+    "several",  # two sequences of a table differ by substitutions in several places: the sum of their scores
 ]
 
 _LETTERS = re.compile(r"[ACGTacgt]+")
@@ -74,7 +77,7 @@ class WindowRule(NamedTuple):
         k: k-mer size in nt.
         stride: nt from the start of one token to the start of the next.
         length: length of a window in nt.
-        frames: shifts of the window that are averaged, nt, each below the stride.
+        frames: frames that are averaged, in nt, each below the stride.
     """
 
     k: int
@@ -84,7 +87,7 @@ class WindowRule(NamedTuple):
 
     @property
     def left(self) -> int:
-        """Length of the window before the token of the variant in nt, a multiple of the stride."""
+        """Number of nt in a window before the variant's token, see `place_event`; a multiple of the stride."""
         return self.length // 2 // self.stride * self.stride
 
 
@@ -130,8 +133,9 @@ def classify(ref: str, alt: str) -> Flag | None:
 def trim(start: int, ref: str, alt: str) -> Event:
     """Build the event of two alleles without the letters that they share at their ends.
 
-    Where shared letters may be cut at either end (``AT`` to ``ATT``), both choices stay inside the event, so that the
-    opposite strand gives the same one. Equal alleles stay whole; `classify` sorts them out.
+    In a repeat, a shared letter could be cut at either end: the T of ``AT`` is either the first or the second T of
+    ``ATT``. Such letters stay in the event (``T`` to ``TT``), so that the opposite strand gives the same one. Equal
+    alleles stay whole; `classify` sorts them out.
 
     Args:
         start: position of the first letter of ``ref``, 0-based.
@@ -145,19 +149,20 @@ def trim(start: int, ref: str, alt: str) -> Event:
     most = min(len(ref), len(alt))
     head = next((index for index in range(most) if ref[index] != alt[index]), most)
     tail = next((index for index in range(most) if ref[-1 - index] != alt[-1 - index]), most)
+    # Letters that belong to both head and tail are trimmed at neither end: both sides use the counts from above.
     head, tail = min(head, most - tail), min(tail, most - head)
     return Event(start + head, ref[head : len(ref) - tail], alt[head : len(alt) - tail])
 
 
 def spread_frames(k: int, stride: int, frames: int) -> tuple[int, ...]:
-    """Spread shifts of the window evenly over one stride; all shifts, if there are no more than ``frames``.
+    """Choose frames that are spread evenly over one stride; all of them, if there are no more than ``frames``.
 
     >>> spread_frames(6, 6, 3), spread_frames(6, 3, 3), spread_frames(6, 1, 3)
     ((0, 2, 4), (0, 1, 2), (0,))
     """
-    shifts = min(k, stride)  # with gaps between tokens, a larger shift shows the letter in no token
-    chosen = min(frames, shifts)
-    return tuple(index * shifts // chosen for index in range(chosen))
+    possible = min(k, stride)  # at a stride above k, a letter k nt or more after the start of its token is in a gap
+    chosen = min(frames, possible)
+    return tuple(index * possible // chosen for index in range(chosen))
 
 
 def place_event(start: int, width: int, contig_length: int, rule: WindowRule, frame: int) -> Place | None:
@@ -168,17 +173,18 @@ def place_event(start: int, width: int, contig_length: int, rule: WindowRule, fr
         width: number of changed letters, 1 or more.
         contig_length: length of the contig in nt.
         rule: how windows are cut.
-        frame: shift of the window in nt.
+        frame: nt from the start of a token to the first changed letter.
 
     Returns:
         The place; None if no token shows all changed letters.
     """
     k, stride = rule.k, rule.stride
     token = start - frame  # start of the token that shows the first letter at index ``frame``
-    begin = max(token - rule.left, token % stride)
+    begin = max(token - rule.left, token % stride)  # whole strides before the token, inside the contig
     end = min(token - rule.left + rule.length, contig_length)
     last = num_kmers(end - begin, k, stride) - 1 if end > begin else -1
-    first_covering = max(0, -((begin - (start - k + 1)) // stride))  # the smallest index whose token ends after start
+    # The first token that ends after ``start`` begins at start - k + 1 or later; -(-a // b) rounds a / b up.
+    first_covering = max(0, -((begin - (start - k + 1)) // stride))
     covering = tuple(range(first_covering, min(last, (start + width - 1 - begin) // stride) + 1))
     starts = [begin + index * stride for index in covering]
     whole = tuple(index for index, at in zip(covering, starts, strict=True) if at <= start and start + width <= at + k)
@@ -187,9 +193,9 @@ def place_event(start: int, width: int, contig_length: int, rule: WindowRule, fr
 
 @lru_cache(maxsize=64)  # the alternatives of a position, on either strand, follow one another
 def place_frames(start: int, width: int, contig_length: int, rule: WindowRule) -> tuple[Place, ...]:
-    """Place the windows of all frames that show an event in one token.
+    """Place the windows of those frames at which one token shows all changed letters.
 
-    If none of the rule's frames does (near the end of a contig, or for several letters), all shifts are tried.
+    If none of the rule's frames is such (near the end of a contig, or for several letters), all frames are tried.
 
     Args:
         start: position of the first changed letter on the strand.
@@ -207,6 +213,8 @@ def place_frames(start: int, width: int, contig_length: int, rule: WindowRule) -
 def id_shift(event: Event, token_start: int, k: int) -> int:
     """Compute by how much the id of a token changes if it shows the alternative letters.
 
+    The letters of a k-mer are the digits of its id, a number in base 4 (plus a constant).
+
     Args:
         event: substitution inside the token, on the token's strand.
         token_start: position of the first letter of the token.
@@ -217,8 +225,8 @@ def id_shift(event: Event, token_start: int, k: int) -> int:
     """
     shift = 0
     for index, (ref, alt) in enumerate(zip(event.ref, event.alt, strict=True)):
-        place = k - 1 - (event.start + index - token_start)
-        shift += (ALPHABET.index(alt) - ALPHABET.index(ref)) * 4**place
+        exponent = k - 1 - (event.start + index - token_start)  # the first letter is the highest digit
+        shift += (ALPHABET.index(alt) - ALPHABET.index(ref)) * 4**exponent
     return shift
 
 
@@ -238,10 +246,13 @@ def widen(event: Event, letters: np.ndarray, origin: int) -> tuple[int, int]:
         return event.start, event.end
     text = letters.tobytes().decode("latin-1").upper()
     start, end = event.start - origin, event.end - origin
-    unit = long[len(short) :]  # the letters that come or go, written as far to the right as the event allows
+    # The letters that are inserted or deleted, written at the right end of the event. If the next letter of the contig
+    # equals the first of them, they may as well be written one letter further right: in CAGAGT, deleting the first AG
+    # leaves the same as deleting GA or the second AG. So each step moves their first letter to their end.
+    unit = long[len(short) :]
     while end < len(text) and text[end] == unit[0]:
         end, unit = end + 1, unit[1:] + unit[0]
-    unit = long[: len(long) - len(short)]
+    unit = long[: len(long) - len(short)]  # the same towards the left
     while start > 0 and text[start - 1] == unit[-1]:
         start, unit = start - 1, unit[-1] + unit[:-1]
     return origin + start, origin + end

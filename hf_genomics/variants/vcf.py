@@ -19,7 +19,14 @@ _COLUMNS = ("#CHROM", "POS", "ID", "REF", "ALT", "QUAL", "FILTER", "INFO")
 _OUR_HEADERS = ("##hf_genomics", f"##INFO=<ID={PREFIX}")
 _INFO_ID = re.compile(r"##INFO=<ID=([^,>]+)")
 _REF = re.compile(r"[ACGTURYSWKMBDHVNacgturyswkmbdhvn]+")
-_ALT = re.compile(r"[ACGTURYSWKMBDHVNacgturyswkmbdhvn]+|\*|\.|<[^<>,\s]+>|[^\s,]*[\[\]][^\s,]*|\.[A-Za-z]+|[A-Za-z]+\.")
+_ALT = re.compile(
+    r"[ACGTURYSWKMBDHVNacgturyswkmbdhvn]+"  # letters
+    r"|\*|\."  # deleted by another variant; no allele
+    r"|<[^<>,\s]+>"  # a symbolic allele, such as <DEL>
+    r"|[^\s,]*[\[\]][^\s,]*"  # a breakend, such as G]chr2:321681]
+    r"|\.[A-Za-z]+|[A-Za-z]+\."  # a breakend without a mate, such as G.
+)
+# First bytes of files that users take for VCF. The remedies differ from those of io/kinds.py, which lead to sequences.
 _OTHER_FORMATS = {
     b"BCF": "BCF; convert it with bcftools view -O z",
     b"\xff\xfe": "UTF-16 text; save it as UTF-8",
@@ -42,7 +49,7 @@ class Line(NamedTuple):
         where: file and line, for error messages.
         text: the line with its end, as it is in the file.
         chrom: column CHROM.
-        position: column POS, 1-based; 0 stands for the telomere.
+        position: column POS, 1-based; 0 stands for the telomere before the first nucleotide.
         id: column ID.
         ref: column REF.
         alts: alleles of column ALT; ``["."]`` for none.
@@ -76,7 +83,7 @@ def read_vcf(path: str, watch: Callable[[memoryview], object] | None = None) -> 
 
     Args:
         path: the file.
-        watch: called with the bytes on disk as they are read.
+        watch: called with the bytes on disk as they are read, such as for a progress bar.
 
     Raises:
         InputError: naming file, line and column; at once for the header, and for a record when it is reached.
@@ -144,13 +151,13 @@ def _parse(text: str, where: str, columns: int) -> Line:
         raise InputError(
             f"{where} has {len(cells)} columns, but the header has {columns}{hint or '; complete or delete the line'}"
         )
+    chrom, position, identifier, ref, alt = cells[:5]
+    keep_secret((chrom, identifier))  # in a private run, none of the messages below shows them
     for name, cell in zip(_COLUMNS, cells, strict=False):
         if not cell.strip():
             raise InputError(f"{where}, column {name.lstrip('#')} is empty; write '.' for a missing value")
         if cell != cell.strip(" ") or (" " in cell and name not in ("INFO", "FILTER")):
             raise InputError(f"{where}, column {name.lstrip('#')}: {shorten(cell, 30)} has blanks; remove them")
-    chrom, position, identifier, ref, alt = cells[:5]
-    keep_secret((chrom, identifier))
     if not (position.isascii() and position.isdigit() and len(position) <= MOST_DIGITS):
         raise InputError(f"{where}, column POS: {shorten(position, 30)} is not a whole number, 0 or more; fix it")
     if not _REF.fullmatch(ref):
@@ -224,10 +231,10 @@ def strip_header(lines: Sequence[str]) -> list[str]:
 
 
 def refuse_fields(path: str, header: Header) -> None:
-    """Check that this package has not scored a file yet.
+    """Refuse a file that this package has scored before, in which a second run would mix the scores of two models.
 
     Raises:
-        InputError: naming the first declared field; a second run would mix two models.
+        InputError: naming the first declared field.
     """
     for name in header.declared:
         if name.startswith(PREFIX):
@@ -238,7 +245,7 @@ def refuse_fields(path: str, header: Header) -> None:
 
 
 def refuse_info(line: Line) -> None:
-    """Check that a record has no scores of this package, for a header that does not declare them.
+    """Refuse a record that has scores of this package, although the header does not declare them.
 
     Raises:
         InputError: naming the line and the field.

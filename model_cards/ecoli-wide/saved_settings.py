@@ -272,6 +272,18 @@ def check_saved(settings: Mapping[str, Any], cls: type, fields: Collection[str])
             "(README.md is the place for notes)"
         )
     check_bounds(settings)
+    _check_label_ids(settings.get("id2label") or {}, settings.get("label2id") or {})
+
+
+def _check_label_ids(names: Mapping[str, str], ids: Mapping[str, int]) -> None:
+    """Check that the classes of a config.json have one name each, and one number each."""
+    seen: dict[str, str] = {}
+    for number, name in names.items():
+        if name in seen:
+            raise ValueError(f"id2label gives the classes {seen[name]} and {number} the same name, {shown(name)}")
+        seen[name] = number
+        if name in ids and str(ids[name]) != str(number):
+            raise ValueError(f"label2id numbers {shown(name)} {ids[name]}, but id2label {number}; correct one of them")
 
 
 def has_no_effect(name: str, value: Any) -> bool:

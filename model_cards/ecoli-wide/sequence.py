@@ -164,7 +164,7 @@ def check_kmer(k: int, stride: int = 1, *, max_k: int = 8, allow_gaps: bool = Fa
     if not 1 <= k <= max_k:
         raise ValueError(f"k must lie in 1..{max_k}, not {k}: the vocabulary has 4^k k-mers")
     if stride < 1:
-        raise ValueError(f"stride must be at least 1 nt, not {stride}")
+        raise ValueError(f"stride must lie in 1..k (k is {k}), not {stride}")
     if stride > k and not allow_gaps:
         raise ValueError(
             f"stride must lie in 1..k (k is {k}), not {stride}: with a larger stride, no token shows the nucleotides "

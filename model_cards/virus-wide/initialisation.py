@@ -2,6 +2,9 @@
 
 It sets nothing but the initial weights of a plain BERT; docs/decisions/initialisation.md explains why it works. Each
 attention head gets an *offset*: the head looks from position p at position p + offset.
+
+`loading` and `initialise` are about something else: if a checkpoint lacks weights, such as those of a new prediction
+head, everyone who loads it with the same seed gets the same random numbers for them.
 """
 
 import contextlib
@@ -20,7 +23,8 @@ from .sequence import CLS_ID, NUM_SPECIAL, PAD_ID, kmer_digits, vocabulary_size
 
 # Roughly the attention score (before the softmax) that an untrained head gives the token at its offset.
 PEAK = 6.0
-_HEAD_SEED: ContextVar[int | None] = ContextVar("head_seed", default=None)  # None: no model is being loaded
+# Seed of the weights that a checkpoint lacks (of the prediction head, usually); None: no model is being loaded.
+_HEAD_SEED: ContextVar[int | None] = ContextVar("head_seed", default=None)
 QUERY, KEY = 0, 1  # indices of the pair that `neighbour_weights` and `neighbour_biases` return
 
 
@@ -51,16 +55,16 @@ def initialise_for_kmers(module: nn.Module, model: Any, config: KmerBertConfig) 
 
 @contextlib.contextmanager
 def loading(head_seed: int) -> Iterator[None]:
-    """Set the seed of the weights that models loaded in the ``with`` block lack; these weights depend on nothing else.
+    """Set the seed of the weights that checkpoints loaded in the ``with`` block lack; see `initialise`.
 
     Args:
-        head_seed: seed of the weights that a checkpoint does not have.
+        head_seed: the seed; it has its name from the prediction head, which a pretrained checkpoint lacks.
     """
-    token = _HEAD_SEED.set(head_seed)
+    previous = _HEAD_SEED.set(head_seed)
     try:
         yield
     finally:
-        _HEAD_SEED.reset(token)
+        _HEAD_SEED.reset(previous)
 
 
 def initialise(module: nn.Module, model: Any, draw: Callable[[nn.Module], None]) -> None:
@@ -80,6 +84,7 @@ def initialise(module: nn.Module, model: Any, draw: Callable[[nn.Module], None])
         draw(module)
         return
     own = dict(module.named_parameters(recurse=False))
+    # A weight on the device "meta" has a shape but no memory for numbers.
     new = {key: weight for key, weight in own.items() if not (weight.is_meta or is_initialised(weight))}
     if not new:
         return
@@ -98,6 +103,7 @@ def _draw_by_name(module: nn.Module, name: str, seed: int, draw: Callable[[nn.Mo
     try:
         module._parameters.update(scratch)
         with torch.random.fork_rng(devices=[]):
+            # Not torch.manual_seed, which would also set the random numbers of GPUs.
             torch.default_generator.manual_seed(int.from_bytes(digest[:8], "little"))
             draw(module)
     finally:
@@ -157,7 +163,10 @@ def kmer_embeddings(k: int, hidden_size: int, scale: float = 0.1, noise: float =
 
 
 def neighbour_offsets(heads: int, k: int, stride: int) -> Tensor:
-    """Compute the offset of each head, in tokens: evenly to both sides, as far as k-mers share letters.
+    """Compute the offset of each head, in tokens: evenly to both sides, about as far as k-mers share letters.
+
+    K-mers share letters up to (k - 1) / stride tokens away. An offset may lie between two tokens; the head then looks
+    at both of them.
 
     Args:
         heads: number of heads.
@@ -170,12 +179,16 @@ def neighbour_offsets(heads: int, k: int, stride: int) -> Tensor:
     >>> neighbour_offsets(4, k=6, stride=1).tolist(), neighbour_offsets(2, k=6, stride=6).tolist()
     ([-4.5, -1.5, 1.5, 4.5], [-1.0, 1.0])
     """
-    reach = max(1.0, 0.75 * k / stride)
+    reach = max(1.0, 0.75 * k / stride)  # at least the next token, even if it shares no letter
     return (torch.arange(heads) - (heads - 1) / 2) * 2 * reach / max(1, heads - 1)
 
 
 def quick_sinusoids(hidden_size: int) -> int:
-    """Count the sinusoids short enough to distinguish neighbours: a quarter, up to 36 tokens for a base of 1000."""
+    """Count the sinusoids that change quickly enough to distinguish neighbours: a quarter of all.
+
+    There are ``hidden_size / 2`` pairs of a sine and a cosine. The wavelengths of the first quarter are below 36 tokens
+    for a base of 1000.
+    """
     return max(1, hidden_size // 8)
 
 
@@ -188,7 +201,7 @@ def neighbour_weights(hidden_size: int, offsets: Tensor, base: float, peak: floa
     """Compute query and key weights by which each head looks at its offset.
 
     Args:
-        hidden_size: features of a token, to which `sinusoids` are added as positions.
+        hidden_size: features of a token. They include its position, as `positions.sinusoids` computes it.
         offsets: (heads,), in tokens.
         base: longest wavelength of the sinusoids, divided by 2 pi, in tokens.
         peak: roughly the attention score at the offset, for positions of the default amplitude.
@@ -196,10 +209,10 @@ def neighbour_weights(hidden_size: int, offsets: Tensor, base: float, peak: floa
     Returns:
         Weights of queries and of keys, (hidden, hidden) each, in the layout of ``nn.Linear``.
     """
-    heads, size = len(offsets), hidden_size // len(offsets)
+    heads, size = len(offsets), hidden_size // len(offsets)  # size: features of a head
     quick = quick_sinusoids(hidden_size)
     count = min(quick, size // 2)
-    pairs = torch.linspace(0, quick - 1, count).round().long()
+    pairs = torch.linspace(0, quick - 1, count).round().long()  # indices of the sinusoids that a head has room for
     angles = offsets.unsqueeze(1) * base ** (-2 * pairs / hidden_size)  # (heads, count)
     # Queries and keys read the sinusoids with short wavelengths, and the query rotates each of them by the offset. So
     # the product of the query at p and the key at q is the sum of cos(w (p + offset - q)) over the frequencies w, which
@@ -209,6 +222,8 @@ def neighbour_weights(hidden_size: int, offsets: Tensor, base: float, peak: floa
     key[:, row, sine] = key[:, row + 1, cosine] = 1.0
     query[:, row, sine] = query[:, row + 1, cosine] = angles.cos()
     query[:, row, cosine], query[:, row + 1, sine] = angles.sin(), -angles.sin()
+    # At the offset, the sum of cosines is `count` for bare sinusoids. In a model it is about 0.7 of that (k = 6, 256
+    # features), because LayerNorm scales positions together with words. The factor 2 makes up for this, and for more.
     scale = (2 * peak * size**0.5 / max(1, count)) ** 0.5
     return scale * query.flatten(0, 1), scale * key.flatten(0, 1)
 
@@ -228,6 +243,7 @@ def neighbour_biases(size: int, offsets: Tensor, base: float, peak: float = PEAK
     frequency = base ** (-torch.arange(0, size, 2) / size)
     quick = frequency > 0.15  # wavelengths below 42 tokens
     angles = offsets.unsqueeze(1) * frequency
+    # Features i and i + size / 2 are a point in the plane, which `positions.apply_rotary` rotates.
     query = torch.cat([angles.cos() * quick, angles.sin() * quick], 1)
     key = torch.cat([quick.float().expand_as(angles), torch.zeros_like(angles)], 1)
     scale = (peak * size**0.5 / max(1, int(quick.sum()))) ** 0.5

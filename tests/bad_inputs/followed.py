@@ -51,7 +51,7 @@ per_device_eval_batch_size 0|save_total_limit 0|dataloader_num_workers=-1|eval_d
 """
 _OF_THE_HEAD = """
 rc_probability 2|dropout 1|focal_gamma=-1|train some|lora_rank 0|layer_decay 0|layer_decay 2|early_stopping 0
-early_stopping 3|part_length 2|aggregation concat|class_weights [1]|class_weights [1,-1]|stretch_positions 5
+early_stopping 3|part_length 2|aggregation mean|class_weights [1]|class_weights [1,-1]|stretch_positions 5
 num_parts 2 --head.part_length 10|balanced true --head.class_weights [1,2]|train last:5|threshold youden2
 train lora --head.from_scratch true|train lora --head.stretch_positions 99|num_parts 0|pooling sum
 """
@@ -156,6 +156,4 @@ _COMMANDS = [
     "pretrian",
 ]
 #: Name -> command line and what it reads.
-FOLLOWED: dict[str, tuple[str, Callable[[Path], object]]] = {
-    command.replace(" --", " -")[:200]: (command, make) for command in _COMMANDS
-}
+FOLLOWED: dict[str, tuple[str, Callable[[Path], object]]] = {command: (command, make) for command in _COMMANDS}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import re
+import runpy
 import signal
 import socket
 import subprocess
@@ -95,3 +96,13 @@ def test_a_missing_package_is_one_line_with_the_command_that_installs_it(monkeyp
     monkeypatch.setattr(module.importlib.util, "find_spec", lambda name: None if name == "aiohttp" else name)
     with pytest.raises(hg.InputError, match=r"aiohttp.*pip install 'hf_genomics\[demo\]'"):
         hg.demo("no/model")
+
+
+@pytest.mark.parametrize(("variables", "host"), [({}, "127.0.0.1"), ({"SPACE_ID": "you/page"}, "0.0.0.0")])  # noqa: S104
+def test_the_app_of_a_space_shows_the_page_of_the_model_that_it_is_told(monkeypatch, variables, host):
+    asked = []
+    monkeypatch.setattr(hg, "demo", lambda *args, **options: asked.append((args, options)), raising=False)
+    for name, value in {"MODEL": "you/promoter", **variables}.items():
+        monkeypatch.setenv(name, value)
+    runpy.run_path(str(Path(__file__).parents[2] / "model_cards" / "space" / "app.py"))
+    assert asked == [(("you/promoter",), {"host": host, "port": 7860})]

@@ -83,6 +83,7 @@ def test_labels_of_validation_alone_tell_what_will_have_no_value():
     constant = np.array([[2.0, NAN], [2.0, 1.0]])
     assert set(undefined_by_columns(constant, VALUES)) == {"r2", "pearson", "spearman"}
     assert set(undefined_by_columns(np.zeros((3, 2)), SEVERAL)) == {"f1", "auroc", "auprc"}
+    assert undefined_by_columns(np.zeros((3, 2)), SEVERAL)["f1"] == "every label is 0 in every row"
     assert set(undefined_by_columns(np.ones((3, 2)), SEVERAL)) == {"auroc", "auprc"}
     assert undefined_by_columns(np.array([[1.0], [2.0]]), VALUES) == {}
 

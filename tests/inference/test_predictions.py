@@ -40,7 +40,7 @@ ONE, SEVERAL = Task("single_label_classification", ["no", "yes"]), Task("multi_l
             SEVERAL,
             SCORES,
             np.array([[1, np.nan], [0, 1]]),
-            {"label_a": [1, 0], "p_a": [0.25, 0.5], "label_b": ["", 1], "p_b": [0.75, 0.5]},
+            {"label_a": [1, 0], "p_a": [0.25, 0.5], "label_b": [np.nan, 1], "p_b": [0.75, 0.5]},
         ),
         (
             Task("regression", ["ref", "alt"]),
@@ -53,7 +53,19 @@ ONE, SEVERAL = Task("single_label_classification", ["no", "yes"]), Task("multi_l
 )
 def test_a_table_has_the_columns_of_its_task(task, scores, labels, columns):
     found = sequence_columns(task, ["x", "y"], [5, 3], scores, labels)
-    assert found == {"id": ["x", "y"], "length": [5, 3], **columns} and list(found)[2:] == list(columns)
+    assert list(found) == ["id", "length", *columns] and found["id"] == ["x", "y"] and found["length"] == [5, 3]
+    for name, values in columns.items():
+        np.testing.assert_array_equal(found[name], values)
+
+
+def test_a_missing_label_is_a_missing_number_in_the_frame_and_empty_in_the_file(tmp_path):
+    labels = np.array([[1, np.nan], [0, 1]])
+    examples = LabelledSequences("t", ["x", "y"], LETTERS, labels, ["a", "b"], "multi_label_classification")
+    found = Predictions(examples, SCORES, [], ["a", "b"])
+    frame = found.to_pandas()
+    assert frame["label_b"].dtype == np.float64 and frame["label_b"].isna().tolist() == [True, False]
+    found.write(tmp_path / "p.tsv")
+    assert (tmp_path / "p.tsv").read_text().splitlines()[1].split("\t") == ["x", "5", "1", "0.25", "", "0.75"]
 
 
 @given(st.lists(st.lists(st.integers(0, 2), min_size=1, max_size=12), min_size=1, max_size=4), st.integers(1, 5))

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from hf_genomics import InputError
-from hf_genomics.interpretation.report import Pictures, highest_stretch
+from hf_genomics.interpretation.report import Pictures, highest_stretch, write_explanation_report
 
 
 @given(st.lists(st.integers(-5, 5), min_size=1, max_size=40), st.integers(1, 15))
@@ -32,3 +34,14 @@ def test_two_tracks_of_one_name_are_refused(tmp_path):
         (tmp_path / folder / "p.bedgraph").write_text("c\t0\t12\t0.5\n")
     with pytest.raises(InputError, match="rename"):
         Pictures.read(1, None, [str(tmp_path / folder / "p.bedgraph") for folder in ("a", "b")])
+
+
+@pytest.mark.parametrize("method", ["ig", "ism", "occlusion"])
+@pytest.mark.parametrize(("unit", "other"), [("value", "logit"), ("logit", "value")])
+def test_a_report_says_whether_logits_or_values_are_explained(method, unit, other, tmp_path):
+    placed = SimpleNamespace(records=SimpleNamespace(settings={"options": {"method": method}}))
+    summary = {"sequences": 1, "windows": 2, "nucleotides": 80, "targets": {"ref": 2}}
+    summary |= {"median_completeness_error": 0.001, "worst_completeness_error": 0.002}
+    write_explanation_report(tmp_path, placed, ["ref"], summary, Pictures(0, unit=unit))
+    text = (tmp_path / "report.html").read_text().partition("<body")[2]
+    assert unit in text and other not in text

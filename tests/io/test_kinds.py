@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hf_genomics.downloads.accessions import read_accessions
-from hf_genomics.errors import InputError
+from hf_genomics.errors import InputError, private_run
 from hf_genomics.io.kinds import START_BYTES, kind_of_start, require_sequences, require_table
 from hf_genomics.io.text_tables import column_names, kind_of
 from hf_genomics.labelled.tables import read_labelled
@@ -66,6 +66,8 @@ READ = {
     "xlsx": (zipped("[Content_Types].xml", "xl/workbook.xml"), "excel"),
     "Parquet": (of_pandas("to_parquet"), "parquet"),
     "one column": (b"sequence\nACGT\n", "table"),
+    "no header, and two labels": (b"ACGTACGTAC\t1\t0\nACGTACGTAA\t0\t1\n", "table"),
+    "a header that begins as a line of a genome browser": (b"Track id,sequence\n7,ACGT\n", "table"),
 }
 WRONG = {
     "empty": (b"", "empty"),
@@ -88,6 +90,9 @@ WRONG = {
     "GTF": (b'chr1\thavana\tgene\t1\t9\t.\t+\t.\tgene_id "x"\n', "GFF"),
     "BED": (b"chr1\t100\t200\tpeak\n", "BED"),
     "bedGraph": (b'track type=bedGraph name="x"\nchr1\t1\t2\t0.5\n', "BED"),
+    "track line of BED": (b"track name=x\nchr1\t1\t2\n", "BED"),
+    "browser line of BED": (b"browser position chr7:1-9\nchr7\t1\t2\n", "BED"),
+    "BED of a contig named by letters": (b"MTDNA\t1\t200\n", "BED"),
     "EMBL": (b"ID   X56734; SV 1; linear; mRNA; STD; PLN; 1859 BP.\n", "EMBL"),
     "CLUSTAL": (b"CLUSTAL W (1.82) multiple sequence alignment\n", "alignment"),
     "PHYLIP": (b" 5 42\nTurkey    AAGCTNGGGC\n", "alignment"),
@@ -146,6 +151,22 @@ def test_a_table_is_no_sequence_file_and_a_sequence_file_no_table(tmp_path: Path
     for read in (column_names, read_accessions):
         with pytest.raises(InputError, match=r"f: this looks like FASTA, not a table"):
             read(tmp_path / "f")
+
+
+def test_a_table_read_as_sequences_is_told_by_its_first_line_that_is_no_comment() -> None:
+    with pytest.raises(InputError, match="'sequence,label'"):
+        require_sequences("x", b"# made in May\n" + TABLE.encode())
+
+
+@pytest.mark.parametrize("name", ["miller-7", "miller 7", "miller-7" * 10])
+def test_a_private_run_does_not_show_the_first_row_of_a_table_without_a_header(name: str, tmp_path: Path) -> None:
+    content = f"{name},ACGTACGT,1\n"
+    (tmp_path / "t").write_text(content)
+    with private_run(True):
+        for read in (lambda: require_sequences("t", content.encode()), lambda: read_labelled(tmp_path / "t")):
+            with pytest.raises(InputError, match="first") as error:
+                read()
+            assert "miller" not in str(error.value)
 
 
 @given(st.binary(max_size=300))

@@ -140,7 +140,7 @@ def test_a_finished_run_is_accepted_only_with_the_same_options(tmp_path, saved, 
     assert run(saved, source, tmp_path / "out", options={"resume": "auto"}) == first and len(knowing) == seen
     for changed in (
         {"options": {"resume": "auto", "alpha": 0.2}},
-        {"options": {"resume": "auto"}, "method": "rollout"},
+        {"options": {"resume": "auto"}, "negatives": source},
     ):
         with pytest.raises(hg.InputError, match="finished run with another"):
             run(saved, source, tmp_path / "out", **changed)

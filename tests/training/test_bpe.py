@@ -92,7 +92,7 @@ def test_fewer_windows_are_taken_from_all_over(store, tmp_path):
     ("options", "message"),
     [
         ({"vocab_size": 9}, "vocab_size must lie in 10..65536, not 9"),
-        ({"window": 1}, "window .1."),
+        ({"window": 1}, "window must be at least 2 nt, not 1"),
         (
             {"vocab_size": 4096},
             "4,004 nt give [0-9]+ tokens of at most 16 nt, not 4096; take more genomes or lower vocab_size",

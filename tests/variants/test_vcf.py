@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from tiny_variants import HEADER
 
 from hf_genomics import InputError
+from hf_genomics.errors import private_run
 from hf_genomics.variants.vcf import (
     add_header,
     add_info,
@@ -102,3 +103,12 @@ def test_a_column_that_the_header_lacks_is_named(tmp_path):
     (tmp_path / "a.vcf").write_text("##fileformat=VCFv4.2\n#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\n")
     with pytest.raises(InputError, match="line 2: column INFO is missing"):
         read_vcf(str(tmp_path / "a.vcf"))
+
+
+@pytest.mark.parametrize("row", ["miller 7\t5\t.", " miller\t5\t.", "1\t5\tmiller 7"])
+def test_a_private_run_shows_no_name_with_blanks(tmp_path, row):
+    (tmp_path / "a.vcf").write_text(f"{HEADER}{row}\tA\tT\t.\t.\t.\n")
+    _, lines = read_vcf(str(tmp_path / "a.vcf"))
+    with private_run(True), pytest.raises(InputError, match="has blanks") as error:
+        next(lines)
+    assert "miller" not in str(error.value)
