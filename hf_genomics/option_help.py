@@ -131,7 +131,7 @@ def _floor(section: tuple[str, list[Any]]) -> int:
 def _is_option(action: Any) -> bool:
     """Return whether an action of the parser is an option with a value of its own, rather than a file of a section."""
     is_file = type(action).__name__ == "_ActionConfigLoad"  # the only mark that jsonargparse gives it
-    is_other = action.dest == "print_config" or action.dest.rpartition(".")[2] == "help"
+    is_other = action.dest in ("print_config", "print_shtab") or action.dest.rpartition(".")[2] == "help"
     is_option = any(text.startswith("--") for text in action.option_strings)  # a key that follows another has none
     return is_option and not is_file and not is_other
 

@@ -286,9 +286,9 @@ def _values(message: str) -> Iterator[tuple[str, str]]:
     """Iterate over the keys to which a message allows certain values, with each of these values."""
     for match in _BOUNDS.finditer(message):
         yield from ((match[1], _value(bound)) for bound in _bounds(match))
-    for match in _CHOICE.finditer(message):
+    for match in _CHOICE.finditer(re.sub(r" \([^()]*\)", "", message)):
         values = [] if "or more" in match[2] else re.split(r", or |, | or ", match[2])
-        yield from ((match[1], value.strip("'")) for value in values)
+        yield from ((match[1], value.strip("'")) for value in values if not re.search(r"[A-Z]", value))
     if match := re.search(rf"{_SUBJECT}:? .*name one of \[?('[^']+'(?:, '[^']+')*)", message):
         yield from ((match[1], value) for value in re.findall(r"'([^']+)'", match[2]))
     if match := re.search(rf"{_SUBJECT} must be (true|false|0|null)\b", message):

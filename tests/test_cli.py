@@ -324,7 +324,7 @@ def test_a_bad_yaml_file_is_refused_by_key_or_file(refused, work, text, parts):
         ),
         pytest.param(
             ["--masking.hidden_fraction", "0.1", "--masking.start_rate", "null", "--masking.span", "2"],
-            ["masking.hidden_fraction", "span of 2 tokens"],
+            ["masking.hidden_fraction", "span of 2"],
             id="impossible_dose",
         ),
         pytest.param(

@@ -39,6 +39,8 @@ TABLE = "sweep.tsv"
 _MOST_CELLS = 1000
 _LONGEST_NAME = 80  # characters of the name of a folder
 _DIVERGED = "the run has diverged"
+#: Keys in which the runs of different machines may differ.
+_OF_THE_MACHINE = {"trainer.output_dir", "trainer.use_cpu", "trainer.bf16"}
 _PAUSE = 1.0  # seconds between two looks at a lock that another command holds
 
 
@@ -156,7 +158,7 @@ def run_sweep(
         InputError: if a finished cell had another recipe, or a run fails for a mistake of the user's.
     """
     todo = [_job(folder / CELLS / cell.name, cell, recipe, metric) for cell in cells]
-    check_unchanged(todo, may_change={"trainer.output_dir"})
+    check_unchanged(todo, may_change=_OF_THE_MACHINE)
     workers, devices = workers_of(jobs)
     left = sum(not job.finished for job in todo)
     logger.info("sweep: %d runs, %d of them finished; %d at a time", len(todo), len(todo) - left, min(workers, left))

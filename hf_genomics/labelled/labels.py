@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from decimal import Decimal
 from typing import NamedTuple
 
 import numpy as np
@@ -205,8 +206,8 @@ def class_order(names: set[str]) -> list[str]:
     (['9', '10'], ['10', '9', 'x'])
     """
     if all(_INTEGER.fullmatch(name) for name in names):
-        # 01 and 1 are equal as numbers, and a set has no order of its own.
-        return sorted(names, key=lambda name: (int(name), name))
+        # 01 and 1 are equal as numbers, and a set has no order of its own. int() refuses thousands of digits.
+        return sorted(names, key=lambda name: (Decimal(name), name))
     return sorted(names)
 
 

@@ -255,10 +255,12 @@ def check_readable(path: Path) -> None:
         InputError: naming the file. It is not called damaged: advice to delete it would lose a good checkpoint.
     """
     try:
-        files = [path, *sorted(path.rglob("*"))] if path.is_dir() else [path]
+        files = [file for file in sorted(path.rglob("*")) if file.is_file()] if path.is_dir() else [path]
+        if path.is_dir():
+            os.listdir(path)
         for file in files:
-            with open(file, "rb") if not file.is_dir() else os.scandir(file) as opened:
-                next(iter(opened), None)
+            with open(file, "rb") as opened:
+                opened.read(1)
     except (FileNotFoundError, NotADirectoryError):
         return
     except OSError as error:

@@ -156,6 +156,4 @@ _COMMANDS = [
     "pretrian",
 ]
 #: Name -> command line and what it reads.
-FOLLOWED: dict[str, tuple[str, Callable[[Path], object]]] = {
-    command.replace(" --", " -")[:200]: (command, make) for command in _COMMANDS
-}
+FOLLOWED: dict[str, tuple[str, Callable[[Path], object]]] = {command: (command, make) for command in _COMMANDS}

@@ -328,7 +328,7 @@ def test_a_file_that_may_not_be_read_is_not_called_damaged(tmp_path, monkeypatch
 
     monkeypatch.setattr(checkpoints, "open", refuse, raising=False)  # root may read every file
     with pytest.raises(InputError, match=r"checkpoint-2/optimizer\.json: cannot be read: Permission denied") as error:
-        with checkpoints.damage(checkpoint / "optimizer.json"):
+        with checkpoints.reporting_damage(checkpoint / "optimizer.json"):
             raise PermissionError(13, "Permission denied")
     assert "delete" not in str(error.value) and "overwrite" not in str(error.value)
     with pytest.raises(InputError, match=r"optimizer\.json: cannot be read"):
