@@ -72,7 +72,7 @@ class _Embedder:
         self._collate = DataCollatorForSequences(tokenizer)
 
     def nothing(self, window: Window) -> ScoredWindow:
-        """Return what a window gets that cannot be embedded."""
+        """Return a window that cannot be embedded, with NaN or, for "tokens", no rows."""
         size = self._model.config.hidden_size
         return window, np.full((0, size) if self._pooling == "tokens" else size, np.nan)
 
@@ -83,7 +83,7 @@ class _Embedder:
         batch = collate_quietly(self._collate, self._tokenizer, plain)
         tokens = known_tokens(batch, self._tokenizer)
         batch = {name: column.to(device) for name, column in batch.items()}
-        real = batch["attention_mask"].bool()
+        real = batch["attention_mask"].bool()  # not padding
         with torch.inference_mode():
             hidden = self._model(**batch).last_hidden_state.float()
             pooled = hidden if self._pooling == "tokens" else pool(hidden, real, self._pooling)

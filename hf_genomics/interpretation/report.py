@@ -53,7 +53,8 @@ class Pictures:
         count: number of windows that are drawn.
         genes: genes; None for no row of genes.
         tracks: intervals and values of further tracks, by name.
-        unit: what is explained: "logit" (of the target class), or "value" (predicted by a regression model).
+        unit: what is explained: "logit" (of the target class), or "value" (predicted by a regression model); `explain`
+            sets it once it knows the model.
     """
 
     count: int

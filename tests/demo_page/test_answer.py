@@ -72,6 +72,19 @@ def test_pictures_show_the_score_along_the_sequence_and_the_best_window(demo, dr
     np.testing.assert_allclose(bars[4].values, one.scores, rtol=1e-4, atol=1e-7)
 
 
+def test_the_pictures_show_the_class_that_the_table_names_when_windows_overlap(demo, monkeypatch, drawn):
+    # Windows 0..64, 64..128 and 86..150. Their mean probability of b is 0.49, that of the nucleotides 0.54.
+    of_b = [0.9, 0.28, 0.28]
+    monkeypatch.setattr(
+        module,
+        "score_windows",
+        lambda model, tokenizer, windows: ((w, np.array([1 - p, p])) for w, p in zip(windows, of_b, strict=True)),
+    )
+    found = answer(demo, Question(f">one\n{LONG}\n".encode()))
+    assert found.rows[0][found.header.index("prediction")] == "a"
+    assert [title for title, *_ in drawn["logo_figure"]] == ["score for a"]
+
+
 def test_a_position_chooses_the_window_and_no_picture_shows_more_than_30_letters(demo, drawn):
     answer(demo, Question(FASTA, position=150))
     assert drawn["region_figure"][1][1:3] == (150 - 64, 150)
