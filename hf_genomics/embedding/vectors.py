@@ -125,6 +125,13 @@ def embedded_tokens(scored: Iterable[ScoredWindow], k: int, stride: int, size: i
         stride: nt between the starts of neighbouring k-mers.
         size: number of features of a vector.
     """
+    # k = stride = 2, windows of 6 nt over a sequence of 9 nt; the last window was moved back by 3 nt:
+    #
+    #     nucleotide   0 1 2 3 4 5 6 7 8
+    #     window 1     [-] [-] [-]
+    #     window 2           [-] [-] [-]     the token at 3 is left out: window 1 has one at 4
+    #     rows         [-] [-] [-]
+    #                            [-] [-]
     sequence_index, first = -1, 0  # first: where the next token of this sequence may begin
     empty_row: Embedded | None = None  # of the current sequence, until it has a row
     for window, vectors in scored:

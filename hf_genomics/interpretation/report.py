@@ -83,6 +83,7 @@ class Pictures:
         for name, intervals in self.tracks.items():
             values = np.full(end - start, np.nan)
             for region, value in intervals:
+                # An interval may reach beyond either end of the region.
                 if region.contig == contig and region.start < end and region.end > start:
                     values[max(0, region.start - start) : region.end - start] = value
             found.append(Track(name, start, values))

@@ -786,7 +786,10 @@ def _build_trainer(plan: FinetuningPlan) -> FinetuningTrainer:
         eval_dataset=SequenceDataset(validation, keep_strand=True) if validation else None,
         processing_class=plan.tokenizer,
         compute_metrics=compute_metrics_for(
-            training.problem, training.label_names or [VALUE], positive=1 if plan.positive is None else plan.positive
+            # The positive class is a name, or the id 1, which only matters with two classes.
+            training.problem,
+            training.label_names or [VALUE],
+            positive=1 if plan.positive is None else plan.positive,
         ),
         callbacks=[SetEpoch(rows)],
         describe=rows.describe,
