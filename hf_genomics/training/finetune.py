@@ -312,6 +312,8 @@ _OF_THE_LOSS = ("head.balanced", "head.class_weights", "head.focal_gamma")
 def _run_sweep(asked: _Request) -> dict[str, Any]:
     """Fine-tune for every combination of a sweep, and make the output folder that of the best run in validation."""
     trainer, options = asked.trainer, asked.options
+    if asked.resume is True and asked.overwrite:
+        raise InputError("--resume continues the sweep that --overwrite would delete; pass only one of them")
     # The checkpoints are in the folders of the runs, not in the output folder, where resume=True would look for them.
     asked = asked._replace(resume="auto" if asked.resume else False)
     known = {f"trainer.{one.name}" for one in fields(trainer) if one.init and one.name not in _NOT_SWEPT}
