@@ -85,7 +85,8 @@ def check_size(k: int, stride: int, allow_gaps: bool, allow_large_k: bool) -> No
     try:
         check_kmer(k, stride, max_k=12 if allow_large_k else 8, allow_gaps=allow_gaps)
     except ValueError as error:
-        remedy = "; allow_large_k=True accepts up to 12" if not allow_large_k and 8 < k <= 12 else ""
+        would_help = "k must lie" in str(error) and not allow_large_k and 8 < k <= 12
+        remedy = "; allow_large_k=True accepts up to 12" if would_help else ""
         raise ValueError(f"{error}{remedy}") from None
 
 
