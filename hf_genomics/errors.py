@@ -120,7 +120,7 @@ def _is_file(path: str) -> bool:
 
 def _cut(text: str, kind: str) -> str:
     """Cut the sequences of one kind in a text."""
-    left = MOST_LETTERS  # letters that may still be shown
+    remaining = MOST_LETTERS  # letters that may still be shown
     parts, done = [], 0  # the new text, as far as position `done` of the old one
     for pieces in _sequences_in(text, kind):
         length = sum(end - start for start, end in pieces)
@@ -128,13 +128,13 @@ def _cut(text: str, kind: str) -> str:
         may_be_word = length < _SHORTEST if kind == "nucleotides" else length <= MOST_LETTERS
         if may_be_word or _in_file_name(text, begin, end):
             continue
-        if length <= left:
-            left -= length
+        if length <= remaining:
+            remaining -= length
             continue
-        parts += [text[done:begin], _first_letters(text, pieces, max(left, 0))]
+        parts += [text[done:begin], _first_letters(text, pieces, remaining)]
         if not text.startswith("...", end):
             parts.append("...")
-        left, done = 0, end
+        remaining, done = 0, end
     return "".join(parts) + text[done:]
 
 
@@ -237,7 +237,8 @@ def keep_secret(names: Iterable[str]) -> None:
     for name in names:
         shortened = [f"{name[: most - 3]}..." for most in _SHORTENED if len(name) > most]
         for text in (name, *shortened):
-            # Messages write a text as it is, with control characters escaped, or as Python's repr does.
+            # Messages write a text as it is, with control characters escaped, or as Python's repr does. A shortened
+            # name has a hash of its own, because several names may be shortened to the same text.
             _names.update(dict.fromkeys((text, escape_controls(text), repr(text)[1:-1]), text))
 
 
@@ -265,7 +266,9 @@ def hide_names(text: str) -> str:
     if not _names or not is_private():
         return text
     path = text.partition(": ")[0]
-    start = len(path) if _is_file(path) else 0
+    start = (
+        len(path) if _is_file(path) else 0
+    )  # stricter than `_leading_path`: what only looks like a path may be a name
     path, text = text[:start], text[start:]
     # The patterns end at blanks and quotes, so names that contain one are replaced first.
     for name in sorted((name for name in _names if name in text and _BREAK.search(name)), key=len, reverse=True):

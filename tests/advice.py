@@ -240,7 +240,7 @@ _BOUNDS = re.compile(
     rf"(?:in ({_NUMBER})\.\.({_NUMBER})|above (\d+) and at most ({_NUMBER})|between ({_NUMBER}) and ({_NUMBER})"
     rf"|at least ({_NUMBER})|at most ({_NUMBER})|above (\d+)|({_NUMBER}) or more)(?! bits)"
 )
-_CHOICE = re.compile(rf"{_SUBJECT} must be (?:one of )?((?:['\w.-]+(?:, | or |, or ))+['\w.-]+)(?=,? not |;|$)")
+_CHOICE = re.compile(rf"{_SUBJECT} must be (?:one of )?((?:['\w.:-]+(?:, | or |, or ))+['\w.:-]+)(?=,? not |;|$)")
 _SETTING = re.compile(
     rf"(?:set|pass|add|give|is|with|and|to|or) (?:only )?(?:--)?{_SUBJECT}(?: to)? "
     r"(true|false|null|none|auto|bert|[a-z]+_[a-z_]+|\d[\d.]*)\b"
@@ -269,6 +269,8 @@ def ways_out(words: list[str], message: str, keys: Keys) -> Iterator[list[str]]:
     line = Line(words, keys)
     message = message.split("; see hf-genomics")[0]
     yield from _other_names(line, message)
+    if "unknown key" in message:
+        return
     known = keys.known | keys.short.keys() | keys.everywhere.keys()
     yield from (line.with_value(key, value) for key, value in _values(message) if line.key_of(key) in known)
     for match in _SETTING.finditer(message):
@@ -325,6 +327,8 @@ def _bounds(match: re.Match[str]) -> list[str]:
 
 def _other_names(line: Line, message: str) -> Iterator[list[str]]:
     """Iterate over the command lines with a word that the message takes for what was meant."""
+    if unwanted := re.search(r"unknown key '([^']+)'; omit it", message):
+        yield line.without(unwanted[1])
     meant = re.search(r"did you mean ('[^']+'(?: or '[^']+')*)\?", message)
     if not meant:
         return

@@ -3,8 +3,10 @@
 A 24-mer is in the sample if the 8-mer in its middle belongs to a fixed, random choice of 8-mers, which is the same on
 both strands. So the sample of a stretch of DNA is the same wherever the stretch occurs, and taking the sample costs one
 table look-up per nucleotide. The containment C, the share of the smaller record's sampled 24-mers that the other record
-contains, too, estimates the identity of the two: C^(1/24), as if the smaller record corresponded to the other along its
-whole length. If they share a part only, the estimate is below the identity of that part.
+contains, too, estimates the identity of the two: C^(1/24). For if each nucleotide is the same in both with probability
+p, independently of the others, all 24 of a 24-mer are with probability p^24, which C estimates. This takes the smaller
+record to correspond to the other along its whole length. If they share a part only, the estimate is below the identity
+of that part.
 
     24-mer  |AACGTTAC|GATTACAG|TCCGATGA|   sampled if GATTACAG, or its reverse complement, is among the chosen 8-mers
 
@@ -117,6 +119,9 @@ def _join(left: np.ndarray, middle: np.ndarray, right: np.ndarray) -> np.ndarray
 class Sketch:
     """The sampled 24-mers of many records in bounded memory: when there are too many, about half of them are dropped.
 
+    The chosen 8-mers are always the first ``limit`` of the fixed random order. So what is kept when the limit is halved
+    is what the lower limit would have sampled from the start: records can be compared, whenever they were added.
+
     Attributes:
         budget: largest number of 24-mers to keep.
         limit: number of 8-mers, of 32,896, that are still chosen.
@@ -151,6 +156,7 @@ class Sketch:
         Args:
             min_shared: number of 24-mers that near-duplicates must share.
         """
+        # A record of n nt has n - 23 24-mers, of which this share is sampled.
         return math.ceil(K - 1 + min_shared / self.density)
 
     def add(self, letters: np.ndarray, ends: np.ndarray, first: int) -> None:
@@ -234,6 +240,9 @@ def near_duplicate_pairs(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Find all pairs of near-duplicates, as `near_duplicates` defines them, among the records.
 
+    `near_duplicates` compares splits that exist. This function serves to make splits, in which near-duplicates stay
+    together.
+
     Args:
         sketch: sketch of all records.
         num_records: number of records.
@@ -252,14 +261,19 @@ def near_duplicate_pairs(
     if not len(codes):
         return records, records
     sizes = np.bincount(records, minlength=num_records)
+    # code     7 7 7 | 9 9      entries sorted by 24-mer and record, as in `near_duplicates`
+    # record   0 3 5 | 0 3
+    # later    2 1 0 | 1 0      entries that follow with the same 24-mer
+    # Paired with those that follow it, each entry gives one pair for one shared 24-mer: 0-3, 0-5, 3-5 and again 0-3. So
+    # records 0 and 3 share two 24-mers. All pairs of a first record are counted together.
     kmer_begin = _first_of_each(codes)
     kmer_end = np.repeat(np.append(kmer_begin[1:], len(codes)), np.diff(kmer_begin, append=len(codes)))
-    later = kmer_end - np.arange(len(codes)) - 1  # records after this one that have its 24-mer, too
+    later = kmer_end - np.arange(len(codes)) - 1
     paired = np.flatnonzero(later)
     paired = paired[np.argsort(records[paired], kind="stable")]  # entries with partners, record after record
     firsts, seconds = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
     for record, begin, end in _stretches(records[paired], _distinct(records[paired])):
-        own = paired[begin:end]
+        own = paired[begin:end]  # the entries of this record that have partners
         partners, shared = np.unique(records[ranges(own + 1, later[own])], return_counts=True)
         is_near = (shared >= min_shared) & (shared / np.minimum(sizes[partners], sizes[record]) >= min_identity**K)
         firsts.append(np.full(int(is_near.sum()), record, np.int64))
@@ -303,7 +317,8 @@ def _distinct(values: np.ndarray) -> np.ndarray:
 
 def _first_of_each(codes: np.ndarray) -> np.ndarray:
     """Return the index of the first entry of each distinct code, int64 (distinct,); ``codes`` ascend."""
-    # Another code in front, so that the first entry starts a 24-mer, too (0 - 1 wraps round).
+    # Another code is put in front, so that the first entry differs from the one before it, too. It is the first code
+    # minus 1; of the code 0, that is the largest uint64.
     return np.flatnonzero(np.diff(codes, prepend=codes[:1] - np.uint64(1)))
 
 

@@ -32,6 +32,7 @@ Scored: TypeAlias = list[tuple[Window, np.ndarray]]
 _DPI = 200  # of pictures
 _MOST_ROWS = 50  # of the table
 _MOST_REASONS = 3  # why sequences have no score
+_TO_UPPER = 0xDF  # clears the bit that distinguishes lower case in ASCII
 
 
 class DemoModel(NamedTuple):
@@ -143,8 +144,9 @@ def targets_of(demo: DemoModel) -> list[str]:
 
 def _number(demo: DemoModel, target: str) -> int | None:
     """Return the number of the class that is shown; None for the predicted one."""
-    several_values = demo.task.problem_type == "regression" and not target
-    return 0 if several_values else class_number(demo.model.config, target or None)
+    if demo.task.problem_type == "regression" and not target:
+        return 0  # values have no order, so none is "predicted": the first one is shown
+    return class_number(demo.model.config, target or None)
 
 
 def _reasons(scored: Scored) -> tuple[list[str], set[int]]:
@@ -182,7 +184,7 @@ def _pictures(demo: DemoModel, scored: Scored, number: int | None, position: int
         position: nucleotide to look at, from 1; None for the window with the highest score.
     """
     along = _along(demo.task, scored)
-    chosen = _predicted(demo.task, along) if number is None else number
+    chosen = _predicted(demo.task, scored, along) if number is None else number
     name = targets_of(demo)[chosen]
     window = _window_at(scored, position) if position is not None else _best_window(scored, chosen)
     settings = Settings(target=chosen)
@@ -209,12 +211,21 @@ def _along(task: Task, scored: Scored) -> np.ndarray:
     return np.concatenate([piece.scores for piece in merge_windows(spread)])
 
 
-def _predicted(task: Task, along: np.ndarray) -> int:
-    """Return the number of the predicted class, or of the class of most nucleotides."""
-    known = along[~np.isnan(along).any(1)]
+def _predicted(task: Task, scored: Scored, along: np.ndarray) -> int:
+    """Return the number of the predicted class of a sequence, or of the class of most nucleotides.
+
+    Args:
+        task: task of the model.
+        scored: the windows of the sequence, and their scores.
+        along: the scores of its nucleotides, as `_along` returns them.
+    """
     if task.level == "nt":
+        known = along[~np.isnan(along).any(1)]
         return int(np.bincount(known.argmax(1)).argmax())
-    return int(decide(known.mean(0, keepdims=True), task.threshold)[0])
+    # As in the table: every window counts the same. A mean over `along` would give overlapping windows less weight, and
+    # the picture could show another class than the table.
+    (one,) = average_windows(scored)
+    return int(decide(one.scores[np.newaxis], task.threshold)[0])
 
 
 def _best_window(scored: Scored, number: int) -> Window:
@@ -252,7 +263,7 @@ def _draw_explanation(name: str, one: Explanation) -> list[tuple[str, bytes]]:
         return [(caption, _png(bars))]
     begin = highest_stretch(scores, MOST_LETTERS)
     chosen = slice(begin, begin + MOST_LETTERS)
-    letters = (window.row["sequence"][chosen] & 0xDF).tobytes().decode("ascii")
+    letters = (window.row["sequence"][chosen] & _TO_UPPER).tobytes().decode("ascii")
     logo = logo_figure(f"score for {name}", letters, scores[chosen], window.start + begin)
     below = f"The {len(letters)} nucleotides with the highest scores. Letters below the line speak against."
     return [(caption, _png(bars)), (below, _png(logo))]

@@ -72,7 +72,7 @@ class _Embedder:
         self._collate = DataCollatorForSequences(tokenizer)
 
     def nothing(self, window: Window) -> ScoredWindow:
-        """Return what a window gets that cannot be embedded."""
+        """Return a window that cannot be embedded, with NaN or, for "tokens", no rows."""
         size = self._model.config.hidden_size
         return window, np.full((0, size) if self._pooling == "tokens" else size, np.nan)
 
@@ -83,7 +83,7 @@ class _Embedder:
         batch = collate_quietly(self._collate, self._tokenizer, plain)
         tokens = known_tokens(batch, self._tokenizer)
         batch = {name: column.to(device) for name, column in batch.items()}
-        real = batch["attention_mask"].bool()
+        real = batch["attention_mask"].bool()  # not padding
         with torch.inference_mode():
             hidden = self._model(**batch).last_hidden_state.float()
             pooled = hidden if self._pooling == "tokens" else pool(hidden, real, self._pooling)
@@ -125,6 +125,13 @@ def embedded_tokens(scored: Iterable[ScoredWindow], k: int, stride: int, size: i
         stride: nt between the starts of neighbouring k-mers.
         size: number of features of a vector.
     """
+    # k = stride = 2, windows of 6 nt over a sequence of 9 nt; the last window was moved back by 3 nt:
+    #
+    #     nucleotide   0 1 2 3 4 5 6 7 8
+    #     window 1     [-] [-] [-]
+    #     window 2           [-] [-] [-]     the token at 3 is left out: window 1 has one at 4
+    #     rows         [-] [-] [-]
+    #                            [-] [-]
     sequence_index, first = -1, 0  # first: where the next token of this sequence may begin
     empty_row: Embedded | None = None  # of the current sequence, until it has a row
     for window, vectors in scored:

@@ -300,6 +300,7 @@ def _training_rows(
         InputError: if there are none, or a column is empty in all of them.
     """
     if data.split is None:
+        # Read again, with labels, and leaks dropped again: `others` has only the sequences of the tables.
         training = data.require("train", shortest, examples.task, why="baselines are fitted on it")
         if data.drop_leaks:
             held_out = [rows for name, rows in others.items() if name != "train"]
@@ -421,7 +422,7 @@ def score_predictions(predictions: Predictions, positive: str | None = None) -> 
 
 
 def _score(predictions: Predictions, positive: str | None) -> tuple[dict[str, Any], Bootstrap]:
-    """Return what `score_predictions` returns, and the replicates."""
+    """Return what `score_predictions` returns, and the scores of every bootstrap replicate."""
     outputs, labels = predictions.labelled()
     # The names of the predictions, in the order of their columns; the table may have them in another order.
     task, names = predictions.examples.task, predictions.names or []

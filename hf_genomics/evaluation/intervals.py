@@ -1,9 +1,11 @@
 """Confidence intervals of scores, by bootstrap over rows or over groups of rows.
 
-A replicate draws as many units (rows, or groups such as genomes) as there are, with replacement. If each row has one
-class, units are drawn separately in each class, so that every replicate has as many rows (or groups) of each class as
-the data. Instead of copying rows, a replicate counts how often each one was drawn; the scores are then weighted by
-these counts, for many replicates at once. Scores are metrics here, such as F1; the numbers of a model are its outputs.
+A replicate draws as many units (rows, or groups such as genomes) as there are, with replacement. Groups are drawn
+whole, because rows of one group resemble each other: drawing single rows would make the intervals too narrow. If each
+row has one class, units are drawn separately in each class (a stratum), so that every replicate has as many rows (or
+groups) of each class as the data. Instead of copying rows, a replicate counts how often each one was drawn; the scores
+are then weighted by these counts, for many replicates at once. Scores are metrics here, such as F1; the numbers of a
+model are its outputs.
 
 A class with one group only is the same in every replicate, so its intervals are too narrow; a warning says so.
 
@@ -82,6 +84,7 @@ def bootstrap(
         class has one group only: nothing is then known about how much the scores would vary.
     """
     single = problem == "single_label_classification"
+    # The number of each row's unit: of the row itself, or of its group.
     units = np.arange(len(labels)) if groups is None else np.unique(np.asarray(groups), return_inverse=True)[1]
     strata = _strata(units, labels if single else np.zeros(len(labels), np.int64))  # yes/no labels, values: one stratum
     columns = 1 if outputs.ndim == 1 else outputs.shape[1]
@@ -115,7 +118,7 @@ def _without_single_groups(values: dict[str, np.ndarray], strata: list[np.ndarra
 
 
 def _strata(units: np.ndarray, labels: np.ndarray) -> list[np.ndarray]:
-    """Return the units of each class; a group belongs to the most frequent class of its rows."""
+    """Return the units of each stratum; a group belongs to the most frequent class of its rows."""
     classes, coded = np.unique(labels, return_inverse=True)
     table = np.zeros((int(units.max(initial=-1)) + 1, len(classes)), np.int64)
     np.add.at(table, (units, coded), 1)
@@ -159,10 +162,8 @@ def class_scores(
     ranked = [
         _ranking_scores(weights, outputs[:, c], labels == c) for c in ([positive] if classes == 2 else range(classes))
     ]
-    return found | {
-        name: _mean(np.stack(values))
-        for name, values in zip(("auroc", "auprc"), zip(*ranked, strict=True), strict=True)
-    }
+    aurocs, auprcs = zip(*ranked, strict=True)  # one array for each class
+    return found | {"auroc": _mean(np.stack(aurocs)), "auprc": _mean(np.stack(auprcs))}
 
 
 def _decision_scores(
@@ -196,7 +197,11 @@ def _decision_scores(
 def _mcc(correct: np.ndarray, total: np.ndarray, actual: np.ndarray, called: np.ndarray) -> np.ndarray:
     """Compute Matthews' correlation from the sums of confusion matrices.
 
-    It is NaN if all rows are of one class, and 0 if all predictions are the same class.
+    It is the correlation of true and predicted class: their covariance, divided by the square root of the product of
+    their variances. All three are computed times the squared number of rows, which cancels out. It is NaN if all rows
+    are of one class, and 0 if all predictions are the same class.
+
+    Source: Gorodkin 2004, "Comparing two K-category assignments by a K-category correlation coefficient".
     """
     covariance = correct * total - (actual * called).sum(1)
     spread, of_calls = total**2 - (actual**2).sum(1), total**2 - (called**2).sum(1)

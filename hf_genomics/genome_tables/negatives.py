@@ -23,7 +23,7 @@ class GcCounts:
 
     def __init__(self, digits: np.ndarray) -> None:
         flags = np.zeros((len(digits) // _BLOCK + 1, _BLOCK), bool)
-        flags.reshape(-1)[: len(digits)] = (digits == 2) | (digits == 3)
+        flags.reshape(-1)[: len(digits)] = (digits == 2) | (digits == 3)  # the digits of C and G
         counts = np.cumsum(flags, axis=1, dtype=np.uint8)
         of_blocks = counts[:, -1].astype(np.int64)
         self._blocks = np.cumsum(of_blocks) - of_blocks  # before each block
@@ -65,6 +65,7 @@ class Gaps(NamedTuple):
         if not len(last) or not last[-1]:
             return None
         drawn = random.integers(last[-1], size=shape)
+        # All possible starts are numbered through the gaps: the gap that holds a number, then how far into it.
         gap = np.searchsorted(last, drawn, side="right")
         return self.starts[gap] + drawn - (last[gap] - places[gap])
 
@@ -93,7 +94,7 @@ def unknown_runs(digits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def matched_places(
     starts: np.ndarray, ends: np.ndarray, counts: GcCounts, gaps: Gaps, random: np.random.Generator
 ) -> np.ndarray:
-    """Find a negative for each window: of the same length, of nearly the same GC, and without overlap with another.
+    """Find a negative for each window, of the same length and nearly the same GC; no two negatives overlap.
 
     Of several random places, the one whose GC is nearest is taken.
 

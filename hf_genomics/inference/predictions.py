@@ -33,8 +33,8 @@ class Predictions(NamedTuple):
 
     Attributes:
         examples: the sequences, with labels if they are known.
-        scores: probabilities or predicted values, float64 (sequences, classes, labels or targets), as `predict_scores`
-            returns them; empty for a model that classifies nucleotides.
+        scores: probabilities or predicted values, float64, as `predict_scores` returns them: a row per sequence, and a
+            column per class, label or target; empty for a model that classifies nucleotides.
         nt_scores: probabilities, float64 (nt, classes) for each sequence, as `predict_nt_scores` returns them; empty
             for a model that predicts one result per sequence.
         names: names of the classes, labels or targets; None for one value without a name.
@@ -97,7 +97,8 @@ class Predictions(NamedTuple):
     def groups(self) -> np.ndarray | None:
         """Return the group of each row of `labelled`; None if the examples have no groups.
 
-        The nucleotides of one sequence are a group of their own, whose name is the index of the sequence.
+        Of a model that classifies nucleotides, the rows are nucleotides. Those of one sequence form a group, whose name
+        is the index of the sequence.
         """
         if self.nt_scores:
             labels = np.concatenate(self.examples.nt_labels or [])

@@ -1,5 +1,10 @@
 """Integrated gradients: attribute the difference in output between an input and a baseline to parts of the input.
 
+The gradient of an output says how fast it changes with each number of the input. On the straight path from the baseline
+to the input, the output rises step by step; each step adds its gradient times its length. So the contribution of a
+number is its difference between input and baseline, times its mean gradient along the path, and all contributions
+together sum to the difference of the outputs.
+
 Source: Sundararajan, Taly and Yan 2017, "Axiomatic attribution for deep networks", equation 1 and section 5.
 """
 
@@ -14,7 +19,7 @@ from torch import Tensor
 from ..sequence import NUM_SPECIAL, vocabulary_size
 
 #: A function of row numbers, int64 (n,), and of the inputs of these rows, (n, ...), that returns one output for each
-#: row, (n,).
+#: row, (n,). By the numbers it finds what else belongs to the rows and stays as it is, such as their tracks.
 RowFunction: TypeAlias = Callable[..., Tensor]
 
 
@@ -42,7 +47,7 @@ class Attribution(NamedTuple):
         """
         difference = self.values - self.baseline_values
         distance = (self.scores.flatten(1).sum(1) - difference).abs()
-        return (distance / difference.abs()).where(distance != 0, 0)  # 0 / 0 is no error
+        return (distance / difference.abs()).where(distance != 0, 0)  # where both are 0, 0 / 0 would be NaN
 
 
 def integrated_gradients(
@@ -107,6 +112,8 @@ def _mean_gradients(func: RowFunction, rows: Tensor, start: Tensor, difference: 
 
 def mean_kmer_embedding(table: Tensor, k: int) -> Tensor:
     """Compute the mean of the embeddings of all k-mers, the baseline that favours no k-mer.
+
+    An embedding is the vector of numbers with which the model computes in place of a token.
 
     Args:
         table: (tokens, hidden), the token embeddings.

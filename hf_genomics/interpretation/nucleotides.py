@@ -1,6 +1,7 @@
 """Convert scores of tokens to scores of nucleotides, and letters to embeddings of k-mers.
 
-A position may hold a mixture of letters. The embedding of a k-mer of mixed letters is the weighted mean of the
+An embedding is the vector of numbers with which a model computes in place of a token. A position may hold a mixture of
+letters. The embedding of a k-mer of mixed letters is the weighted mean of the
 embeddings of the k-mers that it may be: half A and half G, then T, gives the mean of the embeddings of AT and GT.
 Shares of letters can change gradually, so a model that reads k-mers has gradients for nucleotides, as models over
 one-hot letters have.
@@ -27,7 +28,8 @@ def kmer_starts(kmers: np.ndarray, segments: Sequence[Sequence[int]], k: int, st
     array([[-1,  0,  2, -1]])
 
     Args:
-        kmers: bool (rows, ..., tokens), True on k-mers; tokens of padding may come before or after them.
+        kmers: bool (rows, tokens), or (rows, parts, tokens) of a hierarchical model, True on k-mers; tokens of padding
+            may come before or after them.
         segments: lengths in nt of the segments of each row, which are cut into k-mers separately: one number for a
             single sequence, one for each part, two for a pair.
         k: k-mer size in nt.
@@ -56,6 +58,8 @@ def kmer_starts(kmers: np.ndarray, segments: Sequence[Sequence[int]], k: int, st
 
 def spread_sum(values: np.ndarray, starts: np.ndarray, k: int, length: int) -> np.ndarray:
     """Divide the value of every k-mer equally among its k nucleotides, so that the sum stays the same.
+
+    This is for contributions, whose sum has a meaning; for other values see `mean_of_cover`.
 
     Args:
         values: (..., tokens), of one row.

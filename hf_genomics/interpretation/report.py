@@ -53,7 +53,8 @@ class Pictures:
         count: number of windows that are drawn.
         genes: genes; None for no row of genes.
         tracks: intervals and values of further tracks, by name.
-        unit: what is explained: "logit" (of the target class), or "value" (predicted by a regression model).
+        unit: what is explained: "logit" (of the target class), or "value" (predicted by a regression model); `explain`
+            sets it once it knows the model.
     """
 
     count: int
@@ -82,6 +83,7 @@ class Pictures:
         for name, intervals in self.tracks.items():
             values = np.full(end - start, np.nan)
             for region, value in intervals:
+                # An interval may reach beyond either end of the region.
                 if region.contig == contig and region.start < end and region.end > start:
                     values[max(0, region.start - start) : region.end - start] = value
             found.append(Track(name, start, values))

@@ -46,7 +46,8 @@ class Explanation(NamedTuple):
     Attributes:
         window: the window.
         target: number of the class, label or value.
-        value: the logit or value that is explained.
+        value: the logit or value that is explained; of a model with one for each token or nucleotide, a mean of them
+            (see `choose_targets`).
         base_value: the logit or value for the baseline; NaN for methods without a baseline.
         special: sum of the scores of [CLS], [SEP] and padding.
         error: completeness error, relative to ``value - base_value``; NaN for methods without a baseline.
@@ -54,7 +55,8 @@ class Explanation(NamedTuple):
         scores: float64 (nt,), the contribution of each nucleotide; of a pair, the second sequence follows the first.
         columns: further arrays: "letters" (nt, 4), one number for each of A C G T, from "nt_ig" (see
             `hypothetical_scores`) and "ism" (see `Substitutions.changes`); "tracks" (tracks,), see
-            `track_contributions`; "entropy" (layers, heads); "received" (nt,), see `attention_received`.
+            `track_contributions`; "entropy" (layers, heads), see `head_entropy`; "received" (nt,), see
+            `attention_received`.
     """
 
     window: Window
@@ -273,7 +275,11 @@ def explain_batch(batch: WindowBatch, settings: Settings) -> Iterator[Explanatio
 
 
 def _by_gradients(batch: WindowBatch, settings: Settings) -> Iterator[Explanation]:
-    """Explain windows by integrated gradients over token embeddings; tracks stay as they are."""
+    """Explain windows by integrated gradients over token embeddings; tracks stay as they are.
+
+    A model computes with the embedding of a token, a vector of numbers, in place of the token. Each number gets a
+    contribution, and the score of a token is the sum over its vector.
+    """
     table = batch.func.model.get_input_embeddings().weight.detach()
     embeddings = table[batch.func.batch["input_ids"]]
     found = []
@@ -286,7 +292,7 @@ def _by_gradients(batch: WindowBatch, settings: Settings) -> Iterator[Explanatio
         baseline_values=torch.stack([one.baseline_values for one in found]).mean(0),
         steps=torch.stack([one.steps for one in found]).amax(0),
     )
-    scores = mean.scores.sum(-1).cpu().numpy()
+    scores = mean.scores.sum(-1).cpu().numpy()  # over the numbers of each embedding: (rows, ..., tokens)
     for row in range(len(batch.windows)):
         yield batch.of_tokens(row, scores[row], spread_sum, **_path_facts(mean, row))
 
@@ -353,14 +359,19 @@ def _by_letters(batch: WindowBatch, settings: Settings) -> Iterator[Explanation]
     # letters and padding. The hypothetical scores need the gradient alone.
     gradients = found.scores / difference.where(difference != 0, 1)
     hypothetical = hypothetical_scores(gradients).cpu().numpy()
-    scores = found.scores.sum(-1).cpu().numpy()
+    scores = found.scores.sum(-1).cpu().numpy()  # over the four letters: (rows, nt)
     for row, length in enumerate(lengths):
         columns = {"letters": hypothetical[row, :length][:, TO_ACGT]}
         yield batch.of_nucleotides(row, scores[row, :length], columns=columns, **_path_facts(found, row))
 
 
 def _by_attention(batch: WindowBatch, method: Method) -> Iterator[Explanation]:
-    """Explain windows by attention weights."""
+    """Explain windows by attention weights: the shares in which a layer mixes what it knows of the tokens.
+
+    "attention" scores a token by what [CLS] takes from it in the last layer, "rollout" by what reaches the last layer
+    from it through all layers. Unlike contributions, these scores need not keep their sum, so a nucleotide gets the
+    mean of its tokens' scores, which does not fall at the ends of a window.
+    """
     inputs, func = batch.func.batch, batch.func
     logits, attentions = attention_weights(func.model, **inputs)
     values = read_targets(logits, func.targets).double().cpu().numpy()

@@ -184,11 +184,15 @@ def _job(place: Path, cell: Cell, recipe: Mapping[str, Any], metric: str) -> Job
         score = _score(cell, place / "run", metric).score
         return "diverged" if score is None else f"{metric} {score:.4g} in validation"
 
-    return Job(place, command, None, None, describe, lambda: full, partial(_forgive, place / "run"))
+    return Job(place, command, describe=describe, recipe=lambda: full, forgive=partial(_forgive, place / "run"))
 
 
 def _forgive(run: Path, message: str) -> bool:
-    """Record that the training of a cell diverged, and return True; return False for any other failure."""
+    """Record that the training of a cell diverged, and return True; return False for any other failure.
+
+    A combination of options that diverges, such as one with a high learning rate, is a result and not a mistake: the
+    cell counts as finished, and the sweep goes on.
+    """
     if _DIVERGED not in message:
         return False
     write_json(run / METRICS, {"diverged": message})
@@ -219,6 +223,7 @@ def best_of(scores: Sequence[CellScore], larger_is_better: bool) -> CellScore:
     known = [one for one in scores if one.score is not None]
     if not known:
         raise InputError(f"{scores[0].run.parents[2]}: every run diverged; give lower values of trainer.learning_rate")
+    # "or 0.0" is for the type checker: no score is None here.
     return (max if larger_is_better else min)(known, key=lambda one: one.score or 0.0)
 
 
@@ -299,7 +304,7 @@ def waiting_for(folder: Path) -> Iterator[None]:
             try:
                 held.enter_context(locked(folder))
                 break
-            except InputError:
+            except InputError:  # another command holds the lock
                 time.sleep(_PAUSE)
         yield
 

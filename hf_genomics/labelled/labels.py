@@ -100,15 +100,12 @@ class _Doubt(NamedTuple):
     ways: str
 
 
-# Looks: "whole" 12, "whole float" 1.0, "decimal" 1.5, "unclear number" 0,077 or <5, "boolean" TRUE, "blank" - or inf,
-# "word" phage.
-
-
 def _doubt(groups: dict[Look, list[str]], rows: int) -> _Doubt | None:
     """Return a label that makes it doubtful whether the labels are classes or values; None if it is clear.
 
     Args:
-        groups: the distinct labels by what they look like.
+        groups: the distinct labels by what they look like: "whole" 12, "whole float" 1.0, "decimal" 1.5, "unclear
+            number" 0,077 or <5, "boolean" TRUE, "blank" - or inf, "word" phage.
         rows: number of rows.
     """
     decimals = groups.get("decimal", []) + groups.get("whole float", [])
@@ -173,6 +170,7 @@ def _classes(texts: list[str], places: list[str], known: Sequence[str] | None) -
         names = class_order(set(class_of.values()))
     else:
         names = [str(name) for name in known]
+        # A label is the class of the same spelling; if there is none, the class that means the same, as 1.0 means 1.
         exact = {name: name for name in names}
         plain = {plain_spelling(name): name for name in names}
         class_of = {text: exact.get(text) or plain.get(plain_spelling(text), text) for text in distinct}

@@ -1,4 +1,14 @@
-"""Take the steps of DP-SGD: Poisson samples of the rows, clipped gradients and noise."""
+"""Train with differential privacy by DP-SGD: Poisson samples of the rows, clipped gradients and noise.
+
+The weights should tell almost nothing about any single training row, so that nobody can find out from a published model
+whether a certain sequence was in its training table. Three things achieve this: nobody knows which rows a step has
+used, clipping limits how much one row can change the step, and noise hides a change of that size.
+
+The guarantee has two numbers, epsilon and delta. Whatever somebody looks for in the weights, its probability would be
+at most e^epsilon times as high with the row as without it, apart from a small probability delta. So a smaller epsilon
+is better. Every step spends a part of epsilon; an accountant (here that of Rényi differential privacy, RDP) adds the
+steps up.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +44,7 @@ class PoissonBatches(Sampler[list[int]]):
         self.drop_last = False
 
     def __len__(self) -> int:
-        """Return the number of batches in which each row is expected once."""
+        """Return the number of batches of an epoch: so many that each row is drawn once on average."""
         return steps_of_epoch(self.rows, self.batch_size)
 
     def __iter__(self) -> Iterator[list[int]]:
@@ -55,6 +65,7 @@ class NoisyStep(FencedTrainer):
     def __init__(self, *, budget: Budget, **options: Any) -> None:
         super().__init__(**options)
         self.budget, self.steps_taken, self._checked = budget, 0, False
+        # The noise is drawn where the gradients are; rows are drawn on the CPU, as every sampler does.
         self._noise, self._rows = secret_chance(self.args.device), secret_chance()
         trained = sum(weight.numel() for weight in self.model.parameters() if weight.requires_grad)
         self._rows_at_once = max(1, _MOST_BYTES // (4 * trained))
@@ -67,7 +78,7 @@ class NoisyStep(FencedTrainer):
             "epsilon": budget.spent(self.steps_taken),
             "delta": budget.delta,
             "unit": "one training row",
-            "covers": "weights",
+            "covers": "weights",  # not the loss in the log, for example, which has no noise
             "clip": budget.clip,
             "noise_multiplier": budget.noise_multiplier,
             "sample_rate": budget.sample_rate,
@@ -128,7 +139,8 @@ class NoisyStep(FencedTrainer):
         """Return the gradients of the rows of a part of the batch, and the sum of their losses."""
         model.zero_grad()
         with self.compute_loss_context_manager():
-            # Divided by 1: with the number of labels of the batch, the gradient of a row would depend on other rows.
+            # num_items_in_batch=1: the sum of the rows' losses. If it were divided by the number of labels in the
+            # batch, the gradient of each row would depend on how many other rows there are.
             loss = self.compute_loss(model, with_row_ids(part), num_items_in_batch=1)
         loss.backward()
         gradients = take_row_gradients(model, len(part["input_ids"]))

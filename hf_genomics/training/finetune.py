@@ -285,6 +285,7 @@ def _check_kind(key: str, value: Any, current: Any) -> None:
     """Check that a value of a sweep is of the kind of the value that it replaces; None may be replaced by anything."""
     kinds = {bool: (bool, "true or false"), int: (int | float, "a number"), float: (int | float, "a number")}
     kind, what = kinds.get(type(current), (str, "a text") if isinstance(current, str) else (object, ""))
+    # To Python, True is an int too.
     if not isinstance(value, kind) or (isinstance(value, bool) and kind == int | float):
         raise InputError(f"sweep.{key} takes {what}, not {value!r}; correct the value")
 
@@ -311,23 +312,30 @@ _OF_THE_LOSS = ("head.balanced", "head.class_weights", "head.focal_gamma")
 def _run_sweep(asked: _Request) -> dict[str, Any]:
     """Fine-tune for every combination of a sweep, and make the output folder that of the best run in validation."""
     trainer, options = asked.trainer, asked.options
+    if asked.resume is True and asked.overwrite:
+        raise InputError("--resume continues the sweep that --overwrite would delete; pass only one of them")
+    # The checkpoints are in the folders of the runs, not in the output folder, where resume=True would look for them.
     asked = asked._replace(resume="auto" if asked.resume else False)
     known = {f"trainer.{one.name}" for one in fields(trainer) if one.init and one.name not in _NOT_SWEPT}
     grid = sweeps.grid_of(options.sweep, ["pretrained", *sorted(known), *(f"head.{one.name}" for one in fields(Head))])
     _check_sweep(asked, grid)
     cells = sweeps.cells_of(grid)
     requests = {cell.name: asked.of(cell.options) for cell in cells}
-    plan = requests[cells[0].name].plan()  # every check of data and model, before a process is started
+    # The first run is planned here, but trained in a process like the others: so a mistake in data, model or output
+    # folder is reported before any process starts.
+    plan = requests[cells[0].name].plan()
     folder, metric = plan.folder, str(trainer.metric_for_best_model).removeprefix("eval_")
     larger_is_better = bool(plan.trainer.greater_is_better)
-    del plan  # and its data and model, while others train
+    del plan  # its data and model need memory, which the processes need now
     if asked.overwrite:
         sweeps.clear_cells(folder)
         (folder / METRICS).unlink(missing_ok=True)
     scores = sweeps.run_sweep(folder, cells, asked.recipe(), metric, options.sweep_jobs)
     best = sweeps.best_of(scores, larger_is_better)
     with sweeps.waiting_for(folder):
-        if finished := _finished_sweep(folder, cells):  # by an earlier command, or by another one just now
+        # Several commands may share a sweep. All of them get here when its last run ends; the first one writes the
+        # output folder, and the others return what it wrote.
+        if finished := _finished_sweep(folder, cells):
             return _with_report(folder, finished)
         return _score_best(requests[best.cell.name], folder, scores, best, metric)
 
@@ -367,6 +375,8 @@ def _score_best(
     request: _Request, folder: Path, scores: list[sweeps.CellScore], best: sweeps.CellScore, metric: str
 ) -> dict[str, Any]:
     """Copy the best run of a sweep to the output folder, and score the test split as the run itself would have."""
+    # Nothing is trained here. The plan is made for its test split, its options and what the baselines need, just as the
+    # run itself had them; overwrite, because an earlier sweep may have left its model in the folder.
     plan = request._replace(resume=False, overwrite=True).plan()
     clear_outputs(folder)
     sweeps.copy_run(best.run, folder)
@@ -778,11 +788,15 @@ def _build_trainer(plan: FinetuningPlan) -> FinetuningTrainer:
         eval_dataset=SequenceDataset(validation, keep_strand=True) if validation else None,
         processing_class=plan.tokenizer,
         compute_metrics=compute_metrics_for(
-            training.problem, training.label_names or [VALUE], positive=1 if plan.positive is None else plan.positive
+            # The positive class is a name, or the id 1, which only matters with two classes.
+            training.problem,
+            training.label_names or [VALUE],
+            positive=1 if plan.positive is None else plan.positive,
         ),
         callbacks=[SetEpoch(rows)],
         describe=rows.describe,
-        # Who knows all training rows but one could find that one by the hash of all, so a run with noise keeps none.
+        # A run with noise keeps no hash of its training rows: anyone who knew all rows but one could try candidates for
+        # the last row until the hash fits.
         settings=resume_settings(training, validation, plan.network, plan.head)
         | ({"data.train": None} if noise else {}),
         **noise,

@@ -314,8 +314,7 @@ def choose_packing(
     """
     if masking.pack_to and masking.pack_to < longest:
         raise InputError(
-            f"masking.pack_to ({masking.pack_to}) is less than the {longest} tokens of a window; raise it, or set "
-            "trainer.packing to false"
+            f"masking.pack_to ({masking.pack_to}) is less than the {longest} tokens of a window; raise it, or omit it"
         )
     if not trainer.packing and masking.pack_to is not None:
         raise InputError("trainer.packing is false, but masking.pack_to is given; omit one of them")

@@ -4,6 +4,18 @@ Positions are counted along one strand, 5' to 3'. With a stride above 1, where a
 its token a variant stands. This index is called the frame, in nt (it has nothing to do with reading frames); a score is
 the mean over several frames.
 
+Two changed letters in a window of 12 nt, for k 4 and stride 2 (see `place_event`). Token 3 starts one nucleotide before
+them, so the frame is 1:
+
+    position    4  5  6  7  8  9 10 11 12 13 14 15
+    changed                          ^  ^
+    token 2                 |--------|                shows one of them: "covering"
+    token 3                       |--------|          shows both: "covering" and "whole"
+    token 4                             |--------|    shows one of them: "covering"
+
+The model must not see the changed letters, so all covering tokens are masked. What it predicts for the whole ones is
+compared between the alleles.
+
 A window depends only on the start of the variant's token. So neighbouring variants in one token share a window, and are
 scored in one pass through the model, with the same result as alone. Each strand has its own window by the same rule, so
 a genome and its reverse complement have the same scores.
@@ -97,8 +109,9 @@ class Place(NamedTuple):
     Attributes:
         start: start of the window in nt.
         end: end of the window in nt.
-        covering: indices of the tokens that show any changed letter, from the first k-mer of the window.
-        whole: indices of those that show all changed letters.
+        covering: indices of the tokens that show any changed letter, from the first k-mer of the window; they are
+            masked.
+        whole: indices of those that show all changed letters; they are scored.
     """
 
     start: int
@@ -180,7 +193,9 @@ def place_event(start: int, width: int, contig_length: int, rule: WindowRule, fr
     """
     k, stride = rule.k, rule.stride
     token = start - frame  # start of the token that shows the first letter at index ``frame``
-    begin = max(token - rule.left, token % stride)  # whole strides before the token, inside the contig
+    # A window starts whole strides before the token, so that a token starts there; near the start of the contig, at the
+    # first nucleotide from which whole strides lead to it.
+    begin = max(token - rule.left, token % stride)
     end = min(token - rule.left + rule.length, contig_length)
     last = num_kmers(end - begin, k, stride) - 1 if end > begin else -1
     # The first token that ends after ``start`` begins at start - k + 1 or later; -(-a // b) rounds a / b up.
@@ -213,7 +228,8 @@ def place_frames(start: int, width: int, contig_length: int, rule: WindowRule) -
 def id_shift(event: Event, token_start: int, k: int) -> int:
     """Compute by how much the id of a token changes if it shows the alternative letters.
 
-    The letters of a k-mer are the digits of its id, a number in base 4 (plus a constant).
+    The letters of a k-mer are the digits of its id, a number in base 4 (plus a constant). So the id with the
+    alternative letters is the id with those of the reference plus this number: no second sequence has to be tokenized.
 
     Args:
         event: substitution inside the token, on the token's strand.
@@ -234,7 +250,8 @@ def widen(event: Event, letters: np.ndarray, origin: int) -> tuple[int, int]:
     """Return start and end of the reference within which an insertion or deletion may be written at any place.
 
     In a repeat, the same sequence results from several records (``CAA`` to ``CA``, or ``AAG`` to ``AG``); all of them
-    have the same interval.
+    have the same interval. It is scored with the same number of letters on either side, so the score does not depend on
+    how the file writes the change.
 
     Args:
         event: the event, trimmed.

@@ -48,7 +48,7 @@ class Record(NamedTuple):
         ref: reference allele. Of a pair: the letters that differ, without a letter in front of an insertion or deletion
             as in a VCF file; "." if no letter is replaced or the sequences are equal.
         alleles: the alternative alleles.
-        strands: forward and reverse strand of the contig.
+        strands: forward and reverse strand of the contig, from which the letters of windows are read.
         ref_ok: whether the reference allele is what the genome has.
     """
 
@@ -77,12 +77,10 @@ def vcf_records(lines: Iterable[Line], reference: Reference, on_mismatch: OnMism
     for line in lines:
         name = reference.find(line.chrom, line.where)
         ref_ok = _check_ref(line, reference, name, on_mismatch)
-        alleles = tuple(
-            make_allele(line.position - 1, line.ref, alt, k)
-            if ref_ok
-            else Allele(alt, (), classify(line.ref, alt) or "ref_mismatch")  # what is never scored keeps that reason
-            for alt in line.alts
-        )
+        if ref_ok:
+            alleles = tuple(make_allele(line.position - 1, line.ref, alt, k) for alt in line.alts)
+        else:  # an allele such as <DEL>, which is never scored, keeps that reason
+            alleles = tuple(Allele(alt, (), classify(line.ref, alt) or "ref_mismatch") for alt in line.alts)
         yield Record(line.text, line.chrom, line.position, line.id, line.ref, alleles, reference.strands(name), ref_ok)
 
 
@@ -207,7 +205,7 @@ def _pair_record(name: str, ref: str, alt: str, where: str, k: int) -> Record:
     strands = strands_in_memory(where, letters)  # keyed by file and row, since ids may repeat
     if ref == alt:
         return Record("", name, 1, ".", ".", (Allele(".", (), "no_change"),), strands, True)
-    event = trim(0, ref, alt)
+    event = trim(0, ref, alt)  # from the first to the last difference: what the record shows as REF and ALT
     events: tuple[Event, ...]
     flag: Flag | None
     if len(ref) == len(alt):

@@ -32,7 +32,8 @@ def initialise_for_kmers(module: nn.Module, model: Any, config: KmerBertConfig) 
     """Set the weights of a module to the k-mer initialisation, if that differs from BERT's.
 
     Args:
-        module: any module, already initialised as in BERT; weights loaded from a checkpoint stay as they are.
+        module: any module, already initialised as in BERT; weights loaded from a checkpoint stay as they are, because
+            the functions of `init` leave them alone.
         model: the `KmerBertModel` that the module may belong to.
         config: configuration of the model.
     """
@@ -100,6 +101,7 @@ def _draw_by_name(module: nn.Module, name: str, seed: int, draw: Callable[[nn.Mo
     shapes = [(key, tuple(weight.shape)) for key, weight in own.items()]
     digest = hashlib.sha256(f"{seed} {name} {shapes}".encode()).digest()
     scratch = {key: nn.Parameter(torch.zeros(weight.shape), weight.requires_grad) for key, weight in own.items()}
+    # `draw` fills the weights of a module, so the module gets other ones for a moment.
     try:
         module._parameters.update(scratch)
         with torch.random.fork_rng(devices=[]):
@@ -127,16 +129,16 @@ def _initialise_words(weight: Tensor, config: KmerBertConfig) -> None:
     init.copy_(weight, table)
 
 
-def _initialise_projection(projection: nn.Linear, half: int, config: KmerBertConfig) -> None:
-    """Set the query or key projection of a layer (``half`` is QUERY or KEY) so that heads look at their offsets."""
+def _initialise_projection(projection: nn.Linear, query_or_key: int, config: KmerBertConfig) -> None:
+    """Set the query or key projection of a layer (QUERY or KEY says which) so that heads look at their offsets."""
     offsets = neighbour_offsets(config.num_attention_heads, config.k, config.stride)
     # Rotary positions rotate queries and keys, so that a bias is enough. Other positions are part of the hidden states.
     if config.position_embedding_type == "rotary":
         size = config.hidden_size // config.num_attention_heads
-        init.copy_(projection.bias, neighbour_biases(size, offsets, config.rope_theta)[half])
+        init.copy_(projection.bias, neighbour_biases(size, offsets, config.rope_theta)[query_or_key])
     else:
         base = LEARNED_BASE if config.position_embedding_type == "absolute" else SINUSOIDAL_BASE
-        neighbours = neighbour_weights(config.hidden_size, offsets, base)[half]
+        neighbours = neighbour_weights(config.hidden_size, offsets, base)[query_or_key]
         init.copy_(projection.weight, projection.weight + neighbours.to(projection.weight))
 
 
@@ -223,7 +225,7 @@ def neighbour_weights(hidden_size: int, offsets: Tensor, base: float, peak: floa
     query[:, row, sine] = query[:, row + 1, cosine] = angles.cos()
     query[:, row, cosine], query[:, row + 1, sine] = angles.sin(), -angles.sin()
     # At the offset, the sum of cosines is `count` for bare sinusoids. In a model it is about 0.7 of that (k = 6, 256
-    # features), because LayerNorm scales positions together with words. The factor 2 makes up for this, and for more.
+    # features), because LayerNorm scales positions together with words. The factor 2 more than makes up for this.
     scale = (2 * peak * size**0.5 / max(1, count)) ** 0.5
     return scale * query.flatten(0, 1), scale * key.flatten(0, 1)
 

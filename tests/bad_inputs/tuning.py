@@ -32,6 +32,9 @@ def _sweep(words: str, *named: str) -> Case:
 CASES = {
     "a_sweep_over_data": _sweep("data.train a.csv b.csv", "data.train", "trainer or head"),
     "a_sweep_over_a_key_with_a_slip": _sweep("trainer.lerning_rate 1e-4 1e-3", "lerning_rate", "trainer.learning_rate"),
+    "a_sweep_to_resume_and_to_overwrite": _sweep(
+        "trainer.learning_rate 1e-4 1e-3 --resume true --overwrite true", "--resume", "--overwrite"
+    ),
     "a_sweep_over_nothing": _sweep("trainer.learning_rate []", "sweep.trainer.learning_rate", "empty"),
     "a_sweep_that_repeats_a_value": _sweep("trainer.learning_rate 1e-4 1e-4", "0.0001", "twice"),
     "a_sweep_over_a_word_for_a_number": _sweep("trainer.learning_rate 1e-4 small", "trainer.learning_rate", "'small'"),

@@ -25,9 +25,13 @@ def demo(tmp_path_factory):
     return DemoModel.load(str(saved_model(tmp_path_factory.mktemp("demo"))))
 
 
+_png = module._png
+
+
 @pytest.fixture(autouse=True)
-def quickly_drawn(monkeypatch):
-    monkeypatch.setattr(module, "_DPI", 20)
+def not_drawn(monkeypatch):
+    """Build figures without drawing them, which takes most of the time; the tests of the server draw all."""
+    monkeypatch.setattr(module, "_png", lambda figure: b"")
 
 
 @pytest.fixture
@@ -51,7 +55,9 @@ def test_the_table_is_what_predict_returns(demo):
         np.testing.assert_allclose(row[3:], [*expected][3:], rtol=1e-6)
 
 
-def test_pictures_show_the_score_along_the_sequence_and_the_best_window(demo, drawn):
+def test_pictures_show_the_score_along_the_sequence_and_the_best_window(demo, drawn, monkeypatch):
+    monkeypatch.setattr(module, "_png", _png)
+    monkeypatch.setattr(module, "_DPI", 20)
     found = answer(demo, Question(FASTA, target="b"))
     assert [len(data) > 1000 and data[:8] == b"\x89PNG\r\n\x1a\n" for _, data in found.pictures] == [True] * 3
     windows = list(windows_of_examples(as_examples([LONG]), demo.model, demo.tokenizer))
@@ -64,6 +70,19 @@ def test_pictures_show_the_score_along_the_sequence_and_the_best_window(demo, dr
     assert bars[1:3] == (best.start, best.end)
     (one,) = explain_windows(demo.model, demo.tokenizer, [best], Settings(target=1))
     np.testing.assert_allclose(bars[4].values, one.scores, rtol=1e-4, atol=1e-7)
+
+
+def test_the_pictures_show_the_class_that_the_table_names_when_windows_overlap(demo, monkeypatch, drawn):
+    # Windows 0..64, 64..128 and 86..150. Their mean probability of b is 0.49, that of the nucleotides 0.54.
+    of_b = [0.9, 0.28, 0.28]
+    monkeypatch.setattr(
+        module,
+        "score_windows",
+        lambda model, tokenizer, windows: ((w, np.array([1 - p, p])) for w, p in zip(windows, of_b, strict=True)),
+    )
+    found = answer(demo, Question(f">one\n{LONG}\n".encode()))
+    assert found.rows[0][found.header.index("prediction")] == "a"
+    assert [title for title, *_ in drawn["logo_figure"]] == ["score for a"]
 
 
 def test_a_position_chooses_the_window_and_no_picture_shows_more_than_30_letters(demo, drawn):

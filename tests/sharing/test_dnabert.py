@@ -406,7 +406,7 @@ def test_an_output_folder_in_use_is_left_alone(dnabert, tmp_path):
 
 def test_a_converted_folder_is_not_converted_again(dnabert, tmp_path):
     convert(str(dnabert), str(tmp_path / "once"))
-    with pytest.raises(InputError, match="KmerBertForMaskedLM already; to: bert"):
+    with pytest.raises(InputError, match="KmerBertForMaskedLM already; add --to bert"):
         convert(str(tmp_path / "once"), str(tmp_path / "twice"))
 
 
