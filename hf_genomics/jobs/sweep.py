@@ -120,7 +120,7 @@ def cells_of(grid: Mapping[str, Sequence[Any]]) -> list[Cell]:
         grid: key -> values.
 
     >>> [cell.name for cell in cells_of({"trainer.learning_rate": [1e-4, 0.001], "head.train": ["last:1"]})]
-    ['learning_rate=0.0001,train=last_1-5f2b0c', 'learning_rate=0.001,train=last_1-c9b8a6']
+    ['learning_rate=0.0001,train=last_1-8867bd', 'learning_rate=0.001,train=last_1-e9539c']
     """
     names = [key.rpartition(".")[2] for key in grid]
     shown = [name if names.count(name) == 1 else key for name, key in zip(names, grid, strict=True)]

@@ -38,5 +38,5 @@ def test_the_best_k_in_validation_scores_the_test_as_the_baseline_does(store, tm
 
 
 def test_a_key_that_does_not_exist_is_the_users_mistake():
-    with pytest.raises(InputError, match=r"finetuning\.data.*'lenght'"):
+    with pytest.raises(InputError, match=r"finetuning.*data.*'lenght'"):
         labelled_data({"store": "s", "windows": {"lenght": 40}})
