@@ -37,6 +37,11 @@ def verb_of(path):
     return path.stem.split("_")[0]
 
 
+def quick_and_slow(paths, quick):
+    """Return recipes as parameters; all but those named are slow."""
+    return [pytest.param(path, id=path.stem, marks=[] if path.stem in quick else [pytest.mark.slow]) for path in paths]
+
+
 def stem(path):
     return path.stem
 
@@ -162,7 +167,7 @@ def test_a_pretraining_recipe_has_the_papers_values(settings_of, setup):
         assert {name: getattr(seen[section], name) for name in wanted} == wanted
 
 
-@pytest.mark.parametrize("path", STUDIES, ids=stem)
+@pytest.mark.parametrize("path", quick_and_slow(STUDIES, {"label_scarcity_cpu"}))
 def test_every_cell_of_a_study_is_a_recipe_that_finetune_understands(settings_of, monkeypatch, tmp_path, path):
     seen: dict = {}
     monkeypatch.setattr(
@@ -279,7 +284,10 @@ def run(path, store, folder, *words):
     return json.loads((folder / "metrics.json").read_text())
 
 
-@pytest.mark.parametrize("path", [path for path in CPU if verb_of(path) == "pretrain"], ids=stem)
+@pytest.mark.parametrize(
+    "path",
+    quick_and_slow([path for path in CPU if verb_of(path) == "pretrain"], {"pretrain_wide_cpu", "pretrain_base_cpu"}),
+)
 def test_a_cpu_sized_pretraining_recipe_runs(store, tmp_path, path):
     metrics = run(path, store, tmp_path / "out", "--data.valid_windows", "4")
     assert math.isfinite(metrics["train_loss"]) and math.isfinite(metrics["eval_loss"])
@@ -294,7 +302,9 @@ def pretrained(store, tmp_path_factory):
     return folder
 
 
-@pytest.mark.parametrize("path", [path for path in CPU if verb_of(path) == "finetune"], ids=stem)
+@pytest.mark.parametrize(
+    "path", quick_and_slow([path for path in CPU if verb_of(path) == "finetune"], {"finetune_phage_150nt_cpu"})
+)
 def test_a_cpu_sized_fine_tuning_recipe_runs(store, pretrained, tmp_path, path):
     metrics = run(path, store, tmp_path / "out", "--pretrained", str(pretrained))
     assert math.isfinite(metrics["train_loss"]) and 0 <= metrics["test"]["macro_recall"] <= 1
@@ -342,8 +352,8 @@ def test_every_recipe_of_a_table_is_tried_on_one():
     assert {name for name in names if not name.startswith("phage")} == set(TASKS)
 
 
-#: One recipe for each kind of columns; the others differ from these in their numbers.
-QUICK = {"histone_marks", "coding", "crispr_off_target", "crispr_on_target", "long"}
+#: Recipes of a yes/no label per column, of labels per nucleotide, and of pairs; the slow tests run all.
+QUICK = {"histone_marks", "coding", "crispr_off_target"}
 
 
 @pytest.mark.parametrize(

@@ -79,6 +79,7 @@ def test_the_best_run_in_validation_is_the_result_and_the_only_one_that_saw_the_
     assert json.loads((out / "metrics.json").read_text())["sweep"]["best"] == runs[best].parent.name
 
 
+@pytest.mark.slow
 def test_the_result_has_the_scores_of_a_run_of_its_own(swept, home, tmp_path):
     metrics, _ = swept
     best = next(cell for cell in metrics["sweep"]["cells"] if cell["folder"] == metrics["sweep"]["best"])
@@ -116,6 +117,7 @@ def test_options_of_the_command_line_and_of_a_recipe_make_one_grid(home, monkeyp
     assert len({cell.name for cell in seen["cells"]}) == 4
 
 
+@pytest.mark.slow
 def test_a_run_that_diverges_loses_and_other_failures_end_the_sweep(home, tmp_path, monkeypatch):
     class Diverging(InThisProcess):
         def __init__(self, command, stdout, **options):
