@@ -120,7 +120,7 @@ def noisy(total: Tensor, scale: float, chance: torch.Generator) -> Tensor:
 def secret_chance(device: torch.device | str = "cpu") -> torch.Generator:
     """Return a generator with a seed of the operating system that is stored nowhere.
 
-    Anyone who knew the seed could subtract the noise from the weights. `trainer.seed` is published with the model, so the
-    noise must not follow from it.
+    Anyone who knew the seed could subtract the noise from the weights. `trainer.seed` is published with the model, so
+    the noise must not follow from it.
     """
     return torch.Generator(device).manual_seed(secrets.randbits(63))
