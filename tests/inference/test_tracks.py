@@ -185,7 +185,7 @@ def test_memory_does_not_grow_with_the_contig(kind, output, saved, tmp_path, mon
     if kind == "nucleotides" and output == "x.tsv":
         pytest.skip("such a model has no row per window")
 
-    def no_model(network, tokenizer, windows, batch_size):
+    def no_model(network, tokenizer, windows, batch_size, processes):
         for window in windows:
             yield window, np.full((40, 2) if kind == "nucleotides" else 2, 0.5)
 
