@@ -160,7 +160,8 @@ def motifs(
     settings = Settings(
         method, _target(network, target, model), "mean", options.steps, options.steps, options.batch_size
     )
-    _check_labels(input, network, target, options.columns)
+    if bed is None:
+        _check_labels(input, network, target, options.columns)
     _warn_of_shared_scores(model, tokenizer.stride, method)
     windows = _windows(input, bed, network, tokenizer, model, options)
     beside = None if negatives is None else _windows(negatives, None, network, tokenizer, model, options)
@@ -286,8 +287,8 @@ def _check_labels(source: Source, network: PreTrainedModel, target: str, columns
         if others:
             raise InputError(
                 f"{source}: {others:,} of {len(cells):,} rows have another {column} than {target!r}, but all rows "
-                f"would count as positive; keep only the rows of {target!r}, and give the others in a file as negatives "
-                "(or drop the column to use all)"
+                f"would count as positive; keep only the rows of {target!r}, and give the others in a file as "
+                "negatives (or drop the column to use all)"
             )
 
 
@@ -296,7 +297,7 @@ def _warn_of_shared_scores(model: str, stride: int, method: Method) -> None:
     if stride > 1 and method not in ("ism", "nt_ig"):
         logger.warning(
             "%s: tokens start every %d nt, so neighbouring nucleotides share a score and few words lie wholly in "
-            "high scores; pass --method ism or --method nt_ig to score each nucleotide by itself",
+            "high scores; try --method ism (or nt_ig, which is faster) to score each nucleotide by itself",
             model,
             stride,
         )
