@@ -67,6 +67,7 @@ _ELSEWHERE = {
     "optimizer": "optim",
     "amp": "bf16",
     "mixed_precision": "bf16",
+    **dict.fromkeys(("dtype", "torch_dtype", "precision"), "bf16"),
     "clip_grad_norm": "max_grad_norm",
     "num_workers": "dataloader_num_workers",
     "workers": "dataloader_num_workers",
@@ -102,6 +103,9 @@ _NOT_HERE = {
     "do_predict": "omit it, and run hf-genomics predict",
     "threads": "set the environment variable OMP_NUM_THREADS",
     "device": "omit it: the accelerator is found automatically",
+    **dict.fromkeys(
+        ("dtype", "torch_dtype", "precision"), "omit it: the weights are used in the type in which they were saved"
+    ),
     **dict.fromkeys(
         ("early_stopping_patience", "early_stopping", "early_stop", "patience"),
         "runs do not stop early, but trainer.load_best_model_at_end true keeps the best model",

@@ -51,6 +51,9 @@ _UNNAMED = "options."  # a section whose keys may be written without it: `--resu
 _LONG_NUMBER = re.compile(r"[-+]?0[xXoObB0-7][0-9a-fA-F_]{999,}")
 #: Limits of a YAML file: characters, values with all aliases written out, and levels of nesting.
 _MOST_CHARACTERS, _MOST_VALUES, _DEEPEST = 1_000_000, 20_000, 20
+#: How the parser names a type in its messages, and what we call it.
+_CLASS = re.compile(r"a <class '(\w+)'>")
+_KINDS = {"float": "a number", "int": "a whole number", "bool": "true or false", "str": "text"}
 _NO_VALUE = {"--help", "--print_config"}  # options without a value
 _HELP = {"-h", "--help"}
 #: Keys, without their sections, whose values may name what comes with the package: inputs only, and not those of the
@@ -342,6 +345,7 @@ def gather_lists(words: list[str], function: Callable[..., Any]) -> list[str]:
     is_word = next(iter(types.values()), None) is str
     gathered: list[str] = []
     unnamed: list[str] = []
+    several: dict[str, list[str]] = {}  # options that take one value -> the values after them
     rest = list(words)
     while rest:
         word = rest.pop(0)
@@ -358,10 +362,14 @@ def gather_lists(words: list[str], function: Callable[..., Any]) -> list[str]:
             gathered.append(json.dumps([_parse_yaml(value, word) for value in rest[:values]]))
             del rest[:values]
         elif values:
+            if values > 1 and word.startswith("--"):
+                several[word] = rest[:values]
             gathered.append(rest.pop(0))
         elif word.startswith("--") and "=" not in word and word not in _NO_VALUE:
             raise InputError(f"{word}: its value is missing; write {word} VALUE, a negative number as {word}=-1")
-    return _first_argument(first, unnamed, is_word, gathered) + gathered
+    if several and not (first in lists or is_word):
+        raise _several_values(several)
+    return _first_argument(first, unnamed, is_word, gathered, several) + gathered
 
 
 def _is_list(kind: Any) -> bool:
@@ -383,7 +391,9 @@ def _number(word: str) -> str | float:
         return word
 
 
-def _first_argument(first: str, unnamed: list[str], is_word: bool, gathered: list[str]) -> list[str]:
+def _first_argument(
+    first: str, unnamed: list[str], is_word: bool, gathered: list[str], several: dict[str, list[str]]
+) -> list[str]:
     """Return the option and the value of the verb's first argument, if its value was given without the option.
 
     Args:
@@ -391,12 +401,28 @@ def _first_argument(first: str, unnamed: list[str], is_word: bool, gathered: lis
         unnamed: words that belong to no option.
         is_word: whether the first argument is one word, rather than a list.
         gathered: all options with their values.
+        several: options that take one value, and the values after them, of which one may be the first argument.
     """
-    if unnamed and any(word.split("=")[0] == first for word in gathered):
+    is_named = any(word.split("=")[0] == first for word in gathered)
+    if several and ((unnamed and is_named) or (is_word and len(unnamed) > 1)):
+        raise _several_values(several)
+    if unnamed and is_named:
         raise InputError(f"{first}: given by name and also without its name ({unnamed[0]}); use one of the two")
     if is_word and len(unnamed) > 1:
         raise InputError(f"{first} takes one value, not {unnamed[0]} and {unnamed[1]}; write each option's name")
     return [first, unnamed[0] if is_word else json.dumps(unnamed)] if unnamed else []
+
+
+def _several_values(several: dict[str, list[str]]) -> InputError:
+    """Return the error for the first of the options that take one value and were given several."""
+    option, values = next(iter(several.items()))
+    if all(map(os.path.isfile, values)):
+        remedy = "join them (cat a b > all), or run once for each file"
+        return InputError(f"{option} takes one file, and {len(values)} were given; {remedy}")
+    return InputError(
+        f"{option} takes one value, and {len(values)} were given ({values[0]}, {values[1]} ...); put a value that "
+        "contains blanks in quotes"
+    )
 
 
 def _current_word(word: str, keys: Keys) -> str:
@@ -821,7 +847,7 @@ def _is_word_of(value: Any, in_line: Iterable[str]) -> bool:
 
 def _one_line(error: Exception) -> str:
     """Return the message of an error on one line; a long one, which repeats a long value, without its middle."""
-    line = " ".join(str(error).split())
+    line = _CLASS.sub(lambda found: _KINDS.get(found[1], found[0]), " ".join(str(error).split()))
     return line if len(line) <= 600 else f"{line[:400]} ... {line[-195:]}"
 
 

@@ -71,8 +71,12 @@ from .vocabulary_kmer import KmerVocabulary
 logger = logging.get_logger(__name__)
 
 _NO_KMERS = (
-    "No word of a batch has the {k} nt of a k-mer, so the batch has no token. Likely causes: k-mer text of a smaller "
-    "k, or blanks between the letters."
+    "No word of a batch has the {k} nt of a k-mer, so the batch has no token. Likely causes: sequences that are too "
+    "short, k-mer text of a smaller k, or blanks between the letters."
+)
+_CUT_BESIDE_MASK = (
+    "Letters beside {mask} are in no token, because they do not fill a k-mer; before and after {mask} write {lengths} "
+    "... nt."
 )
 _MOSTLY_UNKNOWN = (
     "More than half of the k-mers of a batch are [UNK]: they contain letters other than A, C, G, T, U. Likely causes: "
@@ -327,6 +331,8 @@ class KmerTokenizer(KmerVocabulary):
         lengths = np.fromiter(map(len, batch), np.int64, len(batch))
         if highest > 3 and (call.errors or self.errors) == "raise":
             check_letters(letters, digits, lengths, batch)
+        if 0 < lengths.max() < self.k:
+            logger.warning_once(_NO_KMERS.format(k=self.k))
         return encode_plain(letters, digits, highest, lengths, layout)
 
     def _encode_pieces(
@@ -353,6 +359,9 @@ class KmerTokenizer(KmerVocabulary):
         rows, counts = encode_pieces(tokens, np.array(pieces.owner), layout, pair=pieces.pair)
         if not len(tokens.ids) and tokens.uncovered_nt.any():
             logger.warning_once(_NO_KMERS.format(k=self.k))
+        elif tokens.uncovered_nt[tokens.piece[tokens.ids == self.mask_token_id]].any():
+            lengths = ", ".join(str(self.k + more * self.stride) for more in range(3))
+            logger.warning_once(_CUT_BESIDE_MASK.format(mask=self.mask_token, lengths=lengths))
         if not call.return_overflowing_tokens:
             return rows, {}
         if pieces.pair and layout.truncation == TruncationStrategy.LONGEST_FIRST:

@@ -144,3 +144,8 @@ def test_labels_that_do_not_fit_are_refused_with_the_rule(problem: str, labels: 
 def test_a_configuration_that_means_nothing_is_refused(settings: dict, message: str) -> None:
     with pytest.raises(Exception, match=message):
         KmerBertConfig(**{"k": 3, "num_labels": 3, "problem_type": "single_label_classification", **settings})
+
+
+def test_labels_that_are_no_tensor_are_named() -> None:
+    with pytest.raises(ValueError, match="labels.*list"):
+        sequence_loss(drawn(1, 2), ["phage"], config(None))

@@ -230,6 +230,22 @@ def test_other_adapters_know_our_models_too(kind: str, pretrained, tmp_path) -> 
     assert torch.equal(again(IDS).logits, expected)
 
 
+@pytest.mark.parametrize("adapter_name", ["default", "virus"])
+def test_transformers_loads_the_trained_magnitudes_of_dora(adapter_name: str, pretrained, tmp_path) -> None:
+    peft = pytest.importorskip("peft", reason="needs the extra `lora`")
+    base = AutoModelForSequenceClassification.from_pretrained(pretrained)
+    model = tuned(base, peft.LoraConfig(task_type="SEQ_CLS", use_dora=True))
+    magnitudes = [weight for name, weight in model.named_parameters() if "magnitude" in name]
+    assert magnitudes
+    with torch.no_grad():
+        for weight in magnitudes:
+            weight.mul_(1.5)
+    expected = model(IDS).logits
+    model.save_pretrained(tmp_path)
+    again = AutoModelForSequenceClassification.from_pretrained(tmp_path, adapter_name=adapter_name)
+    assert torch.equal(again.eval()(IDS).logits, expected)
+
+
 def test_transformers_adds_saves_and_loads_an_adapter(pretrained, tmp_path) -> None:
     peft = pytest.importorskip("peft", reason="needs the extra `lora`")
     model = load("mean", pretrained)

@@ -100,6 +100,9 @@ def test_a_section_and_a_key_of_it_become_one_name(keys):
         ("quickstart", "lr", "pretraining.learning_rate"),
         ("check", "data.rna", "records.rna"),
         ("explain", "region", "bed"),
+        ("finetune", "dtype", "trainer.bf16"),
+        ("pretrain", "torch_dtype", "trainer.bf16"),
+        ("predict", "dtype", "omit it"),
     ],
 )
 def test_a_name_from_elsewhere_leads_to_the_key_of_today(keys, verb, typed, meant):

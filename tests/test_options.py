@@ -269,6 +269,15 @@ def test_a_long_yaml_file_is_read(settings_of, work):
     assert len(settings_of("pretrain", "--config", "pretrain.yaml", "--config", "x.yaml")["masking"].schedule) == 2999
 
 
+@pytest.mark.parametrize(
+    ("option", "kind"),
+    [("learning_rate", "a number"), ("max_steps", "a whole number"), ("use_cpu", "true or false")],
+)
+def test_a_value_of_another_type_is_told_the_type_in_words(option, kind):
+    with pytest.raises(InputError, match=f"{option}.*Expected {kind}[.]"):
+        run_verb(fit, ["model", f"--trainer.{option}=fast"])
+
+
 # lists
 
 
@@ -287,6 +296,22 @@ def test_a_long_yaml_file_is_read(settings_of, work):
 )
 def test_values_of_a_list_become_one_word(words, gathered):
     assert gather_lists(words, fit) == gathered
+
+
+@pytest.mark.parametrize("first", [["model"], ["--pretrained", "model"]])
+def test_several_values_of_an_option_that_takes_one_are_counted(first, tmp_path):
+    files = [str(tmp_path / name) for name in "abc"]
+    words = [*first, "--data.train", *files]
+    with pytest.raises(InputError, match=r"^--data\.train takes one value, and 3 were given"):
+        gather_lists(words, fit)
+    for file in files:
+        open(file, "w").close()
+    with pytest.raises(InputError, match=r"^--data\.train takes one file, and 3 were given"):
+        gather_lists(words, fit)
+
+
+def test_the_first_argument_may_follow_an_option_and_its_value():
+    assert gather_lists(["--data.train", "a", "model"], fit) == ["--pretrained", "model", "--data.train", "a"]
 
 
 @pytest.mark.parametrize("words", [["--storage"], ["--storage", "--head.num_parts", "2"]])

@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
+import datasets
 import hypothesis
 import numpy as np
 import pytest
@@ -649,6 +650,38 @@ def test_a_mostly_unknown_batch_warns_once_and_names_the_likely_cause(tokenizer,
     tokenizer(["NNNNNNNNNN", "ACGTACG"])
     warnings = [record.getMessage() for record in transformers_log.records if "[UNK]" in record.getMessage()]
     assert len(warnings) == 1 and "protein" in warnings[0] and "ACGT" not in warnings[0]
+
+
+def test_letters_beside_a_mask_that_fill_no_kmer_warn_once(transformers_log) -> None:
+    tokenizer = KmerTokenizer(6, 6)
+    assert len(tokenizer("ACGTTG[MASK]ATTTAC")["input_ids"]) == 5
+    tokenizer("ACGTTGA CGTTGA")
+    assert not transformers_log.messages
+    tokenizer("ACG[MASK]TTGATTTAC")
+    tokenizer("ACG[MASK]TTGATT")
+    (message,) = transformers_log.messages
+    assert "[MASK]" in message and "6, 12, 18" in message
+
+
+def test_sequences_shorter_than_a_kmer_warn_once(transformers_log) -> None:
+    tokenizer = KmerTokenizer(6)
+    tokenizer(["ACG", "ACGTTG"])
+    assert not transformers_log.messages, "one row has a k-mer"
+    tokenizer("ACG")
+    tokenizer(["ACG", "AC"])
+    assert len(transformers_log.messages) == 1
+
+
+def test_windows_without_our_pipelines_name_the_import(transformers_log) -> None:
+    KmerTokenizer(3)("ACGT", windows=True)
+    (message,) = transformers_log.messages
+    assert "import hf_genomics" in message
+
+
+def test_a_column_of_a_data_set_is_not_one_sequence() -> None:
+    column = datasets.Dataset.from_dict({"sequence": ["ACGT"]})["sequence"]
+    with pytest.raises(ValueError, match="list"):
+        KmerTokenizer(3)(column)
 
 
 def test_kmer_text_of_a_smaller_k_warns_once_and_names_the_likely_cause(transformers_log) -> None:

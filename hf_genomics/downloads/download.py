@@ -21,6 +21,7 @@ from typing import Any, NamedTuple, get_args
 
 from ..errors import InputError
 from ..io.progress import progress_bar
+from ..io.writing import check_output
 from ..renamed import renamed
 from .accessions import AccessionRequest, read_accessions, version_of
 from .entrez import (
@@ -114,6 +115,7 @@ def download(
     missing = [request for request in requests if not folder.has(request)]
     failed: dict[str, str] = {}
     if missing:
+        check_output(folder.path, folder=True)
         fetching = _Fetching(folder, format, retry)
         key = api_key or os.environ.get("NCBI_API_KEY") or None
         # `fetch` and `summaries` use the server that is connected here.

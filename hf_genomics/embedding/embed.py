@@ -94,7 +94,7 @@ def embed(
     the model reads is cut into windows, whose vectors are averaged. Every sequence has its row, in the order of the
     file. One that cannot be read, as in `predict`, has an empty row, and one warning says how many there are.
 
-    Several processes (``accelerate launch --num_processes 2 -m hf_genomics embed ...``) share the work as in `predict`.
+    Several processes (``torchrun --nproc_per_node 2 -m hf_genomics embed ...``) share the work as in `predict`.
 
     Args:
         model: folder or Hub name of a pretrained or fine-tuned model.

@@ -7,6 +7,7 @@ checks the folder and turns what is wrong with it into a one-line InputError.
 from __future__ import annotations
 
 import contextlib
+import difflib
 import json
 import math
 import pickle
@@ -34,6 +35,7 @@ from ..configuration_kmer_bert import (
     translate_bert,
 )
 from ..errors import InputError
+from ..io.bundled import bundled
 from ..io.files import shorten
 from ..labelled.task import VALUE, Task
 from ..modeling_kmer_bert import KmerBertModel, check_encoder_complete
@@ -420,6 +422,7 @@ def readable(source: str) -> Iterator[None]:
     from safetensors import SafetensorError
 
     path = Path(source)
+    _check_spelling(source)
     check_model_folder(path)
     try:
         yield
@@ -445,6 +448,29 @@ def readable(source: str) -> Iterator[None]:
                 "reached, or the model is private); check the name, the network and your login"
             ) from error
         raise InputError(f"{source}: {' '.join(str(error).split()).removeprefix(f'{source}: ')}") from error
+
+
+def _check_spelling(source: str) -> None:
+    """Raise InputError for a path to a folder that does not exist, with the name of a saved model that is close to it.
+
+    It takes half a minute to learn that the Hub has no such model, so it is asked only for a single word, or for
+    OWNER/NAME if there is no folder OWNER here.
+    """
+    path = Path(source)
+    parent = Path(bundled(str(path.parent)))  # model_cards, for instance, may lie in the installed package
+    is_path = path.is_absolute() or source.startswith((".", "~")) or (len(path.parts) > 1 and parent.is_dir())
+    if path.exists() or not is_path:
+        return
+    near: list[str] = []
+    with contextlib.suppress(OSError):  # the folder above is missing, or may not be read
+        files = ("config.json", ADAPTER_CONFIG)
+        models = [place.name for place in parent.iterdir() if any((place / name).is_file() for name in files)]
+        near = difflib.get_close_matches(path.name, sorted(models), n=1)
+    if near:
+        raise InputError(f"{source}: no such folder; did you mean {path.parent / near[0]}?")
+    from_hub = path.parts == tuple(source.split("/")) and len(path.parts) == 2 and path.parts[0] not in ("..", "~")
+    other = f"; for a model of the Hub, work in a folder without {path.parent}" if from_hub else ""
+    raise InputError(f"{source}: no such folder; check the path{other}")
 
 
 def check_model_folder(path: Path) -> None:

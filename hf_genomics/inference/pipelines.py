@@ -20,7 +20,7 @@ from transformers.pipelines.text_classification import ClassificationFunction
 from transformers.utils import logging
 
 from ..configuration_kmer_bert import FusionKmerBertConfig, HierarchicalKmerBertConfig
-from ..sequence import as_letters
+from ..sequence import NUM_SPECIAL, as_letters
 from ..tokenization_kmer import KmerTokenizer
 
 logger = logging.get_logger(__name__)
@@ -57,7 +57,10 @@ class DnaTextClassificationPipeline(TextClassificationPipeline):
             raise ValueError("this model reads tracks, which a pipeline does not take; use hf_genomics.predict")
         if windows or isinstance(self.model.config, HierarchicalKmerBertConfig):
             return {"letters": _letters(inputs)}
-        return super().preprocess(inputs, **preprocess_params)
+        encoded = super().preprocess(inputs, **preprocess_params)
+        if not (encoded["input_ids"] >= NUM_SPECIAL).any():
+            logger.warning(f"{str(inputs)[:30]!r} has no known k-mer of {self.tokenizer.k} nt; its class means nothing")
+        return encoded
 
     def _forward(self, model_inputs: Any) -> Any:
         if "letters" not in model_inputs:
@@ -221,7 +224,8 @@ class DnaTokenClassificationPipeline(TokenClassificationPipeline):
 def _letters(sequence: Any) -> Tensor:
     """Return the letters of a sequence, uint8 (1, nt); raise ValueError if it is not one plain sequence."""
     if not isinstance(sequence, str) or len(sequence.split()) != 1:
-        raise ValueError(_PLAIN)
+        is_column = type(sequence).__name__ == "Column"  # of datasets
+        raise ValueError("a column of a data set stands for many sequences; use list(...)" if is_column else _PLAIN)
     return torch.from_numpy(as_letters(sequence.strip()).copy()).unsqueeze(0)
 
 

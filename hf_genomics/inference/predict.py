@@ -116,7 +116,7 @@ def predict(
     from the mean. For a model that classifies nucleotides, the nucleotides of a window that cannot be scored form an
     interval with empty cells.
 
-    Several processes (``accelerate launch --num_processes 2 -m hf_genomics predict ...``) share the work: each computes
+    Several processes (``torchrun --nproc_per_node 2 -m hf_genomics predict ...``) share the work: each computes
     its share of the batches, and the first one writes what a single process would write.
 
     An output that ends in .bed, .bedgraph or .bw is a file for genome browsers: the class of each window (.bed), or the

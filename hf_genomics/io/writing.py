@@ -348,7 +348,8 @@ def check_output(path: Path, *, folder: bool) -> None:
         folder: whether it is a folder.
 
     Raises:
-        InputError: if there is a file where a folder must be, a folder where a file must be, or no permission.
+        InputError: if there is a file where a folder must be, a folder where a file must be, no permission, or no
+            such folder in the root folder.
     """
     if not folder and path.is_dir():
         raise InputError(f"{path} is a folder; name a file in it")
@@ -414,15 +415,21 @@ def _is_at(path: Path, given: Path) -> bool:
 
 
 def check_writable(path: Path, what: str) -> None:
-    """Check that the nearest existing folder of a path may be written to.
+    """Check that the nearest existing folder of a path may be written to; missing folders are created below it later.
+
+    No folders on the way are created in the root folder, because a path that needs one is misspelt as a rule. (A run in
+    a container may have the root folder as its working folder; then they are.)
 
     Args:
         path: file or folder to be written.
         what: what the user calls the path, for the error message.
 
     Raises:
-        InputError: if it may not; the message names the folder.
+        InputError: if it may not, or a folder would be created in the root folder; the message names the folder.
     """
-    place = next(place for place in (path, *path.absolute().parents) if place.is_dir())
+    places = (path, *path.absolute().parents)
+    place = next(place for place in places if place.is_dir())
+    if place == Path(place.anchor) != Path.cwd() and place not in places[:2]:
+        raise InputError(f"{places[places.index(place) - 1]}: no such folder; create it, or correct {what} ({path})")
     if not os.access(place, os.W_OK | os.X_OK):
         raise InputError(f"{path}: you have no permission to write to {place}; set {what} to another place")

@@ -60,7 +60,7 @@ def claim_output_dir(path: str | None, done: str, *, overwrite: bool, resume: Re
         raise InputError(f"{folder} holds a finished run; choose another trainer.output_dir, or pass --overwrite true")
     if not (overwrite or resume) and any(folder.glob("checkpoint-*")):
         raise InputError(
-            f"{folder} holds checkpoints of another run; pass --resume true to continue it, or --overwrite true"
+            f"{folder} holds checkpoints of an unfinished run; pass --resume auto to continue it, or --overwrite true"
         )
     if resume and not checkpoints_in(folder):
         raise InputError(f"{folder}: no checkpoint to resume from; pass --resume auto, which begins the run")

@@ -21,7 +21,7 @@ from ..configuration_kmer_bert import BERT_SETTINGS, KmerBertConfig
 from ..errors import InputError
 from ..inference.adapters import base_of
 from ..inference.loading import check_finite, load_merged, no_load_report, readable
-from ..io.writing import replacing
+from ..io.writing import check_output, replacing
 from ..losses import in_target_units
 from ..sequence import SPECIAL_TOKENS, kmer_vocabulary
 from ..tokenization_kmer import KmerTokenizer
@@ -70,6 +70,7 @@ def convert(source: str, output_dir: str, to: Literal["kmer_bert", "bert"] = "km
     target = Path(output_dir)
     if target.exists() and not (target.is_dir() and not any(target.iterdir())):
         raise InputError(f"{target}: exists already; name a new folder")
+    check_output(target, folder=True)
     if to == "kmer_bert" and base_of(source) is not None:
         return _write(*load_merged(source), target)
     # Load and check everything before the new folder is begun.

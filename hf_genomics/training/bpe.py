@@ -21,7 +21,7 @@ from transformers import PreTrainedTokenizerFast
 
 from ..errors import InputError
 from ..genomes.store import GenomeStore
-from ..io.writing import replacing
+from ..io.writing import check_output, replacing
 from ..sequence import ALPHABET, NUM_SPECIAL, SPECIAL_TOKENS, kmer_vocabulary, reverse_complement, tile_all
 
 # Letters and what they are read as. They are replaced one by one, because the tokenizers library can normalise to lower
@@ -98,6 +98,7 @@ def train_bpe(
     target = Path(output_dir)
     if target.exists() and not (target.is_dir() and not any(target.iterdir())):
         raise InputError(f"{target}: exists and is not an empty folder; choose another output_dir")
+    check_output(target, folder=True)
     windows = _windows(GenomeStore(store), split, window, max_nt)
     tokenizer = Tokenizer(models.BPE(unk_token=_BERT["unk"]))
     tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex("[ACGT]+|."), "isolated")

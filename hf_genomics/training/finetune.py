@@ -351,8 +351,9 @@ def _check_sweep(asked: _Request, grid: Mapping[str, Any]) -> None:
         raise InputError("sweep: every run would spend its own share of privacy; omit head.dp_epsilon, or the sweep")
     if not trainer.load_best_model_at_end:
         raise InputError(
-            "sweep: its runs are compared in validation; set trainer.load_best_model_at_end true, "
-            "trainer.eval_strategy, and trainer.metric_for_best_model"
+            "sweep: its runs are compared in validation; name data.valid (or pass --data.split 0.8 0.1 0.1), and add "
+            "--trainer.load_best_model_at_end true --trainer.eval_strategy epoch --trainer.save_strategy epoch "
+            "--trainer.metric_for_best_model macro_recall (or f1, auroc, loss; for values spearman or r2)"
         )
     if trainer.metric_for_best_model in ("loss", "eval_loss"):
         if changed := next((key for key in _OF_THE_LOSS if key in grid), None):

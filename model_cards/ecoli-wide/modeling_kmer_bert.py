@@ -378,6 +378,9 @@ class KmerBertPooler(nn.Module):
 
 # Name of weights in former versions (a regular expression) -> name today.
 _FORMER_WEIGHTS = {r"pooler\.score\.": "pooler.attention."}
+# peft saves the magnitudes of DoRA without ".weight". It restores the name itself; transformers, which loads adapters
+# too, only adds the name of the adapter, and would leave the magnitudes untrained.
+_ADAPTER_WEIGHTS = {r"(lora_magnitude_vector\.[^.]+)$": r"\1.weight"}
 
 
 class KmerBertPreTrainedModel(PreTrainedModel):
@@ -453,7 +456,7 @@ class KmerBertPreTrainedModel(PreTrainedModel):
         """
         if pretrained_model_name_or_path is not None and os.path.isdir(pretrained_model_name_or_path):
             check_shards(Path(pretrained_model_name_or_path, kwargs.get("subfolder", "")))
-        kwargs["key_mapping"] = _FORMER_WEIGHTS | (kwargs.get("key_mapping") or {})
+        kwargs["key_mapping"] = _FORMER_WEIGHTS | _ADAPTER_WEIGHTS | (kwargs.get("key_mapping") or {})
         # Without a checkpoint the model is a new one, which follows the global random numbers.
         with loading(head_seed) if pretrained_model_name_or_path is not None else contextlib.nullcontext():
             model, info = super().from_pretrained(

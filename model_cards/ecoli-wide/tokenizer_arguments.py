@@ -185,7 +185,8 @@ def read_options(options: dict[str, Any]) -> CallOptions:
         suggestion = did_you_mean(name, [*CallOptions._fields, "padding", "truncation"])
         if suggestion:
             raise TypeError(f"a call of KmerTokenizer has no option {name!r}{suggestion}")
-        logger.warning_once(f"a call of KmerTokenizer has no option {name!r}; it is ignored")
+        remedy = "; a pipeline knows it after `import hf_genomics`" if name == "windows" else ""
+        logger.warning_once(f"a call of KmerTokenizer has no option {name!r}; it is ignored{remedy}")
     return CallOptions(**{name: value for name, value in options.items() if name in CALL_OPTIONS})
 
 
@@ -280,6 +281,8 @@ def pieces_of(sequence: Any, words: bool, name: str) -> list[Any] | None:
             return None
         if all(map(is_sequence, sequence)):
             return list(sequence) if words else None
+    if type(sequence).__name__ == "Column":  # of datasets
+        raise ValueError(f"{name} is a column of a data set, which stands for many sequences; use list(...)")
     raise ValueError(
         f"{name}: {str(sequence)[:30]!r} is not a sequence but a {type(sequence).__name__}; give str, bytes or uint8 "
         "letters (lists of words with is_split_into_words=True)"

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from transformers import AutoModelForSequenceClassification
+from transformers import AutoModelForSequenceClassification, PreTrainedConfig
 
 from hf_genomics import (
     InputError,
@@ -138,6 +138,38 @@ def test_a_file_a_folder_of_something_else_and_nothing_are_named(tmp_path: Path)
     for name, part in (("file", "is a file"), (".", "config.json"), ("none", "no such folder")):
         with pytest.raises(InputError, match=part):
             load_config(str(tmp_path / name))
+
+
+def test_a_misspelt_path_is_reported_with_a_close_name_and_the_hub_is_not_asked(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    def ask(name: str) -> None:
+        asked.append(name)
+        raise OSError("no network")
+
+    monkeypatch.setattr(PreTrainedConfig, "get_config_dict", ask)
+    monkeypatch.chdir(folder.parent.parent)
+    (folder.parent / "models").mkdir()  # without config.json, so no model
+    home = folder.parent.name
+    for name, part in {
+        f"{home}/modell": f"did you mean {home}/model?",
+        f"./{home}/modell": f"did you mean {home}/model?",
+        f"{folder}l": f"did you mean {folder}?",
+        "model_cards/virus-wid": "did you mean model_cards/virus-wide?",
+        f"{home}/else": "check the path",
+        "/gone/away": "check the path",
+        "./gone": "check the path",
+    }.items():
+        with pytest.raises(InputError, match="no such folder") as caught:
+            load_config(name)
+        assert part in str(caught.value) and str(caught.value).startswith(name)
+    assert not asked
+    for name in ("owner-of-x/model", "gone"):
+        with pytest.raises(InputError, match="on the Hub"):
+            load_config(name)
+    assert asked == ["owner-of-x/model", "gone"]
 
 
 @pytest.mark.parametrize("kind", [AttributeError, TypeError, KeyError, IndexError, AssertionError, RuntimeError])

@@ -177,3 +177,14 @@ def test_other_pipelines_stop_at_what_the_model_reads(tmp_path) -> None:
     assert cut == whole and len(cut) == 2
     with pytest.raises(ValueError, match="64 positions"):
         classify("ACGT" * 40)
+
+
+def test_every_sequence_without_a_known_kmer_is_named(tmp_path, caplog) -> None:
+    KmerBertForSequenceClassification(KmerBertConfig(k=3, **SIZES)).save_pretrained(tmp_path)
+    KmerTokenizer(3).save_pretrained(tmp_path)
+    classify = pipeline("text-classification", str(tmp_path))
+    unknown = ["", "AC", "NNNNN", "MKVLQ"]
+    caplog.clear()
+    classify([*unknown, DNA, "NNNACG"])
+    messages = [message for message in caplog.messages if "known k-mer" in message]
+    assert [repr(sequence) in message for sequence, message in zip(unknown, messages, strict=True)] == [True] * 4

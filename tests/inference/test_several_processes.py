@@ -13,8 +13,20 @@ import pytest
 from hf_genomics import cli
 
 TORCHRUN = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
-ACCELERATE = ["-m", "accelerate.commands.accelerate_cli", "launch", "--num_processes", "2", "--cpu"]
+ACCELERATE = ["-m", "accelerate.commands.accelerate_cli", "launch", "--num_processes", "2", "--multi_gpu"]
 LENGTHS = [40, 300, 7, 90, 2, 40, 500, 41] * 12
+#: Runs the command line, and leaves a file named after the rank and the number of processes that it has shared with.
+COUNT = """
+import atexit, pathlib, sys
+import torch
+from hf_genomics.cli import main
+def note():
+    shared = torch.distributed.is_initialized()
+    rank, size = (torch.distributed.get_rank(), torch.distributed.get_world_size()) if shared else (0, 1)
+    pathlib.Path(sys.argv[0]).with_name(f"{rank} of {size}").touch()
+atexit.register(note)
+sys.exit(main())
+"""
 #: Kills the process RANK at the row or batch NUMBER, as a full memory would.
 KILL = """
 import os, signal, sys
@@ -60,15 +72,19 @@ def fasta(draw, write_fasta, tmp_path):
 )
 def test_two_processes_write_what_one_writes(launcher, kind, output, more, fasta, saved, tmp_path, repo_root):
     verb = "embed" if output.endswith(("parquet", "npy")) else "predict"
-    words = ["hf_genomics", verb, "--model", saved(kind), "--input", fasta, "--batch_size", "4", *more, "--output"]
+    words = [verb, "--model", saved(kind), "--input", fasta, "--batch_size", "4", *more, "--output"]
     for number, start in enumerate(([], launcher)):
-        folder = tmp_path / str(number)
+        folder, script = tmp_path / str(number), tmp_path / f"script{number}" / "run.py"
         folder.mkdir()
-        run = launch([*start, "-m", *words, folder / output], folder, repo_root)
+        script.parent.mkdir()
+        script.write_text(COUNT)
+        run = launch([*start, script, *words, folder / output], folder, repo_root)
         assert run.returncode == 0, run.stderr
+        ranks = {path.name for path in script.parent.glob("* of *")}
+        assert ranks == ({"0 of 2", "1 of 2"} if start else {"0 of 1"}), "as many processes as were asked for"
         assert run.stderr.count("12 of 96 sequences") == 1, run.stderr  # one warning, of the first process
         if "auto" in more:
-            again = launch([*start, "-m", *words, folder / output], folder, repo_root)
+            again = launch([*start, script, *words, folder / output], folder, repo_root)
             assert again.returncode == 0 and "finished before" in again.stderr
     one, two = (sorted((tmp_path / name).iterdir()) for name in "01")
     assert [path.name for path in one] == [path.name for path in two] and len(one) >= 1

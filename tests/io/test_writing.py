@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import re
 import stat
 from collections.abc import Callable
 from pathlib import Path
@@ -158,6 +159,24 @@ def test_an_output_is_checked_before_the_work_starts(tmp_path: Path) -> None:
         with pytest.raises(InputError, match=str(path.parent if path.name == "x" else path)):
             check_output(path, folder=folder)
     assert os.listdir(tmp_path) == ["file"]
+
+
+def test_no_folder_on_the_way_to_an_output_is_created_in_the_root_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    root = Path(tmp_path.anchor)
+    for path, folder in ((root / "gone-x" / "a.tsv", False), (root / "gone-x" / "b" / "run", True)):
+        with pytest.raises(InputError, match=f"^{re.escape(str(root / 'gone-x'))}: no such folder"):
+            check_output(path, folder=folder)
+    for path in (Path("runs/a/b"), tmp_path / "runs" / "a" / "b"):
+        check_output(path, folder=True)
+        check_output(path, folder=False)
+    monkeypatch.setattr(os, "access", lambda *_: True)  # the results themselves may lie there
+    check_output(root / "gone-x", folder=True)
+    monkeypatch.chdir(root)
+    check_output(Path("gone-x/a.tsv"), folder=False)
+    assert not (root / "gone-x").exists() and not os.listdir(tmp_path)
 
 
 def test_large_content_is_written_completely_or_not_at_all(tmp_path: Path) -> None:
