@@ -614,7 +614,7 @@ def test_a_run_that_diverges_is_refused_and_not_saved(home, work, capsys):
     words += ["--trainer.learning_rate", "1e30", "--trainer.max_steps", "4", "--trainer.logging_steps", "1"]
     assert main(["finetune", *map(str, words)]) == 2
     error = capsys.readouterr().err
-    assert "the run has diverged" in error and re.search(r"rows? \d+ \('.+'\).* of rows\.csv", error)
+    assert "the run has diverged" in error and re.search(r"rows? \d+\b.* of rows\.csv", error)
     (line,) = map(json.loads, (work / "out" / "incidents.jsonl").read_text().splitlines())
     assert {row["file"] for row in line["rows"]} == {"rows.csv"} and all(1 <= row["row"] <= 8 for row in line["rows"])
     assert not list((work / "out").glob("*.safetensors"))

@@ -250,9 +250,10 @@ class CheckReport:
             shown = some([f"{pair.record} ~ {pair.other}, {100 * pair.identity:.1f} %" for pair in worst])
             which = f"{count:,} of {self.splits[split]:,} {split} records"
             if near:
-                equal = f"{count - len(near):,} are equal"
+                equal = count - len(near)
+                equals = f"{equal:,} {'is' if equal == 1 else 'are'} equal"
                 how = f"identity is estimated from shared {K}-mers of the shorter sequence; simple repeats count too"
-                lines.append(f"{which} share much of their sequence with {other} ({equal}): {shown}; {how}")
+                lines.append(f"{which} share much of their sequence with {other} ({equals}): {shown}; {how}")
             else:
                 lines.append(f"{which} are in {other} too: {shown}")
         return lines

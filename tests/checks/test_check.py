@@ -478,7 +478,7 @@ def test_exact_copies_are_not_listed_again_as_near_ones(tmp_path: Path) -> None:
         ("e", "b", "near"),
     ]
     line = said(report)
-    assert "2 of 3 test records share" in line and "(1 are equal): 'd ~ a, 100.0 %', 'e ~ b, 9" in line
+    assert "2 of 3 test records share" in line and "(1 is equal): 'd ~ a, 100.0 %', 'e ~ b, 9" in line
     assert len(check(splits=SplitFiles(train=[train], test=[test], min_identity=0.99)).leaks) == 1
 
 
