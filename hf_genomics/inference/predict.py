@@ -20,7 +20,8 @@ from transformers import PreTrainedModel
 from ..errors import InputError
 from ..io.files import input_errors
 from ..io.processes import ALONE, Processes, join_processes
-from ..io.progress import progress_bar
+from ..io.progress import progress_bar, say_how_many
+from ..io.streams import STDOUT
 from ..io.text_tables import kind_of
 from ..io.writing import check_output_file
 from ..labelled.columns import Columns, match_columns
@@ -268,7 +269,8 @@ def _say(plan: _Plan, sequences: int, rows: int, what: str) -> PredictionTable |
     """Log which files hold which predictions, and return them."""
     files = ", ".join(map(str, plan.files))
     unit = "windows" if plan.is_per_window else "rows"
-    logger.info("%s %s: %s sequences, %s %s", what, files, f"{sequences:,}", f"{rows:,}", unit)
+    which = "" if plan.files == [STDOUT] else f"{what} {files}: "
+    logger.info("%s%s sequences, %s %s", which, f"{sequences:,}", f"{rows:,}", unit)
     if plan.kind:
         return WrittenTracks(plan.files, sequences, rows)
     return PredictionTable(plan.files[0], plan.task, sequences, rows)
@@ -348,6 +350,7 @@ def read_windows(
         InputError: if the file cannot be read, or no sequence is DNA.
     """
     windows = examined(_cut_windows(source, model, tokenizer, columns, rna, verb))
+    windows = say_how_many(windows, logger, verb, "windows")
     return check_alphabet(windows, source_name(source), noun_of(source))
 
 

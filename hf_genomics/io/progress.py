@@ -9,15 +9,18 @@ from __future__ import annotations
 import logging
 import sys
 import time
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, TypeVar
 
 from ..errors import lines_for_user
 
 if TYPE_CHECKING:
     from tqdm.auto import tqdm
 
+_T = TypeVar("_T")
 _HELD_S = 30.0  # seconds for which log lines are held back: a model may take that long to load and check
 _DELAY_S = 1.0  # seconds after which a bar is shown
+_BETWEEN_LINES_S = 30.0  # seconds between lines of the log that stand for a bar
 #: Libraries that write log lines of their own to standard error.
 _LIBRARIES = ("accelerate", "datasets", "evaluate", "huggingface_hub", "peft", "transformers")
 
@@ -41,6 +44,23 @@ def progress_bar(logger: logging.Logger, verb: str, unit: str, total: int | None
     return tqdm(
         total=total, unit=unit, unit_scale=unit in ("nt", "B"), desc=verb, disable=hidden or None, delay=_DELAY_S
     )
+
+
+def say_how_many(items: Iterable[_T], logger: logging.Logger, verb: str, unit: str) -> Iterator[_T]:
+    """Iterate over items; where no terminal shows a bar, log every half minute how many there were.
+
+    Args:
+        items: the items.
+        logger: logger of the command.
+        verb: name of the command.
+        unit: what the items are called.
+    """
+    next_line = time.monotonic() + _BETWEEN_LINES_S
+    for count, item in enumerate(items):
+        if (now := time.monotonic()) >= next_line and not sys.stderr.isatty():
+            logger.info("%s: %s %s so far", verb, f"{count:,}", unit)
+            next_line = now + _BETWEEN_LINES_S
+        yield item
 
 
 def clear_bars() -> None:

@@ -123,7 +123,8 @@ def _about(scored: ScoredModel) -> list[tuple[str, str]]:
     about += [(split, _counts_line(counts)) for split, counts in scored.task.get("counts", {}).items()]
     if scored.leaks:
         found = [f"{count:,} in {pair.replace('/', ' and ')}" for pair, count in scored.leaks.items() if count]
-        about.append(("leaks", ", ".join(found) or "no sequence is in two splits"))
+        none = "no sequence is in two splits, on either strand; hf-genomics check looks for near-copies"
+        about.append(("leaks", ", ".join(found) or none))
     return about
 
 
@@ -158,10 +159,14 @@ def verdict(scored: ScoredModel) -> str:
         scored: the model that was scored.
     """
     if not scored.scores:
-        return "result: there are no test data to score (data.test)"
+        return "result: there are no test data to score (data.test, or --data.split 0.8 0.1 0.1)"
     name = _title(main_score(scored.task))
+    if not scored.baselines:
+        return (
+            "result: there is no baseline to compare with; --baselines kmer with a training table (data.train) adds one"
+        )
     if not scored.ahead:
-        return f"result: there is no baseline to compare with, or {name} has no value"
+        return f"result: {name} has no value, so that nothing can be compared"
     best = min(scored.ahead, key=lambda one: scored.ahead[one]["difference"])
     difference, (low, high) = scored.ahead[best]["difference"], scored.ahead[best]["interval"]
     if low <= 0 <= high:

@@ -129,6 +129,7 @@ class WatchSteps(TrainerCallback):
         self.rows: list[Tensor | None] = []  # numbers of the rows of these passes, if the batches hold them
         self.gradient_norm: Any = 0.0  # gradient norm of this step, before clipping
         self.running, self.is_spike, self.skipped = RunningLoss(), SpikeDetector(), 0
+        self.quiet_spikes: list[tuple[float, int]] = []  # loss and step of the spikes that no message has named
 
     def on_pre_optimizer_step(
         self,
@@ -158,7 +159,21 @@ class WatchSteps(TrainerCallback):
         self.running.add(values)
         if self.is_spike(sum(values)):
             what = self._record(args, state, "spike", [sum(values)], None, passes)
-            logger.warning("%s; the median of the steps before is %.4g", what, self.is_spike.median)
+            # Rows of a table are few and seen again and again: once the loss is near 0, any hard row is a spike.
+            if self.order is None and passes and passes[0] is not None:
+                self.quiet_spikes.append((sum(values), state.global_step + 1))
+            else:
+                logger.warning("%s; the median of the steps before is %.4g", what, self.is_spike.median)
+
+    def on_train_end(self, args: TrainingArguments, *rest: Any, **kwargs: Any) -> None:
+        """Log how many spikes no message has named."""
+        if self.quiet_spikes:
+            loss, step = max(self.quiet_spikes)
+            batches = "batch" if len(self.quiet_spikes) == 1 else "batches"
+            highest = f"the highest {loss:.4g} at step {step}"
+            logger.info(
+                "%d %s had an unusually high loss (%s), listed in %s", len(self.quiet_spikes), batches, highest, FILE
+            )
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """Write no line of the log if every step since the last one was skipped."""
@@ -202,7 +217,7 @@ class WatchSteps(TrainerCallback):
         step, rank = state.global_step, args.process_index
         facts = {"kind": kind, "step": step + 1, "rank": rank, "losses": losses, "gradient_norm": norm}
         loss = f"loss {sum(losses):.4g}" + ("" if norm is None else f", gradient norm {norm:.4g}")
-        what = f"step {step + 1}, rank {rank}: {loss}"
+        what = f"step {step + 1}{f', rank {rank}' if args.world_size > 1 else ''}: {loss}"
         if self.order is not None and self.describe is not None:
             epoch, rows = self.order.rows_of_step(step, rank)
             windows = self.describe(epoch, culprits(losses, rows) if len(losses) > 1 else rows.reshape(-1))
@@ -270,8 +285,15 @@ def name_rows(rows: Sequence[dict[str, Any]]) -> str:
 
     >>> name_rows([{"file": "train.csv", "row": 7, "record": "g7"}])
     "row 7 ('g7') of train.csv"
+    >>> name_rows([{"file": "train.csv", "row": 7, "record": "7"}])
+    'row 7 of train.csv'
     """
-    named = [f"{row['row']} ({shorten(str(row['record']), 30)})" for row in rows[:_NAMED]]
+    named = [
+        str(row["row"])  # a table without ids: its rows are called by their numbers
+        if str(row["record"]) == str(row["row"])
+        else f"{row['row']} ({shorten(str(row['record']), 30)})"
+        for row in rows[:_NAMED]
+    ]
     more = f" and {len(rows) - _NAMED} more" if len(rows) > _NAMED else ""
     return f"row{'s' if len(rows) > 1 else ''} {', '.join(named)}{more} of {rows[0]['file']}"
 

@@ -9,13 +9,14 @@ import pty
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from small_files import dna, fasta
 from tqdm.auto import tqdm
 
 from hf_genomics.io import progress
-from hf_genomics.io.progress import CommandLog, clear_bars, progress_bar
+from hf_genomics.io.progress import CommandLog, clear_bars, progress_bar, say_how_many
 
 
 @pytest.mark.parametrize("level", [logging.INFO, logging.WARNING])
@@ -33,6 +34,14 @@ def test_letters_and_bytes_are_shown_with_prefixes(unit: str, scaled: bool, monk
     monkeypatch.setattr("tqdm.auto.tqdm", lambda **options: options)
     options = progress_bar(logging.getLogger("hf_genomics.test_progress"), "prepare", unit, total=3)
     assert (options["unit"], options["unit_scale"], options["total"]) == (unit, scaled, 3)
+
+
+def test_without_a_terminal_lines_say_how_far_a_command_is(monkeypatch: pytest.MonkeyPatch, caplog) -> None:
+    times = iter([0.0, 10.0, 31.0, 40.0, 62.0])
+    monkeypatch.setattr(progress, "time", SimpleNamespace(monotonic=lambda: next(times, 62.0)))
+    with caplog.at_level(logging.INFO):
+        assert list(say_how_many(range(4), logging.getLogger("hf_genomics.test"), "predict", "windows")) == [0, 1, 2, 3]
+    assert caplog.messages == ["predict: 1 windows so far", "predict: 3 windows so far"]
 
 
 @pytest.fixture

@@ -67,7 +67,9 @@ def test_nobody_is_ahead_if_the_interval_of_the_difference_holds_0():
 
 
 def test_without_baselines_or_test_data_there_is_no_comparison():
-    assert "no baseline" in verdict(example(ahead={}, baselines={}))
+    without = verdict(example(ahead={}, baselines={}))
+    assert "no baseline" in without and "--baselines kmer" in without
+    assert "no baseline" not in verdict(example(ahead={}))  # the score has no value
     lines = screen_lines(example(scores={}, baselines={}, ahead={}))
     assert "no test data" in lines[-2] and "predictions.tsv" not in lines[-1]
 

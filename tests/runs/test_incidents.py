@@ -11,8 +11,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from tiny_runs import one_error, outcome, plant, steps_of_valid
+from transformers import TrainerControl, TrainerState, TrainingArguments
 
 from hf_genomics.runs import incidents
+from hf_genomics.runs.callbacks import StopRequest
 from hf_genomics.runs.incidents import RunningLoss, SpikeDetector, culprits, name_windows
 
 
@@ -119,7 +121,7 @@ def test_the_first_loss_that_is_nan_stops_the_run_and_is_traced_to_its_windows(s
     code, text = start(job=plant("nan", step=5))
     assert code == 2
     line = one_error(text)
-    assert "step 5, rank 0: loss nan, gradient norm nan in windows" in line and "incidents.jsonl" in line
+    assert "step 5: loss nan, gradient norm nan in windows" in line and "incidents.jsonl" in line
     assert "trainer.learning_rate" in line and str(tmp_path / "out" / "checkpoint-4") in line
     assert steps_of_valid(tmp_path / "out") == [4, 2]
     assert not (tmp_path / "out" / "model.safetensors").exists()
@@ -153,7 +155,7 @@ def test_a_rank_whose_loss_is_nan_names_its_own_windows_and_all_stop(start, tmp_
 def test_a_batch_whose_loss_is_nan_can_be_skipped(start, tmp_path):
     code, text = start(job=plant("nan", step=5), on_nonfinite="skip_batch", weight_decay=0.0)
     assert code == 0, text
-    assert "step 5, rank 0: loss nan" in text
+    assert "step 5: loss nan" in text
     log = outcome(tmp_path / "out")["log"]
     assert [entry["step"] for entry in log if "loss" in entry] == [2, 4, 6, 8]
     assert all(math.isfinite(value) for entry in log for value in entry.values())
@@ -172,12 +174,38 @@ def test_skipped_steps_leave_no_line_of_the_log_and_count_in_no_mean(start, tmp_
 def test_a_run_whose_loss_stays_nan_is_stopped_even_if_batches_may_be_skipped(start):
     code, text = start(job=plant("nan forever", step=2), on_nonfinite="skip_batch", max_steps=30, save_strategy="no")
     assert code == 2
-    assert "step 11, rank 0: loss nan" in one_error(text)
+    assert "step 11: loss nan" in one_error(text)
 
 
 def test_a_spike_is_logged_with_its_windows_and_the_run_continues(start, tmp_path):
     code, text = start(job=plant("spike", step=25), max_steps=26, save_strategy="no")
     assert code == 0, text
-    assert "step 25, rank 0: loss 2" in text and "median of the steps before is 5." in text
+    assert "step 25: loss 2" in text and "median of the steps before is 5." in text
     (incident,) = recorded(tmp_path / "out")
     assert (incident["kind"], incident["step"], incident["epoch"], len(incident["windows"])) == ("spike", 25, 4, 4)
+
+
+def test_spikes_of_rows_of_a_table_are_counted_in_one_line_at_the_end(tmp_path, caplog):
+    """Two spikes among 30 steps of a loss near 0."""
+    watch = incidents.WatchSteps(
+        StopRequest(),
+        "stop",
+        None,
+        lambda epoch, rows: [{"file": "x.csv", "row": row, "record": "r"} for row in rows.tolist()],
+    )
+    args, state = TrainingArguments(str(tmp_path), use_cpu=True, report_to=[]), TrainerState()
+    with caplog.at_level("INFO", "hf_genomics.runs.incidents"):
+        for step in range(30):
+            state.global_step = step
+            watch.losses, watch.rows = [torch.tensor(0.6 if step in (25, 28) else 0.01)], [torch.tensor([0, 1])]
+            watch.on_pre_optimizer_step(args, state, TrainerControl())
+        assert caplog.messages == []
+        watch.on_train_end(args, state, TrainerControl())
+    assert [entry["step"] for entry in recorded(tmp_path)] == [26, 29]
+    (line,) = caplog.messages
+    assert line.startswith("2 batches") and "0.6 at step 29" in line and "incidents.jsonl" in line
+
+
+def test_rows_without_ids_are_named_by_their_numbers():
+    rows = [{"file": "x.csv", "row": number, "record": str(number)} for number in (3, 4)]
+    assert incidents.name_rows(rows) == "rows 3, 4 of x.csv"
