@@ -231,7 +231,7 @@ PRETRAIN = [
     ("--model.hidden_dropout_prob nan", ["model.hidden_dropout_prob", "number", "nan"]),
     ("--model.max_position_embeddings 40", ["windows.length", "60", "40", "model.max_position_embeddings"]),
     ("--windows.group_column species", ["windows.group_column", "'species'"]),
-    ("--masking.pack_to 10", ["masking.pack_to", "10", "60", "trainer.packing"]),
+    ("--masking.pack_to 10", ["masking.pack_to", "10", "60"]),
     ("--masking.pack_to 100 --trainer.packing false", ["trainer.packing", "masking.pack_to"]),
     ("--masking.seed 3", ["masking.seed"]),
 ]
