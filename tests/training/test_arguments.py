@@ -117,12 +117,12 @@ BEST = (
 TRAINER = [
     # numbers
     ("--trainer.per_device_train_batch_size 0", ["trainer.per_device_train_batch_size", "at least 1", "0"]),
-    ("--trainer.per_device_train_batch_size 2.5", ["trainer.per_device_train_batch_size", "int", "2.5"]),
+    ("--trainer.per_device_train_batch_size 2.5", ["trainer.per_device_train_batch_size", "whole number", "2.5"]),
     ("--trainer.per_device_eval_batch_size -4", ["trainer.per_device_eval_batch_size", "at least 1", "-4"]),
     ("--trainer.gradient_accumulation_steps 0", ["trainer.gradient_accumulation_steps", "at least 1"]),
     ("--trainer.eval_accumulation_steps 0", ["trainer.eval_accumulation_steps", "at least 1"]),
-    ("--trainer.learning_rate fast", ["trainer.learning_rate", "float", "fast"]),
-    ("--trainer.learning_rate nan", ["trainer.learning_rate", "float", "nan"]),
+    ("--trainer.learning_rate fast", ["trainer.learning_rate", "number", "fast"]),
+    ("--trainer.learning_rate nan", ["trainer.learning_rate", "number", "nan"]),
     ("--trainer.learning_rate -1e-3", ["trainer.learning_rate", "at least 0", "-0.001"]),
     ("--trainer.learning_rate=-1e-3", ["trainer.learning_rate", "at least 0", "-0.001"]),
     ("--trainer.weight_decay -1", ["trainer.weight_decay", "at least 0"]),
@@ -134,7 +134,7 @@ TRAINER = [
     ("--trainer.dataloader_prefetch_factor 2", ["trainer.dataloader_prefetch_factor", "dataloader_num_workers > 0"]),
     ("--trainer.save_total_limit 0", ["trainer.save_total_limit", "at least 1"]),
     ("--trainer.neftune_noise_alpha -1", ["trainer.neftune_noise_alpha", "at least 0"]),
-    ("--trainer.greater_is_better perhaps", ["trainer.greater_is_better", "bool", "perhaps"]),
+    ("--trainer.greater_is_better perhaps", ["trainer.greater_is_better", "true or false", "perhaps"]),
     # steps
     ("--trainer.max_steps 0", ["trainer.max_steps", "at least 1", "trainer.num_train_epochs"]),
     ("--trainer.max_steps -1 --trainer.num_train_epochs 0", ["trainer.num_train_epochs", "above 0"]),
@@ -228,10 +228,10 @@ PRETRAIN = [
     ("--model.layer_norm_eps -1", ["layer_norm_eps", "-1"]),
     ("--model.classifier_dropout 2", ["classifier_dropout", "at most 1"]),
     ("--model.max_sequence_length -1", ["max_sequence_length", "at least 1"]),
-    ("--model.hidden_dropout_prob nan", ["model.hidden_dropout_prob", "float", "nan"]),
+    ("--model.hidden_dropout_prob nan", ["model.hidden_dropout_prob", "number", "nan"]),
     ("--model.max_position_embeddings 40", ["windows.length", "60", "40", "model.max_position_embeddings"]),
     ("--windows.group_column species", ["windows.group_column", "'species'"]),
-    ("--masking.pack_to 10", ["masking.pack_to", "10", "60", "trainer.packing"]),
+    ("--masking.pack_to 10", ["masking.pack_to", "10", "60"]),
     ("--masking.pack_to 100 --trainer.packing false", ["trainer.packing", "masking.pack_to"]),
     ("--masking.seed 3", ["masking.seed"]),
 ]
