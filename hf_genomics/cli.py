@@ -289,7 +289,9 @@ def _table(result: dict[str, Any]) -> str:
     """Return the numbers of a result as lines of text, with the lines of nested results indented."""
     lines = []
     for name, value in result.items():
-        if isinstance(value, dict):
+        if value == {}:
+            lines.append(f"{name}: none")
+        elif isinstance(value, dict):
             lines += [f"{name}:"] + [f"  {line}" for line in _table(value).splitlines()]
         else:
             of_class = f" of {result['positive']}" if name in _OF_POSITIVE and "positive" in result else ""

@@ -287,7 +287,7 @@ def test_an_unknown_option_is_refused_with_the_nearest(refused, home, words, par
         pytest.param("trainer:\n  max_stepz: 3\n", ["'trainer.max_stepz'", "'trainer.max_steps'"], id="trainer"),
         pytest.param("dataa:\n  store: x\n", ["'dataa.store'", "'data.store'"], id="section"),
         pytest.param("overwritte: true\n", ["'overwritte'", "'overwrite'"], id="top"),
-        pytest.param("model:\n  hidden_size: big\n", ["model.hidden_size", "int", "big"], id="wrong_type"),
+        pytest.param("model:\n  hidden_size: big\n", ["model.hidden_size", "whole number", "big"], id="wrong_type"),
         pytest.param("trainer: 3\n", ["trainer", "section"], id="value_for_a_section"),
         pytest.param("data: [\n", ["bad.yaml", "line "], id="syntax"),
         pytest.param("- a\n- b\n", ["bad.yaml"], id="list"),
@@ -304,8 +304,8 @@ def test_a_bad_yaml_file_is_refused_by_key_or_file(refused, work, text, parts):
     [
         pytest.param(["--tokenizer.k", "9"], ["k must lie in 1..8", "9"], id="k_too_large"),
         pytest.param(["--tokenizer.k", "0"], ["k must lie in 1..8", "0"], id="k_zero"),
-        pytest.param(["--tokenizer.k", "six"], ["tokenizer.k", "int", "six"], id="k_a_word"),
-        pytest.param(["--tokenizer.k", "2.5"], ["tokenizer.k", "int", "2.5"], id="k_a_fraction"),
+        pytest.param(["--tokenizer.k", "six"], ["tokenizer.k", "whole number", "six"], id="k_a_word"),
+        pytest.param(["--tokenizer.k", "2.5"], ["tokenizer.k", "whole number", "2.5"], id="k_a_fraction"),
         pytest.param(["--tokenizer.stride", "0"], ["stride must lie in 1..k (k is 3), not 0"], id="stride_zero"),
         pytest.param(["--tokenizer.stride", "4"], ["stride must lie in 1..k", "not 4", "allow_gaps"], id="stride"),
         pytest.param(
@@ -333,7 +333,7 @@ def test_a_bad_yaml_file_is_refused_by_key_or_file(refused, work, text, parts):
         pytest.param(["--masking.schedule", "{later: 0.1}"], ["masking.schedule", "later"], id="schedule_type"),
         pytest.param(["--masking.replacement", "word"], ["masking.replacement", "'span', 'token'"], id="choice"),
         pytest.param(["--model.hidden_size", "33"], ["hidden_size (33)", "num_attention_heads"], id="sizes"),
-        pytest.param(["--trainer.max_steps", "many"], ["trainer.max_steps", "int", "many"], id="trainer_type"),
+        pytest.param(["--trainer.max_steps", "many"], ["trainer.max_steps", "whole number", "many"], id="trainer_type"),
         pytest.param(["--trainer.learning_rate", "-1"], ["trainer.learning_rate", "-1"], id="learning_rate"),
         pytest.param(["--trainer.per_device_train_batch_size", "0"], ["train_batch_size"], id="batch"),
         pytest.param(["--trainer.max_steps"], ["--trainer.max_steps", "missing"], id="no_value"),

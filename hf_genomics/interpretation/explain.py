@@ -418,7 +418,7 @@ def _write(
         if "letters" in placed.names:
             write_modisco(partial, records)
         unit = "value" if config.problem_type == "regression" else "logit"
-        write_explanation_report(partial, placed, names, summary, replace(pictures, unit=unit))
+        write_explanation_report(partial, placed, names, summary, replace(pictures, unit=unit, stride=config.stride))
         settings = json.loads((records.folder / "settings.json").read_text(encoding="utf-8"))
         write_json(partial / _DONE, {**settings, "summary": summary})
     if summary.get("windows_above_1_percent"):
@@ -438,12 +438,15 @@ def summarise(facts: Iterable[dict[str, Any]], names: list[str]) -> dict[str, An
         names: names of the classes, labels or values.
     """
     targets, sequences = np.zeros(len(names), np.int64), 0
-    windows, nucleotides, last = 0, 0, -1
+    windows, nucleotides, last, reached = 0, 0, -1, 0
     errors = array("d")
     for one in facts:
         targets[one["target"]] += 1
-        sequences, last = sequences + (one["sequence_index"] != last), one["sequence_index"]
-        windows, nucleotides = windows + 1, nucleotides + one["end"] - one["start"] + (one["pair"] or 0)
+        is_new = one["sequence_index"] != last
+        sequences, last = sequences + is_new, one["sequence_index"]
+        # The last window of a sequence may overlap the one before it; its nucleotides count once.
+        begin = one["start"] if is_new else max(one["start"], reached)
+        windows, nucleotides, reached = windows + 1, nucleotides + one["end"] - begin + (one["pair"] or 0), one["end"]
         errors.append(one["error"])
     summary: dict[str, Any] = {
         "sequences": sequences,

@@ -55,12 +55,14 @@ class Pictures:
         tracks: intervals and values of further tracks, by name.
         unit: what is explained: "logit" (of the target class), or "value" (predicted by a regression model); `explain`
             sets it once it knows the model.
+        stride: nt from the start of one token of the model to the start of the next; `explain` sets it, too.
     """
 
     count: int
     genes: list[Region] | None = None
     tracks: dict[str, list[tuple[Region, float]]] = field(default_factory=dict)
     unit: str = "logit"
+    stride: int = 1
 
     @classmethod
     def read(cls, count: int, genes: str | None, tracks: list[str] | None) -> Pictures:
@@ -119,20 +121,26 @@ def write_explanation_report(
     write_report(
         folder / "report.html",
         title="What the model sees",
-        summary=_paragraphs(placed, summary, pictures.unit),
-        tables=[("Windows with the highest scores", header, rows)] if rows else [],
+        summary=_paragraphs(placed, summary, pictures),
+        tables=[("Windows with the highest scores, by their sums of absolute scores", header, rows)] if rows else [],
         pictures=drawn,
     )
 
 
-def _paragraphs(placed: Placed, summary: dict[str, Any], unit: str) -> list[str]:
+def _paragraphs(placed: Placed, summary: dict[str, Any], pictures: Pictures) -> list[str]:
     """Return the paragraphs at the start of a report."""
+    unit, method = pictures.unit, placed.records.settings["options"]["method"]
     targets = ", ".join(f"{name} ({count:,})" for name, count in summary["targets"].items())
     text = [
         f"{summary['windows']:,} windows of {summary['sequences']:,} sequences were explained, "
         f"{summary['nucleotides']:,} nt in all. Windows by target: {targets}.",
-        _METHODS[placed.records.settings["options"]["method"]].format(unit=unit),
+        _METHODS[method].format(unit=unit),
     ]
+    if pictures.stride > 1 and method not in ("ism", "nt_ig"):
+        text.append(
+            f"Tokens start every {pictures.stride} nt, and the nucleotides of one token share a score; for single "
+            "letters pass --method ism or --method nt_ig."
+        )
     if "worst_completeness_error" in summary:
         median, worst = (100 * summary[f"{which}_completeness_error"] for which in ("median", "worst"))
         text.append(

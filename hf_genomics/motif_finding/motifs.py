@@ -10,6 +10,7 @@ import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from itertools import islice
+from os import PathLike
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,7 @@ from ..interpretation.targets import class_names, class_number, load_explained
 from ..io.files import sha256_of
 from ..io.genome_tracks import place_of
 from ..io.progress import progress_bar
-from ..io.text_tables import list_names
+from ..io.text_tables import cell_texts, kind_of, list_names
 from ..io.writing import check_output, replacing
 from ..labelled.columns import Columns
 from ..labelled.datasets import Source, source_name
@@ -132,7 +133,8 @@ def motifs(
         model: folder or Hub name of a fine-tuned model.
         input: positive sequences, at least 20, best ones that the model was not trained with: FASTA, FASTQ, GenBank,
             2bit, CSV, TSV or Parquet file, plain or gzipped; in Python also a `datasets.Dataset`. A name such as
-            ``chr1:1000-1200`` states where a sequence lies.
+            ``chr1:1000-1200`` states where a sequence lies. All rows of a table count as positive, so a table with
+            rows of another class is refused.
         output_dir: folder to write.
         target: name of the class, label or value whose motifs are searched.
         negatives: negative sequences, like `input`; by default a shuffle of each positive sequence that keeps its
@@ -158,6 +160,9 @@ def motifs(
     settings = Settings(
         method, _target(network, target, model), "mean", options.steps, options.steps, options.batch_size
     )
+    if bed is None:
+        _check_labels(input, network, target, options.columns)
+    _warn_of_shared_scores(model, tokenizer.stride, method)
     windows = _windows(input, bed, network, tokenizer, model, options)
     beside = None if negatives is None else _windows(negatives, None, network, tokenizer, model, options)
     _warn_of_overlaps(windows, source_name(input) if bed is None else bed)
@@ -178,6 +183,8 @@ def motifs(
             found = replace(found, matches=_compare(found.motifs, known, str(compare)))
         with replacing(folder) as partial:
             write_found(partial, found, identity, summary)
+    if not found.motifs and summary["significant_by_counting"]:
+        logger.warning("no motif; counting alone finds %d words, see words.tsv", summary["significant_by_counting"])
     return summary
 
 
@@ -266,6 +273,34 @@ def _target(model: PreTrainedModel, target: str, source: str) -> int:
     if number is None:
         raise InputError(f"target is not set; name one of {list_names(class_names(model.config))}")
     return number
+
+
+def _check_labels(source: Source, network: PreTrainedModel, target: str, columns: Columns) -> None:
+    """Raise InputError if a table has rows that its labels put into another class than the target."""
+    names = class_names(network.config)
+    is_table = isinstance(source, str | PathLike) and Path(source).is_file() and kind_of(source) != "sequences"
+    if not is_table or network.config.problem_type != "single_label_classification":
+        return
+    for column in dict.fromkeys([columns.label, *(("class",) if columns.label == "label" else ())]):
+        cells = cell_texts(str(source), column, columns.header)
+        others = sum(cell in names and cell != target for cell in cells)
+        if others:
+            raise InputError(
+                f"{source}: {others:,} of {len(cells):,} rows have another {column} than {target!r}, but all rows "
+                f"would count as positive; keep only the rows of {target!r}, and give the others in a file as "
+                "negatives (or drop the column to use all)"
+            )
+
+
+def _warn_of_shared_scores(model: str, stride: int, method: Method) -> None:
+    """Warn if the method gives the nucleotides of a token one score, so that words cannot be located to the letter."""
+    if stride > 1 and method not in ("ism", "nt_ig"):
+        logger.warning(
+            "%s: tokens start every %d nt, so neighbouring nucleotides share a score and few words lie wholly in "
+            "high scores; try --method ism (or nt_ig, which is faster) to score each nucleotide by itself",
+            model,
+            stride,
+        )
 
 
 def _identity(

@@ -40,7 +40,7 @@ CASES |= {
     ),
     "checkpoints_without_a_flag": Case(
         TRAIN,
-        ("out", "checkpoints", "--resume true", "--overwrite true"),
+        ("out", "checkpoints", "--resume auto", "--overwrite true"),
         folder("checkpoint-1/"),
         remedy=f"{TRAIN} --overwrite true",
     ),

@@ -22,6 +22,12 @@ def beside(name: str, text: str):  # noqa: ANN201
     return lambda folder: (peaks(folder), (folder / name).write_text(text))
 
 
+def labelled(count: int):  # noqa: ANN201
+    """Write a table of 20 rows of class b, and some of class a."""
+    rows = [f"{dna(30, row)},{'b' if row < 20 else 'a'}\n" for row in range(20 + count)]
+    return lambda folder: (folder / "t.csv").write_text("sequence,label\n" + "".join(rows))
+
+
 def filled(folder: Path) -> None:
     """Write enough sequences and an output folder that holds something else."""
     peaks(folder)
@@ -49,6 +55,9 @@ CASES: dict[str, Case] = {
     "no_target": Case(RUN.replace("--target b ", ""), ("target",), peaks),
     "unknown_target": Case(RUN.replace("--target b", "--target c"), ("target", "'c'", "'a', 'b'"), peaks),
     "masked_model": Case(RUN.replace("TUNED", "MLM"), ("mlm", "finetune"), peaks),
+    "rows_of_another_class": Case(
+        RUN.replace("p.fa", "t.csv"), ("t.csv", "5 of 25 rows", "label", "'b'"), labelled(5), mend=labelled(0)
+    ),
     "too_few_sequences": Case(RUN.replace("p.fa", "OK"), ("ok.fa", "6 sequences", "at least 20")),
     "too_few_negatives": Case(f"{RUN} --negatives OK", ("ok.fa", "6 sequences", "at least 20"), peaks),
     "no_negatives": Case(f"{RUN} --negatives gone.fa", ("gone.fa", "no such file"), peaks),

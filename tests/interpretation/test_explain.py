@@ -160,6 +160,13 @@ def test_importing_the_package_loads_none_of_the_packages_of_the_extra(repo_root
 
 def test_completeness_errors_are_summarised():
     window = {"target": 0, "sequence_index": 0, "start": 0, "end": 5, "pair": None}
-    found = module.summarise([{**window, "error": error} for error in (0.1, 0)], ["a", "b"])
+    found = module.summarise([{**window, "sequence_index": at, "error": (0.1, 0)[at]} for at in (0, 1)], ["a", "b"])
     assert found["windows_above_1_percent"] == 1 and found["worst_completeness_error"] == 0.1
     assert found["nucleotides"] == 10 and found["targets"] == {"a": 2}
+
+
+def test_a_nucleotide_in_two_windows_counts_once():
+    windows = [(0, 0, 150, None), (0, 150, 300, None), (0, 250, 400, None), (1, 0, 150, None), (2, 20, 30, 7)]
+    keys = ("sequence_index", "start", "end", "pair")
+    facts = [{**dict(zip(keys, one, strict=True)), "target": 0, "error": 0.0} for one in windows]
+    assert module.summarise(facts, ["a"])["nucleotides"] == 400 + 150 + 10 + 7

@@ -44,4 +44,12 @@ def test_a_report_says_whether_logits_or_values_are_explained(method, unit, othe
     summary |= {"median_completeness_error": 0.001, "worst_completeness_error": 0.002}
     write_explanation_report(tmp_path, placed, ["ref"], summary, Pictures(0, unit=unit))
     text = (tmp_path / "report.html").read_text().partition("<body")[2]
-    assert unit in text and other not in text
+    assert unit in text and other not in text and "nt_ig" not in text
+
+
+@pytest.mark.parametrize(("method", "shared"), [("ig", True), ("occlusion", True), ("ism", False), ("nt_ig", False)])
+def test_a_report_says_that_the_nucleotides_of_a_token_share_a_score(method, shared, tmp_path):
+    placed = SimpleNamespace(records=SimpleNamespace(settings={"options": {"method": method}}))
+    summary = {"sequences": 1, "windows": 2, "nucleotides": 80, "targets": {"ref": 2}}
+    write_explanation_report(tmp_path, placed, ["ref"], summary, Pictures(0, stride=6))
+    assert ("every 6 nt" in (tmp_path / "report.html").read_text()) == shared

@@ -194,3 +194,22 @@ def test_a_missing_package_is_named_with_its_command(tmp_path, monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(hg.InputError, match=r"logomaker.*pip install 'hf_genomics\[motifs\]'"):
         hg.motifs("model", "x.fa", str(tmp_path / "out"), "a")
+
+
+@pytest.mark.parametrize(("stride", "method", "warned"), [(6, "ig", True), (6, "ism", False), (1, "ig", False)])
+def test_a_warning_says_when_the_nucleotides_of_a_token_share_a_score(stride, method, warned, caplog):
+    module._warn_of_shared_scores("runs/m", stride, method)
+    assert ("nt_ig" in caplog.text and "runs/m" in caplog.text) == warned
+
+
+def test_a_run_without_motifs_names_the_words_that_counting_finds(tmp_path, saved, caplog):
+    source, controls = write(tmp_path / "p.fa", sequences(60, 0)), write(tmp_path / "n.fa", sequences(60, 1, ""))
+    summary = run(saved, source, tmp_path / "out", negatives=controls)  # the model has learnt nothing
+    assert summary["motifs"] == {} and summary["significant_by_counting"] > 0
+    assert f"finds {summary['significant_by_counting']} words" in caplog.text and "words.tsv" in caplog.text
+
+
+def test_only_classes_of_the_model_make_a_table_one_of_several_classes(tmp_path, saved):
+    rows = [[text, row] for row, text in enumerate(sequences(30, 0).values())]
+    pd.DataFrame(rows, columns=["sequence", "label"]).to_csv(tmp_path / "t.csv", index=False)
+    assert run(saved, str(tmp_path / "t.csv"), tmp_path / "out")["sequences"] == 30

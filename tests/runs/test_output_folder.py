@@ -55,7 +55,7 @@ def test_a_finished_run_is_only_overwritten_or_resumed_when_asked(tmp_path):
 
 def test_checkpoints_of_an_unfinished_run_ask_for_a_decision(tmp_path):
     (tmp_path / "checkpoint-3").mkdir()
-    with pytest.raises(InputError, match="--resume true.*--overwrite true"):
+    with pytest.raises(InputError, match="--resume auto.*--overwrite true"):
         claim(tmp_path)
 
 
