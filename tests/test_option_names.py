@@ -99,10 +99,10 @@ def test_a_section_and_a_key_of_it_become_one_name(keys):
         ("pretrain", "trainer.group_by_length", "omit it"),
         ("quickstart", "lr", "pretraining.learning_rate"),
         ("check", "data.rna", "records.rna"),
+        ("explain", "region", "bed"),
         ("finetune", "dtype", "trainer.bf16"),
         ("pretrain", "torch_dtype", "trainer.bf16"),
         ("predict", "dtype", "omit it"),
-        ("explain", "region", "bed"),
     ],
 )
 def test_a_name_from_elsewhere_leads_to_the_key_of_today(keys, verb, typed, meant):
