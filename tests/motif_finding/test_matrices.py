@@ -47,7 +47,8 @@ def test_every_position_gets_the_score_of_its_better_strand(texts, width, seed):
             if "N" not in site:
                 strands = [score(site, odds), score(reverse_complement(site), odds)]
                 expected[start + at] = max(strands)
-                assert reverse[start + at] == (strands[1] > strands[0])
+                if not np.isclose(*strands, rtol=1e-9, atol=1e-12):  # those of a palindrome are equal but for rounding
+                    assert reverse[start + at] == (strands[1] > strands[0])
     np.testing.assert_allclose(found, expected)
     best, places = best_sites(some, found)
     for row, text in enumerate(texts):
