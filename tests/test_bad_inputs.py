@@ -51,7 +51,14 @@ def run(command: str, places: dict[str, str]) -> int:
     return main([places.get(word, word) for word in command.split()])
 
 
-@pytest.mark.parametrize("case", CASES.values(), ids=CASES)
+#: Damaged checkpoints cost a run each; the first of them stand for the others in the default suite.
+SLOW = [name for name in CASES if name.startswith("checkpoints-")][6:]
+
+
+@pytest.mark.parametrize(
+    "case",
+    [pytest.param(case, id=name, marks=[pytest.mark.slow] if name in SLOW else []) for name, case in CASES.items()],
+)
 def test_a_bad_input_gets_its_verdict(case, places, work, capfd, caplog):
     if case.make:
         case.make(work)

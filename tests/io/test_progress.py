@@ -119,9 +119,10 @@ def in_terminal(words: list[str], folder: Path) -> tuple[int, bytes]:
     ("words", "fact"),
     [
         (["prepare", "--fasta", "bad.fa", "--output_dir", "store"], b"bad.fa: record 2"),
-        (
+        pytest.param(
             ["prepare", "--fasta", "esc\x1b[31m\nname.fa", "--output_dir", "store"],
             rb"esc\x1b[31m\nname.fa: no such file",
+            marks=pytest.mark.slow,
         ),
         pytest.param(["check", "bad.fa", "bad.csv"], b"2 problems, in 2 of 2 files", marks=pytest.mark.slow),
     ],

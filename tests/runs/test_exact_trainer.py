@@ -32,7 +32,7 @@ CASES = {
 
 
 #: The slow tests try every combination of set-up, accumulation, workers and processes.
-QUICK = {"base", "stride3, workers, 2 processes"}
+QUICK = {"stride3, workers, 2 processes"}
 
 
 @pytest.mark.parametrize(

@@ -368,6 +368,7 @@ def test_which_weights_are_new_is_one_line(home, tmp_path, transformers_log):
     assert line == f"new weights, not taken from {pretrained(home)}: {names}"
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_scores(home, tmp_path):
     runs = []
     for name, seed in (("one", 1), ("two", 1), ("three", 2)):

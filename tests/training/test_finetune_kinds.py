@@ -69,7 +69,13 @@ def tables(home: Path, kind: str) -> LabelledData:
     )
 
 
-@pytest.mark.parametrize("kind", SETTINGS)
+@pytest.mark.parametrize(
+    "kind",
+    [
+        pytest.param(kind, marks=[] if kind in ("nucleotides", "tracks", "pairs") else [pytest.mark.slow])
+        for kind in SETTINGS
+    ],
+)
 def test_a_saved_model_says_of_every_kind_what_fine_tuning_said(kind: str, home: Path, tmp_path: Path) -> None:
     data, out = tables(home, kind), tmp_path / "out"
     options = {"eval_strategy": "steps", "eval_steps": 3}
