@@ -65,6 +65,8 @@ _REMEDIES = {
 }
 # Scores that depend on which of two classes is the positive one.
 _OF_POSITIVE = ("f1", "auprc")
+# Verbs with an option --private of their own: `push --private true` makes a private repository.
+_OWN_PRIVATE = ("push",)
 # Seconds. Launchers check their processes several times a second, so they end a waiting process long before.
 _WAIT_FOR_LAUNCHER = 10.0
 
@@ -80,8 +82,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in words or os.environ.get("HF_GENOMICS_DEBUG") == "1"
-    private = "--private" in words
-    words = [word for word in words if word not in ("--debug", "--private")]
+    private = "--private" in words and words[0] not in _OWN_PRIVATE
+    words = [word for word in words if word != "--debug" and not (private and word == "--private")]
     if not words or words[0] in ("-h", "--help"):
         sys.stdout.write(_overview())
         return 0
@@ -104,7 +106,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return _complain("interrupted", code=130)
         except BrokenPipeError:
             return _end_quietly()
-        except (Exception, StoppedError) as error:  # StoppedError, like KeyboardInterrupt, is no Exception
+        except (Exception, StoppedError) as error:  # StoppedError, like KeyboardInterrupt, is not an Exception
             return _end(error, debug)
         finally:
             if log := command_log():
