@@ -130,6 +130,14 @@ def test_a_command_that_is_started_again_and_again_begins_and_then_finds_the_run
     run(saved, source, tmp_path / "out", options={"resume": "auto", "overwrite": True}, target="other")
 
 
+def test_a_file_of_values_without_a_line_is_named_and_the_run_goes_on(tmp_path, saved, draw, caplog):
+    source = write(tmp_path / "x.fa", s=draw([30])[0])
+    (tmp_path / "empty.bedgraph").write_text("track type=bedGraph\n")
+    options = {"tracks": [str(tmp_path / "empty.bedgraph")], "figures": 1}
+    assert run(saved, source, tmp_path / "out", options=options)["windows"] == 1
+    assert "empty.bedgraph: nothing on the contigs of the input" in caplog.text
+
+
 def test_a_finished_run_is_replaced_only_on_request_and_foreign_files_never(tmp_path, saved, draw):
     source = write(tmp_path / "x.fa", s=draw([30])[0])
     run(saved, source, tmp_path / "out")
