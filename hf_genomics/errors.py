@@ -196,7 +196,7 @@ _QUOTED = re.compile(r"'[^'\n]+'|\"[^\"\n]+\"")
 _BREAK = re.compile(r"[\s'\"]")
 _UNBROKEN = re.compile(r"[^\s'\"]+")
 _ATOMS = re.compile(r"\w+|\W")  # letters and digits in a row, or one other character
-_MOST_ATOMS = 40  # of a word that is searched for names; a longer one is no name
+_MOST_ATOMS = 40  # of a word that is searched for names; a longer one is not a name
 
 
 @contextlib.contextmanager
@@ -266,9 +266,8 @@ def hide_names(text: str) -> str:
     if not _names or not is_private():
         return text
     path = text.partition(": ")[0]
-    start = (
-        len(path) if _is_file(path) else 0
-    )  # stricter than `_leading_path`: what only looks like a path may be a name
+    # Stricter than `_leading_path`: what only looks like a path may be a name.
+    start = len(path) if _is_file(path) else 0
     path, text = text[:start], text[start:]
     # The patterns end at blanks and quotes, so names that contain one are replaced first.
     for name in sorted((name for name in _names if name in text and _BREAK.search(name)), key=len, reverse=True):
