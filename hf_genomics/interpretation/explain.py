@@ -245,11 +245,13 @@ def windows_of_bed(
         rna: read U as T.
 
     Raises:
-        InputError: if the model cannot read regions, or a region is not in the genome; the message names the line.
+        InputError: if the model cannot read regions, or a region is not in the genome; the message names the line. As
+            in `check_windows`, also if no window is left.
     """
     genome = _check_genome(source, task_of(network.config, model), rna)
     regions = _check_regions(bed, genome, str(source), shortest_sequence(network, tokenizer.k))
-    return _windows_of_regions(str(source), regions, network, tokenizer, rna), genome
+    windows = _windows_of_regions(str(source), regions, network, tokenizer, rna)
+    return check_windows(windows, network, tokenizer, source), genome
 
 
 def _check_genome(source: Source, task: Task, rna: bool) -> dict[str, int]:

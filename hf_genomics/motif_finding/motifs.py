@@ -248,7 +248,7 @@ def _claim(folder: Path, options: MotifOptions) -> Path:
         if not (options.overwrite or options.resume == "auto"):
             raise InputError(f"{folder} holds a finished run; choose another output_dir, or pass --overwrite true")
     if options.resume is True and not (partial_folder(folder) / _KEPT[0] / "windows.jsonl").is_file():
-        raise InputError(f"{folder}: no interrupted run to resume; omit --resume")
+        raise InputError(f"{folder}: no interrupted run to resume; omit --resume, or set it to auto")
     return folder
 
 
