@@ -65,8 +65,6 @@ _REMEDIES = {
 }
 # Scores that depend on which of two classes is the positive one.
 _OF_POSITIVE = ("f1", "auprc")
-# Verbs with an option --private of their own: `push --private true` makes a private repository.
-_OWN_PRIVATE = ("push",)
 # Seconds. Launchers check their processes several times a second, so they end a waiting process long before.
 _WAIT_FOR_LAUNCHER = 10.0
 
@@ -81,9 +79,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit code: 0 for success, 2 for a mistake of the user's, 1 for any other error, 128 + n after signal n.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
-    debug = "--debug" in words or os.environ.get("HF_GENOMICS_DEBUG") == "1"
-    private = "--private" in words and words[0] not in _OWN_PRIVATE
-    words = [word for word in words if word != "--debug" and not (private and word == "--private")]
+    debug = _take("--debug", words) or os.environ.get("HF_GENOMICS_DEBUG") == "1"
+    private = words[:1] != ["push"] and _take("--private", words)  # `push --private true` is about the repository
     if not words or words[0] in ("-h", "--help"):
         sys.stdout.write(_overview())
         return 0
@@ -111,6 +108,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         finally:
             if log := command_log():
                 log.show_held()
+
+
+def _take(flag: str, words: list[str]) -> bool:
+    """Remove a flag that every verb has, and the word "true" after it, if any; return whether it was there."""
+    if flag not in words:
+        return False
+    place = words.index(flag)
+    del words[place : place + (2 if words[place + 1 : place + 2] == ["true"] else 1)]
+    return True
 
 
 def _share_cores() -> None:

@@ -141,4 +141,5 @@ def test_push_keeps_its_own_private_which_is_about_the_repository(monkeypatch):
     words = ["folder", "--name", "user/model", "--private", "true"]
     main(["push", *words])
     main(["card", "folder", "--private"])
-    assert seen == [(words, False), (["folder"], True)]
+    main(["card", "--private", "true", "folder"])
+    assert seen == [(words, False), (["folder"], True), (["folder"], True)]
