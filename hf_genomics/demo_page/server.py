@@ -102,7 +102,7 @@ async def _read_question(request: web.Request) -> Question:
     """Read the fields of the form.
 
     Raises:
-        InputError: if they are too large, no form was sent, or the position is no number.
+        InputError: if they are too large, no form was sent, or the position is not a whole number.
     """
     try:
         fields = await _read_fields(request)
