@@ -34,8 +34,8 @@ def write_page(
         default=_option("", "predicted class", target),
         limits=html_text(
             f"Blanks, line ends and lower case do not matter. At most {MOST_NT:,} nt in {MOST_SEQUENCES} sequences, "
-            f"{MOST_BYTES >> 20} MiB; pictures show the first sequence. Positions count from 1, but start "
-            "and end of a table from 0, as in BED."
+            f"{MOST_BYTES >> 20} MiB; pictures show the first sequence. Positions count from 1; "
+            "start and end in a table count from 0, as in BED."
         ),
     )
     found = f'<div id="answer">{found}</div>' if found else ""
