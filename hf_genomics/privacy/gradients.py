@@ -1,4 +1,4 @@
-"""Compute the gradient of every row of a batch, and the noisy sum of clipped gradients that DP-SGD takes a step by."""
+"""Compute the gradient of every row of a batch, and the noisy sum of clipped gradients for a step of DP-SGD."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def _no_rows(name: str) -> InputError:
 
 
 def clipped_sum(gradients: Sequence[Tensor], bound: float) -> list[Tensor]:
-    """Shorten the gradient of each row to a norm of at most ``bound``, over all weights together, and add the rows up.
+    """Clip the gradient of each row to a norm of at most ``bound``, over all weights together, and sum the rows.
 
     Args:
         gradients: gradients of each weight, float32 (rows, *weight).

@@ -155,7 +155,7 @@ def test_one_row_more_or_less_changes_the_clipped_sum_by_at_most_the_bound(rows,
         assert (whole - without).norm() <= bound * (1 + 1e-4)
 
 
-def test_a_row_without_gradient_is_no_division_by_zero():
+def test_a_row_with_a_gradient_of_zero_adds_nothing():
     (total,) = clipped_sum([torch.zeros(2, 3)], 1.0)
     assert total.tolist() == [0, 0, 0]
 
