@@ -195,8 +195,7 @@ _SHORTENED = (60, 30, 20)  # characters after which messages cut a name
 _QUOTED = re.compile(r"'[^'\n]+'|\"[^\"\n]+\"")
 _BREAK = re.compile(r"[\s'\"]")
 _UNBROKEN = re.compile(r"[^\s'\"]+")
-_ATOMS = re.compile(r"\w+|\W")  # letters and digits in a row, or one other character
-_MOST_ATOMS = 40  # of a word that is searched for names; a longer one is not a name
+_EDGE = r"(?:(?<!\w)|(?!\w))"  # not between two letters or digits
 
 
 @contextlib.contextmanager
@@ -250,7 +249,7 @@ def shown_name(name: str) -> str:
     """
     if not is_private() or not name:
         return name
-    key = os.environ[_VARIABLE].encode()[:64]  # blake2b accepts no longer key
+    key = os.environ[_VARIABLE].encode()[:64]  # blake2b accepts at most 64 bytes
     return "#" + hashlib.blake2b(name.encode("utf-8", "replace"), key=key, digest_size=4).hexdigest()
 
 
@@ -269,11 +268,12 @@ def hide_names(text: str) -> str:
     # Stricter than `_leading_path`: what only looks like a path may be a name.
     start = len(path) if _is_file(path) else 0
     path, text = text[:start], text[start:]
+    found = sorted((name for name in _names if len(name) > 2 and name in text), key=len, reverse=True)
     # The patterns end at blanks and quotes, so names that contain one are replaced first.
-    for name in sorted((name for name in _names if name in text and _BREAK.search(name)), key=len, reverse=True):
-        text = text.replace(name, shown_name(_names[name])) if len(name) > 2 else text
+    for name in filter(_BREAK.search, found):
+        text = text.replace(name, shown_name(_names[name]))
     text = _QUOTED.sub(lambda match: _hidden_in_quotes(match[0]), text)
-    return path + _UNBROKEN.sub(lambda match: _hidden_in_word(match[0]), text)
+    return path + _UNBROKEN.sub(lambda match: _hidden_in_word(match[0], found), text)
 
 
 def _hidden_in_quotes(quoted: str) -> str:
@@ -282,19 +282,15 @@ def _hidden_in_quotes(quoted: str) -> str:
     return quoted if name is None else f"{quoted[0]}{shown_name(name)}{quoted[-1]}"
 
 
-def _hidden_in_word(word: str) -> str:
-    """Return a word with the names in it hidden, the longest first.
+def _hidden_in_word(word: str, names: Iterable[str]) -> str:
+    """Return a word with the names in it hidden; the name of an existing file stays.
 
     Args:
         word: characters without blanks and quotes, such as "(s7|x):".
+        names: names that may be in it, the longest first; numbers among them stay.
     """
-    atoms = _ATOMS.findall(word)
-    if len(atoms) > _MOST_ATOMS or _is_file(word.rstrip(".:,;")):
-        return word
-    for length in range(len(atoms), 0, -1):
-        for begin in range(len(atoms) - length + 1):
-            piece = "".join(atoms[begin : begin + length])
-            if piece in _names and len(piece) > 2 and not piece.isdigit():
-                before, after = "".join(atoms[:begin]), "".join(atoms[begin + length :])
-                return _hidden_in_word(before) + shown_name(_names[piece]) + _hidden_in_word(after)
+    names = [name for name in names if name in word and not name.isdigit()]
+    if names and not _is_file(word.rstrip(".:,;")):
+        for name in names:
+            word = re.sub(f"{_EDGE}{re.escape(name)}{_EDGE}", shown_name(_names[name]), word)
     return word

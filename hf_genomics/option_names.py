@@ -41,6 +41,8 @@ _EVERYWHERE = {
     "dp_delta": ("head.dp_delta",),
 }
 
+_TYPES = ("dtype", "torch_dtype", "precision")
+_STOPPING = ("early_stopping_patience", "early_stopping", "early_stop", "patience")
 #: Names that people know from other programs, or from earlier versions of transformers -> what they are called here.
 _ELSEWHERE = {
     "lr": "learning_rate",
@@ -67,7 +69,7 @@ _ELSEWHERE = {
     "optimizer": "optim",
     "amp": "bf16",
     "mixed_precision": "bf16",
-    **dict.fromkeys(("dtype", "torch_dtype", "precision"), "bf16"),
+    **dict.fromkeys(_TYPES, "bf16"),
     "clip_grad_norm": "max_grad_norm",
     "num_workers": "dataloader_num_workers",
     "workers": "dataloader_num_workers",
@@ -92,7 +94,7 @@ _ELSEWHERE = {
     "mlm_probability": "start_rate",
     "region": "bed",
     "regions": "bed",
-    **dict.fromkeys(("early_stopping_patience", "early_stopping", "early_stop", "patience"), "early_stopping"),
+    **dict.fromkeys(_STOPPING, "early_stopping"),
 }
 #: Names without a counterpart here, and what to do instead.
 _NOT_HERE = {
@@ -103,13 +105,8 @@ _NOT_HERE = {
     "do_predict": "omit it, and run hf-genomics predict",
     "threads": "set the environment variable OMP_NUM_THREADS",
     "device": "omit it: the accelerator is found automatically",
-    **dict.fromkeys(
-        ("dtype", "torch_dtype", "precision"), "omit it: the weights are used in the type in which they were saved"
-    ),
-    **dict.fromkeys(
-        ("early_stopping_patience", "early_stopping", "early_stop", "patience"),
-        "runs do not stop early, but trainer.load_best_model_at_end true keeps the best model",
-    ),
+    **dict.fromkeys(_TYPES, "omit it: the weights are used in the type in which they were saved"),
+    **dict.fromkeys(_STOPPING, "runs do not stop early, but trainer.load_best_model_at_end true keeps the best model"),
 }
 
 

@@ -60,6 +60,8 @@ _HELP = {"-h", "--help"}
 #: verbs that change or publish a folder.
 _INPUTS = set("pretrained model input files fasta genomes train valid test accessions source setups".split())
 _OWN_FOLDERS = {"card", "push"}
+#: First arguments of verbs that name a folder, so that a file after an option cannot be meant for them.
+_FOLDERS = {"--model", "--pretrained", "--source", "--store"}
 #: Verb -> the bundled recipe that it follows without --config.
 _RECIPES = {"quickstart": "quickstart.yaml"}
 
@@ -404,7 +406,8 @@ def _first_argument(
         several: options that take one value, and the values after them, of which one may be the first argument.
     """
     is_named = any(word.split("=")[0] == first for word in gathered)
-    if several and ((unnamed and is_named) or (is_word and len(unnamed) > 1)):
+    is_file = first in _FOLDERS and any(map(os.path.isfile, unnamed))
+    if several and ((unnamed and is_named) or (is_word and len(unnamed) > 1) or is_file):
         raise _several_values(several)
     if unnamed and is_named:
         raise InputError(f"{first}: given by name and also without its name ({unnamed[0]}); use one of the two")

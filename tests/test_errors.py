@@ -170,6 +170,14 @@ def test_names_in_messages_are_hidden_also_shortened_or_in_quotes_but_not_names_
         assert os.environ["HF_GENOMICS_PRIVATE"] == "secret"
 
 
+def test_a_private_name_is_hidden_however_long_the_word_is_in_which_it_stands():
+    long, listed = "|".join(["Meier"] * 50), ["Ann_1", "Bob_2"]
+    with private_run(True):
+        keep_secret([long, *listed])
+        assert hide_names(f"record 7 ({long}): is empty") == f"record 7 ({shown_name(long)}): is empty"
+        assert hide_names(",".join(listed * 30)) == ",".join([*map(shown_name, listed)] * 30)
+
+
 def test_two_private_runs_share_no_hash_unless_the_user_gives_a_key():
     hashes = set()
     for _ in range(2):

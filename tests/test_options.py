@@ -310,6 +310,14 @@ def test_several_values_of_an_option_that_takes_one_are_counted(first, tmp_path)
         gather_lists(words, fit)
 
 
+def test_the_second_of_two_files_is_not_taken_for_the_model(tmp_path):
+    files = [str(tmp_path / name) for name in "ab"]
+    for file in files:
+        open(file, "w").close()
+    with pytest.raises(InputError, match=r"^--data\.train takes one file, and 2 were given"):
+        gather_lists(["--data.train", *files], fit)
+
+
 def test_the_first_argument_may_follow_an_option_and_its_value():
     assert gather_lists(["--data.train", "a", "model"], fit) == ["--pretrained", "model", "--data.train", "a"]
 

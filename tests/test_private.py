@@ -44,6 +44,8 @@ def data(work, log):
     Path("all.fa").write_text("".join(records))
     Path("some.fa").write_text(f">{NAMES[0]}\nAC\n>{NAMES[1]}\n{ROWS[1]}\n>{NAMES[2]}\nNNNNNN\n")
     Path("bad.fa").write_text(f"{records[0]}>{NAMES[1]}\nACGT!{ROWS[1]}\n{records[0]}")
+    Path("two_names.fq").write_text(f"@{NAMES[0]}\n{ROWS[0]}\n+{NAMES[1]}\n{ROWS[0]}\n")
+    Path("without_header.fa").write_text(f"{NAMES[0]} x\n{ROWS[0]}\n{records[1]}")
     return work
 
 
@@ -101,6 +103,8 @@ def test_whole_runs_name_no_patient_and_show_no_sequence(places, data, capfd):
     [
         "check bad.fa",
         "check twice.csv --columns.id id",
+        "check two_names.fq",
+        "check without_header.fa",
         "predict --model TUNED --input bad.fa --output p.tsv --strict true",
         "prepare --fasta bad.fa --output_dir store",
         "finetune --pretrained MLM --data.train twice.csv --data.columns.id id --output_dir out",

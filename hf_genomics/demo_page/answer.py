@@ -52,7 +52,7 @@ class DemoModel(NamedTuple):
 
     @classmethod
     def load(cls, name: str) -> DemoModel:
-        """Load a fine-tuned model that reads nothing but one sequence at a time.
+        """Load a fine-tuned model that reads single sequences.
 
         Args:
             name: folder or Hub name of the model.
@@ -64,7 +64,7 @@ class DemoModel(NamedTuple):
         task = task_of(model.config, name)
         if task.paired or task.track_names or task.nt_track_names:
             raise InputError(
-                f"{name} reads pairs or tracks, for which the page has no place; give it a table by hf-genomics predict"
+                f"{name} reads pairs or tracks, which the page cannot take; run hf-genomics predict with a table"
             )
         return cls(name, model.float(), tokenizer, task)
 
@@ -145,7 +145,7 @@ def targets_of(demo: DemoModel) -> list[str]:
 def _number(demo: DemoModel, target: str) -> int | None:
     """Return the number of the class that is shown; None for the predicted one."""
     if demo.task.problem_type == "regression" and not target:
-        return 0  # values have no order, so none is "predicted": the first one is shown
+        return 0  # the model predicts all values; the first one is shown
     return class_number(demo.model.config, target or None)
 
 

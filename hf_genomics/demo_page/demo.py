@@ -13,8 +13,6 @@ from .answer import DemoModel
 
 logger = logging.getLogger(__name__)
 
-_LOOPBACK = ("127.0.0.1", "localhost", "::1")
-
 
 def demo(model: str, host: str = "127.0.0.1", port: int = 7860) -> None:
     """Show a page in the browser: paste DNA or choose a FASTA file, and see its class and the nucleotides that matter.
@@ -39,13 +37,13 @@ def demo(model: str, host: str = "127.0.0.1", port: int = 7860) -> None:
         raise InputError(f"demo needs {' and '.join(missing)} for its page; run: pip install 'hf_genomics[demo]'")
     from aiohttp import web
 
-    from .server import build_app
+    from .server import LOCAL, build_app
 
     with _listening(host, port) as listener:
-        app = build_app(DemoModel.load(model), is_local=host in _LOOPBACK)
+        app = build_app(DemoModel.load(model), is_local=host in LOCAL)
         address = f"[{host}]" if ":" in host else host
         logger.info("open http://%s:%d in a browser; Ctrl-C ends the page", address, listener.getsockname()[1])
-        if host not in _LOOPBACK:
+        if host not in LOCAL:
             logger.warning("everybody who reaches this machine can use the page, and what they send is not encrypted")
         if log := command_log():
             log.show_held()

@@ -7,7 +7,7 @@ from pathlib import PurePath
 from string import Template
 
 from ..errors import line_for_user
-from ..reports.html import STYLE, html_picture, html_section, html_table, html_text
+from ..reports.html import html_page, html_picture, html_section, html_table, html_text
 from .answer import Answer
 from .reading import MOST_BYTES, MOST_NT, MOST_SEQUENCES
 
@@ -29,18 +29,17 @@ def write_page(
     name = PurePath(model).name  # not the folders on the way
     found = f'<p class="error" role="alert">{html_text(line_for_user(error))}</p>' if error else ""
     found += _answer(answer) if answer else ""
-    return _PAGE.substitute(
-        title=html_text(f"Try {name}"),
-        style=STYLE + _MORE_STYLE,
+    form = _FORM.substitute(
         options="".join(_option(value, value, target) for value in targets),
         default=_option("", "predicted class", target),
         limits=html_text(
             f"Blanks, line ends and lower case do not matter. At most {MOST_NT:,} nt in {MOST_SEQUENCES} sequences, "
-            f"{MOST_BYTES >> 20} MiB; pictures show the first sequence. Positions count from 1, but start "
-            "and end of a table from 0, as in BED."
+            f"{MOST_BYTES >> 20} MiB; pictures show the first sequence. Positions count from 1; "
+            "start and end in a table count from 0, as in BED."
         ),
-        found=f'<div id="answer">{found}</div>' if found else "",
     )
+    found = f'<div id="answer">{found}</div>' if found else ""
+    return html_page(f"Try {name}", form + found, _FOOTER, head=_HEAD)
 
 
 def _option(value: str, text: str, chosen: str) -> str:
@@ -61,22 +60,8 @@ def _answer(answer: Answer) -> str:
     )
 
 
-_PAGE = Template("""<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="color-scheme" content="light dark">
-<link rel="icon" href="data:,">
-<title>$title</title>
-<style>
-$style
-</style>
-</head>
-<body>
-<main>
-<header><h1>$title</h1></header>
-<form method="post" action="#answer" enctype="multipart/form-data">
+_FOOTER = "Written by hf_genomics. Sequences are not kept. A prediction is not a diagnosis: not for clinical use."
+_FORM = Template("""<form method="post" action="#answer" enctype="multipart/form-data">
 <label for="dna">DNA, or FASTA</label>
 <textarea id="dna" name="dna" rows="6" spellcheck="false" autocomplete="off" placeholder="ACGT..."></textarea>
 <label for="file">or a file: FASTA, FASTQ, GenBank or 2bit, plain or gzipped</label>
@@ -91,15 +76,11 @@ $style
 </div>
 <p class="limits">$limits</p>
 </form>
-$found
-</main>
-<footer>Written by hf_genomics. Sequences are not kept. A prediction is not a diagnosis: not for clinical use.</footer>
-</body>
-</html>
 """)
-
-
-_MORE_STYLE = """
+# An empty icon: otherwise browsers ask the server for one.
+_HEAD = """
+<link rel="icon" href="data:,">
+<style>
 form { margin-top: 1.5rem; }
 label { display: block; font-size: 0.95rem; color: var(--soft); margin: 0.9rem 0 0.3rem; }
 textarea, input, select, button { height: 2.8rem; box-sizing: border-box; }
@@ -117,4 +98,4 @@ button {
 }
 .limits { color: var(--soft); font-size: 0.9rem; margin-top: 0.6rem; }
 .error { border-left: 4px solid #D55E00; padding: 0.6rem 0.9rem; background: var(--stripe); margin-top: 1.5rem; }
-"""
+</style>"""

@@ -31,10 +31,10 @@ def read_sequences(content: bytes) -> LabelledSequences:
             FASTQ, GenBank or 2bit file, plain or gzipped. U is read as T.
 
     Returns:
-        The sequences and their names; a sequence without a name has its number for a name.
+        The sequences and their names; a sequence without a name is called by its number.
 
     Raises:
-        InputError: if there is no sequence, the input exceeds a limit, or a file is damaged.
+        InputError: if the input is empty, exceeds a limit, or is a damaged file.
     """
     content = _unzipped(content)
     if not content.strip():

@@ -26,7 +26,8 @@ _HEADERS = {
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
 }
-_LOCAL = {"localhost", "127.0.0.1", "::1"}
+#: Names by which a machine calls itself.
+LOCAL = {"localhost", "127.0.0.1", "::1"}
 
 
 def build_app(demo: DemoModel, is_local: bool = True) -> web.Application:
@@ -49,7 +50,7 @@ def _only_from_here(is_local: bool) -> Callable[..., Awaitable[web.StreamRespons
 
     @web.middleware
     async def check(request: web.Request, handler: Callable[..., Awaitable[web.StreamResponse]]) -> web.StreamResponse:
-        if is_local and request.url.host not in _LOCAL:
+        if is_local and request.url.host not in LOCAL:
             raise web.HTTPForbidden(text="this page is for this machine only")
         if request.method == "POST" and request.headers.get("Sec-Fetch-Site") == "cross-site":
             raise web.HTTPForbidden(text="this page answers no forms of other sites")
@@ -102,7 +103,7 @@ async def _read_question(request: web.Request) -> Question:
     """Read the fields of the form.
 
     Raises:
-        InputError: if they are too large, no form was sent, or the position is no number.
+        InputError: if they are too large, no form was sent, or the position is not a whole number.
     """
     try:
         fields = await _read_fields(request)

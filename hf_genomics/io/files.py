@@ -63,7 +63,7 @@ def as_utf8(file: BinaryFile, encoding: str) -> BinaryFile:
 
 
 class _Recoded(io.RawIOBase):
-    """Text in another encoding as UTF-8; bytes that are no text become the replacement character."""
+    """Text in another encoding as UTF-8; bytes that are not text become the replacement character."""
 
     def __init__(self, file: BinaryFile, encoding: str) -> None:
         super().__init__()

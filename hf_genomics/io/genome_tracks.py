@@ -86,7 +86,7 @@ def parse_region(region: str) -> tuple[str, int, int]:
     """
     match = _REGION.fullmatch(region.strip())
     if match is None or max(map(len, match.group("start", "end"))) > 2 * MOST_DIGITS:  # commas count, too
-        raise InputError(f"region {shorten(region)} is not contig:start-end, such as chr1:1001-1200; write it so")
+        raise InputError(f"region {shorten(region)} must be contig:start-end, such as chr1:1001-1200; correct it")
     # "or 0": a text of commas only has no digits.
     start, end = (int(match[key].replace(",", "") or 0) for key in ("start", "end"))
     if not 1 <= start <= end:
@@ -380,7 +380,7 @@ def _bigwig_values(path: str | PathLike[str], contig: str, start: int, end: int)
 
 
 def check_contig(path: str | PathLike[str], contig: str, contigs: Collection[str]) -> None:
-    """Check that a file names a contig, for otherwise its rows of a picture would be empty without a reason.
+    """Check that a file names a contig; otherwise a picture would be empty, and nothing would say why.
 
     Args:
         path: the file, for the message.
@@ -391,6 +391,7 @@ def check_contig(path: str | PathLike[str], contig: str, contigs: Collection[str
         InputError: naming the contig, and those of the file.
     """
     if contig not in contigs:
+        keep_secret(contigs)
         there = ", ".join(map(shorten, sorted(contigs)[:3])) + ", ..." * (len(contigs) > 3)
         hint = did_you_mean(contig, contigs) or (f"; it has {there}" if contigs else "")
         raise InputError(f"{path}: nothing on contig {shorten(contig)}{hint}; check the region and the file")

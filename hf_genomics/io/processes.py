@@ -93,7 +93,7 @@ ALONE = Processes()
 
 
 def join_processes() -> Processes:
-    """Find the other processes of this command, if a launcher started several, and take a GPU of this machine each.
+    """Find the other processes of this command, if a launcher started several; each takes one GPU of its machine.
 
     Raises:
         InputError: if this machine has fewer GPUs than processes.

@@ -83,6 +83,7 @@ def missing_column(path: str, column: str, columns: Iterable[str]) -> InputError
         )
     guess = did_you_mean(column, columns, cutoff=0.5)
     if len(columns) == 1 and (not guess or re.search(r"[\s|:]", columns[0])):
+        keep_secret(columns)  # perhaps not a table, but text with the name of a record
         guess = "; columns must be separated by commas, tabs or semicolons"
     return InputError(f"{path}: no column {column!r}{guess} (the columns are {list_names(columns)})")
 

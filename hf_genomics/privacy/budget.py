@@ -23,7 +23,7 @@ class Budget:
         delta: the delta that belongs to it.
         clip: largest norm of the gradient of a row.
         rows: number of training rows.
-        batch: expected number of rows in a step; the chance of each row is batch / rows.
+        batch: expected number of rows in a step; each row is in it with probability batch / rows.
         steps: number of steps of the run.
         noise_multiplier: standard deviation of the noise, in units of ``clip``.
     """
@@ -38,7 +38,7 @@ class Budget:
 
     @property
     def sample_rate(self) -> float:
-        """Return the chance of each row to be in a step."""
+        """Return the probability of each row to be in a step."""
         return min(1.0, self.batch / self.rows)
 
     def spent(self, steps: int) -> float:
@@ -102,7 +102,7 @@ def epsilon_of(noise_multiplier: float, sample_rate: float, steps: int, delta: f
 
     Args:
         noise_multiplier: standard deviation of the noise, in units of the largest norm of a row's gradient.
-        sample_rate: chance of each row to be in a step.
+        sample_rate: probability of each row to be in a step.
         steps: number of steps.
         delta: the delta that belongs to it.
     """

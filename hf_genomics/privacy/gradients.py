@@ -1,4 +1,4 @@
-"""Compute the gradient of every row of a batch, and the noisy sum of clipped gradients that DP-SGD takes a step by."""
+"""Compute the gradient of every row of a batch, and the noisy sum of clipped gradients for a step of DP-SGD."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def _no_rows(name: str) -> InputError:
 
 
 def clipped_sum(gradients: Sequence[Tensor], bound: float) -> list[Tensor]:
-    """Shorten the gradient of each row to a norm of at most ``bound``, over all weights together, and add the rows up.
+    """Clip the gradient of each row to a norm of at most ``bound``, over all weights together, and sum the rows.
 
     Args:
         gradients: gradients of each weight, float32 (rows, *weight).
@@ -106,18 +106,18 @@ def clipped_sum(gradients: Sequence[Tensor], bound: float) -> list[Tensor]:
     return [torch.tensordot(factors, rows, 1) for rows in gradients]
 
 
-def noisy(total: Tensor, scale: float, chance: torch.Generator) -> Tensor:
+def noisy(total: Tensor, scale: float, generator: torch.Generator) -> Tensor:
     """Add normal noise to a sum of clipped gradients.
 
     Args:
         total: the sum.
         scale: standard deviation of the noise in each number.
-        chance: generator from `secret_chance`.
+        generator: from `secret_generator`.
     """
-    return total + scale * torch.randn(total.shape, generator=chance, dtype=total.dtype, device=total.device)
+    return total + scale * torch.randn(total.shape, generator=generator, dtype=total.dtype, device=total.device)
 
 
-def secret_chance(device: torch.device | str = "cpu") -> torch.Generator:
+def secret_generator(device: torch.device | str = "cpu") -> torch.Generator:
     """Return a generator with a seed of the operating system that is stored nowhere.
 
     Anyone who knew the seed could subtract the noise from the weights. `trainer.seed` is published with the model, so

@@ -21,25 +21,25 @@ from torch.utils.data import DataLoader, Sampler
 
 from ..runs.trainer_fence import FencedTrainer
 from .budget import Budget, steps_of_epoch
-from .gradients import check_row_gradients, clipped_sum, noisy, row_gradients, secret_chance, take_row_gradients
+from .gradients import check_row_gradients, clipped_sum, noisy, row_gradients, secret_generator, take_row_gradients
 
 #: Bytes that the gradients of the rows of one backward pass may take.
 _MOST_BYTES = 2**30
 
 
 class PoissonBatches(Sampler[list[int]]):
-    """Batches to which each row belongs by chance, independently of the others; a batch may be empty.
+    """Random batches: each row is drawn independently of the others, so a batch may be empty.
 
     The bound on epsilon is a theorem about such batches, not about shuffled rows in batches of one size.
 
     Args:
         rows: number of rows.
         batch: expected number of rows in a batch.
-        chance: generator from `secret_chance`: nobody may know who was in a batch.
+        generator: from `secret_generator`: nobody may know which rows were in a batch.
     """
 
-    def __init__(self, rows: int, batch: int, chance: torch.Generator) -> None:
-        self.rows, self.chance = rows, chance
+    def __init__(self, rows: int, batch: int, generator: torch.Generator) -> None:
+        self.rows, self.generator = rows, generator
         self.batch_size = min(batch, rows)  # read by accelerate
         self.drop_last = False
 
@@ -50,7 +50,7 @@ class PoissonBatches(Sampler[list[int]]):
     def __iter__(self) -> Iterator[list[int]]:
         """Iterate over the rows of each batch."""
         for _ in range(len(self)):
-            chosen = torch.rand(self.rows, generator=self.chance, dtype=torch.float64) < self.batch_size / self.rows
+            chosen = torch.rand(self.rows, generator=self.generator, dtype=torch.float64) < self.batch_size / self.rows
             yield chosen.nonzero()[:, 0].tolist()
 
 
@@ -66,7 +66,7 @@ class NoisyStep(FencedTrainer):
         super().__init__(**options)
         self.budget, self.steps_taken, self._checked = budget, 0, False
         # The noise is drawn where the gradients are; rows are drawn on the CPU, as every sampler does.
-        self._noise, self._rows = secret_chance(self.args.device), secret_chance()
+        self._noise, self._rows = secret_generator(self.args.device), secret_generator()
         trained = sum(weight.numel() for weight in self.model.parameters() if weight.requires_grad)
         self._rows_at_once = max(1, _MOST_BYTES // (4 * trained))
 
@@ -100,7 +100,7 @@ class NoisyStep(FencedTrainer):
         return self.accelerator.prepare(loader)
 
     def _collate(self, rows: list[dict[str, Any]]) -> Mapping[str, Tensor]:
-        """Build a batch; collators take no empty ones."""
+        """Build a batch; a collator cannot build an empty one."""
         if rows:
             return self.data_collator(rows)
         return {"input_ids": torch.zeros(0, 1, dtype=torch.int64), "row_numbers": torch.zeros(0, dtype=torch.int64)}

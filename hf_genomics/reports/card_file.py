@@ -52,7 +52,7 @@ def write_card(folder: Path, name: str | None = None, license: str | None = None
 
 
 def _move_away(path: Path) -> None:
-    """Rename a README.md that is no card of ours, so that its text is not lost."""
+    """Rename a README.md that `write_card` has not written, so that its text is not lost."""
     names = (path.with_name(f"README.before{number or ''}.md") for number in itertools.count())
     moved = path.rename(next(name for name in names if not name.exists()))
     logger.warning("%s was not written by hf_genomics; it is %s now", path, moved)

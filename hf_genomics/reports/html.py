@@ -50,8 +50,20 @@ def write_report(
         html_section("Results", "\n".join(html_table(*table) for table in tables)),
         html_section("Pictures", "\n".join(_picture(caption, Path(picture)) for caption, picture in pictures)),
     ]
-    page = _PAGE.substitute(title=html_text(title), style=STYLE, body="\n".join(filter(None, sections)))
-    write_bytes(Path(path), page.encode("utf-8"))
+    footer = "Written by hf_genomics. This file is complete: it loads nothing from elsewhere."
+    write_bytes(Path(path), html_page(title, "\n".join(filter(None, sections)), footer).encode("utf-8"))
+
+
+def html_page(title: str, content: str, footer: str, head: str = "") -> str:
+    """Write a page that follows the reader's light or dark mode.
+
+    Args:
+        title: heading of the page.
+        content: what stands below the heading, HTML.
+        footer: last line of the page.
+        head: further elements of the head, HTML.
+    """
+    return _PAGE.substitute(title=html_text(title), style=_STYLE, head=head, content=content, footer=html_text(footer))
 
 
 def html_section(heading: str, content: str) -> str:
@@ -161,21 +173,20 @@ _PAGE = Template("""<!DOCTYPE html>
 <title>$title</title>
 <style>
 $style
-</style>
+</style>$head
 </head>
 <body>
 <main>
 <header><h1>$title</h1></header>
-$body
+$content
 </main>
-<footer>Written by hf_genomics. This file is complete: it loads nothing from elsewhere.</footer>
+<footer>$footer</footer>
 </body>
 </html>
 """)
 
 
-#: The style of a report, which other pages share.
-STYLE = """
+_STYLE = """
 :root {
   color-scheme: light dark;
   --page: #ffffff; --ink: #1f2328; --soft: #59636e; --line: #d9dee3; --accent: #0072B2; --stripe: #f6f8fa;

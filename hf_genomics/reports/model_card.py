@@ -54,7 +54,7 @@ _OBJECT, _NUMBER, _TEXT = (dict, "an object"), ((int, float), "a number"), (str,
 # Parts of the records of a run, and their types; "*" stands for every entry.
 _RECORD: dict[str, dict[str, tuple[Any, str]]] = {
     "metrics.json": {
-        **dict.fromkeys(("test", "test.undefined", "baselines", "baselines.*", "leaks"), _OBJECT),
+        **dict.fromkeys(("test", "test.undefined", "baselines", "baselines.*", "leaks", "privacy"), _OBJECT),
         "train_runtime": _NUMBER,
     },
     "run.json": {

@@ -166,7 +166,7 @@ def verdict(scored: ScoredModel) -> str:
             "result: there is no baseline to compare with; --baselines kmer with a training table (data.train) adds one"
         )
     if not scored.ahead:
-        return f"result: {name} has no value, so that nothing can be compared"
+        return f"result: {name} has no value, so nothing can be compared"
     best = min(scored.ahead, key=lambda one: scored.ahead[one]["difference"])
     difference, (low, high) = scored.ahead[best]["difference"], scored.ahead[best]["interval"]
     if low <= 0 <= high:

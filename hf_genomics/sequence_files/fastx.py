@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from os import PathLike
 from typing import TypeAlias
 
-from ..errors import InputError
+from ..errors import InputError, keep_secret
 from ..io.files import BinaryFile, shorten
 
 #: Header of a record, or None if the chunk continues a record; and letters of it, unchecked.
@@ -148,6 +148,8 @@ def fastq_chunks(file: BinaryFile, path: str | PathLike[str]) -> Iterator[RawChu
                 yield read.name, read.sequence.encode()
     except dnaio.FileFormatError as error:
         why = re.sub(r"\s+", " ", str(error)).strip(" .")
+        if names := re.search(r"\('(.*)' != '(.*)'\)", why):  # a read whose two names differ
+            keep_secret(names.groups())
         raise InputError(f"{path}: {why}; fix the file or write it again") from error
 
 

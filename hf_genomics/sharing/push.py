@@ -87,11 +87,11 @@ def push(
 
 
 def _check_name(name: str) -> None:
-    """Raise InputError if the Hub has no repository of such a name, before anything is read or sent."""
+    """Raise InputError if no repository of the Hub can have this name, before anything is read or sent."""
     try:
         validate_repo_id(name)
     except HFValidationError as error:
-        raise InputError(f"name: {shorten(name)} is no name of a repository; write it as user/model") from error
+        raise InputError(f"name: {shorten(name)} is not the name of a repository; write it as user/model") from error
 
 
 def _check_weights(path: Path) -> None:

@@ -40,7 +40,7 @@ def test_more_processes_than_gpus_are_refused(monkeypatch):
 
 
 @pytest.mark.parametrize("exchange", ["gather", "broadcast"])
-def test_the_end_of_another_process_is_no_bug(exchange, monkeypatch):
+def test_the_end_of_another_process_is_told_from_a_bug(exchange, monkeypatch):
     name = {"gather": "gather_object", "broadcast": "broadcast_object_list"}[exchange]
 
     def fails(text):

@@ -22,7 +22,7 @@ from hf_genomics.privacy.gradients import (  # noqa: E402 (skips without opacus)
     clipped_sum,
     noisy,
     row_gradients,
-    secret_chance,
+    secret_generator,
     take_row_gradients,
 )
 from hf_genomics.privacy.steps import with_row_ids  # noqa: E402
@@ -145,8 +145,8 @@ def test_a_weight_whose_rows_are_not_known_is_named():
 @settings(max_examples=30)
 @given(st.integers(1, 6), st.floats(1e-3, 10), st.floats(1e-3, 1e3), st.integers(0, 1000))
 def test_one_row_more_or_less_changes_the_clipped_sum_by_at_most_the_bound(rows, bound, size, seed):
-    chance = torch.Generator().manual_seed(seed)
-    gradients = [size * torch.randn(rows, *shape, generator=chance) for shape in ((3, 2), (5,))]
+    generator = torch.Generator().manual_seed(seed)
+    gradients = [size * torch.randn(rows, *shape, generator=generator) for shape in ((3, 2), (5,))]
     whole = torch.cat([part.flatten() for part in clipped_sum(gradients, bound)])
     torch.testing.assert_close(whole, clip_one_by_one(gradients, bound), rtol=1e-4, atol=1e-5 * bound)
     for row in range(rows):
@@ -155,7 +155,7 @@ def test_one_row_more_or_less_changes_the_clipped_sum_by_at_most_the_bound(rows,
         assert (whole - without).norm() <= bound * (1 + 1e-4)
 
 
-def test_a_row_without_gradient_is_no_division_by_zero():
+def test_a_row_with_a_gradient_of_zero_adds_nothing():
     (total,) = clipped_sum([torch.zeros(2, 3)], 1.0)
     assert total.tolist() == [0, 0, 0]
 
@@ -164,7 +164,7 @@ def test_the_noise_has_its_scale_and_does_not_follow_from_the_seed():
     total, drawn = torch.ones(200, 200), []
     for _ in range(2):
         torch.manual_seed(0)
-        drawn.append(noisy(total, 2.5, secret_chance()) - total)
+        drawn.append(noisy(total, 2.5, secret_generator()) - total)
     for noise in drawn:
         assert abs(noise.std().item() - 2.5) < 0.05 and abs(noise.mean().item()) < 0.06
     assert abs(torch.corrcoef(torch.stack([noise.flatten() for noise in drawn]))[0, 1]) < 0.03

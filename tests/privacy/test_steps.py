@@ -17,7 +17,7 @@ from hf_genomics.training.finetune import _build_trainer, finetune, plan_finetun
 from hf_genomics.training.head import Head
 
 pytest.importorskip("opacus")
-from hf_genomics.privacy.gradients import secret_chance  # noqa: E402 (skips without opacus)
+from hf_genomics.privacy.gradients import secret_generator  # noqa: E402 (skips without opacus)
 from hf_genomics.privacy.steps import PoissonBatches  # noqa: E402
 
 SIZES = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 8}
@@ -51,8 +51,8 @@ def tune(home: Path, out: Path, head: Head, steps: int = 6, batch: int = 8, **op
 
 
 def test_batches_are_poisson_samples():
-    batches = [rows for _ in range(200) for rows in PoissonBatches(20, 4, secret_chance())]
-    assert len(batches) == 200 * 5 and len(PoissonBatches(20, 4, secret_chance())) == 5
+    batches = [rows for _ in range(200) for rows in PoissonBatches(20, 4, secret_generator())]
+    assert len(batches) == 200 * 5 and len(PoissonBatches(20, 4, secret_generator())) == 5
     member = torch.zeros(len(batches), 20)
     for number, rows in enumerate(batches):
         assert rows == sorted(set(rows))
@@ -61,7 +61,7 @@ def test_batches_are_poisson_samples():
     assert abs(sizes.mean() - 4) < 0.3 and abs(sizes.var() - 20 * 0.2 * 0.8) < 0.7  # binomial
     assert (member.mean(0) - 0.2).abs().max() < 0.07  # each row alike
     assert (torch.corrcoef(member.T) - torch.eye(20)).abs().max() < 0.15  # and independently of the others
-    assert [] in [rows for _ in range(200) for rows in PoissonBatches(3, 1, secret_chance())]
+    assert [] in [rows for _ in range(200) for rows in PoissonBatches(3, 1, secret_generator())]
 
 
 def test_the_loader_of_a_run_gives_poisson_batches(home, tmp_path):
@@ -115,7 +115,7 @@ def test_a_step_is_that_of_the_slow_twin(home, tmp_path, monkeypatch):
 
     scales = []
 
-    def without_noise(total, scale, chance):
+    def without_noise(total, scale, generator):
         scales.append(scale)
         return total
 
