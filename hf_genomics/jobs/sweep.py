@@ -10,6 +10,7 @@ import hashlib
 import itertools
 import json
 import logging
+import math
 import re
 import shutil
 import sys
@@ -26,6 +27,7 @@ import yaml
 
 from ..errors import InputError
 from ..io.writing import write_json, write_text, write_tsv
+from ..runs.checkpoints import read_state
 from ..runs.output_folder import locked
 from ..runs.running import METRICS
 from ..saved_files import read_json
@@ -62,7 +64,7 @@ class CellScore(NamedTuple):
     Attributes:
         cell: the cell.
         run: folder of its model.
-        score: score of its model in validation; None if its training diverged.
+        score: score of its model in validation; None if its training diverged, or the score was never a number.
         steps: steps that were trained; None if it diverged.
     """
 
@@ -111,6 +113,37 @@ def _flat(sweep: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, lis
             yield from _flat(values, f"{key}.")
         else:
             yield key, [*values] if isinstance(values, list | tuple) else [values]
+
+
+def checked_value(key: str, value: Any, current: Any) -> Any:
+    """Return a value of a sweep in the kind of the value that it replaces; None may be replaced by anything.
+
+    Args:
+        key: key of the value.
+        value: the value, as the user gave it.
+        current: the value that it replaces.
+
+    Returns:
+        The value, as a member of the enumeration if ``current`` is one.
+
+    Raises:
+        InputError: if the value is of another kind.
+
+    >>> checked_value("trainer.seed", 7, 42)
+    7
+    """
+    kinds = {bool: (bool, "true or false"), int: (int | float, "a number"), float: (int | float, "a number")}
+    kind, what = kinds.get(type(current), (str, "a text") if isinstance(current, str) else (object, ""))
+    # To Python, True is an int too.
+    if not isinstance(value, kind) or (isinstance(value, bool) and kind == int | float):
+        raise InputError(f"sweep.{key} takes {what}, not {value!r}; correct the value")
+    if not isinstance(current, Enum):
+        return value
+    try:
+        return type(current)(value)
+    except ValueError as error:
+        names = ", ".join(one.value for one in type(current))
+        raise InputError(f"sweep.{key}: {value!r} is not one of {names}; correct the value") from error
 
 
 def cells_of(grid: Mapping[str, Sequence[Any]]) -> list[Cell]:
@@ -181,8 +214,8 @@ def _job(place: Path, cell: Cell, recipe: Mapping[str, Any], metric: str) -> Job
 
     def describe() -> str:
         """Return the score of the finished cell in a few words."""
-        score = _score(cell, place / "run", metric).score
-        return "diverged" if score is None else f"{metric} {score:.4g} in validation"
+        found = _score(cell, place / "run", metric)
+        return _without_score(found.steps) if found.score is None else f"{metric} {found.score:.4g} in validation"
 
     return Job(place, command, describe=describe, recipe=lambda: full, forgive=partial(_forgive, place / "run"))
 
@@ -203,11 +236,17 @@ def _score(cell: Cell, run: Path, metric: str) -> CellScore:
     """Return the score of a finished cell: that of the checkpoint whose weights its model has."""
     if "diverged" in read_json(run / METRICS):
         return CellScore(cell, run, None, None)
-    state = read_json(run / "trainer_state.json")
+    state = read_state(run)
     score = state.get("best_metric")
     if score is None:
         raise InputError(f"{run}: its training was never evaluated by {metric}; set trainer.eval_strategy")
-    return CellScore(cell, run, float(score), int(state["global_step"]))
+    # The Trainer begins with an infinite score, which remains if every evaluation gives NaN.
+    return CellScore(cell, run, float(score) if math.isfinite(score) else None, int(state["global_step"]))
+
+
+def _without_score(steps: int | None) -> str:
+    """Say why a cell has no score, given its number of steps."""
+    return "diverged" if steps is None else "no score"
 
 
 def best_of(scores: Sequence[CellScore], larger_is_better: bool) -> CellScore:
@@ -218,11 +257,14 @@ def best_of(scores: Sequence[CellScore], larger_is_better: bool) -> CellScore:
         larger_is_better: whether larger scores are better.
 
     Raises:
-        InputError: if all cells diverged.
+        InputError: if no cell has a score.
     """
     known = [one for one in scores if one.score is not None]
     if not known:
-        raise InputError(f"{scores[0].run.parents[2]}: every run diverged; give lower values of trainer.learning_rate")
+        raise InputError(
+            f"{scores[0].run.parents[2]}: every run diverged or has no score in validation; give lower values of "
+            "trainer.learning_rate, or another trainer.metric_for_best_model"
+        )
     # "or 0.0" is for the type checker: no score is None here.
     return (max if larger_is_better else min)(known, key=lambda one: one.score or 0.0)
 
@@ -245,7 +287,7 @@ def write_sweep(folder: Path, scores: Sequence[CellScore], best: CellScore, metr
 
 
 def table_of(scores: Sequence[CellScore], best: CellScore, metric: str) -> tuple[list[str], list[list[Any]]]:
-    """Return the header and the rows of the table of a sweep; a score that diverged is None.
+    """Return the header and the rows of the table of a sweep; a score is None if the cell has none.
 
     Args:
         scores: all cells.
@@ -270,7 +312,7 @@ def screen_lines(facts: Mapping[str, Any]) -> list[str]:
     keys = [*cells[0]["options"]]
     table = [[*keys, f"valid {metric}", ""]]
     for cell in cells:
-        score = "diverged" if cell[metric] is None else f"{cell[metric]:.4f}"
+        score = _without_score(cell["steps"]) if cell[metric] is None else f"{cell[metric]:.4f}"
         mark = "best" if cell["folder"] == facts["best"] else ""
         table.append([*(_text(cell["options"][key]) for key in keys), score, mark])
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]

@@ -14,7 +14,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from tiny_study import InThisProcess
-from transformers import TrainingArguments
+from transformers import TrainerState, TrainingArguments
 
 import hf_genomics as hg
 from hf_genomics import cli
@@ -211,6 +211,23 @@ def test_the_first_of_the_best_is_chosen(values, larger):
     assert values.index(max(known) if larger else min(known)) == int(best.cell.name)
     _, rows = table_of(scored(*values), best, "f1")
     assert len(rows) == len(values)
+
+
+@pytest.mark.parametrize("best", [-np.inf, np.inf])
+def test_a_run_whose_score_was_never_a_number_is_not_the_best(best, tmp_path, monkeypatch):
+    """The Trainer keeps the infinite score that it begins with if every evaluation gives NaN."""
+    for name, score in (("0", best), ("1", 0.4)):
+        folder = tmp_path / "sweep" / name / "run"
+        folder.mkdir(parents=True)
+        (folder / "metrics.json").write_text("{}")
+        TrainerState(best_metric=score, global_step=2).save_to_json(str(folder / "trainer_state.json"))
+    monkeypatch.setattr(module, "check_unchanged", lambda *_, **__: None)  # there are no recipes
+    cells = [Cell(name, {"trainer.seed": int(name)}) for name in "01"]
+    scores = module.run_sweep(tmp_path, cells, {}, "spearman")
+    assert [one.score for one in scores] == [None, 0.4]
+    assert best_of(scores, larger_is_better=best < 0).cell.name == "1"
+    with pytest.raises(InputError, match="metric_for_best_model"):
+        best_of(scores[:1], larger_is_better=True)
 
 
 def test_a_locked_cell_is_not_deleted_and_a_lock_is_waited_for(tmp_path, monkeypatch):
