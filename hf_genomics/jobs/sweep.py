@@ -26,6 +26,8 @@ from typing import Any, NamedTuple
 import yaml
 
 from ..errors import InputError
+from ..inference.growing_table import changed_setting
+from ..io.files import sha256_of
 from ..io.writing import write_json, write_text, write_tsv
 from ..runs.checkpoints import read_state
 from ..runs.output_folder import locked
@@ -38,6 +40,7 @@ logger = logging.getLogger(__name__)
 
 CELLS = "sweep"  # folder of the cells in the output folder
 TABLE = "sweep.tsv"
+_TABLES = "tables.json"  # hashes of the tables, in the folder of the cells
 _MOST_CELLS = 1000
 _LONGEST_NAME = 80  # characters of the name of a folder
 _DIVERGED = "the run has diverged"
@@ -188,15 +191,29 @@ def run_sweep(
         jobs: number of runs at a time; 0 for one per GPU, or without a GPU one per core.
 
     Raises:
-        InputError: if a finished cell had another recipe, or a run fails for a mistake of the user's.
+        InputError: if a finished cell had another recipe or other tables, or a run fails for a mistake of the user's.
     """
     todo = [_job(folder / CELLS / cell.name, cell, recipe, metric) for cell in cells]
     check_unchanged(todo, may_change=_OF_THE_MACHINE)
+    _check_tables(folder / CELLS / _TABLES, recipe.get("data", {}))
     workers, devices = workers_of(jobs)
     left = sum(not job.finished for job in todo)
     logger.info("sweep: %d runs, %d of them finished; %d at a time", len(todo), len(todo) - left, min(workers, left))
     share_work(todo, workers, devices=devices)
     return [_score(cell, job.run, metric) for cell, job in zip(cells, todo, strict=True)]
+
+
+def _check_tables(record: Path, data: Mapping[str, Any]) -> None:
+    """Check that the tables of training and validation are those of the cells so far; the first call records them."""
+    paths = {f"data.{name}": data[name] for name in ("train", "valid") if data.get(name)}
+    hashes = {key: sha256_of(path) for key, path in paths.items()}
+    if record.exists() and (changed := changed_setting(record, hashes)):
+        key = changed[0]
+        raise InputError(
+            f"{paths[key]} ({key}) has changed since runs in {record.parent} were started; pass --overwrite true to "
+            "run all of them again, or choose another trainer.output_dir"
+        )
+    write_json(record, hashes)
 
 
 def _job(place: Path, cell: Cell, recipe: Mapping[str, Any], metric: str) -> Job:
