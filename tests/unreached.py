@@ -100,7 +100,6 @@ UNREACHED: dict[tuple[str, str], str] = {
     ("training/finetune.py", "needs a whole model"): _MACHINE,
     ("training/finetune.py", "parts"): _NUCLEOTIDES,
     ("training/pretrain.py", "tokenizer and model"): _PYTHON,
-    ("training/pretrain.py", "is an adapter"): _FILE,
     ("training/settings.py", ""): _NUCLEOTIDES,
     ("training/trained_weights.py", "lora"): _MACHINE,
     ("variants/score_variants.py", ""): "tests/variants/test_score_variants.py",

@@ -68,11 +68,11 @@ def base_of(name: str) -> str | None:
 
 
 def check_whole(folder: Path, purpose: str) -> None:
-    """Check that a folder is not an adapter, which is no model without its base model.
+    """Check that a folder is not an adapter, which needs its base model to be a model.
 
     Args:
-        folder: the folder.
-        purpose: what a model is needed for, for the message: "push".
+        folder: the folder; the Hub name of a model passes.
+        purpose: what a whole model is needed for, for the message: "push".
 
     Raises:
         InputError: with the command that makes a model of the adapter.

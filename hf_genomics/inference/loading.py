@@ -150,17 +150,36 @@ def load_classifier(name: str) -> tuple[PreTrainedModel, KmerTokenizer]:
         model = add_adapter(_load_base(auto, base, config), name).eval()
         check_finite(model.state_dict().items(), name)
         return model, _tokenizer_beside(name, config)
-    with readable(name), no_load_report():
-        model, info = auto.from_pretrained(name, output_loading_info=True)
-        check_encoder_complete(model, info["missing_keys"], name)
-    # Only weights of the head can still be missing: check_encoder_complete has raised for the others.
+    model, info = load_complete(auto, name)
+    # Only weights of the head can still be missing: load_complete has raised for the others.
     if missing := sorted(info["missing_keys"]):
         raise InputError(
             f"{name}: {len(missing)} weights of the head are missing ({missing[0]}); copy all files of the fine-tuned "
             "model, or run hf-genomics finetune"
         )
-    check_finite(model.state_dict().items(), name)
     return model, _tokenizer_beside(name, config)
+
+
+def load_complete(kind: Any, name: str, **options: Any) -> tuple[Any, dict[str, Any]]:
+    """Load a model, and check that its encoder is complete and its weights are finite.
+
+    Args:
+        kind: class of the model, or an Auto class.
+        name: folder or Hub name of the model.
+        options: further arguments of ``from_pretrained``.
+
+    Returns:
+        The model, and which weights ``from_pretrained`` did not find ("missing_keys") or, if it may ignore them, found
+        in another size ("mismatched_keys").
+
+    Raises:
+        InputError: if the model cannot be loaded, or a weight of its encoder is missing, or any is NaN or infinite.
+    """
+    with readable(name), no_load_report():
+        model, info = kind.from_pretrained(name, output_loading_info=True, **options)
+        check_encoder_complete(model, info["missing_keys"], name)
+    check_finite(model.state_dict().items(), name)
+    return model, info
 
 
 def _check_decision(config: Any, name: str) -> None:
@@ -169,7 +188,7 @@ def _check_decision(config: Any, name: str) -> None:
     if config.decision_threshold is not None and config.positive_class not in names:
         raise InputError(
             f"{name}: config.json has decision_threshold {config.decision_threshold}, but positive_class "
-            f"{shorten(str(config.positive_class))} is none of its classes {names}; set it to one of them, "
+            f"{shorten(str(config.positive_class))} is not one of its classes {names}; set it to one of them, "
             "or decision_threshold to null"
         )
 
@@ -194,13 +213,7 @@ def load_encoder(name: str) -> tuple[KmerBertModel, KmerTokenizer]:
         model, tokenizer = load_classifier(name)
         return model.base_model, tokenizer
     tokenizer = _tokenizer_beside(name, config)
-    with readable(name), no_load_report():
-        plain = _plain_config(config, tokenizer)
-        model, info = KmerBertModel.from_pretrained(
-            name, config=plain, add_pooling_layer=False, output_loading_info=True
-        )
-        check_encoder_complete(model, info["missing_keys"], name)
-    check_finite(model.state_dict().items(), name)
+    model, _ = load_complete(KmerBertModel, name, config=_plain_config(config, tokenizer), add_pooling_layer=False)
     return model.eval(), tokenizer
 
 
@@ -246,10 +259,7 @@ def _load_base(auto: Any, base: str, config: KmerBertConfig) -> PreTrainedModel:
     Raises:
         InputError: if the base model cannot be loaded, or a weight of its encoder has another size.
     """
-    with readable(base), no_load_report():
-        model, info = auto.from_pretrained(base, config=config, output_loading_info=True, ignore_mismatched_sizes=True)
-        check_encoder_complete(model, info["missing_keys"], base)
-        check_finite(model.state_dict().items(), base)
+    model, info = load_complete(auto, base, config=config, ignore_mismatched_sizes=True)
     if misfit := encoder_misfit(info):
         name, found, expected = misfit
         raise InputError(
@@ -453,8 +463,8 @@ def readable(source: str) -> Iterator[None]:
 def _check_spelling(source: str) -> None:
     """Raise InputError for a path to a folder that does not exist, with the name of a saved model that is close to it.
 
-    It takes half a minute to learn that the Hub has no such model, so it is asked only for a single word, or for
-    OWNER/NAME if there is no folder OWNER here.
+    The Hub can take half a minute to answer that it has no such model. So it is asked only for a single word, or for
+    OWNER/NAME if the working directory has no folder called OWNER.
     """
     path = Path(source)
     parent = Path(bundled(str(path.parent)))  # model_cards, for instance, may lie in the installed package

@@ -162,7 +162,7 @@ class DnaTokenClassificationPipeline(TokenClassificationPipeline):
 
         found = predict_nt_scores(self.model, self.tokenizer, _sequences(model_inputs["letters"]))
         # Log-probabilities are logits, too; what follows reads each nucleotide as a token at its own position.
-        logits = pad_sequence([torch.from_numpy(np.log(scores)) for scores in found], batch_first=True)
+        logits = pad_sequence([torch.from_numpy(scores).log() for scores in found], batch_first=True)
         positions = torch.arange(logits.shape[1])
         lengths = torch.tensor([len(scores) for scores in found])
         mask = (positions >= lengths.unsqueeze(1)).long()  # 1 beyond the end of a sequence

@@ -227,7 +227,7 @@ def workers_of(jobs: int) -> tuple[int, list[str]]:
 
 
 def check_unchanged(jobs: Iterable[Job], may_change: Collection[str] = _PATHS) -> None:
-    """Check that finished jobs were run by the recipes of today.
+    """Check that finished jobs were run by the same recipes.
 
     Args:
         jobs: the jobs; those without a recipe are not checked.

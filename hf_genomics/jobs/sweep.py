@@ -10,6 +10,7 @@ import hashlib
 import itertools
 import json
 import logging
+import math
 import re
 import shutil
 import sys
@@ -25,7 +26,10 @@ from typing import Any, NamedTuple
 import yaml
 
 from ..errors import InputError
+from ..inference.growing_table import changed_setting
+from ..io.files import sha256_of
 from ..io.writing import write_json, write_text, write_tsv
+from ..runs.checkpoints import read_state
 from ..runs.output_folder import locked
 from ..runs.running import METRICS
 from ..saved_files import read_json
@@ -36,6 +40,7 @@ logger = logging.getLogger(__name__)
 
 CELLS = "sweep"  # folder of the cells in the output folder
 TABLE = "sweep.tsv"
+_TABLES = "tables.json"  # hashes of the tables, in the folder of the cells
 _MOST_CELLS = 1000
 _LONGEST_NAME = 80  # characters of the name of a folder
 _DIVERGED = "the run has diverged"
@@ -62,7 +67,7 @@ class CellScore(NamedTuple):
     Attributes:
         cell: the cell.
         run: folder of its model.
-        score: score of its model in validation; None if its training diverged.
+        score: score of its model in validation; None if its training diverged, or the score was never a number.
         steps: steps that were trained; None if it diverged.
     """
 
@@ -113,6 +118,37 @@ def _flat(sweep: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, lis
             yield key, [*values] if isinstance(values, list | tuple) else [values]
 
 
+def checked_value(key: str, value: Any, current: Any) -> Any:
+    """Return a value of a sweep in the kind of the value that it replaces; None may be replaced by anything.
+
+    Args:
+        key: key of the value.
+        value: the value, as the user gave it.
+        current: the value that it replaces.
+
+    Returns:
+        The value, as a member of the enumeration if ``current`` is one.
+
+    Raises:
+        InputError: if the value is of another kind.
+
+    >>> checked_value("trainer.seed", 7, 42)
+    7
+    """
+    kinds = {bool: (bool, "true or false"), int: (int | float, "a number"), float: (int | float, "a number")}
+    kind, what = kinds.get(type(current), (str, "a text") if isinstance(current, str) else (object, ""))
+    # To Python, True is an int too.
+    if not isinstance(value, kind) or (isinstance(value, bool) and kind == int | float):
+        raise InputError(f"sweep.{key} takes {what}, not {value!r}; correct the value")
+    if not isinstance(current, Enum):
+        return value
+    try:
+        return type(current)(value)
+    except ValueError as error:
+        names = ", ".join(one.value for one in type(current))
+        raise InputError(f"sweep.{key}: {value!r} is not one of {names}; correct the value") from error
+
+
 def cells_of(grid: Mapping[str, Sequence[Any]]) -> list[Cell]:
     """Return a cell for every combination of values, in the order of the values; the last key varies fastest.
 
@@ -155,15 +191,29 @@ def run_sweep(
         jobs: number of runs at a time; 0 for one per GPU, or without a GPU one per core.
 
     Raises:
-        InputError: if a finished cell had another recipe, or a run fails for a mistake of the user's.
+        InputError: if a finished cell had another recipe or other tables, or a run fails for a mistake of the user's.
     """
     todo = [_job(folder / CELLS / cell.name, cell, recipe, metric) for cell in cells]
     check_unchanged(todo, may_change=_OF_THE_MACHINE)
+    _check_tables(folder / CELLS / _TABLES, recipe.get("data", {}))
     workers, devices = workers_of(jobs)
     left = sum(not job.finished for job in todo)
     logger.info("sweep: %d runs, %d of them finished; %d at a time", len(todo), len(todo) - left, min(workers, left))
     share_work(todo, workers, devices=devices)
     return [_score(cell, job.run, metric) for cell, job in zip(cells, todo, strict=True)]
+
+
+def _check_tables(record: Path, data: Mapping[str, Any]) -> None:
+    """Check that the tables of training and validation are those of the cells so far; the first call records them."""
+    paths = {f"data.{name}": data[name] for name in ("train", "valid") if data.get(name)}
+    hashes = {key: sha256_of(path) for key, path in paths.items()}
+    if record.exists() and (changed := changed_setting(record, hashes)):
+        key = changed[0]
+        raise InputError(
+            f"{paths[key]} ({key}) has changed since runs in {record.parent} were started; pass --overwrite true to "
+            "run all of them again, or choose another trainer.output_dir"
+        )
+    write_json(record, hashes)
 
 
 def _job(place: Path, cell: Cell, recipe: Mapping[str, Any], metric: str) -> Job:
@@ -181,8 +231,8 @@ def _job(place: Path, cell: Cell, recipe: Mapping[str, Any], metric: str) -> Job
 
     def describe() -> str:
         """Return the score of the finished cell in a few words."""
-        score = _score(cell, place / "run", metric).score
-        return "diverged" if score is None else f"{metric} {score:.4g} in validation"
+        found = _score(cell, place / "run", metric)
+        return _without_score(found.steps) if found.score is None else f"{metric} {found.score:.4g} in validation"
 
     return Job(place, command, describe=describe, recipe=lambda: full, forgive=partial(_forgive, place / "run"))
 
@@ -203,11 +253,17 @@ def _score(cell: Cell, run: Path, metric: str) -> CellScore:
     """Return the score of a finished cell: that of the checkpoint whose weights its model has."""
     if "diverged" in read_json(run / METRICS):
         return CellScore(cell, run, None, None)
-    state = read_json(run / "trainer_state.json")
+    state = read_state(run)
     score = state.get("best_metric")
     if score is None:
         raise InputError(f"{run}: its training was never evaluated by {metric}; set trainer.eval_strategy")
-    return CellScore(cell, run, float(score), int(state["global_step"]))
+    # The Trainer begins with an infinite score, which remains if every evaluation gives NaN.
+    return CellScore(cell, run, float(score) if math.isfinite(score) else None, int(state["global_step"]))
+
+
+def _without_score(steps: int | None) -> str:
+    """Say why a cell has no score, given its number of steps."""
+    return "diverged" if steps is None else "no score"
 
 
 def best_of(scores: Sequence[CellScore], larger_is_better: bool) -> CellScore:
@@ -218,11 +274,14 @@ def best_of(scores: Sequence[CellScore], larger_is_better: bool) -> CellScore:
         larger_is_better: whether larger scores are better.
 
     Raises:
-        InputError: if all cells diverged.
+        InputError: if no cell has a score.
     """
     known = [one for one in scores if one.score is not None]
     if not known:
-        raise InputError(f"{scores[0].run.parents[2]}: every run diverged; give lower values of trainer.learning_rate")
+        raise InputError(
+            f"{scores[0].run.parents[2]}: every run diverged or has no score in validation; give lower values of "
+            "trainer.learning_rate, or another trainer.metric_for_best_model"
+        )
     # "or 0.0" is for the type checker: no score is None here.
     return (max if larger_is_better else min)(known, key=lambda one: one.score or 0.0)
 
@@ -245,7 +304,7 @@ def write_sweep(folder: Path, scores: Sequence[CellScore], best: CellScore, metr
 
 
 def table_of(scores: Sequence[CellScore], best: CellScore, metric: str) -> tuple[list[str], list[list[Any]]]:
-    """Return the header and the rows of the table of a sweep; a score that diverged is None.
+    """Return the header and the rows of the table of a sweep; a score is None if the cell has none.
 
     Args:
         scores: all cells.
@@ -270,7 +329,7 @@ def screen_lines(facts: Mapping[str, Any]) -> list[str]:
     keys = [*cells[0]["options"]]
     table = [[*keys, f"valid {metric}", ""]]
     for cell in cells:
-        score = "diverged" if cell[metric] is None else f"{cell[metric]:.4f}"
+        score = _without_score(cell["steps"]) if cell[metric] is None else f"{cell[metric]:.4f}"
         mark = "best" if cell["folder"] == facts["best"] else ""
         table.append([*(_text(cell["options"][key]) for key in keys), score, mark])
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]

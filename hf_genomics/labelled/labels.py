@@ -19,7 +19,7 @@ from .task import ProblemType
 _INTEGER = re.compile(r"[+-]?\d+")
 _LARGEST = float(np.finfo(np.float32).max)  # models compute in float32
 _FEW = 20  # up to this many different whole numbers, such as 1.0 and 2.0, are probably classes or codes
-_FEW_CLASSES = 5  # labels that differ in more than half of the rows are no classes, except up to this many of them
+_FEW_CLASSES = 5  # more labels than this are not classes if they differ in more than half of the rows
 _FOR_VALUES = "set data.regression true"
 _FOR_CLASSES = "for classes set data.regression false"
 

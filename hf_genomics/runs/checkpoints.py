@@ -318,8 +318,8 @@ def read_state(folder: Path) -> dict[str, Any]:
 def check_files(checkpoint: Path) -> None:
     """Check those files of a checkpoint that the Trainer reads by itself; of the weights only the header.
 
-    A missing file is no fault here: the manifest says which files there are, and large models have several files of
-    weights.
+    A missing file is not an error here: the manifest says which files there are, and large models have several files
+    of weights.
 
     Raises:
         InputError: naming the file that is damaged.

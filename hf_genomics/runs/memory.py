@@ -284,9 +284,11 @@ def check_memory(
     Raises:
         InputError: if the step clearly does not fit; the message names a batch size that does.
     """
+    from .sharding import is_sharded  # slow to import
+
     device = args.device
     # The estimate holds for these devices, and for models that are not sharded.
-    if device.type not in ("cpu", "cuda") or args.world_size > 1 and args.fsdp:
+    if device.type not in ("cpu", "cuda") or args.world_size > 1 and is_sharded(args):
         return
     mode = ComputeMode(device.type, attention, args.bf16 or args.fp16, args.gradient_checkpointing)
     state = _STATE.get(getattr(args.optim, "value", str(args.optim)).split("_")[0], 2.0)

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from accelerate.utils import parse_flag_from_env
 from torch.distributed.checkpoint.state_dict import (
     StateDictOptions,
     get_model_state_dict,
@@ -13,9 +14,19 @@ from torch.distributed.checkpoint.state_dict import (
     set_model_state_dict,
     set_optimizer_state_dict,
 )
+from transformers import TrainingArguments
 
 _WHOLE = StateDictOptions(full_state_dict=True, cpu_offload=True)
 _PARTIAL = StateDictOptions(full_state_dict=True, strict=False)  # tied weights are saved under one name
+
+
+def is_sharded(args: TrainingArguments) -> bool:
+    """Return whether a run is asked to shard its model, by trainer.fsdp or by the configuration of accelerate launch.
+
+    Args:
+        args: arguments of the Trainer; ``accelerate launch`` leaves ``args.fsdp`` empty.
+    """
+    return bool(args.fsdp) or parse_flag_from_env("ACCELERATE_USE_FSDP")
 
 
 def unshard(model: Any) -> dict[str, Any]:

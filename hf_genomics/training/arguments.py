@@ -178,6 +178,7 @@ def check_arguments(args: TrainingArguments) -> None:
             raise InputError(f"trainer.{name} needs a GPU; set trainer.{name.replace('fp', 'bf')}, which a CPU can do")
     _check_steps(args)
     _check_names(args)
+    _check_sharding(args)
     _check_optimizer_options(args)
     check_optimizer(args)
     checkpoint = args.resume_from_checkpoint
@@ -255,6 +256,16 @@ def _check_names(args: TrainingArguments) -> None:
         raise InputError(
             f"trainer.gradient_checkpointing_kwargs: {unknown[0]!r} is not an option; the options are "
             f"{', '.join(sorted(_CHECKPOINTING))}"
+        )
+
+
+def _check_sharding(args: TrainingArguments) -> None:
+    """Check how a model is divided among processes."""
+    # Set by trainer.deepspeed, and by accelerate launch with a configuration of DeepSpeed.
+    if getattr(args, "deepspeed_plugin", None) is not None:
+        raise InputError(
+            "trainer.deepspeed is not supported: models and checkpoints would hold the shard of one process only; omit "
+            "it, or shard the model by trainer.fsdp and recipes/accelerate/fsdp2.yaml"
         )
     # transformers fills in defaults, all of which switch nothing on.
     if not args.fsdp and any((args.fsdp_config or {}).values()):

@@ -11,7 +11,6 @@ import logging
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
-from enum import Enum
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -46,15 +45,13 @@ from ..evaluation.evaluate import (
 from ..evaluation.explained_scores import undefined_by_classes, undefined_by_columns
 from ..evaluation.metrics import SCORES, compute_metrics_for
 from ..evaluation.pictures import plot_loss
-from ..inference.adapters import base_of
+from ..inference.adapters import check_whole
 from ..inference.loading import (
-    check_finite,
     encoder_misfit,
     load_classifier,
+    load_complete,
     load_config,
     load_tokenizer,
-    no_load_report,
-    readable,
     task_of,
 )
 from ..inference.predictions import Predictions, log_threshold
@@ -66,7 +63,6 @@ from ..labelled.sequence_dataset import SequenceDataset, balanced_rows
 from ..labelled.sequences import LabelledSequences
 from ..labelled.tables import check_split
 from ..labelled.task import VALUE
-from ..modeling_kmer_bert import check_encoder_complete
 from ..privacy.budget import Budget
 from ..renamed import renamed
 from ..reports.score_report import ScoredModel, ScoreReport, write_score_report
@@ -75,6 +71,7 @@ from ..runs.flops import attention_for
 from ..runs.memory import check_memory
 from ..runs.output_folder import Resume, check_inputs_kept, check_room, claim_output_dir, clear_outputs
 from ..runs.running import METRICS, finish, finished_metrics, starting, train
+from ..runs.sharding import is_sharded
 from ..saved_files import read_json
 from ..tokenization_kmer import KmerTokenizer
 from .arguments import check_arguments, check_best_metric
@@ -261,9 +258,9 @@ class _Request(NamedTuple):
         for key, value in changes.items():
             section, _, name = key.rpartition(".")
             current = getattr(getattr(self, section), name) if section else self.pretrained
-            _check_kind(key, value, current)
+            value = sweeps.checked_value(key, value, current)
             if section == "trainer":
-                setattr(trainer, name, _as_enum(key, value, current))
+                setattr(trainer, name, value)
             elif section == "head":
                 head[name] = value
         check_arguments(trainer)
@@ -279,27 +276,6 @@ class _Request(NamedTuple):
         plain = type(self.trainer)(output_dir=str(self.trainer.output_dir), use_cpu=self.trainer.use_cpu)
         found["trainer"] = sweeps.changed_fields(self.trainer, plain) | trainer
         return given | found | {"baselines": [], "baseline_k": 0, "score_test": False}
-
-
-def _check_kind(key: str, value: Any, current: Any) -> None:
-    """Check that a value of a sweep is of the kind of the value that it replaces; None may be replaced by anything."""
-    kinds = {bool: (bool, "true or false"), int: (int | float, "a number"), float: (int | float, "a number")}
-    kind, what = kinds.get(type(current), (str, "a text") if isinstance(current, str) else (object, ""))
-    # To Python, True is an int too.
-    if not isinstance(value, kind) or (isinstance(value, bool) and kind == int | float):
-        raise InputError(f"sweep.{key} takes {what}, not {value!r}; correct the value")
-
-
-def _as_enum(key: str, value: Any, current: Any) -> Any:
-    """Return a value of a sweep as a member of the enumeration of the value that it replaces, if that has one."""
-    if not isinstance(current, Enum):
-        return value
-    try:
-        return type(current)(value)
-    except ValueError as error:
-        raise InputError(
-            f"sweep.{key}: {value!r} is not one of {', '.join(one.value for one in type(current))}"
-        ) from error
 
 
 #: Keys of `trainer` that a sweep cannot vary: where a run writes, and by what its model is chosen.
@@ -468,11 +444,7 @@ def _check_start(pretrained: str, baseline_k: int) -> None:
     """Check the k-mer size of the baseline, and that training starts from a whole model."""
     if not 0 <= baseline_k <= 8:
         raise InputError(f"baseline_k must lie in 0..8 (0 for no k-mer baseline), not {baseline_k}")
-    if base := base_of(pretrained):
-        raise InputError(
-            f"{pretrained} is an adapter of {base}; hf-genomics convert --source {pretrained} --output_dir NEW merges "
-            "the two into a model to start from"
-        )
+    check_whole(Path(pretrained), "start from")
 
 
 def run_finetuning(plan: FinetuningPlan) -> dict[str, Any]:
@@ -501,9 +473,7 @@ def run_finetuning(plan: FinetuningPlan) -> dict[str, Any]:
         if run.is_world_process_zero():
             metrics |= _choose_decisions(run, plan)
             if plan.splits.test is not None and plan.options.score_test:
-                # accelerate leaves its bf16 wrapper on the model. It is removed, so that the test split is scored in
-                # full precision and `evaluate` and `predict` return the same numbers later.
-                network = run.accelerator.unwrap_model(plan.network, keep_fp32_wrapper=False)
+                network = _network_to_score(run, plan)
                 metrics |= _score_test(network, plan.splits.test, plan, metrics.get("calibration", {}))
             plot_loss(run.state.log_history, plan.folder / "loss.png", ylabel="loss")
             splits = dict(zip(("train", "valid", "test"), plan.splits, strict=True))
@@ -513,6 +483,14 @@ def run_finetuning(plan: FinetuningPlan) -> dict[str, Any]:
             write_score_report(_scored(plan.folder, metrics))
             finish(plan.folder, metrics, partial(write_run_record, plan.folder, record))
     return metrics
+
+
+def _network_to_score(run: FinetuningTrainer, plan: FinetuningPlan) -> PreTrainedModel:
+    """Return the trained model as `evaluate` and `predict` use it later: with all weights, and in full precision."""
+    if run.is_fsdp_enabled:  # this process has a shard of each weight; the saved model has all of it
+        return load_classifier(str(plan.folder))[0].to(plan.trainer.device)
+    # accelerate leaves its bf16 wrapper on the model.
+    return run.accelerator.unwrap_model(plan.network, keep_fp32_wrapper=False)
 
 
 def _with_report(folder: Path, metrics: dict[str, Any]) -> ScoreReport:
@@ -589,10 +567,7 @@ def build_classifier(
         # interpolates them to the new number.
         options["stretch_positions"] = config.max_position_embeddings
         config.max_position_embeddings = pretrained_config.max_position_embeddings
-    with readable(pretrained), no_load_report():
-        network, info = auto.from_pretrained(pretrained, config=config, output_loading_info=True, **options)
-        check_encoder_complete(network, info["missing_keys"], pretrained)
-        check_finite(network.state_dict().items(), pretrained)
+    network, info = load_complete(auto, pretrained, config=config, **options)
     if misfit := encoder_misfit(info):
         name, found, expected = misfit
         raise InputError(f"{pretrained}: {name} is {found}, but by config.json {expected}; correct config.json")
@@ -671,8 +646,11 @@ def _check_decisions(splits: Splits, head: Head, trainer: TrainingArguments) -> 
     asked = next((key for key in ("calibrate", "threshold") if getattr(head, key)), None)
     if asked and splits.validation is None:
         raise InputError(f"head.{asked} asks for validation, but there are no validation sequences; set data.valid")
-    if asked and trainer.fsdp:
-        raise InputError(f"head.{asked} needs a whole model on one device; omit it or trainer.fsdp")
+    if asked and is_sharded(trainer):
+        raise InputError(
+            f"head.{asked} needs a whole model on one device; omit it or trainer.fsdp, or launch with "
+            "recipes/accelerate/ddp.yaml"
+        )
     # A threshold needs one label per sequence; `check_head` refuses other labels.
     has_labels = splits.validation is not None and splits.validation.labels is not None
     if head.threshold and splits.validation and has_labels and len(np.unique(splits.validation.known_labels)) < 2:

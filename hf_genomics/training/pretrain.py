@@ -28,10 +28,10 @@ from ..genomes.order import EpochOrder
 from ..genomes.sampling import WindowSampling
 from ..genomes.store import GenomeStore
 from ..genomes.windows import WindowDataset
-from ..inference.adapters import base_of
-from ..inference.loading import check_finite, load_config, load_tokenizer, no_load_report, readable
+from ..inference.adapters import check_whole
+from ..inference.loading import load_complete, load_config, load_tokenizer
 from ..inference.windows import check_positions
-from ..modeling_kmer_bert import KmerBertForMaskedLM, check_encoder_complete
+from ..modeling_kmer_bert import KmerBertForMaskedLM
 from ..renamed import renamed
 from ..runs.callbacks import SetEpoch
 from ..runs.flops import attention_for
@@ -146,7 +146,7 @@ def pretrain(
         overwrite: train again even if the output folder holds a finished run.
         pretrained: folder or Hub name of a model to continue from, such as one of DNABERT's; training starts from its
             weights instead of random ones. Tokenizer and sizes are the model's own; options that ask for others are
-            errors, but for those of dropout, which replace the model's.
+            errors, except those of dropout, which replace the model's.
 
     Returns:
         The metrics that are written to metrics.json.
@@ -180,16 +180,12 @@ def load_start(
     Raises:
         InputError: if there is no such model, it is of another kind or incomplete, or an option contradicts it.
     """
-    if base := base_of(pretrained):
-        raise InputError(
-            f"{pretrained} is an adapter of {base}; hf-genomics convert --source {pretrained} --output_dir NEW merges "
-            "the two into a model to start from"
-        )
+    check_whole(Path(pretrained), "start from")
     config, own = load_config(pretrained), load_tokenizer(pretrained)
     if type(config) is not KmerBertConfig or "Classification" in str(config.architectures):
         raise InputError(
-            f"{pretrained} is a {', '.join(config.architectures or [config.model_type])}, which predicts no masked "
-            "tokens; name the model that it was fine-tuned from"
+            f"{pretrained} is a {', '.join(config.architectures or [config.model_type])}, which does not predict "
+            "masked tokens; name the model that it was fine-tuned from"
         )
     asked = {"tokenizer.k": (tokenizer.k, 6, own.k), "tokenizer.stride": (tokenizer.stride, 1, own.stride)}
     given, usual, theirs = model.to_dict(), KmerBertConfig().to_dict(), config.to_dict()
@@ -198,12 +194,7 @@ def load_start(
         if value not in (default, found):
             raise InputError(f"{key} is {value}, but {pretrained} has {found}; omit {key}, or omit pretrained")
     changed = {key: given[key] for key in _DROPOUT if given[key] != usual[key]}
-    with readable(pretrained), no_load_report():
-        network, info = KmerBertForMaskedLM.from_pretrained(
-            pretrained, dtype=torch.float32, output_loading_info=True, **changed
-        )
-        check_encoder_complete(network, info["missing_keys"], pretrained)
-        check_finite(network.state_dict().items(), pretrained)
+    network, info = load_complete(KmerBertForMaskedLM, pretrained, dtype=torch.float32, **changed)
     if new := sorted(info["missing_keys"]):
         logger.warning("%s has no weights for %s; these start from random values", pretrained, ", ".join(new))
     sizes = ", ".join(f"{key} {theirs[key]}" for key in ("hidden_size", "num_hidden_layers"))
@@ -377,7 +368,7 @@ def _check_settings(
     windows: WindowSampling,
     more_positions: str,
 ) -> None:
-    """Check the options that can be checked before data is read; `more_positions` is a way to get them, for errors."""
+    """Check the options that can be checked before data is read; `more_positions`, for errors: how to get more."""
     check_arguments(trainer)
     check_schedule(trainer.schedule_steps, trainer.max_steps)
     check_best_metric(trainer, SCORES, "data.valid_split is null; set it" if data.valid_split is None else None)

@@ -87,8 +87,8 @@ def split_record(splits: dict[str, LabelledSequences | None], *, train_counted_o
 
     Args:
         splits: role (train, valid, test) -> sequences; None for a missing split.
-        train_counted_only: describe the training rows by file and number only. Who knows all rows but one could find
-            that one by the hash.
+        train_counted_only: describe the training rows by file and number only. Anyone who
+            knows all rows but one could find the last one by the hash.
     """
     described = {role: _describe(examples) for role, examples in splits.items() if examples is not None}
     if train_counted_only:

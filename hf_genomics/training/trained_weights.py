@@ -22,6 +22,7 @@ from ..labelled.sequences import LabelledSequences
 from ..privacy.budget import Budget, plan_budget
 from ..privacy.steps import NoisyStep
 from ..runs.exact_trainer import ExactTrainer
+from ..runs.sharding import is_sharded
 from .head import Head
 from .progress import seconds_left
 
@@ -135,7 +136,7 @@ def plan_privacy(
         None without ``head.dp_epsilon``.
 
     Raises:
-        InputError: naming the key that stands against it, and the reason.
+        InputError: naming the key that rules it out, and the reason.
     """
     if head.dp_epsilon is None:
         return None
@@ -154,7 +155,7 @@ def plan_privacy(
 def _against_privacy(
     head: Head, training: LabelledSequences, trainer: TrainingArguments, resume: bool | str
 ) -> dict[str, tuple[Any, str]]:
-    """Return for each key that may stand against differential privacy whether it does, and why."""
+    """Return for each key that may rule out differential privacy whether it does, and why."""
     many = "the accountant and the noise are those of one process and one device"
     exact = "config.json would hold statistics of the training rows without noise"
     whole = "the noise needs the gradients of single rows, which this hides"
@@ -220,8 +221,11 @@ def check_trained(head: Head, config: KmerBertConfig, trainer: TrainingArguments
             "head.train lora cannot save a head for tracks both per sequence and per nucleotide; set head.train to "
             "last:N or all"
         )
-    if trainer.fsdp:
-        raise InputError("head.train lora: a sharded adapter cannot be saved; omit trainer.fsdp")
+    if is_sharded(trainer):
+        raise InputError(
+            "head.train lora: a sharded adapter cannot be saved; omit trainer.fsdp, or launch with "
+            "recipes/accelerate/ddp.yaml"
+        )
     if importlib.util.find_spec("peft") is None:
         raise InputError("head.train lora needs the package peft; pip install 'hf_genomics[lora]'")
 

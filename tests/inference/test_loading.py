@@ -122,12 +122,12 @@ def test_a_pickle_with_a_head_for_other_classes_is_not_called_damaged(folder: Pa
     assert "pytorch_model.bin" not in str(caught.value)
 
 
-def test_a_model_that_is_no_adapter_is_not_merged_with_itself(folder: Path) -> None:
+def test_a_model_that_is_not_an_adapter_is_not_merged_with_itself(folder: Path) -> None:
     with pytest.raises(InputError, match=r"adapter_config\.json"):
         load_merged(str(folder))
 
 
-def test_a_full_memory_is_no_fault_of_a_pickle(folder: Path) -> None:
+def test_a_full_memory_is_not_blamed_on_a_pickle(folder: Path) -> None:
     with_pickle(lambda weights, saved: saved)(folder)
     with pytest.raises(torch.OutOfMemoryError), readable(str(folder)):
         raise torch.OutOfMemoryError("full")

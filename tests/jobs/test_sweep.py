@@ -14,7 +14,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from tiny_study import InThisProcess
-from transformers import TrainingArguments
+from transformers import TrainerState, TrainingArguments
 
 import hf_genomics as hg
 from hf_genomics import cli
@@ -147,7 +147,7 @@ def test_two_commands_share_the_runs_of_a_sweep(home, tmp_path):
     said = [process.communicate(timeout=300) for process in both]
     assert [process.returncode for process in both] == [0, 0], said
     assert said[0][0] == said[1][0] and "best" in said[0][0]
-    for cell in (tmp_path / "out" / "sweep").iterdir():
+    for cell in (tmp_path / "out" / "sweep").glob("*/"):
         assert sum(f", {cell.name}" in err or f": {cell.name}" in err for _, err in said) == 1, "run once"
 
 
@@ -211,6 +211,36 @@ def test_the_first_of_the_best_is_chosen(values, larger):
     assert values.index(max(known) if larger else min(known)) == int(best.cell.name)
     _, rows = table_of(scored(*values), best, "f1")
     assert len(rows) == len(values)
+
+
+@pytest.mark.parametrize("best", [-np.inf, np.inf])
+def test_a_run_whose_score_was_never_a_number_is_not_the_best(best, tmp_path, monkeypatch):
+    """The Trainer keeps the infinite score that it begins with if every evaluation gives NaN."""
+    for name, score in (("0", best), ("1", 0.4)):
+        folder = tmp_path / "sweep" / name / "run"
+        folder.mkdir(parents=True)
+        (folder / "metrics.json").write_text("{}")
+        TrainerState(best_metric=score, global_step=2).save_to_json(str(folder / "trainer_state.json"))
+    monkeypatch.setattr(module, "check_unchanged", lambda *_, **__: None)  # there are no recipes
+    cells = [Cell(name, {"trainer.seed": int(name)}) for name in "01"]
+    scores = module.run_sweep(tmp_path, cells, {}, "spearman")
+    assert [one.score for one in scores] == [None, 0.4]
+    assert best_of(scores, larger_is_better=best < 0).cell.name == "1"
+    with pytest.raises(InputError, match="metric_for_best_model"):
+        best_of(scores[:1], larger_is_better=True)
+
+
+def test_finished_runs_of_a_table_that_has_changed_since_are_not_used(tmp_path):
+    table = tmp_path / "t.csv"
+    table.write_text("sequence,label\nACGT,a\n")
+    recipe = {"data": {"train": str(table), "valid": None}}
+    for _ in range(2):
+        assert module.run_sweep(tmp_path / "out", [], recipe, "f1") == []
+    table.write_text("sequence,label\nACGT,b\n")
+    with pytest.raises(InputError, match=r"t\.csv \(data\.train\) has changed"):
+        module.run_sweep(tmp_path / "out", [], recipe, "f1")
+    clear_cells(tmp_path / "out")
+    assert module.run_sweep(tmp_path / "out", [], recipe, "f1") == []
 
 
 def test_a_locked_cell_is_not_deleted_and_a_lock_is_waited_for(tmp_path, monkeypatch):

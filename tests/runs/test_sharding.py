@@ -7,9 +7,17 @@ import shutil
 import pytest
 import torch
 from tiny_runs import outcome
+from transformers import TrainingArguments
 
 from hf_genomics import KmerBertConfig, KmerBertForMaskedLM
-from hf_genomics.runs.sharding import one_group_of_tied_weights, shard, shard_optimizer, unshard, unshard_optimizer
+from hf_genomics.runs.sharding import (
+    is_sharded,
+    one_group_of_tied_weights,
+    shard,
+    shard_optimizer,
+    unshard,
+    unshard_optimizer,
+)
 
 
 def small_model(seed):
@@ -48,6 +56,16 @@ def test_embeddings_are_hidden_from_accelerate_within_the_block_only():
         assert model.get_input_embeddings() is model.get_output_embeddings() is None
         raise ZeroDivisionError
     assert model.get_input_embeddings() is not None and model.get_output_embeddings() is not None
+
+
+def test_sharding_is_asked_for_by_an_option_or_by_the_launcher(tmp_path, monkeypatch):
+    arguments = TrainingArguments(str(tmp_path), use_cpu=True)
+    assert not is_sharded(arguments)
+    monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")  # as accelerate launch sets it
+    assert is_sharded(arguments) and not arguments.fsdp
+    monkeypatch.delenv("ACCELERATE_USE_FSDP")
+    arguments.fsdp = True
+    assert is_sharded(arguments)
 
 
 @pytest.mark.slow

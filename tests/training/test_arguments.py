@@ -344,6 +344,14 @@ def test_a_warm_up_or_a_first_evaluation_beyond_the_run_is_warned_of(tmp_path, c
 # the options of pretraining
 
 
+def test_deepspeed_is_refused_because_its_shards_would_be_saved_as_if_whole(tmp_path):
+    arguments = TrainingArguments(str(tmp_path), use_cpu=True)
+    check_arguments(arguments)
+    arguments.deepspeed_plugin = object()  # as the environment of accelerate launch sets it
+    with pytest.raises(InputError, match=r"trainer\.deepspeed"):
+        check_arguments(arguments)
+
+
 def test_plain_arguments_get_the_defaults_of_pretraining_in_a_copy(tmp_path):
     plain = TrainingArguments(str(tmp_path), use_cpu=True, learning_rate=0.25)
     args = PretrainingArguments.of(plain)

@@ -9,6 +9,9 @@ import subprocess
 import sys
 
 import pytest
+from finetune_tables import write_table
+
+import hf_genomics as hg
 
 TORCHRUN = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
 ACCELERATE = ["-m", "accelerate.commands.accelerate_cli", "launch"]
@@ -128,3 +131,38 @@ def test_local_work_asks_the_network_for_nothing(tmp_path, repo_root):
     )
     assert run.returncode == 0, run.stderr
     assert run.stdout.splitlines()[-1] == "asked []"
+
+
+#: Fine-tunes on the table train.csv in the working directory, and shards the model although there is no GPU.
+SHARDED = """
+import sys
+sys.path.insert(0, sys.argv[1])
+from tiny_runs import _shard
+_shard()
+from transformers import TrainingArguments
+import hf_genomics as hg
+options = {"max_steps": 2, "per_device_train_batch_size": 4, "use_cpu": True, "save_strategy": "no"}
+data = hg.LabelledData("train.csv", None, "train.csv", hg.Columns(label="much_a"))
+hg.finetune("mlm", data, TrainingArguments("out", **options), baseline_k=2)
+"""
+
+
+@pytest.mark.slow
+def test_a_sharded_run_scores_the_test_split_by_the_whole_model(tmp_path, repo_root):
+    write_table(tmp_path / "train.csv", 40, 0)
+    sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
+    hg.KmerBertForMaskedLM(hg.KmerBertConfig(k=3, max_position_embeddings=160, **sizes)).save_pretrained(
+        tmp_path / "mlm"
+    )
+    hg.KmerTokenizer(k=3).save_pretrained(tmp_path / "mlm")
+    (tmp_path / "run.py").write_text(SHARDED)
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", "run.py"]
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(repo_root)}
+    run = subprocess.run(
+        [*command, str(repo_root / "tests")], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300
+    )
+    assert run.returncode == 0, run.stderr
+    found = json.loads((tmp_path / "out" / "metrics.json").read_text())["test"]
+    data = hg.LabelledData(test=str(tmp_path / "train.csv"), columns=hg.Columns(label="much_a"))
+    scored = hg.evaluate(str(tmp_path / "out"), data, str(tmp_path / "scores"))
+    assert found["auroc"] == pytest.approx(scored["auroc"], abs=1e-6)
