@@ -83,7 +83,6 @@ UNREACHED: dict[tuple[str, str], str] = {
     ("privacy", ""): _PRIVATE,
     ("training/head.py", "dp_"): _PRIVATE,
     ("training/trained_weights.py", "dp_epsilon"): _PRIVATE,
-    ("variants/score_variants.py", "private"): _PRIVATE,
     ("reports/card_file.py", ""): _FILE,
     ("runs", ""): _RUN,
     ("sequence_files/reference.py", "both named"): _FILE,
@@ -104,5 +103,3 @@ UNREACHED: dict[tuple[str, str], str] = {
     ("training/trained_weights.py", "lora"): _MACHINE,
     ("variants/score_variants.py", ""): "tests/variants/test_score_variants.py",
 }
-#: Case -> why what its message advises cannot be tried by changing the command line.
-NOT_FOLLOWED: dict[str, str] = {}

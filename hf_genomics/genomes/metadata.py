@@ -12,7 +12,7 @@ from ..errors import InputError, keep_secret
 from ..io.files import shorten
 from ..io.text_tables import MISSING, column_names, like_column, log_headings, missing_column, read_text_columns
 from ..sequence_files.fasta import Naming, first_word
-from .splits import SPLITS, check_disjoint, split_genomes
+from .splits import SPLITS, are_shares, check_disjoint, split_genomes
 
 #: What the name of a record is; see `RecordRules`.
 RecordNames = Literal["first_word", "header", "numbered", "file"]
@@ -181,8 +181,10 @@ def with_splits(contigs: pd.DataFrame, shares: list[float] | None, seed: int) ->
     if shares is not None:
         if "split" in contigs:
             raise InputError("split: the metadata table has a column 'split' already; omit one of them")
-        if len(shares) != 3:
-            raise InputError(f"split: give three shares (train, valid, test), such as 0.8 0.1 0.1, not {shares}")
+        if not are_shares(shares):
+            raise InputError(
+                f"split: give three shares (train, valid, test) that sum to 1, such as 0.8 0.1 0.1, not {shares}"
+            )
         fractions = (shares[0], shares[1], shares[2])
         splits = split_genomes(contigs[groups[-1]].astype(str), fractions, seed, contigs["length"])
         contigs = contigs.assign(split=splits)

@@ -314,7 +314,12 @@ def _uniform(seed: int, name: str) -> float:
     return (int.from_bytes(digest, "big") >> 11) / 2**53  # 53 bits, the precision of a float
 
 
+def are_shares(shares: Sequence[float]) -> bool:
+    """Return whether these are three shares (train, valid, test) that sum to 1."""
+    return len(shares) == 3 and all(0 <= share <= 1 for share in shares) and abs(sum(shares) - 1) <= 1e-6
+
+
 def _check_fractions(fractions: tuple[float, float, float]) -> None:
     """Check that there are three shares that sum to 1."""
-    if len(fractions) != 3 or not all(0 <= share <= 1 for share in fractions) or abs(sum(fractions) - 1) > 1e-6:
+    if not are_shares(fractions):
         raise InputError(f"fractions {tuple(fractions)} must be three shares (train, valid, test) that sum to 1")

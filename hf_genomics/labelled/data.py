@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, fields
 from os import PathLike
 
 from ..errors import InputError
+from ..genomes.splits import are_shares
 from ..genomes.store import GenomeStore
 from ..renamed import renamed
 from .columns import Columns, match_columns
@@ -96,7 +97,7 @@ class LabelledData:
         """Check the shares of a split, and that nothing else states the splits."""
         if self.train is None or self.valid is not None or self.test is not None:
             raise InputError("data.split divides the one table data.train; set it, and omit data.valid and data.test")
-        if len(shares) != 3 or not all(0 <= share <= 1 for share in shares) or abs(sum(shares) - 1) > 1e-6:
+        if not are_shares(shares):
             raise InputError(
                 f"data.split: give three shares (train, valid, test) that sum to 1, such as 0.8 0.1 0.1, not {shares}"
             )

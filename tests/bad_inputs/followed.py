@@ -38,37 +38,30 @@ def make(folder: Path) -> None:
 
 #: What is trained, and how long: options of transformers' Trainer.
 _OF_THE_TRAINER = """
-max_steps 0|max_steps=-5|num_train_epochs 0|warmup_steps 1.5|warmup_steps=-1|logging_steps 0|save_steps 0
-eval_do_concat_batches false|push_to_hub true|save_only_model true|ignore_data_skip true|auto_find_batch_size true
-batch_eval_metrics true|label_smoothing_factor 0.1|use_liger_kernel true|label_names [x]|debug underflow_overflow
-dataloader_persistent_workers true|hub_token x|hub_revision x|hub_private_repo true|hub_strategy end|fp16 true
-fp16_full_eval true|fsdp full_shard|adam_beta2 1|data_seed=-1|weight_decay 5000|max_grad_norm=-1
-train_sampling_strategy group_by_length|log_level loud|dataloader_multiprocessing_context fork|optim adamw_bnb_8bit
-optim_args eps|optim_args foo=1|optim_target_modules all-linear|torch_compile_mode fast|torch_compile_backend fast
-include_for_metrics x|report_to nothing_known|dataloader_prefetch_factor 2|lr_scheduler_kwargs.foo 1
-load_best_model_at_end true|eval_strategy steps|metric_for_best_model f9|resume_from_checkpoint nowhere
-per_device_eval_batch_size 0|save_total_limit 0|dataloader_num_workers=-1|eval_delay=-1|bf16_full_eval maybe
+max_steps 0|max_steps=-5|num_train_epochs 0|save_steps 0|eval_do_concat_batches false|save_only_model true
+ignore_data_skip true|auto_find_batch_size true|batch_eval_metrics true|label_smoothing_factor 0.1
+use_liger_kernel true|label_names [x]|debug underflow_overflow|dataloader_persistent_workers true|hub_token x
+hub_revision x|hub_private_repo true|hub_strategy end|fp16 true|fp16_full_eval true|adam_beta2 1|data_seed=-1
+weight_decay 5000|max_grad_norm=-1|train_sampling_strategy group_by_length|log_level loud
+dataloader_multiprocessing_context fork|optim_args foo=1|optim_target_modules all-linear|torch_compile_mode fast
+include_for_metrics x|report_to nothing_known|eval_strategy steps|metric_for_best_model f9|per_device_eval_batch_size 0
+save_total_limit 0|dataloader_num_workers=-1|eval_delay=-1
 """
 _OF_THE_HEAD = """
 rc_probability 2|dropout 1|focal_gamma=-1|train some|lora_rank 0|layer_decay 0|layer_decay 2|early_stopping 0
-early_stopping 3|part_length 2|aggregation mean|class_weights [1]|class_weights [1,-1]|stretch_positions 5
-num_parts 2 --head.part_length 10|balanced true --head.class_weights [1,2]|train last:5|threshold youden2
-train lora --head.from_scratch true|train lora --head.stretch_positions 99|num_parts 0|pooling sum
+early_stopping 3|stretch_positions 5|num_parts 2 --head.part_length 10|balanced true --head.class_weights [1,2]
+train last:5|threshold youden2|train lora --head.from_scratch true|train lora --head.stretch_positions 99|num_parts 0
+pooling sum
 """
 _OF_WINDOWS = """
-mode sliding|min_length 99|min_length 0|step 99|length_exponent=-1|coverage 20000|coverage=-1|max_unknown 2
-rc_probability 5|group_weights.x 1|length 0
+mode sliding|step 99|length_exponent=-1|coverage 20000|max_unknown 2|rc_probability 5|length 0
 """
 _OF_MASKING = """
-span 0|start_rate 1|start_rate 0|hidden_fraction 1|mask_share 0.9 --masking.random_share 0.9|replacement word
-pack_to 5|pad_to_multiple_of 0|span_geometric 1|span 3 --masking.span_geometric 0.2|schedule.0 0.1
-hidden_fraction 0.1 --masking.start_rate 0.1|span 2 --masking.hidden_fraction 0.1
+span 0|start_rate 1|start_rate 0|hidden_fraction 1|replacement word|pack_to 5|pad_to_multiple_of 0|span_geometric 1
+span 3 --masking.span_geometric 0.2|hidden_fraction 0.1 --masking.start_rate 0.1
 """
 _OF_DATA = """
-windows.length 20|split 1 0 0|split 0.5 0.5|split 0.8 0.1 0.1 --data.min_identity 2|regression perhaps
-columns.nt_labels label --data.columns.pair label|columns.labels label|columns.labels label label
-columns.tracks label --data.columns.nt_labels label|columns.header false|columns.label lable|store STORE
-split 0.8 0.1 0.1 --data.valid TABLE|columns.pair label --data.columns.nt_tracks label
+windows.length 20|split 0.8 0.1 0.1 --data.min_identity 2|columns.label lable|split 0.8 0.1 0.1 --data.valid TABLE
 """
 
 
@@ -93,12 +86,11 @@ _COMMANDS = [
     f"{_FT} --baselines k-mer",
     f"{_FV} --trainer.eval_strategy epoch --trainer.metric_for_best_model f9",
     f"{_FV} --trainer.metric_for_best_model f1 --trainer.prediction_loss_only true --trainer.eval_strategy epoch",
-    *(f"{_STORE} --data.{option}" for option in ("train TABLE", "columns.group g", "columns.pair x")),
+    *(f"{_STORE} --data.{option}" for option in ("columns.group g", "columns.pair x")),
     *(
         f"{_STORE} --data.windows.{option}"
         for option in (
             "length 0",
-            "length 2",
             "label_fraction 2",
             "label_genomes 2 --data.windows.label_fraction 0.5",
             "label_groups x",
@@ -107,29 +99,21 @@ _COMMANDS = [
     f"{_PT} --masking.pack_to 5",
     f"{_PT} --trainer.packing false --masking.pack_to 500",
     f"{_PT} --trainer.peak_tflops 0",
-    f"{_PT} --trainer.schedule_steps 1 --trainer.max_steps 5",
     f"{_PT} --model.vocab_size 70",
     f"{_PT} --data.valid_windows 0",
-    f"{_PT} --data.train_split training",
-    f"{_PT} --trainer.fsdp_config.version 2",
     f"{_PT} --pretrained MLM --tokenizer.stride 2",
     f"{_EVALUATE} --positive c",
     f"{_EVALUATE} --split training",
     f"{_EVALUATE} --data.columns.pair label",
-    f"{_EVALUATE} --data.split 0.8 0.1 0.1",
     f"{_PREDICT} --batch_size=-1",
     f"{_PREDICT} --both_strands true --windows true",
     f"{_PREDICT} --windows true --both_strands true --output p.bed",
-    f"{_PREDICT} --columns.tracks x",
     f"{_MOTIFS} --steps 5000",
     f"{_MOTIFS} --steps 0",
     f"{_MOTIFS} --alpha 1",
     f"{_MOTIFS} --seed=-1",
-    _MOTIFS.replace("--target b ", ""),
-    "explain --model TUNED --input OK --output_dir out --figures 0 --steps 2 --sizes genes.bed",
     "explain --model TUNED --input OK --output_dir out --figures 0 --steps 2 --resume true --overwrite true",
     "explain --model TUNED --input TABLE --output_dir out --figures 0 --steps 2 --bed genes.bed",
-    f"{_TABLE} --features.around start",
     f"{_TABLE} --features.length 10 --features.around start --features.before 20",
     f"{_TABLE} --features.length 0",
     f"{_TABLE} --features.block 0",
@@ -140,20 +124,14 @@ _COMMANDS = [
     f"{_TABLE} --gff f.bed",
     f"{_TABLE} --features.types gene",
     "check OK --splits.min_identity 2 --k 3",
-    "check OK --fix out.fa --output out.fa --k 3",
-    "check",
     "prepare --fasta OK --records.genome_by genome --output_dir out",
     "prepare --fasta OK --records.names short --output_dir out",
     "prepare --fasta OK --metadata meta.tsv --split 0.8 0.1 0.1 --output_dir out",
-    "prepare --fasta OK --split 0.8 0.1 0.2 --output_dir out",
     "prepare OK --fasta OK --output_dir out",
     "train-bpe --store STORE --output_dir out --vocab_size 5",
     "train-bpe --store STORE --output_dir out --vocab_size 20 --window 1",
-    "label-scarcity --config no.yaml --running.jobs=-1",
     "convert MLM --output_dir out",
     "convert TUNED --output_dir out",
-    "region-picture --region c:1-9 --output x.png",
-    "pretrian",
 ]
 #: Name -> command line and what it reads.
 FOLLOWED: dict[str, tuple[str, Callable[[Path], object]]] = {command: (command, make) for command in _COMMANDS}

@@ -236,6 +236,11 @@ CASES |= {
     )
 }
 CASES |= {
+    "shares_that_do_not_sum_to_1": Case(
+        "prepare --fasta OK --split 0.8 0.1 0.2 --output_dir out",
+        ("split", "0.8, 0.1, 0.2", "0.8 0.1 0.1"),
+        remedy="prepare --fasta OK --split 0.8 0.1 0.1 --output_dir out",
+    ),
     "early_stopping_is_not_a_learning_rate": Case(
         f"{FINETUNE} --trainer.early_stopping_patience 3", ("trainer.early_stopping_patience", "'head.early_stopping'")
     ),
