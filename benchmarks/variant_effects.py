@@ -298,7 +298,7 @@ def main() -> None:
     parser.add_argument("--model")
     parser.add_argument("--seed", type=int, default=0, help="of the sites, and of a model trained here")
     args, words = parser.parse_known_args()
-    if (args.genome is None) != (args.genes is None) or (args.genome or args.model) is None:
+    if (args.genome is None) != (args.genes is None) or (args.genome is None and None in (args.model, args.pairs)):
         parser.error("give --genome with --genes, or --model with --pairs")
     args.output_dir.mkdir(parents=True, exist_ok=True)
     model = args.model

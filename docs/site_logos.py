@@ -41,7 +41,7 @@ def draw(panels: list[list[str]]) -> Figure:
     widths = [int(last) - int(first) for _, _, _, first, last in panels]
     axes = figure.subplots(2, len(panels), squeeze=False, sharex="col", width_ratios=widths)
     for column, (title, folder, origin, first, last) in enumerate(panels):
-        places = [place for place in range(int(first), int(last) + 1) if place]  # there is no nucleotide 0
+        places = [place for place in range(int(first), int(last) + 1) if place]  # -1 comes before +1
         rows = [int(origin) - 1 + place - (place > 0) for place in places]
         letters, scores = read(Path(folder))
         counts, means = letters.sum(0)[:, rows].T, (letters * scores).mean(0)[:, rows].T

@@ -79,9 +79,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit code: 0 for success, 2 for a mistake of the user's, 1 for any other error, 128 + n after signal n.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
-    debug = "--debug" in words or os.environ.get("HF_GENOMICS_DEBUG") == "1"
-    private = "--private" in words
-    words = [word for word in words if word not in ("--debug", "--private")]
+    debug = _take("--debug", words) or os.environ.get("HF_GENOMICS_DEBUG") == "1"
+    private = words[:1] != ["push"] and _take("--private", words)  # `push --private true` is about the repository
     if not words or words[0] in ("-h", "--help"):
         sys.stdout.write(_overview())
         return 0
@@ -104,11 +103,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return _complain("interrupted", code=130)
         except BrokenPipeError:
             return _end_quietly()
-        except (Exception, StoppedError) as error:  # StoppedError is not a subclass of Exception
+        except (Exception, StoppedError) as error:  # StoppedError, like KeyboardInterrupt, is not an Exception
             return _end(error, debug)
         finally:
             if log := command_log():
                 log.show_held()
+
+
+def _take(flag: str, words: list[str]) -> bool:
+    """Remove a flag that every verb has, and the word "true" after it, if any; return whether it was there."""
+    if flag not in words:
+        return False
+    place = words.index(flag)
+    del words[place : place + (2 if words[place + 1 : place + 2] == ["true"] else 1)]
+    return True
 
 
 def _share_cores() -> None:

@@ -279,7 +279,7 @@ class KmerBertConfig(PreTrainedConfig):
     def to_json_file(self, json_file_path: str | os.PathLike, use_diff: bool = True) -> None:
         """Write config.json; see ``PreTrainedConfig.to_json_file``.
 
-        Attributes that are no settings, such as ``config.note = "mine"``, are not written, with a warning: `from_dict`
+        Attributes that are not settings, such as ``config.note = "mine"``, are not written, with a warning: `from_dict`
         would refuse the file.
         """
         known = {field.name for field in fields(self)} | {name for name in KINDS if self._knows(name)}

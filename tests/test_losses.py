@@ -146,6 +146,6 @@ def test_a_configuration_that_means_nothing_is_refused(settings: dict, message: 
         KmerBertConfig(**{"k": 3, "num_labels": 3, "problem_type": "single_label_classification", **settings})
 
 
-def test_labels_that_are_no_tensor_are_named() -> None:
+def test_labels_that_are_not_a_tensor_are_named() -> None:
     with pytest.raises(ValueError, match="labels.*list"):
         sequence_loss(drawn(1, 2), ["phage"], config(None))

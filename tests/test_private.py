@@ -137,3 +137,13 @@ def test_the_heat_map_of_a_region_is_refused(places, data, capfd):
     words = "score-variants --model MLM --fasta all.fa --region x:1-9 --output v.tsv --picture v.png"
     code, shown = run(places, capfd, words)
     assert code == 2 and "--picture" in shown
+
+
+def test_push_keeps_its_own_private_which_is_about_the_repository(monkeypatch):
+    seen = []
+    monkeypatch.setattr("hf_genomics.cli.run_verb", lambda function, words: seen.append((words, errors.is_private())))
+    words = ["folder", "--name", "user/model", "--private", "true"]
+    main(["push", *words])
+    main(["card", "folder", "--private"])
+    main(["card", "--private", "true", "folder"])
+    assert seen == [(words, False), (["folder"], True), (["folder"], True)]

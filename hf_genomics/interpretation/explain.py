@@ -147,7 +147,7 @@ def explain(
         sizes = genome if sizes is None else sizes
     identity = _identity(network, input, bed, settings, options)
     if options.resume == "auto" and not options.overwrite and (folder / _DONE).is_file():
-        return _finished(folder, identity)
+        return finished_summary(folder / _DONE, identity)
     records = Records(partial_folder(folder), identity, bool(options.resume) and not options.overwrite)
     with kept_if_interrupted(folder), records:
         for one in explain_windows(network, tokenizer, islice(windows, len(records), None), settings):
@@ -176,16 +176,24 @@ def _claim(folder: Path, options: ExplainOptions) -> Path:
     return folder
 
 
-def _finished(folder: Path, identity: dict[str, Any]) -> dict[str, Any]:
-    """Return the summary of a finished run; raise InputError if it had another model, input or options."""
-    if changed := changed_setting(folder / _DONE, identity):
+def finished_summary(record: Path, identity: dict[str, Any]) -> dict[str, Any]:
+    """Return the summary of a finished run.
+
+    Args:
+        record: JSON file that the run has left in its folder.
+        identity: everything that the output of this run depends on.
+
+    Raises:
+        InputError: if the finished run had another model, input or options.
+    """
+    if changed := changed_setting(record, identity):
         name, before, now = changed
         raise InputError(
-            f"{folder}: was written with {name} {before}, this run has {now}; pass --overwrite true to replace it, or "
-            "name another output_dir"
+            f"{record.parent}: was written with {name} {before}, this run has {now}; pass --overwrite true to replace "
+            "it, or name another output_dir"
         )
-    logger.info("%s: finished; nothing to do", folder)
-    return json.loads((folder / _DONE).read_text(encoding="utf-8"))["summary"]
+    logger.info("%s: finished; nothing to do", record.parent)
+    return json.loads(record.read_text(encoding="utf-8"))["summary"]
 
 
 def partial_folder(folder: Path) -> Path:
@@ -237,11 +245,13 @@ def windows_of_bed(
         rna: read U as T.
 
     Raises:
-        InputError: if the model cannot read regions, or a region is not in the genome; the message names the line.
+        InputError: if the model cannot read regions, or a region is not in the genome; the message names the line. As
+            in `check_windows`, also if no window is left.
     """
     genome = _check_genome(source, task_of(network.config, model), rna)
     regions = _check_regions(bed, genome, str(source), shortest_sequence(network, tokenizer.k))
-    return _windows_of_regions(str(source), regions, network, tokenizer, rna), genome
+    windows = _windows_of_regions(str(source), regions, network, tokenizer, rna)
+    return check_windows(windows, network, tokenizer, source), genome
 
 
 def _check_genome(source: Source, task: Task, rna: bool) -> dict[str, int]:
@@ -372,7 +382,7 @@ def _warn_of_other_contigs(placed: Placed, pictures: Pictures, options: ExplainO
     files = [(options.genes, pictures.genes or []), *zip(options.tracks or [], values, strict=True)]
     for path, regions in files if pictures.count else ():
         if path is not None and contigs.isdisjoint(region.contig for region in regions):
-            there, here = shorten(regions[0].contig), shorten(min(contigs))
+            there, here = shorten(regions[0].contig) if regions else "none", shorten(min(contigs))
             logger.warning("%s: nothing on the contigs of the input; it has %s, the input %s", path, there, here)
 
 

@@ -1,10 +1,9 @@
 """Convert scores of tokens to scores of nucleotides, and letters to embeddings of k-mers.
 
 An embedding is the vector of numbers with which a model computes in place of a token. A position may hold a mixture of
-letters. The embedding of a k-mer of mixed letters is the weighted mean of the
-embeddings of the k-mers that it may be: half A and half G, then T, gives the mean of the embeddings of AT and GT.
-Shares of letters can change gradually, so a model that reads k-mers has gradients for nucleotides, as models over
-one-hot letters have.
+letters. The embedding of a k-mer of mixed letters is the weighted mean of the embeddings of the k-mers that it may be:
+half A and half G, then T, gives the mean of the embeddings of AT and GT. Shares of letters can change gradually, so a
+model that reads k-mers has gradients for nucleotides, as models over one-hot letters have.
 """
 
 from __future__ import annotations

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
-import json
 import logging
 import shutil
 from collections.abc import Iterator, Sequence
@@ -26,6 +25,7 @@ from ..interpretation.explain import (
     check_finite_scores,
     check_windows,
     columns_without_labels,
+    finished_summary,
     kept_if_interrupted,
     partial_folder,
     windows_of_bed,
@@ -41,7 +41,6 @@ from ..io.writing import check_output, replacing
 from ..labelled.columns import Columns
 from ..labelled.datasets import Source, source_name
 from ..runs.output_folder import Resume
-from ..saved_files import read_json
 from ..sequence import reverse_complement
 from ..tokenization_kmer import KmerTokenizer
 from .comparison import Match, check_memelite, compare_motifs
@@ -104,7 +103,7 @@ class MotifOptions:
             raise InputError(f"steps must be at most 512, not {self.steps}; more give the same scores")
         if not 0 < self.alpha < 1:
             raise InputError(f"alpha must be above 0 and below 1, not {self.alpha}; 0.01 is the default")
-        if self.resume and self.overwrite:
+        if self.resume is True and self.overwrite:
             raise InputError("resume continues the run that overwrite would delete; pass only one of them")
 
 
@@ -170,8 +169,8 @@ def motifs(
         _warn_of_shared(windows, beside, source_name(negatives))
     identity = _identity(network, {"positives": input, "negatives": negatives}, bed, settings, options)
     identity |= {"target": target, "compare": None if compare is None else sha256_of(compare)[:12]}
-    if options.resume == "auto" and (folder / _DONE).is_file():
-        return _finished_before(folder, identity)
+    if options.resume == "auto" and not options.overwrite and (folder / _DONE).is_file():
+        return finished_summary(folder / _DONE, identity)
     with _kept_scores(folder, identity, options) as records:
         positives = _scores(network, tokenizer, windows, settings, records[0], model)
         if beside is None:
@@ -249,7 +248,7 @@ def _claim(folder: Path, options: MotifOptions) -> Path:
         if not (options.overwrite or options.resume == "auto"):
             raise InputError(f"{folder} holds a finished run; choose another output_dir, or pass --overwrite true")
     if options.resume is True and not (partial_folder(folder) / _KEPT[0] / "windows.jsonl").is_file():
-        raise InputError(f"{folder}: no interrupted run to resume; omit --resume")
+        raise InputError(f"{folder}: no interrupted run to resume; omit --resume, or set it to auto")
     return folder
 
 
@@ -317,21 +316,8 @@ def _identity(
     return {"model": model_digest(network), **inputs, "method": settings.method, "options": kept}
 
 
-def _finished_before(folder: Path, identity: dict[str, Any]) -> dict[str, Any]:
-    """Return the summary of a finished run; raise InputError if it had another model, input or option."""
-    before = read_json(folder / _DONE)
-    for name, value in json.loads(json.dumps(identity)).items():  # tuples become lists, as they did in the file
-        if before.get(name) != value:
-            raise InputError(
-                f"{folder} holds a finished run with another {name}; choose another output_dir, or pass --resume false "
-                "--overwrite true"
-            )
-    logger.info("%s holds the finished run; nothing to do", folder)
-    return before["summary"]
-
-
 def _warn_of_overlaps(windows: Sequence[Window], source: str) -> None:
-    """Warn of sequences that overlap in the genome: one in each half is no independent evidence."""
+    """Warn of sequences that overlap in the genome, because the two halves are then not independent."""
     lengths = {window.name: window.end for window in windows}  # the last window ends with its sequence
     places = [place_of(name, length) for name, length in lengths.items()]
     count, contig, end = 0, "", 0
@@ -377,9 +363,10 @@ def _windows(
 def _kept_scores(folder: Path, identity: dict[str, Any], options: MotifOptions) -> Iterator[tuple[Records, Records]]:
     """Yield what holds the scores of positives and of negatives; they are kept on disk until the block has ended."""
     partial = partial_folder(folder)
-    positives, negatives = (Records(partial / name, identity, bool(options.resume)) for name in _KEPT)
+    resume = bool(options.resume) and not options.overwrite
+    positives, negatives = (Records(partial / name, identity, resume) for name in _KEPT)
     with kept_if_interrupted(folder):
-        if not options.resume:
+        if not resume:
             shutil.rmtree(partial, ignore_errors=True)
         yield positives, negatives
     shutil.rmtree(partial)

@@ -31,7 +31,7 @@ class Word(NamedTuple):
         negatives: the same of the negative sequences.
         p: probability of at least as many positive sequences if the word were as frequent in both.
         q: p corrected for all candidates (Benjamini and Hochberg), the words in the stretches of enough sequences; NaN
-            if the word is no candidate.
+            if the word is not a candidate.
         q_counting: for comparison: p corrected for all words that occur in the second half, as if words had been
             counted without a model's scores.
     """
@@ -58,7 +58,7 @@ def count_words(sequences: ScoredSequences, width: int, threshold: float | None 
     """
     usable = ~rolling_any(sequences.digits == UNKNOWN, width)  # not across unknown letters or the gaps of sequences
     if threshold is not None:
-        usable &= ~rolling_any(~(sequences.scores > threshold), width)  # not `<=`: NaN is no high score, either
+        usable &= ~rolling_any(~(sequences.scores > threshold), width)  # not `<=`: NaN is not a high score
     places = np.flatnonzero(usable)
     codes = canonical_codes(rolling_codes(sequences.digits & 3, width)[places].astype(np.int64), width)
     # One number for sequence and word: the word is what remains when it is divided by 4**width. A pair counts once.

@@ -113,11 +113,11 @@ def sequence_loss(
         num_items: number of known labels in the whole optimizer step; by default the number in this batch.
 
     Raises:
-        ValueError: if labels are no tensor, there are more or fewer of them than logits, or a label is not one of the
-            model's classes.
+        ValueError: if labels are not a tensor, there are more or fewer of them than logits, or a label is not a class
+            of the model.
     """
     if not isinstance(labels, Tensor):
-        raise ValueError(f"labels are a tensor of class numbers or values, not a {type(labels).__name__}")
+        raise ValueError(f"labels must be a tensor of class numbers or values, not a {type(labels).__name__}")
     problem = config.problem_type or problem_type(config.num_labels, labels)
     if problem == "single_label_classification":
         check_count(labels, logits.shape[:-1])

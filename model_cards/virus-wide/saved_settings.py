@@ -280,10 +280,14 @@ def _check_label_ids(names: Mapping[str, str], ids: Mapping[str, int]) -> None:
     seen: dict[str, str] = {}
     for number, name in names.items():
         if name in seen:
-            raise ValueError(f"id2label gives the classes {seen[name]} and {number} the same name, {shown(name)}")
+            raise ValueError(
+                f"id2label gives the classes {seen[name]} and {number} the same name, {shown(name)}; rename one of them"
+            )
         seen[name] = number
         if name in ids and str(ids[name]) != str(number):
-            raise ValueError(f"label2id numbers {shown(name)} {ids[name]}, but id2label {number}; correct one of them")
+            raise ValueError(
+                f"{shown(name)} is class {ids[name]} in label2id, but class {number} in id2label; correct one of them"
+            )
 
 
 def has_no_effect(name: str, value: Any) -> bool:

@@ -51,7 +51,7 @@ CASES: dict[str, Case] = {
     ),
     "bed_for_a_table": Case(BED.replace("OK", "TABLE"), ("table.csv", "bed"), regions("r0\t50\t70\n")),
     "nothing_to_resume": Case(f"{RUN} --resume true", ("out", "resume"), peaks),
-    "resume_and_overwrite": Case(f"{RUN} --resume auto --overwrite true", ("resume", "overwrite"), peaks),
+    "resume_and_overwrite": Case(f"{RUN} --resume true --overwrite true", ("resume", "overwrite"), peaks),
     "no_target": Case(RUN.replace("--target b ", ""), ("target",), peaks),
     "unknown_target": Case(RUN.replace("--target b", "--target c"), ("target", "'c'", "'a', 'b'"), peaks),
     "masked_model": Case(RUN.replace("TUNED", "MLM"), ("mlm", "finetune"), peaks),

@@ -70,6 +70,16 @@ def test_regions_of_a_bed_file_equal_their_sequences_on_their_strand(tmp_path, s
         assert file.chroms() == {"chr1": 200, "chr2": 200}
 
 
+def test_regions_of_unknown_letters_are_left_out_like_sequences_of_them(tmp_path, saved, draw, caplog):
+    source = write(tmp_path / "g.fa", chr1=draw([30])[0] + "N" * 30)
+    (tmp_path / "r.bed").write_text("chr1\t0\t30\nchr1\t30\t60\n")
+    assert run(saved, source, tmp_path / "out", bed=str(tmp_path / "r.bed"))["windows"] == 1
+    assert "left out: 1" in caplog.text and "chr1:30-60" in caplog.text
+    (tmp_path / "r.bed").write_text("chr1\t30\t60\n")
+    with pytest.raises(hg.InputError, match="chr1:30-60"):
+        run(saved, source, tmp_path / "none", bed=str(tmp_path / "r.bed"))
+
+
 def test_pairs_are_written_as_two_contigs_and_tracks_as_columns(tmp_path, saved, draw):
     first, second = draw([20, 15])
     (tmp_path / "pairs.csv").write_text(f"sequence,pair,id\n{first},{second},x\n")
@@ -128,6 +138,14 @@ def test_a_command_that_is_started_again_and_again_begins_and_then_finds_the_run
     with pytest.raises(hg.InputError, match=r"options .*--overwrite true"):
         run(saved, source, tmp_path / "out", options={"resume": "auto"}, target="other")
     run(saved, source, tmp_path / "out", options={"resume": "auto", "overwrite": True}, target="other")
+
+
+def test_a_file_of_values_without_a_line_is_named_and_the_run_goes_on(tmp_path, saved, draw, caplog):
+    source = write(tmp_path / "x.fa", s=draw([30])[0])
+    (tmp_path / "empty.bedgraph").write_text("track type=bedGraph\n")
+    options = {"tracks": [str(tmp_path / "empty.bedgraph")], "figures": 1}
+    assert run(saved, source, tmp_path / "out", options=options)["windows"] == 1
+    assert "empty.bedgraph: nothing on the contigs of the input" in caplog.text
 
 
 def test_a_finished_run_is_replaced_only_on_request_and_foreign_files_never(tmp_path, saved, draw):

@@ -142,8 +142,10 @@ def test_a_finished_run_is_accepted_only_with_the_same_options(tmp_path, saved, 
         {"options": {"resume": "auto", "alpha": 0.2}},
         {"options": {"resume": "auto"}, "negatives": source},
     ):
-        with pytest.raises(hg.InputError, match="finished run with another"):
+        with pytest.raises(hg.InputError, match="--overwrite true"):
             run(saved, source, tmp_path / "out", **changed)
+    replaced = run(saved, source, tmp_path / "out", options={"resume": "auto", "overwrite": True, "alpha": 0.2})
+    assert len(knowing) > seen and replaced["sequences"] == first["sequences"]
     with pytest.raises(hg.InputError, match="overwrite"):
         run(saved, source, tmp_path / "out")
     with pytest.raises(hg.InputError, match="no interrupted run"):
