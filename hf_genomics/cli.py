@@ -103,7 +103,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return _complain("interrupted", code=130)
         except BrokenPipeError:
             return _end_quietly()
-        except (Exception, StoppedError) as error:  # StoppedError is not a subclass of Exception
+        except (Exception, StoppedError) as error:  # StoppedError, like KeyboardInterrupt, is not an Exception
             return _end(error, debug)
         finally:
             if log := command_log():

@@ -132,8 +132,8 @@ def _paragraphs(placed: Placed, summary: dict[str, Any], pictures: Pictures) -> 
     unit, method = pictures.unit, placed.records.settings["options"]["method"]
     targets = ", ".join(f"{name} ({count:,})" for name, count in summary["targets"].items())
     text = [
-        f"{summary['windows']:,} windows of {summary['sequences']:,} sequences were explained, "
-        f"{summary['nucleotides']:,} nt in all. Windows by target: {targets}.",
+        f"Explained: {summary['nucleotides']:,} nt; sequences: {summary['sequences']:,}; windows: "
+        f"{summary['windows']:,}, by target: {targets}.",
         _METHODS[method].format(unit=unit),
     ]
     if pictures.stride > 1 and method not in ("ism", "nt_ig"):
