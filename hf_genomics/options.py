@@ -22,7 +22,6 @@ import warnings
 from argparse import ArgumentError
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from importlib.metadata import PackageNotFoundError
 from typing import Any, NamedTuple
 
 from .errors import InputError, StoppedError
@@ -207,6 +206,11 @@ def _read(function: Callable[..., Any], words: list[str], parser: Any, keys: Key
     check_parsed(dict(parsed.items()), dict(parser.get_defaults().items()), dict(_types(function)))
     if "trainer" in parsed and parsed.trainer.output_dir is None:  # transformers would write to ./trainer_output
         raise InputError("trainer.output_dir is not set: name the folder for the model, such as runs/x")
+    if "trainer" in parsed and parsed.trainer.deepspeed:
+        # Before transformers reads it: it would advise to install deepspeed, and keep its settings for the process.
+        from .training.arguments import NO_DEEPSPEED  # slow to import
+
+        raise InputError(NO_DEEPSPEED)
     for key, value in dict(parsed.items()).items():
         if key.rpartition(".")[2] in _INPUTS and keys.verb not in _OWN_FOLDERS:
             parsed[key] = _with_bundled(value)
@@ -729,15 +733,12 @@ def _instantiate(parser: Any, parsed: Any, classes: dict[type, str]) -> dict[str
     except (ValueError, TypeError, OverflowError, StrictDataclassError, NotImplementedError, ImportError) as error:
         # An import statement that fails sets error.name: that is a bug of ours. TrainingArguments raises an ImportError
         # without a name, for a setting that needs a package that is not installed.
-        # A PackageNotFoundError, for a package that transformers wants in some version, has its message for a name.
-        is_package = isinstance(error, PackageNotFoundError)
-        if isinstance(error, ImportError) and error.name is not None and not is_package:
+        if isinstance(error, ImportError) and error.name is not None:
             raise
         section = _section_of(error, classes)
         if section is None and isinstance(error, TypeError | OverflowError):  # not from a constructor: a bug of ours
             raise
         line = _last_line(error) if isinstance(error, StrictDataclassError) else _one_line(error)
-        line = _without_package(line) if is_package else line
         line = line.replace(_UNKNOWN_OF_ACCELERATE, "trainer.accelerator_config has no key")
         if without_gpu := next((ours for theirs, ours in _WITHOUT_GPU.items() if theirs in line), None):
             raise InputError(without_gpu) from error
@@ -780,16 +781,6 @@ def _not_json(error: json.JSONDecodeError, given: dict[str, Any]) -> str:
     """Return the message about a value that transformers reads as JSON, with its key."""
     keys = [key for key, value in given.items() if value == error.doc]
     return f'{", ".join(keys) or "a value"} is not JSON ({error}); write names in double quotes, as in {{"name": 1}}'
-
-
-def _without_package(line: str) -> str:
-    """Return what to do about a package that is not installed, instead of the message of transformers.
-
-    >>> _without_package("No package metadata was found for The 'deepspeed>=0.9.3' distribution was not found")
-    'needs deepspeed>=0.9.3, which is not installed; install it, or omit the setting'
-    """
-    package = next(iter(re.findall(r"'([^']+)' distribution", line)), "a package")
-    return f"needs {package}, which is not installed; install it, or omit the setting"
 
 
 def _section_of(error: BaseException, classes: dict[type, str]) -> str | None:

@@ -498,11 +498,12 @@ def test_progress_bars_are_shown_on_a_screen_alone(monkeypatch, screen):
     assert options.trainer_defaults()["disable_tqdm"] is not screen
 
 
-def test_a_package_that_transformers_misses_is_named_with_the_key(monkeypatch):
-    # transformers would keep the settings of deepspeed for the next tests
-    monkeypatch.setattr("transformers.integrations.deepspeed.set_hf_deepspeed_config", lambda config: None)
-    with pytest.raises(InputError, match=r"trainer.deepspeed: needs deepspeed>=[\d.]+, which is not installed"):
+def test_deepspeed_is_refused_before_transformers_keeps_its_settings_for_the_process(monkeypatch):
+    kept = []
+    monkeypatch.setattr("transformers.integrations.deepspeed.set_hf_deepspeed_config", kept.append)
+    with pytest.raises(InputError, match=r"trainer\.deepspeed"):
         read_arguments(hf_genomics.pretrain, ["--config", "pretrain.yaml", "--trainer.deepspeed", "x.json"])
+    assert kept == []
 
 
 def test_an_anchor_that_contains_itself_is_refused():

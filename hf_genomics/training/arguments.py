@@ -95,6 +95,13 @@ _OF_MODULES = ("galore", "apollo")
 _CHECKPOINTING = {"use_reentrant", "preserve_rng_state", "determinism_check", "debug", "context_fn", "early_stop"}
 
 
+#: Why DeepSpeed is refused, and what to use instead.
+NO_DEEPSPEED = (
+    "trainer.deepspeed is not supported: models and checkpoints would hold the shard of one process only; omit it, or "
+    "shard the model by trainer.fsdp and recipes/accelerate/fsdp2.yaml"
+)
+
+
 @dataclass
 class PretrainingArguments(TrainingArguments):
     """Options of a pretraining run: the options of transformers.TrainingArguments and four more.
@@ -263,10 +270,7 @@ def _check_sharding(args: TrainingArguments) -> None:
     """Check how a model is divided among processes."""
     # Set by trainer.deepspeed, and by accelerate launch with a configuration of DeepSpeed.
     if getattr(args, "deepspeed_plugin", None) is not None:
-        raise InputError(
-            "trainer.deepspeed is not supported: models and checkpoints would hold the shard of one process only; omit "
-            "it, or shard the model by trainer.fsdp and recipes/accelerate/fsdp2.yaml"
-        )
+        raise InputError(NO_DEEPSPEED)
     # transformers fills in defaults, all of which switch nothing on.
     if not args.fsdp and any((args.fsdp_config or {}).values()):
         raise InputError(

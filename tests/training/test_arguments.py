@@ -181,7 +181,7 @@ TRAINER = [
     ("--trainer.tf32 true", ["trainer.tf32"]),
     ("--trainer.fp16 true", ["trainer.fp16", "trainer.bf16"]),
     ("--trainer.fp16_full_eval true", ["trainer.fp16_full_eval", "trainer.bf16_full_eval"]),
-    ("--trainer.deepspeed x.json", ["trainer.deepspeed", "not installed"]),
+    ("--trainer.deepspeed x.json", ["trainer.deepspeed", "trainer.fsdp"]),
     ("--resume true --overwrite true", ["resume", "overwrite"]),
     ("--trainer.resume_from_checkpoint no", ["trainer.resume_from_checkpoint", "no ", "checkpoint-STEP"]),
     # what would be inexact, or wrong without a message
