@@ -171,8 +171,9 @@ def predict(
     new = ("windows", "both_strands")  # options that older runs did not know
     used = {key: value for key, value in asdict(options).items() if key != "strict" and (value or key not in new)}
     settings = {"model": model_digest(network), **input_digest(input), "options": {**asdict(columns), **used}}
-    if resume == "auto" and not overwrite and any(path.exists() for path in plan.files):
-        counts = finished_before(target, settings)
+    existing = next((path for path in plan.files if path.exists()), None)
+    if resume == "auto" and not overwrite and existing:
+        counts = finished_before(target, settings, existing)
         if all(path.exists() for path in plan.files):
             return _say(plan, *counts, "finished before")
     plan = replace(plan, processes=join_processes())

@@ -50,12 +50,13 @@ _TASKS = {
 }
 
 
+_OF_PRIVACY = ("epsilon", "delta", "clip", "noise_multiplier", "steps", "sample_rate")
 _OBJECT, _NUMBER, _TEXT = (dict, "an object"), ((int, float), "a number"), (str, "a string")
 # Parts of the records of a run, and their types; "*" stands for every entry.
 _RECORD: dict[str, dict[str, tuple[Any, str]]] = {
     "metrics.json": {
         **dict.fromkeys(("test", "test.undefined", "baselines", "baselines.*", "leaks", "privacy"), _OBJECT),
-        "train_runtime": _NUMBER,
+        **dict.fromkeys(("train_runtime", *(f"privacy.{name}" for name in _OF_PRIVACY)), _NUMBER),
     },
     "run.json": {
         **dict.fromkeys(("data", "data.splits", "data.splits.*", "data.splits.*.classes"), _OBJECT),
@@ -63,7 +64,14 @@ _RECORD: dict[str, dict[str, tuple[Any, str]]] = {
         **dict.fromkeys(("base_model", "command", "data.splits.*.file", "data.splits.*.sha256"), _TEXT),
         "data.splits.*.classes.*": _NUMBER,
         "data.files": (list, "a list"),
+        "data.files.*": _OBJECT,
+        **dict.fromkeys(("data.files.*.file", "data.files.*.sha256"), _TEXT),
     },
+}
+#: Parts of the records that must have these entries if they are there.
+_COMPLETE: dict[str, dict[str, tuple[str, ...]]] = {
+    "metrics.json": {"privacy": (*_OF_PRIVACY, "unit")},
+    "run.json": {"data.files.*": ("file", "sha256")},
 }
 
 
@@ -123,14 +131,32 @@ def read_records(folder: Path, name: str | None = None) -> Records:
 
 
 def _check_record(path: Path, content: dict[str, Any]) -> None:
-    """Raise ValueError if a part of metrics.json or run.json is not of the type that a card is written from."""
+    """Raise ValueError if a part of metrics.json or run.json is not what a card is written from."""
     for key, (kind, what) in _RECORD.get(path.name, {}).items():
-        found: list[Any] = [content]
-        for name in key.split("."):
-            inside = (one.values() if name == "*" else [one.get(name)] for one in found if isinstance(one, dict))
-            found = [value for values in inside for value in values if value is not None]
-        if not all(isinstance(value, kind) for value in found):
+        if not all(isinstance(value, kind) for value in _parts(content, key)):
             raise ValueError(f"{path}: {key!r} must be {what}; copy the file again, or delete it")
+    for key, names in _COMPLETE.get(path.name, {}).items():
+        if missing := next((name for part in _parts(content, key) for name in names if part.get(name) is None), None):
+            raise ValueError(f"{path}: {key!r} lacks {missing!r}; copy the file again, or delete it")
+
+
+def _parts(content: dict[str, Any], key: str) -> list[Any]:
+    """Return what a record holds under a key such as "data.splits.*.file", without what is null."""
+    found: list[Any] = [content]
+    for name in key.split("."):
+        inside = (_values(one) if name == "*" else [_get(one, name)] for one in found if isinstance(one, dict | list))
+        found = [value for values in inside for value in values if value is not None]
+    return found
+
+
+def _get(part: dict[str, Any] | list[Any], name: str) -> Any:
+    """Return an entry of a part of a record; None if it is a list or lacks the entry."""
+    return part.get(name) if isinstance(part, dict) else None
+
+
+def _values(part: dict[str, Any] | list[Any]) -> list[Any]:
+    """Return the entries of a part of a record."""
+    return [*part.values()] if isinstance(part, dict) else part
 
 
 def _count_weights(folder: Path) -> int | None:

@@ -93,6 +93,21 @@ CASES |= {
     "a_split_that_is_text": Case(
         "card model", ("run.json", "'data.splits.*'"), _with_record("run.json", '{"data": {"splits": {"test": "x"}}}')
     ),
+    "privacy_without_its_delta": Case(
+        "card model",
+        ("metrics.json", "'privacy'", "'delta'"),
+        _with_record("metrics.json", '{"privacy": {"epsilon": 3}}'),
+        mend=_deleted("metrics.json"),
+    ),
+    "a_file_without_its_hash": Case(
+        "card model",
+        ("run.json", "'data.files.*'", "'sha256'"),
+        _with_record("run.json", '{"data": {"files": [{"file": "x.fa"}]}}'),
+        mend=_deleted("run.json"),
+    ),
+    "files_by_name_only": Case(
+        "card model", ("run.json", "'data.files.*'"), _with_record("run.json", '{"data": {"files": ["x.fa"]}}')
+    ),
     "a_card_that_is_not_ours": Case(
         "card model",
         make=_with_record("README.md", "# My thesis\n"),
