@@ -158,9 +158,11 @@ def _sequences_in(text: str, kind: str) -> Iterator[list[tuple[int, int]]]:
 
 def _without_article(text: str, pieces: list[tuple[int, int]]) -> list[tuple[int, int]]:
     """Remove a last piece of one or two letters if it is a word, such as "a" after a quotation: "'ACGT'; a record"."""
-    if len(pieces) > 1 and pieces[-1][1] - pieces[-1][0] < 3 <= pieces[-2][1] - pieces[-2][0]:
+    if len(pieces) > 1 and pieces[-1][1] - pieces[-1][0] < 3:
         between = text[pieces[-2][1] : pieces[-1][0]]
-        return pieces[:-1] if re.search(r"['\");:,]\s", between) else pieces
+        is_long = pieces[-2][1] - pieces[-2][0] >= 3
+        is_word = re.search(r"['\")][;:]\s$", between) or (is_long and re.search(r"['\");:,]\s", between))
+        return pieces[:-1] if is_word else pieces
     return pieces
 
 

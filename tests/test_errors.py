@@ -126,6 +126,7 @@ def test_names_of_files_stay_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 def test_the_words_after_a_sequence_stay() -> None:
     assert line_for_user(f"x.fa: '{DNA}'; a record").endswith("...'; a record")
     assert line_for_user(f"x.fa: columns '{DNA}', 'a'").endswith("...', 'a'")
+    assert line_for_user(f"x.fa: '{DNA},{DNA[0]}...'; give FASTA").endswith("...'; give FASTA")
 
 
 @given(st.text())

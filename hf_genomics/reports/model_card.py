@@ -122,7 +122,10 @@ def read_records(folder: Path, name: str | None = None) -> Records:
     try:
         config, tokenizer, metrics, run = (read_json(path) if path.is_file() else {} for path in paths)
         num_weights = _count_weights(folder)
-        check_types(config)
+        try:
+            check_types(config)
+        except ValueError as error:
+            raise ValueError(f"{paths[0]}: {error}") from error
         for path, content in zip(paths[2:], (metrics, run), strict=True):
             _check_record(path, content)
     except ValueError as error:

@@ -23,7 +23,7 @@ from ..errors import InputError
 from ..genomes.sampling import WindowSampling
 from ..genomes.splits import split_regions
 from ..genomes.store import prepare
-from ..inference.loading import load_classifier, load_tokenizer
+from ..inference.loading import load_classifier, load_encoder, load_tokenizer
 from ..inference.scores import predict_scores
 from ..io.bundled import bundled
 from ..io.writing import check_output, write_json
@@ -108,6 +108,8 @@ def quickstart(
             f"{source}: no metadata.tsv in this folder; set data.genomes to a folder that has one, or omit it"
         )
     _check_folder(folder, source)
+    if pretrained is not None:
+        load_encoder(pretrained)  # before anything is written
     logger.info("1/5 genomes into regions, regions into a store")
     fasta, metadata = write_regions(source, folder, gap=data.length)
     store = prepare([str(fasta)], str(folder / "store"), str(metadata), overwrite=True)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from small_models import change_json, saved_model
+
 from .case import Case
 
 CASES: dict[str, Case] = {}
@@ -86,6 +88,11 @@ CASES |= {
         ("metrics.json", "'test'"),
         _with_record("metrics.json", '{"test": [1]}'),
         mend=_deleted("metrics.json"),
+    ),
+    "a_field_of_another_type_to_describe": Case(
+        "card model",
+        ("model/config.json", "'architectures'", "[1]"),
+        lambda folder: change_json(saved_model(folder) / "config.json", architectures=[1]),
     ),
     "a_record_of_a_number": Case(
         "card model", ("run.json", "'data'"), _with_record("run.json", '{"data": 3}'), mend=_deleted("run.json")

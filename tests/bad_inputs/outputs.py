@@ -155,6 +155,9 @@ CASES |= {
     ),
     "convert_into_a_file": Case("convert TUNED --output_dir old.tsv --to bert", named=("old.tsv",), make=_files),
     "prepare_over_something": Case("prepare in.fa --output_dir folder", named=("folder",), make=_evaluated),
+    "quickstart_with_a_model_that_is_gone": Case(
+        "quickstart --config QUICKSTART --pretrained gone --output_dir qs", named=("gone", "no such folder")
+    ),
     "quickstart_into_a_model": Case(
         "quickstart --config QUICKSTART --data.genomes recipes --output_dir run",
         named=("run", "config.json"),
