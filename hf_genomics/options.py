@@ -570,8 +570,12 @@ def _check_word(value: str, option: str) -> None:
         raise InputError(f"{option}: {error}; write a shorter value") from error
 
 
+#: Kinds of keys on which the parser fails: YAML reads null and ~ as no value at all.
+_NOT_NAMES = {"tag:yaml.org,2002:null"}
+
+
 def _check_unique(node: Any) -> None:
-    """Raise ValueError if a section below a node of YAML has a key twice."""
+    """Raise ValueError if a section below a node of YAML has a key twice, or a key that is no name."""
     import yaml
 
     seen: set[int] = set()
@@ -585,6 +589,8 @@ def _check_unique(node: Any) -> None:
             nodes += node.value
             continue
         names = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+        if nameless := next((key.value for key, _ in node.value if key.tag in _NOT_NAMES), None):
+            raise ValueError(f"the key {nameless[:60]!r} is not a name; write a name, or put it in quotes")
         twice = next((name for name in names if names.count(name) > 1 and name != "<<"), None)
         if twice is not None:
             raise ValueError(f"the key {twice[:60]!r} is given twice in one section")

@@ -69,7 +69,14 @@ from ..reports.score_report import ScoredModel, ScoreReport, write_score_report
 from ..runs.callbacks import SetEpoch
 from ..runs.flops import attention_for
 from ..runs.memory import check_memory
-from ..runs.output_folder import Resume, check_inputs_kept, check_room, claim_output_dir, clear_outputs
+from ..runs.output_folder import (
+    Resume,
+    check_inputs_kept,
+    check_no_other_model,
+    check_room,
+    claim_output_dir,
+    clear_outputs,
+)
 from ..runs.running import METRICS, finish, finished_metrics, starting, train
 from ..runs.sharding import is_sharded
 from ..saved_files import read_json
@@ -396,6 +403,7 @@ def plan_finetuning(
     """
     folder = claim_output_dir(trainer.output_dir, METRICS, overwrite=overwrite, resume=resume)
     check_inputs_kept(folder, {"pretrained": pretrained, **data.paths()})
+    check_no_other_model(folder, METRICS, overwrite=overwrite, resume=resume)
     check_arguments(trainer)
     _check_start(pretrained, baseline_k)
     tokenizer = load_tokenizer(pretrained)

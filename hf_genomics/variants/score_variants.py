@@ -29,6 +29,7 @@ from ..inference.predict import input_digest, model_digest
 from ..inference.scores import ready
 from ..inference.windows import longest_window
 from ..io.progress import progress_bar
+from ..io.streams import is_stream
 from ..io.writing import check_output_file
 from ..sequence import covered_nt, num_kmers
 from ..sequence_files.reference import Reference, import_pysam
@@ -152,6 +153,8 @@ def score_variants(
     for file in (output, settings.picture):
         if file is not None:
             check_output_file(file, inputs, overwrite=settings.overwrite)
+    if is_stream(Path(output)):
+        raise InputError(f"{output} is not a file, and scores are collected in one; name a file to write")
     network, tokenizer = load_scorer(model)
     with ExitStack() as stack:
         scorer = Scorer(
