@@ -12,9 +12,9 @@ The LLRs of all frames (shifts of the window) are averaged, and then the strands
 Forward passes are planned first, so that jobs that mask the same tokens of the same window are run once. For A>G at
 position 11, k 4 and stride 2 (one frame), the plan is:
 
-    one `Job`          a window in which the tokens that start at 8 and at 10 are masked, since both show position 11
-    two `Question`     for each of these tokens: how much more probable is it with G than with A?
-    one slot           the index of the result, the mean of both answers
+    one job         a window in which the tokens that start at 8 and at 10 are masked, since both show position 11
+    two questions   for each of these tokens: how much more probable is it with G than with A?
+    one slot        the index of the result, the mean of both answers
 """
 
 from __future__ import annotations
