@@ -144,7 +144,7 @@ def genbank_features(path: str) -> Iterator[Feature]:
     A feature of several parts, such as a spliced CDS, reaches from the start of its first part to the end of its last.
     Left out are "source", which is the record itself, and features that continue over the origin of a circular record,
     such as ``join(900..1000,1..100)`` in a record of 1,000 nt. If a record does not state whether it is circular, a
-    feature whose parts are in this order shows that it is.
+    feature such as this one shows that it is.
 
     Args:
         path: the file, plain or gzipped.
@@ -195,14 +195,17 @@ def _crosses_origin(place: Any, length: int, topology: str) -> bool:
         length: length of the record in nt.
         topology: "circular" or "linear"; "" if the record does not say.
     """
-    # One part of such a feature ends at the end of the record, and another begins at its start, so together they span
-    # the whole record.
-    spans_record = (int(place.start), int(place.end)) == (0, length)
-    if topology == "linear" or len(place.parts) < 2 or not spans_record:
-        return False
     parts = place.parts[::-1] if place.strand == -1 else place.parts
     # The parts of a spliced feature ascend. Over the origin they do not: 900..1000 comes before 1..100.
-    return any(int(left.start) > int(right.start) for left, right in pairwise(parts))
+    if topology == "linear" or all(int(left.start) <= int(right.start) for left, right in pairwise(parts)):
+        return False
+    start, end = int(place.start), int(place.end)
+    if (start, end) == (0, length):  # an exon lies on the origin: one part ends at the record's end, one begins at 1
+        return True
+    # Otherwise an intron lies on the origin, or the parts are in the wrong order: take the shorter of the two ways from
+    # the first part to the last one. (Parts on two strands are a trans-spliced gene, whose order says nothing.)
+    over_origin = length - int(parts[0].start) + int(parts[-1].end)
+    return topology == "circular" and place.strand is not None and over_origin < end - start
 
 
 def by_contig(features: Iterable[Feature]) -> dict[str, list[Feature]]:

@@ -26,8 +26,8 @@ class Task:
         nt_track_names: names of the signals, which have one number per nucleotide; None if there are none.
         positive: of two classes, the one that F1 and AUPRC refer to; None if it is not known or there are not two
             classes.
-        threshold: of two classes, the lowest probability at which one of them is predicted, and its id: (0.3, 1)
-            predicts class 1 from 30 % on. None if the more probable class is predicted.
+        threshold: of two classes, the lowest probability at which one of them is predicted, and its id: with (0.3, 1),
+            class 1 is predicted from 30 % on. None if the more probable class is predicted.
         source: path of the file or name of the model that sets the task, for error messages.
 
     >>> Task("multi_label_classification", ["H3", "H4"]).labels_by_column, Task("regression").num_labels

@@ -156,9 +156,9 @@ def motifs(
     _check_packages()
     known = None if compare is None else _read_known(compare)
     network, tokenizer = load_explained(model)
-    number, steps = _target(network, target, model), options.steps
+    target_number, steps = _target(network, target, model), options.steps
     # The number of steps is never doubled: which nucleotides have the highest scores depends little on it.
-    settings = Settings(method, number, "mean", steps, most_steps=steps, batch_size=options.batch_size)
+    settings = Settings(method, target_number, "mean", steps, most_steps=steps, batch_size=options.batch_size)
     if bed is None:
         _check_labels(input, network, target, options.columns)
     _warn_of_shared_scores(model, tokenizer.stride, method)

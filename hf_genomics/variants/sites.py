@@ -254,7 +254,7 @@ def id_shift(event: Event, token_start: int, k: int) -> int:
 
 
 def widen(event: Event, letters: np.ndarray, origin: int) -> tuple[int, int]:
-    """Return the interval, start and end, of the reference in which an insertion or deletion has no certain place.
+    """Return start and end of the interval in which an insertion or deletion can be written without a difference.
 
     In a repeat, several records describe the same change. All of them have the same interval. It is scored with the
     same number of letters on either side, so the score does not depend on how the file writes the change.
