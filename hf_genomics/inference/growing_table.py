@@ -157,7 +157,7 @@ class GrowingTable:
 
     def _record(self) -> None:
         """Record the run before its output appears, or delete the record of an earlier run."""
-        record = _record_of(self._target)
+        record = record_of(self._target)
         if self._resume == "auto":
             write_json(record, {**self._settings, "sequences": self.num_sequences, "rows": self.num_rows})
         else:
@@ -262,7 +262,7 @@ def finished_before(target: Path, settings: dict[str, Any], found: Path | None =
     Raises:
         InputError: if the output is not the one that a run with these settings writes, or nothing says so.
     """
-    record, remedy = _record_of(destination(target)), "pass --overwrite true to replace it, or name another file"
+    record, remedy = record_of(destination(target)), "pass --overwrite true to replace it, or name another file"
     if not record.is_file():
         raise InputError(
             f"{found or target} exists, and nothing says which run wrote it (a run with --resume auto leaves "
@@ -275,8 +275,12 @@ def finished_before(target: Path, settings: dict[str, Any], found: Path | None =
     return int(counts.get("sequences") or 0), int(counts.get("rows") or 0)
 
 
-def _record_of(target: Path) -> Path:
-    """Return the file that records the run of an output."""
+def record_of(target: Path) -> Path:
+    """Return the file that records the run of an output with `resume` "auto".
+
+    Args:
+        target: the output, no link.
+    """
     return target.with_name(f".{target.name}.run.json")
 
 

@@ -7,9 +7,9 @@ import re
 from collections.abc import Collection, Iterable
 from typing import Literal, TypeAlias
 
-#: What a text looks like. "whole" (12), "whole float" (12.0 or 1.2e1) and "decimal" (1.5) are numbers that float() reads. An
-#: "unclear number" is written in a way that float() does not read or that has several meanings (1,234 is 1234 or
-#: 1.234). A "blank" is written where a value is missing or is not finite.
+#: What a text looks like. "whole" (12), "whole float" (12.0 or 1.2e1) and "decimal" (1.5) are numbers that float()
+#: reads. An "unclear number" is written in a way that float() does not read or that has several meanings (1,234 is 1234
+#: or 1.234). A "blank" is written where a value is missing or is not finite.
 Look: TypeAlias = Literal["whole", "whole float", "decimal", "unclear number", "boolean", "blank", "word"]
 
 #: What to write instead of an unclear number.

@@ -127,7 +127,16 @@ def test_what_looks_like_a_mistake_in_classes_is_listed(counts, parts):
     assert [part for part in parts if part not in "\n".join(lines)] == []
 
 
-@pytest.mark.parametrize("counts", [{"a": 9, "b": 9}, {"+": 9, "-": 9}, {"-1": 9, "1": 9}, {"0": 5, "1": 5, "3": 5}, {str(10**17): 9, str(10**17 + 1): 9}])
+@pytest.mark.parametrize(
+    "counts",
+    [
+        {"a": 9, "b": 9},
+        {"+": 9, "-": 9},
+        {"-1": 9, "1": 9},
+        {"0": 5, "1": 5, "3": 5},
+        {str(10**17): 9, str(10**17 + 1): 9},
+    ],
+)
 def test_usual_classes_cause_no_warning(counts):
     assert label_warnings(classes(counts)) == []
 
