@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import logging
+import re
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
@@ -270,9 +271,15 @@ class _Request(NamedTuple):
                 setattr(trainer, name, value)
             elif section == "head":
                 head[name] = value
-        check_arguments(trainer)
-        pretrained = changes.get("pretrained", self.pretrained)
-        return self._replace(pretrained=pretrained, trainer=trainer, head=replace(self.head, **head))
+        try:
+            check_arguments(trainer)
+            changed = replace(self.head, **head)
+        except ValueError as error:  # names the key that is out of range as if it had been set outside the sweep
+            key = next((key for key in changes if key.rpartition(".")[2] in str(error)), "")
+            name = rf"(?<![\w.])(?:--)?(?:{re.escape(key)}|{re.escape(key.rpartition('.')[2])})\b"
+            text = re.sub(name, f"sweep.{key}", str(error), count=1) if key else f"sweep: {error}"
+            raise InputError(text) from error
+        return self._replace(pretrained=changes.get("pretrained", self.pretrained), trainer=trainer, head=changed)
 
     def recipe(self) -> dict[str, Any]:
         """Return the recipe of a run of a sweep, without the options that the sweep sets."""
