@@ -124,8 +124,8 @@ class Keys(NamedTuple):
         if key in self.short:
             return self.short[key]
         if key not in self.former:
-            first, _, entry = key.partition(".")
-            return f"{self.short[first]}.{entry}" if entry and first in self.short else key  # an entry of a dictionary
+            first, dot, entry = key.partition(".")
+            return f"{self.short[first]}.{entry}" if dot and first in self.short else key  # an entry of a dictionary
         new = self.former[key]
         logger.warning("%s: %r is called %r now; the old key will be removed in version 0.3", where, key, new)
         return new
@@ -242,7 +242,7 @@ def _with_bundled(value: Any) -> Any:
 
 
 def _with_origin(line: str, keys: Keys) -> str:
-    """Put the name of a file before a message of the parser: the file that set the first key in quotes."""
+    """Add to a message of the parser, in front, the file that set the first key that it names in quotes."""
     named = next((key for key in re.findall(r"[\"']([\w.]+)[\"']", line) if key in keys.origins), None)
     origin = keys.origins.get(named or "", "--")
     return line if origin.startswith("--") else f"{origin}: {line}"
@@ -837,7 +837,7 @@ def _section_of(error: BaseException, classes: dict[type, str]) -> str | None:
 
 
 def _with_key(line: str, given: dict[str, Any], defaults: dict[str, Any]) -> str:
-    """Put the full keys that the message of a class is about before it: "k must ..." becomes "tokenizer.k must ...".
+    """Add to the message of a class the full keys that it is about: "k must ..." becomes "tokenizer.k must ...".
 
     >>> _with_key("k must lie in 1..8, not 9", {"tokenizer.k": 9}, {"tokenizer.k": 6})
     'tokenizer.k must lie in 1..8, not 9'
