@@ -43,7 +43,7 @@ TABLE = "sweep.tsv"
 _TABLES = "tables.json"  # hashes of the tables, in the folder of the cells
 _MOST_CELLS = 1000
 _LONGEST_NAME = 80  # characters of the name of a folder
-_DIVERGED = "the run has diverged"  # in the message of `divergence_error`, which is all that a failed process leaves
+_DIVERGED = "the run has diverged"  # part of the message of `divergence_error`, by which a failed process says why
 #: Keys in which the runs of different machines may differ.
 _OF_THE_MACHINE = {"trainer.output_dir", "trainer.use_cpu", "trainer.bf16"}
 _PAUSE = 1.0  # seconds between two looks at a lock that another command holds
