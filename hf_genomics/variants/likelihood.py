@@ -166,7 +166,7 @@ def score_events(
     rule: WindowRule,
     *,
     estimator: Estimator = "joint",
-    batch_size: int = 32,
+    batch_size: int = 16,
 ) -> np.ndarray:
     """Compute the log-likelihood ratios (LLR) of substitutions, on each strand.
 
@@ -208,7 +208,7 @@ def run_plan(
     plan: Plan,
     *,
     estimator: Estimator = "joint",
-    batch_size: int = 32,
+    batch_size: int = 16,
     advance: Callable[[int], object] = lambda jobs: None,
 ) -> np.ndarray:
     """Run the jobs of a plan, and return the mean answer of each slot, float64 (slots,), NaN without an answer.
