@@ -781,17 +781,32 @@ def _instantiate(parser: Any, parsed: Any, classes: dict[type, str]) -> dict[str
         section = _section_of(error, classes)
         if section is None and isinstance(error, TypeError | OverflowError):  # not from a constructor: a bug of ours
             raise
-        line = _last_line(error) if isinstance(error, StrictDataclassError) else _one_line(error)
-        line = line.replace(_UNKNOWN_OF_ACCELERATE, "trainer.accelerator_config has no key")
-        if reworded := next((ours for theirs, ours in _REWORDED.items() if theirs in line), None):
-            raise InputError(reworded) from error
-        given = {key: value for key, value in parsed.items() if key.startswith(f"{section}.") or not section}
-        if isinstance(error, json.JSONDecodeError):
-            raise InputError(_not_json(error, given)) from error
-        # transformers names options as its own scripts do: --eval_steps
-        line = re.sub(r"(?<!\S)--(\w+)", lambda match: _full_name(match[1], section, parsed), line)
-        raise InputError(_with_key(line, given, dict(parser.get_defaults().items()))) from error
+        message = _message_of(error, section, parsed, dict(parser.get_defaults().items()))
+        raise InputError(message) from error
     return {name: value for name, value in vars(built).items() if name != "config"}
+
+
+def _message_of(error: Exception, section: str | None, parsed: Any, defaults: dict[str, Any]) -> str:
+    """Return the message for an error of a constructor, on one line and with the keys that the user knows.
+
+    Args:
+        error: the error.
+        section: the section whose object was being built; None if it is not known.
+        parsed: what the parser returned.
+        defaults: all default values by key.
+    """
+    from huggingface_hub.errors import StrictDataclassError
+
+    line = _last_line(error) if isinstance(error, StrictDataclassError) else _one_line(error)
+    line = line.replace(_UNKNOWN_OF_ACCELERATE, "trainer.accelerator_config has no key")
+    if reworded := next((ours for theirs, ours in _REWORDED.items() if theirs in line), None):
+        return reworded
+    of_section = {key: value for key, value in parsed.items() if key.startswith(f"{section}.") or not section}
+    if isinstance(error, json.JSONDecodeError):
+        return _not_json(error, of_section)
+    # transformers names options as its own scripts do: --eval_steps
+    line = re.sub(r"(?<!\S)--(\w+)", lambda match: _full_name(match[1], section, parsed), line)
+    return _with_key(line, of_section, defaults)
 
 
 _UNKNOWN_OF_ACCELERATE = "AcceleratorConfig.__init__() got an unexpected keyword argument"
