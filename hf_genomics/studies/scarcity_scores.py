@@ -139,7 +139,7 @@ def sample_scores(folders: Mapping[Cell, Path], units: Mapping[str, str], positi
         Scores of each cell, (samples + 1, 3): those of the data first.
     """
     found = {cell: cell_samples(folder / "predictions.tsv", units, positive) for cell, folder in folders.items()}
-    # Fewer samples are drawn of very many windows; the first ones are the same, so all cells are cut to the fewest.
+    # Of very many windows fewer samples are drawn, so their number may differ between lengths: the surplus is dropped.
     fewest = min(map(len, found.values()))
     return {cell: samples[:fewest] for cell, samples in found.items()}
 

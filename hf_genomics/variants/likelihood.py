@@ -404,7 +404,7 @@ def share_forwards(plan: Plan, most: int | Literal["auto"]) -> Plan:
     # The sites are spread over the window, however few they are; -(-a // b) is a / b rounded up.
     spacing = max(-(-rule.length // _MOST_SITES), rule.length // sites)
     merged = Plan(rule, slots=plan.slots)
-    # Old job -> new job, and the shift of its tokens: they are counted from the start of the window, which is another.
+    # Old job -> new job, and by how much its tokens' numbers change, since they count from the start of the window.
     moved: dict[int, tuple[int, int]] = {}
     for group in _groups(plan, sites, spacing):
         if len(group) == 1:
