@@ -401,7 +401,8 @@ def share_forwards(plan: Plan, most: int | Literal["auto"]) -> Plan:
     rule = plan.rule
     sites = max(1, rule.length // _NT_PER_SITE) if most == "auto" else most
     sites = min(sites, _MOST_SITES)
-    # The sites are spread over the window, however few they are; -(-a // b) is a / b rounded up.
+    # The sites are spread over the window: with 510 nt, 4 sites start 127 nt apart, and 12 sites 43 nt, a twelfth of it
+    # rounded up (-(-a // b) is a / b rounded up).
     spacing = max(-(-rule.length // _MOST_SITES), rule.length // sites)
     merged = Plan(rule, slots=plan.slots)
     # Old job -> new job, and by how much its tokens' numbers change, since they count from the start of the window.
@@ -464,7 +465,8 @@ def _groups(plan: Plan, most: int, spacing: int) -> Iterator[list[int]]:
         spacing: least number of nt from the first masked token of a job to that of the next one.
     """
     stride = plan.rule.stride
-    # The outermost sites of a window have an eighth of it beside them as context, and a whole token in any case.
+    # Largest distance between the first and the last masked token of a window. Beside them it has an eighth of its
+    # length on each side as context, and a whole token in any case.
     reach = min(plan.rule.length * 3 // 4, plan.rule.length - 2 * (plan.rule.k + stride))
     by_tokens: dict[tuple[object, ...], list[_Site]] = {}
     for index, job in enumerate(plan.jobs):
@@ -484,7 +486,7 @@ def _take_group(sites: list[_Site], most: int, spacing: int, reach: int, k: int)
         sites: sites from left to right.
         most: largest number of sites to take.
         spacing: least number of nt from the start of a site to the start of the next one.
-        reach: largest number of nt from the first masked token to the last one.
+        reach: largest number of nt from the start of the first masked token to the start of the last one.
         k: k-mer size in nt; masked tokens of two sites do not overlap.
 
     Returns:
