@@ -29,7 +29,8 @@ from hf_genomics.variants.likelihood import Plan, mean, on_strand, run_plan, sco
 from hf_genomics.variants.score_variants import load_scorer, window_rule
 from hf_genomics.variants.sites import Event, id_shift, place_frames
 
-NAIVE = 10  # substitutions of the naive loop
+NAIVE = 30  # substitutions of the naive loop
+RUNS = 3  # of either loop, one after the other
 SITES = {"scattered": 200, "region": 400}
 
 
@@ -59,14 +60,16 @@ def naive(model: Any, tokenizer: Any, events: list[Any], rule: Any) -> np.ndarra
     return np.array(rows)
 
 
-def timed(function: Callable[[], np.ndarray]) -> tuple[float, np.ndarray]:
-    """Return processor seconds and the result; the fastest of two runs."""
-    seconds = []
-    for _ in range(2):
-        begin = time.process_time()
-        result = function()
-        seconds.append(time.process_time() - begin)
-    return min(seconds), result
+def timed(*functions: Callable[[], np.ndarray]) -> list[tuple[float, np.ndarray]]:
+    """Return processor seconds and the result of each function; the fastest of several runs, taken in turn."""
+    results = [function() for function in functions]
+    seconds: list[list[float]] = [[] for _ in functions]
+    for _ in range(RUNS):
+        for index, function in enumerate(functions):
+            begin = time.process_time()
+            function()
+            seconds[index].append(time.process_time() - begin)
+    return [(min(taken), result) for taken, result in zip(seconds, results, strict=True)]
 
 
 def several_sites(model: Any, tokenizer: Any, events: list[Any], rule: Any) -> np.ndarray:
@@ -98,15 +101,17 @@ def measure(title: str, model: Any, tokenizer: Any, letters: str, kind: str) -> 
     if kind == "scattered":
         sites = np.sort(rng.choice(len(letters) - 4000, SITES[kind], replace=False) + 2000)
     events = [(Event(int(p), letters[p], alt), both) for p in sites for alt in "ACGT" if alt != letters[p]]
-    slow, expected = timed(lambda: naive(model, tokenizer, events[:NAIVE], rule))
-    quick, found = timed(lambda: score_events(model, tokenizer, events, rule))
+    (slow, expected), (quick, found), *rest = timed(
+        lambda: naive(model, tokenizer, events[:NAIVE], rule),
+        lambda: score_events(model, tokenizer, events, rule),
+        *([lambda: several_sites(model, tokenizer, events, rule)] if kind == "region" else []),
+    )
     slow, quick = slow / NAIVE * 1000, quick / len(events) * 1000
     difference = np.abs(found[:NAIVE] - expected).max()
     print(
         f"| {title}, {kind}, exact | {slow:.1f} | {quick:.3f} | {slow / quick:.0f} | {difference:.0e} | 1 |", flush=True
     )
-    if kind == "region":
-        fast, close = timed(lambda: several_sites(model, tokenizer, events, rule))
+    for fast, close in rest:
         fast = fast / len(events) * 1000
         rank = spearmanr(found.mean(1), close.mean(1)).statistic
         difference = np.abs(found - close).max()

@@ -2,9 +2,9 @@
 
 A verb is a function. Each of its arguments is an option and a YAML key; an argument that is an object (a dataclass, a
 tokenizer, a configuration) is a section, whose options and keys are the arguments of its class: ``--data.store x``.
-The steps, in this order: `_current_word` renames options of version 0.1; `gather_lists` joins the values of a list;
-`_translate_files` replaces YAML files by their content, with every key checked and today's names; jsonargparse parses;
-`check_parsed` checks values that the parser lets through; `_instantiate` builds the objects of the sections.
+The steps (`_read`), in this order: `_current_word` renames options of version 0.1; `gather_lists` joins the values of a
+list; `_translate_files` replaces YAML files by their content, with every key checked and today's names; jsonargparse
+parses; `check_parsed` checks values that the parser lets through; `_instantiate` builds the objects of the sections.
 """
 
 from __future__ import annotations
@@ -46,11 +46,12 @@ _NOT_OPTIONS = {
 # Key that users set -> key that takes the same value.
 _LINKS = {"tokenizer.k": "model.k", "tokenizer.stride": "model.stride", "trainer.seed": "masking.seed"}
 _UNNAMED = "options."  # a section whose keys may be written without it: `--resume` for `--options.resume`
-#: A number that Python may read, but neither writes nor computes with in reasonable time.
+# A long whole number in base 2, 8 or 16. Python refuses to read long decimal numbers, but reads these, and can then
+# neither write them nor compute with them in reasonable time.
 _LONG_NUMBER = re.compile(r"[-+]?0[xXoObB0-7][0-9a-fA-F_]{999,}")
 #: Limits of a YAML file: characters, values with all aliases written out, and levels of nesting.
 _MOST_CHARACTERS, _MOST_VALUES, _DEEPEST = 1_000_000, 20_000, 20
-#: How the parser names a type in its messages, and what we call it.
+# A type as the parser's messages name it ("a <class 'float'>"), and its name -> what we call it.
 _CLASS = re.compile(r"a <class '(\w+)'>")
 _KINDS = {"float": "a number", "int": "a whole number", "bool": "true or false", "str": "text"}
 _NO_VALUE = {"--help", "--print_config"}  # options without a value
@@ -59,7 +60,7 @@ _HELP = {"-h", "--help"}
 #: verbs that change or publish a folder.
 _INPUTS = set("pretrained model input files fasta genomes train valid test accessions source setups".split())
 _OWN_FOLDERS = {"card", "push"}
-#: First arguments of verbs that name a folder, so that a file after an option cannot be meant for them.
+# First arguments of verbs that are folders: a folder may be given without the option, but a file is not meant for it.
 _FOLDERS = {"--model", "--pretrained", "--source", "--store"}
 #: Verb -> the bundled recipe that it follows without --config.
 _RECIPES = {"quickstart": "quickstart.yaml"}
@@ -74,8 +75,10 @@ class Keys(NamedTuple):
         former: key of version 0.1 -> current key.
         follows: key that users cannot set -> key whose value it takes.
         origins: key that the user set -> the file or option that set it last; filled while they are read.
-        short: key without its section -> key, for the section whose name users need not write.
-        everywhere: name of an option that is the same in all verbs -> key; on the command line only.
+        short: key without its section -> key, for the section whose name users need not write: "resume" ->
+            "options.resume".
+        everywhere: name of an option that is the same in all verbs -> key, such as "output_dir" ->
+            "trainer.output_dir"; on the command line only.
     """
 
     verb: str
@@ -102,21 +105,27 @@ class Keys(NamedTuple):
             raise InputError(f"{place}unknown key {key!r}{hint}; see hf-genomics {self.verb} --help")
 
     def as_entry(self, key: str) -> str:
-        """Return a key for the parser; colons join the parts of an entry of a dictionary, which it would nest.
+        """Return a key as the parser takes it: an entry of a dictionary has colons instead of its further dots.
+
+        By dots, the parser would nest the entry: {"trainer": {"seed": 1}} instead of {"trainer:seed": 1}.
 
         >>> Keys("finetune", frozenset({"sweep"}), {}, {}, {}).as_entry("sweep.trainer.seed")
         'sweep.trainer:seed'
         """
         parts = key.split(".")
-        lengths = (length for length in range(1, len(parts)) if ".".join(parts[:length]) in self.known)
-        length = next(lengths, len(parts))
-        return ".".join([*parts[:length], *([":".join(parts[length:])] if parts[length:] else [])])
+        for length in range(1, len(parts)):
+            option = ".".join(parts[:length])
+            if option in self.known:  # so the remaining parts name an entry of it
+                return f"{option}.{':'.join(parts[length:])}"
+        return key
 
     def current(self, key: str, where: str) -> str:
         """Return the full and current name of a key; log a warning for a name of version 0.1."""
-        if key in self.short or key not in self.former:
-            first, dot, rest = key.partition(".")  # an entry of a dictionary follows the name of the dictionary
-            return f"{self.short[first]}.{rest}" if dot and first in self.short else self.short.get(key, key)
+        if key in self.short:
+            return self.short[key]
+        if key not in self.former:
+            first, dot, entry = key.partition(".")
+            return f"{self.short[first]}.{entry}" if dot and first in self.short else key  # an entry of a dictionary
         new = self.former[key]
         logger.warning("%s: %r is called %r now; the old key will be removed in version 0.3", where, key, new)
         return new
@@ -140,14 +149,14 @@ def run_verb(function: Callable[..., Any], words: list[str]) -> Any:
         if recipe := _RECIPES.get(keys.verb):
             parser.description += f"\n\nWithout --config, it follows the bundled recipe {recipe}, shown below."
             parser.set_defaults(dict(_flat(_load(recipe), keys)))
-        return help_text(parser, keys.verb, _other_names(keys), everything=after[:1] == ["all"])
-    with _named(keys, words):
+        return help_text(parser, keys.verb, _other_names(keys), everything=after[:1] == ["all"])  # `--help all`
+    with _errors_explained(keys, words):
         return function(**_read(function, words, parser, keys))
 
 
 @contextmanager
-def _named(keys: Keys, words: list[str]) -> Iterator[None]:
-    """Rename the keys in the errors of a verb to what the verb calls them; see `option_names.explain`."""
+def _errors_explained(keys: Keys, words: list[str]) -> Iterator[None]:
+    """Rename the keys in errors that are raised within the block to what the verb calls them; see `explain`."""
     try:
         yield
     except (InputError, StoppedError) as error:
@@ -191,7 +200,7 @@ def completion_of(functions: Iterable[Callable[..., Any]]) -> str:
 
 
 def _read(function: Callable[..., Any], words: list[str], parser: Any, keys: Keys) -> dict[str, Any]:
-    """Return the arguments of a verb's function, and fill the origins of its keys."""
+    """Return the arguments of a verb's function, by the steps at the top of this file; fills ``keys.origins``."""
     if keys.verb in _RECIPES and not any(word.split("=")[0] == "--config" for word in words):
         words = [f"--config={_RECIPES[keys.verb]}", *words]
     words = [_current_word(word, keys) for word in words]
@@ -204,17 +213,23 @@ def _read(function: Callable[..., Any], words: list[str], parser: Any, keys: Key
         line = _with_origin(_one_line(error), keys)
         raise InputError(f"{line}; see hf-genomics {keys.verb} --help") from error
     check_parsed(dict(parsed.items()), dict(parser.get_defaults().items()), dict(_types(function)))
-    if "trainer" in parsed and parsed.trainer.output_dir is None:  # transformers would write to ./trainer_output
+    if "trainer" in parsed:
+        _check_trainer(parsed.trainer)
+    if keys.verb not in _OWN_FOLDERS:
+        for key, value in dict(parsed.items()).items():
+            if key.rpartition(".")[2] in _INPUTS:
+                parsed[key] = _with_bundled(value)
+    return _instantiate(parser, parsed, _classes(function))
+
+
+def _check_trainer(settings: Any) -> None:
+    """Raise InputError for settings of the Trainer that must be judged before transformers reads them."""
+    if settings.output_dir is None:  # transformers would write to ./trainer_output
         raise InputError("trainer.output_dir is not set: name the folder for the model, such as runs/x")
-    if "trainer" in parsed and parsed.trainer.deepspeed:
-        # Before transformers reads it: it would advise to install deepspeed, and keep its settings for the process.
+    if settings.deepspeed:  # transformers would advise to install deepspeed, and keep its settings for the process
         from .training.arguments import NO_DEEPSPEED  # slow to import
 
         raise InputError(NO_DEEPSPEED)
-    for key, value in dict(parsed.items()).items():
-        if key.rpartition(".")[2] in _INPUTS and keys.verb not in _OWN_FOLDERS:
-            parsed[key] = _with_bundled(value)
-    return _instantiate(parser, parsed, _classes(function))
 
 
 def _with_bundled(value: Any) -> Any:
@@ -227,7 +242,7 @@ def _with_bundled(value: Any) -> Any:
 
 
 def _with_origin(line: str, keys: Keys) -> str:
-    """Return a message of the parser after the file that set the first key that it names in quotes."""
+    """Add to a message of the parser, in front, the file that set the first key that it names in quotes."""
     named = next((key for key in re.findall(r"[\"']([\w.]+)[\"']", line) if key in keys.origins), None)
     origin = keys.origins.get(named or "", "--")
     return line if origin.startswith("--") else f"{origin}: {line}"
@@ -276,16 +291,17 @@ def _sections(function: Callable[..., Any]) -> dict[str, type]:
 
 def _is_section(kind: Any) -> bool:
     """Return whether an argument of this type is a section: a dataclass, or a class of this package or transformers."""
-    ours = inspect.isclass(kind) and kind.__module__.startswith(("hf_genomics.", "transformers."))
-    return ours or (inspect.isclass(kind) and dataclasses.is_dataclass(kind))
+    return inspect.isclass(kind) and (
+        dataclasses.is_dataclass(kind) or kind.__module__.startswith(("hf_genomics.", "transformers."))
+    )
 
 
-def _types(documented: Callable[..., Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Iterate over the keys of a function or class and their types; after a section that is a dataclass, its keys."""
+def _types(owner: Callable[..., Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Iterate over the keys of a function or class and their types; a section that is a dataclass precedes its keys."""
     try:
-        hints = typing.get_type_hints(documented)
+        hints = typing.get_type_hints(owner)
     except NameError:  # a class of transformers that imports torch for type checkers only
-        hints = {field.name: field.type for field in dataclasses.fields(typing.cast(Any, documented))}
+        hints = {field.name: field.type for field in dataclasses.fields(typing.cast(Any, owner))}
     for name, kind in hints.items():
         if name != "return":
             yield f"{prefix}{name}", kind
@@ -337,6 +353,12 @@ def gather_lists(words: list[str], function: Callable[..., Any]) -> list[str]:
     that belong to no option are the verb's first argument, if it is a list or one str: ``check a.fa b.fa``,
     ``convert folder``.
 
+    >>> def check(files: list[str], seed: int = 1): ...
+    >>> gather_lists(["--files", "a.fa", "b.fa", "--seed", "7"], check)
+    ['--files', '["a.fa", "b.fa"]', '--seed', '7']
+    >>> gather_lists(["--seed", "7", "a.fa", "b.fa"], check)
+    ['--files', '["a.fa", "b.fa"]', '--seed', '7']
+
     Args:
         words: the words of the command line after the verb.
         function: the verb's function.
@@ -344,38 +366,51 @@ def gather_lists(words: list[str], function: Callable[..., Any]) -> list[str]:
     Returns:
         The words; every option is followed by one value.
     """
-    types = dict(_types(function))
-    first = f"--{next(iter(types), '')}"
-    lists = {f"--{key}": "float" in str(kind) for key, kind in types.items() if _is_list(kind)}  # whether of numbers
-    dicts = tuple(f"--{key}." for key, kind in types.items() if str(kind).startswith("dict["))
-    is_word = next(iter(types.values()), None) is str
+    types = {f"--{key}": kind for key, kind in _types(function)}
+    first, first_type = next(iter(types.items()), ("", None))
+    is_word = first_type is str
+    may_be_unnamed = is_word or _is_list(first_type)
     gathered: list[str] = []
     unnamed: list[str] = []
     several: dict[str, list[str]] = {}  # options that take one value -> the values after them
     rest = list(words)
     while rest:
         word = rest.pop(0)
-        # The values of an option are taken below, together with the option, so a value that is met here has no option.
-        if not word.startswith("-") and (first in lists or is_word):
+        if may_be_unnamed and not word.startswith("-"):  # no option before it has taken it as its value
             unnamed.append(word)
             continue
         gathered.append(word)
-        values = 0 if "=" in word or word in _NO_VALUE else _count_values(rest)
-        if word in lists and not (values and rest[0].startswith("[")):  # "[": the user wrote the list
-            gathered.append(json.dumps([_number(value) if lists[word] else value for value in rest[:values]]))
-            del rest[:values]
-        elif values > 1 and word.startswith(dicts):  # an entry of a dictionary that is a list
-            gathered.append(json.dumps([_parse_yaml(value, word) for value in rest[:values]]))
-            del rest[:values]
-        elif values:
-            if values > 1 and word.startswith("--"):
-                several[word] = rest[:values]
+        needs_value = "=" not in word and word not in _NO_VALUE
+        values = rest[: _count_values(rest)] if needs_value else []
+        if (joined := _join_values(word, values, types)) is not None:
+            gathered.append(joined)
+            del rest[: len(values)]
+        elif values:  # the option takes the first one; any others are the next words of this loop
             gathered.append(rest.pop(0))
-        elif word.startswith("--") and "=" not in word and word not in _NO_VALUE:
+            if len(values) > 1 and word.startswith("--"):
+                several[word] = values
+        elif word.startswith("--") and needs_value:
             raise InputError(f"{word}: its value is missing; write {word} VALUE, a negative number as {word}=-1")
-    if several and not (first in lists or is_word):
+    if several and not may_be_unnamed:
         raise _several_values(several)
     return _first_argument(first, unnamed, is_word, gathered, several) + gathered
+
+
+def _join_values(option: str, values: list[str], types: dict[str, Any]) -> str | None:
+    """Return the values of a list as JSON; None if the option takes one value, or the user wrote the list as "[...]".
+
+    Args:
+        option: the option, such as "--fasta".
+        values: the words after it.
+        types: type of each option.
+    """
+    kind = types.get(option)
+    if _is_list(kind) and not (values and values[0].startswith("[")):
+        return json.dumps([_number(value) if "float" in str(kind) else value for value in values])
+    dictionaries = tuple(f"{name}." for name, kind in types.items() if str(kind).startswith("dict["))
+    if len(values) > 1 and option.startswith(dictionaries):  # an entry of a dictionary, which may hold anything
+        return json.dumps([_parse_yaml(value, option) for value in values])
+    return None
 
 
 def _is_list(kind: Any) -> bool:
@@ -411,6 +446,7 @@ def _first_argument(
     """
     is_named = any(word.split("=")[0] == first for word in gathered)
     is_file = first in _FOLDERS and any(map(os.path.isfile, unnamed))
+    # If the words cannot be the first argument, they were meant for the option before them: `--train a.csv b.csv`.
     if several and ((unnamed and is_named) or (is_word and len(unnamed) > 1) or is_file):
         raise _several_values(several)
     if unnamed and is_named:
@@ -437,7 +473,7 @@ def _current_word(word: str, keys: Keys) -> str:
     name, equals, value = word.partition("=")
     if not name.startswith("--"):
         return word
-    append = "+" if name.endswith("+") else ""
+    append = "+" if name.endswith("+") else ""  # `--files+ x` appends to a list
     key = name.removeprefix("--").removesuffix("+")
     key = keys.everywhere.get(key, key)
     return f"--{keys.current(key, name)}{append}{equals}{value}"
@@ -463,18 +499,18 @@ def _translate_files(words: list[str], keys: Keys) -> list[str]:
             continue
         value = value if equals else next(rest)
         if key == "config":
-            translated.append(f"--config={_checked(_load(value), value, keys)}")
+            translated.append(f"--config={_checked_yaml(_load(value), value, keys)}")
         elif keys.is_section(key):  # its value is a YAML file, or text such as {key: value}
             is_file = os.path.isfile(value)
             content = _load(value) if is_file else _parse_yaml(value, option)
-            translated.append(f"--config={_checked({key: content}, value if is_file else option, keys)}")
+            translated.append(f"--config={_checked_yaml({key: content}, value if is_file else option, keys)}")
         else:
             _check_word(value, option)
             settings = _current_model({key: value}, option)
             for name in settings:
                 keys.check(name, option)
                 keys.origins[name] = option.removesuffix("+")
-            if not settings:
+            if not settings:  # global_attention_every, whose meaning depends on settings that are elsewhere
                 raise InputError(f"{option} works in YAML files only; set model.layer_types, one entry for each layer")
             append = option.removeprefix(f"--{key}")  # "+", which appends to a list, or ""
             translated += [f"--{keys.as_entry(name)}{append}={value}" for name, value in settings.items()]
@@ -516,8 +552,13 @@ def _parse_yaml(text: str, where: str) -> Any:
 def check_yaml(text: str) -> None:
     """Check the size of a YAML text before it is read, and that no key is given twice.
 
-    A few lines of aliases, each a list of the one before, stand for more values than any memory holds; of two equal
-    keys, PyYAML would keep the last without a warning.
+    A few lines of aliases can stand for more values than any memory holds, because each line may double their number::
+
+        a: &a [x, x]
+        b: &b [*a, *a]
+        c: &c [*b, *b]
+
+    Of two equal keys, PyYAML would keep the last without a warning.
 
     Args:
         text: the text.
@@ -532,8 +573,9 @@ def check_yaml(text: str) -> None:
         raise ValueError(f"it has more than {_MOST_CHARACTERS:,} characters")
     sizes: dict[str, int] = {}  # anchor -> number of values that it stands for
     open_nodes: list[list[Any]] = []  # anchor of each list or section around this place, and how many values it has
+    # An event is a single value, an alias, or the start or the end of a list or section, in the order of the text.
     for event in yaml.parse(text, Loader=yaml.SafeLoader):
-        count = 0
+        count = 0  # values that the event adds to the list or section around it
         if isinstance(event, yaml.AliasEvent):
             if any(event.anchor == anchor for anchor, _ in open_nodes):
                 raise ValueError(f"the anchor {event.anchor[:60]!r} contains itself")
@@ -591,8 +633,8 @@ def _check_unique(node: Any) -> None:
         nodes += [value for _, value in node.value]
 
 
-def _checked(content: dict[str, Any], where: str, keys: Keys) -> str:
-    """Return settings by their current keys, as YAML on one line, which the parser accepts in place of a file.
+def _checked_yaml(content: dict[str, Any], where: str, keys: Keys) -> str:
+    """Check settings, and return them by their current keys as one line of YAML, which the parser takes for a file.
 
     Args:
         content: the settings, nested in sections.
@@ -647,8 +689,9 @@ def _flat(content: dict[Any, Any], keys: Keys, prefix: str = "") -> Iterator[tup
     """Iterate over the full keys, such as "data.store", and values of nested sections; a value may be a dictionary."""
     for name, value in content.items():
         key = f"{prefix}{name}"
-        is_value = key in keys.known or key in keys.former or not (value or keys.is_section(key))
-        if isinstance(value, dict) and not is_value:
+        is_option = key in keys.known or key in keys.former
+        is_unknown = not value and not keys.is_section(key)  # an empty one is kept, so that its key is refused later
+        if isinstance(value, dict) and not is_option and not is_unknown:
             yield from _flat(value, keys, f"{key}.")
         else:
             yield key, value
@@ -689,7 +732,7 @@ def check_parsed(given: dict[str, Any], defaults: dict[str, Any], types: dict[st
 
     for key, value in given.items():
         default = defaults.get(key)
-        if value is default or key not in types and value is None:
+        if value is default or (value is None and key not in types):  # not set; or null, of a type that is not known
             continue
         if value is None and default is not None and not re.search("None|Optional|Any", str(types[key])):
             raise InputError(f"{key} must not be null; omit it for the default ({default})")
@@ -738,22 +781,37 @@ def _instantiate(parser: Any, parsed: Any, classes: dict[type, str]) -> dict[str
         section = _section_of(error, classes)
         if section is None and isinstance(error, TypeError | OverflowError):  # not from a constructor: a bug of ours
             raise
-        line = _last_line(error) if isinstance(error, StrictDataclassError) else _one_line(error)
-        line = line.replace(_UNKNOWN_OF_ACCELERATE, "trainer.accelerator_config has no key")
-        if without_gpu := next((ours for theirs, ours in _WITHOUT_GPU.items() if theirs in line), None):
-            raise InputError(without_gpu) from error
-        given = {key: value for key, value in parsed.items() if key.startswith(f"{section}.") or not section}
-        if isinstance(error, json.JSONDecodeError):
-            raise InputError(_not_json(error, given)) from error
-        # transformers names options as its own scripts do: --eval_steps
-        line = re.sub(r"(?<!\S)--(\w+)", lambda match: _full_name(match[1], section, parsed), line)
-        raise InputError(_with_key(line, given, dict(parser.get_defaults().items()))) from error
+        message = _message_of(error, section, parsed, dict(parser.get_defaults().items()))
+        raise InputError(message) from error
     return {name: value for name, value in vars(built).items() if name != "config"}
 
 
+def _message_of(error: Exception, section: str | None, parsed: Any, defaults: dict[str, Any]) -> str:
+    """Return the message for an error of a constructor, on one line and with the keys that the user knows.
+
+    Args:
+        error: the error.
+        section: the section whose object was being built; None if it is not known.
+        parsed: what the parser returned.
+        defaults: all default values by key.
+    """
+    from huggingface_hub.errors import StrictDataclassError
+
+    line = _last_line(error) if isinstance(error, StrictDataclassError) else _one_line(error)
+    line = line.replace(_UNKNOWN_OF_ACCELERATE, "trainer.accelerator_config has no key")
+    if reworded := next((ours for theirs, ours in _REWORDED.items() if theirs in line), None):
+        return reworded
+    of_section = {key: value for key, value in parsed.items() if key.startswith(f"{section}.") or not section}
+    if isinstance(error, json.JSONDecodeError):
+        return _not_json(error, of_section)
+    # transformers names options as its own scripts do: --eval_steps
+    line = re.sub(r"(?<!\S)--(\w+)", lambda match: _full_name(match[1], section, parsed), line)
+    return _with_key(line, of_section, defaults)
+
+
 _UNKNOWN_OF_ACCELERATE = "AcceleratorConfig.__init__() got an unexpected keyword argument"
-# Part of a message of transformers about the machine -> what we say instead, with our keys.
-_WITHOUT_GPU = {
+# Part of a message of transformers -> what we say instead, with our keys.
+_REWORDED = {
     "support bf16/gpu": (
         "trainer.use_cpu is false, but this machine has no GPU that computes in bfloat16 (trainer.bf16, "
         "trainer.bf16_full_eval); set trainer.use_cpu to true, or both of these to false"
@@ -786,6 +844,7 @@ def _not_json(error: json.JSONDecodeError, given: dict[str, Any]) -> str:
 def _section_of(error: BaseException, classes: dict[type, str]) -> str | None:
     """Return the section whose object was being built when an error was raised; None if there is none."""
     section, trace = None, error.__traceback__
+    # In the frame of a constructor, `self` is the object. The innermost one that is a section has failed.
     while trace:
         section = classes.get(type(trace.tb_frame.f_locals.get("self")), section)
         trace = trace.tb_next
@@ -793,7 +852,7 @@ def _section_of(error: BaseException, classes: dict[type, str]) -> str | None:
 
 
 def _with_key(line: str, given: dict[str, Any], defaults: dict[str, Any]) -> str:
-    """Return the message of a class after the full keys that it is about: "tokenizer.k must lie in 1..8".
+    """Add to the message of a class the full keys that it is about: "k must ..." becomes "tokenizer.k must ...".
 
     >>> _with_key("k must lie in 1..8, not 9", {"tokenizer.k": 9}, {"tokenizer.k": 6})
     'tokenizer.k must lie in 1..8, not 9'

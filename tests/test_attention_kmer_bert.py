@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import importlib.util
 import subprocess
 import sys
 from pathlib import Path
@@ -405,6 +406,19 @@ def test_a_gpu_takes_the_variable_length_kernel_where_it_can(route, changes, mon
     config._attn_implementation = case["backend"]
     hidden = SimpleNamespace(device=torch.device(case.get("device", "cuda")), dtype=case["dtype"])
     assert routes._window_kernel(config, hidden, case["dropout"]) == route
+
+
+def test_a_variable_length_kernel_without_sliding_windows_is_not_taken(monkeypatch) -> None:
+    """torch 2.10 has such a kernel, and a saved model may be loaded by it."""
+
+    def kernel(query, key, value, cu_seq_q, cu_seq_k, max_q, max_k, is_causal=False) -> None:
+        raise NotImplementedError
+
+    monkeypatch.setitem(sys.modules, "torch.nn.attention.varlen", SimpleNamespace(varlen_attn=kernel))
+    spec = importlib.util.spec_from_file_location("hf_genomics.attention_with_an_old_torch", routes.__file__)
+    loaded = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(loaded)
+    assert loaded.varlen_attn is None
 
 
 def test_a_mask_that_is_ready_is_taken_as_it_is(tiny_config: KmerBertConfig) -> None:

@@ -516,6 +516,17 @@ def test_special_names_in_data_never_become_special_ids(kmer: tuple) -> None:
             assert words["input_ids"] == [ids]
 
 
+def test_only_a_name_within_bytes_or_letters_causes_a_warning(transformers_log) -> None:
+    tokenizer = KmerTokenizer(3)
+    across = ["ACGACGACGACG[MA", "SK]ACGACGACGACG"]  # the name begins in one row and ends in the next
+    tokenizer(across)
+    tokenizer([text.encode() for text in across])
+    assert not transformers_log.messages
+    tokenizer([b"ACGACGACGACGACGACGACGACG[MASK]"])
+    (message,) = transformers_log.messages
+    assert "Bytes" in message
+
+
 @pytest.mark.parametrize("kmer", KMERS)
 def test_windows_read_special_names_as_data(kmer: tuple) -> None:
     for text in SPECIAL_IN_TEXT:

@@ -2,13 +2,16 @@
 
 A 24-mer is in the sample if the 8-mer in its middle belongs to a fixed, random choice of 8-mers, which is the same on
 both strands. So the sample of a stretch of DNA is the same wherever the stretch occurs, and taking the sample costs one
-table look-up per nucleotide. The containment C, the share of the smaller record's sampled 24-mers that the other record
-contains, too, estimates the identity of the two: C^(1/24). For if each nucleotide is the same in both with probability
-p, independently of the others, all 24 of a 24-mer are with probability p^24, which C estimates. This takes the smaller
-record to correspond to the other along its whole length. If they share a part only, the estimate is below the identity
-of that part.
+table look-up per nucleotide.
 
     24-mer  |AACGTTAC|GATTACAG|TCCGATGA|   sampled if GATTACAG, or its reverse complement, is among the chosen 8-mers
+
+How similar two records are follows from their containment C: the share of the smaller record's sampled 24-mers that the
+other record contains, too. If the two records agree at each nucleotide with probability p, independently of the other
+nucleotides, they agree in a whole 24-mer with probability p^24. C estimates p^24, so C^(1/24) estimates the identity p:
+two records that share 29 % of their 24-mers have an identity of about 0.95. This assumes that the smaller record
+corresponds to the other along its whole length. If they share a part only, the estimate is below the identity of that
+part.
 
 Sources: Mash (Ondov et al. 2016) estimates identity from shared k-mers. FracMinHash (Irber et al. 2022) samples k-mers
 by their content; here it is the content of their middle, as in the syncmers of Edgar (2021).
@@ -76,7 +79,7 @@ def sampled_kmers(letters: np.ndarray, limit: int = _NUM_CANONICAL) -> tuple[np.
         The code of each sampled 24-mer or that of its reverse complement, whichever is smaller, (sampled,) uint64; and
         the start of each in ``letters``, (sampled,) int64, 0-based, ascending.
     """
-    chosen = limit > _RANK
+    chosen = _RANK < limit
     codes, starts = [], []
     for begin in range(0, max(0, len(letters) - K + 1), _BLOCK_NT):
         block_codes, block_starts = _sample_block(letters[begin : begin + _BLOCK_NT + K - 1], chosen)
@@ -136,8 +139,9 @@ class Sketch:
                 density, instead of sampling 24-mers that it drops later.
         """
         self.budget, self.limit = budget, _NUM_CANONICAL
-        while expected_nt > budget and self.limit > 1:
-            self.limit, expected_nt = self.limit // 2, expected_nt // 2
+        expected_kmers = expected_nt  # with all 8-mers chosen, about one 24-mer is sampled for each nucleotide
+        while expected_kmers > budget and self.limit > 1:
+            self.limit, expected_kmers = self.limit // 2, expected_kmers // 2
         self._codes: list[np.ndarray] = []  # one array for each call of `add`, until `_thin` joins them
         self._records: list[np.ndarray] = []
         self._count = 0
@@ -179,7 +183,8 @@ class Sketch:
         """Halve the number of chosen 8-mers, and drop the 24-mers whose middle is not chosen any more."""
         self.limit //= 2
         for index, codes in enumerate(self._codes):
-            kept = _RANK[(codes >> np.uint64(16)).astype(np.uint16)] < self.limit  # bits 16 to 31 are the middle 8-mer
+            # Bits 16 to 31 of a code are the middle 8-mer, or its reverse complement, which has the same rank.
+            kept = _RANK[(codes >> np.uint64(16)).astype(np.uint16)] < self.limit
             self._codes[index], self._records[index] = codes[kept], self._records[index][kept]
         self._codes, self._records = [np.concatenate(self._codes)], [np.concatenate(self._records)]
         self._count = len(self._codes[0])
@@ -215,22 +220,26 @@ def near_duplicates(
     """
     all_codes, all_records = sketch.entries()
     codes, records = _shared_between_splits(all_codes, all_records, splits)
-    # code     7 7 7 | 9 9      entries sorted by 24-mer: 24-mer 0 begins at entry 0 and has three, 24-mer 1 begins at
-    # record   0 3 5 | 0 3      entry 3 and has two
-    # Sorted by record instead, record 0 has the 24-mers 0 and 1. All entries of these are records 0 3 5 and 0 3, so it
-    # shares two 24-mers with record 3, and one with record 5.
+    candidates = _distinct(records)  # the records with a 24-mer that occurs in another split
+    sizes = _count_kmers(all_codes, all_records, candidates, len(splits))
+    # The entries are sorted by code. The shared 24-mers are numbered in this order, and each number stands for a group
+    # of entries: where the group begins and how many entries it has.
+    #
+    #     code     7 7 7 | 9 9
+    #     number   0 0 0 | 1 1      24-mer 0 begins at entry 0 and has 3 entries, 24-mer 1 begins at entry 3 and has 2
+    #     record   0 3 5 | 0 3
+    #
+    # Record 0 has the 24-mers 0 and 1. The entries of these two are of the records 0 3 5 and 0 3. So record 0 shares
+    # two 24-mers with record 3, and one with record 5.
     kmer_begin = _first_of_each(codes)
     kmer_count = np.diff(kmer_begin, append=len(codes))
-    sizes = np.zeros(len(splits), np.int64)
-    for record, begin, end in _stretches(all_records, _distinct(records)):
-        sizes[record] = len(_distinct(all_codes[begin:end]))
-    order = np.argsort(records, kind="stable")
-    owners, kmers = records[order], np.repeat(np.arange(len(kmer_begin)), kmer_count)[order]
+    numbers = np.repeat(np.arange(len(kmer_begin)), kmer_count)  # of the 24-mer of each entry
+    by_record = np.argsort(records, kind="stable")
     found = []
-    for record, begin, end in _stretches(owners, _distinct(records)):
+    for record, begin, end in _stretches(records[by_record], candidates):
         if end - begin >= min_shared:  # its entries are distinct 24-mers, so it cannot share more than it has
-            own = kmers[begin:end]
-            others = records[ranges(kmer_begin[own], kmer_count[own])]  # all entries of these 24-mers
+            own = numbers[by_record[begin:end]]
+            others = records[ranges(kmer_begin[own], kmer_count[own])]  # of all entries of these 24-mers
             found += _nearest(record, others, splits, sizes, min_identity, min_shared)
     return found
 
@@ -252,20 +261,18 @@ def near_duplicate_pairs(
     Returns:
         The numbers of the two records of each pair, (pairs,) int64 each; the first is the smaller one.
     """
-    codes, records = sketch.entries()
-    order = np.lexsort((records, codes))
-    codes, records = codes[order], records[order]
-    new = np.ones(len(codes), bool)  # a 24-mer counts once in a record
-    new[1:] = (codes[1:] != codes[:-1]) | (records[1:] != records[:-1])
-    codes, records = codes[new], records[new].astype(np.int64)
+    codes, records = _sorted_distinct(*sketch.entries())
+    records = records.astype(np.int64)
     if not len(codes):
         return records, records
-    sizes = np.bincount(records, minlength=num_records)
-    # code     7 7 7 | 9 9      entries sorted by 24-mer and record, as in `near_duplicates`
-    # record   0 3 5 | 0 3
-    # later    2 1 0 | 1 0      entries that follow with the same 24-mer
-    # Paired with those that follow it, each entry gives one pair for one shared 24-mer: 0-3, 0-5, 3-5 and again 0-3. So
-    # records 0 and 3 share two 24-mers. All pairs of a first record are counted together.
+    sizes = np.bincount(records, minlength=num_records)  # number of distinct 24-mers of each record
+    #     code     7 7 7 | 9 9
+    #     record   0 3 5 | 0 3
+    #     later    2 1 0 | 1 0      number of entries that follow with the same 24-mer
+    #
+    # Each entry is paired with those that follow it. A pair stands for one shared 24-mer: 0-3, 0-5, 3-5 for the first,
+    # and again 0-3 for the second. So records 0 and 3 share two 24-mers. All pairs of one first record are counted
+    # together.
     kmer_begin = _first_of_each(codes)
     kmer_end = np.repeat(np.append(kmer_begin[1:], len(codes)), np.diff(kmer_begin, append=len(codes)))
     later = kmer_end - np.arange(len(codes)) - 1
@@ -302,11 +309,36 @@ def _shared_between_splits(codes: np.ndarray, records: np.ndarray, splits: np.nd
     # Is each code in `mixed`? A binary search; np.isin would sort again.
     nearest = np.minimum(np.searchsorted(mixed, codes), len(mixed) - 1)
     kept = np.flatnonzero((mixed[nearest] == codes) & (split_of >= 0))
-    kept = kept[np.lexsort((records[kept], codes[kept]))]
-    codes, records = codes[kept], records[kept]
-    new = np.ones(len(codes), bool)
-    new[1:] = (codes[1:] != codes[:-1]) | (records[1:] != records[:-1])
-    return codes[new], records[new]
+    return _sorted_distinct(codes[kept], records[kept])
+
+
+def _sorted_distinct(codes: np.ndarray, records: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the distinct entries sorted by code, then by record: a 24-mer counts once in a record.
+
+    Args:
+        codes: code of each entry, (entries,).
+        records: record number of each entry, (entries,).
+    """
+    order = np.lexsort((records, codes))
+    codes, records = codes[order], records[order]
+    is_first = np.ones(len(codes), bool)
+    is_first[1:] = (codes[1:] != codes[:-1]) | (records[1:] != records[:-1])
+    return codes[is_first], records[is_first]
+
+
+def _count_kmers(codes: np.ndarray, records: np.ndarray, chosen: np.ndarray, num_records: int) -> np.ndarray:
+    """Count the distinct sampled 24-mers of chosen records, int64 (num_records,); 0 for all other records.
+
+    Args:
+        codes: code of each entry, shared with other records or not, (entries,).
+        records: record number of each entry, ascending, (entries,).
+        chosen: numbers of the records to count.
+        num_records: number of all records.
+    """
+    counts = np.zeros(num_records, np.int64)
+    for record, begin, end in _stretches(records, chosen):
+        counts[record] = len(_distinct(codes[begin:end]))
+    return counts
 
 
 def _distinct(values: np.ndarray) -> np.ndarray:
@@ -323,7 +355,7 @@ def _first_of_each(codes: np.ndarray) -> np.ndarray:
 
 
 def _stretches(ascending: np.ndarray, values: np.ndarray) -> Iterator[tuple[int, int, int]]:
-    """Iterate over values, and the start and the end of the stretch of each value in an ascending array."""
+    """Iterate over (value, start, end): where the stretch of each value begins and ends in an ascending array."""
     ends = (np.searchsorted(ascending, values, side).tolist() for side in ("left", "right"))
     yield from zip(values.tolist(), *ends, strict=True)
 

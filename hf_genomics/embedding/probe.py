@@ -122,7 +122,9 @@ def probe(
     positive = positive_class(positive or rarer_class(splits.train), splits.train.task)
     vectors = [_features(encoder, tokenizer, rows, batch_size, pooling, options.both_strands) for rows in splits]
     splits, (train, test) = _with_vectors(splits, vectors)
-    facts |= {"task": _say_task(splits, positive), "pooling": pooling, "neighbours": options.neighbours}
+    _log_labels(splits.train, positive)
+    facts["task"] = task_facts(replace(splits.train.task, positive=positive), splits._asdict())
+    facts |= {"pooling": pooling, "neighbours": options.neighbours}
     facts |= {"train_sequences": len(splits.train), "test_sequences": len(splits.test)}
     predictions, by_baseline = _predict(splits, train, test, options)
     compared = compare_with_baselines(predictions, by_baseline, positive)
@@ -180,12 +182,11 @@ def _check_task(training: LabelledSequences) -> None:
         )
 
 
-def _say_task(splits: _Splits, positive: str | None) -> dict[str, Any]:
-    """Log how the labels were understood, and return it."""
-    logger.info("%s: %s", splits.train.source, describe_labels(splits.train, positive))
-    for line in label_warnings(splits.train):
+def _log_labels(training: LabelledSequences, positive: str | None) -> None:
+    """Log how the labels were understood, and warn if they may be wrong."""
+    logger.info("%s: %s", training.source, describe_labels(training, positive))
+    for line in label_warnings(training):
         logger.warning("%s", line)
-    return task_facts(replace(splits.train.task, positive=positive), splits._asdict())
 
 
 def _features(
@@ -198,8 +199,9 @@ def _features(
 ) -> np.ndarray:
     """Return the vectors of sequences, float32 (rows, hidden); of pairs (rows, 3 hidden), with their difference.
 
-    A sequence gets NaN if every token that the model reads of it is [UNK]: at a stride above 1, the k-mers of A, C, G
-    and T only may all lie between the tokens.
+    A sequence gets NaN if every token that the model reads of it is [UNK]. At a stride above 1 not every k-mer becomes
+    a token, so this can happen although the sequence has a k-mer without N: at k 3 and stride 3, ANCGTN has the k-mer
+    CGT, but its tokens are ANC and GTN.
     """
     sides = [replace(examples, pairs=None)]
     if examples.pairs is not None:
@@ -211,7 +213,10 @@ def _features(
             windows = with_other_strand(windows, longest_window(encoder.config, tokenizer))
         found = embedded_sequences(embed_windows(encoder, tokenizer, windows, batch_size, pooling))
         vectors.append(np.array([one.vector for one in found], np.float32).reshape(len(side), -1))
-    return np.concatenate([*vectors, *([np.abs(vectors[0] - vectors[1])] if len(vectors) > 1 else [])], axis=1)
+    if len(vectors) == 1:
+        return vectors[0]
+    first, second = vectors
+    return np.concatenate([first, second, np.abs(first - second)], axis=1)
 
 
 def _with_vectors(splits: _Splits, vectors: list[np.ndarray]) -> tuple[_Splits, list[np.ndarray]]:
@@ -231,7 +236,8 @@ def _predict(
 ) -> tuple[Predictions, dict[str, Predictions]]:
     """Predict the test split from vectors by regression; and by neighbours and baselines, by name."""
     names = splits.train.task.names
-    predictions = Predictions(splits.test, linear_scores(splits.train, train, test, options.seed), [], names)
+    scores = linear_scores(splits.train, train, test, options.seed)
+    predictions = Predictions(splits.test, scores, nt_scores=[], names=names)
     of_neighbours = neighbour_scores(splits.train, train, test, options.neighbours)
     by_baseline = {f"{options.neighbours} nearest neighbours": predictions._replace(scores=of_neighbours)}
     return predictions, by_baseline | baseline_predictions(
@@ -255,19 +261,21 @@ def neighbour_scores(
         training rows for a label that no neighbour knows.
     """
     scaler = StandardScaler().fit(features)
-    known_rows, new_rows = (_unit(scaler.transform(rows)) for rows in (features, others))
+    # The product of two vectors of length 1 is the cosine of the angle between them.
+    train_rows, test_rows = (_unit(scaler.transform(rows)) for rows in (features, others))
     labels = training.known_labels
-    columns = (
-        np.eye(training.task.num_labels)[labels] if training.task.is_classification else labels.reshape(len(labels), -1)
-    )
-    known, filled = ~np.isnan(columns), np.nan_to_num(columns)
+    if training.task.is_classification:
+        columns = np.eye(training.task.num_labels)[labels]  # one column per class, 1 in the column of the row's class
+    else:
+        columns = labels.reshape(len(labels), -1)  # NaN where a label or value is missing
+    present, filled = ~np.isnan(columns), np.nan_to_num(columns)
     count = min(neighbours, len(features))
     # The means of all training rows, which remain where no neighbour has the label.
-    scores = np.tile(filled.sum(0) / np.maximum(known.sum(0), 1), (len(others), 1))
-    for begin in range(0, len(new_rows), _CHUNK):
-        similar = new_rows[begin : begin + _CHUNK] @ known_rows.T
+    scores = np.tile(filled.sum(0) / np.maximum(present.sum(0), 1), (len(others), 1))
+    for begin in range(0, len(test_rows), _CHUNK):
+        similar = test_rows[begin : begin + _CHUNK] @ train_rows.T
         nearest = np.argpartition(-similar, count - 1, axis=1)[:, :count]
-        number = known[nearest].sum(1)
+        number = present[nearest].sum(1)
         means = filled[nearest].sum(1) / np.maximum(number, 1)
         scores[begin : begin + _CHUNK] = np.where(number > 0, means, scores[begin : begin + _CHUNK])
     return scores

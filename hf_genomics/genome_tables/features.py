@@ -31,7 +31,7 @@ class FeatureRules:
             the file has.
         length: length of every row in nt; by default each row is a feature from its start to its end.
         around: anchor of a window of this length: the nucleotide at the "center" of the feature, or its first or last
-            one ("start", "end"), read in the direction of its strand.
+            one ("start", "end"), read in the direction of its strand; without a strand, in that of the genome.
         before: nt of the window upstream of the anchor; by default half of the window.
         label: label of the features.
         label_by: take the label from the "type" or the "name" of each feature instead.
@@ -141,9 +141,10 @@ def _of_types(features: list[Feature], types: list[str] | None, path: str) -> li
 def genbank_features(path: str) -> Iterator[Feature]:
     """Iterate over the features of a GenBank file; needs Biopython.
 
-    A feature of several parts, such as a spliced CDS, reaches from the first to the last part. One that continues over
-    the origin of a circular record is left out, and so is "source", the record itself. A record that does not state
-    whether it is circular is taken for circular if the parts of the feature are in such an order.
+    A feature of several parts, such as a spliced CDS, reaches from the start of its first part to the end of its last.
+    Left out are "source", which is the record itself, and features that continue over the origin of a circular record,
+    such as ``join(900..1000,1..100)`` in a record of 1,000 nt. If a record does not state whether it is circular, a
+    feature such as this one shows that it is.
 
     Args:
         path: the file, plain or gzipped.
@@ -172,7 +173,7 @@ def genbank_features(path: str) -> Iterator[Feature]:
 
 
 def _regions_of(record: Any) -> Iterator[Feature]:
-    """Iterate over the features of a record of Biopython."""
+    """Iterate over the features of a record that Biopython has read."""
     for feature in record.features:
         place = feature.location
         if place is None or feature.type == "source":
@@ -194,11 +195,17 @@ def _crosses_origin(place: Any, length: int, topology: str) -> bool:
         length: length of the record in nt.
         topology: "circular" or "linear"; "" if the record does not say.
     """
-    if topology == "linear" or len(place.parts) < 2 or (int(place.start), int(place.end)) != (0, length):
-        return False
     parts = place.parts[::-1] if place.strand == -1 else place.parts
-    # A spliced feature ascends from part to part on its strand; only behind the origin do places start again at 0.
-    return any(int(left.start) > int(right.start) for left, right in pairwise(parts))
+    # The parts of a spliced feature ascend. Over the origin they do not: 900..1000 comes before 1..100.
+    if topology == "linear" or all(int(left.start) <= int(right.start) for left, right in pairwise(parts)):
+        return False
+    start, end = int(place.start), int(place.end)
+    if (start, end) == (0, length):  # an exon lies on the origin: one part ends at the record's end, one begins at 1
+        return True
+    # Otherwise an intron lies on the origin, or the parts are in the wrong order: take the shorter of the two ways from
+    # the first part to the last one. (Parts on two strands are a trans-spliced gene, whose order says nothing.)
+    over_origin = length - int(parts[0].start) + int(parts[-1].end)
+    return topology == "circular" and place.strand is not None and over_origin < end - start
 
 
 def by_contig(features: Iterable[Feature]) -> dict[str, list[Feature]]:
@@ -229,9 +236,13 @@ def window_of(feature: Feature, rules: FeatureRules) -> Window:
         before = rules.length // 2 if rules.before is None else rules.before
         is_reverse = feature.strand == "-"
         first, last = (end - 1, start) if is_reverse else (start, end - 1)
-        center = (start + end - is_reverse) // 2  # of an even number of nt, the second one on its own strand
+        # A feature of an even number of nt has two in its middle. The center is the second one, read along its strand.
+        center = (start + end - is_reverse) // 2
         anchor = {"center": center, "start": first, "end": last}[rules.around]
-        start = anchor + 1 + before - rules.length if is_reverse else anchor - before
+        if is_reverse:  # upstream is to the right: the window ends ``before`` nt after the anchor
+            start = anchor + 1 + before - rules.length
+        else:
+            start = anchor - before
         end = start + rules.length
     return Window(start, end, feature.strand, label, name)
 

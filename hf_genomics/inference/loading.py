@@ -60,12 +60,13 @@ def load_config(name: str) -> Any:
     """
     name = _folder_with(name, "config.json")
     with readable(name):
-        kind = PreTrainedConfig.get_config_dict(name)[0].get("model_type")  # the first DNABERT releases have none
-        config = AutoConfig.from_pretrained(name) if kind else None
+        # The first releases of DNABERT have no model_type.
+        model_type = PreTrainedConfig.get_config_dict(name)[0].get("model_type")
+        config = AutoConfig.from_pretrained(name) if model_type else None
     if not isinstance(config, KmerBertConfig):
-        what = (
-            f"is a {kind} model, not a KmerBert" if kind else "names no model_type in config.json, as a KmerBert does"
-        )
+        what = "names no model_type in config.json, as a KmerBert does"
+        if model_type:
+            what = f"is a {model_type} model, not a KmerBert"
         raise InputError(
             f"{name} {what}; name a folder that pretrain or finetune made (a DNABERT goes through hf-genomics convert "
             "first)"
@@ -94,10 +95,9 @@ def _tokenizer_beside(name: str, config: KmerBertConfig) -> KmerTokenizer:
             tokenizer = AutoTokenizer.from_pretrained(name)
     except TypeError as error:  # a setting that the tokenizer does not have
         raise InputError(f"{Path(name) / 'tokenizer_config.json'}: {error}; fix the file") from error
-    is_kmers = isinstance(tokenizer, KmerTokenizer)
-    # With tokenizer.json, the model has a complete tokenizer of another kind, such as BPE. Without it,
-    # tokenizer_config.json is missing or wrong, as `_check_pair` reports.
-    if not is_kmers and (Path(name) / "tokenizer.json").is_file():
+    # Any other tokenizer belongs to the model, such as one of BPE, if there is a tokenizer.json. Otherwise transformers
+    # has guessed it, because tokenizer_config.json is missing or wrong: `_check_pair` reports that.
+    if not isinstance(tokenizer, KmerTokenizer) and (Path(name) / "tokenizer.json").is_file():
         raise InputError(
             f"{name}: its tokenizer ({type(tokenizer).__name__}) is not a KmerTokenizer, which this verb needs; "
             "use a plain Trainer, as tokenizer_configs/README.md shows"
@@ -219,7 +219,7 @@ def load_encoder(name: str) -> tuple[KmerBertModel, KmerTokenizer]:
 
 def _plain_config(config: KmerBertConfig, tokenizer: KmerTokenizer) -> KmerBertConfig:
     """Return the configuration of a model's encoder, without parts and tracks; it reads as many nt as one part has."""
-    from .windows import longest_window, parts_of
+    from .windows import longest_window, parts_of  # slow to import
 
     parts, part_length = parts_of(config)
     longest = longest_window(config, tokenizer)
@@ -297,7 +297,8 @@ def _auto_class(name: str, config: KmerBertConfig, base: str | None) -> Any:
         InputError: if the model has no fine-tuned head.
     """
     architecture = " ".join(config.architectures or [])
-    # An adapter without config.json has that of its base model, whose architecture may be the one for pretraining.
+    # The configuration may be that of the adapter's base model, which need not be fine-tuned. The adapter then says
+    # which head it was trained with.
     if base is not None and "Classification" not in architecture:
         architecture = head_of(name) or ""
         if not architecture:
@@ -342,8 +343,7 @@ def _file_of_weight(source: Path, name: str) -> Path:
     index = source / "model.safetensors.index.json"
     if index.is_file():
         shards: dict[str, str] = json.loads(index.read_text(encoding="utf-8")).get("weight_map", {})
-        # The files of an encoder alone name its weights without the prefix "bert.", which they have in a model with a
-        # head.
+        # The weight "bert.embeddings..." of a model with a head is called "embeddings..." in the file of an encoder.
         file = next((shard for key, shard in shards.items() if key == name or name.endswith(f".{key}")), None)
         return source / file if file else source
     return next((source / file for file in _WEIGHT_FILES if (source / file).is_file()), source)
@@ -432,7 +432,7 @@ def readable(source: str) -> Iterator[None]:
     from safetensors import SafetensorError
 
     path = Path(source)
-    _check_spelling(source)
+    _check_path(source)
     check_model_folder(path)
     try:
         yield
@@ -443,14 +443,9 @@ def readable(source: str) -> Iterator[None]:
     except _PICKLE_ERRORS as error:
         raise InputError(_damaged_pickle(source)) from error
     except RuntimeError as error:
-        if "ignore_mismatched_sizes" in str(error):  # what transformers advises when sizes differ
-            raise InputError(
-                f"{source}: the weights have other sizes than config.json says; fix config.json"
-            ) from error
-        is_pickle = path.is_dir() and any(file.suffix == ".bin" for file in weight_files(path))
-        if isinstance(error, torch.OutOfMemoryError) or not is_pickle:
+        if (problem := _problem_of_weights(error, source)) is None:
             raise
-        raise InputError(_damaged_pickle(str(weight_files(path)[0]))) from error
+        raise InputError(problem) from error
     except (OSError, ValueError, StrictDataclassError) as error:
         if isinstance(error, OSError) and not path.exists():
             raise InputError(
@@ -460,11 +455,23 @@ def readable(source: str) -> Iterator[None]:
         raise InputError(f"{source}: {' '.join(str(error).split()).removeprefix(f'{source}: ')}") from error
 
 
-def _check_spelling(source: str) -> None:
+def _problem_of_weights(error: RuntimeError, source: str) -> str | None:
+    """Return the message for a RuntimeError that the weights of a model have caused; None for any other."""
+    if "ignore_mismatched_sizes" in str(error):  # what transformers advises when sizes differ
+        return f"{source}: the weights have other sizes than config.json says; fix config.json"
+    files = weight_files(Path(source)) if Path(source).is_dir() else []
+    # torch.load raises a RuntimeError for some damaged pickles.
+    if any(file.suffix == ".bin" for file in files) and not isinstance(error, torch.OutOfMemoryError):
+        return _damaged_pickle(str(files[0]))
+    return None
+
+
+def _check_path(source: str) -> None:
     """Raise InputError for a path to a folder that does not exist, with the name of a saved model that is close to it.
 
-    The Hub can take half a minute to answer that it has no such model. So it is asked only for a single word, or for
-    OWNER/NAME if the working directory has no folder called OWNER.
+    The Hub can take half a minute to answer that it has no such model. So it is asked only for a single word, such as
+    "dnabert", or for OWNER/NAME if the working directory has no folder called OWNER. "./dnabert" and "/data/dnabert"
+    are paths, and so is "runs/dnabert" where there is a folder "runs".
     """
     path = Path(source)
     parent = Path(bundled(str(path.parent)))  # model_cards, for instance, may lie in the installed package
@@ -478,8 +485,9 @@ def _check_spelling(source: str) -> None:
         near = difflib.get_close_matches(path.name, sorted(models), n=1)
     if near:
         raise InputError(f"{source}: no such folder; did you mean {path.parent / near[0]}?")
-    from_hub = path.parts == tuple(source.split("/")) and len(path.parts) == 2 and path.parts[0] not in ("..", "~")
-    other = f"; for a model of the Hub, work in a folder without {path.parent}" if from_hub else ""
+    # Written as OWNER/NAME.
+    may_be_on_hub = path.parts == tuple(source.split("/")) and len(path.parts) == 2 and path.parts[0] not in ("..", "~")
+    other = f"; for a model of the Hub, work in a folder without {path.parent}" if may_be_on_hub else ""
     raise InputError(f"{source}: no such folder; check the path{other}")
 
 
@@ -510,11 +518,11 @@ def _read_object(path: Path, types: dict[str, tuple[type, ...]]) -> dict[str, An
     """Read a JSON object whose values have the allowed types (key -> types); raise InputError for anything else."""
     with _input_errors():
         content = read_json(path)
-    for key, kinds in types.items():
+    for key, allowed in types.items():
         value = content.get(key)
-        allowed = isinstance(value, (*kinds, type(None)))  # null: as if the key were missing
-        if not allowed or (isinstance(value, bool) and bool not in kinds):  # to Python, True is an int
-            wanted = " or ".join(dict.fromkeys(_IN_JSON[kind] for kind in kinds))
+        is_allowed = isinstance(value, (*allowed, type(None)))  # null: as if the key were missing
+        if not is_allowed or (isinstance(value, bool) and bool not in allowed):  # to Python, True is an int
+            wanted = " or ".join(dict.fromkeys(_IN_JSON[one] for one in allowed))
             raise InputError(f"{path}: {key!r} must be {wanted}, not {shorten(json.dumps(value))}; fix the file")
     return content
 
@@ -542,23 +550,30 @@ def _read_config(path: Path, settings: dict[str, Any]) -> KmerBertConfig | None:
     """
     from huggingface_hub.errors import StrictDataclassError
 
-    kind = settings.get("model_type", "bert")  # the first DNABERT releases have none
+    model_type = settings.get("model_type", "bert")  # the first releases of DNABERT have none
+    classes = {cls.model_type: cls for cls in (KmerBertConfig, HierarchicalKmerBertConfig, FusionKmerBertConfig)}
     try:
         check_types({name: settings.get(name) for name in ("architectures", "model_type")})
         if settings.get("configuration_files"):
             raise ValueError("'configuration_files' would make transformers read another file; delete it")
-        if kind == "bert":
+        if model_type == "bert":
             settings = {name: value for name, value in settings.items() if name in BERT_SETTINGS}
             check_types(settings)
             check_bounds(settings)
-            try:
-                return KmerBertConfig.from_dict(translate_bert(settings))
-            except (ValueError, StrictDataclassError):  # a BERT for text; callers report which models they take
-                return None
-        classes = {cls.model_type: cls for cls in (KmerBertConfig, HierarchicalKmerBertConfig, FusionKmerBertConfig)}
-        return classes[kind].from_dict(dict(settings)) if kind in classes else None
+            return _read_bert(settings)
+        return classes[model_type].from_dict(dict(settings)) if model_type in classes else None
     except (ValueError, StrictDataclassError) as error:
         raise ValueError(f"{path}: {_reason(error)}") from error
+
+
+def _read_bert(settings: dict[str, Any]) -> KmerBertConfig | None:
+    """Build the configuration of a DNABERT; None for a BERT of text, which callers refuse by the models they take."""
+    from huggingface_hub.errors import StrictDataclassError
+
+    try:
+        return KmerBertConfig.from_dict(translate_bert(settings))
+    except (ValueError, StrictDataclassError):  # its vocabulary is not one of k-mers
+        return None
 
 
 def _reason(error: Exception) -> str:
@@ -629,10 +644,8 @@ def _check_tokenizer(path: Path, settings: dict[str, Any]) -> None:
     try:
         check_arguments(settings.keys() - named_tokens(settings), KmerTokenizer)
         gaps, large = bool(settings.get("allow_gaps")), bool(settings.get("allow_large_k"))
-        k, stride = (
-            default if settings.get(key) is None else settings[key] for key, default in (("k", 6), ("stride", 1))
-        )
-        check_size(k, stride, gaps, large)
+        k, stride = settings.get("k"), settings.get("stride")
+        check_size(6 if k is None else k, 1 if stride is None else stride, gaps, large)  # 6 and 1: the defaults
     except (TypeError, ValueError) as error:
         raise InputError(f"{path}: {error}; fix the file") from error
 

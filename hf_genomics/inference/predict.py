@@ -64,7 +64,7 @@ logger = logging.getLogger(__name__)
 if TYPE_CHECKING:
     Input: TypeAlias = Source | Sequence[str]
 else:
-    Input = str  # on the command line; see `Source`
+    Input = str  # the command line takes paths only, and its parser must not import `datasets`; see `Source`
 
 _SAMPLE_BYTES = 1 << 20  # bytes at each end of an input file by which a resumed run recognises the file
 
@@ -164,17 +164,15 @@ def predict(
     plan = _plan(target, task_of(network.config, model), options)
     for path in plan.files:
         check_output_file(path, [input, model, base_of(model)], overwrite=overwrite or resume == "auto")
-    check_strands(plan.task, options.both_strands, along=plan.along)
+    check_strands(plan.task, options.both_strands, along=plan.along_contigs)
     log_threshold(plan.task, model)
     # Prediction needs no labels: `match_columns` asks for no column of labels if the task is one class per sequence.
     columns = match_columns(columns, replace(plan.task, problem_type="single_label_classification", level="sequence"))
-    new = ("windows", "both_strands")  # options that older runs did not know
-    used = {key: value for key, value in asdict(options).items() if key != "strict" and (value or key not in new)}
-    settings = {"model": model_digest(network), **input_digest(input), "options": {**asdict(columns), **used}}
+    settings = _settings(network, input, columns, options)
     if resume == "auto" and not overwrite and any(path.exists() for path in plan.files):
         counts = finished_before(target, settings)
         if all(path.exists() for path in plan.files):
-            return _say(plan, *counts, "finished before")
+            return _logged_result(plan, *counts, "finished before")
     plan = replace(plan, processes=join_processes())
     windows = read_windows(input, network, tokenizer, columns, options.rna)
     if options.both_strands:
@@ -182,48 +180,65 @@ def predict(
     if plan.kind:
         windows = check_names(windows, source_name(input), plan.kind == "bigwig")
     unscored = Unscored(source_name(input), noun_of(input), options.strict)
-    place = (plan.start_column, plan.is_per_window)
-    with GrowingTable(target, plan.header, settings, resume, *place, plan.processes) as table:
+    with GrowingTable(
+        target, plan.header, settings, resume, plan.start_column, inside=plan.is_per_window, processes=plan.processes
+    ) as table:
         remaining = _remaining(windows, table, plan.is_per_window)
         for row in plan.rows(network, tokenizer, remaining, batch_size, unscored):
             table.write(row)
         table.finish(plan.convert)
     unscored.warn()
-    return _say(plan, table.num_sequences, table.num_rows, "wrote")
+    return _logged_result(plan, table.num_sequences, table.num_rows, "wrote")
+
+
+def _settings(network: PreTrainedModel, source: Source, columns: Columns, options: PredictOptions) -> dict[str, Any]:
+    """Return everything that the rows depend on, by which `resume` recognises an interrupted run."""
+    # Earlier versions did not have these options. They count only if they are set, so that a run of such a version can
+    # be continued.
+    new = ("windows", "both_strands")
+    used = {key: value for key, value in asdict(options).items() if key != "strict" and (value or key not in new)}
+    return {"model": model_digest(network), **input_digest(source), "options": {**asdict(columns), **used}}
 
 
 @dataclass(frozen=True)
 class _Plan:
     """What a run writes.
 
+    A row of the output stands for:
+
+                   a model that labels sequences     a model that labels nucleotides
+        table      a sequence                        an interval of one class
+        windows    a window                          (not possible)
+        tracks     a window                          an interval of one class (.bed), or a piece of a contig
+
     Attributes:
         task: task of the model.
         files: the files that appear in the end.
         kind: format of tracks; None for a table.
-        along: whether rows are windows or pieces of contigs, rather than sequences.
+        along_contigs: whether the output is windows or tracks.
         processes: processes that share the batches.
     """
 
     task: Task
     files: list[Path]
     kind: TrackFormat | None
-    along: bool
+    along_contigs: bool
     processes: Processes = ALONE
 
     @property
     def is_per_window(self) -> bool:
         """Whether each window has one row."""
-        return self.along and self.task.level == "sequence"
+        return self.along_contigs and self.task.level == "sequence"
 
     @property
     def start_column(self) -> int | None:
         """Number of the column of starts, if a sequence may have several rows."""
-        return 1 if self.along or self.task.level == "nt" else None
+        return 1 if self.along_contigs or self.task.level == "nt" else None
 
     @property
     def header(self) -> list[str]:
         """Names of the columns of the rows."""
-        if self.along:
+        if self.along_contigs:
             return row_header(self.task, self.kind)
         # The columns of sequences without rows serve as the header: they depend on the task only.
         empty = np.zeros((0, self.task.num_labels))
@@ -243,7 +258,7 @@ class _Plan:
         unscored: Unscored,
     ) -> Iterator[tuple[Any, ...]]:
         """Iterate over the rows; the arguments are those of `prediction_rows`."""
-        if not self.along:
+        if not self.along_contigs:
             return prediction_rows(self.task, model, tokenizer, windows, batch_size, unscored, self.processes)
         scored = unscored.watch(score_windows(model, tokenizer, windows, batch_size, self.processes))
         return track_rows(self.task, self.kind, scored)
@@ -265,8 +280,8 @@ def _remaining(windows: Iterator[Window], table: GrowingTable, is_per_window: bo
     return dropwhile(lambda window: window.sequence_index < done, windows)
 
 
-def _say(plan: _Plan, sequences: int, rows: int, what: str) -> PredictionTable | WrittenTracks:
-    """Log which files hold which predictions, and return them."""
+def _logged_result(plan: _Plan, sequences: int, rows: int, what: str) -> PredictionTable | WrittenTracks:
+    """Return what a run has written, and log it."""
     files = ", ".join(map(str, plan.files))
     unit = "windows" if plan.is_per_window else "rows"
     which = "" if plan.files == [STDOUT] else f"{what} {files}: "
@@ -323,7 +338,7 @@ def prediction_rows(
         return
     for one in average_windows(scored):
         columns = sequence_columns(task, [one.name], [one.length], one.scores[None])
-        yield tuple(cell for [cell] in columns.values())
+        yield tuple(cell for [cell] in columns.values())  # each column has one cell
 
 
 def read_windows(
@@ -366,7 +381,8 @@ def _cut_windows(
             bar.update(len(content))
 
         # A contig may be larger than memory, so sequence files are cut into windows chunk by chunk; a table comes in
-        # frames of whole rows. (A sequence file for a model with tracks is left to the table's error message.)
+        # frames of whole rows. A model of pairs or tracks needs columns that a sequence file does not have: reading
+        # such a file as a table gives the right error message.
         if is_file and kind_of(source) == "sequences" and not columns.beside():
             chunks = read_unchecked_chunks(source, rna=rna, watch=watch)
             yield from windows_of_chunks(chunks, longest_window(model.config, tokenizer))

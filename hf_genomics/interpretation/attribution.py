@@ -19,7 +19,11 @@ from torch import Tensor
 from ..sequence import NUM_SPECIAL, vocabulary_size
 
 #: A function of row numbers, int64 (n,), and of the inputs of these rows, (n, ...), that returns one output for each
-#: row, (n,). By the numbers it finds what else belongs to the rows and stays as it is, such as their tracks.
+#: row, (n,). Often it is called for some rows of a batch only. The numbers tell it which ones, so that it can look up
+#: whatever else the model needs for them, such as attention masks and tracks:
+#:
+#:     def func(rows, embeddings):
+#:         return model(inputs_embeds=embeddings, attention_mask=attention_mask[rows]).logits[:, 0]
 RowFunction: TypeAlias = Callable[..., Tensor]
 
 
@@ -85,15 +89,16 @@ def integrated_gradients(
         raise ValueError(f"steps must be at least 1, not {steps}")
     rows = torch.arange(len(inputs), device=inputs.device)
     with torch.no_grad():
-        values, baseline_values = (func(rows, given).double() for given in (inputs, baselines))
+        values, baseline_values = func(rows, inputs).double(), func(rows, baselines).double()
     scores = torch.zeros_like(inputs, dtype=torch.float64)
     found = Attribution(scores, values, baseline_values, torch.zeros_like(rows))  # scores and steps are filled in below
     while True:
         difference = inputs[rows] - baselines[rows]
         found.scores[rows] = difference * _mean_gradients(func, rows, baselines[rows], difference, steps)
         found.steps[rows] = steps
-        rows = (found.errors > tolerance).nonzero()[:, 0]  # not NaN, which more steps do not change
-        steps *= 2  # all anew: the midpoints of twice as many steps are other points
+        # Only rows with a large error are computed again. An error of NaN is not: more steps would not change it.
+        rows = (found.errors > tolerance).nonzero()[:, 0]
+        steps *= 2  # no gradient can be reused, because the middles of shorter steps lie at other points
         if not len(rows) or steps > most_steps:
             return found
 

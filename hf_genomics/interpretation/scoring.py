@@ -113,9 +113,8 @@ def explain_windows(
                 batch = WindowBatch.of(model, tokenizer, chunk, settings.target, device)
                 tracks = track_contributions(batch.func)
                 for one, contributions in zip(explain_batch(batch, settings), tracks, strict=True):
-                    if len(contributions):
-                        one.columns["tracks"] = contributions
-                    yield one
+                    of_tracks = {"tracks": contributions} if len(contributions) else {}
+                    yield one._replace(columns=one.columns | of_tracks)
         finally:
             for weight in weights:
                 weight.requires_grad_(True)
@@ -163,12 +162,7 @@ class WindowBatch:
         starts = kmer_starts(kmers.cpu().numpy(), segments, tokenizer.k, tokenizer.stride)
         with torch.no_grad():
             logits = model(**batch).logits
-        real = None  # which positions are not padding, for a model with logits for every token or nucleotide
-        if logits.ndim == 3:
-            lengths = torch.tensor([len(window.row["sequence"]) for window in windows], device=device)
-            per_nt = model.config.labels_per == "nt"
-            real = torch.arange(logits.shape[1], device=device) < lengths.unsqueeze(1) if per_nt else kmers
-        targets = choose_targets(logits, target, real)
+        targets = choose_targets(logits, target, _real_positions(logits, windows, kmers, model.config))
         return cls(windows, collate, TargetFunction(model, batch, targets), kmers, starts, tokenizer.k, device)
 
     def letters(self, row: int) -> np.ndarray:
@@ -198,7 +192,8 @@ class WindowBatch:
         Args:
             row: index of the window.
             scores: float64 (..., tokens).
-            spread: function that turns scores of tokens into scores of nucleotides: `spread_sum` or `mean_of_cover`.
+            spread: function that turns scores of tokens into scores of nucleotides: `spread_sum` divides the score of a
+                k-mer among its nucleotides, `mean_of_cover` gives a nucleotide the mean of the k-mers that cover it.
             facts: other fields of the explanation.
         """
         nt = spread(scores, self.starts[row], self.k, len(self.letters(row)))
@@ -215,26 +210,31 @@ class WindowBatch:
 def track_contributions(func: TargetFunction) -> np.ndarray:
     """Compute what each track contributes: by how much the output drops if its values are set to the training mean.
 
+    A track holds numbers that the model reads beside the sequence, such as a DNase signal. Missing values stay missing.
+
     Args:
-        func: the explained number; missing values stay missing.
+        func: the explained number.
 
     Returns:
         float64 (rows, tracks), tracks per sequence first, then tracks per nucleotide; no column without tracks.
     """
     rows = torch.arange(len(func.batch["input_ids"]), device=func.batch["input_ids"].device)
     changed: list[Tensor] = []
-    for name, means in (("tracks", "track_means"), ("nt_tracks", "nt_track_means")):
-        for number in range(func.batch[name].shape[-1] if name in func.batch else 0):
+    for name, setting in (("tracks", "track_means"), ("nt_tracks", "nt_track_means")):
+        if name not in func.batch:
+            continue
+        num_tracks = func.batch[name].shape[-1]
+        means = getattr(func.model.config, setting) or [0.0] * num_tracks  # a configuration without means has 0 for all
+        for number in range(num_tracks):
             values = func.batch[name].clone()
-            mean = (getattr(func.model.config, means) or [0.0] * values.shape[-1])[number]  # no means stand for 0
-            values[..., number] = values[..., number].masked_fill(~values[..., number].isnan(), mean)
+            values[..., number] = values[..., number].masked_fill(~values[..., number].isnan(), means[number])
             with torch.no_grad():
                 changed.append(func(rows, **{name: values}))
     if not changed:
         return np.zeros((len(rows), 0))
     with torch.no_grad():
-        falls = func(rows).unsqueeze(1) - torch.stack(changed, 1)
-    return falls.double().cpu().numpy()
+        drops = func(rows).unsqueeze(1) - torch.stack(changed, 1)
+    return drops.double().cpu().numpy()
 
 
 def is_kmer(ids: Tensor, pad_id: int) -> Tensor:
@@ -242,14 +242,35 @@ def is_kmer(ids: Tensor, pad_id: int) -> Tensor:
     return (ids != pad_id) & (ids != CLS_ID) & (ids != SEP_ID)
 
 
-def _segments(window: Window, config: Any) -> list[int]:
-    """Return the lengths of the segments of a window, which are cut into k-mers separately.
+def _real_positions(logits: Tensor, windows: list[Window], kmers: Tensor, config: Any) -> Tensor | None:
+    """Mark the positions with logits that are neither padding nor special tokens, bool (rows, positions).
 
-    A window has one segment; of a pair each sequence is one, and for a hierarchical model each part.
+    Args:
+        logits: (rows, classes), or (rows, positions, classes); a position is a token or a nucleotide.
+        windows: the window of each row.
+        kmers: bool (rows, tokens), True on k-mers.
+        config: configuration of the model.
+
+    Returns:
+        None for a model with one row of logits per sequence, which has no positions.
+    """
+    if logits.ndim == 2:
+        return None
+    if config.labels_per != "nt":
+        return kmers
+    lengths = torch.tensor([len(window.row["sequence"]) for window in windows], device=logits.device)
+    return torch.arange(logits.shape[1], device=logits.device) < lengths.unsqueeze(1)
+
+
+def _segments(window: Window, config: Any) -> list[int]:
+    """Return the lengths in nt of the segments of a window, which are cut into k-mers separately.
+
+    Most windows are one segment. Each sequence of a pair is a segment, and so is each part for a hierarchical model.
     """
     length = len(window.row["sequence"])
     if "pair" in window.row:
         return [length, len(window.row["pair"])]
+    # With a part_length, a sequence is cut into as many parts as it needs; without, into a fixed number of parts.
     count, part_length = parts_of(config)
     count = math.ceil(length / part_length) if part_length else count
     # The first parts are one nucleotide longer than the others if the length is not a multiple of their number.
@@ -313,9 +334,10 @@ def _shuffled_ids(batch: WindowBatch, number: int) -> Tensor:
     ids = batch.func.batch["input_ids"].clone()
     for row, window in enumerate(batch.windows):
         given = window.row
-        # The sequence is its own seed, so the result depends neither on the batch nor on the order of windows. Its
-        # first letters, in upper case, are enough for that.
-        random = np.random.default_rng([number, *(given["sequence"][:64] & 0xDF).tolist()])
+        # The seed is the number of the shuffle and the sequence itself, so the result depends neither on the batch nor
+        # on the order of windows. The first 64 letters are enough for that.
+        upper = given["sequence"][:64] & 0xDF  # & 0xDF turns lower case into upper case in ASCII
+        random = np.random.default_rng([number, *upper.tolist()])
         parts = [dinucleotide_shuffle(given[name], random) for name in ("sequence", "pair") if name in given]
         shuffled = batch.encode(row, np.concatenate(parts)[None])["input_ids"][0]
         ids[row][batch.kmers[row]] = shuffled[is_kmer(shuffled, batch.func.model.config.pad_token_id)]
@@ -336,7 +358,8 @@ def _by_letters(batch: WindowBatch, settings: Settings) -> Iterator[Explanation]
     """Explain windows by integrated gradients over nucleotides.
 
     The input is the share of each of the four letters at a position: 1 for the letter that is there, 0 for the others.
-    The baseline has a share of 1/4 for each.
+    The baseline has a share of 1/4 for each. On the path between the two, a position is a mixture of letters, and the
+    embedding of a k-mer is the same mixture of the embeddings of all k-mers (see `nucleotides`).
     """
     table = batch.func.model.get_input_embeddings().weight.detach()
     ids = batch.func.batch["input_ids"]
@@ -347,7 +370,7 @@ def _by_letters(batch: WindowBatch, settings: Settings) -> Iterator[Explanation]
         plain[row, :length] = one_hot(batch.letters(row))
     inputs = torch.from_numpy(plain).to(batch.device)
     baselines = torch.full_like(inputs, 0.25) * inputs.sum(-1, keepdim=True)  # 0 at N and padding, as in the inputs
-    # -1 excludes [UNK]: a k-mer with an unknown letter has no mixture of k-mers, and keeps its own embedding.
+    # -1 excludes [UNK]: a k-mer with an unknown letter is no mixture of known k-mers, and keeps its own embedding.
     starts = torch.from_numpy(batch.starts).to(batch.device).masked_fill(ids == UNK_ID, -1)
 
     def func(rows: Tensor, letters: Tensor) -> Tensor:
@@ -361,7 +384,7 @@ def _by_letters(batch: WindowBatch, settings: Settings) -> Iterator[Explanation]
     hypothetical = hypothetical_scores(gradients).cpu().numpy()
     scores = found.scores.sum(-1).cpu().numpy()  # over the four letters: (rows, nt)
     for row, length in enumerate(lengths):
-        columns = {"letters": hypothetical[row, :length][:, TO_ACGT]}
+        columns = {"letters": hypothetical[row, :length][:, TO_ACGT]}  # from A T C G, the order inside the model
         yield batch.of_nucleotides(row, scores[row, :length], columns=columns, **_path_facts(found, row))
 
 
@@ -369,8 +392,9 @@ def _by_attention(batch: WindowBatch, method: Method) -> Iterator[Explanation]:
     """Explain windows by attention weights: the shares in which a layer mixes what it knows of the tokens.
 
     "attention" scores a token by what [CLS] takes from it in the last layer, "rollout" by what reaches the last layer
-    from it through all layers. Unlike contributions, these scores need not keep their sum, so a nucleotide gets the
-    mean of its tokens' scores, which does not fall at the ends of a window.
+    from it through all layers. A nucleotide gets the mean score of the k-mers that cover it. Dividing scores among
+    nucleotides, as is done with contributions, would give low scores at the ends of a window, where fewer k-mers cover
+    a nucleotide; and only the sum of contributions has a meaning that must be kept.
     """
     inputs, func = batch.func.batch, batch.func
     logits, attentions = attention_weights(func.model, **inputs)
@@ -411,5 +435,5 @@ def _by_occlusion(batch: WindowBatch, row: int, batch_size: int) -> Explanation:
         return found.double().cpu().numpy()
 
     ids, kmers = batch.func.batch["input_ids"][row].cpu().numpy(), batch.kmers[row].cpu().numpy()
-    value, falls = occlusion(func, ids, kmers, MASK_ID, batch_size)
-    return batch.of_tokens(row, falls, spread_sum, value=value)
+    value, drops = occlusion(func, ids, kmers, MASK_ID, batch_size)
+    return batch.of_tokens(row, drops, spread_sum, value=value)

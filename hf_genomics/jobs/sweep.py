@@ -43,7 +43,7 @@ TABLE = "sweep.tsv"
 _TABLES = "tables.json"  # hashes of the tables, in the folder of the cells
 _MOST_CELLS = 1000
 _LONGEST_NAME = 80  # characters of the name of a folder
-_DIVERGED = "the run has diverged"
+_DIVERGED = "the run has diverged"  # part of the message of `divergence_error`, by which a failed process says why
 #: Keys in which the runs of different machines may differ.
 _OF_THE_MACHINE = {"trainer.output_dir", "trainer.use_cpu", "trainer.bf16"}
 _PAUSE = 1.0  # seconds between two looks at a lock that another command holds
@@ -81,7 +81,8 @@ def grid_of(sweep: Mapping[str, Any], known: Collection[str]) -> dict[str, list[
     """Return the keys of a sweep with their values, and check both.
 
     Args:
-        sweep: key -> values; the keys may be nested by section, as in a recipe, and colons may stand for their dots.
+        sweep: key -> values; the keys may be nested by section, as in a recipe, or have colons in place of dots, as the
+            command line passes them on.
         known: keys that a sweep may vary.
 
     Raises:
@@ -102,8 +103,7 @@ def grid_of(sweep: Mapping[str, Any], known: Collection[str]) -> dict[str, list[
         texts = [json.dumps(value, sort_keys=True, default=str) for value in values]
         if twice := next((text for text in texts if texts.count(text) > 1), None):
             raise InputError(f"sweep.{key}: {twice} is given twice; name it once")
-    count = len(list(itertools.islice(itertools.product(*grid.values()), _MOST_CELLS + 1)))
-    if count > _MOST_CELLS:
+    if math.prod(map(len, grid.values())) > _MOST_CELLS:
         raise InputError(f"sweep: its values combine to more than {_MOST_CELLS:,} runs; give fewer values")
     return grid
 
@@ -135,10 +135,15 @@ def checked_value(key: str, value: Any, current: Any) -> Any:
     >>> checked_value("trainer.seed", 7, 42)
     7
     """
-    kinds = {bool: (bool, "true or false"), int: (int | float, "a number"), float: (int | float, "a number")}
-    kind, what = kinds.get(type(current), (str, "a text") if isinstance(current, str) else (object, ""))
-    # To Python, True is an int too.
-    if not isinstance(value, kind) or (isinstance(value, bool) and kind == int | float):
+    if isinstance(current, bool):  # first, because to Python True is an int, too
+        fits, what = isinstance(value, bool), "true or false"
+    elif isinstance(current, int | float):
+        fits, what = isinstance(value, int | float) and not isinstance(value, bool), "a number"
+    elif isinstance(current, str):
+        fits, what = isinstance(value, str), "a text"
+    else:
+        fits, what = True, "anything"
+    if not fits:
         raise InputError(f"sweep.{key} takes {what}, not {value!r}; correct the value")
     if not isinstance(current, Enum):
         return value
@@ -208,7 +213,7 @@ def _check_tables(record: Path, data: Mapping[str, Any]) -> None:
     paths = {f"data.{name}": data[name] for name in ("train", "valid") if data.get(name)}
     hashes = {key: sha256_of(path) for key, path in paths.items()}
     if record.exists() and (changed := changed_setting(record, hashes)):
-        key = changed[0]
+        key, *_ = changed  # and its two hashes
         raise InputError(
             f"{paths[key]} ({key}) has changed since runs in {record.parent} were started; pass --overwrite true to "
             "run all of them again, or choose another trainer.output_dir"
@@ -232,7 +237,7 @@ def _job(place: Path, cell: Cell, recipe: Mapping[str, Any], metric: str) -> Job
     def describe() -> str:
         """Return the score of the finished cell in a few words."""
         found = _score(cell, place / "run", metric)
-        return _without_score(found.steps) if found.score is None else f"{metric} {found.score:.4g} in validation"
+        return _why_no_score(found.steps) if found.score is None else f"{metric} {found.score:.4g} in validation"
 
     return Job(place, command, describe=describe, recipe=lambda: full, forgive=partial(_forgive, place / "run"))
 
@@ -261,8 +266,8 @@ def _score(cell: Cell, run: Path, metric: str) -> CellScore:
     return CellScore(cell, run, float(score) if math.isfinite(score) else None, int(state["global_step"]))
 
 
-def _without_score(steps: int | None) -> str:
-    """Say why a cell has no score, given its number of steps."""
+def _why_no_score(steps: int | None) -> str:
+    """Return why a cell has no score, given its number of steps: None if its training diverged."""
     return "diverged" if steps is None else "no score"
 
 
@@ -278,8 +283,9 @@ def best_of(scores: Sequence[CellScore], larger_is_better: bool) -> CellScore:
     """
     known = [one for one in scores if one.score is not None]
     if not known:
+        folder = scores[0].run.parents[2]  # the run is FOLDER/sweep/CELL/run
         raise InputError(
-            f"{scores[0].run.parents[2]}: every run diverged or has no score in validation; give lower values of "
+            f"{folder}: every run diverged or has no score in validation; give lower values of "
             "trainer.learning_rate, or another trainer.metric_for_best_model"
         )
     # "or 0.0" is for the type checker: no score is None here.
@@ -329,7 +335,7 @@ def screen_lines(facts: Mapping[str, Any]) -> list[str]:
     keys = [*cells[0]["options"]]
     table = [[*keys, f"valid {metric}", ""]]
     for cell in cells:
-        score = _without_score(cell["steps"]) if cell[metric] is None else f"{cell[metric]:.4f}"
+        score = _why_no_score(cell["steps"]) if cell[metric] is None else f"{cell[metric]:.4f}"
         mark = "best" if cell["folder"] == facts["best"] else ""
         table.append([*(_text(cell["options"][key]) for key in keys), score, mark])
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
@@ -385,7 +391,8 @@ def changed_fields(section: Any, plain: Any = None) -> dict[str, Any]:
 
     Args:
         section: the dataclass.
-        plain: an object of its class that has the defaults; by default they are those that the class states.
+        plain: an object of its class that has the defaults, where the class computes some of them, as TrainingArguments
+            does; otherwise they are those that its fields state.
     """
     found: dict[str, Any] = {}
     for one in fields(section):
@@ -405,7 +412,7 @@ def _as_setting(value: Any) -> Any:
     """Return a value as YAML can hold it."""
     if isinstance(value, Enum):
         return value.value
-    if hasattr(value, "to_dict"):
+    if hasattr(value, "to_dict"):  # such as accelerator_config of TrainingArguments
         return value.to_dict()
     if is_dataclass(value):
         return changed_fields(value)

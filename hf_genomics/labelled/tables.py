@@ -50,7 +50,8 @@ class _Rules(NamedTuple):
 
     Attributes:
         columns: names of the columns.
-        label: column with one label per sequence; None if it is not read.
+        label: column with one label per sequence, as the user named it; where a table has been opened, the column that
+            was found for it ("class" for "label"). None if it is not read.
         names: classes of the training table or of the model; None accepts any classes.
         regression: whether labels are values; None decides by their texts.
         require_labels: whether labels of any kind are read.
@@ -70,6 +71,7 @@ class _Rules(NamedTuple):
 
     def other_columns(self) -> list[str]:
         """List the columns to read in addition to the sequence, the id and the label per sequence."""
+        # `beside`: several labels, labels per nucleotide, pairs and tracks.
         if self.require_labels:
             return [*self.columns.beside(), *([self.columns.group] if self.columns.group else [])]
         labels = [*(self.columns.labels or []), self.columns.nt_labels]
@@ -115,7 +117,7 @@ def read_labelled(
         return _from_frame(dataset_frame(source, choose), name, rules)
     with input_errors(source), open_binary(source) as file:
         if kind_of_open(file) != "sequences":
-            [frame] = text_frames(file, source, choose, header=columns.header)
+            [frame] = text_frames(file, source, choose, header=columns.header)  # one, because its size has no limit
             return _from_frame(frame, name, rules)
     return _from_records(source, rules)
 
@@ -190,8 +192,8 @@ def table_problems(
     columns_read = {str(name): frame[name].str.strip().tolist() for name in frame}
     _read_decimal_commas(columns_read, str(path), rules, log=False)
     texts = columns_read.get(rules.label or "")
-    if rules.regression is None and texts is not None:  # a single label may look like a class or a value
-        rules = rules._replace(regression=_are_values(texts))
+    if rules.regression is None and texts is not None:  # decided by all labels, because one alone may look like both
+        rules = rules._replace(regression=_look_like_values(texts))
     for index, (cell, row) in enumerate(zip(frame[columns.sequence].str.strip(), _rows(str(path), frame), strict=True)):
         try:
             _sequences([cell], [row], rules)
@@ -230,11 +232,11 @@ def header_label(description: str) -> str:
     return match[1] if match else ""
 
 
-def _are_values(texts: list[str]) -> bool:
+def _look_like_values(texts: list[str]) -> bool:
     """Return whether labels are values; labels that may be either count as classes, which any text can be."""
     texts = [text.strip() for text in texts]
     try:
-        return are_values(texts, texts)
+        return are_values(texts, places=texts)  # the places are for the error message, which nobody will see
     except InputError:
         return False
 
@@ -280,8 +282,7 @@ def _choice(rules: _Rules, source: str) -> Callable[[list[str]], list[str]]:
 
     def choose(present: list[str]) -> list[str]:
         label = rules.label and label_or_class(rules.label, present, source)
-        names = [rules.columns.sequence, label, rules.columns.id, *rules.other_columns()]
-        taken = {like_column(name, present): name for name in names if name is not None}
+        taken = _taken_columns(present, rules._replace(label=label))
         for column in taken:
             if column not in present:
                 raise _no_column(source, column, present, rules.columns.header)
@@ -291,12 +292,19 @@ def _choice(rules: _Rules, source: str) -> Callable[[list[str]], list[str]]:
     return choose
 
 
+def _taken_columns(present: Iterable[str], rules: _Rules) -> dict[str, str]:
+    """Return the columns of a table that are read, each with the name by which it was asked for; see `like_column`."""
+    present = list(present)
+    names = [rules.columns.sequence, rules.label, rules.columns.id, *rules.other_columns()]
+    return {like_column(name, present): name for name in names if name is not None}
+
+
 def _no_column(source: str, column: str, present: list[str], header: bool) -> InputError:
     """Build the error for a column that a table does not have, also if its columns are to be named by number."""
     error = missing_column(source, column, present)
     if not header:
         return InputError(f"{error}; without a header, name columns by number: columns.sequence 1, columns.label 2")
-    if "first line holds data" in str(error):
+    if "first line holds data" in str(error):  # what `missing_column` suspects
         ways = "set columns.header false, and columns.sequence, columns.label ... to the numbers of columns, from 1"
         return InputError(f"{error}, or {ways}")
     return error
@@ -312,14 +320,16 @@ def _from_frame(frame: pd.DataFrame, source: str, rules: _Rules, first: int = 1)
         first: number of the frame's first row in the table, counted from 1.
     """
     columns, rows = rules.columns, _rows(source, frame, first)
-    frame = _as_named(frame, rules)
+    if rules.label is not None:
+        rules = rules._replace(label=_label_or_class(rules.label, frame))
+    frame = frame.rename(columns=_taken_columns(frame, rules))
     texts = {column: frame[column].str.strip().tolist() for column in frame}
     _read_decimal_commas(texts, source, rules, log=first == 1)
     ids = _ids(frame, columns.id, rows, first, checked=rules.checked)
     table = LabelledSequences(source, ids, _sequences(texts[columns.sequence], rows, rules))
     found: dict[str, Any] = {}  # fields of the examples
     if rules.label is not None:
-        label = _label_or_class(rules.label, frame)
+        label = rules.label
         labels = read_labels(texts[label], rows, _remedy(label), rules.names, rules.regression, label)
         found["labels"], found["label_names"] = labels
         found["label_column"] = label
@@ -344,16 +354,8 @@ def _from_frame(frame: pd.DataFrame, source: str, rules: _Rules, first: int = 1)
     return replace(table, **found)
 
 
-def _as_named(frame: pd.DataFrame, rules: _Rules) -> pd.DataFrame:
-    """Return a frame whose columns have the names by which they are read; see `like_column`."""
-    label = rules.label and _label_or_class(rules.label, frame)
-    names = [rules.columns.sequence, label, rules.columns.id, *rules.other_columns()]
-    taken = {like_column(name, frame): name for name in names if name is not None}
-    return frame.rename(columns={column: name for column, name in taken.items() if column != name})
-
-
 def _read_decimal_commas(texts: dict[str, list[str]], source: str, rules: _Rules, *, log: bool) -> None:
-    """Write numbers with decimal commas with decimal points, in columns that may hold numbers.
+    """Replace decimal commas by decimal points, in columns that may hold numbers.
 
     Args:
         texts: column -> texts of its rows; changed in place.
@@ -362,7 +364,7 @@ def _read_decimal_commas(texts: dict[str, list[str]], source: str, rules: _Rules
         log: whether to log which columns have decimal commas.
     """
     may_be_values = rules.regression is not False and rules.names is None
-    labels = [rules.label and _label_or_class(rules.label, texts), *(rules.columns.labels or [])]
+    labels = [rules.label, *(rules.columns.labels or [])]
     for column in (*(labels if may_be_values else []), *(rules.columns.tracks or [])):
         if column in texts and (points := with_decimal_points(texts[column], MISSING)):
             texts[column] = [points.get(text, text) for text in texts[column]]
@@ -411,9 +413,11 @@ def _ids(frame: pd.DataFrame, column: str | None, rows: list[str], first: int, *
     if column is None:
         return [str(number) for number in range(first, first + len(frame))]
     ids = frame[column].tolist()
-    keep_secret(ids)
+    keep_secret(ids)  # a private run shows no names of records
+    if not checked:
+        return ids
     seen: dict[str, int] = {}
-    for number, (name, row) in enumerate(zip(ids, rows, strict=True) if checked else (), start=first):
+    for number, (name, row) in enumerate(zip(ids, rows, strict=True), start=first):
         if not name:
             raise InputError(f"{row}: no id in column {column!r}; fill it in")
         if name in seen:
@@ -473,7 +477,10 @@ def join_kmers(text: str) -> str:
 
 
 def cell_letter_error(text: str, index: int, start: int = 0) -> str:
-    """Return the end of an error message for a bad letter; words of one length may be k-mers that do not overlap.
+    """Return the end of an error message for a bad letter.
+
+    A blank between words of one length, as in "ACG TTT", is probably not a bad letter of a sequence: the text is one of
+    k-mers that do not overlap, which `join_kmers` has left as it is.
 
     Args:
         text: letters of a sequence, or of a stretch of it.

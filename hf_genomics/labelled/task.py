@@ -14,18 +14,21 @@ ProblemType: TypeAlias = Literal["single_label_classification", "multi_label_cla
 class Task:
     """What a model predicts, and from which inputs. Training sequences and fine-tuned models have a task.
 
+    Two tasks are equal if they have the same labels and inputs: ``positive``, ``threshold`` and ``source`` are not
+    compared.
+
     Attributes:
-        problem_type: the kind of labels, in transformers' words.
+        problem_type: the kind of labels, by the name that transformers gives it.
         names: names of the classes, labels or targets in the order of the model's outputs; None for one unnamed value.
         level: one label per "sequence", or one per nucleotide ("nt").
         paired: whether an example is a pair of sequences.
         track_names: names of the numbers that belong to a whole sequence; None if there are none.
         nt_track_names: names of the signals, which have one number per nucleotide; None if there are none.
         positive: of two classes, the one that F1 and AUPRC refer to; None if it is not known or there are not two
-            classes. Comparisons ignore it.
-        threshold: of two classes, the lowest probability of a class at which it is predicted, and the id of this class;
-            None if the most probable class is predicted. Comparisons ignore it.
-        source: path of the file or name of the model that sets the task, for error messages; comparisons ignore it.
+            classes.
+        threshold: of two classes, the lowest probability at which one of them is predicted, and its id: with (0.3, 1),
+            class 1 is predicted from 30 % on. None if the more probable class is predicted.
+        source: path of the file or name of the model that sets the task, for error messages.
 
     >>> Task("multi_label_classification", ["H3", "H4"]).labels_by_column, Task("regression").num_labels
     (True, 1)

@@ -156,27 +156,27 @@ def motifs(
     _check_packages()
     known = None if compare is None else _read_known(compare)
     network, tokenizer = load_explained(model)
-    settings = Settings(
-        method, _target(network, target, model), "mean", options.steps, options.steps, options.batch_size
-    )
+    target_number, steps = _target(network, target, model), options.steps
+    # The number of steps is never doubled: which nucleotides have the highest scores depends little on it.
+    settings = Settings(method, target_number, "mean", steps, most_steps=steps, batch_size=options.batch_size)
     if bed is None:
         _check_labels(input, network, target, options.columns)
     _warn_of_shared_scores(model, tokenizer.stride, method)
     windows = _windows(input, bed, network, tokenizer, model, options)
-    beside = None if negatives is None else _windows(negatives, None, network, tokenizer, model, options)
+    negative_windows = None if negatives is None else _windows(negatives, None, network, tokenizer, model, options)
     _warn_of_overlaps(windows, source_name(input) if bed is None else bed)
-    if beside is not None and negatives is not None:
-        _warn_of_shared(windows, beside, source_name(negatives))
+    if negative_windows is not None and negatives is not None:
+        _warn_of_shared(windows, negative_windows, source_name(negatives))
     identity = _identity(network, {"positives": input, "negatives": negatives}, bed, settings, options)
     identity |= {"target": target, "compare": None if compare is None else sha256_of(compare)[:12]}
     if options.resume == "auto" and not options.overwrite and (folder / _DONE).is_file():
         return finished_summary(folder / _DONE, identity)
-    with _kept_scores(folder, identity, options) as records:
-        positives = _scores(network, tokenizer, windows, settings, records[0], model)
-        if beside is None:
-            beside = _shuffled_windows(network, tokenizer, positives, windows, options.seed)
-        controls = _scores(network, tokenizer, beside, settings, records[1], model)
-        found, summary = find_motifs(positives, controls, options, paired=negatives is None)
+    with _kept_scores(folder, identity, options) as (positive_records, negative_records):
+        scored = _scores(network, tokenizer, windows, settings, positive_records, model)
+        if negative_windows is None:
+            negative_windows = _shuffled_windows(scored, windows, options.seed)
+        scored_negatives = _scores(network, tokenizer, negative_windows, settings, negative_records, model)
+        found, summary = find_motifs(scored, scored_negatives, options, paired=negatives is None)
         found = replace(found, attention=_attention(network, tokenizer, windows, found, options))
         if known is not None:
             found = replace(found, matches=_compare(found.motifs, known, str(compare)))
@@ -205,24 +205,26 @@ def find_motifs(
         What was found, without attention and matches; and a summary of the numbers.
     """
     generator = np.random.default_rng(options.seed)
-    orders = [generator.permutation(len(positives))]
-    orders.append(orders[0] if paired else generator.permutation(len(negatives)))
-    both = list(zip((positives, negatives), orders, strict=True))
-    first = [some.take(np.sort(order[: len(order) // 2])) for some, order in both]
-    second = [some.take(np.sort(order[len(order) // 2 :])) for some, order in both]
-    values = first[1].scores[np.isfinite(first[1].scores)]
-    threshold = float(np.percentile(values, _PERCENTILE))
-    words = compare_words(first[0], threshold, second[0], second[1], _LEAST_SHARING)
+    order = generator.permutation(len(positives))
+    searched, held_out = _halves(positives, order)
+    order = order if paired else generator.permutation(len(negatives))
+    searched_negatives, held_out_negatives = _halves(negatives, order)
+    scores = searched_negatives.scores
+    threshold = float(np.percentile(scores[np.isfinite(scores)], _PERCENTILE))  # the gaps have -infinity
+    words = compare_words(searched, threshold, held_out, held_out_negatives, _LEAST_SHARING)
     significant = [word for word in words if word.q < options.alpha]
     candidates = sum(not np.isnan(word.q) for word in words)
-    made = make_motifs(significant, first[0], first[1], threshold, options.most)
-    tested = [evaluate_motif(motif, *second) for motif in made]
+    made = make_motifs(significant, searched, searched_negatives, threshold, options.most)
+    tested = [evaluate_motif(motif, held_out, held_out_negatives) for motif in made]
+    # Bonferroni correction: each candidate word could have become a motif, so each counts as a test.
     kept = sorted((one for one in tested if one.p * candidates < options.alpha), key=lambda one: one.p)
     kept = [one._replace(name=f"{rank}_{consensus(one.matrix)}") for rank, one in enumerate(kept, start=1)]
     sites = [sites_of(motif, positives) for motif in kept]
     pairs = cooccurrence(closest_pairs(sites), sites, len(positives))
-    background, sizes = background_of(negatives), (len(second[0]), len(second[1]))
-    found = Found(kept, words, options.alpha, sites, positives, background, pairs, None, None, sizes)
+    background, sizes = background_of(negatives), (len(held_out), len(held_out_negatives))
+    found = Found(
+        kept, words, options.alpha, sites, positives, background, pairs, attention=None, matches=None, tested=sizes
+    )
     return found, {
         "sequences": len(positives),
         "negatives": len(negatives),
@@ -234,6 +236,12 @@ def find_motifs(
             one.name: f"sites in {one.positives} of {sizes[0]} and {one.negatives} of {sizes[1]}" for one in kept
         },
     }
+
+
+def _halves(sequences: ScoredSequences, order: np.ndarray) -> tuple[ScoredSequences, ScoredSequences]:
+    """Return the first and the second half of the sequences in a random order; each half keeps the original order."""
+    middle = len(order) // 2
+    return sequences.take(np.sort(order[:middle])), sequences.take(np.sort(order[middle:]))
 
 
 # Checks before the work starts.
@@ -280,7 +288,8 @@ def _check_labels(source: Source, network: PreTrainedModel, target: str, columns
     is_table = isinstance(source, str | PathLike) and Path(source).is_file() and kind_of(source) != "sequences"
     if not is_table or network.config.problem_type != "single_label_classification":
         return
-    for column in dict.fromkeys([columns.label, *(("class",) if columns.label == "label" else ())]):
+    # Training reads labels from a column "class" if there is no column "label".
+    for column in ["label", "class"] if columns.label == "label" else [columns.label]:
         cells = cell_texts(str(source), column, columns.header)
         others = sum(cell in names and cell != target for cell in cells)
         if others:
@@ -309,7 +318,7 @@ def _identity(
     settings: Settings,
     options: MotifOptions,
 ) -> dict[str, Any]:
-    """Return everything that the scores and motifs of a run depend on, without its target."""
+    """Return what the scores and motifs of a run depend on; the caller adds the target and the known motifs."""
     inputs: dict[str, Any] = {name: None if one is None else input_digest(one) for name, one in sources.items()}
     inputs["bed"] = None if bed is None else sha256_of(bed)[:12]
     kept = {key: value for key, value in asdict(options).items() if key not in ("batch_size", "resume", "overwrite")}
@@ -381,19 +390,14 @@ def _warn_of_shared(positives: Sequence[Window], negatives: Sequence[Window], so
         logger.warning("%s: %d of %d windows of negatives are in the input, too", source, shared, len(negatives))
 
 
-def _shuffled_windows(
-    model: PreTrainedModel,
-    tokenizer: KmerTokenizer,
-    sequences: ScoredSequences,
-    windows: Sequence[Window],
-    seed: int,
-) -> list[Window]:
-    """Return the windows of a shuffle of every sequence; tracks stay where they are."""
-    generator, bounds = np.random.default_rng(seed), sequences.starts
-    shuffles: list[np.ndarray] = []
-    alphabet = np.frombuffer(b"ATCGN", np.uint8)
-    for start, end in zip(bounds[:-1].tolist(), (bounds[1:] - 1).tolist(), strict=True):
-        shuffles.append(dinucleotide_shuffle(alphabet[sequences.digits[start:end]], generator))
+def _shuffled_windows(sequences: ScoredSequences, windows: Sequence[Window], seed: int) -> list[Window]:
+    """Shuffle every sequence as a whole, and cut it into the same windows; tracks stay where they are."""
+    generator = np.random.default_rng(seed)
+    letters = np.frombuffer(b"ATCGN", np.uint8)[sequences.digits]  # digits are A0 T1 C2 G3, and 4 for other letters
+    shuffles = [
+        dinucleotide_shuffle(letters[start : start + length], generator)
+        for start, length in zip(sequences.starts[:-1].tolist(), sequences.lengths.tolist(), strict=True)
+    ]
     return [
         window._replace(row={**window.row, "sequence": shuffles[window.sequence_index][window.start : window.end]})
         for window in windows

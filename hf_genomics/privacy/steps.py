@@ -23,7 +23,7 @@ from ..runs.trainer_fence import FencedTrainer
 from .budget import Budget, steps_of_epoch
 from .gradients import check_row_gradients, clipped_sum, noisy, row_gradients, secret_generator, take_row_gradients
 
-#: Bytes that the gradients of the rows of one backward pass may take.
+# Bytes that the gradients of the rows of one backward pass may take.
 _MOST_BYTES = 2**30
 
 
@@ -40,8 +40,7 @@ class PoissonBatches(Sampler[list[int]]):
 
     def __init__(self, rows: int, batch: int, generator: torch.Generator) -> None:
         self.rows, self.generator = rows, generator
-        self.batch_size = min(batch, rows)  # read by accelerate
-        self.drop_last = False
+        self.batch_size, self.drop_last = min(batch, rows), False  # both are read by accelerate
 
     def __len__(self) -> int:
         """Return the number of batches of an epoch: so many that each row is drawn once on average."""
@@ -57,6 +56,9 @@ class PoissonBatches(Sampler[list[int]]):
 class NoisyStep(FencedTrainer):
     """A Trainer whose steps are those of DP-SGD (Abadi et al. 2016), with the Trainer's own optimizer.
 
+    `training_step` computes the gradient of every row, clips and adds them up, adds noise and writes the result to
+    ``weight.grad``. From there on, the Trainer does what it does with any gradient.
+
     Args:
         budget: noise and number of the steps.
         options: arguments of transformers.Trainer.
@@ -66,9 +68,9 @@ class NoisyStep(FencedTrainer):
         super().__init__(**options)
         self.budget, self.steps_taken, self._checked = budget, 0, False
         # The noise is drawn where the gradients are; rows are drawn on the CPU, as every sampler does.
-        self._noise, self._rows = secret_generator(self.args.device), secret_generator()
+        self._noise_generator, self._row_generator = secret_generator(self.args.device), secret_generator()
         trained = sum(weight.numel() for weight in self.model.parameters() if weight.requires_grad)
-        self._rows_at_once = max(1, _MOST_BYTES // (4 * trained))
+        self._rows_at_once = max(1, _MOST_BYTES // (4 * trained))  # a row has a float32, 4 bytes, for each weight
 
     @property
     def spent(self) -> dict[str, Any]:
@@ -91,7 +93,7 @@ class NoisyStep(FencedTrainer):
         args = self.args
         loader = DataLoader(
             self.train_dataset,
-            batch_sampler=PoissonBatches(self.budget.rows, self.budget.batch, self._rows),
+            batch_sampler=PoissonBatches(self.budget.rows, self.budget.batch, self._row_generator),
             collate_fn=self._collate,
             num_workers=args.dataloader_num_workers,
             pin_memory=args.dataloader_pin_memory,
@@ -99,19 +101,22 @@ class NoisyStep(FencedTrainer):
         )
         return self.accelerator.prepare(loader)
 
-    def _collate(self, rows: list[dict[str, Any]]) -> Mapping[str, Tensor]:
+    def _collate(self, examples: list[dict[str, Any]]) -> Mapping[str, Tensor]:
         """Build a batch; a collator cannot build an empty one."""
-        if rows:
-            return self.data_collator(rows)
+        if examples:
+            return self.data_collator(examples)
+        # What is read of an empty batch. It needs no labels, because the model is not called in its step.
         return {"input_ids": torch.zeros(0, 1, dtype=torch.int64), "row_numbers": torch.zeros(0, dtype=torch.int64)}
 
     def train(self, *args: Any, **options: Any) -> Any:
-        """Train, with the gradients of rows."""
+        """Train, while each backward pass also leaves the gradients of single rows."""
         with row_gradients(self.model):
             return super().train(*args, **options)
 
     def training_step(self, model: Any, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> Tensor:
-        """Set the gradient of a step: the noisy sum of the rows' clipped gradients, divided by the expected rows.
+        """Set the gradient of a step: the noisy sum of the rows' clipped gradients, divided by the expected batch size.
+
+        It is the expected size, because the real one depends on the rows that were drawn, which epsilon does not cover.
 
         Returns:
             The mean loss of the rows, which has no noise and goes to the log only.
@@ -131,13 +136,14 @@ class NoisyStep(FencedTrainer):
             loss += part_loss
         scale = budget.noise_multiplier * budget.clip
         for weight, total in zip(trained, sums, strict=True):
-            weight.grad = (noisy(total, scale, self._noise) / (budget.sample_rate * budget.rows)).to(weight.dtype)
+            mean = noisy(total, scale, self._noise_generator) / (budget.sample_rate * budget.rows)
+            weight.grad = mean.to(weight.dtype)
         self.steps_taken += 1
         return loss / max(rows, 1)
 
     def _gradients_of(self, model: Any, part: dict[str, Tensor]) -> tuple[list[Tensor], Tensor]:
         """Return the gradients of the rows of a part of the batch, and the sum of their losses."""
-        model.zero_grad()
+        model.zero_grad()  # for `check_row_gradients`, which compares with the gradient of this pass alone
         with self.compute_loss_context_manager():
             # num_items_in_batch=1: the sum of the rows' losses. If it were divided by the number of labels in the
             # batch, the gradient of each row would depend on how many other rows there are.
@@ -151,9 +157,13 @@ class NoisyStep(FencedTrainer):
 
 
 def with_row_ids(batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return a batch with the positions and types of tokens for each row.
+    """Add to a batch the ids of positions and token types, separately for each row.
 
-    Without them the model looks up positions once for all rows, and the gradients of rows would be lost there.
+    Without them the model looks up the embeddings of positions and types once and adds them to all rows, so that their
+    gradients cannot be told apart by row.
+
+    >>> with_row_ids({"input_ids": torch.tensor([[2, 7, 3], [2, 9, 3]])})["position_ids"].tolist()
+    [[0, 1, 2], [0, 1, 2]]
 
     Args:
         batch: with ``input_ids``, (rows, tokens).

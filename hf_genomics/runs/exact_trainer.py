@@ -9,7 +9,8 @@ Differences from transformers' Trainer:
 - Nothing is printed to standard output.
 
 This file overrides public methods of the Trainer only. The private methods that must be replaced as well are overridden
-in trainer_fence.py.
+in trainer_fence.py; they call `write_checkpoint`, `load_sharded_weights`, `check_loaded`, `restore_random_state` and
+`note_gradient_norm` here.
 """
 
 from __future__ import annotations
@@ -140,7 +141,7 @@ class ExactTrainer(FencedTrainer):
         """
         (number,) = agree(self.args, self._stop.number)
         step = self.state.global_step
-        # Without a checkpoint of the last step, all of the training would be lost.
+        # If the last step was not saved, stopping here would lose the training: the run goes on and saves its model.
         if number and checkpoints.problem_of(Path(self.args.output_dir) / f"checkpoint-{step}") is None:
             raise StoppedError(
                 f"stopped by {signal.Signals(number).name} after step {step}, the last one, which is saved; finish the "
@@ -160,13 +161,13 @@ class ExactTrainer(FencedTrainer):
         Raises:
             InputError: if the validation loss is NaN or infinite.
         """
-        running = self._watch.running
-        if "loss" in logs and running.recent_steps:
-            logs["loss"] = running.take_mean(self.accelerator)
+        running_loss = self._watch.running
+        if "loss" in logs and running_loss.recent_steps:
+            logs["loss"] = running_loss.take_mean(self.accelerator)
         if "train_loss" in logs:
-            logs["train_loss"] = running.mean_of_run
+            logs["train_loss"] = running_loss.mean_of_run
         if self._watch.skipped and "grad_norm" in logs:
-            logs["grad_norm"] = 0.0  # of the last step, which was skipped; NaN is not valid JSON
+            logs["grad_norm"] = 0.0  # the last step was skipped: its norm, NaN or infinite, had no effect
         eval_loss = logs.get("eval_loss", 0)
         not_finite = [name for name, value in logs.items() if isinstance(value, float) and not math.isfinite(value)]
         logs.update(dict.fromkeys(not_finite, cast(float, None)))  # the log is JSON, which has null instead of NaN
@@ -177,7 +178,7 @@ class ExactTrainer(FencedTrainer):
             raise divergence_error(f"eval_loss is {eval_loss} at step {self.state.global_step}")
 
     def in_words(self, logs: dict[str, float]) -> str:
-        """Describe numbers in the rest of a line that begins with "step 10"."""
+        """Return numbers as the rest of a line of the log, which begins with "step 10"; subclasses have other words."""
         numbers = (f"{name} {value:.6g}" for name, value in logs.items() if isinstance(value, int | float))
         return f": {', '.join(numbers)}"
 
@@ -229,6 +230,8 @@ class ExactTrainer(FencedTrainer):
     def save_weights(self, model: Any, folder: Path, weights: dict[str, Any] | None) -> None:
         """Write a model, without its tokenizer, for ``from_pretrained``; called on one process.
 
+        A method of its own, so that a subclass can save an adapter instead of the whole model.
+
         Args:
             model: the model that is trained.
             folder: folder to write to.
@@ -263,8 +266,9 @@ class ExactTrainer(FencedTrainer):
         checkpoints.save_tree(states | {"scaler": scaler and scaler.state_dict()}, place, "optimizer")
         checkpoints.save_tree(processes, place, "processes")
         (place / checkpoints.SETTINGS).write_text(json.dumps(self.settings, indent=1, default=str) + "\n")
+        # As the Trainer does: whatever can export its state, an ExportableState of transformers, goes into the file.
         for callback in (*self.callback_handler.callbacks, self.control):
-            if callable(getattr(callback, "state", None)):  # transformers calls such a state exportable
+            if callable(getattr(callback, "state", None)):
                 self.state.stateful_callbacks[type(callback).__name__] = callback.state()
         self.state.save_to_json(str(place / checkpoints.TRAINER_STATE))
 
@@ -273,7 +277,7 @@ class ExactTrainer(FencedTrainer):
         return {
             "random": checkpoints.random_state(),
             "running_loss": self._watch.running.state(),
-            "recent_losses": list(self._watch.is_spike.losses),
+            "recent_losses": list(self._watch.is_spike.losses),  # what the detector of spikes compares with
         }
 
     # Resuming
@@ -338,7 +342,10 @@ class ExactTrainer(FencedTrainer):
 
 
 class _Restore(TrainerCallback):
-    """Restore a resumed run's states just before its first step."""
+    """Restore a resumed run's states just before its first step.
+
+    A callback, because the optimizer and the schedule do not exist before `train` has built them.
+    """
 
     def __init__(self, trainer: ExactTrainer) -> None:
         self.trainer = trainer

@@ -15,18 +15,25 @@ import yaml
 
 from ..errors import InputError
 from ..evaluation.baseline import kmer_baseline
+from ..evaluation.decisions import ThresholdScore, choose_threshold
 from ..evaluation.metrics import classification_metrics
-from ..inference.predictions import Predictions
+from ..inference.predictions import Predictions, decide
 from ..io.writing import write_json
 from ..labelled.columns import Columns
 from ..labelled.data import LabelledData
-from ..labelled.sequences import LabelledSequences
 from ..labelled.windows import LabelledWindows
 
 logger = logging.getLogger(__name__)
 
 
-def regress(data: LabelledData, ks: list[int], folder: Path, positive: str, seed: int = 0) -> dict[str, Any]:
+def regress(
+    data: LabelledData,
+    ks: list[int],
+    folder: Path,
+    positive: str,
+    seed: int = 0,
+    threshold: ThresholdScore | None = None,
+) -> dict[str, Any]:
     """Fit a regression for each k, choose the one with the best macro recall in validation, and score it on the test.
 
     Writes predictions.tsv and metrics.json, as `finetune` does.
@@ -37,35 +44,44 @@ def regress(data: LabelledData, ks: list[int], folder: Path, positive: str, seed
         folder: folder to write to.
         positive: class that F1, AUROC and AUPRC refer to.
         seed: seed of the solver.
+        threshold: score by which the threshold of the positive class is chosen in validation, for each k, as
+            ``head.threshold`` of `finetune` does for a model; None for the more probable class.
 
     Returns:
         The metrics: the scores on the test, k, and the macro recall of each k in validation.
     """
     train, valid, test = (data.require(split, 1, why="the study needs it") for split in ("train", "valid", "test"))
+    target = (test.label_names or []).index(positive)
     best, chosen, in_validation = -1.0, ks[0], {}
-    probabilities = np.zeros((0, 2))
+    predictions = Predictions(test, np.zeros((0, 2)), [], test.label_names)
     for k in ks:
         # Both splits at once, because the fit takes most of the time.
         both = kmer_baseline(
             train.sequences, train.known_labels, [*valid.sequences, *test.sequences], k, seed, num_classes=2
         )
-        recall = _score(both[: len(valid)], valid, positive)["macro_recall"]
+        on_valid = Predictions(valid, both[: len(valid)], [], valid.label_names)
+        if threshold is not None:
+            lowest = choose_threshold(on_valid.scores[:, target], valid.known_labels == target, threshold)
+            on_valid = on_valid._replace(threshold=(lowest, target))
+        recall = _score(on_valid, target)["macro_recall"]
         in_validation[k] = recall
         logger.info("%d-mers: macro recall %.1f in validation", k, 100 * recall)
         if recall > best:
-            best, chosen, probabilities = recall, k, both[len(valid) :]
+            best, chosen = recall, k
+            predictions = on_valid._replace(examples=test, scores=both[len(valid) :])
     folder.mkdir(parents=True, exist_ok=True)
-    Predictions(test, probabilities, [], test.label_names).write(folder / "predictions.tsv")
-    metrics = {"test": _score(probabilities, test, positive), "k": chosen, "valid": {"macro_recall": in_validation}}
+    predictions.write(folder / "predictions.tsv")
+    metrics = {"test": _score(predictions, target), "k": chosen, "valid": {"macro_recall": in_validation}}
     metrics |= {"train_sequences": len(train), "test_sequences": len(test)}
     write_json(folder / "metrics.json", metrics)  # last: it marks the cell as finished
     return metrics
 
 
-def _score(probabilities: np.ndarray, examples: LabelledSequences, positive: str) -> dict[str, float]:
-    """Compute the scores of the windows of a split."""
-    target = (examples.label_names or []).index(positive)
-    return classification_metrics(probabilities, examples.known_labels, positive=target)
+def _score(predictions: Predictions, positive: int) -> dict[str, float]:
+    """Compute the scores of the windows of a split; ``positive`` is the id of the positive class."""
+    predicted = decide(predictions.scores, predictions.threshold)
+    labels = predictions.examples.known_labels
+    return classification_metrics(predictions.scores, labels, positive=positive, predicted=predicted)
 
 
 def labelled_data(settings: dict[str, Any]) -> LabelledData:
@@ -89,7 +105,7 @@ def main(recipe: str) -> None:
     """Run the cell that a recipe describes.
 
     Args:
-        recipe: YAML file with the sections data, ks, positive, seed and output_dir.
+        recipe: YAML file with the sections data, ks, positive, seed, threshold and output_dir.
     """
     settings = yaml.safe_load(Path(recipe).read_text(encoding="utf-8"))
     folder = Path(settings.pop("output_dir"))

@@ -85,6 +85,8 @@ def _with_model(recipe: dict[str, Any], model: Path, length: int, run: Path) -> 
 def _of_kmers(recipe: dict[str, Any], run: Path, ks: list[int]) -> dict[str, Any]:
     """Return the recipe of a k-mer regression on the windows of a recipe."""
     kept = {key: recipe[key] for key in ("data", "positive")}
+    if threshold := recipe.get("head", {}).get("threshold"):
+        kept["threshold"] = threshold
     return kept | {"ks": ks, "seed": recipe["trainer"]["seed"], "output_dir": str(run)}
 
 

@@ -1,7 +1,11 @@
 """Fine-tune a pretrained model on labelled sequences and score it: the verb `finetune`.
 
 A run has two halves: `plan_finetuning` makes every check and builds everything but writes nothing; `run_finetuning`
-trains, scores and writes.
+trains, scores and writes. A sweep (`_run_sweep`) trains in a process for each combination of option values, called a
+cell, and keeps the model with the best score in validation; see `jobs.sweep`.
+
+As on the command line, ``trainer`` is the section of that name, a TrainingArguments; the Trainer itself is called
+``run``.
 """
 
 from __future__ import annotations
@@ -246,15 +250,19 @@ class _Request(NamedTuple):
 
     def plan(self) -> FinetuningPlan:
         """Return the checked plan of the run."""
-        return replace(plan_finetuning(*self[:-1]), options=self.options)
+        arguments = self._asdict()
+        options = arguments.pop("options")
+        return replace(plan_finetuning(**arguments), options=options)
 
-    def of(self, changes: Mapping[str, Any]) -> _Request:
-        """Return the request with some options changed, key -> value, as a run of a sweep has them.
+    def with_options(self, changes: Mapping[str, Any]) -> _Request:
+        """Return the request of one run of a sweep: with some options changed, key -> value.
 
         Raises:
             InputError: if a value is out of range, or not of the kind that its key takes.
         """
-        trainer, head = copy.copy(self.trainer), {}
+        # A copy, for which __post_init__ is not called again: it only serves to plan and to score. The process that
+        # trains builds its own TrainingArguments from a recipe.
+        pretrained, trainer, head = self.pretrained, copy.copy(self.trainer), {}
         for key, value in changes.items():
             section, _, name = key.rpartition(".")
             current = getattr(getattr(self, section), name) if section else self.pretrained
@@ -263,26 +271,45 @@ class _Request(NamedTuple):
                 setattr(trainer, name, value)
             elif section == "head":
                 head[name] = value
+            else:  # the only key without a section
+                pretrained = value
         check_arguments(trainer)
-        pretrained = changes.get("pretrained", self.pretrained)
         return self._replace(pretrained=pretrained, trainer=trainer, head=replace(self.head, **head))
 
     def recipe(self) -> dict[str, Any]:
-        """Return the recipe of a run of a sweep, without the options that the sweep sets."""
-        given = {"pretrained": self.pretrained, "positive": self.positive}
-        found = {"data": sweeps.changed_fields(self.data), "head": sweeps.changed_fields(self.head)}
-        # The defaults of these depend on the machine.
-        trainer = {name: getattr(self.trainer, name) for name in ("use_cpu", "bf16")}
-        plain = type(self.trainer)(output_dir=str(self.trainer.output_dir), use_cpu=self.trainer.use_cpu)
-        found["trainer"] = sweeps.changed_fields(self.trainer, plain) | trainer
-        return given | found | {"baselines": [], "baseline_k": 0, "score_test": False}
+        """Return the settings that all runs of a sweep share, as the YAML recipe that the process of a run reads.
+
+        The runs are only compared in validation, so they compute no baselines and do not score the test split.
+        """
+        # The same arguments without any setting of the user's, to find out which settings are the user's.
+        untouched = type(self.trainer)(output_dir=str(self.trainer.output_dir), use_cpu=self.trainer.use_cpu)
+        trainer = sweeps.changed_fields(self.trainer, untouched)
+        # Always written: the command line would set these two by the machine that it runs on.
+        trainer |= {"use_cpu": self.trainer.use_cpu, "bf16": self.trainer.bf16}
+        return {
+            "pretrained": self.pretrained,
+            "positive": self.positive,
+            "data": sweeps.changed_fields(self.data),
+            "head": sweeps.changed_fields(self.head),
+            "trainer": trainer,
+            "baselines": [],
+            "baseline_k": 0,
+            "score_test": False,
+        }
 
 
-#: Keys of `trainer` that a sweep cannot vary: where a run writes, and by what its model is chosen.
-_NOT_SWEPT = {"output_dir", "load_best_model_at_end", "metric_for_best_model", "greater_is_better", "eval_strategy"}
-_NOT_SWEPT |= {"resume_from_checkpoint", "use_cpu", "report_to", "run_name", "save_strategy", "disable_tqdm"}
-#: Keys that change what a loss means.
-_OF_THE_LOSS = ("head.balanced", "head.class_weights", "head.focal_gamma")
+# Keys of `trainer` that a sweep cannot vary: where a run computes and writes ...
+_OF_THE_PLACE = {"output_dir", "resume_from_checkpoint", "run_name", "report_to", "disable_tqdm", "use_cpu"}
+# ... and how its best checkpoint is chosen, because the runs are compared by the same score.
+_OF_THE_CHOICE = {
+    "load_best_model_at_end",
+    "metric_for_best_model",
+    "greater_is_better",
+    "eval_strategy",
+    "save_strategy",
+}
+# Keys that change what is summed up as the loss, so that losses cannot be compared.
+_CHANGE_THE_LOSS = ("head.balanced", "head.class_weights", "head.focal_gamma")
 
 
 def _run_sweep(asked: _Request) -> dict[str, Any]:
@@ -290,18 +317,17 @@ def _run_sweep(asked: _Request) -> dict[str, Any]:
     trainer, options = asked.trainer, asked.options
     if asked.resume is True and asked.overwrite:
         raise InputError("--resume continues the sweep that --overwrite would delete; pass only one of them")
-    # The checkpoints are in the folders of the runs, not in the output folder, where resume=True would look for them.
+    # resume=True requires a checkpoint in the output folder, but those of a sweep are in the folders of its runs.
     asked = asked._replace(resume="auto" if asked.resume else False)
-    known = {f"trainer.{one.name}" for one in fields(trainer) if one.init and one.name not in _NOT_SWEPT}
-    grid = sweeps.grid_of(options.sweep, ["pretrained", *sorted(known), *(f"head.{one.name}" for one in fields(Head))])
+    grid = sweeps.grid_of(options.sweep, _keys_to_sweep(trainer))
     _check_sweep(asked, grid)
     cells = sweeps.cells_of(grid)
-    requests = {cell.name: asked.of(cell.options) for cell in cells}
+    requests = {cell.name: asked.with_options(cell.options) for cell in cells}
     # The first run is planned here, but trained in a process like the others: so a mistake in data, model or output
     # folder is reported before any process starts.
     plan = requests[cells[0].name].plan()
     folder, metric = plan.folder, str(trainer.metric_for_best_model).removeprefix("eval_")
-    larger_is_better = bool(plan.trainer.greater_is_better)
+    larger_is_better = bool(plan.trainer.greater_is_better)  # set while planning, by the metric
     del plan  # its data and model need memory, which the processes need now
     if asked.overwrite:
         sweeps.clear_cells(folder)
@@ -312,8 +338,15 @@ def _run_sweep(asked: _Request) -> dict[str, Any]:
         # Several commands may share a sweep. All of them get here when its last run ends; the first one writes the
         # output folder, and the others return what it wrote.
         if finished := _finished_sweep(folder, cells):
-            return _with_report(folder, finished)
+            return _as_report(folder, finished)
         return _score_best(requests[best.cell.name], folder, scores, best, metric)
+
+
+def _keys_to_sweep(trainer: TrainingArguments) -> list[str]:
+    """List the keys that a sweep may vary."""
+    fixed = _OF_THE_PLACE | _OF_THE_CHOICE
+    of_trainer = sorted(f"trainer.{one.name}" for one in fields(trainer) if one.init and one.name not in fixed)
+    return ["pretrained", *of_trainer, *(f"head.{one.name}" for one in fields(Head))]
 
 
 def _check_sweep(asked: _Request, grid: Mapping[str, Any]) -> None:
@@ -332,7 +365,7 @@ def _check_sweep(asked: _Request, grid: Mapping[str, Any]) -> None:
             "--trainer.metric_for_best_model macro_recall (or f1, auroc, loss; for values spearman or r2)"
         )
     if trainer.metric_for_best_model in ("loss", "eval_loss"):
-        if changed := next((key for key in _OF_THE_LOSS if key in grid), None):
+        if changed := next((key for key in _CHANGE_THE_LOSS if key in grid), None):
             raise InputError(
                 f"sweep.{changed} changes what the loss means, so the runs cannot be compared by it; set "
                 "trainer.metric_for_best_model to another score, such as macro_recall"
@@ -340,7 +373,7 @@ def _check_sweep(asked: _Request, grid: Mapping[str, Any]) -> None:
 
 
 def _finished_sweep(folder: Path, cells: list[sweeps.Cell]) -> dict[str, Any] | None:
-    """Return the metrics of a finished sweep over these cells; None if it is not finished, or was another one."""
+    """Return the metrics of a finished sweep over these cells; None if none is finished, or it had other cells."""
     if not (folder / METRICS).exists():
         return None
     metrics = finished_metrics(folder)
@@ -351,9 +384,9 @@ def _finished_sweep(folder: Path, cells: list[sweeps.Cell]) -> dict[str, Any] | 
 def _score_best(
     request: _Request, folder: Path, scores: list[sweeps.CellScore], best: sweeps.CellScore, metric: str
 ) -> dict[str, Any]:
-    """Copy the best run of a sweep to the output folder, and score the test split as the run itself would have."""
-    # Nothing is trained here. The plan is made for its test split, its options and what the baselines need, just as the
-    # run itself had them; overwrite, because an earlier sweep may have left its model in the folder.
+    """Copy the best run of a sweep to the output folder, and score the test split with its model."""
+    # Nothing is trained here: the plan holds the test split, and the training data for the baselines. overwrite=True,
+    # because an earlier sweep may have left its model in the folder.
     plan = request._replace(resume=False, overwrite=True).plan()
     clear_outputs(folder)
     sweeps.copy_run(best.run, folder)
@@ -362,8 +395,8 @@ def _score_best(
         network, _ = load_classifier(str(folder))
         metrics |= _score_test(network, plan.splits.test, plan, metrics.get("calibration", {}))
     record = read_json(folder / "run.json") | {"command": published_command(sys.argv)}
-    metrics = _with_report(folder, metrics)
-    write_score_report(_scored(folder, metrics))
+    metrics = _as_report(folder, metrics)
+    write_score_report(_scored_model(folder, metrics))
     finish(folder, metrics, partial(write_run_record, folder, record))
     logger.info("%s: the model of %s, the best of %d runs by %s in validation", folder, best.run, len(scores), metric)
     return metrics
@@ -465,7 +498,7 @@ def run_finetuning(plan: FinetuningPlan) -> dict[str, Any]:
     logger.info("%s training sequences from %s", f"{len(training):,}", training.source)
     with starting(run, resume=plan.resume, overwrite=plan.overwrite) as start:
         if start.finished:
-            return _with_report(plan.folder, finished_metrics(plan.folder))
+            return _as_report(plan.folder, finished_metrics(plan.folder))
         metrics: dict[str, Any] = train(run, start, overwrite=plan.overwrite)
         metrics |= {"train_sequences": len(training), "task": _task_facts(plan), **plan.data_facts}
         if isinstance(run, NoisyFinetuningTrainer):
@@ -477,10 +510,11 @@ def run_finetuning(plan: FinetuningPlan) -> dict[str, Any]:
                 metrics |= _score_test(network, plan.splits.test, plan, metrics.get("calibration", {}))
             plot_loss(run.state.log_history, plan.folder / "loss.png", ylabel="loss")
             splits = dict(zip(("train", "valid", "test"), plan.splits, strict=True))
+            # With differential privacy no hash of the training rows is kept; `_build_trainer` says why.
             data = split_record(splits, train_counted_only=plan.budget is not None)
             record = run_record("finetune", plan.trainer, run.state, data, plan.pretrained)
-            metrics = _with_report(plan.folder, metrics)
-            write_score_report(_scored(plan.folder, metrics))
+            metrics = _as_report(plan.folder, metrics)
+            write_score_report(_scored_model(plan.folder, metrics))
             finish(plan.folder, metrics, partial(write_run_record, plan.folder, record))
     return metrics
 
@@ -493,15 +527,15 @@ def _network_to_score(run: FinetuningTrainer, plan: FinetuningPlan) -> PreTraine
     return run.accelerator.unwrap_model(plan.network, keep_fp32_wrapper=False)
 
 
-def _with_report(folder: Path, metrics: dict[str, Any]) -> ScoreReport:
-    """Return metrics that can describe themselves; arguments as in `_scored`."""
+def _as_report(folder: Path, metrics: dict[str, Any]) -> ScoreReport:
+    """Return metrics as a dictionary that the command line can show as a report; arguments as in `_scored_model`."""
     report = ScoreReport(metrics)
-    report.scored = _scored(folder, metrics)
+    report.scored = _scored_model(folder, metrics)
     report.above = sweeps.screen_lines(metrics["sweep"]) if "sweep" in metrics else []
     return report
 
 
-def _scored(folder: Path, metrics: dict[str, Any]) -> ScoredModel:
+def _scored_model(folder: Path, metrics: dict[str, Any]) -> ScoredModel:
     """Collect what a report tells about a fine-tuned model.
 
     Args:
@@ -767,9 +801,9 @@ def _build_trainer(plan: FinetuningPlan) -> FinetuningTrainer:
         eval_dataset=SequenceDataset(validation, keep_strand=True) if validation else None,
         processing_class=plan.tokenizer,
         compute_metrics=compute_metrics_for(
-            # The positive class is a name, or the id 1, which only matters with two classes.
             training.problem,
             training.label_names or [VALUE],
+            # Without a positive class there are not two classes, and the 1 has no effect.
             positive=1 if plan.positive is None else plan.positive,
         ),
         callbacks=[SetEpoch(rows)],
@@ -783,9 +817,9 @@ def _build_trainer(plan: FinetuningPlan) -> FinetuningTrainer:
 
 
 def _log_often(trainer: TrainingArguments, rows: int) -> None:
-    """Log 20 times in a run that would end before its twentieth line with the Trainer's default of 500 steps.
+    """Log 20 times in a run of fewer than 10,000 steps, for which the Trainer's default of every 500 steps is rare.
 
-    The default cannot be told from a 500 that the user has set.
+    A 500 that the user has set cannot be told from the default, and is replaced, too.
     """
     default = TrainingArguments.__dataclass_fields__["logging_steps"].default
     step = trainer.train_batch_size * trainer.gradient_accumulation_steps * trainer.world_size
@@ -820,13 +854,13 @@ def _choose_decisions(run: FinetuningTrainer, plan: FinetuningPlan) -> dict[str,
     return found
 
 
-def _calibration_errors(predictions: Predictions, found: Reliability, temperature: float | None) -> dict[str, float]:
-    """Return the calibration error of predictions, and what it was before they had a temperature."""
+def _calibration_errors(predictions: Predictions, now: Reliability, temperature: float | None) -> dict[str, float]:
+    """Return the calibration error of predictions, and what it would be without the temperature of the model."""
     if temperature is None:
-        return {"ece": found.ece}
+        return {"ece": now.ece}
     scores, labels = predictions.labelled()
-    before = reliability(with_temperature(scores, labels, 1 / temperature), labels)
-    return {"ece_before": before.ece, "ece": found.ece}
+    before = reliability(with_temperature(scores, labels, 1 / temperature), labels)  # 1 / temperature undoes it
+    return {"ece_before": before.ece, "ece": now.ece}
 
 
 def _predict_by_baselines(predictions: Predictions, plan: FinetuningPlan) -> dict[str, Predictions]:

@@ -71,7 +71,7 @@ def compare(
     windows: Sequence[Alleles],
     effects: Sequence[Effect],
     *,
-    batch_size: int = 32,
+    batch_size: int = 16,
     advance: Callable[[int], object] = lambda windows: None,
 ) -> dict[str, np.ndarray]:
     """Compute how a masked-token model's output differs between the alleles of each window.
@@ -180,7 +180,7 @@ def class_logits(
     tokenizer: KmerTokenizer,
     windows: Sequence[np.ndarray],
     *,
-    batch_size: int = 32,
+    batch_size: int = 16,
     advance: Callable[[int], object] = lambda windows: None,
 ) -> np.ndarray:
     """Compute the logits of a fine-tuned model for windows, float64 (windows, classes).

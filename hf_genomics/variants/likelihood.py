@@ -9,8 +9,12 @@ so nothing that the model sees gives the letter away, and exchanging the alleles
 of two log-probabilities of one token is the difference of their logits, so only these two rows of the decoder are used.
 The LLRs of all frames (shifts of the window) are averaged, and then the strands.
 
-A forward pass is planned as a `Job`, and what is read from it as a `Question`. Jobs that mask the same tokens of the
-same window are merged into one job.
+Forward passes are planned first, so that jobs that mask the same tokens of the same window are run once. For A>G at
+position 11, k 4 and stride 2 (one frame), the plan is:
+
+    one job         a window in which the tokens that start at 8 and at 10 are masked, since both show position 11
+    two questions   for each of these tokens: how much more probable is it with G than with A?
+    one slot        the index of the result, the mean of both answers
 """
 
 from __future__ import annotations
@@ -108,10 +112,11 @@ class Plan:
         return slots
 
     def add_stretch(self, start: int, end: int, strand: Strand) -> list[int]:
-        """Plan the mean log-probability of the letters of a stretch, and return a slot per frame.
+        """Plan the mean log-probability of the letters of a stretch, and return a slot per cut into tokens.
 
         Every token inside the stretch is predicted from a window in which all tokens that share letters with it are
-        masked. The slot has the mean of the tokens' log-probabilities.
+        masked. At stride s, the strand can be cut into tokens in s ways: they start at ``phase``, ``phase`` + s and so
+        on, for a phase from 0 to s - 1. The slot of a phase has the mean of its tokens' log-probabilities.
 
         Args:
             start: start of the stretch on the strand.
@@ -120,16 +125,19 @@ class Plan:
         """
         k, stride = self.rule.k, self.rule.stride
         slots = []
-        for frame in range(stride):
-            slot, found = self.slots, False
-            for first in range(start + (frame - start) % stride, end - k + 1, stride):
+        for phase in range(stride):
+            found = []
+            for first in range(start + (phase - start) % stride, end - k + 1, stride):
+                # All k letters of the token count as changed. No other token shows all of them: place.whole has one
+                # item.
                 place = place_event(first, k, strand.length, self.rule, 0)
                 if place is not None:
-                    found = True
-                    job = self._job(Job(strand, place.start, place.end, place.covering))
-                    self.questions.append(Question(job, place.whole[0], slot, None, first))
+                    found.append((first, place))
             if found:
                 slots.append(self._slot())
+            for first, place in found:
+                job = self._job(Job(strand, place.start, place.end, place.covering))
+                self.questions.append(Question(job, place.whole[0], slots[-1], None, first))
         return slots
 
     def _slot(self) -> int:
@@ -151,7 +159,7 @@ class Masked(NamedTuple):
     Attributes:
         states: (tokens, hidden), ready for the decoder.
         ids: ids of the tokens before they were masked, int64 (tokens,).
-        first: index of the first token of each job, ascending.
+        first: index of the first token of each job, ascending; one more number at the end is the number of tokens.
     """
 
     states: Tensor
@@ -166,7 +174,7 @@ def score_events(
     rule: WindowRule,
     *,
     estimator: Estimator = "joint",
-    batch_size: int = 32,
+    batch_size: int = 16,
 ) -> np.ndarray:
     """Compute the log-likelihood ratios (LLR) of substitutions, on each strand.
 
@@ -186,14 +194,17 @@ def score_events(
         whole event without other unknown letters.
     """
     plan = Plan(rule)
-    slots = [[plan.add_substitution(on_strand(event, strand), strand) for strand in both] for event, both in events]
-    found = run_plan(model, tokenizer, plan, estimator=estimator, batch_size=batch_size)
-    return np.array([[mean(found[places]) for places in row] for row in slots], np.float64)
+    slots = [
+        [plan.add_substitution(on_strand(event, strand), strand) for strand in strands] for event, strands in events
+    ]
+    answers = run_plan(model, tokenizer, plan, estimator=estimator, batch_size=batch_size)
+    return np.array([[mean(answers[frames]) for frames in row] for row in slots], np.float64)
 
 
 def on_strand(event: Event, strand: Strand) -> Event:
     """Return an event of the forward strand in the positions and letters of a strand."""
-    return event.reversed(strand.length) if strand.key[1] else event
+    _, is_reverse = strand.key
+    return event.reversed(strand.length) if is_reverse else event
 
 
 def mean(values: np.ndarray) -> float:
@@ -208,7 +219,7 @@ def run_plan(
     plan: Plan,
     *,
     estimator: Estimator = "joint",
-    batch_size: int = 32,
+    batch_size: int = 16,
     advance: Callable[[int], object] = lambda jobs: None,
 ) -> np.ndarray:
     """Run the jobs of a plan, and return the mean answer of each slot, float64 (slots,), NaN without an answer.
@@ -290,11 +301,11 @@ def _answers(
     """Answer questions, float64 (questions,); NaN for a token with other letters than A, C, G and T."""
     values = np.full(len(questions), np.nan)
     ids = masked.ids[rows].cpu().numpy()
-    own = np.array([question.event is None for question in questions], bool)
-    known = ids >= NUM_SPECIAL
+    has_event = np.array([question.event is not None for question in questions], bool)
+    is_known = ids >= NUM_SPECIAL
     for chosen, answer in (
-        (np.flatnonzero(known & own), _log_probabilities),
-        (np.flatnonzero(known & ~own), _marginal_ratios if estimator == "marginal" else _joint_ratios),
+        (np.flatnonzero(is_known & ~has_event), _log_probabilities),
+        (np.flatnonzero(is_known & has_event), _marginal_ratios if estimator == "marginal" else _joint_ratios),
     ):
         if len(chosen):
             picked = [questions[index] for index in chosen]
@@ -319,7 +330,9 @@ def _joint_ratios(
     decoder = model.cls.predictions.decoder
     ref = torch.from_numpy(ids).to(states.device)
     alt = torch.from_numpy(ids + np.array(shifts)).to(states.device)
-    weights = decoder.weight[alt] - decoder.weight[ref]  # of the difference: exchanged alleles change the sign exactly
+    # The difference of two logits is computed from the difference of their weights. So if the alleles are exchanged,
+    # the result changes its sign, and not even a rounding error differs.
+    weights = decoder.weight[alt] - decoder.weight[ref]
     return (states * weights).float().sum(-1) + (decoder.bias[alt] - decoder.bias[ref]).float()
 
 
@@ -328,37 +341,52 @@ def _marginal_ratios(
 ) -> Tensor:
     """Compute the logarithm of the ratio of two sums of probabilities: of k-mers with the ALT and the REF letters."""
     logits = model.cls.predictions.decoder(states).float()[:, NUM_SPECIAL : vocabulary_size(k)]
+    # One axis of length 4 for each letter of a k-mer: for k 3, by_letter[token, 0, 1, 3] is the logit of ATG, and
+    # by_letter[token, :, 1, :] has the logits of all 3-mers with a T in the middle (A0 T1 C2 G3).
     by_letter = logits.reshape(-1, *[4] * k)
     ratios = []
-    for row, question in enumerate(questions):
-        if question.event is None:
-            continue
-        sums = []
-        for allele in (question.event.alt, question.event.ref):
-            index: list[Any] = [slice(None)] * k
-            for offset, letter in enumerate(allele):
-                index[question.event.start - question.first + offset] = ALPHABET.index(letter)
-            sums.append(by_letter[(row, *index)].flatten().logsumexp(0))
-        ratios.append(sums[0] - sums[1])
+    events = [(one.event, one.first) for one in questions if one.event is not None]
+    for of_token, (event, first) in zip(by_letter, events, strict=True):
+        offset = event.start - first
+        alt, ref = (of_token[_kmers_with(allele, offset, k)].flatten() for allele in (event.alt, event.ref))
+        ratios.append(alt.logsumexp(0) - ref.logsumexp(0))
     return torch.stack(ratios)
+
+
+def _kmers_with(letters: str, offset: int, k: int) -> tuple[int | slice, ...]:
+    """Return the index of all k-mers that show some letters, for an array with one axis for each letter of a k-mer.
+
+    >>> _kmers_with("T", offset=1, k=3)  # any letter, T, any letter
+    (slice(None, None, None), 1, slice(None, None, None))
+
+    Args:
+        letters: the letters.
+        offset: index of the first of them in the k-mer.
+        k: k-mer size in nt.
+    """
+    digits = [ALPHABET.index(letter) for letter in letters]
+    any_letter = slice(None)
+    return (*[any_letter] * offset, *digits, *[any_letter] * (k - offset - len(digits)))
 
 
 def share_forwards(plan: Plan, most: int | Literal["auto"]) -> Plan:
     """Merge jobs of neighbouring sites: several sites are masked in one window, a twelfth of it or more apart.
 
-    That is faster, but no longer exact: a site sees that its neighbours are masked.
+    A site is a place of the strand where a job masks tokens. Merging saves forward passes, but is no longer exact:
+    while the model predicts one site, it does not see the letters of the others in the window.
 
     Args:
-        plan: a plan with one site per job.
+        plan: a plan of substitutions, with one site per job.
         most: largest number of sites in a forward pass; "auto" leaves about 42 nt between two sites.
 
     Returns:
         The same questions with fewer jobs.
     """
     rule = plan.rule
+    # With 6-mers, a site every 42 nt masks 14 % of the tokens, as pretraining does.
     sites = max(1, rule.length // 42) if most == "auto" else most
     sites = min(sites, _MOST_SITES)
-    spacing = max(-(-rule.length // _MOST_SITES), rule.length // sites)
+    spacing = max(-(-rule.length // _MOST_SITES), rule.length // sites)  # -(-a // b) is a / b rounded up
     merged = Plan(rule, slots=plan.slots)
     moved: dict[int, tuple[int, int]] = {}  # old job -> new job, and by how many tokens its tokens move
     for group in _groups(plan, sites, spacing):
@@ -379,42 +407,78 @@ def share_forwards(plan: Plan, most: int | Literal["auto"]) -> Plan:
 
 
 def _common_window(jobs: list[Job], rule: WindowRule) -> tuple[int, int]:
-    """Return start and end of a window on the tokens of all jobs, with their middle in its middle."""
+    """Return start and end of a window that has the masked tokens of all jobs in its middle.
+
+    Args:
+        jobs: jobs on one strand, from left to right, whose tokens all start at the same ``phase``, ``phase`` + stride
+            and so on.
+        rule: how windows are cut.
+    """
     first = jobs[0].start + jobs[0].masked[0] * rule.stride
     last = jobs[-1].start + jobs[-1].masked[-1] * rule.stride
     phase = jobs[0].start % rule.stride
     start = (first + last) // 2 - rule.left
+    # Go left to where a token starts; the first token of the strand starts at ``phase``.
     start = max(start - (start - phase) % rule.stride, phase)
     return start, min(start + rule.length, jobs[0].strand.length)
 
 
+class _Site(NamedTuple):
+    """Where a job masks tokens.
+
+    Attributes:
+        first: start of the first masked token on the strand.
+        last: start of the last masked token on the strand.
+        job: index of the job.
+    """
+
+    first: int
+    last: int
+    job: int
+
+
 def _groups(plan: Plan, most: int, spacing: int) -> Iterator[list[int]]:
-    """Iterate over groups of jobs that share a window: one strand, tokens on one grid, at least ``spacing`` nt apart.
+    """Iterate over groups of jobs that can share a window, as indices of jobs.
+
+    The jobs of a group are on one strand, and their windows have the same tokens where they overlap.
 
     Args:
-        plan: the plan; jobs of longer events stay alone.
+        plan: the plan.
         most: largest number of jobs in a group.
-        spacing: nt from the first token of a job to the first token of the next one.
+        spacing: least number of nt from the first masked token of a job to that of the next one.
     """
     stride = plan.rule.stride
     # Sites at both ends of the window keep an eighth of it as context, and a whole token in any case.
     reach = min(plan.rule.length * 3 // 4, plan.rule.length - 2 * (plan.rule.k + stride))
-    lines: dict[tuple[object, ...], list[tuple[int, int, int]]] = {}
+    by_tokens: dict[tuple[object, ...], list[_Site]] = {}
     for index, job in enumerate(plan.jobs):
-        first = job.start + job.masked[0] * stride
-        last = job.start + job.masked[-1] * stride
-        lines.setdefault((job.strand.key, job.start % stride), []).append((first, last, index))
-    for line in lines.values():
-        left = sorted(line)
-        while left:
-            group, rest = [left[0][2]], []
-            begin, before, end = left[0][0], left[0][0], left[0][1]
-            for first, last, index in left[1:]:
-                apart = first - before >= spacing and first - end >= plan.rule.k
-                if len(group) < most and apart and last - begin <= reach:
-                    group.append(index)
-                    before, end = first, last
-                else:
-                    rest.append((first, last, index))
-            yield group
-            left = rest
+        site = _Site(job.start + job.masked[0] * stride, job.start + job.masked[-1] * stride, index)
+        by_tokens.setdefault((job.strand.key, job.start % stride), []).append(site)
+    for sites in by_tokens.values():
+        remaining = sorted(sites)
+        while remaining:
+            group, remaining = _take_group(remaining, most, spacing, reach, plan.rule.k)
+            yield [site.job for site in group]
+
+
+def _take_group(sites: list[_Site], most: int, spacing: int, reach: int, k: int) -> tuple[list[_Site], list[_Site]]:
+    """Take the first site, and from left to right every other one that fits into the same window.
+
+    Args:
+        sites: sites from left to right.
+        most: largest number of sites to take.
+        spacing: least number of nt from the start of a site to the start of the next one.
+        reach: largest number of nt from the first masked token to the last one.
+        k: k-mer size in nt; masked tokens of two sites do not overlap.
+
+    Returns:
+        The sites that were taken, and the others.
+    """
+    taken, others = sites[:1], list[_Site]()
+    for site in sites[1:]:
+        is_apart = site.first - taken[-1].first >= spacing and site.first - taken[-1].last >= k
+        if len(taken) < most and is_apart and site.last - taken[0].first <= reach:
+            taken.append(site)
+        else:
+            others.append(site)
+    return taken, others

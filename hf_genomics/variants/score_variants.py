@@ -64,7 +64,7 @@ class VariantOptions:
     background: str | None = None
     background_sites: int = 5000
     picture: str | None = None
-    batch_size: int = 32
+    batch_size: int = 16
     overwrite: bool = False
 
 

@@ -42,7 +42,7 @@ class Scorer:
     sites_per_forward: int | Literal["auto"] = 1
     effects: Sequence[Effect] = ()
     background: Background | None = None
-    batch_size: int = 32
+    batch_size: int = 16
 
     @property
     def is_masked(self) -> bool:

@@ -55,7 +55,10 @@ _LETTERS = re.compile(r"[ACGTacgt]+")
 
 
 class Event(NamedTuple):
-    """A change of letters on the forward strand of a contig, without letters that both alleles share.
+    """A change of letters on the forward strand of a contig.
+
+    The letters that both alleles share at their ends are left out: CAG to CTG is the event A to T. Only in a repeat do
+    some stay (see `trim`).
 
     Attributes:
         start: position of the first changed letter, 0-based.
@@ -146,9 +149,9 @@ def classify(ref: str, alt: str) -> Flag | None:
 def trim(start: int, ref: str, alt: str) -> Event:
     """Build the event of two alleles without the letters that they share at their ends.
 
-    In a repeat, a shared letter could be cut at either end: the T of ``AT`` is either the first or the second T of
-    ``ATT``. Such letters stay in the event (``T`` to ``TT``), so that the opposite strand gives the same one. Equal
-    alleles stay whole; `classify` sorts them out.
+    In a repeat, a shared letter belongs to both ends: ``ATT`` is ``AT`` with a T inserted before its T, or after it.
+    Such letters stay in the event (``T`` to ``TT``), so that the opposite strand gives the same one. Equal alleles stay
+    whole; `classify` sorts them out.
 
     Args:
         start: position of the first letter of ``ref``, 0-based.
@@ -193,14 +196,17 @@ def place_event(start: int, width: int, contig_length: int, rule: WindowRule, fr
     """
     k, stride = rule.k, rule.stride
     token = start - frame  # start of the token that shows the first letter at index ``frame``
-    # A window starts whole strides before the token, so that a token starts there; near the start of the contig, at the
-    # first nucleotide from which whole strides lead to it.
+    # A window starts a multiple of the stride before this token, because its tokens are counted from its start. Near
+    # the start of the contig, where a window cannot reach as far to the left, it starts at the lowest such position.
     begin = max(token - rule.left, token % stride)
     end = min(token - rule.left + rule.length, contig_length)
     last = num_kmers(end - begin, k, stride) - 1 if end > begin else -1
-    # The first token that ends after ``start`` begins at start - k + 1 or later; -(-a // b) rounds a / b up.
-    first_covering = max(0, -((begin - (start - k + 1)) // stride))
-    covering = tuple(range(first_covering, min(last, (start + width - 1 - begin) // stride) + 1))
+    # A token covers the first letter if it starts at most k - 1 nt before it. The division by the stride is rounded up:
+    # -(-a // b) is a / b rounded up.
+    nt_before = start - (k - 1) - begin
+    first_covering = max(0, -(-nt_before // stride))
+    last_covering = min(last, (start + width - 1 - begin) // stride)
+    covering = tuple(range(first_covering, last_covering + 1))
     starts = [begin + index * stride for index in covering]
     whole = tuple(index for index, at in zip(covering, starts, strict=True) if at <= start and start + width <= at + k)
     return Place(begin, end, covering, whole) if whole else None
@@ -210,7 +216,8 @@ def place_event(start: int, width: int, contig_length: int, rule: WindowRule, fr
 def place_frames(start: int, width: int, contig_length: int, rule: WindowRule) -> tuple[Place, ...]:
     """Place the windows of those frames at which one token shows all changed letters.
 
-    If none of the rule's frames is such (near the end of a contig, or for several letters), all frames are tried.
+    Near the end of a contig, or if several letters change, there may be no such token at any of the rule's frames. Then
+    all frames are tried.
 
     Args:
         start: position of the first changed letter on the strand.
@@ -247,16 +254,22 @@ def id_shift(event: Event, token_start: int, k: int) -> int:
 
 
 def widen(event: Event, letters: np.ndarray, origin: int) -> tuple[int, int]:
-    """Return start and end of the reference within which an insertion or deletion may be written at any place.
+    """Return start and end of the interval in which an insertion or deletion can be written without a difference.
 
-    In a repeat, the same sequence results from several records (``CAA`` to ``CA``, or ``AAG`` to ``AG``); all of them
-    have the same interval. It is scored with the same number of letters on either side, so the score does not depend on
-    how the file writes the change.
+    In a repeat, several records describe the same change. All of them have the same interval. It is scored with the
+    same number of letters on either side, so the score does not depend on how the file writes the change.
 
     Args:
         event: the event, trimmed.
         letters: letters of the reference around it, uint8.
         origin: position of the first of these letters in the contig.
+
+    One A of the reference CAAAG is deleted. Whether the file names the first or the last A, the interval holds all of
+    them:
+
+    >>> letters = np.frombuffer(b"CAAAG", np.uint8)
+    >>> widen(trim(0, "CA", "C"), letters, origin=0), widen(trim(3, "AG", "G"), letters, origin=0)
+    ((1, 4), (1, 4))
     """
     short, long = sorted((event.ref, event.alt), key=len)
     if not (long.startswith(short) and long.endswith(short)):  # letters are replaced, too: there is one place only

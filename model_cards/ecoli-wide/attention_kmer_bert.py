@@ -7,10 +7,14 @@ chosen once in each forward pass and handed to every layer, which attends throug
 - `Masked` hides tokens by masks. It serves every case, and the other layouts are tested against it.
 - `Packed` attends to each packed window separately, `Grouped` to packed windows of similar length in one batch, and
   `Blocked` to near tokens block by block. These three skip the pairs of tokens that a mask would hide.
+
+A last layer whose output is read for some tokens only, such as [CLS] or the masked tokens, computes only these
+(``selected``), if the layout can.
 """
 
 from collections.abc import Callable
 from contextlib import suppress
+from inspect import signature
 from itertools import groupby
 from typing import Any, NamedTuple
 
@@ -23,9 +27,13 @@ from transformers.masking_utils import create_bidirectional_mask, create_bidirec
 from .compat import attention_name, is_flash_attention_requested, is_tracing
 from .pooling import packed_starts
 
+# torch's variable-length kernel; None if torch is too old for it (a saved model may be loaded by any torch).
 varlen_attn: Any = None
-with suppress(ImportError):  # missing before torch 2.10; before 2.11 it takes no window_size
+with suppress(ImportError):  # missing before torch 2.10
     from torch.nn.attention.varlen import varlen_attn
+
+    if "window_size" not in signature(varlen_attn).parameters:  # in torch 2.10
+        varlen_attn = None
 
 # The function of an attention backend of transformers, with module, scaling and dropout filled in already. It takes
 # query, key and value, (batch, heads, tokens, size) each, and a mask or None. It returns the attended values (batch,
@@ -148,6 +156,7 @@ class Packed(NamedTuple):
             near = {} if reach is None else {"window_size": (reach, reach)}
             return varlen_attn(query, key, value, bounds, bounds, longest, longest, **near).reshape(shape), None
         packing = {"cu_seq_lens_q": bounds, "cu_seq_lens_k": bounds, "max_length_q": longest, "max_length_k": longest}
+        # One row of all tokens, (1, heads, tokens, size), as transformers' flash backends take it.
         query, key, value = (states.transpose(0, 1).unsqueeze(0) for states in (query, key, value))
         return attend(query, key, value, None, **packing)[0].reshape(shape), None
 
@@ -306,6 +315,7 @@ def attend_nearby(
     blocks = (tokens + filling) // reach
     queries = pad(query, (0, 0, 0, filling)).unflatten(2, (blocks, reach))  # (batch, heads, blocks, reach, size)
     margins = (0, 0, reach, reach + filling)
+    # `unfold` puts the tokens of a block last; transposed: (batch, heads, blocks, 3 x reach, size).
     keys, values = (pad(x, margins).unfold(2, 3 * reach, reach).transpose(3, 4) for x in (key, value))
     rows = [x.transpose(1, 2).flatten(0, 1) for x in (queries, keys, values)]  # (batch x blocks, heads, ., size)
     attended = attend(*rows, _near_mask(query, reach, blocks, real))[0]
@@ -428,6 +438,7 @@ def attention_layout(
     reach = config.sliding_window
     # In a short row every token sees all others anyway. A recorded graph (torch.compile, export) may get longer rows.
     is_local = reach is not None and (is_tracing(hidden) or reach < hidden.shape[1] - 1)
+    # Attention weights and recorded graphs need masks, but flash backends take none: they go on here in any case.
     if is_flash_attention_requested(config) or not (need_weights or is_tracing(hidden)):
         if layout := _by_window(config, hidden, attention_mask, positions, packed is not None, is_local, dropout):
             return layout
@@ -456,7 +467,11 @@ def _by_window(
     is_local: bool,
     dropout: float,
 ) -> Layout | None:
-    """Build the layout that attends to each window separately; None if rows need none, or only masks can do it."""
+    """Build the layout that attends to each window separately.
+
+    Returns:
+        None if there are no windows to attend to, or masks are needed.
+    """
     kernel = _window_kernel(config, hidden, dropout)
     if kernel is None or not (is_packed or (is_local and kernel == "varlen")):
         return None
@@ -477,10 +492,10 @@ def _by_window(
 
 
 def _window_kernel(config: PreTrainedConfig, hidden: Tensor, dropout: float) -> str | None:
-    """Return how each packed window is attended to separately.
+    """Choose what attends to each packed window separately.
 
     Returns:
-        The ``kernel`` of a `Packed` layout, or "groups" for a `Grouped` layout, or None if that needs masks.
+        The ``kernel`` of a `Packed` layout, or "groups" for a `Grouped` layout, or None if only masks can do it.
     """
     device = hidden.device.type
     if is_flash_attention_requested(config):

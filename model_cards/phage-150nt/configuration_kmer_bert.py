@@ -113,7 +113,8 @@ def current_settings(
             replaced.append((old, new))
     if _GLOBAL_EVERY in current:
         replaced.append((_GLOBAL_EVERY, "layer_types"))
-        every, together = current.pop(_GLOBAL_EVERY), {**(other_settings or {}), **current}
+        every = current.pop(_GLOBAL_EVERY)
+        together = {**(other_settings or {}), **current}
         if every is not None and not is_whole(every):
             raise ValueError(f"{_GLOBAL_EVERY} must be a whole number, or null, not {shown(every)}")
         check_bounds(together | {_GLOBAL_EVERY: every})  # a list of 10^9 layer types would fill the memory
@@ -282,7 +283,7 @@ class KmerBertConfig(PreTrainedConfig):
         Attributes that are not settings, such as ``config.note = "mine"``, are not written, with a warning: `from_dict`
         would refuse the file.
         """
-        known = {field.name for field in fields(self)} | {name for name in KINDS if self._knows(name)}
+        known = self._saved_names()
         notes = [
             name
             for name, value in vars(self).items()
@@ -317,9 +318,10 @@ class KmerBertConfig(PreTrainedConfig):
         if not isinstance(settings, dict):
             name = pretrained_model_name_or_path
             raise ValueError(f"{name}: config.json must hold an object, not {shown(settings)}")
-        if not settings or settings.get("model_type", "bert") != "bert":
+        if not settings or settings.get("model_type", "bert") != "bert":  # the first releases of DNABERT name no type
             return settings, unused
         settings = translate_bert(settings)
+        # The sizes fit any vocabulary of as many tokens. Only its file shows whether the k-mers are in DNABERT's order.
         if vocabulary := _vocabulary_file(pretrained_model_name_or_path, kwargs):
             try:
                 check_vocabulary(read_vocabulary(vocabulary), settings["k"])
@@ -341,15 +343,15 @@ class KmerBertConfig(PreTrainedConfig):
         Raises:
             ValueError: for a name that is unknown, and for values that are impossible or do not fit together.
         """
-        names = {field.name for field in fields(cls)}
         check_types(config_dict)  # before they are translated
         saved = current_settings(config_dict)
-        known = {name for name in saved if name in names or name in KINDS and cls._knows(name)}
+        known = saved.keys() & cls._saved_names()
         check_saved(saved, cls, known)
         saved = {name: saved[name] for name in known}
         kwargs = current_settings(kwargs, saved, warn=True)
         loaded = super().from_dict(saved, **kwargs)
-        config = loaded[0] if isinstance(loaded, tuple) else loaded
+        config = loaded[0] if isinstance(loaded, tuple) else loaded  # a pair with return_unused_kwargs=True
+        # Checked again, because transformers sets `kwargs` after the constructor has checked the saved values.
         check_bounds(vars(config))
         config._fill_in_layer_types()
         config._check_values()
@@ -374,7 +376,13 @@ class KmerBertConfig(PreTrainedConfig):
             self.layer_types = default_layer_types(self.num_hidden_layers)
 
     @classmethod
+    def _saved_names(cls) -> set[str]:
+        """Return the names of the settings that a config.json of this class may hold."""
+        return {field.name for field in fields(cls)} | {name for name in KINDS if cls._knows(name)}
+
+    @classmethod
     def _knows(cls, name: str) -> bool:
+        """Return whether the constructor takes a setting of this name; transformers' internal ones begin with "_"."""
         return name.startswith("_") or name in _FRAMEWORK_ARGUMENTS or name in {field.name for field in fields(cls)}
 
     def _check_names(self, settings: Mapping[str, Any]) -> None:
@@ -390,7 +398,7 @@ class KmerBertConfig(PreTrainedConfig):
                 raise TypeError(f"{type(self).__name__} has no argument {name!r}{hint}")
 
     def _check_values(self) -> None:
-        """Check values now: `strict` also calls `validate_architecture`, but wraps our ValueError in its own error."""
+        """Check all values. `strict` would do so later, but raises an error of its own in place of our ValueError."""
         self.validate_architecture()
 
     def validate_architecture(self) -> None:
@@ -408,7 +416,7 @@ class KmerBertConfig(PreTrainedConfig):
         self._check_sizes()
         self._check_heads()
         self._check_layer_types()
-        self._check_fractions()
+        self._check_numbers()
         check_weight_count(self)
 
     def _check_sizes(self) -> None:
@@ -456,7 +464,8 @@ class KmerBertConfig(PreTrainedConfig):
                 f"layer_types has {SLIDING!r}, but sliding_window is null; set sliding_window, or layer_types to null"
             )
 
-    def _check_fractions(self) -> None:
+    def _check_numbers(self) -> None:
+        """Check the settings that need not be whole numbers."""
         for name in ("hidden_dropout_prob", "attention_probs_dropout_prob", "classifier_dropout"):
             if not 0 <= (getattr(self, name) or 0) < 1:
                 raise ValueError(f"{name} must lie in 0..1 (1 excluded), not {getattr(self, name)}")

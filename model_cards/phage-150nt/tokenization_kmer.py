@@ -210,7 +210,7 @@ class KmerTokenizer(KmerVocabulary):
         kwargs = super().convert_to_native_format(**kwargs)
         if kwargs.get("_format_version", 1) < _FORMAT_VERSION:
             kwargs.pop("split_special_tokens", None)
-        if named := named_tokens(kwargs):
+        if named := named_tokens(kwargs):  # such as {"species": "[HUMAN]"}, which the constructor takes in one argument
             kwargs = {name: value for name, value in kwargs.items() if name not in named}
             kwargs["model_specific_special_tokens"] = named | (kwargs.get("model_specific_special_tokens") or {})
         vocabulary = kwargs.pop("vocab_file", None) or kwargs.pop("tokenizer_file", None)
@@ -290,6 +290,7 @@ class KmerTokenizer(KmerVocabulary):
         )
         inputs = self.model_input_names
         special = self.special_tokens_map  # looked up once: quicker than cls_token_id, sep_token_id and pad_token_id
+        # A special token that was set to None is not in the map; [PAD] takes its place in a row.
         cls_id, sep_id, pad_id = (
             self.convert_tokens_to_ids(special[name]) if name in special else PAD_ID
             for name in ("cls_token", "sep_token", "pad_token")
@@ -325,9 +326,11 @@ class KmerTokenizer(KmerVocabulary):
         named = self._named_tokens(call) if highest > 3 or self.names_spell_dna else None
         # The joined letters are searched first, because that is quick; a name found there may cross the end of a row.
         if named and named.may_occur(letters):
-            if any(any(named.find(sequence)) for sequence in batch):
+            if any(any(named.find(sequence)) for sequence in batch):  # recognised: in str, or an added token in data
                 return None
-            logger.warning_once(_NAME_IN_DATA)
+            data = (as_letters(sequence) for sequence in batch if not isinstance(sequence, str))
+            if any(map(named.may_occur, data)):
+                logger.warning_once(_NAME_IN_DATA)
         lengths = np.fromiter(map(len, batch), np.int64, len(batch))
         if highest > 3 and (call.errors or self.errors) == "raise":
             check_letters(letters, digits, lengths, batch)

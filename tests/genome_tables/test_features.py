@@ -117,3 +117,23 @@ def test_a_feature_over_the_whole_record_is_left_out_only_if_it_continues_over_t
     (tmp_path / "x.gb").write_text(text)
     found = [feature for feature in genbank_features(str(tmp_path / "x.gb")) if feature.kind == "gene"]
     assert [feature[1:3] for feature in found] == [(0, 60)] * kept
+
+
+@pytest.mark.parametrize(
+    ("topology", "location", "place"),
+    [
+        ("circular", "join(51..55,5..10)", None),
+        ("circular", "complement(join(51..55,5..10))", None),
+        ("", "join(51..55,5..10)", (4, 55)),  # parts out of order, for all that is known
+        ("circular", "join(5..10,51..55)", (4, 55)),
+        ("circular", "join(30..40,10..20)", (9, 40)),  # parts out of order: the way over the origin would be longer
+        ("circular", "join(complement(10..20),complement(30..40))", (9, 40)),
+        ("circular", "join(51..55,complement(5..10))", (4, 55)),  # trans-spliced: parts on two strands
+    ],
+)
+def test_a_feature_with_an_intron_over_the_origin_is_left_out(tmp_path, topology, location, place):
+    name, _, rest = GENBANK.partition("\n")
+    name = f"LOCUS       NC_1                      60 bp    DNA     {topology:8} BCT 01-JAN-2020"
+    (tmp_path / "x.gb").write_text(f"{name}\n{rest}".replace("complement(5..24)", location))
+    found = [feature for feature in genbank_features(str(tmp_path / "x.gb")) if feature.kind == "gene"]
+    assert [feature[1:3] for feature in found] == ([] if place is None else [place])

@@ -13,7 +13,8 @@ from tiny_study import write_store
 from hf_genomics import LabelledData, LabelledWindows
 from hf_genomics.errors import InputError
 from hf_genomics.evaluation.baseline import kmer_baseline
-from hf_genomics.studies.kmer_regression import labelled_data, main
+from hf_genomics.evaluation.decisions import choose_threshold
+from hf_genomics.studies.kmer_regression import labelled_data, main, regress
 
 
 @pytest.fixture(scope="module")
@@ -35,6 +36,24 @@ def test_the_best_k_in_validation_scores_the_test_as_the_baseline_does(store, tm
     table = pd.read_csv(tmp_path / "run" / "predictions.tsv", sep="\t")
     assert table["id"].tolist() == test.ids and metrics["test_sequences"] == len(test)
     np.testing.assert_allclose(table["p_phage"], wanted[:, 1], atol=1e-6)
+
+
+def test_a_threshold_is_chosen_in_validation_and_decides_about_the_test(store, tmp_path):
+    windows = LabelledWindows(length=40, label_genomes=4, per_genome=4, test_per_genome=3)
+    data = LabelledData(store=store, windows=windows, seed=3)
+    metrics = regress(data, [2], tmp_path, "phage", 3, "macro_recall")
+    train, valid, test = (data.load(split, 1) for split in ("train", "valid", "test"))
+    both = kmer_baseline(train.sequences, train.known_labels, [*valid.sequences, *test.sequences], 2, 3, num_classes=2)
+    phage = train.label_names.index("phage")
+    of_valid, of_test = both[: len(valid), phage], both[len(valid) :, phage]
+    lowest = choose_threshold(of_valid, valid.known_labels == phage, "macro_recall")
+    table = pd.read_csv(tmp_path / "predictions.tsv", sep="\t")
+    predicted = (of_test >= lowest) == (phage == 1)
+    assert table["prediction"].tolist() == [test.label_names[int(one)] for one in predicted]
+    recalls = [np.mean(predicted[test.known_labels == label] == label) for label in (0, 1)]
+    assert metrics["test"]["macro_recall"] == pytest.approx(np.mean(recalls))
+    plain = regress(data, [2], tmp_path / "plain", "phage", 3)
+    assert metrics["valid"]["macro_recall"][2] >= plain["valid"]["macro_recall"][2]
 
 
 def test_a_key_that_does_not_exist_is_the_users_mistake():
