@@ -201,31 +201,6 @@ def test_a_subclass_of_training_arguments_gets_the_defaults_of_the_machine():
     assert read_arguments(run, ["--trainer.output_dir", "x", "--trainer.extra", "3"])["trainer"].extra == 3
 
 
-def test_an_error_of_our_own_in_a_constructor_is_not_called_the_users(monkeypatch):
-    def broken(self):
-        return self.no_such_attribute
-
-    monkeypatch.setattr(Head, "__post_init__", broken)
-    with pytest.raises(AttributeError):
-        read_arguments(fit, START)
-
-
-@pytest.mark.parametrize("kind", [ValueError, NotImplementedError, ImportError])
-def test_a_value_that_a_constructor_rejects_is_the_users_mistake_and_its_key_is_named(monkeypatch, kind):
-    def reject(self):
-        raise kind("num_parts must be odd;\nset 3")
-
-    monkeypatch.setattr(Head, "__post_init__", reject)
-    with pytest.raises(InputError, match="^--head.num_parts must be odd; set 3$"):
-        read_arguments(fit, [*START, "--head.num_parts", "2"])
-
-
-def test_a_module_that_cannot_be_imported_is_our_fault(monkeypatch):
-    monkeypatch.setattr(Head, "__post_init__", lambda self: __import__("no_such_module_of_ours"))
-    with pytest.raises(ModuleNotFoundError):
-        read_arguments(fit, START)
-
-
 # sections
 
 
@@ -267,15 +242,6 @@ def test_strings_and_dictionaries_of_a_yaml_file_stay_what_they_are(settings_of,
 def test_a_long_yaml_file_is_read(settings_of, work):
     (work / "x.yaml").write_text("masking:\n  schedule:\n" + "".join(f"    {step}: 0.1\n" for step in range(1, 3000)))
     assert len(settings_of("pretrain", "--config", "pretrain.yaml", "--config", "x.yaml")["masking"].schedule) == 2999
-
-
-@pytest.mark.parametrize(
-    ("option", "kind"),
-    [("learning_rate", "a number"), ("max_steps", "a whole number"), ("use_cpu", "true or false")],
-)
-def test_a_value_of_another_type_is_told_the_type_in_words(option, kind):
-    with pytest.raises(InputError, match=f"{option}.*Expected {kind}[.]"):
-        run_verb(fit, ["model", f"--trainer.{option}=fast"])
 
 
 # lists
