@@ -14,9 +14,11 @@ from typing import Any
 # A type as the parser's messages name it ("a <class 'float'>"), and its name -> what we call it.
 _CLASS = re.compile(r"a <class '(\w+)'>")
 _KINDS = {"float": "a number", "int": "a whole number", "bool": "true or false", "str": "text"}
+# Parts of messages: 'trainer.seed' in quotes, the option --eval_steps, the argument tf32=True.
 _QUOTED = re.compile(r"[\"']([\w.]+)[\"']")
 _OPTION = re.compile(r"(?<!\S)--(\w+)")
 _YES_OR_NO = re.compile(r"\b(\w+)=(True|False)\b")
+# How accelerate refuses an unknown key of trainer.accelerator_config.
 _UNKNOWN_OF_ACCELERATE = "AcceleratorConfig.__init__() got an unexpected keyword argument"
 # Part of a message of transformers -> what we say instead, with our keys.
 _REWORDED = {
@@ -72,6 +74,7 @@ def message_of(error: Exception, section: str | None, given: Mapping[str, Any], 
     of_section = {key: value for key, value in given.items() if key.startswith(f"{section}.") or not section}
     if isinstance(error, json.JSONDecodeError):
         return _not_json(error, of_section)
+    # The class names its own arguments; they get their full keys.
     line = _OPTION.sub(lambda match: _full_option(match, section, of_section), line)
     line = _YES_OR_NO.sub(lambda match: _as_option(match, of_section), line)
     return _with_key(line, of_section, defaults)

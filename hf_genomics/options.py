@@ -21,6 +21,7 @@ import sys
 import typing
 import warnings
 from argparse import ArgumentError
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
@@ -127,7 +128,7 @@ class Keys(NamedTuple):
             logger.warning("%s: %r is called %r now; the old key will be removed in version 0.3", where, key, new)
             return new
         option, _, entry = key.partition(".")
-        if entry and option in self.short:  # an entry of a dictionary: "sweep.head.loss" -> "options.sweep.head.loss"
+        if entry and option in self.short:  # an entry of a dictionary: "sweep.head.train"
             return f"{self.short[option]}.{entry}"
         return key
 
@@ -410,7 +411,7 @@ def _join_values(option: str, values: list[str], types: dict[str, Any]) -> str |
 
 
 def _is_list(kind: Any) -> bool:
-    """Return whether a type is a list, or a list or None; a list or a str does not count."""
+    """Return whether a type is a list, or a list or None; ``str | list[str]`` does not count."""
     text = str(kind).removeprefix("typing.").removeprefix("Optional[").removesuffix(" | None")
     return text.startswith("list[")
 
@@ -504,16 +505,28 @@ def _translate_files(words: list[str], keys: Keys) -> list[str]:
             content = _load(value) if is_file else _parse_yaml(value, option)
             translated.append(f"--config={_checked_yaml({key: content}, value if is_file else option, keys)}")
         else:
-            _check_word(value, option)
-            settings = _current_model({key: value}, option)
-            for name in settings:
-                keys.check(name, option)
-                keys.origins[name] = option.removesuffix("+")
-            if not settings:  # global_attention_every, whose meaning depends on settings that are elsewhere
-                raise InputError(f"{option} works in YAML files only; set model.layer_types, one entry for each layer")
-            append = option.removeprefix(f"--{key}")  # "+", which appends to a list, or ""
-            translated += [f"--{keys.as_entry(name)}{append}={value}" for name, value in settings.items()]
+            translated += _translate_option(option, value, keys)
     return translated
+
+
+def _translate_option(option: str, value: str, keys: Keys) -> list[str]:
+    """Check an option and its value, and return the options that the parser takes instead, each with its value.
+
+    Args:
+        option: the option, such as "--trainer.seed", or "--files+" if the value is appended to a list.
+        value: its value.
+        keys: the keys of the verb.
+    """
+    _check_word(value, option)
+    key = option.removeprefix("--").removesuffix("+")
+    settings = _current_model({key: value}, option)
+    if not settings:  # global_attention_every, whose meaning depends on settings that are elsewhere
+        raise InputError(f"{option} works in YAML files only; set model.layer_types, one entry for each layer")
+    for name in settings:
+        keys.check(name, option)
+        keys.origins[name] = option.removesuffix("+")
+    append = "+" if option.endswith("+") else ""
+    return [f"--{keys.as_entry(name)}{append}={value}" for name, value in settings.items()]
 
 
 def _load(path: str) -> dict[str, Any]:
@@ -521,9 +534,9 @@ def _load(path: str) -> dict[str, Any]:
     try:
         with open(bundled(path), encoding="utf-8") as file:
             text = file.read(_MOST_CHARACTERS + 1)
-    except (OSError, UnicodeError) as error:
-        if isinstance(error, UnicodeError):
-            raise InputError(f"{path}: not a text file in UTF-8; save it as UTF-8") from error
+    except UnicodeError as error:
+        raise InputError(f"{path}: not a text file in UTF-8; save it as UTF-8") from error
+    except OSError as error:
         raise InputError(
             f"{path}: {error.strerror}; name a YAML file of keys and values, such as those in recipes/"
         ) from error
@@ -627,7 +640,7 @@ def _check_unique(node: Any) -> None:
             nodes += node.value
             continue
         names = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
-        twice = next((name for name in names if names.count(name) > 1 and name != "<<"), None)
+        twice = next((name for name, count in Counter(names).items() if count > 1 and name != "<<"), None)
         if twice is not None:
             raise ValueError(f"the key {twice[:60]!r} is given twice in one section")
         nodes += [value for _, value in node.value]

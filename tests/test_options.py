@@ -5,10 +5,12 @@ from __future__ import annotations
 import functools
 import logging
 import re
+import time
 from dataclasses import dataclass, field
 
 import pytest
 import torch
+import yaml
 from transformers import TrainingArguments
 
 import hf_genomics
@@ -470,6 +472,13 @@ def test_deepspeed_is_refused_before_transformers_keeps_its_settings_for_the_pro
     with pytest.raises(InputError, match=r"trainer\.deepspeed"):
         read_arguments(hf_genomics.pretrain, ["--config", "pretrain.yaml", "--trainer.deepspeed", "x.json"])
     assert kept == []
+
+
+def test_the_keys_of_a_long_section_are_compared_at_once():
+    text = [yaml.ScalarNode("tag:yaml.org,2002:str", f"key{number}") for number in range(9_000)]
+    start = time.monotonic()
+    options._check_unique(yaml.MappingNode("tag:yaml.org,2002:map", [(key, key) for key in text]))
+    assert time.monotonic() - start < 1
 
 
 def test_an_anchor_that_contains_itself_is_refused():

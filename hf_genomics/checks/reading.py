@@ -79,6 +79,7 @@ def records_of(
         for record, problems in examine_records(report.file, **options):
             try:
                 if record.name:
+                    # By rule "header" the name is the whole header already.
                     header = record.name if rules.names == "header" else f"{record.name} {record.description}".strip()
                     check_unique(record.name, report.file, header, seen)
             except InputError as error:
