@@ -5,7 +5,7 @@
         --expression yeast_expression_defined --output_dir runs/variant_effects_yeast
 
 The genome is E. coli K-12 MG1655. A model is pretrained on its first 4.0 Mb with recipes/pretrain_ecoli_cpu.yaml (about
-6 minutes of one thread; --model names a model that is there already) and scores substitutions in the genes after that.
+12 minutes of one thread; --model names a model that is there already) and scores substitutions in the genes after that.
 --seed 1 scores other sites with another model. "nonsense / synonymous" is the AUROC over all sites; "same site"
 compares alternatives of one position, so composition and codon position cancel.
 

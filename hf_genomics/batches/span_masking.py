@@ -95,7 +95,7 @@ class DataCollatorForSpanMasking:
     _spans: Spans = field(init=False, repr=False)
     _rates: dict[int, float] = field(init=False, repr=False)  # start rate from each step on
     _longest: int = field(init=False, repr=False)  # tokens of the longest span
-    _length_edges: np.ndarray = field(init=False, repr=False)  # cumulative probabilities of span lengths
+    _shorter: np.ndarray = field(init=False, repr=False)  # probability of a span shorter than 1, 2, ... tokens
     _mask_id: int = field(init=False, repr=False)
     _maskable: np.ndarray = field(init=False, repr=False)  # bool (vocabulary,)
     _allowed: np.ndarray = field(init=False, repr=False)  # ids that may be masked, and shown as random tokens
@@ -105,9 +105,10 @@ class DataCollatorForSpanMasking:
         self._check_bounds()
         self._spans = chosen_spans(self.span, self.span_lengths, self.span_geometric, self.span_cap)
         self._rates = chosen_rates(self.start_rate, self.hidden_fraction, self.schedule, self._rate_hiding)
-        # Probabilities of lengths 0, 1, ..., longest: without its last value, the sum has one edge per length from 1.
-        self._length_edges = np.cumsum(length_probabilities(self._spans))[:-1]
-        self._longest = len(self._length_edges)
+        # For span_lengths {1: 0.5, 3: 0.5}, spans of 0 to 3 tokens have the probabilities [0, 0.5, 0, 0.5], and spans
+        # shorter than 1, 2 and 3 tokens [0, 0.5, 0.5].
+        self._shorter = np.cumsum(length_probabilities(self._spans))[:-1]
+        self._longest = len(self._shorter)
         self._check()
         self._mask_id = self.tokenizer.mask_token_id  # looked up once: a tokenizer searches it every time
         self._maskable = np.ones(len(self.tokenizer), bool)
@@ -232,13 +233,14 @@ class DataCollatorForSpanMasking:
             step: integer (rows,), optimiser steps; by default all rows are masked as in step 0.
 
         Returns:
-            row * tokens + column of each chosen token, int64 (masked,), ascending (one number per token is several
-            times faster than two); and how many of these numbers come before each row and before the end, int64
+            Places: row * tokens + column of each chosen token, int64 (masked,), ascending (one number per token is
+            several times faster than two); and how many places come before each row and before the end, int64
             (rows + 1,).
         """
         tokens = ids.shape[1]
-        columns = tokens + self._longest - 1  # spans may start before the first token
-        if step is None:
+        # A span may start before the first token: the start in column j is that of token j - (longest - 1).
+        columns = tokens + self._longest - 1
+        if step is None:  # no schedule, so all rows have one rate
             starts = draw_starts(keys, self._rates[0], columns)
         else:
             phase = np.searchsorted(list(self._rates), step, side="right") - 1
@@ -257,7 +259,8 @@ class DataCollatorForSpanMasking:
         lengths = None
         if not isinstance(self._spans, int):
             draws = uniform(random_bits_at(keys, Stream.SPAN_LENGTH, rows, starts))
-            lengths = np.searchsorted(self._length_edges, draws, side="right")
+            # With the probabilities [0, 0.5, 0.5], a draw below 0.5 gives a span of 1 token, any other one of 3 tokens.
+            lengths = np.searchsorted(self._shorter, draws, side="right")
         places = span_places(rows, starts, self._longest, ids.shape[1], lengths)
         return places[self._maskable[ids.reshape(-1)[places]]]
 
@@ -265,7 +268,8 @@ class DataCollatorForSpanMasking:
         """Place one span in each row that would otherwise have none, starting at a random maskable token."""
         maskable = self._maskable[ids[rows]]
         draws = random_bits(keys[rows], Stream.FORCED_SPAN, ids.shape[1])
-        starts = np.where(maskable, draws, 0).argmax(1) + self._longest - 1
+        chosen = np.where(maskable, draws, 0).argmax(1)  # the maskable token with the largest random number
+        starts = chosen + self._longest - 1  # its column among the starts, see `choose`
         some = maskable.any(1)
         return self._maskable_places(ids, rows[some], starts[some], keys)
 

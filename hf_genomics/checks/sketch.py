@@ -122,6 +122,8 @@ def _join(left: np.ndarray, middle: np.ndarray, right: np.ndarray) -> np.ndarray
 class Sketch:
     """The sampled 24-mers of many records in bounded memory: when there are too many, about half of them are dropped.
 
+    An *entry* is one sampled 24-mer of one record.
+
     The chosen 8-mers are always the first ``limit`` of the fixed random order. So what is kept when the limit is halved
     is what the lower limit would have sampled from the start: records can be compared, whenever they were added.
 
@@ -190,9 +192,9 @@ class Sketch:
         self._count = len(self._codes[0])
 
     def entries(self) -> tuple[np.ndarray, np.ndarray]:
-        """Return the code and the record number of every sampled 24-mer, (entries,) each, sorted by record.
+        """Return the entries: the code of every sampled 24-mer, and the number of its record, (entries,) each.
 
-        A 24-mer that occurs twice in a record has two entries.
+        Entries are sorted by record. A 24-mer that occurs twice in a record has two entries.
         """
         codes = np.concatenate([np.zeros(0, np.uint64), *self._codes])
         return codes, np.concatenate([np.zeros(0, np.uint32), *self._records])
@@ -282,7 +284,8 @@ def near_duplicate_pairs(
     for record, begin, end in _stretches(records[paired], _distinct(records[paired])):
         own = paired[begin:end]  # the entries of this record that have partners
         partners, shared = np.unique(records[ranges(own + 1, later[own])], return_counts=True)
-        is_near = (shared >= min_shared) & (shared / np.minimum(sizes[partners], sizes[record]) >= min_identity**K)
+        containment = shared / np.minimum(sizes[partners], sizes[record])
+        is_near = _are_near(shared, containment, min_identity, min_shared)
         firsts.append(np.full(int(is_near.sum()), record, np.int64))
         seconds.append(partners[is_near])
     return np.concatenate(firsts), np.concatenate(seconds)
@@ -344,14 +347,18 @@ def _count_kmers(codes: np.ndarray, records: np.ndarray, chosen: np.ndarray, num
 def _distinct(values: np.ndarray) -> np.ndarray:
     """Return the sorted distinct values, many times faster than np.unique, which hashes integers."""
     values = np.sort(values)
-    return values[np.concatenate([[True], values[1:] != values[:-1]])] if len(values) else values
+    return values[_first_of_each(values)]
 
 
-def _first_of_each(codes: np.ndarray) -> np.ndarray:
-    """Return the index of the first entry of each distinct code, int64 (distinct,); ``codes`` ascend."""
-    # Another code is put in front, so that the first entry differs from the one before it, too. It is the first code
-    # minus 1; of the code 0, that is the largest uint64.
-    return np.flatnonzero(np.diff(codes, prepend=codes[:1] - np.uint64(1)))
+def _first_of_each(ascending: np.ndarray) -> np.ndarray:
+    """Return the index of the first of each group of equal values, int64 (groups,); the values ascend.
+
+    >>> _first_of_each(np.array([7, 7, 7, 9, 9])).tolist()
+    [0, 3]
+    """
+    is_first = np.ones(len(ascending), bool)
+    is_first[1:] = ascending[1:] != ascending[:-1]
+    return np.flatnonzero(is_first)
 
 
 def _stretches(ascending: np.ndarray, values: np.ndarray) -> Iterator[tuple[int, int, int]]:
@@ -360,10 +367,15 @@ def _stretches(ascending: np.ndarray, values: np.ndarray) -> Iterator[tuple[int,
     yield from zip(values.tolist(), *ends, strict=True)
 
 
+def _are_near(shared: np.ndarray, containment: np.ndarray, min_identity: float, min_shared: int) -> np.ndarray:
+    """Return whether pairs of records are near-duplicates, bool (pairs,); see `near_duplicates`."""
+    return (shared >= min_shared) & (containment >= min_identity**K)
+
+
 def _nearest(
     record: int, others: np.ndarray, splits: np.ndarray, sizes: np.ndarray, min_identity: float, min_shared: int
 ) -> list[NearDuplicate]:
-    """Find, in each split before that of a record, the record that is most similar to it.
+    """Find, in each split before that of a record, the most similar record, if it is a near-duplicate.
 
     Args:
         record: number of the record.
@@ -375,9 +387,10 @@ def _nearest(
     """
     partners, shared = np.unique(others[splits[others] < splits[record]], return_counts=True)
     containment = shared / np.minimum(sizes[partners], sizes[record])
-    containment[(shared < min_shared) | (containment < min_identity**K)] = 0
+    is_near = _are_near(shared, containment, min_identity, min_shared)
+    partners, shared, containment = partners[is_near], shared[is_near], containment[is_near]
     found = []
-    for split in np.unique(splits[partners[containment > 0]]):
+    for split in np.unique(splits[partners]):
         # The largest containment; of equal ones, the largest number of shared 24-mers. Records of other splits get -1,
         # so that they are never the best.
         best = int(np.lexsort((shared, np.where(splits[partners] == split, containment, -1)))[-1])

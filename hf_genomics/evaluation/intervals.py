@@ -4,8 +4,9 @@ A replicate draws as many units (rows, or groups such as genomes) as there are, 
 whole, because rows of one group resemble each other: drawing single rows would make the intervals too narrow. If each
 row has one class, units are drawn separately in each class (a stratum), so that every replicate has as many rows (or
 groups) of each class as the data. Instead of copying rows, a replicate counts how often each one was drawn; the scores
-are then weighted by these counts, for many replicates at once. Scores are metrics here, such as F1; the numbers of a
-model are its outputs.
+are then weighted by these counts, for many replicates at once.
+
+In this module a score is a metric, such as F1. The numbers that a model computes for a row are called its outputs.
 
 A class with one group only is the same in every replicate, so its intervals are too narrow; a warning says so.
 
@@ -83,16 +84,17 @@ def bootstrap(
         The scores that `metrics` computes, by the same names. They are NaN if all replicates are the same because every
         class has one group only: nothing is then known about how much the scores would vary.
     """
-    single = problem == "single_label_classification"
+    one_class = problem == "single_label_classification"
     # The number of each row's unit: of the row itself, or of its group.
     units = np.arange(len(labels)) if groups is None else np.unique(np.asarray(groups), return_inverse=True)[1]
-    strata = _strata(units, labels if single else np.zeros(len(labels), np.int64))  # yes/no labels, values: one stratum
+    # Rows with yes/no labels or values form one stratum.
+    strata = _strata(units, labels if one_class else np.zeros(len(labels), np.int64))
     columns = 1 if outputs.ndim == 1 else outputs.shape[1]
     number = int(np.clip(_MOST_CELLS / max(1, len(labels) * columns), _LEAST_REPLICATES, REPLICATES))
     found: list[dict[str, np.ndarray]] = []
     for counts in _draws(strata, number, max(1, _CHUNK_CELLS // max(1, len(labels))), seed):
         weights = counts[:, units].astype(np.float64)
-        if single:
+        if one_class:
             classes = outputs.argmax(1) if predicted is None else predicted
             found.append(class_scores(weights, outputs, labels, classes, positive))
         else:
@@ -105,14 +107,14 @@ def bootstrap(
 
 def _without_single_groups(values: dict[str, np.ndarray], strata: list[np.ndarray]) -> dict[str, np.ndarray]:
     """Return the scores of replicates, NaN if every class has one group only; warn if some classes have."""
-    single = sum(len(stratum) == 1 for stratum in strata)
-    if single == len(strata):
+    constant = sum(len(stratum) == 1 for stratum in strata)  # classes that are the same in every replicate
+    if constant == len(strata):
         logger.warning("no intervals: there is one group only%s", " in each class" if len(strata) > 1 else "")
         return {name: np.full_like(column, np.nan) for name, column in values.items()}
-    if single:
+    if constant:
         logger.warning(
             "the intervals are too narrow: %d of %d classes have one group only, which does not vary",
-            single, len(strata),
+            constant, len(strata),
         )  # fmt: skip
     return values
 
@@ -136,7 +138,8 @@ def _draws(strata: list[np.ndarray], number: int, chunk: int, seed: int) -> Iter
         counts = np.zeros((rows, units), np.int64)
         for random, stratum in zip(randoms, strata, strict=True):
             size = len(stratum)
-            # Shifting replicate r by r * size lets one bincount count all replicates.
+            # One bincount for all replicates, after adding r * size to the units of replicate r. For 2 replicates of 3
+            # units, the draws [[0, 2, 2], [1, 1, 0]] become [[0, 2, 2], [4, 4, 3]]: counts [1, 0, 2] and [1, 2, 0].
             drawn = random.integers(size, size=(rows, size)) + size * np.arange(rows)[:, None]
             counts[:, stratum] = np.bincount(drawn.ravel(), minlength=rows * size).reshape(rows, size)
         yield counts
@@ -204,10 +207,10 @@ def _mcc(correct: np.ndarray, total: np.ndarray, actual: np.ndarray, called: np.
     Source: Gorodkin 2004, "Comparing two K-category assignments by a K-category correlation coefficient".
     """
     covariance = correct * total - (actual * called).sum(1)
-    spread, of_calls = total**2 - (actual**2).sum(1), total**2 - (called**2).sum(1)
+    variance_actual, variance_called = total**2 - (actual**2).sum(1), total**2 - (called**2).sum(1)
     with np.errstate(invalid="ignore", divide="ignore"):
-        found = covariance / np.sqrt(spread * of_calls)
-    return np.where(spread == 0, np.nan, np.where(of_calls == 0, 0.0, found))
+        found = covariance / np.sqrt(variance_actual * variance_called)
+    return np.where(variance_actual == 0, np.nan, np.where(variance_called == 0, 0.0, found))
 
 
 def _ranking_scores(weights: np.ndarray, outputs: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -273,8 +276,7 @@ def _regression_column(weights: np.ndarray, guess: np.ndarray, truth: np.ndarray
     with np.errstate(invalid="ignore", divide="ignore"):
         errors = {"mse": squares / total, "mae": weights @ np.abs(guess - truth) / total}
         r2 = 1 - squares / spread
-    rows = np.ones((len(weights), 1))
-    pearson = _correlation(weights, guess * rows, truth * rows)
+    pearson = _correlation(weights, *(np.broadcast_to(values, weights.shape) for values in (guess, truth)))
     spearman = _correlation(weights, _ranks(weights, guess), _ranks(weights, truth))
     return errors | {
         "r2": np.where(truth_varies, r2, np.nan),
@@ -303,7 +305,13 @@ def _ranks(weights: np.ndarray, values: np.ndarray) -> np.ndarray:
 
 
 def _correlation(weights: np.ndarray, first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Compute Pearson's correlation of weighted rows, (replicates,); meaningless where one of the two is constant."""
+    """Compute Pearson's correlation of weighted rows, (replicates,); meaningless where one of the two is constant.
+
+    Args:
+        weights: how often each row counts, (replicates, rows).
+        first: one value of each row, (replicates, rows), since ranks differ between replicates.
+        second: the other value of each row, (replicates, rows).
+    """
     total = np.maximum(weights.sum(1, keepdims=True), 1)
     first, second = (part - (weights * part).sum(1, keepdims=True) / total for part in (first, second))
     spreads = [(weights * part**2).sum(1) for part in (first, second)]

@@ -65,7 +65,8 @@ class WindowSampling:
         mode: "sampled": at random places, with lengths as in ``full_share``; "cuts": contigs are cut side by side into
             such lengths, so that no nucleotide is used twice (DNABERT); "mixed": both (GenomeNet-BERT); "fixed": at
             random places like "sampled", but every window has full length (the length is fixed, not the places);
-            "tiles": windows of full length, every ``step`` nt. Cuts and tiles are the same in every epoch.
+            "tiles": windows of full length, every ``step`` nt; a contig shorter than that is one window. Cuts and tiles
+            are the same in every epoch.
         length: full window length in nt.
         min_length: shortest window in nt; shorter contigs, and shorter remainders of contigs, are omitted.
         full_share: share of windows of full length; the lengths of the others are uniform in min_length..length.
@@ -160,7 +161,10 @@ class WindowSampling:
         return replace(self, mode=mode, **unused)
 
     def lengths(self, draws: np.ndarray) -> np.ndarray:
-        """Turn uniform draws in [0, 1), (..., 2), into window lengths in nt, int64 (...)."""
+        """Turn uniform draws in [0, 1), (..., 2), into window lengths in nt, int64 (...).
+
+        The first number of a window decides whether it has full length, the second one which length it has otherwise.
+        """
         if self.mode in ("fixed", "tiles"):
             return np.full(draws.shape[:-1], self.length)
         spread = self.min_length + (draws[..., 1] * (self.length - self.min_length + 1)).astype(np.int64)
@@ -173,8 +177,10 @@ _DEFAULTS: dict[str, Any] = {setting.name: setting.default for setting in fields
 def _check_number(name: str, value: Any, default: Any) -> None:
     """Check the type of a setting that must be a number, whole if it counts nt; YAML files may hold anything."""
     whole = name in ("length", "min_length", "step")
-    number = isinstance(value, (int, np.integer) if whole else (int, float, np.number)) and not isinstance(value, bool)
-    if not number and (whole or isinstance(default, float)) and not (name == "step" and value is None):
+    if not (whole or isinstance(default, float)) or (name == "step" and value is None):
+        return  # names of modes and columns, and weights by group, are no numbers; ``step`` may be null
+    types = (int, np.integer) if whole else (int, float, np.number)
+    if not isinstance(value, types) or isinstance(value, bool):
         raise InputError(f"windows: {name} must be a {'whole number of nt' if whole else 'number'}, not {value!r}")
 
 
@@ -207,10 +213,21 @@ def cut_side_by_side(lengths: np.ndarray, sampling: WindowSampling, seed: int, n
 
     Source: DNABERT, ``cut_no_overlap`` of its script for pretraining data.
     """
-    keys, found, first, draws = row_keys(seed, np.zeros(1), numbers), [], 0, 8
-    contig, place = np.arange(len(lengths)), np.zeros(len(lengths), np.int64)
-    while len(contig):  # all unfinished contigs at once, with twice as many draws in every round
-        bits = random_bits(keys[contig], Stream.CUT_LENGTH, 2 * draws, 2 * first)
+    keys = row_keys(seed, np.zeros(1), numbers)  # of epoch 0, since cuts are the same in every epoch
+    contig = np.arange(len(lengths))  # unfinished contigs
+    place = np.zeros(len(lengths), np.int64)  # where the next cut of each of them starts
+    num_drawn, draws = 0, 8  # windows of each contig: drawn before, and drawn in this round
+    found = []
+    # A round draws windows for all unfinished contigs, twice as many as the round before. For a contig of 20 nt, with
+    # ``length`` 8 and the drawn lengths 5, 8, 4, 8:
+    #
+    #     starts     0   5  13  17
+    #     ends       5  13  17  25
+    #     rest      20  15   7   3     nt from the start to the end of the contig
+    #     is_last    -   -   x   x     at most ``length`` nt remain: what is drawn after the first x is ignored
+    #     cut        5   8   7
+    while len(contig):
+        bits = random_bits(keys[contig], Stream.CUT_LENGTH, 2 * draws, 2 * num_drawn)  # two numbers for each window
         ends = place[:, None] + np.cumsum(sampling.lengths(uniform(bits).reshape(len(contig), draws, 2)), 1)
         starts = np.hstack([place[:, None], ends[:, :-1]])
         rest = lengths[contig, None] - starts
@@ -219,7 +236,8 @@ def cut_side_by_side(lengths: np.ndarray, sampling: WindowSampling, seed: int, n
         cut = np.where(is_last, rest, ends - starts)[row, column]
         found.append(np.stack([contig[row], starts[row, column], cut]))
         unfinished = ~is_last[:, -1]
-        contig, place, first, draws = contig[unfinished], ends[unfinished, -1], first + draws, 2 * draws
+        contig, place = contig[unfinished], ends[unfinished, -1]
+        num_drawn, draws = num_drawn + draws, 2 * draws
     places = Places(*np.concatenate([Places.empty(0), *found], 1))
     places = places.take(np.lexsort((places.start, places.contig)))
     return places.take(places.length >= sampling.min_length)
@@ -268,7 +286,8 @@ def relative_probabilities(contigs: pd.DataFrame, sampling: WindowSampling, sour
         empty = np.flatnonzero((totals == 0) & (shares > 0))
         if len(empty):
             raise InputError(f"{source}: no contig of {sampling.group_column} {names[empty[0]]!r} has a weight above 0")
-        probabilities = probabilities * (shares / np.maximum(totals, np.finfo(float).tiny))[group]
+        scales = shares / np.maximum(totals, np.finfo(float).tiny)  # a group of share 0 may have a total of 0
+        probabilities = probabilities * scales[group]
     if not probabilities.any():
         raise InputError(f"{source}: all selected contigs have weight 0; raise a weight, or select other contigs")
     return probabilities

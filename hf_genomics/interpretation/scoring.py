@@ -50,8 +50,10 @@ class Explanation(NamedTuple):
             (see `choose_targets`).
         base_value: the logit or value for the baseline; NaN for methods without a baseline.
         special: sum of the scores of [CLS], [SEP] and padding.
-        error: completeness error, relative to ``value - base_value``; NaN for methods without a baseline.
-        steps: number of gradients; 0 for methods without gradients.
+        error: completeness error: by how much all scores together differ from ``value - base_value``, to which they
+            should add up, relative to that difference; NaN for methods without a baseline.
+        steps: number of points between baseline and window at which gradients were computed; 0 for methods without
+            gradients.
         scores: float64 (nt,), the contribution of each nucleotide; of a pair, the second sequence follows the first.
         columns: further arrays: "letters" (nt, 4), one number for each of A C G T, from "nt_ig" (see
             `hypothetical_scores`) and "ism" (see `Substitutions.changes`); "tracks" (tracks,), see
@@ -79,8 +81,9 @@ class Settings:
             "occlusion" (hide tokens one by one), or "ism" (all single substitutions).
         target: number of the class, label or value; None for the predicted class of each window.
         baseline: baseline of "ig": the "mean" embedding of all k-mers, "mask" ([MASK] tokens), or "shuffled" sequences.
-        steps: number of gradients of "ig" and "nt_ig".
-        most_steps: number of gradients beyond which ``steps`` is no longer doubled for windows with a large error.
+        steps: number of points between baseline and window at which "ig" and "nt_ig" compute gradients. Windows
+            with a completeness error above 1 % are computed again with twice as many, and so on.
+        most_steps: number of points at which this doubling ends.
         batch_size: number of windows, or changed windows, that are encoded at once.
     """
 
@@ -130,7 +133,8 @@ class WindowBatch:
     Attributes:
         windows: the windows.
         collate: function that turns rows into inputs of the model.
-        func: the explained number, as a function of the rows of the batch.
+        func: the explained number, as a function of the rows of the batch. ``func(rows)`` takes all inputs from the
+            batch, ``func(rows, embeddings)`` replaces the token embeddings, and ``func(rows, tracks=...)`` an input.
         kmers: bool (rows, ..., tokens), True on k-mers.
         starts: int64 (rows, ..., tokens), first nucleotide of each k-mer, -1 on other tokens; see `kmer_starts`.
         k: k-mer size in nt.
@@ -285,9 +289,9 @@ def explain_batch(batch: WindowBatch, settings: Settings) -> Iterator[Explanatio
         settings: how scores are computed.
     """
     if settings.method == "ig":
-        yield from _by_gradients(batch, settings)
+        yield from _by_token_gradients(batch, settings)
     elif settings.method == "nt_ig":
-        yield from _by_letters(batch, settings)
+        yield from _by_letter_gradients(batch, settings)
     elif settings.method in ("attention", "rollout"):
         yield from _by_attention(batch, settings.method)
     else:
@@ -295,7 +299,7 @@ def explain_batch(batch: WindowBatch, settings: Settings) -> Iterator[Explanatio
             yield (_by_ism if settings.method == "ism" else _by_occlusion)(batch, row, settings.batch_size)
 
 
-def _by_gradients(batch: WindowBatch, settings: Settings) -> Iterator[Explanation]:
+def _by_token_gradients(batch: WindowBatch, settings: Settings) -> Iterator[Explanation]:
     """Explain windows by integrated gradients over token embeddings; tracks stay as they are.
 
     A model computes with the embedding of a token, a vector of numbers, in place of the token. Each number gets a
@@ -354,7 +358,7 @@ def _path_facts(found: Attribution, row: int) -> dict[str, Any]:
     }
 
 
-def _by_letters(batch: WindowBatch, settings: Settings) -> Iterator[Explanation]:
+def _by_letter_gradients(batch: WindowBatch, settings: Settings) -> Iterator[Explanation]:
     """Explain windows by integrated gradients over nucleotides.
 
     The input is the share of each of the four letters at a position: 1 for the letter that is there, 0 for the others.
@@ -379,7 +383,8 @@ def _by_letters(batch: WindowBatch, settings: Settings) -> Iterator[Explanation]
     found = integrated_gradients(func, inputs, baselines, settings.steps, settings.most_steps)
     difference = (inputs - baselines).double()
     # A score is the mean gradient times the difference from the baseline, which is 3/4 or -1/4, and 0 only at unknown
-    # letters and padding. The hypothetical scores need the gradient alone.
+    # letters and padding. A hypothetical score (what each of the four letters would contribute at a position) needs the
+    # gradient alone.
     gradients = found.scores / difference.where(difference != 0, 1)
     hypothetical = hypothetical_scores(gradients).cpu().numpy()
     scores = found.scores.sum(-1).cpu().numpy()  # over the four letters: (rows, nt)
@@ -405,13 +410,13 @@ def _by_attention(batch: WindowBatch, method: Method) -> Iterator[Explanation]:
     present = mask.any(-1)  # (rows, parts) or (rows,)
     real = mask[present]  # (parts of all rows, tokens), False on padding
     weights = (cls_attention if method == "attention" else rollout)(attentions, real).double()
-    entropies = head_entropy(attentions, real).double().cpu().numpy()
+    entropies = head_entropy(attentions, real).double().cpu().numpy()  # (parts of all rows, layers, heads)
     scores, received = (torch.zeros(mask.shape, dtype=torch.float64, device=mask.device) for _ in range(2))
     scores[present] = weights
     received[present] = attention_received(attentions, real).double()
     owner = present.nonzero()[:, 0].cpu().numpy()  # row of each part
     for row in range(len(batch.windows)):
-        columns = {"entropy": entropies[owner == row].mean(0)}
+        columns = {"entropy": entropies[owner == row].mean(0)}  # mean over the parts of the row
         if method == "attention":
             by_token, length = received[row].cpu().numpy(), len(batch.letters(row))
             columns["received"] = mean_of_cover(by_token, batch.starts[row], batch.k, length)

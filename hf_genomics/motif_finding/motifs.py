@@ -152,6 +152,7 @@ def motifs(
     >>> import hf_genomics as hg
     >>> hg.motifs("runs/ctcf", "peaks.fa", "ctcf_motifs", target="peak")  # doctest: +SKIP
     """
+    # `model` is the name or folder of the model here and below, `network` the model itself.
     folder = _claim(Path(output_dir), options)
     _check_packages()
     known = None if compare is None else _read_known(compare)
@@ -161,14 +162,14 @@ def motifs(
     settings = Settings(method, target_number, "mean", steps, most_steps=steps, batch_size=options.batch_size)
     if bed is None:
         _check_labels(input, network, target, options.columns)
-    _warn_of_shared_scores(model, tokenizer.stride, method)
+    _warn_of_coarse_scores(model, tokenizer.stride, method)
     windows = _windows(input, bed, network, tokenizer, model, options)
     negative_windows = None if negatives is None else _windows(negatives, None, network, tokenizer, model, options)
     _warn_of_overlaps(windows, source_name(input) if bed is None else bed)
     if negative_windows is not None and negatives is not None:
-        _warn_of_shared(windows, negative_windows, source_name(negatives))
-    identity = _identity(network, {"positives": input, "negatives": negatives}, bed, settings, options)
-    identity |= {"target": target, "compare": None if compare is None else sha256_of(compare)[:12]}
+        _warn_of_shared_windows(windows, negative_windows, source_name(negatives))
+    sources: dict[str, Source | None] = {"positives": input, "negatives": negatives}
+    identity = _identity(network, sources, bed, settings, options, target, compare)
     if options.resume == "auto" and not options.overwrite and (folder / _DONE).is_file():
         return finished_summary(folder / _DONE, identity)
     with _kept_scores(folder, identity, options) as (positive_records, negative_records):
@@ -213,7 +214,7 @@ def find_motifs(
     threshold = float(np.percentile(scores[np.isfinite(scores)], _PERCENTILE))  # the gaps have -infinity
     words = compare_words(searched, threshold, held_out, held_out_negatives, _LEAST_SHARING)
     significant = [word for word in words if word.q < options.alpha]
-    candidates = sum(not np.isnan(word.q) for word in words)
+    candidates = sum(not np.isnan(word.q) for word in words)  # the other words are listed for comparison, without a q
     made = make_motifs(significant, searched, searched_negatives, threshold, options.most)
     tested = [evaluate_motif(motif, held_out, held_out_negatives) for motif in made]
     # Bonferroni correction: each candidate word could have become a motif, so each counts as a test.
@@ -221,19 +222,34 @@ def find_motifs(
     kept = [one._replace(name=f"{rank}_{consensus(one.matrix)}") for rank, one in enumerate(kept, start=1)]
     sites = [sites_of(motif, positives) for motif in kept]
     pairs = cooccurrence(closest_pairs(sites), sites, len(positives))
-    background, sizes = background_of(negatives), (len(held_out), len(held_out_negatives))
     found = Found(
-        kept, words, options.alpha, sites, positives, background, pairs, attention=None, matches=None, tested=sizes
+        motifs=kept,
+        words=words,
+        alpha=options.alpha,
+        sites=sites,
+        sequences=positives,
+        background=background_of(negatives),
+        pairs=pairs,
+        attention=None,
+        matches=None,
+        tested=(len(held_out), len(held_out_negatives)),
     )
-    return found, {
-        "sequences": len(positives),
-        "negatives": len(negatives),
+    return found, _summary(found, len(negatives), threshold)
+
+
+def _summary(found: Found, negatives: int, threshold: float) -> dict[str, Any]:
+    """Return the numbers of what was found; ``negatives`` is the number of negative sequences."""
+    tested_positives, tested_negatives = found.tested
+    return {
+        "sequences": len(found.sequences),
+        "negatives": negatives,
         "threshold": threshold,
-        "candidates": candidates,
-        "significant_words": len(significant),
-        "significant_by_counting": sum(word.q_counting < options.alpha for word in words),
+        "candidates": found.candidates,
+        "significant_words": sum(word.q < found.alpha for word in found.words),
+        "significant_by_counting": sum(word.q_counting < found.alpha for word in found.words),
         "motifs": {
-            one.name: f"sites in {one.positives} of {sizes[0]} and {one.negatives} of {sizes[1]}" for one in kept
+            one.name: f"sites in {one.positives} of {tested_positives} and {one.negatives} of {tested_negatives}"
+            for one in found.motifs
         },
     }
 
@@ -272,13 +288,13 @@ def _read_known(path: str) -> list[MemeMotif]:
     return read_meme(path)
 
 
-def _target(model: PreTrainedModel, target: str, source: str) -> int:
+def _target(network: PreTrainedModel, target: str, model: str) -> int:
     """Return the number of the class; raise InputError for a model that reads pairs."""
-    if task_of(model.config, source).paired:
-        raise InputError(f"{source} reads pairs of sequences, in which motifs cannot be searched; use another model")
-    number = class_number(model.config, target, source)
+    if task_of(network.config, model).paired:
+        raise InputError(f"{model} reads pairs of sequences, in which motifs cannot be searched; use another model")
+    number = class_number(network.config, target, model)
     if number is None:
-        raise InputError(f"target is not set; name one of {list_names(class_names(model.config))}")
+        raise InputError(f"target is not set; name one of {list_names(class_names(network.config))}")
     return number
 
 
@@ -300,7 +316,7 @@ def _check_labels(source: Source, network: PreTrainedModel, target: str, columns
             )
 
 
-def _warn_of_shared_scores(model: str, stride: int, method: Method) -> None:
+def _warn_of_coarse_scores(model: str, stride: int, method: Method) -> None:
     """Warn if the method gives the nucleotides of a token one score, so that words cannot be located to the letter."""
     if stride > 1 and method not in ("ism", "nt_ig"):
         logger.warning(
@@ -309,20 +325,6 @@ def _warn_of_shared_scores(model: str, stride: int, method: Method) -> None:
             model,
             stride,
         )
-
-
-def _identity(
-    network: PreTrainedModel,
-    sources: dict[str, Source | None],
-    bed: str | None,
-    settings: Settings,
-    options: MotifOptions,
-) -> dict[str, Any]:
-    """Return what the scores and motifs of a run depend on; the caller adds the target and the known motifs."""
-    inputs: dict[str, Any] = {name: None if one is None else input_digest(one) for name, one in sources.items()}
-    inputs["bed"] = None if bed is None else sha256_of(bed)[:12]
-    kept = {key: value for key, value in asdict(options).items() if key not in ("batch_size", "resume", "overwrite")}
-    return {"model": model_digest(network), **inputs, "method": settings.method, "options": kept}
 
 
 def _warn_of_overlaps(windows: Sequence[Window], source: str) -> None:
@@ -341,6 +343,15 @@ def _warn_of_overlaps(windows: Sequence[Window], source: str) -> None:
             f"{count:,}",
             f"{len(places):,}",
         )
+
+
+def _warn_of_shared_windows(positives: Sequence[Window], negatives: Sequence[Window], source: str) -> None:
+    """Log how many negatives are positives, too, on either strand: motifs in both are not found."""
+    seen = {window.row["sequence"].tobytes() for window in positives}
+    seen |= {reverse_complement(window.row["sequence"]).tobytes() for window in positives}
+    shared = sum(window.row["sequence"].tobytes() in seen for window in negatives)
+    if shared:
+        logger.warning("%s: %d of %d windows of negatives are in the input, too", source, shared, len(negatives))
 
 
 # Scores.
@@ -368,6 +379,24 @@ def _windows(
     return windows
 
 
+def _identity(
+    network: PreTrainedModel,
+    sources: dict[str, Source | None],
+    bed: str | None,
+    settings: Settings,
+    options: MotifOptions,
+    target: str,
+    compare: str | None,
+) -> dict[str, Any]:
+    """Return everything that the output of a run depends on: a run is only continued if all of it is the same."""
+    inputs: dict[str, Any] = {name: None if one is None else input_digest(one) for name, one in sources.items()}
+    inputs["bed"] = None if bed is None else sha256_of(bed)[:12]
+    kept = {key: value for key, value in asdict(options).items() if key not in ("batch_size", "resume", "overwrite")}
+    known = None if compare is None else sha256_of(compare)[:12]
+    of_model = {"model": model_digest(network), **inputs, "method": settings.method, "options": kept}
+    return of_model | {"target": target, "compare": known}
+
+
 @contextlib.contextmanager
 def _kept_scores(folder: Path, identity: dict[str, Any], options: MotifOptions) -> Iterator[tuple[Records, Records]]:
     """Yield what holds the scores of positives and of negatives; they are kept on disk until the block has ended."""
@@ -379,15 +408,6 @@ def _kept_scores(folder: Path, identity: dict[str, Any], options: MotifOptions) 
             shutil.rmtree(partial, ignore_errors=True)
         yield positives, negatives
     shutil.rmtree(partial)
-
-
-def _warn_of_shared(positives: Sequence[Window], negatives: Sequence[Window], source: str) -> None:
-    """Log how many negatives are positives, too, on either strand: motifs in both are not found."""
-    seen = {window.row["sequence"].tobytes() for window in positives}
-    seen |= {reverse_complement(window.row["sequence"]).tobytes() for window in positives}
-    shared = sum(window.row["sequence"].tobytes() in seen for window in negatives)
-    if shared:
-        logger.warning("%s: %d of %d windows of negatives are in the input, too", source, shared, len(negatives))
 
 
 def _shuffled_windows(sequences: ScoredSequences, windows: Sequence[Window], seed: int) -> list[Window]:
@@ -426,17 +446,17 @@ def _scores(
 
 
 def _attention(
-    model: PreTrainedModel, tokenizer: KmerTokenizer, windows: Sequence[Window], found: Found, options: MotifOptions
+    network: PreTrainedModel, tokenizer: KmerTokenizer, windows: Sequence[Window], found: Found, options: MotifOptions
 ) -> dict[tuple[int, int], PairAttention] | None:
     """Compare the attention between sites with that in shuffles, if the model reads a sequence as one row."""
     if not options.attention:
         return None
-    count, part_length = parts_of(model.config)
+    count, part_length = parts_of(network.config)
     if count > 1 or part_length:
         logger.info("attention between sites is left out: the model reads a sequence in parts")
         return None
     pairs: list[SitePair] = closest_pairs(found.sites)
-    return pair_attention(model, tokenizer, windows, pairs, options.batch_size, options.seed)
+    return pair_attention(network, tokenizer, windows, pairs, options.batch_size, options.seed)
 
 
 def _compare(motifs: Sequence[Motif], known: Sequence[MemeMotif], source: str) -> list[Match]:

@@ -1,4 +1,9 @@
-"""Scores of the label-scarcity study: with intervals over test genomes, in pairs, and beside the published ones."""
+"""Scores of the label-scarcity study: with intervals over test genomes, in pairs, and beside the published ones.
+
+A *cell* of the study is one trained model: a length of windows, a number of labelled genomes, a set-up of pretraining,
+an arm and a seed. The arms are "pretrained", "twin" (the same model from random weights), "frozen" (only its head is
+trained) and "kmers" (logistic regression on k-mer counts, which has no set-up).
+"""
 
 from __future__ import annotations
 
@@ -107,7 +112,8 @@ def cell_samples(predictions: Path, units: Mapping[str, str], positive: str) -> 
     """
     texts = dict.fromkeys(("id", "label", "prediction"), str)
     table = pd.read_csv(predictions, sep="\t", dtype=texts, keep_default_na=False)
-    found = table["id"].str.rsplit(":", n=1).str[0].map(dict(units))
+    contigs = table["id"].str.rsplit(":", n=1).str[0]  # an id is contig:start-end
+    found = contigs.map(dict(units))
     names = sorted(set(table["label"]) | {positive})
     if found.isna().any() or len(names) != 2 or not {f"p_{name}" for name in names} <= {*table}:
         raise InputError(f"{predictions}: its rows are not the test windows of this study; delete the folder")
@@ -133,8 +139,9 @@ def sample_scores(folders: Mapping[Cell, Path], units: Mapping[str, str], positi
         Scores of each cell, (samples + 1, 3): those of the data first.
     """
     found = {cell: cell_samples(folder / "predictions.tsv", units, positive) for cell, folder in folders.items()}
-    most = min(map(len, found.values()))  # of very many windows fewer samples are drawn
-    return {cell: samples[:most] for cell, samples in found.items()}
+    # Of very many windows fewer samples are drawn, so their number may differ between lengths: the surplus is dropped.
+    fewest = min(map(len, found.values()))
+    return {cell: samples[:fewest] for cell, samples in found.items()}
 
 
 def score_rows(scores: Mapping[Cell, np.ndarray], folders: Mapping[Cell, Path], total: int) -> list[dict[str, Any]]:
@@ -156,7 +163,7 @@ def score_rows(scores: Mapping[Cell, np.ndarray], folders: Mapping[Cell, Path], 
         mean = np.mean([scores[cell] for cell in cells], axis=0)
         for place, name in enumerate(SCORES):
             row |= _columns(name, estimate(mean[:, place]))
-        recalls = [scores[cell][0, 0] for cell in cells]
+        recalls = [scores[cell][0, SCORES.index("macro_recall")] for cell in cells]  # of the data, not of samples
         row["macro_recall_sd"] = float(np.std(recalls, ddof=1)) if len(recalls) > 1 else np.nan
         for name, arm in DIFFERENCES.items():
             row |= _columns(name, _difference(scores, cells, arm))
@@ -172,12 +179,16 @@ def _order(cell: Cell) -> tuple[Any, ...]:
 
 
 def _difference(scores: Mapping[Cell, np.ndarray], cells: Sequence[Cell], arm: str) -> Estimate:
-    """Return by how much the macro recall of cells exceeds that of another arm, in the same samples and seeds."""
+    """Return by how much the macro recall of cells exceeds that of another arm, in the same samples and seeds.
+
+    NaN if the other arm has not been run, or is that of the cells; the k-mer regression is compared with nothing.
+    """
     pairs = [(cell, cell._replace(arm=arm, setup="" if arm == "kmers" else cell.setup)) for cell in cells]
-    known = [(ours, theirs) for ours, theirs in pairs if theirs in scores and ours != theirs and ours.setup]
+    known = [(ours, theirs) for ours, theirs in pairs if theirs in scores and ours != theirs and ours.arm != "kmers"]
     if not known:
         return Estimate(np.nan, np.nan, np.nan)
-    return estimate(np.mean([scores[ours][:, 0] - scores[theirs][:, 0] for ours, theirs in known], axis=0))
+    recall = SCORES.index("macro_recall")
+    return estimate(np.mean([scores[ours][:, recall] - scores[theirs][:, recall] for ours, theirs in known], axis=0))
 
 
 def _columns(name: str, found: Estimate) -> dict[str, float]:
@@ -252,7 +263,9 @@ PAPER_HEADER = (
 
 
 def readable(row: pd.Series) -> list[str]:
-    """Return the cells of a row of this study as a reader sees them.
+    """Return the texts of a row of this study as a reader sees them.
+
+    The interval of a score is over test genomes; after ± stands the standard deviation over the seeds.
 
     Args:
         row: row of the table.

@@ -1,4 +1,4 @@
-"""What a masked-token model says about letters: log-likelihood ratios of substitutions, and of longer events.
+"""What a masked-token model says about letters: log-likelihood ratios of substitutions, and log-probabilities.
 
 The estimator is joint: all tokens that show the changed letters are masked, all other letters stay as in the reference,
 and only the changed letters vary:
@@ -8,6 +8,9 @@ and only the changed letters vary:
 so nothing that the model sees gives the letter away, and exchanging the alleles changes the sign only. The difference
 of two log-probabilities of one token is the difference of their logits, so only these two rows of the decoder are used.
 The LLRs of all frames (shifts of the window) are averaged, and then the strands.
+
+An insertion or a deletion has no such ratio, because it moves the letters after it into other tokens. For it, and for
+longer substitutions, `Plan.add_stretch` gives the mean log-probability of the stretch, once with REF and once with ALT.
 
 Forward passes are planned first, so that jobs that mask the same tokens of the same window are run once. For A>G at
 position 11, k 4 and stride 2 (one frame), the plan is:
@@ -36,7 +39,8 @@ from .sites import Event, WindowRule, id_shift, place_event, place_frames
 
 #: How the tokens that show the changed letters are read; see `score_events`.
 Estimator = Literal["joint", "marginal", "unmasked"]
-_MOST_SITES = 12  # that are masked in one window
+_MOST_SITES = 12  # largest number of sites that are masked in one window
+_NT_PER_SITE = 42  # with 6-mers at stride 1, a site every 42 nt masks 14 % of the tokens, as pretraining does
 
 
 class Job(NamedTuple):
@@ -104,6 +108,7 @@ class Plan:
         """
         slots = []
         for place in place_frames(event.start, len(event.ref), strand.length, self.rule):
+            # `covering`: tokens that show any changed letter, which are masked. `whole`: those that show all of them.
             job = self._job(Job(strand, place.start, place.end, place.covering))
             slots.append(self._slot())
             self.questions += [
@@ -128,9 +133,9 @@ class Plan:
         for phase in range(stride):
             found = []
             for first in range(start + (phase - start) % stride, end - k + 1, stride):
-                # All k letters of the token count as changed. No other token shows all of them: place.whole has one
-                # item.
-                place = place_event(first, k, strand.length, self.rule, 0)
+                # All k letters of the token count as changed, from its own start: frame 0. No other token shows all of
+                # them, so place.whole has one item.
+                place = place_event(first, k, strand.length, self.rule, frame=0)
                 if place is not None:
                     found.append((first, place))
             if found:
@@ -194,11 +199,11 @@ def score_events(
         whole event without other unknown letters.
     """
     plan = Plan(rule)
-    slots = [
+    slots = [  # of each event, on each strand, for each frame
         [plan.add_substitution(on_strand(event, strand), strand) for strand in strands] for event, strands in events
     ]
     answers = run_plan(model, tokenizer, plan, estimator=estimator, batch_size=batch_size)
-    return np.array([[mean(answers[frames]) for frames in row] for row in slots], np.float64)
+    return np.array([[mean(answers[of_strand]) for of_strand in of_event] for of_event in slots], np.float64)
 
 
 def on_strand(event: Event, strand: Strand) -> Event:
@@ -232,15 +237,15 @@ def run_plan(
         batch_size: number of windows that are encoded at once.
         advance: called with the number of jobs after each batch.
     """
-    asked: list[list[Question]] = [[] for _ in plan.jobs]
+    questions_of: list[list[Question]] = [[] for _ in plan.jobs]
     for question in plan.questions:
-        asked[question.job].append(question)
+        questions_of[question.job].append(question)
     sums, counts = np.zeros(plan.slots), np.zeros(plan.slots)
     with ready(model) as device, torch.inference_mode():
         for start in range(0, len(plan.jobs), batch_size):
             jobs = plan.jobs[start : start + batch_size]
             masked = encode_masked(model, tokenizer, jobs, device, mask=estimator != "unmasked")
-            questions = [question for job in asked[start : start + batch_size] for question in job]
+            questions = [question for of_job in questions_of[start : start + batch_size] for question in of_job]
             rows = _rows(questions, jobs, masked, start)
             values = _answers(model, masked, questions, rows, plan.rule.k, estimator)
             known = ~np.isnan(values)
@@ -317,9 +322,14 @@ def _answers(
 def _log_probabilities(
     model: KmerBertForMaskedLM, states: Tensor, ids: np.ndarray, questions: list[Question], k: int
 ) -> Tensor:
-    """Compute the log-probability of each token's own id per nucleotide, (tokens,)."""
-    logits = model.cls.predictions.decoder(states).float()[:, NUM_SPECIAL : vocabulary_size(k)]
+    """Compute the log-probability of each token's own id, divided by k: per nucleotide, (tokens,)."""
+    logits = _kmer_logits(model, states, k)
     return logits.log_softmax(-1)[torch.arange(len(ids)), torch.from_numpy(ids - NUM_SPECIAL)] / k
+
+
+def _kmer_logits(model: KmerBertForMaskedLM, states: Tensor, k: int) -> Tensor:
+    """Compute the logits of all k-mers, (tokens, 4^k), without special tokens and unused rows of the vocabulary."""
+    return model.cls.predictions.decoder(states).float()[:, NUM_SPECIAL : vocabulary_size(k)]
 
 
 def _joint_ratios(
@@ -340,7 +350,7 @@ def _marginal_ratios(
     model: KmerBertForMaskedLM, states: Tensor, ids: np.ndarray, questions: list[Question], k: int
 ) -> Tensor:
     """Compute the logarithm of the ratio of two sums of probabilities: of k-mers with the ALT and the REF letters."""
-    logits = model.cls.predictions.decoder(states).float()[:, NUM_SPECIAL : vocabulary_size(k)]
+    logits = _kmer_logits(model, states, k)
     # One axis of length 4 for each letter of a k-mer: for k 3, by_letter[token, 0, 1, 3] is the logit of ATG, and
     # by_letter[token, :, 1, :] has the logits of all 3-mers with a T in the middle (A0 T1 C2 G3).
     by_letter = logits.reshape(-1, *[4] * k)
@@ -370,25 +380,33 @@ def _kmers_with(letters: str, offset: int, k: int) -> tuple[int | slice, ...]:
 
 
 def share_forwards(plan: Plan, most: int | Literal["auto"]) -> Plan:
-    """Merge jobs of neighbouring sites: several sites are masked in one window, a twelfth of it or more apart.
+    """Merge jobs of neighbouring sites, so that one forward pass of a common window serves several of them.
 
-    A site is a place of the strand where a job masks tokens. Merging saves forward passes, but is no longer exact:
-    while the model predicts one site, it does not see the letters of the others in the window.
+    A site is a place of the strand where a job masks tokens:
+
+        job of site A     |-------A-------|
+        job of site B           |-------B-------|
+        merged job           |----A-----B----|      both are masked in one window, in the middle of the two
+
+    Merging saves forward passes, but is no longer exact: while the model predicts one site, it does not see the letters
+    of the others in the window. So a window has at most 12 sites, and they stay at least a twelfth of it apart.
 
     Args:
         plan: a plan of substitutions, with one site per job.
-        most: largest number of sites in a forward pass; "auto" leaves about 42 nt between two sites.
+        most: largest number of sites in a forward pass; "auto" allows one for every 42 nt of a window, up to 12.
 
     Returns:
         The same questions with fewer jobs.
     """
     rule = plan.rule
-    # With 6-mers, a site every 42 nt masks 14 % of the tokens, as pretraining does.
-    sites = max(1, rule.length // 42) if most == "auto" else most
+    sites = max(1, rule.length // _NT_PER_SITE) if most == "auto" else most
     sites = min(sites, _MOST_SITES)
-    spacing = max(-(-rule.length // _MOST_SITES), rule.length // sites)  # -(-a // b) is a / b rounded up
+    # The sites are spread over the window: with 510 nt, 4 sites start 127 nt apart, and 12 sites 43 nt, a twelfth of it
+    # rounded up (-(-a // b) is a / b rounded up).
+    spacing = max(-(-rule.length // _MOST_SITES), rule.length // sites)
     merged = Plan(rule, slots=plan.slots)
-    moved: dict[int, tuple[int, int]] = {}  # old job -> new job, and by how many tokens its tokens move
+    # Old job -> new job, and by how much its tokens' numbers change, since they count from the start of the window.
+    moved: dict[int, tuple[int, int]] = {}
     for group in _groups(plan, sites, spacing):
         if len(group) == 1:
             moved[group[0]] = (merged._job(plan.jobs[group[0]]), 0)
@@ -399,15 +417,14 @@ def share_forwards(plan: Plan, most: int | Literal["auto"]) -> Plan:
         masked = sorted({token + shift for job, shift in zip(jobs, shifts, strict=True) for token in job.masked})
         index = merged._job(Job(jobs[0].strand, start, end, tuple(masked)))
         moved |= {old: (index, shift) for old, shift in zip(group, shifts, strict=True)}
-    merged.questions = [
-        question._replace(job=moved[question.job][0], token=question.token + moved[question.job][1])
-        for question in plan.questions
-    ]
+    for question in plan.questions:
+        job, shift = moved[question.job]
+        merged.questions.append(question._replace(job=job, token=question.token + shift))
     return merged
 
 
 def _common_window(jobs: list[Job], rule: WindowRule) -> tuple[int, int]:
-    """Return start and end of a window that has the masked tokens of all jobs in its middle.
+    """Return start and end of the window that has the masked tokens of all jobs in its middle.
 
     Args:
         jobs: jobs on one strand, from left to right, whose tokens all start at the same ``phase``, ``phase`` + stride
@@ -448,7 +465,8 @@ def _groups(plan: Plan, most: int, spacing: int) -> Iterator[list[int]]:
         spacing: least number of nt from the first masked token of a job to that of the next one.
     """
     stride = plan.rule.stride
-    # Sites at both ends of the window keep an eighth of it as context, and a whole token in any case.
+    # Largest distance between the first and the last masked token of a window. Beside them it has an eighth of its
+    # length on each side as context, and a whole token in any case.
     reach = min(plan.rule.length * 3 // 4, plan.rule.length - 2 * (plan.rule.k + stride))
     by_tokens: dict[tuple[object, ...], list[_Site]] = {}
     for index, job in enumerate(plan.jobs):
@@ -468,7 +486,7 @@ def _take_group(sites: list[_Site], most: int, spacing: int, reach: int, k: int)
         sites: sites from left to right.
         most: largest number of sites to take.
         spacing: least number of nt from the start of a site to the start of the next one.
-        reach: largest number of nt from the first masked token to the last one.
+        reach: largest number of nt from the start of the first masked token to the start of the last one.
         k: k-mer size in nt; masked tokens of two sites do not overlap.
 
     Returns:

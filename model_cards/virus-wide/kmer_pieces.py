@@ -42,7 +42,8 @@ class AddedName(NamedTuple):
         text: the name.
         id: id of the token.
         special: whether it is a special token, which is recognised in text and never in data; see `Piece`.
-        whole_word: whether the name is recognised only between blanks.
+        whole_word: whether the name is recognised only between spaces or the ends of a text. As in transformers, other
+            blanks, such as tabs, do not count here.
     """
 
     text: str
@@ -99,11 +100,12 @@ def name_tokens(names: tuple[AddedName, ...], split_special_tokens: bool) -> Nam
 
 
 def _pattern(names: list[AddedName]) -> re.Pattern[str] | None:
+    """Compile the pattern of all names, the longest first; None without names."""
     if not names:
         return None
     ordered = sorted(names, key=lambda name: len(name.text), reverse=True)
     escaped = [(re.escape(name.text), name.whole_word) for name in ordered]
-    # (?<![^ ]): before a whole word there is a blank or nothing; (?<= ) would not match at the start of the text.
+    # (?<![^ ]): before a whole word there is a space or nothing; (?<= ) would not match at the start of the text.
     # (?![^ ]): the same after it.
     return re.compile("|".join(rf"(?<![^ ]){text}(?![^ ])" if whole else text for text, whole in escaped))
 
@@ -150,7 +152,7 @@ def find_tokens(
     Raises:
         ValueError: if ``descriptions`` are given and a character is not a nucleotide code.
 
-    >>> find_tokens(["ACGTT AC-G", "acg"], 3, 1).ids.tolist()
+    >>> find_tokens(["ACGTT AC-G", "acg"], 3, 1).ids.tolist()  # ACG, CGT, GTT, twice [UNK] for the gap, ACG
     [16, 50, 58, 1, 1, 16]
     """
     # All pieces are joined, with a blank between two of them so that no k-mer reaches from one into the next:
@@ -168,7 +170,7 @@ def find_tokens(
         letters[start:end] = BLANKS[0]  # a named token ends the word before it, as a blank does
     if descriptions is not None:
         _check_pieces(letters, texts, begin, descriptions)
-    digits, _ = token_digits(letters)
+    digits, _highest = token_digits(letters)
     start = _kmer_starts(digits == BLANK_DIGIT, k, stride)
     codes = rolling_codes(digits & 3, k)[start].astype(np.int64)
     ids = np.where(rolling_any(digits > 3, k)[start], UNK_ID, codes + NUM_SPECIAL)
@@ -176,16 +178,24 @@ def find_tokens(
     uncovered = _uncovered(digits != BLANK_DIGIT, begin, lengths, start, k)
     end = start + k
     if len(found):
-        # Merge k-mers and named tokens by where they start. They never start at one letter, because the letters of a
-        # named token were made blanks above.
-        named_start, named_end, named_id = found.T
-        order = np.argsort(np.concatenate([start, named_start]), kind="stable")
-        start = np.concatenate([start, named_start])[order]
-        end = np.concatenate([end, named_end])[order]
-        ids = np.concatenate([ids, named_id])[order]
-        soft = np.concatenate([soft, np.zeros(len(found), bool)])[order]
+        start, end, ids, soft = _merged(found, start, end, ids, soft)
     piece = np.searchsorted(begin, start, side="right") - 1
     return Tokens(ids, piece, start - begin[piece], end - begin[piece], soft, uncovered)
+
+
+def _merged(
+    found: np.ndarray, start: np.ndarray, end: np.ndarray, ids: np.ndarray, soft: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Merge named tokens, as `_find_named` returns them, into the start, end, id and soft-masking of k-mers, by start.
+
+    A k-mer and a named token never start at one letter, because the letters of named tokens count as blanks.
+    """
+    named_start, named_end, named_id = found.T
+    named_soft = np.zeros(len(found), bool)
+    order = np.argsort(np.concatenate([start, named_start]), kind="stable")
+    columns = ((start, named_start), (end, named_end), (ids, named_id), (soft, named_soft))
+    start, end, ids, soft = (np.concatenate(column)[order] for column in columns)
+    return start, end, ids, soft
 
 
 def _uncovered(is_letter: np.ndarray, begin: np.ndarray, lengths: np.ndarray, start: np.ndarray, k: int) -> np.ndarray:
@@ -249,14 +259,19 @@ def encode_pieces(
     per_row = 2 if pair else 1  # sequences
     sequence = owner[tokens.piece]
     counts = np.bincount(sequence, minlength=int(owner[-1]) + 1)
-    first, *second = counts.reshape(-1, per_row).T
-    special = per_row + 1 if layout.special_ids else 0
-    other = second[0] if pair else np.zeros_like(first)
-    both = kept_tokens(first, other, special, layout.max_length, layout.truncation, pair=pair)
-    kept = np.stack(both[:per_row], 1)
+    of_rows = counts.reshape(-1, per_row)  # number of tokens of each sequence of each row
+    first, second = of_rows[:, 0], of_rows[:, 1] if pair else np.zeros_like(of_rows[:, 0])
+    special = _count_special(per_row, layout)
+    kept = np.stack(kept_tokens(first, second, special, layout.max_length, layout.truncation, pair=pair), 1)
+    kept = kept[:, :per_row]
     uncovered = np.bincount(owner, tokens.uncovered_nt, len(counts)).astype(np.int64).reshape(-1, per_row).sum(1)
     matrices = _piece_matrices(tokens, sequence, counts, kept, layout)
     return EncodedRows(matrices, kept.sum(1) + special, count_unknown(matrices["input_ids"]), uncovered), counts
+
+
+def _count_special(per_row: int, layout: RowLayout) -> int:
+    """Count the special tokens in a row of one or two sequences: [CLS], and [SEP] after each sequence."""
+    return per_row + 1 if layout.special_ids else 0
 
 
 def _assign_rows(
@@ -273,21 +288,26 @@ def _assign_rows(
     Returns:
         Whether each token remains, bool (tokens,); row and column of each token that remains, (remaining,).
     """
-    rank = np.arange(len(sequence)) - (np.cumsum(counts) - counts)[sequence]  # within its sequence
-    if layout.truncate_left:
+    # A row of two sequences, of which 3 and 2 tokens remain (without special tokens, d follows c):
+    #
+    #     column    0     1  2  3   4    5  6   7
+    #     token   [CLS]   a  b  c [SEP]  d  e [SEP]
+    #     rank            0  1  2        0  1            number of the token within its sequence
+    rank = np.arange(len(sequence)) - (np.cumsum(counts) - counts)[sequence]
+    if layout.truncate_left:  # the tokens that are cut off at the left get negative ranks
         rank -= (counts - kept.reshape(-1))[sequence]
     remains = (rank >= 0) & (rank < kept.reshape(-1)[sequence])
-    row, second = np.divmod(sequence[remains], kept.shape[1])
-    # ``second`` is 1 for a second sequence, which begins after the first one and its [SEP].
-    lead = 1 if layout.special_ids else 0
-    return remains, row, rank[remains] + lead + np.where(second == 1, kept[row, 0] + lead, 0)
+    row, is_second = np.divmod(sequence[remains], kept.shape[1])
+    special_before = 1 if layout.special_ids else 0  # [CLS] before the first sequence, [SEP] before the second
+    begin = np.where(is_second == 1, special_before + kept[row, 0] + special_before, special_before)
+    return remains, row, begin + rank[remains]
 
 
 def _piece_matrices(
     tokens: Tokens, sequence: np.ndarray, counts: np.ndarray, kept: np.ndarray, layout: RowLayout
 ) -> dict[str, np.ndarray]:
     """Build the wanted matrices, (rows, longest), with [CLS] and [SEP]; arguments as in `_assign_rows`."""
-    lengths = kept.sum(1) + (kept.shape[1] + 1 if layout.special_ids else 0)
+    lengths = kept.sum(1) + _count_special(kept.shape[1], layout)
     width = int(lengths.max(initial=0))
     remains, row, column = _assign_rows(sequence, counts, kept, layout)
 
@@ -301,7 +321,7 @@ def _piece_matrices(
     token_types = np.zeros((len(kept), width), np.int64)
     if layout.special_ids:
         matrices["input_ids"][:, 0] = layout.special_ids[0]
-        for end in np.cumsum(kept + 1, axis=1).T:  # a [SEP] after each sequence
+        for end in np.cumsum(kept + 1, axis=1).T:  # the column of the [SEP] after each sequence
             matrices["input_ids"][np.arange(len(kept)), end] = layout.special_ids[1]
         if kept.shape[1] == 2:  # type 1: the second sequence and its [SEP]
             token_types[(columns > kept[:, :1] + 1) & (columns < lengths[:, None])] = 1
@@ -336,7 +356,7 @@ def overflowing(
         The removed tokens of each row, and by how many tokens each row was too long.
     """
     per_row = 2 if pair else 1  # sequences
-    special = per_row + 1 if layout.special_ids else 0
+    special = _count_special(per_row, layout)
     limited = layout.max_length and layout.truncation != TruncationStrategy.DO_NOT_TRUNCATE
     lengths = counts.reshape(-1, per_row).sum(1) + special
     excess = np.maximum(0, lengths - layout.max_length) if limited else np.zeros_like(lengths)

@@ -83,11 +83,16 @@ def first_tokens(hidden: Tensor, attention_mask: Tensor | None, position_ids: Te
     """
     real = _real(hidden, attention_mask)
     starts = None if position_ids is None else _real_starts(real, position_ids)
-    return torch.zeros_like(real).scatter(1, _first(real)[:, None], True) if starts is None else starts
+    if starts is not None:
+        return starts
+    return torch.zeros_like(real).scatter(1, _first(real)[:, None], True)  # one sequence in each row
 
 
 def _real(column: Tensor, attention_mask: Tensor | None) -> Tensor:
-    """Mark the tokens that are not padding; bool (rows, tokens)."""
+    """Mark the tokens that are not padding, bool (rows, tokens).
+
+    A mask with more axes says which tokens attend to which, such as (rows, 1, tokens, tokens); it names no padding.
+    """
     if attention_mask is not None and attention_mask.ndim == 2:
         return attention_mask.bool()
     return torch.ones(column.shape[:2], dtype=torch.bool, device=column.device)
@@ -202,6 +207,8 @@ def nt_to_tokens(values: Tensor, kmers: Tensor, k: int, stride: int, elsewhere: 
         reach = (most - 1) * stride + k
         if values.shape[1] < reach:
             raise ValueError(f"values for {values.shape[1]} nt, but the tokens cover {reach}; give one per nucleotide")
+    # A mean is computed for as many k-mers as there are columns, although some columns hold [CLS] or padding. So values
+    # may be missing at the end; the zeros that stand for them are not read.
     short = max(0, (kmers.shape[1] - 1) * stride + k - values.shape[1])
     padded = torch.nn.functional.pad(values, (0, 0, 0, short))
     means = padded.unfold(1, k, stride).mean(-1)  # (rows, k-mers, size)
@@ -257,6 +264,7 @@ def check_nt_labels(labelled: Tensor, kmers: Tensor, k: int, stride: int) -> Non
         return
     count = kmers.sum(1)
     reach = (count * stride + k - 1) * (count > 0)  # (rows,)
+    # Up to the last nucleotide with a label, (rows,).
     ends = (labelled * torch.arange(1, labelled.shape[1] + 1, device=labelled.device)).amax(1)
     far = (ends > reach).nonzero()
     if len(far):

@@ -200,7 +200,7 @@ def test_a_missing_package_is_named_with_its_command(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(("stride", "method", "warned"), [(6, "ig", True), (6, "ism", False), (1, "ig", False)])
 def test_a_warning_says_when_the_nucleotides_of_a_token_share_a_score(stride, method, warned, caplog):
-    module._warn_of_shared_scores("runs/m", stride, method)
+    module._warn_of_coarse_scores("runs/m", stride, method)
     assert ("nt_ig" in caplog.text and "runs/m" in caplog.text) == warned
 
 
