@@ -158,7 +158,11 @@ def run_verb(function: Callable[..., Any], words: list[str]) -> Any:
 
 @contextmanager
 def _errors_explained(keys: Keys, words: list[str]) -> Iterator[None]:
-    """Rename the keys in errors that are raised within the block to what the verb calls them; see `explain`."""
+    """Reword errors that are raised within the block; see `explain`.
+
+    Library code names a key in its own way ("data.columns.pair"); the message shall name it as the user of this verb
+    writes it ("columns.pair"), with the file that sets it.
+    """
     try:
         yield
     except (InputError, StoppedError) as error:
@@ -520,7 +524,9 @@ def _translate_option(option: str, value: str, keys: Keys) -> list[str]:
     _check_word(value, option)
     key = option.removeprefix("--").removesuffix("+")
     settings = _current_model({key: value}, option)
-    if not settings:  # global_attention_every, whose meaning depends on settings that are elsewhere
+    # Given alone, global_attention_every of version 0.1 is dropped: what replaces it, layer_types, also depends on the
+    # sliding window and on the number of layers.
+    if not settings:
         raise InputError(f"{option} works in YAML files only; set model.layer_types, one entry for each layer")
     for name in settings:
         keys.check(name, option)
@@ -767,7 +773,11 @@ def check_parsed(given: dict[str, Any], defaults: dict[str, Any], types: dict[st
 
 
 def _classes(function: Callable[..., Any]) -> dict[type, str]:
-    """Return the classes of a verb's sections, and the key of each section; a class of two sections is left out."""
+    """Return the class of each section of a verb, and the key of the section.
+
+    With these, an error of a constructor is traced to its section. A class that two sections share is left out, because
+    the error does not tell which of them it is about.
+    """
     found: dict[type, list[str]] = {}
     for key, kind in _types(function):
         if _is_section(kind):

@@ -138,13 +138,14 @@ def embed(
     settings = {"model": model_digest(encoder), **input_digest(input), "options": chosen}
     size = encoder.config.hidden_size
     if resume == "auto" and not overwrite and files.data[0].exists():
-        counts = finished_before(files.data[0], settings)
+        counts = finished_before(files.data[0], settings)  # an error if another model, input or option made it
         if all(path.exists() for path in files.data):
             return _say(Embeddings(files.found(), *counts, size), "finished before")
     processes = join_processes()
     windows = read_windows(input, encoder, tokenizer, read, options.rna, "embed")
-    unscored = Unscored(source_name(input), noun_of(input), options.strict, ("vector", "embedded"))
-    header, start_column = [*HEADERS[pooling], "embedding"], 1 if pooling == "tokens" else None
+    unscored = Unscored(source_name(input), noun_of(input), options.strict, result=("vector", "embedded"))
+    header = [*HEADERS[pooling], "embedding"]
+    start_column = header.index("start") if pooling == "tokens" else None  # a start of 0 begins the next sequence
     with GrowingTable(files.data[0], header, settings, resume, start_column, processes=processes) as table:
         done = table.num_sequences  # of the interrupted run: read again, but not embedded again
         remaining = dropwhile(lambda window: window.sequence_index < done, windows)
@@ -190,13 +191,14 @@ def _embed_list(
     encoder, tokenizer = load_encoder(model)
     texts = [text.upper().replace("U", "T") if options.rna else text for text in texts]
     windows = examined(windows_of_examples(as_examples(texts), encoder, tokenizer))
-    unscored = Unscored("sequences", "row", options.strict, ("vector", "embedded"))
+    unscored = Unscored("sequences", "row", options.strict, result=("vector", "embedded"))
     found = embedded(encoder, tokenizer, windows, batch_size, pooling, unscored)
     size = encoder.config.hidden_size
     if pooling != "tokens":
         vectors: Any = np.array([one.vector for one in found], np.float32).reshape(-1, size)
     else:
         groups = groupby(found, lambda one: one.sequence_index)
+        # An end of 0 marks an empty row; see `embedded_tokens`.
         vectors = [
             np.array([one.vector for one in group if one.end], np.float32).reshape(-1, size) for _, group in groups
         ]

@@ -215,7 +215,8 @@ class Unscored:
         source: name of the file, for messages.
         noun: what a sequence is called in it: "record" or "data row".
         strict: refuse a sequence without a score instead of counting it.
-        result: what a sequence gets if it has a score, and the participle, for messages.
+        result: what a sequence gets if it can be scored, and the participle, for messages: "no prediction for 3 of 9
+            sequences", "2 predicted from less than half of their k-mers".
     """
 
     def __init__(

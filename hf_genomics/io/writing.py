@@ -75,7 +75,7 @@ def put_in_place(partial: Path, path: Path) -> None:
 def _copy_access(old: Path, new: Path) -> None:
     """Copy owner, group and permissions of the old file or folder to the new one, as far as this user may.
 
-    In a private run the new one keeps its own, which no other user can read.
+    In a private run (``--private``) the new one keeps its own permissions, which let no other user read it.
     """
     if is_private():
         return
@@ -88,7 +88,10 @@ def _copy_access(old: Path, new: Path) -> None:
 
 @contextlib.contextmanager
 def names_file(path: Path) -> Iterator[None]:
-    """Set the file name of every OSError in a ``with`` block; a failed write leaves it empty."""
+    """Put the name of the file into every OSError of a ``with`` block that has none.
+
+    Python leaves the name out if it is writing that fails, such as on a full disk.
+    """
     try:
         yield
     except OSError as error:
@@ -348,8 +351,8 @@ def check_output(path: Path, *, folder: bool) -> None:
         folder: whether it is a folder.
 
     Raises:
-        InputError: if there is a file where a folder must be, a folder where a file must be, no permission, or no
-            such folder in the root folder.
+        InputError: if there is a file where a folder must be, a folder where a file must be, no permission, or
+            a new folder directly below the root folder (/) would be needed.
     """
     if not folder and path.is_dir():
         raise InputError(f"{path} is a folder; name a file in it")
@@ -406,7 +409,8 @@ def _is_at(path: Path, given: Path) -> bool:
 
     The checkpoints in a folder are part of it; other folders below it may hold results, such as an evaluation.
     """
-    with contextlib.suppress(OSError, ValueError):  # the latter if it lies elsewhere
+    # OSError: no file is there yet, so nothing can be lost. ValueError: the file lies elsewhere.
+    with contextlib.suppress(OSError, ValueError):
         if path.samefile(given):
             return True
         parts = destination(path).relative_to(destination(given)).parts
@@ -417,8 +421,8 @@ def _is_at(path: Path, given: Path) -> bool:
 def check_writable(path: Path, what: str) -> None:
     """Check that the nearest existing folder of a path may be written to; missing folders are created below it later.
 
-    No folders on the way are created in the root folder, because a path that needs one is misspelt as a rule. (A run in
-    a container may have the root folder as its working folder; then they are.)
+    No folders on the way are created in the root folder, because a path that needs one is usually misspelt. (A run in a
+    container may have the root folder as its working folder; then they are.)
 
     Args:
         path: file or folder to be written.
@@ -429,6 +433,8 @@ def check_writable(path: Path, what: str) -> None:
     """
     places = (path, *path.absolute().parents)
     place = next(place for place in places if place.is_dir())
+    # The nearest folder that exists is the root folder, and neither the path nor its parent: a folder would be created
+    # in it.
     if place == Path(place.anchor) != Path.cwd() and place not in places[:2]:
         raise InputError(f"{places[places.index(place) - 1]}: no such folder; create it, or correct {what} ({path})")
     if not os.access(place, os.W_OK | os.X_OK):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from os import PathLike
 
 from ..errors import InputError
@@ -53,8 +53,8 @@ class LabelledData:
             for equal sequences only.
         drop_leaks: omit training rows whose sequence, on either strand, is in the validation or test rows.
         strict: refuse a sequence from which nothing can be learnt or predicted. If false, with a warning, `finetune`
-            omits a sequence without a k-mer of A, C, G and T only, and `evaluate` leaves the cells of every sequence
-            empty that `predict` cannot score either.
+            omits a sequence without a k-mer of A, C, G and T only, and `evaluate` writes empty cells for a sequence
+            that `predict` could not score either.
 
     Raises:
         InputError: if tables and a store are both set, or neither is; if an option is set that only the other of the
@@ -84,13 +84,15 @@ class LabelledData:
         if not self.store and self.windows != LabelledWindows():
             key = next(key.name for key in fields(self.windows) if getattr(self.windows, key.name) != key.default)
             raise InputError(f"data.windows.{key} is for windows of data.store, not for tables; omit it")
-        if self.store and self.columns.beside():
+        if self.store and self.regression:
+            raise InputError("data.regression: a store gives classes, not values; omit it, or name tables of values")
+        if self.store and (only_in_tables := self.columns.beside()):
             raise InputError(
-                f"data.columns: {self.columns.beside()} are columns of tables, but data.store is set; omit one of them"
+                f"data.columns: {only_in_tables} are columns of tables, but data.store is set; omit one of them"
             )
         if self.split is not None:
             self._check_split(self.split)
-        elif self.store and self.columns.group is not None:
+        if self.store and self.columns.group is not None:
             raise InputError("data.columns.group is a column of tables, but data.store is set; omit one of them")
 
     def _check_split(self, shares: list[float]) -> None:
@@ -120,14 +122,21 @@ class LabelledData:
             split: "train", "valid" or "test". If ``self.split`` is set, "train" is the whole table, see
                 `split_table`, and there are no others.
             k: shortest sequence that the model can read, in nt.
-            task: task of the training sequences or of the model; classes, labels and tracks of the split must be the
-                same. None for the training sequences themselves.
+            task: task of the training sequences or of the model; the split must have the same kind of labels, and the
+                same inputs. A table must have its classes, too; those of a store are the caller's to compare. None for
+                the training sequences themselves.
             checked: as in `read_labelled`; if False, the caller judges names, lengths and letters.
 
         Raises:
-            InputError: if a file, a label or a letter is invalid.
+            InputError: if a file, a label or a letter is invalid, or a store does not have what the task needs.
         """
         if self.store:
+            # Every window of a store has one class, and nothing but its sequence.
+            if task is not None and replace(task, names=None) != Task("single_label_classification"):
+                raise InputError(
+                    f"data.store: a store gives single sequences of one class each, but {task.source} has other labels "
+                    f"or inputs; name a table instead (data.{split})"
+                )
             if self.windows.length < k:
                 raise InputError(
                     f"data.windows.length of {self.windows.length} nt is shorter than one k-mer of {k} nt; raise it"
@@ -166,7 +175,9 @@ class LabelledData:
         """Cut the windows of one split; return None for a validation split that the store does not have."""
         if split == "valid" and "valid" not in set(store.contigs.get("split", [])):
             return None
-        windows = self.windows.of_split(split)  # scores use all labelled genomes, and windows that lie side by side
+        # Validation and test windows lie side by side, and come from all labelled genomes, whatever windows.label_*
+        # select for training.
+        windows = self.windows.of_split(split)
         return labelled_windows(
             store, split, windows, label_column=self.columns.label, balanced=split == "train", seed=self.seed
         )

@@ -17,7 +17,7 @@ from torch.distributed.checkpoint.state_dict import (
 from transformers import TrainingArguments
 
 _WHOLE = StateDictOptions(full_state_dict=True, cpu_offload=True)
-_PARTIAL = StateDictOptions(full_state_dict=True, strict=False)  # tied weights are saved under one name
+_NOT_STRICT = StateDictOptions(full_state_dict=True, strict=False)  # tied weights are saved under one name
 
 
 def is_sharded(args: TrainingArguments) -> bool:
@@ -36,12 +36,12 @@ def unshard(model: Any) -> dict[str, Any]:
 
 
 def shard(model: Any, weights: dict[str, Any]) -> Any:
-    """Load whole weights into a sharded model.
+    """Load whole weights into a sharded model; all processes must call this, each with all the weights.
 
     Returns:
         missing_keys and unexpected_keys, as ``Module.load_state_dict`` returns them.
     """
-    return set_model_state_dict(model, weights, options=_PARTIAL)
+    return set_model_state_dict(model, weights, options=_NOT_STRICT)
 
 
 def unshard_optimizer(model: Any, optimizer: Any) -> dict[str, Any]:
@@ -50,7 +50,7 @@ def unshard_optimizer(model: Any, optimizer: Any) -> dict[str, Any]:
 
 
 def shard_optimizer(model: Any, optimizer: Any, state: dict[str, Any]) -> None:
-    """Load a whole optimizer state into the optimizer of a sharded model."""
+    """Load a whole optimizer state into the optimizer of a sharded model; all processes must call this with it."""
     set_optimizer_state_dict(model, optimizer, state, options=_WHOLE)
 
 
@@ -66,4 +66,4 @@ def one_group_of_tied_weights(model: Any) -> Iterator[None]:
     try:
         yield
     finally:
-        del model.get_input_embeddings, model.get_output_embeddings
+        del model.get_input_embeddings, model.get_output_embeddings  # the methods of the class are found again

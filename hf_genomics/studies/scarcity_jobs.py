@@ -1,4 +1,11 @@
-"""The processes of the label-scarcity study: pretraining where a set-up is a recipe, then a process for each cell."""
+"""The processes of the label-scarcity study, which measures what pretraining is worth when few genomes are labelled.
+
+A cell is one run of the study: one length of windows, number of labelled genomes, set-up, arm and seed. A set-up is the
+model that a cell begins with: the folder of a pretrained model, or a recipe by which the study pretrains it first, in a
+process that all cells of this set-up share. The arm says what the cell does with it: fine-tune it, fine-tune its head
+only, or fine-tune the same model from random weights. The arm "kmers" has no set-up: it fits a regression on counts of
+k-mers. Each cell is a process of its own.
+"""
 
 from __future__ import annotations
 
@@ -48,8 +55,7 @@ def _pretraining_job(grid: StudyGrid, name: str, seed: int, store: str, folder: 
     words = ["pretrain", "--config", grid.setups[name], "--data.store", store, "--data.train_split", "train"]
     words += ["--trainer.output_dir", str(place / "run"), "--trainer.disable_tqdm", "true", "--resume", "auto"]
     words += ["--trainer.seed", str(seed)] if grid.pretraining_per_seed else []
-    command = [sys.executable, "-m", "hf_genomics", *words]
-    return Job(place, command.copy, kind=name, describe=lambda: "pretrained")
+    return Job(place, lambda: [sys.executable, "-m", "hf_genomics", *words], kind=name, describe=lambda: "pretrained")
 
 
 def _cell_job(
@@ -60,17 +66,20 @@ def _cell_job(
     Args:
         cell: the cell.
         recipe: its recipe, from `cell_recipe`.
-        place: folder of the cell.
+        place: folder of the job.
         model: folder of the pretrained model; None for k-mers.
         needs: job that pretrains the model, if it is part of the study.
         ks: sizes of k-mers to choose from.
     """
-    full = partial(_of_kmers, recipe, place / "run", ks)
+    # A job takes functions, and calls them when it starts: the complete recipe depends on the configuration of the
+    # pretrained model, which may not exist before.
+    make_recipe = partial(_of_kmers, recipe, place / "run", ks)
     if model is not None:
-        full = partial(_with_model, recipe, model, cell.length, place / "run")
-    command = partial(_write_and_call, full, place, "kmers" if model is None else "finetune")
+        make_recipe = partial(_with_model, recipe, model, cell.length, place / "run")
+    make_command = partial(_write_and_call, make_recipe, place, "kmers" if model is None else "finetune")
+    # Jobs of one kind are expected to take equally long; the time left is estimated from those that are finished.
     kind = (cell.length, cell.genomes, cell.setup, cell.arm)
-    return Job(place, command, needs, kind, partial(_describe, place / "run"), full)
+    return Job(place, make_command, needs, kind, partial(_describe, place / "run"), make_recipe)
 
 
 def _with_model(recipe: dict[str, Any], model: Path, length: int, run: Path) -> dict[str, Any]:
@@ -90,9 +99,9 @@ def _of_kmers(recipe: dict[str, Any], run: Path, ks: list[int]) -> dict[str, Any
     return kept | {"ks": ks, "seed": recipe["trainer"]["seed"], "output_dir": str(run)}
 
 
-def _write_and_call(full: partial[dict[str, Any]], place: Path, what: str) -> list[str]:
+def _write_and_call(make_recipe: partial[dict[str, Any]], place: Path, what: str) -> list[str]:
     """Write the recipe of a cell, and return the command that runs it."""
-    write_text(place / RECIPE, yaml.safe_dump(full(), sort_keys=False))
+    write_text(place / RECIPE, yaml.safe_dump(make_recipe(), sort_keys=False))
     verb = ["hf_genomics.studies.kmer_regression"] if what == "kmers" else ["hf_genomics", what, "--config"]
     return [sys.executable, "-m", *verb, str(place / RECIPE)]
 

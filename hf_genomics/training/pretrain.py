@@ -92,7 +92,8 @@ class PretrainingPlan:
         training: windows to train on.
         validation: windows to evaluate on, or None.
         order: order of the training windows in each epoch.
-        settings: further settings that must be equal when the run is resumed, besides trainer and model.
+        settings: further settings that must be equal when the run is resumed, besides the model's and those of
+            transformers' Trainer.
         resume: continue from the newest checkpoint; "auto" begins, continues, or accepts a finished run.
         overwrite: replace a finished run.
     """
@@ -130,8 +131,9 @@ def pretrain(
     """Pretrain a KmerBert on the windows of a genome store by masking spans of consecutive tokens.
 
     Writes to ``trainer.output_dir``: model, tokenizer, metrics.json, trainer_state.json (the log), metrics.jsonl (the
-    log with speed, MFU, shares and the time left, while training), loss.png (the curves, updated every minute),
-    run.json (how the model was made) and README.md (the model card).
+    log with speed, MFU, the shares of padding, masked k-mers and hidden nucleotides, and the time left, while
+    training), loss.png (the curves, updated every minute), run.json (how the model was made) and README.md (the model
+    card).
 
     Args:
         data: genome store and splits.
@@ -187,6 +189,8 @@ def load_start(
             f"{pretrained} is a {', '.join(config.architectures or [config.model_type])}, which does not predict "
             "masked tokens; name the model that it was fine-tuned from"
         )
+    # Option -> what the options say, its default, the value of the model. An option that has its default counts as not
+    # set.
     asked = {"tokenizer.k": (tokenizer.k, 6, own.k), "tokenizer.stride": (tokenizer.stride, 1, own.stride)}
     given, usual, theirs = model.to_dict(), KmerBertConfig().to_dict(), config.to_dict()
     asked |= {f"model.{key}": (given[key], usual[key], theirs[key]) for key in _SIZES}
@@ -241,15 +245,16 @@ def plan_pretraining(
         _check_contigs(split, tokenizer.k)
     masking = choose_packing(masking, trainer, tokenizer.num_tokens(windows.length))
     order = _order_windows(training, trainer)
+    # A schedule changes the dose from step to step, so the dataset tells the collator the step of each window.
     training.step_of_rows = order.step_of_rows if masking.schedule else None
     attention = attention_for(trainer)
-    first_batch = masking(training.__getitems__(order.rows_of_step(0)[1][0].tolist()))
+    _, batches = order.rows_of_step(0)  # one batch for each forward pass of the step
+    first_batch = masking(training.__getitems__(batches[0].tolist()))
     check_memory(trainer, config, partial(KmerBertForMaskedLM, config), first_batch, attention)
-    settings = _resume_settings(data, tokenizer, masking, windows, store, start)
+    settings = _resume_settings(data, tokenizer, masking, windows, store, start, trainer.schedule_steps)
     network = _build_network(config, start, attention, trainer.seed)
     if not folder.exists():  # otherwise `train` checks the room, after deleting the remains of a killed run
         check_room(trainer, network)
-    settings |= {"trainer.schedule_steps": trainer.schedule_steps}
     return PretrainingPlan(
         folder, trainer, tokenizer, network, masking, training, validation, order, settings, resume, overwrite
     )
@@ -310,6 +315,7 @@ def choose_packing(
         )
     if not trainer.packing and masking.pack_to is not None:
         raise InputError("trainer.packing is false, but masking.pack_to is given; omit one of them")
+    # Only rows that are not packed are padded to a multiple of a number.
     if not trainer.packing or masking.pack_to is not None or masking.pad_to_multiple_of:
         return masking
     # A compiled model needs rows of one length, and several GPUs of one process share a batch row by row.
@@ -369,7 +375,10 @@ def _check_settings(
     windows: WindowSampling,
     more_positions: str,
 ) -> None:
-    """Check the options that can be checked before data is read; `more_positions`, for errors: how to get more."""
+    """Check the options that can be checked before data is read.
+
+    ``more_positions`` ends the message about windows that are too long: how the model could get more positions.
+    """
     check_arguments(trainer)
     check_schedule(trainer.schedule_steps, trainer.max_steps)
     check_best_metric(trainer, SCORES, "data.valid_split is null; set it" if data.valid_split is None else None)
@@ -463,8 +472,9 @@ def _resume_settings(
     windows: WindowSampling,
     store: GenomeStore,
     start: PreTrainedModel | None,
+    schedule_steps: int | None,
 ) -> dict[str, Any]:
-    """Return the settings that must be equal when a run is resumed, in addition to trainer and model."""
+    """Return the settings that must be equal when a run is resumed, besides the model's and those of the Trainer."""
     masking_options = {field.name: getattr(masking, field.name) for field in fields(masking) if field.init}
     sections = {
         "data": asdict(data) | {"store": _digest(store)},
@@ -473,6 +483,7 @@ def _resume_settings(
         "windows": asdict(windows),
     }
     found = {f"{section}.{key}": value for section, keys in sections.items() for key, value in keys.items()}
+    found["trainer.schedule_steps"] = schedule_steps  # an option of ours, which transformers' Trainer does not have
     return found if start is None else found | {"pretrained": _digest_weights(start)}
 
 

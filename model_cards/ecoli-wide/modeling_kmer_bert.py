@@ -181,7 +181,7 @@ class KmerBertSelfAttention(nn.Module):
 
         Args:
             hidden: (batch, tokens, hidden), the tokens to attend to.
-            layout: which tokens attend to which.
+            layout: which tokens attend to which; it calls the backend.
             position_embeddings: cosines and sines of rotary positions, (batch or 1, tokens, 1, size) each; None for
                 other positions.
             query_states: (selected tokens, hidden), the tokens that attend; by default all of ``hidden``.
@@ -200,6 +200,8 @@ class KmerBertSelfAttention(nn.Module):
         if position_embeddings is not None:
             query = apply_rotary(query, *_of_selected(position_embeddings, selected))
             key = apply_rotary(key, *position_embeddings)
+        # The layout arranges the states as the backend takes them, calls `_attend` with a mask (once or piece by piece),
+        # and returns the result in the shape of the query.
         attended, weights = layout(partial(self._attend, **kwargs), query, key, value, self.reach, selected)
         return attended.reshape(query_states.shape).contiguous(), weights
 
@@ -318,7 +320,8 @@ class KmerBertEncoder(nn.Module):
         for layer in lower:
             hidden = layer(hidden, layout, **kwargs)
         # Only the last layer may skip tokens: the output of every other layer is read by the next one, which attends to
-        # all tokens.
+        # all tokens. Not every layout can skip tokens: some attend block by block or in batches of windows, and some
+        # masks cannot be indexed by query.
         if selected is not None and selection_pays(hidden) and layout.supports_selection(self.last_reach):
             return last(hidden, layout, selected=selected, **kwargs)
         hidden = last(hidden, layout, **kwargs)
@@ -370,7 +373,7 @@ class KmerBertPooler(nn.Module):
             (sequences, hidden): one sequence per row, or several where rows are packed.
         """
         if hidden.ndim == 3:
-            hidden, real = unpack([hidden], attention_mask, position_ids)
+            hidden, real = unpack([hidden], attention_mask, position_ids)  # one sequence per row; real: not padding
             scores = None if self.attention is None else self.attention(hidden).squeeze(-1)
             hidden = pool(hidden, real, self.pooling, scores)
         return self.dense(hidden).tanh()
@@ -508,6 +511,8 @@ class KmerBertPreTrainedModel(PreTrainedModel):
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
+        # In a new model, this only calls draw_weights. In a model that is loaded, the weights that the checkpoint lacks
+        # are drawn with a seed that depends on their names.
         initialise(module, self, self.draw_weights)
 
     def draw_weights(self, module: nn.Module) -> None:
@@ -659,6 +664,7 @@ class KmerBertModel(KmerBertPreTrainedModel):
             embedded,
             attention_mask,
             position_ids,
+            # With dropout, torch's variable-length kernel cannot be used.
             dropout=self.config.attention_probs_dropout_prob if self.training else 0.0,
             need_weights=need_weights,
         )
@@ -994,6 +1000,7 @@ class KmerBertForTokenClassification(KmerBertClassifier):
     ) -> Tensor:
         """Convert logits of tokens (batch, tokens, num_labels) to logits of nucleotides (sequences, nt, num_labels)."""
         k, stride = self.config.k, self.config.stride
+        # One sequence per row; real is False on padding.
         logits, kmers, real = unpack([logits, kmers], attention_mask, position_ids)
         if labels is not None:
             check_nt_labels(labels != IGNORE_INDEX, kmers & real, k, stride)

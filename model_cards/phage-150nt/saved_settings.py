@@ -53,9 +53,9 @@ MOST_VALUES: dict[str, int] = {
 }
 #: Largest number of weights of a model: 256 GiB in float32.
 MOST_WEIGHTS = 2**36
-#: Numbers below minus this are refused here. Smaller sizes, such as -1, are left to the configurations, whose messages
+#: Numbers below this are refused here. Other negative sizes, such as -1, are left to the configurations, whose messages
 #: print the number; Python would refuse to print one of thousands of digits.
-LARGEST_NEGATIVE = 2**40
+LOWEST = -(2**40)
 LONGEST_NAME = 1000  # characters of a label or a track
 
 #: Settings of `LARGEST` that need not be whole numbers.
@@ -133,13 +133,14 @@ _ALLOWED: dict[str, tuple[Any, ...]] = {
     "torch_dtype": ("float32", "float16", "bfloat16", "float64"),
     # Other names load kernels, from this machine or from the Hub. That is the caller's choice, not the file's.
     "attn_implementation": ("eager", "sdpa", "flex_attention"),
-    "return_dict": (True,),  # the models read the outputs of their parts by name
+    "return_dict": (True,),  # the models read the outputs of their submodules by name
     "is_decoder": (False,),
     "add_cross_attention": (False,),
     "is_encoder_decoder": (False,),
 }
 #: Further fields of a config.json by which transformers or peft would load, change or convert something. The list need
-#: not be complete: `check_saved` refuses every unknown field, and says of these and of attributes of the class why.
+#: not be complete, because `check_saved` refuses every unknown field. If `is_acted_upon` holds for a field, the message
+#: also says why.
 _ACTED_UPON = frozenset(
     "adapters attention_dropout backbone_config codec_config compression_config configuration_files custom_pipelines "
     "decoder distributed_config embed_dim encoder experts_implementation fusion_config gradient_checkpointing head_dim "
@@ -201,7 +202,7 @@ def check_bounds(settings: Mapping[str, Any]) -> None:
         value: Any = settings.get(name)
         if not is_number(value):
             continue
-        if value < -LARGEST_NEGATIVE:
+        if value < LOWEST:
             raise ValueError(f"{name} must not be negative, but is {shown(value)}")
         if value > most:
             raise ValueError(f"{name} must be at most {most:,}, not {shown(value)}")
@@ -336,6 +337,7 @@ def encoder_shapes(config: Any) -> Iterator[tuple[str, tuple[int, ...]]]:
         config: the sizes of the model.
     """
     hidden = config.hidden_size
+    # num_embeddings is vocab_size or, before that is filled in, what follows from k.
     tables = {"word_embeddings": config.num_embeddings, "token_type_embeddings": config.type_vocab_size}
     if config.position_embedding_type == "absolute":
         tables["position_embeddings"] = config.max_position_embeddings
@@ -372,7 +374,7 @@ def count_weights(config: Any) -> int:
     layer = sum(math.prod(shape) for _, shape in _layer_shapes(hidden, config.intermediate_size))
     more_layers = getattr(config, "part_layers", 0) + getattr(config, "fusion_layers", 0)
     # Linear layers of a head, each to or from the hidden size: the classifier, the layer that joins the parts of a
-    # sequence, and those that read tracks, two channels for each track.
+    # sequence, and those that read tracks, two numbers for each track: its value, and whether it is missing.
     parts = getattr(config, "num_parts", 0) if getattr(config, "aggregation", None) == "concat" else 0
     tracks = sum(len(getattr(config, name, None) or []) for name in ("track_names", "nt_track_names"))
     head = hidden * ((config.num_labels or 0) + parts * hidden + 2 * tracks)
@@ -380,7 +382,7 @@ def count_weights(config: Any) -> int:
 
 
 def check_weight_count(config: Any) -> None:
-    """Check that a model does not have more weights than any machine of today can hold.
+    """Check that a model has at most `MOST_WEIGHTS` weights, so that a file cannot ask for any amount of memory.
 
     Args:
         config: the sizes of the model, each within its bound.

@@ -149,7 +149,7 @@ class CallOptions(NamedTuple):
     padding_strategy: PaddingStrategy = PaddingStrategy.DO_NOT_PAD
     truncation_strategy: TruncationStrategy = TruncationStrategy.DO_NOT_TRUNCATE
     max_length: int | None = None
-    stride: int = 0
+    stride: int = 0  # tokens that the overflowing ones share with the row; not the tokenizer's stride, which is in nt
     is_split_into_words: bool = False
     pad_to_multiple_of: int | None = None
     padding_side: str | None = None
@@ -161,7 +161,7 @@ class CallOptions(NamedTuple):
     return_length: bool = False
     verbose: bool = True
     split_special_tokens: bool | None = None
-    # The options below are ours; transformers' other tokenizers do not have them, except for the offsets.
+    # The options below are ours, except for return_offsets_mapping, which transformers' fast tokenizers have too.
     return_offsets_mapping: bool = False
     return_soft_masked: bool = False
     return_uncovered_nt: bool = False
@@ -170,7 +170,7 @@ class CallOptions(NamedTuple):
 
 #: Options that need the letters of a text, and have no meaning for token ids.
 NEED_TEXT = ("return_offsets_mapping", "return_soft_masked", "return_uncovered_nt")
-#: Options that transformers' own code does not know.
+#: Options that the code of transformers for tokenizers written in Python does not take.
 OWN_OPTIONS = {"errors", *NEED_TEXT}
 CALL_OPTIONS = frozenset(CallOptions._fields)
 
@@ -181,10 +181,12 @@ def read_options(options: dict[str, Any]) -> CallOptions:
     Raises:
         TypeError: if an unknown option looks like a misspelt one.
     """
+    # sanitize_control_tokens is set by transformers' `apply_chat_template`; the tokenizer itself looks for it.
     for name in options.keys() - CALL_OPTIONS - {"sanitize_control_tokens"}:
         suggestion = did_you_mean(name, [*CallOptions._fields, "padding", "truncation"])
         if suggestion:
             raise TypeError(f"a call of KmerTokenizer has no option {name!r}{suggestion}")
+        # `windows` is an option of our pipelines; a pipeline of transformers hands it on to the tokenizer.
         remedy = "; a pipeline knows it after `import hf_genomics`" if name == "windows" else ""
         logger.warning_once(f"a call of KmerTokenizer has no option {name!r}; it is ignored{remedy}")
     return CallOptions(**{name: value for name, value in options.items() if name in CALL_OPTIONS})

@@ -10,6 +10,7 @@ import pytest
 from hf_genomics import LabelledData, prepare
 from hf_genomics.errors import InputError
 from hf_genomics.labelled.columns import Columns
+from hf_genomics.labelled.task import Task
 from hf_genomics.labelled.windows import LabelledWindows
 
 
@@ -51,6 +52,26 @@ def test_a_store_is_cut_as_its_windows_say(store):
         data.load("train", 60)
 
 
+@pytest.mark.parametrize(
+    "task",
+    [
+        Task("multi_label_classification", ["x", "y"]),
+        Task("regression", ["x", "y"]),
+        Task("regression"),
+        Task("single_label_classification", ["x", "y"], level="nt"),
+        Task("single_label_classification", ["x", "y"], paired=True),
+        Task("single_label_classification", ["x", "y"], track_names=["age"]),
+        Task("single_label_classification", ["x", "y"], nt_track_names=["signal"]),
+    ],
+)
+def test_windows_of_a_store_are_for_tasks_with_one_class_per_sequence(store, task):
+    data = LabelledData(store=store, columns=Columns(label="kind"), windows=LabelledWindows(50))
+    classes = Task("single_label_classification", ["x", "y"])
+    assert data.require("test", 3, classes, why="").task == classes
+    with pytest.raises(InputError, match=r"data\.store: .*the model .*data\.test"):
+        data.load("test", 3, task)
+
+
 def test_the_groups_of_a_table_are_read_with_its_labels(tmp_path):
     (tmp_path / "t.csv").write_text("sequence,label,chrom\nACGTACGT,a,1\nTTGACCAT,b,X\n")
     data = LabelledData(train=str(tmp_path / "t.csv"), split=[0.5, 0, 0.5], columns=Columns(group="chrom"))
@@ -74,6 +95,7 @@ def test_the_groups_of_a_table_are_read_with_its_labels(tmp_path):
         (lambda: LabelledData(train="a.csv", split=[1, 0, 0]), "none to score"),
         (lambda: LabelledData(train="a.csv", split=[0.8, 0.1, 0.1], min_identity=0), "data.min_identity"),
         (lambda: LabelledData(store="b", columns=Columns(group="g")), "data.columns.group"),
+        (lambda: LabelledData(store="b", regression=True), "data.regression"),
         (lambda: LabelledWindows(per_genome=0), "data.windows.per_genome must be at least 1, not 0"),
         (lambda: LabelledWindows(label_fraction=1.5), "data.windows.label_fraction"),
         (lambda: LabelledWindows(label_fraction=0.5, label_genomes=3), "data.windows.label_genomes"),
