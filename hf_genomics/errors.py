@@ -158,9 +158,11 @@ def _sequences_in(text: str, kind: str) -> Iterator[list[tuple[int, int]]]:
 
 def _without_article(text: str, pieces: list[tuple[int, int]]) -> list[tuple[int, int]]:
     """Remove a last piece of one or two letters if it is a word, such as "a" after a quotation: "'ACGT'; a record"."""
-    if len(pieces) > 1 and pieces[-1][1] - pieces[-1][0] < 3 <= pieces[-2][1] - pieces[-2][0]:
+    if len(pieces) > 1 and pieces[-1][1] - pieces[-1][0] < 3:
         between = text[pieces[-2][1] : pieces[-1][0]]
-        return pieces[:-1] if re.search(r"['\");:,]\s", between) else pieces
+        is_long = pieces[-2][1] - pieces[-2][0] >= 3
+        is_word = re.search(r"['\")][;:]\s$", between) or (is_long and re.search(r"['\");:,]\s", between))
+        return pieces[:-1] if is_word else pieces
     return pieces
 
 
@@ -191,6 +193,7 @@ def _in_file_name(text: str, begin: int, end: int) -> bool:
 #: processes of a run show the same hashes.
 _VARIABLE = "HF_GENOMICS_PRIVATE"
 _names: dict[str, str] = {}  # a name that has been read, as a message may write it -> the name that is hashed
+_lengths: set[int] = set()  # of these names, in characters
 _SHORTENED = (60, 30, 20)  # characters after which messages cut a name
 _QUOTED = re.compile(r"'[^'\n]+'|\"[^\"\n]+\"")
 _BREAK = re.compile(r"[\s'\"]")
@@ -216,6 +219,7 @@ def private_run(asked: bool) -> Iterator[None]:
     finally:
         os.umask(umask)
         _names.clear()
+        _lengths.clear()
         if given is None:
             del os.environ[_VARIABLE]
 
@@ -238,7 +242,9 @@ def keep_secret(names: Iterable[str]) -> None:
         for text in (name, *shortened):
             # Messages write a text as it is, with control characters escaped, or as Python's repr does. A shortened
             # name has a hash of its own, because several names may be shortened to the same text.
-            _names.update(dict.fromkeys((text, escape_controls(text), repr(text)[1:-1]), text))
+            written = (text, escape_controls(text), repr(text)[1:-1])
+            _names.update(dict.fromkeys(written, text))
+            _lengths.update(map(len, written))
 
 
 def shown_name(name: str) -> str:
@@ -268,12 +274,21 @@ def hide_names(text: str) -> str:
     # Stricter than `_leading_path`: what only looks like a path may be a name.
     start = len(path) if _is_file(path) else 0
     path, text = text[:start], text[start:]
-    found = sorted((name for name in _names if len(name) > 2 and name in text), key=len, reverse=True)
+    found = sorted((name for name in _names_in(text) if len(name) > 2), key=len, reverse=True)
     # The patterns end at blanks and quotes, so names that contain one are replaced first.
     for name in filter(_BREAK.search, found):
         text = text.replace(name, shown_name(_names[name]))
     text = _QUOTED.sub(lambda match: _hidden_in_quotes(match[0]), text)
     return path + _UNBROKEN.sub(lambda match: _hidden_in_word(match[0], found), text)
+
+
+def _names_in(text: str) -> set[str]:
+    """Return the names that a text contains."""
+    # A genome has a few names, and a file of reads has millions: then it is faster to look up each part of the text.
+    if len(_names) <= len(text) * len(_lengths):
+        return {name for name in _names if name in text}
+    parts = (text[start : start + length] for length in _lengths for start in range(len(text) - length + 1))
+    return {part for part in parts if part in _names}
 
 
 def _hidden_in_quotes(quoted: str) -> str:

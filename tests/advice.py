@@ -293,6 +293,11 @@ def _values(message: str) -> Iterator[tuple[str, str]]:
         yield from ((match[1], value.strip("'")) for value in values if not re.search(r"[A-Z]", value))
     if match := re.search(rf"{_SUBJECT}:? .*name one of \[?('[^']+'(?:, '[^']+')*)", message):
         yield from ((match[1], value) for value in re.findall(r"'([^']+)'", match[2]))
+    for match in re.finditer(rf"set {_SUBJECT} to another score, such as (\w+)", message):
+        yield match[1], match[2]
+    if match := re.search(rf"set (?:it|{_SUBJECT}) to (\w+) or (\w+)$", message):
+        key = match[1] or next(iter(re.findall(r"^--([\w.]+) is", message)), "")
+        yield from ((key, value) for value in (match[2], match[3]))
     if match := re.search(rf"{_SUBJECT} must be (true|false|0|null)\b", message):
         yield match[1], match[2]
     if match := re.search(r"key \"([\w.]+)\": .*typing\.Literal\[([^]]+)\]", message):

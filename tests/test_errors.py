@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hf_genomics import errors
 from hf_genomics.cli import main
 from hf_genomics.errors import (
     MOST_LETTERS,
@@ -125,6 +126,7 @@ def test_names_of_files_stay_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 def test_the_words_after_a_sequence_stay() -> None:
     assert line_for_user(f"x.fa: '{DNA}'; a record").endswith("...'; a record")
     assert line_for_user(f"x.fa: columns '{DNA}', 'a'").endswith("...', 'a'")
+    assert line_for_user(f"x.fa: '{DNA},{DNA[0]}...'; give FASTA").endswith("...'; give FASTA")
 
 
 @given(st.text())
@@ -150,6 +152,14 @@ def test_no_name_of_a_private_record_is_left_between_blanks_or_punctuation(names
         assert all(shown_name(name) in shown for name, _ in zip(names, ends, strict=False))
         assert hide_names("record 3 is empty") == "record 3 is empty" or "record" in names
     assert hide_names(text) == text and not is_private()
+
+
+@given(names=st.lists(NAME, min_size=1, max_size=8), words=st.lists(NAME, max_size=3))
+def test_the_names_in_a_text_are_the_same_however_many_names_there_are(names, words):
+    with private_run(True):
+        keep_secret([*names, *(f"{number:07}" for number in range(3000))])
+        text = " ".join([*words, *names[:2], "x"])
+        assert errors._names_in(text) == {name for name in errors._names if name in text}
 
 
 def test_names_in_messages_are_hidden_also_shortened_or_in_quotes_but_not_names_of_files(tmp_path, monkeypatch):

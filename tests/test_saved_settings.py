@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -13,7 +14,15 @@ from transformers import AutoConfig, AutoModel
 from hf_genomics import KmerBertConfig, KmerBertModel
 from hf_genomics.configuration_kmer_bert import FusionKmerBertConfig, HierarchicalKmerBertConfig
 from hf_genomics.modeling_kmer_bert import check_memory_of_machine
-from hf_genomics.saved_settings import LARGEST, check_saved, count_weights, encoder_shapes, is_acted_upon, shown
+from hf_genomics.saved_settings import (
+    LARGEST,
+    check_saved,
+    count_weights,
+    encoder_shapes,
+    has_no_effect,
+    is_acted_upon,
+    shown,
+)
 
 KINDS = [KmerBertConfig, HierarchicalKmerBertConfig, FusionKmerBertConfig]
 SMALL = {"k": 3, "hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
@@ -154,6 +163,15 @@ def test_a_model_beyond_the_memory_of_the_machine_is_refused_before_it_is_built(
     assert time.monotonic() - start < 60
 
 
-@pytest.mark.parametrize("value", ["x" * 1000, 10**5000, [10**5000], {"a": "b" * 1000}, None, True, 1.5], ids=shown)
+VALUES = ["x" * 1000, 10**5000, [10**5000], {"a": "b" * 1000}, None, True, 1.5, np.arange(1000), np.int64(2)]
+
+
+@pytest.mark.parametrize("value", VALUES, ids=shown)
 def test_a_value_is_shown_on_one_short_line(value: object) -> None:
     assert len(shown(value)) <= 60 and "\n" not in shown(value)
+
+
+def test_a_number_of_numpy_is_named_as_such_and_an_array_is_compared_with_nothing() -> None:
+    with pytest.raises(ValueError, match=r"num_labels .*np\.int64\(2\)"):
+        KmerBertConfig(num_labels=np.int64(2))
+    assert not has_no_effect("note", np.array([1, 2])) and not has_no_effect("note", np.array([]))

@@ -17,7 +17,7 @@ _RUN = "of a run that was interrupted, or finished with other settings; tests of
 _NUCLEOTIDES = "of labels per nucleotide, pairs, parts or tracks; tests/training/test_settings.py"
 _PRIVATE = "of private runs; tests/privacy"
 
-_NEWER = "of probes and sweeps, which are newer than these tables; not followed yet"
+_SWEEP = "of a sweep's values, which stand in a list: asks for another one"
 
 #: Module below the package, or its room, and a part of the message ("" for all) -> why no test follows its advice.
 UNREACHED: dict[tuple[str, str], str] = {
@@ -26,9 +26,10 @@ UNREACHED: dict[tuple[str, str], str] = {
     ("demo_page", ""): _SERVER,
     ("downloads", ""): _NETWORK,
     ("embedding/embed.py", "a list of sequences"): _LIST,
-    ("embedding/probe.py", ""): _NEWER,
-    ("jobs/sweep.py", ""): _NEWER,
-    ("training/finetune.py", "sweep"): _NEWER,
+    ("jobs/sweep.py", "has changed since"): _RUN,
+    ("jobs/sweep.py", "never evaluated"): _RUN,
+    ("jobs/sweep.py", "is not one of"): _SWEEP,
+    ("training/finetune.py", "without a launcher"): _MACHINE,
     ("evaluation/baseline.py", "baselines:"): _PYTHON,
     ("evaluation/evaluate.py", "the labels are"): _FILE,
     ("evaluation/evaluate.py", "data.split gives no rows"): _PYTHON,

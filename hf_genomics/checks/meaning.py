@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ..io.cells import look_of
+from ..io.cells import look_of, plain_spelling
 from ..io.text_tables import list_names
 from ..labelled.sequences import LabelledSequences
 from ..labelled.task import Task
@@ -168,7 +168,7 @@ def _key(name: str) -> str:
     """Return the text that names have in common if they differ only in spelling."""
     look = look_of(name)
     if look in ("whole", "whole float", "decimal"):
-        return f"{float(name):g}"
+        return repr(float(name)) if look == "decimal" else plain_spelling(name)
     plain = unicodedata.normalize("NFKC", name).casefold()
     return re.sub(r"[\s_\-\u200b\ufeff]+", "", plain) or name
 

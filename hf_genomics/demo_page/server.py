@@ -127,12 +127,23 @@ async def _read_fields(request: web.Request) -> dict[str, bytes]:
     async for part in await request.multipart():
         if not isinstance(part, BodyPartReader):
             raise ValueError("a form in a form")
-        content, most = bytearray(), MOST_BYTES if part.name in ("dna", "file") else _FIELD_BYTES
-        while chunk := await part.read_chunk():
-            content += chunk
-            if len(content) > most:
-                raise too_large()
-        fields[part.name or ""] = bytes(content)
+        fields[part.name or ""] = await _read_field(part)
         if len(fields) > _MOST_FIELDS:
             raise ValueError("too many fields")
     return fields
+
+
+async def _read_field(part: BodyPartReader) -> bytes:
+    """Read a field; raise InputError if it is too large."""
+    is_input = part.name in ("dna", "file")
+    content, most = bytearray(), MOST_BYTES if is_input else _FIELD_BYTES
+    while chunk := await part.read_chunk():
+        content += chunk
+        if len(content) > most:
+            name = repr((part.name or "")[:20])
+            raise (
+                too_large()
+                if is_input
+                else InputError(f"the field {name} has more than {most:,} bytes; correct it or leave it empty")
+            )
+    return bytes(content)

@@ -224,7 +224,10 @@ def _with_vectors(splits: _Splits, vectors: list[np.ndarray]) -> tuple[_Splits, 
     kept = [np.flatnonzero(~np.isnan(rows).any(1)) for rows in vectors]
     for rows, known in zip(splits, kept, strict=True):
         if not len(known):
-            raise InputError(f"{rows.source}: the model returns no vector for any of its sequences; check its letters")
+            raise InputError(
+                f"{rows.source}: the model returns no vector for any of its sequences; check their letters, and "
+                "the model"
+            )
         if len(known) < len(rows):
             logger.warning("%s: %s sequences without a vector are omitted", rows.source, f"{len(rows) - len(known):,}")
     found = [rows.take(known.tolist()) for rows, known in zip(splits, kept, strict=True)]

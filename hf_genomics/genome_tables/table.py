@@ -136,7 +136,7 @@ def table(
     if per_feature < 1 and negatives != "none":
         raise InputError(f"per_feature must be at least 1, not {per_feature}; set negatives to none for no negatives")
     if per_feature > _MOST_NEGATIVES:
-        raise InputError(f"per_feature must be at most {_MOST_NEGATIVES}, not {per_feature}")
+        raise InputError(f"per_feature must be at most {_MOST_NEGATIVES}, not {per_feature}; ask for fewer negatives")
     if seed < 0:
         raise InputError(f"seed must be at least 0, not {seed}")
     target = check_output_file(output, [genome, bed, gff], overwrite=overwrite)

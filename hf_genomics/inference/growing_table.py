@@ -157,7 +157,7 @@ class GrowingTable:
 
     def _record(self) -> None:
         """Record the run before its output appears, or delete the record of an earlier run."""
-        record = _record_of(self._target)
+        record = record_of(self._target)
         if self._resume == "auto":
             write_json(record, {**self._settings, "sequences": self.num_sequences, "rows": self.num_rows})
         else:
@@ -251,31 +251,36 @@ def changed_setting(path: Path, settings: dict[str, Any]) -> tuple[str, Any, Any
     return None
 
 
-def finished_before(target: Path, settings: dict[str, Any]) -> tuple[int, int]:
+def finished_before(target: Path, settings: dict[str, Any], found: Path | None = None) -> tuple[int, int]:
     """Return the numbers of sequences and rows of an output that a run with `resume` "auto" has finished.
 
     Args:
-        target: the output, which exists.
+        target: the output.
         settings: everything that the rows depend on.
+        found: the file that exists, if the output is a group of files; by default the output itself.
 
     Raises:
         InputError: if the output is not the one that a run with these settings writes, or nothing says so.
     """
-    record, remedy = _record_of(destination(target)), "pass --overwrite true to replace it, or name another file"
+    record, remedy = record_of(destination(target)), "pass --overwrite true to replace it, or name another file"
     if not record.is_file():
         raise InputError(
-            f"{target} exists, and nothing says which run wrote it (a run with --resume auto leaves {record.name}); "
-            f"{remedy}"
+            f"{found or target} exists, and nothing says which run wrote it (a run with --resume auto leaves "
+            f"{record.name}); {remedy}"
         )
     if changed := changed_setting(record, settings):
         name, before, now = changed
-        raise InputError(f"{target}: was written with {name} {before}, this run has {now}; {remedy}")
+        raise InputError(f"{found or target}: was written with {name} {before}, this run has {now}; {remedy}")
     counts = read_json(record)
     return int(counts.get("sequences") or 0), int(counts.get("rows") or 0)
 
 
-def _record_of(target: Path) -> Path:
-    """Return the file that records the run of an output."""
+def record_of(target: Path) -> Path:
+    """Return the file that records the run of an output with `resume` "auto".
+
+    Args:
+        target: the output, no link.
+    """
     return target.with_name(f".{target.name}.run.json")
 
 

@@ -46,6 +46,7 @@ from ..tokenizer_arguments import check_arguments, check_size, named_tokens
 from .adapters import ADAPTER_CONFIG, add_adapter, base_of, head_of, merge_adapter
 
 _WEIGHT_FILES = ("model.safetensors", "pytorch_model.bin", "adapter_model.safetensors")
+_TOKENIZER_FILES = ("tokenizer_config.json", "vocab.txt", "tokenizer.json")
 _COPY_TOKENIZER = "copy the model's own tokenizer_config.json there"
 
 
@@ -90,6 +91,8 @@ def load_tokenizer(name: str) -> KmerTokenizer:
 def _tokenizer_beside(name: str, config: KmerBertConfig) -> KmerTokenizer:
     """Load the tokenizer of a model whose configuration has been read; see `load_tokenizer`."""
     name = _folder_with(name, "tokenizer_config.json")
+    if Path(name).is_dir() and not any((Path(name) / file).is_file() for file in _TOKENIZER_FILES):
+        raise InputError(f"{name}: no tokenizer_config.json there; {_COPY_TOKENIZER}")
     try:
         with readable(name):
             tokenizer = AutoTokenizer.from_pretrained(name)
@@ -452,6 +455,8 @@ def readable(source: str) -> Iterator[None]:
                 f"{source}: no such folder, and no such model on the Hub or in its cache (or the Hub cannot be "
                 "reached, or the model is private); check the name, the network and your login"
             ) from error
+        if "no file named" in str(error):  # transformers lists the names of weights that it looked for
+            raise InputError(f"{source}: no weights (model.safetensors) there; copy all files of the model") from error
         raise InputError(f"{source}: {' '.join(str(error).split()).removeprefix(f'{source}: ')}") from error
 
 

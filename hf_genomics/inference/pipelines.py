@@ -78,16 +78,44 @@ class DnaTextClassificationPipeline(TextClassificationPipeline):
             function_to_apply: as in transformers; not used for windows, whose scores are probabilities.
             postprocess_params: as in transformers.
 
+        Returns:
+            The predicted class and its probability; with ``top_k``, a list of the classes, the predicted one first. It
+            is the most probable one, or follows the configuration's ``decision_threshold``, as in `predict`.
+
         Raises:
             ValueError: if a sequence cannot be scored.
         """
-        if "scores" not in model_outputs:
+        if "scores" in model_outputs:
+            if model_outputs["scores"].isnan().any():
+                raise ValueError(
+                    "a sequence has no known k-mer, or a letter that is not DNA; hf-genomics check lists them"
+                )
+            model_outputs, function_to_apply = {"logits": model_outputs["scores"]}, ClassificationFunction.NONE
+            threshold = self._threshold
+        else:
+            # With another function, or none, scores are no probabilities that could be compared with the threshold.
+            threshold = self._threshold if function_to_apply in (None, ClassificationFunction.SOFTMAX) else None
+        if threshold is None:
             return super().postprocess(model_outputs, function_to_apply, **postprocess_params)
-        if model_outputs["scores"].isnan().any():
-            raise ValueError("a sequence has no known k-mer, or a letter that is not DNA; hf-genomics check lists them")
-        return super().postprocess(
-            {"logits": model_outputs["scores"]}, ClassificationFunction.NONE, **postprocess_params
-        )
+        return self._decided(model_outputs, function_to_apply, threshold, **postprocess_params)
+
+    @property
+    def _threshold(self) -> tuple[float, int] | None:
+        """Lowest probability of the positive class at which it is predicted, and its id; None without a threshold."""
+        from .loading import task_of  # slow to import
+
+        return task_of(self.model.config).threshold if isinstance(self.tokenizer, KmerTokenizer) else None
+
+    def _decided(
+        self, model_outputs: Any, function: Any, threshold: tuple[float, int], top_k: int | None = 1, **others: Any
+    ) -> Any:
+        """Return what `postprocess` returns, with the class first that the threshold predicts."""
+        both = super().postprocess(model_outputs, function, top_k=None, _legacy=False)
+        lowest, number = threshold
+        positive = self.model.config.id2label[number]
+        scores = {one["label"]: one["score"] for one in both}
+        both.sort(key=lambda one: (one["label"] == positive) != (scores[positive] >= lowest))
+        return both[0] if top_k == 1 and others.get("_legacy", True) else both[:top_k]
 
 
 class DnaTokenClassificationPipeline(TokenClassificationPipeline):

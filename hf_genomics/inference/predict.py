@@ -169,8 +169,9 @@ def predict(
     # Prediction needs no labels: `match_columns` asks for no column of labels if the task is one class per sequence.
     columns = match_columns(columns, replace(plan.task, problem_type="single_label_classification", level="sequence"))
     settings = _settings(network, input, columns, options)
-    if resume == "auto" and not overwrite and any(path.exists() for path in plan.files):
-        counts = finished_before(target, settings)
+    existing = next((path for path in plan.files if path.exists()), None)
+    if resume == "auto" and not overwrite and existing:
+        counts = finished_before(target, settings, existing)
         if all(path.exists() for path in plan.files):
             return _logged_result(plan, *counts, "finished before")
     plan = replace(plan, processes=join_processes())

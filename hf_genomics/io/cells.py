@@ -7,9 +7,9 @@ import re
 from collections.abc import Collection, Iterable
 from typing import Literal, TypeAlias
 
-#: What a text looks like. "whole" (12), "whole float" (12.0) and "decimal" (1.5) are numbers that float() reads. An
-#: "unclear number" is written in a way that float() does not read or that has several meanings (1,234 is 1234 or
-#: 1.234). A "blank" is written where a value is missing or is not finite.
+#: What a text looks like. "whole" (12), "whole float" (12.0 or 1.2e1) and "decimal" (1.5) are numbers that float()
+#: reads. An "unclear number" is written in a way that float() does not read or that has several meanings (1,234 is 1234
+#: or 1.234). A "blank" is written where a value is missing or is not finite.
 Look: TypeAlias = Literal["whole", "whole float", "decimal", "unclear number", "boolean", "blank", "word"]
 
 #: What to write instead of an unclear number.
@@ -58,7 +58,8 @@ def look_of(text: str) -> Look:
     if _WHOLE_FLOAT.fullmatch(text):
         return "whole float"
     if re.fullmatch(_NUMBER, text, re.IGNORECASE):
-        return "decimal"
+        # numpy.savetxt writes 1 as 1.000000000000000000e+00.
+        return "whole float" if "e" in text.lower() and float(text).is_integer() else "decimal"
     if text.lower() in ("true", "false"):
         return "boolean"
     if text.lower() in _BLANKS or re.fullmatch(r"#[A-Z/0]+[!?]", text):  # "#DIV/0!" of a spreadsheet
@@ -100,6 +101,8 @@ def plain_spelling(text: str) -> str:
     ('1', '1', 'True', '1.5')
     """
     look = look_of(text)
+    if look == "whole float" and "e" in text.lower():
+        return str(int(float(text)))
     if look in ("whole", "whole float") and len(text) < 1000:  # Python reads no more than 4300 digits
         return str(int(text.split(".")[0]))
     return text.capitalize() if look == "boolean" else text

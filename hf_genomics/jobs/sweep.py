@@ -15,7 +15,7 @@ import re
 import shutil
 import sys
 import time
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import MISSING, fields, is_dataclass
 from enum import Enum
@@ -26,7 +26,6 @@ from typing import Any, NamedTuple
 import yaml
 
 from ..errors import InputError
-from ..inference.growing_table import changed_setting
 from ..io.files import sha256_of
 from ..io.writing import write_json, write_text, write_tsv
 from ..runs.checkpoints import read_state
@@ -40,7 +39,7 @@ logger = logging.getLogger(__name__)
 
 CELLS = "sweep"  # folder of the cells in the output folder
 TABLE = "sweep.tsv"
-_TABLES = "tables.json"  # hashes of the tables, in the folder of the cells
+_TABLES = "tables.json"  # hashes of the tables and base models, in the folder of the cells
 _MOST_CELLS = 1000
 _LONGEST_NAME = 80  # characters of the name of a folder
 _DIVERGED = "the run has diverged"  # part of the message of `divergence_error`, by which a failed process says why
@@ -196,11 +195,13 @@ def run_sweep(
         jobs: number of runs at a time; 0 for one per GPU, or without a GPU one per core.
 
     Raises:
-        InputError: if a finished cell had another recipe or other tables, or a run fails for a mistake of the user's.
+        InputError: if a finished cell had another recipe, other tables or another base model, or a run fails for a
+            mistake of the user's.
     """
     todo = [_job(folder / CELLS / cell.name, cell, recipe, metric) for cell in cells]
     check_unchanged(todo, may_change=_OF_THE_MACHINE)
-    _check_tables(folder / CELLS / _TABLES, recipe.get("data", {}))
+    models = {cell.options.get("pretrained", recipe.get("pretrained")) for cell in cells}
+    _check_inputs(folder / CELLS / _TABLES, recipe.get("data", {}), models)
     workers, devices = workers_of(jobs)
     left = sum(not job.finished for job in todo)
     logger.info("sweep: %d runs, %d of them finished; %d at a time", len(todo), len(todo) - left, min(workers, left))
@@ -208,17 +209,27 @@ def run_sweep(
     return [_score(cell, job.run, metric) for cell, job in zip(cells, todo, strict=True)]
 
 
-def _check_tables(record: Path, data: Mapping[str, Any]) -> None:
-    """Check that the tables of training and validation are those of the cells so far; the first call records them."""
-    paths = {f"data.{name}": data[name] for name in ("train", "valid") if data.get(name)}
-    hashes = {key: sha256_of(path) for key, path in paths.items()}
-    if record.exists() and (changed := changed_setting(record, hashes)):
-        key, *_ = changed  # and its two hashes
+def _check_inputs(record: Path, data: Mapping[str, Any], models: Iterable[str | None]) -> None:
+    """Check that tables and base models are those of the cells so far; record those that are new."""
+    tables = {f"data.{name}": data[name] for name in ("train", "valid") if data.get(name)}
+    folders = {f"pretrained {model}": Path(model) for model in models if model and Path(model).is_dir()}
+    hashes = {key: sha256_of(path) for key, path in tables.items()}
+    hashes |= {key: _hash_of_model(path) for key, path in folders.items()}
+    before = read_json(record) if record.exists() else {}
+    if changed := next((key for key, value in hashes.items() if before.get(key, value) != value), None):
+        what = f"{tables[changed]} ({changed})" if changed in tables else f"{folders[changed]} (pretrained)"
         raise InputError(
-            f"{paths[key]} ({key}) has changed since runs in {record.parent} were started; pass --overwrite true to "
-            "run all of them again, or choose another trainer.output_dir"
+            f"{what} has changed since runs in {record.parent} were started; pass --overwrite true to run all of them "
+            "again, or choose another trainer.output_dir"
         )
-    write_json(record, hashes)
+    write_json(record, before | hashes)
+
+
+def _hash_of_model(folder: Path) -> str:
+    """Return a hash of the configuration, the tokenizer and the weights of a model folder."""
+    names = ("config.json", "tokenizer_config.json", "*.safetensors", "pytorch_model*.bin")
+    files = sorted(path for name in names for path in folder.glob(name))
+    return hashlib.sha256(" ".join(f"{path.name} {sha256_of(path)}" for path in files).encode()).hexdigest()
 
 
 def _job(place: Path, cell: Cell, recipe: Mapping[str, Any], metric: str) -> Job:

@@ -130,7 +130,9 @@ def _doubt(groups: dict[Look, list[str]], rows: int) -> _Doubt | None:
         )
     # 0.0 and 1.0, as pandas writes classes if a label is missing.
     if decimals and "decimal" not in groups and len(numbers) <= _FEW:
-        why = f"may be a class or a value: {len(numbers)} different labels, all whole numbers, written with a point"
+        why = (
+            f"may be a class or a value: {len(numbers)} different labels, all whole numbers, written with a point or e"
+        )
         return _Doubt(decimals[0], why, f"for values {_FOR_VALUES}; {_FOR_CLASSES}")
     # More than half of the labels differ: measurements, names or ids rather than classes.
     distinct = sum(map(len, groups.values()))

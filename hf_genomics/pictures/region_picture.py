@@ -53,7 +53,8 @@ def region_picture(
         genes: BED or GFF file of genes.
         tracks: bedGraph or bigWig files, such as class probabilities; each has a panel, named after its file.
         scores: bedGraph or bigWig file of scores of nucleotides, drawn as bars.
-        variants: VCF file or table (.tsv, .parquet) of `score-variants`; variants without a score are open circles.
+        variants: VCF file or table (.tsv, .csv, .parquet) of `score-variants`; variants without a score are open
+            circles.
         column: the score of variants to draw, such as llr: a column of the table, or the INFO field HFG_LLR of a VCF
             file.
         overwrite: replace an existing picture.
@@ -101,7 +102,7 @@ def read_variants(path: str, column: str, contig: str, start: int, end: int) -> 
     """Iterate over the variants that start in a region, each allele by itself.
 
     Args:
-        path: VCF file, or table of `score-variants` (.tsv, .parquet).
+        path: VCF file, or table of `score-variants` (.tsv, .csv, .parquet).
         column: name of the score.
         contig: name of the contig.
         start: first position, 0-based.

@@ -16,7 +16,8 @@ from typing import Literal
 from transformers import PreTrainedModel, TrainingArguments
 
 from ..errors import InputError
-from ..io.writing import check_writable
+from ..io.streams import destination
+from ..io.writing import check_output, check_writable
 from .checkpoints import check_space, checkpoint_bytes, checkpoints_in
 
 #: Whether to continue a run: no, yes (there must be a checkpoint), or "auto" (begin, continue, or do nothing if the run
@@ -51,6 +52,7 @@ def claim_output_dir(path: str | None, done: str, *, overwrite: bool, resume: Re
     folder = Path(path)
     if folder.exists() and not folder.is_dir():
         raise InputError(f"{folder} is a file; trainer.output_dir must be a folder")
+    check_output(folder, folder=True)
     check_writable(folder, "trainer.output_dir")
     if resume == "auto":
         return folder
@@ -65,6 +67,29 @@ def claim_output_dir(path: str | None, done: str, *, overwrite: bool, resume: Re
     if resume and not checkpoints_in(folder):
         raise InputError(f"{folder}: no checkpoint to resume from; pass --resume auto, which begins the run")
     return folder
+
+
+def check_no_other_model(folder: Path, done: str, *, overwrite: bool, resume: Resume) -> None:
+    """Check that a run does not replace a model that no run of `pretrain` or `finetune` wrote.
+
+    Args:
+        folder: output folder of the run.
+        done: name of the file that only a finished run leaves in the folder.
+        overwrite: whether what is there may be replaced.
+        resume: as in `claim_output_dir`.
+
+    Raises:
+        InputError: naming the folder, and the file of the model.
+    """
+    # A run leaves checkpoints; when it has saved its model, the Trainer's arguments, and at its end the file `done`.
+    own = (done, "checkpoint-*", *(["training_args.bin"] if resume == "auto" else []))
+    if overwrite or any(any(folder.glob(pattern)) for pattern in own):
+        return
+    if model := next((path for pattern in _OF_A_MODEL for path in folder.glob(pattern)), None):
+        raise InputError(
+            f"{folder} holds a model ({model.name}) that would be replaced; choose another trainer.output_dir, or pass "
+            "--overwrite true"
+        )
 
 
 def check_room(args: TrainingArguments, network: PreTrainedModel) -> None:
@@ -84,6 +109,7 @@ def check_room(args: TrainingArguments, network: PreTrainedModel) -> None:
         check_space(Path(args.output_dir or "."), needed, what)
 
 
+_OF_A_MODEL = ("*.safetensors", "pytorch_model*.bin")
 #: Files and folders of a run, which `clear_outputs` deletes.
 _OUTPUTS = ("checkpoint-*", "*.json", "*.jsonl", "*.safetensors", "*.png", "*.tsv", "*.bin", "report.html")
 
@@ -100,7 +126,7 @@ def check_inputs_kept(folder: Path, inputs: dict[str, str]) -> None:
         InputError: if one of them is the output folder, or a file or folder in it that `clear_outputs` deletes.
     """
     for key, name in inputs.items():
-        path, place = Path(name).resolve(), folder.resolve()
+        path, place = destination(Path(name)), destination(folder)
         if not (path.exists() and path.is_relative_to(place)):
             continue
         first = path.relative_to(place).parts[:1]  # empty if it is the folder itself

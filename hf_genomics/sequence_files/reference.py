@@ -14,7 +14,7 @@ import numpy as np
 
 from ..errors import InputError, keep_secret
 from ..io.files import input_errors, open_binary
-from ..io.kinds import require_sequences
+from ..io.kinds import kind_of_start, require_sequences
 from ..io.text_tables import list_names
 from ..sequence import IUPAC, as_letters, did_you_mean, reverse_complement
 
@@ -238,7 +238,12 @@ def _check_fasta(path: str) -> list[str]:
         start = bytes(file.peek(4096)[:4096])
         require_sequences(path, start)
         if not start.startswith(b">"):
-            raise InputError(f"{path}: not FASTA, since its first character is not '>'; give the genome's FASTA file")
+            if start.startswith((b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")):
+                raise InputError(f"{path}: has a byte order mark; save it as UTF-8 without BOM")
+            kind = kind_of_start(start)
+            remedy = "remove what stands before the first record" if kind.name == "FASTA" else "give FASTA"
+            what = f"is {kind.name}, and" if kind.reader == "sequences" and kind.name != "FASTA" else "not FASTA, since"
+            raise InputError(f"{path}: {what} its first character is not '>'; {remedy}")
     seen: dict[str, int] = {}
     for number, name in enumerate(_names(path), start=1):
         if not name:

@@ -20,7 +20,7 @@ from .. import modeling_kmer_bert
 from ..configuration_kmer_bert import BERT_SETTINGS, KmerBertConfig
 from ..errors import InputError
 from ..inference.adapters import base_of
-from ..inference.loading import check_finite, load_merged, no_load_report, readable
+from ..inference.loading import check_finite, load_merged, load_tokenizer, no_load_report, readable
 from ..io.writing import check_output, replacing
 from ..losses import in_target_units
 from ..sequence import SPECIAL_TOKENS, kmer_vocabulary
@@ -80,6 +80,10 @@ def convert(source: str, output_dir: str, to: Literal["kmer_bert", "bert"] = "km
         if architecture not in names:
             raise InputError(f"{source}: {_cannot_convert(architecture, to)}")
         model = _load(source, names[architecture])
+    if to == "bert":
+        if (Path(source) / "tokenizer_config.json").is_file():
+            load_tokenizer(source)  # checks that it belongs to the model
+        _check_expressible(model.config, f"{source}: ")
     return _write(model, KmerTokenizer(model.config.k) if to == "kmer_bert" else None, target)
 
 
@@ -184,11 +188,11 @@ def _load(source: str, kind: str) -> PreTrainedModel:
     return model
 
 
-def _check_expressible(config: KmerBertConfig) -> None:
-    """Check that a BertConfig has all settings that are not at their defaults."""
+def _check_expressible(config: KmerBertConfig, where: str = "") -> None:
+    """Check that a BertConfig has all settings that are not at their defaults; messages begin with ``where``."""
     if config.vocab_size != len(kmer_vocabulary(config.k)):
         raise InputError(
-            f"vocab_size is {config.vocab_size}, but {len(kmer_vocabulary(config.k))} for {config.k}-mers: "
+            f"{where}vocab_size is {config.vocab_size}, but {len(kmer_vocabulary(config.k))} for {config.k}-mers: "
             "DNABERT's vocabulary has no added tokens"
         )
     plain = KmerBertConfig(k=config.k)
@@ -196,4 +200,6 @@ def _check_expressible(config: KmerBertConfig) -> None:
     for name in (field.name for field in fields(config) if field.name not in shared):
         value, default = getattr(config, name), getattr(plain, name, None)
         if value != default:
-            raise InputError(f"stock BERT has no {name}: {value!r}; only a model with {default!r} can be converted")
+            raise InputError(
+                f"{where}stock BERT has no {name}: {value!r}; only a model with {default!r} can be converted"
+            )

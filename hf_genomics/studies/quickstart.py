@@ -20,18 +20,21 @@ from transformers import TrainingArguments
 from ..batches.span_masking import DataCollatorForSpanMasking
 from ..configuration_kmer_bert import KmerBertConfig
 from ..errors import InputError
+from ..genomes.metadata import read_metadata
 from ..genomes.sampling import WindowSampling
 from ..genomes.splits import split_regions
 from ..genomes.store import prepare
-from ..inference.loading import load_classifier, load_tokenizer
+from ..inference.loading import load_classifier, load_encoder, load_tokenizer
 from ..inference.scores import predict_scores
 from ..io.bundled import bundled
+from ..io.files import shorten
 from ..io.writing import check_output, write_json
 from ..labelled.data import LabelledData
 from ..labelled.sequences import LabelledSequences
 from ..labelled.windows import LabelledWindows
 from ..renamed import renamed
 from ..reports.html import write_report
+from ..saved_settings import shown
 from ..sequence_files.fasta import Record, read_records
 from ..tokenization_kmer import KmerTokenizer
 from ..training.arguments import PretrainingArguments
@@ -43,6 +46,8 @@ logger = logging.getLogger(__name__)
 
 #: Shares of each genome in its training, validation and test region.
 SHARES = (0.6, 0.15, 0.25)
+#: Columns of metadata.tsv that a quickstart needs besides the accession.
+_FACTS = ("label", "organism", "usable_nt")
 #: Name of the same model from random weights in the table of scores.
 TWIN = "the same model without pretraining"
 
@@ -108,6 +113,8 @@ def quickstart(
             f"{source}: no metadata.tsv in this folder; set data.genomes to a folder that has one, or omit it"
         )
     _check_folder(folder, source)
+    if pretrained is not None:
+        load_encoder(pretrained)  # before anything is written
     logger.info("1/5 genomes into regions, regions into a store")
     fasta, metadata = write_regions(source, folder, gap=data.length)
     store = prepare([str(fasta)], str(folder / "store"), str(metadata), overwrite=True)
@@ -164,21 +171,50 @@ def write_regions(source: Path, folder: Path, gap: int) -> tuple[Path, Path]:
     Returns:
         The paths of regions.fasta.gz and regions.tsv.
     """
-    table = pd.read_csv(source / "metadata.tsv", sep="\t", index_col="accession")
+    table = _read_facts(source / "metadata.tsv")
     records, rows = [], []
     for path in sorted(source.glob("*.fasta.gz")):
         for record in read_records(path):
-            facts = table.loc[record.name]
+            facts = _facts_of(record, table, path, source)
             for region in split_regions([int(facts["usable_nt"])], SHARES, gap):
                 name = f"{record.name}_{region.split}"
                 records.append(Record(name, record.description, record.letters[region.start : region.end]))
                 place = (record.name, facts["organism"], region.start, region.end)
                 rows.append((name, facts["label"], region.split, *place))
+    if not records:
+        raise InputError(f"{source}: no *.fasta.gz in this folder; put the genomes there, compressed by gzip")
     folder.mkdir(parents=True, exist_ok=True)
     _write_fasta(folder / "regions.fasta.gz", records)
     header = ["accession", "label", "split", "genome_accession", "organism", "region_start", "region_end"]
     pd.DataFrame(rows, columns=header).to_csv(folder / "regions.tsv", sep="\t", index=False)
     return folder / "regions.fasta.gz", folder / "regions.tsv"
+
+
+def _read_facts(path: Path) -> pd.DataFrame:
+    """Read metadata.tsv of a folder of genomes, a row for each accession."""
+    table = read_metadata(str(path), "accession")
+    if missing := [name for name in _FACTS if name not in table]:
+        raise InputError(f"{path}: no column {missing[0]!r}; it needs accession, {', '.join(_FACTS)}")
+    labels = sorted({*map(str, table["label"])})
+    if "phage" not in labels or len(labels) != 2:
+        found = ", ".join(map(shorten, labels[:5]))
+        raise InputError(f"{path}: column 'label' must hold 'phage' and one other class, not {found}; correct it")
+    return table
+
+
+def _facts_of(record: Record, table: pd.DataFrame, path: Path, source: Path) -> pd.Series:
+    """Return the row of a genome; raise InputError if it has none, or a length that the genome has not."""
+    where = source / "metadata.tsv"
+    if record.name not in table.index:
+        raise InputError(f"{where}: no row for {shorten(record.name)} of {path.name}; add one")
+    facts, whole = table.loc[record.name], len(record.letters)
+    usable = facts["usable_nt"]
+    if not isinstance(usable, int | np.integer) or not 0 < usable <= whole:
+        raise InputError(
+            f"{where}: usable_nt of {shorten(record.name)} must lie in 1..{whole:,} (the length of the genome), not "
+            f"{shown(usable)}"
+        )
+    return facts
 
 
 def _results(pretrained: dict[str, Any] | None, tuned: dict[str, Any], test: LabelledSequences) -> dict[str, Any]:

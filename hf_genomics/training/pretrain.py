@@ -36,7 +36,7 @@ from ..renamed import renamed
 from ..runs.callbacks import SetEpoch
 from ..runs.flops import attention_for
 from ..runs.memory import check_memory
-from ..runs.output_folder import Resume, check_inputs_kept, check_room, claim_output_dir
+from ..runs.output_folder import Resume, check_inputs_kept, check_no_other_model, check_room, claim_output_dir
 from ..runs.running import METRICS, finish, finished_metrics, starting, train
 from ..tokenization_kmer import KmerTokenizer
 from .arguments import PretrainingArguments, check_arguments, check_best_metric
@@ -232,6 +232,7 @@ def plan_pretraining(
     start = model if isinstance(model, PreTrainedModel) else None
     config: KmerBertConfig = model if start is None else start.config
     check_inputs_kept(folder, {"data.store": data.store} | ({"pretrained": start.name_or_path} if start else {}))
+    check_no_other_model(folder, METRICS, overwrite=overwrite, resume=resume)
     _check_settings(data, trainer, tokenizer, config, windows, "" if start else _MORE_POSITIONS)
     store = GenomeStore(data.store)
     training = WindowDataset(store, windows, store.select(data.train_split), trainer.seed)

@@ -18,6 +18,7 @@ from ..inference.windows import collator_for
 from ..sequence import NUM_SPECIAL
 from ..sequence_files.reference import Strand
 from ..tokenization_kmer import KmerTokenizer
+from .likelihood import check_output
 from .sites import Event
 
 #: What can be compared besides the likelihood ratio.
@@ -199,6 +200,7 @@ def class_logits(
             chosen = windows[first : first + batch_size]
             batch = collator([{"sequence": letters} for letters in chosen])
             logits = model(**{name: value.to(device) for name, value in batch.items()}).logits
+            check_output(model, logits)
             rows.append(logits.double().cpu().numpy())
             advance(len(chosen))
     return np.concatenate(rows) if rows else np.zeros((0, model.config.num_labels))

@@ -29,7 +29,9 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import torch
 from torch import Tensor
+from transformers import PreTrainedModel
 
+from ..errors import InputError
 from ..inference.scores import ready
 from ..modeling_kmer_bert import KmerBertForMaskedLM
 from ..sequence import ALPHABET, MASK_ID, NUM_SPECIAL, vocabulary_size
@@ -284,7 +286,18 @@ def encode_masked(
         attention = (torch.arange(ids.shape[1]) < torch.from_numpy(lengths)[:, None]).long().to(device)
     hidden = model.bert(ids.to(device), attention, selected=selected.to(device)).last_hidden_state
     states = model.cls.predictions.transform(hidden)
+    check_output(model, states)
     return Masked(states, truth.to(device), [0, *np.cumsum(counts).tolist()])
+
+
+def check_output(model: PreTrainedModel, values: Tensor) -> None:
+    """Raise InputError if a model computes NaN or infinity: its scores would be empty, as for unknown letters."""
+    if not bool(values.isfinite().all()):
+        name = model.config.name_or_path or "the model"
+        raise InputError(
+            f"{name}: its output is NaN or infinite, so its weights are damaged; train it again, or name an earlier "
+            "checkpoint"
+        )
 
 
 def _rows(questions: list[Question], jobs: Sequence[Job], masked: Masked, start: int) -> list[int]:

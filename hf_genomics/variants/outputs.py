@@ -22,8 +22,10 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 import numpy as np
 
 from ..errors import InputError
-from ..inference.growing_table import check_settings
-from ..io.writing import sync_folder, write_bytes, write_json
+from ..inference.growing_table import check_settings, record_of
+from ..io.streams import destination
+from ..io.writing import put_in_place, write_bytes, write_json
+from ..runs.output_folder import Resume
 from ..sequence_files.reference import import_pysam, quiet_pysam
 from .sources import Record
 from .vcf import PREFIX, add_info
@@ -76,7 +78,8 @@ class GrowingScores:
         kind: its format.
         header: text before the first record.
         settings: everything that the scores depend on, by name.
-        resume: continue an interrupted run.
+        resume: continue an interrupted run; "auto" also records the finished run, for `finished_before`.
+        whole: begin an interrupted run again, because its records are needed.
 
     Attributes:
         num_records: number of complete records.
@@ -86,13 +89,16 @@ class GrowingScores:
         InputError: if the interrupted run had other settings.
     """
 
-    def __init__(self, target: Path, kind: Format, header: str, settings: dict[str, Any], resume: bool) -> None:
-        self._target, self._kind = target, kind
-        self._folder = target.with_name(f".{target.name}.partial")
+    def __init__(
+        self, target: Path, kind: Format, header: str, settings: dict[str, Any], resume: Resume, whole: bool = False
+    ) -> None:
+        self._named, self._target, self._kind = target, destination(target), kind  # a symbolic link stays a link
+        self._folder = self._target.with_name(f".{self._target.name}.partial")
         self._text = self._folder / f"text.{kind.removesuffix('.gz')}"
         self.num_records = 0
         self.counts: Counter[str] = Counter()
-        if resume and self._text.is_file():
+        self._settings, self._resume = settings, resume
+        if resume and not whole and self._text.is_file():
             check_settings(self._folder / "settings.json", settings)
             progress = json.loads((self._folder / "progress.json").read_text(encoding="utf-8"))
             self.num_records, self.counts = progress["records"], Counter(progress["counts"])
@@ -131,12 +137,17 @@ class GrowingScores:
             made = _compress(self._text, self._folder / "packed.vcf.gz", is_sorted)
         elif self._kind == "parquet":
             made = [_to_parquet(self._text, self._folder / "table.parquet")]
-        names = [self._target, self._target.with_name(f"{self._target.name}.tbi")]
         if self._kind == "vcf.gz":
-            names[1].unlink(missing_ok=True)  # an index of an earlier file
-        for file, name in reversed(list(zip(made, names, strict=False))):
-            os.replace(file, name)
-        sync_folder(self._target.parent)
+            # Programs look for the index beside the name that they are given, which may be a link.
+            index = self._named.with_name(f"{self._named.name}.tbi")
+            index.unlink(missing_ok=True)  # of an earlier file
+            if made[1:]:
+                write_bytes(index, made[1].read_bytes())
+        if self._resume == "auto":
+            write_json(record_of(self._target), self._settings | {"records": self.num_records, "counts": self.counts})
+        else:
+            record_of(self._target).unlink(missing_ok=True)
+        put_in_place(made[0], self._target)
         shutil.rmtree(self._folder, ignore_errors=True)
         if self._kind == "vcf.gz" and not is_sorted:
             logger.info(

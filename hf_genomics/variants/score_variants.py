@@ -16,6 +16,7 @@ import numpy as np
 from transformers import AutoModelForMaskedLM, PreTrainedModel
 
 from ..errors import InputError, is_private
+from ..inference.growing_table import finished_before, record_of
 from ..inference.loading import (
     check_finite,
     load_classifier,
@@ -29,7 +30,10 @@ from ..inference.predict import input_digest, model_digest
 from ..inference.scores import ready
 from ..inference.windows import longest_window
 from ..io.progress import progress_bar
+from ..io.streams import destination, is_stream
 from ..io.writing import check_output_file
+from ..runs.output_folder import Resume
+from ..saved_files import read_json
 from ..sequence import covered_nt, num_kmers
 from ..sequence_files.reference import Reference, import_pysam
 from ..tokenization_kmer import KmerTokenizer
@@ -102,7 +106,7 @@ def score_variants(
     fasta: str | None = None,
     pairs: str | None = None,
     region: str | None = None,
-    resume: bool = False,
+    resume: Resume = False,
     **options: Any,
 ) -> dict[str, Any]:
     """Score the variants of a VCF file, all substitutions of a region, or pairs of sequences, by their likelihood.
@@ -119,7 +123,8 @@ def score_variants(
         fasta: genome of the VCF file or region, FASTA, plain or compressed by bgzip.
         pairs: CSV, TSV or Parquet table with the columns sequence and alt_sequence, instead of a VCF file.
         region: "contig:start-end", 1-based, both ends included: all substitutions there, instead of a VCF file.
-        resume: continue an interrupted run with the same input and options.
+        resume: continue an interrupted run with the same input and options; "auto" begins a run, continues it, or
+            accepts a finished one: the choice for a command that is started again and again.
         estimator: "joint"; for comparison "marginal" (k-mers with the letter are summed) or "unmasked".
         sites_per_forward: number of sites that are masked in one window; 1 is exact, auto or more is faster for regions
             and dense files.
@@ -151,7 +156,9 @@ def score_variants(
     inputs = [model, vcf, fasta, pairs, settings.background]
     for file in (output, settings.picture):
         if file is not None:
-            check_output_file(file, inputs, overwrite=settings.overwrite)
+            check_output_file(file, inputs, overwrite=settings.overwrite or resume == "auto")
+    if is_stream(Path(output)):
+        raise InputError(f"{output} is not a file, and scores are collected in one; name a file to write")
     network, tokenizer = load_scorer(model)
     with ExitStack() as stack:
         scorer = Scorer(
@@ -166,14 +173,25 @@ def score_variants(
         reference = stack.enter_context(Reference(fasta, settings.match_chr)) if fasta is not None else None
         source = _open_source(stack, vcf, reference, pairs, region, scorer.rule.k, settings)
         stack.enter_context(ready(network))
+        facts = {"model": model_digest(network), **source.digest, "options": _relevant(settings, kind)}
+        if resume == "auto" and not settings.overwrite and Path(output).exists():
+            done = _finished(output, facts)
+            if settings.picture is None or Path(settings.picture).exists():
+                return done
         if settings.background is not None and reference is not None:
             scorer.background = _background(settings.background, settings.background_sites, reference, scorer)
-        facts = {"model": model_digest(network), **source.digest, "options": _relevant(settings, kind)}
         header = _header(kind, source, scorer, Path(model).name, facts["model"])
         # A picture needs the scores of the whole region.
-        resume = resume and settings.picture is None
-        with GrowingScores(Path(output), kind, header, facts, resume) as table:
+        with GrowingScores(Path(output), kind, header, facts, resume, whole=settings.picture is not None) as table:
             return _run(source, scorer, table, kind, settings)
+
+
+def _finished(output: str, facts: dict[str, Any]) -> dict[str, Any]:
+    """Return the counts of a finished run with `resume` "auto"; raise InputError if it was another run's."""
+    finished_before(Path(output), facts)
+    logger.info("%s: finished; nothing to do", output)
+    record = read_json(record_of(destination(Path(output))))
+    return _summary(record["counts"], record["records"])
 
 
 class _Source(NamedTuple):

@@ -22,6 +22,11 @@ _PT = (
 _EVALUATE = "evaluate --model TUNED --data.test TABLE --output_dir out"
 _PREDICT = "predict --model TUNED --input OK --output p.tsv"
 _MOTIFS = "motifs --model TUNED --input p.fa --target b --output_dir out --steps 1 --attention false"
+_PROBE = "probe --model MLM --data.train TABLE --data.test TABLE --output_dir out"
+_SWEEP = (
+    f"{_FV} --trainer.max_steps 1 --trainer.use_cpu true --trainer.eval_strategy epoch --trainer.save_strategy epoch "
+    "--trainer.load_best_model_at_end true"
+)
 _TABLE = "table --genome g.fa --bed f.bed --output t.csv"
 
 
@@ -123,6 +128,11 @@ _COMMANDS = [
     f"{_TABLE} --seed=-1",
     f"{_TABLE} --gff f.bed",
     f"{_TABLE} --features.types gene",
+    f"{_PROBE} --batch_size 0",
+    f"{_PROBE} --seed=-1",
+    f"{_PROBE} --pooling tokens",
+    f"{_PROBE} --baseline_k 9",
+    f"{_SWEEP} --sweep.head.train head all --dp_epsilon 3",
     "check OK --splits.min_identity 2 --k 3",
     "prepare --fasta OK --records.genome_by genome --output_dir out",
     "prepare --fasta OK --records.names short --output_dir out",

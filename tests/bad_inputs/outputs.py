@@ -155,6 +155,9 @@ CASES |= {
     ),
     "convert_into_a_file": Case("convert TUNED --output_dir old.tsv --to bert", named=("old.tsv",), make=_files),
     "prepare_over_something": Case("prepare in.fa --output_dir folder", named=("folder",), make=_evaluated),
+    "quickstart_with_a_model_that_is_gone": Case(
+        "quickstart --config QUICKSTART --pretrained gone --output_dir qs", named=("gone", "no such folder")
+    ),
     "quickstart_into_a_model": Case(
         "quickstart --config QUICKSTART --data.genomes recipes --output_dir run",
         named=("run", "config.json"),
@@ -163,6 +166,50 @@ CASES |= {
             (work / "recipes").mkdir(),
             (work / "recipes/metadata.tsv").write_text(""),
         ),
+    ),
+}
+
+
+def _linked_outputs(work: Path) -> None:
+    """Write a genome, a model's folder, and outputs that are links or no files."""
+    _files(work)
+    saved_model(work, "copy")
+    (work / "full.tsv").symlink_to("/dev/full")
+    os.mkfifo(work / "pipe.tsv")
+    (work / "run").mkdir()
+    (work / "run" / "pytorch_model.bin").write_text("mine")
+
+
+_SCORE = "score-variants --model MLM --fasta in.fa --region r:1-9 --output"
+_TUNED = f"finetune --pretrained MLM --data.train t.csv {_TUNE} --trainer.use_cpu true --trainer.save_strategy no"
+CASES |= {
+    "scores_into_a_full_device_by_a_link": Case(
+        f"{_SCORE} full.tsv", ("full.tsv", "not a file"), _linked_outputs, remedy=f"{_SCORE} new.tsv"
+    ),
+    "scores_into_a_pipe": Case(f"{_SCORE} pipe.tsv", ("pipe.tsv", "not a file"), _linked_outputs),
+    "finetune_over_another_model": Case(
+        f"{_TUNED} --trainer.output_dir copy",
+        ("copy", "model.safetensors", "--overwrite true"),
+        _linked_outputs,
+        remedy=f"{_TUNED} --trainer.output_dir copy --overwrite true",
+    ),
+    "finetune_again_and_again_over_another_model": Case(
+        f"{_TUNED} --trainer.output_dir run --resume auto", ("run", "pytorch_model.bin"), _linked_outputs
+    ),
+    "pretrain_over_another_model": Case(
+        "pretrain --data.store STORE --tokenizer.k 3 --windows.length 60 --trainer.output_dir copy",
+        ("copy", "model.safetensors"),
+        _linked_outputs,
+    ),
+    "finetune_into_standard_output": Case(
+        f"{_TUNED} --trainer.output_dir -", ("standard output", "folder"), _linked_outputs
+    ),
+    "finetune_into_a_link_to_itself": Case(
+        f"{_TUNED} --trainer.output_dir loop", ("loop", "leads to itself"), _linked_outputs
+    ),
+    "finetune_below_a_file": Case(f"{_TUNED} --trainer.output_dir old.tsv/x", ("old.tsv", "file"), _linked_outputs),
+    "a_table_that_is_a_link_to_itself": Case(
+        f"{_TUNED.replace('t.csv', 'loop')} --trainer.output_dir out", ("loop",), _linked_outputs
     ),
 }
 

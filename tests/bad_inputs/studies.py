@@ -1,10 +1,13 @@
-"""Recipes of the label-scarcity study that do not fit."""
+"""Recipes of the label-scarcity study that do not fit, and genomes for a quickstart."""
 
 from __future__ import annotations
 
+import gzip
+from dataclasses import replace
 from pathlib import Path
 
 import yaml
+from small_files import dna
 
 from .case import Case
 
@@ -33,4 +36,40 @@ CASES |= {
     "an_arm_that_does_not_exist": study("", "grid.arms", "twins", grid={"arms": ["twins"]}),
     "minutes_below_zero": study("--running.minutes -1", "running.minutes", "-1"),
     "a_column_without_a_value": study("--unit", "unit"),
+}
+
+
+def genomes(metadata: str | bytes, **files: bytes) -> Case:
+    """Build the case of a folder of genomes that quickstart refuses; it has the genomes A and B of 5,000 nt."""
+
+    def make(work: Path) -> None:
+        (work / "g").mkdir()
+        (work / "g" / "metadata.tsv").write_bytes(metadata if isinstance(metadata, bytes) else metadata.encode())
+        records = "".join(f">{name}\n{dna(5000, ord(name))}\n" for name in "AB")
+        (work / "g" / "x.fasta.gz").write_bytes(files.get("fasta", gzip.compress(records.encode())))
+        if files.get("fasta") == b"":
+            (work / "g" / "x.fasta.gz").unlink()
+
+    return Case("quickstart --config QUICKSTART --data.genomes g --output_dir out", (), make)
+
+
+_HEAD = "accession\tlabel\torganism\tusable_nt\n"
+_GOOD = _HEAD + "A\tphage\tx\t5000\nB\tother\ty\t5000\n"
+CASES |= {
+    f"quickstart_{name}": replace(case, named=("g", *named))
+    for name, case, *named in (
+        ("empty_metadata", genomes(""), "metadata.tsv"),
+        ("metadata_of_a_header", genomes(_HEAD), "metadata.tsv"),
+        ("metadata_without_lengths", genomes("accession\tlabel\torganism\nA\tphage\tx\n"), "'usable_nt'"),
+        ("metadata_without_a_genome", genomes(_GOOD.replace("\nB", "\nC")), "metadata.tsv", "'B'", "x.fasta.gz"),
+        ("a_length_in_words", genomes(_GOOD.replace("5000", "many", 1)), "'A'", "'many'"),
+        ("a_length_beyond_the_genome", genomes(_GOOD.replace("5000", "90000", 1)), "'A'", "90000", "5,000"),
+        ("a_length_below_zero", genomes(_GOOD.replace("5000", "-5", 1)), "'A'", "-5"),
+        ("no_length", genomes(_GOOD.replace("5000", "", 1)), "'A'", "usable_nt"),
+        ("a_genome_twice", genomes(_GOOD + "A\tphage\tx\t5000\n"), "data row 3", "'A'"),
+        ("no_phage", genomes(_GOOD.replace("phage", "virus")), "'label'", "'virus'"),
+        ("three_labels", genomes(_GOOD + "C\tz\tz\t5\n"), "'label'", "'z'"),
+        ("metadata_in_latin_1", genomes(_GOOD.replace("x", "\xe9").encode("latin-1")), "metadata.tsv", "UTF-8"),
+        ("no_genomes", genomes(_GOOD, fasta=b""), "*.fasta.gz"),
+    )
 }

@@ -73,6 +73,9 @@ CASES: dict[str, Case] = {
     "whole floats of two classes": unclear("0.0", "1.0", "1.0", "0.0", value="'0.0'"),
     "whole floats as values": unclear("0.0", "1.0", "1.0", "0.0", value="'0.0'", remedy=AS_VALUES),
     "whole floats of three classes": unclear("1.0", "2.0", "3.0", "1.0", value="'1.0'"),
+    "classes as numpy.savetxt writes them": unclear(
+        "0.000000000000000000e+00", "1.000000000000000000e+00", "1e0", value="'0.000000000000000000e+00'"
+    ),
     "whole floats beside whole numbers": unclear("1", "2.0", "1", "2", value="'2.0'"),
     "whole floats without a digit after the point": unclear("0.", "1.", "1.", value="'0.'"),
     "one decimal comma": unclear("0.5", "1,5", "0.3", value="'1,5'"),

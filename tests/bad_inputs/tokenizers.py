@@ -61,6 +61,14 @@ CASES: dict[str, Case] = {
     "evaluating_with_another_k": Case(
         "evaluate --model model --data.test TABLE --output_dir out", (*BOTH, "k is 4 and 3"), with_tokenizer(k=4)
     ),
+    "converting_with_another_k": Case(
+        "convert --source model --to bert --output_dir out", (*BOTH, "k is 4 and 3"), with_tokenizer(k=4)
+    ),
+    "converting_to_a_stride_of_bert": Case(
+        "convert --source model --to bert --output_dir out",
+        ("model: stock BERT has no layer_types",),
+        lambda folder: with_config(layer_types=["sliding_attention"], sliding_window=5)(folder),
+    ),
     "no_k": Case(PREDICT, ("model", "k"), with_tokenizer(k=None)),
     "k_of_zero": Case(PREDICT, ("model", "k", "0"), with_tokenizer(k=0)),
     "k_beyond_the_limit": Case(PREDICT, ("model", "k", "99"), with_tokenizer(k=99)),
@@ -72,7 +80,7 @@ CASES: dict[str, Case] = {
     "a_kmer_as_a_name": Case(PREDICT, ("model", "ACG"), with_tokenizer(mask_token="ACG")),
     "limit_is_text": Case(PREDICT, (FILE, "model_max_length"), with_tokenizer(model_max_length="long")),
     "another_class": Case(PREDICT, ("model", "BertTokenizer"), with_tokenizer(tokenizer_class="BertTokenizer")),
-    "missing_file": Case(PREDICT, ("model", "tokenizer_config.json"), with_bytes(None)),
+    "missing_file": Case(PREDICT, ("model: no tokenizer_config.json", "copy"), with_bytes(None)),
     "empty_file": Case(PREDICT, (FILE,), with_bytes(b"")),
     "not_json": Case(PREDICT, (FILE,), with_bytes(b"{k: 3}")),
     "a_list": Case(PREDICT, (FILE, "list"), with_bytes(json.dumps([3]).encode())),

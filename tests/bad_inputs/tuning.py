@@ -38,7 +38,11 @@ CASES = {
     "a_sweep_over_nothing": _sweep("trainer.learning_rate []", "sweep.trainer.learning_rate", "empty"),
     "a_sweep_that_repeats_a_value": _sweep("trainer.learning_rate 1e-4 1e-4", "0.0001", "twice"),
     "a_sweep_over_a_word_for_a_number": _sweep("trainer.learning_rate 1e-4 small", "trainer.learning_rate", "'small'"),
-    "a_sweep_over_a_negative_rate": _sweep("trainer.learning_rate [-1.0]", "trainer.learning_rate", "-1"),
+    "a_sweep_over_a_negative_rate": _sweep("trainer.learning_rate [-1.0]", "sweep.trainer.learning_rate", "-1"),
+    "a_sweep_over_a_rank_of_0": _sweep("head.lora_rank 0 8", "sweep.head.lora_rank", "0"),
+    "a_sweep_over_a_schedule_that_does_not_exist": _sweep(
+        "trainer.lr_scheduler_type linear lineer", "sweep.trainer.lr_scheduler_type", "'lineer'"
+    ),
     "a_sweep_over_losses_of_other_meaning": _sweep(
         "head.balanced true false", "head.balanced", "metric_for_best_model"
     ),

@@ -171,7 +171,24 @@ CASES: dict[str, Case] = {
     ),
 }
 
+
+def genome(content: bytes):  # noqa: ANN201
+    """Return a function that writes another genome."""
+    return lambda work: (files()(work), (work / "h.fa").write_bytes(content))
+
+
+_OTHER_GENOME = "score-variants --model MLM --fasta h.fa --region c:1-9 --output out.tsv"
 CASES |= {
+    "genome_in_utf_16": Case(
+        _OTHER_GENOME, ("h.fa", "byte order mark", "UTF-8"), genome(">c\nACGT\n".encode("utf-16"))
+    ),
+    "genome_in_fastq": Case(_OTHER_GENOME, ("h.fa", "FASTQ", "give FASTA"), genome(b"@c\nACGT\n+\nIIII\n")),
+    "genome_after_a_comment": Case(
+        _OTHER_GENOME,
+        ("h.fa", "first character", "before the first record"),
+        genome(b"# mine\n>c\nACGTACGTACGT\n"),
+        mend=genome(b">c\nACGTACGTACGT\n"),
+    ),
     "position_of_5000_digits": Case(
         VCF, ("in.vcf: line 4", "POS"), row(f"c\t{'9' * 5000}\t.\tA\tT\t.\t.\t."), remedy=FIXED
     ),

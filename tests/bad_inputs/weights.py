@@ -141,6 +141,17 @@ def _tables(work: Path) -> None:
     (work / "t.csv").write_text("sequence,label\n" + "ACGTACGTAC,a\nTTGACCATGA,b\n" * 3)
 
 
+def _overflowing(work: Path) -> None:
+    """Write a model whose weights are finite, but whose outputs are not, and a genome."""
+    with_tensors(lambda tensors: tensors.update({DENSE: tensors[DENSE] * 1e38}))(work)
+    (work / "g.fa").write_text(">a\nACGTTGCATTGACGGA\n")
+
+
+def _deleted(name: str) -> Callable[[Path], object]:
+    """Return what writes a model without one of its files."""
+    return lambda work: (saved_model(work) / name).unlink()
+
+
 _TUNE = "--data.train t.csv --trainer.output_dir out --trainer.max_steps 1"
 CASES |= {
     "nan_in_predict": Case(
@@ -172,5 +183,28 @@ CASES |= {
     ),
     "nan_in_push": Case("push --model NAN --name user/x", named=("model.safetensors", "bert.encoder", "NaN")),
     "infinity_in_push": Case("push --model INFINITE --name user/x", named=("model.safetensors", "infinite")),
+    **{
+        f"outputs_that_overflow_in_{command.split()[0]}": Case(
+            f"{command} --model model", named=("model", "NaN or infinite", "earlier checkpoint"), make=_overflowing
+        )
+        for command in (
+            "score-variants --fasta g.fa --region a:1-3 --output v.tsv",
+            "explain --input g.fa --output_dir out --figures 0 --steps 1",
+        )
+    },
+    "no_weights": Case(PREDICT, ("model: no weights", "copy"), _deleted("model.safetensors")),
+    "no_weights_in_embed": Case(
+        "embed --model model --input OK --output o.npy", ("model: no weights",), _deleted("model.safetensors")
+    ),
+    "no_weights_in_probe": Case(
+        "probe --model model --data.train TABLE --data.test TABLE --output_dir out",
+        ("model: no weights",),
+        _deleted("model.safetensors"),
+    ),
+    "no_weights_in_score_variants": Case(
+        "score-variants --model model --fasta OK --region r0:1-3 --output v.tsv",
+        ("model: no weights",),
+        _deleted("model.safetensors"),
+    ),
     "damaged_in_push": Case("push --model DAMAGED --name user/x", named=("model.safetensors", "damaged")),
 }

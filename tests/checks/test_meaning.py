@@ -111,6 +111,8 @@ def test_the_facts_of_a_task_are_json():
         ({"promoter": 50, "Promoter": 9}, ["'promoter', 'Promoter' differ only in spelling"]),
         ({"non coding": 50, "non-coding": 9}, ["differ only in spelling"]),
         ({"1": 50, "01": 9, "2": 9}, ["'1', '01' differ only in spelling"]),
+        ({"-0": 50, "0": 9}, ["'-0', '0' differ only in spelling"]),
+        ({"0.50": 50, "0.5": 9}, ["'0.50', '0.5' differ only in spelling"]),
         ({"caf\u00e9": 9, "cafe\u0301": 9}, ["differ only in spelling"]),
         ({"promoter": 50, "promotor": 1}, ["1 class has fewer than 5 rows", "did you mean 'promoter'"]),
         ({"a": 1, "b": 1, "c": 1, "d": 1, "e": 1, "f": 1, "g": 1}, ["7 classes have", "7 classes in 7 rows"]),
@@ -125,7 +127,16 @@ def test_what_looks_like_a_mistake_in_classes_is_listed(counts, parts):
     assert [part for part in parts if part not in "\n".join(lines)] == []
 
 
-@pytest.mark.parametrize("counts", [{"a": 9, "b": 9}, {"+": 9, "-": 9}, {"-1": 9, "1": 9}, {"0": 5, "1": 5, "3": 5}])
+@pytest.mark.parametrize(
+    "counts",
+    [
+        {"a": 9, "b": 9},
+        {"+": 9, "-": 9},
+        {"-1": 9, "1": 9},
+        {"0": 5, "1": 5, "3": 5},
+        {str(10**17): 9, str(10**17 + 1): 9},
+    ],
+)
 def test_usual_classes_cause_no_warning(counts):
     assert label_warnings(classes(counts)) == []
 

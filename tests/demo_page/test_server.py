@@ -93,7 +93,7 @@ def test_a_wrong_question_is_a_line_on_the_page(ask):
         "9,999": form(dna=DNA, position="9999"),
         "&#x27;c&#x27;": form(dna=DNA, target="c"),
         "1 MiB": form(file=b"A" * (MOST_BYTES + 1)),
-        "is larger": form(dna=DNA, target="x" * 2000),
+        "the field &#x27;target&#x27; has more than 1,000 bytes": form(dna=DNA, target="x" * 2000),
         "no form": ("POST", {"data": b"ACGT"}),
         "damaged": ("POST", {"data": b"ACGT", "headers": {"Content-Type": "multipart/form-data; boundary=x"}}),
     }

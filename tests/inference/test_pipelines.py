@@ -115,6 +115,26 @@ def test_windows_read_a_long_sequence_as_predict_does(tmp_path) -> None:
             classify(wrong)
 
 
+def test_the_class_follows_the_threshold_of_the_configuration_as_in_predict(tmp_path) -> None:
+    torch.manual_seed(0)
+    config = KmerBertConfig(k=3, max_position_embeddings=64, id2label={0: "a", 1: "b"}, positive_class="b", **SIZES)
+    for threshold in (0.02, 0.98):
+        config.decision_threshold = threshold
+        KmerBertForSequenceClassification(config).save_pretrained(tmp_path)
+        KmerTokenizer(3).save_pretrained(tmp_path)
+        table = hg.predict(str(tmp_path), LONG).to_pandas()
+        expected = "b" if threshold < 0.5 else "a"
+        assert [*table["prediction"]] == [expected] * 3
+        classify = pipeline("text-classification", str(tmp_path))
+        for windows, texts in ((True, LONG), (False, [DNA])):
+            probabilities = table[f"p_{expected}"] if windows else [*table[f"p_{expected}"][1:2]]
+            found = classify(texts, windows=windows)
+            assert [one["label"] for one in found] == [expected] * len(texts)
+            np.testing.assert_allclose([one["score"] for one in found], probabilities, rtol=1e-5)
+            assert [row[0]["label"] for row in classify(texts, windows=windows, top_k=2)] == [expected] * len(texts)
+            assert classify(texts[0], windows=windows, top_k=1)[0]["label"] == expected
+
+
 def test_windows_read_a_long_sequence_per_nucleotide_as_predict_does(saved) -> None:
     classify, model = saved("nt")
     scores = hg.predict_nt_scores(model, KmerTokenizer(3), LONG)

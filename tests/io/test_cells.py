@@ -12,8 +12,8 @@ from hf_genomics.io.cells import as_number, look_of, plain_spelling, with_decima
 
 LOOKS = {
     "whole": "0 7 -1 +3 007 12345",
-    "whole float": "0.0 1. -2.00 +3.0",
-    "decimal": "0.5 .5 -1.5e-3 1e5 2E+7",
+    "whole float": "0.0 1. -2.00 +3.0 1e5 2E+7 1.000e+00 0e0",
+    "decimal": "0.5 .5 -1.5e-3 1.5e0 1e400",
     "unclear number": "0,077 -1,5 ,5 1,234 1,234.5 1.234.567 1.234,5 1'000 12% 12.5\u2030 1/2 <5 >=0.5 ~3 \u22120.5",
     "boolean": "TRUE True false",
     "blank": "- -- ? . n.d. inf -INF #DIV/0! #VALUE! #NAME?",

@@ -243,6 +243,20 @@ def test_finished_runs_of_a_table_that_has_changed_since_are_not_used(tmp_path):
     assert module.run_sweep(tmp_path / "out", [], recipe, "f1") == []
 
 
+def test_finished_runs_of_a_base_model_that_has_changed_since_are_not_used(tmp_path):
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "model.safetensors").write_text(name)
+    record = tmp_path / "sweep" / "tables.json"
+    record.parent.mkdir()
+    module._check_inputs(record, {}, [str(tmp_path / "a"), None, "user/of-the-hub"])
+    module._check_inputs(record, {}, [str(tmp_path / "a"), str(tmp_path / "b")])  # another one joins the sweep
+    (tmp_path / "a" / "model.safetensors").write_text("other weights")
+    module._check_inputs(record, {}, [str(tmp_path / "b")])
+    with pytest.raises(InputError, match=r"a \(pretrained\) has changed"):
+        module._check_inputs(record, {}, [str(tmp_path / "a")])
+
+
 def test_a_locked_cell_is_not_deleted_and_a_lock_is_waited_for(tmp_path, monkeypatch):
     for name in ("a", "b"):
         (tmp_path / "sweep" / name).mkdir(parents=True)

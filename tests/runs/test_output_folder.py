@@ -16,6 +16,7 @@ from hf_genomics.errors import InputError
 from hf_genomics.runs.output_folder import (
     LOCK,
     check_inputs_kept,
+    check_no_other_model,
     check_room,
     claim_output_dir,
     clear_outputs,
@@ -149,6 +150,23 @@ def test_a_run_that_the_disk_has_no_room_for_does_not_begin(start, tmp_path):
     assert code == 2
     assert "a checkpoint needs 0.00409 GB, the disk has 0.001 GB left" in one_error(text)
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("weights", ["model.safetensors", "model-00001-of-00002.safetensors", "pytorch_model.bin"])
+def test_a_run_replaces_no_model_that_it_has_not_written(tmp_path, weights):
+    (tmp_path / weights).write_text("mine")
+
+    def check(overwrite=False, resume=False):
+        check_no_other_model(tmp_path, "metrics.json", overwrite=overwrite, resume=resume)
+
+    for resume in (False, True, "auto"):
+        with pytest.raises(InputError, match=f"holds a model .{weights}"):
+            check(resume=resume)
+    check(overwrite=True)
+    (tmp_path / "training_args.bin").write_text("")  # what a run leaves that was killed before it had written the rest
+    check(resume="auto")
+    (tmp_path / "metrics.json").write_text("{}")
+    check()
 
 
 def test_a_run_does_not_replace_what_it_reads(tmp_path):

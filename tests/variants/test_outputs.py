@@ -60,6 +60,22 @@ def test_nothing_is_left_of_a_wrong_input_and_everything_of_an_interruption(tmp_
     assert target.read_text() == "x\n1\n2\n" and list(tmp_path.iterdir()) == [target]
 
 
+def test_a_link_stays_a_link_and_what_it_leads_to_is_written(tmp_path):
+    (tmp_path / "there").mkdir()
+    for name, kind, header in (("a.tsv", "tsv", "x\n"), ("a.vcf.gz", "vcf.gz", "##fileformat=VCFv4.2\n#CHROM\tPOS\n")):
+        if kind == "vcf.gz":
+            pytest.importorskip("pysam")
+        link, target = tmp_path / name, tmp_path / "there" / f"old.{kind}"
+        target.write_text("old")
+        target.chmod(0o640)
+        link.symlink_to(target)
+        with GrowingScores(link, kind, header, {}, False) as file:
+            file.write("" if kind == "vcf.gz" else "1\n", [])
+            file.finish()
+        assert link.is_symlink() and target.read_bytes()[:3] != b"old" and target.stat().st_mode & 0o777 == 0o640
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.tsv", "a.vcf.gz", "a.vcf.gz.tbi", "there"]
+
+
 def test_a_parquet_table_has_types_although_cells_look_like_others(tmp_path):
     header = "chrom\tpos\tid\tref\talt\tvariant_id\tllr\tref_ok\tflag\n"
     with GrowingScores(tmp_path / "a.parquet", "parquet", header, {}, False) as file:

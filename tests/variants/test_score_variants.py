@@ -305,3 +305,28 @@ def test_header_says_what_was_run_without_paths(places, tmp_path):
     assert str(tmp_path) not in text and "approximate" in text and "name=m31" in text
     assert text.index("##INFO=<ID=HFG_LLR,Number=A,Type=Float") < text.index("#CHROM")
     assert HEADER.splitlines()[0] == text.splitlines()[0]
+
+
+def test_auto_begins_goes_on_and_accepts_what_is_finished(places, tmp_path, monkeypatch):
+    options = {"fasta": places["fasta"], "region": "c:20-22"}
+    output, picture = tmp_path / "out.tsv", tmp_path / "a.png"
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(module, "_PART", 1)
+        patch.setattr(module.GrowingScores, "finish", _interrupt)
+        hg.score_variants(places["m31"], str(output), resume="auto", **options)
+    counts = hg.score_variants(places["m31"], str(output), resume="auto", **options)
+    before = output.read_bytes()
+    assert hg.score_variants(places["m31"], str(output), resume="auto", **options) == counts
+    assert output.read_bytes() == before
+    with pytest.raises(hg.InputError, match=r"out\.tsv: was written with model"):
+        hg.score_variants(places["m33"], str(output), resume="auto", **options)
+    for _ in range(2):
+        assert hg.score_variants(places["m31"], str(output), resume="auto", picture=str(picture), **options) == counts
+        assert picture.is_file()
+    hg.score_variants(places["m31"], str(output), overwrite=True, **options)
+    with pytest.raises(hg.InputError, match="nothing says which run"):
+        hg.score_variants(places["m31"], str(output), resume="auto", **options)
+
+
+def _interrupt(self, **options):
+    raise KeyboardInterrupt
