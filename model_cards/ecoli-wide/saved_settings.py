@@ -126,6 +126,7 @@ _ALLOWED: dict[str, tuple[Any, ...]] = {
     "torch_dtype": ("float32", "float16", "bfloat16", "float64"),
     # Other names load kernels, from this machine or from the Hub. That is the caller's choice, not the file's.
     "attn_implementation": ("eager", "sdpa", "flex_attention"),
+    "problem_type": ("regression", "single_label_classification", "multi_label_classification"),
     "return_dict": (True,),  # the models read the outputs of their parts by name
     "is_decoder": (False,),
     "add_cross_attention": (False,),
@@ -172,7 +173,10 @@ def shown(value: Any, width: int = 30) -> str:
         except (ValueError, RecursionError):
             return "a value that is too large to print"
         return value if len(value) <= width else value[: width - 3] + "..."
-    return str(value)
+    if isinstance(value, int | float | None):
+        return str(value)
+    value = " ".join(repr(value).split())  # of another package: np.int64(2)
+    return value if len(value) <= width else value[: width - 3] + "..."
 
 
 def check_bounds(settings: Mapping[str, Any]) -> None:
@@ -297,6 +301,8 @@ def has_no_effect(name: str, value: Any) -> bool:
         name: name of the field.
         value: its value in the file.
     """
+    if not isinstance(value, bool | int | float | str | list | dict | None):  # arrays cannot be compared so
+        return name in _WITHOUT_EFFECT
     return value in _HARMLESS or name in _WITHOUT_EFFECT or name in _FORMER_DEFAULTS and value == _FORMER_DEFAULTS[name]
 
 
