@@ -14,11 +14,20 @@ TUTORIALS = Path(__file__).resolve().parent / "tutorials"
 _BLOCK = re.compile(r"^```(python|bash)\n(.*?)^```\n(?:```text\n(.*?)^```\n)?", re.MULTILINE | re.DOTALL)
 _NOTE = re.compile(r"\n\[This page as a notebook\]\(\w+\.ipynb\)\.\n")
 _START = """\
-# The commands run in the folder of the clone; start Jupyter in an environment that has hf_genomics.
+# Start Jupyter in an environment that has hf_genomics. The commands run in the folder of the clone; elsewhere this cell
+# copies the data and models that come with the package (15 MB) to where the notebook is.
 import os
+import shutil
 from pathlib import Path
 
-os.chdir(next(folder for folder in (Path.cwd(), *Path.cwd().parents) if (folder / "recipes").is_dir()))
+import hf_genomics
+
+clones = [folder for folder in (Path.cwd(), *Path.cwd().parents) if (folder / "recipes" / "data").is_dir()]
+if clones:
+    os.chdir(clones[0])
+else:
+    for name in ("recipes", "model_cards"):
+        shutil.copytree(hf_genomics.bundled(name), name)
 os.makedirs("runs", exist_ok=True)
 """
 

@@ -53,6 +53,8 @@ VERBS = {
     "quickstart": "run everything on the bundled genomes within minutes, with a report",
     "label-scarcity": "compare pretrained models with baselines for fewer and fewer labelled genomes",
 }
+#: How often a thread that waits for another one looks before it sleeps, as GOMP_SPINCOUNT (benchmarks/contention.py).
+SPIN_COUNT = "5000"
 #: What to do about an error of the operating system, by its number. Files are opened all over the package, so all of
 #: these are treated as mistakes of the user's; --debug shows where they were raised.
 _REMEDIES = {
@@ -127,7 +129,7 @@ def _share_cores() -> None:
     loaded, which is later than this.
     """
     if not {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME"} & set(os.environ):
-        os.environ["GOMP_SPINCOUNT"] = "1000"
+        os.environ["GOMP_SPINCOUNT"] = SPIN_COUNT
 
 
 def _run(verb: str, words: list[str]) -> int:

@@ -94,7 +94,7 @@ class KmerBertFusion(nn.Module):
         """Fuse hidden states (batch, tokens, hidden) with features (batch, tokens, 2 * tracks)."""
         joined = self.dense(torch.cat([hidden, self.tracks(features)], -1))
         hidden = self.LayerNorm(hidden + joined)
-        layout = attention_layout(self.config, hidden, attention_mask, None)
+        layout = attention_layout(self.config, hidden, attention_mask, position_ids=None)  # rows are not packed
         for layer in self.layer:
             hidden = layer(hidden, layout)
         return hidden
@@ -161,18 +161,18 @@ class FusionKmerBertForSequenceClassification(KmerBertClassifier):
         """
         if kwargs.get("position_ids") is not None:
             raise ValueError("a fusion model takes one sequence per row, not packed rows; omit position_ids")
-        self._check_tracks("tracks", tracks, self.config.track_names, 2)
-        self._check_tracks("nt_tracks", nt_tracks, self.config.nt_track_names, 3)
+        self._check_tracks("tracks", tracks, self.config.track_names, "batch", "tracks")
+        self._check_tracks("nt_tracks", nt_tracks, self.config.nt_track_names, "batch", "nt", "tracks")
         kwargs["return_dict"] = True  # the output is read by name, whatever config.return_dict says
         outputs = self.bert(input_ids, attention_mask, token_type_ids, inputs_embeds=inputs_embeds, **kwargs)
         hidden = outputs.last_hidden_state
         if self.fusion is not None and nt_tracks is not None:
             kmers = kmer_tokens(self.config, input_ids, special_tokens_mask)
             hidden = self.fusion(hidden, self._per_token(nt_tracks, kmers).to(hidden.dtype), attention_mask)
-        joined = pooled = self.pooler(hidden, attention_mask)
+        joined = self.pooler(hidden, attention_mask)  # (batch, hidden)
         if self.tracks is not None and tracks is not None:
             numbers = standardise(tracks, self.config.track_means, self.config.track_stds)
-            joined = torch.cat([pooled, self.tracks(numbers.to(pooled.dtype))], -1)
+            joined = torch.cat([joined, self.tracks(numbers.to(joined.dtype))], -1)  # (batch, 2 * hidden)
         logits = self.classifier(self.dropout(self.join(self.dropout(joined)).relu()))
         return self.sequence_output(
             FusionClassifierOutput, logits, labels, num_items_in_batch, outputs, fused_states=hidden
@@ -181,13 +181,16 @@ class FusionKmerBertForSequenceClassification(KmerBertClassifier):
     def _per_token(self, nt_tracks: Tensor, kmers: Tensor) -> Tensor:
         """Average standardised tracks over the nucleotides of each token, (batch, tokens, 2 * tracks)."""
         features = standardise(nt_tracks, self.config.nt_track_means, self.config.nt_track_stds)
-        missing = standardise(nt_tracks.new_full(nt_tracks.shape[2:], float("nan")), None, None)  # for special tokens
-        return nt_to_tokens(features, kmers, self.config.k, self.config.stride, missing)
+        tracks = nt_tracks.shape[-1]
+        missing = torch.cat([features.new_zeros(tracks), features.new_ones(tracks)])  # all values of a special token
+        return nt_to_tokens(features, kmers, self.config.k, self.config.stride, elsewhere=missing)
 
-    def _check_tracks(self, name: str, values: Tensor | None, names: list[str] | None, axes: int) -> None:
-        if not names and values is None:
+    def _check_tracks(self, name: str, values: Tensor | None, names: list[str] | None, *axes: str) -> None:
+        """Raise ValueError if tracks do not have these axes, or are not as many as the model has."""
+        if not names:
+            if values is not None:
+                raise ValueError(f"{name} must be omitted: the model has none")
             return
-        shape = "(batch, tracks)" if axes == 2 else "(batch, nt, tracks)"
-        if not names or values is None or values.ndim != axes or values.shape[-1] != len(names):
+        if values is None or values.ndim != len(axes) or values.shape[-1] != len(names):
             given = "none" if values is None else tuple(values.shape)
-            raise ValueError(f"{name} must be {shape} of {names or 'no tracks: the model has none'}, not {given}")
+            raise ValueError(f"{name} must be ({', '.join(axes)}) of {names}, not {given}")

@@ -5,6 +5,7 @@ tokenizer, a configuration) is a section, whose options and keys are the argumen
 The steps (`_read`), in this order: `_current_word` renames options of version 0.1; `gather_lists` joins the values of a
 list; `_translate_files` replaces YAML files by their content, with every key checked and today's names; jsonargparse
 parses; `check_parsed` checks values that the parser lets through; `_instantiate` builds the objects of the sections.
+Errors of the parser and of the sections' classes become messages in `option_errors`.
 """
 
 from __future__ import annotations
@@ -20,12 +21,14 @@ import sys
 import typing
 import warnings
 from argparse import ArgumentError
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 from .errors import InputError, StoppedError
 from .io.bundled import bundled, bundled_files
+from .option_errors import failed_section, message_of, one_line, with_origin
 from .option_help import help_text
 from .option_names import everywhere, explain, suggest
 
@@ -51,17 +54,14 @@ _UNNAMED = "options."  # a section whose keys may be written without it: `--resu
 _LONG_NUMBER = re.compile(r"[-+]?0[xXoObB0-7][0-9a-fA-F_]{999,}")
 #: Limits of a YAML file: characters, values with all aliases written out, and levels of nesting.
 _MOST_CHARACTERS, _MOST_VALUES, _DEEPEST = 1_000_000, 20_000, 20
-# A type as the parser's messages name it ("a <class 'float'>"), and its name -> what we call it.
-_CLASS = re.compile(r"a <class '(\w+)'>")
-_KINDS = {"float": "a number", "int": "a whole number", "bool": "true or false", "str": "text"}
 _NO_VALUE = {"--help", "--print_config"}  # options without a value
 _HELP = {"-h", "--help"}
-#: Keys, without their sections, whose values may name what comes with the package: inputs only, and not those of the
-#: verbs that change or publish a folder.
-_INPUTS = set("pretrained model input files fasta genomes train valid test accessions source setups".split())
-_OWN_FOLDERS = {"card", "push"}
-# First arguments of verbs that are folders: a folder may be given without the option, but a file is not meant for it.
-_FOLDERS = {"--model", "--pretrained", "--source", "--store"}
+#: Keys, without their sections, whose value may be the name of a bundled file or model.
+_MAY_BE_BUNDLED = set("pretrained model input files fasta genomes train valid test accessions source setups".split())
+#: Verbs that change or publish the folder that they are given. It is the user's own, never a bundled one.
+_WITHOUT_BUNDLED = {"card", "push"}
+# First arguments of verbs that name a folder: a file that is given without an option was not meant for them.
+_NAME_A_FOLDER = {"--model", "--pretrained", "--source", "--store"}
 #: Verb -> the bundled recipe that it follows without --config.
 _RECIPES = {"quickstart": "quickstart.yaml"}
 
@@ -123,12 +123,14 @@ class Keys(NamedTuple):
         """Return the full and current name of a key; log a warning for a name of version 0.1."""
         if key in self.short:
             return self.short[key]
-        if key not in self.former:
-            first, dot, entry = key.partition(".")
-            return f"{self.short[first]}.{entry}" if dot and first in self.short else key  # an entry of a dictionary
-        new = self.former[key]
-        logger.warning("%s: %r is called %r now; the old key will be removed in version 0.3", where, key, new)
-        return new
+        if key in self.former:
+            new = self.former[key]
+            logger.warning("%s: %r is called %r now; the old key will be removed in version 0.3", where, key, new)
+            return new
+        option, _, entry = key.partition(".")
+        if entry and option in self.short:  # an entry of a dictionary: "sweep.head.train"
+            return f"{self.short[option]}.{entry}"
+        return key
 
 
 def run_verb(function: Callable[..., Any], words: list[str]) -> Any:
@@ -210,14 +212,14 @@ def _read(function: Callable[..., Any], words: list[str], parser: Any, keys: Key
     except RecursionError as error:
         raise InputError(f"a value is nested too deeply; see hf-genomics {keys.verb} --help") from error
     except ArgumentError as error:  # a value of another type, or a key that is missing
-        line = _with_origin(_one_line(error), keys)
+        line = with_origin(one_line(error), keys.origins)
         raise InputError(f"{line}; see hf-genomics {keys.verb} --help") from error
     check_parsed(dict(parsed.items()), dict(parser.get_defaults().items()), dict(_types(function)))
     if "trainer" in parsed:
         _check_trainer(parsed.trainer)
-    if keys.verb not in _OWN_FOLDERS:
+    if keys.verb not in _WITHOUT_BUNDLED:
         for key, value in dict(parsed.items()).items():
-            if key.rpartition(".")[2] in _INPUTS:
+            if key.rpartition(".")[2] in _MAY_BE_BUNDLED:
                 parsed[key] = _with_bundled(value)
     return _instantiate(parser, parsed, _classes(function))
 
@@ -239,13 +241,6 @@ def _with_bundled(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _with_bundled(name) for key, name in value.items()}
     return bundled(value) if isinstance(value, str) else value
-
-
-def _with_origin(line: str, keys: Keys) -> str:
-    """Add to a message of the parser, in front, the file that set the first key that it names in quotes."""
-    named = next((key for key in re.findall(r"[\"']([\w.]+)[\"']", line) if key in keys.origins), None)
-    origin = keys.origins.get(named or "", "--")
-    return line if origin.startswith("--") else f"{origin}: {line}"
 
 
 def verb_name(function: Callable[..., Any]) -> str:
@@ -368,11 +363,13 @@ def gather_lists(words: list[str], function: Callable[..., Any]) -> list[str]:
     """
     types = {f"--{key}": kind for key, kind in _types(function)}
     first, first_type = next(iter(types.items()), ("", None))
-    is_word = first_type is str
-    may_be_unnamed = is_word or _is_list(first_type)
+    takes_one = first_type is str
+    may_be_unnamed = takes_one or _is_list(first_type)
     gathered: list[str] = []
     unnamed: list[str] = []
-    several: dict[str, list[str]] = {}  # options that take one value -> the values after them
+    # Option that takes one value -> all values after it. They are no error yet: after `--storage 2bit model` the second
+    # one may be the verb's first argument.
+    several: dict[str, list[str]] = {}
     rest = list(words)
     while rest:
         word = rest.pop(0)
@@ -385,7 +382,7 @@ def gather_lists(words: list[str], function: Callable[..., Any]) -> list[str]:
         if (joined := _join_values(word, values, types)) is not None:
             gathered.append(joined)
             del rest[: len(values)]
-        elif values:  # the option takes the first one; any others are the next words of this loop
+        elif values:  # the option takes the first one; the loop goes on with the others
             gathered.append(rest.pop(0))
             if len(values) > 1 and word.startswith("--"):
                 several[word] = values
@@ -393,7 +390,7 @@ def gather_lists(words: list[str], function: Callable[..., Any]) -> list[str]:
             raise InputError(f"{word}: its value is missing; write {word} VALUE, a negative number as {word}=-1")
     if several and not may_be_unnamed:
         raise _several_values(several)
-    return _first_argument(first, unnamed, is_word, gathered, several) + gathered
+    return _first_argument(first, unnamed, takes_one, gathered, several) + gathered
 
 
 def _join_values(option: str, values: list[str], types: dict[str, Any]) -> str | None:
@@ -414,7 +411,7 @@ def _join_values(option: str, values: list[str], types: dict[str, Any]) -> str |
 
 
 def _is_list(kind: Any) -> bool:
-    """Return whether a type is a list, or a list or None; a list or a str does not count."""
+    """Return whether a type is a list, or a list or None; ``str | list[str]`` does not count."""
     text = str(kind).removeprefix("typing.").removeprefix("Optional[").removesuffix(" | None")
     return text.startswith("list[")
 
@@ -433,27 +430,30 @@ def _number(word: str) -> str | float:
 
 
 def _first_argument(
-    first: str, unnamed: list[str], is_word: bool, gathered: list[str], several: dict[str, list[str]]
+    first: str, unnamed: list[str], takes_one: bool, gathered: list[str], several: dict[str, list[str]]
 ) -> list[str]:
     """Return the option and the value of the verb's first argument, if its value was given without the option.
 
     Args:
         first: option of the verb's first argument.
         unnamed: words that belong to no option.
-        is_word: whether the first argument is one word, rather than a list.
+        takes_one: whether the first argument is one value, rather than a list.
         gathered: all options with their values.
         several: options that take one value, and the values after them, of which one may be the first argument.
     """
+    if not unnamed:
+        return []
     is_named = any(word.split("=")[0] == first for word in gathered)
-    is_file = first in _FOLDERS and any(map(os.path.isfile, unnamed))
+    is_too_many = takes_one and len(unnamed) > 1
+    is_file = first in _NAME_A_FOLDER and any(map(os.path.isfile, unnamed))
     # If the words cannot be the first argument, they were meant for the option before them: `--train a.csv b.csv`.
-    if several and ((unnamed and is_named) or (is_word and len(unnamed) > 1) or is_file):
+    if several and (is_named or is_too_many or is_file):
         raise _several_values(several)
-    if unnamed and is_named:
+    if is_named:
         raise InputError(f"{first}: given by name and also without its name ({unnamed[0]}); use one of the two")
-    if is_word and len(unnamed) > 1:
+    if is_too_many:
         raise InputError(f"{first} takes one value, not {unnamed[0]} and {unnamed[1]}; write each option's name")
-    return [first, unnamed[0] if is_word else json.dumps(unnamed)] if unnamed else []
+    return [first, unnamed[0] if takes_one else json.dumps(unnamed)]
 
 
 def _several_values(several: dict[str, list[str]]) -> InputError:
@@ -505,16 +505,28 @@ def _translate_files(words: list[str], keys: Keys) -> list[str]:
             content = _load(value) if is_file else _parse_yaml(value, option)
             translated.append(f"--config={_checked_yaml({key: content}, value if is_file else option, keys)}")
         else:
-            _check_word(value, option)
-            settings = _current_model({key: value}, option)
-            for name in settings:
-                keys.check(name, option)
-                keys.origins[name] = option.removesuffix("+")
-            if not settings:  # global_attention_every, whose meaning depends on settings that are elsewhere
-                raise InputError(f"{option} works in YAML files only; set model.layer_types, one entry for each layer")
-            append = option.removeprefix(f"--{key}")  # "+", which appends to a list, or ""
-            translated += [f"--{keys.as_entry(name)}{append}={value}" for name, value in settings.items()]
+            translated += _translate_option(option, value, keys)
     return translated
+
+
+def _translate_option(option: str, value: str, keys: Keys) -> list[str]:
+    """Check an option and its value, and return the options that the parser takes instead, each with its value.
+
+    Args:
+        option: the option, such as "--trainer.seed", or "--files+" if the value is appended to a list.
+        value: its value.
+        keys: the keys of the verb.
+    """
+    _check_word(value, option)
+    key = option.removeprefix("--").removesuffix("+")
+    settings = _current_model({key: value}, option)
+    if not settings:  # global_attention_every, whose meaning depends on settings that are elsewhere
+        raise InputError(f"{option} works in YAML files only; set model.layer_types, one entry for each layer")
+    for name in settings:
+        keys.check(name, option)
+        keys.origins[name] = option.removesuffix("+")
+    append = "+" if option.endswith("+") else ""
+    return [f"--{keys.as_entry(name)}{append}={value}" for name, value in settings.items()]
 
 
 def _load(path: str) -> dict[str, Any]:
@@ -522,11 +534,11 @@ def _load(path: str) -> dict[str, Any]:
     try:
         with open(bundled(path), encoding="utf-8") as file:
             text = file.read(_MOST_CHARACTERS + 1)
-    except (OSError, ValueError) as error:
-        if isinstance(error, UnicodeError):
-            raise InputError(f"{path}: not a text file in UTF-8; save it as UTF-8") from error
-        if isinstance(error, ValueError):  # a NUL in the name
-            raise InputError(f"{path}: {error}; name a YAML file of keys and values") from error
+    except UnicodeError as error:
+        raise InputError(f"{path}: not a text file in UTF-8; save it as UTF-8") from error
+    except ValueError as error:  # a NUL in the name
+        raise InputError(f"{path}: {error}; name a YAML file of keys and values") from error
+    except OSError as error:
         raise InputError(
             f"{path}: {error.strerror}; name a YAML file of keys and values, such as those in recipes/"
         ) from error
@@ -545,7 +557,7 @@ def _parse_yaml(text: str, where: str) -> Any:
         check_yaml(text)
         return get_loader("yaml")(text)
     except (yaml.YAMLError, ValueError, OverflowError) as error:  # the last two: numbers and dates that do not exist
-        reason = _one_line(error)[:200]
+        reason = one_line(error)[:200]
         what = "YAML" if where.startswith("--") else "a YAML file"
         message = f"{where}: not {what} of keys and values ({reason}); fix it, recipes/ has examples"
         raise InputError(message) from error
@@ -573,7 +585,8 @@ def check_yaml(text: str) -> None:
 
     if len(text) > _MOST_CHARACTERS:
         raise ValueError(f"it has more than {_MOST_CHARACTERS:,} characters")
-    sizes: dict[str, int] = {}  # anchor -> number of values that it stands for
+    # Anchor -> number of values that it stands for. Values without an anchor are under None, which no alias refers to.
+    sizes: dict[str | None, int] = {}
     open_nodes: list[list[Any]] = []  # anchor of each list or section around this place, and how many values it has
     # An event is a single value, an alias, or the start or the end of a list or section, in the order of the text.
     for event in yaml.parse(text, Loader=yaml.SafeLoader):
@@ -583,11 +596,11 @@ def check_yaml(text: str) -> None:
                 raise ValueError(f"the anchor {event.anchor[:60]!r} contains itself")
             count = sizes.get(event.anchor, 1)
         elif isinstance(event, yaml.ScalarEvent):
-            count, sizes[event.anchor or ""] = 1, 1
+            count = sizes[event.anchor] = 1
             if not event.style and _LONG_NUMBER.fullmatch(event.value):
                 raise ValueError(f"a number has {len(event.value):,} characters")
         elif isinstance(event, yaml.CollectionStartEvent):
-            open_nodes.append([event.anchor or "", 1])
+            open_nodes.append([event.anchor, 1])
         elif isinstance(event, yaml.CollectionEndEvent):
             anchor, count = open_nodes.pop()
             sizes[anchor] = count
@@ -601,7 +614,7 @@ def check_yaml(text: str) -> None:
 
 
 def _check_word(value: str, option: str) -> None:
-    """Raise InputError for a value of an option that is nested too deeply: the parser would end the process."""
+    """Raise InputError for a value of an option that is nested too deeply: PyYAML, in C, would crash the process."""
     import yaml
 
     if len(value) < 1000 and not re.search(r"[\[{&*]\s*[\[{&*]|\{", value):  # neither nested lists, objects nor aliases
@@ -635,7 +648,7 @@ def _check_unique(node: Any) -> None:
         names = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
         if nameless := next((key.value for key, _ in node.value if key.tag in _NOT_NAMES), None):
             raise ValueError(f"the key {nameless[:60]!r} is not a name; write a name, or put it in quotes")
-        twice = next((name for name in names if names.count(name) > 1 and name != "<<"), None)
+        twice = next((name for name, count in Counter(names).items() if count > 1 and name != "<<"), None)
         if twice is not None:
             raise ValueError(f"the key {twice[:60]!r} is given twice in one section")
         nodes += [value for _, value in node.value]
@@ -685,7 +698,7 @@ def _current_model(settings: dict[str, Any], where: str) -> dict[str, Any]:
         try:
             new = current_settings(old, warn=True)
         except (ValueError, TypeError) as error:
-            raise InputError(f"{where}: model: {_one_line(error)}") from error
+            raise InputError(f"{where}: model: {one_line(error)}") from error
     for warning in caught:
         logger.warning("%s: model.%s", where, warning.message)
     return {key: value for key, value in settings.items() if not key.startswith("model.")} | {
@@ -698,8 +711,9 @@ def _flat(content: dict[Any, Any], keys: Keys, prefix: str = "") -> Iterator[tup
     for name, value in content.items():
         key = f"{prefix}{name}"
         is_option = key in keys.known or key in keys.former
-        is_unknown = not value and not keys.is_section(key)  # an empty one is kept, so that its key is refused later
-        if isinstance(value, dict) and not is_option and not is_unknown:
+        # `heads: {}` has no keys that could be refused. It is taken for a key itself, so that it is refused as one.
+        is_unknown_and_empty = not value and not keys.is_section(key)
+        if isinstance(value, dict) and not is_option and not is_unknown_and_empty:
             yield from _flat(value, keys, f"{key}.")
         else:
             yield key, value
@@ -788,133 +802,10 @@ def _instantiate(parser: Any, parsed: Any, classes: dict[type, str]) -> dict[str
         # without a name, for a setting that needs a package that is not installed.
         if isinstance(error, ImportError) and error.name is not None:
             raise
-        section = _section_of(error, classes)
+        section = failed_section(error, classes)
         if section is None and isinstance(error, TypeError | OverflowError):  # not from a constructor: a bug of ours
             raise
-        message = _message_of(error, section, parsed, dict(parser.get_defaults().items()))
-        raise InputError(message) from error
+        linked = _LINKS.values()  # they only copy a key that the user has set
+        given = {key: value for key, value in parsed.items() if key not in linked}
+        raise InputError(message_of(error, section, given, dict(parser.get_defaults().items()))) from error
     return {name: value for name, value in vars(built).items() if name != "config"}
-
-
-def _message_of(error: Exception, section: str | None, parsed: Any, defaults: dict[str, Any]) -> str:
-    """Return the message for an error of a constructor, on one line and with the keys that the user knows.
-
-    Args:
-        error: the error.
-        section: the section whose object was being built; None if it is not known.
-        parsed: what the parser returned.
-        defaults: all default values by key.
-    """
-    from huggingface_hub.errors import StrictDataclassError
-
-    line = _last_line(error) if isinstance(error, StrictDataclassError) else _one_line(error)
-    line = line.replace(_UNKNOWN_OF_ACCELERATE, "trainer.accelerator_config has no key")
-    if reworded := next((ours for theirs, ours in _REWORDED.items() if theirs in line), None):
-        return reworded
-    of_section = {key: value for key, value in parsed.items() if key.startswith(f"{section}.") or not section}
-    if isinstance(error, json.JSONDecodeError):
-        return _not_json(error, of_section)
-    # transformers names options as its own scripts do: --eval_steps
-    line = re.sub(r"(?<!\S)--(\w+)", lambda match: _full_name(match[1], section, parsed), line)
-    return _with_key(line, of_section, defaults)
-
-
-_UNKNOWN_OF_ACCELERATE = "AcceleratorConfig.__init__() got an unexpected keyword argument"
-# Part of a message of transformers -> what we say instead, with our keys.
-_REWORDED = {
-    "support bf16/gpu": (
-        "trainer.use_cpu is false, but this machine has no GPU that computes in bfloat16 (trainer.bf16, "
-        "trainer.bf16_full_eval); set trainer.use_cpu to true, or both of these to false"
-    ),
-    "--tf32 requires": (
-        "trainer.tf32 needs an NVIDIA GPU of the Ampere generation or newer, which this machine does not have; omit it"
-    ),
-    "save and eval strategy to match": (
-        "trainer.load_best_model_at_end needs the same trainer.eval_strategy and trainer.save_strategy; set both to "
-        "epoch or to steps"
-    ),
-    "Default process group": (
-        "trainer.ddp_backend is for several processes, but there is only one; omit it, or start several by accelerate "
-        "launch"
-    ),
-}
-
-
-def _full_name(name: str, section: str | None, known: Any) -> str:
-    """Return an option of a section with its section; any other option as it is."""
-    return f"{section}.{name}" if f"{section}.{name}" in known else f"--{name}"
-
-
-def _not_json(error: json.JSONDecodeError, given: dict[str, Any]) -> str:
-    """Return the message about a value that transformers reads as JSON, with its key."""
-    keys = [key for key, value in given.items() if value == error.doc]
-    return f'{", ".join(keys) or "a value"} is not JSON ({error}); write names in double quotes, as in {{"name": 1}}'
-
-
-def _section_of(error: BaseException, classes: dict[type, str]) -> str | None:
-    """Return the section whose object was being built when an error was raised; None if there is none."""
-    section, trace = None, error.__traceback__
-    # In the frame of a constructor, `self` is the object. The innermost one that is a section has failed.
-    while trace:
-        section = classes.get(type(trace.tb_frame.f_locals.get("self")), section)
-        trace = trace.tb_next
-    return section
-
-
-def _with_key(line: str, given: dict[str, Any], defaults: dict[str, Any]) -> str:
-    """Add to the message of a class the full keys that it is about: "k must ..." becomes "tokenizer.k must ...".
-
-    >>> _with_key("k must lie in 1..8, not 9", {"tokenizer.k": 9}, {"tokenizer.k": 6})
-    'tokenizer.k must lie in 1..8, not 9'
-    """
-    # A class names its own arguments as Python does: "name=True".
-    line = re.sub(
-        r"\b(\w+)=(True|False)\b",
-        lambda match: next(
-            (f"--{key} {match[2].lower()}" for key in given if key.rpartition(".")[2] == match[1]), match[0]
-        ),
-        line,
-    )
-    named = _keys_named(line, given, defaults)
-    first = next((key for key in named if re.match(rf"{key.rpartition('.')[2]}\b", line)), None)
-    if first:
-        return f"{first.rpartition('.')[0]}.{line}".lstrip(".")
-    return f"{', '.join(named)}: {line}" if named else line
-
-
-def _keys_named(line: str, given: dict[str, Any], defaults: dict[str, Any]) -> list[str]:
-    """Return the keys that an error message is about: set by the user, with their name or value in the message.
-
-    Args:
-        line: the message.
-        given: all values by key.
-        defaults: all default values by key.
-
-    >>> defaults = {"trainer.lr_scheduler_type": "linear", "trainer.tf32": None}
-    >>> given = {"trainer.lr_scheduler_type": "lineer", "trainer.tf32": True}
-    >>> _keys_named("lineer is not a valid SchedulerType", given, defaults)
-    ['trainer.lr_scheduler_type']
-    >>> _keys_named("--tf32 requires Ampere or a newer GPU", given, defaults)
-    ['trainer.tf32']
-    """
-    in_line = set(re.findall(r"\w+", line))
-    changed = [(key, value) for key, value in given.items() if value != defaults.get(key)]
-    named = [key for key, value in changed if key.split(".")[-1] in in_line or _is_word_of(value, in_line)]
-    return [key for key in named if key not in _LINKS.values()]  # a linked key only copies the key that was set
-
-
-def _is_word_of(value: Any, in_line: Iterable[str]) -> bool:
-    """Return whether a value is a str and among the words of a line."""
-    return isinstance(value, str) and value in in_line
-
-
-def _one_line(error: Exception) -> str:
-    """Return the message of an error on one line; a long one, which repeats a long value, without its middle."""
-    line = _CLASS.sub(lambda found: _KINDS.get(found[1], found[0]), " ".join(str(error).split()))
-    return line if len(line) <= 600 else f"{line[:400]} ... {line[-195:]}"
-
-
-def _last_line(error: Exception) -> str:
-    """Return the last line of an error's message, which states the reason, without the name of the inner error."""
-    line = next((line.strip() for line in reversed(str(error).splitlines()) if line.strip()), "")
-    return line.removeprefix("TypeError: ").removeprefix("ValueError: ")

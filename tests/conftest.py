@@ -27,6 +27,7 @@ def seal_environment() -> None:
         "HF_UPDATE_DOWNLOAD_COUNTS": "0",
         "TOKENIZERS_PARALLELISM": "false",
         "MPLBACKEND": "Agg",
+        "ORT_DISABLE_TELEMETRY": "1",
     }.items():
         os.environ.setdefault(name, value)
     if WORKER != "main":

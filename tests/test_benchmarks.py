@@ -1,10 +1,12 @@
 """The GPU benchmark: a table comes whatever settings do, and its settings compute the same on a CPU.
 
 The benchmark of all tasks: what it reads from finished runs. Attribution and variant effects: what they train on.
+Busy cores: which rounds count.
 """
 
 from __future__ import annotations
 
+import argparse
 import doctest
 import importlib.util
 import json
@@ -212,3 +214,22 @@ def test_the_picture_of_initialisations_shows_every_variant_of_the_table(repo_ro
     shown = [name for rows in script["GROUPS"].values() for names in rows.values() for name in names]
     assert sorted(shown) == sorted(losses) == sorted(script["variants"]("start"))
     assert losses["base-kmer"] == 2.96 and losses["k3-bert"] == 3.80
+
+
+def test_without_busy_processes_only_quiet_rounds_count(repo_root):
+    compare = runpy.run_path(str(repo_root / "benchmarks" / "contention.py"))["compare"]
+    taken = [0.0, 0.5, 0.02, 0.3, 0.04, 0.01]  # cores that others took in each round; the first round warms up
+    compare.__globals__["rounds"] = lambda workers, seconds: (({"default": n}, cores) for n, cores in enumerate(taken))
+    options = argparse.Namespace(rounds=2, seconds=1.0, quiet=0.1)
+    assert compare({}, 0, options) == [{"default": 2}, {"default": 4}]
+    assert compare({}, 1, options) == [{"default": 1}, {"default": 2}]  # beside busy processes, every round counts
+
+
+@pytest.mark.slow
+def test_each_way_of_waiting_is_measured(repo_root):
+    words = "--busy 0 --quiet 99 --rounds 1 --seconds 0.05 --spins 1000".split()
+    command = [sys.executable, str(repo_root / "benchmarks" / "contention.py"), *words]
+    environment = os.environ | {"PYTHONPATH": str(repo_root)}
+    row = subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout.splitlines()[-1]
+    found = [float(cell.replace(",", "")) for cell in row.strip("| ").split("|")]
+    assert found[:2] == [0, 1] and all(number > 0 for number in found[2:]) and len(found) == 5

@@ -723,7 +723,7 @@ def test_standard_output_holds_the_predictions_and_nothing_else(work, home, capf
 @pytest.mark.parametrize(
     ("chosen", "found"),
     [
-        ({}, "1000"),
+        ({}, cli.SPIN_COUNT),
         ({"OMP_WAIT_POLICY": "ACTIVE"}, None),
         ({"GOMP_SPINCOUNT": "100"}, "100"),
         ({"KMP_BLOCKTIME": "0"}, None),

@@ -52,7 +52,7 @@ FLOORS = (
     {"interpretation", "training", "embedding"},
     {"motif_finding"},
     {"studies", "pictures", "demo_page"},
-    {"option_names", "option_help"},
+    {"option_names", "option_help", "option_errors"},
     {"options"},
     {"cli"},
     {"__main__"},
@@ -65,6 +65,7 @@ MAY_IMPORT = {
     "stopping": {"errors"},
     "option_names": {"sequence"},
     "option_help": set(),
+    "option_errors": set(),
     "io": {"sequence", "errors", "renamed"},
     "sequence_files": {"io", "sequence", "errors", "renamed"},
     "batches": {"sequence", "errors", "renamed"},  # a collator takes any tokenizer, so it imports none

@@ -69,6 +69,13 @@ def test_every_value_of_a_track_matters_and_to_its_sequence_only(tiny_config, ba
         assert moved[0] > 1e-4 and moved[1] == 0, name
 
 
+def test_tracks_may_be_whole_numbers(tiny_config, batch) -> None:
+    model = built(tiny_config, **TRACKS, **SIGNALS)
+    counts = {"tracks": torch.tensor([[3, 1], [0, 2]]), "nt_tracks": torch.arange(20).view(2, 10, 1)}
+    floats = {name: values.float() for name, values in counts.items()}
+    assert torch.equal(model(**batch | counts).logits, model(**batch | floats).logits)
+
+
 def test_a_missing_value_is_not_a_mean_value(tiny_config, batch) -> None:
     model = built(tiny_config, **TRACKS)
     batch.pop("nt_tracks")

@@ -46,6 +46,20 @@ def test_a_notebook_has_every_example_of_its_page_in_order_with_what_it_prints(p
         assert printed == ("" if example.output in (None, "...\n") else example.output)
 
 
+def test_the_first_cell_goes_to_the_clone_or_brings_the_bundled_files(tmp_path, monkeypatch):
+    first = SCRIPT["notebook"](PAGES[0].read_text())["cells"][1]["source"]
+    (tmp_path / "recipes" / "data").mkdir(parents=True)
+    (tmp_path / "docs" / "tutorials").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "docs" / "tutorials")
+    exec("".join(first), {})
+    assert Path.cwd() == tmp_path and (tmp_path / "runs").is_dir()
+    (tmp_path / "recipes" / "data").rmdir()
+    (tmp_path / "recipes").rmdir()
+    for _ in range(2):  # the second time, the files are there
+        exec("".join(first), {})
+        assert Path("recipes/data/windows_train.csv").is_file() and Path("model_cards/virus-wide/config.json").is_file()
+
+
 def test_the_text_of_a_page_is_the_text_of_its_notebook():
     page = "# Title\n\nWords.\n\n[This page as a notebook](x.ipynb).\n\n```yaml\na: 1\n```\n\n"
     page += "```python\nx = 1\n```\n\nEnd.\n"

@@ -84,6 +84,18 @@ def test_an_example_of_the_readme_runs_and_prints_what_is_shown(root, example):
     assert page_examples.differences(printed, example.output or "...") == [], printed
 
 
+def test_the_first_lines_of_python_run_in_an_empty_folder(work):
+    example = next(example for example in README if example.language == "python")
+    assert page_examples.differences(run(example), example.output) == []
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/start.md"])
+def test_bundled_files_are_read_by_the_verbs_which_find_them_from_any_folder(page):
+    shown = [one.code for one in page_examples.examples(page) if one.language == "bash" and not one.is_installation]
+    readers = [line for line in "".join(shown).splitlines() if re.search("recipes/|model_cards/", line)]
+    assert readers and [line for line in readers if not line.startswith("hf-genomics ")] == []
+
+
 @pytest.mark.slow
 def test_dnabert_is_loaded_by_its_name(root, tmp_path):
     (example,) = [example for example in README if example.is_of_hub]

@@ -73,12 +73,13 @@ def records_of(
     options: dict[str, Any] = {
         "rna": rules.rna,
         "min_length": rules.min_length,
-        "naming": rules.naming(report.file, len(seen)),
+        "naming": rules.naming(report.file, before=len(seen)),  # records may be numbered over all files
     }
     try:
         for record, problems in examine_records(report.file, **options):
             try:
                 if record.name:
+                    # By rule "header" the name is the whole header already.
                     header = record.name if rules.names == "header" else f"{record.name} {record.description}".strip()
                     check_unique(record.name, report.file, header, seen)
             except InputError as error:
@@ -97,7 +98,7 @@ def records_of(
 
 def _read_letters(letters: np.ndarray, rna: bool) -> tuple[np.ndarray, bool]:
     """Return the letters of a rejected record or row, U read as T if ``rna``, and whether all are nucleotides."""
-    cleaned = clean_letters(letters, rna)
+    cleaned = clean_letters(letters, rna)  # 0 in place of a letter that is not a nucleotide
     return np.where(cleaned != 0, cleaned, letters), bool(cleaned.all())
 
 
@@ -123,17 +124,17 @@ def read_table_or_note(
         reported = set(report.problems)  # a sequence file has been read before, as `prepare` reads it
         report.add_problems([problem for problem in problems if with_keys_of_check(str(problem)) not in reported])
         return None
-    # A table without a split is judged as a training table.
-    others = None if report.split in ("train", None) else training or table
+    is_training = report.split in ("train", None)  # a table without a split is judged as a training table
+    to_agree_with = None if is_training else training or table
     try:
-        check_split(table, others)
-        check_split(known_rows(table, rules.k), others)  # `finetune` ignores rows without a known k-mer
+        check_split(table, to_agree_with)
+        check_split(known_rows(table, rules.k), to_agree_with)  # `finetune` ignores rows without a known k-mer
     except InputError as error:
         report.add_problems([error])
     report.labels = label_counts(table)
     if report.labels is not None:
         report.understood = describe_labels(table, rarer_class(table if report.split is None else training or table))
-        if report.split in (None, "train"):
+        if is_training:
             report.remarks = label_warnings(table)
     return table
 
@@ -158,7 +159,7 @@ def label_counts(table: LabelledSequences) -> dict[str, float] | None:
     """Count the rows (or nucleotides) of each class, or summarise the values; return None if there are no labels."""
     labels, names = table.labels, table.label_names or []
     if table.nt_labels is not None or (labels is not None and table.task.is_classification):
-        return {**class_counts(table)}
+        return {**class_counts(table)}  # a new dictionary, because a dict[str, int] is no dict[str, float]
     if labels is None:
         return None
     if table.problem == "multi_label_classification":
@@ -240,7 +241,8 @@ def _concatenate(batch: list[CheckedSequence]) -> tuple[np.ndarray, np.ndarray]:
     """Join the letters of sequences with a zero byte between neighbours; a single sequence is not copied.
 
     Returns:
-        The letters, (nt,) uint8; and the index at which each sequence ends in them, (sequences,).
+        The letters and zeros, (nt + sequences - 1,) uint8; and the index at which each sequence ends in them,
+        (sequences,).
     """
     lengths = np.array([len(sequence.letters) for sequence in batch])
     ends = np.cumsum(lengths + 1) - 1
@@ -253,7 +255,7 @@ def _has_kmer(letters: np.ndarray, starts: np.ndarray, k: int) -> np.ndarray:
     """Find the sequences that contain a k-mer of A, C, G and T only.
 
     Args:
-        letters: letters of all sequences with a byte between them that is not a nucleotide, (nt,) uint8.
+        letters: as `_concatenate` returns them.
         starts: index in ``letters`` at which each sequence starts, (sequences,).
         k: size of the k-mers, in nt.
 
@@ -262,10 +264,10 @@ def _has_kmer(letters: np.ndarray, starts: np.ndarray, k: int) -> np.ndarray:
     """
     # good[i]: a k-mer of A, C, G and T only starts at letter i. It has one more entry than there are letters, because
     # reduceat needs an entry at the start of every sequence, even of an empty one at the end. K-mers that extend over
-    # the end of a sequence contain the byte between two sequences, so they are not good.
+    # the end of a sequence contain the zero between two sequences, so they are not good.
     good = np.zeros(len(letters) + 1, bool)
-    touched = rolling_any(letter_digits(letters) > 3, k)
-    good[: len(touched)] = ~touched if len(letters) >= k else False
+    has_other_letter = rolling_any(letter_digits(letters) > 3, k)  # one entry for each k-mer, none for a short text
+    good[: len(has_other_letter)] = ~has_other_letter
     return np.logical_or.reduceat(good, starts)
 
 

@@ -215,7 +215,11 @@ class CheckReport:
             return None
         rejected = sum(bool(file.problems) for file in self.files)
         problems = f"{count} problem{'s' * (count > 1)}, in {rejected} of {len(self.files)} files"
-        return f"would be rejected: {problems}; fix what is listed above"
+        one = self.files[0] if len(self.files) == 1 else None
+        # `fix` takes one file, and needs records that can be read.
+        can_fix = one is not None and one.kind == "sequences" and bool(one.lengths)
+        way = "; --fix cleaned.fasta writes a copy in which what can be corrected is" if can_fix else ""
+        return f"would be rejected: {problems}; fix what is listed above{way}"
 
     def warnings(self) -> list[str]:
         """List what is accepted but unusual, one line for each kind and file."""
@@ -382,7 +386,7 @@ def _count(things: list[Any], word: str) -> str:
 def _shown(problems: list[str], most: int) -> list[str]:
     """Return the first problems, and a line that says how many more there are."""
     more = len(problems) - most
-    note = f"... and {more:,} more in this file; set output: check.json to see all"
+    note = f"... and {more:,} more in this file; --output check.json lists all"
     return problems if more <= 0 else [*problems[:most], note]
 
 

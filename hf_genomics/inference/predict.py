@@ -284,9 +284,9 @@ def _remaining(windows: Iterator[Window], table: GrowingTable, is_per_window: bo
 def _logged_result(plan: _Plan, sequences: int, rows: int, what: str) -> PredictionTable | WrittenTracks:
     """Return what a run has written, and log it."""
     files = ", ".join(map(str, plan.files))
-    unit = "windows" if plan.is_per_window else "rows"
+    counts = (sequences, "sequence"), (rows, "window" if plan.is_per_window else "row")
     which = "" if plan.files == [STDOUT] else f"{what} {files}: "
-    logger.info("%s%s sequences, %s %s", which, f"{sequences:,}", f"{rows:,}", unit)
+    logger.info("%s%s", which, ", ".join(f"{count:,} {unit}{'s' * (count != 1)}" for count, unit in counts))
     if plan.kind:
         return WrittenTracks(plan.files, sequences, rows)
     return PredictionTable(plan.files[0], plan.task, sequences, rows)

@@ -50,8 +50,8 @@ def load_explained(name: str) -> tuple[PreTrainedModel, KmerTokenizer]:
     is_token = "TokenClassification" in heads
     if not is_token and "SequenceClassification" not in heads and base_of(name) is None:
         raise InputError(
-            f"{name} is {config.architectures}: it predicts masked tokens and has no class or value to explain; run "
-            "hf-genomics finetune first, and explain the fine-tuned model"
+            f"{name} has no class or value to explain, because it is {heads or 'an encoder'}; run hf-genomics finetune "
+            "first, and explain the fine-tuned model"
         )
     if not is_token or config.labels_per == "nt":
         model, tokenizer = load_classifier(name)

@@ -50,6 +50,7 @@ class Processes:
         Returns:
             The results in the order of the items in the first process; None in the others.
         """
+        # Of 5 items and 2 processes, the first process computes items 0, 2 and 4, the second one 1 and 3.
         parts = self.gather([function(item) for item in items[self.index :: self.count]])
         if parts is None:
             return None
@@ -124,6 +125,7 @@ def _peer_errors() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
+        # DistError is torch's. gloo raises a plain RuntimeError, which only its text tells from a mistake of ours.
         if isinstance(error, DistError) or "gloo" in str(error) or "Connection" in str(error):
-            raise StoppedError("another process of the command has ended; see its messages", 1) from error
+            raise StoppedError("another process of the command has ended; see its messages", code=1) from error
         raise

@@ -14,6 +14,7 @@ from ..saved_settings import check_types
 
 #: Heading of the section that belongs to the author of the model; it is kept when a card is written again.
 NOTES = "## Notes"
+NO_NOTES = "None. (The author's own text goes here; it is kept when the card is written again.)"
 
 _CITATION = """\
     @article{ji2021dnabert,
@@ -43,36 +44,38 @@ _SCORE_NAMES = {
     "auroc": "AUROC",
     "auprc": "AUPRC",
 }
+# Part of the name of a model's class -> its pipeline on the Hub, what it is, and the Auto class that loads it.
 _TASKS = {
     "MaskedLM": ("fill-mask", "masked language model", "AutoModelForMaskedLM"),
     "SequenceClassification": ("text-classification", "classifier of sequences", "AutoModelForSequenceClassification"),
     "TokenClassification": ("token-classification", "classifier of nucleotides", "AutoModelForTokenClassification"),
 }
 
-
-_OF_PRIVACY = ("epsilon", "delta", "clip", "noise_multiplier", "steps", "sample_rate")
-_OBJECT, _NUMBER, _TEXT = (dict, "an object"), ((int, float), "a number"), (str, "a string")
-# Parts of the records of a run, and their types; "*" stands for every entry.
+# Types, each with its name in messages.
+_OBJECT, _LIST = (dict, "an object"), (list, "a list")
+_NUMBER, _TEXT = ((int, float), "a number"), (str, "a string")
+_SPENT = ("epsilon", "delta", "clip", "noise_multiplier", "steps", "sample_rate")  # numbers of a private run
+# File -> the type that each part of it must have if it is there. A part is a path of keys: "data.splits.*.file" is what
+# run.json has at data, splits, any split, file.
 _RECORD: dict[str, dict[str, tuple[Any, str]]] = {
     "metrics.json": {
         **dict.fromkeys(("test", "test.undefined", "baselines", "baselines.*", "leaks", "privacy"), _OBJECT),
-        **dict.fromkeys(("train_runtime", *(f"privacy.{name}" for name in _OF_PRIVACY)), _NUMBER),
+        **dict.fromkeys([f"privacy.{name}" for name in _SPENT], _NUMBER),
+        "privacy.unit": _TEXT,
+        "train_runtime": _NUMBER,
     },
     "run.json": {
         **dict.fromkeys(("data", "data.splits", "data.splits.*", "data.splits.*.classes"), _OBJECT),
         **dict.fromkeys(("training", "versions"), _OBJECT),
         **dict.fromkeys(("base_model", "command", "data.splits.*.file", "data.splits.*.sha256"), _TEXT),
         "data.splits.*.classes.*": _NUMBER,
-        "data.files": (list, "a list"),
+        "data.files": _LIST,
         "data.files.*": _OBJECT,
         **dict.fromkeys(("data.files.*.file", "data.files.*.sha256"), _TEXT),
     },
 }
-#: Parts of the records that must have these entries if they are there.
-_COMPLETE: dict[str, dict[str, tuple[str, ...]]] = {
-    "metrics.json": {"privacy": (*_OF_PRIVACY, "unit")},
-    "run.json": {"data.files.*": ("file", "sha256")},
-}
+# Objects of the records -> the entries that each of them must have.
+_REQUIRED = {"privacy": (*_SPENT, "unit"), "data.files.*": ("file", "sha256")}
 
 
 @dataclass(frozen=True)
@@ -99,6 +102,7 @@ class Records:
     def task(self) -> tuple[str, str, str]:
         """Return the pipeline of the Hub, a description, and the Auto class."""
         heads = " ".join(self.config.get("architectures") or [])
+        # A model without a head, or an unknown one, is described by what it was pretrained for.
         pipeline, what, auto = next((task for head, task in _TASKS.items() if head in heads), _TASKS["MaskedLM"])
         if self.config.get("problem_type") == "regression":
             what = what.replace("classifier", "regression model")
@@ -134,32 +138,38 @@ def read_records(folder: Path, name: str | None = None) -> Records:
 
 
 def _check_record(path: Path, content: dict[str, Any]) -> None:
-    """Raise ValueError if a part of metrics.json or run.json is not what a card is written from."""
-    for key, (kind, what) in _RECORD.get(path.name, {}).items():
-        if not all(isinstance(value, kind) for value in _parts(content, key)):
+    """Raise ValueError if a part of metrics.json or run.json is missing, or not of the type that a card needs."""
+    parts = _RECORD[path.name]
+    for key, (kind, what) in parts.items():
+        if not all(isinstance(value, kind) for value in _values_at(key, content)):
             raise ValueError(f"{path}: {key!r} must be {what}; copy the file again, or delete it")
-    for key, names in _COMPLETE.get(path.name, {}).items():
-        if missing := next((name for part in _parts(content, key) for name in names if part.get(name) is None), None):
-            raise ValueError(f"{path}: {key!r} lacks {missing!r}; copy the file again, or delete it")
+    for key in parts.keys() & _REQUIRED.keys():
+        for entry in _values_at(key, content):
+            if missing := [name for name in _REQUIRED[key] if entry.get(name) is None]:
+                raise ValueError(f"{path}: {key!r} has no {missing[0]!r}; copy the file again, or delete it")
 
 
-def _parts(content: dict[str, Any], key: str) -> list[Any]:
-    """Return what a record holds under a key such as "data.splits.*.file", without what is null."""
-    found: list[Any] = [content]
+def _values_at(key: str, content: Any) -> list[Any]:
+    """List the values at a path of keys, of which ``*`` stands for every entry. What is missing, or null, is left out.
+
+    >>> _values_at("splits.*.file", {"splits": {"train": {"file": "a.csv"}, "test": {"file": "b.csv"}}})
+    ['a.csv', 'b.csv']
+    """
+    values = [content]
     for name in key.split("."):
-        inside = (_values(one) if name == "*" else [_get(one, name)] for one in found if isinstance(one, dict | list))
-        found = [value for values in inside for value in values if value is not None]
-    return found
+        values = [entry for value in values for entry in _entries(value, name)]
+    return values
 
 
-def _get(part: dict[str, Any] | list[Any], name: str) -> Any:
-    """Return an entry of a part of a record; None if it is a list or lacks the entry."""
-    return part.get(name) if isinstance(part, dict) else None
-
-
-def _values(part: dict[str, Any] | list[Any]) -> list[Any]:
-    """Return the entries of a part of a record."""
-    return [*part.values()] if isinstance(part, dict) else part
+def _entries(value: Any, name: str) -> list[Any]:
+    """List the entry of an object that has a name, if there is one; for ``*``, all entries of an object or a list."""
+    if isinstance(value, list):
+        return value if name == "*" else []
+    if not isinstance(value, dict):
+        return []
+    if name == "*":
+        return list(value.values())
+    return [] if value.get(name) is None else [value[name]]
 
 
 def _count_weights(folder: Path) -> int | None:
@@ -195,15 +205,12 @@ def render_card(records: Records, *, license: str | None = None, notes: str | No
     return f"---\n{card_metadata(records, license)}\n---\n\n# {records.name}\n\n{intro}\n\n{body}"
 
 
-NO_NOTES = "None. (The author's own text goes here; it is kept when the card is written again.)"
-
-
 def card_metadata(records: Records, license: str | None = None) -> str:
     """Return the metadata of a card for the Hub, as YAML."""
     from huggingface_hub import EvalResult, ModelCardData
 
     pipeline, *_ = records.task
-    test = {name: value for name, value in (records.metrics.get("test") or {}).items() if _is_score(name, value)}
+    test = {name: value for name, value in (records.metrics.get("test") or {}).items() if _is_score(value)}
     data = ((records.run.get("data") or {}).get("splits") or {}).get("test") or {}
     results = [
         EvalResult(
@@ -229,7 +236,7 @@ def card_metadata(records: Records, license: str | None = None) -> str:
     ).to_yaml()
 
 
-def _is_score(name: str, value: object) -> bool:
+def _is_score(value: object) -> bool:
     """Return whether an entry of the test scores is a finite number."""
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
@@ -238,6 +245,9 @@ def _architecture(records: Records) -> str:
     """Describe sizes, tokens and head."""
     config = records.config
     layers, hidden = config.get("num_hidden_layers"), config.get("hidden_size")
+    pipeline, *_ = records.task
+    classes = ", ".join((config.get("id2label") or {}).values())
+    longest = config.get("max_sequence_length")
     rows = {
         "layers x hidden size": f"{layers} x {hidden}",
         "attention heads": config.get("num_attention_heads"),
@@ -246,13 +256,9 @@ def _architecture(records: Records) -> str:
         "vocabulary": f"{config.get('vocab_size'):,}" if config.get("vocab_size") else None,
         "tokens at most": config.get("max_position_embeddings"),
         "positions": config.get("position_embedding_type"),
-        "pooling": config.get("classifier_pooling") if records.task[0] == "text-classification" else None,
-        "classes or values": ", ".join((config.get("id2label") or {}).values())
-        if records.task[0] != "fill-mask"
-        else None,
-        "trained on windows of at most": f"{config['max_sequence_length']} nt"
-        if config.get("max_sequence_length")
-        else None,
+        "pooling": config.get("classifier_pooling") if pipeline == "text-classification" else None,
+        "classes or values": classes if pipeline != "fill-mask" else None,
+        "trained on windows of at most": f"{longest} nt" if longest else None,
     }
     return _table(["", ""], [[name, value] for name, value in rows.items() if value not in (None, "")])
 
@@ -277,7 +283,8 @@ def _data(records: Records) -> str:
         ]
         parts.append(_table(header, rows))
         hashes = [f"{role} `{facts['sha256'][:16]}`" for role, facts in splits.items() if facts.get("sha256")]
-        parts += [f"SHA-256 of the sequences and labels (first 16 digits): {', '.join(hashes)}."] if hashes else []
+        if hashes:
+            parts.append(f"SHA-256 of the sequences and labels (first 16 digits): {', '.join(hashes)}.")
     if files := data.get("files"):
         names = [f"{entry['file']} `{entry['sha256'][:16]}`" for entry in files]
         more = f" and {len(names) - 20} more" if len(names) > 20 else ""
@@ -330,19 +337,28 @@ def _privacy(spent: dict[str, Any] | None) -> str | None:
 
 
 def score_section(records: Records) -> str:
-    """Write the table of scores: the model, and the baselines beside it."""
-    metrics = records.metrics
-    if isinstance(metrics.get("test"), dict):
-        models = {"this model": metrics["test"], **(metrics.get("baselines") or {})}
-        found = [name for name, value in metrics["test"].items() if _is_score(name, value)]
-        names = [name for name in _SCORE_NAMES if name in found] + [name for name in found if name not in _SCORE_NAMES]
-        rows = [[title, *(score.get(name) for name in names)] for title, score in models.items()]
-        positive = metrics.get("positive") or metrics["test"].get("positive")
-        note = f" F1 and AUPRC refer to the class {positive}." if positive else ""
-        reasons = metrics["test"].get("undefined") or {}
-        note += "".join(f" {_SCORE_NAMES.get(name, name)} has no value: {why}." for name, why in reasons.items())
-        table = _table(["model", *map(score_name, names)], rows)
-        return f"{table}\n\nOne run with one seed, on the test split.{note}"
+    """Write the table of scores: of a fine-tuned model on the test split, otherwise of a run in validation."""
+    if isinstance(records.metrics.get("test"), dict):
+        return _test_scores(records.metrics)
+    return _validation_scores(records.metrics)
+
+
+def _test_scores(metrics: dict[str, Any]) -> str:
+    """Write the table of the scores on the test split: the model, and the baselines beside it."""
+    models = {"this model": metrics["test"], **(metrics.get("baselines") or {})}
+    found = [name for name, value in metrics["test"].items() if _is_score(value)]
+    names = [name for name in _SCORE_NAMES if name in found] + [name for name in found if name not in _SCORE_NAMES]
+    rows = [[title, *(score.get(name) for name in names)] for title, score in models.items()]
+    positive = metrics.get("positive") or metrics["test"].get("positive")
+    note = f" F1 and AUPRC refer to the class {positive}." if positive else ""
+    reasons = metrics["test"].get("undefined") or {}
+    note += "".join(f" {_SCORE_NAMES.get(name, name)} has no value: {why}." for name, why in reasons.items())
+    table = _table(["model", *map(score_name, names)], rows)
+    return f"{table}\n\nOne run with one seed, on the test split.{note}"
+
+
+def _validation_scores(metrics: dict[str, Any]) -> str:
+    """Write the table of what the Trainer measured in validation, whose names begin with ``eval_``."""
     evaluated = {name.removeprefix("eval_"): value for name, value in metrics.items() if name.startswith("eval_")}
     timing = ("runtime", "samples_per_second", "steps_per_second")
     rows = [[name.replace("_", " "), value] for name, value in evaluated.items() if name not in timing]

@@ -50,14 +50,19 @@ _known_hashes: dict[tuple[int, ...], str] = {}
 #: 1 to 10 ms, and a second change within a tick would not show.
 _QUIET_NS = 50_000_000
 
-
 #: Errors of the libraries that read or restore a damaged file. TypeError and AttributeError too: a Trainer restores
 #: states without checking their types. So a block that catches them must only read and restore.
 _READ_ERRORS = (
-    *(OSError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RuntimeError),
+    OSError,
+    ValueError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    ArithmeticError,
+    RuntimeError,
     SafetensorError,
 )
-#: Values of a Trainer's state whose type differs from that of their default.
+#: Values of a Trainer's state that may have other types than their default: `epoch` is None by default, then a number.
 _STATE_KINDS: dict[str, tuple[type, ...]] = {
     **dict.fromkeys(("epoch", "total_flos", "num_train_epochs"), (int, float)),
     **dict.fromkeys(("logging_steps", "eval_steps", "save_steps"), (int, float)),
@@ -228,8 +233,8 @@ def reporting_damage(file: Path) -> Iterator[None]:
         file: the file, for the message.
 
     Raises:
-        InputError: naming the file, and what to do without this checkpoint; or, if the system does not let this process
-            read the file, how to go on, because the file may be whole.
+        InputError: naming the file. The advice is to delete the checkpoint; but if the system does not let this process
+            read the file, it may be whole, and the advice is to make it readable.
     """
     try:
         yield
@@ -255,9 +260,10 @@ def check_readable(path: Path) -> None:
         InputError: naming the file. It is not called damaged: advice to delete it would lose a good checkpoint.
     """
     try:
-        files = [file for file in sorted(path.rglob("*")) if file.is_file()] if path.is_dir() else [path]
+        files = [path]
         if path.is_dir():
-            os.listdir(path)
+            os.listdir(path)  # an error if the folder may not be read; rglob would find nothing and raise none
+            files = [file for file in sorted(path.rglob("*")) if file.is_file()]
         for file in files:
             with open(file, "rb") as opened:
                 opened.read(1)
@@ -379,10 +385,10 @@ def rotate(folder: Path, limit: int | None, keep: str | None = None) -> None:
     if not limit or limit < 1:
         return
     valid = [checkpoint for checkpoint in checkpoints_in(folder) if problem_of(checkpoint) is None]
-    # valid[0], the newest, is never deleted: runs resume from it.
     best = [checkpoint for checkpoint in valid[1:] if keep and checkpoint.name == Path(keep).name]
-    others = [checkpoint for checkpoint in valid if checkpoint not in best]
-    for checkpoint in others[max(1, limit - len(best)) :]:
+    others = [checkpoint for checkpoint in valid if checkpoint not in best]  # newest first
+    most = max(1, limit - len(best))  # at least one, the newest: runs resume from it
+    for checkpoint in others[most:]:
         away = checkpoint.with_name(f".{checkpoint.name}.old")
         checkpoint.rename(away)  # in one step: a kill during the deletion must not leave half a checkpoint
         shutil.rmtree(away)
@@ -443,7 +449,7 @@ def _sync(path: Path) -> None:
 def _sha256(path: Path) -> str:
     """Return the hash of a file; remember it as long as the inode, size and times of the file stay the same.
 
-    So saving a checkpoint reads the new files once and the files of earlier checkpoints not at all.
+    So saving a checkpoint does not read the files of earlier checkpoints again.
     """
     facts = path.stat()
     state = (facts.st_dev, facts.st_ino, facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns)

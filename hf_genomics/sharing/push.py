@@ -56,7 +56,7 @@ def push(
     for needed in ("config.json", "tokenizer_config.json"):
         if not (folder / needed).is_file():
             raise InputError(f"{folder}: no {needed} there; name a folder with a saved model and tokenizer")
-    # Exact names, not patterns: "*.py" must not reach into the folders of checkpoints.
+    # Exact names, because the pattern "*.py" would reach into the folders of checkpoints when files are uploaded.
     files = sorted({path.name for pattern in _UPLOADED for path in folder.glob(pattern)})
     if not any(file.endswith(".safetensors") for file in files):
         raise InputError(f"{folder}: no weights (*.safetensors) there; name a folder with a saved model")
@@ -68,6 +68,11 @@ def push(
     sizes = {file: (folder / file).stat().st_size for file in files}
     if dry_run:
         return {"commit": None, "files": sizes}
+    return {"commit": _upload(folder, files, name, revision, private=private), "files": sizes}
+
+
+def _upload(folder: Path, files: list[str], name: str, revision: str | None, *, private: bool) -> str:
+    """Create the repository and its branch if they do not exist, upload files and return the address of the commit."""
     api = HfApi()
     try:
         name = api.create_repo(name, private=private, exist_ok=True).repo_id
@@ -77,13 +82,14 @@ def push(
             repo_id=name,
             folder_path=folder,
             allow_patterns=files,
-            ignore_patterns=["*/*"],
+            ignore_patterns=["*/*"],  # files of subfolders; a name with * or [ in it is a pattern, too
             revision=revision,
             commit_message="Upload model",
         )
     except (OSError, _HTTP_ERROR, HFValidationError) as error:
-        raise InputError(f"{name}: cannot be pushed to ({str(error).strip().splitlines()[0]})") from error
-    return {"commit": commit.commit_url, "files": sizes}
+        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)  # a timeout may have no message
+        raise InputError(f"{name}: cannot be pushed to ({reason})") from error
+    return commit.commit_url
 
 
 def _check_name(name: str) -> None:

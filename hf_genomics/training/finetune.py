@@ -4,8 +4,8 @@ A run has two halves: `plan_finetuning` makes every check and builds everything 
 trains, scores and writes. A sweep (`_run_sweep`) trains in a process for each combination of option values, called a
 cell, and keeps the model with the best score in validation; see `jobs.sweep`.
 
-As on the command line, ``trainer`` is the section of that name, a TrainingArguments; the Trainer itself is called
-``run``.
+As on the command line, ``trainer`` is the section of that name, a TrainingArguments. So the Trainer itself is called
+``run`` here; elsewhere, a run is a folder.
 """
 
 from __future__ import annotations
@@ -259,7 +259,7 @@ class _Request(NamedTuple):
     def plan(self) -> FinetuningPlan:
         """Return the checked plan of the run."""
         arguments = self._asdict()
-        options = arguments.pop("options")
+        options = arguments.pop("options")  # nothing that `plan_finetuning` checks depends on them
         return replace(plan_finetuning(**arguments), options=options)
 
     def with_options(self, changes: Mapping[str, Any]) -> _Request:
@@ -314,9 +314,9 @@ class _Request(NamedTuple):
 
 
 # Keys of `trainer` that a sweep cannot vary: where a run computes and writes ...
-_OF_THE_PLACE = {"output_dir", "resume_from_checkpoint", "run_name", "report_to", "disable_tqdm", "use_cpu"}
+_WHERE_A_RUN_COMPUTES = {"output_dir", "resume_from_checkpoint", "run_name", "report_to", "disable_tqdm", "use_cpu"}
 # ... and how its best checkpoint is chosen, because the runs are compared by the same score.
-_OF_THE_CHOICE = {
+_HOW_THE_BEST_IS_CHOSEN = {
     "load_best_model_at_end",
     "metric_for_best_model",
     "greater_is_better",
@@ -359,7 +359,7 @@ def _run_sweep(asked: _Request) -> dict[str, Any]:
 
 def _keys_to_sweep(trainer: TrainingArguments) -> list[str]:
     """List the keys that a sweep may vary."""
-    fixed = _OF_THE_PLACE | _OF_THE_CHOICE
+    fixed = _WHERE_A_RUN_COMPUTES | _HOW_THE_BEST_IS_CHOSEN
     of_trainer = sorted(f"trainer.{one.name}" for one in fields(trainer) if one.init and one.name not in fixed)
     return ["pretrained", *of_trainer, *(f"head.{one.name}" for one in fields(Head))]
 
@@ -392,6 +392,7 @@ def _finished_sweep(folder: Path, cells: list[sweeps.Cell]) -> dict[str, Any] | 
     if not (folder / METRICS).exists():
         return None
     metrics = finished_metrics(folder)
+    # The name of a cell is that of its folder.
     before = [cell["folder"] for cell in metrics.get("sweep", {}).get("cells", [])]
     return metrics if sorted(before) == sorted(cell.name for cell in cells) else None
 
@@ -544,10 +545,11 @@ def _network_to_score(run: FinetuningTrainer, plan: FinetuningPlan) -> PreTraine
 
 
 def _as_report(folder: Path, metrics: dict[str, Any]) -> ScoreReport:
-    """Return metrics as a dictionary that the command line can show as a report; arguments as in `_scored_model`."""
+    """Return metrics as a dictionary that the command line can show: the lines of a sweep, then those of the model."""
     report = ScoreReport(metrics)
     report.scored = _scored_model(folder, metrics)
-    report.above = sweeps.screen_lines(metrics["sweep"]) if "sweep" in metrics else []
+    if "sweep" in metrics:
+        report.above = sweeps.screen_lines(metrics["sweep"])
     return report
 
 
@@ -650,7 +652,7 @@ def _load_splits(
         splits, facts["dropped_leaks"] = splits._replace(training=training), dropped
         if is_first:
             logger.info("%s: %s training rows omitted, which are in other splits too", training.source, f"{dropped:,}")
-    check_split(splits.training)
+    check_split(splits.training)  # again: the rows that were omitted may have been all rows of a class
     for examples in filter(None, splits[1:]):
         check_split(examples, splits.training)
     return splits, facts
@@ -793,7 +795,7 @@ def _auto(config: KmerBertConfig) -> Any:
 
 
 def _build_unloaded(config: KmerBertConfig, head: Head, pretrained: str, seed: int) -> Any:
-    """Build a model without the pretrained weights, with those weights frozen that will not be trained."""
+    """Build a model with random weights, of which some may be frozen; for LoRA, ``pretrained`` names the base model."""
     return choose_trained(_auto(config).from_config(config), head, pretrained, seed)[0]
 
 
@@ -804,32 +806,32 @@ def _build_trainer(plan: FinetuningPlan) -> FinetuningTrainer:
     rows = SequenceDataset(training, numbered=True, chosen=chosen)  # numbered: an error names the rows of a NaN loss
     _log_often(plan.trainer, len(rows))
     plan.trainer.remove_unused_columns = False  # the collator turns sequences into what the model takes
-    noise = {} if plan.budget is None else {"budget": plan.budget}
-    return (NoisyFinetuningTrainer if noise else FinetuningTrainer)(
-        model=plan.network,
-        frozen=plan.frozen,
-        layer_decay=plan.head.layer_decay,
-        patience=plan.head.early_stopping,
-        args=plan.trainer,
-        data_collator=plan.collator,
-        train_dataset=rows,
+    arguments: dict[str, Any] = {
+        "model": plan.network,
+        "frozen": plan.frozen,
+        "layer_decay": plan.head.layer_decay,
+        "patience": plan.head.early_stopping,
+        "args": plan.trainer,
+        "data_collator": plan.collator,
+        "train_dataset": rows,
         # keep_strand: validation reads sequences as they are.
-        eval_dataset=SequenceDataset(validation, keep_strand=True) if validation else None,
-        processing_class=plan.tokenizer,
-        compute_metrics=compute_metrics_for(
+        "eval_dataset": SequenceDataset(validation, keep_strand=True) if validation else None,
+        "processing_class": plan.tokenizer,
+        "compute_metrics": compute_metrics_for(
             training.problem,
             training.label_names or [VALUE],
             # Without a positive class there are not two classes, and the 1 has no effect.
             positive=1 if plan.positive is None else plan.positive,
         ),
-        callbacks=[SetEpoch(rows)],
-        describe=rows.describe,
-        # A run with noise keeps no hash of its training rows: anyone who knew all rows but one could try candidates for
-        # the last row until the hash fits.
-        settings=resume_settings(training, validation, plan.network, plan.head)
-        | ({"data.train": None} if noise else {}),
-        **noise,
-    )
+        "callbacks": [SetEpoch(rows)],
+        "describe": rows.describe,
+    }
+    settings = resume_settings(training, validation, plan.network, plan.head)
+    if plan.budget is None:
+        return FinetuningTrainer(**arguments, settings=settings)
+    # A run with noise keeps no hash of its training rows: anyone who knew all rows but one could try candidates for the
+    # last row until the hash fits.
+    return NoisyFinetuningTrainer(**arguments, settings=settings | {"data.train": None}, budget=plan.budget)
 
 
 def _log_often(trainer: TrainingArguments, rows: int) -> None:
@@ -849,8 +851,9 @@ def _choose_decisions(run: FinetuningTrainer, plan: FinetuningPlan) -> dict[str,
     validation, head = plan.splits.validation, plan.head
     if validation is None or not (head.calibrate or head.threshold):
         return {}
-    network, found = run.accelerator.unwrap_model(plan.network, keep_fp32_wrapper=False), {}
+    network = run.accelerator.unwrap_model(plan.network, keep_fp32_wrapper=False)
     batch_size = plan.trainer.per_device_eval_batch_size
+    found: dict[str, Any] = {}
     predictions = Predictions.of(network, plan.tokenizer, validation, batch_size)
     if head.calibrate:
         before = reliability(*predictions.labelled()).ece
@@ -870,13 +873,13 @@ def _choose_decisions(run: FinetuningTrainer, plan: FinetuningPlan) -> dict[str,
     return found
 
 
-def _calibration_errors(predictions: Predictions, now: Reliability, temperature: float | None) -> dict[str, float]:
+def _calibration_errors(predictions: Predictions, measured: Reliability, temperature: float | None) -> dict[str, float]:
     """Return the calibration error of predictions, and what it would be without the temperature of the model."""
     if temperature is None:
-        return {"ece": now.ece}
+        return {"ece": measured.ece}
     scores, labels = predictions.labelled()
     before = reliability(with_temperature(scores, labels, 1 / temperature), labels)  # 1 / temperature undoes it
-    return {"ece_before": before.ece, "ece": now.ece}
+    return {"ece_before": before.ece, "ece": measured.ece}
 
 
 def _predict_by_baselines(predictions: Predictions, plan: FinetuningPlan) -> dict[str, Predictions]:

@@ -43,7 +43,7 @@ def label_loss(
     labels = labels.reshape(-1).to(logits.device)
     flat = logits.reshape(-1, logits.shape[-1]).float()
     num_known = (labels != IGNORE_INDEX).sum() if num_items is None else num_items
-    if class_weights is None and not focal_gamma:
+    if class_weights is None and not focal_gamma:  # the usual case: exactly the number of torch
         return per_item(
             nn.functional.cross_entropy(flat, labels, ignore_index=IGNORE_INDEX, reduction="sum"), num_known
         )
@@ -132,7 +132,10 @@ def sequence_loss(
 
 
 def standardised(labels: Tensor, config: KmerBertConfig) -> Tensor:
-    """Standardise the targets of a regression, (batch, targets), as the model learns them; float32, NaN stays NaN."""
+    """Standardise the targets of a regression, (batch, targets), as the model learns them, in float32; NaN stays NaN.
+
+    Labels are returned unchanged if the configuration has no means and scales.
+    """
     if config.target_means is None or config.target_scales is None:
         return labels
     labels = labels.float()
@@ -159,7 +162,7 @@ def problem_type(num_labels: int, labels: Tensor) -> str:
 
 def focal_factor(nats: Tensor, gamma: float) -> Tensor | float:
     """Compute (1 - p)^gamma for labels that are predicted with probability p = exp(-nats)."""
-    # 1 - p is kept above 0: there the gradient of a power below 1 is infinite, which would make weights NaN.
+    # 1 - p is kept above 0. At 0 the gradient is infinite if gamma is below 1, and would make the weights NaN.
     return (-torch.expm1(-nats)).clamp(min=1e-12) ** gamma if gamma else 1.0
 
 
@@ -181,6 +184,8 @@ def check_count(labels: Tensor, shape: Sequence[int]) -> None:
 def check_classes(labels: Tensor, num_classes: int) -> None:
     """Check class numbers here, because on a GPU the error would name neither the label nor the rule.
 
+    While a graph is traced or compiled, labels have no values that could be checked.
+
     Raises:
         ValueError: naming the first label that is not a class number.
     """
@@ -195,7 +200,7 @@ def check_classes(labels: Tensor, num_classes: int) -> None:
 
 
 def check_binary(labels: Tensor) -> None:
-    """Check that the entries of several labels lie in 0..1.
+    """Check that the entries of several labels lie in 0..1; as in `check_classes`, not while a graph is traced.
 
     Raises:
         ValueError: naming the first entry that is outside 0..1 and neither NaN nor -100.

@@ -53,16 +53,20 @@ MOST_VALUES: dict[str, int] = {
 }
 #: Largest number of weights of a model: 256 GiB in float32.
 MOST_WEIGHTS = 2**36
-LARGEST_NEGATIVE = 2**40  # smaller numbers are refused with their value; larger ones could not be printed
+#: Numbers below minus this are refused here. Smaller sizes, such as -1, are left to the configurations, whose messages
+#: print the number; Python would refuse to print one of thousands of digits.
+LARGEST_NEGATIVE = 2**40
 LONGEST_NAME = 1000  # characters of a label or a track
 
-_FRACTIONS = (
+#: Settings of `LARGEST` that need not be whole numbers.
+_NOT_WHOLE = (
     "hidden_dropout_prob attention_probs_dropout_prob classifier_dropout initializer_range layer_norm_eps rope_theta "
     "focal_gamma decision_threshold".split()
 )
+# Kinds of values, as messages name them. An object is a JSON object, which Python reads as a dict.
 _WHOLE, _NUMBER, _TEXT, _YES_NO = "a whole number", "a number", "a string", "true or false"
-_TEXTS, _NAMES, _NUMBERS_OF = "a list of strings", "an object of strings", "an object of whole numbers"
-_NUMBERS = "a list of numbers"
+_LIST_OF_TEXTS, _LIST_OF_NUMBERS = "a list of strings", "a list of numbers"
+_OBJECT_OF_TEXTS, _OBJECT_OF_WHOLE = "an object of strings", "an object of whole numbers"
 
 
 def is_whole(value: Any) -> bool:
@@ -76,10 +80,12 @@ def is_number(value: Any) -> bool:
 
 
 def _all_in_list(check: Callable[[Any], bool]) -> Callable[[Any], bool]:
+    """Return a function that checks whether a value is a list whose entries all pass a check."""
     return lambda value: isinstance(value, list) and all(map(check, value))
 
 
 def _all_in_object(check: Callable[[Any], bool]) -> Callable[[Any], bool]:
+    """Return a function that checks whether a value is a dictionary whose values all pass a check."""
     return lambda value: isinstance(value, dict) and all(map(check, value.values()))
 
 
@@ -92,14 +98,14 @@ _CHECKS: dict[str, Callable[[Any], bool]] = {
     _NUMBER: is_number,
     _TEXT: _is_text,
     _YES_NO: lambda value: isinstance(value, bool),
-    _TEXTS: _all_in_list(_is_text),
-    _NUMBERS: _all_in_list(is_number),
-    _NAMES: _all_in_object(_is_text),
-    _NUMBERS_OF: _all_in_object(is_whole),
+    _LIST_OF_TEXTS: _all_in_list(_is_text),
+    _LIST_OF_NUMBERS: _all_in_list(is_number),
+    _OBJECT_OF_TEXTS: _all_in_object(_is_text),
+    _OBJECT_OF_WHOLE: _all_in_object(is_whole),
 }
 #: Field of a config.json -> what its value must be, unless it is null.
 KINDS: dict[str, str] = {
-    **{name: _NUMBER if name in _FRACTIONS else _WHOLE for name in LARGEST},
+    **{name: _NUMBER if name in _NOT_WHOLE else _WHOLE for name in LARGEST},
     **dict.fromkeys(
         "model_type hidden_act position_embedding_type initialisation classifier_pooling labels_per problem_type "
         "aggregation transformers_version dtype torch_dtype name_or_path _name_or_path _commit_hash "
@@ -112,13 +118,14 @@ KINDS: dict[str, str] = {
         _YES_NO,
     ),
     **dict.fromkeys("bos_token_id eos_token_id sep_token_id cls_token_id _num_labels".split(), _WHOLE),
-    **dict.fromkeys("architectures layer_types track_names nt_track_names".split(), _TEXTS),
+    **dict.fromkeys("architectures layer_types track_names nt_track_names".split(), _LIST_OF_TEXTS),
     **dict.fromkeys(
-        "class_weights target_means target_scales track_means track_stds nt_track_means nt_track_stds".split(), _NUMBERS
+        "class_weights target_means target_scales track_means track_stds nt_track_means nt_track_stds".split(),
+        _LIST_OF_NUMBERS,
     ),
-    "auto_map": _NAMES,
-    "id2label": _NAMES,
-    "label2id": _NUMBERS_OF,
+    "auto_map": _OBJECT_OF_TEXTS,
+    "id2label": _OBJECT_OF_TEXTS,
+    "label2id": _OBJECT_OF_WHOLE,
 }
 #: Field -> the values that it may have in a file.
 _ALLOWED: dict[str, tuple[Any, ...]] = {
@@ -132,7 +139,8 @@ _ALLOWED: dict[str, tuple[Any, ...]] = {
     "add_cross_attention": (False,),
     "is_encoder_decoder": (False,),
 }
-#: Further fields of a config.json by which transformers or peft would load, change or convert something.
+#: Further fields of a config.json by which transformers or peft would load, change or convert something. The list need
+#: not be complete: `check_saved` refuses every unknown field, and says of these and of attributes of the class why.
 _ACTED_UPON = frozenset(
     "adapters attention_dropout backbone_config codec_config compression_config configuration_files custom_pipelines "
     "decoder distributed_config embed_dim encoder experts_implementation fusion_config gradient_checkpointing head_dim "
@@ -142,8 +150,8 @@ _ACTED_UPON = frozenset(
     "tokenizer_class torchscript transformers_weights use_bfloat16 use_kernels vision_config".split()
 )
 _REFERENCE = re.compile(r"\w+\.\w+")  # module.Class of an auto_map
-#: Values of an unknown field that switch nothing on. Older versions of transformers wrote such fields into every file,
-#: and so may later versions of this package.
+#: Values of an unknown field that switch nothing on; 0 is one of them, because it equals False. Older versions of
+#: transformers wrote such fields into every file, and so may later versions of this package.
 _HARMLESS: tuple[Any, ...] = (None, False, {}, [], "")
 #: Fields of older versions of transformers whose default is another value, and that default.
 _FORMER_DEFAULTS: dict[str, Any] = {
@@ -219,7 +227,7 @@ def _check_label_names(names: Any) -> None:
         raise ValueError(f"id2label must be an object with a name for each class, not {shown(names)}")
     numbers = {str(number) for number in range(len(names))}
     for number, name in names.items():
-        if str(shown(number)).strip("'") not in numbers:
+        if shown(number).strip("'") not in numbers:  # str() refuses a number of thousands of digits
             raise ValueError(f"id2label must number the classes 0 to {len(names) - 1}, not {shown(number)}")
         if not isinstance(name, str) or len(name) > LONGEST_NAME:
             raise ValueError(
@@ -301,9 +309,10 @@ def has_no_effect(name: str, value: Any) -> bool:
         name: name of the field.
         value: its value in the file.
     """
-    if not isinstance(value, bool | int | float | str | list | dict | None):  # arrays cannot be compared so
+    if not isinstance(value, bool | int | float | str | list | dict | None):  # arrays cannot be compared like this
         return name in _WITHOUT_EFFECT
-    return value in _HARMLESS or name in _WITHOUT_EFFECT or name in _FORMER_DEFAULTS and value == _FORMER_DEFAULTS[name]
+    is_former_default = name in _FORMER_DEFAULTS and value == _FORMER_DEFAULTS[name]
+    return value in _HARMLESS or name in _WITHOUT_EFFECT or is_former_default
 
 
 def is_acted_upon(name: str, cls: type = PreTrainedConfig) -> bool:
@@ -327,7 +336,7 @@ def encoder_shapes(config: Any) -> Iterator[tuple[str, tuple[int, ...]]]:
     Args:
         config: the sizes of the model.
     """
-    hidden, wide = config.hidden_size, config.intermediate_size
+    hidden = config.hidden_size
     tables = {"word_embeddings": config.num_embeddings, "token_type_embeddings": config.type_vocab_size}
     if config.position_embedding_type == "absolute":
         tables["position_embeddings"] = config.max_position_embeddings
@@ -335,16 +344,22 @@ def encoder_shapes(config: Any) -> Iterator[tuple[str, tuple[int, ...]]]:
         yield f"embeddings.{name}.weight", (rows, hidden)
     yield "embeddings.LayerNorm.weight", (hidden,)
     yield "embeddings.LayerNorm.bias", (hidden,)
+    for layer in range(config.num_hidden_layers):
+        for name, shape in _layer_shapes(hidden, config.intermediate_size):
+            yield f"encoder.layer.{layer}.{name}", shape
+
+
+def _layer_shapes(hidden: int, wide: int) -> Iterator[tuple[str, tuple[int, ...]]]:
+    """Iterate over the names and shapes of the weights of one layer; ``wide`` is its intermediate size."""
     products = {f"attention.self.{name}": (hidden, hidden) for name in ("query", "key", "value")}
     products |= {"attention.output.dense": (hidden, hidden)}
     products |= {"intermediate.dense": (wide, hidden), "output.dense": (hidden, wide)}
-    for layer in range(config.num_hidden_layers):
-        for name, shape in products.items():
-            yield f"encoder.layer.{layer}.{name}.weight", shape
-            yield f"encoder.layer.{layer}.{name}.bias", shape[:1]
-        for name in ("attention.output.LayerNorm", "output.LayerNorm"):
-            yield f"encoder.layer.{layer}.{name}.weight", (hidden,)
-            yield f"encoder.layer.{layer}.{name}.bias", (hidden,)
+    for name, shape in products.items():
+        yield f"{name}.weight", shape
+        yield f"{name}.bias", shape[:1]
+    for name in ("attention.output.LayerNorm", "output.LayerNorm"):
+        yield f"{name}.weight", (hidden,)
+        yield f"{name}.bias", (hidden,)
 
 
 def count_weights(config: Any) -> int:
@@ -354,12 +369,14 @@ def count_weights(config: Any) -> int:
         config: the sizes of the model; sizes that only some models have count as 0 elsewhere.
     """
     encoder = sum(math.prod(shape) for _, shape in encoder_shapes(config))
-    hidden, wide = config.hidden_size, config.intermediate_size
-    layer = 4 * hidden * hidden + 2 * hidden * wide + 9 * hidden + wide
+    hidden = config.hidden_size
+    layer = sum(math.prod(shape) for _, shape in _layer_shapes(hidden, config.intermediate_size))
     more_layers = getattr(config, "part_layers", 0) + getattr(config, "fusion_layers", 0)
-    joined = getattr(config, "num_parts", 0) if getattr(config, "aggregation", None) == "concat" else 0
+    # Linear layers of a head, each to or from the hidden size: the classifier, the layer that joins the parts of a
+    # sequence, and those that read tracks, two channels for each track.
+    parts = getattr(config, "num_parts", 0) if getattr(config, "aggregation", None) == "concat" else 0
     tracks = sum(len(getattr(config, name, None) or []) for name in ("track_names", "nt_track_names"))
-    head = hidden * ((config.num_labels or 0) + joined * hidden + 2 * tracks)
+    head = hidden * ((config.num_labels or 0) + parts * hidden + 2 * tracks)
     return encoder + more_layers * layer + head
 
 

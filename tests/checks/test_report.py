@@ -30,6 +30,9 @@ def test_json_holds_everything_and_the_screen_the_first_of_many(tmp_path: Path) 
     report.show(Console(file=text, width=160))
     assert text.getvalue().count("rejected: ") == 11 and "and 20 more" in text.getvalue()
     assert "30 problems, in 1 of 2 files" in str(report.rejection)
+    assert "--fix" not in str(report.rejection)  # which takes one file
+    assert "--fix cleaned.fasta" in str(check([bad]).rejection)
+    assert "--fix" not in str(check([str(tmp_path / "none.fa")]).rejection)
 
 
 @pytest.mark.parametrize("width", [80, 200])

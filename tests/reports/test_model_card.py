@@ -123,7 +123,21 @@ def test_the_example_of_a_card_runs(tuned):
     )
 
 
-@pytest.mark.parametrize(("name", "content"), [("metrics", "{"), ("run", "[]"), ("config", "1")])
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("metrics", "{"),
+        ("run", "[]"),
+        ("config", "1"),
+        ("metrics", '{"privacy": {"epsilon": 1}}'),
+        ("metrics", '{"privacy": {"epsilon": "low"}}'),
+        ("metrics", '{"test": {}, "baselines": {"majority": null}}'),
+        ("run", '{"data": {"splits": {"train": null}}}'),
+        ("run", '{"data": {"files": [1]}}'),
+        ("run", '{"data": {"files": [{}]}}'),
+        ("run", '{"data": {"files": [{"file": "a.fa"}]}}'),
+    ],
+)
 def test_a_damaged_record_is_named(tuned, name, content):
     (tuned / f"{name}.json").write_text(content)
     with pytest.raises(InputError, match=rf"{name}\.json"):

@@ -27,6 +27,19 @@ def test_a_hub_that_cannot_be_reached_is_one_line(tiny_config, tmp_path, monkeyp
         push(str(tmp_path), "user/model")
 
 
+def test_an_error_without_a_message_is_named_by_its_kind(tiny_config, tmp_path, monkeypatch):
+    class Slow:
+        def create_repo(self, *_: object, **__: object) -> None:
+            raise TimeoutError
+
+    for part in (KmerBertForMaskedLM(tiny_config), KmerTokenizer(3)):
+        part.save_pretrained(tmp_path)
+    card(str(tmp_path))
+    monkeypatch.setattr("hf_genomics.sharing.push.HfApi", Slow)
+    with pytest.raises(InputError, match=r"^user/model: cannot be pushed to \(TimeoutError\)"):
+        push(str(tmp_path), "user/model")
+
+
 PUSH_AND_LOAD = """
 import sys
 from hf_genomics.cli import main
