@@ -200,8 +200,8 @@ class KmerBertSelfAttention(nn.Module):
         if position_embeddings is not None:
             query = apply_rotary(query, *_of_selected(position_embeddings, selected))
             key = apply_rotary(key, *position_embeddings)
-        # The layout arranges the states as the backend takes them, calls `_attend` with a mask (once or piece by piece),
-        # and returns the result in the shape of the query.
+        # The layout arranges the states as the backend takes them, calls `_attend` (once, or piece by piece) with its
+        # masks, and returns the result in the shape of the query.
         attended, weights = layout(partial(self._attend, **kwargs), query, key, value, self.reach, selected)
         return attended.reshape(query_states.shape).contiguous(), weights
 
