@@ -194,6 +194,7 @@ class KmerBertSelfAttention(nn.Module):
         """
         query_states = hidden if query_states is None else query_states
         heads = (-1, self.head_size)
+        # (batch, tokens, heads, size) each; queries of selected tokens are (selected tokens, heads, size).
         query = self.query(query_states).unflatten(-1, heads)
         key = self.key(hidden).unflatten(-1, heads)
         value = self.value(hidden).unflatten(-1, heads)
