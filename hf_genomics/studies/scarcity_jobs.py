@@ -2,9 +2,9 @@
 
 A cell is one run of the study: one length of windows, number of labelled genomes, set-up, arm and seed. A set-up is the
 model that a cell begins with: the folder of a pretrained model, or a recipe by which the study pretrains it first, in a
-process that all cells of this set-up share. The arm says what the cell does with it: fine-tune it, fine-tune its head
-only, or fine-tune the same model from random weights. The arm "kmers" has no set-up: it fits a regression on counts of
-k-mers. Each cell is a process of its own.
+process that all cells of this set-up share (or, by `pretraining_per_seed`, all of one seed). The arm says what the cell
+does with it: fine-tune it, fine-tune its head only, or fine-tune the same model from random weights. The arm "kmers"
+has no set-up: it fits a regression on counts of k-mers. Each cell is a process of its own.
 """
 
 from __future__ import annotations
