@@ -536,6 +536,8 @@ def _load(path: str) -> dict[str, Any]:
             text = file.read(_MOST_CHARACTERS + 1)
     except UnicodeError as error:
         raise InputError(f"{path}: not a text file in UTF-8; save it as UTF-8") from error
+    except ValueError as error:  # a NUL in the name
+        raise InputError(f"{path}: {error}; name a YAML file of keys and values") from error
     except OSError as error:
         raise InputError(
             f"{path}: {error.strerror}; name a YAML file of keys and values, such as those in recipes/"
@@ -757,6 +759,8 @@ def check_parsed(given: dict[str, Any], defaults: dict[str, Any], types: dict[st
         if value is None and default is not None and not re.search("None|Optional|Any", str(types[key])):
             raise InputError(f"{key} must not be null; omit it for the default ({default})")
         for number in value if isinstance(value, list | tuple) else [value]:
+            if isinstance(number, str) and "\0" in number:  # no file can have such a name
+                raise InputError(f"{key} must not contain a NUL character; write it again")
             if isinstance(number, float) and not math.isfinite(number):
                 raise InputError(f"{key} must be a finite number, not {number}")
             if isinstance(number, int) and number != default and not -(2**63) <= number < 2**63:

@@ -309,6 +309,11 @@ def _auto_class(name: str, config: KmerBertConfig, base: str | None) -> Any:
                 f"{name}: its base model {base} is not fine-tuned, and no file holds the settings of the head "
                 "(classes, pooling) that was trained; write them beside the adapter by model.config.save_pretrained"
             )
+    if "SequenceClassification" in architecture and config.labels_per == "nt":
+        raise InputError(
+            f"{Path(name) / 'config.json'}: labels_per is 'nt', but a {architecture} classifies sequences; set it to "
+            "'token', or copy the model's own config.json there"
+        )
     per_nt = "TokenClassification" in architecture and config.labels_per == "nt"
     if not per_nt and "SequenceClassification" not in architecture:
         raise InputError(

@@ -53,6 +53,8 @@ class ExplainOptions:
     Args:
         columns: names of the columns of a table, as in `predict`.
         rna: read U as T.
+        strict: refuse the first window that the model cannot read; by default such windows are left out, with a
+            warning.
         batch_size: number of windows that are encoded at once.
         steps: number of gradients of "ig" and "nt_ig"; doubled, up to 512, for windows with a completeness error above
             1 %.
@@ -71,6 +73,7 @@ class ExplainOptions:
 
     columns: Columns = field(default_factory=Columns)
     rna: bool = False
+    strict: bool = False
     batch_size: int = 16
     steps: int = 64
     sizes: str | None = None
@@ -138,12 +141,11 @@ def explain(
     settings = Settings(method, number, baseline, options.steps, batch_size=options.batch_size)
     if bed is None:
         columns = columns_without_labels(network, model, options.columns)
-        windows = check_windows(
-            read_windows(input, network, tokenizer, columns, options.rna), network, tokenizer, input
-        )
+        windows = read_windows(input, network, tokenizer, columns, options.rna)
+        windows = check_windows(windows, network, tokenizer, input, options.strict)
         windows = windows if sizes is None else _check_contigs(windows, sizes, options.sizes or "")
     else:
-        windows, genome = windows_of_bed(input, bed, network, tokenizer, model, options.rna)
+        windows, genome = windows_of_bed(input, bed, network, tokenizer, model, options.rna, options.strict)
         sizes = genome if sizes is None else sizes
     identity = _identity(network, input, bed, settings, options)
     if options.resume == "auto" and not options.overwrite and (folder / _DONE).is_file():
@@ -230,7 +232,13 @@ def _identity(
 
 
 def windows_of_bed(
-    source: Source, bed: str, network: PreTrainedModel, tokenizer: KmerTokenizer, model: str, rna: bool
+    source: Source,
+    bed: str,
+    network: PreTrainedModel,
+    tokenizer: KmerTokenizer,
+    model: str,
+    rna: bool,
+    strict: bool = False,
 ) -> tuple[Iterator[Window], dict[str, int]]:
     """Return the windows of the regions of a genome, and the lengths of its contigs.
 
@@ -243,6 +251,7 @@ def windows_of_bed(
         tokenizer: tokenizer of the model.
         model: name of the model, for messages.
         rna: read U as T.
+        strict: as in `check_windows`.
 
     Raises:
         InputError: if the model cannot read regions, or a region is not in the genome; the message names the line. As
@@ -251,7 +260,7 @@ def windows_of_bed(
     genome = _check_genome(source, task_of(network.config, model), rna)
     regions = _check_regions(bed, genome, str(source), shortest_sequence(network, tokenizer.k))
     windows = _windows_of_regions(str(source), regions, network, tokenizer, rna)
-    return check_windows(windows, network, tokenizer, source), genome
+    return check_windows(windows, network, tokenizer, source, strict), genome
 
 
 def _check_genome(source: Source, task: Task, rna: bool) -> dict[str, int]:
@@ -310,12 +319,20 @@ def _windows_of_regions(
 
 
 def check_windows(
-    windows: Iterator[Window], network: PreTrainedModel, tokenizer: KmerTokenizer, source: Source
+    windows: Iterator[Window], network: PreTrainedModel, tokenizer: KmerTokenizer, source: Source, strict: bool = False
 ) -> Iterator[Window]:
     """Iterate over the windows that the model can read; a warning at the end names the first of the others.
 
+    Args:
+        windows: the windows.
+        network: the model.
+        tokenizer: its tokenizer.
+        source: where the windows come from, for messages.
+        strict: refuse a window that the model cannot read.
+
     Raises:
-        InputError: for a second sequence of one name, or if no window is left.
+        InputError: for a second sequence of one name, or if no window is left; with ``strict``, for the first window
+            that the model cannot read.
     """
     seen: dict[str, int] = {}
     left_out, first = 0, ""
@@ -324,6 +341,8 @@ def check_windows(
         problem = problem_before_reading(window, network, tokenizer)
         if problem := problem or (None if _has_known_kmers(window, tokenizer.k) else UNKNOWN):
             left_out, first = left_out + 1, first or f"{where}{joined(problem)}"
+            if strict:
+                raise InputError(f"{first} (strict: without it, the window is left out)")
             continue
         if seen.setdefault(window.name, window.sequence_index) != window.sequence_index:
             raise InputError(f"{where}: an earlier sequence has the same name; rename or drop one of them")

@@ -68,6 +68,7 @@ class MotifOptions:
     Args:
         columns: names of the columns of a table, as in `predict`.
         rna: read U as T.
+        strict: refuse the first sequence that the model cannot read, as in `explain`.
         batch_size: number of windows that are encoded at once.
         steps: number of gradients of the methods "ig" and "nt_ig"; fewer than in `explain`, because which nucleotides
             have the highest scores depends little on it.
@@ -85,6 +86,7 @@ class MotifOptions:
 
     columns: Columns = field(default_factory=Columns)
     rna: bool = False
+    strict: bool = False
     batch_size: int = 16
     steps: int = 16
     alpha: float = 0.01
@@ -369,9 +371,9 @@ def _windows(
     if bed is None:
         columns = columns_without_labels(network, model, options.columns)
         found = read_windows(source, network, tokenizer, columns, options.rna)
-        windows = list(check_windows(found, network, tokenizer, source))
+        windows = list(check_windows(found, network, tokenizer, source, options.strict))
     else:
-        windows = list(windows_of_bed(source, bed, network, tokenizer, model, options.rna)[0])
+        windows = list(windows_of_bed(source, bed, network, tokenizer, model, options.rna, options.strict)[0])
     count = len({window.sequence_index for window in windows})
     if count < _LEAST_SEQUENCES:
         where = source_name(source) if bed is None else bed
@@ -391,7 +393,8 @@ def _identity(
     """Return everything that the output of a run depends on: a run is only continued if all of it is the same."""
     inputs: dict[str, Any] = {name: None if one is None else input_digest(one) for name, one in sources.items()}
     inputs["bed"] = None if bed is None else sha256_of(bed)[:12]
-    kept = {key: value for key, value in asdict(options).items() if key not in ("batch_size", "resume", "overwrite")}
+    others = ("batch_size", "strict", "resume", "overwrite")  # what is written does not depend on them
+    kept = {key: value for key, value in asdict(options).items() if key not in others}
     known = None if compare is None else sha256_of(compare)[:12]
     of_model = {"model": model_digest(network), **inputs, "method": settings.method, "options": kept}
     return of_model | {"target": target, "compare": known}

@@ -133,6 +133,7 @@ _ALLOWED: dict[str, tuple[Any, ...]] = {
     "torch_dtype": ("float32", "float16", "bfloat16", "float64"),
     # Other names load kernels, from this machine or from the Hub. That is the caller's choice, not the file's.
     "attn_implementation": ("eager", "sdpa", "flex_attention"),
+    "problem_type": ("regression", "single_label_classification", "multi_label_classification"),
     "return_dict": (True,),  # the models read the outputs of their parts by name
     "is_decoder": (False,),
     "add_cross_attention": (False,),

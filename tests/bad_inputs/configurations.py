@@ -57,6 +57,8 @@ CASES |= {
     "label2id_of_text": predict_refuses("label2id", label2id={"a": "0", "b": "1"}),
     "label2id_the_other_way_round": predict_refuses("label2id", "'a'", label2id={"a": 1, "b": 0}),
     "one_name_for_two_classes": predict_refuses("id2label", "'a'", id2label={"0": "a", "1": "a"}, label2id=None),
+    "labels_per_nucleotide_of_a_model_of_sequences": predict_refuses("labels_per", "'nt'", labels_per="nt"),
+    "an_unknown_problem": predict_refuses("problem_type", "'x'", "'regression'", problem_type="x"),
     "a_threshold_of_no_class": predict_refuses(
         "decision_threshold", "'promoter'", decision_threshold=0.3, positive_class="promoter"
     ),

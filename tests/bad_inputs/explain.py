@@ -99,6 +99,12 @@ CASES |= {
         warned=("windows left out: 2", "'b'", "2 nt"),
         leaves=("out", *(f"out/{name}" for name in _WRITTEN)),
     ),
+    "a_short_sequence_when_strict": Case(
+        f"{_EXPLAIN_X} --strict true",
+        ("x.fa", "'b'", "2 nt", "strict"),
+        fasta("ACGTACGTTTGACA", "AC"),
+        remedy=_EXPLAIN_X,
+    ),
     "sizes_too_short": Case(
         f"{_EXPLAIN_X} --sizes s.txt",
         ("s.txt", "'a'", "14", "--resume true"),

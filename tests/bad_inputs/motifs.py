@@ -42,6 +42,12 @@ def regions(line: str):  # noqa: ANN201
 
 BED = f"{RUN.replace('p.fa', 'OK')} --bed r.bed"
 CASES: dict[str, Case] = {
+    "a_sequence_of_unknown_letters_when_strict": Case(
+        f"{RUN} --strict true",
+        ("p.fa", "'n'", "k-mer", "strict"),
+        lambda folder: fasta(folder / "p.fa", **{f"p{row}": dna(30, row) for row in range(20)}, n="N" * 40),
+        remedy=RUN,
+    ),
     "no_bed": Case(f"{RUN} --bed gone.bed", ("gone.bed", "no such file"), peaks),
     "bed_of_another_genome": Case(BED, ("r.bed, line 21", "'chr1'", "ok.fa"), regions("chr1\t0\t20\n")),
     "bed_beyond_the_end": Case(BED, ("r.bed, line 21", "900", "r0"), regions("r0\t0\t900\n")),

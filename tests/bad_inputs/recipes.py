@@ -34,6 +34,16 @@ CASES |= {
     "of_two_million_characters": written("#" * 2_000_000, "1,000,000"),
     "a_key_twice": written("trainer:\n  max_steps: 1\n  max_steps: 2\n", "'max_steps'", "twice"),
     "a_section_twice": written("trainer: {max_steps: 1}\ntrainer: {max_steps: 2}\n", "'trainer'", "twice"),
+    "a_path_with_a_nul": Case(
+        "prepare --config r.yaml",
+        ("output_dir", "NUL"),
+        lambda work: (work / "r.yaml").write_text('fasta: [x.fa]\noutput_dir: "a\\0b"\n'),
+    ),
+    "a_path_with_a_nul_in_a_list": Case(
+        "prepare --config r.yaml",
+        ("fasta", "NUL"),
+        lambda work: (work / "r.yaml").write_text('fasta: ["a\\0b"]\noutput_dir: out\n'),
+    ),
     "a_key_that_is_null": written("null: null\n", "'null'", "quotes"),
     "a_key_that_is_null_in_a_section": written("trainer:\n  ~: 1\n", "'~'", "quotes"),
     "a_key_that_is_null_on_the_command_line": option("windows", "{null:}", "null"),

@@ -64,10 +64,10 @@ CASES: dict[str, Case] = {
     "converting_with_another_k": Case(
         "convert --source model --to bert --output_dir out", (*BOTH, "k is 4 and 3"), with_tokenizer(k=4)
     ),
-    "converting_to_a_stride_of_bert": Case(
+    "converting_what_bert_has_not": Case(
         "convert --source model --to bert --output_dir out",
-        ("model: stock BERT has no layer_types",),
-        lambda folder: with_config(layer_types=["sliding_attention"], sliding_window=5)(folder),
+        ("model: stock BERT has no sliding_window",),
+        with_config(layer_types=["sliding_attention"], sliding_window=5),
     ),
     "no_k": Case(PREDICT, ("model", "k"), with_tokenizer(k=None)),
     "k_of_zero": Case(PREDICT, ("model", "k", "0"), with_tokenizer(k=0)),
