@@ -123,7 +123,7 @@ class Catalogue:
         return found
 
     def unsearched(self) -> int:
-        """Count the sequences of splits that are too short for the sketch to find near-duplicates of them."""
+        """Count the sequences, among those with a split, that are too short for the sketch to find near-duplicates."""
         if self.sketch is None:
             return 0
         splits, lengths = np.array(self.splits, np.int64), np.array(self.lengths, np.int64)
@@ -152,7 +152,7 @@ class Catalogue:
         return [found[key] for key in sorted(found)]
 
     def _pair(self, row: int, other: int) -> DuplicatePair:
-        """Return the pair of two records that have the same sequence.
+        """Return the pair of two records as if their sequences were the same; `leaks` corrects near-duplicates.
 
         Args:
             row: index of the later record.

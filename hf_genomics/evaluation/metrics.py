@@ -4,8 +4,9 @@ Three decisions hold for every score here:
 
 - scores that count decisions (accuracy, recall, precision, F1) are 0 if there is nothing to count;
 - scores that rank examples (AUROC, AUPRC) or correlate them (MCC, Pearson, Spearman, R2) are NaN, with one logged
-  warning, if the labels do not define them, for instance if all examples are of one class; the metric for a plain
-  Trainer omits them, because the Trainer would write NaN into JSON and never choose such a model as the best;
+  warning, if the labels do not define them, for instance if all examples are of one class; Pearson and Spearman also
+  if the predictions do not vary. The metric for a plain Trainer omits them, because the Trainer would write NaN into
+  JSON and never choose such a model as the best;
 - nothing is downloaded: the metric is a local class, not a name for ``evaluate.load``.
 """
 
@@ -30,8 +31,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-#: Names of the scores of an evaluation, by the type of problem, and whether a larger value is better.
 _CLASSES = dict.fromkeys("accuracy macro_recall macro_precision f1 f1_macro mcc auroc auprc".split(), True)
+#: Names of the scores of an evaluation, by the type of problem, and whether a larger value is better.
 SCORES: dict[str, dict[str, bool]] = {
     "single_label_classification": {"loss": False} | _CLASSES,
     "multi_label_classification": {"loss": False, "f1": True, "auroc": True, "auprc": True},
@@ -68,7 +69,8 @@ def classification_metrics(
     """
     probabilities, labels = _checked(probabilities, labels)
     predicted = probabilities.argmax(axis=1) if predicted is None else predicted
-    decisions = decision_metrics(predicted, labels, num_classes=probabilities.shape[1], positive=positive)
+    # Where MCC is not defined, neither are AUROC and AUPRC, and one warning is enough.
+    decisions = _decision_scores(predicted, labels, num_classes=probabilities.shape[1], positive=positive)
     return decisions | _ranking_metrics(probabilities, labels, positive)
 
 
@@ -83,6 +85,14 @@ def decision_metrics(
         num_classes: number of classes; with 2, ``f1`` is the F1 of the class ``positive``.
         positive: id of the positive class.
     """
+    scores = _decision_scores(predicted, labels, num_classes, positive)
+    if np.isnan(scores["mcc"]):
+        logger.warning("mcc not defined: all labels are of one class")
+    return scores
+
+
+def _decision_scores(predicted: np.ndarray, labels: np.ndarray, num_classes: int, positive: int) -> dict[str, float]:
+    """Compute the scores of `decision_metrics`, without its warning."""
     if num_classes == 2 and positive not in (0, 1):
         raise ValueError(f"the positive class of two must be 0 or 1, not {positive}")
     occurring = np.unique(labels)
@@ -115,7 +125,10 @@ def regression_metrics(predictions: np.ndarray, targets: np.ndarray) -> dict[str
     predictions, targets = _columns(predictions), _columns(targets)
     _check_rows(predictions, targets.shape)
     columns = [_regression_column(p, t) for p, t in _known_columns(predictions, targets)]
-    return _mean_of_scores(columns, ("mse", "mae", "r2", "pearson", "spearman"), what="output")
+    # R2 needs targets that vary. Where it is defined but a correlation is not, the predictions do not vary.
+    constant = {"labels" if np.isnan(c["r2"]) else "predictions" for c in columns if np.isnan(c["pearson"])}
+    names = ("mse", "mae", "r2", "pearson", "spearman")
+    return _mean_of_scores(columns, names, what="output", constant=" or the ".join(sorted(constant)))
 
 
 def multilabel_metrics(probabilities: np.ndarray, labels: np.ndarray, *, threshold: float = 0.5) -> dict[str, float]:
@@ -349,8 +362,17 @@ def _regression_column(predictions: np.ndarray, targets: np.ndarray) -> dict[str
     }
 
 
-def _mean_of_scores(columns: list[dict[str, float]], names: Sequence[str], *, what: str) -> dict[str, float]:
-    """Compute the mean of each score over the columns that define it (NaN if none does); warn if some do not."""
+def _mean_of_scores(
+    columns: list[dict[str, float]], names: Sequence[str], *, what: str, constant: str = "labels"
+) -> dict[str, float]:
+    """Compute the mean of each score over the columns that define it (NaN if none does); warn if some do not.
+
+    Args:
+        columns: name of a score -> its value, for each column.
+        names: names of the scores.
+        what: what a column is, for the warning.
+        constant: what does not vary in a column that does not define a score, for the warning.
+    """
     means: dict[str, float] = {}
     undefined = []
     for name in names:
@@ -359,7 +381,7 @@ def _mean_of_scores(columns: list[dict[str, float]], names: Sequence[str], *, wh
         if len(defined) < len(columns):
             undefined.append(name)
     if undefined:
-        logger.warning("%s not defined for every %s: the labels of some do not vary", ", ".join(undefined), what)
+        logger.warning("%s not defined for every %s: the %s of some do not vary", ", ".join(undefined), what, constant)
     return means
 
 

@@ -1,4 +1,4 @@
-"""Find negatives for the windows of features: stretches of the same contig with the same length and share of GC."""
+"""Find negative examples for the windows of features: stretches of the same contig, length and share of GC."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 
 _BLOCK = 128  # nt whose GC is counted together; as uint8, the counts within a block cannot overflow
 _DRAWS, _ROUNDS = 32, 40  # places drawn for each negative at once, and how often
-#: Largest difference between the GC of a window and of its negative, as a share; of short windows, one nucleotide.
+#: Largest difference between the GC of a window and of its negative, as a share of the length; at least one nucleotide.
 GC_TOLERANCE = 0.02
 
 
@@ -123,6 +123,7 @@ def matched_places(
             allowed = np.take_along_axis(differences, nearest, axis=1) <= tolerance
             ordered = np.take_along_axis(places, nearest, axis=1)
             for window, row, good in zip(waiting.tolist(), ordered, allowed, strict=True):
+                # The place with the nearest GC that overlaps with no other negative; `add` reserves it.
                 found[window] = next((start for start in row[good].tolist() if taken.add(start, start + length)), -1)
             waiting = waiting[found[waiting] < 0]
             if not len(waiting):

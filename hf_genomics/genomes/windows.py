@@ -21,8 +21,15 @@ class WindowDataset(Dataset):
     """Windows of a genome store for pretraining: a map-style dataset of rows ``sequence``, ``window_index``, ``epoch``.
 
     Row i is a pure function of (seed, epoch, i), whichever batch, worker or process asks for it. A window never crosses
-    the end of a contig, and is shorter on shorter contigs. First come the windows at fixed places (cuts or tiles),
-    contig by contig, then the windows at random places.
+    the end of a contig, and is shorter on shorter contigs. An epoch begins with listed windows (cuts or tiles),
+    contig by contig, which lie at the same places in every epoch. Windows at random places follow. Which of the two
+    there are depends on the mode (see `WindowSampling`):
+
+        "tiles"    listed: windows of one length, every ``step`` nt
+        "cuts"     listed: contigs cut side by side into windows of drawn lengths
+        "mixed"    listed as in "cuts", then windows of drawn lengths at random places
+        "sampled"  windows of drawn lengths at random places
+        "fixed"    windows of one length at random places (the length is fixed, not the places)
 
     A window at a random place with too many unknown letters is drawn again, up to 64 times, at the same length. If all
     draws fail, a tile of full length with few enough unknown letters takes its place; if there is no such tile, a tile
@@ -49,7 +56,8 @@ class WindowDataset(Dataset):
         size: int | None = None,
     ) -> None:
         self.store, self.sampling, self.seed, self.epoch = store, sampling or WindowSampling(), seed, 0
-        #: Computes the optimiser steps of rows of an epoch (`EpochOrder.step_of_rows`); if set, rows have a ``step``.
+        #: Finds the optimiser step in which each row of an epoch is used (`EpochOrder.step_of_rows`); if set, rows have
+        #: a ``step``.
         self.step_of_rows: Callable[[int, np.ndarray], np.ndarray] | None = None
         contigs = np.arange(len(store.contigs)) if contigs is None else np.asarray(contigs)
         rows, probabilities = self._usable_contigs(contigs)
@@ -57,8 +65,9 @@ class WindowDataset(Dataset):
         self.lengths = store.contigs["length"].to_numpy()[rows]
         self._cumulative_probabilities = np.cumsum(probabilities)
         self._unknown = UnknownLetters(store, rows) if self.sampling.max_unknown < 1 else None
-        self._fixed_windows = self._with_few_unknown(self._list_fixed_windows(rows))
-        self._fallback_tiles = self._find_fallback_tiles() if self._unknown else self._fixed_windows
+        self._listed_windows = self._with_few_unknown(self._list_windows(rows))
+        # Without a limit on unknown letters, no draw fails and no tile is needed.
+        self._fallback_tiles = self._find_fallback_tiles() if self._unknown else Places.empty(0)
         self.size = self._count() if size is None else size
 
     def set_epoch(self, epoch: int) -> None:
@@ -78,8 +87,8 @@ class WindowDataset(Dataset):
     def __getitems__(self, indices: Sequence[int]) -> JoinedRows:
         """Return many windows at once, with their letters in one array; they read as a list of dictionaries."""
         index = np.asarray(indices, np.int64)
-        # There is no last window at a random place: pretraining may ask for more windows than an epoch holds.
-        most = self.size if len(self._fixed_windows.contig) else np.inf
+        # If all windows are at random places, there is no last one: pretraining may ask for more than an epoch holds.
+        most = self.size if len(self._listed_windows.contig) else np.inf
         outside = (index < 0) | (index >= most)
         if outside.any():
             raise IndexError(f"window {index[outside][0]} of {self.size}")
@@ -102,15 +111,15 @@ class WindowDataset(Dataset):
         Returns:
             Start of each window in the letters of the store, and its length in nt, int64 (rows,) each.
         """
-        is_fixed = index < len(self._fixed_windows.contig)
-        if is_fixed.all():
-            places = self._fixed_windows.take(index)
-        elif not is_fixed.any():
+        is_listed = index < len(self._listed_windows.contig)
+        if is_listed.all():
+            places = self._listed_windows.take(index)
+        elif not is_listed.any():
             places = self._draw(index)
         else:
             places = Places.empty(len(index))
-            places.put(np.flatnonzero(is_fixed), self._fixed_windows.take(index[is_fixed]))
-            places.put(np.flatnonzero(~is_fixed), self._draw(index[~is_fixed]))
+            places.put(np.flatnonzero(is_listed), self._listed_windows.take(index[is_listed]))
+            places.put(np.flatnonzero(~is_listed), self._draw(index[~is_listed]))
         return self.starts[places.contig] + places.start, places.length
 
     def _usable_contigs(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -125,8 +134,8 @@ class WindowDataset(Dataset):
         probabilities = relative_probabilities(self.store.contigs.iloc[rows], self.sampling, str(self.store.path))
         return rows[probabilities > 0], probabilities[probabilities > 0]
 
-    def _list_fixed_windows(self, rows: np.ndarray) -> Places:
-        """List the windows at fixed places (cuts or tiles)."""
+    def _list_windows(self, rows: np.ndarray) -> Places:
+        """List the windows whose places are not drawn anew in every epoch (cuts or tiles); none in the other modes."""
         sampling = self.sampling
         if sampling.mode == "tiles":
             return tile_contigs(self.lengths, sampling.length, sampling.step or sampling.length, sampling.min_length)
@@ -156,12 +165,12 @@ class WindowDataset(Dataset):
 
     def _count(self) -> int:
         """Count the windows of an epoch."""
-        sampling, num_fixed = self.sampling, len(self._fixed_windows.contig)
+        sampling, num_listed = self.sampling, len(self._listed_windows.contig)
         if sampling.mode in ("sampled", "fixed"):
             return max(1, int(self.lengths.sum() * sampling.coverage / sampling.mean_length))
-        if not num_fixed:
+        if not num_listed:
             raise self._all_unknown()
-        return num_fixed + round(num_fixed * sampling.sampled_per_cut) if sampling.mode == "mixed" else num_fixed
+        return num_listed + round(num_listed * sampling.sampled_per_cut) if sampling.mode == "mixed" else num_listed
 
     def _all_unknown(self) -> InputError:
         """Build the error for contigs that have no window with few enough unknown letters."""

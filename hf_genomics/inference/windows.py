@@ -1,4 +1,7 @@
-"""Cut sequences into windows that a model can read: examples in memory, and contigs while they are read from a file."""
+"""Cut sequences into windows that a model can read, and check that sequences, parts and pairs fit a model.
+
+Examples are cut in memory, and contigs while they are read from a file.
+"""
 
 from __future__ import annotations
 
@@ -124,7 +127,9 @@ def with_other_strand(windows: Iterable[Window], longest: int) -> Iterator[Windo
     """Iterate over the windows of each sequence, and then over those of its reverse complement.
 
     The windows of the reverse complement are cut from its own start, so that a sequence and its reverse complement have
-    the same windows, in another order. All windows of one sequence are held in memory.
+    the same windows, in another order. Their ``start`` counts from there. Nothing marks them as windows of the other
+    strand: the caller is to combine all windows with the same ``sequence_index``. All windows of one sequence are held
+    in memory.
 
     Args:
         windows: windows of whole sequences; those of one sequence follow one another, from its start to its end.
@@ -177,7 +182,9 @@ def longest_window(config: Any, tokenizer: KmerTokenizer) -> int:
     fits = (config.max_position_embeddings - 3) * tokenizer.stride + tokenizer.k
     parts, part_length = parts_of(config)
     most = parts * (part_length or fits)
-    if part_length and config.aggregation != "concat":  # such a model takes any number of parts
+    # `max_sequence_length` is the longest training sequence, None if it is not known. Only the aggregation "concat",
+    # which puts the vectors of the parts side by side, limits their number.
+    if part_length and config.aggregation != "concat":
         return config.max_sequence_length or most
     return min(most, config.max_sequence_length or most)
 
@@ -327,6 +334,6 @@ def check_longest(examples: LabelledSequences, tokenizer: KmerTokenizer, config:
         remedy = "shorten it"
     else:
         remedy = "shorten it, cut every sequence into more parts by head.num_parts"
-    remedy += ", or read more by head.stretch_positions"
+    remedy += ", or let the model read more tokens by head.stretch_positions"
     check_positions(tokenizer, longest, config.max_position_embeddings, what, remedy)
     return None

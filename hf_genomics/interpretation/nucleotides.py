@@ -150,7 +150,8 @@ def hypothetical_scores(gradients: Tensor) -> Tensor:
     """Compute the contribution that each letter would have at each position, against a baseline of equal shares.
 
     Args:
-        gradients: (..., 4), mean gradients along the path for the four letters.
+        gradients: (..., 4), mean gradients for the four letters along the straight path from the baseline to the
+            sequence, as integrated gradients average them.
 
     Returns:
         (..., 4).

@@ -7,10 +7,12 @@ and only the changed letters vary:
 
 so nothing that the model sees gives the letter away, and exchanging the alleles changes the sign only. The difference
 of two log-probabilities of one token is the difference of their logits, so only these two rows of the decoder are used.
-The LLRs of all frames (shifts of the window) are averaged, and then the strands.
+The LLRs of all frames are averaged, and then those of the strands. A frame is the number of nucleotides from the start
+of a token to the variant; each frame has its own window (see `sites`).
 
 An insertion or a deletion has no such ratio, because it moves the letters after it into other tokens. For it, and for
-longer substitutions, `Plan.add_stretch` gives the mean log-probability of the stretch, once with REF and once with ALT.
+substitutions of more than k nt, which fit into no token, `Plan.add_stretch` gives the mean log-probability of the
+stretch, once with REF and once with ALT.
 
 Forward passes are planned first, so that jobs that mask the same tokens of the same window are run once. For A>G at
 position 11, k 4 and stride 2 (one frame), the plan is:
@@ -135,10 +137,11 @@ class Plan:
         for phase in range(stride):
             found = []
             for first in range(start + (phase - start) % stride, end - k + 1, stride):
-                # All k letters of the token count as changed, from its own start: frame 0. No other token shows all of
-                # them, so place.whole has one item.
+                # Mask this token and all that share letters with it: those that show any letter of a change of k
+                # letters that starts where this token starts (0 nt from its start: frame 0). Only this token shows
+                # all of them, so place.whole has one item.
                 place = place_event(first, k, strand.length, self.rule, frame=0)
-                if place is not None:
+                if place is not None:  # None: the window is shorter than 2 k, and ends inside the token
                     found.append((first, place))
             if found:
                 slots.append(self._slot())
@@ -198,7 +201,7 @@ def score_events(
 
     Returns:
         float64 (events, strands) in nats, positive if the model prefers the alternative; NaN where no token shows the
-        whole event without other unknown letters.
+        whole event, or each that does also shows a letter other than A, C, G and T.
     """
     plan = Plan(rule)
     slots = [  # of each event, on each strand, for each frame
@@ -284,6 +287,7 @@ def encode_masked(
     attention = None
     if lengths.min() < ids.shape[1]:
         attention = (torch.arange(ids.shape[1]) < torch.from_numpy(lengths)[:, None]).long().to(device)
+    # Only the states of the selected tokens come back, (tokens, hidden), in the order of `row` and `column`.
     hidden = model.bert(ids.to(device), attention, selected=selected.to(device)).last_hidden_state
     states = model.cls.predictions.transform(hidden)
     check_output(model, states)
@@ -349,6 +353,8 @@ def _joint_ratios(
     model: KmerBertForMaskedLM, states: Tensor, ids: np.ndarray, questions: list[Question], k: int
 ) -> Tensor:
     """Compute log p(token with ALT) - log p(token with REF), (tokens,)."""
+    # The id of a k-mer is a number in base 4 (plus a constant) whose digits are its letters, so another letter adds a
+    # number to it.
     shifts = [id_shift(question.event, question.first, k) for question in questions if question.event is not None]
     decoder = model.cls.predictions.decoder
     ref = torch.from_numpy(ids).to(states.device)

@@ -48,7 +48,7 @@ from .vcf import PREFIX, Header, Line, add_header, read_vcf, refuse_fields, refu
 
 logger = logging.getLogger(__name__)
 
-_PART = 512  # records that are scored and written together
+_RECORDS_AT_ONCE = 512  # records that are scored and written together
 _DENSE_NT, _WIDE_NT = 300, 600  # default windows at stride 1 and above
 _MOST_DRAWN = 2000  # nt of a heat map
 
@@ -74,6 +74,8 @@ class VariantOptions:
 
 def with_options_of(kind: type) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Replace the parameter ``**options`` in the signature of a function by the fields of a dataclass.
+
+    So each default is written once, in the dataclass, and the command line and ``help()`` show every option.
 
     Args:
         kind: the dataclass; the command line shows its fields as options of the verb.
@@ -112,9 +114,10 @@ def score_variants(
     """Score the variants of a VCF file, all substitutions of a region, or pairs of sequences, by their likelihood.
 
     A substitution gets the joint log-likelihood ratio (LLR), in nats, negative if the model prefers the reference: all
-    tokens that show the letter are masked. It is averaged over shifts of the window and over both strands. Insertions,
-    deletions and substitutions of more than k nt get the difference of the mean log-probability per nucleotide
-    (``pll_delta``). A fine-tuned model gives the logits of its classes with either allele instead.
+    tokens that show the letter are masked. It is averaged over frames (places of the letter in its token; each has its
+    own window) and over both strands. Insertions and deletions, and substitutions of more than k nt, get
+    the difference of the mean log-probability per nucleotide (``pll_delta``). A fine-tuned model gives the logits of
+    its classes with either allele instead.
 
     Args:
         model: folder or Hub name of a pretrained (masked-token) or fine-tuned model.
@@ -128,7 +131,7 @@ def score_variants(
         estimator: "joint"; for comparison "marginal" (k-mers with the letter are summed) or "unmasked".
         sites_per_forward: number of sites that are masked in one window; 1 is exact, auto or more is faster for regions
             and dense files.
-        frames: number of window shifts that are averaged if the stride is above 1.
+        frames: number of places of a variant in its token that are averaged if the stride is above 1.
         window: length of the windows in nt; by default 300 at stride 1, 600 above, or what the model reads.
         effects: further comparisons of the alleles: embedding, influence, attention.
         on_ref_mismatch: "error" stops at a record whose REF is not in the genome; "skip" flags it.
@@ -178,6 +181,7 @@ def score_variants(
             done = _finished(output, facts)
             if settings.picture is None or Path(settings.picture).exists():
                 return done
+            # Only the picture is missing. It needs all scores, so the region is scored again.
         if settings.background is not None and reference is not None:
             scorer.background = _background(settings.background, settings.background_sites, reference, scorer)
         header = _header(kind, source, scorer, Path(model).name, facts["model"])
@@ -299,7 +303,7 @@ def window_rule(model: PreTrainedModel, tokenizer: KmerTokenizer, window: int | 
         model: the model.
         tokenizer: its tokenizer.
         window: length in nt; None for the default.
-        frames: number of window shifts.
+        frames: number of frames that are averaged.
 
     Raises:
         InputError: if the model does not read windows of that length.
@@ -308,11 +312,13 @@ def window_rule(model: PreTrainedModel, tokenizer: KmerTokenizer, window: int | 
     longest = longest_window(model.config, tokenizer)
     if window is None:
         usual = _DENSE_NT if stride == 1 else _WIDE_NT
+        # A masked-token model has `cls`. A fine-tuned model reads windows as long as it can, as in its training.
         window = min(longest, usual) if hasattr(model, "cls") else longest
     least = min(3 * k, longest)
     if not least <= window <= longest:
         raise InputError(f"window must lie in {least}..{longest} nt, which the model reads at once, not {window}")
-    return WindowRule(k, stride, covered_nt(num_kmers(window, k, stride), k, stride), spread_frames(k, stride, frames))
+    length = covered_nt(num_kmers(window, k, stride), k, stride)  # without the nt at the end that fill no token
+    return WindowRule(k, stride, length, spread_frames(k, stride, frames))
 
 
 def _open_source(
@@ -347,7 +353,7 @@ def _open_source(
         header = header._replace(lines=strip_header(header.lines))
     else:
         refuse_fields(vcf, header)
-    records = vcf_records(_ours(lines, options.overwrite_fields), reference, options.on_ref_mismatch, k)
+    records = vcf_records(_without_our_fields(lines, options.overwrite_fields), reference, options.on_ref_mismatch, k)
     return _Source(records, header, {}, {**digest, **input_digest(vcf)}, None, None)
 
 
@@ -368,8 +374,8 @@ def _size(path: str) -> int | None:
     return os.path.getsize(path) if os.path.isfile(path) else None
 
 
-def _ours(lines: Iterable[Line], overwrite: bool) -> Iterator[Line]:
-    """Iterate over lines without our fields of an earlier run, or refuse such lines."""
+def _without_our_fields(lines: Iterable[Line], overwrite: bool) -> Iterator[Line]:
+    """Iterate over lines; remove the fields of an earlier run if ``overwrite``, otherwise refuse lines with them."""
     for line in lines:
         if overwrite:
             line = line._replace(text=strip_info(line.text))
@@ -461,21 +467,22 @@ def _header(kind: Format, source: _Source, scorer: Scorer, model: str, digest: s
 def _run(
     source: _Source, scorer: Scorer, table: GrowingScores, kind: Format, options: VariantOptions
 ) -> dict[str, Any]:
-    """Score all records part by part, and write them."""
+    """Score the records, some hundreds at a time, and write them."""
     order, seen, drawn = _Order(), 0, []
     fields, columns = _fields(scorer), scorer.columns()
-    while part := list(islice(source.records, _PART)):
-        order.add(part)
-        seen += len(part)
+    while chunk := list(islice(source.records, _RECORDS_AT_ONCE)):
+        order.add(chunk)
+        seen += len(chunk)
         if seen <= table.num_records:  # an interrupted run wrote them
             continue
-        scored = scorer.score(part)
+        scored = scorer.score(chunk)
         if options.picture is not None:
             drawn += scored
         plain = source.header is None
         text = vcf_text(scored, fields, plain) if kind.startswith("vcf") else table_text(scored, columns)
         table.write(text, scored)
     if options.picture is not None and source.region is not None:
+        # The last column of a fine-tuned model is the change of the logit of its last class.
         _draw(options.picture, drawn, source.region, "llr" if scorer.is_masked else columns[-1])
     table.finish(is_sorted=order.is_sorted)
     return _summary(table.counts, seen)
@@ -501,6 +508,7 @@ class _Order:
 
 def _summary(counts: dict[str, int], records: int) -> dict[str, Any]:
     """Return the counts that a run reports at its end."""
+    # "" is a single substitution; `Flag` in `sites` explains the other flags of alleles with a score.
     scored = {flag: count for flag, count in counts.items() if flag in ("", "mnv", "mnv_long", "indel", "several")}
     skipped = {flag: count for flag, count in counts.items() if flag not in scored}
     result: dict[str, Any] = {"records": records, "alleles_scored": sum(scored.values())}

@@ -68,7 +68,11 @@ class NamedTokens(NamedTuple):
     coded: tuple[bytes, ...]
 
     def may_occur(self, letters: np.ndarray) -> bool:
-        """Check quickly whether joined letters contain a name, maybe across the end of a row."""
+        """Check quickly whether joined letters contain a name.
+
+        A name that seems to stand across the end of a row is a false alarm, which costs time only: `find` then searches
+        each row.
+        """
         joined = letters.tobytes()
         # The search for a single byte, which is mostly in vain, is many times faster than that for a name.
         return any(name[:1] in joined and name in joined for name in self.coded)
@@ -170,6 +174,8 @@ def find_tokens(
         letters[start:end] = BLANKS[0]  # a named token ends the word before it, as a blank does
     if descriptions is not None:
         _check_pieces(letters, texts, begin, descriptions)
+    # The digit of A is 0, of T and U 1, of C 2, of G 3, and of all other characters more than 3. The code of a k-mer is
+    # its digits read as a number in base 4. `& 3` gives the others a wrong digit, but their k-mers become [UNK] anyway.
     digits, _highest = token_digits(letters)
     start = _kmer_starts(digits == BLANK_DIGIT, k, stride)
     codes = rolling_codes(digits & 3, k)[start].astype(np.int64)
@@ -330,6 +336,7 @@ def _piece_matrices(
     if "attention_mask" in layout.wanted:
         matrices["attention_mask"] = attention_mask(lengths, width)
     if "special_tokens_mask" in layout.wanted:
+        # 0 where a token of a sequence stands, 1 everywhere else, also at padding.
         matrices["special_tokens_mask"] = scattered(np.zeros(len(remains), np.int64), 1)
     if "offset_mapping" in layout.wanted:
         matrices["offset_mapping"] = scattered(np.stack([tokens.start, tokens.end], 1), 0)

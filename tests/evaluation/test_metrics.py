@@ -119,6 +119,14 @@ def test_references_of_one_class_give_nan_and_a_word_in_the_log_not_a_crash(capl
     assert "auroc, auprc not defined" in caplog.text
 
 
+def test_class_ids_of_one_class_give_no_mcc_and_one_warning(caplog):
+    assert np.isnan(decision_metrics(np.array([1, 0]), np.array([1, 1]))["mcc"])
+    assert [record.message.partition(" ")[0] for record in caplog.records] == ["mcc"]
+    caplog.clear()
+    classification_metrics(binary([0.9, 0.8]), np.array([1, 1]))  # its warning about AUROC and AUPRC is enough
+    assert len(caplog.records) == 1
+
+
 def test_f1_is_zero_where_the_positive_class_neither_occurs_nor_is_predicted():
     assert classification_metrics(binary([0.1, 0.2]), np.array([0, 0]))["f1"] == 0.0
 
@@ -167,6 +175,22 @@ def test_constant_predictions_or_targets_have_no_correlation():
     constant_target = regression_metrics(np.array([1.0, 2.0, 3.0]), np.ones(3))
     assert np.isnan([constant_prediction["pearson"], constant_target["spearman"], constant_target["r2"]]).all()
     assert constant_prediction["r2"] < 0
+
+
+@pytest.mark.parametrize(
+    ("predictions", "targets", "blamed"),
+    [
+        ([[5.0], [5.0], [5.0]], [[1.0], [2.0], [3.0]], {"predictions"}),
+        ([[1.0], [2.0], [3.0]], [[5.0], [5.0], [5.0]], {"labels"}),
+        ([[5.0], [5.0], [5.0]], [[5.0], [5.0], [5.0]], {"labels"}),
+        ([[5.0, 1.0], [5.0, 2.0]], [[1.0, 5.0], [2.0, 5.0]], {"labels", "predictions"}),
+    ],
+)
+def test_the_warning_blames_what_does_not_vary(predictions, targets, blamed, caplog):
+    regression_metrics(np.array(predictions), np.array(targets))
+    [record] = caplog.records
+    assert "pearson, spearman" in record.message and ("r2" in record.message) == ("labels" in blamed)
+    assert {word for word in ("labels", "predictions") if word in record.message} == blamed
 
 
 def test_regression_leaves_out_targets_that_are_nan():

@@ -166,11 +166,11 @@ def test_a_reverse_complemented_genome_and_file_have_the_same_scores(places, tmp
     assert first[["llr", "pll_delta"]].notna().any(axis=1).all()
 
 
-def test_parts_batches_and_a_soft_masked_genome_change_nothing(places, tmp_path, monkeypatch):
+def test_chunks_batches_and_a_soft_masked_genome_change_nothing(places, tmp_path, monkeypatch):
     rows = [f"c {place} . {ref(place)} {other(place)} . . ." for place in range(1, 300, 7)]
     source = write_vcf(tmp_path / "in.vcf", *rows)
     expected = run(places, tmp_path / "a.parquet", vcf=source)
-    monkeypatch.setattr(module, "_PART", 5)
+    monkeypatch.setattr(module, "_RECORDS_AT_ONCE", 5)
     lower = write_fasta(tmp_path / "lower.fa", c=GENOME.lower())
     found = run(places, tmp_path / "b.parquet", vcf=source, batch_size=3, fasta=lower)
     np.testing.assert_allclose(expected["llr"], found["llr"], atol=1e-5)
@@ -179,7 +179,7 @@ def test_parts_batches_and_a_soft_masked_genome_change_nothing(places, tmp_path,
 def test_an_interrupted_run_is_continued(places, tmp_path, monkeypatch):
     rows = [f"c {place} . {ref(place)} {other(place)} . . ." for place in range(1, 300, 9)]
     source = write_vcf(tmp_path / "in.vcf", *rows)
-    monkeypatch.setattr(module, "_PART", 4)
+    monkeypatch.setattr(module, "_RECORDS_AT_ONCE", 4)
     whole = run(places, tmp_path / "whole.vcf", vcf=source)
     calls = []
 
@@ -311,7 +311,7 @@ def test_auto_begins_goes_on_and_accepts_what_is_finished(places, tmp_path, monk
     options = {"fasta": places["fasta"], "region": "c:20-22"}
     output, picture = tmp_path / "out.tsv", tmp_path / "a.png"
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(module, "_PART", 1)
+        patch.setattr(module, "_RECORDS_AT_ONCE", 1)
         patch.setattr(module.GrowingScores, "finish", _interrupt)
         hg.score_variants(places["m31"], str(output), resume="auto", **options)
     counts = hg.score_variants(places["m31"], str(output), resume="auto", **options)
