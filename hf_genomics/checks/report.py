@@ -218,7 +218,7 @@ class CheckReport:
         one = self.files[0] if len(self.files) == 1 else None
         # `fix` takes one file, and needs records that can be read.
         can_fix = one is not None and one.kind == "sequences" and bool(one.lengths)
-        way = "; --fix cleaned.fasta writes a copy in which what can be corrected is" if can_fix else ""
+        way = ", or write a corrected copy by --fix cleaned.fasta" if can_fix else ""
         return f"would be rejected: {problems}; fix what is listed above{way}"
 
     def warnings(self) -> list[str]:
