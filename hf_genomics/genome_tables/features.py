@@ -161,15 +161,21 @@ def genbank_features(path: str) -> Iterator[Feature]:
     count = 0
     with input_errors(path), open_binary(path) as file, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Biopython warns of unusual lines, which it still reads
-        try:
-            for record in SeqIO.parse(io.TextIOWrapper(file, "utf-8", "backslashreplace"), "genbank"):
-                for region in _regions_of(record):
-                    count += 1
-                    yield region
-        except (ValueError, AssertionError) as error:
-            raise InputError(f"{path}: damaged GenBank file ({shorten(str(error))}); fetch it again") from error
+        records = SeqIO.parse(io.TextIOWrapper(file, "utf-8", "backslashreplace"), "genbank")
+        while (record := _next_record(records, path)) is not None:
+            for region in _regions_of(record):
+                count += 1
+                yield region
     if not count:
         raise InputError(f"{path}: no feature in this file; give the features as BED or GFF (bed, gff)")
+
+
+def _next_record(records: Iterator[Any], path: str) -> Any:
+    """Return the next record that Biopython reads, None at the end; raise InputError where it fails."""
+    try:
+        return next(records, None)
+    except (ValueError, AssertionError, LookupError, TypeError, AttributeError) as error:  # it expects a sound file
+        raise InputError(f"{path}: damaged GenBank file ({shorten(str(error))}); fetch it again") from error
 
 
 def _regions_of(record: Any) -> Iterator[Feature]:

@@ -76,6 +76,15 @@ CASES |= {
         TABLE, ("f.bed, line 1", "end"), made(f"chr1\t0\t{'9' * 5000}\n"), mend=made(_GOOD)
     ),
     "an Excel workbook as BED": Case(TABLE, ("f.bed", "Excel"), made(_EXCEL), mend=made(_GOOD)),
+    "a GenBank file with a garbled location": Case(
+        "table --genome g.gb --output t.csv --negatives none",
+        ("g.gb", "damaged GenBank"),
+        lambda folder: (folder / "g.gb").write_text(
+            "LOCUS       X                        12 bp    DNA     linear   UNK\n"
+            'FEATURES             Location/Qualifiers\n     gene         {.9\n                     /gene="q"\n'
+            "ORIGIN\n        1 acgtacgtac gt\n//\n"
+        ),
+    ),
     "HTML as BED": Case(TABLE, ("f.bed", "HTML"), made("<!DOCTYPE html>\n<html>404</html>"), mend=made(_GOOD)),
     "a table of another format": Case(
         "table --genome g.fa --bed f.bed --output t.parquet",
