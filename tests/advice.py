@@ -14,8 +14,6 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-import tomllib
-
 import hf_genomics
 from hf_genomics import options
 from hf_genomics.cli import VERBS
@@ -101,7 +99,8 @@ def keys_of(verb: str) -> Keys:
 @functools.cache
 def _extras() -> set[str]:
     """Return the names of the package's extras."""
-    return {*tomllib.loads((PACKAGE.parent / "pyproject.toml").read_text())["project"]["optional-dependencies"]}
+    section = (PACKAGE.parent / "pyproject.toml").read_text().partition("[project.optional-dependencies]\n")[2]
+    return set(re.findall(r"^(\w+) = \[", section.partition("\n[")[0], re.MULTILINE))
 
 
 def texts_of(module: Path) -> Iterator[tuple[int, str]]:

@@ -40,8 +40,10 @@ def seal_environment() -> None:
 
 
 seal_environment()
-# A shell starts background processes with SIGINT ignored; the tests send it.
+# A shell starts background processes with SIGINT ignored, and nohup ignores SIGHUP; the tests send both.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+if hasattr(signal, "SIGHUP"):
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 # Wall-clock limits say more about who else uses the machine than about the code.
 PATIENT = {"deadline": None, "suppress_health_check": [hypothesis.HealthCheck.too_slow]}
@@ -54,6 +56,11 @@ def is_loopback(host: str | bytes | None) -> bool:
     """Tell whether ``host`` is this machine, without asking a name server."""
     name = host.decode() if isinstance(host, bytes) else host
     return name in LOOPBACK or name.startswith("127.") or name == socket.gethostname()
+
+
+def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
+    """Name bytes by their argument: gzip writes the time into them, and all processes must name a test alike."""
+    return argname if isinstance(val, bytes) else None
 
 
 @pytest.fixture(autouse=True)

@@ -432,7 +432,10 @@ def test_every_option_that_is_ours_has_a_help(verb, monkeypatch):
     framework = ("trainer.", "pretraining.", "finetuning.")  # TrainingArguments, whose docstring has a form of its own
     keys = [key for key in parser.get_defaults().keys() if not key.startswith(framework)]  # noqa: SIM118 (a Namespace)
     # Without a help text, an option is followed by its type: "--data.store STORE (required, type: str)".
-    assert [key for key in keys if not re.search(rf"--{key} [^ ]+(, --{key}\+ [^ ]+)? (?!--|\()", shown)] == []
+    # Of an option with two names, argparse of Python 3.13 writes the type once.
+    assert [
+        key for key in keys if not re.search(rf"--{key}( [^ ]+,|,)? (--{key}\+ )?[^ -][^ ]* (?!--|\()", shown)
+    ] == []
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NotRequired, Protocol, TypedDict, runtime_checkable
+from typing import Any, Protocol, TypedDict, runtime_checkable
 
 import numpy as np
 
@@ -13,20 +13,25 @@ from .chance import mix
 _COMPLEMENT_TABLE = COMPLEMENT.tobytes()
 
 
-class WindowRow(TypedDict):
+class _WindowRow(TypedDict):
+    """The keys that every `WindowRow` has."""
+
+    sequence: np.ndarray
+    window_index: int
+    epoch: int
+
+
+class WindowRow(_WindowRow, total=False):
     """A window for pretraining, as `WindowDataset` yields it.
 
     Attributes:
         sequence: (length,) uint8 letters.
         window_index: index of the window.
         epoch: epoch to which it belongs.
-        step: optimiser step in which it is trained on.
+        step: optimiser step in which it is trained on; it may be missing.
     """
 
-    sequence: np.ndarray
-    window_index: int
-    epoch: int
-    step: NotRequired[int]
+    step: int
 
 
 class Tokenizer(Protocol):

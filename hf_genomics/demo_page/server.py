@@ -124,7 +124,7 @@ async def _read_fields(request: web.Request) -> dict[str, bytes]:
     if request.content_type != "multipart/form-data":
         raise ValueError(request.content_type)
     fields: dict[str, bytes] = {}
-    async for part in await request.multipart():
+    async for part in await request.multipart():  # type: ignore[misc]  # aiohttp finds Self on 3.11 only
         if not isinstance(part, BodyPartReader):
             raise ValueError("a form in a form")
         fields[part.name or ""] = await _read_field(part)

@@ -343,12 +343,13 @@ def _umask() -> int:
 # Checks before the work starts
 
 
-def check_output(path: Path, *, folder: bool) -> None:
+def check_output(path: Path, *, folder: bool, key: str = "the output") -> None:
     """Check that results may be written to ``path`` before they are computed; nothing is created.
 
     Args:
         path: file or folder to be written.
         folder: whether it is a folder.
+        key: what the user sets to name another place, for messages.
 
     Raises:
         InputError: if there is a file where a folder must be, a folder where a file must be, no permission, or
@@ -368,8 +369,9 @@ def check_output(path: Path, *, folder: bool) -> None:
     places = (path, *path.parents) if folder else path.parents  # the folder itself, if any, and all folders above
     for place in places:
         if place.exists() and not place.is_dir():
-            raise InputError(f"{place} is a file, not a folder; write to another place")
-    check_writable(path, "the output")
+            above = "" if place == path else f"{path}: "
+            raise InputError(f"{above}{place} is a file, not a folder; set {key} to another place")
+    check_writable(path, key)
 
 
 def check_output_file(

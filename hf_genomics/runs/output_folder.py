@@ -17,7 +17,7 @@ from transformers import PreTrainedModel, TrainingArguments
 
 from ..errors import InputError
 from ..io.streams import destination
-from ..io.writing import check_output, check_writable
+from ..io.writing import check_output
 from .checkpoints import check_space, checkpoint_bytes, checkpoints_in
 
 #: Whether to continue a run: no, yes (there must be a checkpoint), or "auto" (begin, continue, or do nothing if the run
@@ -52,8 +52,7 @@ def claim_output_dir(path: str | None, done: str, *, overwrite: bool, resume: Re
     folder = Path(path)
     if folder.exists() and not folder.is_dir():
         raise InputError(f"{folder} is a file; trainer.output_dir must be a folder")
-    check_output(folder, folder=True)
-    check_writable(folder, "trainer.output_dir")
+    check_output(folder, folder=True, key="trainer.output_dir")
     if resume == "auto":
         return folder
     if resume and overwrite:

@@ -197,7 +197,7 @@ TRAINER = [
     ("--trainer.fsdp full_shard", ["trainer.fsdp", "recipes/accelerate/fsdp2.yaml"]),
     # places
     ("--trainer.output_dir /proc/x", ["/proc/x: "]),
-    ("--trainer.output_dir HOME/ok.fa/x", ["HOME/ok.fa/x: Not a directory"]),
+    ("--trainer.output_dir HOME/ok.fa/x", ["HOME/ok.fa/x: ", "HOME/ok.fa is a file", "trainer.output_dir"]),
 ]
 
 
