@@ -10,6 +10,7 @@ import signal
 import socket
 import sys
 import tempfile
+import zlib
 from pathlib import Path
 
 import hypothesis
@@ -59,8 +60,10 @@ def is_loopback(host: str | bytes | None) -> bool:
 
 
 def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
-    """Name bytes by their argument: gzip writes the time into them, and all processes must name a test alike."""
-    return argname if isinstance(val, bytes) else None
+    """Name gzip files by their content without the time they were made: all processes must name a test alike."""
+    if isinstance(val, bytes) and val.startswith(b"\x1f\x8b"):
+        return f"{argname}-gzip-{zlib.crc32(val[:4] + val[8:]):08x}"
+    return None
 
 
 @pytest.fixture(autouse=True)
