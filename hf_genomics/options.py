@@ -236,6 +236,10 @@ def _check_trainer(settings: Any) -> None:
         from .training.arguments import NO_DEEPSPEED  # slow to import
 
         raise InputError(NO_DEEPSPEED)
+    if settings.warmup_steps is not None and settings.warmup_steps < 0:  # transformers 5.20 does not say what is wrong
+        raise InputError(
+            f"trainer.warmup_steps must be 0 or more, not {settings.warmup_steps}; below 1 it is a share of all steps"
+        )
 
 
 def _with_bundled(value: Any) -> Any:

@@ -68,26 +68,30 @@ def write_vectors(rows: Path, targets: list[Path], pooling: Pooling, shape: tupl
     """
     written = {rows.with_name(f"output{''.join(target.suffixes[-2:])}"): target for target in targets}
     if len(targets) == 1:
-        _write_parquet(next(iter(written)), rows, HEADERS[pooling], shape[1])
+        _write_parquet(next(iter(written)), rows, HEADERS[pooling])
     else:
         array, beside = written
         _write_npy(array, beside, rows, HEADERS[pooling], shape)
     return written
 
 
-def _write_parquet(path: Path, rows: Path, header: list[str], size: int) -> None:
-    """Write a column for each cell, and the vectors as lists of a fixed size, null for a row without one."""
+def _write_parquet(path: Path, rows: Path, header: list[str]) -> None:
+    """Write a column for each cell, and the vectors as lists, null for a row without one.
+
+    Not as lists of a fixed size: pyarrow 25 and older cannot read those with nulls.
+    """
     fields = [(name, pa.string() if name == "id" else pa.int64()) for name in header]
-    schema = pa.schema([*fields, ("embedding", pa.list_(pa.float32(), size))])
+    schema = pa.schema([*fields, ("embedding", pa.list_(pa.float32()))])
     with pq.ParquetWriter(path, schema, compression="zstd") as writer:
         for cells, vectors in read_vectors(rows):
             columns = [
                 pa.array(column if name == "id" else [*map(int, column)], kind)
                 for (name, kind), column in zip(fields, zip(*cells, strict=True), strict=True)
             ]
-            missing = pa.array(np.isnan(vectors).any(1))
-            flat = pa.array(np.ascontiguousarray(vectors).reshape(-1))
-            lists = pa.FixedSizeListArray.from_arrays(flat, size, mask=missing)
+            missing = np.isnan(vectors).any(1)
+            ends = np.cumsum(np.where(missing, 0, vectors.shape[1]), dtype=np.int32)
+            flat = pa.array(vectors[~missing].reshape(-1))
+            lists = pa.ListArray.from_arrays(pa.array(np.append(np.int32(0), ends)), flat, mask=pa.array(missing))
             writer.write_table(pa.Table.from_arrays([*columns, lists], schema=schema))
 
 

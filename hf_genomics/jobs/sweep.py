@@ -363,7 +363,8 @@ def clear_cells(folder: Path) -> None:
         InputError: if another command runs one of them; then none is deleted.
     """
     with ExitStack() as held:
-        for place in sorted((folder / CELLS).glob("*/")):
+        # Not glob("*/"), which lists files too before Python 3.11.
+        for place in sorted(path for path in (folder / CELLS).glob("*") if path.is_dir()):
             held.enter_context(locked(place))
         shutil.rmtree(folder / CELLS, ignore_errors=True)
 
