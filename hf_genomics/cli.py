@@ -100,7 +100,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with private_run(private):  # also while errors are reported
         try:
             with stop_at_signals(f"start it again{again}"):
-                return _run(words[0], words[1:])
+                code = _run(words[0], words[1:])
+            _leave_other_processes()
+            return code
         except KeyboardInterrupt:
             return _complain("interrupted", code=130)
         except BrokenPipeError:
@@ -110,6 +112,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         finally:
             if log := command_log():
                 log.show_held()
+
+
+def _leave_other_processes() -> None:
+    """End the connections to the other processes of a launcher.
+
+    If a process just exits, threads of torch's gloo backend may abort it, and the launcher reports a failure.
+    """
+    distributed = sys.modules.get("torch.distributed")
+    if distributed is not None and distributed.is_available() and distributed.is_initialized():
+        distributed.destroy_process_group()
 
 
 def _take(flag: str, words: list[str]) -> bool:
