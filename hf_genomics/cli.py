@@ -54,7 +54,7 @@ VERBS = {
     "label-scarcity": "compare pretrained models with baselines for fewer and fewer labelled genomes",
 }
 #: How often a thread that waits for another one looks before it sleeps, as GOMP_SPINCOUNT (benchmarks/contention.py).
-SPIN_COUNT = "5000"
+SPIN_COUNT = "10000"
 #: What to do about an error of the operating system, by its number. Files are opened all over the package, so all of
 #: these are treated as mistakes of the user's; --debug shows where they were raised.
 _REMEDIES = {
