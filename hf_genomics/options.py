@@ -642,7 +642,7 @@ _NOT_NAMES = {"tag:yaml.org,2002:null"}
 
 
 def _check_unique(node: Any) -> None:
-    """Raise ValueError if a section below a node of YAML has a key twice, or a key that is no name."""
+    """Raise ValueError if a section below a node of YAML has a key twice, or a key that is not a name."""
     import yaml
 
     seen: set[int] = set()

@@ -77,7 +77,7 @@ class Played(NamedTuple):
 
 
 COMMANDS = {
-    **{name: (case.command, case.make, bool(case.remedy or case.mend)) for name, case in CASES.items()},
+    **{name: (case.command, case.make, bool(case.remedy or case.repair)) for name, case in CASES.items()},
     **{f"followed-{name}": (command, make, False) for name, (command, make) in FOLLOWED.items()},
     **{f"mistake-{name}": (command, None, False) for name, (command, _) in MISTAKES.items()},
 }

@@ -75,7 +75,7 @@ def test_a_bad_input_gets_its_verdict(case, places, work, capfd, caplog):
     assert not BASES.search(error)
     left = {Path(work, path) for path in case.leaves}
     assert {*work.rglob("*")} - before == left
-    if case.mend:
-        case.mend(work)
-    if case.remedy or case.mend:
+    if case.repair:
+        case.repair(work)
+    if case.remedy or case.repair:
         assert run(case.remedy or case.command, places) == 0, capfd.readouterr().err

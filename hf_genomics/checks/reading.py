@@ -159,7 +159,7 @@ def label_counts(table: LabelledSequences) -> dict[str, float] | None:
     """Count the rows (or nucleotides) of each class, or summarise the values; return None if there are no labels."""
     labels, names = table.labels, table.label_names or []
     if table.nt_labels is not None or (labels is not None and table.task.is_classification):
-        return {**class_counts(table)}  # a new dictionary, because a dict[str, int] is no dict[str, float]
+        return {**class_counts(table)}  # mypy does not take a dict[str, int] for a dict[str, float]
     if labels is None:
         return None
     if table.problem == "multi_label_classification":

@@ -87,7 +87,7 @@ class WindowDataset(Dataset):
     def __getitems__(self, indices: Sequence[int]) -> JoinedRows:
         """Return many windows at once, with their letters in one array; they read as a list of dictionaries."""
         index = np.asarray(indices, np.int64)
-        # If all windows are at random places, there is no last one: pretraining may ask for more than an epoch holds.
+        # Windows at random places can be drawn without end, and pretraining may ask for more than an epoch holds.
         most = self.size if len(self._listed_windows.contig) else np.inf
         outside = (index < 0) | (index >= most)
         if outside.any():

@@ -374,7 +374,7 @@ def _by_letter_gradients(batch: WindowBatch, settings: Settings) -> Iterator[Exp
         plain[row, :length] = one_hot(batch.letters(row))
     inputs = torch.from_numpy(plain).to(batch.device)
     baselines = torch.full_like(inputs, 0.25) * inputs.sum(-1, keepdim=True)  # 0 at N and padding, as in the inputs
-    # -1 excludes [UNK]: a k-mer with an unknown letter is no mixture of known k-mers, and keeps its own embedding.
+    # -1 excludes [UNK]: a k-mer with an unknown letter is not a mixture of known k-mers and keeps its own embedding.
     starts = torch.from_numpy(batch.starts).to(batch.device).masked_fill(ids == UNK_ID, -1)
 
     def func(rows: Tensor, letters: Tensor) -> Tensor:

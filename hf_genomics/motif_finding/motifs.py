@@ -306,16 +306,17 @@ def _check_labels(source: Source, network: PreTrainedModel, target: str, columns
     is_table = isinstance(source, str | PathLike) and Path(source).is_file() and kind_of(source) != "sequences"
     if not is_table or network.config.problem_type != "single_label_classification":
         return
-    # Training reads labels from a column "class" if there is no column "label".
+    # As in training, the column "class" is read if the table has no column "label".
     for column in ["label", "class"] if columns.label == "label" else [columns.label]:
-        cells = cell_texts(str(source), column, columns.header)
-        others = sum(cell in names and cell != target for cell in cells)
-        if others:
-            raise InputError(
-                f"{source}: {others:,} of {len(cells):,} rows have another {column} than {target!r}, but all rows "
-                f"would count as positive; keep only the rows of {target!r}, and give the others in a file as "
-                "negatives (or drop the column to use all)"
-            )
+        if cells := cell_texts(str(source), column, columns.header):
+            break
+    others = sum(cell in names and cell != target for cell in cells)
+    if others:
+        raise InputError(
+            f"{source}: {others:,} of {len(cells):,} rows have another {column} than {target!r}, but all rows "
+            f"would count as positive; keep only the rows of {target!r}, and give the others in a file as "
+            "negatives (or drop the column to use all)"
+        )
 
 
 def _warn_of_coarse_scores(model: str, stride: int, method: Method) -> None:

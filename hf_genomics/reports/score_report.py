@@ -159,12 +159,10 @@ def verdict(scored: ScoredModel) -> str:
         scored: the model that was scored.
     """
     if not scored.scores:
-        return "result: there are no test data to score (data.test, or --data.split 0.8 0.1 0.1)"
+        return "result: no test data to score; name data.test, or pass --data.split 0.8 0.1 0.1"
     name = _title(main_score(scored.task))
     if not scored.baselines:
-        return (
-            "result: there is no baseline to compare with; --baselines kmer with a training table (data.train) adds one"
-        )
+        return "result: nothing to compare with; add a baseline by --baselines kmer and a training table (data.train)"
     if not scored.ahead:
         return f"result: {name} has no value, so nothing can be compared"
     best = min(scored.ahead, key=lambda one: scored.ahead[one]["difference"])

@@ -407,8 +407,8 @@ def share_forwards(plan: Plan, most: int | Literal["auto"]) -> Plan:
         job of site B           |-------B-------|
         merged job           |----A-----B----|      both are masked in one window, in the middle of the two
 
-    Merging saves forward passes, but is no longer exact: while the model predicts one site, it does not see the letters
-    of the others in the window. So a window has at most 12 sites, and they stay at least a twelfth of it apart.
+    Merging saves forward passes, but it is an approximation: while the model predicts one site, it does not see the
+    letters of the other sites in the window. So a window has at most 12 sites, at least a twelfth of the window apart.
 
     Args:
         plan: a plan of substitutions, with one site per job.

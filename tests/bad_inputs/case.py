@@ -21,8 +21,8 @@ class Case:
         code: the exit code; 0 for an input that is accepted with a warning.
         warned: what the warnings must contain, for an input that is accepted.
         remedy: a command line that follows the advice of the message and must end with exit code 0; the same command
-            again if only ``mend`` is given.
-        mend: changes the files as the message advises, before the remedy is run.
+            again if only ``repair`` is given.
+        repair: changes the files as the message advises, before the remedy is run.
         leaves: paths that exist afterwards besides the files of ``make``; any other new path fails the test.
     """
 
@@ -32,5 +32,5 @@ class Case:
     code: int = 2
     warned: tuple[str, ...] = ()
     remedy: str | None = None
-    mend: Callable[[Path], object] | None = None
+    repair: Callable[[Path], object] | None = None
     leaves: tuple[str, ...] = ()

@@ -90,7 +90,7 @@ _KEPT = (".out.partial", *(f".out.partial/{name}" for name in _PARTIAL))
 _EXPLAIN_X = "explain --model TUNED --input x.fa --output_dir out --figures 0 --steps 2"
 CASES |= {
     "unknown_letters_only": Case(
-        _EXPLAIN_X, ("x.fa", "'a'", "k-mer"), fasta("N" * 60), mend=fasta("ACGTACGTTTGACA", "N" * 60)
+        _EXPLAIN_X, ("x.fa", "'a'", "k-mer"), fasta("N" * 60), repair=fasta("ACGTACGTTTGACA", "N" * 60)
     ),
     "a_short_sequence_between_others": Case(
         f"{_EXPLAIN_X} --overwrite true",
@@ -109,7 +109,7 @@ CASES |= {
         f"{_EXPLAIN_X} --sizes s.txt",
         ("s.txt", "'a'", "14", "--resume true"),
         lambda folder: (fasta("ACGTACGTTTGACA")(folder), (folder / "s.txt").write_text("a\t9\n")),
-        mend=lambda folder: (folder / "s.txt").write_text("a\t14\n"),
+        repair=lambda folder: (folder / "s.txt").write_text("a\t14\n"),
         remedy=f"{_EXPLAIN_X} --sizes s.txt --resume true",
         leaves=_KEPT,
     ),

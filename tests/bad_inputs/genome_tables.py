@@ -73,9 +73,9 @@ CASES |= {
     ),
     "a seed below zero": Case(f"{TABLE} --seed=-1", ("seed", "-1"), made(_GOOD), remedy=f"{TABLE} --seed 0"),
     "a position of 5000 digits": Case(
-        TABLE, ("f.bed, line 1", "end"), made(f"chr1\t0\t{'9' * 5000}\n"), mend=made(_GOOD)
+        TABLE, ("f.bed, line 1", "end"), made(f"chr1\t0\t{'9' * 5000}\n"), repair=made(_GOOD)
     ),
-    "an Excel workbook as BED": Case(TABLE, ("f.bed", "Excel"), made(_EXCEL), mend=made(_GOOD)),
+    "an Excel workbook as BED": Case(TABLE, ("f.bed", "Excel"), made(_EXCEL), repair=made(_GOOD)),
     "a GenBank file with a garbled location": Case(
         "table --genome g.gb --output t.csv --negatives none",
         ("g.gb", "damaged GenBank"),
@@ -85,7 +85,7 @@ CASES |= {
             "ORIGIN\n        1 acgtacgtac gt\n//\n"
         ),
     ),
-    "HTML as BED": Case(TABLE, ("f.bed", "HTML"), made("<!DOCTYPE html>\n<html>404</html>"), mend=made(_GOOD)),
+    "HTML as BED": Case(TABLE, ("f.bed", "HTML"), made("<!DOCTYPE html>\n<html>404</html>"), repair=made(_GOOD)),
     "a table of another format": Case(
         "table --genome g.fa --bed f.bed --output t.parquet",
         ("t.parquet", ".csv or .tsv"),
@@ -96,6 +96,6 @@ CASES |= {
         TABLE,
         ("g.fa: record 1 ('chr1')", "'U'", "write T for U"),
         made(_GOOD, chr1=dna(300).replace("T", "U")),
-        mend=made(_GOOD),
+        repair=made(_GOOD),
     ),
 }

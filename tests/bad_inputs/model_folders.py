@@ -87,7 +87,7 @@ CASES |= {
         "card model",
         ("metrics.json", "'test'"),
         _with_record("metrics.json", '{"test": [1]}'),
-        mend=_deleted("metrics.json"),
+        repair=_deleted("metrics.json"),
     ),
     "a_field_of_another_type_to_describe": Case(
         "card model",
@@ -95,7 +95,7 @@ CASES |= {
         lambda folder: change_json(saved_model(folder) / "config.json", architectures=[1]),
     ),
     "a_record_of_a_number": Case(
-        "card model", ("run.json", "'data'"), _with_record("run.json", '{"data": 3}'), mend=_deleted("run.json")
+        "card model", ("run.json", "'data'"), _with_record("run.json", '{"data": 3}'), repair=_deleted("run.json")
     ),
     "a_split_that_is_text": Case(
         "card model", ("run.json", "'data.splits.*'"), _with_record("run.json", '{"data": {"splits": {"test": "x"}}}')
@@ -104,13 +104,13 @@ CASES |= {
         "card model",
         ("metrics.json", "'privacy'", "'delta'"),
         _with_record("metrics.json", '{"privacy": {"epsilon": 3}}'),
-        mend=_deleted("metrics.json"),
+        repair=_deleted("metrics.json"),
     ),
     "a_file_without_its_hash": Case(
         "card model",
         ("run.json", "'data.files.*'", "'sha256'"),
         _with_record("run.json", '{"data": {"files": [{"file": "x.fa"}]}}'),
-        mend=_deleted("run.json"),
+        repair=_deleted("run.json"),
     ),
     "files_by_name_only": Case(
         "card model", ("run.json", "'data.files.*'"), _with_record("run.json", '{"data": {"files": ["x.fa"]}}')

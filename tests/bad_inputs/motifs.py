@@ -62,7 +62,7 @@ CASES: dict[str, Case] = {
     "unknown_target": Case(RUN.replace("--target b", "--target c"), ("target", "'c'", "'a', 'b'"), peaks),
     "masked_model": Case(RUN.replace("TUNED", "MLM"), ("mlm", "finetune"), peaks),
     "rows_of_another_class": Case(
-        RUN.replace("p.fa", "t.csv"), ("t.csv", "5 of 25 rows", "label", "'b'"), labelled(5), mend=labelled(0)
+        RUN.replace("p.fa", "t.csv"), ("t.csv", "5 of 25 rows", "label", "'b'"), labelled(5), repair=labelled(0)
     ),
     "too_few_sequences": Case(RUN.replace("p.fa", "OK"), ("ok.fa", "6 sequences", "at least 20")),
     "too_few_negatives": Case(f"{RUN} --negatives OK", ("ok.fa", "6 sequences", "at least 20"), peaks),
@@ -86,4 +86,4 @@ def unknown(folder: Path) -> None:
     fasta(folder / "p.fa", **{f"p{row}": "N" * 30 for row in range(20)})
 
 
-CASES |= {"unknown_letters_only": Case(RUN, ("p.fa", "'p0'", "k-mer"), unknown, mend=peaks)}
+CASES |= {"unknown_letters_only": Case(RUN, ("p.fa", "'p0'", "k-mer"), unknown, repair=peaks)}

@@ -88,7 +88,7 @@ CASES |= {
         f"{RUN} --tracks w.bedgraph",
         ("w.bedgraph, line 1", "infinite"),
         text("w.bedgraph", "c\t0\t50\tinf\n"),
-        mend=text("w.bedgraph", "c\t0\t50\t1\n"),
+        repair=text("w.bedgraph", "c\t0\t50\t1\n"),
     ),
     "a_variant_at_5000_digits": Case(
         f"{RUN} --variants w.tsv", ("w.tsv: data row 1", "pos"), text("w.tsv", f"{HEADER}c\t{'9' * 5000}\tA\tG\t1\n")

@@ -187,7 +187,7 @@ CASES |= {
         _OTHER_GENOME,
         ("h.fa", "first character", "before the first record"),
         genome(b"# mine\n>c\nACGTACGTACGT\n"),
-        mend=genome(b">c\nACGTACGTACGT\n"),
+        repair=genome(b">c\nACGTACGTACGT\n"),
     ),
     "position_of_5000_digits": Case(
         VCF, ("in.vcf: line 4", "POS"), row(f"c\t{'9' * 5000}\t.\tA\tT\t.\t.\t."), remedy=FIXED

@@ -215,3 +215,13 @@ def test_only_classes_of_the_model_make_a_table_one_of_several_classes(tmp_path,
     rows = [[text, row] for row, text in enumerate(sequences(30, 0).values())]
     pd.DataFrame(rows, columns=["sequence", "label"]).to_csv(tmp_path / "t.csv", index=False)
     assert run(saved, str(tmp_path / "t.csv"), tmp_path / "out")["sequences"] == 30
+
+
+def test_of_the_columns_label_and_class_only_the_one_that_training_reads_counts(tmp_path, saved):
+    rows = [[text, "phage", "other"] for text in sequences(30, 0).values()]
+    both, one = pd.DataFrame(rows, columns=["sequence", "label", "class"]), tmp_path / "class.csv"
+    both.to_csv(tmp_path / "both.csv", index=False)
+    both.drop(columns="label").to_csv(one, index=False)
+    assert run(saved, str(tmp_path / "both.csv"), tmp_path / "out")["sequences"] == 30
+    with pytest.raises(hg.InputError, match=r"class\.csv: 30 of 30 rows have another class"):
+        run(saved, str(one), tmp_path / "two")
