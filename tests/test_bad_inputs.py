@@ -51,8 +51,19 @@ def run(command: str, places: dict[str, str]) -> int:
     return main([places.get(word, word) for word in command.split()])
 
 
-#: Damaged checkpoints cost a run each; the first of them stand for the others in the default suite.
-SLOW = [name for name in CASES if name.startswith("checkpoints-")][6:]
+#: These cost a run each. In the default suite, the first damaged checkpoints and other commands of `evaluate` stand for
+#: them.
+SLOW = {
+    *[name for name in CASES if name.startswith("checkpoints-")][3:],
+    "adapters-evaluated_without_a_base",
+    "embedding-probe_tokens",
+    "outputs-evaluate_twice",
+    "recipes-baselines_without_a_training_table",
+    "recipes-rna_for_finetune",
+    "sequence_files-evaluate_a_short_row",
+    "sequence_files-evaluate_rna",
+    "sequence_files-evaluate_unknown_rows",
+}
 
 
 @pytest.mark.parametrize(

@@ -243,8 +243,8 @@ class Rows(Dataset):
         return {name: column[index] for name, column in self.columns.items()}
 
 
-#: Losses of masked tokens and of nucleotides, whose number differs from row to row.
-QUICK = {"masked", "nt"}
+#: Losses of masked tokens and of nucleotides, whose number differs from row to row, and a loss of sequences.
+QUICK = {"masked", "nt", "cls"}
 
 
 @pytest.mark.parametrize(

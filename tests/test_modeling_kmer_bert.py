@@ -14,7 +14,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import load_file
 from torch import Tensor
-from torch.utils.data import Dataset
 from transformers import (
     AutoModel,
     AutoModelForMaskedLM,
@@ -26,8 +25,6 @@ from transformers import (
     BertForSequenceClassification,
     BertForTokenClassification,
     BertModel,
-    Trainer,
-    TrainingArguments,
 )
 
 from hf_genomics import (
@@ -239,46 +236,6 @@ def test_the_loss_of_a_step_is_the_sum_over_its_micro_batches(kind: type, size: 
         for first in range(0, 8, size)
     ]
     assert abs(sum(parts).item() - whole.item()) < 1e-5
-
-
-class Rows(Dataset):
-    """Eight fixed rows for the Trainer."""
-
-    def __init__(self, kind: type, config: KmerBertConfig) -> None:
-        self.columns = inputs_for(config, rows=8, tokens=30)
-        self.columns["labels"] = labels_for(kind, self.columns)
-
-    def __len__(self) -> int:
-        return 8
-
-    def __getitem__(self, index: int) -> dict[str, Tensor]:
-        return {name: column[index] for name, column in self.columns.items()}
-
-
-@pytest.mark.parametrize("kind", HEADS)
-def test_the_trainer_takes_the_same_step_however_it_accumulates(kind: type, tiny_config, tmp_path: Path) -> None:
-    results = []
-    for size in (8, 4, 2):
-        trainer = Trainer(
-            built(kind, tiny_config),
-            TrainingArguments(
-                output_dir=str(tmp_path),
-                per_device_train_batch_size=size,
-                gradient_accumulation_steps=8 // size,
-                max_steps=1,
-                learning_rate=0.1,
-                optim="sgd",
-                logging_steps=1,
-                save_strategy="no",
-                use_cpu=True,
-                disable_tqdm=True,
-            ),
-            train_dataset=Rows(kind, tiny_config),
-        )
-        loss = trainer.train().training_loss
-        results.append((loss, torch.cat([weight.detach().flatten() for weight in trainer.model.parameters()])))
-    for loss, weights in results[1:]:
-        assert abs(loss - results[0][0]) < 1e-5 and differs_by(weights, results[0][1]) < 1e-5
 
 
 def test_the_kind_of_problem_follows_from_labels_or_configuration(tiny_config: KmerBertConfig) -> None:

@@ -68,10 +68,10 @@ def test_nobody_is_ahead_if_the_interval_of_the_difference_holds_0():
 
 def test_without_baselines_or_test_data_there_is_no_comparison():
     without = verdict(example(ahead={}, baselines={}))
-    assert "no baseline" in without and "--baselines kmer" in without
-    assert "no baseline" not in verdict(example(ahead={}))  # the score has no value
+    assert "--baselines kmer" in without and "data.train" in without
+    assert "--baselines" not in verdict(example(ahead={}))  # the score has no value
     lines = screen_lines(example(scores={}, baselines={}, ahead={}))
-    assert "no test data" in lines[-2] and "predictions.tsv" not in lines[-1]
+    assert "data.test" in lines[-2] and "predictions.tsv" not in lines[-1]
 
 
 def test_other_labels_have_other_scores():

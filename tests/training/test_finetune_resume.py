@@ -86,7 +86,7 @@ def resumed_equals_whole(home: Path, out: Path, kind: str, accumulation: int, st
 
 @pytest.mark.parametrize(
     ("kind", "accumulation", "steps"),
-    [("classes", 1, (2,)), ("tracks", 4, (3,))],  # the others are among the slow ones
+    [("classes", 1, (2,)), pytest.param("tracks", 4, (3,), marks=pytest.mark.slow)],  # more are among the slow ones
 )
 def test_a_resumed_fine_tuning_equals_one_that_was_never_stopped(home, tmp_path, kind, accumulation, steps) -> None:
     resumed_equals_whole(home, tmp_path, kind, accumulation, steps)
