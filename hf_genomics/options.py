@@ -11,6 +11,7 @@ Errors of the parser and of the sections' classes become messages in `option_err
 from __future__ import annotations
 
 import dataclasses
+import functools
 import inspect
 import json
 import logging
@@ -79,6 +80,7 @@ class Keys(NamedTuple):
             "options.resume".
         everywhere: name of an option that is the same in all verbs -> key, such as "output_dir" ->
             "trainer.output_dir"; on the command line only.
+        defaults: default value of each key.
     """
 
     verb: str
@@ -88,6 +90,7 @@ class Keys(NamedTuple):
     origins: dict[str, str]
     short: dict[str, str] = {}  # noqa: RUF012 (a field of a NamedTuple)
     everywhere: dict[str, str] = {}  # noqa: RUF012
+    defaults: dict[str, Any] = {}  # noqa: RUF012
 
     def is_section(self, key: str) -> bool:
         """Return whether a key is a section, which holds other keys."""
@@ -173,9 +176,10 @@ def _errors_explained(keys: Keys, words: list[str]) -> Iterator[None]:
 def _keys_of(function: Callable[..., Any], parser: Any) -> Keys:
     """Return the keys of a verb."""
     follows = {target: source for source, target in _LINKS.items() if source.split(".")[0] in _sections(function)}
-    known = frozenset(parser.get_defaults().keys())
+    defaults = dict(parser.get_defaults().items())
+    known = frozenset(defaults)
     short = {key.removeprefix(_UNNAMED): key for key in known if key.startswith(_UNNAMED)}
-    return Keys(verb_name(function), known, former_keys(function), follows, {}, short, everywhere(known))
+    return Keys(verb_name(function), known, former_keys(function), follows, {}, short, everywhere(known), defaults)
 
 
 def _other_names(keys: Keys) -> dict[str, str]:
@@ -218,7 +222,7 @@ def _read(function: Callable[..., Any], words: list[str], parser: Any, keys: Key
     except ArgumentError as error:  # a value of another type, or a key that is missing
         line = with_origin(one_line(error), keys.origins)
         raise InputError(f"{line}; see hf-genomics {keys.verb} --help") from error
-    check_parsed(dict(parsed.items()), dict(parser.get_defaults().items()), dict(_types(function)))
+    check_parsed(dict(parsed.items()), keys.defaults, dict(_types(function)))
     if "trainer" in parsed:
         _check_trainer(parsed.trainer)
     if keys.verb not in _WITHOUT_BUNDLED:
@@ -299,17 +303,20 @@ def _is_section(kind: Any) -> bool:
     )
 
 
-def _types(owner: Callable[..., Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Iterate over the keys of a function or class and their types; a section that is a dataclass precedes its keys."""
+@functools.cache
+def _types(owner: Callable[..., Any], prefix: str = "") -> tuple[tuple[str, Any], ...]:
+    """Return the keys of a function or class and their types; a section that is a dataclass precedes its keys."""
+    found: list[tuple[str, Any]] = []
     try:
         hints = typing.get_type_hints(owner)
     except NameError:  # a class of transformers that imports torch for type checkers only
         hints = {field.name: field.type for field in dataclasses.fields(typing.cast(Any, owner))}
     for name, kind in hints.items():
         if name != "return":
-            yield f"{prefix}{name}", kind
+            found.append((f"{prefix}{name}", kind))
             if _is_section(kind) and dataclasses.is_dataclass(kind):
-                yield from _types(typing.cast(Any, kind), f"{prefix}{name}.")
+                found += _types(typing.cast(Any, kind), f"{prefix}{name}.")
+    return tuple(found)
 
 
 def former_keys(function: Callable[..., Any]) -> dict[str, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import base64
 import logging
 import os
 import shutil
@@ -18,6 +19,9 @@ import pytest
 
 REPO_ROOT = Path(__file__).resolve().parents[1]
 WORKER = os.environ.get("PYTEST_XDIST_WORKER", "main")
+ONE_PIXEL = base64.b64decode(  # a PNG file
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNgAAAAAgABSK+kcQAAAABJRU5ErkJggg=="
+)
 LOOPBACK = {"localhost", "::1", "", None}
 
 
@@ -108,6 +112,24 @@ def quiet_again():
     """Reset the level of the package's logger, which the command line sets for its process."""
     yield
     logging.getLogger("hf_genomics").setLevel(logging.NOTSET)
+
+
+@pytest.fixture
+def one_parser_per_verb(monkeypatch):
+    """Build the parser of a verb once, which takes half of the time of a refusal."""
+    from advice import build_parser
+
+    from hf_genomics import options
+
+    monkeypatch.setattr(options, "build_parser", build_parser)
+
+
+@pytest.fixture
+def empty_pictures(monkeypatch):
+    """Write pictures of one pixel, because drawing takes half of the time of a short run with its evaluation."""
+    from hf_genomics.evaluation import pictures
+
+    monkeypatch.setattr(pictures, "_save", lambda _, path: Path(path).write_bytes(ONE_PIXEL))
 
 
 @pytest.fixture(scope="session")

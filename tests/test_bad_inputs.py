@@ -7,11 +7,12 @@ import re
 from pathlib import Path
 
 import pytest
-from advice import build_parser, unknown_in
+from advice import unknown_in
 from bad_inputs.case import Case
 
-from hf_genomics import options
 from hf_genomics.cli import main
+
+pytestmark = pytest.mark.usefixtures("one_parser_per_verb")
 
 KINDS = (
     "adapters",
@@ -40,29 +41,27 @@ PREFIX = "hf-genomics: error: "
 BASES = re.compile(r"[ACGTUNacgtun]{31}")
 
 
-@pytest.fixture(autouse=True)
-def one_parser_per_verb(monkeypatch):
-    """Build the parser of a verb once, which takes half of the time of a refusal."""
-    monkeypatch.setattr(options, "build_parser", build_parser)
-
-
 def run(command: str, places: dict[str, str]) -> int:
     """Run a command line in which capitals stand for places."""
     return main([places.get(word, word) for word in command.split()])
 
 
-#: These cost a run each. In the default suite, the first damaged checkpoints and other commands of `evaluate` stand for
+#: These cost a run each. In the default suite, the first damaged checkpoint and other commands of `evaluate` stand for
 #: them.
 SLOW = {
-    *[name for name in CASES if name.startswith("checkpoints-")][3:],
+    *[name for name in CASES if name.startswith("checkpoints-")][1:],
     "adapters-evaluated_without_a_base",
     "embedding-probe_tokens",
+    "outputs-evaluate_into_a_model",
     "outputs-evaluate_twice",
+    "outputs-finetune_over_another_model",
     "recipes-baselines_without_a_training_table",
     "recipes-rna_for_finetune",
     "sequence_files-evaluate_a_short_row",
     "sequence_files-evaluate_rna",
     "sequence_files-evaluate_unknown_rows",
+    "tables-contradictory labels",
+    "tables-the training table as test table",
 }
 
 

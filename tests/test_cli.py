@@ -76,7 +76,7 @@ def only_line(errors):
 
 
 @pytest.fixture
-def refused(work, capsys):
+def refused(work, capsys, one_parser_per_verb):
     """Run a command that must be refused: exit code 2, one line, and not a file more than before."""
 
     def call(*words):

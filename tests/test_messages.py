@@ -99,6 +99,7 @@ MISTAKES = {
 }
 
 
+@pytest.mark.usefixtures("one_parser_per_verb")
 @pytest.mark.parametrize(("command", "named"), MISTAKES.values(), ids=MISTAKES)
 def test_a_mistake_ends_with_one_line_that_names_the_place_and_a_remedy(places, work, capsys, command, named):
     assert main([places.get(word, word) for word in command.split()]) == 2

@@ -15,6 +15,8 @@ from hf_genomics import KmerBertConfig, KmerBertForMaskedLM, KmerTokenizer
 from hf_genomics.labelled.columns import Columns
 from hf_genomics.training.head import Head
 
+pytestmark = pytest.mark.usefixtures("empty_pictures")
+
 SIZES = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
 # Kind of run -> columns, head, and settings of the pretrained model.
 RUNS: dict[str, tuple[dict[str, Any], dict[str, Any], dict[str, Any]]] = {
@@ -28,6 +30,7 @@ RUNS: dict[str, tuple[dict[str, Any], dict[str, Any], dict[str, Any]]] = {
     "tracks": ({"label": "more_g", "tracks": ["age"]}, {}, {}),
     "pairs": ({"label": "more_g", "pair": "other"}, {}, {"max_position_embeddings": 130}),
 }
+QUICK = ("classes", "rotary", "parts", "nucleotides")  # the other kinds are slow
 
 
 def check_pair(folder: Path, positions: int) -> None:
@@ -45,7 +48,9 @@ def check_pair(folder: Path, positions: int) -> None:
     assert len(tokenizer("ACGT" * 1000, truncation=True)["input_ids"]) == positions
 
 
-@pytest.mark.parametrize("kind", RUNS)
+@pytest.mark.parametrize(
+    "kind", [kind if kind in QUICK else pytest.param(kind, marks=pytest.mark.slow) for kind in RUNS]
+)
 def test_finetune_writes_a_pair_that_agrees(kind: str, tmp_path) -> None:
     columns, head, settings = RUNS[kind]
     settings = {"k": 3, "max_position_embeddings": 64, **SIZES, **settings}

@@ -36,6 +36,7 @@ CONFIGS = {
     "k6_stride6": (6, 6, 512),
 }
 FAST = ("nt_6mers", "bpe_4096")
+SLOW_TO_TRAIN = sorted({*CONFIGS, *FAST} - {"bpe_4096", "k6_stride3"})
 DNA = "GAGTTTTATCGCTTCCATGACGCAGAAG"  # the first letters of phiX174
 
 IN_A_NEW_PROCESS = """
@@ -268,7 +269,9 @@ def test_rows_are_padded_and_cut(fast, side):
 # one line to change
 
 
-@pytest.mark.parametrize("name", [*CONFIGS, *FAST])
+@pytest.mark.parametrize(
+    "name", ["bpe_4096", "k6_stride3", *(pytest.param(name, marks=pytest.mark.slow) for name in SLOW_TO_TRAIN)]
+)
 def test_the_readmes_script_trains_with_every_folder(name, tmp_path, monkeypatch):
     blocks = re.findall(r"^```python\n(.*?)^```", (FOLDER / "README.md").read_text(), re.MULTILINE | re.DOTALL)
     before = 'folder = "tokenizer_configs/bpe_4096"'

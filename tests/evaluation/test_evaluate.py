@@ -35,6 +35,8 @@ from hf_genomics.labelled.sequences import LabelledSequences
 from hf_genomics.labelled.task import Task
 from hf_genomics.sequence import as_letters
 
+pytestmark = pytest.mark.usefixtures("empty_pictures")
+
 SIZES = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
 
 

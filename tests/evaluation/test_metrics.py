@@ -6,7 +6,7 @@ import tempfile
 import evaluate
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.special import softmax
 from sklearn import metrics as sk
@@ -93,6 +93,7 @@ def test_swapping_the_classes_and_the_positive_class_changes_nothing(data):
     np.testing.assert_allclose(list(there.values()), list(back.values()))
 
 
+@settings(max_examples=40)
 @given(labelled_probabilities(), st.integers(0, 1000))
 def test_the_order_of_the_examples_does_not_matter(data, seed):
     probabilities, labels = data

@@ -221,8 +221,14 @@ BAD = {  # a bad record, and what the warning says
 }
 
 
-@pytest.mark.parametrize("form", ["records", "rows"])
-@pytest.mark.parametrize("kind", ["classes", "value", "several", "parts"])
+@pytest.mark.parametrize(
+    ("kind", "form"),
+    [
+        pytest.param(kind, form, marks=[pytest.mark.slow] if kind in ("value", "several") and form == "rows" else [])
+        for kind in ("classes", "value", "several", "parts")
+        for form in ("records", "rows")
+    ],
+)
 @pytest.mark.parametrize("name", BAD)
 def test_one_bad_record_gets_empty_cells_and_one_warning(name, kind, form, saved, tmp_path, monkeypatch, caplog):
     monkeypatch.setattr(scores_module, "_BUFFER_NT", 1)

@@ -24,6 +24,8 @@ from hf_genomics.jobs import sweep as module
 from hf_genomics.jobs.sweep import Cell, CellScore, best_of, cells_of, clear_cells, grid_of, table_of, waiting_for
 from hf_genomics.runs.output_folder import locked
 
+pytestmark = pytest.mark.usefixtures("empty_pictures")
+
 RATES = {"trainer.learning_rate": [1e-5, 3e-2]}
 
 

@@ -20,6 +20,8 @@ pytest.importorskip("opacus")
 from hf_genomics.privacy.gradients import secret_generator  # noqa: E402 (skips without opacus)
 from hf_genomics.privacy.steps import PoissonBatches  # noqa: E402
 
+pytestmark = pytest.mark.usefixtures("empty_pictures")
+
 SIZES = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 8}
 
 
@@ -32,12 +34,6 @@ def home(tmp_path_factory) -> Path:
     KmerBertForMaskedLM(KmerBertConfig(k=3, **SIZES)).save_pretrained(folder / "pretrained")
     KmerTokenizer(k=3).save_pretrained(folder / "pretrained")
     return folder
-
-
-@pytest.fixture(autouse=True)
-def no_pictures(monkeypatch) -> None:
-    for name in ("plot_loss", "plot_predictions"):
-        monkeypatch.setattr(f"hf_genomics.training.finetune.{name}", lambda *_, **__: None)
 
 
 def table(home: Path, **columns: object) -> LabelledData:

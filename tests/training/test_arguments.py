@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import json
 import os
 import re
@@ -20,20 +19,17 @@ from hf_genomics import (
     KmerBertForMaskedLM,
     KmerBertForSequenceClassification,
     KmerTokenizer,
-    options,
     prepare,
 )
 from hf_genomics.cli import main
 from hf_genomics.errors import InputError
+from hf_genomics.options import build_parser
 from hf_genomics.runs.exact_trainer import ExactTrainer
 from hf_genomics.training.arguments import PretrainingArguments, check_arguments
 from hf_genomics.training.pretrain import pretrain
 
 SIZES = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
 QUICK = "--trainer.max_steps 2 --trainer.use_cpu true --trainer.bf16 false --trainer.save_strategy no".split()
-
-
-build_parser = functools.cache(options.build_parser)
 
 
 def dna(length: int, seed: int) -> str:
@@ -84,9 +80,8 @@ def home(tmp_path_factory) -> Path:
 
 
 @pytest.fixture
-def refused(home, work, monkeypatch, capsys):
+def refused(home, work, monkeypatch, capsys, one_parser_per_verb):
     """Run a command line that must be refused before the first step; gives its one line."""
-    monkeypatch.setattr(options, "build_parser", build_parser)  # half of the time of a refusal
     monkeypatch.setattr(ExactTrainer, "training_step", lambda *_, **__: pytest.fail("a step was taken"))
     level = transformers_logging.get_verbosity()
     transformers_logging.set_verbosity_error()  # its table of the weights of a new head

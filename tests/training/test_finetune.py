@@ -31,6 +31,8 @@ from hf_genomics.sequence import reverse_complement
 from hf_genomics.training.finetune import finetune, plan_finetuning, run_finetuning
 from hf_genomics.training.head import Head
 
+pytestmark = pytest.mark.usefixtures("empty_pictures")
+
 AT_RICH, GC_RICH = (0.4, 0.1, 0.1, 0.4), (0.1, 0.4, 0.4, 0.1)
 SCORES = {"accuracy", "macro_recall", "macro_precision", "f1", "f1_macro", "mcc", "auroc", "auprc"}
 

@@ -28,6 +28,8 @@ from hf_genomics.labelled.tables import read_labelled
 from hf_genomics.training.finetune import finetune
 from hf_genomics.training.head import Head
 
+pytestmark = pytest.mark.usefixtures("empty_pictures")
+
 COLUMNS = {
     "several": {"labels": ["much_g", "much_a"]},
     "values": {"labels": ["share_g", "share_a"]},
@@ -50,17 +52,6 @@ def home(tmp_path_factory) -> Path:
     KmerBertForMaskedLM(KmerBertConfig(k=3, stride=2, **sizes)).save_pretrained(folder / "pretrained")
     KmerTokenizer(k=3, stride=2).save_pretrained(folder / "pretrained")
     return folder
-
-
-@pytest.fixture(autouse=True)
-def no_pictures(monkeypatch) -> None:
-    """Pictures are another test's; they would be most of the time here."""
-    for name in (
-        "training.finetune.plot_loss",
-        "evaluation.evaluate.plot_roc_pr",
-        "evaluation.evaluate.plot_confusion",
-    ):
-        monkeypatch.setattr(f"hf_genomics.{name}", lambda *_, **__: None)
 
 
 def tables(home: Path, kind: str) -> LabelledData:

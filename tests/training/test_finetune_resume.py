@@ -19,6 +19,8 @@ from hf_genomics.training.arguments import check_arguments
 from hf_genomics.training.finetune import finetune
 from hf_genomics.training.head import Head
 
+pytestmark = pytest.mark.usefixtures("empty_pictures")
+
 COLUMNS = {
     "classes": {"label": "more_g"},
     "nucleotides": {"nt_labels": "is_g"},
@@ -42,12 +44,6 @@ def home(tmp_path_factory) -> Path:
         KmerBertForMaskedLM(KmerBertConfig(k=3, stride=2, **sizes)).save_pretrained(folder / name)
         KmerTokenizer(k=3, stride=2).save_pretrained(folder / name)
     return folder
-
-
-@pytest.fixture(autouse=True)
-def no_pictures(monkeypatch) -> None:
-    """Draw no pictures: they would take most of the time here."""
-    monkeypatch.setattr("hf_genomics.training.finetune.plot_loss", lambda *_, **__: None)
 
 
 def run(home: Path, out: Path, kind: str, accumulation: int = 1, resume: bool | str = False, **changes: object) -> None:

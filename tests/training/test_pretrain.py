@@ -29,6 +29,8 @@ from hf_genomics.runs.callbacks import SetEpoch
 from hf_genomics.training.arguments import PretrainingArguments
 from hf_genomics.training.pretrain import PretrainingData, choose_packing, load_start, plan_pretraining, pretrain
 
+pytestmark = pytest.mark.usefixtures("empty_pictures")
+
 SPLITS = ("train", "train", "train", "valid", "test")
 
 

@@ -32,6 +32,8 @@ from hf_genomics.training.finetune import finetune, plan_finetuning, run_finetun
 from hf_genomics.training.head import Head
 from hf_genomics.training.trained_weights import FinetuningTrainer, depth_of, freeze, split_by_depth
 
+pytestmark = pytest.mark.usefixtures("empty_pictures")
+
 SIZES = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 16}
 BEST = {"eval_strategy": "steps", "eval_steps": 1, "save_strategy": "steps", "save_steps": 1}
 BEST |= {"load_best_model_at_end": True}
@@ -46,16 +48,6 @@ def home(tmp_path_factory) -> Path:
     KmerBertForMaskedLM(KmerBertConfig(k=3, stride=2, **SIZES)).save_pretrained(folder / "pretrained")
     KmerTokenizer(k=3, stride=2).save_pretrained(folder / "pretrained")
     return folder
-
-
-@pytest.fixture(autouse=True)
-def no_pictures(monkeypatch) -> None:
-    for name in (
-        "training.finetune.plot_loss",
-        "training.finetune.plot_predictions",
-        "evaluation.evaluate.plot_predictions",
-    ):
-        monkeypatch.setattr(f"hf_genomics.{name}", lambda *_, **__: None)
 
 
 def data(home: Path, *splits: str) -> LabelledData:
