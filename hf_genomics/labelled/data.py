@@ -141,7 +141,7 @@ class LabelledData:
                 raise InputError(
                     f"data.windows.length of {self.windows.length} nt is shorter than one k-mer of {k} nt; raise it"
                 )
-            return self._windows(GenomeStore(self.store), split)
+            return self._windows(GenomeStore(self.store), split, task)
         path = getattr(self, split)
         if path is None:
             return None
@@ -171,7 +171,7 @@ class LabelledData:
             raise InputError(f"data.{split} is not set: {why}")
         return examples
 
-    def _windows(self, store: GenomeStore, split: str) -> LabelledSequences | None:
+    def _windows(self, store: GenomeStore, split: str, task: Task | None) -> LabelledSequences | None:
         """Cut the windows of one split; return None for a validation split that the store does not have."""
         if split == "valid" and "valid" not in set(store.contigs.get("split", [])):
             return None
@@ -179,5 +179,11 @@ class LabelledData:
         # select for training.
         windows = self.windows.of_split(split)
         return labelled_windows(
-            store, split, windows, label_column=self.columns.label, balanced=split == "train", seed=self.seed
+            store,
+            split,
+            windows,
+            label_column=self.columns.label,
+            names=task.names if task else None,
+            balanced=split == "train",
+            seed=self.seed,
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -14,6 +14,7 @@ from ..genomes.store import GenomeStore
 from ..genomes.unknown_letters import UnknownLetters
 from ..io.text_tables import missing_column
 from ..sequence import tile_all
+from .labels import class_order
 from .sequences import LabelledSequences
 from .tables import label_or_class
 
@@ -82,6 +83,7 @@ def labelled_windows(
     windows: LabelledWindows,
     *,
     label_column: str = "label",
+    names: Sequence[str] | None = None,
     balanced: bool = False,
     max_unknown: float = 0.1,
     seed: int = 0,
@@ -94,6 +96,8 @@ def labelled_windows(
         windows: length, step and number of the windows; ``train_step``, ``per_genome`` and the labels to use hold for
             every split here, and ``test_per_genome`` and ``valid_per_genome`` are not used.
         label_column: column of the store that holds the class names.
+        names: classes of a model, whose order is kept if the store has the same classes; by default they are in the
+            order of `class_order`.
         balanced: take equally many windows of each class.
         max_unknown: largest share of letters other than A, C, G, T in a window.
         seed: seed for the choice of genomes and windows; with the same seed, the genomes of a smaller label fraction
@@ -104,7 +108,7 @@ def labelled_windows(
 
     Source: GenomeNet-BERT, section 3 and A.2 (label fraction = fraction of FASTA files; classes balanced).
     """
-    names, classes = _classes(store, label_column)
+    names, classes = _classes(store, label_column, names)
     rows, length = store.select(split), windows.length
     genomes = store.contigs["genome"].astype(str).to_numpy()
     rows = rows[_labelled_rows(store, rows, genomes, classes, windows, seed)]
@@ -182,7 +186,7 @@ def _letters(store: GenomeStore, contig: np.ndarray, start: np.ndarray, length: 
     return (store.window(row, first, length) for row, first in zip(contig.tolist(), start.tolist(), strict=True))
 
 
-def _classes(store: GenomeStore, column: str) -> tuple[list[str], np.ndarray]:
+def _classes(store: GenomeStore, column: str, known: Sequence[str] | None) -> tuple[list[str], np.ndarray]:
     """Return the class names of a store and the class number of each contig, the same for every split."""
     column = label_or_class(column, store.contigs, str(store.path))
     if column not in store.contigs:
@@ -191,10 +195,12 @@ def _classes(store: GenomeStore, column: str) -> tuple[list[str], np.ndarray]:
     if labels.isna().any():
         name = store.contigs["name"][labels.isna()].iloc[0]
         raise InputError(f"{store.path}: contig {name!r} has no {column}; label it in the metadata table, or omit it")
-    names = sorted(labels.astype(str).unique())
+    found = set(labels.astype(str))
+    names = list(known) if known and set(known) == found else class_order(found)
     if len(names) < 2:
         raise InputError(f"{store.path}: column {column!r} holds one class only, {names[0]!r}; a classifier needs two")
-    return names, np.searchsorted(names, labels.astype(str))
+    number = {name: index for index, name in enumerate(names)}
+    return names, np.array([number[name] for name in labels.astype(str)], np.int64)
 
 
 def _rank_within(groups: np.ndarray) -> np.ndarray:

@@ -44,7 +44,7 @@ def push(
         dry_run: upload nothing, but return the files and their sizes.
 
     Returns:
-        The address of the ``commit`` (null for a dry run), and the size in bytes of each of the ``files``.
+        The size in bytes of each of the ``files`` and, after an upload, the address of the ``commit``.
 
     Raises:
         InputError: if the folder holds no complete model, or an adapter, a weight is NaN or infinite, the card is
@@ -67,7 +67,7 @@ def push(
     check_card(folder)
     sizes = {file: (folder / file).stat().st_size for file in files}
     if dry_run:
-        return {"commit": None, "files": sizes}
+        return {"files": sizes}
     return {"commit": _upload(folder, files, name, revision, private=private), "files": sizes}
 
 

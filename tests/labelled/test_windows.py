@@ -153,3 +153,18 @@ def test_all_splits_of_a_store_number_the_classes_alike(tmp_path: Path) -> None:
         contigs = dict(zip(["c0", "c1", "c2", "c3", "c4", "c5"], "bcabca", strict=True))
         found = [examples.label_names[label] for label in examples.labels]
         assert found == [contigs[title.split(":")[0]] for title in examples.ids] and examples.label_names == list("abc")
+
+
+def test_whole_numbers_are_classes_in_their_order_as_in_a_table_or_in_that_of_a_model(tmp_path: Path) -> None:
+    classes = ["10", "9", "2"]
+    table = "accession\tlabel\n" + "".join(f"c{row}\t{name}\n" for row, name in enumerate(classes))
+    store = store_of(tmp_path, *["ACGT" * 9] * 3, metadata=table)
+    for names, order in (
+        (None, ["2", "9", "10"]),
+        (["10", "2", "9"], ["10", "2", "9"]),
+        (["2", "9"], ["2", "9", "10"]),
+    ):
+        examples = cut(store, None, length=36, per_genome=1, names=names)
+        assert examples.label_names == order
+        contigs = [int(title.split(":")[0][1:]) for title in examples.ids]
+        assert [examples.label_names[label] for label in examples.labels] == [classes[contig] for contig in contigs]

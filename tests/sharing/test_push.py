@@ -140,7 +140,7 @@ def test_a_dry_run_lists_files_and_sizes_and_uploads_nothing(tiny_config, tmp_pa
     (tmp_path / "training_args.bin").write_bytes(b"x")
     card(str(tmp_path))
     found = push(str(tmp_path), "user/model", dry_run=True)
-    assert found["commit"] is None and "training_args.bin" not in found["files"]
+    assert "commit" not in found and "training_args.bin" not in found["files"]
     assert found["files"]["model.safetensors"] == (tmp_path / "model.safetensors").stat().st_size
 
 
