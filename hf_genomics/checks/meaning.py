@@ -217,8 +217,8 @@ def _dull_columns(training: LabelledSequences) -> list[str]:
     for name, counts in summarise_labels(training).items():
         if training.problem == "multi_label_classification":
             if not (counts["yes"] and counts["no"]):
-                digit, with_one = int(counts["yes"] > 0), " that has one" if counts["missing"] else ""
-                lines.append(f"the label {name!r} is {digit} in every row{with_one}, so a model learns nothing about it")
+                digit, rows = int(counts["yes"] > 0), "every row that has one" if counts["missing"] else "every row"
+                lines.append(f"the label {name!r} is {digit} in {rows}, so a model learns nothing about it")
         elif 1 < counts["distinct"] <= _FEW_VALUES and counts["numbers"] > _FEW_VALUES * counts["distinct"]:
             different = f"{counts['distinct']} different values"
             lines.append(f"{name!r} has only {different}; if they are classes, set regression false")
