@@ -171,9 +171,8 @@ def _check_weights(folder: Path) -> None:
     for name, tensor in tensors.items():
         if tensor.dtype not in _FLOATS:
             raise InputError(f"{file}: {name} holds numbers of type {tensor.dtype}, not floats; save the adapter again")
-    if rank_key := _RANK_KEYS.get(
-        settings["peft_type"]
-    ):  # peft allocates weights of that rank before it reads the file
+    if rank_key := _RANK_KEYS.get(settings["peft_type"]):
+        # peft allocates weights of that rank before it reads those of the file.
         largest = max((size for tensor in tensors.values() for size in tensor.shape), default=0)
         for key, rank in {rank_key: settings.get(rank_key), **(settings.get("rank_pattern") or {})}.items():
             if isinstance(rank, (int, float)) and rank > largest:
