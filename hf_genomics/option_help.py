@@ -160,7 +160,7 @@ def _place(action: Any) -> int:
 
 
 def _help_of(action: Any) -> str:
-    """Return what an option does; "" for the Trainer's options that `TRAINER` lacks, since the parser has none."""
+    """Return what an option does; "" for the Trainer's options that `TRAINER` lacks, since the parser has no text."""
     return action.help or (TRAINER.get(action.dest.rpartition(".")[2], "") if _is_of_trainer(action) else "")
 
 
