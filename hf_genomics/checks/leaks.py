@@ -17,7 +17,7 @@ import numpy as np
 from ..batches.chance import mix
 from ..errors import InputError
 from ..labelled.sequences import LabelledSequences
-from ..sequence import COMPLEMENT
+from ..sequence import COMPLEMENT, IGNORE_INDEX
 
 logger = logging.getLogger(__name__)
 
@@ -117,9 +117,9 @@ def drop_leaks(training: LabelledSequences, others: Iterable[LabelledSequences])
 def contradictory_rows(examples: LabelledSequences, hashes: np.ndarray) -> np.ndarray:
     """Find the rows whose sequence occurs in another row, on either strand, with another label.
 
-    A missing label does not contradict any other. Rows with different tracks have different inputs and are not
-    compared, and rows with signals per nucleotide are not compared at all. Labels per nucleotide are compared on the
-    same strand only.
+    A missing label does not contradict any other, also where single nucleotides have none. Rows with different tracks
+    have different inputs and are not compared, and rows with signals per nucleotide are not compared at all. Labels per
+    nucleotide are compared on the same strand only.
 
     Args:
         examples: the rows of one split.
@@ -130,12 +130,15 @@ def contradictory_rows(examples: LabelledSequences, hashes: np.ndarray) -> np.nd
     """
     found = np.zeros(len(examples), bool)
     labels = examples.labels
+    if examples.nt_tracks is not None:
+        return found
     if examples.nt_labels is not None:
-        labels, hashes = _numbers_of(examples.nt_labels), row_hashes(examples, either_strand=False)
-    if labels is None or examples.nt_tracks is not None:
+        return _contradicting_nt(row_hashes(examples, either_strand=False), examples.nt_labels)
+    if labels is None:
         return found
     if examples.tracks is not None:
         for track in np.ascontiguousarray(examples.tracks.T):
+            track = track + np.float32(0)  # -0.0 becomes 0.0, which is equal but has other bits
             hashes = mix(hashes + mix(track.view(np.uint32) + _STEP))
     for column in np.asarray(labels, np.float64).reshape(len(examples), -1).T:
         found |= _contradicting(hashes, column)
@@ -214,10 +217,26 @@ def _sums_of_one(row: np.ndarray) -> np.ndarray:
     return sums
 
 
-def _numbers_of(labels: list[np.ndarray]) -> np.ndarray:
-    """Number the distinct rows of labels per nucleotide, (rows,)."""
-    numbers: dict[bytes, int] = {}
-    return np.array([numbers.setdefault(of_row.tobytes(), len(numbers)) for of_row in labels])
+def _contradicting_nt(keys: np.ndarray, labels: list[np.ndarray]) -> np.ndarray:
+    """Find the rows whose key occurs with another label of a nucleotide, bool (rows,); missing labels do not count.
+
+    Args:
+        keys: number of each row; rows of one number have the same sequence.
+        labels: labels of the nucleotides of each row.
+    """
+    found = np.zeros(len(keys), bool)
+    _, groups, sizes = np.unique(keys, return_inverse=True, return_counts=True)
+    repeated = np.flatnonzero(sizes[groups] > 1)
+    if not len(repeated):
+        return found
+    repeated = repeated[np.argsort(groups[repeated], kind="stable")]
+    for rows in np.split(repeated, np.flatnonzero(np.diff(groups[repeated])) + 1):
+        together = np.stack([labels[row] for row in rows])
+        known = together != IGNORE_INDEX
+        least = np.where(known, together, np.iinfo(np.int64).max).min(axis=0)
+        most = np.where(known, together, np.iinfo(np.int64).min).max(axis=0)
+        found[rows] = (known & (least < most)).any(axis=1)
+    return found
 
 
 def _contradicting(keys: np.ndarray, values: np.ndarray) -> np.ndarray:

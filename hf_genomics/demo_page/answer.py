@@ -89,7 +89,7 @@ class Answer:
     """What the page shows.
 
     Attributes:
-        notes: sentences; the first one is the result.
+        notes: sentences; the first one says how many sequences and nucleotides were read.
         header: names of the columns of the table.
         rows: cells of the table; a row per sequence, or per interval of nucleotides of one class.
         pictures: caption and PNG of each picture.

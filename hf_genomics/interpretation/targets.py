@@ -98,9 +98,10 @@ def class_number(config: Any, target: str | None, source: str = "the model") -> 
 def choose_targets(logits: Tensor, number: int | None, real: Tensor | None = None) -> Targets:
     """Choose the class of each row: the named one, or the predicted one.
 
-    Of a head with a logit per token or nucleotide, the predicted class is the class of most positions. What is
-    explained is the mean logit of the class over the positions that are predicted to be of it, or over all positions if
-    there is none. The choice of positions is made once, for the sequence as it is.
+    The predicted class is the most probable one, also if ``predict`` decides by a threshold. Of a head with a logit per
+    token or nucleotide, it is the class of most positions. What is explained is then the mean logit of the class over
+    the positions that are predicted to be of it, or over all positions if there is none. The choice of positions is
+    made once, for the sequence as it is.
 
     Args:
         logits: (rows, classes), or (rows, positions, classes).

@@ -201,7 +201,7 @@ def text_frames(
         file: the open CSV, TSV, Parquet or Excel file.
         path: path of the file, for error messages.
         choose: function that returns the columns to read, given the names of all columns; called once.
-        letters: approximate number of letters of text in a frame; None reads the whole table into one frame.
+        letters: approximate number of characters in the cells of a frame; None reads the whole table into one frame.
         header: whether the first row holds the names of the columns; if not, they are called 1, 2, 3 ... (The columns
             of Parquet always have names.)
 
@@ -241,7 +241,8 @@ def _parquet_frames(
         batches = [table.read(columns)] if letters is None else table.iter_batches(1024, columns=columns)
         for batch in batches:
             # Without integer_object_nulls, one missing cell would turn the other whole numbers into "1.0", "2.0", ...
-            yield as_text(batch.to_pandas(integer_object_nulls=True))
+            # Without ignore_metadata, a column that pandas wrote as its index would be missing among the columns.
+            yield as_text(batch.to_pandas(integer_object_nulls=True, ignore_metadata=True))
 
 
 def _reject_nested(field: pyarrow.Field, path: str | PathLike[str]) -> None:
@@ -383,14 +384,15 @@ def _open_csv(file: BinaryFile, path: str | PathLike[str], has_header: bool = Tr
     encoding = require_table(path, start).encoding
     if b"\0" in start and encoding == "utf-8-sig":
         raise InputError(f"{path}: this is not text; give CSV, TSV, Parquet, FASTA or FASTQ")
-    lines = [line for line in re.split(r"\r\n|\r|\n", decode_start(start, encoding)) if line.strip()]
+    every = re.split(r"\r\n|\r|\n", decode_start(start, encoding))
+    lines = [line for line in every if line.strip()]
     stated = _SEPARATOR_LINE.fullmatch(lines[0])
     separator = stated[1] if stated else separator_of(*lines[:2])
     rows = pd.read_csv(
         file,
         sep=separator,
         header=0 if has_header else None,
-        skiprows=1 if stated else 0,
+        skiprows=every.index(lines[0]) + 1 if stated else 0,  # with the blank lines above it
         dtype=object,
         keep_default_na=False,
         encoding=encoding,

@@ -22,12 +22,14 @@ from ..configuration_kmer_bert import KmerBertConfig
 from ..errors import InputError
 from ..genomes.metadata import read_metadata
 from ..genomes.sampling import WindowSampling
-from ..genomes.splits import split_regions
+from ..genomes.splits import Region, split_regions
 from ..genomes.store import prepare
 from ..inference.loading import load_classifier, load_encoder, load_tokenizer
 from ..inference.scores import predict_scores
+from ..inference.windows import check_positions
 from ..io.bundled import bundled
 from ..io.files import shorten
+from ..io.text_tables import like_column
 from ..io.writing import check_output, write_json
 from ..labelled.data import LabelledData
 from ..labelled.sequences import LabelledSequences
@@ -37,7 +39,7 @@ from ..reports.html import write_report
 from ..saved_settings import shown
 from ..sequence_files.fasta import Record, read_records
 from ..tokenization_kmer import KmerTokenizer
-from ..training.arguments import PretrainingArguments
+from ..training.arguments import PretrainingArguments, check_arguments
 from ..training.finetune import finetune
 from ..training.head import Head
 from ..training.pretrain import PretrainingData, pretrain
@@ -60,11 +62,20 @@ class QuickstartData:
         genomes: folder of FASTA files with a metadata.tsv (accession, label, usable_nt).
         length: length of a window to classify, in nt.
         train_step: nt from the start of one training window to the start of the next.
+
+    Raises:
+        InputError: if a number is below 1.
     """
 
     genomes: str = "recipes/data/quickstart"
     length: int = 150
     train_step: int = 50
+
+    def __post_init__(self) -> None:
+        """Check the numbers."""
+        for name in ("length", "train_step"):
+            if getattr(self, name) < 1:
+                raise InputError(f"data.{name} must be at least 1 nt, not {getattr(self, name)}")
 
 
 @renamed(genomes="data.genomes", length="data.length", train_step="data.train_step")
@@ -104,8 +115,8 @@ def quickstart(
         The scores of the model and of each baseline on the test windows.
 
     Raises:
-        InputError: if the folder of genomes has no metadata.tsv, or ``output_dir`` holds something else than an earlier
-            quickstart.
+        InputError: if the genomes or their metadata.tsv do not fit, an option is out of range, the model cannot read
+            windows of this length, or ``output_dir`` holds something else than an earlier quickstart.
     """
     begin, folder, source = time.monotonic(), Path(output_dir), Path(bundled(data.genomes))
     if not (source / "metadata.tsv").is_file():
@@ -113,8 +124,7 @@ def quickstart(
             f"{source}: no metadata.tsv in this folder; set data.genomes to a folder that has one, or omit it"
         )
     _check_folder(folder, source)
-    if pretrained is not None:
-        load_encoder(pretrained)  # before anything is written
+    _check_options(data.length, tokenizer, model, {"pretraining": pretraining, "finetuning": finetuning}, pretrained)
     logger.info("1/5 genomes into regions, regions into a store")
     fasta, metadata = write_regions(source, folder, gap=data.length)
     store = prepare([str(fasta)], str(folder / "store"), str(metadata), overwrite=True)
@@ -149,6 +159,27 @@ def _score_of_twin(pretrained: str, data: LabelledData, finetuning: TrainingArgu
     return finetune(pretrained, data, arguments, twin, positive="phage", baseline_k=0, overwrite=True)["test"]
 
 
+def _check_options(
+    length: int,
+    tokenizer: KmerTokenizer,
+    config: KmerBertConfig,
+    trainings: dict[str, TrainingArguments],
+    pretrained: str | None,
+) -> None:
+    """Raise InputError for options that would stop the quickstart after it has written files, or has pretrained."""
+    for key, arguments in trainings.items():
+        try:
+            check_arguments(arguments)
+        except InputError as error:
+            raise InputError(str(error).replace("trainer.", f"{key}.")) from error
+    if pretrained is not None:
+        encoder, tokenizer = load_encoder(pretrained)
+        config = encoder.config
+    if length < tokenizer.k:
+        raise InputError(f"data.length must be at least {tokenizer.k} nt (k of the model), not {length}")
+    check_positions(tokenizer, length, config.max_position_embeddings, "data.length", "lower data.length")
+
+
 def _check_folder(folder: Path, source: Path) -> None:
     """Raise InputError if the quickstart would replace files in the folder that are not its own."""
     check_output(folder, folder=True)
@@ -176,7 +207,7 @@ def write_regions(source: Path, folder: Path, gap: int) -> tuple[Path, Path]:
     for path in sorted(source.glob("*.fasta.gz")):
         for record in read_records(path):
             facts = _facts_of(record, table, path, source)
-            for region in split_regions([int(facts["usable_nt"])], SHARES, gap):
+            for region in _regions_of(record.name, int(facts["usable_nt"]), gap, source):
                 name = f"{record.name}_{region.split}"
                 records.append(Record(name, record.description, record.letters[region.start : region.end]))
                 place = (record.name, facts["organism"], region.start, region.end)
@@ -193,9 +224,10 @@ def write_regions(source: Path, folder: Path, gap: int) -> tuple[Path, Path]:
 def _read_facts(path: Path) -> pd.DataFrame:
     """Read metadata.tsv of a folder of genomes, a row for each accession."""
     table = read_metadata(str(path), "accession")
+    table = table.rename(columns={like_column(name, table.columns): name for name in _FACTS})
     if missing := [name for name in _FACTS if name not in table]:
         raise InputError(f"{path}: no column {missing[0]!r}; it needs accession, {', '.join(_FACTS)}")
-    labels = sorted({*map(str, table["label"])})
+    labels = sorted({"" if pd.isna(label) else str(label) for label in table["label"]})
     if "phage" not in labels or len(labels) != 2:
         found = ", ".join(map(shorten, labels[:5]))
         raise InputError(f"{path}: column 'label' must hold 'phage' and one other class, not {found}; correct it")
@@ -215,6 +247,17 @@ def _facts_of(record: Record, table: pd.DataFrame, path: Path, source: Path) -> 
             f"{shown(usable)}"
         )
     return facts
+
+
+def _regions_of(name: str, length: int, gap: int, source: Path) -> list[Region]:
+    """Cut a genome into its three regions; raise InputError if it is too short."""
+    try:
+        return split_regions([length], SHARES, gap)
+    except InputError as error:
+        raise InputError(
+            f"{source / 'metadata.tsv'}: usable_nt of {shorten(name)}, {length:,}, is too short for three regions with "
+            f"{gap} nt between them; lower data.length, or omit the genome"
+        ) from error
 
 
 def _results(pretrained: dict[str, Any] | None, tuned: dict[str, Any], test: LabelledSequences) -> dict[str, Any]:
@@ -291,7 +334,9 @@ def _score_table(results: dict[str, Any]) -> tuple[list[str], list[list[Any]]]:
 
 def _genome_table(metadata: Path) -> tuple[list[str], list[list[Any]]]:
     """Return header and rows of the genomes, with the nt of each split."""
-    regions = pd.read_csv(metadata, sep="\t")
+    names = ["genome_accession", "organism", "label", "split"]
+    # As text, and empty cells as empty text: pivot_table would omit a genome whose organism is missing.
+    regions = pd.read_csv(metadata, sep="\t", dtype=dict.fromkeys(names, str), keep_default_na=False)
     regions["nt"] = regions["region_end"] - regions["region_start"]
     sizes = regions.pivot_table(index=["genome_accession", "organism", "label"], columns="split", values="nt")
     rows = [[*genome, *map(int, row[["train", "valid", "test"]])] for genome, row in sizes.iterrows()]

@@ -39,7 +39,7 @@ def plot_scarcity(table: pd.DataFrame, path: Path) -> None:
     """Draw macro recall against the number of labelled genomes, a panel for each length.
 
     Args:
-        table: the table, as written to table.csv.
+        table: the table that is written to table.csv, with "" for the set-up of k-mer regression.
         path: PNG file to write.
     """
     lengths = list(dict.fromkeys(table["length"]))

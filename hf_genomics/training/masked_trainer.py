@@ -59,6 +59,7 @@ class MaskedTrainer(ExactTrainer):
         if not self._begun:  # not earlier: waiting for the first batch is not part of the speed
             self._peak = self._find_peak()
             self._begun = self._logged = time.perf_counter()
+            self._evaluating = 0.0  # an evaluation at the start was before the first interval
             self._first_step = self.state.global_step
         counts = self._count(inputs)
         self._counts = counts if self._counts is None else self._counts + counts

@@ -93,7 +93,11 @@ def test_each_kind_of_label_can_contradict_itself() -> None:
     assert count(["AAC", "AAC", "AAG"], [[0, 0], [np.nan, 1], [1, 1]], **several) == 2
     nt = {"label_names": ["x", "y"]}
     assert count(["AAC", "AAC", "GTT"], nt_labels=[np.array(x) for x in ([0, 0, 1], [0, 1, 1], [1, 0, 0])], **nt) == 2
+    missing = [np.array(x) for x in ([0, 0, -100], [0, 0, 1], [-100, 0, 0], [-100, -100, -100])]
+    assert count(["AAC", "AAC", "AAG", "AAC"], nt_labels=missing, **nt) == 0, "a missing label contradicts none"
+    assert count(["AAC"] * 4, nt_labels=missing, **nt) == 2
     tracks = {"track_names": ["t"]}
+    assert count(["AAC", "AAC"], [0, 1], tracks=np.array([[0.0], [-0.0]], np.float32), **tracks) == 2
     assert count(["AAC", "AAC"], [0, 1], tracks=np.array([[1.0], [2.0]], np.float32), **tracks) == 0
     assert count(["AAC", "AAC"], [0, 1], tracks=np.array([[1.0], [1.0]], np.float32), **tracks) == 2
 

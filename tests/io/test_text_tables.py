@@ -89,6 +89,7 @@ SPREADSHEETS = {
     "quoted semicolons": b'"id";"sequence"\n"a";"ACGT"\n"b";"GG"\n',
     "empty columns": b"id,sequence,,\na,ACGT,,\nb,GG,,\n",
     "blank lines": b"\n\nid,sequence\n\na,ACGT\nb,GG\n\n",
+    "blank lines around the line of the separator": b"\r\n \r\nsep=;\r\n\r\nid;sequence\r\na;ACGT\r\nb;GG\r\n",
 }
 
 
@@ -148,6 +149,13 @@ def test_needed_columns_are_missed_by_name_and_others_are_read_where_they_are(tm
     assert list(read_text_columns(tmp_path / "t.csv", ["sequence"], ["length"])) == ["sequence"]
     with pytest.raises(InputError, match=r"t\.csv: no column 'Seqence'; did you mean 'sequence'"):
         read_text_columns(tmp_path / "t.csv", ["Seqence"])
+
+
+def test_the_index_of_a_frame_that_pandas_wrote_is_a_column(tmp_path: Path) -> None:
+    frame = pd.DataFrame({"sequence": ["ACGT", "GG"], "label": [1, 2]}, index=pd.Index(["a", "b"], name="id"))
+    frame.to_parquet(tmp_path / "t.parquet")
+    read = read_text_columns(tmp_path / "t.parquet", ["id", "sequence"], [])
+    assert read.sort_index(axis="columns").to_dict("list") == {"id": ["a", "b"], "sequence": ["ACGT", "GG"]}
 
 
 @pytest.mark.parametrize("kind", ["csv", "parquet"])

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
-from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer
+from small_files import dna
+from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer, TrainingArguments
 
 from hf_genomics import KmerBertConfig, KmerBertForMaskedLM, KmerTokenizer
 from hf_genomics.cli import main
 from hf_genomics.errors import InputError
 from hf_genomics.sequence import reverse_complement
 from hf_genomics.sequence_files.fasta import read_records
-from hf_genomics.studies.quickstart import TWIN, QuickstartData, _interval, quickstart, write_regions
+from hf_genomics.studies.quickstart import TWIN, QuickstartData, _genome_table, _interval, quickstart, write_regions
 
 RECIPES = Path(__file__).resolve().parents[2] / "recipes"
 
@@ -83,6 +85,57 @@ def test_old_keys_reach_the_section_with_a_warning(tmp_path):
     sections = dict.fromkeys("tokenizer model masking windows pretraining finetuning".split())
     with pytest.warns(FutureWarning, match=r"data\.genomes"), pytest.raises(InputError, match=str(tmp_path)):
         quickstart(genomes=str(tmp_path), output_dir=str(tmp_path / "out"), **sections)
+
+
+@pytest.mark.parametrize(
+    ("length", "options", "named"),
+    [
+        (150, {"finetuning": {"max_steps": 0}}, r"^finetuning\.max_steps .* finetuning\.num_train_epochs"),
+        (150, {"pretraining": {"learning_rate": -1.0}}, r"^pretraining\.learning_rate"),
+        (400, {}, r"data\.length of 400 nt .* 64; lower data\.length"),
+        (5, {}, r"data\.length must be at least 6 nt"),
+    ],
+)
+def test_a_quickstart_is_refused_before_anything_is_written(tmp_path, length, options, named):
+    def arguments(key):
+        return TrainingArguments(str(tmp_path), use_cpu=True, **options.get(key, {}))
+
+    tokenizer, config = KmerTokenizer(6, stride=3), KmerBertConfig(k=6, stride=3, max_position_embeddings=64)
+    data, trainings = QuickstartData(str(RECIPES / "data" / "quickstart"), length), ("pretraining", "finetuning")
+    with pytest.raises(InputError, match=named):
+        quickstart(data, str(tmp_path / "out"), tokenizer, config, None, None, *map(arguments, trainings))
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("name", ["length", "train_step"])
+def test_numbers_of_the_data_are_at_least_one(name):
+    with pytest.raises(InputError, match=rf"^data\.{name} must be at least 1 nt, not 0"):
+        QuickstartData(**{name: 0})
+
+
+def write_genomes(folder, metadata):
+    """Write two genomes, A of 5,000 nt and B of 400 nt, with this table."""
+    folder.mkdir()
+    records = "".join(f">{name}\n{dna(length, ord(name))}\n" for name, length in (("A", 5000), ("B", 400)))
+    (folder / "x.fasta.gz").write_bytes(gzip.compress(records.encode()))
+    (folder / "metadata.tsv").write_text(metadata)
+    return folder
+
+
+def test_a_genome_without_an_organism_is_in_the_report_and_headings_may_be_in_capitals(tmp_path):
+    source = write_genomes(
+        tmp_path / "g", "Accession\tLabel\tOrganism\tusable_nt\nA\tphage\t\t5000\nB\tother\tNA\t400\n"
+    )
+    _, metadata = write_regions(source, tmp_path, gap=50)
+    assert [row[0] for row in _genome_table(metadata)[1]] == ["A", "B"]
+
+
+def test_a_genome_that_is_too_short_is_named_with_its_table_and_the_key_to_change(tmp_path):
+    head = "accession\tlabel\torganism\tusable_nt\n"
+    source = write_genomes(tmp_path / "g", f"{head}A\tphage\tx\t5000\nB\tother\ty\t200\n")
+    with pytest.raises(InputError, match=r"metadata\.tsv: usable_nt of 'B', 200, .* lower data\.length"):
+        write_regions(source, tmp_path / "out", gap=150)
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.slow

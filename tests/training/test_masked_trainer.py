@@ -331,6 +331,15 @@ def test_every_line_of_the_log_is_in_metrics_jsonl_with_speed_and_shares(run, lo
     assert not any("tokens_per_second" in entry for entry in log_of()), "the log of a run repeats to the bit"
 
 
+def test_an_evaluation_at_the_start_does_not_count_as_time_of_the_first_steps(run, tmp_path, monkeypatch):
+    seconds = []
+    original = masked_trainer.speed_and_shares
+    monkeypatch.setattr(masked_trainer, "speed_and_shares", lambda *call: seconds.append(call[1]) or original(*call))
+    run(max_steps=1, eval_on_start=True)
+    assert [line["step"] for line in lines_of(tmp_path / "out") if "eval_loss" in line][0] == 0
+    assert len(seconds) == 1 and seconds[0] > 1e-6  # not the lower limit, 1e-9
+
+
 def test_the_time_left_is_measured_by_the_steps_of_this_process(run, tmp_path, monkeypatch):
     asked = []
 
