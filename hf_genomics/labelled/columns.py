@@ -32,7 +32,7 @@ class Columns:
             their numbers: 1 for the first one.
 
     Raises:
-        InputError: if `labels` and `nt_labels` are both set, or a list names a column twice.
+        InputError: if `labels` and `nt_labels` are both set, a list names a column twice, or a track is also the label.
     """
 
     sequence: str = "sequence"
@@ -54,6 +54,13 @@ class Columns:
             names = getattr(self, key) or []
             if repeated := next((name for name in names if names.count(name) > 1), None):
                 raise InputError(f"columns.{key} names {repeated!r} twice; name each column once")
+        answers = self.labels or [self.nt_labels or self.label]
+        for key in ("tracks", "nt_tracks"):
+            if shared := next((name for name in getattr(self, key) or [] if name in answers), None):
+                raise InputError(
+                    f"columns.{key} names {shared!r}, which holds the labels: the model would read what it is to "
+                    "predict; name another column"
+                )
 
     def beside(self) -> list[str]:
         """List the columns that sequence files and stores cannot have: several labels, nt labels, pairs and tracks."""

@@ -283,6 +283,7 @@ def _choice(rules: _Rules, source: str) -> Callable[[list[str]], list[str]]:
     def choose(present: list[str]) -> list[str]:
         label = rules.label and label_or_class(rules.label, present, source)
         taken = _taken_columns(present, rules._replace(label=label))
+        _check_spelling(source, present, rules._replace(label=label), taken)
         for column in taken:
             if column not in present:
                 raise _no_column(source, column, present, rules.columns.header)
@@ -295,8 +296,24 @@ def _choice(rules: _Rules, source: str) -> Callable[[list[str]], list[str]]:
 def _taken_columns(present: Iterable[str], rules: _Rules) -> dict[str, str]:
     """Return the columns of a table that are read, each with the name by which it was asked for; see `like_column`."""
     present = list(present)
+    return {like_column(name, present): name for name in _asked_names(rules)}
+
+
+def _asked_names(rules: _Rules) -> list[str]:
+    """List the names of columns that the user asked for."""
     names = [rules.columns.sequence, rules.label, rules.columns.id, *rules.other_columns()]
-    return {like_column(name, present): name for name in names if name is not None}
+    return [name for name in names if name is not None]
+
+
+def _check_spelling(source: str, present: list[str], rules: _Rules, taken: dict[str, str]) -> None:
+    """Raise InputError if the user asked for one column by two names, such as "Label" and "label"."""
+    for name in _asked_names(rules):
+        column = like_column(name, present)
+        if taken[column] != name:
+            raise InputError(
+                f"{source}: column {column!r} is asked for as {name!r} and as {taken[column]!r}; write its name the "
+                "same way each time, or name another column"
+            )
 
 
 def _no_column(source: str, column: str, present: list[str], header: bool) -> InputError:

@@ -22,6 +22,14 @@ def test_several_labels_and_labels_per_nucleotide_exclude_each_other():
         Columns(labels=["a"], nt_labels="b")
 
 
+@pytest.mark.parametrize("labels", [{"label": "x"}, {"labels": ["y", "x"]}, {"nt_labels": "x"}])
+@pytest.mark.parametrize("key", ["tracks", "nt_tracks"])
+def test_a_label_is_no_track(labels, key):
+    with pytest.raises(InputError, match=rf"columns\.{key} names 'x'"):
+        Columns(**labels, **{key: ["z", "x"]})
+    Columns(**labels, **{key: ["z"]})
+
+
 def test_columns_that_only_a_table_can_have_are_listed():
     assert Columns(id="name", label="kind").beside() == []
     columns = Columns(labels=["a"], pair="p", tracks=["t"], nt_tracks=["s"])

@@ -228,6 +228,15 @@ def test_ids_must_be_there_and_unique(tmp_path: Path) -> None:
     assert "no column 'name'" in error(tmp_path / "x", text, columns=Columns(id="name"))
 
 
+@pytest.mark.parametrize(
+    "columns", [Columns(group="LABEL"), Columns(label="x", tracks=["X"]), Columns(labels=["x", "X"])]
+)
+def test_a_column_that_is_asked_for_by_two_names_is_refused(tmp_path: Path, columns: Columns) -> None:
+    (tmp_path / "t.csv").write_text("sequence,Label,x\nACGTACGT,a,1\nGGGGCCCC,b,0\n")
+    with pytest.raises(InputError, match=r"t\.csv: column '(Label|x)' is asked for as '(label|x)' and as '(LABEL|X)'"):
+        read_labelled(str(tmp_path / "t.csv"), columns)
+
+
 def test_labels_can_be_left_out_for_prediction(tmp_path: Path) -> None:
     for text in ("sequence\nA\n", ">a\nA\n", "sequence,label\nA,\n"):
         found = table(tmp_path / "x", text, require_labels=False)
