@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import logging
 import math
@@ -9,6 +10,7 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -126,19 +128,22 @@ def quickstart(
     _check_folder(folder, source)
     _check_options(data.length, tokenizer, model, {"pretraining": pretraining, "finetuning": finetuning}, pretrained)
     logger.info("1/5 genomes into regions, regions into a store")
-    fasta, metadata = write_regions(source, folder, gap=data.length)
-    store = prepare([str(fasta)], str(folder / "store"), str(metadata), overwrite=True)
-    logger.info("2/5 pretraining on unlabelled windows" if pretrained is None else f"2/5 starting from {pretrained}")
-    pretraining.output_dir, finetuning.output_dir = str(folder / "pretrained"), str(folder / "model")
-    unlabelled, before = PretrainingData(str(store.path)), None
-    if pretrained is None:
-        before = pretrain(unlabelled, pretraining, tokenizer, model, masking, windows, overwrite=True)
-    logger.info("3/5 fine-tuning: phage or not from %d nt", data.length)
-    cut = LabelledWindows(data.length, data.train_step, per_genome=10**6, test_per_genome=200)
-    labelled = LabelledData(store=str(store.path), windows=cut)
-    head = Head(rc_probability=0.5, pooling=model.classifier_pooling)
-    start = pretrained or pretraining.output_dir
-    tuned = finetune(start, labelled, finetuning, head, positive="phage", overwrite=True)
+    with _removed_if_refused(folder):
+        fasta, metadata = write_regions(source, folder, gap=data.length)
+        store = prepare([str(fasta)], str(folder / "store"), str(metadata), overwrite=True)
+        logger.info(
+            "2/5 pretraining on unlabelled windows" if pretrained is None else f"2/5 starting from {pretrained}"
+        )
+        pretraining.output_dir, finetuning.output_dir = str(folder / "pretrained"), str(folder / "model")
+        unlabelled, before = PretrainingData(str(store.path)), None
+        if pretrained is None:
+            before = pretrain(unlabelled, pretraining, tokenizer, model, masking, windows, overwrite=True)
+        logger.info("3/5 fine-tuning: phage or not from %d nt", data.length)
+        cut = LabelledWindows(data.length, data.train_step, per_genome=10**6, test_per_genome=200)
+        labelled = LabelledData(store=str(store.path), windows=cut)
+        head = Head(rc_probability=0.5, pooling=model.classifier_pooling)
+        start = pretrained or pretraining.output_dir
+        tuned = finetune(start, labelled, finetuning, head, positive="phage", overwrite=True)
     if pretrained is not None:
         tuned["baselines"] = {TWIN: _score_of_twin(start, labelled, finetuning, head)} | tuned["baselines"]
     logger.info("4/5 the saved model, loaded by AutoModel in a new process, predicts the test windows")
@@ -188,6 +193,22 @@ def _check_folder(folder: Path, source: Path) -> None:
     theirs = [name for name in ("config.json", "metrics.json", "store", "model") if (folder / name).exists()]
     if theirs and not (folder / "regions.tsv").exists():
         raise InputError(f"output_dir: {folder} holds {theirs[0]}, which is not of a quickstart; write to a new folder")
+
+
+@contextlib.contextmanager
+def _removed_if_refused(folder: Path) -> Iterator[None]:
+    """Remove the regions and the store if an InputError comes before any training; those of an earlier run are kept."""
+    is_new, is_there = not (folder / "regions.tsv").exists(), folder.exists()
+    try:
+        yield
+    except InputError:
+        if is_new and not any((folder / name).exists() for name in ("pretrained", "model")):
+            shutil.rmtree(folder / "store", ignore_errors=True)
+            for name in ("regions.fasta.gz", "regions.tsv"):
+                (folder / name).unlink(missing_ok=True)
+            if not is_there and folder.exists() and not any(folder.iterdir()):
+                folder.rmdir()
+        raise
 
 
 def write_regions(source: Path, folder: Path, gap: int) -> tuple[Path, Path]:

@@ -12,7 +12,7 @@ import pytest
 from small_files import dna
 from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer, TrainingArguments
 
-from hf_genomics import KmerBertConfig, KmerBertForMaskedLM, KmerTokenizer
+from hf_genomics import DataCollatorForSpanMasking, KmerBertConfig, KmerBertForMaskedLM, KmerTokenizer, WindowSampling
 from hf_genomics.cli import main
 from hf_genomics.errors import InputError
 from hf_genomics.sequence import reverse_complement
@@ -136,6 +136,22 @@ def test_a_genome_that_is_too_short_is_named_with_its_table_and_the_key_to_chang
     with pytest.raises(InputError, match=r"metadata\.tsv: usable_nt of 'B', 200, .* lower data\.length"):
         write_regions(source, tmp_path / "out", gap=150)
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("folder_is_there", [True, False])
+def test_a_refused_pretraining_leaves_nothing_behind(tmp_path, folder_is_there):
+    head = "accession\tlabel\torganism\tusable_nt\n"
+    source = write_genomes(tmp_path / "g", f"{head}A\tphage\tx\t5000\nB\tother\ty\t400\n")
+    if folder_is_there:
+        (tmp_path / "out").mkdir()
+    tokenizer, config = KmerTokenizer(6, stride=3), KmerBertConfig(k=6, stride=3, max_position_embeddings=64)
+    masking, windows = DataCollatorForSpanMasking(tokenizer), WindowSampling(length=1000)  # too long for the model
+    trainings = [TrainingArguments(str(tmp_path), use_cpu=True, max_steps=1) for _ in range(2)]
+    with pytest.raises(InputError, match="1000 nt"):
+        quickstart(
+            QuickstartData(str(source), 50), str(tmp_path / "out"), tokenizer, config, masking, windows, *trainings
+        )
+    assert [*tmp_path.glob("out/*")] == [] and (tmp_path / "out").exists() == folder_is_there
 
 
 @pytest.mark.slow
