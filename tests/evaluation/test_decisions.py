@@ -111,3 +111,10 @@ def test_calibrating_divides_the_logits_of_the_model_by_the_temperature():
     after = Predictions.of(network, tokenizer, examples)
     assert temperature > 1.5
     assert after.scores == pytest.approx(with_temperature(before.scores, labels, temperature), abs=1e-5)
+
+
+def test_a_threshold_separates_neighbouring_floats():
+    higher = np.nextafter(1.0, 0)
+    probabilities = np.array([higher, np.nextafter(higher, 0)])
+    lowest = choose_threshold(probabilities, np.array([True, False]), "macro_recall")
+    assert (probabilities >= lowest).tolist() == [True, False]
