@@ -27,7 +27,8 @@ class DataCollatorForSequences:
             epoch, window index).
         seed: seed of that choice.
         epoch: epoch of rows without an ``epoch`` of their own; see ``set_epoch``.
-        num_parts: cut every sequence into this many parts of (nearly) equal length, for hierarchical models.
+        num_parts: cut every sequence into this many parts of (nearly) equal length, for hierarchical models. Pairs
+            are never cut.
         part_length: longest part in nt; instead of ``num_parts``, cut every sequence into as few parts as this allows.
         pad_to_multiple_of: round the width of a batch up to a multiple of this.
     """

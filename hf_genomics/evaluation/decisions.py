@@ -74,10 +74,12 @@ def fit_temperature(probabilities: np.ndarray, labels: np.ndarray) -> float:
         labels: class ids, (examples,); or 0, 1 and NaN where not measured, (examples, labels).
 
     Returns:
-        The number by which logits must be divided, in 0.01..100.
+        The number by which logits must be divided, in 0.01..100; 1 if no label is known.
 
     Source: Guo et al. 2017, On Calibration of Modern Neural Networks, section 4.2.
     """
+    if not np.isfinite(labels).any():
+        return 1.0
     logits = _logits(probabilities, labels)
 
     def loss(log_temperature: float) -> float:

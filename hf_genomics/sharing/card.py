@@ -31,7 +31,7 @@ def card(model: str, name: str | None = None, license: str | None = None, check:
             or has a problem.
     """
     folder = Path(model)
-    if not (folder / "config.json").is_file():  # beside an adapter of `finetune` there is one, so it has a card
+    if not (folder / "config.json").is_file():  # `finetune` writes config.json beside an adapter, too
         check_whole(folder, "describe")
     text = check_card(folder) if check else write_card(folder, name, license)
     return {"card": str(folder / CARD), "characters": len(text)}
