@@ -200,7 +200,7 @@ def _cut(examples: LabelledSequences) -> LabelledSequences:
             columns[name] = [
                 values[start : start + _NT_WIDTH] for values in column for start in range(0, len(values), _NT_WIDTH)
             ]
-    return replace(examples, pairs=None, tracks=None, track_names=None, **columns)
+    return replace(examples, pairs=None, tracks=None, track_names=None, file_rows=None, **columns)
 
 
 def _inputs(examples: LabelledSequences, training: LabelledSequences, width: int) -> _Inputs:
