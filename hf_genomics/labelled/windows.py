@@ -114,8 +114,8 @@ def labelled_windows(
 
     Source: GenomeNet-BERT, section 3 and A.2 (label fraction = fraction of FASTA files; classes balanced).
     """
-    # Rows are those of `store.contigs`, one for each contig; `classes` and `genomes` have an entry for each. A genome (a
-    # FASTA file) may have many contigs.
+    # Rows are those of `store.contigs`, one for each contig; `classes` and `genomes` have an entry for each. A genome
+    # (a FASTA file) may have many contigs.
     names, classes = _classes(store, label_column, names)
     rows, length = store.select(split), windows.length
     genomes = store.contigs["genome"].astype(str).to_numpy()
