@@ -161,9 +161,8 @@ def evaluate(
         source = getattr(data, split) or data.train  # with data.split, all splits are in the table data.train
         row = min(unscorable)
         raise _unscorable_error(examples, source, row, unscorable[row], strict=data.strict)
-    # Only for the check: all examples are predicted, and those that cannot be scored get empty cells.
-    scorable = examples.take([row for row in range(len(examples)) if row not in unscorable])
-    check_classes(scorable, scorable)  # compared with itself: it must have a row of every class
+    scorable = examples.take([row for row in range(len(examples)) if row not in unscorable])  # for the check only
+    check_classes(scorable, scorable)  # compared with itself, the table must have a row of every class
     training = _training_rows(data, examples, others, shortest) if baselines else None
     task = replace(task, positive=positive_class(positive, task))
     logger.info("%s: %s", examples.source, describe_labels(examples, task.positive))

@@ -16,8 +16,8 @@ These numbers belong to the files only; the digits that the package computes wit
 Everything else about a letter is its *mark*: the bits in which its ASCII code differs from that of the A, C, T or G of
 its two bits (letter XOR that A, C, T or G; XOR with the mark gives the letter back). Marks keep lower case, which
 denotes repeats in a genome (soft masking), N, and the other IUPAC codes for uncertain letters. A mark is 0 for ACGT, 32
-for acgt, and 9 for N: N is 1001110, whose two bits are those of G, 1000111, and N XOR G is 0001001. Marks change seldom,
-and only their changes are stored, in ``changes.bin``, as place (from 0) and new mark::
+for acgt, and 9 for N: N is 1001110, whose two bits are those of G, 1000111, and N XOR G is 0001001. Marks change
+seldom, and only their changes are stored, in ``changes.bin``, as place (from 0) and new mark::
 
     letters   A   C   N   N   g
     marks     0   0   9   9   32
@@ -67,8 +67,8 @@ def gather_bytes(source: np.ndarray, starts: np.ndarray, lengths: np.ndarray) ->
     [6, 7, 1, 2, 3]
     """
     if len(lengths) and lengths[0] and (lengths == lengths[0]).all():
-        # View the source, without copying it, as an array of all its windows of that size, one from each byte on, and pick
-        # some of these: numpy copies windows of one length at 50 ns each.
+        # View the source, without copying it, as an array of all its windows of that size, one from each byte on, and
+        # pick some of these: numpy copies windows of one length at 50 ns each.
         size = int(lengths[0])
         windows = np.ndarray((len(source) - size + 1,), f"V{size}", source, strides=(1,))
         return windows[starts].view(np.uint8)
@@ -154,8 +154,8 @@ class TwoBitLetters:
         decoded = _FOUR_LETTERS.take(gather_bytes(self._codes, starts // 4, num_bytes)).view(np.uint8)
         decoded_starts = 4 * (np.cumsum(num_bytes) - num_bytes)
         letters = gather_bytes(decoded, decoded_starts + starts % 4, lengths)
-        # Now every letter is an A, C, T or G. Correct the windows with a mark other than 0: those that begin with one, and
-        # those in which the mark changes.
+        # Now every letter is an A, C, T or G. Correct the windows with a mark other than 0: those that begin with one,
+        # and those in which the mark changes.
         first, after = _changes_inside(self._changes, starts, lengths)
         mark_at_start = self._changes[first - 1] & 255
         marked = np.flatnonzero((lengths > 0) & ((mark_at_start != 0) | (first != after)))
