@@ -30,7 +30,7 @@ from hf_genomics.interpretation.targets import load_explained
 from hf_genomics.motif_finding.matrices import background_of, best_sites, log_odds, matrix_of_word, scan, similarity
 from hf_genomics.motif_finding.meme import MemeMotif, meme_text, read_meme
 from hf_genomics.motif_finding.motifs import find_motifs
-from hf_genomics.motif_finding.sequences import ScoredSequences, merge_windows
+from hf_genomics.motif_finding.sequences import ScoredSequences, join_windows
 from hf_genomics.motif_finding.sites import Motif, distances_from_centre, evaluate_motif, refine, sites_of
 from hf_genomics.motif_finding.words import Word, compare_words
 from hf_genomics.sequence import as_letters
@@ -131,7 +131,7 @@ def scored(
 ) -> ScoredSequences:
     """Score sequences (count, nt)."""
     windows = [Window(number, str(number), 0, {"sequence": row}) for number, row in enumerate(rows)]
-    return merge_windows((one.window, one.scores) for one in explain_windows(model, tokenizer, windows, settings))
+    return join_windows((one.window, one.scores) for one in explain_windows(model, tokenizer, windows, settings))
 
 
 def by_counting(words: list[Word], positives: ScoredSequences, negatives: ScoredSequences) -> Motif | None:

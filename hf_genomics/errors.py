@@ -1,7 +1,7 @@
 """The errors that the command line reports in one line, and the rules for every line that a user reads.
 
-A sequence may be confidential, and a file may hold anything: a line for a user shows at most 30 letters of sequences,
-and no character that would start a new line or steer the terminal. In a private run it names no record either.
+A sequence may be confidential, and a file may hold anything: a line for a user shows at most 30 letters of sequences
+in all, and no character that would start a new line or steer the terminal. In a private run it names no record either.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import secrets
 import unicodedata
 from collections.abc import Iterable, Iterator
 
-MOST_LETTERS = 30  # of sequences, in one line
+MOST_LETTERS = 30  # of all sequences in one line
 
 _PIECES = {
     "nucleotides": re.compile(r"[ACGTUNRYSWKMBDHV]+", re.IGNORECASE),
@@ -27,7 +27,9 @@ _ESCAPE = re.compile(
     r"\\x1b\[[0-9;]*[A-Za-z]|\\x[0-9a-f]{2}|\\u[0-9a-f]{4}|\\U[0-9a-f]{8}|\\[abfnrtv]"  # such as \n, \x1b[31m
 )
 _BASES = frozenset("ACGTUNacgtun")
-_SHORTEST = 12  # letters of a sequence of nucleotides; fewer in a row are taken for a name or a word
+# Letters of a sequence of nucleotides; fewer in a row are taken for a name or a word. The codes of several nucleotides
+# spell words, such as "standard"; the letters A, C, G, T, U and N alone do not.
+_SHORTEST, _SHORTEST_OF_BASES = 12, 8
 _WORD = re.compile(r"[^\s'\",;()]+")
 
 
@@ -39,7 +41,7 @@ class InputError(ValueError):
 
 
 class StoppedError(BaseException):
-    """The end of a command that a signal stopped, or of a run in which another process has ended.
+    """The end of a command that a signal stopped, or of one process of a run because another of its processes ended.
 
     Like KeyboardInterrupt, it is not a subclass of Exception, so ``except Exception`` does not swallow it.
 
@@ -91,23 +93,26 @@ def cut_sequences(text: str) -> str:
 
     A sequence may be broken by blanks, line ends, escaped characters, quotes or numbers, as k-mers, wrapped lines, the
     cells of a row and the lines of GenBank are. What could be a word does not count as a sequence: fewer than 12
-    nucleotides, or up to 30 letters of protein.
+    nucleotides (fewer than 8 if all are A, C, G, T, U or N), or up to 30 letters of protein.
 
     Args:
-        text: one line for a user. If it begins with a path and a colon, the path stays whole, and so does the name of
-            every existing file.
+        text: one line for a user. The names of existing files stay whole. If the text begins with a path and a colon,
+            so does the path, because it may be that of a file that is missing.
     """
-    start = len(_leading_path(text))
-    for kind in _PIECES:
-        text = text[:start] + _cut(text[start:], kind)
-    return text
+    path, remaining = _leading_path(text), MOST_LETTERS
+    parts = []
+    for part, is_path in ((path, True), (text[len(path) :], False)):
+        for kind in _PIECES:
+            part, remaining = _cut(part, kind, remaining, is_path)
+        parts.append(part)
+    return "".join(parts)
 
 
 def _leading_path(text: str) -> str:
-    """Return the path with which a message begins, "" if it begins with something else."""
+    """Return the beginning of a message, up to the first colon, if it may hold a path; otherwise ""."""
     path, colon, _ = text.partition(": ")
-    is_path = colon and not set(path) & set("'\"") and ("/" in path or "." in path or _is_file(path))
-    return path if is_path else ""
+    may_be_path = not set(path) & set("'\"") and ("/" in path or "." in path)
+    return path if colon and (may_be_path or _is_file(path)) else ""
 
 
 def _is_file(path: str) -> bool:
@@ -118,15 +123,23 @@ def _is_file(path: str) -> bool:
         return False
 
 
-def _cut(text: str, kind: str) -> str:
-    """Cut the sequences of one kind in a text."""
-    remaining = MOST_LETTERS  # letters that may still be shown
+def _cut(text: str, kind: str, remaining: int, is_path: bool) -> tuple[str, int]:
+    """Cut the sequences of one kind in a text.
+
+    Args:
+        text: the text.
+        kind: "nucleotides" or "protein".
+        remaining: number of letters of sequences that may still be shown.
+        is_path: whether the text begins a message and may hold the path of a missing file.
+
+    Returns:
+        The new text, and how many letters may be shown after it.
+    """
     parts, done = [], 0  # the new text, as far as position `done` of the old one
     for pieces in _sequences_in(text, kind):
-        length = sum(end - start for start, end in pieces)
-        begin, end = pieces[0][0], pieces[-1][1]
-        may_be_word = length < _SHORTEST if kind == "nucleotides" else length <= MOST_LETTERS
-        if may_be_word or _in_file_name(text, begin, end):
+        letters = "".join(text[slice(*place)] for place in pieces)
+        length, begin, end = len(letters), pieces[0][0], pieces[-1][1]
+        if _may_be_word(letters, kind) or _in_file_name(text, begin, end, is_path):
             continue
         if length <= remaining:
             remaining -= length
@@ -135,7 +148,14 @@ def _cut(text: str, kind: str) -> str:
         if not text.startswith("...", end):
             parts.append("...")
         remaining, done = 0, end
-    return "".join(parts) + text[done:]
+    return "".join(parts) + text[done:], remaining
+
+
+def _may_be_word(letters: str, kind: str) -> bool:
+    """Return whether letters are so few that they may be a word or a name."""
+    if kind == "protein":
+        return len(letters) <= MOST_LETTERS
+    return len(letters) < (_SHORTEST_OF_BASES if _BASES.issuperset(letters) else _SHORTEST)
 
 
 def _sequences_in(text: str, kind: str) -> Iterator[list[tuple[int, int]]]:
@@ -145,8 +165,8 @@ def _sequences_in(text: str, kind: str) -> Iterator[list[tuple[int, int]]]:
     for match in _PIECES[kind].finditer(text):
         place = match.span()
         if pieces and not (
-            _is_like(text, pieces[-1], kind)
-            and _is_like(text, place, kind)
+            _may_belong(text, pieces[-1], kind)
+            and _may_belong(text, place, kind)
             and _BETWEEN[kind].fullmatch(text, pieces[-1][1], place[0])
         ):
             yield _without_article(text, pieces)
@@ -161,14 +181,17 @@ def _without_article(text: str, pieces: list[tuple[int, int]]) -> list[tuple[int
     if len(pieces) > 1 and pieces[-1][1] - pieces[-1][0] < 3:
         between = text[pieces[-2][1] : pieces[-1][0]]
         is_long = pieces[-2][1] - pieces[-2][0] >= 3
+        # After a bracket or a closing quote with ";" or ":", it is a word. After a single mark, such as a comma, it is
+        # one only if the piece before it is long; marks between short pieces may separate the letters of one sequence.
         is_word = re.search(r"['\")][;:]\s$", between) or (is_long and re.search(r"['\");:,]\s", between))
         return pieces[:-1] if is_word else pieces
     return pieces
 
 
-def _is_like(text: str, place: tuple[int, int], kind: str) -> bool:
+def _may_belong(text: str, place: tuple[int, int], kind: str) -> bool:
     """Return whether a piece alone looks like a part of a sequence, and not like a word or a name such as "chr"."""
     piece = text[slice(*place)]
+    # A short piece must be mostly A, C, G, T, U and N, because the codes of several nucleotides also spell words.
     return kind == "protein" or len(piece) >= 8 or sum(letter in _BASES for letter in piece) >= 0.75 * len(piece)
 
 
@@ -181,19 +204,30 @@ def _first_letters(text: str, pieces: list[tuple[int, int]], count: int) -> str:
     return text[pieces[0][0] : pieces[-1][1]]
 
 
-def _in_file_name(text: str, begin: int, end: int) -> bool:
-    """Return whether a stretch of a text is part of the name of an existing file."""
-    words = (word for word in _WORD.finditer(text) if word.start() <= begin and end <= word.end())
-    return any(_is_file(word[0].rstrip(".:")) for word in words)
+def _in_file_name(text: str, begin: int, end: int, is_path: bool) -> bool:
+    """Return whether a stretch of a text is part of the name of an existing file, or of a path as in `_cut`."""
+    if is_path and _is_file(text):
+        return True
+    found = (word for word in _WORD.finditer(text) if word.start() <= begin and end <= word.end())
+    words = [word[0].rstrip(".:") for word in found]
+    return any(_is_file(word) or (is_path and _looks_like_path(word)) for word in words)
+
+
+def _looks_like_path(word: str) -> bool:
+    """Return whether a word looks like a path; alleles ("ACG/T") and aligned letters ("AC..GT") do not."""
+    rest = word.replace("/", "").replace(".", "")
+    return len(rest) < len(word) and not _BASES.issuperset(rest)
 
 
 # Private runs.
 
-#: Environment variable that makes a run private. It holds the key of the hashes that stand for names, so that all
-#: processes of a run show the same hashes.
+#: Environment variable that makes a run private, whatever its value is. The value is the key of the hashes that stand
+#: for names, so that all processes of a run show the same hashes; whoever knows it can guess names.
 _VARIABLE = "HF_GENOMICS_PRIVATE"
-_names: dict[str, str] = {}  # a name that has been read, as a message may write it -> the name that is hashed
-_lengths: set[int] = set()  # of these names, in characters
+# A text by which a message may show the name of a record (whole or shortened, escaped, or as Python's repr) -> the text
+# whose hash stands for it: the name, or the shortened name.
+_names: dict[str, str] = {}
+_lengths: set[int] = set()  # lengths of the texts in _names, in characters
 _SHORTENED = (60, 30, 20)  # characters after which messages cut a name
 _QUOTED = re.compile(r"'[^'\n]+'|\"[^\"\n]+\"")
 _BREAK = re.compile(r"[\s'\"]")
@@ -206,7 +240,8 @@ def private_run(asked: bool) -> Iterator[None]:
     """Hide names of records in what is shown, and write files for their owner only, while the block lasts.
 
     Args:
-        asked: whether the user asked for it; the variable HF_GENOMICS_PRIVATE asks for it, too.
+        asked: whether the user asked for it. The variable HF_GENOMICS_PRIVATE asks for it, too; its value should be a
+            secret, because it is the key of the hashes.
     """
     if not (asked or is_private()):
         yield
@@ -262,8 +297,8 @@ def shown_name(name: str) -> str:
 def hide_names(text: str) -> str:
     """Replace the names of records in a text by their hashes, if this run is private; names of files stay.
 
-    A name counts where it stands in quotes, or between blanks and punctuation. There, numbers and names of one or two
-    characters stay: a text has too many of them.
+    A name is hidden if it is all that stands in quotes, or if it stands between blanks and punctuation. In the second
+    case, numbers and names of one or two characters stay, because most of them are something else.
 
     Args:
         text: one or several lines for a user.

@@ -1,4 +1,4 @@
-"""Write the help of a verb: what is required, its own options, the options of the Trainer that people use, an example.
+"""Write the help of a verb: its required options, its other options, common options of the Trainer, an example.
 
 ``--help all`` adds the other options of the Trainer.
 """
@@ -9,10 +9,10 @@ import shutil
 import textwrap
 import types
 import typing
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
-#: An example of each verb; it runs as it stands, as far as it names bundled files.
+#: An example of each verb; those that name only bundled files can be run as they are.
 EXAMPLES = {
     "download": "hf-genomics download --accessions list.tsv --output_dir genomes --email you@example.org",
     "check": "hf-genomics check recipes/data/quickstart/*.fasta.gz",
@@ -62,7 +62,7 @@ EXAMPLES = {
     "push": "hf-genomics push runs/mine --name you/mine --dry_run true",
     "quickstart": "hf-genomics quickstart --output_dir runs/quickstart",
 }
-#: The options of transformers.TrainingArguments that people use, with what they do.
+#: The options of transformers.TrainingArguments that are used most, with what they do.
 TRAINER = {
     "output_dir": "folder for the model, its scores and checkpoints",
     "num_train_epochs": "passes over the training examples",
@@ -85,24 +85,24 @@ _WORDS = {bool: "true|false", int: "INT", float: "NUMBER", str: "TEXT"}
 _WIDEST = 100
 
 
-def help_text(parser: Any, verb: str, short: Mapping[str, str], everything: bool = False) -> str:
+def help_text(parser: Any, verb: str, other_names: Mapping[str, str], everything: bool = False) -> str:
     """Return the help of a verb.
 
     Args:
         parser: its parser.
         verb: its name on the command line.
-        short: key -> another name of the option, which is the same in all verbs.
-        everything: list all options of the Trainer, also those that few people need.
+        other_names: key of an option -> a second name for it on the command line, which is the same in all verbs.
+        everything: list all options of the Trainer, not only the most used ones.
     """
     width = min(shutil.get_terminal_size().columns, _WIDEST)
     sections = [section for group in parser._action_groups for section in _sections(group)]
     required = [action for _, actions in sections for action in actions if _is_required(action)]
     blocks = [parser.format_usage().strip(), *_wrapped(parser.description or "", width)]
-    blocks += _block("required:", [_option(action, short, width) for action in required])
-    for title, actions in sorted(sections, key=_floor):
+    blocks += _block("required:", [_option(action, other_names, width) for action in required])
+    for title, actions in sorted(sections, key=_rank):
         shown = sorted((action for action in actions if action not in required), key=_place)
         listed = [action for action in shown if everything or not _is_of_trainer(action) or _help_of(action)]
-        lines = [_option(action, short, width) for action in listed]
+        lines = [_option(action, other_names, width) for action in listed]
         if len(listed) < len(shown):
             more = f"and {len(shown) - len(listed)} more: hf-genomics {verb} --help all"
             lines.append(f"  {more}")
@@ -112,27 +112,33 @@ def help_text(parser: Any, verb: str, short: Mapping[str, str], everything: bool
     return "\n\n".join(blocks) + "\n"
 
 
-def _sections(group: Any) -> Iterator[tuple[str, list[Any]]]:
-    """Iterate over the heading and the options of a group; nothing if it has none of interest."""
+def _sections(group: Any) -> list[tuple[str, list[Any]]]:
+    """Return the heading and the options of a group of the parser; nothing if it has no option that a user sets."""
     actions = [action for action in group._group_actions if _is_option(action)]
-    if actions:
-        section = actions[0].dest.rpartition(".")[0]
-        title = "options of transformers.TrainingArguments" if _is_of_trainer(actions[0]) else str(group.title)
-        own = {"": f"{title}:", "options": "further options:"}
-        yield own.get(section, f"{section}: {title}:"), actions
+    if not actions:
+        return []
+    section = actions[0].dest.rpartition(".")[0]
+    title = "options of transformers.TrainingArguments" if _is_of_trainer(actions[0]) else str(group.title)
+    # Many verbs have an argument `options`, a dataclass. The command line names its fields without this prefix.
+    own = {"": f"{title}:", "options": "further options:"}
+    return [(own.get(section, f"{section}: {title}:"), actions)]
 
 
-def _floor(section: tuple[str, list[Any]]) -> int:
-    """Return where a section stands: options without a section first, those of the Trainer last."""
+def _rank(section: tuple[str, list[Any]]) -> int:
+    """Return the sort key of a section: 0 for options without a section, 1 for other sections, 2 for the Trainer's."""
     first = section[1][0]
     return 2 if _is_of_trainer(first) else int(first.dest.rpartition(".")[0] not in ("", "options"))
 
 
 def _is_option(action: Any) -> bool:
-    """Return whether an action of the parser is an option with a value of its own, rather than a file of a section."""
+    """Return whether an action of the parser is an option that a user sets.
+
+    jsonargparse also has an option for each section, which reads it from a file (``--data FILE``), options of its own,
+    such as ``--print_config``, and linked keys, which take the value of another key.
+    """
     is_file = type(action).__name__ == "_ActionConfigLoad"  # the only mark that jsonargparse gives it
     is_other = action.dest in ("print_config", "print_shtab") or action.dest.rpartition(".")[2] == "help"
-    is_option = any(text.startswith("--") for text in action.option_strings)  # a key that follows another has none
+    is_option = any(text.startswith("--") for text in action.option_strings)  # a linked key has no name with dashes
     return is_option and not is_file and not is_other
 
 
@@ -142,8 +148,8 @@ def _is_of_trainer(action: Any) -> bool:
 
 
 def _is_required(action: Any) -> bool:
-    """Return whether a verb cannot do without an option."""
-    is_set = action.default not in (None, "==SUPPRESS==")  # by the recipe that a verb follows
+    """Return whether the user must set an option: a required one without a value, or the Trainer's output folder."""
+    is_set = action.default not in (None, "==SUPPRESS==")  # by the bundled recipe that some verbs follow
     return action.required and not is_set or action.dest == "trainer.output_dir"
 
 
@@ -154,16 +160,16 @@ def _place(action: Any) -> int:
 
 
 def _help_of(action: Any) -> str:
-    """Return what an option does; "" for the options of the Trainer that few people need."""
+    """Return what an option does; "" for the Trainer's options that `TRAINER` lacks, since the parser has no text."""
     return action.help or (TRAINER.get(action.dest.rpartition(".")[2], "") if _is_of_trainer(action) else "")
 
 
-def _option(action: Any, short: Mapping[str, str], width: int) -> str:
+def _option(action: Any, other_names: Mapping[str, str], width: int) -> str:
     """Return the lines of an option: name, kind of value and default, and below them what it does."""
     name = next(text for text in action.option_strings if text.startswith("--")).replace("--options.", "--")
     has_default = action.default is not None and action.default != "==SUPPRESS==" and not _is_required(action)
     default = f" (default: {str(action.default).lower() if isinstance(action.default, bool) else action.default})"
-    other = f", or --{short[action.dest]}" if action.dest in short else ""
+    other = f", or --{other_names[action.dest]}" if action.dest in other_names else ""
     head = f"  {name}{other} {_kind(action)}{default if has_default else ''}"
     indent = " " * 6
     return "\n".join([head, *_lines(_help_of(action), width, indent)])

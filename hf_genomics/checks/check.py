@@ -2,8 +2,8 @@
 
 `check` has no rules of its own. It calls the readers of the other commands: `examine_records` and the genome store's
 checks for sequence files, `read_labelled` for tables. Each sequence file is read through once, record by record, after
-a look at its start. Only the name, the length and a hash of each record are kept in memory, and a sample of its k-mers
-(the sketch) to find near-duplicates.
+a look at its start; one with labels in its headers is then also read as `finetune` would. Only the name, the length and
+a hash of each record are kept in memory, and a sample of its k-mers (the sketch) to find near-duplicates.
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import shutil
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -22,9 +24,9 @@ from ..genomes.metadata import RecordRules, genome_name, join_metadata, read_met
 from ..genomes.splits import SPLITS
 from ..genomes.store import check_files
 from ..io.progress import progress_bar
-from ..io.streams import STDOUT, is_stream
+from ..io.streams import STDOUT, is_stream, open_stream
 from ..io.text_tables import kind_of
-from ..io.writing import check_output_file
+from ..io.writing import check_output_file, names_file, output_errors
 from ..labelled.columns import Columns
 from ..labelled.sequences import LabelledSequences
 from ..renamed import renamed
@@ -47,7 +49,8 @@ class SplitFiles:
         valid: files of the validation split.
         test: files of the test split.
         regression: whether labels are values (true) or classes (false), as in `finetune`; by default decimals are
-            values, words and whole numbers are classes, and labels that may be either are rejected.
+            values, words and whole numbers are classes, and labels that may be either, such as 0.0 and 1.0, are
+            rejected.
         min_identity: smallest estimated identity of the near-duplicates to report, a share above 0 and at most 1.
     """
 
@@ -90,10 +93,10 @@ def check(
 ) -> CheckReport:
     """Describe sequence files and labelled tables, and list everything that would be rejected, with warnings.
 
-    On the command line, the exit code is 2 if `prepare` would reject the sequence files (given the same options) or
-    `finetune` the tables, and 0 otherwise. Sequence files of a split with labels in their headers (``label=NAME``) are
-    judged by both. A sequence that occurs in two splits causes a warning: the same sequence,
-    its reverse complement, or nearly the same.
+    On the command line, the exit code is 2 if `prepare`, given the same options, would reject the sequence files, or
+    `finetune` would reject the tables, and 0 otherwise. Sequence files that are given for a split and have labels in
+    their headers (``label=NAME``) are checked for both commands. A sequence that occurs in two splits causes a warning,
+    and so does its reverse complement, or a sequence that is nearly equal.
 
     Args:
         files: sequence files, as in `prepare`, or labelled tables (CSV, TSV, Parquet), as in `finetune`; the content of
@@ -125,15 +128,18 @@ def check(
     _check_arguments(named, k, splits.min_identity)
     target, copy = _targets(output, fix, [*dict(named), metadata], overwrite)
     reports = [FileReport(path, "table" if _is_table(path) else "sequences", split) for path, split in named]
+    if copy is not None:
+        _require_one_sequence_file(reports)
     problems = _problems_across([report.file for report in reports if report.kind == "sequences"], records.genome_by)
     metadata_table = Metadata.read(metadata, records.metadata_key, problems)
     # Near-duplicates are searched only across splits, so a sketch is needed only if there may be two splits.
-    several = metadata_table.splits is not None or len({split for _, split in named} - {None}) > 1
-    catalogue = Catalogue(Sketch(expected_nt=_estimate_nt([report.file for report in reports])) if several else None)
+    may_have_two_splits = metadata_table.splits is not None or len({split for _, split in named} - {None}) > 1
+    expected_nt = _estimate_nt([report.file for report in reports])
+    catalogue = Catalogue(Sketch(expected_nt=expected_nt) if may_have_two_splits else None)
     _read_files(reports, metadata_table, catalogue, TableRules(columns, records, k, splits.regression))
     problems += metadata_table.problems(catalogue, reports, records.genome_by)
     counts = {name: catalogue.splits.count(number) for number, name in enumerate(SPLITS)}
-    fixed = None if copy is None else _fix(reports, copy, records)
+    fixed = None if copy is None else _fix(reports[0].file, copy, records)
     result = CheckReport(
         files=reports,
         problems=problems,
@@ -163,15 +169,33 @@ def _targets(
     return target, copy
 
 
-def _fix(reports: list[FileReport], target: Path, rules: RecordRules) -> Fixed:
-    """Write a cleaned copy of the only file, which must hold sequences, and count what would still be rejected."""
+def _require_one_sequence_file(reports: list[FileReport]) -> None:
+    """Check that the only file is a sequence file, as `fix` needs it."""
     if len(reports) != 1 or reports[0].kind != "sequences":
         files = ", ".join(report.file for report in reports[:3])
         raise InputError(f"fix writes a copy of one sequence file, not of {files}; check one FASTA file at a time")
-    fixed = write_fixed(reports[0].file, target)
+
+
+def _fix(source: str, target: Path, rules: RecordRules) -> Fixed:
+    """Write a cleaned copy of a sequence file, and list what would still be rejected in it."""
     if not is_stream(target):
-        left = examine_records(target, min_length=rules.min_length, naming=rules.naming(reports[0].file, 0))
-        fixed.problems = [str(problem) for _, problems in left for problem in problems]
+        return _write_checked_copy(source, target, rules)
+    # A stream cannot be read again, so the copy is checked in a temporary file. The name, which may end in .gz, stays.
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder, target.name)
+        fixed = _write_checked_copy(source, copy, rules)
+        with output_errors(target), names_file(target), open(copy, "rb") as file, open_stream(target) as stream:
+            shutil.copyfileobj(file, stream)
+    fixed.path = target
+    fixed.problems = [problem.replace(str(copy), str(target)) for problem in fixed.problems]
+    return fixed
+
+
+def _write_checked_copy(source: str, target: Path, rules: RecordRules) -> Fixed:
+    """Write a cleaned copy of a sequence file to a file, and list what would still be rejected in it."""
+    fixed = write_fixed(source, target)
+    left = examine_records(target, min_length=rules.min_length, naming=rules.naming(source, before=0))
+    fixed.problems = [str(problem) for _, problems in left for problem in problems]
     return fixed
 
 
@@ -196,8 +220,10 @@ def _read_files(reports: list[FileReport], metadata: Metadata, catalogue: Catalo
                 training = table if training is None and report.split == "train" else training
                 items = rows_of(report, table, rules)
             describe(items, report, catalogue, rules.k, bar)
+            # `finetune` also reads the labels in the headers of a sequence file of a split, and rejects the file if
+            # columns are named that only a table can have.
             if report.kind == "sequences" and report.split is not None and (report.labelled or rules.columns.beside()):
-                table = read_table_or_note(report, training, rules)  # `finetune` reads its labels, `prepare` does not
+                table = read_table_or_note(report, training, rules)
                 training = table if training is None and report.split == "train" else training
 
 
@@ -232,8 +258,8 @@ class Metadata(NamedTuple):
             return cls(path, None, None)
         if "split" not in table:
             return cls(path, table, None)
-        names = table["split"].astype("string").fillna("")
-        return cls(path, table, {name: SPLITS.index(split) for name, split in names.items() if split in SPLITS})
+        split_of = table["split"].astype("string").fillna("")
+        return cls(path, table, {name: SPLITS.index(split) for name, split in split_of.items() if split in SPLITS})
 
     def problems(self, catalogue: Catalogue, reports: list[FileReport], genome_by: str) -> list[str]:
         """List what `prepare` would reject in the table as a whole: records without a row, a genome in two splits.
@@ -253,7 +279,7 @@ class Metadata(NamedTuple):
         try:
             # Called only because it raises what `prepare` would raise; the result is not needed. A second record with
             # the same name is a problem of its file, and listed in the report of the file.
-            with_splits(join_metadata(contigs.drop_duplicates("name"), self.table, self.path), None, 0)
+            with_splits(join_metadata(contigs.drop_duplicates("name"), self.table, self.path), shares=None, seed=0)
         except InputError as error:
             return [str(error)]
         return []

@@ -18,7 +18,9 @@ from ..sequence import did_you_mean
 _FEW_ROWS = 5  # a class of fewer rows may be a typo
 _MOST_SHOWN = 8  # classes or columns in a line
 _MANY_NUMBERS = 20  # more whole numbers than this are rarely classes
-_FEW_VALUES = 5  # so few different numbers may be classes
+_FEW_VALUES = 5  # up to this many different numbers may be classes
+_FEW_CLASSES = 5  # up to this many classes are plausible however few rows there are
+_NUMBERS = ("whole", "whole float", "decimal")  # what `look_of` returns for 12, 1.0 and 1.5
 
 KINDS = {
     "single_label_classification": "classes",
@@ -63,7 +65,7 @@ def summarise_labels(examples: LabelledSequences) -> dict[str, Any]:
         name of the class, label or target -> its number of rows (or nucleotides), or its counts; an unnamed value has
         the name of its column.
     """
-    if examples.task.is_classification:
+    if examples.task.is_classification:  # one class out of several; yes/no labels are counted below
         return class_counts(examples)
     columns = examples.known_labels.reshape(len(examples), -1).T
     names = examples.label_names or [examples.label_column or "value"]
@@ -72,13 +74,13 @@ def summarise_labels(examples: LabelledSequences) -> dict[str, Any]:
 
 
 def _yes_no_counts(column: np.ndarray) -> dict[str, int]:
-    """Count the 1, 0 and NaN of one yes/no label."""
+    """Count the rows of one label that say yes (1) or no (0), and those without a label (NaN)."""
     yes, no = int((column == 1).sum()), int((column == 0).sum())
     return {"yes": yes, "no": no, "missing": len(column) - yes - no}
 
 
 def _value_counts(column: np.ndarray) -> dict[str, Any]:
-    """Count the numbers and the different numbers of one target, with the smallest and the largest."""
+    """Count the values of one target and how many are different, and find the smallest and the largest."""
     known = column[~np.isnan(column)]
     ends = (float(known.min()), float(known.max())) if len(known) else (None, None)
     return {"numbers": len(known), "distinct": len(np.unique(known)), "smallest": ends[0], "largest": ends[1]}
@@ -156,7 +158,7 @@ def label_warnings(training: LabelledSequences) -> list[str]:
 
 
 def _look_alikes(counts: dict[str, int]) -> list[str]:
-    """List classes whose names differ only in case, blanks, hyphens, or in the way a number is written."""
+    """List classes whose names differ only in case, spaces, hyphens or underscores, or in how a number is written."""
     groups: dict[str, list[str]] = {}
     for name in counts:
         groups.setdefault(_key(name), []).append(name)
@@ -167,7 +169,7 @@ def _look_alikes(counts: dict[str, int]) -> list[str]:
 def _key(name: str) -> str:
     """Return the text that names have in common if they differ only in spelling."""
     look = look_of(name)
-    if look in ("whole", "whole float", "decimal"):
+    if look in _NUMBERS:
         return repr(float(name)) if look == "decimal" else plain_spelling(name)
     plain = unicodedata.normalize("NFKC", name).casefold()
     return re.sub(r"[\s_\-\u200b\ufeff]+", "", plain) or name
@@ -183,37 +185,40 @@ def _rare_classes(counts: dict[str, int], training: LabelledSequences) -> list[s
     of_what = "nucleotides" if training.nt_labels is not None else "rows"
     what = "1 class has" if len(rare) == 1 else f"{len(rare)} classes have"
     lines = [f"{what} fewer than {_FEW_ROWS} {of_what}: {_first(shown)}"]
-    rows = sum(counts.values())
-    if len(counts) > max(_FEW_ROWS, rows / 2):
-        lines.append(f"{len(counts):,} classes in {rows:,} {of_what}: is this the column of the classes?")
+    total = sum(counts.values())
+    if len(counts) > max(_FEW_CLASSES, total / 2):  # as in a column of identifiers
+        lines.append(f"{len(counts):,} classes in {total:,} {of_what}: is this the column of the classes?")
     return lines
 
 
 def _number_classes(counts: dict[str, int]) -> list[str]:
     """List what is unusual in classes that are numbers, or that stand for a missing value."""
     looks = {name: look_of(name) for name in counts}
-    numbers = [name for name, look in looks.items() if look in ("whole", "whole float", "decimal")]
-    words = [name for name, look in looks.items() if look not in ("whole", "whole float", "decimal")]
-    blanks = [name for name, look in looks.items() if look == "blank"]
+    numbers = [name for name, look in looks.items() if look in _NUMBERS]
+    is_strand = {"+", "-"} <= looks.keys()  # then "-" is not a missing value
+    missing = [name for name, look in looks.items() if look == "blank" and not (is_strand and name == "-")]
+    words = [name for name in looks if name not in numbers and name not in missing]
     lines = []
     if numbers and words:
         shown = f"{list_names(numbers, 3)} beside {list_names(words, 3)}"
         lines.append(f"classes that are numbers stand beside words: {shown}; correct the words if they are mistakes")
     elif len(numbers) > _MANY_NUMBERS:
         lines.append(f"{len(numbers)} different numbers are taken for classes; if they are values, set regression true")
-    if blanks and not {"+", "-"} <= counts.keys():  # the two strands
-        lines.append(f"the class {blanks[0]!r} may stand for a missing label; drop its rows if it does")
+    lines += [f"the class {name!r} may stand for a missing label; drop its rows if it does" for name in missing]
     return lines
 
 
 def _dull_columns(training: LabelledSequences) -> list[str]:
-    """List yes/no labels that are the same in every row, and targets with few different values."""
+    """List yes/no labels that are the same in every row, and targets with few different values.
+
+    `check_columns` has refused targets with one value only.
+    """
     lines = []
     for name, counts in summarise_labels(training).items():
         if training.problem == "multi_label_classification":
             if not (counts["yes"] and counts["no"]):
-                digit = int(counts["yes"] > 0)
-                lines.append(f"the label {name!r} is {digit} in every row, so a model learns nothing about it")
+                digit, rows = int(counts["yes"] > 0), "every row that has one" if counts["missing"] else "every row"
+                lines.append(f"the label {name!r} is {digit} in {rows}, so a model learns nothing about it")
         elif 1 < counts["distinct"] <= _FEW_VALUES and counts["numbers"] > _FEW_VALUES * counts["distinct"]:
             different = f"{counts['distinct']} different values"
             lines.append(f"{name!r} has only {different}; if they are classes, set regression false")

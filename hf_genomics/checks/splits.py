@@ -27,7 +27,7 @@ class TableSplit(NamedTuple):
     """The splits of one table.
 
     Attributes:
-        splits: rows of each split that has any, by name.
+        splits: rows of each split with a share above 0, by name; none is empty.
         facts: how the table was split, as metrics.json holds it.
     """
 
@@ -46,18 +46,18 @@ def split_table(examples: LabelledSequences, data: LabelledData) -> TableSplit:
         InputError: if too few rows can be separated from each other to fill the splits.
     """
     shares = data.split or [1.0, 0.0, 0.0]
-    bundles = bundle_rows(examples, data.min_identity)
+    sets = number_sets(examples, data.min_identity)
     classes = np.zeros(len(examples), np.int64)
     if examples.task.is_classification and examples.labels is not None:
         classes = examples.known_labels
-    assigned = assign(bundles, classes, shares, data.seed)
+    assigned = assign(sets, classes, shares, data.seed)
     used = [number for number, share in enumerate(shares) if share > 0]
-    sizes = np.bincount(bundles)
+    sizes = np.bincount(sets)
     if len(sizes) < len(used):
         raise InputError(
-            f"{examples.source}: data.split needs {len(used)} rows or groups of rows that may lie in different splits, "
-            f"but all {len(examples):,} rows belong to {len(sizes)} (equal or nearly equal sequences"
-            f"{' or one group' if examples.groups else ''}); raise data.min_identity{_or_group(examples)}"
+            f"{examples.source}: data.split needs {len(used)} sets of rows, one for each split, but rows with equal or "
+            f"nearly equal sequences{' and rows of one group' if examples.groups else ''} stay together, and the "
+            f"{len(examples):,} rows form only {len(sizes)}; {_remedies(examples, data)}"
         )
     splits = {
         SPLITS[split]: replace(
@@ -76,9 +76,14 @@ def split_table(examples: LabelledSequences, data: LabelledData) -> TableSplit:
     return TableSplit(splits, facts)
 
 
-def _or_group(examples: LabelledSequences) -> str:
-    """Return the other way out, if rows have groups."""
-    return ", or name another column in data.columns.group" if examples.groups else ""
+def _remedies(examples: LabelledSequences, data: LabelledData) -> str:
+    """Return what to do if rows form too few sets."""
+    remedies = ["add rows"]
+    if data.min_identity < 1:
+        remedies.append("raise data.min_identity")
+    if examples.groups:
+        remedies.append("name another column in data.columns.group")
+    return " or ".join(remedies)
 
 
 def log_split(table: TableSplit, source: str) -> None:
@@ -104,11 +109,12 @@ def log_split(table: TableSplit, source: str) -> None:
         )
 
 
-def bundle_rows(examples: LabelledSequences, min_identity: float) -> np.ndarray:
-    """Number the sets of rows that must stay together, int64 (rows,).
+def number_sets(examples: LabelledSequences, min_identity: float) -> np.ndarray:
+    """Number the sets of rows that must stay together: return the set of each row, from 0, int64 (rows,).
 
-    Rows of one group, rows with the same sequence and near-duplicates belong together, on either strand, and so do rows
-    that belong to a third one.
+    Two rows belong together if they are in one group, or if their sequences are equal or nearly equal, on either
+    strand; if their inputs are pairs, both sequences must be equal, or the first ones nearly equal. Two rows that each
+    belong together with a third row belong together, too.
 
     Args:
         examples: the rows.
@@ -132,8 +138,9 @@ def _sketch_of(sequences: list[np.ndarray]) -> Sketch:
     sketch = Sketch(expected_nt=sum(map(len, sequences)))
     for first in range(0, len(sequences), _BATCH_ROWS):
         batch = sequences[first : first + _BATCH_ROWS]
-        letters = np.concatenate([part for letters in batch for part in (letters, _GAP)])
-        sketch.add(letters, np.cumsum([len(letters) + 1 for letters in batch]) - 1, first)
+        joined = np.concatenate([part for letters in batch for part in (letters, _GAP)])
+        ends = np.cumsum([len(letters) + 1 for letters in batch]) - 1  # without the gap
+        sketch.add(joined, ends, first)
     return sketch
 
 
@@ -143,45 +150,55 @@ def _first_rows(keys: Sequence[Any]) -> np.ndarray:
     return np.array([first.setdefault(key, row) for row, key in enumerate(keys)], np.int64)
 
 
-def assign(bundles: np.ndarray, classes: np.ndarray, shares: Sequence[float], seed: int) -> np.ndarray:
+def assign(sets: np.ndarray, classes: np.ndarray, shares: Sequence[float], seed: int) -> np.ndarray:
     """Assign sets of rows to splits, so that each class is split by the shares as nearly as possible.
 
     Sets are dealt from the largest down, equal ones in random order. Each goes to a split that has room for its rows of
-    every class, chosen at random in proportion to that room; if none has, to the one with the most room.
+    every class, chosen at random in proportion to the room for them; if none has, to the one with the most room. The
+    last sets go to splits that would otherwise be empty.
 
     Args:
-        bundles: number of the set of each row, from 0, int64 (rows,).
+        sets: number of the set of each row, from 0, int64 (rows,).
         classes: class number of each row, from 0, int64 (rows,).
         shares: share of each split.
         seed: seed of the split.
 
     Returns:
-        Number of the split of each row, int64 (rows,).
+        Number of the split of each row, int64 (rows,). No split with a share is empty if there are enough sets.
     """
-    counts = np.zeros((int(bundles.max()) + 1, int(classes.max()) + 1))
-    np.add.at(counts, (bundles, classes), 1)
+    counts = np.zeros((int(sets.max()) + 1, int(classes.max()) + 1))
+    np.add.at(counts, (sets, classes), 1)
     room = _room(counts, np.asarray(shares, float))
     random = np.random.default_rng(seed)
     order = np.lexsort((random.permutation(len(counts)), -counts.sum(1)))
     used, assigned = np.asarray(shares) > 0, np.zeros(len(counts), np.int64)
-    for bundle, draw in zip(order.tolist(), random.random(len(order)).tolist(), strict=True):
-        wanted = counts[bundle]
-        fits = used & (room + 1e-9 >= wanted).all(1)
-        weight = np.where(fits, room @ wanted, 0)
+    empty = used.copy()
+    for dealt, (number, draw) in enumerate(zip(order.tolist(), random.random(len(order)).tolist(), strict=True)):
+        wanted = counts[number]
+        allowed = empty if len(order) - dealt <= empty.sum() else used
+        # A split may have more rows of a class than its share, so room is compared only for the classes of this set.
+        fits = allowed & (room + 1e-9 >= wanted)[:, wanted > 0].all(1)
+        room_for_set = room @ wanted  # weighted by the rows of each class
+        weight = np.where(fits, room_for_set, 0)
         if weight.sum() > 0:
-            edges = np.cumsum(weight)
+            edges = np.cumsum(weight)  # ``draw``, from 0 to 1, falls between the edges of one split
             split = int(np.searchsorted(edges, draw * edges[-1], side="right"))
         else:
-            split = int(np.argmax(np.where(used, room @ wanted, -np.inf)))
-        assigned[bundle] = split
+            split = int(np.argmax(np.where(allowed, room_for_set, -np.inf)))
+        assigned[number], empty[split] = split, False
         room[split] -= wanted
-    return assigned[bundles]
+    return assigned[sets]
 
 
 def _room(counts: np.ndarray, shares: np.ndarray) -> np.ndarray:
     """Return how many rows of each class each split should get, (splits, classes).
 
-    A split gets at least one row of a class that has as many sets as there are splits; the largest split gives it.
+    Each split gets room for at least one row of every class that occurs in as many sets as there are splits. The split
+    with the largest share gives up the room for it.
+
+    Args:
+        counts: rows of each class in each set, (sets, classes).
+        shares: share of each split.
     """
     room = shares[:, None] * counts.sum(0)
     used = np.flatnonzero(shares)

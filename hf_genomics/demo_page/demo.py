@@ -1,4 +1,4 @@
-"""Show a page on which a model can be tried in the browser: `hf-genomics demo`."""
+"""Serve a page on which a model can be tried in a browser: `hf-genomics demo`."""
 
 from __future__ import annotations
 
@@ -15,15 +15,16 @@ logger = logging.getLogger(__name__)
 
 
 def demo(model: str, host: str = "127.0.0.1", port: int = 7860) -> None:
-    """Show a page in the browser: paste DNA or choose a FASTA file, and see its class and the nucleotides that matter.
+    """Serve a page for a browser: paste DNA or choose a FASTA file, and see its class and the nucleotides that matter.
 
     The page shows the class of every sequence, the score along the first sequence, and how much each nucleotide of one
-    of its windows contributes. Only this machine can open it, unless ``host`` says otherwise. It sends nothing
-    elsewhere, and keeps no sequence. Ctrl-C ends it.
+    of its windows contributes. Only this machine can open the page, unless ``host`` says otherwise. The page sends
+    nothing elsewhere, and keeps no sequence. Ctrl-C ends it.
 
     Args:
         model: folder or Hub name of a fine-tuned model.
-        host: address to listen at; 0.0.0.0 lets everybody who reaches this machine use the page, as a Space must.
+        host: address to listen at; 0.0.0.0 lets everybody who reaches this machine use the page (Spaces of the Hugging
+            Face Hub need this).
         port: port to listen at; 0 for any free one.
 
     Raises:
@@ -39,15 +40,15 @@ def demo(model: str, host: str = "127.0.0.1", port: int = 7860) -> None:
 
     from .server import LOCAL, build_app
 
-    with _listening(host, port) as listener:
+    with _listening(host, port) as listener:  # first, so that a taken port is reported before the model is loaded
         app = build_app(DemoModel.load(model), is_local=host in LOCAL)
         address = f"[{host}]" if ":" in host else host
         logger.info("open http://%s:%d in a browser; Ctrl-C ends the page", address, listener.getsockname()[1])
         if host not in LOCAL:
             logger.warning("everybody who reaches this machine can use the page, and what they send is not encrypted")
         if log := command_log():
-            log.show_held()
-        is_main = threading.current_thread() is threading.main_thread()
+            log.show_held()  # the lines of the first seconds, with the address; often no other line follows
+        is_main = threading.current_thread() is threading.main_thread()  # no other thread can handle signals
         web.run_app(app, sock=listener, print=None, access_log=None, handle_signals=is_main)
     logger.info("the page has ended")
 

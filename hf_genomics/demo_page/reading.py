@@ -8,38 +8,42 @@ import io
 import numpy as np
 
 from ..errors import InputError
-from ..io.files import input_errors
+from ..io.files import as_utf8, input_errors
+from ..io.kinds import START_BYTES, kind_of_start
 from ..labelled.sequences import LabelledSequences
 from ..sequence_files.fasta import read_unchecked_content
 
-MOST_BYTES = 1 << 20  # of a request, and of a file after decompression
-MOST_NT = 100_000  # of all sequences
+MOST_BYTES = 1 << 20  # largest request, and largest file after decompression: 1 MiB
+MOST_NT = 100_000  # largest total length of the sequences
 MOST_SEQUENCES = 50
 #: What messages call the input.
 SOURCE = "your input"
 
-#: Beginnings of files; anything else is taken for the letters of one sequence.
+#: Beginnings of FASTA (or of comments in it), FASTQ, GenBank and 2bit files; anything else is taken for the letters of
+#: one sequence.
 _STARTS = (b">", b"@", b";", b"LOCUS ", b"#", b"\x1aA'C", b"C'A\x1a")
 _AS_DNA = bytes.maketrans(b"Uu", b"Tt")
 
 
 def read_sequences(content: bytes) -> LabelledSequences:
-    """Read the sequences of an input; their letters are not checked.
+    """Read the sequences of an input. Their letters are not checked here, but before they are scored.
 
     Args:
         content: the letters of one sequence, in which blanks and line ends do not count, or the content of a FASTA,
             FASTQ, GenBank or 2bit file, plain or gzipped. U is read as T.
 
     Returns:
-        The sequences and their names; a sequence without a name is called by its number.
+        The sequences and their names; a sequence without a name gets its number as its name.
 
     Raises:
         InputError: if the input is empty, exceeds a limit, or is a damaged file.
     """
     content = _unzipped(content)
-    if not content.strip():
+    encoding = kind_of_start(content[:START_BYTES]).encoding
+    content = as_utf8(io.BufferedReader(io.BytesIO(content)), encoding).read().lstrip()
+    if not content:
         raise InputError("no sequence: paste DNA, or choose a FASTA file")
-    if content.lstrip().startswith(_STARTS):
+    if content.startswith(_STARTS):
         records = [(record.name, record.letters) for record in read_unchecked_content(content, SOURCE, rna=True)]
     else:
         records = [("", np.frombuffer(b"".join(content.split()).translate(_AS_DNA), np.uint8))]
@@ -54,7 +58,7 @@ def read_sequences(content: bytes) -> LabelledSequences:
             "hf-genomics predict"
         )
     names = [name or str(number) for number, (name, _) in enumerate(records, start=1)]
-    return LabelledSequences(SOURCE, names, [letters for _, letters in records])
+    return LabelledSequences(SOURCE, names, [letters for _, letters in records])  # without labels
 
 
 def _unzipped(content: bytes) -> bytes:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from ..errors import InputError
 from ..io.files import input_errors, open_binary, shorten
 from ..io.kinds import EMPTY, LETTERS, START_BYTES, decode_start, kind_of_start, require_table
-from ..io.text_tables import MISSING, read_text_columns
+from ..io.text_tables import MISSING, like_column, log_headings, read_text_columns
 
 # Letters and digits as the databases assign them: U49845, NC_001416.1, NZ_CP012345.1, LAAO01000012.
 _ACCESSION = re.compile(r"[A-Z]{1,6}(_[A-Z]{0,6})?[0-9]{5,}(\.[0-9]+)?")
@@ -27,7 +27,8 @@ class AccessionRequest(NamedTuple):
     """One line of a list: a sequence to fetch, and what must be true of it.
 
     Attributes:
-        accession: upper case, with version (NC_001416.1: exactly this sequence) or without (the newest version).
+        accession: upper case, with version (NC_001416.1: exactly this sequence) or without (the newest version in
+            the database).
         length: length in nt, if the list has it.
         sequence_md5: MD5 of the upper-case letters (the M5 of SAM headers), if the list has it.
         other_columns: all other columns of the table, by name.
@@ -57,7 +58,7 @@ def version_of(accession: str) -> int:
 
 
 def read_accessions(path: str | PathLike[str]) -> list[AccessionRequest]:
-    """Read a list of accessions: one on each line, or a table (CSV, TSV, Parquet) with a column ``accession``.
+    """Read a list of accessions: one on each line, or a table (CSV, TSV, Parquet, Excel) with a column ``accession``.
 
     Columns ``length`` (nt) and ``sequence_md5`` (or ``md5``) hold the length and MD5 that a sequence must have. A line
     that repeats an earlier one counts once. In a plain list, empty lines and lines that begin with # are skipped.
@@ -69,8 +70,8 @@ def read_accessions(path: str | PathLike[str]) -> list[AccessionRequest]:
         One request for each accession, in the order of the list.
 
     Raises:
-        InputError: if a line or row holds no accession, an invalid length or MD5, or other values than an earlier line
-            for the same accession; the message names it.
+        InputError: if a line or row holds no accession, an invalid length or MD5, or values that differ from those of
+            an earlier line with the same accession; the message names the line.
     """
     rows = _table_rows(path) if _is_table(path) else _plain_rows(path)
     requests: dict[str, tuple[str, AccessionRequest]] = {}
@@ -78,21 +79,23 @@ def read_accessions(path: str | PathLike[str]) -> list[AccessionRequest]:
         request = _read_request(where, cells)
         first_place, first = requests.setdefault(request.accession, (where, request))
         if first != request:
-            raise InputError(f"{where}: {request.accession} is in {first_place} with other facts; keep one of them")
+            raise InputError(
+                f"{where}: {request.accession} is also in {first_place}, with different values; keep one of the two"
+            )
     if not requests:
         raise InputError(f"{path}: this list has no accessions; write one per line")
     return [request for _, request in requests.values()]
 
 
 def _is_table(path: str | PathLike[str]) -> bool:
-    """Return whether a list is a table, judging by its first line (or Parquet's magic bytes)."""
-    # Not `kind_of`: for it, a plain list of words is a table with one column.
+    """Return whether a list is a table: Parquet, Excel, or text whose first line has a separator or is "accession"."""
+    # Not `text_tables.kind_of`, which takes a plain list of words for a table with one column.
     with input_errors(path), open_binary(path) as file:
         start = file.peek(START_BYTES)
     if kind_of_start(start) in (EMPTY, LETTERS):  # only comments, or a word such as ACGT, which is not an accession
         return False
     kind = require_table(path, start)
-    lines = [line for line in decode_start(start, kind.encoding).splitlines() if line.strip() and line[0] != "#"]
+    lines = [line for line in decode_start(start, kind.encoding).splitlines() if line.strip()[:1] not in ("", "#")]
     first = lines[0].strip() if lines else ""
     return kind.reader in ("parquet", "excel") or bool(set(first) & set("\t,;")) or first.lower() == "accession"
 
@@ -108,7 +111,10 @@ def _plain_rows(path: str | PathLike[str]) -> list[tuple[str, dict[str, str]]]:
 
 def _table_rows(path: str | PathLike[str]) -> list[tuple[str, dict[str, str]]]:
     """Read the rows of a table, each with its file and row number for error messages."""
-    frame = read_text_columns(path, ["accession"])
+    frame = read_text_columns(path, ["accession"])  # this column must be there; all others are read as well
+    taken = {like_column(name, frame.columns): name for name in ("length", "sequence_md5", "md5")}
+    log_headings(path, {column: name for column, name in taken.items() if column in frame})
+    frame = frame.rename(columns=taken)
     records = [{str(name): str(cell).strip() for name, cell in row.items()} for row in frame.to_dict("records")]
     return [(f"{path}: data row {number}", record) for number, record in enumerate(records, start=1)]
 

@@ -40,13 +40,13 @@ from .genome_folder import GenomeFolder, VerifiedRecord
 
 logger = logging.getLogger(__name__)
 
-_GIVE_UP_AFTER = 3  # consecutive batches that the server did not answer
+_GIVE_UP_AFTER = 3  # batches in succession that the server did not answer
 _PERMANENT_AFTER = 3  # a record that arrives wrong in the same way this often is not a transmission error
 
 
 @dataclass(frozen=True)
 class Retry:
-    """Repeated requests to a server, and the time limit of each.
+    """How often and how soon to repeat a request that failed, and how long to wait for an answer.
 
     Args:
         times: number of retries after the first attempt, if the server is busy, does not answer, or sends an
@@ -100,7 +100,7 @@ def download(
         batch_size: number of records in one request, held in memory until they are checked; use 1 for whole
             chromosomes.
         retry: how often and after what time a request is repeated.
-        server: address of the E-utilities (for a mirror).
+        server: address of NCBI's web service, the E-utilities; change it to use a mirror.
 
     Returns:
         The counts ``accessions``, ``fetched``, ``already_there`` and ``nt``, and the path of the ``manifest``.
@@ -150,10 +150,10 @@ def _failure(failed: dict[str, str], num_requested: int, folder: Path) -> InputE
     """Log the table of failures and build the error that ends the verb."""
     logger.warning("%s", _table(failed))
     first, reason = next(iter(failed.items()))
-    others = f"the others are in {folder}: " if len(failed) < num_requested else ""
+    others = f"; the others are in {folder}" if len(failed) < num_requested else ""
     return InputError(
-        f"{len(failed)} of {num_requested} accessions could not be fetched, {first} because: {reason} "
-        f"(all in {folder / 'failed.tsv'}); {others}run the command again, or remove them from the list"
+        f"{len(failed)} of {num_requested} accessions could not be fetched, {first} because: {reason}{others}; run the "
+        f"command again, or remove the accessions in {folder / 'failed.tsv'} from the list"
     )
 
 
@@ -184,17 +184,17 @@ class NextStep(enum.Enum):
 def next_step(answer: Answer, num_missing: int, tries_left: bool) -> NextStep:
     """Choose what to do with the missing records of a batch.
 
-    After a retry that brings no record and no error, `_Fetching._step` first asks NCBI which of the records exist, and
+    If a retry verifies no record and meets no error, `_Fetching._step` first asks NCBI which of the records exist, and
     gives up on the others. If there are no others, and in all other cases, the first row that fits decides::
 
-        missing  answer                      tries left  next step
-        none     any                         any         DONE
-        several  request refused             any         HALVE
-        one      request refused             any         GIVE_UP
-        any      some records came           any         ASK_FOR_REST
-        any      no record came              yes         RETRY
-        several  no record came, no problem  no          HALVE
-        any      no record came              no          GIVE_UP
+        missing  answer                     tries left  next step
+        none     any                        any         DONE
+        several  request refused            any         HALVE
+        one      request refused            any         GIVE_UP
+        any      some verified              any         ASK_FOR_REST
+        any      none verified              yes         RETRY
+        several  none verified, no problem  no          HALVE
+        any      none verified              no          GIVE_UP
 
     Args:
         answer: the answer to the request.
@@ -229,7 +229,7 @@ class _Fetching:
     retry: Retry
     failed: dict[str, str] = field(default_factory=dict)  # reason by requested accession
     num_done: int = 0
-    num_unanswered: int = 0  # consecutive batches that were given up because no answer came
+    num_unanswered: int = 0  # batches given up because no answer came, since the last answer
     # How often a record was rejected, by requested accession and MD5 of the letters that came.
     rejections: Counter[tuple[str, str]] = field(default_factory=Counter)
 
@@ -252,15 +252,15 @@ class _Fetching:
         answer = self._ask(batch.requests)
         self.folder.add(answer.verified.values())
         self.num_done += len(answer.verified)
-        if answer.verified:
+        if answer.verified or not isinstance(answer.problem, UnavailableError):
             self.num_unanswered = 0
         done = answer.verified.keys() | self.failed.keys()
         missing = [request for request in batch.requests if request.accession not in done]
         if missing and batch.tries and not answer.verified and answer.problem is None:
-            # An empty answer to a retry, without an error: NCBI may not have some of the records.
-            known = self._give_up_on_unknown(missing, answer)
-            if len(known) < len(missing):
-                return [_Batch(known)] if known else []
+            # A retry met no error and again brought no record that passes: NCBI may not have some of the records.
+            live = self._give_up_on_not_live(missing, answer)
+            if len(live) < len(missing):
+                return [_Batch(live)] if live else []
         match next_step(answer, len(missing), batch.tries < self.retry.times):
             case NextStep.DONE:
                 return []
@@ -287,7 +287,7 @@ class _Fetching:
         server_pause = answer.problem.pause if isinstance(answer.problem, UnavailableError) else 0.0
         sleep(max(self.retry.wait * 2**tries, server_pause))
 
-    def _give_up_on_unknown(self, requests: list[AccessionRequest], answer: Answer) -> list[AccessionRequest]:
+    def _give_up_on_not_live(self, requests: list[AccessionRequest], answer: Answer) -> list[AccessionRequest]:
         """Give up on records that NCBI does not know or has withdrawn; return the other records."""
         known = _known_summaries(requests)
         if known is None:
@@ -327,7 +327,8 @@ class _Fetching:
         try:
             record = read_record(content, self.format)
         except ValueError as error:
-            name = content[1:].split(None, 1)[0].decode("utf-8", "replace") if content.startswith(b">") else ""
+            words = content[1:].split(None, 1) if content.startswith(b">") else []
+            name = words[0].decode("utf-8", "replace") if words else ""
             named = [request for request in requests if request.matches(name)]
             # Text without a record name (an error page) may stand for any record, so all are rejected, unless some
             # records have arrived already.

@@ -2,7 +2,7 @@
 
 ``manifest.tsv`` is a metadata table for ``prepare``. Files are written under temporary names, then the manifest that
 describes them, and only then do they get their final names. So whenever a run is killed, every file is complete and has
-a row in the manifest. A row may lack its file, which the next run then downloads.
+a row in the manifest. A row may lack its file, or have an older one; `has` notices, and the next run downloads it.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class GenomeFolder:
 
     Attributes:
         path: the folder.
-        ending: ending of its files, ".fasta" or ".gb".
+        ending: ending of the names of its files, ".fasta" or ".gb".
         rows: rows of the manifest, by accession with version.
     """
 
@@ -54,7 +54,7 @@ class GenomeFolder:
     _newest: dict[str, str] = field(init=False, default_factory=dict)  # accession without version -> with version
 
     def __post_init__(self) -> None:
-        """Index the newest version of each accession."""
+        """Index the newest version of each accession in the folder."""
         for accession in self.rows:
             self._index(accession)
 
@@ -84,11 +84,16 @@ class GenomeFolder:
         """Create the folder if it is missing, and delete temporary files that a killed run left."""
         self.path.mkdir(parents=True, exist_ok=True)
         for partial in self.path.glob(".*.partial"):
-            if partial.is_file():  # a folder of this name is not ours: `predict` keeps an interrupted run's rows so
+            # A folder of such a name is not ours: `predict` keeps the rows of an interrupted run in one.
+            if partial.is_file():
                 partial.unlink()
 
     def row(self, request: AccessionRequest) -> dict[str, str] | None:
-        """Return the row of a requested record, whose accession may lack the version; None if there is none."""
+        """Return the row of a requested record; None if there is none.
+
+        A request without a version means the newest one in the folder. So once the folder has any version, a newer one
+        in the database is not downloaded.
+        """
         return self.rows.get(self._newest.get(request.accession, request.accession))
 
     def has(self, request: AccessionRequest) -> bool:
@@ -108,7 +113,7 @@ class GenomeFolder:
         # A record that is requested both with and without version is written once.
         for record, length_from in {item.record.accession: item for item in verified}.values():
             name = f"{record.accession}{self.ending}"
-            file = destination(self.path / name)  # of a symbolic link, the file it leads to is replaced, not the link
+            file = destination(self.path / name)  # a symbolic link stays, and the file that it points to is replaced
             partial[file] = write_partial(file, record.content)
             cells = (record.accession, name, record.length, record.sequence_md5, _md5(record.content), length_from)
             self.rows[record.accession] = dict(zip(_OWN_COLUMNS, map(str, cells), strict=True))
@@ -121,14 +126,15 @@ class GenomeFolder:
     def finish(self, requests: list[AccessionRequest], failed: dict[str, str]) -> None:
         """Copy the other columns of the user's list to the manifest, and write ``failed.tsv``, or delete an old one.
 
-        A row of the manifest that the list requests loses the other columns of earlier lists.
+        They replace those of earlier lists in the rows that the list requests; all other rows stay. If two lines
+        request one row, with and without its version, the line with the version counts.
 
         Args:
             requests: the lines of the list.
             failed: why records could not be fetched, by requested accession.
         """
         before = dict(self.rows)
-        for request in requests:
+        for request in sorted(requests, key=lambda request: version_of(request.accession) > 0):
             if row := self.row(request):
                 others = {name: cell for name, cell in request.other_columns.items() if name not in _OWN_COLUMNS}
                 self.rows[row["accession"]] = {name: row[name] for name in _OWN_COLUMNS} | others

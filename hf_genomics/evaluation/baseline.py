@@ -26,13 +26,14 @@ from .decisions import ThresholdScore, choose_threshold
 
 logger = logging.getLogger(__name__)
 
-#: A baseline beside the constant guess: regression on k-mer counts, or a small convolutional network.
+#: A baseline other than the constant guess: regression on k-mer counts, or a small convolutional network.
 Baseline: TypeAlias = Literal["kmer", "conv"]
 #: Predictions of sequences, (rows, outputs); or of nucleotides, (nt, classes) for each row.
 Scores: TypeAlias = "np.ndarray | list[np.ndarray]"
 
-#: Number of letters counted at a time, so that temporary arrays stay below about 50 MB for any amount of sequence.
-_CHUNK_NT = 2_000_000
+#: Letters, or k-mer counts, that are processed at a time: temporary arrays stay below about 50 MB, unless a single
+#: sequence is longer than this.
+_CHUNK_SIZE = 2_000_000
 _SEPARATOR = np.frombuffer(b"N", np.uint8)
 _AROUND_NT = 60  # letters on either side of a nucleotide whose k-mers are counted for it
 _MOST_NT = 50_000  # labelled nucleotides on which the regression for labels per nucleotide is fitted
@@ -47,12 +48,12 @@ def baseline_scores(
     seed: int = 0,
     rc_probability: float = 0.0,
 ) -> dict[str, Scores]:
-    """Predict the labels of a test split by each baseline.
+    """Predict the labels of a test split with each baseline.
 
     Args:
         training: sequences with labels of any kind.
         test: sequences with the same kind of inputs.
-        baselines: the baselines beside the constant guess.
+        baselines: the baselines to predict with, besides the constant guess.
         k: k-mer size in nt; 0 for no regression on k-mer counts.
         seed: seed of the baselines' random numbers.
         rc_probability: probability with which the convolutional network reads a training sequence from the opposite
@@ -90,7 +91,9 @@ def baseline_predictions(
     seed: int = 0,
     rc_probability: float = 0.0,
 ) -> dict[str, Predictions]:
-    """Predict by each baseline what a model has predicted, and nothing that the model could not score.
+    """Predict with each baseline the examples that a model has predicted, so that all are judged on the same ones.
+
+    Where the model has no score, the baselines have none either (NaN).
 
     Args:
         training: as in `baseline_scores`.
@@ -205,21 +208,22 @@ def linear_scores(training: LabelledSequences, features: np.ndarray, others: np.
 def kmer_features(examples: LabelledSequences, training: LabelledSequences, k: int) -> np.ndarray:
     """Return relative k-mer counts and tracks of rows as features, float32 (rows, features).
 
-    A pair has the counts of both sequences and how far they are apart. A signal per nucleotide counts with its mean. A
-    missing number is replaced by the mean of the training rows.
+    Tracks are numbers measured for a row, or signals with a number per nucleotide, which are replaced by their mean. A
+    pair of sequences has the counts of both, and the absolute differences between them. A missing number is replaced by
+    the mean of the training rows.
 
     Args:
         examples: the rows.
-        training: the training rows.
+        training: the training rows; each track has a number in some of them (`check_columns`).
         k: k-mer size in nt.
     """
     parts = [kmer_counts(examples.sequences, k, relative=True)]
     if examples.pairs is not None:
         second = kmer_counts(examples.pairs, k, relative=True)
         parts += [second, np.abs(parts[0] - second)]
-    numbers, known = _numbers_of(examples), _numbers_of(training)
+    numbers, of_training = _numbers_of(examples), _numbers_of(training)
     if numbers.shape[1]:
-        parts.append(np.where(np.isnan(numbers), np.nanmean(known, axis=0), numbers))
+        parts.append(np.where(np.isnan(numbers), np.nanmean(of_training, axis=0), numbers))
     return np.concatenate(parts, axis=1, dtype=np.float32)
 
 
@@ -346,7 +350,7 @@ def _nucleotide_scores(training: LabelledSequences, test: LabelledSequences, k: 
     The regression is fitted on `_MOST_NT` labelled nucleotides at most, chosen at random.
     """
     lengths = np.array([len(letters) for letters in training.sequences])
-    labels = np.concatenate(training.nt_labels or [])
+    labels = np.concatenate(training.nt_labels or [])  # never None here; `or []` is for the type checker
     chosen = np.random.default_rng(seed).permutation(np.flatnonzero(labels >= 0))[:_MOST_NT]
     chosen.sort()
     of_rows = np.split(chosen, np.searchsorted(chosen, np.cumsum(lengths)[:-1]))  # the chosen nucleotides of each row
@@ -356,7 +360,7 @@ def _nucleotide_scores(training: LabelledSequences, test: LabelledSequences, k: 
         for letters, of_row, start in zip(training.sequences, of_rows, starts, strict=True)
     ]
     predict = _class_model(np.concatenate(features), labels[chosen], seed, training.task.num_labels)
-    step = max(1, _CHUNK_NT // 4**k)  # nucleotides whose counts are in memory at a time
+    step = max(1, _CHUNK_SIZE // 4**k)  # nucleotides whose counts are in memory at a time
 
     def predict_all(letters: np.ndarray) -> np.ndarray:
         """Return the probabilities of the classes of all nucleotides of a sequence, (nt, classes)."""
@@ -386,19 +390,19 @@ def _numbers_of(examples: LabelledSequences) -> np.ndarray:
     parts = [np.zeros((len(examples), 0))] if examples.tracks is None else [examples.tracks]
     if examples.nt_tracks is not None:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", RuntimeWarning)  # of a signal that is missing throughout
+            warnings.simplefilter("ignore", RuntimeWarning)  # about a signal that is missing throughout
             parts.append(np.stack([np.nanmean(signals, axis=0) for signals in examples.nt_tracks]))
     return np.concatenate(parts, axis=1)
 
 
 def _chunks(sequences: Sequence[np.ndarray]) -> Iterator[tuple[int, list[np.ndarray]]]:
-    """Iterate over groups of neighbouring sequences with about ``_CHUNK_NT`` letters, and the index of their first."""
+    """Iterate over groups of successive sequences with about ``_CHUNK_SIZE`` letters, and the index of their first."""
     start, chunk, size = 0, [], 0
     for index, sequence in enumerate(sequences):
         letters = as_letters(sequence)
         chunk.append(letters)
         size += len(letters)
-        if size >= _CHUNK_NT:
+        if size >= _CHUNK_SIZE:
             yield start, chunk
             start, chunk, size = index + 1, [], 0
     if chunk:
@@ -433,6 +437,6 @@ def _fit(classifier: Pipeline, features: np.ndarray, labels: np.ndarray) -> None
         classifier.fit(features, labels)
     for warning in caught:
         if issubclass(warning.category, ConvergenceWarning):
-            logger.warning("k-mer baseline: the solver stopped before it converged")
+            logger.warning("logistic regression: the solver stopped before it converged")
         else:
             warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)

@@ -53,8 +53,8 @@ class EpochOrder(Sampler[int]):
         """Return the rows of an epoch in their order, int64 (len(self),)."""
         # `mix` hashes 64-bit integers. Rows sorted by a hash of (seed, epoch, row) are shuffled, in the same way by
         # every version of NumPy.
-        start = mix(mix(np.array([self.seed], np.int64).astype(np.uint64)) + np.uint64(epoch))
-        return np.argsort(mix(start + np.arange(self.rows, dtype=np.uint64)), kind="stable")[: len(self)]
+        key = mix(mix(np.array([self.seed], np.int64).astype(np.uint64)) + np.uint64(epoch))
+        return np.argsort(mix(key + np.arange(self.rows, dtype=np.uint64)), kind="stable")[: len(self)]
 
     def rows_of_step(self, step: int, process: int = 0) -> tuple[int, np.ndarray]:
         """Find the rows that a process sees in a step of the run.
@@ -72,21 +72,23 @@ class EpochOrder(Sampler[int]):
         (1, (3, 2))
         """
         epoch, within = divmod(step, self.steps_per_epoch)
+        # A step consists of the batches of all processes in its first forward pass, then of those in the next one, ...
         batches = self.rows_of_epoch(epoch).reshape(self.steps_per_epoch, self.accumulation, self.processes, self.batch)
         return epoch, batches[within, :, process]
 
     def step_of_rows(self, epoch: int, rows: np.ndarray) -> np.ndarray:
         """Find the step of the run in which each row is trained on.
 
-        The result depends only on the arguments, so the workers of a data loader may ask before the step is reached.
+        The result does not depend on how far training has come, so the workers of a data loader, which prepare batches
+        in advance, may ask for steps that are still to come.
 
         Args:
             epoch: the epoch.
-            rows: integer (rows,), some rows of the dataset. A row that the epoch omits has no step, and gets the last
-                one of the epoch, so that every row of the dataset may be looked up.
+            rows: integer (n,), indices of rows of the dataset. A row that the epoch omits is given the last step of the
+                epoch, so that every row of the dataset can be looked up.
 
         Returns:
-            int64 (rows,), counted from 0 over all epochs.
+            int64 (n,), counted from 0 over all epochs.
 
         >>> order = EpochOrder(100, batch=2, accumulation=3, processes=2)
         >>> order.step_of_rows(1, order.rows_of_step(9, process=1)[1][0]).tolist()

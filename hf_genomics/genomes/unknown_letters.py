@@ -13,7 +13,9 @@ _CHUNK = 1 << 22  # nt read at once
 
 
 class UnknownLetters:
-    """The letters other than A, C, G, T of some contigs of a store; each contig is read once, in chunks.
+    """The letters other than A, C, G, T in some contigs (continuous sequences) of a store.
+
+    Each contig is read once, in chunks.
 
     The contigs are treated as if they were concatenated in the given order. The runs of unknown letters in this
     concatenation, with the number of unknown letters before each, answer any question about a window.
@@ -57,7 +59,7 @@ class UnknownLetters:
 
     def _count_before(self, position: np.ndarray) -> np.ndarray:
         """Count the unknown letters before positions in all contigs concatenated."""
-        run = np.searchsorted(self._starts, position, side="right") - 1  # the last one that starts there or before
+        run = np.searchsorted(self._starts, position, side="right") - 1  # the last run that starts at or before it
         return self._before[run] + np.minimum(position - self._starts[run], self._lengths[run])
 
 
@@ -69,7 +71,8 @@ def _chunks(starts: np.ndarray, lengths: np.ndarray) -> Iterator[tuple[int, np.n
         lengths: integer (contigs,), nt of each contig.
 
     Yields:
-        First nt of a chunk in the concatenated contigs; starts (in the store) and lengths of the stretches in it.
+        First nt of a chunk in the concatenated contigs; starts (in the store) and lengths of the stretches, which are
+        the parts of contigs in the chunk.
     """
     ends = np.cumsum(lengths)
     for first in range(0, int(lengths.sum()), _CHUNK):
@@ -84,7 +87,7 @@ def _chunks(starts: np.ndarray, lengths: np.ndarray) -> Iterator[tuple[int, np.n
 
 def _runs(letters: np.ndarray, first: int) -> tuple[np.ndarray, np.ndarray]:
     """Find the runs of unknown letters; return their starts and ends, plus ``first``."""
-    unknown = LETTER_CODE[letters] > 3
-    # Where known letters change to unknown ones or back: starts and ends take turns.
+    unknown = LETTER_CODE[letters] > 3  # 0 to 3 are A, T, C and G
+    # Where known letters change to unknown ones or back: starts and ends alternate.
     edges = np.flatnonzero(np.diff(unknown, prepend=False, append=False)) + first
     return edges[::2], edges[1::2]

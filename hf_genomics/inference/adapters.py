@@ -12,6 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from ..errors import InputError
 from ..io.files import shorten
 from ..saved_files import read_json, read_tensors
@@ -19,19 +21,21 @@ from ..saved_files import read_json, read_tensors
 #: The file that makes a folder an adapter.
 ADAPTER_CONFIG = "adapter_config.json"
 _TEXT = (str,)
-# Values of the file that peft does not check, and their types.
+# Keys of the file whose values peft does not check, and the types that these may have.
 _TYPES: dict[str, tuple[type, ...]] = {
     "base_model_name_or_path": _TEXT,
     "peft_type": _TEXT,
     "task_type": _TEXT,
     "r": (int,),
+    "init_r": (int,),
     "lora_alpha": (int, float),
     "target_modules": (list, str),
     "modules_to_save": (list,),
     "rank_pattern": (dict,),
 }
 _FLOATS = ("F64", "F32", "F16", "BF16")  # types of numbers that the weights of an adapter may have
-_WITH_RANK = ("LORA", "LOHA", "ADALORA")  # kinds of adapters whose rank is a dimension of their weights
+# Kinds of adapters whose rank is a dimension of their weights -> the key that holds it.
+_RANK_KEYS = {"LORA": "r", "LOHA": "r", "ADALORA": "init_r"}
 _HEADS = {"SEQ_CLS": "SequenceClassification", "TOKEN_CLS": "TokenClassification"}
 
 
@@ -51,14 +55,15 @@ def base_of(name: str) -> str | None:
     file, base = folder / ADAPTER_CONFIG, settings.get("base_model_name_or_path")
     if not base:
         raise InputError(f"{file}: names no base model; set base_model_name_or_path to the folder of the model")
-    may_be_on_hub = base.count("/") == 1 and not (Path(base).is_absolute() or base.startswith("."))  # OWNER/NAME
+    # OWNER/NAME may be on the Hub. If it is a folder that is missing, the error comes when the model is loaded.
+    may_be_on_hub = base.count("/") == 1 and not (Path(base).is_absolute() or base.startswith("."))
     if not (os.path.isdir(base) or may_be_on_hub):
         raise InputError(
             f"{file}: the base model {shorten(base)} is not there; set base_model_name_or_path to its folder"
         )
     if os.path.isfile(os.path.join(base, ADAPTER_CONFIG)):
         raise InputError(
-            f"{file}: the base model {shorten(base)} is itself an adapter; merge it by hf-genomics convert"
+            f"{file}: the base model {shorten(base)} is itself an adapter; merge it with hf-genomics convert"
         )
     if not (folder / "adapter_model.safetensors").is_file():
         raise InputError(f"{folder}: no adapter_model.safetensors there; save the adapter again with safetensors")
@@ -68,14 +73,14 @@ def base_of(name: str) -> str | None:
 
 
 def check_whole(folder: Path, purpose: str) -> None:
-    """Check that a folder is not an adapter, which needs its base model to be a model.
+    """Check that a folder is not an adapter, which is a model only together with its base model.
 
     Args:
         folder: the folder; the Hub name of a model passes.
         purpose: what a whole model is needed for, for the message: "push".
 
     Raises:
-        InputError: with the command that makes a model of the adapter.
+        InputError: with the command that turns the adapter into a model.
     """
     if (folder / ADAPTER_CONFIG).is_file():
         raise InputError(
@@ -136,6 +141,8 @@ def add_adapter(model: Any, name: str) -> Any:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # what does not fit is an error below
             info = model.load_adapter(name)
+    except torch.OutOfMemoryError:  # a full GPU, a RuntimeError, says nothing about the adapter
+        raise
     except RuntimeError as error:
         raise InputError(f"{_misfit(folder)}: weights of other sizes; {_REMEDY}") from error
     except Exception as error:  # peft trusts the types and values of the file, so anything may be raised
@@ -155,7 +162,7 @@ def _misfit(folder: Path) -> str:
 
 
 def _check_weights(folder: Path) -> None:
-    """Raise InputError if the weights of an adapter cannot be read, or are smaller than its rank."""
+    """Raise InputError if the weights of an adapter cannot be read, or its rank exceeds all their dimensions."""
     file, settings = folder / "adapter_model.safetensors", read_adapter(folder)
     try:
         tensors = read_tensors(file)
@@ -164,13 +171,14 @@ def _check_weights(folder: Path) -> None:
     for name, tensor in tensors.items():
         if tensor.dtype not in _FLOATS:
             raise InputError(f"{file}: {name} holds numbers of type {tensor.dtype}, not floats; save the adapter again")
-    if settings["peft_type"] in _WITH_RANK:  # peft would allocate weights of that rank first
+    if rank_key := _RANK_KEYS.get(settings["peft_type"]):
+        # peft allocates weights of that rank before it reads those of the file.
         largest = max((size for tensor in tensors.values() for size in tensor.shape), default=0)
-        for key, rank in {"r": settings.get("r"), **(settings.get("rank_pattern") or {})}.items():
+        for key, rank in {rank_key: settings.get(rank_key), **(settings.get("rank_pattern") or {})}.items():
             if isinstance(rank, (int, float)) and rank > largest:
                 raise InputError(
-                    f"{folder / ADAPTER_CONFIG}: rank {rank} of {shorten(key)} is larger than any weight of the "
-                    f"adapter (at most {largest}); save the adapter again"
+                    f"{folder / ADAPTER_CONFIG}: rank {rank} of {shorten(key)} exceeds every dimension of the "
+                    f"adapter's weights (at most {largest}); save the adapter again"
                 )
 
 
@@ -194,7 +202,7 @@ def merge_adapter(model: Any, name: str) -> Any:
 
 @contextmanager
 def without_future_warnings() -> Iterator[None]:
-    """Hide, within the block, that peft calls a property of transformers by a name that is going away."""
+    """Hide, within the block, the warning that peft uses a deprecated property of transformers."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)
         yield

@@ -212,7 +212,7 @@ def load_encoder(name: str) -> tuple[KmerBertModel, KmerTokenizer]:
     config = load_config(name)
     if base_of(name) is not None:
         if type(config) is not KmerBertConfig:
-            raise InputError(f"{name} is an adapter of a model with parts or tracks; merge it by hf-genomics convert")
+            raise InputError(f"{name} is an adapter of a model with parts or tracks; merge it with hf-genomics convert")
         model, tokenizer = load_classifier(name)
         return model.base_model, tokenizer
     tokenizer = _tokenizer_beside(name, config)

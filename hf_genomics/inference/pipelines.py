@@ -1,8 +1,10 @@
-"""Two pipelines of transformers for our models: with positions, for models per nucleotide, and for long sequences.
+"""Replace two pipelines of transformers by pipelines that can use our models.
 
-transformers' own token-classification pipeline asks only tokenizers of the Rust library for positions in the text, and
-expects one row of logits per token; neither pipeline reads sequences that are longer than the model reads, or in parts.
-auto.py registers these classes in their place; with other tokenizers and models they are the same pipelines.
+transformers' own token-classification pipeline finds the positions of tokens only with tokenizers of the Rust library,
+and expects one row of logits per token, while some of our models return one per nucleotide. Neither of its pipelines
+reads a sequence longer than the model's input, or feeds a model that reads sequences in parts
+(modeling_hierarchical.py). auto.py registers the classes of this file instead; with other tokenizers and models they do
+the same as those of transformers.
 """
 
 from __future__ import annotations
@@ -25,7 +27,7 @@ from ..tokenization_kmer import KmerTokenizer
 
 logger = logging.get_logger(__name__)
 
-_PLAIN = "windows=True takes one plain sequence for each answer, as str; pairs and texts of k-mers are not cut"
+_PLAIN = "a sequence that is read in windows or parts must be one str without blanks, not a pair or a text of k-mers"
 
 
 class DnaTextClassificationPipeline(TextClassificationPipeline):
@@ -49,7 +51,7 @@ class DnaTextClassificationPipeline(TextClassificationPipeline):
             preprocess_params: as in transformers.
 
         Raises:
-            ValueError: if the model reads tracks, or a pair or a text of k-mers is to be cut.
+            ValueError: if the model reads tracks, or the input is a pair or a text of k-mers and would have to be cut.
         """
         if not isinstance(self.tokenizer, KmerTokenizer):
             return super().preprocess(inputs, **preprocess_params)
@@ -93,7 +95,8 @@ class DnaTextClassificationPipeline(TextClassificationPipeline):
             model_outputs, function_to_apply = {"logits": model_outputs["scores"]}, ClassificationFunction.NONE
             threshold = self._threshold
         else:
-            # With another function, or none, scores are no probabilities that could be compared with the threshold.
+            # None stands for the default, softmax for two classes. With any other function, and without one
+            # (ClassificationFunction.NONE), scores are not probabilities that the threshold could be compared with.
             threshold = self._threshold if function_to_apply in (None, ClassificationFunction.SOFTMAX) else None
         if threshold is None:
             return super().postprocess(model_outputs, function_to_apply, **postprocess_params)
@@ -111,8 +114,8 @@ class DnaTextClassificationPipeline(TextClassificationPipeline):
     ) -> Any:
         """Return what `postprocess` returns, with the class first that the threshold predicts."""
         both = super().postprocess(model_outputs, function, top_k=None, _legacy=False)
-        lowest, number = threshold
-        positive = self.model.config.id2label[number]
+        lowest, class_id = threshold
+        positive = self.model.config.id2label[class_id]
         scores = {one["label"]: one["score"] for one in both}
         both.sort(key=lambda one: (one["label"] == positive) != (scores[positive] >= lowest))
         return both[0] if top_k == 1 and others.get("_legacy", True) else both[:top_k]
@@ -121,10 +124,10 @@ class DnaTextClassificationPipeline(TextClassificationPipeline):
 class DnaTokenClassificationPipeline(TokenClassificationPipeline):
     """Classify the tokens or the nucleotides of DNA.
 
-    "start" and "end" of an entity are 0-based and half-open, in nt. With a model per nucleotide, an entity is one
-    nucleotide, whose "index" is its position, or, with ``aggregation_strategy="simple"`` (or "first", "average" or
-    "max", which are the same here), a run of one class. With ``windows=True``, such a model reads sequences of any
-    length in windows, as `predict` does; nucleotides in a window without a known k-mer have no entity.
+    "start" and "end" of an entity are 0-based and half-open, in letters of the text. If the model labels nucleotides,
+    an entity is one nucleotide, whose "index" is its position, or, with ``aggregation_strategy="simple"`` (or "first",
+    "average" or "max", which are the same here), a run of one class. With ``windows=True``, such a model reads
+    sequences of any length in windows, as `predict` does; nucleotides in a window without a known k-mer have no entity.
     """
 
     def _sanitize_parameters(
@@ -163,11 +166,14 @@ class DnaTokenClassificationPipeline(TokenClassificationPipeline):
             return
         if windows:
             if not self._is_per_nt:
-                raise ValueError("windows=True is for models of sequences and nucleotides; use KmerTokenizer.windows")
+                raise ValueError(
+                    "windows=True needs a model that labels sequences or nucleotides, and this one labels tokens; cut "
+                    "the sequence with KmerTokenizer.windows"
+                )
             yield {"letters": _letters(sentence), "sentence": sentence, "is_last": True}
             return
         if self._is_per_nt and len(sentence.split()) > 1:
-            raise ValueError("a model of nucleotides takes one sequence at a time; remove the blanks in the text")
+            raise ValueError("a model that labels nucleotides takes one sequence at a time; remove the blanks in it")
         limit = self.tokenizer.model_max_length
         whole = self.tokenizer(sentence, return_offsets_mapping=True, return_tensors="pt", verbose=False)
         if whole["input_ids"].shape[1] > limit:
@@ -189,7 +195,8 @@ class DnaTokenClassificationPipeline(TokenClassificationPipeline):
         from .scores import predict_nt_scores  # slow to import
 
         found = predict_nt_scores(self.model, self.tokenizer, _sequences(model_inputs["letters"]))
-        # Log-probabilities are logits, too; what follows reads each nucleotide as a token at its own position.
+        # softmax(log p) is p, so log-probabilities serve as logits. transformers takes each nucleotide for a token at
+        # its own position. It also wants `input_ids`, which `gather_pre_entities` does not read for nucleotides.
         logits = pad_sequence([torch.from_numpy(scores).log() for scores in found], batch_first=True)
         positions = torch.arange(logits.shape[1])
         lengths = torch.tensor([len(scores) for scores in found])
@@ -207,23 +214,27 @@ class DnaTokenClassificationPipeline(TokenClassificationPipeline):
             sentence: the sequence.
             input_ids: ids, (tokens,).
             scores: probabilities of the classes, (tokens, classes) or (nt, classes).
-            offset_mapping: positions of the tokens, (tokens, 2).
+            offset_mapping: positions of the tokens in the sequence, or, if it was read in windows, of its nucleotides,
+                counted from the first; (tokens, 2).
             args: as in transformers.
             kwargs: as in transformers.
         """
         if not self._is_per_nt or offset_mapping is None:
             return super().gather_pre_entities(sentence, input_ids, scores, offset_mapping, *args, **kwargs)
-        covered = max((int(end) for _, end in offset_mapping), default=0)
-        is_whole = len(sentence) - covered < self.model.config.stride  # the tail is too short for another k-mer
-        length = min(len(scores), len(sentence) if is_whole else covered)
+        letters = sentence.strip()
+        first = sentence.index(letters)  # scores begin with the first letter, positions with the blanks before it
+        tokens = [(int(start), int(end)) for start, end in offset_mapping if end > start]
+        covered = tokens[-1][1] - tokens[0][0] if tokens else 0
+        is_whole = len(letters) - covered < self.model.config.stride  # the tail is too short for another k-mer
+        length = min(len(scores), len(letters) if is_whole else covered)
         return [
             {"word": letter, "scores": row, "start": position, "end": position + 1, "index": position}
-            for position, (letter, row) in enumerate(zip(sentence[:length], scores[:length], strict=True))
+            for position, (letter, row) in enumerate(zip(letters[:length], scores[:length], strict=True), first)
             if not np.isnan(row).any()
         ]
 
     def group_entities(self, entities: list[dict]) -> list[dict]:
-        """Merge neighbouring entities of one class; nucleotides without an entity lie between neighbours.
+        """Merge adjacent entities of one class; a nucleotide without an entity separates its neighbours.
 
         Args:
             entities: tokens or nucleotides, from the start of the sequence to its end.
@@ -236,13 +247,18 @@ class DnaTokenClassificationPipeline(TokenClassificationPipeline):
         return [group for run in runs if run for group in group_run(run)]
 
     def group_sub_entities(self, entities: list[dict]) -> dict:
-        """Merge neighbouring entities of one class.
+        """Merge adjacent entities of one class.
 
         Args:
             entities: tokens or nucleotides of one class.
         """
         group = super().group_sub_entities(entities)
-        return group | {"word": "".join(entity["word"] for entity in entities)} if self._is_per_nt else group
+        if isinstance(self.tokenizer, KmerTokenizer):
+            # transformers takes whatever precedes a hyphen for a prefix such as "B-": "non-coding" became "coding".
+            group["entity_group"] = self.get_tag(entities[0]["entity"])[1]
+        if self._is_per_nt:
+            group["word"] = "".join(entity["word"] for entity in entities)
+        return group
 
     @property
     def _is_per_nt(self) -> bool:

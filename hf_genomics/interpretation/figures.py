@@ -1,4 +1,7 @@
-"""Draw scores as sequence logos, heat maps and tracks along a genome; every function draws on the axes it is given."""
+"""Draw scores as sequence logos, heat maps and tracks along a genome.
+
+A function ``draw_...`` draws on the axes it is given; a function ``..._figure`` returns a new figure of several parts.
+"""
 
 from __future__ import annotations
 
@@ -19,9 +22,9 @@ from ..io.genome_tracks import Region
 #: Colours of letters that can be told apart with any colour vision: green, blue, orange and red-purple.
 LETTER_COLORS = {"A": "#009E73", "C": "#0072B2", "G": "#E69F00", "T": "#CC79A7", "N": "#9aa4ae"}
 _INK, _FAINT, _GRID = "#1f2328", "#6e7781", "#e4e7eb"
-_ROWS = 4  # of genes
-_NAMED = 12  # variants that are few enough for their names
-_POINTS = 4000  # values of a track that a picture can show
+_MOST_ROWS = 4  # rows of genes; a gene that would need a further row is not drawn
+_MOST_NAMES = 12  # if there are more variants than this, their names are not written
+_MOST_POINTS = 4000  # values drawn for a track; longer tracks are thinned
 _ARROWS = {"+": "{} \N{RIGHTWARDS ARROW}", "-": "\N{LEFTWARDS ARROW} {}"}  # direction of a gene
 _DIVERGING = "RdBu"  # blue above 0, as bars are
 
@@ -47,13 +50,13 @@ class Track(NamedTuple):
         return self.start + (self.step - 1) / 2 + self.step * np.arange(len(self.values))
 
     def thinned(self, most: int) -> Track:
-        """Return the track with at most so many values: of each stretch the one that is furthest from 0."""
+        """Return the track with at most ``most`` values: each stretch keeps only its value furthest from 0."""
         step = -(-len(self.values) // most)
         if step <= 1:
             return self
         padded = np.append(self.values, np.full(-len(self.values) % step, np.nan)).reshape(-1, step)
         furthest = np.where(np.isnan(padded), -1, np.abs(padded)).argmax(1)
-        return Track(self.name, self.start, padded[np.arange(len(padded)), furthest], step)
+        return Track(self.name, self.start, padded[np.arange(len(padded)), furthest], self.step * step)
 
 
 class Variant(NamedTuple):
@@ -82,8 +85,8 @@ def draw_logo(ax: Axes, letters: str, scores: np.ndarray, start: int = 0) -> Non
     import logomaker
 
     heights = pd.DataFrame(0.0, index=range(start, start + len(letters)), columns=list("ACGTN"))
-    for place, (letter, score) in enumerate(zip(letters, np.asarray(scores, float).tolist(), strict=True)):
-        heights.iat[place, "ACGTN".find(letter if letter in "ACGT" else "N")] = score
+    for index, (letter, score) in enumerate(zip(letters, np.asarray(scores, float).tolist(), strict=True)):
+        heights.iat[index, "ACGTN".find(letter if letter in "ACGT" else "N")] = score
     logomaker.Logo(heights, ax=ax, color_scheme=LETTER_COLORS, flip_below=False, show_spines=False)
     ax.set_xlim(start - 0.5, start + len(letters) - 0.5)
     ax.margins(y=0.08)
@@ -142,19 +145,22 @@ def draw_heat_map(ax: Axes, values: np.ndarray, rows: Sequence[str], start: int 
 def draw_genes(ax: Axes, genes: Sequence[Region], start: int, end: int) -> None:
     """Draw genes as arrows in the direction of their strand, below one another where they overlap.
 
+    Four rows at most are drawn; genes that fit into none of them are left out.
+
     Args:
         ax: where to draw.
         genes: genes of one contig.
         start: first position of the picture, 0-based.
         end: position after the last one.
     """
-    ends: list[float] = []  # where the last gene of each row ends
+    ends: list[float] = []  # where each row is free again, after its last gene and the name of it
     width, shown = end - start, 0
     for gene in sorted(gene for gene in genes if gene.start < end and gene.end > start):
-        left, right = max(gene.start, start), min(gene.end, end)
+        # Whole numbers are the middles of nucleotides, so a gene reaches half a nucleotide further to the left.
+        left, right = max(gene.start, start) - 0.5, min(gene.end, end) - 0.5
         label_end = max(right, left + len(gene.name) * width / 90)
         row = next((row for row, taken in enumerate(ends) if taken < left), len(ends))
-        if row >= _ROWS:
+        if row >= _MOST_ROWS:
             continue
         ends[row : row + 1] = [label_end + width / 100]
         shown = max(shown, row + 1)
@@ -165,7 +171,7 @@ def draw_genes(ax: Axes, genes: Sequence[Region], start: int, end: int) -> None:
         y = [-0.25, -0.25, 0, 0.25, 0.25, 0]
         ax.fill(x, np.array(y) - 1.3 * row, color=PALETTE[5], edgecolor=PALETTE[0], linewidth=0.6)
         name = _ARROWS.get(gene.strand, "{}").format(gene.name)  # the tip may lie outside the picture
-        ax.annotate(name, (left, -1.3 * row - 0.3), fontsize=7.5, color=_INK, va="top", ha="left", clip_on=True)
+        ax.text(left, -1.3 * row - 0.3, name, fontsize=7.5, color=_INK, va="top", ha="left", clip_on=True)
     ax.set(ylim=(-1.3 * max(shown - 1, 0) - 0.75, 0.45), yticks=[], ylabel="genes")
     if not shown:
         ax.text(0.5, 0.5, "no gene here", transform=ax.transAxes, ha="center", va="center", color=_FAINT, fontsize=9)
@@ -186,11 +192,11 @@ def draw_variants(ax: Axes, variants: Sequence[Variant], name: str = "variants")
     ax.scatter([one.position for one in scored], [one.score for one in scored], s=14, color=PALETTE[3], zorder=3)
     open_circle: dict[str, Any] = {"facecolors": "none", "edgecolors": _FAINT, "linewidths": 0.9}
     ax.scatter([one.position for one in others], [0] * len(others), s=14, zorder=3, **open_circle)
-    for one in variants if len(variants) <= _NAMED else ():
+    for one in variants if len(variants) <= _MOST_NAMES else ():
         height = one.score if one.score == one.score else 0.0
         offset, side = ((0, -5), "top") if height < 0 else ((0, 5), "bottom")
-        place: dict[str, Any] = {"xytext": offset, "textcoords": "offset points", "va": side, "ha": "center"}
-        ax.annotate(one.name, (one.position, height), fontsize=7, color=_INK, annotation_clip=True, **place)
+        beside: dict[str, Any] = {"xytext": offset, "textcoords": "offset points", "va": side, "ha": "center"}
+        ax.annotate(one.name, (one.position, height), fontsize=7, color=_INK, annotation_clip=True, **beside)
     if not variants:
         ax.text(0.5, 0.5, "no variant here", transform=ax.transAxes, ha="center", va="center", color=_FAINT, fontsize=9)
     ax.margins(y=0.25)
@@ -199,11 +205,11 @@ def draw_variants(ax: Axes, variants: Sequence[Variant], name: str = "variants")
 
 
 def draw_entropy(ax: Axes, entropy: np.ndarray) -> Any:
-    """Draw the entropy of every attention head, (layers, heads), as a heat map with its numbers.
+    """Draw the entropy of every attention head as a heat map, with numbers unless there are more than 144 heads.
 
     Args:
         ax: where to draw.
-        entropy: 0 for attention to one token, 1 for even attention.
+        entropy: (layers, heads), from 0 for attention to a single token to 1 for equal attention to all.
 
     Returns:
         The image, for a colour bar.
@@ -250,9 +256,9 @@ def region_figure(
     if genes is not None:
         draw_genes(next(rest), [gene for gene in genes if gene.contig == contig], start, end)
     for track in tracks:
-        draw_line(next(rest), track.thinned(_POINTS))
+        draw_line(next(rest), track.thinned(_MOST_POINTS))
     if scores is not None:
-        draw_bars(next(rest), scores.thinned(_POINTS))
+        draw_bars(next(rest), scores.thinned(_MOST_POINTS))
     if variants is not None:
         draw_variants(next(rest), variants, variant_name)
     for ax in axes[:-1]:
@@ -321,7 +327,7 @@ def name_figure(figure: Figure, contig: str, start: int, end: int) -> None:
 
 
 def mark_positions(ax: Axes, what: str) -> None:
-    """Label the axis of positions, which the picture counts from 0, with round numbers counted from 1."""
+    """Label the x axis, whose data are 0-based positions, with round 1-based positions."""
     ax.xaxis.set_major_locator(_LocatorFromOne(7, integer=True, steps=[1, 2, 5, 10]))
     ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value + 1:,.0f}"))
     ax.set_xlabel(f"{what} (nt, 1-based)")
@@ -347,7 +353,7 @@ def save_figure(figure: Figure, path: Path) -> None:
 
 
 def _plain(ax: Axes) -> None:
-    """Remove the frame of axes, and draw a thin line at 0."""
+    """Remove the frame of axes except its left side, and draw a thin line at 0."""
     for side in ("top", "right", "bottom"):
         ax.spines[side].set_visible(False)
     ax.spines["left"].set_color(_GRID)

@@ -2,8 +2,8 @@
 
 An embedding is the vector of numbers with which a model computes in place of a token. A position may hold a mixture of
 letters. The embedding of a k-mer of mixed letters is the weighted mean of the embeddings of the k-mers that it may be:
-half A and half G, then T, gives the mean of the embeddings of AT and GT. Shares of letters can change gradually, so a
-model that reads k-mers has gradients for nucleotides, as models over one-hot letters have.
+half A and half G, then T, gives the mean of the embeddings of AT and GT. Shares of letters can change gradually, so the
+output of a model that reads k-mers has a gradient for each letter, as that of a model that reads single nucleotides.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def kmer_starts(kmers: np.ndarray, segments: Sequence[Sequence[int]], k: int, st
         tokens.
 
     Raises:
-        ValueError: if a row has another number of k-mers than its segments.
+        ValueError: if the number of k-mers in a row is not the number that its segments have.
     """
     starts = np.full(kmers.shape, -1, np.int64)
     for row, lengths in enumerate(segments):
@@ -77,8 +77,9 @@ def spread_sum(values: np.ndarray, starts: np.ndarray, k: int, length: int) -> n
 def mean_of_cover(values: np.ndarray, starts: np.ndarray, k: int, length: int) -> np.ndarray:
     """Compute the mean value of the k-mers that cover each nucleotide.
 
-    Inside a sequence this is proportional to `spread_sum`. At its ends fewer k-mers cover a nucleotide, so sums become
-    smaller there, and means do not.
+    Inside a sequence this is proportional to `spread_sum` if the stride divides k; otherwise some nucleotides are
+    covered by one k-mer more than others. Fewer k-mers cover the ends of a sequence, so sums become smaller there, and
+    means do not.
 
     Args:
         values: as in `spread_sum`.
@@ -91,7 +92,7 @@ def mean_of_cover(values: np.ndarray, starts: np.ndarray, k: int, length: int) -
 
     Source: DNABERT (Ji et al. 2021), DNABERT-viz.
     """
-    # `spread_sum` gives each nucleotide 1/k of a value, so of the value k it gets 1: this counts the k-mers.
+    # If every k-mer has the value k, each adds 1 to the nucleotides it covers, so the sum counts the k-mers.
     cover = spread_sum(np.full(starts.shape, float(k)), starts, k, length)
     return spread_sum(values * float(k), starts, k, length) / np.maximum(cover, 1)
 
@@ -102,16 +103,16 @@ def one_hot(letters: np.ndarray) -> np.ndarray:
     The columns are in the order of the digits of k-mers.
 
     Args:
-        letters: uint8 (nt,).
+        letters: uint8 (nt,), ASCII.
     """
     return np.vstack([np.eye(4, dtype=np.float32), np.zeros((1, 4), np.float32)])[LETTER_CODE[letters]]
 
 
-def soft_embeddings(letters: Tensor, table: Tensor, k: int) -> Tensor:
+def soft_embeddings(shares: Tensor, table: Tensor, k: int) -> Tensor:
     """Compute the embeddings of k-mers of mixed letters; for plain letters they equal the table bit for bit.
 
     Args:
-        letters: (..., k, 4), shares of the letters A T C G at each position of a k-mer.
+        shares: (..., k, 4), shares of the letters A T C G at each position of a k-mer.
         table: (tokens, hidden), the token embeddings.
         k: k-mer size in nt.
 
@@ -120,19 +121,20 @@ def soft_embeddings(letters: Tensor, table: Tensor, k: int) -> Tensor:
     """
     # The share of a k-mer is the product of the shares of its letters. Each step of the loop appends a letter: 4 shares
     # of 1-mers become 16 of 2-mers, 64 of 3-mers, and so on, always in the order of their ids.
-    shares = letters[..., 0, :]
+    products = shares[..., 0, :]
     for position in range(1, k):
-        shares = (shares.unsqueeze(-1) * letters[..., position, :].unsqueeze(-2)).flatten(-2)
-    return shares @ table[NUM_SPECIAL : vocabulary_size(k)]
+        products = (products.unsqueeze(-1) * shares[..., position, :].unsqueeze(-2)).flatten(-2)
+    return products @ table[NUM_SPECIAL : vocabulary_size(k)]
 
 
-def embeddings_of_letters(letters: Tensor, starts: Tensor, embeddings: Tensor, table: Tensor, k: int) -> Tensor:
-    """Replace the embeddings of k-mers by those of k-mers of mixed letters.
+def embeddings_of_letters(shares: Tensor, starts: Tensor, embeddings: Tensor, table: Tensor, k: int) -> Tensor:
+    """Compute the embeddings of k-mers from shares of letters, and keep those of all other tokens.
 
     Args:
-        letters: (rows, nt, 4), shares of the letters A T C G.
-        starts: int64 (rows, ..., tokens), first nucleotide of each k-mer of known letters, -1 on other tokens.
-        embeddings: (rows, ..., tokens, hidden), embeddings of all tokens; those of other tokens are kept.
+        shares: (rows, nt, 4), shares of the letters A T C G.
+        starts: int64 (rows, ..., tokens), first nucleotide of each k-mer; -1 on tokens whose embeddings are kept.
+            Unlike in `kmer_starts`, [UNK] is one of these: a k-mer with an unknown letter is no mixture of known ones.
+        embeddings: (rows, ..., tokens, hidden), embeddings of all tokens.
         table: as in `soft_embeddings`.
         k: k-mer size in nt.
 
@@ -142,7 +144,7 @@ def embeddings_of_letters(letters: Tensor, starts: Tensor, embeddings: Tensor, t
     replaced = starts >= 0
     row = replaced.nonzero()[:, 0]  # row of each k-mer
     places = starts[replaced].unsqueeze(-1) + torch.arange(k, device=starts.device)  # (k-mers, k)
-    mixed = soft_embeddings(letters[row.unsqueeze(-1), places], table, k)
+    mixed = soft_embeddings(shares[row.unsqueeze(-1), places], table, k)
     return embeddings.masked_scatter(replaced.unsqueeze(-1), mixed)
 
 
@@ -150,8 +152,8 @@ def hypothetical_scores(gradients: Tensor) -> Tensor:
     """Compute the contribution that each letter would have at each position, against a baseline of equal shares.
 
     Args:
-        gradients: (..., 4), mean gradients for the four letters along the straight path from the baseline to the
-            sequence, as integrated gradients average them.
+        gradients: (..., 4), for the share of each letter the mean gradient of the output while the shares change in
+            small, equal steps from the baseline to the sequence; see `integrated_gradients`.
 
     Returns:
         (..., 4).

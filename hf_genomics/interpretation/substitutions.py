@@ -1,4 +1,4 @@
-"""Compute how the output changes with the sequence: occlusion and saturation mutagenesis."""
+"""Compute how the output changes if letters are substituted (`ism`) or tokens are hidden (`occlusion`)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Substitutions(NamedTuple):
     Attributes:
         reference: the output for the sequence itself.
         changes: float64 (nt, 4), the output with A, C, G or T at a position, minus the reference; 0 for the letter that
-            is there.
+            is there. At another letter, such as N, all four are computed.
     """
 
     reference: float
@@ -40,7 +40,7 @@ def ism(func: Callable[[np.ndarray], np.ndarray], letters: np.ndarray, batch_siz
     >>> ism(lambda rows: (rows == ord("G")).sum(1), np.frombuffer(b"AG", np.uint8)).changes.tolist()
     [[0.0, 0.0, 1.0, 0.0], [-1.0, -1.0, 0.0, -1.0]]
     """
-    upper = letters & 0xDF
+    upper = letters & 0xDF  # ASCII letters in upper case: their codes without the bit of lower case
     place, letter = np.nonzero(upper[:, None] != LETTERS)
     reference = float(func(letters[None])[0])
     changes = np.zeros((len(letters), 4))
@@ -57,6 +57,9 @@ def occlusion(
 ) -> tuple[float, np.ndarray]:
     """Compute by how much the output drops if a token is hidden by [MASK], one token at a time.
 
+    A positive number means that the token raises the output; the changes of `ism` have the opposite sign. If tokens
+    overlap, drops are small, because the neighbours of a hidden token show most of its letters.
+
     Args:
         func: function of ids, int64 (n, ..., tokens), that returns a number for each, (n,).
         ids: int64 (..., tokens), ids of one sequence.
@@ -67,11 +70,11 @@ def occlusion(
     Returns:
         The output for the sequence itself; and float64 (..., tokens), the drops, 0 for tokens that are not hidden.
     """
-    reference, falls = float(func(ids[None])[0]), np.zeros(ids.shape)
+    reference, drops = float(func(ids[None])[0]), np.zeros(ids.shape)
     places = np.flatnonzero(kmers)
     for begin in range(0, len(places), batch_size):
         here = places[begin : begin + batch_size]
         rows = np.repeat(ids[None], len(here), 0)
         rows.reshape(len(here), -1)[np.arange(len(here)), here] = mask_id
-        falls.flat[here] = reference - func(rows)
-    return reference, falls
+        drops.flat[here] = reference - func(rows)
+    return reference, drops

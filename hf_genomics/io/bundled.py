@@ -1,4 +1,4 @@
-"""Find the recipes, tokenizer configurations and small models that come with the package, from any folder."""
+"""Find the recipes, tokenizer configurations and small models of the package, whatever the working folder is."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ FOLDERS = ("recipes", "tokenizer_configs", "model_cards")
 
 def bundle_root() -> Path | None:
     """Return the folder that holds the bundled folders; None if the package was installed without them."""
-    package = Path(str(files(__package__.partition(".")[0])))
+    package = Path(str(files(__package__.partition(".")[0])))  # the folder hf_genomics
     places = (package / "bundled", package.parent)
     return next((place for place in places if all((place / name).is_dir() for name in FOLDERS)), None)
 
@@ -20,7 +20,7 @@ def bundle_root() -> Path | None:
 def bundled(name: str) -> str:
     """Return the path of a bundled file or folder.
 
-    A file or folder of that name in the working folder comes first.
+    A file or folder of that name in the working folder comes first: then the name is returned as it is.
 
     Args:
         name: its path in the repository (``model_cards/virus-wide``, ``recipes/data/windows_test.csv``), or only the
@@ -49,16 +49,17 @@ def bundled(name: str) -> str:
 def bundled_files(pattern: str) -> list[str]:
     """Return the paths of the bundled files that a pattern such as ``recipes/data/quickstart/*.fasta.gz`` stands for.
 
-    In a clone the shell replaces such a pattern by the names of the files. Elsewhere it finds none and passes the
-    pattern on.
+    In a clone, the shell replaces such a pattern by the names of the files. In other folders, where no file matches, it
+    passes on the pattern itself. A pattern in a YAML file does not pass through a shell, so here, too, files of the
+    working folder come first.
 
     Args:
         pattern: a pattern, or the name of one file.
 
     Returns:
-        The paths, sorted; a name that stands for no bundled file is returned as it is.
+        The paths, sorted; a name that stands for no file is returned as it is.
     """
     parts, root = Path(pattern).parts, bundle_root()
     if root is None or not parts or parts[0] not in FOLDERS or ".." in parts or "*" not in pattern:
         return [bundled(pattern)]
-    return sorted(map(str, root.glob(pattern))) or [pattern]
+    return sorted(map(str, Path().glob(pattern))) or sorted(map(str, root.glob(pattern))) or [pattern]

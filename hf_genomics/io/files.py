@@ -1,4 +1,4 @@
-"""Open files, decompressed by their content and not their name, with read errors in one line that names the file."""
+"""Open files, gzipped or not whatever their names say, and report errors in one line that names the file."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ..errors import InputError
 BinaryFile: TypeAlias = io.BufferedReader | gzip.GzipFile  # both have ``peek``
 
 _BUFFER_BYTES = 1 << 17
-_DAMAGED: list[Any] = [EOFError, zlib.error, gzip.BadGzipFile]
+_DAMAGED: list[Any] = [EOFError, zlib.error, gzip.BadGzipFile]  # errors of a damaged gzip file
 with contextlib.suppress(ImportError):  # xopen uses isal if it is installed; its error is not a zlib.error
     from isal.igzip_lib import IsalError
 
@@ -30,8 +30,8 @@ def open_binary(path: str | PathLike[str], watch: Callable[[memoryview], object]
 
     Args:
         path: the file.
-        watch: called with all bytes as they are on disk, before decompression; for instance the ``update`` method of a
-            hash.
+        watch: called with the bytes that are read, as they are on disk; for instance the ``update`` method of a hash,
+            which then is that of the whole file if the file is read to its end.
 
     Yields:
         The open file.
@@ -49,7 +49,9 @@ def open_binary(path: str | PathLike[str], watch: Callable[[memoryview], object]
 
 
 def as_utf8(file: BinaryFile, encoding: str) -> BinaryFile:
-    """Return a text file whose bytes are UTF-8 without a byte order mark.
+    """Return a text file in UTF-8 without a byte order mark.
+
+    Bytes that are not valid become the replacement character in other encodings, and stay as they are in UTF-8.
 
     Args:
         file: the open file, at its beginning.
@@ -63,7 +65,7 @@ def as_utf8(file: BinaryFile, encoding: str) -> BinaryFile:
 
 
 class _Recoded(io.RawIOBase):
-    """Text in another encoding as UTF-8; bytes that are not text become the replacement character."""
+    """A text file in another encoding, converted to UTF-8; invalid bytes become the replacement character."""
 
     def __init__(self, file: BinaryFile, encoding: str) -> None:
         super().__init__()
@@ -77,7 +79,7 @@ class _Recoded(io.RawIOBase):
     # The base class accepts any writable buffer; BufferedReader always passes a memoryview.
     def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
         """Fill ``buffer`` and return the number of bytes, 0 at the end of the file."""
-        while not self._held:
+        while not self._held:  # bytes that end within a letter may decode to nothing
             raw = self._file.read(len(buffer))
             self._held = self._decoder.decode(raw, final=not raw).encode()
             if not raw:
@@ -118,8 +120,6 @@ def input_errors(path: str | PathLike[str]) -> Iterator[None]:
     """
     try:
         yield
-    except InputError:
-        raise
     except FileNotFoundError as error:
         raise InputError(f"{path}: no such file; check the path") from error
     except IsADirectoryError as error:

@@ -1,6 +1,7 @@
 """Recognise what a file is by its first bytes: one function for all commands, whatever the name of the file says.
 
-Every kind that no command reads has a name and a remedy, so that the message about a wrong file says what the file is.
+A kind that is neither sequences nor a table has a name and a remedy, too, so that the message about a wrong file says
+what the file is. BED and GFF are such kinds; commands that need regions accept them by `require_text`.
 """
 
 from __future__ import annotations
@@ -23,11 +24,13 @@ TWOBIT_MAGICS = (b"\x43\x27\x41\x1a", b"\x1a\x41\x27\x43")
 class FileKind(NamedTuple):
     """A kind of file.
 
+    `require_text` and `require_table` look for words in names and remedies, so check them when you change these.
+
     Attributes:
         name: the kind, as an error message calls it.
-        reader: what reads it: the reader of sequences, of text tables, of Parquet tables or of Excel workbooks, or
-            nothing.
-        remedy: what to do about a file that nothing reads.
+        reader: what reads it: the reader of sequences, of text tables, of Parquet tables or of Excel workbooks, or none
+            of them ("nothing", as for BED and GFF, which other commands read line by line).
+        remedy: what to do about a file that none of them reads.
         encoding: encoding, if it is text; "utf-8-sig" is UTF-8 with or without a byte order mark.
     """
 
@@ -92,7 +95,7 @@ _ZIPS = {
     b"data.pkl": FileKind("weights saved by torch.save", remedy=_NOT_DNA),
     b".npy": FileKind("NumPy arrays (npz)", remedy="save them as Parquet or CSV"),
 }
-# First line of text that nothing reads -> what it is. Case does not count, except inside (?-i:...).
+# First line of text that is neither sequences nor a table -> what it is. Case does not count, except inside (?-i:...).
 _TEXTS: dict[str, FileKind] = {
     r"(?-i:ID {3})": FileKind("EMBL", remedy="convert it to FASTA"),
     r"##fileformat=VCF": FileKind("VCF", remedy=_GENOME),
@@ -100,7 +103,8 @@ _TEXTS: dict[str, FileKind] = {
         "GFF", remedy=_GENOME
     ),
     r"@(HD|SQ|RG|PG|CO)\t": FileKind("SAM", remedy="convert it to FASTQ (samtools fastq)"),
-    # A table may have a header such as "Track number", and without a header begins with a sequence and two numbers.
+    # Not BED: a table whose header begins with a name such as "Track number", and a table without a header whose first
+    # row is a sequence and two numbers.
     r"(?-i:track \S+=|track\s*$|browser [a-z]+ )|(?![ACGTUN]{6,}\t)\S+\t\d+\t\d+(\t|\r|$)": FileKind(
         "BED, which holds no sequence", remedy="extract its sequences (bedtools getfasta)"
     ),
@@ -117,6 +121,7 @@ _TEXTS: dict[str, FileKind] = {
 }
 _TEXT_PATTERNS = [(re.compile(pattern, re.IGNORECASE), kind) for pattern, kind in _TEXTS.items()]
 _LETTERS = re.compile(f"[{IUPAC}U.*-]*", re.IGNORECASE | re.ASCII)
+# UTF-32 comes before UTF-16, because ff fe is also how its little-endian mark begins.
 _BOMS = {b"\xef\xbb\xbf": "utf-8-sig", b"\xff\xfe\0\0": "utf-32", b"\0\0\xfe\xff": "utf-32"}
 _BOMS |= {b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
 _UNICODE_NAMES = {
@@ -170,8 +175,8 @@ def kind_of_text(text: str) -> FileKind:
     """Recognise what a text file is by its beginning."""
     if text.startswith("LOCUS "):
         return FileKind("GenBank", "sequences")
-    # Files of several kinds may begin with lines of "#": comments of FASTA, the header of a table. The first line
-    # without "#" is a record or a row, and shows which it is.
+    # Comments ("#") may stand before the first record of FASTA or the first row of a table, so `first`, the first line
+    # without "#", tells these apart. The patterns look at the very first line, because some of them are lines of "#".
     lines = _filled_lines(text)
     first = _first_without_hash(lines).strip()
     if first.startswith(">"):
@@ -184,9 +189,9 @@ def kind_of_text(text: str) -> FileKind:
     if "\0" in first:
         return BINARY
     if first.startswith(";") and (first.count(";") < 2 or any(line.startswith(">") for line in lines)):
-        return LETTERS  # a comment of the first FASTA files; with more semicolons, the header of a table
-    # A line of nucleotide letters only is a sequence without a header line; anything else is taken for a table, and a
-    # single word for the name of its only column.
+        return LETTERS  # a comment of early FASTA; a line with more semicolons is the header of a table
+    # A line of nucleotide letters only is a sequence without a header line; so, for want of a better kind, is a file of
+    # comments only. Anything else is taken for a table, and a single word for the name of its only column.
     return LETTERS if _LETTERS.fullmatch(first) else TABLE
 
 
@@ -218,7 +223,7 @@ def require_sequences(path: str | PathLike[str], start: bytes) -> FileKind:
         raise InputError(f"{path}: the file is empty; give a file of sequences or a table")
     if kind.reader == "table":
         first = _first_without_hash(_filled_lines(decode_start(start, kind.encoding)))  # FASTA may have comments
-        keep_secret([first])  # without a header, it holds the name of a record
+        keep_secret([first])  # in a table without a header row, it may hold the name of a record
         line = repr(first if len(first) <= 60 else first[:57] + "...")
         raise InputError(
             f"{path}: this looks like a table, with text before the first header: {line}; give FASTA, in which a "
@@ -265,6 +270,8 @@ def require_table(path: str | PathLike[str], start: bytes) -> FileKind:
     kind = kind_of_start(start)
     if kind is EMPTY or not start.strip():
         raise InputError(f"{path}: the file is empty; give a table with a header row")
+    if kind is LETTERS and not _first_without_hash(_filled_lines(decode_start(start, kind.encoding))):
+        raise InputError(f"{path}: no header row after the comments (lines with #); give a table with a header row")
     if kind.reader == "sequences" or kind is LETTERS:
         raise InputError(
             f"{path}: this looks like {kind.name}, not a table; give CSV, TSV or Parquet with a header row"
@@ -282,7 +289,7 @@ def decode_start(start: bytes, encoding: str) -> str:
 
     Args:
         start: first bytes of the file.
-        encoding: its encoding; bytes that it does not have become "\ufffd".
+        encoding: its encoding; bytes that are invalid in it become "\ufffd".
     """
     return codecs.getincrementaldecoder(encoding)("replace").decode(start)
 

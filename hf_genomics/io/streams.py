@@ -34,7 +34,7 @@ def destination(path: Path) -> Path:
 
 
 def is_stream(path: Path) -> bool:
-    """Return whether a path leads to something that has to be written from its start to its end.
+    """Return whether a path leads to something that can only be written in order, not replaced by a finished file.
 
     That is an open file of this process (``/dev/stdout``, ``/dev/fd/3``), a pipe, a device or a socket.
     """
@@ -76,7 +76,7 @@ def _open_file(path: Path) -> int | None:
         folder, name = os.path.split(os.path.abspath(path))
         path = Path(os.path.realpath(folder), name)
         if match := _OPEN_FILE.fullmatch(str(path)):
-            # Another process's open files can be opened by their paths, but not by their numbers.
+            # A file that another process has open has no number here; it is opened by its path.
             is_ours = match["process"] in (None, str(os.getpid()))
             return int(match["number"]) if is_ours else None
         if not path.is_symlink():

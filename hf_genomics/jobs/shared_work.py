@@ -1,7 +1,8 @@
-"""Run many jobs in processes of their own; commands that are started on the same folder share them.
+"""Run many jobs, each in a process of its own; commands that are started on the same folder share the jobs.
 
-A job is finished once its file of results exists, and is never run again. While it runs, its folder is locked, so
-that every command takes a job that nobody works on; the system releases the lock of a command that was killed.
+A job is finished once its results exist and its process has removed the lock file in the folder `run`; it is never run
+again. While a command runs a job, it also locks the folder of the job, so that no other command takes it. The system
+releases that lock when the command ends, even if it was killed, and the next command takes the job.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from ..runs.output_folder import LOCK, locked
 logger = logging.getLogger(__name__)
 
 _PAUSE = 0.5  # seconds between two looks for a job that others have left, or that has become ready
-_MARK = "hf-genomics: error: "
+_MARK = "hf-genomics: error: "  # a process begins the line that reports its error with this
 #: File in the folder of a job: the recipe that its process reads.
 RECIPE = "recipe.yaml"
 #: Keys that may change between two calls: the folders may have been moved.
@@ -63,7 +64,7 @@ class Job:
 
     @property
     def finished(self) -> bool:
-        """Whether the job is finished; a process that still writes, or was killed, has left its lock."""
+        """Whether the job is finished: its results exist, without the lock of a process that writes or was killed."""
         return (self.run / "metrics.json").exists() and not (self.run / LOCK).exists()
 
 
@@ -77,7 +78,8 @@ def share_work(jobs: Sequence[Job], workers: int, *, minutes: float | None = Non
         devices: names of GPUs for CUDA_VISIBLE_DEVICES, one for each worker in turn; empty for the CPU.
 
     Raises:
-        InputError: if a job fails for a mistake of the user's; the jobs that run at that time are finished first.
+        InputError: if a job fails because of a mistake by the user, or a signal ends it. Jobs that are already running
+            are finished first.
         RuntimeError: if a job fails for another reason.
     """
     end = time.monotonic() + 60 * minutes if minutes is not None else float("inf")
@@ -90,7 +92,8 @@ def share_work(jobs: Sequence[Job], workers: int, *, minutes: float | None = Non
             for thread in threads:
                 thread.result()
         except BaseException as error:
-            board.stop(kill=not isinstance(error, Exception))  # at a signal, at once
+            # After an error, running jobs may finish. A signal, which is not an Exception, ends them at once.
+            board.stop(kill=not isinstance(error, Exception))
             raise
 
 
@@ -158,6 +161,7 @@ class _Board:
 
     def _run(self, job: Job, device: str | None) -> None:
         """Run a job and wait for it."""
+        # Without debug mode, the log ends with the line that `_failure` looks for, and not with a traceback.
         environment = os.environ | {"TOKENIZERS_PARALLELISM": "false", "HF_GENOMICS_DEBUG": "0"}
         environment.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // self.workers)))
         if device is not None:
@@ -171,7 +175,7 @@ class _Board:
                 process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, env=environment)  # noqa: S603
                 self.running[job.folder] = process
             code = process.wait()
-        if self.stopped.is_set() and code:
+        if self.stopped.is_set() and code:  # `stop` ended it, or another job failed before and is reported
             return
         if code or not job.finished:
             failure = _failure(job, code, log)
@@ -181,10 +185,10 @@ class _Board:
 
     def _log_finished(self, job: Job, seconds: float) -> None:
         """Log a finished job, how many there are, and how long the others will take."""
-        with self.mutex:
-            self.seconds.setdefault(job.kind, []).append(seconds)
         left = [other for other in self.jobs if not other.finished]
-        minutes = sum(map(self._expected, left)) / self.workers / 60
+        with self.mutex:  # while `_expected` reads the times, no other worker may add one
+            self.seconds.setdefault(job.kind, []).append(seconds)
+            minutes = sum(map(self._expected, left)) / self.workers / 60
         rest = f"about {minutes:.0f} minutes left" if left else "none left"
         logger.info(
             "%d of %d: %s, %s (%.1f minutes); %s",
@@ -209,11 +213,11 @@ def _failure(job: Job, code: int, log: Path) -> Exception:
     return RuntimeError(f"{job.folder}: its process failed with exit code {code}; {log} says why")
 
 
-def workers_of(jobs: int) -> tuple[int, list[str]]:
+def workers_of(asked: int) -> tuple[int, list[str]]:
     """Return the number of processes at a time, and the names of the GPUs that they use in turn.
 
     Args:
-        jobs: number of processes that the user asks for; 0 for one per GPU, or without a GPU one per core.
+        asked: number of processes that the user asks for; 0 for one per GPU, or without a GPU one per core.
     """
     import torch  # here, because `hf-genomics --help` does not need it
 
@@ -223,18 +227,18 @@ def workers_of(jobs: int) -> tuple[int, list[str]]:
         devices = []
     elif devices is None:
         devices = [str(number) for number in range(torch.cuda.device_count())]
-    return jobs or len(devices) or os.cpu_count() or 1, devices
+    return asked or len(devices) or os.cpu_count() or 1, devices
 
 
 def check_unchanged(jobs: Iterable[Job], may_change: Collection[str] = _PATHS) -> None:
-    """Check that finished jobs were run by the same recipes.
+    """Check that every finished job was run with the recipe that it would have now.
 
     Args:
         jobs: the jobs; those without a recipe are not checked.
         may_change: keys that are not compared.
 
     Raises:
-        InputError: naming the folder of the job, and the first option that has changed.
+        InputError: naming the folder of a job, and the first of its options that has changed.
     """
     for job in jobs:
         if not job.finished or job.recipe is None:
@@ -245,13 +249,13 @@ def check_unchanged(jobs: Iterable[Job], may_change: Collection[str] = _PATHS) -
         if changed:
             key = min(changed)
             raise InputError(
-                f"{job.folder}: {key} was {old.get(key)} when this cell was run, and is {new.get(key)} now; choose "
+                f"{job.folder}: {key} was {old.get(key)} when this job was run, and is {new.get(key)} now; choose "
                 f"another output_dir, or delete the folder {job.folder.name}"
             )
 
 
 def _flat(settings: dict[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
-    """Return nested settings as full keys and values."""
+    """Return nested settings as pairs of a dotted key and its value, such as ("trainer.seed", 1)."""
     found: list[tuple[str, Any]] = []
     for name, value in settings.items():
         found += _flat(value, f"{prefix}{name}.") if isinstance(value, dict) else [(f"{prefix}{name}", value)]

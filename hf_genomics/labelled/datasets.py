@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from functools import partial
 from os import PathLike
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -33,7 +34,7 @@ def source_name(source: Source) -> str:
 def dataset_frame(dataset: datasets.Dataset, choose: Choice) -> pd.DataFrame:
     """Return chosen columns of a dataset as text, in the form that a table file would have.
 
-    The numbers of a `ClassLabel` become class names; the items of a list are joined with blanks.
+    The numbers of a `ClassLabel` become class names, also in lists; the items of a list are joined with blanks.
 
     Args:
         dataset: labelled or unlabelled sequences.
@@ -42,8 +43,7 @@ def dataset_frame(dataset: datasets.Dataset, choose: Choice) -> pd.DataFrame:
     Raises:
         InputError: if ``dataset`` is not a dataset or has no rows; also any error that ``choose`` raises.
     """
-    if not hasattr(dataset, "select_columns"):
-        raise InputError(f"dataset: a {type(dataset).__name__} cannot be read; give a path or a datasets.Dataset")
+    _require_dataset(dataset)
     columns = choose(list(dataset.column_names))
     if not len(dataset):
         raise InputError("dataset: the table has no row; add rows")
@@ -62,21 +62,39 @@ def dataset_frames(dataset: datasets.Dataset, choose: Choice, rows: int = 1024) 
     Raises:
         InputError: as in `dataset_frame`.
     """
+    _require_dataset(dataset)
     for begin in range(0, max(1, len(dataset)), rows):  # at least one call, which raises the error for an empty dataset
         yield dataset_frame(dataset.select(range(begin, min(begin + rows, len(dataset)))), choose)
 
 
+def _require_dataset(source: Any) -> None:
+    """Check that a source is a `datasets.Dataset`: a streamed one has no `select`, and neither has one with splits."""
+    if not (hasattr(source, "select_columns") and hasattr(source, "select")):
+        raise InputError(
+            f"dataset: a {type(source).__name__} cannot be read; give a path or a datasets.Dataset, loaded with "
+            "split='train' or another split, and without streaming"
+        )
+
+
 def _plain(column: pd.Series, feature: Any) -> pd.Series:
     """Return a column of a dataset with class names instead of class numbers, and texts instead of lists."""
-    if hasattr(feature, "int2str"):  # a ClassLabel, in which -1 is a missing label
-        return column.map(lambda number: "" if pd.isna(number) or number < 0 else feature.int2str(int(number)))
+    if hasattr(feature, "int2str"):
+        return column.map(lambda number: _class_name(number, feature, ""))
+    # A column of lists. A missing list is None or NaN, and becomes an empty text.
     if column.map(lambda cell: isinstance(cell, list | np.ndarray)).any():
-        return column.map(lambda cell: " ".join(map(_entry, cell)) if isinstance(cell, Iterable) else "")
+        items = getattr(feature, "feature", None)
+        entry = partial(_class_name, feature=items, missing=NO_LABEL) if hasattr(items, "int2str") else _entry
+        return column.map(lambda cell: " ".join(map(entry, cell)) if isinstance(cell, Iterable) else "")
     # pandas turns whole numbers into floats if one of them is missing. As text they would end in ".0" and be taken for
     # values to regress on, not for classes.
     if column.dtype.kind == "f" and str(feature.dtype).startswith(("int", "uint")):
         return column.astype("Int64")
     return column
+
+
+def _class_name(number: Any, feature: Any, missing: str) -> str:
+    """Return the name of a class of a `ClassLabel`; in one, missing labels are None or below 0, such as -1 and -100."""
+    return missing if pd.isna(number) or number < 0 else feature.int2str(int(number))
 
 
 def _entry(item: Any) -> str:

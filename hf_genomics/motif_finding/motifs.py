@@ -48,7 +48,7 @@ from .matrices import background_of, consensus
 from .meme import MemeMotif, read_meme
 from .outputs import Found, write_found
 from .pairs import PairAttention, SitePair, closest_pairs, cooccurrence, pair_attention
-from .sequences import ScoredSequences, merge_windows
+from .sequences import ScoredSequences, join_windows
 from .sites import Motif, evaluate_motif, make_motifs, sites_of
 from .words import compare_words
 
@@ -443,7 +443,7 @@ def _scores(
             check_finite_scores(one, model)
             records.add(one)
             bar.update(1)
-    return merge_windows((window, record.scores) for window, record in zip(windows, records, strict=True))
+    return join_windows((window, record.scores) for window, record in zip(windows, records, strict=True))
 
 
 # Beside the motifs.

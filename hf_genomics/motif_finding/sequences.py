@@ -1,4 +1,4 @@
-"""Hold many sequences and the scores of their nucleotides in three arrays, so that all are searched at once."""
+"""Hold many sequences and the scores of their nucleotides in three arrays, to search all of them for motifs at once."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ import numpy as np
 from ..inference.windows import Window
 from ..sequence import letter_digits, ranges
 
-#: Digit of the letters that are none of A, T, C and G, and of the gaps between sequences.
+#: Digit of the letters other than A, T, C and G, and of the gaps between sequences.
 UNKNOWN = 4
 
 
 @dataclass(frozen=True)
 class ScoredSequences:
-    """Sequences one after another; a gap of one unknown letter follows each, so that no word spans two of them.
+    """Sequences one after another; a gap of one unknown letter follows each, so that no k-mer spans two of them.
 
     Attributes:
         names: name of each sequence.
@@ -42,12 +42,12 @@ class ScoredSequences:
             letters: uint8 (nt,) of each sequence.
             scores: (nt,) of each sequence; by default 0.
         """
-        starts = np.concatenate([[0], np.cumsum([len(one) + 1 for one in letters], dtype=np.int64)])
+        starts = np.concatenate([[0], np.cumsum([len(sequence) + 1 for sequence in letters], dtype=np.int64)])
         digits = np.full(starts[-1], UNKNOWN, np.uint8)
         values = np.full(starts[-1], -np.inf, np.float32)
-        for number, (start, one) in enumerate(zip(starts[:-1].tolist(), letters, strict=True)):
-            digits[start : start + len(one)] = letter_digits(one)
-            values[start : start + len(one)] = 0 if scores is None else scores[number]
+        for index, (start, sequence) in enumerate(zip(starts[:-1].tolist(), letters, strict=True)):
+            digits[start : start + len(sequence)] = letter_digits(sequence)
+            values[start : start + len(sequence)] = 0 if scores is None else scores[index]
         return cls(list(names), starts, digits, values)
 
     def __len__(self) -> int:
@@ -61,14 +61,14 @@ class ScoredSequences:
 
     @property
     def owners(self) -> np.ndarray:
-        """Number of the sequence that each position belongs to, int64 (total,); a gap belongs to the one before."""
+        """Index of the sequence at each position, int64 (total,); a gap belongs to the sequence before it."""
         return np.repeat(np.arange(len(self)), np.diff(self.starts))
 
     def take(self, rows: np.ndarray) -> ScoredSequences:
         """Return some of the sequences.
 
         Args:
-            rows: int64 (n,), numbers of the sequences.
+            rows: int64 (n,), indices of the sequences.
         """
         sizes = np.diff(self.starts)[rows]
         places = ranges(self.starts[rows], sizes)
@@ -76,14 +76,16 @@ class ScoredSequences:
         return ScoredSequences([self.names[row] for row in rows], starts, self.digits[places], self.scores[places])
 
 
-def merge_windows(scored: Iterable[tuple[Window, np.ndarray]]) -> ScoredSequences:
-    """Put the windows of each sequence together; a nucleotide in two windows gets the mean of both scores.
+def join_windows(scored: Iterable[tuple[Window, np.ndarray]]) -> ScoredSequences:
+    """Join the windows of each sequence; a nucleotide in two windows gets the mean of both scores.
+
+    A nucleotide between windows is an unknown letter with score 0, and a sequence ends with its last window.
 
     Args:
         scored: windows and the scores of their nucleotides; the windows of a sequence follow one another.
     """
     names, letters, scores = [], [], []
-    for _, group in groupby(scored, lambda one: one[0].sequence_index):
+    for _, group in groupby(scored, lambda pair: pair[0].sequence_index):
         windows = list(group)
         length = max(window.end for window, _ in windows)
         text, total, count = np.zeros(length, np.uint8), np.zeros(length), np.zeros(length)

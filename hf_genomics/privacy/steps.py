@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Sampler
@@ -38,8 +39,8 @@ class PoissonBatches(Sampler[list[int]]):
         generator: from `secret_generator`: nobody may know which rows were in a batch.
     """
 
-    def __init__(self, rows: int, batch: int, generator: torch.Generator) -> None:
-        self.rows, self.generator = rows, generator
+    def __init__(self, rows: int, batch: int, generator: np.random.Generator) -> None:
+        self.rows, self._generator = rows, generator
         self.batch_size, self.drop_last = min(batch, rows), False  # both are read by accelerate
 
     def __len__(self) -> int:
@@ -49,8 +50,8 @@ class PoissonBatches(Sampler[list[int]]):
     def __iter__(self) -> Iterator[list[int]]:
         """Iterate over the rows of each batch."""
         for _ in range(len(self)):
-            chosen = torch.rand(self.rows, generator=self.generator, dtype=torch.float64) < self.batch_size / self.rows
-            yield chosen.nonzero()[:, 0].tolist()
+            chosen = self._generator.random(self.rows) < self.batch_size / self.rows
+            yield np.flatnonzero(chosen).tolist()
 
 
 class NoisyStep(FencedTrainer):
@@ -67,8 +68,7 @@ class NoisyStep(FencedTrainer):
     def __init__(self, *, budget: Budget, **options: Any) -> None:
         super().__init__(**options)
         self.budget, self.steps_taken, self._checked = budget, 0, False
-        # The noise is drawn where the gradients are; rows are drawn on the CPU, as every sampler does.
-        self._noise_generator, self._row_generator = secret_generator(self.args.device), secret_generator()
+        self._noise_generator, self._row_generator = secret_generator(), secret_generator()
         trained = sum(weight.numel() for weight in self.model.parameters() if weight.requires_grad)
         self._rows_at_once = max(1, _MOST_BYTES // (4 * trained))  # a row has a float32, 4 bytes, for each weight
 

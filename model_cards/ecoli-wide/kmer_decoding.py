@@ -35,7 +35,7 @@ def split_into_kmers(text: str, k: int, stride: int, unknown: str) -> Iterator[s
     >>> list(split_into_kmers("acgun TTT", 3, 1, "[UNK]"))
     ['ACG', 'CGT', '[UNK]', 'TTT']
     """
-    # Latin-1 as in `as_letters`: one byte per character, so that no character moves the letters after it.
+    # Latin-1, as in `sequence.as_letters`: one byte per character, so that all later letters keep their places.
     for word in text.encode("latin-1", "replace").decode("latin-1").translate(_TO_BLANK).split(" "):
         for start in range(0, len(word) - k + 1, stride):
             kmer = word[start : start + k].upper().replace("U", "T")
@@ -45,7 +45,7 @@ def split_into_kmers(text: str, k: int, stride: int, unknown: str) -> Iterator[s
 
 
 def kmer_to_code(kmer: str) -> int:
-    """Compute the code of a k-mer, letter by letter.
+    """Compute the code of a k-mer: its letters are the digits of a number in base 4, where A, T, C, G are 0, 1, 2, 3.
 
     >>> kmer_to_code("AAT"), kmer_to_code("GGG")
     (1, 63)
@@ -57,7 +57,7 @@ def kmer_to_code(kmer: str) -> int:
 
 
 def code_to_kmer(code: int, k: int) -> str:
-    """Spell the k-mer of a code, letter by letter.
+    """Spell the k-mer of a code, the inverse of `kmer_to_code`.
 
     >>> code_to_kmer(1, 3), code_to_kmer(63, 3)
     ('AAT', 'GGG')
@@ -66,11 +66,11 @@ def code_to_kmer(code: int, k: int) -> str:
 
 
 def merge_kmers(tokens: list[str], k: int, stride: int) -> list[str]:
-    """Merge k-mers, from left to right, into words of DNA; a k-mer that contradicts the one before begins a new word.
+    """Merge k-mers, from left to right, into words of DNA; a k-mer that contradicts the word so far begins a new one.
 
     Args:
-        tokens: k-mers; anything else stands for ``k`` unknown letters; neighbouring k-mers that overlap it fill some of
-            them in.
+        tokens: k-mers. Any other token stands for ``k`` unknown letters, some of which are filled in by the k-mers that
+            overlap them.
         k: k-mer size in nt.
         stride: nt from the start of one k-mer to the start of the next.
 
@@ -80,10 +80,10 @@ def merge_kmers(tokens: list[str], k: int, stride: int) -> list[str]:
     words: list[list[str]] = []
     for token in tokens:
         known = is_kmer(token, k)
-        start = (len(words[-1]) - k + stride) if words else 0  # of this k-mer in the current word
-        overlap = words[-1][start:] if words and start >= 0 else []
+        start = len(words[-1]) - k + stride if words else 0  # of this k-mer in the current word
+        overlap = words[-1][start:] if words else []
         continues = not known or all(letter in ("N", mine) for letter, mine in zip(overlap, token, strict=False))
-        if not words or start < 0 or not continues:
+        if not words or not continues:
             words.append(list(token) if known else ["N"] * k)
         else:
             word = words[-1]
@@ -128,7 +128,7 @@ def spell(ids: np.ndarray, k: int, stride: int) -> str | None:
 def mirrored_positions(ids: np.ndarray) -> np.ndarray:
     """Compute for each position in rows of ids the position of its mirror image.
 
-    [PAD], [CLS] and [SEP] keep their positions; the tokens between two neighbouring ones of these are reversed.
+    [PAD], [CLS] and [SEP] keep their positions. Each run of other tokens between them, or at either end, is reversed.
 
     Args:
         ids: ids of tokens, (..., tokens).

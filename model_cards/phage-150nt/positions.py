@@ -3,20 +3,22 @@
 import torch
 from torch import Tensor, nn
 
-# Amplitude of the sinusoids that are added to k-mer embeddings, whose initial standard deviation is 0.1.
+# Amplitude of the sinusoids that are added to the k-mer embeddings. The embeddings have an initial standard deviation
+# of 0.1, and these sinusoids one of 0.084 / sqrt(2) = 0.06; an amplitude of 1 would drown the embeddings.
 AMPLITUDE = 0.084
-# No wavelength exceeds 2 pi times this number of tokens. The first is for fixed sinusoids (Vaswani et al. 2017), the
-# second for the sinusoids to which learned positions are initialised.
+# Bases of the wavelengths, all of which are shorter than 2 pi times the base, in tokens. The first is for the fixed
+# positions of tokens (Vaswani et al. 2017). The second is for the initial values of learned positions, and for the
+# fixed positions of the parts of a sequence (modeling_hierarchical.py).
 SINUSOIDAL_BASE, LEARNED_BASE = 10000.0, 1000.0
 
 
 def sinusoids(positions: Tensor, size: int, base: float) -> Tensor:
-    """Compute sines and cosines, in alternation, with wavelengths from 2 pi to 2 pi ``base`` tokens.
+    """Compute sines and cosines, in alternation, with wavelengths from 2 pi to almost 2 pi ``base`` tokens.
 
     Args:
         positions: (...), positions of tokens.
         size: number of features of each position.
-        base: longest wavelength, divided by 2 pi, in tokens.
+        base: limit of the wavelengths, divided by 2 pi, in tokens.
 
     Returns:
         (..., size).
@@ -27,13 +29,23 @@ def sinusoids(positions: Tensor, size: int, base: float) -> Tensor:
 
 
 def sinusoidal_positions(
-    positions: int, hidden_size: int, amplitude: float = AMPLITUDE, base: float = LEARNED_BASE
+    num_positions: int, hidden_size: int, amplitude: float = AMPLITUDE, base: float = LEARNED_BASE
 ) -> Tensor:
-    """Compute the sinusoids to which learned positions are initialised, (positions, hidden_size)."""
-    return amplitude * sinusoids(torch.arange(positions), hidden_size, base)
+    """Compute the sinusoids of positions 0, 1, 2, ..., such as the initial values of learned positions.
+
+    Args:
+        num_positions: number of positions.
+        hidden_size: number of features of each position.
+        amplitude: amplitude of the sinusoids.
+        base: as in `sinusoids`.
+
+    Returns:
+        (num_positions, hidden_size).
+    """
+    return amplitude * sinusoids(torch.arange(num_positions), hidden_size, base)
 
 
-def stretch_positions(table: Tensor, positions: int) -> Tensor:
+def stretch_positions(table: Tensor, num_positions: int) -> Tensor:
     """Interpolate a table of learned positions linearly; its first and last row stay as they are.
 
     >>> stretch_positions(torch.tensor([[0.0], [2.0], [4.0]]), 5).flatten().tolist()
@@ -41,13 +53,13 @@ def stretch_positions(table: Tensor, positions: int) -> Tensor:
 
     Args:
         table: (old positions, hidden).
-        positions: number of rows of the result.
+        num_positions: number of rows of the result.
 
     Returns:
-        (positions, hidden).
+        (num_positions, hidden).
     """
     columns = table.float().T.unsqueeze(0)  # (1, hidden, old positions)
-    stretched = nn.functional.interpolate(columns, size=positions, mode="linear", align_corners=True)
+    stretched = nn.functional.interpolate(columns, size=num_positions, mode="linear", align_corners=True)
     return stretched[0].T.to(table.dtype).contiguous()
 
 
@@ -57,7 +69,7 @@ def rotation(positions: Tensor, size: int, base: float) -> tuple[Tensor, Tensor]
     Args:
         positions: (batch, tokens).
         size: features of a head.
-        base: longest wavelength, divided by 2 pi, in tokens.
+        base: limit of the wavelengths, divided by 2 pi, in tokens.
 
     Returns:
         Cosines and sines, (batch, tokens, 1, size) each.
@@ -68,7 +80,7 @@ def rotation(positions: Tensor, size: int, base: float) -> tuple[Tensor, Tensor]
 
 
 def apply_rotary(states: Tensor, cosines: Tensor, sines: Tensor) -> Tensor:
-    """Rotate queries or keys; features i and i + size / 2 are a point in the plane.
+    """Rotate queries or keys; features i and i + size / 2 are the two coordinates of one point.
 
     Args:
         states: queries or keys, (batch, tokens, heads, size).

@@ -5,9 +5,9 @@ transformers that did not exist when the model was saved. A name that transforme
 its fallback here. If that is not enough, a newer copy of this file, put into the folder, repairs a model saved long
 ago.
 
-The first four functions hide private attributes of transformers, the fifth a private list of peft. The table `_NAMES`,
-at the end, lists the names that have a fallback. Each is looked up only when it is imported from here: some of them
-load most of transformers, which takes seconds and is not necessary for a configuration.
+The public functions hide private attributes of transformers and, in `declare_to_peft`, a private list of peft. The
+table `_NAMES`, at the end, lists the names that have a fallback. Each is looked up only when it is imported from here:
+some of them load most of transformers, which takes seconds and is not necessary for a configuration.
 """
 
 import copy
@@ -40,12 +40,15 @@ def with_eager_attention(config: Any) -> Any:
 
 
 def mark_as_initialised(module: nn.Module, flag: bool) -> None:
-    """Mark whether the weights of a module are initialised already, so that transformers does not initialise them."""
+    """Tell transformers whether the weights of a module are initialised already; if so, it leaves them as they are."""
     module._is_hf_initialized = flag  # type: ignore[assignment]  # torch declares attributes to be tensors or modules
 
 
 def is_initialised(weight: Tensor) -> bool:
-    """Check whether a weight was loaded from a checkpoint, or is tied to one that was."""
+    """Check whether a weight was loaded from a checkpoint, or is tied to one that was.
+
+    transformers marks such weights one by one; `mark_as_initialised` marks a module, which is not seen here.
+    """
     return getattr(weight, "_is_hf_initialized", False)
 
 
@@ -66,7 +69,7 @@ def declare_to_peft(model_type: str) -> None:
 
 
 def _is_tracing(tensor: Tensor | None = None) -> bool:
-    """Check whether a graph is being recorded, so that Python cannot read the values of tensors."""
+    """Check whether torch is recording a graph; then tensors have no values that Python can read."""
     recording = torch.compiler.is_compiling() or torch.jit.is_tracing()
     if torch.cuda.is_available():
         recording = recording or torch.cuda.is_current_stream_capturing()
@@ -112,7 +115,7 @@ class _Backends:
 
 
 def _can_return_tuple(forward: Callable) -> Callable:
-    """Decorate a forward pass so that its output is a tuple with ``return_dict=False``."""
+    """Decorate a forward pass so that it returns a tuple if it is called with ``return_dict=False``."""
 
     @wraps(forward)
     def wrapper(self: Any, *args: Any, return_dict: bool | None = None, **kwargs: Any) -> Any:
@@ -124,9 +127,12 @@ def _can_return_tuple(forward: Callable) -> Callable:
 
 
 def _record(states: list[Tensor], name: str, _: nn.Module, args: tuple, output: Any) -> None:
-    """Append a module's output to ``states``, as a forward hook; for hidden states also the first layer's input."""
+    """Append what a module has returned to ``states``; torch calls this after the module (a forward hook).
+
+    The hidden states begin with the input of the first layer. In a tuple, states come first and attentions second.
+    """
     if name == "hidden_states" and not states:
-        states.append(args[0])
+        states.append(args[0])  # our models pass it by position
     kept = output[0 if name == "hidden_states" else 1] if isinstance(output, tuple) else output
     if kept is not None:
         states.append(kept)
@@ -135,8 +141,8 @@ def _record(states: list[Tensor], name: str, _: nn.Module, args: tuple, output: 
 def _capture_outputs(forward: Callable) -> Callable:
     """Decorate a forward pass so that it adds hidden states and attentions to its output, if they are requested.
 
-    They are requested by ``output_hidden_states`` and ``output_attentions``, and recorded as the outputs of modules:
-    ``_can_record_outputs`` of a model names the class of these modules for each of the two.
+    They are requested by ``output_hidden_states`` and ``output_attentions``. For each of the two,
+    ``_can_record_outputs`` of the model names a class; what the modules of this class return is recorded.
     """
 
     @_can_return_tuple
@@ -188,6 +194,7 @@ def _unless_loaded(fill: Callable) -> Callable:
 
 
 def _copy(tensor: Tensor, other: Tensor) -> Tensor:
+    """Copy the values of another tensor into a tensor."""
     with torch.no_grad():
         return tensor.copy_(other)
 
@@ -250,8 +257,8 @@ def __getattr__(name: str) -> Any:
     try:
         found = import_module(f"transformers.{module}")
     except ModuleNotFoundError as error:
-        # Importing transformers can import other packages and our own files (by auto.py's hook). If one of those is
-        # missing, that error must be raised, not replaced by the fallback.
+        # Importing transformers can import other packages, and our own files, which auto.py registers with it. If one
+        # of those is missing, that error must be raised, not replaced by the fallback.
         if not (error.name or "").startswith("transformers."):
             raise
         return fallback

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import os
 from collections import Counter
 
 import pytest
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from hf_genomics.checks.check import SplitFiles, check
 from hf_genomics.checks.fix import write_fixed
 from hf_genomics.errors import InputError
+from hf_genomics.genomes.metadata import RecordRules
 from hf_genomics.sequence_files.fasta import read_records
 
 RECORDS = st.lists(
@@ -69,6 +71,29 @@ def test_a_copy_may_be_gzipped_and_one_that_needs_no_change_says_so(tmp_path):
     report = check(splits=SplitFiles(train=[str(tmp_path / "x.fa")]), fix=str(tmp_path / "y.fa.gz"))
     assert gzip.decompress((tmp_path / "y.fa.gz").read_bytes()) == b">a\nACGTACGT\n"
     assert "nothing had to be changed" in report.fixed.lines()[1]
+
+
+@pytest.mark.parametrize("is_pipe", [False, True])
+def test_a_copy_is_checked_also_if_it_is_written_to_a_pipe(tmp_path, is_pipe):
+    (tmp_path / "x.fa").write_text(">a\nACGT-ACGT\n>b\nAC\n")
+    reader, writer = os.pipe()
+    target = f"/dev/fd/{writer}" if is_pipe else str(tmp_path / "y.fa")
+    for shortest, problems in ((2, []), (5, [f"{target}: record 2"])):
+        report = check([str(tmp_path / "x.fa")], fix=target, overwrite=True, records=RecordRules(min_length=shortest))
+        assert [problem.split(" (")[0] for problem in report.fixed.problems] == problems
+        assert (report.rejection is None) == (not problems) and report.fixed.lines()[0].startswith(target)
+        written = os.read(reader, 100) if is_pipe else (tmp_path / "y.fa").read_bytes()
+        assert written == b">a\nACGTACGT\n>b\nAC\n"
+    os.close(reader), os.close(writer)
+
+
+def test_a_copy_of_a_table_or_of_two_files_is_refused_before_they_are_read(tmp_path, monkeypatch):
+    monkeypatch.setattr("hf_genomics.checks.check._read_files", None)
+    for name, text in {"x.fa": ">a\nA\n", "y.fa": ">b\nA\n", "t.csv": "sequence\nA\n"}.items():
+        (tmp_path / name).write_text(text)
+    for names in (["x.fa", "y.fa"], ["t.csv"]):
+        with pytest.raises(InputError, match=r"fix .* one sequence file"):
+            check([str(tmp_path / name) for name in names], fix=str(tmp_path / "z.fa"))
 
 
 def test_a_letter_that_no_rule_corrects_is_named_where_it_stands_and_nothing_is_written(tmp_path):

@@ -127,6 +127,15 @@ def test_what_looks_like_a_mistake_in_classes_is_listed(counts, parts):
     assert [part for part in parts if part not in "\n".join(lines)] == []
 
 
+def test_a_class_that_looks_like_a_missing_value_is_not_called_a_word():
+    (line,) = label_warnings(classes({"0": 9, "1": 9, "-": 9}))
+    assert "'-' may stand for a missing label" in line
+    words, missing = label_warnings(classes({"1": 9, "X": 9, "?": 9}))
+    assert "'X'" in words and "'?'" not in words and "'?'" in missing
+    (line,) = label_warnings(classes({"+": 9, "-": 9, "?": 9}))
+    assert "'?'" in line and "'-'" not in line
+
+
 @pytest.mark.parametrize(
     "counts",
     [
@@ -144,7 +153,9 @@ def test_usual_classes_cause_no_warning(counts):
 def test_labels_that_never_vary_and_targets_of_few_values_are_listed():
     labels = columns([[0, 1], [0, 0]], ["u", "v"], "multi_label_classification")
     (line,) = label_warnings(labels)
-    assert "'u' is 0 in every row" in line
+    assert "'u' is 0 in every row, " in line
+    (line,) = label_warnings(columns([[NAN, 0], [1, 1]], ["u", "v"], "multi_label_classification"))
+    assert "'u' is 1 in every row that has one, " in line
     (line,) = label_warnings(columns([0.5, 1.5] * 9, None, "regression"))
     assert "'score' has only 2 different values" in line
     assert label_warnings(columns(np.arange(18) / 7, None, "regression")) == []

@@ -12,7 +12,7 @@ from small_files import dna
 
 from hf_genomics.checks.leaks import find_leaks
 from hf_genomics.checks.sketch import near_duplicates
-from hf_genomics.checks.splits import _sketch_of, assign, bundle_rows, split_table
+from hf_genomics.checks.splits import _sketch_of, assign, number_sets, split_table
 from hf_genomics.errors import InputError
 from hf_genomics.labelled.data import LabelledData
 from hf_genomics.labelled.sequences import LabelledSequences
@@ -36,14 +36,16 @@ def same_partition(one, other):
 
 @settings(max_examples=60)
 @given(st.lists(st.integers(0, 12), min_size=3, max_size=40), st.integers(0, 5), SHARES, st.integers(0, 99))
-def test_sets_stay_together_and_shares_are_kept(bundles, modulus, shares, seed):
-    numbers = np.unique(bundles, return_inverse=True)[1]
-    classes = np.arange(len(bundles)) % (modulus + 1) % 3
+def test_sets_stay_together_and_shares_are_kept(sets, modulus, shares, seed):
+    numbers = np.unique(sets, return_inverse=True)[1]
+    classes = np.arange(len(sets)) % (modulus + 1) % 3
     sides = assign(numbers, classes, shares, seed)
     assert sides.tolist() == assign(numbers, classes, shares, seed).tolist()
     assert all(len(set(sides[numbers == number].tolist())) == 1 for number in numbers)
-    assert all(shares[side] > 0 for side in sides)
-    if len(set(bundles)) == len(bundles):  # nothing to keep together: each class is off by less than two rows
+    used = [side for side, share in enumerate(shares) if share > 0]
+    found = set(sides.tolist())
+    assert found == set(used) if len(set(sets)) >= len(used) else found <= set(used)
+    if len(set(sets)) == len(sets):  # nothing to keep together: each class is off by less than two rows
         for label in set(classes.tolist()):
             of_class = sides[classes == label]
             for side, share in enumerate(shares):
@@ -57,7 +59,24 @@ def test_a_rare_class_is_in_every_split(count):
     assert set(sides[classes == 1].tolist()) == {0, 1, 2}
 
 
-def slow_bundles(examples, min_shared=5, min_identity=0.85):
+@pytest.mark.parametrize("seed", range(4))
+def test_no_split_with_a_share_is_empty_where_large_sets_exceed_all_shares(seed):
+    sides = assign(np.repeat([0, 1, 2], [60, 39, 1]), np.zeros(100, np.int64), (0.8, 0.1, 0.1), seed)
+    assert set(sides.tolist()) == {0, 1, 2}
+
+
+def test_a_split_with_too_much_of_one_class_gets_large_sets_of_others():
+    """The set of 50 rows fills the first split with class 0; the sets of class 1 have 1 to 6 rows."""
+    sizes = np.concatenate([[50], np.tile(np.arange(1, 7), 10)])
+    sets, classes = np.repeat(np.arange(61), sizes), np.repeat([0, 1], [50, 210])
+    means = np.zeros(3)
+    for seed in range(10):
+        side = assign(sets, classes, (0.6, 0.2, 0.2), seed)[np.cumsum(sizes) - 1][1:]
+        means += [sizes[1:][side == split].mean() / 10 for split in range(3)]
+    assert abs(means - 3.5).max() < 0.6
+
+
+def slow_sets(examples, min_shared=5, min_identity=0.85):
     """Join rows one pair after another, by texts and sets of canonical 24-mers."""
     texts = [letters.tobytes().decode() for letters in examples.sequences]
     kmers = [
@@ -89,9 +108,9 @@ def test_what_belongs_together_is_what_all_pairs_show(seed, count, with_groups):
         texts.append(reverse_complement(text) if random.random() < 0.5 else text)
     groups = [str(number) for number in random.integers(0, 8, count)] if with_groups else None
     examples = rows(texts, groups=groups)
-    assert same_partition(bundle_rows(examples, 0.85).tolist(), slow_bundles(examples))
-    exact = bundle_rows(examples, 1)
-    assert same_partition(exact.tolist(), slow_bundles(examples, min_shared=999))
+    assert same_partition(number_sets(examples, 0.85).tolist(), slow_sets(examples))
+    exact = number_sets(examples, 1)
+    assert same_partition(exact.tolist(), slow_sets(examples, min_shared=999))
 
 
 def test_a_split_table_has_no_leak_on_either_strand_and_every_row_once():

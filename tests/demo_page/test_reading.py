@@ -42,10 +42,33 @@ def test_blanks_and_line_ends_between_pasted_letters_do_not_count(dna, blanks):
     assert letters.tobytes().decode() == dna.replace("U", "T")
 
 
+GENBANK = "LOCUS       x   12 bp DNA\nORIGIN\n        1 acgtacgtac gt\n//\n"
+
+
+@pytest.mark.parametrize("start", ["", "\ufeff", "\n \r\n", "\ufeff\n"])
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        (">a\nAC\n>b\nG\n", {"a": b"AC", "b": b"G"}),
+        ("@a\nAC\n+\nII\n", {"a": b"AC"}),
+        (GENBANK, {"x": b"ACGTACGTACGT"}),
+        ("AC\nGU", {"1": b"ACGT"}),
+    ],
+)
+def test_a_byte_order_mark_and_blank_lines_before_an_input_do_not_count(start, text, found):
+    examples = read_sequences((start + text).encode())
+    assert dict(zip(examples.ids, [letters.tobytes() for letters in examples.sequences], strict=True)) == found
+
+
+def test_a_fasta_file_in_utf_16_is_read():
+    assert read_sequences("\n>a\nACGT\n".encode("utf-16")).sequences[0].tobytes() == b"ACGT"
+
+
 @pytest.mark.parametrize(
     ("content", "named"),
     [
         (b"", "paste DNA"),
+        (b"\xef\xbb\xbf\n", "paste DNA"),
         (b" \n\t", "paste DNA"),
         (gzip.compress(b""), "paste DNA"),
         (b"A" * (MOST_NT + 1), "100,001"),

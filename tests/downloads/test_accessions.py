@@ -16,13 +16,21 @@ def listed(tmp_path, text):
 def test_a_plain_list_and_tables_say_the_same(tmp_path):
     plain = [AccessionRequest("NC_001422.1"), AccessionRequest("U49845")]
     assert listed(tmp_path, "\ufeff# viruses\nnc_001422.1\n\n  U49845\r\nU49845\n") == plain
+    assert listed(tmp_path, " # phages, 2024\nNC_001422.1\nU49845\n") == plain
     for text in ("accession\nNC_001422.1\nU49845\n", "kind,accession\n,NC_001422.1\n,u49845\n"):
         assert [one.accession for one in listed(tmp_path, text)] == [one.accession for one in plain]
 
 
 def test_facts_are_taken_from_their_columns(tmp_path):
-    (one,) = listed(tmp_path, f"accession\tlength\tmd5\tgroup\nLAAO01000012\t6221\t{'AB' * 16}\tG1\n")
-    assert one == AccessionRequest("LAAO01000012", 6221, "ab" * 16, {"group": "G1"})
+    for header in (
+        "accession\tlength\tmd5\tgroup",
+        "Accession\tLength\tMD5\tgroup",
+        "accession\tLENGTH\tSequence_MD5\tgroup",
+    ):
+        (one,) = listed(tmp_path, f"{header}\nLAAO01000012\t6221\t{'AB' * 16}\tG1\n")
+        assert one == AccessionRequest("LAAO01000012", 6221, "ab" * 16, {"group": "G1"})
+    (one,) = listed(tmp_path, "accession,length,Length\nU49845,3,4\n")
+    assert one == AccessionRequest("U49845", 3, None, {"Length": "4"})
 
 
 @pytest.mark.parametrize(
@@ -37,7 +45,7 @@ def test_facts_are_taken_from_their_columns(tmp_path):
         ("name\tid\nx\tNC_001416\n", "no column 'accession'"),
         ("accession,length\nNC_001416,0\n", "data row 1: length '0' is not a number of nt"),
         ("accession,sequence_md5\nNC_001416,abc\n", "data row 1: sequence_md5 'abc' is not an MD5"),
-        ("accession,x\nU49845,1\nU49845,2\n", "data row 2: U49845 is in .*data row 1 with other facts"),
+        ("accession,x\nU49845,1\nU49845,2\n", "data row 2: U49845 is also in .*data row 1"),
         ("# nothing\n", "this list has no accessions"),
         ("", "this list has no accessions"),
     ],

@@ -234,7 +234,7 @@ def test_a_record_that_esummary_does_not_know_is_kept_and_said_to_be_unchecked(s
 @pytest.mark.parametrize("unknown", ["refuse", "omit", "text"])
 def test_unknown_accessions_fail_and_all_others_come(server, fetch, tmp_path, caplog, unknown):
     server.unknown = unknown
-    with pytest.raises(InputError, match=r"2 of 6 accessions could not be fetched, AB000000 .*failed\.tsv.*again"):
+    with pytest.raises(InputError, match=r"2 of 6 accessions could not be fetched, AB000000 .*again.*failed\.tsv"):
         fetch(PHIX, "AB000000", LAMBDA, HIV, "ZZ999999.1", WHALE)
     folder = tmp_path / "genomes"
     assert set(manifest(folder)) == {PHIX, LAMBDA, HIV, WHALE}
@@ -307,6 +307,23 @@ def test_a_server_that_is_gone_is_not_asked_for_ever(server, fetch, tmp_path):
     assert reasons[LAMBDA].startswith("HTTP 503")
     assert reasons[WHALE] == "not tried: the server had stopped answering"
     assert set(manifest(tmp_path / "genomes")) == {PHIX}
+
+
+def test_a_server_that_answers_now_and_then_is_asked_for_the_whole_list(server, fetch, tmp_path):
+    server.misdeeds[:] = ["503", "", "503", "", "503"]  # it refuses the unknown accessions, which is an answer
+    with pytest.raises(InputError, match="5 of 6"):
+        fetch(PHIX, "AB000001", LAMBDA, "AB000002", HIV, WHALE, batch_size=1, retry=Retry(0, timeout=0.4))
+    assert set(manifest(tmp_path / "genomes")) == {WHALE}
+
+
+@pytest.mark.parametrize("empty", [">\n", ">   \n"])
+def test_a_record_without_a_name_and_letters_is_no_record(server, fetch, tmp_path, empty):
+    server.misdeeds[:] = [empty]
+    assert fetch(PHIX, HIV)["fetched"] == 2
+    server.misdeeds[:] = [empty] * 10
+    with pytest.raises(InputError, match="NC_001416.1 because: the record holds no letters"):
+        fetch(LAMBDA)
+    assert set(manifest(tmp_path / "genomes")) == {PHIX, HIV}
 
 
 def test_no_connection_at_all_is_a_list_of_failures(fetch, tmp_path, server):

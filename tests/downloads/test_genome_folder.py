@@ -68,6 +68,13 @@ def test_the_manifest_takes_the_other_columns_of_the_list(folder: GenomeFolder) 
     assert not (folder.path / "failed.tsv").exists()
 
 
+def test_of_two_lines_for_one_record_the_one_with_the_version_describes_it(folder: GenomeFolder) -> None:
+    lines = [AccessionRequest(f"AB000001{version}", other_columns={"x": version}) for version in (".10", "")]
+    for requests in (lines, lines[::-1]):
+        folder.finish(requests, {})
+        assert folder.row(lines[1])["x"] == ".10"
+
+
 def test_leftovers_are_deleted_and_another_format_is_an_error(folder: GenomeFolder) -> None:
     (folder.path / ".x.fasta.partial").write_text("half")
     folder.create()

@@ -15,7 +15,7 @@ from hf_genomics.embedding.vectors import Embedded
 from hf_genomics.inference.growing_table import GrowingTable
 
 VECTORS = np.random.default_rng(0).normal(size=(9, 4)).astype(np.float32)
-VECTORS[3] = np.nan
+VECTORS[3], VECTORS[5, 1] = np.nan, np.nan  # no vector; one number overflowed
 
 
 @pytest.mark.parametrize("pooling", ["mean", "tokens"])

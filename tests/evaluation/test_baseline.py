@@ -52,12 +52,12 @@ def test_counts_equal_those_of_a_plain_loop(sequences, k):
 @given(sequences_of_dna)
 def test_cutting_the_work_into_chunks_changes_nothing(sequences):
     letters = [as_letters(s) for s in sequences]
-    whole, limit = kmer_counts(letters, 2), baseline._CHUNK_NT
+    whole, limit = kmer_counts(letters, 2), baseline._CHUNK_SIZE
     try:
-        baseline._CHUNK_NT = 20
+        baseline._CHUNK_SIZE = 20
         np.testing.assert_array_equal(kmer_counts(letters, 2), whole)
     finally:
-        baseline._CHUNK_NT = limit
+        baseline._CHUNK_SIZE = limit
 
 
 @given(st.text("ACGT", min_size=4, max_size=30), st.integers(1, 4))
@@ -243,7 +243,7 @@ def test_every_nucleotide_is_predicted_from_the_letters_around_it(monkeypatch):
     assert [scores.shape for scores in found] == [(80, 2), (50, 2), (70, 2)]
     assert np.mean(np.concatenate(found).argmax(1) == np.concatenate(labels)) > 0.9
     np.testing.assert_allclose(constant_scores(rows, rows)[1], np.tile([130 / 190, 60 / 190], (50, 1)))
-    monkeypatch.setattr(baseline, "_CHUNK_NT", 28)  # of a long sequence, 7 nt are predicted at a time
+    monkeypatch.setattr(baseline, "_CHUNK_SIZE", 28)  # of a long sequence, 7 nt are predicted at a time
     np.testing.assert_allclose(np.concatenate(kmer_scores(rows, rows, k=1)), np.concatenate(found))
     monkeypatch.setattr(baseline, "_MOST_NT", 40)
     assert len(np.concatenate(kmer_scores(rows, rows, k=1))) == 200

@@ -12,7 +12,7 @@ from small_models import change_json, saved_adapter, saved_model
 
 from hf_genomics import KmerBertForSequenceClassification, convert
 from hf_genomics.errors import InputError
-from hf_genomics.inference.adapters import base_of
+from hf_genomics.inference.adapters import add_adapter, base_of
 from hf_genomics.inference.loading import load_classifier, load_config, load_merged
 
 peft = pytest.importorskip("peft", reason="needs the extra `lora`")
@@ -72,3 +72,22 @@ def test_a_base_on_the_hub_is_looked_for_there(adapter) -> None:
     settings = json.loads((adapter / "adapter_config.json").read_text()) | {"base_model_name_or_path": "user/model"}
     (adapter / "adapter_config.json").write_text(json.dumps(settings))
     assert base_of(str(adapter)) == "user/model"
+
+
+def test_a_full_memory_is_not_called_an_adapter_that_does_not_fit(adapter, monkeypatch) -> None:
+    def load_adapter(model: object, name: str) -> None:
+        raise torch.OutOfMemoryError("out of memory")
+
+    monkeypatch.setattr(KmerBertForSequenceClassification, "load_adapter", load_adapter)
+    with pytest.raises(torch.OutOfMemoryError):
+        add_adapter(KmerBertForSequenceClassification.from_pretrained("base"), str(adapter))
+
+
+@pytest.mark.parametrize(("kind", "key"), [("LORA", "r"), ("LOHA", "r"), ("ADALORA", "init_r")])
+def test_the_rank_that_peft_allocates_is_checked_first(adapter, kind: str, key: str) -> None:
+    change_json(adapter / "adapter_config.json", **{"peft_type": kind, key: 10**9})
+    with pytest.raises(InputError, match=f"rank 1000000000 of '?{key}"):
+        load_classifier(str(adapter))
+    change_json(adapter / "adapter_config.json", **{key: "many"})
+    with pytest.raises(InputError, match=f"'{key}' cannot be"):
+        load_classifier(str(adapter))

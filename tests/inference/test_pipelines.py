@@ -64,6 +64,31 @@ def test_runs_of_one_class_cover_the_sequence(saved) -> None:
 
 
 @pytest.mark.parametrize("labels_per", ["token", "nt"])
+def test_blanks_around_a_sequence_count_as_positions_and_shift_no_class(saved, labels_per: str) -> None:
+    classify, _ = saved(labels_per)
+    for windows in (False, True) if labels_per == "nt" else (False,):
+        expected = [
+            (cell["word"], cell["entity"], cell["start"] + 2, cell["end"] + 2)
+            for cell in classify(DNA, windows=windows)
+        ]
+        found = classify(f" \n{DNA} \n", windows=windows)
+        assert [(cell["word"], cell["entity"], cell["start"], cell["end"]) for cell in found] == expected
+
+
+@pytest.mark.parametrize("labels_per", ["token", "nt"])
+def test_a_run_has_the_name_of_its_class_with_its_hyphen(saved, labels_per: str) -> None:
+    classify, model = saved(labels_per)
+    names = {0: "coding", 1: "non-coding"}
+    model.config.id2label = classify.model.config.id2label = names
+    cells, runs = classify(DNA), classify(DNA, aggregation_strategy="simple")
+    assert {run["entity_group"] for run in runs} == {cell["entity"] for cell in cells} == set(names.values())
+    for cell in cells:
+        assert any(run["start"] <= cell["start"] < run["end"] and run["entity_group"] == cell["entity"] for run in runs)
+    classify.model.config.id2label = {0: "B-gene", 1: "I-gene"}  # prefixes as of transformers
+    assert {run["entity_group"] for run in classify(DNA, aggregation_strategy="simple")} == {"gene"}
+
+
+@pytest.mark.parametrize("labels_per", ["token", "nt"])
 def test_all_strategies_of_aggregation_join_neighbours_of_one_class(saved, labels_per: str) -> None:
     classify, _ = saved(labels_per)
     runs = classify(DNA, aggregation_strategy="simple")

@@ -55,15 +55,25 @@ def test_genes_that_overlap_have_rows_of_their_own(ax):
     draw_genes(new_figure(2, 1).subplots(), [], 0, 10)
 
 
-@given(st.lists(st.sampled_from([0.0, -3.0, 2.0, float("nan")]), min_size=1, max_size=40), st.integers(1, 12))
+def test_a_gene_covers_its_nucleotides_whose_middles_are_whole_numbers(ax):
+    draw_genes(ax, [Region("c", 12, 15, ".", "g")], 10, 20)
+    (gene,) = ax.patches
+    assert {gene.get_xy()[:, 0].min(), gene.get_xy()[:, 0].max()} == {11.5, 14.5}
+
+
+@given(
+    st.lists(st.sampled_from([0.0, -3.0, 2.0, float("nan")]), min_size=1, max_size=40),
+    st.integers(1, 12),
+    st.integers(1, 3),
+)
 @settings(deadline=None)
-def test_a_thinned_track_keeps_what_is_furthest_from_0(values, most):
-    track = Track("score", 7, np.array(values))
+def test_a_thinned_track_keeps_what_is_furthest_from_0(values, most, step):
+    track = Track("score", 7, np.array(values), step)
     found = track.thinned(most)
     assert len(found.values) <= max(most, len(values) if most >= len(values) else most)
     for position, value in zip(found.positions, found.values, strict=True):
-        begin = int(position - (found.step - 1) / 2) - 7
-        stretch = [one for one in values[begin : begin + found.step] if one == one]
+        begin, length = int(position - (found.step - 1) / 2 - 7) // step, found.step // step
+        stretch = [one for one in values[begin : begin + length] if one == one]
         assert value != value if not stretch else abs(value) == max(map(abs, stretch)) and value in stretch
 
 

@@ -56,6 +56,12 @@ def test_a_pattern_that_matched_nothing_here_is_looked_up_in_the_bundle(elsewher
         assert bundled_files(pattern) == [pattern]
 
 
+def test_files_of_the_working_folder_that_match_a_pattern_come_first(elsewhere):
+    (elsewhere / "recipes" / "data").mkdir(parents=True)
+    (elsewhere / "recipes" / "data" / "mine.csv").touch()
+    assert bundled_files("recipes/data/*.csv") == [str(Path("recipes/data/mine.csv"))]
+
+
 def test_a_wheel_keeps_the_folders_in_the_package(tmp_path, monkeypatch):
     package = tmp_path / "hf_genomics"
     package.mkdir()

@@ -158,6 +158,11 @@ def test_a_table_read_as_sequences_is_told_by_its_first_line_that_is_no_comment(
         require_sequences("x", b"# made in May\n" + TABLE.encode())
 
 
+def test_a_table_of_comments_only_is_told_to_lack_its_header_row() -> None:
+    with pytest.raises(InputError, match="x: no header row after the comments"):
+        require_table("x", b"# made in May\n\n#chrom\tstart\n")
+
+
 @pytest.mark.parametrize("name", ["miller-7", "miller 7", "miller-7" * 10])
 def test_a_private_run_does_not_show_the_first_row_of_a_table_without_a_header(name: str, tmp_path: Path) -> None:
     content = f"{name},ACGTACGT,1\n"

@@ -6,11 +6,12 @@ import subprocess
 import sys
 import textwrap
 import time
+from dataclasses import replace
 
 import pytest
 
 from hf_genomics.errors import InputError
-from hf_genomics.jobs.shared_work import Job, share_work
+from hf_genomics.jobs.shared_work import Job, _Board, share_work
 from hf_genomics.runs.output_folder import locked
 
 WORK = """
@@ -48,6 +49,21 @@ def test_every_job_runs_once_after_what_it_needs_and_never_again(tmp_path):
 def test_gpus_are_used_in_turn(tmp_path):
     share_work([job(tmp_path, f"j{number}-") for number in range(4)], 2, devices=["3", "5"])
     assert {line.split("-")[1] for line in ran(tmp_path)} <= {"3", "5"} and len(ran(tmp_path)) == 4
+
+
+def test_no_worker_adds_a_time_while_another_sums_them(tmp_path):
+    class Times(dict):
+        def values(self):
+            assert board.mutex.locked()
+            return super().values()
+
+    jobs = [replace(job(tmp_path, "done"), kind=1), replace(job(tmp_path, "left"), kind=2)]
+    jobs[0].run.mkdir(parents=True)
+    (jobs[0].run / "metrics.json").write_text("{}")
+    board = _Board(jobs, 1, 0)
+    board.seconds = Times()
+    board._log_finished(jobs[0], 60)
+    assert board.seconds == {1: [60]}
 
 
 @pytest.mark.parametrize("minutes", [0, 1e-9])

@@ -6,7 +6,7 @@ import datasets
 import numpy as np
 import pandas as pd
 import pytest
-from datasets import ClassLabel, Dataset
+from datasets import ClassLabel, Dataset, DatasetDict, Features, Sequence, Value
 from transformers import Trainer, TrainingArguments
 
 from hf_genomics import KmerBertConfig, KmerBertForSequenceClassification, KmerTokenizer
@@ -125,9 +125,26 @@ def test_what_a_table_may_not_hold_a_dataset_may_not_hold_either(rows, columns, 
     assert part in str(caught.value)
 
 
-def test_what_is_neither_a_path_nor_a_dataset_is_an_input_error():
-    with pytest.raises(InputError, match="dataset: a DataFrame cannot be read"):
-        read_labelled(pd.DataFrame({"sequence": ["ACGT"]}))
+DATASET = Dataset.from_dict({"sequence": ["ACGT", "GG"]})
+
+
+@pytest.mark.parametrize(
+    "source",
+    [pd.DataFrame({"sequence": ["ACGT"]}), ["ACGT"], DATASET.to_iterable_dataset(), DatasetDict(train=DATASET)],
+)
+def test_what_is_neither_a_path_nor_a_dataset_is_an_input_error(source):
+    for read in (read_labelled, lambda source: list(iterate_unlabelled(source, Columns()))):
+        with pytest.raises(InputError, match=f"dataset: a {type(source).__name__} cannot be read"):
+            read(source)
+
+
+def test_class_labels_in_lists_are_read_by_their_names():
+    classes = ClassLabel(names=["exon", "intron"])
+    features = Features({"sequence": Value("string"), "y": Sequence(classes)})
+    dataset = Dataset.from_dict({"sequence": ["ACGT", "GG"], "y": [[0, 1, -100, 1], [-1, None]]}, features)
+    found = LabelledSequences.from_dataset(dataset, Columns(nt_labels="y"))
+    assert found.label_names == ["exon", "intron"]
+    assert [row.tolist() for row in found.nt_labels] == [[0, 1, -100, 1], [-100, -100]]
 
 
 def test_a_dataset_goes_where_a_table_goes():

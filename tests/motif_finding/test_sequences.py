@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hf_genomics.inference.windows import Window
-from hf_genomics.motif_finding.sequences import UNKNOWN, ScoredSequences, merge_windows
+from hf_genomics.motif_finding.sequences import UNKNOWN, ScoredSequences, join_windows
 from hf_genomics.sequence import as_letters, letter_digits
 
 TEXTS = st.lists(st.text("ACGTN", min_size=1, max_size=12), min_size=1, max_size=6)
@@ -38,7 +38,7 @@ def test_a_nucleotide_in_two_windows_gets_the_mean():
         scored(0, 2, "GTT", [5, 6, 7]),
         scored(1, 0, "A", [9]),
     ]
-    merged = merge_windows(windows)
+    merged = join_windows(windows)
     assert merged.names == ["s0", "s1"]
     assert merged.digits.tolist() == [*letter_digits(as_letters("ACGTTNAN")).tolist()]
     assert merged.scores.tolist() == [1, 2, 4, 6, 7, -np.inf, 9, -np.inf]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -160,10 +161,20 @@ def test_a_row_with_a_gradient_of_zero_adds_nothing():
     assert total.tolist() == [0, 0, 0]
 
 
+def test_seeds_that_share_their_lower_32_bits_give_different_noise(monkeypatch):
+    drawn = []
+    for seed in (5, 5 + 2**32, 5 + 2**100):
+        monkeypatch.setattr("hf_genomics.privacy.gradients.secrets.randbits", lambda bits, seed=seed: seed % 2**bits)
+        drawn.append(noisy(torch.zeros(3), 1.0, secret_generator()))
+    assert drawn[0].dtype == torch.float32
+    assert len({tuple(noise.tolist()) for noise in drawn}) == 3
+
+
 def test_the_noise_has_its_scale_and_does_not_follow_from_the_seed():
     total, drawn = torch.ones(200, 200), []
     for _ in range(2):
         torch.manual_seed(0)
+        np.random.seed(0)
         drawn.append(noisy(total, 2.5, secret_generator()) - total)
     for noise in drawn:
         assert abs(noise.std().item() - 2.5) < 0.05 and abs(noise.mean().item()) < 0.06
