@@ -33,7 +33,7 @@ _NT_WIDTH = 1024  # length of the pieces into which sequences with labels per nu
 _STRETCHES = 16  # of a sequence, whose maxima are kept apart, so that the network knows roughly where a motif is
 _BATCH = 64
 _MAX_STEPS = 3000
-_PATIENCE = 8  # training ends after this many checks of the held-out rows in a row without a new lowest loss
+_PATIENCE = 8  # training ends after this many checks of the held-out rows without a new lowest loss
 _NO_LETTER = 4  # code of padding, and of letters other than A, C, G, T and U: a row of zeros in _ONE_HOT
 _ONE_HOT = torch.eye(5)[:, :4]
 
@@ -46,7 +46,7 @@ class _Inputs(NamedTuple):
 
     Attributes:
         codes: codes of the letters, uint8 (rows, sequences of a row, width).
-        signals: a number per nucleotide each (the table's ``nt_tracks``), standardised, and whether each is known,
+        signals: numbers along the sequence (the table's ``nt_tracks``), standardised, and whether each is known,
             float32 (rows, 2 x signals, width).
         tracks: numbers that belong to a whole sequence, standardised, and whether each is known, float32
             (rows, 2 x tracks).
@@ -237,7 +237,7 @@ def _inputs(examples: LabelledSequences, training: LabelledSequences, width: int
 def _middle(length: int, width: int, centered: bool) -> tuple[slice, slice]:
     """Return where in the width a sequence stands, and which of its letters stand there.
 
-    A shorter sequence is padded on both sides, a longer one is cut on both sides; not ``centered``, only at the end.
+    A shorter sequence is padded, and a longer one cut, on both sides; if not ``centered``, at its end only.
 
     >>> _middle(3, 5, True), _middle(7, 3, True)
     ((slice(1, 4, None), slice(0, 5, None)), (slice(0, 3, None), slice(2, 5, None)))
@@ -312,7 +312,7 @@ def _train(network: nn.Module, inputs: _Inputs, targets: Tensor, loss: Loss, rc_
     held_out, rows = order.tensor_split([max(1, len(order) // 10)])
     rows = rows if len(rows) else order  # a single row is trained on and held out
     optimizer = torch.optim.AdamW(network.parameters(), lr=1e-3, weight_decay=1e-3)
-    # The held-out rows are checked after every epoch, but at least every 250 steps.
+    # The held-out rows are checked once per epoch, or every 250 steps if that is sooner.
     every = min(math.ceil(len(rows) / _BATCH), 250)
     best, best_weights, waited = float("inf"), copy.deepcopy(network.state_dict()), 0
     for step, batch in enumerate(_batches(rows), start=1):
