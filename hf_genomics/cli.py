@@ -125,12 +125,14 @@ def _leave_other_processes() -> None:
 
 
 def _take(flag: str, words: list[str]) -> bool:
-    """Remove a flag that every verb has, and the word "true" after it, if any; return whether it was there."""
+    """Remove a flag that every verb has, with a "true" or "false" after it, if any; return whether it is set."""
+    words[:] = [part for word in words for part in (word.split("=", 1) if word.startswith(f"{flag}=") else [word])]
     if flag not in words:
         return False
     place = words.index(flag)
-    del words[place : place + (2 if words[place + 1 : place + 2] == ["true"] else 1)]
-    return True
+    value = "".join(words[place + 1 : place + 2]).lower()
+    del words[place : place + (2 if value in ("true", "false") else 1)]
+    return value != "false"
 
 
 def _share_cores() -> None:

@@ -693,6 +693,14 @@ def test_debug_shows_the_traceback_of_a_users_mistake_too(work, capsys, where):
     assert traceback[0].startswith("Traceback") and has_all(only_line(last), "no.fa")
 
 
+@pytest.mark.parametrize("words", [["--debug", "false"], ["--debug", "False"], ["--debug=false"]])
+def test_debug_may_be_switched_off_in_words(work, capsys, words):
+    assert main(["prepare", "--fasta", "no.fa", "--output_dir", "out", *words]) == 2
+    assert has_all(only_line(capsys.readouterr().err), "no.fa")
+    assert main(["prepare", "--fasta", "no.fa", "--output_dir", "out", words[0].replace("false", "true")]) == 2
+    assert capsys.readouterr().err.startswith("Traceback")
+
+
 def test_debug_may_be_set_by_a_variable(work, capsys, monkeypatch):
     monkeypatch.setenv("HF_GENOMICS_DEBUG", "1")
     assert main(["prepare", "--fasta", "no.fa", "--output_dir", "out"]) == 2

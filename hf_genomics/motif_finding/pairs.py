@@ -145,7 +145,8 @@ def pair_attention(
     Args:
         model: fine-tuned model that reads a sequence as one row of tokens.
         tokenizer: tokenizer of the model.
-        windows: windows of the sequences; a pair counts if one of them holds both sites.
+        windows: windows of the sequences, whose ``sequence_index`` is the ``sequence`` of a site; a pair counts if one
+            of them holds both sites.
         pairs: see `closest_pairs`; of two motifs, the first 500 are used.
         batch_size: number of windows that are encoded at once.
         seed: seed of the shuffles.

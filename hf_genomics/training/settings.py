@@ -127,10 +127,9 @@ def _check_weights(head: Head, task: Task) -> None:
     if head.balanced and head.class_weights:
         raise InputError("head.balanced and head.class_weights are two ways to weight classes; omit one of them")
     names = task.names or []
-    if head.class_weights and (len(head.class_weights) != len(names) or min(head.class_weights) <= 0):
-        raise InputError(
-            f"head.class_weights must be one positive number for each of {names}, not {head.class_weights}"
-        )
+    weights = head.class_weights or []
+    if weights and (len(weights) != len(names) or not all(0 < weight < float("inf") for weight in weights)):
+        raise InputError(f"head.class_weights must be one positive number for each of {names}, not {weights}")
 
 
 def _check_decisions(head: Head, task: Task) -> None:
@@ -255,6 +254,7 @@ def _task_settings(task: Task, statistics: TrainingStatistics) -> dict[str, Any]
         "id2label": names,
         "label2id": {name: number for number, name in names.items()},
         "positive_class": task.positive,
+        "decision_threshold": None,  # one of the pretrained model was chosen for its own classes
         "labels_per": "nt" if task.level == "nt" else "token",
         "paired": task.paired,
         "max_sequence_length": statistics.longest,

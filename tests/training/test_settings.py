@@ -231,3 +231,16 @@ def test_a_resumed_run_shares_data_weights_and_strands() -> None:
         network.weight[0, 0] += 1
     other = resume_settings(table, table, network, Head(rc_probability=0.5))
     assert found["weights to start from"] != other["weights to start from"] and other["data.valid"]
+
+
+def test_a_threshold_of_the_pretrained_model_is_not_taken_over() -> None:
+    labels = {"id2label": {0: "no", 1: "yes"}, "label2id": {"no": 0, "yes": 1}}
+    before = KmerBertConfig(k=3, positive_class="yes", decision_threshold=0.9, **labels, **SIZES)
+    after = derive_config(before, replace(CLASSES, positive="no"), Head(), STATISTICS)
+    assert (after.positive_class, after.decision_threshold) == ("no", None)
+
+
+@pytest.mark.parametrize("weight", [float("nan"), float("inf"), 0.0])
+def test_weights_of_classes_are_positive_finite_numbers(weight: float) -> None:
+    with pytest.raises(InputError, match=r"head\.class_weights"):
+        check_head(Head(class_weights=[1.0, weight]), CLASSES, 3)
