@@ -118,7 +118,7 @@ def _add_legend(ax: Axes) -> None:
 
 
 def _points(chunks: Iterable[np.ndarray], found: Components) -> tuple[np.ndarray, np.ndarray]:
-    """Return the coordinates of at most 5,000 vectors, (points, 2), evenly spaced, and the number of each one's row."""
+    """Return the coordinates of at most 5,000 vectors, (points, 2), evenly spaced, and the row of each, (points,)."""
     step, kept, rows, before = 1, np.zeros((0, 2)), np.zeros(0, np.int64), 0
     for chunk in chunks:
         number = before + np.arange(len(chunk))
