@@ -107,7 +107,7 @@ def draw_components(
 
 def _add_legend(ax: Axes) -> None:
     """Add a legend that shows the names of classes as they are, also those that matplotlib would interpret."""
-    groups = [group for group in ax.collections if len(group.get_offsets())]
+    groups = [group for group in ax.collections if np.size(group.get_offsets())]
     names = [str(group.get_label()) for group in groups]
     # The texts are set afterwards: matplotlib omits a name that begins with "_", and reads "$...$" as a formula.
     legend = ax.legend(
