@@ -26,6 +26,7 @@ from typing import Any
 
 from .errors import InputError, StoppedError, line_for_user, lines_for_user, private_run
 from .io.progress import clear_bars, command_log, take_over_logs
+from .io.streams import is_stream
 from .options import completion_of, run_verb
 from .sequence import did_you_mean
 from .stopping import stop_at_signals
@@ -53,6 +54,8 @@ VERBS = {
     "quickstart": "run everything on the bundled genomes within minutes, with a report",
     "label-scarcity": "compare pretrained models with baselines for fewer and fewer labelled genomes",
 }
+# Verbs that keep what an interrupted run has done; without --resume, the next run would delete it.
+_RESUMABLE = ("pretrain", "finetune", "predict", "embed", "explain", "motifs", "score-variants")
 #: How often a thread that waits for another one looks before it sleeps, as GOMP_SPINCOUNT (benchmarks/contention.py).
 SPIN_COUNT = "10000"
 #: What to do about an error of the operating system, by its number. Files are opened all over the package, so all of
@@ -95,7 +98,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         functions = (getattr(importlib.import_module(__package__), verb.replace("-", "_")) for verb in VERBS)
         sys.stdout.write(completion_of(functions))
         return 0
-    again = " with --resume auto" if words[0] in ("pretrain", "finetune") else ""
+    again = " with --resume auto" if words[0] in _RESUMABLE and not _name_stream(words) else ""
     _share_cores()
     with private_run(private):  # also while errors are reported
         try:
@@ -125,12 +128,20 @@ def _leave_other_processes() -> None:
 
 
 def _take(flag: str, words: list[str]) -> bool:
-    """Remove a flag that every verb has, and the word "true" after it, if any; return whether it was there."""
+    """Remove a flag that every verb has, with a "true" or "false" after it, if any; return whether it is set."""
+    words[:] = [part for word in words for part in (word.split("=", 1) if word.startswith(f"{flag}=") else [word])]
     if flag not in words:
         return False
     place = words.index(flag)
-    del words[place : place + (2 if words[place + 1 : place + 2] == ["true"] else 1)]
-    return True
+    value = "".join(words[place + 1 : place + 2]).lower()
+    del words[place : place + (2 if value in ("true", "false") else 1)]
+    return value != "false"
+
+
+def _name_stream(words: list[str]) -> bool:
+    """Return whether any of the words names standard output, a pipe or a device, whose rows cannot be continued."""
+    values = [word.rpartition("=")[2] for word in words]
+    return any(value == "-" or is_stream(Path(value)) for value in values)
 
 
 def _share_cores() -> None:

@@ -6,6 +6,7 @@ import gzip
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 
@@ -693,10 +694,34 @@ def test_debug_shows_the_traceback_of_a_users_mistake_too(work, capsys, where):
     assert traceback[0].startswith("Traceback") and has_all(only_line(last), "no.fa")
 
 
+@pytest.mark.parametrize("words", [["--debug", "false"], ["--debug", "False"], ["--debug=false"]])
+def test_debug_may_be_switched_off_in_words(work, capsys, words):
+    assert main(["prepare", "--fasta", "no.fa", "--output_dir", "out", *words]) == 2
+    assert has_all(only_line(capsys.readouterr().err), "no.fa")
+    assert main(["prepare", "--fasta", "no.fa", "--output_dir", "out", words[0].replace("false", "true")]) == 2
+    assert capsys.readouterr().err.startswith("Traceback")
+
+
 def test_debug_may_be_set_by_a_variable(work, capsys, monkeypatch):
     monkeypatch.setenv("HF_GENOMICS_DEBUG", "1")
     assert main(["prepare", "--fasta", "no.fa", "--output_dir", "out"]) == 2
     assert capsys.readouterr().err.startswith("Traceback")
+
+
+@pytest.mark.parametrize(
+    ("words", "is_continued"),
+    [
+        (["score-variants"], True),
+        (["predict", "--output", "p.tsv"], True),
+        (["predict", "--output", "-"], False),
+        (["predict", "--output=/dev/stdout"], False),
+        (["check", "x.fa"], False),
+    ],
+)
+def test_a_stopped_command_that_keeps_its_work_is_to_be_resumed(monkeypatch, capsys, words, is_continued):
+    monkeypatch.setattr(cli, "_run", lambda *_: os.kill(os.getpid(), signal.SIGTERM))
+    assert main(words) == 128 + signal.SIGTERM
+    assert ("--resume auto" in only_line(capsys.readouterr().err)) == is_continued
 
 
 def test_a_reader_of_the_output_that_ends_early_is_no_error(monkeypatch, capsys):

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from ..evaluation.pictures import PALETTE
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 _MOST_POINTS = 5000
 _MOST_CLASSES = 7  # with a colour of their own
@@ -92,7 +95,7 @@ def draw_components(
         ax.scatter(*points[rest].T, color="#9aa4ae", label="others" if rest.any() else None, **style)
         for name, color in zip(common, PALETTE, strict=False):
             ax.scatter(*points[named == name].T, color=color, label=name or "no label", **style)
-        ax.legend(frameon=False, fontsize=9, markerscale=1.6)
+        _add_legend(ax)
     shares = enumerate(found.shares, start=1)
     first, second = (f"principal component {number} ({share:.0%} of the variance)" for number, share in shares)
     ax.set(xlabel=first, ylabel=second)
@@ -102,8 +105,20 @@ def draw_components(
     return True
 
 
+def _add_legend(ax: Axes) -> None:
+    """Add a legend that shows the names of classes as they are, also those that matplotlib would interpret."""
+    groups = [group for group in ax.collections if np.size(group.get_offsets())]
+    names = [str(group.get_label()) for group in groups]
+    # The texts are set afterwards: matplotlib omits a name that begins with "_", and reads "$...$" as a formula.
+    legend = ax.legend(
+        groups, [str(number) for number in range(len(groups))], frameon=False, fontsize=9, markerscale=1.6
+    )
+    for text, name in zip(legend.get_texts(), names, strict=True):
+        text.set(text=name, parse_math=False)
+
+
 def _points(chunks: Iterable[np.ndarray], found: Components) -> tuple[np.ndarray, np.ndarray]:
-    """Return the coordinates of at most 5,000 vectors, (points, 2), evenly spaced, and the number of each one's row."""
+    """Return the coordinates of at most 5,000 vectors, (points, 2), evenly spaced, and the row of each, (points,)."""
     step, kept, rows, before = 1, np.zeros((0, 2)), np.zeros(0, np.int64), 0
     for chunk in chunks:
         number = before + np.arange(len(chunk))

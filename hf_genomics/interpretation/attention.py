@@ -75,9 +75,9 @@ def rollout(attentions: Sequence[Tensor], real: Tensor) -> Tensor:
     Source: Abnar and Zuidema 2020, "Quantifying attention flow in transformers".
     """
     keep = real.to(attentions[0].dtype)
-    reached = torch.diag_embed(keep)  # (rows, tokens, tokens)
+    reached = torch.diag_embed(keep)  # (rows, tokens, tokens): what each token holds of each token of the input
     for layer in attentions:
-        reached = (layer.mean(1) + torch.eye(real.shape[1], device=real.device)) / 2 @ reached
+        reached = (layer.mean(1) + torch.eye(real.shape[1]).to(keep)) / 2 @ reached
     return (keep.unsqueeze(1) @ reached).squeeze(1) / keep.sum(1, keepdim=True)
 
 

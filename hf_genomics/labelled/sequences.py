@@ -173,6 +173,7 @@ def has_known_kmer(letters: np.ndarray, k: int) -> bool:
         k: size of the k-mers, in nt.
     """
     unknown = np.flatnonzero(LETTER_CODE[letters] > 3)
+    # The ends count as unknown letters. Between two of them that are d apart lie d - 1 known letters.
     return bool(np.diff(unknown, prepend=-1, append=len(letters)).max() > k)
 
 

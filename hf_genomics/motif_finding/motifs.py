@@ -375,7 +375,10 @@ def _windows(
         windows = list(check_windows(found, network, tokenizer, source, options.strict))
     else:
         windows = list(windows_of_bed(source, bed, network, tokenizer, model, options.rna, options.strict)[0])
-    count = len({window.sequence_index for window in windows})
+    # Sequences that the model cannot read are left out. The others are numbered anew, as `join_windows` counts them.
+    numbers: dict[int, int] = {}
+    windows = [one._replace(sequence_index=numbers.setdefault(one.sequence_index, len(numbers))) for one in windows]
+    count = len(numbers)
     if count < _LEAST_SEQUENCES:
         where = source_name(source) if bed is None else bed
         raise InputError(f"{where}: {count} sequences are too few to find motifs; give at least {_LEAST_SEQUENCES}")

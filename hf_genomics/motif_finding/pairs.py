@@ -52,7 +52,8 @@ class PairAttention(NamedTuple):
         attention_shuffled: the same in shuffled windows, at the same positions.
         relative: mean ratio of that attention to what all tokens pay to the sites.
         relative_shuffled: the same in shuffled windows.
-        p: probability of so much higher ratios in the windows than in their shuffles (Wilcoxon's signed-rank test).
+        p: probability that ratios in the windows exceed those in their shuffles so far by chance (Wilcoxon's
+            signed-rank test, one-sided).
     """
 
     windows: int
@@ -140,12 +141,13 @@ def pair_attention(
 ) -> dict[tuple[int, int], PairAttention]:
     """Compare the attention between sites with that at the same positions of shuffled windows.
 
-    Of each head's attention the highest head is taken, and the mean over layers.
+    The attention between two tokens is the highest of all heads, averaged over layers.
 
     Args:
         model: fine-tuned model that reads a sequence as one row of tokens.
         tokenizer: tokenizer of the model.
-        windows: windows of the sequences; a pair counts if one of them holds both sites.
+        windows: windows of the sequences, whose ``sequence_index`` is the ``sequence`` of a site; a pair counts if one
+            of them holds both sites.
         pairs: see `closest_pairs`; of two motifs, the first 500 are used.
         batch_size: number of windows that are encoded at once.
         seed: seed of the shuffles.
@@ -215,7 +217,7 @@ def _measure(
 
 
 def tokens_of(starts: np.ndarray, k: int, start: int, end: int) -> np.ndarray:
-    """Mark the tokens of which at least half lies in a stretch, or else the one that reaches furthest into it.
+    """Mark the tokens of which at least half lies in a stretch; if there is none, those that share most nt with it.
 
     Args:
         starts: first nucleotide of each k-mer, -1 on other tokens, (tokens,).

@@ -25,9 +25,10 @@ _ROUNDS = 8  # of refinement
 _MOST_SEEDS = 50  # words that are refined
 _GROWTH = 3  # nt that a matrix may grow on either side in each round
 _WIDEST, _NARROWEST = 24, 6  # nt
-_LEAST_INFORMATION = 0.05  # bits of an outer position: many poor ones, too, tell sites from other places
-_LIMIT_OF_FEW = 0.25  # the same with up to 60 sites, whose letters vary by chance
-_NOISE = 15.0  # bits x sites; positions without information hardly ever have more
+# An outer position with fewer bits than this is removed: `_NOISE` / sites, but at least the first of these numbers,
+# because many poor positions help, too, and at most the second one (with up to 60 sites).
+_LEAST_INFORMATION, _LIMIT_OF_FEW = 0.05, 0.25
+_NOISE = 15.0  # bits x sites; by chance, positions without information hardly ever have more
 _LEAST_SITES = 8  # of a matrix
 _FALSE = 0.01  # share of negative sequences that may have a site
 _OVERLAP = 5  # nt by which two matrices must overlap to be compared
@@ -81,7 +82,7 @@ class Site(NamedTuple):
 
 
 def in_stretches(sequences: ScoredSequences, threshold: float, width: int) -> np.ndarray:
-    """Mark the positions where sites start of which half, or 4 nt, lie in stretches of high scores.
+    """Mark where a site starts of which at least half, or at least 4 nt, lie in stretches of high scores.
 
     Args:
         sequences: the sequences.
@@ -89,7 +90,7 @@ def in_stretches(sequences: ScoredSequences, threshold: float, width: int) -> np
         width: length of the sites in nt.
 
     Returns:
-        bool (total,).
+        bool (total,), True at the first position of such a site.
     """
     high = np.concatenate([[0], np.cumsum(sequences.scores > threshold)])
     marked = np.zeros(len(sequences.digits), bool)

@@ -79,7 +79,7 @@ def measure(training: LabelledSequences, *, balanced: bool) -> TrainingStatistic
         balanced: compute weights that make every class count the same.
 
     Raises:
-        InputError: if a yes/no label to balance has no positive or no negative.
+        InputError: if ``balanced`` is set and a yes/no label has no positive or no negative.
     """
     regression = training.problem == "regression"
     targets = training.known_labels.reshape(len(training), -1) if regression else None
@@ -126,11 +126,15 @@ def _check_weights(head: Head, task: Task) -> None:
         )
     if head.balanced and head.class_weights:
         raise InputError("head.balanced and head.class_weights are two ways to weight classes; omit one of them")
-    names = task.names or []
-    if head.class_weights and (len(head.class_weights) != len(names) or min(head.class_weights) <= 0):
+    if head.balanced and head.oversample:
         raise InputError(
-            f"head.class_weights must be one positive number for each of {names}, not {head.class_weights}"
+            "head.balanced and head.oversample both make classes count the same, so together they favour rare classes; "
+            "omit one of them"
         )
+    names = task.names or []
+    weights = head.class_weights or []
+    if weights and (len(weights) != len(names) or not all(0 < weight < float("inf") for weight in weights)):
+        raise InputError(f"head.class_weights must be one positive number for each of {names}, not {weights}")
 
 
 def _check_decisions(head: Head, task: Task) -> None:
@@ -255,6 +259,7 @@ def _task_settings(task: Task, statistics: TrainingStatistics) -> dict[str, Any]
         "id2label": names,
         "label2id": {name: number for number, name in names.items()},
         "positive_class": task.positive,
+        "decision_threshold": None,  # one of the pretrained model was chosen for its own classes
         "labels_per": "nt" if task.level == "nt" else "token",
         "paired": task.paired,
         "max_sequence_length": statistics.longest,
@@ -283,7 +288,7 @@ def _part_settings(head: Head, longest: int) -> dict[str, Any]:
 
 
 def _track_settings(task: Task, statistics: TrainingStatistics) -> dict[str, Any]:
-    """Return the configuration keys about tracks; tracks of the pretrained model that the task lacks become None."""
+    """Return the configuration keys about tracks: those of the task, which replace the pretrained model's."""
     return {
         "track_names": task.track_names,
         "track_means": statistics.track_means,

@@ -103,9 +103,10 @@ def neutral_events(
     Args:
         regions: where neutral sites are.
         reference: the genome.
-        most: largest number of sites.
+        most: largest number of sites; a site in several regions counts once.
         seed: seed of the choice.
     """
+    regions = _merged(regions)
     ends = np.cumsum([one.end - one.start for one in regions])
     total = int(ends[-1])
     rng = np.random.default_rng(seed)
@@ -121,6 +122,17 @@ def neutral_events(
             ref = context[_CONTEXT // 2]
             events += [(Event(position, ref, alt), both, context) for alt in "ACGT" if alt != ref]
     return events
+
+
+def _merged(regions: list[Region]) -> list[Region]:
+    """Merge regions that overlap, so that each site is in one region."""
+    merged: list[Region] = []
+    for region in sorted(regions, key=lambda one: (one.contig, one.start)):
+        if merged and merged[-1].contig == region.contig and region.start < merged[-1].end:
+            merged[-1] = merged[-1]._replace(end=max(merged[-1].end, region.end))
+        else:
+            merged.append(region)
+    return merged
 
 
 def measure_background(

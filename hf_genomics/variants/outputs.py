@@ -257,7 +257,9 @@ def vcf_text(scored: Iterable[ScoredVariant], fields: dict[str, str], plain: boo
     return "".join(lines)
 
 
-def plot_variants(llr: np.ndarray, ref: str, ax: Axes, *, start: int = 0, limit: float | None = None) -> None:
+def plot_variants(
+    llr: np.ndarray, ref: str, ax: Axes, *, start: int = 0, limit: float | None = None, label: str = "LLR (nats)"
+) -> None:
     """Draw the scores of all substitutions of a stretch as a heat map: a row for each letter, a column for each nt.
 
     Args:
@@ -266,6 +268,7 @@ def plot_variants(llr: np.ndarray, ref: str, ax: Axes, *, start: int = 0, limit:
         ax: where to draw.
         start: position of the first nucleotide, 0-based; the axis shows 1-based positions.
         limit: score at the ends of the colour scale; by default the largest absolute score.
+        label: what the scores are, beside the colour scale.
     """
     limit = limit or max(float(np.nanmax(np.abs(llr), initial=0)), 1e-9)
     extent = (start + 0.5, start + llr.shape[1] + 0.5, 3.5, -0.5)
@@ -277,16 +280,16 @@ def plot_variants(llr: np.ndarray, ref: str, ax: Axes, *, start: int = 0, limit:
         ax.scatter(columns, rows, s=3, color="#1f2328", linewidths=0)
     ax.set_yticks(range(4), list("ACGT"))
     ax.set_ylabel("ALT")
-    ax.figure.colorbar(image, ax=ax, label="LLR (nats)", pad=0.01)
+    ax.figure.colorbar(image, ax=ax, pad=0.01).set_label(label, parse_math=False)  # "$" in the name of a class stays
 
 
-def draw_region(path: str, llr: np.ndarray, ref: str, contig: str, start: int) -> None:
+def draw_region(path: str, llr: np.ndarray, ref: str, contig: str, start: int, label: str = "LLR (nats)") -> None:
     """Write the heat map of a region as PNG or SVG, by the file's suffix; arguments as in `plot_variants`."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(min(40, max(6, 1.5 + 0.12 * len(ref))), 2.4), layout="constrained")
     ax = figure.subplots()
-    plot_variants(llr, ref, ax, start=start)
+    plot_variants(llr, ref, ax, start=start, label=label)
     ax.set_xlabel(f"{contig}, position (1-based); dots mark the reference")
     ax.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
     buffer = io.BytesIO()

@@ -133,7 +133,7 @@ def score_variants(
             and dense files.
         frames: number of places of a variant in its token that are averaged if the stride is above 1.
         window: length of the windows in nt; by default 300 at stride 1, 600 above, or what the model reads.
-        effects: further comparisons of the alleles: embedding, influence, attention.
+        effects: further comparisons of the alleles by a pretrained model: embedding, influence, attention.
         on_ref_mismatch: "error" stops at a record whose REF is not in the genome; "skip" flags it.
         match_chr: take chr1 for 1, and 1 for chr1.
         overwrite_fields: replace the HFG_ fields of an earlier run.
@@ -163,6 +163,7 @@ def score_variants(
     if is_stream(Path(output)):
         raise InputError(f"{output} is not a file, and scores are collected in one; name a file to write")
     network, tokenizer = load_scorer(model)
+    _check_kind(network, settings)
     with ExitStack() as stack:
         scorer = Scorer(
             network,
@@ -184,7 +185,7 @@ def score_variants(
             # Only the picture is missing. It needs all scores, so the region is scored again.
         if settings.background is not None and reference is not None:
             scorer.background = _background(settings.background, settings.background_sites, reference, scorer)
-        header = _header(kind, source, scorer, Path(model).name, facts["model"])
+        header = _header(kind, source, scorer, Path(os.path.abspath(model)).name, facts["model"])
         # A picture needs the scores of the whole region.
         with GrowingScores(Path(output), kind, header, facts, resume, whole=settings.picture is not None) as table:
             return _run(source, scorer, table, kind, settings)
@@ -255,6 +256,16 @@ def _check_numbers(options: VariantOptions) -> None:
     for name in ("frames", "batch_size", "background_sites"):
         if getattr(options, name) < 1:
             raise InputError(f"{name} must be at least 1, not {getattr(options, name)}")
+
+
+def _check_kind(network: PreTrainedModel, options: VariantOptions) -> None:
+    """Check that the options fit the kind of model."""
+    if hasattr(network, "cls"):  # a masked-token model
+        return
+    if options.background is not None:
+        raise InputError("--background calibrates the LLR of a pretrained model; omit it for a fine-tuned one")
+    if options.effects:
+        raise InputError("--effects compares the output of a pretrained model; omit it for a fine-tuned one")
 
 
 def load_scorer(name: str) -> tuple[PreTrainedModel, KmerTokenizer]:
@@ -386,8 +397,6 @@ def _without_our_fields(lines: Iterable[Line], overwrite: bool) -> Iterator[Line
 
 def _background(path: str, most: int, reference: Reference, scorer: Scorer) -> Background:
     """Score the neutral sites of a BED file, ``most`` at most."""
-    if not scorer.is_masked:
-        raise InputError("--background calibrates the LLR of a pretrained model; omit it for a fine-tuned one")
     events = neutral_events(read_neutral(path, reference), reference, most)
     return measure_background(
         events,
@@ -451,7 +460,9 @@ def _header(kind: Format, source: _Source, scorer: Scorer, model: str, digest: s
     rule, sites = scorer.rule, scorer.sites_per_forward
     declared = {}
     for column, name in _fields(scorer).items():
-        meaning = _MEANINGS.get(column, column.replace("_", " ")).format(estimator=scorer.estimator)
+        # A class name may hold braces, so it is not a format.
+        known = _MEANINGS.get(column, "").format(estimator=scorer.estimator)
+        meaning = known or column.replace("_", " ", 2)  # "delta_logit_a_b": delta logit a_b
         meaning = meaning.replace("\\", "\\\\").replace('"', '\\"')
         declared[name] = f'Number=A,Type=Float,Description="{meaning}"'
     declared[f"{PREFIX}FLAG"] = 'Number=A,Type=String,Description="why an allele has no score, or how it was scored"'
@@ -526,4 +537,5 @@ def _draw(path: str, scored: list[ScoredVariant], region: tuple[str, int, int], 
         for allele, values in zip(record.alleles, scores, strict=True):
             if allele.alt in "ACGT":
                 llr["ACGT".index(allele.alt), place] = values.get(column, np.nan)
-    draw_region(path, llr, "".join(one.record.ref for one in scored), region[0], region[1])
+    label = "LLR (nats)" if column == "llr" else f"change of the logit of {column.removeprefix('delta_logit_')}"
+    draw_region(path, llr, "".join(one.record.ref for one in scored), region[0], region[1], label)

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from ..labelled.sequences import has_known_kmer
 from ..sequence_files.reference import Strand, strands_in_memory
 from ..tokenization_kmer import KmerTokenizer
 from .calibration import Background, context_of
@@ -110,12 +111,26 @@ class Scorer:
             ref, alt = found[0::2], found[1::2]
             return dict(zip(columns, np.concatenate([ref, alt, alt - ref], 1).T, strict=True))
 
-        self._add(tasks, logits)
+        self._add(tasks, logits, self._is_shown)
+        for task in tasks:
+            if np.isnan(list(task.scores.values())).all():
+                task.flag = "ref_n"
 
-    def _add(self, tasks: list[_Task], score: Callable[[list[Alleles]], dict[str, np.ndarray]]) -> None:
-        """Add the mean of both strands' values, by column, to the scores of tasks."""
+    def _is_shown(self, window: Alleles) -> bool:
+        """Return whether a k-mer of known reference letters shows the place of a variant."""
+        beside = self.rule.k - 1
+        place = slice(max(0, window.start - beside), window.start + window.width + beside)
+        return has_known_kmer(window.ref[place], self.rule.k)
+
+    def _add(
+        self,
+        tasks: list[_Task],
+        score: Callable[[list[Alleles]], dict[str, np.ndarray]],
+        usable: Callable[[Alleles], bool] = lambda window: True,
+    ) -> None:
+        """Add the mean of both strands' values, by column, to the scores of tasks; NaN if a window is not usable."""
         windows = [window for task in tasks for window in task.windows(self.rule.length)]
-        fits = [min(len(window.ref), len(window.alt)) >= self.rule.k for window in windows]
+        fits = [min(len(window.ref), len(window.alt)) >= self.rule.k and usable(window) for window in windows]
         found = score([window for window, fit in zip(windows, fits, strict=True) if fit])
         for name, values in found.items():
             padded = np.full(len(windows), np.nan)

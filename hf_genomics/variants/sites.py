@@ -42,7 +42,9 @@ Flag = Literal[
     "no_alt",  # "."
     # Not scorable at this place of the genome, or by this model:
     "ref_mismatch",  # the genome has other letters than REF
-    "ref_n",  # the genome has N there, or every token that shows the place contains an N (or another such letter)
+    # The genome has N there, or no token that shows the place is free of N (or another such letter), for instance in a
+    # contig that is shorter than a k-mer.
+    "ref_n",
     "too_long",  # an insertion, a deletion or a longer substitution that fills more than half a window
     # Scored:
     "mnv",  # multi-nucleotide variant: a substitution of 2 to k nt

@@ -38,3 +38,13 @@ def test_two_vectors_are_too_few_and_points_are_thinned_evenly(tmp_path, monkeyp
     labels = [["a", "b", ""][row % 3] for row in range(100)]
     assert draw_components(tmp_path / "x.png", lambda: chunks, "two classes", labels)
     assert (tmp_path / "x.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_legend_shows_the_names_of_classes_as_they_are(tmp_path, monkeypatch):
+    legends = []
+    monkeypatch.setattr(module.Figure, "savefig", lambda self, *_, **__: legends.append(self.axes[0].get_legend()))
+    vectors, names = np.random.default_rng(0).normal(size=(9, 4)), ["_hidden", r"$\no$", ""]
+    assert draw_components(tmp_path / "x.png", lambda: [vectors], "classes", names * 3)
+    [legend] = legends
+    assert sorted(text.get_text() for text in legend.get_texts()) == [r"$\no$", "_hidden", "no label"]
+    assert not any(text.get_parse_math() for text in legend.get_texts())

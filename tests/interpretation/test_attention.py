@@ -64,3 +64,9 @@ def test_entropy_is_1_for_even_attention_and_0_for_one_token():
     even, one = torch.full((1, 1, 4, 4), 0.25), torch.eye(4)[None, None]
     found = head_entropy([torch.cat([even, one], 1)], torch.ones(1, 4, dtype=torch.bool))
     assert found.flatten().tolist() == pytest.approx([1, 0])
+
+
+def test_rollout_keeps_the_precision_of_the_attention():
+    even = torch.full((1, 2, 4, 4), 0.25, dtype=torch.bfloat16)
+    found = rollout([even, even], torch.ones(1, 4, dtype=torch.bool))
+    assert found.dtype == torch.bfloat16 and found[0].tolist() == [0.25] * 4

@@ -107,6 +107,15 @@ def test_a_warning_counts_the_sequences_that_overlap_in_the_genome(caplog):
     assert "3 of 8 sequences overlap" in caplog.text
 
 
+def test_a_sequence_that_cannot_be_read_does_not_shift_the_others(tmp_path, saved, knowing):
+    records = list(sequences(24, 0).items())
+    records.insert(3, ("unknown", "N" * 36))
+    summary = run(saved, write(tmp_path / "p.fa", dict(records)), tmp_path / "out", options={"attention": True})
+    assert summary["sequences"] == summary["negatives"] == 24
+    pairs = [Counter(a + b for a, b in zip(text, text[1:], strict=False)) for text in knowing]
+    assert pairs[:24] == pairs[24:]  # each shuffle is one of its own sequence
+
+
 @pytest.mark.parametrize("at", [7, pytest.param(33, marks=pytest.mark.slow), pytest.param(39, marks=pytest.mark.slow)])
 def test_a_run_that_was_interrupted_anywhere_is_continued_with_the_same_files(
     tmp_path, saved, knowing, monkeypatch, at

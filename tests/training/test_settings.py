@@ -184,6 +184,9 @@ def test_every_kind_of_task_is_accepted_with_the_default_head(task: Task) -> Non
         (CLASSES, {"balanced": True, "class_weights": [1.0, 1.0]}, ["balanced", "class_weights"]),
         (CLASSES, {"class_weights": [1.0]}, ["class_weights"]),
         (CLASSES, {"class_weights": [1.0, 0.0]}, ["class_weights"]),
+        (CLASSES, {"class_weights": [1.0, float("nan")]}, ["class_weights"]),
+        (CLASSES, {"class_weights": [1.0, float("inf")]}, ["class_weights"]),
+        (CLASSES, {"balanced": True, "oversample": True}, ["balanced", "oversample"]),
         (CLASSES, {"aggregation": "mean"}, ["aggregation", "num_parts", "part_length"]),
         (CLASSES, {"num_parts": 2, "part_length": 30}, ["num_parts", "part_length"]),
         (CLASSES, {"part_length": 5}, ["part_length"]),
@@ -231,3 +234,10 @@ def test_a_resumed_run_shares_data_weights_and_strands() -> None:
         network.weight[0, 0] += 1
     other = resume_settings(table, table, network, Head(rc_probability=0.5))
     assert found["weights to start from"] != other["weights to start from"] and other["data.valid"]
+
+
+def test_a_threshold_of_the_pretrained_model_is_not_taken_over() -> None:
+    labels = {"id2label": {0: "no", 1: "yes"}, "label2id": {"no": 0, "yes": 1}}
+    before = KmerBertConfig(k=3, positive_class="yes", decision_threshold=0.9, **labels, **SIZES)
+    after = derive_config(before, replace(CLASSES, positive="no"), Head(), STATISTICS)
+    assert (after.positive_class, after.decision_threshold) == ("no", None)

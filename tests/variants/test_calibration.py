@@ -69,3 +69,9 @@ def test_calibration_takes_away_the_mean_and_the_quantile_is_a_share(reference):
     assert background.quantile(-1) == 0 and background.quantile(400) == 1 and np.isnan(background.quantile(np.nan))
     few = Background({("AACAA", "G"): 2.0}, np.array([1.0, 2.0]))
     assert few.calibrate(3.0, "TTGTT", "C") == 1.0 and np.isnan(few.calibrate(3.0, "AACAA", "T"))
+
+
+def test_a_site_in_several_regions_counts_once(reference):
+    regions = [Region("c", 30, 50), Region("c", 10, 40), Region("c", 12, 14), Region("c", 50, 60)]
+    places = [event.start for event, _, _ in neutral_events(regions, reference, 1000)]
+    assert places == [place for place in range(10, 60) for _ in range(3)]

@@ -96,3 +96,8 @@ def test_a_heat_map_has_a_row_for_every_letter():
 def test_positions_below_a_heat_map_have_grouped_digits(tmp_path):
     draw_region(str(tmp_path / "x.svg"), np.zeros((4, 80)), "ACGT" * 20, "chr1", 4_002_845)
     assert "<!-- 4,002,850 -->" in (tmp_path / "x.svg").read_text()
+
+
+def test_a_heat_map_names_its_scores_even_if_a_class_looks_like_a_formula(tmp_path):
+    draw_region(str(tmp_path / "x.svg"), np.zeros((4, 8)), "ACGTACGT", "chr1", 0, r"logit of $\no$")
+    assert r"logit of $\no$" in (tmp_path / "x.svg").read_text()

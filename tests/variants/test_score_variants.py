@@ -291,6 +291,36 @@ def test_a_fine_tuned_model_gives_the_logits_of_both_alleles(places, tmp_path):
         assert {"HFG_DELTA_LOGIT_A_B", "HFG_DELTA_LOGIT_A_B_", "HFG_DELTA_LOGIT_C"} <= set(file.header.info)
 
 
+def test_a_fine_tuned_model_scores_no_place_that_its_tokens_do_not_show(places, tmp_path):
+    genome = write_fasta(tmp_path / "g.fa", short="AC", unknown="N" * 40 + "T" + "N" * 40 + dna(40), end="ACG")
+    rows = ["short 1 . A C . . .", "unknown 41 . T A . . .", "end 1 . A C . . ."]
+    source = write_vcf(tmp_path / "in.vcf", *rows)
+    summary = run(places, tmp_path / "o.vcf", "tuned", vcf=source, fasta=genome)
+    assert (summary["alleles_scored"], summary["not_scored"]) == (1, {"ref_n": 2})
+
+
+def test_a_picture_of_a_fine_tuned_model_names_the_logit(places, tmp_path):
+    run(places, tmp_path / "o.vcf", "tuned", region="c:10-12", picture=str(tmp_path / "x.svg"))
+    text = (tmp_path / "x.svg").read_text()
+    assert "logit of c" in text and "LLR" not in text
+
+
+def test_effects_of_a_fine_tuned_model_are_refused(places, tmp_path):
+    with pytest.raises(hg.InputError, match="--effects"):
+        run(places, tmp_path / "o.vcf", "tuned", region="c:10-12", effects=["embedding"])
+    assert not (tmp_path / "o.vcf").exists()
+
+
+def test_the_names_of_classes_and_of_a_folder_are_in_the_header_as_they_are(places, tmp_path, monkeypatch):
+    model, tokenizer = classifier.__wrapped__()
+    model.config.id2label = {0: "{x}", 1: "a_b", 2: "c"}
+    monkeypatch.chdir(save((model, tokenizer), tmp_path / "braces"))
+    hg.score_variants(".", str(tmp_path / "o.vcf"), fasta=places["fasta"], region="c:10-10")
+    text = (tmp_path / "o.vcf").read_text()
+    assert 'Description="ref logit {x}"' in text and 'Description="delta logit a_b"' in text
+    assert "<name=braces," in text
+
+
 @pytest.mark.slow
 def test_importing_the_package_and_pairs_need_no_pysam(places, repo_root):
     code = "import sys, hf_genomics, hf_genomics.variants.score_variants; print('pysam' in sys.modules)"
