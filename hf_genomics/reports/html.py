@@ -126,7 +126,8 @@ def _cell(value: Cell) -> str:
     if value is None or (isinstance(value, float | np.floating) and math.isnan(value)):
         return "\N{EN DASH}"
     if isinstance(value, float | np.floating):
-        return f"{value:,.3f}"
+        shown = f"{value:,.3f}"
+        return "0.000" if shown == "-0.000" else shown
     return f"{value:,}" if isinstance(value, int | np.integer) and not isinstance(value, bool) else str(value)
 
 
