@@ -41,10 +41,11 @@ class WindowDataset(Dataset):
         contigs: rows of ``store.contigs`` from which windows come (``store.select("train")``); by default all.
         seed: seed of all draws.
         size: number of windows in an epoch of modes "sampled" and "fixed"; by default computed from
-            ``sampling.coverage``.
+            ``sampling.coverage``. In the other modes the listed windows decide.
 
     Raises:
-        InputError: if no contig is long enough, every window has too many unknown letters, or weights are invalid.
+        InputError: if no contig is long enough, every window has too many unknown letters, weights are invalid, or the
+            mode takes no ``size``.
     """
 
     def __init__(
@@ -56,6 +57,10 @@ class WindowDataset(Dataset):
         size: int | None = None,
     ) -> None:
         self.store, self.sampling, self.seed, self.epoch = store, sampling or WindowSampling(), seed, 0
+        if size is not None and self.sampling.mode not in ("sampled", "fixed"):
+            raise InputError(
+                f"windows: mode {self.sampling.mode} has no size, because its windows are listed; omit size"
+            )
         #: Finds the optimiser step in which each row of an epoch is used (`EpochOrder.step_of_rows`); if set, rows have
         #: a ``step``.
         self.step_of_rows: Callable[[int, np.ndarray], np.ndarray] | None = None

@@ -338,3 +338,9 @@ def test_workers_give_the_batches_that_the_process_itself_gives(dataset: WindowD
 def test_a_store_of_too_short_contigs_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no contig has 20 nt, the shortest window"):
         WindowDataset(store_of(tmp_path, "ACGT"), WindowSampling(length=50, min_length=20))
+
+
+@pytest.mark.parametrize("mode", ["tiles", "cuts", "mixed"])
+def test_an_epoch_of_listed_windows_takes_no_size(store: GenomeStore, mode) -> None:
+    with pytest.raises(InputError, match="size"):
+        WindowDataset(store, WindowSampling(mode, length=50), size=10)
