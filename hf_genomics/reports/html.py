@@ -134,7 +134,7 @@ def _cell(value: Cell) -> str:
 def _picture(caption: str, path: Path) -> str:
     """Embed a PNG file."""
     data = path.read_bytes()
-    if data[:8] != b"\x89PNG\r\n\x1a\n":
+    if data[:8] != b"\x89PNG\r\n\x1a\n" or len(data) < 24:  # `html_picture` reads the first 24 bytes
         raise ValueError(f"{path} is not a PNG file")
     return html_picture(caption, data)
 
