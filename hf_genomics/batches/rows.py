@@ -1,4 +1,9 @@
-"""Rows of a batch, as datasets yield them and collators take them: a list of rows, or many rows in one array."""
+"""Rows of a batch on their way from a dataset to the model: what a row is, and how rows become padded token ids.
+
+A row is a window or a sequence, a dictionary. Rows come as a list of dictionaries or, faster, as `JoinedRows`: the
+letters of all rows in one array. A collator gives them to `encode_rows`, which returns token ids, padded on the right,
+and the number of tokens of each row; `attention_mask` and `content_hash` are computed from these two.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +26,7 @@ class _WindowRow(TypedDict):
     epoch: int
 
 
-class WindowRow(_WindowRow, total=False):
+class WindowRow(_WindowRow, total=False):  # total=False: the keys that this class adds may be missing
     """A window for pretraining, as `WindowDataset` yields it.
 
     Attributes:
@@ -35,7 +40,7 @@ class WindowRow(_WindowRow, total=False):
 
 
 class Tokenizer(Protocol):
-    """What a collator needs of any tokenizer."""
+    """What a collator needs from any tokenizer."""
 
     pad_token_id: Any  # an int, or None without padding token
 
@@ -44,7 +49,7 @@ class Tokenizer(Protocol):
 
 
 class MaskingTokenizer(Tokenizer, Protocol):
-    """What masking needs of a tokenizer in addition."""
+    """What masking needs from a tokenizer in addition."""
 
     mask_token_id: Any  # an int, or None without mask token
     all_special_ids: list[int]
@@ -58,7 +63,7 @@ class LetterTokenizer(Protocol):
     """A tokenizer that reads uint8 letters as they are, without turning them into text (`KmerTokenizer`)."""
 
     def encode_batch(self, sequences: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-        """Encode letters into padded ids (rows, tokens) and lengths (rows,)."""
+        """Encode letters into padded ids (rows, tokens), and return also the number of tokens of each row, (rows,)."""
 
     def encode_joined(self, letters: np.ndarray, lengths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Encode letters that lie end to end, as `encode_batch` does."""
@@ -92,7 +97,7 @@ class JoinedRows(Sequence[dict[str, Any]]):
         return {"sequence": self.letters[end - length : end], **others}
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
-        """Yield row after row."""
+        """Iterate over the rows, as dictionaries."""
         # Lists first: taking single numbers out of arrays is far slower.
         names, columns = list(self.columns), [column.tolist() for column in self.columns.values()]
         for end, length, *others in zip(self._ends.tolist(), self.lengths.tolist(), *columns, strict=True):
@@ -140,23 +145,24 @@ def encode_rows(
         Ids, int64 (rows, tokens), padded on the right; and the number of tokens of each row, int64 (rows,).
 
     Raises:
-        ValueError: if there is no row, a row has neither key, or a sequence holds a character that is not a nucleotide.
+        ValueError: if there is no row, the tokenizer has no padding token, a row has neither key, or a sequence holds a
+            character that is not a nucleotide.
     """
     if not len(rows):
         raise ValueError("a batch needs at least one row")
     if tokenizer.pad_token_id is None:
         raise ValueError(f"the tokenizer ({type(tokenizer).__name__}) has no padding token; set its pad_token")
     if isinstance(rows, JoinedRows) and isinstance(tokenizer, LetterTokenizer):
-        ids, lengths = tokenizer.encode_joined(rows.letters, rows.lengths)
+        ids, lengths = tokenizer.encode_joined(rows.letters, rows.lengths)  # lengths: tokens; rows.lengths: nt
     elif "sequence" in rows[0]:
         ids, lengths = _encode(tokenizer, [as_letters(row["sequence"]) for row in rows])
     elif "input_ids" in rows[0]:
         ids, lengths = _pad([row["input_ids"] for row in rows], tokenizer.pad_token_id)
     else:
         raise ValueError(f'rows need "sequence" or "input_ids"; these have {sorted(rows[0])}')
-    short = -ids.shape[1] % multiple_of if multiple_of else 0
-    if short:
-        ids = np.pad(ids, ((0, 0), (0, short)), constant_values=tokenizer.pad_token_id)
+    missing = -ids.shape[1] % multiple_of if multiple_of else 0  # columns up to the next multiple: -13 % 8 is 3
+    if missing:
+        ids = np.pad(ids, ((0, 0), (0, missing)), constant_values=tokenizer.pad_token_id)
     return ids, lengths
 
 
@@ -203,7 +209,10 @@ def attention_mask(lengths: np.ndarray, tokens: int) -> np.ndarray:
 
 
 def content_hash(ids: np.ndarray, lengths: np.ndarray) -> np.ndarray:
-    """Hash the tokens of each row without its padding.
+    """Compute a number for each row from its tokens, without the padding; rows with the same tokens get the same.
+
+    Masks are drawn by the index of a window. A row that has no index takes this number instead, so its mask does not
+    depend on the batch either.
 
     Args:
         ids: int64 (rows, tokens).
@@ -212,6 +221,8 @@ def content_hash(ids: np.ndarray, lengths: np.ndarray) -> np.ndarray:
     Returns:
         int64 (rows,), 0 or more.
     """
+    # A weighted sum: every position has a random weight of its own, so the order of the tokens counts. Padding counts
+    # as 0. Sums overflow, which is as good as any other hash. The shift makes the uint64 fit into int64.
     weights = mix(np.arange(1, ids.shape[1] + 1, dtype=np.uint64))
     tokens = np.where(np.arange(ids.shape[1]) < lengths[:, None], ids, 0).astype(np.uint64)
     return (mix((tokens * weights).sum(1)) >> np.uint64(1)).astype(np.int64)

@@ -27,7 +27,8 @@ class DataCollatorForSequences:
             epoch, window index).
         seed: seed of that choice.
         epoch: epoch of rows without an ``epoch`` of their own; see ``set_epoch``.
-        num_parts: cut every sequence into this many parts of (nearly) equal length, for hierarchical models.
+        num_parts: cut every sequence into this many parts of (nearly) equal length, for hierarchical models. Pairs
+            are never cut.
         part_length: longest part in nt; instead of ``num_parts``, cut every sequence into as few parts as this allows.
         pad_to_multiple_of: round the width of a batch up to a multiple of this.
     """
@@ -90,7 +91,7 @@ class DataCollatorForSequences:
 
     def _parts(self, letters: np.ndarray) -> list[np.ndarray]:
         """Cut a sequence into parts of (nearly) equal length."""
-        count = -(-len(letters) // self.part_length) if self.part_length else self.num_parts
+        count = max(1, -(-len(letters) // self.part_length)) if self.part_length else self.num_parts
         return np.array_split(letters, count)
 
     def _draw_strands(self, features: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
@@ -121,16 +122,21 @@ def _labels_and_tracks(features: Sequence[Mapping[str, Any]]) -> dict[str, np.nd
     columns = {}
     name = next((name for name in ("labels", "label") if name in features[0]), None)
     if name:
-        labels = np.stack([np.asarray(feature[name]) for feature in features])
-        columns["labels"] = labels.astype(np.int64 if labels.dtype.kind in "iub" else np.float32)
+        columns["labels"] = _as_labels(np.stack([np.asarray(feature[name]) for feature in features]))
     if "nt_labels" in features[0]:
-        columns["labels"] = pad_values([feature["nt_labels"] for feature in features], IGNORE_INDEX)
+        rows = [_as_labels(np.asarray(feature["nt_labels"])) for feature in features]
+        columns["labels"] = pad_values(rows, IGNORE_INDEX)
     if "tracks" in features[0]:
         columns["tracks"] = np.stack([feature["tracks"] for feature in features]).astype(np.float32)
     if "nt_tracks" in features[0]:
         rows = [np.asarray(feature["nt_tracks"], np.float32) for feature in features]
         columns["nt_tracks"] = pad_values(rows, np.nan)
     return columns
+
+
+def _as_labels(values: np.ndarray) -> np.ndarray:
+    """Return classes as int64, and values as float32."""
+    return values.astype(np.int64 if values.dtype.kind in "iub" else np.float32)
 
 
 def pad_values(rows: list[np.ndarray], padding: float) -> np.ndarray:

@@ -132,6 +132,9 @@ class Catalogue:
     def leaks(self, min_identity: float) -> list[DuplicatePair]:
         """List the records with a duplicate or near-duplicate in an earlier split, in the order train, valid, test.
 
+        For each earlier split, a record is paired with one record: the first with the same sequence; if there is none,
+        the first with its reverse complement; if there is none, a near-duplicate.
+
         Args:
             min_identity: smallest estimated identity of a near-duplicate, between 0 and 1.
         """
@@ -139,10 +142,12 @@ class Catalogue:
         found: dict[tuple[int, int], DuplicatePair] = {}
         for earlier in range(len(SPLITS)):
             rows = np.flatnonzero((splits == earlier) & (contents >= 0))
-            # In reversed order, so that of several records with one content the first one stays in the dictionary.
-            first = dict(zip(contents[rows[::-1]].tolist(), rows[::-1].tolist(), strict=True))
+            # In reversed order, so that of several records with one sequence the first one stays in the dictionary.
+            first = {(self._contents[row], self._strands[row]): row for row in rows[::-1].tolist()}
             for row in np.flatnonzero((splits > earlier) & np.isin(contents, contents[rows])).tolist():
-                found[row, earlier] = self._pair(row, first[int(contents[row])])
+                content, strand = self._contents[row], self._strands[row]
+                same = (content, strand)
+                found[row, earlier] = self._pair(row, first[same if same in first else (content, -strand)])
         nearly = [] if self.sketch is None else near_duplicates(self.sketch, splits, min_identity)
         for near in nearly:
             pair = self._pair(near.record, near.other)._replace(

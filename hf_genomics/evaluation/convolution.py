@@ -1,8 +1,14 @@
 """A small convolutional network, trained from random weights: a baseline that a pretrained model should beat.
 
-It finds short motifs and roughly where they are, which k-mer counts cannot. It reads one-hot letters; labels per
-sequence are predicted from the maxima of 16 stretches, labels per nucleotide by convolutions whose reach doubles from
-layer to layer.
+It learns short motifs and roughly where they are; k-mer counts do not say where a motif is. It reads one-hot letters.
+
+There are two networks. For labels per sequence, `SequenceConvNet` keeps the maxima of 16 stretches of a sequence, and
+predicts from these. For labels per nucleotide, sequences are cut into pieces of 1,024 nt, and `NucleotideConvNet`
+predicts every position of a piece by convolutions whose reach doubles from layer to layer. Numbers beside the letters
+are standardised, and each has a second input that is 1 if the number is known and 0 if it is missing.
+
+`conv_scores` is the entry: `_inputs` turns sequences into tensors; `_train` holds out a tenth of the rows and keeps the
+weights with the lowest loss on them.
 """
 
 from __future__ import annotations
@@ -27,7 +33,7 @@ _NT_WIDTH = 1024  # length of the pieces into which sequences with labels per nu
 _STRETCHES = 16  # of a sequence, whose maxima are kept apart, so that the network knows roughly where a motif is
 _BATCH = 64
 _MAX_STEPS = 3000
-_PATIENCE = 8  # rounds without a lower loss of the held-out rows, after which training ends
+_PATIENCE = 8  # training ends after this many checks of the held-out rows without a new lowest loss
 _NO_LETTER = 4  # code of padding, and of letters other than A, C, G, T and U: a row of zeros in _ONE_HOT
 _ONE_HOT = torch.eye(5)[:, :4]
 
@@ -40,8 +46,10 @@ class _Inputs(NamedTuple):
 
     Attributes:
         codes: codes of the letters, uint8 (rows, sequences of a row, width).
-        signals: standardised signals per nucleotide, and whether each is known, float32 (rows, 2 x signals, width).
-        tracks: standardised numbers per sequence, and whether each is known, float32 (rows, 2 x tracks).
+        signals: numbers along the sequence (the table's ``nt_tracks``), standardised, and whether each is known,
+            float32 (rows, 2 x signals, width).
+        tracks: numbers that belong to a whole sequence, standardised, and whether each is known, float32
+            (rows, 2 x tracks).
     """
 
     codes: Tensor
@@ -59,7 +67,8 @@ class _Inputs(NamedTuple):
 
     def flipped(self, which: Tensor) -> _Inputs:
         """Return the rows with some of them, bool (rows,), read from the opposite strand."""
-        opposite = torch.where(self.codes < _NO_LETTER, self.codes ^ 1, _NO_LETTER)  # A 0, T 1, C 2, G 3
+        # The codes are A 0, T 1, C 2, G 3, so changing the last bit gives the complement.
+        opposite = torch.where(self.codes < _NO_LETTER, self.codes ^ 1, _NO_LETTER)
         codes = torch.where(which[:, None, None], opposite.flip(2), self.codes)
         return self._replace(codes=codes, signals=torch.where(which[:, None, None], self.signals.flip(2), self.signals))
 
@@ -96,7 +105,7 @@ class SequenceConvNet(nn.Module):
 
 
 class NucleotideConvNet(nn.Module):
-    """Residual convolutions; each nucleotide sees 128 nt on either side.
+    """Residual convolutions; each nucleotide sees 128 nt on either side, as far as these belong to its piece.
 
     Args:
         channels: number of input channels.
@@ -106,6 +115,7 @@ class NucleotideConvNet(nn.Module):
     def __init__(self, channels: int, outputs: int) -> None:
         super().__init__()
         self.first = nn.Conv1d(channels, 32, 9, padding=4)
+        # The first layer reaches 4 nt to either side, and each of these layers twice its number: 128 nt together.
         reaches = (2, 4, 8, 16, 32)
         self.layers = nn.ModuleList(nn.Conv1d(32, 32, 5, padding=2 * reach, dilation=reach) for reach in reaches)
         self.last = nn.Conv1d(32, outputs, 1)
@@ -124,8 +134,12 @@ def conv_scores(
     """Train a small convolutional network on the CPU, and predict with it.
 
     A tenth of the training rows is held out; training ends when their loss no longer falls, and the weights with the
-    lowest loss are used. The two sequences of a pair are read side by side, so they should be aligned, as a CRISPR
-    guide and its site are. Of a sequence longer than 8,192 nt, or than all training sequences, the middle is read.
+    lowest loss are used.
+
+    With labels per sequence, only the middle is read of a sequence that is longer than 8,192 nt, or than every training
+    sequence. The two sequences of a pair are read side by side, so they should be aligned, as a CRISPR guide and its
+    site are. With labels per nucleotide, all of a sequence is read, but in pieces of 1,024 nt that do not see each
+    other, and without the second sequence of a pair or the numbers of a whole sequence.
 
     Args:
         training: sequences with labels of any kind.
@@ -157,7 +171,7 @@ def conv_scores(
 
 def _nucleotide_scores(training: LabelledSequences, test: LabelledSequences, seed: int) -> list[np.ndarray]:
     """Train a network for labels per nucleotide, and predict with it, (nt, classes) for each row."""
-    pieces, others = _cut(training), _cut(test)
+    pieces, test_pieces = _cut(training), _cut(test)
     labels = np.full((len(pieces), _NT_WIDTH), IGNORE_INDEX)
     for row, of_row in enumerate(pieces.nt_labels or []):
         labels[row, : len(of_row)] = of_row
@@ -166,14 +180,19 @@ def _nucleotide_scores(training: LabelledSequences, test: LabelledSequences, see
         torch.manual_seed(seed)
         network = NucleotideConvNet(inputs.num_channels, training.task.num_labels)
         _train(network, inputs, torch.from_numpy(labels), _loss_of(training))
-    found = _logits(network, _inputs(others, pieces, _NT_WIDTH)).softmax(1).transpose(1, 2).double().numpy()
-    of_pieces = [scores[: len(letters)] for scores, letters in zip(found, others.sequences, strict=True)]
+    logits = _logits(network, _inputs(test_pieces, pieces, _NT_WIDTH))
+    padded = logits.softmax(1).transpose(1, 2).double().numpy()  # (pieces, width, classes)
+    of_pieces = [scores[: len(letters)] for scores, letters in zip(padded, test_pieces.sequences, strict=True)]
+    # A row of the result is its pieces, joined again: those from the end of the previous row to its own end.
     ends = np.cumsum([math.ceil(len(letters) / _NT_WIDTH) for letters in test.sequences])
     return [np.concatenate(of_pieces[start:end]) for start, end in pairwise([0, *ends.tolist()])]
 
 
 def _cut(examples: LabelledSequences) -> LabelledSequences:
-    """Cut sequences, with their labels and signals per nucleotide, into pieces of up to `_NT_WIDTH` nt."""
+    """Cut sequences, with their labels and signals per nucleotide, into pieces of up to `_NT_WIDTH` nt.
+
+    Pairs and tracks are dropped: they belong to whole sequences.
+    """
     counts = [math.ceil(len(letters) / _NT_WIDTH) for letters in examples.sequences]
     columns: dict[str, Any] = {"ids": [name for name, n in zip(examples.ids, counts, strict=True) for _ in range(n)]}
     for name in ("sequences", "nt_labels", "nt_tracks"):
@@ -181,7 +200,7 @@ def _cut(examples: LabelledSequences) -> LabelledSequences:
             columns[name] = [
                 values[start : start + _NT_WIDTH] for values in column for start in range(0, len(values), _NT_WIDTH)
             ]
-    return replace(examples, pairs=None, tracks=None, track_names=None, **columns)
+    return replace(examples, pairs=None, tracks=None, track_names=None, file_rows=None, **columns)
 
 
 def _inputs(examples: LabelledSequences, training: LabelledSequences, width: int) -> _Inputs:
@@ -194,28 +213,35 @@ def _inputs(examples: LabelledSequences, training: LabelledSequences, width: int
         training: the training rows.
         width: number of letters that are read.
     """
-    rows, strands = len(examples), [examples.sequences, *([examples.pairs] if examples.pairs else [])]
-    codes = np.full((rows, len(strands), width), _NO_LETTER, np.uint8)
+    # The sequences of each row: one, or the two of a pair.
+    rows, of_row = len(examples), [examples.sequences, *([examples.pairs] if examples.pairs else [])]
+    codes = np.full((rows, len(of_row), width), _NO_LETTER, np.uint8)
     num_signals = len(examples.nt_track_names or [])
     signals = np.full((rows, num_signals, width), np.nan, np.float32)
     for row in range(rows):
-        for number, letters in enumerate(strands):
+        for number, letters in enumerate(of_row):
             here, there = _middle(len(letters[row]), width, training.nt_labels is None)
             codes[row, number, here] = LETTER_CODE[letters[row][there]]
         if examples.nt_tracks is not None:
             here, there = _middle(len(examples.nt_tracks[row]), width, training.nt_labels is None)
             signals[row, :, here] = examples.nt_tracks[row][there].T
     tracks = np.zeros((rows, 0), np.float32) if examples.tracks is None else examples.tracks
-    known = None if training.nt_tracks is None else np.concatenate(training.nt_tracks)
+    training_signals = None if training.nt_tracks is None else np.concatenate(training.nt_tracks)
     return _Inputs(
         torch.from_numpy(codes),
-        torch.from_numpy(_standardised(signals, known)),
+        torch.from_numpy(_standardised(signals, training_signals)),
         torch.from_numpy(_standardised(tracks, training.tracks)),
     )
 
 
 def _middle(length: int, width: int, centered: bool) -> tuple[slice, slice]:
-    """Return where in the width a sequence stands, and which of its letters stand there."""
+    """Return where in the width a sequence stands, and which of its letters stand there.
+
+    A shorter sequence is padded, and a longer one cut, on both sides; if not ``centered``, at its end only.
+
+    >>> _middle(3, 5, True), _middle(7, 3, True)
+    ((slice(1, 4, None), slice(0, 5, None)), (slice(0, 3, None), slice(2, 5, None)))
+    """
     if not centered:
         return slice(0, min(length, width)), slice(0, width)
     start, cut = max(0, (width - length) // 2), max(0, (length - width) // 2)
@@ -224,6 +250,8 @@ def _middle(length: int, width: int, centered: bool) -> tuple[slice, slice]:
 
 def _standardised(values: np.ndarray, training: np.ndarray | None) -> np.ndarray:
     """Return numbers standardised by column (axis 1), 0 where missing, and whether each is known, side by side.
+
+    Standardised are (value - mean) / standard deviation, both of the training rows.
 
     Args:
         values: (rows, columns, ...), NaN where missing.
@@ -248,22 +276,29 @@ def _targets(training: LabelledSequences) -> tuple[Tensor, np.ndarray, np.ndarra
     return torch.from_numpy((columns - center) / scale).float(), center, scale
 
 
+def _is_known(targets: Tensor) -> Tensor:
+    """Return which labels are not missing, bool: a missing class is -100, any other missing label NaN."""
+    return ~targets.isnan() if targets.is_floating_point() else targets != IGNORE_INDEX
+
+
 def _loss_of(training: LabelledSequences) -> Loss:
-    """Return the loss of a kind of labels; missing labels do not count."""
+    """Return the loss of a kind of labels: the mean over the labels that are known, of which there must be one."""
     if training.task.is_classification:
         return lambda outputs, labels: F.cross_entropy(outputs, labels, ignore_index=IGNORE_INDEX)
     each = F.mse_loss if training.problem == "regression" else F.binary_cross_entropy_with_logits
 
     def of_known(outputs: Tensor, labels: Tensor) -> Tensor:
         """Return the mean loss of the labels that are known."""
-        known = ~labels.isnan()
-        return (each(outputs, labels.nan_to_num(), reduction="none") * known).sum() / known.sum().clamp(min=1)
+        known = _is_known(labels)
+        return (each(outputs, labels.nan_to_num(), reduction="none") * known).sum() / known.sum()
 
     return of_known
 
 
 def _train(network: nn.Module, inputs: _Inputs, targets: Tensor, loss: Loss, rc_probability: float = 0.0) -> None:
     """Train a network, and give it the weights with the lowest loss on held-out rows.
+
+    Rows without any label are left out: nothing can be learnt from them, nor scored on them.
 
     Args:
         network: the network.
@@ -272,11 +307,12 @@ def _train(network: nn.Module, inputs: _Inputs, targets: Tensor, loss: Loss, rc_
         loss: computes the loss of outputs and targets.
         rc_probability: probability of reading a row from the opposite strand.
     """
-    order = torch.randperm(len(targets))
+    with_label = _is_known(targets).reshape(len(targets), -1).any(1).nonzero()[:, 0]
+    order = with_label[torch.randperm(len(with_label))]
     held_out, rows = order.tensor_split([max(1, len(order) // 10)])
-    rows = rows if len(rows) else order  # of a single row
+    rows = rows if len(rows) else order  # a single row is trained on and held out
     optimizer = torch.optim.AdamW(network.parameters(), lr=1e-3, weight_decay=1e-3)
-    # Steps between two looks at the held-out rows: an epoch, if that is less.
+    # The held-out rows are checked once per epoch, or every 250 steps if that is sooner.
     every = min(math.ceil(len(rows) / _BATCH), 250)
     best, best_weights, waited = float("inf"), copy.deepcopy(network.state_dict()), 0
     for step, batch in enumerate(_batches(rows), start=1):

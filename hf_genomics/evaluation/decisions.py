@@ -31,7 +31,8 @@ def choose_threshold(probabilities: np.ndarray, is_positive: np.ndarray, score: 
         score: "macro_recall", "f1" (of the positive class) or "mcc".
 
     Returns:
-        A number between two neighbouring probabilities: an example is positive if its probability is at least that.
+        A number between two probabilities that follow each other, or the higher one if no number lies between them: an
+        example is positive if its probability is at least that.
 
     Raises:
         ValueError: if not both classes occur.
@@ -45,7 +46,9 @@ def choose_threshold(probabilities: np.ndarray, is_positive: np.ndarray, score: 
     true_positives, false_positives = truth.cumsum()[cuts], (~truth).cumsum()[cuts]
     found = _scores(true_positives, false_positives, int(truth.sum()), int((~truth).sum()))[score]
     below = np.append(ranked[cuts[:-1] + 1], 0.0)
-    thresholds = (ranked[cuts] + below) / 2
+    middle = (ranked[cuts] + below) / 2
+    # No float lies between two neighbouring ones: their mean may be the lower one, which must stay negative.
+    thresholds = np.where(middle > below, middle, ranked[cuts])
     best = np.flatnonzero(found >= found.max() - 1e-12)  # equal scores may differ by rounding
     return float(thresholds[best[np.abs(thresholds[best] - 0.5).argmin()]])
 
@@ -71,10 +74,12 @@ def fit_temperature(probabilities: np.ndarray, labels: np.ndarray) -> float:
         labels: class ids, (examples,); or 0, 1 and NaN where not measured, (examples, labels).
 
     Returns:
-        The number by which logits must be divided, in 0.01..100.
+        The number by which logits must be divided, in 0.01..100; 1 if no label is known.
 
     Source: Guo et al. 2017, On Calibration of Modern Neural Networks, section 4.2.
     """
+    if not np.isfinite(labels).any():
+        return 1.0
     logits = _logits(probabilities, labels)
 
     def loss(log_temperature: float) -> float:

@@ -161,8 +161,8 @@ def evaluate(
         source = getattr(data, split) or data.train  # with data.split, all splits are in the table data.train
         row = min(unscorable)
         raise _unscorable_error(examples, source, row, unscorable[row], strict=data.strict)
-    scorable = examples.take([row for row in range(len(examples)) if row not in unscorable])
-    check_classes(scorable, scorable)  # the table is its own reference: it must contain every class
+    scorable = examples.take([row for row in range(len(examples)) if row not in unscorable])  # for the check only
+    check_classes(scorable, scorable)  # compared with itself, the table must have a row of every class
     training = _training_rows(data, examples, others, shortest) if baselines else None
     task = replace(task, positive=positive_class(positive, task))
     logger.info("%s: %s", examples.source, describe_labels(examples, task.positive))
@@ -171,8 +171,8 @@ def evaluate(
     compared = compare_with_baselines(predictions, by_baseline, task.positive)
     metrics = ScoreReport(compared.scores | data_facts | _leak_facts(split, examples, others))
     metrics |= {"task": task_facts(task, {split: examples})} | ({"both_strands": True} if both_strands else {})
-    if (found := reliability_of(predictions)) is not None:
-        metrics["calibration"] = {"ece": found.ece}
+    if (calibration := reliability_of(predictions)) is not None:
+        metrics["calibration"] = {"ece": calibration.ece}
     if predictions.num_unscored:
         metrics["sequences_without_scores"] = predictions.num_unscored
     if by_baseline:
@@ -211,7 +211,7 @@ def _describe(model: str, folder: Path, split: str, metrics: Mapping[str, Any], 
 
 
 def notes_of(metrics: Mapping[str, Any]) -> list[str]:
-    """Return what a reader of the scores should know besides, a sentence each.
+    """Return notes for the reader of the scores, one sentence each.
 
     Args:
         metrics: metrics of `evaluate`.
@@ -224,7 +224,7 @@ def notes_of(metrics: Mapping[str, Any]) -> list[str]:
         if metrics.get("baselines"):
             notes.append(_THRESHOLD_NOTE)
     if unscored := metrics.get("sequences_without_scores"):
-        notes.append(f"{unscored:,} sequences cannot be scored and do not count.")
+        notes.append(f"Sequences that cannot be scored, and do not count: {unscored:,}.")
     return notes
 
 
@@ -236,13 +236,14 @@ def _unscorable_error(
     Args:
         examples: the sequences that were to be scored.
         source: the table that they were read from; None for the windows of a store.
-        row: index of the sequence.
+        row: index of the sequence among ``examples``.
         problem: why it cannot be scored.
         strict: whether it is refused although others can be scored.
     """
     noun = "window" if source is None else noun_of(source)
     more = " (data.strict: without it, its cells are empty)" if strict else "; no other sequence can be scored either"
-    return InputError(f"{place_of(examples.source, noun, row, examples.ids[row])}{joined(problem)}{more}")
+    place = place_of(examples.source, noun, examples.file_row(row), examples.ids[row])
+    return InputError(f"{place}{joined(problem)}{more}")
 
 
 def _read_splits(
@@ -326,8 +327,9 @@ def _log_dropped(training: LabelledSequences, dropped: int) -> None:
 def _other_tables(data: LabelledData, split: str) -> dict[str, LabelledSequences]:
     """Read the sequences of the tables of the other splits.
 
-    A table that cannot be read is not compared, because the scores do not depend on it. A genome store is not compared
-    here: no genome is in two of its splits, and `finetune` has already compared the windows.
+    A table that cannot be read is not compared, because the scores do not depend on it. With ``data.store``, a store of
+    genomes, there are no tables, and nothing is compared here: no genome is in two of its splits, and `finetune` has
+    already compared the windows.
 
     Args:
         data: the `data` section.
@@ -335,17 +337,17 @@ def _other_tables(data: LabelledData, split: str) -> dict[str, LabelledSequences
     """
     # Only sequences are compared, so no other column needs to be there.
     columns = replace(data.columns, id=None, labels=None, nt_labels=None, tracks=None, nt_tracks=None, group=None)
-    found: dict[str, LabelledSequences] = {}
+    tables: dict[str, LabelledSequences] = {}
     for name in ("train", "valid", "test"):
         source = getattr(data, name)
         if name != split and source is not None:
             try:
-                found[name] = read_labelled(source, columns, require_labels=False, rna=data.rna)
+                tables[name] = read_labelled(source, columns, require_labels=False, rna=data.rna)
             except InputError as error:
                 # Shared readers name the key of `prepare`; the command line renames it in errors, not in warnings.
                 reason = str(error).replace("set --records.rna", "set --data.rna")
                 logger.warning("data.%s is not compared with data.%s: %s", name, split, reason)
-    return found
+    return tables
 
 
 def _leak_facts(split: str, examples: LabelledSequences, others: Mapping[str, LabelledSequences]) -> dict[str, Any]:
@@ -403,7 +405,7 @@ def evaluation_folder(output_dir: str, inputs: list[str | None], overwrite: bool
             check_output_file(str(path), inputs, overwrite=overwrite, other="another folder")
         except InputError as error:
             raise InputError(f"output_dir: {error}") from error
-    return destination(folder)
+    return destination(folder)  # the folder itself, or where a symbolic link leads
 
 
 def score_predictions(predictions: Predictions, positive: str | None = None) -> dict[str, Any]:
@@ -433,8 +435,8 @@ def _score(predictions: Predictions, positive: str | None) -> tuple[dict[str, An
         task.problem_type, outputs, labels, positive=positive_id, predicted=predicted, groups=predictions.groups()
     )
     if predicted is not None:
-        found = _score_classes(outputs, labels, positive_id, predicted, use_evaluate_metric=task.level != "nt")
-        explained = explain_classification(found, outputs, labels, names, positive, predicted)
+        scores = _score_classes(outputs, labels, positive_id, predicted, use_evaluate_metric=task.level != "nt")
+        explained = explain_classification(scores, outputs, labels, names, positive, predicted)
     else:
         explained = _score_columns(outputs, labels, task, names)
     explained |= {"intervals": drawn.intervals()}
@@ -496,8 +498,8 @@ def compare_with_baselines(
 ) -> Comparison:
     """Compute the metrics of a model and of baselines, and which is ahead.
 
-    Nothing is logged for baselines: what the same labels do not define was logged for the model, and a constant guess
-    has no correlation with anything.
+    Nothing is logged for baselines. A score that the labels leave undefined has been logged for the model, and that a
+    constant guess has no correlation is no news.
 
     Args:
         predictions: predictions of the model.
@@ -506,18 +508,18 @@ def compare_with_baselines(
     """
     scores, drawn = _score(predictions, positive)
     with _silenced(classification_metrics.__module__), _silenced(bootstrap.__module__):
-        found = {name: _score(guessed, positive) for name, guessed in by_baseline.items()}
+        scored = {name: _score(guessed, positive) for name, guessed in by_baseline.items()}
     main = main_score({"kind": KINDS[predictions.examples.task.problem_type]})
     ahead = {}
-    for name, (theirs, their_draws) in found.items():
-        # Same rows, same seed: replicate i drew the same rows for both, so scores are subtracted replicate by
-        # replicate. There are none (zeros(0)) if no row has a label.
-        ours, others = (one.values.get(main, np.zeros(0)) for one in (drawn, their_draws))
-        if len(ours) and len(ours) == len(others) and not np.isnan([scores[main], theirs[main]]).any():
-            interval = Bootstrap({main: ours - others}, drawn.over).intervals().get(main)
+    for name, (theirs, their_draws) in scored.items():
+        # The score of every replicate, (replicates,); there are none if no row has a label. With the same rows and the
+        # same seed, replicate i drew the same rows for both, so the difference is taken replicate by replicate.
+        of_model, of_baseline = (one.values.get(main, np.zeros(0)) for one in (drawn, their_draws))
+        if len(of_model) and len(of_model) == len(of_baseline) and not np.isnan([scores[main], theirs[main]]).any():
+            interval = Bootstrap({main: of_model - of_baseline}, drawn.over).intervals().get(main)
             if interval is not None:
                 ahead[name] = {"score": main, "difference": scores[main] - theirs[main], "interval": interval}
-    return Comparison(scores, {name: theirs for name, (theirs, _) in found.items()}, ahead)
+    return Comparison(scores, {name: theirs for name, (theirs, _) in scored.items()}, ahead)
 
 
 @contextlib.contextmanager
@@ -552,7 +554,7 @@ def plot_predictions(predictions: Predictions, folder: Path, positive: str | Non
         predictions: predictions of examples with labels.
         folder: folder for roc_pr.png, confusion.png and reliability.png, or for scatter.png.
         positive: the class, of two, that the curves refer to; by default the second one.
-        others: name -> (scores, labels) of other models, whose curves are drawn too.
+        others: name -> (scores, labels) of the baselines whose curves are drawn too, as `curves_of` returns them.
     """
     for name in FILES:  # of an earlier evaluation of another kind of model, whose pictures have other names
         if name.endswith(".png"):

@@ -1,9 +1,17 @@
 """Scores of masked tokens and hidden nucleotides, summed batch by batch, so that no logits are kept.
 
-A nucleotide is scored if every k-mer that covers it is shown as [MASK] (or [UNK], which shows no letters): then no
-visible k-mer gives the base away, and no random k-mer misleads. The base is predicted as follows. For each position of
-a masked k-mer, the model's probabilities of all k-mers with the same base at that position are added up, which gives
-the probabilities of the four bases. The probabilities from all masked k-mers that cover a nucleotide are averaged.
+A nucleotide is *hidden*, and is scored, if a [MASK] covers it and every other k-mer over it is shown as [MASK], too (or
+as [UNK], which shows no letters): then no visible k-mer gives the base away, and no random k-mer misleads. For example,
+with k = 3 and stride 1, three masked tokens in a row hide one nucleotide::
+
+    nucleotides   A   C   G   T   C   A   T
+    tokens        ACG CGT GTC TCA CAT           each is written under its first nucleotide
+    shown as      ACG [M] [M] [M] CAT
+    given away    A   C   G   .   C   A   T     so the T in the middle is hidden
+
+The base is predicted as follows. For each position of a masked k-mer, the model's probabilities of all k-mers with the
+same base at that position are added up: the probability that the first nucleotide of a 3-mer is A is the sum over AAA,
+AAT, ..., AGG. The probabilities from all masked k-mers that cover a nucleotide are averaged.
 
 The perplexity per nucleotide, ``exp`` of the mean negative log-probability of the true bases, is 4 for a guess and 1
 for a certain, correct prediction. Perplexities of models with any k and stride can be compared if the hidden stretches
@@ -57,7 +65,8 @@ class TokenPlaces(NamedTuple):
             bool (rows, width).
         """
         covered = torch.zeros(len(tokens), self.width + k, dtype=torch.bool, device=tokens.device)
-        places = torch.where(tokens, self.starts, self.width)  # tokens not selected go past the end
+        # Tokens that are not selected mark k spare columns after the last nucleotide, which are cut off at the end.
+        places = torch.where(tokens, self.starts, self.width)
         for offset in range(k):
             covered.scatter_(1, places + offset, True)
         return covered[:, : self.width]
@@ -88,7 +97,8 @@ def place_tokens(ids: Tensor, tokenizer: KmerTokenizer, *, packed: bool = False)
         packed: whether rows hold several windows.
     """
     tokens = ids.shape[1]
-    windows = tokens // 3 + 1 if packed else 1  # at most: [CLS], a k-mer and [SEP] are 3 tokens
+    # The most windows that fit in a row, and one to spare: the shortest window is [CLS], one k-mer and [SEP].
+    windows = tokens // 3 + 1 if packed else 1
     place = torch.arange(tokens, device=ids.device) * tokenizer.stride
     # Every [CLS] shifts the tokens after it by k nt, so that no k-mer of one window reaches into the next window.
     window = torch.cumsum(ids == tokenizer.cls_token_id, 1).clamp(max=windows) if packed else 0
@@ -107,16 +117,17 @@ def count_batch(ids: Tensor, labels: Tensor, tokenizer: KmerTokenizer, *, packed
         packed: whether rows hold several windows.
 
     Returns:
-        int64 (6,), the numbers of: tokens, padding included; tokens without padding; k-mers; masked k-mers;
-        nucleotides covered by k-mers; nucleotides covered only by masked k-mers (shown as [MASK], random or unchanged).
+        int64 (6,), the numbers of: tokens, padding included; tokens without padding; k-mers, [UNK] not included; masked
+        k-mers; nucleotides that k-mers cover; nucleotides that only masked k-mers cover. The last number is larger than
+        that of hidden nucleotides if masked k-mers are shown as a random k-mer or unchanged.
     """
     places, masked = place_tokens(ids, tokenizer, packed=packed), labels != IGNORE_INDEX
     visible = (ids >= NUM_SPECIAL) & ~masked
     kmers = visible | masked
     tokens = [flags.sum() for flags in (ids != tokenizer.pad_token_id, kmers, masked)]
     nt = places.count_covered_by(kmers, tokenizer.k)
-    hidden = nt - places.count_covered_by(visible, tokenizer.k)
-    return torch.stack([torch.tensor(ids.numel(), device=ids.device), *tokens, nt, hidden])
+    only_masked = nt - places.count_covered_by(visible, tokenizer.k)
+    return torch.stack([torch.tensor(ids.numel(), device=ids.device), *tokens, nt, only_masked])
 
 
 @torch.no_grad()
@@ -140,13 +151,15 @@ def score_batch(
     k, places = tokenizer.k, place_tokens(ids, tokenizer, packed=packed)
     row, column = torch.nonzero(labels != IGNORE_INDEX, as_tuple=True)
     logits, truth = logits[row, column] if logits.ndim == 3 else logits, labels[row, column]
-    # From here on, the nucleotides of all rows lie on one axis, so that one index identifies row and nucleotide.
+    # The k nucleotides that each masked token covers, (masked tokens, k). From here on, the nucleotides of all rows lie
+    # on one axis, so that one index identifies row and nucleotide.
     under = (row * places.width + places.starts[row, column])[:, None] + torch.arange(k, device=ids.device)
     shown_as_mask = ids[row, column] == tokenizer.mask_token_id
     sums = _sum_base_probabilities(logits, shown_as_mask, under, len(ids) * places.width)
     bases = torch.zeros(len(sums), dtype=torch.int64, device=ids.device)
     bases[under] = _kmer_bases(k).to(ids.device)[truth - NUM_SPECIAL]
-    # A [MASK] adds a total probability of 1 to each of its nucleotides; 0.5 allows for rounding.
+    # A [MASK] adds a total probability of 1 to each of its nucleotides; 0.5 allows for rounding. NaN is not above 0.5,
+    # so the nucleotides for which a model returns NaN have no score.
     hidden = (sums.sum(-1) > 0.5) & ~places.covered_by(ids >= NUM_SPECIAL, k).flatten()
     owner = torch.nonzero(hidden)[:, 0] // places.width
     scores = torch.zeros(len(ids), 6, device=ids.device)
@@ -215,13 +228,13 @@ def summarise(scores: np.ndarray) -> dict[str, float]:
         masked_token_accuracy: NaN if no token is masked; masked_nucleotide_accuracy and nucleotide_perplexity: NaN if
         no nucleotide is hidden; hidden_nucleotides: the number of hidden nucleotides.
     """
-    tokens, right, loss, nucleotides, found, surprise = np.asarray(scores, np.float64).sum(0).tolist()
+    tokens, right_tokens, loss, hidden, right_bases, surprise = np.asarray(scores, np.float64).sum(0).tolist()
     return {
         "loss": loss / max(tokens, 1),
-        "masked_token_accuracy": right / tokens if tokens else float("nan"),
-        "masked_nucleotide_accuracy": found / nucleotides if nucleotides else float("nan"),
-        "nucleotide_perplexity": float(np.exp(surprise / nucleotides)) if nucleotides else float("nan"),
-        "hidden_nucleotides": int(nucleotides),
+        "masked_token_accuracy": right_tokens / tokens if tokens else float("nan"),
+        "masked_nucleotide_accuracy": right_bases / hidden if hidden else float("nan"),
+        "nucleotide_perplexity": float(np.exp(surprise / hidden)) if hidden else float("nan"),
+        "hidden_nucleotides": int(hidden),
     }
 
 
@@ -235,11 +248,14 @@ def undefined_scores(scores: Mapping[str, float | None]) -> dict[str, dict[str, 
     {'undefined': {'eval_masked_token_accuracy': 'no token of the validation windows is masked'}}
     """
     missing = [name for name, value in scores.items() if value is None or value != value]
-    why = {
-        name: f"no {'token' if 'token' in name else 'nucleotide'} of the validation windows is "
-        f"{'masked' if 'token' in name else 'hidden'}"
-        for name in missing
-    }
+    if any(name.endswith("loss") for name in missing):  # the loss is 0, not NaN, where nothing is masked
+        why = dict.fromkeys(missing, "the model returns NaN or infinity for the validation windows")
+    else:
+        why = {
+            name: f"no {'token' if 'token' in name else 'nucleotide'} of the validation windows is "
+            f"{'masked' if 'token' in name else 'hidden'}"
+            for name in missing
+        }
     return {"undefined": why} if why else {}
 
 

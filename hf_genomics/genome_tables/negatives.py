@@ -1,4 +1,9 @@
-"""Find negative examples for the windows of features: stretches of the same contig, length and share of GC."""
+"""Find negative examples: for each window of a feature, a stretch of the same contig with its length and GC content.
+
+A negative overlaps neither the stretches that the caller blocks (features, their windows, unknown letters) nor another
+negative. `gaps_of` returns what is left of a contig, `Gaps.draw` draws random places in it, `GcCounts` counts the G and
+C of each, and `matched_places` chooses.
+"""
 
 from __future__ import annotations
 
@@ -9,8 +14,9 @@ from typing import NamedTuple
 import numpy as np
 
 _BLOCK = 128  # nt whose GC is counted together; as uint8, the counts within a block cannot overflow
-_DRAWS, _ROUNDS = 32, 40  # places drawn for each negative at once, and how often
-#: Largest difference between the GC of a window and of its negative, as a share of the length; at least one nucleotide.
+_DRAWS, _ROUNDS = 32, 40  # places drawn for each window in a round, and the largest number of rounds
+#: Largest difference in GC content between a window and its negative, as a share of the length; in short windows, one
+#: nucleotide.
 GC_TOLERANCE = 0.02
 
 
@@ -26,8 +32,8 @@ class GcCounts:
         flags.reshape(-1)[: len(digits)] = (digits == 2) | (digits == 3)  # the digits of C and G
         counts = np.cumsum(flags, axis=1, dtype=np.uint8)
         of_blocks = counts[:, -1].astype(np.int64)
-        self._blocks = np.cumsum(of_blocks) - of_blocks  # before each block
-        self._within = (counts - flags).reshape(-1)  # in the block, before each nucleotide
+        self._blocks = np.cumsum(of_blocks) - of_blocks  # the G and C before each block
+        self._within = (counts - flags).reshape(-1)  # the G and C before each nucleotide, inside its block
 
     def count(self, starts: np.ndarray, ends: np.ndarray) -> np.ndarray:
         """Count the G and C of stretches, int64 of the shape of ``starts`` and ``ends`` (0-based, half-open)."""
@@ -60,14 +66,15 @@ class Gaps(NamedTuple):
         Returns:
             Starts, int64 of the given shape.
         """
-        places = np.maximum(0, self.ends - self.starts - length + 1)
-        last = np.cumsum(places)
-        if not len(last) or not last[-1]:
+        num_starts = np.maximum(0, self.ends - self.starts - length + 1)  # possible starts in each gap
+        up_to = np.cumsum(num_starts)  # in this gap and all before it
+        if not len(up_to) or not up_to[-1]:
             return None
-        drawn = random.integers(last[-1], size=shape)
-        # All possible starts are numbered through the gaps: the gap that holds a number, then how far into it.
-        gap = np.searchsorted(last, drawn, side="right")
-        return self.starts[gap] + drawn - (last[gap] - places[gap])
+        # The possible starts have running numbers, gap after gap. A drawn number lies in the first gap up to whose end
+        # there are more starts than this; less the starts of the gaps before, it is the distance from the gap's start.
+        drawn = random.integers(up_to[-1], size=shape)
+        gap = np.searchsorted(up_to, drawn, side="right")
+        return self.starts[gap] + drawn - (up_to[gap] - num_starts[gap])
 
 
 def gaps_of(length: int, blocked: Iterable[tuple[np.ndarray, np.ndarray]]) -> Gaps:
@@ -94,9 +101,11 @@ def unknown_runs(digits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def matched_places(
     starts: np.ndarray, ends: np.ndarray, counts: GcCounts, gaps: Gaps, random: np.random.Generator
 ) -> np.ndarray:
-    """Find a negative for each window, of the same length and nearly the same GC; no two negatives overlap.
+    """Find a negative for each window, of the same length and nearly the same GC content; no two negatives overlap.
 
-    Of several random places, the one whose GC is nearest is taken.
+    For each window, several random places are drawn. Of those whose GC content is within `GC_TOLERANCE`, and that
+    overlap no other negative, it takes the one with the nearest GC content; if there is none, places are drawn again.
+    The longest windows choose first.
 
     Args:
         starts: starts of the windows, int64 (windows,).

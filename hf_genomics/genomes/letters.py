@@ -11,10 +11,20 @@ upper and lower case. A byte of ``codes.bin`` holds four letters, the first one 
     letters "ACTG"  ->  11 10 01 00
                         G  T  C  A
 
-Everything else about a letter is its *mark*: the letter XOR the A, C, T or G of its two bits. Marks keep lower case,
-which denotes repeats in a genome (soft masking), N, and the other IUPAC codes for uncertain letters. A mark is 0 for
-ACGT, 32 for acgt, and 9 for N: N is 1001110, whose two bits are those of G, 1000111, and N XOR G is 0001001. Marks
-change seldom, and only the places where they change are stored, in ``changes.bin``. Letters are read back exactly as
+These numbers belong to the files only; the digits that the package computes with are A 0, T 1, C 2, G 3.
+
+Everything else about a letter is its *mark*: the bits in which its ASCII code differs from that of the A, C, T or G of
+its two bits (letter XOR that A, C, T or G; XOR with the mark gives the letter back). Marks keep lower case, which
+denotes repeats in a genome (soft masking), N, and the other IUPAC codes for uncertain letters. A mark is 0 for ACGT, 32
+for acgt, and 9 for N: N is 1001110, whose two bits are those of G, 1000111, and N XOR G is 0001001. Marks change
+seldom, and only their changes are stored, in ``changes.bin``, as place (from 0) and new mark::
+
+    letters   A   C   N   N   g
+    marks     0   0   9   9   32
+    changes   (0, 0)  (2, 9)  (4, 32)
+
+`TwoBitWriter` writes both files. `TwoBitLetters.gather` reads many windows at once: it decodes the bytes in which the
+windows lie, cuts the windows out, and corrects those that have a mark other than 0. Letters are read back exactly as
 they were written.
 """
 
@@ -37,8 +47,8 @@ _BLOCK_NT = 1 << 18  # encoded at once; a multiple of 4
 _ALPHABET = b"ACTG"
 _MARKS = bytes(letter ^ _ALPHABET[(letter >> 1) & 3] for letter in range(256))
 _FOUR_LETTERS = four_letters(_ALPHABET, shifts=(0, 2, 4, 6))
-# Bytes after the last letter: every window of one length reads equally many bytes, which may reach two bytes past the
-# end.
+# Bytes after the last letter, part of the file format: every window of one length reads equally many bytes, which may
+# reach past the end, though never by more than one byte.
 _SLACK = b"\0\0"
 
 
@@ -57,10 +67,11 @@ def gather_bytes(source: np.ndarray, starts: np.ndarray, lengths: np.ndarray) ->
     [6, 7, 1, 2, 3]
     """
     if len(lengths) and lengths[0] and (lengths == lengths[0]).all():
-        # View the source as overlapping items of that many bytes: numpy copies windows of one length at 50 ns each.
+        # View the source, without copying it, as an array of all its windows of that size, one from each byte on, and
+        # pick some of these: numpy copies windows of one length at 50 ns each.
         size = int(lengths[0])
-        items = np.ndarray((len(source) - size + 1,), f"V{size}", source, strides=(1,))
-        return items[starts].view(np.uint8)
+        windows = np.ndarray((len(source) - size + 1,), f"V{size}", source, strides=(1,))
+        return windows[starts].view(np.uint8)
     view = source.data  # slicing and joining a memoryview is twice as fast as slicing and joining arrays
     pairs = zip(starts.tolist(), (starts + lengths).tolist(), strict=True)
     return np.frombuffer(bytearray().join([view[start:end] for start, end in pairs]), np.uint8)
@@ -84,11 +95,11 @@ def two_bit_codes(letters: np.ndarray) -> np.ndarray:
     #     000000dd 000000cc 000000bb 000000aa
     #     aa * 2^24: bit 24    bb * 2^18: 8 + 18 = bit 26    cc * 2^12: 16 + 12 = bit 28    dd * 2^6: 24 + 6 = bit 30
     #     ddccbbaa ...
-    digits = letters.view("<u4") >> 1
-    digits &= 0x03030303
-    digits *= 1 << 24 | 1 << 18 | 1 << 12 | 1 << 6
-    digits >>= 24
-    return digits.astype(np.uint8)
+    packed = letters.view("<u4") >> 1
+    packed &= 0x03030303
+    packed *= 1 << 24 | 1 << 18 | 1 << 12 | 1 << 6
+    packed >>= 24
+    return packed.astype(np.uint8)
 
 
 class EightBitLetters:
@@ -137,19 +148,24 @@ class TwoBitLetters:
 
     def gather(self, starts: np.ndarray, lengths: np.ndarray) -> np.ndarray:
         """Decode and concatenate windows that lie inside the store; arguments as in `gather_bytes`."""
-        num_bytes = (lengths + 6) // 4  # enough for windows that begin in the middle of a byte
+        # Decode whole bytes, and cut the windows out. Letters 6 to 10, for example, lie in bytes 1 and 2, which hold
+        # letters 4 to 11; the window is the 5 letters from place 6 % 4 = 2 of these.
+        num_bytes = (lengths + 6) // 4  # enough for a window that begins with the last letter of a byte
         decoded = _FOUR_LETTERS.take(gather_bytes(self._codes, starts // 4, num_bytes)).view(np.uint8)
         decoded_starts = 4 * (np.cumsum(num_bytes) - num_bytes)
         letters = gather_bytes(decoded, decoded_starts + starts % 4, lengths)
-        first, last = _changes_inside(self._changes, starts, lengths)
+        # Now every letter is an A, C, T or G. Correct the windows with a mark other than 0: those that begin with one,
+        # and those in which the mark changes.
+        first, after = _changes_inside(self._changes, starts, lengths)
         mark_at_start = self._changes[first - 1] & 255
-        marked = np.flatnonzero((lengths > 0) & ((mark_at_start != 0) | (first != last)))
+        marked = np.flatnonzero((lengths > 0) & ((mark_at_start != 0) | (first != after)))
         if len(marked):
-            offsets = (np.cumsum(lengths) - lengths)[marked].tolist()
-            marks, place = _decode_marks(self._changes, starts[marked], lengths[marked], first[marked], last[marked]), 0
+            offsets = (np.cumsum(lengths) - lengths)[marked].tolist()  # where these windows begin in `letters`
+            marks = _decode_marks(self._changes, starts[marked], lengths[marked], first[marked], after[marked])
+            done = 0  # marks of earlier windows
             for offset, length in zip(offsets, lengths[marked].tolist(), strict=True):
-                letters[offset : offset + length] ^= marks[place : place + length]
-                place += length
+                letters[offset : offset + length] ^= marks[done : done + length]
+                done += length
         return letters
 
 
@@ -162,15 +178,15 @@ def _changes_inside(changes: np.ndarray, starts: np.ndarray, lengths: np.ndarray
         lengths: int64 (windows,), nt of each window.
 
     Returns:
-        Index of the first such change, and of the change after the last one, int64 (windows,) each. The change before
-        the first one holds the mark of the first letter.
+        Index of the first such change, and index after the last one, int64 (windows,) each; equal if there is none. The
+        change before the first one holds the mark of the window's first letter.
     """
     # A change is place * 256 + mark, so these are the first changes with place > start, and with place >= end.
     return changes.searchsorted((starts + 1) << 8), changes.searchsorted((starts + lengths) << 8)
 
 
 def _decode_marks(
-    changes: np.ndarray, starts: np.ndarray, lengths: np.ndarray, first: np.ndarray, last: np.ndarray
+    changes: np.ndarray, starts: np.ndarray, lengths: np.ndarray, first: np.ndarray, after: np.ndarray
 ) -> np.ndarray:
     """Decode the marks of all letters of windows, concatenated.
 
@@ -185,7 +201,7 @@ def _decode_marks(
         starts: int64 (windows,), first nt of each window.
         lengths: int64 (windows,), nt of each window, 1 or more.
         first: int64 (windows,), the first change inside each window, as `_changes_inside` finds it.
-        last: int64 (windows,), the change after the last one inside.
+        after: int64 (windows,), the index after the last one inside.
 
     Returns:
         uint8 (sum of lengths, rounded up to a multiple of 8).
@@ -194,11 +210,11 @@ def _decode_marks(
     count = int(lengths.sum())
     flips = np.zeros(count + -count % 8, np.uint8)  # `_running_xor` takes eight bytes at a time
     # At the start of a window the running XOR still holds the last mark of the previous window.
-    mark_at_start, mark_at_end = changes[first - 1] & 255, changes[last - 1] & 255
+    mark_at_start, mark_at_end = changes[first - 1] & 255, changes[after - 1] & 255
     flips[offsets] = mark_at_start ^ np.concatenate(([0], mark_at_end[:-1]))
-    num_changes = last - first
-    inside = ranges(first, num_changes)
-    places = (changes[inside] >> 8) + np.repeat(offsets - starts, num_changes)
+    num_changes = after - first
+    inside = ranges(first, num_changes)  # indices of the changes inside the windows, window by window
+    places = (changes[inside] >> 8) + np.repeat(offsets - starts, num_changes)  # from the genome to the windows
     flips[places] = (changes[inside] ^ changes[inside - 1]) & 255
     return _running_xor(flips)
 
@@ -234,7 +250,7 @@ class TwoBitWriter:
     def __init__(self, codes: HashedFile, changes: HashedFile) -> None:
         self._codes, self._changes = codes, changes
         self._held, self._size = bytearray(), 0
-        self._mark = -1  # none yet, so that the mark of the first letter is always written
+        self._mark = -1  # of the letter before; -1, which no letter has, makes the first letter a change
 
     def write(self, letters: bytes) -> None:
         """Append letters."""
@@ -253,7 +269,7 @@ class TwoBitWriter:
         block = bytes(memoryview(self._held)[:count])
         del self._held[:count]
         self._codes.write(two_bit_codes(np.frombuffer(block + b"A" * (-count % 4), np.uint8)).data)
-        # Most blocks are upper case without N: no mark, and nothing to look for.
+        # Most blocks are all A, C, G and T, after such a block: the mark stays 0, and there is no change to look for.
         if block and (self._mark or block.translate(None, b"ACGT")):
             marks = np.frombuffer(block.translate(_MARKS), np.uint8)
             places = np.flatnonzero(marks[1:] != marks[:-1]) + 1

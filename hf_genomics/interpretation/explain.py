@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from transformers import PreTrainedModel
 
-from ..errors import InputError
+from ..errors import InputError, shown_name
 from ..inference.growing_table import changed_setting
 from ..inference.loading import task_of
 from ..inference.predict import input_digest, model_digest, read_windows
@@ -419,7 +419,9 @@ def _warn_of_other_contigs(placed: Placed, pictures: Pictures, options: ExplainO
     files = [(options.genes, pictures.genes or []), *zip(options.tracks or [], values, strict=True)]
     for path, regions in files if pictures.count else ():
         if path is not None and contigs.isdisjoint(region.contig for region in regions):
-            there, here = shorten(regions[0].contig) if regions else "none", shorten(min(contigs))
+            # A contig is only a part of the name of a record, so `hide_names` does not know it.
+            there = shorten(shown_name(regions[0].contig)) if regions else "none"
+            here = shorten(shown_name(min(contigs)))
             logger.warning("%s: nothing on the contigs of the input; it has %s, the input %s", path, there, here)
 
 

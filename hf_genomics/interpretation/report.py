@@ -116,8 +116,7 @@ def write_explanation_report(
     rows = []
     for row in best:
         facts, region = placed.records.facts[row], placed.region(row)
-        place = place_name(shown_name(region.contig), region.start, region.end)
-        rows.append([place, names[facts["target"]], facts["value"], facts["sum"], 100 * facts["error"]])
+        rows.append([_place_of(region), names[facts["target"]], facts["value"], facts["sum"], 100 * facts["error"]])
     write_report(
         folder / "report.html",
         title="What the model sees",
@@ -178,7 +177,7 @@ def _draw_window(
     figure = region_figure(contig, region.start, region.end, tracks, along, genes)
     name_figure(figure, contig, region.start, region.end)
     save_figure(figure, folder / stem)
-    where = place_name(contig, region.start, region.end) + (", reverse strand" if is_reverse else "")
+    where = _place_of(region)
     drawn = [(f"{where}, target {target}. Contribution of each nucleotide.", folder / f"{stem}.png")]
     if is_private():  # a logo shows the sequence
         return drawn
@@ -192,6 +191,12 @@ def _draw_window(
     save_figure(logo, folder / f"{stem}_logo")
     caption = f"{where}, target {target}. The {len(letters)} nt with the highest scores."
     return [*drawn, (caption, folder / f"{stem}_logo.png")]
+
+
+def _place_of(region: Region) -> str:
+    """Return the name of a window's place, with its strand if that is the reverse one."""
+    place = place_name(shown_name(region.contig), region.start, region.end)
+    return f"{place}, reverse strand" if region.strand == "-" else place
 
 
 def _name_of_scores(placed: Placed, unit: str) -> str:

@@ -85,7 +85,11 @@ class CommandLog(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write or hold one record."""
-        text = lines_for_user(self.format(record)) + "\n"
+        try:
+            text = self.format(record)
+        except (TypeError, ValueError, KeyError) as error:  # a mistake in a library's log line must not end a long run
+            text = f"{record.name}: a log line that cannot be formatted ({error}): {record.msg}"
+        text = lines_for_user(text) + "\n"
         if self._held is not None and time.monotonic() - self._start < _HELD_S:
             self._held.append(text)
             return

@@ -41,6 +41,8 @@ class LabelledSequences:
         label_column: name of the column of one label per sequence or nucleotide, for messages; None if labels are in
             headers.
         groups: the group of each row, (rows,); rows of one group stay together if the table is split.
+        file_rows: the place of each row among the sequences of the file, from 0, int64 (rows,); None if these are all
+            sequences of the file, in its order. Messages name rows by it, see `file_row`.
     """
 
     source: str
@@ -57,6 +59,7 @@ class LabelledSequences:
     nt_track_names: list[str] | None = None
     label_column: str | None = None
     groups: list[str] | None = None
+    file_rows: np.ndarray | None = None
 
     @classmethod
     def from_dataset(
@@ -126,7 +129,7 @@ class LabelledSequences:
         Args:
             rows: indices of the rows.
         """
-        columns: dict[str, Any] = {}
+        columns: dict[str, Any] = {"file_rows": np.array([self.file_row(row) for row in rows], np.int64)}
         for name in ("ids", "sequences", "nt_labels", "pairs", "nt_tracks", "groups"):
             column = getattr(self, name)
             columns[name] = None if column is None else [column[row] for row in rows]
@@ -134,6 +137,10 @@ class LabelledSequences:
             column = getattr(self, name)
             columns[name] = None if column is None else column[list(rows)]
         return replace(self, **columns)
+
+    def file_row(self, row: int) -> int:
+        """Return the place of a row among the sequences of the file, from 0, also if rows of the file were left out."""
+        return int(row if self.file_rows is None else self.file_rows[row])
 
     @property
     def known_labels(self) -> np.ndarray:

@@ -1,4 +1,9 @@
-"""Cut labelled genomes into windows: a limited number per genome and, for training, equally many per class."""
+"""Cut labelled genomes into windows: a limited number per genome and, for training, equally many per class.
+
+`labelled_windows` takes the contigs whose labels may be used, cuts them into windows, puts the windows in a random but
+reproducible order, and removes those with too many unknown letters. Of this list it keeps the first windows of each
+genome and then, to balance the classes, the first of each class. As the order is random, so is the choice.
+"""
 
 from __future__ import annotations
 
@@ -28,10 +33,11 @@ class LabelledWindows:
         train_step: nt from the start of one training window to the start of the next; by default the windows lie side
             by side, and with a step below ``length`` they overlap.
         per_genome: largest number of training windows from one genome.
-        test_per_genome: largest number of validation or test windows from one genome (64 in the paper).
-        label_fraction: share of the training genomes whose labels may be used (0.1, 0.01 and 0.001 in the paper).
+        test_per_genome: largest number of validation or test windows from one genome (64 in GenomeNet-BERT).
+        label_fraction: share of the training genomes whose labels may be used (0.1, 0.01 and 0.001 in GenomeNet-BERT).
         label_genomes: number of training genomes whose labels may be used, instead of a share.
-        label_groups: column of the store with groups of related genomes; label_genomes are then taken group by group.
+        label_groups: column of the store with groups of related genomes; label_genomes then takes all genomes of one
+            group before those of the next, so that few groups are labelled.
         valid_per_genome: largest number of validation windows from one genome; by default as for the test.
 
     Raises:
@@ -108,13 +114,15 @@ def labelled_windows(
 
     Source: GenomeNet-BERT, section 3 and A.2 (label fraction = fraction of FASTA files; classes balanced).
     """
+    # Rows are those of `store.contigs`, one for each contig; `classes` and `genomes` have an entry for each. A genome
+    # (a FASTA file) may have many contigs.
     names, classes = _classes(store, label_column, names)
     rows, length = store.select(split), windows.length
     genomes = store.contigs["genome"].astype(str).to_numpy()
-    rows = rows[_labelled_rows(store, rows, genomes, classes, windows, seed)]
+    rows = rows[_may_use_label(store, rows, genomes, classes, windows, seed)]
     contig, start = _shuffled_windows(store, rows, length, windows.train_step or length, seed)
     contig, start = _without_unknown(store, contig, start, length, max_unknown)
-    # The windows are in random order, so the first ones of a genome, or of a class further down, are a random choice.
+    # The windows are in random order, so the first ones of a genome (here) or of a class (below) are a random choice.
     chosen = _rank_within(genomes[contig]) < windows.per_genome
     contig, start = contig[chosen], start[chosen]
     counts = np.bincount(classes[contig], minlength=len(names))
@@ -137,10 +145,10 @@ def labelled_windows(
     )
 
 
-def _labelled_rows(
+def _may_use_label(
     store: GenomeStore, rows: np.ndarray, genomes: np.ndarray, classes: np.ndarray, windows: LabelledWindows, seed: int
 ) -> np.ndarray:
-    """Return which of some contigs have a label that may be used, bool (rows,)."""
+    """Return whether the label of each contig may be used, bool (rows,)."""
     if windows.label_genomes is None and windows.label_fraction == 1:
         return np.ones(len(rows), bool)
     if windows.label_genomes is None:
@@ -159,12 +167,18 @@ def _labelled_rows(
 def _shuffled_windows(
     store: GenomeStore, rows: np.ndarray, length: int, step: int, seed: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Cut contigs into windows; return the contig and the start of each window, both (windows,), in random order."""
+    """Cut contigs into windows; the end of a contig is dropped if it is shorter than a window.
+
+    Returns:
+        The contig (as a row of the store) and the start of each window, int64 (windows,) each, in random order.
+    """
     lengths = store.contigs["length"].to_numpy()
     index, start, _ = tile_all(lengths[rows], length, step, end="drop")
     contig = rows[index]
-    # The random number of a window depends on seed, contig and start only, not on the other windows.
-    bits = random_bits_at(row_keys(seed, np.zeros(1), contig), Stream.LABELLED_ORDER, np.arange(len(contig)), start)
+    # The random number of a window depends on seed, contig and start only, not on the other windows: window i has the
+    # key of its seed, epoch (always 0) and contig, and of the random numbers of key i it takes that of column `start`.
+    keys = row_keys(seed, np.zeros(1), contig)
+    bits = random_bits_at(keys, Stream.LABELLED_ORDER, np.arange(len(contig)), start)
     order = np.argsort(bits, kind="stable")
     return contig[order], start[order]
 

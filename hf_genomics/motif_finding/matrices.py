@@ -1,6 +1,9 @@
 """Matrices of letter probabilities: build them from sites, search sequences with them, and compare them.
 
-A matrix has a row per position and the columns A, C, G and T, as in MEME files.
+A matrix has a row per position and the columns A, C, G and T, as in MEME files. Sequences are `ScoredSequences`: one
+long array of digits (A 0, T 1, C 2, G 3), in which an unknown letter lies between every two sequences, so that no site
+spans them. `scan` scores every position of this array as the start of a site, on both strands; `best_sites` picks the
+best position of each sequence; `count_matrix` counts the letters of chosen sites, which gives the next matrix.
 """
 
 from __future__ import annotations
@@ -11,7 +14,7 @@ import numpy as np
 
 from .sequences import UNKNOWN, ScoredSequences
 
-#: Column of the digits A0 T1 C2 G3.
+#: Column of each digit: digits have the order A, T, C, G, columns the order A, C, G, T.
 COLUMN_OF_DIGIT = np.array([0, 3, 1, 2])
 _IUPAC = {
     **{letter: letter for letter in "ACGT"},
@@ -20,11 +23,14 @@ _IUPAC = {
 
 
 def matrix_of_word(word: str, certainty: float = 0.9) -> np.ndarray:
-    """Return a matrix that has the letters of a word, float64 (width, 4).
+    """Return a matrix whose most probable letters spell a word, float64 (width, 4).
 
     Args:
-        word: letters A, C, G, T, and the codes of the IUPAC for two letters or any letter.
-        certainty: probability of the letters together; the others share the rest.
+        word: letters A, C, G, T, and the IUPAC codes for two letters (R, Y, S, W, K, M) or any letter (N).
+        certainty: probability of the letter, or of the two letters together; the others share the rest.
+
+    >>> matrix_of_word("CR").round(3).tolist()
+    [[0.033, 0.9, 0.033, 0.033], [0.45, 0.05, 0.45, 0.05]]
     """
     letters = {code: text for text, code in _IUPAC.items()} | {"N": "ACGT"}
     rows = np.zeros((len(word), 4))
@@ -50,20 +56,20 @@ def consensus(matrix: np.ndarray) -> str:
 
 
 def reverse_matrix(matrix: np.ndarray) -> np.ndarray:
-    """Return the matrix of the opposite strand."""
+    """Return the matrix of the opposite strand: the last row first, and A exchanged with T, C with G."""
     return matrix[::-1, ::-1]
 
 
 def letter_counts(sequences: ScoredSequences) -> np.ndarray:
     """Count A, C, G and T, int64 (4,)."""
     counts = np.bincount(sequences.digits, minlength=5)[:4]
-    return counts[[0, 2, 3, 1]]
+    return counts[[0, 2, 3, 1]]  # from the order of the digits, A, T, C, G, to that of the columns, A, C, G, T
 
 
 def background_of(sequences: ScoredSequences) -> np.ndarray:
     """Return the frequencies of A, C, G and T on both strands together, float64 (4,)."""
     counts = letter_counts(sequences) + 1.0
-    both = counts + counts[::-1]
+    both = counts + counts[::-1]  # the opposite strand has as many T as this one has A, and so on
     return both / both.sum()
 
 
@@ -96,12 +102,14 @@ def scan(sequences: ScoredSequences, odds: np.ndarray) -> tuple[np.ndarray, np.n
         float64 (total,), the sum of log-odds of the site that starts at each position, -infinity where a site would
         hold an unknown letter or leave its sequence; and bool (total,), True if the site is on the reverse strand.
     """
-    forward, reverse = (_sums(sequences.digits, strand) for strand in (odds, reverse_matrix(odds)))
-    return np.maximum(forward, reverse), reverse > forward
+    # The score on the reverse strand is that of the reversed matrix on the letters as they are.
+    on_forward, on_reverse = (_sums(sequences.digits, strand) for strand in (odds, reverse_matrix(odds)))
+    return np.maximum(on_forward, on_reverse), on_reverse > on_forward
 
 
 def _sums(digits: np.ndarray, odds: np.ndarray) -> np.ndarray:
-    """Return the sum of log-odds of the site that starts at each position."""
+    """Return the sum of log-odds of the site that starts at each position, -infinity with an unknown letter."""
+    # A row for each position of the motif, a column for each digit; the last column, of unknown letters, is -infinity.
     table = np.full((len(odds), 5), -np.inf)
     table[:, :UNKNOWN] = odds[:, COLUMN_OF_DIGIT]
     total, count = np.full(len(digits), -np.inf), len(digits) - len(odds) + 1
@@ -120,10 +128,10 @@ def best_sites(sequences: ScoredSequences, scores: np.ndarray) -> tuple[np.ndarr
     Returns:
         float64 (sequences,), the scores; int64 (sequences,), positions in the arrays.
     """
-    best = np.maximum.reduceat(scores, sequences.starts[:-1])
+    best = np.maximum.reduceat(scores, sequences.starts[:-1])  # over each sequence and the gap after it
     hits = np.flatnonzero(scores == np.repeat(best, np.diff(sequences.starts)))
     owners = sequences.owners[hits]
-    return best, hits[np.searchsorted(owners, np.arange(len(sequences)))]
+    return best, hits[np.searchsorted(owners, np.arange(len(sequences)))]  # the first hit of each sequence
 
 
 def count_matrix(
@@ -141,6 +149,8 @@ def count_matrix(
     Returns:
         float64 (width + 2 flank, 4).
     """
+    # index[s, j]: the position in the arrays of letter j of site s. Sites on the reverse strand are read backwards, and
+    # their letters complemented (column 3 - c). `inside`: it is a known letter of the sequence of the site.
     steps = np.arange(-flank, width + flank)
     index = places[:, None] + np.where(reverse[:, None], steps[::-1], steps)
     owners = sequences.owners
@@ -153,11 +163,11 @@ def count_matrix(
 
 
 def information(counts: np.ndarray, background: np.ndarray | None = None) -> np.ndarray:
-    """Compute the information of each position in bits, corrected for the number of sites.
+    """Compute the information of each position in bits, corrected for small numbers of sites.
 
     Args:
         counts: (width, 4).
-        background: (4,), frequencies of letters that are no information; by default a quarter each.
+        background: (4,), the letter frequencies that carry no information; by default a quarter each.
 
     Returns:
         float64 (width,), from 0 to 2 without a background.
@@ -168,11 +178,12 @@ def information(counts: np.ndarray, background: np.ndarray | None = None) -> np.
     shares = counts / totals[:, None]
     usual = np.full(4, 0.25) if background is None else background
     ratios = np.where(shares > 0, shares, usual) / usual
+    # A few sites agree by chance; this is expected to look like (4 letters - 1) / (2 ln 2 x number of sites) bits.
     return np.maximum((shares * np.log2(ratios)).sum(1) - 3 / (2 * np.log(2) * totals), 0)
 
 
 class Alignment(NamedTuple):
-    """How two matrices lie best to each other.
+    """The best way to lay one matrix along another.
 
     Attributes:
         correlation: Pearson's correlation of the probabilities where they overlap.
@@ -191,7 +202,7 @@ def align(first: np.ndarray, second: np.ndarray, overlap: int) -> Alignment:
     Args:
         first: (width, 4).
         second: (other width, 4).
-        overlap: rows that must overlap, at most; the width of the narrower matrix if that is less.
+        overlap: number of rows that must overlap at least; all rows of the narrower matrix if it has fewer.
     """
     overlap = min(overlap, len(first), len(second))
     best = Alignment(-np.inf, 0, False)
@@ -221,5 +232,6 @@ def similarity(found: np.ndarray, reference: np.ndarray) -> float:
         found: (width, 4).
         reference: (other width, 4).
     """
+    # With padding on both sides, the whole reference overlaps at every offset.
     padded = np.concatenate([np.full((len(reference), 4), 0.25), found, np.full((len(reference), 4), 0.25)])
     return align(padded, reference, len(reference)).correlation

@@ -1,4 +1,14 @@
-"""Write motifs as MEME text, BED, tables, pictures and a report."""
+"""Write motifs as MEME text, BED, tables, pictures and a report.
+
+What the numbers are (`motifs` finds them): the positive sequences are divided into two halves. Words of 6 to 8 nt that
+lie in *stretches* of high scores in the first half are *candidates*. The second half, with negative sequences, tests
+them. Motifs are made of the significant words and tested in the same way. The *contribution* of a site is the mean
+score that the model gives its nucleotides.
+
+There are two kinds of q. That of words, and that of pairs, is corrected by Benjamini and Hochberg (false discovery
+rate). That of a motif is p times the number of candidates (Bonferroni), because each candidate could have become a
+motif.
+"""
 
 from __future__ import annotations
 
@@ -34,8 +44,8 @@ class Found:
 
     Attributes:
         motifs: the motifs, the most significant one first.
-        words: all words that were counted.
-        alpha: highest q of a significant word.
+        words: all words that were counted; those with a q are the candidates.
+        alpha: a word is significant if its q is below this.
         sites: sites of each motif in all positive sequences.
         sequences: the positive sequences.
         background: frequencies of A, C, G and T, (4,).
@@ -71,6 +81,7 @@ def write_found(folder: Path, found: Found, settings: dict[str, Any], summary: d
         settings: what it depended on.
         summary: its numbers.
     """
+    # The E-value of a motif in MEME files: its p times the number of candidates.
     motifs = [MemeMotif(one.name, one.matrix, one.sites, one.p * found.candidates) for one in found.motifs]
     write_text(folder / "motifs.meme", meme_text(motifs, found.background))
     write_text(folder / "instances.bed", "".join(f"{line}\n" for line in bed_lines(found)))
@@ -90,12 +101,17 @@ def write_found(folder: Path, found: Found, settings: dict[str, Any], summary: d
 
 
 def motif_table(found: Found) -> tuple[list[str], list[list[Any]]]:
-    """Return the table of motifs: header and rows."""
+    """Return the table of motifs: header and rows.
+
+    Column q is p times the number of candidates (Bonferroni), at most 1; best_word_q is that of Benjamini and Hochberg.
+    """
     header = "motif width made_of positives negatives positives_tested negatives_tested p q best_word best_word_q words"
     header += " sequences_with_site sites median_distance_from_centre expected_distance mean_contribution"
     rows: list[list[Any]] = []
     for motif, sites in zip(found.motifs, found.sites, strict=True):
         distances = distances_from_centre(sites, found.sequences.lengths)
+        # By chance, the centres of sites are spread evenly over length - width nt; half of them then lie within a
+        # quarter of that from the middle, so this is their median distance.
         chance = np.median(np.maximum(found.sequences.lengths - len(motif.matrix), 0) / 4)
         counts = [motif.positives, motif.negatives, *found.tested, motif.p, min(1.0, motif.p * found.candidates)]
         row = [
@@ -139,17 +155,18 @@ def pair_table(found: Found) -> tuple[list[str], list[list[Any]]]:
 def bed_lines(found: Found) -> Iterator[str]:
     """Iterate over the lines of the BED file of sites, in the order of the sequences.
 
-    Columns 1 to 6 are those of BED, with the score from 0 to 1000; 7 the log-odds in bits, 8 the mean contribution, 9
-    the name of the sequence.
+    Sites get genome coordinates if the name of their sequence states its place, such as "chr1:100-200(-)"; otherwise
+    they get their place in the sequence. Columns 1 to 6 are those of BED, with the score from 0 to 1000; 7 holds the
+    log-odds in bits, 8 the mean contribution, 9 the name of the sequence.
     """
     numbered = [(site, number) for number, sites in enumerate(found.sites) for site in sites]
     for site, number in sorted(numbered):
         motif, name = found.motifs[number], found.sequences.names[site.sequence]
         place = place_of(name, int(found.sequences.lengths[site.sequence]))
         start, end, is_reverse = place.start + site.start, place.start + site.end, site.is_reverse
-        if place.strand == "-":
+        if place.strand == "-":  # the sequence is read from the end of its place to the start
             start, end, is_reverse = place.end - site.end, place.end - site.start, not is_reverse
-        share = np.clip(site.score / motif.odds.max(1).sum(), 0, 1)
+        share = np.clip(site.score / motif.odds.max(1).sum(), 0, 1)  # of the highest score that a site can have
         contig, name = ("_".join(text.split()) for text in (place.contig, name))  # blanks separate columns
         columns = [contig, start, end, motif.name, round(1000 * share), "-" if is_reverse else "+"]
         yield "\t".join(map(str, [*columns, f"{site.score:.7g}", f"{site.contribution:.7g}", name]))
@@ -158,17 +175,17 @@ def bed_lines(found: Found) -> Iterator[str]:
 # Pictures.
 
 
-def draw_motif(ax: Axes, matrix: np.ndarray, sites: int) -> None:
+def draw_motif(ax: Axes, matrix: np.ndarray, num_sites: int) -> None:
     """Draw a matrix as a logo: the height of a position is its information in bits.
 
     Args:
         ax: where to draw.
         matrix: (width, 4).
-        sites: number of sites that it was made of.
+        num_sites: number of sites that it was made of.
     """
     import logomaker
 
-    heights = matrix * information(matrix * sites)[:, None]
+    heights = matrix * information(matrix * num_sites)[:, None]
     frame = pd.DataFrame(heights, index=range(1, len(matrix) + 1), columns=list("ACGT"))
     logomaker.Logo(frame, ax=ax, color_scheme=LETTER_COLORS, show_spines=False)
     ax.set_ylim(0, _BITS)
@@ -188,11 +205,13 @@ def draw_positions(ax: Axes, sites: Sequence[Site], lengths: np.ndarray) -> None
         sites: sites of one motif.
         lengths: length of each sequence in nt.
     """
+    # Distances are multiples of half a nt. Bins that are a whole number of nt wide have room for equally many of these,
+    # and edges that are a quarter of a nt off never fall on one.
     places = [(site.start + site.end) / 2 - lengths[site.sequence] / 2 for site in sites]
-    width = max(1, round(lengths.max(initial=1) / _BINS))  # a whole number of nt, or bins would hold unequal numbers
+    width = max(1, round(lengths.max(initial=1) / _BINS))
     half = (lengths.max(initial=1) // 2 // width + 1) * width
     ax.hist(places, bins=np.arange(-half - width / 2 - 0.25, half + width, width).tolist(), color="#5b7f95")
-    ax.set_title(f"{len(sites):,} sites", loc="left", fontsize=9)
+    ax.set_title(f"sites: {len(sites):,}", loc="left", fontsize=9)
     ax.axvline(0, color="#1f2328", linewidth=0.8)
     ax.set_xlabel("distance from the centre, nt")
     ax.set_ylabel("sites")
@@ -207,10 +226,12 @@ def _draw(path: Path, found: Found, number: int) -> tuple[str, Path]:
     figure = new_figure(9.0, 2.3)
     logo, places = figure.subplots(1, 2, width_ratios=[2.2, 1])
     draw_motif(logo, motif.matrix, motif.sites)
-    logo.set_title(motif.name.partition("_")[2], loc="left", fontsize=11, fontweight="bold")
+    consensus = motif.name.partition("_")[2]  # the name is rank and consensus, such as 3_CCASYAG
+    logo.set_title(consensus, loc="left", fontsize=11, fontweight="bold")
     draw_positions(places, sites, found.sequences.lengths)
     save_figure(figure, path)
-    caption = f"{motif.name}. {len(sites):,} sites in {len({site.sequence for site in sites}):,} positive sequences."
+    with_site = len({site.sequence for site in sites})
+    caption = f"{motif.name}. Sites: {len(sites):,}; positive sequences with a site: {with_site:,}."
     return caption, path.with_name(f"{path.name}.png")
 
 
@@ -231,8 +252,8 @@ def _write_report(path: Path, found: Found, summary: dict[str, Any], pictures: l
     numbers = f"{summary['sequences']:,} positive and {summary['negatives']:,} negative sequences"
     text = f"{len(found.motifs)} {'motif' if len(found.motifs) == 1 else 'motifs'} in {numbers}."
     details = (
-        "Words were collected where one half of the positive sequences has higher scores than 99 % of the nucleotides "
-        f"of negative ones, and tested on the other half: {summary['candidates']:,} candidates, "
+        "Words were collected in one half of the positive sequences, where nucleotides score higher than 99 % of those "
+        f"in negative sequences, and tested on the other half: {summary['candidates']:,} candidates, "
         f"{summary['significant_words']:,} significant at q < {found.alpha:g}. Counting without the model finds "
         f"{summary['significant_by_counting']:,} significant words."
     )

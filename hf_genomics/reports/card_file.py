@@ -67,11 +67,11 @@ def check_card(folder: Path) -> str:
     Raises:
         InputError: naming the first problem of the card, and the number of further ones.
     """
-    path = folder / CARD
+    path, records = folder / CARD, read_records(folder)
     text = _read_card(path)
     if text is None:
         raise InputError(f"{path} does not exist; write it by hf-genomics card {folder}")
-    if problems := card_problems(text, read_records(folder)):
+    if problems := card_problems(text, records):
         more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
         raise InputError(f"{path}: {problems[0]}{more}; fix it, or write the card again by hf-genomics card {folder}")
     return text

@@ -39,7 +39,8 @@ def fasta_chunks(file: BinaryFile, path: str | PathLike[str]) -> Iterator[RawChu
         InputError: for letters before the first header, and for a carriage return without a line feed (read as a line
             end, it would turn half a header into sequence).
     """
-    # ``header`` is the header that still has to be yielded, together with the first letters of its record.
+    # ``header`` is the header that still has to be yielded, together with the first letters of its record;
+    # ``new_line`` says whether the text at ``place`` begins a line.
     header, started, new_line = None, False, True
     for block in _blocks(file):
         _check_line_ends(block, path)
@@ -103,11 +104,13 @@ def _check_line_ends(block: bytes, path: str | PathLike[str]) -> None:
 
 
 def _next_header(block: bytes, place: int) -> int:
-    """Find the next line that starts with ``>``, or the end of the block."""
+    """Find the next line that starts with ``>``, or the end of the block; ``place`` itself is not such a line."""
     end = block.find(b">", place)
-    while end > 0 and block[end - 1] != ord("\n"):  # a ">" inside a line: the check of the letters reports it
+    # A ">" inside a line is left to the check of the letters. One at index 0 is inside a line, too: the line began in
+    # the block before.
+    while end >= 0 and block[end - 1 : end] != b"\n":
         end = block.find(b">", end + 1)
-    return end if end > 0 else len(block)
+    return end if end >= 0 else len(block)
 
 
 def _without_blanks(text: bytes, new_line: bool) -> bytes:
@@ -147,7 +150,9 @@ def fastq_chunks(file: BinaryFile, path: str | PathLike[str]) -> Iterator[RawChu
             for read in reads:
                 yield read.name, read.sequence.encode()
     except dnaio.FileFormatError as error:
-        why = re.sub(r"\s+", " ", str(error)).strip(" .")
+        # dnaio quotes the last record of a file that is cut short; names and sequences are not shown.
+        text = str(error).partition("The incomplete final record was")[0]
+        why = re.sub(r"\s+", " ", text).strip(" .")
         if names := re.search(r"\('(.*)' != '(.*)'\)", why):  # a read whose two names differ
             keep_secret(names.groups())
         raise InputError(f"{path}: {why}; fix the file or write it again") from error

@@ -74,29 +74,29 @@ class Reference:
         match_chr: also find a contig whose name differs by the prefix "chr" only, and chrM as MT.
 
     Raises:
-        InputError: if the file is not FASTA, is compressed by plain gzip, or has two contigs of one name or lines of
-            different lengths; or if pysam is not installed.
+        InputError: if the file is not FASTA, is compressed by plain gzip, or has two contigs of one name, a contig
+            without a sequence or lines of different lengths; if its index cannot be used; or if pysam is not installed.
     """
 
     def __init__(self, path: str, match_chr: bool = False) -> None:
         self.path, self._match_chr = path, match_chr
         pysam = import_pysam("--fasta")
-        self._names = _check_fasta(path)
+        names = _check_fasta(path)
         self._folder = tempfile.TemporaryDirectory(prefix="hf_genomics_")
+        indexed = _indexable(path, Path(self._folder.name))
         with quiet_pysam():
             try:
-                self._file = pysam.FastaFile(_indexable(path, Path(self._folder.name)))
+                self._file = pysam.FastaFile(indexed)
             except (OSError, ValueError) as error:
                 self._folder.cleanup()
-                raise InputError(
-                    f"{path}: cannot be indexed; all lines of a contig but its last must have the same length, so "
-                    "write the file again, for instance by seqkit seq -w 60"
-                ) from error
+                raise _no_index(path, is_users=indexed == path) from error
         self.lengths = dict(zip(self._file.references, self._file.lengths, strict=True))
-        keep_secret(self.lengths)
-        if set(self.lengths) != set(self._names):
+        if set(self.lengths) != set(names):
             self.close()
-            raise InputError(f"{path}.fai: not the index of {path}; delete it, and a new one is made")
+            if indexed == path:
+                raise InputError(f"{path}.fai: not the index of {path}; delete it, and a new one is made")
+            empty = next((name for name in names if name not in self.lengths), "")
+            raise InputError(f"{path}: contig {empty[:60]!r} has no sequence; remove it")
         self._block = functools.lru_cache(_BLOCKS)(self._read_block)
 
     def __enter__(self) -> Reference:
@@ -154,7 +154,12 @@ class Reference:
         """Read one block of a contig from the file."""
         start, end = block * _BLOCK, min((block + 1) * _BLOCK, self.lengths[name])
         with quiet_pysam(), input_errors(self.path):
-            letters = as_letters(self._file.fetch(name, start, end))
+            try:
+                letters = as_letters(self._file.fetch(name, start, end).encode())
+            except UnicodeDecodeError as error:  # reported below, with its position
+                letters = as_letters(error.object)
+            except ValueError:  # the index names a place beyond the end of the file
+                letters = as_letters("")
         if len(letters) != end - start:
             raise InputError(
                 f"{self.path}: contig {name!r} ends before position {end:,}; its index is not of this file or the file "
@@ -206,27 +211,47 @@ def _other_names(name: str) -> list[str]:
 
 def _indexable(path: str, folder: Path) -> str:
     """Return the path of a FASTA file whose index is next to it, or of a link to it in a temporary folder."""
-    needed = [f"{path}.fai", f"{path}.gzi"] if _is_bgzf(path) else [f"{path}.fai"]
     changed = os.path.getmtime(path)
-    if all(os.path.isfile(file) and os.path.getmtime(file) >= changed for file in needed):
+    if all(os.path.isfile(file) and os.path.getmtime(file) >= changed for file in _index_files(path)):
         return path
     link = folder / "genome.fa"  # htslib writes an index next to the path that it is given
     link.symlink_to(os.path.abspath(path))
     return str(link)
 
 
+def _no_index(path: str, is_users: bool) -> InputError:
+    """Build the error for a file that htslib cannot open.
+
+    Args:
+        path: the FASTA file.
+        is_users: whether the index next to the file was used, rather than one made from the file.
+    """
+    if is_users:
+        return InputError(f"{path}: the index next to it cannot be read; delete {' and '.join(_index_files(path))}")
+    return InputError(
+        f"{path}: cannot be indexed; every contig needs a sequence, all of whose lines but the last have the same "
+        "length, so write the file again, for instance by seqkit seq -w 60 -m 1"
+    )
+
+
+def _index_files(path: str) -> list[str]:
+    """List the files of the index that belongs next to a FASTA file."""
+    return [f"{path}.fai", f"{path}.gzi"] if _is_bgzf(path) else [f"{path}.fai"]
+
+
 def _is_bgzf(path: str) -> bool:
     """Check whether a file was compressed by bgzip."""
     with open(path, "rb") as file:
         start = file.read(16)
-    return start[:3] == b"\x1f\x8b\x08" and bool(start[3] & 4) and start[12:14] == b"BC"
+    return start[:3] == b"\x1f\x8b\x08" and start[12:14] == b"BC" and bool(start[3] & 4)
 
 
 def _check_fasta(path: str) -> list[str]:
     """Return the names of a FASTA file's contigs.
 
     Raises:
-        InputError: if the file is not FASTA, is compressed by plain gzip, or a name occurs twice.
+        InputError: if the file is not FASTA or is compressed by plain gzip, or if a name is missing, occurs twice or is
+            not UTF-8.
     """
     with input_errors(path), open(path, "rb") as raw:
         if raw.read(2) == b"\x1f\x8b" and not _is_bgzf(path):
@@ -246,6 +271,7 @@ def _check_fasta(path: str) -> list[str]:
             raise InputError(f"{path}: {what} its first character is not '>'; {remedy}")
     seen: dict[str, int] = {}
     for number, name in enumerate(_names(path), start=1):
+        keep_secret([name])
         if not name:
             raise InputError(f"{path}: record {number} has no name after '>'; write one")
         if name in seen:
@@ -267,11 +293,15 @@ def _names(path: str) -> Iterator[str]:
                 end = text.find(b"\n", at + 1)
                 if end < 0:  # the header continues in the next block
                     break
-                words = text[at + 2 : end].split(None, 1)
-                yield words[0].decode("latin-1") if words and text[at + 2 : at + 3].strip() else ""
+                yield _name_of(text[at + 2 : end])
                 at = text.find(b"\n>", end)
             rest = text[at:] if at >= 0 else text[-1:]
         at = rest.find(b"\n>")
         if at >= 0:
-            words = rest[at + 2 :].split(None, 1)
-            yield words[0].decode("latin-1") if words else ""
+            yield _name_of(rest[at + 2 :])
+
+
+def _name_of(header: bytes) -> str:
+    """Return the first word of a header without its ``>``; "" if the header is empty or begins with a blank."""
+    words = header.split(None, 1)
+    return words[0].decode() if words and header[:1].strip() else ""

@@ -27,10 +27,11 @@ def card(model: str, name: str | None = None, license: str | None = None, check:
         The path of the card, and the number of characters in it.
 
     Raises:
-        InputError: if the folder holds no model, or an adapter, or the card to check has a problem.
+        InputError: if the folder holds no model, or an adapter without config.json, or if the card to check is missing
+            or has a problem.
     """
     folder = Path(model)
-    if not (folder / "config.json").is_file():  # `finetune` leaves one beside its adapters
+    if not (folder / "config.json").is_file():  # `finetune` writes config.json beside an adapter, too
         check_whole(folder, "describe")
     text = check_card(folder) if check else write_card(folder, name, license)
     return {"card": str(folder / CARD), "characters": len(text)}

@@ -18,6 +18,7 @@ from ..evaluation.baseline import kmer_baseline
 from ..evaluation.decisions import ThresholdScore, choose_threshold
 from ..evaluation.metrics import classification_metrics
 from ..inference.predictions import Predictions, decide
+from ..io.text_tables import list_names
 from ..io.writing import write_json
 from ..labelled.columns import Columns
 from ..labelled.data import LabelledData
@@ -49,9 +50,18 @@ def regress(
 
     Returns:
         The metrics: the scores on the test, k, and the macro recall of each k in validation.
+
+    Raises:
+        InputError: if there are not two classes, ``positive`` one of them.
     """
     train, valid, test = (data.require(split, 1, why="the study needs it") for split in ("train", "valid", "test"))
-    target = (test.label_names or []).index(positive)
+    names = test.label_names or []
+    if len(names) != 2 or positive not in names:
+        raise InputError(
+            f"{test.source}: classes {list_names(names)}; the study needs two, one of them the value of positive, "
+            f"{positive!r}; correct the recipe or the data"
+        )
+    target = names.index(positive)
     best, chosen, in_validation = -1.0, ks[0], {}
     predictions = Predictions(test, np.zeros((0, 2)), [], test.label_names)
     for k in ks:

@@ -50,7 +50,7 @@ hub_revision x|hub_private_repo true|hub_strategy end|fp16 true|fp16_full_eval t
 weight_decay 5000|max_grad_norm=-1|train_sampling_strategy group_by_length|log_level loud
 dataloader_multiprocessing_context fork|optim_args foo=1|optim_target_modules all-linear|torch_compile_mode fast
 include_for_metrics x|report_to nothing_known|eval_strategy steps|metric_for_best_model f9|per_device_eval_batch_size 0
-save_total_limit 0|dataloader_num_workers=-1|eval_delay=-1
+save_total_limit 0|dataloader_num_workers=-1|eval_delay=-1|warmup_steps=-1
 """
 _OF_THE_HEAD = """
 rc_probability 2|dropout 1|focal_gamma=-1|train some|lora_rank 0|layer_decay 0|layer_decay 2|early_stopping 0

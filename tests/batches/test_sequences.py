@@ -187,3 +187,16 @@ def test_pairs_need_a_tokenizer_that_reads_letters() -> None:
 def test_the_old_name_of_the_number_of_parts_keeps_working() -> None:
     with pytest.warns(FutureWarning, match="num_parts"):
         assert DataCollatorForSequences(KmerTokenizer(3), num_windows=2).num_parts == 2
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.int8, list])
+def test_classes_of_nucleotides_are_int64_whatever_their_type(kind: Any) -> None:
+    rows = [row("ACGTA", nt_labels=[0, 1, 2, 3, 4]), row("ACG", nt_labels=[0, 1, 2])]
+    rows = [{**one, "nt_labels": kind(one["nt_labels"])} for one in rows]
+    labels = DataCollatorForSequences(KmerTokenizer(3))(rows)["labels"]
+    assert labels.dtype == torch.int64 and labels.tolist() == [[0, 1, 2, 3, 4], [0, 1, 2, -100, -100]]
+
+
+def test_an_empty_sequence_has_one_empty_part() -> None:
+    batch = DataCollatorForSequences(KmerTokenizer(3), part_length=4)([row(""), row("ACGTACGT")])
+    assert batch["attention_mask"].sum(2).tolist() == [[2, 0], [4, 4]]

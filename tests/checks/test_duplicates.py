@@ -46,13 +46,17 @@ def test_duplicates_and_leaks_are_those_of_a_plain_loop(rows: list[tuple[str, in
         elif reverse_complement(text) in before:
             expected.append((f"r{row}", f"r{before.index(reverse_complement(text))}", "reverse complement"))
     assert [(pair.record, pair.other, pair.kind) for pair in catalogue.duplicates()] == expected
-    leaks = []
+    leaks: list[tuple[str, str, str, str]] = []
     for row, text in enumerate(texts):
         for earlier in range(max(0, splits[row])):
-            theirs = {other for other, split in zip(texts, splits, strict=True) if split == earlier}
-            if theirs & {text, reverse_complement(text)}:
-                leaks.append((f"r{row}", ("train", "valid", "test")[earlier]))
-    assert [(pair.record, pair.other_split) for pair in catalogue.leaks(0.85)] == leaks
+            theirs = [other if split == earlier else "" for other, split in zip(texts, splits, strict=True)]
+            name = ("train", "valid", "test")[earlier]
+            if text in theirs:
+                leaks.append((f"r{row}", name, f"r{theirs.index(text)}", "exact"))
+            elif (opposite := reverse_complement(text)) in theirs:
+                leaks.append((f"r{row}", name, f"r{theirs.index(opposite)}", "reverse complement"))
+    found = [(pair.record, pair.other_split, pair.other, pair.kind) for pair in catalogue.leaks(0.85)]
+    assert found == leaks
 
 
 def test_another_label_of_the_same_sequence_is_told() -> None:

@@ -109,3 +109,20 @@ def test_tracks_may_be_missing_and_one_row_is_enough_to_train_on():
     inputs = convolution._inputs(rows, rows, 24)
     np.testing.assert_allclose(inputs.tracks, [[-1, 0, 1, 0], [1, 0, 1, 1]], atol=1e-4)
     assert np.isfinite(conv_scores(rows.take([1]), rows)).all()
+
+
+@pytest.mark.usefixtures("brief")
+@pytest.mark.parametrize("of_nucleotides", [True, False])
+def test_rows_without_a_label_change_nothing(of_nucleotides):
+    sequences, names = drawn(12, 24, 0), [str(row) for row in range(12)]
+    if of_nucleotides:
+        labels = [(letters == ord("G")).astype(np.int64) for letters in sequences]
+        rows = LabelledSequences("t", names, sequences, label_names=["0", "1"], nt_labels=labels)
+    else:
+        values = np.tile([[0.0, 1.0], [1.0, np.nan]], (6, 1))
+        rows = LabelledSequences("t", names, sequences, values, ["x", "y"], "multi_label_classification")
+    few = rows.take(range(2))
+    for labels_of_row in (rows.nt_labels or list(rows.labels))[2:]:
+        labels_of_row[:] = -100 if of_nucleotides else np.nan
+    for with_unlabelled, without in zip(conv_scores(rows, few), conv_scores(few, few), strict=True):
+        np.testing.assert_array_equal(with_unlabelled, without)

@@ -111,3 +111,15 @@ def test_calibrating_divides_the_logits_of_the_model_by_the_temperature():
     after = Predictions.of(network, tokenizer, examples)
     assert temperature > 1.5
     assert after.scores == pytest.approx(with_temperature(before.scores, labels, temperature), abs=1e-5)
+
+
+def test_a_threshold_separates_neighbouring_floats():
+    higher = np.nextafter(1.0, 0)
+    probabilities = np.array([higher, np.nextafter(higher, 0)])
+    lowest = choose_threshold(probabilities, np.array([True, False]), "macro_recall")
+    assert (probabilities >= lowest).tolist() == [True, False]
+
+
+@pytest.mark.parametrize("labels", [np.zeros(0, np.int64), np.full((3, 2), np.nan)])
+def test_without_a_known_label_the_temperature_is_one(labels):
+    assert fit_temperature(np.full((len(labels), 2), 0.3), labels) == 1

@@ -274,6 +274,17 @@ def test_what_cannot_be_scored_has_empty_cells_and_does_not_count(model: Path, t
         evaluate(str(model), LabelledData(test=data.test, strict=True), str(tmp_path / "six"))
 
 
+def test_a_sequence_that_cannot_be_scored_has_its_number_in_the_file_if_leaks_before_it_were_dropped(
+    model: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "test.csv").write_text("sequence,label\nACGTACGT,a\nGGGGGGGG,b\n")
+    (tmp_path / "train.csv").write_text("sequence,label\nACGTACGT,a\nCCATTACC,a\nTTTTTTAT,b\nNNNNNNNN,b\n")
+    paths = {name: str(tmp_path / f"{name}.csv") for name in ("train", "test")}
+    with pytest.raises(InputError, match=r"train\.csv: data row 4: "):
+        data = LabelledData(**paths, drop_leaks=True, strict=True)
+        evaluate(str(model), data, str(tmp_path / "out"), split="train")
+
+
 def test_a_table_that_is_not_compared_is_named_with_a_remedy_of_evaluate(model: Path, tmp_path: Path, caplog) -> None:
     (tmp_path / "rna.csv").write_text("sequence,label\nACGU,a\nTTTT,b\n")
     data = replace(table(tmp_path / "t.csv", "abba"), valid=str(tmp_path / "rna.csv"))

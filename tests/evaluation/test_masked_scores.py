@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from hf_genomics import DataCollatorForSpanMasking, KmerTokenizer
 from hf_genomics.batches.dose import masking_fractions
 from hf_genomics.batches.packing import pack_rows
-from hf_genomics.evaluation.masked_scores import count_batch, masked_metrics, score_batch, summarise
+from hf_genomics.evaluation.masked_scores import count_batch, masked_metrics, score_batch, summarise, undefined_scores
 
 LETTERS = "ATCG"
 
@@ -142,6 +142,17 @@ def test_where_nothing_is_masked_there_is_no_score() -> None:
     scores = score_batch(ids, torch.full_like(ids, -100), torch.zeros(0, 69), tokenizer)
     got = masked_metrics(SimpleNamespace(predictions=scores.numpy()))
     assert got.pop("hidden_nucleotides") == got.pop("loss") == 0 and all(math.isnan(value) for value in got.values())
+
+
+def test_scores_of_a_model_that_has_diverged_are_explained_by_the_model_not_by_the_masking() -> None:
+    tokenizer, batch = batch_of(1, 5, span=4, start_rate=0.1)
+    scores = [
+        summarise(score_batch(batch["input_ids"], batch["labels"], logits, tokenizer).numpy())
+        for logits in (torch.zeros(*batch["labels"].shape, 69), torch.full((*batch["labels"].shape, 69), math.nan))
+    ]
+    reasons = undefined_scores(scores[1])["undefined"]
+    assert not undefined_scores(scores[0]) and scores[0]["hidden_nucleotides"] > 0
+    assert {"loss", "nucleotide_perplexity"} < set(reasons) and all("the model" in why for why in reasons.values())
 
 
 def test_scores_of_batches_add_up_to_those_of_all_rows() -> None:

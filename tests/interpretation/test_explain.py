@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
 
 import hf_genomics as hg
+from hf_genomics.errors import private_run
 from hf_genomics.interpretation import explain as module
+from hf_genomics.io.genome_tracks import Region
 from hf_genomics.sequence import reverse_complement
 
 pytest.importorskip("logomaker")
@@ -208,6 +211,14 @@ def test_completeness_errors_are_summarised():
     found = module.summarise([{**window, "sequence_index": at, "error": (0.1, 0)[at]} for at in (0, 1)], ["a", "b"])
     assert found["windows_above_1_percent"] == 1 and found["worst_completeness_error"] == 0.1
     assert found["nucleotides"] == 10 and found["targets"] == {"a": 2}
+
+
+def test_a_private_run_does_not_show_the_contigs_of_records_and_tracks(caplog):
+    placed = SimpleNamespace(regions=lambda: [Region("patient_7", 0, 9, "+", "patient_7:0-9(+)")])
+    pictures = module.Pictures(1, tracks={"t": [(Region("patient_8", 0, 9, ".", ""), 1.0)]})
+    with private_run(True):
+        module._warn_of_other_contigs(placed, pictures, SimpleNamespace(genes=None, tracks=["t.bedgraph"]))
+    assert "t.bedgraph: nothing on the contigs" in caplog.text and "patient" not in caplog.text
 
 
 def test_a_nucleotide_in_two_windows_counts_once():

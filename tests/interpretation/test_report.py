@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hf_genomics import InputError
-from hf_genomics.interpretation.report import Pictures, highest_stretch, write_explanation_report
+from hf_genomics.interpretation.report import Pictures, _place_of, highest_stretch, write_explanation_report
+from hf_genomics.io.genome_tracks import Region
 
 
 @given(st.lists(st.integers(-5, 5), min_size=1, max_size=40), st.integers(1, 15))
@@ -53,3 +54,8 @@ def test_a_report_says_that_the_nucleotides_of_a_token_share_a_score(method, sha
     summary = {"sequences": 1, "windows": 2, "nucleotides": 80, "targets": {"ref": 2}}
     write_explanation_report(tmp_path, placed, ["ref"], summary, Pictures(0, stride=6))
     assert ("every 6 nt" in (tmp_path / "report.html").read_text()) == shared
+
+
+def test_the_place_of_a_window_says_if_it_is_on_the_reverse_strand():
+    places = [_place_of(Region("c", 9, 20, strand, "c")) for strand in "+-."]
+    assert ["reverse" in place for place in places] == [False, True, False]

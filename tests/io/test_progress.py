@@ -133,3 +133,10 @@ def test_an_error_in_a_terminal_is_one_plain_line(words: list[str], fact: bytes,
     code, written = in_terminal(words, tmp_path)
     assert code == 2 and written.startswith(b"hf-genomics: error: ") and written.endswith(b"\r\n")
     assert fact in written and written.count(b"\n") == 1 and b"\x1b" not in written and written.count(b"\r") == 1
+
+
+def test_a_log_line_with_wrong_arguments_does_not_end_the_command(log, capsys) -> None:
+    logger, handler = log
+    logger.warning("%d rows", "many")
+    handler.show_held()
+    assert "%d rows" in capsys.readouterr().err

@@ -52,3 +52,11 @@ def test_a_repeated_row_has_an_index_of_its_own_and_is_described_as_the_row_of_t
     assert len(dataset) == 3 and dataset[2]["window_index"] == dataset[2]["row_number"] == 2
     assert dataset[2]["sequence"] is LETTERS[1] and dataset[2]["label"] == 0
     assert dataset.describe(None, np.array([2])) == [{"file": "t", "row": 2, "record": "b"}]
+
+
+def test_a_row_is_described_by_its_number_in_the_file_if_earlier_rows_were_left_out():
+    examples = LabelledSequences("t", list("abcde"), LETTERS * 2 + LETTERS[:1]).take([1, 3, 4]).take([0, 2])
+    assert SequenceDataset(examples).describe(0, np.array([0, 1])) == [
+        {"file": "t", "row": 2, "record": "b"},
+        {"file": "t", "row": 5, "record": "e"},
+    ]

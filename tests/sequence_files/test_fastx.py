@@ -88,3 +88,19 @@ def test_a_header_without_an_end_is_refused(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setattr(fastx_module, "_LONGEST_LINE", 256)
     with pytest.raises(InputError, match="a header of more than 256 letters"):
         records_of(tmp_path / "x.fa", b">a" + b"x" * 1000)
+
+
+def test_a_record_after_a_line_whose_later_piece_begins_with_a_bracket_is_found(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(fastx_module, "_BLOCK_BYTES", 16)
+    monkeypatch.setattr(fastx_module, "_LONGEST_LINE", 12)
+    content = b">a\n" + b"A" * 13 + b">CC\n>b\nG\n"
+    chunks = fastx_module.fasta_chunks(io.BufferedReader(io.BytesIO(content)), "x")
+    assert [header for header, _ in chunks if header is not None] == ["a", "b"]
+
+
+def test_the_last_record_of_a_fastq_file_that_is_cut_short_is_not_shown(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="line 3") as error:
+        records_of(tmp_path / "x.fastq", b"@patient_7\nACGTACGTAC\n")
+    assert "patient" not in str(error.value) and "ACGT" not in str(error.value)

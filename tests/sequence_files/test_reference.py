@@ -12,6 +12,7 @@ from small_files import dna
 from tiny_variants import write_fasta
 
 from hf_genomics import InputError
+from hf_genomics.errors import private_run
 from hf_genomics.sequence import reverse_complement
 from hf_genomics.sequence_files import reference as module
 from hf_genomics.sequence_files.reference import Reference
@@ -83,6 +84,9 @@ def test_names_differ_by_chr_only_on_request(genome):
         ("ACGT\n", "FASTA"),
         ("", "empty"),
         (">\nACGT\n", "no name"),
+        (">a\nACGT\n> b", "record 2 has no name"),
+        (">a\n>b\nACGT\n", "'a' has no sequence"),
+        (">a\nACGT\n>b\n", "needs a sequence"),
     ],
 )
 def test_a_file_that_could_mislead_is_refused(tmp_path, capfd, content, named):
@@ -102,3 +106,48 @@ def test_without_pysam_one_line_says_how_to_install_it(genome, monkeypatch):
     monkeypatch.setitem(sys.modules, "pysam", None)
     with pytest.raises(InputError, match=r"pip install 'hf_genomics\[variants\]'"):
         Reference(genome)
+
+
+def test_names_in_utf8_are_read_and_others_refused(tmp_path):
+    path = tmp_path / "g.fa"
+    path.write_text(">chré x\nACGT\n", encoding="utf-8")
+    with Reference(str(path)) as reference:
+        assert reference.lengths == {"chré": 4} and reference.read("chré", 1, 3).tobytes() == b"CG"
+    path.write_text(">chré x\nACGT\n", encoding="latin-1")
+    with pytest.raises(InputError, match="UTF-8"):
+        Reference(str(path))
+
+
+@pytest.mark.parametrize("index", ["no index\n", "a\t4\t3\n"])
+def test_an_index_that_cannot_be_read_is_to_be_deleted(tmp_path, index):
+    (tmp_path / "g.fa").write_text(">a\nACGT\n")
+    (tmp_path / "g.fa.fai").write_text(index)
+    with pytest.raises(InputError, match=r"delete .*g\.fa\.fai"):
+        Reference(str(tmp_path / "g.fa"))
+
+
+def test_an_index_of_a_longer_file_is_the_users_mistake(tmp_path):
+    (tmp_path / "g.fa").write_text(">a\nACGT\n")
+    (tmp_path / "g.fa.fai").write_text("a\t400\t300\t4\t5\n")
+    with Reference(str(tmp_path / "g.fa")) as reference, pytest.raises(InputError, match="delete the .fai"):
+        reference.read("a", 0, 4)
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "utf-8"])
+def test_letters_that_are_not_ascii_are_named_by_position(tmp_path, encoding):
+    (tmp_path / "g.fa").write_text(">a\nACGéAC\n", encoding=encoding)
+    with Reference(str(tmp_path / "g.fa")) as reference, pytest.raises(InputError, match="at position 4"):
+        reference.read("a", 0, 2)
+
+
+def test_a_gzip_file_of_three_bytes_is_refused(tmp_path):
+    (tmp_path / "g.fa").write_bytes(b"\x1f\x8b\x08")
+    with pytest.raises(InputError, match="gzip"):
+        Reference(str(tmp_path / "g.fa"))
+
+
+def test_a_private_run_does_not_show_a_repeated_name(tmp_path):
+    (tmp_path / "g.fa").write_text(">patient_7\nACGT\n>patient_7\nACGT\n")
+    with private_run(True), pytest.raises(InputError, match="records 1 and 2") as error:
+        Reference(str(tmp_path / "g.fa"))
+    assert "patient" not in str(error.value)

@@ -38,3 +38,8 @@ def test_checking_writes_nothing(folder):
 def test_the_length_of_the_text_is_returned(folder):
     found = card(str(folder))
     assert found == {"card": str(folder / "README.md"), "characters": len((folder / "README.md").read_text())}
+
+
+def test_a_folder_without_a_model_is_not_told_to_write_a_card(tmp_path):
+    with pytest.raises(InputError, match=r"no config\.json"):
+        card(str(tmp_path / "typo"), check=True)

@@ -59,3 +59,10 @@ def test_a_threshold_is_chosen_in_validation_and_decides_about_the_test(store, t
 def test_a_key_that_does_not_exist_is_the_users_mistake():
     with pytest.raises(InputError, match=r"finetuning.*data.*'lenght'"):
         labelled_data({"store": "s", "windows": {"lenght": 40}})
+
+
+def test_a_class_that_does_not_exist_is_the_users_mistake(store, tmp_path):
+    windows = LabelledWindows(length=40, label_genomes=4, per_genome=4, test_per_genome=3)
+    data = LabelledData(store=store, windows=windows, seed=3)
+    with pytest.raises(InputError, match="'fage'"):
+        regress(data, [2], tmp_path / "out", "fage")
