@@ -42,6 +42,10 @@ class UnknownLetters:
         """Return whether there are any unknown letters."""
         return len(self._starts) > 1
 
+    def runs(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return the starts and the ends of the runs of unknown letters in all contigs concatenated."""
+        return self._starts[1:], self._starts[1:] + self._lengths[1:]  # without the empty run that comes first
+
     def share(self, contig: np.ndarray, start: np.ndarray, length: np.ndarray) -> np.ndarray:
         """Compute the share of unknown letters in windows.
 

@@ -33,7 +33,8 @@ class WindowDataset(Dataset):
 
     A window at a random place with too many unknown letters is drawn again, up to 64 times, at the same length. If all
     draws fail, a tile of full length with few enough unknown letters takes its place; if there is no such tile, a tile
-    of half the length, of a quarter, and so on.
+    of half the length, of a quarter, and so on; if there is none either, a window of the shortest length that begins or
+    ends beside unknown letters.
 
     Args:
         store: the genome store.
@@ -41,10 +42,11 @@ class WindowDataset(Dataset):
         contigs: rows of ``store.contigs`` from which windows come (``store.select("train")``); by default all.
         seed: seed of all draws.
         size: number of windows in an epoch of modes "sampled" and "fixed"; by default computed from
-            ``sampling.coverage``.
+            ``sampling.coverage``. In the other modes the listed windows decide.
 
     Raises:
-        InputError: if no contig is long enough, every window has too many unknown letters, or weights are invalid.
+        InputError: if no contig is long enough, every window has too many unknown letters, weights are invalid, or the
+            mode takes no ``size``.
     """
 
     def __init__(
@@ -56,6 +58,10 @@ class WindowDataset(Dataset):
         size: int | None = None,
     ) -> None:
         self.store, self.sampling, self.seed, self.epoch = store, sampling or WindowSampling(), seed, 0
+        if size is not None and self.sampling.mode not in ("sampled", "fixed"):
+            raise InputError(
+                f"windows: mode {self.sampling.mode} has no size, because its windows are listed; omit size"
+            )
         #: Finds the optimiser step in which each row of an epoch is used (`EpochOrder.step_of_rows`); if set, rows have
         #: a ``step``.
         self.step_of_rows: Callable[[int, np.ndarray], np.ndarray] | None = None
@@ -161,7 +167,24 @@ class WindowDataset(Dataset):
             if len(tiles.contig):
                 return tiles
             length //= 2
+        # A short stretch of known letters may lie across two tiles.
+        if self._unknown:
+            places = self._with_few_unknown(self._places_beside_unknown(self._unknown, self.sampling.shortest))
+            if len(places.contig):
+                return places
         raise self._all_unknown()
+
+    def _places_beside_unknown(self, unknown: UnknownLetters, length: int) -> Places:
+        """Place a window after the end of each run of unknown letters, and one before its start.
+
+        If a contig has a window of this length with few unknown letters, one of these has no more, or a tile at an end
+        of the contig: elsewhere, moving a window by a nucleotide in one of the two directions adds no unknown letter.
+        """
+        starts, ends = unknown.runs()
+        first = np.maximum(np.concatenate([ends, starts - length]), 0)  # counted over all contigs, one after another
+        contig = np.searchsorted(unknown.offsets, first, side="right") - 1
+        lengths = np.minimum(length, self.lengths[contig])
+        return Places(contig, np.minimum(first - unknown.offsets[contig], self.lengths[contig] - lengths), lengths)
 
     def _count(self) -> int:
         """Count the windows of an epoch."""

@@ -112,13 +112,14 @@ def predict_scores(
         there are.
 
     Raises:
-        InputError: if ``batch_size`` is not positive.
+        InputError: if ``batch_size`` is not positive, or the model classifies nucleotides.
 
     >>> from hf_genomics import load_classifier, predict_scores
     >>> predict_scores(*load_classifier("runs/model"), ["ACGTACGTAA", "TTTTTTTTTT"])  # doctest: +SKIP
     array([[0.91, 0.09],
            [0.48, 0.52]])
     """
+    _check_level(model, "sequence")
     scored = _score_in_memory(model, tokenizer, as_examples(sequences), batch_size, both_strands)
     rows = [one.scores for one in average_windows(scored)]
     return np.array(rows, np.float64).reshape(-1, model.config.num_labels)
@@ -142,13 +143,22 @@ def predict_nt_scores(
         float64 (nt, classes) for each sequence; NaN for nucleotides in windows that cannot be scored.
 
     Raises:
-        InputError: if ``batch_size`` is not positive.
+        InputError: if ``batch_size`` is not positive, or the model classifies sequences.
     """
+    _check_level(model, "nt")
     merged = merge_windows(_score_in_memory(model, tokenizer, as_examples(sequences), batch_size))
     return [
         np.concatenate([piece.scores for piece in pieces])
         for _, pieces in groupby(merged, lambda one: one.sequence_index)
     ]
+
+
+def _check_level(model: PreTrainedModel, level: str) -> None:
+    """Raise InputError unless a model gives scores of sequences ("sequence"), or of nucleotides ("nt")."""
+    per_nt = model.config.labels_per == "nt"
+    if per_nt != (level == "nt"):
+        what, other = ("nucleotides", "predict_nt_scores") if per_nt else ("sequences", "predict_scores")
+        raise InputError(f"the model classifies {what}; call {other} instead")
 
 
 def as_examples(sequences: LabelledSequences | Sequence[str] | Sequence[np.ndarray]) -> LabelledSequences:
@@ -168,7 +178,8 @@ def _score_in_memory(
 ) -> Iterator[tuple[Window, np.ndarray]]:
     """Score the windows of examples, showing a progress bar if stderr is a terminal."""
     unscored = Unscored(examples.source, "row", strict=False)
-    with tqdm(total=sum(map(len, examples.sequences)), desc="predict", unit="nt", unit_scale=True, disable=None) as bar:
+    total = (1 + both_strands) * sum(map(len, examples.sequences))
+    with tqdm(total=total, desc="predict", unit="nt", unit_scale=True, disable=None) as bar:
         windows = examined(windows_of_examples(examples, model, tokenizer))
         if both_strands:
             windows = with_other_strand(windows, longest_window(model.config, tokenizer))

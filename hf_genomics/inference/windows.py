@@ -35,6 +35,8 @@ class Window(NamedTuple):
         problem: why the window cannot be scored; None if it can, or if it has not been examined yet.
         tokens: number of tokens that stand for known nucleotides, and of all tokens without special ones; (0, 0) before
             the window is scored.
+        left_out_after: number of nucleotides between the window and the end of those that follow it in the sequence and
+            were left out; see `hf_genomics.interpretation.explain.check_windows`.
     """
 
     sequence_index: int
@@ -43,6 +45,7 @@ class Window(NamedTuple):
     row: dict[str, Any]
     problem: Problem | None = None
     tokens: tuple[int, int] = (0, 0)
+    left_out_after: int = 0
 
     @property
     def end(self) -> int:

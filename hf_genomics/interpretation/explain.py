@@ -36,7 +36,7 @@ from ..runs.output_folder import Resume
 from ..sequence import did_you_mean, reverse_complement
 from ..sequence_files.fasta import read_records
 from ..tokenization_kmer import KmerTokenizer
-from .files import Placed, Records, write_modisco, write_parquet, write_tracks, write_windows
+from .files import Placed, Records, length_of, write_modisco, write_parquet, write_tracks, write_windows
 from .report import Pictures, write_explanation_report
 from .scoring import Baseline, Explanation, Method, Settings, explain_windows
 from .targets import class_names, class_number, load_explained
@@ -306,10 +306,12 @@ def _windows_of_regions(
     source: str, regions: list[Region], network: PreTrainedModel, tokenizer: KmerTokenizer, rna: bool
 ) -> Iterator[Window]:
     """Iterate over the windows of regions, contig by contig; one contig is held in memory."""
+    of_contig: dict[str, list[Region]] = {}
+    for region in regions:
+        of_contig.setdefault(region.contig, []).append(region)
     first = 0
     for record in read_records(source, rna=rna):
-        chosen = sorted(region for region in regions if region.contig == record.name)
-        for region in chosen:
+        for region in sorted(of_contig.get(record.name, [])):
             letters = record.letters[region.start : region.end]
             strand = f"({region.strand})" if region.strand != "." else ""
             name = f"{region.contig}:{region.start}-{region.end}{strand}"
@@ -322,6 +324,8 @@ def check_windows(
     windows: Iterator[Window], network: PreTrainedModel, tokenizer: KmerTokenizer, source: Source, strict: bool = False
 ) -> Iterator[Window]:
     """Iterate over the windows that the model can read; a warning at the end names the first of the others.
+
+    The length of a sequence is the end of its last window plus `Window.left_out_after`.
 
     Args:
         windows: the windows.
@@ -336,6 +340,7 @@ def check_windows(
     """
     seen: dict[str, int] = {}
     left_out, first = 0, ""
+    held: Window | None = None  # the last good window: a sequence may end with windows that are left out
     for window in windows:
         where = f"{source_name(source)}: sequence {shorten(window.name)}"
         problem = problem_before_reading(window, network, tokenizer)
@@ -343,10 +348,16 @@ def check_windows(
             left_out, first = left_out + 1, first or f"{where}{joined(problem)}"
             if strict:
                 raise InputError(f"{first} (strict: without it, the window is left out)")
+            if held is not None and held.sequence_index == window.sequence_index:
+                held = held._replace(left_out_after=window.end - held.end)
             continue
         if seen.setdefault(window.name, window.sequence_index) != window.sequence_index:
             raise InputError(f"{where}: an earlier sequence has the same name; rename or drop one of them")
-        yield window
+        if held is not None:
+            yield held
+        held = window
+    if held is not None:
+        yield held
     if left_out and not seen:
         raise InputError(first)
     if left_out:
@@ -371,7 +382,8 @@ def _known_sizes(placed: Placed, sizes: dict[str, int] | None, source: str) -> d
     """Return the lengths of all contigs; None if they are not known, or sequences are pairs.
 
     Raises:
-        InputError: if a window lies beyond the end of its contig; the run can be resumed with other sizes.
+        InputError: if a contig has no length, or a window lies beyond its end; the run can be resumed with other
+            sizes.
     """
     facts = placed.records.facts
     if facts[0]["pair"] is not None:
@@ -380,9 +392,15 @@ def _known_sizes(placed: Placed, sizes: dict[str, int] | None, source: str) -> d
         if any(region.contig != region.name for region in placed.regions()):
             logger.info("no bigWig: the lengths of the contigs are not known; pass --sizes chrom.sizes")
             return None
-        return {one["id"]: one["end"] for one in facts}  # the last window ends with the sequence
+        return {one["id"]: length_of(one) for one in facts}  # that of the last window counts
     for region in placed.regions():
-        length = sizes.get(region.contig, 0)
+        if region.contig not in sizes:
+            raise InputError(
+                f"{source}: no length of contig {shorten(region.contig)}, for sequence {shorten(region.name)}; if its "
+                "name states a place, the place must be as long as the sequence; add the length, and run again with "
+                "--resume true"
+            )
+        length = sizes[region.contig]
         if region.end > length:
             raise InputError(
                 f"{source}: contig {shorten(region.contig)} has {length} nt, but {region.name} ends at {region.end}; "

@@ -40,8 +40,9 @@ class Record(NamedTuple):
     """An explanation read back from disk.
 
     Attributes:
-        facts: id, start, end, target and the numbers of `Explanation`; "length" of the sequence's first part if it is a
-            pair, and "shape" of its attention heads.
+        facts: id, sequence_index, start, end, left_out_after, target and the numbers of `Explanation`; their "sum";
+            "pair", the length of the second sequence (None if there is none); "shape" of the attention heads; "tracks";
+            and "ends", where its numbers end in each file.
         dna: uint8 (nt,), the letters.
         scores: float32 (nt,).
         columns: further arrays, as in `Explanation`.
@@ -149,6 +150,7 @@ class Records:
             "sequence_index": one.window.sequence_index,
             "start": one.window.start,
             "end": one.window.end,
+            "left_out_after": one.window.left_out_after,
             "target": one.target,
             **{name: getattr(one, name) for name in ("value", "base_value", "special", "error", "steps")},
             "sum": float(np.sum(one.scores)),
@@ -206,6 +208,15 @@ class Records:
             file.close()
 
 
+def length_of(facts: dict[str, Any]) -> int:
+    """Return the length of a sequence in nt, given the facts of its last window.
+
+    Args:
+        facts: as in `Record`; a sequence may end with windows that were left out.
+    """
+    return facts["end"] + facts.get("left_out_after", 0)  # an interrupted run of an earlier version has no such number
+
+
 def _whole(line: bytes, folder: Path) -> dict[str, Any] | None:
     """Return the facts of a line of an interrupted run, or None if it or the numbers of its window are incomplete."""
     try:
@@ -242,12 +253,12 @@ class Placed:
         self._is_sorted = is_sorted
 
     def _write_lengths(self) -> None:
-        """Write the length of the sequence of each window: the end of its last window."""
+        """Write the length of the sequence of each window."""
         with open(self._lengths, "wb") as file:
             for _, group in groupby(self.records.facts, lambda facts: facts["sequence_index"]):
                 count, end = 0, 0
                 for facts in group:
-                    count, end = count + 1, facts["end"]
+                    count, end = count + 1, length_of(facts)
                 for _ in range(count):
                     file.write(end.to_bytes(8, "little"))
 

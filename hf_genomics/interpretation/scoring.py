@@ -6,13 +6,14 @@ import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import Any, Literal, NamedTuple, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias, get_args
 
 import numpy as np
 import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from ..errors import InputError
 from ..genomes.shuffling import dinucleotide_shuffle
 from ..inference.scores import ready
 from ..inference.windows import Window, collator_for, parts_of
@@ -85,6 +86,9 @@ class Settings:
             with a completeness error above 1 % are computed again with twice as many, and so on.
         most_steps: number of points at which this doubling ends.
         batch_size: number of windows, or changed windows, that are encoded at once.
+
+    Raises:
+        InputError: if there is no such method or baseline.
     """
 
     method: Method = "ig"
@@ -93,6 +97,12 @@ class Settings:
     steps: int = 64
     most_steps: int = 512
     batch_size: int = 16
+
+    def __post_init__(self) -> None:
+        """Check the names, which Python code may misspell; the command line checks its own."""
+        for key, known in (("method", get_args(Method)), ("baseline", get_args(Baseline))):
+            if getattr(self, key) not in known:
+                raise InputError(f"{key} must be one of {', '.join(known)}, not {getattr(self, key)!r}")
 
 
 def explain_windows(

@@ -332,7 +332,7 @@ def _warn_of_coarse_scores(model: str, stride: int, method: Method) -> None:
 
 def _warn_of_overlaps(windows: Sequence[Window], source: str) -> None:
     """Warn of sequences that overlap in the genome, because the two halves are then not independent."""
-    lengths = {window.name: window.end for window in windows}  # the last window ends with its sequence
+    lengths = {window.name: window.end + window.left_out_after for window in windows}  # that of the last one counts
     places = [place_of(name, length) for name, length in lengths.items()]
     count, contig, end = 0, "", 0
     for place in sorted(places, key=lambda place: (place.contig, place.start)):
@@ -425,8 +425,12 @@ def _shuffled_windows(sequences: ScoredSequences, windows: Sequence[Window], see
         dinucleotide_shuffle(letters[start : start + length], generator)
         for start, length in zip(sequences.starts[:-1].tolist(), sequences.lengths.tolist(), strict=True)
     ]
+    # Sequences that were left out have an index, but no place among the scored ones.
+    places = {index: place for place, index in enumerate(dict.fromkeys(window.sequence_index for window in windows))}
     return [
-        window._replace(row={**window.row, "sequence": shuffles[window.sequence_index][window.start : window.end]})
+        window._replace(
+            row={**window.row, "sequence": shuffles[places[window.sequence_index]][window.start : window.end]}
+        )
         for window in windows
     ]
 

@@ -79,7 +79,7 @@ class ScoredSequences:
 def join_windows(scored: Iterable[tuple[Window, np.ndarray]]) -> ScoredSequences:
     """Join the windows of each sequence; a nucleotide in two windows gets the mean of both scores.
 
-    A nucleotide between windows is an unknown letter with score 0, and a sequence ends with its last window.
+    A nucleotide in no window, because its window was left out, is an unknown letter with score 0.
 
     Args:
         scored: windows and the scores of their nucleotides; the windows of a sequence follow one another.
@@ -87,7 +87,7 @@ def join_windows(scored: Iterable[tuple[Window, np.ndarray]]) -> ScoredSequences
     names, letters, scores = [], [], []
     for _, group in groupby(scored, lambda pair: pair[0].sequence_index):
         windows = list(group)
-        length = max(window.end for window, _ in windows)
+        length = max(window.end + window.left_out_after for window, _ in windows)
         text, total, count = np.zeros(length, np.uint8), np.zeros(length), np.zeros(length)
         for window, values in windows:
             here = slice(window.start, window.end)

@@ -126,14 +126,15 @@ def _cell(value: Cell) -> str:
     if value is None or (isinstance(value, float | np.floating) and math.isnan(value)):
         return "\N{EN DASH}"
     if isinstance(value, float | np.floating):
-        return f"{value:,.3f}"
+        shown = f"{value:,.3f}"
+        return "0.000" if shown == "-0.000" else shown
     return f"{value:,}" if isinstance(value, int | np.integer) and not isinstance(value, bool) else str(value)
 
 
 def _picture(caption: str, path: Path) -> str:
     """Embed a PNG file."""
     data = path.read_bytes()
-    if data[:8] != b"\x89PNG\r\n\x1a\n":
+    if data[:8] != b"\x89PNG\r\n\x1a\n" or len(data) < 24:  # `html_picture` reads the first 24 bytes
         raise ValueError(f"{path} is not a PNG file")
     return html_picture(caption, data)
 

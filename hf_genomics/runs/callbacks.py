@@ -80,10 +80,11 @@ def shield_workers(loader: Any) -> Any:
     """Set the workers of a DataLoader to ignore signals that ask for a stop; return the DataLoader.
 
     Args:
-        loader: a DataLoader that has not started its workers yet.
+        loader: a DataLoader that has not started its workers yet, or accelerate's wrapper of one.
     """
-    if getattr(loader, "num_workers", 0):
-        loader.worker_init_fn = _ShieldedWorker(loader.worker_init_fn)
+    inner = getattr(loader, "base_dataloader", loader)  # what is set on the wrapper does not reach the workers
+    if getattr(inner, "num_workers", 0):
+        inner.worker_init_fn = _ShieldedWorker(inner.worker_init_fn)
     return loader
 
 

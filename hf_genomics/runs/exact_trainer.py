@@ -165,7 +165,7 @@ class ExactTrainer(FencedTrainer):
         if "loss" in logs and running_loss.recent_steps:
             logs["loss"] = running_loss.take_mean(self.accelerator)
         if "train_loss" in logs:
-            logs["train_loss"] = running_loss.mean_of_run
+            logs["train_loss"] = running_loss.mean_of_run(self.accelerator)
         if self._watch.skipped and "grad_norm" in logs:
             logs["grad_norm"] = 0.0  # the last step was skipped: its norm, NaN or infinite, had no effect
         eval_loss = logs.get("eval_loss", 0)

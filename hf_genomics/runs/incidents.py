@@ -86,16 +86,19 @@ class RunningLoss:
 
     def take_mean(self, accelerator: Any) -> float:
         """Return the mean since the last call, over all processes; all of them must call this."""
-        loss = accelerator.gather(self.recent.to(accelerator.device)).mean().item()
+        loss = self._gather(accelerator)
         mean = loss / self.recent_steps
         self.total, self.total_steps = self.total + loss, self.total_steps + self.recent_steps
         self.recent, self.recent_steps = torch.zeros(()), 0
         return mean
 
-    @property
-    def mean_of_run(self) -> float:
-        """Mean over all steps of the run."""
-        return (self.total + self.recent.item()) / max(self.total_steps + self.recent_steps, 1)
+    def mean_of_run(self, accelerator: Any) -> float:
+        """Return the mean over all steps of the run and all processes; all of them must call this."""
+        return (self.total + self._gather(accelerator)) / max(self.total_steps + self.recent_steps, 1)
+
+    def _gather(self, accelerator: Any) -> float:
+        """Return the mean over all processes of the sums since the last line of the log."""
+        return accelerator.gather(self.recent.to(accelerator.device)).mean().item()
 
     def state(self) -> dict[str, float]:
         """Return the sums and counts for a checkpoint."""

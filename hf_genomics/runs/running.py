@@ -194,7 +194,6 @@ def _finished_start(trainer: ExactTrainer, folder: Path, resume: Resume, overwri
     check_readable(folder / TRAINER_STATE)  # otherwise its lack of permission would pass for damage
     try:
         state = read_state(folder)
-        steps = (state["global_step"], state["max_steps"], state["num_train_epochs"])
     except InputError:
         return Start(
             reason=f"{folder}: holds {METRICS}, but no log of a training run ({TRAINER_STATE}); choose another "
@@ -203,12 +202,13 @@ def _finished_start(trainer: ExactTrainer, folder: Path, resume: Resume, overwri
     saved = next(filter(Path.is_file, (folder / SETTINGS, *(path / SETTINGS for path in checkpoints_in(folder)))), None)
     if saved and (reason := _reason_of_changes(saved, trainer)):
         return Start(reason=reason)
-    if not _asks_for_more(trainer, *steps):
+    if not _asks_for_more(trainer, state):
         return Start(finished=True, reason=_reason_of_weights(folder))
     if newest_valid(folder)[0] is None:
+        length = "max_steps" if trainer.args.max_steps > 0 else "num_train_epochs"
         return Start(
-            reason=f"{folder}: finished after {steps[0]} steps, and no checkpoint is left to continue from; set "
-            "trainer.max_steps back, or train again with --overwrite true"
+            reason=f"{folder}: finished after {state['global_step']} steps, and no checkpoint is left to continue "
+            f"from; set trainer.{length} back, or train again with --overwrite true"
         )
     return None
 
@@ -228,12 +228,16 @@ def _reason_of_weights(folder: Path) -> str | None:
     return None if weights else f"{folder}: the run is finished, but its weights are missing; copy them, or {remedy}"
 
 
-def _asks_for_more(trainer: ExactTrainer, done: int, planned: int, epochs: float) -> bool:
-    """Return whether a run is longer than the finished one, which took ``done`` steps."""
-    args = trainer.args
+def _asks_for_more(trainer: ExactTrainer, state: dict[str, Any]) -> bool:
+    """Return whether a run is longer than the finished one, whose Trainer has left this state."""
+    args, done, planned = trainer.args, state["global_step"], state["max_steps"]
     if args.max_steps > 0:
         return args.max_steps > max(done, planned)
-    return math.ceil(args.num_train_epochs) > epochs
+    # The state rounds the number of epochs up, so half an epoch is 1 there; the steps tell how many were planned.
+    epochs = state["num_train_epochs"]
+    if done > 0 and planned > 0 and state.get("epoch"):
+        epochs = min(epochs, state["epoch"] * planned / done)  # all were trained, unless the run stopped early
+    return args.num_train_epochs > epochs * (1 + 1e-9)
 
 
 def choose_checkpoint(trainer: ExactTrainer, folder: Path, resume: bool) -> tuple[str | None, str | None]:

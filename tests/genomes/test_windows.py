@@ -155,6 +155,14 @@ def test_a_window_that_finds_no_place_by_chance_is_a_tile_that_has_few_unknown_l
     assert unknown_shares(short).max() == 0, "pieces of half the length, and half of that, where no whole tile will do"
 
 
+@pytest.mark.parametrize(("before", "known"), [(150, 120), (950, 100), (130, 101), (0, 100), (1880, 100)])
+def test_a_known_stretch_that_lies_across_two_tiles_is_found(tmp_path: Path, before, known) -> None:
+    text = "N" * before + "ACGT" * (known // 4) + "A" * (known % 4)
+    store = store_of(tmp_path, text + "N" * (2000 - len(text)), "N" * 300)
+    dataset = WindowDataset(store, WindowSampling("fixed", 100, max_unknown=0.0), size=200)
+    assert unknown_shares(dataset).max() == 0
+
+
 def test_a_store_without_any_known_window_is_refused(tmp_path: Path) -> None:
     store = store_of(tmp_path, "N" * 100)
     for mode in ("sampled", "cuts", "mixed", "tiles"):
@@ -338,3 +346,9 @@ def test_workers_give_the_batches_that_the_process_itself_gives(dataset: WindowD
 def test_a_store_of_too_short_contigs_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no contig has 20 nt, the shortest window"):
         WindowDataset(store_of(tmp_path, "ACGT"), WindowSampling(length=50, min_length=20))
+
+
+@pytest.mark.parametrize("mode", ["tiles", "cuts", "mixed"])
+def test_an_epoch_of_listed_windows_takes_no_size(store: GenomeStore, mode) -> None:
+    with pytest.raises(InputError, match="size"):
+        WindowDataset(store, WindowSampling(mode, length=50), size=10)

@@ -124,6 +124,13 @@ def test_windows_come_back_in_order_and_are_read_a_little_ahead(model_of, draw, 
     assert len(rest) == 99 and all(row is window.row for row, window in zip(rest, read[1:], strict=True))
 
 
+def test_each_function_names_the_other_one_for_a_model_of_the_other_kind(model_of, draw):
+    with pytest.raises(InputError, match="predict_nt_scores"):
+        module.predict_scores(*model_of("nucleotides"), draw([30]))
+    with pytest.raises(InputError, match="predict_scores"):
+        module.predict_nt_scores(*model_of("classes"), draw([30]))
+
+
 def test_a_batch_needs_a_size(model_of):
     with pytest.raises(InputError, match="batch_size.*0"):
         predict_scores(*model_of("classes"), ["ACGT"], batch_size=0)

@@ -83,6 +83,33 @@ def test_regions_of_unknown_letters_are_left_out_like_sequences_of_them(tmp_path
         run(saved, source, tmp_path / "none", bed=str(tmp_path / "r.bed"))
 
 
+def test_a_sequence_that_ends_with_unknown_letters_keeps_its_place_and_length(tmp_path, saved, draw):
+    source = write(tmp_path / "g.fa", chr1=draw([70])[0] + "N" * 50 + draw([20])[0])
+    (tmp_path / "r.bed").write_text("chr1\t20\t115\nchr1\t20\t115\tback\t0\t-\n")
+    run(saved, source, tmp_path / "out", bed=str(tmp_path / "r.bed"))
+    windows = pd.read_csv(tmp_path / "out" / "windows.tsv", sep="\t")
+    assert windows.contig.tolist() == ["chr1", "chr1", "chr1", "chr1"]
+    assert sorted(windows.start) == [20, 20, 35, 60] and sorted(windows.end) == [60, 60, 75, 100]
+    source = write(tmp_path / "whole.fa", chr1=draw([30])[0] + "N" * 70)
+    run(saved, source, tmp_path / "whole")
+    with big_wig.open(str(tmp_path / "whole" / "scores.bw")) as file:
+        assert file.chroms() == {"chr1": 100}
+
+
+def test_a_name_that_does_not_state_the_place_of_its_sequence_has_no_length(tmp_path, saved, draw):
+    source = write(tmp_path / "x.fa", **{"chr1:5-9": draw([30])[0]})
+    (tmp_path / "x.sizes").write_text("chr1\t1000\n")
+    with pytest.raises(hg.InputError, match=r"no length of contig 'chr1:5-9'.*--resume true"):
+        run(saved, source, tmp_path / "out", options={"sizes": str(tmp_path / "x.sizes")})
+
+
+@pytest.mark.parametrize("wrong", [{"method": "IG"}, {"baseline": "Mask"}])
+def test_a_misspelt_name_is_refused_in_python_too(tmp_path, saved, draw, wrong):
+    with pytest.raises(hg.InputError, match=next(iter(wrong))):
+        run(saved, write(tmp_path / "x.fa", a=draw([30])[0]), tmp_path / "out", **wrong)
+    assert not (tmp_path / "out").exists()
+
+
 def test_pairs_are_written_as_two_contigs_and_tracks_as_columns(tmp_path, saved, draw):
     first, second = draw([20, 15])
     (tmp_path / "pairs.csv").write_text(f"sequence,pair,id\n{first},{second},x\n")

@@ -42,3 +42,9 @@ def test_a_nucleotide_in_two_windows_gets_the_mean():
     assert merged.names == ["s0", "s1"]
     assert merged.digits.tolist() == [*letter_digits(as_letters("ACGTTNAN")).tolist()]
     assert merged.scores.tolist() == [1, 2, 4, 6, 7, -np.inf, 9, -np.inf]
+
+
+def test_windows_left_out_at_the_end_of_a_sequence_are_unknown_letters():
+    window, scores = scored(0, 0, "ACG", [1, 2, 3])
+    merged = join_windows([(window._replace(left_out_after=2), scores)])
+    assert merged.lengths.tolist() == [5] and merged.scores.tolist() == [1, 2, 3, 0, 0, -np.inf]

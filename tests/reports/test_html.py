@@ -10,7 +10,7 @@ import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from hf_genomics.reports.html import write_report
+from hf_genomics.reports.html import html_table, write_report
 
 VOID = {"meta", "img"}
 
@@ -111,10 +111,15 @@ def test_a_report_without_tables_and_pictures_has_no_empty_sections(tmp_path):
 def test_a_report_that_cannot_be_written_leaves_the_old_one_untouched(tmp_path):
     path = tmp_path / "report.html"
     write_report(path, title="old", summary=[])
-    (tmp_path / "no.png").write_bytes(b"GIF89a")
-    with pytest.raises(ValueError, match="no.png"):
-        write_report(path, title="new", summary=[], pictures=[("p", tmp_path / "no.png")])
+    for content in (b"GIF89a", b"\x89PNG\r\n\x1a\n"):
+        (tmp_path / "no.png").write_bytes(content)
+        with pytest.raises(ValueError, match="no.png"):
+            write_report(path, title="new", summary=[], pictures=[("p", tmp_path / "no.png")])
     with pytest.raises(ValueError, match="table 'c'.*1 .*2"):
         write_report(path, title="new", summary=[], tables=[("c", ["a", "b"], [[1]])])
     assert "old" in path.read_text()
     assert sorted(p.name for p in tmp_path.iterdir()) == ["no.png", "report.html"]
+
+
+def test_a_number_that_rounds_to_zero_has_no_sign():
+    assert ">0.000<" in html_table("c", ["a"], [[-0.0001]]) and ">-0.001<" in html_table("c", ["a"], [[-0.0009]])

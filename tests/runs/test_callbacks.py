@@ -8,13 +8,15 @@ import threading
 from types import SimpleNamespace
 
 import pytest
+import torch
+from accelerate import Accelerator
 from tiny_runs import one_error, outcome, plant, steps_of_valid
 from transformers import TrainerControl, TrainerState
 
 from hf_genomics import SetEpoch
 from hf_genomics.errors import StoppedError
 from hf_genomics.runs import callbacks
-from hf_genomics.runs.callbacks import QuietProgress, ReturnMemory, StopAfterStep, StopRequest
+from hf_genomics.runs.callbacks import QuietProgress, ReturnMemory, StopAfterStep, StopRequest, shield_workers
 
 # epochs
 
@@ -111,6 +113,22 @@ def test_a_signal_that_a_launcher_passes_on_is_one_request(monkeypatch):
         request._since -= 60
         with pytest.raises(KeyboardInterrupt):
             os.kill(os.getpid(), signal.SIGTERM)
+
+
+class _Ignores(torch.utils.data.Dataset):
+    """One row: whether the process that reads it ignores SIGTERM."""
+
+    def __len__(self):
+        return 1
+
+    def __getitem__(self, index):
+        return signal.getsignal(signal.SIGTERM) == signal.SIG_IGN
+
+
+def test_workers_ignore_signals_also_in_a_loader_that_accelerate_has_wrapped():
+    loader = torch.utils.data.DataLoader(_Ignores(), num_workers=1)
+    for one in (loader, Accelerator(cpu=True).prepare(torch.utils.data.DataLoader(_Ignores(), num_workers=1))):
+        assert [batch.tolist() for batch in shield_workers(one)] == [[True]]
 
 
 def test_workers_that_load_data_outlive_a_signal_to_all_processes(start, tmp_path):

@@ -74,11 +74,24 @@ def test_a_running_loss_is_the_mean_over_steps_and_starts_anew_with_each_line():
     running = RunningLoss()
     running.add([0.5, 0.5])  # two forward passes of a step, each its half of the loss
     running.add([3.0])
-    assert running.mean_of_run == 2.0
+    assert running.mean_of_run(Alone()) == 2.0
     assert running.take_mean(Alone()) == 2.0 and running.recent_steps == 0
     running.add([5.0])
-    assert running.mean_of_run == 3.0
+    assert running.mean_of_run(Alone()) == 3.0
     assert running.take_mean(Alone()) == 5.0
+
+
+class OfTwo(Alone):
+    """The accelerator of two processes, of which the other one has a sum of 3 since the last line of the log."""
+
+    def gather(self, tensor):
+        return torch.stack([tensor, torch.tensor(3.0)])
+
+
+def test_the_loss_of_a_run_is_the_mean_over_processes_also_of_the_steps_since_the_last_line():
+    running = RunningLoss()
+    running.add([1.0])
+    assert running.mean_of_run(OfTwo()) == 2.0
 
 
 @given(st.lists(st.floats(0, 100, width=32), min_size=2, max_size=20), st.integers(1, 19))
@@ -90,7 +103,7 @@ def test_a_running_loss_continues_from_json_to_the_bit(losses, cut):
         if number == cut - 1:
             second.restore(json.loads(json.dumps(first.state())))
     ended = second if len(losses) > cut else first
-    assert ended.state() == whole.state() and ended.mean_of_run == whole.mean_of_run
+    assert ended.state() == whole.state() and ended.mean_of_run(Alone()) == whole.mean_of_run(Alone())
 
 
 # windows

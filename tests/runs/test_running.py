@@ -197,7 +197,25 @@ def test_auto_goes_on_with_a_finished_run_for_more_steps_if_a_checkpoint_is_left
     assert choose_start(trainer_of(first, max_steps=3), first, "auto", False) == Start(str(first / "checkpoint-2"))
     shutil.rmtree(first / "checkpoint-2")
     assert "no checkpoint is left" in choose_start(trainer_of(first, max_steps=3), first, "auto", False).reason
-    assert "no checkpoint is left" in choose_start(trainer_of(first, num_train_epochs=3.0), first, "auto", False).reason
+    reason = choose_start(trainer_of(first, num_train_epochs=3.0), first, "auto", False).reason
+    assert "no checkpoint is left" in reason and "trainer.num_train_epochs" in reason and "max_steps" not in reason
+
+
+@pytest.mark.parametrize(
+    ("state", "asked", "more"),
+    [
+        ((2, 2, 1, 0.5), 0.5, False),
+        ((2, 2, 1, 0.5), 1.0, True),
+        ((2, 2, 1, 2 / 3), 0.6, False),  # half of 3 steps, rounded up
+        ((4, 4, 1, 1.0), 1.0, False),
+        ((4, 20, 5, 1.0), 5.0, False),  # stopped early
+        ((4, 20, 5, 1.0), 5.5, True),
+    ],
+)
+def test_auto_knows_parts_of_epochs(first, state, asked, more):
+    finished(first, **dict(zip(("global_step", "max_steps", "num_train_epochs", "epoch"), state, strict=True)))
+    start = choose_start(trainer_of(first, num_train_epochs=asked), first, "auto", False)
+    assert start == (Start(str(first / "checkpoint-2")) if more else Start(finished=True))
 
 
 @pytest.mark.parametrize("text", ["", "{}", "[]", "{"])
