@@ -425,12 +425,8 @@ def _shuffled_windows(sequences: ScoredSequences, windows: Sequence[Window], see
         dinucleotide_shuffle(letters[start : start + length], generator)
         for start, length in zip(sequences.starts[:-1].tolist(), sequences.lengths.tolist(), strict=True)
     ]
-    # Sequences that were left out have an index, but no place among the scored ones.
-    places = {index: place for place, index in enumerate(dict.fromkeys(window.sequence_index for window in windows))}
     return [
-        window._replace(
-            row={**window.row, "sequence": shuffles[places[window.sequence_index]][window.start : window.end]}
-        )
+        window._replace(row={**window.row, "sequence": shuffles[window.sequence_index][window.start : window.end]})
         for window in windows
     ]
 

@@ -234,11 +234,3 @@ def test_of_the_columns_label_and_class_only_the_one_that_training_reads_counts(
     assert run(saved, str(tmp_path / "both.csv"), tmp_path / "out")["sequences"] == 30
     with pytest.raises(hg.InputError, match=r"class\.csv: 30 of 30 rows have another class"):
         run(saved, str(one), tmp_path / "two")
-
-
-def test_shuffled_windows_are_those_of_their_sequence_though_an_earlier_one_was_left_out():
-    letters = [np.frombuffer(text, np.uint8) for text in (b"AAAAAA", b"CCCCCCCC")]
-    scored = ScoredSequences.of(["b", "c"], letters, [np.ones(6), np.ones(8)])
-    windows = [Window(1, "b", 0, {"sequence": letters[0]}), Window(2, "c", 0, {"sequence": letters[1]})]
-    found = [window.row["sequence"].tobytes() for window in module._shuffled_windows(scored, windows, 0)]
-    assert found == [b"AAAAAA", b"CCCCCCCC"]
