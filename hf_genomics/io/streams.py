@@ -42,7 +42,7 @@ def is_stream(path: Path) -> bool:
         return True
     try:
         mode = os.stat(path).st_mode
-    except OSError:  # nothing is there yet, or a folder on the way cannot be searched
+    except (OSError, ValueError):  # nothing is there yet, the path cannot be searched, or no file can have this name
         return False
     return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
 
@@ -79,7 +79,7 @@ def _open_file(path: Path) -> int | None:
             # A file that another process has open has no number here; it is opened by its path.
             is_ours = match["process"] in (None, str(os.getpid()))
             return int(match["number"]) if is_ours else None
-        if not path.is_symlink():
+        if not os.path.islink(path):  # also if the name is too long for a file
             return None
         path = path.parent / os.readlink(path)
     return None

@@ -27,6 +27,7 @@ def test_files_and_folders_are_no_streams_and_pipes_and_devices_are(tmp_path):
     found = {path.name for path in tmp_path.iterdir() if is_stream(path)}
     assert found == {"pipe", "to_pipe", "to_null"} and not is_stream(tmp_path) and not is_stream(tmp_path / "none")
     assert is_stream(STDOUT) and is_stream(Path("/dev/fd/1")) and is_stream(Path(f"/proc/{os.getpid()}/fd/1"))
+    assert not is_stream(Path("x" * 5000)) and not is_stream(Path("a\0b")), "no file has such a name"
 
 
 def test_an_open_file_is_continued_where_it_stands(tmp_path):
