@@ -243,8 +243,8 @@ class Rows(Dataset):
         return {name: column[index] for name, column in self.columns.items()}
 
 
-#: Losses of masked tokens and of nucleotides, whose number differs from row to row, and a loss of sequences.
-QUICK = {"masked", "nt", "cls"}
+#: Losses of masked tokens and of nucleotides, whose number differs from row to row. The other losses are slow tests.
+QUICK = {"masked", "nt"}
 
 
 @pytest.mark.parametrize(

@@ -295,7 +295,7 @@ def run(path, store, folder, *words):
 
 @pytest.mark.parametrize(
     "path",
-    quick_and_slow([path for path in CPU if verb_of(path) == "pretrain"], {"pretrain_wide_cpu", "pretrain_base_cpu"}),
+    quick_and_slow([path for path in CPU if verb_of(path) == "pretrain"], {"pretrain_wide_cpu"}),
 )
 def test_a_cpu_sized_pretraining_recipe_runs(store, tmp_path, path):
     metrics = run(path, store, tmp_path / "out", "--data.valid_windows", "4")

@@ -61,7 +61,7 @@ def same_table(found: pd.DataFrame, expected: pd.DataFrame) -> None:
             assert found[name].tolist() == expected[name].tolist()
 
 
-@pytest.mark.parametrize("buffer", [1, 500, 1 << 20])
+@pytest.mark.parametrize("buffer", [1, pytest.param(500, marks=pytest.mark.slow), 1 << 20])
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_stream_gives_what_all_at_once_gives(kind, buffer, saved, draw, tmp_path, monkeypatch):
     lengths = [min(length, 60) for length in LENGTHS] if kind == "pairs" else LENGTHS

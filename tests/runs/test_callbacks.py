@@ -87,6 +87,7 @@ def test_a_signal_ends_the_run_after_its_step_with_a_checkpoint_and_one_line(sta
     assert steps_of_valid(tmp_path / "out") == [3]
 
 
+@pytest.mark.slow
 def test_a_run_that_was_stopped_continues_to_the_same_end(start, tmp_path):
     assert start("whole")[0] == 0
     assert start("out", job=plant("SIGTERM", step=5), save_strategy="no")[0] == 143

@@ -104,7 +104,7 @@ def test_a_run_leaves_model_tokenizer_numbers_log_and_picture(run, tmp_path):
     assert [entry["step"] for entry in log if "loss" in entry] == [2, 4, 6]
 
 
-@pytest.mark.parametrize("mode", ["fixed", "cuts", "mixed", "tiles"])
+@pytest.mark.parametrize("mode", [pytest.param("fixed", marks=pytest.mark.slow), "cuts", "mixed", "tiles"])
 def test_every_way_to_lay_windows_trains_and_validates(run, mode):
     seen = []
     metrics = run(masking=recorder(seen), windows=WindowSampling(mode, 60), max_steps=-1, num_train_epochs=1)
