@@ -113,4 +113,15 @@ CASES |= {
         remedy=f"{_EXPLAIN_X} --sizes s.txt --resume true",
         leaves=_KEPT,
     ),
+    "sizes_of_a_place_of_another_length": Case(
+        f"{_EXPLAIN_X} --sizes s.txt",
+        ("s.txt", "'chr1:0-99'", "--resume true"),
+        lambda folder: (
+            (folder / "x.fa").write_text(">chr1:0-99\nACGTACGTTTGACA\n"),
+            (folder / "s.txt").write_text("chr1\t500\n"),
+        ),
+        repair=lambda folder: (folder / "s.txt").write_text("chr1:0-99\t14\n"),
+        remedy=f"{_EXPLAIN_X} --sizes s.txt --resume true",
+        leaves=_KEPT,
+    ),
 }
