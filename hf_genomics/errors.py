@@ -221,8 +221,8 @@ def _looks_like_path(word: str) -> bool:
 
 # Private runs.
 
-#: Environment variable that makes a run private, whatever its value is. The value is the key of the hashes that stand
-#: for names, so that all processes of a run show the same hashes; whoever knows it can guess names.
+#: Environment variable that makes a run private, unless it is empty. Its value is the key of the hashes that stand for
+#: names, so that all processes of a run show the same hashes; whoever knows it can guess names.
 _VARIABLE = "HF_GENOMICS_PRIVATE"
 # A text by which a message may show the name of a record (whole or shortened, escaped, or as Python's repr) -> the text
 # whose hash stands for it: the name, or the shortened name.
@@ -298,7 +298,8 @@ def hide_names(text: str) -> str:
     """Replace the names of records in a text by their hashes, if this run is private; names of files stay.
 
     A name is hidden if it is all that stands in quotes, or if it stands between blanks and punctuation. In the second
-    case, numbers and names of one or two characters stay, because most of them are something else.
+    case, numbers and names of one or two characters stay, because most of them are something else. A name that contains
+    a blank or a quote is hidden wherever it stands.
 
     Args:
         text: one or several lines for a user.

@@ -211,8 +211,8 @@ def attention_mask(lengths: np.ndarray, tokens: int) -> np.ndarray:
 def content_hash(ids: np.ndarray, lengths: np.ndarray) -> np.ndarray:
     """Compute a number for each row from its tokens, without the padding; rows with the same tokens get the same.
 
-    Masks are drawn by the index of a window. A row that has no index takes this number instead, so its mask does not
-    depend on the batch either.
+    Masks are drawn by the index of a window, so that they do not depend on the batch. For a row that has no index, this
+    number takes its place.
 
     Args:
         ids: int64 (rows, tokens).
@@ -222,7 +222,7 @@ def content_hash(ids: np.ndarray, lengths: np.ndarray) -> np.ndarray:
         int64 (rows,), 0 or more.
     """
     # A weighted sum: every position has a random weight of its own, so the order of the tokens counts. Padding counts
-    # as 0. Sums overflow, which is as good as any other hash. The shift makes the uint64 fit into int64.
+    # as 0. Sums too large for 64 bits lose their top bits, which does no harm. The shift makes the uint64 fit into int64.
     weights = mix(np.arange(1, ids.shape[1] + 1, dtype=np.uint64))
     tokens = np.where(np.arange(ids.shape[1]) < lengths[:, None], ids, 0).astype(np.uint64)
     return (mix((tokens * weights).sum(1)) >> np.uint64(1)).astype(np.int64)

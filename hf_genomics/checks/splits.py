@@ -70,6 +70,7 @@ def split_table(examples: LabelledSequences, data: LabelledData) -> TableSplit:
         "seed": data.seed,
         "min_identity": data.min_identity,
         "rows": {name: len(rows) for name, rows in splits.items()},
+        # These two names, which users see, call a set a group.
         "separate_groups": len(sizes),
         "largest_group": int(sizes.max()),
     }
@@ -134,7 +135,7 @@ def number_sets(examples: LabelledSequences, min_identity: float) -> np.ndarray:
 
 
 def _sketch_of(sequences: list[np.ndarray]) -> Sketch:
-    """Return the sketch of sequences, uint8 (nt,) each."""
+    """Return the sketch of sequences, uint8 (nt,) each: a sample of their k-mers, by which near-duplicates are found."""
     sketch = Sketch(expected_nt=sum(map(len, sequences)))
     for first in range(0, len(sequences), _BATCH_ROWS):
         batch = sequences[first : first + _BATCH_ROWS]
@@ -193,8 +194,8 @@ def assign(sets: np.ndarray, classes: np.ndarray, shares: Sequence[float], seed:
 def _room(counts: np.ndarray, shares: np.ndarray) -> np.ndarray:
     """Return how many rows of each class each split should get, (splits, classes).
 
-    Each split gets room for at least one row of every class that occurs in as many sets as there are splits. The split
-    with the largest share gives up the room for it.
+    Each split gets room for at least one row of every class that occurs in at least as many sets as there are splits.
+    The split with the largest share gives up the room for it.
 
     Args:
         counts: rows of each class in each set, (sets, classes).

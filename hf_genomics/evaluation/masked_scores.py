@@ -117,9 +117,9 @@ def count_batch(ids: Tensor, labels: Tensor, tokenizer: KmerTokenizer, *, packed
         packed: whether rows hold several windows.
 
     Returns:
-        int64 (6,), the numbers of: tokens, padding included; tokens without padding; k-mers, [UNK] not included; masked
-        k-mers; nucleotides that k-mers cover; nucleotides that only masked k-mers cover. The last number is larger than
-        that of hidden nucleotides if masked k-mers are shown as a random k-mer or unchanged.
+        int64 (6,), the numbers of (1) tokens with padding, (2) tokens without padding, (3) k-mers without [UNK],
+        (4) masked k-mers, (5) nucleotides that k-mers cover, (6) nucleotides that only masked k-mers cover. The last is
+        larger than the number of hidden nucleotides if masked k-mers are shown as a random k-mer or unchanged.
     """
     places, masked = place_tokens(ids, tokenizer, packed=packed), labels != IGNORE_INDEX
     visible = (ids >= NUM_SPECIAL) & ~masked
@@ -203,6 +203,7 @@ def _sum_base_probabilities(logits: Tensor, shown_as_mask: Tensor, under: Tensor
     """
     k = under.shape[1]
     sums = torch.zeros(nucleotides, 4, device=logits.device)
+    # Column 4 i + b is 1 for the k-mers with base b at position i: a product with it adds up their probabilities.
     is_base = torch.nn.functional.one_hot(_kmer_bases(k).to(logits.device), 4).float().flatten(1)  # (4^k, 4 k)
     for part in torch.arange(len(under), device=logits.device).split(_AT_ONCE):
         kmers = torch.softmax(logits[part, NUM_SPECIAL : NUM_SPECIAL + 4**k].float(), -1)

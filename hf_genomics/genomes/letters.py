@@ -48,7 +48,7 @@ _ALPHABET = b"ACTG"
 _MARKS = bytes(letter ^ _ALPHABET[(letter >> 1) & 3] for letter in range(256))
 _FOUR_LETTERS = four_letters(_ALPHABET, shifts=(0, 2, 4, 6))
 # Bytes after the last letter, part of the file format: every window of one length reads equally many bytes, which may
-# reach past the end, though never by more than one byte.
+# reach past the end, though never by more than one byte; the second byte is spare.
 _SLACK = b"\0\0"
 
 

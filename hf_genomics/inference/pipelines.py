@@ -117,6 +117,7 @@ class DnaTextClassificationPipeline(TextClassificationPipeline):
         lowest, class_id = threshold
         positive = self.model.config.id2label[class_id]
         scores = {one["label"]: one["score"] for one in both}
+        # False sorts first: the positive class if its probability reaches the threshold, otherwise the other class.
         both.sort(key=lambda one: (one["label"] == positive) != (scores[positive] >= lowest))
         return both[0] if top_k == 1 and others.get("_legacy", True) else both[:top_k]
 

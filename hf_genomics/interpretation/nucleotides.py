@@ -1,9 +1,12 @@
 """Convert scores of tokens to scores of nucleotides, and letters to embeddings of k-mers.
 
+A k-mer covers k nucleotides, and k-mers may overlap. `spread_sum` divides the score of a k-mer among its nucleotides;
+`mean_of_cover` averages the scores of the k-mers that cover a nucleotide.
+
 An embedding is the vector of numbers with which a model computes in place of a token. A position may hold a mixture of
 letters. The embedding of a k-mer of mixed letters is the weighted mean of the embeddings of the k-mers that it may be:
 half A and half G, then T, gives the mean of the embeddings of AT and GT. Shares of letters can change gradually, so the
-output of a model that reads k-mers has a gradient for each letter, as that of a model that reads single nucleotides.
+output of a model that reads k-mers has a gradient for each letter, as if the model read single nucleotides.
 """
 
 from __future__ import annotations

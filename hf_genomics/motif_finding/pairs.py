@@ -1,5 +1,6 @@
 """Find motifs that occur together, and motifs between whose sites the model's attention is high.
 
+A motif is a short pattern of letters, and a site is a place where a sequence matches it (see sites.py).
 Attention is weak evidence: it shows what a layer reads, not what the prediction rests on.
 """
 
@@ -52,8 +53,8 @@ class PairAttention(NamedTuple):
         attention_shuffled: the same in shuffled windows, at the same positions.
         relative: mean ratio of that attention to what all tokens pay to the sites.
         relative_shuffled: the same in shuffled windows.
-        p: probability that ratios in the windows exceed those in their shuffles so far by chance (Wilcoxon's
-            signed-rank test, one-sided).
+        p: probability that, by chance, ratios exceed those in the shuffles by as much (Wilcoxon's signed-rank test,
+            one-sided).
     """
 
     windows: int

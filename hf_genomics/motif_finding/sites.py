@@ -132,7 +132,7 @@ def refine(
         places = places[(best > least) & np.isfinite(best)]
         if len(places) < _LEAST_SITES:
             return None
-        flank = _GROWTH if number < _ROUNDS else 0  # the last round only counts, so that matrix and sites agree
+        flank = _GROWTH if number < _ROUNDS else 0  # in the last round the matrix is that of the sites, as they are
         counts = count_matrix(positives, places, reverse[places], len(matrix), flank)
         if number < _ROUNDS:
             counts = _trim(counts, background)
@@ -187,7 +187,7 @@ def make_motifs(
 
 
 def _same(matrix: np.ndarray, motifs: Sequence[Motif]) -> Motif | None:
-    """Find the motif that a matrix lies on."""
+    """Find the first motif that a matrix resembles: where they fit best, their correlation is at least `_SAME`."""
     for motif in motifs:
         if align(motif.matrix, matrix, _OVERLAP).correlation >= _SAME:
             return motif
