@@ -222,7 +222,8 @@ def content_hash(ids: np.ndarray, lengths: np.ndarray) -> np.ndarray:
         int64 (rows,), 0 or more.
     """
     # A weighted sum: every position has a random weight of its own, so the order of the tokens counts. Padding counts
-    # as 0. Sums too large for 64 bits lose their top bits, which does no harm. The shift makes the uint64 fit into int64.
+    # as 0. Sums too large for 64 bits lose their top bits, which does no harm. The shift makes the uint64 fit
+    # into int64.
     weights = mix(np.arange(1, ids.shape[1] + 1, dtype=np.uint64))
     tokens = np.where(np.arange(ids.shape[1]) < lengths[:, None], ids, 0).astype(np.uint64)
     return (mix((tokens * weights).sum(1)) >> np.uint64(1)).astype(np.int64)

@@ -135,7 +135,7 @@ def number_sets(examples: LabelledSequences, min_identity: float) -> np.ndarray:
 
 
 def _sketch_of(sequences: list[np.ndarray]) -> Sketch:
-    """Return the sketch of sequences, uint8 (nt,) each: a sample of their k-mers, by which near-duplicates are found."""
+    """Return the sketch of sequences, uint8 (nt,) each: a sample of k-mers, by which near-duplicates are found."""
     sketch = Sketch(expected_nt=sum(map(len, sequences)))
     for first in range(0, len(sequences), _BATCH_ROWS):
         batch = sequences[first : first + _BATCH_ROWS]

@@ -75,7 +75,7 @@ def share_work(jobs: Sequence[Job], workers: int, *, minutes: float | None = Non
         jobs: the jobs, the most urgent first.
         workers: number of processes at a time.
         minutes: start no job after this time; None for no limit.
-        devices: names of GPUs for CUDA_VISIBLE_DEVICES, one for each worker in turn; empty to leave the variable as it is.
+        devices: names of GPUs for CUDA_VISIBLE_DEVICES, one for each worker in turn; empty to leave the variable alone.
 
     Raises:
         InputError: if a job fails because of a mistake by the user, or a signal ends it. Jobs that are already running

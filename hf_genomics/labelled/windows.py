@@ -175,8 +175,8 @@ def _shuffled_windows(
     lengths = store.contigs["length"].to_numpy()
     index, start, _ = tile_all(lengths[rows], length, step, end="drop")
     contig = rows[index]
-    # The random number of a window depends on seed, contig and start only, not on the other windows. Seed, epoch (always
-    # 0) and contig give a key; a key stands for a long list of random numbers, of which the window takes number `start`.
+    # The random number of a window depends on seed, contig and start only, not on the other windows. Seed, epoch (0
+    # here) and contig give a key; a key stands for a list of random numbers, of which the window takes number `start`.
     keys = row_keys(seed, np.zeros(1), contig)
     bits = random_bits_at(keys, Stream.LABELLED_ORDER, np.arange(len(contig)), start)
     order = np.argsort(bits, kind="stable")
