@@ -4,14 +4,15 @@
     python benchmarks/train_step.py --parts packed --rounds 5 --steps 3
 
 Parts:
-    backend  attention backends, with and without keeping freed memory: 3 layers x 128, bf16, no dropout
+    backend  attention backends, with and without keeping freed memory: 3 layers x 128, no dropout
     stock    BertForMaskedLM under a default Trainer, and KmerBertForMaskedLM: 4 layers, 8 rows of 512 tokens
     packed   32 windows of 5 to 512 tokens, padded to the longest or packed: 4 layers x 256
     classify sequence classification by [CLS], where the last layer computes every token or [CLS] only
 
 15 % of the tokens are masked (none in classification). All runs have one thread. Settings take turns; those that keep
 freed memory run in a process of their own. Medians of the CPU time of a step are compared, which other work on the
-machine disturbs less than wall-clock time. "matrix products alone" computes the matrix products of our step, forward
+machine disturbs less than wall-clock time. Settings in bf16 are omitted on a processor that has no instructions for it
+(the part "backend" then runs in fp32). "matrix products alone" computes the matrix products of our step, forward
 and backward, and nothing else: no implementation of the same arithmetic can be faster on the machine.
 """
 
@@ -45,10 +46,16 @@ def sizes(layers: int, hidden: int, head: int = 64) -> dict[str, int]:
     }
 
 
+def multiplies_bf16() -> bool:
+    """Return whether this processor has instructions for bf16; without them, a step in bf16 takes minutes."""
+    facts = torch.cpu.get_capabilities()
+    return bool(facts.get("avx512_bf16") or facts.get("amx_tile"))
+
+
 def settings(part: str) -> Iterator[tuple[str, dict[str, dict]]]:
     """Iterate over the tables of a part: its title, and its settings by name, first the one to compare with."""
     if part == "backend":
-        small = {"sizes": sizes(3, 128, head=32) | NO_DROPOUT, "bf16": True, "kind": "ours"}
+        small = {"sizes": sizes(3, 128, head=32) | NO_DROPOUT, "bf16": multiplies_bf16(), "kind": "ours"}
         for rows, tokens in ((256, 27), (64, 166), (32, 417)):
             base = small | {"shape": (rows, tokens), "backend": "sdpa"}
             yield (
@@ -245,7 +252,10 @@ def main() -> None:
     if arguments.these:
         print(json.dumps({name: rate(setting, arguments.steps) for name, setting in arguments.these.items()}))
         return
-    for title, table in (table for part in arguments.parts for table in settings(part)):
+    for title, every in (table for part in arguments.parts for table in settings(part)):
+        table = {name: setting for name, setting in every.items() if multiplies_bf16() or not setting["bf16"]}
+        if not table:
+            continue
         rates: dict[str, list[float]] = {name: [] for name in table}
         for _ in range(arguments.rounds):
             for keep in (False, True):

@@ -63,7 +63,7 @@ class LetterTokenizer(Protocol):
     """A tokenizer that reads uint8 letters as they are, without turning them into text (`KmerTokenizer`)."""
 
     def encode_batch(self, sequences: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-        """Encode letters into padded ids (rows, tokens), and return also the number of tokens of each row, (rows,)."""
+        """Encode letters; return padded ids, (rows, tokens), and the number of tokens of each row, (rows,)."""
 
     def encode_joined(self, letters: np.ndarray, lengths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Encode letters that lie end to end, as `encode_batch` does."""
@@ -145,8 +145,8 @@ def encode_rows(
         Ids, int64 (rows, tokens), padded on the right; and the number of tokens of each row, int64 (rows,).
 
     Raises:
-        ValueError: if there is no row, the tokenizer has no padding token, a row has neither key, or a sequence holds a
-            character that is not a nucleotide.
+        ValueError: if there are no rows, a row has neither key, the tokenizer has no padding token, or a sequence
+            contains a character that is not a nucleotide.
     """
     if not len(rows):
         raise ValueError("a batch needs at least one row")

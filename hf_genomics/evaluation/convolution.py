@@ -251,7 +251,7 @@ def _middle(length: int, width: int, centered: bool) -> tuple[slice, slice]:
 def _standardised(values: np.ndarray, training: np.ndarray | None) -> np.ndarray:
     """Return numbers standardised by column (axis 1), 0 where missing, and whether each is known, side by side.
 
-    Standardised are (value - mean) / standard deviation, both of the training rows.
+    A value becomes (value - mean) / standard deviation, with the mean and standard deviation of the training rows.
 
     Args:
         values: (rows, columns, ...), NaN where missing.

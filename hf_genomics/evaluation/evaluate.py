@@ -498,8 +498,8 @@ def compare_with_baselines(
 ) -> Comparison:
     """Compute the metrics of a model and of baselines, and which is ahead.
 
-    Nothing is logged for baselines. A score that the labels leave undefined has been logged for the model, and that a
-    constant guess has no correlation is no news.
+    Nothing is logged for baselines. A score that the labels leave undefined has been logged for the model, and everyone
+    expects a constant guess to have no correlation.
 
     Args:
         predictions: predictions of the model.

@@ -269,7 +269,7 @@ class TwoBitWriter:
         block = bytes(memoryview(self._held)[:count])
         del self._held[:count]
         self._codes.write(two_bit_codes(np.frombuffer(block + b"A" * (-count % 4), np.uint8)).data)
-        # Most blocks are all A, C, G and T, after such a block: the mark stays 0, and there is no change to look for.
+        # Most blocks hold only A, C, G and T and follow such a block. The mark then stays 0: no search.
         if block and (self._mark or block.translate(None, b"ACGT")):
             marks = np.frombuffer(block.translate(_MARKS), np.uint8)
             places = np.flatnonzero(marks[1:] != marks[:-1]) + 1

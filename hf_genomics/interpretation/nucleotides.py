@@ -136,7 +136,7 @@ def embeddings_of_letters(shares: Tensor, starts: Tensor, embeddings: Tensor, ta
     Args:
         shares: (rows, nt, 4), shares of the letters A T C G.
         starts: int64 (rows, ..., tokens), first nucleotide of each k-mer; -1 on tokens whose embeddings are kept.
-            Unlike in `kmer_starts`, [UNK] is one of these: a k-mer with an unknown letter is no mixture of known ones.
+            They include [UNK], unlike in `kmer_starts`: a k-mer with an unknown letter is not a mixture of known ones.
         embeddings: (rows, ..., tokens, hidden), embeddings of all tokens.
         table: as in `soft_embeddings`.
         k: k-mer size in nt.

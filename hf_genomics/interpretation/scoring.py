@@ -88,7 +88,7 @@ class Settings:
         batch_size: number of windows, or changed windows, that are encoded at once.
 
     Raises:
-        InputError: if there is no such method or baseline.
+        InputError: if the method or the baseline is unknown.
     """
 
     method: Method = "ig"

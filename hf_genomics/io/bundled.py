@@ -20,7 +20,7 @@ def bundle_root() -> Path | None:
 def bundled(name: str) -> str:
     """Return the path of a bundled file or folder.
 
-    A file or folder of that name in the working folder comes first: then the name is returned as it is.
+    A file or folder of that name in the working folder takes precedence; the name is then returned as it is.
 
     Args:
         name: its path in the repository (``model_cards/virus-wide``, ``recipes/data/windows_test.csv``), or only the

@@ -129,7 +129,8 @@ class LabelledSequences:
         Args:
             rows: indices of the rows.
         """
-        columns: dict[str, Any] = {"file_rows": np.array([self.file_row(row) for row in rows], np.int64)}
+        chosen = np.asarray(list(rows), np.int64)
+        columns: dict[str, Any] = {"file_rows": chosen if self.file_rows is None else self.file_rows[chosen]}
         for name in ("ids", "sequences", "nt_labels", "pairs", "nt_tracks", "groups"):
             column = getattr(self, name)
             columns[name] = None if column is None else [column[row] for row in rows]

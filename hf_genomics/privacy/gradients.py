@@ -130,6 +130,6 @@ def secret_generator() -> np.random.Generator:
 
     Anyone who knew the seed could subtract the noise from the weights. `trainer.seed` is published with the model, so
     the noise must not follow from it. The generator is NumPy's, because torch's generator on a CPU uses only 32 bits of
-    a seed: so few seeds could all be tried.
+    a seed, and 2^32 seeds can be tried one by one.
     """
     return np.random.default_rng(secrets.randbits(128))

@@ -40,7 +40,7 @@ def with_eager_attention(config: Any) -> Any:
 
 
 def mark_as_initialised(module: nn.Module, flag: bool) -> None:
-    """Tell transformers whether the weights of a module are initialised already; if so, it leaves them as they are."""
+    """Set whether the weights of a module count as initialised; transformers does not change those that do."""
     module._is_hf_initialized = flag  # type: ignore[assignment]  # torch declares attributes to be tensors or modules
 
 
