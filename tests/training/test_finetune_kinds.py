@@ -183,7 +183,7 @@ def test_a_model_is_told_apart_from_data_of_another_kind(home: Path, tmp_path: P
         (["--data.columns.nt_labels", "other"], "train.csv: data row 1, column 'other': "),
         (["--data.columns.pair", "name"], "(column 'name')"),
         (["--data.columns.nt_tracks", "age"], "column 'age': "),
-        (["--data.columns.tracks", "other"], "column 'other': "),
+        (["--data.columns.tracks", "name"], "column 'name': 's0' is not a finite number"),
         (["--data.columns.labels", "share_g", "--data.regression", "false"], "is neither 0 nor 1"),
         (["--data.columns.labels", "age", "--data.columns.nt_labels", "is_g"], "name one of them"),
     ],
