@@ -129,7 +129,8 @@ def number_sets(examples: LabelledSequences, min_identity: float) -> np.ndarray:
     links = [(np.arange(rows), _first_rows(key)) for key in keys]
     if min_identity < 1:
         links.append(near_duplicate_pairs(_sketch_of(examples.sequences), rows, min_identity))
-    one, other = (np.concatenate(column) for column in zip(*links, strict=True))
+    # int32, because older releases of scipy (1.11) find no components with larger numbers.
+    one, other = (np.concatenate(column).astype(np.int32) for column in zip(*links, strict=True))
     graph = coo_array((np.ones(len(one), bool), (one, other)), shape=(rows, rows))
     return connected_components(graph, directed=False)[1].astype(np.int64)
 

@@ -30,6 +30,7 @@ from transformers import PreTrainedModel
 from ..errors import InputError
 from ..io.processes import ALONE, Processes
 from ..labelled.sequences import LabelledSequences
+from ..runs.memory import keep_freed_memory
 from ..sequence import as_letters
 from ..tokenization_kmer import KmerTokenizer
 from .problems import Problem, Unscored, examined, known_tokens, problem_after_reading, problem_of_sequence
@@ -392,6 +393,8 @@ def ready(model: PreTrainedModel) -> Iterator[torch.device]:
     # Each module has a mode of its own; `model.train(mode)` would give all of them the same one.
     before, modes = model.device, [(module, module.training) for module in model.modules()]
     device = torch.device(torch.accelerator.current_accelerator(check_available=True) or "cpu")
+    if device.type == "cpu":
+        keep_freed_memory()  # every batch frees and allocates the same arrays
     try:
         yield model.eval().to(device).device
     finally:

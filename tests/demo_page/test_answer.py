@@ -59,7 +59,7 @@ def test_pictures_show_the_score_along_the_sequence_and_the_best_window(demo, dr
     monkeypatch.setattr(module, "_png", _png)
     monkeypatch.setattr(module, "_DPI", 20)
     found = answer(demo, Question(FASTA, target="b"))
-    assert [len(data) > 1000 and data[:8] == b"\x89PNG\r\n\x1a\n" for _, data in found.pictures] == [True] * 3
+    assert [len(data) > 300 and data[:8] == b"\x89PNG\r\n\x1a\n" for _, data in found.pictures] == [True] * 3
     windows = list(windows_of_examples(as_examples([LONG]), demo.model, demo.tokenizer))
     scores = [hg.predict_scores(demo.model, demo.tokenizer, [window.row["sequence"]])[0, 1] for window in windows]
     (along, bars) = drawn["region_figure"]
