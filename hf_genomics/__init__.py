@@ -41,6 +41,7 @@ _HOME = {
     "FinetuneOptions": "training.finetune",
     "evaluate": "evaluation.evaluate",
     "predict": "inference.predict",
+    "AverageOptions": "inference.predictions",
     "PredictOptions": "inference.predict",
     "probe": "embedding.probe",
     "ProbeOptions": "embedding.probe",

@@ -18,7 +18,7 @@ from ..errors import InputError
 from ..genomes.splits import SPLITS
 from ..inference.adapters import ADAPTER_CONFIG, base_of
 from ..inference.loading import load_classifier, task_of
-from ..inference.predictions import Predictions, check_strands, decide, log_threshold
+from ..inference.predictions import AverageOptions, Predictions, check_averages, decide, log_threshold
 from ..inference.problems import Problem, joined, noun_of, place_of
 from ..inference.windows import row_problems, shortest_sequence
 from ..io.streams import destination
@@ -100,7 +100,7 @@ def evaluate(
     batch_size: int = 64,
     overwrite: bool = False,
     baselines: list[Baseline] = [],  # noqa: B006 (never changed)
-    both_strands: bool = False,
+    options: AverageOptions = AverageOptions(),  # noqa: B008 (immutable)
 ) -> dict[str, Any]:
     """Score a fine-tuned model on labelled sequences.
 
@@ -122,7 +122,7 @@ def evaluate(
         baselines: simple models to train on the training sequences of ``data`` and score for comparison: "kmer", a
             regression on 4-mer counts, and "conv", a small convolutional network. The most frequent class (or the mean
             value) is scored with them. All of them predict the most probable class, even if the model has a threshold.
-        both_strands: average the probabilities (or values) of each sequence and its reverse complement.
+        options: strands and frames over which the probabilities (or values) of each sequence are averaged.
 
     Returns:
         The metrics that are written to metrics.json:
@@ -133,7 +133,8 @@ def evaluate(
         - "calibration": the expected calibration error (ECE) of the probabilities
         - "sequences_without_scores": how many cannot be scored, if any; their cells in predictions.tsv are empty
         - "baselines" and "ahead": scores of the baselines, and how far the model is ahead (see `Comparison`)
-        - "leaks", "contradictory_labels", "split", "dropped_leaks", "both_strands": facts about data and options
+        - "leaks", "contradictory_labels", "split", "dropped_leaks", "both_strands", "frames": facts about data and
+          options
 
     Raises:
         InputError: if data and model do not fit, no sequence can be scored (with ``data.strict``, if one cannot), or
@@ -147,7 +148,7 @@ def evaluate(
     network, tokenizer = load_classifier(model)
     task = task_of(network.config, model)
     check_positive(positive, task)
-    check_strands(task, both_strands)
+    check_averages(task, options)
     log_threshold(task, model)
     shortest = shortest_sequence(network, tokenizer.k)
     examples, others, data_facts = _read_splits(data, split, shortest, task)
@@ -166,11 +167,11 @@ def evaluate(
     training = _training_rows(data, examples, others, shortest) if baselines else None
     task = replace(task, positive=positive_class(positive, task))
     logger.info("%s: %s", examples.source, describe_labels(examples, task.positive))
-    predictions = Predictions.of(network, tokenizer, examples, batch_size, both_strands)
+    predictions = Predictions.of(network, tokenizer, examples, batch_size, options)
     by_baseline = baseline_predictions(training, predictions, baselines) if training else {}
     compared = compare_with_baselines(predictions, by_baseline, task.positive)
     metrics = ScoreReport(compared.scores | data_facts | _leak_facts(split, examples, others))
-    metrics |= {"task": task_facts(task, {split: examples})} | ({"both_strands": True} if both_strands else {})
+    metrics |= {"task": task_facts(task, {split: examples})} | options.facts
     if (calibration := reliability_of(predictions)) is not None:
         metrics["calibration"] = {"ece": calibration.ece}
     if predictions.num_unscored:
@@ -219,6 +220,8 @@ def notes_of(metrics: Mapping[str, Any]) -> list[str]:
     notes = []
     if metrics.get("both_strands"):
         notes.append("Probabilities are means of each sequence and its reverse complement.")
+    if frames := metrics.get("frames"):
+        notes.append(f"Probabilities are means of each sequence in {frames} frames, that is, cut into other k-mers.")
     if threshold := metrics.get("threshold"):
         notes.append(f"{threshold['class']!r} is predicted at a probability of {threshold['probability']:.3g} or more.")
         if metrics.get("baselines"):

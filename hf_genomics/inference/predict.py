@@ -37,9 +37,10 @@ from .growing_table import GrowingTable, finished_before
 from .loading import load_classifier, task_of
 from .predictions import (
     RUN_COLUMNS,
+    AverageOptions,
     Predictions,
     PredictionTable,
-    check_strands,
+    check_averages,
     class_runs,
     log_threshold,
     sequence_columns,
@@ -57,7 +58,15 @@ from .tracks import (
     track_rows,
     write_tracks,
 )
-from .windows import Window, longest_window, windows_of_chunks, windows_of_examples, with_other_strand
+from .windows import (
+    Window,
+    longest_window,
+    shortest_sequence,
+    windows_of_chunks,
+    windows_of_examples,
+    with_other_frames,
+    with_other_strand,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -70,21 +79,20 @@ _SAMPLE_BYTES = 1 << 20  # bytes at each end of an input file by which a resumed
 
 
 @dataclass(frozen=True)
-class PredictOptions:
+class PredictOptions(AverageOptions):
     """Further options of `predict`; on the command line, omit the name of this section.
 
     Args:
         windows: write a row per window instead of one per sequence: id, start, end (0-based, half-open) and what the
             model predicts.
-        both_strands: average the probabilities (or values) of each sequence and its reverse complement, so that both
-            strands get the same prediction; takes twice the time, and memory for the longest sequence.
+        both_strands: as in `AverageOptions`.
+        frames: as in `AverageOptions`.
         rna: read U as T.
         strict: refuse the first sequence that cannot be scored. The rows before it are kept, and can be continued
             without ``strict``.
     """
 
     windows: bool = False
-    both_strands: bool = False
     rna: bool = False
     strict: bool = False
 
@@ -164,7 +172,7 @@ def predict(
     plan = _plan(target, task_of(network.config, model), options)
     for path in plan.files:
         check_output_file(path, [input, model, base_of(model)], overwrite=overwrite or resume == "auto")
-    check_strands(plan.task, options.both_strands, along=plan.along_contigs)
+    check_averages(plan.task, options, along=plan.along_contigs)
     log_threshold(plan.task, model)
     # Prediction needs no labels: `match_columns` asks for no column of labels if the task is one class per sequence.
     columns = match_columns(columns, replace(plan.task, problem_type="single_label_classification", level="sequence"))
@@ -178,6 +186,7 @@ def predict(
     windows = read_windows(input, network, tokenizer, columns, options.rna)
     if options.both_strands:
         windows = with_other_strand(windows, longest_window(network.config, tokenizer))
+    windows = with_other_frames(windows, tokenizer.stride, options.frames, shortest_sequence(network, tokenizer.k))
     if plan.kind:
         windows = check_names(windows, source_name(input), plan.kind == "bigwig")
     unscored = Unscored(source_name(input), noun_of(input), options.strict)
@@ -196,8 +205,8 @@ def _settings(network: PreTrainedModel, source: Source, columns: Columns, option
     """Return everything that the rows depend on, by which `resume` recognises an interrupted run."""
     # Earlier versions did not have these options. They count only if they are set, so that a run of such a version can
     # be continued.
-    new = ("windows", "both_strands")
-    used = {key: value for key, value in asdict(options).items() if key != "strict" and (value or key not in new)}
+    new = {"windows": False, "both_strands": False, "frames": 1}
+    used = {key: value for key, value in asdict(options).items() if key != "strict" and value != new.get(key)}
     return {"model": model_digest(network), **input_digest(source), "options": {**asdict(columns), **used}}
 
 
@@ -305,8 +314,8 @@ def _predict_list(
     if task.paired or task.track_names or task.nt_track_names:
         raise InputError(f"{model} reads pairs or tracks, which a list of sequences does not have; give a table")
     texts = [text.upper().replace("U", "T") if options.rna else text for text in texts]
-    check_strands(task, options.both_strands)
-    found = Predictions.of(network, tokenizer, as_examples(texts), batch_size, options.both_strands)
+    check_averages(task, options)
+    found = Predictions.of(network, tokenizer, as_examples(texts), batch_size, options)
     if options.strict and found.num_unscored:
         number = int(np.flatnonzero(~found.is_scored)[0]) + 1
         raise InputError(f"sequence {number} of the list cannot be scored (strict: without it, its numbers are NaN)")

@@ -28,6 +28,32 @@ logger = logging.getLogger(__name__)
 RUN_COLUMNS = ["id", "start", "end", "prediction", "probability"]
 
 
+@dataclass(frozen=True)
+class AverageOptions:
+    """What the prediction of a sequence is the mean of; on the command line, omit the name of this section.
+
+    Args:
+        both_strands: average the probabilities (or values) of each sequence and its reverse complement, so that both
+            strands get the same prediction; takes twice the time, and memory for the longest sequence.
+        frames: number of frames over which the probabilities (or values) are averaged: a sequence is cut into k-mers
+            from its first letter, and again from others within the first stride. A model at stride 6 has 6 frames, one
+            at stride 1 has one. Takes as many times as long.
+    """
+
+    both_strands: bool = False
+    frames: int = 1
+
+    def __post_init__(self) -> None:
+        if self.frames < 1:
+            raise InputError(f"frames must be at least 1, not {self.frames}")
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """The options that have an effect, for metrics.json."""
+        found = {"both_strands": self.both_strands, "frames": self.frames}
+        return {name: value for name, value in found.items() if value > 1 or value is True}
+
+
 class Predictions(NamedTuple):
     """What a model predicts for examples in memory.
 
@@ -55,7 +81,7 @@ class Predictions(NamedTuple):
         tokenizer: KmerTokenizer,
         examples: LabelledSequences,
         batch_size: int = 64,
-        both_strands: bool = False,
+        averages: AverageOptions = AverageOptions(),  # noqa: B008 (immutable)
     ) -> Predictions:
         """Compute the predictions of a model for examples.
 
@@ -64,13 +90,12 @@ class Predictions(NamedTuple):
             tokenizer: tokenizer of the model.
             examples: sequences, with the pairs and tracks that the model reads.
             batch_size: number of windows that are encoded at once.
-            both_strands: average the scores of each sequence and its reverse complement; not for a model that
-                classifies nucleotides.
+            averages: strands and frames to average; not for a model that classifies nucleotides.
         """
         task = task_of(model.config)
         if task.level == "nt":
             return cls(examples, np.zeros(0), predict_nt_scores(model, tokenizer, examples, batch_size), task.names)
-        scores = predict_scores(model, tokenizer, examples, batch_size, both_strands)
+        scores = predict_scores(model, tokenizer, examples, batch_size, averages.both_strands, averages.frames)
         return cls(examples, scores, [], task.names, task.threshold)
 
     def labelled(self) -> tuple[np.ndarray, np.ndarray]:
@@ -184,23 +209,26 @@ class PredictionTable:
         return table
 
 
-def check_strands(task: Task, both_strands: bool, *, along: bool = False) -> None:
-    """Check that the predictions of both strands can be averaged.
+def check_averages(task: Task, averages: AverageOptions, *, along: bool = False) -> None:
+    """Check that the predictions of strands and frames can be averaged.
 
     Args:
         task: task of the model.
-        both_strands: whether the user asks for it.
+        averages: what the user asks for.
         along: whether the output follows each sequence from its start to its end: tracks, or a row per window.
 
     Raises:
         InputError: if the model classifies nucleotides, or windows have rows of their own.
     """
-    if both_strands and task.level == "nt":
-        raise InputError(f"both_strands: {task.source} labels nucleotides, which belong to one strand; omit it")
-    if both_strands and along:
-        raise InputError(
-            "both_strands averages whole sequences, not windows along them; omit it, or write a row per sequence (.tsv)"
-        )
+    for name, wanted in (("both_strands", averages.both_strands), ("frames", averages.frames > 1)):
+        if wanted and task.level == "nt":
+            raise InputError(
+                f"{name}: {task.source} labels nucleotides, and the mean is one of whole sequences; omit it"
+            )
+        if wanted and along:
+            raise InputError(
+                f"{name} averages whole sequences, not windows along them; omit it, or write a row per sequence (.tsv)"
+            )
 
 
 def log_threshold(task: Task, model: str) -> None:

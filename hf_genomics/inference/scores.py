@@ -39,7 +39,9 @@ from .windows import (
     collator_for,
     longest_window,
     problem_before_reading,
+    shortest_sequence,
     windows_of_examples,
+    with_other_frames,
     with_other_strand,
 )
 
@@ -90,6 +92,7 @@ def predict_scores(
     sequences: LabelledSequences | Sequence[str] | Sequence[np.ndarray],
     batch_size: int = 64,
     both_strands: bool = False,
+    frames: int = 1,
 ) -> np.ndarray:
     """Compute class probabilities, or the predicted values of a regression model, for sequences of any length.
 
@@ -105,6 +108,7 @@ def predict_scores(
             tracks that the model reads.
         batch_size: number of windows that are encoded at once.
         both_strands: average the scores of each sequence and its reverse complement.
+        frames: number of frames to average, see `with_other_frames`; only the first one by default.
 
     Returns:
         float64 (sequences, classes); (sequences, labels) for several labels; (sequences, targets) for regression. The
@@ -121,7 +125,7 @@ def predict_scores(
            [0.48, 0.52]])
     """
     _check_level(model, "sequence")
-    scored = _score_in_memory(model, tokenizer, as_examples(sequences), batch_size, both_strands)
+    scored = _score_in_memory(model, tokenizer, as_examples(sequences), batch_size, both_strands, frames)
     rows = [one.scores for one in average_windows(scored)]
     return np.array(rows, np.float64).reshape(-1, model.config.num_labels)
 
@@ -176,14 +180,16 @@ def _score_in_memory(
     examples: LabelledSequences,
     batch_size: int,
     both_strands: bool = False,
+    frames: int = 1,
 ) -> Iterator[tuple[Window, np.ndarray]]:
     """Score the windows of examples, showing a progress bar if stderr is a terminal."""
     unscored = Unscored(examples.source, "row", strict=False)
-    total = (1 + both_strands) * sum(map(len, examples.sequences))
+    total = (1 + both_strands) * min(frames, tokenizer.stride) * sum(map(len, examples.sequences))
     with tqdm(total=total, desc="predict", unit="nt", unit_scale=True, disable=None) as bar:
         windows = examined(windows_of_examples(examples, model, tokenizer))
         if both_strands:
             windows = with_other_strand(windows, longest_window(model.config, tokenizer))
+        windows = with_other_frames(windows, tokenizer.stride, frames, shortest_sequence(model, tokenizer.k))
         for window, scores in unscored.watch(score_windows(model, tokenizer, windows, batch_size)):
             yield window, scores
             bar.update(len(window.row["sequence"]))

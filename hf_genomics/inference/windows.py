@@ -165,6 +165,30 @@ def _of_other_strand(windows: list[Window], longest: int) -> Iterator[Window]:
         yield Window(first.sequence_index, first.name, begin, row | cut)
 
 
+def with_other_frames(windows: Iterable[Window], stride: int, frames: int, shortest: int) -> Iterator[Window]:
+    """Iterate over windows, each followed by itself without its first letters, so that it is cut into other k-mers.
+
+    At stride s, a sequence can be cut into k-mers in s ways, its frames: from its first letter, from its second one,
+    and so on. Two frames have no k-mer in common, so a model reads them as two different sequences. Nothing marks the
+    windows of other frames: the caller is to combine all windows with the same ``sequence_index``.
+
+    Args:
+        windows: windows.
+        stride: stride of the tokenizer.
+        frames: number of frames, spread evenly over the stride; all of them if there are no more.
+        shortest: shortest window that the model reads, in nt; no window is cut to fewer letters.
+    """
+    chosen = min(frames, stride)
+    shifts = [index * stride // chosen for index in range(1, chosen)]
+    for window in windows:
+        yield window
+        cut = [name for name in ("sequence", "pair", "nt_tracks") if name in window.row]
+        for shift in shifts:
+            shifted = {name: window.row[name][shift:] for name in cut}
+            if min(map(len, shifted.values())) >= shortest:
+                yield window._replace(start=window.start + shift, row=window.row | shifted)
+
+
 def parts_of(config: Any) -> tuple[int, int | None]:
     """Return the number of parts into which a model cuts a sequence, and the length of the longest part in nt.
 

@@ -29,7 +29,7 @@ from hf_genomics.evaluation.metrics import (
     multilabel_metrics,
     regression_metrics,
 )
-from hf_genomics.inference.predictions import Predictions
+from hf_genomics.inference.predictions import AverageOptions, Predictions
 from hf_genomics.labelled.columns import Columns
 from hf_genomics.labelled.sequences import LabelledSequences
 from hf_genomics.labelled.task import Task
@@ -350,7 +350,9 @@ def test_a_threshold_decides_which_class_is_predicted() -> None:
 
 
 def test_evaluate_describes_itself_in_ten_lines_and_a_page(model: Path, tmp_path: Path) -> None:
-    found = evaluate(str(model), table(tmp_path / "t.csv", "abba"), str(tmp_path / "out"), both_strands=True)
+    averages = AverageOptions(both_strands=True, frames=2)
+    found = evaluate(str(model), table(tmp_path / "t.csv", "abba"), str(tmp_path / "out"), options=averages)
     lines = found.screen().splitlines()
     assert 5 <= len(lines) <= 10 and "2 classes" in lines[0] and str(tmp_path / "out") in lines[-1]
-    assert found["both_strands"] and "reverse complement" in (tmp_path / "out" / "report.html").read_text()
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert found["both_strands"] and found["frames"] == 2 and "reverse complement" in page and "2 frames" in page

@@ -17,7 +17,7 @@ import pytest
 from datasets import Dataset
 from small_models import change_json
 
-from hf_genomics import PredictOptions, cli, load_classifier, predict
+from hf_genomics import KmerTokenizer, PredictOptions, cli, load_classifier, predict, predict_scores
 from hf_genomics.errors import InputError
 from hf_genomics.inference import predict as module
 from hf_genomics.inference import scores as scores_module
@@ -436,15 +436,40 @@ def test_both_strands_get_the_same_row_and_one_that_cannot_be_scored_none(saved,
     assert np.allclose(in_memory.scores[:, 1], one["p_phage"][:3], atol=1e-5)
 
 
+def test_frames_are_averaged_in_a_file_as_in_memory(draw, model_of, write_fasta, tmp_path):
+    model, _ = model_of("classes")
+    model.config.stride = 3
+    for part in (model, KmerTokenizer(k=3, stride=3)):
+        part.save_pretrained(tmp_path / "model")
+    sequences = draw([90, 41, 7])
+    file = write_fasta(tmp_path / "x.fa", sequences)
+    rows = {}
+    for frames in (1, 3):
+        options = PredictOptions(both_strands=True, frames=frames)
+        rows[frames] = predict(str(tmp_path / "model"), file, f"{file}.{frames}.tsv", options=options).to_pandas()
+        assert rows[frames]["length"].tolist() == [90, 41, 7]
+        expected = predict_scores(
+            *load_classifier(str(tmp_path / "model")), sequences, both_strands=True, frames=frames
+        )
+        assert np.allclose(rows[frames]["p_phage"], expected[:, 1], atol=1e-5)
+    assert not np.allclose(rows[1]["p_phage"], rows[3]["p_phage"], atol=1e-3)
+
+
+@pytest.mark.parametrize("averages", [{"both_strands": True}, {"frames": 3}], ids=str)
 @pytest.mark.parametrize(
     ("kind", "options", "output"),
     [("nucleotides", {}, "x.tsv"), ("classes", {"windows": True}, "x.tsv"), ("classes", {}, "x.bedgraph")],
 )
-def test_both_strands_are_refused_where_places_count(saved, draw, write_fasta, tmp_path, kind, options, output):
+def test_averages_are_refused_where_places_count(saved, draw, write_fasta, tmp_path, averages, kind, options, output):
     file = write_fasta(tmp_path / "x.fa", draw([90]))
-    with pytest.raises(InputError, match="both_strands"):
-        predict(saved(kind), file, str(tmp_path / output), options=PredictOptions(both_strands=True, **options))
+    with pytest.raises(InputError, match=next(iter(averages))):
+        predict(saved(kind), file, str(tmp_path / output), options=PredictOptions(**averages, **options))
     assert not (tmp_path / output).exists()
+
+
+def test_there_is_at_least_one_frame():
+    with pytest.raises(InputError, match="frames must be at least 1, not 0"):
+        PredictOptions(frames=0)
 
 
 def test_the_threshold_of_a_model_decides_and_is_said(saved, draw, write_fasta, tmp_path, caplog):

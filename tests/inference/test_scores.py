@@ -8,6 +8,7 @@ import scipy.special
 import torch
 from simulated_processes import run_all
 
+from hf_genomics import KmerTokenizer
 from hf_genomics.errors import InputError
 from hf_genomics.inference import scores as module
 from hf_genomics.inference.scores import (
@@ -66,6 +67,29 @@ def test_both_strands_of_a_sequence_have_the_same_scores(model_of, draw, kind):
     assert np.allclose(found, predict_scores(model, tokenizer, other, 3, both_strands=True), atol=1e-5, rtol=0)
     one, two = (predict_scores(model, tokenizer, texts) for texts in (sequences, other))
     assert np.allclose(found, (one + two) / 2, atol=1e-5) and not np.allclose(one, two, atol=1e-3)
+
+
+@pytest.mark.parametrize("kind", ["classes", "value", "several", "parts"])
+@pytest.mark.parametrize(("frames", "firsts"), [(1, [0]), (2, [0, 2]), (3, [0, 1, 2]), (9, [0, 1, 2, 3])])
+def test_frames_are_averaged_window_by_window(model_of, draw, kind, frames, firsts):
+    model, _ = model_of(kind)
+    tokenizer = KmerTokenizer(k=3, stride=4)
+    sequences = draw([40, 30, 80])  # none has a window that overlaps another
+    found = predict_scores(model, tokenizer, sequences, 5, frames=frames)
+    for text, scores in zip(sequences, found, strict=True):
+        windows = [text[start : start + 40][first:] for start in range(0, len(text), 40) for first in firsts]
+        assert np.allclose(scores, predict_scores(model, tokenizer, windows).mean(0), atol=1e-6)
+
+
+def test_a_frame_too_short_for_a_token_is_omitted_and_strands_have_frames_too(model_of, draw):
+    model, tokenizer = model_of("classes")[0], KmerTokenizer(k=3, stride=3)
+    [text] = draw([4])  # three frames, but two of them leave fewer than 3 nt
+    expected = predict_scores(model, tokenizer, [text, text[1:]]).mean(0)
+    assert np.allclose(predict_scores(model, tokenizer, [text], frames=3)[0], expected, atol=1e-6)
+    [text] = draw([33])
+    both = [strand[first:] for strand in (text, reverse_complement(text)) for first in range(3)]
+    found = predict_scores(model, tokenizer, [text], both_strands=True, frames=3)[0]
+    assert np.allclose(found, predict_scores(model, tokenizer, both).mean(0), atol=1e-6)
 
 
 def test_a_nucleotide_gets_the_mean_of_the_windows_over_it(model_of, draw, buffer):

@@ -20,6 +20,7 @@ from hf_genomics.inference.windows import (
     shortest_sequence,
     windows_of_chunks,
     windows_of_examples,
+    with_other_frames,
     with_other_strand,
 )
 from hf_genomics.labelled.sequences import LabelledSequences
@@ -110,6 +111,26 @@ def test_the_windows_of_the_other_strand_are_those_of_the_reverse_complements(mo
     for ours, theirs in zip(found, slow, strict=True):
         assert ours.row.keys() == theirs.row.keys()
         assert all(np.array_equal(ours.row[name], theirs.row[name]) for name in ours.row)
+
+
+@pytest.mark.parametrize("kind", ["classes", "tracks", "pairs"])
+def test_a_window_in_another_frame_lacks_its_first_letters_and_their_tracks(model_of, draw, kind):
+    (model, tokenizer), random = model_of(kind), np.random.default_rng(0)
+    examples = as_examples(draw([50, 9]))
+    if kind == "tracks":
+        signals = [random.random((len(letters), 1)).astype(np.float32) for letters in examples.sequences]
+        examples = replace(examples, tracks=np.ones((2, 1), np.float32), nt_tracks=signals)
+    if kind == "pairs":
+        examples = replace(examples, pairs=examples.sequences[::-1])
+    windows = list(windows_of_examples(examples, model, tokenizer))
+    found = list(with_other_frames(iter(windows), 6, 2, shortest=3))
+    assert found[::2] == windows and len(found) == 2 * len(windows)
+    for window, other in zip(windows, found[1::2], strict=True):
+        assert other.start == window.start + 3 and other.end == window.end
+        assert other.row.keys() == window.row.keys()
+        for name in ("sequence", "pair", "nt_tracks"):
+            assert name not in window.row or np.array_equal(other.row[name], window.row[name][3:])
+        assert np.array_equal(other.row.get("tracks", []), window.row.get("tracks", []))
 
 
 def test_a_pair_that_does_not_fit_is_named():

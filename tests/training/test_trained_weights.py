@@ -253,7 +253,7 @@ def test_temperature_and_threshold_are_chosen_on_validation_and_kept_in_the_fold
     assert of_baseline["class"] == config["positive_class"]
     assert of_baseline["probability"] != config["decision_threshold"]
     assert metrics["calibration"]["valid"].keys() == metrics["calibration"]["test"].keys() == {"ece_before", "ece"}
-    again = evaluate(str(out), data(home, "test"), str(tmp_path / "scores"), both_strands=False)
+    again = evaluate(str(out), data(home, "test"), str(tmp_path / "scores"))
     assert scores(again) == pytest.approx(scores(metrics["test"]), abs=1e-6)
     assert again["intervals"] == metrics["test"]["intervals"]
     assert again["calibration"]["ece"] == pytest.approx(metrics["calibration"]["test"]["ece"], abs=1e-6)
