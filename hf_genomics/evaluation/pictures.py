@@ -19,6 +19,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 from sklearn import metrics as sk
 
@@ -335,6 +336,8 @@ def _figure(width: float, height: float, panels: int) -> tuple[Figure, list[Axes
 
 def _save(figure: Figure, path: str | os.PathLike[str]) -> None:
     """Write a figure as PNG, without matplotlib's version in it, so that equal data gives equal bytes."""
+    for text in figure.findobj(Text):
+        text.set_parse_math(False)  # "$" in the name of a class or model stays as it is
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=_DPI, metadata={"Software": None})
     write_bytes(Path(path), buffer.getvalue())

@@ -162,3 +162,12 @@ def test_drawing_never_loads_pyplot():
     imports = re.findall(r"^(?:import|from) .*", Path(pictures.__file__).read_text(encoding="utf-8"), re.MULTILINE)
     assert any("matplotlib" in line for line in imports)
     assert not any("pyplot" in line for line in imports)
+
+
+def test_a_dollar_sign_in_a_name_stays_as_it_is(tmp_path, monkeypatch):
+    monkeypatch.setattr(pictures, "_DPI", 20)  # quickly drawn
+    name, two = r"$\x$", np.array([[0.2, 0.8], [0.7, 0.3]])  # mathematics that matplotlib cannot draw
+    plot_confusion(np.array([1, 0]), two, [name, "b"], tmp_path / "confusion.png")
+    plot_scatter(two, two, [name, "b"], tmp_path / "scatter.png")
+    plot_roc_pr({name: (two, np.array([1, 0]))}, tmp_path / "roc_pr.png", of_what=name)
+    assert len(list(tmp_path.iterdir())) == 3
