@@ -25,7 +25,7 @@ from typing import Any, NamedTuple, TextIO
 from ..errors import InputError
 from ..io.processes import ALONE, Processes
 from ..io.streams import destination, is_stream, open_stream
-from ..io.writing import as_cell, output_errors, put_in_place, write_json
+from ..io.writing import output_errors, put_in_place, write_json, write_row
 from ..runs.output_folder import Resume
 from ..saved_files import read_json
 
@@ -114,7 +114,7 @@ class GrowingTable:
         with output_errors(self._name):
             if self._file is None:
                 self._file = self._begin()
-            self._writer.writerow([as_cell(cell) for cell in cells])
+            write_row(self._file, cells)
         self.num_sequences += _begins_sequence(cells, self._start_column)
         self.num_rows += 1
 
@@ -181,10 +181,9 @@ class GrowingTable:
             file: TextIO = io.TextIOWrapper(open_stream(self._target), "utf-8", newline="", line_buffering=True)
         else:
             file = open(self._rows, "a", encoding="utf-8", newline="", buffering=1)
-        self._writer = csv.writer(file, delimiter="\t", lineterminator="\n")
         if self._is_stream or not self._rows.stat().st_size:
             self._file = file  # closed if the header cannot be written
-            self._writer.writerow(self._header)
+            write_row(file, self._header)
         return file
 
     def __enter__(self) -> GrowingTable:

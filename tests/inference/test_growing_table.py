@@ -18,7 +18,7 @@ from hf_genomics.inference import growing_table as module
 from hf_genomics.inference.growing_table import GrowingTable
 
 HEADER, SETTINGS = ["id", "value"], {"model": "abc", "options": {"rna": False, "tracks": ("a", "b")}}
-ROWS = [("a", 1.0), ("b\nb", 0.123456789), ("c\td", 2.5e-9), ("d", 3)]
+ROWS = [("a", 1.0), ("b\nb", 0.123456789), ("c\td", 2.5e-9), ("d\re", 3)]
 
 
 def grow(path: Path, rows: list, *, resume: bool = False, several: bool = False, stop: BaseException | None = None):
