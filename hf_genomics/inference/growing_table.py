@@ -149,12 +149,12 @@ class GrowingTable:
 
     def _finish(self, file: TextIO, convert: Callable[[Path], dict[Path, Path]] | None) -> None:
         """Flush the open file of rows and move it, or what is converted from it, into place; see `finish`."""
-        file.flush()
-        if not self._is_stream:
-            os.fsync(file.fileno())
         file.close()
         if not self._is_stream:
             files = {self._rows: self._target} if convert is None else convert(self._rows)
+            for partial in files:
+                with open(partial, "rb+") as complete:  # Windows flushes only what is open for writing
+                    os.fsync(complete.fileno())
             self._record()
             for partial, target in files.items():
                 put_in_place(partial, destination(target))
