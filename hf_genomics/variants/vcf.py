@@ -156,7 +156,9 @@ def _parse(text: str, where: str, columns: int) -> Line:
     keep_secret((chrom, identifier))  # in a private run, none of the messages below shows them
     for name, cell in zip(_COLUMNS, cells, strict=False):
         if not cell.strip():
-            raise InputError(f"{where}, column {name.lstrip('#')} is empty; write '.' for a missing value")
+            needed = name in ("#CHROM", "POS", "REF")
+            remedy = "complete or delete the line" if needed else "write '.' for a missing value"
+            raise InputError(f"{where}, column {name.lstrip('#')} is empty; {remedy}")
         if cell != cell.strip(" ") or (" " in cell and name not in ("INFO", "FILTER")):
             raise InputError(f"{where}, column {name.lstrip('#')}: {shorten(cell, 30)} has blanks; remove them")
     if not (position.isascii() and position.isdigit() and len(position) <= MOST_DIGITS):
@@ -166,8 +168,10 @@ def _parse(text: str, where: str, columns: int) -> Line:
             f"{where}, column REF: {shorten(ref, 20)} is not a nucleotide sequence; fix the line or delete it"
         )
     alts = alt.split(",")
+    if "." in alts and len(alts) > 1:
+        raise InputError(f"{where}, column ALT: '.', no allele, stands beside other alleles; delete the '.'")
     for allele in alts:
-        if not _ALT.fullmatch(allele) or (allele == "." and len(alts) > 1):
+        if not _ALT.fullmatch(allele):
             raise InputError(
                 f"{where}, column ALT: {shorten(allele, 20)} is neither a nucleotide sequence nor '*', '.', <NAME> or "
                 "a breakend; fix the line or delete it"

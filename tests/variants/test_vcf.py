@@ -71,6 +71,8 @@ def test_a_file_is_read_plain_or_compressed(tmp_path, compress):
         ("\t5\t.\tA\tT\t.\t.\t.", "CHROM"),
         ("1\t5 \t.\tA\tT\t.\t.\t.", "POS"),
         ("", "is empty"),
+        ("1\t5\t.\t\tT\t.\t.\t.", "REF is empty; complete or delete"),
+        ("1\t5\t.\tA\t.,T\t.\t.\t.", "delete the '.'"),
     ],
 )
 def test_a_bad_line_is_named_by_number_and_column(tmp_path, row, named):
