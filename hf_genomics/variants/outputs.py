@@ -13,7 +13,6 @@ import json
 import logging
 import math
 import os
-import re
 import shutil
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -204,7 +203,6 @@ def _to_parquet(text: Path, packed: Path) -> Path:
     types = {"float64": pa.float64(), "str": pa.string(), "int64": pa.int64(), "bool": pa.bool_()}
     schema = pa.schema([(name, types[kinds[name]]) for name in header])
     options: dict[str, Any] = {"sep": "\t", "dtype": kinds, "encoding_errors": "replace", "chunksize": 100_000}
-    options["quoting"] = csv.QUOTE_NONE  # a quotation mark in an id is a letter of it
     with pq.ParquetWriter(packed, schema) as writer:
         for part in pd.read_csv(
             text, keep_default_na=False, na_values={n: [""] for n in header if n not in texts}, **options
@@ -225,15 +223,16 @@ def table_text(scored: Iterable[ScoredVariant], columns: Sequence[str]) -> str:
         scored: records with scores.
         columns: names of the columns of scores.
     """
-    rows = []
+    text = io.StringIO()
+    # As in the other tables: a cell with a quotation mark or a tab is quoted, and pandas reads it as it was.
+    writer = csv.writer(text, delimiter="\t", lineterminator="\n")
     for record, scores, flags in scored:
         for allele, values, flag in zip(record.alleles, scores, flags, strict=True):
             variant = f"{record.chrom}:{record.position}:{record.ref}>{allele.alt}"
             cells = [record.chrom, str(record.position), record.id, record.ref, allele.alt, variant]
-            cells = [re.sub(r"[\t\r\n]+", " ", cell) for cell in cells]  # ids of pairs may hold any character
             cells += [number(values.get(name, math.nan), "") for name in columns]
-            rows.append("\t".join([*cells, str(record.ref_ok).lower(), flag]) + "\n")
-    return "".join(rows)
+            writer.writerow([*cells, str(record.ref_ok).lower(), flag])
+    return text.getvalue()
 
 
 def vcf_text(scored: Iterable[ScoredVariant], fields: dict[str, str], plain: bool) -> str:

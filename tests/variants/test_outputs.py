@@ -109,23 +109,16 @@ def test_the_axis_of_a_short_heat_map_shows_whole_positions_only():
     assert {11, 12} <= set(ax.get_xticks()) and all(tick == round(tick) for tick in ax.get_xticks())
 
 
-@pytest.mark.parametrize("name", ['"quoted', "ID with é", "χρ"])
-def test_a_name_is_the_same_in_every_format(tmp_path, name):
-    scored = SCORED._replace(record=RECORD._replace(id=name, text=LINE.replace("\t.\tA", f"\t{name}\tA", 1)))
+@pytest.mark.parametrize("name", ['"quoted', "ID with é", "χρ", "a\tb"])
+def test_a_name_is_the_same_in_tsv_and_parquet(tmp_path, name):
+    scored = SCORED._replace(record=RECORD._replace(id=name))
     header = "\t".join(["chrom", "pos", "id", "ref", "alt", "variant_id", "llr", "ref_ok", "flag"]) + "\n"
     for kind in ("tsv", "parquet"):
         with GrowingScores(tmp_path / f"a.{kind}", kind, header, {}, False) as file:
             file.write(table_text([scored], ["llr"]), [scored])
             file.finish()
-    assert pd.read_parquet(tmp_path / "a.parquet")["id"].tolist() == [name, name]
-    assert [line.split("\t")[2] for line in (tmp_path / "a.tsv").read_text(encoding="utf-8").splitlines()[1:]] == [
-        name
-    ] * 2
-
-
-def test_an_id_with_a_tab_stays_in_its_column():
-    text = table_text([SCORED._replace(record=RECORD._replace(id="a\tb\nc"))], ["llr"])
-    assert [line.split("\t")[2] for line in text.splitlines()] == ["a b c"] * 2
+    tables = pd.read_parquet(tmp_path / "a.parquet"), pd.read_csv(tmp_path / "a.tsv", sep="\t")
+    assert [table["id"].tolist() for table in tables] == [[name] * 2] * 2
 
 
 def test_a_run_that_was_killed_before_its_first_record_can_be_resumed(tmp_path):
