@@ -1,6 +1,7 @@
 """VCF files as text: lines are checked, column INFO is extended, and every other byte stays as it was.
 
-Files are bytes of unknown encoding, so they are read as latin-1, which maps every byte to one character and back.
+Files are read as UTF-8. Bytes that are not UTF-8 become characters that stand for them (Python's "surrogateescape"),
+and are written as the same bytes again.
 """
 
 from __future__ import annotations
@@ -101,7 +102,7 @@ def _lines(path: str, watch: Callable[[memoryview], object] | None) -> Iterator[
             if start.startswith(magic):
                 raise InputError(f"{path}: this looks like {verdict}")
         for number, line in enumerate(file, start=1):
-            yield number, line.decode("latin-1")
+            yield number, line.decode("utf-8", "surrogateescape")
 
 
 def _read_header(path: str, numbered: Iterator[tuple[int, str]]) -> Header:

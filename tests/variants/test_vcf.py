@@ -112,3 +112,10 @@ def test_a_private_run_shows_no_name_with_blanks(tmp_path, row):
     with private_run(True), pytest.raises(InputError, match="has blanks") as error:
         next(lines)
     assert "miller" not in str(error.value)
+
+
+def test_names_are_read_as_utf8_and_other_bytes_stay_as_they_are(tmp_path):
+    row = "chré\t5\t".encode() + b"id\xff\tA\tT\t.\t.\tDP=3\n"
+    (tmp_path / "a.vcf").write_bytes(HEADER.encode() + row)
+    [line] = read_vcf(str(tmp_path / "a.vcf"))[1]
+    assert line.chrom == "chré" and line.text.encode("utf-8", "surrogateescape") == row
