@@ -15,7 +15,7 @@ from ..errors import InputError
 from ..io.files import input_errors, open_binary, shorten
 from ..io.kinds import START_BYTES, kind_of_start
 from ..io.writing import output_errors, writing_file
-from ..sequence_files.fasta import RecordChunk, find_wrong_letter, letter_error, read_unchecked_chunks
+from ..sequence_files.fasta import RecordChunk, find_wrong_letter, letter_at, letter_error, read_unchecked_chunks
 
 _LINE_NT = 80  # letters on a line of the new file
 #: Letters that are removed -> what they are called.
@@ -168,7 +168,8 @@ def _clean(chunk: RecordChunk, number: int, source: str, changes: Counter[str]) 
         letters = chunk.letters
         at = next(place for place, letter in enumerate(letters) if _TO_DNA[letter] == cleaned[index])
         where = f"{source}: record {number} ({shorten(chunk.name)})"
-        raise InputError(f"{letter_error(chr(letters[at]), chunk.start + at + 1, where)}, so `fix` cannot correct it")
+        error = letter_error(letter_at(letters, at), chunk.start + at + 1, where)
+        raise InputError(f"{error}, so `fix` cannot correct it")
     return cleaned
 
 
