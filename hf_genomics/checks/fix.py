@@ -168,7 +168,7 @@ def _clean(chunk: RecordChunk, number: int, source: str, changes: Counter[str]) 
         letters = chunk.letters
         at = next(place for place, letter in enumerate(letters) if _TO_DNA[letter] == cleaned[index])
         where = f"{source}: record {number} ({shorten(chunk.name)})"
-        raise InputError(f"{letter_error(chr(letters[at]), chunk.start + at + 1, where)}, so `fix` cannot correct it")
+        raise InputError(f"{letter_error(chr(letters[at]), chunk.start + at + 1, where)}; `fix` cannot correct it")
     return cleaned
 
 
