@@ -175,8 +175,7 @@ def _clean(chunk: RecordChunk, number: int, source: str, changes: Counter[str]) 
     if (index := find_wrong_letter(cleaned)) is not None:
         before, letter = _wrong_letter(chunk.letters, cleaned[index])
         where = f"{source}: record {number} ({shorten(chunk.name)})"
-        error = letter_error(letter, chunk.start + before + 1, where)
-        raise InputError(f"{error}, so `fix` cannot correct it")
+        raise InputError(f"{letter_error(letter, chunk.start + before + 1, where)}; `fix` cannot correct it")
     return cleaned
 
 
