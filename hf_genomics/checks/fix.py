@@ -15,7 +15,14 @@ from ..errors import InputError
 from ..io.files import input_errors, open_binary, shorten
 from ..io.kinds import START_BYTES, kind_of_start
 from ..io.writing import output_errors, writing_file
-from ..sequence_files.fasta import RecordChunk, find_wrong_letter, first_word, letter_error, read_unchecked_chunks
+from ..sequence_files.fasta import (
+    RecordChunk,
+    find_wrong_letter,
+    first_word,
+    letter_at,
+    letter_error,
+    read_unchecked_chunks,
+)
 
 _LINE_NT = 80  # letters on a line of the new file
 #: Letters that are removed -> what they are called.
@@ -181,8 +188,7 @@ def _wrong_letter(letters: bytes, wrong: int) -> tuple[int, str]:
     """
     letters = letters.replace(_NO_BREAK_SPACE, b" ")  # one character, and no wrong letter
     at = next(place for place, letter in enumerate(letters) if _TO_DNA[letter] == wrong)
-    letter = letters[at : at + 4].decode("utf-8", "replace")[0]
-    return at, chr(letters[at]) if letter == "\ufffd" else letter  # Latin-1 is not valid UTF-8
+    return at, letter_at(letters, at)
 
 
 class _Writer:
