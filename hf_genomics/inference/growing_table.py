@@ -1,10 +1,11 @@
 """A table file that is written row by row, can be continued after an interruption, and appears only when complete.
 
-Until then the rows of ``NAME`` are in the folder ``.NAME.partial`` next to it: ``rows.tsv`` holds the rows, and
-``settings.json`` names the model, input and options that they come from, and a lock keeps other runs out. Every row is passed to the operating system
-as soon as it is written, so a run that is killed loses at most part of its last row. Rows for standard output,
-a pipe or a device are written there directly. Other files, such as tracks for a genome browser, can be made of the rows
-when they are complete. With `resume` "auto", ``.NAME.run.json`` beside the output records the run that wrote it.
+Until then the rows of ``NAME`` are in the folder ``.NAME.partial`` next to it: ``rows.tsv`` holds the rows,
+``settings.json`` names the model, input and options that they come from, and a lock keeps other runs out. Every row is
+passed to the operating system as soon as it is written, so a run that is killed loses at most part of its last row.
+Rows for standard output, a pipe or a device are written there directly. Other files, such as tracks for a genome
+browser, can be made of the rows when they are complete. With `resume` "auto", ``.NAME.run.json`` beside the output
+records the run that wrote it.
 """
 
 from __future__ import annotations
