@@ -160,7 +160,7 @@ class Predictions(NamedTuple):
     def to_pandas(self) -> pd.DataFrame:
         """Return the table of the predictions: a row per sequence, or per interval of nucleotides of one class.
 
-        What cannot be scored has None for its class and NaN for its numbers.
+        What cannot be scored has missing values (``isna``): its class is None or NaN, as pandas stores texts.
         """
         return pd.DataFrame(self.columns())
 
@@ -198,7 +198,7 @@ class PredictionTable:
     def to_pandas(self) -> pd.DataFrame:
         """Read the whole table; ids and class names stay texts, even if they look like numbers.
 
-        What cannot be scored has None for its class and NaN for its numbers.
+        What cannot be scored has missing values (``isna``): its class is None or NaN, as pandas stores texts.
         """
         texts = {"id": str, "prediction": str} if self.task.is_classification else {"id": str}
         numbers = [name for name in pd.read_csv(self.path, sep="\t", nrows=0) if name not in texts]
