@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import PurePath
+from pathlib import Path
 from string import Template
 
 from ..errors import line_for_user
@@ -26,7 +26,7 @@ def write_page(
         error: one line that says what is wrong with a question.
         target: class that the visitor has chosen.
     """
-    name = PurePath(model).name  # not the folders on the way
+    name = Path(model).name or Path(model).absolute().name  # not the folders on the way; "." has no name of its own
     found = f'<p class="error" role="alert">{html_text(line_for_user(error))}</p>' if error else ""
     found += _answer(answer) if answer else ""
     form = _FORM.substitute(

@@ -1,10 +1,11 @@
 """A table file that is written row by row, can be continued after an interruption, and appears only when complete.
 
-Until then the rows of ``NAME`` are in the folder ``.NAME.partial`` next to it: ``rows.tsv`` holds the rows, and
-``settings.json`` names the model, input and options that they come from. Every row is passed to the operating system
-as soon as it is written, so a run that is killed loses at most part of its last row. Rows for standard output,
-a pipe or a device are written there directly. Other files, such as tracks for a genome browser, can be made of the rows
-when they are complete. With `resume` "auto", ``.NAME.run.json`` beside the output records the run that wrote it.
+Until then the rows of ``NAME`` are in the folder ``.NAME.partial`` next to it: ``rows.tsv`` holds the rows,
+``settings.json`` names the model, input and options that they come from, and a lock keeps other runs out. Every row is
+passed to the operating system as soon as it is written, so a run that is killed loses at most part of its last row.
+Rows for standard output, a pipe or a device are written there directly. Other files, such as tracks for a genome
+browser, can be made of the rows when they are complete. With `resume` "auto", ``.NAME.run.json`` beside the output
+records the run that wrote it.
 """
 
 from __future__ import annotations
@@ -149,12 +150,12 @@ class GrowingTable:
 
     def _finish(self, file: TextIO, convert: Callable[[Path], dict[Path, Path]] | None) -> None:
         """Flush the open file of rows and move it, or what is converted from it, into place; see `finish`."""
-        file.flush()
-        if not self._is_stream:
-            os.fsync(file.fileno())
         file.close()
         if not self._is_stream:
             files = {self._rows: self._target} if convert is None else convert(self._rows)
+            for partial in files:
+                with open(partial, "rb+") as complete:  # Windows flushes only what is open for writing
+                    os.fsync(complete.fileno())
             self._record()
             for partial, target in files.items():
                 put_in_place(partial, destination(target))
@@ -239,7 +240,7 @@ class GrowingTable:
                 path.unlink()
 
     def _remove_folder(self) -> None:
-        """Delete the folder of rows; its lock is released last, since the folder may then belong to another run."""
+        """Delete the folder of rows; it stays if another run uses it as soon as the lock is released."""
         with contextlib.suppress(OSError):
             self._empty_folder()
         self._lock.close()

@@ -11,6 +11,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from os import PathLike
 from pathlib import Path
 from typing import NamedTuple, TextIO
+from urllib.parse import unquote
 
 import numpy as np
 
@@ -21,7 +22,8 @@ from .kinds import START_BYTES, require_text
 
 _PLACE = re.compile(r"(?:.*::)?(?P<contig>.+):(?P<start>[\d,]+)-(?P<end>[\d,]+)(?:\((?P<strand>[+.-])\))?")
 _REGION = re.compile(r"(?P<contig>.+):(?P<start>[\d,]+)-(?P<end>[\d,]+)")
-_NAME_TAGS = ("Name", "gene_name", "gene", "locus_tag", "ID", "gene_id")  # the first that a line has names it
+_TAG = re.compile(r'(?:^|;)\s*(\w+)([= ])"?([^;"]*)')  # of GFF: tag=value; of GTF: tag "value"
+_NAME_TAGS = ("Name", "gene_name", "gene", "locus_tag", "ID", "gene_id")  # the first that has a value names it
 _BIGWIG = (b"\x26\xfc\x8f\x88", b"\x88\x8f\xfc\x26")  # first bytes of the file, in either byte order
 _STEP = 1 << 16  # values that are passed to pyBigWig at once
 #: Most digits of a position, which then fits into 64 bits.
@@ -372,8 +374,8 @@ def _bigwig_values(path: str | PathLike[str], contig: str, start: int, end: int)
         with pyBigWig.open(str(path)) as file:
             check_contig(path, contig, file.chroms())
             last = min(end, file.chroms(contig))
-            if last > start:
-                values[: last - start] = file.values(contig, start, last)
+            if last > start and (found := file.values(contig, start, last)):  # [] if the file has no value at all
+                values[: last - start] = found
     except RuntimeError as error:
         raise damaged from error
     return values
@@ -477,9 +479,14 @@ def _gff_row(fields: list[str], where: str, line: int) -> Region:
         raise InputError(
             f"{where}: start {start} and end {end} are not an interval; GFF counts from 1, and ends are included"
         )
-    tags = dict(re.findall(r'(?:^|;)\s*(\w+)[= ]"?([^;"]*)', fields[8]))
-    name = next((tags[tag] for tag in _NAME_TAGS if tag in tags), "")
+    tags = {tag: _tag_value(mark, value) for tag, mark, value in _TAG.findall(fields[8])}
+    name = next((tags[tag] for tag in _NAME_TAGS if tags.get(tag)), "")
     return Region(fields[0], start - 1, end, fields[6] if fields[6] in ("+", "-") else ".", name, line, fields[2])
+
+
+def _tag_value(mark: str, value: str) -> str:
+    """Return the value of a tag; GFF, which writes ``tag=value``, has "%3B" for a semicolon, and GTF does not."""
+    return " ".join((unquote(value) if mark == "=" else value).split())
 
 
 def _number(text: str, what: str, where: str) -> int:

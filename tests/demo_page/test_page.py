@@ -57,3 +57,9 @@ def test_the_chosen_class_stays_chosen():
     text = write_page("m", ["a", "b"], target="b")
     assert '<option value="b" selected>' in text and '<option value="a">' in text
     assert '<option value="" selected>' in write_page("m", ["a", "b"])
+
+
+def test_a_model_in_the_working_folder_has_the_name_of_the_folder(tmp_path, monkeypatch):
+    (tmp_path / "phages").mkdir()
+    monkeypatch.chdir(tmp_path / "phages")
+    assert "<title>Try phages</title>" in write_page(".", ["a", "b"])

@@ -219,3 +219,16 @@ def test_a_second_run_with_the_same_output_is_refused_and_the_first_one_loses_no
     other.join()
     assert (tmp_path / "t.tsv").read_bytes() == whole
     assert sorted(path.name for path in tmp_path.iterdir()) == ["t.tsv", "whole.tsv"]
+
+
+def test_files_that_are_made_of_the_rows_are_flushed_before_they_appear(tmp_path: Path, monkeypatch) -> None:
+    def convert(rows: Path) -> dict[Path, Path]:
+        rows.with_name("0.bed").write_text("chr1\t0\t9\n")
+        return {rows.with_name("0.bed"): tmp_path / "t.bed"}
+
+    flushed, real = set(), os.fsync
+    monkeypatch.setattr(os, "fsync", lambda handle: (flushed.add(os.fstat(handle).st_ino), real(handle)))
+    with GrowingTable(tmp_path / "t.bed", HEADER, SETTINGS, resume=False) as table:
+        table.write(ROWS[0])
+        table.finish(convert)
+    assert (tmp_path / "t.bed").stat().st_ino in flushed

@@ -232,3 +232,16 @@ def test_regions_are_read_as_browsers_write_them():
     for region in ("chr1", "chr1:0-5", "chr1:9-5", "chr1:a-b", "chr1:,-,"):
         with pytest.raises(InputError, match="chr1"):
             parse_region(region)
+
+
+def test_names_of_genes_are_decoded_and_an_empty_one_is_passed_over(tmp_path):
+    columns = "chr1\tx\tgene\t1\t10\t.\t+\t.\t"
+    tags = ["ID=g1;Name=5%2C8S%20rRNA", "ID=g2;Name=;gene=abc", 'gene_id "a%2Cb"; gene_name "";']
+    path = write(tmp_path / "x.gff", "".join(f"{columns}{text}\n" for text in tags))
+    assert [gene.name for gene in read_genes(path)] == ["5,8S rRNA", "abc", "a%2Cb"]
+
+
+def test_a_bigwig_without_any_value_has_no_value_in_a_region(tmp_path):
+    pytest.importorskip("pyBigWig")
+    write_bigwig(tmp_path / "x.bw", [Stretch("chr1", 0, np.full(5, np.nan))], {"chr1": 5})
+    assert np.isnan(read_values(tmp_path / "x.bw", "chr1", 0, 7)).all()
