@@ -63,12 +63,15 @@ def translated(
         keys: old key -> new key.
 
     Raises:
-        TypeError: if a value is given by its old and its new key; or if an old key that became a field of a section is
-            combined with an optional section that is given by position, or with a section whose field is not at its
-            default. A section whose field is at its default gets the value of the old key.
+        TypeError: if there are too many positional arguments, or an argument is given twice, also by its old and its
+            new key; or if an old key that became a field of a section is combined with an optional section that is
+            given by position, or with a section whose field is not at its default. A section whose field is at its
+            default gets the value of the old key.
     """
-    parameters = inspect.signature(target, eval_str=True).parameters
-    positional = dict(zip(parameters, args, strict=False))
+    signature = inspect.signature(target, eval_str=True)
+    parameters, positional = signature.parameters, signature.bind_partial(*args).arguments
+    if twice := sorted(positional.keys() & given.keys()):
+        raise TypeError(f"{target.__name__}: {twice[0]!r} is given by position and by name; give it once")
     new = positional | {key: value for key, value in given.items() if key not in keys}
     for old in (key for key in given if key in keys):
         warn_renamed(target.__name__, old, keys[old])

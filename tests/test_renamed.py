@@ -52,6 +52,13 @@ def test_new_keys_do_not_warn(recwarn):
     assert not recwarn.list
 
 
+def test_an_old_key_hides_no_mistake_in_the_other_arguments():
+    with pytest.raises(TypeError, match="too many positional"):
+        fit(Data(), Head(), "8bit", "more", pooling="mean")
+    with pytest.raises(TypeError, match="'data' is given by position and by name"):
+        fit(Data(), data=Data(rna=True), packing="2bit")
+
+
 def test_an_old_key_beside_its_new_one_is_an_error():
     with pytest.warns(FutureWarning), pytest.raises(TypeError, match="storage"):
         fit(Data(), packing="2bit", storage="8bit")

@@ -28,6 +28,7 @@ from hf_genomics.sequence import (
     kmer_vocabulary,
     num_kmers,
     ranges,
+    read_vocabulary,
     reverse_complement,
     reverse_complement_codes,
     rolling_any,
@@ -317,3 +318,18 @@ def test_tiles_of_many_sequences_are_those_of_each(lengths: list[int], window: i
 def test_a_misspelt_word_is_told_the_known_one_most_like_it(word: str, meant: str | None) -> None:
     known = ["k", "stride", "Max_Length", "errors"]
     assert did_you_mean(word, iter(known)) == (f"; did you mean {meant!r}?" if meant else "")
+
+
+@pytest.mark.parametrize(
+    "text", ["[]", "3", '{"model": null}', '{"model": {"vocab": [["a", 1]]}}', '{"model": {"vocab": {"a": "x"}}}']
+)
+def test_a_tokenizer_json_without_ids_is_an_error(tmp_path, text):
+    (tmp_path / "tokenizer.json").write_text(text)
+    with pytest.raises(ValueError, match="must map tokens to their ids"):
+        read_vocabulary(tmp_path / "tokenizer.json")
+
+
+@pytest.mark.parametrize("k", [16, 17, 32])
+def test_codes_of_long_kmers_do_not_overflow(k):
+    codes, _ = kmer_codes(as_letters("G" + "A" * (k - 1)), k)
+    assert codes.tolist() == [3 * 4 ** (k - 1)]

@@ -207,17 +207,18 @@ class CheckReport:
     @property
     def rejection(self) -> str | None:
         """One line that says how much would be rejected; None if nothing would be."""
-        if self.fixed is not None and not self.problems:
-            left = self.fixed.problems
+        if self.fixed is not None:
+            left = self.problems + self.fixed.problems
             return f"{len(left)} problem{'s' * (len(left) > 1)} cannot be fixed: {left[0]}" if left else None
         count = len(self.all_problems)
         if not count:
             return None
         rejected = sum(bool(file.problems) for file in self.files)
-        problems = f"{count} problem{'s' * (count > 1)}, in {rejected} of {len(self.files)} files"
+        where = f", in {rejected} of {len(self.files)} files" if rejected else ""  # a metadata table is none of them
+        problems = f"{count} problem{'s' * (count > 1)}{where}"
         one = self.files[0] if len(self.files) == 1 else None
         # `fix` takes one file, and needs records that can be read.
-        can_fix = one is not None and one.kind == "sequences" and bool(one.lengths)
+        can_fix = one is not None and one.kind == "sequences" and bool(one.lengths and one.problems)
         way = ", or write a corrected copy by --fix cleaned.fasta" if can_fix else ""
         return f"would be rejected: {problems}; fix what is listed above{way}"
 
@@ -386,7 +387,7 @@ def _count(things: list[Any], word: str) -> str:
 def _shown(problems: list[str], most: int) -> list[str]:
     """Return the first problems, and a line that says how many more there are."""
     more = len(problems) - most
-    note = f"... and {more:,} more in this file; --output check.json lists all"
+    note = f"... and {more:,} more; --output check.json lists all"
     return problems if more <= 0 else [*problems[:most], note]
 
 

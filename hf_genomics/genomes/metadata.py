@@ -22,6 +22,7 @@ _ENDINGS = set(  # of sequence files; they are not part of a genome's name
     ".gz .bgz .fa .fna .fasta .fas .ffn .fq .fastq .gb .gbk .gbff .genbank .2bit".split()
 )
 _PLAIN_INTEGER = r"-?(0|[1-9][0-9]*)"
+_NAMES = ("genome", "group", "split")  # columns of names: as numbers, 83332.12 and 83332.120 would be one genome
 
 
 @dataclass(frozen=True)
@@ -95,20 +96,27 @@ def read_metadata(path: str, key: str) -> pd.DataFrame:
         key: column with the names of records.
 
     Returns:
-        The table with record names as its index, columns of numbers as numbers, without columns called name, start or
-        length: the index of a store has its own.
+        The table with record names as its index, columns of numbers as numbers (genome, group and split stay text),
+        without columns called name, start or length: the index of a store has its own.
 
     Raises:
-        InputError: if the file is not a table, lacks the column, or has two rows for one record.
+        InputError: if the file is not a table, lacks the column, has a row without a record name, or has two rows for
+            one record.
     """
     columns = column_names(path)
-    taken = {like_column(name, columns): name for name in (key, "genome", "group", "split")}
+    # The key comes last: a column "Genome" that is the key has this name, and is no column "genome".
+    taken = {like_column(name, columns): name for name in (*_NAMES, key)}
     if like_column(key, columns) not in columns:
         raise missing_column(path, key, columns)
     taken = {column: name for column, name in taken.items() if column in columns}
     log_headings(path, taken)
     table = read_text_columns(path, list(taken.values()))
     keep_secret(text for name in (key, "genome", "group") if name in table for text in table[name])
+    table[key] = table[key].str.strip()  # no name of a record begins or ends with a blank
+    empty = table[key] == ""
+    if empty.any():
+        row = int(empty.to_numpy().argmax())
+        raise InputError(f"{path}: data row {row + 1}: no {key}; fill the cell or remove the row")
     double = table[key].duplicated()
     if double.any():
         row = int(double.to_numpy().argmax())
@@ -120,12 +128,19 @@ def read_metadata(path: str, key: str) -> pd.DataFrame:
 
 
 def _typed(column: pd.Series) -> pd.Series:
-    """Convert a column of text to numbers if all its cells are numbers; empty cells become null, "007" stays text."""
+    """Convert a column of text to numbers if all its cells are numbers; empty cells become null.
+
+    Names stay text, and so do codes such as "007" and whole numbers of 19 digits or more, which int64 may not hold.
+    """
     filled = column.mask(column.str.strip().str.lower().isin(MISSING), None)
     cells = filled.dropna().str.strip()
+    if column.name in _NAMES:
+        return filled.str.strip().astype("string")  # "X" and "X " are one group
     if not len(cells) or cells.str.match(r"[+-]?0[0-9]").any():
         return filled.astype("string")
-    if cells.str.fullmatch(_PLAIN_INTEGER).all() and cells.str.len().max() < 19:
+    if cells.str.fullmatch(_PLAIN_INTEGER).all():
+        if cells.str.len().max() >= 19:
+            return filled.astype("string")
         return pd.to_numeric(filled).astype("int64" if len(cells) == len(column) else "Int64")
     try:
         return pd.to_numeric(filled)
@@ -155,7 +170,7 @@ def join_metadata(contigs: pd.DataFrame, table: pd.DataFrame, path: str) -> pd.D
             f"({first}{', ...' if len(missing) > 3 else ''}); "
             f"column {table.index.name!r} must hold the names of the records"
         )
-    rows = table.loc[contigs["name"]].reset_index(drop=True)
+    rows = table.loc[contigs["name"]].set_axis(contigs.index)
     if "genome" in rows:
         if rows["genome"].isna().any():
             name = contigs["name"][rows["genome"].isna()].iloc[0]

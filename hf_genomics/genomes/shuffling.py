@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+_TRIES = 100  # of random exits, before they are chosen by walks; four or five are usual
+
 
 def dinucleotide_shuffle(letters: np.ndarray, generator: np.random.Generator) -> np.ndarray:
     """Return a sequence with as many of every pair of neighbouring letters, in a random order.
@@ -18,7 +20,8 @@ def dinucleotide_shuffle(letters: np.ndarray, generator: np.random.Generator) ->
     Returns:
         uint8 (nt,), capitals.
 
-    Source: Altschul and Erickson 1985: a random Euler path; the last exits of the letters form a tree to the last one.
+    Source: Altschul and Erickson 1985: a random Euler path; the last exits of the letters form a tree whose root is the
+    last letter.
     """
     letters = letters & 0xDF
     if len(letters) < 3:
@@ -40,10 +43,35 @@ def dinucleotide_shuffle(letters: np.ndarray, generator: np.random.Generator) ->
 
 def _last_exits(followers: dict[int, np.ndarray], end: int, generator: np.random.Generator) -> dict[int, int]:
     """Choose by which letter each letter is left for the last time, so that all lead to the end of the sequence."""
-    while True:
+    for _ in range(_TRIES):
         exits = {letter: int(generator.choice(follow)) for letter, follow in followers.items() if letter != end}
         if all(_leads_to(end, letter, exits) for letter in exits):
             return exits
+    return _exits_by_walks(followers, end, generator)
+
+
+def _exits_by_walks(followers: dict[int, np.ndarray], end: int, generator: np.random.Generator) -> dict[int, int]:
+    """Choose exits that lead to the end, with the same probabilities, also where random exits almost never do.
+
+    After long runs of a letter, such as N, almost every random exit leads to that letter again.
+
+    Source: Wilson 1996: from each letter a random walk to the tree; the last exits of the walk, without its loops, join
+    the tree.
+    """
+    # A step from a letter to itself is a loop, so it changes no exit.
+    others = {letter: follow[follow != letter] for letter, follow in followers.items()}
+    exits: dict[int, int] = {}
+    tree = {end}
+    for start in others:
+        letter = start
+        while letter not in tree:
+            exits[letter] = int(generator.choice(others[letter]))
+            letter = exits[letter]
+        letter = start
+        while letter not in tree:
+            tree.add(letter)
+            letter = exits[letter]
+    return exits
 
 
 def _leads_to(end: int, letter: int, exits: dict[int, int]) -> bool:

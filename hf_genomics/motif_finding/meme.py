@@ -16,6 +16,7 @@ from ..errors import InputError
 from ..io.files import input_errors, open_binary, shorten
 
 _TOLERANCE = 0.01  # of the sum of a row
+_TITLE = ("*", "#", "MEME - ")  # starts of the lines that may stand above "MEME version 4"
 _SIZES = re.compile(r"(alength|w|nsites|E)=\s*([^\s=]+)")
 
 
@@ -67,11 +68,13 @@ def read_meme(path: str | PathLike[str]) -> list[MemeMotif]:
             value is not a probability, or a name occurs twice.
     """
     with input_errors(path), open_binary(path) as file:
-        lines = file.read().decode("utf-8", "replace").splitlines()
-    first = next((line for line in lines if line.strip()), "")
-    if not re.match(r"MEME version \d", first):
+        lines = file.read().decode("utf-8-sig", "replace").splitlines()
+    # The full output of MEME begins with a title between lines of stars; other programs begin with comments.
+    first = next((line for line in lines if line.strip() and not line.startswith(_TITLE)), "")
+    if not re.match(r"MEME version ([4-9]|\d\d)", first):
         raise InputError(
-            f"{path}: its first line is {shorten(first)!r}, not 'MEME version 4'; give a file of motifs in MEME text"
+            f"{path}: its first line is {shorten(first)}, not 'MEME version 4' or later; give a file of motifs in "
+            "MEME text"
         )
     motifs: dict[str, tuple[MemeMotif, int]] = {}
     alphabet = ""
@@ -125,7 +128,7 @@ def _read_motif(path: str | PathLike[str], lines: Sequence[str], start: int, end
         raise InputError(f"{where.format(header + 1)}alength= {sizes['alength']}, but DNA has 4 letters; fix the line")
     rows: list[list[float]] = []
     for number in range(header + 1, end):
-        if not re.match(r"\s*[-+.\d]|\s*nan", lines[number], re.IGNORECASE):
+        if not re.match(r"\s*[-+]?[.\d]|\s*nan", lines[number], re.IGNORECASE):  # "-----" ends a matrix of MEME
             if rows or lines[number].strip():
                 break
             continue

@@ -330,12 +330,14 @@ def _large_model(config: Any, count: int) -> str:
 def _remedy(args: TrainingArguments, fits: int) -> str:
     """Name a batch size of at most ``fits``, with the accumulation that keeps the steps; or another remedy."""
     batch, accumulation = args.per_device_train_batch_size, args.gradient_accumulation_steps
+    checkpointing = "" if args.gradient_checkpointing else ", or trainer.gradient_checkpointing true"
     if fits < 1:
-        return "choose a smaller model, shorter windows, or trainer.gradient_checkpointing true"
+        smaller = "choose a smaller model"
+        return f"{smaller}, shorter windows{checkpointing}" if checkpointing else f"{smaller} or shorter windows"
     size = next((size for size in range(fits, 0, -1) if batch * accumulation % size == 0), 1)
     return (
-        f"set it to {size} and trainer.gradient_accumulation_steps to {batch * accumulation // size} (the same steps), "
-        "or trainer.gradient_checkpointing true"
+        f"set it to {size} and trainer.gradient_accumulation_steps to {batch * accumulation // size} (the same steps)"
+        f"{checkpointing}"
     )
 
 

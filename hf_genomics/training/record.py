@@ -20,8 +20,9 @@ from ..io.writing import write_json
 from ..labelled.sequences import LabelledSequences
 from ..reports.card_file import write_card
 
-#: The folders of an absolute path, also within a value such as {train: /home/ann/x.csv}.
-_ABSOLUTE = re.compile(r"(?<![\w.])~?/[^\s'\",\]}]*/")
+#: An absolute path: in quotes, or within a value such as {train: /home/ann/x.csv}.
+_ABSOLUTE = re.compile(r"""(?<=['"])~?/[^'"]*(?=['"])|(?<![\w.])~?/[^\s'",\]}]*""")
+_WITH_BLANKS = re.compile(r"(--[\w.-]+=)?(~?/.*\s.*)", re.DOTALL)  # a word that is one path with blanks
 #: Options of the Trainer that a reader of a model card wants to know.
 _PUBLISHED_OPTIONS = (
     "learning_rate",
@@ -138,7 +139,14 @@ def published_command(words: list[str]) -> str | None:
     program = Path(words[0]) if words else Path()
     if program.name != "hf-genomics" and program.parts[-2:] != ("hf_genomics", "__main__.py"):
         return None
-    return shlex.join(["hf-genomics", *(_ABSOLUTE.sub("", word) for word in words[1:])])
+    return shlex.join(["hf-genomics", *map(_without_folders, words[1:])])
+
+
+def _without_folders(word: str) -> str:
+    """Return a word of a command line without the folders of its absolute paths."""
+    if whole := _WITH_BLANKS.fullmatch(word):
+        return (whole[1] or "") + Path(whole[2]).name
+    return _ABSOLUTE.sub(lambda path: Path(path[0]).name or path[0], word)
 
 
 def published_name(model: str | None) -> str | None:

@@ -159,6 +159,7 @@ def _against_privacy(
     many = "the accountant and the noise are those of one process and one device"
     exact = "config.json would hold statistics of the training rows without noise"
     whole = "the noise needs the gradients of single rows, which this hides"
+    unsaved = "there are no checkpoints, which would hold the seed of the noise"
     values = training.problem == "regression"
     tracks = training.tracks is not None or training.nt_tracks is not None
     return {
@@ -168,11 +169,9 @@ def _against_privacy(
         "head.balanced": (head.balanced, f"{exact} (set head.class_weights instead)"),
         "data.columns.label": (values, f"of values, {exact}: their mean and scale"),
         "data.columns.tracks": (tracks, f"{exact}: mean and scale of the tracks"),
-        "resume": (resume, "there are no checkpoints, which would hold the seed of the noise"),
-        "trainer.load_best_model_at_end": (
-            trainer.load_best_model_at_end,
-            "there are no checkpoints, which would hold the seed of the noise",
-        ),
+        "resume": (resume, unsaved),
+        "head.early_stopping": (head.early_stopping, f"the best model cannot be kept: {unsaved}"),
+        "trainer.load_best_model_at_end": (trainer.load_best_model_at_end, unsaved),
         "trainer.gradient_accumulation_steps": (
             trainer.gradient_accumulation_steps > 1,
             "rows are drawn for a whole step, which is computed in parts anyway; raise "

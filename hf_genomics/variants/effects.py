@@ -89,7 +89,8 @@ def compare(
         advance: called with the number of windows after each batch.
 
     Returns:
-        float64 (windows,) for each column in `COLUMNS` of the effects.
+        float64 (windows,) for each column in `COLUMNS` of the effects; NaN where no token shows the variant, because
+        unknown letters are too near or the contig ends.
 
     Source: ``influence`` after GPN (Benegas et al. 2023).
     """
@@ -143,6 +144,8 @@ def _differences(
     """Compute the effects of one row."""
     tokens = ref.lengths[row]
     same = tokens == alt.lengths[row]
+    if same and torch.equal(ref.ids[row, :tokens], alt.ids[row, :tokens]):
+        return {name: float("nan") for effect in effects for name in COLUMNS[effect]}
     found: dict[str, float] = {}
     if "embedding" in effects:
         one, other = (out.states[row, 1 : out.lengths[row] - 1].double().mean(0) for out in (ref, alt))

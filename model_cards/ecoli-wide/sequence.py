@@ -217,13 +217,17 @@ def read_vocabulary(path: Path) -> list[str]:
         The tokens in the order of their ids.
 
     Raises:
-        ValueError: if the file is not text, or a .json file is not JSON.
+        ValueError: if the file is not text, or a .json file is not JSON or has no ids of tokens.
     """
     text = path.read_text(encoding="utf-8")
     if path.suffix != ".json":
         return text.split()
-    ids = json.loads(text).get("model", {}).get("vocab", {})
-    return sorted(ids, key=ids.get)
+    content = json.loads(text)
+    model = content.get("model") if isinstance(content, dict) else None
+    ids = model.get("vocab") if isinstance(model, dict) else None
+    if not isinstance(ids, dict) or not all(isinstance(number, int) for number in ids.values()):
+        raise ValueError("model.vocab must map tokens to their ids, as in the tokenizer.json of a BERT")
+    return sorted(ids, key=ids.__getitem__)
 
 
 def check_vocabulary(tokens: Iterable[str], k: int) -> None:
@@ -331,8 +335,8 @@ def _join(high: np.ndarray, low: np.ndarray, high_width: int, low_width: int) ->
 
 
 def code_dtype(k: int) -> type[np.unsignedinteger]:
-    """Return the narrowest unsigned type that holds a k-mer's 2k bits."""
-    return np.uint8 if k <= 4 else np.uint16 if k <= 8 else np.uint32
+    """Return the narrowest unsigned type that holds a k-mer's 2k bits, for k up to 32."""
+    return np.uint8 if k <= 4 else np.uint16 if k <= 8 else np.uint32 if k <= 16 else np.uint64
 
 
 def reverse_complement_codes(codes: np.ndarray, k: int) -> np.ndarray:

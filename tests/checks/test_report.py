@@ -83,3 +83,13 @@ def test_letters_add_up_and_shares_of_nothing_are_none() -> None:
     assert one == (6, 4, 2, 1, 1, 2, 0, 0) and one.plus(two) == (9, 6, 4, 1, 1, 2, 1, 1)
     assert one.plus(two).shares() == {"gc": 4 / 7, "n": 1 / 9, "iupac": 1 / 9, "soft_masked": 2 / 9}
     assert set(LetterCounts().shares().values()) == {None}
+
+
+def test_a_copy_is_advised_only_for_problems_that_it_may_solve(tmp_path: Path) -> None:
+    good = fasta(tmp_path / "good.fa", a="ACGTACGT", b="GGTTACGT")
+    metadata = tmp_path / "meta.csv"
+    metadata.write_text("accession\na\n")
+    rejection = check([good], metadata=str(metadata)).rejection
+    assert rejection is not None and "1 problem;" in rejection and "--fix" not in rejection
+    fixed = check([good], metadata=str(metadata), fix=str(tmp_path / "copy.fa")).rejection
+    assert fixed is not None and fixed.startswith(f"1 problem cannot be fixed: {metadata}: no row for 1 of 2 records")

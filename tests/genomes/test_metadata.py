@@ -91,3 +91,35 @@ def test_names_of_records_are_chosen(names, expected):
 
 def test_names_at_their_default_leave_the_options_of_a_store_as_they_were():
     assert "names" not in RecordRules().options() and RecordRules(names="file").options()["names"] == "file"
+
+
+def test_names_of_genomes_and_groups_stay_text(tmp_path: Path) -> None:
+    text = "accession\tgenome\tgroup\tsplit\na\t83332.12\t1.10\ttrain \nb\t83332.120\t1.1 \ttest\n"
+    joined = join_metadata(CONTIGS, read_metadata(table(tmp_path, text), "accession"), "meta.tsv")
+    assert joined["genome"].tolist() == ["83332.12", "83332.120"] and joined["group"].tolist() == ["1.10", "1.1"]
+    assert with_splits(joined, None, 0)["split"].tolist() == ["train", "test"]
+
+
+def test_whole_numbers_that_are_too_long_stay_text(tmp_path: Path) -> None:
+    text = "accession\tid\tlong\na\t1234567890123456789\t12345678901234567890123\nb\t\t5\n"
+    found = read_metadata(table(tmp_path, text), "accession")
+    assert found["id"]["a"] == "1234567890123456789" and found["long"].tolist() == ["12345678901234567890123", "5"]
+    found.to_parquet(tmp_path / "index.parquet")
+
+
+def test_a_column_genome_in_capitals_may_be_the_key(tmp_path: Path) -> None:
+    found = read_metadata(table(tmp_path, "Genome\tgc\na \t1\nb\t2\n"), "Genome")
+    assert found.index.tolist() == ["a", "b"] and list(found.columns) == ["gc"], "names have no outer blanks"
+
+
+def test_a_row_without_the_name_of_a_record_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"meta.tsv: data row 2: no accession"):
+        read_metadata(table(tmp_path, "accession\tgc\na\t1\n\t2\n\t3\n"), "accession")
+
+
+def test_metadata_are_joined_to_an_index_with_gaps(tmp_path: Path) -> None:
+    contigs = pd.DataFrame({"name": list("aabc"), "genome": list("aabc"), "length": [5] * 4}).drop_duplicates("name")
+    text = "accession\tgenome\tsplit\na\tg1\ttrain\nb\tg1\ttrain\nc\tg2\ttest\n"
+    joined = join_metadata(contigs, read_metadata(table(tmp_path, text), "accession"), "meta.tsv")
+    assert joined["split"].tolist() == ["train", "train", "test"] and joined["name"].tolist() == ["a", "b", "c"]
+    with_splits(joined, None, 0)

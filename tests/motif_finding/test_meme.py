@@ -103,3 +103,42 @@ def test_a_damaged_file_is_refused_with_its_motif_and_line(tmp_path, old, new, n
     with pytest.raises(InputError) as error:
         read_meme(tmp_path / "m.meme")
     assert [word for word in ["m.meme", *named] if word not in str(error.value)] == [], str(error.value)
+
+
+def test_the_full_output_of_meme_is_read(tmp_path):
+    rule, stars = "-" * 80, "*" * 80
+    (tmp_path / "meme.txt").write_text(
+        f"""{stars}
+MEME - Motif discovery tool
+{stars}
+MEME version 5.5.5 (Release date: Thu Sep 14 08:48:04 2023 +1000)
+
+ALPHABET= ACGT
+{stars}
+MOTIF GA MEME-1\twidth =   2  sites =   9  llr = 12  E-value = 1.2e-004
+{stars}
+{rule}
+\tMotif GA MEME-1 position-specific scoring matrix
+{rule}
+log-odds matrix: alength= 4 w= 2 n= 100 bayes= 7 E= 1.2e-004
+  -982   -982    199   -982
+   199   -982   -982   -982
+{rule}
+letter-probability matrix: alength= 4 w= 2 nsites= 9 E= 1.2e-004
+ 0.000000  0.000000  1.000000  0.000000
+ 1.000000  0.000000  0.000000  0.000000
+{rule}
+"""
+    )
+    [motif] = read_meme(tmp_path / "meme.txt")
+    assert (motif.name, motif.other_name, motif.sites, motif.significance) == ("GA", "MEME-1", 9, 1.2e-4)
+    assert motif.matrix.tolist() == [[0, 0, 1, 0], [1, 0, 0, 0]]
+
+
+def test_a_byte_order_mark_and_lines_of_windows_are_read_and_an_old_version_is_refused(tmp_path):
+    path = tmp_path / "m.meme"
+    path.write_bytes(b"\xef\xbb\xbf" + GOOD.replace("\n", "\r\n").encode())
+    assert [motif.name for motif in read_meme(path)] == ["one", "two"]
+    path.write_text(GOOD.replace("version 4", "version 3"))
+    with pytest.raises(InputError, match="MEME version 3"):
+        read_meme(path)

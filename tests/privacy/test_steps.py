@@ -154,6 +154,7 @@ def test_a_part_of_the_weights_can_be_trained(home, tmp_path, head):
         ({"num_parts": 2}, {}, {}, "head.num_parts"),
         ({"oversample": True}, {}, {}, "head.oversample"),
         ({"balanced": True}, {}, {}, "head.balanced"),
+        ({"early_stopping": 2}, {}, {}, "head.early_stopping: .*; omit it or head.dp_epsilon"),
         ({"dp_delta": 0.5}, {}, {}, "head.dp_delta"),
         ({}, {"gradient_accumulation_steps": 2}, {}, "trainer.gradient_accumulation_steps"),
         ({}, {"gradient_checkpointing": True}, {}, "trainer.gradient_checkpointing"),

@@ -146,6 +146,12 @@ def test_a_batch_that_cannot_fit_is_refused_with_one_that_does(tmp_path, monkeyp
     assert not caplog.text
 
 
+@pytest.mark.parametrize("free", [1, 3])
+def test_gradient_checkpointing_that_is_on_is_not_advised(tmp_path, monkeypatch, free) -> None:
+    with pytest.raises(InputError, match="smaller model or shorter windows$|\\(the same steps\\)$"):
+        checked(tmp_path, monkeypatch, free * GIB, gradient_checkpointing=True)
+
+
 def test_a_model_that_fits_with_no_batch_is_named_instead_of_the_batch(tmp_path, monkeypatch) -> None:
     monkeypatch.setattr(memory, "free_memory", lambda *_: GIB)
     args = TrainingArguments(str(tmp_path), per_device_train_batch_size=1, use_cpu=True)

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pytest
 from transformers import TrainerState, TrainingArguments
 
 from hf_genomics import LabelledSequences
@@ -60,6 +61,22 @@ def test_a_command_keeps_its_options_and_loses_its_folders():
     assert published_command(["/lib/pytest/__main__.py", "-q"]) is None
     words = ["/lib/hf_genomics/__main__.py", "finetune", "--data", "{train: /home/ann/x.csv}", "--model", "~/runs/m"]
     assert published_command(words) == "hf-genomics finetune --data '{train: x.csv}' --model m"
+
+
+@pytest.mark.parametrize(
+    ("word", "published"),
+    [
+        ("/home/ann/store/", "store"),
+        ("~/store/", "store"),
+        ("/home/Ann Smith/my store", "'my store'"),
+        ("--x=/home/Ann Smith/store/", "--x=store"),
+        ('["/home/Ann Smith/x.csv", "/home/ann/y/"]', """'["x.csv", "y"]'"""),
+        ("/home/ann/a.fa,/home/ann/b.fa", "a.fa,b.fa"),
+        ("runs/store/", "runs/store/"),
+    ],
+)
+def test_folders_with_blanks_and_slashes_at_the_end_are_no_exception(word, published):
+    assert published_command(["hf-genomics", "pretrain", word]) == f"hf-genomics pretrain {published}"
 
 
 def test_a_model_on_the_hub_keeps_its_name(tmp_path, monkeypatch):

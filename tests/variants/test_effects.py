@@ -80,6 +80,15 @@ def test_an_insertion_has_no_influence_because_tokens_do_not_match():
     assert np.isnan(compare(model, tokenizer, windows, ["influence"])["influence"]).all()
 
 
+@pytest.mark.parametrize(("stride", "text", "shown"), [(1, "NCNNACGGTTGACCA", 5), (3, "NCNACGGTGACG", 4)])
+def test_a_variant_that_no_token_shows_has_no_effects(stride, text, shown):
+    model, tokenizer = masked_model(3, stride)
+    [forward, _] = strands_in_memory(0, as_letters(text))
+    windows = [cut_alleles(Event(place, "C", "T"), forward, 30) for place in (1, shown)]
+    for values in compare(model, tokenizer, windows, ["embedding", "influence", "attention"]).values():
+        assert np.isnan(values).tolist() == [True, False]
+
+
 def test_class_logits_are_those_of_the_model():
     model, tokenizer = classifier()
     windows = [as_letters(CONTIG[:30]), as_letters(CONTIG[10:35])]
