@@ -110,8 +110,10 @@ def moved_object(old: str, name: str) -> Any:
         module = importlib.import_module(f".{new}", __package__)
         if hasattr(module, name):
             found = getattr(module, name)
-            home = getattr(found, "__module__", module.__name__)  # constants have no module of their own
-            remedy = f"import {name} from {home}; the old path will be removed in version 0.3"
+            # The module that defines it. Constants have no such module, or that of their type, such as `typing`.
+            own = sys.modules.get(str(getattr(found, "__module__", "")))
+            home = own if own is not None and getattr(own, name, None) is found else module
+            remedy = f"import {name} from {home.__name__}; the old path will be removed in version 0.3"
             # stacklevel: the line that takes the name (warn <- moved_object <- __getattr__ <- that line).
             warnings.warn(f"{__package__}.{old} has moved: {remedy}", FutureWarning, stacklevel=3)
             return found

@@ -182,7 +182,8 @@ def names_here(key: str, known: Collection[str]) -> list[str]:
         return [name]
     same = next((names for names in _SAME if section in names), ())
     found = [other for other in (f"{place}.{name}".lstrip(".") for place in same) if other in known]
-    return [other.removeprefix("options.") for other in found]  # users need not write this section
+    # Users need not write the section `options`; a verb that has such a key may know it by both names.
+    return list(dict.fromkeys(other.removeprefix("options.") for other in found))
 
 
 def explain(message: str, known: Collection[str], origins: Mapping[str, str], values: Collection[str] = ()) -> str:

@@ -32,6 +32,15 @@ def test_an_old_path_gives_the_object_of_today_with_a_warning(old, name, new):
     assert found is getattr(importlib.import_module(f"hf_genomics.{new}"), name)
 
 
+@pytest.mark.parametrize("name", ["Storage", "logger", "GenomeStore"])
+def test_the_path_in_the_warning_of_a_moved_name_works(name):
+    module = importlib.import_module("hf_genomics.data.store")
+    with pytest.warns(FutureWarning, match=f"import {name} from ") as caught:
+        found = getattr(module, name)
+    home = str(caught[0].message).partition(f"import {name} from ")[2].partition(";")[0]
+    assert home.startswith("hf_genomics.") and getattr(importlib.import_module(home), name) is found
+
+
 def test_a_from_import_of_an_old_path_works_in_a_new_process():
     code = "from hf_genomics.data.packed_rows import pack_rows; print(pack_rows.__module__)"
     run = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, timeout=120)

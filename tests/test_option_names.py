@@ -109,6 +109,10 @@ def test_a_name_from_elsewhere_leads_to_the_key_of_today(keys, verb, typed, mean
     assert meant in suggest(typed, keys[verb])
 
 
+def test_a_key_that_a_verb_knows_by_two_names_is_suggested_once():
+    assert suggest("data.rna", ["rna", "options.rna"]) == "; did you mean 'rna'?"
+
+
 @pytest.mark.parametrize("typed", ["trainer.nonsense", "nonsense", "head.early", "trainer.learning_to_swim", "x.y.z"])
 def test_nothing_is_suggested_that_is_not_near(keys, typed):
     assert suggest(typed, keys["finetune"]) == ""

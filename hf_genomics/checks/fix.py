@@ -15,7 +15,14 @@ from ..errors import InputError
 from ..io.files import input_errors, open_binary, shorten
 from ..io.kinds import START_BYTES, kind_of_start
 from ..io.writing import output_errors, writing_file
-from ..sequence_files.fasta import RecordChunk, find_wrong_letter, letter_error, read_unchecked_chunks
+from ..sequence_files.fasta import (
+    RecordChunk,
+    find_wrong_letter,
+    first_word,
+    letter_at,
+    letter_error,
+    read_unchecked_chunks,
+)
 
 _LINE_NT = 80  # letters on a line of the new file
 #: Letters that are removed -> what they are called.
@@ -141,6 +148,7 @@ def _new_header(chunk: RecordChunk, number: int, numbers: dict[str, int], change
         changes: counts of changes.
     """
     name = chunk.name
+    changes["unprintable names escaped"] += name != first_word(chunk.header, number)
     if not name:
         changes["names given to unnamed records"] += 1
         name = f"record_{number}"
@@ -165,11 +173,22 @@ def _clean(chunk: RecordChunk, number: int, source: str, changes: Counter[str]) 
     changes["lower case written as upper case"] += len(letters) - len(letters.translate(None, _LOWER))
     cleaned = letters.translate(_TO_DNA, _ALL_REMOVED)
     if (index := find_wrong_letter(cleaned)) is not None:
-        letters = chunk.letters
-        at = next(place for place, letter in enumerate(letters) if _TO_DNA[letter] == cleaned[index])
+        before, letter = _wrong_letter(chunk.letters, cleaned[index])
         where = f"{source}: record {number} ({shorten(chunk.name)})"
-        raise InputError(f"{letter_error(chr(letters[at]), chunk.start + at + 1, where)}; `fix` cannot correct it")
+        raise InputError(f"{letter_error(letter, chunk.start + before + 1, where)}; `fix` cannot correct it")
     return cleaned
+
+
+def _wrong_letter(letters: bytes, wrong: int) -> tuple[int, str]:
+    """Return how many characters stand before the first wrong letter, and this letter.
+
+    Args:
+        letters: letters as in the file.
+        wrong: what `_clean` makes of its first byte.
+    """
+    letters = letters.replace(_NO_BREAK_SPACE, b" ")  # one character, and no wrong letter
+    at = next(place for place, letter in enumerate(letters) if _TO_DNA[letter] == wrong)
+    return at, letter_at(letters, at)
 
 
 class _Writer:

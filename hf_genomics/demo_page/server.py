@@ -7,6 +7,7 @@ import logging
 from collections.abc import Awaitable, Callable
 
 from aiohttp import BodyPartReader, web
+from aiohttp.http_exceptions import HttpProcessingError
 
 from ..errors import InputError
 from .answer import DemoModel, Question, answer, targets_of
@@ -109,7 +110,7 @@ async def _read_question(request: web.Request) -> Question:
         fields = await _read_fields(request)
     except InputError:
         raise
-    except ValueError as error:  # from aiohttp: the parts of the form cannot be told apart
+    except (ValueError, HttpProcessingError) as error:  # from aiohttp: the form or the head of a part is damaged
         raise InputError("no form, or a damaged one: open the page in a browser, and send it again") from error
     position = fields.get("position", b"").decode("utf-8", "replace").strip()
     if position and not (position.isascii() and position.isdigit()):

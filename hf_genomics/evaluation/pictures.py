@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import logging
+import math
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -19,6 +20,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 from sklearn import metrics as sk
 
@@ -36,6 +38,7 @@ _INK, _FAINT, _GRID = "#1f2328", "#6e7781", "#e4e7eb"
 _TITLE: dict[str, Any] = {"fontsize": 11, "fontweight": "bold", "color": _INK, "parse_math": False}
 _DPI = 200
 _GRID_POINTS = 1001
+_MOST_COUNTED, _MOST_NAMED = 30, 60  # classes of a confusion matrix with counts, with names
 
 Curves = Mapping[str, tuple[np.ndarray, np.ndarray]]
 
@@ -171,6 +174,9 @@ def plot_confusion(
 ) -> None:
     """Draw the confusion matrix: counts, coloured by their share of the true class (rows sum to 100 %).
 
+    Of more than 30 classes the colours are drawn without the counts, and of more than 60 only some are named: thousands
+    of texts would take minutes, and a picture that grows with the classes gigabytes.
+
     Args:
         labels: true class ids, (examples,).
         predicted: predicted class ids, (examples,), or probabilities (examples, classes).
@@ -181,19 +187,20 @@ def plot_confusion(
     predicted = predicted.argmax(axis=1) if predicted.ndim == 2 else predicted
     counts = sk.confusion_matrix(labels, predicted, labels=range(len(label_names)))  # (true, predicted)
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    side = 1.8 + 0.65 * len(label_names)
+    side = 1.8 + 0.65 * min(len(label_names), _MOST_COUNTED)
     figure, (axes,) = _figure(side + 0.6, side, 1)
     axes.imshow(shares, cmap=LinearSegmentedColormap.from_list("accent", ["#ffffff", PALETTE[0]]), vmin=0, vmax=1)
     centred: dict[str, Any] = {"textcoords": "offset points", "ha": "center", "va": "center"}
-    for (row, column), count in np.ndenumerate(counts):
+    for (row, column), count in np.ndenumerate(counts if len(label_names) <= _MOST_COUNTED else counts[:0]):
         share = shares[row, column]
         centred["color"] = "#ffffff" if share > 0.55 else _INK
         axes.annotate(f"{count:,}", (column, row), xytext=(0, 6), fontsize=11, **centred)
         axes.annotate(f"{share:.1%}", (column, row), xytext=(0, -9), fontsize=9, **centred)
-    ticks = range(len(label_names))
+    ticks = range(0, len(label_names), math.ceil(len(label_names) / _MOST_NAMED))
+    shown = [label_names[tick] for tick in ticks]
     axes.set(xlabel="predicted", ylabel="true", xticks=ticks, yticks=ticks)
-    axes.set_xticklabels(label_names, rotation=0 if len(label_names) < 5 else 45)
-    axes.set_yticklabels(label_names, rotation=0)
+    axes.set_xticklabels(shown, rotation=0 if len(shown) < 5 else 45 if len(shown) <= _MOST_COUNTED else 90)
+    axes.set_yticklabels(shown, rotation=0)
     axes.set_title("Confusion matrix", **_TITLE)
     axes.grid(False)
     axes.tick_params(length=0)
@@ -335,6 +342,8 @@ def _figure(width: float, height: float, panels: int) -> tuple[Figure, list[Axes
 
 def _save(figure: Figure, path: str | os.PathLike[str]) -> None:
     """Write a figure as PNG, without matplotlib's version in it, so that equal data gives equal bytes."""
+    for text in figure.findobj(Text):
+        text.set_parse_math(False)  # "$" in the name of a class or model stays as it is
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=_DPI, metadata={"Software": None})
     write_bytes(Path(path), buffer.getvalue())

@@ -357,8 +357,10 @@ def check_files(fasta: list[str], genome_by: str) -> None:
         genome_by: what one genome is: a "record" or a "file".
 
     Raises:
-        InputError: if one of these is wrong; the message names the file.
+        InputError: if one of these is wrong, or a single file is given instead of a list; the message names the file.
     """
+    if isinstance(fasta, str | os.PathLike):
+        raise InputError(f"fasta must be a list of files; write [{str(fasta)!r}]")
     if not fasta:
         raise InputError("fasta: no file given; name at least one FASTA file")
     seen: dict[str, str] = {}
@@ -487,10 +489,14 @@ def _read_info(path: Path) -> dict[str, Any]:
     """Read ``store.json`` and check its format; keys of version 0.1 are translated."""
     try:
         info = read_json(path / "store.json", most_bytes=_MOST_INFO)
-    except FileNotFoundError as error:
+    except (FileNotFoundError, NotADirectoryError) as error:
         raise InputError(f"{path}: no genome store here; make one with `hf-genomics prepare`") from error
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: damaged store: store.json cannot be read ({error}); prepare it again") from error
+    except OSError as error:
+        raise InputError(f"{path}: store.json cannot be read ({error.strerror}); check the permissions") from error
+    except ValueError as error:
+        raise InputError(
+            f"{path}: damaged store: store.json cannot be read; prepare it again with overwrite: true"
+        ) from error
     found = info.get("format")
     if found != FORMAT:
         raise InputError(f"{path}: store format {found} is not {FORMAT}; prepare it again with overwrite: true")

@@ -15,7 +15,6 @@ import io
 import json
 import logging
 import os
-import shutil
 from collections.abc import Callable, Iterator, Sequence
 from itertools import takewhile
 from pathlib import Path
@@ -25,8 +24,8 @@ from typing import Any, NamedTuple, TextIO
 from ..errors import InputError
 from ..io.processes import ALONE, Processes
 from ..io.streams import destination, is_stream, open_stream
-from ..io.writing import as_cell, output_errors, put_in_place, write_json
-from ..runs.output_folder import Resume
+from ..io.writing import output_errors, put_in_place, write_json, write_row
+from ..runs.output_folder import LOCK, Resume, locked
 from ..saved_files import read_json
 
 logger = logging.getLogger(__name__)
@@ -92,18 +91,28 @@ class GrowingTable:
         self._folder = self._target.with_name(f".{self._target.name}.partial")
         self._rows = self._folder / "rows.tsv"
         self._file: TextIO | None = None
+        self._lock = contextlib.ExitStack()  # of the folder: of two runs with one output, the second one is refused
         self._new_folders: list[Path] = []
         self.num_sequences = self.num_rows = 0
         if resume and self._is_stream:
             raise InputError(f"{target} is not a file, so its rows cannot be continued; omit resume")
         if resume and processes.is_first and self._rows.is_file():
-            check_settings(self._folder / "settings.json", settings)
-            whole = start_column is not None and not inside
-            self.num_sequences, self.num_rows, offset = _find_progress(self._rows, len(header), start_column, whole)
-            os.truncate(self._rows, offset)
-            self._file = self._open()
+            self._lock.enter_context(locked(self._folder, "another output"))
+            try:
+                check_settings(self._folder / "settings.json", settings)
+                self._continue(whole=start_column is not None and not inside)
+            except BaseException:
+                self._lock.close()
+                raise
             logger.info("%s: continuing after %s sequences", target, f"{self.num_sequences:,}")
         self._share_counts()
+
+    def _continue(self, whole: bool) -> None:
+        """Open the rows of an interrupted run after the last complete one; see `_find_progress`."""
+        progress = _find_progress(self._rows, len(self._header), self._start_column, whole)
+        self.num_sequences, self.num_rows, offset = progress
+        os.truncate(self._rows, offset)
+        self._file = self._open()
 
     def write(self, cells: tuple[object, ...]) -> None:
         """Append a row; numbers are rounded to seven digits, the precision of float32, and NaN is an empty cell.
@@ -114,7 +123,7 @@ class GrowingTable:
         with output_errors(self._name):
             if self._file is None:
                 self._file = self._begin()
-            self._writer.writerow([as_cell(cell) for cell in cells])
+            write_row(self._file, cells)
         self.num_sequences += _begins_sequence(cells, self._start_column)
         self.num_rows += 1
 
@@ -149,7 +158,7 @@ class GrowingTable:
             self._record()
             for partial, target in files.items():
                 put_in_place(partial, destination(target))
-            shutil.rmtree(self._folder, ignore_errors=True)
+            self._remove_folder()
 
     def _share_counts(self) -> None:
         """Tell the other processes how many sequences and rows there are."""
@@ -168,8 +177,13 @@ class GrowingTable:
         if not self._is_stream:
             folders = (self._folder, *self._folder.parents)
             self._new_folders = list(takewhile(lambda folder: not folder.exists(), folders))
-            shutil.rmtree(self._folder, ignore_errors=True)
             self._folder.mkdir(parents=True, exist_ok=True)
+            try:
+                self._lock.enter_context(locked(self._folder, "another output"))
+            except InputError:
+                self._new_folders = []  # the folder belongs to the other process
+                raise
+            self._empty_folder()
             write_json(self._folder / "settings.json", self._settings)
         return self._open()
 
@@ -181,10 +195,9 @@ class GrowingTable:
             file: TextIO = io.TextIOWrapper(open_stream(self._target), "utf-8", newline="", line_buffering=True)
         else:
             file = open(self._rows, "a", encoding="utf-8", newline="", buffering=1)
-        self._writer = csv.writer(file, delimiter="\t", lineterminator="\n")
         if self._is_stream or not self._rows.stat().st_size:
             self._file = file  # closed if the header cannot be written
-            self._writer.writerow(self._header)
+            write_row(file, self._header)
         return file
 
     def __enter__(self) -> GrowingTable:
@@ -197,10 +210,11 @@ class GrowingTable:
         if self._file is not None:
             with contextlib.suppress(OSError):  # a full disk: only an incomplete row is lost
                 self._file.close()
-        if error is None or self._is_stream or not self._processes.is_first:
-            return
-        if not self.num_rows:
+        has_failed = error is not None and not self._is_stream and self._processes.is_first
+        if has_failed and not self.num_rows:
             self._delete_folder()
+        self._lock.close()
+        if not has_failed or not self.num_rows:
             return
         logger.warning(
             "%s: interrupted; the rows of %s sequences are kept in %s, so run again with --resume true to continue",
@@ -213,10 +227,24 @@ class GrowingTable:
         """Delete the folder of rows, and the folders above it that were created for it."""
         if self._file is None and not self._new_folders:
             return  # nothing was written: what is there belongs to an earlier run
-        shutil.rmtree(self._folder, ignore_errors=True)
+        self._remove_folder()
         with contextlib.suppress(OSError):  # somebody else has written something to such a folder
             for folder in self._new_folders[1:]:
                 folder.rmdir()
+
+    def _empty_folder(self) -> None:
+        """Delete what is in the folder of rows, but not its lock."""
+        for path in self._folder.glob("*"):
+            if path.name != LOCK:
+                path.unlink()
+
+    def _remove_folder(self) -> None:
+        """Delete the folder of rows; its lock is released last, since the folder may then belong to another run."""
+        with contextlib.suppress(OSError):
+            self._empty_folder()
+        self._lock.close()
+        with contextlib.suppress(OSError):
+            self._folder.rmdir()
 
 
 def _begins_sequence(cells: Sequence[object], start_column: int | None) -> bool:

@@ -27,7 +27,7 @@ from ..io.text_tables import kind_of
 from ..labelled.datasets import Source
 from ..labelled.sequences import LabelledSequences, rows_with_known_kmers
 from ..labelled.tables import cell_letter_error
-from ..sequence_files.fasta import find_wrong_letter
+from ..sequence_files.fasta import find_wrong_letter, letter_at
 from ..tokenization_kmer import KmerTokenizer
 
 if TYPE_CHECKING:
@@ -112,7 +112,10 @@ def wrong_letter(letters: np.ndarray, start: int = 0) -> Problem | None:
     """
     content = letters.tobytes()
     index = find_wrong_letter(content)
-    return None if index is None else Problem("letters", cell_letter_error(content.decode("latin-1"), index, start))
+    if index is None:
+        return None
+    before, letter, after = content[:index].decode("latin-1"), letter_at(content, index), content[index + 1 :]
+    return Problem("letters", cell_letter_error(before + letter + after.decode("latin-1"), index, start))
 
 
 def check_alphabet(windows: Iterable[Window], source: str, noun: str) -> Iterator[Window]:
@@ -244,10 +247,10 @@ class Unscored:
             InputError: if a sequence has no score, and ``strict`` is set.
         """
         for _, group in groupby(scored, lambda pair: pair[0].sequence_index):
-            problems: set[Problem | None] = set()
+            problems: dict[Problem | None, None] = {}  # not a set: the warning names the first one
             known = tokens = 0
             for window, scores in group:
-                problems.add(window.problem)
+                problems[window.problem] = None
                 known, tokens = known + window.tokens[0], tokens + window.tokens[1]
                 if self._strict and window.problem is not None and window.problem.kind in _OF_THE_SEQUENCE:
                     self._note(window, window.problem)

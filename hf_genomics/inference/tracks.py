@@ -110,7 +110,8 @@ def check_along(task: Task, windows: bool, kind: TrackFormat | None) -> None:
         raise InputError("a bigWig file needs pyBigWig; run: pip install 'hf_genomics[explain]'")
     what = f"a {'bigWig' if kind == 'bigwig' else kind} file" if kind else "windows"
     if task.paired:
-        raise InputError(f"{what}: {task.source} reads pairs, which have no place along a contig; name a .tsv output")
+        remedy = " and ".join([*["omit windows"] * windows, *["name a .tsv output"] * (kind is not None)])
+        raise InputError(f"{what}: {task.source} reads pairs, which have no place along a contig; {remedy}")
     if kind == "bed" and task.problem_type == "regression":
         raise InputError(f"{what}: {task.source} predicts values, and BED holds classes; name a .bedgraph output")
     if windows and not kind and task.level == "nt":

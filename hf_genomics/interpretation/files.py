@@ -8,7 +8,6 @@ window where they have to be sorted. The finished run writes bedGraph, bigWig, P
 
 from __future__ import annotations
 
-import csv
 import json
 import os
 import shutil
@@ -24,7 +23,7 @@ import pyarrow.parquet as pq
 
 from ..inference.growing_table import check_settings
 from ..io.genome_tracks import Region, Stretch, column_of, merge_stretches, place_of, write_bedgraph, write_bigwig
-from ..io.writing import as_cell, write_json
+from ..io.writing import write_json, write_row
 from ..sequence import COMPLEMENT, as_letters
 from .scoring import Explanation
 
@@ -403,9 +402,9 @@ def write_windows(path: Path, placed: Placed, names: list[str], tracks: list[str
     """
     header = "id contig start end strand target value base_value sum special completeness_error steps".split()
     with open(path, "w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, delimiter="\t", lineterminator="\n")
-        writer.writerow(header + [f"track_{name}" for name in tracks])
-        writer.writerows([as_cell(cell) for cell in row] for row in _window_rows(placed, names))
+        write_row(file, header + [f"track_{name}" for name in tracks])
+        for row in _window_rows(placed, names):
+            write_row(file, row)
 
 
 def _window_rows(placed: Placed, names: list[str]) -> Iterator[list[Any]]:

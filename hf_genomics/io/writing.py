@@ -24,7 +24,7 @@ import tempfile
 import uuid
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TextIO
 
 import numpy as np
 
@@ -205,10 +205,23 @@ def write_tsv(path: Path, header: list[str], rows: Iterable[Iterable[object]]) -
         rows: cells of each row; see `as_cell`.
     """
     buffer = io.StringIO()
-    writer = csv.writer(buffer, delimiter="\t", lineterminator="\n")  # quotes a cell that holds a tab or a line break
-    writer.writerow(header)
-    writer.writerows([as_cell(cell) for cell in row] for row in rows)
+    for row in (header, *rows):
+        write_row(buffer, row)
     write_text(path, buffer.getvalue())
+
+
+def write_row(file: TextIO, cells: Iterable[object]) -> None:
+    """Append a row to a tab-separated table; a cell that holds a tab, a quote or a line break is quoted.
+
+    Args:
+        file: file that was opened with ``newline=""``.
+        cells: the cells; see `as_cell`.
+    """
+    row = [as_cell(cell) for cell in cells]
+    # Python's writer does not quote a carriage return, which readers take for the end of a row.
+    has_return = any(isinstance(cell, str) and "\r" in cell for cell in row)
+    quoting = csv.QUOTE_ALL if has_return else csv.QUOTE_MINIMAL
+    csv.writer(file, delimiter="\t", lineterminator="\n", quoting=quoting).writerow(row)
 
 
 def as_cell(cell: object) -> object:

@@ -20,6 +20,11 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+# A heading of every card that `write_card` has written, beside that of the notes.
+_OUR_HEADING = "## Intended use and limits"
+# The block of metadata at the beginning of a card, and a block of code: ``` or ~~~, to the same sign or the end.
+_METADATA = re.compile(r"\s*---[ \t]*\n.*?\n---", re.DOTALL)
+_CODE = re.compile(r"^[ \t]*(```|~~~)[^`\n]*\n.*?(?:^[ \t]*\1|\Z)", re.DOTALL | re.MULTILINE)
 # What huggingface_hub raises for metadata that is not YAML, or is not what the Hub expects.
 _NOT_METADATA = (yaml.YAMLError, ValueError, TypeError, KeyError, AttributeError)
 
@@ -45,7 +50,7 @@ def write_card(folder: Path, name: str | None = None, license: str | None = None
     text = render_card(
         read_records(folder, name or title), license=license or licence, notes=notes_of(before) if before else None
     )
-    if before and NOTES not in before.splitlines():
+    if before and not {NOTES, _OUR_HEADING} <= set(before.splitlines()):
         _move_away(folder / CARD)
     write_text(folder / CARD, text)
     return text
@@ -89,7 +94,8 @@ def _choices(card: str | None) -> tuple[str | None, str | None]:
     """Return the name and the licence that the author gave an existing card."""
     if card is None:
         return None, None
-    title = next((line[2:].strip() for line in card.splitlines() if line.startswith("# ")), None)
+    text = _CODE.sub("", _METADATA.sub("", card, count=1))  # both may hold comments, which begin with "# ", too
+    title = next((line[2:].strip() for line in text.splitlines() if line.startswith("# ")), None)
     try:
         metadata = _metadata_of(card)
     except _NOT_METADATA:  # the metadata is written anew
@@ -102,8 +108,7 @@ def _metadata_of(card: str) -> ModelCardData | None:
     from huggingface_hub import ModelCard
 
     # huggingface_hub logs a warning for a card without metadata; here that is a problem, which the caller reports.
-    has_block = re.match(r"\s*---\s*\n.*?\n---", card, flags=re.DOTALL)
-    return cast("ModelCardData", ModelCard(card, ignore_metadata_errors=False).data) if has_block else None
+    return cast("ModelCardData", ModelCard(card, ignore_metadata_errors=False).data) if _METADATA.match(card) else None
 
 
 def notes_of(card: str) -> str | None:
@@ -129,16 +134,28 @@ def card_problems(card: str, records: Records) -> list[str]:
     problems = [] if metadata else ["no metadata: the card must begin with a block between two lines of ---"]
     results = (metadata.eval_results or []) if metadata else []
     problems += [f"section {heading!r} is empty" for heading in empty_sections(card)]
-    # Code of a card may hold <...>; placeholders stand in running text.
-    text = re.sub(r"```.*?```", "", card, flags=re.DOTALL)
-    text = re.sub(r"^    .*$|`[^`\n]*`", "", text, flags=re.MULTILINE)
-    problems += [f"placeholder {found!r} is not filled in" for found in re.findall(r"<[a-z][^<>\n]*>", text)]
+    problems += [f"placeholder {found!r} is not filled in" for found in _placeholders(card)]
     test = records.metrics.get("test") or {}
     for result in results:
         truth = test.get(result.metric_type)
-        if not isinstance(truth, int | float) or not math.isclose(result.metric_value, truth, abs_tol=5e-4):
+        are_numbers = all(isinstance(value, int | float) for value in (result.metric_value, truth))
+        if not are_numbers or not math.isclose(result.metric_value, truth, abs_tol=5e-4):
             problems.append(f"{result.metric_type} is {result.metric_value} in the card, {truth} in metrics.json")
     return problems + _differing_rows(card, records)
+
+
+def _placeholders(card: str) -> list[str]:
+    """List what a template leaves to the author, such as ``<your name>``; code, links and HTML are none."""
+    text = re.sub(r"^    .*$|`[^`\n]*`", "", _CODE.sub("", card), flags=re.MULTILINE)
+    return [found for found in re.findall(r"<[a-z][^<>\n]*>", text) if not _is_link_or_html(found[1:-1], text)]
+
+
+def _is_link_or_html(inside: str, text: str) -> bool:
+    """Return whether what stands inside <> is a link, an e-mail address or a tag of HTML."""
+    if re.fullmatch(r"[a-z][a-z0-9+.-]*:\S+|\S+@\S+", inside):
+        return True
+    name = re.split(r"[\s/]", inside, maxsplit=1)[0]
+    return name in ("br", "hr", "img") or f"</{name}>" in text
 
 
 def _differing_rows(card: str, records: Records) -> list[str]:
@@ -160,5 +177,12 @@ def empty_sections(card: str) -> list[str]:
     >>> empty_sections("# A model\n\n## Data\n\n## Use\n\nLoad it.\n")
     ['Data']
     """
-    parts = re.split(r"^##+ +(.+)$", card, flags=re.MULTILINE)
-    return [heading.strip() for heading, text in zip(parts[1::2], parts[2::2], strict=True) if not text.strip()]
+    # A comment in a block of code may begin with "##" too, and a heading below another one is part of its text.
+    parts = re.split(r"^(##+) +(.+)$", _CODE.sub("code", card), flags=re.MULTILINE)[1:]
+    sections = [*zip(map(len, parts[::3]), parts[1::3], parts[2::3], strict=True)]  # level, heading, text
+    next_levels = [level for level, *_ in sections[1:]] + [0]
+    return [
+        heading.strip()
+        for (level, heading, text), following in zip(sections, next_levels, strict=True)
+        if not text.strip() and following <= level
+    ]

@@ -133,7 +133,8 @@ def _task_line(task: Mapping[str, Any]) -> str:
     counts: Mapping[str, Any] = next(iter(task.get("counts", {}).values()), {})
     per = " per nucleotide" if task.get("labels_per") == "nucleotide" else ""
     kind = str(task.get("kind"))
-    what = f"{len(counts):,} {kind.removesuffix('s') if len(counts) == 1 else kind}{per}"
+    one = "class" if kind == "classes" else kind.removesuffix("s")
+    what = f"{len(counts):,} {one if len(counts) == 1 else kind}{per}"
     return f"{what}; F1 and AUPRC are of {task['positive']!r}" if task.get("positive") else what
 
 

@@ -137,7 +137,7 @@ def check_inputs_kept(folder: Path, inputs: dict[str, str]) -> None:
 
 
 @contextmanager
-def locked(folder: Path) -> Iterator[None]:
+def locked(folder: Path, other: str = "another trainer.output_dir") -> Iterator[None]:
     """Hold the lock of a folder within the block, so that no two processes write to it.
 
     The lock belongs to this process, not to its children, and the system releases it when the process ends, however it
@@ -145,11 +145,12 @@ def locked(folder: Path) -> Iterator[None]:
 
     Args:
         folder: the folder; it exists.
+        other: what the user may choose instead, for the message.
 
     Raises:
         InputError: if another process holds the lock; the message names it.
     """
-    file = _take_lock(folder)
+    file = _take_lock(folder, other)
     try:
         yield
     finally:
@@ -159,7 +160,7 @@ def locked(folder: Path) -> Iterator[None]:
             os.close(file)
 
 
-def _take_lock(folder: Path) -> int | None:
+def _take_lock(folder: Path, other: str) -> int | None:
     """Lock the file of a folder's lock and return its handle, or None where there are no locks."""
     try:
         import fcntl
@@ -177,7 +178,7 @@ def _take_lock(folder: Path) -> int | None:
                 return None
             raise InputError(
                 f"{folder}: another process ({holder or 'unknown'}) is writing to it; wait until it has ended, "
-                "or choose another trainer.output_dir"
+                f"or choose {other}"
             ) from error
         with contextlib.suppress(FileNotFoundError):
             # The process that held the lock may have deleted the file in the meantime.

@@ -423,9 +423,19 @@ def as_dna(letters: Bytes, where: object, before: int = 0, rna: bool = False) ->
     if rna:
         letters = letters.translate(_AS_DNA)
     if (index := find_wrong_letter(letters)) is not None:
-        letter = letters[index : index + 4].decode("utf-8", "backslashreplace")[0]
-        raise letter_error(letter, before + index + 1, where)
+        raise letter_error(letter_at(letters, index), before + index + 1, where)
     return letters
+
+
+def letter_at(letters: bytes | bytearray, index: int) -> str:
+    """Return the letter that starts at an index: UTF-8, which may have up to four bytes, or otherwise Latin-1.
+
+    Args:
+        letters: letters of a file.
+        index: index of a byte.
+    """
+    letter = letters[index : index + 4].decode("utf-8", "replace")[0]
+    return chr(letters[index]) if letter == "\ufffd" else letter
 
 
 def find_wrong_letter(letters: bytes | bytearray) -> int | None:

@@ -10,7 +10,7 @@ import json
 import logging
 from dataclasses import fields
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 import transformers
@@ -27,6 +27,9 @@ from ..sequence import SPECIAL_TOKENS, kmer_vocabulary
 from ..tokenization_kmer import KmerTokenizer
 
 logger = logging.getLogger(__name__)
+
+#: Format of a converted folder.
+Format = Literal["kmer_bert", "bert"]
 
 #: Class of BERT -> class of this package; the next-sentence head of BertForPreTraining is dropped.
 FROM_BERT = {
@@ -45,7 +48,7 @@ _IRRELEVANT = set(
 )
 
 
-def convert(source: str, output_dir: str, to: Literal["kmer_bert", "bert"] = "kmer_bert") -> dict[str, Any]:
+def convert(source: str, output_dir: str, to: Format = "kmer_bert") -> dict[str, Any]:
     """Convert a DNABERT folder to a KmerBert folder, or back to one that stock BertForMaskedLM and BertTokenizer load.
 
     The class follows the source: pretrained models and fine-tuned sequence and token classifiers keep their heads. An
@@ -53,7 +56,7 @@ def convert(source: str, output_dir: str, to: Literal["kmer_bert", "bert"] = "km
 
     Args:
         source: folder of a BERT over k-mers (config.json, weights and vocab.txt or tokenizer.json, which is checked),
-            or its name on the Hub; or folder of an adapter; with ``to: bert``, folder or name of a KmerBert.
+            or its name on the Hub; with ``to: bert``, folder or name of a KmerBert; or folder of an adapter.
         output_dir: folder to write; it must not exist, or be empty.
         to: format of the new folder, "kmer_bert" or "bert".
 
@@ -67,12 +70,15 @@ def convert(source: str, output_dir: str, to: Literal["kmer_bert", "bert"] = "km
 
     Source: DNABERT (Ji et al. 2021).
     """
+    if to not in get_args(Format):
+        raise InputError(f"to must be 'kmer_bert' or 'bert', not {to!r}")
     target = Path(output_dir)
     if target.exists() and not (target.is_dir() and not any(target.iterdir())):
         raise InputError(f"{target}: exists already; name a new folder")
     check_output(target, folder=True)
-    if to == "kmer_bert" and base_of(source) is not None:
-        return _write(*load_merged(source), target)
+    if base_of(source) is not None:
+        model, tokenizer = load_merged(source)
+        return _write(model, tokenizer if to == "kmer_bert" else None, target)
     # Load and check everything before the new folder is begun.
     with readable(source):
         architecture = _architecture(source)
@@ -84,7 +90,12 @@ def convert(source: str, output_dir: str, to: Literal["kmer_bert", "bert"] = "km
         if (Path(source) / "tokenizer_config.json").is_file():
             load_tokenizer(source)  # checks that it belongs to the model
         _check_expressible(model.config, f"{source}: ")
-    return _write(model, KmerTokenizer(model.config.k) if to == "kmer_bert" else None, target)
+    return _write(model, _tokenizer_of(model.config) if to == "kmer_bert" else None, target)
+
+
+def _tokenizer_of(config: KmerBertConfig) -> KmerTokenizer:
+    """Build the tokenizer of a model."""
+    return KmerTokenizer(config.k, config.stride, allow_gaps=config.stride > config.k)
 
 
 def _write(model: PreTrainedModel, tokenizer: KmerTokenizer | None, target: Path) -> dict[str, Any]:
@@ -104,7 +115,8 @@ def _write(model: PreTrainedModel, tokenizer: KmerTokenizer | None, target: Path
 def to_bert(model: PreTrainedModel, folder: str | Path) -> None:
     """Save a KmerBert as a BERT that stock BertForMaskedLM (or the class that fits) and BertTokenizer load.
 
-    The saved model reads what DNABERT reads: k-mers separated by blanks, at the stride of the model.
+    The saved model reads what DNABERT reads: k-mers separated by blanks, at the stride of the model. A stride above 1
+    is kept as ``stride`` in both configurations: stock BERT ignores it, and the way back needs it.
 
     Args:
         model: a KmerBert whose class and settings exist in BERT as well.
@@ -119,6 +131,7 @@ def to_bert(model: PreTrainedModel, folder: str | Path) -> None:
         raise InputError(f"stock BERT has no counterpart of {type(model).__name__}, only of {', '.join(TO_BERT)}")
     _check_expressible(config)
     settings = {name: getattr(config, name) for name in BERT_SETTINGS if name != "num_labels"}  # follows from id2label
+    settings |= _stride(config)
     extra = {"add_pooling_layer": model.pooler is not None} if kind == "BertModel" else {}
     bert, info = getattr(transformers, kind).from_pretrained(
         None, config=BertConfig(**settings), state_dict=_weights_in_units(model), output_loading_info=True, **extra
@@ -143,6 +156,11 @@ def _weights_in_units(model: PreTrainedModel) -> dict[str, torch.Tensor]:
     return weights
 
 
+def _stride(config: KmerBertConfig) -> dict[str, int]:
+    """Return the setting of a stride that is not DNABERT's."""
+    return {"stride": config.stride} if config.stride != 1 else {}
+
+
 def _write_bert_tokenizer(folder: Path, config: KmerBertConfig) -> None:
     """Write the files of a BertTokenizer over k-mers."""
     vocabulary = "\n".join(kmer_vocabulary(config.k)) + ("\n" if config.k == 6 else "")  # as DNABERT's files end
@@ -151,6 +169,7 @@ def _write_bert_tokenizer(folder: Path, config: KmerBertConfig) -> None:
         "tokenizer_class": "BertTokenizer",
         "do_lower_case": False,
         "model_max_length": config.max_position_embeddings,
+        **_stride(config),
         **{f"{token.strip('[]').lower()}_token": token for token in SPECIAL_TOKENS},
     }
     (folder / "tokenizer_config.json").write_text(json.dumps(settings, indent=2) + "\n")

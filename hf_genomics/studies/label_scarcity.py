@@ -68,7 +68,7 @@ def label_scarcity(
         store: genome store with labels of two classes and the splits train, valid and test.
         output_dir: folder to write to; what is finished there is kept.
         finetuning: options of `finetune` for the cells; later ones win.
-        positive: class that F1 and AUROC refer to; by default the one with fewer training genomes.
+        positive: class that F1 and AUPRC refer to; by default the one with fewer training genomes.
         unit: column of the store whose values the bootstrap of the test set draws as a whole: "genome", or a column
             with groups of related genomes, which gives wider intervals.
         running: number of processes, and time limit.

@@ -14,7 +14,7 @@ from ..sequence import num_kmers
 
 Arm = Literal["pretrained", "twin", "frozen", "kmers"]
 
-#: What each arm adds to the recipe of fine-tuning.
+#: What each arm sets in the recipe of fine-tuning, whatever the options of the cells say.
 _ARM_OPTIONS: dict[str, dict[str, Any]] = {
     "pretrained": {},
     "twin": {"head": {"from_scratch": True}},
@@ -164,11 +164,11 @@ def cell_recipe(cell: Cell, finetuning: list[CellOptions], store: str, positive:
 
     Args:
         cell: the cell.
-        finetuning: options of the cells; later ones win.
+        finetuning: options of the cells; later ones win, and what the arm sets wins over all of them.
         store: genome store.
-        positive: class that F1 and AUROC refer to.
+        positive: class that F1 and AUPRC refer to.
     """
-    recipe = _ARM_OPTIONS[cell.arm]
+    recipe: dict[str, Any] = {}
     for some in finetuning:
         if some.match(cell):
             recipe = merged(recipe, some.options)
@@ -182,7 +182,7 @@ def cell_recipe(cell: Cell, finetuning: list[CellOptions], store: str, positive:
         "baseline_k": 0,
         "resume": "auto",
     }
-    return merged(recipe, own | ({"positive": positive} if positive else {}))
+    return merged(merged(recipe, _ARM_OPTIONS[cell.arm]), own | ({"positive": positive} if positive else {}))
 
 
 def merged(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:

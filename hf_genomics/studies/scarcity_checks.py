@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -129,7 +130,7 @@ def _fingerprint(path: Path) -> str:
 def check_unseen(pretraining: GenomeStore, store: GenomeStore, train_split: str | None = "train") -> None:
     """Check that no contig on which a model was pretrained is a validation or test contig of a study.
 
-    Contigs are compared by name without version, and by sequence on either strand.
+    Contigs are compared by name without version (see `_refuse_names`), and by sequence on either strand.
 
     Args:
         pretraining: store on which the model was pretrained.
@@ -140,8 +141,10 @@ def check_unseen(pretraining: GenomeStore, store: GenomeStore, train_split: str 
         InputError: naming the first such contig.
     """
     seen = pretraining.select(train_split)
-    _refuse_seen(set(_names(pretraining, seen)), _names, "name", str(pretraining.path), store)
-    _refuse_seen(set(_digests(pretraining, seen)), _digests, "sequence", str(pretraining.path), store)
+    names = pretraining.contigs["name"].astype(str)
+    _refuse_names(names.iloc[seen], names, str(pretraining.path), store)
+    digests = set(_digests(pretraining, seen))
+    _refuse_seen(digests, lambda rows: _digests(store, rows), "sequence", str(pretraining.path), store)
 
 
 def check_listed(genomes: Path, store: GenomeStore) -> None:
@@ -152,37 +155,66 @@ def check_listed(genomes: Path, store: GenomeStore) -> None:
         store: store of the study.
 
     Raises:
-        InputError: naming the first such genome, or a missing column.
+        InputError: naming the first such genome, or a missing column; or if the file is not a table.
     """
-    table = pd.read_csv(genomes, sep="\t", dtype=str, keep_default_na=False)
+    try:
+        table = pd.read_csv(genomes, sep="\t", dtype=str, keep_default_na=False)
+    except ValueError as error:  # no text, or nothing in it
+        raise InputError(f"{genomes}: not a table of tabs in UTF-8 ({error}); copy it again, or delete it") from error
     for column in ("accession", "split"):
         if column not in table:
             raise missing_column(str(genomes), column, table)
-    seen = table["accession"][table["split"] == "train"].str.partition(".")[0]
-    _refuse_seen(set(seen), _names, "name", str(genomes), store)
+    names = table["accession"]
+    _refuse_names(names[table["split"] == "train"], names, str(genomes), store)
+
+
+def _refuse_names(seen: Iterable[str], names: Iterable[str], source: str, store: GenomeStore) -> None:
+    """Raise InputError for the first validation or test contig whose name is known, apart from its version such as .1.
+
+    Where one list has several names that differ only after the dot (contig.1, contig.2), no version follows it, and the
+    whole names are compared.
+
+    Args:
+        seen: names of what a model was pretrained on.
+        names: all names of the list that these are from.
+        source: the list, for the message.
+        store: store of the study.
+    """
+    of_study = store.contigs["name"].astype(str)
+    numbered = _repeated(map(_without_version, set(names))) | _repeated(map(_without_version, set(of_study)))
+
+    def key(name: str) -> str:
+        return name if (short := _without_version(name)) in numbered else short
+
+    _refuse_seen(set(map(key, seen)), lambda rows: map(key, of_study.iloc[rows]), "name", source, store)
+
+
+def _without_version(name: str) -> str:
+    """Return the name of a contig without what follows its first dot."""
+    return name.partition(".")[0]
+
+
+def _repeated(names: Iterable[str]) -> set[str]:
+    """Return the names that occur more than once."""
+    return {name for name, count in Counter(names).items() if count > 1}
 
 
 def _refuse_seen(
     known: set[Any],
-    keys_of: Callable[[GenomeStore, np.ndarray], Iterable[Any]],
+    keys_of: Callable[[np.ndarray], Iterable[Any]],
     what: str,
     source: str,
     store: GenomeStore,
 ) -> None:
     """Raise InputError for the first validation or test contig whose key is known."""
     kept = np.concatenate([store.select(split) for split in ("valid", "test")])
-    for row, key in zip(kept.tolist(), keys_of(store, kept), strict=True):
+    for row, key in zip(kept.tolist(), keys_of(kept), strict=True):
         if key in known:
             contig = store.contigs.iloc[row]
             raise InputError(
                 f"{source}: holds {contig['name']} of the {contig['split']} split of {store.path} (the same {what}), "
                 "so the study would score what pretraining has seen; pretrain without it"
             )
-
-
-def _names(store: GenomeStore, rows: np.ndarray) -> Iterable[str]:
-    """Iterate over the names of contigs, without versions such as .1."""
-    return (str(name).partition(".")[0] for name in store.contigs["name"].iloc[rows])
 
 
 def _digests(store: GenomeStore, rows: np.ndarray) -> Iterable[bytes]:

@@ -90,16 +90,12 @@ def train_bpe(
         InputError: if a number is out of range, there is too little DNA for a vocabulary of this size, or the folder is
             not empty.
     """
-    if not 10 <= vocab_size <= 2**16:
-        raise InputError(f"vocab_size must lie in 10..65536, not {vocab_size}")
-    for name, length in (("max_token_length", max_token_length), ("window", window), ("max_nt", max_nt)):
-        if length < 2:
-            raise InputError(f"{name} must be at least 2 nt, not {length}")
+    _check_sizes(vocab_size, max_token_length, window, max_nt)
     target = Path(output_dir)
     if target.exists() and not (target.is_dir() and not any(target.iterdir())):
         raise InputError(f"{target}: exists and is not an empty folder; choose another output_dir")
     check_output(target, folder=True)
-    windows = _windows(GenomeStore(store), split, window, max_nt)
+    windows, is_part = _windows(GenomeStore(store), split, window, max_nt)
     tokenizer = Tokenizer(models.BPE(unk_token=_BERT["unk"]))
     tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex("[ACGT]+|."), "isolated")
     trainer = trainers.BpeTrainer(
@@ -107,15 +103,16 @@ def train_bpe(
         special_tokens=list(_BERT.values()),
         initial_alphabet=list("ACGT"),
         limit_alphabet=4,
-        max_token_length=max_token_length,
+        max_token_length=max_token_length + 1,  # the library stops one short of it
         show_progress=False,
     )
     tokenizer.normalizer = _normalizer()
     tokenizer.train_from_iterator(_both_strands(windows), trainer)
     if tokenizer.get_vocab_size() < vocab_size:
+        more = "raise max_nt" if is_part else "take more genomes"
         raise InputError(
             f"{store}: {sum(map(len, windows)):,} nt give {tokenizer.get_vocab_size()} tokens of at most "
-            f"{max_token_length} nt, not {vocab_size}; take more genomes or lower vocab_size"
+            f"{max_token_length} nt, not {vocab_size}; {more} or lower vocab_size"
         )
     templates = ("[CLS] $A [SEP]", "[CLS] $A [SEP] $B:1 [SEP]:1")
     trained = _as_transformers_tokenizer(tokenizer, _BERT, *templates, model_max_length)
@@ -124,6 +121,24 @@ def train_bpe(
     encoded = trained([_text(row) for row in windows], add_special_tokens=False)["input_ids"]
     nt, tokens = sum(map(len, windows)), sum(map(len, encoded))
     return {"tokens": vocab_size, "nt": nt, "nt_per_token": nt / tokens, "tokenizer": str(target)}
+
+
+def _check_sizes(vocab_size: int, max_token_length: int, window: int, max_nt: int) -> None:
+    """Check the ranges of the numbers of `train_bpe`, and that so many tokens of that length exist."""
+    if not 10 <= vocab_size <= 2**16:
+        raise InputError(f"vocab_size must lie in 10..65536, not {vocab_size}")
+    for name, length in (("max_token_length", max_token_length), ("window", window), ("max_nt", max_nt)):
+        if length < 2:
+            raise InputError(f"{name} must be at least 2 nt, not {length}")
+    if window > max_nt:
+        raise InputError(f"max_nt must be at least a window of {window} nt, not {max_nt}; raise it or lower window")
+    # 4 tokens of 1 nt, 16 of 2 nt and so on; from 8 nt on, there are more than any vocabulary holds.
+    possible = NUM_SPECIAL + sum(4**length for length in range(1, min(max_token_length, 8) + 1))
+    if vocab_size > possible:
+        raise InputError(
+            f"vocab_size must be at most {possible} with tokens of at most {max_token_length} nt, not {vocab_size}; "
+            "lower it or raise max_token_length"
+        )
 
 
 def save(tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
@@ -142,23 +157,26 @@ def save(tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
     path.write_text(json.dumps(settings, indent=2, sort_keys=True) + "\n")
 
 
-def _windows(store: GenomeStore, split: str | None, window: int, max_nt: int) -> list[np.ndarray]:
+def _windows(store: GenomeStore, split: str | None, window: int, max_nt: int) -> tuple[list[np.ndarray], bool]:
     """Read windows that lie side by side on the contigs, ordered by name: all of them, or every n-th.
 
     Args:
         store: genome store.
         split: contigs to read, or None for all.
         window: window length in nt.
-        max_nt: largest number of nt to read.
+        max_nt: largest number of nt to read, at least ``window``.
 
     Returns:
-        uint8 letters of each window.
+        uint8 letters of each window, and whether windows were omitted.
     """
     contigs = store.contigs.iloc[store.select(split)].sort_values("name", kind="stable")
     every = -(-int(contigs["length"].sum()) // max_nt)  # rounded up
     owner, starts, ends = tile_all(contigs["length"].to_numpy(), window, window, end="short")
+    # The last window of a contig is short, so every n-th window may be more than an n-th of the letters.
+    while int((ends - starts)[::every].sum()) > max_nt:
+        every += 1
     places = zip(contigs.index[owner].tolist(), starts.tolist(), (ends - starts).tolist(), strict=True)
-    return [store.window(*place) for place in itertools.islice(places, 0, None, every)]
+    return [store.window(*place) for place in itertools.islice(places, 0, None, every)], every > 1
 
 
 def _both_strands(windows: list[np.ndarray]) -> Iterator[str]:

@@ -7,6 +7,7 @@ they take, and their flags).
 
 from __future__ import annotations
 
+import csv
 import io
 import json
 import logging
@@ -98,7 +99,8 @@ class GrowingScores:
         self.num_records = 0
         self.counts: Counter[str] = Counter()
         self._settings, self._resume = settings, resume
-        if resume and not whole and self._text.is_file():
+        # `_note` writes progress.json last: without it, the interrupted run had not written a record.
+        if resume and not whole and (self._folder / "progress.json").is_file():
             check_settings(self._folder / "settings.json", settings)
             progress = json.loads((self._folder / "progress.json").read_text(encoding="utf-8"))
             self.num_records, self.counts = progress["records"], Counter(progress["counts"])
@@ -108,13 +110,13 @@ class GrowingScores:
             shutil.rmtree(self._folder, ignore_errors=True)
             self._folder.mkdir(parents=True)
             write_json(self._folder / "settings.json", settings)
-            self._text.write_bytes(header.encode("latin-1", "replace"))
+            self._text.write_bytes(header.encode("utf-8", "surrogateescape"))
             self._note()
         self._file = open(self._text, "ab")
 
     def write(self, text: str, scored: Sequence[ScoredVariant]) -> None:
         """Append the text of some records, and note that they are complete."""
-        self._file.write(text.encode("latin-1", "replace"))
+        self._file.write(text.encode("utf-8", "surrogateescape"))
         self._file.flush()
         self.num_records += len(scored)
         self.counts.update(flag for one in scored for flag in one.flags)
@@ -193,14 +195,14 @@ def _to_parquet(text: Path, packed: Path) -> Path:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    with open(text, encoding="latin-1") as file:
+    with open(text, encoding="utf-8", errors="replace") as file:
         header = file.readline().rstrip("\n").split("\t")
     texts = {"chrom", "id", "ref", "alt", "variant_id", "flag"}
     kinds: dict[str, Any] = {name: "float64" for name in header if name not in texts}
     kinds |= {name: "str" for name in texts} | {"pos": "int64", "ref_ok": "bool"}
     types = {"float64": pa.float64(), "str": pa.string(), "int64": pa.int64(), "bool": pa.bool_()}
     schema = pa.schema([(name, types[kinds[name]]) for name in header])
-    options: dict[str, Any] = {"sep": "\t", "dtype": kinds, "encoding": "latin-1", "chunksize": 100_000}
+    options: dict[str, Any] = {"sep": "\t", "dtype": kinds, "encoding_errors": "replace", "chunksize": 100_000}
     with pq.ParquetWriter(packed, schema) as writer:
         for part in pd.read_csv(
             text, keep_default_na=False, na_values={n: [""] for n in header if n not in texts}, **options
@@ -221,14 +223,16 @@ def table_text(scored: Iterable[ScoredVariant], columns: Sequence[str]) -> str:
         scored: records with scores.
         columns: names of the columns of scores.
     """
-    rows = []
+    text = io.StringIO()
+    # As in the other tables: a cell with a quotation mark or a tab is quoted, and pandas reads it as it was.
+    writer = csv.writer(text, delimiter="\t", lineterminator="\n")
     for record, scores, flags in scored:
         for allele, values, flag in zip(record.alleles, scores, flags, strict=True):
             variant = f"{record.chrom}:{record.position}:{record.ref}>{allele.alt}"
             cells = [record.chrom, str(record.position), record.id, record.ref, allele.alt, variant]
             cells += [number(values.get(name, math.nan), "") for name in columns]
-            rows.append("\t".join([*cells, str(record.ref_ok).lower(), flag]) + "\n")
-    return "".join(rows)
+            writer.writerow([*cells, str(record.ref_ok).lower(), flag])
+    return text.getvalue()
 
 
 def vcf_text(scored: Iterable[ScoredVariant], fields: dict[str, str], plain: bool) -> str:
@@ -270,6 +274,8 @@ def plot_variants(
         limit: score at the ends of the colour scale; by default the largest absolute score.
         label: what the scores are, beside the colour scale.
     """
+    from matplotlib.ticker import MaxNLocator
+
     limit = limit or max(float(np.nanmax(np.abs(llr), initial=0)), 1e-9)
     extent = (start + 0.5, start + llr.shape[1] + 0.5, 3.5, -0.5)
     image = ax.imshow(llr, cmap="RdBu", vmin=-limit, vmax=limit, aspect="auto", extent=extent, interpolation="nearest")
@@ -278,6 +284,7 @@ def plot_variants(
     if places:
         columns, rows = zip(*places, strict=True)
         ax.scatter(columns, rows, s=3, color="#1f2328", linewidths=0)
+    ax.xaxis.set_major_locator(MaxNLocator("auto", steps=[1, 2, 5, 10], integer=True))  # whole positions only
     ax.set_yticks(range(4), list("ACGT"))
     ax.set_ylabel("ALT")
     ax.figure.colorbar(image, ax=ax, pad=0.01).set_label(label, parse_math=False)  # "$" in the name of a class stays

@@ -1,6 +1,7 @@
 """VCF files as text: lines are checked, column INFO is extended, and every other byte stays as it was.
 
-Files are bytes of unknown encoding, so they are read as latin-1, which maps every byte to one character and back.
+Files are read as UTF-8. Bytes that are not UTF-8 become characters that stand for them (Python's "surrogateescape"),
+and are written as the same bytes again.
 """
 
 from __future__ import annotations
@@ -101,7 +102,7 @@ def _lines(path: str, watch: Callable[[memoryview], object] | None) -> Iterator[
             if start.startswith(magic):
                 raise InputError(f"{path}: this looks like {verdict}")
         for number, line in enumerate(file, start=1):
-            yield number, line.decode("latin-1")
+            yield number, line.decode("utf-8", "surrogateescape")
 
 
 def _read_header(path: str, numbered: Iterator[tuple[int, str]]) -> Header:
@@ -155,7 +156,9 @@ def _parse(text: str, where: str, columns: int) -> Line:
     keep_secret((chrom, identifier))  # in a private run, none of the messages below shows them
     for name, cell in zip(_COLUMNS, cells, strict=False):
         if not cell.strip():
-            raise InputError(f"{where}, column {name.lstrip('#')} is empty; write '.' for a missing value")
+            needed = name in ("#CHROM", "POS", "REF")
+            remedy = "complete or delete the line" if needed else "write '.' for a missing value"
+            raise InputError(f"{where}, column {name.lstrip('#')} is empty; {remedy}")
         if cell != cell.strip(" ") or (" " in cell and name not in ("INFO", "FILTER")):
             raise InputError(f"{where}, column {name.lstrip('#')}: {shorten(cell, 30)} has blanks; remove them")
     if not (position.isascii() and position.isdigit() and len(position) <= MOST_DIGITS):
@@ -165,8 +168,10 @@ def _parse(text: str, where: str, columns: int) -> Line:
             f"{where}, column REF: {shorten(ref, 20)} is not a nucleotide sequence; fix the line or delete it"
         )
     alts = alt.split(",")
+    if "." in alts and len(alts) > 1:
+        raise InputError(f"{where}, column ALT: '.', no allele, stands beside other alleles; delete the '.'")
     for allele in alts:
-        if not _ALT.fullmatch(allele) or (allele == "." and len(alts) > 1):
+        if not _ALT.fullmatch(allele):
             raise InputError(
                 f"{where}, column ALT: {shorten(allele, 20)} is neither a nucleotide sequence nor '*', '.', <NAME> or "
                 "a breakend; fix the line or delete it"

@@ -509,9 +509,10 @@ class KmerBertConfig(PreTrainedConfig):
 
 
 def translate_bert(settings: dict[str, Any]) -> dict[str, Any]:
-    """Translate the settings of a BertConfig over k-mers at stride 1 into those of a KmerBertConfig.
+    """Translate the settings of a BertConfig over k-mers into those of a KmerBertConfig.
 
-    k follows from the vocabulary size. The initialisation is "bert", so that a head which the checkpoint does not have
+    k follows from the vocabulary size. The stride is 1, as DNABERT's, unless the settings name another one, as those of
+    a converted KmerBert do. The initialisation is "bert", so that a head which the checkpoint does not have
     is initialised as in BERT.
 
     Args:
@@ -526,7 +527,7 @@ def translate_bert(settings: dict[str, Any]) -> dict[str, Any]:
     for name, harmless in _BERT_ONLY.items():
         if settings.get(name) not in harmless:
             raise ValueError(f"KmerBert does not support {name}={shown(settings[name])} of a BERT configuration")
-    kept = {name: settings[name] for name in BERT_SETTINGS if name in settings}
+    kept = {name: settings[name] for name in (*BERT_SETTINGS, "stride") if name in settings}
     check_types(kept)
     check_bounds(kept)
     names = kept.get("id2label")

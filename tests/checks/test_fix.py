@@ -124,3 +124,19 @@ def test_a_no_break_space_is_a_blank_in_every_encoding(tmp_path, encoding):
     (tmp_path / "x.fa").write_bytes(">a\nAC\xa0GT\xa0\xa0A\n".encode(encoding))
     fixed = write_fixed(str(tmp_path / "x.fa"), tmp_path / "y.fa")
     assert (tmp_path / "y.fa").read_text() == ">a\nACGTA\n" and fixed.changes["blanks removed"] == 3
+
+
+@pytest.mark.parametrize(
+    ("text", "encoding", "letter"),
+    [("AC\xa0GTÉA", "utf-8", "É"), ("AC\xa0GTÉA", "latin-1", "É"), ("AC\xa0GT©A", "utf-8", "©")],
+)
+def test_a_letter_beyond_ascii_is_named_as_it_is_written(tmp_path, text, encoding, letter):
+    (tmp_path / "x.fa").write_bytes(b">a\n" + text.encode(encoding) + b"\n")
+    with pytest.raises(InputError, match=f"position 6: '{letter}' is not a DNA letter"):
+        write_fixed(str(tmp_path / "x.fa"), tmp_path / "y.fa")
+
+
+def test_an_unprintable_letter_of_a_name_that_is_escaped_counts_as_a_change(tmp_path):
+    (tmp_path / "x.fa").write_bytes(b">a\x01b\nACGT\n")
+    fixed = write_fixed(str(tmp_path / "x.fa"), tmp_path / "y.fa")
+    assert +fixed.changes == Counter({"unprintable names escaped": 1})

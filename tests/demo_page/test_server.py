@@ -102,6 +102,15 @@ def test_a_wrong_question_is_a_line_on_the_page(ask):
         assert not re.search("[ACGT]{31}", text)
 
 
+def test_a_part_of_a_form_with_a_damaged_head_is_a_line_on_the_page(ask, caplog):
+    headers = {"Content-Type": "multipart/form-data; boundary=x"}
+    heads = b"no colon", b"a\0b: c", b"a: " + b"b" * 20_000
+    asked = [("POST", {"data": b"--x\r\n%b\r\n\r\nACGT\r\n--x--\r\n" % head, "headers": headers}) for head in heads]
+    for status, text, _ in ask(*asked):
+        assert status == 400 and "damaged" in error_of(text)
+    assert not caplog.records
+
+
 def test_other_sites_and_other_names_of_this_machine_are_refused(ask):
     rebound = ("GET", {"headers": {"Host": "evil.example:7860"}})
     foreign = ("POST", {"headers": {"Sec-Fetch-Site": "cross-site"}})

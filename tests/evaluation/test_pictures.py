@@ -162,3 +162,23 @@ def test_drawing_never_loads_pyplot():
     imports = re.findall(r"^(?:import|from) .*", Path(pictures.__file__).read_text(encoding="utf-8"), re.MULTILINE)
     assert any("matplotlib" in line for line in imports)
     assert not any("pyplot" in line for line in imports)
+
+
+def test_a_dollar_sign_in_a_name_stays_as_it_is(tmp_path, monkeypatch):
+    monkeypatch.setattr(pictures, "_DPI", 20)  # quickly drawn
+    name, two = r"$\x$", np.array([[0.2, 0.8], [0.7, 0.3]])  # mathematics that matplotlib cannot draw
+    plot_confusion(np.array([1, 0]), two, [name, "b"], tmp_path / "confusion.png")
+    plot_scatter(two, two, [name, "b"], tmp_path / "scatter.png")
+    plot_roc_pr({name: (two, np.array([1, 0]))}, tmp_path / "roc_pr.png", of_what=name)
+    assert len(list(tmp_path.iterdir())) == 3
+
+
+@pytest.mark.parametrize(("num_classes", "texts"), [(30, 1800), (31, 0), (600, 0)])
+def test_a_confusion_matrix_of_many_classes_has_colours_but_no_counts(tmp_path, monkeypatch, num_classes, texts):
+    drawn = []
+    monkeypatch.setattr(pictures, "_save", lambda figure, path: drawn.append(figure))
+    classes = np.arange(num_classes)
+    plot_confusion(classes, classes, [f"c{one}" for one in classes], tmp_path / "confusion.png")
+    (axes,) = drawn[0].axes
+    assert len(axes.texts) == texts and len(axes.get_xticks()) == min(num_classes, 60)
+    assert max(drawn[0].get_size_inches()) < 25

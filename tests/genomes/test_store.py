@@ -489,3 +489,18 @@ def test_drafts_with_equal_contig_names_become_one_store(tmp_path: Path) -> None
     assert store.contigs["genome"].tolist() == ["a", "a", "b", "b"]
     numbered = prepare(paths, str(tmp_path / "n"), records=RecordRules(names="numbered"))
     assert numbered.contigs["name"].tolist() == ["1", "2", "3", "4"]
+
+
+def test_a_file_is_neither_a_list_of_files_nor_a_store(fasta: list[str], tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"list of files; write \['.*one\.v1\.fa'\]"):
+        prepare(fasta[0], str(tmp_path / "s"))  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="no genome store here"):
+        GenomeStore(fasta[0])
+
+
+def test_the_remedy_for_a_store_json_cut_short_works(fasta: list[str], tmp_path: Path) -> None:
+    prepare(fasta, str(tmp_path / "s"))
+    (tmp_path / "s" / "store.json").write_text('{"format": 2')
+    with pytest.raises(InputError, match="prepare it again with overwrite: true$"):
+        prepare(fasta, str(tmp_path / "s"))
+    assert prepare(fasta, str(tmp_path / "s"), overwrite=True).total_nt == 14

@@ -6,6 +6,7 @@ import errno
 import io
 import json
 import logging
+import multiprocessing
 import os
 import stat
 from pathlib import Path
@@ -18,7 +19,7 @@ from hf_genomics.inference import growing_table as module
 from hf_genomics.inference.growing_table import GrowingTable
 
 HEADER, SETTINGS = ["id", "value"], {"model": "abc", "options": {"rna": False, "tracks": ("a", "b")}}
-ROWS = [("a", 1.0), ("b\nb", 0.123456789), ("c\td", 2.5e-9), ("d", 3)]
+ROWS = [("a", 1.0), ("b\nb", 0.123456789), ("c\td", 2.5e-9), ("d\re", 3)]
 
 
 def grow(path: Path, rows: list, *, resume: bool = False, several: bool = False, stop: BaseException | None = None):
@@ -191,3 +192,30 @@ def test_a_pipe_gets_each_row_at_once_and_cannot_be_continued(tmp_path: Path, wh
     os.close(reader)
     with pytest.raises(InputError, match="omit resume"):
         grow(tmp_path / "pipe", ROWS, resume=True)
+
+
+def grow_until(path: Path, ready, release) -> None:
+    """Write two rows in a process of its own, and the others when it is told to."""
+    with GrowingTable(path, HEADER, SETTINGS, resume=False) as table:
+        for number, row in enumerate(ROWS):
+            if number == 2:
+                ready.set()
+                release.wait(60)
+            table.write(row)
+        table.finish()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such locks")
+def test_a_second_run_with_the_same_output_is_refused_and_the_first_one_loses_nothing(tmp_path: Path, whole) -> None:
+    fork = multiprocessing.get_context("fork")
+    ready, release = fork.Event(), fork.Event()
+    other = fork.Process(target=grow_until, args=(tmp_path / "t.tsv", ready, release))
+    other.start()
+    assert ready.wait(60)
+    for resume in (False, True, "auto"):
+        with pytest.raises(InputError, match=rf"process {other.pid} .*another output"):
+            grow(tmp_path / "t.tsv", [("x", 1)] * 9, resume=resume)
+    release.set()
+    other.join()
+    assert (tmp_path / "t.tsv").read_bytes() == whole
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["t.tsv", "whole.tsv"]

@@ -16,6 +16,7 @@ from hf_genomics.errors import InputError
 from hf_genomics.inference.problems import (
     OVERFLOW,
     UNKNOWN,
+    Problem,
     Unscored,
     check_alphabet,
     examined,
@@ -25,6 +26,7 @@ from hf_genomics.inference.problems import (
     too_long,
     too_short,
     with_known_kmers,
+    wrong_letter,
 )
 from hf_genomics.inference.scores import as_examples
 from hf_genomics.inference.windows import Window, row_problems
@@ -82,6 +84,19 @@ def test_a_wrong_letter_has_its_place_in_the_sequence():
     assert (
         good.problem is None and bad.problem.kind == "letters" and bad.problem.message.startswith("position 103: '-'")
     )
+
+
+def test_a_wrong_letter_of_several_bytes_is_shown_whole():
+    for content in ("ACé".encode(), "ACé".encode("latin-1")):
+        assert wrong_letter(np.frombuffer(content, np.uint8)).message.startswith("position 3: 'é'")
+
+
+def test_of_several_problems_of_a_sequence_the_first_is_named(caplog):
+    found = [Problem("letters", f"position {place}: bad") for place in range(3, 90)]
+    unscored = Unscored("f.fa", "record", strict=False)
+    list(unscored.watch((window("A")._replace(problem=problem), np.zeros(1)) for problem in found))
+    unscored.warn()
+    assert "position 3: bad" in caplog.text
 
 
 def test_a_file_is_refused_only_if_none_of_its_first_sequences_is_dna():

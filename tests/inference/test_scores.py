@@ -73,7 +73,7 @@ def test_both_strands_of_a_sequence_have_the_same_scores(model_of, draw, kind):
 @pytest.mark.parametrize(("frames", "firsts"), [(1, [0]), (2, [0, 2]), (3, [0, 1, 2]), (9, [0, 1, 2, 3])])
 def test_frames_are_averaged_window_by_window(model_of, draw, kind, frames, firsts):
     model, _ = model_of(kind)
-    tokenizer = KmerTokenizer(k=3, stride=4)
+    tokenizer = KmerTokenizer(k=3, stride=4, allow_gaps=True)
     sequences = draw([40, 30, 80])  # none has a window that overlaps another
     found = predict_scores(model, tokenizer, sequences, 5, frames=frames)
     for text, scores in zip(sequences, found, strict=True):

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from hf_genomics import InputError, PredictOptions, load_classifier, predict, predict_nt_scores, predict_scores
 from hf_genomics.inference import predict as module
 from hf_genomics.inference.growing_table import GrowingTable
-from hf_genomics.inference.tracks import row_header, track_format, track_paths, write_tracks
+from hf_genomics.inference.tracks import check_along, row_header, track_format, track_paths, write_tracks
 from hf_genomics.io.genome_tracks import place_of
 from hf_genomics.labelled.task import Task
 from hf_genomics.sequence import reverse_complement
@@ -287,3 +287,12 @@ def test_any_rows_become_tracks_without_overlaps(tmp_path_factory, sequences):
                 found[position].append(score)
         expected = [np.mean([x for x in one if x == x]) if any(x == x for x in one) else np.nan for one in found]
         np.testing.assert_allclose(spread(rows[rows["contig"] == f"s{number}"], length), expected)
+
+
+@pytest.mark.parametrize(
+    ("windows", "kind", "remedy"),
+    [(True, None, "omit windows$"), (False, "bed", r"name a \.tsv output$"), (True, "bed", "windows and name a .tsv")],
+)
+def test_the_remedy_for_pairs_names_what_was_asked_for(windows, kind, remedy):
+    with pytest.raises(InputError, match=remedy):
+        check_along(Task("single_label_classification", CLASSES, paired=True), windows, kind)

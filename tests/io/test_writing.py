@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from hf_genomics.errors import InputError
@@ -135,6 +136,13 @@ def test_tsv_quotes_cells_and_rounds_floats(tmp_path: Path) -> None:
     write_tsv(tmp_path / "x", ["id", "score"], [["a\tb", 1 / 3], ["c\nd", 2]])
     with open(tmp_path / "x", newline="") as file:
         assert list(csv.reader(file, delimiter="\t")) == [["id", "score"], ["a\tb", "0.3333333"], ["c\nd", "2"]]
+
+
+def test_a_carriage_return_in_a_cell_of_tsv_does_not_end_the_row(tmp_path: Path) -> None:
+    rows = [["a\rb", 1.5], ["c\r\nd", None], ["e", 2.0]]
+    write_tsv(tmp_path / "x.tsv", ["id", "value"], rows)
+    assert pd.read_csv(tmp_path / "x.tsv", sep="\t")["id"].tolist() == ["a\rb", "c\r\nd", "e"]
+    assert (tmp_path / "x.tsv").read_bytes().endswith(b"e\t2\n")
 
 
 def test_a_hashed_file_says_what_it_wrote(tmp_path: Path, flushed: dict) -> None:

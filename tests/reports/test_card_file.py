@@ -90,3 +90,43 @@ def test_metadata_that_is_not_yaml_is_written_anew(folder):
     change(folder, "license: mit", "license: [mit")
     assert "license:" not in write_card(folder).split("---")[1]
     check_card(folder)
+
+
+@pytest.mark.parametrize(
+    "notes",
+    [
+        "See <https://example.org/a> or <me@example.org>.",
+        "<details>\n<summary>More</summary>\nText<br>\n</details>",
+        "### A heading at once\n\nText.",
+        "Text.\n\n```bash\n## a comment\n\n## another one\nrun <name>\n```",
+        "~~~\nrun <name>\n~~~",
+    ],
+)
+def test_links_html_code_and_subheadings_in_notes_are_no_problem(folder, notes):
+    change(folder, notes_line(folder), f"{notes}\n")
+    check_card(folder)
+    assert write_card(folder).endswith(f"{notes}\n")
+
+
+def test_a_placeholder_in_notes_is_named(folder):
+    change(folder, notes_line(folder), "Ask <your name> about it.\n")
+    with pytest.raises(InputError, match="<your name>"):
+        check_card(folder)
+
+
+def test_a_score_in_the_card_that_is_no_number_is_named(folder):
+    change(folder, "value: 0.75\n", "value: high\n")
+    with pytest.raises(InputError, match="accuracy is high"):
+        check_card(folder)
+
+
+def test_a_comment_in_metadata_or_code_is_not_the_name_of_the_model(folder):
+    comments = "---\n# For reference, see the spec\nlicense: mit\n---\n```\n# a comment\n```\n\n# My model\n"
+    (folder / CARD).write_text(comments)
+    assert "\n# My model\n" in write_card(folder)
+
+
+def test_the_text_of_another_readme_with_notes_is_not_lost(folder):
+    (folder / CARD).write_text("# Mine\n\nSix months of work.\n\n## Notes\n\nA note.\n")
+    assert notes_of(write_card(folder)) == "A note."
+    assert "Six months of work." in (folder / "README.before.md").read_text()

@@ -88,6 +88,7 @@ def test_other_labels_have_other_scores():
     lines = screen_lines(example(task=task, scores=found, baselines={}, ahead={}))
     assert lines[:2] == ["task: 1 value", "test: value: 40 from 0.5 to 2"]
     assert re.search("KmerBert +\N{EN DASH} +\N{EN DASH} +0.500$", lines[4])
+    assert screen_lines(example(task={"kind": "classes", "counts": {"test": {"phage": 9}}}))[0] == "task: 1 class"
     labels = {f"mark{number}": {"yes": 3, "no": 7, "missing": 0} for number in range(919)}
     line = screen_lines(example(task={"kind": "yes/no labels", "counts": {"test": labels}}))[1]
     assert "mark0: 3 of 10" in line and line.endswith("913 more") and len(line) < 200

@@ -473,6 +473,41 @@ def test_there_and_back_is_the_same_model(dnabert, tmp_path):
     assert (tmp_path / "again" / "config.json").read_text() == (tmp_path / "ours" / "config.json").read_text()
 
 
+def test_the_stride_is_the_same_there_and_back(tmp_path):
+    config = KmerBertConfig(k=3, stride=3, **SIZES | {"num_hidden_layers": 1})
+    KmerBertForMaskedLM(config).save_pretrained(tmp_path / "ours")
+    KmerTokenizer(3, 3).save_pretrained(tmp_path / "ours")
+    convert(str(tmp_path / "ours"), str(tmp_path / "theirs"), to="bert")
+    spaced = AutoTokenizer.from_pretrained(tmp_path / "theirs")("AAA TTT")["input_ids"]
+    assert spaced == KmerTokenizer(3, 3)("AAATTT")["input_ids"]
+    convert(str(tmp_path / "theirs"), str(tmp_path / "again"))
+    for folder in ("theirs", "again"):
+        assert KmerBertForMaskedLM.from_pretrained(tmp_path / folder).config.stride == 3
+        assert KmerTokenizer.from_pretrained(tmp_path / folder).stride == 3
+
+
+def test_an_adapter_goes_out_with_its_base(tmp_path):
+    peft = pytest.importorskip("peft")
+    model = KmerBertForSequenceClassification(KmerBertConfig(k=3, **SIZES | {"num_hidden_layers": 1}))
+    model.save_pretrained(tmp_path / "base")
+    KmerTokenizer(3).save_pretrained(tmp_path / "base")
+    options = peft.LoraConfig(target_modules=["query"], task_type="SEQ_CLS", init_lora_weights=False)
+    adapted = peft.get_peft_model(KmerBertForSequenceClassification.from_pretrained(tmp_path / "base"), options)
+    adapted.save_pretrained(tmp_path / "adapter")
+    KmerTokenizer(3).save_pretrained(tmp_path / "adapter")
+    (tmp_path / "adapter" / "config.json").write_text((tmp_path / "base" / "config.json").read_text())
+    convert(str(tmp_path / "adapter"), str(tmp_path / "bert"), to="bert")
+    rows, bert = [ids_of("ACGTTGATTTACCA", 3)], BertForSequenceClassification.from_pretrained(tmp_path / "bert")
+    assert (
+        differ_by(logits(bert, rows), logits(adapted, rows)) < 1e-5 < differ_by(logits(bert, rows), logits(model, rows))
+    )
+
+
+def test_a_misspelt_format_is_refused(tmp_path):
+    with pytest.raises(InputError, match="'kmer_bert' or 'bert', not 'BERT'"):
+        convert(str(tmp_path), str(tmp_path / "out"), to="BERT")
+
+
 def test_what_bert_cannot_express_stays_here(tmp_path, tiny_config):
     hierarchical = HierarchicalKmerBertForSequenceClassification(HierarchicalKmerBertConfig(k=3, **SIZES))
     with pytest.raises(InputError, match="no counterpart of HierarchicalKmerBertForSequenceClassification"):

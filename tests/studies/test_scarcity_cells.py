@@ -65,6 +65,13 @@ def test_arms_differ_in_the_head_only(arm, head):
     }
 
 
+@pytest.mark.parametrize(("arm", "key", "value"), [("twin", "from_scratch", True), ("frozen", "train", "head")])
+def test_options_for_all_cells_do_not_change_what_an_arm_is(arm, key, value):
+    options = [CellOptions({"head": {"train": "last:1", "from_scratch": False, "dropout": 0.2}})]
+    head = cell_recipe(Cell(150, 26, "wide", arm, 7), options, "s", None)["head"]
+    assert head == {"train": "last:1", "from_scratch": False, "dropout": 0.2} | {key: value}
+
+
 def test_merging_changes_neither_side():
     base, over = {"a": {"b": 1}, "c": [1]}, {"a": {"d": 2}}
     result = merged(base, over)

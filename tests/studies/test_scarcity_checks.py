@@ -97,6 +97,31 @@ def test_the_list_beside_a_model_is_checked(home, store, tmp_path):
         check_setups(grid, store)
 
 
+def test_numbers_after_a_dot_are_no_versions_if_names_differ_in_nothing_else(tmp_path):
+    records = fasta(
+        tmp_path / "g.fa", **{f"contig.{number}": dna(50, number) for number in range(4)}, **{"X.1": dna(50, 9)}
+    )
+    splits = ["contig.0,train", "contig.1,train", "contig.2,valid", "contig.3,test", "X.1,test"]
+    (tmp_path / "m.csv").write_text("\n".join(["accession,split", *splits]) + "\n")
+    store = prepare([records], str(tmp_path / "s"), str(tmp_path / "m.csv"))
+    check_unseen(store, store)
+    listed = tmp_path / "genomes.tsv"
+    for name, seen in (("contig.9", None), ("contig.3", "contig.3"), ("X.2", "X.1")):
+        listed.write_text(f"accession\tsplit\n{name}\ttrain\n")
+        if seen is None:
+            check_listed(listed, store)
+            continue
+        with pytest.raises(InputError, match=f"holds {seen}"):
+            check_listed(listed, store)
+
+
+@pytest.mark.parametrize("content", [b"", "accession\tsplit\nx\ttrain\n".encode("utf-16")], ids=["empty", "utf-16"])
+def test_a_list_that_is_no_table_is_named(store, tmp_path, content):
+    (tmp_path / "genomes.tsv").write_bytes(content)
+    with pytest.raises(InputError, match=r"genomes\.tsv: not a table"):
+        check_listed(tmp_path / "genomes.tsv", store)
+
+
 def test_a_folder_is_of_one_store_and_of_one_model_per_name(home, store, tmp_path):
     grid = StudyGrid({"m": str(home / "model")}, genomes=[2])
     facts = study_facts(tmp_path, store, grid)

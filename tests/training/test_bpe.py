@@ -62,11 +62,11 @@ def test_threads_and_the_process_make_no_difference(small, tmp_path):
     assert "tokens: 64" in ended.stdout
 
 
-def test_tokens_are_dna_and_no_longer_than_asked(small, tmp_path):
-    train_bpe(small, str(tmp_path / "bpe"), split="train", vocab_size=60, max_token_length=4)
+def test_tokens_are_dna_and_as_long_as_asked(small, tmp_path):
+    train_bpe(small, str(tmp_path / "bpe"), split="train", vocab_size=60, max_token_length=3)
     tokenizer = AutoTokenizer.from_pretrained(tmp_path / "bpe")
     tokens = set(tokenizer.get_vocab()) - set(tokenizer.all_special_tokens)
-    assert len(tokens) == 55 and set("".join(tokens)) == set("ACGT") and max(map(len, tokens)) <= 4
+    assert len(tokens) == 55 and set("".join(tokens)) == set("ACGT") and max(map(len, tokens)) == 3
 
 
 def test_both_strands_count_alike(tmp_path):
@@ -88,6 +88,13 @@ def test_fewer_windows_are_taken_from_all_over(store, tmp_path):
     assert 30_000 < found["nt"] <= 50_000
 
 
+def test_contigs_just_longer_than_a_window_do_not_exceed_the_nt_asked_for(tmp_path):
+    contigs = ["".join(np.random.default_rng(number).choice(list("ACGT"), 101)) for number in range(10)]
+    (tmp_path / "in.fa").write_text("".join(f">{number}\n{letters}\n" for number, letters in enumerate(contigs)))
+    store = str(prepare([str(tmp_path / "in.fa")], str(tmp_path / "store")).path)
+    assert train_bpe(store, str(tmp_path / "bpe"), vocab_size=20, max_nt=505, window=100)["nt"] <= 505
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -97,6 +104,9 @@ def test_fewer_windows_are_taken_from_all_over(store, tmp_path):
             {"vocab_size": 4096},
             "4,004 nt give [0-9]+ tokens of at most 16 nt, not 4096; take more genomes or lower vocab_size",
         ),
+        ({"vocab_size": 2000, "max_nt": 1000}, "raise max_nt or lower vocab_size"),
+        ({"max_nt": 999}, "max_nt must be at least a window of 1000 nt, not 999"),
+        ({"vocab_size": 90, "max_token_length": 3}, "vocab_size must be at most 89 with tokens of at most 3 nt"),
         ({"split": "valid"}, "no contig is in split 'valid'"),
     ],
 )

@@ -101,3 +101,32 @@ def test_positions_below_a_heat_map_have_grouped_digits(tmp_path):
 def test_a_heat_map_names_its_scores_even_if_a_class_looks_like_a_formula(tmp_path):
     draw_region(str(tmp_path / "x.svg"), np.zeros((4, 8)), "ACGTACGT", "chr1", 0, r"logit of $\no$")
     assert r"logit of $\no$" in (tmp_path / "x.svg").read_text()
+
+
+def test_the_axis_of_a_short_heat_map_shows_whole_positions_only():
+    ax = Figure().subplots()
+    plot_variants(np.zeros((4, 2)), "AC", ax, start=10)
+    assert {11, 12} <= set(ax.get_xticks()) and all(tick == round(tick) for tick in ax.get_xticks())
+
+
+@pytest.mark.parametrize("name", ['"quoted', "ID with é", "χρ", "a\tb"])
+def test_a_name_is_the_same_in_tsv_and_parquet(tmp_path, name):
+    scored = SCORED._replace(record=RECORD._replace(id=name))
+    header = "\t".join(["chrom", "pos", "id", "ref", "alt", "variant_id", "llr", "ref_ok", "flag"]) + "\n"
+    for kind in ("tsv", "parquet"):
+        with GrowingScores(tmp_path / f"a.{kind}", kind, header, {}, False) as file:
+            file.write(table_text([scored], ["llr"]), [scored])
+            file.finish()
+    tables = pd.read_parquet(tmp_path / "a.parquet"), pd.read_csv(tmp_path / "a.tsv", sep="\t")
+    assert [table["id"].tolist() for table in tables] == [[name] * 2] * 2
+
+
+def test_a_run_that_was_killed_before_its_first_record_can_be_resumed(tmp_path):
+    target = tmp_path / "a.tsv"
+    GrowingScores(target, "tsv", "x\n", {"model": 1}, False)._file.close()
+    (tmp_path / ".a.tsv.partial" / "progress.json").unlink()
+    with GrowingScores(target, "tsv", "x\n", {"model": 1}, True) as file:
+        assert file.num_records == 0
+        file.write("1\n", [SCORED])
+        file.finish()
+    assert target.read_text() == "x\n1\n"

@@ -71,6 +71,8 @@ def test_a_file_is_read_plain_or_compressed(tmp_path, compress):
         ("\t5\t.\tA\tT\t.\t.\t.", "CHROM"),
         ("1\t5 \t.\tA\tT\t.\t.\t.", "POS"),
         ("", "is empty"),
+        ("1\t5\t.\t\tT\t.\t.\t.", "REF is empty; complete or delete"),
+        ("1\t5\t.\tA\t.,T\t.\t.\t.", "delete the '.'"),
     ],
 )
 def test_a_bad_line_is_named_by_number_and_column(tmp_path, row, named):
@@ -112,3 +114,10 @@ def test_a_private_run_shows_no_name_with_blanks(tmp_path, row):
     with private_run(True), pytest.raises(InputError, match="has blanks") as error:
         next(lines)
     assert "miller" not in str(error.value)
+
+
+def test_names_are_read_as_utf8_and_other_bytes_stay_as_they_are(tmp_path):
+    row = "chré\t5\t".encode() + b"id\xff\tA\tT\t.\t.\tDP=3\n"
+    (tmp_path / "a.vcf").write_bytes(HEADER.encode() + row)
+    [line] = read_vcf(str(tmp_path / "a.vcf"))[1]
+    assert line.chrom == "chré" and line.text.encode("utf-8", "surrogateescape") == row
