@@ -92,7 +92,7 @@ def pack_rows(
     Raises:
         ValueError: if a window does not fit into a row, or is empty.
     """
-    lengths = np.asarray(lengths)
+    lengths = np.asarray(lengths).astype(np.int64, casting="same_kind")  # int64 minus uint64 would be float64
     width = int(lengths.sum()) if max_tokens is None else max_tokens
     if max_tokens is None:
         _check_lengths(lengths, width)

@@ -84,7 +84,13 @@ def decision_metrics(
         labels: true class ids, (examples,).
         num_classes: number of classes; with 2, ``f1`` is the F1 of the class ``positive``.
         positive: id of the positive class.
+
+    Raises:
+        ValueError: if there are no examples, or an id is not a class.
     """
+    _check_rows(predicted[:, None], (len(labels), 1))
+    for ids, what in ((labels, "label"), (predicted, "prediction")):
+        _check_ids(ids, num_classes, what)
     scores = _decision_scores(predicted, labels, num_classes, positive)
     if np.isnan(scores["mcc"]):
         logger.warning("mcc not defined: all labels are of one class")
@@ -93,8 +99,8 @@ def decision_metrics(
 
 def _decision_scores(predicted: np.ndarray, labels: np.ndarray, num_classes: int, positive: int) -> dict[str, float]:
     """Compute the scores of `decision_metrics`, without its warning."""
-    if num_classes == 2 and positive not in (0, 1):
-        raise ValueError(f"the positive class of two must be 0 or 1, not {positive}")
+    if num_classes == 2:
+        _check_positive(positive)
     occurring = np.unique(labels)
     f1_macro = float(sk.f1_score(labels, predicted, average="macro", zero_division=0.0))
     f1 = float(sk.f1_score(labels == positive, predicted == positive, zero_division=0.0))
@@ -107,6 +113,12 @@ def _decision_scores(predicted: np.ndarray, labels: np.ndarray, num_classes: int
         # With one class there is nothing to correlate; scikit-learn would return 0 and warn.
         "mcc": float(sk.matthews_corrcoef(labels, predicted)) if len(occurring) > 1 else float("nan"),
     }
+
+
+def _check_positive(positive: int) -> None:
+    """Check the id of the positive class of two."""
+    if positive not in (0, 1):
+        raise ValueError(f"the positive class of two must be 0 or 1, not {positive}")
 
 
 def regression_metrics(predictions: np.ndarray, targets: np.ndarray) -> dict[str, float]:
@@ -199,6 +211,8 @@ def compute_metrics_for(
             number of logits is not the number of names.
     """
     positive_id = class_id(positive, label_names)
+    if problem_type == "single_label_classification" and len(label_names) == 2:
+        _check_positive(positive_id)
     scorers: dict[str, Callable[[np.ndarray, np.ndarray], dict[str, float]]] = {
         "single_label_classification": lambda logits, labels: classification_metrics(
             *_labelled_rows(softmax(logits, axis=-1), labels), positive=positive_id
@@ -247,7 +261,7 @@ class SequenceClassificationMetrics(evaluate.Metric):
     """Scores of a sequence classifier as a local ``evaluate.Metric``; `classification_metrics` explains each score.
 
     ``predictions`` are probabilities, (examples, classes), or predicted class ids, (examples,), which have no AUROC
-    and AUPRC. ``references`` are class ids. A score that the labels do not define is omitted, with one logged warning.
+    or AUPRC. ``references`` are class ids. A score that the labels do not define is omitted, with one logged warning.
     With ``label_names``, the result also has "positive", the name of the class, of two, that f1 and auprc refer to;
     without, it is class 1, or the ``positive`` that is passed to ``compute``. In a plain Trainer::
 
@@ -315,6 +329,8 @@ class SequenceClassificationMetrics(evaluate.Metric):
             predicted: predicted class ids (examples,), where they are not those of the largest probabilities.
         """
         predictions, references = np.asarray(predictions), np.asarray(references)
+        if predictions.ndim == 2 and len(label_names) not in (0, predictions.shape[1]):
+            raise ValueError(f"predictions have {predictions.shape[1]} classes for {len(label_names)} label_names")
         positive_id = class_id(positive, label_names)
         if predictions.ndim == 2:
             scores = classification_metrics(predictions, references, positive=positive_id, predicted=predicted)
@@ -391,11 +407,15 @@ def _checked(probabilities: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray,
     if probabilities.ndim != 2 or probabilities.shape[1] < 2:
         raise ValueError(f"probabilities must be (examples, two classes or more), not {probabilities.shape}")
     _check_rows(probabilities, (*labels.shape, probabilities.shape[1]))
-    bad = np.flatnonzero((labels < 0) | (labels >= probabilities.shape[1]) | (labels != np.floor(labels)))
-    if len(bad):
-        last = probabilities.shape[1] - 1
-        raise ValueError(f"label {labels[bad[0]]} of example {bad[0]} is not a class: ids run 0..{last}")
+    _check_ids(labels, probabilities.shape[1], "label")
     return probabilities, labels.astype(np.int64)
+
+
+def _check_ids(ids: np.ndarray, num_classes: int, what: str) -> None:
+    """Check that ids are those of classes; ``what`` they are is for the error message."""
+    bad = np.flatnonzero((ids < 0) | (ids >= num_classes) | (ids != np.floor(ids)))
+    if len(bad):
+        raise ValueError(f"{what} {ids[bad[0]]} of example {bad[0]} is not a class: ids run 0..{num_classes - 1}")
 
 
 def _check_rows(predictions: np.ndarray, shape: tuple[int, ...]) -> None:

@@ -246,17 +246,18 @@ class _RowMaker:
 
     def _usable(self, windows: list[Window], length: int, unknown: tuple[np.ndarray, np.ndarray]) -> list[Window]:
         """Return the windows that lie inside the contig, have known letters only, and are not repeated."""
-        seen: set[tuple[int, int, str, str]] = set()
+        seen: set[tuple[int, int, bool, str]] = set()
         usable = []
         for window in windows:
+            row = (window.start, window.end, window.strand == "-", window.label)  # "." is read as "+" is
             if window.start < 0 or window.end > length:
                 self._left_out["whose window reaches over the end of the contig"] += 1
             elif _touches(window, *unknown):
                 self._left_out["with letters other than A, C, G and T"] += 1
-            elif window[:4] in seen:
+            elif row in seen:
                 self._left_out["that repeat an earlier one"] += 1
             else:
-                seen.add(window[:4])
+                seen.add(row)
                 usable.append(window)
         return usable
 

@@ -204,7 +204,7 @@ class GenomeStore:
             ``sequence`` and ``split`` (None if the store has no splits).
 
         Raises:
-            InputError: if no contig is in ``split``, or a number is below 1.
+            InputError: if no contig is in ``split``, or a number is not whole or below 1.
 
         >>> rows = store.to_dataset("train", length=510)  # doctest: +SKIP
         >>> rows = rows.map(tokenizer, batched=True, input_columns="sequence")  # doctest: +SKIP
@@ -212,8 +212,8 @@ class GenomeStore:
         from datasets import Dataset, Features, Value
 
         for name, value in (("length", length), ("step", step)):
-            if value is not None and value < 1:
-                raise InputError(f"to_dataset: {name} must be at least 1 nt, not {value}")
+            if value is not None and not (isinstance(value, int | np.integer) and value >= 1):
+                raise InputError(f"to_dataset: {name} must be a whole number of at least 1 nt, not {value}")
         if step is not None and length is None:
             raise InputError(f"to_dataset: step ({step} nt) needs a length")
         self.select(split)  # raise the error for an unknown split here, not in the generator

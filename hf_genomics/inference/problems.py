@@ -68,7 +68,10 @@ class Problem(NamedTuple):
     message: str
 
 
-UNKNOWN = Problem("unknown", "has no k-mer of A, C, G and T only, so there is nothing to predict from; drop it")
+UNKNOWN = Problem(
+    "unknown",
+    "has no k-mer of A, C, G and T only among those that the model reads, so there is nothing to predict from; drop it",
+)
 OVERFLOW = Problem(
     "overflow",
     "the model returns NaN or infinity for it (an overflow in half precision?); use a model saved in float32",

@@ -35,12 +35,15 @@ def nt_labels(
 
     Raises:
         InputError: naming file, row and column, if a cell does not hold one label per nucleotide, or holds an unknown
-            class; naming file and column, if no nucleotide has a label.
+            class, or a word such as NA, which would become a class; naming file and column, if no nucleotide has a
+            label.
     """
     entries = [_split(text) for text in texts]
     for row, (found, letters) in enumerate(zip(entries, table.sequences, strict=True)):
         _check_length(len(found), len(letters), "labels", table, row, column)
     if names is None:
+        for row, found in enumerate(entries):
+            _check_words(found, table, row, column)
         names = class_order({str(name) for found in entries for name in np.unique(found)} - {NO_LABEL})
     number = {name: index for index, name in enumerate(names)} | {NO_LABEL: IGNORE_INDEX}
     labels = []
@@ -104,6 +107,16 @@ def _split(text: str) -> np.ndarray:
     if _SEPARATORS.search(text):
         return np.array(_SEPARATORS.split(text))
     return np.array(list(text), dtype=str)
+
+
+def _check_words(found: np.ndarray, table: LabelledSequences, row: int, column: str) -> None:
+    """Raise InputError if a label says that it is missing, as NA does; "none" and "null" may be classes."""
+    for name in map(str, np.unique(found)):
+        if name.lower() in MISSING - {"none", "null"}:
+            raise InputError(
+                f'{place_of(table.source, row, column)}: label {name!r} would be a class; write "{NO_LABEL}" for a '
+                "nucleotide without a label, or rename the class"
+            )
 
 
 def _check_length(found: int, length: int, what: str, table: LabelledSequences, row: int, column: str) -> None:

@@ -29,8 +29,8 @@ class Match(NamedTuple):
         other_name: alternate name of the target.
         p: probability of a match as good as this by chance.
         q: p corrected for all targets; NaN if there are fewer than `FEWEST_TARGETS`.
-        offset: row of the target at which the motif starts.
-        overlap: rows that overlap.
+        offset: row of the target, on ``strand``, at which the motif starts; negative if it starts before the target.
+        overlap: number of rows that overlap.
         strand: "+", or "-" if the target was reverse-complemented.
     """
 

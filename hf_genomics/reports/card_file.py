@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import logging
-import math
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
@@ -137,9 +136,8 @@ def card_problems(card: str, records: Records) -> list[str]:
     problems += [f"placeholder {found!r} is not filled in" for found in _placeholders(card)]
     test = records.metrics.get("test") or {}
     for result in results:
-        truth = test.get(result.metric_type)
-        are_numbers = all(isinstance(value, int | float) for value in (result.metric_value, truth))
-        if not are_numbers or not math.isclose(result.metric_value, truth, abs_tol=5e-4):
+        shown, truth = result.metric_value, test.get(result.metric_type)
+        if not all(isinstance(value, int | float) for value in (shown, truth)) or not abs(shown - truth) <= 5e-4:
             problems.append(f"{result.metric_type} is {result.metric_value} in the card, {truth} in metrics.json")
     return problems + _differing_rows(card, records)
 

@@ -74,7 +74,8 @@ def label_scarcity(
         running: number of processes, and time limit.
 
     Returns:
-        Number of finished cells, the best scores, and the path of the report.
+        Number of finished cells, the macro recall of each model with the most labelled genomes by length, and the path
+        of the report; only the first if no cell is finished.
 
     Raises:
         InputError: if an option, the store, a set-up or a cell's recipe is wrong, or the folder is of another study.

@@ -7,7 +7,6 @@ they take, and their flags).
 
 from __future__ import annotations
 
-import csv
 import io
 import json
 import logging
@@ -25,7 +24,7 @@ import numpy as np
 from ..errors import InputError
 from ..inference.growing_table import check_settings, record_of
 from ..io.streams import destination
-from ..io.writing import put_in_place, write_bytes, write_json
+from ..io.writing import put_in_place, write_bytes, write_json, write_row
 from ..runs.output_folder import Resume
 from ..sequence_files.reference import import_pysam, quiet_pysam
 from .sources import Record
@@ -224,14 +223,12 @@ def table_text(scored: Iterable[ScoredVariant], columns: Sequence[str]) -> str:
         columns: names of the columns of scores.
     """
     text = io.StringIO()
-    # As in the other tables: a cell with a quotation mark or a tab is quoted, and pandas reads it as it was.
-    writer = csv.writer(text, delimiter="\t", lineterminator="\n")
     for record, scores, flags in scored:
         for allele, values, flag in zip(record.alleles, scores, flags, strict=True):
             variant = f"{record.chrom}:{record.position}:{record.ref}>{allele.alt}"
             cells = [record.chrom, str(record.position), record.id, record.ref, allele.alt, variant]
             cells += [number(values.get(name, math.nan), "") for name in columns]
-            writer.writerow([*cells, str(record.ref_ok).lower(), flag])
+            write_row(text, [*cells, str(record.ref_ok).lower(), flag])
     return text.getvalue()
 
 

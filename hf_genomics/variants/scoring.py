@@ -8,7 +8,9 @@ from typing import Any, Literal
 
 import numpy as np
 
+from ..inference.windows import parts_of
 from ..labelled.sequences import has_known_kmer
+from ..sequence import num_kmers
 from ..sequence_files.reference import Strand, strands_in_memory
 from ..tokenization_kmer import KmerTokenizer
 from .calibration import Background, context_of
@@ -111,32 +113,39 @@ class Scorer:
             ref, alt = found[0::2], found[1::2]
             return dict(zip(columns, np.concatenate([ref, alt, alt - ref], 1).T, strict=True))
 
-        self._add(tasks, logits, self._is_shown)
+        self._add(tasks, logits)
         for task in tasks:
             if np.isnan(list(task.scores.values())).all():
                 task.flag = "ref_n"
 
     def _is_shown(self, window: Alleles) -> bool:
-        """Return whether a k-mer of known reference letters shows the place of a variant."""
-        beside = self.rule.k - 1
-        place = slice(max(0, window.start - beside), window.start + window.width + beside)
-        return has_known_kmer(window.ref[place], self.rule.k)
+        """Return whether a k-mer of known reference letters shows the place of a variant.
+
+        A substitution changes only the tokens that show it, and at a stride above 1 these are not all k-mers. Where the
+        letters after a variant move, or a model cuts its windows into parts, any k-mer counts.
+        """
+        k, stride = self.rule.k, self.rule.stride
+        if not window.is_substitution or parts_of(self.model.config) != (1, None):
+            stride = 1
+        first = max(0, -(-(window.start - k + 1) // stride))  # rounded up
+        last = min(num_kmers(len(window.ref), k, stride) - 1, (window.start + window.width - 1) // stride)
+        tokens = (window.ref[index * stride : index * stride + k] for index in range(first, last + 1))
+        return any(has_known_kmer(letters, k) for letters in tokens)
 
     def _add(
         self,
         tasks: list[_Task],
         score: Callable[[list[Alleles]], dict[str, np.ndarray]],
-        usable: Callable[[Alleles], bool] = lambda window: True,
     ) -> None:
-        """Add the mean of both strands' values, by column, to the scores of tasks; NaN if a window is not usable."""
+        """Add the mean of the values of the strands that show the variant, by column, to the scores of tasks."""
         windows = [window for task in tasks for window in task.windows(self.rule.length)]
-        fits = [min(len(window.ref), len(window.alt)) >= self.rule.k and usable(window) for window in windows]
+        fits = [min(len(window.ref), len(window.alt)) >= self.rule.k and self._is_shown(window) for window in windows]
         found = score([window for window, fit in zip(windows, fits, strict=True) if fit])
         for name, values in found.items():
             padded = np.full(len(windows), np.nan)
             padded[np.array(fits, bool)] = values
             for task, both in zip(tasks, padded.reshape(-1, 2), strict=True):
-                task.scores[name] = float(both.mean())
+                task.scores[name] = mean(both)
 
 
 @dataclass

@@ -74,3 +74,11 @@ def test_an_empty_window_is_named_whatever_the_length_of_rows(max_tokens: int | 
 def test_other_columns_are_padded_with_what_they_ask_for() -> None:
     packed = pack_rows({"input_ids": np.array([[7, 7]])}, np.array([2]), 3, fill={"input_ids": 1})
     assert packed["input_ids"].tolist() == [[7, 7, 1]]
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.uint64])
+@pytest.mark.parametrize("max_tokens", [None, 6])
+def test_lengths_may_be_of_any_integer_type(dtype, max_tokens):
+    ids, lengths = np.arange(12).reshape(3, 4), np.array([3, 4, 2])
+    packed, expected = (pack_rows({"input_ids": ids}, one, max_tokens) for one in (lengths.astype(dtype), lengths))
+    assert all((packed[name] == expected[name]).all() for name in expected)

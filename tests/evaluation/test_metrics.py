@@ -245,6 +245,8 @@ def test_the_trainer_function_refuses_an_unknown_task_a_wrong_number_of_names_an
         compute_metrics_for("clustering", NAMES)
     with pytest.raises(ValueError, match="3 logits for 2 names"):
         compute_metrics_for("single_label_classification", NAMES)(EvalPrediction(np.zeros((1, 3)), np.zeros(1, int)))
+    with pytest.raises(ValueError, match="must be 0 or 1, not 2"):
+        compute_metrics_for("single_label_classification", NAMES, positive=2)
     with pytest.raises(ValueError, match="'virus'.*other, phage"):
         class_id("virus", NAMES)
 
@@ -270,6 +272,19 @@ def test_the_evaluate_metric_takes_class_ids_which_have_no_ranks(metric):
     scores = metric.compute(predictions=[0, 1, 1], references=[0, 1, 0], positive="other", label_names=NAMES)
     assert scores["f1"] == pytest.approx(2 / 3)
     assert "auroc" not in scores and "auprc" not in scores and scores["positive"] == "other"
+
+
+@pytest.mark.parametrize(
+    ("predictions", "references", "message"),
+    [
+        ([0, 1, 1], [0, 1, -100], "label -100 of example 2 .*0..1"),
+        ([0, 1, 2], [0, 1, 1], "prediction 2 of example 2 .*0..1"),
+        ([[0.1, 0.2, 0.7]], [2], "3 classes for 2 label_names"),
+    ],
+)
+def test_the_evaluate_metric_refuses_what_is_not_one_of_its_classes(metric, predictions, references, message):
+    with pytest.raises(ValueError, match=message):
+        metric.compute(predictions=predictions, references=references, label_names=NAMES)
 
 
 def test_the_evaluate_metric_omits_scores_without_a_value(metric):

@@ -137,6 +137,13 @@ def test_what_is_left_out_is_said(genome, tmp_path, caplog):
     assert all(f"{count}" in caplog.text for count in made.left_out.values())
 
 
+def test_a_feature_without_a_strand_repeats_the_one_on_the_forward_strand(genome, tmp_path):
+    path, bed, _ = genome
+    Path(bed).write_text("".join(f"one\t100\t140\tx\t0\t{strand}\n" for strand in "+.-"))
+    made = table(path, str(tmp_path / "t.csv"), bed, negatives="none")
+    assert (made.rows, made.left_out) == ({"feature": 2}, {"that repeat an earlier one": 1})
+
+
 def test_nothing_is_written_if_a_later_contig_is_wrong(genome, tmp_path):
     path, bed, _ = genome
     with open(bed, "a") as file:

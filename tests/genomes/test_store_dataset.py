@@ -93,6 +93,7 @@ def test_memory_does_not_grow_with_the_store(tmp_path: Path, length: int) -> Non
     ("options", "facts"),
     [
         ({"length": 0}, ["length", "0"]),
+        ({"length": 4.5}, ["length", "whole", "4.5"]),
         ({"length": 5, "step": 0}, ["step", "0"]),
         ({"step": 5}, ["step", "length"]),
         ({"split": "valid"}, ["'valid'"]),

@@ -59,6 +59,11 @@ def test_classes_of_nucleotides_are_those_of_the_training_table(tmp_path: Path) 
         read_labelled(table(tmp_path, y=words), Columns(nt_labels="y"), task=Task(KIND, names[:2]))
 
 
+def test_a_missing_label_of_a_nucleotide_does_not_become_a_class(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="t.csv: data row 2, column 'y': label 'NA' would be a class"):
+        read_labelled(table(tmp_path, y=["a b none a", "b a NA a b"]), Columns(nt_labels="y"))
+
+
 @given(st.lists(st.lists(st.sampled_from("01.x"), min_size=1, max_size=9), min_size=1, max_size=4))
 def test_labels_of_nucleotides_equal_a_loop(rows: list[list[str]]) -> None:
     assume(any(letter != "." for row in rows for letter in row))

@@ -109,7 +109,7 @@ def test_the_axis_of_a_short_heat_map_shows_whole_positions_only():
     assert {11, 12} <= set(ax.get_xticks()) and all(tick == round(tick) for tick in ax.get_xticks())
 
 
-@pytest.mark.parametrize("name", ['"quoted', "ID with é", "χρ", "a\tb"])
+@pytest.mark.parametrize("name", ['"quoted', "ID with é", "χρ", "a\tb", "a\rb"])
 def test_a_name_is_the_same_in_tsv_and_parquet(tmp_path, name):
     scored = SCORED._replace(record=RECORD._replace(id=name))
     header = "\t".join(["chrom", "pos", "id", "ref", "alt", "variant_id", "llr", "ref_ok", "flag"]) + "\n"

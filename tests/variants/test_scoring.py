@@ -10,6 +10,8 @@ from tiny_variants import classifier, masked_model
 from hf_genomics.sequence import as_letters
 from hf_genomics.sequence_files.reference import strands_in_memory
 from hf_genomics.variants.calibration import Background
+from hf_genomics.variants.effects import class_logits, cut_alleles
+from hf_genomics.variants.likelihood import on_strand
 from hf_genomics.variants.score_variants import window_rule
 from hf_genomics.variants.scoring import Scorer
 from hf_genomics.variants.sources import Record, make_allele
@@ -64,3 +66,32 @@ def test_a_classifier_has_three_columns_for_every_class():
     assert scorer.columns()[:3] == ["ref_logit_a b", "ref_logit_a-b", "ref_logit_c"] and len(scorer.columns()) == 9
     [scored] = scorer.score([RECORDS[2]])
     assert set(scored.scores[0]) == set(scorer.columns())
+
+
+def beside_n(*places):
+    """The record of a substitution at 60, with N at some places."""
+    letters = "".join("N" if index in places else letter for index, letter in enumerate(CONTIG))
+    allele = make_allele(60, letters[60], "A" if letters[60] != "A" else "C", 3)
+    return Record("", "c", 61, ".", letters[60], (allele,), strands_in_memory(str(places), as_letters(letters)), True)
+
+
+def test_the_effects_of_a_variant_that_no_token_shows_are_empty_not_zero():
+    model, tokenizer = masked_model(3, 1)
+    scorer = Scorer(model, tokenizer, window_rule(model, tokenizer, 30), effects=("embedding", "influence"))
+    [scored] = scorer.score([beside_n(59, 61)])
+    assert scored.flags == ["ref_n"] and np.isnan(list(scored.scores[0].values())).all()
+
+
+def test_at_a_larger_stride_only_a_strand_whose_tokens_show_the_variant_counts():
+    model, tokenizer = classifier(3, 3)
+    scorer = Scorer(model, tokenizer, window_rule(model, tokenizer, 30))
+    # The token that shows place 60 begins there, on either strand, so an N behind it hides it on the forward strand.
+    found = [scorer.score([beside_n(place)])[0].scores[0] for place in (59, 61)]
+    for scores, is_reverse in zip(found, (False, True), strict=True):
+        record = beside_n(61 if is_reverse else 59)
+        strand = record.strands[is_reverse]
+        window = cut_alleles(on_strand(record.alleles[0].events[0], strand), strand, 30)
+        ref, alt = class_logits(model, tokenizer, [window.ref, window.alt])[:, 2]
+        assert scores["delta_logit_c"] == pytest.approx(alt - ref, abs=1e-5) and abs(alt - ref) > 1e-5
+    [hidden] = scorer.score([beside_n(59, 61)])
+    assert hidden.flags == ["ref_n"]
