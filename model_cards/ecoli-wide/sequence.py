@@ -226,7 +226,7 @@ def read_vocabulary(path: Path) -> list[str]:
     model = content.get("model") if isinstance(content, dict) else None
     ids = model.get("vocab") if isinstance(model, dict) else None
     if not isinstance(ids, dict) or not all(isinstance(number, int) for number in ids.values()):
-        raise ValueError("its model has no vocabulary that maps tokens to their ids, as the tokenizer.json of a BERT has")
+        raise ValueError("it maps no tokens to ids, as the tokenizer.json of a BERT does")
     return sorted(ids, key=ids.__getitem__)
 
 
