@@ -85,8 +85,11 @@ class PredictOptions(AverageOptions):
     Args:
         windows: write a row per window instead of one per sequence: id, start, end (0-based, half-open) and what the
             model predicts.
-        both_strands: as in `AverageOptions`.
-        frames: as in `AverageOptions`.
+        both_strands: average the probabilities (or values) of each sequence and its reverse complement, so that both
+            strands get the same prediction; takes twice the time, and memory for the longest sequence.
+        frames: number of frames over which the probabilities (or values) are averaged: a sequence is cut into k-mers
+            from its first letter, and again from others within the first stride. A model at stride 6 has 6 frames, one
+            at stride 1 has one. Takes as many times as long.
         rna: read U as T.
         strict: refuse the first sequence that cannot be scored. The rows before it are kept, and can be continued
             without ``strict``.
