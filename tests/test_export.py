@@ -151,6 +151,7 @@ def check_onnx(model: torch.nn.Module, sizes: dict[str, dict], batches: list[dic
             assert np.abs(found - model(**inputs)[0].numpy()).max() < 1e-4
 
 
+@pytest.mark.filterwarnings("ignore:Could not find a config file")  # of peft 0.20
 @pytest.mark.parametrize("kind", [KmerBertForMaskedLM, KmerBertForSequenceClassification])
 def test_lora_trains_query_key_and_value_and_merges(kind: type, tiny_config, tmp_path) -> None:
     peft = pytest.importorskip("peft", reason="needs the extra `lora`")

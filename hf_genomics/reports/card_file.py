@@ -178,7 +178,7 @@ def empty_sections(card: str) -> list[str]:
     # A comment in a block of code may begin with "##" too, and a heading below another one is part of its text.
     parts = re.split(r"^(##+) +(.+)$", _CODE.sub("code", card), flags=re.MULTILINE)[1:]
     sections = [*zip(map(len, parts[::3]), parts[1::3], parts[2::3], strict=True)]  # level, heading, text
-    next_levels = [level for level, *_ in sections[1:]] + [0]
+    next_levels = [*(level for level, *_ in sections), 0][1:]
     return [
         heading.strip()
         for (level, heading, text), following in zip(sections, next_levels, strict=True)

@@ -75,6 +75,7 @@ def test_an_empty_section_is_named(folder):
 
 def test_headings_of_headings_are_no_text():
     assert empty_sections("# A\n\n## B\n\n## C\n\nx\n\n## D\n") == ["B", "D"]
+    assert empty_sections("# A\n\nNo section.\n") == []
 
 
 def test_a_missing_card_and_a_card_in_another_encoding_are_named(folder):
