@@ -171,7 +171,7 @@ def evaluate(
     by_baseline = baseline_predictions(training, predictions, baselines) if training else {}
     compared = compare_with_baselines(predictions, by_baseline, task.positive)
     metrics = ScoreReport(compared.scores | data_facts | _leak_facts(split, examples, others))
-    metrics |= {"task": task_facts(task, {split: examples})} | options.facts
+    metrics |= {"task": task_facts(task, {split: examples})} | options.facts(tokenizer.stride)
     if (calibration := reliability_of(predictions)) is not None:
         metrics["calibration"] = {"ece": calibration.ece}
     if predictions.num_unscored:
@@ -221,7 +221,9 @@ def notes_of(metrics: Mapping[str, Any]) -> list[str]:
     if metrics.get("both_strands"):
         notes.append("Probabilities are means of each sequence and its reverse complement.")
     if frames := metrics.get("frames"):
-        notes.append(f"Probabilities are means of each sequence in {frames} frames, that is, cut into other k-mers.")
+        notes.append(
+            f"Probabilities are means of each sequence in {frames} frames, that is, cut into k-mers in {frames} ways."
+        )
     if threshold := metrics.get("threshold"):
         notes.append(f"{threshold['class']!r} is predicted at a probability of {threshold['probability']:.3g} or more.")
         if metrics.get("baselines"):

@@ -104,7 +104,7 @@ def read_metadata(path: str, key: str) -> pd.DataFrame:
             one record.
     """
     columns = column_names(path)
-    # The key comes last: a column "Genome" that is the key has this name, and is no column "genome".
+    # A column "Genome" may be the key. The key comes last, so that it keeps its own name instead of becoming "genome".
     taken = {like_column(name, columns): name for name in (*_NAMES, key)}
     if like_column(key, columns) not in columns:
         raise missing_column(path, key, columns)

@@ -20,6 +20,7 @@ from ..labelled.task import Task
 from ..tokenization_kmer import KmerTokenizer
 from .loading import task_of
 from .scores import NtScores, predict_nt_scores, predict_scores
+from .windows import check_frames
 
 logger = logging.getLogger(__name__)
 
@@ -44,14 +45,12 @@ class AverageOptions:
     frames: int = 1
 
     def __post_init__(self) -> None:
-        if self.frames < 1:
-            raise InputError(f"frames must be at least 1, not {self.frames}")
+        check_frames(self.frames)
 
-    @property
-    def facts(self) -> dict[str, Any]:
-        """The options that have an effect, for metrics.json."""
-        found = {"both_strands": self.both_strands, "frames": self.frames}
-        return {name: value for name, value in found.items() if value > 1 or value is True}
+    def facts(self, stride: int) -> dict[str, Any]:
+        """Return what metrics.json says about a model at a stride: the options that have an effect, or nothing."""
+        frames = min(self.frames, stride)
+        return ({"both_strands": True} if self.both_strands else {}) | ({"frames": frames} if frames > 1 else {})
 
 
 class Predictions(NamedTuple):

@@ -36,6 +36,7 @@ from ..tokenization_kmer import KmerTokenizer
 from .problems import Problem, Unscored, examined, known_tokens, problem_after_reading, problem_of_sequence
 from .windows import (
     Window,
+    check_frames,
     collator_for,
     longest_window,
     problem_before_reading,
@@ -117,7 +118,7 @@ def predict_scores(
         there are.
 
     Raises:
-        InputError: if ``batch_size`` is not positive, or the model classifies nucleotides.
+        InputError: if ``batch_size`` or ``frames`` is not positive, or the model classifies nucleotides.
 
     >>> from hf_genomics import load_classifier, predict_scores
     >>> predict_scores(*load_classifier("runs/model"), ["ACGTACGTAA", "TTTTTTTTTT"])  # doctest: +SKIP
@@ -125,6 +126,7 @@ def predict_scores(
            [0.48, 0.52]])
     """
     _check_level(model, "sequence")
+    check_frames(frames)
     scored = _score_in_memory(model, tokenizer, as_examples(sequences), batch_size, both_strands, frames)
     rows = [one.scores for one in average_windows(scored)]
     return np.array(rows, np.float64).reshape(-1, model.config.num_labels)
@@ -392,6 +394,8 @@ def _buffers(windows: Iterable[Window], batch_size: int) -> Iterator[list[Window
 @contextlib.contextmanager
 def ready(model: PreTrainedModel) -> Iterator[torch.device]:
     """Move a model to the accelerator, if there is one, and into evaluation mode; restore both afterwards.
+
+    On a CPU the process keeps freed memory from then on; see `keep_freed_memory`.
 
     Yields:
         The device for the inputs.

@@ -169,8 +169,8 @@ def with_other_frames(windows: Iterable[Window], stride: int, frames: int, short
     """Iterate over windows, each followed by itself without its first letters, so that it is cut into other k-mers.
 
     At stride s, a sequence can be cut into k-mers in s ways, its frames: from its first letter, from its second one,
-    and so on. Two frames have no k-mer in common, so a model reads them as two different sequences. Nothing marks the
-    windows of other frames: the caller is to combine all windows with the same ``sequence_index``.
+    and so on. The k-mers of two frames start at different places, so a model reads two frames as different sequences.
+    Nothing marks the windows of other frames: the caller is to combine all windows with the same ``sequence_index``.
 
     Args:
         windows: windows.
@@ -187,6 +187,12 @@ def with_other_frames(windows: Iterable[Window], stride: int, frames: int, short
             shifted = {name: window.row[name][shift:] for name in cut}
             if min(map(len, shifted.values())) >= shortest:
                 yield window._replace(start=window.start + shift, row=window.row | shifted)
+
+
+def check_frames(frames: int) -> None:
+    """Raise InputError unless a number of frames is at least 1."""
+    if frames < 1:
+        raise InputError(f"frames must be at least 1, not {frames}")
 
 
 def parts_of(config: Any) -> tuple[int, int | None]:

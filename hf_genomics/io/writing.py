@@ -220,9 +220,8 @@ def write_row(file: TextIO, cells: Iterable[object]) -> None:
     row = [as_cell(cell) for cell in cells]
     # Python's writer does not quote a carriage return, which readers take for the end of a row.
     has_return = any(isinstance(cell, str) and "\r" in cell for cell in row)
-    quoted = csv.writer(file, delimiter="\t", lineterminator="\n", quoting=csv.QUOTE_ALL)
-    plain = csv.writer(file, delimiter="\t", lineterminator="\n")
-    (quoted if has_return else plain).writerow(row)
+    quoting: Any = csv.QUOTE_ALL if has_return else csv.QUOTE_MINIMAL
+    csv.writer(file, delimiter="\t", lineterminator="\n", quoting=quoting).writerow(row)
 
 
 def as_cell(cell: object) -> object:

@@ -512,8 +512,8 @@ def translate_bert(settings: dict[str, Any]) -> dict[str, Any]:
     """Translate the settings of a BertConfig over k-mers into those of a KmerBertConfig.
 
     k follows from the vocabulary size. The stride is 1, as DNABERT's, unless the settings name another one, as those of
-    a converted KmerBert do. The initialisation is "bert", so that a head which the checkpoint does not have
-    is initialised as in BERT.
+    a converted KmerBert do. The initialisation is "bert", so that a head that the checkpoint lacks is initialised as in
+    BERT.
 
     Args:
         settings: the settings of the BertConfig.

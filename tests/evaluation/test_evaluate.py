@@ -19,6 +19,7 @@ from hf_genomics.evaluation.evaluate import (
     check_positive,
     compare_with_baselines,
     evaluate,
+    notes_of,
     plot_predictions,
     positive_class,
     score_predictions,
@@ -354,5 +355,8 @@ def test_evaluate_describes_itself_in_ten_lines_and_a_page(model: Path, tmp_path
     found = evaluate(str(model), table(tmp_path / "t.csv", "abba"), str(tmp_path / "out"), options=averages)
     lines = found.screen().splitlines()
     assert 5 <= len(lines) <= 10 and "2 classes" in lines[0] and str(tmp_path / "out") in lines[-1]
-    page = (tmp_path / "out" / "report.html").read_text()
-    assert found["both_strands"] and found["frames"] == 2 and "reverse complement" in page and "2 frames" in page
+    assert found["both_strands"] and "reverse complement" in (tmp_path / "out" / "report.html").read_text()
+    assert "frames" not in found  # the model has stride 1
+    assert averages.facts(stride=6) == {"both_strands": True, "frames": 2}
+    assert AverageOptions(frames=9).facts(stride=6) == {"frames": 6} and AverageOptions().facts(stride=6) == {}
+    assert "in 6 frames" in notes_of({"frames": 6})[0]

@@ -86,6 +86,8 @@ def test_a_frame_too_short_for_a_token_is_omitted_and_strands_have_frames_too(mo
     [text] = draw([4])  # three frames, but two of them leave fewer than 3 nt
     expected = predict_scores(model, tokenizer, [text, text[1:]]).mean(0)
     assert np.allclose(predict_scores(model, tokenizer, [text], frames=3)[0], expected, atol=1e-6)
+    with pytest.raises(InputError, match="frames must be at least 1, not 0"):
+        predict_scores(model, tokenizer, [text], frames=0)
     [text] = draw([33])
     both = [strand[first:] for strand in (text, reverse_complement(text)) for first in range(3)]
     found = predict_scores(model, tokenizer, [text], both_strands=True, frames=3)[0]
