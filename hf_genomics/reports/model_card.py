@@ -351,6 +351,9 @@ def _test_scores(metrics: dict[str, Any]) -> str:
     rows = [[title, *(score.get(name) for name in names)] for title, score in models.items()]
     positive = metrics.get("positive") or metrics["test"].get("positive")
     note = f" F1 and AUPRC refer to the class {positive}." if positive else ""
+    ways = {"both_strands": "both strands", "frames": f"{metrics.get('frames')} frames"}
+    if averaged := [way for key, way in ways.items() if metrics.get(key)]:
+        note += f" Probabilities (or values) of this model are means over {' and '.join(averaged)}."
     reasons = metrics["test"].get("undefined") or {}
     note += "".join(f" {_SCORE_NAMES.get(name, name)} has no value: {why}." for name, why in reasons.items())
     table = _table(["model", *map(score_name, names)], rows)

@@ -59,7 +59,7 @@ from ..inference.loading import (
     load_tokenizer,
     task_of,
 )
-from ..inference.predictions import Predictions, log_threshold
+from ..inference.predictions import AverageOptions, Predictions, check_averages, log_threshold
 from ..inference.problems import with_known_kmers
 from ..inference.windows import check_longest, collator_for
 from ..jobs import sweep as sweeps
@@ -102,10 +102,15 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class FinetuneOptions:
+class FinetuneOptions(AverageOptions):
     """Further options of `finetune`; on the command line, omit the name of this section.
 
     Args:
+        both_strands: score the test split by the mean probabilities (or values) of each sequence and its reverse
+            complement, which takes twice the time. A threshold is then chosen on such means, too.
+        frames: number of frames over which these means are taken: a sequence is cut into k-mers from its first letter,
+            and again from others within the first stride. A model at stride 6 has 6 frames, one at stride 1 has one.
+            Takes as many times as long. The trained model does not depend on either option.
         baselines: what is scored beside the model: "kmer", a regression on k-mer counts, and "conv", a small
             convolutional network, which takes a minute or two.
         score_test: score the test split at the end; if false, it is only compared with the other splits.
@@ -124,7 +129,8 @@ class FinetuneOptions:
     sweep_jobs: int = 0
 
     def __post_init__(self) -> None:
-        """Check the number of runs at a time."""
+        """Check the numbers of frames, and of runs at a time."""
+        super().__post_init__()
         if not 0 <= self.sweep_jobs <= 1024:
             raise InputError(f"sweep_jobs must lie in 0..1024 (0: one per GPU or core), not {self.sweep_jobs}")
 
@@ -229,9 +235,9 @@ def finetune(
         understood), "leaks" and "contradictory_labels" (see `find_leaks`), "split" (see `split_table`) and
         "dropped_leaks" (number of training rows) if ``data`` asks for them, "train_sequences" and "test_sequences"
         (numbers of sequences), "test_sequences_without_scores" if there are any, "test" (the scores of the model),
-        "baselines" and "ahead" (see `Comparison`), "calibration" (temperature and ECE), and "sweep" (the score of each
-        run in validation, and the best run). A score without a value is NaN (null in the file), and "undefined" says
-        why.
+        "both_strands" and "frames" if they are scores of means, "baselines" and "ahead" (see `Comparison`),
+        "calibration" (temperature and ECE), and "sweep" (the score of each run in validation, and the best run). A
+        score without a value is NaN (null in the file), and "undefined" says why.
 
     Raises:
         InputError: if data, model or folder do not fit; nothing has been written then.
@@ -259,8 +265,10 @@ class _Request(NamedTuple):
     def plan(self) -> FinetuningPlan:
         """Return the checked plan of the run."""
         arguments = self._asdict()
-        options = arguments.pop("options")  # nothing that `plan_finetuning` checks depends on them
-        return replace(plan_finetuning(**arguments), options=options)
+        options = arguments.pop("options")
+        plan = replace(plan_finetuning(**arguments), options=options)
+        check_averages(plan.splits.training.task, options)
+        return plan
 
     def with_options(self, changes: Mapping[str, Any]) -> _Request:
         """Return the request of one run of a sweep: with some options changed, key -> value.
@@ -310,6 +318,8 @@ class _Request(NamedTuple):
             "baselines": [],
             "baseline_k": 0,
             "score_test": False,
+            "both_strands": self.options.both_strands,  # a threshold depends on them
+            "frames": self.options.frames,
         }
 
 
@@ -562,7 +572,9 @@ def _scored_model(folder: Path, metrics: dict[str, Any]) -> ScoredModel:
     """
     scores = metrics.get("test", {})
     task, baselines, ahead, leaks = (metrics.get(name, {}) for name in ("task", "baselines", "ahead", "leaks"))
-    notes = notes_of(scores | {"sequences_without_scores": metrics.get("test_sequences_without_scores")})
+    averaged = {name: metrics.get(name) for name in ("both_strands", "frames")}
+    unscored = {"sequences_without_scores": metrics.get("test_sequences_without_scores")}
+    notes = notes_of(scores | averaged | unscored)
     if temperature := metrics.get("calibration", {}).get("temperature"):
         notes.append(f"Logits were divided by a temperature of {temperature:.3g}, fitted on the validation split.")
     if sweep := metrics.get("sweep"):
@@ -854,8 +866,9 @@ def _choose_decisions(run: FinetuningTrainer, plan: FinetuningPlan) -> dict[str,
     network = run.accelerator.unwrap_model(plan.network, keep_fp32_wrapper=False)
     batch_size = plan.trainer.per_device_eval_batch_size
     found: dict[str, Any] = {}
-    predictions = Predictions.of(network, plan.tokenizer, validation, batch_size)
     if head.calibrate:
+        # A temperature divides logits, of which a mean of probabilities has none: one strand and frame.
+        predictions = Predictions.of(network, plan.tokenizer, validation, batch_size)
         before = reliability(*predictions.labelled()).ece
         temperature = calibrate(network, predictions)  # changes the classifier's weights, so the network predicts anew
         predictions = Predictions.of(network, plan.tokenizer, validation, batch_size)
@@ -863,6 +876,7 @@ def _choose_decisions(run: FinetuningTrainer, plan: FinetuningPlan) -> dict[str,
         found["calibration"] = {"temperature": temperature, "valid": {"ece_before": before, "ece": after}}
         logger.info("temperature %.3g: ECE of the validation split %.3f, before %.3f", temperature, after, before)
     if head.threshold and plan.positive is not None:
+        predictions = Predictions.of(network, plan.tokenizer, validation, batch_size, plan.options)
         scores, labels = predictions.labelled()
         number = (predictions.names or []).index(plan.positive)
         network.config.decision_threshold = choose_threshold(scores[:, number], labels == number, head.threshold)
@@ -903,15 +917,17 @@ def _score_test(
     network: PreTrainedModel, test: LabelledSequences, plan: FinetuningPlan, calibration: dict[str, Any]
 ) -> dict[str, Any]:
     """Score the test split, write predictions and pictures, and score the baselines."""
-    predictions = Predictions.of(network, plan.tokenizer, test, plan.trainer.per_device_eval_batch_size)
+    batch_size = plan.trainer.per_device_eval_batch_size
+    predictions = Predictions.of(network, plan.tokenizer, test, batch_size, plan.options)
+    averaged = plan.options.facts(plan.tokenizer.stride)
     predictions.write(plan.folder / "predictions.tsv")
     by_baseline = _predict_by_baselines(predictions, plan)
     compared = compare_with_baselines(predictions, by_baseline, plan.positive)
-    metrics: dict[str, Any] = {"test": compared.scores, "test_sequences": len(test)}
+    metrics: dict[str, Any] = {"test": compared.scores, "test_sequences": len(test), **averaged}
     if (found := reliability_of(predictions)) is not None:
-        metrics["calibration"] = calibration | {
-            "test": _calibration_errors(predictions, found, calibration.get("temperature"))
-        }
+        # Without the temperature, means of probabilities would not be what `_calibration_errors` computes from them.
+        temperature = None if averaged else calibration.get("temperature")
+        metrics["calibration"] = calibration | {"test": _calibration_errors(predictions, found, temperature)}
     if predictions.num_unscored:
         metrics["test_sequences_without_scores"] = predictions.num_unscored
     metrics |= {"baselines": compared.baselines, "ahead": compared.ahead}

@@ -20,12 +20,13 @@ from hf_genomics.errors import InputError
 from hf_genomics.evaluation.evaluate import evaluate
 from hf_genomics.inference.loading import load_classifier, task_of
 from hf_genomics.inference.predict import predict
+from hf_genomics.inference.predictions import AverageOptions
 from hf_genomics.inference.scores import predict_nt_scores
 from hf_genomics.io.writing import write_tsv
 from hf_genomics.labelled.columns import Columns, match_columns
 from hf_genomics.labelled.data import LabelledData
 from hf_genomics.labelled.tables import read_labelled
-from hf_genomics.training.finetune import finetune
+from hf_genomics.training.finetune import FinetuneOptions, finetune
 from hf_genomics.training.head import Head
 
 pytestmark = pytest.mark.usefixtures("empty_pictures")
@@ -91,6 +92,48 @@ def test_predictions_do_not_depend_on_bf16_in_training(home: Path, tmp_path: Pat
     metrics = finetune(str(home / "pretrained"), data, arguments(tmp_path / "out", max_steps=1, bf16=True))
     scores = evaluate(str(tmp_path / "out"), data, str(tmp_path / "evaluated"))
     assert scores["auroc"] == pytest.approx(metrics["test"]["auroc"], abs=1e-6)
+
+
+def test_the_test_scores_are_of_the_means_that_evaluate_and_predict_compute(home: Path, tmp_path: Path) -> None:
+    data = tables(home, "parts")
+    averages = AverageOptions(both_strands=True, frames=2)
+    run = finetune(
+        str(home / "pretrained"),
+        data,
+        arguments(tmp_path / "out"),
+        Head(threshold="macro_recall", calibrate=True),
+        options=FinetuneOptions(both_strands=True, frames=2),
+    )
+    assert (run["both_strands"], run["frames"]) == (True, 2) and "ece_before" not in run["calibration"]["test"]
+    scores = evaluate(str(tmp_path / "out"), data, str(tmp_path / "evaluated"), options=averages)
+    assert run["test"]["auroc"] == pytest.approx(scores["auroc"], abs=1e-9)
+    assert run["test"]["threshold"] == scores["threshold"]
+    texts = [(tmp_path / "out" / name).read_text() for name in ("README.md", "report.html")]
+    assert "means over both strands and 2 frames" in texts[0] and "in 2 frames" in texts[1]
+    found, before = (pd.read_csv(tmp_path / name / "predictions.tsv", sep="\t") for name in ("evaluated", "out"))
+    assert np.allclose(found["p_yes"], before["p_yes"], atol=2e-6)
+    # The threshold was chosen among such means of the validation split.
+    in_validation = evaluate(str(tmp_path / "out"), data, str(tmp_path / "valid"), split="valid", options=averages)
+    assert in_validation["macro_recall"] == in_validation_best(tmp_path / "valid" / "predictions.tsv")
+
+
+def in_validation_best(path: Path) -> float:
+    """The best macro recall that any threshold gives."""
+    table = pd.read_csv(path, sep="\t")
+    is_yes = (table["label"] == "yes").to_numpy()
+    called = [(table["p_yes"] >= threshold).to_numpy() for threshold in table["p_yes"]]
+    return max((predicted[is_yes].mean() + (~predicted[~is_yes]).mean()) / 2 for predicted in called)
+
+
+def test_means_of_whole_sequences_are_refused_for_labels_of_nucleotides(home: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="frames"):
+        finetune(
+            str(home / "pretrained"),
+            tables(home, "nucleotides"),
+            arguments(tmp_path / "out"),
+            options=FinetuneOptions(frames=2),
+        )
+    assert not (tmp_path / "out").exists()
 
 
 def test_several_labels_are_scored_one_by_one_and_written_beside_their_probabilities(home, tmp_path) -> None:
