@@ -4,14 +4,16 @@
     OMP_NUM_THREADS=1 python benchmarks/tasks.py --data DATA ... --seeds 0 1 --only promoter tf_0 --minutes 60
 
 DATA is a folder with tasks/NAME/{train,valid,test}.csv.gz for each task, and virus/ with phage_fragments_3kb.fasta.gz
-and .tsv, nonphage.fasta.gz, virus_split.tsv and prokaryote_fragments_3kb.fasta.gz for the three classes. Tasks run one
-after the other, first all of them with the first seed. A run that is finished is not repeated, so a stopped command is
-simply started again; after ``--minutes`` no further run starts, and the table holds what is there. Minutes in the table
-are processor time, baselines and scoring included.
+and .tsv, nonphage.fasta.gz, virus_split.tsv and prokaryote_fragments_3kb.fasta.gz for the three classes. The labels of
+the task "methylation" are not measured: they follow from what is known about two enzymes of the strain of
+genomes/ecoli_k12_mg1655.fna.gz. Tasks run one after the other, first all of them with the first seed. A run that is
+finished is not repeated, so a stopped command is simply started again; after ``--minutes`` no further run starts, and
+the table holds what is there. Minutes in the table are processor time, baselines and scoring included.
 
-The tasks of 23 nt start from ``--short_model``, a model of 3-mers at stride 1 (recipes/pretrain_short_cpu.yaml). The
-intervals are 95 % bootstrap intervals over the rows of the test table (over sequences, for labels per nucleotide): they
-say how much the score depends on the rows, not on the seed. With several seeds, scores are means over the seeds.
+Methylation and the tasks of 23 nt start from ``--short_model``, a model of 3-mers at stride 1
+(recipes/pretrain_short_cpu.yaml). The intervals are 95 % bootstrap intervals over the rows of the test table (over
+sequences, for labels per nucleotide): they say how much the score depends on the rows, not on the seed. With several
+seeds, scores are means over the seeds.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ import argparse
 import gzip
 import json
 import os
+import re
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -34,9 +37,13 @@ from sklearn.metrics import average_precision_score, f1_score, matthews_corrcoef
 
 import hf_genomics.training.finetune  # noqa: F401 (imported once, before the runs are forked)
 from hf_genomics.cli import main as hf_genomics_command
+from hf_genomics.sequence import reverse_complement
 
 RECIPES = Path(__file__).resolve().parents[1] / "recipes"
 RESAMPLES = 200
+#: DNA that an enzyme of E. coli K-12 methylates, and the place of the adenine in it that becomes 6mA: Dam reads GATC,
+#: EcoKI AAC(N6)GTGC, of which the last is the other strand. REBASE lists both.
+METHYLATED = {"GATC": 1, "AAC.{6}GTGC": 1, "GCAC.{6}GTT": 2}
 SPLITS = ("train", "valid", "test")
 
 
@@ -72,6 +79,7 @@ TASKS = {
     "crispr_on_target_epigenetic": Task("crispr_on_target", "spearman", "CRISPR guides with epigenome, 23 nt", True),
     "crispr_off_target": Task("crispr_off_target", "auprc", "CRISPR guide and site, 23 + 23 nt", True),
     "dnabert_ft6_dev": Task("dnabert_file", "mcc", "DNABERT's file of 6-mer text, human promoters, 101 nt"),
+    "methylation": Task("methylation", "mcc", "6mA or not, by the rule of two enzymes, E. coli, 41 nt", True),
     "three_classes": Task("three_classes", "mcc", "phage, other virus or prokaryote, 500 nt"),
 }
 
@@ -82,6 +90,7 @@ TASKS = {
 def tables(name: str, data: Path, work: Path) -> dict[str, Path]:
     """Return the tables of a task by split; those that must be made first are written to a work folder."""
     made = {"deepsea_sample": deepsea, "dnabert_ft6_dev": dnabert, "three_classes": three_classes}
+    made |= {"methylation": methylation}
     if name not in made:
         found = {split: data / "tasks" / name / f"{split}.csv.gz" for split in SPLITS}
         return {split: path for split, path in found.items() if path.exists()}
@@ -109,6 +118,36 @@ def dnabert(data: Path) -> dict[str, pd.DataFrame]:
     rows = pd.DataFrame({"sequence": table["kmers6"], "label": table["label"]})
     order = np.random.default_rng(0).permutation(len(rows))
     return {"train": rows.iloc[order[250:]], "test": rows.iloc[order[:250]]}
+
+
+#: Rows of each class in the tables of methylation.
+METHYLATION_ROWS = {"train": 3000, "valid": 400, "test": 1000}
+
+
+def methylation(data: Path, rows: dict[str, int] = METHYLATION_ROWS, flank: int = 20) -> dict[str, pd.DataFrame]:
+    """Draw windows around adenines of either strand that two enzymes methylate, and around others that they do not.
+
+    Each window whose middle is not methylated has a GATC somewhere else, so that counting k-mers is not enough.
+    The first 70 % of the genome are for training, the next 10 % for validation and the rest for the test.
+    """
+    (_, genome), *_ = records(data / "genomes" / "ecoli_k12_mg1655.fna.gz")
+    windows, random = [], np.random.default_rng(0)
+    for strand in (genome, reverse_complement(genome)):
+        methylated = {
+            hit.start() + place for site, place in METHYLATED.items() for hit in re.finditer(f"(?={site})", strand)
+        }
+        for middle in (hit.start() for hit in re.finditer("A", strand)):
+            sequence = strand[max(0, middle - flank) : middle + flank + 1]
+            if len(sequence) == 2 * flank + 1 and (middle in methylated or "GATC" in sequence):
+                place = middle if strand is genome else len(genome) - 1 - middle
+                windows.append((sequence, int(middle in methylated), place / len(genome)))
+    table = pd.DataFrame(windows, columns=["sequence", "label", "place"])
+    found = {}
+    for split, low, high in (("train", 0, 0.7), ("valid", 0.7, 0.8), ("test", 0.8, 1)):
+        part = table[(table["place"] >= low) & (table["place"] < high)].groupby("label")
+        drawn = part.sample(rows[split], random_state=random)
+        found[split] = drawn[["sequence", "label"]].sample(frac=1, random_state=random)
+    return found
 
 
 def three_classes(data: Path) -> dict[str, pd.DataFrame]:

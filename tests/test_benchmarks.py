@@ -1,17 +1,19 @@
 """The GPU benchmark: a table comes whatever settings do, and its settings compute the same on a CPU.
 
-The benchmark of all tasks: what it reads from finished runs. Attribution and variant effects: what they train on.
-Busy cores: which rounds count.
+The benchmark of all tasks: what it reads from finished runs, and a table that it makes. A deeper model: where it
+begins. Attribution and variant effects: what they train on. Busy cores: which rounds count.
 """
 
 from __future__ import annotations
 
 import argparse
 import doctest
+import gzip
 import importlib.util
 import json
 import math
 import os
+import re
 import runpy
 import subprocess
 import sys
@@ -20,7 +22,11 @@ import time
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from sklearn.metrics import roc_auc_score
+
+from hf_genomics import KmerBertConfig, KmerBertForMaskedLM, KmerTokenizer
+from hf_genomics.sequence import reverse_complement
 
 WORKER = """
 import json, os, sys, time
@@ -206,6 +212,42 @@ def test_no_sequence_of_a_test_pair_is_trained_on_from_either_strand(repo_root, 
     pd.DataFrame({"sequence": ["AAA", "TTT", "GGG"], "label": [5.0, 6.0, 7.0]}).to_csv(tmp_path / "train.csv.gz")
     rows = load(repo_root, "variant_effects").training_rows(train, test, tmp_path)
     assert dict(zip(rows["sequence"], rows["label"], strict=True)) == {"AAC": 1.0, "AAG": 2.0, "GGG": 7.0}
+
+
+def test_methylated_adenines_are_those_of_two_enzymes_and_the_others_are_near_such_a_site(tasks, tmp_path):
+    letters = np.random.default_rng(0).choice(list("ACGT"), 400_000)
+    genome = "".join(letters) + 200 * ("GAACTTTTTTGTGC" + "TTT")
+    (tmp_path / "genomes").mkdir()
+    with gzip.open(tmp_path / "genomes" / "ecoli_k12_mg1655.fna.gz", "wt") as file:
+        file.write(f">made\n{genome}\n")
+    small = tasks.methylation(tmp_path, rows={"train": 300, "valid": 40, "test": 100})
+    assert {split: len(table) for split, table in small.items()} == {"train": 600, "valid": 80, "test": 200}
+    either = genome + "N" + reverse_complement(genome)
+    for table in small.values():
+        for sequence, label in table.itertuples(index=False):
+            assert len(sequence) == 41 and sequence[20] == "A" and sequence in either
+            dam = sequence[19:23] == "GATC"
+            ecoki = bool(re.fullmatch("AAC.{6}GTGC", sequence[19:32]) or re.fullmatch("GCAC.{6}GTT", sequence[18:31]))
+            assert (dam or ecoki) == bool(label) and (label or "GATC" in sequence)
+    assert any(sequence[19:23] != "GATC" for sequence, label in small["test"].itertuples(index=False) if label)
+
+
+def test_a_deeper_model_begins_with_almost_the_logits_of_the_one_it_is_made_from(repo_root):
+    deeper = load(repo_root, "deeper")
+    torch.manual_seed(0)
+    sizes = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 64}
+    model = KmerBertForMaskedLM(KmerBertConfig(k=3, max_position_embeddings=40, **sizes)).eval()
+    for name, weight in model.named_parameters():  # as after training: no norm is the identity
+        if "LayerNorm" in name:
+            weight.data += 0.2 * torch.randn(weight.shape)
+    ids = deeper.random_batch(KmerTokenizer(k=3), model.config, rows=8)
+    grown = deeper.deepened(model, ids)
+    assert grown.config.num_hidden_layers == 4 and model.config.num_hidden_layers == 2
+    with torch.no_grad():
+        before, after = model(ids).logits, grown(ids).logits
+    assert (before - after).square().mean() < 0.02 * before.var()
+    trained = [name for name, weight in grown.named_parameters() if weight.requires_grad]
+    assert len(trained) == len(list(grown.parameters()))
 
 
 def test_the_picture_of_initialisations_shows_every_variant_of_the_table(repo_root):
