@@ -109,6 +109,11 @@ def _read_header(path: str, numbered: Iterator[tuple[int, str]]) -> Header:
     """Read the lines of the header."""
     lines: list[str] = []
     for number, line in numbered:
+        if "\r" in line.rstrip("\r\n"):
+            raise InputError(
+                f"{path}: line {number} has a carriage return without a line feed (old Mac line ends); "
+                "convert the file, for example with tr '\\r' '\\n'"
+            )
         if number == 1 and not line.startswith("##fileformat=VCF"):
             raise InputError(f"{path}: line 1 is not '##fileformat=VCFv4.x'; give a VCF file, with its header")
         if line.startswith("##"):

@@ -56,6 +56,9 @@ GOOD_BED = f"{VCF} --background good.bed"
 
 CASES: dict[str, Case] = {
     "blanks_for_tabs": Case(VCF, ("in.vcf: line 4", "tabs"), row("c 30 . A T . . ."), remedy=FIXED),
+    "old_mac_line_ends": Case(
+        VCF, ("in.vcf: line 1", "tr '"), files((HEADER + GOOD).replace("\n", "\r")), remedy=FIXED
+    ),
     "position_is_text": Case(VCF, ("line 4", "POS", "x10"), row("c\tx10\t.\tA\tT\t.\t.\t."), remedy=FIXED),
     "position_with_commas": Case(VCF, ("line 4", "POS", "1,000"), row("c\t1,000\t.\tA\tT\t.\t.\t."), remedy=FIXED),
     "position_as_excel_writes_it": Case(VCF, ("line 4", "POS", "1.0E+05"), row("c\t1.0E+05\t.\tA\tT\t.\t.\t.")),

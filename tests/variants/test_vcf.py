@@ -107,6 +107,12 @@ def test_a_column_that_the_header_lacks_is_named(tmp_path):
         read_vcf(str(tmp_path / "a.vcf"))
 
 
+def test_old_mac_line_ends_are_named(tmp_path):
+    (tmp_path / "a.vcf").write_bytes((HEADER + "1\t5\t.\tA\tT\t.\t.\t.\n").replace("\n", "\r").encode())
+    with pytest.raises(InputError, match="old Mac line ends"):
+        read_vcf(str(tmp_path / "a.vcf"))
+
+
 @pytest.mark.parametrize("row", ["miller 7\t5\t.", " miller\t5\t.", "1\t5\tmiller 7"])
 def test_a_private_run_shows_no_name_with_blanks(tmp_path, row):
     (tmp_path / "a.vcf").write_text(f"{HEADER}{row}\tA\tT\t.\t.\t.\n")
