@@ -29,6 +29,10 @@ _REWORDED = {
     "--tf32 requires": (
         "trainer.tf32 needs an NVIDIA GPU of the Ampere generation or newer, which this machine does not have; omit it"
     ),
+    # Either may be a default of this machine, which the message would not name.
+    "At most one of fp16 and bf16 can be True, but": (
+        "trainer.fp16 and trainer.bf16 are both true, and a run computes in one of them; set one to false"
+    ),
     "save and eval strategy to match": (
         "trainer.load_best_model_at_end needs the same trainer.eval_strategy and trainer.save_strategy; set both to "
         "epoch or to steps"
