@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import atexit
 import base64
+import contextlib
 import logging
+import multiprocessing
 import os
 import shutil
 import signal
@@ -130,6 +132,35 @@ def empty_pictures(monkeypatch):
     from hf_genomics.evaluation import pictures
 
     monkeypatch.setattr(pictures, "_save", lambda _, path: Path(path).write_bytes(ONE_PIXEL))
+
+
+def hold_lock(folder, ready, release):
+    """Hold the lock of a folder until told to release it."""
+    from hf_genomics.runs.output_folder import working_folder
+
+    with working_folder(folder):
+        ready.set()
+        release.wait(60)
+
+
+@pytest.fixture
+def held_elsewhere():
+    """A function that lets another process hold the lock of a folder within a block, and gives its process id."""
+
+    @contextlib.contextmanager
+    def hold(folder):
+        fork = multiprocessing.get_context("fork")
+        ready, release = fork.Event(), fork.Event()
+        other = fork.Process(target=hold_lock, args=(folder, ready, release))
+        other.start()
+        assert ready.wait(60)
+        yield other.pid
+        release.set()
+        other.join()
+
+    if os.name == "nt":
+        pytest.skip("Windows has no such locks")
+    return hold
 
 
 @pytest.fixture(scope="session")

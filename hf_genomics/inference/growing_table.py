@@ -17,7 +17,6 @@ import json
 import logging
 import os
 from collections.abc import Callable, Iterator, Sequence
-from itertools import takewhile
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple, TextIO
@@ -26,7 +25,7 @@ from ..errors import InputError
 from ..io.processes import ALONE, Processes
 from ..io.streams import destination, is_stream, open_stream
 from ..io.writing import output_errors, put_in_place, write_json, write_row
-from ..runs.output_folder import LOCK, Resume, locked
+from ..runs.output_folder import Resume, empty_folder, working_folder
 from ..saved_files import read_json
 
 logger = logging.getLogger(__name__)
@@ -93,18 +92,18 @@ class GrowingTable:
         self._rows = self._folder / "rows.tsv"
         self._file: TextIO | None = None
         self._lock = contextlib.ExitStack()  # of the folder: of two runs with one output, the second one is refused
-        self._new_folders: list[Path] = []
         self.num_sequences = self.num_rows = 0
         if resume and self._is_stream:
             raise InputError(f"{target} is not a file, so its rows cannot be continued; omit resume")
         if resume and processes.is_first and self._rows.is_file():
-            self._lock.enter_context(locked(self._folder, "another output"))
+            self._lock.enter_context(working_folder(self._folder))
             try:
                 check_settings(self._folder / "settings.json", settings)
                 self._continue(whole=start_column is not None and not inside)
             except BaseException:
                 self._lock.close()
                 raise
+            self._lock.callback(self._forget_if_empty)
             logger.info("%s: continuing after %s sequences", target, f"{self.num_sequences:,}")
         self._share_counts()
 
@@ -159,7 +158,9 @@ class GrowingTable:
             self._record()
             for partial, target in files.items():
                 put_in_place(partial, destination(target))
-            self._remove_folder()
+            with contextlib.suppress(OSError):
+                empty_folder(self._folder)
+            self._lock.close()
 
     def _share_counts(self) -> None:
         """Tell the other processes how many sequences and rows there are."""
@@ -176,15 +177,9 @@ class GrowingTable:
     def _begin(self) -> TextIO:
         """Open the stream, or create the folder and the file of rows; write the header."""
         if not self._is_stream:
-            folders = (self._folder, *self._folder.parents)
-            self._new_folders = list(takewhile(lambda folder: not folder.exists(), folders))
-            self._folder.mkdir(parents=True, exist_ok=True)
-            try:
-                self._lock.enter_context(locked(self._folder, "another output"))
-            except InputError:
-                self._new_folders = []  # the folder belongs to the other process
-                raise
-            self._empty_folder()
+            self._lock.enter_context(working_folder(self._folder))
+            empty_folder(self._folder)
+            self._lock.callback(self._forget_if_empty)
             write_json(self._folder / "settings.json", self._settings)
         return self._open()
 
@@ -211,11 +206,8 @@ class GrowingTable:
         if self._file is not None:
             with contextlib.suppress(OSError):  # a full disk: only an incomplete row is lost
                 self._file.close()
-        has_failed = error is not None and not self._is_stream and self._processes.is_first
-        if has_failed and not self.num_rows:
-            self._delete_folder()
         self._lock.close()
-        if not has_failed or not self.num_rows:
+        if error is None or self._is_stream or not self._processes.is_first or not self.num_rows:
             return
         logger.warning(
             "%s: interrupted; the rows of %s sequences are kept in %s, so run again with --resume true to continue",
@@ -224,28 +216,11 @@ class GrowingTable:
             self._folder,
         )
 
-    def _delete_folder(self) -> None:
-        """Delete the folder of rows, and the folders above it that were created for it."""
-        if self._file is None and not self._new_folders:
-            return  # nothing was written: what is there belongs to an earlier run
-        self._remove_folder()
-        with contextlib.suppress(OSError):  # somebody else has written something to such a folder
-            for folder in self._new_folders[1:]:
-                folder.rmdir()
-
-    def _empty_folder(self) -> None:
-        """Delete what is in the folder of rows, but not its lock."""
-        for path in self._folder.glob("*"):
-            if path.name != LOCK:
-                path.unlink()
-
-    def _remove_folder(self) -> None:
-        """Delete the folder of rows; it stays if another run uses it as soon as the lock is released."""
-        with contextlib.suppress(OSError):
-            self._empty_folder()
-        self._lock.close()
-        with contextlib.suppress(OSError):
-            self._folder.rmdir()
+    def _forget_if_empty(self) -> None:
+        """Delete what is in the folder of rows if there is no row."""
+        if not self.num_rows:
+            with contextlib.suppress(OSError):
+                empty_folder(self._folder)
 
 
 def _begins_sequence(cells: Sequence[object], start_column: int | None) -> bool:

@@ -7,7 +7,6 @@ import importlib.util
 import json
 import logging
 import os
-import shutil
 from array import array
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field, replace
@@ -32,7 +31,7 @@ from ..labelled.columns import Columns, match_columns
 from ..labelled.datasets import Source, source_name
 from ..labelled.sequences import LabelledSequences, has_known_kmer
 from ..labelled.task import Task
-from ..runs.output_folder import Resume
+from ..runs.output_folder import LOCK, Resume, empty_folder, working_folder
 from ..sequence import did_you_mean, reverse_complement
 from ..sequence_files.fasta import read_records
 from ..tokenization_kmer import KmerTokenizer
@@ -150,15 +149,17 @@ def explain(
     identity = _identity(network, input, bed, settings, options)
     if options.resume == "auto" and not options.overwrite and (folder / _DONE).is_file():
         return finished_summary(folder / _DONE, identity)
-    records = Records(partial_folder(folder), identity, bool(options.resume) and not options.overwrite)
-    with kept_if_interrupted(folder), records:
-        for one in explain_windows(network, tokenizer, islice(windows, len(records), None), settings):
-            check_finite_scores(one, model)
-            records.add(one)
-    placed = Placed(records)
-    _warn_of_other_contigs(placed, pictures, options)
-    summary = _write(folder, placed, _known_sizes(placed, sizes, options.sizes or str(input)), network.config, pictures)
-    shutil.rmtree(partial_folder(folder))
+    with working_folder(partial_folder(folder), "another output_dir"):
+        records = Records(partial_folder(folder), identity, bool(options.resume) and not options.overwrite)
+        with kept_if_interrupted(folder), records:
+            for one in explain_windows(network, tokenizer, islice(windows, len(records), None), settings):
+                check_finite_scores(one, model)
+                records.add(one)
+        placed = Placed(records)
+        _warn_of_other_contigs(placed, pictures, options)
+        known = _known_sizes(placed, sizes, options.sizes or str(input))
+        summary = _write(folder, placed, known, network.config, pictures)
+        empty_folder(partial_folder(folder))
     return summary
 
 
@@ -445,10 +446,11 @@ def kept_if_interrupted(folder: Path) -> Iterator[None]:
         yield
     except InputError as error:
         if not isinstance(error.__cause__, OSError):
-            shutil.rmtree(partial_folder(folder), ignore_errors=True)
+            with contextlib.suppress(OSError):
+                empty_folder(partial_folder(folder))
         raise
     except BaseException:
-        if partial_folder(folder).is_dir():
+        if any(path.name != LOCK for path in partial_folder(folder).glob("*")):
             logger.warning("%s: interrupted; run again with --resume true to continue", folder)
         raise
 

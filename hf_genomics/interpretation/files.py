@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import zipfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import groupby, islice
@@ -24,6 +23,7 @@ import pyarrow.parquet as pq
 from ..inference.growing_table import check_settings
 from ..io.genome_tracks import Region, Stretch, column_of, merge_stretches, place_of, write_bedgraph, write_bigwig
 from ..io.writing import write_json, write_row
+from ..runs.output_folder import empty_folder
 from ..sequence import COMPLEMENT, as_letters
 from .scoring import Explanation
 
@@ -136,8 +136,8 @@ class Records:
     def add(self, one: Explanation) -> None:
         """Append an explanation."""
         if not self.facts and not self._files:
-            shutil.rmtree(self.folder, ignore_errors=True)
-            self.folder.mkdir(parents=True)
+            self.folder.mkdir(parents=True, exist_ok=True)
+            empty_folder(self.folder)
             write_json(self.folder / "settings.json", self.settings)
         given = one.window.row
         dna = np.concatenate([given[name] for name in ("sequence", "pair") if name in given])

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import logging
-import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from itertools import islice
@@ -40,7 +39,7 @@ from ..io.text_tables import cell_texts, kind_of, list_names
 from ..io.writing import check_output, replacing
 from ..labelled.columns import Columns
 from ..labelled.datasets import Source, source_name
-from ..runs.output_folder import Resume
+from ..runs.output_folder import Resume, empty_folder, working_folder
 from ..sequence import reverse_complement
 from ..tokenization_kmer import KmerTokenizer
 from .comparison import Match, check_memelite, compare_motifs
@@ -409,12 +408,13 @@ def _kept_scores(folder: Path, identity: dict[str, Any], options: MotifOptions) 
     """Yield what holds the scores of positives and of negatives; they are kept on disk until the block has ended."""
     partial = partial_folder(folder)
     resume = bool(options.resume) and not options.overwrite
-    positives, negatives = (Records(partial / name, identity, resume) for name in _KEPT)
-    with kept_if_interrupted(folder):
-        if not resume:
-            shutil.rmtree(partial, ignore_errors=True)
-        yield positives, negatives
-    shutil.rmtree(partial)
+    with working_folder(partial, "another output_dir"):
+        positives, negatives = (Records(partial / name, identity, resume) for name in _KEPT)
+        with kept_if_interrupted(folder):
+            if not resume:
+                empty_folder(partial)
+            yield positives, negatives
+        empty_folder(partial)
 
 
 def _shuffled_windows(sequences: ScoredSequences, windows: Sequence[Window], seed: int) -> list[Window]:

@@ -10,6 +10,7 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from fnmatch import fnmatch
+from itertools import takewhile
 from pathlib import Path
 from typing import Literal
 
@@ -160,6 +161,38 @@ def locked(folder: Path, other: str = "another trainer.output_dir") -> Iterator[
             os.close(file)
 
 
+@contextmanager
+def working_folder(folder: Path, other: str = "another output") -> Iterator[None]:
+    """Create a folder for unfinished work if there is none, and hold its lock within the block.
+
+    What is in the folder stays there after the block, unless `empty_folder` has deleted it. An empty folder is deleted,
+    with the folders above it that were created for it.
+
+    Args:
+        folder: the folder.
+        other: what the user may choose instead, for the message.
+
+    Raises:
+        InputError: if another process holds the lock; the message names it.
+    """
+    new = list(takewhile(lambda one: not one.exists(), (folder, *folder.parents)))
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        with locked(folder, other):
+            yield
+    finally:
+        with contextlib.suppress(OSError):  # there is something in it
+            for one in dict.fromkeys((folder, *new)):
+                one.rmdir()
+
+
+def empty_folder(folder: Path) -> None:
+    """Delete everything in a working folder except its lock."""
+    for path in folder.glob("*"):
+        if path.name != LOCK:
+            _delete(path)
+
+
 def _take_lock(folder: Path, other: str) -> int | None:
     """Lock the file of a folder's lock and return its handle, or None where there are no locks."""
     try:
@@ -193,7 +226,12 @@ def clear_outputs(folder: Path) -> None:
     """Delete the files of an earlier run, so that none of them is mixed up with files of the new run."""
     for pattern in _OUTPUTS:
         for path in folder.glob(pattern):
-            if path.is_dir() and not path.is_symlink():
-                shutil.rmtree(path)
-            else:
-                path.unlink()
+            _delete(path)
+
+
+def _delete(path: Path) -> None:
+    """Delete a file, a link, or a folder with all that is in it."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink()

@@ -1,12 +1,13 @@
 """Files of variant scores: VCF, TSV or Parquet, written record by record, complete or not at all; and a heat map.
 
 Until a file is complete its text is in the folder ``.NAME.partial`` next to it, with ``settings.json`` (what the scores
-depend on) and ``progress.json`` (how many records are complete, how many bytes of text
-they take, and their flags).
+depend on), ``progress.json`` (how many records are complete, how many bytes of text they take, and their flags), and a
+lock that keeps other runs out.
 """
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import logging
@@ -25,7 +26,7 @@ from ..errors import InputError
 from ..inference.growing_table import check_settings, record_of
 from ..io.streams import destination
 from ..io.writing import put_in_place, write_bytes, write_json, write_row
-from ..runs.output_folder import Resume
+from ..runs.output_folder import Resume, empty_folder, working_folder
 from ..sequence_files.reference import import_pysam, quiet_pysam
 from .sources import Record
 from .vcf import PREFIX, add_info
@@ -86,7 +87,7 @@ class GrowingScores:
         counts: number of their alleles by flag.
 
     Raises:
-        InputError: if the interrupted run had other settings.
+        InputError: if the interrupted run had other settings, or another process is writing the file.
     """
 
     def __init__(
@@ -98,20 +99,30 @@ class GrowingScores:
         self.num_records = 0
         self.counts: Counter[str] = Counter()
         self._settings, self._resume = settings, resume
-        # `_note` writes progress.json last: without it, the interrupted run had not written a record.
-        if resume and not whole and (self._folder / "progress.json").is_file():
-            check_settings(self._folder / "settings.json", settings)
-            progress = json.loads((self._folder / "progress.json").read_text(encoding="utf-8"))
-            self.num_records, self.counts = progress["records"], Counter(progress["counts"])
-            os.truncate(self._text, progress["bytes"])
-            logger.info("%s: continuing after %s records", target, f"{self.num_records:,}")
-        else:
-            shutil.rmtree(self._folder, ignore_errors=True)
-            self._folder.mkdir(parents=True)
-            write_json(self._folder / "settings.json", settings)
-            self._text.write_bytes(header.encode("utf-8", "surrogateescape"))
-            self._note()
-        self._file = open(self._text, "ab")
+        with contextlib.ExitStack() as held:  # if the settings are wrong, the folder is released at once
+            held.enter_context(working_folder(self._folder))
+            # `_note` writes progress.json last: without it, the interrupted run had not written a record.
+            if resume and not whole and (self._folder / "progress.json").is_file():
+                self._continue()
+            else:
+                self._begin(header)
+            self._file = open(self._text, "ab")
+            self._held = held.pop_all()
+
+    def _continue(self) -> None:
+        """Read how far the interrupted run got, and cut off what lies beyond its last complete record."""
+        check_settings(self._folder / "settings.json", self._settings)
+        progress = json.loads((self._folder / "progress.json").read_text(encoding="utf-8"))
+        self.num_records, self.counts = progress["records"], Counter(progress["counts"])
+        os.truncate(self._text, progress["bytes"])
+        logger.info("%s: continuing after %s records", self._named, f"{self.num_records:,}")
+
+    def _begin(self, header: str) -> None:
+        """Write the header, and what the scores depend on, into the emptied folder."""
+        empty_folder(self._folder)
+        write_json(self._folder / "settings.json", self._settings)
+        self._text.write_bytes(header.encode("utf-8", "surrogateescape"))
+        self._note()
 
     def write(self, text: str, scored: Sequence[ScoredVariant]) -> None:
         """Append the text of some records, and note that they are complete."""
@@ -149,7 +160,7 @@ class GrowingScores:
         else:
             record_of(self._target).unlink(missing_ok=True)
         put_in_place(made[0], self._target)
-        shutil.rmtree(self._folder, ignore_errors=True)
+        self._delete_folder()
         if self._kind == "vcf.gz" and not is_sorted:
             logger.info(
                 "%s: no index, because the records are not sorted by position; bcftools sort does it", self._target
@@ -164,16 +175,24 @@ class GrowingScores:
         """Close the file; delete it if the input is wrong, keep it after any other exception."""
         self._file.close()
         if error is None:
+            self._held.close()
             return
         if not self.num_records or (isinstance(error, InputError) and not isinstance(error.__cause__, OSError)):
-            shutil.rmtree(self._folder, ignore_errors=True)
+            self._delete_folder()
             return
+        self._held.close()
         logger.warning(
             "%s: interrupted; the scores of %s records are kept in %s, so run again with --resume true to continue",
             self._target,
             f"{self.num_records:,}",
             self._folder,
         )
+
+    def _delete_folder(self) -> None:
+        """Delete the folder, and release its lock."""
+        with contextlib.suppress(OSError):
+            empty_folder(self._folder)
+        self._held.close()
 
 
 def _compress(text: Path, packed: Path, is_sorted: bool) -> list[Path]:

@@ -159,6 +159,21 @@ def test_an_interrupted_run_is_continued_with_the_same_result(tmp_path, saved, d
     assert {path.name for path in tmp_path.glob(".*")} == set()
 
 
+@pytest.mark.parametrize("options", [{}, {"resume": "auto"}, {"overwrite": True}])
+def test_a_second_run_with_the_same_output_is_refused_and_the_first_one_loses_nothing(
+    tmp_path, saved, draw, held_elsewhere, options
+):
+    source = write(tmp_path / "x.fa", s=draw([30])[0])
+    partial = tmp_path / ".out.partial"
+    partial.mkdir()
+    (partial / "scores").write_text("of the first run")
+    with held_elsewhere(partial) as pid, pytest.raises(hg.InputError, match=f"process {pid} .*another output_dir"):
+        run(saved, source, tmp_path / "out", options=options)
+    assert [path.name for path in partial.iterdir()] == ["scores"] and not (tmp_path / "out").exists()
+    run(saved, source, tmp_path / "out", options=options)
+    assert (tmp_path / "out").is_dir() and not partial.exists()
+
+
 def test_a_command_that_is_started_again_and_again_begins_and_then_finds_the_run_finished(tmp_path, saved, draw):
     source = write(tmp_path / "x.fa", s=draw([30])[0])
     first = run(saved, source, tmp_path / "out", options={"resume": "auto"})

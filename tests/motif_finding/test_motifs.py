@@ -142,6 +142,22 @@ def test_a_run_that_was_interrupted_anywhere_is_continued_with_the_same_files(
         assert (tmp_path / "out" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes(), name
 
 
+@pytest.mark.parametrize("options", [{}, {"resume": "auto"}, {"overwrite": True}])
+def test_a_second_run_with_the_same_output_is_refused_and_the_first_one_loses_nothing(
+    tmp_path, saved, knowing, held_elsewhere, options
+):
+    source = write(tmp_path / "p.fa", sequences(20, 0, ""))
+    kept = tmp_path / ".out.partial" / "positives" / "scores"
+    kept.parent.mkdir(parents=True)
+    kept.write_text("of the first run")
+    with (
+        held_elsewhere(kept.parents[1]) as pid,
+        pytest.raises(hg.InputError, match=f"process {pid} .*another output_dir"),
+    ):
+        run(saved, source, tmp_path / "out", options=options)
+    assert kept.read_text() == "of the first run" and not knowing and not (tmp_path / "out").exists()
+
+
 def test_a_finished_run_is_accepted_only_with_the_same_options(tmp_path, saved, knowing):
     source = write(tmp_path / "p.fa", sequences(20, 0, ""))
     first = run(saved, source, tmp_path / "out", options={"resume": "auto"})

@@ -20,7 +20,9 @@ from hf_genomics.runs.output_folder import (
     check_room,
     claim_output_dir,
     clear_outputs,
+    empty_folder,
     locked,
+    working_folder,
 )
 
 
@@ -80,20 +82,34 @@ def hold(folder, ready, release):
         release.wait(60)
 
 
-def test_a_folder_that_another_process_writes_to_is_refused_and_free_once_that_process_has_ended(tmp_path):
-    fork = multiprocessing.get_context("fork")
-    ready, release = fork.Event(), fork.Event()
-    other = fork.Process(target=hold, args=(tmp_path, ready, release))
-    other.start()
-    assert ready.wait(60)
-    with pytest.raises(InputError, match=f"{tmp_path}: .*process {other.pid}"), locked(tmp_path):
-        pytest.fail("locked twice")
-    release.set()
-    other.join()
-    assert list(tmp_path.iterdir()) == []
-    with locked(tmp_path):
-        pass
-    assert list(tmp_path.iterdir()) == []
+def test_a_folder_that_another_process_writes_to_is_refused_and_free_once_that_process_has_ended(
+    tmp_path, held_elsewhere
+):
+    (tmp_path / "kept").mkdir()
+    for hold in (locked, working_folder):
+        with held_elsewhere(tmp_path) as pid:
+            with pytest.raises(InputError, match=f"{tmp_path}: .*process {pid}"), hold(tmp_path):
+                pytest.fail("locked twice")
+        assert [path.name for path in tmp_path.iterdir()] == ["kept"]
+        with hold(tmp_path):
+            pass
+        assert [path.name for path in tmp_path.iterdir()] == ["kept"]
+
+
+def test_unfinished_work_stays_and_an_empty_folder_goes_with_those_made_for_it(tmp_path):
+    folder = tmp_path / "new" / "deep" / ".x.partial"
+    with working_folder(folder):
+        (folder / "rows").write_text("1")
+        (folder / "inside").mkdir()
+        (folder / "inside" / "more").write_text("2")
+    assert sorted(path.name for path in folder.iterdir()) == ["inside", "rows"]
+    with working_folder(folder):
+        empty_folder(folder)
+        assert [path.name for path in folder.iterdir()] == [LOCK]
+    assert (tmp_path / "new" / "deep").is_dir() and not folder.exists()  # only this run's own folders are deleted
+    with pytest.raises(KeyboardInterrupt), working_folder(tmp_path / "other" / "deep" / ".x.partial"):
+        raise KeyboardInterrupt
+    assert not (tmp_path / "other").exists()
 
 
 def test_the_lock_of_a_killed_process_is_taken_over(tmp_path):

@@ -130,3 +130,16 @@ def test_a_run_that_was_killed_before_its_first_record_can_be_resumed(tmp_path):
         file.write("1\n", [SCORED])
         file.finish()
     assert target.read_text() == "x\n1\n"
+
+
+@pytest.mark.parametrize("resume", [False, True, "auto"])
+def test_a_second_run_with_the_same_output_is_refused_and_the_first_one_loses_nothing(tmp_path, held_elsewhere, resume):
+    target = tmp_path / "a.tsv"
+    with pytest.raises(KeyboardInterrupt), GrowingScores(target, "tsv", "x\n", {"model": 1}, False) as file:
+        file.write("1\n", [SCORED])
+        raise KeyboardInterrupt
+    files = {path: path.read_bytes() for path in (tmp_path / ".a.tsv.partial").iterdir()}
+    with held_elsewhere(tmp_path / ".a.tsv.partial") as pid:
+        with pytest.raises(InputError, match=f"process {pid}"):
+            GrowingScores(target, "tsv", "y\n", {"model": 1}, resume)
+    assert {path: path.read_bytes() for path in (tmp_path / ".a.tsv.partial").iterdir()} == files
