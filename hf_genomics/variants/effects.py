@@ -40,6 +40,7 @@ class Alleles(NamedTuple):
         start: index of the first changed letter.
         width: number of reference letters that change.
         is_substitution: whether no letter moves.
+        is_whole: whether the windows show all letters of either allele.
     """
 
     ref: np.ndarray
@@ -47,6 +48,7 @@ class Alleles(NamedTuple):
     start: int
     width: int
     is_substitution: bool
+    is_whole: bool
 
 
 def cut_alleles(event: Event, strand: Strand, length: int) -> Alleles:
@@ -63,7 +65,9 @@ def cut_alleles(event: Event, strand: Strand, length: int) -> Alleles:
     before = strand.read(start, event.start)
     after = strand.read(event.end, min(strand.length, event.end + length))
     alt = np.concatenate([before, inserted, after])[:length]
-    return Alleles(strand.read(start, end), alt, event.start - start, event.end - event.start, event.is_substitution)
+    width = event.end - event.start
+    is_whole = event.start + max(width, len(inserted)) <= start + length
+    return Alleles(strand.read(start, end), alt, event.start - start, width, event.is_substitution, is_whole)
 
 
 def compare(

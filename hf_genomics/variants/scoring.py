@@ -116,15 +116,18 @@ class Scorer:
         self._add(tasks, logits)
         for task in tasks:
             if np.isnan(list(task.scores.values())).all():
-                task.flag = "ref_n"
+                fits = all(window.is_whole for window in task.windows(self.rule.length))
+                task.flag = "ref_n" if fits else "too_long"
 
     def _is_shown(self, window: Alleles) -> bool:
-        """Return whether a k-mer of known reference letters shows the place of a variant.
+        """Return whether both alleles fit into the window, and a k-mer of known reference letters shows the place.
 
         A substitution changes only the tokens that show it, and at a stride above 1 these are not all k-mers. Where the
         letters after a variant move, or a model cuts its windows into parts, any k-mer counts.
         """
         k, stride = self.rule.k, self.rule.stride
+        if not window.is_whole:
+            return False
         if not window.is_substitution or parts_of(self.model.config) != (1, None):
             stride = 1
         first = max(0, -(-(window.start - k + 1) // stride))  # rounded up

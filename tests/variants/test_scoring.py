@@ -95,3 +95,22 @@ def test_at_a_larger_stride_only_a_strand_whose_tokens_show_the_variant_counts()
         assert scores["delta_logit_c"] == pytest.approx(alt - ref, abs=1e-5) and abs(alt - ref) > 1e-5
     [hidden] = scorer.score([beside_n(59, 61)])
     assert hidden.flags == ["ref_n"]
+
+
+def test_a_classifier_scores_no_change_that_reaches_beyond_its_windows():
+    model, tokenizer = classifier()
+    scorer = Scorer(model, tokenizer, window_rule(model, tokenizer, 30))
+    inserted = {length: record(60, 1, CONTIG[60] + "T" * length) for length in (14, 15, 200)}
+    for length, scored in zip(inserted, scorer.score(list(inserted.values())), strict=True):
+        # Half a window is 15 nt, the base before the insertion included.
+        assert scored.flags == (["indel"] if length == 14 else ["too_long"])
+        assert np.isnan(list(scored.scores[0].values())).all() == (length > 14)
+    [deleted] = scorer.score([RECORDS[-1]])
+    assert deleted.flags == ["too_long"] and np.isnan(list(deleted.scores[0].values())).all()
+
+
+def test_an_effect_of_a_change_that_reaches_beyond_the_window_is_empty():
+    model, tokenizer = masked_model(3, 1)
+    scorer = Scorer(model, tokenizer, window_rule(model, tokenizer, 30), effects=("embedding",))
+    short, long = scorer.score([RECORDS[2], record(60, 1, CONTIG[60] + "T" * 40)])
+    assert short.scores[0]["emb_l2"] > 0 and np.isnan(long.scores[0]["emb_l2"])
