@@ -435,7 +435,8 @@ class KmerTokenizer(KmerVocabulary):
             ValueError: if a character is not a nucleotide code, naming row and position.
         """
         rows = list(letters)
-        return self.encode_joined(np.concatenate(rows), np.fromiter(map(len, rows), np.int64, len(rows)))
+        joined = np.concatenate(rows) if rows else np.empty(0, np.uint8)
+        return self.encode_joined(joined, np.fromiter(map(len, rows), np.int64, len(rows)))
 
     def encode_joined(self, letters: np.ndarray, lengths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Encode rows of letters that are joined in one array, as the collators do.
@@ -450,6 +451,8 @@ class KmerTokenizer(KmerVocabulary):
         Raises:
             ValueError: if a character is not a nucleotide code, naming row and position.
         """
+        if not len(lengths):
+            return np.empty((0, 0), np.int64), np.empty(0, np.int64)
         digits, highest = token_digits(letters)
         if highest > 3:  # a character other than A, C, G, T and U
             check_letters(letters, digits, lengths)

@@ -740,6 +740,11 @@ def test_rows_that_lie_end_to_end_are_encoded_as_a_batch_of_rows(tokenizer: Kmer
         tokenizer.encode_joined(as_letters("ACGTNAC-T"), np.array([5, 4]))
 
 
+def test_no_rows_are_encoded_as_no_rows(tokenizer: KmerTokenizer) -> None:
+    for ids, counts in (tokenizer.encode_batch([]), tokenizer.encode_joined(as_letters(""), np.zeros(0, np.int64))):
+        assert ids.shape == (0, 0) and counts.shape == (0,) and ids.dtype == counts.dtype == np.int64
+
+
 def test_encode_batch_refuses_what_is_no_nucleotide(tokenizer: KmerTokenizer) -> None:
     with pytest.raises(ValueError, match="row 2, position 5: '-'"):
         tokenizer.encode_batch([as_letters("ACGTN"), as_letters("ACGT-ACGT")])
