@@ -29,6 +29,7 @@ from .scarcity_scores import (
 
 _COLORS = {"pretrained": PALETTE[0], "twin": PALETTE[1], "frozen": PALETTE[2], "kmers": PALETTE[6]}
 _LINES = ("-", (0, (6, 1.5)), (0, (3, 1, 1, 1)), (0, (1, 1)))
+_MARKERS = "oDXP"  # of the set-ups, as the lines: a single point has no line
 _PUBLISHED = "paper: "
 _PAPER = {"GenomeNet-BERT": "^", "self-GenomeNet": "s", "supervised": "v"}
 _INK, _FAINT, _GRID = "#1f2328", "#6e7781", "#e4e7eb"
@@ -74,11 +75,12 @@ def _draw_ours(axes: Axes, rows: pd.DataFrame) -> None:
         below, above = (100 * line[f"macro_recall_{end}"].to_numpy(float) for end in ("low", "high"))
         # Side by side, because intervals on top of each other could not be read.
         shift = 1.05 ** (place - (len(keys) - 1) / 2)
+        style = setups.index(setup) % len(_LINES)
         axes.errorbar(
             line["genomes"].to_numpy(float) * shift, value, yerr=np.abs([value - below, above - value]),
-            color=_COLORS[arm], linestyle=_LINES[setups.index(setup) % len(_LINES)] if setup else _LINES[1],
-            linewidth=1.8, marker="o", markersize=4.5, capsize=2.5, elinewidth=1.1, zorder=3,
-            label=f"{setup}, {arm}" if setup else "k-mer regression",
+            color=_COLORS[arm], linestyle=_LINES[style] if setup else _LINES[1],
+            marker=_MARKERS[style] if setup else "o", markersize=5, linewidth=1.8, capsize=2.5, elinewidth=1.1,
+            label=f"{setup}, {arm}" if setup else "k-mer regression", zorder=3,
         )  # fmt: skip
 
 
