@@ -31,7 +31,8 @@ _REWORDED = {
     ),
     # Either may be a default of this machine, which the message would not name.
     "At most one of fp16 and bf16 can be True, but": (
-        "trainer.fp16 and trainer.bf16 are both true, and a run computes in one of them; set one to false"
+        "trainer.fp16 and trainer.bf16 are both true, and a run computes in one of them; set trainer.fp16 to false, or "
+        "trainer.bf16 to false"
     ),
     "save and eval strategy to match": (
         "trainer.load_best_model_at_end needs the same trainer.eval_strategy and trainer.save_strategy; set both to "
