@@ -153,10 +153,12 @@ def held_elsewhere():
         ready, release = fork.Event(), fork.Event()
         other = fork.Process(target=hold_lock, args=(folder, ready, release))
         other.start()
-        assert ready.wait(60)
-        yield other.pid
-        release.set()
-        other.join()
+        try:
+            assert ready.wait(60)
+            yield other.pid
+        finally:
+            release.set()
+            other.join()
 
     if os.name == "nt":
         pytest.skip("Windows has no such locks")

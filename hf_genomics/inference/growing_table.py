@@ -103,7 +103,7 @@ class GrowingTable:
             except BaseException:
                 self._lock.close()
                 raise
-            self._lock.callback(self._forget_if_empty)
+            self._lock.callback(self._discard_if_empty)
             logger.info("%s: continuing after %s sequences", target, f"{self.num_sequences:,}")
         self._share_counts()
 
@@ -179,7 +179,7 @@ class GrowingTable:
         if not self._is_stream:
             self._lock.enter_context(working_folder(self._folder))
             empty_folder(self._folder)
-            self._lock.callback(self._forget_if_empty)
+            self._lock.callback(self._discard_if_empty)
             write_json(self._folder / "settings.json", self._settings)
         return self._open()
 
@@ -216,8 +216,8 @@ class GrowingTable:
             self._folder,
         )
 
-    def _forget_if_empty(self) -> None:
-        """Delete what is in the folder of rows if there is no row."""
+    def _discard_if_empty(self) -> None:
+        """Delete the unfinished table if it has no rows."""
         if not self.num_rows:
             with contextlib.suppress(OSError):
                 empty_folder(self._folder)

@@ -165,8 +165,8 @@ def locked(folder: Path, other: str = "another trainer.output_dir") -> Iterator[
 def working_folder(folder: Path, other: str = "another output") -> Iterator[None]:
     """Create a folder for unfinished work if there is none, and hold its lock within the block.
 
-    What is in the folder stays there after the block, unless `empty_folder` has deleted it. An empty folder is deleted,
-    with the folders above it that were created for it.
+    Its files remain after the block, unless `empty_folder` deletes them. If the folder is empty by then, it is deleted,
+    together with the parent folders that were created for it.
 
     Args:
         folder: the folder.
@@ -181,7 +181,7 @@ def working_folder(folder: Path, other: str = "another output") -> Iterator[None
         with locked(folder, other):
             yield
     finally:
-        with contextlib.suppress(OSError):  # there is something in it
+        with contextlib.suppress(OSError):  # not empty
             for one in dict.fromkeys((folder, *new)):
                 one.rmdir()
 

@@ -29,7 +29,7 @@ from .scarcity_scores import (
 
 _COLORS = {"pretrained": PALETTE[0], "twin": PALETTE[1], "frozen": PALETTE[2], "kmers": PALETTE[6]}
 _LINES = ("-", (0, (6, 1.5)), (0, (3, 1, 1, 1)), (0, (1, 1)))
-_MARKERS = "oDXP"  # of the set-ups, as the lines: a single point has no line
+_MARKERS = "oDXP"  # one for each set-up, since a single point has no line
 _PUBLISHED = "paper: "
 _PAPER = {"GenomeNet-BERT": "^", "self-GenomeNet": "s", "supervised": "v"}
 _INK, _FAINT, _GRID = "#1f2328", "#6e7781", "#e4e7eb"

@@ -40,7 +40,7 @@ class Alleles(NamedTuple):
         start: index of the first changed letter.
         width: number of reference letters that change.
         is_substitution: whether no letter moves.
-        is_whole: whether the windows show all letters of either allele.
+        is_whole: whether each allele fits into its window.
     """
 
     ref: np.ndarray

@@ -174,19 +174,17 @@ class GrowingScores:
     ) -> None:
         """Close the file; delete it if the input is wrong, keep it after any other exception."""
         self._file.close()
-        if error is None:
-            self._held.close()
-            return
-        if not self.num_records or (isinstance(error, InputError) and not isinstance(error.__cause__, OSError)):
+        is_wrong = isinstance(error, InputError) and not isinstance(error.__cause__, OSError)
+        if error is not None and (is_wrong or not self.num_records):
             self._delete_folder()
-            return
+        elif error is not None:
+            logger.warning(
+                "%s: interrupted; the scores of %s records are kept in %s, so run again with --resume true to continue",
+                self._target,
+                f"{self.num_records:,}",
+                self._folder,
+            )
         self._held.close()
-        logger.warning(
-            "%s: interrupted; the scores of %s records are kept in %s, so run again with --resume true to continue",
-            self._target,
-            f"{self.num_records:,}",
-            self._folder,
-        )
 
     def _delete_folder(self) -> None:
         """Delete the folder, and release its lock."""
