@@ -96,7 +96,7 @@ def label_scarcity(
     write_json(folder / "study.json", facts)
     workers, devices = workers_of(running.jobs)
     left = sum(not job.finished for job in jobs.values())
-    logger.info("%d cells, %d of them finished; %d processes at a time", len(cells), len(cells) - left, workers)
+    logger.info("%d cells, %d of them finished; processes at a time: %d", len(cells), len(cells) - left, workers)
     share_work([*pretraining_jobs, *jobs.values()], workers, minutes=running.minutes, devices=devices)
     finished = {cell: job.run for cell, job in jobs.items() if job.finished}
     if not finished:
