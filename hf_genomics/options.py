@@ -361,13 +361,15 @@ def gather_lists(words: list[str], function: Callable[..., Any]) -> list[str]:
 
     A shell expands ``--fasta *.fa`` to ``--fasta a.fa b.fa``, but the parser needs one value for each option. Words
     that belong to no option are the verb's first argument, if it is a list or one str: ``check a.fa b.fa``,
-    ``convert folder``.
+    ``convert folder``. An option that may be true or false is true without a value: ``--overwrite``.
 
-    >>> def check(files: list[str], seed: int = 1): ...
+    >>> def check(files: list[str], seed: int = 1, strict: bool = False): ...
     >>> gather_lists(["--files", "a.fa", "b.fa", "--seed", "7"], check)
     ['--files', '["a.fa", "b.fa"]', '--seed', '7']
     >>> gather_lists(["--seed", "7", "a.fa", "b.fa"], check)
     ['--files', '["a.fa", "b.fa"]', '--seed', '7']
+    >>> gather_lists(["--strict", "--files", "a.fa"], check)
+    ['--strict', 'true', '--files', '["a.fa"]']
 
     Args:
         words: the words of the command line after the verb.
@@ -401,6 +403,8 @@ def gather_lists(words: list[str], function: Callable[..., Any]) -> list[str]:
             gathered.append(rest.pop(0))
             if len(values) > 1 and word.startswith("--"):
                 several[word] = values
+        elif _may_be_true(types.get(word)):
+            gathered.append("true")
         elif word.startswith("--") and needs_value:
             raise InputError(f"{word}: its value is missing; write {word} VALUE, a negative number as {word}=-1")
     if several and not may_be_unnamed:
@@ -423,6 +427,15 @@ def _join_values(option: str, values: list[str], types: dict[str, Any]) -> str |
     if len(values) > 1 and option.startswith(dictionaries):  # an entry of a dictionary, which may hold anything
         return json.dumps([_parse_yaml(value, option) for value in values])
     return None
+
+
+def _may_be_true(kind: Any) -> bool:
+    """Return whether an option of a type may be true or false, and perhaps something else: ``bool | Literal["auto"]``.
+
+    >>> _may_be_true(bool | None), _may_be_true(int), _may_be_true(None)
+    (True, False, False)
+    """
+    return bool in (kind, *typing.get_args(kind))
 
 
 def _is_list(kind: Any) -> bool:

@@ -296,6 +296,11 @@ def test_an_option_without_its_value_is_an_error(words):
         read_arguments(fit, [*START, *words])
 
 
+@pytest.mark.parametrize("value", [[], ["--head.num_parts", "2"], ["true"]])
+def test_an_option_that_may_be_true_or_false_is_true_without_a_value(value):
+    assert read_arguments(fit, [*START, "--trainer.gradient_checkpointing", *value])["trainer"].gradient_checkpointing
+
+
 # keys of version 0.1
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -87,7 +88,7 @@ def _value_counts(column: np.ndarray) -> dict[str, Any]:
 
 
 def task_facts(task: Task, splits: Mapping[str, LabelledSequences | None]) -> dict[str, Any]:
-    """Describe a task for metrics.json: the kind of labels, the positive class, and the counts of every split.
+    """Describe a task for metrics.json: the kind of labels, the positive class, and file and counts of every split.
 
     Args:
         task: the task, with the positive class.
@@ -99,7 +100,11 @@ def task_facts(task: Task, splits: Mapping[str, LabelledSequences | None]) -> di
     }
     if task.is_classification:
         facts["positive"] = task.positive
-    return facts | {"counts": {name: summarise_labels(split) for name, split in splits.items() if split is not None}}
+    given = {name: split for name, split in splits.items() if split is not None}
+    return facts | {
+        "counts": {name: summarise_labels(split) for name, split in given.items()},
+        "files": {name: Path(split.source).name for name, split in given.items()},
+    }
 
 
 def describe_labels(examples: LabelledSequences, positive: str | None = None) -> str:

@@ -318,7 +318,7 @@ def _auto_class(name: str, config: KmerBertConfig, base: str | None) -> Any:
     if not per_nt and "SequenceClassification" not in architecture:
         raise InputError(
             f"{name} is not fine-tuned for classification or regression (architectures: {architecture or 'none'}); run "
-            "hf-genomics finetune first"
+            "hf-genomics finetune first (embed and probe also read a model that was only pretrained)"
         )
     return AutoModelForTokenClassification if per_nt else AutoModelForSequenceClassification
 

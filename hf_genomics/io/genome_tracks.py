@@ -448,6 +448,11 @@ def _bed_row(fields: list[str], where: str, line: int) -> Region:
     if len(fields) < 3:
         found = "blanks instead of tabs" if len(" ".join(fields).split()) > 2 else f"{len(fields)} of 3 columns"
         raise InputError(f"{where}: {found}; a BED line is 'contig<TAB>start<TAB>end'")
+    if len(fields) == 9 and fields[3].isdecimal() and not fields[1].strip().isdecimal():
+        raise InputError(
+            f"{where}: a line of GFF or GTF, but this file must be BED ('contig<TAB>start<TAB>end'); convert it "
+            "(hf-genomics table reads GFF by --gff)"
+        )
     start, end = _number(fields[1], "start", where), _number(fields[2], "end", where)
     if start >= end:
         raise InputError(
@@ -479,9 +484,12 @@ def _gff_row(fields: list[str], where: str, line: int) -> Region:
         raise InputError(
             f"{where}: start {start} and end {end} are not an interval; GFF counts from 1, and ends are included"
         )
+    strand = fields[6].strip()
+    if strand not in ("+", "-", ".", "?"):
+        raise InputError(f"{where}: strand {shorten(strand)} is not '+', '-', '.' or '?'; fix column 7")
     tags = {tag: _tag_value(mark, value) for tag, mark, value in _TAG.findall(fields[8])}
     name = next((tags[tag] for tag in _NAME_TAGS if tags.get(tag)), "")
-    return Region(fields[0], start - 1, end, fields[6] if fields[6] in ("+", "-") else ".", name, line, fields[2])
+    return Region(fields[0], start - 1, end, strand.replace("?", "."), name, line, fields[2])
 
 
 def _tag_value(mark: str, value: str) -> str:

@@ -38,6 +38,7 @@ Choice: TypeAlias = Callable[[list[str]], list[str]]
 MISSING = {"", "na", "n/a", "#n/a", "#na", "nan", "<na>", "null", "none"}
 
 _SEQUENCE = re.compile(r"[ACGTUNacgtun ]{6,}(\.\d+)?")  # a sequence in the first row: the header is missing
+_RAGGED = re.compile(r"Expected (\d+) fields in line (\d+), saw (\d+)")  # what pandas says of a line with more cells
 _SEPARATOR_LINE = re.compile(r'"?sep=(.)"?\s*', re.IGNORECASE)  # which Excel writes and reads
 _FIRST_ROWS, _MOST_ROWS = 64, 1 << 16  # rows of the first frame, and most rows of a later one
 
@@ -432,6 +433,12 @@ def _csv_errors(path: str | PathLike[str]) -> Iterator[None]:
         yield
     except (pd.errors.ParserError, pd.errors.EmptyDataError, csv.Error) as error:
         text = " ".join(str(error).split())
+        if found := _RAGGED.search(text):
+            expected, line, saw = map(int, found.groups())
+            raise InputError(
+                f"{path}, line {line}: {saw} columns, and {expected} before it; put a cell that holds a separator in "
+                "quotes, or fix the line"
+            ) from error
         raise InputError(f"{path}: not a well-formed table ({text}); fix that row or write the file again") from error
 
 

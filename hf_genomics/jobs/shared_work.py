@@ -129,7 +129,7 @@ class _Board:
                     raise
                 finally:
                     with self.mutex:
-                        del self.running[job.folder]
+                        self.running.pop(job.folder, None)
 
     def stop(self, *, kill: bool) -> None:
         """Start no further job; with ``kill``, also end those that run."""
@@ -185,11 +185,13 @@ class _Board:
 
     def _log_finished(self, job: Job, seconds: float) -> None:
         """Log a finished job, how many there are, and how long the others will take."""
-        left = [other for other in self.jobs if not other.finished]
         with self.mutex:  # while `_expected` reads the times, no other worker may add one
             self.seconds.setdefault(job.kind, []).append(seconds)
+            self.running.pop(job.folder, None)
+            # One that has ended at the same moment counts when its own line is logged.
+            left = [other for other in self.jobs if not other.finished or other.folder in self.running]
             minutes = sum(map(self._expected, left)) / self.workers / 60
-        rest = f"about {minutes:.0f} minutes left" if left else "none left"
+        rest = f"{_about(minutes)} left" if left else "none left"
         logger.info(
             "%d of %d: %s, %s (%.1f minutes); %s",
             len(self.jobs) - len(left), len(self.jobs), job.folder.name, job.describe(), seconds / 60, rest,
@@ -199,6 +201,16 @@ class _Board:
         """Return how many seconds a job is expected to take: the mean of its kind, or of all."""
         known = self.seconds.get(job.kind) or [took for kind in self.seconds.values() for took in kind]
         return sum(known) / len(known)
+
+
+def _about(minutes: float) -> str:
+    """Return a time in words.
+
+    >>> _about(0.4), _about(1.2), _about(12.7)
+    ('less than a minute', 'about 1 minute', 'about 13 minutes')
+    """
+    whole = round(minutes)
+    return "less than a minute" if minutes < 1 else f"about {whole} minute{'s' * (whole > 1)}"
 
 
 def _failure(job: Job, code: int, log: Path) -> Exception:

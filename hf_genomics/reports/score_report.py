@@ -56,7 +56,7 @@ class ScoredModel(NamedTuple):
         model: name of the model.
         folder: folder with metrics.json, predictions.tsv and the pictures.
         split: split that was scored, such as "test".
-        task: how the labels were understood: "kind", "positive", "counts" of each split.
+        task: how the labels were understood: "kind", "positive", "counts" and "files" of each split.
         scores: scores of the model, with "intervals" and "bootstrap".
         baselines: name of a baseline -> its scores.
         ahead: name of a baseline -> "score", "difference" and "interval" of model minus baseline.
@@ -120,12 +120,21 @@ def screen_lines(scored: ScoredModel) -> list[str]:
 def _about(scored: ScoredModel) -> list[tuple[str, str]]:
     """Return what was learnt, on which sequences, and their leaks."""
     about = [("task", _task_line(scored.task))]
-    about += [(split, _counts_line(counts)) for split, counts in scored.task.get("counts", {}).items()]
+    about += _labels(scored)
     if scored.leaks:
         found = [f"{count:,} in {pair.replace('/', ' and ')}" for pair, count in scored.leaks.items() if count]
         none = "no sequence is in two splits, on either strand; hf-genomics check looks for near-copies"
         about.append(("leaks", ", ".join(found) or none))
     return about
+
+
+def _labels(scored: ScoredModel) -> list[tuple[str, str]]:
+    """Return the name of each split with its file, and the labels of its rows."""
+    files = scored.task.get("files", {})
+    return [
+        (f"{split} ({files[split]})" if files.get(split) else split, _counts_line(counts))
+        for split, counts in scored.task.get("counts", {}).items()
+    ]
 
 
 def _task_line(task: Mapping[str, Any]) -> str:
@@ -140,8 +149,9 @@ def _task_line(task: Mapping[str, Any]) -> str:
 
 def _counts_line(counts: Mapping[str, Any]) -> str:
     """Describe the labels of a split in one line: rows of each class, positives of each label, range of each value."""
+    most = _MOST_CLASSES if len(counts) > _MOST_CLASSES + 1 else len(counts)  # "and 1 more" would save nothing
     texts = []
-    for name, count in [*counts.items()][:_MOST_CLASSES]:
+    for name, count in [*counts.items()][:most]:
         if not isinstance(count, Mapping):
             texts.append(f"{name}: {count:,}")
         elif "yes" in count:
@@ -150,7 +160,7 @@ def _counts_line(counts: Mapping[str, Any]) -> str:
             texts.append(f"{name}: none")
         else:
             texts.append(f"{name}: {count['numbers']:,} from {count['smallest']:.4g} to {count['largest']:.4g}")
-    return ", ".join(texts) + (f" and {len(counts) - _MOST_CLASSES} more" if len(counts) > _MOST_CLASSES else "")
+    return ", ".join(texts) + (f" and {len(counts) - most:,} more" if len(counts) > most else "")
 
 
 def verdict(scored: ScoredModel) -> str:
@@ -165,7 +175,7 @@ def verdict(scored: ScoredModel) -> str:
     if not scored.baselines:
         return "result: nothing to compare with; add a baseline by --baselines kmer and a training table (data.train)"
     if not scored.ahead:
-        return f"result: {name} has no value, so nothing can be compared"
+        return _verdict_without_interval(scored, name)
     best = min(scored.ahead, key=lambda one: scored.ahead[one]["difference"])
     difference, (low, high) = scored.ahead[best]["difference"], scored.ahead[best]["interval"]
     if low <= 0 <= high:
@@ -175,6 +185,19 @@ def verdict(scored: ScoredModel) -> str:
     low, high = sorted((abs(low), abs(high)))
     by = f"by {abs(difference):.3f} in {name} (95 % interval {low:.3f} to {high:.3f})"
     return f"result: {first} is ahead of {second} {by}"
+
+
+def _verdict_without_interval(scored: ScoredModel, name: str) -> str:
+    """Say what the scores alone tell: too few rows or groups of a class give no interval of the difference."""
+    (_, ours), *others = scored.rows.items()
+    best, theirs = others[0]
+    main = main_score(scored.task)
+    if math.inf in (abs(_sortable(ours.get(main))), abs(_sortable(theirs.get(main)))):
+        return f"result: {name} has no value, so nothing can be compared"
+    return (
+        f"result: {name} is {ours[main]:.3f} for {scored.title} and {theirs[main]:.3f} for {best}; there are too few "
+        "test rows or groups for an interval of the difference, so it may be chance"
+    )
 
 
 def write_score_report(scored: ScoredModel) -> Path:
@@ -201,7 +224,6 @@ def _tables(scored: ScoredModel) -> list[tuple[str, list[str], list[list[Cell]]]
     names, boot = _scores_of(scored.task)[:_ON_PAGE], scored.scores.get("bootstrap", {})
     how = f"{boot.get('replicates', 0):,} bootstrap replicates over {boot.get('over', 'rows')}"
     scores = [[title, *(_with_interval(one, name, 2) for name in names)] for title, one in scored.rows.items()]
-    labels = [[split, _counts_line(counts)] for split, counts in scored.task.get("counts", {}).items()]
     tables: list[tuple[str, list[str], list[list[Cell]]]] = []
     if scored.scores:
         caption = f"Scores of the {scored.split} split, with 95 % intervals ({how})"
@@ -211,7 +233,7 @@ def _tables(scored: ScoredModel) -> list[tuple[str, list[str], list[list[Cell]]]
             f"Difference of {_title(main_score(scored.task))}, {scored.title} minus baseline, on the same replicates"
         )
         tables.append((caption, ["baseline", "difference", "95 % interval"], _differences(scored)))
-    tables.append(("Labels of each split", ["split", "labels"], [[*row] for row in labels]))
+    tables.append(("Labels of each split", ["split", "labels"], [[*row] for row in _labels(scored)]))
     return tables
 
 

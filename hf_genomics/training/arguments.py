@@ -94,6 +94,7 @@ _OF_MODULES = ("galore", "apollo")
 #: Options of torch.utils.checkpoint.checkpoint.
 _CHECKPOINTING = {"use_reentrant", "preserve_rng_state", "determinism_check", "debug", "context_fn", "early_stop"}
 
+_SMALL = 20_000_000  # weights; a model with fewer learns best at a higher learning rate
 
 #: Why DeepSpeed is refused, and what to use instead.
 NO_DEEPSPEED = (
@@ -192,6 +193,23 @@ def check_arguments(args: TrainingArguments) -> None:
     if isinstance(checkpoint, str) and not (Path(checkpoint) / "trainer_state.json").is_file():
         raise InputError(
             f"trainer.resume_from_checkpoint: {checkpoint} is not a checkpoint; name a folder checkpoint-STEP"
+        )
+
+
+def warn_of_low_rate(args: TrainingArguments, weights: int) -> None:
+    """Warn if a small model is about to be trained at transformers' default learning rate, which suits large models.
+
+    Args:
+        args: arguments of a run.
+        weights: number of weights of the model.
+    """
+    default = TrainingArguments.__dataclass_fields__["learning_rate"].default
+    if weights < _SMALL and args.learning_rate == default:
+        logger.warning(
+            "trainer.learning_rate is %g, transformers' default, at which a model of %s weights learns little in a few "
+            "epochs; try --trainer.learning_rate 5e-4",
+            default,
+            f"{weights:,}",
         )
 
 

@@ -86,9 +86,9 @@ from ..runs.running import METRICS, finish, finished_metrics, starting, train
 from ..runs.sharding import is_sharded
 from ..saved_files import read_json
 from ..tokenization_kmer import KmerTokenizer
-from .arguments import check_arguments, check_best_metric
+from .arguments import check_arguments, check_best_metric, warn_of_low_rate
 from .head import FLAT_KEYS, Head
-from .record import published_command, run_record, split_record, write_run_record
+from .record import published_command, published_name, run_record, split_record, write_run_record
 from .settings import check_head, derive_config, measure, resume_settings
 from .trained_weights import (
     FinetuningTrainer,
@@ -231,13 +231,14 @@ def finetune(
         options: further options, among them a sweep over options of training.
 
     Returns:
-        The metrics that are written to metrics.json: the numbers of the training run, "task" (how the labels were
-        understood), "leaks" and "contradictory_labels" (see `find_leaks`), "split" (see `split_table`) and
-        "dropped_leaks" (number of training rows) if ``data`` asks for them, "train_sequences" and "test_sequences"
-        (numbers of sequences), "test_sequences_without_scores" if there are any, "test" (the scores of the model),
-        "both_strands" and "frames" if they are scores of means, "baselines" and "ahead" (see `Comparison`),
-        "calibration" (temperature and ECE), and "sweep" (the score of each run in validation, and the best run). A
-        score without a value is NaN (null in the file), and "undefined" says why.
+        The metrics that are written to metrics.json: the numbers of the training run, "pretrained" (the model that
+        training started from; None if from random weights), "task" (how the labels were understood), "leaks" and
+        "contradictory_labels" (see `find_leaks`), "split" (see `split_table`) and "dropped_leaks" (number of training
+        rows) if ``data`` asks for them, "train_sequences" and "test_sequences" (numbers of sequences),
+        "test_sequences_without_scores" if there are any, "test" (the scores of the model), "both_strands" and "frames"
+        if they are scores of means, "baselines" and "ahead" (see `Comparison`), "calibration" (temperature and ECE),
+        and "sweep" (the score of each run in validation, and the best run). A score without a value is NaN (null in
+        the file), and "undefined" says why.
 
     Raises:
         InputError: if data, model or folder do not fit; nothing has been written then.
@@ -481,6 +482,7 @@ def plan_finetuning(
     if not folder.exists():  # otherwise `train` checks the room, after deleting the remains of a killed run
         check_room(trainer, network)
     _log_task(splits.training, positive)
+    warn_of_low_rate(trainer, network.num_parameters())
     return FinetuningPlan(
         folder=folder,
         pretrained=pretrained,
@@ -527,7 +529,9 @@ def run_finetuning(plan: FinetuningPlan) -> dict[str, Any]:
         if start.finished:
             return _as_report(plan.folder, finished_metrics(plan.folder))
         metrics: dict[str, Any] = train(run, start, overwrite=plan.overwrite)
-        metrics |= {"train_sequences": len(training), "task": _task_facts(plan), **plan.data_facts}
+        start_model = None if plan.head.from_scratch else published_name(plan.pretrained)
+        metrics |= {"pretrained": start_model, "train_sequences": len(training), "task": _task_facts(plan)}
+        metrics |= plan.data_facts
         if isinstance(run, NoisyFinetuningTrainer):
             metrics["privacy"] = run.spent
         if run.is_world_process_zero():
@@ -574,7 +578,9 @@ def _scored_model(folder: Path, metrics: dict[str, Any]) -> ScoredModel:
     task, baselines, ahead, leaks = (metrics.get(name, {}) for name in ("task", "baselines", "ahead", "leaks"))
     averaged = {name: metrics.get(name) for name in ("both_strands", "frames")}
     unscored = {"sequences_without_scores": metrics.get("test_sequences_without_scores")}
-    notes = notes_of(scores | averaged | unscored)
+    start = f"from the weights of {metrics['pretrained']}" if metrics.get("pretrained") else "from random weights"
+    notes = [f"Fine-tuning began {start}."] if "pretrained" in metrics else []
+    notes += notes_of(scores | averaged | unscored)
     if temperature := metrics.get("calibration", {}).get("temperature"):
         notes.append(f"Logits were divided by a temperature of {temperature:.3g}, fitted on the validation split.")
     if sweep := metrics.get("sweep"):

@@ -42,6 +42,12 @@ CASES: dict[str, Case] = {
         ("f.gff", "gene (1)", "CDS (1)", "--features.types"),
         made(_GFF, "f.gff"),
     ),
+    "GFF with another strand": Case(
+        "table --genome g.fa --output t.csv --gff f.gff",
+        ("f.gff, line 1", "'Q'", "column 7"),
+        made(_GFF.replace("+", "Q"), "f.gff"),
+    ),
+    "GFF in place of BED": bed(_GFF, "f.bed, line 1", "GFF", "--gff"),
     "a type that the file lacks": Case(
         "table --genome g.fa --output t.csv --gff f.gff --features.types exon",
         ("f.gff", "'exon'", "gene (1)"),

@@ -98,6 +98,7 @@ def test_the_facts_of_a_task_are_json():
         "labels_per": "sequence",
         "positive": None,
         "counts": {"train": {"a": 1, "b": 2}},
+        "files": {"train": "t.csv"},
     }
     values = columns([[1, NAN], [0.5, NAN]], ["u", "v"], "regression")
     counts = json.loads(json.dumps(task_facts(values.task, {"test": values}), allow_nan=False))["counts"]["test"]

@@ -66,6 +66,19 @@ def test_no_worker_adds_a_time_while_another_sums_them(tmp_path):
     assert board.seconds == {1: [60]}
 
 
+def test_jobs_that_end_at_the_same_moment_are_counted_one_by_one(tmp_path, caplog):
+    caplog.set_level("INFO")
+    jobs = [job(tmp_path, name) for name in "abc"]
+    for one in jobs[:2]:
+        one.run.mkdir(parents=True)
+        (one.run / "metrics.json").write_text("{}")
+    board = _Board(jobs, 2, 0)
+    board.running = dict.fromkeys(one.folder for one in jobs[:2])
+    for one in jobs[:2]:
+        board._log_finished(one, 60)
+    assert [text.split(":")[0] for text in caplog.messages] == ["1 of 3", "2 of 3"]
+
+
 @pytest.mark.parametrize("minutes", [0, 1e-9])
 def test_no_job_is_started_after_the_time_limit(tmp_path, minutes):
     share_work([job(tmp_path, "late")], 1, minutes=minutes)

@@ -74,6 +74,22 @@ def test_without_baselines_or_test_data_there_is_no_comparison():
     assert "data.test" in lines[-2] and "predictions.tsv" not in lines[-1]
 
 
+def test_scores_without_an_interval_of_their_difference_are_named_and_nobody_is_called_ahead():
+    line = verdict(example(ahead={}))
+    assert "macro recall is 0.812 for KmerBert and 0.740 for 4-mer logistic regression" in line
+    assert "no value" in verdict(example(ahead={}, scores=scores(NAN, NAN, NAN)))
+
+
+def test_a_single_class_more_is_named_too():
+    lines = [
+        screen_lines(example(task={"kind": "classes", "counts": {"test": dict.fromkeys(map(str, range(number)), 5)}}))[
+            1
+        ]
+        for number in (7, 8)
+    ]
+    assert lines[0].endswith("6: 5") and lines[1].endswith("5: 5 and 2 more")
+
+
 def test_other_labels_have_other_scores():
     assert [main_score({"kind": kind}) for kind in ("classes", "yes/no labels", "values")] == [
         "macro_recall",

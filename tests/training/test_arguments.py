@@ -25,7 +25,7 @@ from hf_genomics.cli import main
 from hf_genomics.errors import InputError
 from hf_genomics.options import build_parser
 from hf_genomics.runs.exact_trainer import ExactTrainer
-from hf_genomics.training.arguments import PretrainingArguments, check_arguments
+from hf_genomics.training.arguments import PretrainingArguments, check_arguments, warn_of_low_rate
 from hf_genomics.training.pretrain import pretrain
 
 SIZES = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
@@ -371,3 +371,9 @@ def test_the_options_of_pretraining_have_a_help_text_and_defaults_of_the_machine
         described = re.search(rf"--trainer\.{name} \S+ (\w+)", shown)
         assert described and described[1] != "type", name
     assert parser.get_defaults()["trainer.disable_tqdm"] is (not sys.stderr.isatty())
+
+
+@pytest.mark.parametrize(("weights", "rate", "warned"), [(1e6, 5e-5, True), (1e6, 5e-4, False), (1e8, 5e-5, False)])
+def test_the_default_learning_rate_is_warned_of_for_small_models(weights, rate, warned, tmp_path, caplog):
+    warn_of_low_rate(TrainingArguments(str(tmp_path), learning_rate=rate, use_cpu=True), int(weights))
+    assert ("--trainer.learning_rate 5e-4" in caplog.text) == warned
