@@ -15,7 +15,7 @@ import re
 import shutil
 import sys
 import time
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import MISSING, fields, is_dataclass
 from enum import Enum
@@ -198,20 +198,49 @@ def run_sweep(
         InputError: if a finished cell had another recipe, other tables or another base model, or a run fails for a
             mistake of the user's.
     """
-    todo = [_job(folder / CELLS / cell.name, cell, recipe, metric) for cell in cells]
+    runs = run_cells(folder / CELLS, cells, recipe, partial(_describe, metric), jobs, diverged_counts=True)
+    return [_score(run, cell, metric) for cell, run in zip(cells, runs, strict=True)]
+
+
+def run_cells(
+    place: Path,
+    cells: Sequence[Cell],
+    recipe: Mapping[str, Any],
+    describe: Callable[[Path], str],
+    jobs: int = 0,
+    *,
+    diverged_counts: bool = False,
+) -> list[Path]:
+    """Run `finetune` for all cells that are not finished, in a process each, and return the folders of their runs.
+
+    Args:
+        place: folder for the folders of the cells; its name is what the log calls them.
+        cells: the cells.
+        recipe: recipe of `finetune` that all cells share.
+        describe: function that returns the result of a run, given its folder, in a few words.
+        jobs: number of runs at a time; 0 for one per GPU, or without a GPU one per core.
+        diverged_counts: whether a run that diverges counts as finished; otherwise it is an error.
+
+    Raises:
+        InputError: if a finished cell had another recipe, other tables or another base model, or a run fails for a
+            mistake of the user's.
+    """
+    todo = [_job(place / cell.name, cell, recipe, describe, diverged_counts) for cell in cells]
     check_unchanged(todo, may_change=_OF_THE_MACHINE)
     models = {cell.options.get("pretrained", recipe.get("pretrained")) for cell in cells}
-    _check_inputs(folder / CELLS / _TABLES, recipe.get("data", {}), models)
+    names = ["train", "valid", *(["test"] if recipe.get("score_test") else [])]
+    _check_inputs(place / _TABLES, {name: recipe.get("data", {}).get(name) for name in names}, models)
     workers, devices = workers_of(jobs)
     left = sum(not job.finished for job in todo)
-    logger.info("sweep: %d runs, %d of them finished; %d at a time", len(todo), len(todo) - left, min(workers, left))
+    counts = len(todo), len(todo) - left, min(workers, left)
+    logger.info("%s: %d runs, %d of them finished; %d at a time", place.name, *counts)
     share_work(todo, workers, devices=devices)
-    return [_score(cell, job.run, metric) for cell, job in zip(cells, todo, strict=True)]
+    return [job.run for job in todo]
 
 
-def _check_inputs(record: Path, data: Mapping[str, Any], models: Iterable[str | None]) -> None:
+def _check_inputs(record: Path, data: Mapping[str, str | None], models: Iterable[str | None]) -> None:
     """Check that tables and base models are those of the cells so far; record those that are new."""
-    tables = {f"data.{name}": data[name] for name in ("train", "valid") if data.get(name)}
+    tables = {f"data.{name}": path for name, path in data.items() if path}
     folders = {f"pretrained {model}": Path(model) for model in models if model and Path(model).is_dir()}
     hashes = {key: sha256_of(path) for key, path in tables.items()}
     hashes |= {key: _hash_of_model(path) for key, path in folders.items()}
@@ -232,10 +261,13 @@ def _hash_of_model(folder: Path) -> str:
     return hashlib.sha256(" ".join(f"{path.name} {sha256_of(path)}" for path in files).encode()).hexdigest()
 
 
-def _job(place: Path, cell: Cell, recipe: Mapping[str, Any], metric: str) -> Job:
+def _job(
+    place: Path, cell: Cell, recipe: Mapping[str, Any], describe: Callable[[Path], str], diverged_counts: bool
+) -> Job:
     """Return the job of a cell."""
+    run = place / "run"
     full: dict[str, Any] = json.loads(json.dumps(recipe))  # a copy of its own
-    own = {"trainer.output_dir": str(place / "run"), "trainer.disable_tqdm": True, "resume": "auto"}
+    own = {"trainer.output_dir": str(run), "trainer.disable_tqdm": True, "resume": "auto"}
     for key, value in (cell.options | own).items():
         section, _, name = key.rpartition(".")
         (full.setdefault(section, {}) if section else full)[name] = value
@@ -245,12 +277,8 @@ def _job(place: Path, cell: Cell, recipe: Mapping[str, Any], metric: str) -> Job
         write_text(place / RECIPE, yaml.safe_dump(full, sort_keys=False))
         return [sys.executable, "-m", "hf_genomics", "finetune", "--config", str(place / RECIPE)]
 
-    def describe() -> str:
-        """Return the score of the finished cell in a few words."""
-        found = _score(cell, place / "run", metric)
-        return _why_no_score(found.steps) if found.score is None else f"{metric} {found.score:.4g} in validation"
-
-    return Job(place, command, describe=describe, recipe=lambda: full, forgive=partial(_forgive, place / "run"))
+    forgive = partial(_forgive, run) if diverged_counts else None
+    return Job(place, command, describe=partial(describe, run), recipe=lambda: full, forgive=forgive)
 
 
 def _forgive(run: Path, message: str) -> bool:
@@ -265,16 +293,27 @@ def _forgive(run: Path, message: str) -> bool:
     return True
 
 
-def _score(cell: Cell, run: Path, metric: str) -> CellScore:
+def _score(run: Path, cell: Cell, metric: str) -> CellScore:
     """Return the score of a finished cell: that of the checkpoint whose weights its model has."""
+    return CellScore(cell, run, *_validated(metric, run))
+
+
+def _validated(metric: str, run: Path) -> tuple[float | None, int | None]:
+    """Return the score of a finished run in validation and its number of steps, as `CellScore` holds them."""
     if "diverged" in read_json(run / METRICS):
-        return CellScore(cell, run, None, None)
+        return None, None
     state = read_state(run)
     score = state.get("best_metric")
     if score is None:
         raise InputError(f"{run}: its training was never evaluated by {metric}; set trainer.eval_strategy")
     # The Trainer begins with an infinite score, which remains if every evaluation gives NaN.
-    return CellScore(cell, run, float(score) if math.isfinite(score) else None, int(state["global_step"]))
+    return float(score) if math.isfinite(score) else None, int(state["global_step"])
+
+
+def _describe(metric: str, run: Path) -> str:
+    """Return the score of a finished run in validation in a few words."""
+    score, steps = _validated(metric, run)
+    return _why_no_score(steps) if score is None else f"{metric} {score:.4g} in validation"
 
 
 def _why_no_score(steps: int | None) -> str:
@@ -353,20 +392,20 @@ def screen_lines(facts: Mapping[str, Any]) -> list[str]:
     return ["  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip() for row in table]
 
 
-def clear_cells(folder: Path) -> None:
-    """Delete the cells of an earlier sweep.
+def clear_cells(cells: Path) -> None:
+    """Delete the cells of an earlier run.
 
     Args:
-        folder: output folder of the sweep.
+        cells: folder of their folders.
 
     Raises:
         InputError: if another command runs one of them; then none is deleted.
     """
     with ExitStack() as held:
         # Not glob("*/"), which lists files too before Python 3.11.
-        for place in sorted(path for path in (folder / CELLS).glob("*") if path.is_dir()):
+        for place in sorted(path for path in cells.glob("*") if path.is_dir()):
             held.enter_context(locked(place))
-        shutil.rmtree(folder / CELLS, ignore_errors=True)
+        shutil.rmtree(cells, ignore_errors=True)
 
 
 @contextmanager

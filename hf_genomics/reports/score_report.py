@@ -63,6 +63,7 @@ class ScoredModel(NamedTuple):
         leaks: two splits, as "train/test" -> sequences in both.
         notes: further facts, a sentence each.
         title: what the model is called in the tables.
+        seeds: means and standard deviations over several seeds, as `hf_genomics.jobs.seeds.summarise` returns them.
     """
 
     model: str
@@ -75,6 +76,7 @@ class ScoredModel(NamedTuple):
     leaks: Mapping[str, int]
     notes: Sequence[str] = ()
     title: str = "KmerBert"
+    seeds: Mapping[str, Any] = {}  # noqa: RUF012 (a field of a NamedTuple)
 
     @property
     def rows(self) -> dict[str, Mapping[str, Any]]:
@@ -104,15 +106,18 @@ def screen_lines(scored: ScoredModel) -> list[str]:
         scored: the model that was scored.
     """
     names = _scores_of(scored.task)[:_ON_SCREEN]
-    table = [[f"scores ({scored.split})", *map(_title, names)]]
+    seeds = scored.seeds.get("seeds", [])
+    table = [[f"scores ({scored.split}{f', seed {seeds[0]}' if seeds else ''})", *map(_title, names)]]
     for title, scores in scored.rows.items():
         table.append([title, *(_with_interval(scores, name).replace("\N{NO-BREAK SPACE}", " ") for name in names)])
+    if seeds:
+        table += [[f"mean ± standard deviation of {len(seeds)} seeds", *[""] * len(names)], *_over_seeds(scored, names)]
     widths = [max(len(row[column]) for row in table) for column in range(len(table[0]))]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in table]
     return [
         *(f"{what}: {text}" for what, text in _about(scored)),
         *(lines if scored.scores else []),
-        verdict(scored),
+        verdict(scored).replace("result:", f"result (seed {seeds[0]}):" if seeds else "result:", 1),
         f"files: {scored.folder} ({REPORT}, metrics.json{', predictions.tsv' if scored.scores else ''})",
     ]
 
@@ -228,6 +233,9 @@ def _tables(scored: ScoredModel) -> list[tuple[str, list[str], list[list[Cell]]]
     if scored.scores:
         caption = f"Scores of the {scored.split} split, with 95 % intervals ({how})"
         tables.append((caption, ["model", *map(_title, names)], [[*row] for row in scores]))
+    if seeds := scored.seeds.get("seeds"):
+        caption = f"Mean ± standard deviation of the {scored.split} scores over the seeds {', '.join(map(str, seeds))}"
+        tables.append((caption, ["model", *map(_title, names)], [[*row] for row in _over_seeds(scored, names)]))
     if scored.ahead:
         caption = (
             f"Difference of {_title(main_score(scored.task))}, {scored.title} minus baseline, on the same replicates"
@@ -235,6 +243,20 @@ def _tables(scored: ScoredModel) -> list[tuple[str, list[str], list[list[Cell]]]
         tables.append((caption, ["baseline", "difference", "95 % interval"], _differences(scored)))
     tables.append(("Labels of each split", ["split", "labels"], [[*row] for row in _labels(scored)]))
     return tables
+
+
+def _over_seeds(scored: ScoredModel, names: Sequence[str]) -> list[list[str]]:
+    """Return a row for the model and each baseline: name, and mean and standard deviation of these scores."""
+    models = {scored.title: scored.seeds["model"]} | scored.seeds["baselines"]
+    main = main_score(scored.task)
+    first, *others = models
+    order = sorted(others, key=lambda name: -_sortable(models[name].get(main, {}).get("mean")))
+    return [[name, *(_mean_and_spread(models[name].get(score)) for score in names)] for name in (first, *order)]
+
+
+def _mean_and_spread(found: Mapping[str, Any] | None) -> str:
+    """Return a mean and its standard deviation; a dash for a score that not all runs have."""
+    return "\N{EN DASH}" if found is None else f"{found['mean']:.3f} ± {found['std']:.3f}"
 
 
 def _differences(scored: ScoredModel) -> list[list[Cell]]:

@@ -2,7 +2,8 @@
 
 A run has two halves: `plan_finetuning` makes every check and builds everything but writes nothing; `run_finetuning`
 trains, scores and writes. A sweep (`_run_sweep`) trains in a process for each combination of option values, called a
-cell, and keeps the model with the best score in validation; see `jobs.sweep`.
+cell, and keeps the model with the best score in validation; see `jobs.sweep`. With several seeds (`_run_seeds`), each
+has a process; see `jobs.seeds`.
 
 As on the command line, ``trainer`` is the section of that name, a TrainingArguments. So the Trainer itself is called
 ``run`` here; elsewhere, a run is a folder.
@@ -62,6 +63,7 @@ from ..inference.loading import (
 from ..inference.predictions import AverageOptions, Predictions, check_averages, log_threshold
 from ..inference.problems import with_known_kmers
 from ..inference.windows import check_longest, collator_for
+from ..jobs import seeds as repeated
 from ..jobs import sweep as sweeps
 from ..labelled.data import LabelledData
 from ..labelled.sequence_dataset import SequenceDataset, balanced_rows
@@ -70,7 +72,7 @@ from ..labelled.tables import check_split
 from ..labelled.task import VALUE
 from ..privacy.budget import Budget
 from ..renamed import renamed
-from ..reports.score_report import ScoredModel, ScoreReport, write_score_report
+from ..reports.score_report import ScoredModel, ScoreReport, main_score, write_score_report
 from ..runs.callbacks import SetEpoch
 from ..runs.flops import attention_for
 from ..runs.memory import check_memory
@@ -117,7 +119,10 @@ class FinetuneOptions(AverageOptions):
         sweep: try every combination of these values, key -> values, in a run each, and keep the model with the best
             score in validation: ``--sweep.trainer.learning_rate 1e-4 3e-4 1e-3``. Keys of trainer and head, and
             pretrained.
-        sweep_jobs: number of runs of a sweep at a time; 0 for one per GPU, or without a GPU one per core.
+        sweep_jobs: number of runs of a sweep, or of several seeds, at a time; 0 for one per GPU, or without a GPU one
+            per core.
+        seeds: train once with each of these values of trainer.seed, score the test split for each, and report means and
+            standard deviations; the output folder gets the model of the first one.
 
     Raises:
         InputError: if a number is out of range.
@@ -127,12 +132,17 @@ class FinetuneOptions(AverageOptions):
     score_test: bool = True
     sweep: dict[str, Any] = field(default_factory=dict)
     sweep_jobs: int = 0
+    seeds: list[int] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         """Check the numbers of frames, and of runs at a time."""
         super().__post_init__()
         if not 0 <= self.sweep_jobs <= 1024:
             raise InputError(f"sweep_jobs must lie in 0..1024 (0: one per GPU or core), not {self.sweep_jobs}")
+        if self.seeds and self.sweep:
+            raise InputError(
+                "seeds: choose options by a sweep first, then train the chosen ones with seeds; omit sweep"
+            )
 
 
 class Splits(NamedTuple):
@@ -247,6 +257,8 @@ def finetune(
     """
     check_baselines(options.baselines)
     asked = _Request(pretrained, data, trainer, head, positive, baseline_k, resume, overwrite, options)
+    if options.seeds:
+        return _run_seeds(asked)
     return _run_sweep(asked) if options.sweep else run_finetuning(asked.plan())
 
 
@@ -341,10 +353,7 @@ _CHANGE_THE_LOSS = ("head.balanced", "head.class_weights", "head.focal_gamma")
 def _run_sweep(asked: _Request) -> dict[str, Any]:
     """Fine-tune for every combination of a sweep, and make the output folder that of the best run in validation."""
     trainer, options = asked.trainer, asked.options
-    if asked.resume is True and asked.overwrite:
-        raise InputError("--resume continues the sweep that --overwrite would delete; pass only one of them")
-    # resume=True requires a checkpoint in the output folder, but those of a sweep are in the folders of its runs.
-    asked = asked._replace(resume="auto" if asked.resume else False)
+    asked = _of_several_runs(asked, "sweep")
     grid = sweeps.grid_of(options.sweep, _keys_to_sweep(trainer))
     _check_sweep(asked, grid)
     cells = sweeps.cells_of(grid)
@@ -356,7 +365,7 @@ def _run_sweep(asked: _Request) -> dict[str, Any]:
     larger_is_better = bool(plan.trainer.greater_is_better)  # set while planning, by the metric
     del plan  # its data and model need memory, which the processes need now
     if asked.overwrite:
-        sweeps.clear_cells(folder)
+        sweeps.clear_cells(folder / sweeps.CELLS)
         (folder / METRICS).unlink(missing_ok=True)
     scores = sweeps.run_sweep(folder, cells, asked.recipe(), metric, options.sweep_jobs)
     best = sweeps.best_of(scores, larger_is_better)
@@ -375,14 +384,33 @@ def _keys_to_sweep(trainer: TrainingArguments) -> list[str]:
     return ["pretrained", *of_trainer, *(f"head.{one.name}" for one in fields(Head))]
 
 
-def _check_sweep(asked: _Request, grid: Mapping[str, Any]) -> None:
-    """Check that the runs of a sweep can be started from files, and compared in validation."""
+def _of_several_runs(asked: _Request, what: str) -> _Request:
+    """Return the request with the kind of ``resume`` that several runs take.
+
+    Args:
+        asked: the request.
+        what: "sweep" or "seeds".
+
+    Raises:
+        InputError: if the runs cannot be processes of their own that read files.
+    """
     trainer, data = asked.trainer, asked.data
+    if asked.resume is True and asked.overwrite:
+        raise InputError(f"--resume continues the {what} that --overwrite would delete; pass only one of them")
     if trainer.world_size > 1:
-        raise InputError("sweep: it starts its own processes; run the command without a launcher, and set sweep_jobs")
+        raise InputError(f"{what}: it starts its own processes; run the command without a launcher, and set sweep_jobs")
     if any(not isinstance(getattr(data, name), str | Path | None) for name in ("train", "valid", "test")):
-        raise InputError("sweep: its runs are processes that read files; save the dataset, and name the file in data")
-    if asked.head.dp_epsilon is not None or any(key.startswith("head.dp_") for key in grid):
+        raise InputError(f"{what}: its runs are processes that read files; save the dataset, and name the file in data")
+    if asked.head.dp_epsilon is not None:
+        raise InputError(f"{what}: every run would spend its own share of privacy; omit head.dp_epsilon, or {what}")
+    # resume=True requires a checkpoint in the output folder, but those of several runs are in the folders of the runs.
+    return asked._replace(resume="auto" if asked.resume else False)
+
+
+def _check_sweep(asked: _Request, grid: Mapping[str, Any]) -> None:
+    """Check that the runs of a sweep can be compared in validation."""
+    trainer = asked.trainer
+    if any(key.startswith("head.dp_") for key in grid):
         raise InputError("sweep: every run would spend its own share of privacy; omit head.dp_epsilon, or the sweep")
     if not trainer.load_best_model_at_end:
         raise InputError(
@@ -426,6 +454,36 @@ def _score_best(
     write_score_report(_scored_model(folder, metrics))
     finish(folder, metrics, partial(write_run_record, folder, record))
     logger.info("%s: the model of %s, the best of %d runs by %s in validation", folder, best.run, len(scores), metric)
+    return metrics
+
+
+def _run_seeds(asked: _Request) -> dict[str, Any]:
+    """Fine-tune once with each of several seeds, and make the output folder that of the first run."""
+    asked, options = _of_several_runs(asked, "seeds"), asked.options
+    cells = repeated.cells_of_seeds(options.seeds)
+    first = asked.with_options(cells[0].options)
+    plan = first.plan()  # so that a mistake is reported before any process starts
+    if plan.splits.test is None or not options.score_test:
+        raise InputError("seeds: their test scores are compared; name data.test, or pass --data.split 0.8 0.1 0.1")
+    folder, score = plan.folder, main_score(_task_facts(plan))
+    del plan
+    if asked.overwrite:
+        sweeps.clear_cells(folder / repeated.CELLS)
+        (folder / METRICS).unlink(missing_ok=True)
+    recipe = asked.recipe() | {"baselines": options.baselines, "baseline_k": asked.baseline_k, "score_test": True}
+    describe = partial(repeated.describe, score)
+    runs = sweeps.run_cells(folder / repeated.CELLS, cells, recipe, describe, options.sweep_jobs)
+    with sweeps.waiting_for(folder):
+        finished = finished_metrics(folder) if (folder / METRICS).exists() else {}
+        if finished.get("seeds", {}).get("seeds") == options.seeds:
+            return _as_report(folder, finished)
+        clear_outputs(folder)
+        sweeps.copy_run(runs[0], folder)
+        found = repeated.summarise(options.seeds, [finished_metrics(run) for run in runs])
+        metrics = _as_report(folder, finished_metrics(runs[0]) | {"seeds": found})
+        write_score_report(_scored_model(folder, metrics))
+        record = read_json(folder / "run.json") | {"command": published_command(sys.argv)}
+        finish(folder, metrics, partial(write_run_record, folder, record))
     return metrics
 
 
@@ -598,6 +656,7 @@ def _scored_model(folder: Path, metrics: dict[str, Any]) -> ScoredModel:
         ahead=ahead,
         leaks=leaks,
         notes=notes,
+        seeds=metrics.get("seeds", {}),
     )
 
 

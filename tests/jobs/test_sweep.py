@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from tiny_study import InThisProcess
@@ -27,22 +26,6 @@ from hf_genomics.runs.output_folder import locked
 pytestmark = pytest.mark.usefixtures("empty_pictures")
 
 RATES = {"trainer.learning_rate": [1e-5, 3e-2]}
-
-
-@pytest.fixture(scope="module")
-def home(tmp_path_factory):
-    """Tables of two classes that differ in GC, and an untrained model of one layer over 3-mers."""
-    folder, random = tmp_path_factory.mktemp("sweep"), np.random.default_rng(0)
-    for split, rows in {"train": 60, "valid": 24, "test": 30}.items():
-        shares = [(0.4, 0.1, 0.1, 0.4), (0.2, 0.3, 0.3, 0.2)]
-        texts = ["".join(random.choice(list("ACGT"), 40, p=shares[row % 2])) for row in range(rows)]
-        frame = pd.DataFrame({"sequence": texts, "label": ["at", "gc"] * (rows // 2)})
-        frame.to_csv(folder / f"{split}.csv", index=False)
-    torch.manual_seed(0)
-    sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
-    hg.KmerBertForMaskedLM(hg.KmerBertConfig(k=3, max_position_embeddings=64, **sizes)).save_pretrained(folder / "mlm")
-    hg.KmerTokenizer(k=3).save_pretrained(folder / "mlm")
-    return folder
 
 
 def run(home, out, sweep=RATES, resume=False, overwrite=False, rate=1e-3, score_test=True, **options):
@@ -241,7 +224,7 @@ def test_finished_runs_of_a_table_that_has_changed_since_are_not_used(tmp_path):
     table.write_text("sequence,label\nACGT,b\n")
     with pytest.raises(InputError, match=r"t\.csv \(data\.train\) has changed"):
         module.run_sweep(tmp_path / "out", [], recipe, "f1")
-    clear_cells(tmp_path / "out")
+    clear_cells(tmp_path / "out" / "sweep")
     assert module.run_sweep(tmp_path / "out", [], recipe, "f1") == []
 
 
@@ -264,9 +247,9 @@ def test_a_locked_cell_is_not_deleted_and_a_lock_is_waited_for(tmp_path, monkeyp
         (tmp_path / "sweep" / name).mkdir(parents=True)
     with monkeypatch.context() as patch, pytest.raises(InputError, match="another process"):
         patch.setattr(module, "locked", _held)
-        clear_cells(tmp_path)
+        clear_cells(tmp_path / "sweep")
     assert (tmp_path / "sweep" / "a").exists()
-    clear_cells(tmp_path)
+    clear_cells(tmp_path / "sweep")
     assert not (tmp_path / "sweep").exists()
     tries = []
     monkeypatch.setattr(module, "_PAUSE", 0.0)
