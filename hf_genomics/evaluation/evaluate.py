@@ -551,7 +551,7 @@ def curves_of(by_baseline: Mapping[str, Predictions]) -> dict[str, tuple[np.ndar
 
 
 def plot_predictions(predictions: Predictions, folder: Path, positive: str | None, others: dict[str, Any]) -> None:
-    """Draw curves, confusion matrix and reliability of classes, the reliability of labels, or a scatter of values.
+    """Draw curves and reliability of classes and labels, the confusion matrix of classes, or a scatter of values.
 
     The pictures of an earlier evaluation are removed.
 
@@ -569,11 +569,14 @@ def plot_predictions(predictions: Predictions, folder: Path, positive: str | Non
     if task.problem_type == "regression":
         plot_scatter(scores, labels, names or [predictions.examples.label_column or "value"], folder / "scatter.png")
         return
-    if not task.is_classification or not names:
-        plot_reliability({"KmerBert": reliability(scores, labels)}, folder / "reliability.png")
+    curves = {"KmerBert": (scores, labels), **others}
+    plot_reliability({"KmerBert": reliability(scores, labels)}, folder / "reliability.png")
+    if not names:
+        return
+    if not task.is_classification:
+        plot_roc_pr(curves, folder / "roc_pr.png", of_what=f"mean over {len(names)} labels")
         return
     positive_id = names.index(positive) if positive else 1
     of_what = names[positive_id] if len(names) == 2 else f"mean over {len(names)} classes"
-    plot_roc_pr({"KmerBert": (scores, labels), **others}, folder / "roc_pr.png", positive=positive_id, of_what=of_what)
+    plot_roc_pr(curves, folder / "roc_pr.png", positive=positive_id, of_what=of_what)
     plot_confusion(labels, decide(scores, predictions.threshold), names, folder / "confusion.png")
-    plot_reliability({"KmerBert": reliability(scores, labels)}, folder / "reliability.png")

@@ -122,11 +122,12 @@ def plot_roc_pr(curves: Curves, path: str | os.PathLike[str], *, positive: int =
     """Draw ROC and precision-recall curves side by side, one line per model, with lines for random guessing.
 
     With two classes, the curves are drawn for the positive class. With more, they are means over one class versus the
-    rest, at each false positive rate and at each recall. The legend shows AUROC and AUPRC exactly as
-    ``classification_metrics`` computes them.
+    rest, at each false positive rate and at each recall; with several yes/no labels, means over the labels. The legend
+    shows AUROC and AUPRC exactly as ``classification_metrics`` and ``multilabel_metrics`` compute them.
 
     Args:
-        curves: name of the model -> (probabilities (examples, classes), labels (examples,)).
+        curves: name of the model -> (probabilities (examples, classes), labels (examples,)), or probabilities and 0, 1
+            or NaN (not measured) of yes/no labels, (examples, labels) both.
         path: PNG file to write.
         positive: id of the positive class of two.
         of_what: name of the positive class of two, or what the curves are means over, for the titles.
@@ -134,7 +135,7 @@ def plot_roc_pr(curves: Curves, path: str | os.PathLike[str], *, positive: int =
     figure, (roc, pr) = _figure(7.2, 4.35, 2)
     prevalences = []
     for index, (name, (probabilities, labels)) in enumerate(curves.items()):
-        pairs = one_versus_rest(np.asarray(probabilities, np.float64), np.asarray(labels), positive)
+        pairs = scored_pairs(np.asarray(probabilities, np.float64), np.asarray(labels), positive)
         if not pairs:
             logger.warning("%s: no curve, all examples are of one class", name)
             continue
@@ -163,9 +164,12 @@ def plot_roc_pr(curves: Curves, path: str | os.PathLike[str], *, positive: int =
 def _areas(probabilities: np.ndarray, labels: np.ndarray, positive: int) -> tuple[float, float]:
     """Compute AUROC and AUPRC."""
     # Imported here, so that loss curves are drawn without the packages evaluate and datasets.
-    from .metrics import classification_metrics
+    from .metrics import classification_metrics, multilabel_metrics
 
-    scores = classification_metrics(probabilities, labels, positive=positive)
+    if np.ndim(labels) == 2:
+        scores = multilabel_metrics(probabilities, labels)
+    else:
+        scores = classification_metrics(probabilities, labels, positive=positive)
     return scores["auroc"], scores["auprc"]
 
 
@@ -249,7 +253,7 @@ def plot_scatter(predicted: np.ndarray, true: np.ndarray, names: Sequence[str], 
             ends = min(x.min(), y.min()), max(x.max(), y.max())
             axes.plot(ends, ends, color=_FAINT, linewidth=1, linestyle=_CHANCE_LINE, zorder=1)
         axes.set(xlabel=f"true {names[number]}", ylabel=f"predicted {names[number]}")
-        axes.set_title(f"{len(x):,} sequences", **_TITLE)
+        axes.set_title(f"{shorten(names[number], 24)[1:-1]}, {len(x):,} sequences", **_TITLE)
     _save(figure, path)
 
 
@@ -269,29 +273,35 @@ def smooth(values: np.ndarray) -> np.ndarray:
     return (total[high] - total[low]) / (high - low)
 
 
-def one_versus_rest(
+def scored_pairs(
     probabilities: np.ndarray, labels: np.ndarray, positive: int = 1
 ) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Return truth and scores of each class that is scored: the positive class of two, or each of several classes.
+    """Return truth and scores of what is scored: the positive class of two, each of several classes, each yes/no label.
 
     Args:
-        probabilities: (examples, classes).
-        labels: true class ids, (examples,).
+        probabilities: (examples, classes), or (examples, labels).
+        labels: true class ids, (examples,); or 0, 1 or NaN (not measured) of yes/no labels, (examples, labels).
         positive: id of the positive class of two.
 
     Returns:
-        For each class that occurs but is not the only one: truth, bool (examples,), and scores, float (examples,).
+        For each class or label that occurs but is not all there is: truth, bool (examples,), and scores, float
+        (examples,), of the examples in which it is known.
     """
-    num_classes = probabilities.shape[1]
-    classes = [positive] if num_classes == 2 else range(num_classes)
-    return [(labels == c, probabilities[:, c]) for c in classes if 0 < np.mean(labels == c) < 1]
+    if labels.ndim == 2:
+        known = ~np.isnan(labels)
+        pairs = [(labels[rows, c] == 1, probabilities[rows, c]) for c, rows in enumerate(known.T)]
+    else:
+        num_classes = probabilities.shape[1]
+        classes = [positive] if num_classes == 2 else range(num_classes)
+        pairs = [(labels == c, probabilities[:, c]) for c in classes]
+    return [(truth, scores) for truth, scores in pairs if truth.any() and not truth.all()]
 
 
 def roc_curve(pairs: Sequence[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
     """Compute a ROC curve; with several classes, the mean true positive rate at each false positive rate.
 
     Args:
-        pairs: truth and scores of each class, as `one_versus_rest` returns them.
+        pairs: truth and scores of each class, as `scored_pairs` returns them.
 
     Returns:
         False positive rates, in ascending order, and the true positive rate at each.
@@ -310,7 +320,7 @@ def pr_curve(pairs: Sequence[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray
     that defines average precision.
 
     Args:
-        pairs: truth and scores of each class, as `one_versus_rest` returns them.
+        pairs: truth and scores of each class, as `scored_pairs` returns them.
 
     Returns:
         Recalls, in descending order, and the precision at each.

@@ -16,6 +16,7 @@ in trainer_fence.py; they call `write_checkpoint`, `load_sharded_weights`, `chec
 from __future__ import annotations
 
 import copy
+import datetime
 import json
 import logging
 import math
@@ -179,6 +180,10 @@ class ExactTrainer(FencedTrainer):
 
     def in_words(self, logs: dict[str, float]) -> str:
         """Return numbers as the rest of a line of the log, which begins with "step 10"; subclasses have other words."""
+        if "train_runtime" in logs:
+            took, loss = datetime.timedelta(seconds=round(logs["train_runtime"])), logs.get("train_loss")
+            shown = "" if loss is None else f", mean train_loss {loss:.4g}"
+            return f": training ends after {took}{shown}"
         numbers = (f"{name} {value:.6g}" for name, value in logs.items() if isinstance(value, int | float))
         return f": {', '.join(numbers)}"
 

@@ -74,8 +74,8 @@ def label_scarcity(
         running: number of processes, and time limit.
 
     Returns:
-        Number of finished cells, the macro recall of each model with the most labelled genomes by length, and the path
-        of the report; only the first if no cell is finished.
+        Number of finished cells, the macro recall (%) of each model with the most labelled genomes by length, and the
+        path of the report; only the first if no cell is finished.
 
     Raises:
         InputError: if an option, the store, a set-up or a cell's recipe is wrong, or the folder is of another study.
@@ -119,12 +119,12 @@ def _write_results(table: pd.DataFrame, facts: dict[str, Any], folder: Path) -> 
 
 
 def _best(table: pd.DataFrame) -> dict[str, Any]:
-    """Return the macro recall of every model with the most labelled genomes, by length."""
+    """Return the macro recall (%) of every model with the most labelled genomes, by length."""
     ours = table[table["source"] == "this study"]
     found: dict[str, Any] = {}
     for length in dict.fromkeys(ours["length"]):
         rows = ours[ours["length"] == length]
         rows = rows[rows["genomes"] == rows["genomes"].max()]
-        names = {model_name(row): float(row["macro_recall"]) for _, row in rows.iterrows()}
-        found[f"macro recall, {length} nt, {rows['genomes'].iloc[0]} labelled genomes"] = names
+        names = {model_name(row): round(100 * float(row["macro_recall"]), 1) for _, row in rows.iterrows()}
+        found[f"macro recall (%), {length} nt, {rows['genomes'].iloc[0]} labelled genomes"] = names
     return found

@@ -701,8 +701,18 @@ def build_classifier(
         name, found, expected = misfit
         raise InputError(f"{pretrained}: {name} is {found}, but by config.json {expected}; correct config.json")
     if new := sorted({*info["missing_keys"], *(name for name, *_ in info["mismatched_keys"])}):
-        logger.info("new weights, not taken from %s: %s", pretrained, ", ".join(new))
+        logger.info("new weights, not taken from %s: %s", pretrained, _layers_of(new))
     return network
+
+
+def _layers_of(weights: list[str]) -> str:
+    """Return the layers of weights, at most five of them.
+
+    >>> _layers_of(["bert.pooler.dense.bias", "bert.pooler.dense.weight", "classifier.weight"])
+    'bert.pooler.dense, classifier'
+    """
+    layers = list(dict.fromkeys(name.rpartition(".")[0] or name for name in weights))
+    return ", ".join(layers[:5]) + (f" and {len(layers) - 5} more" if len(layers) > 5 else "")
 
 
 def _load_splits(

@@ -107,7 +107,7 @@ def test_each_kind_of_labels_has_its_pictures_and_those_of_another_kind_are_remo
     assert [path.name for path in tmp_path.iterdir()] == ["scatter.png"]
     several = predictions(some_scores(2), ["g", "a"], labels=np.eye(4, 2), problem_type="multi_label_classification")
     plot_predictions(several, tmp_path, None, {})
-    assert [path.name for path in tmp_path.iterdir()] == ["reliability.png"]
+    assert {path.name for path in tmp_path.iterdir()} == {"roc_pr.png", "reliability.png"}
     classes = predictions(some_scores(2), ["no", "yes"], labels=np.array([0, 1, 1, 0]))
     (tmp_path / "mine.png").touch()
     plot_predictions(classes, tmp_path, "no", {"guess": (np.full((4, 2), 0.5), np.array([0, 1, 1, 0]))})
@@ -301,12 +301,14 @@ def test_names_of_scored_sequences_may_be_repeated_or_missing(model: Path, tmp_p
     )
     (tmp_path / "t.fa").write_text(records)
     found = evaluate(str(model), LabelledData(test=str(tmp_path / "t.fa")), str(tmp_path / "records"))
+    assert (expected["task"].pop("files"), found["task"].pop("files")) == ({"test": "t.csv"}, {"test": "t.fa"})
     assert found == expected
     written = (tmp_path / "records" / "predictions.tsv").read_text().splitlines()[1:]
     assert [row[0] for row in written] == ["x", "y", "x", "x"]
     (tmp_path / "t.csv").write_text("id,sequence,label\nx,ACGT,a\nx,TTTT,b\n,GCAA,b\nx,CCCC,a\n")
     data = LabelledData(test=str(tmp_path / "t.csv"), columns=Columns(id="id"))
-    assert evaluate(str(model), data, str(tmp_path / "ids")) == expected
+    found = evaluate(str(model), data, str(tmp_path / "ids"))
+    assert found["task"].pop("files") == {"test": "t.csv"} and found == expected
 
 
 def test_an_evaluation_never_replaces_the_files_of_a_training(model: Path, tmp_path: Path) -> None:

@@ -11,9 +11,8 @@ from sklearn.metrics import auc
 
 from hf_genomics.evaluation import pictures
 from hf_genomics.evaluation.decisions import reliability
-from hf_genomics.evaluation.metrics import classification_metrics
+from hf_genomics.evaluation.metrics import classification_metrics, multilabel_metrics
 from hf_genomics.evaluation.pictures import (
-    one_versus_rest,
     plot_confusion,
     plot_loss,
     plot_reliability,
@@ -21,6 +20,7 @@ from hf_genomics.evaluation.pictures import (
     plot_scatter,
     pr_curve,
     roc_curve,
+    scored_pairs,
     smooth,
 )
 
@@ -96,12 +96,35 @@ def test_smoothing_takes_the_mean_over_a_fortieth_of_the_series_on_each_side():
 def test_roc_and_pr_curves_enclose_the_areas_that_the_metrics_give(num_classes):
     probabilities, labels = some_curves(num_classes)["KmerBert"]
     scores = classification_metrics(probabilities, labels)
-    pairs = one_versus_rest(probabilities, labels)
+    pairs = scored_pairs(probabilities, labels)
     assert len(pairs) == (1 if num_classes == 2 else num_classes)
     false_positive_rate, recall = roc_curve(pairs)
     assert auc(false_positive_rate, recall) == pytest.approx(scores["auroc"], abs=2e-3)
     recall, precision = pr_curve(pairs)
     assert -np.sum(np.diff(recall) * precision[:-1]) == pytest.approx(scores["auprc"], abs=2e-3)
+
+
+def test_curves_of_yes_no_labels_are_means_over_the_labels_where_they_are_known():
+    random = np.random.default_rng(0)
+    labels = random.integers(0, 2, (300, 4)).astype(float)
+    probabilities = np.clip(labels * 0.3 + random.random((300, 4)) * 0.7, 0, 1)
+    labels[random.random((300, 4)) < 0.2] = np.nan  # not measured
+    labels[:, 3] = 0  # no positive example
+    scores, pairs = multilabel_metrics(probabilities, labels), scored_pairs(probabilities, labels)
+    assert [len(truth) for truth, _ in pairs] == (~np.isnan(labels[:, :3])).sum(0).tolist()
+    assert auc(*roc_curve(pairs)) == pytest.approx(scores["auroc"], abs=2e-3)
+    recall, precision = pr_curve(pairs)
+    assert -np.sum(np.diff(recall) * precision[:-1]) == pytest.approx(scores["auprc"], abs=2e-3)
+
+
+def test_the_legend_of_yes_no_labels_has_their_mean_areas(tmp_path, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(pictures, "_save", lambda figure, path: drawn.append(figure))
+    labels = np.array([[0, 1], [1, 0], [1, np.nan]])
+    probabilities = np.array([[0.2, 0.6], [0.7, 0.3], [0.1, 0.9]])
+    plot_roc_pr({"KmerBert": (probabilities, labels)}, tmp_path / "roc_pr.png", of_what="mean over 2 labels")
+    legend = drawn[0].axes[0].get_legend().get_texts()[0].get_text()
+    assert legend == f"KmerBert  AUROC {multilabel_metrics(probabilities, labels)['auroc']:.3f}"
 
 
 @pytest.mark.parametrize("num_classes", [2, 3])
