@@ -46,7 +46,7 @@ from .predictions import (
     sequence_columns,
 )
 from .problems import Unscored, check_alphabet, examined, noun_of
-from .scores import as_examples, average_windows, merge_windows, score_windows
+from .scores import as_examples, average_windows, merge_windows, score_versions, score_windows
 from .tracks import (
     TrackFormat,
     WrittenTracks,
@@ -85,8 +85,8 @@ class PredictOptions(AverageOptions):
     Args:
         windows: write a row per window instead of one per sequence: id, start, end (0-based, half-open) and what the
             model predicts.
-        both_strands: average the probabilities (or values) of each sequence and its reverse complement, so that both
-            strands get the same prediction; takes twice the time, and memory for the longest sequence.
+        both_strands: average the probabilities (or values) of each sequence, or window, and its reverse complement, so
+            that both strands get the same prediction; takes twice the time, and memory for the longest sequence.
         frames: number of frames over which the probabilities (or values) are averaged: a sequence is cut into k-mers
             from its first letter, and again from others within the first stride. A model at stride 6 has 6 frames, one
             at stride 1 has one. Takes as many times as long.
@@ -175,7 +175,7 @@ def predict(
     plan = _plan(target, task_of(network.config, model), options)
     for path in plan.files:
         check_output_file(path, [input, model, base_of(model)], overwrite=overwrite or resume == "auto")
-    check_averages(plan.task, options, along=plan.along_contigs)
+    check_averages(plan.task, options)
     log_threshold(plan.task, model)
     # Prediction needs no labels: `match_columns` asks for no column of labels if the task is one class per sequence.
     columns = match_columns(columns, replace(plan.task, problem_type="single_label_classification", level="sequence"))
@@ -187,9 +187,10 @@ def predict(
             return _logged_result(plan, *counts, "finished before")
     plan = replace(plan, processes=join_processes())
     windows = read_windows(input, network, tokenizer, columns, options.rna)
-    if options.both_strands:
-        windows = with_other_strand(windows, longest_window(network.config, tokenizer))
-    windows = with_other_frames(windows, tokenizer.stride, options.frames, shortest_sequence(network, tokenizer.k))
+    if not plan.along_contigs:  # otherwise each window is averaged by itself, see `_Plan.rows`
+        if options.both_strands:
+            windows = with_other_strand(windows, longest_window(network.config, tokenizer))
+        windows = with_other_frames(windows, tokenizer.stride, options.frames, shortest_sequence(network, tokenizer.k))
     if plan.kind:
         windows = check_names(windows, source_name(input), plan.kind == "bigwig")
     unscored = Unscored(source_name(input), noun_of(input), options.strict)
@@ -229,6 +230,7 @@ class _Plan:
         files: the files that appear in the end.
         kind: format of tracks; None for a table.
         along_contigs: whether the output is windows or tracks.
+        averages: what the prediction of a sequence, or of a window of windows and tracks, is the mean of.
         processes: processes that share the batches.
     """
 
@@ -236,6 +238,7 @@ class _Plan:
     files: list[Path]
     kind: TrackFormat | None
     along_contigs: bool
+    averages: AverageOptions
     processes: Processes = ALONE
 
     @property
@@ -273,8 +276,12 @@ class _Plan:
         """Iterate over the rows; the arguments are those of `prediction_rows`."""
         if not self.along_contigs:
             return prediction_rows(self.task, model, tokenizer, windows, batch_size, unscored, self.processes)
-        scored = unscored.watch(score_windows(model, tokenizer, windows, batch_size, self.processes))
-        return track_rows(self.task, self.kind, scored)
+        both, frames, given = self.averages.both_strands, self.averages.frames, (model, tokenizer, windows, batch_size)
+        if both or frames > 1:
+            scored = score_versions(*given, self.processes, both_strands=both, frames=frames)
+        else:
+            scored = score_windows(*given, self.processes)
+        return track_rows(self.task, self.kind, unscored.watch(scored))
 
 
 def _plan(target: Path, task: Task, options: PredictOptions) -> _Plan:
@@ -282,7 +289,8 @@ def _plan(target: Path, task: Task, options: PredictOptions) -> _Plan:
     kind = track_format(target)
     if options.windows or kind:
         check_along(task, options.windows, kind)
-    return _Plan(task, track_paths(target, kind, task) if kind else [target], kind, options.windows or kind is not None)
+    files = track_paths(target, kind, task) if kind else [target]
+    return _Plan(task, files, kind, options.windows or kind is not None, options)
 
 
 def _remaining(windows: Iterator[Window], table: GrowingTable, is_per_window: bool) -> Iterator[Window]:

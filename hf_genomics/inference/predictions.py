@@ -34,8 +34,8 @@ class AverageOptions:
     """What the prediction of a sequence is the mean of; on the command line, omit the name of this section.
 
     Args:
-        both_strands: average the probabilities (or values) of each sequence and its reverse complement, so that both
-            strands get the same prediction; takes twice the time, and memory for the longest sequence.
+        both_strands: average the probabilities (or values) of each sequence, or window, and its reverse complement, so
+            that both strands get the same prediction; takes twice the time, and memory for the longest sequence.
         frames: number of frames over which the probabilities (or values) are averaged: a sequence is cut into k-mers
             from its first letter, and again from others within the first stride. A model at stride 6 has 6 frames, one
             at stride 1 has one. Takes as many times as long.
@@ -208,25 +208,20 @@ class PredictionTable:
         return table
 
 
-def check_averages(task: Task, averages: AverageOptions, *, along: bool = False) -> None:
+def check_averages(task: Task, averages: AverageOptions) -> None:
     """Check that the predictions of strands and frames can be averaged.
 
     Args:
         task: task of the model.
         averages: what the user asks for.
-        along: whether the output follows each sequence from its start to its end: tracks, or a row per window.
 
     Raises:
-        InputError: if the model classifies nucleotides, or windows have rows of their own.
+        InputError: if the model classifies nucleotides.
     """
     for name, wanted in (("both_strands", averages.both_strands), ("frames", averages.frames > 1)):
         if wanted and task.level == "nt":
             raise InputError(
-                f"{name}: {task.source} labels nucleotides, and the mean is one of whole sequences; omit it"
-            )
-        if wanted and along:
-            raise InputError(
-                f"{name} averages whole sequences, not windows along them; omit it, or write a row per sequence (.tsv)"
+                f"{name}: {task.source} labels nucleotides, and the mean is one of sequences or windows; omit it"
             )
 
 

@@ -16,9 +16,10 @@ from __future__ import annotations
 
 import contextlib
 import logging
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
-from itertools import chain, groupby
+from itertools import chain, groupby, islice
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -41,6 +42,7 @@ from .windows import (
     longest_window,
     problem_before_reading,
     shortest_sequence,
+    versions_of,
     windows_of_examples,
     with_other_frames,
     with_other_strand,
@@ -228,6 +230,51 @@ def score_windows(
     scorer = _Scorer(model, tokenizer)
     yield from map_windows(model, tokenizer, windows, batch_size, scorer, processes)
     scorer.warn_of_certainty(processes)
+
+
+def score_versions(
+    model: PreTrainedModel,
+    tokenizer: KmerTokenizer,
+    windows: Iterable[Window],
+    batch_size: int = 64,
+    processes: Processes = ALONE,
+    *,
+    both_strands: bool = False,
+    frames: int = 1,
+) -> Iterator[tuple[Window, np.ndarray]]:
+    """Iterate over windows with the means of their scores over strands and frames, in the order of the windows.
+
+    Args:
+        model: fine-tuned model that labels single sequences.
+        tokenizer: tokenizer of the model.
+        windows: any number of windows.
+        batch_size: number of windows that are encoded at once.
+        processes: processes that share the batches.
+        both_strands: average each window and its reverse complement.
+        frames: number of frames to average, see `with_other_frames`.
+
+    Yields:
+        As `score_windows`. A window is scored if any of its versions is; the mean is over those that are.
+    """
+    counts: deque[int] = deque()  # versions of each window that is being scored
+    shortest = shortest_sequence(model, tokenizer.k)
+
+    def versions() -> Iterator[Window]:
+        """Iterate over the versions of all windows."""
+        for window in windows:
+            found = versions_of(window, tokenizer.stride, both_strands, frames, shortest)
+            counts.append(len(found))
+            yield from found
+
+    scored = score_windows(model, tokenizer, versions(), batch_size, processes)
+    for first in scored:
+        group = [first, *islice(scored, counts.popleft() - 1)]
+        known = [one for one in group if one[0].problem is None]
+        if not known:
+            yield first
+            continue
+        mean = np.mean([values for _, values in known], axis=0)
+        yield first[0]._replace(problem=None, tokens=known[0][0].tokens), mean
 
 
 class BatchFunction(Protocol):

@@ -189,6 +189,23 @@ def with_other_frames(windows: Iterable[Window], stride: int, frames: int, short
                 yield window._replace(start=window.start + shift, row=window.row | shifted)
 
 
+def versions_of(window: Window, stride: int, both_strands: bool, frames: int, shortest: int) -> list[Window]:
+    """Return a window and what its score is averaged with: its reverse complement, and both in other frames.
+
+    Args:
+        window: a window without a pair; it comes first in the list. If it has a problem, it stays alone.
+        stride: stride of the tokenizer.
+        both_strands: whether the reverse complement is among them.
+        frames: as in `with_other_frames`.
+        shortest: as in `with_other_frames`.
+    """
+    if window.problem:
+        return [window]
+    length = max(1, len(window.row["sequence"]))
+    other = _of_other_strand([window._replace(start=0)], length) if both_strands else ()
+    return list(with_other_frames([window, *other], stride, frames, shortest))
+
+
 def check_frames(frames: int) -> None:
     """Raise InputError unless a number of frames is at least 1."""
     if frames < 1:

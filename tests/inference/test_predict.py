@@ -21,8 +21,10 @@ from hf_genomics import KmerTokenizer, PredictOptions, cli, load_classifier, pre
 from hf_genomics.errors import InputError
 from hf_genomics.inference import predict as module
 from hf_genomics.inference import scores as scores_module
+from hf_genomics.inference.growing_table import GrowingTable
 from hf_genomics.inference.predict import input_digest, model_digest
 from hf_genomics.inference.predictions import Predictions
+from hf_genomics.inference.windows import longest_window
 from hf_genomics.labelled.columns import Columns
 from hf_genomics.labelled.tables import read_labelled
 from hf_genomics.sequence import reverse_complement
@@ -456,15 +458,61 @@ def test_frames_are_averaged_in_a_file_as_in_memory(draw, model_of, write_fasta,
 
 
 @pytest.mark.parametrize("averages", [{"both_strands": True}, {"frames": 3}], ids=str)
-@pytest.mark.parametrize(
-    ("kind", "options", "output"),
-    [("nucleotides", {}, "x.tsv"), ("classes", {"windows": True}, "x.tsv"), ("classes", {}, "x.bedgraph")],
-)
-def test_averages_are_refused_where_places_count(saved, draw, write_fasta, tmp_path, averages, kind, options, output):
+@pytest.mark.parametrize("output", ["x.tsv", "x.bedgraph"])
+def test_averages_are_refused_for_nucleotides(saved, draw, write_fasta, tmp_path, averages, output):
     file = write_fasta(tmp_path / "x.fa", draw([90]))
     with pytest.raises(InputError, match=next(iter(averages))):
-        predict(saved(kind), file, str(tmp_path / output), options=PredictOptions(**averages, **options))
+        predict(saved("nucleotides"), file, str(tmp_path / output), options=PredictOptions(**averages))
     assert not (tmp_path / output).exists()
+
+
+@pytest.mark.parametrize("averages", [{"both_strands": True}, {"frames": 3}, {"both_strands": True, "frames": 2}])
+def test_windows_along_a_contig_are_averaged_one_by_one(draw, model_of, write_fasta, tmp_path, averages):
+    model, _ = model_of("classes")
+    model.config.stride = 3
+    for part in (model, KmerTokenizer(k=3, stride=3)):
+        part.save_pretrained(tmp_path / "model")
+    longest = longest_window(model.config, KmerTokenizer(k=3, stride=3))
+    sequences = [*draw([3 * longest + 7, 4]), "NNNNNN", "N" * longest + draw([longest])[0]]
+    file, options = write_fasta(tmp_path / "x.fa", sequences), PredictOptions(windows=True, **averages)
+    found = predict(str(tmp_path / "model"), file, f"{file}.tsv", options=options, batch_size=5).to_pandas()
+    names = [line[1:].split()[0] for line in Path(file).read_text().splitlines() if line.startswith(">")]
+    texts = dict(zip(names, sequences, strict=True))
+    windows = [texts[row.id][row.start : row.end] for row in found.itertuples()]
+    expected = predict_scores(*load_classifier(str(tmp_path / "model")), windows, **averages)
+    assert np.allclose(found["p_phage"], expected[:, 1], atol=1e-5, equal_nan=True)
+    assert found["p_phage"].isna().sum() == 2  # the windows of N
+    plain = predict(
+        str(tmp_path / "model"), file, f"{file}.plain.tsv", options=PredictOptions(windows=True)
+    ).to_pandas()
+    assert plain[["id", "start", "end"]].equals(found[["id", "start", "end"]])
+    assert not np.allclose(plain["p_phage"], found["p_phage"], atol=1e-4, equal_nan=True)
+
+
+def test_averaged_windows_are_resumed_inside_a_contig_and_fill_tracks(saved, draw, write_fasta, tmp_path):
+    file, options = write_fasta(tmp_path / "x.fa", draw([400, 90])), PredictOptions(windows=True, both_strands=True)
+    whole = predict(saved("classes"), file, f"{file}.tsv", options=options)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(GrowingTable, "write", _stopping_after(3, GrowingTable.write))
+        with pytest.raises(KeyboardInterrupt):
+            predict(saved("classes"), file, f"{file}.part.tsv", options=options)
+    resumed = predict(saved("classes"), file, f"{file}.part.tsv", options=options, resume=True)
+    same_table(resumed.to_pandas(), whole.to_pandas())
+    predict(saved("classes"), file, f"{file}.bedgraph", options=PredictOptions(both_strands=True))
+    tracks = sorted(tmp_path.glob("*.bedgraph"))
+    assert tracks and all(path.stat().st_size for path in tracks)
+
+
+def _stopping_after(rows, write):
+    """Return a function that writes some rows and is then interrupted."""
+    left = iter(range(rows))
+
+    def stopping(table, row):
+        if next(left, None) is None:
+            raise KeyboardInterrupt
+        write(table, row)
+
+    return stopping
 
 
 def test_there_is_at_least_one_frame():
