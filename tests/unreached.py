@@ -59,7 +59,6 @@ UNREACHED: dict[tuple[str, str], str] = {
     ("inference/predict.py", "a list of sequences"): _LIST,
     ("inference/predict.py", "is a pipe"): _FILE,
     ("inference/predictions.py", "labels nucleotides"): _NUCLEOTIDES,
-    ("inference/predictions.py", "not windows along them"): "tests/inference/test_predict.py",
     ("inference/scores.py", "batch_size"): _PYTHON,
     ("inference/tracks.py", "classifies nucleotides"): _NUCLEOTIDES,
     ("genome_tables/features.py", "must be"): _PYTHON,

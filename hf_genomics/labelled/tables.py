@@ -324,6 +324,8 @@ def _no_column(source: str, column: str, present: list[str], header: bool) -> In
     if "first line holds data" in str(error):  # what `missing_column` suspects
         ways = "set columns.header false, and columns.sequence, columns.label ... to the numbers of columns, from 1"
         return InputError(f"{error}, or {ways}")
+    if column in ("sequence", "label"):  # the names that are read unless others are given
+        return InputError(f"{error}; name it by columns.{column}")
     return error
 
 

@@ -29,7 +29,22 @@ def _sweep(words: str, *named: str) -> Case:
     return Case(f"{_VALIDATED} --sweep.{words}", named)
 
 
+def _seeds(words: str, *named: str, test: str = " --data.test TABLE") -> Case:
+    """Build the case of seeds that finetune refuses before it starts a run."""
+    return Case(f"{_FINETUNE} --data.train TABLE{test} --seeds {words}", named)
+
+
 CASES = {
+    "a_single_seed": _seeds("3", "seeds", "3", "two or more", "trainer.seed"),
+    "a_seed_given_twice": _seeds("3 4 3", "seeds", "3", "twice"),
+    "a_negative_seed": _seeds("[3,-1]", "seeds", "-1"),
+    "seeds_that_are_words": _seeds("one two", "seeds", "one"),
+    "seeds_without_a_test": _seeds("1 2", "seeds", "data.test", test=""),
+    "seeds_and_a_sweep": Case(
+        f"{_VALIDATED} --data.test TABLE --seeds 1 2 --sweep.head.train head all", ("seeds", "sweep")
+    ),
+    "seeds_to_resume_and_to_overwrite": _seeds("1 2 --resume true --overwrite true", "--resume", "--overwrite"),
+    "seeds_with_privacy": _seeds("1 2 --dp_epsilon 3", "seeds", "head.dp_epsilon"),
     "a_sweep_over_data": _sweep("data.train a.csv b.csv", "data.train", "trainer or head"),
     "a_sweep_over_a_key_with_a_slip": _sweep("trainer.lerning_rate 1e-4 1e-3", "lerning_rate", "trainer.learning_rate"),
     "a_sweep_to_resume_and_to_overwrite": _sweep(
