@@ -15,7 +15,7 @@ import copy
 import logging
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from functools import partial
 from pathlib import Path
@@ -353,8 +353,8 @@ _CHANGE_THE_LOSS = ("head.balanced", "head.class_weights", "head.focal_gamma")
 def _run_sweep(asked: _Request) -> dict[str, Any]:
     """Fine-tune for every combination of a sweep, and make the output folder that of the best run in validation."""
     trainer, options = asked.trainer, asked.options
-    asked = _of_several_runs(asked, "sweep")
     grid = sweeps.grid_of(options.sweep, _keys_to_sweep(trainer))
+    asked = _of_several_runs(asked, "sweep", grid)
     _check_sweep(asked, grid)
     cells = sweeps.cells_of(grid)
     requests = {cell.name: asked.with_options(cell.options) for cell in cells}
@@ -384,12 +384,13 @@ def _keys_to_sweep(trainer: TrainingArguments) -> list[str]:
     return ["pretrained", *of_trainer, *(f"head.{one.name}" for one in fields(Head))]
 
 
-def _of_several_runs(asked: _Request, what: str) -> _Request:
+def _of_several_runs(asked: _Request, what: str, varied: Iterable[str] = ()) -> _Request:
     """Return the request with the kind of ``resume`` that several runs take.
 
     Args:
         asked: the request.
         what: "sweep" or "seeds".
+        varied: keys that differ from run to run.
 
     Raises:
         InputError: if the runs cannot be processes of their own that read files.
@@ -401,7 +402,7 @@ def _of_several_runs(asked: _Request, what: str) -> _Request:
         raise InputError(f"{what}: it starts its own processes; run the command without a launcher, and set sweep_jobs")
     if any(not isinstance(getattr(data, name), str | Path | None) for name in ("train", "valid", "test")):
         raise InputError(f"{what}: its runs are processes that read files; save the dataset, and name the file in data")
-    if asked.head.dp_epsilon is not None:
+    if asked.head.dp_epsilon is not None or any(key.startswith("head.dp_") for key in varied):
         raise InputError(f"{what}: every run would spend its own share of privacy; omit head.dp_epsilon, or {what}")
     # resume=True requires a checkpoint in the output folder, but those of several runs are in the folders of the runs.
     return asked._replace(resume="auto" if asked.resume else False)
@@ -410,8 +411,6 @@ def _of_several_runs(asked: _Request, what: str) -> _Request:
 def _check_sweep(asked: _Request, grid: Mapping[str, Any]) -> None:
     """Check that the runs of a sweep can be compared in validation."""
     trainer = asked.trainer
-    if any(key.startswith("head.dp_") for key in grid):
-        raise InputError("sweep: every run would spend its own share of privacy; omit head.dp_epsilon, or the sweep")
     if not trainer.load_best_model_at_end:
         raise InputError(
             "sweep: its runs are compared in validation; name data.valid (or pass --data.split 0.8 0.1 0.1), and add "

@@ -174,7 +174,10 @@ def test_label_missing_from_a_fasta_header_is_named(tmp_path: Path) -> None:
         ("sequence,label\nA,0.5\nA,1.5x\nA,2.5\n", "data row 2: label '1.5x' is not a finite number"),
         ("sequence,label\nA,0.5\nA,inf\n", "data row 2: label 'inf' is not a finite number"),
         ("sequence,Lable\nA,0\n", "no column 'label'; did you mean 'Lable'?"),
-        ("seq,label\nA,0\n", "no column 'sequence'; did you mean 'seq'? (the columns are 'seq', 'label'); name it by columns"),
+        (
+            "seq,label\nA,0\n",
+            "no column 'sequence'; did you mean 'seq'? (the columns are 'seq', 'label'); name it by columns",
+        ),
         ("x;y\nA;0\n", r"no column 'sequence' (the columns are 'x', 'y')"),
         ("x|y\nA|0\n", "columns must be separated by commas, tabs or semicolons"),
         ("ACGTACGT,0\nACGTTTTT,1\n", "the first line holds data"),
