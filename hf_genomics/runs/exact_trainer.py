@@ -180,10 +180,9 @@ class ExactTrainer(FencedTrainer):
 
     def in_words(self, logs: dict[str, float]) -> str:
         """Return numbers as the rest of a line of the log, which begins with "step 10"; subclasses have other words."""
-        if "train_runtime" in logs:
-            took, loss = datetime.timedelta(seconds=round(logs["train_runtime"])), logs.get("train_loss")
-            shown = "" if loss is None else f", mean train_loss {loss:.4g}"
-            return f": training ends after {took}{shown}"
+        if "train_loss" in logs:  # of the whole run; the lines before have "loss"
+            took, loss = datetime.timedelta(seconds=round(logs["train_runtime"])), logs["train_loss"]
+            return f": training ends after {took}" + ("" if loss is None else f", mean train_loss {loss:.4g}")
         numbers = (f"{name} {value:.6g}" for name, value in logs.items() if isinstance(value, int | float))
         return f": {', '.join(numbers)}"
 

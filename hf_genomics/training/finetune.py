@@ -539,7 +539,6 @@ def plan_finetuning(
     if not folder.exists():  # otherwise `train` checks the room, after deleting the remains of a killed run
         check_room(trainer, network)
     _log_task(splits.training, positive)
-    warn_of_low_rate(trainer, network.num_parameters())
     return FinetuningPlan(
         folder=folder,
         pretrained=pretrained,
@@ -582,6 +581,7 @@ def run_finetuning(plan: FinetuningPlan) -> dict[str, Any]:
     training = plan.splits.training
     run = _build_trainer(plan)
     logger.info("%s training sequences from %s", f"{len(training):,}", training.source)
+    warn_of_low_rate(plan.trainer, plan.network.num_parameters())
     with starting(run, resume=plan.resume, overwrite=plan.overwrite) as start:
         if start.finished:
             return _as_report(plan.folder, finished_metrics(plan.folder))
