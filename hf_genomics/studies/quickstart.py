@@ -38,6 +38,7 @@ from ..labelled.sequences import LabelledSequences
 from ..labelled.windows import LabelledWindows
 from ..renamed import renamed
 from ..reports.html import write_report
+from ..reports.score_report import ScoredModel, ScoreReport
 from ..saved_settings import shown
 from ..sequence_files.fasta import Record, read_records
 from ..tokenization_kmer import KmerTokenizer
@@ -154,7 +155,10 @@ def quickstart(
     results["minutes"] = (time.monotonic() - begin) / 60
     logger.info("5/5 report")
     _write_results(folder, results, metadata, data.length)
-    return {"KmerBert": tuned["test"], **tuned["baselines"], "report": str(folder / "report.html")}
+    report = ScoreReport({"KmerBert": tuned["test"], **tuned["baselines"], "report": str(folder / "report.html")})
+    facts = {name: tuned[name] for name in ("task", "baselines", "ahead", "leaks")}
+    report.scored = ScoredModel("model", folder, "test", scores=tuned["test"], **facts)
+    return report
 
 
 def _score_of_twin(pretrained: str, data: LabelledData, finetuning: TrainingArguments, head: Head) -> dict[str, Any]:
