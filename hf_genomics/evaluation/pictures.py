@@ -132,7 +132,8 @@ def plot_roc_pr(curves: Curves, path: str | os.PathLike[str], *, positive: int =
         positive: id of the positive class of two.
         of_what: name of the positive class of two, or what the curves are means over, for the titles.
     """
-    figure, (roc, pr) = _figure(7.2, 4.35, 2)
+    is_long, line_end = len(of_what or "") > 10, "\n"  # the panels are narrow, so a long name has a line of its own
+    figure, (roc, pr) = _figure(7.2, 4.65 if is_long else 4.35, 2)
     prevalences = []
     for index, (name, (probabilities, labels)) in enumerate(curves.items()):
         pairs = scored_pairs(np.asarray(probabilities, np.float64), np.asarray(labels), positive)
@@ -150,7 +151,7 @@ def plot_roc_pr(curves: Curves, path: str | os.PathLike[str], *, positive: int =
         label = f"chance  {prevalence:.3f}"
         pr.axhline(prevalence, color=_FAINT, linewidth=1, linestyle=_CHANCE_LINE, label=label, zorder=1)
     roc.set(xlabel="false positive rate", ylabel="true positive rate (recall)")
-    of_what = f" ({shorten(of_what, 24)[1:-1]})" if of_what else ""
+    of_what = f"{line_end if is_long else ' '}({shorten(of_what, 24)[1:-1]})" if of_what else ""
     roc.set_title(f"ROC{of_what}", **_TITLE)
     pr.set(xlabel="recall", ylabel="precision")
     pr.set_title(f"Precision and recall{of_what}", **_TITLE)
