@@ -204,11 +204,13 @@ def check_classes(train: LabelledSequences, other: LabelledSequences) -> None:
             f"{other.source}: its classes {list_names(other.label_names or [])} differ from "
             f"{list_names(train.label_names)} in {train.source}; both files must be labelled with the same classes"
         )
+    numbers = all(name.removeprefix("-").replace(".", "", 1).isdecimal() for name in train.label_names)
+    values = "; if the labels are values, set data.regression true" if numbers and len(train.label_names) > 2 else ""
     for table in (train, other):
         counts = np.bincount(table.known_labels, minlength=len(train.label_names))
         for label in np.flatnonzero(counts == 0):
             raise InputError(
                 f"{table.source}: no row of class {train.label_names[label]!r}; scores would mean nothing, "
                 "so split again, with every class on every side (rows without a k-mer of A, C, G and T only do "
-                "not count)"
+                f"not count){values}"
             )

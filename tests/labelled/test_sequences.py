@@ -34,3 +34,9 @@ def test_splits_agree_in_their_classes():
         check_classes(CLASSES, replace(CLASSES, source="test.csv", label_names=["a", "c"]))
     with pytest.raises(InputError, match=r"test\.csv: no row of class 'b'"):
         check_classes(CLASSES, replace(CLASSES, source="test.csv", labels=np.array([0, 0])))
+
+
+def test_many_numbers_as_classes_of_which_one_is_missing_may_be_values():
+    numbers = replace(CLASSES, label_names=["1", "2.5", "-3"], labels=np.array([0, 1, 2]))
+    with pytest.raises(InputError, match=r"no row of class '-3'.*data\.regression true"):
+        check_classes(numbers, replace(numbers, source="test.csv", labels=np.array([0, 1, 1])))
