@@ -410,7 +410,8 @@ def evaluation_folder(output_dir: str, inputs: list[str | None], overwrite: bool
             check_output_file(str(path), inputs, overwrite=overwrite, other="another folder")
         except InputError as error:
             raise InputError(f"output_dir: {error}") from error
-    return destination(folder)  # the folder itself, or where a symbolic link leads
+    # As the user wrote it, because it is shown; the other folder if it is a symbolic link.
+    return destination(folder) if folder.is_symlink() else folder
 
 
 def score_predictions(predictions: Predictions, positive: str | None = None) -> dict[str, Any]:

@@ -311,6 +311,12 @@ def test_names_of_scored_sequences_may_be_repeated_or_missing(model: Path, tmp_p
     assert found["task"].pop("files") == {"test": "t.csv"} and found == expected
 
 
+def test_the_folder_is_shown_as_the_user_wrote_it(model: Path, tmp_path: Path, monkeypatch) -> None:
+    data = table(tmp_path / "t.csv", "abba")
+    monkeypatch.chdir(tmp_path)
+    assert "files: scores/x (" in evaluate(str(model), data, "scores/x").screen()
+
+
 def test_an_evaluation_never_replaces_the_files_of_a_training(model: Path, tmp_path: Path) -> None:
     data = table(tmp_path / "t.csv", "abba")
     before = {path: path.read_bytes() for path in model.iterdir()}
