@@ -436,8 +436,8 @@ def _csv_errors(path: str | PathLike[str]) -> Iterator[None]:
         if found := _RAGGED.search(text):
             expected, line, saw = map(int, found.groups())
             raise InputError(
-                f"{path}, line {line}: {saw} columns, and {expected} before it; put a cell that holds a separator in "
-                "quotes, or fix the line"
+                f"{path}: line {line} has {saw} columns, the lines before it {expected}; put a cell that holds a "
+                "separator in quotes, or fix the line"
             ) from error
         raise InputError(f"{path}: not a well-formed table ({text}); fix that row or write the file again") from error
 

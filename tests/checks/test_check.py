@@ -226,6 +226,7 @@ def contents(draw: st.DrawFn) -> bytes:
     return content
 
 
+@example([b"U>a\n>a\n,"], False, 1, "record", None)  # a line with more cells than those before it
 @settings(max_examples=150)
 @given(
     st.lists(contents(), min_size=1, max_size=3),

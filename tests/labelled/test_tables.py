@@ -191,7 +191,7 @@ def test_label_missing_from_a_fasta_header_is_named(tmp_path: Path) -> None:
         ("sequence,label\nA,0\nACGU,1\n", "data row 2, position 4: 'U' is not a DNA letter; this is RNA"),
         ("sequence,label\nA,0\n,1\n", "data row 2: is empty"),
         ("sequence,label\nA,0,1\nC,1\n", "not a well-formed table"),
-        ("sequence,label\nA,0\nC,1,2\n", "line 3: 3 columns, and 2 before it"),
+        ("sequence,label\nA,0\nC,1,2\n", "line 3 has 3 columns, the lines before it 2"),
         ("sequence,label\nA,\0\n", "this is not text"),
         ("sequence,label\nACG CGT TTA,0\n", "is 3-mer text, but not every word begins"),
         ("sequence,label\nACGTACG ACG,0\n", "position 8: ' ' is not a DNA letter; blanks"),
