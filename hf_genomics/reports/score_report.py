@@ -117,7 +117,7 @@ def screen_lines(scored: ScoredModel) -> list[str]:
     return [
         *(f"{what}: {text}" for what, text in _about(scored)),
         *(lines if scored.scores else []),
-        verdict(scored).replace("result:", f"result (seed {seeds[0]}):" if seeds else "result:", 1),
+        f"result{f' (seed {seeds[0]})' if seeds else ''}: {verdict(scored)}",
         f"files: {scored.folder} ({REPORT}, metrics.json{', predictions.tsv' if scored.scores else ''})",
     ]
 
@@ -175,32 +175,32 @@ def verdict(scored: ScoredModel) -> str:
         scored: the model that was scored.
     """
     if not scored.scores:
-        return "result: no test data to score; name data.test, or pass --data.split 0.8 0.1 0.1"
+        return "no test data to score; name data.test, or pass --data.split 0.8 0.1 0.1"
     name = _title(main_score(scored.task))
     if not scored.baselines:
-        return "result: nothing to compare with; add a baseline by --baselines kmer and a training table (data.train)"
+        return "nothing to compare with; add a baseline by --baselines kmer and a training table (data.train)"
     if not scored.ahead:
         return _verdict_without_interval(scored, name)
     best = min(scored.ahead, key=lambda one: scored.ahead[one]["difference"])
     difference, (low, high) = scored.ahead[best]["difference"], scored.ahead[best]["interval"]
     if low <= 0 <= high:
         how = f"difference {difference:+.3f}, 95 % interval {low:+.3f} to {high:+.3f}"
-        return f"result: {scored.title} and {best} do not differ clearly in {name} ({how})"
+        return f"{scored.title} and {best} do not differ clearly in {name} ({how})"
     first, second = (scored.title, best) if low > 0 else (best, scored.title)
     low, high = sorted((abs(low), abs(high)))
     by = f"by {abs(difference):.3f} in {name} (95 % interval {low:.3f} to {high:.3f})"
-    return f"result: {first} is ahead of {second} {by}"
+    return f"{first} is ahead of {second} {by}"
 
 
 def _verdict_without_interval(scored: ScoredModel, name: str) -> str:
-    """Say what the scores alone tell: too few rows or groups of a class give no interval of the difference."""
+    """State both scores, if there are too few test rows or groups for an interval of their difference."""
     (_, ours), *others = scored.rows.items()
     best, theirs = others[0]
     main = main_score(scored.task)
     if math.inf in (abs(_sortable(ours.get(main))), abs(_sortable(theirs.get(main)))):
-        return f"result: {name} has no value, so nothing can be compared"
+        return f"{name} has no value, so nothing can be compared"
     return (
-        f"result: {name} is {ours[main]:.3f} for {scored.title} and {theirs[main]:.3f} for {best}; there are too few "
+        f"{name} is {ours[main]:.3f} for {scored.title} and {theirs[main]:.3f} for {best}; there are too few "
         "test rows or groups for an interval of the difference, so it may be chance"
     )
 
@@ -217,7 +217,7 @@ def write_score_report(scored: ScoredModel) -> Path:
     write_report(
         path,
         title=f"{scored.model}: scores on the {scored.split} split",
-        summary=[_capital(verdict(scored).removeprefix("result: ")) + ".", *about, *scored.notes],
+        summary=[_capital(verdict(scored)) + ".", *about, *scored.notes],
         tables=_tables(scored),
         pictures=[(caption, file) for caption, file in found if file.is_file()],
     )

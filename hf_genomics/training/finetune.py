@@ -247,8 +247,9 @@ def finetune(
         rows) if ``data`` asks for them, "train_sequences" and "test_sequences" (numbers of sequences),
         "test_sequences_without_scores" if there are any, "test" (the scores of the model), "both_strands" and "frames"
         if they are scores of means, "baselines" and "ahead" (see `Comparison`), "calibration" (temperature and ECE),
-        and "sweep" (the score of each run in validation, and the best run). A score without a value is NaN (null in
-        the file), and "undefined" says why.
+        "sweep" (the score of each run in validation, and the best run) and "seeds" (the scores of each run, see
+        `hf_genomics.jobs.seeds.summarise`). A score without a value is NaN (null in the file), and "undefined" says
+        why.
 
     Raises:
         InputError: if data, model or folder do not fit; nothing has been written then.
@@ -448,10 +449,7 @@ def _score_best(
     if plan.splits.test is not None and plan.options.score_test:
         network, _ = load_classifier(str(folder))
         metrics |= _score_test(network, plan.splits.test, plan, metrics.get("calibration", {}))
-    record = read_json(folder / "run.json") | {"command": published_command(sys.argv)}
-    metrics = _as_report(folder, metrics)
-    write_score_report(_scored_model(folder, metrics))
-    finish(folder, metrics, partial(write_run_record, folder, record))
+    metrics = _finish_copy(folder, metrics)
     logger.info("%s: the model of %s, the best of %d runs by %s in validation", folder, best.run, len(scores), metric)
     return metrics
 
@@ -479,11 +477,15 @@ def _run_seeds(asked: _Request) -> dict[str, Any]:
         clear_outputs(folder)
         sweeps.copy_run(runs[0], folder)
         found = repeated.summarise(options.seeds, [finished_metrics(run) for run in runs])
-        metrics = _as_report(folder, finished_metrics(runs[0]) | {"seeds": found})
-        write_score_report(_scored_model(folder, metrics))
-        record = read_json(folder / "run.json") | {"command": published_command(sys.argv)}
-        finish(folder, metrics, partial(write_run_record, folder, record))
-    return metrics
+        return _finish_copy(folder, finished_metrics(runs[0]) | {"seeds": found})
+
+
+def _finish_copy(folder: Path, metrics: dict[str, Any]) -> ScoreReport:
+    """Write report, metrics and record of an output folder that holds a copy of a run, and return the metrics."""
+    report, record = _as_report(folder, metrics), read_json(folder / "run.json")
+    write_score_report(_scored_model(folder, report))
+    finish(folder, report, partial(write_run_record, folder, record | {"command": published_command(sys.argv)}))
+    return report
 
 
 def plan_finetuning(
@@ -640,6 +642,8 @@ def _scored_model(folder: Path, metrics: dict[str, Any]) -> ScoredModel:
     notes += notes_of(scores | averaged | unscored)
     if temperature := metrics.get("calibration", {}).get("temperature"):
         notes.append(f"Logits were divided by a temperature of {temperature:.3g}, fitted on the validation split.")
+    if seeds := metrics.get("seeds", {}).get("seeds"):
+        notes.append(f"Scores, differences and pictures are those of seed {seeds[0]}, the first one.")
     if sweep := metrics.get("sweep"):
         notes.append(
             f"The best of {len(sweep['cells'])} runs by {sweep['metric']} in validation ({sweeps.TABLE}); the test "
