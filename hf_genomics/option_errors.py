@@ -13,7 +13,17 @@ from typing import Any
 
 # A type as the parser's messages name it ("a <class 'float'>"), and its name -> what we call it.
 _CLASS = re.compile(r"a <class '(\w+)'>")
-_KINDS = {"float": "a number", "int": "a whole number", "bool": "true or false", "str": "text"}
+_KINDS = {
+    "float": "a number",
+    "int": "a whole number",
+    "bool": "true or false",
+    "str": "text",
+    "list": "a list",
+    "dict": "keys with values, such as {name: value}",
+}
+# How the parser says that a value has none of the types of its key; the first value is the part that it rejects.
+_OTHER_TYPE = re.compile(r'Parser key "([\w.]+)": .*?Expected an? .*?(?:Got|Given) value: ?(.*?)(?: - Expected .*)?$')
+_EXPECTED = re.compile(r"Expected an? (?:<class '(\w+)'>|typing\.Literal\[([^\]]*)\])")
 # Parts of messages: 'trainer.seed' in quotes, the option --eval_steps, the argument tf32=True.
 _QUOTED = re.compile(r"[\"']([\w.]+)[\"']")
 _OPTION = re.compile(r"(?<!\S)--(\w+)")
@@ -109,7 +119,43 @@ def one_line(error: Exception) -> str:
     'Expected a whole number, not x'
     """
     line = _CLASS.sub(lambda found: _KINDS.get(found[1], found[0]), " ".join(str(error).split()))
+    return _shortened(line)
+
+
+def _shortened(line: str) -> str:
+    """Return a line without its middle if it is long."""
     return line if len(line) <= 600 else f"{line[:400]} ... {line[-195:]}"
+
+
+def parser_message(error: Exception, lists: Collection[str] = ()) -> str:
+    """Return the message of an error of the parser on one line; about a value of another type, in our words.
+
+    >>> parser_message(ValueError('Parser key "span": Expected a ' "<class 'int'>. Got value: x"))
+    'span must be a whole number, not x'
+    >>> parser_message(ValueError('Parser key "ks": Expected a ' "<class 'int'>. Got value: 3,4"), lists=["ks"])
+    'ks must be a whole number, not 3,4; give several as in --ks A B'
+
+    Args:
+        error: the error.
+        lists: keys that take several values.
+    """
+    found = _OTHER_TYPE.search(" ".join(str(error).split()))
+    types = _EXPECTED.findall(found[0]) if found else []
+    kinds = [kind for name, choices in types if name != "NoneType" for kind in _kinds_in_words(name, choices)]
+    if found is None or not kinds:
+        return one_line(error)
+    key, value = found.groups()
+    *others, last = dict.fromkeys(kinds)
+    wanted = f"{', '.join(others)} or {last}" if others else last
+    advice = f"; give several as in --{key} A B" if key in lists and "," in value else ""
+    return f"{key} must be {wanted}, not {_shortened(value) or 'empty'}{advice}"
+
+
+def _kinds_in_words(name: str, choices: str) -> list[str]:
+    """Return what a type of the parser allows, in words: by the name of its class, or else its choices."""
+    if name:
+        return _KINDS.get(name, name).split(" or ")  # true or false are two
+    return [choice.strip(" '\"") for choice in choices.split(",")]
 
 
 def _last_line(error: Exception) -> str:

@@ -29,7 +29,7 @@ from typing import Any, NamedTuple
 
 from .errors import InputError, StoppedError
 from .io.bundled import bundled, bundled_files
-from .option_errors import failed_section, message_of, one_line, with_origin
+from .option_errors import failed_section, message_of, one_line, parser_message, with_origin
 from .option_help import help_text
 from .option_names import everywhere, explain, suggest
 
@@ -220,7 +220,8 @@ def _read(function: Callable[..., Any], words: list[str], parser: Any, keys: Key
     except RecursionError as error:
         raise InputError(f"a value is nested too deeply; see hf-genomics {keys.verb} --help") from error
     except ArgumentError as error:  # a value of another type, or a key that is missing
-        line = with_origin(one_line(error), keys.origins)
+        lists = [key for key, kind in _types(function) if _is_list(kind)]
+        line = with_origin(parser_message(error, lists), keys.origins)
         raise InputError(f"{line}; see hf-genomics {keys.verb} --help") from error
     check_parsed(dict(parsed.items()), keys.defaults, dict(_types(function)))
     if "trainer" in parsed:

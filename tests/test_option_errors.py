@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, field
+from typing import Literal
 
 import pytest
 from transformers import TrainingArguments
@@ -19,9 +21,19 @@ class Head:
 
     Args:
         num_parts: parts of a sequence.
+        pooling: which tokens it reads.
+        threshold: where it decides.
+        parts: which parts it reads.
+        shares: of the parts.
+        colours: of the classes.
     """
 
     num_parts: int = 1
+    pooling: Literal["mean", "cls"] = "mean"
+    threshold: float | Literal["best"] | None = None
+    parts: list[int] = field(default_factory=list)
+    shares: list[float] | None = None
+    colours: dict[str, str] | None = None
 
     def __post_init__(self) -> None:
         """Tests put a check here."""
@@ -66,12 +78,31 @@ def test_a_module_that_cannot_be_imported_is_our_fault(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("option", "kind"),
-    [("learning_rate", "a number"), ("max_steps", "a whole number"), ("use_cpu", "true or false")],
+    ("words", "message"),
+    [
+        ("--trainer.learning_rate=fast", "--trainer.learning_rate must be a number, not fast"),
+        ("--trainer.max_steps=1.5", "--trainer.max_steps must be a whole number, not 1.5"),
+        ("--trainer.max_steps=", "--trainer.max_steps must be a whole number, not empty"),
+        ("--trainer.use_cpu=maybe", "--trainer.use_cpu must be true or false, not maybe"),
+        ("--head.pooling=sum", "--head.pooling must be mean or cls, not sum"),
+        ("--head.threshold=high", "--head.threshold must be a number or best, not high"),
+        ("--head.parts=1,2", "--head.parts must be a list, not 1,2; give several as in --head.parts A B"),
+        ("--head.parts 1 x", "--head.parts must be a whole number, not x"),
+        ("--head.shares=[0.1,", "--head.shares must be a list, not [0.1,; give several as in --head.shares A B"),
+        ("--head.shares [0.1,x]", "--head.shares must be a number, not x"),
+        ("--head.colours red", "--head.colours must be keys with values, such as {name: value}, not red"),
+    ],
 )
-def test_a_value_of_another_type_is_told_the_type_in_words(option, kind):
-    with pytest.raises(InputError, match=f"{option}.*Expected {kind}[.]"):
-        run_verb(fit, ["model", f"--trainer.{option}=fast"])
+def test_a_value_of_another_type_is_told_in_words_what_it_may_be(words, message):
+    with pytest.raises(InputError, match=f"^{re.escape(message)}; see"):
+        run_verb(fit, [*START, *words.split()])
+
+
+def test_a_value_of_another_type_in_a_file_is_told_with_the_file(tmp_path):
+    recipe = tmp_path / "x.yaml"
+    recipe.write_text("head: {pooling: sum}")
+    with pytest.raises(InputError, match=f"^{re.escape(str(recipe))}: head.pooling must be mean or cls, not sum; see"):
+        run_verb(fit, [*START, "--config", str(recipe)])
 
 
 def test_the_innermost_section_that_was_being_built_has_failed(monkeypatch):
