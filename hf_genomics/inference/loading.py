@@ -35,7 +35,7 @@ from ..configuration_kmer_bert import (
     translate_bert,
 )
 from ..errors import InputError
-from ..io.bundled import bundled
+from ..io.bundled import bundled, bundled_models
 from ..io.files import shorten
 from ..labelled.task import VALUE, Task
 from ..modeling_kmer_bert import KmerBertModel, check_encoder_complete
@@ -456,9 +456,11 @@ def readable(source: str) -> Iterator[None]:
         raise InputError(problem) from error
     except (OSError, ValueError, StrictDataclassError) as error:
         if isinstance(error, OSError) and not path.exists():
+            names = [] if "/" in source else bundled_models()
+            ours = f"; the bundled models are {', '.join(names)}" if names else ""
             raise InputError(
                 f"{source}: no such folder, and no such model on the Hub or in its cache (or the Hub cannot be "
-                "reached, or the model is private); check the name, the network and your login"
+                f"reached, or the model is private); check the name, the network and your login{ours}"
             ) from error
         if "no file named" in str(error):  # transformers lists the names of weights that it looked for
             raise InputError(f"{source}: no weights (model.safetensors) there; copy all files of the model") from error

@@ -46,6 +46,16 @@ def bundled(name: str) -> str:
     return str(place) if os.path.exists(place) else name
 
 
+def bundled_models() -> list[str]:
+    """Return the names of the bundled models, sorted; none if the package was installed without them.
+
+    >>> "virus-wide" in bundled_models()
+    True
+    """
+    root = bundle_root()
+    return sorted(path.parent.name for path in root.glob("model_cards/*/config.json")) if root else []
+
+
 def bundled_files(pattern: str) -> list[str]:
     """Return the paths of the bundled files that a pattern such as ``recipes/data/quickstart/*.fasta.gz`` stands for.
 

@@ -166,9 +166,10 @@ def test_a_misspelt_path_is_reported_with_a_close_name_and_the_hub_is_not_asked(
             load_config(name)
         assert part in str(caught.value) and str(caught.value).startswith(name)
     assert not asked
-    for name in ("owner-of-x/model", "gone"):
-        with pytest.raises(InputError, match="on the Hub"):
+    for name, knows_ours in (("owner-of-x/model", False), ("gone", True)):
+        with pytest.raises(InputError, match="on the Hub") as caught:
             load_config(name)
+        assert ("virus-wide" in str(caught.value)) is knows_ours
     assert asked == ["owner-of-x/model", "gone"]
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from hf_genomics.io import bundled as module
-from hf_genomics.io.bundled import FOLDERS, bundle_root, bundled, bundled_files
+from hf_genomics.io.bundled import FOLDERS, bundle_root, bundled, bundled_files, bundled_models
 
 
 @pytest.fixture
@@ -39,6 +39,15 @@ def test_a_bundled_file_is_found_from_any_folder(elsewhere, repo_root, name, pla
 )
 def test_any_other_name_stays_as_it_is(elsewhere, name):
     assert bundled(name) == name and bundled_files(name) == [name]
+
+
+def test_the_bundled_models_are_named_and_each_name_is_a_folder(elsewhere, repo_root, monkeypatch):
+    assert {"virus-wide", "phage-150nt"} <= set(bundled_models())
+    assert [repo_root / "model_cards" / name for name in bundled_models()] == [
+        *map(Path, map(bundled, bundled_models()))
+    ]
+    monkeypatch.setattr(module, "bundle_root", lambda: None)
+    assert bundled_models() == []
 
 
 def test_a_file_of_the_working_folder_comes_first(elsewhere):
