@@ -62,7 +62,7 @@ _RECORD: dict[str, dict[str, tuple[Any, str]]] = {
         **dict.fromkeys(("test", "test.undefined", "baselines", "baselines.*", "leaks", "privacy"), _OBJECT),
         **dict.fromkeys([f"privacy.{name}" for name in _SPENT], _NUMBER),
         "privacy.unit": _TEXT,
-        "train_runtime": _NUMBER,
+        **dict.fromkeys(("train_runtime", "train_hours"), _NUMBER),
     },
     "run.json": {
         **dict.fromkeys(("data", "data.splits", "data.splits.*", "data.splits.*.classes"), _OBJECT),
@@ -309,19 +309,25 @@ def _training(records: Records) -> str:
     run, metrics = records.run, records.metrics
     if not run and not metrics:
         return "This folder has no record of its training (run.json and metrics.json are missing)."
+    seconds = metrics.get("train_runtime")  # of the last run; older records have no hours of all runs
     rows: list[list[object]] = [
         ["base model", run.get("base_model")],
         ["masking", metrics.get("masking")],
         ["tokens seen", metrics.get("num_input_tokens_seen")],
-        *([name.replace("_", " "), value] for name, value in (run.get("training") or {}).items()),
+        *([name.replace("_", " "), _setting(value)] for name, value in (run.get("training") or {}).items()),
         ["privacy", _privacy(metrics.get("privacy"))],
-        ["hours", round(metrics["train_runtime"] / 3600, 3) if metrics.get("train_runtime") else None],
+        ["hours", metrics.get("train_hours") or (seconds and round(seconds / 3600, 3))],
         ["energy", "not measured"],
         ["hardware", run.get("hardware")],
         ["versions", ", ".join(f"{name} {value}" for name, value in (run.get("versions") or {}).items())],
     ]
     text = _table(["", ""], [row for row in rows if row[1] not in (None, "")])
     return f"{text}\n\nCommand:\n\n    {run['command']}" if run.get("command") else text
+
+
+def _setting(value: object) -> object:
+    """Return a setting for a table, a number with all the digits that it was given: 0.0015 is not 0.002."""
+    return f"{value:.6g}" if isinstance(value, float) else value
 
 
 def _privacy(spent: dict[str, Any] | None) -> str | None:

@@ -21,6 +21,7 @@ import json
 import logging
 import math
 import signal
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -93,6 +94,7 @@ class ExactTrainer(FencedTrainer):
         self._stop = StopRequest()
         self._watch = WatchSteps(self._stop, on_nonfinite, order, describe)
         self._resumed_from: Path | None = None
+        self._hours_before: float | None = None  # hours that earlier runs took which this one continues
         self.remove_callback(PrinterCallback)
         if self.pop_callback(ProgressCallback):
             self.add_callback(QuietProgress())
@@ -109,6 +111,7 @@ class ExactTrainer(FencedTrainer):
             InputError: if a loss or gradient norm is NaN or infinite, or the disk is full.
         """
         self._resumed_from = Path(resume_from_checkpoint) if resume_from_checkpoint else None
+        self._hours_before = None
         self.args.logging_nan_inf_filter = False  # that filter waits for the device in each pass
         try:
             with self._stop.listening():
@@ -154,10 +157,15 @@ class ExactTrainer(FencedTrainer):
         """Keep the gradient norm until `WatchSteps` judges the step."""
         self._watch.gradient_norm = norm
 
-    def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Write numbers to the log instead of standard output, with mean losses over the steps that were not skipped.
 
-        NaN and infinite numbers, which are not valid JSON, become None.
+        The hours of training include those of earlier runs that this one continues, up to the last number that they
+        logged before the checkpoint. NaN and infinite numbers, which are not valid JSON, become None.
+
+        Args:
+            logs: the numbers, which are changed.
+            start_time: when this run began to train, as from ``time.time``; None outside training.
 
         Raises:
             InputError: if the validation loss is NaN or infinite.
@@ -167,21 +175,31 @@ class ExactTrainer(FencedTrainer):
             logs["loss"] = running_loss.take_mean(self.accelerator)
         if "train_loss" in logs:
             logs["train_loss"] = running_loss.mean_of_run(self.accelerator)
+            logs["train_hours"] = self._hours(logs["train_runtime"])
+        elif start_time is not None:
+            logs["train_hours"] = self._hours(time.time() - start_time)
         if self._watch.skipped and "grad_norm" in logs:
             logs["grad_norm"] = 0.0  # the last step was skipped: its norm, NaN or infinite, had no effect
         eval_loss = logs.get("eval_loss", 0)
         not_finite = [name for name, value in logs.items() if isinstance(value, float) and not math.isfinite(value)]
         logs.update(dict.fromkeys(not_finite, cast(float, None)))  # the log is JSON, which has null instead of NaN
-        super().log(logs, *args, **kwargs)
+        super().log(logs, start_time)
         if self.is_world_process_zero():
             logger.info("step %d%s", self.state.global_step, self.in_words(logs))
         if not math.isfinite(eval_loss):
             raise divergence_error(f"eval_loss is {eval_loss} at step {self.state.global_step}")
 
+    def _hours(self, seconds: float) -> float:
+        """Return the hours of training until now, those of earlier runs included, after so many seconds of this one."""
+        if self._hours_before is None:  # nothing is logged yet in this run, so the last entry is of an earlier one
+            logged = (entry["train_hours"] for entry in reversed(self.state.log_history) if "train_hours" in entry)
+            self._hours_before = next(logged, 0.0) if self._resumed_from else 0.0
+        return round(self._hours_before + seconds / 3600, 4)
+
     def in_words(self, logs: dict[str, float]) -> str:
         """Return numbers as the rest of a line of the log, which begins with "step 10"; subclasses have other words."""
         if "train_loss" in logs:  # of the whole run; the lines before have "loss"
-            took, loss = datetime.timedelta(seconds=round(logs["train_runtime"])), logs["train_loss"]
+            took, loss = datetime.timedelta(hours=round(logs["train_hours"] * 3600) / 3600), logs["train_loss"]
             return f": training ends after {took}" + ("" if loss is None else f", mean train_loss {loss:.4g}")
         numbers = (f"{name} {value:.6g}" for name, value in logs.items() if isinstance(value, int | float))
         return f": {', '.join(numbers)}"

@@ -94,6 +94,15 @@ def test_data_leaks_command_and_machine_are_told(tuned):
     assert "valid/test" not in card
 
 
+def test_hours_are_those_of_all_runs_and_settings_have_all_their_digits(tuned):
+    settings = {"learning_rate": 1.5e-3, "weight_decay": 0.01, "epochs": 20.305, "seed": 42}
+    (tuned / "run.json").write_text(json.dumps(RUN | {"training": settings}))
+    (tuned / "metrics.json").write_text(json.dumps(METRICS | {"train_hours": 3.25}))
+    card = render_card(read_records(tuned))
+    for row in ("| hours | 3.250 |", "| learning rate | 0.0015 |", "| weight decay | 0.01 |", "| epochs | 20.305 |"):
+        assert row in card
+
+
 def test_a_pretrained_model_gets_its_masking_and_validation(tiny_config, tmp_path):
     KmerBertForMaskedLM(tiny_config).save_pretrained(tmp_path)
     KmerTokenizer(3).save_pretrained(tmp_path)

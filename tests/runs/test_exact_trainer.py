@@ -6,6 +6,7 @@ import json
 import os
 import random
 import shutil
+import time
 from itertools import product
 
 import pytest
@@ -203,6 +204,16 @@ def small_trainer(folder):
     sizes = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 8}
     model = KmerBertForMaskedLM(KmerBertConfig(k=3, **sizes))
     return ExactTrainer(model=model, args=TrainingArguments(str(folder), use_cpu=True))
+
+
+@pytest.mark.parametrize(("resumed", "hours"), [(True, 2.0), (False, 0.5)])
+def test_the_hours_of_a_run_include_those_of_the_runs_that_it_continues(tmp_path, resumed, hours):
+    trainer = small_trainer(tmp_path)
+    trainer._resumed_from = tmp_path if resumed else None
+    trainer.state.log_history = [{"train_hours": 0.7}, {"train_hours": 1.5}, {"eval_loss": 1.0}]
+    trainer.log({"loss": 1.0}, time.time() - 1800)
+    trainer.log({"train_loss": 1.0, "train_runtime": 3600.0})
+    assert [entry["train_hours"] for entry in trainer.state.log_history[3:]] == pytest.approx([hours, hours + 0.5])
 
 
 # privacy
