@@ -155,7 +155,7 @@ def _kinds_in_words(name: str, choices: str) -> list[str]:
     """Return what a type of the parser allows, in words: by the name of its class, or else its choices."""
     if name:
         return _KINDS.get(name, name).split(" or ")  # true or false are two
-    return [choice.strip(" '\"") for choice in choices.split(",")]
+    return choices.split(", ")
 
 
 def _last_line(error: Exception) -> str:

@@ -332,7 +332,7 @@ def test_a_bad_yaml_file_is_refused_by_key_or_file(refused, work, text, parts):
             ["--masking.schedule", "{5: 2}"], ["start_rate from step 5 on", "above 0 and below 1"], id="schedule"
         ),
         pytest.param(["--masking.schedule", "{later: 0.1}"], ["masking.schedule", "later"], id="schedule_type"),
-        pytest.param(["--masking.replacement", "word"], ["masking.replacement", "'span', 'token'"], id="choice"),
+        pytest.param(["--masking.replacement", "word"], ["masking.replacement", "'span' or 'token'"], id="choice"),
         pytest.param(["--model.hidden_size", "33"], ["hidden_size (33)", "num_attention_heads"], id="sizes"),
         pytest.param(["--trainer.max_steps", "many"], ["trainer.max_steps", "whole number", "many"], id="trainer_type"),
         pytest.param(["--trainer.learning_rate", "-1"], ["trainer.learning_rate", "-1"], id="learning_rate"),

@@ -84,8 +84,8 @@ def test_a_module_that_cannot_be_imported_is_our_fault(monkeypatch):
         ("--trainer.max_steps=1.5", "--trainer.max_steps must be a whole number, not 1.5"),
         ("--trainer.max_steps=", "--trainer.max_steps must be a whole number, not empty"),
         ("--trainer.use_cpu=maybe", "--trainer.use_cpu must be true or false, not maybe"),
-        ("--head.pooling=sum", "--head.pooling must be mean or cls, not sum"),
-        ("--head.threshold=high", "--head.threshold must be a number or best, not high"),
+        ("--head.pooling=sum", "--head.pooling must be 'mean' or 'cls', not sum"),
+        ("--head.threshold=high", "--head.threshold must be a number or 'best', not high"),
         ("--head.parts=1,2", "--head.parts must be a list, not 1,2; give several as in --head.parts A B"),
         ("--head.parts 1 x", "--head.parts must be a whole number, not x"),
         ("--head.shares=[0.1,", "--head.shares must be a list, not [0.1,; give several as in --head.shares A B"),
@@ -101,7 +101,9 @@ def test_a_value_of_another_type_is_told_in_words_what_it_may_be(words, message)
 def test_a_value_of_another_type_in_a_file_is_told_with_the_file(tmp_path):
     recipe = tmp_path / "x.yaml"
     recipe.write_text("head: {pooling: sum}")
-    with pytest.raises(InputError, match=f"^{re.escape(str(recipe))}: head.pooling must be mean or cls, not sum; see"):
+    with pytest.raises(
+        InputError, match=f"^{re.escape(str(recipe))}: head.pooling must be 'mean' or 'cls', not sum; see"
+    ):
         run_verb(fit, [*START, "--config", str(recipe)])
 
 
