@@ -78,32 +78,32 @@ def test_a_module_that_cannot_be_imported_is_our_fault(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("words", "message"),
+    ("words", "facts"),
     [
-        ("--trainer.learning_rate=fast", "--trainer.learning_rate must be a number, not fast"),
-        ("--trainer.max_steps=1.5", "--trainer.max_steps must be a whole number, not 1.5"),
-        ("--trainer.max_steps=", "--trainer.max_steps must be a whole number, not empty"),
-        ("--trainer.use_cpu=maybe", "--trainer.use_cpu must be true or false, not maybe"),
-        ("--head.pooling=sum", "--head.pooling must be 'mean' or 'cls', not sum"),
-        ("--head.threshold=high", "--head.threshold must be a number or 'best', not high"),
-        ("--head.parts=1,2", "--head.parts must be a list, not 1,2; give several as in --head.parts A B"),
-        ("--head.parts 1 x", "--head.parts must be a whole number, not x"),
-        ("--head.shares=[0.1,", "--head.shares must be a list, not [0.1,; give several as in --head.shares A B"),
-        ("--head.shares [0.1,x]", "--head.shares must be a number, not x"),
-        ("--head.colours red", "--head.colours must be keys with values, such as {name: value}, not red"),
+        ("--trainer.learning_rate=fast", ["--trainer.learning_rate", "a number", "fast"]),
+        ("--trainer.max_steps=1.5", ["--trainer.max_steps", "a whole number", "1.5"]),
+        ("--trainer.max_steps=", ["--trainer.max_steps", "a whole number", "empty"]),
+        ("--trainer.use_cpu=maybe", ["--trainer.use_cpu", "true or false", "maybe"]),
+        ("--head.pooling=sum", ["--head.pooling", "'mean' or 'cls'", "sum"]),
+        ("--head.threshold=high", ["--head.threshold", "a number or 'best'", "high"]),
+        ("--head.parts=1,2", ["--head.parts", "a list", "1,2", "--head.parts A B"]),
+        ("--head.parts 1 x", ["--head.parts", "a whole number", "x"]),
+        ("--head.shares=[0.1,", ["--head.shares", "a list", "[0.1,", "--head.shares A B"]),
+        ("--head.shares [0.1,x]", ["--head.shares", "a number", "x"]),
+        ("--head.colours red", ["--head.colours", "{name: value}", "red"]),
     ],
 )
-def test_a_value_of_another_type_is_told_in_words_what_it_may_be(words, message):
-    with pytest.raises(InputError, match=f"^{re.escape(message)}; see"):
+def test_a_value_of_another_type_is_told_in_words_what_it_may_be(words, facts):
+    with pytest.raises(InputError) as caught:
         run_verb(fit, [*START, *words.split()])
+    told = str(caught.value)
+    assert [fact for fact in facts if fact not in told] == [] and "class" not in told and "Union" not in told
 
 
 def test_a_value_of_another_type_in_a_file_is_told_with_the_file(tmp_path):
     recipe = tmp_path / "x.yaml"
     recipe.write_text("head: {pooling: sum}")
-    with pytest.raises(
-        InputError, match=f"^{re.escape(str(recipe))}: head.pooling must be 'mean' or 'cls', not sum; see"
-    ):
+    with pytest.raises(InputError, match=f"^{re.escape(str(recipe))}: head.pooling .*'mean' or 'cls'.* sum"):
         run_verb(fit, [*START, "--config", str(recipe)])
 
 

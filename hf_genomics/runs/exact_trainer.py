@@ -94,7 +94,7 @@ class ExactTrainer(FencedTrainer):
         self._stop = StopRequest()
         self._watch = WatchSteps(self._stop, on_nonfinite, order, describe)
         self._resumed_from: Path | None = None
-        self._hours_before: float | None = None  # hours that earlier runs took which this one continues
+        self._hours_before: float | None = None  # hours of the earlier runs that this one continues
         self.remove_callback(PrinterCallback)
         if self.pop_callback(ProgressCallback):
             self.add_callback(QuietProgress())
@@ -199,7 +199,7 @@ class ExactTrainer(FencedTrainer):
     def in_words(self, logs: dict[str, float]) -> str:
         """Return numbers as the rest of a line of the log, which begins with "step 10"; subclasses have other words."""
         if "train_loss" in logs:  # of the whole run; the lines before have "loss"
-            took, loss = datetime.timedelta(hours=round(logs["train_hours"] * 3600) / 3600), logs["train_loss"]
+            took, loss = datetime.timedelta(seconds=round(3600 * logs["train_hours"])), logs["train_loss"]
             return f": training ends after {took}" + ("" if loss is None else f", mean train_loss {loss:.4g}")
         numbers = (f"{name} {value:.6g}" for name, value in logs.items() if isinstance(value, int | float))
         return f": {', '.join(numbers)}"
