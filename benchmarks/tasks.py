@@ -331,11 +331,13 @@ def main() -> None:
     arguments = parser.parse_args()
     arguments.output.mkdir(parents=True, exist_ok=True)
     end = time.monotonic() + 60 * arguments.minutes
+    if absent := [name for name in arguments.only if "test" not in tables(name, arguments.data, arguments.output)]:
+        parser.error(f"{arguments.data} has no tables of {', '.join(absent)}; name the folder that holds tasks/NAME")
     for seed in arguments.seeds:
         for name in arguments.only:
             found = tables(name, arguments.data, arguments.output)
             finished = (arguments.output / f"{name}-{seed}" / "metrics.json").exists()
-            if not finished and time.monotonic() < end and "test" in found:
+            if not finished and time.monotonic() < end:
                 run(name, seed, found, arguments)
     columns = "task; rows, train / test; model; seeds; minutes; score; model (95 % CI); k-mers; conv; guess; leaks"
     print(f"\n| {' | '.join(columns.split('; '))} |\n|{'---|' * 11}")
