@@ -87,9 +87,9 @@ def test_a_module_that_cannot_be_imported_is_our_fault(monkeypatch):
         ("--head.pooling=sum", ["--head.pooling", "'mean' or 'cls'", "sum"]),
         ("--head.threshold=high", ["--head.threshold", "a number or 'best'", "high"]),
         ("--head.parts=1,2", ["--head.parts", "a list", "1,2", "--head.parts A B"]),
-        ("--head.parts 1 x", ["--head.parts", "a whole number", "x"]),
+        ("--head.parts 1 x", ["--head.parts", "a whole number", "not x"]),
         ("--head.shares=[0.1,", ["--head.shares", "a list", "[0.1,", "--head.shares A B"]),
-        ("--head.shares [0.1,x]", ["--head.shares", "a number", "x"]),
+        ("--head.shares [0.1,x]", ["--head.shares", "a number", "not x"]),
         ("--head.colours red", ["--head.colours", "{name: value}", "red"]),
     ],
 )

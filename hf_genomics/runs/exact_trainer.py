@@ -160,8 +160,8 @@ class ExactTrainer(FencedTrainer):
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Write numbers to the log instead of standard output, with mean losses over the steps that were not skipped.
 
-        The hours of training include those of earlier runs that this one continues, up to the last number that they
-        logged before the checkpoint. NaN and infinite numbers, which are not valid JSON, become None.
+        The hours of training include those of earlier runs that this one continues, up to their last line of the log
+        before the checkpoint. NaN and infinite numbers, which are not valid JSON, become None.
 
         Args:
             logs: the numbers, which are changed.
