@@ -117,9 +117,9 @@ def finetune_once(
 ) -> None:
     """Fine-tune, on random sequences, a model that was not pretrained."""
     from hf_genomics import KmerBertConfig, KmerBertForMaskedLM, KmerTokenizer
+    from hf_genomics.finetuning.finetune import finetune
+    from hf_genomics.finetuning.head import Head
     from hf_genomics.labelled.data import LabelledData
-    from hf_genomics.training.finetune import finetune
-    from hf_genomics.training.head import Head
 
     random = np.random.default_rng(0)
     rows = [f"{''.join(random.choice(list('ACGT'), length))},{'ab'[row % 2]}\n" for row in range(512)]

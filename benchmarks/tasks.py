@@ -35,7 +35,7 @@ import scipy.stats
 from safetensors import safe_open
 from sklearn.metrics import average_precision_score, f1_score, matthews_corrcoef
 
-import hf_genomics.training.finetune  # noqa: F401 (imported once, before the runs are forked)
+import hf_genomics.finetuning.finetune  # noqa: F401 (imported once, before the runs are forked)
 from hf_genomics.cli import main as hf_genomics_command
 from hf_genomics.sequence import reverse_complement
 

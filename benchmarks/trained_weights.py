@@ -18,8 +18,8 @@ import torch
 from transformers import TrainingArguments
 
 from hf_genomics import KmerBertConfig, KmerBertForSequenceClassification
-from hf_genomics.training.head import Head
-from hf_genomics.training.trained_weights import FinetuningTrainer, choose_trained
+from hf_genomics.finetuning.head import Head
+from hf_genomics.finetuning.trained_weights import FinetuningTrainer, choose_trained
 
 SETTINGS = ("all", "last:2", "last:1", "head", "head, with dropout", "lora")
 SIZES = {"hidden_size": 128, "num_hidden_layers": 3, "num_attention_heads": 4, "intermediate_size": 512}

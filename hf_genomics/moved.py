@@ -53,6 +53,7 @@ MOVED = {
     "training.checkpoints": ("runs.checkpoints",),
     "training.exact": ("runs.exact_trainer", "runs.incidents"),
     "training.examples": ("labelled.data",),
+    "training.finetune": ("finetuning.finetune", "evaluation.evaluate", "inference.predict"),
     "training.flops": ("runs.flops",),
     "training.incidents": ("runs.incidents",),
     "training.loading": ("inference.loading",),
@@ -71,6 +72,7 @@ MOVED = {
         "inference.windows",
     ),
     "training.scoring": ("inference.scores", "inference.predictions", "inference.windows"),
+    "training.settings": ("finetuning.settings",),
     "training.signals": ("runs.callbacks",),
     "training.spread": ("runs.sharding",),
 }

@@ -138,7 +138,7 @@ def modules_of(module: str) -> set[str]:
     """Return the modules of the package that a module imports, directly or not, and itself.
 
     Args:
-        module: its name, such as "hf_genomics.training.finetune".
+        module: its name, such as "hf_genomics.finetuning.finetune".
     """
     seen: set[str] = set()
     waiting = [module]

@@ -274,15 +274,15 @@ def only_plan() -> None:
     import peft  # noqa: F401
     import yaml  # noqa: F401
 
+    import hf_genomics.finetuning.finetune
     import hf_genomics.inference.predict
     import hf_genomics.options
     import hf_genomics.sharing.dnabert
-    import hf_genomics.training.finetune
     import hf_genomics.training.pretrain
 
     finish: Callable[[Any], dict] = lambda plan: {"planned": True}  # noqa: E731 (one line for both)
     hf_genomics.training.pretrain.run_pretraining = finish
-    hf_genomics.training.finetune.run_finetuning = finish
+    hf_genomics.finetuning.finetune.run_finetuning = finish
 
 
 def main() -> int:

@@ -104,9 +104,9 @@ def play(name, places, patch, factory) -> Played:
         for way in ways_out(words, first.message, keys_of(words[0])):
             ways += [] if way in (words, *ways) else [way]
     with patch.context() as inner:
-        for module, run in (("finetune", "run_finetuning"), ("pretrain", "run_pretraining")):
+        for module, run in (("finetuning.finetune", "run_finetuning"), ("training.pretrain", "run_pretraining")):
             # Trainings end where they would begin: what a message asks for has been checked by then.
-            inner.setattr(importlib.import_module(f"hf_genomics.training.{module}"), run, lambda plan: {})
+            inner.setattr(importlib.import_module(f"hf_genomics.{module}"), run, lambda plan: {})
         return Played(name, first, [attempt(way, make, patch, factory) for way in ways], is_mended)
 
 

@@ -66,7 +66,7 @@ CONTRACTS = [
         "accelerate.Accelerator",
         "unwrap_model",
         "self model keep_fp32_wrapper keep_torch_compile",
-        "runs/exact_trainer.py, training/finetune.py",
+        "runs/exact_trainer.py, finetuning/run.py",
     ),
     Contract("accelerate.utils", "gather_object", "object", "runs/exact_trainer.py, runs/incidents.py"),
     Contract("accelerate.utils", "broadcast_object_list", "object_list", "runs/running.py"),

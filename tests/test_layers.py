@@ -50,7 +50,7 @@ FLOORS = (
     {"inference", "checks", "privacy"},
     {"evaluation", "sharing", "variants", "jobs"},
     {"interpretation", "training", "embedding"},
-    {"motif_finding"},
+    {"motif_finding", "finetuning"},
     {"studies", "pictures", "demo_page"},
     {"option_names", "option_help", "option_errors"},
     {"options"},

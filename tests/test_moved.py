@@ -18,6 +18,8 @@ PUBLIC = [  # what README, docs and issues of version 0.1 showed
     ("data.tables", "LabelledSequences", "labelled.sequences"),
     ("fast_tokenizers", "train_bpe", "training.bpe"),
     ("hub", "push", "sharing.push"),
+    ("training.finetune", "finetune", "finetuning.finetune"),
+    ("training.finetune", "predict", "inference.predict"),
     ("training.metrics", "SequenceClassificationMetrics", "evaluation.metrics"),
     ("training.running", "SetEpoch", "runs.callbacks"),
     ("training.scoring", "predict_scores", "inference.scores"),

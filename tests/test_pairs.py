@@ -12,8 +12,8 @@ from transformers import AutoConfig, AutoTokenizer, BertConfig, BertForMaskedLM,
 
 import hf_genomics as hg
 from hf_genomics import KmerBertConfig, KmerBertForMaskedLM, KmerTokenizer
+from hf_genomics.finetuning.head import Head
 from hf_genomics.labelled.columns import Columns
-from hf_genomics.training.head import Head
 
 pytestmark = pytest.mark.usefixtures("empty_pictures")
 

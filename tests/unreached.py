@@ -14,7 +14,7 @@ _STORE = "needs a labelled genome store; tests/labelled/test_windows.py"
 _FILE = "asks for another file or an edit, after which it is read as any other file is"
 _SERVER = "of a page in a browser; tests/demo_page"
 _RUN = "of a run that was interrupted, or finished with other settings; tests of the verb continue such runs"
-_NUCLEOTIDES = "of labels per nucleotide, pairs, parts or tracks; tests/training/test_settings.py"
+_NUCLEOTIDES = "of labels per nucleotide, pairs, parts or tracks; tests/finetuning/test_settings.py"
 _PRIVATE = "of private runs; tests/privacy"
 
 _SWEEP = "of a sweep's values, which stand in a list: asks for another one"
@@ -30,8 +30,8 @@ UNREACHED: dict[tuple[str, str], str] = {
     ("jobs/sweep.py", "has changed since"): _RUN,
     ("jobs/sweep.py", "never evaluated"): _RUN,
     ("jobs/sweep.py", "is not one of"): _SWEEP,
-    ("training/finetune.py", "without a launcher"): _MACHINE,
-    ("training/finetune.py", "choose options by a sweep first"): "asks for two commands, one after the other",
+    ("finetuning/several_runs.py", "without a launcher"): _MACHINE,
+    ("finetuning/plan.py", "choose options by a sweep first"): "asks for two commands, one after the other",
     ("evaluation/baseline.py", "baselines:"): _PYTHON,
     ("evaluation/evaluate.py", "the labels are"): _FILE,
     ("evaluation/evaluate.py", "data.split gives no rows"): _PYTHON,
@@ -89,8 +89,8 @@ UNREACHED: dict[tuple[str, str], str] = {
     ("options.py", "must be a finite number"): "asks for any number",
     ("options.py", "works in YAML files only"): "of a name of version 0.1; tests/test_former_names.py",
     ("privacy", ""): _PRIVATE,
-    ("training/head.py", "dp_"): _PRIVATE,
-    ("training/trained_weights.py", "dp_epsilon"): _PRIVATE,
+    ("finetuning/head.py", "dp_"): _PRIVATE,
+    ("finetuning/trained_weights.py", "dp_epsilon"): _PRIVATE,
     ("reports/card_file.py", ""): _FILE,
     ("runs", ""): _RUN,
     ("sequence_files/reference.py", "both named"): _FILE,
@@ -103,11 +103,11 @@ UNREACHED: dict[tuple[str, str], str] = {
     ("training/arguments.py", "optim_args"): "asks for another pair; tests/training/test_arguments.py",
     ("training/arguments.py", "lr_scheduler_kwargs"): "asks for other settings; tests/training/test_arguments.py",
     ("training/arguments.py", "warmup_steps"): "asks for a whole number or a share",
-    ("training/finetune.py", "asks for validation"): "followed where there is a table to train on",
-    ("training/finetune.py", "needs a whole model"): _MACHINE,
-    ("training/finetune.py", "parts"): _NUCLEOTIDES,
+    ("finetuning/splits.py", "asks for validation"): "followed where there is a table to train on",
+    ("finetuning/splits.py", "needs a whole model"): _MACHINE,
+    ("finetuning/plan.py", "parts"): _NUCLEOTIDES,
     ("training/pretrain.py", "tokenizer and model"): _PYTHON,
-    ("training/settings.py", ""): _NUCLEOTIDES,
-    ("training/trained_weights.py", "lora"): _MACHINE,
+    ("finetuning/settings.py", ""): _NUCLEOTIDES,
+    ("finetuning/trained_weights.py", "lora"): _MACHINE,
     ("variants/score_variants.py", ""): "tests/variants/test_score_variants.py",
 }

@@ -22,6 +22,8 @@ from transformers import TrainingArguments
 from ..batches.span_masking import DataCollatorForSpanMasking
 from ..configuration_kmer_bert import KmerBertConfig
 from ..errors import InputError
+from ..finetuning.finetune import finetune
+from ..finetuning.head import Head
 from ..genomes.metadata import read_metadata
 from ..genomes.sampling import WindowSampling
 from ..genomes.splits import Region, split_regions
@@ -43,8 +45,6 @@ from ..saved_settings import shown
 from ..sequence_files.fasta import Record, read_records
 from ..tokenization_kmer import KmerTokenizer
 from ..training.arguments import PretrainingArguments, check_arguments
-from ..training.finetune import finetune
-from ..training.head import Head
 from ..training.pretrain import PretrainingData, pretrain
 
 logger = logging.getLogger(__name__)

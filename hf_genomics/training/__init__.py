@@ -1,1 +1,1 @@
-"""The verbs `pretrain` and `finetune`, and what they share."""
+"""The verbs `pretrain` and `train-bpe`, and what `finetune` shares with them."""

@@ -11,10 +11,12 @@ from finetune_tables import arguments, write_table
 
 from hf_genomics import KmerBertConfig, KmerBertForMaskedLM, KmerTokenizer
 from hf_genomics.errors import InputError
+from hf_genomics.finetuning.finetune import finetune
+from hf_genomics.finetuning.head import Head
+from hf_genomics.finetuning.plan import plan_finetuning
+from hf_genomics.finetuning.run import build_trainer
 from hf_genomics.labelled.columns import Columns
 from hf_genomics.labelled.data import LabelledData
-from hf_genomics.training.finetune import _build_trainer, finetune, plan_finetuning
-from hf_genomics.training.head import Head
 
 pytest.importorskip("opacus")
 from hf_genomics.privacy.gradients import secret_generator  # noqa: E402 (skips without opacus)
@@ -63,7 +65,7 @@ def test_batches_are_poisson_samples():
 def test_the_loader_of_a_run_gives_poisson_batches(home, tmp_path):
     run = arguments(tmp_path / "out", max_steps=1, per_device_train_batch_size=8)
     head = Head(dp_epsilon=1.0)
-    trainer = _build_trainer(plan_finetuning(str(home / "pretrained"), table(home), run, head))
+    trainer = build_trainer(plan_finetuning(str(home / "pretrained"), table(home), run, head))
     batches = [batch["row_numbers"].tolist() for _ in range(20) for batch in trainer.get_train_dataloader()]
     assert len(batches) == 20 * 5 and all(len(set(rows)) == len(rows) for rows in batches)
     sizes = torch.tensor([len(rows) for rows in batches], dtype=torch.float32)
@@ -117,7 +119,7 @@ def test_a_step_is_that_of_the_slow_twin(home, tmp_path, monkeypatch):
 
     monkeypatch.setattr("hf_genomics.privacy.steps.noisy", without_noise)
     monkeypatch.setattr("hf_genomics.privacy.steps._MOST_BYTES", 4 * 7 * sum(w.numel() for w in trained.values()))
-    trainer = _build_trainer(
+    trainer = build_trainer(
         plan_finetuning(str(home / "pretrained"), table(home), arguments(tmp_path / "out", **run), head)
     )
     for part in trainer.model.modules():  # no dropout

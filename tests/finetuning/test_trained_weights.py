@@ -25,12 +25,14 @@ from hf_genomics import (
 )
 from hf_genomics.errors import InputError
 from hf_genomics.evaluation.evaluate import evaluate
+from hf_genomics.finetuning.finetune import finetune
+from hf_genomics.finetuning.head import Head
+from hf_genomics.finetuning.plan import plan_finetuning
+from hf_genomics.finetuning.run import run_finetuning
+from hf_genomics.finetuning.trained_weights import FinetuningTrainer, depth_of, freeze, split_by_depth
 from hf_genomics.labelled.columns import Columns
 from hf_genomics.labelled.data import LabelledData
 from hf_genomics.runs import memory
-from hf_genomics.training.finetune import finetune, plan_finetuning, run_finetuning
-from hf_genomics.training.head import Head
-from hf_genomics.training.trained_weights import FinetuningTrainer, depth_of, freeze, split_by_depth
 
 pytestmark = pytest.mark.usefixtures("empty_pictures")
 

@@ -1,4 +1,4 @@
-"""A resumed fine-tuning ends in the weights, optimizer state and log of an undisturbed one, bit by bit."""
+"""A run: a resumed one ends in the weights, optimizer state and log of an undisturbed one, bit by bit."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from transformers import TrainingArguments
 
 from hf_genomics import KmerBertConfig, KmerBertForMaskedLM, KmerTokenizer
 from hf_genomics.errors import InputError
+from hf_genomics.finetuning.finetune import finetune
+from hf_genomics.finetuning.head import Head
 from hf_genomics.labelled.columns import Columns
 from hf_genomics.labelled.data import LabelledData
 from hf_genomics.training.arguments import check_arguments
-from hf_genomics.training.finetune import finetune
-from hf_genomics.training.head import Head
 
 pytestmark = pytest.mark.usefixtures("empty_pictures")
 

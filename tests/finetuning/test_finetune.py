@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import re
 import subprocess
 import sys
@@ -13,13 +12,15 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from safetensors.torch import load_file
-from transformers import AutoModelForSequenceClassification, AutoTokenizer, TrainingArguments
+from gc_tables import AT_RICH, GC_RICH, arguments, dna, numbers, pretrained, softmax, tables, write_table
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-from hf_genomics import KmerBertConfig, KmerBertForMaskedLM, KmerTokenizer, prepare
+from hf_genomics import KmerBertForMaskedLM, prepare
 from hf_genomics.errors import InputError
 from hf_genomics.evaluation.evaluate import evaluate
 from hf_genomics.evaluation.metrics import classification_metrics, regression_metrics
+from hf_genomics.finetuning.finetune import finetune
+from hf_genomics.finetuning.head import Head
 from hf_genomics.inference.loading import load_classifier, load_tokenizer
 from hf_genomics.inference.predict import PredictOptions, predict
 from hf_genomics.inference.scores import predict_scores
@@ -27,71 +28,10 @@ from hf_genomics.labelled.columns import Columns
 from hf_genomics.labelled.data import LabelledData
 from hf_genomics.labelled.windows import LabelledWindows
 from hf_genomics.reports.card_file import check_card
-from hf_genomics.sequence import reverse_complement
-from hf_genomics.training.finetune import finetune, plan_finetuning, run_finetuning
-from hf_genomics.training.head import Head
 
 pytestmark = pytest.mark.usefixtures("empty_pictures")
 
-AT_RICH, GC_RICH = (0.4, 0.1, 0.1, 0.4), (0.1, 0.4, 0.4, 0.1)
 SCORES = {"accuracy", "macro_recall", "macro_precision", "f1", "f1_macro", "mcc", "auroc", "auprc"}
-
-
-def dna(random, length, shares=(0.25, 0.25, 0.25, 0.25)):
-    return "".join(random.choice(list("ACGT"), length, p=shares))
-
-
-def write_table(path, rows, seed, label=lambda number: "gc" if number % 2 else "at"):
-    """Sequences of 30 to 60 nt, in turn rich in AT and in GC, with an id, a label, and the share of GC."""
-    random = np.random.default_rng(seed)
-    sequences = [dna(random, random.integers(30, 61), GC_RICH if row % 2 else AT_RICH) for row in range(rows)]
-    gc = [(sequence.count("G") + sequence.count("C")) / len(sequence) for sequence in sequences]
-    columns = {"name": [f"s{row}" for row in range(rows)], "sequence": sequences, "gc": gc}
-    pd.DataFrame(columns | {"label": list(map(label, range(rows)))}).to_csv(path, index=False)
-    return str(path)
-
-
-@pytest.fixture(scope="module")
-def home(tmp_path_factory):
-    """Tables, and a model of 2 layers over 3-mers that has not seen anything yet."""
-    folder = tmp_path_factory.mktemp("finetune")
-    for seed, (split, rows) in enumerate({"train": 160, "valid": 40, "test": 60}.items()):
-        write_table(folder / f"{split}.csv", rows, seed)
-    torch.manual_seed(0)
-    sizes = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 64}
-    config = KmerBertConfig(k=3, max_position_embeddings=64, **sizes)
-    KmerBertForMaskedLM(config).save_pretrained(folder / "pretrained")
-    KmerTokenizer(k=3).save_pretrained(folder / "pretrained")
-    return folder
-
-
-def tables(home, *splits, **options):
-    return LabelledData(**{split: str(home / f"{split}.csv") for split in splits}, **options)
-
-
-def arguments(folder, **options):
-    settings = {"max_steps": 4, "per_device_train_batch_size": 16, "learning_rate": 1e-3, "use_cpu": True}
-    settings |= {"save_strategy": "no", "disable_tqdm": True, "seed": 1, "logging_steps": 2}
-    return TrainingArguments(str(folder), **(settings | options))
-
-
-def numbers(scores):
-    """The scores without what they mean."""
-    return {name: value for name, value in scores.items() if isinstance(value, float)}
-
-
-def pretrained(home):
-    return str(home / "pretrained")
-
-
-@pytest.fixture(scope="module")
-def tuned(home):
-    """A model fine-tuned to tell GC-rich from AT-rich, and its metrics."""
-    folder = home / "tuned"
-    data = tables(home, "train", "valid", "test", columns=Columns(id="name"))
-    options = {"max_steps": 60, "learning_rate": 3e-3, "logging_steps": 10, "eval_strategy": "steps", "eval_steps": 20}
-    metrics = finetune(pretrained(home), data, arguments(folder, **options), Head(rc_probability=0.5), positive="gc")
-    return folder, metrics
 
 
 def test_a_learnable_task_is_learnt_in_a_few_dozen_steps(tuned):
@@ -155,10 +95,6 @@ def test_evaluate_takes_any_split_and_the_other_class_for_the_positive_one(tuned
     found = pd.read_csv(tmp_path / "out" / "predictions.tsv", sep="\t")
     labels, predictions = found["label"] == "at", found["prediction"] == "at"
     assert scores["f1"] == pytest.approx(2 * (labels & predictions).sum() / (labels.sum() + predictions.sum()))
-
-
-def softmax(logits):
-    return np.exp(logits) / np.exp(logits).sum()
 
 
 def plain_probabilities(folder, sequences):
@@ -234,9 +170,6 @@ def test_another_process_gives_the_same_scores_by_the_auto_classes_alone(tuned, 
     assert float(ended.stdout) == pytest.approx(expected, abs=1e-5)
 
 
-# other kinds of labels, models and data
-
-
 def test_labels_with_decimals_make_a_regression(home, tmp_path):
     data = tables(home, "train", "test", columns=Columns(label="gc"))
     metrics = finetune(pretrained(home), data, arguments(tmp_path / "out", max_steps=40, learning_rate=3e-3))
@@ -274,39 +207,6 @@ def test_values_in_any_units_are_learnt_alike(home, tmp_path):
     assert config.target_scales == pytest.approx([targets.std(ddof=0)])
 
 
-@pytest.mark.slow
-def test_stretched_positions_take_longer_sequences(home, tmp_path):
-    table = write_table(tmp_path / "long.csv", 8, 3)
-    frame = pd.read_csv(table)
-    frame.assign(sequence=frame["sequence"] * 3).to_csv(table, index=False)
-    data, out = LabelledData(train=table, test=table), tmp_path / "out"
-    with pytest.raises(InputError, match="takes 64; .*stretch_positions"):
-        finetune(pretrained(home), data, arguments(out))
-    with pytest.raises(InputError, match="100 nt .* takes 64; .*part_length"):
-        finetune(pretrained(home), data, arguments(out), Head(part_length=100))
-    with pytest.raises(InputError, match=r"head\.stretch_positions .* 64 tokens .* not 64"):
-        finetune(pretrained(home), data, arguments(out), Head(stretch_positions=64))
-    finetune(pretrained(home), data, arguments(out, max_steps=1, learning_rate=0.0), Head(stretch_positions=200))
-    before, after = encoder(home / "pretrained"), encoder(out)
-    name = next(name for name in after if "position_embeddings" in name)
-    assert after[name].shape == (200, 32)
-    assert torch.allclose(after[name][[0, -1]], before[name][[0, -1]])
-    assert evaluate(str(out), data, str(tmp_path / "scores"))["accuracy"] >= 0
-    twin = Head(stretch_positions=200, from_scratch=True)
-    finetune(pretrained(home), data, arguments(tmp_path / "new", max_steps=1), twin)
-    assert encoder(tmp_path / "new")[name].shape == (200, 32)
-
-
-def test_positions_without_a_table_reach_as_far_as_they_are_asked_to(home, tmp_path):
-    sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
-    config = KmerBertConfig(k=3, max_position_embeddings=20, position_embedding_type="rotary", **sizes)
-    KmerBertForMaskedLM(config).save_pretrained(tmp_path / "rotary")
-    KmerTokenizer(k=3).save_pretrained(tmp_path / "rotary")
-    data, options = tables(home, "train"), arguments(tmp_path / "out", max_steps=1)
-    finetune(str(tmp_path / "rotary"), data, options, Head(stretch_positions=64))
-    assert AutoModelForSequenceClassification.from_pretrained(tmp_path / "out").config.max_position_embeddings == 64
-
-
 def test_whole_numbers_are_read_as_values_by_a_model_of_values(home, tmp_path):
     finetune(pretrained(home), tables(home, "train", columns=Columns(label="gc")), arguments(tmp_path / "out"))
     whole = write_table(tmp_path / "whole.csv", 6, 9, label=lambda number: number)
@@ -323,15 +223,6 @@ def test_three_classes_get_three_probabilities(home, tmp_path):
     assert set(metrics["baselines"]) == {"majority", "3-mer logistic regression"}
 
 
-def test_a_tuned_model_can_be_tuned_to_other_classes(tuned, tmp_path):
-    table = write_table(tmp_path / "three.csv", 12, 3, label=lambda number: "xyz"[number % 3])
-    finetune(str(tuned[0]), LabelledData(train=table), arguments(tmp_path / "out", max_steps=1, learning_rate=0.0))
-    before, after = encoder(tuned[0]), encoder(tmp_path / "out")
-    assert all(torch.equal(before[name], after[name]) for name in before)
-    config = AutoModelForSequenceClassification.from_pretrained(tmp_path / "out").config
-    assert config.id2label == {0: "x", 1: "y", 2: "z"}
-
-
 def test_classes_are_those_of_the_model_whatever_the_order_of_the_rows(tuned, home, tmp_path):
     table = pd.read_csv(home / "test.csv")
     table[::-1].to_csv(tmp_path / "reversed.csv", index=False)
@@ -341,36 +232,6 @@ def test_classes_are_those_of_the_model_whatever_the_order_of_the_rows(tuned, ho
         table.assign(label="neither").to_csv(tmp_path / "other.csv", index=False)
         evaluate(str(tuned[0]), LabelledData(test=str(tmp_path / "other.csv")), str(tmp_path / "no"))
     assert not (tmp_path / "no").exists()
-
-
-def encoder(folder):
-    """The encoder's weights without the pooler, which pretraining does not train."""
-    weights = load_file(folder / "model.safetensors")
-    return {name: weight for name, weight in weights.items() if name.startswith("bert.") and "pooler" not in name}
-
-
-def test_finetuning_starts_from_the_pretrained_weights_and_its_twin_from_scratch(home, tmp_path):
-    for name, from_scratch in (("pretrained", False), ("twin", True)):
-        still = arguments(tmp_path / name, max_steps=1, learning_rate=0.0)
-        finetune(pretrained(home), tables(home, "train"), still, Head(from_scratch=from_scratch))
-    before, after, twin = encoder(home / "pretrained"), encoder(tmp_path / "pretrained"), encoder(tmp_path / "twin")
-    assert before.keys() == after.keys() == twin.keys()
-    assert all(torch.equal(before[name], after[name]) for name in before)
-    drawn = [name for name in before if before[name].ndim > 1]
-    assert [name for name in drawn if torch.equal(before[name], twin[name])] == []
-    config = AutoModelForSequenceClassification.from_pretrained(tmp_path / "twin").config
-    assert (config.initialisation, config.hidden_size) == ("bert", 32)
-
-
-def test_which_weights_are_new_is_one_line(home, tmp_path, transformers_log):
-    with transformers_log.at_level(logging.INFO, logger="hf_genomics"):
-        finetune(pretrained(home), tables(home, "train"), arguments(tmp_path / "run", max_steps=1))
-    messages = [record.getMessage() for record in transformers_log.records]
-    (line,) = (message for message in messages if "classifier" in message)
-    assert line == f"new weights, not taken from {pretrained(home)}: bert.pooler.dense, classifier"
-    assert any(
-        re.fullmatch(r"step 1: training ends after 0:00:\d\d, mean train_loss [\d.]+", text) for text in messages
-    )
 
 
 @pytest.mark.slow
@@ -477,27 +338,9 @@ def test_a_model_with_another_kind_of_tokenizer_is_refused_with_a_remedy(tiny_co
         load_tokenizer(str(tmp_path))
 
 
-def test_a_plan_builds_everything_and_writes_nothing_until_it_is_run(home, tmp_path):
-    args, head = arguments(tmp_path / "out", max_steps=1), Head(pooling="mean", dropout=0.2)
-    plan = plan_finetuning(pretrained(home), tables(home, "train", "test"), args, head, baseline_k=0)
-    assert list(tmp_path.iterdir()) == []
-    assert (len(plan.splits.training), plan.splits.validation, len(plan.splits.test)) == (160, None, 60)
-    assert plan.network.config.classifier_dropout == 0.2 and plan.tokenizer.k == 3
-    assert run_finetuning(plan)["test_sequences"] == 60 and (tmp_path / "out" / "model.safetensors").exists()
-
-
-def test_rows_without_a_known_kmer_are_omitted_and_pretrained_weights_are_finite(home, tmp_path, caplog):
-    rows = pd.read_csv(home / "train.csv")
-    rows.loc[3, "sequence"] = "N" * 40
-    rows.to_csv(tmp_path / "t.csv", index=False)
-    data = LabelledData(train=str(tmp_path / "t.csv"), test=str(home / "test.csv"))
-    plan = plan_finetuning(str(home / "pretrained"), data, TrainingArguments(str(tmp_path / "out")))
-    assert len(plan.splits.training) == len(rows) - 1 and "1 of" in caplog.text and "'4'" in caplog.text
-
-
 def test_old_keys_reach_the_head_with_a_warning(home, tmp_path, monkeypatch):
     seen = []
-    monkeypatch.setattr("hf_genomics.training.finetune.run_finetuning", seen.append)
+    monkeypatch.setattr("hf_genomics.finetuning.finetune.run_finetuning", seen.append)
     with pytest.warns(FutureWarning) as caught:
         finetune(pretrained(home), tables(home, "train"), arguments(tmp_path / "out"), num_windows=2, dropout=0.3)
     assert seen[0].head == Head(num_parts=2, dropout=0.3)
@@ -505,34 +348,3 @@ def test_old_keys_reach_the_head_with_a_warning(home, tmp_path, monkeypatch):
         "head.dropout",
         "head.num_parts",
     ]
-
-
-def test_one_table_is_split_alike_for_training_and_for_scores(home, tuned, tmp_path, caplog):
-    data = tables(home, "train", columns=Columns(id="name"), split=[0.7, 0.1, 0.2])
-    with caplog.at_level(logging.INFO, "hf_genomics"):
-        plan = plan_finetuning(pretrained(home), data, arguments(tmp_path / "split"))
-    facts = plan.data_facts
-    assert facts["split"]["rows"] == {"train": 112, "valid": 16, "test": 32}
-    assert facts["leaks"] == {"train/valid": 0, "train/test": 0, "valid/test": 0}
-    assert "test gets 32 rows, 20.0 % (at 16, gc 16)" in caplog.text
-    scores = evaluate(str(tuned[0]), data, str(tmp_path / "scores"))
-    assert {name: scores[name] for name in ("split", "leaks")} == {name: facts[name] for name in ("split", "leaks")}
-    scored = pd.read_csv(tmp_path / "scores" / "predictions.tsv", sep="\t")["id"]
-    assert scored.tolist() == plan.splits.test.ids
-    with pytest.raises(InputError, match=r"data\.split gives no rows to valid"):
-        evaluate(str(tuned[0]), tables(home, "train", split=[0.7, 0, 0.3]), str(tmp_path / "none"), "valid")
-
-
-def test_training_rows_of_other_splits_are_dropped_on_request(home, tuned, tmp_path, caplog):
-    rows = pd.read_csv(home / "train.csv").head(40)
-    rows.to_csv(tmp_path / "some.csv", index=False)
-    rows.head(6).assign(sequence=[reverse_complement(text) for text in rows.sequence[:6]]).to_csv(
-        tmp_path / "leaky.csv", index=False
-    )
-    data = LabelledData(train=str(tmp_path / "some.csv"), test=str(tmp_path / "leaky.csv"), drop_leaks=True)
-    with caplog.at_level(logging.INFO, "hf_genomics"):
-        plan = plan_finetuning(pretrained(home), data, arguments(tmp_path / "dropped"))
-    assert plan.data_facts["dropped_leaks"] == 6 and plan.data_facts["leaks"] == {"train/test": 0}
-    assert plan.splits.training.ids == [str(row) for row in range(7, 41)] and "6 training rows omitted" in caplog.text
-    metrics = evaluate(str(tuned[0]), data, str(tmp_path / "scores"))
-    assert metrics["dropped_leaks"] == 6 and metrics["leaks"] == {"train/test": 0}

@@ -10,12 +10,8 @@ import torch
 
 from hf_genomics import FusionKmerBertConfig, HierarchicalKmerBertConfig, KmerBertConfig
 from hf_genomics.errors import InputError
-from hf_genomics.labelled.columns import check_task
-from hf_genomics.labelled.sequences import LabelledSequences
-from hf_genomics.labelled.task import Task
-from hf_genomics.sequence import as_letters
-from hf_genomics.training.head import Head
-from hf_genomics.training.settings import (
+from hf_genomics.finetuning.head import Head
+from hf_genomics.finetuning.settings import (
     TrainingStatistics,
     balanced_weights,
     check_head,
@@ -25,6 +21,10 @@ from hf_genomics.training.settings import (
     measure,
     resume_settings,
 )
+from hf_genomics.labelled.columns import check_task
+from hf_genomics.labelled.sequences import LabelledSequences
+from hf_genomics.labelled.task import Task
+from hf_genomics.sequence import as_letters
 
 CLASSES = Task("single_label_classification", ["no", "yes"])
 LABELS = Task("multi_label_classification", ["much_g", "much_a"])

@@ -23,8 +23,8 @@ from ..privacy.budget import Budget, plan_budget
 from ..privacy.steps import NoisyStep
 from ..runs.exact_trainer import ExactTrainer
 from ..runs.sharding import is_sharded
+from ..training.progress import seconds_left
 from .head import Head
-from .progress import seconds_left
 
 #: The linear layers of the encoder, which LoRA changes (a regular expression over names of modules).
 _ENCODER_LINEAR = r"(.*\.)?bert\.encoder\.layer\.\d+\.(.*\.)?(query|key|value|dense)"

@@ -15,10 +15,10 @@ from hf_genomics import KmerBertConfig, KmerBertForMaskedLM, KmerTokenizer
 from hf_genomics.checks.check import SplitFiles, check
 from hf_genomics.checks.report import with_keys_of_check
 from hf_genomics.errors import InputError
+from hf_genomics.finetuning.plan import plan_finetuning
 from hf_genomics.genomes.metadata import RecordRules
 from hf_genomics.labelled.columns import Columns
 from hf_genomics.labelled.data import LabelledData
-from hf_genomics.training.finetune import plan_finetuning
 
 GOOD = "sequence,label\nACGTACGTAA,a\nTTGACCATGA,b\nACGTAGGTAA,a\nTTGACCTTGA,b\n"
 OTHER = "sequence,label\nCCGTACGTAC,a\nATGACCATGC,b\n"

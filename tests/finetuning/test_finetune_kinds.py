@@ -18,6 +18,9 @@ from hf_genomics import (
 from hf_genomics.cli import main
 from hf_genomics.errors import InputError
 from hf_genomics.evaluation.evaluate import evaluate
+from hf_genomics.finetuning.finetune import finetune
+from hf_genomics.finetuning.head import Head
+from hf_genomics.finetuning.plan import FinetuneOptions
 from hf_genomics.inference.loading import load_classifier, task_of
 from hf_genomics.inference.predict import predict
 from hf_genomics.inference.predictions import AverageOptions
@@ -26,8 +29,6 @@ from hf_genomics.io.writing import write_tsv
 from hf_genomics.labelled.columns import Columns, match_columns
 from hf_genomics.labelled.data import LabelledData
 from hf_genomics.labelled.tables import read_labelled
-from hf_genomics.training.finetune import FinetuneOptions, finetune
-from hf_genomics.training.head import Head
 
 pytestmark = pytest.mark.usefixtures("empty_pictures")
 

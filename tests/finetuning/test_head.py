@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from hf_genomics.errors import InputError
-from hf_genomics.training.head import FLAT_KEYS, NEW_KEYS, Head
+from hf_genomics.finetuning.head import FLAT_KEYS, NEW_KEYS, Head
 
 
 @pytest.mark.parametrize(
