@@ -27,7 +27,8 @@ from typing import Any
 from .errors import InputError, StoppedError, line_for_user, lines_for_user, private_run
 from .io.progress import clear_bars, command_log, take_over_logs
 from .io.streams import is_stream
-from .options import completion_of, run_verb
+from .options.keys import completion_of
+from .options.run_verb import run_verb
 from .sequence import did_you_mean
 from .stopping import stop_at_signals
 

@@ -15,13 +15,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 import hf_genomics
-from hf_genomics import options
 from hf_genomics.cli import VERBS
-from hf_genomics.option_names import names_here
-from hf_genomics.options import Keys
+from hf_genomics.options import parser
+from hf_genomics.options.keys import Keys
+from hf_genomics.options.keys import keys_of as keys_of_function
+from hf_genomics.options.names import names_here
 
 #: The parser of each verb is built once: that takes half of the time of a refusal.
-build_parser = functools.cache(options.build_parser)
+build_parser = functools.cache(parser.build_parser)
 
 PACKAGE = Path(__file__).parents[1] / "hf_genomics"
 #: First parts of the keys of all verbs.
@@ -93,7 +94,7 @@ def unknown_in(text: str, verbs: Collection[str]) -> Iterator[str]:
 def keys_of(verb: str) -> Keys:
     """Return the keys of a verb."""
     function = getattr(hf_genomics, verb.replace("-", "_"))
-    return options._keys_of(function, build_parser(function))
+    return keys_of_function(function, build_parser(function))
 
 
 @functools.cache

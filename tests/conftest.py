@@ -121,9 +121,9 @@ def one_parser_per_verb(monkeypatch):
     """Build the parser of a verb once, which takes half of the time of a refusal."""
     from advice import build_parser
 
-    from hf_genomics import options
+    from hf_genomics.options import run_verb
 
-    monkeypatch.setattr(options, "build_parser", build_parser)
+    monkeypatch.setattr(run_verb, "build_parser", build_parser)
 
 
 @pytest.fixture

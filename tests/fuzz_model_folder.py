@@ -276,7 +276,7 @@ def only_plan() -> None:
 
     import hf_genomics.finetuning.finetune
     import hf_genomics.inference.predict
-    import hf_genomics.options
+    import hf_genomics.options.run_verb
     import hf_genomics.sharing.dnabert
     import hf_genomics.training.pretrain
 

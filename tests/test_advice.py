@@ -17,8 +17,9 @@ from test_messages import MISTAKES
 from unreached import NO_MESSAGES, UNREACHED
 
 import hf_genomics
-from hf_genomics import errors, options
+from hf_genomics import errors
 from hf_genomics.cli import VERBS, main
+from hf_genomics.options import run_verb
 
 
 def test_the_sections_are_those_of_the_verbs():
@@ -89,7 +90,7 @@ def played(tmp_path_factory):
     from places import make_places
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(options, "build_parser", build_parser)
+        patch.setattr(run_verb, "build_parser", build_parser)
         places = make_places(tmp_path_factory.mktemp("places"))
         return [play(name, places, patch, tmp_path_factory) for name in COMMANDS]
 

@@ -172,8 +172,8 @@ CONTRACTS = [
     Contract("transformers.tokenization_utils_base.TruncationStrategy", "ONLY_SECOND", None, "kmer_encoding.py"),
     Contract("transformers.utils.PaddingStrategy", "LONGEST", None, "tokenizer_arguments.py"),
     # everything else
-    Contract("jsonargparse.ArgumentParser", "_actions", None, "cli.py"),
-    Contract("torch.cpu", "get_capabilities", "", "cli.py"),
+    Contract("jsonargparse.ArgumentParser", "_actions", None, "options/help.py"),
+    Contract("torch.cpu", "get_capabilities", "", "options/parser.py"),
 ]
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import hf_genomics
-from hf_genomics.options import run_verb
+from hf_genomics.options.run_verb import run_verb
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = (ROOT / "docs" / "gallery.md").read_text()

@@ -52,7 +52,6 @@ FLOORS = (
     {"interpretation", "training", "embedding"},
     {"motif_finding", "finetuning"},
     {"studies", "pictures", "demo_page"},
-    {"option_names", "option_help", "option_errors"},
     {"options"},
     {"cli"},
     {"__main__"},
@@ -63,9 +62,6 @@ MAY_IMPORT = {
     "moved": set(),
     "renamed": set(),
     "stopping": {"errors"},
-    "option_names": {"sequence"},
-    "option_help": set(),
-    "option_errors": set(),
     "io": {"sequence", "errors", "renamed"},
     "sequence_files": {"io", "sequence", "errors", "renamed"},
     "batches": {"sequence", "errors", "renamed"},  # a collator takes any tokenizer, so it imports none

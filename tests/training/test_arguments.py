@@ -23,7 +23,7 @@ from hf_genomics import (
 )
 from hf_genomics.cli import main
 from hf_genomics.errors import InputError
-from hf_genomics.options import build_parser
+from hf_genomics.options.parser import build_parser
 from hf_genomics.runs.exact_trainer import ExactTrainer
 from hf_genomics.training.arguments import PretrainingArguments, check_arguments, warn_of_low_rate
 from hf_genomics.training.pretrain import pretrain

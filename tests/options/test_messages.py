@@ -11,8 +11,8 @@ import pytest
 from transformers import TrainingArguments
 
 from hf_genomics import InputError
-from hf_genomics.option_errors import failed_section, message_of, one_line, with_origin
-from hf_genomics.options import run_verb
+from hf_genomics.options.messages import failed_section, message_of, one_line, with_origin
+from hf_genomics.options.run_verb import run_verb
 
 
 @dataclass(frozen=True)

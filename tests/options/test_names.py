@@ -6,7 +6,7 @@ import pytest
 from advice import keys_of
 
 from hf_genomics.cli import VERBS
-from hf_genomics.option_names import _ELSEWHERE, explain, names_here, suggest
+from hf_genomics.options.names import _ELSEWHERE, explain, names_here, suggest
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ import difflib
 import re
 from collections.abc import Collection, Iterable, Mapping
 
-from .sequence import did_you_mean
+from ..sequence import did_you_mean
 
 #: Sections that hold the same options in different verbs; "" stands for options without a section.
 _SAME = (

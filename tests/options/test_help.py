@@ -13,8 +13,9 @@ from transformers import TrainingArguments
 
 import hf_genomics
 from hf_genomics.cli import VERBS, main
-from hf_genomics.option_help import EXAMPLES, TRAINER, help_text
-from hf_genomics.options import completion_of, gather_lists
+from hf_genomics.options.help import EXAMPLES, TRAINER, help_text
+from hf_genomics.options.keys import completion_of
+from hf_genomics.options.words import gather_lists
 
 OPTION = re.compile(r"^  (--[\w.]+)", re.MULTILINE)
 
