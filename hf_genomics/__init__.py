@@ -76,7 +76,7 @@ _HOME = {
     "StudyRun": "studies.label_scarcity",
     "Retry": "downloads.download",
     "score_events": "variants.likelihood",
-    "load_classifier": "inference.loading",
+    "load_classifier": "loading.models",
     "predict_scores": "inference.scores",
     "predict_nt_scores": "inference.scores",
     "Predictions": "inference.predictions",

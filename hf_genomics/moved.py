@@ -56,7 +56,7 @@ MOVED = {
     "training.finetune": ("finetuning.finetune", "evaluation.evaluate", "inference.predict"),
     "training.flops": ("runs.flops",),
     "training.incidents": ("runs.incidents",),
-    "training.loading": ("inference.loading",),
+    "training.loading": ("loading.models", "loading.model_folder"),
     "training.masked_scores": ("evaluation.masked_scores",),
     "training.masked_training": ("training.masked_trainer",),
     "training.memory": ("runs.memory",),

@@ -144,7 +144,7 @@ CONTRACTS = [
         "attention_kmer_bert.py",
     ),
     Contract("huggingface_hub.dataclasses", "strict", None, "configuration_kmer_bert.py"),
-    Contract("huggingface_hub.errors", "StrictDataclassError", None, "inference/loading.py"),
+    Contract("huggingface_hub.errors", "StrictDataclassError", None, "loading/model_folder.py"),
     # the tokenizer
     Contract(
         "transformers.PreTrainedTokenizer",

@@ -47,6 +47,7 @@ FLOORS = (
     {"sequence_files"},
     {"genomes", "downloads", "reports"},
     {"labelled", "runs", "genome_tables"},
+    {"loading"},
     {"inference", "checks", "privacy"},
     {"evaluation", "sharing", "variants", "jobs"},
     {"interpretation", "training", "embedding"},

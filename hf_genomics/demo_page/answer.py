@@ -12,7 +12,6 @@ from matplotlib.figure import Figure
 from transformers import PreTrainedModel
 
 from ..errors import MOST_LETTERS, InputError, is_private
-from ..inference.loading import load_classifier, task_of
 from ..inference.predictions import RUN_COLUMNS, class_runs, decide, sequence_columns
 from ..inference.problems import examined, joined, place_of, problem_of_sequence
 from ..inference.scores import average_windows, merge_windows, score_windows
@@ -23,6 +22,8 @@ from ..interpretation.report import highest_stretch
 from ..interpretation.scoring import Explanation, Settings, explain_windows
 from ..interpretation.targets import class_names, class_number
 from ..labelled.task import Task
+from ..loading.config_facts import task_of
+from ..loading.models import load_classifier
 from ..reports.html import Cell
 from ..tokenization_kmer import KmerTokenizer
 from .reading import SOURCE, read_sequences

@@ -14,9 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..errors import InputError
-from ..inference.adapters import base_of
 from ..inference.growing_table import GrowingTable, finished_before
-from ..inference.loading import load_encoder
 from ..inference.predict import Input, input_digest, model_digest, noun_of, read_windows
 from ..inference.problems import Unscored, examined
 from ..inference.scores import as_examples
@@ -27,6 +25,8 @@ from ..io.text_tables import kind_of, read_text_columns
 from ..io.writing import check_output_file
 from ..labelled.columns import Columns
 from ..labelled.datasets import source_name
+from ..loading.adapters import base_of
+from ..loading.models import load_encoder
 from ..modeling_kmer_bert import KmerBertModel
 from ..runs.output_folder import Resume
 from ..tokenization_kmer import KmerTokenizer

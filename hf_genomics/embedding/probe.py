@@ -20,15 +20,16 @@ from ..checks.splits import log_split, split_table
 from ..errors import InputError
 from ..evaluation.baseline import baseline_predictions, linear_scores
 from ..evaluation.evaluate import check_positive, compare_with_baselines, evaluation_folder, positive_class
-from ..inference.adapters import base_of
-from ..inference.loading import load_encoder
 from ..inference.predictions import Predictions
 from ..inference.problems import with_known_kmers
-from ..inference.windows import longest_window, windows_of_examples, with_other_strand
+from ..inference.windows import windows_of_examples, with_other_strand
 from ..io.writing import write_json
 from ..labelled.data import LabelledData
 from ..labelled.sequences import LabelledSequences
 from ..labelled.tables import check_split
+from ..loading.adapters import base_of
+from ..loading.config_facts import longest_window
+from ..loading.models import load_encoder
 from ..modeling_kmer_bert import KmerBertModel
 from ..reports.score_report import ScoredModel, ScoreReport, write_score_report
 from ..tokenization_kmer import KmerTokenizer

@@ -16,11 +16,9 @@ from ..checks.meaning import KINDS, describe_labels, task_facts
 from ..checks.splits import split_table
 from ..errors import InputError
 from ..genomes.splits import SPLITS
-from ..inference.adapters import ADAPTER_CONFIG, base_of
-from ..inference.loading import load_classifier, task_of
 from ..inference.predictions import AverageOptions, Predictions, check_averages, decide, log_threshold
 from ..inference.problems import Problem, joined, noun_of, place_of
-from ..inference.windows import row_problems, shortest_sequence
+from ..inference.windows import row_problems
 from ..io.streams import destination
 from ..io.writing import check_output, check_output_file, write_json
 from ..labelled.data import LabelledData
@@ -29,6 +27,9 @@ from ..labelled.labels import check_columns
 from ..labelled.sequences import LabelledSequences, check_classes
 from ..labelled.tables import read_labelled
 from ..labelled.task import Task
+from ..loading.adapters import ADAPTER_CONFIG, base_of
+from ..loading.config_facts import shortest_sequence, task_of
+from ..loading.models import load_classifier
 from ..reports.score_report import ScoredModel, ScoreReport, main_score, write_score_report
 from ..sequence import did_you_mean
 from .baseline import Baseline, baseline_predictions, check_baselines

@@ -9,7 +9,7 @@ from transformers import AutoModelForSequenceClassification, AutoModelForTokenCl
 
 from ..configuration_kmer_bert import KmerBertConfig
 from ..errors import InputError
-from ..inference.loading import encoder_misfit, load_complete
+from ..loading.models import encoder_misfit, load_complete
 from .head import Head
 from .trained_weights import choose_trained
 

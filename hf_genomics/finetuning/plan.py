@@ -21,13 +21,13 @@ from ..configuration_kmer_bert import HierarchicalKmerBertConfig, KmerBertConfig
 from ..errors import InputError
 from ..evaluation.baseline import Baseline
 from ..evaluation.evaluate import positive_class
-from ..inference.adapters import check_whole
-from ..inference.loading import load_config, load_tokenizer
 from ..inference.predictions import AverageOptions
 from ..inference.windows import check_longest, collator_for
 from ..labelled.data import LabelledData
 from ..labelled.sequence_dataset import SequenceDataset
 from ..labelled.sequences import LabelledSequences
+from ..loading.adapters import check_whole
+from ..loading.models import load_config, load_tokenizer
 from ..privacy.budget import Budget
 from ..runs.flops import attention_for
 from ..runs.memory import check_memory

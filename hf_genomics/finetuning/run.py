@@ -17,11 +17,12 @@ from ..evaluation.decisions import Reliability, calibrate, choose_threshold, rel
 from ..evaluation.evaluate import compare_with_baselines, curves_of, plot_predictions, reliability_of
 from ..evaluation.metrics import compute_metrics_for
 from ..evaluation.pictures import plot_loss
-from ..inference.loading import load_classifier, task_of
 from ..inference.predictions import Predictions, log_threshold
 from ..labelled.sequence_dataset import SequenceDataset, balanced_rows
 from ..labelled.sequences import LabelledSequences
 from ..labelled.task import VALUE
+from ..loading.config_facts import task_of
+from ..loading.models import load_classifier
 from ..reports.score_report import write_score_report
 from ..runs.callbacks import SetEpoch
 from ..runs.running import finish, finished_metrics, starting, train

@@ -19,11 +19,11 @@ from typing import Any, NamedTuple
 from transformers import TrainingArguments
 
 from ..errors import InputError
-from ..inference.loading import load_classifier
 from ..inference.predictions import check_averages
 from ..jobs import seeds as repeated
 from ..jobs import sweep as sweeps
 from ..labelled.data import LabelledData
+from ..loading.models import load_classifier
 from ..reports.score_report import ScoreReport, main_score, write_score_report
 from ..runs.output_folder import Resume, clear_outputs
 from ..runs.running import METRICS, finish, finished_metrics

@@ -17,8 +17,8 @@ from transformers.trainer_utils import SaveStrategy
 
 from ..configuration_kmer_bert import KmerBertConfig
 from ..errors import InputError
-from ..inference.adapters import without_future_warnings
 from ..labelled.sequences import LabelledSequences
+from ..loading.adapters import without_future_warnings
 from ..privacy.budget import Budget, plan_budget
 from ..privacy.steps import NoisyStep
 from ..runs.exact_trainer import ExactTrainer

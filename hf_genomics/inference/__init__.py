@@ -1,1 +1,1 @@
-"""Load a model, cut windows, compute scores, and write predictions."""
+"""Cut windows, compute scores, and write predictions."""

@@ -105,7 +105,7 @@ class DnaTextClassificationPipeline(TextClassificationPipeline):
     @property
     def _threshold(self) -> tuple[float, int] | None:
         """Lowest probability of the positive class at which it is predicted, and its id; None without a threshold."""
-        from .loading import task_of  # slow to import
+        from ..loading.config_facts import task_of  # slow to import
 
         return task_of(self.model.config).threshold if isinstance(self.tokenizer, KmerTokenizer) else None
 

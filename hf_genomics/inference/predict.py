@@ -28,13 +28,14 @@ from ..labelled.columns import Columns, match_columns
 from ..labelled.datasets import Source, source_name
 from ..labelled.tables import iterate_unlabelled
 from ..labelled.task import Task
+from ..loading.adapters import base_of
+from ..loading.config_facts import longest_window, shortest_sequence, task_of
+from ..loading.models import load_classifier
 from ..renamed import renamed
 from ..runs.output_folder import Resume
 from ..sequence_files.fasta import read_unchecked_chunks
 from ..tokenization_kmer import KmerTokenizer
-from .adapters import base_of
 from .growing_table import GrowingTable, finished_before
-from .loading import load_classifier, task_of
 from .predictions import (
     RUN_COLUMNS,
     AverageOptions,
@@ -58,15 +59,7 @@ from .tracks import (
     track_rows,
     write_tracks,
 )
-from .windows import (
-    Window,
-    longest_window,
-    shortest_sequence,
-    windows_of_chunks,
-    windows_of_examples,
-    with_other_frames,
-    with_other_strand,
-)
+from .windows import Window, windows_of_chunks, windows_of_examples, with_other_frames, with_other_strand
 
 logger = logging.getLogger(__name__)
 

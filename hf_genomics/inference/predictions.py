@@ -17,8 +17,8 @@ from ..errors import InputError
 from ..io.writing import write_tsv
 from ..labelled.sequences import LabelledSequences
 from ..labelled.task import Task
+from ..loading.config_facts import task_of
 from ..tokenization_kmer import KmerTokenizer
-from .loading import task_of
 from .scores import NtScores, predict_nt_scores, predict_scores
 from .windows import check_frames
 

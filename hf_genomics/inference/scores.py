@@ -31,6 +31,7 @@ from transformers import PreTrainedModel
 from ..errors import InputError
 from ..io.processes import ALONE, Processes
 from ..labelled.sequences import LabelledSequences
+from ..loading.config_facts import longest_window, shortest_sequence
 from ..runs.memory import keep_freed_memory
 from ..sequence import as_letters
 from ..tokenization_kmer import KmerTokenizer
@@ -39,9 +40,7 @@ from .windows import (
     Window,
     check_frames,
     collator_for,
-    longest_window,
     problem_before_reading,
-    shortest_sequence,
     versions_of,
     windows_of_examples,
     with_other_frames,

@@ -14,10 +14,11 @@ import numpy as np
 from transformers import PreTrainedModel
 
 from ..batches.sequences import DataCollatorForSequences
-from ..configuration_kmer_bert import FusionKmerBertConfig, HierarchicalKmerBertConfig
+from ..configuration_kmer_bert import FusionKmerBertConfig
 from ..errors import InputError
 from ..labelled.sequence_dataset import columns_beside
 from ..labelled.sequences import LabelledSequences, rows_with_known_kmers
+from ..loading.config_facts import longest_window, parts_of, shortest_sequence
 from ..sequence import reverse_complement, tile, tile_all
 from ..sequence_files.fasta import RecordChunk
 from ..tokenization_kmer import KmerTokenizer
@@ -210,39 +211,6 @@ def check_frames(frames: int) -> None:
     """Raise InputError unless a number of frames is at least 1."""
     if frames < 1:
         raise InputError(f"frames must be at least 1, not {frames}")
-
-
-def parts_of(config: Any) -> tuple[int, int | None]:
-    """Return the number of parts into which a model cuts a sequence, and the length of the longest part in nt.
-
-    Args:
-        config: configuration of the model.
-
-    Returns:
-        ``num_parts`` and ``part_length`` of a hierarchical model; (1, None) of all others, which read whole sequences.
-    """
-    if isinstance(config, HierarchicalKmerBertConfig):
-        return config.num_parts, config.part_length
-    return 1, None
-
-
-def longest_window(config: Any, tokenizer: KmerTokenizer) -> int:
-    """Return the longest sequence, in nt, that a model reads at once: no longer than the longest training sequence."""
-    # [CLS] and [SEP] leave max_position_embeddings - 2 k-mers: the first covers k nt, every further one adds a stride.
-    fits = (config.max_position_embeddings - 3) * tokenizer.stride + tokenizer.k
-    parts, part_length = parts_of(config)
-    most = parts * (part_length or fits)
-    # `max_sequence_length` is the longest training sequence, None if it is not known. Only the aggregation "concat",
-    # which puts the vectors of the parts side by side, limits their number.
-    if part_length and config.aggregation != "concat":
-        return config.max_sequence_length or most
-    return min(most, config.max_sequence_length or most)
-
-
-def shortest_sequence(model: PreTrainedModel, k: int) -> int:
-    """Return the length of the shortest sequence that a model can read, in nt: one k-mer in each part."""
-    parts, part_length = parts_of(model.config)
-    return k if part_length else k * parts  # with part_length, a short sequence is a single part
 
 
 def collator_for(config: Any, tokenizer: KmerTokenizer, rc_probability: float = 0, seed: int = 0) -> Any:

@@ -19,10 +19,9 @@ from transformers import PreTrainedModel
 
 from ..errors import InputError, shown_name
 from ..inference.growing_table import changed_setting
-from ..inference.loading import task_of
 from ..inference.predict import input_digest, model_digest, read_windows
 from ..inference.problems import UNKNOWN, joined
-from ..inference.windows import Window, problem_before_reading, shortest_sequence, windows_of_examples
+from ..inference.windows import Window, problem_before_reading, windows_of_examples
 from ..io.files import sha256_of, shorten
 from ..io.genome_tracks import Region, read_bed, read_sizes
 from ..io.text_tables import kind_of
@@ -31,6 +30,7 @@ from ..labelled.columns import Columns, match_columns
 from ..labelled.datasets import Source, source_name
 from ..labelled.sequences import LabelledSequences, has_known_kmer
 from ..labelled.task import Task
+from ..loading.config_facts import shortest_sequence, task_of
 from ..runs.output_folder import LOCK, Resume, empty_folder, working_folder
 from ..sequence import did_you_mean, reverse_complement
 from ..sequence_files.fasta import read_records

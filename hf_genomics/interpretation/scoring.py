@@ -16,7 +16,8 @@ from transformers import PreTrainedModel
 from ..errors import InputError
 from ..genomes.shuffling import dinucleotide_shuffle
 from ..inference.scores import ready
-from ..inference.windows import Window, collator_for, parts_of
+from ..inference.windows import Window, collator_for
+from ..loading.config_facts import parts_of
 from ..sequence import CLS_ID, MASK_ID, SEP_ID, UNK_ID
 from ..tokenization_kmer import KmerTokenizer
 from .attention import attention_received, attention_weights, cls_attention, head_entropy, rollout

@@ -12,9 +12,10 @@ from torch import Tensor
 from transformers import AutoModelForTokenClassification, PreTrainedModel
 
 from ..errors import InputError
-from ..inference.adapters import base_of
-from ..inference.loading import check_finite, load_classifier, load_config, load_tokenizer, no_load_report, readable
 from ..io.text_tables import list_names
+from ..loading.adapters import base_of
+from ..loading.model_folder import readable
+from ..loading.models import check_finite, load_classifier, load_config, load_tokenizer, no_load_report
 from ..sequence import did_you_mean
 from ..tokenization_kmer import KmerTokenizer
 

@@ -17,9 +17,8 @@ from transformers import PreTrainedModel
 
 from ..errors import InputError
 from ..genomes.shuffling import dinucleotide_shuffle
-from ..inference.loading import task_of
 from ..inference.predict import input_digest, model_digest, read_windows
-from ..inference.windows import Window, parts_of
+from ..inference.windows import Window
 from ..interpretation.explain import (
     check_finite_scores,
     check_windows,
@@ -39,6 +38,7 @@ from ..io.text_tables import cell_texts, kind_of, list_names
 from ..io.writing import check_output, replacing
 from ..labelled.columns import Columns
 from ..labelled.datasets import Source, source_name
+from ..loading.config_facts import parts_of, task_of
 from ..runs.output_folder import Resume, empty_folder, working_folder
 from ..sequence import reverse_complement
 from ..tokenization_kmer import KmerTokenizer

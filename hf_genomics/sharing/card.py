@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from ..inference.adapters import check_whole
+from ..loading.adapters import check_whole
 from ..reports.card_file import CARD, check_card, write_card
 
 

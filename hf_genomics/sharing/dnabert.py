@@ -19,9 +19,10 @@ from transformers import BertConfig, PreTrainedConfig, PreTrainedModel
 from .. import modeling_kmer_bert
 from ..configuration_kmer_bert import BERT_SETTINGS, KmerBertConfig
 from ..errors import InputError
-from ..inference.adapters import base_of
-from ..inference.loading import check_finite, load_merged, load_tokenizer, no_load_report, readable
 from ..io.writing import check_output, replacing
+from ..loading.adapters import base_of
+from ..loading.model_folder import readable
+from ..loading.models import check_finite, load_merged, load_tokenizer, no_load_report
 from ..losses import in_target_units
 from ..sequence import SPECIAL_TOKENS, kmer_vocabulary
 from ..tokenization_kmer import KmerTokenizer

@@ -11,9 +11,10 @@ from huggingface_hub.utils import validate_repo_id
 from safetensors import SafetensorError, safe_open
 
 from ..errors import InputError
-from ..inference.adapters import check_whole
-from ..inference.loading import check_finite, check_model_folder
 from ..io.files import shorten
+from ..loading.adapters import check_whole
+from ..loading.model_folder import check_model_folder
+from ..loading.models import check_finite
 from ..reports.card_file import check_card
 
 #: Files that are uploaded; the folder of a run holds more (training_args.bin, checkpoints, scores, logs).

@@ -28,7 +28,6 @@ from ..genomes.metadata import read_metadata
 from ..genomes.sampling import WindowSampling
 from ..genomes.splits import Region, split_regions
 from ..genomes.store import prepare
-from ..inference.loading import load_classifier, load_encoder, load_tokenizer
 from ..inference.scores import predict_scores
 from ..inference.windows import check_positions
 from ..io.bundled import bundled
@@ -38,6 +37,7 @@ from ..io.writing import check_output, write_json
 from ..labelled.data import LabelledData
 from ..labelled.sequences import LabelledSequences
 from ..labelled.windows import LabelledWindows
+from ..loading.models import load_classifier, load_encoder, load_tokenizer
 from ..renamed import renamed
 from ..reports.html import write_report
 from ..reports.score_report import ScoredModel, ScoreReport

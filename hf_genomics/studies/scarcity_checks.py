@@ -15,10 +15,10 @@ from ..checks.duplicates import canonical_digest
 from ..errors import InputError
 from ..genomes.splits import SPLITS
 from ..genomes.store import GenomeStore
-from ..inference.loading import load_config
 from ..io.files import sha256_of
 from ..io.text_tables import missing_column
 from ..labelled.tables import label_or_class
+from ..loading.models import load_config
 from ..saved_files import weight_files
 from .scarcity_cells import StudyGrid
 

@@ -18,9 +18,9 @@ from typing import Any
 
 import yaml
 
-from ..inference.loading import load_config
 from ..io.writing import write_text
 from ..jobs.shared_work import RECIPE, Job
+from ..loading.models import load_config
 from .scarcity_cells import Cell, StudyGrid, merged, parts_needed
 
 

@@ -28,9 +28,9 @@ from ..genomes.order import EpochOrder
 from ..genomes.sampling import WindowSampling
 from ..genomes.store import GenomeStore
 from ..genomes.windows import WindowDataset
-from ..inference.adapters import check_whole
-from ..inference.loading import load_complete, load_config, load_tokenizer
 from ..inference.windows import check_positions
+from ..loading.adapters import check_whole
+from ..loading.models import load_complete, load_config, load_tokenizer
 from ..modeling_kmer_bert import KmerBertForMaskedLM
 from ..renamed import renamed
 from ..runs.callbacks import SetEpoch

@@ -17,21 +17,14 @@ from transformers import AutoModelForMaskedLM, PreTrainedModel
 
 from ..errors import InputError, is_private
 from ..inference.growing_table import finished_before, record_of
-from ..inference.loading import (
-    check_finite,
-    load_classifier,
-    load_config,
-    load_tokenizer,
-    no_load_report,
-    readable,
-    task_of,
-)
 from ..inference.predict import input_digest, model_digest
 from ..inference.scores import ready
-from ..inference.windows import longest_window
 from ..io.progress import progress_bar
 from ..io.streams import destination, is_stream
 from ..io.writing import check_output_file
+from ..loading.config_facts import longest_window, task_of
+from ..loading.model_folder import readable
+from ..loading.models import check_finite, load_classifier, load_config, load_tokenizer, no_load_report
 from ..runs.output_folder import Resume
 from ..saved_files import read_json
 from ..sequence import covered_nt, num_kmers

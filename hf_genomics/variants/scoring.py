@@ -8,8 +8,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ..inference.windows import parts_of
 from ..labelled.sequences import has_known_kmer
+from ..loading.config_facts import parts_of
 from ..sequence import num_kmers
 from ..sequence_files.reference import Strand, strands_in_memory
 from ..tokenization_kmer import KmerTokenizer

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 import hf_genomics as hg
 from hf_genomics.embedding.embed import EmbedOptions
 from hf_genomics.embedding.vectors import embedded_tokens
-from hf_genomics.inference.loading import load_encoder
 from hf_genomics.inference.windows import Window
+from hf_genomics.loading.models import load_encoder
 
 LONGEST = 40  # nt that each small model reads
 

@@ -22,9 +22,9 @@ from hf_genomics.evaluation.decisions import (
     with_temperature,
 )
 from hf_genomics.evaluation.metrics import decision_metrics
-from hf_genomics.inference.loading import load_classifier
 from hf_genomics.inference.predictions import Predictions, decide
 from hf_genomics.inference.scores import as_examples
+from hf_genomics.loading.models import load_classifier
 
 
 @settings(max_examples=12, deadline=None)

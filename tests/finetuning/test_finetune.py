@@ -21,12 +21,12 @@ from hf_genomics.evaluation.evaluate import evaluate
 from hf_genomics.evaluation.metrics import classification_metrics, regression_metrics
 from hf_genomics.finetuning.finetune import finetune
 from hf_genomics.finetuning.head import Head
-from hf_genomics.inference.loading import load_classifier, load_tokenizer
 from hf_genomics.inference.predict import PredictOptions, predict
 from hf_genomics.inference.scores import predict_scores
 from hf_genomics.labelled.columns import Columns
 from hf_genomics.labelled.data import LabelledData
 from hf_genomics.labelled.windows import LabelledWindows
+from hf_genomics.loading.models import load_classifier, load_tokenizer
 from hf_genomics.reports.card_file import check_card
 
 pytestmark = pytest.mark.usefixtures("empty_pictures")

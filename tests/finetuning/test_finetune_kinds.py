@@ -21,7 +21,6 @@ from hf_genomics.evaluation.evaluate import evaluate
 from hf_genomics.finetuning.finetune import finetune
 from hf_genomics.finetuning.head import Head
 from hf_genomics.finetuning.plan import FinetuneOptions
-from hf_genomics.inference.loading import load_classifier, task_of
 from hf_genomics.inference.predict import predict
 from hf_genomics.inference.predictions import AverageOptions
 from hf_genomics.inference.scores import predict_nt_scores
@@ -29,6 +28,8 @@ from hf_genomics.io.writing import write_tsv
 from hf_genomics.labelled.columns import Columns, match_columns
 from hf_genomics.labelled.data import LabelledData
 from hf_genomics.labelled.tables import read_labelled
+from hf_genomics.loading.config_facts import task_of
+from hf_genomics.loading.models import load_classifier
 
 pytestmark = pytest.mark.usefixtures("empty_pictures")
 

@@ -24,9 +24,9 @@ from hf_genomics.inference import scores as scores_module
 from hf_genomics.inference.growing_table import GrowingTable
 from hf_genomics.inference.predict import input_digest, model_digest
 from hf_genomics.inference.predictions import Predictions
-from hf_genomics.inference.windows import longest_window
 from hf_genomics.labelled.columns import Columns
 from hf_genomics.labelled.tables import read_labelled
+from hf_genomics.loading.config_facts import longest_window
 from hf_genomics.sequence import reverse_complement
 from hf_genomics.sequence_files.fasta import read_unchecked_chunks
 

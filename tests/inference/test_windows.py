@@ -9,21 +9,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hf_genomics import HierarchicalKmerBertConfig, KmerBertConfig, KmerTokenizer
+from hf_genomics import KmerBertConfig, KmerTokenizer
 from hf_genomics.errors import InputError
 from hf_genomics.inference.scores import as_examples
 from hf_genomics.inference.windows import (
     check_longest,
     check_pairs,
-    longest_window,
-    parts_of,
-    shortest_sequence,
     windows_of_chunks,
     windows_of_examples,
     with_other_frames,
     with_other_strand,
 )
 from hf_genomics.labelled.sequences import LabelledSequences
+from hf_genomics.loading.config_facts import longest_window
 from hf_genomics.sequence import reverse_complement, tile
 from hf_genomics.sequence_files.fasta import RecordChunk
 
@@ -139,21 +137,6 @@ def test_a_pair_that_does_not_fit_is_named():
     check_pairs(pair, KmerTokenizer(k=3), 79)
     with pytest.raises(InputError, match=r"t\.csv: pair first of 40 and 40 nt gives 79 tokens"):
         check_pairs(pair, KmerTokenizer(k=3), 78)
-
-
-def test_what_a_model_reads_follows_from_its_configuration(model_of):
-    tokenizer, sizes = KmerTokenizer(k=3), {"k": 3, "max_position_embeddings": 34}
-    assert longest_window(KmerBertConfig(**sizes), tokenizer) == 34
-    assert tokenizer.num_tokens(34) == 34
-    assert longest_window(KmerBertConfig(max_sequence_length=20, **sizes), tokenizer) == 20
-    parts = HierarchicalKmerBertConfig(num_parts=2, **sizes)
-    assert parts_of(parts) == (2, None) and longest_window(parts, tokenizer) == 68
-    by_length = HierarchicalKmerBertConfig(num_parts=2, part_length=10, aggregation="mean", **sizes)
-    assert parts_of(by_length) == (2, 10) and longest_window(by_length, tokenizer) == 20
-    many = HierarchicalKmerBertConfig(part_length=10, aggregation="mean", max_sequence_length=500, **sizes)
-    assert longest_window(many, tokenizer) == 500
-    assert parts_of(KmerBertConfig(**sizes)) == (1, None)
-    assert shortest_sequence(model_of("classes")[0], 3) == 3 and shortest_sequence(model_of("parts")[0], 3) == 6
 
 
 def test_the_longest_sequence_must_fit(model_of):

@@ -12,8 +12,8 @@ from small_models import change_json, saved_adapter, saved_model
 
 from hf_genomics import KmerBertForSequenceClassification, convert
 from hf_genomics.errors import InputError
-from hf_genomics.inference.adapters import add_adapter, base_of
-from hf_genomics.inference.loading import load_classifier, load_config, load_merged
+from hf_genomics.loading.adapters import add_adapter, base_of
+from hf_genomics.loading.models import load_classifier, load_config, load_merged
 
 peft = pytest.importorskip("peft", reason="needs the extra `lora`")
 IDS = torch.randint(5, 69, (2, 12), generator=torch.Generator().manual_seed(0))

@@ -13,32 +13,13 @@ from transformers import AutoModelForSequenceClassification, PreTrainedConfig
 
 from hf_genomics import (
     InputError,
-    KmerBertConfig,
-    KmerBertForMaskedLM,
-    KmerBertForSequenceClassification,
-    KmerTokenizer,
 )
-from hf_genomics.inference.loading import (
-    check_finite,
+from hf_genomics.loading.model_folder import readable
+from hf_genomics.loading.models import (
     load_classifier,
     load_config,
-    load_merged,
     load_tokenizer,
-    no_load_report,
-    readable,
-    task_of,
 )
-from hf_genomics.labelled.task import Task
-
-SIZES = {"k": 3, "hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    """A saved classifier and its tokenizer."""
-    KmerBertForSequenceClassification(KmerBertConfig(**SIZES)).save_pretrained(tmp_path / "model")
-    KmerTokenizer(k=3).save_pretrained(tmp_path / "model")
-    return tmp_path / "model"
 
 
 def with_setting(file: str, **settings: object):
@@ -122,11 +103,6 @@ def test_a_pickle_with_a_head_for_other_classes_is_not_called_damaged(folder: Pa
     assert "pytorch_model.bin" not in str(caught.value)
 
 
-def test_a_model_that_is_not_an_adapter_is_not_merged_with_itself(folder: Path) -> None:
-    with pytest.raises(InputError, match=r"adapter_config\.json"):
-        load_merged(str(folder))
-
-
 def test_a_full_memory_is_not_blamed_on_a_pickle(folder: Path) -> None:
     with_pickle(lambda weights, saved: saved)(folder)
     with pytest.raises(torch.OutOfMemoryError), readable(str(folder)):
@@ -178,74 +154,3 @@ def test_what_our_own_code_raises_passes_through(folder: Path, kind: type[Except
     with pytest.raises(kind) as caught, readable(str(folder)):
         raise kind("ours")
     assert not isinstance(caught.value, InputError)
-
-
-def test_transformers_says_nothing_of_weights_meanwhile_and_as_much_as_before_later() -> None:
-    from transformers.utils import logging
-
-    before = logging.get_verbosity()
-    with no_load_report():
-        assert logging.get_verbosity() == logging.ERROR
-    assert logging.get_verbosity() == before
-
-
-@pytest.mark.parametrize(
-    ("kind", "task"),
-    [
-        ("classes", Task("single_label_classification", ["other", "phage"])),
-        ("value", Task("regression")),
-        ("several", Task("multi_label_classification", ["other", "phage"])),
-        ("nucleotides", Task("single_label_classification", ["other", "phage"], "nt")),
-        ("pairs", Task("single_label_classification", ["other", "phage"], paired=True)),
-        ("parts", Task("single_label_classification", ["other", "phage"])),
-        (
-            "tracks",
-            Task("single_label_classification", ["other", "phage"], track_names=["age"], nt_track_names=["signal"]),
-        ),
-    ],
-)
-def test_a_configuration_says_what_the_model_predicts_from_what(kind, task, model_of):
-    found = task_of(model_of(kind)[0].config, "runs/model")
-    assert found == task and found.source == "runs/model"
-
-
-@pytest.mark.parametrize(("saved_class", "positive"), [("other", "other"), ("bird", None), (None, None)])
-def test_a_configuration_says_which_class_is_positive(saved_class, positive, model_of):
-    config = model_of("classes")[0].config
-    config.positive_class = saved_class
-    assert task_of(config).positive == positive
-
-
-def test_a_saved_classifier_comes_with_its_tokenizer(saved):
-    for kind in ("classes", "nucleotides", "parts"):
-        model, tokenizer = load_classifier(saved(kind))
-        assert not model.training and (tokenizer.k, tokenizer.stride) == (3, 1)
-
-
-def test_a_model_without_a_fine_tuned_head_is_refused(tmp_path):
-    KmerBertForMaskedLM(KmerBertConfig(**SIZES)).save_pretrained(tmp_path)
-    KmerTokenizer(k=3).save_pretrained(tmp_path)
-    with pytest.raises(InputError, match="KmerBertForMaskedLM.*hf-genomics finetune"):
-        load_classifier(str(tmp_path))
-    KmerTokenizer(k=4).save_pretrained(tmp_path)
-    with pytest.raises(InputError, match=r"tokenizer_config\.json and .*config\.json .*k is 4 and 3"):
-        load_tokenizer(str(tmp_path))
-
-
-@pytest.mark.parametrize("value", ["nan", "inf", "-inf"])
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
-def test_a_weight_that_is_not_finite_is_named_with_its_file(folder: Path, value: str, dtype: torch.dtype) -> None:
-    model = AutoModelForSequenceClassification.from_pretrained(folder, dtype=dtype)
-    model.classifier.weight.data[0, :2] = float(value)
-    for path in folder.glob("*.safetensors"):
-        path.unlink()
-    model.save_pretrained(folder, max_shard_size=2000)
-    with pytest.raises(InputError, match=r"model-\d+-of-\d+\.safetensors: 2 of 64 values of classifier\.weight"):
-        load_classifier(str(folder))
-
-
-def test_large_finite_weights_whole_numbers_and_nothing_are_accepted() -> None:
-    large = torch.full((4,), 3e38)
-    check_finite([("large", large), ("ids", torch.arange(3)), ("empty", torch.zeros(0))], "m")
-    with pytest.raises(InputError, match="m: 1 of 4 values of large"):
-        check_finite([("large", torch.cat([large[1:], torch.tensor([float("nan")])]))], "m")
