@@ -141,6 +141,7 @@ def _choose_decisions(run: FinetuningTrainer, plan: FinetuningPlan) -> dict[str,
     network = run.accelerator.unwrap_model(plan.network, keep_fp32_wrapper=False)
     batch_size = plan.trainer.per_device_eval_batch_size
     found: dict[str, Any] = {}
+    predictions = None
     if head.calibrate:
         # A temperature divides logits, of which a mean of probabilities has none: one strand and frame.
         predictions = Predictions.of(network, plan.tokenizer, validation, batch_size)
@@ -151,7 +152,8 @@ def _choose_decisions(run: FinetuningTrainer, plan: FinetuningPlan) -> dict[str,
         found["calibration"] = {"temperature": temperature, "valid": {"ece_before": before, "ece": after}}
         logger.info("temperature %.3g: ECE of the validation split %.3f, before %.3f", temperature, after, before)
     if head.threshold and plan.positive is not None:
-        predictions = Predictions.of(network, plan.tokenizer, validation, batch_size, plan.options)
+        if predictions is None or plan.options.facts(plan.tokenizer.stride):  # not predicted yet, or not as means
+            predictions = Predictions.of(network, plan.tokenizer, validation, batch_size, plan.options)
         scores, labels = predictions.labelled()
         number = (predictions.names or []).index(plan.positive)
         network.config.decision_threshold = choose_threshold(scores[:, number], labels == number, head.threshold)

@@ -22,6 +22,8 @@ from hf_genomics.jobs import sweep as module
 
 pytestmark = pytest.mark.usefixtures("empty_pictures")
 
+RATES = {"trainer.learning_rate": [1e-5, 3e-2]}
+
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory):
@@ -37,9 +39,6 @@ def home(tmp_path_factory):
     hg.KmerBertForMaskedLM(hg.KmerBertConfig(k=3, max_position_embeddings=64, **sizes)).save_pretrained(folder / "mlm")
     hg.KmerTokenizer(k=3).save_pretrained(folder / "mlm")
     return folder
-
-
-RATES = {"trainer.learning_rate": [1e-5, 3e-2]}
 
 
 def sweep_over(home, out, sweep=RATES, resume=False, overwrite=False, rate=1e-3, score_test=True, **options):

@@ -1,4 +1,4 @@
-"""Several seeds: a run for each, all of them scored on the test split, and their mean and standard deviation."""
+"""Several seeds: their cells, and the mean and standard deviation of their scores."""
 
 from __future__ import annotations
 
@@ -9,8 +9,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hf_genomics.jobs.seeds import cells_of_seeds, summarise
-
-pytestmark = pytest.mark.usefixtures("empty_pictures")
 
 
 @given(st.lists(st.floats(0, 1), min_size=2, max_size=6))

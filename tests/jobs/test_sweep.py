@@ -1,4 +1,4 @@
-"""A sweep: its cells, the choice by validation alone, and what several commands on one folder do."""
+"""A sweep: its cells, the choice of the best, and what was left by runs before it."""
 
 from __future__ import annotations
 
@@ -14,9 +14,6 @@ from hf_genomics.errors import InputError
 from hf_genomics.jobs import sweep as module
 from hf_genomics.jobs.sweep import Cell, CellScore, best_of, cells_of, clear_cells, grid_of, table_of, waiting_for
 from hf_genomics.runs.output_folder import locked
-
-pytestmark = pytest.mark.usefixtures("empty_pictures")
-
 
 GRIDS = st.dictionaries(
     st.sampled_from(["pretrained", "trainer.seed", "head.seed", "head.train"]),
