@@ -13,7 +13,8 @@ the table holds what is there. Minutes in the table are processor time, baseline
 Methylation and the tasks of 23 nt start from ``--short_model``, a model of 3-mers at stride 1
 (recipes/pretrain_short_cpu.yaml). The intervals are 95 % bootstrap intervals over the rows of the test table (over
 sequences, for labels per nucleotide): they say how much the score depends on the rows, not on the seed. With several
-seeds, scores are means over the seeds.
+seeds, scores are means over the seeds. With ``--twins`` each task is also trained from random weights, with the same
+rows, steps and seeds; the interval of the difference is over the same rows for both.
 """
 
 from __future__ import annotations
@@ -186,16 +187,22 @@ def records(path: Path) -> Iterator[tuple[str, str]]:
 # Runs.
 
 
-def run(name: str, seed: int, found: dict[str, Path], arguments: argparse.Namespace) -> None:
+def folder_of(name: str, seed: int, arguments: argparse.Namespace, *, twin: bool = False) -> Path:
+    """Return the output folder of a run."""
+    return arguments.output / f"{name}-{seed}{'-twin' if twin else ''}"
+
+
+def run(name: str, seed: int, found: dict[str, Path], arguments: argparse.Namespace, *, twin: bool) -> None:
     """Fine-tune by a task's recipe with one seed; the baselines are fitted with the first seed only."""
-    task, folder = TASKS[name], arguments.output / f"{name}-{seed}"
+    task, folder = TASKS[name], folder_of(name, seed, arguments, twin=twin)
     model = arguments.short_model if task.short else arguments.model
     words = ["finetune", "--config", str(RECIPES / f"finetune_{task.recipe}.yaml"), "--pretrained", str(model)]
     for split, path in found.items():
         words += [f"--data.{split}", str(path)]
     if name == "deepsea_sample":
         words += ["--data.columns.labels", json.dumps([f"profile_{number}" for number in range(919)])]
-    words += ["--baselines", json.dumps(["kmer", "conv"] if seed == arguments.seeds[0] else [])]
+    words += ["--baselines", json.dumps(["kmer", "conv"] if seed == arguments.seeds[0] and not twin else [])]
+    words += ["--head.from_scratch", str(twin).lower()]
     words += ["--trainer.output_dir", str(folder), "--trainer.seed", str(seed), "--trainer.disable_tqdm", "true"]
     pid = os.fork()  # a process of its own, which need not import everything again
     if not pid:
@@ -281,13 +288,13 @@ def resampled_nucleotides(folders: list[Path], test: Path, random: np.random.Gen
 def table_row(name: str, arguments: argparse.Namespace) -> str | None:
     """Return a task's row of the table, or None if no run of it is finished."""
     task = TASKS[name]
-    folders = [arguments.output / f"{name}-{seed}" for seed in arguments.seeds]
-    folders = [folder for folder in folders if (folder / "metrics.json").exists()]
+    folders = finished(name, arguments)
     if not folders:
         return None
     runs = [json.loads((folder / "metrics.json").read_text()) for folder in folders]
     found = tables(name, arguments.data, arguments.output)
-    low, high = np.percentile(resampled(name, folders, found["test"]), [2.5, 97.5])
+    draws = np.array(resampled(name, folders, found["test"]))
+    low, high = np.percentile(draws, [2.5, 97.5])
     of_first = {**runs[0].get("baselines", {})}
     guess = of_first.pop("mean", None) or of_first.pop("majority", {})
     kmer = next((scores for one, scores in of_first.items() if "mer" in one), {})
@@ -304,8 +311,26 @@ def table_row(name: str, arguments: argparse.Namespace) -> str | None:
         f"{score:.3f} ({low:.3f} to {high:.3f})",
         *(cell(scores.get(task.score)) for scores in (kmer, conv, guess)),
         f"{runs[0]['leaks'].get('train/test', 0):,}",
+        *(twin_cells(name, score, draws, found["test"], arguments) if arguments.twins else ()),
     ]
     return f"| {' | '.join(cells)} |"
+
+
+def finished(name: str, arguments: argparse.Namespace, *, twin: bool = False) -> list[Path]:
+    """List the folders of a task's finished runs."""
+    folders = [folder_of(name, seed, arguments, twin=twin) for seed in arguments.seeds]
+    return [folder for folder in folders if (folder / "metrics.json").exists()]
+
+
+def twin_cells(name: str, score: float, draws: np.ndarray, test: Path, arguments: argparse.Namespace) -> list[str]:
+    """Return the score of the twins, and how far the model is above them, with its interval over the same draws."""
+    folders = finished(name, arguments, twin=True)
+    if len(folders) < len(finished(name, arguments)):  # means over other seeds cannot be compared
+        return ["-", "-"]
+    runs = [json.loads((folder / "metrics.json").read_text()) for folder in folders]
+    of_twin = np.mean([one["test"][TASKS[name].score] for one in runs])
+    low, high = np.percentile(draws - np.array(resampled(name, folders, test)), [2.5, 97.5])
+    return [f"{of_twin:.3f}", f"{score - of_twin:+.3f} ({low:+.3f} to {high:+.3f})"]
 
 
 def cell(score: float | None) -> str:
@@ -327,6 +352,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=Path("runs/tasks"))
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--only", nargs="+", choices=list(TASKS), default=list(TASKS))
+    parser.add_argument("--twins", action="store_true", help="train each task from random weights, too")
     parser.add_argument("--minutes", type=float, default=float("inf"))
     arguments = parser.parse_args()
     arguments.output.mkdir(parents=True, exist_ok=True)
@@ -336,11 +362,13 @@ def main() -> None:
     for seed in arguments.seeds:
         for name in arguments.only:
             found = tables(name, arguments.data, arguments.output)
-            finished = (arguments.output / f"{name}-{seed}" / "metrics.json").exists()
-            if not finished and time.monotonic() < end:
-                run(name, seed, found, arguments)
+            for twin in (False, True)[: 1 + arguments.twins]:
+                is_finished = (folder_of(name, seed, arguments, twin=twin) / "metrics.json").exists()
+                if not is_finished and time.monotonic() < end:
+                    run(name, seed, found, arguments, twin=twin)
     columns = "task; rows, train / test; model; seeds; minutes; score; model (95 % CI); k-mers; conv; guess; leaks"
-    print(f"\n| {' | '.join(columns.split('; '))} |\n|{'---|' * 11}")
+    titles = columns.split("; ") + (["twin", "above twin (95 % CI)"] if arguments.twins else [])
+    print(f"\n| {' | '.join(titles)} |\n|{'---|' * len(titles)}")
     for row in filter(None, (table_row(name, arguments) for name in arguments.only)):
         print(row, flush=True)
 

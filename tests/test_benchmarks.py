@@ -275,3 +275,19 @@ def test_each_way_of_waiting_is_measured(repo_root):
     row = subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout.splitlines()[-1]
     found = [float(cell.replace(",", "")) for cell in row.strip("| ").split("|")]
     assert found[:2] == [0, 1] and all(number > 0 for number in found[2:]) and len(found) == 5
+
+
+def test_a_twin_is_compared_on_the_same_rows(tasks, tmp_path):
+    random = np.random.default_rng(1)
+    rows = [f"{row}\t9\t{row % 2}\t0\t{1 - p:.3f}\t{p:.3f}" for row, p in enumerate(random.random(40))]
+    for name in ("gue_tf_0-0", "gue_tf_0-0-twin"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "metrics.json").write_text('{"test": {"mcc": 0.5}}')
+        (tmp_path / name / "predictions.tsv").write_text("id\tlength\tlabel\tprediction\tp_0\tp_1\n" + "\n".join(rows))
+    given = argparse.Namespace(output=tmp_path, seeds=[0, 1])
+    draws = np.array(tasks.resampled("gue_tf_0", tasks.finished("gue_tf_0", given), tmp_path / "test.csv"))
+    assert draws.std() > 0
+    cells = tasks.twin_cells("gue_tf_0", 0.5, draws, tmp_path / "test.csv", given)
+    assert cells == ["0.500", "+0.000 (+0.000 to +0.000)"]
+    (tmp_path / "gue_tf_0-0-twin" / "metrics.json").unlink()
+    assert tasks.twin_cells("gue_tf_0", 0.5, draws, tmp_path / "test.csv", given) == ["-", "-"]
