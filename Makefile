@@ -65,6 +65,7 @@ bench: .venv/.installed ## print the measured speeds, as ratios in one run (abou
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/checkpoint.py
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/scaling.py
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/predict.py --mnt 1 20
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/scoring_batches.py --windows 128 --batch_sizes 16 128
 	$(BIN)/python benchmarks/train_step.py --rounds 1 --steps 2
 
 cards: .venv/.installed ## copy the package's code into the bundled models, after that code has changed

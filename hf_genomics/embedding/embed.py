@@ -105,7 +105,7 @@ def embed(
         pooling: "mean" of all tokens, [CLS] and [SEP] included; "cls" for the vector of [CLS]; "tokens" for a row per
             k-mer, with its start and end in nt.
         columns: names of the columns of a table; `sequence` and `id` are read.
-        batch_size: number of windows that are encoded at once.
+        batch_size: largest number of windows that are encoded at once.
         resume: continue an interrupted run with the same model, input and options after its last complete row; with
             "tokens", the last sequence is read again. "auto" begins a run, continues it, or accepts a finished one.
         overwrite: replace an existing output.
@@ -171,7 +171,7 @@ def embedded(
         encoder: encoder of a model.
         tokenizer: tokenizer of the model.
         windows: windows of all sequences, in the order of the sequences and of the starts in each sequence.
-        batch_size: number of windows that are encoded at once.
+        batch_size: largest number of windows that are encoded at once.
         pooling: as in `embed`.
         unscored: counts the sequences without a vector.
         processes: processes that share the batches; only the first one has vectors.

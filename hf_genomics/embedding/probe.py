@@ -95,7 +95,7 @@ def probe(
         positive: the class, of two, that F1 and AUPRC refer to; by default the rarer one in the training data.
         pooling: vector of a sequence: "mean" of all tokens, or "cls" for [CLS]. The vectors of a pair are joined with
             their difference.
-        batch_size: number of windows that are encoded at once.
+        batch_size: largest number of windows that are encoded at once.
         overwrite: replace the files of an earlier probe.
         options: further options.
 

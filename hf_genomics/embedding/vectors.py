@@ -53,7 +53,7 @@ def embed_windows(
         model: encoder.
         tokenizer: tokenizer of the model.
         windows: any number of windows.
-        batch_size: number of windows that are encoded at once.
+        batch_size: largest number of windows that are encoded at once.
         pooling: "mean" of all tokens, [CLS] and [SEP] included; "cls" for [CLS]; "tokens" for each k-mer.
         processes: processes that share the batches; only the first one yields anything.
 

@@ -137,7 +137,7 @@ def predict(
             a list.
         columns: names of the columns of a table; `sequence`, `id`, `pair` and tracks are read. By default, tracks are
             read from columns with the names that the model was fine-tuned with.
-        batch_size: number of windows that are encoded at once.
+        batch_size: largest number of windows that are encoded at once.
         resume: continue an interrupted run with the same model, input and options after its last complete row; a model
             that classifies nucleotides predicts the last sequence again. If false, rows of an interrupted run are
             deleted. "auto" begins a run, continues it, or accepts a finished one: the choice for a command that is
@@ -342,7 +342,7 @@ def prediction_rows(
         model: fine-tuned model.
         tokenizer: tokenizer of the model.
         windows: windows of all sequences, in the order of the sequences and of the starts in each sequence.
-        batch_size: number of windows that are encoded at once.
+        batch_size: largest number of windows that are encoded at once.
         unscored: counts the sequences that cannot be scored.
         processes: processes that share the batches; only the first one has rows.
     """

@@ -88,7 +88,7 @@ class Predictions(NamedTuple):
             model: fine-tuned model.
             tokenizer: tokenizer of the model.
             examples: sequences, with the pairs and tracks that the model reads.
-            batch_size: number of windows that are encoded at once.
+            batch_size: largest number of windows that are encoded at once.
             averages: strands and frames to average; not for a model that classifies nucleotides.
         """
         task = task_of(model.config)

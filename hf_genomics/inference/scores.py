@@ -54,6 +54,8 @@ _CERTAIN = 36.8
 _U_AS_T = np.arange(256, dtype=np.uint8)
 _U_AS_T[[ord("U"), ord("u")]] = ord("T"), ord("t")
 _BUFFER_NT = 1 << 20  # nt of the windows that are sorted by length together
+#: Most tokens of a batch on a CPU: larger batches take more memory, and are slower or as fast.
+_CPU_TOKENS = 1 << 14
 
 
 class SequenceScores(NamedTuple):
@@ -108,7 +110,7 @@ def predict_scores(
         tokenizer: tokenizer of the model.
         sequences: one text or one array of uint8 letters (nt,) for each sequence; or examples, with the pairs and
             tracks that the model reads.
-        batch_size: number of windows that are encoded at once.
+        batch_size: largest number of windows that are encoded at once.
         both_strands: average the scores of each sequence and its reverse complement.
         frames: number of frames to average, see `with_other_frames`; only the first one by default.
 
@@ -215,7 +217,7 @@ def score_windows(
         model: fine-tuned model.
         tokenizer: tokenizer of the model.
         windows: any number of windows.
-        batch_size: number of windows that are encoded at once.
+        batch_size: largest number of windows that are encoded at once.
         processes: processes that share the batches.
 
     Yields:
@@ -247,7 +249,7 @@ def score_versions(
         model: fine-tuned model that labels single sequences.
         tokenizer: tokenizer of the model.
         windows: any number of windows.
-        batch_size: number of windows that are encoded at once.
+        batch_size: largest number of windows that are encoded at once.
         processes: processes that share the batches.
         both_strands: average each window and its reverse complement.
         frames: number of frames to average, see `with_other_frames`.
@@ -300,7 +302,7 @@ def map_windows(
         model: model that the function calls; it is moved to the accelerator meanwhile.
         tokenizer: tokenizer of the model.
         windows: any number of windows.
-        batch_size: number of windows that are encoded at once.
+        batch_size: largest number of windows that are encoded at once.
         score: the function.
         processes: processes that share the batches.
 
@@ -316,7 +318,9 @@ def map_windows(
             scored = {number: score.nothing(window) for number, window in enumerate(buffer) if window.problem}
             # Windows are encoded from the shortest to the longest, but keep their own places in the buffer.
             order = [number for number in np.argsort(lengths, kind="stable").tolist() if number not in scored]
-            batches = [order[begin : begin + batch_size] for begin in range(0, len(order), batch_size)]
+            # In letters: a stride's letters are a token.
+            most = _CPU_TOKENS * tokenizer.stride if device.type == "cpu" else None
+            batches = cut_batches(order, lengths, batch_size, most)
             results = processes.map(partial(_compute, score, buffer, device), batches)
             if results is None:  # the first process yields them
                 continue
@@ -324,6 +328,27 @@ def map_windows(
                 scored[number] = buffer[number]._replace(problem=problem, tokens=tokens), values
             for number in range(len(buffer)):
                 yield scored.pop(number)
+
+
+def cut_batches(order: Sequence[int], lengths: Sequence[int], batch_size: int, most: int | None) -> list[list[int]]:
+    """Cut windows into batches, which are padded to their longest window.
+
+    Args:
+        order: places of the windows, from the shortest window to the longest.
+        lengths: length of the window at each place, in nt.
+        batch_size: largest number of windows of a batch.
+        most: largest number of nt of a batch, padding included, unless it has one window only; None for any number.
+
+    >>> cut_batches([2, 0, 1], [50, 80, 10], 2, None), cut_batches([2, 0, 1], [50, 80, 10], 3, 100)
+    ([[2, 0], [1]], [[2, 0], [1]])
+    """
+    batches: list[list[int]] = []
+    for place in order:
+        is_full = not batches or len(batches[-1]) == batch_size
+        if is_full or (most is not None and (len(batches[-1]) + 1) * lengths[place] > most):
+            batches.append([])
+        batches[-1].append(place)
+    return batches
 
 
 def _compute(

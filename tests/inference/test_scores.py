@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 import scipy.special
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from simulated_processes import run_all
 
 from hf_genomics import KmerTokenizer
@@ -15,6 +19,7 @@ from hf_genomics.inference.scores import (
     as_examples,
     as_scores,
     average_windows,
+    cut_batches,
     merge_windows,
     predict_nt_scores,
     predict_scores,
@@ -56,6 +61,32 @@ def test_a_sequence_gets_the_mean_of_its_windows(model_of, draw, buffer):
     for batch_size in (1, 3, 64):
         found = predict_scores(model, tokenizer, sequences, batch_size)
         assert found.dtype == np.float64 and np.allclose(found, expected, atol=1e-6)
+
+
+@given(st.lists(st.integers(1, 50), max_size=30), st.integers(1, 9), st.none() | st.integers(1, 200))
+def test_batches_hold_every_window_once_and_keep_both_limits(lengths, batch_size, most):
+    order = sorted(range(len(lengths)), key=lengths.__getitem__)
+    batches = cut_batches(order, lengths, batch_size, most)
+    assert sum(batches, []) == order and all(0 < len(batch) <= batch_size for batch in batches)
+    if most is None:
+        assert all(len(batch) == batch_size for batch in batches[:-1])
+    else:
+        assert all(len(batch) == 1 or len(batch) * lengths[batch[-1]] <= most for batch in batches)
+        for batch, after in zip(batches, batches[1:], strict=False):  # no batch could take one more
+            assert len(batch) == batch_size or (len(batch) + 1) * lengths[after[0]] > most
+
+
+@pytest.mark.parametrize("kind", ["classes", "parts", "pairs"])
+def test_scores_do_not_depend_on_how_many_tokens_a_batch_may_have(model_of, draw, kind, monkeypatch):
+    model, tokenizer = model_of(kind)
+    sequences = draw((12, 40, 23, 39, 7, 31))
+    examples = as_examples(sequences)
+    if kind == "pairs":
+        examples = dataclasses.replace(examples, pairs=examples.sequences[::-1])
+    windows = list(windows_of_examples(examples, model, tokenizer))
+    whole = [scores for _, scores in score_windows(model, tokenizer, windows, 64)]
+    monkeypatch.setattr(module, "_CPU_TOKENS", 50)
+    assert np.allclose(whole, [scores for _, scores in score_windows(model, tokenizer, windows, 64)], atol=1e-6)
 
 
 @pytest.mark.parametrize("kind", ["classes", "value", "several", "parts"])
