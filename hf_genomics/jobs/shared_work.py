@@ -221,7 +221,9 @@ def _failure(job: Job, code: int, log: Path) -> Exception:
         return InputError(f"{job.folder}: {reason}")
     if code < 0 or code >= 128:
         number = -code if code < 0 else code - 128
-        return InputError(f"{job.folder}: its process was ended by signal {number}; start again to continue ({log})")
+        cause = ", which usually means that memory ran out: run fewer processes at a time" if number == 9 else ""
+        ended = f"{job.folder}: its process was ended by signal {number}{cause}"
+        return InputError(f"{ended}; start again to continue ({log})")
     return RuntimeError(f"{job.folder}: its process failed with exit code {code}; {log} says why")
 
 

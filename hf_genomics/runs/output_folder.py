@@ -19,7 +19,7 @@ from transformers import PreTrainedModel, TrainingArguments
 from ..errors import InputError
 from ..io.streams import destination
 from ..io.writing import check_output
-from .checkpoints import check_space, checkpoint_bytes, checkpoints_in
+from .checkpoints import SETTINGS, check_space, checkpoint_bytes, checkpoints_in
 
 #: Whether to continue a run: no, yes (there must be a checkpoint), or "auto" (begin, continue, or do nothing if the run
 #: is finished).
@@ -81,8 +81,8 @@ def check_no_other_model(folder: Path, done: str, *, overwrite: bool, resume: Re
     Raises:
         InputError: naming the folder, and the file of the model.
     """
-    # A run leaves checkpoints; when it has saved its model, the Trainer's arguments, and at its end the file `done`.
-    own = (done, "checkpoint-*", *(["training_args.bin"] if resume == "auto" else []))
+    # A run leaves checkpoints; before it saves its model, its settings, and at its end the file `done`.
+    own = (done, "checkpoint-*", *([SETTINGS] if resume == "auto" else []))
     if overwrite or any(any(folder.glob(pattern)) for pattern in own):
         return
     if model := next((path for pattern in _OF_A_MODEL for path in folder.glob(pattern)), None):

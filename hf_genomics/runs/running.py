@@ -126,10 +126,10 @@ def train(trainer: ExactTrainer, start: Start, *, overwrite: bool) -> dict[str, 
     if not all(bool(torch.isfinite(parameter).all()) for parameter in trainer.model.parameters()):
         raise divergence_error("a weight is NaN or infinite")
     with disk_errors(folder / "model.safetensors"):
+        if args.should_save:  # before the model, which they mark as the run's own (`check_no_other_model`)
+            write_text(folder / SETTINGS, json.dumps(trainer.settings, indent=1, default=str) + "\n")
         trainer.save_model()
         trainer.save_state()
-        if args.should_save:
-            write_text(folder / SETTINGS, json.dumps(trainer.settings, indent=1, default=str) + "\n")
     trainer.stop_if_asked()
     return result.metrics
 

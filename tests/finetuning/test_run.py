@@ -138,3 +138,23 @@ def test_auto_repeats_the_end_of_a_run_that_was_killed_between_its_metrics_and_i
     (out / "README.md").unlink()
     run(home, out, "classes", resume="auto")
     assert outcome(out) == whole and (out / "README.md").exists() and not (out / ".lock").exists()
+
+
+def test_auto_begins_again_where_a_run_without_checkpoints_was_killed_after_saving_its_model(
+    home, tmp_path, monkeypatch
+):
+    out = tmp_path / "out"
+
+    def killed(*_: object, **__: object) -> None:
+        raise RuntimeError("killed")
+
+    with monkeypatch.context() as patch, pytest.raises(RuntimeError, match="killed"):
+        patch.setattr("hf_genomics.finetuning.run.plot_loss", killed)
+        run(home, out, "classes", save_strategy="no")
+    assert (out / "model.safetensors").exists() and not (out / "metrics.json").exists()
+    with pytest.raises(InputError, match="would be replaced"):
+        run(home, out, "classes", save_strategy="no")
+    run(home, out, "classes", save_strategy="no", resume="auto")
+    run(home, tmp_path / "whole", "classes", save_strategy="no")
+    weights = [(folder / "model.safetensors").read_bytes() for folder in (out, tmp_path / "whole")]
+    assert weights[0] == weights[1] and (out / "metrics.json").exists()

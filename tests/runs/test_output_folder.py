@@ -179,7 +179,7 @@ def test_a_run_replaces_no_model_that_it_has_not_written(tmp_path, weights):
         with pytest.raises(InputError, match=f"holds a model .{weights}"):
             check(resume=resume)
     check(overwrite=True)
-    (tmp_path / "training_args.bin").write_text("")  # what a run leaves that was killed before it had written the rest
+    (tmp_path / "settings.json").write_text("{}")  # what a run leaves that was killed before it had written the rest
     check(resume="auto")
     (tmp_path / "metrics.json").write_text("{}")
     check()
