@@ -84,6 +84,11 @@ def _remedies(examples: LabelledSequences, data: LabelledData) -> str:
         remedies.append("raise data.min_identity")
     if examples.groups:
         remedies.append("name another column in data.columns.group")
+    if examples.groups and len(set(examples.groups)) == 1:  # neither more rows nor another identity would help
+        return (
+            "every row has the same group: name another column in data.columns.group, omit it, or cut the contig into "
+            "groups by features.block of hf-genomics table"
+        )
     return " or ".join(remedies)
 
 

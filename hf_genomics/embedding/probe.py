@@ -119,6 +119,11 @@ def probe(
     folder = evaluation_folder(output_dir, [model, base_of(model), *data.paths().values()], overwrite)
     encoder, tokenizer = load_encoder(model)
     splits, facts = _read_splits(data, tokenizer)
+    if options.neighbours > len(splits.train):
+        raise InputError(
+            f"neighbours must be at most {len(splits.train):,}, the number of training sequences, not "
+            f"{options.neighbours:,}"
+        )
     check_positive(positive, splits.train.task)
     positive = positive_class(positive or rarer_class(splits.train), splits.train.task)
     vectors = [_features(encoder, tokenizer, rows, batch_size, pooling, options.both_strands) for rows in splits]

@@ -184,6 +184,11 @@ def _of_several_runs(asked: Request, what: str, varied: Iterable[str] = ()) -> R
         raise InputError(f"{what}: its runs are processes that read files; save the dataset, and name the file in data")
     if asked.head.dp_epsilon is not None or any(key.startswith("head.dp_") for key in varied):
         raise InputError(f"{what}: every run would spend its own share of privacy; omit head.dp_epsilon, or {what}")
+    if (Path(trainer.output_dir or "") / METRICS).is_file() and not (asked.resume or asked.overwrite):
+        raise InputError(
+            f"{trainer.output_dir} holds a finished run; pass --resume auto to accept it or to add runs, choose "
+            "another trainer.output_dir, or pass --overwrite true"
+        )
     # resume=True requires a checkpoint in the output folder, but those of several runs are in the folders of the runs.
     return asked._replace(resume="auto" if asked.resume else False)
 

@@ -471,7 +471,9 @@ def _value_of(fields: list[str], where: str) -> float:
     try:
         value = float(fields[3])
     except (IndexError, ValueError):
-        raise InputError(f"{where}: column 4 must be a number, as bedGraph has it; fix the line") from None
+        raise InputError(
+            f"{where}: column 4 must be a number, as bedGraph has it; fix the line, or name a bedGraph or bigWig file"
+        ) from None
     if math.isinf(value):
         raise InputError(f"{where}: column 4 is infinite, which cannot be drawn; fix the line")
     return value

@@ -30,7 +30,8 @@ def cells_of_seeds(seeds: Sequence[int]) -> list[Cell]:
     """
     if len(seeds) < 2:
         raise InputError(f"seeds: one seed ({seeds[0]}) has no spread; give two or more, or set trainer.seed")
-    if twice := next((seed for seed in seeds if seeds.count(seed) > 1), None):
+    twice = next((seed for seed in seeds if seeds.count(seed) > 1), None)
+    if twice is not None:
         raise InputError(f"seeds: {twice} is given twice; name it once")
     if wrong := next((seed for seed in seeds if not 0 <= seed < 2**32), None):
         raise InputError(f"seeds must lie in 0..2^32 - 1, not {wrong}")

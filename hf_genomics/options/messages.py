@@ -134,6 +134,8 @@ def parser_message(error: Exception, lists: Collection[str] = ()) -> str:
     'span must be a whole number, not x'
     >>> parser_message(ValueError('Parser key "ks": Expected a ' "<class 'int'>. Got value: 3,4"), lists=["ks"])
     'ks must be a whole number, not 3,4; give several as in --ks A B'
+    >>> parser_message(ValueError('Parser key "when": Expected a ' "<class 'str'>. Got value: False"))
+    'when must be text, not False; YAML reads yes, no, on and off as true or false: write the word in quotes, "no"'
 
     Args:
         error: the error.
@@ -148,6 +150,8 @@ def parser_message(error: Exception, lists: Collection[str] = ()) -> str:
     *others, last = dict.fromkeys(kinds)
     wanted = f"{', '.join(others)} or {last}" if others else last
     advice = f"; give several as in --{key} A B" if key in lists and "," in value else ""
+    if "text" in kinds and value in ("True", "False"):  # in a YAML file
+        advice = '; YAML reads yes, no, on and off as true or false: write the word in quotes, "no"'
     return f"{key} must be {wanted}, not {_shortened(value) or 'empty'}{advice}"
 
 

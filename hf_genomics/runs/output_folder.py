@@ -64,6 +64,8 @@ def claim_output_dir(path: str | None, done: str, *, overwrite: bool, resume: Re
         raise InputError(
             f"{folder} holds checkpoints of an unfinished run; pass --resume auto to continue it, or --overwrite true"
         )
+    if resume and (folder / done).exists() and not checkpoints_in(folder):
+        raise InputError(f"{folder} holds a finished run, and no checkpoint; pass --resume auto, which accepts it")
     if resume and not checkpoints_in(folder):
         raise InputError(f"{folder}: no checkpoint to resume from; pass --resume auto, which begins the run")
     return folder
@@ -86,6 +88,11 @@ def check_no_other_model(folder: Path, done: str, *, overwrite: bool, resume: Re
     if overwrite or any(any(folder.glob(pattern)) for pattern in own):
         return
     if model := next((path for pattern in _OF_A_MODEL for path in folder.glob(pattern)), None):
+        if (folder / SETTINGS).is_file():
+            raise InputError(
+                f"{folder} holds a model ({model.name}) of a run that was stopped before it had scored it; pass "
+                "--resume auto to run it again, or --overwrite true"
+            )
         raise InputError(
             f"{folder} holds a model ({model.name}) that would be replaced; choose another trainer.output_dir, or pass "
             "--overwrite true"
@@ -110,8 +117,16 @@ def check_room(args: TrainingArguments, network: PreTrainedModel) -> None:
 
 
 _OF_A_MODEL = ("*.safetensors", "pytorch_model*.bin")
-#: Files and folders of a run, which `clear_outputs` deletes.
-_OUTPUTS = ("checkpoint-*", "*.json", "*.jsonl", "*.safetensors", "*.png", "*.tsv", "*.bin", "report.html")
+#: Files and folders that a run writes, and `clear_outputs` deletes. The user's own files may lie beside them, so no
+#: pattern matches more than names that are ours or transformers'.
+_OUTPUTS = tuple(
+    "checkpoint-[0-9]* config.json generation_config.json adapter_config.json adapter_model.safetensors "
+    "model.safetensors model-[0-9]*-of-[0-9]*.safetensors model.safetensors.index.json "
+    "pytorch_model.bin pytorch_model-[0-9]*-of-[0-9]*.bin pytorch_model.bin.index.json "
+    "tokenizer_config.json tokenizer.json special_tokens_map.json added_tokens.json vocab.txt "
+    "trainer_state.json training_args.bin settings.json run.json metrics.json metrics.jsonl incidents.jsonl "
+    "predictions.tsv sweep.tsv loss.png roc_pr.png confusion.png reliability.png scatter.png report.html".split()
+)
 
 
 def check_inputs_kept(folder: Path, inputs: dict[str, str]) -> None:

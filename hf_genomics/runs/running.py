@@ -183,7 +183,7 @@ def choose_start(trainer: ExactTrainer, folder: Path, resume: Resume, overwrite:
     if ended := _finished_start(trainer, folder, resume, overwrite):
         return ended
     if not checkpoints_in(folder):
-        return Start()
+        return Start(reason=_reason_of_remains(folder / SETTINGS, trainer))
     return Start(*choose_checkpoint(trainer, folder, resume=True))
 
 
@@ -211,6 +211,17 @@ def _finished_start(trainer: ExactTrainer, folder: Path, resume: Resume, overwri
             f"from; set trainer.{length} back, or train again with --overwrite true"
         )
     return None
+
+
+def _reason_of_remains(saved: Path, trainer: ExactTrainer) -> str | None:
+    """Return which settings differ from those of a run without checkpoints that was killed after its training.
+
+    None if none differs, or there is no such file (the run was killed earlier), or nobody can read it.
+    """
+    try:
+        return _reason_of_changes(saved, trainer) if saved.is_file() else None
+    except InputError:
+        return None
 
 
 def _reason_of_weights(folder: Path) -> str | None:

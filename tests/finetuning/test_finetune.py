@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 from collections import Counter
@@ -28,6 +29,7 @@ from hf_genomics.labelled.data import LabelledData
 from hf_genomics.labelled.windows import LabelledWindows
 from hf_genomics.loading.models import load_classifier, load_tokenizer
 from hf_genomics.reports.card_file import check_card
+from hf_genomics.runs.output_folder import clear_outputs
 
 pytestmark = pytest.mark.usefixtures("empty_pictures")
 
@@ -57,6 +59,12 @@ def test_a_run_leaves_model_numbers_predictions_and_pictures(tuned):
     assert metrics["train_sequences"] == 160 and metrics["test_sequences"] == 60
     log = json.loads((folder / "trainer_state.json").read_text())["log_history"]
     assert [entry["step"] for entry in log if "eval_macro_recall" in entry] == [20, 40, 60]
+
+
+def test_another_run_would_clear_all_of_it_but_the_card_and_the_code(tuned, tmp_path):
+    shutil.copytree(tuned[0], tmp_path / "copy")
+    clear_outputs(tmp_path / "copy")
+    assert {path.name for path in (tmp_path / "copy").iterdir() if path.suffix != ".py"} == {"README.md"}
 
 
 def test_predictions_have_a_row_per_test_sequence_and_a_probability_per_class(tuned, home):

@@ -152,9 +152,13 @@ def test_auto_begins_again_where_a_run_without_checkpoints_was_killed_after_savi
         patch.setattr("hf_genomics.finetuning.run.plot_loss", killed)
         run(home, out, "classes", save_strategy="no")
     assert (out / "model.safetensors").exists() and not (out / "metrics.json").exists()
-    with pytest.raises(InputError, match="would be replaced"):
+    with pytest.raises(InputError, match="stopped before .*--resume auto"):
         run(home, out, "classes", save_strategy="no")
+    with pytest.raises(InputError, match="trainer.seed was"):
+        run(home, out, "classes", save_strategy="no", resume="auto", seed=7)
     run(home, out, "classes", save_strategy="no", resume="auto")
+    with pytest.raises(InputError, match="finished run.*--resume auto"):
+        run(home, out, "classes", save_strategy="no", resume=True)
     run(home, tmp_path / "whole", "classes", save_strategy="no")
     weights = [(folder / "model.safetensors").read_bytes() for folder in (out, tmp_path / "whole")]
     assert weights[0] == weights[1] and (out / "metrics.json").exists()

@@ -242,6 +242,7 @@ def test_finished_seeds_are_never_run_again(repeated, home, monkeypatch):
 @pytest.mark.parametrize(
     ("seeds", "names", "part"),
     [([1], ("train", "test"), "two or more"), ([1, 1], ("train", "test"), "1 is given twice")]
+    + [([0, 0], ("train", "test"), "0 is given twice")]
     + [([1, -1], ("train", "test"), "not -1"), ([1, 2], ("train",), "data.test")],
 )
 def test_seeds_that_tell_nothing_are_refused(seeds, names, part, home, tmp_path):

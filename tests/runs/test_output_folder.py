@@ -140,9 +140,11 @@ def test_what_an_earlier_run_left_is_cleared_and_nothing_else(tmp_path):
     for name in ("metrics.json", "incidents.jsonl", "model.safetensors", "loss.png", "predictions.tsv", "notes.md"):
         (tmp_path / name).write_text("")
     (tmp_path / "checkpoint-3" / "sub").mkdir(parents=True)
-    (tmp_path / "figures").mkdir()
+    own = ["checkpoint-mine", "figures", "gel.png", "notes.md", "notes.tsv", "samples.json", "weights.safetensors"]
+    for name in own:
+        (tmp_path / name).mkdir() if "." not in name else (tmp_path / name).write_text("")
     clear_outputs(tmp_path)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["figures", "notes.md"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == own
 
 
 def test_room_is_needed_for_a_checkpoint_or_for_the_weights_alone(tmp_path, monkeypatch):
@@ -188,13 +190,13 @@ def test_a_run_replaces_no_model_that_it_has_not_written(tmp_path, weights):
 def test_a_run_does_not_replace_what_it_reads(tmp_path):
     folder = tmp_path / "run"
     (folder / "checkpoint-9").mkdir(parents=True)
-    for name in ("train.tsv", "train.csv", "checkpoint-9/model.safetensors"):
+    for name in ("predictions.tsv", "train.tsv", "checkpoint-9/model.safetensors"):
         (folder / name).write_text("")
-    (tmp_path / "link").symlink_to(folder / "train.tsv")
+    (tmp_path / "link").symlink_to(folder / "predictions.tsv")
     (tmp_path / "same").symlink_to(folder)
-    for inside in ("run", "run/train.tsv", "run/../run/train.tsv", "link", "run/checkpoint-9", "same"):
+    for inside in ("run", "run/predictions.tsv", "run/../run/predictions.tsv", "link", "run/checkpoint-9", "same"):
         with pytest.raises(InputError, match=r"data\.train.*trainer\.output_dir"):
             check_inputs_kept(folder, {"data.train": f"{tmp_path}/{inside}"})
-    for other in ("run/train.csv", "none", "run/none.tsv"):
+    for other in ("run/train.tsv", "none", "run/none.tsv"):
         check_inputs_kept(folder, {"data.train": f"{tmp_path}/{other}"})
     check_inputs_kept(tmp_path / "new", {"pretrained": "user/model"})
