@@ -86,8 +86,8 @@ def _remedies(examples: LabelledSequences, data: LabelledData) -> str:
         remedies.append("name another column in data.columns.group")
     if examples.groups and len(set(examples.groups)) == 1:  # neither more rows nor another identity would help
         return (
-            "every row has the same group: name another column in data.columns.group, omit it, or cut the contig into "
-            "groups by features.block of hf-genomics table"
+            "every row has the same group: name a column with several groups in data.columns.group, such as blocks of "
+            "a contig, or omit it"
         )
     return " or ".join(remedies)
 

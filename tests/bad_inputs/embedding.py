@@ -74,6 +74,7 @@ CASES: dict[str, Case] = {
     "no_model": Case("embed --model gone --input x.fa --output z.npy", ("gone", "no such folder"), **_DONE),
     "probe_tokens": Case(f"{_PROBED} --pooling tokens", ("pooling", "tokens"), remedy=f"{_PROBED} --pooling cls"),
     "probe_no_neighbours": Case(f"{_PROBED} --neighbours 0", ("neighbours", "0")),
+    "probe_too_many_neighbours": Case(f"{_PROBED} --neighbours 1000", ("neighbours", "1,000")),
     "probe_long_kmers": Case(f"{_PROBED} --baseline_k 9", ("baseline_k", "9")),
     "probe_no_test": Case(f"{PROBE} TABLE", ("data.test",)),
     "probe_nothing_to_test": Case(f"{PROBE} TABLE --data.split 0.5 0.5 0", ("data.split", "test")),

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
-from pathlib import Path
-
+import models_of_kinds as models
 import numpy as np
 import pytest
 
@@ -12,11 +10,6 @@ from hf_genomics.inference.windows import windows_of_examples
 from hf_genomics.labelled.sequences import LabelledSequences
 from hf_genomics.sequence import as_letters
 
-_spec = importlib.util.spec_from_file_location(
-    "models_of_inference", Path(__file__).parents[1] / "inference" / "conftest.py"
-)
-models = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(models)
 saved, write_fasta, draw, model_of = models.saved, models.write_fasta, models.draw, models.model_of
 
 

@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.util
-from pathlib import Path
-
+import models_of_kinds as models
 import numpy as np
 import pytest
 
 from hf_genomics.motif_finding.sequences import ScoredSequences
 from hf_genomics.sequence import as_letters, reverse_complement
 
-_spec = importlib.util.spec_from_file_location(
-    "models_of_inference", Path(__file__).parents[1] / "inference" / "conftest.py"
-)
-models = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(models)
 saved, draw, model_of = models.saved, models.draw, models.model_of
 PLANTED = "GGTGACTCAT"
 
