@@ -79,16 +79,16 @@ def split_table(examples: LabelledSequences, data: LabelledData) -> TableSplit:
 
 def _remedies(examples: LabelledSequences, data: LabelledData) -> str:
     """Return what to do if rows form too few sets."""
-    remedies = ["add rows"]
-    if data.min_identity < 1:
-        remedies.append("raise data.min_identity")
-    if examples.groups:
-        remedies.append("name another column in data.columns.group")
     if examples.groups and len(set(examples.groups)) == 1:  # neither more rows nor another identity would help
         return (
             "every row has the same group: name a column with several groups in data.columns.group, such as blocks of "
             "a contig, or omit it"
         )
+    remedies = ["add rows"]
+    if data.min_identity < 1:
+        remedies.append("raise data.min_identity")
+    if examples.groups:
+        remedies.append("name another column in data.columns.group")
     return " or ".join(remedies)
 
 

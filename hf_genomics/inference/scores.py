@@ -54,7 +54,7 @@ _CERTAIN = 36.8
 _U_AS_T = np.arange(256, dtype=np.uint8)
 _U_AS_T[[ord("U"), ord("u")]] = ord("T"), ord("t")
 _BUFFER_NT = 1 << 20  # nt of the windows that are sorted by length together
-#: Most tokens of a batch on a CPU: larger batches take more memory, and are slower or as fast.
+#: Largest number of tokens of a batch on a CPU. Larger batches take more memory and are no faster.
 _CPU_TOKENS = 1 << 14
 
 
@@ -318,7 +318,7 @@ def map_windows(
             scored = {number: score.nothing(window) for number, window in enumerate(buffer) if window.problem}
             # Windows are encoded from the shortest to the longest, but keep their own places in the buffer.
             order = [number for number in np.argsort(lengths, kind="stable").tolist() if number not in scored]
-            # In letters: a stride's letters are a token.
+            # The limit in nt: every further token of a window covers one more stride.
             most = _CPU_TOKENS * tokenizer.stride if device.type == "cpu" else None
             batches = cut_batches(order, lengths, batch_size, most)
             results = processes.map(partial(_compute, score, buffer, device), batches)

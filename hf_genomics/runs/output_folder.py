@@ -83,7 +83,7 @@ def check_no_other_model(folder: Path, done: str, *, overwrite: bool, resume: Re
     Raises:
         InputError: naming the folder, and the file of the model.
     """
-    # A run leaves checkpoints; before it saves its model, its settings, and at its end the file `done`.
+    # A run writes checkpoints, then its settings, then its model, and at its end the file `done`.
     own = (done, "checkpoint-*", *([SETTINGS] if resume == "auto" else []))
     if overwrite or any(any(folder.glob(pattern)) for pattern in own):
         return
@@ -117,8 +117,8 @@ def check_room(args: TrainingArguments, network: PreTrainedModel) -> None:
 
 
 _OF_A_MODEL = ("*.safetensors", "pytorch_model*.bin")
-#: Files and folders that a run writes, and `clear_outputs` deletes. The user's own files may lie beside them, so no
-#: pattern matches more than names that are ours or transformers'.
+#: Files and folders that a run writes, and `clear_outputs` deletes. The user's own files may lie beside them, so each
+#: name is written out.
 _OUTPUTS = tuple(
     "checkpoint-[0-9]* config.json generation_config.json adapter_config.json adapter_model.safetensors "
     "model.safetensors model-[0-9]*-of-[0-9]*.safetensors model.safetensors.index.json "

@@ -216,7 +216,7 @@ def _finished_start(trainer: ExactTrainer, folder: Path, resume: Resume, overwri
 def _reason_of_remains(saved: Path, trainer: ExactTrainer) -> str | None:
     """Return which settings differ from those of a run without checkpoints that was killed after its training.
 
-    None if none differs, or there is no such file (the run was killed earlier), or nobody can read it.
+    None if no setting differs, or if the run left no settings that can be read: then it was killed earlier.
     """
     try:
         return _reason_of_changes(saved, trainer) if saved.is_file() else None
