@@ -164,6 +164,8 @@ def _run(verb: str, words: list[str]) -> int:
     function = getattr(importlib.import_module(__package__), verb.replace("-", "_"))
     result = run_verb(function, words)
     if isinstance(result, dict | str) and _rank() == 0:
+        if log := command_log():
+            log.show_held()  # the result stands last
         # `evaluate` and `finetune` return a ScoreReport, which has a text for the terminal.
         screen = result.screen() if hasattr(result, "screen") else None
         sys.stdout.write(result if isinstance(result, str) else screen or _table(result))

@@ -767,3 +767,13 @@ def test_waiting_threads_leave_their_cores_to_others_unless_the_user_chose(monke
 def test_the_spin_count_is_set_before_torch_is_loaded():
     code = "import sys; from hf_genomics.cli import main; main(['no-such-verb']); sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True).returncode == 0
+
+
+def test_the_result_stands_below_the_log():
+    code = (
+        "import logging, sys; from hf_genomics import cli; sys.stderr = sys.stdout\n"
+        "cli.run_verb = lambda *_: logging.getLogger('hf_genomics').warning('a line') or {'answer': 1}\n"
+        "sys.exit(cli.main(['check']))"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert run.returncode == 0 and 0 <= run.stdout.find("a line") < run.stdout.find("answer"), run.stderr
