@@ -19,6 +19,7 @@ OUTSIDE = {
     ".venv-lowest",
     ".venv-newest",
     ".git",
+    ".pytest_cache",
     "runs",
     "site",
     "shared",

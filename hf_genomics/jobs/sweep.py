@@ -232,8 +232,8 @@ def run_cells(
     _check_inputs(place / _TABLES, {name: recipe.get("data", {}).get(name) for name in names}, models)
     workers, devices = workers_of(jobs)
     left = sum(not job.finished for job in todo)
-    counts = len(todo), len(todo) - left, min(workers, left)
-    logger.info("%s: %d runs, %d of them finished; %d at a time", place.name, *counts)
+    pace = f"; {min(workers, left)} at a time" if left else ""
+    logger.info("%s: %d runs, %d of them finished%s", place.name, len(todo), len(todo) - left, pace)
     share_work(todo, workers, devices=devices)
     return [job.run for job in todo]
 

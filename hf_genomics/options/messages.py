@@ -24,6 +24,10 @@ _KINDS = {
 # How the parser says that a value has none of the types of its key; the first value is the part that it rejects.
 _OTHER_TYPE = re.compile(r'Parser key "([\w.]+)": .*?Expected an? .*?(?:Got|Given) value: ?(.*?)(?: - Expected .*)?$')
 _EXPECTED = re.compile(r"Expected an? (?:<class '(\w+)'>|typing\.Literal\[([^\]]*)\])")
+# How the parser refuses a key in an item of a list whose items are objects.
+_OTHER_ENTRY = re.compile(
+    r"Parser key \"([\w.]+)\": Problem with given class_path .*: Option '(\w+)[\w.]*' is not accepted"
+)
 # Parts of messages: 'trainer.seed' in quotes, the option --eval_steps, the argument tf32=True.
 _QUOTED = re.compile(r"[\"']([\w.]+)[\"']")
 _OPTION = re.compile(r"(?<!\S)--(\w+)")
@@ -141,7 +145,10 @@ def parser_message(error: Exception, lists: Collection[str] = ()) -> str:
         error: the error.
         lists: keys that take several values.
     """
-    found = _OTHER_TYPE.search(" ".join(str(error).split()))
+    line = " ".join(str(error).split())
+    if entry := _OTHER_ENTRY.search(line):
+        return f"{entry[1]}: an item has no key {entry[2]!r}"
+    found = _OTHER_TYPE.search(line)
     types = _EXPECTED.findall(found[0]) if found else []
     kinds = [kind for name, choices in types if name != "NoneType" for kind in _kinds_in_words(name, choices)]
     if found is None or not kinds:

@@ -5,6 +5,7 @@ tokenizer, a configuration) is a section, whose options and keys are the argumen
 The steps (`_read`), in this order: `current_word` renames options of version 0.1; `gather_lists` joins the values of a
 list; `translate_files` replaces YAML files by their content, with every key checked and today's names; jsonargparse
 parses; `check_parsed` checks values that the parser lets through; `instantiate` builds the objects of the sections.
+A recipe of `label-scarcity` holds parts of recipes of `finetune`, which are checked as those are (`_check_cells`).
 Errors of the parser and of the sections' classes become messages in `messages`.
 """
 
@@ -23,7 +24,7 @@ from .names import explain
 from .parser import build_parser, is_list, types_of
 from .values import check_parsed, check_trainer, classes_of, instantiate, replace_bundled
 from .words import current_word, gather_lists
-from .yaml_files import flat, load_yaml, translate_files
+from .yaml_files import checked_yaml, flat, load_yaml, translate_files
 
 _HELP = {"-h", "--help"}
 #: Verb -> the bundled recipe that it follows without --config.
@@ -75,6 +76,16 @@ def _read(function: Callable[..., Any], words: list[str], parser: Any, keys: Key
         words = [f"--config={_RECIPES[keys.verb]}", *words]
     words = [current_word(word, keys) for word in words]
     words = translate_files(gather_lists(words, function), keys)
+    parsed = _parse(function, words, parser, keys)
+    if keys.verb == "label-scarcity":
+        _check_cells(parsed.finetuning, keys.origins.get("finetuning", "--finetuning"))
+    if keys.verb not in _WITHOUT_BUNDLED:
+        replace_bundled(parsed)
+    return instantiate(parser, parsed, classes_of(function))
+
+
+def _parse(function: Callable[..., Any], words: list[str], parser: Any, keys: Keys) -> Any:
+    """Return what the parser of a verb makes of words whose keys have been checked; check the values."""
     try:
         parsed = parser.parse_args(words)
     except RecursionError as error:
@@ -86,6 +97,25 @@ def _read(function: Callable[..., Any], words: list[str], parser: Any, keys: Key
     check_parsed(dict(parsed.items()), keys.defaults, dict(types_of(function)))
     if "trainer" in parsed:
         check_trainer(parsed.trainer)
-    if keys.verb not in _WITHOUT_BUNDLED:
-        replace_bundled(parsed)
-    return instantiate(parser, parsed, classes_of(function))
+    return parsed
+
+
+def _check_cells(cells: list[Any], where: str) -> None:
+    """Check the options of `finetune` that a study gives to its cells, before the first cell starts.
+
+    Args:
+        cells: the items of ``finetuning``.
+        where: the file or option that states them.
+    """
+    from ..finetuning.finetune import finetune  # slow to import
+
+    parser = build_parser(finetune)
+    for number, cell in enumerate(cells, 1):
+        keys = keys_of(finetune, parser)
+        item = f"{where}: " * (not where.startswith("--")) + f"finetuning, item {number}"
+        # The study sets these two itself.
+        words = ["--pretrained=x", f"--config={checked_yaml(cell.options, item, keys)}", "--trainer.output_dir=x"]
+        try:
+            _parse(finetune, words, parser, keys)
+        except InputError as error:
+            raise InputError(f"{item}: {str(error).removeprefix(f'{item}: ')}") from error

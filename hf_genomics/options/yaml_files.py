@@ -36,11 +36,11 @@ def translate_files(words: list[str], keys: Keys) -> list[str]:
             continue
         value = value if equals else next(rest)
         if key == "config":
-            translated.append(f"--config={_checked_yaml(load_yaml(value), value, keys)}")
+            translated.append(f"--config={checked_yaml(load_yaml(value), value, keys)}")
         elif keys.is_section(key):  # its value is a YAML file, or text such as {key: value}
             is_file = os.path.isfile(value)
             content = load_yaml(value) if is_file else parse_yaml(value, option)
-            translated.append(f"--config={_checked_yaml({key: content}, value if is_file else option, keys)}")
+            translated.append(f"--config={checked_yaml({key: content}, value if is_file else option, keys)}")
         else:
             translated += _translate_option(option, value, keys)
     return translated
@@ -87,7 +87,7 @@ def load_yaml(path: str) -> dict[str, Any]:
     return content
 
 
-def _checked_yaml(content: dict[str, Any], where: str, keys: Keys) -> str:
+def checked_yaml(content: dict[str, Any], where: str, keys: Keys) -> str:
     """Check settings, and return them by their current keys as one line of YAML, which the parser takes for a file.
 
     Args:

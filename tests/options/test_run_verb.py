@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import pytest
+import yaml
+
+from hf_genomics.cli import main
 
 
 def test_options_win_over_the_yaml_file_and_floats_are_numbers(settings_of):
@@ -125,3 +128,26 @@ def test_a_fine_tuning_recipe_of_version_01_is_understood(settings_of, work, war
         0.1,
     )
     assert len(warned()) == 6
+
+
+@pytest.mark.parametrize(
+    ("item", "named"),
+    [
+        ({"options": {"trainer": {"learning_rat": 1e-3}}}, ["item 2", "'trainer.learning_rat'", "learning_rate"]),
+        ({"options": {"trainer": {"learning_rate": "abc"}}}, ["item 2", "trainer.learning_rate", "abc"]),
+        ({"options": {"trainer": {"warmup_steps": -1}}}, ["item 2", "trainer.warmup_steps", "-1"]),
+        ({"options": {"head": {"dropout": 0.1}}, "lenght": 80}, ["finetuning", "'lenght'"]),
+        ({"options": {"head": {"dropout": 0.1}}, "arm": "pretraind"}, ["finetuning", "'pretrained'", "pretraind"]),
+    ],
+)
+def test_options_for_the_cells_of_a_study_are_checked_before_the_first_cell_starts(
+    settings_of, work, capsys, item, named
+):
+    study = {"store": "store", "output_dir": "out", "grid": {"setups": {"tiny": "model"}, "genomes": [4]}}
+    first = {"options": {"trainer": {"max_steps": 2}, "pooling": "mean"}}  # the latter a key of version 0.1
+    for name, items in (("good.yaml", [first]), ("bad.yaml", [first, item])):
+        (work / name).write_text(yaml.safe_dump(study | {"finetuning": items}))
+    assert settings_of("label-scarcity", "--config", "good.yaml")["finetuning"][0].options == first["options"]
+    assert main(["label-scarcity", "--config", "bad.yaml"]) == 2
+    line = capsys.readouterr().err.splitlines()[-1]
+    assert line.startswith("hf-genomics: error: bad.yaml: ") and all(word in line for word in named)
