@@ -254,7 +254,7 @@ def _architecture(records: Records) -> str:
         "weights": f"{records.parameters:,}" if records.parameters else None,
         "k, stride": f"{config.get('k')}, {config.get('stride')} nt",
         "vocabulary": f"{config.get('vocab_size'):,}" if config.get("vocab_size") else None,
-        "tokens at most": config.get("max_position_embeddings"),
+        "tokens at most, with [CLS] and [SEP]": config.get("max_position_embeddings"),
         "positions": config.get("position_embedding_type"),
         "pooling": config.get("classifier_pooling") if pipeline == "text-classification" else None,
         "classes or values": classes if pipeline != "fill-mask" else None,
@@ -383,18 +383,26 @@ def score_name(key: str) -> str:
 
 def _limits(records: Records) -> str:
     """Describe what the model is for, and what it is not for."""
-    longest = records.config.get("max_sequence_length") or records.config.get("max_position_embeddings")
-    unit = "nt" if records.config.get("max_sequence_length") else "tokens"
-    if records.task[0] == "fill-mask":
-        purpose = "as the start of fine-tuning on labelled DNA, and for embeddings and scores of variants"
-    else:
-        purpose = "to predict " + ", ".join((records.config.get("id2label") or {}).values()) + " from DNA"
+    trained, reads = (records.config.get(key) for key in ("max_sequence_length", "max_position_embeddings"))
+    most = f"reads at most {reads} tokens at once, [CLS] and [SEP] included"
+    if trained:
+        most = f"was trained on windows of at most {trained} nt"
     return (
-        f"Meant for research: {purpose}, for organisms like those of the training data. It was trained on windows of "
-        f"at most {longest} {unit}; longer sequences are cut into windows. On other organisms, on shorter or longer "
+        f"Meant for research: {_purpose(records)}, for organisms like those of the training data. It {most}; longer "
+        "sequences are cut into windows. On other organisms, on shorter or longer "
         "sequences and on reads with many errors the scores above do not hold: measure them on labelled sequences of "
         "your own (`hf-genomics evaluate`). K-mers that touch a letter other than A, C, G and T are unknown tokens."
     )
+
+
+def _purpose(records: Records) -> str:
+    """Say what the model is for, as the end of "Meant ..."."""
+    if records.task[0] == "fill-mask":
+        return "as the start of fine-tuning on labelled DNA, and for embeddings and scores of variants"
+    *names, last = map(str, (records.config.get("id2label") or {"": "a value"}).values())
+    if names and records.config.get("problem_type") not in ("regression", "multi_label_classification"):
+        return f"to tell the classes {', '.join(names)} and {last} apart by their DNA"
+    return f"to predict {', '.join([*names, last])} from DNA"
 
 
 def _use(records: Records) -> str:
@@ -411,7 +419,8 @@ def _use(records: Records) -> str:
     if records.task[0] != "fill-mask":
         text += "\n\nFor sequences of any length, from a file:\n\n"
         text += f"    hf-genomics predict --model {records.name} --input contigs.fasta --output predictions.tsv"
-    return text + "\n\nWhere hf_genomics is installed, `import hf_genomics` replaces `trust_remote_code=True`."
+    place = "" if "/" in records.name else f"`{records.name}` stands for the path of this folder. "
+    return f"{text}\n\n{place}Where hf_genomics is installed, `import hf_genomics` replaces `trust_remote_code=True`."
 
 
 def _licence(license: str | None) -> str:
